@@ -1,0 +1,10 @@
+[
+  inputs: [
+    "mix.exs",
+    "native/build.exs",
+    "config/*.exs",
+    "elixir_app/lib/**/*.{ex,exs}",
+    "test/**/*.{ex,exs}"
+  ],
+  line_length: 120
+]

@@ -1,0 +1,59 @@
+unless Code.ensure_loaded?(Roomtone.NativeBuild), do: Code.require_file("native/build.exs", __DIR__)
+
+defmodule Mix.Tasks.Compile.RoomtoneNif do
+  @moduledoc "Builds `native/roomtone-nif` with cargo and puts the library where `Roomtone.Native` loads it."
+  use Mix.Task.Compiler
+
+  @impl true
+  def run(_args), do: Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, __DIR__)
+end
+
+defmodule Roomtone.MixProject do
+  use Mix.Project
+
+  def project do
+    [
+      app: :roomtone,
+      version: "0.1.0",
+      elixir: "~> 1.14",
+      elixirc_paths: elixirc_paths(Mix.env()),
+      compilers: [:roomtone_nif] ++ Mix.compilers(),
+      start_permanent: Mix.env() == :prod,
+      aliases: aliases(),
+      deps: deps(phoenix())
+    ]
+  end
+
+  def application do
+    [mod: {Roomtone.Application, []}, extra_applications: [:logger, :crypto, :runtime_tools]]
+  end
+
+  defp elixirc_paths(:test), do: ["elixir_app/lib", "test/support"]
+  defp elixirc_paths(_env), do: ["elixir_app/lib"]
+
+  # Where Hex can be reached, the real Phoenix; elsewhere the part of it that this app uses, from elixir_app/phoenix_lite.
+  # Both are the same to the app: the modules have the same names and speak the same wire.
+  defp phoenix do
+    case System.get_env("PHOENIX") do
+      "hex" -> :hex
+      "lite" -> :lite
+      nil -> if Code.ensure_loaded?(Hex), do: :hex, else: :lite
+      other -> Mix.raise("PHOENIX must be \"hex\" or \"lite\", not #{inspect(other)}")
+    end
+  end
+
+  defp deps(:hex) do
+    [
+      {:phoenix, "~> 1.8"},
+      {:phoenix_html, "~> 4.2"},
+      {:phoenix_live_view, "~> 1.2"},
+      {:bandit, "~> 1.8"},
+      {:jason, "~> 1.4"}
+    ]
+  end
+
+  # `env:` because path dependencies are built for :prod unless told otherwise, and the cargo profile follows the environment.
+  defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
+
+  defp aliases, do: []
+end

@@ -1,0 +1,70 @@
+defmodule Roomtone.NativeBuild do
+  @moduledoc """
+  Builds one crate of the cargo workspace and copies its library into `priv/native`.
+
+  Shared by the Mix compilers of the app and of `phoenix_lite`. The test environment takes cargo's `dev` profile (overflow
+  checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies), every other one
+  `release`; `ROOMTONE_CARGO_PROFILE` overrides.
+  """
+
+  @doc "Builds `crate` in `workspace`; `lib<name>.so` becomes `<project>/priv/native/<name>.so`."
+  @spec run(String.t(), String.t(), Path.t(), Path.t()) :: {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
+  def run(crate, name, workspace, project) do
+    profile = System.get_env("ROOMTONE_CARGO_PROFILE") || default_profile(Mix.env())
+    args = ["build", "--profile", profile, "-p", crate]
+    Mix.shell().info("==> cargo #{Enum.join(args, " ")}")
+
+    case System.cmd(cargo!(), args, cd: workspace, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
+      {_, 0} ->
+        copy(built(workspace, profile, name), Path.join(project, "priv/native/#{name}.so"))
+
+      {_, status} ->
+        {:error, [diagnostic("cargo build of #{crate} failed with status #{status}", workspace)]}
+    end
+  end
+
+  defp default_profile(:test), do: "dev"
+  defp default_profile(_env), do: "release"
+
+  defp cargo! do
+    System.find_executable("cargo") ||
+      Mix.raise("cargo is not on the PATH: Roomtone's media engine is written in Rust, see https://rustup.rs")
+  end
+
+  defp built(workspace, profile, name) do
+    target = System.get_env("CARGO_TARGET_DIR") || Path.join(workspace, "target")
+    folder = if profile == "dev", do: "debug", else: profile
+    extension = if match?({:unix, :darwin}, :os.type()), do: "dylib", else: "so"
+    Path.join([target, folder, "lib#{name}.#{extension}"])
+  end
+
+  # A new file under a new inode: a virtual machine that has the old library mapped goes on undisturbed.
+  defp copy(from, to) do
+    if same?(from, to) do
+      {:noop, []}
+    else
+      File.mkdir_p!(Path.dirname(to))
+      File.cp!(from, to <> ".new")
+      File.rename!(to <> ".new", to)
+      {:ok, []}
+    end
+  end
+
+  defp same?(from, to) do
+    with {:ok, %{size: size}} <- File.stat(to), %{size: ^size} <- File.stat!(from) do
+      File.read!(from) == File.read!(to)
+    else
+      _ -> false
+    end
+  end
+
+  defp diagnostic(message, file) do
+    %Mix.Task.Compiler.Diagnostic{
+      compiler_name: "cargo",
+      file: file,
+      message: message,
+      position: 0,
+      severity: :error
+    }
+  end
+end
