@@ -1,0 +1,14 @@
+import Config
+
+# ---- Domain (lib/roomtone) -------------------------------------------------------------------------------------------
+# The scripted engine lets rooms be tested without sockets; tests tagged :media start the real one themselves.
+config :roomtone,
+  native: Roomtone.FakeNative,
+  token_secret: "roomtone-test-secret-of-more-than-32-bytes",
+  shards: 2,
+  public_ip: "127.0.0.1",
+  udp_ports: "51000"
+
+config :logger, level: :warning
+
+# ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
