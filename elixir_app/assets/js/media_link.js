@@ -1,0 +1,205 @@
+// @ts-check
+import { backoff } from "./backoff.js";
+import { SignallingError } from "./signalling.js";
+
+/** ICE may lose a few checks and recover alone; after this we restart it. */
+const DISCONNECTED_PATIENCE_MS = 1500;
+/** From an answer to sound; after this a connection that never comes up is replaced. */
+const CONNECT_TIMEOUT_MS = 8000;
+/** So many failures in a row mean that something blocks the way. */
+const UNREACHABLE_AFTER = 3;
+
+/**
+ * One voice connection to the server, kept up: one offer and one answer, sendrecv, and no renegotiation but to repair it.
+ * The microphone's track may come, go and change at any time without a new offer.
+ *
+ * `exchange` sends an offer and resolves with the answer. It is called only while the link is meant to be up; when it
+ * rejects with a retryable error the link tries again, later and later, until {@link MediaLink.pause}.
+ *
+ * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `unreachable`, `refused` (detail: SignallingError).
+ */
+export class MediaLink extends EventTarget {
+  /** @type {RTCPeerConnection | null} */ #pc = null;
+  /** @type {RTCRtpTransceiver | null} */ #transceiver = null;
+  /** @type {MediaStreamTrack | null} */ #track = null;
+  #exchange;
+  /** @type {RTCIceServer[]} */ #iceServers = [];
+  /** Counts negotiations; whoever holds an older number has been overtaken. */
+  #generation = 0;
+  #failures = 0;
+  #active = false;
+  #connected = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #timer;
+
+  /** @param {{exchange: (sdp: string) => Promise<string>}} options */
+  constructor({ exchange }) {
+    super();
+    this.#exchange = exchange;
+  }
+
+  static get supported() {
+    return typeof RTCPeerConnection === "function";
+  }
+
+  get connected() {
+    return this.#connected;
+  }
+
+  /** @returns {RTCPeerConnection | null} for statistics */
+  get peerConnection() {
+    return this.#pc;
+  }
+
+  /** @param {RTCIceServer[]} servers */
+  setIceServers(servers) {
+    this.#iceServers = servers;
+  }
+
+  /** @param {MediaStreamTrack | null} track */
+  setTrack(track) {
+    this.#track = track;
+    this.#transceiver?.sender.replaceTrack(track).catch(() => {
+      // The connection was closed meanwhile; the next one takes the track from the start.
+    });
+  }
+
+  /** Connects anew, whatever was before. */
+  connect() {
+    this.#active = true;
+    this.#negotiate(true);
+  }
+
+  /** The signalling is back: go on with what is there if it still works, else connect anew. */
+  resume() {
+    this.#active = true;
+    if (!this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
+  }
+
+  /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */
+  pause() {
+    this.#active = false;
+    this.#generation += 1;
+    clearTimeout(this.#timer);
+  }
+
+  close() {
+    this.pause();
+    this.#drop();
+    this.#failures = 0;
+  }
+
+  /** @param {boolean} fresh  a new peer connection, or an ICE restart on the one that is there */
+  async #negotiate(fresh) {
+    if (!this.#active) return;
+    const generation = ++this.#generation;
+    const overtaken = () => generation !== this.#generation;
+    clearTimeout(this.#timer);
+    try {
+      const pc = fresh || !this.#pc ? this.#open() : this.#pc;
+      if (!fresh) pc.restartIce();
+      await pc.setLocalDescription();
+      if (overtaken()) return;
+      // No waiting for candidates: the server learns our address from the packets themselves.
+      const answer = await this.#exchange(pc.localDescription?.sdp ?? "");
+      if (overtaken()) return;
+      await pc.setRemoteDescription({ type: "answer", sdp: answer });
+      if (overtaken()) return;
+      if (pc.connectionState === "connected") this.#up();
+      else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
+    } catch (error) {
+      if (overtaken()) return;
+      if (error instanceof SignallingError && !error.retry) {
+        this.#active = false;
+        this.#drop();
+        this.#emit("refused", error);
+      } else {
+        this.#fail();
+      }
+    }
+  }
+
+  #open() {
+    this.#drop();
+    const pc = new RTCPeerConnection({ iceServers: this.#iceServers, bundlePolicy: "max-bundle" });
+    this.#pc = pc;
+    // Send and receive even without a microphone, so that one that comes later needs no new offer.
+    this.#transceiver = pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" });
+    pc.ontrack = ({ track, streams }) => {
+      if (pc === this.#pc) this.#emit("stream", streams[0] ?? new MediaStream([track]));
+    };
+    pc.onconnectionstatechange = () => {
+      if (pc === this.#pc) this.#stateChanged(pc.connectionState);
+    };
+    return pc;
+  }
+
+  /** @param {RTCPeerConnectionState} state */
+  #stateChanged(state) {
+    switch (state) {
+      case "connected":
+        this.#up();
+        break;
+      case "disconnected":
+        this.#down();
+        this.#after(DISCONNECTED_PATIENCE_MS, () => this.#negotiate(false));
+        break;
+      case "failed":
+      case "closed":
+        this.#down();
+        this.#fail();
+        break;
+      default:
+    }
+  }
+
+  #up() {
+    clearTimeout(this.#timer);
+    this.#failures = 0;
+    if (this.#connected) return;
+    this.#connected = true;
+    this.#emit("connected", null);
+  }
+
+  #down() {
+    if (!this.#connected) return;
+    this.#connected = false;
+    this.#emit("lost", null);
+  }
+
+  #fail() {
+    this.#failures += 1;
+    if (this.#failures === UNREACHABLE_AFTER) this.#emit("unreachable", null);
+    this.#after(backoff(this.#failures, { first: 300, most: 5000 }), () => this.#negotiate(true));
+  }
+
+  #drop() {
+    const pc = this.#pc;
+    this.#pc = null;
+    this.#transceiver = null;
+    if (pc) {
+      pc.onconnectionstatechange = null;
+      pc.ontrack = null;
+      pc.close();
+    }
+    this.#down();
+  }
+
+  /**
+   * One timer is enough: there is only ever one next step.
+   *
+   * @param {number} ms
+   * @param {() => void} step
+   */
+  #after(ms, step) {
+    clearTimeout(this.#timer);
+    if (this.#active) this.#timer = setTimeout(step, ms);
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}

@@ -1,0 +1,318 @@
+// @ts-check
+import { MediaLink } from "./media_link.js";
+import { openMicrophone } from "./microphone.js";
+import { Signalling, SignallingError } from "./signalling.js";
+import { problem } from "./words.js";
+
+export { SignallingError };
+
+/**
+ * @typedef {import("./words.js").Problem} Problem
+ *
+ * @typedef {object} Participant
+ * @property {string} name
+ * @property {boolean} muted
+ * @property {boolean} speaking
+ * @property {boolean} connected  whether sound flows to and from them just now
+ *
+ * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
+ *
+ * @typedef {object} Options
+ * @property {string} room
+ * @property {string} name      who I am in this room
+ * @property {string} token     signed by the server for this room and name
+ * @property {string} session   proves that I am the same one when I come back
+ * @property {string} [socket]  path of the voice socket
+ * @property {boolean} [processing]  echo cancellation and the like on the microphone
+ * @property {() => Promise<string>} [renewToken]
+ * @property {HTMLAudioElement} [audio]  what plays the room; one of our own if not given
+ */
+
+/**
+ * A voice room as seen from one browser. Says what happens in events and keeps itself connected; shows nothing.
+ *
+ * | event | detail |
+ * |---|---|
+ * | `status` | {@link Status} |
+ * | `participants` | `Participant[]`, whenever one of them changes |
+ * | `joined`, `left` | a participant; only while watching, not for those who were there before |
+ * | `speaking` | `{name, speaking}` |
+ * | `levels` | `{[name]: dBov}`, 0 loudest … −127 silence |
+ * | `muted` | boolean: my own microphone |
+ * | `problem` | {@link Problem} |
+ * | `solved` | code of a problem that is over |
+ */
+export class VoiceRoom extends EventTarget {
+  /** @type {Options} */ #options;
+  /** @type {Signalling | null} */ #signalling = null;
+  /** @type {MediaLink | null} */ #link = null;
+  /** @type {MediaStreamTrack | null} */ #track = null;
+  /** @type {Map<string, Participant>} */ #people = new Map();
+  /** @type {Status} */ #status = "new";
+  #muted = false;
+  #entered = false;
+  /** @type {HTMLAudioElement} */ #audio;
+
+  /** @param {Options} options */
+  constructor(options) {
+    super();
+    this.#options = options;
+    this.#audio = options.audio ?? new Audio();
+    this.#audio.autoplay = true;
+  }
+
+  get status() {
+    return this.#status;
+  }
+
+  get muted() {
+    return this.#muted;
+  }
+
+  get participants() {
+    return [...this.#people.values()];
+  }
+
+  /** The element that plays the room. */
+  get audio() {
+    return this.#audio;
+  }
+
+  /** @returns {Promise<RTCStatsReport | null>} */
+  async stats() {
+    return (await this.#link?.peerConnection?.getStats()) ?? null;
+  }
+
+  /** Asks for the microphone and enters, without a microphone if need be. */
+  async join() {
+    if (this.#signalling) return;
+    if (!MediaLink.supported) {
+      this.#setStatus("ended");
+      this.#emit("problem", problem("webrtc_unsupported"));
+      return;
+    }
+    this.#setStatus("connecting");
+    const link = new MediaLink({ exchange: (sdp) => this.#exchange(sdp) });
+    const signalling = new Signalling({
+      url: this.#options.socket ?? "/voice",
+      room: this.#options.room,
+      token: this.#options.token,
+      params: { session: this.#options.session },
+      renew: this.#options.renewToken ?? null,
+    });
+    this.#link = link;
+    this.#signalling = signalling;
+    this.#listenToLink(link);
+    this.#listenToSignalling(signalling);
+    // The room's list can be shown while the person still answers the browser's question about the microphone.
+    signalling.start();
+    await this.openMicrophone();
+  }
+
+  /** Asks for the microphone (again). */
+  async openMicrophone() {
+    const { track, problem: trouble } = await openMicrophone({ processing: this.#options.processing ?? true });
+    if (this.#over) {
+      track?.stop();
+      return;
+    }
+    if (!track) {
+      this.#emit("problem", trouble);
+      return;
+    }
+    this.#track?.stop();
+    this.#track = track;
+    track.enabled = !this.#muted;
+    track.onended = () => this.#microphoneLost(track);
+    this.#link?.setTrack(track);
+    this.#emit("solved", "microphone");
+  }
+
+  /** @param {boolean} muted */
+  setMuted(muted) {
+    if (this.#muted === muted) return;
+    this.#muted = muted;
+    // Here first: whatever becomes of the message, nothing is sent from now on.
+    if (this.#track) this.#track.enabled = !muted;
+    this.#emit("muted", muted);
+    this.#tellMuted();
+  }
+
+  /** Plays what autoplay held back; call it from a click. */
+  async hear() {
+    try {
+      await this.#audio.play();
+      this.#emit("solved", "autoplay_blocked");
+    } catch {
+      this.#emit("problem", problem("autoplay_blocked"));
+    }
+  }
+
+  /** Leaves the room; another {@link VoiceRoom} may enter it again. */
+  leave() {
+    if (!this.#over) this.#end("left");
+  }
+
+  get #over() {
+    return this.#status === "left" || this.#status === "ended";
+  }
+
+  /** @param {"left" | "ended"} status */
+  #end(status) {
+    this.#signalling?.stop();
+    this.#link?.close();
+    if (this.#track) {
+      this.#track.onended = null;
+      this.#track.stop();
+      this.#track = null;
+    }
+    this.#audio.srcObject = null;
+    this.#people.clear();
+    this.#emit("participants", []);
+    this.#setStatus(status);
+  }
+
+  /** @param {MediaLink} link */
+  #listenToLink(link) {
+    on(link, "connected", () => {
+      this.#emit("solved", "media_unreachable");
+      if (this.#signalling?.joined) this.#setStatus("connected");
+    });
+    on(link, "lost", () => {
+      if (!this.#over) this.#setStatus("reconnecting");
+    });
+    on(link, "stream", (stream) => {
+      this.#audio.srcObject = stream;
+      this.hear();
+    });
+    on(link, "unreachable", () => this.#emit("problem", problem("media_unreachable")));
+    on(link, "refused", (error) => this.#refused(error));
+  }
+
+  /** @param {Signalling} signalling */
+  #listenToSignalling(signalling) {
+    on(signalling, "joined", (reply) => this.#signallingJoined(reply));
+    on(signalling, "lost", () => {
+      this.#link?.pause();
+      this.#setStatus("reconnecting");
+    });
+    on(signalling, "refused", (error) => this.#refused(error));
+    on(signalling, "participants", (diff) => this.#participantsChanged(diff));
+    on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
+    on(signalling, "speaking", ({ name, speaking }) => this.#speakingChanged(name, speaking));
+    on(signalling, "media_restart", () => this.#link?.connect());
+    on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
+  }
+
+  /** @param {any} reply */
+  #signallingJoined(reply) {
+    const before = this.#people;
+    this.#people = new Map(reply.participants.map((/** @type {Participant} */ p) => [p.name, p]));
+    if (this.#entered) this.#announce(before, this.#people);
+    this.#entered = true;
+    this.#emit("participants", this.participants);
+    this.#link?.setIceServers(reply.config?.ice_servers ?? []);
+    if (reply.resumed) {
+      this.#link?.resume();
+      this.#tellMuted();
+    } else {
+      this.#link?.connect();
+    }
+    if (this.#link?.connected) this.#setStatus("connected");
+  }
+
+  /**
+   * Who came and went while we were away.
+   *
+   * @param {Map<string, Participant>} before
+   * @param {Map<string, Participant>} after
+   */
+  #announce(before, after) {
+    for (const [name, p] of before) if (!after.has(name)) this.#emit("left", p);
+    for (const [name, p] of after) if (!before.has(name) && name !== this.#options.name) this.#emit("joined", p);
+  }
+
+  /** @param {{joined?: Participant[], changed?: (Partial<Participant> & {name: string})[], left?: {name: string}[]}} diff */
+  #participantsChanged({ joined = [], changed = [], left = [] }) {
+    for (const person of joined) {
+      const isNew = !this.#people.has(person.name);
+      this.#people.set(person.name, person);
+      if (isNew && person.name !== this.#options.name) this.#emit("joined", person);
+    }
+    for (const change of changed) {
+      const person = this.#people.get(change.name);
+      if (person) this.#people.set(change.name, { ...person, ...change });
+    }
+    for (const { name } of left) {
+      const person = this.#people.get(name);
+      if (person && this.#people.delete(name)) this.#emit("left", person);
+    }
+    this.#emit("participants", this.participants);
+  }
+
+  /**
+   * @param {string} name
+   * @param {boolean} speaking
+   */
+  #speakingChanged(name, speaking) {
+    const person = this.#people.get(name);
+    if (!person) return;
+    this.#people.set(name, { ...person, speaking });
+    this.#emit("speaking", { name, speaking });
+  }
+
+  /** @param {string} sdp */
+  async #exchange(sdp) {
+    if (!this.#signalling) throw new SignallingError("lost", "", true);
+    const { sdp: answer } = await this.#signalling.request("offer", { sdp, muted: this.#muted });
+    return answer;
+  }
+
+  #tellMuted() {
+    const muted = this.#muted;
+    this.#signalling?.request("set", { muted }).catch(() => {
+      // Not lost: the next offer or resumption says it again.
+    });
+  }
+
+  /** @param {MediaStreamTrack} track */
+  async #microphoneLost(track) {
+    if (track !== this.#track) return;
+    this.#track = null;
+    this.#link?.setTrack(null);
+    this.#emit("problem", problem("microphone_lost"));
+    // The system may have another one ready.
+    await this.openMicrophone();
+  }
+
+  /** @param {SignallingError} error */
+  #refused(error) {
+    if (this.#over) return;
+    this.#end("ended");
+    this.#emit("problem", problem(error.reason, error.message));
+  }
+
+  /** @param {Status} status */
+  #setStatus(status) {
+    if (this.#status === status) return;
+    this.#status = status;
+    this.#emit("status", status);
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * @param {EventTarget} target
+ * @param {string} name
+ * @param {(detail: any) => void} handler
+ */
+function on(target, name, handler) {
+  target.addEventListener(name, (event) => handler(/** @type {CustomEvent} */ (event).detail));
+}

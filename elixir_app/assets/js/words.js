@@ -1,0 +1,124 @@
+// @ts-check
+/**
+ * What a person is told when something doesn't work: what happened, and what to do about it or what we do about it.
+ *
+ * @typedef {object} Problem
+ * @property {string} code    for programs: stable, never shown
+ * @property {string} title   one short sentence
+ * @property {string} text    what to do, or what happens next
+ * @property {"retry-microphone" | "hear" | "rejoin" | "front-page" | null} action  what a button beside it should do
+ */
+
+/** @type {Record<string, Omit<Problem, "code">>} */
+const WORDS = {
+  insecure_page: {
+    title: "The microphone works only on a secure page.",
+    text:
+      "Browsers hand out the microphone only over HTTPS or on localhost. Open this page with https:// in front, " +
+      "or on the computer that runs the server as http://localhost. Until then you can listen.",
+    action: null,
+  },
+  microphone_unsupported: {
+    title: "This browser can't use a microphone.",
+    text: "A recent Firefox, Chrome, Edge or Safari can. You can listen meanwhile.",
+    action: null,
+  },
+  microphone_refused: {
+    title: "The microphone is blocked for this page.",
+    text:
+      "Allow it in the browser's address bar (or in the system's privacy settings), then try again. " +
+      "You can listen meanwhile; nobody hears you.",
+    action: "retry-microphone",
+  },
+  microphone_missing: {
+    title: "No microphone found.",
+    text: "Plug one in, or switch it on, then try again. You can listen meanwhile.",
+    action: "retry-microphone",
+  },
+  microphone_in_use: {
+    title: "Another program is using the microphone.",
+    text: "Close the other call or recorder, then try again. You can listen meanwhile.",
+    action: "retry-microphone",
+  },
+  microphone_lost: {
+    title: "The microphone was unplugged.",
+    text: "Plug it in again or choose another one, then try again. You still hear the others.",
+    action: "retry-microphone",
+  },
+  microphone_failed: {
+    title: "The microphone didn't start.",
+    text: "Check that it works in another program, then try again. You can listen meanwhile.",
+    action: "retry-microphone",
+  },
+  autoplay_blocked: {
+    title: "The browser is holding back the sound.",
+    text: "It wants one click from you before a page may play sound.",
+    action: "hear",
+  },
+  webrtc_unsupported: {
+    title: "This browser can't take part in a voice room.",
+    text: "It has no WebRTC, or it's switched off. A recent Firefox, Chrome, Edge or Safari has it.",
+    action: null,
+  },
+  signed_out: {
+    title: "This page is no longer signed in.",
+    text: "Enter your name again on the front page to come back.",
+    action: "front-page",
+  },
+  replaced: {
+    title: "You're in this room on another page now.",
+    text: "The same name was opened in another tab, which took over. Come back here to take over again.",
+    action: "rejoin",
+  },
+  closed: {
+    title: "The room was closed.",
+    text: "Everybody was let go. You can open it again by coming back.",
+    action: "rejoin",
+  },
+  media_unreachable: {
+    title: "The sound can't get through.",
+    text:
+      "The page reaches the server, but the sound doesn't: a firewall between here and there may be blocking UDP. " +
+      "We keep trying.",
+    action: null,
+  },
+};
+
+/**
+ * @param {string} code
+ * @param {string} [message]  the server's own words, which know more (who has the name, how many fit in)
+ * @returns {Problem}
+ */
+export function problem(code, message) {
+  const known = WORDS[code];
+  if (known) return { code, ...known };
+  return {
+    code,
+    title: message || "Something went wrong.",
+    text: "",
+    action: code === "room_full" || code === "media_refused" ? "rejoin" : "front-page",
+  };
+}
+
+/**
+ * The names of getUserMedia's errors, as the browsers use them.
+ *
+ * @param {unknown} error
+ * @returns {Problem}
+ */
+export function microphoneProblem(error) {
+  const name = error instanceof Error || error instanceof DOMException ? error.name : "";
+  switch (name) {
+    case "NotAllowedError":
+    case "SecurityError":
+      return problem("microphone_refused");
+    case "NotFoundError":
+    case "OverconstrainedError":
+      return problem("microphone_missing");
+    case "NotReadableError":
+    case "AbortError":
+      return problem("microphone_in_use");
+    default:
+      return problem("microphone_failed");
+  }
+}
