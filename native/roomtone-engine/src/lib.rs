@@ -1,1 +1,29 @@
-//! Skeleton.
+//! Rooms and participants on a shard.
+//!
+//! Two halves, kept apart:
+//!
+//! * the **pure core** ([`Shard`] and its rooms): no I/O and no clock. Datagrams, commands and the passing of time go in
+//!   (`handle_datagram`, `handle_command`, `handle_timeout`), datagrams to send, events and the next deadline come out
+//!   (`poll_transmit`, `poll_event`, `poll_timeout`). A test drives it on a virtual clock, and a room can be replayed.
+//! * the **driver** ([`Engine`]): one UDP socket a shard, a current-thread tokio runtime, and the hand-over of a
+//!   shard from one lender of a thread to the next.
+//!
+//! A room lives on one shard and a shard is run by one thread at a time, so nothing on the path of a packet is locked.
+
+#![doc = include_str!("../README.md")]
+
+mod command;
+mod config;
+mod driver;
+mod engine;
+mod room;
+mod routes;
+mod shard;
+mod stats;
+mod timers;
+
+pub use command::{Command, Envelope, Event, PeerId, PeerStats, RefusalCode, RoomId};
+pub use config::{EngineConfig, MixConfig, ShardConfig};
+pub use engine::{Engine, RunOutcome, StartError, SubmitError};
+pub use shard::Shard;
+pub use stats::{Histogram, ShardStats};

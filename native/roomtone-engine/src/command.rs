@@ -1,0 +1,214 @@
+//! What goes into a shard and what comes out of it, beside datagrams.
+
+use std::net::SocketAddr;
+
+use serde::Serialize;
+
+/// A room's number. Chosen by the caller, unique as long as the room is open.
+pub type RoomId = u64;
+
+/// A participant's number on the media plane. Chosen by the caller, unique in the engine, never used again.
+pub type PeerId = u64;
+
+/// An order to a shard. None is answered synchronously: what comes of it arrives as an [`Event`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Makes an empty room. A room that exists already stays as it is.
+    OpenRoom {
+        /// The room.
+        room: RoomId,
+    },
+    /// Ends every participant of a room with [`Event::Disconnected`], then the room.
+    CloseRoom {
+        /// The room.
+        room: RoomId,
+    },
+    /// A new participant's SDP offer. Answered by [`Event::Answer`] or [`Event::Refused`].
+    Join {
+        /// The room, which must be open.
+        room: RoomId,
+        /// The new participant.
+        peer: PeerId,
+        /// The SDP offer (RFC 3264).
+        offer: String,
+        /// Whether the others may hear this participant.
+        speak: bool,
+        /// Whether this participant may hear the others.
+        listen: bool,
+    },
+    /// A further offer of a participant who is there (ICE restart, RFC 8445 §9). Answered as [`Command::Join`] is.
+    Reoffer {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// The SDP offer.
+        offer: String,
+    },
+    /// Ends a participant: RTCP BYE, DTLS close_notify, [`Event::Disconnected`].
+    Leave {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+    },
+    /// Lets a participant be heard, or silences them.
+    SetSpeak {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// Whether the others may hear this participant.
+        speak: bool,
+    },
+    /// Lets a participant hear, or deafens them.
+    SetListen {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// Whether this participant may hear the others.
+        listen: bool,
+    },
+    /// Asks for [`Event::PeerStats`].
+    PeerStats {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// Comes back in the event.
+        reference: u64,
+    },
+    /// Panics where told, so that tests can see what a bug costs. Exists in debug builds only.
+    #[cfg(debug_assertions)]
+    Fault {
+        /// The room that panics at its next tick; `None`: the whole shard, at once.
+        room: Option<RoomId>,
+    },
+}
+
+/// Why an offer was not answered.
+pub type RefusalCode = &'static str;
+
+/// News from a shard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The shard runs, and is empty: whatever was in it under an earlier epoch is gone.
+    ShardStarted {
+        /// What the shard announces as its ICE candidates.
+        addresses: Vec<SocketAddr>,
+    },
+    /// The answer to [`Command::Join`] or [`Command::Reoffer`].
+    Answer {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// The SDP answer.
+        sdp: String,
+    },
+    /// The offer can't be taken. After [`Command::Join`] the participant doesn't exist; after [`Command::Reoffer`] they go on
+    /// as before, unless there was none.
+    Refused {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// A stable word for programs.
+        code: RefusalCode,
+        /// A sentence for people.
+        message: String,
+    },
+    /// ICE and DTLS are done: sound can flow.
+    Connected {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+    },
+    /// The participant is gone from the shard.
+    Disconnected {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// A stable word for programs: `left`, `room_closed`, `consent_expired`, `handshake_failed`, …
+        reason: &'static str,
+    },
+    /// How loud each participant is, at most once in 200 ms a room, while anybody is to be heard, and once more after that.
+    Levels {
+        /// The room.
+        room: RoomId,
+        /// Participant, level in −dBov (RFC 6464: 0 loudest, 127 silence), whether they count as speaking.
+        levels: Vec<(PeerId, u8, bool)>,
+    },
+    /// A participant began or ceased to speak.
+    Speaking {
+        /// The room.
+        room: RoomId,
+        /// The participant.
+        peer: PeerId,
+        /// Whether they speak now.
+        speaking: bool,
+    },
+    /// The answer to [`Command::PeerStats`]; `None` if there is no such participant.
+    PeerStats {
+        /// From the command.
+        reference: u64,
+        /// The figures.
+        stats: Option<Box<PeerStats>>,
+    },
+    /// A bug in one room: the room and its participants are gone from the shard, the other rooms go on.
+    RoomFailed {
+        /// The room.
+        room: RoomId,
+    },
+}
+
+/// Figures of one participant.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PeerStats {
+    /// Whether ICE and DTLS are done.
+    pub connected: bool,
+    /// RTP packets that came in and authenticated.
+    pub packets_in: u64,
+    /// Their bytes, with headers, without UDP and IP.
+    pub bytes_in: u64,
+    /// RTP packets sent.
+    pub packets_out: u64,
+    /// Their bytes.
+    pub bytes_out: u64,
+    /// Datagrams dropped for a bad tag, a replay or an unknown SSRC.
+    pub rejected: u64,
+    /// Packets on the way to us that never came.
+    pub lost_in: u64,
+    /// 20 ms frames that had to be concealed.
+    pub concealed: u64,
+    /// Packets that came after their time.
+    pub late: u64,
+    /// Inter-arrival jitter of what they send us, milliseconds (RFC 3550 §6.4.1).
+    pub jitter_ms: f64,
+    /// What the jitter buffer aims at, milliseconds.
+    pub buffer_target_ms: f64,
+    /// What the jitter buffer holds now, milliseconds.
+    pub buffer_ms: f64,
+    /// Round trip from RTCP, milliseconds.
+    pub round_trip_ms: Option<f64>,
+    /// The share of our packets that they say they lost in their last report, 0…1.
+    pub fraction_lost_out: f64,
+    /// The jitter of our packets as they see it, milliseconds.
+    pub remote_jitter_ms: f64,
+    /// Whether they have a mix of their own at present.
+    pub private_mix: bool,
+}
+
+/// An event and where it comes from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// The shard's index.
+    pub shard: usize,
+    /// Counts the shard's lives: an event of an older epoch is news from before a restart.
+    pub epoch: u64,
+    /// The news.
+    pub event: Event,
+}

@@ -1,0 +1,80 @@
+//! Settings of an engine, a shard and a mix.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How mixes are encoded and heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MixConfig {
+    /// Opus bit rate of each mix, bit/s.
+    pub bitrate: u32,
+    /// Opus complexity (0…10) of a mix that serves many listeners: spend where it is shared.
+    pub shared_complexity: u8,
+    /// Opus complexity (0…10) of a mix that one talker hears.
+    pub private_complexity: u8,
+    /// A frame quieter than this (−dBov, RFC 6464) doesn't count as speaking.
+    pub speaking_threshold: u8,
+    /// How long a participant counts as speaking after the last loud frame.
+    pub speaking_release: Duration,
+    /// The least time between two `Levels` events of a room.
+    pub levels_interval: Duration,
+}
+
+impl Default for MixConfig {
+    fn default() -> Self {
+        MixConfig {
+            bitrate: 32_000,
+            shared_complexity: 10,
+            private_complexity: 5,
+            speaking_threshold: 50,
+            speaking_release: Duration::from_millis(400),
+            levels_interval: Duration::from_millis(200),
+        }
+    }
+}
+
+impl MixConfig {
+    /// Whether the codec can take this.
+    ///
+    /// # Errors
+    /// A sentence that names the setting and what it takes.
+    pub fn check(&self) -> Result<(), String> {
+        if !(6_000..=510_000).contains(&self.bitrate) {
+            return Err(format!("bitrate is {}, but takes 6000 to 510000 bit/s", self.bitrate));
+        }
+        for (name, value) in
+            [("shared_complexity", self.shared_complexity), ("private_complexity", self.private_complexity)]
+        {
+            if value > 10 {
+                return Err(format!("{name} is {value}, but takes 0 to 10"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One shard: one UDP socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardConfig {
+    /// Where the socket is bound. Port 0: the system chooses (and the candidates' port 0 is replaced by it).
+    pub bind: SocketAddr,
+    /// What is announced as ICE host candidates.
+    pub candidates: Vec<SocketAddr>,
+}
+
+/// A whole engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EngineConfig {
+    /// The shards; at least one.
+    pub shards: Vec<ShardConfig>,
+    /// How mixes are encoded and heard.
+    pub mix: MixConfig,
+    /// The most participants on one shard; more are refused as `shard_full`.
+    pub max_peers_per_shard: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig { shards: Vec::new(), mix: MixConfig::default(), max_peers_per_shard: 10_000 }
+    }
+}

@@ -1,0 +1,246 @@
+//! The socket loop of one shard: the only place of this crate that reads a clock or touches a socket.
+
+#![allow(clippy::disallowed_methods)] // this is the I/O half
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use roomtone_transport::{Certificate, NtpClock, TransportConfig};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::runtime::Runtime;
+
+use crate::command::{Command, Envelope, Event};
+use crate::config::{MixConfig, ShardConfig};
+use crate::engine::Control;
+use crate::shard::Shard;
+use crate::stats::ShardStats;
+
+/// Datagrams read before timers and commands get their turn again.
+const READ_BATCH: usize = 256;
+/// Commands carried out before datagrams get their turn again: an offer costs about half a millisecond.
+const COMMAND_BATCH: usize = 16;
+/// Events kept for a slow taker. Past this the oldest are dropped, and counted.
+const EVENT_BACKLOG: usize = 16_384;
+/// The largest datagram looked at; WebRTC keeps to 1,500 bytes.
+const DATAGRAM: usize = 2048;
+/// The kernel's buffer for a shard: a stall of 100 ms at 1,000 participants is 5,000 packets.
+const SOCKET_BUFFER: usize = 4 << 20;
+const STATS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What a driver is made of.
+pub(crate) struct Parts<'a> {
+    pub(crate) shard: usize,
+    pub(crate) epoch: u64,
+    pub(crate) config: ShardConfig,
+    pub(crate) mix: MixConfig,
+    pub(crate) max_peers: usize,
+    pub(crate) certificate: Arc<Certificate>,
+    pub(crate) socket: &'a UdpSocket,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: Sender<Envelope>,
+    pub(crate) stats: Arc<Mutex<ShardStats>>,
+}
+
+/// A shard with its socket and the runtime that drives them.
+pub(crate) struct Driver {
+    looped: Loop,
+    runtime: Runtime,
+}
+
+struct Loop {
+    index: usize,
+    epoch: u64,
+    shard: Shard,
+    socket: tokio::net::UdpSocket,
+    commands: Receiver<Command>,
+    events: Sender<Envelope>,
+    backlog: VecDeque<Envelope>,
+    stats: Arc<Mutex<ShardStats>>,
+    stats_due: Instant,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    sent: u64,
+    failed: u64,
+    events_dropped: u64,
+}
+
+/// Binds a shard's socket, with a large buffer where the system allows it.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // The system caps these at its own limit without an error; a smaller buffer still works.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+impl Driver {
+    /// An empty shard on the slot's socket.
+    ///
+    /// # Panics
+    /// When the system refuses a further descriptor or an epoll instance; [`crate::Engine::run`] reports it as any other panic.
+    pub(crate) fn new(parts: Parts<'_>) -> Driver {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("the system grants an epoll instance");
+        let socket = {
+            let _inside = runtime.enter();
+            let socket = parts.socket.try_clone().expect("the system grants a descriptor");
+            tokio::net::UdpSocket::from_std(socket).expect("a non-blocking socket can be registered")
+        };
+        let now = Instant::now();
+        let addresses = parts.config.candidates.clone();
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
+        let shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers);
+        let mut looped = Loop {
+            index: parts.shard,
+            epoch: parts.epoch,
+            shard,
+            socket,
+            commands: parts.commands,
+            events: parts.events,
+            backlog: VecDeque::new(),
+            stats: parts.stats,
+            stats_due: now,
+            counters: Counters::default(),
+        };
+        looped.emit(Event::ShardStarted { addresses });
+        Driver { looped, runtime }
+    }
+
+    /// Runs the shard for about `budget`, less if `control` says so; says goodbye to the participants if the engine was stopped.
+    pub(crate) fn run(&mut self, budget: Duration, control: &Control) {
+        let until = Instant::now() + budget;
+        self.runtime.block_on(self.looped.turn(until, control));
+        if control.stopped() {
+            self.looped.shard.close(Instant::now());
+            self.runtime.block_on(self.looped.send());
+            self.looped.hand_on_events();
+        }
+    }
+}
+
+impl Loop {
+    async fn turn(&mut self, until: Instant, control: &Control) {
+        let mut buffer = [0u8; DATAGRAM];
+        loop {
+            let more_commands = self.take_commands();
+            let more_datagrams = self.receive(&mut buffer);
+            let now = Instant::now();
+            if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+                self.shard.handle_timeout(now);
+            }
+            self.hand_on_events();
+            self.send().await;
+            self.publish_stats(now);
+            if control.should_leave() {
+                break;
+            }
+            if more_commands || more_datagrams {
+                continue;
+            }
+            if now >= until {
+                break;
+            }
+            let due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
+            tokio::select! {
+                ready = self.socket.readable() => drop(ready),
+                () = control.woken() => {}
+                () = tokio::time::sleep_until(due.into()) => {}
+            }
+        }
+    }
+
+    // True when there may be more.
+    fn take_commands(&mut self) -> bool {
+        for _ in 0..COMMAND_BATCH {
+            match self.commands.try_recv() {
+                Ok(command) => self.shard.handle_command(Instant::now(), command),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    // True when there may be more.
+    fn receive(&mut self, buffer: &mut [u8]) -> bool {
+        let now = Instant::now();
+        for _ in 0..READ_BATCH {
+            match self.socket.try_recv_from(buffer) {
+                Ok((length, from)) => self.shard.handle_datagram(now, from, &mut buffer[..length]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // An ICMP error of an earlier datagram shows up here; it says nothing about the next one.
+                Err(_) => {}
+            }
+        }
+        true
+    }
+
+    async fn send(&mut self) {
+        while let Some(transmit) = self.shard.poll_transmit() {
+            match self.socket.try_send_to(&transmit.data, transmit.to) {
+                Ok(_) => self.counters.sent += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    // The socket's buffer is full. Sound that waits is sound that is late: wait a moment only, then drop it.
+                    let again = tokio::time::timeout(
+                        Duration::from_millis(2),
+                        self.socket.send_to(&transmit.data, transmit.to),
+                    );
+                    match again.await {
+                        Ok(Ok(_)) => self.counters.sent += 1,
+                        _ => self.counters.failed += 1,
+                    }
+                }
+                Err(_) => self.counters.failed += 1,
+            }
+        }
+    }
+
+    fn hand_on_events(&mut self) {
+        while let Some(event) = self.shard.poll_event() {
+            self.emit(event);
+        }
+        while let Some(envelope) = self.backlog.pop_front() {
+            match self.events.try_send(envelope) {
+                Ok(()) => {}
+                Err(TrySendError::Full(envelope)) => {
+                    self.backlog.push_front(envelope);
+                    break;
+                }
+                // Nobody will ever listen again: the engine is going down.
+                Err(TrySendError::Disconnected(_)) => self.backlog.clear(),
+            }
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        if self.backlog.len() >= EVENT_BACKLOG {
+            self.backlog.pop_front();
+            self.counters.events_dropped += 1;
+        }
+        self.backlog.push_back(Envelope { shard: self.index, epoch: self.epoch, event });
+    }
+
+    fn publish_stats(&mut self, now: Instant) {
+        if now < self.stats_due {
+            return;
+        }
+        self.stats_due = now + STATS_INTERVAL;
+        let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        stats.clone_from(self.shard.stats());
+        stats.epoch = self.epoch;
+        stats.datagrams_out = self.counters.sent;
+        stats.send_failures = self.counters.failed;
+        stats.events_dropped = self.counters.events_dropped;
+    }
+}

@@ -1,0 +1,295 @@
+//! The engine: shards, and the lending of threads to them.
+//!
+//! The caller owns the threads. [`Engine::run`] lends the calling thread to a shard for a while; between two calls, or after a
+//! lender was killed, the shard rests in its slot with everything that is in it, and the next call takes it up. A second lender
+//! who comes while the first is still inside makes the first one leave.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use roomtone_transport::Certificate;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use crate::command::{Command, Envelope};
+use crate::config::{EngineConfig, MixConfig, ShardConfig};
+use crate::driver::{self, Driver};
+use crate::stats::ShardStats;
+
+/// Commands that may wait for one shard. Full means that the shard isn't run, or is far behind: the caller is told.
+const COMMAND_QUEUE: usize = 4096;
+
+/// Why an engine can't start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// A shard's socket can't be had.
+    #[error("cannot bind UDP {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// No shard was asked for.
+    #[error("an engine needs at least one shard")]
+    NoShards,
+    /// The DTLS certificate can't be made.
+    #[error("cannot make a DTLS certificate: {0}")]
+    Certificate(String),
+}
+
+impl StartError {
+    /// A stable word for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            StartError::Bind { .. } => "bind_failed",
+            StartError::NoShards => "no_shards",
+            StartError::Certificate(_) => "certificate_failed",
+        }
+    }
+}
+
+/// Why a command was not taken.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum SubmitError {
+    /// The shard's queue is full: it isn't run, or is behind. Try again later.
+    #[error("the shard's command queue is full")]
+    Busy,
+    /// There is no shard of that index.
+    #[error("no such shard")]
+    NoShard,
+    /// The engine was stopped.
+    #[error("the engine was stopped")]
+    Stopped,
+}
+
+/// How [`Engine::run`] ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The time is up, or another lender took over: call again.
+    Yielded,
+    /// The engine was stopped: don't call again.
+    Stopped,
+    /// There is no shard of that index.
+    NoShard,
+    /// A bug. The shard's rooms are gone; the next call begins an empty shard, with a new epoch, on the same socket.
+    Panicked(String),
+}
+
+/// Flags that reach into a running loop from other threads.
+#[derive(Debug, Default)]
+pub(crate) struct Control {
+    stop: AtomicBool,
+    waiting: AtomicU32,
+    wake: Notify,
+}
+
+impl Control {
+    /// Whether the loop should give its thread back now.
+    pub(crate) fn should_leave(&self) -> bool {
+        self.stopped() || self.waiting.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether the engine was stopped.
+    pub(crate) fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    /// Resolves when a command came or a flag changed.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+}
+
+struct Slot {
+    config: ShardConfig,
+    commands: (Sender<Command>, Receiver<Command>),
+    control: Arc<Control>,
+    stats: Arc<Mutex<ShardStats>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    // `None` once the engine was stopped.
+    socket: Option<UdpSocket>,
+    driver: Option<Driver>,
+    epoch: u64,
+}
+
+impl State {
+    fn shut(&mut self) {
+        self.driver = None;
+        self.socket = None;
+    }
+}
+
+/// The shards of one node.
+pub struct Engine {
+    slots: Vec<Slot>,
+    mix: MixConfig,
+    max_peers: usize,
+    certificate: Arc<Certificate>,
+    events: Sender<Envelope>,
+}
+
+impl Engine {
+    /// Binds the sockets; nothing runs until [`Engine::run`] is called for each shard. Events go to `events`, which should be
+    /// drained quickly: a shard keeps what doesn't fit, but only so much of it.
+    ///
+    /// # Errors
+    /// [`StartError`] when a socket can't be bound, a certificate can't be made, or no shard was asked for.
+    pub fn start(config: EngineConfig, events: Sender<Envelope>) -> Result<Engine, StartError> {
+        if config.shards.is_empty() {
+            return Err(StartError::NoShards);
+        }
+        let certificate = Certificate::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
+        let slots = config.shards.into_iter().map(Slot::bind).collect::<Result<Vec<_>, _>>()?;
+        Ok(Engine {
+            slots,
+            mix: config.mix,
+            max_peers: config.max_peers_per_shard,
+            certificate: Arc::new(certificate),
+            events,
+        })
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// What a shard announces as its ICE candidates.
+    pub fn candidates(&self, shard: usize) -> Option<&[SocketAddr]> {
+        self.slots.get(shard).map(|slot| slot.config.candidates.as_slice())
+    }
+
+    /// Lends the calling thread to a shard for about `budget`. Blocks.
+    pub fn run(&self, shard: usize, budget: Duration) -> RunOutcome {
+        let Some(slot) = self.slots.get(shard) else { return RunOutcome::NoShard };
+        let mut state = slot.take_over();
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            if state.driver.is_none()
+                && let Some(socket) = state.socket.as_ref()
+            {
+                let epoch = state.epoch + 1;
+                let driver = self.begin(shard, slot, socket, epoch);
+                state.epoch = epoch;
+                state.driver = Some(driver);
+            }
+            if let Some(driver) = state.driver.as_mut() {
+                driver.run(budget, &slot.control);
+            }
+        }));
+        match ran {
+            Ok(()) if slot.control.stopped() => {
+                state.shut();
+                RunOutcome::Stopped
+            }
+            Ok(()) => RunOutcome::Yielded,
+            Err(panic) => {
+                let broken = state.driver.take();
+                // What broke may break again while it is taken apart; leaking it is better than taking the caller down.
+                if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(broken))) {
+                    std::mem::forget(second);
+                }
+                RunOutcome::Panicked(panic_message(panic.as_ref()))
+            }
+        }
+    }
+
+    fn begin(&self, shard: usize, slot: &Slot, socket: &UdpSocket, epoch: u64) -> Driver {
+        // Orders for the shard's last life mean rooms that no longer exist.
+        while slot.commands.1.try_recv().is_ok() {}
+        Driver::new(driver::Parts {
+            shard,
+            epoch,
+            config: slot.config.clone(),
+            mix: self.mix.clone(),
+            max_peers: self.max_peers,
+            certificate: self.certificate.clone(),
+            socket,
+            commands: slot.commands.1.clone(),
+            events: self.events.clone(),
+            stats: slot.stats.clone(),
+        })
+    }
+
+    /// Queues a command and wakes the shard's loop. Never blocks.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: the queue is full, there is no such shard, or the engine was stopped.
+    pub fn submit(&self, shard: usize, command: Command) -> Result<(), SubmitError> {
+        let slot = self.slots.get(shard).ok_or(SubmitError::NoShard)?;
+        if slot.control.stopped() {
+            return Err(SubmitError::Stopped);
+        }
+        slot.commands.0.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => SubmitError::Busy,
+            TrySendError::Disconnected(_) => SubmitError::Stopped,
+        })?;
+        slot.control.wake.notify_one();
+        Ok(())
+    }
+
+    /// A shard's figures as of at most a tenth of a second ago.
+    pub fn stats(&self, shard: usize) -> Option<ShardStats> {
+        self.slots.get(shard).map(|slot| lock(&slot.stats).clone())
+    }
+
+    /// Ends every loop and closes the sockets. A shard that is being run says goodbye to its participants first (RTCP BYE, DTLS
+    /// close_notify), so its socket is closed a moment later, when its `run` returns [`RunOutcome::Stopped`].
+    pub fn stop(&self) {
+        for slot in &self.slots {
+            slot.control.stop.store(true, Ordering::Release);
+            slot.control.wake.notify_one();
+            if let Ok(mut resting) = slot.state.try_lock() {
+                resting.shut();
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn bind(mut config: ShardConfig) -> Result<Slot, StartError> {
+        let bind_error = |source| StartError::Bind { address: config.bind, source };
+        let socket = driver::bind(config.bind).map_err(bind_error)?;
+        let port = socket.local_addr().map_err(bind_error)?.port();
+        for candidate in config.candidates.iter_mut().filter(|c| c.port() == 0) {
+            candidate.set_port(port);
+        }
+        Ok(Slot {
+            config,
+            commands: bounded(COMMAND_QUEUE),
+            control: Arc::default(),
+            stats: Arc::default(),
+            state: Mutex::new(State { socket: Some(socket), driver: None, epoch: 0 }),
+        })
+    }
+
+    // Waits for the shard, and makes whoever runs it leave.
+    fn take_over(&self) -> MutexGuard<'_, State> {
+        self.control.waiting.fetch_add(1, Ordering::AcqRel);
+        self.control.wake.notify_one();
+        let state = lock(&self.state);
+        self.control.waiting.fetch_sub(1, Ordering::AcqRel);
+        state
+    }
+}
+
+// A panic inside is caught before it can poison, and what the lock guards is replaced whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a panic said.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => (*text).to_owned(),
+        (_, Some(text)) => text.clone(),
+        _ => "panic without a message".to_owned(),
+    }
+}

@@ -1,0 +1,255 @@
+//! A room: its participants, and every 20 ms a tick that mixes for them.
+//!
+//! Nothing ticks in a room where nobody is to be heard.
+
+mod output;
+mod peer;
+mod speaking;
+mod tick;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use roomtone_transport::{Endpoint, EndpointOptions, Offer};
+
+use self::output::Output;
+use self::peer::Peer;
+pub(crate) use self::tick::Scratch;
+use crate::command::{Event, PeerId, PeerStats, RoomId};
+use crate::shard::Common;
+use crate::timers::Timers;
+
+/// The length of a tick and of a frame of sound.
+pub(crate) const FRAME_TIME: Duration = Duration::from_millis(20);
+
+pub(crate) struct Room {
+    id: RoomId,
+    peers: Vec<Peer>,
+    index: HashMap<PeerId, usize>,
+    timers: Timers<PeerId>,
+    /// The mix of everybody, for those who aren't in it.
+    shared: Option<Output>,
+    /// The first instant of this room's grid of ticks.
+    grid: Instant,
+    /// The number on the grid of the next tick, while the room ticks.
+    next_tick: Option<u64>,
+    levels_due: Instant,
+    levels_told: bool,
+    #[cfg(debug_assertions)]
+    fault: bool,
+}
+
+impl Room {
+    /// An empty room, whose ticks are `phase` after those of a room without.
+    pub(crate) fn new(id: RoomId, now: Instant, phase: Duration) -> Room {
+        Room {
+            id,
+            peers: Vec::new(),
+            index: HashMap::new(),
+            timers: Timers::default(),
+            shared: None,
+            grid: now + phase,
+            next_tick: None,
+            levels_due: now,
+            levels_told: false,
+            #[cfg(debug_assertions)]
+            fault: false,
+        }
+    }
+
+    /// How many participants there are.
+    pub(crate) fn len(&self) -> usize {
+        self.peers.len()
+    }
+
+    /// A new participant: answers their offer, or says why not.
+    pub(crate) fn join(
+        &mut self,
+        now: Instant,
+        common: &mut Common,
+        id: PeerId,
+        offer: &Offer,
+        speak: bool,
+        listen: bool,
+    ) {
+        let (room, peer) = (self.id, id);
+        if self.index.contains_key(&id) {
+            let message = "a participant of that number is here already".to_owned();
+            return common.events.push_back(Event::Refused { room, peer, code: "peer_exists", message });
+        }
+        // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
+        let accepted = Endpoint::accept(
+            now,
+            offer,
+            common.transport.clone(),
+            common.certificate.clone(),
+            EndpointOptions::default(),
+        );
+        match accepted {
+            Ok((endpoint, sdp)) => {
+                self.index.insert(id, self.peers.len());
+                self.peers.push(Peer::new(id, endpoint, speak, listen));
+                common.stats.peers += 1;
+                common.events.push_back(Event::Answer { room, peer, sdp });
+                self.routes_of(common, id);
+                self.after(now, common, id);
+            }
+            Err(error) => {
+                common.events.push_back(Event::Refused { room, peer, code: error.code(), message: error.to_string() });
+            }
+        }
+    }
+
+    /// A further offer of a participant.
+    pub(crate) fn reoffer(&mut self, now: Instant, common: &mut Common, id: PeerId, offer: &Offer) {
+        let (room, peer) = (self.id, id);
+        let Some(there) = self.peer_mut(id) else {
+            let message = "the participant is not in the room".to_owned();
+            return common.events.push_back(Event::Refused { room, peer, code: "no_peer", message });
+        };
+        match there.endpoint.reoffer(now, offer) {
+            Ok(sdp) => {
+                common.events.push_back(Event::Answer { room, peer, sdp });
+                self.routes_of(common, id);
+                self.after(now, common, id);
+            }
+            Err(error) => {
+                common.events.push_back(Event::Refused { room, peer, code: error.code(), message: error.to_string() });
+            }
+        }
+    }
+
+    fn routes_of(&mut self, common: &mut Common, id: PeerId) {
+        let place = (self.id, id);
+        if let Some(peer) = self.peer_mut(id) {
+            for ufrag in peer.endpoint.local_ufrags() {
+                common.routes.ufrag(ufrag, place);
+            }
+        }
+    }
+
+    /// Ends a participant, with a goodbye on the wire.
+    pub(crate) fn leave(&mut self, now: Instant, common: &mut Common, id: PeerId) {
+        self.end(now, common, id, "left");
+    }
+
+    /// Ends everybody.
+    pub(crate) fn close(&mut self, now: Instant, common: &mut Common) {
+        while let Some(peer) = self.peers.last() {
+            self.end(now, common, peer.id, "room_closed");
+        }
+    }
+
+    fn end(&mut self, now: Instant, common: &mut Common, id: PeerId, reason: &'static str) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.endpoint.close(now);
+            peer.flush(common);
+            self.remove(common, id, reason);
+        }
+    }
+
+    fn remove(&mut self, common: &mut Common, id: PeerId, reason: &'static str) {
+        let Some(at) = self.index.remove(&id) else { return };
+        self.peers.swap_remove(at);
+        if let Some(moved) = self.peers.get(at) {
+            self.index.insert(moved.id, at);
+        }
+        self.timers.remove(&id);
+        common.routes.remove_peer((self.id, id));
+        common.stats.peers -= 1;
+        common.events.push_back(Event::Disconnected { room: self.id, peer: id, reason });
+    }
+
+    /// Lets a participant be heard, or silences them.
+    pub(crate) fn set_speak(&mut self, now: Instant, common: &mut Common, id: PeerId, speak: bool) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.set_speak(speak);
+            if !speak {
+                // The detector would take the release time to notice; everybody should see at once who is muted.
+                let was = peer.detector.speaking();
+                peer.detector = speaking::Detector::default();
+                if was {
+                    common.events.push_back(Event::Speaking { room: self.id, peer: id, speaking: false });
+                }
+            }
+            self.keep_ticking(now);
+        }
+    }
+
+    /// Lets a participant hear, or deafens them.
+    pub(crate) fn set_listen(&mut self, id: PeerId, listen: bool) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.listen = listen;
+        }
+    }
+
+    /// A participant's figures.
+    pub(crate) fn peer_stats(&mut self, id: PeerId) -> Option<PeerStats> {
+        self.peer_mut(id).map(|peer| peer.stats())
+    }
+
+    /// A datagram for a participant.
+    pub(crate) fn handle_datagram(
+        &mut self,
+        now: Instant,
+        common: &mut Common,
+        id: PeerId,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) {
+        if let Some(peer) = self.peer_mut(id) {
+            peer.endpoint.handle_datagram(now, from, datagram);
+            self.after(now, common, id);
+        }
+    }
+
+    // After every call into a participant's endpoint: what it tells, what it sends, when it wants to be called.
+    fn after(&mut self, now: Instant, common: &mut Common, id: PeerId) {
+        let room = self.id;
+        let Some(&at) = self.index.get(&id) else { return };
+        let peer = &mut self.peers[at];
+        let drained = peer.drain(now, room, common);
+        let due = peer.endpoint.poll_timeout();
+        if drained.media {
+            self.keep_ticking(now);
+        }
+        match (drained.closed, due) {
+            (Some(reason), _) => self.remove(common, id, reason.as_str()),
+            // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
+            (None, Some(due)) => self.timers.at(id, due.max(now + Duration::from_millis(1))),
+            (None, None) => {}
+        }
+    }
+
+    /// Ticks that are due, and what the participants' endpoints have to do by now.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, common: &mut Common) {
+        while let Some(id) = self.timers.fire(now) {
+            if let Some(peer) = self.peer_mut(id) {
+                peer.endpoint.handle_timeout(now);
+                self.after(now, common, id);
+            }
+        }
+        self.ticks(now, common);
+    }
+
+    /// When [`Room::handle_timeout`] should be called.
+    pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
+        let tick = self.next_tick.map(|n| self.tick_time(n));
+        match (tick, self.timers.next()) {
+            (Some(tick), Some(timer)) => Some(tick.min(timer)),
+            (tick, timer) => tick.or(timer),
+        }
+    }
+
+    fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.index.get(&id).map(|at| &mut self.peers[*at])
+    }
+
+    /// Panics at the next tick, which comes at once.
+    #[cfg(debug_assertions)]
+    pub(crate) fn fail_at_next_tick(&mut self, now: Instant) {
+        self.fault = true;
+        self.keep_ticking(now);
+    }
+}

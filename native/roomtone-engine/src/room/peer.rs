@@ -1,0 +1,176 @@
+//! A participant as a room sees them: a transport endpoint, a jitter buffer, and which mix they hear.
+
+use std::time::Instant;
+
+use roomtone_audio::{AudioLevel, Playout, PlayoutConfig, RtpMeta};
+use roomtone_transport::{AudioOut, CloseReason, Endpoint, Event as TransportEvent, RtpIn};
+
+use super::output::Output;
+use super::speaking::Detector;
+use crate::command::{Event, PeerId, PeerStats, RoomId};
+use crate::shard::Common;
+
+/// Whether this frame of a participant goes into the mix.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Contribution {
+    Nothing,
+    /// The index of their frame in the scratch space.
+    Frame(usize),
+}
+
+pub(super) struct Peer {
+    pub(super) id: PeerId,
+    pub(super) endpoint: Endpoint,
+    pub(super) speak: bool,
+    pub(super) listen: bool,
+    /// Made by the first packet: who never speaks needs no decoder.
+    pub(super) playout: Option<Playout>,
+    pub(super) detector: Detector,
+    pub(super) contribution: Contribution,
+    /// Ticks since they were last in the mix.
+    pub(super) quiet_ticks: u32,
+    /// A mix without themselves, while they are in the mix of the others; `None`: they hear the shared one.
+    pub(super) private: Option<Output>,
+    /// Whether their last tick sent a packet, so that the next talk spurt gets its marker bit (RFC 3551 §4.1).
+    in_spurt: bool,
+    connected: bool,
+}
+
+impl Peer {
+    pub(super) fn new(id: PeerId, endpoint: Endpoint, speak: bool, listen: bool) -> Peer {
+        Peer {
+            id,
+            endpoint,
+            speak,
+            listen,
+            playout: None,
+            detector: Detector::default(),
+            contribution: Contribution::Nothing,
+            quiet_ticks: 0,
+            private: None,
+            in_spurt: false,
+            connected: false,
+        }
+    }
+
+    /// Takes what the endpoint has to tell; `Some` when the endpoint is over.
+    pub(super) fn drain(&mut self, now: Instant, room: RoomId, common: &mut Common) -> Drained {
+        let mut drained = Drained::default();
+        while let Some(event) = self.endpoint.poll_event() {
+            match event {
+                TransportEvent::Rtp(packet) => drained.media |= self.take_packet(now, &packet),
+                TransportEvent::AddressValidated(address) => common.routes.address(address, (room, self.id)),
+                TransportEvent::AddressRetired(address) => common.routes.retire_address(address, (room, self.id)),
+                TransportEvent::UfragRetired(ufrag) => common.routes.retire_ufrag(&ufrag),
+                TransportEvent::Connected => {
+                    if !std::mem::replace(&mut self.connected, true) {
+                        common.events.push_back(Event::Connected { room, peer: self.id });
+                    }
+                }
+                TransportEvent::RemoteStats(_) => {} // the endpoint's own figures keep it
+                TransportEvent::Closed(reason) => drained.closed = Some(reason),
+            }
+        }
+        self.flush(common);
+        drained
+    }
+
+    /// Moves what the endpoint wants to send into the shard's queue.
+    pub(super) fn flush(&mut self, common: &mut Common) {
+        while let Some(transmit) = self.endpoint.poll_transmit() {
+            common.transmits.push_back(transmit);
+        }
+    }
+
+    fn take_packet(&mut self, now: Instant, packet: &RtpIn) -> bool {
+        if !self.speak {
+            return false;
+        }
+        if self.playout.is_none() {
+            match Playout::new(PlayoutConfig::default()) {
+                Ok(playout) => self.playout = Some(playout),
+                Err(error) => {
+                    log::error!("no decoder for participant {}: {error}", self.id);
+                    return false;
+                }
+            }
+        }
+        let meta = RtpMeta {
+            seq: packet.seq,
+            timestamp: packet.timestamp,
+            marker: packet.marker,
+            level: packet.level.map(|(dbov_minus, voice)| AudioLevel { dbov_minus, voice }),
+        };
+        if let Some(playout) = self.playout.as_mut() {
+            playout.insert(now, meta, &packet.payload);
+        }
+        true
+    }
+
+    /// Lets them be heard or not. What was buffered is thrown away: after an unmute nobody hears what was said before the mute.
+    pub(super) fn set_speak(&mut self, speak: bool) {
+        self.speak = speak;
+        if !speak {
+            self.playout = None;
+        }
+    }
+
+    /// Sends one tick's packet, or nothing.
+    pub(super) fn send(&mut self, now: Instant, common: &mut Common, timestamp: u32, packet: Option<(&[u8], u8)>) {
+        let Some((payload, level)) = packet else {
+            self.in_spurt = false;
+            return;
+        };
+        let marker = !self.in_spurt;
+        if self.endpoint.send_audio(now, AudioOut { timestamp, marker, level: Some(level), payload }) {
+            self.in_spurt = true;
+            common.stats.packets_sent += 1;
+            self.flush(common);
+        }
+    }
+
+    /// Whether the mix of the others should be made for them.
+    pub(super) fn hears(&self) -> bool {
+        self.listen && self.connected && self.endpoint.can_send()
+    }
+
+    /// Whether the room must tick for them: sound is buffered, they count as speaking, or they hear a mix of their own.
+    pub(super) fn is_active(&self) -> bool {
+        self.private.is_some()
+            || self.detector.speaking()
+            || self.playout.as_ref().is_some_and(|playout| !playout.is_idle())
+    }
+
+    pub(super) fn stats(&self) -> PeerStats {
+        let transport = self.endpoint.stats();
+        let playout = self.playout.as_ref().map(Playout::stats).unwrap_or_default();
+        let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
+        PeerStats {
+            connected: self.connected,
+            packets_in: transport.packets_in,
+            bytes_in: transport.bytes_in,
+            packets_out: transport.packets_out,
+            bytes_out: transport.bytes_out,
+            rejected: transport.auth_failures + transport.replayed + transport.unknown_ssrc + transport.malformed,
+            lost_in: u64::try_from(transport.lost).unwrap_or(0),
+            concealed: playout.concealed,
+            late: playout.late,
+            jitter_ms: ms(transport.jitter),
+            buffer_target_ms: ms(playout.target_delay),
+            buffer_ms: ms(playout.current_delay),
+            round_trip_ms: transport.round_trip.map(ms),
+            fraction_lost_out: f64::from(transport.remote_fraction_lost),
+            remote_jitter_ms: ms(transport.remote_jitter),
+            private_mix: self.private.is_some(),
+        }
+    }
+}
+
+/// What [`Peer::drain`] found.
+#[derive(Default)]
+pub(super) struct Drained {
+    /// Sound arrived that may be heard.
+    pub(super) media: bool,
+    /// The endpoint is over.
+    pub(super) closed: Option<CloseReason>,
+}

@@ -1,0 +1,141 @@
+//! Counters and histograms of a shard.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// A histogram of durations: buckets of a factor of √2 from 1 µs to about 65 ms, the last one open.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Histogram {
+    counts: [u64; Histogram::BUCKETS],
+    max_us: u64,
+}
+
+impl Default for Histogram {
+    fn default() -> Self {
+        Histogram { counts: [0; Histogram::BUCKETS], max_us: 0 }
+    }
+}
+
+impl Histogram {
+    const BUCKETS: usize = 34;
+
+    /// Counts one duration.
+    pub fn record(&mut self, value: Duration) {
+        let us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
+        self.max_us = self.max_us.max(us);
+        self.counts[Self::bucket(us)] += 1;
+    }
+
+    // Two buckets an octave: the place of the highest bit, and whether the next one is set.
+    fn bucket(us: u64) -> usize {
+        if us < 2 {
+            return 0;
+        }
+        let octave = us.ilog2() as usize;
+        let half = ((us >> (octave - 1)) & 1) as usize;
+        (octave * 2 + half - 1).min(Self::BUCKETS - 1)
+    }
+
+    // The first value past the bucket, in microseconds.
+    fn upper_edge(bucket: usize) -> u64 {
+        let (octave, half) = ((bucket + 1) / 2, (bucket + 1) % 2);
+        let base = 1u64 << octave;
+        if half == 0 { base + base / 2 } else { base * 2 }
+    }
+
+    /// How many durations were counted.
+    pub fn count(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// The largest duration counted.
+    pub fn max(&self) -> Duration {
+        Duration::from_micros(self.max_us)
+    }
+
+    /// An upper bound of the `q` quantile (0…1), to the precision of the buckets; zero if nothing was counted.
+    pub fn quantile(&self, q: f64) -> Duration {
+        let total = self.count();
+        if total == 0 {
+            return Duration::ZERO;
+        }
+        let rank = (q.clamp(0.0, 1.0) * total as f64).ceil().max(1.0) as u64;
+        let mut seen = 0;
+        for (bucket, count) in self.counts.iter().enumerate() {
+            seen += count;
+            if seen >= rank {
+                return Duration::from_micros(Self::upper_edge(bucket).min(self.max_us));
+            }
+        }
+        self.max()
+    }
+}
+
+/// What a shard has done since its epoch began, and what it holds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct ShardStats {
+    /// The shard's epoch.
+    pub epoch: u64,
+    /// Rooms open.
+    pub rooms: u64,
+    /// Participants, connected or on the way to it.
+    pub peers: u64,
+    /// Datagrams in.
+    pub datagrams_in: u64,
+    /// Datagrams out.
+    pub datagrams_out: u64,
+    /// Datagrams that belonged to nobody.
+    pub datagrams_unknown: u64,
+    /// Datagrams that the system didn't take (full socket buffer or no route).
+    pub send_failures: u64,
+    /// Room ticks run.
+    pub ticks: u64,
+    /// Frames decoded (or concealed by the decoder).
+    pub frames_decoded: u64,
+    /// Opus frames encoded.
+    pub frames_encoded: u64,
+    /// Audio packets sent.
+    pub packets_sent: u64,
+    /// Events that could not be handed on because nobody took them.
+    pub events_dropped: u64,
+    /// How late ticks began.
+    pub tick_lateness: Histogram,
+    /// How long ticks took.
+    pub tick_duration: Histogram,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_value_is_below_the_upper_edge_of_its_bucket_and_not_of_the_one_before() {
+        for us in (0..4096).chain([10_000, 20_000, 65_000, 90_000]) {
+            let bucket = Histogram::bucket(us);
+            assert!(us < Histogram::upper_edge(bucket), "{us} in {bucket}");
+            assert!(bucket == 0 || us >= Histogram::upper_edge(bucket - 1), "{us} in {bucket}");
+        }
+    }
+
+    #[test]
+    fn quantiles_bound_the_values() {
+        let mut histogram = Histogram::default();
+        for us in 1..=1000 {
+            histogram.record(Duration::from_micros(us));
+        }
+        let median = histogram.quantile(0.5).as_micros();
+        assert!((500..=768).contains(&median), "{median}");
+        assert_eq!(histogram.quantile(1.0), Duration::from_micros(1000));
+        assert_eq!(histogram.count(), 1000);
+    }
+
+    #[test]
+    fn an_empty_histogram_says_zero_and_a_huge_value_is_kept() {
+        let mut histogram = Histogram::default();
+        assert_eq!(histogram.quantile(0.99), Duration::ZERO);
+        histogram.record(Duration::from_secs(100));
+        assert_eq!(histogram.quantile(0.5), Duration::from_secs(100));
+        assert_eq!(histogram.max(), Duration::from_secs(100));
+    }
+}

@@ -1,0 +1,282 @@
+//! A shard and synthetic participants on a virtual clock: real ICE, DTLS, SRTP and Opus, no sockets.
+
+#![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use roomtone_engine::{Command, Event, MixConfig, PeerId, RoomId, Shard};
+use roomtone_load::fixtures::{OpusTalker, Tone, tone_hz};
+use roomtone_load::link::{Datagram, Link, LinkConfig};
+use roomtone_load::listen::Ear;
+use roomtone_load::peer::{Audio, ClientOptions, ClientPeer, Event as ClientEvent};
+use roomtone_transport::{Certificate, NtpClock, TransportConfig};
+
+pub const ROOM: RoomId = 7;
+/// Every tone is this loud at its speaker, dBFS (amplitude of the sine).
+pub const TONE_DBFS: f32 = -30.0;
+
+/// One synthetic participant.
+pub struct Client {
+    pub id: PeerId,
+    pub room: RoomId,
+    pub address: SocketAddr,
+    pub peer: ClientPeer,
+    pub ear: Ear,
+    pub talker: Option<OpusTalker>,
+    pub hz: f32,
+    pub media_time: u32,
+    pub talk_phase: Duration,
+    pub next_talk: Instant,
+    pub connected: bool,
+    pub closed: bool,
+    /// Everything heard: (arrival, sequence number, timestamp, marker, payload length).
+    pub heard: Vec<(Instant, u16, u32, bool, usize)>,
+    pub to_server: Link,
+    pub to_client: Link,
+    pub first_timestamp: u32,
+}
+
+/// The shard and everybody.
+pub struct World {
+    pub start: Instant,
+    pub now: Instant,
+    pub server: SocketAddr,
+    pub shard: Shard,
+    pub clients: BTreeMap<PeerId, Client>,
+    pub events: Vec<(Duration, Event)>,
+    pub step: Duration,
+}
+
+impl World {
+    pub fn new() -> World {
+        World::with(MixConfig::default())
+    }
+
+    pub fn with(mix: MixConfig) -> World {
+        let start = Instant::now();
+        let server: SocketAddr = "192.0.2.1:50000".parse().unwrap();
+        let certificate = Arc::new(Certificate::generate().unwrap());
+        let transport =
+            TransportConfig::new(vec![server], NtpClock::from_unix(start, Duration::from_secs(1_700_000_000)));
+        let mut shard = Shard::new(start, transport, certificate, mix, 10_000);
+        shard.handle_command(start, Command::OpenRoom { room: ROOM });
+        World {
+            start,
+            now: start,
+            server,
+            shard,
+            clients: BTreeMap::new(),
+            events: Vec::new(),
+            step: Duration::from_millis(1),
+        }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.now - self.start
+    }
+
+    pub fn command(&mut self, command: Command) {
+        self.shard.handle_command(self.now, command);
+    }
+
+    /// Someone joins the room and talks a tone of their own from when they are connected.
+    pub fn join_talking(&mut self, id: PeerId) {
+        self.join(id, ClientOptions::default());
+        self.talk(id, TONE_DBFS);
+    }
+
+    pub fn talk(&mut self, id: PeerId, dbfs: f32) {
+        let client = self.clients.get_mut(&id).unwrap();
+        let tone = Tone::new(client.hz, 10f32.powf(dbfs / 20.0));
+        client.talker = Some(OpusTalker::new(tone, 64_000).unwrap());
+    }
+
+    pub fn join(&mut self, id: PeerId, options: ClientOptions) {
+        self.join_room(ROOM, id, options);
+    }
+
+    pub fn join_room(&mut self, room: RoomId, id: PeerId, options: ClientOptions) {
+        let client = Client::new(self.now, room, id, options);
+        let offer = client.peer.offer();
+        self.clients.insert(id, client);
+        self.command(Command::Join { room, peer: id, offer, speak: true, listen: true });
+        self.collect();
+    }
+
+    pub fn reoffer(&mut self, id: PeerId, offer: String) {
+        self.command(Command::Reoffer { room: ROOM, peer: id, offer });
+        self.collect();
+    }
+
+    /// Lets `duration` pass.
+    pub fn run(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.now < until {
+            self.now += self.step;
+            self.turn();
+        }
+    }
+
+    pub fn run_ms(&mut self, ms: u64) {
+        self.run(Duration::from_millis(ms));
+    }
+
+    /// Runs until all are connected.
+    pub fn connect(&mut self) {
+        for _ in 0..3000 {
+            if self.clients.values().all(|c| c.connected) {
+                return;
+            }
+            self.run_ms(1);
+        }
+        let missing: Vec<_> = self.clients.values().filter(|c| !c.connected).map(|c| c.id).collect();
+        panic!("not connected after 3 s: {missing:?}; events {:?}", self.events);
+    }
+
+    pub fn turn(&mut self) {
+        let now = self.now;
+        for client in self.clients.values_mut() {
+            client.talk(now);
+            if client.peer.poll_timeout().is_some_and(|due| due <= now) {
+                client.peer.handle_timeout(now);
+            }
+            client.drain(now, self.server);
+            while let Some(mut datagram) = client.to_server.receive(now) {
+                let mut bytes = std::mem::take(&mut datagram.data).to_vec();
+                self.shard.handle_datagram(now, datagram.from, &mut bytes);
+            }
+        }
+        if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            self.shard.handle_timeout(now);
+        }
+        self.collect();
+    }
+
+    /// Moves what the shard has to say to where it belongs.
+    pub fn collect(&mut self) {
+        let now = self.now;
+        while let Some(event) = self.shard.poll_event() {
+            if let Event::Answer { peer, ref sdp, .. } = event
+                && let Some(client) = self.clients.get_mut(&peer)
+            {
+                client.peer.accept_answer(now, sdp).unwrap();
+            }
+            self.events.push((now - self.start, event));
+        }
+        while let Some(transmit) = self.shard.poll_transmit() {
+            if let Some(client) = self.clients.values_mut().find(|c| c.address == transmit.to) {
+                let data = bytes_of(&transmit.data);
+                client.to_client.send(now, Datagram { from: self.server, to: transmit.to, data });
+            }
+        }
+        for client in self.clients.values_mut() {
+            while let Some(datagram) = client.to_client.receive(now) {
+                let mut bytes = datagram.data.to_vec();
+                client.peer.handle_datagram(now, datagram.from, &mut bytes);
+            }
+            client.drain(now, self.server);
+        }
+    }
+
+    /// How loud `speaker`'s tone is at `listener` over the last `seconds`, relative to how it was spoken, dB.
+    pub fn heard_db(&self, listener: PeerId, speaker: PeerId, seconds: f32) -> f32 {
+        let hz = self.clients[&speaker].hz;
+        self.clients[&listener].ear.tone_dbfs(hz, seconds) - TONE_DBFS
+    }
+
+    /// Checks that every one of `talkers` is heard by everybody else at its own level (±`tolerance` dB), and by nobody as
+    /// themselves (at least 30 dB down).
+    pub fn assert_everyone_hears_the_others(&self, talkers: &[PeerId], seconds: f32, tolerance: f32) {
+        for listener in self.clients.keys() {
+            for talker in talkers {
+                let heard = self.heard_db(*listener, *talker, seconds);
+                if listener == talker {
+                    assert!(heard <= -30.0, "{listener} hears themselves at {heard:.1} dB");
+                } else {
+                    assert!(heard.abs() <= tolerance, "{listener} hears {talker} at {heard:.2} dB");
+                }
+            }
+        }
+    }
+
+    pub fn events_of(&self, wanted: impl Fn(&Event) -> bool) -> Vec<&Event> {
+        self.events.iter().map(|(_, e)| e).filter(|e| wanted(e)).collect()
+    }
+}
+
+fn bytes_of(data: &[u8]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(data)
+}
+
+impl Client {
+    fn new(now: Instant, room: RoomId, id: PeerId, options: ClientOptions) -> Client {
+        let address = SocketAddr::from(([198, 51, 100, (id / 200) as u8 + 1], 10_000 + id as u16));
+        Client {
+            id,
+            room,
+            address,
+            peer: ClientPeer::new(now, options).unwrap(),
+            ear: Ear::new(),
+            talker: None,
+            hz: tone_hz(id as usize % 32),
+            media_time: 0,
+            talk_phase: Duration::from_millis(id * 7 % 20),
+            next_talk: now + Duration::from_millis(id * 7 % 20),
+            connected: false,
+            closed: false,
+            heard: Vec::new(),
+            to_server: Link::new(LinkConfig::default()),
+            to_client: Link::new(LinkConfig::default()),
+            first_timestamp: 0,
+        }
+    }
+
+    fn talk(&mut self, now: Instant) {
+        while self.next_talk <= now {
+            self.next_talk += Duration::from_millis(20);
+            self.media_time = self.media_time.wrapping_add(960);
+            if !self.connected {
+                continue;
+            }
+            if let Some(talker) = self.talker.as_mut() {
+                let packet = talker.next().unwrap();
+                let timestamp = self.media_time.wrapping_add(self.first_timestamp);
+                self.peer.send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
+            }
+        }
+    }
+
+    fn drain(&mut self, now: Instant, server: SocketAddr) {
+        while let Some(event) = self.peer.poll_event() {
+            match event {
+                ClientEvent::Connected => self.connected = true,
+                ClientEvent::Audio(audio) => self.hear(now, &audio),
+                ClientEvent::Closed(_) => self.closed = true,
+            }
+        }
+        while let Some((to, data)) = self.peer.poll_transmit() {
+            assert_eq!(to, server);
+            self.to_server.send(now, Datagram { from: self.address, to, data });
+        }
+    }
+
+    fn hear(&mut self, now: Instant, audio: &Audio) {
+        self.heard.push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
+        self.ear.hear(audio).unwrap();
+    }
+
+    /// Checks that each packet follows the one before: sequence numbers by one, timestamps by whole frames and by exactly one
+    /// frame where no new talk spurt begins.
+    pub fn assert_continuous(&self) {
+        for pair in self.heard.windows(2) {
+            let [(_, seq, ts, ..), (_, next_seq, next_ts, marker, _)] = pair else { unreachable!() };
+            assert_eq!(next_seq.wrapping_sub(*seq), 1, "{}: gap in sequence numbers", self.id);
+            let advance = next_ts.wrapping_sub(*ts);
+            assert_eq!(advance % 960, 0, "{}: timestamp off the grid", self.id);
+            assert!(*marker || advance == 960, "{}: timestamps jump by {advance} inside a talk spurt", self.id);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The functions of `Roomtone.Native`.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, SubmitError};
+use rustler::{Atom, Decoder, Error, LocalPid, Resource, ResourceArc, Term};
+
+use crate::notifier::{self, Target};
+use crate::terms::{CommandTerm, Options, ShardOptions, ShardStatsTerm};
+
+mod atoms {
+    rustler::atoms! {
+        ok, stopped, busy, no_shard, bad_command, shard_panicked,
+        bad_address, no_thread, bind_failed, no_shards, certificate_failed, invalid_options,
+    }
+}
+
+/// The longest that one call of `run_shard/3` may keep its thread: the Elixir process hears nothing meanwhile.
+const LONGEST_RUN: Duration = Duration::from_secs(10);
+
+/// What an `engine` term holds.
+pub(crate) struct Handle {
+    engine: Engine,
+    target: Target,
+}
+
+#[rustler::resource_impl]
+impl Resource for Handle {}
+
+type Reason = (Atom, String);
+
+#[rustler::nif]
+fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Handle>, Reason> {
+    let options = Options::decode(options)
+        .map_err(|_| (atoms::invalid_options(), "options are not of the documented shape".to_owned()))?;
+    let config = EngineConfig {
+        shards: options.shards.iter().map(shard_config).collect::<Result<_, _>>()?,
+        mix: MixConfig {
+            bitrate: options.bitrate,
+            shared_complexity: options.shared_complexity,
+            private_complexity: options.private_complexity,
+            ..MixConfig::default()
+        },
+        ..EngineConfig::default()
+    };
+    config.mix.check().map_err(|text| (atoms::invalid_options(), text))?;
+    let target: Target = Arc::new(Mutex::new(event_pid));
+    let events = notifier::start(target.clone()).map_err(|error| (atoms::no_thread(), error.to_string()))?;
+    match Engine::start(config, events) {
+        Ok(engine) => Ok(ResourceArc::new(Handle { engine, target })),
+        Err(error) => {
+            let code = match error.code() {
+                "bind_failed" => atoms::bind_failed(),
+                "no_shards" => atoms::no_shards(),
+                _ => atoms::certificate_failed(),
+            };
+            Err((code, error.to_string()))
+        }
+    }
+}
+
+fn shard_config(options: &ShardOptions) -> Result<ShardConfig, Reason> {
+    Ok(ShardConfig {
+        bind: address(&options.bind)?,
+        candidates: options.candidates.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+    })
+}
+
+fn address(text: &str) -> Result<SocketAddr, Reason> {
+    text.parse().map_err(|_| (atoms::bad_address(), format!("{text:?} is not an IP address and a port")))
+}
+
+#[rustler::nif]
+fn engine_events_to(handle: ResourceArc<Handle>, event_pid: LocalPid) -> Atom {
+    *handle.target.lock().unwrap_or_else(PoisonError::into_inner) = event_pid;
+    atoms::ok()
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn run_shard(handle: ResourceArc<Handle>, shard: usize, milliseconds: u64) -> Result<Atom, Error> {
+    match handle.engine.run(shard, Duration::from_millis(milliseconds).min(LONGEST_RUN)) {
+        RunOutcome::Yielded => Ok(atoms::ok()),
+        RunOutcome::Stopped => Ok(atoms::stopped()),
+        RunOutcome::NoShard => Err(Error::BadArg),
+        RunOutcome::Panicked(message) => Err(Error::RaiseTerm(Box::new((atoms::shard_panicked(), message)))),
+    }
+}
+
+#[rustler::nif]
+fn submit(handle: ResourceArc<Handle>, shard: usize, command: Term<'_>) -> Result<Atom, Atom> {
+    let command = CommandTerm::decode(command).ok().and_then(CommandTerm::command).ok_or(atoms::bad_command())?;
+    match handle.engine.submit(shard, command) {
+        Ok(()) => Ok(atoms::ok()),
+        Err(SubmitError::Busy) => Err(atoms::busy()),
+        Err(SubmitError::NoShard) => Err(atoms::no_shard()),
+        Err(SubmitError::Stopped) => Err(atoms::stopped()),
+    }
+}
+
+#[rustler::nif]
+fn shard_stats(handle: ResourceArc<Handle>, shard: usize) -> Result<ShardStatsTerm, Error> {
+    handle.engine.stats(shard).map(ShardStatsTerm::from).ok_or(Error::BadArg)
+}
+
+#[rustler::nif]
+fn engine_stop(handle: ResourceArc<Handle>) -> Atom {
+    handle.engine.stop();
+    atoms::ok()
+}

@@ -1,0 +1,209 @@
+//! Commands and events as Erlang terms.
+
+use std::net::SocketAddr;
+
+use roomtone_engine::{Command, Envelope, Event, PeerStats, ShardStats};
+use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
+
+mod atoms {
+    rustler::atoms! { roomtone_media }
+}
+
+/// `engine_start/2`'s options.
+#[derive(NifMap)]
+pub(crate) struct Options {
+    pub(crate) shards: Vec<ShardOptions>,
+    pub(crate) bitrate: u32,
+    pub(crate) shared_complexity: u8,
+    pub(crate) private_complexity: u8,
+}
+
+/// One shard of it.
+#[derive(NifMap)]
+pub(crate) struct ShardOptions {
+    pub(crate) bind: String,
+    pub(crate) candidates: Vec<String>,
+}
+
+/// `submit/3`'s commands.
+#[derive(NifTaggedEnum)]
+pub(crate) enum CommandTerm {
+    OpenRoom { room: u64 },
+    CloseRoom { room: u64 },
+    Join { room: u64, peer: u64, offer: String, speak: bool, listen: bool },
+    Reoffer { room: u64, peer: u64, offer: String },
+    Leave { room: u64, peer: u64 },
+    SetSpeak { room: u64, peer: u64, speak: bool },
+    SetListen { room: u64, peer: u64, listen: bool },
+    PeerStats { room: u64, peer: u64, r#ref: u64 },
+    Fault { scope: FaultScope, room: u64 },
+}
+
+/// Where a fault is wanted.
+#[derive(rustler::NifUnitEnum)]
+pub(crate) enum FaultScope {
+    Shard,
+    Room,
+}
+
+impl CommandTerm {
+    /// The engine's command; `None` if this build has no such command.
+    pub(crate) fn command(self) -> Option<Command> {
+        Some(match self {
+            CommandTerm::OpenRoom { room } => Command::OpenRoom { room },
+            CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
+            CommandTerm::Join { room, peer, offer, speak, listen } => {
+                Command::Join { room, peer, offer, speak, listen }
+            }
+            CommandTerm::Reoffer { room, peer, offer } => Command::Reoffer { room, peer, offer },
+            CommandTerm::Leave { room, peer } => Command::Leave { room, peer },
+            CommandTerm::SetSpeak { room, peer, speak } => Command::SetSpeak { room, peer, speak },
+            CommandTerm::SetListen { room, peer, listen } => Command::SetListen { room, peer, listen },
+            CommandTerm::PeerStats { room, peer, r#ref } => Command::PeerStats { room, peer, reference: r#ref },
+            #[cfg(debug_assertions)]
+            CommandTerm::Fault { scope, room } => {
+                Command::Fault { room: matches!(scope, FaultScope::Room).then_some(room) }
+            }
+            #[cfg(not(debug_assertions))]
+            CommandTerm::Fault { .. } => return None,
+        })
+    }
+}
+
+#[derive(NifTaggedEnum)]
+enum EventTerm {
+    ShardStarted { addresses: Vec<String> },
+    Answer { room: u64, peer: u64, sdp: String },
+    Refused { room: u64, peer: u64, code: Atom, message: String },
+    Connected { room: u64, peer: u64 },
+    Disconnected { room: u64, peer: u64, reason: Atom },
+    Levels { room: u64, levels: Vec<(u64, u8, bool)> },
+    Speaking { room: u64, peer: u64, speaking: bool },
+    PeerStats { r#ref: u64, stats: Option<PeerStatsTerm> },
+    RoomFailed { room: u64 },
+}
+
+#[derive(NifMap)]
+struct PeerStatsTerm {
+    connected: bool,
+    packets_in: u64,
+    bytes_in: u64,
+    packets_out: u64,
+    bytes_out: u64,
+    rejected: u64,
+    lost_in: u64,
+    concealed: u64,
+    late: u64,
+    jitter_ms: f64,
+    buffer_target_ms: f64,
+    buffer_ms: f64,
+    round_trip_ms: Option<f64>,
+    fraction_lost_out: f64,
+    remote_jitter_ms: f64,
+    private_mix: bool,
+}
+
+impl From<PeerStats> for PeerStatsTerm {
+    fn from(stats: PeerStats) -> Self {
+        PeerStatsTerm {
+            connected: stats.connected,
+            packets_in: stats.packets_in,
+            bytes_in: stats.bytes_in,
+            packets_out: stats.packets_out,
+            bytes_out: stats.bytes_out,
+            rejected: stats.rejected,
+            lost_in: stats.lost_in,
+            concealed: stats.concealed,
+            late: stats.late,
+            jitter_ms: stats.jitter_ms,
+            buffer_target_ms: stats.buffer_target_ms,
+            buffer_ms: stats.buffer_ms,
+            round_trip_ms: stats.round_trip_ms,
+            fraction_lost_out: stats.fraction_lost_out,
+            remote_jitter_ms: stats.remote_jitter_ms,
+            private_mix: stats.private_mix,
+        }
+    }
+}
+
+/// `shard_stats/2`'s answer; times in microseconds.
+#[derive(NifMap)]
+pub(crate) struct ShardStatsTerm {
+    epoch: u64,
+    rooms: u64,
+    peers: u64,
+    datagrams_in: u64,
+    datagrams_out: u64,
+    datagrams_unknown: u64,
+    send_failures: u64,
+    ticks: u64,
+    frames_decoded: u64,
+    frames_encoded: u64,
+    packets_sent: u64,
+    events_dropped: u64,
+    tick_lateness_p50_us: u64,
+    tick_lateness_p99_us: u64,
+    tick_lateness_max_us: u64,
+    tick_duration_p50_us: u64,
+    tick_duration_p99_us: u64,
+    tick_duration_max_us: u64,
+}
+
+impl From<ShardStats> for ShardStatsTerm {
+    fn from(stats: ShardStats) -> Self {
+        let us = |duration: std::time::Duration| duration.as_micros() as u64;
+        ShardStatsTerm {
+            epoch: stats.epoch,
+            rooms: stats.rooms,
+            peers: stats.peers,
+            datagrams_in: stats.datagrams_in,
+            datagrams_out: stats.datagrams_out,
+            datagrams_unknown: stats.datagrams_unknown,
+            send_failures: stats.send_failures,
+            ticks: stats.ticks,
+            frames_decoded: stats.frames_decoded,
+            frames_encoded: stats.frames_encoded,
+            packets_sent: stats.packets_sent,
+            events_dropped: stats.events_dropped,
+            tick_lateness_p50_us: us(stats.tick_lateness.quantile(0.5)),
+            tick_lateness_p99_us: us(stats.tick_lateness.quantile(0.99)),
+            tick_lateness_max_us: us(stats.tick_lateness.max()),
+            tick_duration_p50_us: us(stats.tick_duration.quantile(0.5)),
+            tick_duration_p99_us: us(stats.tick_duration.quantile(0.99)),
+            tick_duration_max_us: us(stats.tick_duration.max()),
+        }
+    }
+}
+
+/// `{:roomtone_media, shard, epoch, event}`.
+pub(crate) fn message<'a>(env: Env<'a>, envelope: Envelope) -> Term<'a> {
+    let Envelope { shard, epoch, event } = envelope;
+    (atoms::roomtone_media(), shard, epoch, event_term(env, event)).encode(env)
+}
+
+fn event_term(env: Env<'_>, event: Event) -> EventTerm {
+    match event {
+        Event::ShardStarted { addresses } => {
+            EventTerm::ShardStarted { addresses: addresses.iter().map(SocketAddr::to_string).collect() }
+        }
+        Event::Answer { room, peer, sdp } => EventTerm::Answer { room, peer, sdp },
+        Event::Refused { room, peer, code, message } => {
+            EventTerm::Refused { room, peer, code: word(env, code), message }
+        }
+        Event::Connected { room, peer } => EventTerm::Connected { room, peer },
+        Event::Disconnected { room, peer, reason } => {
+            EventTerm::Disconnected { room, peer, reason: word(env, reason) }
+        }
+        Event::Levels { room, levels } => EventTerm::Levels { room, levels },
+        Event::Speaking { room, peer, speaking } => EventTerm::Speaking { room, peer, speaking },
+        Event::PeerStats { reference, stats } => {
+            EventTerm::PeerStats { r#ref: reference, stats: stats.map(|stats| (*stats).into()) }
+        }
+        Event::RoomFailed { room } => EventTerm::RoomFailed { room },
+    }
+}
+
+// The engine's words are string literals, so these atoms are few and none is made from input.
+fn word(env: Env<'_>, word: &'static str) -> Atom {
+    Atom::from_str(env, word).expect("a literal of the engine is shorter than 256 bytes")
+}
