@@ -202,6 +202,16 @@ impl World {
         }
     }
 
+    /// The same for one room, over the last half second.
+    pub fn assert_everyone_hears_the_others_in(&self, room: RoomId, talkers: &[PeerId]) {
+        for listener in self.clients.values().filter(|c| c.room == room) {
+            for talker in talkers.iter().filter(|t| **t != listener.id) {
+                let heard = self.heard_db(listener.id, *talker, 0.5);
+                assert!(heard.abs() <= 1.0, "{} hears {talker} at {heard:.2} dB", listener.id);
+            }
+        }
+    }
+
     pub fn events_of(&self, wanted: impl Fn(&Event) -> bool) -> Vec<&Event> {
         self.events.iter().map(|(_, e)| e).filter(|e| wanted(e)).collect()
     }
