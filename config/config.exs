@@ -11,6 +11,15 @@ config :roomtone,
   children: []
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
+config :roomtone, children: [RoomtoneWeb.Supervisor]
+
+config :roomtone, RoomtoneWeb.Endpoint,
+  url: [host: "localhost"],
+  adapter: Bandit.PhoenixAdapter,
+  # A page may open a socket to where it came from, whatever name or address that server was reached by.
+  check_origin: :conn,
+  pubsub_server: Roomtone.PubSub,
+  render_errors: [formats: [html: RoomtoneWeb.ErrorHTML, json: RoomtoneWeb.ErrorJSON], layout: false]
 
 # ----------------------------------------------------------------------------------------------------------------------
 import_config "#{config_env()}.exs"

@@ -7,3 +7,6 @@ config :roomtone, token_secret: "roomtone-development-secret-not-for-production"
 config :logger, :console, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant]
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
+# Known to everyone who reads this file; config/runtime.exs wants another one in prod.
+config :roomtone, RoomtoneWeb.Endpoint,
+  secret_key_base: "roomtone-development-key-base-not-for-production-roomtone-development-key-base"

@@ -12,3 +12,7 @@ config :roomtone,
 config :logger, level: :warning
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
+config :roomtone, RoomtoneWeb.Endpoint,
+  secret_key_base: "roomtone-test-key-base-roomtone-test-key-base-roomtone-test-key-base-1234",
+  http: [ip: {127, 0, 0, 1}, port: 4002],
+  server: false

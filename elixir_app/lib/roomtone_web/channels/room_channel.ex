@@ -1,0 +1,240 @@
+defmodule RoomtoneWeb.RoomChannel do
+  @moduledoc """
+  Signalling between one browser and one room: the channel `room:<name>` on the socket `/voice`.
+
+  | from the client | payload | reply |
+  |---|---|---|
+  | join | `session`: what proves that a person who comes back is the same | `you`, `participants`, `resumed`, `config` |
+  | `offer` | `sdp`, `muted` | `sdp`, `session` |
+  | `set` | `muted` | `muted` |
+
+  | to the client | payload |
+  |---|---|
+  | `participants` | `joined`: whole people; `changed`: their `id` and what changed; `left`: `id` and `reason` |
+  | `speaking` | `id`, `speaking` |
+  | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
+  | `media_restart` | make a new offer |
+  | `closed` | `reason`, `message`; nothing follows |
+
+  Errors are `reason` (stable), `message` (for people) and `retry` (whether it may work a little later).
+
+  A socket that drops leaves its person in the room for a while: whoever joins again with the same session takes over, and if
+  the sound never stopped (`resumed`) needs no new offer. Leaving the channel leaves the room.
+  """
+  use RoomtoneWeb, :channel
+
+  alias Roomtone.{Name, Token}
+  alias RoomtoneWeb.{RateLimit, Refusal}
+
+  require Logger
+
+  # A person clicks and reconnects; a program floods. Thirty at once is more than any person needs; who goes on regardless is
+  # thrown out, so that the mailbox stays small.
+  @burst 30
+  @per_second 5
+  @strikes 100
+  @max_sdp 65_536
+  @max_session 128
+
+  @impl true
+  def join("room:" <> name, params, socket) do
+    token = socket.assigns.token
+
+    with {:ok, room} <- Name.room(name),
+         :ok <- same_room(token, room),
+         :ok <- may_enter(token),
+         {:ok, session} <- session(params),
+         :ok <- Roomtone.subscribe(room),
+         :ok <- Phoenix.PubSub.subscribe(Roomtone.PubSub, person_topic(room, token.identity)),
+         {:ok, resumed} <- resume(room, token.identity, session) do
+      Logger.metadata(room: room, participant: token.identity)
+
+      socket =
+        socket
+        |> assign(:room, room)
+        |> assign(:me, token.identity)
+        |> assign(:session, session)
+        |> assign(:inside, resumed)
+        |> assign(:rate, RateLimit.new(@burst, @per_second))
+        |> assign(:strikes, 0)
+
+      if resumed, do: take_over(socket)
+
+      reply = %{
+        you: token.identity,
+        # After subscribing: a change in between comes twice rather than never.
+        participants: participants(room),
+        resumed: resumed,
+        config: %{
+          ice_servers: [],
+          can_speak: :speak in token.grants,
+          can_listen: :listen in token.grants
+        }
+      }
+
+      {:ok, reply, socket}
+    else
+      {:error, reason} -> {:error, Refusal.payload(reason)}
+    end
+  end
+
+  @impl true
+  def handle_in(event, payload, socket) do
+    case RateLimit.take(socket.assigns.rate) do
+      {:ok, rate} ->
+        handle(event, payload, assign(socket, rate: rate, strikes: 0))
+
+      {:error, rate} ->
+        socket = assign(socket, rate: rate, strikes: socket.assigns.strikes + 1)
+        error = {:error, Refusal.payload(:too_many_messages)}
+        if socket.assigns.strikes > @strikes, do: {:stop, :normal, error, socket}, else: {:reply, error, socket}
+    end
+  end
+
+  defp handle("offer", %{"sdp" => sdp}, socket) when is_binary(sdp) and byte_size(sdp) > @max_sdp,
+    do: refuse(:too_large, socket)
+
+  defp handle("offer", %{"sdp" => sdp} = payload, socket) when is_binary(sdp) do
+    %{room: room, me: me, session: session, token: token} = socket.assigns
+    muted = payload["muted"] == true
+
+    opts = [
+      grants: token.grants,
+      name: token.name,
+      session: session,
+      muted: muted,
+      # Who may only listen finds a room or doesn't; who may speak opens it.
+      create: :speak in token.grants or :moderate in token.grants
+    ]
+
+    case Roomtone.join(room, me, sdp, opts) do
+      {:ok, %{answer: answer, session: session, participant: participant}} ->
+        # A person who was here before keeps what the room remembers of them, unless the client knows better.
+        if participant.muted != muted, do: set_muted(room, me, muted)
+        socket = assign(socket, session: session, inside: true)
+        take_over(socket)
+        {:reply, {:ok, %{sdp: answer, session: session}}, socket}
+
+      {:error, reason} ->
+        refuse(reason, socket)
+    end
+  end
+
+  defp handle("set", %{"muted" => muted}, socket) when is_boolean(muted) do
+    case set_muted(socket.assigns.room, socket.assigns.me, muted) do
+      :ok -> {:reply, {:ok, %{muted: muted}}, socket}
+      {:error, reason} -> refuse(reason, socket)
+    end
+  end
+
+  defp handle(_event, _payload, socket), do: refuse(:bad_request, socket)
+
+  @impl true
+  def handle_info({:roomtone, room, event}, %{assigns: %{room: room}} = socket), do: event(event, socket)
+
+  # Another channel of the same person: a second tab, or this tab on a new socket while the old one hasn't noticed its end.
+  def handle_info({:taken_over, session}, %{assigns: %{session: session}} = socket) when is_binary(session),
+    do: close(:replaced, assign(socket, :inside, false))
+
+  def handle_info(_other, socket), do: {:noreply, socket}
+
+  @impl true
+  def terminate({:shutdown, :left}, %{assigns: %{inside: true, room: room, me: me}}), do: Roomtone.leave(room, me)
+  # The socket dropped, or this process crashed: the room keeps the person's place for a while.
+  def terminate(_reason, _socket), do: :ok
+
+  defp event({:joined, participant}, socket), do: changed(socket, %{joined: [person(participant)]})
+
+  defp event({:left, me, :removed}, %{assigns: %{me: me}} = socket), do: close(:removed, assign(socket, :inside, false))
+
+  defp event({:left, id, reason}, socket), do: changed(socket, %{left: [%{id: id, reason: word(reason)}]})
+  defp event({:muted, id, muted}, socket), do: changed(socket, %{changed: [%{id: id, muted: muted}]})
+  defp event({:connected, id, connected}, socket), do: changed(socket, %{changed: [%{id: id, connected: connected}]})
+
+  defp event({:speaking, id, speaking}, socket) do
+    push(socket, "speaking", %{id: id, speaking: speaking})
+    {:noreply, socket}
+  end
+
+  defp event({:levels, levels}, socket) do
+    push(socket, "levels", %{levels: Map.new(levels, fn {id, minus_dbov} -> {id, -minus_dbov} end)})
+    {:noreply, socket}
+  end
+
+  defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
+  defp event({:closed, :closed}, socket), do: close(:closed, assign(socket, :inside, false))
+
+  # The room's process failed. The people are still there: the first new offer opens it again.
+  defp event({:closed, :crashed}, socket), do: restart_media(socket)
+  defp event(_other, socket), do: {:noreply, socket}
+
+  defp changed(socket, diff) do
+    push(socket, "participants", diff)
+    {:noreply, socket}
+  end
+
+  defp restart_media(socket) do
+    push(socket, "media_restart", %{})
+    {:noreply, socket}
+  end
+
+  defp close(reason, socket) do
+    push(socket, "closed", Refusal.payload(reason))
+    {:stop, {:shutdown, reason}, socket}
+  end
+
+  defp refuse(reason, socket), do: {:reply, {:error, Refusal.payload(reason)}, socket}
+
+  defp same_room(%Token{room: room}, room), do: :ok
+  defp same_room(_token, _room), do: {:error, :wrong_room}
+
+  defp may_enter(%Token{grants: grants}) do
+    if :speak in grants or :listen in grants, do: :ok, else: {:error, {:not_granted, :speak_or_listen}}
+  end
+
+  defp session(%{"session" => session}) when is_binary(session) and session != "" and byte_size(session) <= @max_session,
+    do: {:ok, session}
+
+  defp session(%{"session" => session}) when session != nil and session != "", do: {:error, :bad_session}
+  # Made up by the first offer, and given back with its answer.
+  defp session(_params), do: {:ok, nil}
+
+  defp resume(_room, _me, nil), do: {:ok, false}
+
+  defp resume(room, me, session) do
+    case Roomtone.resume(room, me, session) do
+      {:ok, _participant} -> {:ok, true}
+      {:error, :identity_taken} -> {:error, :identity_taken}
+      {:error, _not_there} -> {:ok, false}
+    end
+  end
+
+  defp take_over(%{assigns: %{room: room, me: me, session: session}}) do
+    Phoenix.PubSub.broadcast_from(Roomtone.PubSub, self(), person_topic(room, me), {:taken_over, session})
+  end
+
+  defp person_topic(room, identity), do: "person:#{room}:#{identity}"
+
+  defp set_muted(room, me, true), do: Roomtone.mute(room, me)
+  defp set_muted(room, me, false), do: Roomtone.unmute(room, me)
+
+  defp participants(room) do
+    case Roomtone.room(room) do
+      {:ok, %{participants: participants}} -> Enum.map(participants, &person/1)
+      {:error, _not_open_yet} -> []
+    end
+  end
+
+  defp person(participant) do
+    %{
+      id: participant.identity,
+      name: participant.name,
+      muted: participant.muted,
+      speaking: participant.speaking,
+      connected: participant.connected
+    }
+  end
+
+  defp word(reason) when is_atom(reason), do: Atom.to_string(reason)
+  defp word(_reason), do: "left"
+end

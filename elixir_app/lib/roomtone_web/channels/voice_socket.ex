@@ -1,0 +1,38 @@
+defmodule RoomtoneWeb.VoiceSocket do
+  @moduledoc """
+  The socket `/voice`: opens only to the bearer of a token (`Roomtone.Token`), which says which room's channel may be joined on
+  it, as whom. The token comes as the socket's auth token, or as the parameter `token` from clients that can't send headers.
+  """
+  use Phoenix.Socket
+
+  alias Roomtone.Token
+  alias RoomtoneWeb.Refusal
+
+  channel "room:*", RoomtoneWeb.RoomChannel
+
+  @impl true
+  def connect(params, socket, connect_info) do
+    with {:ok, jwt} <- jwt(params, connect_info),
+         {:ok, token} <- Token.verify(jwt, :any) do
+      {:ok, assign(socket, :token, token)}
+    end
+  end
+
+  # So that one person's sockets can be closed: broadcast "disconnect" to this topic.
+  @impl true
+  def id(socket), do: "voice:#{socket.assigns.token.room}:#{socket.assigns.token.identity}"
+
+  @doc "Answers an upgrade that was refused: programs get the reason, browsers only see that the socket didn't open."
+  @spec refuse(Plug.Conn.t(), term) :: Plug.Conn.t()
+  def refuse(conn, reason) do
+    refusal = Refusal.new(reason)
+
+    conn
+    |> Plug.Conn.put_status(refusal.status)
+    |> Phoenix.Controller.json(Refusal.payload(refusal))
+  end
+
+  defp jwt(_params, %{auth_token: jwt}) when is_binary(jwt) and jwt != "", do: {:ok, jwt}
+  defp jwt(%{"token" => jwt}, _connect_info) when is_binary(jwt) and jwt != "", do: {:ok, jwt}
+  defp jwt(_params, _connect_info), do: {:error, :missing_token}
+end

@@ -1,0 +1,48 @@
+defmodule RoomtoneWeb.Endpoint do
+  @moduledoc """
+  The way in for HTTP and WebSockets.
+
+  Everything a stranger can send is bounded here: bodies, frames, and how long a silent socket stays.
+  """
+  use Phoenix.Endpoint, otp_app: :roomtone
+
+  # Signed, so that nobody makes one up; not encrypted, since it holds no secret that its owner mustn't see.
+  @session_options [
+    store: :cookie,
+    key: "_roomtone",
+    signing_salt: "room session",
+    same_site: "Lax",
+    http_only: true,
+    max_age: 30 * 24 * 3600
+  ]
+
+  # The token comes in a header, not in the address, where logs would keep it. A frame must hold an offer of 64 KiB as JSON.
+  socket "/voice", RoomtoneWeb.VoiceSocket,
+    auth_token: true,
+    longpoll: false,
+    websocket: [
+      timeout: 45_000,
+      max_frame_size: 200_000,
+      compress: false,
+      error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
+    ]
+
+  plug Plug.Static,
+    at: "/",
+    from: {:roomtone, "priv/static"},
+    only: ~w(assets robots.txt),
+    headers: %{"x-content-type-options" => "nosniff"}
+
+  plug Plug.RequestId
+
+  # An SDP offer is left for the WHIP controller to read.
+  plug Plug.Parsers,
+    parsers: [:urlencoded, :json],
+    pass: ["*/*"],
+    length: 64_000,
+    json_decoder: Phoenix.json_library()
+
+  plug Plug.Head
+  plug Plug.Session, @session_options
+  plug RoomtoneWeb.Router
+end

@@ -1,0 +1,31 @@
+defmodule RoomtoneWeb.RateLimit do
+  @moduledoc """
+  A token bucket: `burst` at once, `per_second` in the long run. Pure; the time is an argument.
+
+      iex> bucket = RoomtoneWeb.RateLimit.new(1, 2, 0)
+      iex> {:ok, bucket} = RoomtoneWeb.RateLimit.take(bucket, 0)
+      iex> {:error, bucket} = RoomtoneWeb.RateLimit.take(bucket, 100)
+      iex> {:ok, _bucket} = RoomtoneWeb.RateLimit.take(bucket, 600)
+  """
+
+  @enforce_keys [:burst, :per_second, :level, :at]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{burst: pos_integer, per_second: number, level: float, at: integer}
+
+  @doc "A full bucket; `now` is monotonic milliseconds."
+  @spec new(pos_integer, number, integer) :: t
+  def new(burst, per_second, now \\ now()) do
+    %__MODULE__{burst: burst, per_second: per_second, level: burst * 1.0, at: now}
+  end
+
+  @doc "Takes one out, if there is one."
+  @spec take(t, integer) :: {:ok, t} | {:error, t}
+  def take(%__MODULE__{} = bucket, now \\ now()) do
+    filled = bucket.level + max(now - bucket.at, 0) * bucket.per_second / 1000
+    bucket = %{bucket | level: min(filled, bucket.burst * 1.0), at: now}
+    if bucket.level >= 1.0, do: {:ok, %{bucket | level: bucket.level - 1.0}}, else: {:error, bucket}
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
+end

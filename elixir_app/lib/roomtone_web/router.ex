@@ -1,0 +1,43 @@
+defmodule RoomtoneWeb.Router do
+  @moduledoc "Pages for people, WHIP for programs."
+  use RoomtoneWeb, :router
+
+  pipeline :browser do
+    plug :accepts, ["html", "json"]
+    plug :fetch_session
+    plug :protect_from_forgery
+    plug RoomtoneWeb.SecurityHeaders
+  end
+
+  # No session and no cookies: a bearer token says who asks, so any web page may ask.
+  pipeline :whip do
+    plug RoomtoneWeb.WhipHeaders
+  end
+
+  scope "/", RoomtoneWeb do
+    pipe_through :browser
+
+    get "/", PageController, :front
+    post "/rooms", PageController, :enter
+    get "/rooms/:room", PageController, :room
+    post "/rooms/:room/token", PageController, :token
+  end
+
+  scope "/whip", RoomtoneWeb do
+    pipe_through :whip
+
+    post "/:room", WhipController, :create
+    options "/:room", WhipController, :describe
+    match :*, "/:room", WhipController, :endpoint_method_not_allowed
+
+    delete "/:room/sessions/:session", WhipController, :delete
+    options "/:room/sessions/:session", WhipController, :describe_session
+    match :*, "/:room/sessions/:session", WhipController, :session_method_not_allowed
+  end
+
+  scope "/", RoomtoneWeb do
+    pipe_through :browser
+
+    get "/*path", PageController, :not_found
+  end
+end

@@ -1,0 +1,40 @@
+defmodule RoomtoneWeb.SecurityHeaders do
+  @moduledoc """
+  Headers of every page. Nothing is loaded from elsewhere, nothing inline runs but the import map, whose hash is in the policy,
+  and nobody may put a page that holds the microphone into a frame of theirs.
+  """
+  @behaviour Plug
+
+  alias RoomtoneWeb.Pages
+
+  @policy [
+            "default-src 'none'",
+            "script-src 'self' '#{Pages.import_map_hash()}'",
+            "style-src 'self'",
+            "img-src 'self' data:",
+            "font-src 'self'",
+            "connect-src 'self'",
+            "media-src 'self' blob: mediastream:",
+            "base-uri 'none'",
+            "form-action 'self'",
+            "frame-ancestors 'none'"
+          ]
+          |> Enum.join("; ")
+
+  @headers %{
+    "content-security-policy" => @policy,
+    "permissions-policy" => "microphone=(self), camera=(), geolocation=(), display-capture=()",
+    "referrer-policy" => "same-origin",
+    "cross-origin-opener-policy" => "same-origin",
+    "x-content-type-options" => "nosniff",
+    "x-frame-options" => "DENY",
+    # A room page holds a token.
+    "cache-control" => "no-store"
+  }
+
+  @impl true
+  def init(opts), do: opts
+
+  @impl true
+  def call(conn, _opts), do: Phoenix.Controller.put_secure_browser_headers(conn, @headers)
+end
