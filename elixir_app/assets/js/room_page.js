@@ -35,12 +35,11 @@ function byId(id) {
 }
 
 const page = byId("room");
-const { room: roomName = "", name: myName = "", token = "", session = "", tokenUrl = "" } = page.dataset;
+const { room: roomName = "", token = "", session = "", tokenUrl = "" } = page.dataset;
 const query = new URLSearchParams(location.search);
 
 const room = new VoiceRoom({
   room: roomName,
-  name: myName,
   token,
   session,
   socket: page.dataset.socket,
@@ -74,36 +73,36 @@ const cards = new Map();
 
 /** @param {Participant[]} people */
 function drawPeople(people) {
-  const present = new Set(people.map((p) => p.name));
-  for (const [name, card] of cards) {
-    if (present.has(name)) continue;
+  const present = new Set(people.map((p) => p.id));
+  for (const [id, card] of cards) {
+    if (present.has(id)) continue;
     card.remove();
-    cards.delete(name);
+    cards.delete(id);
   }
   for (const person of people) {
-    let card = cards.get(person.name);
+    let card = cards.get(person.id);
     if (!card) {
-      card = newCard(person.name);
-      cards.set(person.name, card);
+      card = newCard(person);
+      cards.set(person.id, card);
       // Oneself first, the others in the order they came.
-      if (person.name === myName) list.prepend(card);
+      if (person.id === room.me) list.prepend(card);
       else list.append(card);
     }
     drawPerson(card, person);
   }
   byId("count").textContent = people.length === 1 ? "1 person" : `${people.length} people`;
-  byId("alone").hidden = !(people.length === 1 && people[0].name === myName);
+  byId("alone").hidden = !(people.length === 1 && people[0].id === room.me);
 }
 
-/** @param {string} name */
-function newCard(name) {
+/** @param {Participant} person */
+function newCard({ id, name }) {
   const fragment = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
   const card = /** @type {HTMLElement} */ (fragment.firstElementChild);
   card.dataset.participant = name;
   card.style.setProperty("--hue", String(hue(name)));
   part(card, "initials").textContent = initials(name);
   part(card, "name").textContent = name;
-  part(card, "you").hidden = name !== myName;
+  part(card, "you").hidden = id !== room.me;
   return card;
 }
 
@@ -112,7 +111,7 @@ function newCard(name) {
  * @param {Participant} person
  */
 function drawPerson(card, person) {
-  const muted = person.name === myName ? room.muted : person.muted;
+  const muted = person.id === room.me ? room.muted : person.muted;
   drawSpeaking(card, person.speaking && !muted);
   card.dataset.muted = String(muted);
   card.dataset.connected = String(person.connected);
@@ -154,8 +153,8 @@ function hue(name) {
 
 /** @param {Record<string, number>} levels */
 function drawLevels(levels) {
-  for (const [name, card] of cards) {
-    const dbov = levels[name] ?? -127;
+  for (const [id, card] of cards) {
+    const dbov = levels[id] ?? -127;
     // Speech lies between about −55 (a whisper) and −15 dBov (loud).
     const height = Math.min(1, Math.max(0, (dbov + 55) / 40));
     card.style.setProperty("--level", height.toFixed(2));
@@ -278,9 +277,9 @@ on("status", (/** @type {Status} */ status) => {
 on("participants", drawPeople);
 on("joined", (/** @type {Participant} */ person) => announce(`${person.name} joined.`));
 on("left", (/** @type {Participant} */ person) => announce(`${person.name} left.`));
-on("speaking", ({ name }) => {
-  const card = cards.get(name);
-  const person = room.participants.find((p) => p.name === name);
+on("speaking", ({ id }) => {
+  const card = cards.get(id);
+  const person = room.participants.find((p) => p.id === id);
   if (card && person) drawPerson(card, person);
 });
 on("levels", drawLevels);

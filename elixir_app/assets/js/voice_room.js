@@ -10,7 +10,8 @@ export { SignallingError };
  * @typedef {import("./words.js").Problem} Problem
  *
  * @typedef {object} Participant
- * @property {string} name
+ * @property {string} id    who it is, unique in the room
+ * @property {string} name  what to call them
  * @property {boolean} muted
  * @property {boolean} speaking
  * @property {boolean} connected  whether sound flows to and from them just now
@@ -19,7 +20,6 @@ export { SignallingError };
  *
  * @typedef {object} Options
  * @property {string} room
- * @property {string} name      who I am in this room
  * @property {string} token     signed by the server for this room and name
  * @property {string} session   proves that I am the same one when I come back
  * @property {string} [socket]  path of the voice socket
@@ -36,8 +36,8 @@ export { SignallingError };
  * | `status` | {@link Status} |
  * | `participants` | `Participant[]`, whenever one of them changes |
  * | `joined`, `left` | a participant; only while watching, not for those who were there before |
- * | `speaking` | `{name, speaking}` |
- * | `levels` | `{[name]: dBov}`, 0 loudest … −127 silence |
+ * | `speaking` | `{id, speaking}` |
+ * | `levels` | `{[id]: dBov}`, 0 loudest … −127 silence |
  * | `muted` | boolean: my own microphone |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
@@ -49,6 +49,7 @@ export class VoiceRoom extends EventTarget {
   /** @type {MediaStreamTrack | null} */ #track = null;
   /** @type {Map<string, Participant>} */ #people = new Map();
   /** @type {Status} */ #status = "new";
+  #me = "";
   #muted = false;
   #entered = false;
   /** @type {HTMLAudioElement} */ #audio;
@@ -71,6 +72,11 @@ export class VoiceRoom extends EventTarget {
 
   get participants() {
     return [...this.#people.values()];
+  }
+
+  /** My own id; empty before the first join. */
+  get me() {
+    return this.#me;
   }
 
   /** The element that plays the room. */
@@ -199,7 +205,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "refused", (error) => this.#refused(error));
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
-    on(signalling, "speaking", ({ name, speaking }) => this.#speakingChanged(name, speaking));
+    on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
     on(signalling, "media_restart", () => this.#link?.connect());
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
   }
@@ -207,7 +213,8 @@ export class VoiceRoom extends EventTarget {
   /** @param {any} reply */
   #signallingJoined(reply) {
     const before = this.#people;
-    this.#people = new Map(reply.participants.map((/** @type {Participant} */ p) => [p.name, p]));
+    this.#me = reply.you;
+    this.#people = new Map(reply.participants.map((/** @type {Participant} */ p) => [p.id, p]));
     if (this.#entered) this.#announce(before, this.#people);
     this.#entered = true;
     this.#emit("participants", this.participants);
@@ -228,37 +235,37 @@ export class VoiceRoom extends EventTarget {
    * @param {Map<string, Participant>} after
    */
   #announce(before, after) {
-    for (const [name, p] of before) if (!after.has(name)) this.#emit("left", p);
-    for (const [name, p] of after) if (!before.has(name) && name !== this.#options.name) this.#emit("joined", p);
+    for (const [id, p] of before) if (!after.has(id) && id !== this.#me) this.#emit("left", p);
+    for (const [id, p] of after) if (!before.has(id) && id !== this.#me) this.#emit("joined", p);
   }
 
-  /** @param {{joined?: Participant[], changed?: (Partial<Participant> & {name: string})[], left?: {name: string}[]}} diff */
+  /** @param {{joined?: Participant[], changed?: (Partial<Participant> & {id: string})[], left?: {id: string}[]}} diff */
   #participantsChanged({ joined = [], changed = [], left = [] }) {
     for (const person of joined) {
-      const isNew = !this.#people.has(person.name);
-      this.#people.set(person.name, person);
-      if (isNew && person.name !== this.#options.name) this.#emit("joined", person);
+      const isNew = !this.#people.has(person.id);
+      this.#people.set(person.id, person);
+      if (isNew && person.id !== this.#me) this.#emit("joined", person);
     }
     for (const change of changed) {
-      const person = this.#people.get(change.name);
-      if (person) this.#people.set(change.name, { ...person, ...change });
+      const person = this.#people.get(change.id);
+      if (person) this.#people.set(change.id, { ...person, ...change });
     }
-    for (const { name } of left) {
-      const person = this.#people.get(name);
-      if (person && this.#people.delete(name)) this.#emit("left", person);
+    for (const { id } of left) {
+      const person = this.#people.get(id);
+      if (person && this.#people.delete(id) && id !== this.#me) this.#emit("left", person);
     }
     this.#emit("participants", this.participants);
   }
 
   /**
-   * @param {string} name
+   * @param {string} id
    * @param {boolean} speaking
    */
-  #speakingChanged(name, speaking) {
-    const person = this.#people.get(name);
+  #speakingChanged(id, speaking) {
+    const person = this.#people.get(id);
     if (!person) return;
-    this.#people.set(name, { ...person, speaking });
-    this.#emit("speaking", { name, speaking });
+    this.#people.set(id, { ...person, speaking });
+    this.#emit("speaking", { id, speaking });
   }
 
   /** @param {string} sdp */
