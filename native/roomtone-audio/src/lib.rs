@@ -1,1 +1,45 @@
-//! Skeleton.
+//! The sound of Roomtone: Opus in and out, a jitter buffer for each speaker, levels, mixing, limiting, and the measuring
+//! tools that tests of all crates listen with.
+//!
+//! Everything inside is 48 kHz `f32` with full scale at ±1.0, in frames of 20 ms. The crate is sans-IO: it opens nothing,
+//! starts nothing and reads no clock; `now` is an argument. Whatever a packet holds, nothing here panics, and memory is
+//! bounded. In the steady state nothing allocates: buffers are reused.
+//!
+//! ```
+//! use roomtone_audio::{Decoder, Encoder, EncoderConfig, analysis::Tone, level};
+//!
+//! let mut encoder = Encoder::new(&EncoderConfig::default())?;
+//! let mut decoder = Decoder::new()?;
+//! let (mut tone, mut packet, mut sound) = (Tone::new(440.0, 0.1), Vec::new(), Vec::new());
+//! for _ in 0..10 {
+//!     encoder.encode(&tone.frame(), &mut packet)?;
+//!     sound.clear();
+//!     decoder.decode(&packet, &mut sound)?;
+//! }
+//! assert_eq!(level(&sound).dbov_minus, 23);
+//! # Ok::<(), roomtone_audio::AudioError>(())
+//! ```
+
+pub mod analysis;
+mod codec;
+mod error;
+mod level;
+mod limiter;
+pub mod mix;
+mod playout;
+
+pub use audiopus::Application;
+pub use codec::{Channels, Decoder, Encoder, EncoderConfig, MAX_PACKET_BYTES, packet};
+pub use error::AudioError;
+pub use level::{AudioLevel, level};
+pub use limiter::Limiter;
+pub use playout::{FrameKind, InsertOutcome, Playout, PlayoutConfig, PlayoutStats, RtpMeta};
+
+/// Samples a second, everywhere.
+pub const SAMPLE_RATE: u32 = 48_000;
+/// Samples a channel of one frame.
+pub const FRAME_SAMPLES: usize = 960;
+/// Duration of one frame: one tick.
+pub const FRAME_DURATION: std::time::Duration = std::time::Duration::from_millis(20);
+/// 20 ms of mono sound; full scale is ±1.0.
+pub type Frame = [f32; FRAME_SAMPLES];

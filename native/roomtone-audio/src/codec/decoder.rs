@@ -1,0 +1,152 @@
+//! The receiving side of the codec.
+
+use super::{Channels, packet};
+use crate::AudioError;
+use audiopus::coder::GenericCtl;
+
+/// Decoded samples beyond this are cut: a hostile packet may decode to any number, a sane one overshoots full scale a little.
+const SAMPLE_LIMIT: f32 = 2.0;
+
+/// An Opus decoder at 48 kHz.
+///
+/// Whatever the packet's channels, the output has the decoder's: libopus mixes down or doubles.
+#[derive(Debug)]
+pub struct Decoder {
+    inner: audiopus::coder::Decoder,
+    channels: Channels,
+}
+
+impl Decoder {
+    /// Makes a mono decoder.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new() -> Result<Self, AudioError> {
+        Self::with_channels(Channels::Mono)
+    }
+
+    /// Makes a decoder with one or two channels (interleaved) at its output.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn with_channels(channels: Channels) -> Result<Self, AudioError> {
+        let wanted = match channels {
+            Channels::Mono => audiopus::Channels::Mono,
+            Channels::Stereo => audiopus::Channels::Stereo,
+        };
+        let inner = audiopus::coder::Decoder::new(audiopus::SampleRate::Hz48000, wanted)
+            .map_err(|cause| AudioError::opus("make a decoder", cause))?;
+        Ok(Self { inner, channels })
+    }
+
+    /// Decodes a packet, appends its sound to `out` and returns the samples a channel.
+    ///
+    /// # Errors
+    /// Not an Opus packet, or its content can't be decoded; `out` is as it was.
+    pub fn decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<usize, AudioError> {
+        let info = packet::parse(packet)?;
+        self.run("decode", Some(packet), info.samples as usize, false, out)
+    }
+
+    /// Recovers the `samples` (a channel) right before `packet`, which came after a lost one, from the copy that it may
+    /// carry (in-band FEC, RFC 6716 §2.1.7). Where it carries none this is [`Decoder::conceal`].
+    ///
+    /// # Errors
+    /// Not an Opus packet, or `samples` is no multiple of 2.5 ms or above 120 ms; `out` is as it was.
+    pub fn decode_fec(&mut self, packet: &[u8], samples: usize, out: &mut Vec<f32>) -> Result<usize, AudioError> {
+        packet::parse(packet)?;
+        self.run("recover a frame", Some(packet), samples, true, out)
+    }
+
+    /// Makes up `samples` (a channel) for sound that didn't come: packet loss concealment (RFC 6716 §4.4).
+    ///
+    /// # Errors
+    /// `samples` is no multiple of 2.5 ms or above 120 ms; `out` is as it was.
+    pub fn conceal(&mut self, samples: usize, out: &mut Vec<f32>) -> Result<usize, AudioError> {
+        self.run("conceal a frame", None, samples, false, out)
+    }
+
+    /// Forgets all sound so far.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn reset(&mut self) -> Result<(), AudioError> {
+        self.inner
+            .reset_state()
+            .map_err(|cause| AudioError::opus("reset a decoder", cause))
+    }
+
+    /// Channels of the output.
+    pub fn channels(&self) -> Channels {
+        self.channels
+    }
+
+    fn run(
+        &mut self,
+        action: &'static str,
+        packet: Option<&[u8]>,
+        samples: usize,
+        fec: bool,
+        out: &mut Vec<f32>,
+    ) -> Result<usize, AudioError> {
+        // Checked here because libopus has a debug build that aborts on such arguments.
+        let samples_fit = samples > 0 && samples.is_multiple_of(120) && samples <= packet::MAX_SAMPLES as usize;
+        if !samples_fit {
+            return Err(AudioError::FrameLength { samples, channels: 1 });
+        }
+        let start = out.len();
+        out.resize(start + samples * self.channels.count(), 0.0);
+        match self.inner.decode_float(packet, &mut out[start..], fec) {
+            Ok(decoded) => {
+                let decoded = decoded.min(samples);
+                out.truncate(start + decoded * self.channels.count());
+                sanitise(&mut out[start..]);
+                Ok(decoded)
+            }
+            Err(cause) => {
+                out.truncate(start);
+                Err(AudioError::opus(action, cause))
+            }
+        }
+    }
+}
+
+/// Cuts samples to a sane range; a block with a value that is no number is silenced whole, so that one hostile packet can't
+/// poison the mix of a room.
+fn sanitise(pcm: &mut [f32]) {
+    // One cheap pass in the usual case; `max` of the magnitudes would hide a NaN, their sum doesn't.
+    let sum: f32 = pcm.iter().map(|s| s.abs()).sum();
+    if !sum.is_finite() {
+        pcm.fill(0.0);
+    } else if sum > SAMPLE_LIMIT {
+        pcm.iter_mut().for_each(|s| *s = s.clamp(-SAMPLE_LIMIT, SAMPLE_LIMIT));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_block_with_a_nan_is_silenced_and_a_loud_one_cut() {
+        let mut pcm = [0.1, f32::NAN, 0.2];
+        sanitise(&mut pcm);
+        assert_eq!(pcm, [0.0; 3]);
+        let mut pcm = [0.1, f32::INFINITY];
+        sanitise(&mut pcm);
+        assert_eq!(pcm, [0.0; 2]);
+        let mut pcm = [0.5, -70.0, 1.25];
+        sanitise(&mut pcm);
+        assert_eq!(pcm, [0.5, -2.0, 1.25]);
+    }
+
+    #[test]
+    fn lengths_that_opus_has_not_are_refused() {
+        let mut decoder = Decoder::new().unwrap();
+        let mut out = vec![1.0];
+        for samples in [0, 1, 119, 121, 5880, usize::MAX - 7] {
+            assert!(decoder.conceal(samples, &mut out).is_err(), "{samples}");
+        }
+        assert_eq!(out, [1.0]);
+    }
+}

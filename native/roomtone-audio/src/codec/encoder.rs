@@ -1,0 +1,181 @@
+//! The sending side of the codec.
+
+use super::{Channels, state::EncoderState};
+use crate::AudioError;
+use audiopus::{Application, ffi};
+
+/// The longest packet that the encoder writes, in bytes: the largest Opus frame (RFC 6716 §3.2.1: 1275) and its TOC byte.
+pub const MAX_PACKET_BYTES: usize = 1276;
+
+/// How to encode.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncoderConfig {
+    /// Bits per second, 500 to 512,000.
+    pub bitrate: u32,
+    /// CPU spent for quality, 0 to 10.
+    pub complexity: u8,
+    /// What the sound is: [`Application::Voip`] keeps SILK or hybrid at speech rates, [`Application::Audio`] leans to CELT.
+    pub application: Application,
+    /// Carry a low-rate copy of each frame in the next packet (in-band FEC, RFC 6716 §2.1.7).
+    pub fec: bool,
+    /// Packet loss that the far side reports, 0 to 100 %: how much is spent on robustness and FEC.
+    pub expected_loss_percent: u8,
+    /// Channels of the input.
+    pub channels: Channels,
+}
+
+impl Default for EncoderConfig {
+    /// The shared mix: VOIP, 32 kbit/s, complexity 10, mono, no FEC.
+    fn default() -> Self {
+        Self {
+            bitrate: 32_000,
+            complexity: 10,
+            application: Application::Voip,
+            fec: false,
+            expected_loss_percent: 0,
+            channels: Channels::Mono,
+        }
+    }
+}
+
+/// An Opus encoder at 48 kHz.
+///
+/// A clone is a twin: fed the same sound it writes the same packets, byte for byte, so a listener can be moved from one to
+/// the other and its decoder doesn't notice. [`Clone::clone_from`] copies into the memory of an encoder that is no longer
+/// needed and allocates nothing.
+#[derive(Debug)]
+pub struct Encoder {
+    state: EncoderState,
+    config: EncoderConfig,
+}
+
+impl Clone for Encoder {
+    fn clone(&self) -> Self {
+        Self {
+            state: self.state.clone(),
+            config: self.config.clone(),
+        }
+    }
+
+    fn clone_from(&mut self, source: &Self) {
+        self.state.clone_from(&source.state);
+        self.config.clone_from(&source.config);
+    }
+}
+
+impl Encoder {
+    /// Makes an encoder.
+    ///
+    /// # Errors
+    /// A setting that libopus refuses.
+    pub fn new(config: &EncoderConfig) -> Result<Self, AudioError> {
+        let mut encoder = Self {
+            state: EncoderState::new(config.channels, config.application)?,
+            config: config.clone(),
+        };
+        encoder.set_bitrate(config.bitrate)?;
+        encoder.set_complexity(config.complexity)?;
+        encoder.set_expected_loss(config.expected_loss_percent)?;
+        encoder.set_fec(config.fec)?;
+        Ok(encoder)
+    }
+
+    /// The settings in force.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// Encodes one frame of 2.5, 5, 10, 20, 40 or 60 ms, interleaved if stereo, into `out`, which is cleared first and
+    /// whose memory is reused.
+    ///
+    /// # Errors
+    /// A length that is no Opus frame, or libopus refused; `out` is empty then.
+    pub fn encode(&mut self, pcm: &[f32], out: &mut Vec<u8>) -> Result<(), AudioError> {
+        out.resize(MAX_PACKET_BYTES, 0);
+        let result = self.state.encode(pcm, out);
+        out.truncate(result.as_ref().map_or(0, |&bytes| bytes));
+        result.map(drop)
+    }
+
+    /// Sets the bits per second, from the next frame on.
+    ///
+    /// # Errors
+    /// Outside of 500 to 512,000.
+    pub fn set_bitrate(&mut self, bitrate: u32) -> Result<(), AudioError> {
+        if !(500..=512_000).contains(&bitrate) {
+            return Err(AudioError::Config("bitrate: 500 to 512000 bits per second"));
+        }
+        self.state
+            .set("set the bitrate", ffi::OPUS_SET_BITRATE_REQUEST, bitrate as i32)?;
+        self.config.bitrate = bitrate;
+        Ok(())
+    }
+
+    /// Sets the complexity, from the next frame on.
+    ///
+    /// # Errors
+    /// Above 10.
+    pub fn set_complexity(&mut self, complexity: u8) -> Result<(), AudioError> {
+        if complexity > 10 {
+            return Err(AudioError::Config("complexity: 0 to 10"));
+        }
+        self.state.set(
+            "set the complexity",
+            ffi::OPUS_SET_COMPLEXITY_REQUEST,
+            i32::from(complexity),
+        )?;
+        self.config.complexity = complexity;
+        Ok(())
+    }
+
+    /// Sets the packet loss to be prepared for, in percent, from the next frame on.
+    ///
+    /// # Errors
+    /// Above 100.
+    pub fn set_expected_loss(&mut self, percent: u8) -> Result<(), AudioError> {
+        if percent > 100 {
+            return Err(AudioError::Config("expected_loss_percent: 0 to 100"));
+        }
+        self.state.set(
+            "set the expected loss",
+            ffi::OPUS_SET_PACKET_LOSS_PERC_REQUEST,
+            i32::from(percent),
+        )?;
+        self.config.expected_loss_percent = percent;
+        Ok(())
+    }
+
+    /// Switches in-band FEC, from the next frame on. It is only written where the expected loss is above 0, too.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn set_fec(&mut self, fec: bool) -> Result<(), AudioError> {
+        self.state
+            .set("switch FEC", ffi::OPUS_SET_INBAND_FEC_REQUEST, i32::from(fec))?;
+        self.config.fec = fec;
+        Ok(())
+    }
+
+    /// Delay of the codec in samples a channel: how much later than at the input a sound is at the decoder's output.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn lookahead(&mut self) -> Result<usize, AudioError> {
+        self.state
+            .get("read the look-ahead", ffi::OPUS_GET_LOOKAHEAD_REQUEST)
+            .map(|n| usize::try_from(n).unwrap_or(0))
+    }
+
+    /// Forgets all sound so far, as if freshly made; settings stay.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn reset(&mut self) -> Result<(), AudioError> {
+        self.state.set("reset an encoder", ffi::OPUS_RESET_STATE, 0)
+    }
+
+    /// Channels that [`Encoder::encode`] expects.
+    pub fn channels(&self) -> Channels {
+        self.state.channels()
+    }
+}

@@ -1,0 +1,226 @@
+//! The packets of one speaker that wait to be played, in the order of their time.
+//!
+//! Sequence numbers (16 bits) and timestamps (32 bits) are unwrapped against the newest packet, so nothing behind this file
+//! knows that they wrap.
+
+use super::{InsertOutcome, RtpMeta};
+use crate::{AudioLevel, codec::packet::PacketInfo};
+use std::collections::VecDeque;
+
+/// More sequence numbers ahead than this is another stream, not loss (RFC 3550 A.1, MAX_DROPOUT).
+const MAX_DROPOUT: i16 = 3000;
+/// More sequence numbers back than this is another stream, not reordering (MAX_MISORDER); also the length of the history.
+const MAX_MISORDER: i16 = 127;
+/// Payload bytes that may wait: 200 ms at Opus' highest rate need 13 kB.
+const MAX_BYTES: usize = 64 * 1024;
+/// Bytes of spare payload buffers that are kept for reuse.
+const MAX_SPARE_BYTES: usize = 16 * 1024;
+
+/// A packet that waits.
+#[derive(Debug)]
+pub(super) struct Slot {
+    /// Unwrapped sequence number.
+    pub seq: i64,
+    /// Unwrapped timestamp of its first sample.
+    pub ts: i64,
+    /// Sound in it, in samples.
+    pub samples: i64,
+    /// Samples of one Opus frame in it.
+    pub frame_samples: i64,
+    /// When it came, in samples of our clock.
+    pub arrival: i64,
+    pub level: Option<AudioLevel>,
+    /// First packet after a pause (RFC 3551 §4.1).
+    pub marker: bool,
+    pub is_dtx: bool,
+    pub has_fec: bool,
+    pub payload: Vec<u8>,
+}
+
+impl Slot {
+    /// Timestamp right behind it.
+    pub fn end(&self) -> i64 {
+        self.ts + self.samples
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Newest {
+    seq: i64,
+    ts: i64,
+}
+
+#[derive(Debug)]
+pub(super) struct PacketBuffer {
+    slots: VecDeque<Slot>,
+    bytes: usize,
+    max_packets: usize,
+    spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+    newest: Option<Newest>,
+    /// Bit k: the packet k before the newest came.
+    history: u128,
+    /// Sequence number that would prove that the stream has jumped.
+    expected_after_jump: Option<u16>,
+}
+
+impl PacketBuffer {
+    pub fn new(max_packets: usize) -> Self {
+        Self {
+            slots: VecDeque::new(),
+            bytes: 0,
+            max_packets,
+            spare: Vec::new(),
+            spare_bytes: 0,
+            newest: None,
+            history: 0,
+            expected_after_jump: None,
+        }
+    }
+
+    /// Sorts a packet in. `played_end`: the timestamp up to which the stream has been played. Returns what became of it and,
+    /// unless it was refused, its unwrapped timestamp.
+    pub fn insert(
+        &mut self,
+        meta: &RtpMeta,
+        info: &PacketInfo,
+        arrival: i64,
+        payload: &[u8],
+        played_end: Option<i64>,
+    ) -> (InsertOutcome, Option<i64>) {
+        let Some(newest) = self.newest else {
+            return self.restart(meta, info, arrival, payload, InsertOutcome::Queued);
+        };
+        let seq_step = meta.seq.wrapping_sub(newest.seq as u16) as i16;
+        let ts_step = meta.timestamp.wrapping_sub(newest.ts as u32) as i32;
+        let (seq, ts) = (newest.seq + i64::from(seq_step), newest.ts + i64::from(ts_step));
+        if (-MAX_MISORDER..=0).contains(&seq_step) && self.history >> -seq_step & 1 == 1 {
+            return (InsertOutcome::Duplicate, None);
+        }
+        // Later packets have later timestamps, else it is another stream under the same SSRC.
+        let ordered = if seq_step > 0 { ts_step > 0 } else { ts_step < 0 };
+        if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&seq_step) || !ordered {
+            // One such packet may be a stray; two in a row are a new stream (RFC 3550 A.1).
+            let proven = self.expected_after_jump == Some(meta.seq);
+            self.expected_after_jump = Some(meta.seq.wrapping_add(1));
+            if !proven {
+                return (InsertOutcome::Invalid, None);
+            }
+            return self.restart(meta, info, arrival, payload, InsertOutcome::Reset);
+        }
+        self.expected_after_jump = None;
+        if seq_step > 0 {
+            self.history = self.history.checked_shl(seq_step.unsigned_abs().into()).unwrap_or(0) | 1;
+            self.newest = Some(Newest { seq, ts });
+        } else {
+            self.history |= 1 << -seq_step;
+        }
+        if played_end.is_some_and(|end| ts + i64::from(info.samples) <= end) {
+            return (InsertOutcome::Late, Some(ts));
+        }
+        (self.enqueue(seq, ts, meta, info, arrival, payload), Some(ts))
+    }
+
+    fn restart(
+        &mut self,
+        meta: &RtpMeta,
+        info: &PacketInfo,
+        arrival: i64,
+        payload: &[u8],
+        outcome: InsertOutcome,
+    ) -> (InsertOutcome, Option<i64>) {
+        while let Some(slot) = self.take_front() {
+            self.recycle(slot.payload);
+        }
+        let (seq, ts) = (i64::from(meta.seq), i64::from(meta.timestamp));
+        self.newest = Some(Newest { seq, ts });
+        self.history = 1;
+        self.expected_after_jump = None;
+        self.enqueue(seq, ts, meta, info, arrival, payload);
+        (outcome, Some(ts))
+    }
+
+    fn enqueue(
+        &mut self,
+        seq: i64,
+        ts: i64,
+        meta: &RtpMeta,
+        info: &PacketInfo,
+        arrival: i64,
+        payload: &[u8],
+    ) -> InsertOutcome {
+        let mut own = self.spare.pop().unwrap_or_default();
+        self.spare_bytes -= own.capacity();
+        own.clear();
+        own.extend_from_slice(payload);
+        self.bytes += own.len();
+        let at = self
+            .slots
+            .iter()
+            .rposition(|slot| slot.ts < ts)
+            .map_or(0, |before| before + 1);
+        let slot = Slot {
+            seq,
+            ts,
+            samples: i64::from(info.samples),
+            frame_samples: i64::from(info.frame_samples),
+            arrival,
+            level: meta.level,
+            marker: meta.marker,
+            is_dtx: info.is_dtx,
+            has_fec: info.has_fec,
+            payload: own,
+        };
+        self.slots.insert(at, slot);
+        let mut outcome = InsertOutcome::Queued;
+        while self.slots.len() > self.max_packets || self.bytes > MAX_BYTES {
+            if let Some(oldest) = self.take_front() {
+                self.recycle(oldest.payload);
+            }
+            outcome = InsertOutcome::Overflow;
+        }
+        outcome
+    }
+
+    pub fn front(&self) -> Option<&Slot> {
+        self.slots.front()
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Slot> + ExactSizeIterator {
+        self.slots.iter()
+    }
+
+    pub fn get(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    pub fn take_front(&mut self) -> Option<Slot> {
+        let slot = self.slots.pop_front()?;
+        self.bytes -= slot.payload.len();
+        Some(slot)
+    }
+
+    /// Takes a payload's memory back for the next packet.
+    pub fn recycle(&mut self, payload: Vec<u8>) {
+        if payload.capacity() > 0 && self.spare_bytes + payload.capacity() <= MAX_SPARE_BYTES {
+            self.spare_bytes += payload.capacity();
+            self.spare.push(payload);
+        }
+    }
+
+    /// How far the sound goes on without a hole from `from`, in samples.
+    pub fn contiguous_from(&self, from: i64) -> i64 {
+        let mut end = from;
+        for slot in &self.slots {
+            if slot.ts > end {
+                break;
+            }
+            end = end.max(slot.end());
+        }
+        end - from
+    }
+}

@@ -1,0 +1,314 @@
+//! Turning what waits into the next 20 ms: decoding, recovery, concealment, and the small changes of pace.
+
+use super::{
+    FRAME, FrameKind, Playout, Slot, State,
+    stretch::{self, FADE},
+};
+use crate::{Decoder, FRAME_SAMPLES, Frame, level::sum_of_squares};
+use std::time::Instant;
+
+/// Concealed sound has faded to silence after 100 ms: longer than that it only sounds like a robot.
+pub(super) const CONCEAL_LIMIT: i64 = 4800;
+/// The first 20 ms of it are at full level.
+const CONCEAL_FULL: i64 = 960;
+/// Concealment and FEC come in multiples of 2.5 ms.
+const GRAIN: i64 = 120;
+/// Delay that is given back must be more than needed by this (5 ms), else the pace would flutter.
+pub(super) const HYSTERESIS: i64 = 240;
+/// More delay than this to spare isn't worth a slow way out: jump (150 ms).
+const JUMP: i64 = 7200;
+/// Ticks that a wish to change the delay must last, in quiet sound, and in loud sound.
+const PATIENCE_QUIET: u32 = 10;
+const PATIENCE_LOUD: u32 = 25;
+/// With this much delay to spare (40 ms) loud sound is shortened sooner, with fewer ticks between two cuts.
+const URGENT: i64 = 1920;
+/// The most that is taken out of quiet sound at once (60 ms).
+const MAX_QUIET_CUT: i64 = 2880;
+/// Quiet: below −50 dBFS, or 26 dB below the speech of this speaker.
+const QUIET_RMS: f32 = 0.003;
+const QUIET_SHARE: f32 = 0.05;
+
+/// What went into a frame, in samples.
+#[derive(Debug, Default)]
+struct Tally {
+    concealed: i64,
+    recovered: i64,
+}
+
+impl Playout {
+    /// The next 20 ms of the speaker, as of `now`. All zeros where the kind is [`FrameKind::Silence`].
+    pub fn pop(&mut self, now: Instant, out: &mut Frame) -> FrameKind {
+        let now = self.clock(now);
+        let skipped = std::mem::take(&mut self.skipped);
+        if self.state == State::Silent {
+            match self.start(now).and_then(|index| self.buffer.get(index)) {
+                Some(slot) => self.begin(slot.ts),
+                None => {
+                    out.fill(0.0);
+                    return FrameKind::Silence;
+                }
+            }
+            self.tail.clear();
+            self.concealed = CONCEAL_LIMIT;
+        }
+        let mut tally = Tally::default();
+        self.set_pace(now, &mut tally);
+        self.fill(now, FRAME_SAMPLES, &mut tally);
+        self.fifo.resize(self.fifo.len().max(FRAME_SAMPLES), 0.0);
+        out.copy_from_slice(&self.fifo[..FRAME_SAMPLES]);
+        self.fifo.drain(..FRAME_SAMPLES);
+        self.position += FRAME;
+        if skipped {
+            stretch::fade_in(out, 0.0);
+        }
+        self.last_rms = (sum_of_squares(out) / FRAME_SAMPLES as f32).sqrt();
+        self.speech_rms = self.last_rms.max(self.speech_rms * 0.998);
+        if self.concealed >= CONCEAL_LIMIT {
+            self.stop();
+        }
+        if tally.concealed > 0 {
+            self.stats.concealed += 1;
+            FrameKind::Concealed
+        } else if tally.recovered > 0 {
+            self.stats.fec += 1;
+            FrameKind::Fec
+        } else {
+            FrameKind::Decoded
+        }
+    }
+
+    /// Brings the delay nearer to what is needed, if that can be done without being heard.
+    fn set_pace(&mut self, now: i64, tally: &mut Tally) {
+        self.ticks_since_cut = self.ticks_since_cut.saturating_add(1);
+        if let Some(back) = self.rewind_target(now) {
+            self.splice(back);
+        }
+        self.underrun = false;
+        let ready = self.fifo.len() as i64;
+        let spare = ready + self.buffer.contiguous_from(self.position + ready) - FRAME;
+        let ahead = self.timing.ideal(now, HYSTERESIS) - self.position;
+        let behind = self.position - self.timing.ideal(now, 0);
+        self.ticks_ahead = if ahead >= GRAIN { self.ticks_ahead + 1 } else { 0 };
+        self.ticks_behind = if behind >= GRAIN { self.ticks_behind + 1 } else { 0 };
+
+        if ahead >= JUMP
+            && let Some(to) = self
+                .start(now)
+                .and_then(|index| self.buffer.get(index))
+                .map(|slot| slot.ts)
+            && to > self.position + FRAME
+        {
+            self.splice(to);
+        } else if ahead >= GRAIN && spare >= GRAIN {
+            self.shorten(now, ahead.min(spare), ahead >= URGENT, tally);
+        } else if self.ticks_behind >= PATIENCE_QUIET && self.fifo.is_empty() && self.is_quiet(self.last_rms) {
+            self.lengthen(behind.min(FRAME));
+        }
+    }
+
+    /// Takes up to `most` samples out of the sound that comes next.
+    fn shorten(&mut self, now: i64, most: i64, urgent: bool, tally: &mut Tally) {
+        let quiet = self.is_quiet(self.last_rms);
+        let ticks = self.ticks_ahead;
+        let patience = if urgent || quiet { PATIENCE_QUIET } else { PATIENCE_LOUD };
+        let pause = if urgent { 3 } else { 10 };
+        if ticks < patience || (!quiet && self.ticks_since_cut < pause) {
+            return;
+        }
+        let longest = most.min(if quiet {
+            MAX_QUIET_CUT
+        } else {
+            stretch::MAX_LOUD_CUT as i64
+        }) as usize;
+        self.fill(now, FRAME_SAMPLES + longest, tally);
+        let mean_square = sum_of_squares(&self.fifo) / self.fifo.len().max(1) as f32;
+        let at = FADE;
+        let length = if self.is_quiet(mean_square.sqrt()) {
+            Some(longest.min(self.fifo.len().saturating_sub(FRAME_SAMPLES)))
+        } else {
+            stretch::best_cut(
+                &self.fifo,
+                at,
+                longest.min(self.fifo.len().saturating_sub(FRAME_SAMPLES)),
+            )
+        };
+        if let Some(length) = length.filter(|&length| length >= stretch::MIN_CUT) {
+            let removed = stretch::cut(&mut self.fifo, at, length);
+            self.position += removed as i64;
+            self.stats.removed_samples += removed as u64;
+            self.ticks_since_cut = 0;
+        }
+    }
+
+    /// Puts made-up background before the next packet.
+    fn lengthen(&mut self, samples: i64) {
+        let samples = samples.div_euclid(GRAIN) * GRAIN;
+        if samples > 0
+            && decoder(&mut self.decoder).is_some_and(|d| d.conceal(samples as usize, &mut self.fifo).is_ok())
+        {
+            self.position -= samples;
+            self.stats.inserted_samples += samples as u64;
+            self.ticks_behind = 0;
+        }
+    }
+
+    fn is_quiet(&self, rms: f32) -> bool {
+        rms < QUIET_RMS.max(QUIET_SHARE * self.speech_rms)
+    }
+
+    /// Goes to another position; what would have been heard fades out under it.
+    fn splice(&mut self, to: i64) {
+        self.tail.clear();
+        if self.fifo.len() >= FADE {
+            self.tail.extend_from_slice(&self.fifo[..FADE]);
+        } else if let Some(decoder) = decoder(&mut self.decoder)
+            && decoder.conceal(FADE, &mut self.tail).is_ok()
+        {
+            crate::mix::scale(&mut self.tail, gain_after(self.concealed));
+        }
+        self.fifo.clear();
+        self.position = to;
+        self.shed_before(to);
+    }
+
+    /// Makes sound until `wanted` samples are there or the stream has gone silent.
+    fn fill(&mut self, now: i64, wanted: usize, tally: &mut Tally) {
+        while self.fifo.len() < wanted {
+            let at = self.position + self.fifo.len() as i64;
+            let missing = (wanted - self.fifo.len()) as i64;
+            self.shed_before(at);
+            let Some(next) = self.buffer.front() else {
+                self.underrun = true;
+                self.fill_hole(missing, self.last_is_dtx, tally);
+                return;
+            };
+            let gap = next.ts - at;
+            if gap <= 0 {
+                self.play_front(now, at, tally);
+                continue;
+            }
+            // In order, or marked as a beginning: nothing is lost, the speaker paused.
+            let pause = next.marker || next.seq == self.last_seq + 1;
+            if pause || gap > CONCEAL_LIMIT {
+                self.fill_hole(missing, pause, tally);
+                return;
+            }
+            if gap > next.frame_samples {
+                self.conceal((gap - next.frame_samples).min(missing), tally);
+            } else if next.has_fec && gap % GRAIN == 0 {
+                self.recover(gap, tally);
+            } else {
+                self.conceal(gap.min(missing), tally);
+            }
+        }
+    }
+
+    /// Nothing comes next (yet): fades out, at once where the speaker paused on purpose, else as concealment does.
+    fn fill_hole(&mut self, samples: i64, pause: bool, tally: &mut Tally) {
+        let start = self.fifo.len();
+        self.conceal(samples, tally);
+        if pause {
+            crate::mix::ramp(&mut self.fifo[start..], 1.0, 0.0);
+            self.concealed = CONCEAL_LIMIT;
+        }
+    }
+
+    /// Decodes the first packet that waits; `at` is the timestamp that the sound goes on from.
+    fn play_front(&mut self, now: i64, at: i64, tally: &mut Tally) {
+        let Some(slot) = self.buffer.take_front() else { return };
+        self.note_wait(now, &slot, self.fifo.len() as i64);
+        self.warm_up(slot.ts);
+        let start = self.fifo.len();
+        let decoded = decoder(&mut self.decoder).and_then(|d| d.decode(&slot.payload, &mut self.fifo).ok());
+        self.pass(&slot);
+        if decoded.is_none() {
+            self.conceal(slot.samples, tally);
+        }
+        // Overlaps with what was played: its beginning goes.
+        let over = usize::try_from(at - slot.ts).unwrap_or(0).min(self.fifo.len() - start);
+        self.fifo.drain(start..start + over);
+        if decoded.is_some() {
+            self.join(start);
+        }
+        self.buffer.recycle(slot.payload);
+    }
+
+    /// Lets the new sound from `start` on follow what was heard last without a click.
+    fn join(&mut self, start: usize) {
+        let sound = &mut self.fifo[start..];
+        if !self.tail.is_empty() {
+            stretch::cross_fade(&self.tail, sound);
+            self.tail.clear();
+        } else if self.concealed > CONCEAL_FULL {
+            stretch::fade_in(sound, gain_after(self.concealed));
+        }
+        self.concealed = 0;
+    }
+
+    /// If packets were skipped, lets the decoder hear the last of them, so that it doesn't go on from old sound.
+    fn warm_up(&mut self, ts: i64) {
+        if !std::mem::take(&mut self.stale) || self.stale_end != ts || self.stale_payload.is_empty() {
+            return;
+        }
+        let start = self.fifo.len();
+        if let Some(decoder) = decoder(&mut self.decoder) {
+            // Not a sound is kept; if it can't be decoded there is nothing to warm up with.
+            let _ = decoder.decode(&self.stale_payload, &mut self.fifo);
+        }
+        self.fifo.truncate(start);
+    }
+
+    /// Recovers the lost `samples` before the first packet that waits from its copy of them.
+    fn recover(&mut self, samples: i64, tally: &mut Tally) {
+        let start = self.fifo.len();
+        let recovered = match (self.buffer.front(), decoder(&mut self.decoder)) {
+            (Some(Slot { payload, .. }), Some(d)) => d.decode_fec(payload, samples as usize, &mut self.fifo).is_ok(),
+            _ => false,
+        };
+        if recovered {
+            tally.recovered += samples;
+            self.join(start);
+        } else {
+            self.conceal(samples, tally);
+        }
+    }
+
+    /// Makes up `samples`, the quieter the longer nothing came.
+    fn conceal(&mut self, samples: i64, tally: &mut Tally) {
+        tally.concealed += samples;
+        let mut left = samples;
+        while left > 0 {
+            let piece = left.min(FRAME);
+            let start = self.fifo.len();
+            let end = start + piece as usize;
+            if self.concealed < CONCEAL_LIMIT
+                && let Some(decoder) = decoder(&mut self.decoder)
+            {
+                let grains = (piece + GRAIN - 1) / GRAIN * GRAIN;
+                // A failure leaves nothing, and nothing is filled up with zeros.
+                let _ = decoder.conceal(grains as usize, &mut self.fifo);
+            }
+            self.fifo.resize(end, 0.0);
+            let (from, to) = (gain_after(self.concealed), gain_after(self.concealed + piece));
+            if from < 1.0 || to < 1.0 {
+                crate::mix::ramp(&mut self.fifo[start..], from, to);
+            }
+            self.concealed += piece;
+            left -= piece;
+        }
+    }
+}
+
+/// Gain of concealed sound after so many samples of it.
+fn gain_after(samples: i64) -> f32 {
+    let into = (samples - CONCEAL_FULL) as f32 / (CONCEAL_LIMIT - CONCEAL_FULL) as f32;
+    1.0 - into.clamp(0.0, 1.0)
+}
+
+/// The decoder, made when first needed. `None` only where memory has run out, and then the speaker is silent.
+fn decoder(slot: &mut Option<Decoder>) -> Option<&mut Decoder> {
+    if slot.is_none() {
+        *slot = Decoder::new().ok();
+    }
+    slot.as_mut()
+}

@@ -1,0 +1,180 @@
+//! How much delay a stream needs: measured from when its packets come.
+//!
+//! Everything is in samples of 48 kHz. A packet's *offset* is its arrival on our clock minus its timestamp. The smallest
+//! offset of the last seconds is the *base*: the network at its fastest. What a packet comes later than the base allows is
+//! its *lateness*, and the target delay is what all but very few of the last packets would have needed.
+//!
+//! Because both are measured over the same short window, a drift of the sender's clock, a new route and a restarted clock
+//! move the base and need no case of their own.
+
+use std::collections::VecDeque;
+
+/// Measurements kept: at least 5 s of sound.
+const CAPACITY: usize = 256;
+/// Measurements that are kept however old they are, so that a pause doesn't forget the network.
+const KEPT: usize = 32;
+/// Older ones go: 5 s.
+const MAX_AGE: i64 = 5 * 48_000;
+/// Of this many measurements one may be later than the target.
+const OUTLIER_OF: usize = 80;
+/// A stream that for this long comes later than any target could cover has a new base: 1 s.
+const FAR_LIMIT: i64 = 48_000;
+/// Short packets share a measurement.
+const SPAN: i64 = 960;
+
+#[derive(Debug, Clone, Copy)]
+struct Measurement {
+    arrival: i64,
+    ts: i64,
+    earliest: i64,
+    latest: i64,
+    /// Part of a burst after a stall that no target could have covered.
+    stalled: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Timing {
+    measurements: VecDeque<Measurement>,
+    base: i64,
+    target: i64,
+    min_target: i64,
+    max_target: i64,
+    last: Option<(i64, i64)>,
+    in_burst: bool,
+    far_since: Option<i64>,
+    /// RFC 3550 A.8, in 1/16 samples.
+    jitter_16: i64,
+    /// Timestamp grid of the stream: a packet's start and how far apart positions are that packets begin at.
+    phase: i64,
+    step: i64,
+}
+
+impl Timing {
+    pub fn new(min_target: i64, max_target: i64) -> Self {
+        Self {
+            measurements: VecDeque::new(),
+            base: 0,
+            target: min_target,
+            min_target,
+            max_target,
+            last: None,
+            in_burst: false,
+            far_since: None,
+            jitter_16: 0,
+            phase: 0,
+            step: SPAN,
+        }
+    }
+
+    /// Delay that the stream needs on top of the base.
+    pub fn target(&self) -> i64 {
+        self.target
+    }
+
+    /// Interarrival jitter (RFC 3550 §6.4.1) in samples.
+    pub fn jitter(&self) -> i64 {
+        self.jitter_16 / 16
+    }
+
+    /// Forgets all: the stream has jumped.
+    pub fn restart(&mut self) {
+        self.measurements.clear();
+        self.last = None;
+        self.in_burst = false;
+        self.far_since = None;
+        self.target = self.min_target;
+    }
+
+    /// A packet came.
+    pub fn observe(&mut self, arrival: i64, ts: i64, samples: i64) {
+        let offset = arrival - ts;
+        if let Some((last_arrival, last_ts)) = self.last {
+            let transit_change = (offset - (last_arrival - last_ts)).abs().min(48_000 * 10);
+            self.jitter_16 += transit_change - (self.jitter_16 + 8) / 16;
+        }
+        self.phase = ts;
+        self.step = samples.min(SPAN);
+
+        let lateness = offset - self.base;
+        if self.measurements.is_empty() {
+            self.base = offset;
+        } else if lateness > self.max_target {
+            self.in_burst = true;
+            let since = *self.far_since.get_or_insert(arrival);
+            if arrival - since >= FAR_LIMIT {
+                self.restart();
+                self.base = offset;
+            }
+        } else {
+            self.far_since = None;
+            let paced = self.last.is_none_or(|(last, _)| arrival - last >= samples / 2);
+            if paced || lateness <= self.min_target {
+                self.in_burst = false;
+            }
+        }
+        self.last = Some((arrival, ts));
+        self.record(arrival, ts, offset);
+        self.update();
+    }
+
+    fn record(&mut self, arrival: i64, ts: i64, offset: i64) {
+        if let Some(open) = self.measurements.back_mut()
+            && (open.ts..open.ts + SPAN).contains(&ts)
+            && !open.stalled
+            && !self.in_burst
+        {
+            open.earliest = open.earliest.min(offset);
+            open.latest = open.latest.max(offset);
+            return;
+        }
+        while self.measurements.len() >= CAPACITY
+            || (self.measurements.len() > KEPT
+                && self
+                    .measurements
+                    .front()
+                    .is_some_and(|oldest| arrival - oldest.arrival > MAX_AGE))
+        {
+            self.measurements.pop_front();
+        }
+        let stalled = self.in_burst;
+        self.measurements.push_back(Measurement {
+            arrival,
+            ts,
+            earliest: offset,
+            latest: offset,
+            stalled,
+        });
+    }
+
+    fn update(&mut self) {
+        self.base = self.measurements.iter().map(|m| m.earliest).min().unwrap_or(self.base);
+        let mut late = [0i64; CAPACITY];
+        let mut count = 0;
+        for measurement in &self.measurements {
+            let lateness = measurement.latest - self.base;
+            if !measurement.stalled && lateness <= self.max_target {
+                late[count] = lateness;
+                count += 1;
+            }
+        }
+        let late = &mut late[..count];
+        let needed = match count.checked_sub(1) {
+            None => 0,
+            Some(last) => *late.select_nth_unstable(last - count / OUTLIER_OF).1,
+        };
+        self.target = needed.clamp(self.min_target, self.max_target);
+    }
+
+    /// May a frame that begins with the packet at `ts` be played at `now`, with `extra` to spare? The frame's last packet
+    /// must have come, which for packets below 20 ms isn't the first.
+    pub fn is_due(&self, now: i64, ts: i64, extra: i64) -> bool {
+        now - self.base - ts - (SPAN - self.step) >= self.target + extra
+    }
+
+    /// The position that a frame played at `now` should begin at: on a packet's start, as late in the stream as the target
+    /// (and `extra`) allows.
+    pub fn ideal(&self, now: i64, extra: i64) -> i64 {
+        let latest = now - self.base - self.target - extra - (SPAN - self.step);
+        self.phase + (latest - self.phase).div_euclid(self.step) * self.step
+    }
+}
