@@ -1,0 +1,116 @@
+// What comes back by itself, without a click and without loading the page again.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { cuttable } from "./support/cuttable.mjs";
+import { everybodyGoes, HEARD, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const TONES = [500, 800];
+let server, wire, ada, ben;
+
+before(async () => {
+  server = await Server.start("reconnect");
+  wire = await cuttable(server.port);
+  [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0]), Person.arrive("Ben", TONES[1])]);
+  await ada.join(wire.url, "standup");
+  await ben.join(server.url, "standup");
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+  await Promise.all([ada.mark(), ben.mark()]);
+});
+
+after(async () => {
+  await everybodyGoes([ada, ben]);
+  await wire?.close();
+  await server?.kill();
+});
+
+const nothingReloaded = async () => assert.ok((await ada.marked()) && (await ben.marked()), "a page was loaded again");
+
+test("a cut socket comes back, and the sound never stops meanwhile", async () => {
+  wire.block();
+  await ada.page.locator('#room[data-status="reconnecting"]').waitFor();
+  for (let i = 0; i < 5; i += 1) {
+    const [bens] = await ada.levels([TONES[1]]);
+    assert.ok(bens > HEARD, `Ben's tone at Ada's fell to ${bens} dB while the socket was gone`);
+  }
+  // Ada's place is kept.
+  assert.equal(await ben.participant("Ada").count(), 1);
+  wire.restore();
+  await ada.connected();
+  const [adas] = await ben.levels([TONES[0]]);
+  assert.ok(adas > HEARD, `Ada's tone at Ben's is at ${adas} dB after the reconnection`);
+  await nothingReloaded();
+});
+
+test("mute works after a reconnection, and one that was pressed meanwhile holds", async () => {
+  wire.block();
+  await ada.page.locator('#room[data-status="reconnecting"]').waitFor();
+  await ada.microphone.click();
+  await ben.hears([], TONES);
+  wire.restore();
+  await ada.connected();
+  await ben.participant("Ada").getByText("Muted").waitFor();
+  await ada.microphone.click();
+  await ben.hears([TONES[0]], TONES);
+});
+
+test("a person whose connection stays away is out of the room after a while, and may come back", async () => {
+  wire.block();
+  await ben.participant("Ada").waitFor({ state: "detached", timeout: 40_000 });
+  wire.restore();
+  await ada.connected();
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+  await nothingReloaded();
+});
+
+test("a lost path of the sound is found again", async () => {
+  // The server as a whole stands still for longer than ICE waits.
+  server.freeze();
+  await sleep(9000);
+  server.thaw();
+  await Promise.all([ada.connected(40_000), ben.connected(40_000)]);
+  await ada.hears([TONES[1]], TONES, 30_000);
+  await ben.hears([TONES[0]], TONES, 30_000);
+  await nothingReloaded();
+});
+
+test("the server dies and starts again: the sound returns with no click", async () => {
+  await server.kill();
+  await ada.page.locator('#room[data-status="reconnecting"]').waitFor({ timeout: 20_000 });
+  await ada.page.getByRole("status").getByText("by itself").waitFor();
+  await sleep(3000);
+  await server.boot();
+  await Promise.all([ada.connected(40_000), ben.connected(40_000)]);
+  await ada.hears([TONES[1]], TONES, 30_000);
+  await ben.hears([TONES[0]], TONES, 30_000);
+  assert.equal(await ada.page.locator("[data-participant]").count(), 2);
+  await nothingReloaded();
+});
+
+test("a page in the background comes back, too", async () => {
+  // What a hidden tab reports; the library that keeps the socket gives up on those.
+  await ada.page.evaluate(() => {
+    Object.defineProperty(document, "visibilityState", { get: () => "hidden", configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+  });
+  await ada.page.evaluate(() => dispatchEvent(new Event("visibilitychange")));
+  wire.block();
+  await ada.page.locator('#room[data-status="reconnecting"]').waitFor();
+  wire.restore();
+  await ada.connected(20_000);
+  await ada.hears([TONES[1]], TONES);
+});
+
+test("the console complains about nothing but the lost connections", () => {
+  const lost = /WebSocket connection to .* failed|ERR_CONNECTION_|ERR_EMPTY_RESPONSE|ERR_NETWORK/;
+  for (const person of [ada, ben]) {
+    assert.deepEqual(
+      person.consoleErrors.filter((line) => !lost.test(line)),
+      [],
+      person.name,
+    );
+  }
+});

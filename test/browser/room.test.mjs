@@ -1,0 +1,145 @@
+// People in a room: who is heard, who is seen, and what the buttons do.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { everybodyGoes, HEARD, Person, SILENT } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const TONES = [500, 800, 1100];
+let server, ada, ben, cleo;
+
+before(async () => {
+  server = await Server.start("room");
+  [ada, ben, cleo] = await Promise.all([
+    Person.arrive("Ada", TONES[0]),
+    Person.arrive("Ben", TONES[1]),
+    Person.arrive("Cleo Zoë", TONES[2]),
+  ]);
+});
+
+after(async () => {
+  await everybodyGoes([ada, ben, cleo]);
+  await server?.kill();
+});
+
+test("two people hear each other and not themselves", async () => {
+  await ada.join(server.url, "standup");
+  await ben.join(server.url, "standup");
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+  // Mixed at its own level: the fake microphone's tone reads about −33 dB in such a bin.
+  const [level] = await ada.levels([TONES[1]]);
+  assert.ok(Math.abs(level + 33.5) < 3, `Ben's tone reads ${level} dB at Ada's`);
+});
+
+test("each sees who is there and who speaks", async () => {
+  for (const person of [ada, ben]) {
+    for (const name of ["Ada", "Ben"]) await person.participant(name).and(person.page.locator('[data-speaking="true"]')).waitFor();
+    assert.equal(await person.page.locator("[data-participant]").count(), 2);
+  }
+  // The ring has a width of its own for each level.
+  await ada.page.waitForFunction(
+    () => Number(document.querySelector('[data-participant="Ben"]').style.getPropertyValue("--level")) > 0.2,
+  );
+});
+
+test("a third person is heard by both, and hears both", async () => {
+  await cleo.join(server.url, "standup");
+  await Promise.all([
+    ada.hears([TONES[1], TONES[2]], TONES),
+    ben.hears([TONES[0], TONES[2]], TONES),
+    cleo.hears([TONES[0], TONES[1]], TONES),
+  ]);
+  await ada.participant("Cleo Zoë").waitFor();
+  await ada.page.getByRole("log").getByText("Cleo Zoë joined.").waitFor();
+});
+
+test("another room hears nothing of it", async () => {
+  const dora = await Person.arrive("Dora", 1400);
+  try {
+    await dora.join(server.url, "elsewhere");
+    await dora.hears([], TONES);
+    await ada.hears([TONES[1], TONES[2]], [...TONES, 1400]);
+  } finally {
+    await dora.go();
+  }
+});
+
+test("mute silences one, for everybody, and unmute undoes it", async () => {
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  await ben.microphone.click();
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  await Promise.all([ada.hears([TONES[2]], TONES), cleo.hears([TONES[0]], TONES)]);
+  await ada.participant("Ben").and(ada.page.locator('[data-speaking="false"]')).waitFor();
+  await ada.participant("Ben").getByText("Muted").waitFor();
+  // Muted people still listen.
+  await ben.hears([TONES[0], TONES[2]], TONES);
+
+  await ben.microphone.click();
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ada.participant("Ben").and(ada.page.locator('[data-speaking="true"]')).waitFor();
+});
+
+test("who leaves is gone, and the others go on", async () => {
+  await cleo.page.getByRole("button", { name: "Leave" }).click();
+  await cleo.page.waitForURL((url) => url.pathname === "/");
+  await cleo.page.getByText("You left the room.").waitFor();
+  await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: 3000 });
+  await ada.page.getByRole("log").getByText("Cleo Zoë left.").waitFor();
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+});
+
+test("who left may come back", async () => {
+  // Name and room are still in the form.
+  await cleo.page.getByRole("button", { name: "Join" }).click();
+  await cleo.connected();
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await cleo.hears([TONES[0], TONES[1]], TONES);
+});
+
+test("a closed page has left", async () => {
+  await cleo.page.goto("about:blank");
+  await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: 3000 });
+});
+
+test("a name in use can't be taken by another browser", async () => {
+  const thief = await Person.arrive("Ada", 1400);
+  try {
+    await thief.join(server.url, "standup", { waitConnected: false });
+    await thief.page.locator('[data-problem="identity_taken"]').waitFor();
+    await ben.hears([TONES[0]], [...TONES, 1400]);
+    // The address with the name in it is worth nothing in another browser.
+    await thief.page.goto(`${server.url}/rooms/standup?name=Ben`);
+    await thief.page.getByRole("button", { name: "Join" }).waitFor();
+  } finally {
+    await thief.go();
+  }
+});
+
+test("the same person on a second page takes over, and the first page says so", async () => {
+  const second = await ada.context.newPage();
+  await second.goto(ada.page.url());
+  await second.locator('#room[data-status="connected"]').waitFor();
+  await ada.page.locator('[data-problem="replaced"]').waitFor();
+  assert.equal(await second.locator('[data-participant="Ada"]').count(), 1);
+  await ben.hears([TONES[0]], TONES);
+  await second.close();
+  await ada.page.getByRole("button", { name: "Come back" }).click();
+  await ada.connected();
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+});
+
+test("reloading the page comes back by itself", async () => {
+  await ben.page.reload();
+  await ben.connected();
+  await ben.hears([TONES[0]], TONES);
+  await ada.hears([TONES[1]], TONES);
+  assert.equal(await ada.page.locator("[data-participant]").count(), 2);
+});
+
+test("nothing was complained about in the console", () => {
+  for (const person of [ada, ben, cleo]) assert.deepEqual(person.consoleErrors, [], person.name);
+  assert.ok(HEARD > SILENT);
+});

@@ -1,0 +1,155 @@
+// A person: a Chromium with a fake microphone that plays one tone.
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { chromium } from "playwright-core";
+import { TMP } from "./server.mjs";
+import { writeTone } from "./tones.mjs";
+
+const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+/** dB of one FFT bin. A tone of ours (0.1 of full scale) reads about −33 when mixed at its own level. */
+export const HEARD = -45;
+export const SILENT = -70;
+
+const COMMON = [
+  "--no-sandbox",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+
+/** How each kind of microphone is made. */
+const MICROPHONES = {
+  tone: (file) => [
+    "--use-fake-ui-for-media-stream",
+    "--use-fake-device-for-media-stream",
+    `--use-file-for-fake-audio-capture=${file}`,
+    "--autoplay-policy=no-user-gesture-required",
+  ],
+  // There is a device, but nobody allows it.
+  refused: () => ["--use-fake-device-for-media-stream", "--deny-permission-prompts"],
+};
+
+export class Person {
+  constructor({ name, tone, browser, context, page }) {
+    Object.assign(this, { name, tone, browser, context, page });
+    this.consoleErrors = [];
+    page.on("console", (message) => {
+      if (message.type() === "error") this.consoleErrors.push(`${message.text()} (${message.location().url})`);
+    });
+    page.on("pageerror", (error) => this.consoleErrors.push(String(error.stack ?? error)));
+  }
+
+  /**
+   * @param {string} name
+   * @param {number} tone  Hz
+   * @param {{microphone?: keyof typeof MICROPHONES, context?: object, init?: string}} options
+   */
+  static async arrive(name, tone, { microphone = "tone", context: contextOptions = {}, init } = {}) {
+    const file = join(TMP, `tone-${tone}.wav`);
+    if (!existsSync(file)) writeTone(file, tone);
+    const browser = await chromium.launch({
+      executablePath: EXECUTABLE,
+      args: [...COMMON, ...MICROPHONES[microphone](file)],
+    });
+    const context = await browser.newContext(contextOptions);
+    // Echo cancellation and noise suppression would take a steady tone away, as they should.
+    await context.addInitScript(() => localStorage.setItem("roomtone:processing", "off"));
+    if (init) await context.addInitScript(init);
+    return new Person({ name, tone, browser, context, page: await context.newPage() });
+  }
+
+  /** From the front page, as anybody would. */
+  async join(url, room, { waitConnected = true } = {}) {
+    await this.page.goto(`${url}/`);
+    await this.page.locator("[name=name]").fill(this.name);
+    await this.page.locator("[name=room]").fill(room);
+    await this.page.getByRole("button", { name: "Join" }).click();
+    if (waitConnected) await this.connected();
+  }
+
+  async connected(timeout = 20_000) {
+    await this.page.locator('#room[data-status="connected"]').waitFor({ timeout });
+  }
+
+  participant(name) {
+    return this.page.locator(`[data-participant="${name}"]`);
+  }
+
+  get microphone() {
+    return this.page.locator("button[aria-pressed]");
+  }
+
+  /** Loudness of each tone in what this page plays, over about 0.4 s. */
+  async levels(tones) {
+    return await this.page.evaluate(async (frequencies) => {
+      const stream = document.querySelector("audio")?.srcObject;
+      if (!stream) return frequencies.map(() => -200);
+      globalThis.ear ??= {};
+      const ear = globalThis.ear;
+      if (ear.stream !== stream) {
+        ear.stream = stream;
+        ear.context ??= new AudioContext({ sampleRate: 48000 });
+        await ear.context.resume();
+        ear.source?.disconnect();
+        ear.source = ear.context.createMediaStreamSource(stream);
+        ear.analyser = new AnalyserNode(ear.context, { fftSize: 8192, smoothingTimeConstant: 0 });
+        ear.source.connect(ear.analyser);
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+      const bins = new Float32Array(ear.analyser.frequencyBinCount);
+      const sums = frequencies.map(() => 0);
+      const rounds = 4;
+      for (let round = 0; round < rounds; round += 1) {
+        await new Promise((resolve) => setTimeout(resolve, 100));
+        ear.analyser.getFloatFrequencyData(bins);
+        frequencies.forEach((frequency, i) => {
+          const bin = Math.round((frequency * ear.analyser.fftSize) / ear.context.sampleRate);
+          // Silence is −Infinity dB.
+          sums[i] += Math.max(-200, ...bins.slice(bin - 1, bin + 2));
+        });
+      }
+      return sums.map((sum) => Math.round((sum / rounds) * 10) / 10);
+    }, tones);
+  }
+
+  /**
+   * Waits until exactly the given tones are heard, and the other ones of `all` are not.
+   *
+   * @param {number[]} wanted
+   * @param {number[]} all
+   */
+  async hears(wanted, all, timeout = 15_000) {
+    const deadline = Date.now() + timeout;
+    let levels;
+    do {
+      levels = await this.levels(all);
+      const right = all.every((tone, i) => (wanted.includes(tone) ? levels[i] > HEARD : levels[i] < SILENT));
+      if (right) return levels;
+      await sleep(100);
+    } while (Date.now() < deadline);
+    const found = all.map((tone, i) => `${tone} Hz ${levels[i]} dB`).join(", ");
+    throw new Error(`${this.name} should hear ${wanted.join(", ") || "nothing"} of ${all.join(", ")} Hz, but: ${found}`);
+  }
+
+  async mark() {
+    await this.page.evaluate(() => (globalThis.untouched = true));
+  }
+
+  /** Whether the page is still the one that was marked: nothing was reloaded. */
+  async marked() {
+    return await this.page.evaluate(() => globalThis.untouched === true);
+  }
+
+  async go() {
+    await this.browser.close();
+  }
+}
+
+/** Closes whoever came, whatever happened. */
+export async function everybodyGoes(people) {
+  await Promise.allSettled(people.filter(Boolean).map((person) => person.go()));
+}

@@ -1,0 +1,116 @@
+// The real server, as `bin/server` runs it, on ports of its own.
+import { spawn, spawnSync } from "node:child_process";
+import { createSocket } from "node:dgram";
+import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { createServer } from "node:net";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+
+export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../../..");
+export const TMP = join(ROOT, "tmp/browser");
+mkdirSync(TMP, { recursive: true });
+
+async function freeTcpPort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+async function freeUdpPort() {
+  const socket = createSocket("udp4");
+  await new Promise((resolve) => socket.bind(0, "127.0.0.1", resolve));
+  const { port } = socket.address();
+  await new Promise((resolve) => socket.close(resolve));
+  return port;
+}
+
+let compiled = false;
+
+export class Server {
+  #process = null;
+  #env;
+  #log;
+
+  constructor({ port, env, log }) {
+    this.port = port;
+    this.#env = env;
+    this.#log = log;
+    this.url = `http://localhost:${port}`;
+  }
+
+  /**
+   * @param {string} name  for the log file
+   * @param {Record<string, string>} env
+   */
+  static async start(name, env = {}) {
+    const port = await freeTcpPort();
+    const udpPorts = `${await freeUdpPort()},${await freeUdpPort()}`;
+    const server = new Server({
+      port,
+      log: join(TMP, `server-${name}.log`),
+      // In the environment that people start it in; the test environment has a scripted engine and no sockets.
+      env: { ...process.env, MIX_ENV: "dev", PORT: String(port), UDP_PORTS: udpPorts, SHARDS: "2", ...env },
+    });
+    if (!compiled) {
+      const { status, stdout, stderr } = spawnSync("mix", ["compile"], { cwd: ROOT, env: server.#env, encoding: "utf8" });
+      if (status !== 0) throw new Error(`mix compile failed:\n${stdout}\n${stderr}`);
+      compiled = true;
+    }
+    await server.boot();
+    return server;
+  }
+
+  async boot() {
+    const log = openSync(this.#log, "a");
+    // A group of its own, so that killing it takes everything along that it started.
+    this.#process = spawn("mix", ["phx.server", "--no-compile"], {
+      cwd: ROOT,
+      env: this.#env,
+      stdio: ["pipe", log, log],
+      detached: true,
+    });
+    const deadline = Date.now() + 60_000;
+    while (Date.now() < deadline) {
+      if (this.#process.exitCode !== null) break;
+      const answer = await fetch(`http://127.0.0.1:${this.port}/`).catch(() => null);
+      if (answer?.ok) return;
+      await sleep(100);
+    }
+    throw new Error(`the server didn't start:\n${readFileSync(this.#log, "utf8").slice(-4000)}`);
+  }
+
+  /** As a power cut would. */
+  async kill() {
+    const child = this.#process;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    process.kill(-child.pid, "SIGKILL");
+    await gone;
+  }
+
+  freeze() {
+    process.kill(-this.#process.pid, "SIGSTOP");
+  }
+
+  thaw() {
+    process.kill(-this.#process.pid, "SIGCONT");
+  }
+
+  log() {
+    return readFileSync(this.#log, "utf8");
+  }
+
+  /** A token as a script would get it. */
+  token(room, name, args = []) {
+    const { status, stdout, stderr } = spawnSync("mix", ["roomtone.token", "--room", room, "--name", name, ...args], {
+      cwd: ROOT,
+      env: this.#env,
+      encoding: "utf8",
+    });
+    if (status !== 0) throw new Error(`mix roomtone.token failed:\n${stdout}\n${stderr}`);
+    return stdout.trim().split("\n").at(-1);
+  }
+}

@@ -1,0 +1,137 @@
+// What people are told when something doesn't work, and that they can go on as well as possible.
+import assert from "node:assert/strict";
+import { networkInterfaces } from "node:os";
+import { after, before, test } from "node:test";
+import { everybodyGoes, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const TONES = [500, 800];
+let server, speaker;
+const visitors = [];
+
+before(async () => {
+  server = await Server.start("words", { MAX_PARTICIPANTS: "3" });
+  speaker = await Person.arrive("Ada", TONES[0]);
+  await speaker.join(server.url, "standup");
+});
+
+after(async () => {
+  await everybodyGoes([speaker, ...visitors]);
+  await server?.kill();
+});
+
+async function visitor(name, options) {
+  const person = await Person.arrive(name, TONES[1], options);
+  visitors.push(person);
+  return person;
+}
+
+async function leaves(person) {
+  visitors.splice(visitors.indexOf(person), 1);
+  await person.go();
+  await speaker.participant(person.name).waitFor({ state: "detached" });
+}
+
+/** Replaces getUserMedia by one that fails once with the given error. */
+const failingMicrophone = (error) => `
+  const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+  let failed = false;
+  navigator.mediaDevices.getUserMedia = (wanted) => {
+    if (failed) return real(wanted);
+    failed = true;
+    return Promise.reject(new DOMException("made up by the test", "${error}"));
+  };`;
+
+test("a refused microphone is said in words, and listening works", async () => {
+  const guest = await visitor("Ben", { microphone: "refused" });
+  await guest.join(server.url, "standup");
+  const words = guest.page.getByRole("alert");
+  await words.getByText("The microphone is blocked for this page.").waitFor();
+  await words.getByRole("button", { name: "Try again" }).waitFor();
+  await guest.hears([TONES[0]], TONES);
+  await leaves(guest);
+});
+
+for (const [error, sentence] of [
+  ["NotFoundError", "No microphone found."],
+  ["NotReadableError", "Another program is using the microphone."],
+]) {
+  test(`${error}: "${sentence}", and a second try may work`, async () => {
+    const guest = await visitor("Ben", { init: failingMicrophone(error) });
+    await guest.join(server.url, "standup");
+    await guest.page.getByRole("alert").getByText(sentence).waitFor();
+    await speaker.hears([], TONES);
+    await guest.page.getByRole("button", { name: "Try again" }).click();
+    await guest.page.getByText(sentence).waitFor({ state: "detached" });
+    // The same connection: a microphone that comes later needs no new one.
+    await speaker.hears([TONES[1]], TONES);
+    await leaves(guest);
+  });
+}
+
+test("a page that is neither on HTTPS nor on localhost says why there's no microphone", async (t) => {
+  const address = Object.values(networkInterfaces())
+    .flat()
+    .find((one) => one.family === "IPv4" && !one.internal)?.address;
+  if (!address) return t.skip("this machine has no address but loopback");
+  const guest = await visitor("Ben");
+  await guest.join(`http://${address}:${server.port}`, "standup");
+  await guest.page.getByRole("alert").getByText("The microphone works only on a secure page.").waitFor();
+  await guest.page.getByText("HTTPS").waitFor();
+  await leaves(guest);
+});
+
+test("sound that the browser holds back needs one click", async () => {
+  const guest = await visitor("Ben", {
+    init: `
+      const play = HTMLMediaElement.prototype.play;
+      let clicked = false;
+      addEventListener("click", (event) => { clicked = event.isTrusted; }, true);
+      HTMLMediaElement.prototype.play = function () {
+        return clicked ? play.call(this) : Promise.reject(new DOMException("made up by the test", "NotAllowedError"));
+      };`,
+  });
+  await guest.join(server.url, "standup");
+  await guest.page.getByText("The browser is holding back the sound.").waitFor();
+  await guest.page.getByRole("button", { name: "Hear the room" }).click();
+  await guest.page.getByText("The browser is holding back the sound.").waitFor({ state: "detached" });
+  assert.equal(await guest.page.locator("audio").evaluate((audio) => audio.paused), false);
+  await leaves(guest);
+});
+
+test("a full room says so, and how many fit in", async () => {
+  const second = await visitor("Ben");
+  await second.join(server.url, "standup");
+  const third = await visitor("Cleo");
+  await third.join(server.url, "standup");
+  const fourth = await visitor("Dora");
+  await fourth.join(server.url, "standup", { waitConnected: false });
+  const words = fourth.page.locator('[data-problem="room_full"]');
+  await words.getByText(/full/).waitFor();
+  await words.getByText(/3/).waitFor();
+  // Once somebody has left there's room.
+  await leaves(third);
+  await words.getByRole("button", { name: "Come back" }).click();
+  await fourth.connected();
+  await leaves(fourth);
+  await leaves(second);
+});
+
+test("a name that can't be is refused at the form, in words, and nothing typed is lost", async () => {
+  const guest = await visitor("a/b<script>");
+  await guest.join(server.url, "standup", { waitConnected: false });
+  const field = guest.page.locator('[name=name][aria-invalid="true"]');
+  await field.waitFor();
+  assert.equal(await field.inputValue(), "a/b<script>");
+  assert.equal(await guest.page.locator("[name=room]").inputValue(), "standup");
+  const description = await field.getAttribute("aria-describedby");
+  assert.match(await guest.page.locator(`#${description}`).innerText(), /\w+ \w+/);
+  visitors.splice(visitors.indexOf(guest), 1);
+  await guest.go();
+});
+
+test("an address that leads nowhere says so", async () => {
+  const answer = await fetch(`${server.url}/nowhere/at/all`);
+  assert.equal(answer.status, 404);
+  assert.match(await answer.text(), /There is nothing here/);
+});
