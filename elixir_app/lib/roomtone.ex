@@ -1,0 +1,342 @@
+defmodule Roomtone do
+  @moduledoc """
+  Voice rooms: OTP knows who is where and what they may do, Rust moves the sound.
+
+  A room has a name; a person in it has an identity, unique there. A browser (or any WebRTC client) makes an SDP offer, `join/4`
+  answers it, and from then on everybody hears everybody else.
+
+      iex> {:ok, %{name: "demo"}} = Roomtone.open_room("demo")
+      iex> Roomtone.subscribe("demo")
+      :ok
+      iex> Roomtone.close_room("demo")
+      :ok
+      iex> receive do {:roomtone, "demo", event} -> event end
+      {:closed, :closed}
+
+  What happens in a room is told to its subscribers as `t:message/0`. Errors are tagged and name their cause; `describe_error/1`
+  puts them in words.
+
+  Who lives how long, and who ends whom, is in `elixir_app/lib/roomtone/README.md`.
+  """
+
+  alias Roomtone.{Media, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+
+  @typedoc "A person as others see them. `connected`: sound flows."
+  @type participant :: %{
+          identity: String.t(),
+          name: String.t(),
+          muted: boolean,
+          speaking: boolean,
+          connected: boolean,
+          grants: [Token.grant()],
+          joined_at: DateTime.t()
+        }
+
+  @typedoc "A room in a list."
+  @type summary :: %{
+          name: String.t(),
+          participant_count: non_neg_integer,
+          speaking_count: non_neg_integer,
+          max_participants: pos_integer,
+          opened_at: DateTime.t()
+        }
+
+  @typedoc "A room with everybody in it, in the order they came."
+  @type room :: %{
+          name: String.t(),
+          participant_count: non_neg_integer,
+          speaking_count: non_neg_integer,
+          max_participants: pos_integer,
+          opened_at: DateTime.t(),
+          participants: [participant]
+        }
+
+  @typedoc """
+  What happens in a room.
+
+    * `:joined`, `:left` – with why: `:left`, `:removed` or what `leave/3` was given, `:owner_lost` (their connection process died
+      and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
+    * `:muted`, `:speaking`, `:connected` – when it changes
+    * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
+    * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
+    * `:closed` – with why: `:closed` or what `close_room/2` was given, `:empty`, `:crashed`
+  """
+  @type event ::
+          {:joined, participant}
+          | {:left, identity :: String.t(), reason :: term}
+          | {:muted, identity :: String.t(), boolean}
+          | {:speaking, identity :: String.t(), boolean}
+          | {:connected, identity :: String.t(), boolean}
+          | {:levels, %{String.t() => 0..127}}
+          | {:media_restart, (identity :: String.t()) | :all}
+          | {:closed, reason :: term}
+
+  @typedoc "What subscribers get: the only message that Roomtone sends to processes which are not its own."
+  @type message :: {:roomtone, room :: String.t(), event}
+
+  @type name_error :: {:invalid_name, Name.problem()}
+  @type room_error :: :room_not_found | :room_closed | name_error
+  @type open_error ::
+          :room_exists | {:too_many_rooms, pos_integer} | :media_busy | {:invalid_option, atom} | name_error
+  @type join_error ::
+          room_error
+          | open_error
+          | {:room_full, pos_integer}
+          | :identity_taken
+          | {:not_granted, :speak_or_listen}
+          | {:offer_refused, code :: atom, message :: String.t()}
+          | :media_timeout
+          | :media_restarted
+          | :superseded
+          | :participant_failed
+
+  @max_session 128
+  @max_grace 3_600_000
+  # While the process of an open room is being replaced, which takes no longer than this.
+  @room_tries 10
+  @room_pause_ms 10
+
+  # ---- Rooms -----------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Opens a room. It closes by itself when it has been empty for a while.
+
+  Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`.
+
+      iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
+      iex> {room.participant_count, room.max_participants}
+      {0, 5}
+      iex> Roomtone.open_room("kitchen")
+      {:error, :room_exists}
+      iex> Roomtone.open_room("kit/chen")
+      {:error, {:invalid_name, :forbidden_character}}
+  """
+  @spec open_room(String.t(), keyword) :: {:ok, summary} | {:error, open_error}
+  def open_room(name, opts \\ []) do
+    with {:ok, name} <- Name.room(name),
+         :ok <- check_options(opts, max_participants: &positive?/1, empty_after: &(positive?(&1) or &1 == :never)) do
+      Rooms.open(name, opts)
+    end
+  end
+
+  @doc """
+  Closes a room: everybody in it is told `{:closed, reason}`, and their media end.
+
+      iex> Roomtone.close_room("no such room")
+      {:error, :room_not_found}
+  """
+  @spec close_room(String.t(), term) :: :ok | {:error, room_error}
+  def close_room(name, reason \\ :closed), do: ask(name, {:close, reason})
+
+  @doc "All open rooms, by name. No process is asked, so it is cheap."
+  @spec rooms() :: [summary]
+  def rooms, do: Enum.sort_by(RoomServer.summaries(), & &1.name)
+
+  @doc """
+  A room and who is in it.
+
+      iex> {:ok, _} = Roomtone.open_room("attic")
+      iex> {:ok, room} = Roomtone.room("attic")
+      iex> room.participants
+      []
+  """
+  @spec room(String.t()) :: {:ok, room} | {:error, room_error}
+  def room(name), do: ask(name, :describe)
+
+  # ---- People ----------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Brings a person into a room, or back: answers their SDP offer.
+
+      {:ok, joined} = Roomtone.join("standup", "ada", offer, name: "Ada L.", grants: [:speak, :listen])
+      send_to_browser(joined.answer)
+
+  The result has the person, the answer, and a *session*: who shows it later is the same person. With it a further offer (after
+  `{:media_restart, _}`, or for an ICE restart) takes the person's place instead of being refused with `:identity_taken`. An offer
+  of the same RTCPeerConnection goes on without a gap; any other replaces the media that were there.
+
+  Blocks until the engine has answered, a few milliseconds as a rule and `join_timeout_ms` at most. It doesn't subscribe: call
+  `subscribe/1` before, and nothing is missed.
+
+  Options:
+
+    * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`; default `[:speak, :listen]`
+    * `name` – shown to others; default the identity
+    * `muted` – whether they come in muted; default `false`, and left as it is when they come back
+    * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{@max_session} bytes
+    * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients that have no such process:
+      they stay for as long as their media do
+    * `grace` – milliseconds for which they stay after the owner's death, in case they come back; default `grace_ms`
+    * `create` – open the room if there is none; default `false`
+  """
+  @spec join(String.t(), String.t(), String.t(), keyword) ::
+          {:ok, %{participant: participant, answer: String.t(), session: String.t()}} | {:error, join_error}
+  def join(name, identity, offer, opts \\ []) do
+    with {:ok, name} <- Name.room(name),
+         {:ok, identity} <- Name.identity(identity),
+         :ok <- check_options(opts, join_options()),
+         {:ok, shown} <- Name.identity(Keyword.get(opts, :name) || identity),
+         request = request(identity, shown, opts),
+         {:ok, pid, person} <- admit(name, request, opts[:create] || false, @room_tries),
+         {:ok, answer} <- Participant.negotiate(pid, offer, request.owner),
+         {:ok, participant} <- RoomServer.call(name, {:person, identity}) do
+      {:ok, %{participant: participant, answer: answer, session: person.session}}
+    else
+      {:error, :not_found} -> {:error, :room_closed}
+      {:error, _} = error -> error
+    end
+  end
+
+  @doc """
+  Makes `owner` the process that speaks for a person, whose media stay as they are: for a new connection of somebody whose sound
+  never stopped.
+  """
+  @spec resume(String.t(), String.t(), String.t(), pid) ::
+          {:ok, participant} | {:error, :not_found | :identity_taken | :media_busy | room_error}
+  def resume(name, identity, session, owner \\ self()) when is_binary(session) and is_pid(owner) do
+    with {:ok, name} <- Name.room(name),
+         {:ok, identity} <- Name.identity(identity),
+         {:ok, pid, person} <- RoomServer.call(name, {:resume, %{identity: identity, session: session, owner: owner}}),
+         :ok <- Participant.adopt(pid, owner) do
+      {:ok, Roomtone.Room.to_map(person)}
+    end
+  end
+
+  @doc """
+  Takes a person out of a room. Others are told `{:left, identity, reason}`.
+
+      iex> {:ok, _} = Roomtone.open_room("cellar")
+      iex> Roomtone.leave("cellar", "nobody")
+      {:error, :not_found}
+  """
+  @spec leave(String.t(), String.t(), term) :: :ok | {:error, :not_found | room_error}
+  def leave(name, identity, reason \\ :left), do: ask_about(name, identity, &{:leave, &1, reason})
+
+  @doc "Nobody hears this person any more, until `unmute/2`."
+  @spec mute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def mute(name, identity), do: ask_about(name, identity, &{:set_muted, &1, true})
+
+  @doc "Takes back `mute/2`. Who has no grant to speak stays silent."
+  @spec unmute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def unmute(name, identity), do: ask_about(name, identity, &{:set_muted, &1, false})
+
+  # ---- News and figures ------------------------------------------------------------------------------------------------
+
+  @doc """
+  From now on the calling process gets `t:message/0` for this room, whether it is open yet or not, until `unsubscribe/1` or its end.
+
+      iex> Roomtone.subscribe("garden")
+      :ok
+  """
+  @spec subscribe(String.t()) :: :ok | {:error, name_error}
+  def subscribe(name), do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name))
+
+  @doc "Ends `subscribe/1`."
+  @spec unsubscribe(String.t()) :: :ok | {:error, name_error}
+  def unsubscribe(name), do: with({:ok, name} <- Name.room(name), do: Subscribers.remove(name))
+
+  @doc """
+  Figures of a room: for each person what the engine counts (packets, loss, jitter, round trip; `nil` for one without media), and
+  the counters of the shard.
+
+      iex> {:ok, _} = Roomtone.open_room("porch")
+      iex> {:ok, stats} = Roomtone.stats("porch")
+      iex> stats.participants
+      %{}
+  """
+  @spec stats(String.t()) ::
+          {:ok, %{room: String.t(), shard: non_neg_integer, shard_stats: map, participants: %{String.t() => map | nil}}}
+          | {:error, room_error}
+  def stats(name) do
+    with {:ok, name} <- Name.room(name),
+         {:ok, place, peers, identities} <- RoomServer.call(name, :peers) do
+      counted = Media.peer_stats(place, Map.keys(peers))
+      nobody = Map.new(identities, &{&1, nil})
+      participants = for {peer, identity} <- peers, into: nobody, do: {identity, counted[peer]}
+      {:ok, %{room: name, shard: place.shard, shard_stats: Media.shard_stats(place.shard), participants: participants}}
+    end
+  end
+
+  @doc """
+  Whether the media engine runs on all its shards.
+
+      iex> Roomtone.health()
+      :ok
+  """
+  @spec health() :: :ok | {:error, String.t()}
+  defdelegate health, to: Media
+
+  @doc """
+  An error of this module, in words for people.
+
+      iex> Roomtone.describe_error({:room_full, 100})
+      "The room is full: it takes 100 people."
+  """
+  @spec describe_error(term) :: String.t()
+  defdelegate describe_error(reason), to: Roomtone.Words
+
+  # ---- Inside ----------------------------------------------------------------------------------------------------------
+
+  defp request(identity, shown, opts) do
+    %{
+      identity: identity,
+      name: shown,
+      owner: Keyword.get(opts, :owner) || self(),
+      session: opts[:session],
+      grants: Keyword.get(opts, :grants, [:speak, :listen]),
+      muted: opts[:muted],
+      grace_ms: Keyword.get(opts, :grace) || Roomtone.Config.get().grace_ms
+    }
+  end
+
+  defp admit(name, request, create?, tries) do
+    case RoomServer.call(name, {:admit, request}) do
+      {:error, :room_not_found} when create? ->
+        case Rooms.open(name, []) do
+          {:ok, _summary} -> admit(name, request, create?, tries)
+          # Another was faster, or the room's process is just being replaced.
+          {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)
+          {:error, :room_exists} -> {:error, :room_not_found}
+          {:error, _} = error -> error
+        end
+
+      {:error, :room_closed} when tries > 1 ->
+        again(name, request, create?, tries)
+
+      result ->
+        result
+    end
+  end
+
+  defp again(name, request, create?, tries) do
+    Process.sleep(@room_pause_ms)
+    admit(name, request, create?, tries - 1)
+  end
+
+  defp ask(name, request), do: with({:ok, name} <- Name.room(name), do: RoomServer.call(name, request))
+
+  defp ask_about(name, identity, request) do
+    with {:ok, identity} <- Name.identity(identity), do: ask(name, request.(identity))
+  end
+
+  defp join_options do
+    [
+      grants: fn grants -> is_list(grants) and grants -- Token.grants() == [] end,
+      name: &(is_binary(&1) or &1 == nil),
+      muted: &(is_boolean(&1) or &1 == nil),
+      session: &(&1 == nil or (is_binary(&1) and &1 != "" and byte_size(&1) <= @max_session)),
+      owner: &(is_pid(&1) or &1 in [:none, nil]),
+      grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
+      create: &is_boolean/1
+    ]
+  end
+
+  defp check_options(opts, allowed) do
+    case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
+      nil -> :ok
+      {key, _value} -> {:error, {:invalid_option, key}}
+    end
+  end
+
+  defp positive?(value), do: is_integer(value) and value > 0
+end

@@ -1,0 +1,178 @@
+defmodule Roomtone.Config do
+  @moduledoc """
+  The settings of a node: one struct, checked once when the application starts.
+
+  Keys come from `config :roomtone, …`; `config/runtime.exs` fills some of them from environment variables, as text.
+
+  | key | variable | takes | default |
+  |---|---|---|---|
+  | `:shards` | `SHARDS` | number of media loops, each with a core and a port | one a scheduler, at most one a port |
+  | `:udp_ports` | `UDP_PORTS` | `"50000"` (first of as many as there are shards), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
+  | `:udp_bind` | `UDP_BIND` | address to listen on; `"::"` for IPv6 and IPv4 | `"0.0.0.0"` |
+  | `:public_ip` | `PUBLIC_IP` | addresses told to browsers, separated by commas | loopback and this machine's addresses |
+  | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
+  | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
+  | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
+  | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
+  | `:empty_room_ms` | | how long an empty room stays open | 60000 |
+  | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
+  | `:join_timeout_ms` | | how long an offer may wait for its answer | 5000 |
+  | `:bitrate` | | Opus bits per second of a mix | 32000 |
+  | `:shared_complexity`, `:private_complexity` | | Opus complexity, 0 to 10, of mixes many or one hear | 10, 5 |
+  | `:native` | | the module behind the media engine | `Roomtone.Native` |
+  | `:environment` | | `:dev`, `:test` or `:prod` | `:prod` |
+  """
+
+  alias Roomtone.Config.{Network, Parse}
+
+  defmodule Error do
+    @moduledoc "The configuration can't be used; the message names each key and what it takes."
+    defexception [:message]
+  end
+
+  # The secret must not end up in a log or a crash report.
+  @derive {Inspect, except: [:token_secret]}
+  @enforce_keys [:native, :shards, :udp_ports, :udp_bind, :public_ip, :token_secret]
+  defstruct environment: :prod,
+            native: nil,
+            shards: nil,
+            udp_ports: nil,
+            udp_bind: nil,
+            public_ip: nil,
+            token_secret: nil,
+            max_rooms: 1000,
+            max_participants: 100,
+            max_name_length: 64,
+            empty_room_ms: 60_000,
+            grace_ms: 15_000,
+            join_timeout_ms: 5_000,
+            bitrate: 32_000,
+            shared_complexity: 10,
+            private_complexity: 5
+
+  @type t :: %__MODULE__{
+          environment: :dev | :test | :prod,
+          native: module,
+          shards: pos_integer,
+          udp_ports: [:inet.port_number()],
+          udp_bind: :inet.ip_address(),
+          public_ip: [:inet.ip_address()],
+          token_secret: String.t(),
+          max_rooms: pos_integer,
+          max_participants: pos_integer,
+          max_name_length: pos_integer,
+          empty_room_ms: pos_integer,
+          grace_ms: non_neg_integer,
+          join_timeout_ms: pos_integer,
+          bitrate: pos_integer,
+          shared_complexity: 0..10,
+          private_complexity: 0..10
+        }
+
+  # Secrets that anyone can read in this repository.
+  @published_secrets [
+    "roomtone-development-secret-not-for-production",
+    "roomtone-test-secret-of-more-than-32-bytes"
+  ]
+  @min_secret 32
+
+  @numbers [
+    max_rooms: {1, 1_000_000},
+    max_participants: {1, 100_000},
+    max_name_length: {1, 256},
+    empty_room_ms: {1, 86_400_000},
+    grace_ms: {0, 3_600_000},
+    join_timeout_ms: {10, 60_000},
+    bitrate: {6_000, 510_000},
+    shared_complexity: {0, 10},
+    private_complexity: {0, 10}
+  ]
+
+  @doc "Builds the struct from the application's environment, or says everything that is wrong with it."
+  @spec load(keyword) :: {:ok, t} | {:error, [String.t()]}
+  def load(env) do
+    ports = Parse.ports(env[:udp_ports])
+    shards = Parse.shards(env[:shards], ports)
+
+    checked =
+      [
+        environment: Parse.one_of(env[:environment] || :prod, [:dev, :test, :prod]),
+        native: Parse.module(env[:native] || Roomtone.Native),
+        shards: shards,
+        udp_ports: Parse.ports_for(ports, shards),
+        udp_bind: Parse.address(env[:udp_bind] || "0.0.0.0"),
+        public_ip: public_ip(env[:public_ip], env[:udp_bind]),
+        token_secret: secret(env[:token_secret], env[:environment] || :prod)
+      ] ++ for({key, range} <- @numbers, Keyword.has_key?(env, key), do: {key, Parse.integer(env[key], range)})
+
+    case for {key, {:error, takes}} <- checked, do: "#{key} #{takes}" do
+      [] -> {:ok, struct!(__MODULE__, for({key, {:ok, value}} <- checked, do: {key, value}))}
+      problems -> {:error, problems}
+    end
+  end
+
+  @doc "As `load/1`, and makes it the configuration of this node. Raises `Roomtone.Config.Error` otherwise."
+  @spec install!(keyword) :: t
+  def install!(env) do
+    case load(env) do
+      {:ok, config} ->
+        :persistent_term.put(__MODULE__, config)
+        config
+
+      {:error, problems} ->
+        raise Error,
+          message: "Roomtone can't start with this configuration:\n" <> Enum.map_join(problems, "\n", &"  - #{&1}")
+    end
+  end
+
+  @doc "The configuration of this node. The application must have been started."
+  @spec get() :: t
+  def get, do: :persistent_term.get(__MODULE__)
+
+  @doc "As `get/0`, before the application was started too."
+  @spec fetch() :: {:ok, t} | :error
+  def fetch do
+    case :persistent_term.get(__MODULE__, nil) do
+      nil -> :error
+      config -> {:ok, config}
+    end
+  end
+
+  @doc "For each shard the address it listens on and those that browsers are told."
+  @spec shard_addresses(t) :: [%{bind: String.t(), candidates: [String.t()]}]
+  def shard_addresses(%__MODULE__{} = config) do
+    for port <- Enum.take(config.udp_ports, config.shards) do
+      %{bind: Network.format(config.udp_bind, port), candidates: Enum.map(config.public_ip, &Network.format(&1, port))}
+    end
+  end
+
+  defp public_ip(given, bind) do
+    ipv6? = match?({:ok, address} when tuple_size(address) == 8, Parse.address(bind || "0.0.0.0"))
+
+    with {:ok, addresses} <- if(given, do: Parse.addresses(given), else: {:ok, Network.local_addresses(ipv6?)}) do
+      case Enum.find(addresses, &(tuple_size(&1) == 8 and not ipv6?)) do
+        nil -> {:ok, addresses}
+        ipv6 -> {:error, "has the IPv6 address #{:inet.ntoa(ipv6)}, which needs udp_bind (UDP_BIND) to be \"::\""}
+      end
+    end
+  end
+
+  defp secret(nil, _environment),
+    do: {:error, "(TOKEN_SECRET) is missing; it takes a random text of at least #{@min_secret} bytes"}
+
+  defp secret(secret, environment) when is_binary(secret) do
+    cond do
+      byte_size(secret) < @min_secret ->
+        {:error, "(TOKEN_SECRET) has #{byte_size(secret)} bytes; it takes at least #{@min_secret}"}
+
+      environment == :prod and secret in @published_secrets ->
+        {:error,
+         "(TOKEN_SECRET) is the one from Roomtone's repository, which everyone knows; it takes a random text of your own"}
+
+      true ->
+        {:ok, secret}
+    end
+  end
+
+  defp secret(_other, _environment), do: {:error, "(TOKEN_SECRET) takes a text of at least #{@min_secret} bytes"}
+end

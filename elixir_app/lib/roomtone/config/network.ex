@@ -1,0 +1,39 @@
+defmodule Roomtone.Config.Network do
+  @moduledoc "The addresses of this machine, as browsers must be told them."
+
+  # A browser tries each of them; machines with many bridges would only slow it down.
+  @max_addresses 8
+
+  @doc "IPv4 loopback, then the addresses of interfaces that are up; of IPv6 only those that can be reached from elsewhere."
+  @spec local_addresses(boolean) :: [:inet.ip_address(), ...]
+  def local_addresses(ipv6?) do
+    found =
+      case :inet.getifaddrs() do
+        {:ok, interfaces} -> for {_name, options} <- interfaces, up?(options), {:addr, address} <- options, do: address
+        {:error, _reason} -> []
+      end
+
+    [{127, 0, 0, 1} | Enum.filter(found, &wanted?(&1, ipv6?))] |> Enum.uniq() |> Enum.take(@max_addresses)
+  end
+
+  @doc """
+  An address and port as text.
+
+      iex> Roomtone.Config.Network.format({0, 0, 0, 0, 0, 0, 0, 1}, 50000)
+      "[::1]:50000"
+  """
+  @spec format(:inet.ip_address(), :inet.port_number()) :: String.t()
+  def format(address, port) when tuple_size(address) == 4, do: "#{:inet.ntoa(address)}:#{port}"
+  def format(address, port), do: "[#{:inet.ntoa(address)}]:#{port}"
+
+  defp up?(options) do
+    flags = options |> Keyword.get_values(:flags) |> List.flatten()
+    :up in flags and :running in flags
+  end
+
+  defp wanted?({169, 254, _, _}, _ipv6?), do: false
+  defp wanted?({127, _, _, _} = address, _ipv6?), do: address == {127, 0, 0, 1}
+  defp wanted?({_, _, _, _}, _ipv6?), do: true
+  # Link-local addresses mean nothing without an interface, which a candidate can't name.
+  defp wanted?({first, _, _, _, _, _, _, _}, ipv6?), do: ipv6? and Bitwise.band(first, 0xFFC0) != 0xFE80
+end

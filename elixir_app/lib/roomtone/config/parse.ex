@@ -1,0 +1,140 @@
+defmodule Roomtone.Config.Parse do
+  @moduledoc "Reads settings that come as Elixir terms or as the text of environment variables. Errors say what the key takes."
+
+  @type result(value) :: {:ok, value} | {:error, String.t()}
+
+  @default_first_port 50_000
+  @max_shards 256
+
+  @doc """
+  Media ports: the first of a run, or all of them.
+
+      iex> Roomtone.Config.Parse.ports("50000-50002")
+      {:ok, {:exactly, [50000, 50001, 50002]}}
+      iex> Roomtone.Config.Parse.ports("50000")
+      {:ok, {:from, 50000}}
+  """
+  @spec ports(term) :: result({:from, 0..65_535} | {:exactly, [0..65_535]})
+  def ports(nil), do: {:ok, {:from, @default_first_port}}
+  def ports(port) when is_integer(port), do: ports([port], {:from, port})
+  def ports(ports) when is_list(ports) and ports != [], do: ports(ports, {:exactly, ports})
+
+  def ports(text) when is_binary(text) do
+    parts = text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
+
+    case Enum.map(parts, &port_part/1) do
+      [[port]] -> ports([port], {:from, port})
+      [_ | _] = lists -> lists |> Enum.concat() |> ports()
+      [] -> ports(:none)
+    end
+  end
+
+  def ports(_other),
+    do: {:error, "(UDP_PORTS) takes \"50000\", \"50000-50003\" or \"50000,50010\", ports between 0 and 65535"}
+
+  # Port 0 lets the system choose, and may be there more than once.
+  defp ports(ports, value) do
+    fixed = Enum.reject(ports, &(&1 == 0))
+
+    cond do
+      not Enum.all?(ports, &(&1 in 0..65_535)) -> ports(:none)
+      fixed != Enum.uniq(fixed) -> {:error, "(UDP_PORTS) names a port twice"}
+      true -> {:ok, value}
+    end
+  end
+
+  defp port_part(text) do
+    case text |> String.split("-") |> Enum.map(&Integer.parse/1) do
+      [{port, ""}] -> [port]
+      [{first, ""}, {last, ""}] when first <= last and last - first < @max_shards -> Enum.to_list(first..last)
+      _ -> [-1]
+    end
+  end
+
+  @doc "How many shards: as told, else one a scheduler but no more than there are ports."
+  @spec shards(term, result(term)) :: result(pos_integer)
+  def shards(nil, {:ok, {:exactly, ports}}), do: {:ok, min(length(ports), System.schedulers_online())}
+  def shards(nil, _ports), do: {:ok, System.schedulers_online()}
+
+  def shards(given, _ports) do
+    with {:error, takes} <- integer(given, {1, @max_shards}), do: {:error, "(SHARDS) " <> takes}
+  end
+
+  @doc "The ports of the shards, or what they lack."
+  @spec ports_for(result(term), result(pos_integer)) :: result([0..65_535])
+  def ports_for({:error, _} = error, _shards), do: error
+  def ports_for({:ok, {:from, 0}}, {:ok, shards}), do: {:ok, List.duplicate(0, shards)}
+  def ports_for({:ok, {:exactly, ports}}, {:error, _}), do: {:ok, ports}
+  def ports_for({:ok, {:from, first}}, {:error, _}), do: {:ok, [first]}
+
+  def ports_for({:ok, {:from, first}}, {:ok, shards}) do
+    if first + shards - 1 <= 65_535,
+      do: {:ok, Enum.to_list(first..(first + shards - 1))},
+      else: {:error, "(UDP_PORTS) starts at #{first}, which leaves no room for #{shards} shards below 65536"}
+  end
+
+  def ports_for({:ok, {:exactly, ports}}, {:ok, shards}) do
+    if length(ports) >= shards,
+      do: {:ok, ports},
+      else: {:error, "(UDP_PORTS) has #{length(ports)} ports; it takes one for each of the #{shards} shards (SHARDS)"}
+  end
+
+  @doc "A whole number within bounds, as a number or as text."
+  @spec integer(term, {integer, integer}) :: result(integer)
+  def integer(value, {min, max}) when is_integer(value) and value >= min and value <= max, do: {:ok, value}
+
+  def integer(text, range) when is_binary(text) do
+    case Integer.parse(String.trim(text)) do
+      {value, ""} -> integer(value, range)
+      _ -> integer(:none, range)
+    end
+  end
+
+  def integer(_other, {min, max}), do: {:error, "takes a whole number from #{min} to #{max}"}
+
+  @doc "An IP address, as a tuple or as text."
+  @spec address(term) :: result(:inet.ip_address())
+  def address(text) when is_binary(text) do
+    case text |> String.trim() |> String.to_charlist() |> :inet.parse_strict_address() do
+      {:ok, address} -> {:ok, address}
+      {:error, _} -> address(:none)
+    end
+  end
+
+  def address(tuple) when is_tuple(tuple) do
+    if :inet.ntoa(tuple) == {:error, :einval}, do: address(:none), else: {:ok, tuple}
+  end
+
+  def address(_other), do: {:error, "takes an IP address such as \"192.0.2.7\" or \"2001:db8::7\""}
+
+  @doc "One or more IP addresses: text separated by commas, or a list."
+  @spec addresses(term) :: result([:inet.ip_address(), ...])
+  def addresses(text) when is_binary(text), do: text |> String.split(",", trim: true) |> addresses()
+
+  def addresses([_ | _] = list) do
+    results = Enum.map(list, &address/1)
+
+    if Enum.all?(results, &match?({:ok, _}, &1)),
+      do: {:ok, results |> Enum.map(&elem(&1, 1)) |> Enum.uniq()},
+      else: addresses(:none)
+  end
+
+  def addresses(_other),
+    do: {:error, "(PUBLIC_IP) takes IP addresses separated by commas, such as \"203.0.113.5,192.168.1.20\""}
+
+  @doc "One of a few atoms."
+  @spec one_of(term, [atom]) :: result(atom)
+  def one_of(value, values) do
+    if value in values, do: {:ok, value}, else: {:error, "takes one of #{Enum.map_join(values, ", ", &inspect/1)}"}
+  end
+
+  @doc "A module."
+  @spec module(term) :: result(module)
+  def module(module) when is_atom(module) and module not in [nil, true, false] do
+    if Code.ensure_loaded?(module),
+      do: {:ok, module},
+      else: {:error, "takes a module; #{inspect(module)} can't be loaded"}
+  end
+
+  def module(_other), do: {:error, "takes a module"}
+end

@@ -1,0 +1,420 @@
+defmodule Roomtone.Media do
+  @moduledoc """
+  The media engine as the rest of Roomtone sees it, and the process that holds it.
+
+  This module, its worker and `Roomtone.Token` are the only callers of `Roomtone.Native`. Commands go from the caller's process
+  straight to the engine; this process keeps what must outlive callers:
+
+    * the engine itself, which a restart of this process takes up again (sound goes on);
+    * which room is on which shard: a room is opened where the fewest are;
+    * which peer belongs to which process. A peer lives no longer than its process: when that dies, however it dies, the peer is
+      told to leave;
+    * an outbox of commands that must arrive even when a shard's queue is full.
+
+  What was told by an earlier engine or an earlier life of a shard is recognised by its *stamp*, `{generation, epoch}`: the
+  generation counts engines, the epoch a shard's lives.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Roomtone.{Config, Telemetry}
+  alias Roomtone.Media.Table
+
+  @typedoc "Which life of a shard. `nil` while it is not known to run."
+  @type stamp :: {pos_integer, non_neg_integer} | nil
+  @type id :: pos_integer
+  @type shard :: non_neg_integer
+  @typedoc "A room's place."
+  @type place :: %{room: id, shard: shard}
+
+  # A full queue empties in well under a millisecond unless the shard hangs.
+  @tries 5
+  @pause_ms 5
+  @outbox_ms 20
+  # The sockets of an engine that was just stopped are free once its loops have returned.
+  @start_tries 20
+  @start_pause_ms 100
+  @stats_timeout 1_000
+  # A shard whose loop hasn't come round for so long is not well. It does each second.
+  @beat_limit_ms 5_000
+
+  # ---- For rooms -------------------------------------------------------------------------------------------------------
+
+  @doc "A new number for a room, a peer or a reference."
+  @spec new_id() :: id
+  def new_id, do: System.unique_integer([:positive])
+
+  @doc "Opens a room on the shard with the fewest."
+  @spec open_room(id) :: {:ok, shard} | {:error, :media_busy}
+  def open_room(room) do
+    with {:ok, shard} <- call({:place, room}) do
+      case reopen_room(%{room: room, shard: shard}) do
+        :ok ->
+          {:ok, shard}
+
+        {:error, _} = error ->
+          close_room(room)
+          error
+      end
+    end
+  end
+
+  @doc "Opens a room again, where it was, after its shard or it came to grief."
+  @spec reopen_room(place) :: :ok | {:error, :media_busy}
+  def reopen_room(%{room: room, shard: shard}) do
+    stamp = stamp(shard)
+
+    with :ok <- submit(shard, {:open_room, %{room: room}}) do
+      Table.put_room_stamp(room, stamp)
+      :ok
+    end
+  end
+
+  @doc "Whether a room was opened in the present life of its shard."
+  @spec open?(place) :: boolean
+  def open?(%{room: room, shard: shard}) do
+    stamp = stamp(shard)
+    stamp != nil and Table.room_stamp(room) == stamp
+  end
+
+  @doc "Closes a room, and forgets it."
+  @spec close_room(id) :: :ok
+  def close_room(room), do: GenServer.cast(__MODULE__, {:close_room, room})
+
+  @doc "The rooms there are in the engine."
+  @spec room_ids() :: [id]
+  def room_ids, do: Table.rooms() |> Enum.map(&elem(&1, 0))
+
+  # ---- For participants ------------------------------------------------------------------------------------------------
+
+  @doc "Brings a peer into a room. The answer comes as `{:media, {:answer, _}}` or `{:media, {:refused, _}}` to the caller."
+  @spec join(place, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
+  def join(%{room: room, shard: shard}, peer, offer, row) do
+    stamp = stamp(shard)
+
+    with :ok <- call({:own, peer, room, shard, stamp}) do
+      case submit(shard, {:join, %{room: room, peer: peer, offer: offer, speak: row.speak, listen: row.listen}}) do
+        :ok ->
+          {:ok, stamp}
+
+        {:error, _} = error ->
+          forget(peer)
+          error
+      end
+    end
+  end
+
+  @doc "A further offer of a peer. Answered as in `join/4`."
+  @spec reoffer(place, id, String.t()) :: :ok | {:error, :media_busy}
+  def reoffer(%{room: room, shard: shard}, peer, offer) do
+    submit(shard, {:reoffer, %{room: room, peer: peer, offer: offer}})
+  end
+
+  @doc "Brings what a peer may do from one row to another."
+  @spec change_row(place, id, Roomtone.Room.row(), Roomtone.Room.row()) :: :ok | {:error, :media_busy}
+  def change_row(%{room: room, shard: shard}, peer, from, to) do
+    with :ok <- change(shard, from.speak, to.speak, {:set_speak, %{room: room, peer: peer, speak: to.speak}}),
+         do: change(shard, from.listen, to.listen, {:set_listen, %{room: room, peer: peer, listen: to.listen}})
+  end
+
+  defp change(_shard, same, same, _command), do: :ok
+  defp change(shard, _from, _to, command), do: submit(shard, command)
+
+  @doc "Ends a peer. It arrives, even if the shard is busy now."
+  @spec leave(id) :: :ok
+  def leave(peer), do: GenServer.cast(__MODULE__, {:leave, peer})
+
+  @doc "A peer that the engine doesn't have (any more): nothing more comes from it."
+  @spec forget(id) :: :ok
+  def forget(peer), do: GenServer.cast(__MODULE__, {:forget, peer})
+
+  # ---- For anyone ------------------------------------------------------------------------------------------------------
+
+  @doc "The present life of a shard."
+  @spec stamp(shard) :: stamp
+  def stamp(shard), do: Table.stamp(shard)
+
+  @doc "Counters of peers; `nil` for one that the engine doesn't have, and those that didn't answer within a second are missing."
+  @spec peer_stats(place, [id]) :: %{id => map | nil}
+  def peer_stats(%{room: room, shard: shard}, peers) do
+    # A process of its own, so that an answer that comes too late finds nobody.
+    fn -> gather(room, shard, peers) end |> Task.async() |> Task.await(@stats_timeout * 2)
+  end
+
+  defp gather(room, shard, peers) do
+    asked =
+      for peer <- peers, ref = new_id(), into: %{} do
+        Table.put_ref(ref, self())
+        _ = ask_stats(%{room: room, shard: shard}, peer, ref)
+        {ref, peer}
+      end
+
+    timer = Process.send_after(self(), :enough, @stats_timeout)
+    stats = collect(asked, %{})
+    Process.cancel_timer(timer)
+    Enum.each(asked, fn {ref, _peer} -> Table.take_ref(ref) end)
+    stats
+  end
+
+  defp collect(asked, stats) when map_size(asked) == map_size(stats), do: stats
+
+  defp collect(asked, stats) do
+    receive do
+      {:media, {:peer_stats, %{ref: ref, stats: counters}}} when is_map_key(asked, ref) ->
+        collect(asked, Map.put(stats, asked[ref], counters))
+
+      :enough ->
+        stats
+    end
+  end
+
+  @doc "Asks for the counters of a peer; they come to the events process."
+  @spec ask_stats(place, id, id) :: :ok | {:error, :media_busy}
+  def ask_stats(%{room: room, shard: shard}, peer, ref),
+    do: submit(shard, {:peer_stats, %{room: room, peer: peer, ref: ref}})
+
+  @doc "Counters of a shard."
+  @spec shard_stats(shard) :: map
+  def shard_stats(shard) do
+    case engine() do
+      {native, engine} -> native.shard_stats(engine, shard)
+      nil -> %{}
+    end
+  end
+
+  @doc "Whether all shards run."
+  @spec health() :: :ok | {:error, String.t()}
+  def health do
+    now = System.monotonic_time(:millisecond)
+    shards = 0..(Config.get().shards - 1)
+
+    case Enum.reject(shards, fn shard -> stamp(shard) != nil and now - Table.beat(shard) < @beat_limit_ms end) do
+      [] -> :ok
+      unwell -> {:error, "media shards that don't run: #{Enum.join(unwell, ", ")}"}
+    end
+  end
+
+  @doc "The engine and its module, while there is one."
+  @spec engine() :: {module, Roomtone.Native.engine()} | nil
+  def engine do
+    case :persistent_term.get(__MODULE__, nil) do
+      %{native: native, engine: engine} -> {native, engine}
+      nil -> nil
+    end
+  end
+
+  # ---- Start -----------------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(Config.t()) :: GenServer.on_start()
+  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
+
+  @doc "Returns once every shard has started: last child of the media supervisor, so that nothing is built on a dead engine."
+  @spec await_started(Config.t(), timeout :: non_neg_integer) :: :ignore | {:error, term}
+  def await_started(config, timeout \\ 5_000) do
+    cond do
+      Enum.all?(0..(config.shards - 1), &(stamp(&1) != nil)) -> :ignore
+      timeout <= 0 -> {:error, :shards_did_not_start}
+      true -> Process.sleep(5) && await_started(config, timeout - 5)
+    end
+  end
+
+  @impl true
+  def init(config) do
+    # So that `terminate/2` stops the engine when the supervisor ends.
+    Process.flag(:trap_exit, true)
+
+    case adopt() || start_engine(config) do
+      {:ok, native, engine} ->
+        state = %{engine: engine, native: native, shards: config.shards, owners: %{}, load: %{}, outbox: [], timer: nil}
+        {:ok, take_stock(state)}
+
+      {:error, reason} ->
+        {:stop, reason}
+    end
+  end
+
+  # This process was replaced, the engine was not.
+  defp adopt do
+    with {native, engine} <- engine(), do: {:ok, native, engine}
+  end
+
+  defp start_engine(config) do
+    Table.new_generation(config.shards)
+
+    options = %{
+      shards: Config.shard_addresses(config),
+      bitrate: config.bitrate,
+      shared_complexity: config.shared_complexity,
+      private_complexity: config.private_complexity
+    }
+
+    # Nothing happens in it before a worker lends it a thread, and by then the events process has taken our place as the listener.
+    with {:ok, engine} <- try_start(config.native, options, @start_tries) do
+      :persistent_term.put(__MODULE__, %{engine: engine, native: config.native})
+      Telemetry.execute([:media, :engine_started], %{shards: config.shards}, %{})
+      {:ok, config.native, engine}
+    end
+  end
+
+  defp try_start(native, options, tries) do
+    case native.engine_start(options, self()) do
+      {:ok, engine} ->
+        {:ok, engine}
+
+      {:error, {:bind_failed, _text}} when tries > 1 ->
+        Process.sleep(@start_pause_ms)
+        try_start(native, options, tries - 1)
+
+      {:error, {code, text}} ->
+        Logger.error(
+          "the media engine can't start: #{text}. Its ports come from UDP_PORTS, its addresses from PUBLIC_IP."
+        )
+
+        {:error, {:media_engine, code, text}}
+    end
+  end
+
+  # What an earlier process of this name knew is in the table.
+  defp take_stock(state) do
+    load = Enum.reduce(Table.rooms(), %{}, fn {_room, shard}, load -> Map.update(load, shard, 1, &(&1 + 1)) end)
+    Enum.reduce(Table.peers(), %{state | load: load}, fn {peer, pid}, state -> own(state, peer, pid) end)
+  end
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def handle_call({:place, room}, _from, state) do
+    shard = Enum.min_by(0..(state.shards - 1), &{Map.get(state.load, &1, 0), &1})
+    Table.put_room(room, shard)
+    {:reply, {:ok, shard}, %{state | load: Map.update(state.load, shard, 1, &(&1 + 1))}}
+  end
+
+  def handle_call({:own, peer, room, shard, stamp}, {pid, _tag}, state) do
+    Table.put_peer(peer, pid, room, shard, stamp)
+    {:reply, :ok, own(state, peer, pid)}
+  end
+
+  @impl true
+  def handle_cast({:close_room, room}, state) do
+    case Table.take_room(room) do
+      {:ok, shard} ->
+        state = %{state | load: Map.update!(state.load, shard, &(&1 - 1))}
+        {:noreply, post(state, shard, stamp(shard), {:close_room, %{room: room}})}
+
+      :error ->
+        {:noreply, state}
+    end
+  end
+
+  def handle_cast({:leave, peer}, state), do: {:noreply, end_peer(state, peer, true)}
+  def handle_cast({:forget, peer}, state), do: {:noreply, end_peer(state, peer, false)}
+
+  @impl true
+  def handle_info({:DOWN, _ref, :process, pid, _reason}, state) do
+    {_ref, peers} = Map.fetch!(state.owners, pid)
+    {:noreply, Enum.reduce(peers, state, &end_peer(&2, &1, true))}
+  end
+
+  def handle_info(:outbox, state) do
+    Enum.reduce(Enum.reverse(state.outbox), %{state | outbox: [], timer: nil}, fn {shard, stamp, command}, state ->
+      post(state, shard, stamp, command)
+    end)
+    |> then(&{:noreply, &1})
+  end
+
+  def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
+
+  @impl true
+  def terminate(reason, state) when reason in [:normal, :shutdown] do
+    :persistent_term.erase(__MODULE__)
+    state.native.engine_stop(state.engine)
+  end
+
+  # A crash: the next process takes the engine up.
+  def terminate(_reason, _state), do: :ok
+
+  defp own(state, peer, pid) do
+    owners =
+      Map.update(state.owners, pid, {Process.monitor(pid), MapSet.new([peer])}, fn {ref, peers} ->
+        {ref, MapSet.put(peers, peer)}
+      end)
+
+    %{state | owners: owners}
+  end
+
+  defp end_peer(state, peer, tell?) do
+    case Table.take_peer(peer) do
+      {:ok, pid, room, shard, stamp} ->
+        state = disown(state, peer, pid)
+        if tell?, do: post(state, shard, stamp, {:leave, %{room: room, peer: peer}}), else: state
+
+      :error ->
+        state
+    end
+  end
+
+  defp disown(state, peer, pid) do
+    case state.owners do
+      %{^pid => {ref, peers}} ->
+        peers = MapSet.delete(peers, peer)
+
+        if MapSet.size(peers) == 0 do
+          Process.demonitor(ref, [:flush])
+          %{state | owners: Map.delete(state.owners, pid)}
+        else
+          %{state | owners: Map.put(state.owners, pid, {ref, peers})}
+        end
+
+      _ ->
+        state
+    end
+  end
+
+  # For what must arrive: kept while the queue is full, dropped once the shard has another life, where it means nothing.
+  defp post(state, shard, stamp, command) do
+    with true <- stamp == stamp(shard),
+         {:error, :busy} <- state.native.submit(state.engine, shard, command) do
+      timer = state.timer || Process.send_after(self(), :outbox, @outbox_ms)
+      %{state | outbox: [{shard, stamp, command} | state.outbox], timer: timer}
+    else
+      _ -> state
+    end
+  end
+
+  # ---- Callers' side ---------------------------------------------------------------------------------------------------
+
+  defp submit(shard, command, tries \\ 1) do
+    case native_submit(shard, command) do
+      :ok ->
+        :ok
+
+      {:error, :busy} when tries < @tries ->
+        Process.sleep(@pause_ms)
+        submit(shard, command, tries + 1)
+
+      {:error, reason} when reason in [:busy, :stopped] ->
+        Telemetry.execute([:media, :busy], %{count: tries}, %{shard: shard, command: elem(command, 0)})
+        {:error, :media_busy}
+
+      {:error, reason} ->
+        raise "the media engine refused #{inspect(elem(command, 0))} for shard #{shard}: #{inspect(reason)}"
+    end
+  end
+
+  defp native_submit(shard, command) do
+    case engine() do
+      {native, engine} -> native.submit(engine, shard, command)
+      nil -> {:error, :stopped}
+    end
+  end
+
+  # While this process is being replaced, callers are told to come again, as when a queue is full.
+  defp call(request) do
+    GenServer.call(__MODULE__, request)
+  catch
+    :exit, _reason -> {:error, :media_busy}
+  end
+end

@@ -1,0 +1,143 @@
+defmodule Roomtone.Media.Events do
+  @moduledoc """
+  Takes the engine's events and hands each to the process that it concerns: a peer's to its participant, a room's to its server.
+
+  Events of an earlier life of a shard are dropped. When this process falls behind, levels are dropped first: the next are newer.
+  The engine sends at most a few events a second for each room, and none for each packet.
+
+  What was sent to a process before this one may be lost, so the next one asks: each shard for its epoch, and for each peer
+  whether it is there and connected. What it finds it tells as if it had just happened.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Roomtone.{Config, Media, Telemetry}
+  alias Roomtone.Media.Table
+
+  @typedoc """
+  Everything that this process sends. `:shard_started` goes to the servers of all rooms on that shard, with the stamp of its new
+  life; `:room_failed`, `:levels` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
+  """
+  @type message :: {:media, Roomtone.Native.event() | {:shard_started, Media.stamp()}}
+
+  @backlog 2_000
+  # A shard's figures, where its epoch is read, may be a tenth of a second old: look once more when they no longer are.
+  @second_look_ms 500
+
+  @doc false
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg),
+    do: GenServer.start_link(__MODULE__, nil, name: __MODULE__, spawn_opt: [message_queue_data: :off_heap])
+
+  @impl true
+  def init(nil) do
+    Process.flag(:priority, :high)
+    {native, engine} = Media.engine()
+    native.engine_events_to(engine, self())
+    Process.send_after(self(), :second_look, @second_look_ms)
+    {:ok, nil, {:continue, :catch_up}}
+  end
+
+  @impl true
+  def handle_continue(:catch_up, state) do
+    catch_up_shards()
+
+    for {peer, place} <- Table.places() do
+      ref = Media.new_id()
+      Table.put_ref(ref, {:check, peer})
+      with {:error, :media_busy} <- Media.ask_stats(place, peer, ref), do: Table.take_ref(ref)
+    end
+
+    {:noreply, state}
+  end
+
+  @impl true
+  def handle_info(:second_look, state) do
+    catch_up_shards()
+    {:noreply, state}
+  end
+
+  def handle_info({:roomtone_media, shard, epoch, {:shard_started, info}}, state) do
+    shard_started(shard, epoch, Map.get(info, :addresses, []))
+    {:noreply, state}
+  end
+
+  def handle_info({:roomtone_media, shard, epoch, event}, state) do
+    case Table.stamp(shard) do
+      {_generation, ^epoch} -> route(event, shard)
+      _other -> dropped(shard, :stale)
+    end
+
+    {:noreply, state}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # Shards that began another life without our hearing of it. Epoch 0 is before the first.
+  defp catch_up_shards do
+    for shard <- 0..(Config.get().shards - 1), %{epoch: epoch} = Media.shard_stats(shard), epoch > 0 do
+      case Table.stamp(shard) do
+        {_generation, known} when known >= epoch -> :ok
+        _older -> shard_started(shard, epoch, [])
+      end
+    end
+  end
+
+  defp shard_started(shard, epoch, addresses) do
+    if match?({_generation, ^epoch}, Table.stamp(shard)) do
+      :ok
+    else
+      stamp = Table.start_epoch(shard, epoch)
+      Telemetry.execute([:shard, :started], %{epoch: epoch}, %{shard: shard, addresses: addresses})
+      rooms = for {room, ^shard} <- Table.rooms(), do: room
+      if rooms != [], do: Logger.warning("media shard #{shard} starts anew; #{length(rooms)} rooms ask for new offers")
+      Enum.each(rooms, &to_room(&1, {:shard_started, stamp}, shard))
+    end
+  end
+
+  defp route({kind, %{peer: peer}} = event, shard) when kind in [:answer, :refused, :connected, :disconnected],
+    do: deliver(Table.peer_pid(peer), event, shard)
+
+  defp route({:peer_stats, %{ref: ref, stats: stats}} = event, shard) do
+    case {Table.take_ref(ref), stats} do
+      {{:check, peer}, nil} -> deliver(Table.peer_pid(peer), {:disconnected, %{peer: peer, reason: :lost}}, shard)
+      {{:check, peer}, %{connected: true}} -> deliver(Table.peer_pid(peer), {:connected, %{peer: peer}}, shard)
+      {{:check, _peer}, _not_yet} -> :ok
+      {pid, _stats} -> deliver(pid, event, shard)
+    end
+  end
+
+  defp route({:speaking, %{room: room}} = event, shard), do: to_room(room, event, shard)
+
+  defp route({:levels, %{room: room}} = event, shard) do
+    case Process.info(self(), :message_queue_len) do
+      {:message_queue_len, length} when length > @backlog -> dropped(shard, :overload)
+      _ -> to_room(room, event, shard)
+    end
+  end
+
+  defp route({:room_failed, %{room: room}} = event, shard) do
+    Logger.error("room #{room} failed on media shard #{shard} and is opened again")
+    Telemetry.execute([:shard, :room_failed], %{count: 1}, %{shard: shard, room: room})
+    # Should the room's process be away just now, the next one sees from this that the room is to be opened again.
+    Table.put_room_stamp(room, nil)
+    to_room(room, event, shard)
+  end
+
+  defp route(_event, shard), do: dropped(shard, :unknown)
+
+  defp to_room(room, event, shard) do
+    case Registry.lookup(Roomtone.Registry, {:room_id, room}) do
+      [{pid, _value}] -> deliver(pid, event, shard)
+      [] -> :ok
+    end
+  end
+
+  # Nobody waits for it any more.
+  defp deliver(nil, _event, shard), do: dropped(shard, :unknown)
+  defp deliver(pid, event, _shard), do: send(pid, {:media, event})
+
+  defp dropped(shard, reason), do: Telemetry.execute([:media, :dropped], %{count: 1}, %{shard: shard, reason: reason})
+end

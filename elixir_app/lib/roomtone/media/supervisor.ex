@@ -1,0 +1,36 @@
+defmodule Roomtone.Media.Supervisor do
+  @moduledoc """
+  The engine's holder, its listener, and a worker a shard; then a gate that waits until all shards run.
+
+  `:one_for_one`: the engine itself is none of them, so each can be replaced while sound goes on. The next holder finds the engine,
+  the next listener asks it what it missed, the next worker takes up its shard. Only when this supervisor ends is the engine
+  stopped.
+  """
+
+  use Supervisor
+
+  alias Roomtone.Media
+  alias Roomtone.Media.{Events, Table, Worker}
+
+  @doc false
+  @spec start_link(Roomtone.Config.t()) :: Supervisor.on_start()
+  def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
+
+  @impl true
+  def init(config) do
+    Table.create()
+    workers = for shard <- 0..(config.shards - 1), do: Supervisor.child_spec({Worker, shard}, id: {Worker, shard})
+
+    # A hostile packet that panics a shard each time may not take the whole node down at once.
+    pool = [strategy: :one_for_one, name: Roomtone.Media.Workers, max_restarts: 20 * config.shards, max_seconds: 10]
+
+    children = [
+      {Media, config},
+      Events,
+      %{id: Roomtone.Media.Workers, type: :supervisor, start: {Supervisor, :start_link, [workers, pool]}},
+      %{id: :gate, restart: :temporary, start: {Media, :await_started, [config]}}
+    ]
+
+    Supervisor.init(children, strategy: :one_for_one, max_restarts: 10, max_seconds: 60)
+  end
+end

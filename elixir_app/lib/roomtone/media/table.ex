@@ -1,0 +1,131 @@
+defmodule Roomtone.Media.Table do
+  @moduledoc """
+  What the media processes know together, in one ETS table that belongs to their supervisor and so outlives each of them.
+
+  Rows: `{:generation, n}`, `{{:shard, shard}, stamp}`, `{{:beat, shard}, monotonic_ms}`, `{{:room, room}, shard, stamp}`,
+  `{{:peer, peer}, pid, room, shard, stamp}`, `{{:ref, ref}, pid | {:check, peer}}`.
+  """
+
+  alias Roomtone.Media
+
+  @doc "Makes the table, for the calling process."
+  @spec create() :: :ok
+  def create do
+    :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true, write_concurrency: true])
+    :ok
+  end
+
+  @doc "A new engine: no shard of it has started yet."
+  @spec new_generation(pos_integer) :: :ok
+  def new_generation(shards) do
+    for shard <- 0..(shards - 1), do: :ets.insert(__MODULE__, {{:shard, shard}, nil})
+    :ets.insert(__MODULE__, {:generation, System.unique_integer([:positive])})
+    :ok
+  end
+
+  @doc "A shard began a life."
+  @spec start_epoch(Media.shard(), non_neg_integer) :: Media.stamp()
+  def start_epoch(shard, epoch) do
+    stamp = {:ets.lookup_element(__MODULE__, :generation, 2), epoch}
+    :ets.insert(__MODULE__, {{:shard, shard}, stamp})
+    stamp
+  end
+
+  @doc "The present life of a shard."
+  @spec stamp(Media.shard()) :: Media.stamp()
+  def stamp(shard) do
+    case :ets.lookup(__MODULE__, {:shard, shard}) do
+      [{_key, stamp}] -> stamp
+      [] -> nil
+    end
+  end
+
+  @doc "Notes that the shard's loop came round."
+  @spec put_beat(Media.shard()) :: true
+  def put_beat(shard), do: :ets.insert(__MODULE__, {{:beat, shard}, System.monotonic_time(:millisecond)})
+
+  @doc "When the shard's loop last came round, in monotonic milliseconds."
+  @spec beat(Media.shard()) :: integer
+  def beat(shard) do
+    case :ets.lookup(__MODULE__, {:beat, shard}) do
+      [{_key, at}] -> at
+      [] -> System.monotonic_time(:millisecond)
+    end
+  end
+
+  @doc "Places a room, which is not open yet."
+  @spec put_room(Media.id(), Media.shard()) :: true
+  def put_room(room, shard), do: :ets.insert(__MODULE__, {{:room, room}, shard, nil})
+
+  @doc "Notes in which life of its shard a room is open; `nil` for none."
+  @spec put_room_stamp(Media.id(), Media.stamp()) :: boolean
+  def put_room_stamp(room, stamp), do: :ets.update_element(__MODULE__, {:room, room}, {3, stamp})
+
+  @doc "In which life of its shard a room was opened last."
+  @spec room_stamp(Media.id()) :: Media.stamp()
+  def room_stamp(room) do
+    case :ets.lookup(__MODULE__, {:room, room}) do
+      [{_key, _shard, stamp}] -> stamp
+      [] -> nil
+    end
+  end
+
+  @doc "Removes a room; gives its shard."
+  @spec take_room(Media.id()) :: {:ok, Media.shard()} | :error
+  def take_room(room) do
+    case :ets.take(__MODULE__, {:room, room}) do
+      [{_key, shard, _stamp}] -> {:ok, shard}
+      [] -> :error
+    end
+  end
+
+  @doc "All rooms and their shards."
+  @spec rooms() :: [{Media.id(), Media.shard()}]
+  def rooms, do: :ets.select(__MODULE__, [{{{:room, :"$1"}, :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
+
+  @doc "Whom a peer's events go to, and where it is."
+  @spec put_peer(Media.id(), pid, Media.id(), Media.shard(), Media.stamp()) :: true
+  def put_peer(peer, pid, room, shard, stamp), do: :ets.insert(__MODULE__, {{:peer, peer}, pid, room, shard, stamp})
+
+  @doc "Whom a peer's events go to."
+  @spec peer_pid(Media.id()) :: pid | nil
+  def peer_pid(peer) do
+    case :ets.lookup(__MODULE__, {:peer, peer}) do
+      [{_key, pid, _room, _shard, _stamp}] -> pid
+      [] -> nil
+    end
+  end
+
+  @doc "Removes a peer."
+  @spec take_peer(Media.id()) :: {:ok, pid, Media.id(), Media.shard(), Media.stamp()} | :error
+  def take_peer(peer) do
+    case :ets.take(__MODULE__, {:peer, peer}) do
+      [{_key, pid, room, shard, stamp}] -> {:ok, pid, room, shard, stamp}
+      [] -> :error
+    end
+  end
+
+  @doc "All peers and where they are."
+  @spec places() :: [{Media.id(), Media.place()}]
+  def places do
+    for {{:peer, peer}, _pid, room, shard, _stamp} <- :ets.match_object(__MODULE__, {{:peer, :_}, :_, :_, :_, :_}),
+        do: {peer, %{room: room, shard: shard}}
+  end
+
+  @doc "All peers and their processes."
+  @spec peers() :: [{Media.id(), pid}]
+  def peers, do: :ets.select(__MODULE__, [{{{:peer, :"$1"}, :"$2", :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
+
+  @doc "Notes who waits for the answer to a reference: a process, or the events process itself, to check on a peer."
+  @spec put_ref(Media.id(), pid | {:check, Media.id()}) :: true
+  def put_ref(ref, who), do: :ets.insert(__MODULE__, {{:ref, ref}, who})
+
+  @doc "Who waits for the answer to a reference; nobody any more."
+  @spec take_ref(Media.id()) :: pid | {:check, Media.id()} | nil
+  def take_ref(ref) do
+    case :ets.take(__MODULE__, {:ref, ref}) do
+      [{_key, who}] -> who
+      [] -> nil
+    end
+  end
+end

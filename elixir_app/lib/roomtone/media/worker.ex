@@ -1,0 +1,54 @@
+defmodule Roomtone.Media.Worker do
+  @moduledoc """
+  Lends a dirty I/O scheduler to a shard: runs its loop for a second at a time, and sees to system messages in between.
+
+  A panic in the shard is an exit of this process; its supervisor starts the next, and the shard begins a new epoch. When this
+  process is killed the next one goes on with the same shard, which lives in the engine: a few milliseconds of sound are lost.
+
+  Sends itself `:run`, and nothing to others.
+  """
+
+  use GenServer, restart: :transient
+
+  alias Roomtone.Media
+  alias Roomtone.Media.Table
+
+  @slice_ms 1_000
+
+  @doc "The worker of a shard."
+  @spec whereis(Media.shard()) :: pid | nil
+  def whereis(shard), do: GenServer.whereis(via(shard))
+
+  @doc false
+  @spec start_link(Media.shard()) :: GenServer.on_start()
+  def start_link(shard), do: GenServer.start_link(__MODULE__, shard, name: via(shard))
+
+  defp via(shard), do: {:via, Registry, {Roomtone.Registry, {:worker, shard}}}
+
+  @impl true
+  def init(shard) do
+    Process.flag(:priority, :high)
+    {native, engine} = Media.engine()
+    {:ok, %{native: native, engine: engine, shard: shard}, {:continue, :run}}
+  end
+
+  @impl true
+  def handle_continue(:run, state), do: run(state)
+
+  @impl true
+  def handle_info(:run, state), do: run(state)
+
+  defp run(%{native: native, engine: engine, shard: shard} = state) do
+    Table.put_beat(shard)
+
+    case native.run_shard(engine, shard, @slice_ms) do
+      :ok ->
+        # Through the mailbox, so that each message that came meanwhile has its turn before the next slice.
+        send(self(), :run)
+        {:noreply, state}
+
+      :stopped ->
+        {:stop, :normal, state}
+    end
+  end
+end

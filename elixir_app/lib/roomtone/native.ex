@@ -1,0 +1,117 @@
+defmodule Roomtone.Native do
+  @moduledoc """
+  The functions of `native/roomtone-nif`, and nothing else. `Roomtone.Media`, its worker and `Roomtone.Token` are the only callers.
+
+  Rooms, peers and references are unsigned 64-bit integers that the caller makes up. No function here blocks but `run_shard/3`,
+  which lends a dirty I/O scheduler to the engine. What happens inside comes as messages to the process given to `engine_start/2` or,
+  later, `engine_events_to/2`: `{:roomtone_media, shard, epoch, event}`, see `t:event/0`. A new epoch of a shard means that all its
+  rooms are gone.
+
+  When the library can't be loaded the module still loads, so that it compiles anywhere; `loaded/0` tells, and the application
+  refuses to start.
+  """
+
+  @on_load :load
+
+  @typedoc "The engine: an opaque handle. The engine lives as long as someone holds it."
+  @type engine :: term
+  @type shard :: non_neg_integer
+  @type id :: non_neg_integer
+
+  @type options :: %{
+          shards: [%{bind: String.t(), candidates: [String.t()]}],
+          bitrate: pos_integer,
+          shared_complexity: 0..10,
+          private_complexity: 0..10
+        }
+
+  @type command ::
+          {:open_room, %{room: id}}
+          | {:close_room, %{room: id}}
+          | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}
+          | {:reoffer, %{room: id, peer: id, offer: String.t()}}
+          | {:leave, %{room: id, peer: id}}
+          | {:set_speak, %{room: id, peer: id, speak: boolean}}
+          | {:set_listen, %{room: id, peer: id, listen: boolean}}
+          | {:peer_stats, %{room: id, peer: id, ref: id}}
+          | {:fault, %{scope: :shard | :room, room: id}}
+
+  @type event ::
+          {:shard_started, %{addresses: [String.t()]}}
+          | {:answer, %{room: id, peer: id, sdp: String.t()}}
+          | {:refused, %{room: id, peer: id, code: atom, message: String.t()}}
+          | {:connected, %{room: id, peer: id}}
+          | {:disconnected, %{room: id, peer: id, reason: atom}}
+          | {:levels, %{room: id, levels: [{id, 0..127, boolean}]}}
+          | {:speaking, %{room: id, peer: id, speaking: boolean}}
+          | {:peer_stats, %{ref: id, stats: %{atom => term} | nil}}
+          | {:room_failed, %{room: id}}
+
+  @doc false
+  def load do
+    path = :filename.join(priv_dir(), ~c"native/roomtone_nif")
+
+    case :erlang.load_nif(path, 0) do
+      :ok -> :persistent_term.erase(__MODULE__)
+      {:error, {_reason, text}} -> :persistent_term.put(__MODULE__, List.to_string(text))
+    end
+
+    :ok
+  end
+
+  defp priv_dir do
+    case :code.priv_dir(:roomtone) do
+      {:error, :bad_name} -> ~c"priv"
+      path -> path
+    end
+  end
+
+  @doc "Whether the native library is there; if not, why."
+  @spec loaded() :: :ok | {:error, String.t()}
+  def loaded do
+    case :persistent_term.get(__MODULE__, nil) do
+      nil -> :ok
+      text -> {:error, text}
+    end
+  end
+
+  @doc "Opens the sockets of all shards. Events go to `event_pid`."
+  @spec engine_start(options, pid) :: {:ok, engine} | {:error, {atom, String.t()}}
+  def engine_start(_options, _event_pid), do: not_loaded()
+
+  @doc "From now on events go to `event_pid`. What was sent to its predecessor isn't sent again."
+  @spec engine_events_to(engine, pid) :: :ok
+  def engine_events_to(_engine, _event_pid), do: not_loaded()
+
+  @doc """
+  Runs a shard's loop for about `milliseconds` on the caller's dirty scheduler. `:stopped` once the engine was stopped.
+
+  Raises `ErlangError` with `{:shard_panicked, text}` when the shard panicked; the next call starts it anew, empty, with the next
+  epoch.
+  """
+  @spec run_shard(engine, shard, pos_integer) :: :ok | :stopped
+  def run_shard(_engine, _shard, _milliseconds), do: not_loaded()
+
+  @doc "Hands a command to a shard. `:busy` when its queue is full: nothing was taken, try again a little later."
+  @spec submit(engine, shard, command) :: :ok | {:error, :busy | :no_shard | :stopped | :bad_command}
+  def submit(_engine, _shard, _command), do: not_loaded()
+
+  @doc "A snapshot of a shard's counters."
+  @spec shard_stats(engine, shard) :: %{atom => term}
+  def shard_stats(_engine, _shard), do: not_loaded()
+
+  @doc "Stops all shards and closes their sockets."
+  @spec engine_stop(engine) :: :ok
+  def engine_stop(_engine), do: not_loaded()
+
+  @doc "Signs claims as a JWT with HMAC SHA-256."
+  @spec token_sign(%{String.t() => term}, String.t()) :: {:ok, String.t()} | {:error, atom}
+  def token_sign(_claims, _secret), do: not_loaded()
+
+  @doc "Checks a JWT's algorithm, signature and expiry."
+  @spec token_verify(String.t(), String.t(), integer) :: {:ok, %{String.t() => term}} | {:error, atom}
+  def token_verify(_token, _secret, _now), do: not_loaded()
+
+  @spec not_loaded() :: no_return
+  defp not_loaded, do: :erlang.nif_error(:nif_not_loaded)
+end

@@ -1,0 +1,407 @@
+defmodule Roomtone.Participant do
+  @moduledoc """
+  A person in a room, as a process: negotiates their media, and stays through what comes and goes around them.
+
+    * The *owner* (the process that speaks for the person, usually a channel) is monitored. When it dies, the person stays for a
+      grace period, sound included; a join or resume with the same session takes them over.
+    * The *media* are one peer of the engine at a time. When they are lost while the owner lives, a new offer is asked for. A person
+      without an owner (a WHIP client) has nobody to ask, and goes with their media.
+    * The *room's process* may be replaced: it finds this process and asks who it is. This process never waits for the room's.
+
+  However it ends, `Roomtone.Media` sees it and ends the peer.
+
+  It sends `t:message/0` to the room's process, and nothing else.
+  """
+
+  use GenServer, restart: :temporary
+
+  alias Roomtone.{Config, Media, Room, RoomServer, Telemetry}
+  alias Roomtone.Room.Person
+
+  @typedoc "What this process tells the room's."
+  @type message :: {:participant, pid, identity :: String.t(), report}
+  @type report ::
+          {:answered, Media.id()}
+          | {:connected, boolean}
+          | :offer_wanted
+          | {:ended, reason :: term}
+
+  @typedoc "What it says when the room's process asks."
+  @type description :: %{person: Person.t(), peer: Media.id() | nil, stamp: Media.stamp()}
+
+  @sync_ms 20
+  @longest_offer 65_536
+
+  defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync]
+
+  # ---- Room's side -----------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(%{room: String.t(), place: Media.place(), person: Person.t()}) :: GenServer.on_start()
+  def start_link(args), do: GenServer.start_link(__MODULE__, args)
+
+  @doc "Who it is; for a room process that takes over."
+  @spec describe(pid) :: {:ok, description} | :error
+  def describe(pid) do
+    {:ok, GenServer.call(pid, :describe, 1_000)}
+  catch
+    :exit, _reason -> :error
+  end
+
+  @doc "The person as the room now knows them."
+  @spec update(pid, Person.t()) :: :ok
+  def update(pid, person), do: GenServer.cast(pid, {:person, person})
+
+  @doc "What their media may do from now on."
+  @spec put_row(pid, Room.row()) :: :ok
+  def put_row(pid, row), do: GenServer.cast(pid, {:row, row})
+
+  @doc "The room's media are gone, unless they are of this stamp."
+  @spec media_lost(pid, Media.stamp()) :: :ok
+  def media_lost(pid, stamp), do: GenServer.cast(pid, {:media_lost, stamp})
+
+  @doc "Ends it. The room knows already."
+  @spec finish(pid) :: :ok
+  def finish(pid), do: GenServer.cast(pid, :finish)
+
+  # ---- Joiner's side ---------------------------------------------------------------------------------------------------
+
+  @doc "Makes an offer for the person on behalf of `owner`; the answer, in time or not at all."
+  @spec negotiate(pid, String.t(), pid | :none) :: {:ok, String.t()} | {:error, Roomtone.join_error()}
+  def negotiate(pid, offer, owner) do
+    # It answers by itself when the engine doesn't; the rest is for a process that hangs.
+    GenServer.call(pid, {:negotiate, offer, owner}, Config.get().join_timeout_ms + 2_000)
+  catch
+    :exit, {:timeout, _call} -> {:error, :media_timeout}
+    :exit, {reason, _call} when reason in [:shutdown, :killed, :noproc, :normal] -> {:error, :room_closed}
+    :exit, _reason -> {:error, :participant_failed}
+  end
+
+  @doc "Makes `owner` the one who speaks for the person; media stay as they are."
+  @spec adopt(pid, pid | :none) :: :ok | {:error, :not_found}
+  def adopt(pid, owner) do
+    GenServer.call(pid, {:adopt, owner})
+  catch
+    :exit, _reason -> {:error, :not_found}
+  end
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def init(%{room: room, place: place, person: person}) do
+    Logger.metadata(room: room, participant: person.identity)
+    state = %__MODULE__{room: room, place: place, person: person, row: Room.row(person)}
+    # Whoever asked for this person may have died before making their offer.
+    if person.pending, do: :erlang.start_timer(2 * Config.get().join_timeout_ms, self(), :first_offer)
+    {:ok, watch(state, person.owner)}
+  end
+
+  @impl true
+  def handle_call(:describe, _from, state) do
+    stamp = if state.peer, do: state.peer.stamp
+    connected = state.peer != nil and state.peer.connected
+    description = %{person: %{state.person | connected: connected}, peer: state.peer && state.peer.id, stamp: stamp}
+    {:reply, description, state}
+  end
+
+  def handle_call({:adopt, owner}, _from, state), do: {:reply, :ok, watch(state, owner)}
+
+  def handle_call({:negotiate, offer, owner}, from, state) do
+    state = state |> watch(owner) |> drop_pending({:error, :superseded}, :leave)
+
+    case start_negotiation(offer, from, state) do
+      {:ok, state} -> {:noreply, state}
+      {:error, reason} -> refuse(from, reason, state)
+    end
+  end
+
+  @impl true
+  def handle_cast({:person, person}, state) do
+    # Whether they are connected is for this process to say.
+    {:noreply, %{state | person: person}}
+  end
+
+  def handle_cast({:row, row}, state), do: {:noreply, sync(%{state | row: row})}
+
+  def handle_cast({:media_lost, stamp}, state) do
+    state =
+      if state.pending && newer?(state.pending, stamp),
+        do: state,
+        else: drop_pending(state, {:error, :media_restarted}, :forget)
+
+    cond do
+      state.peer == nil -> unless_started(state, :media_lost)
+      newer?(state.peer, stamp) -> {:noreply, state}
+      state.person.owner == :none -> finish_with(:media_lost, drop_peer(state, :forget))
+      true -> {:noreply, drop_peer(state, :forget)}
+    end
+  end
+
+  def handle_cast(:finish, state) do
+    {:stop, :normal, state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave)}
+  end
+
+  @impl true
+  def handle_info({:media, {:answer, %{peer: id, sdp: sdp}}}, %{pending: %{id: id}} = state),
+    do: {:noreply, answered(state, sdp)}
+
+  def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: %{id: id} = pending} = state) do
+    forget = if pending.kind == :join, do: :forget, else: :keep
+    state |> drop_pending({:error, {:offer_refused, code, text}}, forget) |> unless_started(:refused)
+  end
+
+  def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
+    measure([:media, :connected], %{duration: since(peer.answered_at)}, %{}, state)
+    report(state, {:connected, true})
+    {:noreply, %{state | peer: %{peer | connected: true}}}
+  end
+
+  def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{pending: %{id: id}} = state) do
+    measure([:media, :disconnected], %{count: 1}, %{reason: reason}, state)
+    # A peer that was to be negotiated anew, or one that came and went before we saw its answer.
+    state = drop_pending(state, {:error, :media_restarted}, :forget)
+    if state.peer && state.peer.id == id, do: lost_peer(state), else: unless_started(state, :media_lost)
+  end
+
+  def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{peer: %{id: id}} = state) do
+    measure([:media, :disconnected], %{count: 1}, %{reason: reason}, state)
+    lost_peer(state)
+  end
+
+  # Of a peer that was replaced, or nothing new.
+  def handle_info({:media, _event}, state), do: {:noreply, state}
+
+  def handle_info({:timeout, timer, :answer}, %{pending: %{timer: timer}} = state) do
+    # The engine may still take the offer up: what a join began has to be ended, what it did to our peer is its own affair.
+    undo = if state.pending.kind == :join, do: :leave, else: :keep
+    state |> drop_pending({:error, :media_timeout}, undo) |> unless_started(:media_timeout)
+  end
+
+  def handle_info({:timeout, timer, :grace}, %{grace: timer} = state), do: finish_with(:owner_lost, state)
+  def handle_info({:timeout, timer, :sync}, %{sync: timer} = state), do: {:noreply, sync(%{state | sync: nil})}
+
+  def handle_info({:timeout, _timer, :first_offer}, %{person: %{pending: true}, pending: nil} = state),
+    do: finish_with(:never_joined, state)
+
+  # Timers that were cancelled too late, or have nothing to do any more.
+  def handle_info({:timeout, _timer, _what}, state), do: {:noreply, state}
+
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{owner_ref: ref} = state) do
+    {:noreply, %{state | owner_ref: nil, grace: :erlang.start_timer(state.person.grace_ms, self(), :grace)}}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # ---- Negotiation -----------------------------------------------------------------------------------------------------
+
+  defp start_negotiation(offer, _from, _state) when byte_size(offer) > @longest_offer,
+    do: {:error, {:offer_refused, :too_large, "the offer is longer than #{@longest_offer} bytes"}}
+
+  defp start_negotiation(offer, from, state) do
+    if String.valid?(offer),
+      do: do_start_negotiation(offer, from, state),
+      else: {:error, {:offer_refused, :malformed, "the offer isn't UTF-8 text"}}
+  end
+
+  defp do_start_negotiation(offer, from, state) do
+    fingerprint = fingerprint(offer)
+
+    # The same certificate is the same RTCPeerConnection, which only wants new ICE credentials: sound goes on. Another one needs a
+    # peer of its own, which replaces ours once it is answered.
+    {kind, id, submitted} =
+      if state.peer && fingerprint && state.peer.fingerprint == fingerprint do
+        id = state.peer.id
+        {:reoffer, id, with(:ok <- Media.reoffer(state.place, id, offer), do: {:ok, state.peer.stamp})}
+      else
+        id = Media.new_id()
+        {:join, id, Media.join(state.place, id, offer, state.row)}
+      end
+
+    with {:ok, stamp} <- submitted do
+      timer = :erlang.start_timer(Config.get().join_timeout_ms, self(), :answer)
+      started = System.monotonic_time()
+
+      pending = %{
+        kind: kind,
+        id: id,
+        from: from,
+        timer: timer,
+        fingerprint: fingerprint,
+        stamp: stamp,
+        started: started,
+        row: state.row
+      }
+
+      {:ok, %{state | pending: pending}}
+    end
+  end
+
+  defp answered(%{pending: pending, peer: old} = state, sdp) do
+    :erlang.cancel_timer(pending.timer)
+    measure_negotiation(state, :ok)
+
+    state =
+      if pending.kind == :join do
+        if old, do: Media.leave(old.id)
+
+        peer = %{
+          id: pending.id,
+          stamp: pending.stamp,
+          fingerprint: pending.fingerprint,
+          row: pending.row,
+          connected: false,
+          answered_at: System.monotonic_time()
+        }
+
+        if old && old.connected, do: report(state, {:connected, false})
+        %{state | peer: peer}
+      else
+        state
+      end
+
+    report(state, {:answered, pending.id})
+    GenServer.reply(pending.from, {:ok, sdp})
+    sync(%{state | pending: nil, person: %{state.person | pending: false}})
+  end
+
+  # The negotiation under way comes to nothing; what becomes of its peer is said by `fate`.
+  defp drop_pending(%{pending: nil} = state, _reply, _fate), do: state
+
+  defp drop_pending(%{pending: pending} = state, reply, fate) do
+    :erlang.cancel_timer(pending.timer)
+
+    # A re-offer has no peer of its own.
+    if pending.kind == :join do
+      case fate do
+        :leave -> Media.leave(pending.id)
+        :forget -> Media.forget(pending.id)
+      end
+    end
+
+    measure_negotiation(state, elem(reply, 1))
+    # Before the caller knows, so that a new try of theirs finds the room without this one.
+    state = %{state | pending: nil}
+    if hopeless?(state, reply), do: report(state, {:ended, :never_joined})
+    GenServer.reply(pending.from, reply)
+    state
+  end
+
+  defp hopeless?(state, {:error, reason}), do: state.person.pending and reason != :superseded
+
+  # A person who never had media has no reason to stay.
+  defp unless_started(%{person: %{pending: true}, pending: nil} = state, _reason), do: {:stop, :normal, state}
+  defp unless_started(state, _reason), do: {:noreply, state}
+
+  defp refuse(from, reason, state) do
+    if state.person.pending, do: report(state, {:ended, :never_joined})
+    GenServer.reply(from, {:error, reason})
+    unless_started(state, reason)
+  end
+
+  # ---- Media -----------------------------------------------------------------------------------------------------------
+
+  defp lost_peer(state) do
+    state = drop_peer(state, :forget)
+
+    if state.person.owner == :none do
+      finish_with(:media_lost, state)
+    else
+      report(state, :offer_wanted)
+      {:noreply, state}
+    end
+  end
+
+  defp drop_peer(%{peer: nil} = state, _fate), do: state
+
+  defp drop_peer(%{peer: peer} = state, fate) do
+    if fate == :leave, do: Media.leave(peer.id), else: Media.forget(peer.id)
+    if peer.connected, do: report(state, {:connected, false})
+    %{state | peer: nil}
+  end
+
+  # Brings the peers to the row that the room wants. A full queue only puts it off: nobody may stay audible who was muted.
+  defp sync(state) do
+    {peer, peer_result} = sync_one(state.peer, state)
+    {pending, pending_result} = sync_one(own_peer(state.pending), state)
+    pending = if state.pending && pending == nil, do: state.pending, else: pending
+    state = %{state | peer: peer, pending: pending}
+
+    if {peer_result, pending_result} == {:ok, :ok} or state.sync != nil,
+      do: state,
+      else: %{state | sync: :erlang.start_timer(@sync_ms, self(), :sync)}
+  end
+
+  defp own_peer(%{kind: :join} = pending), do: pending
+  defp own_peer(_pending), do: nil
+
+  defp sync_one(nil, _state), do: {nil, :ok}
+  defp sync_one(%{row: row} = peer, %{row: row}), do: {peer, :ok}
+
+  defp sync_one(peer, state) do
+    case Media.change_row(state.place, peer.id, peer.row, state.row) do
+      :ok -> {%{peer | row: state.row}, :ok}
+      {:error, _} = error -> {peer, error}
+    end
+  end
+
+  defp newer?(_media, nil), do: false
+  defp newer?(%{stamp: stamp}, lost_before), do: stamp == lost_before
+
+  # ---- Owner, end ------------------------------------------------------------------------------------------------------
+
+  defp watch(state, owner) do
+    if state.owner_ref, do: Process.demonitor(state.owner_ref, [:flush])
+    if state.grace, do: :erlang.cancel_timer(state.grace)
+    ref = if is_pid(owner), do: Process.monitor(owner)
+    %{state | owner_ref: ref, grace: nil, person: %{state.person | owner: owner}}
+  end
+
+  defp finish_with(reason, state) do
+    state = state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave)
+
+    # In the moment when the room's process is being replaced, nobody else would say so.
+    unless report(state, {:ended, reason}) or state.person.pending do
+      Roomtone.Subscribers.tell(state.room, {:left, state.person.identity, reason})
+    end
+
+    {:stop, :normal, state}
+  end
+
+  defp report(state, report) do
+    case RoomServer.whereis_id(state.place.room) do
+      nil ->
+        false
+
+      pid ->
+        send(pid, {:participant, self(), state.person.identity, report})
+        true
+    end
+  end
+
+  # ---- Small things ----------------------------------------------------------------------------------------------------
+
+  @doc """
+  The first certificate fingerprint of an offer, which tells one RTCPeerConnection from another.
+
+      iex> Roomtone.Participant.fingerprint("v=0\\r\\na=fingerprint:sha-256 AB:CD\\r\\n")
+      "sha-256 ab:cd"
+  """
+  @spec fingerprint(String.t()) :: String.t() | nil
+  def fingerprint(offer) do
+    case Regex.run(~r/^a=fingerprint:([^\r\n]+)/m, offer) do
+      [_line, value] -> value |> String.trim() |> String.downcase()
+      nil -> nil
+    end
+  end
+
+  defp measure_negotiation(%{pending: pending} = state, result) do
+    result = if is_tuple(result), do: elem(result, 0), else: result
+    measure([:negotiation, :stop], %{duration: since(pending.started)}, %{kind: pending.kind, result: result}, state)
+  end
+
+  defp measure(name, measurements, metadata, state) do
+    Telemetry.execute(name, measurements, Map.merge(%{room: state.room, participant: state.person.identity}, metadata))
+  end
+
+  defp since(then), do: System.monotonic_time() - then
+end

@@ -1,0 +1,396 @@
+defmodule Roomtone.RoomServer do
+  @moduledoc """
+  The process of a room: runs `Roomtone.Room`, starts and watches the participants, tells the subscribers.
+
+  It holds what can be found again: who is in is known by the participants' processes too. So when this process is replaced, the
+  next one asks them, and neither sound nor people are lost. The other way round it starts a participant anew whose process
+  crashed, muted as before, and asks that person for a new offer.
+
+  It sends `t:Roomtone.message/0` to subscribers, and casts to participants (see `Roomtone.Participant`).
+  """
+
+  use GenServer, restart: :transient
+
+  require Logger
+
+  alias Roomtone.{Media, Participant, Room, Rooms, Subscribers, Telemetry}
+
+  @reopen_ms 50
+  # A participant that crashes more often is let go.
+  @max_crashes 3
+  @crash_window_ms 10_000
+  @revive_ms 20
+
+  defstruct [:room, :place, :empty_after, :empty_timer, pids: %{}, monitors: %{}, peers: %{}, crashes: %{}]
+
+  @type args :: %{
+          id: Media.id(),
+          name: String.t(),
+          shard: Media.shard(),
+          max_participants: pos_integer,
+          empty_after: pos_integer | :never,
+          opened_at: DateTime.t()
+        }
+
+  # ---- Callers' side ---------------------------------------------------------------------------------------------------
+
+  @doc "The process of an open room."
+  @spec whereis(String.t()) :: pid | nil
+  def whereis(name), do: lookup({:room, name})
+
+  @doc "The process of a room by the number that the media know it by."
+  @spec whereis_id(Media.id()) :: pid | nil
+  def whereis_id(id), do: lookup({:room_id, id})
+
+  @doc "Summaries of all open rooms, without asking any process."
+  @spec summaries() :: [Roomtone.summary()]
+  def summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
+
+  @doc "Asks the room's process."
+  @spec call(String.t(), term) :: term | {:error, :room_not_found | :room_closed}
+  def call(name, request) do
+    case whereis(name) do
+      nil -> {:error, :room_not_found}
+      pid -> GenServer.call(pid, request)
+    end
+  catch
+    :exit, _reason -> {:error, :room_closed}
+  end
+
+  defp lookup(key) do
+    case Registry.lookup(Roomtone.Registry, key) do
+      [{pid, _value}] -> if Process.alive?(pid), do: pid
+      [] -> nil
+    end
+  end
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(args) :: GenServer.on_start()
+  def start_link(args), do: GenServer.start_link(__MODULE__, args)
+
+  @impl true
+  def init(args) do
+    Logger.metadata(room: args.name)
+    room = %Room{name: args.name, id: args.id, opened_at: args.opened_at, max_participants: args.max_participants}
+
+    with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
+         {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do
+      state = %__MODULE__{room: room, place: %{room: args.id, shard: args.shard}, empty_after: args.empty_after}
+      {:ok, state |> recover() |> check_life() |> settle(room)}
+    else
+      {:error, {:already_registered, _pid}} -> {:stop, :room_exists}
+    end
+  end
+
+  # Whom the process before this one let in.
+  defp recover(state) do
+    found =
+      for pid <- Rooms.participants(state.room.id),
+          {:ok, description} <- [Participant.describe(pid)],
+          do: {pid, description}
+
+    if found != [], do: Telemetry.execute([:room, :recovered], %{participants: length(found)}, %{room: state.room.name})
+
+    Enum.reduce(found, state, fn {pid, %{person: person, peer: peer}}, state ->
+      state = watch(%{state | room: Room.restore(state.room, person)}, person.identity, pid)
+      if peer, do: %{state | peers: Map.put(state.peers, peer, person.identity)}, else: state
+    end)
+  end
+
+  # The shard may have begun another life, or the room come to grief in it, while nobody listened.
+  defp check_life(state) do
+    if Media.open?(state.place), do: state, else: media_lost(state, Media.stamp(state.place.shard))
+  end
+
+  @impl true
+  def handle_call({:admit, request}, _from, state), do: admit(Room.admit(state.room, request), state)
+
+  def handle_call({:resume, %{identity: identity} = request}, _from, state) do
+    case state.room.people do
+      %{^identity => %{pending: false}} -> admit(Room.admit(state.room, request), state)
+      _ -> {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call({:leave, identity, reason}, _from, state) do
+    case state.pids do
+      %{^identity => pid} ->
+        Participant.finish(pid)
+        {:reply, :ok, depart(state, identity, reason)}
+
+      _ ->
+        {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call({:set_muted, identity, muted}, _from, state) do
+    if is_map_key(state.room.people, identity) do
+      {room, events} = Room.set_muted(state.room, identity, muted)
+      with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
+      {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
+    else
+      {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call(:describe, _from, state), do: {:reply, {:ok, Room.describe(state.room)}, state}
+
+  def handle_call({:person, identity}, _from, state) do
+    case state.room.people do
+      %{^identity => person} -> {:reply, {:ok, Room.to_map(person)}, state}
+      _ -> {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call(:peers, _from, state) do
+    {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
+  end
+
+  def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
+
+  @impl true
+  def handle_info({:media, {:levels, %{levels: levels}}}, state) do
+    named = for {peer, level, _speaking} <- levels, identity = state.peers[peer], into: %{}, do: {identity, level}
+    if named != %{}, do: Subscribers.tell(state.room.name, {:levels, named})
+    {:noreply, state}
+  end
+
+  def handle_info({:media, {:speaking, %{peer: peer, speaking: speaking}}}, state) do
+    case state.peers do
+      %{^peer => identity} -> {:noreply, change(state, Room.set_speaking(state.room, identity, speaking))}
+      _ -> {:noreply, state}
+    end
+  end
+
+  def handle_info({:media, {:shard_started, stamp}}, state) do
+    # Perhaps this process came up after it, and has seen to it already.
+    if Media.open?(state.place), do: {:noreply, state}, else: {:noreply, media_lost(state, stamp)}
+  end
+
+  # The shard lives on, so all that this room had on it is of the same stamp, and gone.
+  def handle_info({:media, {:room_failed, _room}}, state), do: {:noreply, media_lost(state, nil)}
+
+  def handle_info({:participant, pid, identity, report}, state) do
+    case state.pids do
+      %{^identity => ^pid} -> {:noreply, handle_report(report, identity, state)}
+      # Of one that left, or was replaced.
+      _ -> {:noreply, state}
+    end
+  end
+
+  def handle_info({:DOWN, ref, :process, _pid, reason}, state) do
+    case Map.pop(state.monitors, ref) do
+      {nil, _monitors} -> {:noreply, state}
+      {identity, monitors} -> {:noreply, participant_down(%{state | monitors: monitors}, identity, reason)}
+    end
+  end
+
+  def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
+  def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
+  def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
+
+  def handle_info(:reopen, state) do
+    unless Media.open?(state.place), do: reopen(state)
+    {:noreply, state}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # ---- Participants ----------------------------------------------------------------------------------------------------
+
+  defp admit({:new, room, person, []}, state) do
+    case start_participant(state, person) do
+      {:ok, pid} -> {:reply, {:ok, pid, person}, settle(watch(%{state | room: room}, person.identity, pid), state.room)}
+      :error -> {:reply, {:error, :media_busy}, state}
+    end
+  end
+
+  defp admit({:back, room, %{identity: identity} = person, events}, state) do
+    case state.pids do
+      %{^identity => pid} ->
+        Participant.update(pid, person)
+        {:reply, {:ok, pid, person}, apply_rules(%{state | room: room}, state.room, events)}
+
+      _being_revived ->
+        {:reply, {:error, :media_busy}, state}
+    end
+  end
+
+  defp admit({:error, _} = error, state), do: {:reply, error, state}
+
+  defp handle_report({:answered, peer}, identity, state) do
+    peers = for {other, name} <- state.peers, name != identity, into: %{peer => identity}, do: {other, name}
+    change(%{state | peers: peers}, Room.confirm(state.room, identity), [:participant, :joined])
+  end
+
+  defp handle_report({:connected, connected}, identity, state),
+    do: change(state, Room.set_connected(state.room, identity, connected))
+
+  defp handle_report(:offer_wanted, identity, state) do
+    Subscribers.tell(state.room.name, {:media_restart, identity})
+    state
+  end
+
+  defp handle_report({:ended, reason}, identity, state), do: depart(state, identity, reason)
+
+  defp start_participant(state, person) do
+    args = %{room: state.room.name, place: state.place, person: person}
+    Rooms.start_participant(state.room.id, args)
+  end
+
+  defp watch(state, identity, pid) do
+    %{
+      state
+      | pids: Map.put(state.pids, identity, pid),
+        monitors: Map.put(state.monitors, Process.monitor(pid), identity)
+    }
+  end
+
+  defp depart(state, identity, reason) do
+    person = state.room.people[identity]
+    {pid, pids} = Map.pop(state.pids, identity)
+    {refs, monitors} = Enum.split_with(state.monitors, fn {_ref, name} -> name == identity end)
+    if pid, do: for({ref, _name} <- refs, do: Process.demonitor(ref, [:flush]))
+    peers = for {peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name}
+
+    {room, events} = Room.remove(state.room, identity, reason)
+
+    if events != [] do
+      duration =
+        System.convert_time_unit(
+          DateTime.diff(DateTime.utc_now(), person.joined_at, :microsecond),
+          :microsecond,
+          :native
+        )
+
+      count = map_size(room.people)
+      metadata = %{room: room.name, participant: identity, reason: reason}
+      Telemetry.execute([:participant, :left], %{duration: duration, participants: count}, metadata)
+    end
+
+    crashes = Map.delete(state.crashes, identity)
+    change(%{state | pids: pids, monitors: Map.new(monitors), peers: peers, crashes: crashes}, {room, events})
+  end
+
+  defp participant_down(state, identity, reason) do
+    person = state.room.people[identity]
+
+    cond do
+      person == nil -> state
+      # Ended by itself; its report was lost with the process before this one.
+      reason in [:normal, :shutdown] -> depart(state, identity, :left)
+      person.pending -> depart(state, identity, :crashed)
+      # Nobody there to make a new offer.
+      person.owner == :none -> depart(state, identity, :media_lost)
+      true -> state |> count_crash(identity) |> crashed(identity)
+    end
+  end
+
+  defp count_crash(state, identity) do
+    now = System.monotonic_time(:millisecond)
+    recent = for at <- Map.get(state.crashes, identity, []), now - at < @crash_window_ms, do: at
+    %{state | crashes: Map.put(state.crashes, identity, [now | recent])}
+  end
+
+  defp crashed(state, identity) do
+    peers = for {peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name}
+    state = %{state | pids: Map.delete(state.pids, identity), peers: peers}
+    state = change(state, Room.set_connected(state.room, identity, false))
+
+    if length(state.crashes[identity]) > @max_crashes,
+      do: depart(state, identity, :crashed),
+      else: revive(state, identity)
+  end
+
+  defp revive(state, identity) do
+    with %{^identity => person} when not is_map_key(state.pids, identity) <- state.room.people do
+      case start_participant(state, person) do
+        {:ok, pid} ->
+          Telemetry.execute([:participant, :revived], %{count: 1}, %{room: state.room.name, participant: identity})
+          Subscribers.tell(state.room.name, {:media_restart, identity})
+          watch(state, identity, pid)
+
+        # Their supervisor is being replaced too.
+        :error ->
+          Process.send_after(self(), {:revive, identity}, @revive_ms)
+          state
+      end
+    else
+      _ -> state
+    end
+  end
+
+  # ---- Media -----------------------------------------------------------------------------------------------------------
+
+  # What participants have of `stamp` is from after the loss.
+  defp media_lost(state, stamp) do
+    reopen(state)
+
+    if state.pids == %{} do
+      state
+    else
+      for {_identity, pid} <- state.pids, do: Participant.media_lost(pid, stamp)
+      change(state, Room.media_lost(state.room))
+    end
+  end
+
+  defp reopen(state) do
+    with {:error, :media_busy} <- Media.reopen_room(state.place), do: Process.send_after(self(), :reopen, @reopen_ms)
+  end
+
+  # ---- State -----------------------------------------------------------------------------------------------------------
+
+  # Takes over the changed room and tells what happened.
+  defp change(state, {room, events}, measured \\ nil) do
+    for event <- events do
+      if measured && elem(event, 0) == :joined do
+        metadata = %{room: room.name, participant: elem(event, 1).identity}
+        Telemetry.execute(measured, %{participants: map_size(room.people)}, metadata)
+      end
+
+      Subscribers.tell(room.name, event)
+    end
+
+    settle(%{state | room: room}, state.room)
+  end
+
+  # As `change/3`, where the rules may have changed with the room: participants get their new rows.
+  defp apply_rules(state, before, events) do
+    for {identity, row} <- Room.diff(Room.policy(before), Room.policy(state.room)), pid = state.pids[identity] do
+      Participant.put_row(pid, row)
+    end
+
+    change(%{state | room: before}, {state.room, events})
+  end
+
+  # What follows from the room as it now is: its summary, and the timer of an empty room.
+  defp settle(state, before) do
+    summary = Room.summary(state.room)
+
+    if summary != Room.summary(before) do
+      Registry.update_value(Roomtone.Registry, {:room, state.room.name}, fn _ -> summary end)
+    end
+
+    case {Room.empty?(state.room), state.empty_timer} do
+      {true, nil} when is_integer(state.empty_after) ->
+        %{state | empty_timer: :erlang.start_timer(state.empty_after, self(), :empty)}
+
+      {false, timer} when timer != nil ->
+        :erlang.cancel_timer(timer)
+        %{state | empty_timer: nil}
+
+      _ ->
+        state
+    end
+  end
+
+  defp close(state, reason) do
+    # First the name, so that a room of the same name can be opened at once.
+    Registry.unregister(Roomtone.Registry, {:room, state.room.name})
+    Rooms.closed(state.room.id, reason)
+    Subscribers.tell(state.room.name, {:closed, reason})
+    state
+  end
+end

@@ -1,0 +1,64 @@
+defmodule Roomtone.Telemetry do
+  @moduledoc """
+  What Roomtone measures, through `:telemetry` where that library is part of the application, else nowhere.
+
+  Durations are in native time units (`System.convert_time_unit/3`), everything else is a count.
+
+  | event | measurements | metadata |
+  |---|---|---|
+  | `[:roomtone, :room, :opened]` | `count` (rooms open now) | `room`, `shard` |
+  | `[:roomtone, :room, :closed]` | `duration` (how long it was open), `count` | `room`, `reason` |
+  | `[:roomtone, :room, :recovered]` | `participants` (taken over by the new room process) | `room` |
+  | `[:roomtone, :participant, :joined]` | `participants` (in the room now) | `room`, `participant` |
+  | `[:roomtone, :participant, :left]` | `duration` (how long they were in), `participants` | `room`, `participant`, `reason` |
+  | `[:roomtone, :participant, :revived]` | `count` (1) | `room`, `participant` |
+  | `[:roomtone, :negotiation, :stop]` | `duration` (offer to answer) | `room`, `participant`, `kind` (`:join`, `:reoffer`), `result` (`:ok` or the error) |
+  | `[:roomtone, :media, :connected]` | `duration` (answer to connected) | `room`, `participant` |
+  | `[:roomtone, :media, :disconnected]` | `count` (1) | `room`, `participant`, `reason` |
+  | `[:roomtone, :media, :busy]` | `count` (tries) | `shard`, `command` |
+  | `[:roomtone, :media, :dropped]` | `count` (1) | `shard`, `reason` (`:stale`, `:overload`, `:unknown`) |
+  | `[:roomtone, :media, :engine_started]` | `shards` | |
+  | `[:roomtone, :shard, :started]` | `epoch` | `shard`, `addresses` |
+  | `[:roomtone, :shard, :room_failed]` | `count` (1) | `shard`, `room` |
+  """
+
+  @events [
+    [:roomtone, :room, :opened],
+    [:roomtone, :room, :closed],
+    [:roomtone, :room, :recovered],
+    [:roomtone, :participant, :joined],
+    [:roomtone, :participant, :left],
+    [:roomtone, :participant, :revived],
+    [:roomtone, :negotiation, :stop],
+    [:roomtone, :media, :connected],
+    [:roomtone, :media, :disconnected],
+    [:roomtone, :media, :busy],
+    [:roomtone, :media, :dropped],
+    [:roomtone, :media, :engine_started],
+    [:roomtone, :shard, :started],
+    [:roomtone, :shard, :room_failed]
+  ]
+
+  @doc "Every event there is, for `:telemetry.attach_many/4`."
+  @spec events() :: [[atom, ...], ...]
+  def events, do: @events
+
+  @doc "Reports `[:roomtone | name]`."
+  @spec execute([atom, ...], %{atom => number}, map) :: :ok
+  def execute(name, measurements, metadata) do
+    # `apply`, because the module may be absent and the compiler would say so.
+    if function_exported?(:telemetry, :execute, 3) do
+      apply(:telemetry, :execute, [[:roomtone | name], measurements, metadata])
+    end
+
+    :ok
+  end
+
+  @doc false
+  # `function_exported?/3` doesn't load modules, so that it is cheap where there is none; called once at start.
+  @spec prepare() :: :ok
+  def prepare do
+    _ = Code.ensure_loaded(:telemetry)
+    :ok
+  end
+end

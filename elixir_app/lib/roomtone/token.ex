@@ -1,0 +1,181 @@
+defmodule Roomtone.Token do
+  @moduledoc """
+  Tickets to a room: a JSON Web Token (HS256) that says who may enter which room, to do what, until when.
+
+  Claims: `room`, `sub` (the identity), `name` (shown to others), `grants` (of `speak`, `listen`, `moderate`), `iat`, `exp`.
+  Signing and checking is done by the `jsonwebtoken` crate with the node's `token_secret`; only HS256 is accepted.
+
+      {:ok, jwt} = Roomtone.Token.sign(%{room: "standup", identity: "ada", grants: [:speak, :listen]}, ttl: 3600)
+      {:ok, token} = Roomtone.Token.verify(jwt, "standup")
+      :ok = Roomtone.Token.allow(token, :speak)
+  """
+
+  alias Roomtone.{Config, Name}
+
+  @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
+  defstruct @enforce_keys
+
+  @typedoc "What a person may do in a room."
+  @type grant :: :speak | :listen | :moderate
+
+  @type t :: %__MODULE__{
+          room: String.t(),
+          identity: String.t(),
+          name: String.t(),
+          grants: [grant],
+          issued_at: integer,
+          expires_at: integer
+        }
+
+  @type error ::
+          :expired
+          | :bad_signature
+          | :malformed
+          | :wrong_room
+          | {:invalid_name, Name.problem()}
+          | {:invalid_option, atom}
+
+  @grants %{"speak" => :speak, "listen" => :listen, "moderate" => :moderate}
+  @grant_names Map.new(@grants, fn {name, grant} -> {grant, name} end)
+  @default_ttl 3600
+  # Ours are below 400 bytes with names of usual length; nothing longer is worth a look.
+  @max_bytes 4096
+
+  @doc "Every grant there is."
+  @spec grants() :: [grant]
+  def grants, do: [:speak, :listen, :moderate]
+
+  @doc """
+  Grants from their names, such as a command line or a request gives them.
+
+      iex> Roomtone.Token.parse_grants(["speak", "listen"])
+      {:ok, [:speak, :listen]}
+      iex> Roomtone.Token.parse_grants(["shout"])
+      {:error, {:unknown_grant, "shout"}}
+  """
+  @spec parse_grants([String.t()]) :: {:ok, [grant]} | {:error, {:unknown_grant, String.t()}}
+  def parse_grants(names) do
+    case Enum.find(names, &(not is_map_key(@grants, &1))) do
+      nil -> {:ok, names |> Enum.uniq() |> Enum.map(&Map.fetch!(@grants, &1))}
+      unknown -> {:error, {:unknown_grant, unknown}}
+    end
+  end
+
+  @doc """
+  Signs a token for `room` and `identity`; `name` defaults to the identity, `grants` to speaking and listening.
+
+  Options: `ttl` in seconds (default #{@default_ttl}), `now` as Unix time.
+  """
+  @spec sign(%{required(:room) => String.t(), required(:identity) => String.t(), optional(atom) => term}, keyword) ::
+          {:ok, String.t()} | {:error, error}
+  def sign(%{room: room, identity: identity} = person, opts \\ []) do
+    now = Keyword.get_lazy(opts, :now, &unix_now/0)
+    ttl = Keyword.get(opts, :ttl, @default_ttl)
+
+    with {:ok, room} <- Name.room(room),
+         {:ok, identity} <- Name.identity(identity),
+         {:ok, name} <- Name.identity(Map.get(person, :name) || identity),
+         {:ok, grants} <- grant_names(Map.get(person, :grants, [:speak, :listen])),
+         :ok <- check(is_integer(ttl) and ttl > 0, :ttl) do
+      claims = %{
+        "room" => room,
+        "sub" => identity,
+        "name" => name,
+        "grants" => grants,
+        "iat" => now,
+        "exp" => now + ttl
+      }
+
+      config = Config.get()
+      config.native.token_sign(claims, config.token_secret)
+    end
+  end
+
+  @doc """
+  Checks a token for a room (`:any` where the room isn't known yet).
+
+  Option: `now` as Unix time.
+  """
+  @spec verify(term, String.t() | :any, keyword) :: {:ok, t} | {:error, error}
+  def verify(jwt, room, opts \\ [])
+
+  def verify(jwt, room, opts) when is_binary(jwt) and byte_size(jwt) <= @max_bytes do
+    now = Keyword.get_lazy(opts, :now, &unix_now/0)
+    config = Config.get()
+
+    with {:ok, claims} <- native_verify(config, jwt, now),
+         {:ok, token} <- from_claims(claims),
+         :ok <- expired(token, now),
+         :ok <- same_room(token, room) do
+      {:ok, token}
+    end
+  end
+
+  def verify(_jwt, _room, _opts), do: {:error, :malformed}
+
+  @doc "Whether the token grants something."
+  @spec allow(t, grant) :: :ok | {:error, {:not_granted, grant}}
+  def allow(%__MODULE__{grants: grants}, grant) do
+    if grant in grants, do: :ok, else: {:error, {:not_granted, grant}}
+  end
+
+  defp native_verify(config, jwt, now) do
+    case config.native.token_verify(jwt, config.token_secret, now) do
+      {:ok, claims} when is_map(claims) -> {:ok, claims}
+      {:error, reason} when reason in [:expired, :bad_signature] -> {:error, reason}
+      # Such as "none": whoever made it, we didn't.
+      {:error, :wrong_algorithm} -> {:error, :bad_signature}
+      _other -> {:error, :malformed}
+    end
+  end
+
+  # Signed by us, but perhaps by an older or newer version: shapes are checked, grants that we don't know are left out.
+  defp from_claims(%{"room" => room, "sub" => identity, "exp" => expires_at} = claims) when is_integer(expires_at) do
+    with {:ok, room} <- Name.room(room),
+         {:ok, identity} <- Name.identity(identity),
+         {:ok, name} <- Name.identity(Map.get(claims, "name") || identity) do
+      grants = for grant <- List.wrap(claims["grants"]), is_map_key(@grants, grant), uniq: true, do: @grants[grant]
+      issued_at = if is_integer(claims["iat"]), do: claims["iat"], else: 0
+
+      {:ok,
+       %__MODULE__{
+         room: room,
+         identity: identity,
+         name: name,
+         grants: grants,
+         issued_at: issued_at,
+         expires_at: expires_at
+       }}
+    else
+      {:error, _} -> {:error, :malformed}
+    end
+  end
+
+  defp from_claims(_claims), do: {:error, :malformed}
+
+  # Without the leeway that JWT libraries are wont to give.
+  defp expired(%{expires_at: expires_at}, now) when expires_at <= now, do: {:error, :expired}
+  defp expired(_token, _now), do: :ok
+
+  defp same_room(_token, :any), do: :ok
+
+  defp same_room(token, room) do
+    case Name.room(room) do
+      {:ok, room} when room == token.room -> :ok
+      _ -> {:error, :wrong_room}
+    end
+  end
+
+  defp grant_names(grants) when is_list(grants) do
+    if Enum.all?(grants, &is_map_key(@grant_names, &1)),
+      do: {:ok, grants |> Enum.uniq() |> Enum.map(&Map.fetch!(@grant_names, &1))},
+      else: {:error, {:invalid_option, :grants}}
+  end
+
+  defp grant_names(_other), do: {:error, {:invalid_option, :grants}}
+
+  defp check(true, _option), do: :ok
+  defp check(false, option), do: {:error, {:invalid_option, option}}
+
+  defp unix_now, do: System.system_time(:second)
+end

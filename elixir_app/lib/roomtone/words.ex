@@ -1,0 +1,38 @@
+defmodule Roomtone.Words do
+  @moduledoc "Errors in words for people. See `Roomtone.describe_error/1`."
+
+  @doc false
+  @spec describe_error(term) :: String.t()
+  def describe_error(:room_not_found), do: "There is no such room, or it was closed."
+  def describe_error(:room_closed), do: "The room was closed."
+  def describe_error(:room_exists), do: "There is a room of this name already."
+  def describe_error({:room_full, max}), do: "The room is full: it takes #{max} people."
+  def describe_error({:too_many_rooms, max}), do: "No more rooms can be opened here: there may be #{max}."
+  def describe_error({:invalid_name, problem}), do: name(problem)
+  def describe_error({:invalid_option, key}), do: "The option #{key} isn't known or has a value that it doesn't take."
+  def describe_error(:identity_taken), do: "Somebody of this name is in the room already."
+  def describe_error(:not_found), do: "This person isn't in the room."
+  def describe_error({:not_granted, :speak_or_listen}), do: "You may neither speak nor listen in this room."
+  def describe_error({:not_granted, grant}), do: "You have no permission to #{grant} in this room."
+  def describe_error({:offer_refused, _code, message}), do: "The offer can't be answered: #{message}."
+  def describe_error(:media_busy), do: "The server is too busy at the moment. Try again."
+  def describe_error(:media_timeout), do: "The media server didn't answer in time. Try again."
+  def describe_error(:media_restarted), do: "The media server was restarted. Try again."
+  def describe_error(:superseded), do: "A newer attempt to join took over."
+  def describe_error(:participant_failed), do: "Something went wrong on the server. Try again."
+  def describe_error(:expired), do: "The token has expired."
+  def describe_error(:bad_signature), do: "The token wasn't signed by this server."
+  def describe_error(:malformed), do: "This isn't a token."
+  def describe_error(:wrong_room), do: "The token is for another room."
+  def describe_error({:unknown_grant, grant}), do: "There is no grant #{grant}: it takes speak, listen, moderate."
+  def describe_error(_other), do: "Something went wrong."
+
+  defp name(:not_text), do: "A name has to be text."
+  defp name(:empty), do: "The name is empty."
+  defp name(:too_long), do: "The name is too long."
+  defp name(:nothing_readable), do: "A name needs a letter or a digit."
+
+  defp name(:forbidden_character),
+    do:
+      "The name has a character that names may not have: letters, digits, spaces and - _ . ' @ + & ( ) ! , # are fine."
+end

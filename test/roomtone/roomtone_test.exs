@@ -1,0 +1,11 @@
+defmodule RoomtoneTest do
+  use Roomtone.DomainCase, async: true
+
+  doctest Roomtone
+  doctest Roomtone.Name
+  doctest Roomtone.Token
+  doctest Roomtone.Room
+  doctest Roomtone.Participant
+  doctest Roomtone.Config.Parse
+  doctest Roomtone.Config.Network
+end

@@ -1,0 +1,114 @@
+defmodule Roomtone.DomainCase do
+  @moduledoc """
+  For tests of rooms: names of their own, so that they can run at the same time, and processes to be other people.
+
+  Tests that break what others stand on (kill a media process, restart the application) are not `async`; they run after those
+  that are.
+  """
+
+  use ExUnit.CaseTemplate
+
+  using do
+    quote do
+      import Roomtone.DomainCase
+      alias Roomtone.FakeNative
+    end
+  end
+
+  @doc "A room name that no other test has."
+  @spec unique_name(String.t()) :: String.t()
+  def unique_name(prefix \\ "room"), do: "#{prefix} #{System.unique_integer([:positive])}"
+
+  @doc "Opens a room of a unique name and subscribes to it; it is closed when the test ends."
+  @spec open_room(keyword) :: String.t()
+  def open_room(opts \\ []) do
+    name = unique_name()
+    {:ok, _summary} = Roomtone.open_room(name, opts)
+    :ok = Roomtone.subscribe(name)
+    ExUnit.Callbacks.on_exit(fn -> Roomtone.close_room(name) end)
+    name
+  end
+
+  @doc "A process that does what it is told by `as/2`, until it is killed."
+  @spec somebody() :: pid
+  def somebody do
+    test = self()
+
+    spawn(fn ->
+      ref = Process.monitor(test)
+      obey(ref)
+    end)
+  end
+
+  defp obey(ref) do
+    receive do
+      {:do, fun, from, tag} ->
+        send(from, {tag, fun.()})
+        obey(ref)
+
+      {:DOWN, ^ref, :process, _pid, _reason} ->
+        :ok
+    end
+  end
+
+  @doc "Runs a function in somebody's process."
+  @spec as(pid, (() -> result)) :: result when result: term
+  def as(pid, fun) do
+    tag = make_ref()
+    send(pid, {:do, fun, self(), tag})
+
+    receive do
+      {^tag, result} -> result
+    after
+      10_000 -> raise "no answer"
+    end
+  end
+
+  @doc "Kills a process and waits until it is gone."
+  @spec kill(pid) :: :ok
+  def kill(pid) do
+    ref = Process.monitor(pid)
+    Process.exit(pid, :kill)
+
+    receive do
+      {:DOWN, ^ref, :process, ^pid, _reason} -> :ok
+    after
+      5_000 -> raise "it won't die"
+    end
+  end
+
+  @doc "Waits until the function gives something true, and returns that."
+  @spec eventually((() -> result), non_neg_integer) :: result when result: term
+  def eventually(fun, tries \\ 300) do
+    case fun.() do
+      result when result not in [nil, false] ->
+        result
+
+      _ when tries > 0 ->
+        Process.sleep(10)
+        eventually(fun, tries - 1)
+
+      _ ->
+        raise ExUnit.AssertionError, message: "it never came true"
+    end
+  end
+
+  @doc "Starts the application anew with other settings, and with the old ones when the test or module ends."
+  @spec restart_with(keyword) :: :ok
+  def restart_with(settings) do
+    before = Application.get_all_env(:roomtone)
+    restart(settings)
+
+    ExUnit.Callbacks.on_exit(fn ->
+      for {key, _value} <- settings, not Keyword.has_key?(before, key), do: Application.delete_env(:roomtone, key)
+      restart(before)
+    end)
+  end
+
+  defp restart(settings) do
+    _ = Application.stop(:roomtone)
+    Application.put_all_env(roomtone: settings)
+    {:ok, _started} = Application.ensure_all_started(:roomtone)
+    :ok
+  end
+end

@@ -1,0 +1,320 @@
+defmodule Roomtone.FakeNative do
+  @moduledoc """
+  Plays the part of `Roomtone.Native` in tests, without sockets or sound: same functions, same events.
+
+  A line in an offer scripts what becomes of it, so tests that use rooms of their own can run at the same time:
+  see `offer/1`. `watch/0` shows a test the commands that arrive, `emit/2` lets it speak as the engine.
+  """
+
+  use GenServer
+
+  # ---- For tests -------------------------------------------------------------------------------------------------------
+
+  @doc """
+  An SDP offer, shaped as a browser's. Options:
+
+    * `refuse: "no_opus"` – refused with that code
+    * `silent: true` – never answered
+    * `busy: n` – the queue is full the first n times
+    * `panic: true`, `room_panic: true` – the shard or the room fails on it
+    * `connect: true` – connected right after the answer
+    * `fingerprint: "AB:CD"` – the certificate; a new one unless given
+  """
+  @spec offer(keyword) :: String.t()
+  def offer(opts \\ []) do
+    fingerprint = Keyword.get_lazy(opts, :fingerprint, fn -> Base.encode16(:crypto.strong_rand_bytes(8)) end)
+
+    script =
+      for {key, value} <- opts, key != :fingerprint, value != false do
+        "a=x-fake:#{key}#{if value != true, do: " #{value}"}\r\n"
+      end
+
+    "v=0\r\no=- #{System.unique_integer([:positive])} 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n" <>
+      "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=fingerprint:sha-256 #{fingerprint}\r\n#{script}"
+  end
+
+  @doc "From now on the caller gets each command as `{:native, shard, command}`."
+  @spec watch() :: :ok
+  def watch, do: GenServer.call(server(), {:watch, self()})
+
+  @doc "Sends an event as the shard would, in its present epoch or in another."
+  @spec emit(non_neg_integer, tuple, keyword) :: :ok
+  def emit(shard, event, opts \\ []), do: GenServer.call(server(), {:emit, shard, event, opts[:epoch]})
+
+  @doc "The peer of the last join command that a watching test got for this offer."
+  @spec await_join(String.t()) :: %{shard: non_neg_integer, room: pos_integer, peer: pos_integer}
+  def await_join(offer) do
+    receive do
+      {:native, shard, {:join, %{offer: ^offer, room: room, peer: peer}}} -> %{shard: shard, room: room, peer: peer}
+    after
+      1_000 -> raise "no join command came"
+    end
+  end
+
+  @doc "The queue of a shard is full for commands of these kinds, or isn't any more."
+  @spec busy(non_neg_integer, [atom]) :: :ok
+  def busy(shard, kinds), do: GenServer.call(server(), {:busy, shard, kinds})
+
+  @doc "Ends a peer in the engine without a word about it, as if the event had been lost."
+  @spec lose(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
+  def lose(%{shard: shard, room: room, peer: peer}), do: submit(server(), shard, {:leave, %{room: room, peer: peer}})
+
+  @doc "The epoch of a shard, and how often its loop was entered."
+  @spec shard(non_neg_integer) :: %{epoch: non_neg_integer, runs: non_neg_integer}
+  def shard(shard), do: GenServer.call(server(), {:shard, shard})
+
+  @doc "Rooms and peers that the engine holds on a shard."
+  @spec held(non_neg_integer) :: %{pos_integer => MapSet.t()}
+  def held(shard), do: GenServer.call(server(), {:held, shard})
+
+  # ---- As Roomtone.Native ----------------------------------------------------------------------------------------------
+
+  def engine_start(%{shards: [_ | _] = shards}, event_pid) do
+    {:ok, pid} = GenServer.start(__MODULE__, {length(shards), event_pid})
+    :persistent_term.put(__MODULE__, pid)
+    {:ok, pid}
+  end
+
+  def engine_events_to(engine, event_pid), do: GenServer.call(engine, {:events_to, event_pid})
+
+  def run_shard(engine, shard, milliseconds) do
+    case GenServer.call(engine, {:run, shard, milliseconds}, :infinity) do
+      :panic -> raise ErlangError, original: {:shard_panicked, "by script"}
+      result -> result
+    end
+  catch
+    :exit, _reason -> :stopped
+  end
+
+  def submit(engine, shard, command) do
+    GenServer.call(engine, {:submit, shard, command})
+  catch
+    :exit, _reason -> {:error, :stopped}
+  end
+
+  def shard_stats(engine, shard) do
+    %{epoch: epoch, runs: runs} = GenServer.call(engine, {:shard, shard})
+    %{epoch: epoch, runs: runs}
+  end
+
+  def engine_stop(engine) do
+    GenServer.stop(engine, :normal)
+    :ok
+  catch
+    :exit, _reason -> :ok
+  end
+
+  # Not JSON, but the same three parts, and as hard to forge.
+  def token_sign(claims, secret) do
+    signed = encode("HS256") <> "." <> encode(:erlang.term_to_binary(claims))
+    {:ok, signed <> "." <> encode(:crypto.mac(:hmac, :sha256, secret, signed))}
+  end
+
+  def token_verify(token, secret, now) do
+    with [header, payload, signature] <- String.split(token, "."),
+         true <- Base.url_decode64(header, padding: false) == {:ok, "HS256"} || {:error, :malformed},
+         true <-
+           signature == encode(:crypto.mac(:hmac, :sha256, secret, header <> "." <> payload)) ||
+             {:error, :bad_signature},
+         {:ok, binary} <- Base.url_decode64(payload, padding: false) do
+      claims = :erlang.binary_to_term(binary, [:safe])
+      if claims["exp"] > now, do: {:ok, claims}, else: {:error, :expired}
+    else
+      {:error, _} = error -> error
+      _ -> {:error, :malformed}
+    end
+  end
+
+  defp encode(binary), do: Base.url_encode64(binary, padding: false)
+  defp server, do: :persistent_term.get(__MODULE__)
+
+  # ---- The engine ------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def init({shards, events}) do
+    shard = %{
+      epoch: 0,
+      runs: 0,
+      started: false,
+      panic: false,
+      runner: nil,
+      busy: [],
+      rooms: %{},
+      connected: MapSet.new(),
+      refused: %{}
+    }
+
+    {:ok, %{events: events, watchers: [], shards: Map.new(0..(shards - 1), &{&1, shard})}}
+  end
+
+  @impl true
+  def handle_call({:watch, pid}, _from, state),
+    do: {:reply, :ok, %{state | watchers: Enum.uniq([pid | state.watchers])}}
+
+  def handle_call({:events_to, pid}, _from, state), do: {:reply, :ok, %{state | events: pid}}
+  def handle_call({:busy, shard, kinds}, _from, state), do: {:reply, :ok, put_in(state.shards[shard].busy, kinds)}
+  def handle_call({:shard, shard}, _from, state), do: {:reply, Map.take(state.shards[shard], [:epoch, :runs]), state}
+  def handle_call({:held, shard}, _from, state), do: {:reply, state.shards[shard].rooms, state}
+
+  def handle_call({:emit, shard, event, epoch}, _from, state) do
+    send(state.events, {:roomtone_media, shard, epoch || state.shards[shard].epoch, event})
+    {:reply, :ok, state}
+  end
+
+  def handle_call({:run, shard, milliseconds}, from, state) do
+    # Whoever ran the shard before, killed perhaps, has lost it.
+    with {old, timer} <- state.shards[shard].runner do
+      Process.cancel_timer(timer)
+      GenServer.reply(old, :ok)
+    end
+
+    timer = Process.send_after(self(), {:slice, shard, from}, milliseconds)
+    state = update_in(state.shards[shard], &%{&1 | runner: {from, timer}, runs: &1.runs + 1})
+    {:noreply, if(state.shards[shard].started, do: state, else: start_epoch(state, shard))}
+  end
+
+  def handle_call({:submit, shard, command}, _from, state) do
+    case state.shards do
+      %{^shard => known} -> submitted(command, shard, known, state)
+      _ -> {:reply, {:error, :no_shard}, state}
+    end
+  end
+
+  @impl true
+  def handle_info({:slice, shard, from}, state) do
+    case state.shards[shard].runner do
+      {^from, _timer} ->
+        GenServer.reply(from, :ok)
+        {:noreply, put_in(state.shards[shard].runner, nil)}
+
+      _ ->
+        {:noreply, state}
+    end
+  end
+
+  defp start_epoch(state, shard) do
+    state = update_in(state.shards[shard], &%{&1 | started: true, epoch: &1.epoch + 1, rooms: %{}})
+    event(state, shard, {:shard_started, %{addresses: []}})
+  end
+
+  defp submitted(command, shard, known, state) do
+    if elem(command, 0) in known.busy or busy_offer?(command, known) do
+      {:reply, {:error, :busy}, update_in(state.shards[shard].refused, &count(&1, command))}
+    else
+      for pid <- state.watchers, do: send(pid, {:native, shard, command})
+      {:reply, :ok, execute(command, shard, state)}
+    end
+  end
+
+  defp busy_offer?({:join, %{offer: offer}}, known), do: Map.get(known.refused, offer, 0) < number(offer, "busy")
+  defp busy_offer?(_command, _known), do: false
+  defp count(refused, {_kind, %{offer: offer}}), do: Map.update(refused, offer, 1, &(&1 + 1))
+  defp count(refused, _command), do: refused
+
+  defp execute({:open_room, %{room: room}}, shard, state),
+    do: update_in(state.shards[shard].rooms, &Map.put_new(&1, room, MapSet.new()))
+
+  defp execute({:close_room, %{room: room}}, shard, state),
+    do: update_in(state.shards[shard].rooms, &Map.delete(&1, room))
+
+  defp execute({:leave, %{room: room, peer: peer}}, shard, state),
+    do: update_peers(state, shard, room, &MapSet.delete(&1, peer))
+
+  defp execute({:fault, %{scope: :shard}}, shard, state), do: panic(state, shard)
+
+  defp execute({:fault, %{scope: :room, room: room}}, shard, state), do: fail_room(state, shard, room)
+
+  defp execute({:peer_stats, %{room: room, peer: peer, ref: ref}}, shard, state) do
+    there? = peer in Map.get(state.shards[shard].rooms, room, [])
+    connected? = peer in state.shards[shard].connected
+    stats = if there?, do: %{connected: connected?, packets_in: 50, lost_in: 1, jitter_ms: 2.5, round_trip_ms: 12.0}
+    event(state, shard, {:peer_stats, %{ref: ref, stats: stats}})
+  end
+
+  defp execute({kind, %{room: room, peer: peer, offer: offer}}, shard, state) when kind in [:join, :reoffer] do
+    cond do
+      scripted?(offer, "panic") ->
+        panic(state, shard)
+
+      scripted?(offer, "room_panic") ->
+        fail_room(state, shard, room)
+
+      scripted?(offer, "silent") ->
+        state
+
+      not is_map_key(state.shards[shard].rooms, room) ->
+        refuse(state, shard, room, peer, :no_room, "there is no such room")
+
+      scripted?(offer, "refuse") ->
+        refuse(state, shard, room, peer, String.to_atom(script(offer, "refuse")), "refused by script")
+
+      not String.starts_with?(offer, "v=0") ->
+        refuse(state, shard, room, peer, :malformed, "not an SDP")
+
+      not String.contains?(offer, "m=audio") ->
+        refuse(state, shard, room, peer, :no_audio, "no audio")
+
+      true ->
+        state = if kind == :join, do: update_peers(state, shard, room, &MapSet.put(&1, peer)), else: state
+        state = event(state, shard, {:answer, %{room: room, peer: peer, sdp: "v=0\r\ns=answer to #{kind}\r\n"}})
+        if scripted?(offer, "connect"), do: connect(state, shard, room, peer), else: state
+    end
+  end
+
+  defp execute(_set, _shard, state), do: state
+
+  defp connect(state, shard, room, peer) do
+    state = update_in(state.shards[shard].connected, &MapSet.put(&1, peer))
+    event(state, shard, {:connected, %{room: room, peer: peer}})
+  end
+
+  defp refuse(state, shard, room, peer, code, text),
+    do: event(state, shard, {:refused, %{room: room, peer: peer, code: code, message: text}})
+
+  defp panic(state, shard) do
+    case state.shards[shard].runner do
+      {from, timer} ->
+        Process.cancel_timer(timer)
+        GenServer.reply(from, :panic)
+
+      nil ->
+        :ok
+    end
+
+    update_in(state.shards[shard], &%{&1 | runner: nil, started: false, rooms: %{}})
+  end
+
+  defp fail_room(state, shard, room) do
+    state = update_in(state.shards[shard].rooms, &Map.delete(&1, room))
+    event(state, shard, {:room_failed, %{room: room}})
+  end
+
+  defp update_peers(state, shard, room, fun) do
+    case state.shards[shard].rooms do
+      %{^room => _} -> update_in(state.shards[shard].rooms[room], fun)
+      _ -> state
+    end
+  end
+
+  defp event(state, shard, event) do
+    send(state.events, {:roomtone_media, shard, state.shards[shard].epoch, event})
+    state
+  end
+
+  defp scripted?(offer, word), do: script(offer, word) != nil
+
+  defp script(offer, word) do
+    case Regex.run(~r/^a=x-fake:#{word}(?: (\S+))?\r?$/m, offer) do
+      [_line, value] -> value
+      [_line] -> ""
+      nil -> nil
+    end
+  end
+
+  defp number(offer, word) do
+    case script(offer, word) do
+      nil -> 0
+      value -> String.to_integer(value)
+    end
+  end
+end
