@@ -36,14 +36,24 @@ function byId(id) {
 
 const page = byId("room");
 const { room: roomName = "", token = "", session = "", tokenUrl = "" } = page.dataset;
-const query = new URLSearchParams(location.search);
+
+/** Echo cancellation and the like, but for tests that play tones, which noise suppression would rightly remove. */
+function processingWanted() {
+  const asked = new URLSearchParams(location.search).get("processing");
+  try {
+    return (asked ?? localStorage.getItem("roomtone:processing")) !== "off";
+  } catch {
+    // No storage for this page, by the browser's settings.
+    return asked !== "off";
+  }
+}
 
 const room = new VoiceRoom({
   room: roomName,
   token,
   session,
   socket: page.dataset.socket,
-  processing: query.get("processing") !== "off",
+  processing: processingWanted(),
   renewToken,
   audio: /** @type {HTMLAudioElement} */ (byId("sound")),
 });
@@ -102,6 +112,8 @@ function newCard({ id, name }) {
   card.style.setProperty("--hue", String(hue(name)));
   part(card, "initials").textContent = initials(name);
   part(card, "name").textContent = name;
+  // Long names are cut short on the card.
+  card.title = name;
   part(card, "you").hidden = id !== room.me;
   return card;
 }

@@ -6,8 +6,8 @@ defmodule RoomtoneWeb.Pages do
 
   @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs"}})
 
-  for name <- [:layout, :front, :room, :not_found] do
-    EEx.function_from_file(:defp, :"#{name}_template", Path.join(__DIR__, "pages/#{name}.html.eex"), [:assigns])
+  for {name, arguments} <- [layout: [:assigns], front: [:assigns], room: [:assigns], not_found: []] do
+    EEx.function_from_file(:defp, :"#{name}_template", Path.join(__DIR__, "pages/#{name}.html.eex"), arguments)
   end
 
   @doc "Where a name and a room are entered. Assigns: `room`, `name`, `errors`, `notice`, `csrf_token`."
@@ -19,8 +19,8 @@ defmodule RoomtoneWeb.Pages do
   def room(assigns), do: page("#{assigns.room} · Roomtone", room_template(assigns), "room", ["/assets/js/room_page.js"])
 
   @doc "For an address that leads nowhere."
-  @spec not_found(map) :: String.t()
-  def not_found(assigns), do: page("Not found · Roomtone", not_found_template(assigns), "front")
+  @spec not_found() :: String.t()
+  def not_found, do: page("Not found · Roomtone", not_found_template(), "front")
 
   @doc "The import map's hash, for a content security policy that allows no other inline script."
   @spec import_map_hash() :: String.t()

@@ -73,7 +73,7 @@ defmodule RoomtoneWeb.PageController do
     end
   end
 
-  def not_found(conn, _params), do: conn |> put_status(404) |> html(Pages.not_found(%{}))
+  def not_found(conn, _params), do: conn |> put_status(404) |> html(Pages.not_found())
 
   defp form(conn, values, opts) do
     conn
