@@ -2,4 +2,10 @@
 //!
 //! - [`peer`]: a WebRTC client without I/O, light enough for thousands in a process, and a test double that can be
 //!   told to misbehave.
+//! - [`link`]: a bad network on a virtual clock.
+//! - [`fixtures`]: sound to send. [`listen`]: ears that measure what arrives.
+pub mod fixtures;
+pub mod link;
+pub mod listen;
+mod opus;
 pub mod peer;
