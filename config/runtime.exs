@@ -30,7 +30,9 @@ if config_env() != :test do
 
   # Behind a proxy that ends TLS the request itself doesn't tell which origin is ours.
   if host = System.get_env("PHX_HOST") do
-    config :roomtone, RoomtoneWeb.Endpoint, url: [host: host, port: 443, scheme: "https"], check_origin: ["https://" <> host]
+    config :roomtone, RoomtoneWeb.Endpoint,
+      url: [host: host, port: 443, scheme: "https"],
+      check_origin: ["https://" <> host]
   end
 
   if config_env() == :prod do
