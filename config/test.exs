@@ -7,7 +7,9 @@ config :roomtone,
   token_secret: "roomtone-test-secret-of-more-than-32-bytes",
   shards: 2,
   public_ip: "127.0.0.1",
-  udp_ports: "51000"
+  udp_ports: "51000",
+  # An engine that doesn't answer is given up sooner, so that the tests of it are quick.
+  join_timeout_ms: 300
 
 config :logger, level: :warning
 
