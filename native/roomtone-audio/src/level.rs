@@ -36,8 +36,8 @@ pub fn level(pcm: &[f32]) -> AudioLevel {
         return AudioLevel::SILENCE;
     }
     let mean_square = sum_of_squares(pcm) / pcm.len() as f32;
-    // A NaN fails the comparison and counts as silence; infinity is cut to 0.
-    if !(mean_square > 2e-13) {
+    // What is no number counts as silence; infinity is cut to 0.
+    if mean_square.is_nan() || mean_square < 2e-13 {
         return AudioLevel::SILENCE;
     }
     let dbov_minus = (-10.0 * mean_square.log10()).round().clamp(0.0, 127.0) as u8;

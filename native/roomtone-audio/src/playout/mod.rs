@@ -138,6 +138,8 @@ pub struct PlayoutStats {
 enum State {
     Silent,
     Playing,
+    /// One frame more, to fade out what was heard of a stream that has jumped.
+    Ending,
 }
 
 /// The jitter buffer, decoder and concealment of one speaker.
@@ -243,7 +245,10 @@ impl Playout {
                 self.stats.resets += 1;
                 self.timing.restart();
                 self.played_end = None;
-                self.stop();
+                self.underrun = false;
+                if self.state == State::Playing {
+                    self.state = State::Ending;
+                }
             }
         }
         if let Some(ts) = ts {
@@ -257,15 +262,14 @@ impl Playout {
     pub fn next_level(&self, now: Instant) -> Option<AudioLevel> {
         let from = match self.state {
             State::Playing => self.position,
+            State::Ending => return self.last_level,
             State::Silent => match self.start(self.clock(now)).and_then(|index| self.buffer.get(index)) {
                 Some(slot) => slot.ts,
                 None => return Some(AudioLevel::SILENCE),
             },
         };
-        let mut loudest = (!self.fifo.is_empty())
-            .then_some(self.last_level)
-            .unwrap_or(Some(AudioLevel::SILENCE))?;
         let mut any = !self.fifo.is_empty();
+        let mut loudest = if any { self.last_level? } else { AudioLevel::SILENCE };
         for slot in self
             .buffer
             .iter()
@@ -279,7 +283,7 @@ impl Playout {
 
     /// Would the next [`Playout::pop`] give anything but silence?
     pub fn has_audio(&self, now: Instant) -> bool {
-        self.state == State::Playing || self.start(self.clock(now)).is_some()
+        self.state != State::Silent || self.start(self.clock(now)).is_some()
     }
 
     /// Nothing waits and nothing plays: until a packet comes, every tick is silence and may as well be left out.
@@ -303,9 +307,20 @@ impl Playout {
             .map_or(0, |origin| to_samples(now.saturating_duration_since(origin)))
     }
 
-    /// Which of the packets that wait would start the stream now: the latest that is due.
+    /// Which of the packets that wait would start the stream now: the first that is due, unless it waited a whole frame
+    /// longer than it had to, as the backlog of a stall has; then the latest that is due.
     fn start(&self, now: i64) -> Option<usize> {
-        self.buffer.iter().rposition(|slot| self.timing.is_due(now, slot.ts, 0))
+        let mut latest = None;
+        for (index, slot) in self.buffer.iter().enumerate() {
+            if !self.timing.is_due(now, slot.ts, 0) {
+                break;
+            }
+            latest = Some(index);
+            if !self.timing.is_due(now, slot.ts, FRAME) {
+                break;
+            }
+        }
+        latest
     }
 
     fn stop(&mut self) {
@@ -374,6 +389,10 @@ impl Playout {
     pub fn skip(&mut self, now: Instant) -> FrameKind {
         let now = self.clock(now);
         self.skipped = true;
+        if self.state == State::Ending {
+            self.stop();
+            return FrameKind::Concealed;
+        }
         if self.state == State::Silent {
             match self.start(now).and_then(|index| self.buffer.get(index)) {
                 Some(slot) => self.begin(slot.ts),

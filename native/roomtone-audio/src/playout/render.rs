@@ -52,8 +52,15 @@ impl Playout {
             self.concealed = CONCEAL_LIMIT;
         }
         let mut tally = Tally::default();
-        self.set_pace(now, &mut tally);
-        self.fill(now, FRAME_SAMPLES, &mut tally);
+        if self.state == State::Ending {
+            self.fifo.truncate(FRAME_SAMPLES);
+            self.fill_hole((FRAME_SAMPLES - self.fifo.len()) as i64, false, &mut tally);
+            crate::mix::ramp(&mut self.fifo, 1.0, 0.0);
+            self.concealed = CONCEAL_LIMIT;
+        } else {
+            self.set_pace(now, &mut tally);
+            self.fill(now, FRAME_SAMPLES, &mut tally);
+        }
         self.fifo.resize(self.fifo.len().max(FRAME_SAMPLES), 0.0);
         out.copy_from_slice(&self.fifo[..FRAME_SAMPLES]);
         self.fifo.drain(..FRAME_SAMPLES);
@@ -101,7 +108,11 @@ impl Playout {
             self.splice(to);
         } else if ahead >= GRAIN && spare >= GRAIN {
             self.shorten(now, ahead.min(spare), ahead >= URGENT, tally);
-        } else if self.ticks_behind >= PATIENCE_QUIET && self.fifo.is_empty() && self.is_quiet(self.last_rms) {
+        } else if self.ticks_behind >= PATIENCE_QUIET
+            && self.fifo.is_empty()
+            && self.buffer.front().is_some_and(|next| next.ts <= self.position)
+            && self.is_quiet(self.last_rms)
+        {
             self.lengthen(behind.min(FRAME));
         }
     }
@@ -195,7 +206,7 @@ impl Playout {
             }
             if gap > next.frame_samples {
                 self.conceal((gap - next.frame_samples).min(missing), tally);
-            } else if next.has_fec && gap % GRAIN == 0 {
+            } else if next.has_fec && gap == next.frame_samples {
                 self.recover(gap, tally);
             } else {
                 self.conceal(gap.min(missing), tally);

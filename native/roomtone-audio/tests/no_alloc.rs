@@ -1,0 +1,144 @@
+//! Once it runs, a tick allocates nothing: counted in an allocator of this test's own.
+
+mod common;
+use common::*;
+use roomtone_audio::*;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::time::Duration;
+
+struct Counting;
+
+thread_local! {
+    static COUNT: Cell<u64> = const { Cell::new(0) };
+}
+
+fn count() {
+    // During a thread's end there is nothing to count.
+    let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is handed on to the system's allocator as it is; counting touches no memory that it manages.
+#[allow(unsafe_code)]
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.dealloc(ptr, layout) }
+    }
+
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise, handed on.
+        unsafe { System.realloc(ptr, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    COUNT.with(Cell::get)
+}
+
+#[test]
+fn the_steady_state_allocates_nothing() {
+    let payloads = encoded_tone(500.0, 0.25, 200, 50, &EncoderConfig::default());
+    // A jittery link with losses and a drifting clock: all of the machinery, not only the straight path.
+    let mut packets = stream(&payloads, 3000, 960, 200.0, 65_000, u32::MAX - 500_000);
+    packets
+        .iter_mut()
+        .enumerate()
+        .for_each(|(i, p)| p.at += Duration::from_micros(i as u64 * 7919 % 35_000));
+    packets.retain(|p| p.seq % 50 != 7);
+    packets.sort_by_key(|p| p.at);
+    let mut next = packets.iter().peekable();
+
+    let mut playout = Playout::new(PlayoutConfig::default()).expect("default limits");
+    let mut encoder = Encoder::new(&EncoderConfig::default()).expect("default settings");
+    let mut private = encoder.clone();
+    let (mut limiter, mut out) = (Limiter::new(), Vec::new());
+    let (mut frame, mut sum) = ([0.0; FRAME_SAMPLES], [0.0; FRAME_SAMPLES]);
+    let origin = origin();
+    let mut before = 0;
+    let mut warm = PlayoutStats::default();
+    for tick in 0..2900u32 {
+        if tick == 500 {
+            before = allocations();
+            warm = playout.stats();
+        }
+        let now = FRAME_DURATION * tick;
+        while let Some(packet) = next.next_if(|p| p.at <= now) {
+            playout.insert(origin + packet.at, meta(packet), &packet.payload);
+        }
+        playout.next_level(origin + now);
+        if tick / 100 % 5 == 4 {
+            playout.skip(origin + now);
+        } else {
+            playout.pop(origin + now, &mut frame);
+        }
+        // One encoded frame in ten is enough to see it.
+        if tick % 10 == 0 {
+            sum.fill(0.0);
+            mix::add_ramped(&mut sum, &frame, 0.0, 8.0);
+            limiter.process(&mut sum);
+            encoder.encode(&sum, &mut out).expect("20 ms");
+            private.clone_from(&encoder);
+        }
+    }
+    let stats = playout.stats();
+    assert_eq!(allocations() - before, 0, "{stats:?}");
+    assert!(
+        stats.concealed > warm.concealed && stats.lost > warm.lost && stats.removed_samples > 0,
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_peer_that_never_speaks_costs_next_to_nothing() {
+    let before = allocations();
+    let mut playout = Playout::new(PlayoutConfig::default()).expect("default limits");
+    let mut frame = [0.0; FRAME_SAMPLES];
+    for tick in 0..10 {
+        assert_eq!(
+            playout.pop(origin() + FRAME_DURATION * tick, &mut frame),
+            FrameKind::Silence
+        );
+    }
+    assert_eq!(allocations() - before, 0);
+    assert!(size_of::<Playout>() < 1024, "{}", size_of::<Playout>());
+}
+
+#[test]
+fn the_worst_that_can_wait_is_bounded() {
+    let mut playout = Playout::new(PlayoutConfig::default()).expect("default limits");
+    let payload = vec![0x08; 1200];
+    let mut overflows = 0;
+    for i in 0..20_000u32 {
+        let packet = RtpMeta {
+            seq: i as u16,
+            timestamp: i * 960,
+            marker: false,
+            level: None,
+        };
+        overflows += u32::from(playout.insert(origin(), packet, &payload) == InsertOutcome::Overflow);
+    }
+    assert!(overflows > 19_000);
+    // Full: from here on nothing grows.
+    let before = allocations();
+    for i in 20_000..40_000u32 {
+        let packet = RtpMeta {
+            seq: i as u16,
+            timestamp: i * 960,
+            marker: false,
+            level: None,
+        };
+        playout.insert(origin(), packet, &payload);
+    }
+    assert_eq!(allocations() - before, 0);
+}
