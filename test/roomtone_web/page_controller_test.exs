@@ -1,0 +1,118 @@
+defmodule RoomtoneWeb.PageControllerTest do
+  use RoomtoneWeb.WebCase, async: true
+
+  defp form_token(page) do
+    [_, token] = Regex.run(~r/name="_csrf_token" value="([^"]+)"/, page)
+    token
+  end
+
+  defp data(page, name) do
+    [_, value] = Regex.run(~r/data-#{name}="([^"]*)"/, page)
+    value
+  end
+
+  # As a browser: the form's page first, for its cookie and its token.
+  defp enter(conn, name, room) do
+    conn = get(conn, "/")
+    token = conn |> html_response(200) |> form_token()
+    post(conn, "/rooms", %{"_csrf_token" => token, "name" => name, "room" => room})
+  end
+
+  test "the front page asks for a name and a room", %{conn: conn} do
+    page = conn |> get("/?room=Stand-up") |> html_response(200)
+    assert page =~ ~s(name="name")
+    assert page =~ ~r/name="room" value="Stand-up"/
+    assert page =~ ~r/<button[^>]*>Join</
+  end
+
+  test "entering leads to the room page, which holds a token for just this room and name", %{conn: conn} do
+    room = unique_name()
+    conn = enter(conn, "Zoë", " #{room} ")
+    assert conn.status == 303
+    address = redirected_to(conn, 303)
+    assert address == "/rooms/#{URI.encode(room)}?name=Zo%C3%AB"
+
+    page = conn |> get(address) |> html_response(200)
+    assert {:ok, token} = Roomtone.Token.verify(data(page, "token"), room)
+    assert %{identity: "Zoë", grants: grants} = token
+    assert Enum.sort(grants) == [:listen, :speak]
+    assert byte_size(data(page, "session")) >= 40
+    # Loading the page again is the same person, and another name of the same browser is another one.
+    assert conn |> get(address) |> html_response(200) |> data("session") == data(page, "session")
+  end
+
+  test "two names in one browser are two people", %{conn: conn} do
+    room = unique_name()
+    first = enter(conn, "Ada", room)
+    second = enter(first, "Ben", room)
+    ada = second |> get("/rooms/#{URI.encode(room)}?name=Ada") |> html_response(200)
+    ben = second |> get("/rooms/#{URI.encode(room)}?name=Ben") |> html_response(200)
+    assert data(ada, "session") != data(ben, "session")
+    assert {:ok, %{identity: "Ada"}} = Roomtone.Token.verify(data(ada, "token"), room)
+  end
+
+  test "a room's address with somebody else's name in it asks for a name of one's own", %{conn: conn} do
+    assert conn |> get("/rooms/a%20room?name=Ada") |> redirected_to(302) == "/?room=a+room"
+    assert conn |> enter("Ben", "a room") |> get("/rooms/a%20room?name=Ada") |> redirected_to(302) == "/?room=a+room"
+  end
+
+  test "what can't be a name comes back with words, and what was typed, escaped", %{conn: conn} do
+    page = conn |> enter("a/b<script>", "") |> html_response(422)
+    assert page =~ "a/b&lt;script&gt;"
+    refute page =~ "<script>"
+    assert page =~ ~s(id="name-error")
+    assert page =~ ~s(id="room-error")
+    assert page =~ ~s(aria-invalid="true")
+  end
+
+  test "parameters of any shape are refused, not crashed on", %{conn: conn} do
+    conn = get(conn, "/?room[x]=1&name[]=2")
+    token = conn |> html_response(200) |> form_token()
+
+    for values <- [%{}, %{"name" => %{"x" => "1"}, "room" => ["y"]}, %{"name" => <<0>>, "room" => String.duplicate("x", 3000)}] do
+      assert conn |> post("/rooms", Map.put(values, "_csrf_token", token)) |> html_response(422)
+    end
+  end
+
+  test "a form that didn't come from our page is refused", %{conn: conn} do
+    conn = get(conn, "/")
+
+    for values <- [%{}, %{"_csrf_token" => "made up"}] do
+      # As the endpoint does: the error is rendered, then raised again for the log.
+      assert_error_sent 403, fn -> post(conn, "/rooms", Map.merge(%{"name" => "Ada", "room" => "x"}, values)) end
+    end
+  end
+
+  test "a fresh token, for the names of this browser only", %{conn: conn} do
+    room = unique_name()
+    conn = enter(conn, "Ada", room)
+    page = conn |> get(redirected_to(conn, 303)) |> html_response(200)
+    csrf = data(page, "csrf")
+    url = data(page, "token-url") |> String.replace("&amp;", "&")
+    ask = fn url -> conn |> recycle() |> put_req_header("x-csrf-token", csrf) |> post(url) end
+
+    assert %{"token" => jwt} = url |> ask.() |> json_response(200)
+    assert {:ok, %{identity: "Ada"}} = Roomtone.Token.verify(jwt, room)
+
+    assert %{"reason" => "signed_out", "message" => words} =
+             "/rooms/#{URI.encode(room)}/token?name=Ben" |> ask.() |> json_response(401)
+
+    assert words =~ " "
+  end
+
+  test "pages may not be framed, load nothing from elsewhere, and aren't kept", %{conn: conn} do
+    conn = get(conn, "/")
+    assert [policy] = get_resp_header(conn, "content-security-policy")
+    assert policy =~ "default-src 'none'"
+    assert policy =~ "frame-ancestors 'none'"
+    refute policy =~ "unsafe"
+    assert get_resp_header(conn, "cache-control") == ["no-store"]
+    assert [cookie] = get_resp_header(conn, "set-cookie")
+    assert cookie =~ ~r/HttpOnly/i
+    assert cookie =~ ~r/SameSite=Lax/i
+  end
+
+  test "an address that leads nowhere", %{conn: conn} do
+    assert conn |> get("/nowhere/at/all") |> html_response(404) =~ "There is nothing here."
+  end
+end

@@ -1,0 +1,244 @@
+defmodule RoomtoneWeb.RoomChannelTest do
+  use RoomtoneWeb.WebCase, async: true
+
+  require Phoenix.ChannelTest
+
+  setup do
+    {:ok, room: unique_name()}
+  end
+
+  defp open_socket(params, info \\ %{}), do: Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, params, connect_info: info)
+
+  defp socket!(jwt) do
+    {:ok, socket} = open_socket(%{}, %{auth_token: jwt})
+    # A channel that stops would take the test along.
+    Process.unlink(socket.transport_pid || self())
+    socket
+  end
+
+  defp enter(room, name, session \\ "session-of-nobody-else") do
+    {:ok, reply, socket} = room |> token(name) |> socket!() |> subscribe_and_join("room:" <> room, %{"session" => session <> name})
+    {reply, socket}
+  end
+
+  defp offer(socket, options \\ [connect: true], muted \\ false) do
+    sdp = FakeNative.offer(options)
+    ref = push(socket, "offer", %{"sdp" => sdp, "muted" => muted})
+    assert_reply ref, :ok, %{sdp: "v=0" <> _, session: session}, 2000
+    {sdp, session}
+  end
+
+  describe "the socket" do
+    test "opens to a token, as auth token or parameter", %{room: room} do
+      jwt = token(room, "Ada")
+      assert {:ok, socket} = open_socket(%{}, %{auth_token: jwt})
+      assert socket.assigns.token.identity == "Ada"
+      assert {:ok, _socket} = open_socket(%{"token" => jwt})
+    end
+
+    test "stays shut without one, or with a bad one, and says why", %{room: room} do
+      assert {:error, :missing_token} = open_socket(%{})
+      assert {:error, :missing_token} = open_socket(%{"token" => %{"a" => "map"}})
+      assert {:error, :malformed} = open_socket(%{"token" => "nonsense"})
+      assert {:error, :bad_signature} = open_socket(%{"token" => forged_token(room, "Ada")})
+      assert {:error, :expired} = open_socket(%{}, %{auth_token: expired_token(room, "Ada")})
+
+      for reason <- [:missing_token, :malformed, :bad_signature, :expired] do
+        answer = RoomtoneWeb.VoiceSocket.refuse(build_conn(), reason)
+        assert %{"reason" => _, "message" => words} = json_response(answer, 401)
+        assert words =~ " "
+      end
+    end
+  end
+
+  describe "joining" do
+    test "is for the token's room only", %{room: room} do
+      socket = socket!(token(room, "Ada"))
+      assert {:error, %{reason: "wrong_room", message: words, retry: false}} = subscribe_and_join(socket, "room:somewhere else", %{})
+      assert words =~ " "
+      assert {:error, %{reason: "invalid_name"}} = subscribe_and_join(socket, "room:a/b", %{})
+    end
+
+    test "takes a grant to speak or to listen", %{room: room} do
+      socket = socket!(token(room, "Ada", grants: []))
+      assert {:error, %{reason: "not_granted"}} = subscribe_and_join(socket, "room:" <> room, %{})
+      assert {:error, :room_not_found} = Roomtone.room(room)
+    end
+
+    test "takes no session but a short text", %{room: room} do
+      for session <- [1, %{}, String.duplicate("x", 200)] do
+        socket = socket!(token(room, "Ada"))
+        assert {:error, %{reason: "bad_session"}} = subscribe_and_join(socket, "room:" <> room, %{"session" => session})
+      end
+    end
+
+    test "tells who I am and who is there; only an offer makes me one of them", %{room: room} do
+      {reply, socket} = enter(room, "Ada")
+      assert %{you: "Ada", participants: [], resumed: false, config: %{can_speak: true}} = reply
+      assert present(room) == []
+      offer(socket)
+      assert present(room) == ["Ada"]
+      {reply, _socket} = enter(room, "Ben")
+      assert %{you: "Ben", participants: [%{id: "Ada", name: "Ada", muted: false}]} = reply
+    end
+  end
+
+  describe "offer" do
+    test "is answered, and the others see me come", %{room: room} do
+      {_reply, ben} = enter(room, "Ben")
+      offer(ben)
+      assert_push "participants", %{joined: [%{id: "Ben"}]}
+      {_reply, ada} = enter(room, "Ada")
+      offer(ada)
+      assert_push "participants", %{joined: [%{id: "Ada", speaking: false}]}
+    end
+
+    test "that can't be answered is refused in words", %{room: room} do
+      {_reply, socket} = enter(room, "Ada")
+
+      for {payload, reason} <- [
+            {%{"sdp" => FakeNative.offer(refuse: "no_opus")}, "offer_refused"},
+            {%{"sdp" => String.duplicate("v", 65_537)}, "too_large"},
+            {%{"sdp" => 17}, "bad_request"},
+            {%{}, "bad_request"}
+          ] do
+        ref = push(socket, "offer", payload)
+        assert_reply ref, :error, %{reason: ^reason, message: words, retry: false}, 2000
+        assert words =~ " "
+      end
+
+      assert present(room) == []
+    end
+
+    test "while the media is busy may be made again", %{room: room} do
+      {_reply, socket} = enter(room, "Ada")
+      ref = push(socket, "offer", %{"sdp" => FakeNative.offer(busy: 100)})
+      assert_reply ref, :error, %{retry: true}, 10_000
+    end
+
+    test "of somebody whose name is in use is refused", %{room: room} do
+      {_reply, ada} = enter(room, "Ada", "one")
+      offer(ada)
+      socket = socket!(token(room, "Ada"))
+      assert {:error, %{reason: "identity_taken"}} = subscribe_and_join(socket, "room:" <> room, %{"session" => "another"})
+    end
+
+    test "may come with the microphone muted", %{room: room} do
+      {_reply, socket} = enter(room, "Ada")
+      offer(socket, [connect: true], true)
+      assert {:ok, %{participants: [%{muted: true}]}} = Roomtone.room(room)
+    end
+
+    test "a room that is full says how many fit in", %{room: room} do
+      {:ok, _} = Roomtone.open_room(room, max_participants: 1)
+      {_reply, ada} = enter(room, "Ada")
+      offer(ada)
+      {_reply, ben} = enter(room, "Ben")
+      ref = push(ben, "offer", %{"sdp" => FakeNative.offer()})
+      assert_reply ref, :error, %{reason: "room_full", message: words}, 2000
+      assert words =~ "1"
+    end
+  end
+
+  describe "coming back" do
+    test "with the same session needs no new offer, and the old channel is told", %{room: room} do
+      {_reply, first} = enter(room, "Ada")
+      offer(first)
+      eventually(fn -> match?({:ok, %{participants: [%{connected: true}]}}, Roomtone.room(room)) end)
+      Process.monitor(first.channel_pid)
+      {reply, _second} = enter(room, "Ada")
+      assert %{resumed: true, participants: [%{id: "Ada"}]} = reply
+      assert_push "closed", %{reason: "replaced", message: _}
+      pid = first.channel_pid
+      assert_receive {:DOWN, _, :process, ^pid, _}
+      assert present(room) == ["Ada"]
+    end
+
+    test "is possible after the channel died, because the place is kept", %{room: room} do
+      {_reply, first} = enter(room, "Ada")
+      offer(first)
+      Process.unlink(first.channel_pid)
+      kill(first.channel_pid)
+      assert present(room) == ["Ada"]
+      assert {%{resumed: true}, _socket} = enter(room, "Ada")
+    end
+
+    test "leaving is a decision", %{room: room} do
+      {_reply, socket} = enter(room, "Ada")
+      offer(socket)
+      Process.unlink(socket.channel_pid)
+      ref = leave(socket)
+      assert_reply ref, :ok
+      assert eventually(fn -> present(room) == [] end)
+    end
+  end
+
+  describe "in the room" do
+    setup %{room: room} do
+      FakeNative.watch()
+      {_reply, socket} = enter(room, "Ada")
+      {sdp, _session} = offer(socket)
+      media = FakeNative.await_join(sdp)
+      assert_push "participants", %{joined: [%{id: "Ada"}]}
+      {:ok, socket: socket, media: media}
+    end
+
+    test "set muted is told to everybody", %{socket: socket, room: room} do
+      ref = push(socket, "set", %{"muted" => true})
+      assert_reply ref, :ok, %{muted: true}
+      assert_push "participants", %{changed: [%{id: "Ada", muted: true}]}
+      assert {:ok, %{participants: [%{muted: true}]}} = Roomtone.room(room)
+      ref = push(socket, "set", %{"muted" => false})
+      assert_reply ref, :ok, %{muted: false}
+      assert_push "participants", %{changed: [%{id: "Ada", muted: false}]}
+    end
+
+    test "who speaks, and how loud", %{media: %{shard: shard, room: room, peer: peer}} do
+      FakeNative.emit(shard, {:speaking, %{room: room, peer: peer, speaking: true}})
+      assert_push "speaking", %{id: "Ada", speaking: true}
+      FakeNative.emit(shard, {:levels, %{room: room, levels: [{peer, 23, true}]}})
+      assert_push "levels", %{levels: %{"Ada" => -23}}
+    end
+
+    test "a shard that failed asks for a new offer, which works", %{socket: socket, media: %{shard: shard, room: room}} do
+      FakeNative.emit(shard, {:room_failed, %{room: room}})
+      assert_push "media_restart", %{}, 2000
+      offer(socket)
+    end
+
+    test "a closed room says so and ends the channel", %{socket: socket, room: room} do
+      Process.monitor(socket.channel_pid)
+      Process.unlink(socket.channel_pid)
+      pid = socket.channel_pid
+      :ok = Roomtone.close_room(room)
+      assert_push "closed", %{reason: "closed", message: "The room was closed."}
+      assert_receive {:DOWN, _, :process, ^pid, _}
+    end
+
+    test "a removed person is told", %{room: room} do
+      :ok = Roomtone.leave(room, "Ada", :removed)
+      assert_push "closed", %{reason: "removed"}
+    end
+
+    test "nonsense is refused, and the channel goes on", %{socket: socket} do
+      for {event, payload} <- [{"set", %{"muted" => "yes"}}, {"set", %{}}, {"dance", %{}}, {"offer", %{"sdp" => nil}}] do
+        ref = push(socket, event, payload)
+        assert_reply ref, :error, %{reason: "bad_request"}
+      end
+
+      ref = push(socket, "set", %{"muted" => true})
+      assert_reply ref, :ok
+    end
+
+    test "a flood is refused, and who goes on regardless is thrown out", %{socket: socket} do
+      Process.monitor(socket.channel_pid)
+      Process.unlink(socket.channel_pid)
+      pid = socket.channel_pid
+      refs = for _ <- 1..200, do: push(socket, "set", %{"muted" => true})
+      assert_reply List.first(refs), :ok
+      refused = Enum.at(refs, 60)
+      assert_reply refused, :error, %{reason: "too_many_messages", retry: true}
+      assert_receive {:DOWN, _, :process, ^pid, _}
+    end
+  end
+end
