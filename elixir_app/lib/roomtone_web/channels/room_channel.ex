@@ -46,7 +46,7 @@ defmodule RoomtoneWeb.RoomChannel do
          {:ok, session} <- session(params),
          :ok <- Roomtone.subscribe(room),
          :ok <- Phoenix.PubSub.subscribe(Roomtone.PubSub, person_topic(room, token.identity)),
-         {:ok, resumed} <- resume(room, token.identity, session) do
+         {:ok, place} <- resume(room, token.identity, session) do
       Logger.metadata(room: room, participant: token.identity)
 
       socket =
@@ -54,17 +54,17 @@ defmodule RoomtoneWeb.RoomChannel do
         |> assign(:room, room)
         |> assign(:me, token.identity)
         |> assign(:session, session)
-        |> assign(:inside, resumed)
+        |> assign(:inside, place != :none)
         |> assign(:rate, RateLimit.new(@burst, @per_second))
         |> assign(:strikes, 0)
 
-      if resumed, do: take_over(socket)
+      if place != :none, do: take_over(socket)
 
       reply = %{
         you: token.identity,
         # After subscribing: a change in between comes twice rather than never.
         participants: participants(room),
-        resumed: resumed,
+        resumed: place == :connected,
         config: %{
           ice_servers: [],
           can_speak: :speak in token.grants,
@@ -199,13 +199,15 @@ defmodule RoomtoneWeb.RoomChannel do
   # Made up by the first offer, and given back with its answer.
   defp session(_params), do: {:ok, nil}
 
-  defp resume(_room, _me, nil), do: {:ok, false}
+  # Whether this person has a place in the room already, and sound.
+  defp resume(_room, _me, nil), do: {:ok, :none}
 
   defp resume(room, me, session) do
     case Roomtone.resume(room, me, session) do
-      {:ok, _participant} -> {:ok, true}
+      {:ok, %{connected: true}} -> {:ok, :connected}
+      {:ok, _participant} -> {:ok, :kept}
       {:error, :identity_taken} -> {:error, :identity_taken}
-      {:error, _not_there} -> {:ok, false}
+      {:error, _not_there} -> {:ok, :none}
     end
   end
 

@@ -1,0 +1,189 @@
+// The rules by which a connection is repaired, against a peer connection that does what it is told.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, mock, test } from "node:test";
+import { MediaLink } from "../js/media_link.js";
+import { SignallingError } from "../js/signalling.js";
+
+/** @type {FakePeerConnection[]} */
+let made = [];
+
+class FakePeerConnection {
+  connectionState = "new";
+  closed = false;
+  restarts = 0;
+  offers = 0;
+  localDescription = null;
+
+  constructor() {
+    made.push(this);
+  }
+
+  addTransceiver(track, { direction }) {
+    this.sent = { track, direction };
+    return { sender: { replaceTrack: async (next) => (this.sent.track = next) } };
+  }
+
+  restartIce() {
+    this.restarts += 1;
+  }
+
+  async setLocalDescription() {
+    this.offers += 1;
+    this.localDescription = { sdp: `offer ${this.offers} of ${made.indexOf(this)}` };
+  }
+
+  async setRemoteDescription({ sdp }) {
+    this.answer = sdp;
+  }
+
+  close() {
+    this.closed = true;
+  }
+
+  becomes(state) {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
+}
+
+beforeEach(() => {
+  made = [];
+  globalThis.RTCPeerConnection = FakePeerConnection;
+  mock.timers.enable({ apis: ["setTimeout"] });
+});
+
+afterEach(() => mock.timers.reset());
+
+const settle = async () => {
+  for (let i = 0; i < 20; i += 1) await Promise.resolve();
+};
+
+async function connecting(exchange) {
+  const link = new MediaLink({ exchange });
+  const seen = [];
+  for (const name of ["connected", "lost", "refused", "unreachable"]) link.addEventListener(name, () => seen.push(name));
+  link.connect();
+  await settle();
+  return { link, seen };
+}
+
+async function connected() {
+  const started = await connecting(async (sdp) => `answer to ${sdp}`);
+  made[0].becomes("connected");
+  return started;
+}
+
+test("one offer, one answer, send and receive, also without a microphone", async () => {
+  const { link, seen } = await connected();
+  assert.equal(made.length, 1);
+  assert.equal(made[0].answer, "answer to offer 1 of 0");
+  assert.deepEqual(made[0].sent, { track: "audio", direction: "sendrecv" });
+  assert.deepEqual(seen, ["connected"]);
+  const track = /** @type {any} */ ({ kind: "audio" });
+  link.setTrack(track);
+  assert.equal(made[0].sent.track, track);
+  assert.equal(made[0].offers, 1);
+});
+
+test("a short disturbance is waited out, a longer one restarts ICE on the same connection", async () => {
+  const { seen } = await connected();
+  made[0].becomes("disconnected");
+  mock.timers.tick(1000);
+  made[0].becomes("connected");
+  mock.timers.tick(10_000);
+  await settle();
+  assert.equal(made[0].restarts, 0);
+  made[0].becomes("disconnected");
+  mock.timers.tick(1600);
+  await settle();
+  assert.equal(made[0].restarts, 1);
+  assert.equal(made[0].offers, 2);
+  assert.equal(made.length, 1);
+  assert.deepEqual(seen, ["connected", "lost", "connected", "lost"]);
+});
+
+test("a restart that leads nowhere, and a failure, get a new connection", async () => {
+  await connected();
+  made[0].becomes("disconnected");
+  mock.timers.tick(1600);
+  await settle();
+  mock.timers.tick(8100);
+  mock.timers.tick(1000);
+  await settle();
+  assert.equal(made.length, 2);
+  assert.ok(made[0].closed);
+  made[1].becomes("failed");
+  mock.timers.tick(2000);
+  await settle();
+  assert.equal(made.length, 3);
+});
+
+test("while the signalling is away nothing is tried; afterwards only what is broken is mended", async () => {
+  const { link } = await connected();
+  link.pause();
+  made[0].becomes("disconnected");
+  mock.timers.tick(60_000);
+  await settle();
+  assert.equal(made[0].offers, 1);
+  made[0].becomes("connected");
+  link.resume();
+  await settle();
+  assert.equal(made.length, 1);
+  link.pause();
+  made[0].becomes("failed");
+  link.resume();
+  await settle();
+  assert.equal(made.length, 2);
+});
+
+test("errors that may pass are tried again, later and later, with a word after some", async () => {
+  let tries = 0;
+  const { seen } = await connecting(async () => {
+    tries += 1;
+    throw new SignallingError("media_busy", "", true);
+  });
+  for (let i = 0; i < 40; i += 1) {
+    mock.timers.tick(1000);
+    await settle();
+  }
+  assert.ok(tries >= 6 && tries <= 20, `${tries} tries in 40 s`);
+  assert.equal(seen.filter((name) => name === "unreachable").length, 1);
+  assert.ok(made.slice(0, -1).every((pc) => pc.closed));
+});
+
+test("a refusal is final", async () => {
+  let tries = 0;
+  const { seen } = await connecting(async () => {
+    tries += 1;
+    throw new SignallingError("room_full", "The room is full.", false);
+  });
+  await settle();
+  mock.timers.tick(60_000);
+  await settle();
+  assert.equal(tries, 1);
+  assert.ok(seen.includes("refused"));
+  assert.ok(made[0].closed);
+});
+
+test("an answer that comes too late, for an offer that was overtaken, changes nothing", async () => {
+  const answers = [];
+  const { link } = await connecting((sdp) => new Promise((resolve) => answers.push(() => resolve(`answer to ${sdp}`))));
+  link.connect();
+  await settle();
+  answers[0]();
+  await settle();
+  assert.equal(made[0].answer, undefined);
+  answers[1]();
+  await settle();
+  assert.equal(made[1].answer, "answer to offer 1 of 1");
+});
+
+test("closed is closed", async () => {
+  const { link, seen } = await connected();
+  link.close();
+  mock.timers.tick(60_000);
+  await settle();
+  assert.equal(made.length, 1);
+  assert.ok(made[0].closed);
+  assert.deepEqual(seen, ["connected", "lost"]);
+});
