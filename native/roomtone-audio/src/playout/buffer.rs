@@ -13,6 +13,8 @@ const MAX_DROPOUT: i16 = 3000;
 const MAX_MISORDER: i16 = 127;
 /// Payload bytes that may wait: 200 ms at Opus' highest rate need 13 kB.
 const MAX_BYTES: usize = 64 * 1024;
+/// Payload memory comes in multiples of this.
+const GRANULE: usize = 256;
 /// Bytes of spare payload buffers that are kept for reuse.
 const MAX_SPARE_BYTES: usize = 16 * 1024;
 
@@ -152,6 +154,8 @@ impl PacketBuffer {
         let mut own = self.spare.pop().unwrap_or_default();
         self.spare_bytes -= own.capacity();
         own.clear();
+        // In coarse steps, so that packets of varying sizes soon find room in each other's memory.
+        own.reserve_exact(payload.len().next_multiple_of(GRANULE));
         own.extend_from_slice(payload);
         self.bytes += own.len();
         let at = self

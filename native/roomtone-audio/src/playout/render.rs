@@ -51,6 +51,12 @@ impl Playout {
             self.tail.clear();
             self.concealed = CONCEAL_LIMIT;
         }
+        if self.decoder.is_none() {
+            // All that is ever needed, at once, so that no later tick allocates.
+            self.fifo
+                .reserve_exact(FRAME_SAMPLES + MAX_QUIET_CUT as usize + FRAME_SAMPLES);
+            self.tail.reserve_exact(FADE);
+        }
         let mut tally = Tally::default();
         if self.state == State::Ending {
             self.fifo.truncate(FRAME_SAMPLES);

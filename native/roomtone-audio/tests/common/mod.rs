@@ -4,19 +4,42 @@
 use roomtone_audio::*;
 use std::time::{Duration, Instant};
 
-/// Real sound: `frames` of a tone, encoded once and repeated without a seam (1 s holds whole periods at whole Hz).
+/// Packets of a tone that may be repeated without a seam if they hold whole periods of it together: they are taken from the
+/// second time round.
 pub fn encoded_tone(hz: f64, amplitude: f32, millis_10: usize, packets: usize, config: &EncoderConfig) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(config).unwrap();
     let mut tone = analysis::Tone::new(hz, amplitude);
     let mut pcm = vec![0.0; millis_10 * 48 / 10];
-    (0..packets)
+    let mut all: Vec<Vec<u8>> = (0..2 * packets)
         .map(|_| {
             tone.fill(&mut pcm);
             let mut out = Vec::new();
             encoder.encode(&pcm, &mut out).unwrap();
             out
         })
-        .collect()
+        .collect();
+    all.split_off(packets)
+}
+
+/// One second of something that an encoder takes for a voice: four syllables of harmonics of 125 Hz, 20 ms each packet.
+pub fn encoded_voice(config: &EncoderConfig) -> Vec<Vec<u8>> {
+    let mut encoder = Encoder::new(config).unwrap();
+    let mut harmonics: Vec<analysis::Tone> = (1..24)
+        .map(|n| analysis::Tone::new(125.0 * f64::from(n), 0.15 / n as f32))
+        .collect();
+    let mut all: Vec<Vec<u8>> = (0..100)
+        .map(|i| {
+            let mut frame = [0.0; FRAME_SAMPLES];
+            let loudness = (i as f32 * 0.04 * std::f32::consts::TAU).sin().mul_add(0.4, 0.6);
+            harmonics
+                .iter_mut()
+                .for_each(|tone| mix::add_scaled(&mut frame, &tone.frame(), loudness));
+            let mut out = Vec::new();
+            encoder.encode(&frame, &mut out).unwrap();
+            out
+        })
+        .collect();
+    all.split_off(50)
 }
 
 /// One packet on its way.

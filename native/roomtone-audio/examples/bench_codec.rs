@@ -1,0 +1,147 @@
+//! What a frame costs on this machine: `cargo run --release -p roomtone-audio --example bench_codec`.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+use roomtone_audio::{analysis::*, *};
+use std::{
+    hint::black_box,
+    time::{Duration, Instant},
+};
+
+const FRAMES: usize = 500;
+
+/// µs of one call, the best of five rounds.
+fn time(what: &str, calls: usize, mut call: impl FnMut(usize)) {
+    let round = |call: &mut dyn FnMut(usize)| {
+        let start = Instant::now();
+        (0..calls).for_each(call);
+        start.elapsed().as_secs_f64() * 1e6 / calls as f64
+    };
+    let best = (0..5).map(|_| round(&mut call)).fold(f64::MAX, f64::min);
+    println!("{what:<44} {best:>9.2} µs");
+}
+
+/// A voice of sorts: harmonics of 120 Hz in syllables, and breath.
+fn voice() -> Vec<Frame> {
+    let mut harmonics: Vec<Tone> = (1..30)
+        .map(|n| Tone::new(120.0 * f64::from(n), 0.2 / n as f32))
+        .collect();
+    let mut breath = Noise::new(1, 0.02);
+    (0..FRAMES)
+        .map(|i| {
+            let mut frame = [0.0; FRAME_SAMPLES];
+            breath.fill(&mut frame);
+            let loudness = (i as f32 * 0.5).sin().max(0.0);
+            harmonics
+                .iter_mut()
+                .for_each(|tone| mix::add_scaled(&mut frame, &tone.frame(), loudness));
+            frame
+        })
+        .collect()
+}
+
+fn main() {
+    let sound = voice();
+    let mut packet = Vec::new();
+    for application in [Application::Voip, Application::Audio] {
+        for complexity in [0, 5, 8, 10] {
+            let config = EncoderConfig {
+                application,
+                complexity,
+                ..Default::default()
+            };
+            let mut encoder = Encoder::new(&config).unwrap();
+            time(
+                &format!("encode 32 kbit/s {application:?} complexity {complexity}"),
+                FRAMES,
+                |i| {
+                    encoder.encode(&sound[i], &mut packet).unwrap();
+                },
+            );
+        }
+    }
+    let mut encoder = Encoder::new(&EncoderConfig::default()).unwrap();
+    let mut spare = encoder.clone();
+    time("clone an encoder", FRAMES, |_| drop(black_box(encoder.clone())));
+    time("clone an encoder into another", FRAMES, |_| {
+        spare.clone_from(black_box(&encoder))
+    });
+
+    let packets: Vec<Vec<u8>> = sound
+        .iter()
+        .map(|frame| {
+            encoder.encode(frame, &mut packet).unwrap();
+            packet.clone()
+        })
+        .collect();
+    let mut decoder = Decoder::new().unwrap();
+    let mut pcm = Vec::new();
+    time("decode", FRAMES, |i| {
+        pcm.clear();
+        decoder.decode(&packets[i], &mut pcm).unwrap();
+    });
+    time("conceal", FRAMES, |_| {
+        pcm.clear();
+        decoder.conceal(960, &mut pcm).unwrap();
+    });
+
+    let mut frame = [0.0; FRAME_SAMPLES];
+    for (what, skip) in [("playout: insert and pop", false), ("playout: insert and skip", true)] {
+        let mut playout = Playout::new(PlayoutConfig::default()).unwrap();
+        let origin = Instant::now();
+        let mut at = 0u32;
+        time(what, FRAMES, |i| {
+            let now = origin + FRAME_DURATION * at;
+            let meta = RtpMeta {
+                seq: at as u16,
+                timestamp: at * 960,
+                marker: false,
+                level: None,
+            };
+            playout.insert(now, meta, &packets[i]);
+            let tick = now + Duration::from_millis(7);
+            let kind = if skip {
+                playout.skip(tick)
+            } else {
+                playout.pop(tick, &mut frame)
+            };
+            black_box(kind);
+            at += 1;
+        });
+    }
+    let mut idle = Playout::new(PlayoutConfig::default()).unwrap();
+    let now = Instant::now();
+    time("playout: pop of a silent peer", FRAMES, |_| {
+        black_box(idle.pop(now, &mut frame));
+    });
+
+    let mut sum = [0.0; FRAME_SAMPLES];
+    time("mix 3 frames", FRAMES, |i| {
+        sum.fill(0.0);
+        (0..3).for_each(|k| mix::add(&mut sum, black_box(&sound[(i + k) % FRAMES])));
+    });
+    time("mix 50 frames, each with a gain of its own", FRAMES, |i| {
+        sum.fill(0.0);
+        (0..50).for_each(|k| mix::add_scaled(&mut sum, black_box(&sound[(i + k) % FRAMES]), 0.3 + k as f32));
+    });
+    let mut stereo = [0.0; 2 * FRAME_SAMPLES];
+    time("mix 3 frames, panned", FRAMES, |i| {
+        stereo.fill(0.0);
+        let gain = mix::StereoGain::panned(1.0, 0.3);
+        (0..3).for_each(|k| mix::add_panned(&mut stereo, black_box(&sound[(i + k) % FRAMES]), gain));
+    });
+    let mut limiter = Limiter::new();
+    time("limit a quiet frame", FRAMES, |i| {
+        sum.copy_from_slice(&sound[i]);
+        mix::scale(&mut sum, 0.1);
+        limiter.process(black_box(&mut sum));
+    });
+    time("limit a loud frame", FRAMES, |i| {
+        sum.copy_from_slice(&sound[i]);
+        mix::scale(&mut sum, 8.0);
+        limiter.process(black_box(&mut sum));
+    });
+    time("level", FRAMES, |i| {
+        black_box(level(black_box(&sound[i])));
+    });
+}
