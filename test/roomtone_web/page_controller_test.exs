@@ -69,7 +69,11 @@ defmodule RoomtoneWeb.PageControllerTest do
     conn = get(conn, "/?room[x]=1&name[]=2")
     token = conn |> html_response(200) |> form_token()
 
-    for values <- [%{}, %{"name" => %{"x" => "1"}, "room" => ["y"]}, %{"name" => <<0>>, "room" => String.duplicate("x", 3000)}] do
+    for values <- [
+          %{},
+          %{"name" => %{"x" => "1"}, "room" => ["y"]},
+          %{"name" => <<0>>, "room" => String.duplicate("x", 3000)}
+        ] do
       assert conn |> post("/rooms", Map.put(values, "_csrf_token", token)) |> html_response(422)
     end
   end

@@ -7,7 +7,8 @@ defmodule RoomtoneWeb.RoomChannelTest do
     {:ok, room: unique_name()}
   end
 
-  defp open_socket(params, info \\ %{}), do: Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, params, connect_info: info)
+  defp open_socket(params, info \\ %{}),
+    do: Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, params, connect_info: info)
 
   defp socket!(jwt) do
     {:ok, socket} = open_socket(%{}, %{auth_token: jwt})
@@ -17,7 +18,9 @@ defmodule RoomtoneWeb.RoomChannelTest do
   end
 
   defp enter(room, name, session \\ "session-of-nobody-else") do
-    {:ok, reply, socket} = room |> token(name) |> socket!() |> subscribe_and_join("room:" <> room, %{"session" => session <> name})
+    {:ok, reply, socket} =
+      room |> token(name) |> socket!() |> subscribe_and_join("room:" <> room, %{"session" => session <> name})
+
     {reply, socket}
   end
 
@@ -54,7 +57,10 @@ defmodule RoomtoneWeb.RoomChannelTest do
   describe "joining" do
     test "is for the token's room only", %{room: room} do
       socket = socket!(token(room, "Ada"))
-      assert {:error, %{reason: "wrong_room", message: words, retry: false}} = subscribe_and_join(socket, "room:somewhere else", %{})
+
+      assert {:error, %{reason: "wrong_room", message: words, retry: false}} =
+               subscribe_and_join(socket, "room:somewhere else", %{})
+
       assert words =~ " "
       assert {:error, %{reason: "invalid_name"}} = subscribe_and_join(socket, "room:a/b", %{})
     end
@@ -120,7 +126,9 @@ defmodule RoomtoneWeb.RoomChannelTest do
       {_reply, ada} = enter(room, "Ada", "one")
       offer(ada)
       socket = socket!(token(room, "Ada"))
-      assert {:error, %{reason: "identity_taken"}} = subscribe_and_join(socket, "room:" <> room, %{"session" => "another"})
+
+      assert {:error, %{reason: "identity_taken"}} =
+               subscribe_and_join(socket, "room:" <> room, %{"session" => "another"})
     end
 
     test "may come with the microphone muted", %{room: room} do

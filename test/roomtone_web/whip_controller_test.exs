@@ -95,7 +95,11 @@ defmodule RoomtoneWeb.WhipControllerTest do
 
   test "the body must be SDP, the answer will be", %{conn: conn, room: room} do
     authorized = bearer(conn, token(room, "studio"))
-    authorized |> put_req_header("content-type", "application/json") |> post(url(room), "{}") |> refused(415, "unsupported_media_type")
+
+    authorized
+    |> put_req_header("content-type", "application/json")
+    |> post(url(room), "{}")
+    |> refused(415, "unsupported_media_type")
 
     for {accept, status} <- [{"text/html", 406}, {"application/sdp;q=0, */*;q=0", 406}, {"application/*", 201}] do
       answer =
@@ -142,7 +146,11 @@ defmodule RoomtoneWeb.WhipControllerTest do
       assert get_resp_header(answer, "allow") == ["POST, OPTIONS"]
     end
 
-    answer = conn |> put_req_header("content-type", "application/trickle-ice-sdpfrag") |> patch(url(room) <> "/sessions/x", "a=ice-ufrag:x")
+    answer =
+      conn
+      |> put_req_header("content-type", "application/trickle-ice-sdpfrag")
+      |> patch(url(room) <> "/sessions/x", "a=ice-ufrag:x")
+
     assert answer.status == 405
     assert get_resp_header(answer, "allow") == ["DELETE, OPTIONS"]
   end

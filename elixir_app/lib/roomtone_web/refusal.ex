@@ -64,8 +64,9 @@ defmodule RoomtoneWeb.Refusal do
   defp classify({:offer_refused, :too_large, _message}), do: {:offer_refused, 413, false}
   defp classify({:offer_refused, _code, _message}), do: {:offer_refused, 422, false}
   # Not now
-  defp classify(reason) when reason in [:media_busy, :media_timeout, :media_restarted, :room_closed, :participant_failed],
-    do: {reason, 503, true}
+  defp classify(reason)
+       when reason in [:media_busy, :media_timeout, :media_restarted, :room_closed, :participant_failed],
+       do: {reason, 503, true}
 
   defp classify(:superseded), do: {:superseded, 409, true}
   defp classify(_other), do: {:internal, 500, true}

@@ -192,8 +192,9 @@ defmodule RoomtoneWeb.RoomChannel do
     if :speak in grants or :listen in grants, do: :ok, else: {:error, {:not_granted, :speak_or_listen}}
   end
 
-  defp session(%{"session" => session}) when is_binary(session) and session != "" and byte_size(session) <= @max_session,
-    do: {:ok, session}
+  defp session(%{"session" => session})
+       when is_binary(session) and session != "" and byte_size(session) <= @max_session,
+       do: {:ok, session}
 
   defp session(%{"session" => session}) when session != nil and session != "", do: {:error, :bad_session}
   # Made up by the first offer, and given back with its answer.

@@ -55,8 +55,11 @@ defmodule RoomtoneWeb.PageController do
       )
     else
       # Not entered yet: the room is known, the name isn't.
-      {:error, :signed_out} -> redirect(conn, to: "/?" <> URI.encode_query(room: given))
-      {:error, reason} -> conn |> put_status(422) |> form(%{"room" => text(given)}, errors: [room: Refusal.new(reason).message])
+      {:error, :signed_out} ->
+        redirect(conn, to: "/?" <> URI.encode_query(room: given))
+
+      {:error, reason} ->
+        conn |> put_status(422) |> form(%{"room" => text(given)}, errors: [room: Refusal.new(reason).message])
     end
   end
 

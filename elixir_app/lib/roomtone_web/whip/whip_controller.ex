@@ -98,7 +98,10 @@ defmodule RoomtoneWeb.WhipController do
   defp check_accept(conn) do
     ranges = conn |> get_req_header("accept") |> Enum.flat_map(&String.split(&1, ","))
     taken = for range <- ranges, not (range =~ ~r/;\s*q=0(\.0*)?\s*$/), do: media_type(range)
-    if ranges == [] or Enum.any?(taken, &(&1 in [@sdp, "application/*", "*/*"])), do: :ok, else: {:error, :not_acceptable}
+
+    if ranges == [] or Enum.any?(taken, &(&1 in [@sdp, "application/*", "*/*"])),
+      do: :ok,
+      else: {:error, :not_acceptable}
   end
 
   defp media_type(value), do: value |> String.split(";", parts: 2) |> hd() |> String.trim() |> String.downcase(:ascii)
@@ -145,7 +148,11 @@ defmodule RoomtoneWeb.WhipController do
     do: put_resp_header(conn, "www-authenticate", ~s(Bearer realm="roomtone"))
 
   defp challenge(conn, %{status: 401, message: message}) do
-    put_resp_header(conn, "www-authenticate", ~s(Bearer realm="roomtone", error="invalid_token", error_description="#{quotable(message)}"))
+    put_resp_header(
+      conn,
+      "www-authenticate",
+      ~s(Bearer realm="roomtone", error="invalid_token", error_description="#{quotable(message)}")
+    )
   end
 
   defp challenge(conn, _refusal), do: conn

@@ -14,7 +14,10 @@ defmodule RoomtoneWeb.WhipHeaders do
   def call(conn, _opts) do
     conn
     |> put_resp_header("access-control-allow-origin", "*")
-    |> put_resp_header("access-control-expose-headers", "Location, ETag, Accept-Post, Allow, Retry-After, WWW-Authenticate")
+    |> put_resp_header(
+      "access-control-expose-headers",
+      "Location, ETag, Accept-Post, Allow, Retry-After, WWW-Authenticate"
+    )
     |> put_resp_header("cache-control", "no-store")
     |> put_resp_header("x-content-type-options", "nosniff")
   end

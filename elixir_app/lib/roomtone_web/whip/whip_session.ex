@@ -58,7 +58,14 @@ defmodule RoomtoneWeb.WhipSession do
     with :ok <- Roomtone.subscribe(state.token.room),
          {:ok, identity, answer} <- join(state, offer) do
       Logger.metadata(participant: identity)
-      session = %__MODULE__{id: state.id, room: state.token.room, identity: identity, token_identity: state.token.identity}
+
+      session = %__MODULE__{
+        id: state.id,
+        room: state.token.room,
+        identity: identity,
+        token_identity: state.token.identity
+      }
+
       {:reply, {:ok, session, answer}, %{state | identity: identity}}
     else
       {:error, reason} -> {:stop, {:shutdown, :refused}, {:error, reason}, state}
@@ -76,8 +83,9 @@ defmodule RoomtoneWeb.WhipSession do
     do: {:stop, {:shutdown, :media_ended}, %{state | identity: nil}}
 
   # A WHIP client can't be asked for a new offer; it notices that its connection is gone, and comes again.
-  def handle_info({:roomtone, _room, {:media_restart, whom}}, %{identity: identity} = state) when whom in [identity, :all],
-    do: {:stop, {:shutdown, :media_restarted}, state}
+  def handle_info({:roomtone, _room, {:media_restart, whom}}, %{identity: identity} = state)
+      when whom in [identity, :all],
+      do: {:stop, {:shutdown, :media_restarted}, state}
 
   def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, {:shutdown, :room_closed}, state}
   def handle_info(_other, state), do: {:noreply, state}
@@ -117,7 +125,8 @@ defmodule RoomtoneWeb.WhipSession do
     RoomtoneWeb.WhipTokens |> Registry.lookup(:crypto.hash(:sha256, jwt)) |> Enum.any?(fn {pid, _} -> pid != self() end)
   end
 
-  defp with_suffix(name, suffix), do: String.slice(name, 0, Config.get().max_name_length - String.length(suffix)) <> suffix
+  defp with_suffix(name, suffix),
+    do: String.slice(name, 0, Config.get().max_name_length - String.length(suffix)) <> suffix
 
   defp random(bytes), do: bytes |> :crypto.strong_rand_bytes() |> Base.encode32(case: :lower, padding: false)
 end
