@@ -12,8 +12,6 @@ defmodule RoomtoneWeb.RoomChannelTest do
 
   defp socket!(jwt) do
     {:ok, socket} = open_socket(%{}, %{auth_token: jwt})
-    # A channel that stops would take the test along.
-    Process.unlink(socket.transport_pid || self())
     socket
   end
 
@@ -21,6 +19,8 @@ defmodule RoomtoneWeb.RoomChannelTest do
     {:ok, reply, socket} =
       room |> token(name) |> socket!() |> subscribe_and_join("room:" <> room, %{"session" => session <> name})
 
+    # A channel that ends would take the test along.
+    Process.unlink(socket.channel_pid)
     {reply, socket}
   end
 
@@ -165,7 +165,6 @@ defmodule RoomtoneWeb.RoomChannelTest do
     test "is possible after the channel died, because the place is kept", %{room: room} do
       {_reply, first} = enter(room, "Ada")
       offer(first)
-      Process.unlink(first.channel_pid)
       kill(first.channel_pid)
       assert present(room) == ["Ada"]
       assert {%{resumed: true}, _socket} = enter(room, "Ada")
@@ -174,7 +173,6 @@ defmodule RoomtoneWeb.RoomChannelTest do
     test "leaving is a decision", %{room: room} do
       {_reply, socket} = enter(room, "Ada")
       offer(socket)
-      Process.unlink(socket.channel_pid)
       ref = leave(socket)
       assert_reply ref, :ok
       assert eventually(fn -> present(room) == [] end)
@@ -216,7 +214,6 @@ defmodule RoomtoneWeb.RoomChannelTest do
 
     test "a closed room says so and ends the channel", %{socket: socket, room: room} do
       Process.monitor(socket.channel_pid)
-      Process.unlink(socket.channel_pid)
       pid = socket.channel_pid
       :ok = Roomtone.close_room(room)
       assert_push "closed", %{reason: "closed", message: "The room was closed."}
@@ -240,7 +237,6 @@ defmodule RoomtoneWeb.RoomChannelTest do
 
     test "a flood is refused, and who goes on regardless is thrown out", %{socket: socket} do
       Process.monitor(socket.channel_pid)
-      Process.unlink(socket.channel_pid)
       pid = socket.channel_pid
       refs = for _ <- 1..200, do: push(socket, "set", %{"muted" => true})
       assert_reply List.first(refs), :ok
