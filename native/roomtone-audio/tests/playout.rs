@@ -55,13 +55,14 @@ fn every_packet_length_plays_without_a_seam() {
     for (millis_10, samples) in [(25, 120), (50, 240), (100, 480), (200, 960), (400, 1920), (600, 2880)] {
         let config = EncoderConfig {
             application: Application::Audio,
+            bitrate: 96_000,
             ..Default::default()
         };
         let per_second = 480_000 / (samples * 10);
         let payloads = encoded_tone(500.0, 0.25, millis_10, per_second as usize, &config);
         for phase in [0, 7, 13] {
             let mut playout = playout();
-            let packets = stream(&payloads, 4 * per_second as usize, samples, 0.0, 7, 77);
+            let packets = stream(&payloads, 4 * 48_000 / samples as usize, samples, 0.0, 7, 77);
             let heard = listen(&mut playout, packets, MS * phase, 199);
             assert_eq!(heard.count(FrameKind::Concealed), 0, "{samples} samples, phase {phase}");
             let late = heard.kinds.iter().position(|k| k.is_sound()).unwrap();
@@ -77,7 +78,8 @@ fn every_packet_length_plays_without_a_seam() {
             );
             assert!(
                 (tone_dbfs(&heard.pcm[96_000..], 500.0) - to_db(0.25)).abs() < 1.0,
-                "{samples}"
+                "{samples}: {}",
+                tone_dbfs(&heard.pcm[96_000..], 500.0)
             );
             let wait = millis(playout.stats().current_delay);
             assert!(wait < 46.0, "{samples} samples wait {wait} ms");
@@ -196,72 +198,61 @@ fn jitter_is_learned_and_forgotten() {
 }
 
 #[test]
-fn losses_are_recovered_where_the_sender_cares_and_concealed_else() {
-    for fec in [false, true] {
+fn losses_are_recovered_where_that_is_possible_and_concealed_else() {
+    // On a clean link the packet after a lost one isn't there in time; with a delay of more than a packet it always is.
+    for (fec, min_delay) in [(false, 5), (true, 5), (false, 30), (true, 30)] {
         let config = EncoderConfig {
             fec,
             expected_loss_percent: 20,
             ..Default::default()
         };
-        let payloads = encoded_tone(500.0, 0.25, 200, 50, &config);
-        let mut packets = stream(&payloads, 500, 960, 0.0, 1, 1);
-        packets.retain(|p| p.seq % 10 != 5);
-        let mut playout = playout();
-        let heard = listen(&mut playout, packets, MS * 10, 490);
+        let payloads = encoded_voice(&config);
+        let whole = stream(&payloads, 500, 960, 0.0, 1, 1);
+        let lossy: Vec<Sent> = whole.iter().filter(|p| p.seq % 10 != 5).cloned().collect();
+        // The encoder leaves the copy out where it takes the sound for noise.
+        let has_copy = |seq: u16| packet::parse(&payloads[usize::from(seq - 1) % 50]).unwrap().has_fec;
+        let copies = (0..49).filter(|n| has_copy(n * 10 + 6)).count() as u64;
+        assert_eq!(copies > 10, fec, "{copies}");
+        let limits = PlayoutConfig {
+            min_delay: MS * min_delay,
+            ..Default::default()
+        };
+        let clean = listen(&mut Playout::new(limits.clone()).unwrap(), whole, MS * 10, 490);
+        let mut playout = Playout::new(limits).unwrap();
+        let heard = listen(&mut playout, lossy, MS * 10, 490);
+
         let stats = playout.stats();
         assert_eq!(stats.lost, 49, "{stats:?}");
-        // The next packet carries the copy, and is there in time only where the delay lets it; else the loss is concealed.
-        assert_eq!(stats.fec + stats.concealed, 49, "{stats:?}");
-        assert_eq!(stats.fec > 0, fec && stats.concealed < 49, "{stats:?}");
-        assert_eq!(
-            heard.count(FrameKind::Silence),
-            heard.kinds.iter().take_while(|k| !k.is_sound()).count()
-        );
-        assert!((tone_dbfs(&heard.pcm[48_000..], 500.0) - to_db(0.25)).abs() < 1.5);
-        assert!(max_step(&heard.pcm) < click_limit(), "{}", max_step(&heard.pcm));
+        let recovered = if min_delay > 20 { copies } else { 0 };
+        assert_eq!((stats.fec, stats.concealed), (recovered, 49 - recovered), "{stats:?}");
+        assert_eq!(heard.count(FrameKind::Silence), clean.count(FrameKind::Silence));
         let (first, last) = (heard.stats[40].current_delay, stats.current_delay);
         assert!(last < first + MS * 8, "loss isn't jitter: {first:?} → {last:?}");
-    }
-}
 
-#[test]
-fn fec_recovers_the_sound_when_the_next_packet_waits() {
-    let config = EncoderConfig {
-        fec: true,
-        expected_loss_percent: 20,
-        ..Default::default()
-    };
-    let payloads = encoded_tone(500.0, 0.25, 200, 50, &config);
-    let mut packets = stream(&payloads, 300, 960, 0.0, 1, 1);
-    // The encoder leaves the copy out where it takes the sound for noise.
-    let has_copy = |seq: u16| packet::parse(&payloads[usize::from(seq - 1) % 50]).unwrap().has_fec;
-    let copies = (0..29).filter(|n| has_copy(n * 10 + 6)).count();
-    assert!(copies > 10);
-    packets.retain(|p| p.seq % 10 != 5);
-    // A delay of more than a packet: the packet after a lost one is always there.
-    let patient = PlayoutConfig {
-        min_delay: MS * 30,
-        ..Default::default()
-    };
-    let mut playout = Playout::new(patient).unwrap();
-    let heard = listen(&mut playout, packets, MS * 10, 290);
-    assert_eq!(heard.count(FrameKind::Fec), copies, "{:?}", playout.stats());
-    assert_eq!(heard.count(FrameKind::Concealed), 29 - copies);
-    for (tick, _) in heard
-        .kinds
-        .iter()
-        .enumerate()
-        .filter(|(_, k)| **k == FrameKind::Fec)
-        .skip(3)
-    {
-        let frame = &heard.pcm[tick * 960..][..960];
+        let (there, holed) = (&clean.pcm[48_000..], &heard.pcm[48_000..]);
         assert!(
-            (to_db(rms(frame)) - to_db(0.25 / 2f64.sqrt())).abs() < 3.0,
-            "tick {tick}: {}",
-            to_db(rms(frame))
+            (to_db(rms(holed)) - to_db(rms(there))).abs() < 1.0,
+            "{} {}",
+            to_db(rms(holed)),
+            to_db(rms(there))
         );
+        assert!(
+            max_step(holed) < max_step(there) * 1.5,
+            "{} {}",
+            max_step(holed),
+            max_step(there)
+        );
+        // The copy is of a lower rate, and yet the same sound.
+        for tick in (50..490).filter(|&tick| heard.kinds[tick] == FrameKind::Fec) {
+            let of = |pcm: &[f32]| to_db(rms(&pcm[tick * 960..][..960]));
+            assert!(
+                (of(&clean.pcm) - of(&heard.pcm)).abs() < 3.0,
+                "{tick}: {} {}",
+                of(&clean.pcm),
+                of(&heard.pcm)
+            );
+        }
     }
-    assert!(max_step(&heard.pcm) < click_limit());
 }
 
 #[test]
