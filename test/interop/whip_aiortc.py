@@ -154,8 +154,8 @@ def free_port(kind):
 class Server:
     def __init__(self):
         self.port = free_port(socket.SOCK_STREAM)
-        # Its own environment: the test one has a scripted engine.
-        self.env = os.environ | {
+        # Its own environment: the test one has a scripted engine. The build is the one that the other tests use.
+        self.env = {"ROOMTONE_CARGO_PROFILE": "dev"} | os.environ | {
             "MIX_ENV": "dev",
             "PORT": str(self.port),
             "SHARDS": "1",

@@ -52,7 +52,16 @@ export class Server {
       port,
       log: join(TMP, `server-${name}.log`),
       // In the environment that people start it in; the test environment has a scripted engine and no sockets.
-      env: { ...process.env, MIX_ENV: "dev", PORT: String(port), UDP_PORTS: udpPorts, SHARDS: "2", ...env },
+      env: {
+        // The build that the other tests use, with its overflow checks.
+        ROOMTONE_CARGO_PROFILE: "dev",
+        ...process.env,
+        MIX_ENV: "dev",
+        PORT: String(port),
+        UDP_PORTS: udpPorts,
+        SHARDS: "2",
+        ...env,
+      },
     });
     if (!compiled) {
       const { status, stdout, stderr } = spawnSync("mix", ["compile"], { cwd: ROOT, env: server.#env, encoding: "utf8" });
