@@ -59,6 +59,10 @@ defmodule Roomtone.FakeNative do
   @spec lose(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
   def lose(%{shard: shard, room: room, peer: peer}), do: submit(server(), shard, {:leave, %{room: room, peer: peer}})
 
+  @doc "Connects a peer of the engine."
+  @spec connect(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
+  def connect(media), do: GenServer.call(server(), {:connect, media})
+
   @doc "The epoch of a shard, and how often its loop was entered."
   @spec shard(non_neg_integer) :: %{epoch: non_neg_integer, runs: non_neg_integer}
   def shard(shard), do: GenServer.call(server(), {:shard, shard})
@@ -152,6 +156,10 @@ defmodule Roomtone.FakeNative do
     do: {:reply, :ok, %{state | watchers: Enum.uniq([pid | state.watchers])}}
 
   def handle_call({:events_to, pid}, _from, state), do: {:reply, :ok, %{state | events: pid}}
+
+  def handle_call({:connect, %{shard: shard, room: room, peer: peer}}, _from, state),
+    do: {:reply, :ok, connect(state, shard, room, peer)}
+
   def handle_call({:busy, shard, kinds}, _from, state), do: {:reply, :ok, put_in(state.shards[shard].busy, kinds)}
   def handle_call({:shard, shard}, _from, state), do: {:reply, Map.take(state.shards[shard], [:epoch, :runs]), state}
   def handle_call({:held, shard}, _from, state), do: {:reply, state.shards[shard].rooms, state}

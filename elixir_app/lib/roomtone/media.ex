@@ -337,12 +337,8 @@ defmodule Roomtone.Media do
   def terminate(_reason, _state), do: :ok
 
   defp own(state, peer, pid) do
-    owners =
-      Map.update(state.owners, pid, {Process.monitor(pid), MapSet.new([peer])}, fn {ref, peers} ->
-        {ref, MapSet.put(peers, peer)}
-      end)
-
-    %{state | owners: owners}
+    {ref, peers} = Map.get_lazy(state.owners, pid, fn -> {Process.monitor(pid), MapSet.new()} end)
+    %{state | owners: Map.put(state.owners, pid, {ref, MapSet.put(peers, peer)})}
   end
 
   defp end_peer(state, peer, tell?) do

@@ -221,8 +221,12 @@ defmodule Roomtone.RoomServer do
   defp admit({:error, _} = error, state), do: {:reply, error, state}
 
   defp handle_report({:answered, peer}, identity, state) do
-    peers = for {other, name} <- state.peers, name != identity, into: %{peer => identity}, do: {other, name}
-    change(%{state | peers: peers}, Room.confirm(state.room, identity), [:participant, :joined])
+    state = without_peers(state, identity)
+
+    change(%{state | peers: Map.put(state.peers, peer, identity)}, Room.confirm(state.room, identity), [
+      :participant,
+      :joined
+    ])
   end
 
   defp handle_report({:connected, connected}, identity, state),
@@ -230,7 +234,7 @@ defmodule Roomtone.RoomServer do
 
   defp handle_report(:offer_wanted, identity, state) do
     Subscribers.tell(state.room.name, {:media_restart, identity})
-    state
+    without_peers(state, identity)
   end
 
   defp handle_report({:ended, reason}, identity, state), do: depart(state, identity, reason)
@@ -253,8 +257,7 @@ defmodule Roomtone.RoomServer do
     {pid, pids} = Map.pop(state.pids, identity)
     {refs, monitors} = Enum.split_with(state.monitors, fn {_ref, name} -> name == identity end)
     if pid, do: for({ref, _name} <- refs, do: Process.demonitor(ref, [:flush]))
-    peers = for {peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name}
-
+    state = without_peers(state, identity)
     {room, events} = Room.remove(state.room, identity, reason)
 
     if events != [] do
@@ -271,7 +274,7 @@ defmodule Roomtone.RoomServer do
     end
 
     crashes = Map.delete(state.crashes, identity)
-    change(%{state | pids: pids, monitors: Map.new(monitors), peers: peers, crashes: crashes}, {room, events})
+    change(%{state | pids: pids, monitors: Map.new(monitors), crashes: crashes}, {room, events})
   end
 
   defp participant_down(state, identity, reason) do
@@ -288,6 +291,10 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  defp without_peers(state, identity) do
+    %{state | peers: for({peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name})}
+  end
+
   defp count_crash(state, identity) do
     now = System.monotonic_time(:millisecond)
     recent = for at <- Map.get(state.crashes, identity, []), now - at < @crash_window_ms, do: at
@@ -295,8 +302,7 @@ defmodule Roomtone.RoomServer do
   end
 
   defp crashed(state, identity) do
-    peers = for {peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name}
-    state = %{state | pids: Map.delete(state.pids, identity), peers: peers}
+    state = without_peers(%{state | pids: Map.delete(state.pids, identity)}, identity)
     state = change(state, Room.set_connected(state.room, identity, false))
 
     if length(state.crashes[identity]) > @max_crashes,

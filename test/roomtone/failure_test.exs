@@ -1,0 +1,349 @@
+defmodule Roomtone.FailureTest do
+  @moduledoc """
+  Each process is killed in turn: what stops, and what comes back. Here against a scripted engine; with sound in the tests tagged
+  `:media`.
+  """
+  # Others stand on what is broken here.
+  use Roomtone.DomainCase, async: false
+
+  import ExUnit.CaptureLog
+
+  alias Roomtone.{Media, Participant, RoomServer, Rooms}
+  alias Roomtone.Media.{Events, Worker}
+
+  @moduletag capture_log: true
+
+  setup do
+    eventually(fn -> Roomtone.health() == :ok end)
+    :ok = FakeNative.watch()
+    room = open_room()
+    offer = FakeNative.offer(connect: true)
+    {:ok, %{session: session}} = Roomtone.join(room, "ada", offer)
+    media = FakeNative.await_join(offer)
+    assert_receive {:roomtone, ^room, {:connected, "ada", true}}
+    {:ok, room: room, session: session, media: media, offer: offer}
+  end
+
+  defp participant(media), do: Media.Table.peer_pid(media.peer)
+
+  # Everything still works, for old and new.
+  defp works?(room, session) do
+    {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(connect: true), session: session)
+    assert_receive {:roomtone, ^room, {:connected, "ada", true}}
+    {:ok, _} = Roomtone.join(room, "bob", FakeNative.offer(connect: true))
+    assert_receive {:roomtone, ^room, {:connected, "bob", true}}
+    :ok = Roomtone.mute(room, "bob")
+    assert_receive {:roomtone, ^room, {:muted, "bob", true}}
+    :ok = Roomtone.leave(room, "bob")
+    assert_receive {:roomtone, ^room, {:left, "bob", :left}}
+    Roomtone.health() == :ok
+  end
+
+  describe "a worker" do
+    test "that is killed is followed by one that takes up the same shard: no media are lost", ctx do
+      %{epoch: epoch, runs: runs} = FakeNative.shard(ctx.media.shard)
+      worker = Worker.whereis(ctx.media.shard)
+      kill(worker)
+      eventually(fn -> FakeNative.shard(ctx.media.shard).runs > runs end)
+      assert Worker.whereis(ctx.media.shard) != worker
+      assert FakeNative.shard(ctx.media.shard).epoch == epoch
+      assert ctx.media.peer in FakeNative.held(ctx.media.shard)[ctx.media.room]
+      refute_received {:roomtone, _, {:media_restart, _}}
+      assert works?(ctx.room, ctx.session)
+    end
+
+    test "whose shard panics is followed by one with an empty shard: rooms are rebuilt, clients asked for new offers",
+         ctx do
+      id = ctx.media.room
+      room = ctx.room
+      {:ok, bystander} = bystander(ctx.media.shard)
+
+      assert {:error, :media_restarted} = Roomtone.join(room, "eve", FakeNative.offer(panic: true))
+      assert_receive {:roomtone, ^room, {:media_restart, :all}}
+      assert_receive {:native, _, {:open_room, %{room: ^id}}}
+      assert {:ok, %{participants: [%{identity: "ada", connected: false}]}} = Roomtone.room(room)
+      # Nobody who made the offer that broke it is there.
+      refute_received {:roomtone, ^room, {:joined, %{identity: "eve"}}}
+      # The room on the other shard doesn't notice.
+      refute_received {:roomtone, ^bystander, {:media_restart, _}}
+      assert works?(room, ctx.session)
+    end
+
+    test "whose shard panics takes those along whom nobody can ask for a new offer", ctx do
+      room = ctx.room
+      {:ok, _} = Roomtone.join(room, "whip", FakeNative.offer(connect: true), owner: :none)
+      assert_receive {:roomtone, ^room, {:connected, "whip", true}}
+      %{media: %{shard: shard}} = ctx
+      {native, engine} = Media.engine()
+      :ok = native.submit(engine, shard, {:fault, %{scope: :shard, room: 0}})
+      assert_receive {:roomtone, ^room, {:left, "whip", :media_lost}}
+      assert works?(room, ctx.session)
+    end
+
+    test "whose shard panics again and again doesn't take the node down", ctx do
+      for _ <- 1..10, do: Roomtone.join(ctx.room, "eve", FakeNative.offer(panic: true))
+      eventually(fn -> Roomtone.health() == :ok end)
+      assert Process.whereis(Roomtone.Supervisor)
+      flush()
+
+      eventually(fn ->
+        match?({:ok, _}, Roomtone.join(ctx.room, "ada", FakeNative.offer(connect: true), session: ctx.session))
+      end)
+    end
+  end
+
+  test "a room that fails in the engine is opened again; its people are asked for new offers", ctx do
+    room = ctx.room
+    id = ctx.media.room
+    {:ok, bystander} = bystander(ctx.media.shard, :same)
+    assert {:error, :media_restarted} = Roomtone.join(room, "eve", FakeNative.offer(room_panic: true))
+    assert_receive {:roomtone, ^room, {:media_restart, :all}}
+    assert_receive {:native, _, {:open_room, %{room: ^id}}}
+    refute_received {:roomtone, ^bystander, {:media_restart, _}}
+    assert works?(room, ctx.session)
+  end
+
+  describe "the engine's holder" do
+    test "that is killed is followed by one that finds the engine: nothing stops", ctx do
+      {_native, engine} = Media.engine()
+      kill(Process.whereis(Media))
+      eventually(fn -> Process.whereis(Media) end)
+      assert {_, ^engine} = Media.engine()
+      assert Roomtone.health() == :ok
+      refute_received {:roomtone, _, {:media_restart, _}}
+
+      # It still ends what belongs to processes that end.
+      peer = ctx.media.peer
+      kill(participant(ctx.media))
+      assert_receive {:native, _, {:leave, %{peer: ^peer}}}
+      assert works?(ctx.room, ctx.session)
+    end
+
+    test "that is killed loses no count of rooms", ctx do
+      kill(Process.whereis(Media))
+      eventually(fn -> Process.whereis(Media) end)
+      # Two shards, and rooms go where the fewest are.
+      shards = for _ <- 1..4, room = open_room(), {:ok, %{shard: shard}} = Roomtone.stats(room), do: shard
+      assert Enum.count(shards, &(&1 == ctx.media.shard)) in 1..3
+    end
+  end
+
+  describe "the events process" do
+    test "that is killed is followed by one that goes on: nothing stops", ctx do
+      events = Process.whereis(Events)
+      kill(events)
+      eventually(fn -> Process.whereis(Events) not in [nil, events] end)
+      refute_receive {:roomtone, _, {:media_restart, _}}, 50
+      assert {:ok, %{participants: [%{identity: "ada", connected: true}]}} = Roomtone.room(ctx.room)
+      assert works?(ctx.room, ctx.session)
+    end
+
+    test "finds out what it missed", ctx do
+      room = ctx.room
+      {:ok, _} = Roomtone.join(room, "bob", bob = FakeNative.offer())
+      bob = FakeNative.await_join(bob)
+      :ok = :sys.suspend(Roomtone.Media.Supervisor)
+      kill(Process.whereis(Events))
+      # While nobody listens: one is lost, another connects.
+      FakeNative.lose(ctx.media)
+      FakeNative.connect(bob)
+      :ok = :sys.resume(Roomtone.Media.Supervisor)
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+      assert_receive {:roomtone, ^room, {:connected, "bob", true}}
+    end
+
+    test "finds out that a shard began another life", ctx do
+      room = ctx.room
+      :ok = :sys.suspend(Roomtone.Media.Supervisor)
+      kill(Process.whereis(Events))
+      {native, engine} = Media.engine()
+      :ok = native.submit(engine, ctx.media.shard, {:fault, %{scope: :shard, room: 0}})
+      :ok = :sys.resume(Roomtone.Media.Supervisor)
+      assert_receive {:roomtone, ^room, {:media_restart, :all}}
+      assert works?(room, ctx.session)
+    end
+  end
+
+  describe "a room's process" do
+    test "that is killed is followed by one that knows everybody: sound goes on", ctx do
+      room = ctx.room
+      :ok = Roomtone.mute(room, "ada")
+      pid = RoomServer.whereis(room)
+      kill(pid)
+      eventually(fn -> RoomServer.whereis(room) not in [nil, pid] end)
+
+      assert {:ok, %{participants: [ada], participant_count: 1}} = Roomtone.room(room)
+      assert %{identity: "ada", muted: true, connected: true} = ada
+      assert %{participant_count: 1} = Enum.find(Roomtone.rooms(), &(&1.name == room))
+      assert ctx.media.peer in FakeNative.held(ctx.media.shard)[ctx.media.room]
+      refute_received {:roomtone, ^room, {:media_restart, _}}
+
+      # Levels find their names, the participant its room.
+      FakeNative.emit(ctx.media.shard, {:levels, %{room: ctx.media.room, levels: [{ctx.media.peer, 20, true}]}})
+      assert_receive {:roomtone, ^room, {:levels, %{"ada" => 20}}}
+      assert {:error, :identity_taken} = as(somebody(), fn -> Roomtone.join(room, "ada", FakeNative.offer()) end)
+      assert works?(room, ctx.session)
+    end
+
+    test "that is killed while its shard begins another life learns of it", ctx do
+      room = ctx.room
+      pid = RoomServer.whereis(room)
+      tree = tree_of(ctx.media.room)
+      :ok = :sys.suspend(tree)
+      kill(pid)
+      {native, engine} = Media.engine()
+      epoch = FakeNative.shard(ctx.media.shard).epoch
+      :ok = native.submit(engine, ctx.media.shard, {:fault, %{scope: :shard, room: 0}})
+      eventually(fn -> match?({_generation, now} when now > epoch, Media.stamp(ctx.media.shard)) end)
+      :ok = :sys.resume(tree)
+      assert_receive {:roomtone, ^room, {:media_restart, :all}}
+      assert works?(room, ctx.session)
+    end
+
+    test "that keeps failing ends with its room, and everybody is told", ctx do
+      room = ctx.room
+      id = ctx.media.room
+      other = open_room()
+
+      for _ <- 1..7 do
+        if pid = RoomServer.whereis(room), do: kill(pid)
+        Process.sleep(20)
+      end
+
+      assert_receive {:roomtone, ^room, {:closed, :crashed}}
+      assert_receive {:native, _, {:close_room, %{room: ^id}}}
+      assert {:error, :room_not_found} = Roomtone.room(room)
+      assert {:ok, _} = Roomtone.room(other)
+      # The name is free.
+      assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), create: true)
+    end
+  end
+
+  describe "a participant" do
+    test "that is killed is there again, muted as before, and asked for a new offer", ctx do
+      room = ctx.room
+      peer = ctx.media.peer
+      :ok = Roomtone.mute(room, "ada")
+      kill(participant(ctx.media))
+      assert_receive {:native, _, {:leave, %{peer: ^peer}}}
+      assert_receive {:roomtone, ^room, {:connected, "ada", false}}
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+      refute_received {:roomtone, ^room, {:left, "ada", _}}
+
+      again = FakeNative.offer(connect: true)
+      assert {:ok, %{participant: %{muted: true}}} = Roomtone.join(room, "ada", again, session: ctx.session)
+      assert_receive {:native, _, {:join, %{offer: ^again, speak: false}}}
+      assert works?(room, ctx.session)
+    end
+
+    test "that keeps failing is let go", ctx do
+      room = ctx.room
+
+      for _ <- 1..5 do
+        for pid <- Rooms.participants(ctx.media.room), do: kill(pid)
+        Process.sleep(20)
+      end
+
+      assert_receive {:roomtone, ^room, {:left, "ada", :crashed}}
+      assert {:ok, %{participants: []}} = Roomtone.room(room)
+      assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
+    end
+
+    test "that is killed after its connection process is waited for no longer than that", ctx do
+      room = ctx.room
+      owner = somebody()
+      {:ok, _} = as(owner, fn -> Roomtone.join(room, "bob", FakeNative.offer(connect: true), grace: 200) end)
+      assert_receive {:roomtone, ^room, {:connected, "bob", true}}
+      kill(owner)
+
+      [bob] =
+        for pid <- Rooms.participants(ctx.media.room),
+            {:ok, %{person: %{identity: "bob"}}} <- [Participant.describe(pid)],
+            do: pid
+
+      kill(bob)
+      assert_receive {:roomtone, ^room, {:media_restart, "bob"}}
+      assert_receive {:roomtone, ^room, {:left, "bob", :owner_lost}}
+    end
+
+    test "that is killed during a join tells the one who joins", ctx do
+      room = ctx.room
+      offer = FakeNative.offer(silent: true)
+      join = Task.async(fn -> Roomtone.join(room, "bob", offer) end)
+      bob = FakeNative.await_join(offer)
+      kill(participant(bob))
+      assert {:error, reason} = Task.await(join)
+      assert reason in [:participant_failed, :room_closed]
+      assert {:ok, %{participant_count: 1}} = Roomtone.room(room)
+      assert {:ok, _} = Roomtone.join(room, "bob", FakeNative.offer())
+    end
+  end
+
+  test "the supervisor of a room's people: all are there again, and asked for new offers", ctx do
+    room = ctx.room
+    kill(GenServer.whereis(Rooms.via({:people, ctx.media.room}, nil)))
+    assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+    assert works?(room, ctx.session)
+  end
+
+  test "the process that counts rooms: none is lost, none is counted that ended meanwhile", ctx do
+    other = open_room()
+    id = RoomServer.whereis(other) |> :sys.get_state() |> then(& &1.place.room)
+    :ok = :sys.suspend(Roomtone.Supervisor)
+    kill(Process.whereis(Rooms))
+    :ok = Roomtone.close_room(other)
+    :ok = :sys.resume(Roomtone.Supervisor)
+    eventually(fn -> Process.whereis(Rooms) end)
+    assert_receive {:native, _, {:close_room, %{room: ^id}}}
+    assert {:error, :room_exists} = eventually(fn -> Roomtone.open_room(ctx.room) end)
+    assert {:ok, _} = Roomtone.open_room(other)
+    assert works?(ctx.room, ctx.session)
+  end
+
+  test "a room that closes tells the engine even when its queue is full", ctx do
+    id = ctx.media.room
+    FakeNative.busy(ctx.media.shard, [:close_room, :leave])
+    :ok = Roomtone.close_room(ctx.room)
+    refute_receive {:native, _, {:close_room, %{room: ^id}}}, 100
+    FakeNative.busy(ctx.media.shard, [])
+    assert_receive {:native, _, {:close_room, %{room: ^id}}}
+  end
+
+  test "what happens to a shard is logged with the number of rooms", ctx do
+    log =
+      capture_log([level: :warning], fn ->
+        Roomtone.join(ctx.room, "eve", FakeNative.offer(panic: true))
+        room = ctx.room
+        assert_receive {:roomtone, ^room, {:media_restart, :all}}
+      end)
+
+    assert log =~ "media shard #{ctx.media.shard} starts anew"
+  end
+
+  # A room on the other shard, or on the same one, with somebody in it.
+  defp bystander(shard, which \\ :other) do
+    room =
+      eventually(fn ->
+        room = open_room()
+        {:ok, stats} = Roomtone.stats(room)
+        if stats.shard == shard == (which == :same), do: room
+      end)
+
+    {:ok, _} = Roomtone.join(room, "bystander", FakeNative.offer(connect: true))
+    assert_receive {:roomtone, ^room, {:connected, "bystander", true}}
+    {:ok, room}
+  end
+
+  defp tree_of(id) do
+    [{pid, _name}] = Registry.lookup(Roomtone.Registry, {:tree, id})
+    pid
+  end
+
+  defp flush do
+    receive do
+      _ -> flush()
+    after
+      0 -> :ok
+    end
+  end
+end

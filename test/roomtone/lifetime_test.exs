@@ -1,0 +1,174 @@
+defmodule Roomtone.LifetimeTest do
+  @moduledoc "Who lives how long: rooms, people, their media."
+  use Roomtone.DomainCase, async: true
+
+  setup do
+    :ok = FakeNative.watch()
+    {:ok, room: open_room()}
+  end
+
+  describe "a room" do
+    test "closes itself when nobody comes" do
+      room = unique_name()
+      :ok = Roomtone.subscribe(room)
+      {:ok, _} = Roomtone.open_room(room, empty_after: 50)
+      assert_receive {:roomtone, ^room, {:closed, :empty}}
+      assert {:error, :room_not_found} = Roomtone.room(room)
+      assert_receive {:native, _, {:close_room, _}}
+    end
+
+    test "closes itself some time after the last one left, and not before" do
+      room = unique_name()
+      :ok = Roomtone.subscribe(room)
+      {:ok, _} = Roomtone.open_room(room, empty_after: 60)
+      {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
+      refute_receive {:roomtone, ^room, {:closed, _}}, 150
+      :ok = Roomtone.leave(room, "ada")
+      assert_receive {:roomtone, ^room, {:closed, :empty}}
+    end
+
+    test "stays when told to" do
+      room = unique_name()
+      {:ok, _} = Roomtone.open_room(room, empty_after: :never)
+      Process.sleep(50)
+      assert {:ok, _} = Roomtone.room(room)
+      :ok = Roomtone.close_room(room)
+    end
+
+    test "that is closed says so, ends everybody's media, and its name is free", %{room: room} do
+      offer = FakeNative.offer(connect: true)
+      {:ok, _} = Roomtone.join(room, "ada", offer)
+      %{room: id} = FakeNative.await_join(offer)
+      assert :ok = Roomtone.close_room(room, :night)
+      assert_receive {:roomtone, ^room, {:closed, :night}}
+      assert_receive {:native, _, {:close_room, %{room: ^id}}}
+      assert {:error, :room_not_found} = Roomtone.room(room)
+      assert {:error, :room_not_found} = Roomtone.close_room(room)
+      assert {:ok, %{participant_count: 0}} = Roomtone.open_room(room)
+      eventually(fn -> Roomtone.Media.Table.take_peer(id) == :error end)
+    end
+
+    test "that closes while somebody is about to join tells them", %{room: room} do
+      offer = FakeNative.offer(silent: true)
+      join = Task.async(fn -> Roomtone.join(room, "ada", offer) end)
+      FakeNative.await_join(offer)
+      :ok = Roomtone.close_room(room)
+      assert {:error, :room_closed} = Task.await(join)
+    end
+
+    test "leaves no process behind", %{room: room} do
+      {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
+      pid = Roomtone.RoomServer.whereis(room)
+      %{place: %{room: id}} = :sys.get_state(pid)
+      [{tree, _name}] = Registry.lookup(Roomtone.Registry, {:tree, id})
+      refs = for process <- [pid, tree], do: Process.monitor(process)
+      :ok = Roomtone.close_room(room)
+      for ref <- refs, do: assert_receive({:DOWN, ^ref, :process, _, _})
+    end
+
+    test "has as many places as it was opened with" do
+      room = open_room(max_participants: 2)
+      assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
+      bob = somebody()
+      assert {:ok, %{session: session}} = as(bob, fn -> Roomtone.join(room, "bob", FakeNative.offer()) end)
+      eve = somebody()
+      assert {:error, {:room_full, 2}} = as(eve, fn -> Roomtone.join(room, "eve", FakeNative.offer()) end)
+      # Who is in may come back.
+      assert {:ok, _} = Roomtone.join(room, "bob", FakeNative.offer(), session: session)
+      :ok = Roomtone.leave(room, "ada")
+      assert {:ok, _} = as(eve, fn -> Roomtone.join(room, "eve", FakeNative.offer()) end)
+    end
+  end
+
+  describe "a person" do
+    test "who leaves is gone, and so are their media", %{room: room} do
+      offer = FakeNative.offer(connect: true)
+      {:ok, _} = Roomtone.join(room, "ada", offer)
+      %{peer: peer} = FakeNative.await_join(offer)
+      assert :ok = Roomtone.leave(room, "ada", :removed)
+      assert_receive {:roomtone, ^room, {:left, "ada", :removed}}
+      assert_receive {:native, _, {:leave, %{peer: ^peer}}}
+      assert {:error, :not_found} = Roomtone.leave(room, "ada")
+    end
+
+    test "whose connection process dies stays for the grace period, with sound", %{room: room} do
+      offer = FakeNative.offer(connect: true)
+      owner = somebody()
+      {:ok, _} = as(owner, fn -> Roomtone.join(room, "ada", offer, grace: 300) end)
+      %{peer: peer} = FakeNative.await_join(offer)
+      kill(owner)
+      refute_receive {:roomtone, ^room, {:left, "ada", _}}, 100
+      refute_received {:native, _, {:leave, %{peer: ^peer}}}
+      assert_receive {:roomtone, ^room, {:left, "ada", :owner_lost}}
+      assert_receive {:native, _, {:leave, %{peer: ^peer}}}
+    end
+
+    test "is taken over by the next connection process, without an offer", %{room: room} do
+      owner = somebody()
+      offer = FakeNative.offer(connect: true)
+      {:ok, %{session: session}} = as(owner, fn -> Roomtone.join(room, "ada", offer, grace: 300) end)
+      %{peer: peer} = FakeNative.await_join(offer)
+      assert_receive {:roomtone, ^room, {:connected, "ada", true}}
+      kill(owner)
+      next = somebody()
+      assert {:ok, %{identity: "ada", connected: true}} = as(next, fn -> Roomtone.resume(room, "ada", session) end)
+      refute_receive {:roomtone, ^room, {:left, "ada", _}}, 500
+      refute_received {:native, _, {:leave, %{peer: ^peer}}}
+      # And now this one is who is waited for.
+      kill(next)
+      assert_receive {:roomtone, ^room, {:left, "ada", :owner_lost}}
+    end
+
+    test "can't be taken over after all", %{room: room} do
+      assert {:error, :not_found} = Roomtone.resume(room, "ada", "some session")
+      assert {:error, :room_not_found} = Roomtone.resume(unique_name(), "ada", "some session")
+    end
+
+    test "is asked for a new offer when their media are lost", %{room: room} do
+      offer = FakeNative.offer(connect: true, fingerprint: "AA")
+      {:ok, %{session: session}} = Roomtone.join(room, "ada", offer)
+      %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
+      FakeNative.emit(shard, {:disconnected, %{room: id, peer: peer, reason: :consent_expired}})
+      assert_receive {:roomtone, ^room, {:connected, "ada", false}}
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+
+      # The engine has that peer no more: even the same connection joins anew.
+      again = FakeNative.offer(connect: true, fingerprint: "AA")
+      assert {:ok, %{answer: answer}} = Roomtone.join(room, "ada", again, session: session)
+      assert answer =~ "join"
+      assert_receive {:roomtone, ^room, {:connected, "ada", true}}
+    end
+
+    test "without a connection process goes with their media", %{room: room} do
+      offer = FakeNative.offer(connect: true)
+      {:ok, _} = as(somebody(), fn -> Roomtone.join(room, "whip", offer, owner: :none) end)
+      %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
+      assert {:ok, %{participant_count: 1}} = Roomtone.room(room)
+      FakeNative.emit(shard, {:disconnected, %{room: id, peer: peer, reason: :consent_expired}})
+      assert_receive {:roomtone, ^room, {:left, "whip", :media_lost}}
+    end
+
+    test "who dies before making their offer takes no place for long", %{room: room} do
+      request = %{identity: "ghost", owner: :none, session: nil, name: "ghost", grants: [:speak], grace_ms: 10}
+      {:ok, pid, _person} = Roomtone.RoomServer.call(room, {:admit, request})
+      ref = Process.monitor(pid)
+      assert_receive {:DOWN, ^ref, :process, _, :normal}, 2_000
+      {:ok, %{participants: []}} = Roomtone.room(room)
+      assert {:ok, _} = Roomtone.join(room, "ghost", FakeNative.offer())
+      assert_receive {:roomtone, ^room, {:joined, _}}
+      refute_received {:roomtone, ^room, {:left, "ghost", _}}
+    end
+  end
+
+  describe "a subscriber" do
+    test "gets each event once, and none after unsubscribing", %{room: room} do
+      :ok = Roomtone.subscribe(room)
+      {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
+      assert_receive {:roomtone, ^room, {:joined, _}}
+      refute_received {:roomtone, ^room, {:joined, _}}
+      :ok = Roomtone.unsubscribe(room)
+      :ok = Roomtone.leave(room, "ada")
+      refute_receive {:roomtone, ^room, {:left, _, _}}, 50
+    end
+  end
+end

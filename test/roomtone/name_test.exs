@@ -1,0 +1,72 @@
+defmodule Roomtone.NameTest do
+  use ExUnit.Case, async: true
+
+  alias Roomtone.Name
+
+  test "names of many scripts are fine" do
+    for name <- [
+          "Stand-up",
+          "Zoë",
+          "日本語の部屋",
+          "Комната 5",
+          "غرفة",
+          "กาแฟ",
+          "O'Neill",
+          "R&D (late)",
+          "☕ break",
+          "a.b_c@d+e!",
+          "7"
+        ] do
+      assert {:ok, _} = Name.room(name)
+      assert {:ok, _} = Name.identity(name)
+    end
+  end
+
+  test "one name has one form" do
+    assert Name.room(" Cafe\u0301 ") == Name.room("Caf\u00E9")
+    assert {:ok, "a  b"} = Name.room("a  b")
+  end
+
+  test "what could be mistaken or break a page is refused" do
+    bad = [
+      "a/b",
+      "a\\b",
+      "<b>",
+      "a\"b",
+      "a\nb",
+      "a\tb",
+      "a\0b",
+      # Right-to-left override and isolates: text that reads otherwise than it is written.
+      "a\u202Eb",
+      "a\u2066b",
+      "a\u200Bb",
+      "a\u00ADb",
+      # Letters that can't be seen.
+      "\u3164",
+      "\u115F",
+      # No-break space at the end would look like nothing.
+      "ada\u00A0",
+      # A tower of accents.
+      "a" <> String.duplicate("\u0301\u0316", 4),
+      # Private use.
+      "\uE000"
+    ]
+
+    for name <- bad, do: assert({name, {:error, {:invalid_name, :forbidden_character}}} == {name, Name.room(name)})
+  end
+
+  test "what can't be read or addressed is refused" do
+    for name <- [".", "..", "--", "'", "(#)"],
+        do: assert({:error, {:invalid_name, :nothing_readable}} = Name.room(name))
+
+    for name <- ["", "   "], do: assert({:error, {:invalid_name, :empty}} = Name.room(name))
+    for name <- [nil, 5, :room, ["room"], <<255>>], do: assert({:error, {:invalid_name, :not_text}} = Name.room(name))
+  end
+
+  test "length is counted in characters as people see them" do
+    assert {:ok, _} = Name.room(String.duplicate("é", 64))
+    assert {:error, {:invalid_name, :too_long}} = Name.room(String.duplicate("é", 65))
+    assert {:error, {:invalid_name, :too_long}} = Name.room(String.duplicate("a", 10_000_000))
+    assert {:error, {:invalid_name, :too_long}} = Name.check("abcd", 3)
+  end
+end

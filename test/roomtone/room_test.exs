@@ -1,0 +1,90 @@
+defmodule Roomtone.RoomTest do
+  use ExUnit.Case, async: true
+
+  alias Roomtone.Room
+
+  defp room(opts \\ []) do
+    struct!(%Room{name: "r", id: 1, opened_at: DateTime.utc_now(), max_participants: 3}, opts)
+  end
+
+  defp request(identity, opts \\ []) do
+    Map.merge(
+      %{identity: identity, owner: self(), session: nil, grants: [:speak, :listen], grace_ms: 10},
+      Map.new(opts)
+    )
+  end
+
+  defp with_people(identities) do
+    Enum.reduce(identities, room(), fn identity, room ->
+      {:new, room, _person, []} = Room.admit(room, request(identity, owner: :none))
+      {room, [{:joined, %{identity: ^identity}}]} = Room.confirm(room, identity)
+      room
+    end)
+  end
+
+  test "who asks has a place at once, and is announced when confirmed" do
+    {:new, room, person, []} = Room.admit(room(), request("ada"))
+    assert person.pending
+    assert %{participant_count: 0} = Room.summary(room)
+    refute Room.empty?(room)
+    assert {room, [{:joined, %{identity: "ada"}}]} = Room.confirm(room, "ada")
+    assert {^room, []} = Room.confirm(room, "ada")
+    assert %{participants: [%{identity: "ada"}], participant_count: 1} = Room.describe(room)
+  end
+
+  test "nothing is told of one who was never announced" do
+    {:new, room, _, []} = Room.admit(room(), request("ada"))
+    assert {room, []} = Room.set_muted(room, "ada", true)
+    assert {room, []} = Room.set_connected(room, "ada", true)
+    assert {room, []} = Room.set_speaking(room, "ada", true)
+    assert {room, []} = Room.remove(room, "ada", :left)
+    assert Room.empty?(room)
+  end
+
+  test "places on the way in count" do
+    room = Enum.reduce(["a", "b", "c"], room(), fn name, room -> elem(Room.admit(room, request(name)), 1) end)
+    assert {:error, {:room_full, 3}} = Room.admit(room, request("d"))
+  end
+
+  test "sessions are different and can't be guessed from another" do
+    sessions = for name <- ["a", "b", "c"], do: elem(Room.admit(room(), request(name)), 2).session
+    assert sessions == Enum.uniq(sessions)
+    assert Enum.all?(sessions, &(byte_size(&1) >= 20))
+  end
+
+  test "without a session, being without an owner proves nothing" do
+    {:new, room, _, []} = Room.admit(room(), request("ada", owner: :none))
+    assert {:error, :identity_taken} = Room.admit(room, request("ada", owner: :none))
+  end
+
+  test "policy is rows by identity; only what changed is sent" do
+    room = with_people(["ada", "bob"])
+    before = Room.policy(room)
+    assert before == %{"ada" => %{speak: true, listen: true}, "bob" => %{speak: true, listen: true}}
+    {room, _} = Room.set_muted(room, "bob", true)
+    assert Room.diff(before, Room.policy(room)) == %{"bob" => %{speak: false, listen: true}}
+    assert Room.diff(Room.policy(room), Room.policy(room)) == %{}
+  end
+
+  test "changes are told once, and of nobody who isn't there" do
+    room = with_people(["ada"])
+    assert {room, [{:muted, "ada", true}]} = Room.set_muted(room, "ada", true)
+    assert {^room, []} = Room.set_muted(room, "ada", true)
+    assert {^room, []} = Room.set_muted(room, "eve", true)
+    assert {^room, []} = Room.set_speaking(room, "ada", true)
+    assert {room, [{:muted, "ada", false}]} = Room.set_muted(room, "ada", false)
+    assert {room, [{:speaking, "ada", true}]} = Room.set_speaking(room, "ada", true)
+    assert {room, [{:connected, "ada", true}]} = Room.set_connected(room, "ada", true)
+    assert {room, [{:speaking, "ada", false}, {:connected, "ada", false}]} = Room.set_connected(room, "ada", false)
+    assert {_room, [{:left, "ada", :left}]} = Room.remove(room, "ada", :left)
+  end
+
+  test "lost media are asked for again, from all" do
+    room = with_people(["ada", "bob"])
+    {room, _} = Room.set_connected(room, "ada", true)
+    {room, _} = Room.set_speaking(room, "ada", true)
+    assert {room, [{:media_restart, :all}]} = Room.media_lost(room)
+    assert Enum.all?(Room.describe(room).participants, &(not &1.connected and not &1.speaking))
+    assert %{speaking_count: 0, participant_count: 2} = Room.summary(room)
+  end
+end
