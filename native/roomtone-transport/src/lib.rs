@@ -1,1 +1,33 @@
-//! Skeleton.
+//! The server's end of WebRTC for one Opus stream in each direction, without I/O.
+//!
+//! An [`Endpoint`] is made from an [`Offer`] and then fed with datagrams and time; what it wants to send and to tell is
+//! polled. It reads no clock and owns no socket, so every test of it is deterministic.
+//!
+//! | Protocol | Where | Codec |
+//! |---|---|---|
+//! | SDP offer and answer | `sdp/` | grammar: `rtc::sdp` |
+//! | ICE-lite, STUN | `ice/` | `rtc::stun` |
+//! | DTLS 1.2, passive | `dtls/` | `rtc::dtls` |
+//! | SRTP, SRTCP | `srtp` | `rtc::srtp` |
+//! | RTP, header extensions | [`rtp`] | here |
+//! | RTCP | `rtcp/` | `rtc::rtcp` |
+//!
+//! Nothing that a stranger sends makes state: the shard looks at [`stun_local_ufrag`] only, the endpoint at
+//! authenticated binding requests only, and everything else has to come from an address that passed such a check.
+
+mod config;
+mod demux;
+mod dtls;
+mod endpoint;
+mod ice;
+mod rtcp;
+pub mod rtp;
+mod sdp;
+mod srtp;
+
+pub use config::{EndpointOptions, NtpClock, TransportConfig};
+pub use demux::{PacketKind, classify, stun_local_ufrag};
+pub use dtls::{Certificate, CertificateError};
+pub use endpoint::{AcceptError, AudioOut, CloseReason, Endpoint, EndpointStats, Event, Payload, RtpIn, Transmit};
+pub use rtcp::RemoteStats;
+pub use sdp::{Direction, Offer, SdpError, SdpErrorKind};

@@ -1,0 +1,262 @@
+//! The media side of an endpoint: which packets come in, how ours go out, and the counters.
+
+use std::time::Instant;
+
+use bytes::{Buf, BytesMut};
+use rtc::crypto::RTCCryptoProvider;
+
+use super::types::{AudioOut, EndpointStats, Payload, RtpIn};
+use crate::config::{NtpClock, TransportConfig};
+use crate::rtcp::{self, Incoming, Reception, RemoteStats, Sender};
+use crate::rtp::{self, Header};
+use crate::sdp::{Direction, Offer};
+use crate::srtp::{Refusal, Srtp};
+
+/// Opus packets of 60 ms at the highest rate are longer than this; a mix never is.
+const MAX_PAYLOAD: usize = 1200;
+/// Streams let in where the offer announces no SSRC.
+const MAX_LEARNED: usize = 4;
+
+/// What an RTCP packet brought.
+#[derive(Debug, Default)]
+pub(super) struct RtcpNews {
+    pub(super) goodbye: bool,
+    pub(super) about_us: Option<RemoteStats>,
+}
+
+pub(super) struct Media {
+    srtp: Option<Box<Srtp>>,
+    direction: Direction,
+    payload_type: u8,
+    level_id: Option<u8>,
+    announced: Vec<u32>,
+    receptions: Vec<Reception>,
+    sender: Sender,
+    sequence: u16,
+    timestamp_offset: u32,
+    next_report: Option<Instant>,
+    /// Reused for every outgoing packet.
+    scratch: Vec<u8>,
+    remote: Option<RemoteStats>,
+    counters: EndpointStats,
+}
+
+impl Media {
+    /// `None` if the random generator fails.
+    pub(super) fn new(provider: &dyn RTCCryptoProvider) -> Option<Self> {
+        let mut random = [0; 10];
+        provider.random().fill(&mut random).ok()?;
+        let word = |at: usize| u32::from_be_bytes([random[at], random[at + 1], random[at + 2], random[at + 3]]);
+        // Zero is legal and confuses more than one implementation.
+        let ssrc = word(0).max(1);
+        Some(Self {
+            srtp: None,
+            direction: Direction::Inactive,
+            payload_type: 0,
+            level_id: None,
+            announced: Vec::new(),
+            receptions: Vec::new(),
+            sender: Sender::new(ssrc),
+            // In the lower half, so that the receiver of the first packets can't be a rollover behind (RFC 3711
+            // section 3.3.1).
+            sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
+            timestamp_offset: word(4),
+            next_report: None,
+            scratch: Vec::new(),
+            remote: None,
+            counters: EndpointStats::default(),
+        })
+    }
+
+    pub(super) fn negotiate(&mut self, offer: &Offer, direction: Direction) {
+        self.direction = direction;
+        self.payload_type = offer.payload_type();
+        self.level_id = offer.level_extension();
+        self.announced = offer.ssrcs().to_vec();
+        if !self.announced.is_empty() {
+            let announced = &self.announced;
+            self.receptions.retain(|r| announced.contains(&r.ssrc));
+            if let Some(srtp) = &mut self.srtp {
+                srtp.retain(|ssrc| announced.contains(&ssrc));
+            }
+        }
+    }
+
+    pub(super) fn connected(&mut self, now: Instant, srtp: Box<Srtp>, config: &TransportConfig) {
+        self.counters.srtp_profile = Some(srtp.profile_name());
+        self.srtp = Some(srtp);
+        self.next_report = Some(now + rtcp::interval(config.rtcp_interval, true, rand::random()));
+    }
+
+    pub(super) fn ssrc(&self) -> u32 {
+        self.sender.ssrc
+    }
+
+    /// As we see it: do we send, do we receive?
+    pub(super) fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    pub(super) fn count_malformed(&mut self) {
+        self.counters.malformed += 1;
+    }
+
+    /// The allow-list: announced SSRCs; where the client announces none, the first few that prove authentic.
+    fn welcomes(&self, ssrc: u32) -> bool {
+        if !self.announced.is_empty() {
+            return self.announced.contains(&ssrc);
+        }
+        self.receptions.iter().any(|r| r.ssrc == ssrc) || self.receptions.len() < MAX_LEARNED
+    }
+
+    /// Takes an SRTP packet. The outer `None`: it isn't authentic. The inner: authentic, but nothing to play.
+    pub(super) fn receive(&mut self, now: Instant, data: &[u8]) -> Option<Option<RtpIn>> {
+        let Some(header) = Header::parse(data) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        if !self.welcomes(header.ssrc) {
+            self.counters.unknown_ssrc += 1;
+            return None;
+        }
+        let plain = match self.srtp.as_mut()?.unprotect_rtp(data, &header) {
+            Ok(plain) => plain,
+            Err(refusal) => {
+                self.count(refusal);
+                return None;
+            }
+        };
+        Some(self.accept(now, &header, plain))
+    }
+
+    fn accept(&mut self, now: Instant, header: &Header, mut plain: BytesMut) -> Option<RtpIn> {
+        let payload = header.payload(&plain);
+        let Some(payload) = payload.filter(|_| header.payload_type == self.payload_type) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        match self.receptions.iter_mut().find(|r| r.ssrc == header.ssrc) {
+            Some(reception) => reception.packet(now, header.sequence, header.timestamp),
+            None => {
+                let mut reception = Reception::new(now, header.ssrc, header.sequence);
+                reception.packet(now, header.sequence, header.timestamp);
+                self.receptions.push(reception);
+            }
+        }
+        self.counters.packets_in += 1;
+        self.counters.bytes_in += payload.len() as u64;
+        // Padding only: a probe of the sender's bandwidth estimator.
+        if payload.is_empty() || !self.direction.receives() {
+            return None;
+        }
+        let level = self.level_id.and_then(|id| header.audio_level(&plain, id));
+        plain.truncate(payload.end);
+        plain.advance(payload.start);
+        Some(RtpIn {
+            seq: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            ssrc: header.ssrc,
+            level,
+            payload: Payload(plain),
+        })
+    }
+
+    /// Takes an SRTCP packet; `None` where it isn't authentic.
+    pub(super) fn receive_rtcp(&mut self, now: Instant, data: &[u8], clock: &NtpClock) -> Option<RtcpNews> {
+        let plain = match self.srtp.as_mut()?.unprotect_rtcp(data) {
+            Ok(plain) => plain,
+            Err(refusal) => {
+                self.count(refusal);
+                return None;
+            }
+        };
+        let mut news = RtcpNews::default();
+        let receptions = &mut self.receptions;
+        rtcp::read(now, clock, self.sender.ssrc, &plain, |found| match found {
+            Incoming::SenderReport(ssrc, ntp) => {
+                if let Some(reception) = receptions.iter_mut().find(|r| r.ssrc == ssrc) {
+                    reception.sender_report(now, ntp);
+                }
+            }
+            Incoming::AboutUs(stats) => news.about_us = Some(stats),
+            Incoming::Goodbye(sources) => {
+                news.goodbye = true;
+                receptions.retain(|r| !sources.contains(&r.ssrc));
+            }
+        });
+        if let Some(mut stats) = news.about_us {
+            // A report without our last SR in it says nothing about the round trip; the last known one stands.
+            stats.round_trip = stats.round_trip.or(self.remote.and_then(|before| before.round_trip));
+            self.remote = Some(stats);
+        }
+        Some(news)
+    }
+
+    fn count(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::Malformed => self.counters.malformed += 1,
+            Refusal::Forged => self.counters.auth_failures += 1,
+            Refusal::Replayed => self.counters.replayed += 1,
+            Refusal::TooManyStreams => self.counters.unknown_ssrc += 1,
+        }
+    }
+
+    /// Builds and protects a packet of ours.
+    pub(super) fn send(&mut self, now: Instant, audio: AudioOut<'_>) -> Option<BytesMut> {
+        if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
+            return None;
+        }
+        let srtp = self.srtp.as_mut()?;
+        let timestamp = audio.timestamp.wrapping_add(self.timestamp_offset);
+        let level = self.level_id.zip(audio.level);
+        let header = rtp::Outgoing {
+            marker: audio.marker,
+            payload_type: self.payload_type,
+            sequence: self.sequence,
+            timestamp,
+            ssrc: self.sender.ssrc,
+            level: level.map(|(id, level)| (id, level, level < 127)),
+        };
+        let len = rtp::write(&mut self.scratch, &header, audio.payload);
+        let packet = srtp.protect_rtp(&self.scratch, len, header.ssrc, header.sequence)?;
+        self.sequence = self.sequence.wrapping_add(1);
+        self.sender.sent(now, timestamp, audio.payload.len());
+        Some(packet)
+    }
+
+    pub(super) fn next_report(&self) -> Option<Instant> {
+        self.next_report
+    }
+
+    /// The regular report, if it is due.
+    pub(super) fn report(&mut self, now: Instant, config: &TransportConfig, cname: &str) -> Option<BytesMut> {
+        if self.next_report.is_none_or(|at| at > now) {
+            return None;
+        }
+        self.next_report = Some(now + rtcp::interval(config.rtcp_interval, false, rand::random()));
+        let report = rtcp::report(now, &config.clock, &mut self.sender, &mut self.receptions, cname)?;
+        self.srtp.as_mut()?.protect_rtcp(&report)
+    }
+
+    pub(super) fn goodbye(&mut self, cname: &str) -> Option<BytesMut> {
+        let bye = rtcp::goodbye(self.sender.ssrc, cname)?;
+        self.srtp.as_mut()?.protect_rtcp(&bye)
+    }
+
+    /// The counters that this side keeps.
+    pub(super) fn stats(&self) -> EndpointStats {
+        EndpointStats {
+            packets_out: self.sender.packets,
+            bytes_out: self.sender.octets,
+            lost: self.receptions.iter().map(Reception::lost).sum(),
+            fraction_lost: self.receptions.iter().map(Reception::fraction_lost).fold(0.0, f32::max),
+            jitter: self.receptions.iter().map(Reception::jitter).max().unwrap_or_default(),
+            remote_fraction_lost: self.remote.map(|r| r.fraction_lost),
+            remote_jitter: self.remote.map(|r| r.jitter),
+            round_trip: self.remote.and_then(|r| r.round_trip),
+            ssrc: self.sender.ssrc,
+            ..self.counters
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! One peer's connection: ICE, DTLS, SRTP, RTP and RTCP tied together.
+
+mod media;
+mod types;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+
+pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, Payload, RtpIn, Transmit};
+
+use crate::config::{EndpointOptions, TransportConfig};
+use crate::demux::{PacketKind, classify};
+use crate::dtls::{Certificate, Dtls, DtlsEvent};
+use crate::ice::{IceAgent, IceEvent, random_text};
+use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind};
+use media::Media;
+
+/// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5 s at the latest.
+const BYE_GRACE: Duration = Duration::from_secs(6);
+/// The caller drains both queues after each call; these bounds only hold if it doesn't.
+const MAX_TRANSMITS: usize = 512;
+const MAX_EVENTS: usize = 512;
+
+/// The server's end of one WebRTC connection.
+///
+/// Feed it datagrams and time, drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) after
+/// each call, and call [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
+pub struct Endpoint {
+    config: Arc<TransportConfig>,
+    certificate: Arc<Certificate>,
+    options: EndpointOptions,
+    session_id: u64,
+    version: u64,
+    offer: Offer,
+    ice: IceAgent,
+    dtls: Dtls,
+    media: Media,
+    created: Instant,
+    connected: bool,
+    closed: bool,
+    bye_deadline: Option<Instant>,
+    dropped_strangers: u64,
+    transmits: VecDeque<Transmit>,
+    events: VecDeque<Event>,
+}
+
+impl Endpoint {
+    /// Makes an endpoint for an offer, and the answer to send back.
+    pub fn accept(
+        now: Instant,
+        offer: &Offer,
+        config: Arc<TransportConfig>,
+        certificate: Arc<Certificate>,
+        mut options: EndpointOptions,
+    ) -> Result<(Self, String), AcceptError> {
+        if config.candidates.is_empty() {
+            return Err(AcceptError::NoCandidates);
+        }
+        let provider = certificate.provider.clone();
+        options
+            .cname
+            .retain(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        options.cname.truncate(64);
+        if options.cname.is_empty() {
+            options.cname = random_text(16, provider.as_ref())
+                .ok_or(AcceptError::Crypto)?
+                .replace(['+', '/'], "-");
+        }
+        let mut random = [0; 8];
+        provider.random().fill(&mut random).map_err(|_| AcceptError::Crypto)?;
+        let ice = IceAgent::new(now, offer, config.max_addresses, provider.as_ref()).ok_or(AcceptError::Crypto)?;
+        let mut endpoint = Self {
+            ice,
+            dtls: Dtls::new(certificate.clone(), offer.fingerprints.clone(), &config),
+            media: Media::new(provider.as_ref()).ok_or(AcceptError::Crypto)?,
+            // RFC 9429 section 5.2.1: positive as a signed 64-bit number.
+            session_id: u64::from_be_bytes(random) >> 1,
+            version: 0,
+            offer: offer.clone(),
+            config,
+            certificate,
+            options,
+            created: now,
+            connected: false,
+            closed: false,
+            bye_deadline: None,
+            dropped_strangers: 0,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        let answer = endpoint.answer();
+        Ok((endpoint, answer))
+    }
+
+    /// Answers another offer of the same peer: an ICE restart, another direction or other SSRCs.
+    ///
+    /// After an error nothing has changed.
+    pub fn reoffer(&mut self, now: Instant, offer: &Offer) -> Result<String, AcceptError> {
+        let refuse = |kind, message| Err(SdpError::new(kind, message).into());
+        if !self.dtls.expects(&offer.fingerprints) {
+            return refuse(
+                SdpErrorKind::FingerprintChanged,
+                "the offer names another certificate; that needs a new session",
+            );
+        }
+        if !self.offer.same_media(offer) {
+            return refuse(
+                SdpErrorKind::MediaChanged,
+                "the audio m-line of the offer isn't the one of this session",
+            );
+        }
+        let provider = self.certificate.provider.clone();
+        if self.ice.reoffer(now, offer, provider.as_ref()).is_none() {
+            return Err(AcceptError::Crypto);
+        }
+        self.take_ice_events();
+        self.offer = offer.clone();
+        self.bye_deadline = None;
+        self.version += 1;
+        Ok(self.answer())
+    }
+
+    /// Brings the media side in line with the offer and writes the answer.
+    fn answer(&mut self) -> String {
+        let theirs = self.offer.direction();
+        let direction = Direction::of(
+            theirs.receives() && self.options.send,
+            theirs.sends() && self.options.recv,
+        );
+        self.media.negotiate(&self.offer, direction);
+        let (ufrag, pwd) = self.ice.credentials().local();
+        self.offer.answer(&AnswerParams {
+            session_id: self.session_id,
+            version: self.version,
+            ufrag,
+            pwd,
+            fingerprint: self.certificate.fingerprint(),
+            candidates: &self.config.candidates,
+            direction,
+            ssrc: self.media.ssrc(),
+            cname: &self.options.cname,
+        })
+    }
+
+    /// The ufrags to route to this endpoint: one, or two while an ICE restart isn't used yet.
+    pub fn local_ufrags(&self) -> impl Iterator<Item = &str> {
+        self.ice.local_ufrags()
+    }
+
+    /// DTLS is done.
+    pub fn is_connected(&self) -> bool {
+        self.connected && !self.closed
+    }
+
+    /// It's over.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// Would [`send_audio`](Self::send_audio) send?
+    pub fn can_send(&self) -> bool {
+        self.is_connected() && self.media.direction().sends() && self.ice.selected().is_some()
+    }
+
+    /// Can packets of the peer come in?
+    pub fn can_receive(&self) -> bool {
+        self.is_connected() && self.media.direction().receives()
+    }
+
+    /// Takes a datagram that was routed here.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) {
+        if self.closed {
+            return;
+        }
+        let kind = classify(data);
+        if kind == PacketKind::Stun {
+            self.handle_stun(now, from, data);
+        } else if !self.ice.is_validated(from) {
+            self.dropped_strangers += 1;
+        } else {
+            match kind {
+                PacketKind::Dtls => self.handle_dtls(now, data),
+                PacketKind::Rtp => self.handle_rtp(now, from, data),
+                PacketKind::Rtcp => self.handle_rtcp(now, from, data),
+                PacketKind::Stun | PacketKind::Other => self.media.count_malformed(),
+            }
+        }
+    }
+
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        let provider = self.certificate.provider.clone();
+        if let Some(answer) = self.ice.handle(now, from, data, provider.as_ref()) {
+            self.push(from, answer);
+            self.bye_deadline = None;
+        }
+        self.take_ice_events();
+    }
+
+    fn take_ice_events(&mut self) {
+        for event in std::mem::take(&mut self.ice.events) {
+            self.emit(match event {
+                IceEvent::Validated(address) => Event::AddressValidated(address),
+                IceEvent::Retired(address) => Event::AddressRetired(address),
+                IceEvent::UfragRetired(ufrag) => Event::UfragRetired(ufrag),
+            });
+        }
+    }
+
+    fn handle_dtls(&mut self, now: Instant, data: &[u8]) {
+        let event = self.dtls.handle(now, data);
+        self.send_dtls();
+        match event {
+            None => {}
+            Some(DtlsEvent::Connected(srtp)) => {
+                self.connected = true;
+                self.media.connected(now, srtp, &self.config);
+                self.emit(Event::Connected);
+            }
+            Some(DtlsEvent::Closed) => self.finish(CloseReason::RemoteCloseNotify),
+            Some(DtlsEvent::Failed) => self.finish(CloseReason::HandshakeFailed),
+            Some(DtlsEvent::FingerprintMismatch) => self.finish(CloseReason::FingerprintMismatch),
+        }
+    }
+
+    fn send_dtls(&mut self) {
+        while let Some(datagram) = self.dtls.poll_transmit() {
+            if let Some(to) = self.ice.selected() {
+                self.push(to, datagram);
+            }
+        }
+    }
+
+    fn handle_rtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        if let Some(packet) = self.media.receive(now, data) {
+            self.ice.heard(now, from);
+            self.bye_deadline = None;
+            if let Some(packet) = packet {
+                self.emit(Event::Rtp(packet));
+            }
+        }
+    }
+
+    fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+        let Some(news) = self.media.receive_rtcp(now, data, &self.config.clock) else {
+            return;
+        };
+        self.ice.heard(now, from);
+        if news.goodbye {
+            self.bye_deadline = Some(now + BYE_GRACE);
+        }
+        if let Some(stats) = news.about_us {
+            self.emit(Event::RemoteStats(stats));
+        }
+    }
+
+    /// Sends a packet of Opus. `false` where that isn't possible now; no sequence number is used then.
+    pub fn send_audio(&mut self, now: Instant, audio: AudioOut<'_>) -> bool {
+        let Some(to) = self.ice.selected() else {
+            return false;
+        };
+        if !self.can_send() || self.transmits.len() >= MAX_TRANSMITS {
+            return false;
+        }
+        match self.media.send(now, audio) {
+            Some(packet) => {
+                self.push(to, packet);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Does what is due: retransmission, reports, expiry. May be called at any time.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.closed {
+            return;
+        }
+        let config = self.config.clone();
+        if let Some((deadline, reason)) = self.end(&config)
+            && deadline <= now
+        {
+            if self.connected {
+                self.say_goodbye(now);
+            }
+            self.finish(reason);
+            return;
+        }
+        self.dtls.handle_timeout(now);
+        self.send_dtls();
+        self.ice.expire(now, config.consent_timeout);
+        self.take_ice_events();
+        if let Some(report) = self.media.report(now, &config, &self.options.cname)
+            && let Some(to) = self.ice.selected()
+        {
+            self.push(to, report);
+        }
+    }
+
+    /// When this connection ends if nothing more is heard, and what that is called.
+    fn end(&self, config: &TransportConfig) -> Option<(Instant, CloseReason)> {
+        if !self.connected {
+            let deadline = self.created + config.handshake_timeout;
+            return Some((deadline, CloseReason::HandshakeTimeout));
+        }
+        let silent = self.ice.last_heard() + config.consent_timeout;
+        Some(match self.bye_deadline {
+            Some(bye) if bye < silent => (bye, CloseReason::RemoteBye),
+            _ => (silent, CloseReason::ConsentExpired),
+        })
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.closed {
+            return None;
+        }
+        [
+            self.end(&self.config).map(|(deadline, _)| deadline),
+            self.dtls.poll_timeout(),
+            self.ice.next_expiry(self.config.consent_timeout),
+            self.media.next_report(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Ends the connection, politely: BYE and close_notify are queued.
+    pub fn close(&mut self, now: Instant) {
+        if !self.closed {
+            self.say_goodbye(now);
+            self.finish(CloseReason::Local);
+        }
+    }
+
+    fn say_goodbye(&mut self, now: Instant) {
+        if let Some(to) = self.ice.selected() {
+            if let Some(bye) = self.media.goodbye(&self.options.cname) {
+                self.push(to, bye);
+            }
+            self.dtls.close(now);
+            self.send_dtls();
+        }
+    }
+
+    fn finish(&mut self, reason: CloseReason) {
+        if self.closed {
+            return;
+        }
+        self.ice.retire_all();
+        self.take_ice_events();
+        self.closed = true;
+        // Never lost to a full queue: it is the one event that the caller can't do without.
+        self.events.push_back(Event::Closed(reason));
+    }
+
+    fn push(&mut self, to: SocketAddr, data: BytesMut) {
+        if self.transmits.len() < MAX_TRANSMITS {
+            self.transmits.push_back(Transmit { to, data });
+        }
+    }
+
+    fn emit(&mut self, event: Event) {
+        let full = self.events.len() >= MAX_EVENTS;
+        // Sound is the only thing that comes without limit, and late sound is worth nothing.
+        if !(full && matches!(event, Event::Rtp(_) | Event::RemoteStats(_))) {
+            self.events.push_back(event);
+        }
+    }
+
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.transmits.pop_front()
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> EndpointStats {
+        EndpointStats {
+            dropped_strangers: self.dropped_strangers,
+            stun_requests: self.ice.requests,
+            stun_rejected: self.ice.rejected,
+            dtls_dropped: self.dtls.dropped,
+            selected: self.ice.selected(),
+            ..self.media.stats()
+        }
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("ice", &self.ice)
+            .field("connected", &self.connected)
+            .field("closed", &self.closed)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! What goes in and out of an [`Endpoint`](super::Endpoint), and the ways in which one can fail or end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use crate::rtcp::RemoteStats;
+use crate::sdp::SdpError;
+
+/// Why an offer wasn't accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The offer is at fault.
+    #[error(transparent)]
+    Sdp(#[from] SdpError),
+    /// The configuration names no address.
+    #[error("no candidate address is configured")]
+    NoCandidates,
+    /// The random generator or another part of the crypto library failed.
+    #[error("the crypto library failed")]
+    Crypto,
+}
+
+impl AcceptError {
+    /// A stable name, such as `"no_opus"` or `"crypto"`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Sdp(error) => error.code(),
+            Self::NoCandidates => "no_candidates",
+            Self::Crypto => "crypto",
+        }
+    }
+}
+
+/// A datagram to be sent.
+#[derive(Debug)]
+pub struct Transmit {
+    /// Where to.
+    pub to: SocketAddr,
+    /// The bytes.
+    pub data: BytesMut,
+}
+
+/// News from an endpoint.
+#[derive(Debug)]
+pub enum Event {
+    /// Datagrams from this address may be routed here.
+    AddressValidated(SocketAddr),
+    /// Not any more.
+    AddressRetired(SocketAddr),
+    /// This local ufrag is out of use.
+    UfragRetired(String),
+    /// DTLS is done: sound can flow.
+    Connected,
+    /// A packet of Opus.
+    Rtp(RtpIn),
+    /// What the peer says of our stream.
+    RemoteStats(RemoteStats),
+    /// It's over; the last event.
+    Closed(CloseReason),
+}
+
+/// An authentic packet of Opus, neither replayed nor empty.
+#[derive(Debug)]
+pub struct RtpIn {
+    /// Sequence number, 16 bits, wraps.
+    pub seq: u16,
+    /// Media time at 48 kHz, 32 bits, wraps.
+    pub timestamp: u32,
+    /// First packet of a talk spurt.
+    pub marker: bool,
+    /// The stream it belongs to.
+    pub ssrc: u32,
+    /// RFC 6464: −dBov (0 loudest, 127 silent), and whether the sender hears a voice.
+    pub level: Option<(u8, bool)>,
+    /// The Opus packet.
+    pub payload: Payload,
+}
+
+/// Bytes of a received payload.
+///
+/// A type of its own so that its storage may change; Debug tells the length and never the sound.
+pub struct Payload(pub(super) BytesMut);
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.0.len())
+    }
+}
+
+/// A packet of Opus to be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct AudioOut<'a> {
+    /// Media time at 48 kHz, from any origin; wraps.
+    pub timestamp: u32,
+    /// First packet after a pause.
+    pub marker: bool,
+    /// −dBov of its sound, sent along where the peer takes levels.
+    pub level: Option<u8>,
+    /// The Opus packet.
+    pub payload: &'a [u8],
+}
+
+/// Why an endpoint is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Nothing authentic was heard for the consent time-out.
+    ConsentExpired,
+    /// DTLS failed, or found no SRTP profile in common.
+    HandshakeFailed,
+    /// Not connected in time.
+    HandshakeTimeout,
+    /// The peer's certificate isn't the one its offer names.
+    FingerprintMismatch,
+    /// The peer said BYE and then nothing more.
+    RemoteBye,
+    /// The peer closed DTLS.
+    RemoteCloseNotify,
+    /// [`Endpoint::close`](super::Endpoint::close) was called.
+    Local,
+}
+
+impl CloseReason {
+    /// A stable name, such as `"consent_expired"`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConsentExpired => "consent_expired",
+            Self::HandshakeFailed => "handshake_failed",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::FingerprintMismatch => "fingerprint_mismatch",
+            Self::RemoteBye => "remote_bye",
+            Self::RemoteCloseNotify => "remote_close_notify",
+            Self::Local => "local",
+        }
+    }
+}
+
+/// A snapshot of an endpoint's counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct EndpointStats {
+    /// RTP packets let in.
+    pub packets_in: u64,
+    /// Their payload bytes.
+    pub bytes_in: u64,
+    /// RTP packets sent.
+    pub packets_out: u64,
+    /// Their payload bytes.
+    pub bytes_out: u64,
+    /// SRTP and SRTCP packets whose tag was wrong.
+    pub auth_failures: u64,
+    /// SRTP and SRTCP packets that had come before.
+    pub replayed: u64,
+    /// Packets of SSRCs that aren't let in.
+    pub unknown_ssrc: u64,
+    /// Packets that can't be read, or of payload types that weren't agreed on.
+    pub malformed: u64,
+    /// Datagrams other than STUN from addresses that ICE hasn't validated.
+    pub dropped_strangers: u64,
+    /// STUN requests answered.
+    pub stun_requests: u64,
+    /// STUN datagrams not answered.
+    pub stun_rejected: u64,
+    /// DTLS datagrams beyond the caps, or impossible.
+    pub dtls_dropped: u64,
+    /// Incoming packets lost, all streams together.
+    pub lost: i64,
+    /// Share of incoming packets lost in the last report's interval.
+    pub fraction_lost: f32,
+    /// Jitter of incoming packets.
+    pub jitter: Duration,
+    /// Share of our packets that the peer lost lately.
+    pub remote_fraction_lost: Option<f32>,
+    /// Jitter of our packets at the peer.
+    pub remote_jitter: Option<Duration>,
+    /// Round trip by RTCP.
+    pub round_trip: Option<Duration>,
+    /// The peer's address in use.
+    pub selected: Option<SocketAddr>,
+    /// SSRC of the stream that we send.
+    pub ssrc: u32,
+    /// The SRTP profile, once connected.
+    pub srtp_profile: Option<&'static str>,
+}

@@ -1,0 +1,203 @@
+//! RTCP (RFC 3550): reports in both directions, names, and farewells. The packet formats are `rtc::rtcp`'s.
+
+mod reception;
+#[cfg(test)]
+mod tests;
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use rtc::rtcp::goodbye::Goodbye;
+use rtc::rtcp::packet::Packet;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
+use rtc::shared::marshal::Unmarshal;
+
+use crate::config::NtpClock;
+pub(crate) use reception::Reception;
+
+const CLOCK_RATE: u128 = 48_000;
+/// A round trip longer than this is a mistake in somebody's clock.
+const MAX_ROUND_TRIP: u32 = 60 << 16;
+
+const SENDER_REPORT: u8 = 200;
+const RECEIVER_REPORT: u8 = 201;
+const GOODBYE: u8 = 203;
+
+/// What the peer reports about the stream we send it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RemoteStats {
+    /// Share of our packets lost since its previous report, 0 to 1.
+    pub fraction_lost: f32,
+    /// Packets lost since the beginning; negative where it got duplicates.
+    pub cumulative_lost: i32,
+    /// Jitter of arrival.
+    pub jitter: Duration,
+    /// Time from our report to its answer, without the time it held it back.
+    pub round_trip: Option<Duration>,
+}
+
+/// What we sent: the sender's part of a report.
+#[derive(Debug)]
+pub(crate) struct Sender {
+    pub(crate) ssrc: u32,
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+    /// The last packet: when, and its media time stamp.
+    last: Option<(Instant, u32)>,
+    /// Packets at the time of the last report.
+    reported: u64,
+}
+
+impl Sender {
+    pub(crate) fn new(ssrc: u32) -> Self {
+        Self {
+            ssrc,
+            packets: 0,
+            octets: 0,
+            last: None,
+            reported: 0,
+        }
+    }
+
+    pub(crate) fn sent(&mut self, now: Instant, timestamp: u32, octets: usize) {
+        self.packets += 1;
+        self.octets += octets as u64;
+        self.last = Some((now, timestamp));
+    }
+}
+
+/// Builds the regular compound packet: SR where we sent since the last one, else RR; with our name.
+pub(crate) fn report(
+    now: Instant,
+    clock: &NtpClock,
+    sender: &mut Sender,
+    receptions: &mut [Reception],
+    cname: &str,
+) -> Option<BytesMut> {
+    let reports: Vec<ReceptionReport> = receptions.iter_mut().map(|r| r.report(now)).collect();
+    let first: Box<dyn Packet> = match sender.last {
+        Some((at, timestamp)) if sender.packets != sender.reported => {
+            let since = now.saturating_duration_since(at).as_nanos();
+            let advanced = (since * CLOCK_RATE / 1_000_000_000) as u32;
+            Box::new(SenderReport {
+                ssrc: sender.ssrc,
+                ntp_time: clock.ntp(now),
+                rtp_time: timestamp.wrapping_add(advanced),
+                packet_count: sender.packets as u32,
+                octet_count: sender.octets as u32,
+                reports,
+                profile_extensions: Bytes::new(),
+            })
+        }
+        _ => receiver_report(sender.ssrc, reports),
+    };
+    sender.reported = sender.packets;
+    rtc::rtcp::packet::marshal(&[first, name(sender.ssrc, cname)]).ok()
+}
+
+/// Builds the farewell.
+pub(crate) fn goodbye(ssrc: u32, cname: &str) -> Option<BytesMut> {
+    let bye = Goodbye {
+        sources: vec![ssrc],
+        reason: Bytes::new(),
+    };
+    rtc::rtcp::packet::marshal(&[receiver_report(ssrc, vec![]), name(ssrc, cname), Box::new(bye)]).ok()
+}
+
+fn receiver_report(ssrc: u32, reports: Vec<ReceptionReport>) -> Box<dyn Packet> {
+    Box::new(ReceiverReport {
+        ssrc,
+        reports,
+        profile_extensions: Bytes::new(),
+    })
+}
+
+fn name(ssrc: u32, cname: &str) -> Box<dyn Packet> {
+    Box::new(SourceDescription {
+        chunks: vec![SourceDescriptionChunk {
+            source: ssrc,
+            items: vec![SourceDescriptionItem {
+                sdes_type: SdesType::SdesCname,
+                text: Bytes::copy_from_slice(cname.as_bytes()),
+            }],
+        }],
+    })
+}
+
+/// What matters in an incoming compound (or reduced-size) packet.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Incoming {
+    /// SSRC of the sender and its NTP time.
+    SenderReport(u32, u64),
+    /// A block about our stream.
+    AboutUs(RemoteStats),
+    /// These sources leave.
+    Goodbye(Vec<u32>),
+}
+
+/// Walks through a decrypted compound packet. Packets of other kinds are skipped; at the first broken one it ends.
+pub(crate) fn read(now: Instant, clock: &NtpClock, our_ssrc: u32, compound: &[u8], mut found: impl FnMut(Incoming)) {
+    let mut rest = compound;
+    while let [head, kind, high, low, ..] = rest {
+        let len = 4 + 4 * usize::from(u16::from_be_bytes([*high, *low]));
+        if head >> 6 != 2 || rest.len() < len {
+            return;
+        }
+        let (mut packet, next) = rest.split_at(len);
+        rest = next;
+        let reports = match *kind {
+            SENDER_REPORT => match SenderReport::unmarshal(&mut packet) {
+                Ok(report) => {
+                    found(Incoming::SenderReport(report.ssrc, report.ntp_time));
+                    report.reports
+                }
+                Err(_) => return,
+            },
+            RECEIVER_REPORT => match ReceiverReport::unmarshal(&mut packet) {
+                Ok(report) => report.reports,
+                Err(_) => return,
+            },
+            GOODBYE => match Goodbye::unmarshal(&mut packet) {
+                Ok(bye) => {
+                    found(Incoming::Goodbye(bye.sources));
+                    continue;
+                }
+                Err(_) => return,
+            },
+            _ => continue,
+        };
+        for block in reports.iter().filter(|block| block.ssrc == our_ssrc) {
+            found(Incoming::AboutUs(remote_stats(now, clock, block)));
+        }
+    }
+}
+
+fn remote_stats(now: Instant, clock: &NtpClock, block: &ReceptionReport) -> RemoteStats {
+    // RFC 3550 section 6.4.1: A − LSR − DLSR.
+    let round_trip = (block.last_sender_report != 0)
+        .then(|| {
+            clock
+                .ntp_middle(now)
+                .wrapping_sub(block.last_sender_report)
+                .wrapping_sub(block.delay)
+        })
+        .filter(|units| *units < MAX_ROUND_TRIP)
+        .map(|units| Duration::from_nanos(u64::from(units) * 1_000_000_000 / 65_536));
+    RemoteStats {
+        fraction_lost: f32::from(block.fraction_lost) / 256.0,
+        // Sign-extends the 24 bits.
+        cumulative_lost: ((block.total_lost << 8) as i32) >> 8,
+        jitter: Duration::from_nanos(u64::from(block.jitter) * 1_000_000_000 / CLOCK_RATE as u64),
+        round_trip,
+    }
+}
+
+/// RFC 3550 section 6.3.1: half to one and a half of the mean, made up for the timer's bias; the first one sooner.
+pub(crate) fn interval(mean: Duration, first: bool, random: f64) -> Duration {
+    const COMPENSATION: f64 = 1.218_28;
+    let mean = if first { mean / 2 } else { mean };
+    mean.mul_f64((0.5 + random.clamp(0.0, 1.0)) / COMPENSATION)
+}

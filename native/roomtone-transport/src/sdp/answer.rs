@@ -1,0 +1,126 @@
+//! Writing the answer: every m-line of the offer in its place, all but one with port 0.
+
+use std::fmt::Write;
+use std::net::{IpAddr, SocketAddr};
+
+use super::offer::{LEVEL_URI, Line};
+use super::{Direction, Offer};
+
+/// What the answer says about our side.
+pub(crate) struct AnswerParams<'a> {
+    pub(crate) session_id: u64,
+    pub(crate) version: u64,
+    pub(crate) ufrag: &'a str,
+    pub(crate) pwd: &'a str,
+    /// `sha-256 AB:CD:…`
+    pub(crate) fingerprint: &'a str,
+    pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) direction: Direction,
+    pub(crate) ssrc: u32,
+    pub(crate) cname: &'a str,
+}
+
+impl Offer {
+    pub(crate) fn answer(&self, ours: &AnswerParams<'_>) -> String {
+        let mut sdp = String::with_capacity(1024);
+        // Writing to a String can't fail.
+        let _ = self.write_answer(&mut sdp, ours);
+        sdp
+    }
+
+    fn write_answer(&self, out: &mut String, ours: &AnswerParams<'_>) -> std::fmt::Result {
+        write!(
+            out,
+            "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n",
+            ours.session_id, ours.version
+        )?;
+        if let (true, Some(mid)) = (self.bundle, self.mid()) {
+            write!(out, "a=group:BUNDLE {mid}\r\n")?;
+        }
+        if self.allow_mixed {
+            out.push_str("a=extmap-allow-mixed\r\n");
+        }
+        out.push_str("a=msid-semantic: WMS *\r\na=ice-lite\r\n");
+        for (index, line) in self.lines.iter().enumerate() {
+            if index == self.audio {
+                self.write_audio(out, line, ours)?;
+            } else {
+                write_rejected(out, line)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_audio(&self, out: &mut String, line: &Line, ours: &AnswerParams<'_>) -> std::fmt::Result {
+        let pt = self.payload_type();
+        // The first candidate is the default one (RFC 8839 section 4.2.1); without any, the placeholder.
+        let (address, port) = match ours.candidates.first() {
+            Some(first) => (first.ip().to_canonical(), first.port()),
+            None => (IpAddr::from([0, 0, 0, 0]), 9),
+        };
+        let family = if address.is_ipv4() { "IP4" } else { "IP6" };
+        write!(out, "m=audio {port} {} {pt}\r\nc=IN {family} {address}\r\n", line.proto)?;
+        if let Some(mid) = &line.mid {
+            write!(out, "a=mid:{mid}\r\n")?;
+        }
+        write!(
+            out,
+            "a={}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:passive\r\na=rtcp-mux\r\n",
+            ours.direction.as_str(),
+            ours.ufrag,
+            ours.pwd,
+            ours.fingerprint
+        )?;
+        if self.rtcp_rsize {
+            out.push_str("a=rtcp-rsize\r\n");
+        }
+        write!(
+            out,
+            "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1\r\na=ptime:20\r\na=maxptime:60\r\n"
+        )?;
+        if let Some(id) = self.level_extension() {
+            write!(out, "a=extmap:{id} {LEVEL_URI}\r\n")?;
+        }
+        if ours.direction.sends() {
+            write!(
+                out,
+                "a=msid:roomtone mix\r\na=ssrc:{0} cname:{1}\r\na=ssrc:{0} msid:roomtone mix\r\n",
+                ours.ssrc, ours.cname
+            )?;
+        }
+        for (index, candidate) in ours.candidates.iter().enumerate() {
+            write!(
+                out,
+                "a=candidate:{} 1 udp {} {} {} typ host\r\n",
+                index + 1,
+                priority(index),
+                candidate.ip().to_canonical(),
+                candidate.port()
+            )?;
+        }
+        out.push_str("a=end-of-candidates\r\n");
+        Ok(())
+    }
+}
+
+/// RFC 8445 section 5.1.2.1, host candidates of component 1; earlier addresses are preferred.
+fn priority(index: usize) -> u32 {
+    let local_preference = 65_535u32.saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
+    (126 << 24) | (local_preference << 8) | 255
+}
+
+/// RFC 3264 section 6: a refused stream stays in its place, with port 0.
+fn write_rejected(out: &mut String, line: &Line) -> std::fmt::Result {
+    write!(
+        out,
+        "m={} 0 {} {}\r\nc=IN IP4 0.0.0.0\r\n",
+        line.media,
+        line.proto,
+        line.formats.join(" ")
+    )?;
+    if let Some(mid) = &line.mid {
+        write!(out, "a=mid:{mid}\r\n")?;
+    }
+    out.push_str("a=inactive\r\n");
+    Ok(())
+}
