@@ -18,7 +18,7 @@ defmodule Mix.Tasks.Roomtone.Token do
 
   use Mix.Task
 
-  alias Roomtone.{Config, Token}
+  alias Roomtone.{Config, Native, Token}
 
   @switches [room: :string, name: :string, grants: :string, ttl: :integer]
 
@@ -62,8 +62,8 @@ defmodule Mix.Tasks.Roomtone.Token do
 
     try do
       Mix.Task.run("app.config")
-      Config.install!(Application.get_all_env(:roomtone))
-      :ok
+      config = Config.install!(Application.get_all_env(:roomtone))
+      if config.native == Native, do: Native.loaded(), else: :ok
     rescue
       error in Config.Error -> {:error, Exception.message(error)}
     after
