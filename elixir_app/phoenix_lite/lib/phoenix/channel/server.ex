@@ -1,0 +1,237 @@
+defmodule Phoenix.Channel.Server do
+  @moduledoc "The process of a channel."
+  use GenServer
+  require Logger
+  alias Phoenix.PubSub
+  alias Phoenix.Socket
+  alias Phoenix.Socket.{Broadcast, Message, Reply}
+
+  @doc false
+  def child_spec(channel, init_arg, opts) do
+    %{
+      id: channel,
+      start: {GenServer, :start_link, [__MODULE__, init_arg, Keyword.take(opts, [:hibernate_after])]},
+      restart: :temporary,
+      shutdown: Keyword.get(opts, :shutdown, 5_000)
+    }
+  end
+
+  ## For the transport
+
+  @doc "Starts a channel and waits until it has joined."
+  @spec join(Socket.t(), module(), Message.t(), keyword()) :: {:ok, term(), pid()} | {:error, term()}
+  def join(socket, channel, %Message{} = message, opts) do
+    socket = %{
+      socket
+      | topic: message.topic,
+        channel: channel,
+        join_ref: message.join_ref || message.ref,
+        assigns: Map.merge(socket.assigns, Map.new(Keyword.get(opts, :assigns, %{})))
+    }
+
+    supervisor = {:via, PartitionSupervisor, {PhoenixLite.Channels, self()}}
+    {:ok, pid} = DynamicSupervisor.start_child(supervisor, channel.child_spec(self()))
+    monitor = Process.monitor(pid)
+    send(pid, {__MODULE__, :join, {self(), monitor}, message.payload, socket})
+
+    receive do
+      {^monitor, {:ok, reply}} ->
+        Process.demonitor(monitor, [:flush])
+        {:ok, reply, pid}
+
+      {^monitor, {:error, reply}} ->
+        Process.demonitor(monitor, [:flush])
+        {:error, reply}
+
+      {:DOWN, ^monitor, _, _, _} ->
+        {:error, %{reason: "join crashed"}}
+    end
+  end
+
+  ## Broadcasts
+
+  @doc false
+  # PubSub's dispatcher: frames are encoded once for all clients that have the same serializer.
+  def dispatch(entries, from, %Broadcast{event: event} = message) do
+    Enum.reduce(entries, %{}, fn
+      {pid, _}, frames when pid == from ->
+        frames
+
+      {pid, {:fastlane, transport, serializer, intercepts}}, frames ->
+        if event in intercepts do
+          send(pid, message)
+          frames
+        else
+          frames = Map.put_new_lazy(frames, serializer, fn -> serializer.fastlane!(message) end)
+          send(transport, Map.fetch!(frames, serializer))
+          frames
+        end
+
+      {pid, _}, frames ->
+        send(pid, message)
+        frames
+    end)
+
+    :ok
+  end
+
+  def dispatch(entries, from, message), do: PubSub.dispatch(entries, from, message)
+
+  @doc false
+  def broadcast(server, topic, event, payload) when is_binary(topic) and is_binary(event) do
+    PubSub.broadcast(server, topic, %Broadcast{topic: topic, event: event, payload: payload}, __MODULE__)
+  end
+
+  @doc false
+  def broadcast_from(server, from, topic, event, payload) when is_binary(topic) and is_binary(event) do
+    PubSub.broadcast_from(server, from, topic, %Broadcast{topic: topic, event: event, payload: payload}, __MODULE__)
+  end
+
+  @doc false
+  def local_broadcast(server, topic, event, payload) when is_binary(topic) and is_binary(event) do
+    PubSub.local_broadcast(server, topic, %Broadcast{topic: topic, event: event, payload: payload}, __MODULE__)
+  end
+
+  @doc false
+  def local_broadcast_from(server, from, topic, event, payload) when is_binary(topic) and is_binary(event) do
+    message = %Broadcast{topic: topic, event: event, payload: payload}
+    PubSub.local_broadcast_from(server, from, topic, message, __MODULE__)
+  end
+
+  ## The process
+
+  @impl true
+  def init(transport), do: {:ok, {:joining, Process.monitor(transport)}}
+
+  @impl true
+  def handle_info({__MODULE__, :join, {transport, ref}, payload, socket}, {:joining, monitor}) do
+    Process.put(:"$callers", [transport])
+    socket = %{socket | channel_pid: self()}
+
+    case socket.channel.join(socket.topic, payload, socket) do
+      {:ok, socket} ->
+        joined(transport, ref, %{}, socket)
+
+      {:ok, reply, socket} ->
+        joined(transport, ref, reply, socket)
+
+      {:error, reply} ->
+        refused(transport, ref, reply, monitor)
+
+      other ->
+        raise "#{inspect(socket.channel)}.join/3 must give {:ok, socket}, {:ok, reply, socket} or " <>
+                "{:error, reply}, got: #{inspect(other)}"
+    end
+  end
+
+  def handle_info({:DOWN, _, :process, _, _}, {:joining, _} = state), do: {:stop, {:shutdown, :closed}, state}
+
+  def handle_info({:DOWN, _, :process, pid, reason}, %Socket{transport_pid: pid} = socket) do
+    # However it ended, to a channel its client is gone.
+    reason = if reason in [:normal, :noproc, :noconnection], do: {:shutdown, :closed}, else: shutdown(reason)
+    {:stop, reason, socket}
+  end
+
+  def handle_info(%Message{topic: topic, event: "phx_leave", ref: ref}, %Socket{topic: topic} = socket) do
+    handle_in({:stop, {:shutdown, :left}, :ok, %{socket | ref: ref}})
+  end
+
+  def handle_info(%Message{topic: topic, event: event, payload: payload, ref: ref}, %Socket{topic: topic} = socket) do
+    event |> socket.channel.handle_in(payload, %{socket | ref: ref}) |> handle_in()
+  end
+
+  def handle_info(%Broadcast{topic: topic, event: event, payload: payload}, %Socket{topic: topic} = socket) do
+    event |> socket.channel.handle_out(payload, socket) |> result(:handle_out)
+  end
+
+  def handle_info(:lite_test_close, socket), do: {:stop, {:shutdown, :closed}, socket}
+
+  def handle_info(message, %Socket{channel: channel} = socket) do
+    if function_exported?(channel, :handle_info, 2) do
+      message |> channel.handle_info(socket) |> result(:handle_info)
+    else
+      Logger.error("#{inspect(channel)} has no handle_info/2 for #{inspect(message)}")
+      {:noreply, socket}
+    end
+  end
+
+  @impl true
+  def handle_call(:lite_test_socket, _from, socket), do: {:reply, socket, socket}
+
+  def handle_call(message, from, socket),
+    do: message |> socket.channel.handle_call(from, socket) |> result(:handle_call)
+
+  @impl true
+  def handle_cast(message, socket), do: message |> socket.channel.handle_cast(socket) |> result(:handle_cast)
+
+  @impl true
+  def terminate(reason, %Socket{channel: channel} = socket) do
+    if function_exported?(channel, :terminate, 2), do: channel.terminate(reason, socket), else: :ok
+  end
+
+  def terminate(_reason, _state), do: :ok
+
+  defp shutdown({:shutdown, _} = reason), do: reason
+  defp shutdown(:shutdown), do: :shutdown
+  defp shutdown(reason), do: {:shutdown, {:transport, reason}}
+
+  defp joined(transport, ref, reply, socket) do
+    unless socket.pubsub_server do
+      raise "no :pubsub_server in the config of #{inspect(socket.endpoint)}: start {Phoenix.PubSub, name: MyApp.PubSub} " <>
+              "and set pubsub_server: MyApp.PubSub"
+    end
+
+    fastlane = {:fastlane, socket.transport_pid, socket.serializer, socket.channel.__intercepts__()}
+    :ok = PubSub.subscribe(socket.pubsub_server, socket.topic, metadata: fastlane)
+    send(transport, {ref, {:ok, reply}})
+    {:noreply, %{socket | joined: true}}
+  end
+
+  defp refused(transport, ref, reply, monitor) do
+    send(transport, {ref, {:error, reply}})
+    {:stop, :shutdown, {:joining, monitor}}
+  end
+
+  ## Results of callbacks
+
+  defp handle_in({:reply, reply, %Socket{} = socket}) do
+    reply(socket, reply)
+    {:noreply, %{socket | ref: nil}}
+  end
+
+  defp handle_in({:stop, reason, reply, %Socket{} = socket}) do
+    reply(socket, reply)
+    result({:stop, reason, socket}, :handle_in)
+  end
+
+  defp handle_in(other), do: result(other, :handle_in)
+
+  # Nobody waits for an answer to a message without a ref; the client would take it for one to another message.
+  defp reply(socket, {status, payload}) when is_atom(status) do
+    reply = %Reply{topic: socket.topic, join_ref: socket.join_ref, ref: socket.ref, status: status, payload: payload}
+    send(socket.transport_pid, socket.serializer.encode!(reply))
+  end
+
+  defp reply(socket, status) when is_atom(status), do: reply(socket, {status, %{}})
+
+  defp reply(_socket, other) do
+    raise "a reply of handle_in/3 must be a status or {status, payload}, got: #{inspect(other)}"
+  end
+
+  defp result({:stop, reason, %Socket{} = socket}, _callback) do
+    if reason in [:normal, :shutdown] or match?({:shutdown, _}, reason) do
+      send(socket.transport_pid, {:socket_close, self(), reason})
+    end
+
+    {:stop, reason, socket}
+  end
+
+  defp result({:reply, reply, %Socket{} = socket}, :handle_call), do: {:reply, reply, socket}
+  defp result({:noreply, %Socket{} = socket}, _callback), do: {:noreply, %{socket | ref: nil}}
+  defp result({:noreply, %Socket{} = socket, timeout}, _callback), do: {:noreply, %{socket | ref: nil}, timeout}
+
+  defp result(other, callback) do
+    raise "#{callback} of a channel must give {:noreply, socket}, {:reply, reply, socket} where a client waits, or " <>
+            "{:stop, reason, socket}, got: #{inspect(other)}"
+  end
+end

@@ -1,0 +1,38 @@
+defmodule Phoenix do
+  @moduledoc """
+  The part of Phoenix that Roomtone's app needs, under Phoenix's names. The README says what is here and what isn't.
+  """
+
+  @doc "The module for JSON, from `config :phoenix, :json_library`; `Jason` otherwise."
+  @spec json_library() :: module()
+  def json_library, do: Application.get_env(:phoenix, :json_library, Jason)
+
+  @doc "When plugs' `init/1` is called, from `config :phoenix, :plug_init_mode`."
+  @spec plug_init_mode() :: :compile | :runtime
+  def plug_init_mode, do: Application.get_env(:phoenix, :plug_init_mode, :compile)
+end
+
+defmodule Phoenix.NotAcceptableError do
+  @moduledoc "The client accepts none of the formats."
+  defexception message: "not acceptable", accepts: [], plug_status: 406
+end
+
+defmodule Phoenix.ActionClauseError do
+  @moduledoc "An action has no clause for these parameters."
+  defexception [:message, plug_status: 400]
+end
+
+defprotocol Phoenix.Param do
+  @moduledoc "A value in a path."
+  @fallback_to_any true
+  @doc "Its text."
+  @spec to_param(term()) :: String.t()
+  def to_param(term)
+end
+
+defimpl Phoenix.Param, for: Any do
+  def to_param(%{id: id}) when not is_nil(id), do: Phoenix.Param.to_param(id)
+  def to_param(nil), do: raise(ArgumentError, "cannot convert nil to a parameter")
+  def to_param(term) when is_binary(term) or is_integer(term) or is_atom(term), do: to_string(term)
+  def to_param(term), do: raise(ArgumentError, "cannot convert #{inspect(term)} to a parameter")
+end

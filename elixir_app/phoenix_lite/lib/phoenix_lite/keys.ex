@@ -1,0 +1,50 @@
+defmodule PhoenixLite.Keys do
+  @moduledoc """
+  Keys derived from secrets with PBKDF2, kept so that the derivation, slow on purpose, happens once.
+  """
+
+  # Salts come from code and config, so there are few. Should they come from somewhere else, memory stays flat all the same.
+  @most 1_000
+
+  @doc false
+  def create do
+    :ets.new(__MODULE__, [:named_table, :public, read_concurrency: true])
+    :ok
+  end
+
+  @doc "The key for `secret` and `salt`."
+  @spec derive(binary(), binary(), keyword()) :: binary()
+  def derive(secret, salt, opts \\ []) do
+    iterations = Keyword.get(opts, :key_iterations, 1000)
+    length = Keyword.get(opts, :key_length, 32)
+    digest = Keyword.get(opts, :key_digest, :sha256)
+    id = :crypto.hash(:sha256, :erlang.term_to_binary({secret, salt, iterations, length, digest}))
+
+    case lookup(id) do
+      nil ->
+        key = :crypto.pbkdf2_hmac(digest, secret, salt, iterations, length)
+        keep(id, key)
+        key
+
+      key ->
+        key
+    end
+  end
+
+  # Without the application (mix tasks) there is no table: then each derivation is made.
+  defp lookup(id) do
+    if :ets.whereis(__MODULE__) != :undefined do
+      case :ets.lookup(__MODULE__, id) do
+        [{_, key}] -> key
+        [] -> nil
+      end
+    end
+  end
+
+  defp keep(id, key) do
+    if :ets.whereis(__MODULE__) != :undefined do
+      if :ets.info(__MODULE__, :size) >= @most, do: :ets.delete_all_objects(__MODULE__)
+      :ets.insert(__MODULE__, {id, key})
+    end
+  end
+end

@@ -1,0 +1,73 @@
+defmodule PhoenixLite.Limits do
+  @moduledoc """
+  What a client may cost. Change with `config :phoenix_lite, limits: [name: value]`.
+
+  | name | default | |
+  | --- | --- | --- |
+  | `head_bytes` | 32_768 | request line and headers; more is 431 |
+  | `headers` | 100 | number of headers; more is 431 |
+  | `head_timeout_ms` | 20_000 | for a whole request head, and between requests on one connection |
+  | `write_timeout_ms` | 20_000 | how long a client may read nothing while we have something for it |
+  | `connections` | 16_384 | at a time; more get a 503 |
+  | `connections_per_address` | 512 | the same from one IPv4 address or one IPv6 /64; behind a proxy set it to `connections` |
+  | `queue_bytes` | 4_194_304 | waiting for one WebSocket client to read; more closes it |
+  | `queue_messages` | 2_048 | likewise |
+
+  WebSockets' own limits are options of `socket`, as in Phoenix: `:timeout` (60 s without a frame) and `:max_frame_size`
+  (256 KiB here, for frames and whole messages).
+  """
+
+  @listener [
+    head_bytes: 32_768,
+    headers: 100,
+    head_timeout_ms: 20_000,
+    write_timeout_ms: 20_000,
+    connections: 16_384,
+    connections_per_address: 512
+  ]
+  @socket [queue_bytes: 4_194_304, queue_messages: 2_048]
+
+  @doc "Limits of a listener."
+  @spec listener() :: map()
+  def listener, do: configured() |> Map.take(Keyword.keys(@listener))
+
+  @doc "Limits of a WebSocket with these options of `socket`."
+  @spec socket(keyword()) :: map()
+  def socket(options) do
+    configured()
+    |> Map.take(Keyword.keys(@socket))
+    |> Map.put(:message_bytes, limit(options, :max_frame_size, 262_144))
+    |> Map.put(:idle_timeout_ms, limit(options, :timeout, 60_000))
+  end
+
+  defp configured do
+    defaults = Map.new(@listener ++ @socket)
+
+    Enum.reduce(Application.get_env(:phoenix_lite, :limits, []), defaults, fn {name, value}, limits ->
+      unless Map.has_key?(limits, name) and is_integer(value) and value > 0 do
+        raise ArgumentError,
+              "config :phoenix_lite, limits: #{inspect([{name, value}])}: " <>
+                "must be one of #{inspect(Map.keys(defaults))} with a positive integer"
+      end
+
+      Map.put(limits, name, value)
+    end)
+  end
+
+  defp limit(options, name, default) do
+    case Keyword.get(options, name) do
+      nil ->
+        default
+
+      # 2^40 is no limit that anybody meets, and fits every type on the way.
+      :infinity ->
+        1_099_511_627_776
+
+      value when is_integer(value) and value > 0 ->
+        value
+
+      other ->
+        raise ArgumentError, "websocket option #{inspect(name)} must be a positive integer, got: #{inspect(other)}"
+    end
+  end
+end

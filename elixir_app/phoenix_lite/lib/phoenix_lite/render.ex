@@ -1,0 +1,90 @@
+defmodule PhoenixLite.Render do
+  @moduledoc "Rendering for `Phoenix.Controller.render/3` and for error pages."
+
+  alias Phoenix.Controller
+  alias Plug.Conn
+
+  @doc false
+  def render(conn, template, assigns) do
+    {template, format} = template(conn, template)
+    conn = conn |> Conn.merge_assigns(assigns) |> Controller.put_format(format)
+    view = Controller.view_module(conn, format)
+    content = conn |> page(view, template, format) |> encode(format)
+
+    conn =
+      if Conn.get_resp_header(conn, "content-type") == [],
+        do: Conn.put_resp_content_type(conn, MIME.type(format)),
+        else: conn
+
+    Conn.send_resp(conn, conn.status || 200, content)
+  end
+
+  defp template(conn, template) when is_atom(template), do: {template, Controller.get_format(conn) || default(conn)}
+
+  defp template(_conn, template) when is_binary(template) do
+    case String.split(template, ".") do
+      [name, format] -> {String.to_existing_atom(name), format}
+      _ -> raise ArgumentError, "a template is an atom, or text with its format such as \"show.html\": #{template}"
+    end
+  end
+
+  defp default(conn) do
+    case Map.keys(conn.private[:phoenix_view] || %{}) do
+      [:json] -> "json"
+      _ -> "html"
+    end
+  end
+
+  defp page(conn, view, template, format) do
+    assigns = conn.assigns |> Map.put(:conn, conn)
+
+    view
+    |> render_to_data(template, format, assigns)
+    |> layout(conn, :phoenix_layout, format, assigns)
+    |> layout(conn, :phoenix_root_layout, format, assigns)
+  end
+
+  defp layout(content, conn, key, format, assigns) do
+    case Enum.find(conn.private[key] || %{}, fn {name, _} -> to_string(name) == format end) do
+      {_, {view, template}} ->
+        render_to_data(view, template, format, Map.put(assigns, :inner_content, inner(content, format)))
+
+      {_, false} ->
+        content
+
+      nil ->
+        content
+    end
+  end
+
+  defp inner(content, "html"), do: {:safe, Phoenix.HTML.Safe.to_iodata(content)}
+  defp inner(content, _format), do: content
+
+  @doc "What the view gives for a template: its function of that name, or its `render/2`."
+  @spec render_to_data(module(), atom() | String.t(), String.t(), map()) :: term()
+  def render_to_data(view, template, format, assigns) do
+    name = to_string(template)
+
+    cond do
+      not Code.ensure_loaded?(view) ->
+        raise ArgumentError, "no view #{inspect(view)} for template #{name} in #{format}"
+
+      is_atom(template) and function_exported?(view, template, 1) ->
+        apply(view, template, [assigns])
+
+      function_exported?(view, :render, 2) ->
+        view.render("#{name}.#{format}", assigns)
+
+      true ->
+        raise ArgumentError,
+              "no #{name} template for #{format} in #{inspect(view)}: it has neither #{name}/1 nor render/2"
+    end
+  end
+
+  @doc "Content as iodata. Text that a view gives for HTML is text, and is escaped, as in Phoenix."
+  @spec encode(term(), String.t()) :: iodata()
+  def encode(content, "html"), do: Phoenix.HTML.Safe.to_iodata(content)
+  def encode(content, "json"), do: Phoenix.json_library().encode_to_iodata!(content)
+  def encode({:safe, content}, _format), do: content
+  def encode(content, _format), do: content
+end

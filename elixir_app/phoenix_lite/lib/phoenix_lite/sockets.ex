@@ -1,0 +1,218 @@
+defmodule PhoenixLite.Sockets do
+  @moduledoc """
+  The transport process of a `Phoenix.Socket`: which channels it has, and what it does with each message. Pure but for starting
+  and telling channels; `PhoenixLite.WebSocket` carries the results out.
+  """
+  require Logger
+  alias Phoenix.Channel.Server
+  alias Phoenix.Socket
+  alias Phoenix.Socket.{Broadcast, InvalidMessageError, Message, Reply}
+
+  # topic => {pid, monitor, join_ref, :joined | :leaving}, and pid => topic
+  defstruct channels: %{}, topics: %{}, most: 100
+
+  ## Connecting
+
+  @doc false
+  def connect(handler, %{params: params, endpoint: endpoint} = map, socket_options) do
+    options = Keyword.merge(socket_options, map.options)
+
+    with {:ok, serializer} <- serializer(options[:serializer], params["vsn"]) do
+      socket = %Socket{
+        handler: handler,
+        endpoint: endpoint,
+        pubsub_server: endpoint.config(:pubsub_server),
+        serializer: serializer,
+        transport: map.transport
+      }
+
+      state = %__MODULE__{most: Keyword.get(options, :max_channels_per_transport, 100)}
+      handler |> call_connect(params, socket, map.connect_info) |> connected(handler, state)
+    end
+  end
+
+  defp call_connect(handler, params, socket, info) do
+    if function_exported?(handler, :connect, 3),
+      do: handler.connect(params, socket, info),
+      else: handler.connect(params, socket)
+  end
+
+  defp connected({:ok, %Socket{} = socket}, handler, state) do
+    case handler.id(socket) do
+      id when is_binary(id) or is_nil(id) -> {:ok, {state, %{socket | id: id}}}
+      other -> raise ArgumentError, "#{inspect(handler)}.id/1 must give nil or a string, got: #{inspect(other)}"
+    end
+  end
+
+  defp connected(:error, _handler, _state), do: :error
+  defp connected({:error, _} = error, _handler, _state), do: error
+
+  defp connected(other, handler, _state) do
+    raise ArgumentError,
+          "#{inspect(handler)}.connect/3 must give {:ok, socket}, {:error, reason} or :error, got: #{inspect(other)}"
+  end
+
+  defp serializer(nil, version), do: serializer([{Phoenix.Socket.V2.JSONSerializer, "~> 2.0.0"}], version)
+
+  defp serializer(serializers, version) do
+    with true <- is_binary(version),
+         {:ok, version} <- Version.parse(version),
+         {serializer, _} <- Enum.find(serializers, fn {_, requirement} -> Version.match?(version, requirement) end) do
+      {:ok, serializer}
+    else
+      _ ->
+        Logger.debug(fn -> "a socket client asks for version #{inspect(version)} of the protocol, we have ~> 2.0.0" end)
+        :error
+    end
+  end
+
+  ## Running
+
+  @doc false
+  def init({state, %Socket{} = socket}) do
+    if socket.id, do: socket.endpoint.subscribe(socket.id)
+    {:ok, {state, %{socket | transport_pid: self()}}}
+  end
+
+  @doc false
+  def handle_in({frame, opts}, {state, socket}) do
+    case decode(socket.serializer, frame, opts) do
+      {:ok, message} -> message(message, Map.get(state.channels, message.topic), state, socket)
+      :error -> {:stop, {:shutdown, :invalid_message}, {1007, "invalid message"}, {state, socket}}
+    end
+  end
+
+  # Any client can send rubbish: that's no crash of ours, and no line in the log for each.
+  defp decode(serializer, frame, opts) do
+    {:ok, serializer.decode!(frame, opts)}
+  rescue
+    error in InvalidMessageError ->
+      Logger.debug(fn -> "invalid message on a socket: " <> Exception.message(error) end)
+      :error
+  end
+
+  defp message(%{topic: "phoenix", event: "heartbeat"} = message, _channel, state, socket) do
+    reply(message, :ok, %{}, state, %{join_ref: nil}, socket)
+  end
+
+  defp message(%{event: "phx_join"} = message, nil, state, socket), do: join(message, state, socket)
+
+  # The client's old join is history, also for us: its channel ends before the new one begins.
+  defp message(%{event: "phx_join", topic: topic} = message, {pid, _, _, _}, state, socket) do
+    shutdown(pid)
+    {frame, state} = close(topic, state, socket)
+    send(self(), frame)
+    join(message, state, socket)
+  end
+
+  defp message(%{event: "phx_leave"} = message, nil, state, socket),
+    do: reply(message, :ok, %{}, state, message, socket)
+
+  defp message(message, nil, state, socket) do
+    reply(message, :error, %{reason: "unmatched topic"}, state, %{join_ref: nil}, socket)
+  end
+
+  defp message(%{join_ref: stale}, {_, _, join_ref, _}, state, socket) when stale != nil and stale != join_ref do
+    {:ok, {state, socket}}
+  end
+
+  defp message(%{event: "phx_leave", topic: topic} = message, {pid, monitor, join_ref, _}, state, socket) do
+    send(pid, message)
+    {:ok, {%{state | channels: Map.put(state.channels, topic, {pid, monitor, join_ref, :leaving})}, socket}}
+  end
+
+  defp message(message, {pid, _, _, _}, state, socket) do
+    send(pid, message)
+    {:ok, {state, socket}}
+  end
+
+  defp join(%Message{topic: topic} = message, state, socket) do
+    cond do
+      map_size(state.channels) >= state.most ->
+        Logger.warning("a socket asks for more than #{state.most} channels")
+        reply(message, :error, %{reason: "too many channels joined"}, state, message, socket)
+
+      channel = socket.handler.__channel__(topic) ->
+        {module, opts} = channel
+
+        case Server.join(socket, module, message, opts) do
+          {:ok, response, pid} ->
+            reply(message, :ok, response, put(state, pid, topic, message.join_ref), message, socket)
+
+          {:error, response} ->
+            reply(message, :error, response, state, message, socket)
+        end
+
+      true ->
+        Logger.debug(fn -> "no channel for topic #{inspect(topic)} in #{inspect(socket.handler)}" end)
+        reply(message, :error, %{reason: "unmatched topic"}, state, %{join_ref: nil}, socket)
+    end
+  end
+
+  defp reply(message, status, payload, state, %{join_ref: join_ref}, socket) do
+    reply = %Reply{join_ref: join_ref, ref: message.ref, topic: message.topic, status: status, payload: payload}
+    {:socket_push, opcode, frame} = socket.serializer.encode!(reply)
+    {:reply, status, {opcode, frame}, {state, socket}}
+  end
+
+  @doc false
+  def handle_info({:DOWN, _, :process, pid, _reason}, {state, socket}) do
+    # Ends in good order are announced by :socket_close before.
+    push_end(pid, "phx_error", %{reason: "channel_crash"}, state, socket)
+  end
+
+  def handle_info({:socket_close, pid, _reason}, {state, socket}), do: push_end(pid, "phx_close", %{}, state, socket)
+  def handle_info({:socket_push, opcode, frame}, state), do: {:push, {opcode, frame}, state}
+  # 1001 and not 1000: clients come back after it.
+  def handle_info(%Broadcast{event: "disconnect"}, state), do: {:stop, {:shutdown, :disconnected}, 1001, state}
+  def handle_info(:socket_drain, state), do: {:stop, {:shutdown, :restart}, 1012, state}
+  def handle_info(_message, state), do: {:ok, state}
+
+  defp push_end(pid, event, payload, state, socket) do
+    case state.topics do
+      %{^pid => topic} ->
+        {{:socket_push, opcode, frame}, state} = close(topic, event, payload, state, socket)
+        {:push, {opcode, frame}, {state, socket}}
+
+      %{} ->
+        {:ok, {state, socket}}
+    end
+  end
+
+  defp close(topic, state, socket), do: close(topic, "phx_close", %{}, state, socket)
+
+  defp close(topic, event, payload, state, socket) do
+    {{pid, monitor, join_ref, _}, channels} = Map.pop!(state.channels, topic)
+    Process.demonitor(monitor, [:flush])
+    message = %Message{join_ref: join_ref, ref: join_ref, topic: topic, event: event, payload: payload}
+    {socket.serializer.encode!(message), %{state | channels: channels, topics: Map.delete(state.topics, pid)}}
+  end
+
+  defp put(state, pid, topic, join_ref) do
+    entry = {pid, Process.monitor(pid), join_ref, :joined}
+    %{state | channels: Map.put(state.channels, topic, entry), topics: Map.put(state.topics, pid, topic)}
+  end
+
+  defp shutdown(pid) do
+    monitor = Process.monitor(pid)
+    Process.exit(pid, {:shutdown, :duplicate_join})
+
+    receive do
+      {:DOWN, ^monitor, _, _, _} -> :ok
+    after
+      5_000 ->
+        Process.exit(pid, :kill)
+
+        receive do
+          {:DOWN, ^monitor, _, _, _} -> :ok
+        end
+    end
+
+    # What it announced before it ended is dealt with by the caller.
+    receive do
+      {:socket_close, ^pid, _} -> :ok
+    after
+      0 -> :ok
+    end
+  end
+end

@@ -1,0 +1,36 @@
+defmodule Demo.Endpoint do
+  @moduledoc false
+  use Phoenix.Endpoint, otp_app: :phoenix_lite
+
+  @session_options [store: :cookie, key: "_demo_key", signing_salt: "demo salt", same_site: "Lax"]
+
+  socket "/voice", Demo.UserSocket,
+    websocket: [
+      connect_info: [:peer_data, :uri, :user_agent, :x_headers, session: @session_options],
+      max_frame_size: 65_536
+    ]
+
+  socket "/token", Demo.UserSocket, websocket: [auth_token: true, check_origin: false, connect_info: [:auth_token]]
+
+  socket "/open", Demo.UserSocket,
+    websocket: [
+      check_origin: ["//*.friends.example", "https://exact.example:8443"],
+      timeout: 400,
+      error_handler: {Demo.UserSocket, :refuse, []}
+    ]
+
+  plug Plug.Static, at: "/", from: {Demo, :static_root, []}, only: ~w(assets robots.txt)
+  plug Plug.RequestId
+  plug Plug.Telemetry, event_prefix: [:demo, :endpoint], log: :debug
+
+  plug Plug.Parsers,
+    parsers: [:urlencoded, :multipart, :json],
+    pass: ["*/*"],
+    json_decoder: Phoenix.json_library(),
+    length: 10_000
+
+  plug Plug.MethodOverride
+  plug Plug.Head
+  plug Plug.Session, @session_options
+  plug Demo.Router
+end

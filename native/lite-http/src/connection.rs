@@ -1,0 +1,223 @@
+//! One connection and the process that it belongs to.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustler::{Encoder, LocalPid, Monitor, Resource, ResourceArc, Term};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{oneshot, watch};
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::exchange::{self, Answer, Exchange};
+use crate::guard::WriteGuard;
+use crate::limits::{Limits, SocketLimits};
+use crate::notify::{self, Payload};
+use crate::websocket::{self, Outgoing};
+
+mod atoms {
+    rustler::atoms! { lite_request, lite_closed, http10 = "HTTP/1.0", http11 = "HTTP/1.1" }
+}
+
+/// How long the owner of the listener may take to name the process of a connection.
+const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a listener or a connection shall do. Only ever goes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Control {
+    /// Go on.
+    Run,
+    /// Finish what is under way.
+    Drain,
+    /// Close at once.
+    Abort,
+}
+
+/// What the handle and the task of a connection share.
+pub struct Shared {
+    control: watch::Sender<Control>,
+    attach: Mutex<Option<oneshot::Sender<LocalPid>>>,
+    /// The way out, once the connection is a WebSocket.
+    pub socket: OnceLock<Outgoing>,
+}
+
+impl Shared {
+    /// A connection that waits for its process.
+    pub fn new(attach: oneshot::Sender<LocalPid>) -> Self {
+        Self {
+            control: watch::Sender::new(Control::Run),
+            attach: Mutex::new(Some(attach)),
+            socket: OnceLock::new(),
+        }
+    }
+
+    /// Closes the connection at once.
+    pub fn abort(&self) {
+        self.control.send_replace(Control::Abort);
+    }
+
+    /// Changes of [`Control`].
+    pub fn control(&self) -> watch::Receiver<Control> {
+        self.control.subscribe()
+    }
+}
+
+/// The handle that a process holds. The connection closes when that process ends or lets go of it.
+pub struct ConnectionHandle {
+    /// What the task has too.
+    pub shared: Arc<Shared>,
+}
+
+impl ConnectionHandle {
+    /// A handle on `shared`.
+    pub fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// Gives the connection to `pid`; `false` if it has a process or is gone.
+    pub fn attach(&self, pid: LocalPid) -> bool {
+        let attach = self.shared.attach.lock().unwrap_or_else(PoisonError::into_inner).take();
+        attach.is_some_and(|attach| attach.send(pid).is_ok())
+    }
+}
+
+#[rustler::resource_impl]
+impl Resource for ConnectionHandle {
+    fn down<'a>(&'a self, _env: rustler::Env<'a>, _pid: LocalPid, _monitor: Monitor) {
+        self.shared.abort();
+    }
+}
+
+impl Drop for ConnectionHandle {
+    fn drop(&mut self) {
+        self.shared.abort();
+    }
+}
+
+type Upgrade = (hyper::upgrade::OnUpgrade, SocketLimits);
+
+/// Serves a connection to its end. `stream` may be a TCP stream or TLS on one.
+pub async fn serve<S>(
+    stream: S,
+    limits: Limits,
+    shared: Arc<Shared>,
+    attached: oneshot::Receiver<LocalPid>,
+    mut listener: watch::Receiver<Control>,
+) where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let Ok(Ok(pid)) = tokio::time::timeout(ATTACH_TIMEOUT, attached).await else {
+        return;
+    };
+    let mut control = shared.control();
+    let upgraded: Mutex<Option<Upgrade>> = Mutex::new(None);
+    let service = service_fn(|request| respond(request, pid, &upgraded));
+    let stream = TokioIo::new(WriteGuard::new(stream, limits.write_timeout()));
+    {
+        let mut serving = pin!(builder(&limits).serve_connection(stream, service).with_upgrades());
+        loop {
+            tokio::select! {
+                result = serving.as_mut() => {
+                    if let Err(error) = result {
+                        log::debug!("connection: {error}");
+                    }
+                    break;
+                }
+                changed = control.wait_for(|control| *control == Control::Abort) => {
+                    drop(changed);
+                    return;
+                }
+                changed = listener.changed() => {
+                    if changed.is_err() || *listener.borrow_and_update() == Control::Abort {
+                        return;
+                    }
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+    let upgrade = upgraded.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let reason = match upgrade {
+        None => websocket::Ended::Closed,
+        Some((upgraded, limits)) => match upgraded.await {
+            Ok(stream) => websocket::run(TokioIo::new(stream), limits, &shared, &pid, listener).await,
+            Err(_) => websocket::Ended::Closed,
+        },
+    };
+    notify::send(&pid, |env| (atoms::lite_closed(), reason.encode(env)).encode(env));
+}
+
+fn builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout())
+        .max_headers(limits.headers)
+        .max_header_size(limits.head_bytes)
+        .max_buf_size(limits.head_bytes.max(16 * 1024));
+    builder
+}
+
+async fn respond(
+    mut request: Request<Incoming>,
+    pid: LocalPid,
+    upgraded: &Mutex<Option<Upgrade>>,
+) -> Result<Response<ResponseBody>, Infallible> {
+    // CONNECT has no path: this is no proxy.
+    if request.uri().path().is_empty() {
+        return Ok(refusal(StatusCode::BAD_REQUEST));
+    }
+    let handshake = exchange::handshake(&request);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let (head, body) = request.into_parts();
+    let (exchange, answer) = Exchange::new(handshake, RequestBody::new(body));
+    let sent = notify::send(&pid, move |env| {
+        let version = if head.version == Version::HTTP_10 {
+            atoms::http10()
+        } else {
+            atoms::http11()
+        };
+        let headers: Vec<Term<'_>> = head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), Payload(value.as_bytes())).encode(env))
+            .collect();
+        let uri = &head.uri;
+        let target = (uri.path(), uri.query().unwrap_or(""));
+        (
+            atoms::lite_request(),
+            ResourceArc::new(exchange),
+            (head.method.as_str(), target, version, headers),
+        )
+            .encode(env)
+    });
+    if !sent {
+        return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR));
+    }
+    Ok(match answer.await {
+        Ok(Answer::Respond(response)) => response,
+        Ok(Answer::Upgrade(response, limits)) => {
+            *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, limits));
+            response
+        }
+        Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR),
+    })
+}
+
+fn refusal(status: StatusCode) -> Response<ResponseBody> {
+    let mut response = Response::new(ResponseBody::Whole(Full::new(Bytes::new())));
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}

@@ -1,0 +1,54 @@
+//! What a client may cost.
+
+use std::time::Duration;
+
+use rustler::NifMap;
+
+/// Limits of a listener; `PhoenixLite.Limits` has the defaults and says what they are for.
+#[derive(Clone, Debug, NifMap)]
+pub struct Limits {
+    /// Bytes of a request head.
+    pub head_bytes: usize,
+    /// Headers in a request head.
+    pub headers: usize,
+    /// From the connection, or the end of the last response, to the end of a request head.
+    pub head_timeout_ms: u64,
+    /// How long a write may make no progress.
+    pub write_timeout_ms: u64,
+    /// Connections at a time.
+    pub connections: usize,
+    /// Connections at a time from one address (IPv6: one /64).
+    pub connections_per_address: usize,
+}
+
+impl Limits {
+    /// [`Limits::head_timeout_ms`].
+    pub fn head_timeout(&self) -> Duration {
+        Duration::from_millis(self.head_timeout_ms)
+    }
+
+    /// [`Limits::write_timeout_ms`].
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+}
+
+/// Limits of one WebSocket.
+#[derive(Clone, Debug, NifMap)]
+pub struct SocketLimits {
+    /// Bytes of one incoming message, and of one frame.
+    pub message_bytes: usize,
+    /// How long the client may send nothing at all.
+    pub idle_timeout_ms: u64,
+    /// Bytes that may wait for the client to read them.
+    pub queue_bytes: usize,
+    /// Messages that may wait for the client to read them.
+    pub queue_messages: usize,
+}
+
+impl SocketLimits {
+    /// [`SocketLimits::idle_timeout_ms`].
+    pub fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms)
+    }
+}

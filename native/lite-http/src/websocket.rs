@@ -1,0 +1,399 @@
+//! A WebSocket after its handshake.
+//!
+//! Both directions are bounded. Incoming: at most [`WINDOW`] messages are on their way to the process; the socket isn't read
+//! until the process has taken one, so TCP slows the client down. Outgoing: what waits is counted in bytes and messages; a
+//! client that doesn't read is closed instead of buffered for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use rustler::{Encoder, Env, LocalPid, Term};
+use tokio::io::AsyncReadExt;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
+
+use crate::connection::{Control, Shared};
+use crate::limits::SocketLimits;
+use crate::notify::{self, Payload};
+
+mod atoms {
+    rustler::atoms! {
+        lite_ws, text, binary, ready, closed, remote, idle, slow_reader, oversized, malformed, protocol_error
+    }
+}
+
+/// Messages that may be on their way to the process.
+const WINDOW: usize = 16;
+/// How long the client may take to answer a close frame.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// What is read and thrown away so that a close frame isn't overtaken by a reset.
+const LINGER_BYTES: usize = 16 << 20;
+
+/// How it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The connection broke, or we closed it.
+    Closed,
+    /// The client closed it with this code.
+    Remote(u16),
+    /// The client was silent.
+    Idle,
+    /// The client didn't read.
+    SlowReader,
+    /// A frame or message over the limit.
+    Oversized,
+    /// Text that isn't UTF-8.
+    Malformed,
+    /// Not the WebSocket protocol.
+    ProtocolError,
+}
+
+impl Encoder for Ended {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match self {
+            Self::Closed => atoms::closed().encode(env),
+            Self::Remote(code) => (atoms::remote(), *code).encode(env),
+            Self::Idle => atoms::idle().encode(env),
+            Self::SlowReader => atoms::slow_reader().encode(env),
+            Self::Oversized => atoms::oversized().encode(env),
+            Self::Malformed => atoms::malformed().encode(env),
+            Self::ProtocolError => atoms::protocol_error().encode(env),
+        }
+    }
+}
+
+/// What a process may send.
+pub enum Out {
+    /// A text message.
+    Text(Utf8Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// The end.
+    Close(u16, Utf8Bytes),
+}
+
+/// The queue to the client, and the window from it.
+pub struct Outgoing {
+    queue: mpsc::Sender<Out>,
+    waiting: AtomicUsize,
+    most: usize,
+    window: Semaphore,
+    overflown: std::sync::atomic::AtomicBool,
+}
+
+/// Why a message wasn't queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// Too much waits already; the connection is closed for that.
+    Overflow,
+    /// The connection is gone.
+    Closed,
+}
+
+impl Out {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Close(_, reason) => reason.len(),
+        }
+    }
+}
+
+impl Outgoing {
+    fn new(limits: &SocketLimits) -> (Self, mpsc::Receiver<Out>) {
+        let (queue, receiver) = mpsc::channel(limits.queue_messages.clamp(1, 1 << 16));
+        let outgoing = Self {
+            queue,
+            waiting: AtomicUsize::new(0),
+            most: limits.queue_bytes,
+            window: Semaphore::new(WINDOW),
+            overflown: std::sync::atomic::AtomicBool::new(false),
+        };
+        (outgoing, receiver)
+    }
+
+    /// Queues a message; never waits.
+    pub fn send(&self, out: Out) -> Result<(), SendError> {
+        let bytes = out.bytes();
+        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        // One message may be larger than the limit when nothing else waits.
+        let result = if before > 0 && before.saturating_add(bytes) > self.most {
+            Err(SendError::Overflow)
+        } else {
+            self.queue.try_send(out).map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => SendError::Overflow,
+                mpsc::error::TrySendError::Closed(_) => SendError::Closed,
+            })
+        };
+        if let Err(error) = result {
+            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            if error == SendError::Overflow {
+                self.overflown.store(true, Ordering::Release);
+            }
+        }
+        result
+    }
+
+    /// The process has taken a message.
+    pub fn taken(&self) {
+        if self.window.available_permits() < WINDOW {
+            self.window.add_permits(1);
+        }
+    }
+}
+
+type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+/// Runs a WebSocket to its end.
+pub async fn run(
+    stream: TokioIo<Upgraded>,
+    limits: SocketLimits,
+    shared: &Shared,
+    pid: &LocalPid,
+    mut listener: watch::Receiver<Control>,
+) -> Ended {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(4 * 1024)
+        .write_buffer_size(8 * 1024)
+        .max_message_size(Some(limits.message_bytes))
+        .max_frame_size(Some(limits.message_bytes));
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
+    let (outgoing, queue) = Outgoing::new(&limits);
+    let outgoing = shared.socket.get_or_init(|| outgoing);
+    notify::send(pid, |env| (atoms::lite_ws(), atoms::ready()).encode(env));
+
+    let mut control = shared.control();
+    tokio::select! {
+        ended = exchange(&mut socket, queue, outgoing, &limits, pid) => ended,
+        // The process is gone: there is nobody to say goodbye for, and the client shall reconnect.
+        _ = control.wait_for(|control| *control == Control::Abort) => {
+            if outgoing.overflown.load(Ordering::Acquire) { Ended::SlowReader } else { Ended::Closed }
+        }
+        _ = listener.wait_for(|control| *control == Control::Abort) => Ended::Closed,
+    }
+}
+
+async fn exchange(
+    socket: &mut Socket,
+    mut queue: mpsc::Receiver<Out>,
+    outgoing: &Outgoing,
+    limits: &SocketLimits,
+    pid: &LocalPid,
+) -> Ended {
+    let mut may_read = true;
+    let mut deadline = Instant::now() + limits.idle_timeout();
+    loop {
+        tokio::select! {
+            out = queue.recv() => {
+                // The sender lives in `Shared`, which outlives this function.
+                let Some(out) = out else { return Ended::Closed };
+                match write(socket, out, &mut queue, outgoing).await {
+                    Ok(None) => {}
+                    Ok(Some(ended)) => return ended,
+                    Err(error) => return failed(socket, &error).await,
+                }
+            }
+            permit = outgoing.window.acquire(), if !may_read => {
+                let Ok(permit) = permit else { return Ended::Closed };
+                permit.forget();
+                may_read = true;
+                // While we didn't look, the client can't be blamed for silence.
+                deadline = Instant::now() + limits.idle_timeout();
+            }
+            message = socket.next(), if may_read => {
+                deadline = Instant::now() + limits.idle_timeout();
+                match message {
+                    None => return Ended::Closed,
+                    Some(Ok(Message::Text(text))) => {
+                        deliver(pid, atoms::text(), text.as_str().as_bytes());
+                        may_read = false;
+                    }
+                    Some(Ok(Message::Binary(bytes))) => {
+                        deliver(pid, atoms::binary(), &bytes);
+                        may_read = false;
+                    }
+                    // tungstenite answers pings by itself; it writes the answer with the next flush.
+                    Some(Ok(Message::Ping(_))) => {
+                        if let Err(error) = socket.flush().await {
+                            return failed(socket, &error).await;
+                        }
+                    }
+                    Some(Ok(Message::Pong(_) | Message::Frame(_))) => {}
+                    Some(Ok(Message::Close(frame))) => {
+                        let code = frame.map_or(1005, |frame| frame.code.into());
+                        finish(socket).await;
+                        return Ended::Remote(code);
+                    }
+                    Some(Err(error)) => return failed(socket, &error).await,
+                }
+            }
+            () = sleep_until(deadline), if may_read => {
+                return close(socket, CloseCode::Away, Utf8Bytes::from_static("idle"), Ended::Idle).await;
+            }
+        }
+    }
+}
+
+fn deliver(pid: &LocalPid, kind: rustler::Atom, data: &[u8]) {
+    notify::send(pid, |env| (atoms::lite_ws(), kind, Payload(data)).encode(env));
+}
+
+/// Writes a message and whatever else waits, then flushes once.
+async fn write(
+    socket: &mut Socket,
+    first: Out,
+    queue: &mut mpsc::Receiver<Out>,
+    outgoing: &Outgoing,
+) -> Result<Option<Ended>, Error> {
+    let mut next = Some(first);
+    while let Some(out) = next {
+        let bytes = out.bytes();
+        let message = match out {
+            Out::Text(text) => Message::Text(text),
+            Out::Binary(data) => Message::Binary(data),
+            Out::Close(code, reason) => {
+                return Ok(Some(close(socket, CloseCode::from(code), reason, Ended::Closed).await));
+            }
+        };
+        let written = socket.feed(message).await;
+        outgoing.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        written?;
+        next = queue.try_recv().ok();
+    }
+    socket.flush().await?;
+    Ok(None)
+}
+
+async fn failed(socket: &mut Socket, error: &Error) -> Ended {
+    match error {
+        Error::Capacity(_) => {
+            close(
+                socket,
+                CloseCode::Size,
+                Utf8Bytes::from_static("message too big"),
+                Ended::Oversized,
+            )
+            .await
+        }
+        Error::Utf8(_) => {
+            close(
+                socket,
+                CloseCode::Invalid,
+                Utf8Bytes::from_static("not UTF-8"),
+                Ended::Malformed,
+            )
+            .await
+        }
+        Error::Protocol(_) => {
+            close(
+                socket,
+                CloseCode::Protocol,
+                Utf8Bytes::from_static("protocol error"),
+                Ended::ProtocolError,
+            )
+            .await
+        }
+        Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Ended::SlowReader,
+        _ => Ended::Closed,
+    }
+}
+
+/// Sends a close frame and gives the client a moment to answer it.
+async fn close(socket: &mut Socket, code: CloseCode, reason: Utf8Bytes, ended: Ended) -> Ended {
+    let closing = async {
+        if socket
+            .send(Message::Close(Some(CloseFrame { code, reason })))
+            .await
+            .is_ok()
+        {
+            linger(socket).await;
+        }
+    };
+    // Whatever happens, it ends now.
+    let _ended = timeout(CLOSE_TIMEOUT, closing).await;
+    ended
+}
+
+/// Reads on until the client has closed too: closing with unread bytes would reset the connection, and the client might lose
+/// the close frame.
+async fn linger(socket: &mut Socket) {
+    while let Some(message) = socket.next().await {
+        match message {
+            Ok(Message::Close(_)) => {
+                finish(socket).await;
+                return;
+            }
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    let stream = socket.get_mut();
+    let mut thrown_away = 0;
+    let mut buffer = [0; 4096];
+    while thrown_away < LINGER_BYTES {
+        match stream.read(&mut buffer).await {
+            Ok(read) if read > 0 => thrown_away += read,
+            _ => return,
+        }
+    }
+}
+
+/// Writes the answer to the client's close frame.
+async fn finish(socket: &mut Socket) {
+    // The client is leaving: if it doesn't take the answer, it doesn't need it.
+    let _flushed = timeout(CLOSE_TIMEOUT, socket.close(None)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> SocketLimits {
+        SocketLimits {
+            message_bytes: 10,
+            idle_timeout_ms: 10,
+            queue_bytes: 10,
+            queue_messages: 3,
+        }
+    }
+
+    fn text(length: usize) -> Out {
+        Out::Text(Utf8Bytes::from("x".repeat(length)))
+    }
+
+    #[test]
+    fn a_queue_takes_so_many_bytes_and_messages() {
+        let (outgoing, mut queue) = Outgoing::new(&limits());
+        assert_eq!(outgoing.send(text(6)), Ok(()));
+        assert_eq!(outgoing.send(text(5)), Err(SendError::Overflow));
+        assert!(outgoing.overflown.load(Ordering::Acquire));
+        assert_eq!(outgoing.waiting.load(Ordering::Relaxed), 6);
+        assert_eq!(outgoing.send(text(1)), Ok(()));
+        assert_eq!(outgoing.send(text(1)), Ok(()));
+        assert_eq!(outgoing.send(text(1)), Err(SendError::Overflow));
+        queue.close();
+        assert_eq!(outgoing.send(text(1)), Err(SendError::Closed));
+    }
+
+    #[test]
+    fn a_large_message_is_taken_when_nothing_waits() {
+        let (outgoing, _queue) = Outgoing::new(&limits());
+        assert_eq!(outgoing.send(text(1000)), Ok(()));
+    }
+
+    #[test]
+    fn the_window_never_grows() {
+        let (outgoing, _queue) = Outgoing::new(&limits());
+        (0..100).for_each(|_| outgoing.taken());
+        assert_eq!(outgoing.window.available_permits(), WINDOW);
+    }
+}
