@@ -93,10 +93,6 @@ impl Srtp {
         }
     }
 
-    pub(crate) fn knows(&self, ssrc: u32) -> bool {
-        self.streams.iter().any(|stream| stream.ssrc == ssrc)
-    }
-
     /// SSRCs that sent something authentic.
     pub(crate) fn stream_count(&self) -> usize {
         self.streams.len()
@@ -215,3 +211,6 @@ fn describe(header: &mut LibraryHeader, csrc_count: u8, extension: Option<usize>
         _ => header.extensions.clear(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,6 +256,7 @@ impl Media {
             remote_jitter: self.remote.map(|r| r.jitter),
             round_trip: self.remote.and_then(|r| r.round_trip),
             ssrc: self.sender.ssrc,
+            streams: self.srtp.as_ref().map_or(0, |srtp| srtp.stream_count()),
             ..self.counters
         }
     }

@@ -391,6 +391,7 @@ impl Endpoint {
             stun_rejected: self.ice.rejected,
             dtls_dropped: self.dtls.dropped,
             selected: self.ice.selected(),
+            addresses: self.ice.pair_count(),
             ..self.media.stats()
         }
     }

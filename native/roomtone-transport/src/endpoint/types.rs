@@ -192,6 +192,10 @@ pub struct EndpointStats {
     pub remote_jitter: Option<Duration>,
     /// Round trip by RTCP.
     pub round_trip: Option<Duration>,
+    /// SSRCs with an SRTP context (at most 8).
+    pub streams: usize,
+    /// Validated addresses.
+    pub addresses: usize,
     /// The peer's address in use.
     pub selected: Option<SocketAddr>,
     /// SSRC of the stream that we send.

@@ -5,6 +5,8 @@
 //! credentials and the pair in use until a check with the new ones nominates.
 
 mod stun;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -300,8 +302,7 @@ impl IceAgent {
         }
     }
 
-    /// Addresses held, for tests of bounds.
-    #[cfg(test)]
+    /// Addresses held.
     pub(crate) fn pair_count(&self) -> usize {
         self.pairs.len()
     }

@@ -1,0 +1,17 @@
+//! A small WebRTC client and a network between it and an endpoint, both on a virtual clock.
+
+#![allow(dead_code)] // each test file uses a part of it
+
+mod client;
+mod link;
+
+pub use client::{Client, ClientOptions, Profile};
+pub use link::{Link, MS};
+
+use std::time::Instant;
+
+/// A virtual clock has to start somewhere; only differences matter.
+#[allow(clippy::disallowed_methods)]
+pub fn origin() -> Instant {
+    Instant::now()
+}
