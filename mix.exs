@@ -5,7 +5,10 @@ defmodule Mix.Tasks.Compile.RoomtoneNif do
   use Mix.Task.Compiler
 
   @impl true
-  def run(_args), do: Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, __DIR__)
+  def run(_args) do
+    crates = if Roomtone.MixProject.phoenix() == :lite, do: ["roomtone-nif", "lite-http"], else: ["roomtone-nif"]
+    Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, __DIR__, crates)
+  end
 end
 
 defmodule Roomtone.MixProject do
@@ -33,7 +36,8 @@ defmodule Roomtone.MixProject do
 
   # Where Hex can be reached, the real Phoenix; elsewhere the part of it that this app uses, from elixir_app/phoenix_lite.
   # Both are the same to the app: the modules have the same names and speak the same wire.
-  defp phoenix do
+  @doc "Which Phoenix this build takes."
+  def phoenix do
     case System.get_env("PHOENIX") do
       "hex" -> :hex
       "lite" -> :lite

@@ -7,11 +7,17 @@ defmodule Roomtone.NativeBuild do
   `release`; `ROOMTONE_CARGO_PROFILE` overrides.
   """
 
-  @doc "Builds `crate` in `workspace`; `lib<name>.so` becomes `<project>/priv/native/<name>.so`."
-  @spec run(String.t(), String.t(), Path.t(), Path.t()) :: {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
-  def run(crate, name, workspace, project) do
+  @doc """
+  Builds `crate` in `workspace`; `lib<name>.so` becomes `<project>/priv/native/<name>.so`.
+
+  `crates` are all that this build needs, `crate` among them. They are built together, and in the `dev` profile with the whole
+  workspace: cargo chooses the features of the dependencies by what is built at once, and another choice would compile them again.
+  """
+  @spec run(String.t(), String.t(), Path.t(), Path.t(), [String.t()]) ::
+          {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
+  def run(crate, name, workspace, project, crates) do
     profile = System.get_env("ROOMTONE_CARGO_PROFILE") || default_profile(Mix.env())
-    args = ["build", "--profile", profile, "-p", crate]
+    args = ["build", "--profile", profile | selection(profile, crates)]
     Mix.shell().info("==> cargo #{Enum.join(args, " ")}")
 
     case System.cmd(cargo!(), args, cd: workspace, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
@@ -22,6 +28,9 @@ defmodule Roomtone.NativeBuild do
         {:error, [diagnostic("cargo build of #{crate} failed with status #{status}", workspace)]}
     end
   end
+
+  defp selection("dev", _crates), do: ["--workspace"]
+  defp selection(_profile, crates), do: Enum.flat_map(crates, &["-p", &1])
 
   defp default_profile(:test), do: "dev"
   defp default_profile(_env), do: "release"

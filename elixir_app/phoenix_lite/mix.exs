@@ -5,7 +5,11 @@ defmodule Mix.Tasks.Compile.LiteHttp do
   use Mix.Task.Compiler
 
   @impl true
-  def run(_args), do: Roomtone.NativeBuild.run("lite-http", "lite_http", Path.expand("../..", __DIR__), __DIR__)
+  def run(_args) do
+    workspace = Path.expand("../..", __DIR__)
+    # The app that this is a dependency of needs its own library too; both are built at once.
+    Roomtone.NativeBuild.run("lite-http", "lite_http", workspace, __DIR__, ["roomtone-nif", "lite-http"])
+  end
 end
 
 defmodule PhoenixLite.MixProject do

@@ -194,10 +194,10 @@ pub struct PeerStats {
     pub buffer_ms: f64,
     /// Round trip from RTCP, milliseconds.
     pub round_trip_ms: Option<f64>,
-    /// The share of our packets that they say they lost in their last report, 0…1.
-    pub fraction_lost_out: f64,
-    /// The jitter of our packets as they see it, milliseconds.
-    pub remote_jitter_ms: f64,
+    /// The share of our packets that they say they lost in their last report, 0…1; `None` before the first one.
+    pub fraction_lost_out: Option<f64>,
+    /// The jitter of our packets as they see it, milliseconds; `None` before their first report.
+    pub remote_jitter_ms: Option<f64>,
     /// Whether they have a mix of their own at present.
     pub private_mix: bool,
 }

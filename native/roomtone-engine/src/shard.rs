@@ -30,7 +30,7 @@ pub(crate) struct Common {
     pub(crate) mix: MixConfig,
     pub(crate) transport: Arc<TransportConfig>,
     pub(crate) certificate: Arc<Certificate>,
-    /// The start of every room's grid of ticks, and the origin of media time.
+    /// Where the grids of ticks of all rooms begin; each is a phase later.
     pub(crate) origin: Instant,
     pub(crate) routes: Routes,
     pub(crate) events: VecDeque<Event>,
@@ -76,7 +76,7 @@ impl Shard {
     /// Carries out a command. What comes of it is told by [`Shard::poll_event`].
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::OpenRoom { room } => self.open_room(now, room),
+            Command::OpenRoom { room } => self.open_room(room),
             Command::CloseRoom { room } => {
                 self.in_room(now, room, |room, common| room.close(now, common));
                 self.forget_room(room);
@@ -146,12 +146,12 @@ impl Shard {
         (addresses, ufrags, self.rooms.values().map(Room::len).sum())
     }
 
-    fn open_room(&mut self, now: Instant, id: RoomId) {
+    fn open_room(&mut self, id: RoomId) {
         if self.rooms.contains_key(&id) {
             return;
         }
         self.rooms_made += 1;
-        self.rooms.insert(id, Room::new(id, now, tick_phase(self.rooms_made)));
+        self.rooms.insert(id, Room::new(id, self.common.origin + tick_phase(self.rooms_made)));
         self.common.stats.rooms = self.rooms.len() as u64;
     }
 

@@ -18,7 +18,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    const BUCKETS: usize = 34;
+    const BUCKETS: usize = 32;
 
     /// Counts one duration.
     pub fn record(&mut self, value: Duration) {

@@ -1,6 +1,7 @@
 //! The functions of `Roomtone.Native`.
 
 use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ const LONGEST_RUN: Duration = Duration::from_secs(10);
 
 /// What an `engine` term holds.
 pub(crate) struct Handle {
-    engine: Engine,
+    // The engine catches its own panics and starts the broken shard anew, so none leaves it half changed.
+    engine: AssertUnwindSafe<Engine>,
     target: Target,
 }
 
@@ -49,7 +51,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
     let target: Target = Arc::new(Mutex::new(event_pid));
     let events = notifier::start(target.clone()).map_err(|error| (atoms::no_thread(), error.to_string()))?;
     match Engine::start(config, events) {
-        Ok(engine) => Ok(ResourceArc::new(Handle { engine, target })),
+        Ok(engine) => Ok(ResourceArc::new(Handle { engine: AssertUnwindSafe(engine), target })),
         Err(error) => {
             let code = match error.code() {
                 "bind_failed" => atoms::bind_failed(),

@@ -98,8 +98,8 @@ struct PeerStatsTerm {
     buffer_target_ms: f64,
     buffer_ms: f64,
     round_trip_ms: Option<f64>,
-    fraction_lost_out: f64,
-    remote_jitter_ms: f64,
+    fraction_lost_out: Option<f64>,
+    remote_jitter_ms: Option<f64>,
     private_mix: bool,
 }
 

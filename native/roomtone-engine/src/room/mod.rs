@@ -41,17 +41,17 @@ pub(crate) struct Room {
 }
 
 impl Room {
-    /// An empty room, whose ticks are `phase` after those of a room without.
-    pub(crate) fn new(id: RoomId, now: Instant, phase: Duration) -> Room {
+    /// An empty room, whose ticks are whole frames after `grid`.
+    pub(crate) fn new(id: RoomId, grid: Instant) -> Room {
         Room {
             id,
             peers: Vec::new(),
             index: HashMap::new(),
             timers: Timers::default(),
             shared: None,
-            grid: now + phase,
+            grid,
             next_tick: None,
-            levels_due: now,
+            levels_due: grid,
             levels_told: false,
             #[cfg(debug_assertions)]
             fault: false,

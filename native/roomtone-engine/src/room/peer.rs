@@ -159,8 +159,8 @@ impl Peer {
             buffer_target_ms: ms(playout.target_delay),
             buffer_ms: ms(playout.current_delay),
             round_trip_ms: transport.round_trip.map(ms),
-            fraction_lost_out: f64::from(transport.remote_fraction_lost),
-            remote_jitter_ms: ms(transport.remote_jitter),
+            fraction_lost_out: transport.remote_fraction_lost.map(f64::from),
+            remote_jitter_ms: transport.remote_jitter.map(ms),
             private_mix: self.private.is_some(),
         }
     }
