@@ -119,6 +119,18 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:roomtone, ^room, {:left, "ada", :owner_lost}}
     end
 
+    test "whose media were lost while nobody spoke for them is asked for an offer when somebody does", %{room: room} do
+      owner = somebody()
+      offer = FakeNative.offer(connect: true)
+      {:ok, %{session: session}} = as(owner, fn -> Roomtone.join(room, "ada", offer) end)
+      %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
+      kill(owner)
+      FakeNative.emit(shard, {:disconnected, %{room: id, peer: peer, reason: :consent_expired}})
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+      assert {:ok, %{connected: false}} = Roomtone.resume(room, "ada", session)
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+    end
+
     test "can't be taken over after all", %{room: room} do
       assert {:error, :not_found} = Roomtone.resume(room, "ada", "some session")
       assert {:error, :room_not_found} = Roomtone.resume(unique_name(), "ada", "some session")
@@ -152,7 +164,7 @@ defmodule Roomtone.LifetimeTest do
       request = %{identity: "ghost", owner: :none, session: nil, name: "ghost", grants: [:speak], grace_ms: 10}
       {:ok, pid, _person} = Roomtone.RoomServer.call(room, {:admit, request})
       ref = Process.monitor(pid)
-      assert_receive {:DOWN, ^ref, :process, _, :normal}, 2_000
+      assert_receive {:DOWN, ^ref, :process, _, :normal}, 10_000
       {:ok, %{participants: []}} = Roomtone.room(room)
       assert {:ok, _} = Roomtone.join(room, "ghost", FakeNative.offer())
       assert_receive {:roomtone, ^room, {:joined, _}}

@@ -104,7 +104,11 @@ defmodule Roomtone.Participant do
     {:reply, description, state}
   end
 
-  def handle_call({:adopt, owner}, _from, state), do: {:reply, :ok, watch(state, owner)}
+  def handle_call({:adopt, owner}, _from, state) do
+    # Their media were lost while nobody was there to be asked.
+    if state.peer == nil and state.pending == nil, do: report(state, :offer_wanted)
+    {:reply, :ok, watch(state, owner)}
+  end
 
   def handle_call({:negotiate, offer, owner}, from, state) do
     state = state |> watch(owner) |> drop_pending({:error, :superseded}, :leave)

@@ -66,6 +66,10 @@ defmodule Roomtone.Room do
           optional(:grace_ms) => non_neg_integer
         }
 
+  @doc "An empty room."
+  @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
+  def new(args), do: struct!(__MODULE__, Map.take(args, [:name, :id, :opened_at, :max_participants]))
+
   @doc """
   Lets a person in, or lets them back in when they show their session (or are the same process).
 

@@ -73,7 +73,7 @@ defmodule Roomtone.RoomServer do
   @impl true
   def init(args) do
     Logger.metadata(room: args.name)
-    room = %Room{name: args.name, id: args.id, opened_at: args.opened_at, max_participants: args.max_participants}
+    room = Room.new(args)
 
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do

@@ -13,7 +13,7 @@ defmodule Roomtone.Rooms do
 
   require Logger
 
-  alias Roomtone.{Config, Media, Participant, Subscribers, Telemetry}
+  alias Roomtone.{Config, Media, Participant, Room, Subscribers, Telemetry}
 
   defmodule Tree do
     @moduledoc "The processes of one room."
@@ -118,19 +118,17 @@ defmodule Roomtone.Rooms do
         opened_at: DateTime.utc_now()
       }
 
-      {:ok, pid} = DynamicSupervisor.start_child(Roomtone.Rooms.Trees, {Tree, args})
-      state = put(state, id, name, pid)
-      Telemetry.execute([:room, :opened], %{count: map_size(state.rooms)}, %{room: name, shard: shard})
+      case DynamicSupervisor.start_child(Roomtone.Rooms.Trees, {Tree, args}) do
+        {:ok, pid} ->
+          state = put(state, id, name, pid)
+          Telemetry.execute([:room, :opened], %{count: map_size(state.rooms)}, %{room: name, shard: shard})
+          {:reply, {:ok, Room.summary(Room.new(args))}, state}
 
-      summary = %{
-        name: name,
-        participant_count: 0,
-        speaking_count: 0,
-        max_participants: args.max_participants,
-        opened_at: args.opened_at
-      }
-
-      {:reply, {:ok, summary}, state}
+        # One of this name that is on its way out, and which an earlier process of ours knew of.
+        {:error, _reason} ->
+          Media.close_room(id)
+          {:reply, {:error, :room_exists}, state}
+      end
     else
       {:error, _} = error -> {:reply, error, state}
     end

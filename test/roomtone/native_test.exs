@@ -1,0 +1,256 @@
+defmodule Roomtone.NativeTest do
+  @moduledoc "The real engine under the domain: no sound yet, but every command and event that needs none."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{BrowserOffer, Media, Token}
+  alias Roomtone.Media.{Table, Worker}
+
+  @moduletag :media
+  @moduletag capture_log: true
+
+  setup_all do
+    # Ports of the system's choice: tests may run beside a server.
+    restart_with(native: Roomtone.Native, udp_ports: "0", shards: 2, join_timeout_ms: 5_000)
+  end
+
+  setup do
+    {:ok, room: open_room()}
+  end
+
+  defp media(room, identity) do
+    {:ok, place, peers, _} = Roomtone.RoomServer.call(room, :peers)
+    for({peer, ^identity} <- peers, do: Map.put(place, :peer, peer)) |> List.first()
+  end
+
+  defp submit(shard, command) do
+    {native, engine} = Media.engine()
+    native.submit(engine, shard, command)
+  end
+
+  defp stats(shard), do: Media.shard_stats(shard)
+
+  test "an offer is answered as RFC 8829 wants it, with addresses to come to", %{room: room} do
+    assert {:ok, %{answer: answer}} = Roomtone.join(room, "ada", BrowserOffer.new())
+    assert answer =~ "a=ice-lite\r\n"
+    assert answer =~ "a=setup:passive\r\n"
+    assert answer =~ ~r/^a=fingerprint:sha-256 /m
+    assert answer =~ ~r/^m=audio \d+ UDP\/TLS\/RTP\/SAVPF 111/m
+    assert [_, port] = Regex.run(~r/^a=candidate:.* 127\.0\.0\.1 (\d+) typ host/m, answer)
+    assert String.to_integer(port) > 1023
+    assert {:ok, %{participants: [%{identity: "ada", connected: false}]}} = Roomtone.room(room)
+  end
+
+  test "what can't be answered is refused by a code that says why", %{room: room} do
+    refused = fn offer ->
+      assert {:error, {:offer_refused, code, text}} = Roomtone.join(room, "ada", offer)
+      assert is_binary(text) and text != ""
+      code
+    end
+
+    assert refused.("hello") == :malformed
+    assert refused.("") == :malformed
+    assert refused.(BrowserOffer.new(codec: "PCMU/8000")) == :no_opus
+    assert refused.(String.replace(BrowserOffer.new(), ~r/a=fingerprint.*\r\n/, "")) == :no_fingerprint
+    assert refused.(String.replace(BrowserOffer.new(), ~r/a=ice-ufrag.*\r\n/, "")) == :no_ice_credentials
+    assert refused.(String.replace(BrowserOffer.new(), "m=audio", "m=video")) == :no_audio
+    assert refused.(BrowserOffer.new(extra: String.duplicate("a=x\n", 20_000))) == :too_large
+    assert {:ok, %{participants: []}} = Roomtone.room(room)
+  end
+
+  test "a further offer of the same connection is an ICE restart on the same peer", %{room: room} do
+    fingerprint = BrowserOffer.fingerprint()
+    {:ok, %{session: session, answer: first}} = Roomtone.join(room, "ada", BrowserOffer.new(fingerprint: fingerprint))
+    before = media(room, "ada")
+
+    assert {:ok, %{answer: second}} =
+             Roomtone.join(room, "ada", BrowserOffer.new(fingerprint: fingerprint), session: session)
+
+    assert media(room, "ada") == before
+    ufrag = fn answer -> Regex.run(~r/a=ice-ufrag:(.*)\r/, answer) end
+    assert ufrag.(first) != ufrag.(second)
+    # Another certificate is another connection.
+    assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new(), session: session)
+    assert media(room, "ada").peer != before.peer
+    eventually(fn -> Table.take_peer(before.peer) == :error end)
+  end
+
+  test "what ends here ends there", %{room: room} do
+    {:ok, stats} = Roomtone.stats(room)
+    shard = stats.shard
+    before = eventually(fn -> stats(shard) end)
+    {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+    {:ok, _} = Roomtone.join(room, "bob", BrowserOffer.new())
+    eventually(fn -> stats(shard).peers == before.peers + 2 end)
+    :ok = Roomtone.leave(room, "ada")
+    eventually(fn -> stats(shard).peers == before.peers + 1 end)
+    rooms = stats(shard).rooms
+    :ok = Roomtone.close_room(room)
+    eventually(fn -> stats(shard).peers == before.peers and stats(shard).rooms == rooms - 1 end)
+  end
+
+  test "a person's figures", %{room: room} do
+    {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+    assert {:ok, %{participants: %{"ada" => counters}, shard_stats: shard}} = Roomtone.stats(room)
+    assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, round_trip_ms: nil} = counters
+    assert is_float(counters.jitter_ms)
+    assert shard.epoch >= 1
+  end
+
+  test "a worker that is killed is followed by one that takes up the shard as it is", %{room: room} do
+    {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+    %{shard: shard, peer: peer} = media(room, "ada")
+    epoch = stats(shard).epoch
+    worker = Worker.whereis(shard)
+    kill(worker)
+    eventually(fn -> Worker.whereis(shard) not in [nil, worker] end)
+    assert {:ok, _} = Roomtone.join(room, "bob", BrowserOffer.new())
+    assert {:ok, %{participants: %{"ada" => %{connected: false}}}} = Roomtone.stats(room)
+    assert stats(shard).epoch == epoch
+    assert media(room, "ada").peer == peer
+    refute_received {:roomtone, ^room, {:media_restart, _}}
+  end
+
+  test "commands are taken while the shard runs: an answer doesn't wait for the end of a slice", %{room: room} do
+    {microseconds, {:ok, _}} = :timer.tc(fn -> Roomtone.join(room, "ada", BrowserOffer.new()) end)
+    # The slice is a second; an answer takes milliseconds.
+    assert microseconds < 700_000
+  end
+
+  # Faults can be asked for in debug builds only, which is what tests are built as.
+  test "a shard that panics begins anew; its rooms are opened again and ask for offers", %{room: room} do
+    {:ok, %{session: session}} = Roomtone.join(room, "ada", BrowserOffer.new())
+    %{shard: shard} = media(room, "ada")
+    epoch = stats(shard).epoch
+    assert :ok = submit(shard, {:fault, %{scope: :shard, room: 0}})
+    assert_receive {:roomtone, ^room, {:media_restart, :all}}, 5_000
+    eventually(fn -> stats(shard).epoch == epoch + 1 end)
+    assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new(), session: session)
+    assert Roomtone.health() == :ok
+  end
+
+  test "the events process that is killed finds out that a peer is gone", %{room: room} do
+    {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+    %{shard: shard, room: id, peer: peer} = media(room, "ada")
+    :ok = :sys.suspend(Media.Supervisor)
+    kill(Process.whereis(Media.Events))
+    :ok = submit(shard, {:leave, %{room: id, peer: peer}})
+    eventually(fn -> stats(shard).peers == 0 end)
+    :ok = :sys.resume(Media.Supervisor)
+    assert_receive {:roomtone, ^room, {:media_restart, "ada"}}, 5_000
+    assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+  end
+
+  test "the holder that is killed finds the engine", %{room: room} do
+    {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+    kill(Process.whereis(Media))
+    eventually(fn -> Process.whereis(Media) end)
+    assert {:ok, _} = Roomtone.join(room, "bob", BrowserOffer.new())
+    assert {:ok, %{participants: %{"ada" => %{}}}} = Roomtone.stats(room)
+    refute_received {:roomtone, ^room, {:media_restart, _}}
+  end
+
+  test "what isn't a command is refused, and hurts nobody", %{room: room} do
+    for bad <- [
+          :nonsense,
+          {:join, %{}},
+          {:open_room, %{room: -1}},
+          {:open_room, %{room: 1.5}},
+          {:leave, 5},
+          "text",
+          %{}
+        ] do
+      assert {bad, {:error, :bad_command}} == {bad, submit(0, bad)}
+    end
+
+    assert {:error, :no_shard} = submit(99, {:open_room, %{room: 1}})
+    assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
+  end
+
+  test "a port that is taken is said in words" do
+    {:ok, socket} = :gen_udp.open(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+
+    options = %{
+      shards: [%{bind: "127.0.0.1:#{port}", candidates: []}],
+      bitrate: 32_000,
+      shared_complexity: 5,
+      private_complexity: 5
+    }
+
+    assert {:error, {:bind_failed, text}} = Roomtone.Native.engine_start(options, self())
+    assert text =~ "127.0.0.1:#{port}"
+  end
+
+  describe "tokens" do
+    @now 1_800_000_000
+
+    defp jwt(header, claims, secret) do
+      signed = Base.url_encode64(header, padding: false) <> "." <> Base.url_encode64(claims, padding: false)
+      signed <> "." <> Base.url_encode64(:crypto.mac(:hmac, :sha256, secret, signed), padding: false)
+    end
+
+    defp secret, do: Roomtone.Config.get().token_secret
+
+    @claims ~s({"room":"standup","sub":"ada","grants":["speak"],"exp":#{@now + 60}})
+
+    test "of our own are JWTs that anyone can read" do
+      {:ok, jwt} = Token.sign(%{room: "standup", identity: "Zoë", grants: [:speak]}, now: @now, ttl: 60)
+      [header, claims, signature] = String.split(jwt, ".")
+      assert Base.url_decode64!(header, padding: false) =~ ~s("alg":"HS256")
+      assert Base.url_decode64!(claims, padding: false) =~ ~s("sub":"Zoë")
+
+      assert Base.url_decode64!(signature, padding: false) ==
+               :crypto.mac(:hmac, :sha256, secret(), header <> "." <> claims)
+
+      assert {:ok, %{identity: "Zoë", grants: [:speak], expires_at: expires}} = Token.verify(jwt, "standup", now: @now)
+      assert expires == @now + 60
+    end
+
+    test "made elsewhere with our secret are fine" do
+      assert {:ok, %{identity: "ada", name: "ada", issued_at: 0}} =
+               Token.verify(jwt(~s({"alg":"HS256","typ":"JWT"}), @claims, secret()), "standup", now: @now)
+    end
+
+    test "without an algorithm, or with another, are not ours" do
+      for algorithm <- ~w(none None NONE HS384 HS512 RS256 ES256 EdDSA hs256),
+          header = ~s({"alg":"#{algorithm}","typ":"JWT"}) do
+        token = jwt(header, @claims, secret())
+        [header, claims, _signature] = String.split(token, ".")
+
+        for forged <- [token, "#{header}.#{claims}.", "#{header}.#{claims}"] do
+          assert {:error, reason} = Token.verify(forged, "standup", now: @now)
+          assert {forged, reason in [:malformed, :bad_signature]} == {forged, true}
+        end
+      end
+    end
+
+    test "that expired, or of another secret" do
+      token = jwt(~s({"alg":"HS256"}), @claims, secret())
+      assert {:error, :expired} = Token.verify(token, "standup", now: @now + 60)
+
+      assert {:error, :bad_signature} =
+               Token.verify(jwt(~s({"alg":"HS256"}), @claims, "another secret"), "standup", now: @now)
+    end
+
+    test "with claims of other shapes are refused" do
+      header = ~s({"alg":"HS256"})
+
+      for claims <- [
+            "null",
+            "[]",
+            ~s("text"),
+            "{}",
+            "{",
+            ~s({"room":"standup","sub":"ada"}),
+            ~s({"room":"standup","sub":"ada","exp":"soon"}),
+            ~s({"room":"standup","sub":{"a":1},"exp":#{@now + 60}}),
+            ~s({"room":null,"sub":"ada","exp":#{@now + 60}}),
+            ~s({"room":"standup","sub":"ada","exp":1e99}),
+            ~s({"room":"standup","sub":"a\\u0000b","exp":#{@now + 60}})
+          ] do
+        assert {claims, {:error, :malformed}} ==
+                 {claims, Token.verify(jwt(header, claims, secret()), "standup", now: @now)}
+      end
+    end
+  end
+end

@@ -1,0 +1,98 @@
+defmodule Roomtone.TelemetryTest do
+  @moduledoc "What happens is reported as the catalogue says, where there is a `:telemetry` to report to."
+  # Puts a `:telemetry` there, where none is.
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Telemetry
+
+  @moduletag capture_log: true
+
+  setup do
+    test = self()
+    :persistent_term.put(__MODULE__, test)
+
+    if Code.ensure_loaded?(:telemetry) do
+      handler = "roomtone test"
+      apply(:telemetry, :attach_many, [handler, Telemetry.events(), &__MODULE__.handle/4, nil])
+      on_exit(fn -> apply(:telemetry, :detach, [handler]) end)
+    else
+      stub =
+        quote do
+          def execute(event, measurements, metadata), do: unquote(__MODULE__).handle(event, measurements, metadata, nil)
+        end
+
+      Module.create(:telemetry, stub, Macro.Env.location(__ENV__))
+
+      on_exit(fn ->
+        :code.purge(:telemetry)
+        :code.delete(:telemetry)
+      end)
+    end
+
+    :ok
+  end
+
+  @doc false
+  def handle(event, measurements, metadata, _config) do
+    send(:persistent_term.get(__MODULE__), {:telemetry, event, measurements, metadata})
+  end
+
+  defp all(events \\ []) do
+    receive do
+      {:telemetry, event, measurements, metadata} -> all([{event, measurements, metadata} | events])
+    after
+      100 -> Enum.reverse(events)
+    end
+  end
+
+  test "a room's life" do
+    room = open_room()
+    FakeNative.watch()
+    offer = FakeNative.offer(connect: true)
+    {:ok, _} = Roomtone.join(room, "ada", offer)
+    media = FakeNative.await_join(offer)
+    {:error, _} = Roomtone.join(room, "eve", FakeNative.offer(refuse: "no_opus"))
+    {:error, _} = Roomtone.join(room, "bob", FakeNative.offer(busy: 100))
+    kill(Roomtone.Media.Table.peer_pid(media.peer))
+    assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+    Roomtone.join(room, "eve", FakeNative.offer(room_panic: true))
+    Roomtone.join(room, "eve", FakeNative.offer(panic: true))
+    FakeNative.emit(media.shard, {:levels, %{room: media.room, levels: []}}, epoch: 0)
+    kill(Roomtone.RoomServer.whereis(room))
+    eventually(fn -> Roomtone.leave(room, "ada") == :ok end)
+    :ok = Roomtone.close_room(room)
+
+    reported = all()
+    names = Enum.map(reported, &elem(&1, 0))
+    for name <- names, do: assert(name in Telemetry.events())
+
+    for name <- [
+          [:room, :opened],
+          [:participant, :joined],
+          [:negotiation, :stop],
+          [:media, :connected],
+          [:media, :busy],
+          [:participant, :revived],
+          [:shard, :room_failed],
+          [:shard, :started],
+          [:media, :dropped],
+          [:room, :recovered],
+          [:participant, :left],
+          [:room, :closed]
+        ] do
+      assert {name, true} == {name, [:roomtone | name] in names}
+    end
+
+    for {_event, measurements, metadata} <- reported do
+      assert Enum.all?(measurements, fn {key, value} -> is_atom(key) and is_integer(value) end)
+      assert is_map(metadata)
+    end
+
+    results =
+      for {[:roomtone, :negotiation, :stop], %{duration: duration}, %{result: result}} <- reported,
+          duration > 0,
+          do: result
+
+    assert :ok in results and :offer_refused in results and :media_restarted in results
+  end
+end
