@@ -2,8 +2,16 @@ defmodule RoomtoneWeb.Router do
   @moduledoc "Pages for people, WHIP for programs."
   use RoomtoneWeb, :router
 
+  pipeline :page do
+    plug :accepts, ["html"]
+  end
+
+  # What pages ask for on their own.
+  pipeline :json do
+    plug :accepts, ["json"]
+  end
+
   pipeline :browser do
-    plug :accepts, ["html", "json"]
     plug :fetch_session
     plug :protect_from_forgery
     plug RoomtoneWeb.SecurityHeaders
@@ -15,11 +23,16 @@ defmodule RoomtoneWeb.Router do
   end
 
   scope "/", RoomtoneWeb do
-    pipe_through :browser
+    pipe_through [:page, :browser]
 
     get "/", PageController, :front
     post "/rooms", PageController, :enter
     get "/rooms/:room", PageController, :room
+  end
+
+  scope "/", RoomtoneWeb do
+    pipe_through [:json, :browser]
+
     post "/rooms/:room/token", PageController, :token
   end
 
@@ -36,7 +49,7 @@ defmodule RoomtoneWeb.Router do
   end
 
   scope "/", RoomtoneWeb do
-    pipe_through :browser
+    pipe_through [:page, :browser]
 
     get "/*path", PageController, :not_found
   end

@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.PageController do
   use RoomtoneWeb, :controller
 
   alias Roomtone.{Name, Token}
-  alias RoomtoneWeb.{Pages, Refusal}
+  alias RoomtoneWeb.Refusal
 
   # Long enough for a working day; the page gets a new one by itself while its session lasts.
   @token_ttl 12 * 3600
@@ -42,16 +42,13 @@ defmodule RoomtoneWeb.PageController do
     with {:ok, room} <- Name.room(given),
          {:ok, name} <- own_name(conn, params),
          {:ok, token} <- token_for(room, name) do
-      html(
-        conn,
-        Pages.room(%{
-          room: room,
-          name: name,
-          token: token,
-          session: session_for(conn, room, name),
-          token_url: room_path(room, "token", name),
-          csrf_token: get_csrf_token()
-        })
+      render(conn, :room,
+        room: room,
+        name: name,
+        token: token,
+        session: session_for(conn, room, name),
+        token_url: room_path(room, "token", name),
+        csrf_token: get_csrf_token()
       )
     else
       # Not entered yet: the room is known, the name isn't.
@@ -76,18 +73,15 @@ defmodule RoomtoneWeb.PageController do
     end
   end
 
-  def not_found(conn, _params), do: conn |> put_status(404) |> html(Pages.not_found())
+  def not_found(conn, _params), do: conn |> put_status(404) |> render(:not_found)
 
   defp form(conn, values, opts) do
-    conn
-    |> html(
-      Pages.front(%{
-        room: values["room"] || "",
-        name: values["name"] || "",
-        errors: Map.new(opts[:errors] || []),
-        notice: opts[:notice],
-        csrf_token: get_csrf_token()
-      })
+    render(conn, :front,
+      room: values["room"] || "",
+      name: values["name"] || "",
+      errors: Map.new(opts[:errors] || []),
+      notice: opts[:notice],
+      csrf_token: get_csrf_token()
     )
   end
 

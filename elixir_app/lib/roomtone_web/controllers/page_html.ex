@@ -1,8 +1,8 @@
-defmodule RoomtoneWeb.Pages do
-  @moduledoc """
-  The pages, from the templates in `pages/`. Whatever comes from outside goes through `h/1`.
-  """
+defmodule RoomtoneWeb.PageHTML do
+  @moduledoc "The pages, from the templates in `page_html/`, whose engine escapes all that is put in."
   require EEx
+
+  import Phoenix.HTML, only: [raw: 1]
 
   @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs"}})
 
@@ -18,29 +18,25 @@ defmodule RoomtoneWeb.Pages do
     /assets/vendor/phoenix.mjs
   )
 
-  for {name, arguments} <- [layout: [:assigns], front: [:assigns], room: [:assigns], not_found: []] do
-    EEx.function_from_file(:defp, :"#{name}_template", Path.join(__DIR__, "pages/#{name}.html.eex"), arguments)
+  for {template, arguments} <- [layout: [:assigns], front: [:assigns], room: [:assigns], not_found: []] do
+    path = Path.join(__DIR__, "page_html/#{template}.html.eex")
+    EEx.function_from_file(:defp, :"#{template}_body", path, arguments, engine: Phoenix.HTML.Engine)
   end
 
   @doc "Where a name and a room are entered. Assigns: `room`, `name`, `errors`, `notice`, `csrf_token`."
-  @spec front(map) :: String.t()
-  def front(assigns), do: page("Roomtone", front_template(assigns), "front")
+  def front(assigns), do: page("Roomtone", front_body(assigns), "front")
 
   @doc "The room. Assigns: `room`, `name`, `token`, `session`, `token_url`, `csrf_token`."
-  @spec room(map) :: String.t()
-  def room(assigns), do: page("#{assigns.room} · Roomtone", room_template(assigns), "room", @room_modules)
+  def room(assigns), do: page("#{assigns.room} · Roomtone", room_body(assigns), "room", @room_modules)
 
   @doc "For an address that leads nowhere."
-  @spec not_found() :: String.t()
-  def not_found, do: page("Not found · Roomtone", not_found_template(), "front")
+  def not_found(_assigns), do: page("Not found · Roomtone", not_found_body(), "front")
 
   @doc "The import map's hash, for a content security policy that allows no other inline script."
   @spec import_map_hash() :: String.t()
   def import_map_hash, do: "sha256-" <> Base.encode64(:crypto.hash(:sha256, @import_map))
 
   defp page(title, body, class, modules \\ []) do
-    layout_template(%{title: title, body: body, class: class, modules: modules, import_map: @import_map})
+    layout_body(%{title: title, body: body, class: class, modules: modules, import_map: @import_map})
   end
-
-  defp h(text), do: Plug.HTML.html_escape(to_string(text))
 end
