@@ -181,3 +181,6 @@ pub fn write(out: &mut Vec<u8>, header: &Outgoing, payload: &[u8]) -> usize {
     out.extend_from_slice(payload);
     len
 }
+
+#[cfg(test)]
+mod tests;

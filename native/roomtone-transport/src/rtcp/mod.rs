@@ -102,7 +102,8 @@ pub(crate) fn report(
 pub(crate) fn goodbye(ssrc: u32, cname: &str) -> Option<BytesMut> {
     let bye = Goodbye {
         sources: vec![ssrc],
-        reason: Bytes::new(),
+        // The library writes a length of the reason always; with three letters no padding has to follow.
+        reason: Bytes::from_static(b"end"),
     };
     rtc::rtcp::packet::marshal(&[receiver_report(ssrc, vec![]), name(ssrc, cname), Box::new(bye)]).ok()
 }

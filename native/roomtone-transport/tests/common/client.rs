@@ -214,7 +214,8 @@ impl Client {
 
     pub fn poll_timeout(&self) -> Option<Instant> {
         let check = self.checking.then_some(self.next_check);
-        [check, self.dtls.poll_timeout(&PEER)].into_iter().flatten().min()
+        let dtls = self.dtls.poll_timeout(&PEER).filter(|_| !self.connected);
+        [check, dtls].into_iter().flatten().min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -223,7 +224,7 @@ impl Client {
             self.out.push_back(request);
             self.next_check = now + self.options.check_every;
         }
-        if self.dtls_started && !self.dtls_closed && !self.connected {
+        if self.dtls_started && !self.connected {
             let _ = self.dtls.handle_timeout(PEER, now);
             self.collect();
         }

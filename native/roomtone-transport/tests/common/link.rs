@@ -105,6 +105,7 @@ impl Link {
     /// Lets virtual time pass until `done` or the limit.
     pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) {
         let end = self.now + limit;
+        let mut stuck = 0;
         loop {
             self.pump();
             if done(self) {
@@ -118,12 +119,14 @@ impl Link {
             .into_iter()
             .flatten()
             .min()
-            .unwrap_or(end)
-            .max(self.now);
+            .map_or(end + MS, |at| at.max(self.now));
             if next > end {
                 self.now = end;
                 return;
             }
+            // A timeout that is due again at once would stop the clock.
+            stuck = if next == self.now { stuck + 1 } else { 0 };
+            assert!(stuck < 100_000, "time stands still");
             self.now = next;
             self.deliver();
             self.server.handle_timeout(self.now);

@@ -1,0 +1,325 @@
+//! Offers of the clients that matter, and every way in which an offer can be refused.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use roomtone_transport::{
+    Certificate, Direction, Endpoint, EndpointOptions, NtpClock, Offer, SdpErrorKind, TransportConfig,
+};
+
+const CHROME: &str = include_str!("fixtures/chrome.sdp");
+const FIREFOX: &str = include_str!("fixtures/firefox.sdp");
+const SAFARI: &str = include_str!("fixtures/safari.sdp");
+const RECVONLY: &str = include_str!("fixtures/libwebrtc_recvonly.sdp");
+const AIORTC: &str = include_str!("fixtures/aiortc.sdp");
+const GSTREAMER: &str = include_str!("fixtures/gstreamer.sdp");
+
+#[allow(clippy::disallowed_methods)] // a virtual clock has to start somewhere
+fn answer(offer: &str) -> String {
+    let now = Instant::now();
+    let clock = NtpClock::from_unix(now, Duration::ZERO);
+    let config = TransportConfig::new(
+        vec![
+            "192.0.2.1:50000".parse().unwrap(),
+            "[2001:db8::1]:50001".parse().unwrap(),
+        ],
+        clock,
+    );
+    let offer = Offer::parse(offer).unwrap();
+    let options = EndpointOptions {
+        cname: "a b\r\nc".into(),
+        ..Default::default()
+    };
+    let (_, answer) = Endpoint::accept(
+        now,
+        &offer,
+        Arc::new(config),
+        Arc::new(Certificate::generate().unwrap()),
+        options,
+    )
+    .unwrap();
+    assert!(
+        answer.lines().all(|l| !l.is_empty()) && answer.ends_with("\r\n"),
+        "{answer}"
+    );
+    assert_eq!(answer.matches('\n').count(), answer.matches("\r\n").count());
+    // It has to be readable as SDP itself.
+    rtc::sdp::description::session::SessionDescription::unmarshal(&mut std::io::Cursor::new(&answer)).unwrap();
+    answer
+}
+
+fn count(answer: &str, line: &str) -> usize {
+    answer.lines().filter(|l| *l == line).count()
+}
+
+#[test]
+fn chrome() {
+    let offer = Offer::parse(CHROME).unwrap();
+    assert_eq!(offer.payload_type(), 111);
+    assert_eq!(offer.ssrcs(), [3_570_614_608]);
+    assert_eq!(offer.level_extension(), Some(1));
+    assert_eq!(offer.direction(), Direction::SendRecv);
+    assert!(!offer.stereo());
+    let answer = answer(CHROME);
+    let lines: Vec<&str> = answer.lines().collect();
+    let media: Vec<&&str> = lines.iter().filter(|l| l.starts_with("m=")).collect();
+    assert_eq!(
+        media,
+        [
+            &"m=audio 50000 UDP/TLS/RTP/SAVPF 111",
+            &"m=video 0 UDP/TLS/RTP/SAVPF 96 97 102 103",
+            &"m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
+        ]
+    );
+    for line in [
+        "a=group:BUNDLE 0",
+        "a=ice-lite",
+        "a=extmap-allow-mixed",
+        "a=mid:0",
+        "a=mid:1",
+        "a=mid:2",
+        "a=sendrecv",
+        "a=setup:passive",
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+        "a=rtpmap:111 opus/48000/2",
+        "a=fmtp:111 minptime=10;useinbandfec=1",
+        "a=extmap:1 urn:ietf:params:rtp-hdrext:ssrc-audio-level",
+        "a=candidate:1 1 udp 2130706431 192.0.2.1 50000 typ host",
+        "a=candidate:2 1 udp 2130706175 2001:db8::1 50001 typ host",
+        "a=end-of-candidates",
+        "c=IN IP4 192.0.2.1",
+    ] {
+        assert_eq!(count(&answer, line), 1, "{line} in\n{answer}");
+    }
+    assert_eq!(count(&answer, "a=inactive"), 2);
+    assert_eq!(answer.matches("a=extmap:").count(), 1);
+    assert!(!answer.contains("rtcp-fb"), "no feedback is promised that isn't given");
+    assert!(answer.contains(" cname:abc\r\n"));
+    let level = |key: &str| lines.iter().position(|l| l.starts_with(key)).unwrap();
+    assert!(level("a=ice-lite") < level("m=audio"));
+    assert!(level("a=ice-ufrag:") > level("m=audio") && level("a=ice-ufrag:") < level("m=video"));
+    let value = |key: &str| lines[level(key)][key.len()..].to_owned();
+    assert_eq!(value("a=ice-ufrag:").len(), 8);
+    assert_eq!(value("a=ice-pwd:").len(), 24);
+    assert!(value("a=fingerprint:").starts_with("sha-256 "));
+}
+
+#[test]
+fn firefox_has_its_fingerprint_at_session_level_and_wants_stereo() {
+    let offer = Offer::parse(FIREFOX).unwrap();
+    assert_eq!((offer.payload_type(), offer.stereo()), (109, true));
+    assert_eq!(offer.ssrcs(), [1_632_849_427]);
+    let answer = answer(FIREFOX);
+    assert!(answer.contains("m=audio 50000 UDP/TLS/RTP/SAVPF 109\r\n"));
+    assert!(!answer.contains("allow-mixed"));
+}
+
+#[test]
+fn safari_sending_only() {
+    let offer = Offer::parse(SAFARI).unwrap();
+    assert_eq!(offer.direction(), Direction::SendOnly);
+    let answer = answer(SAFARI);
+    assert_eq!(count(&answer, "a=recvonly"), 1);
+    assert!(!answer.contains("a=ssrc"), "who doesn't send has no SSRC to announce");
+}
+
+#[test]
+fn a_bundle_only_audio_line_takes_its_transport_from_the_first_of_its_group() {
+    let offer = Offer::parse(RECVONLY).unwrap();
+    assert_eq!((offer.payload_type(), offer.mid()), (111, Some("audio0")));
+    assert!(offer.stereo());
+    assert_eq!(offer.max_average_bitrate(), Some(64_000));
+    assert!(offer.ssrcs().is_empty());
+    let answer = answer(RECVONLY);
+    assert_eq!(count(&answer, "a=group:BUNDLE audio0"), 1);
+    assert_eq!(count(&answer, "a=sendonly"), 1);
+    let video = answer.find("m=video 0 ").unwrap();
+    assert!(video < answer.find("m=audio 50000 ").unwrap());
+    assert!(!answer.contains("a=extmap"));
+}
+
+#[test]
+fn aiortc_and_gstreamer() {
+    let offer = Offer::parse(AIORTC).unwrap();
+    assert_eq!((offer.payload_type(), offer.level_extension()), (96, Some(2)));
+    assert!(answer(AIORTC).contains("a=extmap:2 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n"));
+    let offer = Offer::parse(GSTREAMER).unwrap();
+    assert_eq!((offer.payload_type(), offer.level_extension()), (97, None));
+    assert!(answer(GSTREAMER).contains("a=mid:audio0\r\n"));
+}
+
+#[test]
+fn line_ends_of_both_kinds_are_read() {
+    for text in [CHROME, FIREFOX, SAFARI] {
+        let crlf = text.replace('\n', "\r\n");
+        assert_eq!(
+            Offer::parse(&crlf).unwrap().ssrcs(),
+            Offer::parse(text).unwrap().ssrcs()
+        );
+    }
+}
+
+#[test]
+fn no_mid_no_bundle() {
+    let text = FIREFOX.replace("a=mid:0\n", "").replace("a=group:BUNDLE 0\n", "");
+    let answer = answer(&text);
+    assert!(!answer.contains("a=mid") && !answer.contains("BUNDLE"));
+}
+
+#[test]
+fn the_first_usable_audio_line_is_taken() {
+    let second = FIREFOX
+        .find("m=audio")
+        .map(|at| FIREFOX[at..].replace("a=mid:0", "a=mid:z"))
+        .unwrap();
+    // A first one without Opus, and a first one that is switched off.
+    for first in [
+        "m=audio 9 UDP/TLS/RTP/SAVPF 0\nc=IN IP4 0.0.0.0\na=mid:0\na=rtpmap:0 PCMU/8000\n".to_owned(),
+        "m=audio 0 UDP/TLS/RTP/SAVPF 109\nc=IN IP4 0.0.0.0\na=mid:0\na=rtpmap:109 opus/48000/2\na=inactive\n"
+            .to_owned(),
+    ] {
+        let head = &FIREFOX[..FIREFOX.find("m=audio").unwrap()];
+        let answer = answer(&format!("{head}{first}{second}"));
+        let media: Vec<&str> = answer.lines().filter(|l| l.starts_with("m=")).collect();
+        assert!(
+            media[0].starts_with("m=audio 0 ") && media[1].starts_with("m=audio 50000 "),
+            "{media:?}"
+        );
+        assert!(answer.contains("a=mid:z\r\n"));
+    }
+}
+
+#[track_caller]
+fn refused(text: &str, kind: SdpErrorKind, code: &str) {
+    let error = Offer::parse(text).unwrap_err();
+    assert_eq!((error.kind(), error.code()), (kind, code), "{error}");
+    assert!(error.to_string().len() > 10);
+}
+
+#[test]
+fn every_refusal_has_its_name() {
+    use SdpErrorKind as K;
+    let without = |line: &str| {
+        assert!(FIREFOX.contains(line));
+        FIREFOX
+            .lines()
+            .filter(|l| !l.starts_with(line))
+            .map(|l| format!("{l}\n"))
+            .collect::<String>()
+    };
+    let with = |from: &str, to: &str| {
+        assert!(FIREFOX.contains(from), "{from}");
+        FIREFOX.replace(from, to)
+    };
+    refused(
+        &format!("{FIREFOX}{}", "a=x:y\n".repeat(12_000)),
+        K::TooLarge,
+        "too_large",
+    );
+    refused("", K::Malformed, "malformed");
+    refused("hello", K::Malformed, "malformed");
+    refused("{\"type\":\"offer\"}", K::Malformed, "malformed");
+    refused(&with("s=-", "s=\0"), K::Malformed, "malformed");
+    refused(&with("109 9 0 8 101", "109 \u{1b}[2J"), K::Malformed, "malformed");
+    refused(&with("109 9 0 8 101", "<109>"), K::Malformed, "malformed");
+    refused(&FIREFOX[..FIREFOX.find("m=audio").unwrap()], K::NoAudio, "no_audio");
+    refused(&with("m=audio 9", "m=audio 0"), K::NoAudio, "no_audio");
+    refused(&with("m=audio", "m=video"), K::NoAudio, "no_audio");
+    refused(&with("opus/48000/2", "speex/16000"), K::NoOpus, "no_opus");
+    refused(&with("opus/48000/2", "opus/16000/1"), K::NoOpus, "no_opus");
+    refused(&with("109", "72"), K::NoOpus, "no_opus"); // would look like RTCP
+    refused(&with("UDP/TLS/RTP/SAVPF", "RTP/AVP"), K::BadTransport, "bad_transport");
+    refused(&without("a=fingerprint"), K::NoFingerprint, "no_fingerprint");
+    refused(&with("sha-256", "sha-1"), K::BadFingerprint, "bad_fingerprint");
+    refused(&with("B1:4C", "B14C"), K::BadFingerprint, "bad_fingerprint");
+    refused(&without("a=ice-ufrag"), K::NoIceCredentials, "no_ice_credentials");
+    refused(&without("a=ice-pwd"), K::NoIceCredentials, "no_ice_credentials");
+    refused(
+        &with("a=ice-pwd:9e0e2bb4", "a=ice-pwd:x "),
+        K::BadIceCredentials,
+        "bad_ice_credentials",
+    );
+    refused(
+        &with("f2c9f1a3", &"f".repeat(257)),
+        K::BadIceCredentials,
+        "bad_ice_credentials",
+    );
+    refused(&with("f2c9f1a3", "a:b"), K::BadIceCredentials, "bad_ice_credentials");
+    refused(&without("a=rtcp-mux"), K::NoRtcpMux, "no_rtcp_mux");
+    refused(&with("a=setup:actpass", "a=setup:passive"), K::BadSetup, "bad_setup");
+    refused(&with("a=group:BUNDLE 0", "a=ice-lite"), K::IceLite, "ice_lite");
+    let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\n";
+    refused(
+        &format!("{FIREFOX}{}", video.repeat(64)),
+        K::TooManyMedia,
+        "too_many_media",
+    );
+    refused(&format!("{FIREFOX}{video}a=mid:0\n"), K::BadMid, "bad_mid");
+    refused(&with("a=mid:0", "a=mid:a b"), K::BadMid, "bad_mid");
+    refused(
+        &with("a=mid:0", &format!("a=mid:{}", "m".repeat(65))),
+        K::BadMid,
+        "bad_mid",
+    );
+}
+
+#[test]
+fn setup_active_and_absent_are_fine() {
+    Offer::parse(&FIREFOX.replace("a=setup:actpass", "a=setup:active")).unwrap();
+    Offer::parse(&FIREFOX.replace("a=setup:actpass\n", "")).unwrap();
+}
+
+#[test]
+fn accept_needs_an_address() {
+    #[allow(clippy::disallowed_methods)]
+    let now = Instant::now();
+    let config = TransportConfig::new(vec![], NtpClock::new(now, 0));
+    let error = Endpoint::accept(
+        now,
+        &Offer::parse(CHROME).unwrap(),
+        Arc::new(config),
+        Arc::new(Certificate::generate().unwrap()),
+        EndpointOptions::default(),
+    )
+    .unwrap_err();
+    assert_eq!(error.code(), "no_candidates");
+}
+
+#[test]
+fn ssrcs_are_bounded() {
+    let many: String = (0..500).map(|i| format!("a=ssrc:{i} cname:x\n")).collect();
+    assert!(Offer::parse(&format!("{FIREFOX}{many}")).unwrap().ssrcs().len() <= 8);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_survived(text in "\\PC{0,300}") {
+        let _ = Offer::parse(&text);
+    }
+
+    #[test]
+    fn bent_offers_are_survived(
+        which in 0usize..6,
+        cuts in proptest::collection::vec((any::<prop::sample::Index>(), "[ -~]{0,12}"), 1..8),
+    ) {
+        let mut text = [CHROME, FIREFOX, SAFARI, RECVONLY, AIORTC, GSTREAMER][which].to_owned();
+        for (at, insert) in cuts {
+            let at = at.index(text.len());
+            text.replace_range(at..at + 1, &insert);
+        }
+        if let Ok(offer) = Offer::parse(&text) {
+            // What is echoed can't smuggle in lines.
+            prop_assert!(offer.mid().is_none_or(|mid| !mid.contains(['\r', '\n', ' '])));
+            prop_assert!(!(64..96).contains(&offer.payload_type()));
+        }
+    }
+
+    #[test]
+    fn shuffled_lines_are_survived(which in 0usize..6, order in proptest::collection::vec(any::<prop::sample::Index>(), 0..60)) {
+        let lines: Vec<&str> = [CHROME, FIREFOX, SAFARI, RECVONLY, AIORTC, GSTREAMER][which].lines().collect();
+        let text: String = order.iter().map(|i| format!("{}\r\n", lines[i.index(lines.len())])).collect();
+        let _ = Offer::parse(&format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{text}"));
+    }
+}
