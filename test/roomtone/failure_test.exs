@@ -181,6 +181,9 @@ defmodule Roomtone.FailureTest do
       # Levels find their names, the participant its room.
       FakeNative.emit(ctx.media.shard, {:levels, %{room: ctx.media.room, levels: [{ctx.media.peer, 20, true}]}})
       assert_receive {:roomtone, ^room, {:levels, %{"ada" => 20}}}
+      :ok = Roomtone.unmute(room, "ada")
+      FakeNative.emit(ctx.media.shard, {:levels, %{room: ctx.media.room, levels: [{ctx.media.peer, 20, true}]}})
+      assert_receive {:roomtone, ^room, {:speaking, "ada", true}}
       assert {:error, :identity_taken} = as(somebody(), fn -> Roomtone.join(room, "ada", FakeNative.offer()) end)
       assert works?(room, ctx.session)
     end

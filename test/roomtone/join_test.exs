@@ -182,6 +182,21 @@ defmodule Roomtone.JoinTest do
       refute_received {:native, _, {:leave, %{peer: ^peer}}}
     end
 
+    test "finds out that its peer is gone, and the next one gets another", %{room: room} do
+      offer = FakeNative.offer(fingerprint: "AA:BB", connect: true)
+      {:ok, %{session: session}} = Roomtone.join(room, "ada", offer)
+      media = FakeNative.await_join(offer)
+      FakeNative.lose(media)
+
+      again = fn ->
+        Roomtone.join(room, "ada", FakeNative.offer(fingerprint: "AA:BB", connect: true), session: session)
+      end
+
+      assert {:error, :media_restarted} = again.()
+      assert {:ok, %{answer: answer}} = again.()
+      assert answer =~ "join"
+    end
+
     test "of a new connection replaces the media, after the answer", %{room: room} do
       first = FakeNative.offer(connect: true)
       {:ok, %{session: session}} = Roomtone.join(room, "ada", first)

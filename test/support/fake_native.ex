@@ -253,6 +253,9 @@ defmodule Roomtone.FakeNative do
       not is_map_key(state.shards[shard].rooms, room) ->
         refuse(state, shard, room, peer, :no_room, "there is no such room")
 
+      kind == :reoffer and peer not in state.shards[shard].rooms[room] ->
+        refuse(state, shard, room, peer, :no_peer, "there is no such peer")
+
       scripted?(offer, "refuse") ->
         refuse(state, shard, room, peer, String.to_atom(script(offer, "refuse")), "refused by script")
 

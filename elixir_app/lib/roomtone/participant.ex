@@ -100,7 +100,9 @@ defmodule Roomtone.Participant do
   def handle_call(:describe, _from, state) do
     stamp = if state.peer, do: state.peer.stamp
     connected = state.peer != nil and state.peer.connected
-    description = %{person: %{state.person | connected: connected}, peer: state.peer && state.peer.id, stamp: stamp}
+    # Who speaks is known to the engine; it says so again with the next levels.
+    person = %{state.person | connected: connected, speaking: false}
+    description = %{person: person, peer: state.peer && state.peer.id, stamp: stamp}
     {:reply, description, state}
   end
 
@@ -121,8 +123,8 @@ defmodule Roomtone.Participant do
 
   @impl true
   def handle_cast({:person, person}, state) do
-    # Whether they are connected is for this process to say.
-    {:noreply, %{state | person: person}}
+    # The room may not know yet that the first answer was made.
+    {:noreply, %{state | person: %{person | pending: person.pending and state.person.pending}}}
   end
 
   def handle_cast({:row, row}, state), do: {:noreply, sync(%{state | row: row})}
@@ -148,6 +150,12 @@ defmodule Roomtone.Participant do
   @impl true
   def handle_info({:media, {:answer, %{peer: id, sdp: sdp}}}, %{pending: %{id: id}} = state),
     do: {:noreply, answered(state, sdp)}
+
+  def handle_info({:media, {:refused, %{peer: id, code: code}}}, %{pending: %{id: id, kind: :reoffer}} = state)
+      when code in [:no_peer, :no_room] do
+    # We believed in a peer that is gone. The next offer gets a new one.
+    {:noreply, state |> drop_pending({:error, :media_restarted}, :keep) |> drop_peer(:forget)}
+  end
 
   def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: %{id: id} = pending} = state) do
     forget = if pending.kind == :join, do: :forget, else: :keep

@@ -152,9 +152,18 @@ defmodule Roomtone.RoomServer do
 
   @impl true
   def handle_info({:media, {:levels, %{levels: levels}}}, state) do
-    named = for {peer, level, _speaking} <- levels, identity = state.peers[peer], into: %{}, do: {identity, level}
-    if named != %{}, do: Subscribers.tell(state.room.name, {:levels, named})
-    {:noreply, state}
+    named = for {peer, level, speaking} <- levels, identity = state.peers[peer], do: {identity, level, speaking}
+
+    if named != [],
+      do: Subscribers.tell(state.room.name, {:levels, Map.new(named, fn {who, level, _} -> {who, level} end)})
+
+    # As a rule this is known already; not if the news of it went to a process before this one.
+    {:noreply,
+     Enum.reduce(named, state, fn {identity, _level, speaking}, state ->
+       if state.room.people[identity].speaking == speaking,
+         do: state,
+         else: change(state, Room.set_speaking(state.room, identity, speaking))
+     end)}
   end
 
   def handle_info({:media, {:speaking, %{peer: peer, speaking: speaking}}}, state) do
