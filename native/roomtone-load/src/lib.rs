@@ -4,8 +4,12 @@
 //!   told to misbehave.
 //! - [`link`]: a bad network on a virtual clock.
 //! - [`fixtures`]: sound to send. [`listen`]: ears that measure what arrives.
+//! - [`whip`] and [`run`]: all of it over real sockets, against a server. The program `roomtone-load` is a thin shell
+//!   around `run`.
 pub mod fixtures;
 pub mod link;
 pub mod listen;
 mod opus;
 pub mod peer;
+pub mod run;
+pub mod whip;

@@ -200,6 +200,27 @@ impl Stream {
     }
 }
 
+/// Counts the packets that are missing, for who receives by other means than a [`ClientPeer`](super::ClientPeer).
+#[derive(Default)]
+pub struct TrackLoss(Vec<Stream>);
+
+impl TrackLoss {
+    /// A packet came.
+    pub fn received(&mut self, now: Instant, packet: &Audio) {
+        if !self.0.iter().any(|stream| stream.ssrc() == packet.ssrc) {
+            self.0.push(Stream::new(now, packet));
+        }
+        if let Some(stream) = self.0.iter_mut().find(|stream| stream.ssrc() == packet.ssrc) {
+            stream.received(now, packet);
+        }
+    }
+
+    /// Packets expected less packets received, of all sources.
+    pub fn lost(&self) -> i64 {
+        self.0.iter().map(|stream| stream.stats().lost).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

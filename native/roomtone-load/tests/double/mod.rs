@@ -1,6 +1,7 @@
 //! A server double: ICE-lite, DTLS passive, SRTP, one peer. Independent of `roomtone-transport` on purpose: what
 //! passes against both doesn't rest on a misunderstanding that the two share.
 #![allow(dead_code)] // each test file uses a part of it
+#![allow(clippy::unwrap_used)] // Clippy takes only what is marked #[test] for a test
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

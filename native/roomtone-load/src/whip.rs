@@ -1,0 +1,268 @@
+//! The HTTP side of WHIP (RFC 9725): POST an offer, get an answer, DELETE what the Location names.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
+use hyper::{Method, Request, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+const MAX_BODY: usize = 64 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Why signalling failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum WhipError {
+    /// The URL can't be used.
+    #[error("the URL {url:?} can't be used: {why}")]
+    Url {
+        /// As it was given.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// There is no connection to the server.
+    #[error("cannot connect to {address}: {why}")]
+    Connect {
+        /// Host and port.
+        address: String,
+        /// What the system says.
+        why: String,
+    },
+    /// 401: the token is missing, wrong or expired.
+    #[error("401 Unauthorized: the server doesn't take the token ({reason})")]
+    Unauthorized {
+        /// What the server says.
+        reason: String,
+    },
+    /// 403: the token doesn't allow this.
+    #[error("403 Forbidden: the token doesn't allow this ({reason})")]
+    Forbidden {
+        /// What the server says.
+        reason: String,
+    },
+    /// Another status than 201.
+    #[error("the server answered {status} ({reason})")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// What the server says.
+        reason: String,
+    },
+    /// It isn't HTTP, or not WHIP.
+    #[error("the server's response isn't WHIP: {0}")]
+    Protocol(String),
+    /// The server takes too long.
+    #[error("no response in {} s", TIMEOUT.as_secs())]
+    Timeout,
+}
+
+impl WhipError {
+    /// Would every other peer fail the same way?
+    pub fn is_for_everyone(&self) -> bool {
+        match self {
+            WhipError::Url { .. } | WhipError::Connect { .. } => true,
+            WhipError::Unauthorized { .. } | WhipError::Forbidden { .. } => true,
+            WhipError::Status { status, .. } => matches!(status, 404 | 405 | 415),
+            WhipError::Protocol(_) | WhipError::Timeout => false,
+        }
+    }
+}
+
+/// A session that the server opened for us.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// The SDP answer.
+    pub answer: String,
+    /// What to DELETE.
+    pub location: Uri,
+}
+
+/// A WHIP endpoint.
+#[derive(Clone, Debug)]
+pub struct Whip {
+    url: Uri,
+    authority: String,
+    address: String,
+    bearer: Option<HeaderValue>,
+}
+
+impl Whip {
+    /// Checks the URL and the token; nothing is sent.
+    pub fn new(url: &str, token: Option<&str>) -> Result<Whip, WhipError> {
+        let bad = |why: &str| WhipError::Url {
+            url: url.to_owned(),
+            why: why.to_owned(),
+        };
+        let uri: Uri = url
+            .parse()
+            .map_err(|e: hyper::http::uri::InvalidUri| bad(&e.to_string()))?;
+        match uri.scheme_str() {
+            Some("http") => {}
+            Some("https") => return Err(bad("only http is spoken here; talk to the server behind its TLS proxy")),
+            _ => return Err(bad("it must be like http://127.0.0.1:4000/whip/ROOM")),
+        }
+        let authority = uri.authority().ok_or_else(|| bad("it has no host"))?;
+        let (host, port) = (authority.host(), authority.port_u16().unwrap_or(80));
+        let bearer = match token {
+            Some(token) => Some(
+                HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| bad("the token has forbidden bytes"))?,
+            ),
+            None => None,
+        };
+        Ok(Whip {
+            authority: authority.to_string(),
+            address: format!("{host}:{port}"),
+            url: uri,
+            bearer,
+        })
+    }
+
+    /// Sends an offer.
+    pub async fn post(&self, offer: &str) -> Result<Session, WhipError> {
+        let (status, location, body) = self.request(Method::POST, &self.url, offer).await?;
+        if status != StatusCode::CREATED {
+            return Err(refusal(status, &body));
+        }
+        let location = location.ok_or_else(|| WhipError::Protocol("201 without a Location".into()))?;
+        Ok(Session {
+            answer: body,
+            location: self.resolve(&location)?,
+        })
+    }
+
+    /// Ends a session.
+    pub async fn delete(&self, session: &Session) -> Result<(), WhipError> {
+        let (status, _, body) = self.request(Method::DELETE, &session.location, "").await?;
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(refusal(status, &body))
+        }
+    }
+
+    /// A Location may be a whole URL or a path.
+    fn resolve(&self, location: &str) -> Result<Uri, WhipError> {
+        let text = if location.starts_with("http://") {
+            location.to_owned()
+        } else if location.starts_with('/') {
+            format!("http://{}{location}", self.authority)
+        } else {
+            let folder = self.url.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+            format!("http://{}{folder}/{location}", self.authority)
+        };
+        text.parse()
+            .map_err(|_| WhipError::Protocol(format!("the Location {location:?} isn't a URL")))
+    }
+
+    async fn request(
+        &self,
+        method: Method,
+        uri: &Uri,
+        body: &str,
+    ) -> Result<(StatusCode, Option<String>, String), WhipError> {
+        tokio::time::timeout(TIMEOUT, self.exchange(method, uri, body))
+            .await
+            .unwrap_or(Err(WhipError::Timeout))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        uri: &Uri,
+        body: &str,
+    ) -> Result<(StatusCode, Option<String>, String), WhipError> {
+        let protocol = |e: &dyn std::error::Error| WhipError::Protocol(e.to_string());
+        let stream = TcpStream::connect(&self.address)
+            .await
+            .map_err(|e| WhipError::Connect {
+                address: self.address.clone(),
+                why: e.to_string(),
+            })?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| protocol(&e))?;
+        let connection = tokio::spawn(connection);
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(HOST, &self.authority);
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/sdp");
+        }
+        if let Some(bearer) = &self.bearer {
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let request = request
+            .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
+            .map_err(|e| protocol(&e))?;
+        let response = sender.send_request(request).await.map_err(|e| protocol(&e))?;
+        let status = response.status();
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|l| l.to_str().ok())
+            .map(str::to_owned);
+        let body = Limited::new(response.into_body(), MAX_BODY)
+            .collect()
+            .await
+            .map_err(|e| WhipError::Protocol(e.to_string()))?
+            .to_bytes();
+        connection.abort();
+        let body = String::from_utf8(body.to_vec()).map_err(|_| WhipError::Protocol("the body isn't text".into()))?;
+        Ok((status, location, body))
+    }
+}
+
+fn refusal(status: StatusCode, body: &str) -> WhipError {
+    let reason: String = body.trim().chars().take(200).collect();
+    let reason = if reason.is_empty() {
+        "no reason given".to_owned()
+    } else {
+        reason
+    };
+    match status {
+        StatusCode::UNAUTHORIZED => WhipError::Unauthorized { reason },
+        StatusCode::FORBIDDEN => WhipError::Forbidden { reason },
+        other => WhipError::Status {
+            status: other.as_u16(),
+            reason,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_is_wrong_with_a_url() {
+        for (url, word) in [
+            ("https://x/whip/r", "only http"),
+            ("x", "it must be like"),
+            ("", "empty"),
+            ("ftp://x/", "it must be like"),
+        ] {
+            let error = Whip::new(url, None).unwrap_err();
+            assert!(error.to_string().contains(word), "{error}");
+            assert!(error.is_for_everyone());
+        }
+        assert!(Whip::new("http://x/", Some("a\nb")).is_err());
+    }
+
+    #[test]
+    fn resolves_locations() {
+        let whip = Whip::new("http://h:4000/whip/room", None).unwrap();
+        for (location, uri) in [
+            ("/whip/room/1", "http://h:4000/whip/room/1"),
+            ("http://other/2", "http://other/2"),
+            ("3", "http://h:4000/whip/3"),
+        ] {
+            assert_eq!(whip.resolve(location).unwrap().to_string(), uri);
+        }
+        assert!(whip.resolve("/a b").is_err());
+    }
+}
