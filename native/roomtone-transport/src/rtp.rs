@@ -143,7 +143,7 @@ fn two_byte(mut block: &[u8], wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// What [`write`] puts into a header.
+/// What [`write()`] puts into a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// Marker bit.

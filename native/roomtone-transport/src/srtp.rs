@@ -17,8 +17,8 @@ use crate::rtp::Header;
 
 const RTP_WINDOW: usize = 128;
 const RTCP_WINDOW: usize = 64;
-/// Incoming SSRCs with a context. An honest client has one or two.
-const MAX_STREAMS: usize = 8;
+/// Incoming SSRCs with a context. An honest client has one or two, and a new one now and then.
+const MAX_STREAMS: usize = 32;
 const SRTCP_INDEX: usize = 4;
 
 static ZEROS: [u8; 1024] = [0; 1024];

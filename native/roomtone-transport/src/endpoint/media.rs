@@ -1,6 +1,6 @@
 //! The media side of an endpoint: which packets come in, how ours go out, and the counters.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use rtc::crypto::RTCCryptoProvider;
@@ -14,8 +14,10 @@ use crate::srtp::{Refusal, Srtp};
 
 /// Opus packets of 60 ms at the highest rate are longer than this; a mix never is.
 const MAX_PAYLOAD: usize = 1200;
-/// Streams let in where the offer announces no SSRC.
+/// Streams let in at once where the offer announces no SSRC.
 const MAX_LEARNED: usize = 4;
+/// One of them that is silent for this long makes room for another: the client may have begun a new stream.
+const LEARNED_IDLE: Duration = Duration::from_secs(10);
 
 /// What an RTCP packet brought.
 #[derive(Debug, Default)]
@@ -102,11 +104,15 @@ impl Media {
     }
 
     /// The allow-list: announced SSRCs; where the client announces none, the first few that prove authentic.
-    fn welcomes(&self, ssrc: u32) -> bool {
+    fn welcomes(&self, now: Instant, ssrc: u32) -> bool {
         if !self.announced.is_empty() {
             return self.announced.contains(&ssrc);
         }
-        self.receptions.iter().any(|r| r.ssrc == ssrc) || self.receptions.len() < MAX_LEARNED
+        self.receptions.len() < MAX_LEARNED
+            || self
+                .receptions
+                .iter()
+                .any(|r| r.ssrc == ssrc || r.idle(now) >= LEARNED_IDLE)
     }
 
     /// Takes an SRTP packet. The outer `None`: it isn't authentic. The inner: authentic, but nothing to play.
@@ -115,7 +121,7 @@ impl Media {
             self.counters.malformed += 1;
             return None;
         };
-        if !self.welcomes(header.ssrc) {
+        if !self.welcomes(now, header.ssrc) {
             self.counters.unknown_ssrc += 1;
             return None;
         }
@@ -138,6 +144,9 @@ impl Media {
         match self.receptions.iter_mut().find(|r| r.ssrc == header.ssrc) {
             Some(reception) => reception.packet(now, header.sequence, header.timestamp),
             None => {
+                if self.announced.is_empty() && self.receptions.len() >= MAX_LEARNED {
+                    self.receptions.retain(|r| r.idle(now) < LEARNED_IDLE);
+                }
                 let mut reception = Reception::new(now, header.ssrc, header.sequence);
                 reception.packet(now, header.sequence, header.timestamp);
                 self.receptions.push(reception);

@@ -192,7 +192,7 @@ pub struct EndpointStats {
     pub remote_jitter: Option<Duration>,
     /// Round trip by RTCP.
     pub round_trip: Option<Duration>,
-    /// SSRCs with an SRTP context (at most 8).
+    /// SSRCs with an SRTP context (at most 32).
     pub streams: usize,
     /// Validated addresses.
     pub addresses: usize,

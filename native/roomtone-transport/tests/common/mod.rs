@@ -1,6 +1,6 @@
 //! A small WebRTC client and a network between it and an endpoint, both on a virtual clock.
 
-#![allow(dead_code)] // each test file uses a part of it
+#![allow(dead_code, unused_imports)] // each test file uses a part of it
 
 mod client;
 mod link;
