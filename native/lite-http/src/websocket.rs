@@ -349,8 +349,8 @@ async fn linger(socket: &mut Socket) {
 
 /// Writes the answer to the client's close frame.
 async fn finish(socket: &mut Socket) {
-    // The client is leaving: if it doesn't take the answer, it doesn't need it.
-    let _flushed = timeout(CLOSE_TIMEOUT, socket.close(None)).await;
+    // tungstenite has queued it. The client is leaving: if it doesn't take the answer, it doesn't need it.
+    let _flushed = timeout(CLOSE_TIMEOUT, socket.flush()).await;
 }
 
 #[cfg(test)]

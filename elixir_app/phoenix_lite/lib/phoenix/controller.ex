@@ -25,7 +25,7 @@ defmodule Phoenix.Controller do
 
       @doc false
       @impl Plug
-      def init(action) when is_atom(action), do: action
+      def init(action), do: action
 
       @doc false
       @impl Plug

@@ -245,12 +245,23 @@ defmodule Phoenix.Router do
         |> Plug.Conn.merge_private(Map.put(route.private, :phoenix_router, router))
         |> Plug.Conn.merge_assigns(route.assigns)
         |> put_params(path_params)
-        |> router.__pipe_through__(route.pipes)
-        |> dispatch(route)
+        |> through(router, route)
 
       :error ->
         raise NoRouteError, conn: conn, router: router
     end
+  end
+
+  # With the conn as far as it came, so that an error's page has the format of the pipeline.
+  defp through(conn, router, route) do
+    conn = wrapped(conn, fn -> router.__pipe_through__(conn, route.pipes) end)
+    wrapped(conn, fn -> dispatch(conn, route) end)
+  end
+
+  defp wrapped(conn, fun) do
+    fun.()
+  catch
+    kind, reason -> Plug.Conn.WrapperError.reraise(conn, kind, reason, __STACKTRACE__)
   end
 
   defp decode(part) do

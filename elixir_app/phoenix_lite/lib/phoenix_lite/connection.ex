@@ -20,6 +20,9 @@ defmodule PhoenixLite.Connection do
 
   @doc false
   def init({connection, peer, config}) do
+    # For whoever looks at the process with observer.
+    Process.put(:lite_peer, peer)
+
     loop(%{
       connection: connection,
       peer: peer,
@@ -61,7 +64,7 @@ defmodule PhoenixLite.Connection do
 
   # The next request on this connection must not see what this one left behind.
   defp reset_and_loop(state) do
-    for {key, _} <- Process.get(), key not in [:"$ancestors", :"$initial_call"], do: Process.delete(key)
+    for {key, _} <- Process.get(), key not in [:"$ancestors", :"$initial_call", :lite_peer], do: Process.delete(key)
     loop(state)
   end
 
@@ -112,7 +115,6 @@ defmodule PhoenixLite.Connection do
 
   # The endpoint has sent its error page by then, unless that failed too; a second answer is simply not taken.
   defp failed(%Plug.Conn{adapter: {_, adapter}} = conn, kind, reason, stack) do
-    {kind, reason, stack} = unwrap(kind, reason, stack)
     status = if kind == :error, do: Plug.Exception.status(reason), else: 500
 
     if status >= 500 do
@@ -127,9 +129,6 @@ defmodule PhoenixLite.Connection do
     _ = Native.respond(adapter.exchange, status, [], "")
     Native.finish(adapter.exchange)
   end
-
-  defp unwrap(:error, %Plug.Conn.WrapperError{kind: kind, reason: reason, stack: stack}, _), do: {kind, reason, stack}
-  defp unwrap(kind, reason, stack), do: {kind, reason, stack}
 
   defp upgraded(state, exchange, handler, handler_state, opts) do
     {headers, opts} = Keyword.pop(opts, :headers, [])

@@ -21,7 +21,7 @@ defmodule PhoenixLite.Dispatch do
       end
     catch
       kind, reason ->
-        stack = __STACKTRACE__
+        {conn, kind, reason, stack} = unwrap(conn, kind, reason, __STACKTRACE__)
         render_error(conn, kind, reason, stack, endpoint)
         :erlang.raise(kind, reason, stack)
     end
@@ -29,7 +29,6 @@ defmodule PhoenixLite.Dispatch do
 
   # If the app had sent something by then, the client has that, and this page goes nowhere.
   defp render_error(conn, kind, reason, stack, endpoint) do
-    {conn, kind, reason, stack} = unwrap(conn, kind, reason, stack)
     status = status(kind, reason)
     opts = endpoint.config(:render_errors, [])
     formats = for {format, view} <- opts[:formats] || [], do: {to_string(format), view}
@@ -71,6 +70,9 @@ defmodule PhoenixLite.Dispatch do
     format = if is_struct(reason, Phoenix.NotAcceptableError), do: elem(first, 0), else: format(conn, names)
     List.keyfind(formats, format, 0)
   end
+
+  defp format(%{private: %{phoenix_format: format}}, [first | _] = names),
+    do: if(format in names, do: format, else: first)
 
   defp format(conn, [first | _] = names) do
     params = if is_struct(conn.params), do: %{}, else: conn.params

@@ -17,7 +17,7 @@ defmodule PhoenixLite.Sockets do
   def connect(handler, %{params: params, endpoint: endpoint} = map, socket_options) do
     options = Keyword.merge(socket_options, map.options)
 
-    with {:ok, serializer} <- serializer(options[:serializer], params["vsn"]) do
+    with {:ok, serializer} <- serializer(options[:serializer], params["vsn"] || "1.0.0") do
       socket = %Socket{
         handler: handler,
         endpoint: endpoint,

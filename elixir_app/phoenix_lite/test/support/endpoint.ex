@@ -34,3 +34,12 @@ defmodule Demo.Endpoint do
   plug Plug.Session, @session_options
   plug Demo.Router
 end
+
+defmodule Demo.Strict do
+  @moduledoc false
+  use Phoenix.Endpoint, otp_app: :phoenix_lite
+
+  socket "/voice", Demo.UserSocket, websocket: [check_origin: false]
+  plug Plug.Parsers, parsers: [:json], json_decoder: Phoenix.json_library()
+  plug Demo.Router
+end

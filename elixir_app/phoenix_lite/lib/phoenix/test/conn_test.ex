@@ -1,0 +1,230 @@
+defmodule Phoenix.ConnTest do
+  @moduledoc """
+  Requests to an endpoint, in the process of the test and without a socket.
+
+      @endpoint MyApp.Endpoint
+      import Phoenix.ConnTest
+      import Plug.Conn
+
+      test "..." do
+        conn = get(build_conn(), "/")
+        assert html_response(conn, 200) =~ "..."
+  """
+
+  import ExUnit.Assertions, only: [flunk: 1]
+  alias Plug.Conn
+
+  @doc false
+  defmacro __using__(_opts) do
+    quote do
+      import Plug.Conn
+      import Phoenix.ConnTest
+    end
+  end
+
+  @doc "A conn that has asked nothing yet. Its requests need no CSRF token."
+  @spec build_conn() :: Conn.t()
+  def build_conn, do: build_conn(:get, "/", nil)
+
+  @doc "A conn with a request, for tests of plugs."
+  @spec build_conn(atom() | String.t(), String.t(), term()) :: Conn.t()
+  def build_conn(method, path, params_or_body \\ nil) do
+    %Conn{}
+    |> Plug.Adapters.Test.Conn.conn(method, path, params_or_body)
+    |> Conn.put_private(:plug_skip_csrf_protection, true)
+    |> Conn.put_private(:phoenix_recycled, true)
+  end
+
+  for method <- [:get, :post, :put, :patch, :delete, :options, :head, :connect, :trace] do
+    @doc "Sends a #{method |> to_string() |> String.upcase()} to `@endpoint`; a path, or an action of a plug."
+    defmacro unquote(method)(conn, path_or_action, params_or_body \\ nil) do
+      method = unquote(method)
+
+      quote do
+        Phoenix.ConnTest.dispatch(
+          unquote(conn),
+          @endpoint,
+          unquote(method),
+          unquote(path_or_action),
+          unquote(params_or_body)
+        )
+      end
+    end
+  end
+
+  @doc "Sends a request to an endpoint."
+  @spec dispatch(Conn.t(), module(), atom(), String.t() | atom(), term()) :: Conn.t()
+  def dispatch(conn, endpoint, method, path_or_action, params_or_body \\ nil)
+
+  def dispatch(conn, nil, method, path, _params) do
+    raise "no @endpoint set in the test case, or a nil one (#{method} #{inspect(path)}, #{inspect(conn.host)})"
+  end
+
+  def dispatch(conn, endpoint, method, path_or_action, params_or_body) do
+    conn
+    |> ensure_recycled()
+    |> call(endpoint, method, path_or_action, params_or_body)
+    |> Conn.put_private(:phoenix_recycled, false)
+    |> sent()
+  end
+
+  defp call(conn, endpoint, method, path, params) when is_binary(path) do
+    conn |> Plug.Adapters.Test.Conn.conn(method, path, params) |> endpoint.call(endpoint.init([]))
+  end
+
+  defp call(conn, plug, method, action, params) when is_atom(action) do
+    conn |> Plug.Adapters.Test.Conn.conn(method, "/", params) |> plug.call(plug.init(action))
+  end
+
+  defp sent(%Conn{state: :set} = conn), do: Conn.send_resp(conn)
+  defp sent(conn), do: conn
+
+  @doc "Sends a cookie with the next request."
+  @spec put_req_cookie(Conn.t(), binary(), binary()) :: Conn.t()
+  defdelegate put_req_cookie(conn, name, value), to: Plug.Test
+
+  @doc "Doesn't send a cookie with the next request."
+  @spec delete_req_cookie(Conn.t(), binary()) :: Conn.t()
+  defdelegate delete_req_cookie(conn, name), to: Plug.Test
+
+  @doc "Begins with these values in the session."
+  @spec init_test_session(Conn.t(), map() | keyword()) :: Conn.t()
+  defdelegate init_test_session(conn, session), to: Plug.Test
+
+  @doc "Fetches the flash."
+  @spec fetch_flash(Conn.t()) :: Conn.t()
+  def fetch_flash(conn), do: Phoenix.Controller.fetch_flash(conn, [])
+
+  ## Responses
+
+  @doc "The body, of a response with this status."
+  @spec response(Conn.t(), integer() | atom()) :: binary()
+  def response(%Conn{state: :unset}, _status), do: raise("expected connection to have a response, none was set or sent")
+
+  def response(%Conn{status: status, resp_body: body}, given) do
+    given = Conn.Status.code(given)
+
+    if given == status do
+      body
+    else
+      raise "expected response with status #{given}, got: #{status}, with body:\n#{inspect(body)}"
+    end
+  end
+
+  @doc "The body of a response with this status and type html."
+  @spec html_response(Conn.t(), integer() | atom()) :: String.t()
+  def html_response(conn, status), do: typed(conn, status, :html)
+
+  @doc "The body of a response with this status and type text."
+  @spec text_response(Conn.t(), integer() | atom()) :: String.t()
+  def text_response(conn, status), do: typed(conn, status, :text)
+
+  @doc "The decoded body of a response with this status and type json."
+  @spec json_response(Conn.t(), integer() | atom()) :: term()
+  def json_response(conn, status), do: conn |> typed(status, :json) |> Phoenix.json_library().decode!()
+
+  defp typed(conn, status, format) do
+    body = response(conn, status)
+    _ = response_content_type(conn, format)
+    body
+  end
+
+  @doc "The content type, which must be of this format."
+  @spec response_content_type(Conn.t(), atom()) :: String.t()
+  def response_content_type(conn, format) do
+    case Conn.get_resp_header(conn, "content-type") do
+      [] ->
+        raise "no content-type was set, expected a #{format} response"
+
+      [header] ->
+        type = header |> String.split(";") |> hd()
+
+        if to_string(format) in MIME.extensions(type) or String.ends_with?(type, "+#{format}"),
+          do: header,
+          else: raise("expected content-type for #{format}, got: #{inspect(header)}")
+
+      many ->
+        raise "more than one content-type: #{inspect(many)}"
+    end
+  end
+
+  @doc "Where a response with this status redirects to."
+  @spec redirected_to(Conn.t(), integer() | atom()) :: String.t()
+  def redirected_to(conn, status \\ 302)
+
+  def redirected_to(%Conn{state: :unset}, _status) do
+    raise "expected connection to have redirected, but no response was set or sent"
+  end
+
+  def redirected_to(conn, status) do
+    case {conn.status == Conn.Status.code(status), Conn.get_resp_header(conn, "location")} do
+      {true, [location]} -> location
+      {true, _} -> raise "no location header was set on redirected_to"
+      {false, _} -> raise "expected redirection with status #{status}, got: #{conn.status}"
+    end
+  end
+
+  @doc "The parameters that the route of a redirect gives."
+  @spec redirected_params(Conn.t(), integer()) :: map()
+  def redirected_params(conn, status \\ 302) do
+    router = Phoenix.Controller.router_module(conn)
+    %URI{path: path, query: query} = conn |> redirected_to(status) |> URI.parse()
+
+    case Phoenix.Router.route_info(router, "GET", path, conn.host) do
+      :error -> raise Phoenix.Router.NoRouteError, conn: conn, router: router
+      %{path_params: params} -> Map.merge(Conn.Query.decode(query || ""), params)
+    end
+  end
+
+  @doc "Asserts that `function` raises, and that a response with this status was sent before."
+  @spec assert_error_sent(integer() | atom(), (() -> term())) :: {integer(), list(), term()}
+  def assert_error_sent(status, function) do
+    code = Conn.Status.code(status)
+
+    try do
+      function.()
+    rescue
+      error -> error_sent(error, code, __STACKTRACE__)
+    catch
+      kind, _ -> flunk("expected error to be sent as #{code} status, but got a #{kind}")
+    else
+      _ -> flunk("expected error to be sent as #{code} status, but no error happened")
+    end
+  end
+
+  defp error_sent(error, code, stack) do
+    receive do
+      {ref, {^code, headers, body}} when is_reference(ref) ->
+        {code, headers, body}
+
+      {ref, {other, _, _}} when is_reference(ref) ->
+        flunk("expected error to be sent as #{code} status, but it was #{other}")
+    after
+      0 -> reraise error, stack
+    end
+  end
+
+  ## From one request to the next
+
+  @doc "A new conn that has the cookies of this one, and the headers named."
+  @spec recycle(Conn.t(), [String.t()]) :: Conn.t()
+  def recycle(conn, headers \\ ~w(accept accept-language authorization)) do
+    kept = for {name, _} = header <- conn.req_headers, name in headers, do: header
+    cookies = conn |> Conn.fetch_cookies() |> Map.get(:req_cookies)
+
+    cookies =
+      Enum.reduce(conn.resp_cookies, cookies, fn
+        {name, %{max_age: 0}}, cookies -> Map.delete(cookies, name)
+        {name, %{value: value}}, cookies -> Map.put(cookies, name, value)
+        _, cookies -> cookies
+      end)
+
+    new = %{build_conn() | host: conn.host, remote_ip: conn.remote_ip, req_headers: kept}
+    Enum.reduce(cookies, new, fn {name, value}, new -> put_req_cookie(new, name, value) end)
+  end
+
+  @doc "Recycles a conn that has had its response."
+  @spec ensure_recycled(Conn.t()) :: Conn.t()
+  def ensure_recycled(%Conn{private: %{phoenix_recycled: true}} = conn), do: conn
+  def ensure_recycled(%Conn{} = conn), do: recycle(conn)
+end
