@@ -232,11 +232,11 @@ defmodule Roomtone.FakeNative do
 
   defp execute({:fault, %{scope: :room, room: room}}, shard, state), do: fail_room(state, shard, room)
 
-  defp execute({:peer_stats, %{room: room, peer: peer, ref: ref}}, shard, state) do
+  defp execute({:peer_stats, %{room: room, peer: peer, reference: ref}}, shard, state) do
     there? = peer in Map.get(state.shards[shard].rooms, room, [])
     connected? = peer in state.shards[shard].connected
     stats = if there?, do: %{connected: connected?, packets_in: 50, lost_in: 1, jitter_ms: 2.5, round_trip_ms: 12.0}
-    event(state, shard, {:peer_stats, %{ref: ref, stats: stats}})
+    event(state, shard, {:peer_stats, %{reference: ref, stats: stats}})
   end
 
   defp execute({kind, %{room: room, peer: peer, offer: offer}}, shard, state) when kind in [:join, :reoffer] do

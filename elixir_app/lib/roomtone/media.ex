@@ -162,7 +162,7 @@ defmodule Roomtone.Media do
 
   defp collect(asked, stats) do
     receive do
-      {:media, {:peer_stats, %{ref: ref, stats: counters}}} when is_map_key(asked, ref) ->
+      {:media, {:peer_stats, %{reference: ref, stats: counters}}} when is_map_key(asked, ref) ->
         collect(asked, Map.put(stats, asked[ref], counters))
 
       :enough ->
@@ -173,7 +173,7 @@ defmodule Roomtone.Media do
   @doc "Asks for the counters of a peer; they come to the events process."
   @spec ask_stats(place, id, id) :: :ok | {:error, :media_busy}
   def ask_stats(%{room: room, shard: shard}, peer, ref),
-    do: submit(shard, {:peer_stats, %{room: room, peer: peer, ref: ref}})
+    do: submit(shard, {:peer_stats, %{room: room, peer: peer, reference: ref}})
 
   @doc "Counters of a shard."
   @spec shard_stats(shard) :: map

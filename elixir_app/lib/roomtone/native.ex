@@ -33,7 +33,7 @@ defmodule Roomtone.Native do
           | {:leave, %{room: id, peer: id}}
           | {:set_speak, %{room: id, peer: id, speak: boolean}}
           | {:set_listen, %{room: id, peer: id, listen: boolean}}
-          | {:peer_stats, %{room: id, peer: id, ref: id}}
+          | {:peer_stats, %{room: id, peer: id, reference: id}}
           | {:fault, %{scope: :shard | :room, room: id}}
 
   @type event ::
@@ -44,7 +44,7 @@ defmodule Roomtone.Native do
           | {:disconnected, %{room: id, peer: id, reason: atom}}
           | {:levels, %{room: id, levels: [{id, 0..127, boolean}]}}
           | {:speaking, %{room: id, peer: id, speaking: boolean}}
-          | {:peer_stats, %{ref: id, stats: %{atom => term} | nil}}
+          | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
           | {:room_failed, %{room: id}}
 
   @doc false

@@ -100,7 +100,7 @@ defmodule Roomtone.Media.Events do
   defp route({kind, %{peer: peer}} = event, shard) when kind in [:answer, :refused, :connected, :disconnected],
     do: deliver(Table.peer_pid(peer), event, shard)
 
-  defp route({:peer_stats, %{ref: ref, stats: stats}} = event, shard) do
+  defp route({:peer_stats, %{reference: ref, stats: stats}} = event, shard) do
     case {Table.take_ref(ref), stats} do
       {{:check, peer}, nil} -> deliver(Table.peer_pid(peer), {:disconnected, %{peer: peer, reason: :lost}}, shard)
       {{:check, peer}, %{connected: true}} -> deliver(Table.peer_pid(peer), {:connected, %{peer: peer}}, shard)
