@@ -18,6 +18,13 @@ defmodule RoomtoneWeb.PageControllerTest do
     post(conn, "/rooms", %{"_csrf_token" => token, "name" => name, "room" => room})
   end
 
+  # An error is an answer, too, whether the endpoint lets it through to a test or not.
+  defp status(request) do
+    request.()
+  rescue
+    error -> Plug.Exception.status(error)
+  end
+
   test "the front page asks for a name and a room", %{conn: conn} do
     page = conn |> get("/?room=Stand-up") |> html_response(200)
     assert page =~ ~s(name="name")
@@ -82,8 +89,8 @@ defmodule RoomtoneWeb.PageControllerTest do
     conn = get(conn, "/")
 
     for values <- [%{}, %{"_csrf_token" => "made up"}] do
-      # As the endpoint does: the error is rendered, then raised again for the log.
-      assert_error_sent 403, fn -> post(conn, "/rooms", Map.merge(%{"name" => "Ada", "room" => "x"}, values)) end
+      answer = fn -> post(conn, "/rooms", Map.merge(%{"name" => "Ada", "room" => "x"}, values)).status end
+      assert status(answer) == 403
     end
   end
 

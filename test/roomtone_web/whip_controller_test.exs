@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.WhipControllerTest do
 
   defp bearer(conn, jwt), do: put_req_header(conn, "authorization", "Bearer #{jwt}")
 
-  defp join(conn, room, jwt, offer \\ FakeNative.offer(connect: true)) do
+  defp post_offer(conn, room, jwt, offer \\ FakeNative.offer(connect: true)) do
     conn |> bearer(jwt) |> put_req_header("content-type", "application/sdp") |> post(url(room), offer)
   end
 
@@ -21,7 +21,7 @@ defmodule RoomtoneWeb.WhipControllerTest do
 
   test "POST takes the client into the room, DELETE out of it", %{conn: conn, room: room} do
     jwt = token(room, "studio")
-    answer = join(conn, room, jwt)
+    answer = post_offer(conn, room, jwt)
     assert "v=0" <> _ = response(answer, 201)
     assert ["application/sdp" <> _] = get_resp_header(answer, "content-type")
     assert [location] = get_resp_header(answer, "location")
@@ -36,7 +36,7 @@ defmodule RoomtoneWeb.WhipControllerTest do
   test "the client is out of the room when its sound ends", %{conn: conn, room: room} do
     FakeNative.watch()
     offer = FakeNative.offer(connect: true)
-    answer = join(conn, room, token(room, "studio"), offer)
+    answer = post_offer(conn, room, token(room, "studio"), offer)
     assert response(answer, 201)
     %{shard: shard, room: room_id, peer: peer} = FakeNative.await_join(offer)
     FakeNative.emit(shard, {:disconnected, %{room: room_id, peer: peer, reason: :consent_expired}})
@@ -47,14 +47,14 @@ defmodule RoomtoneWeb.WhipControllerTest do
 
   test "one token may be used by several clients at once, and each is somebody", %{conn: conn, room: room} do
     jwt = token(room, "load")
-    for _ <- 1..3, do: assert(conn |> join(room, jwt) |> response(201))
+    for _ <- 1..3, do: assert(conn |> post_offer(room, jwt) |> response(201))
     assert ["load", "load #" <> one, "load #" <> other] = present(room)
     assert one != other
   end
 
   test "another token can't take a name that is in use", %{conn: conn, room: room} do
-    assert conn |> join(room, token(room, "studio")) |> response(201)
-    conn |> join(room, token(room, "studio", ttl: 77)) |> refused(409, "identity_taken")
+    assert conn |> post_offer(room, token(room, "studio")) |> response(201)
+    conn |> post_offer(room, token(room, "studio", ttl: 77)) |> refused(409, "identity_taken")
     assert present(room) == ["studio"]
   end
 
@@ -68,25 +68,25 @@ defmodule RoomtoneWeb.WhipControllerTest do
           {"nonsense", "bad_token"},
           {expired_token(room, "studio"), "token_expired"}
         ] do
-      answer = conn |> join(room, jwt) |> refused(401, reason)
+      answer = conn |> post_offer(room, jwt) |> refused(401, reason)
       assert [~s(Bearer realm="roomtone", error="invalid_token") <> _] = get_resp_header(answer, "www-authenticate")
     end
 
-    conn |> join(room, token("another room", "studio")) |> refused(403, "wrong_room")
-    conn |> join(room, token(room, "studio", grants: [])) |> refused(403, "not_granted")
+    conn |> post_offer(room, token("another room", "studio")) |> refused(403, "wrong_room")
+    conn |> post_offer(room, token(room, "studio", grants: [])) |> refused(403, "not_granted")
     assert present(room) == []
     assert {:error, :room_not_found} = Roomtone.room(room)
   end
 
   test "who may only listen doesn't open a room, but enters an open one", %{conn: conn, room: room} do
     jwt = token(room, "ear", grants: [:listen])
-    conn |> join(room, jwt) |> refused(404, "room_not_found")
+    conn |> post_offer(room, jwt) |> refused(404, "room_not_found")
     {:ok, _} = Roomtone.open_room(room)
-    assert conn |> join(room, jwt) |> response(201)
+    assert conn |> post_offer(room, jwt) |> response(201)
   end
 
   test "only the same person's token ends a session", %{conn: conn, room: room} do
-    [location] = conn |> join(room, token(room, "studio")) |> get_resp_header("location")
+    [location] = conn |> post_offer(room, token(room, "studio")) |> get_resp_header("location")
     conn |> bearer(token(room, "somebody")) |> delete(location) |> refused(403, "not_yours")
     conn |> delete(location) |> refused(401, "missing_token")
     conn |> bearer(token("other", "studio")) |> delete(location) |> refused(403, "wrong_room")
@@ -114,17 +114,17 @@ defmodule RoomtoneWeb.WhipControllerTest do
 
   test "offers that can't be are refused with the reason", %{conn: conn, room: room} do
     jwt = token(room, "studio")
-    conn |> join(room, jwt, "") |> refused(400, "offer_refused")
-    conn |> join(room, jwt, FakeNative.offer(refuse: "malformed")) |> refused(400, "offer_refused")
-    conn |> join(room, jwt, FakeNative.offer(refuse: "no_opus")) |> refused(422, "offer_refused")
-    conn |> join(room, jwt, String.duplicate("v", 65_537)) |> refused(413, "too_large")
+    conn |> post_offer(room, jwt, "") |> refused(400, "offer_refused")
+    conn |> post_offer(room, jwt, FakeNative.offer(refuse: "malformed")) |> refused(400, "offer_refused")
+    conn |> post_offer(room, jwt, FakeNative.offer(refuse: "no_opus")) |> refused(422, "offer_refused")
+    conn |> post_offer(room, jwt, String.duplicate("v", 65_537)) |> refused(413, "too_large")
     assert present(room) == []
   end
 
   test "when there's no room left it says when to come again", %{conn: conn, room: room} do
     {:ok, _} = Roomtone.open_room(room, max_participants: 1)
-    assert conn |> join(room, token(room, "first")) |> response(201)
-    answer = conn |> join(room, token(room, "second")) |> refused(503, "room_full")
+    assert conn |> post_offer(room, token(room, "first")) |> response(201)
+    answer = conn |> post_offer(room, token(room, "second")) |> refused(503, "room_full")
     assert [seconds] = get_resp_header(answer, "retry-after")
     assert String.to_integer(seconds) > 0
   end
@@ -156,11 +156,11 @@ defmodule RoomtoneWeb.WhipControllerTest do
   end
 
   test "a room whose name can't be", %{conn: conn} do
-    conn |> join("a<b", token("room", "studio")) |> refused(422, "invalid_name")
+    conn |> post_offer("a<b", token("room", "studio")) |> refused(422, "invalid_name")
   end
 
   test "a session ends with its room", %{conn: conn, room: room} do
-    [location] = conn |> join(room, token(room, "studio")) |> get_resp_header("location")
+    [location] = conn |> post_offer(room, token(room, "studio")) |> get_resp_header("location")
     :ok = Roomtone.close_room(room)
     assert eventually(fn -> (conn |> bearer(token(room, "studio")) |> delete(location)).status == 404 end)
   end

@@ -7,7 +7,7 @@ defmodule RoomtoneWeb.Router do
   end
 
   # What pages ask for on their own.
-  pipeline :json do
+  pipeline :data do
     plug :accepts, ["json"]
   end
 
@@ -31,7 +31,7 @@ defmodule RoomtoneWeb.Router do
   end
 
   scope "/", RoomtoneWeb do
-    pipe_through [:json, :browser]
+    pipe_through [:data, :browser]
 
     post "/rooms/:room/token", PageController, :token
   end
