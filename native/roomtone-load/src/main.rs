@@ -1,5 +1,6 @@
 //! The command line of the load generator; the work is in the library.
 
+use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -171,7 +172,12 @@ impl Run {
             if tokio::signal::ctrl_c().await.is_err() {
                 std::future::pending::<()>().await;
             }
-            eprintln!("leaving…");
+            eprintln!("leaving… (once more to stop at once)");
+            tokio::spawn(async {
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    std::process::exit(130);
+                }
+            });
         };
         let show = |progress: &roomtone_load::run::Progress| {
             if !self.quiet {
@@ -180,14 +186,13 @@ impl Run {
         };
         match runtime.block_on(run(self.config(), show, interrupted)) {
             Ok(report) => {
-                if self.json {
-                    match serde_json::to_string_pretty(&report) {
-                        Ok(json) => println!("{json}"),
-                        Err(error) => eprintln!("roomtone-load: cannot print: {error}"),
-                    }
+                let text = if self.json {
+                    serde_json::to_string_pretty(&report).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
                 } else {
-                    println!("{report}");
-                }
+                    report.to_string()
+                };
+                // A reader that has gone away (`| head`) doesn't change the verdict.
+                let _ = writeln!(std::io::stdout(), "{text}");
                 if report.is_good() {
                     ExitCode::SUCCESS
                 } else {

@@ -84,22 +84,18 @@ pub(super) async fn participate(shared: &Shared, role: Role) -> Result<Took, Joi
     };
     drop(turn);
     let result = match joined {
-        Ok(connect) => {
-            peer.stay(&mut phase).await?;
-            Ok(peer.leave(connect).await)
-        }
+        Ok(connect) => match peer.stay(&mut phase).await {
+            Ok(()) => Ok(peer.leave(connect).await),
+            Err(error) => Err(error),
+        },
         Err(error) => Err(error),
     };
     let deleted = shared.whip.delete(&session).await;
-    match result {
-        Ok(mut took) => {
-            if let (Err(error), None) = (deleted, &took.ended) {
-                took.ended = Some(format!("DELETE at the end: {error}"));
-            }
-            Ok(took)
-        }
-        Err(error) => Err(error),
+    let mut took = result?;
+    if let (Err(error), None) = (deleted, &took.ended) {
+        took.ended = Some(format!("DELETE at the end: {error}"));
     }
+    Ok(took)
 }
 
 /// Waits until the run is in this phase or a later one.
