@@ -21,12 +21,13 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Fill one room, let some talk, and report what was heard and what it cost.
+    ///
+    /// Each peer has a UDP socket of its own. The talkers join first and send tones (or a recording); a probe sends a short
+    /// tone each second, by which the added latency is measured; a few peers decode what they hear and check that every tone
+    /// is there, and their own isn't. The exit status is 0 only if all joined, stayed, and heard what they should.
     Run(Run),
 }
 
-/// Each peer has a UDP socket of its own. The talkers join first and send tones (or a recording); a probe sends a short
-/// tone each second, by which the added latency is measured; a few peers decode what they hear and check that every tone
-/// is there, and their own isn't. The exit status is 0 only if all joined, stayed, and heard what they should.
 #[derive(Args)]
 #[command(after_help = "Example:\n  \
     roomtone-load run --url http://127.0.0.1:4000/whip/lobby --token \"$(mix roomtone.token --room lobby --name load)\" \\\n    \

@@ -22,7 +22,7 @@ fn config(room: &Room) -> RunConfig {
 }
 
 async fn report(config: RunConfig) -> RunReport {
-    let report = run(config, |_| {}, pending()).await.unwrap();
+    let report = run(config, |_| {}, pending()).await.expect("a run");
     println!("{report}");
     report
 }
