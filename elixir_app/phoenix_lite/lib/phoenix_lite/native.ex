@@ -25,7 +25,7 @@ defmodule PhoenixLite.Native do
 
   @doc false
   def load do
-    path = :filename.join(:code.priv_dir(:phoenix_lite), 'native/lite_http')
+    path = :filename.join(:code.priv_dir(:phoenix_lite), "native/lite_http")
     :erlang.load_nif(path, 0)
   end
 

@@ -43,3 +43,8 @@ defmodule Demo.Strict do
   plug Plug.Parsers, parsers: [:json], json_decoder: Phoenix.json_library()
   plug Demo.Router
 end
+
+defmodule Demo.Unstarted do
+  @moduledoc false
+  use Phoenix.Endpoint, otp_app: :phoenix_lite
+end

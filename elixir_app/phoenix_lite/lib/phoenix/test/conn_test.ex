@@ -180,6 +180,7 @@ defmodule Phoenix.ConnTest do
   @spec assert_error_sent(integer() | atom(), (() -> term())) :: {integer(), list(), term()}
   def assert_error_sent(status, function) do
     code = Conn.Status.code(status)
+    discard_sent()
 
     try do
       function.()
@@ -189,6 +190,15 @@ defmodule Phoenix.ConnTest do
       kind, _ -> flunk("expected error to be sent as #{code} status, but got a #{kind}")
     else
       _ -> flunk("expected error to be sent as #{code} status, but no error happened")
+    end
+  end
+
+  # Responses of requests before this one.
+  defp discard_sent do
+    receive do
+      {ref, {_, _, _}} when is_reference(ref) -> discard_sent()
+    after
+      0 -> :ok
     end
   end
 

@@ -1,0 +1,109 @@
+defmodule PhoenixLite.ClientTest do
+  @moduledoc "The npm client `phoenix`, unmodified."
+  use ExUnit.Case, async: false
+  import ExUnit.CaptureLog
+
+  @client Path.expand("../client", __DIR__)
+
+  setup_all do
+    unless File.dir?(Path.join(@client, "node_modules/phoenix")) do
+      {output, status} = System.cmd("npm", ~w(ci --no-audit --no-fund), cd: @client, stderr_to_stdout: true)
+      if status != 0, do: raise("npm ci failed:\n" <> output)
+    end
+
+    :ok
+  end
+
+  defp walk(scenario, port \\ Demo.Raw.port()) do
+    {output, status} = System.cmd("node", ["walk.mjs", to_string(port), scenario], cd: @client, stderr_to_stdout: true)
+    assert status == 0, output
+    String.split(output, "\n", trim: true)
+  end
+
+  test "joins, pushes, replies, broadcasts, binary messages, leave" do
+    assert lines = walk("talk")
+
+    assert Enum.sort(lines) ==
+             Enum.sort([
+               ~s(join ok {"params":{"a":1},"user":"ann"}),
+               ~s(push {"text":"hello"}),
+               ~s(echo ok {"text":"é\u2028<"}),
+               ~s(no error {"reason":"no"}),
+               ~s(later ok {"l":1}),
+               ~s(broadcast {"m":"hi"}),
+               "bindata [1,2,3]",
+               "bcast [4,5,6]",
+               "binary [65,66,33]",
+               "closed",
+               "leave ok {}"
+             ])
+  end
+
+  test "a crash is an error and a rejoin, a normal end is the end" do
+    capture_log(fn ->
+      assert ["joined 1", "error", "joined 2", ~s(echo ok {"back":true}) | rest] = walk("crash")
+      # The close arrives together with the reply, whose promise comes a tick later.
+      assert Enum.sort(rest) == ["closed", "state closed", ~s(stop ok {"bye":true})]
+    end)
+  end
+
+  test "refused, by connect/3" do
+    assert walk("refused") == ["refused"]
+  end
+
+  test "the option authToken" do
+    assert walk("token") == ["join ok", "token true"]
+  end
+
+  test "a large message, and one that is too large" do
+    assert walk("large") == ["large ok true", "closed 1009"]
+  end
+
+  test "heartbeats keep a connection whose time-out is shorter than the test" do
+    assert walk("heartbeat") == ["connected true"]
+  end
+
+  test "a graceful stop closes with 1012, and clients come back to the next one by themselves" do
+    {:ok, reserved} = :gen_tcp.listen(0, reuseaddr: true)
+    {:ok, port} = :inet.port(reserved)
+    :gen_tcp.close(reserved)
+    config = Application.get_env(:phoenix_lite, Demo.Endpoint)
+    Application.put_env(:phoenix_lite, Demo.Strict, Keyword.merge(config, http: [ip: {127, 0, 0, 1}, port: port]))
+    start_supervised!(Demo.Strict)
+    walk = Task.async(fn -> walk("restart", port) end)
+    wait_for(fn -> DynamicSupervisor.which_children(Demo.Strict.Connections) != [] end)
+    Process.sleep(300)
+    :ok = stop_supervised(Demo.Strict)
+    start_supervised!(Demo.Strict)
+    assert ["joined 1", "closed 1012" | rest] = Task.await(walk, 20_000)
+    assert List.last(rest) == "joined 2"
+    Application.delete_env(:phoenix_lite, Demo.Strict)
+  end
+
+  test "a request under way ends in peace when the endpoint stops" do
+    config = Application.get_env(:phoenix_lite, Demo.Endpoint)
+    Application.put_env(:phoenix_lite, Demo.Strict, config)
+    start_supervised!(Demo.Strict)
+    {:ok, {_, port}} = Demo.Strict.server_info(:http)
+    idle = Demo.Raw.connect(port)
+    Demo.Raw.send(idle, Demo.Raw.head("GET", "/api/any", []))
+    assert {200, _, _} = Demo.Raw.response(idle)
+    busy = Demo.Raw.connect(port)
+    Demo.Raw.send(busy, Demo.Raw.head("GET", "/api/slow", []))
+    Process.sleep(100)
+    started = System.monotonic_time(:millisecond)
+    stop_supervised(Demo.Strict)
+    assert System.monotonic_time(:millisecond) - started < 2_000
+    assert {200, _, "slow"} = Demo.Raw.response(busy)
+    assert Demo.Raw.closed?(idle)
+    assert {:error, :econnrefused} = :gen_tcp.connect({127, 0, 0, 1}, port, [])
+  end
+
+  defp wait_for(fun, tries \\ 250) do
+    cond do
+      fun.() -> :ok
+      tries == 0 -> flunk("it didn't happen")
+      true -> Process.sleep(20) && wait_for(fun, tries - 1)
+    end
+  end
+end
