@@ -42,9 +42,10 @@ impl MixConfig {
         if !(6_000..=510_000).contains(&self.bitrate) {
             return Err(format!("bitrate is {}, but takes 6000 to 510000 bit/s", self.bitrate));
         }
-        for (name, value) in
-            [("shared_complexity", self.shared_complexity), ("private_complexity", self.private_complexity)]
-        {
+        for (name, value) in [
+            ("shared_complexity", self.shared_complexity),
+            ("private_complexity", self.private_complexity),
+        ] {
             if value > 10 {
                 return Err(format!("{name} is {value}, but takes 0 to 10"));
             }
@@ -75,6 +76,10 @@ pub struct EngineConfig {
 
 impl Default for EngineConfig {
     fn default() -> Self {
-        EngineConfig { shards: Vec::new(), mix: MixConfig::default(), max_peers_per_shard: 10_000 }
+        EngineConfig {
+            shards: Vec::new(),
+            mix: MixConfig::default(),
+            max_peers_per_shard: 10_000,
+        }
     }
 }

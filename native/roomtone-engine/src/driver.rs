@@ -228,7 +228,11 @@ impl Loop {
             self.backlog.pop_front();
             self.counters.events_dropped += 1;
         }
-        self.backlog.push_back(Envelope { shard: self.index, epoch: self.epoch, event });
+        self.backlog.push_back(Envelope {
+            shard: self.index,
+            epoch: self.epoch,
+            event,
+        });
     }
 
     fn publish_stats(&mut self, now: Instant) {

@@ -147,7 +147,11 @@ impl Engine {
             return Err(StartError::NoShards);
         }
         let certificate = Certificate::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
-        let slots = config.shards.into_iter().map(Slot::bind).collect::<Result<Vec<_>, _>>()?;
+        let slots = config
+            .shards
+            .into_iter()
+            .map(Slot::bind)
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Engine {
             slots,
             mix: config.mix,
@@ -169,7 +173,9 @@ impl Engine {
 
     /// Lends the calling thread to a shard for about `budget`. Blocks.
     pub fn run(&self, shard: usize, budget: Duration) -> RunOutcome {
-        let Some(slot) = self.slots.get(shard) else { return RunOutcome::NoShard };
+        let Some(slot) = self.slots.get(shard) else {
+            return RunOutcome::NoShard;
+        };
         let mut state = slot.take_over();
         let ran = catch_unwind(AssertUnwindSafe(|| {
             if state.driver.is_none()
@@ -255,7 +261,10 @@ impl Engine {
 
 impl Slot {
     fn bind(mut config: ShardConfig) -> Result<Slot, StartError> {
-        let bind_error = |source| StartError::Bind { address: config.bind, source };
+        let bind_error = |source| StartError::Bind {
+            address: config.bind,
+            source,
+        };
         let socket = driver::bind(config.bind).map_err(bind_error)?;
         let port = socket.local_addr().map_err(bind_error)?.port();
         for candidate in config.candidates.iter_mut().filter(|c| c.port() == 0) {
@@ -266,7 +275,11 @@ impl Slot {
             commands: bounded(COMMAND_QUEUE),
             control: Arc::default(),
             stats: Arc::default(),
-            state: Mutex::new(State { socket: Some(socket), driver: None, epoch: 0 }),
+            state: Mutex::new(State {
+                socket: Some(socket),
+                driver: None,
+                epoch: 0,
+            }),
         })
     }
 

@@ -59,7 +59,13 @@ impl Shard {
             stats: ShardStats::default(),
             scratch: Scratch::default(),
         };
-        Shard { rooms: HashMap::new(), timers: Timers::default(), common, max_peers, rooms_made: 0 }
+        Shard {
+            rooms: HashMap::new(),
+            timers: Timers::default(),
+            common,
+            max_peers,
+            rooms_made: 0,
+        }
     }
 
     /// A datagram has come in. It is decrypted in place.
@@ -67,7 +73,9 @@ impl Shard {
         self.common.stats.datagrams_in += 1;
         match self.common.routes.find(from, datagram) {
             Some((room, peer)) => {
-                self.in_room(now, room, |room, common| room.handle_datagram(now, common, peer, from, datagram));
+                self.in_room(now, room, |room, common| {
+                    room.handle_datagram(now, common, peer, from, datagram)
+                });
             }
             None => self.common.stats.datagrams_unknown += 1,
         }
@@ -81,7 +89,13 @@ impl Shard {
                 self.in_room(now, room, |room, common| room.close(now, common));
                 self.forget_room(room);
             }
-            Command::Join { room, peer, offer, speak, listen } => self.join(now, room, peer, &offer, speak, listen),
+            Command::Join {
+                room,
+                peer,
+                offer,
+                speak,
+                listen,
+            } => self.join(now, room, peer, &offer, speak, listen),
             Command::Reoffer { room, peer, offer } => self.reoffer(now, room, peer, &offer),
             Command::Leave { room, peer } => {
                 self.in_room(now, room, |room, common| room.leave(now, common, peer));
@@ -94,7 +108,10 @@ impl Shard {
             }
             Command::PeerStats { room, peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(peer)).flatten();
-                self.common.events.push_back(Event::PeerStats { reference, stats: stats.map(Box::new) });
+                self.common.events.push_back(Event::PeerStats {
+                    reference,
+                    stats: stats.map(Box::new),
+                });
             }
             #[cfg(debug_assertions)]
             Command::Fault { room: None } => panic!("a fault was asked for"),
@@ -151,33 +168,54 @@ impl Shard {
             return;
         }
         self.rooms_made += 1;
-        self.rooms.insert(id, Room::new(id, self.common.origin + tick_phase(self.rooms_made)));
+        self.rooms
+            .insert(id, Room::new(id, self.common.origin + tick_phase(self.rooms_made)));
         self.common.stats.rooms = self.rooms.len() as u64;
     }
 
     fn join(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str, speak: bool, listen: bool) {
-        let refused = |code, message: String| Event::Refused { room, peer, code, message };
+        let refused = |code, message: String| Event::Refused {
+            room,
+            peer,
+            code,
+            message,
+        };
         if !self.rooms.contains_key(&room) {
-            return self.common.events.push_back(refused("no_room", "the room is not open".to_owned()));
+            return self
+                .common
+                .events
+                .push_back(refused("no_room", "the room is not open".to_owned()));
         }
         if self.common.stats.peers as usize >= self.max_peers {
-            return self.common.events.push_back(refused("shard_full", "the server takes no more participants".to_owned()));
+            return self.common.events.push_back(refused(
+                "shard_full",
+                "the server takes no more participants".to_owned(),
+            ));
         }
         match Offer::parse(offer) {
             Ok(offer) => {
-                self.in_room(now, room, |room, common| room.join(now, common, peer, &offer, speak, listen));
+                self.in_room(now, room, |room, common| {
+                    room.join(now, common, peer, &offer, speak, listen)
+                });
             }
             Err(error) => self.common.events.push_back(refused(error.code(), error.to_string())),
         }
     }
 
     fn reoffer(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str) {
-        let refused = |code, message: String| Event::Refused { room, peer, code, message };
+        let refused = |code, message: String| Event::Refused {
+            room,
+            peer,
+            code,
+            message,
+        };
         match Offer::parse(offer) {
             Ok(offer) => {
                 let there = self.in_room(now, room, |room, common| room.reoffer(now, common, peer, &offer));
                 if there.is_none() {
-                    self.common.events.push_back(refused("no_room", "the room is not open".to_owned()));
+                    self.common
+                        .events
+                        .push_back(refused("no_room", "the room is not open".to_owned()));
                 }
             }
             Err(error) => self.common.events.push_back(refused(error.code(), error.to_string())),

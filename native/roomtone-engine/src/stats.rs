@@ -13,7 +13,10 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram { counts: [0; Histogram::BUCKETS], max_us: 0 }
+        Histogram {
+            counts: [0; Histogram::BUCKETS],
+            max_us: 0,
+        }
     }
 }
 
@@ -114,7 +117,10 @@ mod tests {
         for us in (0..4096).chain([10_000, 20_000, 65_000, 90_000]) {
             let bucket = Histogram::bucket(us);
             assert!(us < Histogram::upper_edge(bucket), "{us} in {bucket}");
-            assert!(bucket == 0 || us >= Histogram::upper_edge(bucket - 1), "{us} in {bucket}");
+            assert!(
+                bucket == 0 || us >= Histogram::upper_edge(bucket - 1),
+                "{us} in {bucket}"
+            );
         }
     }
 

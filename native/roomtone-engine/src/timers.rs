@@ -15,7 +15,10 @@ pub(crate) struct Timers<K> {
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
-        Timers { queue: BinaryHeap::new(), earliest: HashMap::new() }
+        Timers {
+            queue: BinaryHeap::new(),
+            earliest: HashMap::new(),
+        }
     }
 }
 

@@ -26,7 +26,10 @@ fn a_bug_in_one_room_costs_that_room_alone() {
     world.run_ms(500);
     world.command(Command::Fault { room: Some(99) });
     world.run_ms(1000);
-    assert_eq!(world.events_of(|e| matches!(e, Event::RoomFailed { room: 99 })).len(), 1);
+    assert_eq!(
+        world.events_of(|e| matches!(e, Event::RoomFailed { room: 99 })).len(),
+        1
+    );
     world.assert_everyone_hears_the_others_in(ROOM, &[1, 2]);
     assert_eq!(world.shard.stats().rooms, 1);
     assert_eq!(world.shard.stats().peers, 2);
@@ -52,9 +55,19 @@ fn a_peer_who_falls_silent_is_over_after_thirty_seconds() {
         .iter()
         .find(|(_, e)| matches!(e, Event::Disconnected { .. }))
         .expect("the silent one is over");
-    assert_eq!(*event, Event::Disconnected { room: ROOM, peer: 2, reason: "consent_expired" });
+    assert_eq!(
+        *event,
+        Event::Disconnected {
+            room: ROOM,
+            peer: 2,
+            reason: "consent_expired"
+        }
+    );
     let after = *at - pulled;
-    assert!((Duration::from_secs(24)..Duration::from_secs(32)).contains(&after), "{after:?}");
+    assert!(
+        (Duration::from_secs(24)..Duration::from_secs(32)).contains(&after),
+        "{after:?}"
+    );
     assert_eq!(world.shard.remembered().2, 1);
 }
 
@@ -74,7 +87,10 @@ fn an_ice_restart_does_not_interrupt_the_sound() {
         client.assert_continuous();
     }
     assert_eq!(world.events_of(|e| matches!(e, Event::Answer { peer: 1, .. })).len(), 2);
-    assert_eq!(world.events_of(|e| matches!(e, Event::Connected { peer: 1, .. })).len(), 1);
+    assert_eq!(
+        world.events_of(|e| matches!(e, Event::Connected { peer: 1, .. })).len(),
+        1
+    );
 }
 
 #[test]
@@ -96,7 +112,9 @@ fn a_peer_may_change_its_address() {
 fn refusals_say_why_and_leave_nothing_behind() {
     let mut world = World::new();
     let offer = |_: &World| {
-        roomtone_load::peer::ClientPeer::new(std::time::Instant::now(), ClientOptions::default()).unwrap().offer()
+        roomtone_load::peer::ClientPeer::new(std::time::Instant::now(), ClientOptions::default())
+            .unwrap()
+            .offer()
     };
     let good = offer(&world);
     let before = world.shard.remembered();
@@ -109,12 +127,22 @@ fn refusals_say_why_and_leave_nothing_behind() {
         (ROOM, format!("{good}{}", "a=x\r\n".repeat(20_000)), "too_large"),
     ];
     for (room, offer, code) in cases {
-        world.command(Command::Join { room, peer: 1, offer, speak: true, listen: true });
+        world.command(Command::Join {
+            room,
+            peer: 1,
+            offer,
+            speak: true,
+            listen: true,
+        });
         world.collect();
         assert_eq!(refusal(&world), Some(code));
         assert_eq!(world.shard.remembered(), before);
     }
-    world.command(Command::Reoffer { room: ROOM, peer: 77, offer: good });
+    world.command(Command::Reoffer {
+        room: ROOM,
+        peer: 77,
+        offer: good,
+    });
     world.collect();
     assert_eq!(refusal(&world), Some("no_peer"));
 }
@@ -124,15 +152,33 @@ fn commands_for_what_is_not_there_do_nothing() {
     let mut world = World::new();
     for room in [ROOM, 12345] {
         world.command(Command::Leave { room, peer: 1 });
-        world.command(Command::SetSpeak { room, peer: 1, speak: true });
-        world.command(Command::SetListen { room, peer: 1, listen: true });
+        world.command(Command::SetSpeak {
+            room,
+            peer: 1,
+            speak: true,
+        });
+        world.command(Command::SetListen {
+            room,
+            peer: 1,
+            listen: true,
+        });
     }
     world.command(Command::CloseRoom { room: 12345 });
     world.collect();
     assert!(world.events.is_empty(), "{:?}", world.events);
-    world.command(Command::PeerStats { room: ROOM, peer: 1, reference: 8 });
+    world.command(Command::PeerStats {
+        room: ROOM,
+        peer: 1,
+        reference: 8,
+    });
     world.collect();
-    assert_eq!(world.events[0].1, Event::PeerStats { reference: 8, stats: None });
+    assert_eq!(
+        world.events[0].1,
+        Event::PeerStats {
+            reference: 8,
+            stats: None
+        }
+    );
 }
 
 #[test]
@@ -145,7 +191,15 @@ fn closing_a_room_tells_everybody() {
     world.command(Command::CloseRoom { room: ROOM });
     world.run_ms(100);
     assert!(world.clients.values().all(|c| c.closed), "BYE or close_notify");
-    let gone = world.events_of(|e| matches!(e, Event::Disconnected { reason: "room_closed", .. }));
+    let gone = world.events_of(|e| {
+        matches!(
+            e,
+            Event::Disconnected {
+                reason: "room_closed",
+                ..
+            }
+        )
+    });
     assert_eq!(gone.len(), 2);
     assert_eq!(world.shard.remembered(), (0, 0, 0));
     assert_eq!(world.shard.poll_timeout(), None, "nothing is left to do");
@@ -165,6 +219,9 @@ fn a_stall_of_the_shard_skips_what_is_too_old_and_goes_on() {
     world.assert_everyone_hears_the_others(&[1, 2], 1.0, 1.0);
     for client in world.clients.values() {
         let seqs: Vec<u16> = client.heard.iter().map(|h| h.1).collect();
-        assert!(seqs.windows(2).all(|w| w[1].wrapping_sub(w[0]) == 1), "no sequence number is left out");
+        assert!(
+            seqs.windows(2).all(|w| w[1].wrapping_sub(w[0]) == 1),
+            "no sequence number is left out"
+        );
     }
 }

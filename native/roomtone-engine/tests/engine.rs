@@ -8,13 +8,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
-use roomtone_engine::{Command, Engine, EngineConfig, Envelope, Event, RunOutcome, ShardConfig, StartError, SubmitError};
+use roomtone_engine::{
+    Command, Engine, EngineConfig, Envelope, Event, RunOutcome, ShardConfig, StartError, SubmitError,
+};
 use roomtone_load::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
 
 fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
     let (sender, receiver) = unbounded();
-    let shard = ShardConfig { bind: "127.0.0.1:0".parse().unwrap(), candidates: vec!["127.0.0.1:0".parse().unwrap()] };
-    let config = EngineConfig { shards: vec![shard.clone(), shard], ..EngineConfig::default() };
+    let shard = ShardConfig {
+        bind: "127.0.0.1:0".parse().unwrap(),
+        candidates: vec!["127.0.0.1:0".parse().unwrap()],
+    };
+    let config = EngineConfig {
+        shards: vec![shard.clone(), shard],
+        ..EngineConfig::default()
+    };
     (Arc::new(Engine::start(config, sender).unwrap()), receiver)
 }
 
@@ -24,7 +32,9 @@ fn lend(engine: &Arc<Engine>, shard: usize, ms: u64) -> thread::JoinHandle<RunOu
 }
 
 fn next(events: &Receiver<Envelope>) -> Envelope {
-    events.recv_timeout(Duration::from_secs(5)).expect("an event within five seconds")
+    events
+        .recv_timeout(Duration::from_secs(5))
+        .expect("an event within five seconds")
 }
 
 // Joins over a real socket and runs the client until it is connected.
@@ -33,7 +43,18 @@ fn connect(engine: &Engine, events: &Receiver<Envelope>, room: u64, peer: u64) -
     socket.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
     let mut client = ClientPeer::new(Instant::now(), ClientOptions::default()).unwrap();
     let offer = client.offer();
-    engine.submit(0, Command::Join { room, peer, offer, speak: true, listen: true }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::Join {
+                room,
+                peer,
+                offer,
+                speak: true,
+                listen: true,
+            },
+        )
+        .unwrap();
     loop {
         if let Event::Answer { peer: to, sdp, .. } = next(events).event
             && to == peer
@@ -67,14 +88,30 @@ fn pump(client: &mut ClientPeer, socket: &UdpSocket) -> Vec<ClientEvent> {
 fn a_second_lender_takes_over_and_the_calls_go_on() {
     let (engine, events) = engine();
     let first = lend(&engine, 0, 60_000);
-    assert!(matches!(next(&events), Envelope { shard: 0, epoch: 1, event: Event::ShardStarted { .. } }));
+    assert!(matches!(
+        next(&events),
+        Envelope {
+            shard: 0,
+            epoch: 1,
+            event: Event::ShardStarted { .. }
+        }
+    ));
     engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
     let (mut client, socket) = connect(&engine, &events, 1, 10);
     let second = lend(&engine, 0, 60_000);
     assert_eq!(first.join().unwrap(), RunOutcome::Yielded);
     // The same call, through the second lender: a client that hears from its server stays connected.
     let before = client.stats().packets_received;
-    engine.submit(0, Command::PeerStats { room: 1, peer: 10, reference: 3 }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::PeerStats {
+                room: 1,
+                peer: 10,
+                reference: 3,
+            },
+        )
+        .unwrap();
     let stats = loop {
         if let Event::PeerStats { stats, .. } = next(&events).event {
             break stats;
@@ -86,7 +123,10 @@ fn a_second_lender_takes_over_and_the_calls_go_on() {
     assert_eq!(second.join().unwrap(), RunOutcome::Stopped);
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(5) {
-        if pump(&mut client, &socket).iter().any(|event| matches!(event, ClientEvent::Closed(_))) {
+        if pump(&mut client, &socket)
+            .iter()
+            .any(|event| matches!(event, ClientEvent::Closed(_)))
+        {
             return;
         }
     }
@@ -97,11 +137,15 @@ fn a_second_lender_takes_over_and_the_calls_go_on() {
 fn a_panic_empties_the_shard_and_a_new_epoch_begins_on_the_same_port() {
     let (engine, events) = engine();
     let lender = lend(&engine, 0, 60_000);
-    let Event::ShardStarted { addresses } = next(&events).event else { panic!("no start") };
+    let Event::ShardStarted { addresses } = next(&events).event else {
+        panic!("no start")
+    };
     engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
     connect(&engine, &events, 1, 10);
     engine.submit(0, Command::Fault { room: None }).unwrap();
-    let RunOutcome::Panicked(text) = lender.join().unwrap() else { panic!("no panic") };
+    let RunOutcome::Panicked(text) = lender.join().unwrap() else {
+        panic!("no panic")
+    };
     assert!(text.contains("a fault was asked for"), "{text}");
     let lender = lend(&engine, 0, 60_000);
     let again = loop {
@@ -125,10 +169,16 @@ fn a_shard_that_nobody_runs_is_busy_after_a_while_and_not_unbounded() {
         taken += 1;
         assert!(taken < 100_000, "the queue has no bound");
     }
-    assert_eq!(engine.submit(2, Command::OpenRoom { room: 1 }), Err(SubmitError::NoShard));
+    assert_eq!(
+        engine.submit(2, Command::OpenRoom { room: 1 }),
+        Err(SubmitError::NoShard)
+    );
     assert_eq!(engine.run(2, Duration::from_millis(1)), RunOutcome::NoShard);
     engine.stop();
-    assert_eq!(engine.submit(0, Command::OpenRoom { room: 1 }), Err(SubmitError::Stopped));
+    assert_eq!(
+        engine.submit(0, Command::OpenRoom { room: 1 }),
+        Err(SubmitError::Stopped)
+    );
     assert_eq!(engine.run(0, Duration::from_secs(60)), RunOutcome::Stopped);
 }
 
@@ -137,14 +187,22 @@ fn a_port_in_use_is_an_error_that_names_it_and_stopping_frees_it() {
     let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
     let bind = taken.local_addr().unwrap();
     let config = || EngineConfig {
-        shards: vec![ShardConfig { bind, candidates: vec![bind] }],
+        shards: vec![ShardConfig {
+            bind,
+            candidates: vec![bind],
+        }],
         ..EngineConfig::default()
     };
     let (sender, _events) = unbounded();
-    let error = Engine::start(config(), sender.clone()).err().expect("the port is taken");
+    let error = Engine::start(config(), sender.clone())
+        .err()
+        .expect("the port is taken");
     assert!(matches!(error, StartError::Bind { .. }));
     assert!(error.to_string().contains(&bind.to_string()), "{error}");
-    assert!(matches!(Engine::start(EngineConfig::default(), sender.clone()), Err(StartError::NoShards)));
+    assert!(matches!(
+        Engine::start(EngineConfig::default(), sender.clone()),
+        Err(StartError::NoShards)
+    ));
     drop(taken);
     let engine = Engine::start(config(), sender.clone()).unwrap();
     assert_eq!(engine.run(0, Duration::from_millis(1)), RunOutcome::Yielded);

@@ -5,11 +5,16 @@ mod common;
 use std::time::Duration;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, Event};
+use roomtone_engine::{Command, Event, MixConfig};
 use roomtone_load::peer::{ClientOptions, Profiles};
 
-fn everyone_hears_the_others(peers: u64) {
-    let mut world = World::new();
+// The codec's noise lies under the sum of all tones, so with many of them it takes bit rate to see how little of their own
+// tone is in a talker's mix.
+fn everyone_hears_the_others(peers: u64, bitrate: u32) {
+    let mut world = World::with(MixConfig {
+        bitrate,
+        ..MixConfig::default()
+    });
     for id in 1..=peers {
         world.join_talking(id);
     }
@@ -24,24 +29,36 @@ fn everyone_hears_the_others(peers: u64) {
 
 #[test]
 fn two_hear_each_other_and_not_themselves() {
-    everyone_hears_the_others(2);
+    everyone_hears_the_others(2, 32_000);
 }
 
 #[test]
 fn five_hear_each_other_and_not_themselves() {
-    everyone_hears_the_others(5);
+    everyone_hears_the_others(5, 64_000);
 }
 
 #[test]
 fn twenty_hear_each_other_and_not_themselves() {
-    everyone_hears_the_others(20);
+    everyone_hears_the_others(20, 128_000);
 }
 
 #[test]
 fn aes_cm_carries_sound_as_gcm_does() {
     let mut world = World::new();
-    world.join(1, ClientOptions { profiles: Profiles::AesCm, ..ClientOptions::default() });
-    world.join(2, ClientOptions { profiles: Profiles::Gcm, ..ClientOptions::default() });
+    world.join(
+        1,
+        ClientOptions {
+            profiles: Profiles::AesCm,
+            ..ClientOptions::default()
+        },
+    );
+    world.join(
+        2,
+        ClientOptions {
+            profiles: Profiles::Gcm,
+            ..ClientOptions::default()
+        },
+    );
     world.talk(1, common::TONE_DBFS);
     world.talk(2, common::TONE_DBFS);
     world.connect();
@@ -52,13 +69,29 @@ fn aes_cm_carries_sound_as_gcm_does() {
 #[test]
 fn a_peer_without_levels_and_with_an_unannounced_ssrc_is_heard() {
     let mut world = World::new();
-    world.join(1, ClientOptions { level_ext: false, announce_ssrc: false, ..ClientOptions::default() });
+    world.join(
+        1,
+        ClientOptions {
+            level_ext: false,
+            announce_ssrc: false,
+            ..ClientOptions::default()
+        },
+    );
     world.talk(1, common::TONE_DBFS);
     world.join_talking(2);
     world.connect();
     world.run_ms(1500);
     world.assert_everyone_hears_the_others(&[1, 2], 0.5, 1.0);
-    let spoke = world.events_of(|e| matches!(e, Event::Speaking { peer: 1, speaking: true, .. }));
+    let spoke = world.events_of(|e| {
+        matches!(
+            e,
+            Event::Speaking {
+                peer: 1,
+                speaking: true,
+                ..
+            }
+        )
+    });
     assert_eq!(spoke.len(), 1, "the level is measured where none is told");
 }
 
@@ -70,13 +103,21 @@ fn mute_silences_at_once_and_unmute_brings_back() {
     }
     world.connect();
     world.run_ms(1000);
-    world.command(Command::SetSpeak { room: ROOM, peer: 1, speak: false });
+    world.command(Command::SetSpeak {
+        room: ROOM,
+        peer: 1,
+        speak: false,
+    });
     world.run_ms(1500);
     assert!(world.heard_db(2, 1, 1.0) < -40.0, "{}", world.heard_db(2, 1, 1.0));
     assert!(world.heard_db(3, 1, 1.0) < -40.0);
     assert!(world.heard_db(3, 2, 1.0).abs() < 1.0, "the others go on");
     assert!(world.heard_db(1, 2, 1.0).abs() < 1.0, "who is muted still hears");
-    world.command(Command::SetSpeak { room: ROOM, peer: 1, speak: true });
+    world.command(Command::SetSpeak {
+        room: ROOM,
+        peer: 1,
+        speak: true,
+    });
     world.run_ms(1500);
     assert!(world.heard_db(2, 1, 1.0).abs() < 1.0);
     for client in world.clients.values() {
@@ -91,7 +132,11 @@ fn deafen_sends_nothing() {
     world.join_talking(2);
     world.connect();
     world.run_ms(500);
-    world.command(Command::SetListen { room: ROOM, peer: 2, listen: false });
+    world.command(Command::SetListen {
+        room: ROOM,
+        peer: 2,
+        listen: false,
+    });
     world.run_ms(100);
     let before = world.clients[&2].heard.len();
     world.run_ms(1000);
@@ -114,7 +159,10 @@ fn coming_and_going_disturbs_nobody() {
         world.run_ms(700);
         let heard = world.heard_db(1, guest, 0.3);
         assert!(heard.abs() < 1.0, "the guest is heard: {heard}");
-        world.command(Command::Leave { room: ROOM, peer: guest });
+        world.command(Command::Leave {
+            room: ROOM,
+            peer: guest,
+        });
         world.run_ms(300);
         assert!(world.clients[&guest].closed, "the guest is told goodbye");
         world.clients.remove(&guest);
@@ -123,20 +171,34 @@ fn coming_and_going_disturbs_nobody() {
     for client in world.clients.values() {
         client.assert_continuous();
         let gap = client.heard.windows(2).map(|w| w[1].0 - w[0].0).max().unwrap();
-        assert!(gap <= Duration::from_millis(21), "{}: nothing came for {gap:?}", client.id);
+        assert!(
+            gap <= Duration::from_millis(21),
+            "{}: nothing came for {gap:?}",
+            client.id
+        );
     }
 }
 
 #[test]
 fn sequence_numbers_and_timestamps_may_wrap_around() {
     let mut world = World::new();
-    world.join(1, ClientOptions { first_seq: Some(65_500), ..ClientOptions::default() });
+    world.join(
+        1,
+        ClientOptions {
+            first_seq: Some(65_500),
+            ..ClientOptions::default()
+        },
+    );
     world.talk(1, common::TONE_DBFS);
     world.clients.get_mut(&1).unwrap().first_timestamp = u32::MAX - 40_000;
     world.join_talking(2);
     world.connect();
     world.run_ms(3000);
-    assert!(world.heard_db(2, 1, 2.0).abs() < 1.0, "no break at the wrap-around: {}", world.heard_db(2, 1, 2.0));
+    assert!(
+        world.heard_db(2, 1, 2.0).abs() < 1.0,
+        "no break at the wrap-around: {}",
+        world.heard_db(2, 1, 2.0)
+    );
     let stats = peer_stats(&mut world, 1);
     assert_eq!((stats.concealed, stats.late, stats.lost_in), (0, 0, 0));
 }
@@ -158,7 +220,10 @@ fn silence_is_not_sent_and_a_silent_room_does_not_tick() {
     world.run_ms(2000);
     let (ticks, packets) = (world.shard.stats().ticks, world.clients[&2].heard.len());
     world.run_ms(2000);
-    assert_eq!((world.shard.stats().ticks, world.clients[&2].heard.len()), (ticks, packets));
+    assert_eq!(
+        (world.shard.stats().ticks, world.clients[&2].heard.len()),
+        (ticks, packets)
+    );
     // And again: the timestamps have gone on meanwhile.
     world.talk(1, common::TONE_DBFS);
     world.run_ms(1000);
@@ -199,13 +264,25 @@ fn levels_and_speaking_are_told_sparingly() {
     world.clients.values_mut().for_each(|c| c.talker = None);
     world.run_ms(2000);
     let levels = world.events_of(|e| matches!(e, Event::Levels { .. }));
-    assert!((9..=14).contains(&levels.len()), "at most five a second: {}", levels.len());
-    let Some(Event::Levels { levels: last, .. }) = levels.last() else { unreachable!() };
+    assert!(
+        (9..=14).contains(&levels.len()),
+        "at most five a second: {}",
+        levels.len()
+    );
+    let Some(Event::Levels { levels: last, .. }) = levels.last() else {
+        unreachable!()
+    };
     assert!(last.is_empty(), "the last one says that it is over");
-    let Event::Levels { levels: some, .. } = levels[4] else { unreachable!() };
+    let Event::Levels { levels: some, .. } = levels[4] else {
+        unreachable!()
+    };
     assert_eq!(some.len(), 2);
     // −30 dBFS is the sine's amplitude; its RMS is 3 dB less.
-    assert!(some.iter().all(|(_, level, speaking)| (32..=34).contains(level) && *speaking), "{some:?}");
+    assert!(
+        some.iter()
+            .all(|(_, level, speaking)| (32..=34).contains(level) && *speaking),
+        "{some:?}"
+    );
     for id in 1..=2 {
         let changes = world.events_of(|e| matches!(e, Event::Speaking { peer, .. } if *peer == id));
         assert_eq!(changes.len(), 2, "began and ceased");
@@ -213,10 +290,20 @@ fn levels_and_speaking_are_told_sparingly() {
 }
 
 fn peer_stats(world: &mut World, peer: u64) -> roomtone_engine::PeerStats {
-    world.command(Command::PeerStats { room: ROOM, peer, reference: 5 });
+    world.command(Command::PeerStats {
+        room: ROOM,
+        peer,
+        reference: 5,
+    });
     world.collect();
     match world.events.last() {
-        Some((_, Event::PeerStats { reference: 5, stats: Some(stats) })) => (**stats).clone(),
+        Some((
+            _,
+            Event::PeerStats {
+                reference: 5,
+                stats: Some(stats),
+            },
+        )) => (**stats).clone(),
         other => panic!("no figures: {other:?}"),
     }
 }

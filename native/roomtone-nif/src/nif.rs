@@ -35,8 +35,12 @@ type Reason = (Atom, String);
 
 #[rustler::nif]
 fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Handle>, Reason> {
-    let options = Options::decode(options)
-        .map_err(|_| (atoms::invalid_options(), "options are not of the documented shape".to_owned()))?;
+    let options = Options::decode(options).map_err(|_| {
+        (
+            atoms::invalid_options(),
+            "options are not of the documented shape".to_owned(),
+        )
+    })?;
     let config = EngineConfig {
         shards: options.shards.iter().map(shard_config).collect::<Result<_, _>>()?,
         mix: MixConfig {
@@ -51,7 +55,10 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
     let target: Target = Arc::new(Mutex::new(event_pid));
     let events = notifier::start(target.clone()).map_err(|error| (atoms::no_thread(), error.to_string()))?;
     match Engine::start(config, events) {
-        Ok(engine) => Ok(ResourceArc::new(Handle { engine: AssertUnwindSafe(engine), target })),
+        Ok(engine) => Ok(ResourceArc::new(Handle {
+            engine: AssertUnwindSafe(engine),
+            target,
+        })),
         Err(error) => {
             let code = match error.code() {
                 "bind_failed" => atoms::bind_failed(),
@@ -66,12 +73,21 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
 fn shard_config(options: &ShardOptions) -> Result<ShardConfig, Reason> {
     Ok(ShardConfig {
         bind: address(&options.bind)?,
-        candidates: options.candidates.iter().map(|text| address(text)).collect::<Result<_, _>>()?,
+        candidates: options
+            .candidates
+            .iter()
+            .map(|text| address(text))
+            .collect::<Result<_, _>>()?,
     })
 }
 
 fn address(text: &str) -> Result<SocketAddr, Reason> {
-    text.parse().map_err(|_| (atoms::bad_address(), format!("{text:?} is not an IP address and a port")))
+    text.parse().map_err(|_| {
+        (
+            atoms::bad_address(),
+            format!("{text:?} is not an IP address and a port"),
+        )
+    })
 }
 
 #[rustler::nif]
@@ -82,7 +98,10 @@ fn engine_events_to(handle: ResourceArc<Handle>, event_pid: LocalPid) -> Atom {
 
 #[rustler::nif(schedule = "DirtyIo")]
 fn run_shard(handle: ResourceArc<Handle>, shard: usize, milliseconds: u64) -> Result<Atom, Error> {
-    match handle.engine.run(shard, Duration::from_millis(milliseconds).min(LONGEST_RUN)) {
+    match handle
+        .engine
+        .run(shard, Duration::from_millis(milliseconds).min(LONGEST_RUN))
+    {
         RunOutcome::Yielded => Ok(atoms::ok()),
         RunOutcome::Stopped => Ok(atoms::stopped()),
         RunOutcome::NoShard => Err(Error::BadArg),
@@ -91,19 +110,27 @@ fn run_shard(handle: ResourceArc<Handle>, shard: usize, milliseconds: u64) -> Re
 }
 
 #[rustler::nif]
-fn submit(handle: ResourceArc<Handle>, shard: usize, command: Term<'_>) -> Result<Atom, Atom> {
-    let command = CommandTerm::decode(command).ok().and_then(CommandTerm::command).ok_or(atoms::bad_command())?;
-    match handle.engine.submit(shard, command) {
-        Ok(()) => Ok(atoms::ok()),
-        Err(SubmitError::Busy) => Err(atoms::busy()),
-        Err(SubmitError::NoShard) => Err(atoms::no_shard()),
-        Err(SubmitError::Stopped) => Err(atoms::stopped()),
-    }
+fn submit(handle: ResourceArc<Handle>, shard: usize, command: Term<'_>) -> Result<Atom, Error> {
+    let reason = match CommandTerm::decode(command).ok().and_then(CommandTerm::command) {
+        None => atoms::bad_command(),
+        Some(command) => match handle.engine.submit(shard, command) {
+            Ok(()) => return Ok(atoms::ok()),
+            Err(SubmitError::Busy) => atoms::busy(),
+            Err(SubmitError::NoShard) => atoms::no_shard(),
+            Err(SubmitError::Stopped) => atoms::stopped(),
+        },
+    };
+    // Rustler makes `{:error, reason}` of this.
+    Err(Error::Term(Box::new(reason)))
 }
 
 #[rustler::nif]
 fn shard_stats(handle: ResourceArc<Handle>, shard: usize) -> Result<ShardStatsTerm, Error> {
-    handle.engine.stats(shard).map(ShardStatsTerm::from).ok_or(Error::BadArg)
+    handle
+        .engine
+        .stats(shard)
+        .map(ShardStatsTerm::from)
+        .ok_or(Error::BadArg)
 }
 
 #[rustler::nif]

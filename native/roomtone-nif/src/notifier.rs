@@ -18,7 +18,9 @@ pub(crate) type Target = Arc<Mutex<LocalPid>>;
 /// Starts the thread. It ends when the last sender is gone, that is with the engine: it holds no handle of it.
 pub(crate) fn start(target: Target) -> std::io::Result<Sender<Envelope>> {
     let (sender, receiver) = bounded(QUEUE);
-    thread::Builder::new().name("roomtone-events".to_owned()).spawn(move || notify(&receiver, &target))?;
+    thread::Builder::new()
+        .name("roomtone-events".to_owned())
+        .spawn(move || notify(&receiver, &target))?;
     Ok(sender)
 }
 

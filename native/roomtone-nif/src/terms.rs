@@ -28,15 +28,47 @@ pub(crate) struct ShardOptions {
 /// `submit/3`'s commands.
 #[derive(NifTaggedEnum)]
 pub(crate) enum CommandTerm {
-    OpenRoom { room: u64 },
-    CloseRoom { room: u64 },
-    Join { room: u64, peer: u64, offer: String, speak: bool, listen: bool },
-    Reoffer { room: u64, peer: u64, offer: String },
-    Leave { room: u64, peer: u64 },
-    SetSpeak { room: u64, peer: u64, speak: bool },
-    SetListen { room: u64, peer: u64, listen: bool },
-    PeerStats { room: u64, peer: u64, r#ref: u64 },
-    Fault { scope: FaultScope, room: u64 },
+    OpenRoom {
+        room: u64,
+    },
+    CloseRoom {
+        room: u64,
+    },
+    Join {
+        room: u64,
+        peer: u64,
+        offer: String,
+        speak: bool,
+        listen: bool,
+    },
+    Reoffer {
+        room: u64,
+        peer: u64,
+        offer: String,
+    },
+    Leave {
+        room: u64,
+        peer: u64,
+    },
+    SetSpeak {
+        room: u64,
+        peer: u64,
+        speak: bool,
+    },
+    SetListen {
+        room: u64,
+        peer: u64,
+        listen: bool,
+    },
+    PeerStats {
+        room: u64,
+        peer: u64,
+        reference: u64,
+    },
+    Fault {
+        scope: FaultScope,
+        room: u64,
+    },
 }
 
 /// Where a fault is wanted.
@@ -52,18 +84,28 @@ impl CommandTerm {
         Some(match self {
             CommandTerm::OpenRoom { room } => Command::OpenRoom { room },
             CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
-            CommandTerm::Join { room, peer, offer, speak, listen } => {
-                Command::Join { room, peer, offer, speak, listen }
-            }
+            CommandTerm::Join {
+                room,
+                peer,
+                offer,
+                speak,
+                listen,
+            } => Command::Join {
+                room,
+                peer,
+                offer,
+                speak,
+                listen,
+            },
             CommandTerm::Reoffer { room, peer, offer } => Command::Reoffer { room, peer, offer },
             CommandTerm::Leave { room, peer } => Command::Leave { room, peer },
             CommandTerm::SetSpeak { room, peer, speak } => Command::SetSpeak { room, peer, speak },
             CommandTerm::SetListen { room, peer, listen } => Command::SetListen { room, peer, listen },
-            CommandTerm::PeerStats { room, peer, r#ref } => Command::PeerStats { room, peer, reference: r#ref },
+            CommandTerm::PeerStats { room, peer, reference } => Command::PeerStats { room, peer, reference },
             #[cfg(debug_assertions)]
-            CommandTerm::Fault { scope, room } => {
-                Command::Fault { room: matches!(scope, FaultScope::Room).then_some(room) }
-            }
+            CommandTerm::Fault { scope, room } => Command::Fault {
+                room: matches!(scope, FaultScope::Room).then_some(room),
+            },
             #[cfg(not(debug_assertions))]
             CommandTerm::Fault { .. } => return None,
         })
@@ -72,15 +114,45 @@ impl CommandTerm {
 
 #[derive(NifTaggedEnum)]
 enum EventTerm {
-    ShardStarted { addresses: Vec<String> },
-    Answer { room: u64, peer: u64, sdp: String },
-    Refused { room: u64, peer: u64, code: Atom, message: String },
-    Connected { room: u64, peer: u64 },
-    Disconnected { room: u64, peer: u64, reason: Atom },
-    Levels { room: u64, levels: Vec<(u64, u8, bool)> },
-    Speaking { room: u64, peer: u64, speaking: bool },
-    PeerStats { r#ref: u64, stats: Option<PeerStatsTerm> },
-    RoomFailed { room: u64 },
+    ShardStarted {
+        addresses: Vec<String>,
+    },
+    Answer {
+        room: u64,
+        peer: u64,
+        sdp: String,
+    },
+    Refused {
+        room: u64,
+        peer: u64,
+        code: Atom,
+        message: String,
+    },
+    Connected {
+        room: u64,
+        peer: u64,
+    },
+    Disconnected {
+        room: u64,
+        peer: u64,
+        reason: Atom,
+    },
+    Levels {
+        room: u64,
+        levels: Vec<(u64, u8, bool)>,
+    },
+    Speaking {
+        room: u64,
+        peer: u64,
+        speaking: bool,
+    },
+    PeerStats {
+        reference: u64,
+        stats: Option<PeerStatsTerm>,
+    },
+    RoomFailed {
+        room: u64,
+    },
 }
 
 #[derive(NifMap)]
@@ -183,22 +255,33 @@ pub(crate) fn message<'a>(env: Env<'a>, envelope: Envelope) -> Term<'a> {
 
 fn event_term(env: Env<'_>, event: Event) -> EventTerm {
     match event {
-        Event::ShardStarted { addresses } => {
-            EventTerm::ShardStarted { addresses: addresses.iter().map(SocketAddr::to_string).collect() }
-        }
+        Event::ShardStarted { addresses } => EventTerm::ShardStarted {
+            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
+        },
         Event::Answer { room, peer, sdp } => EventTerm::Answer { room, peer, sdp },
-        Event::Refused { room, peer, code, message } => {
-            EventTerm::Refused { room, peer, code: word(env, code), message }
-        }
+        Event::Refused {
+            room,
+            peer,
+            code,
+            message,
+        } => EventTerm::Refused {
+            room,
+            peer,
+            code: word(env, code),
+            message,
+        },
         Event::Connected { room, peer } => EventTerm::Connected { room, peer },
-        Event::Disconnected { room, peer, reason } => {
-            EventTerm::Disconnected { room, peer, reason: word(env, reason) }
-        }
+        Event::Disconnected { room, peer, reason } => EventTerm::Disconnected {
+            room,
+            peer,
+            reason: word(env, reason),
+        },
         Event::Levels { room, levels } => EventTerm::Levels { room, levels },
         Event::Speaking { room, peer, speaking } => EventTerm::Speaking { room, peer, speaking },
-        Event::PeerStats { reference, stats } => {
-            EventTerm::PeerStats { r#ref: reference, stats: stats.map(|stats| (*stats).into()) }
-        }
+        Event::PeerStats { reference, stats } => EventTerm::PeerStats {
+            reference,
+            stats: stats.map(|stats| (*stats).into()),
+        },
         Event::RoomFailed { room } => EventTerm::RoomFailed { room },
     }
 }

@@ -21,8 +21,12 @@ fn token_sign(claims: HashMap<String, Term<'_>>, secret: &str) -> Result<String,
         .map(|(key, term)| value(term).map(|value| (key, value)))
         .collect::<Option<_>>()
         .ok_or(atoms::bad_claims())?;
-    jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret.as_bytes()))
-        .map_err(|_| atoms::bad_claims())
+    jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .map_err(|_| atoms::bad_claims())
 }
 
 #[rustler::nif]
@@ -64,7 +68,12 @@ fn value(term: Term<'_>) -> Option<Value> {
             .or_else(|_| term.decode::<String>().map(Value::from))
     }
     match term.decode::<Vec<Term<'_>>>() {
-        Ok(list) => list.into_iter().map(scalar).collect::<NifResult<Vec<_>>>().map(Value::from).ok(),
+        Ok(list) => list
+            .into_iter()
+            .map(scalar)
+            .collect::<NifResult<Vec<_>>>()
+            .map(Value::from)
+            .ok(),
         Err(_) => scalar(term).ok(),
     }
 }

@@ -76,7 +76,12 @@ impl Room {
         let (room, peer) = (self.id, id);
         if self.index.contains_key(&id) {
             let message = "a participant of that number is here already".to_owned();
-            return common.events.push_back(Event::Refused { room, peer, code: "peer_exists", message });
+            return common.events.push_back(Event::Refused {
+                room,
+                peer,
+                code: "peer_exists",
+                message,
+            });
         }
         // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
         let accepted = Endpoint::accept(
@@ -96,7 +101,12 @@ impl Room {
                 self.after(now, common, id);
             }
             Err(error) => {
-                common.events.push_back(Event::Refused { room, peer, code: error.code(), message: error.to_string() });
+                common.events.push_back(Event::Refused {
+                    room,
+                    peer,
+                    code: error.code(),
+                    message: error.to_string(),
+                });
             }
         }
     }
@@ -106,7 +116,12 @@ impl Room {
         let (room, peer) = (self.id, id);
         let Some(there) = self.peer_mut(id) else {
             let message = "the participant is not in the room".to_owned();
-            return common.events.push_back(Event::Refused { room, peer, code: "no_peer", message });
+            return common.events.push_back(Event::Refused {
+                room,
+                peer,
+                code: "no_peer",
+                message,
+            });
         };
         match there.endpoint.reoffer(now, offer) {
             Ok(sdp) => {
@@ -115,7 +130,12 @@ impl Room {
                 self.after(now, common, id);
             }
             Err(error) => {
-                common.events.push_back(Event::Refused { room, peer, code: error.code(), message: error.to_string() });
+                common.events.push_back(Event::Refused {
+                    room,
+                    peer,
+                    code: error.code(),
+                    message: error.to_string(),
+                });
             }
         }
     }
@@ -158,7 +178,11 @@ impl Room {
         self.timers.remove(&id);
         common.routes.remove_peer((self.id, id));
         common.stats.peers -= 1;
-        common.events.push_back(Event::Disconnected { room: self.id, peer: id, reason });
+        common.events.push_back(Event::Disconnected {
+            room: self.id,
+            peer: id,
+            reason,
+        });
     }
 
     /// Lets a participant be heard, or silences them.
@@ -170,7 +194,11 @@ impl Room {
                 let was = peer.detector.speaking();
                 peer.detector = speaking::Detector::default();
                 if was {
-                    common.events.push_back(Event::Speaking { room: self.id, peer: id, speaking: false });
+                    common.events.push_back(Event::Speaking {
+                        room: self.id,
+                        peer: id,
+                        speaking: false,
+                    });
                 }
             }
             self.keep_ticking(now);

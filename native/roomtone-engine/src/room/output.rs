@@ -28,17 +28,29 @@ impl Output {
     pub(crate) fn new(config: &MixConfig, shared: bool) -> Result<Output, AudioError> {
         let encoder = Encoder::new(&EncoderConfig {
             bitrate: config.bitrate,
-            complexity: if shared { config.shared_complexity } else { config.private_complexity },
+            complexity: if shared {
+                config.shared_complexity
+            } else {
+                config.private_complexity
+            },
             ..EncoderConfig::default()
         })?;
-        Ok(Output { encoder, limiter: Limiter::default(), silent_frames: HANGOVER_FRAMES })
+        Ok(Output {
+            encoder,
+            limiter: Limiter::default(),
+            silent_frames: HANGOVER_FRAMES,
+        })
     }
 
     /// A twin with the same history, for a listener who leaves the shared mix: their decoder doesn't notice.
     pub(crate) fn fork(&self, config: &MixConfig) -> Result<Output, AudioError> {
         let mut encoder = self.encoder.clone();
         encoder.set_complexity(config.private_complexity)?;
-        Ok(Output { encoder, limiter: self.limiter.clone(), silent_frames: self.silent_frames })
+        Ok(Output {
+            encoder,
+            limiter: self.limiter.clone(),
+            silent_frames: self.silent_frames,
+        })
     }
 
     /// Makes a private output the room's shared one.
@@ -47,7 +59,12 @@ impl Output {
     }
 
     /// Limits and encodes one frame into `packet`. `silent`: nobody contributes to the frame, which is all zeros.
-    pub(crate) fn encode(&mut self, frame: &mut [f32], silent: bool, packet: &mut Vec<u8>) -> Result<Encoded, AudioError> {
+    pub(crate) fn encode(
+        &mut self,
+        frame: &mut [f32],
+        silent: bool,
+        packet: &mut Vec<u8>,
+    ) -> Result<Encoded, AudioError> {
         if silent {
             self.silent_frames = self.silent_frames.saturating_add(1);
             if self.resting() {

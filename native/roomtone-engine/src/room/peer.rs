@@ -122,7 +122,15 @@ impl Peer {
             return;
         };
         let marker = !self.in_spurt;
-        if self.endpoint.send_audio(now, AudioOut { timestamp, marker, level: Some(level), payload }) {
+        if self.endpoint.send_audio(
+            now,
+            AudioOut {
+                timestamp,
+                marker,
+                level: Some(level),
+                payload,
+            },
+        ) {
             self.in_spurt = true;
             common.stats.packets_sent += 1;
             self.flush(common);

@@ -19,7 +19,12 @@ pub(crate) struct Detector {
 
 impl Default for Detector {
     fn default() -> Self {
-        Detector { speaking: false, loud_frames: 0, last_loud: None, loudest: SILENCE }
+        Detector {
+            speaking: false,
+            loud_frames: 0,
+            last_loud: None,
+            loudest: SILENCE,
+        }
     }
 }
 
@@ -36,7 +41,10 @@ impl Detector {
         let was = self.speaking;
         if self.loud_frames >= ATTACK {
             self.speaking = true;
-        } else if self.last_loud.is_none_or(|loud| now.saturating_duration_since(loud) >= release) {
+        } else if self
+            .last_loud
+            .is_none_or(|loud| now.saturating_duration_since(loud) >= release)
+        {
             self.speaking = false;
         }
         was != self.speaking
@@ -73,7 +81,11 @@ mod tests {
     fn a_click_is_not_speech_and_a_pause_between_words_does_not_end_it() {
         let mut detector = Detector::default();
         assert_eq!(run(&mut detector, Instant::now(), &[127, 30, 127, 127]), [false; 4]);
-        let heard = run(&mut detector, Instant::now() + Duration::from_secs(1), &[30, 30, 90, 90, 90, 30, 90]);
+        let heard = run(
+            &mut detector,
+            Instant::now() + Duration::from_secs(1),
+            &[30, 30, 90, 90, 90, 30, 90],
+        );
         assert_eq!(heard, [false, true, true, true, true, true, true]);
     }
 

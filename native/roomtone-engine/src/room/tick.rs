@@ -110,11 +110,22 @@ impl Room {
                 }
                 None => Contribution::Nothing,
             };
-            peer.quiet_ticks = if level.is_some() { 0 } else { peer.quiet_ticks.saturating_add(1) };
+            peer.quiet_ticks = if level.is_some() {
+                0
+            } else {
+                peer.quiet_ticks.saturating_add(1)
+            };
             let level = level.unwrap_or(SILENCE);
-            if peer.detector.update(at, level, mix.speaking_threshold, mix.speaking_release) {
+            if peer
+                .detector
+                .update(at, level, mix.speaking_threshold, mix.speaking_release)
+            {
                 let speaking = peer.detector.speaking();
-                common.events.push_back(Event::Speaking { room: self.id, peer: peer.id, speaking });
+                common.events.push_back(Event::Speaking {
+                    room: self.id,
+                    peer: peer.id,
+                    speaking,
+                });
             }
         }
         used
@@ -128,7 +139,14 @@ impl Room {
         common: &mut Common,
         scratch: &mut Scratch,
     ) -> Result<(), AudioError> {
-        let Scratch { frames, sum, mix: own, shared_packet, private_packet, .. } = scratch;
+        let Scratch {
+            frames,
+            sum,
+            mix: own,
+            shared_packet,
+            private_packet,
+            ..
+        } = scratch;
         sum.clear();
         sum.resize(FRAME_SAMPLES, 0.0);
         for frame in &frames[..contributors] {
@@ -139,18 +157,12 @@ impl Room {
 
         for peer in &mut self.peers {
             let Some(output) = peer.private.as_mut() else { continue };
-            own.clear();
-            own.extend_from_slice(sum);
-            let mut others = contributors;
-            if let Contribution::Frame(index) = peer.contribution {
-                mix::sub(own, &frames[index]);
-                others -= 1;
-            }
-            let silent = others == 0;
-            if silent {
-                // What is left of x − x is exactly nothing only if there was nothing else; say so.
-                own.fill(0.0);
-            }
+            let theirs = match peer.contribution {
+                Contribution::Frame(index) => Some(&frames[index]),
+                Contribution::Nothing => None,
+            };
+            let silent = contributors == usize::from(theirs.is_some());
+            mix_minus(own, sum, theirs);
             let packet = encode(output, own, silent, private_packet, common)?;
             peer.send(now, common, timestamp, packet);
         }
@@ -161,7 +173,11 @@ impl Room {
             }
             if let Some(output) = self.shared.as_mut() {
                 let packet = encode(output, sum, contributors == 0, shared_packet, common)?;
-                for peer in self.peers.iter_mut().filter(|peer| peer.private.is_none() && peer.hears()) {
+                for peer in self
+                    .peers
+                    .iter_mut()
+                    .filter(|peer| peer.private.is_none() && peer.hears())
+                {
                     peer.send(now, common, timestamp, packet);
                 }
             }
@@ -219,8 +235,20 @@ impl Room {
         if !heard.is_empty() || self.levels_told {
             self.levels_told = !heard.is_empty();
             self.levels_due = at + common.mix.levels_interval;
-            common.events.push_back(Event::Levels { room: self.id, levels: heard.clone() });
+            common.events.push_back(Event::Levels {
+                room: self.id,
+                levels: heard.clone(),
+            });
         }
+    }
+}
+
+// The sum less one's own part in it. Of a sum of one, exactly nothing is left.
+fn mix_minus(mix: &mut Vec<f32>, sum: &[f32], own: Option<&Frame>) {
+    mix.clear();
+    mix.extend_from_slice(sum);
+    if let Some(own) = own {
+        mix::sub(mix, own);
     }
 }
 
@@ -256,3 +284,41 @@ fn encode<'a>(
 }
 
 const _: () = assert!(FRAME_TIME.as_millis() as usize * SAMPLE_RATE as usize == FRAME_SAMPLES * 1000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use roomtone_audio::analysis::{Tone, tone_dbfs};
+
+    // Before the encoder: whatever the others say, one's own voice is at least 60 dB down in one's own mix.
+    #[test]
+    fn nothing_of_oneself_is_left_in_a_mix_minus() {
+        let hz = |i: usize| 300.0 + 100.0 * i as f32;
+        let frames: Vec<Frame> = (0..20).map(|i| Tone::new(hz(i), 0.05).frame()).collect();
+        let mut sum = vec![0.0; FRAME_SAMPLES];
+        frames.iter().for_each(|frame| mix::add(&mut sum, frame));
+        let mut own = Vec::new();
+        for me in 0..20 {
+            mix_minus(&mut own, &sum, Some(&frames[me]));
+            let spoken = tone_dbfs(&frames[me], hz(me));
+            for other in 0..20 {
+                let heard = tone_dbfs(&own, hz(other)) - spoken;
+                if other == me {
+                    assert!(heard < -60.0, "{me} hears themselves at {heard} dB");
+                } else {
+                    assert!(heard.abs() < 0.1, "{me} hears {other} at {heard} dB");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn alone_is_silent_to_the_last_bit() {
+        let frame = Tone::new(440.0, 0.9).frame();
+        let mut sum = vec![0.0; FRAME_SAMPLES];
+        mix::add(&mut sum, &frame);
+        let mut own = Vec::new();
+        mix_minus(&mut own, &sum, Some(&frame));
+        assert!(own.iter().all(|sample| *sample == 0.0));
+    }
+}

@@ -48,6 +48,8 @@ pub struct World {
     pub clients: BTreeMap<PeerId, Client>,
     pub events: Vec<(Duration, Event)>,
     pub step: Duration,
+    /// What went over the wire to the shard, while somebody listens in.
+    pub wiretap: Option<Vec<(SocketAddr, Vec<u8>)>>,
 }
 
 impl World {
@@ -59,8 +61,10 @@ impl World {
         let start = Instant::now();
         let server: SocketAddr = "192.0.2.1:50000".parse().unwrap();
         let certificate = Arc::new(Certificate::generate().unwrap());
-        let transport =
-            TransportConfig::new(vec![server], NtpClock::from_unix(start, Duration::from_secs(1_700_000_000)));
+        let transport = TransportConfig::new(
+            vec![server],
+            NtpClock::from_unix(start, Duration::from_secs(1_700_000_000)),
+        );
         let mut shard = Shard::new(start, transport, certificate, mix, 10_000);
         shard.handle_command(start, Command::OpenRoom { room: ROOM });
         World {
@@ -71,6 +75,7 @@ impl World {
             clients: BTreeMap::new(),
             events: Vec::new(),
             step: Duration::from_millis(1),
+            wiretap: None,
         }
     }
 
@@ -102,12 +107,22 @@ impl World {
         let client = Client::new(self.now, room, id, options);
         let offer = client.peer.offer();
         self.clients.insert(id, client);
-        self.command(Command::Join { room, peer: id, offer, speak: true, listen: true });
+        self.command(Command::Join {
+            room,
+            peer: id,
+            offer,
+            speak: true,
+            listen: true,
+        });
         self.collect();
     }
 
     pub fn reoffer(&mut self, id: PeerId, offer: String) {
-        self.command(Command::Reoffer { room: ROOM, peer: id, offer });
+        self.command(Command::Reoffer {
+            room: ROOM,
+            peer: id,
+            offer,
+        });
         self.collect();
     }
 
@@ -146,6 +161,9 @@ impl World {
             client.drain(now, self.server);
             while let Some(mut datagram) = client.to_server.receive(now) {
                 let mut bytes = std::mem::take(&mut datagram.data).to_vec();
+                if let Some(tap) = self.wiretap.as_mut() {
+                    tap.push((datagram.from, bytes.clone()));
+                }
                 self.shard.handle_datagram(now, datagram.from, &mut bytes);
             }
         }
@@ -169,7 +187,14 @@ impl World {
         while let Some(transmit) = self.shard.poll_transmit() {
             if let Some(client) = self.clients.values_mut().find(|c| c.address == transmit.to) {
                 let data = bytes_of(&transmit.data);
-                client.to_client.send(now, Datagram { from: self.server, to: transmit.to, data });
+                client.to_client.send(
+                    now,
+                    Datagram {
+                        from: self.server,
+                        to: transmit.to,
+                        data,
+                    },
+                );
             }
         }
         for client in self.clients.values_mut() {
@@ -254,7 +279,8 @@ impl Client {
             if let Some(talker) = self.talker.as_mut() {
                 let packet = talker.next().unwrap();
                 let timestamp = self.media_time.wrapping_add(self.first_timestamp);
-                self.peer.send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
+                self.peer
+                    .send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
             }
         }
     }
@@ -269,12 +295,20 @@ impl Client {
         }
         while let Some((to, data)) = self.peer.poll_transmit() {
             assert_eq!(to, server);
-            self.to_server.send(now, Datagram { from: self.address, to, data });
+            self.to_server.send(
+                now,
+                Datagram {
+                    from: self.address,
+                    to,
+                    data,
+                },
+            );
         }
     }
 
     fn hear(&mut self, now: Instant, audio: &Audio) {
-        self.heard.push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
+        self.heard
+            .push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
         self.ear.hear(audio).unwrap();
     }
 
@@ -282,11 +316,17 @@ impl Client {
     /// frame where no new talk spurt begins.
     pub fn assert_continuous(&self) {
         for pair in self.heard.windows(2) {
-            let [(_, seq, ts, ..), (_, next_seq, next_ts, marker, _)] = pair else { unreachable!() };
+            let [(_, seq, ts, ..), (_, next_seq, next_ts, marker, _)] = pair else {
+                unreachable!()
+            };
             assert_eq!(next_seq.wrapping_sub(*seq), 1, "{}: gap in sequence numbers", self.id);
             let advance = next_ts.wrapping_sub(*ts);
             assert_eq!(advance % 960, 0, "{}: timestamp off the grid", self.id);
-            assert!(*marker || advance == 960, "{}: timestamps jump by {advance} inside a talk spurt", self.id);
+            assert!(
+                *marker || advance == 960,
+                "{}: timestamps jump by {advance} inside a talk spurt",
+                self.id
+            );
         }
     }
 }
