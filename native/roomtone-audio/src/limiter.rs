@@ -196,6 +196,19 @@ mod tests {
     }
 
     #[test]
+    fn a_burst_within_a_frame_is_seen_coming() {
+        let mut pcm = vec![0.0; 960];
+        Tone::new(400.0, 4.0).fill(&mut pcm[600..]);
+        Limiter::new().process(&mut pcm);
+        assert!(
+            peak(&pcm) <= CEILING * 1.0001,
+            "gain alone does it, the curve is not needed: {}",
+            peak(&pcm)
+        );
+        assert!(peak(&pcm) > 0.9);
+    }
+
+    #[test]
     fn stereo_moves_as_one() {
         let (mut left, mut right) = (vec![0.0; 960], vec![0.0; 960]);
         Tone::new(400.0, 2.0).fill(&mut left);

@@ -3,7 +3,10 @@
 mod common;
 use common::*;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
-use roomtone_audio::{analysis::max_step, *};
+use roomtone_audio::{
+    analysis::{max_step, rms},
+    *,
+};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -191,4 +194,105 @@ fn short_and_long_packets_survive_loss_and_jitter() {
             "{samples}"
         );
     }
+}
+
+#[test]
+fn delay_is_gained_in_quiet_sound_before_anything_is_missing() {
+    let config = EncoderConfig {
+        complexity: 2,
+        ..Default::default()
+    };
+    let packets = stream(&encoded_tone(500.0, 0.001, 200, 50, &config), 15_000, 960, -300.0, 1, 1);
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 12, 14_990);
+    let stats = playout.stats();
+    // 90 ms of drift.
+    assert!((3840..=5760).contains(&stats.inserted_samples), "{stats:?}");
+    assert_eq!(
+        (heard.count(FrameKind::Concealed), stats.shed, stats.lost),
+        (0, 0, 0),
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_short_pause_that_is_known_in_time_is_not_taken_for_a_loss() {
+    let config = EncoderConfig {
+        fec: true,
+        expected_loss_percent: 20,
+        ..Default::default()
+    };
+    let mut packets = stream(&encoded_voice(&config), 200, 960, 0.0, 1, 1);
+    for packet in packets.iter_mut().skip(103) {
+        packet.at += MS * 60;
+        packet.timestamp += 3 * 960;
+    }
+    let patient = PlayoutConfig {
+        min_delay: MS * 120,
+        ..Default::default()
+    };
+    let mut playout = Playout::new(patient).expect("sane limits");
+    let heard = listen(&mut playout, packets, MS * 8, 195);
+    let gap = heard
+        .kinds
+        .iter()
+        .position(|k| *k == FrameKind::Concealed)
+        .expect("it fades out");
+    assert_eq!(
+        heard.kinds[gap + 1..gap + 4],
+        [FrameKind::Silence, FrameKind::Silence, FrameKind::Decoded]
+    );
+    let stats = playout.stats();
+    assert_eq!(
+        (stats.fec, stats.concealed, stats.lost, stats.shed),
+        (0, 1, 0, 0),
+        "{stats:?}"
+    );
+}
+
+#[test]
+fn a_far_route_has_its_jitter_learned_within_two_seconds() {
+    let mut rng = StdRng::seed_from_u64(4);
+    let mut packets = packets(700, 0.0);
+    packets
+        .iter_mut()
+        .skip(300)
+        .for_each(|p| p.at += MS * 400 + Duration::from_micros(rng.random_range(0..40_000)));
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 12, 690);
+    let made_up = heard.kinds[420..]
+        .iter()
+        .filter(|k| **k == FrameKind::Concealed)
+        .count();
+    assert!(made_up <= 2, "{made_up} {:?}", playout.stats());
+    assert!(heard.stats[430].target_delay > MS * 25, "{:?}", heard.stats[430]);
+}
+
+#[test]
+fn after_skips_the_first_frame_is_already_the_right_sound() {
+    let packets = packets(400, 0.0);
+    let (mut always, mut skipping) = (playout(), playout());
+    let (mut there, mut back) = ([0.0; FRAME_SAMPLES], [0.0; FRAME_SAMPLES]);
+    let mut next = packets.iter().peekable();
+    let mut worst = 0f64;
+    for tick in 0..390u32 {
+        let now = MS * 9 + FRAME_DURATION * tick;
+        while let Some(packet) = next.next_if(|p| p.at <= now) {
+            always.insert(origin() + packet.at, meta(packet), &packet.payload);
+            skipping.insert(origin() + packet.at, meta(packet), &packet.payload);
+        }
+        always.pop(origin() + now, &mut there);
+        if tick % 13 != 12 {
+            skipping.skip(origin() + now);
+            continue;
+        }
+        skipping.pop(origin() + now, &mut back);
+        // Behind the fade-in.
+        let difference: Vec<f32> = there.iter().zip(&back).skip(240).map(|(a, b)| a - b).collect();
+        if tick > 50 {
+            worst = worst.max(rms(&difference) / rms(&there[240..]));
+        }
+    }
+    // Not the same sample by sample, since the decoder's past differs, but the same sound; without catching up it is all wrong.
+    assert!(worst < 0.7, "{worst}");
 }

@@ -170,9 +170,10 @@ pub struct Playout {
     underrun: bool,
     /// The last tick was skipped.
     skipped: bool,
-    /// The decoder hasn't seen the packet before the next; this is it, if `stale_end` says so.
-    stale: bool,
-    stale_payload: Vec<u8>,
+    /// The last packets that were skipped, oldest first, for the decoder to catch up with; how many of them count, and the
+    /// timestamp right behind them.
+    stale: [Vec<u8>; render::WARM_UP],
+    stale_count: usize,
     stale_end: i64,
     /// RMS of the last frame, and of speech (a slowly falling maximum).
     last_rms: f32,
@@ -212,8 +213,8 @@ impl Playout {
             concealed: 0,
             underrun: false,
             skipped: false,
-            stale: false,
-            stale_payload: Vec::new(),
+            stale: Default::default(),
+            stale_count: 0,
             stale_end: 0,
             last_rms: 0.0,
             speech_rms: 0.0,
@@ -429,14 +430,18 @@ impl Playout {
             };
             self.note_wait(now, &slot, (slot.ts - before).max(0));
             self.pass(&slot);
-            self.stale = true;
+            self.stale_count = if slot.ts == self.stale_end {
+                self.stale_count.min(render::WARM_UP - 1) + 1
+            } else {
+                1
+            };
             self.stale_end = slot.end();
-            std::mem::swap(&mut self.stale_payload, &mut slot.payload);
+            self.stale.rotate_left(1);
+            std::mem::swap(&mut self.stale[render::WARM_UP - 1], &mut slot.payload);
             self.buffer.recycle(slot.payload);
             any = true;
         }
         if self.buffer.front().is_some_and(|slot| slot.ts < self.position) {
-            self.stale = true;
             any = true;
         }
         if any {

@@ -13,6 +13,8 @@ pub(super) const CONCEAL_LIMIT: i64 = 4800;
 const CONCEAL_FULL: i64 = 960;
 /// Concealment and FEC come in multiples of 2.5 ms.
 const GRAIN: i64 = 120;
+/// Skipped packets that the decoder catches up with before it is heard again.
+pub(super) const WARM_UP: usize = 3;
 /// Delay that is given back must be more than needed by this (5 ms), else the pace would flutter.
 pub(super) const HYSTERESIS: i64 = 240;
 /// More delay than this to spare isn't worth a slow way out: jump (150 ms).
@@ -264,15 +266,21 @@ impl Playout {
 
     /// If packets were skipped, lets the decoder hear the last of them, so that it doesn't go on from old sound.
     fn warm_up(&mut self, ts: i64) {
-        if !std::mem::take(&mut self.stale) || self.stale_end != ts || self.stale_payload.is_empty() {
+        let count = std::mem::take(&mut self.stale_count);
+        let Some(decoder) = decoder(&mut self.decoder).filter(|_| self.stale_end == ts) else {
+            return;
+        };
+        if count == 0 {
             return;
         }
+        // A fresh decoder finds its way sooner than one that is full of something else.
+        let _ = decoder.reset();
         let start = self.fifo.len();
-        if let Some(decoder) = decoder(&mut self.decoder) {
-            // Not a sound is kept; if it can't be decoded there is nothing to warm up with.
-            let _ = decoder.decode(&self.stale_payload, &mut self.fifo);
+        for payload in &self.stale[WARM_UP - count..] {
+            // Not a sound is kept; what can't be decoded warms nothing up.
+            let _ = decoder.decode(payload, &mut self.fifo);
+            self.fifo.truncate(start);
         }
-        self.fifo.truncate(start);
     }
 
     /// Recovers the lost `samples` before the first packet that waits from its copy of them.
