@@ -1,5 +1,7 @@
 //! Addresses and offers that change under a running connection.
 
+#![allow(clippy::unwrap_used)] // a test that fails here says where
+
 mod common;
 
 use common::{Client, ClientOptions, Link, MS};

@@ -1,5 +1,7 @@
 //! Offers of the clients that matter, and every way in which an offer can be refused.
 
+#![allow(clippy::unwrap_used)] // a test that fails here says where
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

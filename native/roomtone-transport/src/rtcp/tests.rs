@@ -85,7 +85,7 @@ fn jitter_follows_the_rfc() {
     let mut reception = Reception::new(now, 7, 0);
     let mut expected = 0f64;
     for i in 0..400u32 {
-        let late = if i % 2 == 0 { MS * 0 } else { MS * 4 };
+        let late = if i % 2 == 0 { Duration::ZERO } else { MS * 4 };
         reception.packet(now + MS * 20 * i + late, i as u16, i.wrapping_mul(960));
         if i > 0 {
             expected += (192.0 - expected) / 16.0;
