@@ -10,13 +10,14 @@ use roomtone_load::peer::{ClientOptions, Profiles};
 
 // The codec's noise lies under the sum of all tones, so with many of them it takes bit rate to see how little of their own
 // tone is in a talker's mix.
-fn everyone_hears_the_others(peers: u64, bitrate: u32) {
+fn everyone_hears_the_others(peers: u64, bitrate: u32, dbfs: f32) {
     let mut world = World::with(MixConfig {
         bitrate,
         ..MixConfig::default()
     });
     for id in 1..=peers {
-        world.join_talking(id);
+        world.join(id, ClientOptions::default());
+        world.talk(id, dbfs);
     }
     world.connect();
     world.run_ms(2500);
@@ -29,17 +30,17 @@ fn everyone_hears_the_others(peers: u64, bitrate: u32) {
 
 #[test]
 fn two_hear_each_other_and_not_themselves() {
-    everyone_hears_the_others(2, 32_000);
+    everyone_hears_the_others(2, 32_000, -30.0);
 }
 
 #[test]
 fn five_hear_each_other_and_not_themselves() {
-    everyone_hears_the_others(5, 64_000);
+    everyone_hears_the_others(5, 64_000, -30.0);
 }
 
 #[test]
 fn twenty_hear_each_other_and_not_themselves() {
-    everyone_hears_the_others(20, 128_000);
+    everyone_hears_the_others(20, 256_000, -42.0);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use roomtone_load::peer::{Audio, ClientOptions, ClientPeer, Event as ClientEvent
 use roomtone_transport::{Certificate, NtpClock, TransportConfig};
 
 pub const ROOM: RoomId = 7;
-/// Every tone is this loud at its speaker, dBFS (amplitude of the sine).
+/// How loud tones are unless a test says otherwise, dBFS (amplitude of the sine): the sum of a few stays below the limiter.
 pub const TONE_DBFS: f32 = -30.0;
 
 /// One synthetic participant.
@@ -27,6 +27,8 @@ pub struct Client {
     pub ear: Ear,
     pub talker: Option<OpusTalker>,
     pub hz: f32,
+    /// How loud their tone is at them, dBFS (amplitude of the sine).
+    pub dbfs: f32,
     pub media_time: u32,
     pub talk_phase: Duration,
     pub next_talk: Instant,
@@ -95,6 +97,7 @@ impl World {
 
     pub fn talk(&mut self, id: PeerId, dbfs: f32) {
         let client = self.clients.get_mut(&id).unwrap();
+        client.dbfs = dbfs;
         let tone = Tone::new(client.hz, 10f32.powf(dbfs / 20.0));
         client.talker = Some(OpusTalker::new(tone, 64_000).unwrap());
     }
@@ -208,8 +211,8 @@ impl World {
 
     /// How loud `speaker`'s tone is at `listener` over the last `seconds`, relative to how it was spoken, dB.
     pub fn heard_db(&self, listener: PeerId, speaker: PeerId, seconds: f32) -> f32 {
-        let hz = self.clients[&speaker].hz;
-        self.clients[&listener].ear.tone_dbfs(hz, seconds) - TONE_DBFS
+        let Client { hz, dbfs, .. } = self.clients[&speaker];
+        self.clients[&listener].ear.tone_dbfs(hz, seconds) - dbfs
     }
 
     /// Checks that every one of `talkers` is heard by everybody else at its own level (±`tolerance` dB), and by nobody as
@@ -257,6 +260,7 @@ impl Client {
             ear: Ear::new(),
             talker: None,
             hz: tone_hz(id as usize % 32),
+            dbfs: TONE_DBFS,
             media_time: 0,
             talk_phase: Duration::from_millis(id * 7 % 20),
             next_talk: now + Duration::from_millis(id * 7 % 20),
