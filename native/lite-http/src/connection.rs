@@ -18,11 +18,13 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 
 use crate::body::{RequestBody, ResponseBody};
-use crate::exchange::{self, Answer, Exchange};
+use crate::exchange::{Answer, Exchange};
 use crate::guard::WriteGuard;
+use crate::handshake;
 use crate::limits::{Limits, SocketLimits};
 use crate::notify::{self, Payload};
-use crate::websocket::{self, Outgoing};
+use crate::outgoing::Outgoing;
+use crate::websocket;
 
 mod atoms {
     rustler::atoms! { lite_request, lite_closed, http10 = "HTTP/1.0", http11 = "HTTP/1.1" }
@@ -176,7 +178,7 @@ async fn respond(
     if request.uri().path().is_empty() {
         return Ok(refusal(StatusCode::BAD_REQUEST));
     }
-    let handshake = exchange::handshake(&request);
+    let handshake = handshake::handshake(&request);
     let upgrade = hyper::upgrade::on(&mut request);
     let (head, body) = request.into_parts();
     let (exchange, answer) = Exchange::new(handshake, RequestBody::new(body));

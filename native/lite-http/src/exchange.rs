@@ -4,13 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{CONNECTION, HeaderMap, HeaderName, HeaderValue, UPGRADE};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use hyper::{Response, StatusCode};
 use rustler::Resource;
 use tokio::sync::{mpsc, oneshot};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::body::{RequestBody, ResponseBody};
+use crate::handshake::HandshakeError;
 use crate::limits::SocketLimits;
 
 /// What the process decided.
@@ -32,17 +32,6 @@ pub struct Exchange {
 
 #[rustler::resource_impl]
 impl Resource for Exchange {}
-
-/// Why a request can't become a WebSocket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HandshakeError {
-    /// It doesn't ask for one.
-    NotAnUpgrade,
-    /// Another version than 13.
-    Version,
-    /// No well-formed `Sec-WebSocket-Key`.
-    Key,
-}
 
 /// Why an answer isn't taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,104 +122,4 @@ fn response(
         map.try_append(name, value).map_err(|_| AnswerError::Malformed)?;
     }
     Ok(response)
-}
-
-/// The value of `Sec-WebSocket-Accept` for this request, or why it has none (RFC 6455, section 4.2.1).
-pub fn handshake<B>(request: &Request<B>) -> Result<String, HandshakeError> {
-    let headers = request.headers();
-    if request.method() != hyper::Method::GET
-        || !has_token(headers, &UPGRADE, "websocket")
-        || !has_token(headers, &CONNECTION, "upgrade")
-    {
-        return Err(HandshakeError::NotAnUpgrade);
-    }
-    if headers
-        .get("sec-websocket-version")
-        .is_none_or(|version| version != "13")
-    {
-        return Err(HandshakeError::Version);
-    }
-    // 16 bytes in base64: 22 characters and two of padding.
-    let key = headers
-        .get("sec-websocket-key")
-        .map(HeaderValue::as_bytes)
-        .ok_or(HandshakeError::Key)?;
-    let (text, padding) = key.split_at_checked(22).ok_or(HandshakeError::Key)?;
-    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    if padding != b"==" || !text.iter().all(base64) {
-        return Err(HandshakeError::Key);
-    }
-    Ok(derive_accept_key(key))
-}
-
-fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(|part| part.trim().eq_ignore_ascii_case(token))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn request(headers: &[(&str, &str)]) -> Request<()> {
-        let mut request = Request::builder();
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(()).unwrap()
-    }
-
-    const GOOD: [(&str, &str); 4] = [
-        ("upgrade", "WebSocket"),
-        ("connection", "keep-alive, Upgrade"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-    ];
-
-    #[test]
-    fn the_handshake_of_the_rfc_is_answered_as_the_rfc_says() {
-        assert_eq!(handshake(&request(&GOOD)).unwrap(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-    }
-
-    #[test]
-    fn a_handshake_with_a_part_missing_or_wrong_is_refused() {
-        for missing in 0..GOOD.len() {
-            let rest: Vec<_> = GOOD
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| *at != missing)
-                .map(|(_, pair)| *pair)
-                .collect();
-            assert!(handshake(&request(&rest)).is_err(), "without {:?}", GOOD[missing]);
-        }
-        let with = |at: usize, value| {
-            let mut headers = GOOD;
-            headers[at].1 = value;
-            handshake(&request(&headers)).unwrap_err()
-        };
-        assert_eq!(with(0, "h2c"), HandshakeError::NotAnUpgrade);
-        assert_eq!(with(2, "8"), HandshakeError::Version);
-        assert_eq!(with(3, "dGhlIHNhbXBsZSBub25jZQ="), HandshakeError::Key);
-        assert_eq!(with(3, "dGhlIHNhbXBsZSBub25jZQ==="), HandshakeError::Key);
-        assert_eq!(with(3, "dGhlIHNhbXBsZ!Bub25jZQ=="), HandshakeError::Key);
-        assert_eq!(with(3, ""), HandshakeError::Key);
-    }
-
-    #[test]
-    fn headers_that_would_split_the_response_are_refused() {
-        assert!(
-            response(
-                200,
-                &[(b"x-a", b"1\r\nset-cookie: b=c")],
-                ResponseBody::Whole(Full::default())
-            )
-            .is_err()
-        );
-        assert!(response(200, &[(b"x a", b"1")], ResponseBody::Whole(Full::default())).is_err());
-        assert!(response(1, &[], ResponseBody::Whole(Full::default())).is_err());
-    }
 }

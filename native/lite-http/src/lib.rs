@@ -13,14 +13,17 @@
 //! - A connection ends when its process ends, and a listener when its owner ends.
 
 mod body;
+mod census;
 mod connection;
 mod exchange;
 mod guard;
+mod handshake;
 mod json;
 mod limits;
 mod listener;
 mod nif;
 mod notify;
+mod outgoing;
 mod runtime;
 mod websocket;
 

@@ -1,8 +1,7 @@
 //! A listening socket: accepts within limits and hands each connection to its owner.
 
-use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{io, mem};
 
@@ -10,6 +9,7 @@ use rustler::{Encoder, LocalPid, Monitor, Resource, ResourceArc, Term};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
 
+use crate::census::{Census, Seat};
 use crate::connection::{self, ConnectionHandle, Control, Shared};
 use crate::limits::Limits;
 use crate::notify;
@@ -76,10 +76,12 @@ async fn accept(listener: TcpListener, limits: Limits, owner: LocalPid, mut cont
             _ = control.changed() => return,
         };
         match accepted {
-            Ok((stream, peer)) => match Census::admit(&census, peer.ip(), &limits) {
-                Some(seat) => hand_over(stream, peer, seat, &limits, &owner, &control),
-                None => refuse(&stream),
-            },
+            Ok((stream, peer)) => {
+                match Census::admit(&census, peer.ip(), limits.connections, limits.connections_per_address) {
+                    Some(seat) => hand_over(stream, peer, seat, &limits, &owner, &control),
+                    None => refuse(&stream),
+                }
+            }
             // Out of file descriptors, most likely: without a pause the loop would spin until one is free.
             Err(error) => {
                 log::warn!("accept: {error}");
@@ -134,100 +136,5 @@ fn refuse(stream: &TcpStream) {
         b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length: 0\r\nretry-after: 5\r\n\r\n";
     if stream.try_write(answer).is_err() {
         log::debug!("a refused connection was gone before it was told");
-    }
-}
-
-/// Who is connected.
-#[derive(Default)]
-struct Census {
-    counts: Mutex<Counts>,
-}
-
-#[derive(Default)]
-struct Counts {
-    total: usize,
-    by_address: HashMap<IpAddr, usize>,
-}
-
-/// A place among the connections; free again when dropped.
-struct Seat {
-    census: Arc<Census>,
-    address: IpAddr,
-}
-
-impl Census {
-    fn admit(census: &Arc<Self>, address: IpAddr, limits: &Limits) -> Option<Seat> {
-        let address = group(address);
-        let mut counts = census.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let from_here = counts.by_address.get(&address).copied().unwrap_or(0);
-        if counts.total >= limits.connections || from_here >= limits.connections_per_address {
-            return None;
-        }
-        counts.total += 1;
-        counts.by_address.insert(address, from_here + 1);
-        Some(Seat {
-            census: Arc::clone(census),
-            address,
-        })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut counts = self.census.counts.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.total -= 1;
-        if let Some(count) = counts.by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                counts.by_address.remove(&self.address);
-            }
-        }
-    }
-}
-
-/// One household: an IPv4 address, or an IPv6 /64, since a client has all addresses of that.
-fn group(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
-        v4 => v4,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits() -> Limits {
-        Limits {
-            head_bytes: 1,
-            headers: 1,
-            head_timeout_ms: 1,
-            write_timeout_ms: 1,
-            connections: 3,
-            connections_per_address: 2,
-        }
-    }
-
-    #[test]
-    fn an_address_and_all_together_have_a_limit_and_places_come_free() {
-        let census = Arc::new(Census::default());
-        let admit = |address: &str| Census::admit(&census, address.parse().unwrap(), &limits());
-        let first = admit("10.0.0.1").unwrap();
-        let _second = admit("::ffff:10.0.0.1").unwrap();
-        assert!(admit("10.0.0.1").is_none(), "a mapped address is the same household");
-        let _third = admit("10.0.0.2").unwrap();
-        assert!(admit("10.0.0.3").is_none(), "the total is reached");
-        drop(first);
-        assert!(admit("10.0.0.1").is_some());
-        assert_eq!(census.counts.lock().unwrap().by_address.len(), 2);
-    }
-
-    #[test]
-    fn a_64_network_is_one_household() {
-        let census = Arc::new(Census::default());
-        let admit = |address: &str| Census::admit(&census, address.parse().unwrap(), &limits());
-        let _seats = (admit("2001:db8::1").unwrap(), admit("2001:db8::2").unwrap());
-        assert!(admit("2001:db8:0:0:ffff::3").is_none());
-        assert!(admit("2001:db8:0:1::1").is_some());
     }
 }

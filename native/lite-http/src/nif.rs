@@ -10,12 +10,13 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::body::Read;
 use crate::connection::ConnectionHandle;
-use crate::exchange::{AnswerError, Exchange, HandshakeError};
+use crate::exchange::{AnswerError, Exchange};
+use crate::handshake::HandshakeError;
 use crate::limits::{Limits, SocketLimits};
 use crate::listener::{self, ListenerHandle};
 use crate::notify::{self, Payload};
+use crate::outgoing::{Out, SendError};
 use crate::runtime;
-use crate::websocket::{Out, SendError};
 
 mod atoms {
     rustler::atoms! {

@@ -1,19 +1,17 @@
 //! A WebSocket after its handshake.
 //!
-//! Both directions are bounded. Incoming: at most [`WINDOW`] messages are on their way to the process; the socket isn't read
+//! Both directions are bounded. Incoming: at most [`outgoing::WINDOW`](crate::outgoing::WINDOW) messages are on their way to the process; the socket isn't read
 //! until the process has taken one, so TCP slows the client down. Outgoing: what waits is counted in bytes and messages; a
 //! client that doesn't read is closed instead of buffered for.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use rustler::{Encoder, Env, LocalPid, Term};
 use tokio::io::AsyncReadExt;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -23,6 +21,7 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use crate::connection::{Control, Shared};
 use crate::limits::SocketLimits;
 use crate::notify::{self, Payload};
+use crate::outgoing::{Out, Outgoing};
 
 mod atoms {
     rustler::atoms! {
@@ -30,8 +29,6 @@ mod atoms {
     }
 }
 
-/// Messages that may be on their way to the process.
-const WINDOW: usize = 16;
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 /// What is read and thrown away so that a close frame isn't overtaken by a reset.
@@ -70,87 +67,6 @@ impl Encoder for Ended {
     }
 }
 
-/// What a process may send.
-pub enum Out {
-    /// A text message.
-    Text(Utf8Bytes),
-    /// A binary message.
-    Binary(Bytes),
-    /// The end.
-    Close(u16, Utf8Bytes),
-}
-
-/// The queue to the client, and the window from it.
-pub struct Outgoing {
-    queue: mpsc::Sender<Out>,
-    waiting: AtomicUsize,
-    most: usize,
-    window: Semaphore,
-    overflown: std::sync::atomic::AtomicBool,
-}
-
-/// Why a message wasn't queued.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendError {
-    /// Too much waits already; the connection is closed for that.
-    Overflow,
-    /// The connection is gone.
-    Closed,
-}
-
-impl Out {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-            Self::Close(_, reason) => reason.len(),
-        }
-    }
-}
-
-impl Outgoing {
-    fn new(limits: &SocketLimits) -> (Self, mpsc::Receiver<Out>) {
-        let (queue, receiver) = mpsc::channel(limits.queue_messages.clamp(1, 1 << 16));
-        let outgoing = Self {
-            queue,
-            waiting: AtomicUsize::new(0),
-            most: limits.queue_bytes,
-            window: Semaphore::new(WINDOW),
-            overflown: std::sync::atomic::AtomicBool::new(false),
-        };
-        (outgoing, receiver)
-    }
-
-    /// Queues a message; never waits.
-    pub fn send(&self, out: Out) -> Result<(), SendError> {
-        let bytes = out.bytes();
-        let before = self.waiting.fetch_add(bytes, Ordering::Relaxed);
-        // One message may be larger than the limit when nothing else waits.
-        let result = if before > 0 && before.saturating_add(bytes) > self.most {
-            Err(SendError::Overflow)
-        } else {
-            self.queue.try_send(out).map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => SendError::Overflow,
-                mpsc::error::TrySendError::Closed(_) => SendError::Closed,
-            })
-        };
-        if let Err(error) = result {
-            self.waiting.fetch_sub(bytes, Ordering::Relaxed);
-            if error == SendError::Overflow {
-                self.overflown.store(true, Ordering::Release);
-            }
-        }
-        result
-    }
-
-    /// The process has taken a message.
-    pub fn taken(&self) {
-        if self.window.available_permits() < WINDOW {
-            self.window.add_permits(1);
-        }
-    }
-}
-
 type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 /// Runs a WebSocket to its end.
@@ -167,7 +83,7 @@ pub async fn run(
         .max_message_size(Some(limits.message_bytes))
         .max_frame_size(Some(limits.message_bytes));
     let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
-    let (outgoing, queue) = Outgoing::new(&limits);
+    let (outgoing, queue) = Outgoing::new(limits.queue_bytes, limits.queue_messages);
     let outgoing = shared.socket.get_or_init(|| outgoing);
     notify::send(pid, |env| (atoms::lite_ws(), atoms::ready()).encode(env));
 
@@ -176,7 +92,7 @@ pub async fn run(
         ended = exchange(&mut socket, queue, outgoing, &limits, pid) => ended,
         // The process is gone: there is nobody to say goodbye for, and the client shall reconnect.
         _ = control.wait_for(|control| *control == Control::Abort) => {
-            if outgoing.overflown.load(Ordering::Acquire) { Ended::SlowReader } else { Ended::Closed }
+            if outgoing.overflown() { Ended::SlowReader } else { Ended::Closed }
         }
         _ = listener.wait_for(|control| *control == Control::Abort) => Ended::Closed,
     }
@@ -265,7 +181,7 @@ async fn write(
             }
         };
         let written = socket.feed(message).await;
-        outgoing.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        outgoing.written(bytes);
         written?;
         next = queue.try_recv().ok();
     }
@@ -351,49 +267,4 @@ async fn linger(socket: &mut Socket) {
 async fn finish(socket: &mut Socket) {
     // tungstenite has queued it. The client is leaving: if it doesn't take the answer, it doesn't need it.
     let _flushed = timeout(CLOSE_TIMEOUT, socket.flush()).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limits() -> SocketLimits {
-        SocketLimits {
-            message_bytes: 10,
-            idle_timeout_ms: 10,
-            queue_bytes: 10,
-            queue_messages: 3,
-        }
-    }
-
-    fn text(length: usize) -> Out {
-        Out::Text(Utf8Bytes::from("x".repeat(length)))
-    }
-
-    #[test]
-    fn a_queue_takes_so_many_bytes_and_messages() {
-        let (outgoing, mut queue) = Outgoing::new(&limits());
-        assert_eq!(outgoing.send(text(6)), Ok(()));
-        assert_eq!(outgoing.send(text(5)), Err(SendError::Overflow));
-        assert!(outgoing.overflown.load(Ordering::Acquire));
-        assert_eq!(outgoing.waiting.load(Ordering::Relaxed), 6);
-        assert_eq!(outgoing.send(text(1)), Ok(()));
-        assert_eq!(outgoing.send(text(1)), Ok(()));
-        assert_eq!(outgoing.send(text(1)), Err(SendError::Overflow));
-        queue.close();
-        assert_eq!(outgoing.send(text(1)), Err(SendError::Closed));
-    }
-
-    #[test]
-    fn a_large_message_is_taken_when_nothing_waits() {
-        let (outgoing, _queue) = Outgoing::new(&limits());
-        assert_eq!(outgoing.send(text(1000)), Ok(()));
-    }
-
-    #[test]
-    fn the_window_never_grows() {
-        let (outgoing, _queue) = Outgoing::new(&limits());
-        (0..100).for_each(|_| outgoing.taken());
-        assert_eq!(outgoing.window.available_permits(), WINDOW);
-    }
 }

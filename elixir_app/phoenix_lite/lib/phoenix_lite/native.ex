@@ -25,8 +25,8 @@ defmodule PhoenixLite.Native do
 
   @doc false
   def load do
-    path = :filename.join(:code.priv_dir(:phoenix_lite), "native/lite_http")
-    :erlang.load_nif(path, 0)
+    path = Path.join(:code.priv_dir(:phoenix_lite), "native/lite_http")
+    path |> String.to_charlist() |> :erlang.load_nif(0)
   end
 
   @doc "Listens; the calling process is the owner. `limits` as `PhoenixLite.Limits.listener/0` has them."

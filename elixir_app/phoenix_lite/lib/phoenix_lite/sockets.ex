@@ -9,7 +9,11 @@ defmodule PhoenixLite.Sockets do
   alias Phoenix.Socket.{Broadcast, InvalidMessageError, Message, Reply}
 
   # topic => {pid, monitor, join_ref, :joined | :leaving}, and pid => topic
-  defstruct channels: %{}, topics: %{}, most: 100
+  defstruct channels: %{}, topics: %{}, most: 100, passed_on: 0
+
+  # A channel that can't keep up with its client: looked at each so many messages, closed when so many wait.
+  @look_each 256
+  @most_waiting 1_000
 
   ## Connecting
 
@@ -123,7 +127,21 @@ defmodule PhoenixLite.Sockets do
 
   defp message(message, {pid, _, _, _}, state, socket) do
     send(pid, message)
-    {:ok, {state, socket}}
+    state = %{state | passed_on: state.passed_on + 1}
+
+    if rem(state.passed_on, @look_each) == 0 and waiting(pid) > @most_waiting do
+      Logger.info("closing a socket whose messages come faster than its channel #{inspect(message.topic)} takes them")
+      {:stop, {:shutdown, :overload}, {1013, "too many messages"}, {state, socket}}
+    else
+      {:ok, {state, socket}}
+    end
+  end
+
+  defp waiting(pid) do
+    case Process.info(pid, :message_queue_len) do
+      {_, length} -> length
+      nil -> 0
+    end
   end
 
   defp join(%Message{topic: topic} = message, state, socket) do

@@ -378,6 +378,16 @@ defmodule PhoenixLite.WebSocketTest do
       assert [_, _, _, _, %{"status" => "ok"}] = join(socket, topic())
     end
 
+    test "a client that floods a channel that doesn't keep up is closed with 1013" do
+      socket = Raw.open!()
+      topic = topic()
+      join(socket, topic)
+      Raw.text(socket, ["1", "2", topic, "sleep", %{}])
+      frame = Raw.frame(:text, Jason.encode!(["1", nil, topic, "silent", %{}]))
+      Raw.send(socket, :binary.copy(frame, 1_500))
+      assert Raw.next(socket) == {:close, 1013}
+    end
+
     test "a client's close is answered" do
       socket = Raw.open!()
       Raw.send(socket, Raw.frame(:close, <<1000::16>>))

@@ -266,6 +266,11 @@ defmodule Demo.RoomChannel do
     {:reply, {:ok, {:binary, data <> "!"}}, socket}
   end
 
+  def handle_in("sleep", _payload, socket) do
+    Process.sleep(3_000)
+    {:noreply, socket}
+  end
+
   def handle_in("crash", _payload, _socket), do: raise("channel crashes")
   def handle_in("stop", _payload, socket), do: {:stop, :normal, {:ok, %{bye: true}}, socket}
 
