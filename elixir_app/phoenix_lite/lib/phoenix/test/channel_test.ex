@@ -199,21 +199,21 @@ defmodule Phoenix.ChannelTest do
   def broadcast_from!(socket, event, payload), do: :ok = broadcast_from(socket, event, payload)
 
   @doc "Asserts that the client is pushed this."
-  defmacro assert_push(event, payload, timeout \\ Application.get_env(:ex_unit, :assert_receive_timeout, 100)) do
+  defmacro assert_push(event, payload, timeout \\ timeout(:assert)) do
     quote do
       assert_receive %Phoenix.Socket.Message{event: unquote(event), payload: unquote(payload)}, unquote(timeout)
     end
   end
 
   @doc "Asserts that the client isn't pushed this."
-  defmacro refute_push(event, payload, timeout \\ Application.get_env(:ex_unit, :refute_receive_timeout, 100)) do
+  defmacro refute_push(event, payload, timeout \\ timeout(:refute)) do
     quote do
       refute_receive %Phoenix.Socket.Message{event: unquote(event), payload: unquote(payload)}, unquote(timeout)
     end
   end
 
   @doc "Asserts that a push is answered so."
-  defmacro assert_reply(ref, status, payload \\ quote(do: _), timeout \\ 100) do
+  defmacro assert_reply(ref, status, payload \\ quote(do: _), timeout \\ timeout(:assert)) do
     quote do
       ref = unquote(ref)
 
@@ -223,7 +223,7 @@ defmodule Phoenix.ChannelTest do
   end
 
   @doc "Asserts that a push isn't answered so."
-  defmacro refute_reply(ref, status, payload \\ quote(do: _), timeout \\ 100) do
+  defmacro refute_reply(ref, status, payload \\ quote(do: _), timeout \\ timeout(:refute)) do
     quote do
       ref = unquote(ref)
 
@@ -233,16 +233,20 @@ defmodule Phoenix.ChannelTest do
   end
 
   @doc "Asserts that this is broadcast on the topic."
-  defmacro assert_broadcast(event, payload, timeout \\ 100) do
+  defmacro assert_broadcast(event, payload, timeout \\ timeout(:assert)) do
     quote do
       assert_receive %Phoenix.Socket.Broadcast{event: unquote(event), payload: unquote(payload)}, unquote(timeout)
     end
   end
 
   @doc "Asserts that this isn't broadcast on the topic."
-  defmacro refute_broadcast(event, payload, timeout \\ 100) do
+  defmacro refute_broadcast(event, payload, timeout \\ timeout(:refute)) do
     quote do
       refute_receive %Phoenix.Socket.Broadcast{event: unquote(event), payload: unquote(payload)}, unquote(timeout)
     end
   end
+
+  # As ExUnit is configured when the test is compiled.
+  defp timeout(:assert), do: Application.get_env(:ex_unit, :assert_receive_timeout, 100)
+  defp timeout(:refute), do: Application.get_env(:ex_unit, :refute_receive_timeout, 100)
 end
