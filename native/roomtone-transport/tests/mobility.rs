@@ -22,6 +22,7 @@ fn ice_restart_keeps_the_old_credentials_until_the_new_nominate() {
     let old = link.server.local_ufrags().map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(old.len(), 1);
     let old_check = link.client.check(false, false);
+    let old_nomination = link.client.check(true, false);
 
     let offer = Offer::parse(&link.client.restart()).unwrap();
     let answer = link.server.reoffer(link.now, &offer).unwrap();
@@ -37,6 +38,10 @@ fn ice_restart_keeps_the_old_credentials_until_the_new_nominate() {
     link.inject(from, &old_check);
     assert_eq!(link.server.stats().stun_requests, before + 1);
     assert!(link.server.send_audio(link.now, audio(0, &[1])));
+
+    // Not even an old nomination ends the restart.
+    link.inject(from, &old_nomination);
+    assert_eq!(link.server.local_ufrags().count(), 2);
 
     // The same offer again changes nothing.
     let again = link.server.reoffer(link.now, &offer).unwrap();

@@ -241,6 +241,15 @@ fn authentic_sound_is_a_sign_of_life_and_forged_isn_t() {
         link.run(1_000 * MS);
     }
     assert!(!link.server.is_closed());
+    // A listener's reports count as well.
+    for _ in 0..40 {
+        let mut report = vec![0x80, 201, 0, 1];
+        report.extend(0x1122_3344u32.to_be_bytes());
+        let sealed = link.client.seal_rtcp(&report);
+        link.client.send(sealed);
+        link.run(1_000 * MS);
+    }
+    assert!(!link.server.is_closed());
     let forged = link.client.rtp_packet(1_000, 0, None, &[1; 40]);
     let replayed = link.tape.last().unwrap().clone();
     let from = link.client_address;

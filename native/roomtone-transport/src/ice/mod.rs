@@ -215,7 +215,8 @@ impl IceAgent {
         self.validate(now, from);
         if request.nominates {
             self.selected = Some(from);
-            if let (true, Some(next)) = (is_next, self.next.take()) {
+            // `take` only once it is known to be the new ones: a nomination with the old ones ends no restart.
+            if is_next && let Some(next) = self.next.take() {
                 let old = std::mem::replace(&mut self.current, next);
                 self.events.push(IceEvent::UfragRetired(old.local_ufrag));
             }
