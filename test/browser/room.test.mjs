@@ -81,8 +81,7 @@ test("mute silences one, for everybody, and unmute undoes it", async () => {
 });
 
 test("who leaves is gone, and the others go on", async () => {
-  await cleo.page.getByRole("button", { name: "Leave" }).click();
-  await cleo.page.waitForURL((url) => url.pathname === "/");
+  await cleo.leave();
   await cleo.page.getByText("You left the room.").waitFor();
   await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: 3000 });
   await ada.page.getByRole("log").getByText("Cleo Zoë left.").waitFor();
@@ -140,6 +139,6 @@ test("reloading the page comes back by itself", async () => {
 });
 
 test("nothing was complained about in the console", () => {
-  for (const person of [ada, ben, cleo]) assert.deepEqual(person.consoleErrors, [], person.name);
+  for (const person of [ada, ben, cleo]) assert.deepEqual(person.consoleErrors.slice(0, 5), [], person.name);
   assert.ok(HEARD > SILENT);
 });

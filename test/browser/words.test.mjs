@@ -27,6 +27,7 @@ async function visitor(name, options) {
 }
 
 async function leaves(person) {
+  await person.leave();
   visitors.splice(visitors.indexOf(person), 1);
   await person.go();
   await speaker.participant(person.name).waitFor({ state: "detached" });

@@ -206,6 +206,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert_push "levels", %{levels: %{"Ada" => -23}}
     end
 
+    @tag :capture_log
     test "a shard that failed asks for a new offer, which works", %{socket: socket, media: %{shard: shard, room: room}} do
       FakeNative.emit(shard, {:room_failed, %{room: room}})
       assert_push "media_restart", %{}, 2000

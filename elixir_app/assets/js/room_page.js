@@ -114,7 +114,6 @@ function newCard({ id, name }) {
   part(card, "name").textContent = name;
   // Long names are cut short on the card.
   card.title = name;
-  part(card, "you").hidden = id !== room.me;
   return card;
 }
 
@@ -128,7 +127,7 @@ function drawPerson(card, person) {
   card.dataset.muted = String(muted);
   card.dataset.connected = String(person.connected);
   const state = !person.connected ? "Connecting…" : muted ? "Muted" : person.speaking ? "Speaking" : "Listening";
-  part(card, "state").textContent = state;
+  part(card, "state").textContent = person.id === room.me ? `You · ${state}` : state;
 }
 
 /**

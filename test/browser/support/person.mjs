@@ -57,7 +57,7 @@ export class Person {
     });
     const context = await browser.newContext(contextOptions);
     // Echo cancellation and noise suppression would take a steady tone away, as they should.
-    await context.addInitScript(() => localStorage.setItem("roomtone:processing", "off"));
+    await context.addInitScript(() => location.protocol.startsWith("http") && localStorage.setItem("roomtone:processing", "off"));
     if (init) await context.addInitScript(init);
     return new Person({ name, tone, browser, context, page: await context.newPage() });
   }
@@ -144,6 +144,12 @@ export class Person {
     return await this.page.evaluate(() => globalThis.untouched === true);
   }
 
+  async leave() {
+    await this.page.getByRole("button", { name: "Leave" }).click();
+    await this.page.waitForURL((url) => url.pathname === "/");
+  }
+
+  /** Gone without a word, as with a crash: the room keeps their place for a while. */
   async go() {
     await this.browser.close();
   }
