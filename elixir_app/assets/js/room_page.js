@@ -105,7 +105,7 @@ function drawPeople(people) {
 }
 
 /** @param {Participant} person */
-function newCard({ id, name }) {
+function newCard({ name }) {
   const fragment = /** @type {DocumentFragment} */ (template.content.cloneNode(true));
   const card = /** @type {HTMLElement} */ (fragment.firstElementChild);
   card.dataset.participant = name;
