@@ -75,7 +75,7 @@ struct Run {
     /// Joins begun a second; 0 is as fast as it goes
     #[arg(long, default_value_t = 0.0, value_parser = rate)]
     join_rate: f64,
-    /// Joins under way at the same time
+    /// Joins, and later leaves, under way at the same time
     #[arg(long, default_value_t = 16)]
     joins_at_once: usize,
     /// Local address of the media sockets

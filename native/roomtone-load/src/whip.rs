@@ -54,6 +54,9 @@ pub enum WhipError {
     /// It isn't HTTP, or not WHIP.
     #[error("the server's response isn't WHIP: {0}")]
     Protocol(String),
+    /// The server hung up.
+    #[error("the server closed the connection without a response")]
+    HungUp,
     /// The server takes too long.
     #[error("no response in {} s", TIMEOUT.as_secs())]
     Timeout,
@@ -66,7 +69,7 @@ impl WhipError {
             WhipError::Url { .. } | WhipError::Connect { .. } => true,
             WhipError::Unauthorized { .. } | WhipError::Forbidden { .. } => true,
             WhipError::Status { status, .. } => matches!(status, 404 | 405 | 415),
-            WhipError::Protocol(_) | WhipError::Timeout => false,
+            WhipError::Protocol(_) | WhipError::HungUp | WhipError::Timeout => false,
         }
     }
 }
@@ -199,7 +202,10 @@ impl Whip {
         let request = request
             .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
             .map_err(|e| protocol(&e))?;
-        let response = sender.send_request(request).await.map_err(|e| protocol(&e))?;
+        let response = sender.send_request(request).await.map_err(|e| {
+            let hung_up = e.is_canceled() || e.is_closed() || e.is_incomplete_message();
+            if hung_up { WhipError::HungUp } else { protocol(&e) }
+        })?;
         let status = response.status();
         let location = response
             .headers()

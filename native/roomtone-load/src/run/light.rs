@@ -83,15 +83,13 @@ pub(super) async fn participate(shared: &Shared, role: Role) -> Result<Took, Joi
         Err(error) => Err(error.into()),
     };
     drop(turn);
-    let result = match joined {
-        Ok(connect) => match peer.stay(&mut phase).await {
-            Ok(()) => Ok(peer.leave(connect).await),
-            Err(error) => Err(error),
-        },
+    let stayed = match joined {
+        Ok(connect) => peer.stay(&mut phase).await.map(|()| connect),
         Err(error) => Err(error),
     };
-    let deleted = shared.whip.delete(&session).await;
-    let mut took = result?;
+    // Before BYE, which may end the session on the server's side: then there would be nothing left to DELETE.
+    let deleted = shared.delete(&session).await;
+    let mut took = peer.leave(stayed?).await;
     if let (Err(error), None) = (deleted, &took.ended) {
         took.ended = Some(format!("DELETE at the end: {error}"));
     }

@@ -34,7 +34,7 @@ pub use report::{Heard, Percentiles, RunReport, Server};
 
 use crate::fixtures::FixtureError;
 use crate::peer::{ClientError, Profiles};
-use crate::whip::{Whip, WhipError};
+use crate::whip::{Session, Whip, WhipError};
 use cast::Role;
 use hearing::{BurstBoard, Hearing};
 
@@ -87,7 +87,7 @@ pub struct RunConfig {
     pub profiles: Profiles,
     /// Joins begun a second; 0 is as fast as `joins_at_once` lets.
     pub join_rate: f64,
-    /// Joins under way at the same time.
+    /// Joins, and later leaves, under way at the same time.
     pub joins_at_once: usize,
     /// Local address of the media sockets.
     pub bind: IpAddr,
@@ -216,6 +216,12 @@ impl Shared {
     fn joined(&self, at: Instant) {
         *self.last_join.lock().unwrap_or_else(PoisonError::into_inner) = Some(at);
         self.joined.fetch_add(1, Relaxed);
+    }
+
+    /// Everybody leaves at the same moment: a few at a time, as in joining, or a server that counts connections refuses.
+    async fn delete(&self, session: &Session) -> Result<(), WhipError> {
+        let _turn = self.joins.acquire().await;
+        self.whip.delete(session).await
     }
 
     /// How many have joined or failed.

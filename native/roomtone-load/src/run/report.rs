@@ -96,7 +96,7 @@ pub struct RunReport {
     pub probes: usize,
     /// Participants that joined.
     pub joined: usize,
-    /// Why others didn't (the first few).
+    /// Why others didn't: each reason once, the first few.
     pub failures: Vec<String>,
     /// Participants that were thrown out before the end (the first few).
     pub thrown_out: Vec<String>,
@@ -153,15 +153,28 @@ pub(super) struct Timing {
 pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) -> RunReport {
     let config = &shared.config;
     let of_name = |name: &str, why: String| format!("{name}: {why}");
-    let mut failures = Vec::new();
+    let mut reasons: Vec<(String, &str, usize)> = Vec::new();
     let mut took: Vec<(&Outcome, &Took)> = Vec::new();
     for outcome in &outcomes {
         match &outcome.result {
             Ok(counted) => took.push((outcome, counted)),
-            Err(error) => failures.push(of_name(&outcome.name, error.to_string())),
+            Err(error) => {
+                let why = error.to_string();
+                match reasons.iter_mut().find(|(known, ..)| *known == why) {
+                    Some((_, _, times)) => *times += 1,
+                    None => reasons.push((why, &outcome.name, 1)),
+                }
+            }
         }
     }
-    failures.truncate(MAX_FAILURES);
+    let failures = reasons
+        .into_iter()
+        .take(MAX_FAILURES)
+        .map(|(why, first, times)| match times {
+            1 => of_name(first, why),
+            _ => format!("{first} and {} others: {why}", times - 1),
+        });
+    let failures = failures.collect();
     let seconds = timing
         .steady
         .map_or(0.0, |start| (timing.measured.0 - start.0).as_secs_f64());

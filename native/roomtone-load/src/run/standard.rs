@@ -189,10 +189,11 @@ pub(super) async fn participate(shared: &Shared, role: Role) -> Result<Took, Joi
         }
         Err(error) => Err(error),
     };
+    // Before the connection's end, which may end the session on the server's side.
+    let deleted = shared.delete(&session).await;
     if let Err(error) = connection.close().await {
         log::debug!("close: {error}");
     }
-    let deleted = shared.whip.delete(&session).await;
     let mut took = result?;
     if let (Err(error), None) = (deleted, &took.ended) {
         took.ended = Some(format!("DELETE at the end: {error}"));
