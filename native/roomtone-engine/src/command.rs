@@ -11,7 +11,7 @@ pub type RoomId = u64;
 pub type PeerId = u64;
 
 /// An order to a shard. None is answered synchronously: what comes of it arrives as an [`Event`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Makes an empty room. A room that exists already stays as it is.
     OpenRoom {
@@ -70,6 +70,22 @@ pub enum Command {
         /// Whether this participant may hear the others.
         listen: bool,
     },
+    /// How a room is heard, as long as nothing else is said of a pair.
+    SetPolicy {
+        /// The room.
+        room: RoomId,
+        /// Everybody's gain for everybody else, linear, 0…10. A new room has 1.
+        default_gain: f32,
+        /// How many talkers are heard at once, the loudest; `None`: all. A new room has `None`.
+        max_talkers: Option<u32>,
+    },
+    /// Changes what single listeners hear of single speakers. Effective at the next tick, reached by a ramp over one frame.
+    SetGains {
+        /// The room.
+        room: RoomId,
+        /// The cells that change. Those of participants who aren't there are left out.
+        cells: Vec<GainCell>,
+    },
     /// Asks for [`Event::PeerStats`].
     PeerStats {
         /// The room.
@@ -85,6 +101,17 @@ pub enum Command {
         /// The room that panics at its next tick; `None`: the whole shard, at once.
         room: Option<RoomId>,
     },
+}
+
+/// What one listener hears of one speaker.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GainCell {
+    /// Who hears.
+    pub listener: PeerId,
+    /// Whom.
+    pub speaker: PeerId,
+    /// Linear, 0…10 (what is outside is cut, no number is 0); `None`: as the room's policy says.
+    pub gain: Option<f32>,
 }
 
 /// Why an offer was not answered.

@@ -62,6 +62,15 @@ struct Loop {
     stats: Arc<Mutex<ShardStats>>,
     stats_due: Instant,
     counters: Counters,
+    meter: LoadMeter,
+}
+
+/// How much of its time the loop works.
+#[derive(Default)]
+struct LoadMeter {
+    worked: Duration,
+    waited: Duration,
+    load: f32,
 }
 
 #[derive(Default)]
@@ -113,6 +122,7 @@ impl Driver {
             stats: parts.stats,
             stats_due: now,
             counters: Counters::default(),
+            meter: LoadMeter::default(),
         };
         looped.emit(Event::ShardStarted { addresses });
         Driver { looped, runtime }
@@ -133,6 +143,7 @@ impl Driver {
 impl Loop {
     async fn turn(&mut self, until: Instant, control: &Control) {
         let mut buffer = [0u8; DATAGRAM];
+        let mut woken = Instant::now();
         loop {
             let more_commands = self.take_commands();
             let more_datagrams = self.receive(&mut buffer);
@@ -153,11 +164,17 @@ impl Loop {
                 break;
             }
             let due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
+            let rest = Instant::now();
             tokio::select! {
                 ready = self.socket.readable() => drop(ready),
                 () = control.woken() => {}
                 () = tokio::time::sleep_until(due.into()) => {}
             }
+            let now = Instant::now();
+            if self.meter.add(rest - woken, now - rest) {
+                self.shard.handle_load(now, self.meter.load);
+            }
+            woken = now;
         }
     }
 
@@ -246,5 +263,21 @@ impl Loop {
         stats.datagrams_out = self.counters.sent;
         stats.send_failures = self.counters.failed;
         stats.events_dropped = self.counters.events_dropped;
+        stats.load = self.meter.load;
+    }
+}
+
+impl LoadMeter {
+    // True once a second, when `load` is new.
+    fn add(&mut self, worked: Duration, waited: Duration) -> bool {
+        self.worked += worked;
+        self.waited += waited;
+        let total = self.worked + self.waited;
+        if total < Duration::from_secs(1) {
+            return false;
+        }
+        self.load = self.worked.as_secs_f32() / total.as_secs_f32();
+        (self.worked, self.waited) = (Duration::ZERO, Duration::ZERO);
+        true
     }
 }

@@ -19,10 +19,11 @@ mod engine;
 mod room;
 mod routes;
 mod shard;
+mod shed;
 mod stats;
 mod timers;
 
-pub use command::{Command, Envelope, Event, PeerId, PeerStats, RefusalCode, RoomId};
+pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId};
 pub use config::{EngineConfig, MixConfig, ShardConfig};
 pub use engine::{Engine, RunOutcome, StartError, SubmitError};
 pub use shard::Shard;

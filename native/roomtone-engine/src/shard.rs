@@ -13,6 +13,7 @@ use crate::config::MixConfig;
 use crate::engine::panic_message;
 use crate::room::{FRAME_TIME, Room, Scratch};
 use crate::routes::Routes;
+use crate::shed::Shed;
 use crate::stats::ShardStats;
 use crate::timers::Timers;
 
@@ -37,6 +38,7 @@ pub(crate) struct Common {
     pub(crate) transmits: VecDeque<Transmit>,
     pub(crate) stats: ShardStats,
     pub(crate) scratch: Scratch,
+    pub(crate) shed: Shed,
 }
 
 impl Shard {
@@ -58,6 +60,7 @@ impl Shard {
             transmits: VecDeque::new(),
             stats: ShardStats::default(),
             scratch: Scratch::default(),
+            shed: Shed::default(),
         };
         Shard {
             rooms: HashMap::new(),
@@ -106,6 +109,16 @@ impl Shard {
             Command::SetListen { room, peer, listen } => {
                 self.in_room(now, room, |room, _| room.set_listen(peer, listen));
             }
+            Command::SetPolicy {
+                room,
+                default_gain,
+                max_talkers,
+            } => {
+                self.in_room(now, room, |room, _| room.set_policy(default_gain, max_talkers));
+            }
+            Command::SetGains { room, cells } => {
+                self.in_room(now, room, |room, _| room.set_gains(&cells));
+            }
             Command::PeerStats { room, peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(peer)).flatten();
                 self.common.events.push_back(Event::PeerStats {
@@ -142,6 +155,16 @@ impl Shard {
     /// The next piece of news.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.common.events.pop_front()
+    }
+
+    /// The share of the last second (0…1) in which the shard worked, measured by whoever runs it. Under too much of it the shard
+    /// gives up Opus complexity first, then all but the loudest talkers, then newcomers; when it is calm again it takes them back.
+    pub fn handle_load(&mut self, now: Instant, load: f32) {
+        if self.common.shed.report(now, load) {
+            let level = self.common.shed.level();
+            log::warn!("load is {load:.2}: shedding at level {level}");
+            self.common.stats.shed_level = u64::from(level);
+        }
     }
 
     /// Ends every room and says goodbye to everybody.
@@ -191,6 +214,10 @@ impl Shard {
                 "shard_full",
                 "the server takes no more participants".to_owned(),
             ));
+        }
+        if self.common.shed.refuses_joins() {
+            let message = "the server has too much to do to take newcomers now".to_owned();
+            return self.common.events.push_back(refused("overloaded", message));
         }
         match Offer::parse(offer) {
             Ok(offer) => {

@@ -42,9 +42,8 @@ impl Histogram {
 
     // The first value past the bucket, in microseconds.
     fn upper_edge(bucket: usize) -> u64 {
-        let (octave, half) = ((bucket + 1) / 2, (bucket + 1) % 2);
-        let base = 1u64 << octave;
-        if half == 0 { base + base / 2 } else { base * 2 }
+        let base = 1u64 << bucket.div_ceil(2);
+        if bucket % 2 == 1 { base + base / 2 } else { base * 2 }
     }
 
     /// How many durations were counted.
@@ -100,6 +99,10 @@ pub struct ShardStats {
     pub frames_encoded: u64,
     /// Audio packets sent.
     pub packets_sent: u64,
+    /// How much is given up for lack of time: 0 nothing, 1 and 2 Opus complexity, 3 all but the loudest talkers, 4 newcomers too.
+    pub shed_level: u64,
+    /// The share of the last second in which the shard worked, 0…1.
+    pub load: f32,
     /// Events that could not be handed on because nobody took them.
     pub events_dropped: u64,
     /// How late ticks began.

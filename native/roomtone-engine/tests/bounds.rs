@@ -111,12 +111,9 @@ fn a_peer_may_change_its_address() {
 #[test]
 fn refusals_say_why_and_leave_nothing_behind() {
     let mut world = World::new();
-    let offer = |_: &World| {
-        roomtone_load::peer::ClientPeer::new(std::time::Instant::now(), ClientOptions::default())
-            .unwrap()
-            .offer()
-    };
-    let good = offer(&world);
+    let good = roomtone_load::peer::ClientPeer::new(world.now, ClientOptions::default())
+        .unwrap()
+        .offer();
     let before = world.shard.remembered();
     let cases = [
         (500, good.clone(), "no_room"),

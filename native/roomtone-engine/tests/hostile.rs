@@ -125,7 +125,7 @@ fn replayed_and_damaged_copies_of_real_packets() {
     world.wiretap = Some(Vec::new());
     for _ in 0..1000 {
         world.run_ms(1);
-        for (from, data) in std::mem::replace(&mut world.wiretap, Some(Vec::new())).unwrap_or_default() {
+        for (from, data) in world.wiretap.replace(Vec::new()).unwrap_or_default() {
             inject(&mut world, from, data.clone());
             inject(&mut world, from, data.clone());
             let mut damaged = data.clone();

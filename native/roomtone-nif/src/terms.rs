@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use roomtone_engine::{Command, Envelope, Event, PeerStats, ShardStats};
+use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, ShardStats};
 use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
 
 mod atoms {
@@ -60,6 +60,15 @@ pub(crate) enum CommandTerm {
         peer: u64,
         listen: bool,
     },
+    SetPolicy {
+        room: u64,
+        default_gain: f64,
+        max_talkers: Option<u32>,
+    },
+    SetGains {
+        room: u64,
+        cells: Vec<(u64, u64, Option<f64>)>,
+    },
     PeerStats {
         room: u64,
         peer: u64,
@@ -101,6 +110,26 @@ impl CommandTerm {
             CommandTerm::Leave { room, peer } => Command::Leave { room, peer },
             CommandTerm::SetSpeak { room, peer, speak } => Command::SetSpeak { room, peer, speak },
             CommandTerm::SetListen { room, peer, listen } => Command::SetListen { room, peer, listen },
+            CommandTerm::SetPolicy {
+                room,
+                default_gain,
+                max_talkers,
+            } => Command::SetPolicy {
+                room,
+                default_gain: default_gain as f32,
+                max_talkers,
+            },
+            CommandTerm::SetGains { room, cells } => Command::SetGains {
+                room,
+                cells: cells
+                    .into_iter()
+                    .map(|(listener, speaker, gain)| GainCell {
+                        listener,
+                        speaker,
+                        gain: gain.map(|gain| gain as f32),
+                    })
+                    .collect(),
+            },
             CommandTerm::PeerStats { room, peer, reference } => Command::PeerStats { room, peer, reference },
             #[cfg(debug_assertions)]
             CommandTerm::Fault { scope, room } => Command::Fault {
@@ -213,6 +242,8 @@ pub(crate) struct ShardStatsTerm {
     frames_encoded: u64,
     packets_sent: u64,
     events_dropped: u64,
+    load: f64,
+    shed_level: u64,
     tick_lateness_p50_us: u64,
     tick_lateness_p99_us: u64,
     tick_lateness_max_us: u64,
@@ -237,6 +268,8 @@ impl From<ShardStats> for ShardStatsTerm {
             frames_encoded: stats.frames_encoded,
             packets_sent: stats.packets_sent,
             events_dropped: stats.events_dropped,
+            load: f64::from(stats.load),
+            shed_level: stats.shed_level,
             tick_lateness_p50_us: us(stats.tick_lateness.quantile(0.5)),
             tick_lateness_p99_us: us(stats.tick_lateness.quantile(0.99)),
             tick_lateness_max_us: us(stats.tick_lateness.max()),

@@ -2,8 +2,11 @@
 //!
 //! Nothing ticks in a room where nobody is to be heard.
 
+mod gains;
 mod output;
+mod outputs;
 mod peer;
+mod select;
 mod speaking;
 mod tick;
 
@@ -13,10 +16,11 @@ use std::time::{Duration, Instant};
 
 use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 
-use self::output::Output;
+use self::gains::Gains;
+use self::outputs::Outputs;
 use self::peer::Peer;
 pub(crate) use self::tick::Scratch;
-use crate::command::{Event, PeerId, PeerStats, RoomId};
+use crate::command::{Event, GainCell, PeerId, PeerStats, RoomId};
 use crate::shard::Common;
 use crate::timers::Timers;
 
@@ -28,8 +32,10 @@ pub(crate) struct Room {
     peers: Vec<Peer>,
     index: HashMap<PeerId, usize>,
     timers: Timers<PeerId>,
-    /// The mix of everybody, for those who aren't in it.
-    shared: Option<Output>,
+    outputs: Outputs,
+    gains: Gains,
+    /// How many talkers are heard at once.
+    max_talkers: usize,
     /// The first instant of this room's grid of ticks.
     grid: Instant,
     /// The number on the grid of the next tick, while the room ticks.
@@ -48,7 +54,9 @@ impl Room {
             peers: Vec::new(),
             index: HashMap::new(),
             timers: Timers::default(),
-            shared: None,
+            outputs: Outputs::default(),
+            gains: Gains::default(),
+            max_talkers: usize::MAX,
             grid,
             next_tick: None,
             levels_due: grid,
@@ -176,6 +184,7 @@ impl Room {
             self.index.insert(moved.id, at);
         }
         self.timers.remove(&id);
+        self.gains.forget(id);
         common.routes.remove_peer((self.id, id));
         common.stats.peers -= 1;
         common.events.push_back(Event::Disconnected {
@@ -213,8 +222,26 @@ impl Room {
     }
 
     /// A participant's figures.
-    pub(crate) fn peer_stats(&mut self, id: PeerId) -> Option<PeerStats> {
-        self.peer_mut(id).map(|peer| peer.stats())
+    pub(crate) fn peer_stats(&self, id: PeerId) -> Option<PeerStats> {
+        let peer = &self.peers[*self.index.get(&id)?];
+        let alone = peer.output.is_some_and(|output| self.outputs.listeners(output) == 1);
+        Some(peer.stats(alone))
+    }
+
+    /// How the room is heard.
+    pub(crate) fn set_policy(&mut self, default_gain: f32, max_talkers: Option<u32>) {
+        self.gains.set_default(default_gain);
+        self.max_talkers = max_talkers.map_or(usize::MAX, |most| most as usize);
+    }
+
+    /// Changes what single listeners hear of single speakers; takes effect at the next tick.
+    pub(crate) fn set_gains(&mut self, cells: &[GainCell]) {
+        for cell in cells {
+            // A cell for someone who isn't here would outlive everybody.
+            if self.index.contains_key(&cell.listener) && self.index.contains_key(&cell.speaker) {
+                self.gains.set(cell.listener, cell.speaker, cell.gain);
+            }
+        }
     }
 
     /// A datagram for a participant.

@@ -9,30 +9,27 @@ const HANGOVER_FRAMES: u32 = 10;
 
 /// What one tick of an output came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Encoded {
+pub(super) enum Encoded {
     /// A packet, in the buffer; how loud its frame is (−dBov).
     Packet(u8),
     /// Digital silence, after enough of it: nothing to send (DTX).
     Nothing,
 }
 
-/// A mix that one or many listeners hear.
-pub(crate) struct Output {
+/// A mix that one or many listeners hear. A clone has the same history: from the same frames it makes the same packets.
+#[derive(Clone)]
+pub(super) struct Output {
     encoder: Encoder,
     limiter: Limiter,
     silent_frames: u32,
 }
 
 impl Output {
-    /// A fresh output. `shared`: for many listeners.
-    pub(crate) fn new(config: &MixConfig, shared: bool) -> Result<Output, AudioError> {
+    /// A fresh output.
+    pub(super) fn new(config: &MixConfig) -> Result<Output, AudioError> {
         let encoder = Encoder::new(&EncoderConfig {
             bitrate: config.bitrate,
-            complexity: if shared {
-                config.shared_complexity
-            } else {
-                config.private_complexity
-            },
+            complexity: config.private_complexity,
             ..EncoderConfig::default()
         })?;
         Ok(Output {
@@ -42,24 +39,16 @@ impl Output {
         })
     }
 
-    /// A twin with the same history, for a listener who leaves the shared mix: their decoder doesn't notice.
-    pub(crate) fn fork(&self, config: &MixConfig) -> Result<Output, AudioError> {
-        let mut encoder = self.encoder.clone();
-        encoder.set_complexity(config.private_complexity)?;
-        Ok(Output {
-            encoder,
-            limiter: self.limiter.clone(),
-            silent_frames: self.silent_frames,
-        })
-    }
-
-    /// Makes a private output the room's shared one.
-    pub(crate) fn share(&mut self, config: &MixConfig) -> Result<(), AudioError> {
-        self.encoder.set_complexity(config.shared_complexity)
+    /// Opus complexity, 0…10. Says nothing to the encoder where nothing changes.
+    pub(super) fn set_complexity(&mut self, complexity: u8) -> Result<(), AudioError> {
+        if self.encoder.config().complexity != complexity {
+            self.encoder.set_complexity(complexity)?;
+        }
+        Ok(())
     }
 
     /// Limits and encodes one frame into `packet`. `silent`: nobody contributes to the frame, which is all zeros.
-    pub(crate) fn encode(
+    pub(super) fn encode(
         &mut self,
         frame: &mut [f32],
         silent: bool,
@@ -79,7 +68,7 @@ impl Output {
     }
 
     /// Whether the output has nothing left to say.
-    pub(crate) fn resting(&self) -> bool {
+    pub(super) fn resting(&self) -> bool {
         self.silent_frames > HANGOVER_FRAMES
     }
 }

@@ -5,18 +5,11 @@ use std::time::Instant;
 use roomtone_audio::{AudioLevel, Playout, PlayoutConfig, RtpMeta};
 use roomtone_transport::{AudioOut, CloseReason, Endpoint, Event as TransportEvent, RtpIn};
 
-use super::output::Output;
-use super::speaking::Detector;
+use super::outputs::SlotId;
+use super::select::Standing;
+use super::speaking::{Detector, SILENCE};
 use crate::command::{Event, PeerId, PeerStats, RoomId};
 use crate::shard::Common;
-
-/// Whether this frame of a participant goes into the mix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Contribution {
-    Nothing,
-    /// The index of their frame in the scratch space.
-    Frame(usize),
-}
 
 pub(super) struct Peer {
     pub(super) id: PeerId,
@@ -26,11 +19,12 @@ pub(super) struct Peer {
     /// Made by the first packet: who never speaks needs no decoder.
     pub(super) playout: Option<Playout>,
     pub(super) detector: Detector,
-    pub(super) contribution: Contribution,
-    /// Ticks since they were last in the mix.
-    pub(super) quiet_ticks: u32,
-    /// A mix without themselves, while they are in the mix of the others; `None`: they hear the shared one.
-    pub(super) private: Option<Output>,
+    pub(super) standing: Standing,
+    /// The level of their last decoded frame (−dBov), where they don't tell it themselves.
+    pub(super) measured: u8,
+    pub(super) tells_levels: bool,
+    /// Which of the room's outputs they hear.
+    pub(super) output: Option<SlotId>,
     /// Whether their last tick sent a packet, so that the next talk spurt gets its marker bit (RFC 3551 §4.1).
     in_spurt: bool,
     connected: bool,
@@ -45,9 +39,10 @@ impl Peer {
             listen,
             playout: None,
             detector: Detector::default(),
-            contribution: Contribution::Nothing,
-            quiet_ticks: 0,
-            private: None,
+            standing: Standing::default(),
+            measured: SILENCE,
+            tells_levels: false,
+            output: None,
             in_spurt: false,
             connected: false,
         }
@@ -112,6 +107,7 @@ impl Peer {
         self.speak = speak;
         if !speak {
             self.playout = None;
+            self.standing = Standing::default();
         }
     }
 
@@ -142,14 +138,13 @@ impl Peer {
         self.listen && self.connected && self.endpoint.can_send()
     }
 
-    /// Whether the room must tick for them: sound is buffered, they count as speaking, or they hear a mix of their own.
+    /// Whether the room must tick for them: sound is buffered, or they count as speaking.
     pub(super) fn is_active(&self) -> bool {
-        self.private.is_some()
-            || self.detector.speaking()
-            || self.playout.as_ref().is_some_and(|playout| !playout.is_idle())
+        self.detector.speaking() || self.playout.as_ref().is_some_and(|playout| !playout.is_idle())
     }
 
-    pub(super) fn stats(&self) -> PeerStats {
+    /// Their figures; `alone`: nobody else hears the mix that they hear.
+    pub(super) fn stats(&self, alone: bool) -> PeerStats {
         let transport = self.endpoint.stats();
         let playout = self.playout.as_ref().map(Playout::stats).unwrap_or_default();
         let ms = |duration: std::time::Duration| duration.as_secs_f64() * 1000.0;
@@ -169,7 +164,7 @@ impl Peer {
             round_trip_ms: transport.round_trip.map(ms),
             fraction_lost_out: transport.remote_fraction_lost.map(f64::from),
             remote_jitter_ms: transport.remote_jitter.map(ms),
-            private_mix: self.private.is_some(),
+            private_mix: alone,
         }
     }
 }

@@ -1,0 +1,282 @@
+//! A mix for each listener: gains, ramps, who is chosen, and that sharing can't be heard.
+
+mod common;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::{ROOM, World};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use roomtone_engine::{Command, GainCell, MixConfig, PeerId};
+use roomtone_load::peer::ClientOptions;
+
+fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
+    GainCell {
+        listener,
+        speaker,
+        gain,
+    }
+}
+
+fn set(world: &mut World, cells: Vec<GainCell>) {
+    world.command(Command::SetGains { room: ROOM, cells });
+}
+
+fn db(gain: f32) -> f32 {
+    20.0 * gain.log10()
+}
+
+// Enough bits that the codec's own error stays well below the half decibel that is asked for.
+fn clear() -> MixConfig {
+    MixConfig {
+        bitrate: 128_000,
+        ..MixConfig::default()
+    }
+}
+
+#[test]
+fn out_is_a_plus_half_b_plus_a_tenth_of_c() {
+    let mut world = World::with(clear());
+    for id in 1..=3 {
+        world.join_talking(id);
+    }
+    world.join(4, ClientOptions::default());
+    world.join(5, ClientOptions::default());
+    world.connect();
+    set(&mut world, vec![cell(4, 2, Some(0.5)), cell(4, 3, Some(0.1))]);
+    world.run_ms(2000);
+    for (speaker, gain) in [(1, 1.0), (2, 0.5), (3, 0.1)] {
+        let heard = world.heard_db(4, speaker, 1.0);
+        assert!(
+            (heard - db(gain)).abs() < 0.5,
+            "{speaker} at {heard:.2} dB, not {:.2}",
+            db(gain)
+        );
+        assert!(world.heard_db(5, speaker, 1.0).abs() < 0.5, "mine alone");
+    }
+}
+
+#[test]
+fn random_rooms_and_rows_are_heard_as_told_and_never_clicks() {
+    for seed in 0..4 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut world = World::with(clear());
+        let people: u64 = random.random_range(3..7);
+        let talkers: u64 = random.random_range(1..=people.min(3));
+        for id in 1..=people {
+            world.join(id, ClientOptions::default());
+            if id <= talkers {
+                world.talk(id, -36.0);
+            }
+        }
+        world.connect();
+        world.run_ms(1000);
+        let mut wanted: HashMap<(u64, u64), f32> = HashMap::new();
+        for _round in 0..3 {
+            let mut cells = Vec::new();
+            for listener in 1..=people {
+                for speaker in 1..=talkers {
+                    if random.random_bool(0.5) {
+                        let gain = [0.0, 0.1, 0.25, 0.5, 1.0, 2.0][random.random_range(0..6)];
+                        let gain = random.random_bool(0.8).then_some(gain);
+                        cells.push(cell(listener, speaker, gain));
+                        wanted.insert((listener, speaker), gain.unwrap_or(1.0));
+                    }
+                }
+            }
+            set(&mut world, cells);
+            world.run_ms(500);
+            // An ear remembers what came last, also when nothing comes any more.
+            world.clients.values_mut().for_each(|client| client.ear.clear());
+            world.run_ms(1000);
+            for listener in 1..=people {
+                for speaker in 1..=talkers {
+                    let heard = world.heard_db(listener, speaker, 0.8);
+                    let gain = wanted.get(&(listener, speaker)).copied().unwrap_or(1.0);
+                    if listener == speaker || gain == 0.0 {
+                        assert!(
+                            heard < -30.0,
+                            "seed {seed}: {listener} hears {speaker} at {heard:.1} dB"
+                        );
+                    } else {
+                        assert!(
+                            (heard - db(gain)).abs() < 0.5,
+                            "seed {seed}: {listener} hears {speaker} at {heard:.2} dB, not {:.2}",
+                            db(gain)
+                        );
+                    }
+                }
+            }
+        }
+        for client in world.clients.values() {
+            client.assert_continuous();
+        }
+    }
+}
+
+#[test]
+fn what_may_not_be_heard_is_not_in_the_packets() {
+    let mut world = World::new();
+    world.join_talking(1);
+    for id in 2..=4 {
+        world.join(id, ClientOptions::default());
+    }
+    world.connect();
+    world.command(Command::SetPolicy {
+        room: ROOM,
+        default_gain: 0.0,
+        max_talkers: None,
+    });
+    set(&mut world, vec![cell(2, 1, Some(1.0))]);
+    world.run_ms(1500);
+    assert!(world.heard_db(2, 1, 0.5).abs() < 1.0);
+    for id in 3..=4 {
+        let sizes: Vec<usize> = world.clients[&id].heard.iter().map(|h| h.4).collect();
+        assert!(
+            sizes.len() < 40,
+            "a whisper to 2 must not be followed by packets to {id}: {}",
+            sizes.len()
+        );
+        assert!(world.heard_db(id, 1, 0.5) < -60.0);
+    }
+}
+
+#[test]
+fn equal_rows_share_one_encode_and_rows_that_part_fork_without_a_gap() {
+    let mut world = World::with(clear());
+    world.join_talking(1);
+    world.join_talking(2);
+    for id in 3..=12 {
+        world.join(id, ClientOptions::default());
+    }
+    world.connect();
+    world.run_ms(1000);
+    let encodes_per_tick = |world: &mut World| {
+        let before = world.shard.stats().clone();
+        world.run_ms(400);
+        let after = world.shard.stats().clone();
+        (after.frames_encoded - before.frames_encoded) as f64 / (after.ticks - before.ticks) as f64
+    };
+    assert_eq!(encodes_per_tick(&mut world), 3.0);
+    // Five listeners turn 1 down, all alike: one mix more, not five.
+    set(&mut world, (3..8).map(|id| cell(id, 1, Some(0.5))).collect());
+    assert_eq!(encodes_per_tick(&mut world), 4.0);
+    // And back: at a quiet moment they are one again.
+    set(&mut world, (3..8).map(|id| cell(id, 1, None)).collect());
+    world.run_ms(500);
+    for id in 1..=2 {
+        world.clients.get_mut(&id).unwrap().talker = None;
+    }
+    world.run_ms(1000);
+    world.talk(1, common::TONE_DBFS);
+    world.run_ms(500);
+    assert_eq!(
+        encodes_per_tick(&mut world),
+        1.0,
+        "the talker hears nobody, all others the same"
+    );
+    for client in world.clients.values() {
+        client.assert_continuous();
+    }
+}
+
+#[test]
+fn a_change_of_gain_does_not_click() {
+    let mut world = World::with(clear());
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.run_ms(1000);
+    let steady = loudest_step(&world, 2, 0.5);
+    let mut worst: f32 = 0.0;
+    for (round, gain) in [0.0, 1.0, 0.1, 2.0, 0.0, 1.0].into_iter().enumerate() {
+        // At ever other moments of the frame.
+        world.run_ms(97 + round as u64);
+        set(&mut world, vec![cell(2, 1, Some(gain))]);
+        world.run_ms(200);
+        worst = worst.max(loudest_step(&world, 2, 0.25));
+    }
+    // Twice as loud is twice the step of a sine; a click would be many times that.
+    assert!(worst < steady * 2.6, "a step of {worst} where {steady} is usual");
+}
+
+fn loudest_step(world: &World, listener: PeerId, seconds: f32) -> f32 {
+    let pcm = world.clients[&listener].ear.recent(seconds);
+    pcm.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max)
+}
+
+#[test]
+fn only_the_loudest_are_heard_where_the_policy_says_so() {
+    let mut world = World::with(clear());
+    for (id, dbfs) in [(1, -20.0), (2, -26.0), (3, -32.0), (4, -50.0)] {
+        world.join(id, ClientOptions::default());
+        world.talk(id, dbfs);
+    }
+    world.join(9, ClientOptions::default());
+    world.command(Command::SetPolicy {
+        room: ROOM,
+        default_gain: 1.0,
+        max_talkers: Some(2),
+    });
+    world.connect();
+    world.run_ms(2000);
+    assert!(world.heard_db(9, 1, 1.0).abs() < 0.5 && world.heard_db(9, 2, 1.0).abs() < 0.5);
+    assert!(world.heard_db(9, 3, 1.0) < -30.0, "{}", world.heard_db(9, 3, 1.0));
+    let decoded = |world: &World| world.shard.stats().frames_decoded;
+    let before = (decoded(&world), world.shard.stats().ticks);
+    world.run_ms(500);
+    assert_eq!(
+        decoded(&world) - before.0,
+        2 * (world.shard.stats().ticks - before.1),
+        "only they are decoded"
+    );
+    // The loudest falls silent: the next one is heard.
+    world.clients.get_mut(&1).unwrap().talker = None;
+    world.run_ms(2500);
+    assert!(world.heard_db(9, 3, 1.0).abs() < 0.5, "{}", world.heard_db(9, 3, 1.0));
+}
+
+#[test]
+fn background_noise_is_neither_decoded_nor_sent() {
+    let mut world = World::new();
+    world.join(1, ClientOptions::default());
+    world.talk(1, -90.0);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.run_ms(1000);
+    assert_eq!(world.shard.stats().frames_decoded, 0);
+    assert!(world.clients[&2].heard.is_empty());
+}
+
+#[test]
+fn under_load_the_shard_sheds_complexity_then_talkers_then_joins_and_recovers() {
+    let mut world = World::new();
+    for id in 1..=5 {
+        world.join_talking(id);
+    }
+    world.join(9, ClientOptions::default());
+    world.connect();
+    world.run_ms(500);
+    for _ in 0..4 {
+        let now = world.now;
+        world.shard.handle_load(now, 0.95);
+    }
+    let before = world.shard.stats().clone();
+    world.run_ms(1000);
+    let after = world.shard.stats().clone();
+    let decoded = (after.frames_decoded - before.frames_decoded) as f64 / (after.ticks - before.ticks) as f64;
+    assert!(decoded < 3.2, "{decoded} talkers are decoded a tick");
+    world.join(50, ClientOptions::default());
+    assert!(matches!(
+        world.events.last(),
+        Some((_, roomtone_engine::Event::Refused { code: "overloaded", .. }))
+    ));
+    world.clients.remove(&50);
+    for _ in 0..40 {
+        world.now += Duration::from_secs(1);
+        let now = world.now;
+        world.shard.handle_load(now, 0.1);
+    }
+    assert_eq!(world.shard.stats().shed_level, 0);
+}
