@@ -1,0 +1,147 @@
+defmodule PhoenixLite.Heex.Check do
+  @moduledoc """
+  What is wrong with a template although it parses: attributes and slots that a component doesn't have or wants, hooks without
+  an id, and what phoenix_lite hasn't got.
+  """
+  alias PhoenixLite.Heex
+
+  @global ~w(accesskey autocapitalize autofocus class contenteditable contextmenu dir draggable enterkeyhint exportparts height
+             hidden id inert inputmode is itemid itemprop itemref itemscope itemtype lang nonce part popover role slot spellcheck
+             style tabindex target title translate width xml:base xml:lang onabort onblur onchange onclick onfocus oninput
+             onkeydown onkeyup onload onsubmit)
+  @prefixes ~w(aria- data- phx-)
+
+  @doc "May an attribute go to a tag through a `:global` attribute?"
+  @spec global?(String.t(), [String.t()]) :: boolean()
+  def global?(name, include),
+    do: name in @global or name in include or Enum.any?(@prefixes, &String.starts_with?(name, &1))
+
+  @doc "Checks a tag."
+  @spec tag!(String.t(), [tuple()], String.t(), pos_integer()) :: :ok
+  def tag!(tag, attributes, file, line) do
+    names = Map.new(attributes, fn {name, value, _} -> {name, value} end)
+
+    cond do
+      names["phx-hook"] && !names["id"] && !names[:spread] ->
+        Heex.error!(file, line, "<#{tag} phx-hook> needs an id")
+
+      match?({:text, "." <> _}, names["phx-hook"]) ->
+        Heex.error!(file, line, "colocated hooks aren't supported")
+
+      names["phx-update"] in [{:text, "stream"}, {:text, "append"}, {:text, "prepend"}] ->
+        Heex.error!(file, line, "phx-update may be \"ignore\" or \"replace\": there are no streams")
+
+      names["phx-update"] && !names["id"] ->
+        Heex.error!(file, line, "<#{tag} phx-update> needs an id")
+
+      name = Enum.find(["phx-drop-target", "phx-target", "phx-no-curly-interpolation"], &names[&1]) ->
+        Heex.error!(file, line, "#{name} isn't supported")
+
+      true ->
+        :ok
+    end
+  end
+
+  @doc """
+  Checks a call. What is imported is known by now; local calls wait for the end of the module, remote ones until it is compiled.
+  """
+  @spec call!(tuple(), [tuple()], [tuple()], boolean(), pos_integer(), map()) :: :ok
+  def call!({kind, module, name}, attributes, nodes, blank?, line, ctx) do
+    slots = for {:slot, slot, attributes, inner, line} <- nodes, do: {slot, given(attributes), inner != [], line}
+    slots = if blank?, do: slots, else: [{"inner_block", [], true, line} | slots]
+    call = %{file: ctx.file, line: line, attributes: given(attributes), slots: slots}
+
+    case kind do
+      :imported ->
+        check!(module, name, call)
+
+      _ ->
+        if Module.open?(ctx.env.module),
+          do: Module.put_attribute(ctx.env.module, :heex_calls, {kind, module, name, call})
+    end
+
+    :ok
+  end
+
+  defp given(attributes) do
+    for {name, value, _} <- attributes, not (is_binary(name) and String.starts_with?(name, ":")) do
+      case value do
+        {:text, text} -> {name, {:literal, text}}
+        true -> {name, {:literal, true}}
+        _ -> {name, :code}
+      end
+    end
+  end
+
+  @doc "Checks a call of a component of a compiled module."
+  @spec check!(module(), atom(), map()) :: :ok
+  def check!(module, name, call) do
+    with {:module, _} <- Code.ensure_compiled(module),
+         true <- function_exported?(module, :__components__, 0),
+         %{^name => spec} <- module.__components__() do
+      against!(spec, "<.#{name}>", call)
+    else
+      _ -> :ok
+    end
+  end
+
+  @doc "Checks a call against what a component declares."
+  @spec against!(map(), String.t(), map()) :: :ok
+  def against!(spec, title, call) do
+    attributes!(spec.attrs, call.attributes, title, call.file, call.line, spec.slots)
+    declared = Map.new(spec.slots, &{to_string(&1.name), &1})
+
+    for {name, attributes, content?, line} <- call.slots do
+      case declared do
+        %{^name => slot} ->
+          if slot.attrs != [], do: attributes!(slot.attrs, attributes, "<:#{name}> of #{title}", call.file, line, [])
+
+        _ when name == "inner_block" and content? ->
+          Heex.error!(call.file, line, "#{title} has no content: it doesn't declare slot :inner_block")
+
+        _ ->
+          Heex.error!(call.file, line, "#{title} has no slot #{name}")
+      end
+    end
+
+    for %{required: true, name: name} <- spec.slots,
+        not List.keymember?(call.slots, to_string(name), 0),
+        not List.keymember?(call.attributes, to_string(name), 0) and not spread?(call.attributes) do
+      Heex.error!(call.file, call.line, "#{title} needs slot #{name}")
+    end
+
+    :ok
+  end
+
+  defp attributes!(declared, given, title, file, line, slots) do
+    by_name = Map.new(declared, &{to_string(&1.name), &1})
+    global = Enum.find(declared, &(&1.type == :global))
+    slot_names = Enum.map(slots, &to_string(&1.name))
+
+    for {name, value} <- given, name != :spread do
+      case by_name do
+        %{^name => %{values: values}} when is_list(values) ->
+          with {:literal, literal} <- value,
+               false <- literal in values or (is_binary(literal) and literal in Enum.map(values, &to_string/1)) do
+            Heex.error!(file, line, "#{name} of #{title} must be one of #{inspect(values)}, got: #{inspect(literal)}")
+          end
+
+        %{^name => _} ->
+          :ok
+
+        _ ->
+          unless (global && global?(name, global.include)) or name in slot_names do
+            Heex.error!(file, line, "#{title} has no attribute #{name}")
+          end
+      end
+    end
+
+    unless spread?(given) do
+      for %{required: true, name: name} <- declared, not List.keymember?(given, to_string(name), 0) do
+        Heex.error!(file, line, "#{title} needs attribute #{name}")
+      end
+    end
+  end
+
+  defp spread?(given), do: List.keymember?(given, :spread, 0)
+end

@@ -1,0 +1,238 @@
+defmodule PhoenixLite.HeexTest do
+  use ExUnit.Case, async: true
+  use Phoenix.Component
+  alias Phoenix.LiveView.JS
+  alias PhoenixLite.Tree
+
+  attr :name, :string, required: true
+  attr :kind, :atom, values: [:big, :small], default: :small
+  attr :rest, :global, include: ~w(disabled)
+  slot :inner_block, required: true
+
+  slot :item do
+    attr :label, :string, required: true
+  end
+
+  def box(assigns) do
+    ~H"""
+    <div class={["box", @kind == :big && "big"]} {@rest}>
+      <h2>{@name}</h2>{render_slot(@inner_block, %{n: 1})}<i :for={item <- @item}>{item.label}{render_slot(item)}</i>
+    </div>
+    """
+  end
+
+  defp plain(assigns), do: ~H"<b>{@x}</b>"
+
+  defp html(rendered), do: rendered |> Phoenix.HTML.Safe.to_iodata() |> IO.iodata_to_binary()
+
+  test "text, attributes, escaping" do
+    assigns = %{a: "<&\"'>", on: true, off: nil, rest: %{id: "x", hidden: false}, js: JS.push("go", value: %{a: "\""})}
+
+    assert html(~H"<p title={@a} data-on={@on} data-off={@off} {@rest} bare x='y'>{@a} {1 + 1} {nil}</p>") ==
+             ~s(<p title="&lt;&amp;&quot;&#39;&gt;" data-on id="x" bare x="y">&lt;&amp;&quot;&#39;&gt; 2 </p>)
+
+    assert html(~H|<input value={"}"} /><br><div class={["a", nil, ["b"]]} />|) ==
+             ~s(<input value="}"><br><div class="a b"></div>)
+
+    assert html(~H"<b phx-click={@js} />") =~ "[[&quot;push&quot;,{&quot;event&quot;:&quot;go&quot;"
+    assert html(~H"<%!-- gone --%><!-- {kept} -->&lbrace;") == "<!-- {kept} -->&lbrace;"
+    assert html(~H"<script>if (a < b) { f(<%= 1 %>) }</script>") == "<script>if (a < b) { f(1) }</script>"
+    assert html(~H"{{:safe, ~s(<hr>)}}{[~s(<), [~s(b)]]}") == "<hr>&lt;b"
+  end
+
+  test "if, for, case, blocks" do
+    assigns = %{xs: [1, 2, 3], c: :two, on: false}
+
+    assert html(~H"<i :for={x <- @xs} :if={x != 2} :key={x} data-x={x}>{x}</i>") ==
+             ~s(<i data-x="1">1</i><i data-x="3">3</i>)
+
+    assert html(~H"<i :if={@on}>on</i><i :if={!@on}>off</i>") == "<i>off</i>"
+    assert html(~H"{for x <- @xs, do: ~H|<b>{x}</b>|}") == "<b>1</b><b>2</b><b>3</b>"
+
+    assert html(~H"""
+           <%= if @on do %>
+             yes
+           <% else %>
+             no
+           <% end %>
+           <%= case @c do %>
+             <% :one -> %>
+               1
+             <% other -> %>
+               <em>{other}</em>
+           <% end %>
+           <%= for x <- @xs do %>
+             <u>{x}</u>
+           <% end %>
+           """)
+           |> String.replace(~r/\s+/, "") == "no<em>two</em><u>1</u><u>2</u><u>3</u>"
+  end
+
+  test "components, slots, defaults" do
+    assigns = %{who: "Ann"}
+
+    assert html(~H"""
+           <.box name={@who} kind={:big} data-a="1" disabled :let={arg}>
+             in {arg.n} <.plain x={@who} />
+             <:item label="L">content {@who}</:item>
+             <:item :for={n <- 1..2} label={"n#{n}"} />
+           </.box>
+           """)
+           |> String.replace(~r/\s+/, " ") ==
+             ~s(<div class="box big" data-a="1" disabled> <h2>Ann</h2> in 1 <b>Ann</b> <i>Lcontent Ann</i><i>n1</i><i>n2</i> </div>)
+
+    assert html(~H|<PhoenixLite.HeexTest.box name="r">.</PhoenixLite.HeexTest.box>|) =~ ~s(<div class="box">)
+
+    assert html(~H|<.link navigate="/x" class="c">go</.link>|) ==
+             ~s(<a href="/x" data-phx-link="redirect" data-phx-link-state="push" class="c">go</a>)
+
+    assert html(~H|<.link patch="/x" replace>go</.link>|) =~ ~s(data-phx-link="patch" data-phx-link-state="replace")
+    assert_raise ArgumentError, fn -> html(~H|<.link href="javascript:alert(1)">x</.link>|) end
+    assigns = %{form: to_form(%{"name" => "a<"}, as: :f)}
+
+    assert html(~H"""
+           <.form :let={f} for={@form} phx-change="c"><input id={f[:name].id} name={f[:name].name} value={f[:name].value} /></.form>
+           """) =~ ~s(<input id="f_name" name="f[name]" value="a&lt;">)
+  end
+
+  test "wrong templates don't compile, and the error says where" do
+    for {template, line, message} <- [
+          {"<p>\n<b></p>", 2, "</p> where </b> is expected, for <b> in line 2"},
+          {"\n<p>", 2, "<p> is never closed"},
+          {"</p>", 1, "without <p>"},
+          {"</br>", 1, "has no end"},
+          {"\n{@a", 2, "expected } after {"},
+          {"<p a={1", 1, "expected } after {"},
+          {"<p\n a=b>", 2, "in quotes"},
+          {"<p a a></p>", 1, "twice"},
+          {"<p phx-hook=\"X\"></p>", 1, "needs an id"},
+          {"<p :foo={1}></p>", 1, ":foo isn't supported"},
+          {"<:slot></:slot>", 1, "direct child"},
+          {"a < b", 1, "&lt;"},
+          {"a } b", 1, "&rbrace;"},
+          {"<% x = 1 %>", 1, "isn't supported"},
+          {"<%= if @x do %><p><% end %></p>", 1, "before </p>"},
+          {"<%= if @x do %>", 1, "end"},
+          {"<ul id=\"u\" phx-update=\"stream\"></ul>", 1, "no streams"},
+          {"\n{1 +* 2}", 2, "expected } after {"},
+          {"<p>\n<.box>x</.box></p>", 2, "needs attribute name"},
+          {"<.box name=\"x\" />", 1, "needs slot inner_block"},
+          {"<.box name=\"x\" foo=\"1\">x</.box>", 1, "has no attribute foo"},
+          {"<.box name=\"x\" kind=\"huge\">x</.box>", 1, "must be one of"},
+          {"<.box name=\"x\">x<:other>a</:other></.box>", 1, "has no slot other"},
+          {"<.box name=\"x\">x<:item>a</:item></.box>", 1, "needs attribute label"}
+        ] do
+      error =
+        assert_raise CompileError, fn ->
+          Code.eval_quoted(
+            quote do
+              import Phoenix.Component
+              import PhoenixLite.HeexTest, only: [box: 1]
+              var!(assigns) = %{}
+              sigil_H(<<unquote(template)>>, [])
+            end,
+            [],
+            file: "page.ex",
+            line: 1
+          )
+        end
+
+      assert error.line == line, "#{template}: #{Exception.message(error)}"
+      assert Exception.message(error) =~ message, template
+      assert error.file == "page.ex"
+    end
+  end
+
+  test "calls within a module and of other modules are checked too" do
+    # Other modules are looked at once they are compiled, in a process of the compiler that ends with us.
+    Process.flag(:trap_exit, true)
+
+    for {call, message} <- [
+          {"<.own />", "<.own> needs attribute a"},
+          {~s(<PhoenixLite.HeexTest.box name="a" b="c">x</PhoenixLite.HeexTest.box>), "<.box> has no attribute b"}
+        ] do
+      code = """
+      defmodule PhoenixLite.HeexTest.Bad#{:erlang.unique_integer([:positive])} do
+        use Phoenix.Component
+        def page(assigns), do: ~H'#{call}'
+        attr :a, :string, required: true
+        def own(assigns), do: ~H"{@a}"
+      end
+      """
+
+      ExUnit.CaptureLog.capture_log(fn ->
+        {_, reference} = spawn_monitor(fn -> Code.compile_string(code, "bad.ex") end)
+        assert_receive {:DOWN, ^reference, _, _, {%CompileError{} = error, _}}
+        assert Exception.message(error) =~ "bad.ex:3: " <> message
+      end)
+    end
+  end
+
+  test "what has not changed isn't rendered, and diffs have only what has" do
+    page = fn assigns ->
+      ~H"""
+      <p class={@c}>{send(self(), :rendered) && @a}</p><b :if={@on}>{@b}</b><i :for={x <- @xs}>{x}{@b}</i>
+      """
+    end
+
+    assigns = %{__changed__: nil, a: 1, b: 2, c: "c", on: false, xs: [1, 2]}
+    {json, tree} = Tree.whole(page.(assigns))
+    assert %{"0" => "c", "1" => "1", "2" => "", "3" => %{"k" => %{"0" => %{"0" => "1", "1" => "2"}, "kc" => 2}}} = json
+    assert_received :rendered
+    change = fn tree, assigns, new -> Tree.diff(tree, page.(assign(%{assigns | __changed__: %{}}, new))) end
+
+    assert {:same, ^tree} = change.(tree, assigns, [])
+    refute_received :rendered
+    assert {{:ok, %{"1" => "5"} = diff}, _} = change.(tree, assigns, a: 5)
+    assert map_size(diff) == 1
+    assert {{:ok, %{"2" => %{"0" => "2", "s" => ["<b>", "</b>"]}}}, tree} = change.(tree, assigns, on: true)
+    assert {{:ok, %{"2" => %{"0" => "9"}, "3" => %{"k" => keyed}}}, _} = change.(tree, %{assigns | on: true}, b: 9)
+    assert keyed == %{"0" => %{"1" => "9"}, "1" => %{"1" => "9"}, "kc" => 2}
+    assert {{:ok, %{"3" => %{"k" => keyed}}}, tree} = change.(tree, %{assigns | on: true}, xs: [1, 2, 3])
+    assert keyed == %{"2" => %{"0" => "3", "1" => "2"}, "kc" => 3}
+
+    assert {{:ok, %{"3" => %{"k" => %{"kc" => 1} = keyed}}}, _} =
+             change.(tree, %{assigns | on: true, xs: [1, 2, 3]}, xs: [1])
+
+    assert map_size(keyed) == 1
+  end
+
+  test "the same statics of another branch aren't the same" do
+    page = fn assigns -> ~H"{if @c, do: ~H|{@x}|, else: ~H|{@y}|}" end
+    assigns = %{__changed__: nil, c: true, x: "x", y: "y"}
+    {_, tree} = Tree.whole(page.(assigns))
+    {{:ok, _}, tree} = Tree.diff(tree, page.(assign(%{assigns | __changed__: %{}}, :c, false)))
+    assert IO.iodata_to_binary(Tree.to_iodata(tree)) == "y"
+  end
+
+  test "JS commands" do
+    js =
+      JS.push("a", value: %{x: 1})
+      |> JS.show(to: "#a", transition: "fade in", time: 10)
+      |> JS.hide()
+      |> JS.toggle(to: "#b", in: {"a", "b", "c"})
+      |> JS.add_class("x y")
+      |> JS.remove_class("x", to: {:closest, "p"})
+      |> JS.dispatch("e", detail: %{d: 1})
+      |> JS.set_attribute({"aria-x", "1"})
+      |> JS.focus(to: "#a")
+      |> JS.navigate("/n")
+      |> JS.patch("/p", replace: true)
+
+    assert js.ops == [
+             ["push", %{event: "a", value: %{x: 1}}],
+             ["show", %{to: "#a", transition: [["fade", "in"], [], []], time: 10}],
+             ["hide", %{}],
+             ["toggle", %{to: "#b", ins: [["a"], ["b"], ["c"]]}],
+             ["add_class", %{names: ["x", "y"]}],
+             ["remove_class", %{names: ["x"], to: %{closest: "p"}}],
+             ["dispatch", %{event: "e", detail: %{d: 1}}],
+             ["set_attr", %{attr: ["aria-x", "1"]}],
+             ["focus", %{to: "#a"}],
+             ["navigate", %{href: "/n"}],
+             ["patch", %{href: "/p", replace: true}]
+           ]
+
+    assert_raise ArgumentError, fn -> JS.push("a", target: "#x") end
+  end
+end
