@@ -19,13 +19,15 @@ defmodule Roomtone do
   Who lives how long, and who ends whom, is in `elixir_app/lib/roomtone/README.md`.
   """
 
-  alias Roomtone.{Media, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+  alias Roomtone.{Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+  alias Roomtone.Mix.Check
 
   @typedoc "A person as others see them. `connected`: sound flows."
   @type participant :: %{
           identity: String.t(),
           name: String.t(),
           muted: boolean,
+          deafened: boolean,
           speaking: boolean,
           connected: boolean,
           grants: [Token.grant()],
@@ -35,6 +37,7 @@ defmodule Roomtone do
   @typedoc "A room in a list."
   @type summary :: %{
           name: String.t(),
+          kind: Mix.kind(),
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
           max_participants: pos_integer,
@@ -44,6 +47,7 @@ defmodule Roomtone do
   @typedoc "A room with everybody in it, in the order they came."
   @type room :: %{
           name: String.t(),
+          kind: Mix.kind(),
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
           max_participants: pos_integer,
@@ -56,7 +60,7 @@ defmodule Roomtone do
 
     * `:joined`, `:left` – with why: `:left`, `:removed` or what `leave/3` was given, `:owner_lost` (their connection process died
       and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
-    * `:muted`, `:speaking`, `:connected` – when it changes
+    * `:muted`, `:deafened`, `:speaking`, `:connected` – when it changes
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
     * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
     * `:closed` – with why: `:closed` or what `close_room/2` was given, `:empty`, `:crashed`
@@ -65,6 +69,7 @@ defmodule Roomtone do
           {:joined, participant}
           | {:left, identity :: String.t(), reason :: term}
           | {:muted, identity :: String.t(), boolean}
+          | {:deafened, identity :: String.t(), boolean}
           | {:speaking, identity :: String.t(), boolean}
           | {:connected, identity :: String.t(), boolean}
           | {:levels, %{String.t() => 0..127}}
@@ -77,7 +82,14 @@ defmodule Roomtone do
   @type name_error :: {:invalid_name, Name.problem()}
   @type room_error :: :room_not_found | :room_closed | name_error
   @type open_error ::
-          :room_exists | {:too_many_rooms, pos_integer} | :media_busy | {:invalid_option, atom} | name_error
+          :room_exists
+          | {:too_many_rooms, pos_integer}
+          | :media_busy
+          | {:invalid_option, atom}
+          | {:not_supported, :forward}
+          | {:invalid_door_gain, term}
+          | name_error
+  @type mix_error :: room_error | {:too_many_cells, pos_integer}
   @type join_error ::
           room_error
           | open_error
@@ -87,6 +99,7 @@ defmodule Roomtone do
           | {:offer_refused, code :: atom, message :: String.t()}
           | :media_timeout
           | :media_restarted
+          | :overloaded
           | :superseded
           | :participant_failed
 
@@ -101,7 +114,14 @@ defmodule Roomtone do
   @doc """
   Opens a room. It closes by itself when it has been empty for a while.
 
-  Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`.
+  Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`. And of its mix:
+
+    * `kind` – `:mix` (default), or `:spatial`, where positions count: see `put_position/3`
+    * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
+    * `max_talkers` – how many are heard at once, the loudest; default `nil`: all
+    * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`, `:rolloff_factor`, as in
+      `Roomtone.Mix.Distance`
+    * `door_gains` – as `put_door_gains/2`
 
       iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
       iex> {room.participant_count, room.max_participants}
@@ -114,8 +134,10 @@ defmodule Roomtone do
   @spec open_room(String.t(), keyword) :: {:ok, summary} | {:error, open_error}
   def open_room(name, opts \\ []) do
     with {:ok, name} <- Name.room(name),
-         :ok <- check_options(opts, max_participants: &positive?/1, empty_after: &(positive?(&1) or &1 == :never)) do
-      Rooms.open(name, opts)
+         {mixing, opts} = Keyword.split(opts, Mix.options()),
+         :ok <- check_options(opts, max_participants: &positive?/1, empty_after: &(positive?(&1) or &1 == :never)),
+         {:ok, mix} <- Mix.new(mixing) do
+      Rooms.open(name, [mix: mix] ++ opts)
     end
   end
 
@@ -219,6 +241,136 @@ defmodule Roomtone do
   @doc "Takes back `mute/2`. Who has no grant to speak stays silent."
   @spec unmute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def unmute(name, identity), do: ask_about(name, identity, &{:set_muted, &1, false})
+
+  @doc "This person hears nothing any more, and nothing is sent to them, until `undeafen/2`. Others still hear them: see `mute/2`."
+  @spec deafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def deafen(name, identity), do: ask_about(name, identity, &{:set_deafened, &1, true})
+
+  @doc "Takes back `deafen/2`. Who has no grant to listen hears nothing all the same."
+  @spec undeafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def undeafen(name, identity), do: ask_about(name, identity, &{:set_deafened, &1, false})
+
+  # ---- Who hears whom --------------------------------------------------------------------------------------------------
+
+  @doc """
+  Says how loud each hears each: `%{listener => %{speaker => gain}}`, in place of what was said before. Who is missing is heard at
+  the room's `default_gain`. Gains are linear, from 0 (never leaves the server) to 10 (+20 dB).
+
+  Names may be those of people yet to come, and are valid for whoever has them. `{gain, pan}` is accepted and kept, with `pan`
+  between left (-1) and right (1), but the engine mixes mono: it isn't heard in this version.
+
+      iex> {:ok, _} = Roomtone.open_room("stage")
+      iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 0.5, "eve" => 0.1}, "bob" => %{"eve" => 0}})
+      :ok
+      iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 11}})
+      {:error, {:invalid_gain, {"ada", "bob"}}}
+  """
+  @spec put_mix(String.t(), %{String.t() => %{String.t() => number | {number, number}}}) ::
+          :ok
+          | {:error,
+             {:invalid_gain, {String.t(), String.t()}} | {:invalid_row, term} | {:invalid_option, :mix} | mix_error}
+  def put_mix(name, table) do
+    with {:ok, table} <- Check.table(table, false), do: ask(name, {:mix, {:put_cells, table}})
+  end
+
+  @doc """
+  As `put_mix/2` for a few cells, the rest stays. `nil` takes a cell back to the room's default.
+
+      iex> {:ok, _} = Roomtone.open_room("studio")
+      iex> Roomtone.update_mix("studio", %{"ada" => %{"bob" => 2, "eve" => nil}})
+      :ok
+  """
+  @spec update_mix(String.t(), %{String.t() => %{String.t() => number | {number, number} | nil}}) ::
+          :ok
+          | {:error,
+             {:invalid_gain, {String.t(), String.t()}} | {:invalid_row, term} | {:invalid_option, :mix} | mix_error}
+  def update_mix(name, table) do
+    with {:ok, table} <- Check.table(table, true), do: ask(name, {:mix, {:update_cells, table}})
+  end
+
+  @doc """
+  How loud a person wants another: 0 to 2, on top of everything else, for this listener alone.
+
+      iex> {:ok, _} = Roomtone.open_room("den")
+      iex> Roomtone.put_volume("den", "ada", "bob", 0.5)
+      :ok
+      iex> Roomtone.put_volume("den", "ada", "bob", 2.5)
+      {:error, {:invalid_volume, "bob"}}
+  """
+  @spec put_volume(String.t(), String.t(), String.t(), number) ::
+          :ok | {:error, {:invalid_volume, String.t()} | mix_error}
+  def put_volume(name, listener, speaker, volume) do
+    with {:ok, listener} <- Name.identity(listener),
+         {:ok, speaker} <- Name.identity(speaker),
+         {:ok, volume} <- Check.volume(volume, speaker),
+         do: ask(name, {:mix, {:put_volume, listener, speaker, volume}})
+  end
+
+  @doc """
+  Where a person is, in a `:spatial` room; `nil`: nowhere, and as near to all as can be. Call it as often as they move: what
+  follows is sent at most every 20 ms.
+
+  `facing`, the direction in which they look, is kept for stereo, which this version doesn't have.
+
+      iex> {:ok, _} = Roomtone.open_room("plaza", kind: :spatial, distance: [model: :linear, max_distance: 20])
+      iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: 0, z: -2.5, facing: %{x: 0, y: 0, z: 1}})
+      :ok
+      iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: :up, z: 0})
+      {:error, {:invalid_position, :y}}
+  """
+  @spec put_position(String.t(), String.t(), map | nil) ::
+          :ok | {:error, {:invalid_position, atom} | {:not_spatial, Mix.kind()} | mix_error}
+  def put_position(name, identity, position) do
+    with {:ok, identity} <- Name.identity(identity),
+         {:ok, position} <- if(position == nil, do: {:ok, nil}, else: Check.position(position)),
+         do: ask(name, {:mix, {:put_position, identity, position}})
+  end
+
+  @doc """
+  Puts a person into a zone, or with `nil` outside of all. Only those in the same zone hear each other; others what
+  `put_door_gains/2` lets through.
+
+      iex> {:ok, _} = Roomtone.open_room("office")
+      iex> Roomtone.put_zone("office", "ada", "meeting")
+      :ok
+  """
+  @spec put_zone(String.t(), String.t(), String.t() | nil) :: :ok | {:error, mix_error}
+  def put_zone(name, identity, zone) do
+    with {:ok, identity} <- Name.identity(identity),
+         {:ok, zone} <- Check.zone(zone),
+         do: ask(name, {:mix, {:put_zone, identity, zone}})
+  end
+
+  @doc """
+  What is heard of a zone in another: `%{{from, into} => gain}`, in place of what was said before. A door that is named in one
+  direction only is the same in the other. A missing one is shut.
+
+      iex> {:ok, _} = Roomtone.open_room("theatre", door_gains: %{{"hall", "foyer"} => 0.3})
+      iex> Roomtone.put_door_gains("theatre", %{{"hall", "foyer"} => 0.1, {"foyer", "hall"} => 0})
+      :ok
+  """
+  @spec put_door_gains(String.t(), %{{String.t() | nil, String.t() | nil} => number}) ::
+          :ok | {:error, {:invalid_door_gain, term} | {:invalid_option, :door_gains} | mix_error}
+  def put_door_gains(name, doors) do
+    with {:ok, doors} <- Check.doors(doors), do: ask(name, {:mix, {:put_doors, doors}})
+  end
+
+  @doc """
+  From now on only these listeners hear the speaker, and still no louder than zones, distance and cells allow; with `nil` all do
+  again. Who leaves the room is no longer one of them.
+
+      iex> {:ok, _} = Roomtone.open_room("salon")
+      iex> Roomtone.whisper("salon", "ada", ["bob"])
+      :ok
+      iex> Roomtone.whisper("salon", "ada", nil)
+      :ok
+  """
+  @spec whisper(String.t(), String.t(), [String.t()] | nil) :: :ok | {:error, {:invalid_option, :listeners} | mix_error}
+  def whisper(name, speaker, listeners) do
+    with {:ok, speaker} <- Name.identity(speaker),
+         {:ok, listeners} <- if(listeners == nil, do: {:ok, nil}, else: Check.identities(listeners)),
+         do: ask(name, {:mix, {:whisper, speaker, listeners}})
+  end
 
   # ---- News and figures ------------------------------------------------------------------------------------------------
 

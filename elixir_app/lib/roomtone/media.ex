@@ -122,6 +122,10 @@ defmodule Roomtone.Media do
   defp change(_shard, same, same, _command), do: :ok
   defp change(shard, _from, _to, command), do: submit(shard, command)
 
+  @doc "Tells how a room is mixed: `:set_policy` or `:set_gains`."
+  @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
+  def set_mix(%{shard: shard}, command), do: submit(shard, command)
+
   @doc "Ends a peer. It arrives, even if the shard is busy now."
   @spec leave(id) :: :ok
   def leave(peer), do: GenServer.cast(__MODULE__, {:leave, peer})

@@ -159,7 +159,9 @@ defmodule Roomtone.Participant do
 
   def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: %{id: id} = pending} = state) do
     forget = if pending.kind == :join, do: :forget, else: :keep
-    state |> drop_pending({:error, {:offer_refused, code, text}}, forget) |> unless_started(:refused)
+    # Not the offer's fault.
+    reason = if code == :overloaded, do: :overloaded, else: {:offer_refused, code, text}
+    state |> drop_pending({:error, reason}, forget) |> unless_started(:refused)
   end
 
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do

@@ -20,6 +20,7 @@ defmodule Roomtone.Room do
       :joined_at,
       grants: [:speak, :listen],
       muted: false,
+      deafened: false,
       speaking: false,
       connected: false,
       # Not answered yet: has its place, but nobody is told.
@@ -35,6 +36,7 @@ defmodule Roomtone.Room do
             joined_at: DateTime.t(),
             grants: [Roomtone.Token.grant()],
             muted: boolean,
+            deafened: boolean,
             speaking: boolean,
             connected: boolean,
             pending: boolean
@@ -42,17 +44,18 @@ defmodule Roomtone.Room do
   end
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
-  defstruct [:name, :id, :opened_at, :max_participants, people: %{}]
+  defstruct [:name, :id, :opened_at, :max_participants, kind: :mix, people: %{}]
 
   @type t :: %__MODULE__{
           name: String.t(),
           id: pos_integer,
           opened_at: DateTime.t(),
           max_participants: pos_integer,
+          kind: Roomtone.Mix.kind(),
           people: %{String.t() => Person.t()}
         }
 
-  @typedoc "What one person's media may do. Later also which of the others they hear, and how loud."
+  @typedoc "What one person's media may do. Whom they hear, and how loud, is up to `Roomtone.Mix`."
   @type row :: %{speak: boolean, listen: boolean}
 
   @typedoc "Who asks to come in, or back."
@@ -68,7 +71,7 @@ defmodule Roomtone.Room do
 
   @doc "An empty room."
   @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
-  def new(args), do: struct!(__MODULE__, Map.take(args, [:name, :id, :opened_at, :max_participants]))
+  def new(args), do: struct!(__MODULE__, Map.take(args, [:name, :id, :opened_at, :max_participants, :kind]))
 
   @doc """
   Lets a person in, or lets them back in when they show their session (or are the same process).
@@ -170,6 +173,15 @@ defmodule Roomtone.Room do
     end)
   end
 
+  @doc "Nothing is sent to the person any more, or again."
+  @spec set_deafened(t, String.t(), boolean) :: {t, [Roomtone.event()]}
+  def set_deafened(room, identity, deafened) do
+    change(room, identity, fn
+      %{deafened: ^deafened} = person -> {person, []}
+      person -> {%{person | deafened: deafened}, told(person, {:deafened, identity, deafened})}
+    end)
+  end
+
   @doc "The media found that a person speaks, or stopped."
   @spec set_speaking(t, String.t(), boolean) :: {t, [Roomtone.event()]}
   def set_speaking(room, identity, speaking) do
@@ -213,7 +225,7 @@ defmodule Roomtone.Room do
   @doc "What one person's media may do now."
   @spec row(Person.t()) :: row
   def row(%Person{} = person) do
-    %{speak: :speak in person.grants and not person.muted, listen: :listen in person.grants}
+    %{speak: :speak in person.grants and not person.muted, listen: :listen in person.grants and not person.deafened}
   end
 
   @doc """
@@ -234,6 +246,7 @@ defmodule Roomtone.Room do
 
     %{
       name: room.name,
+      kind: room.kind,
       participant_count: length(here),
       speaking_count: Enum.count(here, & &1.speaking),
       max_participants: room.max_participants,
@@ -251,7 +264,7 @@ defmodule Roomtone.Room do
   @doc "A person as others see them."
   @spec to_map(Person.t()) :: Roomtone.participant()
   def to_map(%Person{} = person) do
-    Map.take(person, [:identity, :name, :muted, :speaking, :connected, :grants, :joined_at])
+    Map.take(person, [:identity, :name, :muted, :deafened, :speaking, :connected, :grants, :joined_at])
   end
 
   @doc "Nobody is in the room, nor on the way in."

@@ -13,7 +13,7 @@ defmodule Roomtone.RoomServer do
 
   require Logger
 
-  alias Roomtone.{Media, Participant, Room, Rooms, Subscribers, Telemetry}
+  alias Roomtone.{Media, Mix, Mixer, Participant, Room, Rooms, Subscribers, Telemetry}
 
   @reopen_ms 50
   # A participant that crashes more often is let go.
@@ -21,7 +21,7 @@ defmodule Roomtone.RoomServer do
   @crash_window_ms 10_000
   @revive_ms 20
 
-  defstruct [:room, :place, :empty_after, :empty_timer, pids: %{}, monitors: %{}, peers: %{}, crashes: %{}]
+  defstruct [:room, :place, :mixer, :empty_after, :empty_timer, pids: %{}, monitors: %{}, peers: %{}, crashes: %{}]
 
   @type args :: %{
           id: Media.id(),
@@ -29,6 +29,8 @@ defmodule Roomtone.RoomServer do
           shard: Media.shard(),
           max_participants: pos_integer,
           empty_after: pos_integer | :never,
+          mix: Mix.t(),
+          kind: Mix.kind(),
           opened_at: DateTime.t()
         }
 
@@ -78,7 +80,7 @@ defmodule Roomtone.RoomServer do
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do
       state = %__MODULE__{room: room, place: %{room: args.id, shard: args.shard}, empty_after: args.empty_after}
-      {:ok, state |> recover() |> check_life() |> settle(room)}
+      {:ok, state |> recover() |> start_mixer(args.mix) |> check_life() |> settle(room)}
     else
       {:error, {:already_registered, _pid}} -> {:stop, :room_exists}
     end
@@ -99,13 +101,21 @@ defmodule Roomtone.RoomServer do
     end)
   end
 
+  defp start_mixer(state, mix), do: %{state | mixer: Mixer.new(state.place, mix, state.peers)}
+
   # The shard may have begun another life, or the room come to grief in it, while nobody listened.
   defp check_life(state) do
     if Media.open?(state.place), do: state, else: media_lost(state, Media.stamp(state.place.shard))
   end
 
   @impl true
-  def handle_call({:admit, request}, _from, state), do: admit(Room.admit(state.room, request), state)
+  def handle_call({:admit, request}, _from, state) do
+    people = map_size(state.room.people)
+
+    if is_map_key(state.room.people, request.identity) or Mixer.room_for?(state.mixer, people + 1),
+      do: admit(Room.admit(state.room, request), state),
+      else: {:reply, {:error, {:room_full, people}}, state}
+  end
 
   def handle_call({:resume, %{identity: identity} = request}, _from, state) do
     case state.room.people do
@@ -132,6 +142,23 @@ defmodule Roomtone.RoomServer do
       {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
     else
       {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call({:set_deafened, identity, deafened}, _from, state) do
+    if is_map_key(state.room.people, identity) do
+      {room, events} = Room.set_deafened(state.room, identity, deafened)
+      with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
+      {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
+    else
+      {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call({:mix, op}, _from, state) do
+    case Mixer.change(state.mixer, op, map_size(state.room.people)) do
+      {:ok, mixer} -> {:reply, :ok, %{state | mixer: mixer}}
+      {:error, _} = error -> {:reply, error, state}
     end
   end
 
@@ -196,14 +223,14 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_info({:timeout, timer, :mix}, state),
+    do: {:noreply, %{state | mixer: Mixer.handle_timeout(state.mixer, timer)}}
+
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
   def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
   def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
 
-  def handle_info(:reopen, state) do
-    unless Media.open?(state.place), do: reopen(state)
-    {:noreply, state}
-  end
+  def handle_info(:reopen, state), do: {:noreply, if(Media.open?(state.place), do: state, else: reopen(state))}
 
   def handle_info(_other, state), do: {:noreply, state}
 
@@ -282,6 +309,8 @@ defmodule Roomtone.RoomServer do
       Telemetry.execute([:participant, :left], %{duration: duration, participants: count}, metadata)
     end
 
+    # Of one who never came in, what was set beforehand is kept for their next try.
+    state = if events == [], do: state, else: %{state | mixer: Mixer.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
     change(%{state | pids: pids, monitors: Map.new(monitors), crashes: crashes}, {room, events})
   end
@@ -341,7 +370,7 @@ defmodule Roomtone.RoomServer do
 
   # What participants have of `stamp` is from after the loss.
   defp media_lost(state, stamp) do
-    reopen(state)
+    state = reopen(state)
 
     if state.pids == %{} do
       state
@@ -352,7 +381,14 @@ defmodule Roomtone.RoomServer do
   end
 
   defp reopen(state) do
-    with {:error, :media_busy} <- Media.reopen_room(state.place), do: Process.send_after(self(), :reopen, @reopen_ms)
+    case Media.reopen_room(state.place) do
+      :ok ->
+        %{state | mixer: Mixer.reopened(state.mixer)}
+
+      {:error, :media_busy} ->
+        Process.send_after(self(), :reopen, @reopen_ms)
+        state
+    end
   end
 
   # ---- State -----------------------------------------------------------------------------------------------------------
@@ -380,8 +416,9 @@ defmodule Roomtone.RoomServer do
     change(%{state | room: before}, {state.room, events})
   end
 
-  # What follows from the room as it now is: its summary, and the timer of an empty room.
+  # What follows from the room as it now is: gains of new peers, its summary, and the timer of an empty room.
   defp settle(state, before) do
+    state = %{state | mixer: Mixer.put_peers(state.mixer, state.peers)}
     summary = Room.summary(state.room)
 
     if summary != Room.summary(before) do

@@ -13,7 +13,7 @@ defmodule Roomtone.Rooms do
 
   require Logger
 
-  alias Roomtone.{Config, Media, Participant, Room, Subscribers, Telemetry}
+  alias Roomtone.{Config, Media, Mix, Participant, Room, Subscribers, Telemetry}
 
   defmodule Tree do
     @moduledoc "The processes of one room."
@@ -38,7 +38,7 @@ defmodule Roomtone.Rooms do
 
   # ---- Callers' side ---------------------------------------------------------------------------------------------------
 
-  @doc "Opens a room. The name is checked already."
+  @doc "Opens a room. The name is checked already; `mix` among the options is its policy."
   @spec open(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
   def open(name, opts) do
     GenServer.call(__MODULE__, {:open, name, opts})
@@ -90,7 +90,7 @@ defmodule Roomtone.Rooms do
       end)
 
     # Rooms that ended while there was no such process.
-    for id <- Media.room_ids(), not is_map_key(state.rooms, id), do: Media.close_room(id)
+    for id <- Media.room_ids(), not is_map_key(state.rooms, id), do: forget(id)
     {:ok, state}
   end
 
@@ -107,6 +107,7 @@ defmodule Roomtone.Rooms do
 
   defp open(name, opts, config, state) do
     id = Media.new_id()
+    mix = Keyword.get(opts, :mix, %Mix{})
 
     with {:ok, shard} <- Media.open_room(id) do
       args = %{
@@ -115,6 +116,8 @@ defmodule Roomtone.Rooms do
         shard: shard,
         max_participants: Keyword.get(opts, :max_participants, config.max_participants),
         empty_after: Keyword.get(opts, :empty_after, config.empty_room_ms),
+        mix: mix,
+        kind: mix.kind,
         opened_at: DateTime.utc_now()
       }
 
@@ -126,7 +129,7 @@ defmodule Roomtone.Rooms do
 
         # One of this name that is on its way out, and which an earlier process of ours knew of.
         {:error, _reason} ->
-          Media.close_room(id)
+          forget(id)
           {:reply, {:error, :room_exists}, state}
       end
     else
@@ -165,6 +168,11 @@ defmodule Roomtone.Rooms do
     }
   end
 
+  defp forget(id) do
+    Mix.Store.delete(id)
+    Media.close_room(id)
+  end
+
   defp ended(state, id, reason) do
     case Map.pop(state.rooms, id) do
       {nil, _rooms} ->
@@ -172,7 +180,7 @@ defmodule Roomtone.Rooms do
 
       {%{name: name, ref: ref, since: since}, rooms} ->
         Process.demonitor(ref, [:flush])
-        Media.close_room(id)
+        forget(id)
         measurements = %{duration: System.monotonic_time() - since, count: map_size(rooms)}
         Telemetry.execute([:room, :closed], measurements, %{room: name, reason: reason})
         %{state | rooms: rooms, names: Map.delete(state.names, name), trees: Map.delete(state.trees, ref)}

@@ -18,6 +18,7 @@ defmodule Roomtone.Telemetry do
   | `[:roomtone, :media, :busy]` | `count` (tries) | `shard`, `command` |
   | `[:roomtone, :media, :dropped]` | `count` (1) | `shard`, `reason` (`:stale`, `:overload`, `:unknown`) |
   | `[:roomtone, :media, :engine_started]` | `shards` | |
+  | `[:roomtone, :mix, :sent]` | `cells` (gains that changed), `duration` (working out and sending) | `room` (its number), `shard` |
   | `[:roomtone, :shard, :started]` | `epoch` | `shard`, `addresses` |
   | `[:roomtone, :shard, :room_failed]` | `count` (1) | `shard`, `room` |
   """
@@ -35,6 +36,7 @@ defmodule Roomtone.Telemetry do
     [:roomtone, :media, :busy],
     [:roomtone, :media, :dropped],
     [:roomtone, :media, :engine_started],
+    [:roomtone, :mix, :sent],
     [:roomtone, :shard, :started],
     [:roomtone, :shard, :room_failed]
   ]

@@ -20,12 +20,33 @@ defmodule Roomtone.Words do
   def describe_error(:media_restarted), do: "The media server was restarted. Try again."
   def describe_error(:superseded), do: "A newer attempt to join took over."
   def describe_error(:participant_failed), do: "Something went wrong on the server. Try again."
+  def describe_error(:overloaded), do: "The server carries as many people as it can. Try again later."
+  def describe_error({:not_supported, what}), do: "This version can't do #{what} yet."
+  def describe_error({:not_spatial, kind}), do: "Positions count in rooms of kind spatial only; this one is #{kind}."
+  def describe_error({:too_many_cells, max}), do: "A room has no more than #{max} pairs and settings of its mix."
+
+  def describe_error({:invalid_gain, {listener, speaker}}),
+    do: "The gain of #{speaker} for #{listener} isn't a number from 0 to 10."
+
+  def describe_error({:invalid_row, listener}),
+    do: "What #{short(listener)} hears has to be a map of speakers and gains."
+
+  def describe_error({:invalid_volume, speaker}), do: "The volume of #{speaker} isn't a number from 0 to 2."
+  def describe_error({:invalid_position, :facing}), do: "In the position, facing isn't a direction of x, y and z."
+  def describe_error({:invalid_position, axis}), do: "In the position, #{axis} isn't a number within a million of 0."
+
+  def describe_error({:invalid_door_gain, door}),
+    do: "The door #{short(door)} isn't a pair of zones with a gain from 0 to 10."
+
   def describe_error(:expired), do: "The token has expired."
   def describe_error(:bad_signature), do: "The token wasn't signed by this server."
   def describe_error(:malformed), do: "This isn't a token."
   def describe_error(:wrong_room), do: "The token is for another room."
   def describe_error({:unknown_grant, grant}), do: "There is no grant #{grant}: it takes speak, listen, moderate."
   def describe_error(_other), do: "Something went wrong."
+
+  # It may be anything that was given.
+  defp short(term), do: inspect(term, limit: 5, printable_limit: 100)
 
   defp name(:not_text), do: "A name has to be text."
   defp name(:empty), do: "The name is empty."

@@ -1,0 +1,308 @@
+defmodule Roomtone.Mix do
+  @moduledoc """
+  Who hears whom, and how loud: a room's policy as plain data, and the one function that makes a gain of it, `gain/3`.
+
+      gain = own volume × cell (or the room's default) × distance × door × whisper
+
+  Each factor is 1 where nothing was set, and one of 0 keeps the sound from leaving the server. `apply/2` changes the policy and
+  says what may have changed by it, so that not everything is worked out again; `Roomtone.Mixer` does that and tells the engine.
+
+  In a `:spatial` room gains come in steps of half a decibel: people who stand together then have the same row, and share a mix.
+
+  Panning is accepted and kept, as is the direction in which a person looks; the engine mixes mono and makes no use of them yet.
+  """
+
+  alias Roomtone.Mix.{Check, Distance}
+
+  @typedoc "`:mix`: gains are what cells say. `:spatial`: positions count too."
+  @type kind :: :mix | :spatial
+  @type identity :: String.t()
+  @typedoc "A linear gain from 0 to 10, and a place between left (-1) and right (1)."
+  @type cell :: {gain :: float, pan :: float}
+  @type table :: %{identity => %{identity => cell | nil}}
+  @type point :: %{x: float, y: float, z: float}
+  @type position :: %{
+          required(:x) => float,
+          required(:y) => float,
+          required(:z) => float,
+          optional(:facing) => point
+        }
+  @type zone :: String.t() | nil
+  @typedoc "What is heard through the door, by `{from, into}`."
+  @type doors :: %{{zone, zone} => float}
+
+  @typedoc "A change that was checked by `Roomtone.Mix.Check`."
+  @type op ::
+          {:put_cells, table}
+          | {:update_cells, table}
+          | {:put_volume, identity, identity, float}
+          | {:put_position, identity, position | nil}
+          | {:put_zone, identity, zone}
+          | {:put_doors, doors}
+          | {:whisper, identity, MapSet.t(identity) | nil}
+          | {:forget, identity}
+
+  @typedoc """
+  What follows from a change: pairs of listener and speaker that may have another gain, and the parts of this struct that are
+  different, so that they can be kept elsewhere too.
+  """
+  @type effect :: %{touched: [touched], parts: [part]}
+  @type touched :: {identity | :any, identity | :any}
+  @type part :: {:cells | :volumes | :positions | :zones | :whispers, identity} | {:doors, :all}
+
+  defstruct kind: :mix,
+            default_gain: 1.0,
+            max_talkers: nil,
+            distance: %Distance{},
+            doors: %{},
+            cells: %{},
+            volumes: %{},
+            positions: %{},
+            zones: %{},
+            whispers: %{}
+
+  @type t :: %__MODULE__{
+          kind: kind,
+          default_gain: float,
+          max_talkers: pos_integer | nil,
+          distance: Distance.t(),
+          doors: doors,
+          cells: %{identity => %{identity => cell}},
+          volumes: %{identity => %{identity => float}},
+          positions: %{identity => position},
+          zones: %{identity => String.t()},
+          whispers: %{identity => MapSet.t(identity)}
+        }
+
+  @max_gain Check.max_gain()
+  @max_cells Check.max_cells()
+  # -60 dB: nobody hears it, so nobody has to decode it.
+  @inaudible 0.001
+  @options [:kind, :default_gain, :max_talkers, :distance, :door_gains]
+
+  @doc "The options of a room that are about its mix."
+  @spec options() :: [atom]
+  def options, do: @options
+
+  @doc """
+  The policy of a new room.
+
+      iex> {:ok, mix} = Roomtone.Mix.new(default_gain: 0.5)
+      iex> Roomtone.Mix.gain(mix, "ada", "bob")
+      0.5
+      iex> Roomtone.Mix.new(kind: :forward)
+      {:error, {:not_supported, :forward}}
+      iex> Roomtone.Mix.new(default_gain: 11)
+      {:error, {:invalid_option, :default_gain}}
+  """
+  @spec new(keyword) :: {:ok, t} | {:error, term}
+  def new(opts \\ []) do
+    with {:ok, kind} <- Check.kind(Keyword.get(opts, :kind, :mix)),
+         {:ok, default} <- Check.gain(Keyword.get(opts, :default_gain, 1.0), {:invalid_option, :default_gain}),
+         {:ok, max_talkers} <- Check.max_talkers(opts[:max_talkers]),
+         {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, [])),
+         {:ok, doors} <- Check.doors(Keyword.get(opts, :door_gains, %{})) do
+      # Of the same steps as all others, so that a pair at the default is known as one.
+      default = if kind == :spatial, do: quantise(default), else: default
+      {:ok, %__MODULE__{kind: kind, default_gain: default, max_talkers: max_talkers, distance: distance, doors: doors}}
+    end
+  end
+
+  # ---- What is heard ---------------------------------------------------------------------------------------------------
+
+  @doc """
+  What a listener hears of a speaker: a linear gain from 0 to 10. Nobody hears themselves.
+
+      iex> {:ok, mix} = Roomtone.Mix.new()
+      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_cells, %{"ada" => %{"bob" => {0.5, 0.0}}}})
+      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_volume, "ada", "bob", 0.5})
+      iex> {Roomtone.Mix.gain(mix, "ada", "bob"), Roomtone.Mix.gain(mix, "bob", "ada")}
+      {0.25, 1.0}
+  """
+  @spec gain(t, identity, identity) :: float
+  def gain(_mix, same, same), do: 0.0
+
+  def gain(%__MODULE__{} = mix, listener, speaker) do
+    case door(mix, listener, speaker) * whisper(mix, listener, speaker) do
+      closed when closed == 0 ->
+        0.0
+
+      open ->
+        heard =
+          volume(mix, listener, speaker) * cell_gain(mix, listener, speaker) * distance(mix, listener, speaker) * open
+
+        heard = min(heard, @max_gain)
+        if mix.kind == :spatial, do: quantise(heard), else: heard
+    end
+  end
+
+  @doc "A cell as it was set; `nil`: the room's default."
+  @spec cell(t, identity, identity) :: cell | nil
+  def cell(mix, listener, speaker) do
+    case mix.cells do
+      %{^listener => %{^speaker => cell}} -> cell
+      _ -> nil
+    end
+  end
+
+  @doc """
+  The nearest half decibel; what is below -60 dB is silence.
+
+      iex> Roomtone.Mix.quantise(1.0)
+      1.0
+      iex> Roomtone.Mix.quantise(0.51) == Roomtone.Mix.quantise(0.49)
+      true
+      iex> Roomtone.Mix.quantise(0.0005)
+      0.0
+  """
+  @spec quantise(float) :: float
+  def quantise(gain) when gain < @inaudible, do: 0.0
+  def quantise(gain), do: min(:math.pow(10.0, round(40.0 * :math.log10(gain)) / 40.0), @max_gain)
+
+  @doc "Whether anything was set that tells one pair from another."
+  @spec uniform?(t) :: boolean
+  def uniform?(mix) do
+    mix.cells == %{} and mix.volumes == %{} and mix.positions == %{} and mix.zones == %{} and mix.whispers == %{}
+  end
+
+  defp cell_gain(mix, listener, speaker) do
+    case mix.cells do
+      %{^listener => %{^speaker => {gain, _pan}}} -> gain
+      _ -> mix.default_gain
+    end
+  end
+
+  defp volume(mix, listener, speaker) do
+    case mix.volumes do
+      %{^listener => %{^speaker => volume}} -> volume
+      _ -> 1.0
+    end
+  end
+
+  # Who stands nowhere is heard as from nearby.
+  defp distance(%{kind: :spatial, positions: %{} = positions} = mix, listener, speaker) do
+    case positions do
+      %{^listener => ear, ^speaker => mouth} -> Distance.gain(mix.distance, metres(ear, mouth))
+      _ -> 1.0
+    end
+  end
+
+  defp distance(_mix, _listener, _speaker), do: 1.0
+
+  defp metres(%{x: x, y: y, z: z}, %{x: u, y: v, z: w}),
+    do: :math.sqrt((x - u) * (x - u) + (y - v) * (y - v) + (z - w) * (z - w))
+
+  defp door(%{zones: zones}, _listener, _speaker) when zones == %{}, do: 1.0
+
+  defp door(%{zones: zones, doors: doors}, listener, speaker) do
+    case {Map.get(zones, speaker), Map.get(zones, listener)} do
+      {same, same} -> 1.0
+      {from, into} -> Map.get_lazy(doors, {from, into}, fn -> Map.get(doors, {into, from}, 0.0) end)
+    end
+  end
+
+  defp whisper(mix, listener, speaker) do
+    case mix.whispers do
+      %{^speaker => listeners} -> if MapSet.member?(listeners, listener), do: 1.0, else: 0.0
+      _ -> 1.0
+    end
+  end
+
+  # ---- What is set -----------------------------------------------------------------------------------------------------
+
+  @doc "Changes the policy. A position is refused where positions don't count."
+  @spec apply(t, op) :: {:ok, t, effect} | {:error, {:too_many_cells, pos_integer} | {:not_spatial, kind}}
+  def apply(mix, {:put_cells, table}) do
+    touched = table |> pairs() |> MapSet.new() |> MapSet.union(MapSet.new(pairs(mix.cells))) |> MapSet.to_list()
+    listeners = Enum.uniq(Map.keys(mix.cells) ++ Map.keys(table))
+    cells = for {listener, row} <- table, row != %{}, into: %{}, do: {listener, row}
+    bounded(%{mix | cells: cells}, touched, for(listener <- listeners, do: {:cells, listener}))
+  end
+
+  def apply(mix, {:update_cells, table}) do
+    cells =
+      Enum.reduce(table, mix.cells, fn {listener, row}, cells ->
+        Enum.reduce(row, cells, fn {speaker, cell}, cells -> put_in_row(cells, listener, speaker, cell) end)
+      end)
+
+    bounded(%{mix | cells: cells}, pairs(table), for({listener, _row} <- table, do: {:cells, listener}))
+  end
+
+  def apply(mix, {:put_volume, listener, speaker, volume}) do
+    # Full volume is as if nothing had been set.
+    kept = if volume != 1.0, do: volume
+    volumes = put_in_row(mix.volumes, listener, speaker, kept)
+    bounded(%{mix | volumes: volumes}, [{listener, speaker}], [{:volumes, listener}])
+  end
+
+  def apply(%{kind: kind}, {:put_position, _identity, position}) when kind != :spatial and position != nil,
+    do: {:error, {:not_spatial, kind}}
+
+  def apply(mix, {:put_position, identity, position}),
+    do:
+      bounded(%{mix | positions: put_or_delete(mix.positions, identity, position)}, around(identity), [
+        {:positions, identity}
+      ])
+
+  def apply(mix, {:put_zone, identity, zone}),
+    do: bounded(%{mix | zones: put_or_delete(mix.zones, identity, zone)}, around(identity), [{:zones, identity}])
+
+  def apply(mix, {:put_doors, doors}),
+    do: {:ok, %{mix | doors: doors}, %{touched: [{:any, :any}], parts: [{:doors, :all}]}}
+
+  def apply(mix, {:whisper, speaker, listeners}) do
+    whispers = put_or_delete(mix.whispers, speaker, listeners)
+    bounded(%{mix | whispers: whispers}, [{:any, speaker}], [{:whispers, speaker}])
+  end
+
+  # A name may be somebody else's next. The cells stay: they were set for whoever has the name. What others whispered to the
+  # one who leaves is not for the next of that name.
+  def apply(mix, {:forget, identity}) do
+    deaf = for {speaker, listeners} <- mix.whispers, MapSet.member?(listeners, identity), do: speaker
+    fans = for {listener, %{^identity => _volume}} <- mix.volumes, do: listener
+
+    forgotten = %{
+      mix
+      | positions: Map.delete(mix.positions, identity),
+        zones: Map.delete(mix.zones, identity),
+        whispers:
+          Enum.reduce(deaf, mix.whispers, &Map.update!(&2, &1, fn set -> MapSet.delete(set, identity) end))
+          |> Map.delete(identity),
+        volumes: Enum.reduce(fans, mix.volumes, &put_in_row(&2, &1, identity, nil)) |> Map.delete(identity)
+    }
+
+    parts =
+      for(
+        {part, map} <- [positions: mix.positions, zones: mix.zones, whispers: mix.whispers, volumes: mix.volumes],
+        is_map_key(map, identity),
+        do: {part, identity}
+      ) ++
+        for(speaker <- deaf, do: {:whispers, speaker}) ++ for(listener <- fans, do: {:volumes, listener})
+
+    {:ok, forgotten, %{touched: around(identity), parts: Enum.uniq(parts)}}
+  end
+
+  defp around(identity), do: [{identity, :any}, {:any, identity}]
+  defp pairs(table), do: for({listener, row} <- table, {speaker, _cell} <- row, do: {listener, speaker})
+
+  defp put_or_delete(map, key, nil), do: Map.delete(map, key)
+  defp put_or_delete(map, key, value), do: Map.put(map, key, value)
+
+  defp put_in_row(rows, listener, speaker, value) do
+    row = put_or_delete(Map.get(rows, listener, %{}), speaker, value)
+    if row == %{}, do: Map.delete(rows, listener), else: Map.put(rows, listener, row)
+  end
+
+  defp bounded(mix, touched, parts) do
+    if size(mix) <= @max_cells,
+      do: {:ok, mix, %{touched: touched, parts: parts}},
+      else: {:error, {:too_many_cells, @max_cells}}
+  end
+
+  defp size(mix) do
+    in_rows(mix.cells) + in_rows(mix.volumes) + map_size(mix.positions) + map_size(mix.zones) +
+      Enum.reduce(mix.whispers, 0, fn {_speaker, listeners}, sum -> sum + 1 + MapSet.size(listeners) end)
+  end
+
+  defp in_rows(rows), do: Enum.reduce(rows, 0, fn {_listener, row}, sum -> sum + map_size(row) end)
+end

@@ -1,0 +1,241 @@
+defmodule Roomtone.Mix.Check do
+  @moduledoc """
+  What a mix policy takes. Errors name the key that is wrong; numbers come out as floats, names in their one form.
+
+  There is no NaN and no infinity among Elixir's numbers, but integers may be too great for a float, and what stands for NaN in a
+  decoded message may be any term.
+  """
+
+  alias Roomtone.Mix.Distance
+  alias Roomtone.Name
+
+  @max_gain 10.0
+  @max_volume 2.0
+  # A coordinate in metres beyond this is a mistake, and squares of it stay exact enough.
+  @max_coordinate 1.0e6
+  @max_talkers 1_000
+  @max_cells 1_000_000
+
+  @type name_error :: {:error, {:invalid_name, Name.problem()}}
+
+  @doc "The greatest linear gain: +20 dB."
+  @spec max_gain() :: float
+  def max_gain, do: @max_gain
+
+  @doc "How many cells a room may have."
+  @spec max_cells() :: pos_integer
+  def max_cells, do: @max_cells
+
+  @doc """
+  A cell: `gain` or `{gain, pan}`.
+
+      iex> Roomtone.Mix.Check.cell({0.5, -1}, "ada", "bob")
+      {:ok, {0.5, -1.0}}
+      iex> Roomtone.Mix.Check.cell(:nan, "ada", "bob")
+      {:error, {:invalid_gain, {"ada", "bob"}}}
+  """
+  @spec cell(term, String.t(), String.t()) ::
+          {:ok, {float, float}} | {:error, {:invalid_gain, {String.t(), String.t()}}}
+  def cell({gain, pan}, listener, speaker) do
+    with {:ok, gain} <- number(gain, 0, @max_gain), {:ok, pan} <- number(pan, -1, 1) do
+      {:ok, {gain, pan}}
+    else
+      :error -> {:error, {:invalid_gain, {listener, speaker}}}
+    end
+  end
+
+  def cell(gain, listener, speaker), do: cell({gain, 0.0}, listener, speaker)
+
+  @doc "A gain between 0 and 10, or the error."
+  @spec gain(term, error) :: {:ok, float} | {:error, error} when error: term
+  def gain(gain, error), do: or_error(number(gain, 0, @max_gain), error)
+
+  @doc "One's own volume for another: 0 to 2."
+  @spec volume(term, String.t()) :: {:ok, float} | {:error, {:invalid_volume, String.t()}}
+  def volume(volume, speaker), do: or_error(number(volume, 0, @max_volume), {:invalid_volume, speaker})
+
+  @doc """
+  A position, `facing` included if there is one.
+
+      iex> Roomtone.Mix.Check.position(%{x: 1, y: 2, z: 0})
+      {:ok, %{x: 1.0, y: 2.0, z: 0.0}}
+      iex> Roomtone.Mix.Check.position(%{x: 1, y: "2", z: 0})
+      {:error, {:invalid_position, :y}}
+  """
+  @spec position(term) :: {:ok, Roomtone.Mix.position()} | {:error, {:invalid_position, atom}}
+  def position(%{} = given) do
+    with {:ok, position} <- point(given), do: facing(given, position)
+  end
+
+  def position(_other), do: {:error, {:invalid_position, :x}}
+
+  defp facing(given, position) do
+    case Map.get(given, :facing) do
+      nil ->
+        {:ok, position}
+
+      facing ->
+        with true <- is_map(facing), {:ok, facing} <- point(facing) do
+          {:ok, Map.put(position, :facing, facing)}
+        else
+          _ -> {:error, {:invalid_position, :facing}}
+        end
+    end
+  end
+
+  defp point(given) do
+    Enum.reduce_while([:x, :y, :z], {:ok, %{}}, fn axis, {:ok, point} ->
+      case number(Map.get(given, axis), -@max_coordinate, @max_coordinate) do
+        {:ok, value} -> {:cont, {:ok, Map.put(point, axis, value)}}
+        :error -> {:halt, {:error, {:invalid_position, axis}}}
+      end
+    end)
+  end
+
+  @doc """
+  A table of cells by listener and speaker; `nil` is a cell only where `nil?`.
+
+      iex> Roomtone.Mix.Check.table(%{"ada" => %{"bob" => 0.5, "eve" => {1, -1}}}, false)
+      {:ok, %{"ada" => %{"bob" => {0.5, 0.0}, "eve" => {1.0, -1.0}}}}
+      iex> Roomtone.Mix.Check.table(%{"ada" => %{"bob" => 10.5}}, false)
+      {:error, {:invalid_gain, {"ada", "bob"}}}
+  """
+  @spec table(term, boolean) :: {:ok, Roomtone.Mix.table()} | {:error, term}
+  def table(%{} = table, nil?) do
+    with :ok <- small(table), {:ok, names} <- names(table) do
+      map_ok(table, fn {listener, row} ->
+        with {:ok, row} <- map_ok(row, &cell_of(&1, names[listener], names, nil?)), do: {:ok, {names[listener], row}}
+      end)
+    end
+  end
+
+  def table(_other, _nil?), do: {:error, {:invalid_option, :mix}}
+
+  defp cell_of({speaker, nil}, _listener, names, true), do: {:ok, {names[speaker], nil}}
+
+  defp cell_of({speaker, cell}, listener, names, _nil?) do
+    with {:ok, cell} <- cell(cell, listener, names[speaker]), do: {:ok, {names[speaker], cell}}
+  end
+
+  # Before any of it is looked at.
+  defp small(table) do
+    Enum.reduce_while(table, 0, fn
+      {_listener, %{} = row}, count when count + map_size(row) <= @max_cells -> {:cont, count + map_size(row)}
+      {_listener, %{}}, _count -> {:halt, {:error, {:too_many_cells, @max_cells}}}
+      {listener, _no_row}, _count -> {:halt, {:error, {:invalid_row, listener}}}
+    end)
+    |> case do
+      {:error, _} = error -> error
+      _count -> :ok
+    end
+  end
+
+  # Each name is brought to its form once, however many cells it has.
+  defp names(table) do
+    table
+    |> Enum.reduce(MapSet.new(Map.keys(table)), fn {_listener, row}, names ->
+      MapSet.union(names, MapSet.new(Map.keys(row)))
+    end)
+    |> map_ok(fn name -> with {:ok, form} <- Name.identity(name), do: {:ok, {name, form}} end)
+  end
+
+  @doc "Identities, as a set."
+  @spec identities(term) :: {:ok, MapSet.t(String.t())} | {:error, term}
+  def identities(list) when is_list(list) do
+    with {:ok, names} <- map_ok(list, fn name -> with({:ok, form} <- Name.identity(name), do: {:ok, {form, true}}) end),
+         do: {:ok, names |> Map.keys() |> MapSet.new()}
+  end
+
+  def identities(_other), do: {:error, {:invalid_option, :listeners}}
+
+  @doc "A zone's name; `nil` is outside of all."
+  @spec zone(term) :: {:ok, String.t() | nil} | name_error
+  def zone(nil), do: {:ok, nil}
+  def zone(name), do: Name.identity(name)
+
+  @doc "Door gains by pairs of zones."
+  @spec doors(term) :: {:ok, Roomtone.Mix.doors()} | {:error, term}
+  def doors(%{} = doors) do
+    map_ok(doors, fn
+      {{from, to} = door, gain} ->
+        with {:ok, from} <- zone(from),
+             {:ok, to} <- zone(to),
+             {:ok, gain} <- gain(gain, {:invalid_door_gain, door}),
+             do: {:ok, {{from, to}, gain}}
+
+      {door, _gain} ->
+        {:error, {:invalid_door_gain, door}}
+    end)
+  end
+
+  def doors(_other), do: {:error, {:invalid_option, :door_gains}}
+
+  @doc """
+  A distance model with its parameters, as a keyword list or a map.
+
+      iex> Roomtone.Mix.Check.distance(model: :linear, max_distance: 20)
+      {:ok, %Roomtone.Mix.Distance{model: :linear, max_distance: 20.0}}
+      iex> Roomtone.Mix.Check.distance(ref_distance: -1)
+      {:error, {:invalid_option, :ref_distance}}
+  """
+  @spec distance(term) :: {:ok, Distance.t()} | {:error, {:invalid_option, atom}}
+  def distance(given) when is_list(given) or is_map(given) do
+    if Keyword.keyword?(given) or is_map(given),
+      do: Enum.reduce_while(given, {:ok, %Distance{}}, &distance_part/2),
+      else: {:error, {:invalid_option, :distance}}
+  end
+
+  def distance(_other), do: {:error, {:invalid_option, :distance}}
+
+  defp distance_part({:model, model}, {:ok, distance}) when model in [:linear, :inverse, :exponential],
+    do: {:cont, {:ok, %{distance | model: model}}}
+
+  defp distance_part({key, value}, {:ok, distance}) when key in [:ref_distance, :max_distance, :rolloff_factor] do
+    case number(value, least(key, value), @max_coordinate) do
+      {:ok, value} -> {:cont, {:ok, Map.put(distance, key, value)}}
+      :error -> {:halt, {:error, {:invalid_option, key}}}
+    end
+  end
+
+  defp distance_part({key, _value}, _distance) when is_atom(key), do: {:halt, {:error, {:invalid_option, key}}}
+  defp distance_part(_other, _distance), do: {:halt, {:error, {:invalid_option, :distance}}}
+
+  # A millimetre, as nothing that is divided by may come near 0. The browser, too, takes no largest distance of 0; a reference
+  # distance of 0 has a meaning of its own there.
+  defp least(:max_distance, _value), do: 0.001
+  defp least(:ref_distance, value) when value != 0, do: 0.001
+  defp least(_key, _value), do: 0
+
+  @doc "The kind of a room."
+  @spec kind(term) :: {:ok, Roomtone.Mix.kind()} | {:error, {:not_supported, :forward} | {:invalid_option, :kind}}
+  def kind(kind) when kind in [:mix, :spatial], do: {:ok, kind}
+  def kind(:forward), do: {:error, {:not_supported, :forward}}
+  def kind(_other), do: {:error, {:invalid_option, :kind}}
+
+  @doc "How many are heard at once; `nil`: all."
+  @spec max_talkers(term) :: {:ok, pos_integer | nil} | {:error, {:invalid_option, :max_talkers}}
+  def max_talkers(nil), do: {:ok, nil}
+  def max_talkers(count) when is_integer(count) and count in 1..@max_talkers, do: {:ok, count}
+  def max_talkers(_other), do: {:error, {:invalid_option, :max_talkers}}
+
+  @doc "Applies a function to each element of a map or list until one fails; the results as a map."
+  @spec map_ok(Enumerable.t(), (term -> {:ok, {term, term}} | {:error, error})) :: {:ok, map} | {:error, error}
+        when error: term
+  def map_ok(enumerable, fun) do
+    Enum.reduce_while(enumerable, {:ok, %{}}, fn element, {:ok, map} ->
+      case fun.(element) do
+        {:ok, {key, value}} -> {:cont, {:ok, Map.put(map, key, value)}}
+        {:error, _} = error -> {:halt, error}
+      end
+    end)
+  end
+
+  # Compared before it is made a float: an integer may be too great to be one.
+  defp number(value, least, greatest) when is_number(value) and value >= least and value <= greatest,
+    do: {:ok, value * 1.0}
+
+  defp number(_value, _least, _greatest), do: :error
+
+  defp or_error({:ok, value}, _error), do: {:ok, value}
+  defp or_error(:error, error), do: {:error, error}
+end
