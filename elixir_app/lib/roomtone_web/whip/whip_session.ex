@@ -66,7 +66,7 @@ defmodule RoomtoneWeb.WhipSession do
         token_identity: state.token.identity
       }
 
-      {:reply, {:ok, session, answer}, %{state | identity: identity}}
+      {:reply, {:ok, session, answer}, %{state | identity: identity}, {:continue, :joined}}
     else
       {:error, reason} -> {:stop, {:shutdown, :refused}, {:error, reason}, state}
     end
@@ -76,6 +76,13 @@ defmodule RoomtoneWeb.WhipSession do
     if token.room == state.token.room and token.identity == state.token.identity,
       do: {:stop, {:shutdown, :closed}, :ok, state},
       else: {:reply, {:error, :not_yours}, state}
+  end
+
+  # The offer and the answer are behind us: without this, what they took stays with the process for as long as the call lasts.
+  @impl true
+  def handle_continue(:joined, state) do
+    :erlang.garbage_collect()
+    {:noreply, state}
   end
 
   @impl true
@@ -97,15 +104,20 @@ defmodule RoomtoneWeb.WhipSession do
   defp join(%{token: token} = state, offer) do
     case join_as(token, token.identity, token.name, offer) do
       {:error, :identity_taken} = taken ->
-        if others_with_same_token?(state) do
-          suffix = " #" <> random(3)
-          join_as(token, with_suffix(token.identity, suffix), with_suffix(token.name, suffix), offer)
-        else
-          taken
-        end
+        if others_with_same_token?(state), do: join_with_suffix(token, offer, 3), else: taken
 
       result ->
         result
+    end
+  end
+
+  # Among thousands two suffixes may be alike.
+  defp join_with_suffix(token, offer, tries) do
+    suffix = " #" <> random(3)
+
+    case join_as(token, with_suffix(token.identity, suffix), with_suffix(token.name, suffix), offer) do
+      {:error, :identity_taken} when tries > 1 -> join_with_suffix(token, offer, tries - 1)
+      result -> result
     end
   end
 
