@@ -2,7 +2,7 @@ defmodule Roomtone.ConfigTest do
   use ExUnit.Case, async: true
 
   alias Roomtone.Config
-  alias Roomtone.Config.Network
+  alias Roomtone.Config.{Network, Parse}
 
   @secret "a secret that is long enough for everything"
   @good [environment: :prod, native: Roomtone.FakeNative, token_secret: @secret]
@@ -16,7 +16,7 @@ defmodule Roomtone.ConfigTest do
 
   test "has defaults for everything but the secret" do
     assert {:ok, config} = Config.load(@good)
-    assert config.shards == System.schedulers_online()
+    assert config.shards == min(System.schedulers_online(), :erlang.system_info(:dirty_io_schedulers) - 2)
     assert config.udp_ports == Enum.to_list(50_000..(50_000 + config.shards - 1))
     assert config.udp_bind == {0, 0, 0, 0}
     assert {127, 0, 0, 1} in config.public_ip
@@ -36,6 +36,17 @@ defmodule Roomtone.ConfigTest do
       assert {:ok, %{udp_ports: [6000, 7000]}} = load(udp_ports: "6000, 7000", shards: 2)
       assert {:ok, %{udp_ports: [6000, 7000, 7001]}} = load(udp_ports: "6000,7000-7001", shards: 3)
       assert {:ok, %{udp_ports: [6000, 6001]}} = load(udp_ports: [6000, 6001], shards: 2)
+    end
+
+    test "and dirty I/O schedulers bound the number of shards, which would occupy them all" do
+      online = System.schedulers_online()
+      assert Parse.shards(nil, {:ok, {:from, 50_000}}, online + 2) == {:ok, online}
+      assert Parse.shards(nil, {:ok, {:from, 50_000}}, online + 1) == {:ok, max(online - 1, 1)}
+      assert Parse.shards(nil, {:ok, {:from, 50_000}}, 1) == {:ok, 1}
+      assert Parse.shards(8, {:ok, {:from, 50_000}}, 10) == {:ok, 8}
+      assert {:error, "(SHARDS) is 9; " <> _} = Parse.shards("9", {:ok, {:from, 50_000}}, 10)
+      too_many = :erlang.system_info(:dirty_io_schedulers) - 1
+      assert problem(shards: too_many) =~ "start Erlang with +SDio #{too_many + 2}"
     end
 
     test "bound the number of shards, unless that is given too" do

@@ -92,6 +92,46 @@ defmodule Roomtone.FailureTest do
     end
   end
 
+  describe "what may not be heard" do
+    setup ctx do
+      offer = FakeNative.offer(connect: true)
+      {:ok, %{session: session}} = Roomtone.join(ctx.room, "bob", offer)
+      {:ok, bob: FakeNative.await_join(offer), bob_session: session}
+    end
+
+    test "is told as soon as a shard that is too busy takes it",
+         %{media: %{peer: a, shard: shard}, bob: %{peer: b}} = ctx do
+      FakeNative.busy(shard, [:set_gains])
+      :ok = Roomtone.whisper(ctx.room, "ada", [])
+      refute_received {:native, _, {:set_gains, _}}
+      FakeNative.busy(shard, [])
+      assert_receive {:native, ^shard, {:set_gains, %{cells: [{^b, ^a, 0.0}]}}}
+    end
+
+    test "is told again to the next life of a shard, when people are there again", ctx do
+      %{room: room, media: %{shard: shard, room: id}} = ctx
+      {:ok, _} = Roomtone.open_room(quiet = unique_name(), default_gain: 0)
+      on_exit(fn -> Roomtone.close_room(quiet) end)
+      :ok = Roomtone.whisper(room, "ada", [])
+      {native, engine} = Media.engine()
+      for shard <- 0..1, do: native.submit(engine, shard, {:fault, %{scope: :shard, room: 0}})
+      assert_receive {:roomtone, ^room, {:media_restart, :all}}
+      eventually(fn -> Roomtone.health() == :ok end)
+
+      [a, b] =
+        for {name, session} <- [{"ada", ctx.session}, {"bob", ctx.bob_session}] do
+          offer = FakeNative.offer()
+          {:ok, _} = Roomtone.join(room, name, offer, session: session)
+          FakeNative.await_join(offer).peer
+        end
+
+      assert_received {:native, ^shard, {:set_gains, %{room: ^id, cells: [{^b, ^a, 0.0}]}}}
+      # Once when it was opened, once when it was opened again.
+      {:ok, %{room: quiet_id}, _, _} = Roomtone.RoomServer.call(quiet, :peers)
+      for _ <- 1..2, do: assert_received({:native, _, {:set_policy, %{room: ^quiet_id, default_gain: 0.0}}})
+    end
+  end
+
   test "a room that fails in the engine is opened again; its people are asked for new offers", ctx do
     room = ctx.room
     id = ctx.media.room

@@ -22,6 +22,66 @@ defmodule Roomtone.LimitsTest do
     assert {:error, {:invalid_name, :too_long}} = Roomtone.open_room("abcdef")
   end
 
+  describe "a new room is opened on the shard" do
+    setup do
+      restart_with(shards: 3)
+      for shard <- 0..2, do: FakeNative.put_stats(shard, %{load: 0.2, shed_level: 0})
+      :ok
+    end
+
+    defp shard_of_new_room do
+      name = unique_name()
+      {:ok, _} = Roomtone.open_room(name)
+      {:ok, %{shard: shard}} = Roomtone.stats(name)
+      {name, shard}
+    end
+
+    test "with the least load, and none that has to shed it" do
+      for {shard, load} <- [{0, 0.5}, {1, 0.1}, {2, 0.3}], do: FakeNative.put_stats(shard, %{load: load, shed_level: 0})
+      for _ <- 1..3, do: assert({_, 1} = shard_of_new_room())
+      FakeNative.put_stats(1, %{load: 0.1, shed_level: 1})
+      assert {_, 2} = shard_of_new_room()
+    end
+
+    test "with the fewest people and rooms, where the load is much the same" do
+      FakeNative.put_stats(1, %{load: 0.21, shed_level: 0})
+      {first, 0} = shard_of_new_room()
+      for name <- ["ada", "bob", "cleo"], do: {:ok, _} = Roomtone.join(first, name, FakeNative.offer())
+      shards = for _ <- 1..6, do: elem(shard_of_new_room(), 1)
+      assert Enum.sort(shards) == [1, 1, 1, 2, 2, 2]
+
+      # Who leaves doesn't count any more, and the next holder of the engine counts the same.
+      kill(Process.whereis(Roomtone.Media))
+      eventually(fn -> Process.whereis(Roomtone.Media) end)
+      for name <- ["ada", "bob", "cleo"], do: :ok = Roomtone.leave(first, name)
+      eventually(fn -> FakeNative.held(0) |> Map.values() |> Enum.all?(&(MapSet.size(&1) == 0)) end)
+      shards = for _ <- 1..2, do: elem(shard_of_new_room(), 1)
+      assert shards == [0, 0]
+    end
+  end
+
+  test "a shard that is overloaded says so to who would join" do
+    name = unique_name()
+    {:ok, _} = Roomtone.open_room(name)
+    assert {:error, :overloaded} = Roomtone.join(name, "ada", FakeNative.offer(refuse: "overloaded"))
+    assert {:ok, %{participants: []}} = Roomtone.room(name)
+    assert {:ok, _} = Roomtone.join(name, "ada", FakeNative.offer())
+  end
+
+  test "a mix has no more pairs than it can have" do
+    restart_with(max_participants: 2_000)
+    name = unique_name()
+    {:ok, _} = Roomtone.open_room(name)
+    enter = fn i -> Roomtone.join(name, "p#{i}", FakeNative.offer()) end
+    for i <- 1..1_000, do: {:ok, _} = enter.(i)
+    :ok = Roomtone.put_zone(name, "p1", "hall")
+    # A thousand hear each other as the room says; one more is one too many.
+    assert {:error, {:room_full, 1_000}} = enter.(1_001)
+    :ok = Roomtone.put_zone(name, "p1", nil)
+    assert {:ok, _} = enter.(1_001)
+    assert {:error, {:too_many_cells, 1_000_000}} = Roomtone.put_zone(name, "p1", "hall")
+  end
+
   test "the application doesn't start with a configuration that can't be" do
     _ = Application.stop(:roomtone)
     before = Application.get_env(:roomtone, :token_secret)

@@ -63,6 +63,10 @@ defmodule Roomtone.FakeNative do
   @spec connect(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
   def connect(media), do: GenServer.call(server(), {:connect, media})
 
+  @doc "Figures that a shard has from now on, such as `load: 0.5`."
+  @spec put_stats(non_neg_integer, %{atom => term}) :: :ok
+  def put_stats(shard, stats), do: GenServer.call(server(), {:put_stats, shard, stats})
+
   @doc "The epoch of a shard, and how often its loop was entered."
   @spec shard(non_neg_integer) :: %{epoch: non_neg_integer, runs: non_neg_integer}
   def shard(shard), do: GenServer.call(server(), {:shard, shard})
@@ -96,10 +100,7 @@ defmodule Roomtone.FakeNative do
     :exit, _reason -> {:error, :stopped}
   end
 
-  def shard_stats(engine, shard) do
-    %{epoch: epoch, runs: runs} = GenServer.call(engine, {:shard, shard})
-    %{epoch: epoch, runs: runs}
-  end
+  def shard_stats(engine, shard), do: GenServer.call(engine, {:stats, shard})
 
   def engine_stop(engine) do
     GenServer.stop(engine, :normal)
@@ -145,7 +146,8 @@ defmodule Roomtone.FakeNative do
       busy: [],
       rooms: %{},
       connected: MapSet.new(),
-      refused: %{}
+      refused: %{},
+      stats: %{load: 0.0, shed_level: 0}
     }
 
     {:ok, %{events: events, watchers: [], shards: Map.new(0..(shards - 1), &{&1, shard})}}
@@ -162,6 +164,13 @@ defmodule Roomtone.FakeNative do
 
   def handle_call({:busy, shard, kinds}, _from, state), do: {:reply, :ok, put_in(state.shards[shard].busy, kinds)}
   def handle_call({:shard, shard}, _from, state), do: {:reply, Map.take(state.shards[shard], [:epoch, :runs]), state}
+  def handle_call({:put_stats, shard, stats}, _from, state), do: {:reply, :ok, put_in(state.shards[shard].stats, stats)}
+
+  def handle_call({:stats, shard}, _from, state) do
+    known = state.shards[shard]
+    {:reply, Map.merge(known.stats, Map.take(known, [:epoch, :runs])), state}
+  end
+
   def handle_call({:held, shard}, _from, state), do: {:reply, state.shards[shard].rooms, state}
 
   def handle_call({:emit, shard, event, epoch}, _from, state) do

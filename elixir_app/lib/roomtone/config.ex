@@ -6,7 +6,7 @@ defmodule Roomtone.Config do
 
   | key | variable | takes | default |
   |---|---|---|---|
-  | `:shards` | `SHARDS` | number of media loops, each with a core and a port | one a scheduler, at most one a port |
+  | `:shards` | `SHARDS` | number of media loops, each with a core and a port | one a scheduler, at most one a port, and two fewer than there are dirty I/O schedulers (`+SDio`) |
   | `:udp_ports` | `UDP_PORTS` | `"50000"` (first of as many as there are shards), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
   | `:udp_bind` | `UDP_BIND` | address to listen on; `"::"` for IPv6 and IPv4 | `"0.0.0.0"` |
   | `:public_ip` | `PUBLIC_IP` | addresses told to browsers, separated by commas | loopback and this machine's addresses |

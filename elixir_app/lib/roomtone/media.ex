@@ -6,7 +6,7 @@ defmodule Roomtone.Media do
   straight to the engine; this process keeps what must outlive callers:
 
     * the engine itself, which a restart of this process takes up again (sound goes on);
-    * which room is on which shard: a room is opened where the fewest are;
+    * which room is on which shard: a room is opened where there is least to do;
     * which peer belongs to which process. A peer lives no longer than its process: when that dies, however it dies, the peer is
       told to leave;
     * an outbox of commands that must arrive even when a shard's queue is full.
@@ -37,6 +37,9 @@ defmodule Roomtone.Media do
   @start_tries 20
   @start_pause_ms 100
   @stats_timeout 1_000
+  # Loads that differ by less than this are the same. What counts then is how many are there, and a room for one who is to come:
+  # its load is known only when it is too late to place the next elsewhere.
+  @load_step 0.05
   # A shard whose loop hasn't come round for so long is not well. It does each second.
   @beat_limit_ms 5_000
 
@@ -46,7 +49,7 @@ defmodule Roomtone.Media do
   @spec new_id() :: id
   def new_id, do: System.unique_integer([:positive])
 
-  @doc "Opens a room on the shard with the fewest."
+  @doc "Opens a room on the shard that has least to do."
   @spec open_room(id) :: {:ok, shard} | {:error, :media_busy}
   def open_room(room) do
     with {:ok, shard} <- call({:place, room}) do
@@ -232,7 +235,20 @@ defmodule Roomtone.Media do
 
     case adopt() || start_engine(config) do
       {:ok, native, engine} ->
-        state = %{engine: engine, native: native, shards: config.shards, owners: %{}, load: %{}, outbox: [], timer: nil}
+        none = Map.new(0..(config.shards - 1), &{&1, 0})
+
+        state = %{
+          engine: engine,
+          native: native,
+          shards: config.shards,
+          owners: %{},
+          # How many of each on each shard.
+          rooms: none,
+          people: none,
+          outbox: [],
+          timer: nil
+        }
+
         {:ok, take_stock(state)}
 
       {:error, reason} ->
@@ -283,29 +299,32 @@ defmodule Roomtone.Media do
 
   # What an earlier process of this name knew is in the table.
   defp take_stock(state) do
-    load = Enum.reduce(Table.rooms(), %{}, fn {_room, shard}, load -> Map.update(load, shard, 1, &(&1 + 1)) end)
-    Enum.reduce(Table.peers(), %{state | load: load}, fn {peer, pid}, state -> own(state, peer, pid) end)
+    state = Enum.reduce(Table.rooms(), state, fn {_room, shard}, state -> count(state, :rooms, shard, 1) end)
+    state = Enum.reduce(Table.places(), state, fn {_peer, place}, state -> count(state, :people, place.shard, 1) end)
+    Enum.reduce(Table.peers(), state, fn {peer, pid}, state -> own(state, peer, pid) end)
   end
+
+  defp count(state, what, shard, by), do: update_in(state[what][shard], &(&1 + by))
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
   @impl true
   def handle_call({:place, room}, _from, state) do
-    shard = Enum.min_by(0..(state.shards - 1), &{Map.get(state.load, &1, 0), &1})
+    shard = Enum.min_by(0..(state.shards - 1), &{load(state, &1), state.people[&1] + state.rooms[&1], &1})
     Table.put_room(room, shard)
-    {:reply, {:ok, shard}, %{state | load: Map.update(state.load, shard, 1, &(&1 + 1))}}
+    {:reply, {:ok, shard}, count(state, :rooms, shard, 1)}
   end
 
   def handle_call({:own, peer, room, shard, stamp}, {pid, _tag}, state) do
     Table.put_peer(peer, pid, room, shard, stamp)
-    {:reply, :ok, own(state, peer, pid)}
+    {:reply, :ok, state |> count(:people, shard, 1) |> own(peer, pid)}
   end
 
   @impl true
   def handle_cast({:close_room, room}, state) do
     case Table.take_room(room) do
       {:ok, shard} ->
-        state = %{state | load: Map.update!(state.load, shard, &(&1 - 1))}
+        state = count(state, :rooms, shard, -1)
         {:noreply, post(state, shard, stamp(shard), {:close_room, %{room: room}})}
 
       :error ->
@@ -340,6 +359,12 @@ defmodule Roomtone.Media do
   # A crash: the next process takes the engine up.
   def terminate(_reason, _state), do: :ok
 
+  # What a shard does, of what it can do, and how much of it by shedding.
+  defp load(state, shard) do
+    stats = state.native.shard_stats(state.engine, shard)
+    {Map.get(stats, :shed_level, 0), stats |> Map.get(:load, 0.0) |> Kernel./(@load_step) |> trunc()}
+  end
+
   defp own(state, peer, pid) do
     {ref, peers} = Map.get_lazy(state.owners, pid, fn -> {Process.monitor(pid), MapSet.new()} end)
     %{state | owners: Map.put(state.owners, pid, {ref, MapSet.put(peers, peer)})}
@@ -348,7 +373,7 @@ defmodule Roomtone.Media do
   defp end_peer(state, peer, tell?) do
     case Table.take_peer(peer) do
       {:ok, pid, room, shard, stamp} ->
-        state = disown(state, peer, pid)
+        state = state |> count(:people, shard, -1) |> disown(peer, pid)
         if tell?, do: post(state, shard, stamp, {:leave, %{room: room, peer: peer}}), else: state
 
       :error ->

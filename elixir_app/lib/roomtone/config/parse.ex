@@ -51,13 +51,37 @@ defmodule Roomtone.Config.Parse do
     end
   end
 
-  @doc "How many shards: as told, else one a scheduler but no more than there are ports."
-  @spec shards(term, result(term)) :: result(pos_integer)
-  def shards(nil, {:ok, {:exactly, ports}}), do: {:ok, min(length(ports), System.schedulers_online())}
-  def shards(nil, _ports), do: {:ok, System.schedulers_online()}
+  @doc """
+  How many shards: as told, else one a scheduler but no more than there are ports. `dirty` is the number of dirty I/O schedulers:
+  each shard occupies one, and what the virtual machine itself needs them for, files among it, would wait for ever without any.
 
-  def shards(given, _ports) do
-    with {:error, takes} <- integer(given, {1, @max_shards}), do: {:error, "(SHARDS) " <> takes}
+      iex> Roomtone.Config.Parse.shards("9", {:ok, {:from, 50000}}, 10)
+      {:error, "(SHARDS) is 9; each takes one of the 10 dirty I/O schedulers, of which two stay free: start Erlang with +SDio 11"}
+  """
+  @spec shards(term, result(term), pos_integer) :: result(pos_integer)
+  def shards(given, ports, dirty \\ :erlang.system_info(:dirty_io_schedulers))
+
+  def shards(nil, ports, dirty) do
+    ports = with {:ok, {:exactly, ports}} <- ports, do: length(ports), else: (_ -> @max_shards)
+    {:ok, System.schedulers_online() |> min(ports) |> min(most_shards(dirty))}
+  end
+
+  def shards(given, _ports, dirty) do
+    case integer(given, {1, @max_shards}) do
+      {:error, takes} ->
+        {:error, "(SHARDS) " <> takes}
+
+      {:ok, shards} ->
+        if shards <= most_shards(dirty), do: {:ok, shards}, else: {:error, too_many_shards(shards, dirty)}
+    end
+  end
+
+  # On a virtual machine that was started with one or two of them, one shard is better than none.
+  defp most_shards(dirty), do: max(dirty - 2, 1)
+
+  defp too_many_shards(shards, dirty) do
+    "(SHARDS) is #{shards}; each takes one of the #{dirty} dirty I/O schedulers, of which two stay free: " <>
+      "start Erlang with +SDio #{shards + 2}"
   end
 
   @doc "The ports of the shards, or what they lack."

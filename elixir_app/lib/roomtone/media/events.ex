@@ -59,6 +59,11 @@ defmodule Roomtone.Media.Events do
     {:noreply, state}
   end
 
+  def handle_info({:roomtone_log, level, text}, state) do
+    Logger.log(level, ["media engine: ", text])
+    {:noreply, state}
+  end
+
   def handle_info({:roomtone_media, shard, epoch, {:shard_started, info}}, state) do
     shard_started(shard, epoch, Map.get(info, :addresses, []))
     {:noreply, state}

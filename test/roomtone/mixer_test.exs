@@ -1,0 +1,408 @@
+defmodule Roomtone.MixerTest do
+  @moduledoc "What of a room's policy goes down to the engine, cell by cell."
+  use Roomtone.DomainCase, async: true
+
+  doctest Roomtone.Mix.Distance
+
+  alias Roomtone.{Media, Mix, Mixer}
+
+  setup do
+    :ok = FakeNative.watch()
+  end
+
+  defp enter(room, identity, opts \\ []) do
+    offer = FakeNative.offer(connect: true)
+    {:ok, joined} = Roomtone.join(room, identity, offer, opts)
+    Map.put(FakeNative.await_join(offer), :session, joined.session)
+  end
+
+  # The room's commands about its mix since the last look.
+  defp told(%{room: room} = place, found \\ []) do
+    receive do
+      {:native, _shard, {kind, %{room: ^room}} = command} when kind in [:set_policy, :set_gains] ->
+        told(place, [command | found])
+    after
+      0 -> Enum.reverse(found)
+    end
+  end
+
+  defp cells(place), do: for({:set_gains, %{cells: cells}} <- told(place), cell <- cells, do: cell)
+
+  defp await_cells(place), do: eventually(fn -> with([] <- cells(place), do: nil) end)
+
+  describe "a room of which nothing is said" do
+    test "is nothing to the mixer, whoever comes and goes" do
+      room = open_room()
+      ada = enter(room, "ada")
+      enter(room, "bob")
+      :ok = Roomtone.leave(room, "bob")
+      enter(room, "bob")
+      assert told(ada) == []
+    end
+
+    test "but its default and its number of talkers goes down before anybody is in" do
+      room = open_room(default_gain: 0.25, max_talkers: 3)
+      {:ok, place, _, _} = Roomtone.RoomServer.call(room, :peers)
+      assert [{:set_policy, %{room: id, default_gain: 0.25, max_talkers: 3}}] = told(place)
+      assert id == place.room
+      assert {:ok, %{kind: :mix}} = Roomtone.room(room)
+    end
+  end
+
+  describe "put_mix/2 and update_mix/2" do
+    setup do
+      room = open_room()
+      [ada, bob, cleo] = for name <- ["ada", "bob", "cleo"], do: enter(room, name)
+      {:ok, room: room, ada: ada, bob: bob.peer, cleo: cleo.peer}
+    end
+
+    test "send what differs, and once", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+      :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => 0.5, "cleo" => 0}, "bob" => %{"cleo" => {0.1, -1}}})
+      assert Enum.sort(cells(ada)) == Enum.sort([{a, b, 0.5}, {a, c, 0.0}, {b, c, 0.1}])
+
+      # The same again; a gain that is the default; somebody who isn't here.
+      :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => 0.5, "cleo" => 0}, "bob" => %{"cleo" => 0.1}})
+      :ok = Roomtone.update_mix(room, %{"cleo" => %{"ada" => 1, "dan" => 0.3}})
+      assert cells(ada) == []
+
+      :ok = Roomtone.update_mix(room, %{"ada" => %{"bob" => nil}, "bob" => %{"cleo" => 0.2}})
+      assert Enum.sort(cells(ada)) == Enum.sort([{a, b, nil}, {b, c, 0.2}])
+
+      # What is missing goes back to the default.
+      :ok = Roomtone.put_mix(room, %{"cleo" => %{"bob" => 2}})
+      assert Enum.sort(cells(ada)) == Enum.sort([{a, c, nil}, {b, c, nil}, {c, b, 2.0}])
+    end
+
+    test "are in force before they return, other errors change nothing", %{room: room, ada: ada} do
+      assert {:error, {:invalid_gain, {"ada", "bob"}}} =
+               Roomtone.put_mix(room, %{"ada" => %{"cleo" => 0, "bob" => :nan}})
+
+      assert {:error, {:invalid_gain, {"ada", "bob"}}} = Roomtone.update_mix(room, %{"ada" => %{"bob" => -1}})
+      assert {:error, :room_not_found} = Roomtone.put_mix(unique_name(), %{})
+      assert {:error, {:invalid_name, :empty}} = Roomtone.update_mix(room, %{"" => %{}})
+      assert cells(ada) == []
+    end
+
+    test "say nothing of those who left", %{room: room, ada: %{peer: a} = ada, cleo: c} do
+      :ok = Roomtone.leave(room, "bob")
+      :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => 0.5, "cleo" => 0.5}})
+      assert cells(ada) == [{a, c, 0.5}]
+    end
+
+    test "reach those who come later, before they get their answer", %{room: room, ada: %{peer: a} = ada} do
+      :ok = Roomtone.update_mix(room, %{"dan" => %{"ada" => 0.5}, "ada" => %{"dan" => 0}})
+      assert cells(ada) == []
+      d = enter(room, "dan").peer
+      # No waiting here: `join/4` has returned.
+      assert Enum.sort(cells(ada)) == Enum.sort([{d, a, 0.5}, {a, d, 0.0}])
+      # They come back as somebody else might: the cells are the room's.
+      :ok = Roomtone.leave(room, "dan")
+      d = enter(room, "dan").peer
+      assert Enum.sort(cells(ada)) == Enum.sort([{d, a, 0.5}, {a, d, 0.0}])
+    end
+
+    test "follow a person to their next media", %{room: room, ada: %{peer: a} = ada, bob: b} do
+      :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => 0.5}, "bob" => %{"ada" => 2}})
+      assert length(cells(ada)) == 2
+      next = enter(room, "ada", session: ada.session).peer
+      assert next != a
+      assert Enum.sort(cells(ada)) == Enum.sort([{next, b, 0.5}, {b, next, 2.0}])
+    end
+
+    test "go in commands of bounded size", %{room: room, ada: ada} do
+      # 2550 pairs of 51 people.
+      names = for i <- 1..48, do: "p#{i}"
+      for name <- names, do: enter(room, name)
+      :ok = Roomtone.put_zone(room, "ada", "elsewhere")
+      assert length(cells(ada)) == 100
+      all = ["ada", "bob", "cleo" | names]
+      :ok = Roomtone.put_mix(room, Map.new(all, fn name -> {name, Map.new(all, &{&1, 0.5})} end))
+      commands = told(ada)
+      sizes = for {:set_gains, %{cells: cells}} <- commands, do: length(cells)
+      # Ada's hundred stay 0.
+      assert Enum.sum(sizes) == 2_450
+      assert length(sizes) == 2 and Enum.max(sizes) <= 2_048
+    end
+  end
+
+  describe "what may not be heard" do
+    setup do
+      room = open_room()
+      [ada, bob, cleo] = for name <- ["ada", "bob", "cleo"], do: enter(room, name)
+      {:ok, room: room, ada: ada, bob: bob.peer, cleo: cleo.peer}
+    end
+
+    test "because of a zone is gain 0 in the rows", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+      :ok = Roomtone.put_zone(room, "ada", "hall")
+      assert Enum.sort(cells(ada)) == Enum.sort([{a, b, 0.0}, {b, a, 0.0}, {a, c, 0.0}, {c, a, 0.0}])
+      :ok = Roomtone.put_zone(room, "bob", "hall")
+      assert Enum.sort(cells(ada)) == Enum.sort([{a, b, nil}, {b, a, nil}, {b, c, 0.0}, {c, b, 0.0}])
+      :ok = Roomtone.put_door_gains(room, %{{"hall", nil} => 0.25})
+      assert Enum.sort(cells(ada)) == Enum.sort(for(x <- [a, b], pair <- [{x, c, 0.25}, {c, x, 0.25}], do: pair))
+
+      # Who comes is outside.
+      :ok = Roomtone.put_door_gains(room, %{})
+      cells(ada)
+      d = enter(room, "dan").peer
+      assert Enum.sort(cells(ada)) == Enum.sort(for(x <- [a, b], pair <- [{x, d, 0.0}, {d, x, 0.0}], do: pair))
+    end
+
+    test "because of a whisper is gain 0 in the rows", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+      :ok = Roomtone.whisper(room, "ada", ["bob"])
+      assert cells(ada) == [{c, a, 0.0}]
+      d = enter(room, "dan").peer
+      assert cells(ada) == [{d, a, 0.0}]
+
+      # The next Bob is another.
+      :ok = Roomtone.leave(room, "bob")
+      next = enter(room, "bob").peer
+      assert next != b
+      assert cells(ada) == [{next, a, 0.0}]
+
+      :ok = Roomtone.whisper(room, "ada", nil)
+      assert Enum.sort(cells(ada)) == Enum.sort(for(x <- [next, c, d], do: {x, a, nil}))
+    end
+
+    test "stays shut when the room's process is replaced", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+      :ok = Roomtone.whisper(room, "ada", ["bob"])
+      :ok = Roomtone.put_zone(room, "bob", "hall")
+      assert {c, a, 0.0} in cells(ada)
+
+      pid = Roomtone.RoomServer.whereis(room)
+      kill(pid)
+
+      eventually(fn -> Roomtone.RoomServer.whereis(room) not in [nil, pid] and match?({:ok, _}, Roomtone.room(room)) end)
+
+      # It can't know how far the one before it came, and says all there is to say.
+      expected = [{a, b, 0.0}, {b, a, 0.0}, {b, c, 0.0}, {c, b, 0.0}, {c, a, 0.0}, {a, c, nil}]
+      assert Enum.sort(cells(ada)) == Enum.sort(expected)
+      :ok = Roomtone.put_zone(room, "bob", nil)
+      assert Enum.sort(cells(ada)) == Enum.sort([{a, b, nil}, {b, a, nil}, {b, c, nil}, {c, b, nil}])
+    end
+
+    test "is told again to a room that failed in the engine", %{room: room, ada: ada, bob: b} do
+      :ok = Roomtone.whisper(room, "ada", ["bob"])
+      assert [{_, _, 0.0}] = cells(ada)
+      {native, engine} = Media.engine()
+      :ok = native.submit(engine, ada.shard, {:fault, %{scope: :room, room: ada.room}})
+      assert_receive {:roomtone, ^room, {:media_restart, :all}}
+      # The peers of before are gone; each comes with a new one.
+      told(ada)
+      a = enter(room, "ada", session: ada.session).peer
+      new_cells = cells(ada)
+      assert {b, a, nil} not in new_cells
+      d = enter(room, "dan").peer
+      assert {d, a, 0.0} in cells(ada)
+    end
+  end
+
+  describe "a volume of one's own" do
+    test "is for that listener alone, on top of the rest" do
+      room = open_room(default_gain: 0.5)
+      [%{peer: a} = ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
+      told(ada)
+      :ok = Roomtone.put_volume(room, "ada", "bob", 0.5)
+      assert await_cells(ada) == [{a, b, 0.25}]
+      :ok = Roomtone.update_mix(room, %{"ada" => %{"bob" => 4}})
+      assert await_cells(ada) == [{a, b, 2.0}]
+      :ok = Roomtone.put_volume(room, "ada", "bob", 1)
+      assert await_cells(ada) == [{a, b, 4.0}]
+      assert {:error, {:invalid_volume, "bob"}} = Roomtone.put_volume(room, "ada", "bob", 2.1)
+    end
+  end
+
+  describe "positions" do
+    test "become gains by distance, in half decibels" do
+      room = open_room(kind: :spatial, distance: [model: :linear, ref_distance: 1, max_distance: 21])
+      [%{peer: a} = ada, %{peer: b}, %{peer: c}] = for name <- ["ada", "bob", "cleo"], do: enter(room, name)
+      :ok = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
+      assert cells(ada) == []
+      :ok = Roomtone.put_position(room, "bob", %{x: 6, y: 0, z: 8})
+      # 10 metres: 1 - 9/20 = 0.55, which is -5.19 dB.
+      gain = :math.pow(10, -5 / 20)
+      assert [{^a, ^b, there}, {^b, ^a, back}] = Enum.sort_by(await_cells(ada), &(&1 != {a, b, elem(&1, 2)}))
+      assert_in_delta there, gain, 1.0e-12
+      assert there == back
+      :ok = Roomtone.put_position(room, "bob", %{x: 0, y: 21, z: 0})
+      assert Enum.sort(await_cells(ada)) == Enum.sort([{a, b, 0.0}, {b, a, 0.0}])
+      :ok = Roomtone.put_position(room, "bob", nil)
+      assert Enum.sort(await_cells(ada)) == Enum.sort([{a, b, nil}, {b, a, nil}])
+      assert {:ok, %{kind: :spatial}} = Roomtone.room(room)
+      assert c
+    end
+
+    test "that change faster than 50 times a second go together" do
+      room = open_room(kind: :spatial)
+      [%{peer: a} = ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
+      :ok = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
+      started = System.monotonic_time(:millisecond)
+
+      for step <- 1..400 do
+        :ok = Roomtone.put_position(room, "bob", %{x: step, y: 0, z: 0})
+        if rem(step, 4) == 0, do: Process.sleep(1)
+      end
+
+      # 1/400 is -52.04 dB.
+      last = :math.pow(10.0, -104 / 40)
+      commands = eventually(fn -> collected(ada, {a, b, last}) end)
+      took = System.monotonic_time(:millisecond) - started
+      assert length(commands) <= div(took, 20) + 2
+      assert length(commands) >= 2
+      for {:set_gains, %{cells: cells}} <- commands, do: assert(length(cells) == 2)
+    end
+
+    test "are refused where they don't count, and where they aren't positions" do
+      room = open_room()
+      assert {:error, {:not_spatial, :mix}} = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
+      assert {:error, {:invalid_position, :z}} = Roomtone.put_position(room, "ada", %{x: 0, y: 0})
+    end
+  end
+
+  # Commands so far, once the last of them has this cell.
+  defp collected(place, cell) do
+    commands = Process.get(:commands, []) ++ told(place)
+    Process.put(:commands, commands)
+    with {:set_gains, %{cells: cells}} <- List.last(commands), true <- cell in cells, do: commands, else: (_ -> nil)
+  end
+
+  describe "who is deafened" do
+    test "gets nothing, by word to the engine, until they are undeafened" do
+      room = open_room()
+      %{peer: a} = enter(room, "ada")
+      :ok = Roomtone.deafen(room, "ada")
+      assert_receive {:native, _, {:set_listen, %{peer: ^a, listen: false}}}
+      assert_receive {:roomtone, ^room, {:deafened, "ada", true}}
+      assert {:ok, %{participants: [%{deafened: true, muted: false}]}} = Roomtone.room(room)
+      :ok = Roomtone.deafen(room, "ada")
+      :ok = Roomtone.undeafen(room, "ada")
+      assert_receive {:native, _, {:set_listen, %{peer: ^a, listen: true}}}
+      assert_receive {:roomtone, ^room, {:deafened, "ada", false}}
+      refute_received {:roomtone, ^room, {:deafened, "ada", true}}
+      assert {:error, :not_found} = Roomtone.deafen(room, "bob")
+    end
+
+    test "stays so with their next media, and when the room's process is replaced" do
+      room = open_room()
+      ada = enter(room, "ada")
+      :ok = Roomtone.deafen(room, "ada")
+      pid = Roomtone.RoomServer.whereis(room)
+      kill(pid)
+      eventually(fn -> match?({:ok, %{participants: [%{deafened: true}]}}, Roomtone.room(room)) end)
+      offer = FakeNative.offer()
+      {:ok, _} = Roomtone.join(room, "ada", offer, session: ada.session)
+      assert_receive {:native, _, {:join, %{offer: ^offer, listen: false}}}
+    end
+  end
+
+  test "kinds that there aren't are refused when a room is opened" do
+    assert {:error, {:not_supported, :forward}} = Roomtone.open_room(unique_name(), kind: :forward)
+    assert {:error, {:invalid_option, :kind}} = Roomtone.open_room(unique_name(), kind: :loud)
+    assert {:error, {:invalid_option, :max_talkers}} = Roomtone.open_room(unique_name(), max_talkers: 0)
+    assert {:error, {:invalid_door_gain, :door}} = Roomtone.open_room(unique_name(), door_gains: %{door: 1})
+  end
+
+  test "what a room had is forgotten with it" do
+    name = unique_name()
+    {:ok, _} = Roomtone.open_room(name)
+    ada = enter(name, "ada")
+    :ok = Roomtone.put_zone(name, "ada", "hall")
+    :ok = Roomtone.put_mix(name, %{"ada" => %{"bob" => 0}})
+    assert {%Mix{zones: %{"ada" => "hall"}}, _} = Mix.Store.load(ada.room, %Mix{})
+    :ok = Roomtone.close_room(name)
+    eventually(fn -> Mix.Store.load(ada.room, %Mix{}) == {%Mix{}, false} end)
+  end
+
+  # ---- Property --------------------------------------------------------------------------------------------------------
+
+  test "property: after any history the engine's gains are those of the policy" do
+    for seed <- 1..60 do
+      place = %{room: Media.new_id(), shard: 0}
+      {:ok, mix} = Mix.new(kind: :spatial, default_gain: 0.5)
+      rand = :rand.seed_s(:exsss, {seed, 48, 960})
+      engine = %{default: 1.0, cells: %{}}
+
+      Enum.reduce(1..30, {Mixer.new(place, mix, %{}), %{}, engine, rand}, fn _, {mixer, peers, engine, rand} ->
+        {step, rand} = random_step(rand)
+        {mixer, peers, engine} = take(step, mixer, peers, engine)
+        mixer = if mixer.timer, do: Mixer.handle_timeout(mixer, mixer.timer), else: mixer
+        engine = Enum.reduce(told(place), engine, &execute/2)
+
+        for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
+          wanted = Mix.gain(mixer.mix, listener, speaker)
+
+          assert Map.get(engine.cells, {a, b}, engine.default) == wanted,
+                 "seed #{seed}, #{inspect(step)}: #{listener} of #{speaker}"
+        end
+
+        {mixer, peers, engine, rand}
+      end)
+
+      Mix.Store.delete(place.room)
+    end
+  end
+
+  @names ["ada", "bob", "cleo", "dan", "eve"]
+
+  defp random_step(rand) do
+    {dice, rand} = :rand.uniform_s(11, rand)
+    {i, rand} = :rand.uniform_s(5, rand)
+    {j, rand} = :rand.uniform_s(5, rand)
+    {gain, rand} = :rand.uniform_s(4, rand)
+    {a, b, gain} = {Enum.at(@names, i - 1), Enum.at(@names, j - 1), gain / 2 - 0.5}
+
+    step =
+      case dice do
+        n when n in 1..3 -> {:enter, a}
+        4 -> {:leave, a}
+        5 -> :room_failed
+        6 -> :process_replaced
+        7 -> {:put_position, a, %{x: gain * 20, y: 0.0, z: 0.0}}
+        8 -> {:put_zone, a, if(i > j, do: "hall")}
+        9 -> {:whisper, a, if(gain > 0, do: MapSet.new([b]))}
+        10 -> {:update_cells, %{a => %{b => {gain, 0.0}}}}
+        11 -> {:put_volume, a, b, gain}
+      end
+
+    {step, rand}
+  end
+
+  defp take({:enter, name}, mixer, peers, engine) do
+    peers = peers |> without(name) |> Map.put(Media.new_id(), name)
+    {Mixer.put_peers(mixer, peers), peers, engine}
+  end
+
+  defp take({:leave, name}, mixer, peers, engine) do
+    peers = without(peers, name)
+    {mixer |> Mixer.put_peers(peers) |> Mixer.forget(name), peers, engine}
+  end
+
+  # All peers went with it; those who come again are other peers.
+  defp take(:room_failed, mixer, peers, _engine) do
+    mixer = Mixer.reopened(mixer)
+    peers = Map.new(peers, fn {_peer, name} -> {Media.new_id(), name} end)
+    _ = told(%{room: mixer.place.room})
+    again = Mixer.put_peers(mixer, peers)
+    {again, peers, %{default: mixer.mix.default_gain, cells: %{}}}
+  end
+
+  defp take(:process_replaced, mixer, peers, engine) do
+    {:ok, mix} = Mix.new(kind: :spatial, default_gain: 0.5)
+    {Mixer.new(mixer.place, mix, peers), peers, engine}
+  end
+
+  defp take(op, mixer, peers, engine) do
+    {:ok, mixer} = Mixer.change(mixer, op, map_size(peers))
+    {mixer, peers, engine}
+  end
+
+  defp without(peers, name), do: for({peer, who} <- peers, who != name, into: %{}, do: {peer, who})
+
+  defp execute({:set_policy, %{default_gain: gain}}, engine), do: %{engine | default: gain}
+
+  defp execute({:set_gains, %{cells: cells}}, engine) do
+    Enum.reduce(cells, engine, fn
+      {a, b, nil}, engine -> %{engine | cells: Map.delete(engine.cells, {a, b})}
+      {a, b, gain}, engine -> put_in(engine.cells[{a, b}], gain)
+    end)
+  end
+end
