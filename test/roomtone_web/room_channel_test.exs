@@ -221,9 +221,61 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert_receive {:DOWN, _, :process, ^pid, _}
     end
 
-    test "a removed person is told", %{room: room} do
-      :ok = Roomtone.leave(room, "Ada", :removed)
-      assert_push "closed", %{reason: "removed"}
+    test "a room closed for a reason of somebody's is closed, too", %{socket: socket, room: room} do
+      Process.monitor(socket.channel_pid)
+      pid = socket.channel_pid
+      :ok = Roomtone.close_room(room, :night)
+      assert_push "closed", %{reason: "closed", retry: false}
+      assert_receive {:DOWN, _, :process, ^pid, _}
+      assert {:error, :room_not_found} = Roomtone.room(room)
+    end
+
+    test "who is taken out is told, whatever the reason", %{room: room, socket: socket} do
+      Process.monitor(socket.channel_pid)
+      pid = socket.channel_pid
+      :ok = Roomtone.leave(room, "Ada")
+      assert_push "closed", %{reason: "removed", retry: false}
+      assert_receive {:DOWN, _, :process, ^pid, _}
+
+      for reason <- [:removed, {:banned, "for a day"}] do
+        {_reply, ben} = enter(room, "Ben")
+        offer(ben)
+        :ok = Roomtone.leave(room, "Ben", reason)
+        assert_push "closed", %{reason: "removed"}
+      end
+    end
+
+    test "who got lost is asked for a new offer instead", %{room: room, socket: socket} do
+      :ok = Roomtone.leave(room, "Ada", :media_lost)
+      assert_push "media_restart", %{}
+      offer(socket)
+      assert present(room) == ["Ada"]
+      refute_received %{event: "closed"}
+    end
+
+    test "a page that was reloaded isn't thrown out by the leaving of the one before", %{room: room, socket: first} do
+      # Told of the takeover only after it has left: suspended, it reads its messages in the order they came.
+      :erlang.suspend_process(first.channel_pid)
+      ref = leave(first)
+      {%{resumed: true}, second} = enter(room, "Ada")
+      :erlang.resume_process(first.channel_pid)
+      assert_reply ref, :ok
+      assert_push "media_restart", %{}
+      offer(second)
+      assert present(room) == ["Ada"]
+      refute_received %{event: "closed"}
+    end
+
+    test "an outsider of the same name isn't concerned", %{room: room, socket: first} do
+      {:ok, %{resumed: false}, second} = room |> token("Ada") |> socket!() |> subscribe_and_join("room:" <> room, %{})
+
+      Process.unlink(second.channel_pid)
+      Process.monitor(second.channel_pid)
+      pid = second.channel_pid
+      leave(first)
+      assert eventually(fn -> present(room) == [] end)
+      refute_receive {:DOWN, _, :process, ^pid, _}, 100
+      offer(second)
     end
 
     test "nonsense is refused, and the channel goes on", %{socket: socket} do

@@ -35,6 +35,8 @@ defmodule RoomtoneWeb.RoomChannel do
   @strikes 100
   @max_sdp 65_536
   @max_session 128
+  # Ends that nobody meant: the person is asked to come back. Any other is somebody's decision.
+  @accidents [:owner_lost, :media_lost, :crashed]
 
   @impl true
   def join("room:" <> name, params, socket) do
@@ -55,6 +57,7 @@ defmodule RoomtoneWeb.RoomChannel do
         |> assign(:me, token.identity)
         |> assign(:session, session)
         |> assign(:inside, place != :none)
+        |> assign(:hung_up, false)
         |> assign(:rate, RateLimit.new(@burst, @per_second))
         |> assign(:strikes, 0)
 
@@ -111,7 +114,7 @@ defmodule RoomtoneWeb.RoomChannel do
       {:ok, %{answer: answer, session: session, participant: participant}} ->
         # A person who was here before keeps what the room remembers of them, unless the client knows better.
         if participant.muted != muted, do: set_muted(room, me, muted)
-        socket = assign(socket, session: session, inside: true)
+        socket = assign(socket, session: session, inside: true, hung_up: false)
         take_over(socket)
         {:reply, {:ok, %{sdp: answer, session: session}}, socket}
 
@@ -136,16 +139,27 @@ defmodule RoomtoneWeb.RoomChannel do
   def handle_info({:taken_over, session}, %{assigns: %{session: session}} = socket) when is_binary(session),
     do: close(:replaced, assign(socket, :inside, false))
 
+  # Another channel of the same person left just after we took over, a page that was reloaded: so we weren't thrown out.
+  def handle_info({:hung_up, session}, %{assigns: %{session: session}} = socket) when is_binary(session),
+    do: {:noreply, assign(socket, :hung_up, true)}
+
   def handle_info(_other, socket), do: {:noreply, socket}
 
   @impl true
-  def terminate({:shutdown, :left}, %{assigns: %{inside: true, room: room, me: me}}), do: Roomtone.leave(room, me)
+  def terminate({:shutdown, :left}, %{assigns: %{inside: true, room: room, me: me, session: session}}) do
+    Phoenix.PubSub.broadcast_from(Roomtone.PubSub, self(), person_topic(room, me), {:hung_up, session})
+    Roomtone.leave(room, me)
+  end
+
   # The socket dropped, or this process crashed: the room keeps the person's place for a while.
   def terminate(_reason, _socket), do: :ok
 
   defp event({:joined, participant}, socket), do: changed(socket, %{joined: [person(participant)]})
 
-  defp event({:left, me, :removed}, %{assigns: %{me: me}} = socket), do: close(:removed, assign(socket, :inside, false))
+  defp event({:left, me, reason}, %{assigns: %{me: me, inside: true} = assigns} = socket) do
+    socket = assign(socket, inside: false, hung_up: false)
+    if reason in @accidents or assigns.hung_up, do: restart_media(socket), else: close(:removed, socket)
+  end
 
   defp event({:left, id, reason}, socket), do: changed(socket, %{left: [%{id: id, reason: word(reason)}]})
   defp event({:muted, id, muted}, socket), do: changed(socket, %{changed: [%{id: id, muted: muted}]})
@@ -162,10 +176,12 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
-  defp event({:closed, :closed}, socket), do: close(:closed, assign(socket, :inside, false))
 
   # The room's process failed. The people are still there: the first new offer opens it again.
   defp event({:closed, :crashed}, socket), do: restart_media(socket)
+  # Nobody was in it, so nobody is told: whoever is on the way in opens it again.
+  defp event({:closed, :empty}, socket), do: {:noreply, socket}
+  defp event({:closed, _reason}, socket), do: close(:closed, assign(socket, :inside, false))
   defp event(_other, socket), do: {:noreply, socket}
 
   defp changed(socket, diff) do
