@@ -128,7 +128,7 @@ defmodule Roomtone.FailureTest do
       assert_received {:native, ^shard, {:set_gains, %{room: ^id, cells: [{^b, ^a, 0.0}]}}}
       # Once when it was opened, once when it was opened again.
       {:ok, %{room: quiet_id}, _, _} = Roomtone.RoomServer.call(quiet, :peers)
-      for _ <- 1..2, do: assert_received({:native, _, {:set_policy, %{room: ^quiet_id, default_gain: 0.0}}})
+      for _ <- 1..2, do: assert_receive({:native, _, {:set_policy, %{room: ^quiet_id, default_gain: 0.0}}})
     end
   end
 
