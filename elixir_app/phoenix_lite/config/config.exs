@@ -9,5 +9,6 @@ if config_env() == :test do
     url: [host: "localhost"],
     secret_key_base: String.duplicate("secret key base ", 5),
     pubsub_server: Demo.PubSub,
+    live_view: [signing_salt: "demo live salt"],
     render_errors: [formats: [html: Demo.ErrorHTML, json: Demo.ErrorJSON], layout: false]
 end

@@ -153,6 +153,12 @@ defmodule PhoenixLite.ConnectInfo do
     if token, do: Map.put(info, :auth_token, token), else: info
   end
 
+  @doc "The same of a request that is no socket, for `get_connect_info/2` of views; nil for what that doesn't have."
+  @spec of_page(Conn.t(), atom()) :: term()
+  def of_page(conn, :session), do: Conn.get_session(conn)
+  def of_page(_conn, key) when key in [:auth_token, :sec_websocket_headers], do: nil
+  def of_page(conn, key), do: elem(value(key, conn, nil), 1)
+
   defp value(:peer_data, conn, _), do: {:peer_data, Conn.get_peer_data(conn)}
   defp value(:uri, conn, _), do: {:uri, URI.parse(Conn.request_url(conn))}
   defp value(:user_agent, conn, _), do: {:user_agent, conn |> Conn.get_req_header("user-agent") |> List.first()}

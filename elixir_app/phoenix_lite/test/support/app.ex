@@ -1,16 +1,27 @@
 defmodule Demo do
   @moduledoc false
   def static_root, do: Path.expand("../fixtures/static", __DIR__)
+  def npm_root, do: Path.expand("../client/node_modules", __DIR__)
 end
 
 defmodule Demo.Router do
   @moduledoc false
   use Phoenix.Router, helpers: false
+  import Phoenix.LiveView.Router
 
   pipeline :browser do
     plug :accepts, ["html"]
     plug :fetch_session
     plug :fetch_flash
+    plug :protect_from_forgery
+    plug :put_secure_browser_headers
+  end
+
+  pipeline :live_page do
+    plug :accepts, ["html"]
+    plug :fetch_session
+    plug :fetch_live_flash
+    plug :put_root_layout, html: {Demo.Layouts, :root}
     plug :protect_from_forgery
     plug :put_secure_browser_headers
   end
@@ -36,6 +47,26 @@ defmodule Demo.Router do
     get "/login", PageController, :login
     get "/logout", PageController, :logout
     get "/whoami", PageController, :whoami
+  end
+
+  scope "/live", Demo do
+    pipe_through :live_page
+
+    live_session :demo, session: {Demo.LiveAuth, :extra, []} do
+      live "/", HomeLive, :index
+      live "/p/:n", HomeLive, :page
+      live "/other", OtherLive
+    end
+
+    live_session :apart, session: %{"extra" => "apart"} do
+      live "/elsewhere", ElsewhereLive
+    end
+
+    live_session :guarded, on_mount: {Demo.LiveAuth, :never} do
+      live "/guarded", OtherLive, :guarded
+    end
+
+    get "/plain", PageController, :plain
   end
 
   scope "/api", Demo, as: :api do
@@ -120,6 +151,7 @@ defmodule Demo.PageController do
   def room(conn, %{"room" => room}), do: render(conn, :room, room: room)
 
   def flash(conn, _params), do: text(conn, Phoenix.Flash.get(conn.assigns.flash, :info) || "none")
+  def plain(conn, _params), do: html(conn, ~s(<p id="plain">plain #{inspect(conn.assigns.flash)}</p>))
   def go(conn, _params), do: conn |> put_flash(:info, "went") |> redirect(to: "/flash")
 
   def login(conn, %{"name" => name}) do

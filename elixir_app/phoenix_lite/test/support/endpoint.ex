@@ -10,6 +10,8 @@ defmodule Demo.Endpoint do
       max_frame_size: 65_536
     ]
 
+  socket "/live", Phoenix.LiveView.Socket, websocket: [connect_info: [:user_agent, session: @session_options]]
+
   socket "/token", Demo.UserSocket, websocket: [auth_token: true, check_origin: false, connect_info: [:auth_token]]
 
   socket "/open", Demo.UserSocket,
@@ -20,6 +22,7 @@ defmodule Demo.Endpoint do
     ]
 
   plug Plug.Static, at: "/", from: {Demo, :static_root, []}, only: ~w(assets robots.txt)
+  plug Plug.Static, at: "/npm", from: {Demo, :npm_root, []}, only: ~w(phoenix phoenix_live_view)
   plug Plug.RequestId
   plug Plug.Telemetry, event_prefix: [:demo, :endpoint], log: :debug
 

@@ -1,0 +1,240 @@
+defmodule PhoenixLite.Live do
+  @moduledoc "What the page of a view and its socket have in common: routes, tokens, callbacks, rendering."
+  alias Phoenix.LiveView
+  alias Phoenix.LiveView.{Rendered, Socket}
+  alias PhoenixLite.Tree
+
+  @version 1
+  # As in LiveView: two weeks for a page, a minute for a flash.
+  @page_age 1_209_600
+  @flash_age 60
+
+  @type route :: %{
+          view: module(),
+          action: atom(),
+          options: keyword(),
+          live_session: map(),
+          params: map(),
+          uri: URI.t()
+        }
+
+  @doc "The view of a URL."
+  @spec route(module(), String.t()) :: {:ok, route()} | :error
+  def route(router, url) when is_binary(url) do
+    with {:ok, %URI{path: path} = uri} <- URI.new(url),
+         {:ok, parts} <- decode(path || "/"),
+         %{private: %{phoenix_live_view: {view, options, live_session}}} = info <-
+           Phoenix.Router.route_info(router, "GET", parts, uri.host) do
+      params = Map.merge(Plug.Conn.Query.decode(uri.query || ""), info.path_params)
+
+      {:ok,
+       %{view: view, action: info.plug_opts, options: options, live_session: live_session, params: params, uri: uri}}
+    else
+      _ -> :error
+    end
+  rescue
+    Plug.Conn.InvalidQueryError -> :error
+  end
+
+  def route(_router, _url), do: :error
+
+  defp decode(path) do
+    parts = for part <- String.split(path, "/"), part != "", do: URI.decode(part)
+    if Enum.all?(parts, &String.valid?/1), do: {:ok, parts}, else: :error
+  rescue
+    ArgumentError -> :error
+  end
+
+  ## Tokens
+
+  @doc "Signs what a page takes with it for its socket."
+  @spec sign(module(), map()) :: String.t()
+  def sign(endpoint, data), do: Phoenix.Token.sign(endpoint, salt(endpoint), {@version, data}, max_age: @page_age)
+
+  @doc "Its data."
+  @spec verify(module(), term()) :: {:ok, map()} | :error
+  def verify(endpoint, token) do
+    case Phoenix.Token.verify(endpoint, salt(endpoint), token, max_age: @page_age) do
+      {:ok, {@version, %{} = data}} -> {:ok, data}
+      _ -> :error
+    end
+  end
+
+  @doc "Signs a flash for the next page."
+  @spec sign_flash(module(), map()) :: String.t()
+  def sign_flash(endpoint, flash), do: Phoenix.Token.sign(endpoint, "flash:" <> salt(endpoint), flash)
+
+  @doc "Its messages; none if it's no token of ours or too old."
+  @spec verify_flash(module(), term()) :: map()
+  def verify_flash(endpoint, token) do
+    case Phoenix.Token.verify(endpoint, "flash:" <> salt(endpoint), token, max_age: @flash_age) do
+      {:ok, %{} = flash} -> flash
+      _ -> %{}
+    end
+  end
+
+  defp salt(endpoint) do
+    endpoint.config(:live_view, [])[:signing_salt] ||
+      raise ArgumentError, "no live_view: [signing_salt: ..] in the config of #{inspect(endpoint)}"
+  end
+
+  ## Callbacks
+
+  @doc "A socket before mount."
+  @spec socket(module(), module(), route(), map(), map()) :: Socket.t()
+  def socket(endpoint, router, route, flash, private) do
+    layout = if route.live_session.layout != nil, do: route.live_session.layout, else: route.view.__live__().layout
+
+    %Socket{
+      endpoint: endpoint,
+      router: router,
+      view: route.view,
+      host_uri: %URI{scheme: route.uri.scheme, host: route.uri.host, port: route.uri.port},
+      assigns: %{__changed__: %{}, flash: flash, live_action: route.action},
+      private: Map.merge(%{layout: layout, temporary: %{}}, private)
+    }
+  end
+
+  @doc "Runs the hooks of mount, mount and handle_params, as far as nothing redirects."
+  @spec mount(Socket.t(), route(), map(), map()) :: Socket.t()
+  def mount(%Socket{view: view} = socket, route, params, session) do
+    {result, socket} =
+      Enum.reduce_while(route.live_session.on_mount ++ view.__live__().on_mount, {:cont, socket}, fn hook,
+                                                                                                     {_, socket} ->
+        {module, argument} = if is_tuple(hook), do: hook, else: {hook, :default}
+
+        case module.on_mount(argument, params, session, socket) do
+          {:cont, %Socket{redirected: nil} = socket} ->
+            {:cont, {:cont, socket}}
+
+          {:halt, %Socket{redirected: to} = socket} when to != nil ->
+            {:halt, {:halt, socket}}
+
+          other ->
+            raise "on_mount of #{inspect(module)} must give {:cont, socket}, or {:halt, socket} with a redirect, got: #{inspect(other)}"
+        end
+      end)
+
+    socket =
+      if result == :cont and exported?(view, :mount, 3), do: call_mount(view, params, session, socket), else: socket
+
+    socket = %{socket | private: Map.drop(socket.private, [:mounting, :assign_new])}
+    if socket.redirected, do: socket, else: handle_params(socket, route)
+  end
+
+  defp call_mount(view, params, session, socket) do
+    case view.mount(params, session, socket) do
+      {:ok, %Socket{} = socket} ->
+        socket
+
+      {:ok, %Socket{} = socket, opts} ->
+        mounted(socket, opts)
+
+      other ->
+        raise "#{inspect(view)}.mount/3 must give {:ok, socket} or {:ok, socket, options}, got: #{inspect(other)}"
+    end
+  end
+
+  defp mounted(socket, opts) do
+    Enum.reduce(opts, socket, fn
+      {:temporary_assigns, temporary}, socket ->
+        # What mount didn't assign has its value from here on the first page.
+        assigns =
+          Enum.reduce(temporary, socket.assigns, fn {key, value}, assigns -> Map.put_new(assigns, key, value) end)
+
+        LiveView.put_private(%{socket | assigns: assigns}, :temporary, Map.new(temporary))
+
+      {:layout, layout}, socket ->
+        LiveView.put_private(socket, :layout, layout)
+
+      {option, _}, _socket ->
+        raise ArgumentError, "mount/3 in phoenix_lite doesn't have the option #{inspect(option)}"
+    end)
+  end
+
+  @doc "Tells a view its URL."
+  @spec handle_params(Socket.t(), route()) :: Socket.t()
+  def handle_params(%Socket{view: view} = socket, route) do
+    url = URI.to_string(route.uri)
+    socket = %{socket | assigns: Phoenix.Component.__put__(socket.assigns, :live_action, route.action)}
+
+    case hooks(socket, :handle_params, &apply(&1, [route.params, url, &2])) do
+      {:cont, socket} ->
+        if exported?(view, :handle_params, 3), do: noreply(view.handle_params(route.params, url, socket)), else: socket
+
+      {:halt, socket} ->
+        socket
+    end
+  end
+
+  @doc "Runs the hooks of a stage, until one halts."
+  @spec hooks(Socket.t(), atom(), (function(), Socket.t() -> tuple())) :: tuple()
+  def hooks(socket, stage, call) do
+    socket.private
+    |> Map.get(:hooks, %{})
+    |> Map.get(stage, [])
+    |> Enum.reduce_while({:cont, socket}, fn {_id, fun}, {:cont, socket} ->
+      case call.(fun, socket) do
+        {:cont, %Socket{}} = cont -> {:cont, cont}
+        {:halt, %Socket{}} = halt -> {:halt, halt}
+        {:halt, %{}, %Socket{}} = halt when stage == :handle_event -> {:halt, halt}
+        other -> raise "a hook of #{stage} must give {:cont, socket} or {:halt, socket}, got: #{inspect(other)}"
+      end
+    end)
+  end
+
+  @doc "The socket of `{:noreply, socket}`."
+  @spec noreply(term()) :: Socket.t()
+  def noreply({:noreply, %Socket{} = socket}), do: socket
+  def noreply(other), do: raise("a callback must give {:noreply, socket}, got: #{inspect(other)}")
+
+  @doc "Does a view have this callback?"
+  @spec exported?(module(), atom(), arity()) :: boolean()
+  def exported?(view, name, arity), do: Code.ensure_loaded?(view) and function_exported?(view, name, arity)
+
+  ## Rendering
+
+  @doc "Renders, with `:all` or only what changed; the socket is ready for the next time then."
+  @spec render(Socket.t(), :all | :changed) :: {Rendered.t(), Socket.t()}
+  def render(%Socket{view: view} = socket, which) do
+    assigns = Map.put(socket.assigns, :socket, socket)
+    assigns = if which == :all, do: Map.put(assigns, :__changed__, nil), else: assigns
+    rendered = assigns |> (Map.get(socket.private, :render_with) || (&view.render/1)).() |> tree!(view)
+
+    rendered =
+      case socket.private.layout do
+        {module, template} -> assigns |> Phoenix.Component.__put__(:inner_content, rendered) |> layout(module, template)
+        none when none in [nil, false] -> rendered
+      end
+
+    # Values of thunks of this tree are those of this moment, so what is temporary may go.
+    assigns = socket.assigns |> Map.merge(socket.private.temporary) |> Map.put(:__changed__, %{})
+    socket = %{socket | assigns: assigns, private: Map.delete(socket.private, :changed_flash)}
+    hooks = socket.private |> Map.get(:hooks, %{}) |> Map.get(:after_render, [])
+    {rendered, Enum.reduce(hooks, socket, fn {_id, fun}, socket -> fun.(socket) end)}
+  end
+
+  defp layout(assigns, module, template) do
+    name = if is_binary(template), do: template |> Path.rootname() |> String.to_existing_atom(), else: template
+    module |> apply(name, [assigns]) |> tree!(module)
+  end
+
+  defp tree!(%Rendered{} = rendered, _module), do: rendered
+  defp tree!(other, module), do: raise("#{inspect(module)} must render ~H, got: #{inspect(other)}")
+
+  @doc "The element of a view's page, with HTML in it."
+  @spec container(Socket.t(), route(), map(), iodata()) :: iodata()
+  def container(socket, route, tokens, html) do
+    {tag, attributes} = container(route)
+
+    attributes =
+      [id: socket.id, "data-phx-main": true, "data-phx-session": tokens.session, "data-phx-static": tokens.static] ++
+        Enum.to_list(attributes)
+
+    ["<#{tag}", Tree.attributes(attributes), ">", html, "</#{tag}>"]
+  end
+
+  @doc "Tag and attributes of a view's element."
+  @spec container(route()) :: {atom(), Enumerable.t()}
+  def container(route), do: route.options[:container] || route.view.__live__().container
+end

@@ -1,0 +1,219 @@
+defmodule Demo.Layouts do
+  @moduledoc false
+  use Phoenix.Component
+
+  def root(assigns) do
+    ~H"""
+    <!DOCTYPE html>
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="csrf-token" content={Plug.CSRFProtection.get_csrf_token()} />
+        <link rel="icon" href="data:," />
+        <.live_title default="Demo" suffix=" · lite">{assigns[:page_title]}</.live_title>
+        <script type="importmap">
+          {"imports": {"phoenix": "/npm/phoenix/priv/static/phoenix.mjs",
+                       "phoenix_live_view": "/npm/phoenix_live_view/priv/static/phoenix_live_view.esm.js"}}
+        </script>
+        <script type="module" src="/assets/live.js">
+        </script>
+      </head>
+      <body><span id="outside">{@conn.request_path}</span>{@inner_content}</body>
+    </html>
+    """
+  end
+
+  attr :flash, :map, required: true
+  slot :inner_block, required: true
+
+  def app(assigns) do
+    ~H"""
+    <header>
+      <p :for={{kind, message} <- @flash} id={"flash-#{kind}"} phx-click="lv:clear-flash" phx-value-key={kind}>{message}</p>
+      <.link id="to-home" navigate="/live">home</.link>
+      <.link id="to-other" navigate="/live/other?q=1">other</.link>
+      <.link id="to-elsewhere" navigate="/live/elsewhere">elsewhere</.link>
+    </header>
+    {render_slot(@inner_block)}
+    """
+  end
+end
+
+defmodule Demo.LiveAuth do
+  @moduledoc false
+  import Phoenix.LiveView
+  import Phoenix.Component
+
+  def on_mount(:default, _params, session, socket) do
+    {:cont, assign(socket, user: session["user"] || "guest", extra: session["extra"])}
+  end
+
+  def on_mount(:never, _params, _session, socket) do
+    {:halt, socket |> put_flash(:error, "not you") |> redirect(to: "/live/plain")}
+  end
+
+  def extra(conn), do: %{"extra" => conn.method}
+end
+
+defmodule Demo.HomeLive do
+  @moduledoc false
+  use Phoenix.LiveView
+  alias Phoenix.LiveView.JS
+
+  on_mount Demo.LiveAuth
+
+  @impl true
+  def mount(_params, _session, socket) do
+    if test = Application.get_env(:phoenix_lite, :live_to), do: send(test, {:mounted, self(), connected?(socket)})
+
+    socket =
+      socket
+      |> assign(
+        count: 0,
+        rows: [],
+        shown: false,
+        key: nil,
+        hooked: nil,
+        saved: nil,
+        form: to_form(%{"name" => ""}, as: :f)
+      )
+      |> assign(
+        client: (get_connect_params(socket) || %{})["client"],
+        agent: get_connect_info(socket, :user_agent) != nil
+      )
+      |> attach_hook(:count_gate, :handle_event, &gate/3)
+
+    {:ok, if(connected?(socket), do: push_event(socket, "hello", %{n: 1}), else: socket),
+     temporary_assigns: [log: ["first"]]}
+  end
+
+  defp gate("gated", _params, socket), do: {:halt, %{gate: "shut"}, socket}
+  defp gate(_event, _params, socket), do: {:cont, socket}
+
+  @impl true
+  def handle_params(params, uri, socket) do
+    n = params["n"] || "none"
+    {:noreply, assign(socket, n: n, query: params["x"], path: URI.parse(uri).path, page_title: "Page #{n}")}
+  end
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <Demo.Layouts.app flash={@flash}>
+      <h1 id="where" data-action={@live_action}>{@n} {@query} {@path}</h1>
+      <p id="who">{@user} {@extra} {@client} {@agent}</p>
+      <button id="inc" phx-click="inc" phx-value-by="2">+</button><b id="count" class={@count > 2 && "many"}>{@count}</b>
+      <button id="both" phx-click={JS.push("inc", value: %{by: "1"}) |> JS.toggle(to: "#box")}>both</button>
+      <p id="box">box</p>
+      <p :if={@shown} id="shown">shown {@count}</p>
+      <button id="show" phx-click="show" disabled={@shown}>show</button>
+      <ul id="rows"><li :for={row <- @rows} id={"row-#{row}"}>{row}<em :if={row == 2}>!</em></li></ul>
+      <button id="push-row" phx-click="row">row</button><button id="drop-row" phx-click="drop">drop</button>
+      <.form for={@form} id="form" phx-change="validate" phx-submit="save">
+        <input id="name" name={@form[:name].name} value={@form[:name].value} />
+        <input name="f[tags][]" value="t1" type="hidden" />
+        <span id="error">{for error <- @form[:name].errors, do: error}</span>
+        <button id="submit" name="btn" value="b1">save</button>
+      </.form>
+      <pre id="saved">{@saved}</pre>
+      <input id="keys" phx-keydown="key" /><i id="key">{@key}</i>
+      <div id="hook" phx-hook="Echo">{@hooked}</div>
+      <div id="ignored" phx-update="ignore">server {@count}</div>
+      <p id="log">{Enum.join(@log, ",")}</p>
+      <.link id="patch" patch="/live/p/7?x=1">patch</.link>
+      <button id="push-patch" phx-click="go" phx-value-to="/live/p/8" phx-value-how="patch">patch</button>
+      <button id="push-navigate" phx-click="go" phx-value-to="/live/other" phx-value-how="navigate">navigate</button>
+      <button id="redirect" phx-click="go" phx-value-to="/live/plain" phx-value-how="redirect">redirect</button>
+      <button id="flash" phx-click="flash">flash</button>
+      <button id="log-it" phx-click="log">log</button>
+      <button id="crash" phx-click="crash">crash</button>
+    </Demo.Layouts.app>
+    """
+  end
+
+  @impl true
+  def handle_event("inc", %{"by" => by}, socket) do
+    {:noreply, update(socket, :count, &(&1 + String.to_integer(by)))}
+  end
+
+  def handle_event("show", _params, socket), do: {:noreply, assign(socket, :shown, true)}
+  def handle_event("row", _params, socket), do: {:noreply, update(socket, :rows, &(&1 ++ [length(&1) + 1]))}
+  def handle_event("drop", _params, socket), do: {:noreply, update(socket, :rows, &tl/1)}
+  def handle_event("key", %{"key" => key}, socket), do: {:noreply, assign(socket, :key, key)}
+
+  def handle_event("validate", %{"f" => f, "_target" => target}, socket) do
+    errors = if String.length(f["name"]) < 3, do: [name: "too short: " <> Enum.join(target, ".")], else: []
+    {:noreply, assign(socket, :form, to_form(f, as: :f, errors: errors))}
+  end
+
+  def handle_event("save", params, socket) do
+    {:noreply, socket |> assign(:saved, inspect(Map.delete(params, "_target"))) |> put_flash(:info, "saved")}
+  end
+
+  def handle_event("hook", %{"n" => n}, socket) do
+    {:reply, %{n: n + 1}, socket |> assign(:hooked, "hooked #{n}") |> push_event("hello", %{n: n})}
+  end
+
+  def handle_event("tick", _params, socket) do
+    Process.send_after(self(), :tick, 20)
+    {:noreply, socket}
+  end
+
+  def handle_event("flash", _params, socket), do: {:noreply, put_flash(socket, :info, "hello flash")}
+  def handle_event("log", _params, socket), do: {:noreply, assign(socket, :log, ["second"])}
+  def handle_event("crash", _params, _socket), do: raise("view crashes")
+
+  def handle_event("go", %{"to" => to, "how" => how}, socket) do
+    case how do
+      "patch" -> {:noreply, socket |> put_flash(:info, "patched") |> push_patch(to: to)}
+      "navigate" -> {:noreply, socket |> put_flash(:info, "navigated") |> push_navigate(to: to)}
+      "redirect" -> {:noreply, socket |> put_flash(:info, "redirected") |> redirect(to: to)}
+    end
+  end
+
+  @impl true
+  def handle_info(:tick, socket), do: {:noreply, socket |> update(:count, &(&1 + 100)) |> push_event("ticked", %{})}
+  def handle_info({:go, to}, socket), do: {:noreply, push_navigate(socket, to: to)}
+
+  @impl true
+  def terminate(reason, _socket) do
+    if test = Application.get_env(:phoenix_lite, :live_to), do: send(test, {:ended, self(), reason})
+  end
+end
+
+defmodule Demo.OtherLive do
+  @moduledoc false
+  use Phoenix.LiveView, container: {:section, class: "other"}
+
+  @impl true
+  def mount(%{"away" => "1"}, _session, socket), do: {:ok, push_navigate(socket, to: "/live/p/9")}
+  def mount(%{"missing" => _}, _session, _socket), do: raise(Plug.BadRequestError)
+  def mount(_params, _session, socket), do: {:ok, assign(socket, page_title: "Other", asked: nil)}
+
+  @impl true
+  def handle_params(%{"patch" => "1"}, _uri, socket), do: {:noreply, push_patch(socket, to: "/live/other?q=patched")}
+  def handle_params(params, _uri, socket), do: {:noreply, assign(socket, :asked, params["q"])}
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <Demo.Layouts.app flash={@flash}>
+      <h2 id="other">other {@asked}</h2><div id="hook2" phx-hook="Echo"></div>
+    </Demo.Layouts.app>
+    """
+  end
+end
+
+defmodule Demo.ElsewhereLive do
+  @moduledoc false
+  use Phoenix.LiveView, layout: {__MODULE__, :around}
+
+  def around(assigns), do: ~H"<main id='around' data-title={assigns[:page_title]}>{@inner_content}</main>"
+
+  @impl true
+  def mount(_params, session, socket), do: {:ok, assign(socket, extra: session["extra"], n: 0)}
+  @impl true
+  def handle_event("n", _params, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
+  @impl true
+  def render(assigns), do: ~H"<p id='elsewhere'>elsewhere {@extra}</p><button id='n' phx-click='n'>{@n}</button>"
+end
