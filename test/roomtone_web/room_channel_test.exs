@@ -24,10 +24,12 @@ defmodule RoomtoneWeb.RoomChannelTest do
     {reply, socket}
   end
 
-  defp offer(socket, options \\ [connect: true], muted \\ false) do
+  defp offer(socket, options \\ [connect: true], more \\ %{}) do
     sdp = FakeNative.offer(options)
-    ref = push(socket, "offer", %{"sdp" => sdp, "muted" => muted})
-    assert_reply ref, :ok, %{sdp: "v=0" <> _, session: session}, 2000
+    ref = push(socket, "offer", Map.put(more, "sdp", sdp))
+    assert_reply ref, :ok, %{sdp: "v=0" <> _, session: session, muted: muted}, 2000
+    assert {:ok, %{participants: people}} = Roomtone.room(socket.assigns.room)
+    assert Enum.find(people, &(&1.identity == socket.assigns.me)).muted == muted
     {sdp, session}
   end
 
@@ -133,7 +135,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
 
     test "may come with the microphone muted", %{room: room} do
       {_reply, socket} = enter(room, "Ada")
-      offer(socket, [connect: true], true)
+      offer(socket, [connect: true], %{"muted" => true})
       assert {:ok, %{participants: [%{muted: true}]}} = Roomtone.room(room)
     end
 
@@ -197,6 +199,21 @@ defmodule RoomtoneWeb.RoomChannelTest do
       ref = push(socket, "set", %{"muted" => false})
       assert_reply ref, :ok, %{muted: false}
       assert_push "participants", %{changed: [%{id: "Ada", muted: false}]}
+    end
+
+    test "who is muted by the server stays muted, through new offers and new sockets", %{socket: socket, room: room} do
+      :ok = Roomtone.mute(room, "Ada")
+      assert_push "participants", %{changed: [%{id: "Ada", muted: true}]}
+      offer(socket)
+      assert {:ok, %{participants: [%{muted: true}]}} = Roomtone.room(room)
+      kill(socket.channel_pid)
+      {reply, again} = enter(room, "Ada")
+      assert %{resumed: true, participants: [%{muted: true}]} = reply
+      offer(again)
+      assert {:ok, %{participants: [%{muted: true}]}} = Roomtone.room(room)
+      # Until they say otherwise.
+      offer(again, [connect: true], %{"muted" => false})
+      assert {:ok, %{participants: [%{muted: false}]}} = Roomtone.room(room)
     end
 
     test "who speaks, and how loud", %{media: %{shard: shard, room: room, peer: peer}} do

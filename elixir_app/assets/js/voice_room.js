@@ -38,7 +38,7 @@ export { SignallingError };
  * | `joined`, `left` | a participant; only while watching, not for those who were there before |
  * | `speaking` | `{id, speaking}` |
  * | `levels` | `{[id]: dBov}`, 0 loudest … −127 silence |
- * | `muted` | boolean: my own microphone |
+ * | `muted` | boolean: my own microphone, by {@link VoiceRoom.setMuted} or by the server |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
  */
@@ -51,6 +51,9 @@ export class VoiceRoom extends EventTarget {
   /** @type {Status} */ #status = "new";
   #me = "";
   #muted = false;
+  /** Counts the changes by {@link VoiceRoom.setMuted}, and up to which the server knows them; about the rest it has the say. */
+  #presses = 0;
+  #pressesTold = 0;
   #entered = false;
   /** @type {HTMLAudioElement} */ #audio;
 
@@ -137,11 +140,31 @@ export class VoiceRoom extends EventTarget {
   /** @param {boolean} muted */
   setMuted(muted) {
     if (this.#muted === muted) return;
-    this.#muted = muted;
+    this.#presses += 1;
     // Here first: whatever becomes of the message, nothing is sent from now on.
+    this.#mute(muted);
+    this.#tellMuted();
+  }
+
+  /** @param {boolean} muted */
+  #mute(muted) {
+    this.#muted = muted;
     if (this.#track) this.#track.enabled = !muted;
     this.#emit("muted", muted);
-    this.#tellMuted();
+  }
+
+  /**
+   * What the server says of my microphone. It doesn't know yet what was pressed meanwhile, which it is told.
+   *
+   * @param {unknown} muted
+   */
+  #mutedByServer(muted) {
+    if (typeof muted !== "boolean" || muted === this.#muted || this.#untold) return;
+    this.#mute(muted);
+  }
+
+  get #untold() {
+    return this.#presses !== this.#pressesTold;
   }
 
   /** Plays what autoplay held back; call it from a click. */
@@ -217,11 +240,12 @@ export class VoiceRoom extends EventTarget {
     this.#people = new Map(reply.participants.map((/** @type {Participant} */ p) => [p.id, p]));
     if (this.#entered) this.#announce(before, this.#people);
     this.#entered = true;
+    this.#mutedByServer(this.#people.get(this.#me)?.muted);
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     if (reply.resumed) {
       this.#link?.resume();
-      this.#tellMuted();
+      if (this.#untold) this.#tellMuted();
     } else {
       this.#link?.connect();
     }
@@ -249,6 +273,7 @@ export class VoiceRoom extends EventTarget {
     for (const change of changed) {
       const person = this.#people.get(change.id);
       if (person) this.#people.set(change.id, { ...person, ...change });
+      if (change.id === this.#me) this.#mutedByServer(change.muted);
     }
     for (const { id } of left) {
       const person = this.#people.get(id);
@@ -271,15 +296,24 @@ export class VoiceRoom extends EventTarget {
   /** @param {string} sdp */
   async #exchange(sdp) {
     if (!this.#signalling) throw new SignallingError("lost", "", true);
-    const { sdp: answer } = await this.#signalling.request("offer", { sdp, muted: this.#muted });
-    return answer;
+    const presses = this.#presses;
+    // Only what was pressed since opens the microphone again: the server may have shut it. That it is shut can always be said,
+    // and has to be where the room is a new one, which remembers nothing.
+    const muted = this.#muted || this.#untold ? { muted: this.#muted } : {};
+    const reply = await this.#signalling.request("offer", { sdp, ...muted });
+    this.#pressesTold = Math.max(this.#pressesTold, presses);
+    this.#mutedByServer(reply.muted);
+    return reply.sdp;
   }
 
-  #tellMuted() {
-    const muted = this.#muted;
-    this.#signalling?.request("set", { muted }).catch(() => {
+  async #tellMuted() {
+    const presses = this.#presses;
+    try {
+      await this.#signalling?.request("set", { muted: this.#muted });
+      this.#pressesTold = Math.max(this.#pressesTold, presses);
+    } catch {
       // Not lost: the next offer or resumption says it again.
-    });
+    }
   }
 
   /** @param {MediaStreamTrack} track */

@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | from the client | payload | reply |
   |---|---|---|
   | join | `session`: what proves that a person who comes back is the same | `you`, `participants`, `resumed`, `config` |
-  | `offer` | `sdp`, `muted` | `sdp`, `session` |
+  | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted` |
   | `set` | `muted` | `muted` |
 
   | to the client | payload |
@@ -99,24 +99,22 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp handle("offer", %{"sdp" => sdp} = payload, socket) when is_binary(sdp) do
     %{room: room, me: me, session: session, token: token} = socket.assigns
-    muted = payload["muted"] == true
 
     opts = [
       grants: token.grants,
       name: token.name,
       session: session,
-      muted: muted,
+      # Who says nothing stays as the room has them: an offer that only mends the sound doesn't undo a mute.
+      muted: if(is_boolean(payload["muted"]), do: payload["muted"]),
       # Who may only listen finds a room or doesn't; who may speak opens it.
       create: :speak in token.grants or :moderate in token.grants
     ]
 
     case Roomtone.join(room, me, sdp, opts) do
       {:ok, %{answer: answer, session: session, participant: participant}} ->
-        # A person who was here before keeps what the room remembers of them, unless the client knows better.
-        if participant.muted != muted, do: set_muted(room, me, muted)
         socket = assign(socket, session: session, inside: true, hung_up: false)
         take_over(socket)
-        {:reply, {:ok, %{sdp: answer, session: session}}, socket}
+        {:reply, {:ok, %{sdp: answer, session: session, muted: participant.muted}}, socket}
 
       {:error, reason} ->
         refuse(reason, socket)

@@ -1,0 +1,114 @@
+// What a browser has and Node hasn't, as far as a voice room needs it, and a server at the other end of its socket.
+/** @type {FakeWebSocket[]} */
+export const sockets = [];
+/** @type {FakePeerConnection[]} */
+export const connections = [];
+
+/** The server's end of a socket: keeps what came, answers by `replies`, and pushes what it is told to. */
+export class FakeWebSocket {
+  readyState = 0;
+  /** @type {[string, any][]} event and payload of what the client sent */
+  received = [];
+  #join = ["", "", ""];
+
+  constructor() {
+    sockets.push(this);
+    queueMicrotask(() => {
+      this.readyState = 1;
+      this.onopen?.();
+    });
+  }
+
+  send(text) {
+    const [joinRef, ref, topic, event, payload] = JSON.parse(text);
+    if (event === "phx_join") this.#join = [joinRef, ref, topic];
+    this.received.push([event, payload]);
+    const [status, response] = FakeWebSocket.reply(event, payload) ?? [];
+    if (status) queueMicrotask(() => this.#deliver([joinRef, ref, topic, "phx_reply", { status, response }]));
+  }
+
+  push(event, payload) {
+    this.#deliver([this.#join[0], null, this.#join[2], event, payload]);
+  }
+
+  #deliver(message) {
+    if (this.readyState === 1) this.onmessage?.({ data: JSON.stringify(message) });
+  }
+
+  /** All payloads of one event. */
+  of(event) {
+    return this.received.filter(([name]) => name === event).map(([, payload]) => payload);
+  }
+
+  close(code = 1000) {
+    if (this.readyState === 3) return;
+    this.readyState = 3;
+    this.onclose?.({ code, wasClean: code === 1000 });
+  }
+
+  /** What the server answers: `[status, response]`, or nothing. @type {(event: string, payload: any) => any} */
+  static reply = () => ["ok", {}];
+}
+
+export class FakePeerConnection {
+  connectionState = "new";
+  localDescription = null;
+
+  constructor() {
+    connections.push(this);
+  }
+
+  addTransceiver() {
+    return { sender: { replaceTrack: async () => {} } };
+  }
+
+  restartIce() {}
+
+  async setLocalDescription() {
+    this.localDescription = { sdp: "v=0 offer" };
+  }
+
+  async setRemoteDescription() {}
+
+  close() {}
+
+  becomes(state) {
+    this.connectionState = state;
+    this.onconnectionstatechange?.();
+  }
+}
+
+export class FakeAudio {
+  srcObject = null;
+  /** What play() rejects with. @type {unknown} */
+  refuses = null;
+
+  async play() {
+    if (this.refuses) throw this.refuses;
+  }
+}
+
+/** Puts the fakes where the client looks for the real ones. */
+export function install() {
+  sockets.length = 0;
+  connections.length = 0;
+  FakeWebSocket.reply = () => ["ok", {}];
+  const track = { enabled: true, stop() {} };
+  const mediaDevices = { getUserMedia: async () => ({ getAudioTracks: () => [track] }) };
+  const globals = {
+    WebSocket: FakeWebSocket,
+    RTCPeerConnection: FakePeerConnection,
+    location: { protocol: "http:", host: "localhost" },
+    isSecureContext: true,
+    navigator: { mediaDevices },
+  };
+  for (const [name, value] of Object.entries(globals)) {
+    Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+  }
+  return { track };
+}
+
+/** Lets everything happen that only waits for its turn. */
+export async function settle() {
+  for (let i = 0; i < 5; i += 1) await new Promise((resolve) => setImmediate(resolve));
+}

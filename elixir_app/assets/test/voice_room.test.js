@@ -1,0 +1,144 @@
+// The rules of a voice room that need no sound: who has the say about the microphone, and what the person is told.
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { connections, FakeAudio, FakeWebSocket, install, settle, sockets } from "./support/fakes.js";
+
+const { VoiceRoom } = await (install(), import("../js/voice_room.js"));
+
+const ADA = { id: "Ada", name: "Ada", muted: false, speaking: false, connected: true };
+let fakes, room, audio, seen;
+
+/** The server, as far as microphones go: who is in, and how they are. */
+let server;
+
+beforeEach(() => {
+  fakes = install();
+  server = { people: [], resumed: false };
+  FakeWebSocket.reply = (event, payload) => {
+    const me = server.people.find(({ id }) => id === "Ada");
+    switch (event) {
+      case "phx_join":
+        return ["ok", { you: "Ada", participants: server.people, resumed: server.resumed, config: {} }];
+      case "offer":
+        if (me) me.muted = payload.muted ?? me.muted;
+        else server.people.push({ ...ADA, muted: payload.muted ?? false });
+        return ["ok", { sdp: "v=0 answer", session: "s", muted: server.people[0].muted }];
+      case "set":
+        if (!me) return ["error", { reason: "not_in_room", message: "Not yet.", retry: false }];
+        me.muted = payload.muted;
+        return ["ok", payload];
+      default:
+        return ["ok", {}];
+    }
+  };
+  audio = new FakeAudio();
+  room = new VoiceRoom({ room: "r", token: "t", session: "s", audio });
+  seen = [];
+  for (const name of ["muted", "problem", "solved"]) {
+    room.addEventListener(name, ({ detail }) => seen.push([name, detail?.code ?? detail]));
+  }
+});
+
+afterEach(() => room.leave());
+
+const socket = () => sockets[sockets.length - 1];
+const muteByServer = (muted) => {
+  server.people[0].muted = muted;
+  socket().push("participants", { changed: [{ id: "Ada", muted }] });
+};
+const muted = () => seen.filter(([name]) => name === "muted").map(([, detail]) => detail);
+
+async function enter() {
+  await room.join();
+  await settle();
+  connections[0].becomes("connected");
+  assert.equal(room.status, "connected");
+}
+
+async function reconnect() {
+  const before = sockets.length;
+  socket().close(1006);
+  for (let i = 0; i < 100 && sockets.length === before; i += 1) await new Promise((resolve) => setTimeout(resolve, 10));
+  await settle();
+}
+
+test("a mute by the server shuts the microphone and shows", async () => {
+  await enter();
+  muteByServer(true);
+  assert.deepEqual([room.muted, fakes.track.enabled, muted()], [true, false, [true]]);
+  muteByServer(false);
+  assert.deepEqual([room.muted, fakes.track.enabled, muted()], [false, true, [true, false]]);
+  // Nobody pressed anything, so nothing was said.
+  assert.deepEqual(socket().of("set"), []);
+});
+
+test("somebody else's mute is theirs", async () => {
+  await enter();
+  server.people.push({ ...ADA, id: "Ben", name: "Ben" });
+  socket().push("participants", { joined: server.people });
+  socket().push("participants", { changed: [{ id: "Ben", muted: true }] });
+  assert.equal(room.muted, false);
+  assert.deepEqual(
+    room.participants.map((p) => [p.id, p.muted]),
+    [["Ada", false], ["Ben", true]],
+  );
+});
+
+test("a mute by the server outlives a new offer and a new socket", async () => {
+  await enter();
+  muteByServer(true);
+  socket().push("media_restart", {});
+  await settle();
+  assert.equal(server.people[0].muted, true);
+  server.resumed = true;
+  await reconnect();
+  assert.equal(server.people[0].muted, true);
+  assert.deepEqual(socket().of("set"), []);
+  assert.equal(room.muted, true);
+});
+
+test("a mute while the socket was away is taken over, on resumption and on a new offer", async () => {
+  await enter();
+  server.people[0].muted = true;
+  server.resumed = true;
+  connections[0].becomes("connected");
+  await reconnect();
+  assert.deepEqual([room.muted, fakes.track.enabled], [true, false]);
+  assert.equal(server.people[0].muted, true);
+
+  server.people[0].muted = false;
+  server.resumed = false;
+  await reconnect();
+  assert.deepEqual([room.muted, fakes.track.enabled], [false, true]);
+});
+
+test("what was pressed is told, at once or when the socket is back, and outlives a server that forgot", async () => {
+  await enter();
+  assert.deepEqual(socket().of("offer"), [{ sdp: "v=0 offer" }]);
+  room.setMuted(true);
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ muted: true }]);
+  assert.equal(fakes.track.enabled, false);
+
+  // A server that starts anew knows nobody.
+  server.people = [];
+  await reconnect();
+  assert.deepEqual([server.people[0].muted, room.muted, fakes.track.enabled], [true, true, false]);
+
+  // Pressed while the server couldn't be told.
+  server.resumed = true;
+  const gone = reconnect();
+  room.setMuted(false);
+  await gone;
+  assert.deepEqual([server.people[0].muted, room.muted, fakes.track.enabled], [false, false, true]);
+});
+
+test("a press isn't undone by what the server said before it knew of it", async () => {
+  await enter();
+  room.setMuted(true);
+  socket().push("participants", { changed: [{ id: "Ada", muted: false }] });
+  assert.equal(room.muted, true);
+  await settle();
+  muteByServer(false);
+  assert.equal(room.muted, false);
+});
