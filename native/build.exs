@@ -10,8 +10,9 @@ defmodule Roomtone.NativeBuild do
   @doc """
   Builds `crate` in `workspace`; `lib<name>.so` becomes `<project>/priv/native/<name>.so`.
 
-  `crates` are all that this build needs, `crate` among them. They are built together, and in the `dev` profile with the whole
-  workspace: cargo chooses the features of the dependencies by what is built at once, and another choice would compile them again.
+  `crates` are all that this build needs, `crate` among them. They are built together, and in the `dev` profile as
+  `cargo test --workspace` does it: cargo chooses the features of the dependencies by what is built at once, and another choice
+  would compile them all again.
   """
   @spec run(String.t(), String.t(), Path.t(), Path.t(), [String.t()]) ::
           {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
@@ -29,7 +30,7 @@ defmodule Roomtone.NativeBuild do
     end
   end
 
-  defp selection("dev", _crates), do: ["--workspace"]
+  defp selection("dev", _crates), do: ["--workspace", "--all-targets"]
   defp selection(_profile, crates), do: Enum.flat_map(crates, &["-p", &1])
 
   defp default_profile(:test), do: "dev"

@@ -154,14 +154,14 @@ impl Loop {
             self.hand_on_events();
             self.send().await;
             self.publish_stats(now);
-            if control.should_leave() {
+            // Also a flood must not keep the thread from its owner, nor the meter from seeing it.
+            if control.should_leave() || now >= until {
                 break;
             }
             if more_commands || more_datagrams {
+                self.measure(now - woken, Duration::ZERO, now);
+                woken = now;
                 continue;
-            }
-            if now >= until {
-                break;
             }
             let due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
             let rest = Instant::now();
@@ -171,10 +171,14 @@ impl Loop {
                 () = tokio::time::sleep_until(due.into()) => {}
             }
             let now = Instant::now();
-            if self.meter.add(rest - woken, now - rest) {
-                self.shard.handle_load(now, self.meter.load);
-            }
+            self.measure(rest - woken, now - rest, now);
             woken = now;
+        }
+    }
+
+    fn measure(&mut self, worked: Duration, waited: Duration, now: Instant) {
+        if self.meter.add(worked, waited) {
+            self.shard.handle_load(now, self.meter.load);
         }
     }
 

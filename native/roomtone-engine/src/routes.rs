@@ -59,12 +59,6 @@ impl Routes {
         self.by_ufrag.retain(|_, place| place.0 != room);
     }
 
-    /// Forgets everything that leads to a participant.
-    pub(crate) fn remove_peer(&mut self, place: Place) {
-        self.by_address.retain(|_, other| *other != place);
-        self.by_ufrag.retain(|_, other| *other != place);
-    }
-
     /// How many addresses and ufrags are known, for tests of what strangers can make us remember.
     pub(crate) fn sizes(&self) -> (usize, usize) {
         (self.by_address.len(), self.by_ufrag.len())

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use roomtone_transport::{Certificate, Offer, Transmit, TransportConfig};
 
-use crate::command::{Command, Event, PeerId, RoomId};
+use crate::command::{Command, Event, PeerId, RefusalCode, RoomId};
 use crate::config::MixConfig;
 use crate::engine::panic_message;
 use crate::room::{FRAME_TIME, Room, Scratch};
@@ -219,13 +219,13 @@ impl Shard {
             let message = "the server has too much to do to take newcomers now".to_owned();
             return self.common.events.push_back(refused("overloaded", message));
         }
-        match Offer::parse(offer) {
+        match parse(offer) {
             Ok(offer) => {
                 self.in_room(now, room, |room, common| {
                     room.join(now, common, peer, &offer, speak, listen)
                 });
             }
-            Err(error) => self.common.events.push_back(refused(error.code(), error.to_string())),
+            Err((code, message)) => self.common.events.push_back(refused(code, message)),
         }
     }
 
@@ -236,7 +236,7 @@ impl Shard {
             code,
             message,
         };
-        match Offer::parse(offer) {
+        match parse(offer) {
             Ok(offer) => {
                 let there = self.in_room(now, room, |room, common| room.reoffer(now, common, peer, &offer));
                 if there.is_none() {
@@ -245,7 +245,7 @@ impl Shard {
                         .push_back(refused("no_room", "the room is not open".to_owned()));
                 }
             }
-            Err(error) => self.common.events.push_back(refused(error.code(), error.to_string())),
+            Err((code, message)) => self.common.events.push_back(refused(code, message)),
         }
     }
 
@@ -276,6 +276,17 @@ impl Shard {
         }
         self.timers.remove(&id);
         self.common.stats.rooms = self.rooms.len() as u64;
+    }
+}
+
+// The largest parser of hostile text that we didn't write: a panic in it refuses the offer and costs nobody else anything.
+fn parse(offer: &str) -> Result<Offer, (RefusalCode, String)> {
+    match catch_unwind(|| Offer::parse(offer)) {
+        Ok(parsed) => parsed.map_err(|error| (error.code(), error.to_string())),
+        Err(panic) => {
+            log::error!("the SDP parser failed: {}", panic_message(panic.as_ref()));
+            Err(("malformed", "the SDP can't be read".to_owned()))
+        }
     }
 }
 

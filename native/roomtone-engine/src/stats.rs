@@ -66,7 +66,8 @@ impl Histogram {
         let mut seen = 0;
         for (bucket, count) in self.counts.iter().enumerate() {
             seen += count;
-            if seen >= rank {
+            // The last bucket has no upper edge.
+            if seen >= rank && bucket + 1 < Self::BUCKETS {
                 return Duration::from_micros(Self::upper_edge(bucket).min(self.max_us));
             }
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, SubmitError};
 use rustler::{Atom, Decoder, Error, LocalPid, Resource, ResourceArc, Term};
 
-use crate::notifier::{self, Target};
+use crate::notifier::{self, LogLines, Target};
 use crate::terms::{CommandTerm, Options, ShardOptions, ShardStatsTerm};
 
 mod atoms {
@@ -26,6 +26,7 @@ pub(crate) struct Handle {
     // The engine catches its own panics and starts the broken shard anew, so none leaves it half changed.
     engine: AssertUnwindSafe<Engine>,
     target: Target,
+    _log_lines: LogLines,
 }
 
 #[rustler::resource_impl]
@@ -33,7 +34,8 @@ impl Resource for Handle {}
 
 type Reason = (Atom, String);
 
-#[rustler::nif]
+// Dirty: binds sockets and makes a certificate.
+#[rustler::nif(schedule = "DirtyIo")]
 fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Handle>, Reason> {
     let options = Options::decode(options).map_err(|_| {
         (
@@ -53,11 +55,13 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
     };
     config.mix.check().map_err(|text| (atoms::invalid_options(), text))?;
     let target: Target = Arc::new(Mutex::new(event_pid));
-    let events = notifier::start(target.clone()).map_err(|error| (atoms::no_thread(), error.to_string()))?;
+    let (events, log_lines) =
+        notifier::start(target.clone()).map_err(|error| (atoms::no_thread(), error.to_string()))?;
     match Engine::start(config, events) {
         Ok(engine) => Ok(ResourceArc::new(Handle {
             engine: AssertUnwindSafe(engine),
             target,
+            _log_lines: log_lines,
         })),
         Err(error) => {
             let code = match error.code() {
@@ -133,7 +137,8 @@ fn shard_stats(handle: ResourceArc<Handle>, shard: usize) -> Result<ShardStatsTe
         .ok_or(Error::BadArg)
 }
 
-#[rustler::nif]
+// Dirty: takes resting shards apart, with all that is in them.
+#[rustler::nif(schedule = "DirtyIo")]
 fn engine_stop(handle: ResourceArc<Handle>) -> Atom {
     handle.engine.stop();
     atoms::ok()

@@ -6,7 +6,7 @@ use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, ShardStats}
 use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
 
 mod atoms {
-    rustler::atoms! { roomtone_media }
+    rustler::atoms! { roomtone_media, roomtone_log, error, warning, info }
 }
 
 /// `engine_start/2`'s options.
@@ -284,6 +284,16 @@ impl From<ShardStats> for ShardStatsTerm {
 pub(crate) fn message<'a>(env: Env<'a>, envelope: Envelope) -> Term<'a> {
     let Envelope { shard, epoch, event } = envelope;
     (atoms::roomtone_media(), shard, epoch, event_term(env, event)).encode(env)
+}
+
+/// `{:roomtone_log, level, text}`, the level one of Elixir's `Logger`.
+pub(crate) fn log_message<'a>(env: Env<'a>, level: log::Level, text: &str) -> Term<'a> {
+    let level = match level {
+        log::Level::Error => atoms::error(),
+        log::Level::Warn => atoms::warning(),
+        _ => atoms::info(),
+    };
+    (atoms::roomtone_log(), level, text).encode(env)
 }
 
 fn event_term(env: Env<'_>, event: Event) -> EventTerm {

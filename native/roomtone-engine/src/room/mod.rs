@@ -170,22 +170,25 @@ impl Room {
     }
 
     fn end(&mut self, now: Instant, common: &mut Common, id: PeerId, reason: &'static str) {
+        let room = self.id;
         if let Some(peer) = self.peer_mut(id) {
             peer.endpoint.close(now);
-            peer.flush(common);
+            peer.drain(now, room, common);
             self.remove(common, id, reason);
         }
     }
 
     fn remove(&mut self, common: &mut Common, id: PeerId, reason: &'static str) {
         let Some(at) = self.index.remove(&id) else { return };
-        self.peers.swap_remove(at);
+        // Its addresses were retired when it was closed.
+        for ufrag in self.peers.swap_remove(at).endpoint.local_ufrags() {
+            common.routes.retire_ufrag(ufrag);
+        }
         if let Some(moved) = self.peers.get(at) {
             self.index.insert(moved.id, at);
         }
         self.timers.remove(&id);
         self.gains.forget(id);
-        common.routes.remove_peer((self.id, id));
         common.stats.peers -= 1;
         common.events.push_back(Event::Disconnected {
             room: self.id,

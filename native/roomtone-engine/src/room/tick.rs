@@ -286,3 +286,47 @@ fn encode<'a>(
 }
 
 const _: () = assert!(FRAME_TIME.as_millis() as usize * SAMPLE_RATE as usize == FRAME_SAMPLES * 1000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::MixConfig;
+    use crate::room::gains::Gains;
+    use crate::room::outputs::Outputs;
+    use roomtone_audio::analysis::{Tone, tone_dbfs};
+
+    fn heard_by(listener: PeerId, talkers: &[PeerId], frames: &[Frame]) -> (Vec<f32>, bool) {
+        let (mut outputs, mut row, mut mix) = (Outputs::default(), Vec::new(), Vec::new());
+        Gains::default().row(listener, talkers.iter().copied(), &mut row);
+        outputs.place(None, &row, &MixConfig::default()).unwrap();
+        let slot = outputs.heard().next().unwrap().1;
+        let silent = mix_row(slot, talkers, frames, &mut mix);
+        (mix, silent)
+    }
+
+    // Before the encoder: whatever the others say, one's own voice is at least 60 dB down in one's own mix.
+    #[test]
+    fn nothing_of_oneself_is_in_ones_own_mix() {
+        let hz = |i: usize| 300.0 + 100.0 * i as f64;
+        let frames: Vec<Frame> = (0..20).map(|i| Tone::new(hz(i), 0.05).frame()).collect();
+        let talkers: Vec<PeerId> = (0..20).collect();
+        for me in 0..20 {
+            let (mix, silent) = heard_by(me as PeerId, &talkers, &frames);
+            assert!(!silent);
+            for (other, frame) in frames.iter().enumerate() {
+                let heard = tone_dbfs(&mix, hz(other)) - tone_dbfs(frame, hz(other));
+                if other == me {
+                    assert!(heard < -60.0, "{me} hears themselves at {heard} dB");
+                } else {
+                    assert!(heard.abs() < 0.1, "{me} hears {other} at {heard} dB");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn alone_is_silent_to_the_last_bit() {
+        let (mix, silent) = heard_by(1, &[1], &[Tone::new(440.0, 0.9).frame()]);
+        assert!(silent && mix.iter().all(|sample| *sample == 0.0));
+    }
+}

@@ -62,6 +62,9 @@ pub struct Hearing {
     pub ear: Ear,
     pub latencies: Vec<Duration>,
     pub undecodable: u64,
+    /// The longest wait for the next packet of a talk spurt.
+    pub longest_gap: Option<Duration>,
+    last_packet: Option<Instant>,
     watches: Vec<Option<Instant>>,
     own_probe: Option<usize>,
 }
@@ -72,6 +75,8 @@ impl Hearing {
             ear: Ear::remembering(EAR_MEMORY),
             latencies: Vec::new(),
             undecodable: 0,
+            longest_gap: None,
+            last_packet: None,
             watches: vec![None; probes],
             own_probe,
         }
@@ -79,6 +84,11 @@ impl Hearing {
 
     /// Hears a packet that came at `at`.
     pub fn packet(&mut self, at: Instant, audio: &Audio, board: &BurstBoard) {
+        // What comes before a marker is a pause, not a gap.
+        if let Some(last) = self.last_packet.replace(at).filter(|_| !audio.marker) {
+            let gap = at.saturating_duration_since(last);
+            self.longest_gap = self.longest_gap.max(Some(gap));
+        }
         let pcm = match self.ear.hear(audio) {
             Ok(pcm) => pcm,
             Err(error) => {
@@ -162,6 +172,7 @@ mod tests {
             hearing.packet(sent + Duration::from_millis(30), &audio, &board);
         }
         assert_eq!(hearing.latencies, [Duration::from_millis(30); 4]);
+        assert_eq!(hearing.longest_gap, Some(Duration::from_millis(20)));
         // Who sends the bursts doesn't listen for them.
         assert!(Hearing::new(1, Some(0)).watches.len() == 1);
     }

@@ -128,6 +128,8 @@ pub struct RunReport {
     pub unheard: Vec<String>,
     /// A probe's packet with the first sample of a burst sent → its sound received.
     pub latency_ms: Option<Percentiles>,
+    /// The longest that an ear waited for the next packet of a talk spurt, milliseconds: 20 and a little where nothing is wrong.
+    pub longest_gap_ms: Option<f64>,
     /// With a process id: what the server used.
     pub server: Option<Server>,
     /// CPU seconds a second of the load generator itself: near the number of cores, its figures mean little.
@@ -236,6 +238,11 @@ pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) ->
         tones,
         heard,
         unheard,
+        longest_gap_ms: took
+            .iter()
+            .filter_map(|(_, took)| took.hearing.as_ref()?.longest_gap)
+            .max()
+            .map(|gap| gap.as_secs_f64() * 1000.0),
         latency_ms: Percentiles::of(
             took.iter()
                 .filter_map(|(_, took)| took.hearing.as_ref())
@@ -348,6 +355,11 @@ impl fmt::Display for RunReport {
             self.undecodable
         )?;
         writeln!(f, "added latency {}", or(self.latency_ms.map(|p| p.to_string())))?;
+        writeln!(
+            f,
+            "longest gap   {}",
+            or(self.longest_gap_ms.map(|ms| format!("{ms:.1} ms")))
+        )?;
         if let Some(server) = &self.server {
             writeln!(
                 f,

@@ -229,6 +229,8 @@ impl IceAgent {
         self.last_heard = now;
         if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.address == from) {
             pair.last_heard = now;
+            // Said again with each check: an address that somebody else has claimed meanwhile comes back to its owner.
+            self.events.push(IceEvent::Validated(from));
             return;
         }
         if self.pairs.len() >= self.max_pairs {

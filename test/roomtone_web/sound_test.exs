@@ -1,0 +1,136 @@
+defmodule RoomtoneWeb.SoundTest do
+  @moduledoc """
+  Sound through the whole application (HTTP, WHIP, rooms, the real engine, UDP) while its processes are killed: what stops, for
+  how long, what comes back. The load generator plays the participants: each talker a tone, each listener an ear.
+  """
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Media.Worker
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag timeout: 60_000
+
+  # Long enough for a kill each second and a few seconds of measured tones after the last one.
+  @seconds 7
+
+  setup_all do
+    endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
+    served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
+
+    restart_with([
+      {RoomtoneWeb.Endpoint, served},
+      native: Roomtone.Native,
+      udp_ports: "0",
+      shards: 1,
+      join_timeout_ms: 5_000
+    ])
+
+    {:ok, {_address, port}} = RoomtoneWeb.Endpoint.server_info(:http)
+    {:ok, port: port}
+  end
+
+  setup do
+    {:ok, room: open_room()}
+  end
+
+  # Runs a crowd of five, two of them talking, and `during` while their tones sound. What the load generator reports.
+  defp crowd(%{room: room, port: port}, during) do
+    {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
+    url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
+    args = ~w(run --url #{url} --peers 5 --talkers 2 --probes 0 --ears 5 --seconds #{@seconds} --json)
+    running = Task.async(fn -> System.cmd(load(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
+
+    eventually(fn ->
+      {:ok, %{participants: people}} = Roomtone.room(room)
+      length(people) == 5 and Enum.all?(people, & &1.connected) and Enum.count(people, & &1.speaking) == 2
+    end)
+
+    during.()
+    {output, _status} = Task.await(running, 50_000)
+    Phoenix.json_library().decode!(output)
+  end
+
+  defp load do
+    target = System.get_env("CARGO_TARGET_DIR") || "target"
+    path = Path.join(target, "debug/roomtone-load")
+    if File.exists?(path), do: path, else: flunk("#{path} isn't built: cargo build --workspace")
+  end
+
+  # Everybody heard both tones to the end, and nobody their own.
+  defp assert_unharmed(report, longest_gap_ms) do
+    assert report["joined"] == 5
+    assert report["thrown_out"] == []
+    assert report["unheard"] == []
+    assert report["longest_gap_ms"] < longest_gap_ms, "nothing was heard for #{report["longest_gap_ms"]} ms"
+  end
+
+  defp kill_named(name) do
+    pid = Process.whereis(name)
+    kill(pid)
+    eventually(fn -> Process.whereis(name) not in [nil, pid] end)
+  end
+
+  test "nothing is killed: no frame is missing", context do
+    report = crowd(context, fn -> :ok end)
+    assert_unharmed(report, 200)
+    assert report["packets_lost"] == 0
+  end
+
+  test "the worker is killed again and again: the next one runs the shard on", context do
+    report =
+      crowd(context, fn ->
+        for _ <- 1..4 do
+          worker = Worker.whereis(0)
+          kill(worker)
+          eventually(fn -> Worker.whereis(0) not in [nil, worker] end)
+          Process.sleep(500)
+        end
+      end)
+
+    # A kill takes milliseconds (docs/benchmarks.md); this bound is for a machine that is busy with other tests.
+    assert_unharmed(report, 500)
+    assert report["packets_lost"] == 0
+  end
+
+  test "the room's process, the media's and the events' are killed: the sound doesn't notice", context do
+    report =
+      crowd(context, fn ->
+        kill(Roomtone.RoomServer.whereis(context.room))
+        eventually(fn -> match?({:ok, %{participants: [_, _, _, _, _]}}, Roomtone.room(context.room)) end)
+        kill_named(Roomtone.Media)
+        kill_named(Roomtone.Media.Events)
+      end)
+
+    assert_unharmed(report, 500)
+    assert report["packets_lost"] == 0
+    # Also the news still arrives: everybody left in the end.
+    eventually(fn -> match?({:ok, %{participants: []}}, Roomtone.room(context.room)) end)
+  end
+
+  test "a participant's process is killed: that call ends, the others go on", context do
+    report =
+      crowd(context, fn ->
+        {:ok, %{participants: people}} = Roomtone.room(context.room)
+        listener = Enum.find(people, &(not &1.speaking))
+        kill(Roomtone.Participant.whereis(context.room, listener.identity))
+      end)
+
+    assert report["joined"] == 5
+    assert [_the_listener] = report["thrown_out"]
+    assert report["unheard"] == []
+    assert report["longest_gap_ms"] < 500
+  end
+
+  test "the shard panics: all calls end, and new ones find the room", context do
+    report =
+      crowd(context, fn ->
+        {native, engine} = Roomtone.Media.engine()
+        :ok = native.submit(engine, 0, {:fault, %{scope: :shard, room: 0}})
+        assert_receive {:roomtone, _room, {:media_restart, :all}}, 5_000
+      end)
+
+    assert length(report["thrown_out"]) == 5
+    assert_unharmed(crowd(context, fn -> :ok end), 200)
+  end
+end
