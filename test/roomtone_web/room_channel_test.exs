@@ -124,6 +124,23 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert_reply ref, :error, %{retry: true}, 10_000
     end
 
+    test "that the server is too full for, or just reopening the room, may be made again", %{room: room} do
+      {_reply, socket} = enter(room, "Ada")
+
+      for {code, reason} <- [
+            {"overloaded", "overloaded"},
+            {"shard_full", "overloaded"},
+            {"no_room", "media_restarted"},
+            {"no_peer", "media_restarted"}
+          ] do
+        ref = push(socket, "offer", %{"sdp" => FakeNative.offer(refuse: code)})
+        assert_reply ref, :error, %{reason: ^reason, message: words, retry: true}, 2000
+        assert words =~ "ry again"
+      end
+
+      offer(socket)
+    end
+
     test "of somebody whose name is in use is refused", %{room: room} do
       {_reply, ada} = enter(room, "Ada", "one")
       offer(ada)

@@ -129,6 +129,23 @@ defmodule RoomtoneWeb.WhipControllerTest do
     assert String.to_integer(seconds) > 0
   end
 
+  test "when the engine is too full, or just reopens the room, too", %{conn: conn, room: room} do
+    jwt = token(room, "studio")
+
+    for {code, reason} <- [
+          {"overloaded", "overloaded"},
+          {"shard_full", "overloaded"},
+          {"no_room", "media_restarted"}
+        ] do
+      answer = conn |> post_offer(room, jwt, FakeNative.offer(refuse: code)) |> refused(503, reason)
+      assert %{"retry" => true} = json_response(answer, 503)
+      assert [seconds] = get_resp_header(answer, "retry-after")
+      assert String.to_integer(seconds) > 0
+    end
+
+    assert present(room) == []
+  end
+
   test "OPTIONS tells what is taken, to web pages of any origin, too", %{conn: conn, room: room} do
     answer = options(conn, url(room))
     assert response(answer, 204) == ""

@@ -159,9 +159,7 @@ defmodule Roomtone.Participant do
 
   def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: %{id: id} = pending} = state) do
     forget = if pending.kind == :join, do: :forget, else: :keep
-    # Not the offer's fault.
-    reason = if code == :overloaded, do: :overloaded, else: {:offer_refused, code, text}
-    state |> drop_pending({:error, reason}, forget) |> unless_started(:refused)
+    state |> drop_pending({:error, refused(code, text)}, forget) |> unless_started(:refused)
   end
 
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
@@ -277,6 +275,12 @@ defmodule Roomtone.Participant do
     GenServer.reply(pending.from, {:ok, sdp})
     sync(%{state | pending: nil, person: %{state.person | pending: false}})
   end
+
+  # Some refusals aren't the offer's fault: the same may be answered a little later.
+  defp refused(code, _text) when code in [:overloaded, :shard_full], do: :overloaded
+  # Between the end of a shard or room in the engine and its reopening.
+  defp refused(code, _text) when code in [:no_room, :no_peer], do: :media_restarted
+  defp refused(code, text), do: {:offer_refused, code, text}
 
   # The negotiation under way comes to nothing; what becomes of its peer is said by `fate`.
   defp drop_pending(%{pending: nil} = state, _reply, _fate), do: state
