@@ -189,7 +189,7 @@ defmodule Roomtone do
     * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients that have no such process:
       they stay for as long as their media do
     * `grace` – milliseconds for which they stay after the owner's death, in case they come back; default `grace_ms`
-    * `create` – open the room if there is none; default `false`
+    * `create` – open the room if there is none, for as long as somebody gets in; default `false`
   """
   @spec join(String.t(), String.t(), String.t(), keyword) ::
           {:ok, %{participant: participant, answer: String.t(), session: String.t()}} | {:error, join_error}
@@ -444,7 +444,7 @@ defmodule Roomtone do
   defp admit(name, request, create?, tries) do
     case RoomServer.call(name, {:admit, request}) do
       {:error, :room_not_found} when create? ->
-        case Rooms.open(name, []) do
+        case Rooms.open(name, fleeting: true) do
           {:ok, _summary} -> admit(name, request, create?, tries)
           # Another was faster, or the room's process is just being replaced.
           {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)

@@ -15,6 +15,47 @@ defmodule Roomtone.LimitsTest do
     assert {:ok, _} = Roomtone.open_room("three")
   end
 
+  test "a room that a join opened is gone with the join's refusal, and takes nobody's place" do
+    restart_with(max_rooms: 1)
+
+    for {offer, error} <- [
+          {FakeNative.offer(refuse: "no_opus"), :offer_refused},
+          {FakeNative.offer(busy: 1_000), :media_busy},
+          {FakeNative.offer(silent: true), :media_timeout},
+          {<<255>>, :offer_refused}
+        ] do
+      name = unique_name()
+      assert {:error, reason} = Roomtone.join(name, "ada", offer, create: true)
+      assert error in [reason, if(is_tuple(reason), do: elem(reason, 0))]
+      assert eventually(fn -> Roomtone.rooms() == [] end)
+      assert {:error, :room_not_found} = Roomtone.room(name)
+    end
+
+    assert {:error, {:not_granted, _}} =
+             Roomtone.join("one", "ada", FakeNative.offer(), create: true, grants: [:moderate])
+
+    assert eventually(fn -> Roomtone.rooms() == [] end)
+    assert {:ok, _} = Roomtone.join("another", "ada", FakeNative.offer(), create: true)
+  end
+
+  test "a room stays as long as somebody got in, and one that was opened on purpose as it was to" do
+    restart_with(max_rooms: 2)
+    {:ok, _} = Roomtone.open_room("meant")
+
+    assert {:error, {:offer_refused, _, _}} =
+             Roomtone.join("meant", "ada", FakeNative.offer(refuse: "no_opus"), create: true)
+
+    # Refused while another is still on the way in, who then comes in.
+    slow = Task.async(fn -> Roomtone.join("joined", "bob", FakeNative.offer(busy: 4), create: true) end)
+    _ = Roomtone.join("joined", "ada", FakeNative.offer(refuse: "no_opus"), create: true)
+    assert {:ok, _} = Task.await(slow)
+    # And the next refusals find a room that isn't new any more.
+    :ok = Roomtone.leave("joined", "bob")
+    assert {:error, {:offer_refused, _, _}} = Roomtone.join("joined", "ada", FakeNative.offer(refuse: "no_opus"))
+    Process.sleep(50)
+    assert ["joined", "meant"] == Enum.map(Roomtone.rooms(), & &1.name)
+  end
+
   test "people in a room, length of names" do
     restart_with(max_participants: 1, max_name_length: 5)
     {:ok, _} = Roomtone.join("room", "ada", FakeNative.offer(), create: true)
@@ -47,16 +88,20 @@ defmodule Roomtone.LimitsTest do
       FakeNative.put_stats(1, %{load: 0.21, shed_level: 0})
       {first, 0} = shard_of_new_room()
       for name <- ["ada", "bob", "cleo"], do: {:ok, _} = Roomtone.join(first, name, FakeNative.offer())
-      shards = for _ <- 1..6, do: elem(shard_of_new_room(), 1)
-      assert Enum.sort(shards) == [1, 1, 1, 2, 2, 2]
+      shards = for _ <- 1..4, do: elem(shard_of_new_room(), 1)
+      assert Enum.sort(shards) == [1, 1, 2, 2]
 
-      # Who leaves doesn't count any more, and the next holder of the engine counts the same.
+      # The next holder of the engine counts the same.
       kill(Process.whereis(Roomtone.Media))
       eventually(fn -> Process.whereis(Roomtone.Media) end)
+      shards = for _ <- 1..4, do: elem(shard_of_new_room(), 1)
+      assert Enum.sort(shards) == [1, 1, 2, 2]
+
+      # Who leaves doesn't count any more.
       for name <- ["ada", "bob", "cleo"], do: :ok = Roomtone.leave(first, name)
       eventually(fn -> FakeNative.held(0) |> Map.values() |> Enum.all?(&(MapSet.size(&1) == 0)) end)
-      shards = for _ <- 1..2, do: elem(shard_of_new_room(), 1)
-      assert shards == [0, 0]
+      shards = for _ <- 1..3, do: elem(shard_of_new_room(), 1)
+      assert shards == [0, 0, 0]
     end
   end
 

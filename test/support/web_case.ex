@@ -46,7 +46,7 @@ defmodule RoomtoneWeb.WebCase do
   def present(room) do
     case Roomtone.room(room) do
       {:ok, %{participants: participants}} -> participants |> Enum.map(& &1.identity) |> Enum.sort()
-      {:error, :room_not_found} -> []
+      {:error, gone} when gone in [:room_not_found, :room_closed] -> []
     end
   end
 end

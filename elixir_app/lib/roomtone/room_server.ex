@@ -21,7 +21,19 @@ defmodule Roomtone.RoomServer do
   @crash_window_ms 10_000
   @revive_ms 20
 
-  defstruct [:room, :place, :mixer, :empty_after, :empty_timer, pids: %{}, monitors: %{}, peers: %{}, crashes: %{}]
+  # `fleeting`: opened by a join, and nobody has come in yet. If all who tried were refused, nothing of it stays.
+  defstruct [
+    :room,
+    :place,
+    :mixer,
+    :empty_after,
+    :empty_timer,
+    fleeting: false,
+    pids: %{},
+    monitors: %{},
+    peers: %{},
+    crashes: %{}
+  ]
 
   @type args :: %{
           id: Media.id(),
@@ -29,6 +41,7 @@ defmodule Roomtone.RoomServer do
           shard: Media.shard(),
           max_participants: pos_integer,
           empty_after: pos_integer | :never,
+          fleeting: boolean,
           mix: Mix.t(),
           kind: Mix.kind(),
           opened_at: DateTime.t()
@@ -79,7 +92,13 @@ defmodule Roomtone.RoomServer do
 
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do
-      state = %__MODULE__{room: room, place: %{room: args.id, shard: args.shard}, empty_after: args.empty_after}
+      state = %__MODULE__{
+        room: room,
+        place: %{room: args.id, shard: args.shard},
+        empty_after: args.empty_after,
+        fleeting: args.fleeting
+      }
+
       {:ok, state |> recover() |> start_mixer(args.mix) |> check_life() |> settle(room)}
     else
       {:error, {:already_registered, _pid}} -> {:stop, :room_exists}
@@ -239,7 +258,7 @@ defmodule Roomtone.RoomServer do
   defp admit({:new, room, person, []}, state) do
     case start_participant(state, person) do
       {:ok, pid} -> {:reply, {:ok, pid, person}, settle(watch(%{state | room: room}, person.identity, pid), state.room)}
-      :error -> {:reply, {:error, :media_busy}, state}
+      :error -> {:reply, {:error, :media_busy}, unless_entered(state)}
     end
   end
 
@@ -254,15 +273,13 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  defp admit({:error, _} = error, state), do: {:reply, error, state}
+  defp admit({:error, _} = error, state), do: {:reply, error, unless_entered(state)}
 
   defp handle_report({:answered, peer}, identity, state) do
     state = without_peers(state, identity)
 
-    change(%{state | peers: Map.put(state.peers, peer, identity)}, Room.confirm(state.room, identity), [
-      :participant,
-      :joined
-    ])
+    peers = Map.put(state.peers, peer, identity)
+    change(%{state | peers: peers, fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
   end
 
   defp handle_report({:connected, connected}, identity, state),
@@ -312,8 +329,16 @@ defmodule Roomtone.RoomServer do
     # Of one who never came in, what was set beforehand is kept for their next try.
     state = if events == [], do: state, else: %{state | mixer: Mixer.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
-    change(%{state | pids: pids, monitors: Map.new(monitors), crashes: crashes}, {room, events})
+    %{state | pids: pids, monitors: Map.new(monitors), crashes: crashes} |> change({room, events}) |> unless_entered()
   end
+
+  # A timer rather than the end at once: whoever asked meanwhile still gets in, and it goes on.
+  defp unless_entered(%{fleeting: true, empty_timer: timer} = state) when timer != nil do
+    :erlang.cancel_timer(timer)
+    %{state | empty_timer: :erlang.start_timer(0, self(), :empty)}
+  end
+
+  defp unless_entered(state), do: state
 
   defp participant_down(state, identity, reason) do
     person = state.room.people[identity]

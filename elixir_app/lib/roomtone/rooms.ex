@@ -38,7 +38,7 @@ defmodule Roomtone.Rooms do
 
   # ---- Callers' side ---------------------------------------------------------------------------------------------------
 
-  @doc "Opens a room. The name is checked already; `mix` among the options is its policy."
+  @doc "Opens a room. The name is checked already; `mix` among the options is its policy; a `fleeting` one isn't kept if nobody gets in."
   @spec open(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
   def open(name, opts) do
     GenServer.call(__MODULE__, {:open, name, opts})
@@ -116,6 +116,7 @@ defmodule Roomtone.Rooms do
         shard: shard,
         max_participants: Keyword.get(opts, :max_participants, config.max_participants),
         empty_after: Keyword.get(opts, :empty_after, config.empty_room_ms),
+        fleeting: Keyword.get(opts, :fleeting, false),
         mix: mix,
         kind: mix.kind,
         opened_at: DateTime.utc_now()

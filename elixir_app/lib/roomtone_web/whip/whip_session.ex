@@ -94,6 +94,8 @@ defmodule RoomtoneWeb.WhipSession do
       when whom in [identity, :all],
       do: {:stop, {:shutdown, :media_restarted}, state}
 
+  # Not ours, which isn't empty: the one before, of somebody who was refused.
+  def handle_info({:roomtone, _room, {:closed, :empty}}, state), do: {:noreply, state}
   def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, {:shutdown, :room_closed}, state}
   def handle_info(_other, state), do: {:noreply, state}
 
