@@ -48,14 +48,16 @@ defmodule PhoenixLite.Live do
   ## Tokens
 
   @doc "Signs what a page takes with it for its socket."
-  @spec sign(module(), map()) :: String.t()
-  def sign(endpoint, data), do: Phoenix.Token.sign(endpoint, salt(endpoint), {@version, data}, max_age: @page_age)
+  @spec sign(module(), :session | :static, map()) :: String.t()
+  def sign(endpoint, kind, data) do
+    Phoenix.Token.sign(endpoint, salt(endpoint), {@version, kind, data}, max_age: @page_age)
+  end
 
   @doc "Its data."
-  @spec verify(module(), term()) :: {:ok, map()} | :error
-  def verify(endpoint, token) do
+  @spec verify(module(), :session | :static, term()) :: {:ok, map()} | :error
+  def verify(endpoint, kind, token) do
     case Phoenix.Token.verify(endpoint, salt(endpoint), token, max_age: @page_age) do
-      {:ok, {@version, %{} = data}} -> {:ok, data}
+      {:ok, {@version, ^kind, %{} = data}} -> {:ok, data}
       _ -> :error
     end
   end

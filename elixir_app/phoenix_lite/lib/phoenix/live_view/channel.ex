@@ -119,7 +119,7 @@ defmodule Phoenix.LiveView.Channel do
   def terminate(_reason, _state), do: :ok
 
   defp join(%{"session" => token} = params, %{topic: "lv:" <> id, endpoint: endpoint} = phx) do
-    with {:ok, %{id: ^id} = verified} <- Live.verify(endpoint, token),
+    with {:ok, %{id: ^id} = verified} <- Live.verify(endpoint, :session, token),
          {:ok, static} <- static(endpoint, params["static"], id),
          %{} = session <- session(phx.private.connect_info) do
       url = params["redirect"] || params["url"]
@@ -144,7 +144,7 @@ defmodule Phoenix.LiveView.Channel do
   defp static(_endpoint, token, _id) when token in [nil, ""], do: {:ok, %{flash: %{}}}
 
   defp static(endpoint, token, id) do
-    case Live.verify(endpoint, token) do
+    case Live.verify(endpoint, :static, token) do
       {:ok, %{id: ^id} = static} -> {:ok, static}
       _ -> :error
     end
@@ -204,7 +204,7 @@ defmodule Phoenix.LiveView.Channel do
   end
 
   defp joined(%{redirected: {:live, :patch, to}} = socket, response, params, _route, state) do
-    {:ok, route} = patch_route(socket, to.to, state)
+    route = patch_route!(socket, to.to, state)
     response = Map.put(response, :live_patch, to)
 
     %{socket | redirected: nil}
@@ -220,14 +220,15 @@ defmodule Phoenix.LiveView.Channel do
   ## Events
 
   defp params("form", value, payload) when is_binary(value) do
-    value |> Plug.Conn.Query.decode() |> Map.merge(meta(payload["meta"]))
+    meta = if is_map(payload["meta"]), do: payload["meta"], else: %{}
+
+    case value |> Plug.Conn.Query.decode() |> Map.merge(meta) do
+      %{"_target" => target} = params when is_binary(target) -> %{params | "_target" => path(target)}
+      params -> params
+    end
   end
 
   defp params(_type, value, _payload), do: value
-
-  defp meta(%{"_target" => target} = meta) when is_binary(target), do: %{meta | "_target" => path(target)}
-  defp meta(%{} = meta), do: meta
-  defp meta(_), do: %{}
 
   defp path(target), do: ~r/[^\[\]]+/ |> Regex.scan(target) |> List.flatten()
 
@@ -265,18 +266,13 @@ defmodule Phoenix.LiveView.Channel do
   end
 
   defp finish(%{redirected: {:live, :patch, to}} = socket, ref, reply, state) do
-    case patch_route(socket, to.to, state) do
-      {:ok, route} ->
-        push(state, "live_patch", to)
-        # A patch clears the flash but for what came with it.
-        flash = Map.get(socket.private, :changed_flash, %{})
-        assigns = Phoenix.Component.__put__(socket.assigns, :flash, flash)
-        socket = Live.handle_params(%{socket | redirected: nil, assigns: assigns}, route)
-        finish(socket, ref, reply, %{state | uri: route.uri})
-
-      :error ->
-        raise ArgumentError, "push_patch to #{inspect(to.to)}, which isn't a route of #{inspect(socket.view)}"
-    end
+    route = patch_route!(socket, to.to, state)
+    push(state, "live_patch", to)
+    # A patch clears the flash but for what came with it.
+    flash = Map.get(socket.private, :changed_flash, %{})
+    assigns = Phoenix.Component.__put__(socket.assigns, :flash, flash)
+    socket = Live.handle_params(%{socket | redirected: nil, assigns: assigns}, route)
+    finish(socket, ref, reply, %{state | uri: route.uri})
   end
 
   defp finish(%{redirected: redirected} = socket, ref, _reply, state) do
@@ -293,8 +289,11 @@ defmodule Phoenix.LiveView.Channel do
   defp with_flash(to, %{assigns: %{flash: flash}}) when flash == %{}, do: to
   defp with_flash(to, socket), do: Map.put(to, :flash, Live.sign_flash(socket.endpoint, socket.assigns.flash))
 
-  defp patch_route(socket, to, state) do
-    own_route(%{state | socket: socket}, state.uri |> URI.merge(to) |> URI.to_string())
+  defp patch_route!(socket, to, state) do
+    case own_route(%{state | socket: socket}, state.uri |> URI.merge(to) |> URI.to_string()) do
+      {:ok, route} -> route
+      :error -> raise ArgumentError, "push_patch to #{inspect(to)}, which isn't a route of #{inspect(socket.view)}"
+    end
   end
 
   # A URL of this very view.

@@ -30,7 +30,7 @@ defmodule Phoenix.LiveView.Plug do
       nil -> page(conn, socket, route, extra)
       {:redirect, %{to: to} = opts} -> away(conn, socket, opts, to: to)
       {:redirect, %{external: url} = opts} -> away(conn, socket, opts, external: url)
-      {:live, _kind, %{to: to}} -> away(conn, socket, %{}, to: to)
+      {:live, _kind, %{to: to}} -> conn |> Conn.put_private(:phoenix_live_redirect, true) |> away(socket, %{}, to: to)
     end
   end
 
@@ -55,8 +55,8 @@ defmodule Phoenix.LiveView.Plug do
     }
 
     tokens = %{
-      session: Live.sign(socket.endpoint, session),
-      static: Live.sign(socket.endpoint, %{id: socket.id, flash: flash})
+      session: Live.sign(socket.endpoint, :session, session),
+      static: Live.sign(socket.endpoint, :static, %{id: socket.id, flash: flash})
     }
 
     content = {:safe, Live.container(socket, route, tokens, Tree.to_iodata(rendered))}
