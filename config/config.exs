@@ -21,5 +21,8 @@ config :roomtone, RoomtoneWeb.Endpoint,
   pubsub_server: Roomtone.PubSub,
   render_errors: [formats: [html: RoomtoneWeb.ErrorHTML, json: RoomtoneWeb.ErrorJSON], layout: false]
 
+# How often one address may enter, open sockets and send offers: `false` for no limit. See the module for what counts.
+config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
+
 # ----------------------------------------------------------------------------------------------------------------------
 import_config "#{config_env()}.exs"

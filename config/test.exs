@@ -18,3 +18,6 @@ config :roomtone, RoomtoneWeb.Endpoint,
   secret_key_base: "roomtone-test-key-base-roomtone-test-key-base-roomtone-test-key-base-1234",
   http: [ip: {127, 0, 0, 1}, port: 4002],
   server: false
+
+# So low that tests of the limit are quick; the others come from this machine, which isn't limited.
+config :roomtone, RoomtoneWeb.AddressLimit, burst: 5, per_second: 0.01

@@ -25,6 +25,14 @@ defmodule RoomtoneWeb.RateLimitTest do
     assert taken == 3
   end
 
+  test "is full until something is taken, and once it is filled again" do
+    bucket = RateLimit.new(2, 1, 0)
+    assert RateLimit.full?(bucket, 0)
+    {:ok, bucket} = RateLimit.take(bucket, 0)
+    refute RateLimit.full?(bucket, 999)
+    assert RateLimit.full?(bucket, 1000)
+  end
+
   defp take(now, {taken, bucket}) do
     case RateLimit.take(bucket, now) do
       {:ok, bucket} -> {taken + 1, bucket}

@@ -24,6 +24,7 @@ defmodule RoomtoneWeb.Endpoint do
       timeout: 45_000,
       max_frame_size: 200_000,
       compress: false,
+      connect_info: [:peer_data],
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
     ]
 

@@ -22,9 +22,16 @@ defmodule RoomtoneWeb.RateLimit do
   @doc "Takes one out, if there is one."
   @spec take(t, integer) :: {:ok, t} | {:error, t}
   def take(%__MODULE__{} = bucket, now \\ now()) do
-    filled = bucket.level + max(now - bucket.at, 0) * bucket.per_second / 1000
-    bucket = %{bucket | level: min(filled, bucket.burst * 1.0), at: now}
+    bucket = %{bucket | level: level(bucket, now), at: now}
     if bucket.level >= 1.0, do: {:ok, %{bucket | level: bucket.level - 1.0}}, else: {:error, bucket}
+  end
+
+  @doc "Whether it is as good as a new one."
+  @spec full?(t, integer) :: boolean
+  def full?(%__MODULE__{} = bucket, now \\ now()), do: level(bucket, now) >= bucket.burst
+
+  defp level(bucket, now) do
+    min(bucket.level + max(now - bucket.at, 0) * bucket.per_second / 1000, bucket.burst * 1.0)
   end
 
   defp now, do: System.monotonic_time(:millisecond)

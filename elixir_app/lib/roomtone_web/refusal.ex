@@ -16,6 +16,7 @@ defmodule RoomtoneWeb.Refusal do
     bad_request: {400, "The server didn't understand this message."},
     too_large: {413, "The offer is larger than 64 KiB."},
     too_many_messages: {429, "Too many messages in a short time."},
+    too_many_requests: {429, "Too many attempts from your address in a short time. Try again in a little while."},
     signed_out: {401, "This page is no longer signed in. Enter your name again on the front page."},
     not_acceptable: {406, "The answer is application/sdp, which the Accept header excludes."},
     unsupported_media_type: {415, "The body must be an SDP offer, sent as application/sdp."},
@@ -43,7 +44,7 @@ defmodule RoomtoneWeb.Refusal do
   defp message(reason), do: Roomtone.describe_error(reason)
 
   defp classify(reason) when is_map_key(@own, reason) do
-    {reason, @own |> Map.fetch!(reason) |> elem(0), reason == :too_many_messages}
+    {reason, @own |> Map.fetch!(reason) |> elem(0), reason in [:too_many_messages, :too_many_requests]}
   end
 
   # Tokens

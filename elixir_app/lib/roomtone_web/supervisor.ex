@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.Supervisor do
-  @moduledoc "The web's processes: PubSub, the WHIP sessions and the endpoint, in that order, so that no request finds one missing."
+  @moduledoc "The web's processes: PubSub, the WHIP sessions, the limit for each address and the endpoint, in that order, so that no request finds one missing."
   use Supervisor
 
   @doc false
@@ -12,6 +12,7 @@ defmodule RoomtoneWeb.Supervisor do
       {Registry, keys: :duplicate, name: RoomtoneWeb.WhipTokens},
       {Registry, keys: :unique, name: RoomtoneWeb.WhipSessions},
       {DynamicSupervisor, name: RoomtoneWeb.WhipSupervisor, strategy: :one_for_one},
+      RoomtoneWeb.AddressLimit,
       RoomtoneWeb.Endpoint
     ]
 

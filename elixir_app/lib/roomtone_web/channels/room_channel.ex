@@ -24,7 +24,7 @@ defmodule RoomtoneWeb.RoomChannel do
   use RoomtoneWeb, :channel
 
   alias Roomtone.{Name, Token}
-  alias RoomtoneWeb.{RateLimit, Refusal}
+  alias RoomtoneWeb.{AddressLimit, RateLimit, Refusal}
 
   require Logger
 
@@ -42,7 +42,8 @@ defmodule RoomtoneWeb.RoomChannel do
   def join("room:" <> name, params, socket) do
     token = socket.assigns.token
 
-    with {:ok, room} <- Name.room(name),
+    with :ok <- AddressLimit.take(socket.assigns[:address]),
+         {:ok, room} <- Name.room(name),
          :ok <- same_room(token, room),
          :ok <- may_enter(token),
          {:ok, session} <- session(params),

@@ -6,15 +6,18 @@ defmodule RoomtoneWeb.VoiceSocket do
   use Phoenix.Socket
 
   alias Roomtone.Token
-  alias RoomtoneWeb.Refusal
+  alias RoomtoneWeb.{AddressLimit, Refusal}
 
   channel "room:*", RoomtoneWeb.RoomChannel
 
   @impl true
   def connect(params, socket, connect_info) do
-    with {:ok, jwt} <- jwt(params, connect_info),
+    address = connect_info[:peer_data][:address]
+
+    with :ok <- AddressLimit.take(address),
+         {:ok, jwt} <- jwt(params, connect_info),
          {:ok, token} <- Token.verify(jwt, :any) do
-      {:ok, assign(socket, :token, token)}
+      {:ok, socket |> assign(:token, token) |> assign(:address, address)}
     end
   end
 

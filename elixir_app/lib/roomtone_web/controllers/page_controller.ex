@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.PageController do
   use RoomtoneWeb, :controller
 
   alias Roomtone.{Name, Token}
-  alias RoomtoneWeb.Refusal
+  alias RoomtoneWeb.{AddressLimit, Refusal}
 
   # Long enough for a working day; the page gets a new one by itself while its session lasts.
   @token_ttl 12 * 3600
@@ -21,6 +21,18 @@ defmodule RoomtoneWeb.PageController do
   end
 
   def enter(conn, params) do
+    case AddressLimit.take(conn.remote_ip) do
+      :ok ->
+        entered(conn, params)
+
+      {:error, reason} ->
+        refusal = Refusal.new(reason)
+        values = %{"room" => text(params["room"]), "name" => text(params["name"])}
+        conn |> put_status(refusal.status) |> form(values, notice: refusal.message)
+    end
+  end
+
+  defp entered(conn, params) do
     room = Name.room(params["room"])
     name = Name.identity(params["name"])
 

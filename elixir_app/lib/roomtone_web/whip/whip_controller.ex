@@ -12,7 +12,7 @@ defmodule RoomtoneWeb.WhipController do
   use RoomtoneWeb, :controller
 
   alias Roomtone.{Name, Token}
-  alias RoomtoneWeb.{Refusal, WhipSession}
+  alias RoomtoneWeb.{AddressLimit, Refusal, WhipSession}
 
   @sdp "application/sdp"
   @max_offer 65_536
@@ -21,7 +21,8 @@ defmodule RoomtoneWeb.WhipController do
 
   @doc "`POST`: join with an offer."
   def create(conn, %{"room" => room}) do
-    with {:ok, jwt, token} <- authenticate(conn, room),
+    with :ok <- AddressLimit.take(conn.remote_ip),
+         {:ok, jwt, token} <- authenticate(conn, room),
          :ok <- check_content_type(conn),
          :ok <- check_accept(conn),
          {:ok, offer, conn} <- read_offer(conn),
@@ -160,7 +161,9 @@ defmodule RoomtoneWeb.WhipController do
   # RFC 6750 allows printable ASCII but quotes and backslashes.
   defp quotable(message), do: String.replace(message, ~r/[^\x20\x21\x23-\x5B\x5D-\x7E]/u, "'")
 
-  defp retry_after(conn, %{status: 503}), do: put_resp_header(conn, "retry-after", @retry_after_seconds)
+  defp retry_after(conn, %{status: status}) when status in [429, 503],
+    do: put_resp_header(conn, "retry-after", @retry_after_seconds)
+
   defp retry_after(conn, _refusal), do: conn
 
   defp segment(text), do: URI.encode(text, &URI.char_unreserved?/1)

@@ -1,0 +1,104 @@
+defmodule RoomtoneWeb.AddressLimitTest do
+  @moduledoc "The bucket of each peer address, and every way in that takes from it. config/test.exs lets five through."
+  use RoomtoneWeb.WebCase, async: true
+
+  require Phoenix.ChannelTest
+
+  alias RoomtoneWeb.AddressLimit
+
+  doctest AddressLimit
+
+  # Of the networks that are for documentation; each test has one of its own.
+  defp address, do: {203, 0, 113, System.unique_integer([:positive, :monotonic]) |> rem(256)}
+
+  defp drain(address) do
+    for _ <- 1..5, do: assert(:ok = AddressLimit.take(address))
+    assert {:error, :too_many_requests} = AddressLimit.take(address)
+  end
+
+  defp open_socket(address, jwt) do
+    info = %{auth_token: jwt, peer_data: %{address: address, port: 1, ssl_cert: nil}}
+    Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, %{}, connect_info: info)
+  end
+
+  test "one address's limit is nobody else's, and this machine has none" do
+    one = address()
+    drain(one)
+    assert :ok = AddressLimit.take(address())
+    for _ <- 1..20, do: assert(:ok = AddressLimit.take({127, 0, 0, 1}))
+    for _ <- 1..20, do: assert(:ok = AddressLimit.take({0, 0, 0, 0, 0, 0, 0, 1}))
+    assert :ok = AddressLimit.take(nil)
+  end
+
+  test "the addresses of one IPv6 network are one" do
+    for n <- 1..5, do: assert(:ok = AddressLimit.take({0x2001, 0xDB8, 0, 7, n, n, n, n}))
+    assert {:error, :too_many_requests} = AddressLimit.take({0x2001, 0xDB8, 0, 7, 9, 9, 9, 9})
+    assert :ok = AddressLimit.take({0x2001, 0xDB8, 0, 8, 9, 9, 9, 9})
+  end
+
+  test "it fills again; more addresses than can be kept share one" do
+    {:ok, server} = AddressLimit.start_link(name: nil, burst: 1, per_second: 20, most_addresses: 2)
+    take = fn n -> AddressLimit.take({198, 51, 100, n}, server) end
+    assert :ok = take.(1)
+    assert {:error, :too_many_requests} = take.(1)
+    assert :ok = take.(2)
+    assert :ok = take.(3)
+    assert {:error, :too_many_requests} = take.(4)
+    Process.sleep(80)
+    assert :ok = take.(1)
+
+    # And who has long been quiet is forgotten.
+    Process.sleep(80)
+    send(server, :sweep)
+    assert :sys.get_state(server).buckets == %{}
+  end
+
+  @tag :capture_log
+  test "a configuration that can't be is refused in words" do
+    Process.flag(:trap_exit, true)
+    assert {:error, {%ArgumentError{message: words}, _}} = AddressLimit.start_link(name: nil, burst: 0)
+    assert words =~ "burst"
+  end
+
+  test "WHIP refuses with a time to come again", %{conn: conn} do
+    room = unique_name()
+    address = address()
+
+    knock = fn ->
+      %{conn | remote_ip: address}
+      |> put_req_header("authorization", "Bearer #{token(room, "studio")}")
+      |> put_req_header("content-type", "application/sdp")
+      |> post("/whip/#{URI.encode(room)}", FakeNative.offer(connect: true))
+    end
+
+    for _ <- 1..5, do: assert(knock.().status == 201)
+    answer = knock.()
+    assert %{"reason" => "too_many_requests", "retry" => true} = json_response(answer, 429)
+    assert [seconds] = get_resp_header(answer, "retry-after")
+    assert String.to_integer(seconds) > 0
+    assert length(present(room)) == 5
+  end
+
+  test "the front page says so, with what was typed", %{conn: conn} do
+    address = address()
+    conn = get(%{conn | remote_ip: address}, "/")
+    [_, token] = Regex.run(~r/name="_csrf_token" value="([^"]+)"/, html_response(conn, 200))
+    drain(address)
+    page = conn |> post("/rooms", %{"_csrf_token" => token, "name" => "Zoë", "room" => "here"}) |> html_response(429)
+    assert page =~ "Too many attempts"
+    assert page =~ ~s(value="Zoë")
+  end
+
+  test "neither sockets open nor channels are joined beyond it" do
+    room = unique_name()
+    jwt = token(room, "Ada")
+    address = address()
+    {:ok, socket} = open_socket(address, jwt)
+    assert {:ok, _reply, channel} = subscribe_and_join(socket, "room:" <> room, %{})
+    Process.unlink(channel.channel_pid)
+    for _ <- 1..3, do: assert({:ok, _socket} = open_socket(address, jwt))
+    assert {:error, :too_many_requests} = open_socket(address, jwt)
+    assert json_response(RoomtoneWeb.VoiceSocket.refuse(build_conn(), :too_many_requests), 429)["retry"]
+    assert {:error, %{reason: "too_many_requests", retry: true}} = subscribe_and_join(socket, "room:" <> room, %{})
+  end
+end
