@@ -172,8 +172,10 @@ export class VoiceRoom extends EventTarget {
     try {
       await this.#audio.play();
       this.#emit("solved", "autoplay_blocked");
-    } catch {
-      this.#emit("problem", problem("autoplay_blocked"));
+    } catch (error) {
+      // Anything else is an interruption: another stream came, or the end.
+      const blocked = error instanceof Error && error.name === "NotAllowedError";
+      if (blocked && !this.#over) this.#emit("problem", problem("autoplay_blocked"));
     }
   }
 

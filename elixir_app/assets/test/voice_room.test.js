@@ -133,6 +133,21 @@ test("what was pressed is told, at once or when the socket is back, and outlives
   assert.deepEqual([server.people[0].muted, room.muted, fakes.track.enabled], [false, false, true]);
 });
 
+test("only a browser that holds back the sound is said to", async () => {
+  audio.refuses = new DOMException("The play() request was interrupted by a new load request.", "AbortError");
+  await enter();
+  await room.hear();
+  assert.deepEqual(seen.filter(([name]) => name === "problem"), []);
+  audio.refuses = new DOMException("play() failed because the user didn't interact.", "NotAllowedError");
+  await room.hear();
+  assert.deepEqual(seen.filter(([name]) => name === "problem"), [["problem", "autoplay_blocked"]]);
+  // A page that is over has nothing to be heard.
+  const late = room.hear();
+  room.leave();
+  await late;
+  assert.equal(seen.filter(([name]) => name === "problem").length, 1);
+});
+
 test("a press isn't undone by what the server said before it knew of it", async () => {
   await enter();
   room.setMuted(true);
