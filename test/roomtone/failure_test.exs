@@ -159,12 +159,16 @@ defmodule Roomtone.FailureTest do
       assert works?(ctx.room, ctx.session)
     end
 
-    test "that is killed loses no count of rooms", ctx do
+    test "that is killed loses no count of rooms and people", ctx do
       kill(Process.whereis(Media))
       eventually(fn -> Process.whereis(Media) end)
-      # Two shards, and rooms go where the fewest are.
-      shards = for _ <- 1..4, room = open_room(), {:ok, %{shard: shard}} = Roomtone.stats(room), do: shard
-      assert Enum.count(shards, &(&1 == ctx.media.shard)) in 1..3
+      %{shard: shard} = ctx.media
+      %{rooms: rooms, people: people} = :sys.get_state(Media)
+      assert rooms[shard] == Enum.count(Media.Table.rooms(), &match?({_room, ^shard}, &1))
+      assert people[shard] == Enum.count(Media.Table.places(), &match?({_peer, %{shard: ^shard}}, &1))
+      assert rooms[shard] >= 1 and people[shard] >= 1
+      :ok = Roomtone.close_room(ctx.room)
+      eventually(fn -> :sys.get_state(Media).rooms[shard] == rooms[shard] - 1 end)
     end
   end
 

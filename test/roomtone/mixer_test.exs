@@ -294,6 +294,16 @@ defmodule Roomtone.MixerTest do
     end
   end
 
+  test "who didn't get in keeps what was set for them until they do" do
+    room = open_room()
+    ada = enter(room, "ada")
+    :ok = Roomtone.put_zone(room, "bob", "hall")
+    {:error, {:offer_refused, :no_opus, _}} = Roomtone.join(room, "bob", FakeNative.offer(refuse: "no_opus"))
+    told(ada)
+    b = enter(room, "bob").peer
+    assert Enum.sort(cells(ada)) == Enum.sort([{ada.peer, b, 0.0}, {b, ada.peer, 0.0}])
+  end
+
   test "kinds that there aren't are refused when a room is opened" do
     assert {:error, {:not_supported, :forward}} = Roomtone.open_room(unique_name(), kind: :forward)
     assert {:error, {:invalid_option, :kind}} = Roomtone.open_room(unique_name(), kind: :loud)
@@ -332,6 +342,10 @@ defmodule Roomtone.MixerTest do
 
           assert Map.get(engine.cells, {a, b}, engine.default) == wanted,
                  "seed #{seed}, #{inspect(step)}: #{listener} of #{speaker}"
+        end
+
+        for {listener, row} <- mixer.sent, peer <- [listener | Map.keys(row)] do
+          assert peer in Map.values(mixer.peers), "seed #{seed}: #{peer} is gone, and still remembered"
         end
 
         {mixer, peers, engine, rand}
