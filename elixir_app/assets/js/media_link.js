@@ -16,7 +16,8 @@ const UNREACHABLE_AFTER = 3;
  * `exchange` sends an offer and resolves with the answer. It is called only while the link is meant to be up; when it
  * rejects with a retryable error the link tries again, later and later, until {@link MediaLink.pause}.
  *
- * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `unreachable`, `refused` (detail: SignallingError).
+ * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `unreachable` (detail: what the last offer failed with,
+ * or null if its sound never came), `refused` (detail: SignallingError).
  */
 export class MediaLink extends EventTarget {
   /** @type {RTCPeerConnection | null} */ #pc = null;
@@ -113,7 +114,7 @@ export class MediaLink extends EventTarget {
         this.#drop();
         this.#emit("refused", error);
       } else {
-        this.#fail();
+        this.#fail(error);
       }
     }
   }
@@ -166,9 +167,10 @@ export class MediaLink extends EventTarget {
     this.#emit("lost", null);
   }
 
-  #fail() {
+  /** @param {unknown} [error]  what the offer failed with, if it did */
+  #fail(error = null) {
     this.#failures += 1;
-    if (this.#failures === UNREACHABLE_AFTER) this.#emit("unreachable", null);
+    if (this.#failures === UNREACHABLE_AFTER) this.#emit("unreachable", error);
     this.#after(backoff(this.#failures, { first: 300, most: 5000 }), () => this.#negotiate(true));
   }
 

@@ -55,6 +55,8 @@ export class VoiceRoom extends EventTarget {
   #presses = 0;
   #pressesTold = 0;
   #entered = false;
+  /** What the person was told that we wait for. */
+  #waitingFor = "";
   /** @type {HTMLAudioElement} */ #audio;
 
   /** @param {Options} options */
@@ -198,6 +200,7 @@ export class VoiceRoom extends EventTarget {
       this.#track = null;
     }
     this.#audio.srcObject = null;
+    this.#waitingIsOver();
     this.#people.clear();
     this.#emit("participants", []);
     this.#setStatus(status);
@@ -207,6 +210,7 @@ export class VoiceRoom extends EventTarget {
   #listenToLink(link) {
     on(link, "connected", () => {
       this.#emit("solved", "media_unreachable");
+      this.#waitingIsOver();
       if (this.#signalling?.joined) this.#setStatus("connected");
     });
     on(link, "lost", () => {
@@ -216,7 +220,11 @@ export class VoiceRoom extends EventTarget {
       this.#audio.srcObject = stream;
       this.hear();
     });
-    on(link, "unreachable", () => this.#emit("problem", problem("media_unreachable")));
+    on(link, "unreachable", (error) => {
+      // With words of the server's: it was reached, and answered that it can't just now.
+      if (error instanceof SignallingError && error.message) this.#waiting(error);
+      else this.#emit("problem", problem("media_unreachable"));
+    });
     on(link, "refused", (error) => this.#refused(error));
   }
 
@@ -227,6 +235,7 @@ export class VoiceRoom extends EventTarget {
       this.#link?.pause();
       this.#setStatus("reconnecting");
     });
+    on(signalling, "waiting", (error) => this.#waiting(error));
     on(signalling, "refused", (error) => this.#refused(error));
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
@@ -242,6 +251,7 @@ export class VoiceRoom extends EventTarget {
     this.#people = new Map(reply.participants.map((/** @type {Participant} */ p) => [p.id, p]));
     if (this.#entered) this.#announce(before, this.#people);
     this.#entered = true;
+    this.#waitingIsOver();
     this.#mutedByServer(this.#people.get(this.#me)?.muted);
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
@@ -326,6 +336,26 @@ export class VoiceRoom extends EventTarget {
     this.#emit("problem", problem("microphone_lost"));
     // The system may have another one ready.
     await this.openMicrophone();
+  }
+
+  /**
+   * The server can't have us yet; we go on asking.
+   *
+   * @param {SignallingError} error
+   */
+  #waiting(error) {
+    const words = problem("server_not_ready");
+    const title = error.message || words.title;
+    // Not again with every try: screen readers read it out.
+    if (title === this.#waitingFor) return;
+    this.#waitingFor = title;
+    this.#emit("problem", { ...words, title });
+  }
+
+  #waitingIsOver() {
+    if (!this.#waitingFor) return;
+    this.#waitingFor = "";
+    this.#emit("solved", "server_not_ready");
   }
 
   /** @param {SignallingError} error */

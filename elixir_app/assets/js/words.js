@@ -75,6 +75,11 @@ const WORDS = {
     text: "Everybody was let go. You can open it again by coming back.",
     action: "rejoin",
   },
+  server_not_ready: {
+    title: "The server isn't ready for you yet.",
+    text: "We keep asking; there's nothing you need to do.",
+    action: null,
+  },
   media_unreachable: {
     title: "The sound can't get through.",
     text:

@@ -133,6 +133,51 @@ test("what was pressed is told, at once or when the socket is back, and outlives
   assert.deepEqual([server.people[0].muted, room.muted, fakes.track.enabled], [false, false, true]);
 });
 
+test("a server that isn't ready is told in its words while we go on asking, until it is", async () => {
+  const answer = FakeWebSocket.reply;
+  const busy = { reason: "too_many_requests", message: "Too many attempts.", retry: true };
+  FakeWebSocket.reply = (event, payload) => (event === "phx_join" ? ["error", busy] : answer(event, payload));
+  const told = [];
+  room.addEventListener("problem", ({ detail }) => told.push(detail));
+  await room.join();
+  await settle();
+  assert.deepEqual(told.map(({ code, title, action }) => [code, title, action]), [["server_not_ready", "Too many attempts.", null]]);
+  assert.match(told[0].text, /keep asking/);
+  assert.equal(room.status, "connecting");
+  // Asking again says nothing new.
+  for (let i = 0; i < 100 && socket().of("phx_join").length < 2; i += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(socket().of("phx_join").length, 2);
+  await settle();
+  assert.equal(told.length, 1);
+
+  FakeWebSocket.reply = answer;
+  seen.length = 0;
+  for (let i = 0; i < 100 && !seen.length; i += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  await settle();
+  assert.ok(seen.some((event) => String(event) === "solved,server_not_ready"), String(seen));
+  assert.equal(connections.length, 1);
+});
+
+test("waiting is over with the page", async () => {
+  FakeWebSocket.reply = () => ["error", { reason: "media_busy", message: "Busy.", retry: true }];
+  await room.join();
+  await settle();
+  room.leave();
+  const waiting = seen.filter(([, code]) => code === "server_not_ready").map(([name]) => name);
+  assert.deepEqual(waiting, ["problem", "solved"]);
+});
+
+test("offers that the server can't take just now aren't blamed on a firewall", async () => {
+  const answer = FakeWebSocket.reply;
+  const full = { reason: "overloaded", message: "The server carries as many people as it can.", retry: true };
+  FakeWebSocket.reply = (event, payload) => (event === "offer" ? ["error", full] : answer(event, payload));
+  const told = [];
+  room.addEventListener("problem", ({ detail }) => told.push(detail));
+  await room.join();
+  for (let i = 0; i < 200 && !told.length; i += 1) await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.deepEqual(told.map(({ code, title }) => [code, title]), [["server_not_ready", full.message]]);
+});
+
 test("only a browser that holds back the sound is said to", async () => {
   audio.refuses = new DOMException("The play() request was interrupted by a new load request.", "AbortError");
   await enter();
