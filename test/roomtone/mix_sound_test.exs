@@ -1,0 +1,101 @@
+defmodule Roomtone.MixSoundTest do
+  @moduledoc "A policy by its sound: real participants, each talker a tone, and what arrives of it at each ear."
+  use Roomtone.DomainCase, async: false
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag timeout: 60_000
+
+  # The load generator judges the last few seconds; by then the policy has long been set.
+  @seconds 6
+
+  setup_all do
+    endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
+    served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
+
+    restart_with([
+      {RoomtoneWeb.Endpoint, served},
+      native: Roomtone.Native,
+      udp_ports: "0",
+      shards: 1,
+      join_timeout_ms: 5_000
+    ])
+
+    {:ok, {_address, port}} = RoomtoneWeb.Endpoint.server_info(:http)
+    {:ok, port: port}
+  end
+
+  # Five people, three of them talking. `policy` gets the identities of all and of the talkers. Gives back what each of those who
+  # only listen heard of the tones: differences to the loudest in decibels, the loudest first.
+  defp heard(port, room_opts, policy) do
+    room = open_room(room_opts)
+    {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
+    url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
+    args = ~w(run --url #{url} --peers 5 --talkers 3 --probes 0 --ears 5 --seconds #{@seconds} --json)
+    running = Task.async(fn -> System.cmd(load(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
+
+    {all, talkers} =
+      eventually(fn ->
+        {:ok, %{participants: people}} = Roomtone.room(room)
+        talkers = for %{speaking: true, identity: identity} <- people, do: identity
+        ready? = length(people) == 5 and Enum.all?(people, & &1.connected) and length(talkers) == 3
+        if ready?, do: {Enum.map(people, & &1.identity), talkers}
+      end)
+
+    policy.(room, all, talkers)
+    {output, _status} = Task.await(running, 50_000)
+    report = Phoenix.json_library().decode!(output)
+    assert report["joined"] == 5 and report["thrown_out"] == [] and length(report["tones"]) == 3
+
+    # Talkers join first; they don't hear themselves.
+    for %{"dbfs" => levels} <- Enum.drop(report["heard"], 3) do
+      [loudest | _] = sorted = Enum.sort(levels, :desc)
+      {loudest, Enum.map(sorted, &(&1 - loudest))}
+    end
+  end
+
+  defp load do
+    path = Path.expand("debug/roomtone-load", System.get_env("CARGO_TARGET_DIR") || "target")
+    if File.exists?(path), do: path, else: flunk("#{path} isn't built: cargo build --workspace")
+  end
+
+  test "each hears each as loud as the mix says, and not at all who is 0", %{port: port} do
+    levels =
+      heard(port, [], fn room, all, [a, b, c] ->
+        :ok = Roomtone.put_mix(room, Map.new(all, &{&1, %{a => 2, b => 1, c => 0}}))
+        :ok = Roomtone.update_mix(room, Map.new(all, &{&1, %{b => 0.5}}))
+      end)
+
+    assert length(levels) == 2
+
+    for {_loudest, [_, second, third]} <- levels do
+      # 0.5 to 2 is -12.04 dB.
+      assert_in_delta second, -12.04, 1.0
+      assert third < -45
+    end
+  end
+
+  test "distance, zones and whispers are heard", %{port: port} do
+    [near, far] =
+      port
+      |> heard([kind: :spatial, default_gain: 0.5], fn room, all, [a, b, c] ->
+        [near, far] = all -- [a, b, c]
+
+        for {who, x} <- [{a, 0}, {b, 0}, {c, 0}, {near, 2}, {far, 4}],
+            do: Roomtone.put_position(room, who, %{x: x, y: 0, z: 0})
+
+        # One talker is in another room, one whispers to one of the two.
+        :ok = Roomtone.put_zone(room, b, "elsewhere")
+        :ok = Roomtone.whisper(room, c, [near])
+      end)
+      |> Enum.sort(:desc)
+
+    assert {near_level, [_, whispered, shut]} = near
+    assert_in_delta whispered, 0.0, 1.0
+    assert shut < -45
+    assert {far_level, [_, not_whispered, shut]} = far
+    assert not_whispered < -45 and shut < -45
+    # Twice as far away: -6.02 dB, which is sent as -6.
+    assert_in_delta far_level - near_level, -6.0, 1.0
+  end
+end
