@@ -51,7 +51,8 @@ defmodule PhoenixLite.JSONTest do
   test "structs go through the protocol, wherever they are" do
     person = %Person{name: "Ann", secret: "x"}
     assert Jason.encode!(person) == ~s({"name":"Ann"})
-    assert Jason.encode!(%{list: [person, 1], at: ~D[2026-01-02]}) == ~s({"at":"2026-01-02","list":[{"name":"Ann"},1]})
+    assert Jason.encode!(%{list: [person, 1]}) == ~s({"list":[{"name":"Ann"},1]})
+    assert Jason.encode!(%{at: ~D[2026-01-02]}) == ~s({"at":"2026-01-02"})
     assert_raise Protocol.UndefinedError, fn -> Jason.encode!(%{a: [%Plain{a: 1}]}) end
   end
 

@@ -103,6 +103,10 @@ defmodule Phoenix.LiveView.JS do
   def transition(%JS{} = js, classes, opts),
     do: put(js, "transition", [transition: classes(classes)], opts, [:to, :time, :blocking])
 
+  @doc "First the one, then the other."
+  @spec concat(t(), t()) :: t()
+  def concat(%JS{ops: first}, %JS{ops: second}), do: %JS{ops: first ++ second}
+
   defp put(%JS{ops: ops} = js, op, args, opts, allowed) do
     case Keyword.keys(opts) -- allowed do
       [] -> :ok

@@ -130,7 +130,7 @@ defmodule PhoenixLite.Heex.Check do
           :ok
 
         _ ->
-          unless (global && global?(name, global.include)) or name in slot_names do
+          unless (global && global?(name, global.include)) || name in slot_names do
             Heex.error!(file, line, "#{title} has no attribute #{name}")
           end
       end
