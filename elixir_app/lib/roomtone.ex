@@ -398,11 +398,11 @@ defmodule Roomtone do
   """
   @spec stats(String.t()) ::
           {:ok, %{room: String.t(), shard: non_neg_integer, shard_stats: map, participants: %{String.t() => map | nil}}}
-          | {:error, room_error}
+          | {:error, :media_busy | room_error}
   def stats(name) do
     with {:ok, name} <- Name.room(name),
-         {:ok, place, peers, identities} <- RoomServer.call(name, :peers) do
-      counted = Media.peer_stats(place, Map.keys(peers))
+         {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
+         {:ok, counted} <- Media.peer_stats(place, Map.keys(peers)) do
       nobody = Map.new(identities, &{&1, nil})
       participants = for {peer, identity} <- peers, into: nobody, do: {identity, counted[peer]}
       {:ok, %{room: name, shard: place.shard, shard_stats: Media.shard_stats(place.shard), participants: participants}}

@@ -333,6 +333,22 @@ defmodule Roomtone.JoinTest do
       refute_received {:media, _}
     end
 
+    test "are an error, and soon, while the shard is too busy to be asked", %{room: room} do
+      offer = FakeNative.offer(connect: true)
+      {:ok, _} = Roomtone.join(room, "ada", offer)
+      %{shard: shard, room: id} = FakeNative.await_join(offer)
+      # Nobody else asks for stats while these tests run.
+      FakeNative.busy(shard, [:peer_stats])
+      crowd = Enum.to_list(1..300)
+      {took, result} = :timer.tc(fn -> Roomtone.Media.peer_stats(%{room: id, shard: shard}, crowd) end)
+      assert {:error, :media_busy} = result
+      assert took < 1_500_000
+      assert {:error, :media_busy} = Roomtone.stats(room)
+      FakeNative.busy(shard, [])
+      assert {:ok, %{participants: %{"ada" => %{connected: true}}}} = Roomtone.stats(room)
+      assert :ets.tab2list(Roomtone.Media.Table) |> Enum.filter(&match?({{:ref, _}, pid} when is_pid(pid), &1)) == []
+    end
+
     test "are nil for one without media", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)

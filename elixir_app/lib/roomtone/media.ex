@@ -143,26 +143,39 @@ defmodule Roomtone.Media do
   @spec stamp(shard) :: stamp
   def stamp(shard), do: Table.stamp(shard)
 
-  @doc "Counters of peers; `nil` for one that the engine doesn't have, and those that didn't answer within a second are missing."
-  @spec peer_stats(place, [id]) :: %{id => map | nil}
-  def peer_stats(%{room: room, shard: shard}, peers) do
-    # A process of its own, so that an answer that comes too late finds nobody.
-    fn -> gather(room, shard, peers) end |> Task.async() |> Task.await(@stats_timeout * 2)
+  @doc """
+  Counters of peers; `nil` for one that the engine doesn't have, and those that didn't answer within a second are missing. Or an
+  error, when the shard is too busy even to be asked.
+  """
+  @spec peer_stats(place, [id]) :: {:ok, %{id => map | nil}} | {:error, :media_busy}
+  def peer_stats(place, peers) do
+    # A process of its own, so that an answer that comes too late finds nobody. Asking and gathering take a second each at most.
+    fn -> gather(place, peers) end |> Task.async() |> Task.await(@stats_timeout * 3)
   end
 
-  defp gather(room, shard, peers) do
-    asked =
-      for peer <- peers, ref = new_id(), into: %{} do
-        Table.put_ref(ref, self())
-        _ = ask_stats(%{room: room, shard: shard}, peer, ref)
-        {ref, peer}
-      end
-
+  defp gather(place, peers) do
+    {result, asked} = ask_all(place, peers, System.monotonic_time(:millisecond) + @stats_timeout)
     timer = Process.send_after(self(), :enough, @stats_timeout)
-    stats = collect(asked, %{})
+    result = with :ok <- result, do: {:ok, collect(asked, %{})}
     Process.cancel_timer(timer)
     Enum.each(asked, fn {ref, _peer} -> Table.take_ref(ref) end)
-    stats
+    result
+  end
+
+  # The first that can't be asked is the last: each try of a full queue takes its time.
+  defp ask_all(place, peers, deadline) do
+    Enum.reduce_while(peers, {:ok, %{}}, fn peer, {:ok, asked} ->
+      ref = new_id()
+      Table.put_ref(ref, self())
+      asked = Map.put(asked, ref, peer)
+
+      with true <- System.monotonic_time(:millisecond) < deadline,
+           :ok <- ask_stats(place, peer, ref) do
+        {:cont, {:ok, asked}}
+      else
+        _busy -> {:halt, {{:error, :media_busy}, asked}}
+      end
+    end)
   end
 
   defp collect(asked, stats) when map_size(asked) == map_size(stats), do: stats
