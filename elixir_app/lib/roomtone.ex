@@ -80,7 +80,7 @@ defmodule Roomtone do
   @type message :: {:roomtone, room :: String.t(), event}
 
   @type name_error :: {:invalid_name, Name.problem()}
-  @type room_error :: :room_not_found | :room_closed | name_error
+  @type room_error :: :room_not_found | :room_closed | :room_busy | name_error
   @type open_error ::
           :room_exists
           | {:too_many_rooms, pos_integer}

@@ -359,3 +359,26 @@ defmodule Roomtone.JoinTest do
     end
   end
 end
+
+defmodule Roomtone.HungRoomTest do
+  @moduledoc "A room whose process hangs. Apart from the other tests of joining, as it takes as long as a caller waits."
+  use Roomtone.DomainCase, async: true
+
+  alias Roomtone.RoomServer
+
+  test "is told as busy after one wait, not asked over and over, and nobody is left over from it" do
+    name = open_room()
+    room = RoomServer.whereis(name)
+    :ok = :sys.suspend(room)
+    assert {:error, :room_busy} = RoomServer.call(name, :describe, 50)
+
+    {took, result} = :timer.tc(fn -> Roomtone.join(name, "ada", FakeNative.offer(), create: true) end)
+    assert result == {:error, :room_busy}
+    assert took in 4_900_000..9_000_000
+
+    :ok = :sys.resume(room)
+    # It was let in after all, and makes no offer.
+    assert eventually(fn -> :sys.get_state(room).room.people == %{} end)
+    assert {:ok, %{participants: []}} = Roomtone.room(name)
+  end
+end

@@ -6,6 +6,7 @@ defmodule Roomtone.WordsTest do
       [
         :room_not_found,
         :room_closed,
+        :room_busy,
         :room_exists,
         :identity_taken,
         :not_found,

@@ -61,14 +61,15 @@ defmodule Roomtone.RoomServer do
   @spec summaries() :: [Roomtone.summary()]
   def summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
 
-  @doc "Asks the room's process."
-  @spec call(String.t(), term) :: term | {:error, :room_not_found | :room_closed}
-  def call(name, request) do
+  @doc "Asks the room's process. One that ends meanwhile is closed, which another try may find replaced; one that hangs is busy."
+  @spec call(String.t(), term, timeout) :: term | {:error, :room_not_found | :room_closed | :room_busy}
+  def call(name, request, timeout \\ 5_000) do
     case whereis(name) do
       nil -> {:error, :room_not_found}
-      pid -> GenServer.call(pid, request)
+      pid -> GenServer.call(pid, request, timeout)
     end
   catch
+    :exit, {:timeout, _call} -> {:error, :room_busy}
     :exit, _reason -> {:error, :room_closed}
   end
 

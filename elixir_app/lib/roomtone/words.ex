@@ -5,6 +5,7 @@ defmodule Roomtone.Words do
   @spec describe_error(term) :: String.t()
   def describe_error(:room_not_found), do: "There is no such room, or it was closed."
   def describe_error(:room_closed), do: "The room was closed."
+  def describe_error(:room_busy), do: "The room doesn't answer at the moment. Try again."
   def describe_error(:room_exists), do: "There is a room of this name already."
   def describe_error({:room_full, max}), do: "The room is full: it takes #{max} people."
   def describe_error({:too_many_rooms, max}), do: "No more rooms can be opened here: there may be #{max}."

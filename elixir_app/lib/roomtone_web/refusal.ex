@@ -66,7 +66,15 @@ defmodule RoomtoneWeb.Refusal do
   defp classify({:offer_refused, _code, _message}), do: {:offer_refused, 422, false}
   # Not now
   defp classify(reason)
-       when reason in [:media_busy, :media_timeout, :media_restarted, :overloaded, :room_closed, :participant_failed],
+       when reason in [
+              :media_busy,
+              :media_timeout,
+              :media_restarted,
+              :overloaded,
+              :room_closed,
+              :room_busy,
+              :participant_failed
+            ],
        do: {reason, 503, true}
 
   defp classify(:superseded), do: {:superseded, 409, true}
