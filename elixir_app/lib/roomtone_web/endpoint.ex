@@ -15,6 +15,8 @@ defmodule RoomtoneWeb.Endpoint do
     http_only: true,
     max_age: 30 * 24 * 3600
   ]
+  @plain_session Plug.Session.init(@session_options)
+  @secure_session Plug.Session.init([secure: true] ++ @session_options)
 
   # The token comes in a header, not in the address, where logs would keep it. A frame must hold an offer of 64 KiB as JSON.
   socket "/voice", RoomtoneWeb.VoiceSocket,
@@ -44,6 +46,13 @@ defmodule RoomtoneWeb.Endpoint do
     json_decoder: Phoenix.json_library()
 
   plug Plug.Head
-  plug Plug.Session, @session_options
+  plug :session
   plug RoomtoneWeb.Router
+
+  # Where people come by HTTPS, to us or to a proxy before us, the cookie must not go out over anything else. Which it is, is known
+  # only when the server runs.
+  defp session(conn, _opts) do
+    https? = conn.scheme == :https or to_string(config(:url)[:scheme]) == "https"
+    Plug.Session.call(conn, if(https?, do: @secure_session, else: @plain_session))
+  end
 end
