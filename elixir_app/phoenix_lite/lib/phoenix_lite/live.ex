@@ -75,6 +75,19 @@ defmodule PhoenixLite.Live do
     end
   end
 
+  @doc "Signs that the page at a path is an error with this status, as its socket has found."
+  @spec sign_reload(module(), integer(), String.t()) :: String.t()
+  def sign_reload(endpoint, status, path), do: Phoenix.Token.sign(endpoint, "reload:" <> salt(endpoint), {status, path})
+
+  @doc "The status, of a token for this path."
+  @spec verify_reload(module(), term(), String.t()) :: {:ok, integer()} | :error
+  def verify_reload(endpoint, token, path) do
+    case Phoenix.Token.verify(endpoint, "reload:" <> salt(endpoint), token, max_age: @flash_age) do
+      {:ok, {status, ^path}} -> {:ok, status}
+      _ -> :error
+    end
+  end
+
   defp salt(endpoint) do
     endpoint.config(:live_view, [])[:signing_salt] ||
       raise ArgumentError, "no live_view: [signing_salt: ..] in the config of #{inspect(endpoint)}"

@@ -180,9 +180,50 @@ const steps = {
     await text("#other", "other patched");
     assert.equal(path(), "/live/other?q=patched");
   },
-  async "redirect, with flash"() {
+  async "a patch link to another view navigates"() {
+    await page.evaluate(() => window.liveSocket.js().patch("/live/other?q=patchlink"));
+    await text("#other", "other patchlink");
     await page.click("#to-home");
     await text("#where", "none  /live");
+  },
+  async "from handle_info: patch, navigate, redirect"() {
+    await page.goto(`${url}/live`);
+    await connected();
+    const before = await born();
+    await page.evaluate(() => window.ask("later", { to: "/live/p/11", how: "patch" }));
+    await text("#where", "11  /live/p/11");
+    await page.evaluate(() => window.ask("later", { to: "/live/other?q=info", how: "navigate" }));
+    await text("#other", "other info");
+    await text("#flash-info", "navigated");
+    assert.equal(await born(), before);
+    await page.click("#to-home");
+    await text("#where", "none  /live");
+    await page.evaluate(() => void window.ask("later", { to: "/live/plain", how: "redirect" }));
+    await text("#plain", 'plain %{"info" => "redirected"}');
+  },
+  async "an external redirect"() {
+    await page.goto(`${url}/live`);
+    await connected();
+    await page.evaluate((to) => void window.ask("away", { to }), `http://127.0.0.1:${port}/live/plain?far`);
+    await text("#plain", "plain %{}");
+    assert.equal(new URL(page.url()).port, String(port));
+  },
+  async "a mount that finds out late: navigate, redirect, an error's page"() {
+    await page.goto(`${url}/live/other?late=navigate`);
+    await text("#where", "10  /live/p/10");
+    await page.goto(`${url}/live/other?late=redirect`);
+    await text("#plain", "plain %{}");
+    const error = page.waitForResponse((response) => response.status() === 400);
+    await page.goto(`${url}/live/other?late=missing`).catch(() => {});
+    await error;
+    await text("body", "page: Bad Request");
+    // The page after it is none of an error.
+    await page.goto(`${url}/live/other?q=fine`);
+    await text("#other", "other fine");
+  },
+  async "redirect, with flash"() {
+    await page.goto(`${url}/live`);
+    await connected();
     await page.click("#redirect");
     await text("#plain", 'plain %{"info" => "redirected"}');
     await page.reload();
@@ -235,6 +276,19 @@ const steps = {
     assert.equal(await born(), before);
     await page.click("#inc");
     await text("#count", "2");
+  },
+  async "a broadcast of disconnect: the socket closes, and comes back"() {
+    await page.goto(`${url}/login?name=zoe`);
+    await page.goto(`${url}/live`);
+    await connected();
+    await text("#who", "zoe GET chromium true");
+    const before = await born();
+    await page.click("#inc");
+    await text("#count", "2");
+    await page.evaluate(() => fetch("/kick?name=zoe"));
+    await logged("reconnected");
+    await text("#count", "0");
+    assert.equal(await born(), before);
   },
   async "a session that is gone: the page loads itself again, once"() {
     const before = await born();

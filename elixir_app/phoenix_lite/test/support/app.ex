@@ -45,6 +45,7 @@ defmodule Demo.Router do
     get "/flash", PageController, :flash
     get "/go", PageController, :go
     get "/login", PageController, :login
+    get "/kick", PageController, :kick
     get "/logout", PageController, :logout
     get "/whoami", PageController, :whoami
   end
@@ -160,6 +161,11 @@ defmodule Demo.PageController do
     |> put_session(:user, name)
     |> put_session("live_socket_id", "users:" <> name)
     |> text("in")
+  end
+
+  def kick(conn, %{"name" => name}) do
+    Demo.Endpoint.broadcast("users:" <> name, "disconnect", %{})
+    text(conn, "kicked")
   end
 
   def logout(conn, _params), do: conn |> configure_session(drop: true) |> text("out")

@@ -159,6 +159,12 @@ defmodule Demo.HomeLive do
     {:noreply, socket}
   end
 
+  def handle_event("later", params, socket) do
+    send(self(), {:go, params})
+    {:noreply, socket}
+  end
+
+  def handle_event("away", %{"to" => url}, socket), do: {:noreply, redirect(socket, external: url)}
   def handle_event("flash", _params, socket), do: {:noreply, put_flash(socket, :info, "hello flash")}
   def handle_event("log", _params, socket), do: {:noreply, assign(socket, :log, ["second"])}
   def handle_event("crash", _params, _socket), do: raise("view crashes")
@@ -173,7 +179,11 @@ defmodule Demo.HomeLive do
 
   @impl true
   def handle_info(:tick, socket), do: {:noreply, socket |> update(:count, &(&1 + 100)) |> push_event("ticked", %{})}
-  def handle_info({:go, to}, socket), do: {:noreply, push_navigate(socket, to: to)}
+
+  def handle_info({:go, params}, socket) do
+    {:noreply, socket} = handle_event("go", params, socket)
+    {:noreply, socket}
+  end
 
   @impl true
   def terminate(reason, _socket) do
@@ -187,7 +197,16 @@ defmodule Demo.OtherLive do
 
   @impl true
   def mount(%{"away" => "1"}, _session, socket), do: {:ok, push_navigate(socket, to: "/live/p/9")}
-  def mount(%{"missing" => _}, _session, _socket), do: raise(Plug.BadRequestError)
+
+  def mount(%{"late" => how}, _session, socket) do
+    case {connected?(socket), how} do
+      {true, "navigate"} -> {:ok, push_navigate(socket, to: "/live/p/10")}
+      {true, "redirect"} -> {:ok, redirect(socket, to: "/live/plain")}
+      {true, "missing"} -> raise(Plug.BadRequestError)
+      _ -> {:ok, assign(socket, page_title: "Late", asked: nil)}
+    end
+  end
+
   def mount(_params, _session, socket), do: {:ok, assign(socket, page_title: "Other", asked: nil)}
 
   @impl true

@@ -70,12 +70,13 @@ defmodule PhoenixLite.LiveViewTest do
     assert {:error, {:live_redirect, %{to: "/live"}}} = render_patch(other, "/live")
     assert {:error, {:live_redirect, %{to: "/live/p/9"}}} = live(conn, "/live/other?away=1")
     assert {:error, {:redirect, %{to: "/live/plain", flash: %{"error" => "not you"}}}} = live(conn, "/live/guarded")
+    assert {:error, {:live_redirect, %{to: "/live/p/10"}}} = live(conn, "/live/other?late=navigate")
     assert {:ok, page} = conn |> live("/live/guarded") |> follow_redirect(conn)
     assert html_response(page, 200) =~ "not you"
 
     {:ok, view, _} = live(conn, "/live")
-    send(view.pid, {:go, "/live/other"})
-    assert {"/live/other", %{}} = assert_redirect(view)
+    send(view.pid, {:go, %{"to" => "/live/other", "how" => "navigate"}})
+    assert {"/live/other", %{"info" => "navigated"}} = assert_redirect(view)
   end
 
   test "a layout of the view's own, and the session of its live_session", %{conn: conn} do
@@ -146,7 +147,7 @@ defmodule PhoenixLite.LiveViewTest do
 
     test "what the client asks for in vain is a page with a status", %{options: options} do
       assert {:error, %{reason: "reload", status: 400, token: _}} =
-               join(options, %{"redirect" => "http://www.example.com/live/other?missing=1"})
+               join(options, %{"redirect" => "http://www.example.com/live/other?late=missing"})
     end
 
     test "rubbish in an event ends the view only", %{options: options} do

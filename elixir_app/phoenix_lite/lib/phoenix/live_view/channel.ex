@@ -184,7 +184,8 @@ defmodule Phoenix.LiveView.Channel do
       status = error |> Plug.Exception.status() |> Plug.Conn.Status.code()
 
       if status in 400..499,
-        do: {:error, %{reason: "reload", status: status, token: Phoenix.Token.sign(phx.endpoint, "reload", status)}},
+        do:
+          {:error, %{reason: "reload", status: status, token: Live.sign_reload(phx.endpoint, status, route.uri.path)}},
         else: reraise(error, __STACKTRACE__)
   end
 

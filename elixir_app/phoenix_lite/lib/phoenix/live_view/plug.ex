@@ -1,6 +1,15 @@
 defmodule Phoenix.LiveView.Plug do
   @moduledoc "The page of a view, before it has its socket. Routes of `live` lead here."
   @behaviour Plug
+
+  defmodule MountError do
+    @moduledoc "The socket of a page couldn't be mounted, for a reason that the client is to blame for; the page says so too."
+    defexception plug_status: 400, message: "mount failed"
+  end
+
+  # Set by the client when its socket found out; then there is to be a page with that status, and no endless reload.
+  @reload_cookie "__phoenix_reload_status__"
+
   alias Phoenix.Controller
   alias PhoenixLite.{Live, Render, Tree}
   alias Plug.Conn
@@ -12,7 +21,7 @@ defmodule Phoenix.LiveView.Plug do
   def call(%Conn{private: %{phoenix_live_view: {view, options, live_session}}} = conn, action) do
     conn = Controller.put_format(conn, "html")
     endpoint = Controller.endpoint_module(conn)
-    conn = Conn.fetch_query_params(conn)
+    conn = conn |> Conn.fetch_query_params() |> Conn.fetch_cookies() |> reloaded(endpoint)
     uri = URI.parse(Conn.request_url(conn))
 
     route = %{view: view, action: action, options: options, live_session: live_session, params: conn.params, uri: uri}
@@ -33,6 +42,17 @@ defmodule Phoenix.LiveView.Plug do
       {:live, _kind, %{to: to}} -> conn |> Conn.put_private(:phoenix_live_redirect, true) |> away(socket, %{}, to: to)
     end
   end
+
+  defp reloaded(%{cookies: %{@reload_cookie => token}} = conn, endpoint) do
+    conn = Conn.delete_resp_cookie(conn, @reload_cookie, http_only: false)
+
+    case Live.verify_reload(endpoint, token, conn.request_path) do
+      {:ok, status} -> Conn.WrapperError.reraise(conn, :error, %MountError{plug_status: status}, [])
+      :error -> conn
+    end
+  end
+
+  defp reloaded(conn, _endpoint), do: conn
 
   defp extra_session({module, function, args}, conn), do: apply(module, function, [conn | args])
   defp extra_session(%{} = session, _conn), do: session
