@@ -243,6 +243,10 @@ const steps = {
     assert.notEqual(await born(), before);
     assert.equal(await page.locator("#around").count(), 1);
   },
+  async "a form that the view has the browser send"() {
+    await page.click("#trigger");
+    await text("body", "saved zed");
+  },
   async "crash: the view comes back, and the form with it"() {
     await page.goto(`${url}/live/p/5`);
     await connected();

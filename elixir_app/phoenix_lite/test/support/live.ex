@@ -230,9 +230,17 @@ defmodule Demo.ElsewhereLive do
   def around(assigns), do: ~H"<main id='around' data-title={assigns[:page_title]}>{@inner_content}</main>"
 
   @impl true
-  def mount(_params, session, socket), do: {:ok, assign(socket, extra: session["extra"], n: 0)}
+  def mount(_params, session, socket), do: {:ok, assign(socket, extra: session["extra"], n: 0, go: false)}
   @impl true
   def handle_event("n", _params, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
+  def handle_event("go", _params, socket), do: {:noreply, assign(socket, :go, true)}
   @impl true
-  def render(assigns), do: ~H"<p id='elsewhere'>elsewhere {@extra}</p><button id='n' phx-click='n'>{@n}</button>"
+  def render(assigns) do
+    ~H"""
+    <p id="elsewhere">elsewhere {@extra}</p><button id="n" phx-click="n">{@n}</button>
+    <.form for={%{}} action="/form" phx-submit="go" phx-trigger-action={@go} phx-no-format>
+      <input name="name" value="zed" /><button id="trigger">go</button>
+    </.form>
+    """
+  end
 end

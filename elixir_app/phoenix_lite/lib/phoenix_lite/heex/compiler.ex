@@ -194,6 +194,8 @@ defmodule PhoenixLite.Heex.Compiler do
   defp attribute({:spread, {:code, code, line}, _}, ctx),
     do: [attribute_dynamic(quote(do: Tree.attributes(unquote(parse(code, line, ctx)))), ctx)]
 
+  # For formatters.
+  defp attribute({"phx-no-format", _, _}, _ctx), do: []
   defp attribute({name, true, _}, _ctx), do: [{:s, [" ", name]}]
 
   defp attribute({name, {:text, text}, _}, _ctx) do

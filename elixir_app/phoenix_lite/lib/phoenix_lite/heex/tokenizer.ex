@@ -127,7 +127,7 @@ defmodule PhoenixLite.Heex.Tokenizer do
   defp curly(source, rest, taken, at) do
     case :binary.match(rest, "}") do
       :nomatch ->
-        error(at, "expected } after {, with Elixir between them")
+        error(at, "expected } after {, with Elixir between them" <> why(source))
 
       {start, _} ->
         size = taken + start
@@ -136,6 +136,16 @@ defmodule PhoenixLite.Heex.Tokenizer do
         if elixir?(code),
           do: {code, after_code, down(at, code)},
           else: curly(source, after_code, size + 1, at)
+    end
+  end
+
+  defp why(source) do
+    with [code, _] <- :binary.split(source, "}"),
+         {:error, {_, message, token}} <- Code.string_to_quoted(code, emit_warnings: false) do
+      message = if is_tuple(message), do: elem(message, 0), else: message
+      " (" <> message <> inspect(token) <> ")"
+    else
+      _ -> ""
     end
   end
 
