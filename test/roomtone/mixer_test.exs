@@ -110,18 +110,18 @@ defmodule Roomtone.MixerTest do
     end
 
     test "go in commands of bounded size", %{room: room, ada: ada} do
-      # 2550 pairs of 51 people.
-      names = for i <- 1..48, do: "p#{i}"
+      # 4830 pairs of 70 people.
+      names = for i <- 1..67, do: "p#{i}"
       for name <- names, do: enter(room, name)
       :ok = Roomtone.put_zone(room, "ada", "elsewhere")
-      assert length(cells(ada)) == 100
+      assert length(cells(ada)) == 138
       all = ["ada", "bob", "cleo" | names]
       :ok = Roomtone.put_mix(room, Map.new(all, fn name -> {name, Map.new(all, &{&1, 0.5})} end))
       commands = told(ada)
       sizes = for {:set_gains, %{cells: cells}} <- commands, do: length(cells)
-      # Ada's hundred stay 0.
-      assert Enum.sum(sizes) == 2_450
-      assert length(sizes) == 2 and Enum.max(sizes) <= 2_048
+      # Ada's 138 stay 0.
+      assert Enum.sum(sizes) == 4_692
+      assert length(sizes) == 2 and Enum.max(sizes) <= 4_096
     end
   end
 
@@ -355,6 +355,44 @@ defmodule Roomtone.MixerTest do
     end
   end
 
+  test "in a large room where everybody moves, each gets their turn, and who may not hear doesn't wait for it" do
+    place = %{room: Media.new_id(), shard: 1}
+    {:ok, mix} = Mix.new(kind: :spatial)
+    peers = for i <- 1..150, into: %{}, do: {Media.new_id(), "p#{i}"}
+    # A timer that runs already, so that the moves come together.
+    mixer = %{Mixer.put_peers(Mixer.new(place, mix, %{}), peers) | timer: make_ref()}
+
+    mixer =
+      Enum.reduce(1..150, mixer, fn i, mixer ->
+        {:ok, mixer} = Mixer.change(mixer, {:put_position, "p#{i}", %{x: i * 10.0, y: 0.0, z: 0.0}}, 150)
+        mixer
+      end)
+
+    assert told(place) == []
+    {:ok, mixer} = Mixer.change(mixer, {:whisper, "p7", MapSet.new()}, 150)
+    urgent = cells(place)
+    assert length(urgent) == 149 and Enum.all?(urgent, &match?({_, _, 0.0}, &1))
+
+    {mixer, engine, turns} = take_turns(mixer, Enum.reduce(urgent, %{default: 1.0, cells: %{}}, &put_cell/2), 0)
+    # 300 rows and columns of 150.
+    assert turns == 5
+
+    for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
+      assert Map.get(engine.cells, {a, b}, 1.0) == Mix.gain(mixer.mix, listener, speaker)
+    end
+
+    Mix.Store.delete(place.room)
+  end
+
+  defp take_turns(%{timer: nil} = mixer, engine, turns), do: {mixer, engine, turns}
+
+  defp take_turns(mixer, engine, turns) do
+    next = Mixer.handle_timeout(mixer, mixer.timer)
+    cells = cells(mixer.place)
+    assert length(cells) <= 10_200
+    take_turns(next, Enum.reduce(cells, engine, &put_cell/2), turns + 1)
+  end
+
   @names ["ada", "bob", "cleo", "dan", "eve"]
 
   defp random_step(rand) do
@@ -413,10 +451,7 @@ defmodule Roomtone.MixerTest do
 
   defp execute({:set_policy, %{default_gain: gain}}, engine), do: %{engine | default: gain}
 
-  defp execute({:set_gains, %{cells: cells}}, engine) do
-    Enum.reduce(cells, engine, fn
-      {a, b, nil}, engine -> %{engine | cells: Map.delete(engine.cells, {a, b})}
-      {a, b, gain}, engine -> put_in(engine.cells[{a, b}], gain)
-    end)
-  end
+  defp execute({:set_gains, %{cells: cells}}, engine), do: Enum.reduce(cells, engine, &put_cell/2)
+  defp put_cell({a, b, nil}, engine), do: %{engine | cells: Map.delete(engine.cells, {a, b})}
+  defp put_cell({a, b, gain}, engine), do: %{engine | cells: Map.put(engine.cells, {a, b}, gain)}
 end

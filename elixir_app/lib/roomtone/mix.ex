@@ -120,18 +120,38 @@ defmodule Roomtone.Mix do
       {0.25, 1.0}
   """
   @spec gain(t, identity, identity) :: float
-  def gain(_mix, same, same), do: 0.0
+  def gain(%__MODULE__{} = mix, listener, speaker), do: hears(mix, ear(mix, listener), mouth(mix, speaker))
 
-  def gain(%__MODULE__{} = mix, listener, speaker) do
-    case door(mix, listener, speaker) * whisper(mix, listener, speaker) do
+  @typedoc "What the policy says of a person as a listener, looked up once for all whom they may hear."
+  @opaque ear :: {identity, position | nil, zone, %{identity => cell}, %{identity => float}}
+  @typedoc "What the policy says of a person as a speaker."
+  @opaque mouth :: {identity, position | nil, zone, MapSet.t(identity) | nil}
+
+  @doc "A person as a listener, for `hears/3`."
+  @spec ear(t, identity) :: ear
+  def ear(mix, identity) do
+    cells = Map.get(mix.cells, identity, %{})
+    {identity, mix.positions[identity], mix.zones[identity], cells, Map.get(mix.volumes, identity, %{})}
+  end
+
+  @doc "A person as a speaker, for `hears/3`."
+  @spec mouth(t, identity) :: mouth
+  def mouth(mix, identity), do: {identity, mix.positions[identity], mix.zones[identity], mix.whispers[identity]}
+
+  @doc "As `gain/3`, for many pairs of the same people."
+  @spec hears(t, ear, mouth) :: float
+  def hears(_mix, {same, _, _, _, _}, {same, _, _, _}), do: 0.0
+
+  def hears(mix, {listener, ear_at, into, cells, volumes}, {speaker, mouth_at, from, listeners}) do
+    case door(mix, from, into) * whisper(listeners, listener) do
       closed when closed == 0 ->
         0.0
 
       open ->
-        heard =
-          volume(mix, listener, speaker) * cell_gain(mix, listener, speaker) * distance(mix, listener, speaker) * open
-
-        heard = min(heard, @max_gain)
+        # Full volume, and the room's default, where nothing is said.
+        volume = Map.get(volumes, speaker, 1.0)
+        {gain, _pan} = Map.get(cells, speaker, {mix.default_gain, 0.0})
+        heard = min(volume * gain * distance(mix, ear_at, mouth_at) * open, @max_gain)
         if mix.kind == :spatial, do: quantise(heard), else: heard
     end
   end
@@ -165,48 +185,19 @@ defmodule Roomtone.Mix do
     mix.cells == %{} and mix.volumes == %{} and mix.positions == %{} and mix.zones == %{} and mix.whispers == %{}
   end
 
-  defp cell_gain(mix, listener, speaker) do
-    case mix.cells do
-      %{^listener => %{^speaker => {gain, _pan}}} -> gain
-      _ -> mix.default_gain
-    end
-  end
-
-  defp volume(mix, listener, speaker) do
-    case mix.volumes do
-      %{^listener => %{^speaker => volume}} -> volume
-      _ -> 1.0
-    end
-  end
-
   # Who stands nowhere is heard as from nearby.
-  defp distance(%{kind: :spatial, positions: %{} = positions} = mix, listener, speaker) do
-    case positions do
-      %{^listener => ear, ^speaker => mouth} -> Distance.gain(mix.distance, metres(ear, mouth))
-      _ -> 1.0
-    end
-  end
+  defp distance(%{kind: :spatial} = mix, %{x: x, y: y, z: z}, %{x: u, y: v, z: w}),
+    do: Distance.gain(mix.distance, :math.sqrt((x - u) * (x - u) + (y - v) * (y - v) + (z - w) * (z - w)))
 
-  defp distance(_mix, _listener, _speaker), do: 1.0
+  defp distance(_mix, _ear, _mouth), do: 1.0
 
-  defp metres(%{x: x, y: y, z: z}, %{x: u, y: v, z: w}),
-    do: :math.sqrt((x - u) * (x - u) + (y - v) * (y - v) + (z - w) * (z - w))
+  defp door(_mix, same, same), do: 1.0
 
-  defp door(%{zones: zones}, _listener, _speaker) when zones == %{}, do: 1.0
+  defp door(%{doors: doors}, from, into),
+    do: Map.get_lazy(doors, {from, into}, fn -> Map.get(doors, {into, from}, 0.0) end)
 
-  defp door(%{zones: zones, doors: doors}, listener, speaker) do
-    case {Map.get(zones, speaker), Map.get(zones, listener)} do
-      {same, same} -> 1.0
-      {from, into} -> Map.get_lazy(doors, {from, into}, fn -> Map.get(doors, {into, from}, 0.0) end)
-    end
-  end
-
-  defp whisper(mix, listener, speaker) do
-    case mix.whispers do
-      %{^speaker => listeners} -> if MapSet.member?(listeners, listener), do: 1.0, else: 0.0
-      _ -> 1.0
-    end
-  end
+  defp whisper(nil, _listener), do: 1.0
+  defp whisper(listeners, listener), do: if(MapSet.member?(listeners, listener), do: 1.0, else: 0.0)
 
   # ---- What is set -----------------------------------------------------------------------------------------------------
 

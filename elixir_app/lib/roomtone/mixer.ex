@@ -5,7 +5,8 @@ defmodule Roomtone.Mixer do
 
   Part of the room's process, as data. What restricts hearing is sent before the call that asked for it returns, and before a new
   peer's answer reaches its client; when the shard's queue is full it is tried again. Moves and volumes wait until 20 ms have
-  passed since the last were sent, and go together.
+  passed since the last were sent, and go together; in a large room where everybody moves some go with the next, so that nobody who
+  wants to come in waits for all of them.
   """
 
   alias Roomtone.{Media, Mix, Telemetry}
@@ -13,19 +14,24 @@ defmodule Roomtone.Mixer do
 
   @interval_ms 20
   # A command is taken apart on a scheduler of the VM: one of this size takes a fraction of a millisecond.
-  @cells_per_command 2_048
+  @cells_per_command 4_096
   @max_pairs Check.max_cells()
+
+  # Pairs that are worked out at once for moves and volumes.
+  @pairs_per_turn 10_000
 
   defstruct [
     :place,
     :mix,
     :timer,
     :flushed_at,
+    :told,
     given: %{},
     peers: %{},
     sent: %{},
     touched: MapSet.new(),
-    told: nil,
+    moved: MapSet.new(),
+    moved_again: MapSet.new(),
     known: true,
     used: false
   ]
@@ -38,7 +44,11 @@ defmodule Roomtone.Mixer do
           peers: %{Mix.identity() => Media.id()},
           # What the engine was told, by listener and speaker; what isn't here is at the room's default.
           sent: %{Media.id() => %{Media.id() => float}},
+          # What is to be worked out at once, and what can wait. While the latter is worked off, what comes to it is for the next
+          # round, so that each has their turn.
           touched: MapSet.t(Mix.touched()),
+          moved: MapSet.t(Mix.touched()),
+          moved_again: MapSet.t(Mix.touched()),
           # The room's default and number of talkers as the engine knows them. A new room has 1 and all.
           told: {float, pos_integer | nil} | nil,
           # Whether `sent` is true; not after the room's process was replaced.
@@ -57,7 +67,9 @@ defmodule Roomtone.Mixer do
   @spec new(Media.place(), Mix.t(), %{Media.id() => Mix.identity()}) :: t
   def new(place, mix, peers) do
     {mix, used} = Store.load(place.room, mix)
-    mixer = %__MODULE__{place: place, mix: mix, used: used, known: not used, told: @engine_default}
+    mixer = %__MODULE__{place: place, mix: mix, used: used, told: @engine_default}
+    # The one before may have died between keeping a change and sending it.
+    mixer = %{mixer | known: not used and Mix.uniform?(mix)}
     flush(%{mixer | given: peers, peers: by_identity(peers)})
   end
 
@@ -67,8 +79,13 @@ defmodule Roomtone.Mixer do
     with true <- people * people <= @max_pairs || {:error, {:too_many_cells, @max_pairs}},
          {:ok, mix, effect} <- Mix.apply(mixer.mix, op) do
       Store.save(mixer.place.room, mix, effect.parts)
-      mixer = touch(%{mixer | mix: mix}, effect.touched)
-      {:ok, if(patient?(op), do: flush_later(mixer), else: flush(mixer))}
+      mixer = %{mixer | mix: mix}
+
+      {:ok,
+       if(patient?(op),
+         do: mixer |> touch(:moved_again, effect.touched) |> flush_later(),
+         else: mixer |> touch(:touched, effect.touched) |> flush()
+       )}
     end
   end
 
@@ -103,7 +120,7 @@ defmodule Roomtone.Mixer do
       gone = for {identity, peer} <- mixer.peers, now[identity] != peer, do: peer
       new = for {identity, peer} <- now, mixer.peers[identity] != peer, do: identity
       mixer = %{mixer | peers: now, sent: without(mixer.sent, gone)}
-      if new == [], do: mixer, else: mixer |> touch(Enum.flat_map(new, &[{&1, :any}, {:any, &1}])) |> flush()
+      if new == [], do: mixer, else: mixer |> touch(:touched, Enum.flat_map(new, &[{&1, :any}, {:any, &1}])) |> flush()
     end
   end
 
@@ -115,54 +132,70 @@ defmodule Roomtone.Mixer do
 
   @doc "A wait is over."
   @spec handle_timeout(t, reference) :: t
-  def handle_timeout(%{timer: timer} = mixer, timer), do: flush(%{mixer | timer: nil})
+  def handle_timeout(%{timer: timer} = mixer, timer), do: flush_moved(%{mixer | timer: nil})
   def handle_timeout(mixer, _old_timer), do: mixer
 
   # ---- Sending ---------------------------------------------------------------------------------------------------------
 
   # What was never told apart needs no working out.
-  defp touch(mixer, touched) do
-    if Mix.uniform?(mixer.mix) and mixer.sent == %{} and mixer.known and MapSet.size(mixer.touched) == 0,
+  defp touch(mixer, set, touched) do
+    if Mix.uniform?(mixer.mix) and mixer.sent == %{} and mixer.known,
       do: mixer,
-      else: %{mixer | touched: Enum.reduce(touched, mixer.touched, &MapSet.put(&2, &1))}
+      else: Map.update!(mixer, set, &Enum.reduce(touched, &1, fn pair, set -> MapSet.put(set, pair) end))
   end
 
   defp flush_later(%{timer: timer} = mixer) when timer != nil, do: mixer
 
   defp flush_later(mixer) do
     wait = if mixer.flushed_at, do: mixer.flushed_at + @interval_ms - now(), else: 0
-    if wait > 0, do: wait(mixer, wait), else: flush(mixer)
+    if wait > 0, do: wait(mixer, wait), else: flush_moved(mixer)
   end
 
-  defp wait(mixer, ms), do: %{mixer | timer: :erlang.start_timer(ms, self(), :mix)}
+  defp wait(%{timer: nil} = mixer, ms), do: %{mixer | timer: :erlang.start_timer(ms, self(), :mix)}
+  defp wait(mixer, _ms), do: mixer
 
-  defp flush(mixer) do
+  defp flush_moved(mixer) do
+    mixer = next_round(mixer)
+    {turn, later} = Enum.split(mixer.moved, div(@pairs_per_turn, map_size(mixer.peers) + 1) + 1)
+    flush(mixer, turn, MapSet.new(later))
+  end
+
+  defp next_round(mixer) do
+    if MapSet.size(mixer.moved) == 0, do: %{mixer | moved: mixer.moved_again, moved_again: MapSet.new()}, else: mixer
+  end
+
+  defp flush(mixer), do: flush(mixer, [], mixer.moved)
+
+  # All that is urgent and this much of the rest.
+  defp flush(mixer, turn, later) do
     started = System.monotonic_time()
-    {commands, after_them} = plan(mixer)
+    {commands, sent} = plan(mixer, Enum.concat(mixer.touched, turn))
+    cells = for {:set_gains, %{cells: cells}} <- commands, reduce: 0, do: (count -> count + length(cells))
+    # First, as the next process of this room has to know even if this one doesn't come to the end of it.
+    if cells > 0 and not mixer.used, do: Store.put_used(mixer.place.room)
+    mixer = %{mixer | used: mixer.used or cells > 0}
 
     case send_all(mixer.place, commands) do
       :ok ->
-        cells = for {:set_gains, %{cells: cells}} <- commands, reduce: 0, do: (count -> count + length(cells))
         measure(mixer, cells, started)
-        done(after_them, cells)
+        told = {mixer.mix.default_gain, mixer.mix.max_talkers}
+        mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: told, known: true}
+        # After the work, so that it takes half of the time at most however much there is of it.
+        mixer = if cells > 0, do: %{mixer | flushed_at: now()}, else: mixer
+        if waiting?(mixer), do: wait(mixer, @interval_ms), else: cancel(mixer)
 
       {:error, :media_busy} ->
         # All of it again: to be told the same twice does no harm.
-        if mixer.timer, do: mixer, else: wait(mixer, @interval_ms)
+        wait(mixer, @interval_ms)
     end
   end
 
-  defp done(mixer, cells) do
-    if mixer.timer, do: :erlang.cancel_timer(mixer.timer)
-    mixer = %{mixer | timer: nil}
+  defp waiting?(mixer), do: MapSet.size(mixer.moved) + MapSet.size(mixer.moved_again) > 0
+  defp cancel(%{timer: nil} = mixer), do: mixer
 
-    if cells > 0 do
-      unless mixer.used, do: Store.put_used(mixer.place.room)
-      # After the work, so that it takes half of the time at most however much there is of it.
-      %{mixer | used: true, flushed_at: now()}
-    else
-      mixer
-    end
+  defp cancel(mixer) do
+    :erlang.cancel_timer(mixer.timer)
+    %{mixer | timer: nil}
   end
 
   defp send_all(place, commands) do
@@ -183,14 +216,15 @@ defmodule Roomtone.Mixer do
 
   # ---- Working out -----------------------------------------------------------------------------------------------------
 
-  @doc "The commands that bring the engine up to date, and the mixer as it is once they were taken."
-  @spec plan(t) :: {[Roomtone.Native.command()], t}
-  def plan(%__MODULE__{mix: mix, place: %{room: room}} = mixer) do
-    {cells, sent} = mixer |> pairs() |> Enum.reduce({[], mixer.sent}, &compare(&1, &2, mixer))
-    told = {mix.default_gain, mix.max_talkers}
+  # The commands that bring the engine up to date, and what it was told once they were taken.
+  defp plan(%{mix: mix, place: %{room: room}} = mixer, touched) do
+    {cells, sent} =
+      for {ears, mouths} <- blocks(mixer, touched), ear <- ears, reduce: {[], mixer.sent} do
+        work -> compare(ear, mouths, work, mixer)
+      end
 
     policy =
-      if told == mixer.told,
+      if {mix.default_gain, mix.max_talkers} == mixer.told,
         do: [],
         else: [{:set_policy, %{room: room, default_gain: mix.default_gain, max_talkers: mix.max_talkers}}]
 
@@ -198,84 +232,61 @@ defmodule Roomtone.Mixer do
       for part <- cells |> Enum.reverse() |> Enum.chunk_every(@cells_per_command),
           do: {:set_gains, %{room: room, cells: part}}
 
-    {policy ++ gains, %{mixer | sent: sent, touched: MapSet.new(), told: told, known: true}}
+    {policy ++ gains, sent}
   end
 
-  defp compare({listener, hearer, speaker, talker}, {cells, sent}, mixer) do
-    gain = Mix.gain(mixer.mix, listener, speaker)
-    wanted = if gain != mixer.mix.default_gain, do: gain
+  # A listener's row, or a part of it.
+  defp compare({ear, hearer}, mouths, {cells, sent}, %{mix: mix, known: known?}) do
+    row = Map.get(sent, hearer, %{})
 
-    known =
-      case sent do
-        %{^hearer => %{^talker => gain}} -> gain
-        _ -> nil
+    {cells, changed} =
+      for {mouth, talker} <- mouths, talker != hearer, reduce: {cells, row} do
+        {cells, row} ->
+          gain = Mix.hears(mix, ear, mouth)
+          wanted = if gain != mix.default_gain, do: gain
+
+          cond do
+            wanted == Map.get(row, talker) and known? -> {cells, row}
+            wanted == nil -> {[{hearer, talker, nil} | cells], Map.delete(row, talker)}
+            true -> {[{hearer, talker, wanted} | cells], Map.put(row, talker, wanted)}
+          end
       end
 
-    if wanted == known and mixer.known,
-      do: {cells, sent},
-      else: {[{hearer, talker, wanted} | cells], note(sent, hearer, talker, wanted)}
+    {cells, if(changed == %{}, do: Map.delete(sent, hearer), else: Map.put(sent, hearer, changed))}
   end
 
-  defp note(sent, hearer, talker, nil) do
-    case sent do
-      %{^hearer => row} when map_size(row) > 1 -> Map.put(sent, hearer, Map.delete(row, talker))
-      %{^hearer => %{^talker => _gain}} -> Map.delete(sent, hearer)
-      _ -> sent
+  # What was touched, as listeners and the speakers to compare for each of them. A pair may be in two blocks; the second time there
+  # is nothing left to say of it.
+  defp blocks(%{known: false} = mixer, _touched), do: [{ears(mixer), mouths(mixer)}]
+  defp blocks(_mixer, []), do: []
+
+  defp blocks(mixer, touched) do
+    {wide, narrow} = Enum.split_with(touched, fn {listener, speaker} -> listener == :any or speaker == :any end)
+
+    # Rows and columns: this many are no less than everything.
+    if length(wide) > map_size(mixer.peers) or {:any, :any} in wide do
+      [{ears(mixer), mouths(mixer)}]
+    else
+      rows = for {listener, :any} <- wide, do: listener
+      columns = for {:any, speaker} <- wide, do: speaker
+      by_rows = if rows != [], do: [{ears(mixer, rows), mouths(mixer)}], else: []
+      by_columns = if columns != [], do: [{ears(mixer), mouths(mixer, columns)}], else: []
+      singles = Enum.group_by(narrow, &elem(&1, 0), &elem(&1, 1))
+
+      by_rows ++
+        by_columns ++ for({listener, speakers} <- singles, do: {ears(mixer, [listener]), mouths(mixer, speakers)})
     end
   end
 
-  defp note(sent, hearer, talker, gain) do
-    case sent do
-      %{^hearer => row} -> Map.put(sent, hearer, Map.put(row, talker, gain))
-      _ -> Map.put(sent, hearer, %{talker => gain})
-    end
-  end
+  defp ears(mixer), do: for({identity, peer} <- mixer.peers, do: {Mix.ear(mixer.mix, identity), peer})
+  defp mouths(mixer), do: for({identity, peer} <- mixer.peers, do: {Mix.mouth(mixer.mix, identity), peer})
 
-  # Each pair once, listeners and speakers both there, in an order that doesn't depend on how they were touched.
-  defp pairs(%{known: false} = mixer), do: all_pairs(mixer)
+  # Those of them who are there.
+  defp ears(mixer, who),
+    do: for(identity <- who, peer = mixer.peers[identity], do: {Mix.ear(mixer.mix, identity), peer})
 
-  defp pairs(%{touched: touched} = mixer) do
-    # Rows and columns, which overlap; this many are no less than everything.
-    wide = Enum.count(touched, fn {listener, speaker} -> listener == :any or speaker == :any end)
-
-    if wide > map_size(mixer.peers) or MapSet.member?(touched, {:any, :any}),
-      do: all_pairs(mixer),
-      else: touched |> Enum.flat_map(&some_pairs(&1, mixer.peers)) |> Enum.sort() |> Enum.dedup()
-  end
-
-  defp all_pairs(%{peers: peers}) do
-    for {listener, hearer} <- peers,
-        {speaker, talker} <- peers,
-        hearer != talker,
-        do: {listener, hearer, speaker, talker}
-  end
-
-  defp some_pairs({:any, speaker}, peers) do
-    case peers do
-      %{^speaker => talker} ->
-        for {listener, hearer} <- peers, hearer != talker, do: {listener, hearer, speaker, talker}
-
-      _ ->
-        []
-    end
-  end
-
-  defp some_pairs({listener, :any}, peers) do
-    case peers do
-      %{^listener => hearer} ->
-        for {speaker, talker} <- peers, hearer != talker, do: {listener, hearer, speaker, talker}
-
-      _ ->
-        []
-    end
-  end
-
-  defp some_pairs({listener, speaker}, peers) do
-    case peers do
-      %{^listener => hearer, ^speaker => talker} when hearer != talker -> [{listener, hearer, speaker, talker}]
-      _ -> []
-    end
-  end
+  defp mouths(mixer, who),
+    do: for(identity <- who, peer = mixer.peers[identity], do: {Mix.mouth(mixer.mix, identity), peer})
 
   defp without(sent, []), do: sent
 
