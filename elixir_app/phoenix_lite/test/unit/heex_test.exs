@@ -1,3 +1,13 @@
+defmodule PhoenixLite.HeexTest.Embedded do
+  @moduledoc false
+  use Phoenix.Component
+  embed_templates "../fixtures/embed/*"
+
+  attr :a, :string, default: "d"
+  defp hidden(assigns), do: ~H"<u>{@a}</u>"
+  def shown(assigns), do: ~H"<.hidden /><.hidden a={@b} />"
+end
+
 defmodule PhoenixLite.HeexTest do
   use ExUnit.Case, async: true
   use Phoenix.Component
@@ -93,6 +103,23 @@ defmodule PhoenixLite.HeexTest do
     assert html(~H"""
            <.form :let={f} for={@form} phx-change="c"><input id={f[:name].id} name={f[:name].name} value={f[:name].value} /></.form>
            """) =~ ~s(<input id="f_name" name="f[name]" value="a&lt;">)
+  end
+
+  test "templates in files, private components" do
+    alias PhoenixLite.HeexTest.Embedded
+
+    assert html(Embedded.hello(%{class: "c", name: "<n>"})) ==
+             ~s(<p class="c">&lt;n&gt;</p>\n<b>&lt;n&gt;</b><b>&lt;n&gt;</b>)
+
+    assert html(Embedded.shown(%{b: "b"})) == "<u>d</u><u>b</u>"
+
+    code = "defmodule PhoenixLite.HeexTest.Broken do\nuse Phoenix.Component\nembed_templates(\"broken/*\")\nend"
+    error = assert_raise CompileError, fn -> Code.compile_string(code, Path.expand("../fixtures/x.ex", __DIR__)) end
+    assert Path.basename(error.file) == "page.html.heex" and error.line == 2
+
+    code = "defmodule PhoenixLite.HeexTest.BesideLive do\nuse Phoenix.LiveView\nend"
+    [{module, _}] = Code.compile_string(code, Path.expand("../fixtures/embed/beside_live.ex", __DIR__))
+    assert html(module.render(%{n: 1})) == "<i>1 beside</i>"
   end
 
   test "wrong templates don't compile, and the error says where" do
@@ -221,6 +248,8 @@ defmodule PhoenixLite.HeexTest do
       |> JS.focus(to: "#a")
       |> JS.navigate("/n")
       |> JS.patch("/p", replace: true)
+      |> JS.ignore_attributes("open")
+      |> JS.concat(JS.exec("data-cancel", to: "#x"))
 
     assert js.ops == [
              ["push", %{event: "a", value: %{x: 1}}],
@@ -233,7 +262,9 @@ defmodule PhoenixLite.HeexTest do
              ["set_attr", %{attr: ["aria-x", "1"]}],
              ["focus", %{to: "#a"}],
              ["navigate", %{href: "/n"}],
-             ["patch", %{href: "/p", replace: true}]
+             ["patch", %{href: "/p", replace: true}],
+             ["ignore_attrs", %{attrs: ["open"]}],
+             ["exec", %{attr: "data-cancel", to: "#x"}]
            ]
 
     assert_raise ArgumentError, fn -> JS.push("a", target: "#x") end

@@ -1,5 +1,5 @@
 defmodule Phoenix.Component.Built do
-  @moduledoc "The components that every template has: `<.link>`, `<.form>`, `<.live_title>`."
+  @moduledoc "The components that every template has: `<.link>`, `<.form>`, `<.live_title>`, `<.focus_wrap>`."
   import Phoenix.Component
   import Phoenix.Component.Declarative
   Phoenix.Component.Declarative.__setup__(__MODULE__)
@@ -99,5 +99,20 @@ defmodule Phoenix.Component.Built do
     assigns = assign(assigns, :title, title)
 
     ~H|<title data-prefix={@prefix} data-default={@default} data-suffix={@suffix}>{@prefix}{@title}{@suffix}</title>|
+  end
+
+  @doc "Keeps the focus within, e.g. for a dialog."
+  attr :id, :string, required: true
+  attr :rest, :global
+  slot :inner_block, required: true
+
+  def focus_wrap(assigns) do
+    ~H"""
+    <div id={@id} phx-hook="Phoenix.FocusWrap" {@rest}>
+      <div id={"#{@id}-start"} tabindex="0" aria-hidden="true"></div>
+      {render_slot(@inner_block)}
+      <div id={"#{@id}-end"} tabindex="0" aria-hidden="true"></div>
+    </div>
+    """
   end
 end

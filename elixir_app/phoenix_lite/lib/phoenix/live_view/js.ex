@@ -103,6 +103,12 @@ defmodule Phoenix.LiveView.JS do
   def transition(%JS{} = js, classes, opts),
     do: put(js, "transition", [transition: classes(classes)], opts, [:to, :time, :blocking])
 
+  @doc "Lets the client keep attributes as they are, by name (`*` at the end stands for anything). Option: `:to`."
+  @spec ignore_attributes(t() | String.t() | [String.t()], String.t() | [String.t()] | keyword(), keyword()) :: t()
+  def ignore_attributes(js \\ %JS{}, attributes, opts \\ [])
+  def ignore_attributes(%JS{} = js, names, opts), do: put(js, "ignore_attrs", [attrs: List.wrap(names)], opts, [:to])
+  def ignore_attributes(names, opts, []), do: ignore_attributes(%JS{}, names, opts)
+
   @doc "First the one, then the other."
   @spec concat(t(), t()) :: t()
   def concat(%JS{ops: first}, %JS{ops: second}), do: %JS{ops: first ++ second}
