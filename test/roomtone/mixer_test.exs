@@ -355,6 +355,23 @@ defmodule Roomtone.MixerTest do
     end
   end
 
+  test "what was kept and never sent, as the process died in between, is sent by the next" do
+    place = %{room: Media.new_id(), shard: 0}
+    {:ok, mix} = Mix.new()
+    {:ok, changed, effect} = Mix.apply(mix, {:whisper, "ada", MapSet.new()})
+    Mix.Store.save(place.room, changed, effect.parts)
+    Mixer.new(place, mix, %{1 => "ada", 2 => "bob"})
+    assert {2, 1, 0.0} in cells(place)
+
+    # The same with a ban that was sent, and lifted.
+    {:ok, lifted, effect} = Mix.apply(changed, {:whisper, "ada", nil})
+    Mix.Store.save(place.room, lifted, effect.parts)
+    mixer = Mixer.new(place, mix, %{1 => "ada", 2 => "bob"})
+    assert {2, 1, nil} in cells(place)
+    assert mixer.sent == %{}
+    Mix.Store.delete(place.room)
+  end
+
   test "in a large room where everybody moves, each gets their turn, and who may not hear doesn't wait for it" do
     place = %{room: Media.new_id(), shard: 1}
     {:ok, mix} = Mix.new(kind: :spatial)
