@@ -137,10 +137,10 @@ const steps = {
   async "patch: a link, back, push_patch with flash"() {
     const before = await born();
     await page.click("#flash");
-    await text("#flash-info", "hello flash");
+    await text("#flash-note", "hello flash");
     await page.click("#patch");
     await text("#where", "7 1 /live/p/7");
-    await gone("#flash-info");
+    await gone("#flash-note");
     assert.equal(path(), "/live/p/7?x=1");
     await title("Page 7 · lite");
     await page.goBack();

@@ -165,7 +165,7 @@ defmodule Demo.HomeLive do
   end
 
   def handle_event("away", %{"to" => url}, socket), do: {:noreply, redirect(socket, external: url)}
-  def handle_event("flash", _params, socket), do: {:noreply, put_flash(socket, :info, "hello flash")}
+  def handle_event("flash", _params, socket), do: {:noreply, put_flash(socket, :note, "hello flash")}
   def handle_event("log", _params, socket), do: {:noreply, assign(socket, :log, ["second"])}
   def handle_event("crash", _params, _socket), do: raise("view crashes")
 

@@ -53,11 +53,21 @@ defmodule PhoenixLite.LiveViewTest do
              ~s(<ul id="rows"><li id="row-2">2<em>!</em></li><li id="row-3">3</li></ul>)
   end
 
+  test "temporary assigns are on the page, and not kept", %{conn: conn} do
+    {:ok, view, _} = live(conn, "/live")
+    assert render_click(view, "log") =~ ~s(<p id="log">second</p>)
+    assert :sys.get_state(view.pid).socket.assigns.log == ["first"]
+    assert render_click(view, "row") =~ ~s(<p id="log">second</p>)
+  end
+
   test "navigation", %{conn: conn} do
     {:ok, view, _} = live(conn, "/live")
     assert view |> element("#patch") |> render_click() =~ "7 1 /live/p/7"
     assert_patched(view, "/live/p/7?x=1")
-    assert view |> element("#push-patch") |> render_click() =~ "patched"
+    assert view |> element("#flash") |> render_click() =~ "hello flash"
+    patched = view |> element("#push-patch") |> render_click()
+    assert patched =~ "patched"
+    refute patched =~ "hello flash"
     assert_patch(view, "/live/p/8")
     assert {:error, {:live_redirect, %{to: "/live/other?q=1"}}} = view |> element("#to-other") |> render_click()
     result = view |> element("#push-navigate") |> render_click()
@@ -135,6 +145,7 @@ defmodule PhoenixLite.LiveViewTest do
       assert join(options, %{"static" => other}) == stale
       assert join(options, %{"static" => %{}}) == stale
       assert join(%{options | topic: "lv:phx-other"}, %{}) == stale
+      assert join(%{options | topic: "lv:phx-other"}, %{"static" => nil}) == stale
       assert join(%{options | connect_info: %{session: nil}}, %{}) == stale
     end
 
