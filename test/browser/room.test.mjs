@@ -80,6 +80,38 @@ test("mute silences one, for everybody, and unmute undoes it", async () => {
   await ada.participant("Ben").and(ada.page.locator('[data-speaking="true"]')).waitFor();
 });
 
+// Keeps the page's socket at hand, so that a test can put words into the server's mouth.
+const KEEP_SOCKET = `{
+  const Plain = WebSocket;
+  globalThis.WebSocket = class extends Plain {
+    send(text) {
+      const [joinRef, , topic, event] = JSON.parse(text);
+      if (event === "phx_join")
+        globalThis.serverSays = (name, payload) => this.onmessage({ data: JSON.stringify([joinRef, null, topic, name, payload]) });
+      super.send(text);
+    }
+  };
+}`;
+
+test("who is muted by the server sees it on the button, sends nothing, and may undo it", async () => {
+  const eve = await Person.arrive("Eve", 1400, { init: KEEP_SOCKET });
+  try {
+    await eve.join(server.url, "standup");
+    await ada.hears([TONES[1], TONES[2], 1400], [...TONES, 1400]);
+    await eve.page.evaluate(() => globalThis.serverSays("participants", { changed: [{ id: "Eve", muted: true }] }));
+    assert.equal(await eve.microphone.getAttribute("aria-pressed"), "true");
+    await eve.participant("Eve").getByText("Muted").waitFor();
+    // The server only pretended: it is the page that sends silence.
+    await ada.hears([TONES[1], TONES[2]], [...TONES, 1400]);
+    await eve.microphone.click();
+    assert.equal(await eve.microphone.getAttribute("aria-pressed"), "false");
+    await ada.hears([TONES[1], TONES[2], 1400], [...TONES, 1400]);
+    await eve.leave();
+  } finally {
+    await eve.go();
+  }
+});
+
 test("who leaves is gone, and the others go on", async () => {
   await cleo.leave();
   await cleo.page.getByText("You left the room.").waitFor();
