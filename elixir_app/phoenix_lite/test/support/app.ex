@@ -63,6 +63,13 @@ defmodule Demo.Router do
       live "/elsewhere", ElsewhereLive
     end
 
+    live_session :bare,
+      root_layout: {Demo.Layouts, :bare},
+      layout: {Demo.Layouts, :inner},
+      on_mount: [Demo.LiveAuth] do
+      live "/bare", ElsewhereLive, :bare
+    end
+
     live_session :guarded, on_mount: {Demo.LiveAuth, :never} do
       live "/guarded", OtherLive, :guarded
     end

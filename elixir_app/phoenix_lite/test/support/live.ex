@@ -23,6 +23,9 @@ defmodule Demo.Layouts do
     """
   end
 
+  def bare(assigns), do: ~H"<html data-bare={@user}>{@inner_content}</html>"
+  def inner(assigns), do: ~H"<main id={@live_action}>{@inner_content}</main>"
+
   attr :flash, :map, required: true
   slot :inner_block, required: true
 
@@ -203,21 +206,40 @@ defmodule Demo.OtherLive do
       {true, "navigate"} -> {:ok, push_navigate(socket, to: "/live/p/10")}
       {true, "redirect"} -> {:ok, redirect(socket, to: "/live/plain")}
       {true, "missing"} -> raise(Plug.BadRequestError)
-      _ -> {:ok, assign(socket, page_title: "Late", asked: nil)}
+      _ -> {:ok, assign(socket, page_title: "Late", asked: nil, seen: nil, given: nil)}
     end
   end
 
-  def mount(_params, _session, socket), do: {:ok, assign(socket, page_title: "Other", asked: nil)}
+  def mount(_params, _session, socket) do
+    {:ok,
+     socket
+     |> assign(page_title: "Other", asked: nil, seen: nil)
+     |> assign_new(:given, fn -> "made" end)
+     |> attach_hook(:params, :handle_params, fn _params, uri, socket ->
+       {:cont, assign(socket, :seen, URI.parse(uri).path)}
+     end)
+     |> attach_hook(:info, :handle_info, &swallow/2)}
+  end
+
+  defp swallow(:detach, socket), do: {:halt, detach_hook(socket, :info, :handle_info)}
+  defp swallow(message, socket), do: {:halt, assign(socket, :asked, "swallowed #{inspect(message)}")}
 
   @impl true
   def handle_params(%{"patch" => "1"}, _uri, socket), do: {:noreply, push_patch(socket, to: "/live/other?q=patched")}
   def handle_params(params, _uri, socket), do: {:noreply, assign(socket, :asked, params["q"])}
 
   @impl true
+  def handle_info(message, socket), do: {:noreply, assign(socket, :asked, "got #{inspect(message)}")}
+  @impl true
+  def handle_cast(message, socket), do: {:noreply, assign(socket, :asked, "cast #{inspect(message)}")}
+  @impl true
+  def handle_call(:asked, _from, socket), do: {:reply, socket.assigns.asked, assign(socket, :asked, "called")}
+
+  @impl true
   def render(assigns) do
     ~H"""
     <Demo.Layouts.app flash={@flash}>
-      <h2 id="other">other {@asked}</h2><div id="hook2" phx-hook="Echo"></div>
+      <h2 id="other" data-seen={@seen} data-given={@given}>other {@asked}</h2><div id="hook2" phx-hook="Echo"></div>
     </Demo.Layouts.app>
     """
   end

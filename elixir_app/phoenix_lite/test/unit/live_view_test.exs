@@ -96,6 +96,27 @@ defmodule PhoenixLite.LiveViewTest do
     assert render(view) =~ ~s(<main id="around">)
   end
 
+  test "layouts of a live_session", %{conn: conn} do
+    {:ok, view, html} = live(conn, "/live/bare")
+    assert html =~ ~r/\A<html data-bare="guest"><div id="phx-[^>]*><main id="bare"><p id="elsewhere">/
+    assert view |> element("#n") |> render_click() =~ ~r/\A<main id="bare">.*>1</s
+  end
+
+  test "assigns of the conn, hooks of params and messages, calls and casts", %{conn: conn} do
+    {:ok, view, html} = conn |> Plug.Conn.assign(:given, "conn's") |> live("/live/other")
+    assert html =~ ~s(data-given="conn&#39;s")
+    assert has_element?(view, "#other[data-given=made][data-seen='/live/other']")
+    send(view.pid, 1)
+    assert render(view) =~ "other swallowed 1"
+    send(view.pid, :detach)
+    send(view.pid, 2)
+    assert render(view) =~ "other got 2"
+    GenServer.cast(view.pid, 3)
+    assert render(view) =~ "other cast 3"
+    assert GenServer.call(view.pid, :asked) == "cast 3"
+    assert render(view) =~ "other called"
+  end
+
   test "a crash ends the test's view", %{conn: conn} do
     Process.flag(:trap_exit, true)
     {:ok, view, _} = live(conn, "/live")
