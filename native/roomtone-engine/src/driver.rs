@@ -15,7 +15,7 @@ use tokio::runtime::Runtime;
 
 use crate::command::{Command, Envelope, Event};
 use crate::config::{MixConfig, ShardConfig};
-use crate::engine::Control;
+use crate::control::Control;
 use crate::shard::Shard;
 use crate::stats::ShardStats;
 

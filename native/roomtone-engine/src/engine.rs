@@ -6,18 +6,18 @@
 
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use roomtone_transport::Certificate;
 use thiserror::Error;
-use tokio::sync::Notify;
 
 use crate::command::{Command, Envelope};
 use crate::config::{EngineConfig, MixConfig, ShardConfig};
+use crate::control::Control;
 use crate::driver::{self, Driver};
+use crate::panics::panic_message;
 use crate::stats::ShardStats;
 
 /// Commands that may wait for one shard. Full means that the shard isn't run, or is far behind: the caller is told.
@@ -78,31 +78,6 @@ pub enum RunOutcome {
     NoShard,
     /// A bug. The shard's rooms are gone; the next call begins an empty shard, with a new epoch, on the same socket.
     Panicked(String),
-}
-
-/// Flags that reach into a running loop from other threads.
-#[derive(Debug, Default)]
-pub(crate) struct Control {
-    stop: AtomicBool,
-    waiting: AtomicU32,
-    wake: Notify,
-}
-
-impl Control {
-    /// Whether the loop should give its thread back now.
-    pub(crate) fn should_leave(&self) -> bool {
-        self.stopped() || self.waiting.load(Ordering::Acquire) > 0
-    }
-
-    /// Whether the engine was stopped.
-    pub(crate) fn stopped(&self) -> bool {
-        self.stop.load(Ordering::Acquire)
-    }
-
-    /// Resolves when a command came or a flag changed.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
-    }
 }
 
 struct Slot {
@@ -237,7 +212,7 @@ impl Engine {
             TrySendError::Full(_) => SubmitError::Busy,
             TrySendError::Disconnected(_) => SubmitError::Stopped,
         })?;
-        slot.control.wake.notify_one();
+        slot.control.wake();
         Ok(())
     }
 
@@ -250,8 +225,7 @@ impl Engine {
     /// close_notify), so its socket is closed a moment later, when its `run` returns [`RunOutcome::Stopped`].
     pub fn stop(&self) {
         for slot in &self.slots {
-            slot.control.stop.store(true, Ordering::Release);
-            slot.control.wake.notify_one();
+            slot.control.stop();
             if let Ok(mut resting) = slot.state.try_lock() {
                 resting.shut();
             }
@@ -285,24 +259,11 @@ impl Slot {
 
     // Waits for the shard, and makes whoever runs it leave.
     fn take_over(&self) -> MutexGuard<'_, State> {
-        self.control.waiting.fetch_add(1, Ordering::AcqRel);
-        self.control.wake.notify_one();
-        let state = lock(&self.state);
-        self.control.waiting.fetch_sub(1, Ordering::AcqRel);
-        state
+        self.control.while_asking_to_leave(|| lock(&self.state))
     }
 }
 
 // A panic inside is caught before it can poison, and what the lock guards is replaced whole.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a panic said.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(text), _) => (*text).to_owned(),
-        (_, Some(text)) => text.clone(),
-        _ => "panic without a message".to_owned(),
-    }
 }

@@ -14,8 +14,11 @@
 
 mod command;
 mod config;
+mod context;
+mod control;
 mod driver;
 mod engine;
+mod panics;
 mod room;
 mod routes;
 mod shard;

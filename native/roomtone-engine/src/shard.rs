@@ -6,12 +6,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use roomtone_audio::FRAME_DURATION;
 use roomtone_transport::{Certificate, Offer, Transmit, TransportConfig};
 
 use crate::command::{Command, Event, PeerId, RefusalCode, RoomId};
 use crate::config::MixConfig;
-use crate::engine::panic_message;
-use crate::room::{FRAME_TIME, Room, Scratch};
+use crate::context::{Common, Scratch};
+use crate::panics::panic_message;
+use crate::room::Room;
 use crate::routes::Routes;
 use crate::shed::Shed;
 use crate::stats::ShardStats;
@@ -24,21 +26,6 @@ pub struct Shard {
     common: Common,
     max_peers: usize,
     rooms_made: u64,
-}
-
-/// What rooms share on a shard; every call into a room gets it.
-pub(crate) struct Common {
-    pub(crate) mix: MixConfig,
-    pub(crate) transport: Arc<TransportConfig>,
-    pub(crate) certificate: Arc<Certificate>,
-    /// Where the grids of ticks of all rooms begin; each is a phase later.
-    pub(crate) origin: Instant,
-    pub(crate) routes: Routes,
-    pub(crate) events: VecDeque<Event>,
-    pub(crate) transmits: VecDeque<Transmit>,
-    pub(crate) stats: ShardStats,
-    pub(crate) scratch: Scratch,
-    pub(crate) shed: Shed,
 }
 
 impl Shard {
@@ -293,5 +280,5 @@ fn parse(offer: &str) -> Result<Offer, (RefusalCode, String)> {
 /// Where in the 20 ms the n-th room ticks: golden-ratio steps, so that however many rooms there are, they are spread evenly.
 fn tick_phase(n: u64) -> Duration {
     const GOLDEN: f64 = 0.618_033_988_749_894_9;
-    FRAME_TIME.mul_f64((n as f64 * GOLDEN).fract())
+    FRAME_DURATION.mul_f64((n as f64 * GOLDEN).fract())
 }

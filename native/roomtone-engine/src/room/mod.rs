@@ -19,13 +19,9 @@ use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 use self::gains::Gains;
 use self::outputs::Outputs;
 use self::peer::Peer;
-pub(crate) use self::tick::Scratch;
 use crate::command::{Event, GainCell, PeerId, PeerStats, RoomId};
-use crate::shard::Common;
+use crate::context::Common;
 use crate::timers::Timers;
-
-/// The length of a tick and of a frame of sound.
-pub(crate) const FRAME_TIME: Duration = Duration::from_millis(20);
 
 pub(crate) struct Room {
     id: RoomId,

@@ -9,7 +9,7 @@ use super::outputs::SlotId;
 use super::select::Standing;
 use super::speaking::{Detector, SILENCE};
 use crate::command::{Event, PeerId, PeerStats, RoomId};
-use crate::shard::Common;
+use crate::context::Common;
 
 pub(super) struct Peer {
     pub(super) id: PeerId,

@@ -2,16 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use roomtone_audio::{AudioError, FRAME_SAMPLES, Frame, FrameKind, SAMPLE_RATE, mix};
+use roomtone_audio::{AudioError, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, SAMPLE_RATE, mix};
 
+use super::Room;
 use super::output::{Encoded, Output};
 use super::outputs::Slot;
 use super::peer::Peer;
 use super::select::keep_loudest;
 use super::speaking::SILENCE;
-use super::{FRAME_TIME, Room};
 use crate::command::{Event, PeerId};
-use crate::shard::Common;
+use crate::context::{Common, Scratch};
 use crate::stats::ShardStats;
 
 /// Ticks that are made up for after a stall; older ones are skipped, and their sound with them. Listeners' jitter buffers
@@ -21,31 +21,18 @@ const CATCH_UP: u64 = 3;
 /// A mix at or below this (−dBov) is quiet enough to change encoders without anybody noticing.
 const QUIET: u8 = 60;
 
-/// Working space of a tick, one for all rooms of a shard.
-#[derive(Default)]
-pub(crate) struct Scratch {
-    candidates: Vec<(usize, f32)>,
-    talkers: Vec<PeerId>,
-    /// A frame for each talker; more may be there from larger rooms.
-    frames: Vec<Frame>,
-    row: Vec<f32>,
-    mix: Vec<f32>,
-    packet: Vec<u8>,
-    heard: Vec<(PeerId, u8, bool)>,
-}
-
 impl Room {
     /// The instant of the `n`-th tick of this room.
     pub(super) fn tick_time(&self, n: u64) -> Instant {
         // u32 ticks of 20 ms would be 994 days; the multiplication is done in nanoseconds to be free of that bound.
-        self.grid + Duration::from_nanos(FRAME_TIME.as_nanos() as u64 * n)
+        self.grid + Duration::from_nanos(FRAME_DURATION.as_nanos() as u64 * n)
     }
 
     /// Makes the room tick from the next point of its grid on, if it rests.
     pub(super) fn keep_ticking(&mut self, now: Instant) {
         if self.next_tick.is_none() {
             let since = now.saturating_duration_since(self.grid).as_nanos() as u64;
-            self.next_tick = Some(since / FRAME_TIME.as_nanos() as u64 + 1);
+            self.next_tick = Some(since / FRAME_DURATION.as_nanos() as u64 + 1);
         }
     }
 
@@ -57,8 +44,8 @@ impl Room {
                 return;
             }
             let late = now - due;
-            if late > FRAME_TIME * CATCH_UP as u32 {
-                let behind = (late.as_nanos() / FRAME_TIME.as_nanos()) as u64;
+            if late > FRAME_DURATION * CATCH_UP as u32 {
+                let behind = (late.as_nanos() / FRAME_DURATION.as_nanos()) as u64;
                 self.next_tick = Some(n + behind - (CATCH_UP - 1));
                 continue;
             }
@@ -285,7 +272,7 @@ fn encode<'a>(
     }
 }
 
-const _: () = assert!(FRAME_TIME.as_millis() as usize * SAMPLE_RATE as usize == FRAME_SAMPLES * 1000);
+const _: () = assert!(FRAME_DURATION.as_millis() as usize * SAMPLE_RATE as usize == FRAME_SAMPLES * 1000);
 
 #[cfg(test)]
 mod tests {
