@@ -227,6 +227,58 @@ defmodule PhoenixLite.HeexTest do
     assert map_size(keyed) == 1
   end
 
+  slot :tab
+  slot :inner_block
+
+  defp tabs(assigns),
+    do:
+      ~H"<nav><u :for={t <- @tab} id={t[:id]}>{render_slot(t)}</u>{render_slot(@tab)}</nav>{render_slot(@inner_block, 1)}"
+
+  defp random_page(assigns) do
+    ~H"""
+    {@a}<%= case @b do %>
+      <% 0 -> %>
+        {@a}
+      <% 1 -> %>
+        {@c}
+      <% n -> %>
+        <b>{n}{@c}</b>
+    <% end %>
+    <.tabs :let={x}>
+      <:tab :if={@b > 0} id={@a}>{@a}</:tab>
+      <:tab>{@c}</:tab>
+      <:tab :for={l <- @list} :if={l > 1}>{l}{@c}</:tab>
+      {x}<i :if={@a == 1}>{@c}</i>{if @b == 1, do: ~H|<s>{@a}</s>|, else: ~H|<s>{@c}</s>|}
+    </.tabs>
+    <p :for={l <- @list} class={[@a == 2 && "two"]}><em :if={l == @a}>{@c}</em>{for m <- @list, m > l, do: ~H|{m}{@b}|}</p>
+    {@list}<%= if @b > 1 do %>{@a}<% else %><.plain x={@c} /><% end %>
+    """
+  end
+
+  test "diffs of whatever changes make the page that a whole render makes" do
+    :rand.seed(:exsss, {1, 2, 3})
+    value = fn -> :rand.uniform(4) - 1 end
+
+    change = fn ->
+      [a: value.(), b: value.(), c: value.(), list: Enum.map(1..(value.() + 1), fn _ -> ?0 + value.() end) |> tl()]
+    end
+
+    assigns = Map.merge(%{__changed__: nil}, Map.new(change.()))
+    {json, tree} = Tree.whole(random_page(assigns))
+
+    Enum.reduce(1..2_000, {json, tree, assigns}, fn step, {json, tree, assigns} ->
+      new = assign(%{assigns | __changed__: %{}}, Enum.take_random(change.(), value.()))
+      {diff, tree} = Tree.diff(tree, random_page(new))
+      # As the client gets it.
+      diff = if diff == :same, do: %{}, else: diff |> elem(1) |> Jason.encode!() |> Jason.decode!()
+      json = PhoenixLite.TestClient.merge_node(json, diff)
+      whole = html(random_page(%{new | __changed__: nil}))
+      assert PhoenixLite.TestClient.html(json) == whole, "step #{step}: #{inspect(new)}"
+      assert html(tree) == whole
+      {json, tree, new}
+    end)
+  end
+
   test "the same statics of another branch aren't the same" do
     page = fn assigns -> ~H"{if @c, do: ~H|{@x}|, else: ~H|{@y}|}" end
     assigns = %{__changed__: nil, c: true, x: "x", y: "y"}

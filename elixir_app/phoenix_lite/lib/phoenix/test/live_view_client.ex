@@ -122,12 +122,14 @@ defmodule PhoenixLite.TestClient do
     %{state | tree: merge_node(state.tree, diff), title: special["t"] || state.title}
   end
 
-  defp merge_node(_old, %{"s" => _} = new), do: new
+  @doc "The tree that a diff makes of one."
+  @spec merge_node(term(), term()) :: term()
+  def merge_node(_old, %{"s" => _} = new), do: new
 
-  defp merge_node(%{} = old, %{} = diff),
+  def merge_node(%{} = old, %{} = diff),
     do: Enum.reduce(diff, old, fn {key, value}, node -> merge_key(node, key, value) end)
 
-  defp merge_node(_old, new), do: new
+  def merge_node(_old, new), do: new
 
   defp merge_key(node, "k", diff) do
     {count, diff} = Map.pop!(diff, "kc")
@@ -140,13 +142,15 @@ defmodule PhoenixLite.TestClient do
 
   defp entry(key, old, diff), do: {key, merge_node(old[key], Map.get(diff, key, %{}))}
 
-  defp html(text) when is_binary(text), do: text
+  @doc "The HTML of a tree."
+  @spec html(term()) :: String.t()
+  def html(text) when is_binary(text), do: text
 
-  defp html(%{"s" => static, "k" => %{"kc" => count} = entries}) do
+  def html(%{"s" => static, "k" => %{"kc" => count} = entries}) do
     Enum.map_join(0..(count - 1)//1, fn index -> html(Map.put(entries[to_string(index)], "s", static)) end)
   end
 
-  defp html(%{"s" => [first | static]} = node) do
+  def html(%{"s" => [first | static]} = node) do
     static
     |> Enum.with_index()
     |> Enum.reduce(first, fn {text, index}, html -> html <> html(Map.fetch!(node, to_string(index))) <> text end)

@@ -115,6 +115,10 @@ defmodule PhoenixLite.Heex.Compiler do
         {{:., _, [{:assigns, _, nil}, key]}, _, []}, found when is_atom(key) ->
           {nil, [key | found]}
 
+        # A template within has its own, whose text isn't code yet.
+        {:sigil_H, _, _}, found ->
+          {nil, [:any | found]}
+
         {:assigns, _, nil} = variable, found ->
           {variable, [:any | found]}
 
