@@ -51,6 +51,7 @@ export class VoiceRoom extends EventTarget {
   /** @type {Status} */ #status = "new";
   #me = "";
   #muted = false;
+  #shutByMe = false;
   /** Counts the changes by {@link VoiceRoom.setMuted}, and up to which the server knows them; about the rest it has the say. */
   #presses = 0;
   #pressesTold = 0;
@@ -143,6 +144,7 @@ export class VoiceRoom extends EventTarget {
   setMuted(muted) {
     if (this.#muted === muted) return;
     this.#presses += 1;
+    this.#shutByMe = muted;
     // Here first: whatever becomes of the message, nothing is sent from now on.
     this.#mute(muted);
     this.#tellMuted();
@@ -162,7 +164,9 @@ export class VoiceRoom extends EventTarget {
    */
   #mutedByServer(muted) {
     if (typeof muted !== "boolean" || muted === this.#muted || this.#untold) return;
-    this.#mute(muted);
+    // Nobody else opens a microphone that its owner has shut: the server is told again that it is.
+    if (!muted && this.#shutByMe) this.#tellMuted();
+    else this.#mute(muted);
   }
 
   get #untold() {

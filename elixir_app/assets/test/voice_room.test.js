@@ -72,6 +72,16 @@ test("a mute by the server shuts the microphone and shows", async () => {
   assert.deepEqual(socket().of("set"), []);
 });
 
+test("the server can't open a microphone that its owner has shut", async () => {
+  await enter();
+  room.setMuted(true);
+  await settle();
+  muteByServer(false);
+  await settle();
+  assert.deepEqual([room.muted, fakes.track.enabled], [true, false]);
+  assert.deepEqual(socket().of("set"), [{ muted: true }, { muted: true }]);
+});
+
 test("somebody else's mute is theirs", async () => {
   await enter();
   server.people.push({ ...ADA, id: "Ben", name: "Ben" });
@@ -195,10 +205,11 @@ test("only a browser that holds back the sound is said to", async () => {
 
 test("a press isn't undone by what the server said before it knew of it", async () => {
   await enter();
-  room.setMuted(true);
-  socket().push("participants", { changed: [{ id: "Ada", muted: false }] });
-  assert.equal(room.muted, true);
-  await settle();
-  muteByServer(false);
+  muteByServer(true);
+  room.setMuted(false);
+  socket().push("participants", { changed: [{ id: "Ada", muted: true }] });
   assert.equal(room.muted, false);
+  await settle();
+  muteByServer(true);
+  assert.equal(room.muted, true);
 });
