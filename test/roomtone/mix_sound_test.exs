@@ -2,6 +2,8 @@ defmodule Roomtone.MixSoundTest do
   @moduledoc "A policy by its sound: real participants, each talker a tone, and what arrives of it at each ear."
   use Roomtone.DomainCase, async: false
 
+  alias Roomtone.Crowd
+
   @moduletag :media
   @moduletag capture_log: true
   @moduletag timeout: 60_000
@@ -13,41 +15,20 @@ defmodule Roomtone.MixSoundTest do
   @codec_noise -35
 
   setup_all do
-    endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
-    served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
-
-    restart_with([
-      {RoomtoneWeb.Endpoint, served},
-      native: Roomtone.Native,
-      udp_ports: "0",
-      shards: 1,
-      join_timeout_ms: 5_000
-    ])
-
-    {:ok, {_address, port}} = RoomtoneWeb.Endpoint.server_info(:http)
-    {:ok, port: port}
+    {:ok, port: Crowd.serve()}
   end
 
   # Five people, three of them talking. `policy` gets the identities of all and of the talkers. Gives back what each of those who
   # only listen heard of the tones: differences to the loudest in decibels, the loudest first.
   defp heard(port, room_opts, policy) do
     room = open_room(room_opts)
-    {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
-    url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
-    args = ~w(run --url #{url} --peers 5 --talkers 3 --probes 0 --ears 5 --seconds #{@seconds} --json)
-    running = Task.async(fn -> System.cmd(load(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
 
-    {all, talkers} =
-      eventually(fn ->
-        {:ok, %{participants: people}} = Roomtone.room(room)
+    report =
+      Crowd.run(port, room, 3, @seconds, fn people ->
         talkers = for %{speaking: true, identity: identity} <- people, do: identity
-        ready? = length(people) == 5 and Enum.all?(people, & &1.connected) and length(talkers) == 3
-        if ready?, do: {Enum.map(people, & &1.identity), talkers}
+        policy.(room, Enum.map(people, & &1.identity), talkers)
       end)
 
-    policy.(room, all, talkers)
-    {output, _status} = Task.await(running, 50_000)
-    report = Phoenix.json_library().decode!(output)
     assert report["joined"] == 5 and report["thrown_out"] == [] and length(report["tones"]) == 3
 
     # Talkers join first; they don't hear themselves.
@@ -55,11 +36,6 @@ defmodule Roomtone.MixSoundTest do
       [loudest | _] = sorted = Enum.sort(levels, :desc)
       {loudest, Enum.map(sorted, &(&1 - loudest))}
     end
-  end
-
-  defp load do
-    path = Path.expand("debug/roomtone-load", System.get_env("CARGO_TARGET_DIR") || "target")
-    if File.exists?(path), do: path, else: flunk("#{path} isn't built: cargo build --workspace")
   end
 
   test "each hears each as loud as the mix says, and not at all who is 0", %{port: port} do

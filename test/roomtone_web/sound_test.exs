@@ -5,6 +5,7 @@ defmodule RoomtoneWeb.SoundTest do
   """
   use Roomtone.DomainCase, async: false
 
+  alias Roomtone.Crowd
   alias Roomtone.Media.Worker
 
   @moduletag :media
@@ -15,47 +16,16 @@ defmodule RoomtoneWeb.SoundTest do
   @seconds 7
 
   setup_all do
-    endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
-    served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
-
-    restart_with([
-      {RoomtoneWeb.Endpoint, served},
-      native: Roomtone.Native,
-      udp_ports: "0",
-      shards: 1,
-      join_timeout_ms: 5_000
-    ])
-
-    {:ok, {_address, port}} = RoomtoneWeb.Endpoint.server_info(:http)
-    {:ok, port: port}
+    {:ok, port: Crowd.serve()}
   end
 
   setup do
     {:ok, room: open_room()}
   end
 
-  # Runs a crowd of five, two of them talking, and `during` while their tones sound. What the load generator reports.
-  defp crowd(%{room: room, port: port}, during, more \\ []) do
-    {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
-    url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
-    args = ~w(run --url #{url} --peers 5 --talkers 2 --probes 0 --ears 5 --seconds #{@seconds} --json) ++ more
-    running = Task.async(fn -> System.cmd(load(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
-
-    eventually(fn ->
-      {:ok, %{participants: people}} = Roomtone.room(room)
-      length(people) == 5 and Enum.all?(people, & &1.connected) and Enum.count(people, & &1.speaking) == 2
-    end)
-
-    during.()
-    {output, _status} = Task.await(running, 50_000)
-    Phoenix.json_library().decode!(output)
-  end
-
-  defp load do
-    target = System.get_env("CARGO_TARGET_DIR") || "target"
-    path = Path.expand("debug/roomtone-load", target)
-    if File.exists?(path), do: path, else: flunk("#{path} isn't built: cargo build --workspace")
-  end
+  # Two of the five talk; `during` happens while their tones sound.
+  defp crowd(%{room: room, port: port}, during, more \\ []),
+    do: Crowd.run(port, room, 2, @seconds, more, fn _people -> during.() end)
 
   # Everybody heard both tones to the end, and nobody their own. How long nothing came is measured in docs/benchmarks.md; the bound
   # here is for a machine that is busy with other things, and still less than what a worker's turn takes.

@@ -19,7 +19,7 @@ use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 use self::gains::Gains;
 use self::outputs::Outputs;
 use self::peer::Peer;
-use crate::command::{Event, GainCell, PeerId, PeerStats, RoomId};
+use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId};
 use crate::context::Common;
 use crate::timers::Timers;
 
@@ -79,13 +79,13 @@ impl Room {
     ) {
         let (room, peer) = (self.id, id);
         if self.index.contains_key(&id) {
-            let message = "a participant of that number is here already".to_owned();
-            return common.events.push_back(Event::Refused {
-                room,
-                peer,
-                code: "peer_exists",
-                message,
-            });
+            return refuse(
+                common,
+                self.id,
+                id,
+                "peer_exists",
+                "a participant of that number is here already",
+            );
         }
         // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
         let accepted = Endpoint::accept(
@@ -104,14 +104,7 @@ impl Room {
                 self.routes_of(common, id);
                 self.after(now, common, id);
             }
-            Err(error) => {
-                common.events.push_back(Event::Refused {
-                    room,
-                    peer,
-                    code: error.code(),
-                    message: error.to_string(),
-                });
-            }
+            Err(error) => refuse(common, self.id, id, error.code(), &error.to_string()),
         }
     }
 
@@ -119,13 +112,7 @@ impl Room {
     pub(crate) fn reoffer(&mut self, now: Instant, common: &mut Common, id: PeerId, offer: &Offer) {
         let (room, peer) = (self.id, id);
         let Some(there) = self.peer_mut(id) else {
-            let message = "the participant is not in the room".to_owned();
-            return common.events.push_back(Event::Refused {
-                room,
-                peer,
-                code: "no_peer",
-                message,
-            });
+            return refuse(common, self.id, id, "no_peer", "the participant is not in the room");
         };
         match there.endpoint.reoffer(now, offer) {
             Ok(sdp) => {
@@ -133,14 +120,7 @@ impl Room {
                 self.routes_of(common, id);
                 self.after(now, common, id);
             }
-            Err(error) => {
-                common.events.push_back(Event::Refused {
-                    room,
-                    peer,
-                    code: error.code(),
-                    message: error.to_string(),
-                });
-            }
+            Err(error) => refuse(common, self.id, id, error.code(), &error.to_string()),
         }
     }
 
@@ -306,4 +286,15 @@ impl Room {
         self.fault = true;
         self.keep_ticking(now);
     }
+}
+
+fn refuse(common: &mut Common, room: RoomId, peer: PeerId, code: RefusalCode, message: &str) {
+    let message = message.to_owned();
+    let refused = Event::Refused {
+        room,
+        peer,
+        code,
+        message,
+    };
+    common.events.push_back(refused);
 }

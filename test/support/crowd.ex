@@ -1,0 +1,57 @@
+defmodule Roomtone.Crowd do
+  @moduledoc """
+  Five real participants from the load generator, who join a room of the whole application (HTTP, WHIP, the real engine, UDP): each
+  talker a tone, everybody an ear.
+  """
+
+  import Roomtone.DomainCase
+
+  @people 5
+
+  @doc "Starts the application anew with the real engine and a web server on a port of its own; gives the port."
+  @spec serve() :: :inet.port_number()
+  def serve do
+    endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
+    served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
+
+    restart_with([
+      {RoomtoneWeb.Endpoint, served},
+      native: Roomtone.Native,
+      udp_ports: "0",
+      shards: 1,
+      join_timeout_ms: 5_000
+    ])
+
+    {:ok, {_address, port}} = RoomtoneWeb.Endpoint.server_info(:http)
+    port
+  end
+
+  @doc """
+  Runs the crowd for `seconds`, of whom `talkers` talk, and `during` (with the participants) once all are connected and heard. What
+  the load generator reports. `more` are further arguments of it.
+  """
+  @spec run(:inet.port_number(), String.t(), pos_integer, pos_integer, [String.t()], ([map] -> term)) :: map
+  def run(port, room, talkers, seconds, more \\ [], during) do
+    {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
+    url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
+    sizes = ~w(--peers #{@people} --talkers #{talkers} --probes 0 --ears #{@people} --seconds #{seconds})
+    args = ["run", "--json", "--url", url] ++ sizes ++ more
+    running = Task.async(fn -> System.cmd(program(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
+
+    people =
+      eventually(fn ->
+        {:ok, %{participants: people}} = Roomtone.room(room)
+        ready? = length(people) == @people and Enum.all?(people, & &1.connected)
+        if ready? and Enum.count(people, & &1.speaking) == talkers, do: people
+      end)
+
+    during.(people)
+    {output, _status} = Task.await(running, 50_000)
+    Phoenix.json_library().decode!(output)
+  end
+
+  defp program do
+    path = Path.expand("debug/roomtone-load", System.get_env("CARGO_TARGET_DIR") || "target")
+    if File.exists?(path), do: path, else: ExUnit.Assertions.flunk("#{path} isn't built: mix compile builds it")
+  end
+end
