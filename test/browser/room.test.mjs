@@ -27,8 +27,10 @@ test("two people hear each other and not themselves", async () => {
   await ada.hears([TONES[1]], TONES);
   await ben.hears([TONES[0]], TONES);
   // Mixed at its own level: the fake microphone's tone reads about −33 dB in such a bin.
-  const [level] = await ada.levels([TONES[1]]);
-  assert.ok(Math.abs(level + 33.5) < 3, `Ben's tone reads ${level} dB at Ada's`);
+  // A machine that stalls for a moment makes a frame be concealed, which reads lower: so it may take more than one look.
+  const seen = [];
+  while (seen.length < 20 && !seen.some((level) => Math.abs(level + 33.5) < 3)) seen.push(...(await ada.levels([TONES[1]])));
+  assert.ok(seen.length < 20, `Ben's tone reads ${seen} dB at Ada's`);
 });
 
 test("each sees who is there and who speaks", async () => {
