@@ -2,6 +2,8 @@ defmodule RoomtoneWeb.Router do
   @moduledoc "Pages for people, WHIP for programs."
   use RoomtoneWeb, :router
 
+  import RoomtoneWeb.Auth, only: [fetch_visitor: 2]
+
   pipeline :page do
     plug :accepts, ["html"]
   end
@@ -14,6 +16,7 @@ defmodule RoomtoneWeb.Router do
   pipeline :browser do
     plug :fetch_session
     plug :protect_from_forgery
+    plug :fetch_visitor
     plug RoomtoneWeb.SecurityHeaders
   end
 

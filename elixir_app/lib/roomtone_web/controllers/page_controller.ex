@@ -1,23 +1,15 @@
 defmodule RoomtoneWeb.PageController do
   @moduledoc """
-  The page to enter a name and a room, and the room page.
-
-  Who may be whom is kept in the session, a signed cookie: a random secret of the browser's, and the names it entered under. A
-  room's address may be passed on, name and all: somebody else's browser doesn't have that name in its session, so it is asked
-  for one. Two tabs may be two people.
+  The page to enter a name and a room, and the room page. Who may be whom is up to `RoomtoneWeb.Auth`.
   """
   use RoomtoneWeb, :controller
 
-  alias Roomtone.{Name, Token}
-  alias RoomtoneWeb.{AddressLimit, Refusal}
-
-  # Long enough for a working day; the page gets a new one by itself while its session lasts.
-  @token_ttl 12 * 3600
-  @max_names 10
+  alias Roomtone.Name
+  alias RoomtoneWeb.{AddressLimit, Auth, Refusal}
 
   def front(conn, params) do
     notice = if params["left"] == "1" and is_binary(params["room"]), do: "You left the room."
-    form(conn, %{"room" => text(params["room"]), "name" => last_name(conn)}, notice: notice)
+    form(conn, %{"room" => text(params["room"]), "name" => conn.assigns.visitor.display}, notice: notice)
   end
 
   def enter(conn, params) do
@@ -39,7 +31,7 @@ defmodule RoomtoneWeb.PageController do
     case {room, name} do
       {{:ok, room}, {:ok, name}} ->
         conn
-        |> remember(name)
+        |> Auth.put_guest_name(name)
         |> put_status(303)
         |> redirect(to: room_path(room, name))
 
@@ -51,18 +43,17 @@ defmodule RoomtoneWeb.PageController do
   end
 
   def room(conn, %{"room" => given} = params) do
-    with {:ok, room} <- Name.room(given),
-         {:ok, name} <- own_name(conn, params),
-         {:ok, token} <- token_for(room, name) do
-      render(conn, :room,
-        room: room,
-        name: name,
-        token: token,
-        session: session_for(conn, room, name),
-        token_url: room_path(room, "token", name),
-        csrf_token: get_csrf_token()
-      )
-    else
+    case Auth.enter(conn.assigns.visitor, given, params["name"]) do
+      {:ok, entry} ->
+        render(conn, :room,
+          room: entry.room,
+          name: entry.name,
+          token: entry.token,
+          session: entry.session,
+          token_url: room_path(entry.room, "token", entry.name),
+          csrf_token: get_csrf_token()
+        )
+
       # Not entered yet: the room is known, the name isn't.
       {:error, :signed_out} ->
         redirect(conn, to: "/?" <> URI.encode_query(room: given))
@@ -74,11 +65,10 @@ defmodule RoomtoneWeb.PageController do
 
   @doc "A fresh token for a page whose own is too old."
   def token(conn, %{"room" => given} = params) do
-    with {:ok, room} <- Name.room(given),
-         {:ok, name} <- own_name(conn, params),
-         {:ok, token} <- token_for(room, name) do
-      json(conn, %{token: token})
-    else
+    case Auth.enter(conn.assigns.visitor, given, params["name"]) do
+      {:ok, entry} ->
+        json(conn, %{token: entry.token})
+
       {:error, reason} ->
         refusal = Refusal.new(reason)
         conn |> put_status(refusal.status) |> json(Refusal.payload(refusal))
@@ -95,39 +85,6 @@ defmodule RoomtoneWeb.PageController do
       notice: opts[:notice],
       csrf_token: get_csrf_token()
     )
-  end
-
-  defp token_for(room, name), do: Token.sign(%{room: room, identity: name, grants: [:speak, :listen]}, ttl: @token_ttl)
-
-  # What the page proves itself with when it comes back: known to this browser alone, and another one for each name and room.
-  defp session_for(conn, room, name) do
-    :hmac
-    |> :crypto.mac(:sha256, get_session(conn, "person"), [room, 0, name])
-    |> Base.url_encode64(padding: false)
-  end
-
-  defp remember(conn, name) do
-    conn
-    |> put_session("person", get_session(conn, "person") || Base.url_encode64(:crypto.strong_rand_bytes(24)))
-    |> put_session("names", Enum.take([name | List.delete(names(conn), name)], @max_names))
-  end
-
-  defp own_name(conn, params) do
-    with {:ok, name} <- Name.identity(params["name"] || last_name(conn)),
-         true <- name in names(conn) do
-      {:ok, name}
-    else
-      _not_entered -> {:error, :signed_out}
-    end
-  end
-
-  defp last_name(conn), do: conn |> names() |> List.first()
-
-  defp names(conn) do
-    case get_session(conn, "names") do
-      names when is_list(names) -> names
-      _none -> []
-    end
   end
 
   defp room_path(room, name), do: "/rooms/#{segment(room)}?" <> URI.encode_query(name: name)

@@ -1,0 +1,27 @@
+defmodule Roomtone.Auth.Visitor do
+  @moduledoc """
+  Somebody who came with a browser, as far as its session tells: nobody yet, a guest under the names they entered, or a user who
+  signed in. Plain data, made anew for each request and each LiveView.
+  """
+
+  # What is left out would let its reader be this browser.
+  @derive {Inspect, only: [:user, :names, :display, :guests_allowed]}
+  defstruct user: nil, names: [], display: nil, guests_allowed: true, person: nil, session_id: nil
+
+  @typedoc """
+    * `user` – who signed in
+    * `names` – under which this browser entered rooms as a guest, the latest first
+    * `display` – what to call them: the user, or the latest name
+    * `guests_allowed` – whether somebody who didn't sign in may enter
+    * `person` – a random secret of this browser's
+    * `session_id` – names the session; broadcasting "disconnect" there closes its sockets
+  """
+  @type t :: %__MODULE__{
+          user: String.t() | nil,
+          names: [String.t()],
+          display: String.t() | nil,
+          guests_allowed: boolean,
+          person: String.t() | nil,
+          session_id: String.t() | nil
+        }
+end
