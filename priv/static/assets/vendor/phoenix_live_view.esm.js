@@ -1,0 +1,1 @@
+../../../../elixir_app/assets/node_modules/phoenix_live_view/priv/static/phoenix_live_view.esm.js
