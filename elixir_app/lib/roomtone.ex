@@ -19,25 +19,43 @@ defmodule Roomtone do
   Who lives how long, and who ends whom, is in `elixir_app/lib/roomtone/README.md`.
   """
 
-  alias Roomtone.{Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+  alias Roomtone.{Lobby, Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
   alias Roomtone.Mix.Check
 
-  @typedoc "A person as others see them. `connected`: sound flows."
+  @typedoc "A listener's microphone is off, whatever they do, until a moderator makes them a speaker."
+  @type role :: :speaker | :listener
+
+  @typedoc "How good a person's connection is: whether others are heard without gaps there."
+  @type quality :: :good | :fair | :poor
+
+  @typedoc """
+  A person as others see them.
+
+  `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a moderator's. `moderator`: they have the
+  grant to moderate. `connected`: sound flows. `quality` is what they said themselves since then, if anything.
+  """
   @type participant :: %{
           identity: String.t(),
           name: String.t(),
           muted: boolean,
           deafened: boolean,
+          hand: boolean,
+          silenced: boolean,
+          role: role,
+          moderator: boolean,
           speaking: boolean,
           connected: boolean,
+          quality: quality | nil,
           grants: [Token.grant()],
           joined_at: DateTime.t()
         }
 
-  @typedoc "A room in a list."
+  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners."
   @type summary :: %{
           name: String.t(),
           kind: Mix.kind(),
+          stage: boolean,
+          names: [String.t()],
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
           max_participants: pos_integer,
@@ -48,6 +66,7 @@ defmodule Roomtone do
   @type room :: %{
           name: String.t(),
           kind: Mix.kind(),
+          stage: boolean,
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
           max_participants: pos_integer,
@@ -60,7 +79,9 @@ defmodule Roomtone do
 
     * `:joined`, `:left` – with why: `:left`, `:removed` or what `leave/3` was given, `:owner_lost` (their connection process died
       and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:speaking`, `:connected` – when it changes
+    * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:quality`, `:speaking`, `:connected` –
+      when it changes
+    * `:chat` – somebody said something in writing
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
     * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
     * `:closed` – with why: `:closed` or what `close_room/2` was given, `:empty`, `:crashed`
@@ -70,14 +91,25 @@ defmodule Roomtone do
           | {:left, identity :: String.t(), reason :: term}
           | {:muted, identity :: String.t(), boolean}
           | {:deafened, identity :: String.t(), boolean}
+          | {:hand, identity :: String.t(), boolean}
+          | {:silenced, identity :: String.t(), boolean}
+          | {:role, identity :: String.t(), role}
+          | {:quality, identity :: String.t(), quality}
+          | {:chat, chat_message}
           | {:speaking, identity :: String.t(), boolean}
           | {:connected, identity :: String.t(), boolean}
           | {:levels, %{String.t() => 0..127}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:closed, reason :: term}
 
-  @typedoc "What subscribers get: the only message that Roomtone sends to processes which are not its own."
+  @typedoc "A line of a room's chat. `id` grows with each."
+  @type chat_message :: %{id: pos_integer, from: String.t(), name: String.t(), text: String.t(), at: DateTime.t()}
+
+  @typedoc "What subscribers of a room get. But for `t:lobby_message/0`, nothing else is sent to processes that are not our own."
   @type message :: {:roomtone, room :: String.t(), event}
+
+  @typedoc "What subscribers of the list of rooms get: the busiest rooms, and how many there are in all."
+  @type lobby_message :: {:roomtone, :rooms, %{rooms: [summary], total: non_neg_integer}}
 
   @type name_error :: {:invalid_name, Name.problem()}
   @type room_error :: :room_not_found | :room_closed | :room_busy | name_error
@@ -114,7 +146,8 @@ defmodule Roomtone do
   @doc """
   Opens a room. It closes by itself when it has been empty for a while.
 
-  Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`. And of its mix:
+  Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`. With `stage: true`
+  who comes in is a listener until `put_role/3`, but for moderators. And of its mix:
 
     * `kind` – `:mix` (default), or `:spatial`, where positions count: see `put_position/3`
     * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
@@ -135,7 +168,7 @@ defmodule Roomtone do
   def open_room(name, opts \\ []) do
     with {:ok, name} <- Name.room(name),
          {mixing, opts} = Keyword.split(opts, Mix.options()),
-         :ok <- check_options(opts, max_participants: &positive?/1, empty_after: &(positive?(&1) or &1 == :never)),
+         :ok <- check_options(opts, room_options()),
          {:ok, mix} <- Mix.new(mixing) do
       Rooms.open(name, [mix: mix] ++ opts)
     end
@@ -149,6 +182,16 @@ defmodule Roomtone do
   """
   @spec close_room(String.t(), term) :: :ok | {:error, room_error}
   def close_room(name, reason \\ :closed), do: ask(name, {:close, reason})
+
+  @doc """
+  The rooms with most people in them, at most a hundred, and how many there are in all: a page's worth of `rooms/0`.
+
+      iex> {:ok, _} = Roomtone.open_room("balcony")
+      iex> Roomtone.lobby().total >= 1
+      true
+  """
+  @spec lobby() :: %{rooms: [summary], total: non_neg_integer}
+  defdelegate lobby, to: Lobby, as: :list
 
   @doc "All open rooms, by name. No process is asked, so it is cheap."
   @spec rooms() :: [summary]
@@ -236,19 +279,91 @@ defmodule Roomtone do
 
   @doc "Nobody hears this person any more, until `unmute/2`."
   @spec mute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def mute(name, identity), do: ask_about(name, identity, &{:set_muted, &1, true})
+  def mute(name, identity), do: ask_about(name, identity, &{:set, &1, {:muted, true}})
 
   @doc "Takes back `mute/2`. Who has no grant to speak stays silent."
   @spec unmute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def unmute(name, identity), do: ask_about(name, identity, &{:set_muted, &1, false})
+  def unmute(name, identity), do: ask_about(name, identity, &{:set, &1, {:muted, false}})
 
   @doc "This person hears nothing any more, and nothing is sent to them, until `undeafen/2`. Others still hear them: see `mute/2`."
   @spec deafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def deafen(name, identity), do: ask_about(name, identity, &{:set_deafened, &1, true})
+  def deafen(name, identity), do: ask_about(name, identity, &{:set, &1, {:deafened, true}})
 
   @doc "Takes back `deafen/2`. Who has no grant to listen hears nothing all the same."
   @spec undeafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def undeafen(name, identity), do: ask_about(name, identity, &{:set_deafened, &1, false})
+  def undeafen(name, identity), do: ask_about(name, identity, &{:set, &1, {:deafened, false}})
+
+  @doc "This person would like to say something. It goes down by itself when a listener becomes a speaker."
+  @spec raise_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def raise_hand(name, identity), do: ask_about(name, identity, &{:set, &1, {:hand, true}})
+
+  @doc "Takes back `raise_hand/2`."
+  @spec lower_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def lower_hand(name, identity), do: ask_about(name, identity, &{:set, &1, {:hand, false}})
+
+  @doc "How this person finds their connection; told to the others when it changes."
+  @spec put_quality(String.t(), String.t(), quality) ::
+          :ok | {:error, :not_found | {:invalid_option, :quality} | room_error}
+  def put_quality(name, identity, quality) when quality in [:good, :fair, :poor],
+    do: ask_about(name, identity, &{:set, &1, {:quality, quality}})
+
+  def put_quality(_name, _identity, _quality), do: {:error, {:invalid_option, :quality}}
+
+  @doc """
+  A moderator's mute: nobody hears this person until `unsilence/2`, whether they mute and unmute themselves, or leave and come back.
+
+      iex> {:ok, _} = Roomtone.open_room("library")
+      iex> Roomtone.silence("library", "nobody")
+      {:error, :not_found}
+  """
+  @spec silence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def silence(name, identity), do: ask_about(name, identity, &{:set, &1, {:silenced, true}})
+
+  @doc "Takes back `silence/2`. Who muted themselves stays muted."
+  @spec unsilence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
+  def unsilence(name, identity), do: ask_about(name, identity, &{:set, &1, {:silenced, false}})
+
+  @doc """
+  Makes a person a speaker or a listener, whom nobody hears. It is kept for when they come back to this room. Whose token has no grant
+  to speak stays a listener.
+  """
+  @spec put_role(String.t(), String.t(), role) ::
+          :ok | {:error, :not_found | {:not_granted, :speak} | {:invalid_option, :role} | room_error}
+  def put_role(name, identity, role) when role in [:speaker, :listener],
+    do: ask_about(name, identity, &{:set, &1, {:role, role}})
+
+  def put_role(_name, _identity, _role), do: {:error, {:invalid_option, :role}}
+
+  @doc """
+  The person of this identity, if they are in the room and the session is theirs; and, where a `grant` is asked for, if they have it.
+  For who acts on behalf of a person without being their owner.
+  """
+  @spec member(String.t(), String.t(), String.t(), Token.grant() | nil) ::
+          {:ok, participant}
+          | {:error, :not_found | :identity_taken | {:not_granted, Token.grant()} | room_error}
+  def member(name, identity, session, grant \\ nil) when is_binary(session),
+    do: ask_about(name, identity, &{:check, &1, session, grant})
+
+  # ---- Chat ------------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Says something in writing; all subscribers get `{:chat, message}`. Bounds are those of `Roomtone.Chat`: 500 characters, five messages
+  at once, one every two seconds.
+  """
+  @spec say(String.t(), String.t(), String.t()) ::
+          {:ok, chat_message}
+          | {:error,
+             :not_found
+             | :empty_message
+             | :not_text
+             | {:message_too_long, pos_integer}
+             | :too_many_messages
+             | room_error}
+  def say(name, identity, text), do: ask_about(name, identity, &{:say, &1, text})
+
+  @doc "The last of what was written since this person came, for a page that reconnects. It isn't kept anywhere."
+  @spec chat(String.t(), String.t()) :: {:ok, [chat_message]} | {:error, :not_found | room_error}
+  def chat(name, identity), do: ask_about(name, identity, &{:chat, &1})
 
   # ---- Who hears whom --------------------------------------------------------------------------------------------------
 
@@ -305,6 +420,17 @@ defmodule Roomtone do
          {:ok, volume} <- Check.volume(volume, speaker),
          do: ask(name, {:mix, {:put_volume, listener, speaker, volume}})
   end
+
+  @doc """
+  The volumes that a person has set with `put_volume/4`, by speaker; who is missing is at 1.
+
+      iex> {:ok, _} = Roomtone.open_room("loft")
+      iex> Roomtone.put_volume("loft", "ada", "bob", 0.5)
+      iex> Roomtone.volumes("loft", "ada")
+      {:ok, %{"bob" => 0.5}}
+  """
+  @spec volumes(String.t(), String.t()) :: {:ok, %{String.t() => float}} | {:error, room_error}
+  def volumes(name, listener), do: ask_about(name, listener, &{:volumes, &1})
 
   @doc """
   Where a person is, in a `:spatial` room; `nil`: nowhere, and as near to all as can be. Call it as often as they move: what
@@ -387,6 +513,14 @@ defmodule Roomtone do
   @spec unsubscribe(String.t()) :: :ok | {:error, name_error}
   def unsubscribe(name), do: with({:ok, name} <- Name.room(name), do: Subscribers.remove(name))
 
+  @doc "From now on the calling process gets `t:lobby_message/0` when the list of rooms changes, at most twice a second."
+  @spec subscribe_lobby() :: :ok
+  defdelegate subscribe_lobby, to: Lobby, as: :watch
+
+  @doc "Ends `subscribe_lobby/0`."
+  @spec unsubscribe_lobby() :: :ok
+  defdelegate unsubscribe_lobby, to: Lobby, as: :unwatch
+
   @doc """
   Figures of a room: for each person what the engine counts (packets, loss, jitter, round trip; `nil` for one without media), and
   the counters of the shard.
@@ -407,6 +541,17 @@ defmodule Roomtone do
       participants = for {peer, identity} <- peers, into: nobody, do: {identity, counted[peer]}
       {:ok, %{room: name, shard: place.shard, shard_stats: Media.shard_stats(place.shard), participants: participants}}
     end
+  end
+
+  @doc "As `stats/1`, of one person: what the engine counts, `nil` without media."
+  @spec stats(String.t(), String.t()) :: {:ok, map | nil} | {:error, :not_found | :media_busy | room_error}
+  def stats(name, identity) do
+    with {:ok, name} <- Name.room(name),
+         {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
+         true <- identity in identities || {:error, :not_found},
+         mine = for({peer, ^identity} <- peers, do: peer),
+         {:ok, counted} <- Media.peer_stats(place, mine),
+         do: {:ok, counted |> Map.values() |> List.first()}
   end
 
   @doc """
@@ -469,6 +614,10 @@ defmodule Roomtone do
 
   defp ask_about(name, identity, request) do
     with {:ok, identity} <- Name.identity(identity), do: ask(name, request.(identity))
+  end
+
+  defp room_options do
+    [max_participants: &positive?/1, empty_after: &(positive?(&1) or &1 == :never), stage: &is_boolean/1]
   end
 
   defp join_options do

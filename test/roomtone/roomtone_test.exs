@@ -5,6 +5,7 @@ defmodule RoomtoneTest do
   doctest Roomtone.Name
   doctest Roomtone.Token
   doctest Roomtone.Room
+  doctest Roomtone.Chat
   doctest Roomtone.Participant
   doctest Roomtone.Config.Parse
   doctest Roomtone.Config.Network

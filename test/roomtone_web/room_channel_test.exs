@@ -208,6 +208,65 @@ defmodule RoomtoneWeb.RoomChannelTest do
       {:ok, socket: socket, media: media}
     end
 
+    test "set takes several switches at once, and the others see them", %{socket: socket, room: room} do
+      settings = %{"deafened" => true, "hand" => true, "quality" => "poor"}
+      ref = push(socket, "set", settings)
+      assert_reply ref, :ok, %{deafened: true, hand: true, quality: "poor"}
+      assert_push "participants", %{changed: [%{id: "Ada", deafened: true}]}
+      assert_push "participants", %{changed: [%{id: "Ada", hand: true}]}
+      assert_push "participants", %{changed: [%{id: "Ada", quality: :poor}]}
+      {%{participants: [ada]}, _socket} = enter(room, "Ben")
+      assert %{deafened: true, hand: true, quality: :poor, role: :speaker, silenced: false, moderator: false} = ada
+    end
+
+    test "set volume is for this listener alone, and bounded", %{socket: socket, room: room} do
+      ref = push(socket, "set", %{"volume" => %{"id" => "Ben", "percent" => 50}})
+      assert_reply ref, :ok, %{volume: %{"percent" => 50}}
+      assert {:ok, %{"Ben" => 0.5}} = Roomtone.volumes(room, "Ada")
+
+      for {volume, reason} <- [
+            {%{"id" => "Ben", "percent" => 201}, "invalid_volume"},
+            {%{"id" => "Ben", "percent" => -1}, "invalid_volume"},
+            {%{"id" => "Ben", "percent" => "50"}, "bad_request"},
+            {%{"id" => 17, "percent" => 50}, "bad_request"},
+            {%{"id" => "B/n", "percent" => 50}, "invalid_name"},
+            {17, "bad_request"}
+          ] do
+        ref = push(socket, "set", %{"volume" => volume})
+        assert_reply ref, :error, %{reason: ^reason}
+      end
+
+      assert {:ok, %{"Ben" => 0.5}} = Roomtone.volumes(room, "Ada")
+    end
+
+    test "set that isn't understood in part changes nothing", %{socket: socket, room: room} do
+      for wrong <- [%{"hand" => true, "muted" => 1}, %{"hand" => true, "quality" => "superb"}, %{"hand" => nil}] do
+        ref = push(socket, "set", wrong)
+        assert_reply ref, :error, %{reason: "bad_request"}
+      end
+
+      assert {:ok, %{participants: [%{hand: false}]}} = Roomtone.room(room)
+    end
+
+    test "what a moderator does and what is written is told", %{socket: socket, room: room} do
+      :ok = Roomtone.silence(room, "Ada")
+      assert_push "participants", %{changed: [%{id: "Ada", silenced: true}]}
+      :ok = Roomtone.put_role(room, "Ada", :listener)
+      assert_push "participants", %{changed: [%{id: "Ada", role: :listener}]}
+      {:ok, %{id: id}} = Roomtone.say(room, "Ada", "Hello")
+      assert_push "chat", %{id: ^id, from: "Ada", name: "Ada", text: "Hello", at: at}
+      assert {:ok, _at, 0} = DateTime.from_iso8601(at)
+      # Unmuting oneself doesn't undo it.
+      ref = push(socket, "set", %{"muted" => false})
+      assert_reply ref, :ok, %{muted: false}
+      assert {:ok, %{participants: [%{silenced: true}]}} = Roomtone.room(room)
+    end
+
+    test "stats are figures of the own connection", %{socket: socket} do
+      ref = push(socket, "stats", %{})
+      assert_reply ref, :ok, %{stats: %{round_trip_ms: 12.0, connected: true}}, 2_000
+    end
+
     test "set muted is told to everybody", %{socket: socket, room: room} do
       ref = push(socket, "set", %{"muted" => true})
       assert_reply ref, :ok, %{muted: true}

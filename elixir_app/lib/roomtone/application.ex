@@ -21,6 +21,7 @@ defmodule Roomtone.Application do
       [
         {Registry, keys: :unique, name: Roomtone.Registry},
         Roomtone.Subscribers,
+        Roomtone.Lobby,
         {Roomtone.Media.Supervisor, config},
         {DynamicSupervisor, name: Rooms.Trees, strategy: :one_for_one},
         Rooms

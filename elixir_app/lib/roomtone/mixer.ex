@@ -98,6 +98,10 @@ defmodule Roomtone.Mixer do
   @spec room_for?(t, people :: non_neg_integer) :: boolean
   def room_for?(mixer, people), do: people * people <= @max_pairs or Mix.uniform?(mixer.mix)
 
+  @doc "The volumes that a listener has set, by speaker."
+  @spec volumes(t, String.t()) :: %{String.t() => float}
+  def volumes(mixer, listener), do: Map.get(mixer.mix.volumes, listener, %{})
+
   @doc "What was set for somebody who has left."
   @spec forget(t, Mix.identity()) :: t
   def forget(mixer, identity) do

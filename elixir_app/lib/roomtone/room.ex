@@ -19,10 +19,17 @@ defmodule Roomtone.Room do
       :grace_ms,
       :joined_at,
       grants: [:speak, :listen],
+      # Their own switches.
       muted: false,
       deafened: false,
+      hand: false,
+      # What a moderator says of them.
+      silenced: false,
+      role: :speaker,
       speaking: false,
       connected: false,
+      # How they find their connection, as they say themselves.
+      quality: nil,
       # Not answered yet: has its place, but nobody is told.
       pending: true
     ]
@@ -37,14 +44,18 @@ defmodule Roomtone.Room do
             grants: [Roomtone.Token.grant()],
             muted: boolean,
             deafened: boolean,
+            hand: boolean,
+            silenced: boolean,
+            role: Roomtone.role(),
             speaking: boolean,
             connected: boolean,
+            quality: Roomtone.quality() | nil,
             pending: boolean
           }
   end
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
-  defstruct [:name, :id, :opened_at, :max_participants, kind: :mix, people: %{}]
+  defstruct [:name, :id, :opened_at, :max_participants, kind: :mix, stage: false, people: %{}, marks: %{}]
 
   @type t :: %__MODULE__{
           name: String.t(),
@@ -52,8 +63,22 @@ defmodule Roomtone.Room do
           opened_at: DateTime.t(),
           max_participants: pos_integer,
           kind: Roomtone.Mix.kind(),
-          people: %{String.t() => Person.t()}
+          stage: boolean,
+          people: %{String.t() => Person.t()},
+          marks: %{String.t() => mark}
         }
+
+  @typedoc "What a moderator said of somebody, for when they come back: leaving and entering again doesn't undo it."
+  @type mark :: %{silenced: boolean, role: Roomtone.role()}
+
+  @typedoc "One thing about a person that changes; the first four are theirs, the others a moderator's."
+  @type change ::
+          {:muted, boolean}
+          | {:deafened, boolean}
+          | {:hand, boolean}
+          | {:quality, Roomtone.quality()}
+          | {:silenced, boolean}
+          | {:role, Roomtone.role()}
 
   @typedoc "What one person's media may do. Whom they hear, and how loud, is up to `Roomtone.Mix`."
   @type row :: %{speak: boolean, listen: boolean}
@@ -69,9 +94,13 @@ defmodule Roomtone.Room do
           optional(:grace_ms) => non_neg_integer
         }
 
+  # Names are cheap, so only so many marks are kept of people who aren't there.
+  @max_marks 1_000
+  @listed 6
+
   @doc "An empty room."
   @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
-  def new(args), do: struct!(__MODULE__, Map.take(args, [:name, :id, :opened_at, :max_participants, :kind]))
+  def new(args), do: struct!(__MODULE__, Map.take(args, [:name, :id, :opened_at, :max_participants, :kind, :stage]))
 
   @doc """
   Lets a person in, or lets them back in when they show their session (or are the same process).
@@ -90,6 +119,8 @@ defmodule Roomtone.Room do
   end
 
   defp let_in(room, request) do
+    {mark, marks} = Map.pop(room.marks, request.identity, fresh(room, request.grants))
+
     person = %Person{
       identity: request.identity,
       name: request[:name] || request.identity,
@@ -98,12 +129,19 @@ defmodule Roomtone.Room do
       grace_ms: request.grace_ms,
       grants: request.grants,
       muted: request[:muted] || false,
+      silenced: mark.silenced,
+      role: mark.role,
       joined_at: DateTime.utc_now()
     }
 
     if hears_or_speaks?(person.grants),
-      do: {:new, put(room, person), person, []},
+      do: {:new, put(%{room | marks: marks}, person), person, []},
       else: {:error, {:not_granted, :speak_or_listen}}
+  end
+
+  # On a stage the audience listens until a moderator asks them up.
+  defp fresh(room, grants) do
+    %{silenced: false, role: if(room.stage and :moderate not in grants, do: :listener, else: :speaker)}
   end
 
   defp let_back(room, person, request) do
@@ -154,8 +192,48 @@ defmodule Roomtone.Room do
   def remove(room, identity, reason) do
     case Map.pop(room.people, identity) do
       {nil, _people} -> {room, []}
-      {%{pending: true}, people} -> {%{room | people: people}, []}
-      {_person, people} -> {%{room | people: people}, [{:left, identity, reason}]}
+      {%{pending: true} = person, people} -> {mark(%{room | people: people}, person), []}
+      {person, people} -> {mark(%{room | people: people}, person), [{:left, identity, reason}]}
+    end
+  end
+
+  defp mark(room, person) do
+    mark = Map.take(person, [:silenced, :role])
+    plain? = mark == fresh(room, person.grants) or map_size(room.marks) >= @max_marks
+    if plain?, do: room, else: %{room | marks: Map.put(room.marks, person.identity, mark)}
+  end
+
+  @doc "Changes one thing about a person. Nothing is told when it was so already."
+  @spec set(t, String.t(), change) :: {:ok, t, [Roomtone.event()]} | {:error, :not_found | {:not_granted, :speak}}
+  def set(room, identity, change) do
+    case room.people do
+      %{^identity => person} -> set_for(room, person, change)
+      _ -> {:error, :not_found}
+    end
+  end
+
+  # Whose token doesn't let them speak can't be made to by anyone.
+  defp set_for(room, person, {:role, :speaker}) do
+    if :speak in person.grants, do: changed(room, person, :role, :speaker), else: {:error, {:not_granted, :speak}}
+  end
+
+  defp set_for(room, person, {key, value}), do: changed(room, person, key, value)
+
+  defp changed(room, person, key, value) do
+    if Map.fetch!(person, key) == value do
+      {:ok, room, []}
+    else
+      now = %{person | key => value}
+      # Who may speak has no reason to ask for it any more.
+      now = if {key, value} == {:role, :speaker}, do: %{now | hand: false}, else: now
+      now = %{now | speaking: now.speaking and row(now).speak}
+
+      events =
+        if(now.speaking, do: [], else: stop_speaking(person)) ++
+          told(person, {key, person.identity, value}) ++
+          if(person.hand and not now.hand and key != :hand, do: told(person, {:hand, person.identity, false}), else: [])
+
+      {:ok, put(room, now), events}
     end
   end
 
@@ -164,32 +242,20 @@ defmodule Roomtone.Room do
   def set_muted(room, _identity, nil), do: {room, []}
 
   def set_muted(room, identity, muted) do
-    change(room, identity, fn
-      %{muted: ^muted} = person ->
-        {person, []}
-
-      person ->
-        {%{person | muted: muted, speaking: false}, stop_speaking(person) ++ told(person, {:muted, identity, muted})}
-    end)
-  end
-
-  @doc "Nothing is sent to the person any more, or again."
-  @spec set_deafened(t, String.t(), boolean) :: {t, [Roomtone.event()]}
-  def set_deafened(room, identity, deafened) do
-    change(room, identity, fn
-      %{deafened: ^deafened} = person -> {person, []}
-      person -> {%{person | deafened: deafened}, told(person, {:deafened, identity, deafened})}
-    end)
+    case set(room, identity, {:muted, muted}) do
+      {:ok, room, events} -> {room, events}
+      {:error, :not_found} -> {room, []}
+    end
   end
 
   @doc "The media found that a person speaks, or stopped."
   @spec set_speaking(t, String.t(), boolean) :: {t, [Roomtone.event()]}
   def set_speaking(room, identity, speaking) do
-    change(room, identity, fn
-      # A level that was on its way when the person was muted.
-      %{muted: true} = person -> {person, []}
-      %{speaking: ^speaking} = person -> {person, []}
-      person -> {%{person | speaking: speaking}, told(person, {:speaking, identity, speaking})}
+    change(room, identity, fn person ->
+      # A level may have been on its way when the person was muted.
+      if person.speaking == speaking or (speaking and not row(person).speak),
+        do: {person, []},
+        else: {%{person | speaking: speaking}, told(person, {:speaking, identity, speaking})}
     end)
   end
 
@@ -201,7 +267,7 @@ defmodule Roomtone.Room do
         {person, []}
 
       %{} = person ->
-        changed = %{person | connected: connected, speaking: connected and person.speaking}
+        changed = %{person | connected: connected, speaking: connected and person.speaking, quality: nil}
         silent = if connected, do: [], else: stop_speaking(person)
         {changed, silent ++ told(person, {:connected, identity, connected})}
     end)
@@ -225,7 +291,10 @@ defmodule Roomtone.Room do
   @doc "What one person's media may do now."
   @spec row(Person.t()) :: row
   def row(%Person{} = person) do
-    %{speak: :speak in person.grants and not person.muted, listen: :listen in person.grants and not person.deafened}
+    %{
+      speak: role(person) == :speaker and not person.muted and not person.silenced,
+      listen: :listen in person.grants and not person.deafened
+    }
   end
 
   @doc """
@@ -247,6 +316,8 @@ defmodule Roomtone.Room do
     %{
       name: room.name,
       kind: room.kind,
+      stage: room.stage,
+      names: here |> Enum.take(@listed) |> Enum.map(& &1.name),
       participant_count: length(here),
       speaking_count: Enum.count(here, & &1.speaking),
       max_participants: room.max_participants,
@@ -257,21 +328,48 @@ defmodule Roomtone.Room do
   @doc "The room with everybody in it, in the order they came."
   @spec describe(t) :: Roomtone.room()
   def describe(room) do
-    people = room |> here() |> Enum.sort_by(&{DateTime.to_unix(&1.joined_at, :microsecond), &1.identity})
-    room |> summary() |> Map.put(:participants, Enum.map(people, &to_map/1))
+    room |> summary() |> Map.delete(:names) |> Map.put(:participants, room |> here() |> Enum.map(&to_map/1))
   end
 
   @doc "A person as others see them."
   @spec to_map(Person.t()) :: Roomtone.participant()
   def to_map(%Person{} = person) do
-    Map.take(person, [:identity, :name, :muted, :deafened, :speaking, :connected, :grants, :joined_at])
+    person
+    |> Map.take([:identity, :name, :muted, :deafened, :hand, :silenced, :speaking, :connected])
+    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at]))
+    |> Map.merge(%{role: role(person), moderator: :moderate in person.grants})
+  end
+
+  # Who may not speak is a listener, whatever part they were given.
+  defp role(person), do: if(:speak in person.grants, do: person.role, else: :listener)
+
+  @doc "The person, if the session shows that they are meant, and they may do that."
+  @spec check(t, String.t(), String.t(), Roomtone.Token.grant() | nil) ::
+          {:ok, Person.t()} | {:error, :not_found | :identity_taken | {:not_granted, Roomtone.Token.grant()}}
+  def check(room, identity, session, grant) do
+    case room.people do
+      %{^identity => %{pending: false} = person} ->
+        cond do
+          # Hashes take as long whatever is in them.
+          :crypto.hash(:sha256, person.session) != :crypto.hash(:sha256, session) -> {:error, :identity_taken}
+          grant != nil and grant not in person.grants -> {:error, {:not_granted, grant}}
+          true -> {:ok, person}
+        end
+
+      _ ->
+        {:error, :not_found}
+    end
   end
 
   @doc "Nobody is in the room, nor on the way in."
   @spec empty?(t) :: boolean
   def empty?(room), do: room.people == %{}
 
-  defp here(room), do: for({_identity, %{pending: false} = person} <- room.people, do: person)
+  # In the order they came.
+  defp here(room) do
+    people = for {_identity, %{pending: false} = person} <- room.people, do: person
+    Enum.sort_by(people, &{DateTime.to_unix(&1.joined_at, :microsecond), &1.identity})
+  end
 
   defp put(room, person), do: %{room | people: Map.put(room.people, person.identity, person)}
 

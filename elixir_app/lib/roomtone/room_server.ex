@@ -13,7 +13,7 @@ defmodule Roomtone.RoomServer do
 
   require Logger
 
-  alias Roomtone.{Media, Mix, Mixer, Participant, Room, Rooms, Subscribers, Telemetry}
+  alias Roomtone.{Chat, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Subscribers, Telemetry}
 
   @reopen_ms 50
   # A participant that crashes more often is let go.
@@ -28,6 +28,7 @@ defmodule Roomtone.RoomServer do
     :mixer,
     :empty_after,
     :empty_timer,
+    chat: %Chat{},
     fleeting: false,
     pids: %{},
     monitors: %{},
@@ -44,6 +45,7 @@ defmodule Roomtone.RoomServer do
           fleeting: boolean,
           mix: Mix.t(),
           kind: Mix.kind(),
+          stage: boolean,
           opened_at: DateTime.t()
         }
 
@@ -155,25 +157,42 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call({:set_muted, identity, muted}, _from, state) do
-    if is_map_key(state.room.people, identity) do
-      {room, events} = Room.set_muted(state.room, identity, muted)
-      with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
-      {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
-    else
-      {:reply, {:error, :not_found}, state}
+  def handle_call({:set, identity, change}, _from, state) do
+    case Room.set(state.room, identity, change) do
+      {:ok, room, events} ->
+        with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
+        {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
+
+      {:error, _} = error ->
+        {:reply, error, state}
     end
   end
 
-  def handle_call({:set_deafened, identity, deafened}, _from, state) do
-    if is_map_key(state.room.people, identity) do
-      {room, events} = Room.set_deafened(state.room, identity, deafened)
-      with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
-      {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
+  def handle_call({:check, identity, session, grant}, _from, state) do
+    with {:ok, person} <- Room.check(state.room, identity, session, grant),
+         do: {:reply, {:ok, Room.to_map(person)}, state},
+         else: (error -> {:reply, error, state})
+  end
+
+  def handle_call({:say, identity, text}, _from, state) do
+    with %{^identity => %{pending: false} = person} <- state.room.people,
+         {:ok, chat, message} <- Chat.say(state.chat, identity, person.name, text) do
+      Subscribers.tell(state.room.name, {:chat, message})
+      {:reply, {:ok, message}, %{state | chat: chat}}
     else
-      {:reply, {:error, :not_found}, state}
+      {:error, reason, chat} -> {:reply, {:error, reason}, %{state | chat: chat}}
+      _nobody -> {:reply, {:error, :not_found}, state}
     end
   end
+
+  def handle_call({:chat, identity}, _from, state) do
+    case state.room.people do
+      %{^identity => person} -> {:reply, {:ok, Chat.since(state.chat, person.joined_at)}, state}
+      _ -> {:reply, {:error, :not_found}, state}
+    end
+  end
+
+  def handle_call({:volumes, listener}, _from, state), do: {:reply, {:ok, Mixer.volumes(state.mixer, listener)}, state}
 
   def handle_call({:mix, op}, _from, state) do
     case Mixer.change(state.mixer, op, map_size(state.room.people)) do
@@ -330,6 +349,7 @@ defmodule Roomtone.RoomServer do
     # Of one who never came in, what was set beforehand is kept for their next try.
     state = if events == [], do: state, else: %{state | mixer: Mixer.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
+    state = %{state | chat: Chat.forget(state.chat, identity)}
     %{state | pids: pids, monitors: Map.new(monitors), crashes: crashes} |> change({room, events}) |> unless_entered()
   end
 
@@ -449,6 +469,7 @@ defmodule Roomtone.RoomServer do
 
     if summary != Room.summary(before) do
       Registry.update_value(Roomtone.Registry, {:room, state.room.name}, fn _ -> summary end)
+      Lobby.changed()
     end
 
     case {Room.empty?(state.room), state.empty_timer} do
@@ -467,6 +488,7 @@ defmodule Roomtone.RoomServer do
   defp close(state, reason) do
     # First the name, so that a room of the same name can be opened at once.
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
+    Lobby.changed()
     Rooms.closed(state.room.id, reason)
     Subscribers.tell(state.room.name, {:closed, reason})
     state

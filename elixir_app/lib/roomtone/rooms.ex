@@ -13,7 +13,7 @@ defmodule Roomtone.Rooms do
 
   require Logger
 
-  alias Roomtone.{Config, Media, Mix, Participant, Room, Subscribers, Telemetry}
+  alias Roomtone.{Config, Lobby, Media, Mix, Participant, Room, Subscribers, Telemetry}
 
   defmodule Tree do
     @moduledoc "The processes of one room."
@@ -119,12 +119,14 @@ defmodule Roomtone.Rooms do
         fleeting: Keyword.get(opts, :fleeting, false),
         mix: mix,
         kind: mix.kind,
+        stage: Keyword.get(opts, :stage, false),
         opened_at: DateTime.utc_now()
       }
 
       case DynamicSupervisor.start_child(Roomtone.Rooms.Trees, {Tree, args}) do
         {:ok, pid} ->
           state = put(state, id, name, pid)
+          Lobby.changed()
           Telemetry.execute([:room, :opened], %{count: map_size(state.rooms)}, %{room: name, shard: shard})
           {:reply, {:ok, Room.summary(Room.new(args))}, state}
 
@@ -184,6 +186,7 @@ defmodule Roomtone.Rooms do
         forget(id)
         measurements = %{duration: System.monotonic_time() - since, count: map_size(rooms)}
         Telemetry.execute([:room, :closed], measurements, %{room: name, reason: reason})
+        Lobby.changed()
         %{state | rooms: rooms, names: Map.delete(state.names, name), trees: Map.delete(state.trees, ref)}
     end
   end

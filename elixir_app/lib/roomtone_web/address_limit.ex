@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.AddressLimit do
   @moduledoc """
   How often one peer address may knock: entering on the front page, `POST` to WHIP, opening a voice socket and joining a channel
-  take one each out of the same bucket (`RoomtoneWeb.RateLimit`). Anyone may get a token for any room from the front page, so
+  take one each out of the same bucket (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so
   nothing else keeps one machine from filling the server with rooms and offers.
 
       config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
@@ -18,7 +18,7 @@ defmodule RoomtoneWeb.AddressLimit do
   """
   use GenServer
 
-  alias RoomtoneWeb.RateLimit
+  alias Roomtone.RateLimit
 
   @defaults [burst: 300, per_second: 10, loopback: false]
   @sweep_ms 60_000

@@ -56,6 +56,7 @@ defmodule RoomtoneWeb.Refusal do
   # Rooms
   defp classify(:room_not_found), do: {:room_not_found, 404, false}
   defp classify(:not_found), do: {:not_in_room, 404, false}
+  defp classify({:invalid_volume, _speaker}), do: {:invalid_volume, 422, false}
   defp classify({:invalid_name, _why}), do: {:invalid_name, 422, false}
   defp classify(:identity_taken), do: {:identity_taken, 409, false}
   defp classify({:room_full, _max}), do: {:room_full, 503, false}

@@ -6,11 +6,13 @@ defmodule RoomtoneWeb.RoomChannel do
   |---|---|---|
   | join | `session`: what proves that a person who comes back is the same | `you`, `participants`, `resumed`, `config` |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted` |
-  | `set` | `muted` | `muted` |
+  | `set` | any of `muted`, `deafened`, `hand` (booleans), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
+  | `stats` | | figures of my own connection, as the engine counts them; `null` where it has none |
 
   | to the client | payload |
   |---|---|
   | `participants` | `joined`: whole people; `changed`: their `id` and what changed; `left`: `id` and `reason` |
+  | `chat` | `id`, `from`, `name`, `text`, `at` (ISO 8601) |
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
   | `media_restart` | make a new offer |
@@ -23,8 +25,8 @@ defmodule RoomtoneWeb.RoomChannel do
   """
   use RoomtoneWeb, :channel
 
-  alias Roomtone.{Name, Token}
-  alias RoomtoneWeb.{AddressLimit, RateLimit, Refusal}
+  alias Roomtone.{Name, RateLimit, Token}
+  alias RoomtoneWeb.{AddressLimit, Refusal}
 
   require Logger
 
@@ -35,6 +37,14 @@ defmodule RoomtoneWeb.RoomChannel do
   @strikes 100
   @max_sdp 65_536
   @max_session 128
+  @settings %{
+    "muted" => :muted,
+    "deafened" => :deafened,
+    "hand" => :hand,
+    "quality" => :quality,
+    "volume" => :volume
+  }
+  @qualities %{"good" => :good, "fair" => :fair, "poor" => :poor}
   # Ends that nobody meant: the person is asked to come back. Any other is somebody's decision.
   @accidents [:owner_lost, :media_lost, :crashed]
 
@@ -122,11 +132,27 @@ defmodule RoomtoneWeb.RoomChannel do
     end
   end
 
-  defp handle("set", %{"muted" => muted}, socket) when is_boolean(muted) do
-    case set_muted(socket.assigns.room, socket.assigns.me, muted) do
-      :ok -> {:reply, {:ok, %{muted: muted}}, socket}
+  defp handle("set", payload, socket) when is_map(payload) do
+    with {:ok, changes} <- changes(payload),
+         :ok <- apply_changes(changes, socket.assigns) do
+      {:reply, {:ok, Map.new(changes, fn {key, value} -> {@settings[key], value} end)}, socket}
+    else
       {:error, reason} -> refuse(reason, socket)
     end
+  end
+
+  defp handle("stats", _payload, %{assigns: %{room: room, me: me}} = socket) do
+    ref = socket_ref(socket)
+
+    # The engine may take its time, and mutes mustn't wait for it.
+    Task.start(fn ->
+      case Roomtone.stats(room, me) do
+        {:ok, stats} -> reply(ref, {:ok, %{stats: stats}})
+        {:error, reason} -> reply(ref, {:error, Refusal.payload(reason)})
+      end
+    end)
+
+    {:noreply, socket}
   end
 
   defp handle(_event, _payload, socket), do: refuse(:bad_request, socket)
@@ -161,8 +187,14 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp event({:left, id, reason}, socket), do: changed(socket, %{left: [%{id: id, reason: word(reason)}]})
-  defp event({:muted, id, muted}, socket), do: changed(socket, %{changed: [%{id: id, muted: muted}]})
-  defp event({:connected, id, connected}, socket), do: changed(socket, %{changed: [%{id: id, connected: connected}]})
+
+  defp event({key, id, value}, socket) when key in [:muted, :deafened, :hand, :silenced, :role, :quality, :connected],
+    do: changed(socket, %{changed: [%{key => value, id: id}]})
+
+  defp event({:chat, message}, socket) do
+    push(socket, "chat", %{message | at: DateTime.to_iso8601(message.at)})
+    {:noreply, socket}
+  end
 
   defp event({:speaking, id, speaking}, socket) do
     push(socket, "speaking", %{id: id, speaking: speaking})
@@ -233,8 +265,37 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp person_topic(room, identity), do: "person:#{room}:#{identity}"
 
-  defp set_muted(room, me, true), do: Roomtone.mute(room, me)
-  defp set_muted(room, me, false), do: Roomtone.unmute(room, me)
+  # All or none: what can't be understood changes nothing.
+  defp changes(payload) do
+    known = Map.take(payload, Map.keys(@settings))
+    if known != %{} and Enum.all?(known, &valid?/1), do: {:ok, known}, else: {:error, :bad_request}
+  end
+
+  defp valid?({"volume", %{"id" => id, "percent" => percent}}), do: is_binary(id) and is_number(percent)
+  defp valid?({"volume", _other}), do: false
+  defp valid?({"quality", quality}), do: is_map_key(@qualities, quality)
+  defp valid?({_switch, value}), do: is_boolean(value)
+
+  defp apply_changes(changes, %{room: room, me: me}) do
+    Enum.reduce_while(changes, :ok, fn change, :ok ->
+      case apply_change(change, room, me) do
+        :ok -> {:cont, :ok}
+        {:error, _} = error -> {:halt, error}
+      end
+    end)
+  end
+
+  defp apply_change({"muted", true}, room, me), do: Roomtone.mute(room, me)
+  defp apply_change({"muted", false}, room, me), do: Roomtone.unmute(room, me)
+  defp apply_change({"deafened", true}, room, me), do: Roomtone.deafen(room, me)
+  defp apply_change({"deafened", false}, room, me), do: Roomtone.undeafen(room, me)
+  defp apply_change({"hand", true}, room, me), do: Roomtone.raise_hand(room, me)
+  defp apply_change({"hand", false}, room, me), do: Roomtone.lower_hand(room, me)
+
+  defp apply_change({"quality", quality}, room, me), do: Roomtone.put_quality(room, me, @qualities[quality])
+
+  defp apply_change({"volume", %{"id" => id, "percent" => percent}}, room, me),
+    do: Roomtone.put_volume(room, me, id, percent / 100)
 
   defp participants(room) do
     case Roomtone.room(room) do
@@ -244,13 +305,9 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp person(participant) do
-    %{
-      id: participant.identity,
-      name: participant.name,
-      muted: participant.muted,
-      speaking: participant.speaking,
-      connected: participant.connected
-    }
+    participant
+    |> Map.take([:name, :muted, :deafened, :hand, :silenced, :role, :moderator, :speaking, :connected, :quality])
+    |> Map.put(:id, participant.identity)
   end
 
   defp word(reason) when is_atom(reason), do: Atom.to_string(reason)

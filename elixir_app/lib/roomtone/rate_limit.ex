@@ -1,11 +1,11 @@
-defmodule RoomtoneWeb.RateLimit do
+defmodule Roomtone.RateLimit do
   @moduledoc """
   A token bucket: `burst` at once, `per_second` in the long run. Pure; the time is an argument.
 
-      iex> bucket = RoomtoneWeb.RateLimit.new(1, 2, 0)
-      iex> {:ok, bucket} = RoomtoneWeb.RateLimit.take(bucket, 0)
-      iex> {:error, bucket} = RoomtoneWeb.RateLimit.take(bucket, 100)
-      iex> {:ok, _bucket} = RoomtoneWeb.RateLimit.take(bucket, 600)
+      iex> bucket = Roomtone.RateLimit.new(1, 2, 0)
+      iex> {:ok, bucket} = Roomtone.RateLimit.take(bucket, 0)
+      iex> {:error, bucket} = Roomtone.RateLimit.take(bucket, 100)
+      iex> {:ok, _bucket} = Roomtone.RateLimit.take(bucket, 600)
   """
 
   @enforce_keys [:burst, :per_second, :level, :at]

@@ -1,7 +1,7 @@
-defmodule RoomtoneWeb.RateLimitTest do
+defmodule Roomtone.RateLimitTest do
   use ExUnit.Case, async: true
 
-  alias RoomtoneWeb.RateLimit
+  alias Roomtone.RateLimit
 
   doctest RateLimit
 

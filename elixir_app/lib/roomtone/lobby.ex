@@ -1,0 +1,87 @@
+defmodule Roomtone.Lobby do
+  @moduledoc """
+  Tells whoever watches the list of rooms that it has changed: at once, and then at most twice a second, however much happens.
+
+  Rooms only say that something is different. The list is made here, once for all who watch, and not at all while nobody does.
+  Messages are `t:Roomtone.lobby_message/0`.
+  """
+
+  use GenServer
+
+  alias Roomtone.RoomServer
+
+  @pause_ms 500
+  # A page shows no more. The busiest come first.
+  @listed 100
+  @watchers __MODULE__.Watchers
+
+  @doc false
+  @spec child_spec(term) :: Supervisor.child_spec()
+  def child_spec(_arg) do
+    children = [
+      {Registry, keys: :duplicate, name: @watchers},
+      %{id: __MODULE__, start: {__MODULE__, :start_link, []}}
+    ]
+
+    %{
+      id: __MODULE__,
+      type: :supervisor,
+      start: {Supervisor, :start_link, [children, [strategy: :one_for_one]]}
+    }
+  end
+
+  @doc "Something about the rooms is different."
+  @spec changed() :: :ok
+  def changed do
+    send(__MODULE__, :changed)
+    :ok
+  rescue
+    # In the moment when it is being replaced; the next one begins by telling everybody.
+    ArgumentError -> :ok
+  end
+
+  @doc "Subscribes the calling process, once however often it is called."
+  @spec watch() :: :ok
+  def watch do
+    if Registry.keys(@watchers, self()) == [], do: {:ok, _owner} = Registry.register(@watchers, :rooms, nil)
+    :ok
+  end
+
+  @doc "Ends `watch/0`."
+  @spec unwatch() :: :ok
+  def unwatch, do: Registry.unregister(@watchers, :rooms)
+
+  @doc "The rooms with most people in them, as many as a page shows, and how many there are."
+  @spec list() :: %{rooms: [Roomtone.summary()], total: non_neg_integer}
+  def list do
+    rooms = RoomServer.summaries()
+    listed = rooms |> Enum.sort_by(&{-&1.participant_count, &1.name}) |> Enum.take(@listed)
+    %{rooms: listed, total: length(rooms)}
+  end
+
+  @doc false
+  @spec start_link() :: GenServer.on_start()
+  def start_link, do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  # `told`: the list as the watchers have it; `resting`: it was told just now; `dirty`: something has happened since.
+  @impl true
+  def init(nil), do: {:ok, %{told: nil, resting: false, dirty: false}, {:continue, :begin}}
+
+  @impl true
+  def handle_continue(:begin, state), do: {:noreply, tell(state)}
+
+  @impl true
+  def handle_info(:changed, %{resting: true} = state), do: {:noreply, %{state | dirty: true}}
+  def handle_info(:changed, state), do: {:noreply, tell(state)}
+  def handle_info(:rested, %{dirty: true} = state), do: {:noreply, tell(state)}
+  def handle_info(:rested, state), do: {:noreply, %{state | resting: false}}
+  def handle_info(_other, state), do: {:noreply, state}
+
+  defp tell(state) do
+    Process.send_after(self(), :rested, @pause_ms)
+    watchers = Registry.lookup(@watchers, :rooms)
+    list = if watchers != [], do: list()
+    if list != state.told, do: for({pid, _value} <- watchers, do: send(pid, {:roomtone, :rooms, list}))
+    %{state | told: list, resting: true, dirty: false}
+  end
+end

@@ -1,0 +1,229 @@
+defmodule Roomtone.PeopleTest do
+  @moduledoc "Hands, roles, a moderator's silence and the chat: what people see, and what the engine is told."
+  use Roomtone.DomainCase, async: true
+
+  alias Roomtone.RoomServer
+
+  setup do
+    :ok = FakeNative.watch()
+    room = open_room()
+    {:ok, room: room, ada: come(room, "ada")}
+  end
+
+  defp come(room, identity, opts \\ []) do
+    offer = FakeNative.offer(connect: true)
+    {:ok, %{session: session}} = Roomtone.join(room, identity, offer, opts)
+    assert_receive {:roomtone, ^room, {:connected, ^identity, true}}
+    offer |> FakeNative.await_join() |> Map.put(:session, session)
+  end
+
+  defp person(room, identity) do
+    {:ok, %{participants: people}} = Roomtone.room(room)
+    Enum.find(people, &(&1.identity == identity))
+  end
+
+  test "a hand goes up and down, and is told once", %{room: room} do
+    assert person(room, "ada").hand == false
+    :ok = Roomtone.raise_hand(room, "ada")
+    :ok = Roomtone.raise_hand(room, "ada")
+    assert_receive {:roomtone, ^room, {:hand, "ada", true}}
+    assert person(room, "ada").hand
+    :ok = Roomtone.lower_hand(room, "ada")
+    assert_receive {:roomtone, ^room, {:hand, "ada", false}}
+    refute_received {:roomtone, ^room, {:hand, _, _}}
+    assert {:error, :not_found} = Roomtone.raise_hand(room, "bob")
+    assert {:error, {:invalid_name, :not_text}} = Roomtone.raise_hand(room, 17)
+  end
+
+  describe "a moderator's silence" do
+    test "isn't undone by unmuting", %{room: room, ada: %{peer: peer}} do
+      :ok = Roomtone.silence(room, "ada")
+      assert_receive {:roomtone, ^room, {:silenced, "ada", true}}
+      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: false}}}
+      :ok = Roomtone.mute(room, "ada")
+      :ok = Roomtone.unmute(room, "ada")
+      refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      assert %{silenced: true, muted: false} = person(room, "ada")
+      :ok = Roomtone.unsilence(room, "ada")
+      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      assert_receive {:roomtone, ^room, {:silenced, "ada", false}}
+    end
+
+    test "leaves alone who muted themselves", %{room: room, ada: %{peer: peer}} do
+      :ok = Roomtone.mute(room, "ada")
+      :ok = Roomtone.silence(room, "ada")
+      :ok = Roomtone.unsilence(room, "ada")
+      assert person(room, "ada").muted
+      refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+    end
+
+    test "isn't escaped by a new offer, nor by leaving and coming back", %{room: room, ada: ada} do
+      :ok = Roomtone.silence(room, "ada")
+      offer = FakeNative.offer()
+      {:ok, _} = Roomtone.join(room, "ada", offer, session: ada.session, muted: false)
+      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false}}}
+      :ok = Roomtone.leave(room, "ada")
+      offer = FakeNative.offer()
+      {:ok, %{participant: %{silenced: true}}} = Roomtone.join(room, "ada", offer)
+      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false}}}
+    end
+
+    test "stops the sign of speaking, and levels on their way don't bring it back", %{room: room, ada: ada} do
+      FakeNative.emit(ada.shard, {:speaking, %{room: ada.room, peer: ada.peer, speaking: true}})
+      assert_receive {:roomtone, ^room, {:speaking, "ada", true}}
+      :ok = Roomtone.silence(room, "ada")
+      assert_receive {:roomtone, ^room, {:speaking, "ada", false}}
+      FakeNative.emit(ada.shard, {:speaking, %{room: ada.room, peer: ada.peer, speaking: true}})
+      _ = Roomtone.room(room)
+      refute_receive {:roomtone, ^room, {:speaking, "ada", true}}, 20
+    end
+  end
+
+  describe "a role" do
+    test "of listener shuts the microphone, of speaker opens it as it was", %{room: room, ada: %{peer: peer}} do
+      :ok = Roomtone.put_role(room, "ada", :listener)
+      assert_receive {:roomtone, ^room, {:role, "ada", :listener}}
+      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: false}}}
+      :ok = Roomtone.unmute(room, "ada")
+      refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      :ok = Roomtone.raise_hand(room, "ada")
+      :ok = Roomtone.put_role(room, "ada", :speaker)
+      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
+      # It was asked for, and given.
+      assert_receive {:roomtone, ^room, {:hand, "ada", false}}
+      assert %{role: :speaker, hand: false} = person(room, "ada")
+    end
+
+    test "of speaker isn't for those whose token doesn't let them", %{room: room} do
+      come(room, "bob", grants: [:listen])
+      assert person(room, "bob").role == :listener
+      assert {:error, {:not_granted, :speak}} = Roomtone.put_role(room, "bob", :speaker)
+      assert {:error, {:invalid_option, :role}} = Roomtone.put_role(room, "bob", :king)
+      assert {:error, :not_found} = Roomtone.put_role(room, "eve", :listener)
+    end
+
+    test "on a stage is listener for all but moderators, until they are asked up" do
+      room = open_room(stage: true)
+      offer = FakeNative.offer(connect: true)
+      {:ok, %{participant: %{role: :listener}}} = Roomtone.join(room, "bob", offer)
+      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false}}}
+      come(room, "mod", grants: [:speak, :listen, :moderate])
+      assert %{role: :speaker, moderator: true} = person(room, "mod")
+      assert %{moderator: false} = person(room, "bob")
+      :ok = Roomtone.put_role(room, "bob", :speaker)
+      :ok = Roomtone.leave(room, "bob")
+      assert {:ok, %{participant: %{role: :speaker}}} = Roomtone.join(room, "bob", FakeNative.offer())
+      assert {:ok, %{stage: true}} = Roomtone.room(room)
+      assert {:error, {:invalid_option, :stage}} = Roomtone.open_room(unique_name(), stage: "yes")
+    end
+  end
+
+  describe "whatever was said of a person" do
+    setup %{room: room} do
+      :ok = Roomtone.silence(room, "ada")
+      :ok = Roomtone.raise_hand(room, "ada")
+      come(room, "bob")
+      :ok = Roomtone.put_role(room, "bob", :listener)
+      :ok
+    end
+
+    @tag capture_log: true
+    test "outlives the room's process", %{room: room} do
+      kill(RoomServer.whereis(room))
+      eventually(fn -> match?({:ok, %{participants: [_, _]}}, Roomtone.room(room)) end)
+      assert %{silenced: true, hand: true} = person(room, "ada")
+      assert %{role: :listener} = person(room, "bob")
+    end
+
+    @tag capture_log: true
+    test "outlives the person's process", %{room: room, ada: ada} do
+      kill(Roomtone.Media.Table.peer_pid(ada.peer))
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
+      offer = FakeNative.offer()
+      {:ok, %{participant: %{silenced: true, hand: true}}} = Roomtone.join(room, "ada", offer, session: ada.session)
+      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false}}}
+    end
+  end
+
+  test "a quality is what the person says of their connection, until it is another one", %{room: room, ada: ada} do
+    assert person(room, "ada").quality == nil
+    :ok = Roomtone.put_quality(room, "ada", :poor)
+    assert_receive {:roomtone, ^room, {:quality, "ada", :poor}}
+    assert person(room, "ada").quality == :poor
+    assert {:error, {:invalid_option, :quality}} = Roomtone.put_quality(room, "ada", "poor")
+    {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session)
+    assert_receive {:roomtone, ^room, {:connected, "ada", false}}
+    assert person(room, "ada").quality == nil
+  end
+
+  describe "member" do
+    test "is who shows the session, with the grant that is asked for", %{room: room, ada: %{session: session}} do
+      assert {:ok, %{identity: "ada"}} = Roomtone.member(room, "ada", session)
+      assert {:error, :identity_taken} = Roomtone.member(room, "ada", "another session")
+      assert {:error, {:not_granted, :moderate}} = Roomtone.member(room, "ada", session, :moderate)
+      assert {:error, :not_found} = Roomtone.member(room, "bob", session)
+      assert {:error, :room_not_found} = Roomtone.member(unique_name(), "ada", session)
+      %{session: session} = come(room, "mod", grants: [:listen, :moderate])
+      assert {:ok, %{moderator: true}} = Roomtone.member(room, "mod", session, :moderate)
+    end
+  end
+
+  describe "chat" do
+    test "goes to everybody, in order, and isn't kept for those who come later", %{room: room} do
+      {:ok, %{id: first}} = Roomtone.say(room, "ada", " Hello\r\nyou ")
+      {:ok, %{id: second}} = Roomtone.say(room, "ada", "<b>there</b>")
+      assert first < second
+
+      assert_receive {:roomtone, ^room,
+                      {:chat, %{id: ^first, from: "ada", name: "ada", text: "Hello\nyou", at: %DateTime{}}}}
+
+      assert_receive {:roomtone, ^room, {:chat, %{id: ^second, text: "<b>there</b>"}}}
+      assert {:ok, [%{id: ^first}, %{id: ^second}]} = Roomtone.chat(room, "ada")
+      come(room, "bob")
+      assert {:ok, []} = Roomtone.chat(room, "bob")
+      {:ok, _} = Roomtone.say(room, "ada", "Hello Bob")
+      assert {:ok, [%{text: "Hello Bob"}]} = Roomtone.chat(room, "bob")
+    end
+
+    test "is for those who are there, with something to say", %{room: room} do
+      assert {:error, :not_found} = Roomtone.say(room, "eve", "Hello")
+      assert {:error, :not_found} = Roomtone.chat(room, "eve")
+      assert {:error, :empty_message} = Roomtone.say(room, "ada", " \u202e\n\0")
+      assert {:error, {:message_too_long, 500}} = Roomtone.say(room, "ada", String.duplicate("é", 501))
+      assert {:error, {:message_too_long, 500}} = Roomtone.say(room, "ada", String.duplicate("x", 10_000_000))
+      assert {:error, :not_text} = Roomtone.say(room, "ada", <<255>>)
+      assert {:error, :not_text} = Roomtone.say(room, "ada", %{})
+      refute_received {:roomtone, ^room, {:chat, _}}
+
+      for problem <- [:empty_message, {:message_too_long, 500}, :not_text, :too_many_messages],
+          do: assert(Roomtone.describe_error(problem) =~ "essage")
+    end
+
+    test "is slowed for who says too much, and nobody else", %{room: room} do
+      come(room, "bob")
+      results = for n <- 1..20, do: Roomtone.say(room, "ada", "line #{n}")
+      assert {:error, :too_many_messages} in results
+      assert Enum.count(results, &match?({:ok, _}, &1)) in 5..7
+      assert {:ok, _} = Roomtone.say(room, "bob", "Ada, please")
+    end
+
+    test "is slowed when everybody talks at once", %{room: room} do
+      people = for n <- 1..10, do: "person #{n}"
+      for identity <- people, do: {:ok, _} = Roomtone.join(room, identity, FakeNative.offer())
+      results = for identity <- people, n <- 1..5, do: Roomtone.say(room, identity, "line #{n}")
+      assert {:error, :too_many_messages} in results
+      {:ok, seen} = Roomtone.chat(room, "ada")
+      assert length(seen) == Enum.count(results, &match?({:ok, _}, &1))
+    end
+  end
+
+  test "volumes are those that were set", %{room: room} do
+    :ok = Roomtone.put_volume(room, "ada", "bob", 0.25)
+    :ok = Roomtone.put_volume(room, "ada", "eve", 1)
+    assert {:ok, %{"bob" => 0.25} = volumes} = Roomtone.volumes(room, "ada")
+    assert map_size(volumes) == 1
+    assert {:ok, none} = Roomtone.volumes(room, "bob")
+    assert none == %{}
+  end
+end
