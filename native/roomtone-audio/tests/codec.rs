@@ -1,4 +1,4 @@
-//! Through encoder and decoder, with libopus as it is installed.
+//! Through encoder and decoder, with libopus itself.
 
 use proptest::prelude::*;
 use roomtone_audio::{analysis::*, *};

@@ -274,7 +274,7 @@ fn after_skips_the_first_frame_is_already_the_right_sound() {
     let (mut always, mut skipping) = (playout(), playout());
     let (mut there, mut back) = ([0.0; FRAME_SAMPLES], [0.0; FRAME_SAMPLES]);
     let mut next = packets.iter().peekable();
-    let mut worst = 0f64;
+    let mut off = Vec::new();
     for tick in 0..390u32 {
         let now = MS * 9 + FRAME_DURATION * tick;
         while let Some(packet) = next.next_if(|p| p.at <= now) {
@@ -290,9 +290,14 @@ fn after_skips_the_first_frame_is_already_the_right_sound() {
         // Behind the fade-in.
         let difference: Vec<f32> = there.iter().zip(&back).skip(240).map(|(a, b)| a - b).collect();
         if tick > 50 {
-            worst = worst.max(rms(&difference) / rms(&there[240..]));
+            off.push(rms(&difference) / rms(&there[240..]));
         }
     }
-    // Not the same sample by sample, since the decoder's past differs, but the same sound; without catching up it is all wrong.
-    assert!(worst < 0.7, "{worst}");
+    // Most often the same sample by sample. Where it isn't, a voice that never changes is the codec's hardest case: what it predicts from
+    // is older than what it was given. Without catching up hardly any is right.
+    let right = off.iter().filter(|off| **off < 0.05).count();
+    assert!(
+        right * 2 >= off.len() - 1 && off.iter().all(|off| *off < 1.0),
+        "{off:?}"
+    );
 }
