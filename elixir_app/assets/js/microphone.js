@@ -3,6 +3,7 @@ import { microphoneProblem, problem } from "./words.js";
 
 /**
  * @typedef {import("./words.js").Problem} Problem
+ * @typedef {{track: MediaStreamTrack, problem: null} | {track: null, problem: Problem}} Opened
  */
 
 /**
@@ -11,14 +12,20 @@ import { microphoneProblem, problem } from "./words.js";
  * @param {object} [options]
  * @param {boolean} [options.processing]  echo cancellation, noise suppression and gain control; on unless a test plays
  *   tones, which they would remove
- * @returns {Promise<{track: MediaStreamTrack, problem: null} | {track: null, problem: Problem}>}
+ * @param {string} [options.device]  id of the one to take; another one if it isn't there
+ * @returns {Promise<Opened>}
  */
-export async function openMicrophone({ processing = true } = {}) {
+export async function openMicrophone({ processing = true, device = "" } = {}) {
   if (!globalThis.isSecureContext) return { track: null, problem: problem("insecure_page") };
   if (!navigator.mediaDevices?.getUserMedia) return { track: null, problem: problem("microphone_unsupported") };
   try {
     const stream = await navigator.mediaDevices.getUserMedia({
-      audio: { echoCancellation: processing, noiseSuppression: processing, autoGainControl: processing },
+      audio: {
+        echoCancellation: processing,
+        noiseSuppression: processing,
+        autoGainControl: processing,
+        ...(device ? { deviceId: { ideal: device } } : {}),
+      },
     });
     const [track] = stream.getAudioTracks();
     return track ? { track, problem: null } : { track: null, problem: problem("microphone_missing") };

@@ -19,6 +19,7 @@ const STATUS_WORDS = {
 
 const ACTION_WORDS = {
   "retry-microphone": "Try again",
+  "open-microphone": "Use the microphone",
   hear: "Hear the room",
   rejoin: "Come back",
   "front-page": "To the front page",
@@ -218,6 +219,7 @@ function clearProblem(code) {
 /** @param {NonNullable<Problem["action"]>} action */
 function act(action) {
   switch (action) {
+    case "open-microphone":
     case "retry-microphone":
       clearProblem("microphone");
       room.openMicrophone();
@@ -294,7 +296,7 @@ on("speaking", ({ id }) => {
   if (card && person) drawPerson(card, person);
 });
 on("levels", drawLevels);
-on("muted", (/** @type {boolean} */ muted) => {
+on("own", ({ muted }) => {
   mute.setAttribute("aria-pressed", String(muted));
   drawPeople(room.participants);
 });

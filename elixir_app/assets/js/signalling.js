@@ -58,12 +58,13 @@ export class Signalling extends EventTarget {
    * @param {object} options
    * @param {string} options.url    path of the socket, such as `/voice`
    * @param {string} options.room
-   * @param {Record<string, unknown>} [options.params]  sent with every join
+   * @param {() => Record<string, unknown>} [options.params]  sent with every join
+   * @param {Record<string, unknown>} [options.socketParams]  sent when the socket opens
    * @param {string} options.token  lets its bearer into this room
    * @param {(() => Promise<string>) | null} [options.renew]  gets a fresh token when the old one isn't taken any more;
    *   rejects with a {@link SignallingError} whose `retry` says whether it's worth asking again
    */
-  constructor({ url, room, token, params = {}, renew = null }) {
+  constructor({ url, room, token, params = () => ({}), socketParams = {}, renew = null }) {
     super();
     this.#topic = `room:${room}`;
     this.#params = params;
@@ -71,7 +72,8 @@ export class Signalling extends EventTarget {
     this.#renew = renew;
     this.#socket = new Socket(url, {
       // In a header instead of the address, so that it doesn't end up in anybody's access log.
-      authToken: () => this.#token,
+      authToken: token ? () => this.#token : undefined,
+      params: socketParams,
       timeout: 8000,
       // A dead path is noticed in at most twice this.
       heartbeatIntervalMs: 8000,

@@ -1,6 +1,9 @@
 // @ts-check
+import { on } from "./events.js";
 import { MediaLink } from "./media_link.js";
 import { openMicrophone } from "./microphone.js";
+import { OwnState } from "./own_state.js";
+import { People } from "./people.js";
 import { Signalling, SignallingError } from "./signalling.js";
 import { problem } from "./words.js";
 
@@ -15,15 +18,29 @@ export { SignallingError };
  * @property {boolean} muted
  * @property {boolean} speaking
  * @property {boolean} connected  whether sound flows to and from them just now
+ * @property {boolean} [deafened]
+ * @property {boolean} [hand]      whether they ask to speak
+ * @property {"speaker" | "listener"} [role]
+ * @property {boolean} [moderator]
+ * @property {boolean} [silenced]  muted by a moderator, which they can't undo
+ *
+ * @typedef {object} Own  what is so of myself
+ * @property {boolean} muted     my microphone, by me (or by the server in my name)
+ * @property {boolean} deafened
+ * @property {boolean} hand
+ * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
  *
  * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
  *
  * @typedef {object} Options
  * @property {string} room
- * @property {string} token     signed by the server for this room and name
- * @property {string} session   proves that I am the same one when I come back
+ * @property {string} [token]     signed by the server for this room and name
+ * @property {string} [session]   proves that I am the same one when I come back; the server makes one up where there is none
  * @property {string} [socket]  path of the voice socket
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
+ * @property {string} [microphone]   id of the microphone to take, if it is there
+ * @property {string} [speaker]      id of the speaker to play on, if it is there
+ * @property {Record<string, unknown>} [params]  more for the socket, where its server wants more than a token
  * @property {() => Promise<string>} [renewToken]
  * @property {HTMLAudioElement} [audio]  what plays the room; one of our own if not given
  */
@@ -38,7 +55,8 @@ export { SignallingError };
  * | `joined`, `left` | a participant; only while watching, not for those who were there before |
  * | `speaking` | `{id, speaking}` |
  * | `levels` | `{[id]: dBov}`, 0 loudest … −127 silence |
- * | `muted` | boolean: my own microphone, by {@link VoiceRoom.setMuted} or by the server |
+ * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
+ * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
  */
@@ -47,15 +65,14 @@ export class VoiceRoom extends EventTarget {
   /** @type {Signalling | null} */ #signalling = null;
   /** @type {MediaLink | null} */ #link = null;
   /** @type {MediaStreamTrack | null} */ #track = null;
-  /** @type {Map<string, Participant>} */ #people = new Map();
+  #people = new People();
   /** @type {Status} */ #status = "new";
   #me = "";
-  #muted = false;
-  #shutByMe = false;
-  /** Counts the changes by {@link VoiceRoom.setMuted}, and up to which the server knows them; about the rest it has the say. */
-  #presses = 0;
-  #pressesTold = 0;
-  #entered = false;
+  #session;
+  #own = new OwnState();
+  /** What was said last of {@link Own}. */
+  #shown = "";
+  /** @type {string} */ #microphone;
   /** What the person was told that we wait for. */
   #waitingFor = "";
   /** @type {HTMLAudioElement} */ #audio;
@@ -66,6 +83,10 @@ export class VoiceRoom extends EventTarget {
     this.#options = options;
     this.#audio = options.audio ?? new Audio();
     this.#audio.autoplay = true;
+    this.#session = options.session ?? "";
+    this.#shown = JSON.stringify(this.own);
+    this.#microphone = options.microphone ?? "";
+    if (options.speaker) this.useSpeaker(options.speaker);
   }
 
   get status() {
@@ -73,11 +94,27 @@ export class VoiceRoom extends EventTarget {
   }
 
   get muted() {
-    return this.#muted;
+    return this.#own.get("muted");
+  }
+
+  /** @returns {Own} */
+  get own() {
+    const me = this.#people.get(this.#me);
+    return {
+      muted: this.#own.get("muted"),
+      deafened: this.#own.get("deafened"),
+      hand: this.#own.get("hand"),
+      held: me?.silenced ? "silenced" : me?.role === "listener" ? "listener" : null,
+    };
+  }
+
+  /** My microphone's track; null without one. */
+  get microphone() {
+    return this.#track;
   }
 
   get participants() {
-    return [...this.#people.values()];
+    return this.#people.all;
   }
 
   /** My own id; empty before the first join. */
@@ -90,13 +127,22 @@ export class VoiceRoom extends EventTarget {
     return this.#audio;
   }
 
-  /** @returns {Promise<RTCStatsReport | null>} */
+  /** @returns {Promise<RTCStatsReport | null>} what the browser counts of this connection */
   async stats() {
     return (await this.#link?.peerConnection?.getStats()) ?? null;
   }
 
-  /** Asks for the microphone and enters, without a microphone if need be. */
-  async join() {
+  /** @returns {Promise<Record<string, any>>} what the server counts of it; rejects with a {@link SignallingError} */
+  async serverStats() {
+    return (await this.#signalling?.request("stats", {})) ?? {};
+  }
+
+  /**
+   * Asks for the microphone and enters, without a microphone if need be.
+   *
+   * @param {{listenOnly?: boolean}} [options]  `listenOnly`: doesn't ask; {@link VoiceRoom.openMicrophone} may, later
+   */
+  async join({ listenOnly = false } = {}) {
     if (this.#signalling) return;
     if (!MediaLink.supported) {
       this.#setStatus("ended");
@@ -108,8 +154,10 @@ export class VoiceRoom extends EventTarget {
     const signalling = new Signalling({
       url: this.#options.socket ?? "/voice",
       room: this.#options.room,
-      token: this.#options.token,
-      params: { session: this.#options.session },
+      token: this.#options.token ?? "",
+      socketParams: this.#options.params,
+      // Asked anew for each join: the first offer may have brought one.
+      params: () => ({ session: this.#session }),
       renew: this.#options.renewToken ?? null,
     });
     this.#link = link;
@@ -118,12 +166,14 @@ export class VoiceRoom extends EventTarget {
     this.#listenToSignalling(signalling);
     // The room's list can be shown while the person still answers the browser's question about the microphone.
     signalling.start();
-    await this.openMicrophone();
+    if (listenOnly) this.#emit("problem", problem("listening_only"));
+    else await this.openMicrophone();
   }
 
   /** Asks for the microphone (again). */
   async openMicrophone() {
-    const { track, problem: trouble } = await openMicrophone({ processing: this.#options.processing ?? true });
+    const { processing = true } = this.#options;
+    const { track, problem: trouble } = await openMicrophone({ processing, device: this.#microphone });
     if (this.#over) {
       track?.stop();
       return;
@@ -132,45 +182,99 @@ export class VoiceRoom extends EventTarget {
       this.#emit("problem", trouble);
       return;
     }
-    this.#track?.stop();
-    this.#track = track;
-    track.enabled = !this.#muted;
-    track.onended = () => this.#microphoneLost(track);
-    this.#link?.setTrack(track);
+    this.#useTrack(track);
     this.#emit("solved", "microphone");
+    this.#emit("solved", "listening_only");
+  }
+
+  /** @param {MediaStreamTrack} track */
+  #useTrack(track) {
+    if (this.#track) {
+      this.#track.onended = null;
+      this.#track.stop();
+    }
+    this.#track = track;
+    track.onended = () => this.#microphoneLost(track);
+    this.#openOrShut();
+    this.#link?.setTrack(track);
+    this.#emit("microphone", track);
+  }
+
+  /**
+   * Takes another microphone, without a new offer and without a gap in what is heard.
+   *
+   * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
+   */
+  async useMicrophone(id) {
+    this.#microphone = id;
+    if (this.#signalling) await this.openMicrophone();
+  }
+
+  /**
+   * Plays the room on another speaker, where the browser allows that.
+   *
+   * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
+   */
+  async useSpeaker(id) {
+    try {
+      await this.#audio.setSinkId?.(id);
+    } catch {
+      // It was unplugged, or may not be used: the sound goes on where it was.
+    }
   }
 
   /** @param {boolean} muted */
   setMuted(muted) {
-    if (this.#muted === muted) return;
-    this.#presses += 1;
-    this.#shutByMe = muted;
-    // Here first: whatever becomes of the message, nothing is sent from now on.
-    this.#mute(muted);
-    this.#tellMuted();
+    this.#press("muted", muted);
   }
 
-  /** @param {boolean} muted */
-  #mute(muted) {
-    this.#muted = muted;
-    if (this.#track) this.#track.enabled = !muted;
-    this.#emit("muted", muted);
+  /** @param {boolean} deafened  hear nothing until it is taken back; the others hear me all the same */
+  setDeafened(deafened) {
+    this.#press("deafened", deafened);
+  }
+
+  /** @param {boolean} hand  ask to speak, or take it back */
+  setHand(hand) {
+    this.#press("hand", hand);
   }
 
   /**
-   * What the server says of my microphone. It doesn't know yet what was pressed meanwhile, which it is told.
-   *
-   * @param {unknown} muted
+   * @param {import("./own_state.js").Flag} flag
+   * @param {boolean} value
    */
-  #mutedByServer(muted) {
-    if (typeof muted !== "boolean" || muted === this.#muted || this.#untold) return;
-    // Nobody else opens a microphone that its owner has shut: the server is told again that it is.
-    if (!muted && this.#shutByMe) this.#tellMuted();
-    else this.#mute(muted);
+  #press(flag, value) {
+    if (!this.#own.press(flag, value)) return;
+    // Here first: whatever becomes of the message, nothing is sent or heard from now on.
+    this.#ownChanged();
+    this.#tell((one) => one === flag);
   }
 
-  get #untold() {
-    return this.#presses !== this.#pressesTold;
+  #ownChanged() {
+    this.#openOrShut();
+    this.#audio.muted = this.#own.get("deafened");
+    const now = JSON.stringify(this.own);
+    if (now === this.#shown) return;
+    this.#shown = now;
+    this.#emit("own", this.own);
+  }
+
+  /** The microphone is open only to who is heard: the rest needn't leave this computer. */
+  #openOrShut() {
+    const { muted, held } = this.own;
+    if (this.#track) this.#track.enabled = !muted && !held;
+  }
+
+  /**
+   * What the server says of me, or of some of it.
+   *
+   * @param {Partial<Participant> | undefined} me
+   */
+  #ownHeard(me) {
+    if (!me) return;
+    for (const flag of /** @type {const} */ (["muted", "deafened", "hand"])) {
+      if (this.#own.heard(flag, me[flag]) === "tell") this.#tell((one) => one === flag);
+    }
+    this.#ownChanged();
   }
 
   /** Plays what autoplay held back; call it from a click. */
@@ -202,8 +306,10 @@ export class VoiceRoom extends EventTarget {
       this.#track.onended = null;
       this.#track.stop();
       this.#track = null;
+      this.#emit("microphone", null);
     }
     this.#audio.srcObject = null;
+    this.#audio.muted = false;
     this.#waitingIsOver();
     this.#people.clear();
     this.#emit("participants", []);
@@ -250,51 +356,31 @@ export class VoiceRoom extends EventTarget {
 
   /** @param {any} reply */
   #signallingJoined(reply) {
-    const before = this.#people;
     this.#me = reply.you;
-    this.#people = new Map(reply.participants.map((/** @type {Participant} */ p) => [p.id, p]));
-    if (this.#entered) this.#announce(before, this.#people);
-    this.#entered = true;
+    this.#announce(this.#people.reset(reply.participants));
     this.#waitingIsOver();
-    this.#mutedByServer(this.#people.get(this.#me)?.muted);
+    this.#ownHeard(this.#people.get(this.#me));
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     if (reply.resumed) {
       this.#link?.resume();
-      if (this.#untold) this.#tellMuted();
+      this.#tell((flag) => this.#own.untold(flag));
     } else {
       this.#link?.connect();
     }
     if (this.#link?.connected) this.#setStatus("connected");
   }
 
-  /**
-   * Who came and went while we were away.
-   *
-   * @param {Map<string, Participant>} before
-   * @param {Map<string, Participant>} after
-   */
-  #announce(before, after) {
-    for (const [id, p] of before) if (!after.has(id) && id !== this.#me) this.#emit("left", p);
-    for (const [id, p] of after) if (!before.has(id) && id !== this.#me) this.#emit("joined", p);
+  /** @param {{joined: Participant[], left: Participant[]}} news */
+  #announce({ joined, left }) {
+    for (const person of left) if (person.id !== this.#me) this.#emit("left", person);
+    for (const person of joined) if (person.id !== this.#me) this.#emit("joined", person);
   }
 
-  /** @param {{joined?: Participant[], changed?: (Partial<Participant> & {id: string})[], left?: {id: string}[]}} diff */
-  #participantsChanged({ joined = [], changed = [], left = [] }) {
-    for (const person of joined) {
-      const isNew = !this.#people.has(person.id);
-      this.#people.set(person.id, person);
-      if (isNew && person.id !== this.#me) this.#emit("joined", person);
-    }
-    for (const change of changed) {
-      const person = this.#people.get(change.id);
-      if (person) this.#people.set(change.id, { ...person, ...change });
-      if (change.id === this.#me) this.#mutedByServer(change.muted);
-    }
-    for (const { id } of left) {
-      const person = this.#people.get(id);
-      if (person && this.#people.delete(id) && id !== this.#me) this.#emit("left", person);
-    }
+  /** @param {import("./people.js").Diff} diff */
+  #participantsChanged(diff) {
+    this.#announce(this.#people.apply(diff));
+    for (const change of diff.changed ?? []) if (change.id === this.#me) this.#ownHeard(change);
     this.#emit("participants", this.participants);
   }
 
@@ -303,30 +389,31 @@ export class VoiceRoom extends EventTarget {
    * @param {boolean} speaking
    */
   #speakingChanged(id, speaking) {
-    const person = this.#people.get(id);
-    if (!person) return;
-    this.#people.set(id, { ...person, speaking });
-    this.#emit("speaking", { id, speaking });
+    if (this.#people.change(id, { speaking })) this.#emit("speaking", { id, speaking });
   }
 
   /** @param {string} sdp */
   async #exchange(sdp) {
     if (!this.#signalling) throw new SignallingError("lost", "", true);
-    const presses = this.#presses;
     // Only what was pressed since opens the microphone again: the server may have shut it. That it is shut can always be said,
     // and has to be where the room is a new one, which remembers nothing.
-    const muted = this.#muted || this.#untold ? { muted: this.#muted } : {};
-    const reply = await this.#signalling.request("offer", { sdp, ...muted });
-    this.#pressesTold = Math.max(this.#pressesTold, presses);
-    this.#mutedByServer(reply.muted);
+    const due = (/** @type {import("./own_state.js").Flag} */ flag) => this.#own.get(flag) || this.#own.untold(flag);
+    const report = this.#own.report((flag) => flag === "muted" && due(flag));
+    const reply = await this.#signalling.request("offer", { sdp, ...report.values });
+    report.told();
+    if (reply.session) this.#session = reply.session;
+    this.#ownHeard({ muted: reply.muted });
+    this.#tell((flag) => flag !== "muted" && due(flag));
     return reply.sdp;
   }
 
-  async #tellMuted() {
-    const presses = this.#presses;
+  /** @param {(flag: import("./own_state.js").Flag) => boolean} which */
+  async #tell(which) {
+    const { values, told } = this.#own.report(which);
+    if (!this.#signalling || Object.keys(values).length === 0) return;
     try {
-      await this.#signalling?.request("set", { muted: this.#muted });
-      this.#pressesTold = Math.max(this.#pressesTold, presses);
+      await this.#signalling.request("set", values);
+      told();
     } catch {
       // Not lost: the next offer or resumption says it again.
     }
@@ -337,6 +424,7 @@ export class VoiceRoom extends EventTarget {
     if (track !== this.#track) return;
     this.#track = null;
     this.#link?.setTrack(null);
+    this.#emit("microphone", null);
     this.#emit("problem", problem("microphone_lost"));
     // The system may have another one ready.
     await this.openMicrophone();
@@ -383,13 +471,4 @@ export class VoiceRoom extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
-}
-
-/**
- * @param {EventTarget} target
- * @param {string} name
- * @param {(detail: any) => void} handler
- */
-function on(target, name, handler) {
-  target.addEventListener(name, (event) => handler(/** @type {CustomEvent} */ (event).detail));
 }

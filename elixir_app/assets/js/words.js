@@ -6,8 +6,24 @@
  * @property {string} code    for programs: stable, never shown
  * @property {string} title   one short sentence
  * @property {string} text    what to do, or what happens next
- * @property {"retry-microphone" | "hear" | "rejoin" | "front-page" | null} action  what a button beside it should do
+ * @property {"retry-microphone" | "open-microphone" | "hear" | "rejoin" | "front-page" | null} action  what a button beside it should do
  */
+
+/** What is so in general. @type {Record<import("./voice_room.js").Status, string>} */
+export const STATUS_WORDS = {
+  new: "",
+  connecting: "Connecting…",
+  connected: "Connected",
+  reconnecting: "Connection lost. Getting you back by itself; there's nothing you need to do.",
+  left: "You left.",
+  ended: "Not connected",
+};
+
+/** Why nobody hears somebody whose microphone is open. */
+export const HELD_WORDS = {
+  silenced: "A moderator muted you.",
+  listener: "You're listening. Raise your hand to speak.",
+};
 
 /** @type {Record<string, Omit<Problem, "code">>} */
 const WORDS = {
@@ -50,6 +66,11 @@ const WORDS = {
     text: "Check that it works in another program, then try again. You can listen meanwhile.",
     action: "retry-microphone",
   },
+  listening_only: {
+    title: "You're here without a microphone.",
+    text: "You hear the others; nobody hears you.",
+    action: "open-microphone",
+  },
   autoplay_blocked: {
     title: "The browser is holding back the sound.",
     text: "It wants one click from you before a page may play sound.",
@@ -69,6 +90,11 @@ const WORDS = {
     title: "You're in this room on another page now.",
     text: "The same name was opened in another tab, which took over. Come back here to take over again.",
     action: "rejoin",
+  },
+  removed: {
+    title: "You were removed from the room.",
+    text: "A moderator decided so. If that was a mistake, ask them to let you in again.",
+    action: "front-page",
   },
   closed: {
     title: "The room was closed.",

@@ -34,7 +34,7 @@ beforeEach(() => {
   audio = new FakeAudio();
   room = new VoiceRoom({ room: "r", token: "t", session: "s", audio });
   seen = [];
-  for (const name of ["muted", "problem", "solved"]) {
+  for (const name of ["own", "problem", "solved"]) {
     room.addEventListener(name, ({ detail }) => seen.push([name, detail?.code ?? detail]));
   }
 });
@@ -46,7 +46,7 @@ const muteByServer = (muted) => {
   server.people[0].muted = muted;
   socket().push("participants", { changed: [{ id: "Ada", muted }] });
 };
-const muted = () => seen.filter(([name]) => name === "muted").map(([, detail]) => detail);
+const muted = () => seen.filter(([name]) => name === "own").map(([, detail]) => detail.muted);
 
 async function enter() {
   await room.join();

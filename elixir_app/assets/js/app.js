@@ -1,0 +1,28 @@
+// @ts-check
+/** The pages of Roomtone: LiveViews that come and go, and around them the one call. */
+import { Socket } from "phoenix";
+import { LiveSocket } from "phoenix_live_view";
+import { call } from "./call.js";
+import { showCallBar } from "./call_bar.js";
+import { on } from "./events.js";
+import { announce, byId, csrfToken } from "./page.js";
+import { showProblems } from "./problems.js";
+import { Room } from "./room_hook.js";
+import { listenToKeys } from "./shortcuts.js";
+
+const liveSocket = new LiveSocket("/live", Socket, { params: { _csrf_token: csrfToken() }, hooks: { Room } });
+liveSocket.connect();
+
+const navigate = (/** @type {string} */ path) => liveSocket.js().navigate(path);
+
+showCallBar(call);
+showProblems(call, navigate);
+listenToKeys(call);
+on(call, "joined", ({ name }) => announce(`${name} joined.`));
+on(call, "left", ({ name }) => announce(`${name} left.`));
+
+// Captured, so as to speak before the socket's own listener closes it.
+addEventListener("pagehide", (event) => event.persisted || call.unload(), { capture: true });
+
+// On the page of a room, that is where the call goes on.
+if (!byId("room")) call.resume({ audio: /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined) });

@@ -1,0 +1,236 @@
+// @ts-check
+/** The one call of this page. Views come and go around it; it ends when somebody decides so. */
+import { chosenMicrophone, chosenSpeaker } from "./devices.js";
+import { on } from "./events.js";
+import { csrfToken } from "./page.js";
+import { keep, processingWanted } from "./settings.js";
+import { SignallingError, VoiceRoom } from "./voice_room.js";
+
+/**
+ * @typedef {import("./words.js").Problem} Problem
+ *
+ * @typedef {object} Place  where a call is
+ * @property {string} room
+ * @property {string} name      who I am there
+ * @property {string} token
+ * @property {string} session
+ * @property {string} tokenUrl  gives a fresh token to this browser
+ * @property {string} socket    path of the voice socket
+ * @property {string} path      of the page that shows it
+ */
+
+/** Events of a {@link VoiceRoom} that are those of the call, too. */
+const FORWARDED = ["status", "participants", "joined", "left", "speaking", "levels", "own", "microphone"];
+
+const KEPT = "roomtone:call";
+/** A page that comes later than this after another isn't its continuation. */
+const LOADING_MS = 60_000;
+
+/**
+ * Events: those of {@link VoiceRoom}, `place` (the call began, moved or ended) and `problems` (they are in
+ * {@link Call.problems}).
+ */
+export class Call extends EventTarget {
+  /** @type {VoiceRoom | null} */ #room = null;
+  /** @type {Place | null} */ #place = null;
+  /** @type {AbortController | null} */ #listening = null;
+  /** @type {Map<string, Problem>} */ #problems = new Map();
+
+  /** The room of the call, also for a while after it ended by itself; null when there is none. */
+  get room() {
+    return this.#room;
+  }
+
+  get place() {
+    return this.#place;
+  }
+
+  /** @type {import("./voice_room.js").Status} */
+  get status() {
+    return this.#room?.status ?? "new";
+  }
+
+  get active() {
+    return this.#room !== null && this.status !== "ended" && this.status !== "left";
+  }
+
+  /** What the person is to be told, oldest first. */
+  get problems() {
+    return [...this.#problems.values()];
+  }
+
+  /**
+   * @param {{room: string, name: string}} place
+   * @returns {boolean} whether the call is there
+   */
+  isAt({ room, name }) {
+    return this.#place?.room === room && this.#place.name === name;
+  }
+
+  /**
+   * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves.
+   *
+   * @param {Place} place
+   * @param {{audio?: HTMLAudioElement, listenOnly?: boolean}} [options]  `listenOnly`: without asking for the microphone
+   */
+  enter(place, { audio, listenOnly = false } = {}) {
+    if (this.active && this.isAt(place)) return;
+    const before = takeKept();
+    this.leave();
+    const room = new VoiceRoom({
+      room: place.room,
+      token: place.token,
+      session: place.session,
+      socket: place.socket,
+      processing: processingWanted(),
+      microphone: chosenMicrophone(),
+      speaker: chosenSpeaker(),
+      renewToken: () => renewToken(place),
+      audio,
+    });
+    this.#room = room;
+    this.#place = place;
+    this.#listen(room);
+    // The same call, on the page before this one: nobody is heard who thinks that they are not.
+    if (before && before.room === place.room && before.name === place.name && before.muted) room.setMuted(true);
+    keep("called", "yes");
+    this.#keep();
+    room.join({ listenOnly });
+    this.#emit("place", place);
+  }
+
+  /** Ends the call, because somebody wants that. */
+  leave() {
+    if (!this.#room) return;
+    const room = this.#room;
+    room.leave();
+    this.#listening?.abort();
+    this.#room = null;
+    this.#place = null;
+    this.#problems.clear();
+    takeKept();
+    this.#emit("problems", null);
+    this.#emit("place", null);
+  }
+
+  /**
+   * Goes on with the call of the page before this one, if that was just now: it was reloaded, or a form led to a page that isn't
+   * the room's.
+   *
+   * @param {{audio?: HTMLAudioElement}} [options]
+   */
+  async resume(options) {
+    const kept = readKept();
+    if (!kept || this.#room) return;
+    try {
+      const token = await renewToken(kept);
+      if (!this.#room) this.enter({ ...kept, token }, options);
+    } catch {
+      // Signed out, say. Whoever wants to come back enters as everybody does.
+      takeKept();
+    }
+  }
+
+  /** The page is about to go. To the others that is somebody who left: only a lost connection keeps its place. */
+  unload() {
+    if (!this.#room || !this.active) return;
+    this.#keep({ left: Date.now() });
+    this.#room.leave();
+  }
+
+  /** @param {VoiceRoom} room */
+  #listen(room) {
+    this.#listening = new AbortController();
+    const { signal } = this.#listening;
+    for (const name of FORWARDED) on(room, name, (detail) => this.#emit(name, detail), signal);
+    on(room, "own", () => this.#keep(), signal);
+    on(room, "status", (status) => status === "ended" && takeKept(), signal);
+    on(room, "problem", (problem) => this.#tell(problem), signal);
+    on(room, "solved", (code) => this.solved(code), signal);
+  }
+
+  /** @param {Problem} problem */
+  #tell(problem) {
+    // The newest last.
+    this.#problems.delete(problem.code);
+    this.#problems.set(problem.code, problem);
+    this.#emit("problems", null);
+  }
+
+  /** @param {string} code  a problem's code, or the beginning of several */
+  solved(code) {
+    for (const known of this.#problems.keys()) if (known.startsWith(code)) this.#problems.delete(known);
+    this.#emit("problems", null);
+  }
+
+  /** @param {{left?: number}} [more] */
+  #keep(more) {
+    if (!this.#place || !this.#room) return;
+    const { token: _secret, ...place } = this.#place;
+    writeKept({ ...place, muted: this.#room.muted, ...more });
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * A fresh token from the server, which knows this browser by its session.
+ *
+ * @param {{tokenUrl: string}} place
+ */
+async function renewToken({ tokenUrl }) {
+  let response;
+  try {
+    response = await fetch(tokenUrl, {
+      method: "POST",
+      headers: { accept: "application/json", "x-csrf-token": csrfToken() },
+    });
+  } catch {
+    throw new SignallingError("lost", "", true);
+  }
+  if (response.ok) return (await response.json()).token;
+  const refusal = await response.json().catch(() => ({}));
+  throw new SignallingError(refusal.reason ?? "signed_out", refusal.message ?? "", response.status >= 500);
+}
+
+// What this tab remembers of its call across pages. A copied tab has it too, but not the mark that its page has just gone.
+
+/** @typedef {Omit<Place, "token"> & {muted: boolean, left?: number}} Kept */
+
+/** @param {Kept} kept */
+function writeKept(kept) {
+  try {
+    sessionStorage.setItem(KEPT, JSON.stringify(kept));
+  } catch {
+    // No storage for this page: then a reload ends the call.
+  }
+}
+
+/** @returns {Kept | null} */
+function readKept() {
+  try {
+    const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "null");
+    return kept && Date.now() - (kept.left ?? 0) < LOADING_MS ? kept : null;
+  } catch {
+    return null;
+  }
+}
+
+/** @returns {Kept | null} */
+function takeKept() {
+  const kept = readKept();
+  try {
+    sessionStorage.removeItem(KEPT);
+  } catch {
+    // Nothing was kept then.
+  }
+  return kept;
+}
+
+export const call = new Call();

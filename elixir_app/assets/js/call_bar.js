@@ -1,0 +1,50 @@
+// @ts-check
+/** The bar that stays while one is in a call and looks at another page. */
+import { on } from "./events.js";
+import { byId, part } from "./page.js";
+import { STATUS_WORDS } from "./words.js";
+
+/**
+ * @param {import("./call.js").Call} call
+ */
+export function showCallBar(call) {
+  const bar = byId("call");
+  if (!bar) return;
+  const draw = () => drawBar(bar, call);
+  byId("call-mute")?.addEventListener("click", () => call.room?.setMuted(!call.room.muted));
+  byId("call-leave")?.addEventListener("click", () => call.leave());
+  for (const name of ["place", "status", "own", "participants"]) on(call, name, draw);
+  // Which page is on the screen decides whether the bar is needed.
+  addEventListener("phx:page-loading-stop", draw);
+  draw();
+}
+
+/**
+ * @param {HTMLElement} bar
+ * @param {import("./call.js").Call} call
+ */
+function drawBar(bar, call) {
+  const { place, room, status } = call;
+  const here = place !== null && byId("room")?.dataset.room === place.room;
+  bar.hidden = place === null || here;
+  document.body.toggleAttribute("data-call", place !== null && !here);
+  if (!place || !room) return;
+  bar.dataset.status = status;
+  byId("call-back")?.setAttribute("href", place.path);
+  byId("call-mute")?.setAttribute("aria-checked", String(!room.muted));
+  byId("call-mute")?.toggleAttribute("disabled", status === "ended");
+  setText(part(bar, "room"), place.room);
+  setText(part(bar, "status"), STATUS_WORDS[status]);
+  const people = room.participants.length;
+  setText(part(bar, "count"), people === 0 ? "" : people === 1 ? "1 person" : `${people} people`);
+}
+
+/**
+ * Screen readers read out again what is written again.
+ *
+ * @param {HTMLElement | null} element
+ * @param {string} text
+ */
+function setText(element, text) {
+  if (element && element.textContent !== text) element.textContent = text;
+}

@@ -1,0 +1,89 @@
+// @ts-check
+/** How good the connection is, in figures, for as long as somebody looks. */
+import { figures } from "./connection_stats.js";
+import { byId } from "./page.js";
+
+const EVERY_MS = 1000;
+
+/** @type {[keyof import("./connection_stats.js").Figures, string, (value: any) => string][]} */
+const ROWS = [
+  ["roundTripMs", "Round trip", ms],
+  ["lossInPercent", "Lost on the way here", percent],
+  ["lossOutPercent", "Lost on the way there", percent],
+  ["jitterMs", "Jitter", ms],
+  ["bufferMs", "Held back here to even it out", ms],
+  ["serverMs", "The server adds", ms],
+  ["codec", "Codec", String],
+  ["kbitIn", "Bit rate in", kbit],
+  ["kbitOut", "Bit rate out", kbit],
+];
+
+/**
+ * @param {import("./call.js").Call} call
+ * @param {AbortSignal} signal
+ */
+export function showConnectionPanel(call, signal) {
+  const details = byId("connection");
+  const box = byId("connection-figures");
+  if (!(details instanceof HTMLDetailsElement) || !box) return;
+  const cells = table(box);
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  /** @type {import("./connection_stats.js").Counted | null} */
+  let before = null;
+
+  const look = async () => {
+    clearTimeout(timer);
+    if (!details.open || signal.aborted) return;
+    const [browser, server] = await Promise.all([
+      call.room?.stats().catch(() => null),
+      call.room?.serverStats().catch(() => null),
+    ]);
+    if (browser) {
+      const found = figures(browser.values(), server ?? null, before);
+      before = found.counted;
+      for (const [key, , words] of ROWS) {
+        const value = found.figures[key];
+        cells[key].textContent = value === null ? "–" : words(value);
+      }
+    }
+    timer = setTimeout(look, EVERY_MS);
+  };
+  details.addEventListener("toggle", look, { signal });
+  signal.addEventListener("abort", () => clearTimeout(timer));
+  look();
+}
+
+/**
+ * @param {HTMLElement} box
+ * @returns {Record<string, HTMLElement>}
+ */
+function table(box) {
+  const list = document.createElement("dl");
+  const cells = ROWS.map(([key, name]) => {
+    const term = document.createElement("dt");
+    const cell = document.createElement("dd");
+    term.textContent = name;
+    cell.textContent = "–";
+    cell.dataset.figure = key;
+    list.append(term, cell);
+    return [key, cell];
+  });
+  box.replaceChildren(list);
+  return Object.fromEntries(cells);
+}
+
+/** @param {number} value */
+function ms(value) {
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ms`;
+}
+
+/** @param {number} value */
+function percent(value) {
+  return `${value.toFixed(1)} %`;
+}
+
+/** @param {number} value */
+function kbit(value) {
+  return `${Math.round(value)} kbit/s`;
+}

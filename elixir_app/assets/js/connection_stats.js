@@ -1,0 +1,90 @@
+// @ts-check
+/**
+ * What a connection is like, from what the browser and the server count.
+ *
+ * @typedef {object} Figures  null: not known (yet)
+ * @property {number | null} roundTripMs
+ * @property {number | null} lossInPercent   of what the server sends us, lately
+ * @property {number | null} lossOutPercent  of what we send, since we came
+ * @property {number | null} jitterMs
+ * @property {string | null} codec
+ * @property {number | null} kbitIn          per second
+ * @property {number | null} kbitOut
+ * @property {number | null} bufferMs        how long our browser holds sound back to even it out
+ * @property {number | null} serverMs        how long the server takes with our sound
+ *
+ * @typedef {object} Counted  what is kept from one look for the next
+ * @property {number} at         ms
+ * @property {number} received   packets
+ * @property {number} lost
+ * @property {number} bytesIn
+ * @property {number} bytesOut
+ * @property {number} delay      s, summed over samples
+ * @property {number} emitted    samples
+ */
+
+/**
+ * @param {Iterable<any>} entries  of an RTCStatsReport
+ * @param {Record<string, any> | null} server
+ * @param {Counted | null} before
+ * @returns {{figures: Figures, counted: Counted}}
+ */
+export function figures(entries, server, before) {
+  const all = [...entries];
+  const byId = new Map(all.map((entry) => [entry.id, entry]));
+  const of = (/** @type {string} */ type) => all.find((entry) => entry.type === type && entry.kind === "audio") ?? {};
+  const inbound = of("inbound-rtp");
+  const outbound = of("outbound-rtp");
+  const pair = byId.get(all.find(({ type }) => type === "transport")?.selectedCandidatePairId) ?? {};
+  const codec = byId.get(inbound.codecId ?? outbound.codecId);
+
+  const counted = {
+    at: inbound.timestamp ?? outbound.timestamp ?? 0,
+    received: inbound.packetsReceived ?? 0,
+    lost: inbound.packetsLost ?? 0,
+    bytesIn: inbound.bytesReceived ?? 0,
+    bytesOut: outbound.bytesSent ?? 0,
+    delay: inbound.jitterBufferDelay ?? 0,
+    emitted: inbound.jitterBufferEmittedCount ?? 0,
+  };
+  // Counters that fell are those of another connection.
+  const since = before && before.at < counted.at && before.bytesOut <= counted.bytesOut && before.bytesIn <= counted.bytesIn ? before : null;
+  const per = (/** @type {keyof Counted} */ key) => (since ? counted[key] - since[key] : 0);
+  const rate = (/** @type {keyof Counted} */ key) => (since ? (per(key) * 8) / per("at") : null);
+
+  return {
+    counted,
+    figures: {
+      roundTripMs: milliseconds(pair.currentRoundTripTime) ?? server?.round_trip_ms ?? null,
+      lossInPercent: since ? percent(per("lost"), per("received")) : null,
+      lossOutPercent: server ? percent(server.lost_in ?? 0, server.packets_in ?? 0) : null,
+      jitterMs: milliseconds(inbound.jitter),
+      codec: codec ? codecName(codec) : null,
+      kbitIn: rate("bytesIn"),
+      kbitOut: rate("bytesOut"),
+      bufferMs: per("emitted") > 0 ? (per("delay") / per("emitted")) * 1000 : null,
+      serverMs: server?.added_ms ?? null,
+    },
+  };
+}
+
+/** @param {number | undefined} seconds */
+function milliseconds(seconds) {
+  return typeof seconds === "number" ? seconds * 1000 : null;
+}
+
+/**
+ * @param {number} lost
+ * @param {number} came
+ */
+function percent(lost, came) {
+  const due = Math.max(0, lost) + came;
+  return due > 0 ? (Math.max(0, lost) / due) * 100 : null;
+}
+
+/** @param {{mimeType?: string, clockRate?: number, sdpFmtpLine?: string}} codec */
+function codecName({ mimeType = "", clockRate = 0, sdpFmtpLine = "" }) {
+  const name = mimeType.replace(/^audio\//, "");
+  const plain = name.toLowerCase() === "opus" ? "Opus" : name;
+  return `${plain}, ${clockRate / 1000} kHz, ${/stereo=1/.test(sdpFmtpLine) ? "stereo" : "mono"}`;
+}

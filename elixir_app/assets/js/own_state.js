@@ -1,0 +1,78 @@
+// @ts-check
+/**
+ * @typedef {"muted" | "deafened" | "hand"} Flag
+ */
+
+/** @type {Flag[]} */
+const FLAGS = ["muted", "deafened", "hand"];
+
+/**
+ * What I said of myself, and how far the server knows it. A press counts here at once; until the server has confirmed it, what
+ * the server says is older news. Nobody but its owner opens a microphone that its owner has shut.
+ */
+export class OwnState {
+  /** @type {Record<Flag, {value: boolean, presses: number, told: number}>} */ #flags = {
+    muted: { value: false, presses: 0, told: 0 },
+    deafened: { value: false, presses: 0, told: 0 },
+    hand: { value: false, presses: 0, told: 0 },
+  };
+  #shutByMe = false;
+
+  /** @param {Flag} flag */
+  get(flag) {
+    return this.#flags[flag].value;
+  }
+
+  /**
+   * @param {Flag} flag
+   * @param {boolean} value
+   * @returns {boolean} whether that changed anything
+   */
+  press(flag, value) {
+    const state = this.#flags[flag];
+    if (state.value === value) return false;
+    state.value = value;
+    state.presses += 1;
+    if (flag === "muted") this.#shutByMe = value;
+    return true;
+  }
+
+  /**
+   * What the server says of me.
+   *
+   * @param {Flag} flag
+   * @param {unknown} value
+   * @returns {"changed" | "same" | "tell"} `tell`: the server is to be told again, for it has no say in this
+   */
+  heard(flag, value) {
+    const state = this.#flags[flag];
+    if (typeof value !== "boolean" || value === state.value || this.untold(flag)) return "same";
+    if (flag === "muted" && !value && this.#shutByMe) return "tell";
+    state.value = value;
+    return "changed";
+  }
+
+  /** @param {Flag} flag */
+  untold(flag) {
+    return this.#flags[flag].presses !== this.#flags[flag].told;
+  }
+
+  /**
+   * What to tell the server, and a function to call once it has been told.
+   *
+   * @param {(flag: Flag) => boolean} which
+   * @returns {{values: Partial<Record<Flag, boolean>>, told: () => void}}
+   */
+  report(which) {
+    const flags = FLAGS.filter(which);
+    const presses = flags.map((flag) => this.#flags[flag].presses);
+    return {
+      values: Object.fromEntries(flags.map((flag) => [flag, this.#flags[flag].value])),
+      told: () => {
+        flags.forEach((flag, i) => {
+          this.#flags[flag].told = Math.max(this.#flags[flag].told, presses[i]);
+        });
+      },
+    };
+  }
+}

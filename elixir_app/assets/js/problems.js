@@ -1,0 +1,110 @@
+// @ts-check
+/** Draws what doesn't work, and what can be done about it. */
+import { on } from "./events.js";
+import { byId } from "./page.js";
+
+/**
+ * @typedef {import("./call.js").Call} Call
+ * @typedef {import("./words.js").Problem} Problem
+ */
+
+const ACTION_WORDS = {
+  "retry-microphone": "Try again",
+  "open-microphone": "Use the microphone",
+  hear: "Hear the room",
+  rejoin: "Come back",
+  "front-page": "To the front page",
+};
+
+/**
+ * @param {Call} call
+ * @param {(path: string) => void} navigate
+ */
+export function showProblems(call, navigate) {
+  on(call, "problems", () => draw(call, navigate));
+}
+
+/**
+ * What is there stays as it is: screen readers read out what comes new.
+ *
+ * @param {Call} call
+ * @param {(path: string) => void} navigate
+ */
+function draw(call, navigate) {
+  const list = byId("problems");
+  if (!list) return;
+  const wanted = new Map(call.problems.map((problem) => [problem.code, problem]));
+  for (const box of list.querySelectorAll("[data-problem]")) {
+    if (!(box instanceof HTMLElement)) continue;
+    const problem = wanted.get(box.dataset.problem ?? "");
+    if (problem && box.dataset.title === problem.title) wanted.delete(problem.code);
+    else box.remove();
+  }
+  for (const problem of wanted.values()) list.append(draft(problem, () => act(problem.action, call, navigate)));
+}
+
+/**
+ * @param {Problem} problem
+ * @param {() => void} onAction
+ */
+export function draft({ code, title, text, action }, onAction) {
+  const box = document.createElement("div");
+  box.className = "problem";
+  box.dataset.problem = code;
+  box.dataset.title = title;
+  const words = document.createElement("div");
+  const heading = document.createElement("strong");
+  heading.textContent = title;
+  words.append(heading);
+  if (text) {
+    const body = document.createElement("p");
+    body.textContent = text;
+    words.append(body);
+  }
+  box.append(words);
+  if (action) {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "button";
+    button.textContent = ACTION_WORDS[action];
+    button.addEventListener("click", onAction);
+    box.append(button);
+  }
+  return box;
+}
+
+/**
+ * @param {Problem["action"]} action
+ * @param {Call} call
+ * @param {(path: string) => void} navigate
+ */
+function act(action, call, navigate) {
+  const place = call.place;
+  switch (action) {
+    case "retry-microphone":
+      call.solved("microphone");
+      call.room?.openMicrophone();
+      break;
+    case "open-microphone":
+      call.room?.openMicrophone();
+      break;
+    case "hear":
+      call.room?.hear();
+      break;
+    case "rejoin":
+      if (place) navigate(place.path);
+      break;
+    case "front-page":
+      call.leave();
+      navigate(lobbyPath(place));
+  }
+}
+
+/**
+ * @param {import("./call.js").Place | null} place
+ * @param {Record<string, string>} [more]
+ */
+export function lobbyPath(place, more = {}) {
+  const query = new URLSearchParams({ ...(place ? { room: place.room } : {}), ...more }).toString();
+  return query ? `/?${query}` : "/";
+}

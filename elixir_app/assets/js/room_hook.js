@@ -1,0 +1,140 @@
+// @ts-check
+/** The hook `Room`: the page of a room. The view draws the people; this attaches the call to it. */
+import { call } from "./call.js";
+import { showConnectionPanel } from "./connection_panel.js";
+import { showControls } from "./controls.js";
+import { showDevicePanel } from "./device_panel.js";
+import { on } from "./events.js";
+import { announce, byId, part } from "./page.js";
+import { preJoin, preJoinWanted } from "./pre_join.js";
+import { lobbyPath } from "./problems.js";
+import { HELD_WORDS, STATUS_WORDS } from "./words.js";
+
+/**
+ * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController}} Hook
+ * @typedef {import("./call.js").Place} Place
+ */
+
+export const Room = {
+  /** @this {Hook} */
+  mounted() {
+    const page = this.el;
+    const place = placeOf(page);
+    this.closing = new AbortController();
+    const { signal } = this.closing;
+    // A patch by the view would take it back to "new".
+    this.js().ignoreAttributes(page, ["data-status"]);
+    showControls(call, {
+      signal,
+      leave: () => {
+        call.leave();
+        this.js().navigate(lobbyPath(place, { left: "1" }));
+      },
+    });
+    showDevicePanel(call, signal);
+    showConnectionPanel(call, signal);
+    showRings(page, signal);
+    showLink(signal);
+    const draw = () => drawStatus(page, place);
+    for (const name of ["status", "own", "place"]) on(call, name, draw, signal);
+    enter(place, signal);
+    draw();
+  },
+
+  /** @this {Hook} */
+  destroyed() {
+    // The call itself goes on.
+    this.closing?.abort();
+  },
+};
+
+/**
+ * @param {HTMLElement} page
+ * @returns {Place}
+ */
+function placeOf(page) {
+  const { room = "", name = "", token = "", session = "", tokenUrl = "", socket = "/voice" } = page.dataset;
+  return { room, name, token, session, tokenUrl, socket, path: location.pathname + location.search };
+}
+
+/**
+ * @param {Place} place
+ * @param {AbortSignal} signal
+ */
+async function enter(place, signal) {
+  const audio = /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined);
+  const there = call.active && call.isAt(place);
+  const how = !there && (await preJoinWanted()) && !signal.aborted ? await preJoin(signal) : "speak";
+  if (!signal.aborted) call.enter(place, { audio, listenOnly: how === "listen" });
+}
+
+/**
+ * @param {HTMLElement} page
+ * @param {Place} place
+ */
+function drawStatus(page, place) {
+  const status = call.isAt(place) ? call.status : "new";
+  page.dataset.status = status;
+  const held = call.room?.own.held;
+  const words = status === "connected" && held ? HELD_WORDS[held] : STATUS_WORDS[status];
+  const line = byId("status");
+  // Screen readers read out again what is written again.
+  if (line && line.textContent !== words) line.textContent = words;
+}
+
+/**
+ * Rings around the people, as loud as they speak.
+ *
+ * @param {HTMLElement} page
+ * @param {AbortSignal} signal
+ */
+function showRings(page, signal) {
+  const rings = () => /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-ring]"));
+  const colour = () => {
+    for (const ring of rings()) {
+      const { hue = "" } = ring.dataset;
+      if (ring.style.getPropertyValue("--hue") !== hue) ring.style.setProperty("--hue", hue);
+    }
+  };
+  const watching = new MutationObserver(colour);
+  watching.observe(page, { childList: true, subtree: true });
+  signal.addEventListener("abort", () => watching.disconnect());
+  colour();
+  on(
+    call,
+    "levels",
+    (levels) => {
+      for (const ring of rings()) ring.style.setProperty("--level", ringHeight(levels[ring.dataset.ring ?? ""]).toFixed(2));
+    },
+    signal,
+  );
+}
+
+/** @param {number} [dbov] */
+export function ringHeight(dbov = -127) {
+  // Speech lies between about −55 (a whisper) and −15 dBov (loud).
+  return Math.min(1, Math.max(0, (dbov + 55) / 40));
+}
+
+/** @param {AbortSignal} signal */
+function showLink(signal) {
+  const copy = byId("copy-link");
+  if (!copy) return;
+  copy.hidden = !navigator.clipboard;
+  const label = part(copy, "label");
+  copy.addEventListener(
+    "click",
+    async () => {
+      try {
+        await navigator.clipboard.writeText(new URL(location.pathname, location.href).href);
+        announce("Link copied.");
+        if (!label) return;
+        label.textContent = "Link copied";
+        setTimeout(() => (label.textContent = "Copy link"), 2500);
+      } catch {
+        announce("The browser didn't let the link be copied; it is in the address bar.");
+      }
+    },
+    { signal },
+  );
+}

@@ -1,0 +1,37 @@
+// @ts-check
+/** What this browser remembers for its person: devices and habits, nothing of any room. */
+
+const PREFIX = "roomtone:";
+
+/**
+ * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called"} Setting
+ */
+
+/**
+ * @param {Setting} key
+ * @returns {string | null} null where nothing is kept, or nothing may be, by the browser's settings
+ */
+export function setting(key) {
+  try {
+    return localStorage.getItem(PREFIX + key);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * @param {Setting} key
+ * @param {string} value
+ */
+export function keep(key, value) {
+  try {
+    localStorage.setItem(PREFIX + key, value);
+  } catch {
+    // No storage for this page: then it holds until the page is closed.
+  }
+}
+
+/** Echo cancellation and the like, but for tests that play tones, which noise suppression would rightly remove. */
+export function processingWanted() {
+  return (new URLSearchParams(location.search).get("processing") ?? setting("processing")) !== "off";
+}

@@ -1,0 +1,73 @@
+// @ts-check
+/** M mutes and unmutes; the space bar, held while muted, lets one talk. Never while somebody types. */
+import { announce, byId } from "./page.js";
+import { keep, setting } from "./settings.js";
+
+export const shortcutsWanted = () => setting("shortcuts") !== "off";
+/** @param {boolean} wanted */
+export const wantShortcuts = (wanted) => keep("shortcuts", wanted ? "on" : "off");
+
+/**
+ * @param {import("./call.js").Call} call
+ */
+export function listenToKeys(call) {
+  let talking = false;
+  /** Whether the focus is where it is because of a click: then the space bar isn't meant for it. */
+  let clicked = false;
+
+  const talk = (/** @type {boolean} */ wanted) => {
+    if (talking === wanted) return;
+    talking = wanted;
+    call.room?.setMuted(!wanted);
+    byId("controls")?.toggleAttribute("data-talking", wanted);
+    byId("call")?.toggleAttribute("data-talking", wanted);
+  };
+
+  addEventListener("pointerdown", () => (clicked = true), true);
+  addEventListener("focusin", (event) => {
+    if (event.target instanceof Element && event.target.matches(":focus-visible")) clicked = false;
+  });
+  addEventListener("blur", () => talk(false));
+  document.addEventListener("visibilitychange", () => document.hidden && talk(false));
+
+  addEventListener("keydown", (event) => {
+    if (event.key === "Tab") clicked = false;
+    if (event.code === "Space" && talking) event.preventDefault();
+    if (!call.active || event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.defaultPrevented) return;
+    if (!shortcutsWanted() || isTyping(event.target)) return;
+    if (isM(event)) {
+      const muted = !call.room?.muted;
+      call.room?.setMuted(muted);
+      announce(muted ? "Microphone muted." : "Microphone on.");
+    } else if (event.code === "Space" && call.room?.muted && (clicked || !takesSpace(event.target))) {
+      event.preventDefault();
+      talk(true);
+    }
+  });
+  addEventListener("keyup", (event) => {
+    if (event.code !== "Space" || !talking) return;
+    // Else a button that was clicked before is clicked again.
+    event.preventDefault();
+    talk(false);
+  });
+}
+
+/** @param {KeyboardEvent} event */
+function isM({ key, code }) {
+  // On a keyboard without Latin letters, the key where M is elsewhere.
+  return key === "m" || key === "M" || (code === "KeyM" && key > "\x7f");
+}
+
+const UNTYPED = ["button", "checkbox", "radio", "range", "submit", "reset", "color", "file", "image"];
+
+/** @param {EventTarget | null} target */
+export function isTyping(target) {
+  if (!(target instanceof HTMLElement)) return false;
+  if (target.isContentEditable || target.matches("textarea, select")) return true;
+  return target instanceof HTMLInputElement && !UNTYPED.includes(target.type);
+}
+
+/** @param {EventTarget | null} target */
+function takesSpace(target) {
+  return target instanceof Element && target.closest("button, summary, input, a[role=button], [role=switch]") !== null;
+}
