@@ -3,6 +3,7 @@
 import { chosenMicrophone, chosenSpeaker } from "./devices.js";
 import { on } from "./events.js";
 import { csrfToken } from "./page.js";
+import { watchQuality } from "./quality.js";
 import { keep, processingWanted } from "./settings.js";
 import { SignallingError, VoiceRoom } from "./voice_room.js";
 
@@ -143,6 +144,7 @@ export class Call extends EventTarget {
     this.#listening = new AbortController();
     const { signal } = this.#listening;
     for (const name of FORWARDED) on(room, name, (detail) => this.#emit(name, detail), signal);
+    watchQuality(room, signal);
     on(room, "own", () => this.#keep(), signal);
     on(room, "status", (status) => status === "ended" && takeKept(), signal);
     on(room, "problem", (problem) => this.#tell(problem), signal);

@@ -23,6 +23,9 @@
  * @property {number} emitted    samples
  */
 
+/** A room is mixed every 20 ms: so long, on average, does sound wait for the next time. */
+const MEAN_WAIT_MS = 10;
+
 /**
  * @param {Iterable<any>} entries  of an RTCStatsReport
  * @param {Record<string, any> | null} server
@@ -52,6 +55,9 @@ export function figures(entries, server, before) {
   const per = (/** @type {keyof Counted} */ key) => (since ? counted[key] - since[key] : 0);
   const rate = (/** @type {keyof Counted} */ key) => (since ? (per(key) * 8) / per("at") : null);
 
+  const delay = since ? per("delay") : counted.delay;
+  const emitted = since ? per("emitted") : counted.emitted;
+
   return {
     counted,
     figures: {
@@ -62,15 +68,15 @@ export function figures(entries, server, before) {
       codec: codec ? codecName(codec) : null,
       kbitIn: rate("bytesIn"),
       kbitOut: rate("bytesOut"),
-      bufferMs: per("emitted") > 0 ? (per("delay") / per("emitted")) * 1000 : null,
-      serverMs: server?.added_ms ?? null,
+      bufferMs: milliseconds(delay / emitted),
+      serverMs: typeof server?.buffer_ms === "number" ? server.buffer_ms + MEAN_WAIT_MS : null,
     },
   };
 }
 
 /** @param {number | undefined} seconds */
 function milliseconds(seconds) {
-  return typeof seconds === "number" ? seconds * 1000 : null;
+  return typeof seconds === "number" && Number.isFinite(seconds) ? seconds * 1000 : null;
 }
 
 /**

@@ -134,7 +134,12 @@ export class VoiceRoom extends EventTarget {
 
   /** @returns {Promise<Record<string, any>>} what the server counts of it; rejects with a {@link SignallingError} */
   async serverStats() {
-    return (await this.#signalling?.request("stats", {})) ?? {};
+    return (await this.#signalling?.request("stats", {}))?.stats ?? {};
+  }
+
+  /** @param {"good" | "fair" | "poor"} quality  of my connection, for the others to see; rejects with a {@link SignallingError} */
+  async setQuality(quality) {
+    await this.#signalling?.request("set", { quality });
   }
 
   /**

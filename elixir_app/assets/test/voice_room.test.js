@@ -213,3 +213,70 @@ test("a press isn't undone by what the server said before it knew of it", async 
   muteByServer(true);
   assert.equal(room.muted, true);
 });
+
+test("a deafened person hears nothing and says so to a server that knows them", async () => {
+  await enter();
+  room.setDeafened(true);
+  await settle();
+  assert.equal(audio.muted, true);
+  assert.deepEqual(socket().of("set"), [{ deafened: true }]);
+  // A room that begins anew is told again, with the offer's answer.
+  server.people = [];
+  await reconnect();
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ deafened: true }]);
+  assert.deepEqual(room.own, { muted: false, deafened: true, hand: false, held: null });
+});
+
+test("a hand goes up by me, and down by me or a moderator", async () => {
+  await enter();
+  room.setHand(true);
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ hand: true }]);
+  socket().push("participants", { changed: [{ id: "Ada", hand: false }] });
+  assert.equal(room.own.hand, false);
+  // It was put down for good.
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ hand: true }]);
+});
+
+test("who isn't to be heard sends nothing, and their own button stays as it was", async () => {
+  await enter();
+  socket().push("participants", { joined: [ADA] });
+  socket().push("participants", { changed: [{ id: "Ada", silenced: true }] });
+  assert.deepEqual([room.muted, room.own.held, fakes.track.enabled], [false, "silenced", false]);
+  socket().push("participants", { changed: [{ id: "Ada", silenced: false, role: "listener" }] });
+  assert.deepEqual([room.own.held, fakes.track.enabled], ["listener", false]);
+  socket().push("participants", { changed: [{ id: "Ada", role: "speaker" }] });
+  assert.deepEqual([room.own.held, fakes.track.enabled], [null, true]);
+});
+
+test("the session that the server makes up is shown when we come back", async () => {
+  const plain = FakeWebSocket.reply;
+  FakeWebSocket.reply = (event, payload) => {
+    const answer = plain(event, payload);
+    return event === "offer" ? ["ok", { ...answer[1], session: "made up" }] : answer;
+  };
+  await enter();
+  await reconnect();
+  assert.deepEqual(socket().of("phx_join"), [{ session: "made up" }]);
+});
+
+test("another microphone takes over, and the old one is let go", async () => {
+  await enter();
+  const stopped = [];
+  fakes.track.stop = () => stopped.push("old");
+  const other = { enabled: true, stop() {} };
+  const asked = [];
+  navigator.mediaDevices.getUserMedia = async ({ audio: wanted }) => {
+    asked.push(wanted.deviceId);
+    return { getAudioTracks: () => [other] };
+  };
+  room.setMuted(true);
+  await room.useMicrophone("usb");
+  assert.deepEqual(asked, [{ ideal: "usb" }]);
+  assert.deepEqual(stopped, ["old"]);
+  assert.equal(other.enabled, false);
+  assert.equal(room.microphone, other);
+  assert.equal(connections.length, 1);
+});

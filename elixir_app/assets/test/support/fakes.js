@@ -80,11 +80,28 @@ export class FakePeerConnection {
 
 export class FakeAudio {
   srcObject = null;
+  muted = false;
   /** What play() rejects with. @type {unknown} */
   refuses = null;
 
   async play() {
     if (this.refuses) throw this.refuses;
+  }
+}
+
+export class FakeStorage {
+  #items = new Map();
+
+  getItem(key) {
+    return this.#items.get(key) ?? null;
+  }
+
+  setItem(key, value) {
+    this.#items.set(key, String(value));
+  }
+
+  removeItem(key) {
+    this.#items.delete(key);
   }
 }
 
@@ -98,9 +115,13 @@ export function install() {
   const globals = {
     WebSocket: FakeWebSocket,
     RTCPeerConnection: FakePeerConnection,
-    location: { protocol: "http:", host: "localhost" },
+    location: { protocol: "http:", host: "localhost", search: "" },
     isSecureContext: true,
     navigator: { mediaDevices },
+    document: { querySelector: () => null, getElementById: () => null },
+    localStorage: new FakeStorage(),
+    sessionStorage: new FakeStorage(),
+    Audio: FakeAudio,
   };
   for (const [name, value] of Object.entries(globals)) {
     Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
