@@ -18,6 +18,13 @@ pub enum Command {
         /// The room.
         room: RoomId,
     },
+    /// Says what kind of room it is. For a room that nobody has joined yet: those who are there stay as they are.
+    SetKind {
+        /// The room.
+        room: RoomId,
+        /// Whether who asks for stereo (`stereo=1` in their offer) gets it.
+        stereo: bool,
+    },
     /// Ends every participant of a room with [`Event::Disconnected`], then the room.
     CloseRoom {
         /// The room.
@@ -110,8 +117,10 @@ pub struct GainCell {
     pub listener: PeerId,
     /// Whom.
     pub speaker: PeerId,
-    /// Linear, 0…10 (what is outside is cut, no number is 0); `None`: as the room's policy says.
+    /// Linear, 0…10 (what is outside is cut, no number is 0); `None`: as the room's policy says, and from the middle.
     pub gain: Option<f32>,
+    /// From −1 (left) to 1 (right), for who hears stereo (what is outside is cut, no number is the middle).
+    pub pan: f32,
 }
 
 /// Why an offer was not answered.

@@ -3,10 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// The most that Opus takes, bit/s.
+const MAX_BITRATE: u32 = 510_000;
+
 /// How mixes are encoded and heard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MixConfig {
-    /// Opus bit rate of each mix, bit/s.
+    /// Opus bit rate of each mono mix, bit/s; a stereo mix has half as much again.
     pub bitrate: u32,
     /// Opus complexity (0…10) of a mix that serves many listeners: spend where it is shared.
     pub shared_complexity: u8,
@@ -34,12 +37,17 @@ impl Default for MixConfig {
 }
 
 impl MixConfig {
+    /// Opus bit rate of a stereo mix, bit/s: what the two sides have in common is coded once.
+    pub fn stereo_bitrate(&self) -> u32 {
+        (self.bitrate.saturating_mul(3) / 2).min(MAX_BITRATE)
+    }
+
     /// Whether the codec can take this.
     ///
     /// # Errors
     /// A sentence that names the setting and what it takes.
     pub fn check(&self) -> Result<(), String> {
-        if !(6_000..=510_000).contains(&self.bitrate) {
+        if !(6_000..=MAX_BITRATE).contains(&self.bitrate) {
             return Err(format!("bitrate is {}, but takes 6000 to 510000 bit/s", self.bitrate));
         }
         for (name, value) in [

@@ -9,6 +9,7 @@ use roomtone_transport::{Certificate, Transmit, TransportConfig};
 
 use crate::command::{Event, PeerId};
 use crate::config::MixConfig;
+use crate::room::Weight;
 use crate::routes::Routes;
 use crate::shed::Shed;
 use crate::stats::ShardStats;
@@ -35,7 +36,7 @@ pub(crate) struct Scratch {
     pub(crate) talkers: Vec<PeerId>,
     /// A frame for each talker; more may be there from larger rooms.
     pub(crate) frames: Vec<Frame>,
-    pub(crate) row: Vec<f32>,
+    pub(crate) row: Vec<Weight>,
     pub(crate) mix: Vec<f32>,
     pub(crate) packet: Vec<u8>,
     pub(crate) heard: Vec<(PeerId, u8, bool)>,

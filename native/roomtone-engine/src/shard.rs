@@ -75,6 +75,9 @@ impl Shard {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::OpenRoom { room } => self.open_room(room),
+            Command::SetKind { room, stereo } => {
+                self.in_room(now, room, |room, _| room.set_kind(stereo));
+            }
             Command::CloseRoom { room } => {
                 self.in_room(now, room, |room, common| room.close(now, common));
                 self.forget_room(room);

@@ -16,6 +16,7 @@ fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
         listener,
         speaker,
         gain,
+        pan: 0.0,
     }
 }
 

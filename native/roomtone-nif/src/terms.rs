@@ -31,6 +31,10 @@ pub(crate) enum CommandTerm {
     OpenRoom {
         room: u64,
     },
+    SetKind {
+        room: u64,
+        stereo: bool,
+    },
     CloseRoom {
         room: u64,
     },
@@ -67,7 +71,7 @@ pub(crate) enum CommandTerm {
     },
     SetGains {
         room: u64,
-        cells: Vec<(u64, u64, Option<f64>)>,
+        cells: Vec<(u64, u64, Option<WeightTerm>)>,
     },
     PeerStats {
         room: u64,
@@ -78,6 +82,13 @@ pub(crate) enum CommandTerm {
         scope: FaultScope,
         room: u64,
     },
+}
+
+/// What is heard: `gain`, or `{gain, pan}`.
+#[derive(rustler::NifUntaggedEnum)]
+pub(crate) enum WeightTerm {
+    Gain(f64),
+    Panned((f64, f64)),
 }
 
 /// Where a fault is wanted.
@@ -92,6 +103,7 @@ impl CommandTerm {
     pub(crate) fn command(self) -> Option<Command> {
         Some(match self {
             CommandTerm::OpenRoom { room } => Command::OpenRoom { room },
+            CommandTerm::SetKind { room, stereo } => Command::SetKind { room, stereo },
             CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
             CommandTerm::Join {
                 room,
@@ -123,11 +135,7 @@ impl CommandTerm {
                 room,
                 cells: cells
                     .into_iter()
-                    .map(|(listener, speaker, gain)| GainCell {
-                        listener,
-                        speaker,
-                        gain: gain.map(|gain| gain as f32),
-                    })
+                    .map(|(listener, speaker, weight)| gain_cell(listener, speaker, weight))
                     .collect(),
             },
             CommandTerm::PeerStats { room, peer, reference } => Command::PeerStats { room, peer, reference },
@@ -138,6 +146,20 @@ impl CommandTerm {
             #[cfg(not(debug_assertions))]
             CommandTerm::Fault { .. } => return None,
         })
+    }
+}
+
+fn gain_cell(listener: u64, speaker: u64, weight: Option<WeightTerm>) -> GainCell {
+    let (gain, pan) = match weight {
+        None => (None, 0.0),
+        Some(WeightTerm::Gain(gain)) => (Some(gain as f32), 0.0),
+        Some(WeightTerm::Panned((gain, pan))) => (Some(gain as f32), pan as f32),
+    };
+    GainCell {
+        listener,
+        speaker,
+        gain,
+        pan,
     }
 }
 

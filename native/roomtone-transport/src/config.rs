@@ -94,6 +94,8 @@ pub struct EndpointOptions {
     pub send: bool,
     /// We may receive audio from the peer (if its offer sends).
     pub recv: bool,
+    /// We may send stereo (if the offer wants to receive it: `stereo=1`).
+    pub stereo: bool,
     /// CNAME of our stream in SDP and RTCP; empty = a random one. Only letters, digits and `-_.` are kept.
     pub cname: String,
 }
@@ -103,6 +105,7 @@ impl Default for EndpointOptions {
         Self {
             send: true,
             recv: true,
+            stereo: false,
             cname: String::new(),
         }
     }

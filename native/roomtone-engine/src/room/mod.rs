@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 
 use self::gains::Gains;
+pub(crate) use self::gains::Weight;
 use self::outputs::Outputs;
 use self::peer::Peer;
 use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId};
@@ -30,6 +31,8 @@ pub(crate) struct Room {
     timers: Timers<PeerId>,
     outputs: Outputs,
     gains: Gains,
+    /// Whether who asks for stereo gets it.
+    stereo: bool,
     /// How many talkers are heard at once.
     max_talkers: usize,
     /// The first instant of this room's grid of ticks.
@@ -52,6 +55,7 @@ impl Room {
             timers: Timers::default(),
             outputs: Outputs::default(),
             gains: Gains::default(),
+            stereo: false,
             max_talkers: usize::MAX,
             grid,
             next_tick: None,
@@ -88,12 +92,16 @@ impl Room {
             );
         }
         // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
+        let options = EndpointOptions {
+            stereo: self.stereo,
+            ..EndpointOptions::default()
+        };
         let accepted = Endpoint::accept(
             now,
             offer,
             common.transport.clone(),
             common.certificate.clone(),
-            EndpointOptions::default(),
+            options,
         );
         match accepted {
             Ok((endpoint, sdp)) => {
@@ -207,6 +215,11 @@ impl Room {
         Some(peer.stats(alone))
     }
 
+    /// What kind of room it is, for those who come from now on.
+    pub(crate) fn set_kind(&mut self, stereo: bool) {
+        self.stereo = stereo;
+    }
+
     /// How the room is heard.
     pub(crate) fn set_policy(&mut self, default_gain: f32, max_talkers: Option<u32>) {
         self.gains.set_default(default_gain);
@@ -218,7 +231,7 @@ impl Room {
         for cell in cells {
             // A cell for someone who isn't here would outlive everybody.
             if self.index.contains_key(&cell.listener) && self.index.contains_key(&cell.speaker) {
-                self.gains.set(cell.listener, cell.speaker, cell.gain);
+                self.gains.set(cell.listener, cell.speaker, cell.gain.map(|gain| Weight::new(gain, cell.pan)));
             }
         }
     }

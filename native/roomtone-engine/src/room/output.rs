@@ -1,6 +1,6 @@
 //! One mix on its way out: limiter, encoder, and when to stay silent.
 
-use roomtone_audio::{AudioError, Encoder, EncoderConfig, Limiter};
+use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Limiter};
 
 use crate::config::MixConfig;
 
@@ -26,9 +26,13 @@ pub(super) struct Output {
 
 impl Output {
     /// A fresh output.
-    pub(super) fn new(config: &MixConfig) -> Result<Output, AudioError> {
+    pub(super) fn new(config: &MixConfig, channels: Channels) -> Result<Output, AudioError> {
         let encoder = Encoder::new(&EncoderConfig {
-            bitrate: config.bitrate,
+            channels,
+            bitrate: match channels {
+                Channels::Mono => config.bitrate,
+                Channels::Stereo => config.stereo_bitrate(),
+            },
             complexity: config.private_complexity,
             ..EncoderConfig::default()
         })?;
@@ -47,7 +51,12 @@ impl Output {
         Ok(())
     }
 
-    /// Limits and encodes one frame into `packet`. `silent`: nobody contributes to the frame, which is all zeros.
+    /// Mono or stereo.
+    pub(super) fn channels(&self) -> Channels {
+        self.encoder.channels()
+    }
+
+    /// Limits and encodes one frame (stereo: interleaved) into `packet`. `silent`: nobody contributes to the frame, which is all zeros.
     pub(super) fn encode(
         &mut self,
         frame: &mut [f32],
@@ -62,7 +71,7 @@ impl Output {
         } else {
             self.silent_frames = 0;
         }
-        self.limiter.process(frame);
+        self.limiter.process_interleaved(frame, self.encoder.channels());
         self.encoder.encode(frame, packet)?;
         Ok(Encoded::Packet(roomtone_audio::level(frame).dbov_minus))
     }

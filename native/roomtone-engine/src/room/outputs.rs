@@ -1,11 +1,13 @@
 //! Which listeners share a mix.
 //!
-//! A listener's *row* is what they hear of each talker of this tick. Listeners with equal rows share an [`Output`]: one mix, one
+//! A listener's *row* is what they hear of each talker of this tick. Listeners with equal rows (all mono, or all stereo) share an [`Output`]: one mix, one
 //! encode. When rows that were equal part, the listener's output is forked, history and all, so that their decoder doesn't
 //! notice; when rows have been equal for a while, outputs become one again at a quiet moment.
 
-use roomtone_audio::AudioError;
+use roomtone_audio::mix::StereoGain;
+use roomtone_audio::{AudioError, Channels};
 
+use super::gains::Weight;
 use super::output::Output;
 use crate::command::PeerId;
 use crate::config::MixConfig;
@@ -19,10 +21,10 @@ pub(super) type SlotId = usize;
 /// An output and who hears what on it.
 pub(super) struct Slot {
     pub(super) output: Output,
-    /// The gain of each talker of this tick, in the talkers' order.
-    pub(super) row: Vec<f32>,
+    /// How each talker of this tick is heard, in the talkers' order.
+    pub(super) row: Vec<Weight>,
     /// The gains of the last tick, from which this tick's are reached by a ramp.
-    before: Vec<(PeerId, f32)>,
+    before: Vec<(PeerId, Weight)>,
     /// How many listen; zero before the first one of a tick is placed.
     pub(super) listeners: u32,
     /// Where it was forked from in this tick.
@@ -58,14 +60,26 @@ impl Slot {
     }
 
     /// The gains from which and to which a talker is ramped in this tick. Who wasn't there before begins at their gain.
-    pub(super) fn ramp(&self, index: usize, talker: PeerId) -> (f32, f32) {
+    pub(super) fn ramp(&self, index: usize, talker: PeerId) -> (Weight, Weight) {
         let to = self.row[index];
         let from = self
             .before
             .iter()
             .find(|(id, _)| *id == talker)
-            .map_or(to, |(_, gain)| *gain);
+            .map_or(to, |(_, weight)| *weight);
         (from, to)
+    }
+
+    /// What is heard on both now is the same.
+    fn sounds_as(&self, other: &Slot) -> bool {
+        self.output.channels() == other.output.channels() && self.row == other.row
+    }
+
+    /// As [`Slot::ramp`], for both ears.
+    pub(super) fn panned_ramp(&self, index: usize, talker: PeerId) -> (StereoGain, StereoGain) {
+        let (from, to) = self.ramp(index, talker);
+        let panned = |weight: Weight| StereoGain::panned(weight.gain, weight.pan);
+        (panned(from), panned(to))
     }
 
     /// Remembers this tick's gains for the next.
@@ -91,11 +105,20 @@ impl Outputs {
     }
 
     /// Where a listener with this row hears it; `at` is where they were in the last tick.
-    pub(super) fn place(&mut self, at: Option<SlotId>, row: &[f32], config: &MixConfig) -> Result<SlotId, AudioError> {
-        let at = at.filter(|id| self.slots.get(*id).is_some_and(Option::is_some));
+    pub(super) fn place(
+        &mut self,
+        at: Option<SlotId>,
+        channels: Channels,
+        row: &[Weight],
+        config: &MixConfig,
+    ) -> Result<SlotId, AudioError> {
+        let at = at.filter(|id| {
+            let slot = self.slots.get(*id).and_then(Option::as_ref);
+            slot.is_some_and(|slot| slot.output.channels() == channels)
+        });
         let found = match at {
             Some(id) => self.claim(id, row),
-            None => self.find(|slot| slot.listeners > 0 && slot.row == row),
+            None => self.find(|slot| slot.listeners > 0 && slot.output.channels() == channels && slot.row == row),
         };
         let id = match (found, at) {
             (Some(id), _) => id,
@@ -104,7 +127,7 @@ impl Outputs {
                 self.insert(fork.expect("at was filtered to be taken"))
             }
             (None, None) => {
-                let output = Output::new(config)?;
+                let output = Output::new(config, channels)?;
                 self.insert(Slot::new(output))
             }
         };
@@ -118,7 +141,7 @@ impl Outputs {
     }
 
     // Their own slot if it has this row or nobody has claimed it yet in this tick; else a fork of it with this row.
-    fn claim(&self, id: SlotId, row: &[f32]) -> Option<SlotId> {
+    fn claim(&self, id: SlotId, row: &[Weight]) -> Option<SlotId> {
         match self.slots[id].as_ref() {
             Some(slot) if slot.listeners == 0 || slot.row == row => Some(id),
             _ => self.find(|slot| slot.parent == Some(id) && slot.row == row),
@@ -180,10 +203,9 @@ impl Outputs {
             if slot.equal_for < MERGE_AFTER || !slot.quiet {
                 continue;
             }
-            let row = &slot.row;
             let other = self.slots[..id]
                 .iter()
-                .position(|s| s.as_ref().is_some_and(|s| s.quiet && s.row == *row));
+                .position(|other| other.as_ref().is_some_and(|other| other.quiet && other.sounds_as(slot)));
             if let Some(other) = other {
                 self.slots[id] = None;
                 return Some((id, other));
@@ -197,7 +219,7 @@ impl Outputs {
         for id in 1..self.slots.len() {
             let (before, rest) = self.slots.split_at_mut(id);
             if let Some(slot) = rest[0].as_mut() {
-                let equal = before.iter().flatten().any(|other| other.row == slot.row);
+                let equal = before.iter().flatten().any(|other| other.sounds_as(slot));
                 slot.equal_for = if equal { slot.equal_for.saturating_add(1) } else { 0 };
             }
         }

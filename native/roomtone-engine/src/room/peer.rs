@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use roomtone_audio::{AudioLevel, Playout, PlayoutConfig, RtpMeta};
+use roomtone_audio::{AudioLevel, Channels, Playout, PlayoutConfig, RtpMeta};
 use roomtone_transport::{AudioOut, CloseReason, Endpoint, Event as TransportEvent, RtpIn};
 
 use super::outputs::SlotId;
@@ -130,6 +130,15 @@ impl Peer {
             self.in_spurt = true;
             common.stats.packets_sent += 1;
             self.flush(common);
+        }
+    }
+
+    /// What they hear: stereo if they asked for it and the room has it.
+    pub(super) fn channels(&self) -> Channels {
+        if self.endpoint.sends_stereo() {
+            Channels::Stereo
+        } else {
+            Channels::Mono
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomtone_audio::{AudioError, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, SAMPLE_RATE, mix};
+use roomtone_audio::{AudioError, Channels, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, SAMPLE_RATE, mix};
 
 use super::Room;
 use super::output::{Encoded, Output};
@@ -165,8 +165,9 @@ impl Room {
                 if !peer.hears() {
                     peer.output = None;
                 } else if peer.output.is_none() == newcomers {
-                    self.gains.row(peer.id, talkers.iter().copied(), row);
-                    let place = self.outputs.place(peer.output, row, &common.mix)?;
+                    let channels = peer.channels();
+                    self.gains.row(peer.id, channels, talkers.iter().copied(), row);
+                    let place = self.outputs.place(peer.output, channels, row, &common.mix)?;
                     peer.output = Some(place);
                 }
             }
@@ -235,15 +236,26 @@ impl Room {
 
 // The mix of one row. Whether it is silent: nobody is in it.
 fn mix_row(slot: &Slot, talkers: &[PeerId], frames: &[Frame], mix: &mut Vec<f32>) -> bool {
+    let channels = slot.output.channels();
     mix.clear();
-    mix.resize(FRAME_SAMPLES, 0.0);
+    mix.resize(FRAME_SAMPLES * channels.count(), 0.0);
     let mut silent = true;
     for (index, talker) in talkers.iter().enumerate() {
-        let (from, to) = slot.ramp(index, *talker);
+        let (before, now) = slot.ramp(index, *talker);
+        let (from, to) = (before.gain, now.gain);
         if from == 0.0 && to == 0.0 {
             continue;
         }
         silent = false;
+        if channels == Channels::Stereo {
+            let (from, to) = slot.panned_ramp(index, *talker);
+            if from == to {
+                mix::add_panned(mix, &frames[index], to);
+            } else {
+                mix::add_panned_ramped(mix, &frames[index], from, to);
+            }
+            continue;
+        }
         if from != to {
             mix::add_ramped(mix, &frames[index], from, to);
         } else if to == 1.0 {
@@ -284,8 +296,10 @@ mod tests {
 
     fn heard_by(listener: PeerId, talkers: &[PeerId], frames: &[Frame]) -> (Vec<f32>, bool) {
         let (mut outputs, mut row, mut mix) = (Outputs::default(), Vec::new(), Vec::new());
-        Gains::default().row(listener, talkers.iter().copied(), &mut row);
-        outputs.place(None, &row, &MixConfig::default()).unwrap();
+        Gains::default().row(listener, Channels::Mono, talkers.iter().copied(), &mut row);
+        outputs
+            .place(None, Channels::Mono, &row, &MixConfig::default())
+            .unwrap();
         let slot = outputs.heard().next().unwrap().1;
         let silent = mix_row(slot, talkers, frames, &mut mix);
         (mix, silent)

@@ -36,6 +36,8 @@ pub struct Client {
     pub closed: bool,
     /// Everything heard: (arrival, sequence number, timestamp, marker, payload length).
     pub heard: Vec<(Instant, u16, u32, bool, usize)>,
+    /// The Opus packets, while somebody wants them: an ear hears mono.
+    pub payloads: Option<Vec<bytes::Bytes>>,
     pub to_server: Link,
     pub to_client: Link,
     pub first_timestamp: u32,
@@ -267,6 +269,7 @@ impl Client {
             connected: false,
             closed: false,
             heard: Vec::new(),
+            payloads: None,
             to_server: Link::new(LinkConfig::default()),
             to_client: Link::new(LinkConfig::default()),
             first_timestamp: 0,
@@ -313,6 +316,9 @@ impl Client {
     fn hear(&mut self, now: Instant, audio: &Audio) {
         self.heard
             .push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
+        if let Some(payloads) = self.payloads.as_mut() {
+            payloads.push(audio.payload.clone());
+        }
         self.ear.hear(audio).unwrap();
     }
 

@@ -63,6 +63,8 @@ pub struct ClientOptions {
     pub level_ext_id: u8,
     /// Payload type of Opus.
     pub payload_type: u8,
+    /// Ask for stereo (`stereo=1`).
+    pub stereo: bool,
     /// `a=mid` of the audio m-line.
     pub mid: String,
     /// RTCP canonical name.
@@ -103,6 +105,7 @@ impl Default for ClientOptions {
             level_ext: true,
             level_ext_id: 1,
             payload_type: 111,
+            stereo: false,
             mid: "0".into(),
             cname: "roomtone-load".into(),
             profiles: Profiles::Both,

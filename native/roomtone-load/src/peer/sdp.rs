@@ -65,7 +65,8 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     line(format_args!("a=rtcp-mux"));
     line(format_args!("a=rtcp-rsize"));
     line(format_args!("a=rtpmap:{pt} opus/48000/2"));
-    line(format_args!("a=fmtp:{pt} minptime=10;useinbandfec=1"));
+    let stereo = if options.stereo { ";stereo=1" } else { "" };
+    line(format_args!("a=fmtp:{pt} minptime=10;useinbandfec=1{stereo}"));
     if options.direction.sends() && options.announce_ssrc {
         line(format_args!("a=ssrc:{} cname:{}", parts.ssrc, options.cname));
     }

@@ -143,6 +143,7 @@ impl Endpoint {
             candidates: &self.config.candidates,
             direction,
             ssrc: self.media.ssrc(),
+            stereo: self.sends_stereo(),
             cname: &self.options.cname,
         })
     }
@@ -165,6 +166,11 @@ impl Endpoint {
     /// Would [`send_audio`](Self::send_audio) send?
     pub fn can_send(&self) -> bool {
         self.is_connected() && self.media.direction().sends() && self.ice.selected().is_some()
+    }
+
+    /// Does the peer expect stereo of us? Asked for by its offer, allowed by our options.
+    pub fn sends_stereo(&self) -> bool {
+        self.options.stereo && self.offer.stereo()
     }
 
     /// Can packets of the peer come in?

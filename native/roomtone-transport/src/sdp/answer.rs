@@ -17,6 +17,8 @@ pub(crate) struct AnswerParams<'a> {
     pub(crate) candidates: &'a [SocketAddr],
     pub(crate) direction: Direction,
     pub(crate) ssrc: u32,
+    /// We send stereo. What comes in is mixed down to mono, so `stereo=1` isn't asked for (RFC 7587 section 7.1).
+    pub(crate) stereo: bool,
     pub(crate) cname: &'a str,
 }
 
@@ -74,9 +76,10 @@ impl Offer {
         if self.rtcp_rsize {
             out.push_str("a=rtcp-rsize\r\n");
         }
+        let stereo = if ours.stereo { ";sprop-stereo=1" } else { "" };
         write!(
             out,
-            "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1\r\na=ptime:20\r\na=maxptime:60\r\n"
+            "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1{stereo}\r\na=ptime:20\r\na=maxptime:60\r\n"
         )?;
         if let Some(id) = self.level_extension() {
             write!(out, "a=extmap:{id} {LEVEL_URI}\r\n")?;
