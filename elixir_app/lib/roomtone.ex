@@ -152,6 +152,8 @@ defmodule Roomtone do
     * `kind` – `:mix` (default), or `:spatial`, where positions count: see `put_position/3`
     * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
     * `max_talkers` – how many are heard at once, the loudest; default `nil`: all
+    * `stereo` – whether who asks for stereo (`stereo=1` in their offer) hears each from their side: that of their `pan` in
+      `put_mix/2`, and in a `:spatial` room that on which they are; default `false`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`, `:rolloff_factor`, as in
       `Roomtone.Mix.Distance`
     * `door_gains` – as `put_door_gains/2`
@@ -371,8 +373,8 @@ defmodule Roomtone do
   Says how loud each hears each: `%{listener => %{speaker => gain}}`, in place of what was said before. Who is missing is heard at
   the room's `default_gain`. Gains are linear, from 0 (never leaves the server) to 10 (+20 dB).
 
-  Names may be those of people yet to come, and are valid for whoever has them. `{gain, pan}` is accepted and kept, with `pan`
-  between left (-1) and right (1), but the engine mixes mono: it isn't heard in this version.
+  Names may be those of people yet to come, and are valid for whoever has them. In a room with `stereo: true` a cell may also be
+  `{gain, pan}`, with `pan` between left (-1) and right (1).
 
       iex> {:ok, _} = Roomtone.open_room("stage")
       iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 0.5, "eve" => 0.1}, "bob" => %{"eve" => 0}})
@@ -436,7 +438,8 @@ defmodule Roomtone do
   Where a person is, in a `:spatial` room; `nil`: nowhere, and as near to all as can be. Call it as often as they move: what
   follows is sent at most every 20 ms.
 
-  `facing`, the direction in which they look, is kept for stereo, which this version doesn't have.
+  `facing`, the direction in which they look, decides in a room with `stereo: true` who is on their left and who on their right;
+  who gives none looks along -z.
 
       iex> {:ok, _} = Roomtone.open_room("plaza", kind: :spatial, distance: [model: :linear, max_distance: 20])
       iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: 0, z: -2.5, facing: %{x: 0, y: 0, z: 1}})

@@ -49,11 +49,11 @@ defmodule Roomtone.Media do
   @spec new_id() :: id
   def new_id, do: System.unique_integer([:positive])
 
-  @doc "Opens a room on the shard that has least to do."
-  @spec open_room(id) :: {:ok, shard} | {:error, :media_busy}
-  def open_room(room) do
+  @doc "Opens a room on the shard that has least to do. `kind`: see `Roomtone.Mix.engine_kind/1`."
+  @spec open_room(id, map | nil) :: {:ok, shard} | {:error, :media_busy}
+  def open_room(room, kind) do
     with {:ok, shard} <- call({:place, room}) do
-      case reopen_room(%{room: room, shard: shard}) do
+      case reopen_room(%{room: room, shard: shard}, kind) do
         :ok ->
           {:ok, shard}
 
@@ -65,11 +65,13 @@ defmodule Roomtone.Media do
   end
 
   @doc "Opens a room again, where it was, after its shard or it came to grief."
-  @spec reopen_room(place) :: :ok | {:error, :media_busy}
-  def reopen_room(%{room: room, shard: shard}) do
+  @spec reopen_room(place, map | nil) :: :ok | {:error, :media_busy}
+  def reopen_room(%{room: room, shard: shard}, kind) do
     stamp = stamp(shard)
 
-    with :ok <- submit(shard, {:open_room, %{room: room}}) do
+    with :ok <- submit(shard, {:open_room, %{room: room}}),
+         # Before anybody can be in it: their answers depend on it.
+         :ok <- if(kind, do: submit(shard, {:set_kind, Map.put(kind, :room, room)}), else: :ok) do
       Table.put_room_stamp(room, stamp)
       :ok
     end

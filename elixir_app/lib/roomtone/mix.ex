@@ -9,10 +9,11 @@ defmodule Roomtone.Mix do
 
   In a `:spatial` room gains come in steps of half a decibel: people who stand together then have the same row, and share a mix.
 
-  Panning is accepted and kept, as is the direction in which a person looks; the engine mixes mono and makes no use of them yet.
+  Where the room has stereo, a pair also has a pan: what its cell says and, in a `:spatial` room, the side on which the speaker is
+  (`Roomtone.Mix.Panning`), in steps too. Elsewhere there is none, so that all who hear alike share.
   """
 
-  alias Roomtone.Mix.{Check, Distance}
+  alias Roomtone.Mix.{Check, Distance, Panning}
 
   @typedoc "`:mix`: gains are what cells say. `:spatial`: positions count too."
   @type kind :: :mix | :spatial
@@ -53,6 +54,7 @@ defmodule Roomtone.Mix do
   defstruct kind: :mix,
             default_gain: 1.0,
             max_talkers: nil,
+            stereo: false,
             distance: %Distance{},
             doors: %{},
             cells: %{},
@@ -65,6 +67,7 @@ defmodule Roomtone.Mix do
           kind: kind,
           default_gain: float,
           max_talkers: pos_integer | nil,
+          stereo: boolean,
           distance: Distance.t(),
           doors: doors,
           cells: %{identity => %{identity => cell}},
@@ -78,7 +81,7 @@ defmodule Roomtone.Mix do
   @max_cells Check.max_cells()
   # -60 dB: nobody hears it, so nobody has to decode it.
   @inaudible 0.001
-  @options [:kind, :default_gain, :max_talkers, :distance, :door_gains]
+  @options [:kind, :default_gain, :max_talkers, :stereo, :distance, :door_gains]
 
   @doc "The options of a room that are about its mix."
   @spec options() :: [atom]
@@ -100,11 +103,21 @@ defmodule Roomtone.Mix do
     with {:ok, kind} <- Check.kind(Keyword.get(opts, :kind, :mix)),
          {:ok, default} <- Check.gain(Keyword.get(opts, :default_gain, 1.0), {:invalid_option, :default_gain}),
          {:ok, max_talkers} <- Check.max_talkers(opts[:max_talkers]),
+         {:ok, stereo} <- Check.stereo(Keyword.get(opts, :stereo, false)),
          {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, [])),
          {:ok, doors} <- Check.doors(Keyword.get(opts, :door_gains, %{})) do
       # Of the same steps as all others, so that a pair at the default is known as one.
       default = if kind == :spatial, do: quantise(default), else: default
-      {:ok, %__MODULE__{kind: kind, default_gain: default, max_talkers: max_talkers, distance: distance, doors: doors}}
+
+      {:ok,
+       %__MODULE__{
+         kind: kind,
+         default_gain: default,
+         max_talkers: max_talkers,
+         stereo: stereo,
+         distance: distance,
+         doors: doors
+       }}
     end
   end
 
@@ -120,10 +133,22 @@ defmodule Roomtone.Mix do
       {0.25, 1.0}
   """
   @spec gain(t, identity, identity) :: float
-  def gain(%__MODULE__{} = mix, listener, speaker), do: hears(mix, ear(mix, listener), mouth(mix, speaker))
+  def gain(%__MODULE__{} = mix, listener, speaker), do: mix |> weight(listener, speaker) |> elem(0)
+
+  @doc """
+  As `gain/3`, with the place between left (-1) and right (1) from which it is heard; always the middle where the room has no stereo.
+
+      iex> {:ok, mix} = Roomtone.Mix.new(kind: :spatial, stereo: true)
+      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_position, "ada", %{x: 0.0, y: 0.0, z: 0.0}})
+      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_position, "bob", %{x: -1.0, y: 0.0, z: 0.0}})
+      iex> Roomtone.Mix.weight(mix, "ada", "bob")
+      {1.0, -1.0}
+  """
+  @spec weight(t, identity, identity) :: cell
+  def weight(%__MODULE__{} = mix, listener, speaker), do: hears(mix, ear(mix, listener), mouth(mix, speaker))
 
   @typedoc "What the policy says of a person as a listener, looked up once for all whom they may hear."
-  @opaque ear :: {identity, position | nil, zone, %{identity => cell}, %{identity => float}}
+  @opaque ear :: {identity, {position, Panning.head()} | nil, zone, %{identity => cell}, %{identity => float}}
   @typedoc "What the policy says of a person as a speaker."
   @opaque mouth :: {identity, position | nil, zone, MapSet.t(identity) | nil}
 
@@ -131,28 +156,31 @@ defmodule Roomtone.Mix do
   @spec ear(t, identity) :: ear
   def ear(mix, identity) do
     cells = Map.get(mix.cells, identity, %{})
-    {identity, mix.positions[identity], mix.zones[identity], cells, Map.get(mix.volumes, identity, %{})}
+    place = with %{} = position <- mix.positions[identity], do: {position, Panning.head(position)}
+    {identity, place, mix.zones[identity], cells, Map.get(mix.volumes, identity, %{})}
   end
 
   @doc "A person as a speaker, for `hears/3`."
   @spec mouth(t, identity) :: mouth
   def mouth(mix, identity), do: {identity, mix.positions[identity], mix.zones[identity], mix.whispers[identity]}
 
-  @doc "As `gain/3`, for many pairs of the same people."
-  @spec hears(t, ear, mouth) :: float
-  def hears(_mix, {same, _, _, _, _}, {same, _, _, _}), do: 0.0
+  @doc "As `weight/3`, for many pairs of the same people."
+  @spec hears(t, ear, mouth) :: cell
+  def hears(_mix, {same, _, _, _, _}, {same, _, _, _}), do: {0.0, 0.0}
 
   def hears(mix, {listener, ear_at, into, cells, volumes}, {speaker, mouth_at, from, listeners}) do
     case door(mix, from, into) * whisper(listeners, listener) do
       closed when closed == 0 ->
-        0.0
+        {0.0, 0.0}
 
       open ->
         # Full volume, and the room's default, where nothing is said.
         volume = Map.get(volumes, speaker, 1.0)
-        {gain, _pan} = Map.get(cells, speaker, {mix.default_gain, 0.0})
+        {gain, pan} = Map.get(cells, speaker, {mix.default_gain, 0.0})
         heard = min(volume * gain * distance(mix, ear_at, mouth_at) * open, @max_gain)
-        if mix.kind == :spatial, do: quantise(heard), else: heard
+        heard = if mix.kind == :spatial, do: quantise(heard), else: heard
+        # Silence has no side: it is the same wherever it comes from.
+        {heard, if(heard == 0, do: 0.0, else: pan(mix, pan, ear_at, mouth_at))}
     end
   end
 
@@ -179,6 +207,11 @@ defmodule Roomtone.Mix do
   def quantise(gain) when gain < @inaudible, do: 0.0
   def quantise(gain), do: min(:math.pow(10.0, round(40.0 * :math.log10(gain)) / 40.0), @max_gain)
 
+  @doc "What the engine is told when the room is opened, beyond its number; `nil`: nothing."
+  @spec engine_kind(t) :: %{stereo: boolean} | nil
+  def engine_kind(%{stereo: false}), do: nil
+  def engine_kind(mix), do: %{stereo: mix.stereo}
+
   @doc "Whether anything was set that tells one pair from another."
   @spec uniform?(t) :: boolean
   def uniform?(mix) do
@@ -186,10 +219,18 @@ defmodule Roomtone.Mix do
   end
 
   # Who stands nowhere is heard as from nearby.
-  defp distance(%{kind: :spatial} = mix, %{x: x, y: y, z: z}, %{x: u, y: v, z: w}),
+  defp distance(%{kind: :spatial} = mix, {%{x: x, y: y, z: z}, _head}, %{x: u, y: v, z: w}),
     do: Distance.gain(mix.distance, :math.sqrt((x - u) * (x - u) + (y - v) * (y - v) + (z - w) * (z - w)))
 
   defp distance(_mix, _ear, _mouth), do: 1.0
+
+  defp pan(%{stereo: false}, _pan, _ear, _mouth), do: 0.0
+
+  defp pan(%{kind: :spatial}, pan, {ear, head}, %{} = mouth),
+    do: Panning.quantise(max(-1.0, min(pan + Panning.pan(ear, head, mouth), 1.0)))
+
+  defp pan(%{kind: :spatial}, pan, _ear, _mouth), do: Panning.quantise(pan)
+  defp pan(_mix, pan, _ear, _mouth), do: pan
 
   defp door(_mix, same, same), do: 1.0
 

@@ -43,7 +43,7 @@ defmodule Roomtone.Mixer do
           given: %{Media.id() => Mix.identity()},
           peers: %{Mix.identity() => Media.id()},
           # What the engine was told, by listener and speaker; what isn't here is at the room's default.
-          sent: %{Media.id() => %{Media.id() => float}},
+          sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
           # What is to be worked out at once, and what can wait. While the latter is worked off, what comes to it is for the next
           # round, so that each has their turn.
           touched: MapSet.t(Mix.touched()),
@@ -246,8 +246,7 @@ defmodule Roomtone.Mixer do
     {cells, changed} =
       for {mouth, talker} <- mouths, talker != hearer, reduce: {cells, row} do
         {cells, row} ->
-          gain = Mix.hears(mix, ear, mouth)
-          wanted = if gain != mix.default_gain, do: gain
+          wanted = told_as(Mix.hears(mix, ear, mouth), mix.default_gain)
 
           cond do
             wanted == Map.get(row, talker) and known? -> {cells, row}
@@ -258,6 +257,11 @@ defmodule Roomtone.Mixer do
 
     {cells, if(changed == %{}, do: Map.delete(sent, hearer), else: Map.put(sent, hearer, changed))}
   end
+
+  # The engine's form of it.
+  defp told_as({default, pan}, default) when pan == 0, do: nil
+  defp told_as({gain, pan}, _default) when pan == 0, do: gain
+  defp told_as(weight, _default), do: weight
 
   # What was touched, as listeners and the speakers to compare for each of them. A pair may be in two blocks; the second time there
   # is nothing left to say of it.

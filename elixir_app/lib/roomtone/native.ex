@@ -25,8 +25,12 @@ defmodule Roomtone.Native do
           private_complexity: 0..10
         }
 
+  @typedoc "How loud, and if not from the middle, from where: between left (-1) and right (1)."
+  @type weight :: gain :: float | {gain :: float, pan :: float}
+
   @type command ::
           {:open_room, %{room: id}}
+          | {:set_kind, %{room: id, stereo: boolean}}
           | {:close_room, %{room: id}}
           | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}
           | {:reoffer, %{room: id, peer: id, offer: String.t()}}
@@ -34,7 +38,7 @@ defmodule Roomtone.Native do
           | {:set_speak, %{room: id, peer: id, speak: boolean}}
           | {:set_listen, %{room: id, peer: id, listen: boolean}}
           | {:set_policy, %{room: id, default_gain: float, max_talkers: non_neg_integer | nil}}
-          | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, gain :: float | nil}]}}
+          | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}
           | {:peer_stats, %{room: id, peer: id, reference: id}}
           | {:fault, %{scope: :shard | :room, room: id}}
 

@@ -427,7 +427,7 @@ defmodule Roomtone.RoomServer do
   end
 
   defp reopen(state) do
-    case Media.reopen_room(state.place) do
+    case Media.reopen_room(state.place, Mix.engine_kind(state.mixer.mix)) do
       :ok ->
         %{state | mixer: Mixer.reopened(state.mixer)}
 

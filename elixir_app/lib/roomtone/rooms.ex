@@ -109,7 +109,7 @@ defmodule Roomtone.Rooms do
     id = Media.new_id()
     mix = Keyword.get(opts, :mix, %Mix{})
 
-    with {:ok, shard} <- Media.open_room(id) do
+    with {:ok, shard} <- Media.open_room(id, Mix.engine_kind(mix)) do
       args = %{
         id: id,
         name: name,

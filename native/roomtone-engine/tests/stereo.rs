@@ -1,5 +1,7 @@
 //! Stereo where a room has it: who asks for it hears each talker from their place, who doesn't hears mono.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use common::{ROOM, World};
@@ -48,7 +50,11 @@ fn listen(world: &mut World, listener: PeerId, ms: u64) -> (Vec<f32>, Vec<f32>) 
     for payload in payloads {
         decoder.decode(&payload, &mut pcm).unwrap();
     }
-    pcm.as_chunks::<2>().0.iter().map(|[left, right]| (*left, *right)).unzip()
+    pcm.as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[left, right]| (*left, *right))
+        .unzip()
 }
 
 /// How loud a speaker is in each ear, relative to how they spoke.
@@ -79,11 +85,20 @@ fn each_is_heard_from_their_place_with_equal_power() {
     world.run_ms(500);
     let heard = listen(&mut world, 4, 1500);
     let (left, right) = sides(&world, 1, &heard);
-    assert!(near(left, 0.0) && right < -30.0, "all the way left: {left:.2} {right:.2}");
+    assert!(
+        near(left, 0.0) && right < -30.0,
+        "all the way left: {left:.2} {right:.2}"
+    );
     let (left, right) = sides(&world, 2, &heard);
-    assert!(near(right, -6.02) && left < -30.0, "half as loud, right: {left:.2} {right:.2}");
+    assert!(
+        near(right, -6.02) && left < -30.0,
+        "half as loud, right: {left:.2} {right:.2}"
+    );
     let (left, right) = sides(&world, 3, &heard);
-    assert!(near(left, -3.01) && near(right, -3.01), "the middle: {left:.2} {right:.2}");
+    assert!(
+        near(left, -3.01) && near(right, -3.01),
+        "the middle: {left:.2} {right:.2}"
+    );
     world.clients[&4].assert_continuous();
 }
 
@@ -142,7 +157,11 @@ fn a_room_without_stereo_gives_none() {
     world.clients.get_mut(&4).unwrap().payloads = Some(Vec::new());
     world.run_ms(500);
     let payloads = world.clients.get_mut(&4).unwrap().payloads.take().unwrap();
-    assert!(payloads.iter().all(|p| !roomtone_audio::packet::parse(p).unwrap().stereo));
+    assert!(
+        payloads
+            .iter()
+            .all(|p| !roomtone_audio::packet::parse(p).unwrap().stereo)
+    );
 }
 
 #[test]

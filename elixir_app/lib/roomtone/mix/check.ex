@@ -212,6 +212,11 @@ defmodule Roomtone.Mix.Check do
   def kind(:forward), do: {:error, {:not_supported, :forward}}
   def kind(_other), do: {:error, {:invalid_option, :kind}}
 
+  @doc "Whether who asks for stereo gets it."
+  @spec stereo(term) :: {:ok, boolean} | {:error, {:invalid_option, :stereo}}
+  def stereo(stereo) when is_boolean(stereo), do: {:ok, stereo}
+  def stereo(_other), do: {:error, {:invalid_option, :stereo}}
+
   @doc "How many are heard at once; `nil`: all."
   @spec max_talkers(term) :: {:ok, pos_integer | nil} | {:error, {:invalid_option, :max_talkers}}
   def max_talkers(nil), do: {:ok, nil}

@@ -231,7 +231,11 @@ impl Room {
         for cell in cells {
             // A cell for someone who isn't here would outlive everybody.
             if self.index.contains_key(&cell.listener) && self.index.contains_key(&cell.speaker) {
-                self.gains.set(cell.listener, cell.speaker, cell.gain.map(|gain| Weight::new(gain, cell.pan)));
+                self.gains.set(
+                    cell.listener,
+                    cell.speaker,
+                    cell.gain.map(|gain| Weight::new(gain, cell.pan)),
+                );
             }
         }
     }
