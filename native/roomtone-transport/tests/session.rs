@@ -155,9 +155,9 @@ fn directions_are_mirrored_and_kept() {
         assert_eq!(link.client.rtp.len(), usize::from(can_send), "{theirs}");
     }
     let options = EndpointOptions {
-        send: true,
         recv: false,
         cname: "x".into(),
+        ..EndpointOptions::default()
     };
     let link = Link::with(ClientOptions::default(), options, |_| {});
     assert!(link.client.answers[0].contains("a=sendonly\r\n"));
