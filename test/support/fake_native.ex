@@ -130,6 +130,23 @@ defmodule Roomtone.FakeNative do
     end
   end
 
+  # As short-lived as a test: nothing here takes time or memory.
+  def password_hash(password, salt, {memory, rounds, lanes}) do
+    {:ok, "$argon2id$v=19$m=#{memory},t=#{rounds},p=#{lanes}$#{encode(salt)}$#{encode(hashed(password, salt))}"}
+  end
+
+  def password_verify(password, "$argon2id$v=19$" <> rest) do
+    with [_cost, salt, hash] <- String.split(rest, "$"),
+         {:ok, salt} <- Base.url_decode64(salt, padding: false) do
+      {:ok, hash == encode(hashed(password, salt))}
+    else
+      _ -> {:error, :bad_hash}
+    end
+  end
+
+  def password_verify(_password, _hash), do: {:error, :bad_hash}
+
+  defp hashed(password, salt), do: :crypto.hash(:sha256, [salt, password])
   defp encode(binary), do: Base.url_encode64(binary, padding: false)
   defp server, do: :persistent_term.get(__MODULE__)
 

@@ -1,11 +1,13 @@
 defmodule Roomtone.Native do
   @moduledoc """
-  The functions of `native/roomtone-nif`, and nothing else. `Roomtone.Media`, its worker and `Roomtone.Token` are the only callers.
+  The functions of `native/roomtone-nif`, and nothing else. `Roomtone.Media`, its worker, `Roomtone.Token` and
+  `Roomtone.Auth.Password` are the only callers.
 
   Rooms, peers and references are unsigned 64-bit integers that the caller makes up. No function here blocks but `run_shard/3`,
-  which lends a dirty I/O scheduler to the engine. What happens inside comes as messages to the process given to `engine_start/2` or,
-  later, `engine_events_to/2`: `{:roomtone_media, shard, epoch, event}`, see `t:event/0`. A new epoch of a shard means that all its
-  rooms are gone.
+  which lends a dirty I/O scheduler to the engine, and those of passwords, on dirty CPU schedulers.
+
+  What happens inside comes as messages to the process given to `engine_start/2` or, later, `engine_events_to/2`:
+  `{:roomtone_media, shard, epoch, event}`, see `t:event/0`. A new epoch of a shard means that all its rooms are gone.
 
   When the library can't be loaded the module still loads, so that it compiles anywhere; `loaded/0` tells, and the application
   refuses to start.
@@ -117,6 +119,18 @@ defmodule Roomtone.Native do
   @doc "Checks a JWT's algorithm, signature and expiry."
   @spec token_verify(String.t(), String.t(), integer) :: {:ok, %{String.t() => term}} | {:error, atom}
   def token_verify(_token, _secret, _now), do: not_loaded()
+
+  @doc """
+  The argon2id hash of a password, as a PHC string. `salt` has 8 to 48 bytes, `cost` is KiB of memory, rounds, lanes.
+
+  Takes tens of milliseconds by design: `Roomtone.Auth.Password` bounds how many run at once.
+  """
+  @spec password_hash(binary, binary, {pos_integer, pos_integer, pos_integer}) :: {:ok, String.t()} | {:error, atom}
+  def password_hash(_password, _salt, _cost), do: not_loaded()
+
+  @doc "Whether the hash is this password's. `:bad_hash` when it is no PHC string of argon2, `:bad_cost` when it costs too much to try."
+  @spec password_verify(binary, String.t()) :: {:ok, boolean} | {:error, atom}
+  def password_verify(_password, _hash), do: not_loaded()
 
   @spec not_loaded() :: no_return
   defp not_loaded, do: :erlang.nif_error(:nif_not_loaded)
