@@ -158,7 +158,8 @@ pub async fn serve<S>(
     notify::send(&pid, |env| (atoms::lite_closed(), reason.encode(env)).encode(env));
 }
 
-fn builder(limits: &Limits) -> http1::Builder {
+/// How HTTP is spoken within these limits.
+pub fn builder(limits: &Limits) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())

@@ -24,7 +24,9 @@ mod listener;
 mod nif;
 mod notify;
 mod outgoing;
+mod redirect;
 mod runtime;
+mod tls;
 mod websocket;
 
 rustler::init!("Elixir.PhoenixLite.Native");

@@ -6,13 +6,18 @@ use std::time::Duration;
 use std::{io, mem};
 
 use rustler::{Encoder, LocalPid, Monitor, Resource, ResourceArc, Term};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{oneshot, watch};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::census::{Census, Seat};
 use crate::connection::{self, ConnectionHandle, Control, Shared};
+use crate::guard::WriteGuard;
 use crate::limits::Limits;
-use crate::notify;
+use crate::{notify, redirect, tls};
 
 mod atoms {
     rustler::atoms! { lite_connection }
@@ -50,8 +55,21 @@ impl ListenerHandle {
     }
 }
 
-/// Binds `address`, and from then on sends connections to `owner`.
-pub fn listen(address: SocketAddr, limits: Limits, owner: LocalPid) -> io::Result<(ListenerHandle, SocketAddr)> {
+/// What the tasks of a listener share.
+struct Port {
+    limits: Limits,
+    owner: LocalPid,
+    tls: Option<TlsAcceptor>,
+    control: watch::Receiver<Control>,
+}
+
+/// Binds `address`, and from then on sends connections to `owner`; with `tls`, once they have shaken hands.
+pub fn listen(
+    address: SocketAddr,
+    limits: Limits,
+    tls: Option<TlsAcceptor>,
+    owner: LocalPid,
+) -> io::Result<(ListenerHandle, SocketAddr)> {
     let runtime = crate::runtime::handle()?;
     let _entered = runtime.enter();
     let socket = if address.is_ipv4() {
@@ -64,12 +82,20 @@ pub fn listen(address: SocketAddr, limits: Limits, owner: LocalPid) -> io::Resul
     let listener = socket.listen(1024)?;
     let bound = listener.local_addr()?;
     let (control, receiver) = watch::channel(Control::Run);
-    runtime.spawn(accept(listener, limits, owner, receiver));
+    let port = Port {
+        limits,
+        owner,
+        tls,
+        control: receiver,
+    };
+    runtime.spawn(accept(listener, port));
     Ok((ListenerHandle { control }, bound))
 }
 
-async fn accept(listener: TcpListener, limits: Limits, owner: LocalPid, mut control: watch::Receiver<Control>) {
+async fn accept(listener: TcpListener, port: Port) {
     let census = Arc::new(Census::default());
+    let mut control = port.control.clone();
+    let port = Arc::new(port);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -77,8 +103,13 @@ async fn accept(listener: TcpListener, limits: Limits, owner: LocalPid, mut cont
         };
         match accepted {
             Ok((stream, peer)) => {
+                let limits = &port.limits;
                 match Census::admit(&census, peer.ip(), limits.connections, limits.connections_per_address) {
-                    Some(seat) => hand_over(stream, peer, seat, &limits, &owner, &control),
+                    Some(seat) => {
+                        tokio::spawn(welcome(stream, peer, seat, Arc::clone(&port)));
+                    }
+                    // To one that waits for TLS, nothing can be said in plain words.
+                    None if port.tls.is_some() => {}
                     None => refuse(&stream),
                 }
             }
@@ -91,29 +122,61 @@ async fn accept(listener: TcpListener, limits: Limits, owner: LocalPid, mut cont
     }
 }
 
-fn hand_over(
-    stream: TcpStream,
-    peer: SocketAddr,
-    seat: Seat,
-    limits: &Limits,
-    owner: &LocalPid,
-    control: &watch::Receiver<Control>,
-) {
+/// Sees to a connection until it ends; the seat is free then.
+async fn welcome(stream: TcpStream, peer: SocketAddr, _seat: Seat, port: Arc<Port>) {
     // Small frames must not wait for an acknowledgement of the frame before.
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    match &port.tls {
+        None => serve(stream, peer, &port).await,
+        Some(acceptor) => {
+            if let Some(stream) = shake_hands(stream, acceptor, &port).await {
+                serve(stream, peer, &port).await;
+            }
+        }
+    }
+}
+
+/// TLS on a connection, for which a client has as long as for the head of a request. One that speaks plain HTTP is told where to go.
+async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> Option<TlsStream<TcpStream>> {
+    let mut control = port.control.clone();
+    let shaking = async {
+        let mut first = [0];
+        if stream.peek(&mut first).await.ok()? == 1 && tls::plain_http(first[0]) {
+            let stream = WriteGuard::new(stream, port.limits.write_timeout());
+            redirect::to_https(stream, &connection::builder(&port.limits)).await;
+            return None;
+        }
+        match acceptor.accept(stream).await {
+            Ok(stream) => Some(stream),
+            // Scanners, and browsers that don't trust the certificate (yet).
+            Err(error) => {
+                log::debug!("TLS handshake: {error}");
+                None
+            }
+        }
+    };
+    tokio::select! {
+        shaken = timeout(port.limits.head_timeout(), shaking) => shaken.ok().flatten(),
+        // Whatever it is that the listener shall do: nobody is in the middle of anything here.
+        _ = control.wait_for(|control| *control != Control::Run) => None,
+    }
+}
+
+/// Hands a connection to the owner and serves it to its end.
+async fn serve<S>(stream: S, peer: SocketAddr, port: &Port)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let (attach, attached) = oneshot::channel();
     let shared = Arc::new(Shared::new(attach));
-    let served = connection::serve(stream, limits.clone(), Arc::clone(&shared), attached, control.clone());
-    tokio::spawn(async move {
-        let _seat = seat;
-        served.await;
-    });
-    notify::send(owner, |env| {
-        let handle = ResourceArc::new(ConnectionHandle::new(shared));
+    let handle = ConnectionHandle::new(Arc::clone(&shared));
+    notify::send(&port.owner, |env| {
+        let handle = ResourceArc::new(handle);
         (atoms::lite_connection(), handle, (ip_term(env, peer.ip()), peer.port())).encode(env)
     });
+    connection::serve(stream, port.limits.clone(), shared, attached, port.control.clone()).await;
 }
 
 /// An address as `:inet` has it.

@@ -16,7 +16,7 @@ use crate::limits::{Limits, SocketLimits};
 use crate::listener::{self, ListenerHandle};
 use crate::notify::{self, Payload};
 use crate::outgoing::{Out, SendError};
-use crate::runtime;
+use crate::{runtime, tls};
 
 mod atoms {
     rustler::atoms! {
@@ -30,13 +30,23 @@ type Headers<'a> = Vec<(Binary<'a>, Binary<'a>)>;
 /// How long a streamed response may wait for the client to read a piece, on top of the write time-out below it.
 const PIECE_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Certificates and key as PEM, for a listener that speaks TLS.
+type Identity<'a> = Option<(Binary<'a>, Binary<'a>)>;
+
 #[rustler::nif]
-fn listen<'a>(env: Env<'a>, ip: &str, port: u16, limits: Limits) -> NifResult<Term<'a>> {
+fn listen<'a>(env: Env<'a>, ip: &str, port: u16, limits: Limits, identity: Identity<'a>) -> NifResult<Term<'a>> {
     let Ok(ip) = ip.parse::<IpAddr>() else {
         return Ok((atoms::error(), atoms::invalid_address()).encode(env));
     };
+    let tls = match identity
+        .map(|(certificates, key)| tls::acceptor(&certificates, &key))
+        .transpose()
+    {
+        Ok(tls) => tls,
+        Err(words) => return Ok((atoms::error(), words).encode(env)),
+    };
     let owner = env.pid();
-    match listener::listen(SocketAddr::new(ip, port), limits, owner) {
+    match listener::listen(SocketAddr::new(ip, port), limits, tls, owner) {
         Ok((handle, bound)) => {
             let handle = ResourceArc::new(handle);
             if handle.monitor(Some(env), &owner).is_none() {

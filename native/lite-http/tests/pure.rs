@@ -12,6 +12,10 @@ mod guard;
 mod handshake;
 #[path = "../src/outgoing.rs"]
 mod outgoing;
+#[path = "../src/redirect.rs"]
+mod redirect;
+#[path = "../src/tls.rs"]
+mod tls;
 
 use std::time::{Duration, Instant};
 

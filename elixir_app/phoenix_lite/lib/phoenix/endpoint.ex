@@ -2,7 +2,8 @@ defmodule Phoenix.Endpoint do
   @moduledoc """
   Where requests enter: `use Phoenix.Endpoint, otp_app: :my_app`, then `socket` and `plug`.
 
-  Config, under `config :my_app, MyApp.Endpoint`: `:http` (`:ip`, `:port`), `:url` (`:host`, `:port`, `:scheme`, `:path`),
+  Config, under `config :my_app, MyApp.Endpoint`: `:http` (`:ip`, `:port`), `:https` (these, `:certfile`, `:keyfile`,
+  `cipher_suite: :strong`), `:url` (`:host`, `:port`, `:scheme`, `:path`),
   `:static_url`, `:secret_key_base`, `:pubsub_server`, `:check_origin`, `:render_errors`, `:server`, and any key of your own.
   """
 
@@ -60,8 +61,11 @@ defmodule Phoenix.Endpoint do
       def config_change(changed, removed), do: PhoenixLite.EndpointConfig.change(__MODULE__, changed, removed)
 
       @doc "Address and port that the server listens on."
-      def server_info(:http), do: {:ok, PhoenixLite.Listener.address(__MODULE__)}
-      def server_info(_scheme), do: {:error, :not_running}
+      def server_info(scheme) when scheme in [:http, :https] do
+        {:ok, PhoenixLite.Listener.address(__MODULE__, scheme)}
+      catch
+        :exit, {:noproc, _call} -> {:error, :not_running}
+      end
     end
   end
 

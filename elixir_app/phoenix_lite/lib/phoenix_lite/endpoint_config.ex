@@ -1,5 +1,6 @@
 defmodule PhoenixLite.EndpointConfig do
   @moduledoc "The config of a running endpoint, and what follows from it."
+  alias PhoenixLite.Listening
 
   @defaults [
     url: [host: "localhost"],
@@ -11,9 +12,6 @@ defmodule PhoenixLite.EndpointConfig do
     pubsub_server: nil,
     secret_key_base: nil
   ]
-
-  # What a client may not have an effect on is taken and has none; what would be missed raises.
-  @bandit [:thousand_island_options, :http_options, :http_1_options, :http_2_options, :websocket_options, :otp_app]
 
   @doc "Reads, checks and keeps the config."
   @spec load(atom(), module(), keyword()) :: keyword()
@@ -30,17 +28,8 @@ defmodule PhoenixLite.EndpointConfig do
   end
 
   defp check!(endpoint, config) do
-    if config[:https] do
-      raise ArgumentError, "phoenix_lite has no :https yet (config of #{inspect(endpoint)}); put a TLS proxy before it"
-    end
-
     if config[:force_ssl], do: raise(ArgumentError, "phoenix_lite has no :force_ssl (config of #{inspect(endpoint)})")
-    http = config[:http] || []
-
-    case Keyword.keys(http) -- ([:ip, :port] ++ @bandit) do
-      [] -> :ok
-      unknown -> raise ArgumentError, "http: of #{inspect(endpoint)} takes :ip and :port, not #{inspect(unknown)}"
-    end
+    PhoenixLite.Listening.check!(endpoint, config)
   end
 
   defp put(endpoint, config), do: :persistent_term.put({__MODULE__, endpoint}, Map.new(config))
@@ -78,36 +67,28 @@ defmodule PhoenixLite.EndpointConfig do
     end
   end
 
-  @doc "Where to listen."
-  @spec listen(keyword()) :: {:inet.ip_address(), :inet.port_number()}
-  def listen(config) do
-    http = config[:http] || []
-    {Keyword.get(http, :ip, {0, 0, 0, 0}), port(Keyword.get(http, :port, 4000))}
-  end
-
-  defp port(port) when is_integer(port) and port in 0..65_535, do: port
-
-  defp port(text) when is_binary(text) do
-    case Integer.parse(text) do
-      {port, ""} -> port(port)
-      _ -> raise ArgumentError, "not a port: #{inspect(text)}"
-    end
-  end
-
-  defp port(other), do: raise(ArgumentError, "not a port: #{inspect(other)}")
-
   @doc false
   def struct_url(endpoint) do
     url = get(endpoint, :url, [])
-    scheme = to_string(url[:scheme] || "http")
-    port = port(url[:port] || if(scheme == "https", do: 443, else: default_port(endpoint)))
+    {scheme, port} = listening(endpoint)
+    scheme = to_string(url[:scheme] || scheme)
+    port = Listening.port(url[:port] || if(url[:scheme] == nil, do: port, else: default_port(endpoint, scheme)))
     %URI{scheme: scheme, host: url[:host] || "localhost", port: port, path: nil}
   end
 
-  defp default_port(endpoint) do
-    case get(endpoint, :http, nil) do
-      nil -> 80
-      http -> port(Keyword.get(http, :port, 4000))
+  # As in Phoenix: whoever has https is reached by that.
+  defp listening(endpoint) do
+    cond do
+      https = get(endpoint, :https, nil) -> {"https", Keyword.get(https, :port, 4040)}
+      http = get(endpoint, :http, nil) -> {"http", Keyword.get(http, :port, 4000)}
+      true -> {"http", 80}
+    end
+  end
+
+  defp default_port(endpoint, scheme) do
+    case listening(endpoint) do
+      {^scheme, port} -> port
+      _other -> if scheme == "https", do: 443, else: 80
     end
   end
 
@@ -136,7 +117,7 @@ defmodule PhoenixLite.EndpointConfig do
       static ->
         base = struct_url(endpoint)
         scheme = to_string(static[:scheme] || base.scheme)
-        port = port(static[:port] || if(static[:scheme], do: URI.default_port(scheme), else: base.port))
+        port = Listening.port(static[:port] || if(static[:scheme], do: URI.default_port(scheme), else: base.port))
         URI.to_string(%{base | scheme: scheme, host: static[:host] || base.host, port: port})
     end
   end
@@ -172,20 +153,7 @@ defmodule PhoenixLite.EndpointSupervisor do
       Logger.info("phoenix_lite does nothing about #{key}: of #{inspect(endpoint)}")
     end
 
-    children = if EndpointConfig.server?(config), do: [server(endpoint, config)], else: []
+    children = if EndpointConfig.server?(config), do: PhoenixLite.Listening.servers(endpoint, config), else: []
     Supervisor.init(children, strategy: :one_for_one)
-  end
-
-  defp server(endpoint, config) do
-    {ip, port} = EndpointConfig.listen(config)
-    thousand_island = Keyword.get(config[:http] || [], :thousand_island_options, [])
-    drain = Keyword.get(thousand_island, :shutdown_timeout, 15_000)
-
-    %{
-      id: PhoenixLite.Server,
-      start:
-        {PhoenixLite.Server, :start_link, [%{endpoint: endpoint, ip: ip, port: port, scheme: :http, drain: drain}]},
-      type: :supervisor
-    }
   end
 end

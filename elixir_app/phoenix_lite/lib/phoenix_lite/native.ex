@@ -29,9 +29,13 @@ defmodule PhoenixLite.Native do
     path |> String.to_charlist() |> :erlang.load_nif(0)
   end
 
-  @doc "Listens; the calling process is the owner. `limits` as `PhoenixLite.Limits.listener/0` has them."
-  @spec listen(String.t(), :inet.port_number(), map()) :: {:ok, listener(), :inet.port_number()} | {:error, term()}
-  def listen(_ip, _port, _limits), do: :erlang.nif_error(:not_loaded)
+  @doc """
+  Listens; the calling process is the owner. `limits` as `PhoenixLite.Limits.listener/0` has them. With `identity`, certificates and
+  key as PEM, clients are spoken to by TLS.
+  """
+  @spec listen(String.t(), :inet.port_number(), map(), nil | {binary(), binary()}) ::
+          {:ok, listener(), :inet.port_number()} | {:error, term()}
+  def listen(_ip, _port, _limits, _identity), do: :erlang.nif_error(:not_loaded)
 
   @doc "Accepts no more; idle connections close."
   @spec drain(listener()) :: :ok

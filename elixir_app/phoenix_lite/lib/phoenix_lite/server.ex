@@ -1,6 +1,6 @@
 defmodule PhoenixLite.Server do
   @moduledoc """
-  The listening side of an endpoint: a listener, a supervisor of connections and a drainer.
+  One listening side of an endpoint, for HTTP or for HTTPS: a listener, a supervisor of connections and a drainer.
 
       Server (supervisor, rest_for_one)
       ├── connections (DynamicSupervisor): a PhoenixLite.Connection each
@@ -9,13 +9,13 @@ defmodule PhoenixLite.Server do
   """
   use Supervisor
 
-  @doc "Starts a server; `config` has `:endpoint`, `:ip`, `:port`, `:scheme` and `:drain` (milliseconds)."
+  @doc "Starts a server; `config` has `:endpoint`, `:scheme`, `:ip`, `:port`, `:drain` (milliseconds) and for https `:files`."
   @spec start_link(map()) :: Supervisor.on_start()
   def start_link(config), do: Supervisor.start_link(__MODULE__, config)
 
   @impl true
   def init(config) do
-    connections = Module.concat(config.endpoint, Connections)
+    connections = Module.concat(config.endpoint, if(config.scheme == :https, do: HttpsConnections, else: Connections))
     config = Map.put(config, :connections, connections)
 
     children = [
@@ -35,34 +35,36 @@ defmodule PhoenixLite.Listener do
   require Logger
 
   @doc false
-  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: name(config.endpoint))
+  def start_link(config), do: GenServer.start_link(__MODULE__, config, name: name(config.endpoint, config.scheme))
 
   @doc "The name of an endpoint's listener."
-  @spec name(module()) :: module()
-  def name(endpoint), do: Module.concat(endpoint, Listener)
+  @spec name(module(), :http | :https) :: module()
+  def name(endpoint, scheme), do: Module.concat(endpoint, if(scheme == :https, do: HttpsListener, else: Listener))
 
   @doc "The address that it listens on."
-  @spec address(module()) :: {:inet.ip_address(), :inet.port_number()}
-  def address(endpoint), do: GenServer.call(name(endpoint), :address)
+  @spec address(module(), :http | :https) :: {:inet.ip_address(), :inet.port_number()}
+  def address(endpoint, scheme), do: GenServer.call(name(endpoint, scheme), :address)
 
   @doc "Accepts no more connections."
-  @spec drain(module()) :: :ok
-  def drain(endpoint), do: GenServer.call(name(endpoint), :drain)
+  @spec drain(module(), :http | :https) :: :ok
+  def drain(endpoint, scheme), do: GenServer.call(name(endpoint, scheme), :drain)
 
   @impl true
-  def init(config) do
-    case PhoenixLite.Native.listen(text(config.ip), config.port, PhoenixLite.Limits.listener()) do
-      {:ok, listener, port} ->
-        Logger.info("Running #{inspect(config.endpoint)} with phoenix_lite at #{text(config.ip)}:#{port} (http)")
-        {:ok, %{config: config, listener: listener, port: port}}
-
+  def init(%{endpoint: endpoint, scheme: scheme} = config) do
+    with {:ok, identity} <- PhoenixLite.Listening.identity(config.files),
+         {:ok, listener, port} <- listen(config, identity) do
+      Logger.info("Running #{inspect(endpoint)} with phoenix_lite at #{text(config.ip)}:#{port} (#{scheme})")
+      {:ok, %{config: config, listener: listener, port: port}}
+    else
       {:error, reason} ->
-        Logger.error(
-          "#{inspect(config.endpoint)} can't listen on #{text(config.ip)}:#{config.port}: #{inspect(reason)}"
-        )
-
-        {:stop, {:listen, config.ip, config.port, reason}}
+        words = "#{inspect(endpoint)} can't listen on #{text(config.ip)}:#{config.port} (#{scheme}): #{reason}"
+        Logger.error(words)
+        {:stop, {:listen, words}}
     end
+  end
+
+  defp listen(config, identity) do
+    PhoenixLite.Native.listen(text(config.ip), config.port, PhoenixLite.Limits.listener(), identity)
   end
 
   defp text(ip), do: ip |> :inet.ntoa() |> List.to_string()
@@ -111,7 +113,7 @@ defmodule PhoenixLite.Drainer do
 
   @impl true
   def terminate(_reason, config) do
-    PhoenixLite.Listener.drain(config.endpoint)
+    PhoenixLite.Listener.drain(config.endpoint, config.scheme)
     pids = for {_, pid, _, _} when is_pid(pid) <- DynamicSupervisor.which_children(config.connections), do: pid
     references = for pid <- pids, do: {pid, Process.monitor(pid)}
     Enum.each(pids, &send(&1, :lite_drain))

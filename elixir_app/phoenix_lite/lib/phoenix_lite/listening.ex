@@ -1,0 +1,96 @@
+defmodule PhoenixLite.Listening do
+  @moduledoc """
+  Where an endpoint listens: its config `:http` and `:https`.
+
+  Both take `:ip` and `:port`; `:https` needs `:certfile` and `:keyfile` (PEM; relative to the folder of the application, as in
+  Phoenix) and `cipher_suite: :strong`, which is TLS 1.3 in Phoenix too. An endpoint with neither has HTTP on port 4000.
+  """
+
+  # What a client may not have an effect on is taken and has none; what would be missed raises.
+  @bandit [:thousand_island_options, :http_options, :http_1_options, :http_2_options, :websocket_options, :otp_app]
+  @takes [http: [:ip, :port], https: [:ip, :port, :certfile, :keyfile, :cipher_suite]]
+
+  @doc "Raises what can't be."
+  @spec check!(module(), keyword()) :: :ok
+  def check!(endpoint, config) do
+    for {scheme, takes} <- @takes, options = config[scheme] do
+      case Keyword.keys(options) -- (takes ++ @bandit) do
+        [] ->
+          check_options!(scheme, options, endpoint)
+
+        unknown ->
+          takes = Enum.map_join(takes, ", ", &inspect/1)
+          raise ArgumentError, "#{scheme}: of #{inspect(endpoint)} takes #{takes}, not #{inspect(unknown)}"
+      end
+    end
+
+    :ok
+  end
+
+  defp check_options!(:http, _options, _endpoint), do: :ok
+
+  defp check_options!(:https, options, endpoint) do
+    for key <- [:certfile, :keyfile], not is_binary(options[key]) do
+      raise ArgumentError, "https: of #{inspect(endpoint)} needs #{inspect(key)}, the path of a PEM file"
+    end
+
+    unless options[:cipher_suite] == :strong do
+      raise ArgumentError, "https: of #{inspect(endpoint)} in phoenix_lite is TLS 1.3 only: it needs cipher_suite: :strong"
+    end
+  end
+
+  @doc "Specifications of the servers that the config asks for."
+  @spec servers(module(), keyword()) :: [map()]
+  def servers(endpoint, config) do
+    asked = for {scheme, _takes} <- @takes, options = config[scheme], do: {scheme, options}
+    asked = if asked == [], do: [http: []], else: asked
+
+    for {scheme, options} <- asked do
+      arg = %{
+        endpoint: endpoint,
+        scheme: scheme,
+        ip: Keyword.get(options, :ip, {0, 0, 0, 0}),
+        port: port(Keyword.get(options, :port, if(scheme == :https, do: 4040, else: 4000))),
+        drain: options |> Keyword.get(:thousand_island_options, []) |> Keyword.get(:shutdown_timeout, 15_000),
+        files: if(scheme == :https, do: {file(options, :certfile, config), file(options, :keyfile, config)})
+      }
+
+      %{id: {PhoenixLite.Server, scheme}, start: {PhoenixLite.Server, :start_link, [arg]}, type: :supervisor}
+    end
+  end
+
+  defp file(options, key, config) do
+    case Path.type(options[key]) do
+      :absolute -> options[key]
+      _relative -> Path.expand(options[key], Application.app_dir(config[:otp_app]))
+    end
+  end
+
+  @doc "Certificates and key as PEM; or what is the matter with the files, in words."
+  @spec identity(nil | {Path.t(), Path.t()}) :: {:ok, nil | {binary(), binary()}} | {:error, String.t()}
+  def identity(nil), do: {:ok, nil}
+
+  def identity({certfile, keyfile}) do
+    with {:ok, certificates} <- read(:certfile, certfile),
+         {:ok, key} <- read(:keyfile, keyfile),
+         do: {:ok, {certificates, key}}
+  end
+
+  defp read(key, path) do
+    with {:error, reason} <- File.read(path),
+         do: {:error, "#{key} #{path} can't be read: #{:file.format_error(reason)}"}
+  end
+
+  @doc "A port, from a number or text."
+  @spec port(term()) :: :inet.port_number()
+  def port(port) when is_integer(port) and port in 0..65_535, do: port
+
+  def port(text) when is_binary(text) do
+    case Integer.parse(text) do
+      {port, ""} -> port(port)
+      _ -> raise ArgumentError, "not a port: #{inspect(text)}"
+    end
+  end
+
+  def port(other), do: raise(ArgumentError, "not a port: #{inspect(other)}")
+end

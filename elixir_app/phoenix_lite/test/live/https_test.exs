@@ -1,0 +1,142 @@
+defmodule PhoenixLite.HttpsTest do
+  @moduledoc "A second endpoint that speaks TLS, with a certificate made for the test."
+  use ExUnit.Case, async: false
+  import ExUnit.CaptureLog
+  alias Demo.Raw
+
+  @moduletag :tmp_dir
+
+  setup %{tmp_dir: folder} do
+    files = identity(folder, "one")
+    on_exit(fn -> Application.delete_env(:phoenix_lite, :limits) end)
+    %{files: files, folder: folder}
+  end
+
+  defp start(files, options \\ []) do
+    https = [ip: {127, 0, 0, 1}, port: 0, cipher_suite: :strong] ++ files ++ options
+    config = Application.get_env(:phoenix_lite, Demo.Endpoint)
+    Application.put_env(:phoenix_lite, Demo.Strict, config |> Keyword.delete(:http) |> Keyword.put(:https, https))
+    start_supervised(Demo.Strict)
+  end
+
+  defp start!(files) do
+    {:ok, _} = start(files)
+    {:ok, {_, port}} = Demo.Strict.server_info(:https)
+    port
+  end
+
+  # OTP makes certificates for tests, so none has to be kept here.
+  defp identity(folder, name) do
+    key = {:namedCurve, :secp256r1}
+    chains = %{root: [key: key], intermediates: [], peer: [key: key]}
+    %{server_config: server} = :public_key.pkix_test_data(%{server_chain: chains, client_chain: chains})
+    {type, der} = server[:key]
+    certfile = Path.join(folder, name <> "-cert.pem")
+    keyfile = Path.join(folder, name <> "-key.pem")
+    File.write!(certfile, :public_key.pem_encode([{:Certificate, server[:cert], :not_encrypted}]))
+    File.write!(keyfile, :public_key.pem_encode([{type, der, :not_encrypted}]))
+    [certfile: certfile, keyfile: keyfile]
+  end
+
+  defp connect(port, options \\ []) do
+    options = [:binary, active: false, verify: :verify_none, log_level: :error] ++ options
+    :ssl.connect({127, 0, 0, 1}, port, options, 5_000)
+  end
+
+  defp get(port, path) do
+    {:ok, socket} = connect(port)
+    :ok = :ssl.send(socket, Raw.head("GET", path, [{"connection", "close"}]))
+    all(socket, "")
+  end
+
+  defp all(socket, read) do
+    case :ssl.recv(socket, 0, 5_000) do
+      {:ok, data} -> all(socket, read <> data)
+      {:error, :closed} -> read
+    end
+  end
+
+  test "a request by TLS 1.3 is answered, and knows its scheme", %{files: files} do
+    port = start!(files)
+    assert "HTTP/1.1 200 OK" <> rest = get(port, "/api/scheme")
+    assert rest =~ ~s("scheme":"https")
+    assert {:error, :not_running} = Demo.Strict.server_info(:http)
+    {:ok, socket} = connect(port, alpn_advertised_protocols: ["h2", "http/1.1"])
+    assert {:ok, [protocol: :"tlsv1.3"]} = :ssl.connection_information(socket, [:protocol])
+    assert :ssl.negotiated_protocol(socket) == {:ok, "http/1.1"}
+  end
+
+  test "nothing older than TLS 1.3 is spoken", %{files: files} do
+    port = start!(files)
+    assert {:error, {:tls_alert, {:protocol_version, _}}} = connect(port, versions: [:"tlsv1.2"])
+  end
+
+  test "a socket opens, from a page of the same origin", %{files: files} do
+    port = start!(files)
+    {:ok, socket} = connect(port)
+    :ok = :ssl.send(socket, Raw.head("GET", "/voice/websocket?vsn=2.0.0", Raw.handshake()))
+    assert {:ok, "HTTP/1.1 101 " <> _} = :ssl.recv(socket, 0, 5_000)
+  end
+
+  test "who speaks plain HTTP is sent to the same page by HTTPS", %{files: files} do
+    port = start!(files)
+    socket = Raw.connect(port)
+    Raw.send(socket, Raw.head("GET", "/pages/1?a=b", [{"host", "127.0.0.1:#{port}"}]))
+    assert {308, headers, ""} = Raw.response(socket)
+    assert Raw.header(headers, "location") == "https://127.0.0.1:#{port}/pages/1?a=b"
+    assert Raw.closed?(socket, 5_000)
+  end
+
+  test "rubbish instead of a handshake is refused, and a handshake that never comes is cut off", %{files: files} do
+    Application.put_env(:phoenix_lite, :limits, head_timeout_ms: 400, connections_per_address: 3)
+    port = start!(files)
+    rubbish = Raw.connect(port)
+    Raw.send(rubbish, <<22, 3, 1, 255, 255>> <> :binary.copy(<<0>>, 70_000))
+    assert Raw.closed?(rubbish, 5_000)
+    silent = for _ <- 1..3, do: Raw.connect(port)
+    assert Enum.all?(silent, &Raw.closed?(&1, 5_000))
+    # Their places are free again.
+    assert "HTTP/1.1 200" <> _ = get(port, "/api/any")
+  end
+
+  test "connections are counted before they have shaken hands", %{files: files} do
+    Application.put_env(:phoenix_lite, :limits, head_timeout_ms: 20_000, connections_per_address: 3)
+    port = start!(files)
+    silent = for _ <- 1..3, do: Raw.connect(port)
+    assert Raw.closed?(Raw.connect(port), 5_000)
+    Enum.each(silent, &Raw.close/1)
+  end
+
+  test "files that are missing, wrong or of each other are an error in words", %{files: files, folder: folder} do
+    other = identity(folder, "other")
+    empty = Path.join(folder, "empty.pem")
+    File.write!(empty, "hello")
+
+    for {change, words} <- [
+          {[certfile: Path.join(folder, "none.pem")], "none.pem can't be read: no such file"},
+          {[certfile: empty], "has no certificate in it"},
+          {[keyfile: empty], "has no private key in it"},
+          {[keyfile: other[:keyfile]], "isn't that of the certificate"}
+        ] do
+      log = capture_log(fn -> assert {:error, _} = start(Keyword.merge(files, change)) end)
+      assert log =~ words
+      refute log =~ "BEGIN"
+    end
+  end
+
+  test "options that it doesn't have are an error in words", %{files: files} do
+    for {change, words} <- [
+          {[cipher_suite: :compatible], "cipher_suite: :strong"},
+          {[keyfile: nil], "needs :keyfile"},
+          {[password: "x"], "not [:password]"}
+        ] do
+      assert {:error, {{%ArgumentError{message: message}, _stack}, _child}} = start(Keyword.merge(files, change))
+      assert message =~ words
+    end
+  end
+
+  test "the address of the endpoint is that of https", %{files: files} do
+    start!(files)
+    assert Demo.Strict.url() == "https://localhost:0"
+  end
+end

@@ -1,0 +1,42 @@
+//! Where a certificate and its key are kept: for the owner of the files alone to read.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+use crate::certificate::Pair;
+
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
+
+/// What is there; `None` if something is missing, or if others may read the key.
+pub fn read(directory: &Path) -> Option<Pair> {
+    let key = directory.join(KEY);
+    let mode = fs::metadata(&key).ok()?.permissions().mode();
+    (mode & 0o077 == 0).then_some(())?;
+    Some(Pair {
+        certificate: fs::read_to_string(directory.join(CERTIFICATE)).ok()?,
+        key: fs::read_to_string(key).ok()?,
+    })
+}
+
+/// Puts both in place of what was there.
+pub fn write(directory: &Path, pair: &Pair) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    replace(&directory.join(KEY), &pair.key, 0o600)?;
+    replace(&directory.join(CERTIFICATE), &pair.certificate, 0o644)
+}
+
+/// A new file under the old name: never half of one, and never for a moment with another's permissions.
+fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
+    let new = path.with_extension("new");
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, path)
+}
