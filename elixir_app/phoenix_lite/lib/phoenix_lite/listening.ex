@@ -14,7 +14,7 @@ defmodule PhoenixLite.Listening do
   @spec check!(module(), keyword()) :: :ok
   def check!(endpoint, config) do
     for {scheme, takes} <- @takes, options = config[scheme] do
-      case Keyword.keys(options) -- (takes ++ @bandit) do
+      case Enum.uniq(Keyword.keys(options)) -- (takes ++ @bandit) do
         [] ->
           check_options!(scheme, options, endpoint)
 
@@ -35,7 +35,8 @@ defmodule PhoenixLite.Listening do
     end
 
     unless options[:cipher_suite] == :strong do
-      raise ArgumentError, "https: of #{inspect(endpoint)} in phoenix_lite is TLS 1.3 only: it needs cipher_suite: :strong"
+      raise ArgumentError,
+            "https: of #{inspect(endpoint)} in phoenix_lite is TLS 1.3 only: it needs cipher_suite: :strong"
     end
   end
 

@@ -6,14 +6,19 @@ defmodule PhoenixLite.HttpsTest do
 
   @moduletag :tmp_dir
 
+  setup_all do
+    {:ok, _} = Application.ensure_all_started(:ssl)
+    :ok
+  end
+
   setup %{tmp_dir: folder} do
     files = identity(folder, "one")
     on_exit(fn -> Application.delete_env(:phoenix_lite, :limits) end)
     %{files: files, folder: folder}
   end
 
-  defp start(files, options \\ []) do
-    https = [ip: {127, 0, 0, 1}, port: 0, cipher_suite: :strong] ++ files ++ options
+  defp start(files) do
+    https = Keyword.merge([ip: {127, 0, 0, 1}, port: 0, cipher_suite: :strong], files)
     config = Application.get_env(:phoenix_lite, Demo.Endpoint)
     Application.put_env(:phoenix_lite, Demo.Strict, config |> Keyword.delete(:http) |> Keyword.put(:https, https))
     start_supervised(Demo.Strict)
@@ -120,7 +125,6 @@ defmodule PhoenixLite.HttpsTest do
         ] do
       log = capture_log(fn -> assert {:error, _} = start(Keyword.merge(files, change)) end)
       assert log =~ words
-      refute log =~ "BEGIN"
     end
   end
 

@@ -90,6 +90,7 @@ defmodule Demo.Router do
     post "/raw", ApiController, :raw
     get "/slow", ApiController, :slow
     match :*, "/any", ApiController, :any
+    get "/scheme", ApiController, :scheme
     resources "/things", ThingController, only: [:index, :show]
   end
 
@@ -204,6 +205,7 @@ defmodule Demo.ApiController do
   def crash(_conn, _params), do: raise("boom")
   def only(conn, %{"id" => "1"}), do: json(conn, %{})
   def fallback(_conn, _params), do: {:error, :not_found}
+  def scheme(conn, _params), do: json(conn, %{scheme: conn.scheme, host: conn.host})
   def any(conn, _params), do: text(conn, conn.method)
   def big(conn, _params), do: text(conn, String.duplicate("x", 300_000))
 
