@@ -23,18 +23,18 @@ const ROWS = [
  * @param {AbortSignal} signal
  */
 export function showConnectionPanel(call, signal) {
-  const details = byId("connection");
   const box = byId("connection-figures");
-  if (!(details instanceof HTMLDetailsElement) || !box) return;
+  if (!box) return;
   const cells = table(box);
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let timer;
   /** @type {import("./connection_stats.js").Counted | null} */
   let before = null;
+  let seen = false;
 
   const look = async () => {
     clearTimeout(timer);
-    if (!details.open || signal.aborted) return;
+    if (!seen || signal.aborted) return;
     const [browser, server] = await Promise.all([
       call.room?.stats().catch(() => null),
       call.room?.serverStats().catch(() => null),
@@ -49,9 +49,15 @@ export function showConnectionPanel(call, signal) {
     }
     timer = setTimeout(look, EVERY_MS);
   };
-  details.addEventListener("toggle", look, { signal });
-  signal.addEventListener("abort", () => clearTimeout(timer));
-  look();
+  const watching = new IntersectionObserver((entries) => {
+    seen = entries.some(({ isIntersecting }) => isIntersecting);
+    look();
+  });
+  watching.observe(box);
+  signal.addEventListener("abort", () => {
+    watching.disconnect();
+    clearTimeout(timer);
+  });
 }
 
 /**

@@ -8,6 +8,7 @@ import { on } from "./events.js";
 import { announce, byId, part } from "./page.js";
 import { preJoin, preJoinWanted } from "./pre_join.js";
 import { lobbyPath } from "./problems.js";
+import { ringHeight } from "./rings.js";
 import { HELD_WORDS, STATUS_WORDS } from "./words.js";
 
 /**
@@ -90,16 +91,6 @@ function drawStatus(page, place) {
  */
 function showRings(page, signal) {
   const rings = () => /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-ring]"));
-  const colour = () => {
-    for (const ring of rings()) {
-      const { hue = "" } = ring.dataset;
-      if (ring.style.getPropertyValue("--hue") !== hue) ring.style.setProperty("--hue", hue);
-    }
-  };
-  const watching = new MutationObserver(colour);
-  watching.observe(page, { childList: true, subtree: true });
-  signal.addEventListener("abort", () => watching.disconnect());
-  colour();
   on(
     call,
     "levels",
@@ -108,12 +99,6 @@ function showRings(page, signal) {
     },
     signal,
   );
-}
-
-/** @param {number} [dbov] */
-export function ringHeight(dbov = -127) {
-  // Speech lies between about −55 (a whisper) and −15 dBov (loud).
-  return Math.min(1, Math.max(0, (dbov + 55) / 40));
 }
 
 /** @param {AbortSignal} signal */

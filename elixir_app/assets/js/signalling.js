@@ -32,6 +32,8 @@ const PUSHES = ["participants", "levels", "speaking", "media_restart", "closed"]
 /** How often the watchdog looks, and how long a socket may be closed before it steps in. */
 const WATCH_MS = 1000;
 const WATCHDOG_PATIENCE_MS = 3000;
+/** So many sockets in a row that didn't open are worth a word. */
+const UNANSWERED_AFTER = 3;
 
 /**
  * The channel `room:<name>`, kept open.
@@ -81,10 +83,16 @@ export class Signalling extends EventTarget {
       rejoinAfterMs: (tries) => backoff(tries, { first: 300, most: 4000 }),
     });
     let opened = false;
+    let refusals = 0;
     this.#socket.onOpen(() => {
       opened = true;
+      refusals = 0;
     });
     this.#socket.onError(() => {
+      refusals += 1;
+      if (!opened && refusals === UNANSWERED_AFTER) {
+        this.#emit("waiting", new SignallingError("unanswered", "The server doesn't answer.", true));
+      }
       // The browser doesn't say why a socket was refused; the token's age is the only cause that we can cure.
       if (!opened) this.#renewToken();
     });

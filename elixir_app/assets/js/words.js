@@ -86,6 +86,11 @@ const WORDS = {
     text: "Enter your name again on the front page to come back.",
     action: "front-page",
   },
+  not_let_in: {
+    title: "You can't enter this room from here.",
+    text: "Sign in, or ask whoever runs this page to let you in; then join again.",
+    action: null,
+  },
   replaced: {
     title: "You're in this room on another page now.",
     text: "The same name was opened in another tab, which took over. Come back here to take over again.",

@@ -1,21 +1,26 @@
 defmodule RoomtoneWeb.Supervisor do
-  @moduledoc "The web's processes: PubSub, the WHIP sessions, the limit for each address and the endpoint, in that order, so that no request finds one missing."
+  @moduledoc """
+  The web's processes: PubSub, the WHIP sessions, the limit for each address and the endpoint, in that order, so that no request
+  finds one missing.
+
+  `endpoint: false` leaves the endpoint out, for an app that has its own (`RoomtoneWeb.Embedding`).
+  """
   use Supervisor
 
   @doc false
   def start_link(opts), do: Supervisor.start_link(__MODULE__, opts, name: __MODULE__)
 
   @impl true
-  def init(_opts) do
+  def init(opts) do
     children = [
       {Phoenix.PubSub, name: Roomtone.PubSub},
       {Registry, keys: :duplicate, name: RoomtoneWeb.WhipTokens},
       {Registry, keys: :unique, name: RoomtoneWeb.WhipSessions},
       {DynamicSupervisor, name: RoomtoneWeb.WhipSupervisor, strategy: :one_for_one},
-      RoomtoneWeb.AddressLimit,
-      RoomtoneWeb.Endpoint
+      RoomtoneWeb.AddressLimit
     ]
 
-    Supervisor.init(children, strategy: :rest_for_one)
+    endpoint = if Keyword.get(opts, :endpoint, true), do: [RoomtoneWeb.Endpoint], else: []
+    Supervisor.init(children ++ endpoint, strategy: :rest_for_one)
   end
 end

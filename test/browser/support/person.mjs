@@ -21,6 +21,33 @@ const COMMON = [
   "--disable-sync",
 ];
 
+/**
+ * A microphone made in the page itself, for those who share a browser: its own fake one plays the same file to all of them.
+ * `globalThis.microphone.gain.value` is how loud it is.
+ */
+const toneMicrophone = (tone) => `{
+  const context = new AudioContext({ sampleRate: 48000 });
+  const oscillator = new OscillatorNode(context, { frequency: ${tone} });
+  const gain = new GainNode(context, { gain: 0.1 });
+  oscillator.connect(gain);
+  oscillator.start();
+  globalThis.microphone = gain;
+  if (navigator.mediaDevices) navigator.mediaDevices.getUserMedia = async () => {
+    const destination = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
+    gain.connect(destination);
+    await context.resume();
+    return destination.stream;
+  };
+}`;
+
+/** Opens a browser for several people; each has a context of their own, so a session of their own. */
+export async function openBrowser(args = []) {
+  return await chromium.launch({
+    executablePath: EXECUTABLE,
+    args: [...COMMON, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required", ...args],
+  });
+}
+
 /** How each kind of microphone is made. */
 const MICROPHONES = {
   tone: (file) => [
@@ -46,20 +73,24 @@ export class Person {
   /**
    * @param {string} name
    * @param {number} tone  Hz
-   * @param {{microphone?: keyof typeof MICROPHONES, context?: object, init?: string}} options
+   * @param {{microphone?: keyof typeof MICROPHONES, context?: object, init?: string, browser?: import("playwright-core").Browser}} options
+   *   `browser`: one to share with others, from {@link openBrowser}
    */
-  static async arrive(name, tone, { microphone = "tone", context: contextOptions = {}, init } = {}) {
+  static async arrive(name, tone, { microphone = "tone", context: contextOptions = {}, init, browser: shared } = {}) {
     const file = join(TMP, `tone-${tone}.wav`);
     if (!existsSync(file)) writeTone(file, tone);
-    const browser = await chromium.launch({
-      executablePath: EXECUTABLE,
-      args: [...COMMON, ...MICROPHONES[microphone](file)],
-    });
+    const browser =
+      shared ??
+      (await chromium.launch({
+        executablePath: EXECUTABLE,
+        args: [...COMMON, ...MICROPHONES[microphone](file)],
+      }));
     const context = await browser.newContext(contextOptions);
     // Echo cancellation and noise suppression would take a steady tone away, as they should.
     await context.addInitScript(() => location.protocol.startsWith("http") && localStorage.setItem("roomtone:processing", "off"));
+    if (shared && microphone === "tone") await context.addInitScript(toneMicrophone(tone));
     if (init) await context.addInitScript(init);
-    return new Person({ name, tone, browser, context, page: await context.newPage() });
+    return new Person({ name, tone, browser: shared ? null : browser, context, page: await context.newPage() });
   }
 
   /** From the front page, as anybody would. */
@@ -151,7 +182,7 @@ export class Person {
 
   /** Gone without a word, as with a crash: the room keeps their place for a while. */
   async go() {
-    await this.browser.close();
+    await (this.browser ?? this.context).close();
   }
 }
 

@@ -33,23 +33,27 @@ export class Server {
   #process = null;
   #env;
   #log;
+  #folder;
 
-  constructor({ port, env, log }) {
+  constructor({ port, env, log, folder = ROOT }) {
     this.port = port;
     this.#env = env;
     this.#log = log;
+    this.#folder = folder;
     this.url = `http://localhost:${port}`;
   }
 
   /**
    * @param {string} name  for the log file
    * @param {Record<string, string>} env
+   * @param {string} folder  of the app, if it isn't ours
    */
-  static async start(name, env = {}) {
+  static async start(name, env = {}, folder = ROOT) {
     const port = await freeTcpPort();
     const udpPorts = `${await freeUdpPort()},${await freeUdpPort()}`;
     const server = new Server({
       port,
+      folder,
       log: join(TMP, `server-${name}.log`),
       // In the environment that people start it in; the test environment has a scripted engine and no sockets.
       env: {
@@ -64,7 +68,7 @@ export class Server {
       },
     });
     if (!compiled) {
-      const { status, stdout, stderr } = spawnSync("mix", ["compile"], { cwd: ROOT, env: server.#env, encoding: "utf8" });
+      const { status, stdout, stderr } = spawnSync("mix", ["compile"], { cwd: folder, env: server.#env, encoding: "utf8" });
       if (status !== 0) throw new Error(`mix compile failed:\n${stdout}\n${stderr}`);
       compiled = true;
     }
@@ -76,7 +80,7 @@ export class Server {
     const log = openSync(this.#log, "a");
     // A group of its own, so that killing it takes everything along that it started.
     this.#process = spawn("mix", ["phx.server", "--no-compile"], {
-      cwd: ROOT,
+      cwd: this.#folder,
       env: this.#env,
       stdio: ["pipe", log, log],
       detached: true,

@@ -49,6 +49,8 @@ defmodule RoomtoneWeb.RoomChannel do
   @accidents [:owner_lost, :media_lost, :crashed]
 
   @impl true
+  def join(_topic, _params, %{assigns: %{refused: reason}}), do: {:error, Refusal.payload(reason)}
+
   def join("room:" <> name, params, socket) do
     token = socket.assigns.token
 
@@ -56,7 +58,7 @@ defmodule RoomtoneWeb.RoomChannel do
          {:ok, room} <- Name.room(name),
          :ok <- same_room(token, room),
          :ok <- may_enter(token),
-         {:ok, session} <- session(params),
+         {:ok, session} <- session(params, socket.assigns),
          :ok <- Roomtone.subscribe(room),
          :ok <- Phoenix.PubSub.subscribe(Roomtone.PubSub, person_topic(room, token.identity)),
          {:ok, place} <- resume(room, token.identity, session) do
@@ -239,13 +241,16 @@ defmodule RoomtoneWeb.RoomChannel do
     if :speak in grants or :listen in grants, do: :ok, else: {:error, {:not_granted, :speak_or_listen}}
   end
 
-  defp session(%{"session" => session})
+  # Of an app that said itself who this is (`RoomtoneWeb.Embedding`).
+  defp session(_params, %{session: session}), do: {:ok, session}
+
+  defp session(%{"session" => session}, _assigns)
        when is_binary(session) and session != "" and byte_size(session) <= @max_session,
        do: {:ok, session}
 
-  defp session(%{"session" => session}) when session != nil and session != "", do: {:error, :bad_session}
+  defp session(%{"session" => session}, _assigns) when session != nil and session != "", do: {:error, :bad_session}
   # Made up by the first offer, and given back with its answer.
-  defp session(_params), do: {:ok, nil}
+  defp session(_params, _assigns), do: {:ok, nil}
 
   # Whether this person has a place in the room already, and sound.
   defp resume(_room, _me, nil), do: {:ok, :none}
