@@ -20,6 +20,7 @@ defmodule Roomtone do
   """
 
   alias Roomtone.{Lobby, Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+  alias Roomtone.Auth.Lock
   alias Roomtone.Mix.Check
 
   @typedoc "A listener's microphone is off, whatever they do, until a moderator makes them a speaker."
@@ -50,11 +51,12 @@ defmodule Roomtone do
           joined_at: DateTime.t()
         }
 
-  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners."
+  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners. `locked`: it asks for a passcode, and tells no names."
   @type summary :: %{
           name: String.t(),
           kind: Mix.kind(),
           stage: boolean,
+          locked: boolean,
           names: [String.t()],
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
@@ -67,6 +69,7 @@ defmodule Roomtone do
           name: String.t(),
           kind: Mix.kind(),
           stage: boolean,
+          locked: boolean,
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
           max_participants: pos_integer,
@@ -116,6 +119,7 @@ defmodule Roomtone do
   @type open_error ::
           :room_exists
           | {:too_many_rooms, pos_integer}
+          | :busy
           | :media_busy
           | {:invalid_option, atom}
           | {:not_supported, :forward}
@@ -126,6 +130,7 @@ defmodule Roomtone do
           room_error
           | open_error
           | {:room_full, pos_integer}
+          | :passcode_needed
           | :identity_taken
           | {:not_granted, :speak_or_listen}
           | {:offer_refused, code :: atom, message :: String.t()}
@@ -147,7 +152,8 @@ defmodule Roomtone do
   Opens a room. It closes by itself when it has been empty for a while.
 
   Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`. With `stage: true`
-  who comes in is a listener until `put_role/3`, but for moderators. And of its mix:
+  who comes in is a listener until `put_role/3`, but for moderators. With a `passcode` (4 to 64 characters, of which a hash is kept) it is
+  locked: see `unlock/2`. `maker` is who moderates it, as in `join/4`. And of its mix:
 
     * `kind` – `:mix` (default), or `:spatial`, where positions count: see `put_position/3`
     * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
@@ -171,9 +177,44 @@ defmodule Roomtone do
     with {:ok, name} <- Name.room(name),
          {mixing, opts} = Keyword.split(opts, Mix.options()),
          :ok <- check_options(opts, room_options()),
-         {:ok, mix} <- Mix.new(mixing) do
-      Rooms.open(name, [mix: mix] ++ opts)
+         {:ok, mix} <- Mix.new(mixing),
+         {passcode, opts} = Keyword.pop(opts, :passcode),
+         {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}) do
+      Rooms.open(name, [mix: mix, lock: lock] ++ opts)
     end
+  end
+
+  @doc """
+  The pass of a locked room, for who knows its passcode; `nil` of one that isn't locked. Show it as `pass` in `join/4`. Nothing here
+  slows down guessing: `Roomtone.Auth.unlock/4` does.
+
+      iex> {:ok, _} = Roomtone.open_room("vault", passcode: "open sesame")
+      iex> Roomtone.unlock("vault", "open barley")
+      {:error, :wrong_passcode}
+      iex> {:ok, pass} = Roomtone.unlock("vault", "open sesame")
+      iex> is_binary(pass)
+      true
+  """
+  @spec unlock(String.t(), term) :: {:ok, String.t() | nil} | {:error, :wrong_passcode | :busy | room_error}
+  def unlock(name, passcode) do
+    with {:ok, lock} <- ask(name, :lock), do: if(lock, do: Lock.open(lock, passcode), else: {:ok, nil})
+  end
+
+  @doc """
+  What somebody may do in an open room, by the options `grants`, `pass`, `invited` and `maker` of `join/4`.
+
+      iex> {:ok, _} = Roomtone.open_room("safe", passcode: "1234", maker: "browser 7")
+      iex> Roomtone.grants("safe", pass: "no idea")
+      {:error, :passcode_needed}
+      iex> Roomtone.grants("safe", pass: "no idea", invited: [:listen])
+      {:ok, [:listen]}
+      iex> Roomtone.grants("safe", pass: nil, maker: "browser 7")
+      {:ok, [:speak, :listen, :moderate]}
+  """
+  @spec grants(String.t(), keyword) :: {:ok, [Token.grant()]} | {:error, :passcode_needed | room_error}
+  def grants(name, opts) do
+    request = opts |> Keyword.take([:pass, :invited, :maker]) |> Map.new()
+    ask(name, {:grants, Map.put(request, :grants, Keyword.get(opts, :grants, [:speak, :listen]))})
   end
 
   @doc """
@@ -228,6 +269,9 @@ defmodule Roomtone do
   Options:
 
     * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`; default `[:speak, :listen]`
+    * `pass` – of a locked room, without which the grants don't count there; default `:any`, as the caller is trusted
+    * `invited` – grants that count without a pass, too; default none
+    * `maker` – any text that tells who it is: of a room that this join opens, or that was opened with the same, they are a moderator
     * `name` – shown to others; default the identity
     * `muted` – whether they come in muted; default `false`, and left as it is when they come back
     * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{@max_session} bytes
@@ -584,6 +628,9 @@ defmodule Roomtone do
       owner: Keyword.get(opts, :owner) || self(),
       session: opts[:session],
       grants: Keyword.get(opts, :grants, [:speak, :listen]),
+      pass: Keyword.get(opts, :pass, :any),
+      invited: Keyword.get(opts, :invited, []),
+      maker: opts[:maker],
       muted: opts[:muted],
       grace_ms: Keyword.get(opts, :grace) || Roomtone.Config.get().grace_ms
     }
@@ -592,7 +639,7 @@ defmodule Roomtone do
   defp admit(name, request, create?, tries) do
     case RoomServer.call(name, {:admit, request}) do
       {:error, :room_not_found} when create? ->
-        case Rooms.open(name, fleeting: true) do
+        case Rooms.open(name, fleeting: true, maker: request.maker) do
           {:ok, _summary} -> admit(name, request, create?, tries)
           # Another was faster, or the room's process is just being replaced.
           {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)
@@ -620,12 +667,21 @@ defmodule Roomtone do
   end
 
   defp room_options do
-    [max_participants: &positive?/1, empty_after: &(positive?(&1) or &1 == :never), stage: &is_boolean/1]
+    [
+      max_participants: &positive?/1,
+      empty_after: &(positive?(&1) or &1 == :never),
+      stage: &is_boolean/1,
+      passcode: &(&1 == nil or Lock.passcode?(&1)),
+      maker: &text?/1
+    ]
   end
 
   defp join_options do
     [
-      grants: fn grants -> is_list(grants) and grants -- Token.grants() == [] end,
+      grants: &grants?/1,
+      invited: &grants?/1,
+      pass: &(&1 == :any or text?(&1)),
+      maker: &text?/1,
       name: &(is_binary(&1) or &1 == nil),
       muted: &(is_boolean(&1) or &1 == nil),
       session: &(&1 == nil or (is_binary(&1) and &1 != "" and byte_size(&1) <= @max_session)),
@@ -642,5 +698,7 @@ defmodule Roomtone do
     end
   end
 
+  defp grants?(grants), do: is_list(grants) and grants -- Token.grants() == []
+  defp text?(value), do: value == nil or is_binary(value)
   defp positive?(value), do: is_integer(value) and value > 0
 end

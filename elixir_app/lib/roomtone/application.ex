@@ -24,7 +24,8 @@ defmodule Roomtone.Application do
         Roomtone.Lobby,
         {Roomtone.Media.Supervisor, config},
         {DynamicSupervisor, name: Rooms.Trees, strategy: :one_for_one},
-        Rooms
+        Rooms,
+        Roomtone.Auth.Supervisor
       ] ++ Keyword.get(env, :children, [])
 
     Supervisor.start_link(children, strategy: :rest_for_one, name: Roomtone.Supervisor)

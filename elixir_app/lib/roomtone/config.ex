@@ -19,6 +19,9 @@ defmodule Roomtone.Config do
   | `:join_timeout_ms` | | how long an offer may wait for its answer | 5000 |
   | `:bitrate` | | Opus bits per second of a mix | 32000 |
   | `:shared_complexity`, `:private_complexity` | | Opus complexity, 0 to 10, of mixes many or one hear | 10, 5 |
+  | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
+  | `:guests` | `GUESTS` | whether people may enter who don't sign in: `true`, `false`, `"on"`, `"off"` | on |
+  | `:users_file` | `USERS_FILE` | the file of those who can sign in: see `Roomtone.Auth.Users` | none |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:environment` | | `:dev`, `:test` or `:prod` | `:prod` |
   """
@@ -40,6 +43,9 @@ defmodule Roomtone.Config do
             udp_bind: nil,
             public_ip: nil,
             token_secret: nil,
+            auth: Roomtone.Auth.Default,
+            guests: true,
+            users_file: nil,
             max_rooms: 1000,
             max_participants: 100,
             max_name_length: 64,
@@ -58,6 +64,9 @@ defmodule Roomtone.Config do
           udp_bind: :inet.ip_address(),
           public_ip: [:inet.ip_address()],
           token_secret: String.t(),
+          auth: module,
+          guests: boolean,
+          users_file: Path.t() | nil,
           max_rooms: pos_integer,
           max_participants: pos_integer,
           max_name_length: pos_integer,
@@ -102,7 +111,11 @@ defmodule Roomtone.Config do
         udp_ports: Parse.ports_for(ports, shards),
         udp_bind: Parse.address(env[:udp_bind] || "0.0.0.0"),
         public_ip: public_ip(env[:public_ip], env[:udp_bind]),
-        token_secret: secret(env[:token_secret], env[:environment] || :prod)
+        token_secret: secret(env[:token_secret], env[:environment] || :prod),
+        auth: Parse.module(env[:auth] || Roomtone.Auth.Default),
+        guests:
+          with({:error, takes} <- Parse.switch(Keyword.get(env, :guests, true)), do: {:error, "(GUESTS) " <> takes}),
+        users_file: users_file(env[:users_file])
       ] ++ for({key, range} <- @numbers, Keyword.has_key?(env, key), do: {key, Parse.integer(env[key], range)})
 
     case for {key, {:error, takes}} <- checked, do: "#{key} #{takes}" do
@@ -156,6 +169,17 @@ defmodule Roomtone.Config do
       end
     end
   end
+
+  defp users_file(nil), do: {:ok, nil}
+
+  defp users_file(path) when is_binary(path) do
+    case Roomtone.Auth.Users.read(path) do
+      {:ok, _users} -> {:ok, path}
+      {:error, why} -> {:error, "(USERS_FILE) #{why} (mix roomtone.user makes one)"}
+    end
+  end
+
+  defp users_file(_other), do: {:error, "(USERS_FILE) takes the path of a file"}
 
   defp secret(nil, _environment),
     do: {:error, "(TOKEN_SECRET) is missing; it takes a random text of at least #{@min_secret} bytes"}

@@ -54,14 +54,30 @@ defmodule Roomtone.Room do
           }
   end
 
+  alias Roomtone.Auth.Lock
+
   @enforce_keys [:name, :id, :opened_at, :max_participants]
-  defstruct [:name, :id, :opened_at, :max_participants, kind: :mix, stage: false, people: %{}, marks: %{}]
+  defstruct [
+    :name,
+    :id,
+    :opened_at,
+    :max_participants,
+    # Asked of those who come in, and who needn't be asked: see `Roomtone.Auth`.
+    :lock,
+    :maker,
+    kind: :mix,
+    stage: false,
+    people: %{},
+    marks: %{}
+  ]
 
   @type t :: %__MODULE__{
           name: String.t(),
           id: pos_integer,
           opened_at: DateTime.t(),
           max_participants: pos_integer,
+          lock: Lock.t() | nil,
+          maker: String.t() | nil,
           kind: Roomtone.Mix.kind(),
           stage: boolean,
           people: %{String.t() => Person.t()},
@@ -90,6 +106,9 @@ defmodule Roomtone.Room do
           required(:session) => String.t() | nil,
           optional(:name) => String.t(),
           optional(:grants) => [Roomtone.Token.grant()],
+          optional(:pass) => String.t() | :any | nil,
+          optional(:invited) => [Roomtone.Token.grant()],
+          optional(:maker) => String.t() | nil,
           optional(:muted) => boolean | nil,
           optional(:grace_ms) => non_neg_integer
         }
@@ -98,9 +117,11 @@ defmodule Roomtone.Room do
   @max_marks 1_000
   @listed 6
 
+  @given [:name, :id, :opened_at, :max_participants, :kind, :stage, :lock, :maker]
+
   @doc "An empty room."
   @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
-  def new(args), do: struct!(__MODULE__, Map.take(args, [:name, :id, :opened_at, :max_participants, :kind, :stage]))
+  def new(args), do: struct!(__MODULE__, Map.take(args, @given))
 
   @doc """
   Lets a person in, or lets them back in when they show their session (or are the same process).
@@ -109,13 +130,38 @@ defmodule Roomtone.Room do
   """
   @spec admit(t, request) ::
           {:new | :back, t, Person.t(), [Roomtone.event()]}
-          | {:error, :identity_taken | {:room_full, pos_integer} | {:not_granted, :speak_or_listen}}
+          | {:error, :identity_taken | :passcode_needed | {:room_full, pos_integer} | {:not_granted, :speak_or_listen}}
   def admit(%__MODULE__{} = room, %{identity: identity} = request) do
-    case room.people do
-      %{^identity => person} -> let_back(room, person, request)
-      people when map_size(people) >= room.max_participants -> {:error, {:room_full, room.max_participants}}
-      _ -> let_in(room, request)
+    with {:ok, request} <- grant(room, request) do
+      case room.people do
+        %{^identity => person} -> let_back(room, person, request)
+        people when map_size(people) >= room.max_participants -> {:error, {:room_full, room.max_participants}}
+        _ -> let_in(room, request)
+      end
     end
+  end
+
+  # Who takes up their place again with nothing new to show: as they were.
+  defp grant(_room, request) when not is_map_key(request, :grants), do: {:ok, request}
+
+  defp grant(room, request) do
+    with {:ok, grants} <- grants(room, request), do: {:ok, %{request | grants: grants}}
+  end
+
+  @doc """
+  What somebody may do in this room: what they were granted, if they get past its lock; what they were invited to in any case; and
+  to moderate, if they made it.
+  """
+  @spec grants(t, %{required(:grants) => [Roomtone.Token.grant()], optional(atom) => term}) ::
+          {:ok, [Roomtone.Token.grant()]} | {:error, :passcode_needed}
+  def grants(room, request) do
+    maker? = room.maker != nil and request[:maker] == room.maker
+    past? = maker? or Lock.takes?(room.lock, Map.get(request, :pass, :any))
+
+    grants =
+      if(past?, do: request.grants, else: []) ++ (request[:invited] || []) ++ if(maker?, do: [:moderate], else: [])
+
+    if grants == [] and not past?, do: {:error, :passcode_needed}, else: {:ok, Enum.uniq(grants)}
   end
 
   defp let_in(room, request) do
@@ -317,7 +363,9 @@ defmodule Roomtone.Room do
       name: room.name,
       kind: room.kind,
       stage: room.stage,
-      names: here |> Enum.take(@listed) |> Enum.map(& &1.name),
+      locked: room.lock != nil,
+      # Behind a lock nobody is listed for those outside.
+      names: if(room.lock, do: [], else: here |> Enum.take(@listed) |> Enum.map(& &1.name)),
       participant_count: length(here),
       speaking_count: Enum.count(here, & &1.speaking),
       max_participants: room.max_participants,

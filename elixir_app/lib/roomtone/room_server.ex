@@ -46,6 +46,8 @@ defmodule Roomtone.RoomServer do
           mix: Mix.t(),
           kind: Mix.kind(),
           stage: boolean,
+          lock: Roomtone.Auth.Lock.t() | nil,
+          maker: String.t() | nil,
           opened_at: DateTime.t()
         }
 
@@ -200,6 +202,9 @@ defmodule Roomtone.RoomServer do
       {:error, _} = error -> {:reply, error, state}
     end
   end
+
+  def handle_call({:grants, request}, _from, state), do: {:reply, Room.grants(state.room, request), state}
+  def handle_call(:lock, _from, state), do: {:reply, {:ok, state.room.lock}, state}
 
   def handle_call(:describe, _from, state), do: {:reply, {:ok, Room.describe(state.room)}, state}
 

@@ -120,6 +120,8 @@ defmodule Roomtone.Rooms do
         mix: mix,
         kind: mix.kind,
         stage: Keyword.get(opts, :stage, false),
+        lock: opts[:lock],
+        maker: opts[:maker],
         opened_at: DateTime.utc_now()
       }
 

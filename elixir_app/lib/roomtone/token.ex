@@ -2,7 +2,14 @@ defmodule Roomtone.Token do
   @moduledoc """
   Tickets to a room: a JSON Web Token (HS256) that says who may enter which room, to do what, until when.
 
-  Claims: `room`, `sub` (the identity), `name` (shown to others), `grants` (of `speak`, `listen`, `moderate`), `iat`, `exp`.
+  Claims: `room`, `sub` (the identity), `name` (shown to others), `grants` (of `speak`, `listen`, `moderate`), `iat`, `exp`. And those
+  that `Roomtone.Auth` adds for who came with a browser:
+
+    * `pass` – what a locked room has to take for the grants to count; without this claim they do, as whoever signed it decided
+    * `invited` – grants that count in a locked room as well
+    * `maker` – who it is, for the room that they made themselves, which they moderate
+    * `sid` – the session it was given to: when that is signed out, the token is void
+
   Signing and checking is done by the `jsonwebtoken` crate with the node's `token_secret`; only HS256 is accepted.
 
       {:ok, jwt} = Roomtone.Token.sign(%{room: "standup", identity: "ada", grants: [:speak, :listen]}, ttl: 3600)
@@ -13,7 +20,7 @@ defmodule Roomtone.Token do
   alias Roomtone.{Config, Name}
 
   @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil]
 
   @typedoc "What a person may do in a room."
   @type grant :: :speak | :listen | :moderate
@@ -24,7 +31,11 @@ defmodule Roomtone.Token do
           name: String.t(),
           grants: [grant],
           issued_at: integer,
-          expires_at: integer
+          expires_at: integer,
+          pass: String.t() | :any,
+          invited: [grant],
+          maker: String.t() | nil,
+          session_id: String.t() | nil
         }
 
   @type error ::
@@ -62,7 +73,8 @@ defmodule Roomtone.Token do
   end
 
   @doc """
-  Signs a token for `room` and `identity`; `name` defaults to the identity, `grants` to speaking and listening.
+  Signs a token for `room` and `identity`; `name` defaults to the identity, `grants` to speaking and listening. `pass`, `invited`,
+  `maker` and `session_id` are left out unless given.
 
   Options: `ttl` in seconds (default #{@default_ttl}), `now` as Unix time.
   """
@@ -76,6 +88,7 @@ defmodule Roomtone.Token do
          {:ok, identity} <- Name.identity(identity),
          {:ok, name} <- Name.identity(Map.get(person, :name) || identity),
          {:ok, grants} <- grant_names(Map.get(person, :grants, [:speak, :listen])),
+         {:ok, invited} <- grant_names(Map.get(person, :invited, [])),
          :ok <- check(is_integer(ttl) and ttl > 0, :ttl) do
       claims = %{
         "room" => room,
@@ -86,6 +99,8 @@ defmodule Roomtone.Token do
         "exp" => now + ttl
       }
 
+      claims = claims |> add("pass", person[:pass]) |> add("maker", person[:maker]) |> add("sid", person[:session_id])
+      claims = if invited == [], do: claims, else: Map.put(claims, "invited", invited)
       config = Config.get()
       config.native.token_sign(claims, config.token_secret)
     end
@@ -134,7 +149,6 @@ defmodule Roomtone.Token do
     with {:ok, room} <- Name.room(room),
          {:ok, identity} <- Name.identity(identity),
          {:ok, name} <- Name.identity(Map.get(claims, "name") || identity) do
-      grants = for grant <- List.wrap(claims["grants"]), is_map_key(@grants, grant), uniq: true, do: @grants[grant]
       issued_at = if is_integer(claims["iat"]), do: claims["iat"], else: 0
 
       {:ok,
@@ -142,9 +156,13 @@ defmodule Roomtone.Token do
          room: room,
          identity: identity,
          name: name,
-         grants: grants,
+         grants: known_grants(claims["grants"]),
          issued_at: issued_at,
-         expires_at: expires_at
+         expires_at: expires_at,
+         pass: if(is_map_key(claims, "pass"), do: text(claims["pass"]) || "", else: :any),
+         invited: known_grants(claims["invited"]),
+         maker: text(claims["maker"]),
+         session_id: text(claims["sid"])
        }}
     else
       {:error, _} -> {:error, :malformed}
@@ -152,6 +170,14 @@ defmodule Roomtone.Token do
   end
 
   defp from_claims(_claims), do: {:error, :malformed}
+
+  defp known_grants(given),
+    do: for(grant <- List.wrap(given), is_map_key(@grants, grant), uniq: true, do: @grants[grant])
+
+  defp add(claims, _name, nil), do: claims
+  defp add(claims, name, value) when is_binary(value), do: Map.put(claims, name, value)
+
+  defp text(value), do: if(is_binary(value), do: value)
 
   # Without the leeway that JWT libraries are wont to give.
   defp expired(%{expires_at: expires_at}, now) when expires_at <= now, do: {:error, :expired}

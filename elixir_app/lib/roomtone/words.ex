@@ -10,6 +10,7 @@ defmodule Roomtone.Words do
   def describe_error({:room_full, max}), do: "The room is full: it takes #{max} people."
   def describe_error({:too_many_rooms, max}), do: "No more rooms can be opened here: there may be #{max}."
   def describe_error({:invalid_name, problem}), do: name(problem)
+  def describe_error({:invalid_option, :passcode}), do: "A passcode has 4 to 64 characters."
   def describe_error({:invalid_option, key}), do: "The option #{key} isn't known or has a value that it doesn't take."
   def describe_error(:identity_taken), do: "Somebody of this name is in the room already."
   def describe_error(:not_found), do: "This person isn't in the room."
@@ -43,12 +44,34 @@ defmodule Roomtone.Words do
   def describe_error({:invalid_door_gain, door}),
     do: "The door #{short(door)} isn't a pair of zones with a gain from 0 to 10."
 
+  def describe_error(:passcode_needed), do: "This room asks for a passcode."
+  def describe_error(:wrong_passcode), do: "That isn't the room's passcode."
+  def describe_error(:wrong_password), do: "No user of this name has this password."
+  def describe_error({:slow_down, seconds}), do: "Too many wrong tries. The next may be in #{duration(seconds)}."
+  def describe_error(:busy), do: "The server has too much to do at the moment. Try again."
+  def describe_error(:signed_out), do: "You aren't signed in any more."
+  def describe_error(:guests_not_allowed), do: "Guests can't enter here: sign in, or ask somebody for an invitation."
+
+  def describe_error(:name_reserved),
+    do: "This name is somebody's who signs in with it. Sign in, if it is yours, or take another."
+
+  def describe_error(:not_allowed), do: "You may not enter this room."
+  def describe_error(:no_sign_in), do: "Nobody can sign in here."
+  def describe_error(:bad_invitation), do: "This isn't an invitation of this server's. Is the link whole?"
+  def describe_error(:invitation_expired), do: "The invitation has expired."
+  def describe_error(:invitation_used), do: "The invitation was used, or called back."
+  def describe_error(:bad_password), do: "A password has 1 to 1024 bytes."
+
   def describe_error(:expired), do: "The token has expired."
   def describe_error(:bad_signature), do: "The token wasn't signed by this server."
   def describe_error(:malformed), do: "This isn't a token."
   def describe_error(:wrong_room), do: "The token is for another room."
   def describe_error({:unknown_grant, grant}), do: "There is no grant #{grant}: it takes speak, listen, moderate."
   def describe_error(_other), do: "Something went wrong."
+
+  defp duration(1), do: "a second"
+  defp duration(seconds) when seconds < 100, do: "#{seconds} seconds"
+  defp duration(seconds), do: "#{div(seconds + 59, 60)} minutes"
 
   # It may be anything that was given.
   defp short(term), do: inspect(term, limit: 5, printable_limit: 100)

@@ -1,107 +1,153 @@
 defmodule RoomtoneWeb.Auth do
   @moduledoc """
-  Who a browser is, and as whom it may enter a room: the only door of pages, LiveViews and controllers to that.
+  `Roomtone.Auth` for pages: what a session says of its visitor, and what is put into it.
 
       plug :fetch_visitor                                              # → conn.assigns.visitor
       live_session :default, on_mount: {RoomtoneWeb.Auth, :visitor}    # → socket.assigns.visitor
 
-  It is kept in the session, a signed cookie: a random secret of the browser's (`"person"`), the names it entered under
-  (`"names"`), and what its sockets are closed by (`"live_socket_id"`). A room's address may be passed on, name and all: somebody
-  else's browser doesn't have that name in its session, so it is asked for one. Two tabs may be two people.
+  The session is a signed cookie. In it are a random secret of the browser's (`"person"`), the names it entered under (`"names"`), what
+  opens rooms for it (`"passes"`), what its LiveViews are closed by (`"live_socket_id"`), and what the module in
+  `config :roomtone, auth: …` put there when somebody signed in. A room's address may be passed on, name and all: somebody else's
+  browser doesn't have that name in its session, so it is asked for one. Two tabs may be two people.
   """
 
   import Plug.Conn
 
+  alias Roomtone.Auth
   alias Roomtone.Auth.Visitor
-  alias Roomtone.{Name, Token}
-
-  # Long enough for a working day; the page gets a new one by itself while its session lasts.
-  @token_ttl 12 * 3600
-  @max_names 10
-
-  @typedoc """
-  What the page of a room needs. `session` proves that who comes back is the same: known to this browser alone, and another one
-  for each name and room.
-  """
-  @type entry :: %{
-          room: String.t(),
-          name: String.t(),
-          identity: String.t(),
-          token: String.t(),
-          session: String.t(),
-          grants: [Token.grant()],
-          moderator: boolean
-        }
+  alias RoomtoneWeb.AddressLimit
 
   @doc "A plug: `conn.assigns.visitor`, a `t:Roomtone.Auth.Visitor.t/0`. After `fetch_session`."
   @spec fetch_visitor(Plug.Conn.t(), term) :: Plug.Conn.t()
-  def fetch_visitor(conn, _opts), do: assign(conn, :visitor, visitor(get_session(conn)))
+  def fetch_visitor(conn, _opts), do: assign(conn, :visitor, Auth.visitor(get_session(conn)))
 
   @doc "For a `live_session`: `socket.assigns.visitor`, as `fetch_visitor/2`."
   @spec on_mount(:visitor, map | :not_mounted_at_router, map, socket) :: {:cont, socket} when socket: term
   def on_mount(:visitor, _params, session, socket),
-    do: {:cont, Phoenix.Component.assign(socket, :visitor, visitor(session))}
+    do: {:cont, Phoenix.Component.assign(socket, :visitor, Auth.visitor(session))}
+
+  @doc "As `Roomtone.Auth.enter/3`: what the page of a room needs, or why this visitor gets none."
+  @spec enter(Visitor.t(), term, term) :: {:ok, Auth.entry()} | {:error, term}
+  defdelegate enter(visitor, room, name \\ nil), to: Auth
 
   @doc """
-  As whom, and with what, a visitor enters a room; `name` is the guest's, by default the latest. The token is fresh with each call.
-
-  `:signed_out` means that they have to say first who they are.
+  A link, as a path, for somebody who was invited by the moderator of this entry; options as `Roomtone.Auth.Invitation.sign/2`.
   """
-  @spec enter(Visitor.t(), term, term) :: {:ok, entry} | {:error, :signed_out | Token.error()}
-  def enter(%Visitor{} = visitor, room, name \\ nil) do
-    grants = [:speak, :listen]
+  @spec invite(Auth.entry(), keyword) :: {:ok, String.t()} | {:error, term}
+  def invite(entry, opts \\ []) do
+    with {:ok, jwt} <- Auth.invite(entry, opts), do: {:ok, invitation_path(jwt)}
+  end
 
-    with {:ok, room} <- Name.room(room),
-         {:ok, name} <- own_name(visitor, name),
-         {:ok, token} <- Token.sign(%{room: room, identity: name, grants: grants}, ttl: @token_ttl) do
-      {:ok,
-       %{
-         room: room,
-         name: name,
-         identity: name,
-         token: token,
-         session: room_session(visitor, room, name),
-         grants: grants,
-         moderator: :moderate in grants
-       }}
+  @doc "Where an invitation is taken."
+  @spec invitation_path(String.t()) :: String.t()
+  def invitation_path(jwt), do: "/invitations/" <> jwt
+
+  @doc """
+  Whether this page may see what goes on in its room, as of now: a room that was not open when the page was made may have been opened
+  with a passcode since.
+  """
+  @spec may_see?(Auth.entry()) :: boolean
+  def may_see?(%{room: room, token: jwt}) do
+    with {:ok, token} <- Auth.verify(jwt, room), do: may_enter?(room, Auth.join_options(token)), else: (_ -> false)
+  end
+
+  @doc false
+  @spec may_enter?(String.t(), keyword) :: boolean
+  def may_enter?(room, join_options), do: Roomtone.grants(room, join_options) != {:error, :passcode_needed}
+
+  # ---- What changes a session ------------------------------------------------------------------------------------------
+
+  @doc "Remembers that this browser enters as a guest of this name, which is checked already."
+  @spec put_guest_name(Plug.Conn.t(), String.t()) :: Plug.Conn.t()
+  def put_guest_name(%{assigns: %{visitor: visitor}} = conn, name),
+    do: conn |> begin() |> merge(%{"names" => Auth.keep_name(visitor, name)})
+
+  @doc "Remembers what `Roomtone.Auth` wants remembered: a pass."
+  @spec put_pass(Plug.Conn.t(), Auth.session()) :: Plug.Conn.t()
+  def put_pass(conn, values), do: conn |> begin() |> merge(values)
+
+  @doc """
+  Checks name and password, and if they are right begins a new session for that user. Nothing of the old one that somebody else may know,
+  who gave it to this browser, is in the new one: not its secret, not its names, not its name for sockets, not its CSRF token.
+  """
+  @spec sign_in(Plug.Conn.t(), term, term) :: {:ok, Plug.Conn.t()} | {:error, term}
+  def sign_in(conn, name, password) do
+    password = if is_binary(password), do: password, else: ""
+
+    with {:ok, values} <- Auth.sign_in(name, fn -> password end, address(conn)) do
+      passes = conn.assigns.visitor.passes
+      {:ok, conn |> renew() |> begin() |> merge(Map.put(values, "passes", passes))}
     end
   end
 
-  @doc "Remembers that this browser enters as a guest of this name, which is checked already (`Roomtone.Name`)."
-  @spec put_guest_name(Plug.Conn.t(), String.t()) :: Plug.Conn.t()
-  def put_guest_name(%{assigns: %{visitor: visitor}} = conn, name) do
+  @doc """
+  Ends the session: here, on every page and in every call that belongs to it. What was copied of it is void as well.
+  """
+  @spec sign_out(Plug.Conn.t()) :: Plug.Conn.t()
+  def sign_out(conn) do
+    endpoint = conn.private.phoenix_endpoint
+    live = get_session(conn, "live_socket_id")
+    end_session(endpoint, conn.assigns.visitor.session_id)
+    if is_binary(live), do: endpoint.broadcast(live, "disconnect", %{})
+    renew(conn)
+  end
+
+  @doc """
+  Ends what a session was used for outside of pages: its calls, its voice sockets, its tokens. For apps that have a sign-out of their
+  own: `RoomtoneWeb.Auth.end_session(MyAppWeb.Endpoint, Roomtone.Auth.session_id(get_session(conn)))`.
+  """
+  @spec end_session(module, String.t() | nil) :: :ok
+  def end_session(_endpoint, nil), do: :ok
+
+  def end_session(endpoint, session_id) do
+    Auth.end_session(session_id)
+    Phoenix.PubSub.broadcast(Roomtone.PubSub, session_topic(session_id), {:session_ended, session_id})
+    endpoint.broadcast(socket_id(session_id), "disconnect", %{})
+    :ok
+  end
+
+  @doc "From now on the calling process gets `{:session_ended, session_id}` when the session of this token does."
+  @spec watch(Roomtone.Token.t()) :: :ok | {:error, :signed_out}
+  def watch(%{session_id: nil}), do: :ok
+
+  def watch(%{session_id: session_id}) do
+    :ok = Phoenix.PubSub.subscribe(Roomtone.PubSub, session_topic(session_id))
+    # In between, too.
+    if Auth.ended?(session_id), do: {:error, :signed_out}, else: :ok
+  end
+
+  @doc "What the voice sockets of a session are called."
+  @spec socket_id(String.t()) :: String.t()
+  def socket_id(session_id), do: "voice session:" <> session_id
+
+  @doc "Whom guesses are counted for: an address, as far as it tells one client from another."
+  @spec address(Plug.Conn.t()) :: term
+  def address(conn) do
+    # From this machine come proxies, and with them everybody.
+    with :loopback <- AddressLimit.key(conn.remote_ip), do: nil
+  end
+
+  defp session_topic(session_id), do: "session:" <> session_id
+
+  # A browser that is somebody: from now on there is something to remember.
+  defp begin(%{assigns: %{visitor: visitor}} = conn) do
     conn
     |> put_session("person", visitor.person || random())
-    |> put_session("live_socket_id", visitor.session_id || "sessions:" <> random())
-    |> put_session("names", Enum.take([name | List.delete(visitor.names, name)], @max_names))
+    |> put_session(
+      "live_socket_id",
+      (visitor.session_id && get_session(conn, "live_socket_id")) || "sessions:" <> random()
+    )
     |> fetch_visitor([])
   end
 
-  # The session is signed, so it is one of ours, but perhaps an older or newer version's.
-  defp visitor(session) do
-    names = for name <- List.wrap(session["names"]), is_binary(name), do: name
-
-    %Visitor{
-      names: names,
-      display: List.first(names),
-      person: text(session["person"]),
-      session_id: text(session["live_socket_id"])
-    }
+  defp merge(conn, values) do
+    values |> Enum.reduce(conn, fn {key, value}, conn -> put_session(conn, key, value) end) |> fetch_visitor([])
   end
 
-  defp own_name(visitor, name) do
-    with {:ok, name} <- Name.identity(name || visitor.display),
-         true <- visitor.person != nil and name in visitor.names do
-      {:ok, name}
-    else
-      _not_entered -> {:error, :signed_out}
-    end
+  defp renew(conn) do
+    Plug.CSRFProtection.delete_csrf_token()
+    conn |> configure_session(renew: true) |> clear_session() |> fetch_visitor([])
   end
 
-  defp room_session(visitor, room, name) do
-    :hmac |> :crypto.mac(:sha256, visitor.person, [room, 0, name]) |> Base.url_encode64(padding: false)
-  end
-
-  defp text(value), do: if(is_binary(value), do: value)
   defp random, do: 24 |> :crypto.strong_rand_bytes() |> Base.url_encode64()
 end

@@ -5,9 +5,17 @@ defmodule RoomtoneWeb.Refusal do
   """
 
   @enforce_keys [:reason, :message, :status, :retry]
-  defstruct @enforce_keys
+  defstruct @enforce_keys ++ [retry_after: nil]
 
-  @type t :: %__MODULE__{reason: String.t(), message: String.t(), status: 400..599, retry: boolean}
+  @type t :: %__MODULE__{
+          reason: String.t(),
+          message: String.t(),
+          status: 400..599,
+          retry: boolean,
+          retry_after: pos_integer | nil
+        }
+
+  @retry_after_seconds 2
 
   # What the web itself refuses; the rest is described by the domain.
   @own %{
@@ -19,6 +27,8 @@ defmodule RoomtoneWeb.Refusal do
     too_many_requests: {429, "Too many attempts from your address in a short time. Try again in a little while."},
     signed_out: {401, "This page is no longer signed in. Enter your name again on the front page."},
     not_let_in: {403, "You can't enter this room from here. Signing in may help."},
+    wrong_password: {422, "No user of this name has this password."},
+    wrong_passcode: {422, "That isn't the room's passcode."},
     not_acceptable: {406, "The answer is application/sdp, which the Accept header excludes."},
     unsupported_media_type: {415, "The body must be an SDP offer, sent as application/sdp."},
     timeout: {408, "The offer didn't arrive in time."},
@@ -33,7 +43,7 @@ defmodule RoomtoneWeb.Refusal do
   @spec new(term) :: t
   def new(reason) do
     {code, status, retry} = classify(reason)
-    %__MODULE__{reason: to_string(code), message: message(reason), status: status, retry: retry}
+    %__MODULE__{reason: to_string(code), message: message(reason), status: status, retry: retry} |> wait(reason)
   end
 
   @doc "As the payload of a channel's reply or push, or as a JSON body."
@@ -41,8 +51,22 @@ defmodule RoomtoneWeb.Refusal do
   def payload(%__MODULE__{} = refusal), do: Map.take(refusal, [:reason, :message, :retry])
   def payload(reason), do: reason |> new() |> payload()
 
+  @doc "Says in a header when to try again, where that helps."
+  @spec retry_after(Plug.Conn.t(), t) :: Plug.Conn.t()
+  def retry_after(conn, %__MODULE__{retry_after: seconds}) when is_integer(seconds),
+    do: Plug.Conn.put_resp_header(conn, "retry-after", Integer.to_string(seconds))
+
+  def retry_after(conn, %__MODULE__{}), do: conn
+
   defp message(reason) when is_map_key(@own, reason), do: @own |> Map.fetch!(reason) |> elem(1)
   defp message(reason), do: Roomtone.describe_error(reason)
+
+  defp wait(refusal, {:slow_down, seconds}), do: %{refusal | retry_after: seconds}
+
+  defp wait(%{status: status} = refusal, _reason) when status in [429, 503],
+    do: %{refusal | retry_after: @retry_after_seconds}
+
+  defp wait(refusal, _reason), do: refusal
 
   defp classify(reason) when is_map_key(@own, reason) do
     {reason, @own |> Map.fetch!(reason) |> elem(0), reason in [:too_many_messages, :too_many_requests]}
@@ -54,6 +78,19 @@ defmodule RoomtoneWeb.Refusal do
   defp classify(:malformed), do: {:bad_token, 401, false}
   defp classify(:wrong_room), do: {:wrong_room, 403, false}
   defp classify({:not_granted, _grant}), do: {:not_granted, 403, false}
+  # Who may enter
+  defp classify(:passcode_needed), do: {:passcode_needed, 403, false}
+  defp classify(:guests_not_allowed), do: {:guests_not_allowed, 403, false}
+  defp classify(:not_allowed), do: {:not_allowed, 403, false}
+  defp classify(:name_reserved), do: {:name_reserved, 422, false}
+  defp classify({:slow_down, _seconds}), do: {:slow_down, 429, true}
+  defp classify(:busy), do: {:busy, 503, true}
+  defp classify(:no_sign_in), do: {:no_sign_in, 404, false}
+  defp classify(:bad_invitation), do: {:bad_invitation, 404, false}
+  defp classify(reason) when reason in [:invitation_expired, :invitation_used], do: {reason, 410, false}
+  defp classify(:room_exists), do: {:room_exists, 409, false}
+  defp classify({:invalid_option, _option}), do: {:invalid_option, 422, false}
+  defp classify({:not_supported, _what}), do: {:not_supported, 422, false}
   # Rooms
   defp classify(:room_not_found), do: {:room_not_found, 404, false}
   defp classify(:not_found), do: {:not_in_room, 404, false}

@@ -152,6 +152,18 @@ defmodule Roomtone.Config.Parse do
     if value in values, do: {:ok, value}, else: {:error, "takes one of #{Enum.map_join(values, ", ", &inspect/1)}"}
   end
 
+  @doc """
+  Something that is on or off.
+
+      iex> Roomtone.Config.Parse.switch("off")
+      {:ok, false}
+  """
+  @spec switch(term) :: result(boolean)
+  def switch(value) when is_boolean(value), do: {:ok, value}
+  def switch(value) when value in ["on", "true", "1"], do: {:ok, true}
+  def switch(value) when value in ["off", "false", "0"], do: {:ok, false}
+  def switch(_other), do: {:error, "takes on or off"}
+
   @doc "A module."
   @spec module(term) :: result(module)
   def module(module) when is_atom(module) and module not in [nil, true, false] do

@@ -26,7 +26,7 @@ defmodule RoomtoneWeb.RoomChannel do
   use RoomtoneWeb, :channel
 
   alias Roomtone.{Name, RateLimit, Token}
-  alias RoomtoneWeb.{AddressLimit, Refusal}
+  alias RoomtoneWeb.{AddressLimit, Auth, Refusal}
 
   require Logger
 
@@ -57,8 +57,9 @@ defmodule RoomtoneWeb.RoomChannel do
     with :ok <- AddressLimit.take(socket.assigns[:address]),
          {:ok, room} <- Name.room(name),
          :ok <- same_room(token, room),
-         :ok <- may_enter(token),
+         {:ok, grants, open?} <- grants(room, token),
          {:ok, session} <- session(params, socket.assigns),
+         :ok <- Auth.watch(token),
          :ok <- Roomtone.subscribe(room),
          :ok <- Phoenix.PubSub.subscribe(Roomtone.PubSub, person_topic(room, token.identity)),
          {:ok, place} <- resume(room, token.identity, session) do
@@ -71,6 +72,7 @@ defmodule RoomtoneWeb.RoomChannel do
         |> assign(:session, session)
         |> assign(:inside, place != :none)
         |> assign(:hung_up, false)
+        |> assign(:hears, if(open?, do: true, else: :unknown))
         |> assign(:rate, RateLimit.new(@burst, @per_second))
         |> assign(:strikes, 0)
 
@@ -83,8 +85,8 @@ defmodule RoomtoneWeb.RoomChannel do
         resumed: place == :connected,
         config: %{
           ice_servers: [],
-          can_speak: :speak in token.grants,
-          can_listen: :listen in token.grants
+          can_speak: :speak in grants,
+          can_listen: :listen in grants
         }
       }
 
@@ -113,19 +115,15 @@ defmodule RoomtoneWeb.RoomChannel do
   defp handle("offer", %{"sdp" => sdp} = payload, socket) when is_binary(sdp) do
     %{room: room, me: me, session: session, token: token} = socket.assigns
 
-    opts = [
-      grants: token.grants,
-      name: token.name,
+    own = [
       session: session,
       # Who says nothing stays as the room has them: an offer that only mends the sound doesn't undo a mute.
-      muted: if(is_boolean(payload["muted"]), do: payload["muted"]),
-      # Who may only listen finds a room or doesn't; who may speak opens it.
-      create: :speak in token.grants or :moderate in token.grants
+      muted: if(is_boolean(payload["muted"]), do: payload["muted"])
     ]
 
-    case Roomtone.join(room, me, sdp, opts) do
+    case Roomtone.join(room, me, sdp, Roomtone.Auth.join_options(token) ++ own) do
       {:ok, %{answer: answer, session: session, participant: participant}} ->
-        socket = assign(socket, session: session, inside: true, hung_up: false)
+        socket = assign(socket, session: session, inside: true, hung_up: false, hears: true)
         take_over(socket)
         {:reply, {:ok, %{sdp: answer, session: session, muted: participant.muted}}, socket}
 
@@ -160,7 +158,16 @@ defmodule RoomtoneWeb.RoomChannel do
   defp handle(_event, _payload, socket), do: refuse(:bad_request, socket)
 
   @impl true
-  def handle_info({:roomtone, room, event}, %{assigns: %{room: room}} = socket), do: event(event, socket)
+  def handle_info({:roomtone, room, event}, %{assigns: %{room: room}} = socket) do
+    socket = hears(event, socket)
+    if socket.assigns.hears, do: event(event, socket), else: {:noreply, socket}
+  end
+
+  # Signed out, here or on another page: that ends the call, too.
+  def handle_info({:session_ended, _session_id}, %{assigns: %{room: room, me: me}} = socket) do
+    if socket.assigns.inside, do: Roomtone.leave(room, me, :signed_out)
+    close(:signed_out, assign(socket, :inside, false))
+  end
 
   # Another channel of the same person: a second tab, or this tab on a new socket while the old one hasn't noticed its end.
   def handle_info({:taken_over, session}, %{assigns: %{session: session}} = socket) when is_binary(session),
@@ -237,11 +244,37 @@ defmodule RoomtoneWeb.RoomChannel do
   defp same_room(%Token{room: room}, room), do: :ok
   defp same_room(_token, _room), do: {:error, :wrong_room}
 
-  defp may_enter(%Token{grants: grants}) do
-    if :speak in grants or :listen in grants, do: :ok, else: {:error, {:not_granted, :speak_or_listen}}
+  # What they may do, and whether the room is open: of one that isn't, it may be another matter once it is.
+  defp grants(room, token) do
+    options = Roomtone.Auth.join_options(token)
+
+    case Roomtone.grants(room, options) do
+      {:ok, grants} -> enough(grants, true)
+      {:error, :passcode_needed} = error -> error
+      {:error, _not_open} -> enough(options[:grants] ++ options[:invited], false)
+    end
   end
 
-  # Of an app that said itself who this is (`RoomtoneWeb.Embedding`).
+  defp enough(grants, open?) do
+    if :speak in grants or :listen in grants,
+      do: {:ok, grants, open?},
+      else: {:error, {:not_granted, :speak_or_listen}}
+  end
+
+  # Whether what goes on in the room is for this socket, which may wait before a room that was opened with a passcode meanwhile. Asked
+  # once in the life of a room.
+  defp hears({:closed, _reason}, socket), do: assign(socket, :hears, :unknown)
+
+  defp hears(_event, %{assigns: %{hears: :unknown, inside: false, room: room, token: token}} = socket) do
+    case Roomtone.grants(room, Roomtone.Auth.join_options(token)) do
+      {:ok, _grants} -> assign(socket, :hears, true)
+      {:error, :passcode_needed} -> assign(socket, :hears, false)
+      {:error, _not_open} -> socket
+    end
+  end
+
+  defp hears(_event, socket), do: socket
+
   defp session(_params, %{session: session}), do: {:ok, session}
 
   defp session(%{"session" => session}, _assigns)

@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.VoiceSocket do
   """
   use Phoenix.Socket
 
-  alias Roomtone.Token
+  alias Roomtone.Auth
   alias RoomtoneWeb.{AddressLimit, Refusal}
 
   channel "room:*", RoomtoneWeb.RoomChannel
@@ -16,14 +16,16 @@ defmodule RoomtoneWeb.VoiceSocket do
 
     with :ok <- AddressLimit.take(address),
          {:ok, jwt} <- jwt(params, connect_info),
-         {:ok, token} <- Token.verify(jwt, :any) do
+         {:ok, token} <- Auth.verify(jwt, :any) do
       {:ok, socket |> assign(:token, token) |> assign(:address, address)}
     end
   end
 
-  # So that one person's sockets can be closed: broadcast "disconnect" to this topic.
+  # So that sockets can be closed: broadcast "disconnect" to this topic. Those of a session together, when it is signed out; one with a
+  # token that no session was given, by itself.
   @impl true
-  def id(socket), do: "voice:#{socket.assigns.token.room}:#{socket.assigns.token.identity}"
+  def id(%{assigns: %{token: %{session_id: nil} = token}}), do: "voice:#{token.room}:#{token.identity}"
+  def id(%{assigns: %{token: token}}), do: RoomtoneWeb.Auth.socket_id(token.session_id)
 
   @doc "Answers an upgrade that was refused: programs get the reason, browsers only see that the socket didn't open."
   @spec refuse(Plug.Conn.t(), term) :: Plug.Conn.t()

@@ -4,8 +4,7 @@ defmodule RoomtoneWeb.PageController do
   """
   use RoomtoneWeb, :controller
 
-  alias Roomtone.Name
-  alias RoomtoneWeb.{AddressLimit, Auth, Refusal}
+  alias RoomtoneWeb.{Auth, Door, Refusal}
 
   def front(conn, params) do
     notice = if params["left"] == "1" and is_binary(params["room"]), do: "You left the room."
@@ -13,32 +12,22 @@ defmodule RoomtoneWeb.PageController do
   end
 
   def enter(conn, params) do
-    case AddressLimit.take(conn.remote_ip) do
-      :ok ->
-        entered(conn, params)
+    case Door.knock(conn, params) do
+      {:ok, conn, %{room: room, name: name}} ->
+        conn |> put_status(303) |> redirect(to: room_path(room, name))
 
-      {:error, reason} ->
-        refusal = Refusal.new(reason)
+      {:error, errors} ->
+        refusals = for {field, reason} <- errors, do: {field, Refusal.new(reason)}
+        {_field, first} = hd(refusals)
         values = %{"room" => text(params["room"]), "name" => text(params["name"])}
-        conn |> put_status(refusal.status) |> form(values, notice: refusal.message)
-    end
-  end
 
-  defp entered(conn, params) do
-    room = Name.room(params["room"])
-    name = Name.identity(params["name"])
-
-    case {room, name} do
-      {{:ok, room}, {:ok, name}} ->
         conn
-        |> Auth.put_guest_name(name)
-        |> put_status(303)
-        |> redirect(to: room_path(room, name))
-
-      _wrong ->
-        errors = for {field, {:error, reason}} <- [room: room, name: name], do: {field, Refusal.new(reason).message}
-        values = %{"room" => text(params["room"]), "name" => text(params["name"])}
-        conn |> put_status(422) |> form(values, errors: errors)
+        |> Refusal.retry_after(first)
+        |> put_status(first.status)
+        |> form(values,
+          errors: for({field, refusal} <- refusals, do: {field, refusal.message}),
+          notice: with(%Refusal{message: message} <- refusals[:form], do: message)
+        )
     end
   end
 

@@ -11,13 +11,12 @@ defmodule RoomtoneWeb.WhipController do
   """
   use RoomtoneWeb, :controller
 
-  alias Roomtone.{Name, Token}
+  alias Roomtone.{Auth, Name, Token}
   alias RoomtoneWeb.{AddressLimit, Refusal, WhipSession}
 
   @sdp "application/sdp"
   @max_offer 65_536
   @read_timeout 5_000
-  @retry_after_seconds "2"
 
   @doc "`POST`: join with an offer."
   def create(conn, %{"room" => room}) do
@@ -66,7 +65,7 @@ defmodule RoomtoneWeb.WhipController do
 
   defp authenticate(conn, room) do
     with {:ok, jwt} <- bearer(conn),
-         {:ok, token} <- Token.verify(jwt, :any),
+         {:ok, token} <- Auth.verify(jwt, :any),
          {:ok, room} <- Name.room(room),
          :ok <- if(token.room == room, do: :ok, else: {:error, :wrong_room}),
          :ok <- may_enter(token) do
@@ -84,8 +83,8 @@ defmodule RoomtoneWeb.WhipController do
     end
   end
 
-  defp may_enter(%Token{grants: grants}) do
-    if :speak in grants or :listen in grants, do: :ok, else: {:error, {:not_granted, :speak_or_listen}}
+  defp may_enter(%Token{grants: grants, invited: invited}) do
+    if :speak in grants or :listen in grants or invited != [], do: :ok, else: {:error, {:not_granted, :speak_or_listen}}
   end
 
   defp check_content_type(conn) do
@@ -139,7 +138,7 @@ defmodule RoomtoneWeb.WhipController do
 
     conn
     |> challenge(refusal)
-    |> retry_after(refusal)
+    |> Refusal.retry_after(refusal)
     |> put_status(refusal.status)
     |> json(Refusal.payload(refusal))
   end
@@ -160,11 +159,6 @@ defmodule RoomtoneWeb.WhipController do
 
   # RFC 6750 allows printable ASCII but quotes and backslashes.
   defp quotable(message), do: String.replace(message, ~r/[^\x20\x21\x23-\x5B\x5D-\x7E]/u, "'")
-
-  defp retry_after(conn, %{status: status}) when status in [429, 503],
-    do: put_resp_header(conn, "retry-after", @retry_after_seconds)
-
-  defp retry_after(conn, _refusal), do: conn
 
   defp segment(text), do: URI.encode(text, &URI.char_unreserved?/1)
 end

@@ -8,7 +8,7 @@ defmodule RoomtoneWeb.WhipSession do
   """
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Config, Token}
+  alias Roomtone.{Auth, Config, Token}
 
   require Logger
 
@@ -55,7 +55,8 @@ defmodule RoomtoneWeb.WhipSession do
 
   @impl true
   def handle_call({:join, offer}, _from, state) do
-    with :ok <- Roomtone.subscribe(state.token.room),
+    with :ok <- RoomtoneWeb.Auth.watch(state.token),
+         :ok <- Roomtone.subscribe(state.token.room),
          {:ok, identity, answer} <- join(state, offer) do
       Logger.metadata(participant: identity)
 
@@ -94,6 +95,8 @@ defmodule RoomtoneWeb.WhipSession do
       when whom in [identity, :all],
       do: {:stop, {:shutdown, :media_restarted}, state}
 
+  def handle_info({:session_ended, _session_id}, state), do: {:stop, {:shutdown, :signed_out}, state}
+
   # Not ours, which isn't empty: the one before, of somebody who was refused.
   def handle_info({:roomtone, _room, {:closed, :empty}}, state), do: {:noreply, state}
   def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, {:shutdown, :room_closed}, state}
@@ -124,13 +127,7 @@ defmodule RoomtoneWeb.WhipSession do
   end
 
   defp join_as(token, identity, name, offer) do
-    opts = [
-      grants: token.grants,
-      name: name,
-      owner: :none,
-      session: random(16),
-      create: :speak in token.grants or :moderate in token.grants
-    ]
+    opts = Keyword.merge(Auth.join_options(token), name: name, owner: :none, session: random(16))
 
     with {:ok, %{answer: answer}} <- Roomtone.join(token.room, identity, offer, opts), do: {:ok, identity, answer}
   end

@@ -1,0 +1,400 @@
+defmodule Roomtone.Auth do
+  @moduledoc """
+  Who somebody is, and what they may do in a room.
+
+  The two questions are answered by the module in `config :roomtone, auth: …`, by default `Roomtone.Auth.Default` (guests by name,
+  users from a file). A module of one's own needs two functions:
+
+      defmodule MyApp.VoiceAuth do
+        @behaviour Roomtone.Auth
+
+        @impl true
+        def identify(%{"user_id" => id}), do: {:user, MyApp.Accounts.name(id)}
+        def identify(_session), do: :nobody
+
+        @impl true
+        def authorize({:user, name}, room) do
+          if MyApp.Teams.member?(room, name), do: {:ok, [:speak, :listen]}, else: {:error, :not_allowed}
+        end
+      end
+
+  Everything else is the same for all of them and is done here: which names a browser has, invitations, passcodes and how often one may
+  guess them, who moderates, tokens and their end with the session. Nothing in here knows of HTTP: a session is a map with keys of text,
+  and an address anything that tells one client from another.
+  """
+
+  alias Roomtone.{Config, Name, Token}
+  alias Roomtone.Auth.{Invitation, Spent, Throttle, Visitor}
+
+  @typedoc "What the web keeps for a browser, in a place that only we can write to."
+  @type session :: %{optional(String.t()) => term}
+
+  @typedoc "A user; somebody who may say who they are; or somebody who may not, and needs an invitation."
+  @type who :: {:user, String.t()} | :guest | :nobody
+
+  @typedoc "As what somebody enters a room: a user, or a guest by the name they chose."
+  @type identity :: {:user, String.t()} | {:guest, String.t()}
+
+  @doc "Who it is."
+  @callback identify(session) :: who
+
+  @doc "What they may do in this room. `{:error, reason}` keeps them out; `:not_allowed` has words already."
+  @callback authorize(identity, room :: String.t()) :: {:ok, [Token.grant()]} | {:error, reason :: term}
+
+  @doc """
+  Checks a name and a password; what it gives is put into the session, for `identify/1` to find. Without this function there is no
+  sign-in page. Wrong tries are slowed down by the caller.
+  """
+  @callback sign_in(name :: String.t(), password :: Roomtone.Auth.Password.secret()) ::
+              {:ok, session} | {:error, :wrong_password | :busy}
+
+  @doc "Whether no guest may have this name, since it is, or looks like, a user's."
+  @callback reserved?(name :: String.t()) :: boolean
+
+  @optional_callbacks sign_in: 2, reserved?: 1
+
+  # Long enough for a working day; a page gets a new one by itself while its session lasts.
+  @token_ttl 12 * 3600
+  # A cookie has 4 KB in all.
+  @names_bytes 1_000
+  @passes_bytes 1_000
+  # As long as the session's cookie lives.
+  @session_ttl 30 * 24 * 3600
+
+  # ---- Who -------------------------------------------------------------------------------------------------------------
+
+  @doc "The visitor that a session tells of. One that was signed out tells of nobody."
+  @spec visitor(session) :: Visitor.t()
+  def visitor(session) do
+    session = if ended?(session_id(session)), do: %{}, else: session
+    who = module().identify(session)
+    user = with {:user, name} <- who, {:ok, name} <- Name.identity(name), do: name, else: (_ -> nil)
+    # The session is one of ours, but perhaps an older or newer version's.
+    names = for name <- List.wrap(session["names"]), is_binary(name), do: name
+
+    %Visitor{
+      user: user,
+      names: names,
+      display: user || List.first(names),
+      guests_allowed: who == :guest,
+      person: text(session["person"]),
+      passes: for(%{"room" => room} = pass <- List.wrap(session["passes"]), is_binary(room), do: pass),
+      session_id: session_id(session)
+    }
+  end
+
+  @doc "Whether there is anything to sign in to."
+  @spec sign_in?() :: boolean
+  def sign_in?, do: exports?(:sign_in, 2)
+
+  @doc """
+  Checks a name and a password from an address (`nil` where it isn't known, or is everybody's). Gives what is to be put into the
+  session. The password comes as a function, so that no log of a crash has it.
+  """
+  @spec sign_in(term, Roomtone.Auth.Password.secret(), term) ::
+          {:ok, session} | {:error, :wrong_password | :busy | :no_sign_in | {:slow_down, pos_integer}}
+  def sign_in(name, password, address) do
+    known = with {:ok, name} <- Name.identity(name), do: name, else: (_ -> "")
+    folded = Roomtone.Auth.Users.fold(known)
+    own = if address, do: [{:user, {folded, address}}], else: []
+    all = own ++ [{:name, folded}] ++ if(address, do: [{:address, address}], else: [])
+
+    with true <- sign_in?() || {:error, :no_sign_in} do
+      guarded(all, own, fn -> module().sign_in(known, password) end)
+    end
+  end
+
+  @doc "Whether a guest may take this name, which is checked already (`Roomtone.Name`)."
+  @spec check_guest_name(String.t()) :: :ok | {:error, :name_reserved}
+  def check_guest_name(name) do
+    if exports?(:reserved?, 1) and module().reserved?(name), do: {:error, :name_reserved}, else: :ok
+  end
+
+  # ---- Into a room -----------------------------------------------------------------------------------------------------
+
+  @typedoc """
+  What the page of a room needs. `session` proves that who comes back is the same: known to this browser alone (or to all of a user's),
+  and another one for each name and room. `grants` is what they may do there now, and `moderator` whether they may moderate; of
+  a room that isn't open yet whoever enters first is its moderator, so once inside the room's own word counts.
+  """
+  @type entry :: %{
+          room: String.t(),
+          name: String.t(),
+          identity: String.t(),
+          token: String.t(),
+          session: String.t(),
+          grants: [Token.grant()],
+          moderator: boolean
+        }
+
+  @doc """
+  As whom, and with what, a visitor enters a room; `name` is the guest's, by default the latest; a user is always themselves. The token
+  is fresh with each call.
+
+  `:signed_out` means that they have to say first who they are, `:guests_not_allowed` that only signing in or an invitation helps,
+  `:passcode_needed` that the room is locked (`unlock/4`).
+  """
+  @spec enter(Visitor.t(), term, term) ::
+          {:ok, entry}
+          | {:error, :signed_out | :guests_not_allowed | :name_reserved | :passcode_needed | :not_allowed | term}
+  def enter(%Visitor{} = visitor, room, name \\ nil) do
+    with {:ok, room} <- Name.room(room),
+         invited = invited(visitor, room),
+         {:ok, identity} <- identity(visitor, name, invited),
+         {:ok, claims, ttl} <- claims(visitor, identity, room, invited),
+         {:ok, grants} <- grants_now(room, claims),
+         {:ok, token} <- Token.sign(claims, ttl: ttl) do
+      {:ok,
+       %{
+         room: room,
+         name: claims.identity,
+         identity: claims.identity,
+         token: token,
+         session: room_session(visitor, identity, room),
+         grants: grants,
+         moderator: :moderate in grants
+       }}
+    end
+  end
+
+  defp identity(%{user: user}, _name, _invited) when user != nil, do: {:ok, {:user, user}}
+
+  defp identity(visitor, name, invited) do
+    with {:ok, name} <- Name.identity(name || visitor.display),
+         true <- visitor.person != nil and name in visitor.names,
+         {:guest, true} <- {:guest, visitor.guests_allowed or invited != nil},
+         # Somebody may have become a user of this name meanwhile.
+         :ok <- check_guest_name(name) do
+      {:ok, {:guest, name}}
+    else
+      {:guest, false} -> {:error, :guests_not_allowed}
+      {:error, :name_reserved} = error -> error
+      _not_entered -> {:error, if(visitor.guests_allowed or invited, do: :signed_out, else: :guests_not_allowed)}
+    end
+  end
+
+  defp claims(visitor, {_kind, name} = identity, room, invited) do
+    base = %{
+      room: room,
+      identity: name,
+      pass: find(visitor.passes, room, "pass") || "",
+      invited: if(invited, do: invited.grants, else: []),
+      maker: maker(visitor, identity),
+      session_id: visitor.session_id
+    }
+
+    ttl = if invited, do: max(1, min(@token_ttl, invited.expires_at - unix_now())), else: @token_ttl
+
+    case authorized(visitor, identity, room) do
+      {:ok, grants} -> {:ok, Map.put(base, :grants, grants), ttl}
+      {:error, _reason} when invited != nil -> {:ok, Map.put(base, :grants, []), ttl}
+      {:error, _} = error -> error
+    end
+  end
+
+  # Who may enter for their invitation alone isn't somebody for the module to judge.
+  defp authorized(%{guests_allowed: false}, {:guest, _name}, _room), do: {:error, :guests_not_allowed}
+  defp authorized(_visitor, identity, room), do: module().authorize(identity, room)
+
+  defp grants_now(room, claims) do
+    case Roomtone.grants(room, Map.to_list(claims)) do
+      {:ok, grants} -> {:ok, grants}
+      {:error, :passcode_needed} -> {:error, :passcode_needed}
+      # Not open: whoever comes first makes it.
+      {:error, _not_open} -> {:ok, Enum.uniq(claims.grants ++ claims.invited ++ first_grants(claims))}
+    end
+  end
+
+  defp first_grants(%{grants: grants}), do: if(:speak in grants, do: [:moderate], else: [])
+
+  @doc "Who this is for the rooms that they make: `maker` of `Roomtone.open_room/2`."
+  @spec maker(Visitor.t()) :: String.t() | nil
+  def maker(%Visitor{user: user} = visitor) when user != nil, do: maker(visitor, {:user, user})
+  def maker(%Visitor{} = visitor), do: maker(visitor, {:guest, nil})
+
+  defp maker(_visitor, {:user, name}), do: digest(["maker user", 0, name])
+  defp maker(%{person: nil}, {:guest, _name}), do: nil
+  defp maker(%{person: person}, {:guest, _name}), do: digest(["maker person", 0, person])
+
+  # A user is the same person on all their devices.
+  defp room_session(_visitor, {:user, name}, room), do: digest(["user session", 0, room, 0, name])
+  defp room_session(%{person: person}, {:guest, name}, room), do: mac(person, [room, 0, name])
+
+  @doc """
+  The claims of a token as options of `Roomtone.join/4`, for whoever speaks for its bearer.
+  """
+  @spec join_options(Token.t()) :: keyword
+  def join_options(%Token{} = token) do
+    [
+      grants: token.grants,
+      pass: token.pass,
+      invited: token.invited,
+      maker: token.maker,
+      name: token.name,
+      # Who may only listen finds a room or doesn't; who may speak opens it.
+      create: :speak in token.grants or :moderate in token.grants
+    ]
+  end
+
+  @doc "As `Roomtone.Token.verify/2`; and the session it was given to must not have been signed out."
+  @spec verify(term, String.t() | :any) :: {:ok, Token.t()} | {:error, Token.error() | :signed_out}
+  def verify(jwt, room) do
+    with {:ok, token} <- Token.verify(jwt, room) do
+      if ended?(token.session_id), do: {:error, :signed_out}, else: {:ok, token}
+    end
+  end
+
+  # ---- Passcodes and invitations -----------------------------------------------------------------------------------------
+
+  @doc "What is to be put into the session (`\"passes\"`) of a visitor who says a room's passcode right."
+  @spec unlock(Visitor.t(), term, term, term) ::
+          {:ok, session}
+          | {:error, :wrong_passcode | :busy | {:slow_down, pos_integer} | Roomtone.room_error()}
+  def unlock(%Visitor{} = visitor, room, passcode, address) do
+    with {:ok, room} <- Name.room(room) do
+      own = if address, do: [{:room, {room, address}}], else: []
+
+      with {:ok, pass} <- guarded(own ++ [{:door, room}], own, fn -> Roomtone.unlock(room, passcode) end) do
+        {:ok, if(pass, do: %{"passes" => keep(visitor, %{"room" => room, "pass" => pass})}, else: %{})}
+      end
+    end
+  end
+
+  @doc """
+  An invitation to a room from somebody in it who moderates it, with the session of their `entry`; options as in
+  `Roomtone.Auth.Invitation.sign/2`. Nobody gives away what they don't have themselves.
+  """
+  @spec invite(entry, keyword) ::
+          {:ok, String.t()} | {:error, :not_found | {:not_granted, Token.grant()} | {:invalid_option, atom} | term}
+  def invite(%{room: room, identity: identity, session: session}, opts \\ []) do
+    grants = Keyword.get(opts, :grants, [:speak, :listen])
+
+    with {:ok, %{grants: own}} <- Roomtone.member(room, identity, session, :moderate),
+         [] <- List.wrap(grants) -- own do
+      Invitation.sign(room, opts)
+    else
+      [grant | _] -> {:error, {:not_granted, grant}}
+      {:error, _} = error -> error
+    end
+  end
+
+  @doc "What is to be put into the session (`\"passes\"`) of a visitor who takes an invitation; and to which room it is."
+  @spec accept(Visitor.t(), term) ::
+          {:ok, Invitation.t(), session}
+          | {:error, :bad_invitation | :invitation_expired | :invitation_used | :busy}
+  def accept(%Visitor{} = visitor, jwt) do
+    with {:ok, invitation} <- Invitation.take(jwt) do
+      pass = %{
+        "room" => invitation.room,
+        "inv" => invitation.id,
+        "grants" => Enum.map(invitation.grants, &Atom.to_string/1),
+        "exp" => invitation.expires_at
+      }
+
+      {:ok, invitation, %{"passes" => keep(visitor, pass)}}
+    end
+  end
+
+  @doc "Whether the visitor has taken an invitation to this room that is still good."
+  @spec invited?(Visitor.t(), String.t()) :: boolean
+  def invited?(%Visitor{} = visitor, room), do: invited(visitor, room) != nil
+
+  # The latest invitation to this room that is still good.
+  defp invited(visitor, room) do
+    Enum.find_value(visitor.passes, fn
+      %{"room" => ^room, "inv" => id, "grants" => grants, "exp" => expires_at}
+      when is_list(grants) and is_integer(expires_at) ->
+        with true <- expires_at > unix_now() and not Invitation.revoked?(id),
+             {:ok, grants} <- Token.parse_grants(grants) do
+          %{grants: grants, expires_at: expires_at}
+        else
+          _ -> nil
+        end
+
+      _other ->
+        nil
+    end)
+  end
+
+  @doc "The names that a session keeps, with one more."
+  @spec keep_name(Visitor.t(), String.t()) :: [String.t()]
+  def keep_name(%Visitor{names: names}, name), do: within([name | List.delete(names, name)], @names_bytes)
+
+  defp keep(visitor, %{"room" => room} = pass) do
+    kind = if is_map_key(pass, "inv"), do: "inv", else: "pass"
+    others = Enum.reject(visitor.passes, &(&1["room"] == room and is_map_key(&1, kind)))
+    within([pass | others], @passes_bytes)
+  end
+
+  # The latest, whatever its size, and as many of those before as there is place for.
+  defp within([first | others], bytes) do
+    size = &byte_size(:erlang.term_to_binary(&1))
+
+    {kept, _left} =
+      Enum.flat_map_reduce(others, bytes - size.(first), fn item, left ->
+        if size.(item) <= left, do: {[item], left - size.(item)}, else: {[], 0}
+      end)
+
+    [first | kept]
+  end
+
+  # ---- The end of a session --------------------------------------------------------------------------------------------
+
+  @doc "From now on the session, and every token that was given to it, is void, as far as this node knows."
+  @spec end_session(String.t() | nil) :: :ok
+  def end_session(nil), do: :ok
+
+  def end_session(session_id) do
+    _already_or_too_many = Spent.spend({:session, session_id}, unix_now() + @session_ttl)
+    :ok
+  end
+
+  @doc "The name of a session, from what its LiveViews are closed by; `nil` of one that has none yet."
+  @spec session_id(session) :: String.t() | nil
+  def session_id(%{"live_socket_id" => id}) when is_binary(id),
+    # In apps of others that holds their session's secret; ours goes into tokens, which pages can read.
+    do: binary_part(Base.url_encode64(:crypto.hash(:sha256, id)), 0, 22)
+
+  def session_id(_session), do: nil
+
+  @doc "Whether the session was signed out."
+  @spec ended?(String.t() | nil) :: boolean
+  def ended?(nil), do: false
+  def ended?(session_id), do: Spent.spent?({:session, session_id})
+
+  # ---- Inside ----------------------------------------------------------------------------------------------------------
+
+  # Counted as wrong beforehand, so that many at once are as slow as one after the other.
+  defp guarded(keys, own, try) do
+    with :ok <- Throttle.attempt(keys) do
+      case try.() do
+        {:error, wrong} = error when wrong in [:wrong_password, :wrong_passcode] ->
+          error
+
+        {:error, _not_their_fault} = error ->
+          Throttle.succeeded(keys)
+          error
+
+        right ->
+          Throttle.succeeded(keys, own)
+          right
+      end
+    end
+  end
+
+  defp find(passes, room, key) do
+    Enum.find_value(passes, fn pass -> pass["room"] == room && text(pass[key]) end)
+  end
+
+  defp module, do: Config.get().auth
+
+  defp exports?(function, arity) do
+    module = module()
+    Code.ensure_loaded?(module) and function_exported?(module, function, arity)
+  end
+
+  defp digest(parts), do: mac(Config.get().token_secret, parts)
+  defp mac(key, parts), do: :hmac |> :crypto.mac(:sha256, key, parts) |> Base.url_encode64(padding: false)
+  defp text(value), do: if(is_binary(value), do: value)
+  defp unix_now, do: System.system_time(:second)
+end

@@ -1,0 +1,62 @@
+defmodule Roomtone.Auth.Default do
+  @moduledoc """
+  Guests by name, unless `:guests` is off, and users from a file (`:users_file`, see `Roomtone.Auth.Users`).
+
+  Who signed in is in the session as `"user"`, with when that was and a stamp of the password's hash: a new password, or none any more,
+  ends all sessions of a user.
+  """
+  @behaviour Roomtone.Auth
+
+  alias Roomtone.Auth.{Password, Users}
+  alias Roomtone.Config
+
+  @session_ttl 30 * 24 * 3600
+
+  @impl true
+  def identify(%{"user" => name, "user_stamp" => stamp, "user_since" => since})
+      when is_binary(name) and is_binary(stamp) and is_integer(since) do
+    with true <- since + @session_ttl > unix_now(),
+         %Users{} = user <- Users.get(name),
+         true <- :crypto.hash_equals(:crypto.hash(:sha256, stamp(user)), :crypto.hash(:sha256, stamp)) do
+      {:user, user.name}
+    else
+      _not_any_more -> stranger()
+    end
+  end
+
+  def identify(_session), do: stranger()
+
+  defp stranger, do: if(Config.get().guests, do: :guest, else: :nobody)
+
+  @impl true
+  def authorize({:user, name}, _room) do
+    case Users.get(name) do
+      %Users{grants: grants} -> {:ok, grants}
+      nil -> {:error, :signed_out}
+    end
+  end
+
+  def authorize({:guest, _name}, _room), do: {:ok, [:speak, :listen]}
+
+  @impl true
+  def sign_in(name, password) do
+    user = Users.get(name)
+
+    # Asked for nobody's password, too, so that it takes as long.
+    case Password.verify(password, user && user.hash) do
+      {:ok, true} -> {:ok, %{"user" => user.name, "user_stamp" => stamp(user), "user_since" => unix_now()}}
+      {:ok, false} -> {:error, :wrong_password}
+      {:error, _} = error -> error
+    end
+  end
+
+  @impl true
+  def reserved?(name), do: Users.reserved?(name)
+
+  defp stamp(user) do
+    mac = :crypto.mac(:hmac, :sha256, Config.get().token_secret, ["user stamp", 0, user.name, 0, user.hash])
+    Base.url_encode64(binary_part(mac, 0, 12))
+  end
+
+  defp unix_now, do: System.system_time(:second)
+end

@@ -1,0 +1,189 @@
+defmodule Roomtone.Auth.Users do
+  @moduledoc """
+  The file of named users: one a line, `name:hash` or `name:hash:grants`. `mix roomtone.user` writes it; a running server notices.
+
+      Ada Lovelace:$argon2id$v=19$m=19456,t=2,p=1$…$…
+      Ben:$argon2id$v=19$m=19456,t=2,p=1$…$…:speak,listen,moderate
+
+  Empty lines and those that begin with `#` are left alone. Grants are those in every room, by default to speak and to listen.
+  """
+  use GenServer
+
+  alias Roomtone.{Config, Name, Token}
+
+  require Logger
+
+  @derive {Inspect, except: [:hash]}
+  @enforce_keys [:name, :hash]
+  defstruct [:name, :hash, grants: [:speak, :listen]]
+
+  @type t :: %__MODULE__{name: String.t(), hash: String.t(), grants: [Token.grant()]}
+
+  @look_ms 1_000
+  @most_bytes 10_000_000
+
+  # Letters that look like Latin ones, in lower case: Cyrillic and Greek, and two digits.
+  @lookalikes Enum.zip(
+                String.graphemes("авекмнорстухіјѕԁһԛԝαεικνορτυχ01"),
+                String.graphemes("abekmhopctyxijsdhqwaeikvoptuxol")
+              )
+              |> Map.new()
+
+  @doc "The user of a name, in whatever case it is written."
+  @spec get(String.t()) :: t | nil
+  def get(name), do: GenServer.call(__MODULE__, {:get, fold(name)})
+
+  @doc "Whether the name is a user's, or so like one that people would take it for theirs."
+  @spec reserved?(String.t()) :: boolean
+  def reserved?(name), do: get(name) != nil
+
+  @doc """
+  What is compared of a name: neither case nor accents, nor signs between the letters, nor which alphabet a letter is from that looks
+  the same in several.
+
+      iex> Roomtone.Auth.Users.fold("Ada L.") == Roomtone.Auth.Users.fold("аdа-l")
+      true
+  """
+  @spec fold(String.t()) :: String.t()
+  def fold(name) do
+    letters = name |> String.normalize(:nfkd) |> String.downcase() |> String.replace(~r/[^\p{L}\p{N}\p{So}]/u, "")
+    for <<letter::utf8 <- letters>>, into: "", do: Map.get(@lookalikes, <<letter::utf8>>, <<letter::utf8>>)
+  end
+
+  # ---- The file --------------------------------------------------------------------------------------------------------
+
+  @doc "Reads a file of users; errors name the line."
+  @spec read(Path.t()) :: {:ok, [t]} | {:error, String.t()}
+  def read(path) do
+    with {:ok, %{size: size}} when size <= @most_bytes <- File.stat(path),
+         {:ok, text} <- File.read(path) do
+      parse(text)
+    else
+      {:ok, _large} -> {:error, "is larger than #{div(@most_bytes, 1_000_000)} MB"}
+      {:error, reason} -> {:error, "can't be read: #{:file.format_error(reason)}"}
+    end
+  end
+
+  @doc "The users in the text of a file."
+  @spec parse(String.t()) :: {:ok, [t]} | {:error, String.t()}
+  def parse(text) do
+    text
+    |> String.split("\n")
+    |> Enum.with_index(1)
+    |> Enum.reduce_while({:ok, [], MapSet.new()}, fn {line, number}, {:ok, users, names} ->
+      case parse_line(String.trim(line)) do
+        :none ->
+          {:cont, {:ok, users, names}}
+
+        {:ok, user} ->
+          if fold(user.name) in names,
+            do: {:halt, {:error, "line #{number}: there is a user of this name, or one too like it, already"}},
+            else: {:cont, {:ok, [user | users], MapSet.put(names, fold(user.name))}}
+
+        {:error, why} ->
+          {:halt, {:error, "line #{number}: #{why}"}}
+      end
+    end)
+    |> case do
+      {:ok, users, _names} -> {:ok, Enum.reverse(users)}
+      error -> error
+    end
+  end
+
+  defp parse_line(""), do: :none
+
+  defp parse_line(line) do
+    case String.split(line, ":") do
+      [name, "$argon2" <> _ = hash] -> user(name, hash, "speak,listen")
+      [name, "$argon2" <> _ = hash, grants] -> user(name, hash, grants)
+      _ -> if String.starts_with?(line, "#"), do: :none, else: {:error, "it takes name:hash or name:hash:grants"}
+    end
+  end
+
+  defp user(name, hash, grants) do
+    with {:ok, name} <- Name.identity(name),
+         {:ok, grants} <- grants |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants() do
+      {:ok, %__MODULE__{name: name, hash: hash, grants: grants}}
+    else
+      {:error, reason} -> {:error, Roomtone.describe_error(reason)}
+    end
+  end
+
+  @doc "Makes or replaces a user in the text of a file; other lines stay as they are."
+  @spec put(String.t(), t) :: String.t()
+  def put(text, %__MODULE__{} = user) do
+    line = "#{user.name}:#{user.hash}:#{Enum.map_join(user.grants, ",", &Atom.to_string/1)}"
+    {kept, place} = without(text, user.name)
+    kept |> List.insert_at(place || -1, line) |> Enum.join("\n") |> Kernel.<>("\n")
+  end
+
+  @doc "Takes a user out of the text of a file."
+  @spec delete(String.t(), String.t()) :: {:ok, String.t()} | {:error, :not_found}
+  def delete(text, name) do
+    case without(text, name) do
+      {_kept, nil} -> {:error, :not_found}
+      {kept, _place} -> {:ok, Enum.map_join(kept, &(&1 <> "\n"))}
+    end
+  end
+
+  defp without(text, name) do
+    lines = text |> String.trim_trailing("\n") |> String.split("\n") |> Enum.reject(&(&1 == "" and text == ""))
+    place = Enum.find_index(lines, &match?({:ok, %{name: other}} when is_binary(other), same(&1, name)))
+    {if(place, do: List.delete_at(lines, place), else: lines), place}
+  end
+
+  defp same(line, name) do
+    with {:ok, user} <- parse_line(String.trim(line)), true <- fold(user.name) == fold(name), do: {:ok, user}
+  end
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @impl true
+  def init(nil), do: {:ok, look(%{file: Config.get().users_file, stamp: nil, looked: nil, users: %{}})}
+
+  @impl true
+  def handle_call({:get, folded}, _from, state) do
+    state = look(state)
+    {:reply, state.users[folded], state}
+  end
+
+  @impl true
+  def handle_info(_other, state), do: {:noreply, state}
+
+  defp look(%{file: nil} = state), do: state
+
+  defp look(state) do
+    now = System.monotonic_time(:millisecond)
+    if state.looked && now - state.looked < @look_ms, do: state, else: read_if_new(%{state | looked: now})
+  end
+
+  defp read_if_new(state) do
+    case File.stat(state.file, time: :posix) do
+      {:ok, stat} ->
+        stamp = {stat.mtime, stat.size, stat.inode}
+        if stamp == state.stamp, do: state, else: read(state, stamp)
+
+      {:error, reason} ->
+        complain(state, {:error, reason}, "can't be read: #{:file.format_error(reason)}")
+    end
+  end
+
+  defp read(state, stamp) do
+    case read(state.file) do
+      {:ok, users} -> %{state | stamp: stamp, users: Map.new(users, &{fold(&1.name), &1})}
+      {:error, why} -> complain(state, stamp, why)
+    end
+  end
+
+  # Whom we knew stays known: half a file isn't a reason to turn everybody away. Said once for each change.
+  defp complain(%{stamp: stamp} = state, stamp, _why), do: state
+
+  defp complain(state, stamp, why) do
+    Logger.error("the file of users #{why}; those known before stay")
+    %{state | stamp: stamp}
+  end
+end

@@ -1,0 +1,123 @@
+defmodule RoomtoneWeb.Door do
+  @moduledoc """
+  What the form says that leads into a room: who, which room, its passcode, whether to make it.
+
+  | field | |
+  |---|---|
+  | `room` | its name, or a link to it |
+  | `name` | a guest's name; a user is asked for none |
+  | `passcode` | of the room; of a room to be made: what others will be asked for |
+  | `create` | `true`: make the room, rather than enter whatever is there |
+  | `kind`, `stage` | of a room to be made: `mix`, `spatial`, `forward`; `true` |
+  """
+
+  alias Roomtone.Auth.Visitor
+  alias Roomtone.Name
+  alias RoomtoneWeb.{AddressLimit, Auth}
+
+  @kinds %{"mix" => :mix, "spatial" => :spatial, "forward" => :forward}
+
+  @typedoc "What is wrong, by field; `:form` is of none of them."
+  @type errors :: [{:form | :room | :name | :passcode | :kind, reason :: term}]
+
+  @doc "Takes the form: the session then knows the name and the pass, and the room is made if that was asked for."
+  @spec knock(Plug.Conn.t(), map) ::
+          {:ok, Plug.Conn.t(), %{room: String.t(), name: String.t()}} | {:error, errors}
+  def knock(%{assigns: %{visitor: visitor}} = conn, params) do
+    with :ok <- field(:form, AddressLimit.take(conn.remote_ip)),
+         {:ok, room, name} <- names(visitor, params),
+         :ok <- field(:name, guest(visitor, name, room)),
+         # A guest's secret first: who makes a room is known by it.
+         conn = if(visitor.user, do: conn, else: Auth.put_guest_name(conn, name)),
+         {:ok, conn} <- open(conn, room, params) do
+      {:ok, conn, %{room: room, name: name}}
+    end
+  end
+
+  defp names(visitor, params) do
+    room = params["room"] |> unlink() |> Name.room()
+    name = if visitor.user, do: {:ok, visitor.user}, else: Name.identity(params["name"])
+
+    case for {field, {:error, reason}} <- [room: room, name: name], do: {field, reason} do
+      [] -> {:ok, elem(room, 1), elem(name, 1)}
+      errors -> {:error, errors}
+    end
+  end
+
+  defp guest(%Visitor{user: nil} = visitor, name, room) do
+    if visitor.guests_allowed or Roomtone.Auth.invited?(visitor, room),
+      do: Roomtone.Auth.check_guest_name(name),
+      else: {:error, :guests_not_allowed}
+  end
+
+  defp guest(_user, _name, _room), do: :ok
+
+  defp open(conn, room, %{"create" => create} = params) when create in ["true", "1", "on"] do
+    with {:ok, kind} <- kind(params["kind"]),
+         :ok <- may_speak(conn, room),
+         {:ok, _summary} <- Roomtone.open_room(room, options(conn, kind, params)) do
+      {:ok, conn}
+    else
+      {:error, {:invalid_option, :passcode} = reason} -> {:error, [passcode: reason]}
+      {:error, {:invalid_option, :kind} = reason} -> {:error, [kind: reason]}
+      {:error, {:not_supported, _kind} = reason} -> {:error, [kind: reason]}
+      {:error, :room_exists} -> {:error, [room: :room_exists]}
+      {:error, reason} -> {:error, [form: reason]}
+    end
+  end
+
+  defp open(conn, room, %{"passcode" => code}) when is_binary(code) and code != "" do
+    case Roomtone.Auth.unlock(conn.assigns.visitor, room, code, Auth.address(conn)) do
+      {:ok, values} -> {:ok, Auth.put_pass(conn, values)}
+      {:error, :room_not_found} -> {:error, [room: :room_not_found]}
+      {:error, reason} -> {:error, [passcode: reason]}
+    end
+  end
+
+  defp open(conn, _room, _params), do: {:ok, conn}
+
+  # Whoever opens a room by entering it may speak in it; so must who makes one by the form.
+  defp may_speak(conn, room) do
+    case Auth.enter(conn.assigns.visitor, room) do
+      {:ok, %{grants: grants}} -> if :speak in grants, do: :ok, else: {:error, {:not_granted, :speak}}
+      # It is there already, which open_room/2 says better.
+      {:error, :passcode_needed} -> :ok
+      {:error, _} = error -> error
+    end
+  end
+
+  defp options(conn, kind, params) do
+    passcode = params["passcode"]
+
+    [
+      kind: kind,
+      stage: params["stage"] in ["true", "1", "on"],
+      passcode: if(passcode in [nil, ""], do: nil, else: passcode),
+      maker: Roomtone.Auth.maker(conn.assigns.visitor)
+    ]
+  end
+
+  defp kind(nil), do: {:ok, :mix}
+  defp kind(kind) when is_map_key(@kinds, kind), do: {:ok, @kinds[kind]}
+  defp kind(_other), do: {:error, {:invalid_option, :kind}}
+
+  defp field(_field, :ok), do: :ok
+  defp field(field, {:error, reason}), do: {:error, [{field, reason}]}
+
+  # Whoever was sent a link may put it where a name is asked for.
+  defp unlink(room) when is_binary(room) do
+    with true <- String.valid?(room) and byte_size(room) < 2_000,
+         [_, segment] <- Regex.run(~r{\A\s*https?://[^/\s]+/rooms/([^/?#\s]+)}, room),
+         name = URI.decode(segment),
+         true <- String.valid?(name) do
+      name
+    else
+      _no_link -> room
+    end
+  rescue
+    # A % that is none.
+    ArgumentError -> room
+  end
+
+  defp unlink(other), do: other
+end
