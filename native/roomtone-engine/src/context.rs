@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use roomtone_audio::Frame;
-use roomtone_transport::{Certificate, Transmit, TransportConfig};
+use roomtone_transport::{Certificate, Outbox, TransportConfig};
 
 use crate::command::{Event, PeerId};
 use crate::config::MixConfig;
@@ -23,7 +23,8 @@ pub(crate) struct Common {
     pub(crate) origin: Instant,
     pub(crate) routes: Routes,
     pub(crate) events: VecDeque<Event>,
-    pub(crate) transmits: VecDeque<Transmit>,
+    /// What is to be sent: a tick's packets are one batch.
+    pub(crate) outbox: Outbox,
     pub(crate) stats: ShardStats,
     pub(crate) scratch: Scratch,
     pub(crate) shed: Shed,

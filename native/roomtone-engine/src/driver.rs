@@ -11,8 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use roomtone_transport::{Certificate, NtpClock, TransportConfig};
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::Interest;
 use tokio::runtime::Runtime;
 
+use crate::batch;
 use crate::command::{Command, Envelope, Event};
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
@@ -30,6 +32,8 @@ const DATAGRAM: usize = 2048;
 /// The kernel's buffer for a shard: a stall of 100 ms at 1,000 participants is 5,000 packets.
 const SOCKET_BUFFER: usize = 4 << 20;
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long what is to be sent waits for room in the socket's buffer.
+const FULL_BUFFER: Duration = Duration::from_millis(2);
 
 /// What a driver is made of.
 pub(crate) struct Parts<'a> {
@@ -56,6 +60,8 @@ struct Loop {
     epoch: u64,
     shard: Shard,
     socket: tokio::net::UdpSocket,
+    /// The same socket, for batches.
+    plain_socket: UdpSocket,
     commands: Receiver<Command>,
     events: Sender<Envelope>,
     backlog: VecDeque<Envelope>,
@@ -101,6 +107,7 @@ impl Driver {
             .enable_all()
             .build()
             .expect("the system grants an epoll instance");
+        let plain_socket = parts.socket.try_clone().expect("the system grants a descriptor");
         let socket = {
             let _inside = runtime.enter();
             let socket = parts.socket.try_clone().expect("the system grants a descriptor");
@@ -116,6 +123,7 @@ impl Driver {
             epoch: parts.epoch,
             shard,
             socket,
+            plain_socket,
             commands: parts.commands,
             events: parts.events,
             backlog: VecDeque::new(),
@@ -208,23 +216,45 @@ impl Loop {
     }
 
     async fn send(&mut self) {
-        while let Some(transmit) = self.shard.poll_transmit() {
-            match self.socket.try_send_to(&transmit.data, transmit.to) {
-                Ok(_) => self.counters.sent += 1,
+        let outbox = self.shard.outbox();
+        let mut at = 0;
+        while at < outbox.len() {
+            match batch::send(&self.plain_socket, outbox, at) {
+                Ok(sent) => {
+                    self.counters.sent += sent as u64;
+                    at += sent;
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // The socket's buffer is full. Sound that waits is sound that is late: wait a moment only, then drop it.
-                    let again = tokio::time::timeout(
-                        Duration::from_millis(2),
-                        self.socket.send_to(&transmit.data, transmit.to),
-                    );
-                    match again.await {
-                        Ok(Ok(_)) => self.counters.sent += 1,
-                        _ => self.counters.failed += 1,
+                    // The socket's buffer is full. Sound that waits is sound that is late: wait a moment only, then drop what is left.
+                    let full = async {
+                        self.socket.writable().await?;
+                        // Lets the runtime know that "writable" was old news, if it was.
+                        self.socket
+                            .try_io(Interest::WRITABLE, || batch::send(&self.plain_socket, outbox, at))
+                    };
+                    match tokio::time::timeout(FULL_BUFFER, full).await {
+                        Ok(Ok(sent)) => {
+                            self.counters.sent += sent as u64;
+                            at += sent;
+                        }
+                        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                        Ok(Err(_)) => {
+                            self.counters.failed += 1;
+                            at += 1;
+                        }
+                        Err(_late) => {
+                            self.counters.failed += (outbox.len() - at) as u64;
+                            break;
+                        }
                     }
                 }
-                Err(_) => self.counters.failed += 1,
+                Err(_) => {
+                    self.counters.failed += 1;
+                    at += 1;
+                }
             }
         }
+        outbox.clear();
     }
 
     fn hand_on_events(&mut self) {

@@ -4,7 +4,7 @@
 //!
 //! * the **pure core** ([`Shard`] and its rooms): no I/O and no clock. Datagrams, commands and the passing of time go in
 //!   (`handle_datagram`, `handle_command`, `handle_timeout`), datagrams to send, events and the next deadline come out
-//!   (`poll_transmit`, `poll_event`, `poll_timeout`). A test drives it on a virtual clock, and a room can be replayed.
+//!   (`outbox`, `poll_event`, `poll_timeout`). A test drives it on a virtual clock, and a room can be replayed.
 //! * the **driver** ([`Engine`]): one UDP socket a shard, a current-thread tokio runtime, and the hand-over of a
 //!   shard from one lender of a thread to the next.
 //!
@@ -12,6 +12,7 @@
 
 #![doc = include_str!("../README.md")]
 
+mod batch;
 mod command;
 mod config;
 mod context;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomtone_audio::FRAME_DURATION;
-use roomtone_transport::{Certificate, Offer, Transmit, TransportConfig};
+use roomtone_transport::{Certificate, Offer, Outbox, TransportConfig};
 
 use crate::command::{Command, Event, PeerId, RefusalCode, RoomId};
 use crate::config::MixConfig;
@@ -44,7 +44,7 @@ impl Shard {
             origin: now,
             routes: Routes::default(),
             events: VecDeque::new(),
-            transmits: VecDeque::new(),
+            outbox: Outbox::new(),
             stats: ShardStats::default(),
             scratch: Scratch::default(),
             shed: Shed::default(),
@@ -137,9 +137,9 @@ impl Shard {
         self.timers.next()
     }
 
-    /// The next datagram to send.
-    pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        self.common.transmits.pop_front()
+    /// The datagrams to send, in this order; whoever has sent them [`clear`](Outbox::clear)s it.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.common.outbox
     }
 
     /// The next piece of news.

@@ -160,9 +160,9 @@ pub struct Outgoing {
     pub level: Option<(u8, u8, bool)>,
 }
 
-/// Replaces `out` by header and payload; returns the header's length.
+/// Appends header and payload to `out`; returns the header's length.
 pub fn write(out: &mut Vec<u8>, header: &Outgoing, payload: &[u8]) -> usize {
-    out.clear();
+    let start = out.len();
     let extended = header.level.is_some();
     out.push(if extended { 0x90 } else { 0x80 });
     out.push((u8::from(header.marker) << 7) | (header.payload_type & 0x7F));
@@ -177,7 +177,7 @@ pub fn write(out: &mut Vec<u8>, header: &Outgoing, payload: &[u8]) -> usize {
             out.extend_from_slice(&[0x10, 0x00, 0, 1, id, 1, value, 0]);
         }
     }
-    let len = out.len();
+    let len = out.len() - start;
     out.extend_from_slice(payload);
     len
 }

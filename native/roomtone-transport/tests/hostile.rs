@@ -25,7 +25,7 @@ fn assert_alive(link: &mut Link, seq: u16) {
         level: None,
         payload: &[2],
     };
-    assert!(link.server.send_audio(link.now, out));
+    assert!(link.send_audio(out));
     link.run(30 * MS);
     assert_eq!((link.rtp().len(), link.client.rtp.len()), (heard + 1, got + 1));
 }

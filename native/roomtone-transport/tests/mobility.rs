@@ -37,7 +37,7 @@ fn ice_restart_keeps_the_old_credentials_until_the_new_nominate() {
     let from = link.client_address;
     link.inject(from, &old_check);
     assert_eq!(link.server.stats().stun_requests, before + 1);
-    assert!(link.server.send_audio(link.now, audio(0, &[1])));
+    assert!(link.send_audio(audio(0, &[1])));
 
     // Not even an old nomination ends the restart.
     link.inject(from, &old_nomination);
@@ -75,7 +75,7 @@ fn ice_restart_keeps_the_old_credentials_until_the_new_nominate() {
     link.client_address = moved;
     link.client_hears = vec![moved];
     link.client.send_audio(1, 1, None, &[9]);
-    assert!(link.server.send_audio(link.now, audio(960, &[2])));
+    assert!(link.send_audio(audio(960, &[2])));
     link.run(100 * MS);
     assert_eq!(link.rtp().len(), 1);
     assert_eq!(link.client.rtp.last().unwrap().1.last(), Some(&2));
@@ -162,7 +162,7 @@ fn the_sound_follows_the_client_s_nomination() {
     link.client_hears = vec![moved];
     link.run_until(2_000 * MS, |l| l.server.stats().selected == Some(moved));
     assert_eq!(link.server.stats().selected, Some(moved));
-    assert!(link.server.send_audio(link.now, audio(0, &[5])));
+    assert!(link.send_audio(audio(0, &[5])));
     link.client.send_audio(3, 3, None, &[6]);
     link.run(50 * MS);
     assert_eq!((link.client.rtp.len(), link.rtp().len()), (1, 1));

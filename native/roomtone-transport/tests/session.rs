@@ -27,7 +27,7 @@ fn both_ways(options: ClientOptions, profile: &str) {
         let payload = [0xF8, i as u8, 2, 3];
         link.client
             .send_audio(1000 + i as u16, 5_000 + 960 * i, Some(0x80 | 30), &payload);
-        assert!(link.server.send_audio(link.now, audio(960 * i, &payload)));
+        assert!(link.send_audio(audio(960 * i, &payload)));
         link.run(20 * MS);
     }
     link.run(50 * MS);
@@ -148,7 +148,7 @@ fn directions_are_mirrored_and_kept() {
         assert_eq!(link.client.answers[0].contains("a=ssrc:"), can_send);
         assert_eq!(link.server.can_send(), can_send);
         assert_eq!(link.server.can_receive(), can_receive);
-        assert_eq!(link.server.send_audio(link.now, audio(0, &[1])), can_send);
+        assert_eq!(link.send_audio(audio(0, &[1])), can_send);
         link.client.send_audio(1, 0, None, &[1]);
         link.run(50 * MS);
         assert_eq!(link.rtp().len(), usize::from(can_receive), "{theirs}");
@@ -198,10 +198,7 @@ fn sequence_numbers_and_timestamps_wrap_both_ways() {
         );
 
         for i in 0..70_000u32 {
-            assert!(
-                link.server
-                    .send_audio(link.now, audio(0xFFFF_FF00u32.wrapping_add(i), &[7]))
-            );
+            assert!(link.send_audio(audio(0xFFFF_FF00u32.wrapping_add(i), &[7])));
             link.pump();
             if i % 1000 == 0 {
                 link.run(Duration::ZERO);
@@ -229,7 +226,7 @@ fn silence_ends_a_connection_after_thirty_seconds() {
     assert!(at - silent_since <= 30_000 * MS && at - silent_since > 29_000 * MS);
     assert!(matches!(link.events.last().unwrap().1, Event::Closed(_)));
     assert_eq!(link.server.poll_timeout(), None);
-    assert!(!link.server.send_audio(link.now, audio(0, &[1])));
+    assert!(!link.send_audio(audio(0, &[1])));
 }
 
 #[test]
@@ -373,7 +370,7 @@ fn reports_carry_loss_jitter_and_round_trip() {
         if i % 10 != 3 {
             link.client.send_audio(i as u16, i * 960, None, &[1]);
         }
-        link.server.send_audio(link.now, audio(i * 960, &[1; 50]));
+        link.send_audio(audio(i * 960, &[1; 50]));
         link.run(20 * MS);
     }
     let reports: Vec<_> = link.client.rtcp.iter().filter(|(_, p)| p[1] == 200).cloned().collect();

@@ -157,7 +157,7 @@ impl Room {
         let room = self.id;
         if let Some(peer) = self.peer_mut(id) {
             peer.endpoint.close(now);
-            peer.drain(now, room, common);
+            peer.drain(room, common);
             self.remove(common, id, reason);
         }
     }
@@ -250,7 +250,9 @@ impl Room {
         datagram: &mut [u8],
     ) {
         if let Some(peer) = self.peer_mut(id) {
-            peer.endpoint.handle_datagram(now, from, datagram);
+            if peer.handle_datagram(now, from, datagram) {
+                self.keep_ticking(now);
+            }
             self.after(now, common, id);
         }
     }
@@ -260,12 +262,9 @@ impl Room {
         let room = self.id;
         let Some(&at) = self.index.get(&id) else { return };
         let peer = &mut self.peers[at];
-        let drained = peer.drain(now, room, common);
+        let closed = peer.drain(room, common);
         let due = peer.endpoint.poll_timeout();
-        if drained.media {
-            self.keep_ticking(now);
-        }
-        match (drained.closed, due) {
+        match (closed, due) {
             (Some(reason), _) => self.remove(common, id, reason.as_str()),
             // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
             (None, Some(due)) => self.timers.at(id, due.max(now + Duration::from_millis(1))),

@@ -1,5 +1,6 @@
 //! A participant as a room sees them: a transport endpoint, a jitter buffer, and which mix they hear.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use roomtone_audio::{AudioLevel, Channels, Playout, PlayoutConfig, RtpMeta};
@@ -48,12 +49,11 @@ impl Peer {
         }
     }
 
-    /// Takes what the endpoint has to tell; `Some` when the endpoint is over.
-    pub(super) fn drain(&mut self, now: Instant, room: RoomId, common: &mut Common) -> Drained {
-        let mut drained = Drained::default();
+    /// Takes what the endpoint has to tell and to send; `Some` when the endpoint is over.
+    pub(super) fn drain(&mut self, room: RoomId, common: &mut Common) -> Option<CloseReason> {
+        let mut closed = None;
         while let Some(event) = self.endpoint.poll_event() {
             match event {
-                TransportEvent::Rtp(packet) => drained.media |= self.take_packet(now, &packet),
                 TransportEvent::AddressValidated(address) => common.routes.address(address, (room, self.id)),
                 TransportEvent::AddressRetired(address) => common.routes.retire_address(address, (room, self.id)),
                 TransportEvent::UfragRetired(ufrag) => common.routes.retire_ufrag(&ufrag),
@@ -63,24 +63,24 @@ impl Peer {
                     }
                 }
                 TransportEvent::RemoteStats(_) => {} // the endpoint's own figures keep it
-                TransportEvent::Closed(reason) => drained.closed = Some(reason),
+                TransportEvent::Closed(reason) => closed = Some(reason),
             }
         }
-        self.flush(common);
-        drained
-    }
-
-    /// Moves what the endpoint wants to send into the shard's queue.
-    pub(super) fn flush(&mut self, common: &mut Common) {
         while let Some(transmit) = self.endpoint.poll_transmit() {
-            common.transmits.push_back(transmit);
+            common.outbox.push(transmit.to, &transmit.data);
+        }
+        closed
+    }
+
+    /// Takes a datagram; whether sound came that may be heard.
+    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> bool {
+        match self.endpoint.handle_datagram(now, from, datagram) {
+            Some(packet) if self.speak => self.take_packet(now, &packet),
+            _ => false,
         }
     }
 
-    fn take_packet(&mut self, now: Instant, packet: &RtpIn) -> bool {
-        if !self.speak {
-            return false;
-        }
+    fn take_packet(&mut self, now: Instant, packet: &RtpIn<'_>) -> bool {
         if self.playout.is_none() {
             match Playout::new(PlayoutConfig::default()) {
                 Ok(playout) => self.playout = Some(playout),
@@ -97,7 +97,7 @@ impl Peer {
             level: packet.level.map(|(dbov_minus, voice)| AudioLevel { dbov_minus, voice }),
         };
         if let Some(playout) = self.playout.as_mut() {
-            playout.insert(now, meta, &packet.payload);
+            playout.insert(now, meta, packet.payload);
         }
         true
     }
@@ -118,18 +118,15 @@ impl Peer {
             return;
         };
         let marker = !self.in_spurt;
-        if self.endpoint.send_audio(
-            now,
-            AudioOut {
-                timestamp,
-                marker,
-                level: Some(level),
-                payload,
-            },
-        ) {
+        let audio = AudioOut {
+            timestamp,
+            marker,
+            level: Some(level),
+            payload,
+        };
+        if self.endpoint.send_audio(now, audio, &mut common.outbox) {
             self.in_spurt = true;
             common.stats.packets_sent += 1;
-            self.flush(common);
         }
     }
 
@@ -176,13 +173,4 @@ impl Peer {
             private_mix: alone,
         }
     }
-}
-
-/// What [`Peer::drain`] found.
-#[derive(Default)]
-pub(super) struct Drained {
-    /// Sound arrived that may be heard.
-    pub(super) media: bool,
-    /// The endpoint is over.
-    pub(super) closed: Option<CloseReason>,
 }

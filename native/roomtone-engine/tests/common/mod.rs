@@ -189,14 +189,14 @@ impl World {
             }
             self.events.push((now - self.start, event));
         }
-        while let Some(transmit) = self.shard.poll_transmit() {
-            if let Some(client) = self.clients.values_mut().find(|c| c.address == transmit.to) {
-                let data = bytes_of(&transmit.data);
+        for (to, data) in self.shard.outbox().iter() {
+            if let Some(client) = self.clients.values_mut().find(|c| c.address == to) {
+                let data = bytes_of(data);
                 client.to_client.send(
                     now,
                     Datagram {
                         from: self.server,
-                        to: transmit.to,
+                        to,
                         data,
                     },
                 );

@@ -17,8 +17,8 @@ use roomtone_load::fixtures::{OpusTalker, Source};
 use roomtone_load::listen::Ear;
 use roomtone_load::peer::Audio;
 use roomtone_transport::{
-    AudioOut, Certificate, Endpoint, EndpointOptions, Event, NtpClock, Offer, PacketKind, TransportConfig, classify,
-    stun_local_ufrag,
+    AudioOut, Certificate, Endpoint, EndpointOptions, Event, NtpClock, Offer, Outbox, PacketKind, TransportConfig,
+    classify, stun_local_ufrag,
 };
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
@@ -155,6 +155,7 @@ async fn media(socket: UdpSocket, mut asks: mpsc::Receiver<Ask>, faults: Faults,
     let mut routes: HashMap<SocketAddr, usize> = HashMap::new();
     let mut next = 0;
     let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let mut outbox = Outbox::new();
     let mut buffer = [0u8; 2048];
     loop {
         tokio::select! {
@@ -193,10 +194,23 @@ async fn media(socket: UdpSocket, mut asks: mpsc::Receiver<Ask>, faults: Faults,
                     _ => routes.get(&from).copied(),
                 };
                 if let Some(member) = id.and_then(|id| members.get_mut(&id)) {
-                    member.endpoint.handle_datagram(Instant::now(), from, data);
+                    let now = Instant::now();
+                    if let Some(rtp) = member.endpoint.handle_datagram(now, from, data) {
+                        let audio = Audio {
+                            seq: rtp.seq,
+                            timestamp: rtp.timestamp,
+                            marker: rtp.marker,
+                            ssrc: rtp.ssrc,
+                            payload_type: 111,
+                            level: None,
+                            payload: Bytes::copy_from_slice(rtp.payload),
+                        };
+                        let pcm = member.ear.hear(&audio).unwrap();
+                        member.heard.extend(pcm.iter().map(|sample| (now, *sample)));
+                    }
                 }
             },
-            _ = tick.tick() => mix(&mut members, faults),
+            _ = tick.tick() => mix(&mut members, faults, &mut outbox),
         }
         let now = Instant::now();
         let mut gone = vec![];
@@ -206,19 +220,6 @@ async fn media(socket: UdpSocket, mut asks: mpsc::Receiver<Ask>, faults: Faults,
                 match event {
                     Event::AddressValidated(address) => {
                         routes.insert(address, *id);
-                    }
-                    Event::Rtp(rtp) => {
-                        let audio = Audio {
-                            seq: rtp.seq,
-                            timestamp: rtp.timestamp,
-                            marker: rtp.marker,
-                            ssrc: rtp.ssrc,
-                            payload_type: 111,
-                            level: None,
-                            payload: Bytes::copy_from_slice(&rtp.payload),
-                        };
-                        let pcm = member.ear.hear(&audio).unwrap();
-                        member.heard.extend(pcm.iter().map(|sample| (now, *sample)));
                     }
                     Event::Closed(_) => gone.push(*id),
                     _ => {}
@@ -231,12 +232,16 @@ async fn media(socket: UdpSocket, mut asks: mpsc::Receiver<Ask>, faults: Faults,
                 let _ = socket.send_to(&transmit.data, transmit.to).await;
             }
         }
+        for (to, data) in outbox.iter() {
+            let _ = socket.send_to(data, to).await;
+        }
+        outbox.clear();
         // Who said goodbye is still to be DELETEd: the id is known until then.
         *count.lock().unwrap() = members.len();
     }
 }
 
-fn mix(members: &mut HashMap<usize, Member>, faults: Faults) {
+fn mix(members: &mut HashMap<usize, Member>, faults: Faults, outbox: &mut Outbox) {
     let now = Instant::now();
     let frames: HashMap<usize, Vec<f32>> = members
         .iter_mut()
@@ -264,7 +269,7 @@ fn mix(members: &mut HashMap<usize, Member>, faults: Faults) {
             level: None,
             payload: &payload,
         };
-        member.endpoint.send_audio(now, out);
+        member.endpoint.send_audio(now, out, outbox);
         member.timestamp = member.timestamp.wrapping_add(960);
     }
 }

@@ -1,12 +1,14 @@
 //! The media side of an endpoint: which packets come in, how ours go out, and the counters.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 
-use super::types::{AudioOut, EndpointStats, Payload, RtpIn};
+use super::types::{AudioOut, EndpointStats, RtpIn};
 use crate::config::{NtpClock, TransportConfig};
+use crate::outbox::Outbox;
 use crate::rtcp::{self, Incoming, Reception, RemoteStats, Sender};
 use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
@@ -37,8 +39,6 @@ pub(super) struct Media {
     sequence: u16,
     timestamp_offset: u32,
     next_report: Option<Instant>,
-    /// Reused for every outgoing packet.
-    scratch: Vec<u8>,
     remote: Option<RemoteStats>,
     counters: EndpointStats,
 }
@@ -64,7 +64,6 @@ impl Media {
             sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
             timestamp_offset: word(4),
             next_report: None,
-            scratch: Vec::new(),
             remote: None,
             counters: EndpointStats::default(),
         })
@@ -116,7 +115,7 @@ impl Media {
     }
 
     /// Takes an SRTP packet. The outer `None`: it isn't authentic. The inner: authentic, but nothing to play.
-    pub(super) fn receive(&mut self, now: Instant, data: &[u8]) -> Option<Option<RtpIn>> {
+    pub(super) fn receive<'d>(&mut self, now: Instant, data: &'d mut [u8]) -> Option<Option<RtpIn<'d>>> {
         let Some(header) = Header::parse(data) else {
             self.counters.malformed += 1;
             return None;
@@ -126,7 +125,7 @@ impl Media {
             return None;
         }
         let plain = match self.srtp.as_mut()?.unprotect_rtp(data, &header) {
-            Ok(plain) => plain,
+            Ok(len) => data.get(..len)?,
             Err(refusal) => {
                 self.count(refusal);
                 return None;
@@ -135,8 +134,8 @@ impl Media {
         Some(self.accept(now, &header, plain))
     }
 
-    fn accept(&mut self, now: Instant, header: &Header, mut plain: BytesMut) -> Option<RtpIn> {
-        let payload = header.payload(&plain);
+    fn accept<'d>(&mut self, now: Instant, header: &Header, plain: &'d [u8]) -> Option<RtpIn<'d>> {
+        let payload = header.payload(plain);
         let Some(payload) = payload.filter(|_| header.payload_type == self.payload_type) else {
             self.counters.malformed += 1;
             return None;
@@ -158,23 +157,21 @@ impl Media {
         if payload.is_empty() || !self.direction.receives() {
             return None;
         }
-        let level = self.level_id.and_then(|id| header.audio_level(&plain, id));
-        plain.truncate(payload.end);
-        plain.advance(payload.start);
+        let level = self.level_id.and_then(|id| header.audio_level(plain, id));
         Some(RtpIn {
             seq: header.sequence,
             timestamp: header.timestamp,
             marker: header.marker,
             ssrc: header.ssrc,
             level,
-            payload: Payload(plain),
+            payload: &plain[payload],
         })
     }
 
     /// Takes an SRTCP packet; `None` where it isn't authentic.
-    pub(super) fn receive_rtcp(&mut self, now: Instant, data: &[u8], clock: &NtpClock) -> Option<RtcpNews> {
+    pub(super) fn receive_rtcp(&mut self, now: Instant, data: &mut [u8], clock: &NtpClock) -> Option<RtcpNews> {
         let plain = match self.srtp.as_mut()?.unprotect_rtcp(data) {
-            Ok(plain) => plain,
+            Ok(len) => data.get(..len)?,
             Err(refusal) => {
                 self.count(refusal);
                 return None;
@@ -182,7 +179,7 @@ impl Media {
         };
         let mut news = RtcpNews::default();
         let receptions = &mut self.receptions;
-        rtcp::read(now, clock, self.sender.ssrc, &plain, |found| match found {
+        rtcp::read(now, clock, self.sender.ssrc, plain, |found| match found {
             Incoming::SenderReport(ssrc, ntp) => {
                 if let Some(reception) = receptions.iter_mut().find(|r| r.ssrc == ssrc) {
                     reception.sender_report(now, ntp);
@@ -211,12 +208,14 @@ impl Media {
         }
     }
 
-    /// Builds and protects a packet of ours.
-    pub(super) fn send(&mut self, now: Instant, audio: AudioOut<'_>) -> Option<BytesMut> {
+    /// Builds and protects a packet of ours, in `out`.
+    pub(super) fn send(&mut self, now: Instant, to: SocketAddr, audio: AudioOut<'_>, out: &mut Outbox) -> bool {
         if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
-            return None;
+            return false;
         }
-        let srtp = self.srtp.as_mut()?;
+        let Some(srtp) = self.srtp.as_mut() else {
+            return false;
+        };
         let timestamp = audio.timestamp.wrapping_add(self.timestamp_offset);
         let level = self.level_id.zip(audio.level);
         let header = rtp::Outgoing {
@@ -227,11 +226,15 @@ impl Media {
             ssrc: self.sender.ssrc,
             level: level.map(|(id, level)| (id, level, level < 127)),
         };
-        let len = rtp::write(&mut self.scratch, &header, audio.payload);
-        let packet = srtp.protect_rtp(&self.scratch, len, header.ssrc, header.sequence)?;
-        self.sequence = self.sequence.wrapping_add(1);
-        self.sender.sent(now, timestamp, audio.payload.len());
-        Some(packet)
+        let sent = out.write(to, |bytes, start| {
+            let len = rtp::write(bytes, &header, audio.payload);
+            srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
+        });
+        if sent {
+            self.sequence = self.sequence.wrapping_add(1);
+            self.sender.sent(now, timestamp, audio.payload.len());
+        }
+        sent
     }
 
     pub(super) fn next_report(&self) -> Option<Instant> {

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, Payload, RtpIn, Transmit};
+pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, RtpIn, Transmit};
 
 use crate::config::{EndpointOptions, TransportConfig};
 use crate::demux::{PacketKind, classify};
 use crate::dtls::{Certificate, Dtls, DtlsEvent};
 use crate::ice::{IceAgent, IceEvent, random_text};
+use crate::outbox::Outbox;
 use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind};
 use media::Media;
 
@@ -178,10 +179,10 @@ impl Endpoint {
         self.is_connected() && self.media.direction().receives()
     }
 
-    /// Takes a datagram that was routed here.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) {
+    /// Takes a datagram that was routed here. It is decrypted where it is; if it is sound, that is returned at once.
+    pub fn handle_datagram<'d>(&mut self, now: Instant, from: SocketAddr, data: &'d mut [u8]) -> Option<RtpIn<'d>> {
         if self.closed {
-            return;
+            return None;
         }
         let kind = classify(data);
         if kind == PacketKind::Stun {
@@ -191,11 +192,12 @@ impl Endpoint {
         } else {
             match kind {
                 PacketKind::Dtls => self.handle_dtls(now, data),
-                PacketKind::Rtp => self.handle_rtp(now, from, data),
+                PacketKind::Rtp => return self.handle_rtp(now, from, data),
                 PacketKind::Rtcp => self.handle_rtcp(now, from, data),
                 PacketKind::Stun | PacketKind::Other => self.media.count_malformed(),
             }
         }
+        None
     }
 
     fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
@@ -241,17 +243,14 @@ impl Endpoint {
         }
     }
 
-    fn handle_rtp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
-        if let Some(packet) = self.media.receive(now, data) {
-            self.ice.heard(now, from);
-            self.bye_deadline = None;
-            if let Some(packet) = packet {
-                self.emit(Event::Rtp(packet));
-            }
-        }
+    fn handle_rtp<'d>(&mut self, now: Instant, from: SocketAddr, data: &'d mut [u8]) -> Option<RtpIn<'d>> {
+        let packet = self.media.receive(now, data)?;
+        self.ice.heard(now, from);
+        self.bye_deadline = None;
+        packet
     }
 
-    fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+    fn handle_rtcp(&mut self, now: Instant, from: SocketAddr, data: &mut [u8]) {
         let Some(news) = self.media.receive_rtcp(now, data, &self.config.clock) else {
             return;
         };
@@ -264,20 +263,11 @@ impl Endpoint {
         }
     }
 
-    /// Sends a packet of Opus. `false` where that isn't possible now; no sequence number is used then.
-    pub fn send_audio(&mut self, now: Instant, audio: AudioOut<'_>) -> bool {
-        let Some(to) = self.ice.selected() else {
-            return false;
-        };
-        if !self.can_send() || self.transmits.len() >= MAX_TRANSMITS {
-            return false;
-        }
-        match self.media.send(now, audio) {
-            Some(packet) => {
-                self.push(to, packet);
-                true
-            }
-            None => false,
+    /// Puts a packet of Opus into `out`. `false` where that isn't possible now; no sequence number is used then.
+    pub fn send_audio(&mut self, now: Instant, audio: AudioOut<'_>, out: &mut Outbox) -> bool {
+        match self.ice.selected() {
+            Some(to) if self.can_send() => self.media.send(now, to, audio, out),
+            _ => false,
         }
     }
 
@@ -373,8 +363,7 @@ impl Endpoint {
 
     fn emit(&mut self, event: Event) {
         let full = self.events.len() >= MAX_EVENTS;
-        // Sound is the only thing that comes without limit, and late sound is worth nothing.
-        if !(full && matches!(event, Event::Rtp(_) | Event::RemoteStats(_))) {
+        if !(full && matches!(event, Event::RemoteStats(_))) {
             self.events.push_back(event);
         }
     }

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -56,8 +55,6 @@ pub enum Event {
     UfragRetired(String),
     /// DTLS is done: sound can flow.
     Connected,
-    /// A packet of Opus.
-    Rtp(RtpIn),
     /// What the peer says of our stream.
     RemoteStats(RemoteStats),
     /// It's over; the last event.
@@ -65,8 +62,10 @@ pub enum Event {
 }
 
 /// An authentic packet of Opus, neither replayed nor empty.
-#[derive(Debug)]
-pub struct RtpIn {
+///
+/// Debug tells the payload's length and never the sound.
+#[derive(Clone, Copy)]
+pub struct RtpIn<'a> {
     /// Sequence number, 16 bits, wraps.
     pub seq: u16,
     /// Media time at 48 kHz, 32 bits, wraps.
@@ -78,31 +77,19 @@ pub struct RtpIn {
     /// RFC 6464: −dBov (0 loudest, 127 silent), and whether the sender hears a voice.
     pub level: Option<(u8, bool)>,
     /// The Opus packet.
-    pub payload: Payload,
+    pub payload: &'a [u8],
 }
 
-/// Bytes of a received payload.
-///
-/// A type of its own so that its storage may change; Debug tells the length and never the sound.
-pub struct Payload(pub(super) BytesMut);
-
-impl Deref for Payload {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl AsRef<[u8]> for Payload {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Payload {
+impl fmt::Debug for RtpIn<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.0.len())
+        f.debug_struct("RtpIn")
+            .field("seq", &self.seq)
+            .field("timestamp", &self.timestamp)
+            .field("marker", &self.marker)
+            .field("ssrc", &self.ssrc)
+            .field("level", &self.level)
+            .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .finish()
     }
 }
 

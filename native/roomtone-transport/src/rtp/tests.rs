@@ -115,8 +115,11 @@ prop_compose! {
 proptest! {
     #[test]
     fn what_is_written_is_read(header in outgoing(), payload in proptest::collection::vec(any::<u8>(), 0..200)) {
-        let mut packet = vec![1, 2, 3];
-        let len = write(&mut packet, &header, &payload);
+        // Behind something else, as in a batch.
+        let mut batch = vec![1, 2, 3];
+        let len = write(&mut batch, &header, &payload);
+        prop_assert_eq!(&batch[..3], &[1, 2, 3]);
+        let packet = batch.split_off(3);
         let read = Header::parse(&packet).expect("ours");
         prop_assert_eq!(read.len, len);
         prop_assert_eq!(

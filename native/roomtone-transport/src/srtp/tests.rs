@@ -102,6 +102,30 @@ fn packet(sequence: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
+fn sealed(srtp: &mut Srtp, plain: &[u8], header_len: usize, sequence: u16) -> Vec<u8> {
+    // Behind something else, as in a batch.
+    let mut out = vec![7; 5];
+    out.extend_from_slice(plain);
+    assert!(srtp.protect_rtp(&mut out, 5, header_len, 0xCAFE_BABE, sequence));
+    assert_eq!(out[..5], [7; 5]);
+    out.split_off(5)
+}
+
+fn opened(srtp: &mut Srtp, packet: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut copy = packet.to_vec();
+    let header = Header::parse(packet).ok_or(Refusal::Malformed)?;
+    let len = srtp.unprotect_rtp(&mut copy, &header)?;
+    copy.truncate(len);
+    Ok(copy)
+}
+
+fn opened_rtcp(srtp: &mut Srtp, packet: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let mut copy = packet.to_vec();
+    let len = srtp.unprotect_rtcp(&mut copy)?;
+    copy.truncate(len);
+    Ok(copy)
+}
+
 /// RFC 3711 B.2: key stream; B.3: key derivation.
 #[test]
 fn the_second_reading_agrees_with_rfc_3711() {
@@ -156,10 +180,10 @@ fn aes_cm_packets_are_what_the_rfc_says_also_after_a_rollover() {
         expected.extend(plain[20..].iter().zip(stream).map(|(a, b)| a ^ b));
         let tag = hmac(&auth_key, &[&expected, &roc.to_be_bytes()]);
         expected.extend(&tag[..10]);
-        let sealed = srtp.protect_rtp(&plain, 20, 0xCAFE_BABE, sequence).expect("sealed");
+        let sealed = sealed(&mut srtp, &plain, 20, sequence);
         assert_eq!(sealed, expected, "{sequence} roc {roc}");
-        let header = Header::parse(&sealed).expect("header");
-        assert_eq!(srtp.unprotect_rtp(&sealed, &header).expect("opened"), plain);
+        assert_eq!(opened(&mut srtp, &sealed).expect("opened"), plain);
+        assert_eq!(opened(&mut srtp, &sealed), Err(Refusal::Replayed));
     }
 }
 
@@ -175,10 +199,10 @@ fn gcm_packets_are_what_the_rfc_says_also_after_a_rollover() {
         let nonce = gcm_nonce(&session_salt, 0xCAFE_BABE, roc, sequence);
         let mut expected = plain[..20].to_vec();
         expected.extend(gcm(&session_key, nonce, &plain[..20], &plain[20..]));
-        let sealed = srtp.protect_rtp(&plain, 20, 0xCAFE_BABE, sequence).expect("sealed");
+        let sealed = sealed(&mut srtp, &plain, 20, sequence);
         assert_eq!(sealed, expected, "{sequence} roc {roc}");
-        let header = Header::parse(&sealed).expect("header");
-        assert_eq!(srtp.unprotect_rtp(&sealed, &header).expect("opened"), plain);
+        assert_eq!(opened(&mut srtp, &sealed).expect("opened"), plain);
+        assert_eq!(opened(&mut srtp, &sealed), Err(Refusal::Replayed));
     }
 }
 
@@ -202,8 +226,8 @@ fn srtcp_is_what_the_rfcs_say() {
     expected.extend(&tag[..10]);
     let sealed = srtp.protect_rtcp(&report).expect("sealed");
     assert_eq!(sealed, expected);
-    assert_eq!(srtp.unprotect_rtcp(&sealed).expect("opened"), report);
-    assert_eq!(srtp.unprotect_rtcp(&sealed), Err(Refusal::Replayed));
+    assert_eq!(opened_rtcp(&mut srtp, &sealed).expect("opened"), report);
+    assert_eq!(opened_rtcp(&mut srtp, &sealed), Err(Refusal::Replayed));
 
     let (key, salt) = (hex("000102030405060708090a0b0c0d0e0f"), hex("a0a1a2a3a4a5a6a7a8a9aaab"));
     let mut srtp = pair(ProtectionProfile::AeadAes128Gcm, &key, &salt);
@@ -215,7 +239,7 @@ fn srtcp_is_what_the_rfcs_say() {
     expected.extend([0x80, 0, 0, 1]);
     let sealed = srtp.protect_rtcp(&report).expect("sealed");
     assert_eq!(sealed, expected);
-    assert_eq!(srtp.unprotect_rtcp(&sealed).expect("opened"), report);
+    assert_eq!(opened_rtcp(&mut srtp, &sealed).expect("opened"), report);
 }
 
 /// The library is told a header length; it has to be ours whatever the header looks like.
@@ -249,7 +273,7 @@ fn strange_but_legal_headers_are_opened() {
         let nonce = gcm_nonce(&session_salt, 0xCAFE_BABE, 0, sequence);
         sealed.extend(gcm(&master, nonce, &head, b"sound"));
         let header = Header::parse(&sealed).expect("legal");
-        let plain = srtp.unprotect_rtp(&sealed, &header).expect("authentic");
+        let plain = opened(&mut srtp, &sealed).expect("authentic");
         assert_eq!(&plain[header.payload(&plain).expect("payload")], b"sound");
     }
 }
@@ -267,11 +291,10 @@ fn a_forged_first_packet_leaves_no_state() {
         for sequence in 0..2_000u16 {
             let mut forged = packet(sequence, &[0; 60]);
             forged[8..10].copy_from_slice(&sequence.to_be_bytes());
-            let header = Header::parse(&forged).expect("header");
-            assert_eq!(srtp.unprotect_rtp(&forged, &header), Err(Refusal::Forged));
+            assert_eq!(opened(&mut srtp, &forged), Err(Refusal::Forged));
             let mut rtcp = hex("80c90001 00000000 abababab abababab abababab abababab abababab 80000001 00000000 8000");
             rtcp[4..6].copy_from_slice(&sequence.to_be_bytes());
-            assert!(srtp.unprotect_rtcp(&rtcp).is_err());
+            assert!(opened_rtcp(&mut srtp, &rtcp).is_err());
         }
         assert_eq!(srtp.stream_count(), 0);
         // Authentic streams are let in, up to the bound.
@@ -279,7 +302,7 @@ fn a_forged_first_packet_leaves_no_state() {
             let mut report = hex("80c90001 00000000");
             report[4..].copy_from_slice(&ssrc.to_be_bytes());
             let sealed = srtp.protect_rtcp(&report).expect("sealed");
-            let opened = srtp.unprotect_rtcp(&sealed);
+            let opened = opened_rtcp(&mut srtp, &sealed);
             if ssrc < MAX_STREAMS as u32 {
                 assert_eq!(opened.expect("room"), report);
             } else {
@@ -300,13 +323,65 @@ fn short_packets_are_refused() {
         if len > 1 {
             bytes[..2].copy_from_slice(&[0x80, 201]);
         }
-        assert!(srtp.unprotect_rtcp(&bytes).is_err());
+        assert!(opened_rtcp(&mut srtp, &bytes).is_err());
         if let Some(first) = bytes.first_mut() {
             *first = 0x80;
         }
-        if let Some(header) = Header::parse(&bytes) {
-            assert!(srtp.unprotect_rtp(&bytes, &header).is_err());
-        }
+        assert!(opened(&mut srtp, &bytes).is_err());
     }
     assert_eq!(srtp.stream_count(), 0);
+}
+
+/// Two SSRCs of ours under one key, each with its own count of rollovers; an index is never used twice.
+#[test]
+fn each_of_our_streams_counts_for_itself() {
+    let (key, salt) = (hex("000102030405060708090a0b0c0d0e0f"), hex("a0a1a2a3a4a5a6a7a8a9aaab"));
+    let mut srtp = pair(ProtectionProfile::AeadAes128Gcm, &key, &salt);
+    for sequence in [65_534u16, 65_535, 0, 1] {
+        for ssrc in [7u32, 8] {
+            let mut plain = packet(sequence, b"sound");
+            plain[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            let mut out = plain.clone();
+            assert!(srtp.protect_rtp(&mut out, 0, 20, ssrc, sequence));
+            assert_eq!(opened(&mut srtp, &out).expect("opened"), plain);
+            assert!(!srtp.protect_rtp(&mut plain, 0, 20, ssrc, sequence), "used already");
+        }
+    }
+    for ssrc in 100..200u32 {
+        srtp.protect_rtp(&mut packet(1, b"x"), 0, 20, ssrc, 1);
+    }
+    let Outgoing::Gcm { streams, .. } = &srtp.outgoing else {
+        panic!("GCM is done here")
+    };
+    assert_eq!(streams.len(), MAX_OUTGOING);
+}
+
+/// The same packets as `rtc-srtp` makes and takes, which has the other profiles.
+#[test]
+fn ours_and_the_library_read_each_other() {
+    let (key, salt) = (hex("101112131415161718191a1b1c1d1e1f"), hex("b0b1b2b3b4b5b6b7b8b9babb"));
+    let master = || MasterKey {
+        key: SecretVec::new(key.clone()),
+        salt: SecretVec::new(salt.clone()),
+    };
+    let profile = ProtectionProfile::AeadAes128Gcm;
+    let mut ours = pair(profile, &key, &salt);
+    let mut theirs_out = Library::outgoing(profile, &master(), &*provider()).expect("keys fit");
+    let mut theirs_in = Library::incoming(profile, &master(), &*provider()).expect("keys fit");
+    for sequence in (65_000..65_536u32).chain(0..500).map(|s| s as u16) {
+        let plain = packet(sequence, &[sequence as u8; 90]);
+        let by_us = sealed(&mut ours, &plain, 20, sequence);
+        let header = Header::parse(&by_us).expect("header");
+        assert_eq!(theirs_in.open_rtp(&by_us, &header).expect("opened"), plain);
+        let by_them = theirs_out.seal_rtp(&plain, 20, 0xCAFE_BABE, sequence).expect("sealed");
+        assert_eq!(by_them, by_us);
+        assert_eq!(opened(&mut ours, &by_them).expect("opened"), plain);
+    }
+    let report = hex("80c90001 cafebabe abababab abababab");
+    for _ in 0..20 {
+        let by_us = ours.protect_rtcp(&report).expect("sealed");
+        assert_eq!(theirs_in.open_rtcp(&by_us).expect("opened"), report);
+        let by_them = theirs_out.seal_rtcp(&report).expect("sealed");
+        assert_eq!(opened_rtcp(&mut ours, &by_them).expect("opened"), report);
+    }
 }

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_transport::{Certificate, Endpoint, EndpointOptions, Event, NtpClock, Offer, TransportConfig};
+use roomtone_transport::{
+    AudioOut, Certificate, Endpoint, EndpointOptions, Event, NtpClock, Offer, Outbox, TransportConfig,
+};
 
 use super::{Client, ClientOptions, origin};
 
@@ -33,8 +35,20 @@ pub struct Link {
     pub deaf_client: bool,
     /// Everything that went to the server, for replays.
     pub tape: Vec<Vec<u8>>,
+    heard: Vec<Heard>,
+    outbox: Outbox,
     flying: Vec<InFlight>,
     rng: StdRng,
+}
+
+/// A packet of Opus that the server let in.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub seq: u16,
+    pub timestamp: u32,
+    pub ssrc: u32,
+    pub level: Option<(u8, bool)>,
+    pub payload: Vec<u8>,
 }
 
 impl Link {
@@ -72,6 +86,8 @@ impl Link {
             deaf_server: false,
             deaf_client: false,
             tape: vec![],
+            heard: vec![],
+            outbox: Outbox::new(),
             flying: vec![],
             rng: StdRng::seed_from_u64(1),
         }
@@ -147,6 +163,18 @@ impl Link {
                 });
             }
         }
+        for (to, data) in self.outbox.iter() {
+            let lost = self.loss > 0.0 && self.rng.random_bool(self.loss);
+            if !lost && !self.deaf_client {
+                self.flying.push(InFlight {
+                    at: self.now + self.latency,
+                    to_server: false,
+                    address: to,
+                    data: data.to_vec(),
+                });
+            }
+        }
+        self.outbox.clear();
         while let Some(event) = self.server.poll_event() {
             self.events.push((self.now, event));
         }
@@ -169,9 +197,9 @@ impl Link {
             .into_iter()
             .partition(|f| f.at <= self.now);
         self.flying = later;
-        for mut f in due {
+        for f in due {
             if f.to_server {
-                self.server.handle_datagram(self.now, f.address, &mut f.data);
+                self.inject(f.address, &f.data);
             } else if self.client_hears.contains(&f.address) {
                 self.client.handle(self.now, &f.data);
             }
@@ -181,17 +209,25 @@ impl Link {
     /// Puts a datagram straight into the endpoint.
     pub fn inject(&mut self, from: SocketAddr, data: &[u8]) {
         let mut data = data.to_vec();
-        self.server.handle_datagram(self.now, from, &mut data);
+        if let Some(packet) = self.server.handle_datagram(self.now, from, &mut data) {
+            self.heard.push(Heard {
+                seq: packet.seq,
+                timestamp: packet.timestamp,
+                ssrc: packet.ssrc,
+                level: packet.level,
+                payload: packet.payload.to_vec(),
+            });
+        }
     }
 
-    pub fn rtp(&self) -> Vec<&roomtone_transport::RtpIn> {
-        self.events
-            .iter()
-            .filter_map(|(_, e)| match e {
-                Event::Rtp(packet) => Some(packet),
-                _ => None,
-            })
-            .collect()
+    /// Lets the server send sound.
+    pub fn send_audio(&mut self, audio: AudioOut<'_>) -> bool {
+        self.server.send_audio(self.now, audio, &mut self.outbox)
+    }
+
+    /// What the server has heard.
+    pub fn rtp(&self) -> &[Heard] {
+        &self.heard
     }
 
     pub fn closed(&self) -> Option<(Instant, roomtone_transport::CloseReason)> {

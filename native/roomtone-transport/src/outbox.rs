@@ -1,0 +1,111 @@
+//! Datagrams on their way out.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+
+/// Datagrams to be sent, one behind the other in memory that is used again and again: what a tick sends is one batch, and in the steady
+/// state none of it is allocated.
+#[derive(Default)]
+pub struct Outbox {
+    bytes: Vec<u8>,
+    datagrams: Vec<(SocketAddr, Range<usize>)>,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub fn new() -> Outbox {
+        Outbox::default()
+    }
+
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
+    /// How many datagrams there are.
+    pub fn len(&self) -> usize {
+        self.datagrams.len()
+    }
+
+    /// The datagram at `index` and where it goes; `None` past the end.
+    pub fn get(&self, index: usize) -> Option<(SocketAddr, &[u8])> {
+        let (to, range) = self.datagrams.get(index)?;
+        Some((*to, &self.bytes[range.clone()]))
+    }
+
+    /// The datagrams in the order they are to be sent.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (SocketAddr, &[u8])> {
+        self.datagrams
+            .iter()
+            .map(|(to, range)| (*to, &self.bytes[range.clone()]))
+    }
+
+    /// Adds a datagram.
+    pub fn push(&mut self, to: SocketAddr, datagram: &[u8]) {
+        self.write(to, |bytes, _| {
+            bytes.extend_from_slice(datagram);
+            true
+        });
+    }
+
+    /// Forgets the datagrams, and keeps the memory; of a burst much larger than what was sent now, less.
+    pub fn clear(&mut self) {
+        let used = self.bytes.len();
+        if self.bytes.capacity() > (64 << 10).max(16 * used) {
+            self.bytes.shrink_to(used);
+            self.datagrams.shrink_to(self.datagrams.len());
+        }
+        self.bytes.clear();
+        self.datagrams.clear();
+    }
+
+    /// Adds the datagram that `write` appends to the bytes, which begin at the given place; nothing if it says `false`.
+    pub(crate) fn write(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>, usize) -> bool) -> bool {
+        let start = self.datagrams.last().map_or(0, |(_, range)| range.end);
+        // What a panic left behind, if there was one.
+        self.bytes.truncate(start);
+        let good = write(&mut self.bytes, start);
+        if good {
+            self.datagrams.push((to, start..self.bytes.len()));
+        } else {
+            self.bytes.truncate(start);
+        }
+        good
+    }
+}
+
+impl fmt::Debug for Outbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Outbox({} datagrams, {} bytes)",
+            self.datagrams.len(),
+            self.bytes.len()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_come_out_as_they_went_in_and_failed_ones_leave_no_trace() {
+        let to = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        let mut outbox = Outbox::new();
+        outbox.push(to(1), b"one");
+        assert!(!outbox.write(to(2), |bytes, _| {
+            bytes.extend_from_slice(b"half");
+            false
+        }));
+        outbox.push(to(3), b"three");
+        let all: Vec<_> = outbox.iter().map(|(to, data)| (to.port(), data.to_vec())).collect();
+        assert_eq!(all, [(1, b"one".to_vec()), (3, b"three".to_vec())]);
+        assert_eq!(outbox.get(1), Some((to(3), b"three".as_slice())));
+        outbox.clear();
+        assert!(outbox.is_empty() && outbox.get(0).is_none());
+        outbox.push(to(4), b"four");
+        assert_eq!(outbox.iter().next(), Some((to(4), b"four".as_slice())));
+    }
+}
