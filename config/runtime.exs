@@ -22,23 +22,55 @@ end
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
 if config_env() != :test do
-  port =
-    case Integer.parse(System.get_env("PORT", "4000")) do
+  variable = fn name -> with "" <- System.get_env(name, ""), do: nil end
+
+  port = fn name, default ->
+    case Integer.parse(variable.(name) || default) do
       {port, ""} when port in 1..65_535 -> port
-      _ -> raise "PORT takes a port number from 1 to 65535, not #{inspect(System.get_env("PORT"))}"
+      _ -> raise "#{name} takes a port number from 1 to 65535, not #{inspect(variable.(name))}"
     end
+  end
 
-  config :roomtone, RoomtoneWeb.Endpoint, http: [ip: {0, 0, 0, 0}, port: port]
+  files = {variable.("HTTPS_CERT_FILE"), variable.("HTTPS_KEY_FILE")}
+  host = variable.("PHX_HOST")
 
-  # Behind a proxy that ends TLS the request itself doesn't tell which origin is ours.
-  if host = System.get_env("PHX_HOST") do
-    config :roomtone, RoomtoneWeb.Endpoint,
-      url: [host: host, port: 443, scheme: "https"],
-      check_origin: ["https://" <> host]
+  case files do
+    {nil, nil} ->
+      config :roomtone, RoomtoneWeb.Endpoint, http: [ip: {0, 0, 0, 0}, port: port.("PORT", "4000")]
+
+      # Behind a proxy that ends TLS the request itself doesn't tell which origin is ours.
+      if host do
+        config :roomtone, RoomtoneWeb.Endpoint,
+          url: [host: host, port: 443, scheme: "https"],
+          check_origin: ["https://" <> host]
+      end
+
+    {certificate, key} when certificate != nil and key != nil ->
+      https_port = port.("HTTPS_PORT", "4443")
+
+      config :roomtone, RoomtoneWeb.Endpoint,
+        https: [
+          ip: {0, 0, 0, 0},
+          port: https_port,
+          cipher_suite: :strong,
+          certfile: Path.expand(certificate),
+          keyfile: Path.expand(key)
+        ],
+        # Nobody shall be on a page without a microphone: plain HTTP is for this machine alone.
+        http: [ip: {127, 0, 0, 1}, port: port.("PORT", "4000")],
+        url: [host: host || "localhost", port: https_port, scheme: "https"]
+
+    _one_of_them ->
+      raise "HTTPS_CERT_FILE and HTTPS_KEY_FILE belong together: set both, or neither"
+  end
+
+  # A release starts no server unless it is told to; this one has nothing else to do.
+  if variable.("PHX_SERVER") || variable.("RELEASE_NAME") do
+    config :roomtone, RoomtoneWeb.Endpoint, server: true
   end
 
   if config_env() == :prod do
-    key_base = System.get_env("SECRET_KEY_BASE", "")
+    key_base = variable.("SECRET_KEY_BASE") || ""
 
     if byte_size(key_base) < 64 do
       raise "SECRET_KEY_BASE takes a random text of at least 64 bytes; it signs the session cookies (openssl rand -base64 48 makes one)"

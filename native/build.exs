@@ -1,6 +1,6 @@
 defmodule Roomtone.NativeBuild do
   @moduledoc """
-  Builds one crate of the cargo workspace and copies its library into `priv/native`.
+  Builds crates of the cargo workspace: libraries, which are copied into `priv/native`, and programs.
 
   Shared by the Mix compilers of the app and of `phoenix_lite`. The test environment takes cargo's `dev` profile (overflow
   checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies), every other one
@@ -17,18 +17,32 @@ defmodule Roomtone.NativeBuild do
   @spec run(String.t(), String.t(), Path.t(), Path.t(), [String.t()]) ::
           {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
   def run(crate, name, workspace, project, crates) do
-    profile = System.get_env("ROOMTONE_CARGO_PROFILE") || default_profile(Mix.env())
-    args = ["build", "--profile", profile | selection(profile, crates)]
+    with :ok <- cargo(crate, workspace, crates) do
+      extension = if match?({:unix, :darwin}, :os.type()), do: "dylib", else: "so"
+      copy(built(workspace, "lib#{name}.#{extension}"), Path.join(project, "priv/native/#{name}.so"))
+    end
+  end
+
+  @doc "Builds the programs of `crate` in `workspace`; the path of the one called `name`."
+  @spec program!(String.t(), String.t(), Path.t()) :: Path.t()
+  def program!(crate, name, workspace) do
+    case cargo(crate, workspace, [crate]) do
+      :ok -> built(workspace, name)
+      {:error, [%{message: message}]} -> Mix.raise(message)
+    end
+  end
+
+  defp cargo(crate, workspace, crates) do
+    args = ["build", "--profile", profile() | selection(profile(), crates)]
     Mix.shell().info("==> cargo #{Enum.join(args, " ")}")
 
     case System.cmd(cargo!(), args, cd: workspace, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
-      {_, 0} ->
-        copy(built(workspace, profile, name), Path.join(project, "priv/native/#{name}.so"))
-
-      {_, status} ->
-        {:error, [diagnostic("cargo build of #{crate} failed with status #{status}", workspace)]}
+      {_, 0} -> :ok
+      {_, status} -> {:error, [diagnostic("cargo build of #{crate} failed with status #{status}", workspace)]}
     end
   end
+
+  defp profile, do: System.get_env("ROOMTONE_CARGO_PROFILE") || default_profile(Mix.env())
 
   defp selection("dev", _crates), do: ["--workspace", "--lib", "--bins", "--examples"]
   defp selection(_profile, crates), do: Enum.flat_map(crates, &["-p", &1])
@@ -41,11 +55,9 @@ defmodule Roomtone.NativeBuild do
       Mix.raise("cargo is not on the PATH: Roomtone's media engine is written in Rust, see https://rustup.rs")
   end
 
-  defp built(workspace, profile, name) do
+  defp built(workspace, file) do
     target = System.get_env("CARGO_TARGET_DIR") || Path.join(workspace, "target")
-    folder = if profile == "dev", do: "debug", else: profile
-    extension = if match?({:unix, :darwin}, :os.type()), do: "dylib", else: "so"
-    Path.join([target, folder, "lib#{name}.#{extension}"])
+    Path.join([target, if(profile() == "dev", do: "debug", else: profile()), file])
   end
 
   # A new file under a new inode: a virtual machine that has the old library mapped goes on undisturbed.

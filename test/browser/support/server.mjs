@@ -11,7 +11,7 @@ export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 export const TMP = join(ROOT, "tmp/browser");
 mkdirSync(TMP, { recursive: true });
 
-async function freeTcpPort() {
+export async function freeTcpPort() {
   const server = createServer();
   await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address();

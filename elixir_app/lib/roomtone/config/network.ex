@@ -16,6 +16,24 @@ defmodule Roomtone.Config.Network do
     [{127, 0, 0, 1} | Enum.filter(found, &wanted?(&1, ipv6?))] |> Enum.uniq() |> Enum.take(@max_addresses)
   end
 
+  @doc "The address by which others on this network reach this machine, if it is on one."
+  @spec lan_address() :: :inet.ip_address() | nil
+  def lan_address do
+    {:ok, socket} = :gen_udp.open(0)
+
+    try do
+      # Nothing is sent: connecting a UDP socket asks for the way out alone, and the address (of TEST-NET-1) need not exist.
+      with :ok <- :gen_udp.connect(socket, {192, 0, 2, 1}, 9),
+           {:ok, {address, _port}} when address != {127, 0, 0, 1} <- :inet.sockname(socket) do
+        address
+      else
+        _no_way_out -> Enum.find(local_addresses(false), &(&1 != {127, 0, 0, 1}))
+      end
+    after
+      :gen_udp.close(socket)
+    end
+  end
+
   @doc """
   An address and port as text.
 

@@ -1,0 +1,73 @@
+defmodule RoomtoneWeb.RuntimeConfigTest do
+  @moduledoc "What config/runtime.exs makes of the environment."
+  use ExUnit.Case, async: false
+
+  @secret String.duplicate("x", 64)
+
+  # Only these are set, whatever the machine has.
+  defp endpoint(variables, env \\ :prod) do
+    before = System.get_env()
+    for {name, _} <- before, name =~ ~r/^(PORT|PHX_|HTTPS_|SECRET_|RELEASE_|LOG_)/, do: System.delete_env(name)
+    System.put_env(Map.new(variables))
+
+    try do
+      Config.Reader.read!("config/runtime.exs", env: env)[:roomtone][RoomtoneWeb.Endpoint]
+    after
+      for {name, _} <- variables, do: System.delete_env(name)
+      System.put_env(before)
+    end
+  end
+
+  test "plain HTTP for everybody, as long as nothing else is said" do
+    config = endpoint(%{"SECRET_KEY_BASE" => @secret})
+    assert config[:http] == [ip: {0, 0, 0, 0}, port: 4000]
+    assert config[:https] == nil
+    assert config[:url] == nil
+    assert config[:check_origin] == nil
+    assert config[:server] == nil
+  end
+
+  test "behind a proxy that ends TLS, the page's origin is known by name" do
+    config = endpoint(%{"SECRET_KEY_BASE" => @secret, "PHX_HOST" => "voice.example"})
+    assert config[:url] == [host: "voice.example", port: 443, scheme: "https"]
+    assert config[:check_origin] == ["https://voice.example"]
+  end
+
+  test "with certificate files: HTTPS for everybody, HTTP for this machine, origins as they come" do
+    files = %{"HTTPS_CERT_FILE" => "tmp/cert.pem", "HTTPS_KEY_FILE" => "/etc/key.pem"}
+
+    config =
+      endpoint(Map.merge(files, %{"HTTPS_PORT" => "8443", "PHX_HOST" => "voice.example", "PORT" => "8080"}), :dev)
+
+    assert config[:https] == [
+             ip: {0, 0, 0, 0},
+             port: 8443,
+             cipher_suite: :strong,
+             certfile: Path.expand("tmp/cert.pem"),
+             keyfile: "/etc/key.pem"
+           ]
+
+    assert config[:http] == [ip: {127, 0, 0, 1}, port: 8080]
+    assert config[:url] == [host: "voice.example", port: 8443, scheme: "https"]
+    assert config[:check_origin] == nil
+  end
+
+  test "a release starts its server" do
+    assert endpoint(%{"SECRET_KEY_BASE" => @secret, "RELEASE_NAME" => "roomtone"})[:server]
+    assert endpoint(%{"SECRET_KEY_BASE" => @secret, "PHX_SERVER" => "true"})[:server]
+  end
+
+  test "an empty variable is one that isn't set" do
+    empty = Map.new(~w(PORT HTTPS_CERT_FILE HTTPS_KEY_FILE PHX_HOST PHX_SERVER), &{&1, ""})
+    assert endpoint(empty, :dev)[:http] == [ip: {0, 0, 0, 0}, port: 4000]
+  end
+
+  test "what is wrong is named" do
+    assert_raise RuntimeError, ~r/HTTPS_CERT_FILE and HTTPS_KEY_FILE/, fn ->
+      endpoint(%{"HTTPS_KEY_FILE" => "/etc/key.pem"}, :dev)
+    end
+
+    assert_raise RuntimeError, ~r/PORT takes a port number.*"http"/, fn -> endpoint(%{"PORT" => "http"}, :dev) end
+    assert_raise RuntimeError, ~r/SECRET_KEY_BASE takes/, fn -> endpoint(%{}) end
+  end
+end
