@@ -35,7 +35,10 @@ defmodule Roomtone.CertTaskTest do
 
     assert {:ok, _} = :public_key.pkix_path_validation(der, [der], [])
     certificate = :public_key.pkix_decode_cert(der, :otp)
-    for id <- [dns_id: ~c"localhost", ip: {127, 0, 0, 1}], do: assert(:public_key.pkix_verify_hostname(certificate, [id]))
+
+    for id <- [dns_id: ~c"localhost", ip: {127, 0, 0, 1}],
+        do: assert(:public_key.pkix_verify_hostname(certificate, [id]))
+
     refute :public_key.pkix_verify_hostname(certificate, dns_id: ~c"roomtone.example")
     assert %{mode: mode} = File.stat!(Path.join(folder, "key.pem"))
     assert Bitwise.band(mode, 0o777) == 0o600
