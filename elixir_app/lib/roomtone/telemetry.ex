@@ -23,6 +23,8 @@ defmodule Roomtone.Telemetry do
   | `[:roomtone, :shard, :room_failed]` | `count` (1) | `shard`, `room` |
   """
 
+  alias Roomtone.EventLog
+
   @events [
     [:roomtone, :room, :opened],
     [:roomtone, :room, :closed],
@@ -45,9 +47,11 @@ defmodule Roomtone.Telemetry do
   @spec events() :: [[atom, ...], ...]
   def events, do: @events
 
-  @doc "Reports `[:roomtone | name]`."
+  @doc "Reports `[:roomtone | name]`, and lets `Roomtone.EventLog` write a line about it."
   @spec execute([atom, ...], %{atom => number}, map) :: :ok
   def execute(name, measurements, metadata) do
+    EventLog.write(name, measurements, metadata)
+
     # `apply`, because the module may be absent and the compiler would say so.
     if function_exported?(:telemetry, :execute, 3) do
       apply(:telemetry, :execute, [[:roomtone | name], measurements, metadata])
