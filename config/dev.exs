@@ -4,7 +4,7 @@ import Config
 # Known to everyone who reads this file. Roomtone.Config refuses it in prod.
 config :roomtone, token_secret: "roomtone-development-secret-not-for-production"
 
-config :logger, :console, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant]
+config :logger, :console, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant, :shard]
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
 # Known to everyone who reads this file; config/runtime.exs wants another one in prod.

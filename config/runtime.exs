@@ -12,12 +12,27 @@ if config_env() != :test do
     max_participants: "MAX_PARTICIPANTS",
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",
-    users_file: "USERS_FILE"
+    users_file: "USERS_FILE",
+    drain_seconds: "DRAIN_SECONDS"
   ]
 
   for {key, variable} <- variables, value = System.get_env(variable), value != "" do
     config :roomtone, [{key, value}]
   end
+end
+
+# ---- Log -------------------------------------------------------------------------------------------------------------
+case System.get_env("LOG_FORMAT", "") do
+  text when text in ["", "text"] ->
+    :ok
+
+  "json" ->
+    config :logger, :console,
+      format: {RoomtoneWeb.LogFormat, :json},
+      metadata: [:time, :mfa, :room, :participant, :shard, :request_id]
+
+  other ->
+    raise "LOG_FORMAT takes text or json, not #{inspect(other)}"
 end
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------

@@ -87,6 +87,7 @@ defmodule Roomtone do
     * `:chat` – somebody said something in writing
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
     * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
+    * `:draining` – this node stops within so many seconds: the sound goes on till then, and clients come back elsewhere, or here later
     * `:closed` – with why: `:closed` or what `close_room/2` was given, `:empty`, `:crashed`
   """
   @type event ::
@@ -103,6 +104,7 @@ defmodule Roomtone do
           | {:connected, identity :: String.t(), boolean}
           | {:levels, %{String.t() => 0..127}}
           | {:media_restart, (identity :: String.t()) | :all}
+          | {:draining, seconds :: non_neg_integer}
           | {:closed, reason :: term}
 
   @typedoc "A line of a room's chat. `id` grows with each."
@@ -120,6 +122,7 @@ defmodule Roomtone do
           :room_exists
           | {:too_many_rooms, pos_integer}
           | :busy
+          | :draining
           | :media_busy
           | {:invalid_option, atom}
           | {:not_supported, :forward}
@@ -549,14 +552,12 @@ defmodule Roomtone do
 
   @doc """
   From now on the calling process gets `t:message/0` for this room, whether it is open yet or not, until `unsubscribe/1` or its end.
-  With `levels: false`, all but levels.
 
       iex> Roomtone.subscribe("garden")
       :ok
   """
-  @spec subscribe(String.t(), levels: boolean) :: :ok | {:error, name_error}
-  def subscribe(name, opts \\ []),
-    do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name, Keyword.get(opts, :levels, true)))
+  @spec subscribe(String.t()) :: :ok | {:error, name_error}
+  def subscribe(name), do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name))
 
   @doc "Ends `subscribe/1`."
   @spec unsubscribe(String.t()) :: :ok | {:error, name_error}
@@ -611,6 +612,15 @@ defmodule Roomtone do
   """
   @spec health() :: :ok | {:error, String.t()}
   defdelegate health, to: Media
+
+  @doc """
+  Whether this node is about to stop, and takes nobody in any more.
+
+      iex> Roomtone.draining?()
+      false
+  """
+  @spec draining?() :: boolean
+  defdelegate draining?, to: Roomtone.Drain
 
   @doc """
   An error of this module, in words for people.

@@ -3,12 +3,13 @@ defmodule Roomtone.Application do
   Starts Roomtone: registries, media, rooms, and last what `config :roomtone, children: […]` adds (the web layer).
 
   `:rest_for_one`, so that whatever a process stands on is older than itself: when media fail beyond their supervisor's patience,
-  rooms and endpoint are started anew with them. Stopped in reverse: first no requests come in, last the engine ends.
+  rooms and endpoint are started anew with them. Stopped in reverse: first no requests come in, last the engine ends,
+  which says goodbye to whoever is still connected. Before all that, `Roomtone.Drain` tells everybody and waits a while.
   """
 
   use Application
 
-  alias Roomtone.{Config, Native, Rooms, Telemetry}
+  alias Roomtone.{Config, Drain, Native, Rooms, Telemetry}
 
   @impl true
   def start(_type, _args) do
@@ -16,6 +17,7 @@ defmodule Roomtone.Application do
     config = Config.install!(env)
     check_native(config.native)
     Telemetry.prepare()
+    Drain.reset()
 
     children =
       [
@@ -29,6 +31,13 @@ defmodule Roomtone.Application do
       ] ++ Keyword.get(env, :children, [])
 
     Supervisor.start_link(children, strategy: :rest_for_one, name: Roomtone.Supervisor)
+  end
+
+  # Asked to stop, with everything still running: SIGTERM comes here.
+  @impl true
+  def prep_stop(state) do
+    Drain.run(Config.get().drain_seconds)
+    state
   end
 
   defp check_native(Native) do

@@ -17,6 +17,7 @@ defmodule Roomtone.Config do
   | `:empty_room_ms` | | how long an empty room stays open | 60000 |
   | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
   | `:join_timeout_ms` | | how long an offer may wait for its answer | 5000 |
+  | `:drain_seconds` | `DRAIN_SECONDS` | how long those who are in may go on when the node is asked to stop | 10 |
   | `:bitrate` | | Opus bits per second of a mix | 32000 |
   | `:shared_complexity`, `:private_complexity` | | Opus complexity, 0 to 10, of mixes many or one hear | 10, 5 |
   | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
@@ -52,6 +53,7 @@ defmodule Roomtone.Config do
             empty_room_ms: 60_000,
             grace_ms: 15_000,
             join_timeout_ms: 5_000,
+            drain_seconds: 10,
             bitrate: 32_000,
             shared_complexity: 10,
             private_complexity: 5
@@ -73,6 +75,7 @@ defmodule Roomtone.Config do
           empty_room_ms: pos_integer,
           grace_ms: non_neg_integer,
           join_timeout_ms: pos_integer,
+          drain_seconds: non_neg_integer,
           bitrate: pos_integer,
           shared_complexity: 0..10,
           private_complexity: 0..10
@@ -92,6 +95,7 @@ defmodule Roomtone.Config do
     empty_room_ms: {1, 86_400_000},
     grace_ms: {0, 3_600_000},
     join_timeout_ms: {10, 60_000},
+    drain_seconds: {0, 86_400},
     bitrate: {6_000, 510_000},
     shared_complexity: {0, 10},
     private_complexity: {0, 10}

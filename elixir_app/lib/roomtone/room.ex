@@ -9,6 +9,8 @@ defmodule Roomtone.Room do
   defmodule Person do
     @moduledoc "A person in a room."
 
+    # Who knows the session is this person; it must not end up in a log.
+    @derive {Inspect, except: [:session]}
     @enforce_keys [:identity, :name, :session]
     defstruct [
       :identity,

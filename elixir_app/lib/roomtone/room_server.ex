@@ -13,7 +13,7 @@ defmodule Roomtone.RoomServer do
 
   require Logger
 
-  alias Roomtone.{Chat, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Subscribers, Telemetry}
+  alias Roomtone.{Chat, Drain, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Subscribers, Telemetry}
 
   @reopen_ms 50
   # A participant that crashes more often is let go.
@@ -136,9 +136,12 @@ defmodule Roomtone.RoomServer do
   def handle_call({:admit, request}, _from, state) do
     people = map_size(state.room.people)
 
-    if is_map_key(state.room.people, request.identity) or Mixer.room_for?(state.mixer, people + 1),
-      do: admit(Room.admit(state.room, request), state),
-      else: {:reply, {:error, {:room_full, people}}, state}
+    cond do
+      is_map_key(state.room.people, request.identity) -> admit(Room.admit(state.room, request), state)
+      Drain.draining?() -> {:reply, {:error, :draining}, state}
+      Mixer.room_for?(state.mixer, people + 1) -> admit(Room.admit(state.room, request), state)
+      true -> {:reply, {:error, {:room_full, people}}, state}
+    end
   end
 
   def handle_call({:resume, %{identity: identity} = request}, _from, state) do

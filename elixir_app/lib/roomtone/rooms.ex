@@ -13,7 +13,7 @@ defmodule Roomtone.Rooms do
 
   require Logger
 
-  alias Roomtone.{Config, Lobby, Media, Mix, Participant, Room, Subscribers, Telemetry}
+  alias Roomtone.{Config, Drain, Lobby, Media, Mix, Participant, Room, Subscribers, Telemetry}
 
   defmodule Tree do
     @moduledoc "The processes of one room."
@@ -99,6 +99,7 @@ defmodule Roomtone.Rooms do
     config = Config.get()
 
     cond do
+      Drain.draining?() -> {:reply, {:error, :draining}, state}
       is_map_key(state.names, name) -> {:reply, {:error, :room_exists}, state}
       map_size(state.rooms) >= config.max_rooms -> {:reply, {:error, {:too_many_rooms, config.max_rooms}}, state}
       true -> open(name, opts, config, state)

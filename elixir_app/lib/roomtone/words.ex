@@ -21,6 +21,7 @@ defmodule Roomtone.Words do
   def describe_error(:not_text), do: "A message has to be text."
   def describe_error(:too_many_messages), do: "Too many messages in a short time."
   def describe_error({:offer_refused, _code, message}), do: "The offer can't be answered: #{message}."
+  def describe_error(:draining), do: "The server is about to restart and takes nobody new. Try again in a moment."
   def describe_error(:media_busy), do: "The server is too busy at the moment. Try again."
   def describe_error(:media_timeout), do: "The media server didn't answer in time. Try again."
   def describe_error(:media_restarted), do: "The media server was restarted. Try again."

@@ -106,6 +106,7 @@ defmodule RoomtoneWeb.Refusal do
   # Not now
   defp classify(reason)
        when reason in [
+              :draining,
               :media_busy,
               :media_timeout,
               :media_restarted,

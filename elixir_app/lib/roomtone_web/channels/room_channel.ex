@@ -16,6 +16,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
   | `media_restart` | make a new offer |
+  | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
 
   Errors are `reason` (stable), `message` (for people) and `retry` (whether it may work a little later).
@@ -222,6 +223,12 @@ defmodule RoomtoneWeb.RoomChannel do
   # Nobody was in it, so nobody is told: whoever is on the way in opens it again.
   defp event({:closed, :empty}, socket), do: {:noreply, socket}
   defp event({:closed, _reason}, socket), do: close(:closed, assign(socket, :inside, false))
+
+  defp event({:draining, seconds}, socket) do
+    push(socket, "draining", :draining |> Refusal.payload() |> Map.put(:seconds, seconds))
+    {:noreply, socket}
+  end
+
   defp event(_other, socket), do: {:noreply, socket}
 
   defp changed(socket, diff) do

@@ -1,0 +1,47 @@
+defmodule Roomtone.DrainTest do
+  @moduledoc "The end of a node. The same with a real process and SIGTERM is in test/release."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Drain
+
+  @moduletag capture_log: true
+
+  setup do
+    on_exit(&Drain.reset/0)
+  end
+
+  defp join(room, who, opts \\ []), do: Roomtone.join(room, who, FakeNative.offer(connect: true), opts)
+
+  defp drain(seconds) do
+    task = Task.async(fn -> Drain.run(seconds) end)
+    eventually(&Roomtone.draining?/0)
+    task
+  end
+
+  test "nobody new comes in, those who are in stay and may make new offers" do
+    room = open_room()
+    {:ok, ada} = join(room, "ada")
+    task = drain(30)
+    assert_receive {:roomtone, ^room, {:draining, 30}}, 5_000
+    assert {:error, :draining} = join(room, "bob")
+    assert {:error, :draining} = join(unique_name(), "bob", create: true)
+    assert {:error, :draining} = Roomtone.open_room(unique_name())
+    assert {:ok, _} = Roomtone.resume(room, "ada", ada.session)
+    assert {:ok, _} = join(room, "ada", session: ada.session)
+    refute Task.yield(task, 0)
+    :ok = Roomtone.leave(room, "ada")
+    assert Task.await(task, 5_000) == :ok
+  end
+
+  test "it doesn't wait longer than it was told to" do
+    room = open_room()
+    {:ok, _} = join(room, "ada")
+    assert Task.await(drain(0), 5_000) == :ok
+  end
+
+  test "stopping the application drains it, and starting it takes people in again" do
+    :ok = restart_with(drain_seconds: 0)
+    refute Roomtone.draining?()
+    assert {:ok, _} = Roomtone.open_room(unique_name())
+  end
+end
