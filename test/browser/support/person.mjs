@@ -99,17 +99,7 @@ export class Person {
     await this.page.locator("[name=name]").fill(this.name);
     await this.page.locator("[name=room]").fill(room);
     await this.page.getByRole("button", { name: "Join" }).click();
-    if (waitConnected) {
-      await this.throughTheDoor();
-      await this.connected();
-    }
-  }
-
-  /** Whose browser would ask for the microphone for the first time is shown what it is about to ask for. */
-  async throughTheDoor() {
-    await this.page.locator('#room[data-status="connected"], #pre-join:not([hidden])').first().waitFor({ timeout: 20_000 });
-    const go = this.page.locator("#pre-join-go");
-    if (await go.isVisible()) await go.click();
+    if (waitConnected) await this.connected();
   }
 
   async connected(timeout = 20_000) {
@@ -121,7 +111,7 @@ export class Person {
   }
 
   get microphone() {
-    return this.page.locator("#mute");
+    return this.page.locator("button[aria-pressed]");
   }
 
   /** Loudness of each tone in what this page plays, over about 0.4 s. */

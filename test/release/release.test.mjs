@@ -1,0 +1,111 @@
+// `mix release`: it has all that it needs, and ends kindly.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { build, Crowd, Release, SECRETS, token, until } from "./support.mjs";
+
+before(build);
+
+let release;
+after(() => release?.kill());
+
+test("it starts, is healthy, and serves its pages and scripts", async () => {
+  release = await Release.start("first", { LOG_FORMAT: "json", DRAIN_SECONDS: "60" });
+  const { body } = await release.health();
+  assert.deepEqual([body.status, body.rooms, body.participants], ["ok", 0, 0]);
+  const page = await (await fetch(`${release.url}/`)).text();
+  assert.match(page, /<html/);
+  // What the page asks for, and what that asks for in turn.
+  const seen = new Set();
+  const wanted = [...page.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path);
+  assert.ok(wanted.length >= 3, `the page asks for little: ${wanted}`);
+  while (wanted.length > 0) {
+    const path = wanted.pop();
+    if (seen.has(path)) continue;
+    seen.add(path);
+    const response = await fetch(release.url + path);
+    assert.equal(response.status, 200, path);
+    const text = await response.text();
+    assert.ok(text.length > 0, path);
+    if (!path.endsWith(".js") || path.includes("/vendor/")) continue;
+    for (const [, relative] of text.matchAll(/from "(\.[^"]+)"/g)) wanted.push(new URL(relative, release.url + path).pathname);
+  }
+});
+
+test("people hear each other", async () => {
+  const { code, said } = await new Crowd(release, "tones", { peers: 4, talkers: 2, seconds: 3 }).done;
+  assert.equal(code, 0, said);
+});
+
+test("asked to stop, it takes nobody in, says so, and ends when the last one has left", async () => {
+  const crowd = new Crowd(release, "evening", { peers: 3, talkers: 2, seconds: 300 });
+  await until("the crowd's joining", async () => (await release.health()).body.participants === 3);
+  const asked = release.terminate();
+  const health = await until("draining", async () => {
+    const health = await release.health();
+    return health.status === 503 && health;
+  });
+  assert.equal(health.body.status, "draining");
+  assert.equal(health.body.participants, 3);
+
+  const refused = await fetch(`${release.url}/whip/evening`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token("evening", "late")}`, "content-type": "application/sdp" },
+    body: offer(),
+  });
+  assert.equal(refused.status, 503);
+  assert.ok(Number(refused.headers.get("retry-after")) > 0);
+  const { reason, message, retry } = await refused.json();
+  assert.deepEqual([reason, retry], ["draining", true]);
+  assert.match(message, /restart/);
+
+  crowd.goHome();
+  await crowd.done;
+  const { code, at } = await release.exited;
+  assert.equal(code, 0, release.log());
+  assert.ok(at - asked < 55_000, "it waited although everybody had left");
+});
+
+test("its log is JSON, says who was where, and keeps secrets", () => {
+  const log = release.log();
+  const lines = log
+    .split("\n")
+    .filter((line) => line.startsWith("{"))
+    .map((line) => JSON.parse(line));
+  const joined = lines.filter((line) => line.room === "tones" && /^joined/.test(line.message));
+  assert.equal(joined.length, 4, log);
+  for (const line of joined) {
+    assert.ok(line.participant);
+    assert.equal(line.level, "info");
+    assert.ok(!Number.isNaN(Date.parse(line.time)));
+  }
+  assert.ok(lines.some((line) => line.room === "evening" && line.participant && /^left/.test(line.message)), log);
+  assert.ok(lines.some((line) => /^stopping/.test(line.message)), log);
+  for (const secret of [...SECRETS, "eyJ", "ice-pwd"]) assert.ok(!log.includes(secret), `the log has ${secret}`);
+});
+
+test("it doesn't wait for ever, and says goodbye to those who stay", async () => {
+  release = await Release.start("second", { DRAIN_SECONDS: "2" });
+  const crowd = new Crowd(release, "night", { peers: 3, talkers: 2, seconds: 300 });
+  await until("the crowd's joining", async () => (await release.health()).body.participants === 3);
+  const asked = release.terminate();
+  const { code, at } = await release.exited;
+  assert.equal(code, 0, release.log());
+  assert.ok(at - asked >= 1_900, `it gave them ${at - asked} ms of 2 s`);
+  assert.ok(at - asked < 30_000, `it took ${at - asked} ms`);
+  crowd.goHome();
+  const { said } = await crowd.done;
+  assert.match(said, /lost|closed|gone|end/i);
+});
+
+test("a wrong setting stops it at once, in words", async () => {
+  await assert.rejects(Release.start("wrong", { UDP_PORTS: "many", TOKEN_SECRET: "short" }), (error) => {
+    assert.match(error.message, /udp_ports \(UDP_PORTS\) takes/);
+    assert.match(error.message, /TOKEN_SECRET\) has 5 bytes/);
+    return true;
+  });
+});
+
+/** An offer that is well-formed; nobody looks at more of it here. */
+function offer() {
+  return ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", ""].join("\r\n");
+}
