@@ -24,6 +24,8 @@ pub enum Command {
         room: RoomId,
         /// Whether who asks for stereo (`stereo=1` in their offer) gets it.
         stereo: bool,
+        /// Packets are forwarded instead of mixed, those of at most this many talkers to each listener; `None`: they are mixed.
+        slots: Option<u32>,
     },
     /// Ends every participant of a room with [`Event::Disconnected`], then the room.
     CloseRoom {
@@ -123,6 +125,19 @@ pub struct GainCell {
     pub pan: f32,
 }
 
+/// A slot of a listener.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlotCell {
+    /// Its number: that of the further m-line in the listener's offer.
+    pub slot: u8,
+    /// Who is in it; `None`: nobody.
+    pub speaker: Option<PeerId>,
+    /// How loud they are to be, linear.
+    pub gain: f32,
+    /// From −1 (left) to 1 (right).
+    pub pan: f32,
+}
+
 /// Why an offer was not answered.
 pub type RefusalCode = &'static str;
 
@@ -177,6 +192,15 @@ pub enum Event {
         room: RoomId,
         /// Participant, level in −dBov (RFC 6464: 0 loudest, 127 silence), whether they count as speaking.
         levels: Vec<(PeerId, u8, bool)>,
+    },
+    /// Whom a listener of a forwarding room hears in which slot, and how: theirs is to apply the gains. At most once in 200 ms.
+    Slots {
+        /// The room.
+        room: RoomId,
+        /// The listener.
+        peer: PeerId,
+        /// All of their slots, in order.
+        slots: Vec<SlotCell>,
     },
     /// A participant began or ceased to speak.
     Speaking {

@@ -27,7 +27,7 @@ mod shed;
 mod stats;
 mod timers;
 
-pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId};
+pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, SlotCell};
 pub use config::{EngineConfig, MixConfig, ShardConfig};
 pub use engine::{Engine, RunOutcome, StartError, SubmitError};
 pub use shard::Shard;

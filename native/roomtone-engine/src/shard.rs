@@ -75,8 +75,8 @@ impl Shard {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::OpenRoom { room } => self.open_room(room),
-            Command::SetKind { room, stereo } => {
-                self.in_room(now, room, |room, _| room.set_kind(stereo));
+            Command::SetKind { room, stereo, slots } => {
+                self.in_room(now, room, |room, _| room.set_kind(stereo, slots));
             }
             Command::CloseRoom { room } => {
                 self.in_room(now, room, |room, common| room.close(now, common));
@@ -104,10 +104,10 @@ impl Shard {
                 default_gain,
                 max_talkers,
             } => {
-                self.in_room(now, room, |room, _| room.set_policy(default_gain, max_talkers));
+                self.in_room(now, room, |room, _| room.set_policy(now, default_gain, max_talkers));
             }
             Command::SetGains { room, cells } => {
-                self.in_room(now, room, |room, _| room.set_gains(&cells));
+                self.in_room(now, room, |room, _| room.set_gains(now, &cells));
             }
             Command::PeerStats { room, peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(peer)).flatten();

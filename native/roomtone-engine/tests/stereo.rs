@@ -23,6 +23,7 @@ fn world(mix: MixConfig) -> World {
     world.command(Command::SetKind {
         room: ROOM,
         stereo: true,
+        slots: None,
     });
     world
 }

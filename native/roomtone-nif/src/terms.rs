@@ -34,6 +34,7 @@ pub(crate) enum CommandTerm {
     SetKind {
         room: u64,
         stereo: bool,
+        slots: Option<u32>,
     },
     CloseRoom {
         room: u64,
@@ -103,7 +104,7 @@ impl CommandTerm {
     pub(crate) fn command(self) -> Option<Command> {
         Some(match self {
             CommandTerm::OpenRoom { room } => Command::OpenRoom { room },
-            CommandTerm::SetKind { room, stereo } => Command::SetKind { room, stereo },
+            CommandTerm::SetKind { room, stereo, slots } => Command::SetKind { room, stereo, slots },
             CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
             CommandTerm::Join {
                 room,
@@ -191,6 +192,11 @@ enum EventTerm {
     Levels {
         room: u64,
         levels: Vec<(u64, u8, bool)>,
+    },
+    Slots {
+        room: u64,
+        peer: u64,
+        slots: Vec<(u8, Option<u64>, f64, f64)>,
     },
     Speaking {
         room: u64,
@@ -342,6 +348,14 @@ fn event_term(env: Env<'_>, event: Event) -> EventTerm {
             reason: word(env, reason),
         },
         Event::Levels { room, levels } => EventTerm::Levels { room, levels },
+        Event::Slots { room, peer, slots } => EventTerm::Slots {
+            room,
+            peer,
+            slots: slots
+                .into_iter()
+                .map(|cell| (cell.slot, cell.speaker, f64::from(cell.gain), f64::from(cell.pan)))
+                .collect(),
+        },
         Event::Speaking { room, peer, speaking } => EventTerm::Speaking { room, peer, speaking },
         Event::PeerStats { reference, stats } => EventTerm::PeerStats {
             reference,

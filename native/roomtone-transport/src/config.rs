@@ -96,6 +96,8 @@ pub struct EndpointOptions {
     pub recv: bool,
     /// We may send stereo (if the offer wants to receive it: `stereo=1`).
     pub stereo: bool,
+    /// Further streams that we may send, each on a `recvonly` audio m-line of the offer; see [`crate::Endpoint::slots`].
+    pub slots: usize,
     /// CNAME of our stream in SDP and RTCP; empty = a random one. Only letters, digits and `-_.` are kept.
     pub cname: String,
 }
@@ -106,6 +108,7 @@ impl Default for EndpointOptions {
             send: true,
             recv: true,
             stereo: false,
+            slots: 0,
             cname: String::new(),
         }
     }

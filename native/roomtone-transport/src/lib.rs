@@ -29,7 +29,7 @@ mod srtp;
 pub use config::{EndpointOptions, NtpClock, TransportConfig};
 pub use demux::{PacketKind, classify, stun_local_ufrag};
 pub use dtls::{Certificate, CertificateError};
-pub use endpoint::{AcceptError, AudioOut, CloseReason, Endpoint, EndpointStats, Event, RtpIn, Transmit};
+pub use endpoint::{AcceptError, AudioOut, CloseReason, Endpoint, EndpointStats, Event, RtpIn, SlotOut, Transmit};
 pub use outbox::Outbox;
 pub use rtcp::RemoteStats;
 pub use sdp::{Direction, Offer, SdpError, SdpErrorKind};

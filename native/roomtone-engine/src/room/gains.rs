@@ -87,6 +87,15 @@ impl Gains {
         });
     }
 
+    /// How one hears another. Nobody hears themselves.
+    pub(super) fn weight(&self, listener: PeerId, speaker: PeerId) -> Weight {
+        if listener == speaker {
+            return Weight::SILENT;
+        }
+        let row = self.cells.get(&listener);
+        row.and_then(|row| row.get(&speaker)).copied().unwrap_or(self.default)
+    }
+
     /// How a listener hears the talkers of a tick. Nobody hears themselves.
     pub(super) fn row(
         &self,

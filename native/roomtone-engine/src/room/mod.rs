@@ -2,15 +2,17 @@
 //!
 //! Nothing ticks in a room where nobody is to be heard.
 
+mod forward;
 mod gains;
 mod output;
 mod outputs;
 mod peer;
 mod select;
+mod slot;
 mod speaking;
 mod tick;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -33,6 +35,8 @@ pub(crate) struct Room {
     gains: Gains,
     /// Whether who asks for stereo gets it.
     stereo: bool,
+    /// How many talkers' packets are forwarded to each; `None`: they are mixed.
+    slots: Option<usize>,
     /// How many talkers are heard at once.
     max_talkers: usize,
     /// The first instant of this room's grid of ticks.
@@ -56,6 +60,7 @@ impl Room {
             outputs: Outputs::default(),
             gains: Gains::default(),
             stereo: false,
+            slots: None,
             max_talkers: usize::MAX,
             grid,
             next_tick: None,
@@ -93,7 +98,8 @@ impl Room {
         }
         // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
         let options = EndpointOptions {
-            stereo: self.stereo,
+            stereo: self.stereo && self.slots.is_none(),
+            slots: self.slots.unwrap_or(0),
             ..EndpointOptions::default()
         };
         let accepted = Endpoint::accept(
@@ -106,7 +112,11 @@ impl Room {
         match accepted {
             Ok((endpoint, sdp)) => {
                 self.index.insert(id, self.peers.len());
-                self.peers.push(Peer::new(id, endpoint, speak, listen));
+                let mut newcomer = Peer::new(id, endpoint, speak, listen);
+                if self.slots.is_some() {
+                    newcomer.forward();
+                }
+                self.peers.push(newcomer);
                 common.stats.peers += 1;
                 common.events.push_back(Event::Answer { room, peer, sdp });
                 self.routes_of(common, id);
@@ -158,11 +168,11 @@ impl Room {
         if let Some(peer) = self.peer_mut(id) {
             peer.endpoint.close(now);
             peer.drain(room, common);
-            self.remove(common, id, reason);
+            self.remove(now, common, id, reason);
         }
     }
 
-    fn remove(&mut self, common: &mut Common, id: PeerId, reason: &'static str) {
+    fn remove(&mut self, now: Instant, common: &mut Common, id: PeerId, reason: &'static str) {
         let Some(at) = self.index.remove(&id) else { return };
         // Its addresses were retired when it was closed.
         for ufrag in self.peers.swap_remove(at).endpoint.local_ufrags() {
@@ -173,6 +183,10 @@ impl Room {
         }
         self.timers.remove(&id);
         self.gains.forget(id);
+        for peer in &mut self.peers {
+            peer.hearing.release(id);
+        }
+        self.slots_changed(now, |_| false);
         common.stats.peers -= 1;
         common.events.push_back(Event::Disconnected {
             room: self.id,
@@ -216,18 +230,20 @@ impl Room {
     }
 
     /// What kind of room it is, for those who come from now on.
-    pub(crate) fn set_kind(&mut self, stereo: bool) {
+    pub(crate) fn set_kind(&mut self, stereo: bool, slots: Option<u32>) {
         self.stereo = stereo;
+        self.slots = slots.map(|slots| slots as usize);
     }
 
     /// How the room is heard.
-    pub(crate) fn set_policy(&mut self, default_gain: f32, max_talkers: Option<u32>) {
+    pub(crate) fn set_policy(&mut self, now: Instant, default_gain: f32, max_talkers: Option<u32>) {
         self.gains.set_default(default_gain);
         self.max_talkers = max_talkers.map_or(usize::MAX, |most| most as usize);
+        self.slots_changed(now, |_| true);
     }
 
     /// Changes what single listeners hear of single speakers; takes effect at the next tick.
-    pub(crate) fn set_gains(&mut self, cells: &[GainCell]) {
+    pub(crate) fn set_gains(&mut self, now: Instant, cells: &[GainCell]) {
         for cell in cells {
             // A cell for someone who isn't here would outlive everybody.
             if self.index.contains_key(&cell.listener) && self.index.contains_key(&cell.speaker) {
@@ -237,6 +253,10 @@ impl Room {
                     cell.gain.map(|gain| Weight::new(gain, cell.pan)),
                 );
             }
+        }
+        if self.slots.is_some() {
+            let listeners: HashSet<PeerId> = cells.iter().map(|cell| cell.listener).collect();
+            self.slots_changed(now, |peer| listeners.contains(&peer));
         }
     }
 
@@ -249,12 +269,21 @@ impl Room {
         from: SocketAddr,
         datagram: &mut [u8],
     ) {
-        if let Some(peer) = self.peer_mut(id) {
-            if peer.handle_datagram(now, from, datagram) {
+        let Some(&at) = self.index.get(&id) else { return };
+        let peer = &mut self.peers[at];
+        if let Some(packet) = peer
+            .endpoint
+            .handle_datagram(now, from, datagram)
+            .filter(|_| peer.speak)
+        {
+            if self.slots.is_some() {
+                self.forward(now, common, at, &packet);
+                self.keep_ticking(now);
+            } else if peer.take_packet(now, &packet) {
                 self.keep_ticking(now);
             }
-            self.after(now, common, id);
         }
+        self.after(now, common, id);
     }
 
     // After every call into a participant's endpoint: what it tells, what it sends, when it wants to be called.
@@ -265,7 +294,7 @@ impl Room {
         let closed = peer.drain(room, common);
         let due = peer.endpoint.poll_timeout();
         match (closed, due) {
-            (Some(reason), _) => self.remove(common, id, reason.as_str()),
+            (Some(reason), _) => self.remove(now, common, id, reason.as_str()),
             // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
             (None, Some(due)) => self.timers.at(id, due.max(now + Duration::from_millis(1))),
             (None, None) => {}

@@ -1,11 +1,11 @@
 //! A participant as a room sees them: a transport endpoint, a jitter buffer, and which mix they hear.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use roomtone_audio::{AudioLevel, Channels, Playout, PlayoutConfig, RtpMeta};
-use roomtone_transport::{AudioOut, CloseReason, Endpoint, Event as TransportEvent, RtpIn};
+use roomtone_transport::{AudioOut, CloseReason, Endpoint, Event as TransportEvent, RtpIn, SlotOut};
 
+use super::forward::{Hearing, Voice};
 use super::outputs::SlotId;
 use super::select::Standing;
 use super::speaking::{Detector, SILENCE};
@@ -24,6 +24,9 @@ pub(super) struct Peer {
     /// The level of their last decoded frame (−dBov), where they don't tell it themselves.
     pub(super) measured: u8,
     pub(super) tells_levels: bool,
+    /// In a room that forwards: how they are as a talker, and whom they hear.
+    pub(super) voice: Option<Voice>,
+    pub(super) hearing: Hearing,
     /// Which of the room's outputs they hear.
     pub(super) output: Option<SlotId>,
     /// Whether their last tick sent a packet, so that the next talk spurt gets its marker bit (RFC 3551 §4.1).
@@ -43,10 +46,18 @@ impl Peer {
             standing: Standing::default(),
             measured: SILENCE,
             tells_levels: false,
+            voice: None,
+            hearing: Hearing::default(),
             output: None,
             in_spurt: false,
             connected: false,
         }
+    }
+
+    /// Their packets, and those for them, are forwarded. Who has no further m-lines for it gets one talker on the only one there is.
+    pub(super) fn forward(&mut self) {
+        self.voice = Some(Voice::default());
+        self.hearing = Hearing::new(self.endpoint.slots().max(1));
     }
 
     /// Takes what the endpoint has to tell and to send; `Some` when the endpoint is over.
@@ -72,15 +83,8 @@ impl Peer {
         closed
     }
 
-    /// Takes a datagram; whether sound came that may be heard.
-    pub(super) fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> bool {
-        match self.endpoint.handle_datagram(now, from, datagram) {
-            Some(packet) if self.speak => self.take_packet(now, &packet),
-            _ => false,
-        }
-    }
-
-    fn take_packet(&mut self, now: Instant, packet: &RtpIn<'_>) -> bool {
+    /// Takes a packet of theirs to be mixed. Whether it can be.
+    pub(super) fn take_packet(&mut self, now: Instant, packet: &RtpIn<'_>) -> bool {
         if self.playout.is_none() {
             match Playout::new(PlayoutConfig::default()) {
                 Ok(playout) => self.playout = Some(playout),
@@ -108,6 +112,7 @@ impl Peer {
         if !speak {
             self.playout = None;
             self.standing = Standing::default();
+            self.voice = self.voice.take().map(|_| Voice::default());
         }
     }
 
@@ -130,6 +135,34 @@ impl Peer {
         }
     }
 
+    /// Sends another's packet on to them.
+    #[allow(clippy::too_many_arguments)] // all of them are facts of one packet
+    pub(super) fn send_on(
+        &mut self,
+        now: Instant,
+        common: &mut Common,
+        slot: usize,
+        packet: &RtpIn<'_>,
+        level: u8,
+        samples: u32,
+        media_time: u32,
+    ) {
+        let held = &mut self.hearing.slots[slot];
+        let placed = held.place(packet.ssrc, packet.seq, packet.timestamp, packet.marker, media_time);
+        let Some(placed) = placed else { return };
+        let audio = SlotOut {
+            sequence: placed.place.sequence,
+            timestamp: placed.place.timestamp,
+            marker: placed.place.marker,
+            level: Some(level),
+            payload: packet.payload,
+        };
+        if self.endpoint.send_slot(now, slot, &audio, &mut common.outbox) {
+            held.sent(&placed, samples);
+            common.stats.packets_sent += 1;
+        }
+    }
+
     /// What they hear: stereo if they asked for it and the room has it.
     pub(super) fn channels(&self) -> Channels {
         if self.endpoint.sends_stereo() {
@@ -146,7 +179,9 @@ impl Peer {
 
     /// Whether the room must tick for them: sound is buffered, or they count as speaking.
     pub(super) fn is_active(&self) -> bool {
-        self.detector.speaking() || self.playout.as_ref().is_some_and(|playout| !playout.is_idle())
+        self.detector.speaking()
+            || self.hearing.changed
+            || self.playout.as_ref().is_some_and(|playout| !playout.is_idle())
     }
 
     /// Their figures; `alone`: nobody else hears the mix that they hear.

@@ -70,6 +70,13 @@ impl Room {
         #[cfg(debug_assertions)]
         assert!(!self.fault, "a fault was asked for");
 
+        if self.slots.is_some() {
+            self.forward_tick(at, common);
+            let mut scratch = std::mem::take(&mut common.scratch);
+            self.tell_levels(at, common, &mut scratch);
+            common.scratch = scratch;
+            return Ok(());
+        }
         let mut scratch = std::mem::take(&mut common.scratch);
         self.choose(at, common, &mut scratch);
         self.take_frames(at, common, &mut scratch);

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -36,6 +36,8 @@ pub struct Client {
     pub closed: bool,
     /// Everything heard: (arrival, sequence number, timestamp, marker, payload length).
     pub heard: Vec<(Instant, u16, u32, bool, usize)>,
+    /// Of which source each of these was.
+    pub heard_from: Vec<u32>,
     /// The Opus packets, while somebody wants them: an ear hears mono.
     pub payloads: Option<Vec<bytes::Bytes>>,
     pub to_server: Link,
@@ -269,6 +271,7 @@ impl Client {
             connected: false,
             closed: false,
             heard: Vec::new(),
+            heard_from: Vec::new(),
             payloads: None,
             to_server: Link::new(LinkConfig::default()),
             to_client: Link::new(LinkConfig::default()),
@@ -316,16 +319,32 @@ impl Client {
     fn hear(&mut self, now: Instant, audio: &Audio) {
         self.heard
             .push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
+        self.heard_from.push(audio.ssrc);
         if let Some(payloads) = self.payloads.as_mut() {
             payloads.push(audio.payload.clone());
         }
         self.ear.hear(audio).unwrap();
     }
 
-    /// Checks that each packet follows the one before: sequence numbers by one, timestamps by whole frames and by exactly one
+    /// Checks that each packet of a source follows the one before: sequence numbers by one, timestamps by whole frames and by exactly one
     /// frame where no new talk spurt begins.
     pub fn assert_continuous(&self) {
-        for pair in self.heard.windows(2) {
+        let sources: BTreeSet<u32> = self.heard_from.iter().copied().collect();
+        for source in sources {
+            self.assert_source_continuous(source);
+        }
+    }
+
+    /// The packets of one source.
+    pub fn of_source(&self, source: u32) -> Vec<(Instant, u16, u32, bool, usize)> {
+        let both = self.heard.iter().zip(&self.heard_from);
+        both.filter(|(_, from)| **from == source)
+            .map(|(packet, _)| *packet)
+            .collect()
+    }
+
+    fn assert_source_continuous(&self, source: u32) {
+        for pair in self.of_source(source).windows(2) {
             let [(_, seq, ts, ..), (_, next_seq, next_ts, marker, _)] = pair else {
                 unreachable!()
             };

@@ -348,6 +348,11 @@ impl ClientPeer {
         self.drop_if_silent();
     }
 
+    /// The sources of the further m-lines ([`ClientOptions::slots`]) that the server took, in their order.
+    pub fn slot_ssrcs(&self) -> &[u32] {
+        self.answer.as_ref().map_or(&[], |answer| &answer.slots)
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.closed {

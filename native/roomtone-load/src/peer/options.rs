@@ -77,6 +77,8 @@ pub struct ClientOptions {
     pub identity: Option<Identity>,
     /// A fingerprint to state in place of the true one (`sha-256 AA:BB:…`).
     pub claim_fingerprint: Option<String>,
+    /// Further audio m-lines that only receive, for the talkers of a room of kind `forward`.
+    pub slots: usize,
     /// Further m-sections, appended to the offer as they are (lines end in CRLF).
     pub extra_media: String,
     /// Further lines of the audio section, without line ends.
@@ -112,6 +114,7 @@ impl Default for ClientOptions {
             first_seq: None,
             identity: None,
             claim_fingerprint: None,
+            slots: 0,
             extra_media: String::new(),
             extra_attributes: Vec::new(),
             candidates: Vec::new(),

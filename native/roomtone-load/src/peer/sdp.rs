@@ -36,6 +36,9 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     line(format_args!("s=-"));
     line(format_args!("t=0 0"));
     let mut bundle = options.mid.clone();
+    for slot in 0..options.slots {
+        bundle.push_str(&format!(" slot{slot}"));
+    }
     for mid in options
         .extra_media
         .lines()
@@ -82,8 +85,27 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     for attribute in &options.extra_attributes {
         line(format_args!("{attribute}"));
     }
+    for slot in 0..options.slots {
+        sdp.push_str(&slot_section(parts, slot));
+    }
     sdp.push_str(&options.extra_media);
     sdp
+}
+
+// An m-line that only receives, bundled with the first.
+fn slot_section(parts: &OfferParts<'_>, slot: usize) -> String {
+    let (options, pt) = (parts.options, parts.options.payload_type);
+    let level = if options.level_ext {
+        format!("a=extmap:{} {LEVEL_URI}\r\n", options.level_ext_id)
+    } else {
+        String::new()
+    };
+    format!(
+        "m=audio 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\n\
+         a=setup:actpass\r\na=mid:slot{slot}\r\n{level}a=recvonly\r\na=rtcp-mux\r\na=rtpmap:{pt} opus/48000/2\r\n\
+         a=fmtp:{pt} minptime=10;useinbandfec=1\r\n",
+        parts.ufrag, parts.pwd, parts.fingerprint
+    )
 }
 
 /// What a client takes from an answer.
@@ -98,6 +120,8 @@ pub(super) struct Answer {
     /// The header extension id of levels, when the server takes them.
     pub level_ext_id: Option<u8>,
     pub payload_type: u8,
+    /// The sources of the further m-lines that the server took, in the offer's order.
+    pub slots: Vec<u32>,
 }
 
 impl Answer {
@@ -154,8 +178,20 @@ impl Answer {
             candidates,
             level_ext_id,
             payload_type,
+            slots: slots(&session),
         })
     }
+}
+
+fn slots(session: &SessionDescription) -> Vec<u32> {
+    let sending = session
+        .media_descriptions
+        .iter()
+        .filter(|media| media.attribute("sendonly").is_some() && media.media_name.port.value != 0)
+        .filter(|media| values(media, "mid").any(|mid| mid.starts_with("slot")));
+    sending
+        .filter_map(|media| values(media, "ssrc").find_map(|line| line.split(' ').next()?.parse().ok()))
+        .collect()
 }
 
 fn values<'a>(media: &'a MediaDescription, key: &'a str) -> impl Iterator<Item = &'a str> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 
+use super::slot::{SlotOut, SlotStream};
 use super::types::{AudioOut, EndpointStats, RtpIn};
 use crate::config::{NtpClock, TransportConfig};
 use crate::outbox::Outbox;
@@ -36,6 +37,8 @@ pub(super) struct Media {
     announced: Vec<u32>,
     receptions: Vec<Reception>,
     sender: Sender,
+    /// Our streams on further m-lines.
+    slots: Vec<SlotStream>,
     sequence: u16,
     timestamp_offset: u32,
     next_report: Option<Instant>,
@@ -59,6 +62,7 @@ impl Media {
             announced: Vec::new(),
             receptions: Vec::new(),
             sender: Sender::new(ssrc),
+            slots: Vec::new(),
             // In the lower half, so that the receiver of the first packets can't be a rollover behind (RFC 3711
             // section 3.3.1).
             sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
@@ -81,6 +85,26 @@ impl Media {
                 srtp.retain(|ssrc| announced.contains(&ssrc));
             }
         }
+    }
+
+    /// Makes streams for this many of the offer's further m-lines, or tells those that are there of their new numbers.
+    pub(super) fn negotiate_slots(&mut self, offer: &Offer, most: usize, provider: &dyn RTCCryptoProvider) {
+        for (index, slot) in offer.slots.iter().take(most).enumerate() {
+            match self.slots.get_mut(index) {
+                Some(there) => there.negotiate(slot),
+                None => self.slots.extend(SlotStream::new(slot, provider)),
+            }
+        }
+    }
+
+    /// The SSRCs of our streams on further m-lines.
+    pub(super) fn slot_ssrcs(&self) -> Vec<u32> {
+        self.slots.iter().map(|slot| slot.sender.ssrc).collect()
+    }
+
+    /// How many of these there are.
+    pub(super) fn slots(&self) -> usize {
+        self.slots.len()
     }
 
     pub(super) fn connected(&mut self, now: Instant, srtp: Box<Srtp>, config: &TransportConfig) {
@@ -179,13 +203,15 @@ impl Media {
         };
         let mut news = RtcpNews::default();
         let receptions = &mut self.receptions;
-        rtcp::read(now, clock, self.sender.ssrc, plain, |found| match found {
+        let (first, slots) = (self.sender.ssrc, &self.slots);
+        let ours = |ssrc| ssrc == first || slots.iter().any(|slot| slot.sender.ssrc == ssrc);
+        rtcp::read(now, clock, ours, plain, |found| match found {
             Incoming::SenderReport(ssrc, ntp) => {
                 if let Some(reception) = receptions.iter_mut().find(|r| r.ssrc == ssrc) {
                     reception.sender_report(now, ntp);
                 }
             }
-            Incoming::AboutUs(stats) => news.about_us = Some(stats),
+            Incoming::AboutUs(stats) => news.about_us = Some(stats.worse_of(news.about_us)),
             Incoming::Goodbye(sources) => {
                 news.goodbye = true;
                 receptions.retain(|r| !sources.contains(&r.ssrc));
@@ -237,6 +263,51 @@ impl Media {
         sent
     }
 
+    /// Builds and protects a packet for a further m-line, in `out`.
+    pub(super) fn send_slot(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        slot: usize,
+        audio: &SlotOut<'_>,
+        out: &mut Outbox,
+    ) -> bool {
+        if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
+            return false;
+        }
+        let header = match self.slots.get(slot) {
+            Some(slot) => slot.header(audio),
+            None if slot == 0 && self.direction.sends() => self.numbered(audio),
+            None => return false,
+        };
+        let Some(srtp) = self.srtp.as_mut() else {
+            return false;
+        };
+        let sent = out.write(to, |bytes, start| {
+            let len = rtp::write(bytes, &header, audio.payload);
+            srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
+        });
+        if sent {
+            let slot = self.slots.get_mut(slot).map(|slot| &mut slot.sender);
+            slot.unwrap_or(&mut self.sender)
+                .sent(now, header.timestamp, audio.payload.len());
+        }
+        sent
+    }
+
+    // A header for the first m-line, with the caller's numbers.
+    fn numbered(&self, audio: &SlotOut<'_>) -> rtp::Outgoing {
+        let level = self.level_id.zip(audio.level);
+        rtp::Outgoing {
+            marker: audio.marker,
+            payload_type: self.payload_type,
+            sequence: self.sequence.wrapping_add(audio.sequence as u16),
+            timestamp: audio.timestamp.wrapping_add(self.timestamp_offset),
+            ssrc: self.sender.ssrc,
+            level: level.map(|(id, level)| (id, level, level < 127)),
+        }
+    }
+
     pub(super) fn next_report(&self) -> Option<Instant> {
         self.next_report
     }
@@ -247,20 +318,24 @@ impl Media {
             return None;
         }
         self.next_report = Some(now + rtcp::interval(config.rtcp_interval, false, rand::random()));
-        let report = rtcp::report(now, &config.clock, &mut self.sender, &mut self.receptions, cname)?;
+        let report = {
+            let slots = self.slots.iter_mut().map(|slot| &mut slot.sender);
+            rtcp::report(now, &config.clock, &mut self.sender, slots, &mut self.receptions, cname)?
+        };
         self.srtp.as_mut()?.protect_rtcp(&report)
     }
 
     pub(super) fn goodbye(&mut self, cname: &str) -> Option<BytesMut> {
-        let bye = rtcp::goodbye(self.sender.ssrc, cname)?;
+        let slots = self.slots.iter().map(|slot| slot.sender.ssrc);
+        let bye = rtcp::goodbye(self.sender.ssrc, slots, cname)?;
         self.srtp.as_mut()?.protect_rtcp(&bye)
     }
 
     /// The counters that this side keeps.
     pub(super) fn stats(&self) -> EndpointStats {
         EndpointStats {
-            packets_out: self.sender.packets,
-            bytes_out: self.sender.octets,
+            packets_out: self.sender.packets + self.slots.iter().map(|slot| slot.sender.packets).sum::<u64>(),
+            bytes_out: self.sender.octets + self.slots.iter().map(|slot| slot.sender.octets).sum::<u64>(),
             lost: self.receptions.iter().map(Reception::lost).sum(),
             fraction_lost: self.receptions.iter().map(Reception::fraction_lost).fold(0.0, f32::max),
             jitter: self.receptions.iter().map(Reception::jitter).max().unwrap_or_default(),

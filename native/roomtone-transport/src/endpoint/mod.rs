@@ -1,6 +1,7 @@
 //! One peer's connection: ICE, DTLS, SRTP, RTP and RTCP tied together.
 
 mod media;
+mod slot;
 mod types;
 
 use std::collections::VecDeque;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+pub use slot::SlotOut;
 pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, RtpIn, Transmit};
 
 use crate::config::{EndpointOptions, TransportConfig};
@@ -109,7 +111,7 @@ impl Endpoint {
                 "the offer names another certificate; that needs a new session",
             );
         }
-        if !self.offer.same_media(offer) {
+        if !self.offer.same_media(offer, self.media.slots()) {
             return refuse(
                 SdpErrorKind::MediaChanged,
                 "the audio m-line of the offer isn't the one of this session",
@@ -129,8 +131,12 @@ impl Endpoint {
     /// Brings the media side in line with the offer and writes the answer.
     fn answer(&mut self) -> String {
         let theirs = self.offer.direction();
+        let provider = self.certificate.provider.clone();
+        self.media
+            .negotiate_slots(&self.offer, self.options.slots, provider.as_ref());
+        // Who has further m-lines for our sound gets it there, and none on the first.
         let direction = Direction::of(
-            theirs.receives() && self.options.send,
+            theirs.receives() && self.options.send && self.media.slots() == 0,
             theirs.sends() && self.options.recv,
         );
         self.media.negotiate(&self.offer, direction);
@@ -145,6 +151,7 @@ impl Endpoint {
             direction,
             ssrc: self.media.ssrc(),
             stereo: self.sends_stereo(),
+            slots: &self.media.slot_ssrcs(),
             cname: &self.options.cname,
         })
     }
@@ -267,6 +274,21 @@ impl Endpoint {
     pub fn send_audio(&mut self, now: Instant, audio: AudioOut<'_>, out: &mut Outbox) -> bool {
         match self.ice.selected() {
             Some(to) if self.can_send() => self.media.send(now, to, audio, out),
+            _ => false,
+        }
+    }
+
+    /// On how many further m-lines the peer takes sound: as many as it offered and our options allow. If there are any, nothing
+    /// is sent on the first one.
+    pub fn slots(&self) -> usize {
+        self.media.slots()
+    }
+
+    /// Puts a packet of Opus into `out` for one of the further m-lines (0…[`slots`](Self::slots) − 1), or, where there are none, as slot 0 on
+    /// the first one (which then isn't for [`send_audio`](Self::send_audio)). `false` where that isn't possible now.
+    pub fn send_slot(&mut self, now: Instant, slot: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
+        match self.ice.selected() {
+            Some(to) if self.is_connected() => self.media.send_slot(now, to, slot, audio, out),
             _ => false,
         }
     }

@@ -39,6 +39,19 @@ pub struct RemoteStats {
     pub round_trip: Option<Duration>,
 }
 
+impl RemoteStats {
+    /// Of several streams in one report the worse figures count.
+    pub(crate) fn worse_of(self, other: Option<RemoteStats>) -> RemoteStats {
+        let Some(other) = other else { return self };
+        RemoteStats {
+            fraction_lost: self.fraction_lost.max(other.fraction_lost),
+            cumulative_lost: self.cumulative_lost.saturating_add(other.cumulative_lost),
+            jitter: self.jitter.max(other.jitter),
+            round_trip: self.round_trip.max(other.round_trip),
+        }
+    }
+}
+
 /// What we sent: the sender's part of a report.
 #[derive(Debug)]
 pub(crate) struct Sender {
@@ -69,16 +82,27 @@ impl Sender {
     }
 }
 
-/// Builds the regular compound packet: SR where we sent since the last one, else RR; with our name.
-pub(crate) fn report(
+/// Builds the regular compound packet: SR where we sent since the last one, else RR; with our name. Then the same of those
+/// `others` of our streams that sent.
+pub(crate) fn report<'a>(
     now: Instant,
     clock: &NtpClock,
     sender: &mut Sender,
+    others: impl Iterator<Item = &'a mut Sender>,
     receptions: &mut [Reception],
     cname: &str,
 ) -> Option<BytesMut> {
-    let reports: Vec<ReceptionReport> = receptions.iter_mut().map(|r| r.report(now)).collect();
-    let first: Box<dyn Packet> = match sender.last {
+    let reports = receptions.iter_mut().map(|r| r.report(now)).collect();
+    let mut compound = vec![report_of(now, clock, sender, reports), name(sender.ssrc, cname)];
+    for other in others.filter(|other| other.packets != other.reported) {
+        compound.push(report_of(now, clock, other, vec![]));
+        compound.push(name(other.ssrc, cname));
+    }
+    rtc::rtcp::packet::marshal(&compound).ok()
+}
+
+fn report_of(now: Instant, clock: &NtpClock, sender: &mut Sender, reports: Vec<ReceptionReport>) -> Box<dyn Packet> {
+    let report: Box<dyn Packet> = match sender.last {
         Some((at, timestamp)) if sender.packets != sender.reported => {
             let since = now.saturating_duration_since(at).as_nanos();
             let advanced = (since * CLOCK_RATE / 1_000_000_000) as u32;
@@ -95,13 +119,13 @@ pub(crate) fn report(
         _ => receiver_report(sender.ssrc, reports),
     };
     sender.reported = sender.packets;
-    rtc::rtcp::packet::marshal(&[first, name(sender.ssrc, cname)]).ok()
+    report
 }
 
-/// Builds the farewell.
-pub(crate) fn goodbye(ssrc: u32, cname: &str) -> Option<BytesMut> {
+/// Builds the farewell of a stream, and `others` of ours.
+pub(crate) fn goodbye(ssrc: u32, others: impl Iterator<Item = u32>, cname: &str) -> Option<BytesMut> {
     let bye = Goodbye {
-        sources: vec![ssrc],
+        sources: std::iter::once(ssrc).chain(others).collect(),
         // The library writes a length of the reason always; with three letters no padding has to follow.
         reason: Bytes::from_static(b"end"),
     };
@@ -133,14 +157,20 @@ fn name(ssrc: u32, cname: &str) -> Box<dyn Packet> {
 pub(crate) enum Incoming {
     /// SSRC of the sender and its NTP time.
     SenderReport(u32, u64),
-    /// A block about our stream.
+    /// A block about a stream of ours.
     AboutUs(RemoteStats),
     /// These sources leave.
     Goodbye(Vec<u32>),
 }
 
 /// Walks through a decrypted compound packet. Packets of other kinds are skipped; at the first broken one it ends.
-pub(crate) fn read(now: Instant, clock: &NtpClock, our_ssrc: u32, compound: &[u8], mut found: impl FnMut(Incoming)) {
+pub(crate) fn read(
+    now: Instant,
+    clock: &NtpClock,
+    ours: impl Fn(u32) -> bool,
+    compound: &[u8],
+    mut found: impl FnMut(Incoming),
+) {
     let mut rest = compound;
     while let [head, kind, high, low, ..] = rest {
         let len = 4 + 4 * usize::from(u16::from_be_bytes([*high, *low]));
@@ -170,7 +200,7 @@ pub(crate) fn read(now: Instant, clock: &NtpClock, our_ssrc: u32, compound: &[u8
             },
             _ => continue,
         };
-        for block in reports.iter().filter(|block| block.ssrc == our_ssrc) {
+        for block in reports.iter().filter(|block| ours(block.ssrc)) {
             found(Incoming::AboutUs(remote_stats(now, clock, block)));
         }
     }

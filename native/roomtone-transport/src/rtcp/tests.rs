@@ -115,21 +115,29 @@ fn round_trip_comes_back() {
     let clock = NtpClock::from_unix(now, Duration::from_secs(1_700_000_000));
     let mut ours = Sender::new(1);
     ours.sent(now, 5_000, 100);
-    let sent = report(now, &clock, &mut ours, &mut [], "us").expect("marshals");
+    let sent = report(now, &clock, &mut ours, std::iter::empty(), &mut [], "us").expect("marshals");
     // The peer hears it 30 ms later, holds it for a second, and its answer takes 40 ms.
     let peer_clock = NtpClock::from_unix(now, Duration::from_secs(5));
     let mut peer = Reception::new(now, 1, 0);
     peer.packet(now, 0, 0);
     let heard = now + MS * 30;
     let mut seen = vec![];
-    read(heard, &peer_clock, 2, &sent, |found| seen.push(found));
+    read(heard, &peer_clock, |ssrc| ssrc == 2, &sent, |found| seen.push(found));
     let Some(Incoming::SenderReport(1, ntp)) = seen.first() else {
         panic!("no sender report in {seen:?}");
     };
     peer.sender_report(heard, *ntp);
     let answered = heard + MS * 1000;
     let mut peer_sender = Sender::new(2);
-    let answer = report(answered, &peer_clock, &mut peer_sender, &mut [peer], "peer").expect("marshals");
+    let answer = report(
+        answered,
+        &peer_clock,
+        &mut peer_sender,
+        std::iter::empty(),
+        &mut [peer],
+        "peer",
+    )
+    .expect("marshals");
     let mut seen = vec![];
     read(answered + MS * 40, &clock, 1, &answer, |found| seen.push(found));
     let Some(Incoming::AboutUs(stats)) = seen.first() else {
@@ -146,13 +154,13 @@ fn sender_reports_map_media_time_to_wall_time() {
     let mut sender = Sender::new(9);
     sender.sent(now, 1_000, 80);
     let later = now + MS * 500;
-    let bytes = report(later, &clock, &mut sender, &mut [], "name").expect("marshals");
+    let bytes = report(later, &clock, &mut sender, std::iter::empty(), &mut [], "name").expect("marshals");
     let parsed = SenderReport::unmarshal(&mut &bytes[..28]).expect("an SR first");
     assert_eq!(parsed.rtp_time, 1_000 + 24_000);
     assert_eq!(parsed.ntp_time, clock.ntp(later));
     assert_eq!((parsed.packet_count, parsed.octet_count), (1, 80));
     // Nothing sent since: the next one is a receiver report.
-    let bytes = report(later, &clock, &mut sender, &mut [], "name").expect("marshals");
+    let bytes = report(later, &clock, &mut sender, std::iter::empty(), &mut [], "name").expect("marshals");
     assert_eq!(bytes[1], RECEIVER_REPORT);
     assert!(bytes.windows(4).any(|w| w == b"name"));
 }
@@ -161,10 +169,10 @@ fn sender_reports_map_media_time_to_wall_time() {
 fn goodbye_is_read_back_and_hostile_packets_are_not() {
     let now = origin();
     let clock = NtpClock::new(now, 0);
-    let bytes = goodbye(77, "n").expect("marshals");
+    let bytes = goodbye(77, std::iter::empty(), "n").expect("marshals");
     let collect = |bytes: &[u8]| {
         let mut seen = vec![];
-        read(now, &clock, 1, bytes, |found| seen.push(found));
+        read(now, &clock, |ssrc| ssrc == 1, bytes, |found| seen.push(found));
         seen
     };
     assert_eq!(collect(&bytes), [Incoming::Goodbye(vec![77])]);

@@ -1,4 +1,4 @@
-//! Writing the answer: every m-line of the offer in its place, all but one with port 0.
+//! Writing the answer: every m-line of the offer in its place, those that aren't accepted with port 0.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -19,7 +19,20 @@ pub(crate) struct AnswerParams<'a> {
     pub(crate) ssrc: u32,
     /// We send stereo. What comes in is mixed down to mono, so `stereo=1` isn't asked for (RFC 7587 section 7.1).
     pub(crate) stereo: bool,
+    /// SSRCs of our streams on the first of the offer's further m-lines.
+    pub(crate) slots: &'a [u32],
     pub(crate) cname: &'a str,
+}
+
+/// One accepted m-line.
+struct Accepted {
+    direction: Direction,
+    payload_type: u8,
+    level_id: Option<u8>,
+    stereo: bool,
+    ssrc: u32,
+    /// Names of the stream and its track.
+    msid: String,
 }
 
 impl Offer {
@@ -37,24 +50,58 @@ impl Offer {
             ours.session_id, ours.version
         )?;
         if let (true, Some(mid)) = (self.bundle, self.mid()) {
-            write!(out, "a=group:BUNDLE {mid}\r\n")?;
+            write!(out, "a=group:BUNDLE {mid}")?;
+            let slots = self.slots.iter().take(ours.slots.len());
+            for mid in slots.filter_map(|slot| self.lines[slot.line].mid.as_deref()) {
+                write!(out, " {mid}")?;
+            }
+            out.push_str("\r\n");
         }
         if self.allow_mixed {
             out.push_str("a=extmap-allow-mixed\r\n");
         }
         out.push_str("a=msid-semantic: WMS *\r\na=ice-lite\r\n");
         for (index, line) in self.lines.iter().enumerate() {
-            if index == self.audio {
-                self.write_audio(out, line, ours)?;
-            } else {
-                write_rejected(out, line)?;
+            match self.accepted(index, ours) {
+                Some(accepted) => self.write_audio(out, line, ours, &accepted)?,
+                None => write_rejected(out, line)?,
             }
         }
         Ok(())
     }
 
-    fn write_audio(&self, out: &mut String, line: &Line, ours: &AnswerParams<'_>) -> std::fmt::Result {
-        let pt = self.payload_type();
+    fn accepted(&self, index: usize, ours: &AnswerParams<'_>) -> Option<Accepted> {
+        if index == self.audio {
+            return Some(Accepted {
+                direction: ours.direction,
+                payload_type: self.payload_type(),
+                level_id: self.level_extension(),
+                stereo: ours.stereo,
+                ssrc: ours.ssrc,
+                msid: "roomtone mix".to_owned(),
+            });
+        }
+        let mut slots = self.slots.iter().zip(ours.slots).enumerate();
+        let (number, (slot, ssrc)) = slots.find(|(_, (slot, _))| slot.line == index)?;
+        Some(Accepted {
+            direction: Direction::SendOnly,
+            payload_type: slot.payload_type,
+            level_id: slot.level_id,
+            stereo: false,
+            ssrc: *ssrc,
+            // A stream of its own each, as what is in them isn't to be played in step.
+            msid: format!("roomtone-slot-{number} slot-{number}"),
+        })
+    }
+
+    fn write_audio(
+        &self,
+        out: &mut String,
+        line: &Line,
+        ours: &AnswerParams<'_>,
+        accepted: &Accepted,
+    ) -> std::fmt::Result {
+        let pt = accepted.payload_type;
         // The first candidate is the default one (RFC 8839 section 4.2.1); without any, the placeholder.
         let (address, port) = match ours.candidates.first() {
             Some(first) => (first.ip().to_canonical(), first.port()),
@@ -68,7 +115,7 @@ impl Offer {
         write!(
             out,
             "a={}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:passive\r\na=rtcp-mux\r\n",
-            ours.direction.as_str(),
+            accepted.direction.as_str(),
             ours.ufrag,
             ours.pwd,
             ours.fingerprint
@@ -76,19 +123,19 @@ impl Offer {
         if self.rtcp_rsize {
             out.push_str("a=rtcp-rsize\r\n");
         }
-        let stereo = if ours.stereo { ";sprop-stereo=1" } else { "" };
+        let stereo = if accepted.stereo { ";sprop-stereo=1" } else { "" };
         write!(
             out,
             "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1{stereo}\r\na=ptime:20\r\na=maxptime:60\r\n"
         )?;
-        if let Some(id) = self.level_extension() {
+        if let Some(id) = accepted.level_id {
             write!(out, "a=extmap:{id} {LEVEL_URI}\r\n")?;
         }
-        if ours.direction.sends() {
+        if accepted.direction.sends() {
             write!(
                 out,
-                "a=msid:roomtone mix\r\na=ssrc:{0} cname:{1}\r\na=ssrc:{0} msid:roomtone mix\r\n",
-                ours.ssrc, ours.cname
+                "a=msid:{2}\r\na=ssrc:{0} cname:{1}\r\na=ssrc:{0} msid:{2}\r\n",
+                accepted.ssrc, ours.cname, accepted.msid
             )?;
         }
         for (index, candidate) in ours.candidates.iter().enumerate() {

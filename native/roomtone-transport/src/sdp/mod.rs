@@ -1,4 +1,5 @@
-//! Offer in, answer out (RFC 8866, RFC 9429, RFC 9143): one Opus m-line is accepted, every other one rejected in place.
+//! Offer in, answer out (RFC 8866, RFC 9429, RFC 9143): one Opus m-line is accepted, and where the caller has a use for them
+//! further ones that only receive; every other one is rejected in place.
 //!
 //! The grammar is read by `rtc::sdp`; what the lines mean to us is decided here.
 
@@ -11,6 +12,7 @@ pub(crate) use answer::AnswerParams;
 pub use error::{SdpError, SdpErrorKind};
 pub(crate) use fingerprint::{Fingerprints, describe as describe_certificate};
 pub use offer::Offer;
+pub(crate) use offer::Slot as OfferSlot;
 
 /// Direction of a stream, from the point of view of the side that writes the description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

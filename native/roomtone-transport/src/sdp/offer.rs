@@ -15,6 +15,8 @@ pub(super) const LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 const MAX_BYTES: usize = 64 * 1024;
 /// Several times the m-lines of the busiest browser page.
 const MAX_MEDIA: usize = 64;
+/// Further m-lines on which we might send.
+const MAX_SLOTS: usize = 8;
 /// SSRCs of the audio m-line that are let in.
 const MAX_SSRCS: usize = 8;
 
@@ -42,6 +44,14 @@ pub(super) struct Line {
     pub(super) mid: Option<String>,
 }
 
+/// A further m-line on which the offerer only receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(super) line: usize,
+    pub(crate) payload_type: u8,
+    pub(crate) level_id: Option<u8>,
+}
+
 /// A parsed offer that can be answered.
 #[derive(Clone, Debug)]
 pub struct Offer {
@@ -51,6 +61,7 @@ pub struct Offer {
     pub(super) allow_mixed: bool,
     pub(super) rtcp_rsize: bool,
     pub(super) opus: Opus,
+    pub(crate) slots: Vec<Slot>,
     direction: Direction,
     level_id: Option<u8>,
     ssrcs: Vec<u32>,
@@ -148,6 +159,7 @@ impl Offer {
             bundle: group.is_some(),
             allow_mixed: flag("extmap-allow-mixed"),
             rtcp_rsize: has(&section.attributes, "rtcp-rsize"),
+            slots: slots(media, audio, group.as_deref().unwrap_or_default()),
             opus,
             direction: direction(&section.attributes)
                 .or_else(|| direction(&session.attributes))
@@ -195,9 +207,20 @@ impl Offer {
         self.lines[self.audio].mid.as_deref()
     }
 
-    /// Is the accepted m-line of `other` the same one?
-    pub(crate) fn same_media(&self, other: &Self) -> bool {
-        self.audio == other.audio && self.mid() == other.mid()
+    /// How many further audio m-lines of the same transport the offerer wants to receive sound on.
+    pub fn slots(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Are the accepted m-line of `other` and its first `slots` further ones the same?
+    pub(crate) fn same_media(&self, other: &Self, slots: usize) -> bool {
+        let lines = |offer: &Self| {
+            let accepted = offer.slots.iter().take(slots).map(|slot| slot.line);
+            let all = std::iter::once(offer.audio).chain(accepted);
+            all.map(|line| (line, offer.lines[line].mid.clone()))
+                .collect::<Vec<_>>()
+        };
+        lines(self) == lines(other)
     }
 }
 
@@ -278,20 +301,43 @@ fn bundle_group<'a>(session: &'a SessionDescription, mid: Option<&str>) -> Optio
         .find(|mids| mids.contains(&mid))
 }
 
+/// The audio m-lines other than `audio` on which the offerer only receives Opus, over the same transport.
+fn slots(media: &[MediaDescription], audio: usize, group: &[&str]) -> Vec<Slot> {
+    let fits = |(line, section): (usize, &MediaDescription)| {
+        let bundled = value(&section.attributes, "mid").is_some_and(|mid| group.contains(&mid));
+        let receives = direction(&section.attributes) == Some(Direction::RecvOnly);
+        if line == audio || !bundled || !receives || !in_use(section) || !is_dtls_srtp(section) {
+            return None;
+        }
+        Some(Slot {
+            line,
+            payload_type: find_opus(section)?.payload_type,
+            level_id: level_id(&section.attributes),
+        })
+    };
+    media.iter().enumerate().filter_map(fits).take(MAX_SLOTS).collect()
+}
+
+fn in_use(section: &MediaDescription) -> bool {
+    let name = &section.media_name;
+    name.media == "audio" && (name.port.value != 0 || has(&section.attributes, "bundle-only"))
+}
+
+fn is_dtls_srtp(section: &MediaDescription) -> bool {
+    matches!(
+        section.media_name.protos.join("/").as_str(),
+        "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "TCP/DTLS/RTP/SAVPF" | "RTP/SAVPF" | "RTP/SAVP"
+    )
+}
+
 /// The first audio m-line that is on, is DTLS-SRTP and has Opus. An error tells which of these failed last.
 fn choose_audio(media: &[MediaDescription]) -> Result<(usize, Opus), SdpError> {
     let mut error = SdpError::new(Kind::NoAudio, "the offer has no audio m-line that is in use");
     for (index, section) in media.iter().enumerate() {
-        let name = &section.media_name;
-        let rejected = name.port.value == 0 && !has(&section.attributes, "bundle-only");
-        if name.media != "audio" || rejected {
+        if !in_use(section) {
             continue;
         }
-        let proto = name.protos.join("/");
-        if !matches!(
-            proto.as_str(),
-            "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "TCP/DTLS/RTP/SAVPF" | "RTP/SAVPF" | "RTP/SAVP"
-        ) {
+        if !is_dtls_srtp(section) {
             error = SdpError::new(
                 Kind::BadTransport,
                 "the audio m-line isn't RTP over DTLS-SRTP (UDP/TLS/RTP/SAVPF)",

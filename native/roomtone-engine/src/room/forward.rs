@@ -1,0 +1,273 @@
+//! Rooms of kind `forward`: packets of the most relevant talkers go on to each listener as they came, each talker in a slot.
+//!
+//! Nothing is mixed, decoded or held back: a packet is sent on within the call that brought it. What a slot carries is one stream
+//! to its listener, whoever is in it: sequence numbers and timestamps go on where the one before left off. Lost packets and those
+//! out of order stay so, and the listener's jitter buffer does with them what it would do with a talker's own stream.
+//!
+//! The tick of such a room only looks after levels, who speaks, and what listeners are told of their slots.
+
+use std::time::{Duration, Instant};
+
+use roomtone_audio::{Decoder, SAMPLE_RATE};
+use roomtone_transport::RtpIn;
+
+use super::Room;
+use super::slot::Slot;
+use super::speaking::SILENCE;
+use crate::command::{Event, PeerId, SlotCell};
+use crate::context::Common;
+
+/// A packet at or above this (−dBov) is background, not sound that anybody wants to hear.
+const GATE: u8 = 80;
+/// How long the gate stays open after the last packet that passed it.
+const HOLD: Duration = Duration::from_millis(400);
+/// By how much (dB) who has a slot already is preferred.
+const PREFERENCE: f32 = 6.0;
+/// How fast the remembered loudness falls, dB a second.
+const FALL: f32 = 25.0;
+/// Without a packet for so long, nothing comes of them.
+const ABSENT: Duration = Duration::from_millis(60);
+/// The least time between two lists of slots for a listener.
+const TELL_EVERY: Duration = Duration::from_millis(200);
+
+/// A talker, as their packets tell of them.
+pub(super) struct Voice {
+    loudness: f32,
+    measured_at: Option<Instant>,
+    passed_at: Option<Instant>,
+    /// For who tells no levels: the sound is looked at, and thrown away.
+    decoder: Option<Decoder>,
+}
+
+impl Default for Voice {
+    fn default() -> Self {
+        Voice {
+            loudness: -f32::from(SILENCE),
+            measured_at: None,
+            passed_at: None,
+            decoder: None,
+        }
+    }
+}
+
+impl Voice {
+    /// How loud they have been lately, dBov.
+    fn loudness(&self, now: Instant) -> f32 {
+        let since = self
+            .measured_at
+            .map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        (self.loudness - FALL * since.as_secs_f32()).max(-f32::from(SILENCE))
+    }
+
+    fn open(&self, now: Instant) -> bool {
+        self.passed_at
+            .is_some_and(|at| now.saturating_duration_since(at) < HOLD)
+    }
+
+    /// Nothing has come of them lately.
+    pub(super) fn absent(&self, now: Instant) -> bool {
+        self.measured_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= ABSENT)
+    }
+
+    // Takes a packet; its level.
+    fn hear(&mut self, now: Instant, packet: &RtpIn<'_>, pcm: &mut Vec<f32>) -> u8 {
+        let level = packet
+            .level
+            .map_or_else(|| self.measure(packet.payload, pcm), |(level, _)| level);
+        self.loudness = self.loudness(now).max(-f32::from(level));
+        self.measured_at = Some(now);
+        if level < GATE {
+            self.passed_at = Some(now);
+        }
+        level
+    }
+
+    fn measure(&mut self, payload: &[u8], pcm: &mut Vec<f32>) -> u8 {
+        if self.decoder.is_none() {
+            self.decoder = Decoder::new().ok();
+        }
+        pcm.clear();
+        let decoded = self.decoder.as_mut().map(|decoder| decoder.decode(payload, pcm));
+        match decoded {
+            Some(Ok(_)) => roomtone_audio::level(pcm).dbov_minus,
+            // What isn't Opus isn't sound.
+            _ => SILENCE,
+        }
+    }
+}
+
+/// What one listener has of a forwarding room.
+#[derive(Default)]
+pub(super) struct Hearing {
+    pub(super) slots: Vec<Slot>,
+    pub(super) changed: bool,
+    told: Vec<SlotCell>,
+    told_at: Option<Instant>,
+}
+
+impl Hearing {
+    /// With this many slots.
+    pub(super) fn new(slots: usize) -> Hearing {
+        Hearing {
+            slots: (0..slots).map(|_| Slot::default()).collect(),
+            ..Hearing::default()
+        }
+    }
+
+    /// Which slot a talker is in.
+    pub(super) fn slot_of(&self, talker: PeerId) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.talker == Some(talker))
+    }
+
+    /// A talker is not to be heard here any more.
+    pub(super) fn release(&mut self, talker: PeerId) {
+        if let Some(at) = self.slot_of(talker) {
+            self.slots[at].release();
+            self.changed = true;
+        }
+    }
+}
+
+impl Room {
+    /// Sends a talker's packet on to those who hear them.
+    pub(super) fn forward(&mut self, now: Instant, common: &mut Common, talker: usize, packet: &RtpIn<'_>) {
+        let speaker = &mut self.peers[talker];
+        let id = speaker.id;
+        let Some(voice) = speaker.voice.as_mut() else { return };
+        let level = voice.hear(now, packet, &mut common.scratch.mix);
+        let (open, loudness) = (voice.open(now), voice.loudness(now));
+        self.heard(now, common, talker, level);
+        let Ok(info) = roomtone_audio::packet::parse(packet.payload) else {
+            return;
+        };
+        let media_time = self.media_time(now);
+        for index in 0..self.peers.len() {
+            let listener = &self.peers[index];
+            if index == talker || !listener.listen || listener.hearing.slots.is_empty() {
+                continue;
+            }
+            let gain = self.gains.weight(listener.id, id).gain;
+            if gain == 0.0 {
+                self.peers[index].hearing.release(id);
+                continue;
+            }
+            let found = listener.hearing.slot_of(id);
+            if !open {
+                if let Some(slot) = found {
+                    self.peers[index].hearing.slots[slot].pause();
+                }
+                continue;
+            }
+            let free = || self.slot_for(now, common, index, loudness + decibels(gain));
+            let Some(slot) = found.or_else(free) else { continue };
+            let listener = &mut self.peers[index];
+            if found.is_none() {
+                listener.hearing.slots[slot].give(id);
+                listener.hearing.changed = true;
+            }
+            listener.send_on(now, common, slot, packet, level, info.samples, media_time);
+        }
+    }
+
+    // A slot that is free, or whose talker is less relevant to this listener.
+    fn slot_for(&self, now: Instant, common: &Common, listener: usize, relevance: f32) -> Option<usize> {
+        let listener = &self.peers[listener];
+        let slots = &listener.hearing.slots;
+        let most = slots.len().min(common.shed.max_talkers());
+        let worth = |slot: &Slot| {
+            let holder = slot.talker.and_then(|talker| self.index.get(&talker));
+            let holder = holder.map(|at| &self.peers[*at]);
+            let voice = holder.and_then(|holder| holder.voice.as_ref().filter(|voice| voice.open(now)));
+            match (holder, voice) {
+                (Some(holder), Some(voice)) => {
+                    voice.loudness(now) + decibels(self.gains.weight(listener.id, holder.id).gain) + PREFERENCE
+                }
+                // Silent by now: anybody is more relevant, and an empty slot is better still.
+                (Some(_), None) => f32::MIN,
+                (None, _) => f32::NEG_INFINITY,
+            }
+        };
+        let (slot, least) = slots[..most]
+            .iter()
+            .map(worth)
+            .enumerate()
+            .min_by(|a, b| a.1.total_cmp(&b.1))?;
+        (relevance > least).then_some(slot)
+    }
+
+    // What others see of a talker.
+    fn heard(&mut self, now: Instant, common: &mut Common, talker: usize, level: u8) {
+        let (mix, peer) = (&common.mix, &mut self.peers[talker]);
+        if peer
+            .detector
+            .update(now, level, mix.speaking_threshold, mix.speaking_release)
+        {
+            let speaking = peer.detector.speaking();
+            let (room, peer) = (self.id, peer.id);
+            common.events.push_back(Event::Speaking { room, peer, speaking });
+        }
+    }
+
+    // On the room's grid, as in a mix, whole frames.
+    fn media_time(&self, now: Instant) -> u32 {
+        let since = now.saturating_duration_since(self.grid).as_millis() as u64;
+        let frames = (since + 10) / 20;
+        frames.wrapping_mul(u64::from(SAMPLE_RATE) / 50) as u32
+    }
+
+    /// What a room that forwards does every 20 ms while somebody talks.
+    pub(super) fn forward_tick(&mut self, at: Instant, common: &mut Common) {
+        for index in 0..self.peers.len() {
+            if self.peers[index].voice.as_ref().is_some_and(|voice| voice.absent(at)) {
+                self.heard(at, common, index, SILENCE);
+            }
+            self.tell_slots(at, common, index);
+        }
+    }
+
+    fn tell_slots(&mut self, at: Instant, common: &mut Common, listener: usize) {
+        let peer = &mut self.peers[listener];
+        let hearing = &mut peer.hearing;
+        let due = hearing
+            .told_at
+            .is_none_or(|told| at.saturating_duration_since(told) >= TELL_EVERY);
+        if !hearing.changed || !due {
+            return;
+        }
+        hearing.changed = false;
+        let (gains, id) = (&self.gains, peer.id);
+        let cell = |(slot, held): (usize, &Slot)| {
+            let weight = held.talker.map(|talker| gains.weight(id, talker));
+            SlotCell {
+                slot: slot as u8,
+                speaker: held.talker,
+                gain: weight.map_or(0.0, |weight| weight.gain),
+                pan: weight.map_or(0.0, |weight| weight.pan),
+            }
+        };
+        let slots: Vec<SlotCell> = hearing.slots.iter().enumerate().map(cell).collect();
+        if slots != hearing.told {
+            hearing.told.clone_from(&slots);
+            hearing.told_at = Some(at);
+            let room = self.id;
+            common.events.push_back(Event::Slots { room, peer: id, slots });
+        }
+    }
+
+    /// Gains or talkers have changed: who is concerned is told, and who was waiting to be.
+    pub(super) fn slots_changed(&mut self, now: Instant, concerns: impl Fn(PeerId) -> bool) {
+        let mut any = false;
+        for peer in self.peers.iter_mut().filter(|peer| !peer.hearing.slots.is_empty()) {
+            peer.hearing.changed |= concerns(peer.id);
+            any |= peer.hearing.changed;
+        }
+        if any {
+            self.keep_ticking(now);
+        }
+    }
+}
+
+fn decibels(gain: f32) -> f32 {
+    20.0 * gain.log10()
+}

@@ -1,0 +1,234 @@
+//! One stream to a listener, whoever is in it: sequence numbers and timestamps that go on.
+
+use roomtone_audio::FRAME_SAMPLES;
+
+use crate::command::PeerId;
+
+/// A talker's packets that are further apart than this (10 s) are from another stream of theirs.
+const LONGEST_JUMP: i32 = 480_000;
+/// So are sequence numbers that are further apart than this.
+const LONGEST_GAP: i16 = 1_000;
+
+/// One talker's turn in a slot, without a pause.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    ssrc: u32,
+    /// The first packet of it, as it came and as it went out.
+    first: (i64, u32),
+    /// The newest sequence number that came, extended.
+    newest: i64,
+    newest_timestamp: u32,
+}
+
+/// A slot of a listener.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) talker: Option<PeerId>,
+    turn: Option<Turn>,
+    /// What is added to this source's timestamps, as long as it is the same source.
+    offset: Option<(u32, u32)>,
+    /// The sequence number and timestamp that would follow the newest packet.
+    next: Option<(u32, u32)>,
+}
+
+/// What goes into the header of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) sequence: u32,
+    pub(super) timestamp: u32,
+    pub(super) marker: bool,
+}
+
+impl Slot {
+    /// Another talker has it from now on.
+    pub(super) fn give(&mut self, talker: PeerId) {
+        self.release();
+        self.talker = Some(talker);
+    }
+
+    /// Nobody has it any more.
+    pub(super) fn release(&mut self) {
+        self.talker = None;
+        self.turn = None;
+        self.offset = None;
+    }
+
+    /// A packet of the talker isn't sent on: the next one that is begins a new talk spurt.
+    pub(super) fn pause(&mut self) {
+        self.turn = None;
+    }
+
+    /// Where the talker's packet goes in the listener's stream; `None`: it is from before their turn. `media_time` is the room's.
+    pub(super) fn place(&self, ssrc: u32, seq: u16, timestamp: u32, marker: bool, media_time: u32) -> Option<Placed> {
+        if let Some(turn) = self.turn.as_ref().filter(|turn| turn.ssrc == ssrc) {
+            let step = seq.wrapping_sub(turn.newest as u16) as i16;
+            let jump = timestamp.wrapping_sub(turn.newest_timestamp) as i32;
+            if step.unsigned_abs() <= LONGEST_GAP.unsigned_abs() && jump.abs() <= LONGEST_JUMP {
+                let at = turn.newest + i64::from(step);
+                if at < turn.first.0 {
+                    return None;
+                }
+                let offset = self.offset.map_or(0, |(_, offset)| offset);
+                let newer = step > 0;
+                return Some(Placed {
+                    place: Place {
+                        sequence: turn.first.1.wrapping_add((at - turn.first.0) as u32),
+                        timestamp: timestamp.wrapping_add(offset),
+                        marker,
+                    },
+                    turn: Turn {
+                        newest: if newer { at } else { turn.newest },
+                        newest_timestamp: if newer { timestamp } else { turn.newest_timestamp },
+                        ..*turn
+                    },
+                    offset,
+                });
+            }
+        }
+        Some(self.begin(ssrc, seq, timestamp, media_time))
+    }
+
+    fn begin(&self, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Placed {
+        let (sequence, least) = self.next.unwrap_or((0, media_time));
+        // The same talker after a pause goes on by their own clock; a new one where the room's has got to.
+        let by_own_clock = self
+            .offset
+            .filter(|(source, _)| *source == ssrc)
+            .map(|(_, offset)| timestamp.wrapping_add(offset))
+            .filter(|own| (0..LONGEST_JUMP).contains(&(own.wrapping_sub(least) as i32)));
+        let out = by_own_clock.unwrap_or(if (media_time.wrapping_sub(least) as i32) > 0 {
+            media_time
+        } else {
+            least
+        });
+        Placed {
+            place: Place {
+                sequence,
+                timestamp: out,
+                marker: true,
+            },
+            turn: Turn {
+                ssrc,
+                first: (i64::from(seq), sequence),
+                newest: i64::from(seq),
+                newest_timestamp: timestamp,
+            },
+            offset: out.wrapping_sub(timestamp),
+        }
+    }
+
+    /// It was sent; `samples` is how long it lasts.
+    pub(super) fn sent(&mut self, placed: &Placed, samples: u32) {
+        let Placed { place, turn, offset } = placed;
+        let follows = (
+            place.sequence.wrapping_add(1),
+            place.timestamp.wrapping_add(samples.max(1)),
+        );
+        let newer = self
+            .next
+            .is_none_or(|(next, _)| follows.0.wrapping_sub(next) as i32 > 0);
+        if newer {
+            self.next = Some(follows);
+        }
+        self.offset = Some((turn.ssrc, *offset));
+        self.turn = Some(*turn);
+    }
+}
+
+/// A packet's place, and the slot's state once it was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Placed {
+    pub(super) place: Place,
+    turn: Turn,
+    offset: u32,
+}
+
+const _: () = assert!(FRAME_SAMPLES == 960);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(slot: &mut Slot, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Option<Place> {
+        let placed = slot.place(ssrc, seq, timestamp, false, media_time)?;
+        slot.sent(&placed, 960);
+        Some(placed.place)
+    }
+
+    fn place(sequence: u32, timestamp: u32, marker: bool) -> Option<Place> {
+        Some(Place {
+            sequence,
+            timestamp,
+            marker,
+        })
+    }
+
+    #[test]
+    fn a_talkers_stream_goes_on_as_it_is_with_its_gaps_and_disorder() {
+        let mut slot = Slot::default();
+        slot.give(1);
+        assert_eq!(send(&mut slot, 7, 65_534, 5_000, 960), place(0, 960, true));
+        assert_eq!(send(&mut slot, 7, 65_535, 5_960, 1920), place(1, 1920, false));
+        assert_eq!(
+            send(&mut slot, 7, 1, 7_880, 3840),
+            place(3, 3840, false),
+            "one is missing"
+        );
+        assert_eq!(
+            send(&mut slot, 7, 0, 6_920, 3840),
+            place(2, 2880, false),
+            "and comes late"
+        );
+        assert_eq!(send(&mut slot, 7, 2, 8_840, 4800), place(4, 4800, false));
+        assert_eq!(send(&mut slot, 7, 65_533, 4_040, 4800), None, "from before the turn");
+    }
+
+    #[test]
+    fn another_talker_goes_on_where_the_one_before_left_off() {
+        let mut slot = Slot::default();
+        slot.give(1);
+        send(&mut slot, 7, 10, 5_000, 9_600);
+        send(&mut slot, 7, 11, 5_960, 10_560);
+        slot.give(2);
+        assert_eq!(
+            send(&mut slot, 8, 900, 77, 10_560),
+            place(2, 11_520, true),
+            "never twice the same time"
+        );
+        assert_eq!(send(&mut slot, 8, 901, 1_037, 12_480), place(3, 12_480, false));
+        slot.give(1);
+        assert_eq!(
+            send(&mut slot, 7, 500, 99_000, 960_000),
+            place(4, 960_000, true),
+            "time has passed"
+        );
+    }
+
+    #[test]
+    fn after_a_pause_the_same_talker_goes_on_by_their_own_clock() {
+        let mut slot = Slot::default();
+        slot.give(1);
+        send(&mut slot, 7, 10, 1_000, 960);
+        slot.pause();
+        // 3 frames later by their clock, 4 by the room's.
+        assert_eq!(
+            send(&mut slot, 7, 13, 3_880, 4_800),
+            place(1, 3_840, true),
+            "no gap in the numbers"
+        );
+    }
+
+    #[test]
+    fn a_stream_that_jumps_or_begins_anew_is_taken_up_without_a_jump() {
+        let mut slot = Slot::default();
+        slot.give(1);
+        send(&mut slot, 7, 10, 1_000, 960);
+        assert_eq!(send(&mut slot, 7, 11, 2_000_000_000, 1_920), place(1, 1_920, true));
+        assert_eq!(
+            send(&mut slot, 9, 40_000, 5, 2_880),
+            place(2, 2_880, true),
+            "another source"
+        );
+        assert_eq!(send(&mut slot, 9, 20_000, 965, 3_840), place(3, 3_840, true));
+    }
+}
