@@ -10,6 +10,7 @@ if config_env() != :test do
     shards: "SHARDS",
     max_rooms: "MAX_ROOMS",
     max_participants: "MAX_PARTICIPANTS",
+    max_talkers: "MAX_TALKERS",
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",
     users_file: "USERS_FILE",

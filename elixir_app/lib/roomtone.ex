@@ -19,7 +19,7 @@ defmodule Roomtone do
   Who lives how long, and who ends whom, is in `elixir_app/lib/roomtone/README.md`.
   """
 
-  alias Roomtone.{Lobby, Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+  alias Roomtone.{Config, Lobby, Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
   alias Roomtone.Auth.Lock
   alias Roomtone.Mix.Check
 
@@ -51,10 +51,12 @@ defmodule Roomtone do
           joined_at: DateTime.t()
         }
 
-  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners. `locked`: it asks for a passcode, and tells no names."
+  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners. `locked`: it asks for a passcode, and tells no names; `slots`: how many m-lines that only receive an offer for a `:forward` room should have."
   @type summary :: %{
           name: String.t(),
           kind: Mix.kind(),
+          stereo: boolean,
+          slots: 1..8 | nil,
           stage: boolean,
           locked: boolean,
           names: [String.t()],
@@ -68,6 +70,8 @@ defmodule Roomtone do
   @type room :: %{
           name: String.t(),
           kind: Mix.kind(),
+          stereo: boolean,
+          slots: 1..8 | nil,
           stage: boolean,
           locked: boolean,
           participant_count: non_neg_integer,
@@ -85,6 +89,8 @@ defmodule Roomtone do
     * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:quality`, `:speaking`, `:connected` –
       when it changes
     * `:chat` – somebody said something in writing
+    * `:slots` – in a room of kind `:forward`: who is in which slot of yours and at which gain your client is to play them; at most
+      five times a second, and to the process that speaks for the person alone, subscribed or not
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
     * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
     * `:draining` – this node stops within so many seconds: the sound goes on till then, and clients come back elsewhere, or here later
@@ -102,6 +108,7 @@ defmodule Roomtone do
           | {:chat, chat_message}
           | {:speaking, identity :: String.t(), boolean}
           | {:connected, identity :: String.t(), boolean}
+          | {:slots, [Roomtone.Slots.slot()]}
           | {:levels, %{String.t() => 0..127}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:draining, seconds :: non_neg_integer}
@@ -125,7 +132,6 @@ defmodule Roomtone do
           | :draining
           | :media_busy
           | {:invalid_option, atom}
-          | {:not_supported, :forward}
           | {:invalid_door_gain, term}
           | name_error
   @type mix_error :: room_error | {:too_many_cells, pos_integer}
@@ -158,9 +164,11 @@ defmodule Roomtone do
   who comes in is a listener until `put_role/3`, but for moderators. With a `passcode` (4 to 64 characters, of which a hash is kept) it is
   locked: see `unlock/2`. `maker` is who moderates it, as in `join/4`. And of its mix:
 
-    * `kind` – `:mix` (default), or `:spatial`, where positions count: see `put_position/3`
+    * `kind` – `:mix` (default); `:spatial`, where positions count: see `put_position/3`; or `:forward`: nothing is mixed, each gets
+      the packets of the few talkers who are most relevant to them
+    * `forward_slots` – in a `:forward` room, how many these are: 1 to 8; default `max_talkers`, or 3
     * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
-    * `max_talkers` – how many are heard at once, the loudest; default `nil`: all
+    * `max_talkers` – how many are heard at once, the loudest; `nil`: all. The default is in `Roomtone.Config`
     * `stereo` – whether who asks for stereo (`stereo=1` in their offer) hears each from their side: that of their `pan` in
       `put_mix/2`, and in a `:spatial` room that on which they are; default `false`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`, `:rolloff_factor`, as in
@@ -180,7 +188,7 @@ defmodule Roomtone do
     with {:ok, name} <- Name.room(name),
          {mixing, opts} = Keyword.split(opts, Mix.options()),
          :ok <- check_options(opts, room_options()),
-         {:ok, mix} <- Mix.new(mixing),
+         {:ok, mix} <- Mix.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
          {passcode, opts} = Keyword.pop(opts, :passcode),
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}) do
       Rooms.open(name, [mix: mix, lock: lock] ++ opts)
@@ -644,7 +652,7 @@ defmodule Roomtone do
       invited: Keyword.get(opts, :invited, []),
       maker: opts[:maker],
       muted: opts[:muted],
-      grace_ms: Keyword.get(opts, :grace) || Roomtone.Config.get().grace_ms
+      grace_ms: Keyword.get(opts, :grace) || Config.get().grace_ms
     }
   end
 

@@ -289,7 +289,16 @@ defmodule Roomtone.MixTest do
     end
 
     test "options of a room" do
-      assert Mix.new(kind: :forward) == {:error, {:not_supported, :forward}}
+      assert {:ok, %{kind: :forward, slots: 3}} = Mix.new(kind: :forward)
+      assert {:ok, %{slots: 5}} = Mix.new(kind: :forward, max_talkers: 5)
+      assert {:ok, %{slots: 8}} = Mix.new(kind: :forward, max_talkers: 50)
+      assert {:ok, %{slots: 1}} = Mix.new(kind: :forward, max_talkers: 50, forward_slots: 1)
+      assert {:ok, %{slots: nil}} = Mix.new(kind: :spatial, max_talkers: 5)
+
+      for slots <- [0, 9, "3"],
+          do: assert({:error, {:invalid_option, :forward_slots}} = Mix.new(kind: :forward, forward_slots: slots))
+
+      assert {:error, {:invalid_option, :forward_slots}} = Mix.new(forward_slots: 3)
       assert Mix.new(kind: :choir) == {:error, {:invalid_option, :kind}}
       for gain <- @nonsense, do: assert(Mix.new(default_gain: gain) == {:error, {:invalid_option, :default_gain}})
 

@@ -305,7 +305,9 @@ defmodule Roomtone.MixerTest do
   end
 
   test "kinds that there aren't are refused when a room is opened" do
-    assert {:error, {:not_supported, :forward}} = Roomtone.open_room(unique_name(), kind: :forward)
+    assert {:error, {:invalid_option, :forward_slots}} =
+             Roomtone.open_room(unique_name(), kind: :forward, forward_slots: 9)
+
     assert {:error, {:invalid_option, :kind}} = Roomtone.open_room(unique_name(), kind: :loud)
     assert {:error, {:invalid_option, :max_talkers}} = Roomtone.open_room(unique_name(), max_talkers: 0)
     assert {:error, {:invalid_door_gain, :door}} = Roomtone.open_room(unique_name(), door_gains: %{door: 1})

@@ -17,7 +17,7 @@ defmodule Roomtone.WordsTest do
         [:superseded, :participant_failed, :expired, :bad_signature, :malformed, :wrong_room] ++
         [{:room_full, 2}, {:too_many_rooms, 3}, {:invalid_option, :colour}, {:not_granted, :speak}] ++
         [{:not_granted, :speak_or_listen}, {:offer_refused, :no_opus, "no Opus"}, {:unknown_grant, "fly"}] ++
-        [:overloaded, {:not_supported, :forward}, {:not_spatial, :mix}, {:too_many_cells, 7}, {:invalid_row, %{1 => 2}}] ++
+        [:overloaded, {:not_spatial, :mix}, {:too_many_cells, 7}, {:invalid_row, %{1 => 2}}] ++
         [
           {:invalid_gain, {"ada", "bob"}},
           {:invalid_volume, "bob"},

@@ -13,6 +13,7 @@ defmodule Roomtone.Config do
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
   | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
+  | `:max_talkers` | `MAX_TALKERS` | how many are heard at once in a room that says nothing else, the loudest | all |
   | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
   | `:empty_room_ms` | | how long an empty room stays open | 60000 |
   | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
@@ -49,6 +50,7 @@ defmodule Roomtone.Config do
             users_file: nil,
             max_rooms: 1000,
             max_participants: 100,
+            max_talkers: nil,
             max_name_length: 64,
             empty_room_ms: 60_000,
             grace_ms: 15_000,
@@ -71,6 +73,7 @@ defmodule Roomtone.Config do
           users_file: Path.t() | nil,
           max_rooms: pos_integer,
           max_participants: pos_integer,
+          max_talkers: pos_integer | nil,
           max_name_length: pos_integer,
           empty_room_ms: pos_integer,
           grace_ms: non_neg_integer,
@@ -91,6 +94,7 @@ defmodule Roomtone.Config do
   @numbers [
     max_rooms: {1, 1_000_000},
     max_participants: {1, 100_000},
+    max_talkers: {1, 1_000},
     max_name_length: {1, 256},
     empty_room_ms: {1, 86_400_000},
     grace_ms: {0, 3_600_000},

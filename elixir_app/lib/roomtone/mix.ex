@@ -15,8 +15,11 @@ defmodule Roomtone.Mix do
 
   alias Roomtone.Mix.{Check, Distance, Panning}
 
-  @typedoc "`:mix`: gains are what cells say. `:spatial`: positions count too."
-  @type kind :: :mix | :spatial
+  @typedoc """
+  `:mix`: gains are what cells say. `:spatial`: positions count too. `:forward`: as `:mix`, but the server only passes packets on, and
+  each listener's client applies the gains.
+  """
+  @type kind :: :mix | :spatial | :forward
   @type identity :: String.t()
   @typedoc "A linear gain from 0 to 10, and a place between left (-1) and right (1)."
   @type cell :: {gain :: float, pan :: float}
@@ -55,6 +58,7 @@ defmodule Roomtone.Mix do
             default_gain: 1.0,
             max_talkers: nil,
             stereo: false,
+            slots: nil,
             distance: %Distance{},
             doors: %{},
             cells: %{},
@@ -68,6 +72,7 @@ defmodule Roomtone.Mix do
           default_gain: float,
           max_talkers: pos_integer | nil,
           stereo: boolean,
+          slots: 1..8 | nil,
           distance: Distance.t(),
           doors: doors,
           cells: %{identity => %{identity => cell}},
@@ -81,7 +86,7 @@ defmodule Roomtone.Mix do
   @max_cells Check.max_cells()
   # -60 dB: nobody hears it, so nobody has to decode it.
   @inaudible 0.001
-  @options [:kind, :default_gain, :max_talkers, :stereo, :distance, :door_gains]
+  @options [:kind, :default_gain, :max_talkers, :stereo, :forward_slots, :distance, :door_gains]
 
   @doc "The options of a room that are about its mix."
   @spec options() :: [atom]
@@ -93,8 +98,9 @@ defmodule Roomtone.Mix do
       iex> {:ok, mix} = Roomtone.Mix.new(default_gain: 0.5)
       iex> Roomtone.Mix.gain(mix, "ada", "bob")
       0.5
-      iex> Roomtone.Mix.new(kind: :forward)
-      {:error, {:not_supported, :forward}}
+      iex> {:ok, mix} = Roomtone.Mix.new(kind: :forward)
+      iex> mix.slots
+      3
       iex> Roomtone.Mix.new(default_gain: 11)
       {:error, {:invalid_option, :default_gain}}
   """
@@ -104,6 +110,7 @@ defmodule Roomtone.Mix do
          {:ok, default} <- Check.gain(Keyword.get(opts, :default_gain, 1.0), {:invalid_option, :default_gain}),
          {:ok, max_talkers} <- Check.max_talkers(opts[:max_talkers]),
          {:ok, stereo} <- Check.stereo(Keyword.get(opts, :stereo, false)),
+         {:ok, slots} <- Check.slots(kind, opts[:forward_slots], max_talkers),
          {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, [])),
          {:ok, doors} <- Check.doors(Keyword.get(opts, :door_gains, %{})) do
       # Of the same steps as all others, so that a pair at the default is known as one.
@@ -115,6 +122,7 @@ defmodule Roomtone.Mix do
          default_gain: default,
          max_talkers: max_talkers,
          stereo: stereo,
+         slots: slots,
          distance: distance,
          doors: doors
        }}
@@ -208,9 +216,9 @@ defmodule Roomtone.Mix do
   def quantise(gain), do: min(:math.pow(10.0, round(40.0 * :math.log10(gain)) / 40.0), @max_gain)
 
   @doc "What the engine is told when the room is opened, beyond its number; `nil`: nothing."
-  @spec engine_kind(t) :: %{stereo: boolean} | nil
-  def engine_kind(%{stereo: false}), do: nil
-  def engine_kind(mix), do: %{stereo: mix.stereo}
+  @spec engine_kind(t) :: %{stereo: boolean, slots: 1..8 | nil} | nil
+  def engine_kind(%{stereo: false, slots: nil}), do: nil
+  def engine_kind(mix), do: %{stereo: mix.stereo, slots: mix.slots}
 
   @doc "Whether anything was set that tells one pair from another."
   @spec uniform?(t) :: boolean
@@ -224,7 +232,8 @@ defmodule Roomtone.Mix do
 
   defp distance(_mix, _ear, _mouth), do: 1.0
 
-  defp pan(%{stereo: false}, _pan, _ear, _mouth), do: 0.0
+  # Where packets are forwarded every client has what it takes for sides.
+  defp pan(%{stereo: false, kind: kind}, _pan, _ear, _mouth) when kind != :forward, do: 0.0
 
   defp pan(%{kind: :spatial}, pan, {ear, head}, %{} = mouth),
     do: Panning.quantise(max(-1.0, min(pan + Panning.pan(ear, head, mouth), 1.0)))

@@ -32,7 +32,7 @@ defmodule Roomtone.Native do
 
   @type command ::
           {:open_room, %{room: id}}
-          | {:set_kind, %{room: id, stereo: boolean}}
+          | {:set_kind, %{room: id, stereo: boolean, slots: 1..8 | nil}}
           | {:close_room, %{room: id}}
           | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}
           | {:reoffer, %{room: id, peer: id, offer: String.t()}}
@@ -51,6 +51,7 @@ defmodule Roomtone.Native do
           | {:connected, %{room: id, peer: id}}
           | {:disconnected, %{room: id, peer: id, reason: atom}}
           | {:levels, %{room: id, levels: [{id, 0..127, boolean}]}}
+          | {:slots, %{room: id, peer: id, slots: [{slot :: 0..7, speaker :: id | nil, gain :: float, pan :: float}]}}
           | {:speaking, %{room: id, peer: id, speaking: boolean}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
           | {:room_failed, %{room: id}}

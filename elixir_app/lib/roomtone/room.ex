@@ -68,6 +68,8 @@ defmodule Roomtone.Room do
     :lock,
     :maker,
     kind: :mix,
+    stereo: false,
+    slots: nil,
     stage: false,
     people: %{},
     marks: %{}
@@ -81,6 +83,8 @@ defmodule Roomtone.Room do
           lock: Lock.t() | nil,
           maker: String.t() | nil,
           kind: Roomtone.Mix.kind(),
+          stereo: boolean,
+          slots: 1..8 | nil,
           stage: boolean,
           people: %{String.t() => Person.t()},
           marks: %{String.t() => mark}
@@ -119,7 +123,7 @@ defmodule Roomtone.Room do
   @max_marks 1_000
   @listed 6
 
-  @given [:name, :id, :opened_at, :max_participants, :kind, :stage, :lock, :maker]
+  @given [:name, :id, :opened_at, :max_participants, :kind, :stereo, :slots, :stage, :lock, :maker]
 
   @doc "An empty room."
   @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
@@ -364,6 +368,8 @@ defmodule Roomtone.Room do
     %{
       name: room.name,
       kind: room.kind,
+      stereo: room.stereo,
+      slots: room.slots,
       stage: room.stage,
       locked: room.lock != nil,
       # Behind a lock nobody is listed for those outside.

@@ -13,7 +13,7 @@ defmodule Roomtone.RoomServer do
 
   require Logger
 
-  alias Roomtone.{Chat, Drain, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Subscribers, Telemetry}
+  alias Roomtone.{Chat, Drain, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Slots, Subscribers, Telemetry}
 
   @reopen_ms 50
   # A participant that crashes more often is let go.
@@ -33,6 +33,7 @@ defmodule Roomtone.RoomServer do
     pids: %{},
     monitors: %{},
     peers: %{},
+    slots: %{},
     crashes: %{}
   ]
 
@@ -247,6 +248,9 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_info({:media, {:slots, told}}, %{room: room} = state),
+    do: {:noreply, %{state | slots: Slots.put(state.slots, room.name, room.people, state.peers, told)}}
+
   def handle_info({:media, {:shard_started, stamp}}, state) do
     # Perhaps this process came up after it, and has seen to it already.
     if Media.open?(state.place), do: {:noreply, state}, else: {:noreply, media_lost(state, stamp)}
@@ -294,6 +298,7 @@ defmodule Roomtone.RoomServer do
     case state.pids do
       %{^identity => pid} ->
         Participant.update(pid, person)
+        Slots.tell(state.slots, room.name, person)
         {:reply, {:ok, pid, person}, apply_rules(%{state | room: room}, state.room, events)}
 
       _being_revived ->
@@ -384,7 +389,8 @@ defmodule Roomtone.RoomServer do
   end
 
   defp without_peers(state, identity) do
-    %{state | peers: for({peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name})}
+    peers = for {peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name}
+    %{state | peers: peers, slots: Map.delete(state.slots, identity)}
   end
 
   defp count_crash(state, identity) do

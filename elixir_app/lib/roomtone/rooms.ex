@@ -108,7 +108,7 @@ defmodule Roomtone.Rooms do
 
   defp open(name, opts, config, state) do
     id = Media.new_id()
-    mix = Keyword.get(opts, :mix, %Mix{})
+    mix = Keyword.get(opts, :mix, %Mix{max_talkers: config.max_talkers})
 
     with {:ok, shard} <- Media.open_room(id, Mix.engine_kind(mix)) do
       args = %{
@@ -120,6 +120,8 @@ defmodule Roomtone.Rooms do
         fleeting: Keyword.get(opts, :fleeting, false),
         mix: mix,
         kind: mix.kind,
+        stereo: mix.stereo,
+        slots: mix.slots,
         stage: Keyword.get(opts, :stage, false),
         lock: opts[:lock],
         maker: opts[:maker],

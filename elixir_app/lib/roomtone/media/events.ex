@@ -18,7 +18,7 @@ defmodule Roomtone.Media.Events do
 
   @typedoc """
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that shard, with the stamp of its new
-  life; `:room_failed`, `:levels` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
+  life; `:room_failed`, `:levels`, `:slots` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
   """
   @type message :: {:media, Roomtone.Native.event() | {:shard_started, Media.stamp()}}
 
@@ -114,7 +114,7 @@ defmodule Roomtone.Media.Events do
     end
   end
 
-  defp route({:speaking, %{room: room}} = event, shard), do: to_room(room, event, shard)
+  defp route({kind, %{room: room}} = event, shard) when kind in [:speaking, :slots], do: to_room(room, event, shard)
 
   defp route({:levels, %{room: room}} = event, shard) do
     case Process.info(self(), :message_queue_len) do

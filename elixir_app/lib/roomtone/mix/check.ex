@@ -15,6 +15,8 @@ defmodule Roomtone.Mix.Check do
   @max_coordinate 1.0e6
   @max_talkers 1_000
   @max_cells 1_000_000
+  # Further m-lines of an offer that the engine takes.
+  @max_slots 8
 
   @type name_error :: {:error, {:invalid_name, Name.problem()}}
 
@@ -207,15 +209,22 @@ defmodule Roomtone.Mix.Check do
   defp least(_key, _value), do: 0
 
   @doc "The kind of a room."
-  @spec kind(term) :: {:ok, Roomtone.Mix.kind()} | {:error, {:not_supported, :forward} | {:invalid_option, :kind}}
-  def kind(kind) when kind in [:mix, :spatial], do: {:ok, kind}
-  def kind(:forward), do: {:error, {:not_supported, :forward}}
+  @spec kind(term) :: {:ok, Roomtone.Mix.kind()} | {:error, {:invalid_option, :kind}}
+  def kind(kind) when kind in [:mix, :spatial, :forward], do: {:ok, kind}
   def kind(_other), do: {:error, {:invalid_option, :kind}}
 
   @doc "Whether who asks for stereo gets it."
   @spec stereo(term) :: {:ok, boolean} | {:error, {:invalid_option, :stereo}}
   def stereo(stereo) when is_boolean(stereo), do: {:ok, stereo}
   def stereo(_other), do: {:error, {:invalid_option, :stereo}}
+
+  @doc "How many talkers are forwarded to each listener of a `:forward` room: as told, or as many as are heard at once, or three."
+  @spec slots(Roomtone.Mix.kind(), term, pos_integer | nil) ::
+          {:ok, 1..8 | nil} | {:error, {:invalid_option, :forward_slots}}
+  def slots(:forward, nil, max_talkers), do: {:ok, min(max_talkers || 3, @max_slots)}
+  def slots(:forward, slots, _max_talkers) when is_integer(slots) and slots in 1..@max_slots, do: {:ok, slots}
+  def slots(kind, nil, _max_talkers) when kind != :forward, do: {:ok, nil}
+  def slots(_kind, _other, _max_talkers), do: {:error, {:invalid_option, :forward_slots}}
 
   @doc "How many are heard at once; `nil`: all."
   @spec max_talkers(term) :: {:ok, pos_integer | nil} | {:error, {:invalid_option, :max_talkers}}

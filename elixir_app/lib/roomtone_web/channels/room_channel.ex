@@ -15,6 +15,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `chat` | `id`, `from`, `name`, `text`, `at` (ISO 8601) |
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
+  | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `gain`, `pan` |
   | `media_restart` | make a new offer |
   | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
@@ -79,13 +80,18 @@ defmodule RoomtoneWeb.RoomChannel do
 
       if place != :none, do: take_over(socket)
 
+      # After subscribing: a change in between comes twice rather than never.
+      {kind, participants} = look(room)
+
       reply = %{
         you: token.identity,
-        # After subscribing: a change in between comes twice rather than never.
-        participants: participants(room),
+        participants: participants,
         resumed: place == :connected,
         config: %{
           ice_servers: [],
+          # How many m-lines that only receive an offer should have, and whether to ask for stereo.
+          slots: kind.slots || 0,
+          stereo: kind.stereo,
           can_speak: :speak in grants,
           can_listen: :listen in grants
         }
@@ -216,6 +222,11 @@ defmodule RoomtoneWeb.RoomChannel do
     {:noreply, socket}
   end
 
+  defp event({:slots, slots}, socket) do
+    push(socket, "slots", %{slots: slots})
+    {:noreply, socket}
+  end
+
   defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
 
   # The room's process failed. The people are still there: the first new offer opens it again.
@@ -342,10 +353,11 @@ defmodule RoomtoneWeb.RoomChannel do
   defp apply_change({"volume", %{"id" => id, "percent" => percent}}, room, me),
     do: Roomtone.put_volume(room, me, id, percent / 100)
 
-  defp participants(room) do
+  defp look(room) do
     case Roomtone.room(room) do
-      {:ok, %{participants: participants}} -> Enum.map(participants, &person/1)
-      {:error, _not_open_yet} -> []
+      {:ok, %{participants: participants} = kind} -> {kind, Enum.map(participants, &person/1)}
+      # What a join opens is an ordinary room.
+      {:error, _not_open_yet} -> {%{slots: nil, stereo: false}, []}
     end
   end
 

@@ -1,0 +1,72 @@
+defmodule Roomtone.ForwardTest do
+  @moduledoc "Rooms of kind `:forward`: what the engine is told, and who is told of the slots."
+  use Roomtone.DomainCase, async: true
+
+  setup do
+    :ok = FakeNative.watch()
+  end
+
+  defp enter(room, identity, opts \\ []) do
+    offer = FakeNative.offer(connect: true)
+    {:ok, joined} = Roomtone.join(room, identity, offer, opts)
+    Map.put(FakeNative.await_join(offer), :session, joined.session)
+  end
+
+  test "the engine knows how many slots before anybody is in the room, and so does who asks" do
+    name = unique_name()
+    assert {:ok, %{kind: :forward, slots: 4}} = Roomtone.open_room(name, kind: :forward, forward_slots: 4)
+    assert_receive {:native, _, {:set_kind, %{slots: 4, stereo: false}}}
+    assert {:ok, %{slots: 4}} = Roomtone.room(name)
+    assert {:error, {:not_spatial, :forward}} = Roomtone.put_position(name, "ada", %{x: 0, y: 0, z: 0})
+  end
+
+  test "gains have sides there, as each client can play them" do
+    room = open_room(kind: :forward)
+    [ada, bob] = for name <- ["ada", "bob"], do: enter(room, name)
+    :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => {0.5, -1}}})
+    {a, b} = {ada.peer, bob.peer}
+    assert_receive {:native, _, {:set_gains, %{cells: [{^a, ^b, {0.5, -1.0}}]}}}
+  end
+
+  test "slots are told by name to the listener's process alone, and again to the next one" do
+    room = open_room(kind: :forward)
+    ada = enter(room, "ada")
+    test = self()
+
+    owner =
+      spawn_link(fn ->
+        :ok = FakeNative.watch()
+        bob = enter(room, "bob")
+        send(test, {:bob, bob})
+
+        receive do
+          {:roomtone, _room, _event} = message -> send(test, {:owner, message})
+        end
+
+        Process.sleep(:infinity)
+      end)
+
+    assert_receive {:bob, bob}
+    Roomtone.subscribe(room)
+    slots = [{0, ada.peer, 0.5, -0.25}, {1, nil, 0.0, 0.0}]
+    told = [%{slot: 0, id: "ada", gain: 0.5, pan: -0.25}, %{slot: 1, id: nil, gain: 0.0, pan: 0.0}]
+    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: bob.peer, slots: slots}})
+    assert_receive {:owner, {:roomtone, ^room, {:slots, ^told}}}
+
+    # Of a peer that nobody has any more.
+    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: Roomtone.Media.new_id(), slots: slots}})
+
+    assert {:ok, _} = Roomtone.resume(room, "bob", bob.session)
+    assert_receive {:roomtone, ^room, {:slots, ^told}}
+    refute_received {:roomtone, ^room, {:slots, _}}
+    Process.unlink(owner)
+    Process.exit(owner, :kill)
+  end
+
+  test "a default for the number of talkers comes from the configuration, and a room may say otherwise" do
+    assert {:ok, %{max_talkers: 4}} = Roomtone.Config.load([max_talkers: "4"] ++ Application.get_all_env(:roomtone))
+
+    assert {:error, ["max_talkers takes" <> _]} =
+             Roomtone.Config.load([max_talkers: "0"] ++ Application.get_all_env(:roomtone))
+  end
+end
