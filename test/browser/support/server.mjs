@@ -104,6 +104,14 @@ export class Server {
     await gone;
   }
 
+  /** As whoever deploys asks it to stop; resolves with its exit status. */
+  async terminate() {
+    const child = this.#process;
+    const gone = new Promise((resolve) => child.once("exit", resolve));
+    process.kill(child.pid, "SIGTERM");
+    return await gone;
+  }
+
   freeze() {
     process.kill(-this.#process.pid, "SIGSTOP");
   }

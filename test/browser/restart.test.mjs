@@ -1,0 +1,56 @@
+// A server that is asked to stop, as with every deploy: people finish what they say, and come back by themselves.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { everybodyGoes, HEARD, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const TONES = [500, 800];
+let server, ada, ben, ended;
+
+before(async () => {
+  server = await Server.start("restart", { DRAIN_SECONDS: "6" });
+  [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0]), Person.arrive("Ben", TONES[1])]);
+  await ada.join(server.url, "standup");
+  await ben.join(server.url, "standup");
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+  await Promise.all([ada.mark(), ben.mark()]);
+});
+
+after(async () => {
+  await everybodyGoes([ada, ben]);
+  await server?.kill();
+});
+
+async function health() {
+  const response = await fetch(`${server.url}/healthz`);
+  return { status: response.status, ...(await response.json()) };
+}
+
+test("while it waits, the call goes on", async () => {
+  assert.equal((await health()).status, "ok");
+  ended = server.terminate();
+  let state;
+  do state = await health();
+  while (state.status !== "draining");
+  assert.equal(state.participants, 2);
+  for (let i = 0; i < 3; i += 1) {
+    const [bens] = await ada.levels([TONES[1]]);
+    assert.ok(bens > HEARD, `Ben's tone at Ada's fell to ${bens} dB`);
+  }
+  assert.equal(await ada.page.locator("#room").getAttribute("data-status"), "connected");
+});
+
+test("then it ends in good order, and everybody is told that the way back is being looked for", async () => {
+  assert.equal(await ended, 0, server.log());
+  for (const person of [ada, ben])
+    await person.page.locator('#room[data-status="reconnecting"]').waitFor({ timeout: 20_000 });
+});
+
+test("once it runs again, all are back and hear each other, without a click", async () => {
+  await server.boot();
+  await Promise.all([ada.connected(40_000), ben.connected(40_000)]);
+  await ada.hears([TONES[1]], TONES, 30_000);
+  await ben.hears([TONES[0]], TONES, 30_000);
+  assert.ok((await ada.marked()) && (await ben.marked()), "a page was loaded again");
+});
