@@ -12,7 +12,7 @@ use roomtone_load::fixtures::{OpusTalker, Tone, tone_hz};
 use roomtone_load::link::{Datagram, Link, LinkConfig};
 use roomtone_load::listen::Ear;
 use roomtone_load::peer::{Audio, ClientOptions, ClientPeer, Event as ClientEvent};
-use roomtone_transport::{Certificate, NtpClock, TransportConfig};
+use roomtone_transport::{Certificate, NtpClock, PacketKind, TransportConfig, classify};
 
 pub const ROOM: RoomId = 7;
 /// How loud tones are unless a test says otherwise, dBFS (amplitude of the sine): the sum of a few stays below the limiter.
@@ -56,6 +56,10 @@ pub struct World {
     pub step: Duration,
     /// What went over the wire to the shard, while somebody listens in.
     pub wiretap: Option<Vec<(SocketAddr, Vec<u8>)>>,
+    /// Called with `true` before sound and time go into the shard, and with `false` after.
+    pub watch: fn(bool),
+    /// Whether clients get what is sent to them.
+    pub deliver: bool,
 }
 
 impl World {
@@ -82,6 +86,8 @@ impl World {
             events: Vec::new(),
             step: Duration::from_millis(1),
             wiretap: None,
+            watch: |_| {},
+            deliver: true,
         }
     }
 
@@ -171,12 +177,16 @@ impl World {
                 if let Some(tap) = self.wiretap.as_mut() {
                     tap.push((datagram.from, bytes.clone()));
                 }
+                (self.watch)(classify(&bytes) == PacketKind::Rtp);
                 self.shard.handle_datagram(now, datagram.from, &mut bytes);
+                (self.watch)(false);
             }
         }
+        (self.watch)(true);
         if self.shard.poll_timeout().is_some_and(|due| due <= now) {
             self.shard.handle_timeout(now);
         }
+        (self.watch)(false);
         self.collect();
     }
 
@@ -191,7 +201,7 @@ impl World {
             }
             self.events.push((now - self.start, event));
         }
-        for (to, data) in self.shard.outbox().iter() {
+        for (to, data) in self.shard.outbox().iter().filter(|_| self.deliver) {
             if let Some(client) = self.clients.values_mut().find(|c| c.address == to) {
                 let data = bytes_of(data);
                 client.to_client.send(
@@ -204,6 +214,7 @@ impl World {
                 );
             }
         }
+        self.shard.outbox().clear();
         for client in self.clients.values_mut() {
             while let Some(datagram) = client.to_client.receive(now) {
                 let mut bytes = datagram.data.to_vec();

@@ -1,0 +1,69 @@
+//! What a room costs in the engine alone, without kernel and network: µs of CPU a tick, and a packet, of a room where K of N talk.
+//!
+//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`
+
+#![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::cell::Cell;
+use std::time::Duration;
+
+use common::World;
+use cpu_time::ThreadTime;
+use roomtone_load::peer::{ClientOptions, Direction};
+
+thread_local! {
+    static BEGUN: Cell<Option<ThreadTime>> = const { Cell::new(None) };
+    static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+fn watch(on: bool) {
+    if on {
+        BEGUN.set(Some(ThreadTime::now()));
+    } else if let Some(begun) = BEGUN.take() {
+        SPENT.set(SPENT.get() + begun.elapsed());
+    }
+}
+
+fn main() {
+    let arguments: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
+    let [n, k, seconds] = std::array::from_fn(|i| arguments.get(i).copied().unwrap_or([100, 3, 10][i]));
+    let mut world = World::new();
+    for id in 1..=n {
+        let direction = if id <= k {
+            Direction::SendRecv
+        } else {
+            Direction::RecvOnly
+        };
+        world.join(
+            id,
+            ClientOptions {
+                direction,
+                ..ClientOptions::default()
+            },
+        );
+        if id <= k {
+            world.talk(id, common::TONE_DBFS);
+        }
+    }
+    world.connect();
+    world.deliver = false;
+    world.run_ms(1000);
+    let before = world.shard.stats().clone();
+    world.watch = watch;
+    world.run(Duration::from_secs(seconds));
+    let after = world.shard.stats();
+    let us = SPENT.get().as_secs_f64() * 1e6;
+    let ticks = (after.ticks - before.ticks) as f64;
+    let packets = (after.packets_sent - before.packets_sent) as f64;
+    println!(
+        "N = {n}, K = {k}: {:.1} µs a tick, {:.2} µs a packet sent, {:.3} ms a participant-second; {} encodes, {} decodes a second",
+        us / ticks,
+        us / packets,
+        us / 1000.0 / seconds as f64 / n as f64,
+        (after.frames_encoded - before.frames_encoded) / seconds,
+        (after.frames_decoded - before.frames_decoded) / seconds,
+    );
+}
