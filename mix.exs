@@ -59,14 +59,14 @@ defmodule Roomtone.MixProject do
   # `env:` because path dependencies are built for :prod unless told otherwise, and the cargo profile follows the environment.
   defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
 
-  defp aliases, do: ["roomtone.token": &token/1]
+  defp aliases, do: for(task <- [:"roomtone.token", :"roomtone.invite"], do: {task, &quiet(task, &1)})
 
-  # Scripts take what this task prints on standard output for a token, so compiling beforehand has to be quiet there.
-  defp token(args) do
+  # Scripts take what these tasks print on standard output for a token, so compiling beforehand has to be quiet there.
+  defp quiet(task, args) do
     leader = Process.group_leader()
     Process.group_leader(self(), Process.whereis(:standard_error))
     Mix.Task.run("compile")
     Process.group_leader(self(), leader)
-    Mix.Task.run("roomtone.token", args)
+    Mix.Task.run(Atom.to_string(task), args)
   end
 end

@@ -19,6 +19,8 @@ config :roomtone, RoomtoneWeb.Endpoint,
   # A page may open a socket to where it came from, whatever name or address that server was reached by.
   check_origin: :conn,
   pubsub_server: Roomtone.PubSub,
+  # Signs what a page knows of its own LiveView.
+  live_view: [signing_salt: "pages of rooms"],
   render_errors: [formats: [html: RoomtoneWeb.ErrorHTML, json: RoomtoneWeb.ErrorJSON], layout: false]
 
 # How often one address may enter, open sockets and send offers: `false` for no limit. See the module for what counts.

@@ -560,12 +560,14 @@ defmodule Roomtone do
 
   @doc """
   From now on the calling process gets `t:message/0` for this room, whether it is open yet or not, until `unsubscribe/1` or its end.
+  With `levels: false`, all but levels.
 
       iex> Roomtone.subscribe("garden")
       :ok
   """
-  @spec subscribe(String.t()) :: :ok | {:error, name_error}
-  def subscribe(name), do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name))
+  @spec subscribe(String.t(), levels: boolean) :: :ok | {:error, name_error}
+  def subscribe(name, opts \\ []),
+    do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name, Keyword.get(opts, :levels, true)))
 
   @doc "Ends `subscribe/1`."
   @spec unsubscribe(String.t()) :: :ok | {:error, name_error}

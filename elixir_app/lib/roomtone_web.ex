@@ -1,11 +1,13 @@
 defmodule RoomtoneWeb do
   @moduledoc """
-  Roomtone in the browser: pages, signalling over a Phoenix channel, and WHIP for everyone else.
+  Roomtone in the browser: LiveViews, signalling over a Phoenix channel, and WHIP for everyone else.
 
   The web knows the domain (`Roomtone`), never the other way round. It holds no state about rooms of its own: a channel
   (`RoomtoneWeb.RoomChannel`) or a WHIP session (`RoomtoneWeb.WhipSession`) is a thin process between one client and the room.
 
       use RoomtoneWeb, :controller
+      use RoomtoneWeb, :live_view
+      use RoomtoneWeb, :html
       use RoomtoneWeb, :channel
   """
 
@@ -15,6 +17,34 @@ defmodule RoomtoneWeb do
       use Phoenix.Controller, formats: [:html, :json]
 
       import Plug.Conn
+    end
+  end
+
+  @doc "What every LiveView starts from."
+  def live_view do
+    quote do
+      use Phoenix.LiveView
+
+      unquote(html_helpers())
+    end
+  end
+
+  @doc "What every module of function components starts from."
+  def html do
+    quote do
+      use Phoenix.Component
+
+      unquote(html_helpers())
+    end
+  end
+
+  defp html_helpers do
+    quote do
+      import RoomtoneWeb.Icons
+      import RoomtoneWeb.Paths
+
+      alias Phoenix.LiveView.JS
+      alias RoomtoneWeb.{Layouts, Phrases}
     end
   end
 
@@ -32,6 +62,7 @@ defmodule RoomtoneWeb do
 
       import Plug.Conn
       import Phoenix.Controller
+      import Phoenix.LiveView.Router
     end
   end
 

@@ -26,7 +26,9 @@ test("keyboard alone: enter, mute, leave", async () => {
   const { page } = ada;
   const focused = () => page.evaluate(() => document.activeElement?.id || document.activeElement?.textContent?.trim());
   await page.goto(`${server.url}/`);
-  await page.keyboard.press("Tab");
+  // Past the links at the head of every page.
+  for (let i = 0; i < 4; i += 1) await page.keyboard.press("Tab");
+  assert.equal(await focused(), "name");
   await page.keyboard.type("Ada");
   await page.keyboard.press("Tab");
   await page.keyboard.type("Stand-up");
@@ -36,17 +38,20 @@ test("keyboard alone: enter, mute, leave", async () => {
   await ada.connected();
 
   const order = [];
-  for (let i = 0; i < 4; i += 1) {
+  for (let i = 0; i < 30 && order.at(-1) !== "leave"; i += 1) {
     await page.keyboard.press("Tab");
     order.push(await focused());
   }
-  assert.deepEqual(order.slice(1), ["copy-link", "mute", "leave"]);
-  await page.keyboard.press("Shift+Tab");
+  assert.deepEqual(
+    order.filter((id) => ["copy-link", "chat-text", "mute", "deafen", "hand", "devices", "leave"].includes(id)),
+    ["copy-link", "chat-text", "mute", "deafen", "hand", "devices", "leave"],
+  );
+  for (let i = 0; i < 4; i += 1) await page.keyboard.press("Shift+Tab");
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.notEqual(outline, "none", "the focus can't be seen");
   await page.keyboard.press("Space");
   assert.equal(await ada.microphone.getAttribute("aria-pressed"), "true");
-  await page.keyboard.press("Tab");
+  for (let i = 0; i < 4; i += 1) await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.waitForURL((url) => url.pathname === "/");
 });

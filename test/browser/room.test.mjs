@@ -40,7 +40,7 @@ test("each sees who is there and who speaks", async () => {
   }
   // The ring has a width of its own for each level.
   await ada.page.waitForFunction(
-    () => Number(document.querySelector('[data-participant="Ben"]').style.getPropertyValue("--level")) > 0.2,
+    () => Number(document.querySelector('[data-ring="Ben"]').style.getPropertyValue("--level")) > 0.2,
   );
 });
 
@@ -88,7 +88,7 @@ const KEEP_SOCKET = `{
   globalThis.WebSocket = class extends Plain {
     send(text) {
       const [joinRef, , topic, event] = JSON.parse(text);
-      if (event === "phx_join")
+      if (event === "phx_join" && topic.startsWith("room:"))
         globalThis.serverSays = (name, payload) => this.onmessage({ data: JSON.stringify([joinRef, null, topic, name, payload]) });
       super.send(text);
     }
@@ -102,7 +102,6 @@ test("who is muted by the server sees it on the button, sends nothing, and may u
     await ada.hears([TONES[1], TONES[2], 1400], [...TONES, 1400]);
     await eve.page.evaluate(() => globalThis.serverSays("participants", { changed: [{ id: "Eve", muted: true }] }));
     assert.equal(await eve.microphone.getAttribute("aria-pressed"), "true");
-    await eve.participant("Eve").getByText("Muted").waitFor();
     // The server only pretended: it is the page that sends silence.
     await ada.hears([TONES[1], TONES[2]], [...TONES, 1400]);
     await eve.microphone.click();

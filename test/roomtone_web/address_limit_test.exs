@@ -82,7 +82,7 @@ defmodule RoomtoneWeb.AddressLimitTest do
   test "the front page says so, with what was typed", %{conn: conn} do
     address = address()
     conn = get(%{conn | remote_ip: address}, "/")
-    [_, token] = Regex.run(~r/name="_csrf_token" value="([^"]+)"/, html_response(conn, 200))
+    [_, token] = Regex.run(~r/name="_csrf_token"[^>]* value="([^"]+)"/, html_response(conn, 200))
     drain(address)
     page = conn |> post("/rooms", %{"_csrf_token" => token, "name" => "Zoë", "room" => "here"}) |> html_response(429)
     assert page =~ "Too many attempts"

@@ -2,7 +2,7 @@ defmodule RoomtoneWeb.PageControllerTest do
   use RoomtoneWeb.WebCase, async: true
 
   defp form_token(page) do
-    [_, token] = Regex.run(~r/name="_csrf_token" value="([^"]+)"/, page)
+    [_, token] = Regex.run(~r/name="_csrf_token"[^>]* value="([^"]+)"/, page)
     token
   end
 
@@ -28,7 +28,7 @@ defmodule RoomtoneWeb.PageControllerTest do
   test "the front page asks for a name and a room", %{conn: conn} do
     page = conn |> get("/?room=Stand-up") |> html_response(200)
     assert page =~ ~s(name="name")
-    assert page =~ ~r/name="room" value="Stand-up"/
+    assert page =~ ~r/name="room"[^>]* value="Stand-up"/
     assert page =~ ~r/<button[^>]*>Join</
   end
 
@@ -46,6 +46,20 @@ defmodule RoomtoneWeb.PageControllerTest do
     assert byte_size(data(page, "session")) >= 40
     # Loading the page again is the same person, and another name of the same browser is another one.
     assert conn |> get(address) |> html_response(200) |> data("session") == data(page, "session")
+  end
+
+  test "a link to a room will do for its name", %{conn: conn} do
+    for {link, room} <- [
+          {"https://rooms.example.org/rooms/Stand-up%20%26%20tea?name=Ben", "Stand-up%20%26%20tea"},
+          {" http://localhost:4000/rooms/attic ", "attic"}
+        ] do
+      assert conn |> enter("Ada", link) |> redirected_to(303) == "/rooms/#{room}?name=Ada"
+    end
+
+    # Anything else is a name, or none.
+    for link <- ["https://rooms.example.org/attic", "https://x/rooms/%", "https://x/rooms/%FF", "https://x/rooms/a%2Fb"] do
+      assert conn |> enter("Ada", link) |> html_response(422) =~ ~s(id="room-error")
+    end
   end
 
   test "two names in one browser are two people", %{conn: conn} do
@@ -66,7 +80,7 @@ defmodule RoomtoneWeb.PageControllerTest do
   test "what can't be a name comes back with words, and what was typed, escaped", %{conn: conn} do
     page = conn |> enter("a/b<script>", "") |> html_response(422)
     assert page =~ "a/b&lt;script&gt;"
-    refute page =~ "<script>"
+    refute page =~ "a/b<script>"
     assert page =~ ~s(id="name-error")
     assert page =~ ~s(id="room-error")
     assert page =~ ~s(aria-invalid="true")

@@ -130,12 +130,18 @@ defmodule Roomtone.FakeNative do
     end
   end
 
+  @doc "From now on the caller gets `:password_verified` for each password that is checked, until it ends."
+  @spec count_passwords() :: :ok
+  def count_passwords, do: :persistent_term.put({__MODULE__, :counts}, self())
+
   # As short-lived as a test: nothing here takes time or memory.
   def password_hash(password, salt, {memory, rounds, lanes}) do
     {:ok, "$argon2id$v=19$m=#{memory},t=#{rounds},p=#{lanes}$#{encode(salt)}$#{encode(hashed(password, salt))}"}
   end
 
   def password_verify(password, "$argon2id$v=19$" <> rest) do
+    with pid when is_pid(pid) <- :persistent_term.get({__MODULE__, :counts}, nil), do: send(pid, :password_verified)
+
     with [_cost, salt, hash] <- String.split(rest, "$"),
          {:ok, salt} <- Base.url_decode64(salt, padding: false) do
       {:ok, hash == encode(hashed(password, salt))}

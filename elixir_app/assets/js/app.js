@@ -4,13 +4,14 @@ import { Socket } from "phoenix";
 import { LiveSocket } from "phoenix_live_view";
 import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
+import { Chat } from "./chat_hook.js";
 import { on } from "./events.js";
 import { announce, byId, csrfToken } from "./page.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
 import { listenToKeys } from "./shortcuts.js";
 
-const liveSocket = new LiveSocket("/live", Socket, { params: { _csrf_token: csrfToken() }, hooks: { Room } });
+const liveSocket = new LiveSocket("/live", Socket, { params: { _csrf_token: csrfToken() }, hooks: { Room, Chat } });
 liveSocket.connect();
 
 const navigate = (/** @type {string} */ path) => liveSocket.js().navigate(path);

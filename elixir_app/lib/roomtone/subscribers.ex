@@ -11,10 +11,10 @@ defmodule Roomtone.Subscribers do
   @spec child_spec(term) :: Supervisor.child_spec()
   def child_spec(_arg), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
 
-  @doc "Subscribes the calling process, once however often it is called."
-  @spec add(String.t()) :: :ok
-  def add(room) do
-    if self() not in pids(room), do: {:ok, _owner} = Registry.register(__MODULE__, room, nil)
+  @doc "Subscribes the calling process, once however often it is called; with levels, or without."
+  @spec add(String.t(), levels? :: boolean) :: :ok
+  def add(room, levels? \\ true) do
+    if self() not in pids(room), do: {:ok, _owner} = Registry.register(__MODULE__, room, levels?)
     :ok
   end
 
@@ -25,7 +25,7 @@ defmodule Roomtone.Subscribers do
   @doc "Tells all subscribers of a room."
   @spec tell(String.t(), Roomtone.event()) :: :ok
   def tell(room, {:levels, _levels} = event) do
-    for pid <- pids(room), keeps_up?(pid), do: send(pid, {:roomtone, room, event})
+    for {pid, true} <- Registry.lookup(__MODULE__, room), keeps_up?(pid), do: send(pid, {:roomtone, room, event})
     :ok
   end
 

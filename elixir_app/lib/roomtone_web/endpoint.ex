@@ -30,6 +30,11 @@ defmodule RoomtoneWeb.Endpoint do
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
     ]
 
+  # What people type, and where they go. The call's own things are on the socket above.
+  socket "/live", Phoenix.LiveView.Socket,
+    longpoll: false,
+    websocket: [timeout: 45_000, max_frame_size: 64_000, compress: false, connect_info: [session: @session_options]]
+
   plug Plug.Static,
     at: "/",
     from: {:roomtone, "priv/static"},

@@ -15,6 +15,8 @@ defmodule RoomtoneWeb.Router do
 
   pipeline :browser do
     plug :fetch_session
+    plug :fetch_live_flash
+    plug :put_root_layout, html: {RoomtoneWeb.Layouts, :root}
     plug :protect_from_forgery
     plug :fetch_visitor
     plug RoomtoneWeb.SecurityHeaders
@@ -28,9 +30,14 @@ defmodule RoomtoneWeb.Router do
   scope "/", RoomtoneWeb do
     pipe_through [:page, :browser]
 
-    get "/", PageController, :front
+    # One session for all: going from page to page never loads a new document, so the call goes on.
+    live_session :pages, on_mount: [{RoomtoneWeb.Auth, :visitor}, RoomtoneWeb.LiveLimit] do
+      live "/", LobbyLive
+      live "/about", AboutLive
+      live "/rooms/:room", RoomLive
+    end
+
     post "/rooms", PageController, :enter
-    get "/rooms/:room", PageController, :room
   end
 
   scope "/", RoomtoneWeb do

@@ -5,11 +5,11 @@ defmodule RoomtoneWeb.SecurityHeaders do
   """
   @behaviour Plug
 
-  alias RoomtoneWeb.PageHTML
+  alias RoomtoneWeb.Layouts
 
   @policy [
             "default-src 'none'",
-            "script-src 'self' '#{PageHTML.import_map_hash()}'",
+            "script-src 'self' '#{Layouts.import_map_hash()}'",
             "style-src 'self'",
             "img-src 'self' data:",
             "font-src 'self'",

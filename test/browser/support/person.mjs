@@ -99,7 +99,17 @@ export class Person {
     await this.page.locator("[name=name]").fill(this.name);
     await this.page.locator("[name=room]").fill(room);
     await this.page.getByRole("button", { name: "Join" }).click();
-    if (waitConnected) await this.connected();
+    if (waitConnected) {
+      await this.throughTheDoor();
+      await this.connected();
+    }
+  }
+
+  /** Whose browser would ask for the microphone for the first time is shown what it is about to ask for. */
+  async throughTheDoor() {
+    await this.page.locator('#room[data-status="connected"], #pre-join:not([hidden])').first().waitFor({ timeout: 20_000 });
+    const go = this.page.locator("#pre-join-go");
+    if (await go.isVisible()) await go.click();
   }
 
   async connected(timeout = 20_000) {
@@ -111,7 +121,7 @@ export class Person {
   }
 
   get microphone() {
-    return this.page.locator("button[aria-pressed]");
+    return this.page.locator("#mute");
   }
 
   /** Loudness of each tone in what this page plays, over about 0.4 s. */

@@ -26,6 +26,13 @@ defmodule Roomtone.Auth.NativePasswordTest do
     assert Native.password_verify(<<0, 255>>, one) == {:ok, false}
   end
 
+  test "what is checked for users who don't exist is a hash, as costly as a new one" do
+    assert Native.password_verify("password", Roomtone.Auth.Password.nobodys()) == {:ok, false}
+    assert {:ok, hash} = Roomtone.Auth.Password.hash_here(fn -> "password" end, Native)
+    cost = fn hash -> hash |> String.split("$") |> Enum.slice(1, 3) end
+    assert cost.(hash) == cost.(Roomtone.Auth.Password.nobodys())
+  end
+
   test "answers what it can't do with a word" do
     assert Native.password_hash("x", "short", @cost) == {:error, :bad_salt}
     assert Native.password_hash(String.duplicate("x", 1025), "12345678", @cost) == {:error, :bad_password}

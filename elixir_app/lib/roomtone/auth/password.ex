@@ -28,6 +28,11 @@ defmodule Roomtone.Auth.Password do
   @spec verify(secret, String.t() | nil) :: {:ok, boolean} | {:error, :busy}
   def verify(secret, hash), do: ask({:verify, secret, hash})
 
+  @doc false
+  # For the test that it is one.
+  @spec nobodys() :: String.t()
+  def nobodys, do: @nobodys
+
   @doc "As `hash/1` in the calling process, for tasks that run without the application."
   @spec hash_here(secret, module) :: {:ok, String.t()} | {:error, :bad_password}
   def hash_here(secret, native) do

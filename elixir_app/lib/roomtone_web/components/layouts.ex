@@ -1,0 +1,73 @@
+defmodule RoomtoneWeb.Layouts do
+  @moduledoc """
+  What is around every page. `root` stays when people go from page to page: the call lives in it, with its bar, its sound and what
+  there is to say about it. `app/1` is the frame of one page.
+  """
+  use RoomtoneWeb, :html
+
+  import Phoenix.HTML, only: [raw: 1]
+
+  @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js"}})
+
+  # The page's own first; the rest is what it imports, named here so that the browser needn't find out file by file.
+  @modules ["/assets/vendor/phoenix.mjs", "/assets/vendor/phoenix_live_view.esm.js"] ++
+             for(
+               name <- ~w(
+                 call call_bar call_controls chat_hook connection_panel connection_stats controls device_choice device_panel
+                 devices events level_meter media_link microphone own_state page people pre_join problems quality room_hook
+                 settings shortcuts signalling voice_room words backoff
+               ),
+               path = "/assets/js/#{name}.js",
+               File.exists?(Path.expand("../../../#{String.trim_leading(path, "/")}", __DIR__)),
+               do: path
+             )
+
+  embed_templates "layouts/*"
+
+  @doc "The import map's hash, for a content security policy that allows no other inline script."
+  @spec import_map_hash() :: String.t()
+  def import_map_hash, do: "sha256-" <> Base.encode64(:crypto.hash(:sha256, @import_map))
+
+  defp import_map, do: @import_map
+  defp modules, do: @modules
+
+  attr :flash, :map, default: %{}
+  attr :visitor, :any, default: nil
+  attr :at, :atom, default: nil, doc: "which of the header's links is this page"
+  attr :class, :string, default: nil
+  slot :inner_block, required: true
+
+  @doc "The frame of a page: header, flash, content."
+  def app(assigns) do
+    ~H"""
+    <header class="site-head">
+      <.link navigate="/" class="brand"><img src="/assets/favicon.svg" alt="" width="28" height="28" /> Roomtone</.link>
+      <nav aria-label="Roomtone">
+        <.link navigate="/" aria-current={@at == :lobby && "page"}>Rooms</.link>
+        <.link navigate="/about" aria-current={@at == :about && "page"}>How it works</.link>
+      </nav>
+    </header>
+    <.flash flash={@flash} />
+    <main id="main" class={@class}>{render_slot(@inner_block)}</main>
+    """
+  end
+
+  attr :flash, :map, required: true
+
+  @doc "Words about what was just done."
+  def flash(assigns) do
+    ~H"""
+    <p
+      :for={{kind, words} <- @flash}
+      id={"flash-#{kind}"}
+      class={["notice", "flash", kind == "error" && "wrong"]}
+      role={if kind == "error", do: "alert", else: "status"}
+    >
+      <span>{words}</span>
+      <button type="button" class="plain" phx-click="lv:clear-flash" phx-value-key={kind} aria-label="Close this message">
+        <.icon name="close" />
+      </button>
+    </p>
+    """
+  end
+end

@@ -1,0 +1,69 @@
+defmodule RoomtoneWeb.AboutLive do
+  @moduledoc "How it works: the way of one frame of sound, for who wants to know."
+  use RoomtoneWeb, :live_view
+
+  @impl true
+  def mount(_params, _session, socket), do: {:ok, assign(socket, page_title: "How it works")}
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <Layouts.app flash={@flash} visitor={@visitor} at={:about} class="about">
+      <h1>How it works</h1>
+      <p class="lead">
+        You speak, and a moment later the others hear you. In between, twenty thousandths of a second of your voice at a time go this way.
+      </p>
+      <ol class="journey">
+        <li>
+          <h2>In your browser</h2>
+          <p>
+            The microphone is opened when you join and closed when you leave. Every 20 ms of sound become a packet of some eighty bytes, by a
+            codec called Opus. When you are muted, silence goes out: nobody gets to hear a room that believes itself unheard.
+          </p>
+        </li>
+        <li>
+          <h2>On the way</h2>
+          <p>
+            Packets are encrypted from your browser to the server and travel by UDP, which doesn't wait for what got lost. When the path
+            changes, from Wi-Fi to mobile, say, the call finds another one by itself.
+          </p>
+        </li>
+        <li>
+          <h2>In the server</h2>
+          <p>
+            A small buffer evens out packets that came late. Then voices are mixed for each listener, at the volumes that each has chosen,
+            and never with their own. Whoever hears the same shares one mix, so a room of a thousand costs little more than one of ten. This part is
+            written in Rust; who is in which room, and what they may do, is decided in Elixir.
+          </p>
+        </li>
+        <li>
+          <h2>In the others' ears</h2>
+          <p>
+            They get one stream each, whatever the number of people. A lost packet is bridged by a guess that mostly goes unnoticed. What your own
+            connection does at the moment is told by “Your connection” on the page of a room.
+          </p>
+        </li>
+      </ol>
+      <section>
+        <h2>What is kept</h2>
+        <p>
+          Nothing of what is said: sound is mixed and forgotten, and so is what is written in a room's chat. Your browser keeps your name and your
+          choice of devices. A room closes by itself when everybody has gone.
+        </p>
+      </section>
+      <section>
+        <h2>When something doesn't work</h2>
+        <dl class="help">
+          <dt>Nobody hears me</dt>
+          <dd>See whether the microphone button is on, and whether the meter under “Devices” moves when you speak.</dd>
+          <dt>I hear nobody</dt>
+          <dd>Browsers hold sound back until you have clicked somewhere on the page. See also which speaker is chosen under “Devices”.</dd>
+          <dt>The browser doesn't ask for the microphone</dt>
+          <dd>It gives it only to pages that came by HTTPS, or from this computer itself.</dd>
+        </dl>
+      </section>
+      <p><.link class="button primary" navigate="/">To the rooms</.link></p>
+    </Layouts.app>
+    """
+  end
+end

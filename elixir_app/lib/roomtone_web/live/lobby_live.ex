@@ -1,0 +1,130 @@
+defmodule RoomtoneWeb.LobbyLive do
+  @moduledoc """
+  The front page: the rooms that are open, and the form to enter one.
+
+  The list comes from `Roomtone.subscribe_lobby/0`, at most twice a second. Between that only the minutes are counted on.
+  """
+  use RoomtoneWeb, :live_view
+
+  import RoomtoneWeb.EnterForm
+
+  @minute 30_000
+  @longest 500
+
+  @impl true
+  def mount(_params, _session, socket) do
+    if connected?(socket) do
+      Roomtone.subscribe_lobby()
+      Process.send_after(self(), :minute, @minute)
+    end
+
+    {:ok,
+     assign(socket, page_title: "Rooms", lobby: Roomtone.lobby(), now: DateTime.utc_now(), notice: nil, focus: nil)}
+  end
+
+  @impl true
+  def handle_params(params, _uri, socket) do
+    room = text(params["room"])
+    name = socket.assigns[:name] || socket.assigns.visitor.display || ""
+    left = if params["left"] == "1" and room != "", do: room
+
+    {:noreply,
+     assign(socket, room: room, name: name, left: left, focus: if(room != "" and left == nil and name == "", do: "name"))}
+  end
+
+  @impl true
+  def handle_event("typed", params, socket) do
+    {:noreply, assign(socket, name: text(params["name"]), room: text(params["room"]))}
+  end
+
+  @impl true
+  def handle_info({:roomtone, :rooms, lobby}, socket),
+    do: {:noreply, assign(socket, lobby: lobby, now: DateTime.utc_now())}
+
+  def handle_info(:minute, socket) do
+    Process.send_after(self(), :minute, @minute)
+    {:noreply, assign(socket, :now, DateTime.utc_now())}
+  end
+
+  def handle_info(_other, socket), do: {:noreply, socket}
+
+  # Parameters may be anything, nested maps too.
+  defp text(value) when is_binary(value), do: if(String.valid?(value), do: String.slice(value, 0, @longest), else: "")
+  defp text(_value), do: ""
+
+  @impl true
+  def render(assigns) do
+    ~H"""
+    <Layouts.app flash={@flash} visitor={@visitor} at={:lobby} class="lobby">
+      <section class="enter" aria-labelledby="enter-title">
+        <h1 id="enter-title">Talk in a room.</h1>
+        <p class="lead">Everyone who enters the same room hears each other. Nothing to install.</p>
+        <p :if={@left} class="notice" role="status" id="left">
+          You left the room. <.link navigate={room_path(@left, @visitor.display)}>Go back in</.link>
+        </p>
+        <.enter_form name={@name} room={@room} focus={@focus} live />
+        <p class="small-print">The browser will ask for the microphone. You can mute yourself at any time, or only listen.</p>
+      </section>
+      <section class="rooms" aria-labelledby="rooms-title">
+        <h2 id="rooms-title">Open rooms</h2>
+        <p :if={@lobby.rooms == []} class="empty" id="no-rooms">
+          No room is open at the moment. Make the first one: any name will do, and it closes by itself when everybody has gone.
+        </p>
+        <ul :if={@lobby.rooms != []} id="rooms" class="room-list">
+          <li :for={room <- @lobby.rooms} :key={room.name}>
+            <.room room={room} now={@now} as={@visitor.display} />
+          </li>
+        </ul>
+        <p :if={@lobby.total > length(@lobby.rooms)} class="hint">
+          And {@lobby.total - length(@lobby.rooms)} more. Enter one by its name.
+        </p>
+      </section>
+    </Layouts.app>
+    """
+  end
+
+  attr :room, :map, required: true
+  attr :now, :any, required: true
+  attr :as, :string, required: true
+
+  # Whoever has a name goes straight in; others are asked for it first.
+  defp room(assigns) do
+    assigns = assign(assigns, full: full?(assigns.room), locked: Map.get(assigns.room, :locked, false))
+
+    ~H"""
+    <.link
+      class="room-card"
+      navigate={@as && room_path(@room.name, @as)}
+      patch={@as == nil && lobby_path(room: @room.name)}
+      data-room-name={@room.name}
+      data-full={to_string(@full)}
+    >
+      <span class="room-name">
+        {@room.name}
+        <span :if={@locked} class="tag"><.icon name="lock" /> Passcode</span>
+        <span :if={@room.stage} class="tag">Stage</span>
+        <span :if={@room.kind != :mix} class="tag">{kind(@room.kind)}</span>
+      </span>
+      <span class="room-who">{who(@room, @locked)}</span>
+      <span class="room-facts">
+        <span>{Phrases.since(@room.opened_at, @now)}</span>
+        <span :if={@room.speaking_count > 0} class="speaking">
+          {if @room.speaking_count == 1, do: "1 speaks", else: "#{@room.speaking_count} speak"}
+        </span>
+        <span :if={@full} class="full">Full: it takes {Phrases.people(@room.max_participants)}</span>
+      </span>
+    </.link>
+    """
+  end
+
+  defp who(%{participant_count: 0}, _locked), do: "Nobody is in it yet"
+  # Who has the passcode sees who is there; others only that somebody is.
+  defp who(room, true), do: Phrases.people(room.participant_count)
+  defp who(room, false), do: Phrases.names(Enum.take(room.names, 4), room.participant_count)
+
+  defp full?(room), do: room.participant_count >= room.max_participants
+
+  defp kind(:spatial), do: "Spatial"
+  defp kind(:forward), do: "Untouched voices"
+  defp kind(_other), do: ""
+end

@@ -1,0 +1,403 @@
+defmodule RoomtoneWeb.RoomLive do
+  @moduledoc """
+  The page of a room: who is in it, the chat, and what one may do about others.
+
+  The call isn't here. It is the browser's (`assets/js/call.js`) and stays when this view ends, crashes or is left for another page;
+  what belongs to the person alone (microphone, hearing, hand) goes from there to the channel. This view shows what the room says of
+  everybody, and asks `Roomtone.member/4` before it does anything in somebody's name: a page may be open under a name that somebody
+  else has in the room.
+  """
+  use RoomtoneWeb, :live_view
+
+  import RoomtoneWeb.RoomLive.{Cards, ChatPanel, Controls, Outside}
+
+  alias RoomtoneWeb.{Auth, Refusal}
+  alias RoomtoneWeb.RoomLive.People
+
+  # In a crowd much happens at once; it is drawn ten times a second at most.
+  @draw_ms 100
+  @messages 50
+  @nobody_yet %{participants: [], kind: :mix, stage: false}
+
+  @impl true
+  def mount(%{"room" => given} = params, _session, socket) do
+    case Auth.enter(socket.assigns.visitor, given, params["name"]) do
+      {:ok, entry} ->
+        {:ok, entered(socket, entry)}
+
+      # Who they are has to be said first, in the lobby.
+      {:error, :signed_out} ->
+        {:ok, push_navigate(socket, to: lobby_path(room: String.slice(given, 0, 200)))}
+
+      {:error, reason} when reason in [:passcode_needed, :guests_not_allowed] ->
+        {:ok, outside(socket, reason, String.slice(given, 0, 200), params["name"])}
+
+      {:error, reason} ->
+        {:ok, socket |> put_flash(:error, Refusal.new(reason).message) |> push_navigate(to: "/")}
+    end
+  end
+
+  defp entered(socket, entry) do
+    if connected?(socket), do: Roomtone.subscribe(entry.room, levels: false)
+    socket = assign(socket, entry: entry, outside: nil, page_title: entry.room)
+
+    case Roomtone.room(entry.room) do
+      {:ok, room} -> if full?(room) and not mine?(entry), do: full(socket, entry), else: inside(socket, entry, room)
+      {:error, _not_open_yet} -> socket |> inside(entry, @nobody_yet) |> assign(:allowed, :unknown)
+    end
+  end
+
+  defp inside(socket, entry, room) do
+    {:ok, volumes} = volumes(entry)
+
+    socket
+    |> assign(
+      kind: room.kind,
+      people: People.new(entry.identity, room.participants),
+      drawing: false,
+      mine: mine?(entry),
+      allowed: true,
+      volumes: volumes,
+      before_mute: %{},
+      side: nil,
+      chosen: nil,
+      confirming: nil,
+      messages: messages(entry),
+      unread: 0,
+      chat_error: nil
+    )
+    |> draw()
+    |> push_event("volumes", %{volumes: Map.new(volumes, fn {id, volume} -> {id, percent(volume)} end)})
+  end
+
+  defp full(socket, entry), do: outside(socket, :full, entry.room, entry.name)
+
+  defp outside(socket, reason, room, name) do
+    name = if is_binary(name), do: String.slice(name, 0, 100), else: socket.assigns.visitor.display || ""
+    assign(socket, outside: %{reason: reason, room: room, name: name, place: false}, page_title: room)
+  end
+
+  defp full?(%{participants: participants} = room), do: length(participants) >= room[:max_participants]
+
+  defp mine?(entry), do: match?({:ok, _me}, Roomtone.member(entry.room, entry.identity, entry.session))
+
+  defp volumes(entry) do
+    with {:error, _not_open_yet} <- Roomtone.volumes(entry.room, entry.identity), do: {:ok, %{}}
+  end
+
+  # What was written is for those who were there, not for a page under their name.
+  defp messages(entry) do
+    with true <- mine?(entry), {:ok, messages} <- Roomtone.chat(entry.room, entry.identity) do
+      messages
+    else
+      _not_in_it -> []
+    end
+  end
+
+  # ---- What the room says ----------------------------------------------------------------------------------------------
+
+  @impl true
+  def handle_info({:roomtone, _room, event}, %{assigns: %{outside: nil}} = socket) do
+    socket = allowed(socket)
+    {:noreply, if(socket.assigns.outside, do: socket, else: told(event, socket))}
+  end
+
+  def handle_info({:roomtone, _room, event}, %{assigns: %{outside: %{reason: :full} = outside}} = socket)
+      when elem(event, 0) in [:left, :joined, :closed] do
+    place? =
+      case Roomtone.room(outside.room) do
+        {:ok, room} -> not full?(room)
+        {:error, _closed} -> true
+      end
+
+    {:noreply, assign(socket, :outside, %{outside | place: place?})}
+  end
+
+  def handle_info(:draw, %{assigns: %{outside: nil}} = socket), do: {:noreply, draw(socket)}
+  def handle_info(_other, socket), do: {:noreply, socket}
+
+  # Who waited here before the room was opened may be in front of a locked one now.
+  defp allowed(%{assigns: %{allowed: :unknown, entry: entry}} = socket) do
+    if Auth.may_see?(entry),
+      do: assign(socket, :allowed, true),
+      else: outside(socket, :passcode_needed, entry.room, entry.name)
+  end
+
+  defp allowed(socket), do: socket
+
+  defp told({:chat, message}, %{assigns: %{mine: true}} = socket) do
+    %{messages: messages, entry: entry, side: side, unread: unread} = socket.assigns
+    unread = if side == :chat or message.from == entry.identity, do: unread, else: min(unread + 1, 99)
+    assign(socket, messages: Enum.take(messages ++ [message], -@messages), unread: unread)
+  end
+
+  defp told({:left, me, :removed}, %{assigns: %{mine: true, entry: %{identity: me} = entry}} = socket),
+    do: outside(socket, :removed, entry.room, entry.name)
+
+  defp told({:closed, reason}, %{assigns: %{mine: true, entry: entry}} = socket) when reason not in [:crashed, :empty],
+    do: outside(socket, :closed, entry.room, entry.name)
+
+  defp told(event, socket) do
+    # The next room of this name may be another one.
+    socket = if match?({:closed, _reason}, event), do: assign(socket, :allowed, :unknown), else: socket
+
+    case People.apply_event(socket.assigns.people, event) do
+      :same -> socket
+      people -> socket |> assign(:people, people) |> who_am_i(event) |> draw_soon(event)
+    end
+  end
+
+  defp who_am_i(%{assigns: %{entry: %{identity: me} = entry}} = socket, {:joined, %{identity: me}}),
+    do: assign(socket, mine: mine?(entry), kind: kind(entry))
+
+  defp who_am_i(%{assigns: %{entry: %{identity: me}}} = socket, {:left, me, _reason}), do: assign(socket, :mine, false)
+  defp who_am_i(socket, _event), do: socket
+
+  defp kind(entry) do
+    case Roomtone.room(entry.room) do
+      {:ok, room} -> room.kind
+      {:error, _closed} -> :mix
+    end
+  end
+
+  defp draw_soon(%{assigns: %{drawing: true}} = socket, _event), do: socket
+
+  defp draw_soon(socket, _event) do
+    Process.send_after(self(), :draw, @draw_ms)
+    socket |> draw() |> assign(:drawing, true)
+  end
+
+  # What the page shows of the people; only here does what was told become visible.
+  defp draw(%{assigns: %{people: people, chosen: chosen}} = socket) do
+    me = People.get(people, people.me)
+    count = People.count(people)
+    cards = People.cards(people)
+
+    socket
+    |> assign(
+      drawing: false,
+      cards: cards,
+      count: count,
+      hidden: count - length(cards),
+      alone: count == 1 and me != nil,
+      moderator: socket.assigns.mine and me != nil and me.moderator
+    )
+    |> choose(chosen && People.get(people, chosen.identity))
+  end
+
+  # Who was chosen may have left meanwhile.
+  defp choose(%{assigns: %{chosen: nil}} = socket, nil), do: socket
+  defp choose(socket, nil), do: assign(socket, chosen: nil, confirming: nil, side: nil)
+  defp choose(socket, person), do: assign(socket, :chosen, person)
+
+  # ---- What the person wants -------------------------------------------------------------------------------------------
+
+  @impl true
+  def handle_event("again", _params, %{assigns: %{outside: %{room: room}}} = socket) do
+    {:noreply, push_navigate(socket, to: room_path(room, own_name(socket)))}
+  end
+
+  def handle_event(_event, _params, %{assigns: %{outside: %{}}} = socket), do: {:noreply, socket}
+
+  def handle_event("choose", %{"id" => id}, socket) do
+    case People.get(socket.assigns.people, id) do
+      nil -> {:noreply, socket}
+      person -> {:noreply, assign(socket, chosen: person, side: :person, confirming: nil)}
+    end
+  end
+
+  def handle_event("show-chat", _params, %{assigns: %{side: :chat}} = socket), do: {:noreply, close_side(socket)}
+
+  def handle_event("show-chat", _params, socket),
+    do: {:noreply, socket |> close_side() |> assign(side: :chat, unread: 0)}
+
+  def handle_event("close-side", _params, socket), do: {:noreply, close_side(socket)}
+
+  def handle_event("ask", %{"what" => what}, socket) do
+    confirming = Map.get(%{"remove" => :remove, "close" => :close}, what)
+    {:noreply, assign(socket, :confirming, confirming)}
+  end
+
+  def handle_event("say", %{"text" => text}, socket) do
+    %{room: room, identity: me} = socket.assigns.entry
+
+    with {:ok, _me} <- member(socket),
+         {:ok, _message} <- Roomtone.say(room, me, text) do
+      {:noreply, socket |> assign(:chat_error, nil) |> push_event("said", %{})}
+    else
+      {:error, :empty_message} -> {:noreply, assign(socket, :chat_error, nil)}
+      {:error, reason} -> {:noreply, assign(socket, :chat_error, Refusal.new(reason).message)}
+    end
+  end
+
+  def handle_event("volume", %{"person" => id, "percent" => percent}, socket) when is_binary(percent) do
+    case Integer.parse(percent) do
+      {percent, ""} -> {:noreply, put_volume(socket, id, percent / 100)}
+      _no_number -> {:noreply, socket}
+    end
+  end
+
+  def handle_event("mute-for-me", %{"id" => id}, socket) do
+    %{volumes: volumes, before_mute: before} = socket.assigns
+
+    case Map.get(volumes, id, 1.0) do
+      silent when silent == 0 -> {:noreply, put_volume(socket, id, Map.get(before, id, 1.0))}
+      loud -> {:noreply, socket |> assign(:before_mute, Map.put(before, id, loud)) |> put_volume(id, 0.0)}
+    end
+  end
+
+  def handle_event("silence", %{"id" => id, "on" => "true"}, socket), do: moderate(socket, id, &Roomtone.silence/2)
+  def handle_event("silence", %{"id" => id}, socket), do: moderate(socket, id, &Roomtone.unsilence/2)
+  def handle_event("lower-hand", %{"id" => id}, socket), do: moderate(socket, id, &Roomtone.lower_hand/2)
+
+  def handle_event("role", %{"id" => id, "role" => role}, socket) when role in ["speaker", "listener"] do
+    role = if role == "speaker", do: :speaker, else: :listener
+    moderate(socket, id, &Roomtone.put_role(&1, &2, role))
+  end
+
+  def handle_event("remove", %{"id" => id}, socket),
+    do: socket |> assign(:confirming, nil) |> moderate(id, &Roomtone.leave(&1, &2, :removed))
+
+  def handle_event("close-room", _params, socket) do
+    with {:ok, _me} <- member(socket, :moderate),
+         :ok <- Roomtone.close_room(socket.assigns.entry.room) do
+      {:noreply, socket}
+    else
+      {:error, reason} -> {:noreply, refused(socket, reason)}
+    end
+  end
+
+  # Of another version of this page, or made up.
+  def handle_event(_event, _params, socket), do: {:noreply, socket}
+
+  defp close_side(socket), do: assign(socket, side: nil, chosen: nil, confirming: nil)
+
+  # Of somebody who is there: names that nobody has would only take up space.
+  defp put_volume(socket, id, volume) do
+    %{entry: %{room: room, identity: me}, people: people, volumes: volumes} = socket.assigns
+
+    with {:ok, _me} <- member(socket),
+         true <- (id != me and People.get(people, id) != nil) || {:error, :not_found},
+         :ok <- Roomtone.put_volume(room, me, id, volume) do
+      socket
+      |> assign(:volumes, Map.put(volumes, id, volume))
+      |> push_event("volumes", %{volumes: %{id => percent(volume)}})
+    else
+      {:error, reason} -> refused(socket, reason)
+    end
+  end
+
+  defp moderate(socket, id, fun) do
+    with {:ok, _me} <- member(socket, :moderate),
+         :ok <- fun.(socket.assigns.entry.room, id) do
+      {:noreply, socket}
+    else
+      {:error, reason} -> {:noreply, refused(socket, reason)}
+    end
+  end
+
+  # Whoever is in the room under this name: is it the one whose page this is?
+  defp member(%{assigns: %{entry: entry}}, grant \\ nil),
+    do: Roomtone.member(entry.room, entry.identity, entry.session, grant)
+
+  defp refused(socket, reason), do: put_flash(socket, :error, Refusal.new(reason).message)
+
+  defp own_name(%{assigns: %{outside: %{name: ""}}}), do: nil
+  defp own_name(%{assigns: %{outside: %{name: name}}}), do: name
+
+  # ---- Page ------------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def render(%{outside: %{}} = assigns) do
+    ~H"""
+    <Layouts.app flash={@flash} visitor={@visitor} class="narrow">
+      <.outside reason={@outside.reason} room={@outside.room} name={@outside.name} place={@outside.place} />
+    </Layouts.app>
+    """
+  end
+
+  def render(assigns) do
+    ~H"""
+    <Layouts.app flash={@flash} visitor={@visitor} class="room-page">
+      <div
+        class="room"
+        id="room"
+        phx-hook="Room"
+        data-room={@entry.room}
+        data-name={@entry.name}
+        data-token={@entry.token}
+        data-session={@entry.session}
+        data-token-url={token_path(@entry.room, @entry.name)}
+        data-csrf={Plug.CSRFProtection.get_csrf_token()}
+        data-socket="/voice"
+        data-kind={@kind}
+        data-status="new"
+      >
+        <noscript>
+          <div class="problem">
+            <div>
+              <strong>This page needs JavaScript.</strong>
+              <p>Sound can't travel without it. Switch it on for this page and load it again.</p>
+            </div>
+          </div>
+        </noscript>
+        <div class="room-title">
+          <div>
+            <h1>{@entry.room}</h1>
+            <p class="status" id="status" role="status" phx-update="ignore"></p>
+          </div>
+          <div class="room-actions">
+            <button class="button" type="button" id="copy-link" phx-update="ignore">
+              <.icon name="link" /> <span data-part="label">Copy link</span>
+            </button>
+            <button class="button narrow-only" type="button" id="show-chat" phx-click="show-chat" aria-expanded={to_string(@side == :chat)} aria-controls="side">
+              <.icon name="chat" /> Chat <span :if={@unread > 0} class="badge">{@unread}<span class="visually-hidden"> new</span></span>
+            </button>
+            <button :if={@moderator and @confirming != :close} class="button" type="button" id="close-room" phx-click="ask" phx-value-what="close">
+              <.icon name="door" /> Close room
+            </button>
+          </div>
+        </div>
+        <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?">
+          <p>Close the room for everybody?</p>
+          <button type="button" class="button danger" id="close-room-really" phx-click="close-room" phx-mounted={JS.focus()}>Yes, close it</button>
+          <button type="button" class="button" phx-click="ask" phx-value-what="nothing">No</button>
+        </div>
+        <.pre_join />
+        <div class="room-body">
+          <section class="people" aria-labelledby="people-title">
+            <h2 class="visually-hidden" id="people-title">People in this room</h2>
+            <p class="visually-hidden" id="count">{Phrases.people(@count)}</p>
+            <ul id="people">
+              <.card
+                :for={person <- @cards}
+                :key={person.identity}
+                person={person}
+                me={person.identity == @entry.identity}
+                volume={Map.get(@volumes, person.identity, 1.0)}
+              />
+            </ul>
+            <p :if={@hidden > 0} class="hint" id="hidden">And {Phrases.people(@hidden)} more, who don't fit on the page.</p>
+            <p class="alone" id="alone" hidden={not @alone}>Nobody else is here yet. Send someone the link.</p>
+            <details class="connection" id="connection" phx-mounted={JS.ignore_attributes("open")}>
+              <summary>Your connection</summary>
+              <div id="connection-figures" phx-update="ignore"></div>
+            </details>
+          </section>
+          <aside class="side" id="side" data-open={@side} phx-window-keydown="close-side" phx-key="Escape">
+            <.panel
+              :if={@chosen}
+              person={@chosen}
+              volume={Map.get(@volumes, @chosen.identity, 1.0)}
+              moderator={@moderator}
+              confirming={@confirming}
+            />
+            <.chat messages={@messages} me={@entry.identity} open={@mine} error={@chat_error} />
+          </aside>
+        </div>
+        <.controls />
+      </div>
+    </Layouts.app>
+    """
+  end
+end

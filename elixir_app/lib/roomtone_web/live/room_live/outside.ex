@@ -1,0 +1,48 @@
+defmodule RoomtoneWeb.RoomLive.Outside do
+  @moduledoc "What is shown instead of a room that one isn't in: full, locked, closed, removed."
+  use RoomtoneWeb, :html
+
+  import RoomtoneWeb.EnterForm, only: [field: 1]
+
+  attr :reason, :atom, required: true
+  attr :room, :string, required: true
+  attr :name, :string, required: true
+  attr :place, :boolean, default: false, doc: "there is room again"
+
+  @doc "Words, and what can be done."
+  def outside(assigns) do
+    assigns = assign(assigns, words: words(assigns.reason))
+
+    ~H"""
+    <section class="outside" id="outside" data-reason={@reason}>
+      <h1>{@room}</h1>
+      <h2>{elem(@words, 0)}</h2>
+      <p class="lead">{elem(@words, 1)}</p>
+      <.form :if={@reason == :passcode_needed} for={%{}} class="join-form card" action="/rooms" id="passcode-form">
+        <input type="hidden" name="room" value={@room} />
+        <.field id="name" label="Your name" value={@name} hint="The others see it." maxlength="64" autocomplete="nickname" />
+        <.field id="passcode" label="Passcode" value="" hint="Whoever sent you here has it." maxlength="64" autocomplete="off" focus />
+        <button class="button primary" type="submit">Join</button>
+      </.form>
+      <p class="actions">
+        <button :if={@reason == :full} type="button" class="button primary" phx-click="again" disabled={not @place}>
+          {if @place, do: "There is a place now: go in", else: "Waiting for a place"}
+        </button>
+        <button :if={@reason == :closed} type="button" class="button primary" phx-click="again">Open it again</button>
+        <a :if={@reason == :guests_not_allowed} class="button primary" href="/sign-in">Sign in</a>
+        <.link class="button" navigate="/">All rooms</.link>
+      </p>
+    </section>
+    """
+  end
+
+  defp words(:full), do: {"The room is full.", "Everybody who fits is in it. This page tells you when somebody leaves."}
+  defp words(:removed), do: {"You were removed.", "A moderator took you out of this room. Your microphone is off."}
+  defp words(:closed), do: {"The room was closed.", "A moderator ended it for everybody. Your microphone is off."}
+  defp words(:passcode_needed), do: {"This room has a passcode.", "Enter it, and you are in."}
+
+  defp words(:guests_not_allowed),
+    do: {"Guests can't come in here.", "Sign in with your name and password, or ask for an invitation."}
+
+  defp words(_other), do: {"You can't go in.", "Something is in the way. Try again in a moment."}
+end

@@ -1,0 +1,38 @@
+defmodule RoomtoneWeb.Paths do
+  @moduledoc "Addresses of pages. Names of rooms and people may have any letters, so they are escaped here and nowhere else."
+
+  @doc """
+  A room's page, for a guest of this name.
+
+      iex> RoomtoneWeb.Paths.room_path("Stand-up & tea", "Zoë")
+      "/rooms/Stand-up%20%26%20tea?name=Zo%C3%AB"
+      iex> RoomtoneWeb.Paths.room_path("attic")
+      "/rooms/attic"
+  """
+  @spec room_path(String.t(), String.t() | nil) :: String.t()
+  def room_path(room, name \\ nil), do: "/rooms/#{segment(room)}#{query(name: name)}"
+
+  @doc "Where a room's page gets a fresh token."
+  @spec token_path(String.t(), String.t() | nil) :: String.t()
+  def token_path(room, name), do: "/rooms/#{segment(room)}/token#{query(name: name)}"
+
+  @doc """
+  The lobby, with a room's name filled in.
+
+      iex> RoomtoneWeb.Paths.lobby_path(room: "a room", left: "1")
+      "/?room=a+room&left=1"
+      iex> RoomtoneWeb.Paths.lobby_path()
+      "/"
+  """
+  @spec lobby_path(keyword) :: String.t()
+  def lobby_path(params \\ []), do: "/" <> query(params)
+
+  defp segment(text), do: URI.encode(text, &URI.char_unreserved?/1)
+
+  defp query(params) do
+    case Enum.reject(params, fn {_key, value} -> value == nil end) do
+      [] -> ""
+      given -> "?" <> URI.encode_query(given)
+    end
+  end
+end

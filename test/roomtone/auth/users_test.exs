@@ -1,0 +1,65 @@
+defmodule Roomtone.Auth.UsersTest do
+  use ExUnit.Case, async: true
+
+  alias Roomtone.Auth.Users
+
+  doctest Users
+
+  @hash "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
+
+  test "a user a line, in two or three parts; comments and empty lines between" do
+    text = "# ours\n\nAda L.:#{@hash}\n  #1 fan:#{@hash}:listen , moderate\r\n"
+    assert {:ok, [ada, fan]} = Users.parse(text)
+    assert %Users{name: "Ada L.", hash: @hash, grants: [:speak, :listen]} = ada
+    assert %Users{name: "#1 fan", grants: [:listen, :moderate]} = fan
+  end
+
+  test "what is wrong is said with its line, and without the hash" do
+    for {text, words} <- [
+          {"Ada", "line 1: it takes name:hash"},
+          {"\nAda:password", "line 2: it takes"},
+          {"Ada:#{@hash}:fly", "no grant fly"},
+          {"a/b:#{@hash}", "character"},
+          {"Ada:#{@hash}\nADA:#{@hash}", "line 2: there is a user of this name"}
+        ] do
+      assert {:error, why} = Users.parse(text)
+      assert why =~ words
+      refute why =~ "argon2id"
+    end
+  end
+
+  test "names that people would take for each other are one" do
+    for {one, other} <- [
+          {"Ada", "ada"},
+          {"Ada Lovelace", "ada-lovelace"},
+          {"José", "Jose"},
+          # Cyrillic А and о, Greek ο, digit 0.
+          {"Ada", "Аda"},
+          {"Bob", "Bоb"},
+          {"Bob", "Bοb"},
+          {"Bob", "B0b"},
+          {"ﬁona", "fiona"}
+        ] do
+      assert Users.fold(one) == Users.fold(other), "#{one} and #{other}"
+    end
+
+    for {one, other} <- [{"Ada", "Ida"}, {"Ada", "Adam"}, {"😀", "😎"}, {"木", "林"}] do
+      assert Users.fold(one) != Users.fold(other), "#{one} and #{other}"
+    end
+  end
+
+  test "put replaces one and leaves the rest as it is; delete takes one out" do
+    text = "# ours\nAda:#{@hash}\nBen:#{@hash}\n"
+    other = String.replace(@hash, "aGFzaA", "b3RoZXI")
+    assert Users.put(text, %Users{name: "Cleo", hash: @hash}) == text <> "Cleo:#{@hash}:speak,listen\n"
+    replaced = Users.put(text, %Users{name: "ada", hash: other, grants: [:listen]})
+    assert replaced == "# ours\nada:#{other}:listen\nBen:#{@hash}\n"
+    assert Users.put("", %Users{name: "Ada", hash: @hash}) == "Ada:#{@hash}:speak,listen\n"
+    assert Users.delete(text, "BEN") == {:ok, "# ours\nAda:#{@hash}\n"}
+    assert Users.delete(text, "Cleo") == {:error, :not_found}
+  end
+
+  test "a user's hash isn't shown" do
+    refute inspect(%Users{name: "Ada", hash: @hash}) =~ "argon2id"
+  end
+end

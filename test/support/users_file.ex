@@ -1,0 +1,33 @@
+defmodule Roomtone.UsersFile do
+  @moduledoc "A file of users for tests, whose passwords the scripted engine hashes, and the application with it."
+
+  alias Roomtone.Auth.Users
+  alias Roomtone.{DomainCase, FakeNative}
+
+  @doc "Starts the application anew with these users (`name: {password, grants}` or `name: password`); gives the file."
+  @spec start(%{String.t() => String.t() | {String.t(), [atom]}}, keyword) :: Path.t()
+  def start(users, settings \\ []) do
+    path = Path.join(System.tmp_dir!(), "roomtone-test-users-#{System.unique_integer([:positive])}")
+    write(path, users)
+    ExUnit.Callbacks.on_exit(fn -> File.rm(path) end)
+    DomainCase.restart_with([users_file: path] ++ settings)
+    path
+  end
+
+  @doc "Writes other users into the file, which the application finds at its next look."
+  @spec write(Path.t(), map) :: :ok
+  def write(path, users) do
+    text = Enum.reduce(users, "", fn {name, what}, text -> Users.put(text, user(name, what)) end)
+    File.write!(path, text)
+    # Not only once in a second.
+    with pid when is_pid(pid) <- Process.whereis(Users), do: :sys.replace_state(pid, &%{&1 | looked: nil, stamp: nil})
+    :ok
+  end
+
+  defp user(name, {password, grants}) do
+    {:ok, hash} = FakeNative.password_hash(password, :crypto.strong_rand_bytes(16), {64, 1, 1})
+    %Users{name: name, hash: hash, grants: grants}
+  end
+
+  defp user(name, password), do: user(name, {password, [:speak, :listen]})
+end
