@@ -51,7 +51,10 @@ defmodule Roomtone.Auth do
   @doc "Whether no guest may have this name, since it is, or looks like, a user's."
   @callback reserved?(name :: String.t()) :: boolean
 
-  @optional_callbacks sign_in: 2, reserved?: 1
+  @doc "Whether there is anybody who could sign in; without this function: whether there is `sign_in/2`."
+  @callback sign_in?() :: boolean
+
+  @optional_callbacks sign_in: 2, sign_in?: 0, reserved?: 1
 
   # Long enough for a working day; a page gets a new one by itself while its session lasts.
   @token_ttl 12 * 3600
@@ -85,7 +88,7 @@ defmodule Roomtone.Auth do
 
   @doc "Whether there is anything to sign in to."
   @spec sign_in?() :: boolean
-  def sign_in?, do: exports?(:sign_in, 2)
+  def sign_in?, do: exports?(:sign_in, 2) and (not exports?(:sign_in?, 0) or module().sign_in?())
 
   @doc """
   Checks a name and a password from an address (`nil` where it isn't known, or is everybody's). Gives what is to be put into the

@@ -51,6 +51,9 @@ defmodule Roomtone.Auth.Default do
   end
 
   @impl true
+  def sign_in?, do: Config.get().users_file != nil
+
+  @impl true
   def reserved?(name), do: Users.reserved?(name)
 
   defp stamp(user) do
