@@ -38,6 +38,11 @@ defmodule RoomtoneWeb.Router do
     end
 
     post "/rooms", PageController, :enter
+    get "/sign-in", SessionController, :new
+    post "/sign-in", SessionController, :create
+    post "/sign-out", SessionController, :delete
+    get "/invitations/:token", SessionController, :invitation
+    post "/invitations/:token", SessionController, :accept
   end
 
   scope "/", RoomtoneWeb do

@@ -6,6 +6,7 @@ defmodule RoomtoneWeb.Layouts do
   use RoomtoneWeb, :html
 
   import Phoenix.HTML, only: [raw: 1]
+  import RoomtoneWeb.Account
 
   @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js"}})
 
@@ -45,6 +46,7 @@ defmodule RoomtoneWeb.Layouts do
       <nav aria-label="Roomtone">
         <.link navigate="/" aria-current={@at == :lobby && "page"}>Rooms</.link>
         <.link navigate="/about" aria-current={@at == :about && "page"}>How it works</.link>
+        <.account visitor={@visitor} />
       </nav>
     </header>
     <.flash flash={@flash} />
