@@ -131,6 +131,35 @@ defmodule RoomtoneWeb.GrantsTest do
     assert present(room) == ["Maker", "Zoë"]
   end
 
+  test "a moderator's page makes invitations, nobody else's does", %{room: room} do
+    maker = enter(new(), room, "Maker", %{"create" => "true", "passcode" => "4711"})
+    on_exit(fn -> Roomtone.close_room(room) end)
+    path = RoomtoneWeb.Paths.room_path(room, "Maker")
+    {:ok, _, socket} = join_channel(on_page(maker, path, "token"), room, on_page(maker, path, "session"))
+    ref = offer(socket)
+    assert_reply ref, :ok, %{sdp: _}, 2000
+
+    {:ok, view, _html} = live(maker, path)
+    html = view |> form("#invite-form", %{"may" => "listen", "for" => "hour", "once" => "true"}) |> render_submit()
+
+    assert [_, "http" <> _, jwt] =
+             Regex.run(~r{id="invitation-link"[^>]* value="(http[^"]*)/invitations/([^"]+)"}, html)
+
+    assert {:ok, %{room: ^room, grants: [:listen], once: true} = invitation} = Invitation.read(jwt)
+    assert invitation.expires_at <= System.system_time(:second) + 3600
+
+    # Under her name in another browser, and as somebody who was let in.
+    {:ok, word} = Invitation.sign(room)
+    eve = submit(new(), "/invitations/" <> word, "/invitations/" <> word, %{"name" => "Maker"})
+    zoe = submit(new(), "/invitations/" <> word, "/invitations/" <> word, %{"name" => "Zoë"})
+
+    for {browser, name} <- [{eve, "Maker"}, {zoe, "Zoë"}] do
+      {:ok, view, _html} = live(browser, RoomtoneWeb.Paths.room_path(room, name))
+      html = render_hook(view, "invite", %{"may" => "moderate", "for" => "week"})
+      refute html =~ "/invitations/"
+    end
+  end
+
   test "a token for one room opens no other, and no claim of a client's counts", %{room: room} do
     other = unique_name()
     zoe = enter(new(), room, "Zoë")

@@ -27,6 +27,10 @@ defmodule RoomtoneWeb.Paths do
   @spec lobby_path(keyword) :: String.t()
   def lobby_path(params \\ []), do: "/" <> query(params)
 
+  @doc "Where one signs in, to go on to a room."
+  @spec sign_in_path(String.t() | nil) :: String.t()
+  def sign_in_path(room \\ nil), do: "/sign-in" <> query(room: if(room != "", do: room))
+
   defp segment(text), do: URI.encode(text, &URI.char_unreserved?/1)
 
   defp query(params) do

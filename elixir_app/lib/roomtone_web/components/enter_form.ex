@@ -7,6 +7,7 @@ defmodule RoomtoneWeb.EnterForm do
 
   attr :name, :string, default: ""
   attr :room, :string, default: ""
+  attr :user, :string, default: nil, doc: "who is signed in, and not asked for a name"
   attr :errors, :map, default: %{}, doc: "words by field"
   attr :live, :boolean, default: false, doc: "whether a LiveView keeps what was typed"
   attr :focus, :string, default: nil, doc: "the field to begin with"
@@ -15,7 +16,8 @@ defmodule RoomtoneWeb.EnterForm do
   def enter_form(assigns) do
     ~H"""
     <.form for={%{}} id="enter" class="join-form card" action="/rooms" phx-change={@live && "typed"}>
-      <.field id="name" label="Your name" value={@name} error={@errors[:name]} hint="The others see it." focus={@focus == "name"}
+      <p :if={@user} class="hint">You enter as <strong>{@user}</strong>.</p>
+      <.field :if={@user == nil} id="name" label="Your name" value={@name} error={@errors[:name]} hint="The others see it." focus={@focus == "name"}
         maxlength="64" autocomplete="nickname" />
       <.field id="room" label="Room" value={@room} error={@errors[:room]} hint="A name you agree on, or a link to a room."
         focus={@focus == "room"} maxlength="500" autocomplete="off" autocapitalize="none" />

@@ -10,7 +10,7 @@ defmodule RoomtoneWeb.PageHTML do
     <Layouts.app visitor={@visitor} class="narrow">
       <h1>Talk in a room.</h1>
       <p :if={@notice} class="notice wrong" role="alert">{@notice}</p>
-      <.enter_form name={@name} room={@room} errors={@errors} />
+      <.enter_form name={@name} room={@room} user={@visitor.user} errors={@errors} />
       <p class="small-print"><.link navigate="/">All open rooms</.link></p>
     </Layouts.app>
     """

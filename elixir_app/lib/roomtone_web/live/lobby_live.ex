@@ -62,7 +62,10 @@ defmodule RoomtoneWeb.LobbyLive do
         <p :if={@left} class="notice" role="status" id="left">
           You left the room. <.link navigate={room_path(@left, @visitor.display)}>Go back in</.link>
         </p>
-        <.enter_form name={@name} room={@room} focus={@focus} live />
+        <p :if={@visitor.user == nil and not @visitor.guests_allowed} class="notice" id="sign-in-first">
+          Guests can't enter here. <a href={sign_in_path(@room)}>Sign in</a>, or ask somebody for an invitation.
+        </p>
+        <.enter_form :if={@visitor.user || @visitor.guests_allowed} name={@name} room={@room} user={@visitor.user} focus={@focus} live />
         <p class="small-print">The browser will ask for the microphone. You can mute yourself at any time, or only listen.</p>
       </section>
       <section class="rooms" aria-labelledby="rooms-title">

@@ -10,9 +10,10 @@ defmodule RoomtoneWeb.RoomLive do
   use RoomtoneWeb, :live_view
 
   import RoomtoneWeb.RoomLive.{Cards, ChatPanel, Controls, Outside}
+  import RoomtoneWeb.RoomLive.Invite, only: [invite: 1]
 
   alias RoomtoneWeb.{Auth, Refusal}
-  alias RoomtoneWeb.RoomLive.People
+  alias RoomtoneWeb.RoomLive.{Invite, People}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
   @draw_ms 100
@@ -66,6 +67,7 @@ defmodule RoomtoneWeb.RoomLive do
       unread: 0,
       chat_error: nil
     )
+    |> Invite.attach()
     |> draw()
     |> push_event("volumes", %{volumes: Map.new(volumes, fn {id, volume} -> {id, percent(volume)} end)})
   end
@@ -311,7 +313,7 @@ defmodule RoomtoneWeb.RoomLive do
   def render(%{outside: %{}} = assigns) do
     ~H"""
     <Layouts.app flash={@flash} visitor={@visitor} class="narrow">
-      <.outside reason={@outside.reason} room={@outside.room} name={@outside.name} place={@outside.place} />
+      <.outside reason={@outside.reason} room={@outside.room} name={@outside.name} place={@outside.place} user={@visitor.user} />
     </Layouts.app>
     """
   end
@@ -363,6 +365,7 @@ defmodule RoomtoneWeb.RoomLive do
           <button type="button" class="button danger" id="close-room-really" phx-click="close-room" phx-mounted={JS.focus()}>Yes, close it</button>
           <button type="button" class="button" phx-click="ask" phx-value-what="nothing">No</button>
         </div>
+        <.invite :if={@moderator} invitation={@invitation} error={@invite_error} />
         <.pre_join />
         <div class="room-body">
           <section class="people" aria-labelledby="people-title">

@@ -7,6 +7,7 @@ defmodule RoomtoneWeb.RoomLive.Outside do
   attr :reason, :atom, required: true
   attr :room, :string, required: true
   attr :name, :string, required: true
+  attr :user, :string, default: nil, doc: "who is signed in, and not asked for a name"
   attr :place, :boolean, default: false, doc: "there is room again"
 
   @doc "Words, and what can be done."
@@ -20,7 +21,7 @@ defmodule RoomtoneWeb.RoomLive.Outside do
       <p class="lead">{elem(@words, 1)}</p>
       <.form :if={@reason == :passcode_needed} for={%{}} class="join-form card" action="/rooms" id="passcode-form">
         <input type="hidden" name="room" value={@room} />
-        <.field id="name" label="Your name" value={@name} hint="The others see it." maxlength="64" autocomplete="nickname" />
+        <.field :if={@user == nil} id="name" label="Your name" value={@name} hint="The others see it." maxlength="64" autocomplete="nickname" />
         <.field id="passcode" label="Passcode" value="" hint="Whoever sent you here has it." maxlength="64" autocomplete="off" focus />
         <button class="button primary" type="submit">Join</button>
       </.form>
@@ -29,7 +30,7 @@ defmodule RoomtoneWeb.RoomLive.Outside do
           {if @place, do: "There is a place now: go in", else: "Waiting for a place"}
         </button>
         <button :if={@reason == :closed} type="button" class="button primary" phx-click="again">Open it again</button>
-        <a :if={@reason == :guests_not_allowed} class="button primary" href="/sign-in">Sign in</a>
+        <a :if={@reason == :guests_not_allowed} class="button primary" href={sign_in_path(@room)}>Sign in</a>
         <.link class="button" navigate="/">All rooms</.link>
       </p>
     </section>
