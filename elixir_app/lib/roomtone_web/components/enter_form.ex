@@ -9,46 +9,83 @@ defmodule RoomtoneWeb.EnterForm do
   attr :room, :string, default: ""
   attr :user, :string, default: nil, doc: "who is signed in, and not asked for a name"
   attr :errors, :map, default: %{}, doc: "words by field"
+  attr :create, :boolean, default: false, doc: "whether a room was to be made"
   attr :live, :boolean, default: false, doc: "whether a LiveView keeps what was typed"
   attr :focus, :string, default: nil, doc: "the field to begin with"
 
-  @doc "Name, room, Join; and, folded away, what a new room may be."
+  @doc "Name, room, Join; and what a new room may be, for who wants to make one."
   def enter_form(assigns) do
+    # A wrong passcode of a room that is there.
+    assigns = assign(assigns, :locked, assigns.errors[:passcode] != nil and not assigns.create)
+
     ~H"""
     <.form for={%{}} id="enter" class="join-form card" action="/rooms" phx-change={@live && "typed"}>
       <p :if={@user} class="hint">You enter as <strong>{@user}</strong>.</p>
-      <.field :if={@user == nil} id="name" label="Your name" value={@name} error={@errors[:name]} hint="The others see it." focus={@focus == "name"}
-        maxlength="64" autocomplete="nickname" />
-      <.field id="room" label="Room" value={@room} error={@errors[:room]} hint="A name you agree on, or a link to a room."
-        focus={@focus == "room"} maxlength="500" autocomplete="off" autocapitalize="none" />
+      <.field
+        :if={@user == nil}
+        id="name"
+        label="Your name"
+        value={@name}
+        error={@errors[:name]}
+        hint="The others see it."
+        focus={@focus == "name"}
+        maxlength="64"
+        autocomplete="nickname"
+      />
+      <.field
+        id="room"
+        label="Room"
+        value={@room}
+        error={@errors[:room]}
+        hint="A name you agree on, or a link to a room."
+        focus={@focus == "room"}
+        maxlength="500"
+        autocomplete="off"
+        autocapitalize="none"
+      />
+      <.passcode :if={@locked} error={@errors[:passcode]} hint="" />
       <button class="button primary" type="submit">Join</button>
-      <details class="new-room" id="new-room" phx-update="ignore" open={@errors[:passcode] != nil or @errors[:kind] != nil}>
-        <summary>Make a room of its own kind</summary>
-        <p class="hint">A room opens when the first one joins. These are for one that isn't open yet; who makes it moderates it.</p>
-        <fieldset>
-          <legend>Who hears whom</legend>
-          <label :for={{value, title, words} <- kinds()} class="choice">
-            <input type="radio" name="kind" value={value} checked={value == "mix"} />
-            <span><strong>{title}</strong> {words}</span>
-          </label>
-        </fieldset>
+      <div :if={not @locked} class="new-room" id="new-room" phx-update="ignore">
         <label class="choice">
-          <input type="checkbox" name="stage" value="true" />
-          <span><strong>A stage</strong> Who comes in listens; moderators ask people up to speak.</span>
+          <input type="checkbox" name="create" id="create" value="true" checked={@create} />
+          <span><strong>Make a new room</strong> with a passcode, or of another kind</span>
         </label>
-        <.field id="passcode" label="Passcode" value="" error={@errors[:passcode]} hint="Leave it empty for an open room." maxlength="64"
-          required={false} autocomplete="off" />
-        <button class="button" type="submit" name="create" value="true">Make this room</button>
-      </details>
+        <div class="new-room-options">
+          <.passcode error={@errors[:passcode]} hint="Leave it empty for an open room." required={false} />
+          <label class="choice">
+            <input type="checkbox" name="stage" value="true" />
+            <span><strong>A stage</strong> Who comes in listens. You ask people up to speak.</span>
+          </label>
+          <fieldset :if={length(kinds()) > 1}>
+            <legend>Sound</legend>
+            <label :for={{value, title, words} <- kinds()} class="choice">
+              <input type="radio" name="kind" value={value} checked={value == "mix"} />
+              <span><strong>{title}</strong> {words}</span>
+            </label>
+          </fieldset>
+          <p class="hint">You moderate the room that you make.</p>
+          <button class="button" type="submit">Make this room</button>
+        </div>
+      </div>
     </.form>
+    """
+  end
+
+  attr :error, :string, required: true
+  attr :hint, :string, required: true
+  attr :required, :boolean, default: true
+
+  defp passcode(assigns) do
+    ~H"""
+    <.field id="passcode" label="Passcode" value="" error={@error} hint={@hint} required={@required} maxlength="64" autocomplete="off" />
     """
   end
 
   # What the domain has; one that it hasn't isn't offered.
   defp kinds do
     for {kind, title, words} <- [
-          {"mix", "Everybody", "hears everybody, mixed on the server."},
-          {"forward", "Everybody, untouched", "The loudest voices are passed on as they are."}
+          {"mix", "Mixed", "by the server: everybody gets one stream, at the volumes they chose."},
+          {"forward", "Passed on", "as it is: the loudest voices, each in a stream of its own."}
         ],
         supported?(kind),
         do: {kind, title, words}

@@ -16,7 +16,7 @@ defmodule RoomtoneWeb.PageController do
       {:error, errors} ->
         refusals = for {field, reason} <- errors, do: {field, Refusal.new(reason)}
         {_field, first} = hd(refusals)
-        values = %{"room" => text(params["room"]), "name" => text(params["name"])}
+        values = %{"room" => text(params["room"]), "name" => text(params["name"]), "create" => params["create"]}
 
         conn
         |> Refusal.retry_after(first)
@@ -46,6 +46,7 @@ defmodule RoomtoneWeb.PageController do
     render(conn, :front,
       room: values["room"] || "",
       name: values["name"] || "",
+      create: values["create"] == "true",
       errors: Map.new(opts[:errors] || []),
       notice: opts[:notice]
     )

@@ -4,13 +4,13 @@ defmodule RoomtoneWeb.PageHTML do
 
   import RoomtoneWeb.EnterForm
 
-  @doc "The form again, with words for what is wrong. Assigns: `room`, `name`, `errors`, `notice`."
+  @doc "The form again, with words for what is wrong. Assigns: `room`, `name`, `create`, `errors`, `notice`."
   def front(assigns) do
     ~H"""
     <Layouts.app visitor={@visitor} class="narrow">
       <h1>Talk in a room.</h1>
       <p :if={@notice} class="notice wrong" role="alert">{@notice}</p>
-      <.enter_form name={@name} room={@room} user={@visitor.user} errors={@errors} />
+      <.enter_form name={@name} room={@room} user={@visitor.user} create={@create} errors={@errors} />
       <p class="small-print"><.link navigate="/">All open rooms</.link></p>
     </Layouts.app>
     """

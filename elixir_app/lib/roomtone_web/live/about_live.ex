@@ -32,8 +32,8 @@ defmodule RoomtoneWeb.AboutLive do
           <h2>In the server</h2>
           <p>
             A small buffer evens out packets that came late. Then voices are mixed for each listener, at the volumes that each has chosen,
-            and never with their own. Whoever hears the same shares one mix, so a room of a thousand costs little more than one of ten. This part is
-            written in Rust; who is in which room, and what they may do, is decided in Elixir.
+            and never with their own. Whoever hears the same shares one mix, which is what makes large rooms
+            affordable. This part is written in Rust; who is in which room, and what they may do, is decided in Elixir.
           </p>
         </li>
         <li>

@@ -112,7 +112,7 @@ defmodule RoomtoneWeb.LobbyLive do
       <span class="room-facts">
         <span>{Phrases.since(@room.opened_at, @now)}</span>
         <span :if={@room.speaking_count > 0} class="speaking">
-          {if @room.speaking_count == 1, do: "1 speaks", else: "#{@room.speaking_count} speak"}
+          {@room.speaking_count} speaking
         </span>
         <span :if={@full} class="full">Full: it takes {Phrases.people(@room.max_participants)}</span>
       </span>

@@ -355,8 +355,8 @@ defmodule RoomtoneWeb.RoomLive do
             <button class="button narrow-only" type="button" id="show-chat" phx-click="show-chat" aria-expanded={to_string(@side == :chat)} aria-controls="side">
               <.icon name="chat" /> Chat <span :if={@unread > 0} class="badge">{@unread}<span class="visually-hidden"> new</span></span>
             </button>
-            <button :if={@moderator and @confirming != :close} class="button" type="button" id="close-room" phx-click="ask" phx-value-what="close">
-              <.icon name="door" /> Close room
+            <button :if={@moderator and @confirming != :close} class="button narrow-icon" type="button" id="close-room" phx-click="ask" phx-value-what="close">
+              <.icon name="door" /> <span>Close room</span>
             </button>
           </div>
         </div>
