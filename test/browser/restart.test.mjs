@@ -34,6 +34,7 @@ test("while it waits, the call goes on", async () => {
   do state = await health();
   while (state.status !== "draining");
   assert.equal(state.participants, 2);
+  await ada.page.getByRole("alert").getByText("The server is about to restart.").waitFor();
   for (let i = 0; i < 3; i += 1) {
     const [bens] = await ada.levels([TONES[1]]);
     assert.ok(bens > HEARD, `Ben's tone at Ada's fell to ${bens} dB`);
@@ -52,5 +53,6 @@ test("once it runs again, all are back and hear each other, without a click", as
   await Promise.all([ada.connected(40_000), ben.connected(40_000)]);
   await ada.hears([TONES[1]], TONES, 30_000);
   await ben.hears([TONES[0]], TONES, 30_000);
+  await ada.page.getByText("The server is about to restart.").waitFor({ state: "detached" });
   assert.ok((await ada.marked()) && (await ben.marked()), "a page was loaded again");
 });

@@ -6,7 +6,7 @@ import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
 import { Chat } from "./chat_hook.js";
 import { on } from "./events.js";
-import { announce, byId, csrfToken } from "./page.js";
+import { announce, byId, csrfToken, roomPage } from "./page.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
 import { listenToKeys } from "./shortcuts.js";
@@ -26,4 +26,4 @@ on(call, "left", ({ name }) => announce(`${name} left.`));
 addEventListener("pagehide", (event) => event.persisted || call.unload(), { capture: true });
 
 // On the page of a room, that is where the call goes on.
-if (!byId("room")) call.resume({ audio: /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined) });
+if (!roomPage()) call.resume({ audio: /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined) });

@@ -1,7 +1,7 @@
 // @ts-check
 /** The bar that stays while one is in a call and looks at another page. */
 import { on } from "./events.js";
-import { byId, part } from "./page.js";
+import { byId, part, roomPage } from "./page.js";
 import { STATUS_WORDS } from "./words.js";
 
 /**
@@ -16,6 +16,7 @@ export function showCallBar(call) {
   for (const name of ["place", "status", "own", "participants"]) on(call, name, draw);
   // Which page is on the screen decides whether the bar is needed.
   addEventListener("phx:page-loading-stop", draw);
+  addEventListener("roomtone:page", draw);
   draw();
 }
 
@@ -25,7 +26,7 @@ export function showCallBar(call) {
  */
 function drawBar(bar, call) {
   const { place, room, status } = call;
-  const here = place !== null && byId("room")?.dataset.room === place.room;
+  const here = place !== null && roomPage()?.dataset.room === place.room;
   bar.hidden = place === null || here;
   document.body.toggleAttribute("data-call", place !== null && !here);
   if (!place || !room) return;

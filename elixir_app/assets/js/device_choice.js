@@ -51,7 +51,7 @@ export class DeviceChoice {
     if (microphone) offer(microphone, microphones, chosenMicrophone(), "No microphone found");
     if (!speaker) return;
     offer(speaker, speakers, chosenSpeaker(), "The system's");
-    const field = speaker.closest("label") ?? speaker;
+    const field = speaker.closest("label, .field") ?? speaker;
     if (field instanceof HTMLElement) field.hidden = !speakersCanBeChosen();
   }
 }

@@ -18,18 +18,30 @@ import { microphoneProblem, problem } from "./words.js";
 export async function openMicrophone({ processing = true, device = "" } = {}) {
   if (!globalThis.isSecureContext) return { track: null, problem: problem("insecure_page") };
   if (!navigator.mediaDevices?.getUserMedia) return { track: null, problem: problem("microphone_unsupported") };
+  const audio = { echoCancellation: processing, noiseSuppression: processing, autoGainControl: processing };
   try {
-    const stream = await navigator.mediaDevices.getUserMedia({
-      audio: {
-        echoCancellation: processing,
-        noiseSuppression: processing,
-        autoGainControl: processing,
-        ...(device ? { deviceId: { ideal: device } } : {}),
-      },
-    });
+    const stream = await take(audio, device);
     const [track] = stream.getAudioTracks();
     return track ? { track, problem: null } : { track: null, problem: problem("microphone_missing") };
   } catch (error) {
     return { track: null, problem: microphoneProblem(error) };
   }
+}
+
+/**
+ * The device that was asked for, or, where it has been unplugged since, any.
+ *
+ * @param {MediaTrackConstraints} audio
+ * @param {string} device
+ */
+async function take(audio, device) {
+  const { mediaDevices } = navigator;
+  if (device) {
+    try {
+      return await mediaDevices.getUserMedia({ audio: { ...audio, deviceId: { exact: device } } });
+    } catch (error) {
+      if (!(error instanceof Error) || !["OverconstrainedError", "NotFoundError"].includes(error.name)) throw error;
+    }
+  }
+  return await mediaDevices.getUserMedia({ audio });
 }

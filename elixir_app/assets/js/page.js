@@ -9,6 +9,12 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/** The element of a room's page, where that is what is shown. @returns {HTMLElement | null} */
+export function roomPage() {
+  // Forms have a field of that name.
+  return document.querySelector("#room[data-room]");
+}
+
 /**
  * @param {ParentNode | null} parent
  * @param {string} name  as in `data-part`

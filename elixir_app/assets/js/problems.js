@@ -21,7 +21,9 @@ const ACTION_WORDS = {
  * @param {(path: string) => void} navigate
  */
 export function showProblems(call, navigate) {
-  on(call, "problems", () => draw(call, navigate));
+  const show = () => draw(call, navigate);
+  on(call, "problems", show);
+  addEventListener("roomtone:page", show);
 }
 
 /**
@@ -33,6 +35,8 @@ export function showProblems(call, navigate) {
 function draw(call, navigate) {
   const list = byId("problems");
   if (!list) return;
+  // The page itself says why one isn't in the room any more: nothing is left to say, nor of the call.
+  if (call.status === "ended" && byId("outside")) return call.leave();
   const wanted = new Map(call.problems.map((problem) => [problem.code, problem]));
   for (const box of list.querySelectorAll("[data-problem]")) {
     if (!(box instanceof HTMLElement)) continue;

@@ -46,6 +46,7 @@ export const Room = {
   destroyed() {
     // The call itself goes on.
     this.closing?.abort();
+    dispatchEvent(new Event("roomtone:page"));
   },
 };
 

@@ -356,6 +356,8 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
     on(signalling, "media_restart", () => this.#link?.connect());
+    // It ends soon, and we come back by ourselves: nothing to do but to say so.
+    on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
   }
 
@@ -364,6 +366,7 @@ export class VoiceRoom extends EventTarget {
     this.#me = reply.you;
     this.#announce(this.#people.reset(reply.participants));
     this.#waitingIsOver();
+    this.#emit("solved", "draining");
     this.#ownHeard(this.#people.get(this.#me));
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);

@@ -106,6 +106,11 @@ const WORDS = {
     text: "Everybody was let go. You can open it again by coming back.",
     action: "rejoin",
   },
+  draining: {
+    title: "The server is about to restart.",
+    text: "The call goes on until then, and comes back by itself; there's nothing you need to do.",
+    action: null,
+  },
   server_not_ready: {
     title: "The server isn't ready for you yet.",
     text: "We keep asking; there's nothing you need to do.",

@@ -274,7 +274,7 @@ test("another microphone takes over, and the old one is let go", async () => {
   };
   room.setMuted(true);
   await room.useMicrophone("usb");
-  assert.deepEqual(asked, [{ ideal: "usb" }]);
+  assert.deepEqual(asked, [{ exact: "usb" }]);
   assert.deepEqual(stopped, ["old"]);
   assert.equal(other.enabled, false);
   assert.equal(room.microphone, other);

@@ -121,7 +121,7 @@ export class Person {
   }
 
   get microphone() {
-    return this.page.locator("#mute");
+    return this.page.locator("#mute, .voice-room-mute");
   }
 
   /** Loudness of each tone in what this page plays, over about 0.4 s. */
@@ -174,6 +174,46 @@ export class Person {
     } while (Date.now() < deadline);
     const found = all.map((tone, i) => `${tone} Hz ${levels[i]} dB`).join(", ");
     throw new Error(`${this.name} should hear ${wanted.join(", ") || "nothing"} of ${all.join(", ")} Hz, but: ${found}`);
+  }
+
+  /**
+   * What a tone settles at, in dB: looks until two looks in a row agree, since a machine that stalls makes one read lower.
+   *
+   * @param {number[]} tones
+   * @returns {Promise<number[]>}
+   */
+  async steady(tones, timeout = 30_000) {
+    const deadline = Date.now() + timeout;
+    let before = await this.levels(tones);
+    do {
+      const now = await this.levels(tones);
+      if (now.every((level, i) => Math.abs(level - before[i]) <= 0.3)) return now;
+      before = now;
+    } while (Date.now() < deadline);
+    throw new Error(`${this.name}'s levels don't settle; the last are ${before}`);
+  }
+
+  /**
+   * Waits until tones are so many dB louder than they were.
+   *
+   * @param {number[]} tones
+   * @param {number[]} base  what they were
+   * @param {number[]} change  dB
+   */
+  async changes(tones, base, change, { within = 0.5, timeout = 30_000 } = {}) {
+    const deadline = Date.now() + timeout;
+    let found;
+    do {
+      found = await this.steady(tones);
+      if (found.every((level, i) => Math.abs(level - base[i] - change[i]) <= within)) return found;
+    } while (Date.now() < deadline);
+    throw new Error(`${this.name} hears ${tones} Hz at ${found} dB, which should be ${change} dB off ${base}`);
+  }
+
+  /** Opens what one may do about somebody else. */
+  async about(name) {
+    await this.page.getByRole("button", { name: `More about ${name}` }).click();
+    await this.page.locator("#person-panel").getByRole("heading", { name }).waitFor();
   }
 
   async mark() {

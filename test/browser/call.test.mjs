@@ -1,0 +1,377 @@
+// A call among four, in one browser with a tone for each: what each may do, and that nothing but a decision ends it.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { everybodyGoes, openBrowser, Person, SILENT } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const TONES = [500, 800, 1100];
+const ROOM = "standup";
+let server, browser, ada, ben, cleo;
+
+// Keeps sockets and connections at hand.
+const KEEP = `{
+  const Plain = WebSocket;
+  globalThis.sockets = { live: [], voice: [] };
+  globalThis.sent = [];
+  globalThis.WebSocket = class extends Plain {
+    constructor(url, ...more) {
+      super(url, ...more);
+      sockets[String(url).includes("/live/") ? "live" : "voice"].push(this);
+    }
+    send(text) {
+      sent.push(text);
+      super.send(text);
+    }
+  };
+  const PlainConnection = RTCPeerConnection;
+  globalThis.connections = [];
+  globalThis.RTCPeerConnection = class extends PlainConnection {
+    constructor(...more) {
+      super(...more);
+      connections.push(this);
+    }
+  };
+}`;
+
+before(async () => {
+  server = await Server.start("call");
+  browser = await openBrowser();
+  [ada, ben, cleo] = await Promise.all(
+    ["Ada", "Ben", "Cleo"].map((name, i) => Person.arrive(name, TONES[i], { browser, init: KEEP })),
+  );
+  // Whoever makes the room moderates it.
+  for (const person of [ada, ben, cleo]) await person.join(server.url, ROOM);
+  await ada.hears([TONES[1], TONES[2]], TONES);
+});
+
+after(async () => {
+  await everybodyGoes([ada, ben, cleo]);
+  await browser?.close();
+  await server?.kill();
+});
+
+/** Puts a slider where a hand would. */
+async function slide(person, percent) {
+  await person.page.locator("#volume").evaluate((slider, value) => {
+    slider.value = value;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  }, String(percent));
+}
+
+test("a volume is mine alone", async () => {
+  const base = await ada.steady([TONES[1], TONES[2]]);
+  const atCleo = await cleo.steady([TONES[0], TONES[1]]);
+  await ada.about("Ben");
+  await slide(ada, 50);
+  await ada.changes([TONES[1], TONES[2]], base, [-6.02, 0]);
+  await cleo.changes([TONES[0], TONES[1]], atCleo, [0, 0]);
+  await slide(ada, 200);
+  await ada.changes([TONES[1], TONES[2]], base, [6.02, 0]);
+  await cleo.changes([TONES[0], TONES[1]], atCleo, [0, 0]);
+  await slide(ada, 100);
+  await ada.changes([TONES[1], TONES[2]], base, [0, 0]);
+});
+
+test("mute for me is for me", async () => {
+  const own = ada.page.getByRole("switch", { name: "Mute for me" });
+  await own.click();
+  await ada.hears([TONES[2]], TONES);
+  assert.equal(await own.getAttribute("aria-checked"), "true");
+  await cleo.hears([TONES[0], TONES[1]], TONES);
+  await own.click();
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ada.page.locator("#close-person").click();
+});
+
+test("who is deafened hears nobody and is heard all the same", async () => {
+  const deafen = ben.page.getByRole("switch", { name: "Deafen" });
+  await deafen.click();
+  assert.equal(await deafen.getAttribute("aria-checked"), "true");
+  await ben.hears([], TONES);
+  assert.equal(await ben.page.locator("#sound").evaluate((sound) => sound.muted), true);
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await deafen.click();
+  await ben.hears([TONES[0], TONES[2]], TONES);
+});
+
+test("a hand goes up, is seen by all, and down again", async () => {
+  const hand = cleo.page.getByRole("switch", { name: "Raise hand" });
+  await hand.click();
+  for (const person of [ada, ben, cleo]) await person.participant("Cleo").and(person.page.locator('[data-hand="true"]')).waitFor();
+  await hand.click();
+  await ada.participant("Cleo").and(ada.page.locator('[data-hand="false"]')).waitFor();
+});
+
+test("what is written is read by everybody", async () => {
+  await ben.page.locator("#chat-text").fill("Mind the gap, mates <3");
+  await ben.page.keyboard.press("Enter");
+  for (const person of [ada, cleo]) {
+    const message = person.page.locator("#chat-log [data-message]").last();
+    await message.getByText("Mind the gap, mates <3").waitFor();
+    await message.getByText("Ben").waitFor();
+  }
+  // Letters in a field are letters: M mutes nobody here.
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+});
+
+test("M mutes and unmutes; typing it doesn't", async () => {
+  await ben.page.locator("h1").click();
+  await ben.page.keyboard.press("m");
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  await ada.hears([TONES[2]], TONES);
+  await ben.page.getByRole("log", { name: "Who comes and goes" }).getByText("Microphone muted.").waitFor();
+  await ben.page.locator("#chat-text").focus();
+  await ben.page.keyboard.type("m m");
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  assert.equal(await ben.page.locator("#chat-text").inputValue(), "m m");
+  await ben.page.locator("#chat-text").fill("");
+});
+
+test("the space bar, held while muted, lets one talk", async () => {
+  await ben.page.locator("h1").click();
+  await ben.page.keyboard.down("Space");
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ben.page.keyboard.down("Space");
+  await ben.page.keyboard.up("Space");
+  await ada.hears([TONES[2]], TONES);
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+
+  // After a click on the button the focus is there, and the space bar still means to talk.
+  await ben.microphone.click();
+  await ben.microphone.click();
+  await ben.page.keyboard.down("Space");
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ben.page.keyboard.up("Space");
+  await ada.hears([TONES[2]], TONES);
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+
+  // The keyboard's own way to press a button stays.
+  await ben.page.keyboard.press("Tab");
+  await ben.page.keyboard.press("Shift+Tab");
+  await ben.page.keyboard.press("Space");
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  await ada.hears([TONES[1], TONES[2]], TONES);
+});
+
+test("keys do nothing for who doesn't want them", async () => {
+  await ben.page.locator("#devices").click();
+  await ben.page.getByRole("checkbox", { name: /Keyboard/ }).uncheck();
+  await ben.page.locator("h1").click();
+  await ben.page.keyboard.press("m");
+  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  await ben.page.getByRole("checkbox", { name: /Keyboard/ }).check();
+  await ben.page.locator("#devices").click();
+});
+
+test("the connection's figures are there for who looks", async () => {
+  await ada.page.locator("#connection summary").click();
+  const figure = (name) => ada.page.locator(`[data-figure="${name}"]`);
+  for (const name of ["roundTripMs", "jitterMs", "bufferMs", "serverMs"]) await figure(name).getByText(/^\d[\d.]* ms$/).waitFor();
+  await figure("codec").getByText(/^Opus, 48 kHz, (mono|stereo)$/).waitFor();
+  for (const name of ["kbitIn", "kbitOut"]) await figure(name).getByText(/^[1-9]\d* kbit\/s$/).waitFor();
+  for (const name of ["lossInPercent", "lossOutPercent"]) await figure(name).getByText(/^\d+\.\d %$/).waitFor();
+});
+
+// What the browser made up for want of sound, in ms.
+const concealed = (person) =>
+  person.page.evaluate(async () => {
+    const { call } = await import("/assets/js/call.js");
+    const inbound = [...(await call.room.stats()).values()].find(({ type }) => type === "inbound-rtp");
+    return { concealed: inbound.concealedSamples / 48, received: inbound.totalSamplesReceived / 48 };
+  });
+
+test("fifty navigations don't touch the call", async () => {
+  await ada.mark();
+  const kept = await ada.page.evaluate(async () => {
+    const { call } = await import("/assets/js/call.js");
+    globalThis.kept = { room: call.room, sound: document.querySelector("#sound"), stream: document.querySelector("#sound").srcObject };
+    return connections.length;
+  });
+  // A machine that stalls conceals frames too; navigations would each time.
+  let lost;
+  for (let tries = 0; tries < 5 && !(lost <= 20); tries += 1) {
+    const begin = await concealed(ada);
+    await ada.page.evaluate(async () => {
+      const stops = [
+        ['a[data-phx-link][href="/"]', "#enter-title"],
+        ['a[data-phx-link][href="/about"]', ".about"],
+        ["#call-back", "#room[data-room]"],
+      ];
+      for (let i = 0; i < 50; i += 1) {
+        const [link, there] = i === 49 ? stops[2] : stops[i % 3];
+        const shown = new Promise((resolve) => {
+          // The new view has joined and is on the screen.
+          addEventListener("phx:page-loading-stop", function stopped({ detail }) {
+            if (detail.kind !== "initial") return;
+            removeEventListener("phx:page-loading-stop", stopped);
+            resolve();
+          });
+        });
+        document.querySelector(link).click();
+        await shown;
+        if (!document.querySelector(there)) throw new Error(`no ${there} after ${link}`);
+        if (document.querySelector("#call").hidden !== (there === "#room[data-room]")) throw new Error(`the call bar is wrong after ${link}`);
+      }
+    });
+    const end = await concealed(ada);
+    assert.ok(end.received > begin.received);
+    lost = end.concealed - begin.concealed;
+  }
+  assert.ok(lost <= 20, `${lost} ms were concealed`);
+  const same = await ada.page.evaluate(async () => {
+    const { call } = await import("/assets/js/call.js");
+    const sound = document.querySelector("#sound");
+    return call.room === kept.room && sound === kept.sound && sound.srcObject === kept.stream && !sound.paused && connections.length;
+  });
+  assert.equal(same, kept);
+  assert.ok(await ada.marked());
+  await ada.connected();
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ben.hears([TONES[0], TONES[2]], TONES);
+});
+
+test("elsewhere, the bar says where the call is, mutes, and leads back", async () => {
+  await ada.page.locator("header a").first().click();
+  const bar = ada.page.getByRole("region", { name: "Your call" });
+  await bar.getByText(ROOM).waitFor();
+  await bar.getByText("3 people").waitFor();
+  const own = bar.getByRole("switch", { name: "Microphone" });
+  assert.equal(await own.getAttribute("aria-checked"), "true");
+  await own.click();
+  await ben.hears([TONES[2]], TONES);
+  assert.equal(await own.getAttribute("aria-checked"), "false");
+  // Keys work here, too.
+  await ada.page.locator("h1").first().click();
+  await ada.page.keyboard.press("m");
+  await ben.hears([TONES[0], TONES[2]], TONES);
+  await bar.getByRole("link").click();
+  await ada.connected();
+  await bar.waitFor({ state: "hidden" });
+  assert.equal(await ada.microphone.getAttribute("aria-pressed"), "false");
+});
+
+/** Joins of the view by its page: one more for each time that it came back. */
+const mounts = (person) => person.page.evaluate(() => sent.filter((text) => text.includes('"phx_join"') && text.includes('"lv:')).length);
+
+async function viewComesBack(person, breaking) {
+  const before = await mounts(person);
+  const begin = await concealed(person);
+  await person.page.evaluate(breaking);
+  const deadline = Date.now() + 30_000;
+  while ((await mounts(person)) === before && Date.now() < deadline) await person.page.waitForTimeout(50);
+  assert.ok((await mounts(person)) > before, "the view didn't come back");
+  await person.page.locator("#room").and(person.page.locator(':not(.phx-error *)')).waitFor();
+  await person.connected();
+  return (await concealed(person)).concealed - begin.concealed;
+}
+
+test("a crash of the view is none of the call", async () => {
+  await ada.mark();
+  const calls = await ada.page.evaluate(() => connections.length);
+  await viewComesBack(ada, () => {
+    const [joinRef, , topic] = JSON.parse(sent.findLast((text) => text.includes('"phx_join"') && text.includes('"lv:')));
+    // An event without a type: nothing that our pages send, and more than a view can take.
+    sockets.live.at(-1).send(JSON.stringify([joinRef, "9999", topic, "event", {}]));
+  });
+  assert.equal(await ada.page.evaluate(() => connections.length), calls);
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ada.participant("Ben").and(ada.page.locator('[data-speaking="true"]')).waitFor();
+  assert.ok(await ada.marked());
+});
+
+test("lost sockets come back under the sound", async () => {
+  const calls = await ada.page.evaluate(() => connections.length);
+  await viewComesBack(ada, () => {
+    for (const socket of [sockets.live.at(-1), sockets.voice.at(-1)]) socket.close();
+  });
+  assert.equal(await ada.page.evaluate(() => connections.length), calls);
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ben.hears([TONES[0], TONES[2]], TONES);
+  assert.equal(await ada.page.locator("[data-participant]").count(), 3);
+  assert.ok(await ada.marked());
+});
+
+test("a page that is loaded anew goes on, muted as it was, wherever it was", async () => {
+  await cleo.microphone.click();
+  await cleo.page.goto(`${server.url}/`);
+  await cleo.page.locator("#call").waitFor();
+  await cleo.page.locator('#call[data-status="connected"]').waitFor();
+  assert.equal(await cleo.page.locator("#call-mute").getAttribute("aria-checked"), "false");
+  await cleo.hears([TONES[0], TONES[1]], TONES);
+  await ada.hears([TONES[1]], TONES);
+  await cleo.page.locator("#call-back").click();
+  await cleo.connected();
+  await cleo.microphone.click();
+  await ada.hears([TONES[1], TONES[2]], TONES);
+});
+
+test("who leaves by the bar has left", async () => {
+  await cleo.page.locator("header a").first().click();
+  await cleo.page.locator("#call-leave").click();
+  await cleo.page.locator("#call").waitFor({ state: "hidden" });
+  await ada.participant("Cleo").waitFor({ state: "detached" });
+  await cleo.page.reload();
+  await cleo.page.locator("#enter-title").waitFor();
+  assert.equal(await cleo.page.locator("#call").isVisible(), false);
+  await cleo.join(server.url, ROOM);
+  await ada.hears([TONES[1], TONES[2]], TONES);
+});
+
+test("a moderator's mute holds, whatever the muted one presses", async () => {
+  await ada.about("Ben");
+  await ada.page.getByRole("switch", { name: "Mute for everybody" }).click();
+  await cleo.hears([TONES[0]], TONES);
+  await ben.page.getByRole("status").getByText("A moderator muted you.").waitFor();
+  await ben.microphone.click();
+  await ben.microphone.click();
+  await cleo.hears([TONES[0]], TONES);
+  await ada.page.getByRole("switch", { name: "Mute for everybody" }).click();
+  await cleo.hears([TONES[0], TONES[1]], TONES);
+  await ben.page.getByRole("status").getByText("Connected").waitFor();
+});
+
+test("who is made a listener isn't heard, hears, and may ask to speak", async () => {
+  await ada.page.getByRole("button", { name: "Make a listener" }).click();
+  await Promise.all([ada.hears([TONES[2]], TONES), cleo.hears([TONES[0]], TONES), ben.hears([TONES[0], TONES[2]], TONES)]);
+  await ben.page.getByRole("status").getByText("Raise your hand to speak.").waitFor();
+  await ben.page.getByRole("switch", { name: "Raise hand" }).click();
+  await ada.participant("Ben").and(ada.page.locator('[data-hand="true"]')).waitFor();
+  await ada.page.getByRole("button", { name: "Make a speaker" }).click();
+  await Promise.all([ada.hears([TONES[1], TONES[2]], TONES), cleo.hears([TONES[0], TONES[1]], TONES)]);
+});
+
+test("nobody else may do that", async () => {
+  await cleo.about("Ben");
+  assert.equal(await cleo.page.getByRole("button", { name: "Make a listener" }).count(), 0);
+  assert.equal(await cleo.page.locator("#close-room").count(), 0);
+});
+
+test("who is removed is out, is told so, and hears nothing more", async () => {
+  await ada.page.getByRole("button", { name: "Remove from the room" }).click();
+  await ada.page.getByRole("button", { name: "Yes, remove" }).click();
+  await ben.page.locator('#outside[data-reason="removed"]').waitFor();
+  await ben.page.getByText("You were removed.").waitFor();
+  await ben.hears([], TONES);
+  assert.equal(await ben.page.locator("#call").isVisible(), false);
+  await ada.participant("Ben").waitFor({ state: "detached" });
+});
+
+test("a closed room lets everybody go, wherever they look", async () => {
+  await cleo.page.locator("header a").first().click();
+  await ada.page.locator("#close-room").click();
+  await ada.page.locator("#close-room-really").click();
+  await ada.page.locator('#outside[data-reason="closed"]').waitFor();
+  await cleo.page.getByRole("alert").getByText("The room was closed.").waitFor();
+  const [level] = await cleo.levels([TONES[0]]);
+  assert.ok(level < SILENT);
+});
+
+test("the console complained about nothing but the sockets that were cut", () => {
+  for (const person of [ada, ben, cleo]) {
+    assert.deepEqual(
+      person.consoleErrors.filter((line) => !/WebSocket/.test(line)),
+      [],
+      person.name,
+    );
+  }
+});

@@ -1,0 +1,168 @@
+// Microphones, speakers and what comes before the first call, with the devices that Chromium makes up: they beep once a second.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const ROOM = "workshop";
+let server, browser, ada;
+const visitors = [];
+
+// Keeps connections at hand, and what was asked of them.
+const KEEP = `{
+  const Plain = RTCPeerConnection;
+  globalThis.connections = [];
+  globalThis.RTCPeerConnection = class extends Plain {
+    offers = 0;
+    constructor(...more) {
+      super(...more);
+      connections.push(this);
+    }
+    setLocalDescription(...more) {
+      this.offers += 1;
+      return super.setLocalDescription(...more);
+    }
+  };
+}`;
+
+/** A browser that would ask for the microphone, as one that has never been here. */
+const WOULD_ASK = `navigator.permissions.query = async () => ({ state: "prompt" });`;
+
+before(async () => {
+  server = await Server.start("devices");
+  browser = await openBrowser();
+  ada = await arrive("Ada", KEEP);
+  await ada.join(server.url, ROOM);
+});
+
+after(async () => {
+  await everybodyGoes([ada, ...visitors]);
+  await browser?.close();
+  await server?.kill();
+});
+
+async function arrive(name, init) {
+  const person = await Person.arrive(name, 500, { browser, microphone: "device", init });
+  visitors.push(person);
+  return person;
+}
+
+const track = (person) => person.page.evaluate(() => connections[0].getSenders()[0].track.label);
+const packets = (person) =>
+  person.page.evaluate(async () => {
+    const stats = [...(await connections[0].getStats()).values()];
+    return stats.find(({ type }) => type === "outbound-rtp").packetsSent;
+  });
+
+test("another microphone, in the middle of a call and without a new offer", async () => {
+  const { page } = ada;
+  await page.locator("#devices").click();
+  assert.equal(await page.locator("#devices").getAttribute("aria-expanded"), "true");
+  const choice = page.locator("#microphone-choice");
+  await choice.locator("option").nth(2).waitFor({ state: "attached" });
+  const before = await track(ada);
+  await choice.selectOption({ label: "Fake Audio Input 2" });
+  await page.waitForFunction(() => connections[0].getSenders()[0].track.label === "Fake Audio Input 2");
+  assert.notEqual(before, "Fake Audio Input 2");
+  const sent = await packets(ada);
+  await page.waitForFunction(
+    async (sent) => [...(await connections[0].getStats()).values()].find(({ type }) => type === "outbound-rtp").packetsSent > sent + 10,
+    sent,
+  );
+  assert.deepEqual(await page.evaluate(() => connections.map(({ offers }) => offers)), [1]);
+});
+
+test("the meter shows what the microphone hears, muted or not", async () => {
+  const { page } = ada;
+  const moves = () => page.waitForFunction(() => document.querySelector("#microphone-level").value > 0.3);
+  await moves();
+  await ada.microphone.click();
+  await page.waitForFunction(() => document.querySelector("#microphone-level").value < 0.1);
+  await moves();
+  await ada.microphone.click();
+});
+
+test("another speaker", async () => {
+  const { page } = ada;
+  const choice = page.locator("#speaker-choice");
+  await choice.selectOption({ label: "Fake Audio Output 1" });
+  const wanted = await choice.inputValue();
+  await page.waitForFunction((id) => document.querySelector("#sound").sinkId === id, wanted);
+});
+
+test("Escape closes the panel and gives the focus back", async () => {
+  const { page } = ada;
+  await page.locator("#microphone-choice").focus();
+  await page.keyboard.press("Escape");
+  assert.equal(await page.locator("#devices-panel").isVisible(), false);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "devices");
+});
+
+test("what was chosen is remembered", async () => {
+  const { page } = ada;
+  await page.reload();
+  await ada.connected();
+  await page.waitForFunction(() => connections[0]?.getSenders()[0].track?.label === "Fake Audio Input 2");
+  await page.locator("#devices").click();
+  await page.waitForFunction(() => document.querySelector("#microphone-choice").selectedOptions[0]?.label === "Fake Audio Input 2");
+  assert.equal(await page.locator("#speaker-choice").evaluate((choice) => choice.selectedOptions[0].label), "Fake Audio Output 1");
+  const sink = await page.locator("#sound").evaluate((sound) => sound.sinkId);
+  assert.equal(sink, await page.locator("#speaker-choice").inputValue());
+});
+
+test("who has never been here sees what the microphone is for, and that it works, before anybody hears them", async () => {
+  const ben = await arrive("Ben", WOULD_ASK + KEEP);
+  const { page } = ben;
+  await ben.join(server.url, ROOM, { waitConnected: false });
+  const panel = page.getByRole("group", { name: "Before you go in" });
+  await panel.waitFor();
+  await panel.getByText("Say something: the bar should move.").waitFor();
+  await page.waitForFunction(() => document.querySelector("#pre-join-level").value > 0.3);
+  assert.equal(await page.evaluate(() => document.activeElement.id), "pre-join-go");
+  assert.equal(await page.evaluate(() => connections.length), 0);
+  await panel.getByLabel("Microphone", { exact: true }).and(page.locator("select")).selectOption({ label: "Fake Audio Input 1" });
+  await panel.getByRole("button", { name: "Join now" }).click();
+  await ben.connected();
+  assert.equal(await panel.isVisible(), false);
+  assert.equal(await track(ben), "Fake Audio Input 1");
+  // Only the first time.
+  await page.reload();
+  await ben.connected();
+  await ben.leave();
+});
+
+test("one may go in just to listen, and take the microphone later", async () => {
+  const cleo = await arrive("Cleo", WOULD_ASK + KEEP);
+  const { page } = cleo;
+  await cleo.join(server.url, ROOM, { waitConnected: false });
+  await page.getByRole("button", { name: "Only listen" }).click();
+  await cleo.connected();
+  assert.equal(await page.evaluate(() => connections[0].getSenders()[0].track), null);
+  const words = page.getByRole("alert").getByText("You're here without a microphone.");
+  await words.waitFor();
+  await page.getByRole("button", { name: "Use the microphone" }).click();
+  await words.waitFor({ state: "detached" });
+  await page.waitForFunction(() => connections[0].getSenders()[0].track?.readyState === "live");
+  await cleo.leave();
+});
+
+test("an unplugged microphone is said, and another one taken by itself", async () => {
+  const before = await ada.page.evaluate(() => connections[0].getSenders()[0].track.id);
+  await ada.page.evaluate(() => {
+    const { track } = connections[0].getSenders()[0];
+    track.stop();
+    track.dispatchEvent(new Event("ended"));
+  });
+  await ada.page.waitForFunction(
+    (before) => {
+      const { track } = connections[0].getSenders()[0];
+      return track?.readyState === "live" && track.id !== before;
+    },
+    before,
+  );
+  await ada.page.locator('[data-problem="microphone_lost"]').waitFor({ state: "detached" });
+});
+
+test("the console complained about nothing", () => {
+  for (const person of visitors) assert.deepEqual(person.consoleErrors, [], person.name);
+});
