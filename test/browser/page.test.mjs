@@ -1,28 +1,39 @@
-// The pages themselves: by keyboard alone, on a small screen, in the dark; and with the headers they should come with.
+// The pages themselves: by keyboard alone, on a small screen, in the dark, for those who can't see them; and with the headers they
+// should come with.
 import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { readFileSync, writeFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { everybodyGoes, Person } from "./support/person.mjs";
+import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, TMP } from "./support/server.mjs";
 
-let server, others;
-const opened = [];
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const base64 = (bytes) => randomBytes(bytes).toString("base64").replace(/=+$/, "");
+const ROOM = "Stand-up";
+let server, browser, ben, mei, ada;
 
 before(async () => {
-  server = await Server.start("page");
-  others = await Promise.all([Person.arrive("Ben Okafor", 500), Person.arrive("Mei", 800)]);
-  for (const person of others) await person.join(server.url, "Stand-up");
-  await others[1].microphone.click();
+  // With somebody in the file of users, there is a page to sign in. What the hash is of, nobody knows.
+  const users = join(TMP, "users");
+  writeFileSync(users, `Zoe:$argon2id$v=19$m=19456,t=2,p=1$${base64(16)}$${base64(32)}\n`);
+  server = await Server.start("page", { USERS_FILE: users });
+  browser = await openBrowser();
+  [ben, mei] = await Promise.all([Person.arrive("Ben Okafor", 500, { browser }), Person.arrive("Mei", 800, { browser })]);
+  for (const person of [ben, mei]) await person.join(server.url, ROOM);
+  await mei.microphone.click();
+  await mei.page.locator("#hand").click();
 });
 
 after(async () => {
-  await everybodyGoes([...others, ...opened]);
+  await everybodyGoes([ada, ben, mei]);
+  await browser?.close();
   await server?.kill();
 });
 
 test("keyboard alone: enter, mute, leave", async () => {
-  const ada = await Person.arrive("Ada", 1100);
-  opened.push(ada);
+  ada = await Person.arrive("Ada", 1100, { browser });
   const { page } = ada;
   const focused = () => page.evaluate(() => document.activeElement?.id || document.activeElement?.textContent?.trim());
   await page.goto(`${server.url}/`);
@@ -57,7 +68,7 @@ test("keyboard alone: enter, mute, leave", async () => {
 });
 
 test("a screen reader finds names for everything", async () => {
-  const { page } = others[0];
+  const { page } = ben;
   await page.getByRole("heading", { level: 1, name: "Stand-up" }).waitFor();
   await page.getByRole("button", { name: "Mute microphone", pressed: false }).waitFor();
   await page.getByRole("button", { name: "Leave" }).waitFor();
@@ -65,49 +76,141 @@ test("a screen reader finds names for everything", async () => {
   await page.getByRole("status").getByText("Connected").waitFor();
 });
 
-for (const scheme of ["light", "dark"]) {
-  for (const width of [1280, 360]) {
-    test(`it fits: ${width} px, ${scheme}`, async () => {
-      const person = await Person.arrive("Adaeze Montgomery-Featherstonehaugh", 1400, {
-        context: { viewport: { width, height: 740 }, colorScheme: scheme },
-      });
-      opened.push(person);
-      const { page } = person;
-      await page.goto(`${server.url}/?room=Stand-up`);
-      await page.screenshot({ path: join(TMP, `front-${width}-${scheme}.png`) });
-      await noSidewaysScroll(page);
-      await person.join(server.url, "Stand-up");
-      await person.participant("Ben Okafor").and(page.locator('[data-speaking="true"]')).waitFor();
-      await page.waitForTimeout(500);
-      await page.screenshot({ path: join(TMP, `room-${width}-${scheme}.png`) });
-      await noSidewaysScroll(page);
-      for (const button of await page.getByRole("button").all()) {
-        const { width: w, height: h } = await button.boundingBox();
-        assert.ok(w >= 40 && h >= 40, `a button of ${w}×${h} px is hard to hit`);
-      }
-      assert.deepEqual(person.consoleErrors.slice(0, 5), []);
-      await person.leave();
-      opened.pop();
-      await person.go();
+const sizes = [];
+for (const colorScheme of ["light", "dark"]) for (const width of [1280, 360]) sizes.push({ colorScheme, width });
+
+/**
+ * Looks at what is on the screen wide and narrow, light and dark.
+ *
+ * @param {Person} person
+ * @param {string} scene  for the screenshots
+ */
+async function looksRight({ page }, scene) {
+  await page.evaluate(AXE);
+  for (const { colorScheme, width } of sizes) {
+    await page.setViewportSize({ width, height: 740 });
+    await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+    const where = `${scene}, ${width} px, ${colorScheme}`;
+    await page.screenshot({ path: join(TMP, `${scene}-${width}-${colorScheme}.png`) });
+    const [scroll, client] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
+    assert.ok(scroll <= client, `${where}: the page is ${scroll} px wide`);
+    const small = await page.evaluate(() =>
+      [...document.querySelectorAll("button, a.button, select")]
+        .filter((one) => one.checkVisibility())
+        .map((one) => ({ what: one.id || one.textContent.trim() || one.ariaLabel, box: one.getBoundingClientRect() }))
+        .filter(({ box }) => box.width < 40 || box.height < 40)
+        .map(({ what, box }) => `${what}: ${Math.round(box.width)}×${Math.round(box.height)}`),
+    );
+    assert.deepEqual(small, [], `${where}: hard to hit`);
+    const found = await page.evaluate(async () => {
+      const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
+      const { violations } = await axe.run(document, { runOnly: { type: "tag", values: tags } });
+      return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
     });
+    assert.deepEqual(found, [], where);
   }
+  await page.setViewportSize({ width: 1280, height: 740 });
 }
 
-async function noSidewaysScroll(page) {
-  const [scroll, client] = await page.evaluate(() => [document.documentElement.scrollWidth, document.documentElement.clientWidth]);
-  assert.ok(scroll <= client, `the page is ${scroll} px wide on a screen of ${client} px`);
-}
+test("the lobby", async () => {
+  await ada.page.goto(`${server.url}/?room=${ROOM}`);
+  await ada.page.locator(`[data-room-name="${ROOM}"]`).waitFor();
+  await looksRight(ada, "lobby");
+});
 
-test("a problem is shown so that it is seen", async () => {
-  const person = await Person.arrive("Ada", 1100, {
-    microphone: "refused",
-    context: { viewport: { width: 360, height: 740 } },
+test("the lobby, with what was typed wrong", async () => {
+  await ada.page.locator("[name=name]").fill("a/b");
+  await ada.page.getByRole("button", { name: "Join" }).click();
+  await ada.page.locator('[aria-invalid="true"]').waitFor();
+  await looksRight(ada, "lobby-wrong");
+});
+
+test("how it works, and the form to sign in", async () => {
+  await ada.page.goto(`${server.url}/about`);
+  await looksRight(ada, "about");
+  await ada.page.goto(`${server.url}/sign-in`);
+  await looksRight(ada, "sign-in");
+});
+
+test("the room", async () => {
+  await looksRight(ben, "room");
+});
+
+test("a person in it, and the figures", async () => {
+  await ben.about("Mei");
+  await ben.page.locator("#connection summary").click();
+  await looksRight(ben, "room-person");
+  await ben.page.locator("#close-person").click();
+});
+
+test("its chat", async () => {
+  await mei.page.setViewportSize({ width: 360, height: 740 });
+  await mei.page.locator("#show-chat").click();
+  await mei.page.locator("#chat-text").fill("Hello, everybody. Does the sound reach you all right?");
+  await mei.page.keyboard.press("Enter");
+  await mei.page.locator("#chat-log [data-message]").waitFor();
+  await looksRight(mei, "room-chat");
+  await mei.page.setViewportSize({ width: 360, height: 740 });
+  await mei.page.locator("#close-chat").click();
+  await mei.page.setViewportSize({ width: 1280, height: 740 });
+});
+
+test("its devices", async () => {
+  await mei.page.locator("#devices").click();
+  await looksRight(mei, "room-devices");
+  await mei.page.locator("#devices").click();
+});
+
+test("the question before the room is closed", async () => {
+  await ben.page.locator("#close-room").click();
+  await looksRight(ben, "room-close");
+  await ben.page.getByRole("button", { name: "No", exact: true }).click();
+});
+
+test("the lobby, with a call elsewhere", async () => {
+  await mei.page.locator("header a").first().click();
+  await mei.page.locator("#call").waitFor();
+  await looksRight(mei, "lobby-call");
+});
+
+test("what somebody sees who comes for the first time, and what a problem looks like", async () => {
+  const person = await Person.arrive("Adaeze Montgomery-Featherstonehaugh", 1400, {
+    browser,
+    microphone: "none",
+    init: `
+      navigator.permissions.query = async () => ({ state: "prompt" });
+      navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("made up by the test", "NotAllowedError"); };`,
   });
-  opened.push(person);
-  await person.join(server.url, "Stand-up");
-  await person.page.getByRole("alert").getByText("blocked").waitFor();
-  await person.page.screenshot({ path: join(TMP, "problem-360-light.png") });
-  await noSidewaysScroll(person.page);
+  try {
+    await person.join(server.url, ROOM, { waitConnected: false });
+    await person.page.locator("#pre-join").getByText("blocked").waitFor();
+    await looksRight(person, "pre-join");
+    await person.page.locator("#pre-join-go").click();
+    await person.connected();
+    await person.page.getByRole("alert").getByText("blocked").waitFor();
+    await person.participant("Ben Okafor").and(person.page.locator('[data-speaking="true"]')).waitFor();
+    await looksRight(person, "problem");
+    await person.leave();
+  } finally {
+    await person.go();
+  }
+});
+
+test("who was removed", async () => {
+  await mei.page.locator("#call-back").click();
+  await mei.connected();
+  await ben.about("Mei");
+  await ben.page.locator("#remove").click();
+  await ben.page.locator("#remove-really").click();
+  await mei.page.locator("#outside").waitFor();
+  await looksRight(mei, "outside");
+});
+
+test("the console complained about nothing", () => {
+  for (const person of [ada, ben, mei]) {
+    // The form that was filled in wrong comes back with a status that says so.
+    assert.deepEqual(person.consoleErrors.filter((line) => !/status of 422/.test(line)), [], person.name);
+  }
 });
 
 test("the page comes with a policy that allows nothing from elsewhere", async () => {

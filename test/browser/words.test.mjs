@@ -100,19 +100,19 @@ test("sound that the browser holds back needs one click", async () => {
   await leaves(guest);
 });
 
-test("a full room says so, and how many fit in", async () => {
+test("a full room says so, and when there is a place again", async () => {
   const second = await visitor("Ben");
   await second.join(server.url, "standup");
   const third = await visitor("Cleo");
   await third.join(server.url, "standup");
   const fourth = await visitor("Dora");
   await fourth.join(server.url, "standup", { waitConnected: false });
-  const words = fourth.page.locator('[data-problem="room_full"]');
-  await words.getByText(/full/).waitFor();
-  await words.getByText(/3/).waitFor();
-  // Once somebody has left there's room.
+  const words = fourth.page.locator('#outside[data-reason="full"]');
+  await words.getByRole("heading", { name: "The room is full." }).waitFor();
+  assert.equal(await words.getByRole("button", { name: "Waiting for a place" }).isDisabled(), true);
+  assert.deepEqual(await fourth.page.getByRole("alert").getByText("full").count(), 0);
   await leaves(third);
-  await words.getByRole("button", { name: "Come back" }).click();
+  await words.getByRole("button", { name: "There is a place now: go in" }).click();
   await fourth.connected();
   await leaves(fourth);
   await leaves(second);
