@@ -27,6 +27,14 @@ pub enum Command {
         /// Packets are forwarded instead of mixed, those of at most this many talkers to each listener; `None`: they are mixed.
         slots: Option<u32>,
     },
+    /// Moves a room, with all who are in it, to another shard of the engine; [`Event::RoomMoved`] comes from there. They keep their
+    /// addresses and don't notice. What is submitted for the room on its old shard is handed on.
+    MoveRoom {
+        /// The room.
+        room: RoomId,
+        /// The other shard's index.
+        to: usize,
+    },
     /// Ends every participant of a room with [`Event::Disconnected`], then the room.
     CloseRoom {
         /// The room.
@@ -217,6 +225,13 @@ pub enum Event {
         reference: u64,
         /// The figures.
         stats: Option<Box<PeerStats>>,
+    },
+    /// A room has moved to this shard. Whatever its old shard told of it is from before.
+    RoomMoved {
+        /// The room.
+        room: RoomId,
+        /// The old shard's index.
+        from: usize,
     },
     /// A bug in one room: the room and its participants are gone from the shard, the other rooms go on.
     RoomFailed {

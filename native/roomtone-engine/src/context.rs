@@ -9,8 +9,9 @@ use roomtone_transport::{Certificate, Outbox, TransportConfig};
 
 use crate::command::{Event, PeerId};
 use crate::config::MixConfig;
+use crate::relay::{Neighbours, Parcel, Route, ShardIndex};
 use crate::room::Weight;
-use crate::routes::Routes;
+use crate::routes::{Place, Routes};
 use crate::shed::Shed;
 use crate::stats::ShardStats;
 
@@ -28,6 +29,28 @@ pub(crate) struct Common {
     pub(crate) stats: ShardStats,
     pub(crate) scratch: Scratch,
     pub(crate) shed: Shed,
+    /// The other shards, as far as they concern rooms that were moved.
+    pub(crate) neighbours: Neighbours,
+}
+
+impl Common {
+    /// Where datagrams go that are to be sent by the socket of `home`.
+    pub(crate) fn outbox_of(&mut self, home: ShardIndex) -> &mut Outbox {
+        if home == self.neighbours.index {
+            &mut self.outbox
+        } else {
+            self.neighbours.outboxes.entry(home).or_default()
+        }
+    }
+
+    /// Changes the routes of a participant, wherever their home is.
+    pub(crate) fn route(&mut self, home: ShardIndex, place: Place, route: Route) {
+        if home == self.neighbours.index {
+            route.apply(&mut self.routes, place);
+        } else {
+            self.neighbours.tell(home, Parcel::Route(place, route));
+        }
+    }
 }
 
 /// Working space of a tick, one for all rooms of a shard.

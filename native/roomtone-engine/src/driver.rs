@@ -18,6 +18,7 @@ use crate::batch;
 use crate::command::{Command, Envelope, Event};
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
+use crate::post::Post;
 use crate::shard::Shard;
 use crate::stats::ShardStats;
 
@@ -35,6 +36,9 @@ const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long what is to be sent waits for room in the socket's buffer.
 const FULL_BUFFER: Duration = Duration::from_millis(2);
 
+/// How soon another shard's letter box, which was full, is tried again.
+const FULL_BOX: Duration = Duration::from_millis(1);
+
 /// What a driver is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) shard: usize,
@@ -47,6 +51,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: Sender<Envelope>,
     pub(crate) stats: Arc<Mutex<ShardStats>>,
+    pub(crate) post: Post,
 }
 
 /// A shard with its socket and the runtime that drives them.
@@ -69,6 +74,7 @@ struct Loop {
     stats_due: Instant,
     counters: Counters,
     meter: LoadMeter,
+    post: Post,
 }
 
 /// How much of its time the loop works.
@@ -117,7 +123,11 @@ impl Driver {
         let addresses = parts.config.candidates.clone();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
-        let shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers);
+        let mut shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers)
+            .among(parts.shard, parts.post.shards());
+        if parts.epoch > 1 {
+            shard.reborn();
+        }
         let mut looped = Loop {
             index: parts.shard,
             epoch: parts.epoch,
@@ -131,6 +141,7 @@ impl Driver {
             stats_due: now,
             counters: Counters::default(),
             meter: LoadMeter::default(),
+            post: parts.post,
         };
         looped.emit(Event::ShardStarted { addresses });
         Driver { looped, runtime }
@@ -142,6 +153,7 @@ impl Driver {
         self.runtime.block_on(self.looped.turn(until, control));
         if control.stopped() {
             self.looped.shard.close(Instant::now());
+            self.looped.post.deliver(&mut self.looped.shard);
             self.runtime.block_on(self.looped.send());
             self.looped.hand_on_events();
         }
@@ -154,12 +166,14 @@ impl Loop {
         let mut woken = Instant::now();
         loop {
             let more_commands = self.take_commands();
-            let more_datagrams = self.receive(&mut buffer);
+            let more_datagrams = self.receive(&mut buffer) | self.take_relays();
             let now = Instant::now();
             if self.shard.poll_timeout().is_some_and(|due| due <= now) {
                 self.shard.handle_timeout(now);
             }
             self.hand_on_events();
+            // After the events: what a shard has told of a room is out before the room is.
+            let letters_wait = self.post.deliver(&mut self.shard);
             self.send().await;
             self.publish_stats(now);
             // Also a flood must not keep the thread from its owner, nor the meter from seeing it.
@@ -171,7 +185,10 @@ impl Loop {
                 woken = now;
                 continue;
             }
-            let due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
+            let mut due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
+            if letters_wait {
+                due = due.min(now + FULL_BOX);
+            }
             let rest = Instant::now();
             tokio::select! {
                 ready = self.socket.readable() => drop(ready),
@@ -215,7 +232,21 @@ impl Loop {
         true
     }
 
+    // True when there may be more.
+    fn take_relays(&mut self) -> bool {
+        for _ in 0..READ_BATCH {
+            match self.post.receive() {
+                Some((from, relay)) => self.shard.handle_relay(Instant::now(), from, relay),
+                None => return false,
+            }
+        }
+        true
+    }
+
     async fn send(&mut self) {
+        let for_others = self.post.send_for_others(&mut self.shard);
+        self.counters.sent += for_others.sent;
+        self.counters.failed += for_others.failed;
         let outbox = self.shard.outbox();
         let mut at = 0;
         while at < outbox.len() {

@@ -18,6 +18,7 @@ use crate::config::{EngineConfig, MixConfig, ShardConfig};
 use crate::control::Control;
 use crate::driver::{self, Driver};
 use crate::panics::panic_message;
+use crate::post::{LetterBox, Post};
 use crate::stats::ShardStats;
 
 /// Commands that may wait for one shard. Full means that the shard isn't run, or is far behind: the caller is told.
@@ -90,7 +91,7 @@ struct Slot {
 
 struct State {
     // `None` once the engine was stopped.
-    socket: Option<UdpSocket>,
+    socket: Option<Arc<UdpSocket>>,
     driver: Option<Driver>,
     epoch: u64,
 }
@@ -105,6 +106,7 @@ impl State {
 /// The shards of one node.
 pub struct Engine {
     slots: Vec<Slot>,
+    boxes: Arc<Vec<LetterBox>>,
     mix: MixConfig,
     max_peers: usize,
     certificate: Arc<Certificate>,
@@ -127,8 +129,13 @@ impl Engine {
             .into_iter()
             .map(Slot::bind)
             .collect::<Result<Vec<_>, _>>()?;
+        let boxes = slots
+            .iter()
+            .map(|(slot, socket)| LetterBox::new(slot.control.clone(), socket.clone()));
+        let boxes = Arc::new(boxes.collect());
         Ok(Engine {
-            slots,
+            slots: slots.into_iter().map(|(slot, _)| slot).collect(),
+            boxes,
             mix: config.mix,
             max_peers: config.max_peers_per_shard,
             certificate: Arc::new(certificate),
@@ -196,6 +203,7 @@ impl Engine {
             commands: slot.commands.1.clone(),
             events: self.events.clone(),
             stats: slot.stats.clone(),
+            post: Post::new(shard, self.boxes.clone()),
         })
     }
 
@@ -224,6 +232,7 @@ impl Engine {
     /// Ends every loop and closes the sockets. A shard that is being run says goodbye to its participants first (RTCP BYE, DTLS
     /// close_notify), so its socket is closed a moment later, when its `run` returns [`RunOutcome::Stopped`].
     pub fn stop(&self) {
+        self.boxes.iter().for_each(LetterBox::shut);
         for slot in &self.slots {
             slot.control.stop();
             if let Ok(mut resting) = slot.state.try_lock() {
@@ -234,7 +243,7 @@ impl Engine {
 }
 
 impl Slot {
-    fn bind(mut config: ShardConfig) -> Result<Slot, StartError> {
+    fn bind(mut config: ShardConfig) -> Result<(Slot, Arc<UdpSocket>), StartError> {
         let bind_error = |source| StartError::Bind {
             address: config.bind,
             source,
@@ -244,17 +253,19 @@ impl Slot {
         for candidate in config.candidates.iter_mut().filter(|c| c.port() == 0) {
             candidate.set_port(port);
         }
-        Ok(Slot {
+        let socket = Arc::new(socket);
+        let slot = Slot {
             config,
             commands: bounded(COMMAND_QUEUE),
             control: Arc::default(),
             stats: Arc::default(),
             state: Mutex::new(State {
-                socket: Some(socket),
+                socket: Some(socket.clone()),
                 driver: None,
                 epoch: 0,
             }),
-        })
+        };
+        Ok((slot, socket))
     }
 
     // Waits for the shard, and makes whoever runs it leave.

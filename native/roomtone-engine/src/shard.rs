@@ -13,6 +13,7 @@ use crate::command::{Command, Event, PeerId, RefusalCode, RoomId};
 use crate::config::MixConfig;
 use crate::context::{Common, Scratch};
 use crate::panics::panic_message;
+use crate::relay::Neighbours;
 use crate::room::Room;
 use crate::routes::Routes;
 use crate::shed::Shed;
@@ -21,9 +22,9 @@ use crate::timers::Timers;
 
 /// Rooms and their participants behind one UDP socket. Reads no clock and does no I/O: see the crate's documentation.
 pub struct Shard {
-    rooms: HashMap<RoomId, Room>,
-    timers: Timers<RoomId>,
-    common: Common,
+    pub(crate) rooms: HashMap<RoomId, Room>,
+    pub(crate) timers: Timers<RoomId>,
+    pub(crate) common: Common,
     max_peers: usize,
     rooms_made: u64,
 }
@@ -48,6 +49,7 @@ impl Shard {
             stats: ShardStats::default(),
             scratch: Scratch::default(),
             shed: Shed::default(),
+            neighbours: Neighbours::default(),
         };
         Shard {
             rooms: HashMap::new(),
@@ -62,18 +64,16 @@ impl Shard {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.common.stats.datagrams_in += 1;
         match self.common.routes.find(from, datagram) {
-            Some((room, peer)) => {
-                self.in_room(now, room, |room, common| {
-                    room.handle_datagram(now, common, peer, from, datagram)
-                });
-            }
+            Some(place) => self.deliver(now, place, from, datagram),
             None => self.common.stats.datagrams_unknown += 1,
         }
     }
 
     /// Carries out a command. What comes of it is told by [`Shard::poll_event`].
     pub fn handle_command(&mut self, now: Instant, command: Command) {
+        let Some(command) = self.hand_on(command) else { return };
         match command {
+            Command::MoveRoom { room, to } => self.move_room(room, to),
             Command::OpenRoom { room } => self.open_room(room),
             Command::SetKind { room, stereo, slots } => {
                 self.in_room(now, room, |room, _| room.set_kind(stereo, slots));
@@ -240,7 +240,12 @@ impl Shard {
     }
 
     // Every call into a room goes through here: a bug in one room costs that room alone.
-    fn in_room<R>(&mut self, now: Instant, id: RoomId, call: impl FnOnce(&mut Room, &mut Common) -> R) -> Option<R> {
+    pub(crate) fn in_room<R>(
+        &mut self,
+        now: Instant,
+        id: RoomId,
+        call: impl FnOnce(&mut Room, &mut Common) -> R,
+    ) -> Option<R> {
         let room = self.rooms.get_mut(&id)?;
         let common = &mut self.common;
         match catch_unwind(AssertUnwindSafe(|| call(room, common))) {
@@ -263,6 +268,7 @@ impl Shard {
         if let Some(room) = self.rooms.remove(&id) {
             self.common.stats.peers -= room.len() as u64;
             self.common.routes.remove_room(id);
+            self.tell_gone(id);
         }
         self.timers.remove(&id);
         self.common.stats.rooms = self.rooms.len() as u64;

@@ -11,6 +11,7 @@ use crossbeam_channel::{Receiver, unbounded};
 use roomtone_engine::{
     Command, Engine, EngineConfig, Envelope, Event, RunOutcome, ShardConfig, StartError, SubmitError,
 };
+use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
 
 fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
@@ -208,4 +209,54 @@ fn a_port_in_use_is_an_error_that_names_it_and_stopping_frees_it() {
     assert_eq!(engine.run(0, Duration::from_millis(1)), RunOutcome::Yielded);
     engine.stop();
     Engine::start(config(), sender).expect("a stopped engine has let go of its port");
+}
+
+#[test]
+fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
+    let (engine, events) = engine();
+    let lenders = [lend(&engine, 0, 60_000), lend(&engine, 1, 60_000)];
+    for _ in 0..2 {
+        assert!(matches!(next(&events).event, Event::ShardStarted { .. }));
+    }
+    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    let (mut talker, talker_socket) = connect(&engine, &events, 1, 10);
+    let (mut listener, listener_socket) = connect(&engine, &events, 1, 11);
+    let home = listener.remote_address();
+    let mut tone = OpusTalker::new(Tone::new(440.0, 0.1), 32_000).unwrap();
+    let begin = Instant::now();
+    let (mut frames, mut moves, mut heard) = (0u32, 0, 0u64);
+    // Long enough for many frames after the last move, however slow the machine is.
+    while begin.elapsed() < Duration::from_secs(30) && !(moves == 6 && heard > 100) {
+        if begin.elapsed() >= Duration::from_millis(20) * frames {
+            let packet = tone.next().unwrap();
+            talker.send_opus(Instant::now(), frames * 960, false, Some(packet.level), &packet.payload);
+            frames += 1;
+        }
+        pump(&mut talker, &talker_socket);
+        let sounds = pump(&mut listener, &listener_socket);
+        heard += sounds
+            .iter()
+            .filter(|event| matches!(event, ClientEvent::Audio(_)))
+            .count() as u64;
+        if moves < 6 && heard > 20 {
+            let (here, there) = (moves % 2, (moves + 1) % 2);
+            engine.submit(here, Command::MoveRoom { room: 1, to: there }).unwrap();
+            loop {
+                let envelope = next(&events);
+                if let Event::RoomMoved { room: 1, from } = envelope.event {
+                    assert_eq!((envelope.shard, from), (there, here));
+                    break;
+                }
+            }
+            (moves, heard) = (moves + 1, 0);
+        }
+    }
+    assert!(moves == 6 && heard > 100, "{moves} moves, then {heard} packets");
+    assert_eq!(listener.remote_address(), home, "the address stays");
+    assert_eq!(listener.stats().streams[0].seq_gaps, 0);
+    assert_eq!(listener.stats().rejected, 0);
+    engine.stop();
+    for lender in lenders {
+        assert_eq!(lender.join().unwrap(), RunOutcome::Stopped);
+    }
 }

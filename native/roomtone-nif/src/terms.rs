@@ -36,6 +36,10 @@ pub(crate) enum CommandTerm {
         stereo: bool,
         slots: Option<u32>,
     },
+    MoveRoom {
+        room: u64,
+        to: usize,
+    },
     CloseRoom {
         room: u64,
     },
@@ -105,6 +109,7 @@ impl CommandTerm {
         Some(match self {
             CommandTerm::OpenRoom { room } => Command::OpenRoom { room },
             CommandTerm::SetKind { room, stereo, slots } => Command::SetKind { room, stereo, slots },
+            CommandTerm::MoveRoom { room, to } => Command::MoveRoom { room, to },
             CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
             CommandTerm::Join {
                 room,
@@ -206,6 +211,10 @@ enum EventTerm {
     PeerStats {
         reference: u64,
         stats: Option<PeerStatsTerm>,
+    },
+    RoomMoved {
+        room: u64,
+        from: usize,
     },
     RoomFailed {
         room: u64,
@@ -361,6 +370,7 @@ fn event_term(env: Env<'_>, event: Event) -> EventTerm {
             reference,
             stats: stats.map(|stats| (*stats).into()),
         },
+        Event::RoomMoved { room, from } => EventTerm::RoomMoved { room, from },
         Event::RoomFailed { room } => EventTerm::RoomFailed { room },
     }
 }

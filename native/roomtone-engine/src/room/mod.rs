@@ -24,6 +24,7 @@ use self::outputs::Outputs;
 use self::peer::Peer;
 use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId};
 use crate::context::Common;
+use crate::relay::{Route, ShardIndex};
 use crate::timers::Timers;
 
 pub(crate) struct Room {
@@ -112,7 +113,7 @@ impl Room {
         match accepted {
             Ok((endpoint, sdp)) => {
                 self.index.insert(id, self.peers.len());
-                let mut newcomer = Peer::new(id, endpoint, speak, listen);
+                let mut newcomer = Peer::new(id, common.neighbours.index, endpoint, speak, listen);
                 if self.slots.is_some() {
                     newcomer.forward();
                 }
@@ -146,7 +147,7 @@ impl Room {
         let place = (self.id, id);
         if let Some(peer) = self.peer_mut(id) {
             for ufrag in peer.endpoint.local_ufrags() {
-                common.routes.ufrag(ufrag, place);
+                common.route(peer.home, place, Route::Ufrag(ufrag.to_owned()));
             }
         }
     }
@@ -175,8 +176,9 @@ impl Room {
     fn remove(&mut self, now: Instant, common: &mut Common, id: PeerId, reason: &'static str) {
         let Some(at) = self.index.remove(&id) else { return };
         // Its addresses were retired when it was closed.
-        for ufrag in self.peers.swap_remove(at).endpoint.local_ufrags() {
-            common.routes.retire_ufrag(ufrag);
+        let gone = self.peers.swap_remove(at);
+        for ufrag in gone.endpoint.local_ufrags() {
+            common.route(gone.home, (self.id, id), Route::RetireUfrag(ufrag.to_owned()));
         }
         if let Some(moved) = self.peers.get(at) {
             self.index.insert(moved.id, at);
@@ -319,6 +321,17 @@ impl Room {
             (Some(tick), Some(timer)) => Some(tick.min(timer)),
             (tick, timer) => tick.or(timer),
         }
+    }
+
+    /// The routes of those participants whose home is `shard`.
+    pub(crate) fn routes_by(&self, shard: ShardIndex) -> Vec<(PeerId, Route)> {
+        let mut routes = Vec::new();
+        for peer in self.peers.iter().filter(|peer| peer.home == shard) {
+            let ufrags = peer.endpoint.local_ufrags().map(|ufrag| Route::Ufrag(ufrag.to_owned()));
+            let addresses = peer.endpoint.addresses().map(Route::Address);
+            routes.extend(ufrags.chain(addresses).map(|route| (peer.id, route)));
+        }
+        routes
     }
 
     fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {

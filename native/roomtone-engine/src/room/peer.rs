@@ -11,10 +11,13 @@ use super::select::Standing;
 use super::speaking::{Detector, SILENCE};
 use crate::command::{Event, PeerId, PeerStats, RoomId};
 use crate::context::Common;
+use crate::relay::{Route, ShardIndex};
 
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) endpoint: Endpoint,
+    /// The shard whose socket they talk to.
+    pub(super) home: ShardIndex,
     pub(super) speak: bool,
     pub(super) listen: bool,
     /// Made by the first packet: who never speaks needs no decoder.
@@ -35,10 +38,11 @@ pub(super) struct Peer {
 }
 
 impl Peer {
-    pub(super) fn new(id: PeerId, endpoint: Endpoint, speak: bool, listen: bool) -> Peer {
+    pub(super) fn new(id: PeerId, home: ShardIndex, endpoint: Endpoint, speak: bool, listen: bool) -> Peer {
         Peer {
             id,
             endpoint,
+            home,
             speak,
             listen,
             playout: None,
@@ -63,11 +67,14 @@ impl Peer {
     /// Takes what the endpoint has to tell and to send; `Some` when the endpoint is over.
     pub(super) fn drain(&mut self, room: RoomId, common: &mut Common) -> Option<CloseReason> {
         let mut closed = None;
+        let place = (room, self.id);
         while let Some(event) = self.endpoint.poll_event() {
             match event {
-                TransportEvent::AddressValidated(address) => common.routes.address(address, (room, self.id)),
-                TransportEvent::AddressRetired(address) => common.routes.retire_address(address, (room, self.id)),
-                TransportEvent::UfragRetired(ufrag) => common.routes.retire_ufrag(&ufrag),
+                TransportEvent::AddressValidated(address) => common.route(self.home, place, Route::Address(address)),
+                TransportEvent::AddressRetired(address) => {
+                    common.route(self.home, place, Route::RetireAddress(address));
+                }
+                TransportEvent::UfragRetired(ufrag) => common.route(self.home, place, Route::RetireUfrag(ufrag)),
                 TransportEvent::Connected => {
                     if !std::mem::replace(&mut self.connected, true) {
                         common.events.push_back(Event::Connected { room, peer: self.id });
@@ -78,7 +85,7 @@ impl Peer {
             }
         }
         while let Some(transmit) = self.endpoint.poll_transmit() {
-            common.outbox.push(transmit.to, &transmit.data);
+            common.outbox_of(self.home).push(transmit.to, &transmit.data);
         }
         closed
     }
@@ -129,7 +136,7 @@ impl Peer {
             level: Some(level),
             payload,
         };
-        if self.endpoint.send_audio(now, audio, &mut common.outbox) {
+        if self.endpoint.send_audio(now, audio, common.outbox_of(self.home)) {
             self.in_spurt = true;
             common.stats.packets_sent += 1;
         }
@@ -157,7 +164,7 @@ impl Peer {
             level: Some(level),
             payload: packet.payload,
         };
-        if self.endpoint.send_slot(now, slot, &audio, &mut common.outbox) {
+        if self.endpoint.send_slot(now, slot, &audio, common.outbox_of(self.home)) {
             held.sent(&placed, samples);
             common.stats.packets_sent += 1;
         }

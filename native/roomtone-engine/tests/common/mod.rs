@@ -51,6 +51,8 @@ pub struct World {
     pub now: Instant,
     pub server: SocketAddr,
     pub shard: Shard,
+    /// Further shards of the same engine, each with its address.
+    pub others: Vec<(SocketAddr, Shard)>,
     pub clients: BTreeMap<PeerId, Client>,
     pub events: Vec<(Duration, Event)>,
     pub step: Duration,
@@ -82,6 +84,7 @@ impl World {
             now: start,
             server,
             shard,
+            others: Vec::new(),
             clients: BTreeMap::new(),
             events: Vec::new(),
             step: Duration::from_millis(1),
@@ -89,6 +92,86 @@ impl World {
             watch: |_| {},
             deliver: true,
         }
+    }
+
+    /// A world of two shards; the room is on the first.
+    pub fn of_two() -> World {
+        let mut world = World::new();
+        let address: SocketAddr = "192.0.2.1:50001".parse().unwrap();
+        let second = world.fresh_shard(address).among(1, 2);
+        let first = std::mem::replace(&mut world.shard, second);
+        let second = std::mem::replace(&mut world.shard, first.among(0, 2));
+        world.others.push((address, second));
+        world
+    }
+
+    /// An empty shard behind an address.
+    pub fn fresh_shard(&self, address: SocketAddr) -> Shard {
+        let certificate = Arc::new(Certificate::generate().unwrap());
+        let clock = NtpClock::from_unix(self.start, Duration::from_secs(1_700_000_000));
+        let transport = TransportConfig::new(vec![address], clock);
+        Shard::new(self.now, transport, certificate, MixConfig::default(), 10_000)
+    }
+
+    pub fn shard_at(&mut self, index: usize) -> &mut Shard {
+        match index {
+            0 => &mut self.shard,
+            _ => &mut self.others[index - 1].1,
+        }
+    }
+
+    fn address_of(&self, index: usize) -> SocketAddr {
+        match index {
+            0 => self.server,
+            _ => self.others[index - 1].0,
+        }
+    }
+
+    /// The post between the shards, and what the other ones have to do.
+    fn run_others(&mut self) {
+        let now = self.now;
+        for (_, shard) in &mut self.others {
+            if shard.poll_timeout().is_some_and(|due| due <= now) {
+                shard.handle_timeout(now);
+            }
+        }
+        let count = 1 + self.others.len();
+        loop {
+            let mut letters = Vec::new();
+            for from in 0..count {
+                while let Some((to, relay)) = self.shard_at(from).poll_relay() {
+                    letters.push((from, to, relay));
+                }
+            }
+            if letters.is_empty() {
+                break;
+            }
+            for (from, to, relay) in letters {
+                self.shard_at(to).handle_relay(now, from, relay);
+            }
+        }
+    }
+
+    /// All datagrams that wait to be sent: by which socket, to whom.
+    fn outgoing(&mut self) -> Vec<(SocketAddr, SocketAddr, bytes::Bytes)> {
+        let mut all = Vec::new();
+        for index in 0..=self.others.len() {
+            let shard = self.shard_at(index);
+            let mut found: Vec<_> = shard
+                .outbox()
+                .iter()
+                .map(|(to, data)| (index, to, bytes_of(data)))
+                .collect();
+            shard.outbox().clear();
+            for (home, outbox) in shard.outboxes() {
+                found.extend(outbox.iter().map(|(to, data)| (home, to, bytes_of(data))));
+                outbox.clear();
+            }
+            all.extend(found);
+        }
+        all.into_iter()
+            .map(|(by, to, data)| (self.address_of(by), to, data))
+            .collect()
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -171,14 +254,17 @@ impl World {
             if client.peer.poll_timeout().is_some_and(|due| due <= now) {
                 client.peer.handle_timeout(now);
             }
-            client.drain(now, self.server);
+            client.drain(now);
             while let Some(mut datagram) = client.to_server.receive(now) {
                 let mut bytes = std::mem::take(&mut datagram.data).to_vec();
                 if let Some(tap) = self.wiretap.as_mut() {
                     tap.push((datagram.from, bytes.clone()));
                 }
                 (self.watch)(classify(&bytes) == PacketKind::Rtp);
-                self.shard.handle_datagram(now, datagram.from, &mut bytes);
+                match self.others.iter_mut().find(|(address, _)| *address == datagram.to) {
+                    Some((_, shard)) => shard.handle_datagram(now, datagram.from, &mut bytes),
+                    None => self.shard.handle_datagram(now, datagram.from, &mut bytes),
+                }
                 (self.watch)(false);
             }
         }
@@ -193,7 +279,13 @@ impl World {
     /// Moves what the shard has to say to where it belongs.
     pub fn collect(&mut self) {
         let now = self.now;
-        while let Some(event) = self.shard.poll_event() {
+        self.run_others();
+        let others = self.others.iter_mut().map(|(_, shard)| shard);
+        let shards = std::iter::once(&mut self.shard).chain(others);
+        let events: Vec<Event> = shards
+            .flat_map(|shard| std::iter::from_fn(|| shard.poll_event()).collect::<Vec<_>>())
+            .collect();
+        for event in events {
             if let Event::Answer { peer, ref sdp, .. } = event
                 && let Some(client) = self.clients.get_mut(&peer)
             {
@@ -201,26 +293,18 @@ impl World {
             }
             self.events.push((now - self.start, event));
         }
-        for (to, data) in self.shard.outbox().iter().filter(|_| self.deliver) {
+        let deliver = self.deliver;
+        for (from, to, data) in self.outgoing().into_iter().filter(|_| deliver) {
             if let Some(client) = self.clients.values_mut().find(|c| c.address == to) {
-                let data = bytes_of(data);
-                client.to_client.send(
-                    now,
-                    Datagram {
-                        from: self.server,
-                        to,
-                        data,
-                    },
-                );
+                client.to_client.send(now, Datagram { from, to, data });
             }
         }
-        self.shard.outbox().clear();
         for client in self.clients.values_mut() {
             while let Some(datagram) = client.to_client.receive(now) {
                 let mut bytes = datagram.data.to_vec();
                 client.peer.handle_datagram(now, datagram.from, &mut bytes);
             }
-            client.drain(now, self.server);
+            client.drain(now);
         }
     }
 
@@ -306,7 +390,7 @@ impl Client {
         }
     }
 
-    fn drain(&mut self, now: Instant, server: SocketAddr) {
+    fn drain(&mut self, now: Instant) {
         while let Some(event) = self.peer.poll_event() {
             match event {
                 ClientEvent::Connected => self.connected = true,
@@ -315,7 +399,6 @@ impl Client {
             }
         }
         while let Some((to, data)) = self.peer.poll_transmit() {
-            assert_eq!(to, server);
             self.to_server.send(
                 now,
                 Datagram {

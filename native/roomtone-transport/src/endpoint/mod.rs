@@ -161,6 +161,11 @@ impl Endpoint {
         self.ice.local_ufrags()
     }
 
+    /// The addresses whose datagrams are to be routed to this endpoint: those that ICE has validated.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.ice.addresses()
+    }
+
     /// DTLS is done.
     pub fn is_connected(&self) -> bool {
         self.connected && !self.closed

@@ -305,7 +305,12 @@ impl IceAgent {
         }
     }
 
-    /// Addresses held.
+    /// The addresses that were validated.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.pairs.iter().map(|pair| pair.address)
+    }
+
+    /// How many these are.
     pub(crate) fn pair_count(&self) -> usize {
         self.pairs.len()
     }

@@ -1,0 +1,123 @@
+//! The post between the shards of an engine: a letter box each, and the sockets that they lend each other.
+
+use std::collections::VecDeque;
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+
+use crate::batch;
+use crate::control::Control;
+use crate::relay::{Relay, ShardIndex};
+use crate::shard::Shard;
+
+/// News that may wait for one shard: at 1,000 participants that live elsewhere, a third of a second.
+const LETTERS: usize = 16_384;
+
+/// Where a shard gets news from the others.
+pub(crate) struct LetterBox {
+    sender: Sender<(ShardIndex, Relay)>,
+    receiver: Receiver<(ShardIndex, Relay)>,
+    control: Arc<Control>,
+    // `None` once the engine was stopped.
+    socket: Mutex<Option<Arc<UdpSocket>>>,
+}
+
+impl LetterBox {
+    /// For the shard that listens to this control and sends by this socket.
+    pub(crate) fn new(control: Arc<Control>, socket: Arc<UdpSocket>) -> LetterBox {
+        let (sender, receiver) = bounded(LETTERS);
+        LetterBox {
+            sender,
+            receiver,
+            control,
+            socket: Mutex::new(Some(socket)),
+        }
+    }
+
+    /// Lends the socket no more.
+    pub(crate) fn shut(&self) {
+        *self.socket.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// One shard's access to the post.
+pub(crate) struct Post {
+    index: ShardIndex,
+    boxes: Arc<Vec<LetterBox>>,
+    sockets: Vec<Option<Arc<UdpSocket>>>,
+    /// What must not be lost, and found the box full.
+    waiting: VecDeque<(ShardIndex, Relay)>,
+}
+
+/// What became of datagrams.
+#[derive(Default)]
+pub(crate) struct Sent {
+    pub(crate) sent: u64,
+    pub(crate) failed: u64,
+}
+
+impl Post {
+    pub(crate) fn new(index: ShardIndex, boxes: Arc<Vec<LetterBox>>) -> Post {
+        let lent = |letter_box: &LetterBox| {
+            let socket = letter_box.socket.lock().unwrap_or_else(PoisonError::into_inner);
+            socket.clone()
+        };
+        Post {
+            index,
+            sockets: boxes.iter().map(lent).collect(),
+            boxes,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    /// How many shards there are.
+    pub(crate) fn shards(&self) -> usize {
+        self.boxes.len()
+    }
+
+    /// The next piece of news for this shard, and from whom.
+    pub(crate) fn receive(&self) -> Option<(ShardIndex, Relay)> {
+        self.boxes[self.index].receiver.try_recv().ok()
+    }
+
+    /// Delivers what the shard has to tell the others. True if something has to wait.
+    pub(crate) fn deliver(&mut self, shard: &mut Shard) -> bool {
+        let mut later = VecDeque::new();
+        while let Some((to, relay)) = self.waiting.pop_front().or_else(|| shard.poll_relay()) {
+            let Some(letter_box) = self.boxes.get(to) else { continue };
+            match letter_box.sender.try_send((self.index, relay)) {
+                Ok(()) => letter_box.control.wake(),
+                Err(TrySendError::Full((_, relay))) if relay.is_fleeting() => {}
+                Err(TrySendError::Full((_, relay))) => later.push_back((to, relay)),
+                Err(TrySendError::Disconnected(_)) => {}
+            }
+        }
+        self.waiting = later;
+        !self.waiting.is_empty()
+    }
+
+    /// Sends what is for participants whose home is another shard, by that shard's socket, without waiting.
+    pub(crate) fn send_for_others(&self, shard: &mut Shard) -> Sent {
+        let mut counted = Sent::default();
+        for (home, outbox) in shard.outboxes() {
+            let socket = self.sockets.get(home).and_then(Option::as_ref);
+            let mut at = 0;
+            while at < outbox.len() {
+                match socket.map(|socket| batch::send(socket, outbox, at)) {
+                    Some(Ok(sent)) => {
+                        counted.sent += sent as u64;
+                        at += sent;
+                    }
+                    // A full buffer, too: sound that waits is sound that is late.
+                    Some(Err(_)) | None => {
+                        counted.failed += 1;
+                        at += 1;
+                    }
+                }
+            }
+            outbox.clear();
+        }
+        counted
+    }
+}
