@@ -615,6 +615,24 @@ defmodule Roomtone do
   end
 
   @doc """
+  Moves a room to another shard of this node, in the midst of its calls: people keep their connections, and hear nothing of it. That
+  is done in the background, within milliseconds; `stats/1` says where the room is. A shard that has too much to do gives rooms to calm ones by
+  itself.
+
+      iex> {:ok, _} = Roomtone.open_room("caravan")
+      iex> Roomtone.move_room("caravan", 1)
+      :ok
+      iex> Roomtone.move_room("caravan", 99)
+      {:error, {:no_shard, 99}}
+  """
+  @spec move_room(String.t(), non_neg_integer) :: :ok | {:error, {:no_shard, term} | :media_busy | room_error}
+  def move_room(name, shard) do
+    if is_integer(shard) and shard in 0..(Config.get().shards - 1),
+      do: ask(name, {:move, shard}),
+      else: {:error, {:no_shard, shard}}
+  end
+
+  @doc """
   Whether the media engine runs on all its shards.
 
       iex> Roomtone.health()

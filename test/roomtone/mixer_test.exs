@@ -121,7 +121,7 @@ defmodule Roomtone.MixerTest do
       sizes = for {:set_gains, %{cells: cells}} <- commands, do: length(cells)
       # Ada's 138 stay 0.
       assert Enum.sum(sizes) == 4_692
-      assert length(sizes) == 2 and Enum.max(sizes) <= 4_096
+      assert length(sizes) == 5 and Enum.max(sizes) <= 1_024
     end
   end
 

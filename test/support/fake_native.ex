@@ -169,6 +169,7 @@ defmodule Roomtone.FakeNative do
       busy: [],
       rooms: %{},
       connected: MapSet.new(),
+      moved: %{},
       refused: %{},
       stats: %{load: 0.0, shed_level: 0}
     }
@@ -242,9 +243,15 @@ defmodule Roomtone.FakeNative do
       {:reply, {:error, :busy}, update_in(state.shards[shard].refused, &count(&1, command))}
     else
       for pid <- state.watchers, do: send(pid, {:native, shard, command})
-      {:reply, :ok, execute(command, shard, state)}
+      {:reply, :ok, execute(command, handed_on(command, shard, known), state)}
     end
   end
+
+  # As the engine does with what is for a room that has moved.
+  defp handed_on({_kind, %{room: room}}, shard, known) when not is_map_key(known.rooms, room),
+    do: Map.get(known.moved, room, shard)
+
+  defp handed_on(_command, shard, _known), do: shard
 
   defp busy_offer?({:join, %{offer: offer}}, known), do: Map.get(known.refused, offer, 0) < number(offer, "busy")
   defp busy_offer?(_command, _known), do: false
@@ -253,6 +260,20 @@ defmodule Roomtone.FakeNative do
 
   defp execute({:open_room, %{room: room}}, shard, state),
     do: update_in(state.shards[shard].rooms, &Map.put_new(&1, room, MapSet.new()))
+
+  defp execute({:move_room, %{room: room, to: to}}, shard, state) do
+    case state.shards[shard].rooms do
+      %{^room => peers} when to != shard ->
+        state = update_in(state.shards[shard].rooms, &Map.delete(&1, room))
+        state = update_in(state.shards[shard].moved, &Map.put(&1, room, to))
+        state = update_in(state.shards[to].rooms, &Map.put(&1, room, peers))
+        state = update_in(state.shards[to].connected, &MapSet.union(&1, state.shards[shard].connected))
+        event(state, to, {:room_moved, %{room: room, from: shard}})
+
+      _ ->
+        state
+    end
+  end
 
   defp execute({:close_room, %{room: room}}, shard, state),
     do: update_in(state.shards[shard].rooms, &Map.delete(&1, room))

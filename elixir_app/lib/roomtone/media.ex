@@ -6,7 +6,7 @@ defmodule Roomtone.Media do
   straight to the engine; this process keeps what must outlive callers:
 
     * the engine itself, which a restart of this process takes up again (sound goes on);
-    * which room is on which shard: a room is opened where there is least to do;
+    * which room is on which shard: a room is opened where there is least to do, and may be moved later (`Roomtone.Media.Balance`);
     * which peer belongs to which process. A peer lives no longer than its process: when that dies, however it dies, the peer is
       told to leave;
     * an outbox of commands that must arrive even when a shard's queue is full.
@@ -20,7 +20,7 @@ defmodule Roomtone.Media do
   require Logger
 
   alias Roomtone.{Config, Telemetry}
-  alias Roomtone.Media.Table
+  alias Roomtone.Media.{Balance, Table}
 
   @typedoc "Which life of a shard. `nil` while it is not known to run."
   @type stamp :: {pos_integer, non_neg_integer} | nil
@@ -42,6 +42,8 @@ defmodule Roomtone.Media do
   @load_step 0.05
   # A shard whose loop hasn't come round for so long is not well. It does each second.
   @beat_limit_ms 5_000
+  # How often it is seen to that no shard has too much to do while another is calm. A shard's load is that of its last second.
+  @balance_ms 5_000
 
   # ---- For rooms -------------------------------------------------------------------------------------------------------
 
@@ -83,6 +85,14 @@ defmodule Roomtone.Media do
     stamp = stamp(shard)
     stamp != nil and Table.room_stamp(room) == stamp
   end
+
+  @doc "Moves a room to another shard. Its process hears when it is there."
+  @spec move_room(place, shard) :: :ok | {:error, :media_busy}
+  def move_room(%{room: room, shard: shard}, to), do: submit(shard, {:move_room, %{room: room, to: to}})
+
+  @doc "A room has moved, with so many people."
+  @spec moved(shard, shard, non_neg_integer) :: :ok
+  def moved(from, to, people), do: GenServer.cast(__MODULE__, {:moved, from, to, people})
 
   @doc "Closes a room, and forgets it."
   @spec close_room(id) :: :ok
@@ -264,6 +274,7 @@ defmodule Roomtone.Media do
           timer: nil
         }
 
+        Process.send_after(self(), :balance, @balance_ms)
         {:ok, take_stock(state)}
 
       {:error, reason} ->
@@ -347,6 +358,11 @@ defmodule Roomtone.Media do
     end
   end
 
+  def handle_cast({:moved, from, to, people}, state) do
+    state = state |> count(:rooms, from, -1) |> count(:rooms, to, 1)
+    {:noreply, state |> count(:people, from, -people) |> count(:people, to, people)}
+  end
+
   def handle_cast({:leave, peer}, state), do: {:noreply, end_peer(state, peer, true)}
   def handle_cast({:forget, peer}, state), do: {:noreply, end_peer(state, peer, false)}
 
@@ -363,6 +379,17 @@ defmodule Roomtone.Media do
     |> then(&{:noreply, &1})
   end
 
+  def handle_info(:balance, state) do
+    with true <- state.shards > 1, {room, to} <- Balance.plan(shards(state), populations()) do
+      place = %{room: room, shard: Table.room_shard(room)}
+      Logger.info("media shard #{place.shard} has too much to do: room #{room} moves to shard #{to}")
+      state.native.submit(state.engine, place.shard, {:move_room, %{room: room, to: to}})
+    end
+
+    Process.send_after(self(), :balance, @balance_ms)
+    {:noreply, state}
+  end
+
   def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
 
   @impl true
@@ -373,6 +400,20 @@ defmodule Roomtone.Media do
 
   # A crash: the next process takes the engine up.
   def terminate(_reason, _state), do: :ok
+
+  defp shards(state) do
+    Map.new(0..(state.shards - 1), fn shard ->
+      stats = state.native.shard_stats(state.engine, shard)
+
+      {shard,
+       %{load: Map.get(stats, :load, 0.0), shed_level: Map.get(stats, :shed_level, 0), people: state.people[shard]}}
+    end)
+  end
+
+  defp populations do
+    people = Enum.frequencies_by(Table.places(), fn {_peer, place} -> place.room end)
+    Map.new(Table.rooms(), fn {room, shard} -> {room, {shard, Map.get(people, room, 0)}} end)
+  end
 
   # What a shard does, of what it can do, and how much of it by shedding.
   defp load(state, shard) do

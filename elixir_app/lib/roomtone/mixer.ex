@@ -13,8 +13,9 @@ defmodule Roomtone.Mixer do
   alias Roomtone.Mix.{Check, Store}
 
   @interval_ms 20
-  # A command is taken apart on a scheduler of the VM: one of this size takes a fraction of a millisecond.
-  @cells_per_command 4_096
+  # A command is taken apart on a scheduler of the VM, and carried out between two ticks of a shard: one of this size takes a fraction
+  # of a millisecond of either.
+  @cells_per_command 1_024
   @max_pairs Check.max_cells()
 
   # Pairs that are worked out at once for moves and volumes.

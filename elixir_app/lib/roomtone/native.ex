@@ -33,6 +33,7 @@ defmodule Roomtone.Native do
   @type command ::
           {:open_room, %{room: id}}
           | {:set_kind, %{room: id, stereo: boolean, slots: 1..8 | nil}}
+          | {:move_room, %{room: id, to: shard}}
           | {:close_room, %{room: id}}
           | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}
           | {:reoffer, %{room: id, peer: id, offer: String.t()}}
@@ -54,6 +55,7 @@ defmodule Roomtone.Native do
           | {:slots, %{room: id, peer: id, slots: [{slot :: 0..7, speaker :: id | nil, gain :: float, pan :: float}]}}
           | {:speaking, %{room: id, peer: id, speaking: boolean}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
+          | {:room_moved, %{room: id, from: shard}}
           | {:room_failed, %{room: id}}
 
   @doc false

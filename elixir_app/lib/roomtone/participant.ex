@@ -56,6 +56,10 @@ defmodule Roomtone.Participant do
   @spec put_row(pid, Room.row()) :: :ok
   def put_row(pid, row), do: GenServer.cast(pid, {:row, row})
 
+  @doc "The room's media are on another shard from now on."
+  @spec moved(pid, Media.place()) :: :ok
+  def moved(pid, place), do: GenServer.cast(pid, {:moved, place})
+
   @doc "The room's media are gone, unless they are of this stamp."
   @spec media_lost(pid, Media.stamp()) :: :ok
   def media_lost(pid, stamp), do: GenServer.cast(pid, {:media_lost, stamp})
@@ -127,6 +131,7 @@ defmodule Roomtone.Participant do
     {:noreply, %{state | person: %{person | pending: person.pending and state.person.pending}}}
   end
 
+  def handle_cast({:moved, place}, state), do: {:noreply, %{state | place: place}}
   def handle_cast({:row, row}, state), do: {:noreply, sync(%{state | row: row})}
 
   def handle_cast({:media_lost, stamp}, state) do

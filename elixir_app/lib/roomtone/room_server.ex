@@ -100,7 +100,8 @@ defmodule Roomtone.RoomServer do
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do
       state = %__MODULE__{
         room: room,
-        place: %{room: args.id, shard: args.shard},
+        # Not where it was opened if it was moved since.
+        place: %{room: args.id, shard: Media.Table.room_shard(args.id) || args.shard},
         empty_after: args.empty_after,
         fleeting: args.fleeting
       }
@@ -219,6 +220,8 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
+
   def handle_call(:peers, _from, state) do
     {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
   end
@@ -250,6 +253,12 @@ defmodule Roomtone.RoomServer do
 
   def handle_info({:media, {:slots, told}}, %{room: room} = state),
     do: {:noreply, %{state | slots: Slots.put(state.slots, room.name, room.people, state.peers, told)}}
+
+  def handle_info({:media, {:room_moved, shard}}, state) do
+    place = %{state.place | shard: shard}
+    for {_identity, pid} <- state.pids, do: Participant.moved(pid, place)
+    {:noreply, %{state | place: place, mixer: %{state.mixer | place: place}}}
+  end
 
   def handle_info({:media, {:shard_started, stamp}}, state) do
     # Perhaps this process came up after it, and has seen to it already.

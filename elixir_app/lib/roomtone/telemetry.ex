@@ -8,6 +8,7 @@ defmodule Roomtone.Telemetry do
   |---|---|---|
   | `[:roomtone, :room, :opened]` | `count` (rooms open now) | `room`, `shard` |
   | `[:roomtone, :room, :closed]` | `duration` (how long it was open), `count` | `room`, `reason` |
+  | `[:roomtone, :room, :moved]` | `participants` | `room` (its number), `from`, `to` (shards) |
   | `[:roomtone, :room, :recovered]` | `participants` (taken over by the new room process) | `room` |
   | `[:roomtone, :participant, :joined]` | `participants` (in the room now) | `room`, `participant` |
   | `[:roomtone, :participant, :left]` | `duration` (how long they were in), `participants` | `room`, `participant`, `reason` |
@@ -28,6 +29,7 @@ defmodule Roomtone.Telemetry do
   @events [
     [:roomtone, :room, :opened],
     [:roomtone, :room, :closed],
+    [:roomtone, :room, :moved],
     [:roomtone, :room, :recovered],
     [:roomtone, :participant, :joined],
     [:roomtone, :participant, :left],

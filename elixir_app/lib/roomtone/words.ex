@@ -28,6 +28,7 @@ defmodule Roomtone.Words do
   def describe_error(:superseded), do: "A newer attempt to join took over."
   def describe_error(:participant_failed), do: "Something went wrong on the server. Try again."
   def describe_error(:overloaded), do: "The server carries as many people as it can. Try again later."
+  def describe_error({:no_shard, shard}), do: "There is no media shard #{short(shard)} here."
   def describe_error({:not_spatial, kind}), do: "Positions count in rooms of kind spatial only; this one is #{kind}."
   def describe_error({:too_many_cells, max}), do: "A room has no more than #{max} pairs and settings of its mix."
 

@@ -26,6 +26,8 @@ use crate::stats::ShardStats;
 const READ_BATCH: usize = 256;
 /// Commands carried out before datagrams get their turn again: an offer costs about half a millisecond.
 const COMMAND_BATCH: usize = 16;
+/// They also get it after this time, however few commands that was.
+const COMMAND_TIME: Duration = Duration::from_millis(2);
 /// Events kept for a slow taker. Past this the oldest are dropped, and counted.
 const EVENT_BACKLOG: usize = 16_384;
 /// The largest datagram looked at; WebRTC keeps to 1,500 bytes.
@@ -209,10 +211,14 @@ impl Loop {
 
     // True when there may be more.
     fn take_commands(&mut self) -> bool {
+        let begun = Instant::now();
         for _ in 0..COMMAND_BATCH {
             match self.commands.try_recv() {
                 Ok(command) => self.shard.handle_command(Instant::now(), command),
                 Err(_) => return false,
+            }
+            if begun.elapsed() >= COMMAND_TIME {
+                break;
             }
         }
         true

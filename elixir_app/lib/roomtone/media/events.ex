@@ -18,9 +18,9 @@ defmodule Roomtone.Media.Events do
 
   @typedoc """
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that shard, with the stamp of its new
-  life; `:room_failed`, `:levels`, `:slots` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
+  life; `:room_moved` with the new shard, `:room_failed`, `:levels`, `:slots` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
   """
-  @type message :: {:media, Roomtone.Native.event() | {:shard_started, Media.stamp()}}
+  @type message :: {:media, Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved, Media.shard()}}
 
   @backlog 2_000
   # A shard's figures, where its epoch is read, may be a tenth of a second old: look once more when they no longer are.
@@ -121,6 +121,13 @@ defmodule Roomtone.Media.Events do
       {:message_queue_len, length} when length > @backlog -> dropped(shard, :overload)
       _ -> to_room(room, event, shard)
     end
+  end
+
+  defp route({:room_moved, %{room: room, from: from}}, shard) do
+    people = Table.move_room(room, shard, Table.stamp(shard))
+    Media.moved(from, shard, people)
+    Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: from, to: shard})
+    to_room(room, {:room_moved, shard}, shard)
   end
 
   defp route({:room_failed, %{room: room}} = event, shard) do

@@ -70,6 +70,29 @@ defmodule Roomtone.Media.Table do
     end
   end
 
+  @doc "Where a room is."
+  @spec room_shard(Media.id()) :: Media.shard() | nil
+  def room_shard(room) do
+    case :ets.lookup(__MODULE__, {:room, room}) do
+      [{_key, shard, _stamp}] -> shard
+      [] -> nil
+    end
+  end
+
+  @doc "A room is on another shard now, with its peers; how many these are."
+  @spec move_room(Media.id(), Media.shard(), Media.stamp()) :: non_neg_integer
+  def move_room(room, shard, stamp) do
+    :ets.update_element(__MODULE__, {:room, room}, [{2, shard}, {3, stamp}])
+
+    for {{:peer, _peer} = key, _pid, ^room, _shard, _stamp} <-
+          :ets.match_object(__MODULE__, {{:peer, :_}, :_, room, :_, :_}),
+        reduce: 0 do
+      moved ->
+        :ets.update_element(__MODULE__, key, [{4, shard}, {5, stamp}])
+        moved + 1
+    end
+  end
+
   @doc "Removes a room; gives its shard."
   @spec take_room(Media.id()) :: {:ok, Media.shard()} | :error
   def take_room(room) do

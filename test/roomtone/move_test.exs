@@ -1,0 +1,110 @@
+defmodule Roomtone.MoveTest do
+  @moduledoc "A room that moves from one media shard to another, and all who know where it is."
+  use Roomtone.DomainCase, async: true
+
+  doctest Roomtone.Media.Balance
+
+  alias Roomtone.Media
+  alias Roomtone.Media.{Balance, Table}
+
+  setup do
+    :ok = FakeNative.watch()
+  end
+
+  defp enter(room, identity) do
+    offer = FakeNative.offer(connect: true)
+    {:ok, joined} = Roomtone.join(room, identity, offer)
+    Map.put(FakeNative.await_join(offer), :session, joined.session)
+  end
+
+  defp shard_of(room) do
+    {:ok, %{shard: shard}} = Roomtone.stats(room)
+    shard
+  end
+
+  test "everything that is said of it from then on is said to its new shard" do
+    name = open_room()
+    ada = enter(name, "ada")
+    other = 1 - ada.shard
+    :ok = Roomtone.move_room(name, other)
+    eventually(fn -> shard_of(name) == other end)
+    {room, peer} = {ada.room, ada.peer}
+    assert {^room, ^other} = List.keyfind(Table.rooms(), room, 0)
+    assert {^peer, %{shard: ^other}} = List.keyfind(Table.places(), peer, 0)
+    assert Media.open?(%{room: room, shard: other})
+
+    :ok = Roomtone.mute(name, "ada")
+    assert_receive {:native, ^other, {:set_speak, %{peer: ^peer, speak: false}}}
+    bob = enter(name, "bob")
+    assert bob.shard == other
+    :ok = Roomtone.put_volume(name, "ada", "bob", 0.5)
+    assert_receive {:native, ^other, {:set_gains, %{room: ^room}}}
+    :ok = Roomtone.leave(name, "ada")
+    assert_receive {:native, ^other, {:leave, %{peer: ^peer}}}
+    :ok = Roomtone.close_room(name)
+    assert_receive {:native, ^other, {:close_room, %{room: ^room}}}
+  end
+
+  test "moving to where it is, or to nowhere, is no move" do
+    name = open_room()
+    ada = enter(name, "ada")
+    assert :ok = Roomtone.move_room(name, ada.shard)
+    assert {:error, {:no_shard, 7}} = Roomtone.move_room(name, 7)
+    assert {:error, {:no_shard, "1"}} = Roomtone.move_room(name, "1")
+    assert {:error, :room_not_found} = Roomtone.move_room(unique_name(), 0)
+    assert shard_of(name) == ada.shard
+  end
+
+  test "a room process that is replaced after a move knows where its room is" do
+    name = open_room()
+    ada = enter(name, "ada")
+    other = 1 - ada.shard
+    :ok = Roomtone.move_room(name, other)
+    eventually(fn -> shard_of(name) == other end)
+    Roomtone.subscribe(name)
+    before = Roomtone.RoomServer.whereis(name)
+    Process.exit(before, :kill)
+    eventually(fn -> Roomtone.RoomServer.whereis(name) not in [nil, before] end)
+    eventually(fn -> match?({:ok, %{shard: ^other}}, Roomtone.stats(name)) end)
+    :ok = Roomtone.mute(name, "ada")
+    peer = ada.peer
+    assert_receive {:native, ^other, {:set_speak, %{peer: ^peer}}}
+    refute_received {:roomtone, _room, {:media_restart, _who}}
+  end
+
+  describe "balance" do
+    defp shard(load, people, shed_level \\ 0), do: %{load: load, people: people, shed_level: shed_level}
+
+    test "nothing moves while nobody has too much to do, or nobody is calm" do
+      rooms = %{1 => {0, 10}, 2 => {0, 10}}
+      assert Balance.plan(%{0 => shard(0.7, 20), 1 => shard(0.0, 0)}, rooms) == nil
+      assert Balance.plan(%{0 => shard(0.9, 20), 1 => shard(0.6, 5)}, rooms) == nil
+      assert Balance.plan(%{0 => shard(0.9, 20), 1 => shard(0.1, 5, 1)}, rooms) == nil
+      assert Balance.plan(%{0 => shard(0.9, 0), 1 => shard(0.1, 0)}, %{}) == nil
+    end
+
+    test "the room moves that evens it out best" do
+      rooms = %{1 => {0, 5}, 2 => {0, 40}, 3 => {0, 45}, 4 => {1, 1}}
+      assert Balance.plan(%{0 => shard(0.9, 90), 1 => shard(0.0, 1)}, rooms) in [{3, 1}]
+      # Shedding counts as too much even if it has brought the load down.
+      assert Balance.plan(%{0 => shard(0.6, 90, 2), 1 => shard(0.0, 1)}, rooms) == {3, 1}
+    end
+
+    test "one large room is not thrown to and fro" do
+      assert Balance.plan(%{0 => shard(0.95, 100), 1 => shard(0.0, 0)}, %{1 => {0, 100}}) == nil
+      assert Balance.plan(%{0 => shard(0.95, 101), 1 => shard(0.0, 0)}, %{1 => {0, 100}, 2 => {0, 1}}) == {2, 1}
+    end
+
+    test "it is carried out" do
+      name = open_room()
+      ada = enter(name, "ada")
+      enter(name, "bob")
+      # What the timer does, with figures of our own.
+      {from, to} = {ada.shard, 1 - ada.shard}
+      shards = %{from => shard(0.9, 4), to => shard(0.0, 0)}
+      assert {room, ^to} = Balance.plan(shards, %{ada.room => {from, 2}})
+      assert :ok = Media.move_room(%{room: room, shard: from}, to)
+      eventually(fn -> shard_of(name) == to end)
+    end
+  end
+end
