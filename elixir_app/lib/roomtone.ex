@@ -560,14 +560,19 @@ defmodule Roomtone do
 
   @doc """
   From now on the calling process gets `t:message/0` for this room, whether it is open yet or not, until `unsubscribe/1` or its end.
-  With `levels: false`, all but levels.
+  With `levels: false`, all but levels. With `only: [:left, :closed]`, say, no others: in a room of a thousand, who wants little should
+  ask for little.
 
       iex> Roomtone.subscribe("garden")
       :ok
+      iex> Roomtone.subscribe("park", only: [:closed])
+      :ok
   """
-  @spec subscribe(String.t(), levels: boolean) :: :ok | {:error, name_error}
-  def subscribe(name, opts \\ []),
-    do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name, Keyword.get(opts, :levels, true)))
+  @spec subscribe(String.t(), levels: boolean, only: [atom]) :: :ok | {:error, name_error}
+  def subscribe(name, opts \\ []) do
+    wish = opts[:only] || if(Keyword.get(opts, :levels, true), do: :all, else: :no_levels)
+    with({:ok, name} <- Name.room(name), do: Subscribers.add(name, wish))
+  end
 
   @doc "Ends `subscribe/1`."
   @spec unsubscribe(String.t()) :: :ok | {:error, name_error}

@@ -170,7 +170,8 @@ defmodule Roomtone.Participant do
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
     measure([:media, :connected], %{duration: since(peer.answered_at)}, %{}, state)
     report(state, {:connected, true})
-    {:noreply, %{state | peer: %{peer | connected: true}}}
+    # From here on there is little to do; what the negotiation took is given back.
+    {:noreply, %{state | peer: %{peer | connected: true}}, :hibernate}
   end
 
   def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{pending: %{id: id}} = state) do

@@ -11,10 +11,13 @@ defmodule Roomtone.Subscribers do
   @spec child_spec(term) :: Supervisor.child_spec()
   def child_spec(_arg), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
 
-  @doc "Subscribes the calling process, once however often it is called; with levels, or without."
-  @spec add(String.t(), levels? :: boolean) :: :ok
-  def add(room, levels? \\ true) do
-    if self() not in pids(room), do: {:ok, _owner} = Registry.register(__MODULE__, room, levels?)
+  @typedoc "Which events: all, all but levels, or those that begin with one of these words."
+  @type wish :: :all | :no_levels | [atom]
+
+  @doc "Subscribes the calling process, once however often it is called."
+  @spec add(String.t(), wish) :: :ok
+  def add(room, wish \\ :all) do
+    if room not in Registry.keys(__MODULE__, self()), do: {:ok, _owner} = Registry.register(__MODULE__, room, wish)
     :ok
   end
 
@@ -25,16 +28,22 @@ defmodule Roomtone.Subscribers do
   @doc "Tells all subscribers of a room."
   @spec tell(String.t(), Roomtone.event()) :: :ok
   def tell(room, {:levels, _levels} = event) do
-    for {pid, true} <- Registry.lookup(__MODULE__, room), keeps_up?(pid), do: send(pid, {:roomtone, room, event})
+    for {pid, wish} <- Registry.lookup(__MODULE__, room),
+        wanted?(wish, :levels) and keeps_up?(pid),
+        do: send(pid, {:roomtone, room, event})
+
     :ok
   end
 
   def tell(room, event) do
-    for pid <- pids(room), do: send(pid, {:roomtone, room, event})
+    kind = elem(event, 0)
+    for {pid, wish} <- Registry.lookup(__MODULE__, room), wanted?(wish, kind), do: send(pid, {:roomtone, room, event})
     :ok
   end
 
-  defp pids(room), do: for({pid, _value} <- Registry.lookup(__MODULE__, room), do: pid)
+  defp wanted?(:all, _kind), do: true
+  defp wanted?(:no_levels, kind), do: kind != :levels
+  defp wanted?(kinds, kind), do: kind in kinds
 
   defp keeps_up?(pid) do
     case Process.info(pid, :message_queue_len) do

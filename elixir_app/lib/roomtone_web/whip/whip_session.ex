@@ -56,7 +56,7 @@ defmodule RoomtoneWeb.WhipSession do
   @impl true
   def handle_call({:join, offer}, _from, state) do
     with :ok <- RoomtoneWeb.Auth.watch(state.token),
-         :ok <- Roomtone.subscribe(state.token.room),
+         :ok <- Roomtone.subscribe(state.token.room, only: [:left, :media_restart, :closed]),
          {:ok, identity, answer} <- join(state, offer) do
       Logger.metadata(participant: identity)
 
@@ -79,12 +79,9 @@ defmodule RoomtoneWeb.WhipSession do
       else: {:reply, {:error, :not_yours}, state}
   end
 
-  # The offer and the answer are behind us: without this, what they took stays with the process for as long as the call lasts.
+  # The offer and the answer are behind us, and there is nothing more to do for as long as the call lasts: what they took is given back.
   @impl true
-  def handle_continue(:joined, state) do
-    :erlang.garbage_collect()
-    {:noreply, state}
-  end
+  def handle_continue(:joined, state), do: {:noreply, state, :hibernate}
 
   @impl true
   def handle_info({:roomtone, _room, {:left, identity, _reason}}, %{identity: identity} = state),
@@ -100,7 +97,7 @@ defmodule RoomtoneWeb.WhipSession do
   # Not ours, which isn't empty: the one before, of somebody who was refused.
   def handle_info({:roomtone, _room, {:closed, :empty}}, state), do: {:noreply, state}
   def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, {:shutdown, :room_closed}, state}
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(_other, state), do: {:noreply, state, :hibernate}
 
   @impl true
   def terminate(_reason, %{identity: nil}), do: :ok
