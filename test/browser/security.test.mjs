@@ -66,6 +66,13 @@ test("the voice socket opens to a good token from our own page, and to nothing e
   }
 });
 
+test("the pages' socket opens to our own pages only", async () => {
+  const path = "/live/websocket?vsn=2.0.0";
+  assert.equal((await upgrade({ path })).status, 101);
+  assert.equal((await upgrade({ path, origin: "https://evil.example" })).status, 403);
+  assert.equal((await upgrade({ path, origin: `${server.url}.evil.example` })).status, 403);
+});
+
 test("an expired token opens nothing", async () => {
   const token = server.token("standup", "Ada", ["--ttl", "1"]);
   await new Promise((resolve) => setTimeout(resolve, 2100));
