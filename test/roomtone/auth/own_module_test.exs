@@ -1,0 +1,72 @@
+defmodule Roomtone.Auth.OwnModuleTest do
+  @moduledoc "The module of docs/sign-in.md, as it is written there, in place of ours."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Auth
+  alias Roomtone.Auth.Invitation
+
+  @moduletag :capture_log
+  @doc_file Path.expand("../../../docs/sign-in.md", __DIR__)
+  @external_resource @doc_file
+
+  defmodule Elixir.MyApp.Accounts do
+    @moduledoc false
+    def get(1), do: %{name: "Ada"}
+    def get(2), do: %{name: "Ben"}
+    def get(_other), do: nil
+  end
+
+  defmodule Elixir.MyApp.Teams do
+    @moduledoc false
+    def leads?(name, room), do: {name, room} == {"Ada", "standup"}
+    def member?(name, room), do: room == "standup" and name in ["Ada", "Ben"]
+  end
+
+  setup_all do
+    code =
+      @doc_file
+      |> File.read!()
+      |> then(&Regex.scan(~r/```elixir\n(.*?)```/s, &1, capture: :all_but_first))
+      |> List.flatten()
+      |> Enum.find(&(&1 =~ "@behaviour Roomtone.Auth"))
+
+    assert length(String.split(code, "\n", trim: true)) <= 25
+    [{module, _binary}] = Code.compile_string(code, "docs/sign-in.md")
+    restart_with(auth: module)
+  end
+
+  defp visitor(session), do: Auth.visitor(Map.put(session, "live_socket_id", "users_sessions:#{inspect(session)}"))
+
+  test "says who somebody is, and what they may do" do
+    assert {:ok, %{identity: "Ada", grants: grants}} = Auth.enter(visitor(%{"user_id" => 1}), "standup")
+    assert :moderate in grants
+    room = "standup"
+    {:ok, _} = Roomtone.open_room(room)
+    on_exit(fn -> Roomtone.close_room(room) end)
+    assert {:ok, %{identity: "Ben", grants: [:speak, :listen]}} = Auth.enter(visitor(%{"user_id" => 2}), room, "Ada")
+    assert Auth.enter(visitor(%{"user_id" => 2}), "kitchen") == {:error, :not_allowed}
+  end
+
+  test "keeps strangers out, but for those with an invitation" do
+    stranger = visitor(%{"person" => "secret", "names" => ["Zoë"]})
+    refute stranger.guests_allowed
+    assert Auth.enter(stranger, "standup") == {:error, :guests_not_allowed}
+    {:ok, jwt} = Invitation.sign("kitchen", grants: [:listen])
+    {:ok, _invitation, values} = Auth.accept(stranger, jwt)
+    stranger = visitor(Map.merge(%{"person" => "secret", "names" => ["Zoë"]}, values))
+    assert {:ok, %{grants: [:listen]}} = Auth.enter(stranger, "kitchen")
+    assert Auth.enter(stranger, "standup") == {:error, :guests_not_allowed}
+  end
+
+  test "needs no sign-in page of ours, and its sessions end by their own name" do
+    refute Auth.sign_in?()
+    assert Auth.sign_in("Ada", fn -> "x" end, nil) == {:error, :no_sign_in}
+    session = %{"user_id" => 1, "live_socket_id" => "users_sessions:abc"}
+    {:ok, entry} = Auth.enter(Auth.visitor(session), "standup")
+    # Which is a secret, so it isn't in what the page can read.
+    {:ok, token} = Auth.verify(entry.token, "standup")
+    refute token.session_id =~ "abc"
+    Auth.end_session(Auth.session_id(session))
+    assert Auth.verify(entry.token, "standup") == {:error, :signed_out}
+  end
+end
