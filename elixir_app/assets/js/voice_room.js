@@ -1,7 +1,7 @@
 // @ts-check
 import { on } from "./events.js";
 import { MediaLink } from "./media_link.js";
-import { openMicrophone } from "./microphone.js";
+import { OwnMicrophone } from "./own_microphone.js";
 import { OwnState } from "./own_state.js";
 import { People } from "./people.js";
 import { Signalling, SignallingError } from "./signalling.js";
@@ -64,7 +64,6 @@ export class VoiceRoom extends EventTarget {
   /** @type {Options} */ #options;
   /** @type {Signalling | null} */ #signalling = null;
   /** @type {MediaLink | null} */ #link = null;
-  /** @type {MediaStreamTrack | null} */ #track = null;
   #people = new People();
   /** @type {Status} */ #status = "new";
   #me = "";
@@ -72,7 +71,7 @@ export class VoiceRoom extends EventTarget {
   #own = new OwnState();
   /** What was said last of {@link Own}. */
   #shown = "";
-  /** @type {string} */ #microphone;
+  /** @type {OwnMicrophone} */ #microphone;
   /** What the person was told that we wait for. */
   #waitingFor = "";
   /** @type {HTMLAudioElement} */ #audio;
@@ -85,7 +84,12 @@ export class VoiceRoom extends EventTarget {
     this.#audio.autoplay = true;
     this.#session = options.session ?? "";
     this.#shown = JSON.stringify(this.own);
-    this.#microphone = options.microphone ?? "";
+    this.#microphone = new OwnMicrophone({ processing: options.processing ?? true, device: options.microphone ?? "" });
+    on(this.#microphone, "track", (track) => {
+      this.#link?.setTrack(track);
+      this.#emit("microphone", track);
+    });
+    for (const name of ["problem", "solved"]) on(this.#microphone, name, (detail) => this.#emit(name, detail));
     if (options.speaker) this.useSpeaker(options.speaker);
   }
 
@@ -110,7 +114,7 @@ export class VoiceRoom extends EventTarget {
 
   /** My microphone's track; null without one. */
   get microphone() {
-    return this.#track;
+    return this.#microphone.track;
   }
 
   get participants() {
@@ -177,32 +181,7 @@ export class VoiceRoom extends EventTarget {
 
   /** Asks for the microphone (again). */
   async openMicrophone() {
-    const { processing = true } = this.#options;
-    const { track, problem: trouble } = await openMicrophone({ processing, device: this.#microphone });
-    if (this.#over) {
-      track?.stop();
-      return;
-    }
-    if (!track) {
-      this.#emit("problem", trouble);
-      return;
-    }
-    this.#useTrack(track);
-    this.#emit("solved", "microphone");
-    this.#emit("solved", "listening_only");
-  }
-
-  /** @param {MediaStreamTrack} track */
-  #useTrack(track) {
-    if (this.#track) {
-      this.#track.onended = null;
-      this.#track.stop();
-    }
-    this.#track = track;
-    track.onended = () => this.#microphoneLost(track);
-    this.#openOrShut();
-    this.#link?.setTrack(track);
-    this.#emit("microphone", track);
+    await this.#microphone.open();
   }
 
   /**
@@ -211,8 +190,8 @@ export class VoiceRoom extends EventTarget {
    * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
    */
   async useMicrophone(id) {
-    this.#microphone = id;
-    if (this.#signalling) await this.openMicrophone();
+    this.#microphone.choose(id);
+    if (this.#signalling) await this.#microphone.open();
   }
 
   /**
@@ -266,7 +245,7 @@ export class VoiceRoom extends EventTarget {
   /** The microphone is open only to who is heard: the rest needn't leave this computer. */
   #openOrShut() {
     const { muted, held } = this.own;
-    if (this.#track) this.#track.enabled = !muted && !held;
+    this.#microphone.shut(muted || held !== null);
   }
 
   /**
@@ -307,12 +286,7 @@ export class VoiceRoom extends EventTarget {
   #end(status) {
     this.#signalling?.stop();
     this.#link?.close();
-    if (this.#track) {
-      this.#track.onended = null;
-      this.#track.stop();
-      this.#track = null;
-      this.#emit("microphone", null);
-    }
+    this.#microphone.close();
     this.#audio.srcObject = null;
     this.#audio.muted = false;
     this.#waitingIsOver();
@@ -425,17 +399,6 @@ export class VoiceRoom extends EventTarget {
     } catch {
       // Not lost: the next offer or resumption says it again.
     }
-  }
-
-  /** @param {MediaStreamTrack} track */
-  async #microphoneLost(track) {
-    if (track !== this.#track) return;
-    this.#track = null;
-    this.#link?.setTrack(null);
-    this.#emit("microphone", null);
-    this.#emit("problem", problem("microphone_lost"));
-    // The system may have another one ready.
-    await this.openMicrophone();
   }
 
   /**

@@ -1,0 +1,95 @@
+// @ts-check
+import { openMicrophone } from "./microphone.js";
+import { problem } from "./words.js";
+
+/**
+ * The microphone of a call: which one, whether it is open, and what becomes of it when it is unplugged.
+ *
+ * Events: `track` (detail: the `MediaStreamTrack` to send, or null), `problem` and `solved`, as a room's.
+ */
+export class OwnMicrophone extends EventTarget {
+  /** @type {MediaStreamTrack | null} */ #track = null;
+  #processing;
+  #device;
+  #shut = false;
+  #over = false;
+
+  /**
+   * @param {object} options
+   * @param {boolean} options.processing  echo cancellation and the like
+   * @param {string} options.device  id of the one to take, if it is there; empty: whichever the browser takes
+   */
+  constructor({ processing, device }) {
+    super();
+    this.#processing = processing;
+    this.#device = device;
+  }
+
+  get track() {
+    return this.#track;
+  }
+
+  /** Asks for it (again). */
+  async open() {
+    const { track, problem: trouble } = await openMicrophone({ processing: this.#processing, device: this.#device });
+    if (this.#over) {
+      track?.stop();
+      return;
+    }
+    if (!track) {
+      this.#emit("problem", trouble);
+      return;
+    }
+    this.#drop();
+    this.#track = track;
+    track.enabled = !this.#shut;
+    track.onended = () => this.#lost(track);
+    this.#emit("track", track);
+    this.#emit("solved", "microphone");
+    this.#emit("solved", "listening_only");
+  }
+
+  /** @param {string} device  to be taken from now on */
+  choose(device) {
+    this.#device = device;
+  }
+
+  /** @param {boolean} shut  whether it gives nothing but silence; of the present one and those that come */
+  shut(shut) {
+    this.#shut = shut;
+    if (this.#track) this.#track.enabled = !shut;
+  }
+
+  /** Lets it go for good. */
+  close() {
+    this.#over = true;
+    if (!this.#track) return;
+    this.#drop();
+    this.#emit("track", null);
+  }
+
+  #drop() {
+    if (!this.#track) return;
+    this.#track.onended = null;
+    this.#track.stop();
+    this.#track = null;
+  }
+
+  /** @param {MediaStreamTrack} track */
+  async #lost(track) {
+    if (track !== this.#track) return;
+    this.#track = null;
+    this.#emit("track", null);
+    this.#emit("problem", problem("microphone_lost"));
+    // The system may have another one ready.
+    await this.open();
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
