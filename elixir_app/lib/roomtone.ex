@@ -86,7 +86,7 @@ defmodule Roomtone do
 
     * `:joined`, `:left` – with why: `:left`, `:removed` or what `leave/3` was given, `:owner_lost` (their connection process died
       and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:quality`, `:speaking`, `:connected` –
+    * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:moderator`, `:quality`, `:speaking`, `:connected` –
       when it changes
     * `:chat` – somebody said something in writing
     * `:slots` – in a room of kind `:forward`: who is in which slot of yours and at which gain your client is to play them; at most
@@ -104,6 +104,7 @@ defmodule Roomtone do
           | {:hand, identity :: String.t(), boolean}
           | {:silenced, identity :: String.t(), boolean}
           | {:role, identity :: String.t(), role}
+          | {:moderator, identity :: String.t(), boolean}
           | {:quality, identity :: String.t(), quality}
           | {:chat, chat_message}
           | {:speaking, identity :: String.t(), boolean}

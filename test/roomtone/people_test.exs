@@ -146,6 +146,16 @@ defmodule Roomtone.PeopleTest do
     end
   end
 
+  test "who comes back with another token may do more, or less, and everybody knows", %{room: room, ada: ada} do
+    {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session, grants: [:listen, :moderate])
+    assert_receive {:roomtone, ^room, {:moderator, "ada", true}}
+    assert_receive {:roomtone, ^room, {:role, "ada", :listener}}
+    assert %{moderator: true, role: :listener} = person(room, "ada")
+    {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session, grants: [:speak, :listen])
+    assert_receive {:roomtone, ^room, {:moderator, "ada", false}}
+    assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
+  end
+
   test "a quality is what the person says of their connection, until it is another one", %{room: room, ada: ada} do
     assert person(room, "ada").quality == nil
     :ok = Roomtone.put_quality(room, "ada", :poor)

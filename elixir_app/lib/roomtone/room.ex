@@ -211,7 +211,7 @@ defmodule Roomtone.Room do
         {:error, {:not_granted, :speak_or_listen}}
 
       true ->
-        person = %{
+        back = %{
           person
           | owner: request.owner,
             name: request[:name] || person.name,
@@ -219,9 +219,17 @@ defmodule Roomtone.Room do
             grace_ms: request[:grace_ms] || person.grace_ms
         }
 
-        {room, events} = room |> put(person) |> set_muted(person.identity, request[:muted])
-        {:back, room, Map.fetch!(room.people, person.identity), events}
+        {room, events} = room |> put(back) |> set_muted(back.identity, request[:muted])
+        {:back, room, Map.fetch!(room.people, back.identity), regranted(person, back) ++ events}
     end
+  end
+
+  # Who comes back with another token may do more, or less.
+  defp regranted(before, now) do
+    for {key, of} <- [moderator: &moderator?/1, role: &role/1],
+        of.(before) != of.(now),
+        event <- told(now, {key, now.identity, of.(now)}),
+        do: event
   end
 
   defp hears_or_speaks?(grants), do: :speak in grants or :listen in grants
@@ -393,8 +401,10 @@ defmodule Roomtone.Room do
     person
     |> Map.take([:identity, :name, :muted, :deafened, :hand, :silenced, :speaking, :connected])
     |> Map.merge(Map.take(person, [:quality, :grants, :joined_at]))
-    |> Map.merge(%{role: role(person), moderator: :moderate in person.grants})
+    |> Map.merge(%{role: role(person), moderator: moderator?(person)})
   end
+
+  defp moderator?(person), do: :moderate in person.grants
 
   # Who may not speak is a listener, whatever part they were given.
   defp role(person), do: if(:speak in person.grants, do: person.role, else: :listener)

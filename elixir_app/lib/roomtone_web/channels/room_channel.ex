@@ -204,8 +204,9 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp event({:left, id, reason}, socket), do: changed(socket, %{left: [%{id: id, reason: word(reason)}]})
 
-  defp event({key, id, value}, socket) when key in [:muted, :deafened, :hand, :silenced, :role, :quality, :connected],
-    do: changed(socket, %{changed: [%{key => value, id: id}]})
+  defp event({key, id, value}, socket)
+       when key in [:muted, :deafened, :hand, :silenced, :role, :moderator, :quality, :connected],
+       do: changed(socket, %{changed: [%{key => value, id: id}]})
 
   defp event({:chat, message}, socket) do
     push(socket, "chat", %{message | at: DateTime.to_iso8601(message.at)})

@@ -365,7 +365,6 @@ defmodule RoomtoneWeb.RoomLive do
           <button type="button" class="button danger" id="close-room-really" phx-click="close-room" phx-mounted={JS.focus()}>Yes, close it</button>
           <button type="button" class="button" phx-click="ask" phx-value-what="nothing">No</button>
         </div>
-        <.invite :if={@moderator} invitation={@invitation} error={@invite_error} />
         <.pre_join />
         <div class="room-body">
           <section class="people" aria-labelledby="people-title">
@@ -382,6 +381,7 @@ defmodule RoomtoneWeb.RoomLive do
             </ul>
             <p :if={@hidden > 0} class="hint" id="hidden">And {Phrases.people(@hidden)} more, who don't fit on the page.</p>
             <p class="alone" id="alone" hidden={not @alone}>Nobody else is here yet. Send someone the link.</p>
+            <.invite :if={@moderator} invitation={@invitation} error={@invite_error} />
             <details class="connection" id="connection" phx-mounted={JS.ignore_attributes("open")}>
               <summary>Your connection</summary>
               <div id="connection-figures" phx-update="ignore"></div>

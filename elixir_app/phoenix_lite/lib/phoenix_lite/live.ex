@@ -21,7 +21,8 @@ defmodule PhoenixLite.Live do
   @doc "The view of a URL."
   @spec route(module(), String.t()) :: {:ok, route()} | :error
   def route(router, url) when is_binary(url) do
-    with {:ok, %URI{path: path} = uri} <- URI.new(url),
+    # Not `URI.new/1`, which is stricter than browsers: they leave brackets of a query as they are.
+    with %URI{path: path} = uri <- URI.parse(url),
          {:ok, parts} <- decode(path || "/"),
          %{private: %{phoenix_live_view: {view, options, live_session}}} = info <-
            Phoenix.Router.route_info(router, "GET", parts, uri.host) do
@@ -33,7 +34,7 @@ defmodule PhoenixLite.Live do
       _ -> :error
     end
   rescue
-    Plug.Conn.InvalidQueryError -> :error
+    _invalid in [Plug.Conn.InvalidQueryError, ArgumentError] -> :error
   end
 
   def route(_router, _url), do: :error

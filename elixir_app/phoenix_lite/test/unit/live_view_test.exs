@@ -170,6 +170,10 @@ defmodule PhoenixLite.LiveViewTest do
       assert join(%{options | connect_info: %{session: nil}}, %{}) == stale
     end
 
+    test "URLs as browsers leave them", %{options: options} do
+      assert {:ok, _, _} = join(options, %{"url" => "http://www.example.com/live?a[b]=1&c[]=2"})
+    end
+
     test "URLs: of another live_session, of no view, none", %{options: options} do
       for url <- ["/live/elsewhere", "/whoami", "/nothing", "/live/%ff", "::", nil, 1, %{}] do
         url = if is_binary(url) and String.starts_with?(url, "/"), do: "http://www.example.com" <> url, else: url
