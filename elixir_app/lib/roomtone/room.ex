@@ -20,6 +20,8 @@ defmodule Roomtone.Room do
       :owner,
       :grace_ms,
       :joined_at,
+      # Grows with each who comes.
+      :order,
       grants: [:speak, :listen],
       # Their own switches.
       muted: false,
@@ -43,6 +45,7 @@ defmodule Roomtone.Room do
             owner: pid | :none,
             grace_ms: non_neg_integer,
             joined_at: DateTime.t(),
+            order: integer,
             grants: [Roomtone.Token.grant()],
             muted: boolean,
             deafened: boolean,
@@ -183,7 +186,8 @@ defmodule Roomtone.Room do
       muted: request[:muted] || false,
       silenced: mark.silenced,
       role: mark.role,
-      joined_at: DateTime.utc_now()
+      joined_at: DateTime.utc_now(),
+      order: System.unique_integer([:monotonic])
     }
 
     if hears_or_speaks?(person.grants),
@@ -371,7 +375,15 @@ defmodule Roomtone.Room do
   @doc "The room for a list of rooms."
   @spec summary(t) :: Roomtone.summary()
   def summary(room) do
-    here = here(room)
+    # Made anew with each change, also in a room of a thousand: so one pass, and nothing is sorted.
+    {count, speaking, first} =
+      Enum.reduce(room.people, {0, 0, []}, fn
+        {_identity, %{pending: true}}, sums ->
+          sums
+
+        {_, person}, {n, speaking, first} ->
+          {n + 1, speaking + if(person.speaking, do: 1, else: 0), among(first, person)}
+      end)
 
     %{
       name: room.name,
@@ -381,13 +393,19 @@ defmodule Roomtone.Room do
       stage: room.stage,
       locked: room.lock != nil,
       # Behind a lock nobody is listed for those outside.
-      names: if(room.lock, do: [], else: here |> Enum.take(@listed) |> Enum.map(& &1.name)),
-      participant_count: length(here),
-      speaking_count: Enum.count(here, & &1.speaking),
+      names: if(room.lock, do: [], else: first |> Enum.sort() |> Enum.map(&elem(&1, 1))),
+      participant_count: count,
+      speaking_count: speaking,
       max_participants: room.max_participants,
       opened_at: room.opened_at
     }
   end
+
+  # The latest of them first, who makes way for one who came earlier.
+  defp among(first, person) when length(first) < @listed, do: Enum.sort([{person.order, person.name} | first], :desc)
+
+  defp among([{latest, _name} | rest] = first, person),
+    do: if(person.order < latest, do: Enum.sort([{person.order, person.name} | rest], :desc), else: first)
 
   @doc "The room with everybody in it, in the order they came."
   @spec describe(t) :: Roomtone.room()
@@ -434,7 +452,7 @@ defmodule Roomtone.Room do
   # In the order they came.
   defp here(room) do
     people = for {_identity, %{pending: false} = person} <- room.people, do: person
-    Enum.sort_by(people, &{DateTime.to_unix(&1.joined_at, :microsecond), &1.identity})
+    Enum.sort_by(people, & &1.order)
   end
 
   defp put(room, person), do: %{room | people: Map.put(room.people, person.identity, person)}

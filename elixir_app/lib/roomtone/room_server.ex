@@ -13,6 +13,7 @@ defmodule Roomtone.RoomServer do
 
   require Logger
 
+  alias Roomtone.RoomServer.Questions
   alias Roomtone.{Chat, Drain, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Slots, Subscribers, Telemetry}
 
   @reopen_ms 50
@@ -28,6 +29,8 @@ defmodule Roomtone.RoomServer do
     :mixer,
     :empty_after,
     :empty_timer,
+    # As the list of rooms has it.
+    :summary,
     chat: %Chat{},
     fleeting: false,
     pids: %{},
@@ -103,10 +106,11 @@ defmodule Roomtone.RoomServer do
         # Not where it was opened if it was moved since.
         place: %{room: args.id, shard: Media.Table.room_shard(args.id) || args.shard},
         empty_after: args.empty_after,
-        fleeting: args.fleeting
+        fleeting: args.fleeting,
+        summary: Room.summary(room)
       }
 
-      {:ok, state |> recover() |> start_mixer(args.mix) |> check_life() |> settle(room)}
+      {:ok, state |> recover() |> start_mixer(args.mix) |> check_life() |> settle()}
     else
       {:error, {:already_registered, _pid}} -> {:stop, :room_exists}
     end
@@ -175,12 +179,6 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call({:check, identity, session, grant}, _from, state) do
-    with {:ok, person} <- Room.check(state.room, identity, session, grant),
-         do: {:reply, {:ok, Room.to_map(person)}, state},
-         else: (error -> {:reply, error, state})
-  end
-
   def handle_call({:say, identity, text}, _from, state) do
     with %{^identity => %{pending: false} = person} <- state.room.people,
          {:ok, chat, message} <- Chat.say(state.chat, identity, person.name, text) do
@@ -192,15 +190,6 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call({:chat, identity}, _from, state) do
-    case state.room.people do
-      %{^identity => person} -> {:reply, {:ok, Chat.since(state.chat, person.joined_at)}, state}
-      _ -> {:reply, {:error, :not_found}, state}
-    end
-  end
-
-  def handle_call({:volumes, listener}, _from, state), do: {:reply, {:ok, Mixer.volumes(state.mixer, listener)}, state}
-
   def handle_call({:mix, op}, _from, state) do
     case Mixer.change(state.mixer, op, map_size(state.room.people)) do
       {:ok, mixer} -> {:reply, :ok, %{state | mixer: mixer}}
@@ -208,25 +197,10 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call({:grants, request}, _from, state), do: {:reply, Room.grants(state.room, request), state}
-  def handle_call(:lock, _from, state), do: {:reply, {:ok, state.room.lock}, state}
-
-  def handle_call(:describe, _from, state), do: {:reply, {:ok, Room.describe(state.room)}, state}
-
-  def handle_call({:person, identity}, _from, state) do
-    case state.room.people do
-      %{^identity => person} -> {:reply, {:ok, Room.to_map(person)}, state}
-      _ -> {:reply, {:error, :not_found}, state}
-    end
-  end
-
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
 
-  def handle_call(:peers, _from, state) do
-    {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
-  end
-
   def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
+  def handle_call(question, _from, state), do: {:reply, Questions.answer(question, state), state}
 
   @impl true
   def handle_info({:media, {:levels, %{levels: levels}}}, state) do
@@ -298,7 +272,7 @@ defmodule Roomtone.RoomServer do
 
   defp admit({:new, room, person, []}, state) do
     case start_participant(state, person) do
-      {:ok, pid} -> {:reply, {:ok, pid, person}, settle(watch(%{state | room: room}, person.identity, pid), state.room)}
+      {:ok, pid} -> {:reply, {:ok, pid, person}, settle(watch(%{state | room: room}, person.identity, pid))}
       :error -> {:reply, {:error, :media_busy}, unless_entered(state)}
     end
   end
@@ -473,7 +447,7 @@ defmodule Roomtone.RoomServer do
       Subscribers.tell(room.name, event)
     end
 
-    settle(%{state | room: room}, state.room)
+    settle(%{state | room: room})
   end
 
   # As `change/3`, where the rules may have changed with the room: participants get their new rows.
@@ -486,11 +460,12 @@ defmodule Roomtone.RoomServer do
   end
 
   # What follows from the room as it now is: gains of new peers, its summary, and the timer of an empty room.
-  defp settle(state, before) do
-    state = %{state | mixer: Mixer.put_peers(state.mixer, state.peers)}
-    summary = Room.summary(state.room)
+  defp settle(state) do
+    before = state.summary
+    state = %{state | mixer: Mixer.put_peers(state.mixer, state.peers), summary: Room.summary(state.room)}
+    %{summary: summary} = state
 
-    if summary != Room.summary(before) do
+    if summary != before do
       Registry.update_value(Roomtone.Registry, {:room, state.room.name}, fn _ -> summary end)
       Lobby.changed()
     end
