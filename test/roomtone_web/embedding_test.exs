@@ -37,6 +37,20 @@ defmodule RoomtoneWeb.EmbeddingTest do
     assert {:error, %{reason: "not_let_in", retry: false}} = RoomtoneWeb.RoomChannel.join("room:desk", %{}, socket)
   end
 
+  test "a session that the app ends takes its sockets along, and opens none again" do
+    session = %{"user" => "7", "live_socket_id" => "users_sessions:#{System.unique_integer()}"}
+    who = fn _session, _room -> {:ok, %{identity: "ada"}} end
+    assert {:ok, %{assigns: %{token: token}} = socket} = connect(who, %{"room" => "desk"}, %{session: session})
+    assert :ok = RoomtoneWeb.Auth.watch(token)
+    RoomtoneWeb.Endpoint.subscribe(Embedding.id(socket))
+
+    session_id = Roomtone.Auth.session_id(session)
+    RoomtoneWeb.Auth.end_session(RoomtoneWeb.Endpoint, session_id)
+    assert_receive {:session_ended, ^session_id}
+    assert_receive %{event: "disconnect"}
+    assert {:ok, %{assigns: %{refused: :not_let_in}}} = connect(who, %{"room" => "desk"}, %{session: session})
+  end
+
   test "names that can't be are refused" do
     assert {:error, {:invalid_name, _}} = connect(fn _, _ -> {:ok, %{identity: "a/b"}} end)
     assert {:error, {:invalid_name, _}} = connect(fn _, _ -> {:ok, %{identity: 7}} end)

@@ -9,14 +9,16 @@ defmodule Roomtone.Auth do
         @behaviour Roomtone.Auth
 
         @impl true
-        def identify(%{"user_id" => id}), do: {:user, MyApp.Accounts.name(id)}
+        def identify(%{"account" => id}), do: {:user, MyApp.Accounts.name(id)}
         def identify(_session), do: :nobody
 
         @impl true
         def authorize({:user, name}, room) do
-          if MyApp.Teams.member?(room, name), do: {:ok, [:speak, :listen]}, else: {:error, :not_allowed}
+          if MyApp.Teams.member?(name, room), do: {:ok, [:speak, :listen]}, else: {:error, :not_allowed}
         end
       end
+
+  and a third, `sign_in/2`, if people are to sign in on Roomtone's page.
 
   Everything else is the same for all of them and is done here: which names a browser has, invitations, passcodes and how often one may
   guess them, who moderates, tokens and their end with the session. Nothing in here knows of HTTP: a session is a map with keys of text,

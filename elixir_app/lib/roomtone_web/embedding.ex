@@ -17,7 +17,7 @@ defmodule RoomtoneWeb.Embedding do
   Whatever the error is, the page says that one can't enter, and that signing in may help. The session is `%{}` where there is none, or where the page didn't prove by its CSRF token that it is the app's own.
   """
 
-  alias Roomtone.{Config, Name, Token}
+  alias Roomtone.{Auth, Config, Name, Token}
   alias RoomtoneWeb.{AddressLimit, VoiceSocket}
 
   @typedoc """
@@ -78,8 +78,11 @@ defmodule RoomtoneWeb.Embedding do
 
     with :ok <- AddressLimit.take(address),
          {:ok, room} <- Name.room(params["room"]) do
-      case who.(info[:session] || %{}, room) do
-        {:ok, person} -> let_in(socket, room, person, address)
+      session = info[:session] || %{}
+      session_id = Auth.session_id(session)
+
+      case if(Auth.ended?(session_id), do: {:error, :signed_out}, else: who.(session, room)) do
+        {:ok, person} -> let_in(socket, room, Map.put(person, :session_id, session_id), address)
         # A browser isn't told why a socket doesn't open. So it opens, and the channel says why it doesn't let anybody in.
         {:error, _why} -> {:ok, Phoenix.Socket.assign(socket, :refused, :not_let_in)}
       end
@@ -115,6 +118,8 @@ defmodule RoomtoneWeb.Embedding do
          identity: identity,
          name: name,
          grants: Enum.filter(Token.grants(), &(&1 in grants)),
+         # So that the call ends with it, where the app says so: `RoomtoneWeb.Auth.end_session/2`.
+         session_id: person.session_id,
          issued_at: now,
          expires_at: now
        }}

@@ -11,14 +11,14 @@ defmodule Roomtone.Auth.OwnModuleTest do
 
   defmodule Elixir.MyApp.Accounts do
     @moduledoc false
-    def get(1), do: %{name: "Ada"}
-    def get(2), do: %{name: "Ben"}
-    def get(_other), do: nil
+    @accounts %{1 => %{id: 1, name: "Ada"}, 2 => %{id: 2, name: "Ben"}}
+    def get(id), do: @accounts[id]
+    def check("Ada", "correct horse"), do: {:ok, @accounts[1]}
+    def check(_name, _password), do: :error
   end
 
   defmodule Elixir.MyApp.Teams do
     @moduledoc false
-    def leads?(name, room), do: {name, room} == {"Ada", "standup"}
     def member?(name, room), do: room == "standup" and name in ["Ada", "Ben"]
   end
 
@@ -38,13 +38,19 @@ defmodule Roomtone.Auth.OwnModuleTest do
   defp visitor(session), do: Auth.visitor(Map.put(session, "live_socket_id", "users_sessions:#{inspect(session)}"))
 
   test "says who somebody is, and what they may do" do
-    assert {:ok, %{identity: "Ada", grants: grants}} = Auth.enter(visitor(%{"user_id" => 1}), "standup")
-    assert :moderate in grants
+    assert Auth.sign_in?()
+    assert {:ok, session} = Auth.sign_in("Ada", fn -> "correct horse" end, :there)
+    assert {:ok, %{identity: "Ada"}} = Auth.enter(visitor(session), "standup")
     room = "standup"
     {:ok, _} = Roomtone.open_room(room)
     on_exit(fn -> Roomtone.close_room(room) end)
-    assert {:ok, %{identity: "Ben", grants: [:speak, :listen]}} = Auth.enter(visitor(%{"user_id" => 2}), room, "Ada")
-    assert Auth.enter(visitor(%{"user_id" => 2}), "kitchen") == {:error, :not_allowed}
+    assert {:ok, %{identity: "Ben", grants: [:speak, :listen]}} = Auth.enter(visitor(%{"account" => 2}), room, "Ada")
+    assert Auth.enter(visitor(%{"account" => 2}), "kitchen") == {:error, :not_allowed}
+  end
+
+  test "is slowed down as ours is" do
+    for _ <- 1..3, do: assert(Auth.sign_in("Ada", fn -> "wrong" end, :elsewhere) == {:error, :wrong_password})
+    assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", fn -> "correct horse" end, :elsewhere)
   end
 
   test "keeps strangers out, but for those with an invitation" do
@@ -58,10 +64,8 @@ defmodule Roomtone.Auth.OwnModuleTest do
     assert Auth.enter(stranger, "standup") == {:error, :guests_not_allowed}
   end
 
-  test "needs no sign-in page of ours, and its sessions end by their own name" do
-    refute Auth.sign_in?()
-    assert Auth.sign_in("Ada", fn -> "x" end, nil) == {:error, :no_sign_in}
-    session = %{"user_id" => 1, "live_socket_id" => "users_sessions:abc"}
+  test "sessions end by their own name" do
+    session = %{"account" => 1, "live_socket_id" => "users_sessions:abc"}
     {:ok, entry} = Auth.enter(Auth.visitor(session), "standup")
     # Which is a secret, so it isn't in what the page can read.
     {:ok, token} = Auth.verify(entry.token, "standup")

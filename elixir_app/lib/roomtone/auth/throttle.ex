@@ -56,12 +56,10 @@ defmodule Roomtone.Auth.Throttle do
   def handle_call({:attempt, keys, now}, _from, state) do
     entries = for key <- keys, do: place(state, key)
 
-    case entries |> Enum.map(fn key -> until(state, key) - now end) |> Enum.max(fn -> 0 end) do
-      left when left > 0 ->
-        {:reply, {:error, {:slow_down, ceil(left / 1000)}}, state}
-
-      _free ->
-        {:reply, :ok, Enum.reduce(entries, state, &count(&2, &1, now))}
+    # Before the first failure there is nothing to wait for, whatever the clock shows.
+    case for key <- entries, %{until: until} <- [state.entries[key]], until > now, do: until do
+      [] -> {:reply, :ok, Enum.reduce(entries, state, &count(&2, &1, now))}
+      times -> {:reply, {:error, {:slow_down, ceil((Enum.max(times) - now) / 1000)}}, state}
     end
   end
 
@@ -83,12 +81,6 @@ defmodule Roomtone.Auth.Throttle do
   defp place(%{entries: entries, most: most}, {kind, _what} = key) do
     if is_map_key(entries, key) or map_size(entries) < most, do: key, else: {kind, :others}
   end
-
-  defp until(state, key), do: Map.get(state.entries, key, %{until: 0}) |> allowed_at()
-
-  # Before the first failure there is nothing to wait for, whatever the clock shows.
-  defp allowed_at(%{failures: _count, until: until}), do: until
-  defp allowed_at(_none), do: -1.0e18
 
   defp count(state, {kind, _what} = key, now) do
     failures = failures(state, key, now) + 1
