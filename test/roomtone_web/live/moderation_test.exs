@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.ModerationTest do
     room = unique_name()
     on_exit(fn -> Roomtone.close_room(room) end)
     # Who comes first opened the room.
-    maker = sit_down(room, "Maker")
+    maker = sit_down(room, "Host")
     {:ok, room: room, maker: maker, zoe: sit_down(room, "Zoë")}
   end
 
@@ -21,10 +21,10 @@ defmodule RoomtoneWeb.ModerationTest do
   end
 
   test "only moderators are shown what only they may do", %{maker: maker, zoe: zoe} do
-    assert has_element?(maker.view, ~s([data-id="Maker"]), "Moderator")
+    assert has_element?(maker.view, ~s([data-id="Host"]), "Moderator")
     choose(maker, "Zoë")
     for id <- ~w(silence role remove close-room), do: assert(has_element?(maker.view, "##{id}"))
-    choose(zoe, "Maker")
+    choose(zoe, "Host")
     for id <- ~w(silence role remove close-room), do: refute(has_element?(zoe.view, "##{id}"))
     for id <- ~w(volume mute-for-me), do: assert(has_element?(zoe.view, "##{id}"))
   end
@@ -52,11 +52,11 @@ defmodule RoomtoneWeb.ModerationTest do
   test "remove and close ask first", %{room: room, maker: maker, zoe: zoe} do
     choose(maker, "Zoë")
     maker.view |> element("#remove") |> render_click()
-    assert present(room) == ["Maker", "Zoë"]
+    assert present(room) == ["Host", "Zoë"]
     maker.view |> element("#person-panel .confirm button", "No") |> render_click()
     maker.view |> element("#remove") |> render_click()
     maker.view |> element("#remove-really") |> render_click()
-    assert present(room) == ["Maker"]
+    assert present(room) == ["Host"]
     shown(zoe.view, ~s(#outside[data-reason="removed"]))
 
     maker.view |> element("#close-room") |> render_click()
@@ -68,17 +68,17 @@ defmodule RoomtoneWeb.ModerationTest do
 
   test "is refused, with words, to who isn't a moderator", %{room: room, zoe: zoe} do
     for {event, params} <- [
-          {"silence", %{"id" => "Maker", "on" => "true"}},
-          {"role", %{"id" => "Maker", "role" => "listener"}},
-          {"lower-hand", %{"id" => "Maker"}},
-          {"remove", %{"id" => "Maker"}},
+          {"silence", %{"id" => "Host", "on" => "true"}},
+          {"role", %{"id" => "Host", "role" => "listener"}},
+          {"lower-hand", %{"id" => "Host"}},
+          {"remove", %{"id" => "Host"}},
           {"close-room", %{}}
         ] do
       assert render_hook(zoe.view, event, params) =~ "You have no permission to moderate in this room."
     end
 
-    assert %{silenced: false, role: :speaker} = person(room, "Maker")
-    assert present(room) == ["Maker", "Zoë"]
+    assert %{silenced: false, role: :speaker} = person(room, "Host")
+    assert present(room) == ["Host", "Zoë"]
   end
 
   test "of nobody, and of nonsense, is refused too", %{room: room, maker: maker} do
@@ -87,14 +87,14 @@ defmodule RoomtoneWeb.ModerationTest do
       render_hook(maker.view, event, %{"id" => id, "on" => "true", "role" => "listener"})
     end
 
-    assert present(room) == ["Maker", "Zoë"]
+    assert present(room) == ["Host", "Zoë"]
     assert Process.alive?(maker.view.pid)
   end
 
   test "ends with the grant", %{room: room, maker: maker} do
     # The same person comes back with less.
-    go_in(maker, room, "Maker", maker: nil)
-    gone(maker.view, ~s([data-id="Maker"] .tag))
+    go_in(maker, room, "Host", maker: nil)
+    gone(maker.view, ~s([data-id="Host"] .tag))
     render_hook(maker.view, "close-room", %{})
     assert {:ok, _} = Roomtone.room(room)
   end
