@@ -112,6 +112,41 @@ async function looksRight({ page }, scene) {
   await page.setViewportSize({ width: 1280, height: 740 });
 }
 
+test("what was typed before the page came to life is still there when it does", async () => {
+  const slow = await Person.arrive("Nia", 1400, {
+    browser,
+    init: `{
+      const send = WebSocket.prototype.send;
+      globalThis.held = location.pathname === "/" ? [] : null;
+      WebSocket.prototype.send = function (text) {
+        if (globalThis.held) held.push(() => send.call(this, text));
+        else send.call(this, text);
+      };
+    }`,
+  });
+  try {
+    const { page } = slow;
+    await page.goto(`${server.url}/`);
+    await page.locator("[name=name]").fill("Nia");
+    await page.locator("[name=room]").fill("kitchen");
+    await page.getByRole("heading", { level: 1 }).click();
+    await page.waitForFunction(() => held.length > 0);
+    await page.evaluate(() => {
+      const waiting = held;
+      globalThis.held = null;
+      for (const one of waiting) one();
+    });
+    await page.locator("[data-phx-main].phx-connected").waitFor();
+    assert.equal(await page.locator("[name=name]").inputValue(), "Nia");
+    assert.equal(await page.locator("[name=room]").inputValue(), "kitchen");
+    await page.getByRole("button", { name: "Join" }).click();
+    await slow.connected();
+    await slow.leave();
+  } finally {
+    await slow.go();
+  }
+});
+
 test("the lobby", async () => {
   await ada.page.goto(`${server.url}/?room=${ROOM}`);
   await ada.page.locator(`[data-room-name="${ROOM}"]`).waitFor();

@@ -10,8 +10,13 @@ import { announce, byId, csrfToken, roomPage } from "./page.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
 import { listenToKeys } from "./shortcuts.js";
+import { keepTyped } from "./typed.js";
 
-const liveSocket = new LiveSocket("/live", Socket, { params: { _csrf_token: csrfToken() }, hooks: { Room, Chat } });
+const liveSocket = new LiveSocket("/live", Socket, {
+  params: { _csrf_token: csrfToken() },
+  hooks: { Room, Chat },
+  dom: { onBeforeElUpdated: keepTyped },
+});
 liveSocket.connect();
 
 const navigate = (/** @type {string} */ path) => liveSocket.js().navigate(path);
