@@ -78,6 +78,15 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert new() |> sign_in("Ada", "correct horse") |> user() == "Ada"
     end
 
+    test "leaves no password in the log", %{browser: browser} do
+      log =
+        ExUnit.CaptureLog.capture_log([level: :debug], fn ->
+          browser |> sign_in("Ada", "wrong horse") |> sign_in("Ada", "correct horse")
+        end)
+
+      refute log =~ "horse"
+    end
+
     test "isn't offered where nobody could", %{room: room} do
       restart_with(users_file: nil)
       refute new() |> open("/") |> html_response(200) =~ "/sign-in"

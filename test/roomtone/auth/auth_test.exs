@@ -248,6 +248,13 @@ defmodule Roomtone.AuthTest do
       Roomtone.close_room(name)
     end
 
+    test "is nobody's in a room that nobody made, such as one of the server's own" do
+      name = open_room()
+      assert {:ok, %{participant: %{moderator: false}}} = Roomtone.join(name, "bot", FakeNative.offer())
+      assert Roomtone.grants(name, maker: nil) == {:ok, [:speak, :listen]}
+      assert {:ok, %{moderator: false}} = Auth.enter(guest("Zoë"), name)
+    end
+
     test "is a user's in every room, if the file says so" do
       name = open_room()
       assert {:ok, %{moderator: true}} = Auth.enter(signed_in("Mona", "battery staple"), name)
@@ -276,6 +283,15 @@ defmodule Roomtone.AuthTest do
       assert {:ok, %{room: ^name, grants: [:listen, :moderate]}} = Invitation.read(jwt)
       # Under her name, without her session.
       assert {:error, :identity_taken} = Auth.invite(%{mona | session: ada.session})
+    end
+
+    test "can't be more than a moderator has who only listens" do
+      name = open_room()
+      opts = [grants: [:listen, :moderate], session: "hers"]
+      {:ok, _} = Roomtone.join(name, "Lis", FakeNative.offer(), opts)
+      entry = %{room: name, identity: "Lis", session: "hers"}
+      assert Auth.invite(entry) == {:error, {:not_granted, :speak}}
+      assert {:ok, _} = Auth.invite(entry, grants: [:listen])
     end
 
     test "open a locked room, for what they grant and no more" do

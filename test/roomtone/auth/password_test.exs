@@ -1,0 +1,56 @@
+defmodule Roomtone.Auth.PasswordTest do
+  @moduledoc "One hash at a time, a short queue before it, and nothing in the log."
+  use Roomtone.DomainCase, async: false
+
+  import ExUnit.CaptureLog
+
+  alias Roomtone.Auth.Password
+
+  defp queue do
+    {:message_queue_len, length} = Process.info(Process.whereis(Password), :message_queue_len)
+    length
+  end
+
+  test "a flood waits in a short queue, and the rest is told to come again at once" do
+    {:ok, hash} = Password.hash(fn -> "correct horse" end)
+    :ok = :sys.suspend(Password)
+
+    waiting =
+      for n <- 1..50 do
+        task = Task.async(fn -> Password.verify(fn -> "correct horse" end, hash) end)
+        eventually(fn -> queue() == n end)
+        task
+      end
+
+    for _ <- 1..200, do: assert(Password.verify(fn -> "correct horse" end, hash) == {:error, :busy})
+    assert queue() == 50
+    :ok = :sys.resume(Password)
+    assert Enum.uniq(Task.await_many(waiting)) == [{:ok, true}]
+  end
+
+  test "who has given up isn't hashed for" do
+    FakeNative.count_passwords()
+    long_ago = System.monotonic_time(:millisecond) - 1
+    send(Password, {:"$gen_call", {self(), make_ref()}, {{:verify, fn -> "x" end, nil}, long_ago}})
+    assert Password.verify(fn -> "x" end, nil) == {:ok, false}
+    assert_received :password_verified
+    refute_received :password_verified
+  end
+
+  test "no password and no hash are in the log of a crash" do
+    {:ok, hash} = Password.hash(fn -> "correct horse" end)
+    password = "battery staple"
+    pid = Process.whereis(Password)
+    ref = Process.monitor(pid)
+
+    log =
+      capture_log(fn ->
+        assert Password.verify(fn -> if password != "", do: raise("a bug") end, hash) == {:error, :busy}
+        assert_receive {:DOWN, ^ref, :process, ^pid, _reason}
+        eventually(fn -> Process.whereis(Password) end)
+      end)
+
+    assert log =~ "a bug"
+    refute log =~ "battery staple"
+  end
+end
