@@ -239,6 +239,19 @@ defmodule RoomtoneWeb.SessionControllerTest do
       Roomtone.close_room(room)
     end
 
+    test "may be put where a room's name is asked for, as people do with links", %{browser: browser, room: room} do
+      {:ok, _} = Roomtone.open_room(room, passcode: "4711")
+      {:ok, jwt} = Invitation.sign(room, once: true)
+      link = " https://voice.example/invitations/#{jwt}"
+      assert browser |> enter(link, "Ada") |> html_response(422)
+      browser = enter(browser, link, "Zoë")
+      assert redirected_to(browser, 303) == room_path(room, "Zoë")
+      assert on_page(browser, room_path(room, "Zoë"), "token")
+      assert new() |> enter(link, "Eve") |> words(410) =~ "was used"
+      assert new() |> enter("https://voice.example/invitations/x", "Eve") |> words(404) =~ "isn&#39;t an invitation"
+      Roomtone.close_room(room)
+    end
+
     test "isn't used up by a name that is refused", %{browser: browser, room: room} do
       {:ok, jwt} = Invitation.sign(room, once: true)
 

@@ -4,14 +4,14 @@ defmodule RoomtoneWeb.Door do
 
   | field | |
   |---|---|
-  | `room` | its name, or a link to it |
+  | `room` | its name, a link to it, or an invitation |
   | `name` | a guest's name; a user is asked for none |
   | `passcode` | of the room; of a room to be made: what others will be asked for |
   | `create` | `true`: make the room, rather than enter whatever is there |
   | `kind`, `stage` | of a room to be made: `mix`, `spatial`, `forward`; `true` |
   """
 
-  alias Roomtone.Auth.Visitor
+  alias Roomtone.Auth.{Invitation, Visitor}
   alias Roomtone.Name
   alias RoomtoneWeb.{AddressLimit, Auth}
 
@@ -25,17 +25,30 @@ defmodule RoomtoneWeb.Door do
           {:ok, Plug.Conn.t(), %{room: String.t(), name: String.t()}} | {:error, errors}
   def knock(%{assigns: %{visitor: visitor}} = conn, params) do
     with :ok <- field(:form, AddressLimit.take(conn.remote_ip)),
-         {:ok, room, name} <- names(visitor, params),
-         :ok <- field(:name, guest(visitor, name, room)),
+         {:ok, given, jwt} <- target(params["room"]),
+         {:ok, room, name} <- names(visitor, given, params),
+         :ok <- field(:name, guest(visitor, name, room, jwt)),
          # A guest's secret first: who makes a room is known by it.
          conn = if(visitor.user, do: conn, else: Auth.put_guest_name(conn, name)),
+         {:ok, conn} <- take(conn, jwt),
          {:ok, conn} <- open(conn, room, params) do
       {:ok, conn, %{room: room, name: name}}
     end
   end
 
-  defp names(visitor, params) do
-    room = params["room"] |> unlink() |> Name.room()
+  # Whoever was sent a link may put it where a name is asked for.
+  defp target(given) do
+    case unlink(given) do
+      {:invitation, jwt} ->
+        with {:ok, invitation} <- field(:room, Invitation.read(jwt)), do: {:ok, invitation.room, jwt}
+
+      room ->
+        {:ok, room, nil}
+    end
+  end
+
+  defp names(visitor, given, params) do
+    room = Name.room(given)
     name = if visitor.user, do: {:ok, visitor.user}, else: Name.identity(params["name"])
 
     case for {field, {:error, reason}} <- [room: room, name: name], do: {field, reason} do
@@ -44,13 +57,22 @@ defmodule RoomtoneWeb.Door do
     end
   end
 
-  defp guest(%Visitor{user: nil} = visitor, name, room) do
-    if visitor.guests_allowed or Roomtone.Auth.invited?(visitor, room),
+  defp guest(%Visitor{user: nil} = visitor, name, room, jwt) do
+    if visitor.guests_allowed or jwt != nil or Roomtone.Auth.invited?(visitor, room),
       do: Roomtone.Auth.check_guest_name(name),
       else: {:error, :guests_not_allowed}
   end
 
-  defp guest(_user, _name, _room), do: :ok
+  defp guest(_user, _name, _room, _jwt), do: :ok
+
+  defp take(conn, nil), do: {:ok, conn}
+
+  defp take(conn, jwt) do
+    case Roomtone.Auth.accept(conn.assigns.visitor, jwt) do
+      {:ok, _invitation, values} -> {:ok, Auth.put_pass(conn, values)}
+      {:error, reason} -> {:error, [room: reason]}
+    end
+  end
 
   defp open(conn, room, %{"create" => create} = params) when create in ["true", "1", "on"] do
     with {:ok, kind} <- kind(params["kind"]),
@@ -101,16 +123,15 @@ defmodule RoomtoneWeb.Door do
   defp kind(kind) when is_map_key(@kinds, kind), do: {:ok, @kinds[kind]}
   defp kind(_other), do: {:error, {:invalid_option, :kind}}
 
-  defp field(_field, :ok), do: :ok
   defp field(field, {:error, reason}), do: {:error, [{field, reason}]}
+  defp field(_field, ok), do: ok
 
-  # Whoever was sent a link may put it where a name is asked for.
   defp unlink(room) when is_binary(room) do
     with true <- String.valid?(room) and byte_size(room) < 2_000,
-         [_, segment] <- Regex.run(~r{\A\s*https?://[^/\s]+/rooms/([^/?#\s]+)}, room),
+         [_, kind, segment] <- Regex.run(~r{\A\s*https?://[^/\s]+/(rooms|invitations)/([^/?#\s]+)}, room),
          name = URI.decode(segment),
          true <- String.valid?(name) do
-      name
+      if kind == "rooms", do: name, else: {:invitation, segment}
     else
       _no_link -> room
     end
