@@ -54,12 +54,6 @@ test("who trusts the certificate is served by TLS 1.3, and given a cookie for HT
   await assert.rejects(get("/", { ca: [] }), /self.signed/i);
 });
 
-test("who types the address without https:// gets there", async () => {
-  const response = await fetch(url.replace("https:", "http:") + "/rooms/standup?a=b", { redirect: "manual" });
-  assert.equal(response.status, 308);
-  assert.equal(response.headers.get("location"), `${url}/rooms/standup?a=b`);
-});
-
 test("two people hear each other by HTTPS", async () => {
   const context = { ignoreHTTPSErrors: true };
   [ada, ben] = await Promise.all([

@@ -5,7 +5,8 @@ defmodule RoomtoneWeb.WebCase do
 
   using do
     quote do
-      import Plug.Conn
+      # Both have `push`, and tests mean the channel's.
+      import Plug.Conn, except: [push: 2, push: 3]
       import Phoenix.ConnTest
       import Phoenix.ChannelTest, except: [connect: 2, connect: 3]
       import Roomtone.DomainCase
