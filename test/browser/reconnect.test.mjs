@@ -3,16 +3,17 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cuttable } from "./support/cuttable.mjs";
-import { everybodyGoes, HEARD, Person } from "./support/person.mjs";
+import { everybodyGoes, HEARD, openBrowser, Person } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
 const TONES = [500, 800];
-let server, wire, ada, ben;
+let server, browser, wire, ada, ben;
 
 before(async () => {
   server = await Server.start("reconnect");
   wire = await cuttable(server.port);
-  [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0]), Person.arrive("Ben", TONES[1])]);
+  browser = await openBrowser();
+  [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   await ada.join(wire.url, "standup");
   await ben.join(server.url, "standup");
   await ada.hears([TONES[1]], TONES);
@@ -22,6 +23,7 @@ before(async () => {
 
 after(async () => {
   await everybodyGoes([ada, ben]);
+  await browser?.close();
   await wire?.close();
   await server?.kill();
 });

@@ -1,15 +1,16 @@
 // A server that is asked to stop, as with every deploy: people finish what they say, and come back by themselves.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { everybodyGoes, HEARD, Person } from "./support/person.mjs";
+import { everybodyGoes, HEARD, openBrowser, Person } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
 const TONES = [500, 800];
-let server, ada, ben, ended;
+let server, browser, ada, ben, ended;
 
 before(async () => {
   server = await Server.start("restart", { DRAIN_SECONDS: "6" });
-  [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0]), Person.arrive("Ben", TONES[1])]);
+  browser = await openBrowser();
+  [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   await ada.join(server.url, "standup");
   await ben.join(server.url, "standup");
   await ada.hears([TONES[1]], TONES);
@@ -19,6 +20,7 @@ before(async () => {
 
 after(async () => {
   await everybodyGoes([ada, ben]);
+  await browser?.close();
   await server?.kill();
 });
 

@@ -1,14 +1,16 @@
 // People in a room: who is heard, who is seen, and what the buttons do.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { everybodyGoes, HEARD, Person, SILENT } from "./support/person.mjs";
+import { everybodyGoes, HEARD, openBrowser, Person, SILENT } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
 const TONES = [500, 800, 1100];
-let server, ada, ben, cleo;
+let server, browser, ada, ben, cleo;
 
 before(async () => {
   server = await Server.start("room");
+  // These three have a browser each, as people have; their microphones are files. Passers-by share one.
+  browser = await openBrowser();
   [ada, ben, cleo] = await Promise.all([
     Person.arrive("Ada", TONES[0]),
     Person.arrive("Ben", TONES[1]),
@@ -18,6 +20,7 @@ before(async () => {
 
 after(async () => {
   await everybodyGoes([ada, ben, cleo]);
+  await browser?.close();
   await server?.kill();
 });
 
@@ -56,7 +59,7 @@ test("a third person is heard by both, and hears both", async () => {
 });
 
 test("another room hears nothing of it", async () => {
-  const dora = await Person.arrive("Dora", 1400);
+  const dora = await Person.arrive("Dora", 1400, { browser });
   try {
     await dora.join(server.url, "elsewhere");
     await dora.hears([], TONES);
@@ -96,7 +99,7 @@ const KEEP_SOCKET = `{
 }`;
 
 test("who is muted by the server sees it on the button, sends nothing, and may undo it", async () => {
-  const eve = await Person.arrive("Eve", 1400, { init: KEEP_SOCKET });
+  const eve = await Person.arrive("Eve", 1400, { browser, init: KEEP_SOCKET });
   try {
     await eve.join(server.url, "standup");
     await ada.hears([TONES[1], TONES[2], 1400], [...TONES, 1400]);
@@ -136,7 +139,7 @@ test("a closed page has left", async () => {
 });
 
 test("a name in use can't be taken by another browser", async () => {
-  const thief = await Person.arrive("Ada", 1400);
+  const thief = await Person.arrive("Ada", 1400, { browser });
   try {
     await thief.join(server.url, "standup", { waitConnected: false });
     await thief.page.locator('[data-problem="identity_taken"]').waitFor();

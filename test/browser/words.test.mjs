@@ -2,26 +2,29 @@
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
 import { after, before, test } from "node:test";
-import { everybodyGoes, Person } from "./support/person.mjs";
+import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
 const TONES = [500, 800];
-let server, speaker;
+let server, browser, speaker;
 const visitors = [];
 
 before(async () => {
   server = await Server.start("words", { MAX_PARTICIPANTS: "3" });
-  speaker = await Person.arrive("Ada", TONES[0]);
+  browser = await openBrowser();
+  speaker = await Person.arrive("Ada", TONES[0], { browser });
   await speaker.join(server.url, "standup");
 });
 
 after(async () => {
   await everybodyGoes([speaker, ...visitors]);
+  await browser?.close();
   await server?.kill();
 });
 
-async function visitor(name, options) {
-  const person = await Person.arrive(name, TONES[1], options);
+async function visitor(name, options = {}) {
+  // Only a browser of one's own refuses by itself.
+  const person = await Person.arrive(name, TONES[1], options.microphone ? options : { browser, ...options });
   visitors.push(person);
   return person;
 }
