@@ -44,23 +44,25 @@ defmodule RoomtoneWeb.RoomLive.Invite do
     ~H"""
     <details class="invite" id="invite" phx-mounted={JS.ignore_attributes("open")}>
       <summary>Invite somebody</summary>
-      <.form for={%{}} id="invite-form" phx-submit="invite" class="card">
+      <.form for={%{}} id="invite-form" phx-submit="invite" class="join-form card">
         <p class="hint">The link lets in whoever has it, without a passcode and without signing in.</p>
-        <div class="field">
-          <label for="invite-may">They may</label>
-          <select id="invite-may" name="may">
-            <option value="speak">speak and listen</option>
-            <option value="listen">listen</option>
-            <option value="moderate">speak, listen and moderate</option>
-          </select>
-        </div>
-        <div class="field">
-          <label for="invite-for">For</label>
-          <select id="invite-for" name="for">
-            <option value="hour">an hour</option>
-            <option value="day" selected>a day</option>
-            <option value="week">a week</option>
-          </select>
+        <div class="invite-choices">
+          <div class="field">
+            <label for="invite-may">They may</label>
+            <select id="invite-may" name="may">
+              <option value="speak">speak and listen</option>
+              <option value="listen">listen</option>
+              <option value="moderate">speak, listen and moderate</option>
+            </select>
+          </div>
+          <div class="field">
+            <label for="invite-for">For</label>
+            <select id="invite-for" name="for">
+              <option value="hour">an hour</option>
+              <option value="day" selected>a day</option>
+              <option value="week">a week</option>
+            </select>
+          </div>
         </div>
         <label class="choice">
           <input type="checkbox" name="once" value="true" />
