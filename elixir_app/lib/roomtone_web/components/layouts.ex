@@ -11,16 +11,14 @@ defmodule RoomtoneWeb.Layouts do
   @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js"}})
 
   # The page's own first; the rest is what it imports, named here so that the browser needn't find out file by file.
-  @modules ["/assets/vendor/phoenix.mjs", "/assets/vendor/phoenix_live_view.esm.js"] ++
+  @modules ~w(/assets/vendor/phoenix.mjs /assets/vendor/phoenix_live_view.esm.js) ++
              for(
                name <- ~w(
-                 call call_bar call_controls chat_hook connection_panel connection_stats controls device_choice device_panel
-                 devices events level_meter media_link microphone own_state page people pre_join problems quality room_hook
-                 settings shortcuts signalling voice_room words backoff
+                 backoff call call_bar chat_hook connection_panel connection_stats controls device_choice device_panel devices
+                 events level_meter media_link microphone own_microphone own_state page people pre_join problems quality rings
+                 room_hook settings shortcuts signalling voice_room words
                ),
-               path = "/assets/js/#{name}.js",
-               File.exists?(Path.expand("../../../#{String.trim_leading(path, "/")}", __DIR__)),
-               do: path
+               do: "/assets/js/#{name}.js"
              )
 
   embed_templates "layouts/*"

@@ -378,9 +378,9 @@ defmodule RoomtoneWeb.RoomLive do
                 me={person.identity == @entry.identity}
                 volume={Map.get(@volumes, person.identity, 1.0)}
               />
+              <li class="alone" id="alone" hidden={not @alone}>Nobody else is here yet. Send someone the link.</li>
             </ul>
             <p :if={@hidden > 0} class="hint" id="hidden">And {Phrases.people(@hidden)} more, who don't fit on the page.</p>
-            <p class="alone" id="alone" hidden={not @alone}>Nobody else is here yet. Send someone the link.</p>
             <.invite :if={@moderator} invitation={@invitation} error={@invite_error} />
             <details class="connection" id="connection" phx-mounted={JS.ignore_attributes("open")}>
               <summary>Your connection</summary>

@@ -1,0 +1,40 @@
+defmodule RoomtoneWeb.LayoutsTest do
+  use RoomtoneWeb.WebCase, async: true
+
+  @assets "elixir_app/assets"
+
+  # What a module brings along, directly or by what it imports, as addresses.
+  defp imported(path, seen) do
+    source = File.read!(Path.join(@assets, path))
+    found = for [_, name] <- Regex.scan(~r/^(?:import|export) .*from "\.\/([\w.]+)"/m, source), do: "js/" <> name
+
+    found
+    |> Enum.reject(&(&1 in seen))
+    |> Enum.reduce(seen, fn path, seen -> if path in seen, do: seen, else: imported(path, [path | seen]) end)
+  end
+
+  test "the page preloads just what its script is made of", %{conn: conn} do
+    page = conn |> get("/") |> html_response(200)
+    preloaded = for [_, path] <- Regex.scan(~r/rel="modulepreload" href="\/assets\/(js\/[^"]+)"/, page), do: path
+    assert Enum.sort(preloaded) == Enum.sort(imported("js/app.js", []))
+  end
+
+  test "what the page names is there", %{conn: conn} do
+    page = conn |> get("/") |> html_response(200)
+    paths = for [_, path] <- Regex.scan(~r/(?:href|src)="(\/assets\/[^"]+)"/, page), uniq: true, do: path
+    assert length(paths) > 20
+    for path <- paths, do: assert(build_conn() |> get(path) |> Map.fetch!(:status) == 200, path)
+  end
+
+  test "the import map is the only script inline, and the policy knows it", %{conn: conn} do
+    conn = get(conn, "/")
+    [[_, map]] = Regex.scan(~r/<script type="importmap">(.*?)<\/script>/s, html_response(conn, 200))
+    [policy] = get_resp_header(conn, "content-security-policy")
+    assert policy =~ "'sha256-#{Base.encode64(:crypto.hash(:sha256, map))}'"
+    assert [[_, inline], [_, other]] = Regex.scan(~r/<script[^>]*>(.*?)<\/script>/s, html_response(conn, 200))
+    assert inline == map
+    assert String.trim(other) == ""
+    # Styles that only the page's own files have.
+    refute html_response(conn, 200) =~ ~r/ style="/
+  end
+end
