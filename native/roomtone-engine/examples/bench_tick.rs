@@ -10,20 +10,25 @@ mod common;
 use std::cell::Cell;
 use std::time::Duration;
 
-use common::World;
+use common::{Moment, World};
 use cpu_time::ThreadTime;
 use roomtone_load::peer::{ClientOptions, Direction};
 
 thread_local! {
-    static BEGUN: Cell<Option<ThreadTime>> = const { Cell::new(None) };
-    static SPENT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    static BEGUN: Cell<Option<(Moment, ThreadTime)>> = const { Cell::new(None) };
+    static RECEIVING: Cell<(u32, Duration)> = const { Cell::new((0, Duration::ZERO)) };
+    static TICKING: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-fn watch(on: bool) {
-    if on {
-        BEGUN.set(Some(ThreadTime::now()));
-    } else if let Some(begun) = BEGUN.take() {
-        SPENT.set(SPENT.get() + begun.elapsed());
+fn watch(moment: Moment) {
+    match (moment, BEGUN.take()) {
+        (Moment::Done, Some((Moment::Sound, begun))) => {
+            let (count, spent) = RECEIVING.get();
+            RECEIVING.set((count + 1, spent + begun.elapsed()));
+        }
+        (Moment::Done, Some((_, begun))) => TICKING.set(TICKING.get() + begun.elapsed()),
+        (Moment::Done, None) => {}
+        (moment, _) => BEGUN.set(Some((moment, ThreadTime::now()))),
     }
 }
 
@@ -55,14 +60,18 @@ fn main() {
     world.watch = watch;
     world.run(Duration::from_secs(seconds));
     let after = world.shard.stats();
-    let us = SPENT.get().as_secs_f64() * 1e6;
+    let us = |spent: Duration| spent.as_secs_f64() * 1e6;
+    let (received, receiving) = RECEIVING.get();
+    let all = us(receiving + TICKING.get());
     let ticks = (after.ticks - before.ticks) as f64;
     let packets = (after.packets_sent - before.packets_sent) as f64;
     println!(
-        "N = {n}, K = {k}: {:.1} µs a tick, {:.2} µs a packet sent, {:.3} ms a participant-second; {} encodes, {} decodes a second",
-        us / ticks,
-        us / packets,
-        us / 1000.0 / seconds as f64 / n as f64,
+        "N = {n}, K = {k}: {:.1} µs a tick, {:.2} µs of it for each packet sent; {:.2} µs a packet received; {:.3} ms a \
+         participant-second; {} encodes, {} decodes a second",
+        us(TICKING.get()) / ticks,
+        us(TICKING.get()) / packets,
+        us(receiving) / f64::from(received),
+        all / 1000.0 / seconds as f64 / n as f64,
         (after.frames_encoded - before.frames_encoded) / seconds,
         (after.frames_decoded - before.frames_decoded) / seconds,
     );

@@ -7,7 +7,7 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::{ROOM, World};
+use common::{Moment, ROOM, World};
 use roomtone_engine::{Command, GainCell};
 use roomtone_load::peer::ClientOptions;
 
@@ -74,7 +74,7 @@ fn the_steady_state_allocates_nothing() {
     });
     world.run_ms(3000);
     world.deliver = false;
-    world.watch = |on| WATCHED.set(on);
+    world.watch = |moment| WATCHED.set(moment != Moment::Done);
     let (ticks, packets) = (world.shard.stats().ticks, world.shard.stats().packets_sent);
     world.run_ms(2000);
     world.watch = |_| {};

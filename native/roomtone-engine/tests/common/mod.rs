@@ -45,6 +45,17 @@ pub struct Client {
     pub first_timestamp: u32,
 }
 
+/// What goes into the shard.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Moment {
+    /// A packet of sound.
+    Sound,
+    /// The time.
+    Time,
+    /// Nothing any more.
+    Done,
+}
+
 /// The shard and everybody.
 pub struct World {
     pub start: Instant,
@@ -58,8 +69,8 @@ pub struct World {
     pub step: Duration,
     /// What went over the wire to the shard, while somebody listens in.
     pub wiretap: Option<Vec<(SocketAddr, Vec<u8>)>>,
-    /// Called with `true` before sound and time go into the shard, and with `false` after.
-    pub watch: fn(bool),
+    /// Called before and after sound and time go into the shard.
+    pub watch: fn(Moment),
     /// Whether clients get what is sent to them.
     pub deliver: bool,
 }
@@ -260,19 +271,20 @@ impl World {
                 if let Some(tap) = self.wiretap.as_mut() {
                     tap.push((datagram.from, bytes.clone()));
                 }
-                (self.watch)(classify(&bytes) == PacketKind::Rtp);
+                let sound = classify(&bytes) == PacketKind::Rtp;
+                (self.watch)(if sound { Moment::Sound } else { Moment::Done });
                 match self.others.iter_mut().find(|(address, _)| *address == datagram.to) {
                     Some((_, shard)) => shard.handle_datagram(now, datagram.from, &mut bytes),
                     None => self.shard.handle_datagram(now, datagram.from, &mut bytes),
                 }
-                (self.watch)(false);
+                (self.watch)(Moment::Done);
             }
         }
-        (self.watch)(true);
+        (self.watch)(Moment::Time);
         if self.shard.poll_timeout().is_some_and(|due| due <= now) {
             self.shard.handle_timeout(now);
         }
-        (self.watch)(false);
+        (self.watch)(Moment::Done);
         self.collect();
     }
 
