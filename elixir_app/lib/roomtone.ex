@@ -19,142 +19,39 @@ defmodule Roomtone do
   Who lives how long, and who ends whom, is in `elixir_app/lib/roomtone/README.md`.
   """
 
-  alias Roomtone.{Config, Lobby, Media, Mix, Name, Participant, RoomServer, Rooms, Subscribers, Token}
+  alias Roomtone.{
+    Config,
+    Entry,
+    Hearing,
+    Lobby,
+    Media,
+    Mix,
+    Name,
+    Participant,
+    RoomServer,
+    Rooms,
+    Subscribers,
+    Token,
+    Types
+  }
+
   alias Roomtone.Auth.Lock
-  alias Roomtone.Mix.Check
 
-  @typedoc "A listener's microphone is off, whatever they do, until a moderator makes them a speaker."
-  @type role :: :speaker | :listener
-
-  @typedoc "How good a person's connection is: whether others are heard without gaps there."
-  @type quality :: :good | :fair | :poor
-
-  @typedoc """
-  A person as others see them.
-
-  `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a moderator's. `moderator`: they have the
-  grant to moderate. `connected`: sound flows. `quality` is what they said themselves since then, if anything.
-  """
-  @type participant :: %{
-          identity: String.t(),
-          name: String.t(),
-          muted: boolean,
-          deafened: boolean,
-          hand: boolean,
-          silenced: boolean,
-          role: role,
-          moderator: boolean,
-          speaking: boolean,
-          connected: boolean,
-          quality: quality | nil,
-          grants: [Token.grant()],
-          joined_at: DateTime.t()
-        }
-
-  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners. `locked`: it asks for a passcode, and tells no names; `slots`: how many m-lines that only receive an offer for a `:forward` room should have."
-  @type summary :: %{
-          name: String.t(),
-          kind: Mix.kind(),
-          stereo: boolean,
-          slots: 1..8 | nil,
-          stage: boolean,
-          locked: boolean,
-          names: [String.t()],
-          participant_count: non_neg_integer,
-          speaking_count: non_neg_integer,
-          max_participants: pos_integer,
-          opened_at: DateTime.t()
-        }
-
-  @typedoc "A room with everybody in it, in the order they came."
-  @type room :: %{
-          name: String.t(),
-          kind: Mix.kind(),
-          stereo: boolean,
-          slots: 1..8 | nil,
-          stage: boolean,
-          locked: boolean,
-          participant_count: non_neg_integer,
-          speaking_count: non_neg_integer,
-          max_participants: pos_integer,
-          opened_at: DateTime.t(),
-          participants: [participant]
-        }
-
-  @typedoc """
-  What happens in a room.
-
-    * `:joined`, `:left` – with why: `:left`, `:removed` or what `leave/3` was given, `:owner_lost` (their connection process died
-      and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:moderator`, `:quality`, `:speaking`, `:connected` –
-      when it changes
-    * `:chat` – somebody said something in writing
-    * `:slots` – in a room of kind `:forward`: who is in which slot of yours and at which gain your client is to play them; at most
-      five times a second, and to the process that speaks for the person alone, subscribed or not
-    * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
-    * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
-    * `:draining` – this node stops within so many seconds: the sound goes on till then, and clients come back elsewhere, or here later
-    * `:closed` – with why: `:closed` or what `close_room/2` was given, `:empty`, `:crashed`
-  """
-  @type event ::
-          {:joined, participant}
-          | {:left, identity :: String.t(), reason :: term}
-          | {:muted, identity :: String.t(), boolean}
-          | {:deafened, identity :: String.t(), boolean}
-          | {:hand, identity :: String.t(), boolean}
-          | {:silenced, identity :: String.t(), boolean}
-          | {:role, identity :: String.t(), role}
-          | {:moderator, identity :: String.t(), boolean}
-          | {:quality, identity :: String.t(), quality}
-          | {:chat, chat_message}
-          | {:speaking, identity :: String.t(), boolean}
-          | {:connected, identity :: String.t(), boolean}
-          | {:slots, [Roomtone.Slots.slot()]}
-          | {:levels, %{String.t() => 0..127}}
-          | {:media_restart, (identity :: String.t()) | :all}
-          | {:draining, seconds :: non_neg_integer}
-          | {:closed, reason :: term}
-
-  @typedoc "A line of a room's chat. `id` grows with each."
-  @type chat_message :: %{id: pos_integer, from: String.t(), name: String.t(), text: String.t(), at: DateTime.t()}
-
-  @typedoc "What subscribers of a room get. But for `t:lobby_message/0`, nothing else is sent to processes that are not our own."
-  @type message :: {:roomtone, room :: String.t(), event}
-
-  @typedoc "What subscribers of the list of rooms get: the busiest rooms, and how many there are in all."
-  @type lobby_message :: {:roomtone, :rooms, %{rooms: [summary], total: non_neg_integer}}
-
-  @type name_error :: {:invalid_name, Name.problem()}
-  @type room_error :: :room_not_found | :room_closed | :room_busy | name_error
-  @type open_error ::
-          :room_exists
-          | {:too_many_rooms, pos_integer}
-          | :busy
-          | :draining
-          | :media_busy
-          | {:invalid_option, atom}
-          | {:invalid_door_gain, term}
-          | name_error
-  @type mix_error :: room_error | {:too_many_cells, pos_integer}
-  @type join_error ::
-          room_error
-          | open_error
-          | {:room_full, pos_integer}
-          | :passcode_needed
-          | :identity_taken
-          | {:not_granted, :speak_or_listen}
-          | {:offer_refused, code :: atom, message :: String.t()}
-          | :media_timeout
-          | :media_restarted
-          | :overloaded
-          | :superseded
-          | :participant_failed
-
-  @max_session 128
-  @max_grace 3_600_000
-  # While the process of an open room is being replaced, which takes no longer than this.
-  @room_tries 10
-  @room_pause_ms 10
+  # Described in `Roomtone.Types`.
+  @type role :: Types.role()
+  @type quality :: Types.quality()
+  @type participant :: Types.participant()
+  @type summary :: Types.summary()
+  @type room :: Types.room()
+  @type event :: Types.event()
+  @type chat_message :: Types.chat_message()
+  @type message :: Types.message()
+  @type lobby_message :: Types.lobby_message()
+  @type name_error :: Types.name_error()
+  @type room_error :: Types.room_error()
+  @type open_error :: Types.open_error()
+  @type mix_error :: Types.mix_error()
+  @type join_error :: Types.join_error()
 
   # ---- Rooms -----------------------------------------------------------------------------------------------------------
 
@@ -188,7 +85,7 @@ defmodule Roomtone do
   def open_room(name, opts \\ []) do
     with {:ok, name} <- Name.room(name),
          {mixing, opts} = Keyword.split(opts, Mix.options()),
-         :ok <- check_options(opts, room_options()),
+         :ok <- Entry.check_room(opts),
          {:ok, mix} <- Mix.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
          {passcode, opts} = Keyword.pop(opts, :passcode),
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}) do
@@ -286,7 +183,7 @@ defmodule Roomtone do
     * `maker` – any text that tells who it is: of a room that this join opens, or that was opened with the same, they are a moderator
     * `name` – shown to others; default the identity
     * `muted` – whether they come in muted; default `false`, and left as it is when they come back
-    * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{@max_session} bytes
+    * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{Roomtone.Entry.max_session()} bytes
     * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients that have no such process:
       they stay for as long as their media do
     * `grace` – milliseconds for which they stay after the owner's death, in case they come back; default `grace_ms`
@@ -297,10 +194,10 @@ defmodule Roomtone do
   def join(name, identity, offer, opts \\ []) do
     with {:ok, name} <- Name.room(name),
          {:ok, identity} <- Name.identity(identity),
-         :ok <- check_options(opts, join_options()),
+         :ok <- Entry.check_join(opts),
          {:ok, shown} <- Name.identity(Keyword.get(opts, :name) || identity),
-         request = request(identity, shown, opts),
-         {:ok, pid, person} <- admit(name, request, opts[:create] || false, @room_tries),
+         request = Entry.request(identity, shown, opts),
+         {:ok, pid, person} <- Entry.admit(name, request, opts[:create] || false),
          {:ok, answer} <- Participant.negotiate(pid, offer, request.owner),
          {:ok, participant} <- RoomServer.call(name, {:person, identity}) do
       {:ok, %{participant: participant, answer: answer, session: person.session}}
@@ -425,137 +322,29 @@ defmodule Roomtone do
 
   # ---- Who hears whom --------------------------------------------------------------------------------------------------
 
-  @doc """
-  Says how loud each hears each: `%{listener => %{speaker => gain}}`, in place of what was said before. Who is missing is heard at
-  the room's `default_gain`. Gains are linear, from 0 (never leaves the server) to 10 (+20 dB).
+  @doc "How loud each hears each, in place of what was said before: `Roomtone.Hearing.put_mix/2`."
+  defdelegate put_mix(name, table), to: Hearing
 
-  Names may be those of people yet to come, and are valid for whoever has them. In a room with `stereo: true` a cell may also be
-  `{gain, pan}`, with `pan` between left (-1) and right (1).
+  @doc "As `put_mix/2` for a few pairs: `Roomtone.Hearing.update_mix/2`."
+  defdelegate update_mix(name, table), to: Hearing
 
-      iex> {:ok, _} = Roomtone.open_room("stage")
-      iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 0.5, "eve" => 0.1}, "bob" => %{"eve" => 0}})
-      :ok
-      iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 11}})
-      {:error, {:invalid_gain, {"ada", "bob"}}}
-  """
-  @spec put_mix(String.t(), %{String.t() => %{String.t() => number | {number, number}}}) ::
-          :ok
-          | {:error,
-             {:invalid_gain, {String.t(), String.t()}} | {:invalid_row, term} | {:invalid_option, :mix} | mix_error}
-  def put_mix(name, table) do
-    with {:ok, table} <- Check.table(table, false), do: ask(name, {:mix, {:put_cells, table}})
-  end
+  @doc "How loud a person wants another, for this listener alone: `Roomtone.Hearing.put_volume/4`."
+  defdelegate put_volume(name, listener, speaker, volume), to: Hearing
 
-  @doc """
-  As `put_mix/2` for a few cells, the rest stays. `nil` takes a cell back to the room's default.
+  @doc "The volumes that a person has set: `Roomtone.Hearing.volumes/2`."
+  defdelegate volumes(name, listener), to: Hearing
 
-      iex> {:ok, _} = Roomtone.open_room("studio")
-      iex> Roomtone.update_mix("studio", %{"ada" => %{"bob" => 2, "eve" => nil}})
-      :ok
-  """
-  @spec update_mix(String.t(), %{String.t() => %{String.t() => number | {number, number} | nil}}) ::
-          :ok
-          | {:error,
-             {:invalid_gain, {String.t(), String.t()}} | {:invalid_row, term} | {:invalid_option, :mix} | mix_error}
-  def update_mix(name, table) do
-    with {:ok, table} <- Check.table(table, true), do: ask(name, {:mix, {:update_cells, table}})
-  end
+  @doc "Where a person is, in a `:spatial` room: `Roomtone.Hearing.put_position/3`."
+  defdelegate put_position(name, identity, position), to: Hearing
 
-  @doc """
-  How loud a person wants another: 0 to 2, on top of everything else, for this listener alone.
+  @doc "Puts a person into a zone: `Roomtone.Hearing.put_zone/3`."
+  defdelegate put_zone(name, identity, zone), to: Hearing
 
-      iex> {:ok, _} = Roomtone.open_room("den")
-      iex> Roomtone.put_volume("den", "ada", "bob", 0.5)
-      :ok
-      iex> Roomtone.put_volume("den", "ada", "bob", 2.5)
-      {:error, {:invalid_volume, "bob"}}
-  """
-  @spec put_volume(String.t(), String.t(), String.t(), number) ::
-          :ok | {:error, {:invalid_volume, String.t()} | mix_error}
-  def put_volume(name, listener, speaker, volume) do
-    with {:ok, listener} <- Name.identity(listener),
-         {:ok, speaker} <- Name.identity(speaker),
-         {:ok, volume} <- Check.volume(volume, speaker),
-         do: ask(name, {:mix, {:put_volume, listener, speaker, volume}})
-  end
+  @doc "What is heard of a zone in another: `Roomtone.Hearing.put_door_gains/2`."
+  defdelegate put_door_gains(name, doors), to: Hearing
 
-  @doc """
-  The volumes that a person has set with `put_volume/4`, by speaker; who is missing is at 1.
-
-      iex> {:ok, _} = Roomtone.open_room("loft")
-      iex> Roomtone.put_volume("loft", "ada", "bob", 0.5)
-      iex> Roomtone.volumes("loft", "ada")
-      {:ok, %{"bob" => 0.5}}
-  """
-  @spec volumes(String.t(), String.t()) :: {:ok, %{String.t() => float}} | {:error, room_error}
-  def volumes(name, listener), do: ask_about(name, listener, &{:volumes, &1})
-
-  @doc """
-  Where a person is, in a `:spatial` room; `nil`: nowhere, and as near to all as can be. Call it as often as they move: what
-  follows is sent at most every 20 ms.
-
-  `facing`, the direction in which they look, decides in a room with `stereo: true` who is on their left and who on their right;
-  who gives none looks along -z.
-
-      iex> {:ok, _} = Roomtone.open_room("plaza", kind: :spatial, distance: [model: :linear, max_distance: 20])
-      iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: 0, z: -2.5, facing: %{x: 0, y: 0, z: 1}})
-      :ok
-      iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: :up, z: 0})
-      {:error, {:invalid_position, :y}}
-  """
-  @spec put_position(String.t(), String.t(), map | nil) ::
-          :ok | {:error, {:invalid_position, atom} | {:not_spatial, Mix.kind()} | mix_error}
-  def put_position(name, identity, position) do
-    with {:ok, identity} <- Name.identity(identity),
-         {:ok, position} <- if(position == nil, do: {:ok, nil}, else: Check.position(position)),
-         do: ask(name, {:mix, {:put_position, identity, position}})
-  end
-
-  @doc """
-  Puts a person into a zone, or with `nil` outside of all. Only those in the same zone hear each other; others what
-  `put_door_gains/2` lets through.
-
-      iex> {:ok, _} = Roomtone.open_room("office")
-      iex> Roomtone.put_zone("office", "ada", "meeting")
-      :ok
-  """
-  @spec put_zone(String.t(), String.t(), String.t() | nil) :: :ok | {:error, mix_error}
-  def put_zone(name, identity, zone) do
-    with {:ok, identity} <- Name.identity(identity),
-         {:ok, zone} <- Check.zone(zone),
-         do: ask(name, {:mix, {:put_zone, identity, zone}})
-  end
-
-  @doc """
-  What is heard of a zone in another: `%{{from, into} => gain}`, in place of what was said before. A door that is named in one
-  direction only is the same in the other. A missing one is shut.
-
-      iex> {:ok, _} = Roomtone.open_room("theatre", door_gains: %{{"hall", "foyer"} => 0.3})
-      iex> Roomtone.put_door_gains("theatre", %{{"hall", "foyer"} => 0.1, {"foyer", "hall"} => 0})
-      :ok
-  """
-  @spec put_door_gains(String.t(), %{{String.t() | nil, String.t() | nil} => number}) ::
-          :ok | {:error, {:invalid_door_gain, term} | {:invalid_option, :door_gains} | mix_error}
-  def put_door_gains(name, doors) do
-    with {:ok, doors} <- Check.doors(doors), do: ask(name, {:mix, {:put_doors, doors}})
-  end
-
-  @doc """
-  From now on only these listeners hear the speaker, and still no louder than zones, distance and cells allow; with `nil` all do
-  again. Who leaves the room is no longer one of them.
-
-      iex> {:ok, _} = Roomtone.open_room("salon")
-      iex> Roomtone.whisper("salon", "ada", ["bob"])
-      :ok
-      iex> Roomtone.whisper("salon", "ada", nil)
-      :ok
-  """
-  @spec whisper(String.t(), String.t(), [String.t()] | nil) :: :ok | {:error, {:invalid_option, :listeners} | mix_error}
-  def whisper(name, speaker, listeners) do
-    with {:ok, speaker} <- Name.identity(speaker),
-         {:ok, listeners} <- if(listeners == nil, do: {:ok, nil}, else: Check.identities(listeners)),
-         do: ask(name, {:mix, {:whisper, speaker, listeners}})
-  end
+  @doc "From now on only these listeners hear the speaker: `Roomtone.Hearing.whisper/3`."
+  defdelegate whisper(name, speaker, listeners), to: Hearing
 
   # ---- News and figures ------------------------------------------------------------------------------------------------
 
@@ -667,84 +456,9 @@ defmodule Roomtone do
 
   # ---- Inside ----------------------------------------------------------------------------------------------------------
 
-  defp request(identity, shown, opts) do
-    %{
-      identity: identity,
-      name: shown,
-      owner: Keyword.get(opts, :owner) || self(),
-      session: opts[:session],
-      grants: Keyword.get(opts, :grants, [:speak, :listen]),
-      pass: Keyword.get(opts, :pass, :any),
-      invited: Keyword.get(opts, :invited, []),
-      maker: opts[:maker],
-      muted: opts[:muted],
-      grace_ms: Keyword.get(opts, :grace) || Config.get().grace_ms
-    }
-  end
-
-  defp admit(name, request, create?, tries) do
-    case RoomServer.call(name, {:admit, request}) do
-      {:error, :room_not_found} when create? ->
-        case Rooms.open(name, fleeting: true, maker: request.maker) do
-          {:ok, _summary} -> admit(name, request, create?, tries)
-          # Another was faster, or the room's process is just being replaced.
-          {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)
-          {:error, :room_exists} -> {:error, :room_not_found}
-          {:error, _} = error -> error
-        end
-
-      {:error, :room_closed} when tries > 1 ->
-        again(name, request, create?, tries)
-
-      result ->
-        result
-    end
-  end
-
-  defp again(name, request, create?, tries) do
-    Process.sleep(@room_pause_ms)
-    admit(name, request, create?, tries - 1)
-  end
-
   defp ask(name, request), do: with({:ok, name} <- Name.room(name), do: RoomServer.call(name, request))
 
   defp ask_about(name, identity, request) do
     with {:ok, identity} <- Name.identity(identity), do: ask(name, request.(identity))
   end
-
-  defp room_options do
-    [
-      max_participants: &positive?/1,
-      empty_after: &(positive?(&1) or &1 == :never),
-      stage: &is_boolean/1,
-      passcode: &(&1 == nil or Lock.passcode?(&1)),
-      maker: &text?/1
-    ]
-  end
-
-  defp join_options do
-    [
-      grants: &grants?/1,
-      invited: &grants?/1,
-      pass: &(&1 == :any or text?(&1)),
-      maker: &text?/1,
-      name: &(is_binary(&1) or &1 == nil),
-      muted: &(is_boolean(&1) or &1 == nil),
-      session: &(&1 == nil or (is_binary(&1) and &1 != "" and byte_size(&1) <= @max_session)),
-      owner: &(is_pid(&1) or &1 in [:none, nil]),
-      grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
-      create: &is_boolean/1
-    ]
-  end
-
-  defp check_options(opts, allowed) do
-    case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
-      nil -> :ok
-      {key, _value} -> {:error, {:invalid_option, key}}
-    end
-  end
-
-  defp grants?(grants), do: is_list(grants) and grants -- Token.grants() == []
-  defp text?(value), do: value == nil or is_binary(value)
-  defp positive?(value), do: is_integer(value) and value > 0
 end

@@ -1,0 +1,101 @@
+defmodule Roomtone.Entry do
+  @moduledoc "The way into a room: what `Roomtone.open_room/2` and `Roomtone.join/4` may be asked, and the asking."
+
+  alias Roomtone.{Config, Room, RoomServer, Rooms, Token}
+  alias Roomtone.Auth.Lock
+
+  @max_session 128
+  @max_grace 3_600_000
+  # While the process of an open room is being replaced, which takes no longer than this.
+  @tries 10
+  @pause_ms 10
+
+  @doc "How long a session may be, in bytes."
+  @spec max_session() :: pos_integer
+  def max_session, do: @max_session
+
+  @doc "Whether these are options of a room, but for those of its mix."
+  @spec check_room(keyword) :: :ok | {:error, {:invalid_option, atom}}
+  def check_room(opts) do
+    check(opts,
+      max_participants: &positive?/1,
+      empty_after: &(positive?(&1) or &1 == :never),
+      stage: &is_boolean/1,
+      passcode: &(&1 == nil or Lock.passcode?(&1)),
+      maker: &text?/1
+    )
+  end
+
+  @doc "Whether these are options of a join."
+  @spec check_join(keyword) :: :ok | {:error, {:invalid_option, atom}}
+  def check_join(opts) do
+    check(opts,
+      grants: &grants?/1,
+      invited: &grants?/1,
+      pass: &(&1 == :any or text?(&1)),
+      maker: &text?/1,
+      name: &(is_binary(&1) or &1 == nil),
+      muted: &(is_boolean(&1) or &1 == nil),
+      session: &(&1 == nil or (is_binary(&1) and &1 != "" and byte_size(&1) <= @max_session)),
+      owner: &(is_pid(&1) or &1 in [:none, nil]),
+      grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
+      create: &is_boolean/1
+    )
+  end
+
+  @doc "What the room is asked, by options that were checked."
+  @spec request(String.t(), String.t(), keyword) :: Room.request()
+  def request(identity, shown, opts) do
+    %{
+      identity: identity,
+      name: shown,
+      owner: Keyword.get(opts, :owner) || self(),
+      session: opts[:session],
+      grants: Keyword.get(opts, :grants, [:speak, :listen]),
+      pass: Keyword.get(opts, :pass, :any),
+      invited: Keyword.get(opts, :invited, []),
+      maker: opts[:maker],
+      muted: opts[:muted],
+      grace_ms: Keyword.get(opts, :grace) || Config.get().grace_ms
+    }
+  end
+
+  @doc "Asks to be let in; with `create?` by opening the room, if there is none."
+  @spec admit(String.t(), Room.request(), boolean) :: {:ok, pid, Room.Person.t()} | {:error, term}
+  def admit(name, request, create?), do: admit(name, request, create?, @tries)
+
+  defp admit(name, request, create?, tries) do
+    case RoomServer.call(name, {:admit, request}) do
+      {:error, :room_not_found} when create? ->
+        case Rooms.open(name, fleeting: true, maker: request.maker) do
+          {:ok, _summary} -> admit(name, request, create?, tries)
+          # Another was faster, or the room's process is just being replaced.
+          {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)
+          {:error, :room_exists} -> {:error, :room_not_found}
+          {:error, _} = error -> error
+        end
+
+      {:error, :room_closed} when tries > 1 ->
+        again(name, request, create?, tries)
+
+      result ->
+        result
+    end
+  end
+
+  defp again(name, request, create?, tries) do
+    Process.sleep(@pause_ms)
+    admit(name, request, create?, tries - 1)
+  end
+
+  defp check(opts, allowed) do
+    case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
+      nil -> :ok
+      {key, _value} -> {:error, {:invalid_option, key}}
+    end
+  end
+
+  defp grants?(grants), do: is_list(grants) and grants -- Token.grants() == []
+  defp text?(value), do: value == nil or is_binary(value)
+  defp positive?(value), do: is_integer(value) and value > 0
+end

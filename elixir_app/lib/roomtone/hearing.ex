@@ -1,0 +1,154 @@
+defmodule Roomtone.Hearing do
+  @moduledoc """
+  Who hears whom, and how loud: what a room's mix may be told. `Roomtone` has each of these functions, too. What becomes of it is
+  in docs/mixing.md.
+  """
+
+  alias Roomtone.{Mix, Name, RoomServer}
+  alias Roomtone.Mix.Check
+
+  @doc """
+  Says how loud each hears each: `%{listener => %{speaker => gain}}`, in place of what was said before. Who is missing is heard at
+  the room's `default_gain`. Gains are linear, from 0 (never leaves the server) to 10 (+20 dB).
+
+  Names may be those of people yet to come, and are valid for whoever has them. In a room with `stereo: true` a cell may also be
+  `{gain, pan}`, with `pan` between left (-1) and right (1).
+
+      iex> {:ok, _} = Roomtone.open_room("stage")
+      iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 0.5, "eve" => 0.1}, "bob" => %{"eve" => 0}})
+      :ok
+      iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 11}})
+      {:error, {:invalid_gain, {"ada", "bob"}}}
+  """
+  @spec put_mix(String.t(), %{String.t() => %{String.t() => number | {number, number}}}) ::
+          :ok
+          | {:error,
+             {:invalid_gain, {String.t(), String.t()}}
+             | {:invalid_row, term}
+             | {:invalid_option, :mix}
+             | Roomtone.mix_error()}
+  def put_mix(name, table) do
+    with {:ok, table} <- Check.table(table, false), do: ask(name, {:mix, {:put_cells, table}})
+  end
+
+  @doc """
+  As `put_mix/2` for a few cells, the rest stays. `nil` takes a cell back to the room's default.
+
+      iex> {:ok, _} = Roomtone.open_room("studio")
+      iex> Roomtone.update_mix("studio", %{"ada" => %{"bob" => 2, "eve" => nil}})
+      :ok
+  """
+  @spec update_mix(String.t(), %{String.t() => %{String.t() => number | {number, number} | nil}}) ::
+          :ok
+          | {:error,
+             {:invalid_gain, {String.t(), String.t()}}
+             | {:invalid_row, term}
+             | {:invalid_option, :mix}
+             | Roomtone.mix_error()}
+  def update_mix(name, table) do
+    with {:ok, table} <- Check.table(table, true), do: ask(name, {:mix, {:update_cells, table}})
+  end
+
+  @doc """
+  How loud a person wants another: 0 to 2, on top of everything else, for this listener alone.
+
+      iex> {:ok, _} = Roomtone.open_room("den")
+      iex> Roomtone.put_volume("den", "ada", "bob", 0.5)
+      :ok
+      iex> Roomtone.put_volume("den", "ada", "bob", 2.5)
+      {:error, {:invalid_volume, "bob"}}
+  """
+  @spec put_volume(String.t(), String.t(), String.t(), number) ::
+          :ok | {:error, {:invalid_volume, String.t()} | Roomtone.mix_error()}
+  def put_volume(name, listener, speaker, volume) do
+    with {:ok, listener} <- Name.identity(listener),
+         {:ok, speaker} <- Name.identity(speaker),
+         {:ok, volume} <- Check.volume(volume, speaker),
+         do: ask(name, {:mix, {:put_volume, listener, speaker, volume}})
+  end
+
+  @doc """
+  The volumes that a person has set with `put_volume/4`, by speaker; who is missing is at 1.
+
+      iex> {:ok, _} = Roomtone.open_room("loft")
+      iex> Roomtone.put_volume("loft", "ada", "bob", 0.5)
+      iex> Roomtone.volumes("loft", "ada")
+      {:ok, %{"bob" => 0.5}}
+  """
+  @spec volumes(String.t(), String.t()) :: {:ok, %{String.t() => float}} | {:error, Roomtone.room_error()}
+  def volumes(name, listener), do: ask_about(name, listener, &{:volumes, &1})
+
+  @doc """
+  Where a person is, in a `:spatial` room; `nil`: nowhere, and as near to all as can be. Call it as often as they move: what
+  follows is sent at most every 20 ms.
+
+  `facing`, the direction in which they look, decides in a room with `stereo: true` who is on their left and who on their right;
+  who gives none looks along -z.
+
+      iex> {:ok, _} = Roomtone.open_room("plaza", kind: :spatial, distance: [model: :linear, max_distance: 20])
+      iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: 0, z: -2.5, facing: %{x: 0, y: 0, z: 1}})
+      :ok
+      iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: :up, z: 0})
+      {:error, {:invalid_position, :y}}
+  """
+  @spec put_position(String.t(), String.t(), map | nil) ::
+          :ok | {:error, {:invalid_position, atom} | {:not_spatial, Mix.kind()} | Roomtone.mix_error()}
+  def put_position(name, identity, position) do
+    with {:ok, identity} <- Name.identity(identity),
+         {:ok, position} <- if(position == nil, do: {:ok, nil}, else: Check.position(position)),
+         do: ask(name, {:mix, {:put_position, identity, position}})
+  end
+
+  @doc """
+  Puts a person into a zone, or with `nil` outside of all. Only those in the same zone hear each other; others what
+  `put_door_gains/2` lets through.
+
+      iex> {:ok, _} = Roomtone.open_room("office")
+      iex> Roomtone.put_zone("office", "ada", "meeting")
+      :ok
+  """
+  @spec put_zone(String.t(), String.t(), String.t() | nil) :: :ok | {:error, Roomtone.mix_error()}
+  def put_zone(name, identity, zone) do
+    with {:ok, identity} <- Name.identity(identity),
+         {:ok, zone} <- Check.zone(zone),
+         do: ask(name, {:mix, {:put_zone, identity, zone}})
+  end
+
+  @doc """
+  What is heard of a zone in another: `%{{from, into} => gain}`, in place of what was said before. A door that is named in one
+  direction only is the same in the other. A missing one is shut.
+
+      iex> {:ok, _} = Roomtone.open_room("theatre", door_gains: %{{"hall", "foyer"} => 0.3})
+      iex> Roomtone.put_door_gains("theatre", %{{"hall", "foyer"} => 0.1, {"foyer", "hall"} => 0})
+      :ok
+  """
+  @spec put_door_gains(String.t(), %{{String.t() | nil, String.t() | nil} => number}) ::
+          :ok | {:error, {:invalid_door_gain, term} | {:invalid_option, :door_gains} | Roomtone.mix_error()}
+  def put_door_gains(name, doors) do
+    with {:ok, doors} <- Check.doors(doors), do: ask(name, {:mix, {:put_doors, doors}})
+  end
+
+  @doc """
+  From now on only these listeners hear the speaker, and still no louder than zones, distance and cells allow; with `nil` all do
+  again. Who leaves the room is no longer one of them.
+
+      iex> {:ok, _} = Roomtone.open_room("salon")
+      iex> Roomtone.whisper("salon", "ada", ["bob"])
+      :ok
+      iex> Roomtone.whisper("salon", "ada", nil)
+      :ok
+  """
+  @spec whisper(String.t(), String.t(), [String.t()] | nil) ::
+          :ok | {:error, {:invalid_option, :listeners} | Roomtone.mix_error()}
+  def whisper(name, speaker, listeners) do
+    with {:ok, speaker} <- Name.identity(speaker),
+         {:ok, listeners} <- if(listeners == nil, do: {:ok, nil}, else: Check.identities(listeners)),
+         do: ask(name, {:mix, {:whisper, speaker, listeners}})
+  end
+
+  defp ask(name, request), do: with({:ok, name} <- Name.room(name), do: RoomServer.call(name, request))
+
+  defp ask_about(name, identity, request) do
+    with {:ok, identity} <- Name.identity(identity), do: ask(name, request.(identity))
+  end
+end
