@@ -117,6 +117,19 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert status(fn -> send_form(signed_in, "/sign-out", %{"_csrf_token" => csrf}) end) == 403
     end
 
+    test "of a guest begins with their first name", %{room: room} do
+      # Planted, without a name as yet.
+      session = %{"person" => "known to somebody else", "live_socket_id" => "sessions:known"}
+      guest = new() |> init_test_session(session) |> put_private(:plug_skip_csrf_protection, true)
+      guest = post(guest, "/rooms", %{"room" => room, "name" => "Zoë"})
+      assert redirected_to(guest, 303)
+      new = get_session(guest)
+      refute new["person"] == session["person"]
+      refute new["live_socket_id"] == session["live_socket_id"]
+      # With the next name they are the same browser still.
+      assert guest |> enter(room, "Ben") |> get_session("person") == new["person"]
+    end
+
     test "is void when signed out, and so is every copy of it", %{browser: browser, room: room} do
       signed_in = sign_in(browser, "Ada", "correct horse")
       jwt = on_page(signed_in, room_path(room), "token")

@@ -60,7 +60,13 @@ defmodule RoomtoneWeb.Auth do
   @doc "Remembers that this browser enters as a guest of this name, which is checked already."
   @spec put_guest_name(Plug.Conn.t(), String.t()) :: Plug.Conn.t()
   def put_guest_name(%{assigns: %{visitor: visitor}} = conn, name),
-    do: conn |> begin() |> merge(%{"names" => Auth.keep_name(visitor, name)})
+    do: conn |> first_name(visitor) |> begin() |> merge(%{"names" => Auth.keep_name(visitor, name)})
+
+  # With their first name somebody begins to be somebody: by a secret that isn't from before, and from who knows whom.
+  defp first_name(conn, %{names: []}),
+    do: conn |> delete_session("person") |> delete_session("live_socket_id") |> fetch_visitor([])
+
+  defp first_name(conn, _visitor), do: conn
 
   @doc "Remembers what `Roomtone.Auth` wants remembered: a pass."
   @spec put_pass(Plug.Conn.t(), Auth.session()) :: Plug.Conn.t()
