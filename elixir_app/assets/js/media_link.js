@@ -16,7 +16,9 @@ const UNREACHABLE_AFTER = 3;
  * `exchange` sends an offer and resolves with the answer. It is called only while the link is meant to be up; when it
  * rejects with a retryable error the link tries again, later and later, until {@link MediaLink.pause}.
  *
- * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `unreachable` (detail: what the last offer failed with,
+ * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
+ *
+ * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `slot` (detail: its number and MediaStreamTrack), `unreachable` (detail: what the last offer failed with,
  * or null if its sound never came), `refused` (detail: SignallingError).
  */
 export class MediaLink extends EventTarget {
@@ -25,6 +27,8 @@ export class MediaLink extends EventTarget {
   /** @type {MediaStreamTrack | null} */ #track = null;
   #exchange;
   /** @type {RTCIceServer[]} */ #iceServers = [];
+  #slots = 0;
+  #stereo = false;
   /** Counts negotiations; whoever holds an older number has been overtaken. */
   #generation = 0;
   #failures = 0;
@@ -54,6 +58,16 @@ export class MediaLink extends EventTarget {
   /** @param {RTCIceServer[]} servers */
   setIceServers(servers) {
     this.#iceServers = servers;
+  }
+
+  /**
+   * What the room is like, for connections made from now on.
+   *
+   * @param {{slots?: number, stereo?: boolean}} kind  how many slots there are, and whether to ask for stereo
+   */
+  setKind({ slots = 0, stereo = false }) {
+    this.#slots = slots;
+    this.#stereo = stereo;
   }
 
   /** @param {MediaStreamTrack | null} track */
@@ -98,7 +112,7 @@ export class MediaLink extends EventTarget {
     try {
       const pc = fresh || !this.#pc ? this.#open() : this.#pc;
       if (!fresh) pc.restartIce();
-      await pc.setLocalDescription();
+      await this.#describe(pc);
       if (overtaken()) return;
       // No waiting for candidates: the server learns our address from the packets themselves.
       const answer = await this.#exchange(pc.localDescription?.sdp ?? "");
@@ -125,13 +139,25 @@ export class MediaLink extends EventTarget {
     this.#pc = pc;
     // Send and receive even without a microphone, so that one that comes later needs no new offer.
     this.#transceiver = pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" });
-    pc.ontrack = ({ track, streams }) => {
-      if (pc === this.#pc) this.#emit("stream", streams[0] ?? new MediaStream([track]));
+    const slots = Array.from({ length: this.#slots }, () => pc.addTransceiver("audio", { direction: "recvonly" }));
+    pc.ontrack = ({ track, streams, transceiver }) => {
+      if (pc !== this.#pc) return;
+      const slot = slots.indexOf(transceiver);
+      if (slot >= 0) this.#emit("slot", { slot, track });
+      else this.#emit("stream", streams[0] ?? new MediaStream([track]));
     };
     pc.onconnectionstatechange = () => {
       if (pc === this.#pc) this.#stateChanged(pc.connectionState);
     };
     return pc;
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  async #describe(pc) {
+    if (!this.#stereo) return await pc.setLocalDescription();
+    // There is no other way to ask for stereo than to write it into the offer.
+    const { type, sdp } = await pc.createOffer();
+    await pc.setLocalDescription({ type, sdp: askForStereo(sdp ?? "") });
   }
 
   /** @param {RTCPeerConnectionState} state */
@@ -204,4 +230,17 @@ export class MediaLink extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/**
+ * The offer with `stereo=1` for Opus (RFC 7587): what we want to receive.
+ *
+ * @param {string} sdp
+ */
+export function askForStereo(sdp) {
+  const opus = [...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000\/2\r?$/gim)].map((match) => match[1]);
+  return opus.reduce(
+    (text, type) => text.replace(new RegExp(`^(a=fmtp:${type} )(?!.*\\bstereo=)(.*)$`, "gm"), "$1stereo=1;$2"),
+    sdp,
+  );
 }

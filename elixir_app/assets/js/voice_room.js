@@ -1,5 +1,6 @@
 // @ts-check
 import { on } from "./events.js";
+import { Forward } from "./forward.js";
 import { MediaLink } from "./media_link.js";
 import { OwnMicrophone } from "./own_microphone.js";
 import { OwnState } from "./own_state.js";
@@ -64,6 +65,7 @@ export class VoiceRoom extends EventTarget {
   /** @type {Options} */ #options;
   /** @type {Signalling | null} */ #signalling = null;
   /** @type {MediaLink | null} */ #link = null;
+  /** Adds up the slots of a room that forwards. @type {Forward | null} */ #forward = null;
   #people = new People();
   /** @type {Status} */ #status = "new";
   #me = "";
@@ -263,6 +265,8 @@ export class VoiceRoom extends EventTarget {
 
   /** Plays what autoplay held back; call it from a click. */
   async hear() {
+    // Not waited for: it may be held back until a click, as what follows then says.
+    this.#forward?.resume();
     try {
       await this.#audio.play();
       this.#emit("solved", "autoplay_blocked");
@@ -288,6 +292,7 @@ export class VoiceRoom extends EventTarget {
     this.#link?.close();
     this.#microphone.close();
     this.#audio.srcObject = null;
+    this.#forwardNoMore();
     this.#audio.muted = false;
     this.#waitingIsOver();
     this.#people.clear();
@@ -305,9 +310,11 @@ export class VoiceRoom extends EventTarget {
     on(link, "lost", () => {
       if (!this.#over) this.#setStatus("reconnecting");
     });
-    on(link, "stream", (stream) => {
-      this.#audio.srcObject = stream;
-      this.hear();
+    on(link, "stream", (stream) => this.#play(stream));
+    on(link, "slot", ({ slot, track }) => {
+      this.#forward ??= new Forward();
+      this.#forward.play(slot, track);
+      this.#play(this.#forward.stream);
     });
     on(link, "unreachable", (error) => {
       // With words of the server's: it was reached, and answered that it can't just now.
@@ -315,6 +322,18 @@ export class VoiceRoom extends EventTarget {
       else this.#emit("problem", problem("media_unreachable"));
     });
     on(link, "refused", (error) => this.#refused(error));
+  }
+
+  /** @param {MediaStream} stream */
+  #play(stream) {
+    if (stream !== this.#forward?.stream) this.#forwardNoMore();
+    if (this.#audio.srcObject !== stream) this.#audio.srcObject = stream;
+    this.hear();
+  }
+
+  #forwardNoMore() {
+    this.#forward?.close();
+    this.#forward = null;
   }
 
   /** @param {Signalling} signalling */
@@ -329,6 +348,10 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
+    on(signalling, "slots", ({ slots }) => {
+      this.#forward ??= new Forward();
+      this.#forward.set(slots);
+    });
     on(signalling, "media_restart", () => this.#link?.connect());
     // It ends soon, and we come back by ourselves: nothing to do but to say so.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
@@ -344,6 +367,7 @@ export class VoiceRoom extends EventTarget {
     this.#ownHeard(this.#people.get(this.#me));
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
+    this.#link?.setKind(reply.config ?? {});
     if (reply.resumed) {
       this.#link?.resume();
       this.#tell((flag) => this.#own.untold(flag));
