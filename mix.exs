@@ -52,7 +52,9 @@ defmodule Roomtone.MixProject do
       {:phoenix_html, "~> 4.2"},
       {:phoenix_live_view, "~> 1.2"},
       {:bandit, "~> 1.8"},
-      {:jason, "~> 1.4"}
+      {:jason, "~> 1.4"},
+      # What Phoenix.LiveViewTest reads pages with.
+      {:lazy_html, "~> 0.1", only: :test}
     ]
   end
 

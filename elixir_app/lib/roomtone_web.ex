@@ -23,7 +23,8 @@ defmodule RoomtoneWeb do
   @doc "What every LiveView starts from."
   def live_view do
     quote do
-      use Phoenix.LiveView
+      # Its log of each mount has the session in it, which is the browser's secret.
+      use Phoenix.LiveView, log: false
 
       unquote(html_helpers())
     end

@@ -162,8 +162,8 @@ defmodule Phoenix.Endpoint do
   A socket at a path, e.g. `socket "/voice", MyApp.UserSocket, websocket: [check_origin: true]`.
 
   Options of `:websocket`: `:path` ("/websocket"), `:check_origin`, `:connect_info`, `:timeout` (60_000), `:max_frame_size`
-  (262_144), `:serializer`, `:error_handler`, `:subprotocols`, `:auth_token`, `:compress` (no effect), `:transport_log` (no
-  effect). Long polling doesn't compile.
+  (262_144), `:serializer`, `:error_handler`, `:subprotocols`, `:compress` (no effect), `:transport_log` (no effect).
+  Beside it: `auth_token: true`. Long polling doesn't compile.
   """
   defmacro socket(path, module, opts \\ []) do
     module = Plug.Builder.expand_alias(module, __CALLER__)

@@ -14,7 +14,6 @@ defmodule PhoenixLite.SocketDispatch do
     :serializer,
     :error_handler,
     :subprotocols,
-    :auth_token,
     :compress,
     :transport_log,
     :log,

@@ -12,7 +12,7 @@ defmodule Demo.Endpoint do
 
   socket "/live", Phoenix.LiveView.Socket, websocket: [connect_info: [:user_agent, session: @session_options]]
 
-  socket "/token", Demo.UserSocket, websocket: [auth_token: true, check_origin: false, connect_info: [:auth_token]]
+  socket "/token", Demo.UserSocket, auth_token: true, websocket: [check_origin: false, connect_info: [:auth_token]]
 
   socket "/open", Demo.UserSocket,
     websocket: [
