@@ -98,6 +98,7 @@ test("a hand goes up, is seen by all, and down again", async () => {
   const hand = cleo.page.getByRole("switch", { name: "Raise hand" });
   await hand.click();
   for (const person of [ada, ben, cleo]) await person.participant("Cleo").and(person.page.locator('[data-hand="true"]')).waitFor();
+  await ada.page.getByRole("log", { name: "Who comes and goes" }).getByText("Cleo raised a hand.").waitFor();
   await hand.click();
   await ada.participant("Cleo").and(ada.page.locator('[data-hand="false"]')).waitFor();
 });

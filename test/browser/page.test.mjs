@@ -2,14 +2,13 @@
 // should come with.
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { readFileSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { violations } from "./support/axe.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, TMP } from "./support/server.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const base64 = (bytes) => randomBytes(bytes).toString("base64").replace(/=+$/, "");
 const ROOM = "Stand-up";
 let server, browser, ben, mei, ada;
@@ -86,7 +85,6 @@ for (const colorScheme of ["light", "dark"]) for (const width of [1280, 360]) si
  * @param {string} scene  for the screenshots
  */
 async function looksRight({ page }, scene) {
-  await page.evaluate(AXE);
   for (const { colorScheme, width } of sizes) {
     await page.setViewportSize({ width, height: 740 });
     await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
@@ -102,12 +100,7 @@ async function looksRight({ page }, scene) {
         .map(({ what, box }) => `${what}: ${Math.round(box.width)}×${Math.round(box.height)}`),
     );
     assert.deepEqual(small, [], `${where}: hard to hit`);
-    const found = await page.evaluate(async () => {
-      const tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"];
-      const { violations } = await axe.run(document, { runOnly: { type: "tag", values: tags } });
-      return violations.map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html.slice(0, 160)).join(" | ")}`);
-    });
-    assert.deepEqual(found, [], where);
+    assert.deepEqual(await violations(page), [], where);
   }
   await page.setViewportSize({ width: 1280, height: 740 });
 }

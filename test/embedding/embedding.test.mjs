@@ -4,6 +4,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { violations } from "../browser/support/axe.mjs";
 import { openBrowser, Person } from "../browser/support/person.mjs";
 import { ROOT, Server } from "../browser/support/server.mjs";
 
@@ -39,6 +40,13 @@ test("two people hear each other", async () => {
   await ben.hears([TONES[0]], TONES);
   for (const person of [ada, ben]) {
     for (const name of ["Ada", "Ben"]) await person.participant(name).and(person.page.locator('[data-speaking="true"]')).waitFor();
+  }
+});
+
+test("everybody can use it, as far as axe can tell", async () => {
+  for (const colorScheme of ["light", "dark"]) {
+    await ada.page.emulateMedia({ colorScheme });
+    assert.deepEqual(await violations(ada.page), [], colorScheme);
   }
 });
 

@@ -2,11 +2,11 @@
 /** The pages of Roomtone: LiveViews that come and go, and around them the one call. */
 import { Socket } from "phoenix";
 import { LiveSocket } from "phoenix_live_view";
+import { announceCall } from "./announcements.js";
 import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
 import { Chat } from "./chat_hook.js";
-import { on } from "./events.js";
-import { announce, byId, csrfToken, roomPage } from "./page.js";
+import { byId, csrfToken, roomPage } from "./page.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
 import { listenToKeys } from "./shortcuts.js";
@@ -24,8 +24,7 @@ const navigate = (/** @type {string} */ path) => liveSocket.js().navigate(path);
 showCallBar(call);
 showProblems(call, navigate);
 listenToKeys(call);
-on(call, "joined", ({ name }) => announce(`${name} joined.`));
-on(call, "left", ({ name }) => announce(`${name} left.`));
+announceCall(call);
 
 // Captured, so as to speak before the socket's own listener closes it.
 addEventListener("pagehide", (event) => event.persisted || call.unload(), { capture: true });

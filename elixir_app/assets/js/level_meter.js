@@ -5,6 +5,7 @@ export class LevelMeter {
   /** @type {AudioContext | null} */ #context = null;
   /** @type {MediaStreamTrack | null} */ #track = null;
   #frame = 0;
+  #resume = () => this.#context?.resume();
 
   /** @param {HTMLMeterElement} meter */
   constructor(meter) {
@@ -23,6 +24,8 @@ export class LevelMeter {
     this.#track = track.clone();
     this.#track.enabled = true;
     this.#context = new AudioContext();
+    // On a page where nobody has clicked yet, it may wait for that.
+    for (const event of ["pointerdown", "keydown"]) addEventListener(event, this.#resume);
     const analyser = new AnalyserNode(this.#context, { fftSize: 1024 });
     this.#context.createMediaStreamSource(new MediaStream([this.#track])).connect(analyser);
     const samples = new Float32Array(analyser.fftSize);
@@ -38,6 +41,7 @@ export class LevelMeter {
   }
 
   stop() {
+    for (const event of ["pointerdown", "keydown"]) removeEventListener(event, this.#resume);
     cancelAnimationFrame(this.#frame);
     this.#track?.stop();
     this.#track = null;

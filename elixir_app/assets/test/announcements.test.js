@@ -1,0 +1,22 @@
+// What is said of a call, once each.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { announceCall } from "../js/announcements.js";
+
+test("who comes, goes and raises a hand is said once", () => {
+  const call = new EventTarget();
+  call.room = { me: "ada" };
+  const said = [];
+  announceCall(call, (text) => said.push(text));
+  const tell = (name, detail) => call.dispatchEvent(new CustomEvent(name, { detail }));
+  const people = (...hands) => ["ada", "ben", "cleo"].map((id) => ({ id, name: id, hand: hands.includes(id) }));
+
+  tell("joined", { name: "ben" });
+  tell("participants", people());
+  tell("participants", people("ben", "ada"));
+  tell("participants", people("ben", "ada"));
+  tell("participants", people("cleo"));
+  tell("participants", people("cleo", "ben"));
+  tell("left", { name: "ben" });
+  assert.deepEqual(said, ["ben joined.", "ben raised a hand.", "cleo raised a hand.", "ben raised a hand.", "ben left."]);
+});
