@@ -14,9 +14,9 @@ defmodule RoomtoneWeb.Layouts do
   @modules ~w(/assets/vendor/phoenix.mjs /assets/vendor/phoenix_live_view.esm.js) ++
              for(
                name <- ~w(
-                 backoff call call_bar chat_hook connection_panel connection_stats controls device_choice device_panel devices
-                 events level_meter media_link microphone own_microphone own_state page people pre_join problems quality rings
-                 room_hook settings shortcuts signalling voice_room words
+                 announcements backoff call call_bar chat_hook connection_panel connection_stats controls device_choice
+                 device_panel devices events forward level_meter media_link microphone own_microphone own_state page people
+                 pre_join problems quality rings room_hook settings shortcuts signalling typed voice_room words
                ),
                do: "/assets/js/#{name}.js"
              )
