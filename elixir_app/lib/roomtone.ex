@@ -120,7 +120,7 @@ defmodule Roomtone do
       iex> Roomtone.grants("safe", pass: nil, maker: "browser 7")
       {:ok, [:speak, :listen, :moderate]}
   """
-  @spec grants(String.t(), keyword) :: {:ok, [Token.grant()]} | {:error, :passcode_needed | room_error}
+  @spec grants(String.t(), keyword) :: {:ok, [Token.grant()]} | {:error, :passcode_needed | :removed | room_error}
   def grants(name, opts) do
     request = opts |> Keyword.take([:pass, :invited, :maker]) |> Map.new()
     ask(name, {:grants, Map.put(request, :grants, Keyword.get(opts, :grants, [:speak, :listen]))})
@@ -223,7 +223,8 @@ defmodule Roomtone do
   end
 
   @doc """
-  Takes a person out of a room. Others are told `{:left, identity, reason}`.
+  Takes a person out of a room. Others are told `{:left, identity, reason}`. Who was `:removed` is refused with that for five
+  minutes: by their `maker` where `join/4` was given one, and else by the identity.
 
       iex> {:ok, _} = Roomtone.open_room("cellar")
       iex> Roomtone.leave("cellar", "nobody")

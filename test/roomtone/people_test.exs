@@ -156,6 +156,29 @@ defmodule Roomtone.PeopleTest do
     assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
   end
 
+  describe "who was removed" do
+    test "can't come back for a while, under any name; others of that name can", %{room: room} do
+      come(room, "eve", maker: "browser 7")
+      :ok = Roomtone.leave(room, "eve", :removed)
+
+      for name <- ["eve", "mallory"],
+          do: assert({:error, :removed} = Roomtone.join(room, name, FakeNative.offer(), maker: "browser 7"))
+
+      assert {:error, :removed} = Roomtone.grants(room, maker: "browser 7")
+      assert {:ok, _} = Roomtone.join(room, "eve", FakeNative.offer(), maker: "browser 8")
+      assert {:ok, _} = Roomtone.join(unique_name(), "eve", FakeNative.offer(), maker: "browser 7", create: true)
+      assert Roomtone.describe_error(:removed) =~ "5 minutes"
+    end
+
+    test "is known by name where there is nothing better; who left by themselves may come back", %{room: room, ada: ada} do
+      :ok = Roomtone.leave(room, "ada")
+      assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session)
+      :ok = Roomtone.leave(room, "ada", :removed)
+      assert {:error, :removed} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session)
+      assert {:error, :not_found} = Roomtone.resume(room, "ada", ada.session)
+    end
+  end
+
   test "a quality is what the person says of their connection, until it is another one", %{room: room, ada: ada} do
     assert person(room, "ada").quality == nil
     :ok = Roomtone.put_quality(room, "ada", :poor)

@@ -330,7 +330,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert_push "closed", %{reason: "removed", retry: false}
       assert_receive {:DOWN, _, :process, ^pid, _}
 
-      for reason <- [:removed, {:banned, "for a day"}] do
+      for reason <- [{:banned, "for a day"}, :removed] do
         {_reply, ben} = enter(room, "Ben")
         offer(ben)
         :ok = Roomtone.leave(room, "Ben", reason)

@@ -204,7 +204,7 @@ defmodule Roomtone.Auth do
   defp grants_now(room, claims) do
     case Roomtone.grants(room, Map.to_list(claims)) do
       {:ok, grants} -> {:ok, grants}
-      {:error, :passcode_needed} -> {:error, :passcode_needed}
+      {:error, reason} when reason in [:passcode_needed, :removed] -> {:error, reason}
       # Not open: whoever comes first makes it.
       {:error, _not_open} -> {:ok, Enum.uniq(claims.grants ++ claims.invited ++ first_grants(claims))}
     end

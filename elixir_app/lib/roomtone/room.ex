@@ -6,60 +6,8 @@ defmodule Roomtone.Room do
   media must do follows from `policy/1`: the room's rules as data, compared before and after by `diff/2`.
   """
 
-  defmodule Person do
-    @moduledoc "A person in a room."
-
-    # Who knows the session is this person; it must not end up in a log.
-    @derive {Inspect, except: [:session]}
-    @enforce_keys [:identity, :name, :session]
-    defstruct [
-      :identity,
-      :name,
-      :session,
-      # Who may take this person over without the session: the process that speaks for it.
-      :owner,
-      :grace_ms,
-      :joined_at,
-      # Grows with each who comes.
-      :order,
-      grants: [:speak, :listen],
-      # Their own switches.
-      muted: false,
-      deafened: false,
-      hand: false,
-      # What a moderator says of them.
-      silenced: false,
-      role: :speaker,
-      speaking: false,
-      connected: false,
-      # How they find their connection, as they say themselves.
-      quality: nil,
-      # Not answered yet: has its place, but nobody is told.
-      pending: true
-    ]
-
-    @type t :: %__MODULE__{
-            identity: String.t(),
-            name: String.t(),
-            session: String.t(),
-            owner: pid | :none,
-            grace_ms: non_neg_integer,
-            joined_at: DateTime.t(),
-            order: integer,
-            grants: [Roomtone.Token.grant()],
-            muted: boolean,
-            deafened: boolean,
-            hand: boolean,
-            silenced: boolean,
-            role: Roomtone.role(),
-            speaking: boolean,
-            connected: boolean,
-            quality: Roomtone.quality() | nil,
-            pending: boolean
-          }
-  end
-
   alias Roomtone.Auth.Lock
+  alias Roomtone.Room.{Barred, Person}
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
   defstruct [
@@ -75,7 +23,8 @@ defmodule Roomtone.Room do
     slots: nil,
     stage: false,
     people: %{},
-    marks: %{}
+    marks: %{},
+    barred: %{}
   ]
 
   @type t :: %__MODULE__{
@@ -90,7 +39,8 @@ defmodule Roomtone.Room do
           slots: 1..8 | nil,
           stage: boolean,
           people: %{String.t() => Person.t()},
-          marks: %{String.t() => mark}
+          marks: %{String.t() => mark},
+          barred: Barred.t()
         }
 
   @typedoc "What a moderator said of somebody, for when they come back: leaving and entering again doesn't undo it."
@@ -139,9 +89,15 @@ defmodule Roomtone.Room do
   """
   @spec admit(t, request) ::
           {:new | :back, t, Person.t(), [Roomtone.event()]}
-          | {:error, :identity_taken | :passcode_needed | {:room_full, pos_integer} | {:not_granted, :speak_or_listen}}
+          | {:error,
+             :identity_taken
+             | :passcode_needed
+             | :removed
+             | {:room_full, pos_integer}
+             | {:not_granted, :speak_or_listen}}
   def admit(%__MODULE__{} = room, %{identity: identity} = request) do
-    with {:ok, request} <- grant(room, request) do
+    with :ok <- Barred.check(room.barred, request),
+         {:ok, request} <- grant(room, request) do
       case room.people do
         %{^identity => person} -> let_back(room, person, request)
         people when map_size(people) >= room.max_participants -> {:error, {:room_full, room.max_participants}}
@@ -162,8 +118,12 @@ defmodule Roomtone.Room do
   to moderate, if they made it.
   """
   @spec grants(t, %{required(:grants) => [Roomtone.Token.grant()], optional(atom) => term}) ::
-          {:ok, [Roomtone.Token.grant()]} | {:error, :passcode_needed}
+          {:ok, [Roomtone.Token.grant()]} | {:error, :passcode_needed | :removed}
   def grants(room, request) do
+    with :ok <- Barred.check(room.barred, request), do: grants_inside(room, request)
+  end
+
+  defp grants_inside(room, request) do
     maker? = room.maker != nil and request[:maker] == room.maker
     past? = maker? or Lock.takes?(room.lock, Map.get(request, :pass, :any))
 
@@ -183,6 +143,7 @@ defmodule Roomtone.Room do
       owner: request.owner,
       grace_ms: request.grace_ms,
       grants: request.grants,
+      maker: request[:maker],
       muted: request[:muted] || false,
       silenced: mark.silenced,
       role: mark.role,
@@ -251,9 +212,16 @@ defmodule Roomtone.Room do
     end)
   end
 
-  @doc "The person is gone."
+  @doc "The person is gone. Who was `:removed` can't come back for a while."
   @spec remove(t, String.t(), term) :: {t, [Roomtone.event()]}
-  def remove(room, identity, reason) do
+  def remove(room, identity, :removed) when is_map_key(room.people, identity) do
+    {gone, events} = take_out(room, identity, :removed)
+    {%{gone | barred: Barred.put(gone.barred, room.people[identity])}, events}
+  end
+
+  def remove(room, identity, reason), do: take_out(room, identity, reason)
+
+  defp take_out(room, identity, reason) do
     case Map.pop(room.people, identity) do
       {nil, _people} -> {room, []}
       {%{pending: true} = person, people} -> {mark(%{room | people: people}, person), []}

@@ -121,6 +121,7 @@ defmodule Roomtone.Types do
           | open_error
           | {:room_full, pos_integer}
           | :passcode_needed
+          | :removed
           | :identity_taken
           | {:not_granted, :speak_or_listen}
           | {:offer_refused, code :: atom, message :: String.t()}

@@ -12,6 +12,10 @@ defmodule Roomtone.Words do
   def describe_error({:invalid_name, problem}), do: name(problem)
   def describe_error({:invalid_option, :passcode}), do: "A passcode has 4 to 64 characters."
   def describe_error({:invalid_option, key}), do: "The option #{key} isn't known or has a value that it doesn't take."
+
+  def describe_error(:removed),
+    do: "You were removed from this room. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."
+
   def describe_error(:identity_taken), do: "Somebody of this name is in the room already."
   def describe_error(:not_found), do: "This person isn't in the room."
   def describe_error({:not_granted, :speak_or_listen}), do: "You may neither speak nor listen in this room."

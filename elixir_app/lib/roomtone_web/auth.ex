@@ -53,7 +53,8 @@ defmodule RoomtoneWeb.Auth do
 
   @doc false
   @spec may_enter?(String.t(), keyword) :: boolean
-  def may_enter?(room, join_options), do: Roomtone.grants(room, join_options) != {:error, :passcode_needed}
+  def may_enter?(room, join_options),
+    do: Roomtone.grants(room, join_options) not in [{:error, :passcode_needed}, {:error, :removed}]
 
   # ---- What changes a session ------------------------------------------------------------------------------------------
 

@@ -58,6 +58,11 @@ defmodule RoomtoneWeb.ModerationTest do
     maker.view |> element("#remove-really") |> render_click()
     assert present(room) == ["Host"]
     shown(zoe.view, ~s(#outside[data-reason="removed"]))
+    # Nor does the page lead back in, loaded anew or under another name.
+    {:ok, view, _html} = live(zoe.conn, room_path(room, "Zoë"))
+    assert has_element?(view, ~s(#outside[data-reason="removed"]), "5 minutes")
+    {:ok, view, _html} = zoe.conn |> enter(room, "Mallory") |> live(room_path(room, "Mallory"))
+    assert has_element?(view, ~s(#outside[data-reason="removed"]))
 
     maker.view |> element("#close-room") |> render_click()
     assert {:ok, _} = Roomtone.room(room)

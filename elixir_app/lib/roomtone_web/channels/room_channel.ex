@@ -269,7 +269,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
     case Roomtone.grants(room, options) do
       {:ok, grants} -> enough(grants, true)
-      {:error, :passcode_needed} = error -> error
+      {:error, reason} = error when reason in [:passcode_needed, :removed] -> error
       {:error, _not_open} -> enough(options[:grants] ++ options[:invited], false)
     end
   end
@@ -287,7 +287,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp hears(_event, %{assigns: %{hears: :unknown, inside: false, room: room, token: token}} = socket) do
     case Roomtone.grants(room, Roomtone.Auth.join_options(token)) do
       {:ok, _grants} -> assign(socket, :hears, true)
-      {:error, :passcode_needed} -> assign(socket, :hears, false)
+      {:error, reason} when reason in [:passcode_needed, :removed] -> assign(socket, :hears, false)
       {:error, _not_open} -> socket
     end
   end

@@ -10,17 +10,6 @@ defmodule RoomtoneWeb.Layouts do
 
   @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js"}})
 
-  # The page's own first; the rest is what it imports, named here so that the browser needn't find out file by file.
-  @modules ~w(/assets/vendor/phoenix.mjs /assets/vendor/phoenix_live_view.esm.js) ++
-             for(
-               name <- ~w(
-                 announcements backoff call call_bar chat_hook connection_panel connection_stats controls device_choice
-                 device_panel devices events forward level_meter media_link microphone own_microphone own_state page people
-                 pre_join problems quality rings room_hook settings shortcuts signalling typed voice_room words
-               ),
-               do: "/assets/js/#{name}.js"
-             )
-
   embed_templates "layouts/*"
 
   @doc "The import map's hash, for a content security policy that allows no other inline script."
@@ -28,7 +17,6 @@ defmodule RoomtoneWeb.Layouts do
   def import_map_hash, do: "sha256-" <> Base.encode64(:crypto.hash(:sha256, @import_map))
 
   defp import_map, do: @import_map
-  defp modules, do: @modules
 
   attr :flash, :map, default: %{}
   attr :visitor, :any, default: nil

@@ -30,7 +30,7 @@ defmodule RoomtoneWeb.RoomLive do
       {:error, :signed_out} ->
         {:ok, push_navigate(socket, to: lobby_path(room: String.slice(given, 0, 200)))}
 
-      {:error, reason} when reason in [:passcode_needed, :guests_not_allowed] ->
+      {:error, reason} when reason in [:passcode_needed, :guests_not_allowed, :removed] ->
         {:ok, outside(socket, reason, String.slice(given, 0, 200), params["name"])}
 
       {:error, reason} ->

@@ -38,7 +38,12 @@ defmodule RoomtoneWeb.RoomLive.Outside do
   end
 
   defp words(:full), do: {"The room is full.", "Everybody who fits is in it. This page tells you when somebody leaves."}
-  defp words(:removed), do: {"You were removed.", "A moderator took you out of this room. Your microphone is off."}
+
+  defp words(:removed) do
+    {"You were removed.",
+     "A moderator took you out of this room, and your microphone is off. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."}
+  end
+
   defp words(:closed), do: {"The room was closed.", "A moderator ended it for everybody. Your microphone is off."}
   defp words(:passcode_needed), do: {"This room has a passcode.", "Enter it, and you are in."}
 

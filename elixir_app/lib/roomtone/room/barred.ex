@@ -1,0 +1,47 @@
+defmodule Roomtone.Room.Barred do
+  @moduledoc """
+  Who was removed from a room, and can't come back yet: by the browser or account it was where that is known, whatever name they take
+  next, and else by the name.
+
+      iex> alias Roomtone.Room.Barred
+      iex> barred = Barred.put(%{}, %{identity: "eve", maker: "browser 7"}, 0)
+      iex> Barred.check(barred, %{identity: "mallory", maker: "browser 7"}, 1_000)
+      {:error, :removed}
+      iex> Barred.check(barred, %{identity: "eve", maker: "browser 8"}, 1_000)
+      :ok
+      iex> Barred.check(barred, %{identity: "eve", maker: "browser 7"}, 300_000)
+      :ok
+  """
+
+  @for_ms 300_000
+  # The oldest make way: who removes so many has other worries.
+  @max 1_000
+
+  @typedoc "Until when, in monotonic milliseconds."
+  @type t :: %{(String.t() | {:name, String.t()}) => integer}
+  @type person :: %{optional(:identity) => String.t(), optional(:maker) => String.t() | nil, optional(atom) => term}
+
+  @doc "For how long, in minutes."
+  @spec minutes() :: pos_integer
+  def minutes, do: div(@for_ms, 60_000)
+
+  @doc "Shuts somebody out from now on."
+  @spec put(t, person, integer) :: t
+  def put(barred, person, now \\ now()) do
+    still = for {key, until} <- barred, until > now, into: %{}, do: {key, until}
+    Map.put(if(map_size(still) < @max, do: still, else: without_oldest(still)), key(person), now + @for_ms)
+  end
+
+  @doc "Whether this one may ask for more."
+  @spec check(t, person, integer) :: :ok | {:error, :removed}
+  def check(barred, person, now \\ now())
+  def check(barred, _person, _now) when barred == %{}, do: :ok
+  def check(barred, person, now), do: if(Map.get(barred, key(person), now) > now, do: {:error, :removed}, else: :ok)
+
+  defp without_oldest(barred), do: Map.delete(barred, barred |> Enum.min_by(&elem(&1, 1)) |> elem(0))
+
+  defp key(%{maker: maker}) when is_binary(maker), do: maker
+  defp key(person), do: {:name, Map.get(person, :identity, "")}
+
+  defp now, do: System.monotonic_time(:millisecond)
+end
