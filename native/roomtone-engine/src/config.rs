@@ -15,6 +15,8 @@ pub struct MixConfig {
     pub shared_complexity: u8,
     /// Opus complexity (0…10) of a mix that one talker hears.
     pub private_complexity: u8,
+    /// Whether listeners who hear the same share a mix and its encode. Off only to hear that it makes no difference.
+    pub share: bool,
     /// A frame quieter than this (−dBov, RFC 6464) doesn't count as speaking.
     pub speaking_threshold: u8,
     /// How long a participant counts as speaking after the last loud frame.
@@ -29,6 +31,7 @@ impl Default for MixConfig {
             bitrate: 32_000,
             shared_complexity: 10,
             private_complexity: 5,
+            share: true,
             speaking_threshold: 50,
             speaking_release: Duration::from_millis(400),
             levels_interval: Duration::from_millis(200),

@@ -117,7 +117,8 @@ impl Outputs {
             slot.is_some_and(|slot| slot.output.channels() == channels)
         });
         let found = match at {
-            Some(id) => self.claim(id, row),
+            Some(id) => self.claim(id, row, config.share),
+            None if !config.share => None,
             None => self.find(|slot| slot.listeners > 0 && slot.output.channels() == channels && slot.row == row),
         };
         let id = match (found, at) {
@@ -141,9 +142,11 @@ impl Outputs {
     }
 
     // Their own slot if it has this row or nobody has claimed it yet in this tick; else a fork of it with this row.
-    fn claim(&self, id: SlotId, row: &[Weight]) -> Option<SlotId> {
+    fn claim(&self, id: SlotId, row: &[Weight], share: bool) -> Option<SlotId> {
         match self.slots[id].as_ref() {
-            Some(slot) if slot.listeners == 0 || slot.row == row => Some(id),
+            Some(slot) if slot.listeners == 0 => Some(id),
+            _ if !share => None,
+            Some(slot) if slot.row == row => Some(id),
             _ => self.find(|slot| slot.parent == Some(id) && slot.row == row),
         }
     }

@@ -84,7 +84,9 @@ impl Room {
         // Media time is the grid's: it goes on while nothing is sent (RFC 3550 §5.1).
         let timestamp = (n as u32).wrapping_mul(FRAME_SAMPLES as u32);
         self.mix_and_send(now, timestamp, common, &mut scratch)?;
-        self.merge_quiet();
+        if common.mix.share {
+            self.merge_quiet();
+        }
         self.tell_levels(at, common, &mut scratch);
         common.scratch = scratch;
         Ok(())
