@@ -173,6 +173,14 @@ test("the connection's figures are there for who looks", async () => {
   for (const name of ["lossInPercent", "lossOutPercent"]) await figure(name).getByText(/^\d+\.\d %$/).waitFor();
 });
 
+test("how good a connection is is known to the others", async () => {
+  for (const name of ["Ada", "Ben"]) {
+    const card = cleo.participant(name).and(cleo.page.locator("[data-quality]"));
+    await card.waitFor();
+    assert.match(await card.getAttribute("data-quality"), /^(good|fair|poor)$/);
+  }
+});
+
 // What the browser made up for want of sound, in ms.
 const concealed = (person) =>
   person.page.evaluate(async () => {
