@@ -9,8 +9,8 @@ defmodule Roomtone.Crowd do
   @people 5
 
   @doc "Starts the application anew with the real engine and a web server on a port of its own; gives the port."
-  @spec serve() :: :inet.port_number()
-  def serve do
+  @spec serve(shards :: pos_integer) :: :inet.port_number()
+  def serve(shards \\ 1) do
     endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
     served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
 
@@ -18,7 +18,7 @@ defmodule Roomtone.Crowd do
       {RoomtoneWeb.Endpoint, served},
       native: Roomtone.Native,
       udp_ports: "0",
-      shards: 1,
+      shards: shards,
       join_timeout_ms: 5_000
     ])
 

@@ -87,3 +87,36 @@ fn the_steady_state_allocates_nothing() {
     let left = COUNT.get();
     assert!(left < 80, "{left} allocations in 100 ticks");
 }
+
+#[test]
+fn forwarding_allocates_nothing() {
+    let mut world = World::new();
+    world.command(Command::SetKind {
+        room: ROOM,
+        stereo: false,
+        slots: Some(3),
+    });
+    let slots = ClientOptions {
+        slots: 3,
+        ..ClientOptions::default()
+    };
+    for id in 1..=10 {
+        world.join(id, slots.clone());
+    }
+    // One more than there are slots: somebody's packets are always weighed and left.
+    for id in 1..=4 {
+        world.talk(id, -20.0 - id as f32);
+    }
+    world.connect();
+    world.run_ms(3000);
+    world.deliver = false;
+    world.watch = |moment| WATCHED.set(moment != Moment::Done);
+    let packets = world.shard.stats().packets_sent;
+    world.run_ms(2000);
+    world.watch = |_| {};
+    // Three for each of seven listeners and of the talkers, who hear the other three.
+    assert_eq!(world.shard.stats().packets_sent - packets, 10 * 3 * 100);
+    // RTCP reports, of four streams each, and levels.
+    let left = COUNT.get();
+    assert!(left < 250, "{left} allocations for 3,000 packets");
+}
