@@ -207,7 +207,10 @@ defmodule Roomtone.Media do
   def ask_stats(%{room: room, shard: shard}, peer, ref),
     do: submit(shard, {:peer_stats, %{room: room, peer: peer, reference: ref}})
 
-  @doc "Counters of a shard."
+  @doc """
+  Counters of a shard since it began. `tick_lateness` is a histogram, `[{first value past the bucket in microseconds, count}]`, so that
+  two readings tell how late ticks were between them.
+  """
   @spec shard_stats(shard) :: map
   def shard_stats(shard) do
     case engine() do

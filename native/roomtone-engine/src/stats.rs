@@ -46,6 +46,13 @@ impl Histogram {
         if bucket % 2 == 1 { base + base / 2 } else { base * 2 }
     }
 
+    /// The buckets that aren't empty: the first value past each, in microseconds, and how many durations are in it. Two
+    /// readings, one taken from the other, tell of the time between them.
+    pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
+        counts.map(|(bucket, count)| (Self::upper_edge(bucket), *count))
+    }
+
     /// How many durations were counted.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
@@ -137,6 +144,8 @@ mod tests {
         let median = histogram.quantile(0.5).as_micros();
         assert!((500..=768).contains(&median), "{median}");
         assert_eq!(histogram.quantile(1.0), Duration::from_micros(1000));
+        assert_eq!(histogram.buckets().next(), Some((2, 1)));
+        assert_eq!(histogram.buckets().map(|bucket| bucket.1).sum::<u64>(), 1000);
         assert_eq!(histogram.count(), 1000);
     }
 

@@ -1,14 +1,11 @@
 //! The command line of the load generator; the work is in the library.
 
-use std::io::Write;
-use std::net::IpAddr;
-use std::path::PathBuf;
-use std::process::ExitCode;
-use std::time::Duration;
+mod cli;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use roomtone_load::peer::Profiles;
-use roomtone_load::run::{ClientKind, RunConfig, Sound, run};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use cli::{Bench, Run};
 
 /// Load generator of Roomtone: real WebRTC peers (ICE, DTLS, SRTP, Opus) that join a voice room by WHIP.
 #[derive(Parser)]
@@ -25,192 +22,19 @@ enum Command {
     /// Each peer has a UDP socket of its own. The talkers join first and send tones (or a recording); a probe sends a short
     /// tone each second, by which the added latency is measured; a few peers decode what they hear and check that every tone
     /// is there, and their own isn't. The exit status is 0 only if all joined, stayed, and heard what they should.
-    Run(Run),
-}
-
-#[derive(Args)]
-#[command(after_help = "Example:\n  \
-    roomtone-load run --url http://127.0.0.1:4000/whip/lobby --token \"$(mix roomtone.token --room lobby --name load)\" \\\n    \
-    --peers 50 --talkers 3 --seconds 20 --pid \"$(pgrep -n beam.smp)\"")]
-struct Run {
-    /// WHIP endpoint of the room, like http://127.0.0.1:4000/whip/lobby
-    #[arg(long)]
-    url: String,
-    /// Bearer token for the room
-    #[arg(long, env = "ROOMTONE_TOKEN", hide_env_values = true)]
-    token: Option<String>,
-    /// Participants, the talkers among them
-    #[arg(long, short = 'n', default_value_t = 10)]
-    peers: usize,
-    /// How many of them talk
-    #[arg(long, short = 'k', default_value_t = 3)]
-    talkers: usize,
-    /// Further participants that send the bursts by which latency is measured; 0 for the purest CPU figures
-    #[arg(long, default_value_t = 1)]
-    probes: usize,
-    /// How many participants decode what they hear
-    #[arg(long, default_value_t = 4)]
-    ears: usize,
-    /// How long to run once all have joined
-    #[arg(long, short, default_value_t = 10.0, value_parser = seconds)]
-    seconds: f64,
-    /// Talkers send tones, each its own (the default)
-    #[arg(long, conflicts_with = "wav")]
-    tones: bool,
-    /// Talkers send this recording, each from another place on
-    #[arg(long, value_name = "FILE")]
-    wav: Option<PathBuf>,
-    /// Opus bit rate of the talkers
-    #[arg(long, default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=510_000))]
-    bitrate: u32,
-    /// Process id of the server: reports its CPU time and memory
-    #[arg(long)]
-    pid: Option<u32>,
-    /// Which WebRTC client
-    #[arg(long, value_enum, default_value_t = Client::Light)]
-    client: Client,
-    /// SRTP profiles that the light client offers
-    #[arg(long, value_enum, default_value_t = Srtp::Both)]
-    srtp: Srtp,
-    /// Joins begun a second; 0 is as fast as it goes
-    #[arg(long, default_value_t = 0.0, value_parser = rate)]
-    join_rate: f64,
-    /// Joins, and later leaves, under way at the same time
-    #[arg(long, default_value_t = 16)]
-    joins_at_once: usize,
-    /// Local address of the media sockets
-    #[arg(long, default_value = "0.0.0.0")]
-    bind: IpAddr,
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
-    /// No progress on standard error
-    #[arg(long, short)]
-    quiet: bool,
-    /// Threads; what the load takes, the server beside it hasn't got
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..))]
-    threads: u16,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Client {
-    /// Ours: thousands in a process
-    Light,
-    /// The webrtc crate: an independent implementation, for a few peers
-    Webrtc,
-}
-
-#[derive(Clone, Copy, ValueEnum)]
-enum Srtp {
-    /// AES-128-GCM, else AES-CM
-    Both,
-    /// AEAD_AES_128_GCM
-    Gcm,
-    /// SRTP_AES128_CM_HMAC_SHA1_80
-    AesCm,
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    number(text, 0.1..=86_400.0)
-}
-
-fn rate(text: &str) -> Result<f64, String> {
-    number(text, 0.0..=100_000.0)
-}
-
-fn number(text: &str, range: std::ops::RangeInclusive<f64>) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if range.contains(&value) {
-        Ok(value)
-    } else {
-        Err(format!("not in {} to {}", range.start(), range.end()))
-    }
-}
-
-impl Run {
-    fn config(&self) -> RunConfig {
-        RunConfig {
-            url: self.url.clone(),
-            token: self.token.clone(),
-            peers: self.peers,
-            talkers: self.talkers,
-            probes: self.probes,
-            ears: self.ears,
-            time: Duration::from_secs_f64(self.seconds),
-            sound: self.wav.clone().map_or(Sound::Tones, Sound::Wav),
-            bitrate: self.bitrate,
-            pid: self.pid,
-            client: match self.client {
-                Client::Light => ClientKind::Light,
-                Client::Webrtc => ClientKind::Webrtc,
-            },
-            profiles: match self.srtp {
-                Srtp::Both => Profiles::Both,
-                Srtp::Gcm => Profiles::Gcm,
-                Srtp::AesCm => Profiles::AesCm,
-            },
-            join_rate: self.join_rate,
-            joins_at_once: self.joins_at_once,
-            bind: self.bind,
-        }
-    }
-
-    fn execute(&self) -> ExitCode {
-        let threads = usize::from(self.threads);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build();
-        let runtime = match runtime {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("roomtone-load: no threads: {error}");
-                return ExitCode::from(2);
-            }
-        };
-        let interrupted = async {
-            // Where there is no Ctrl-C to wait for, there is none.
-            if tokio::signal::ctrl_c().await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            eprintln!("leaving… (once more to stop at once)");
-            tokio::spawn(async {
-                if tokio::signal::ctrl_c().await.is_ok() {
-                    std::process::exit(130);
-                }
-            });
-        };
-        let show = |progress: &roomtone_load::run::Progress| {
-            if !self.quiet {
-                eprintln!("{progress}");
-            }
-        };
-        match runtime.block_on(run(self.config(), show, interrupted)) {
-            Ok(report) => {
-                let text = if self.json {
-                    serde_json::to_string_pretty(&report).unwrap_or_else(|error| format!("{{\"error\": \"{error}\"}}"))
-                } else {
-                    report.to_string()
-                };
-                // A reader that has gone away (`| head`) doesn't change the verdict.
-                let _ = writeln!(std::io::stdout(), "{text}");
-                if report.is_good() {
-                    ExitCode::SUCCESS
-                } else {
-                    ExitCode::FAILURE
-                }
-            }
-            Err(error) => {
-                eprintln!("roomtone-load: {error}");
-                ExitCode::from(2)
-            }
-        }
-    }
+    Run(Box<Run>),
+    /// Measure what rooms cost a server, how late and how good their sound is, beside Janus's AudioBridge.
+    ///
+    /// Each measurement starts a server of its own (Roomtone in production settings, Janus) on free ports, brings the people in, lets
+    /// them talk (espeak-ng's voices, with a beep in each pause), and reads the server's clocks. The cases take turns. What is
+    /// measured is kept after each step, and an interrupted bench goes on with --resume.
+    Bench(Box<Bench>),
 }
 
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(run) => run.execute(),
+        Command::Bench(bench) => bench.execute(),
     }
 }
 

@@ -2,14 +2,11 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, LOCATION};
-use hyper::{Method, Request, StatusCode, Uri};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::{Method, StatusCode, Uri};
 
-const MAX_BODY: usize = 64 * 1024;
+use crate::http::{self, HttpError, Target};
+
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why signalling failed.
@@ -166,60 +163,32 @@ impl Whip {
         uri: &Uri,
         body: &str,
     ) -> Result<(StatusCode, Option<String>, String), WhipError> {
-        tokio::time::timeout(TIMEOUT, self.exchange(method, uri, body))
-            .await
-            .unwrap_or(Err(WhipError::Timeout))
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        uri: &Uri,
-        body: &str,
-    ) -> Result<(StatusCode, Option<String>, String), WhipError> {
-        let protocol = |e: &dyn std::error::Error| WhipError::Protocol(e.to_string());
-        let stream = TcpStream::connect(&self.address)
-            .await
-            .map_err(|e| WhipError::Connect {
-                address: self.address.clone(),
-                why: e.to_string(),
-            })?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| protocol(&e))?;
-        let connection = tokio::spawn(connection);
-        let path = uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, &self.authority);
+        let target = Target {
+            address: &self.address,
+            authority: &self.authority,
+            timeout: TIMEOUT,
+        };
+        let mut headers = HeaderMap::new();
         if !body.is_empty() {
-            request = request.header(CONTENT_TYPE, "application/sdp");
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
         }
         if let Some(bearer) = &self.bearer {
-            request = request.header(AUTHORIZATION, bearer);
+            headers.insert(AUTHORIZATION, bearer.clone());
         }
-        let request = request
-            .body(Full::new(Bytes::copy_from_slice(body.as_bytes())))
-            .map_err(|e| protocol(&e))?;
-        let response = sender.send_request(request).await.map_err(|e| {
-            let hung_up = e.is_canceled() || e.is_closed() || e.is_incomplete_message();
-            if hung_up { WhipError::HungUp } else { protocol(&e) }
-        })?;
-        let status = response.status();
-        let location = response
-            .headers()
-            .get(LOCATION)
-            .and_then(|l| l.to_str().ok())
-            .map(str::to_owned);
-        let body = Limited::new(response.into_body(), MAX_BODY)
-            .collect()
+        let path = uri.path_and_query().map_or("/", |path| path.as_str());
+        let reply = http::request(&target, method, path, headers, body)
             .await
-            .map_err(|e| WhipError::Protocol(e.to_string()))?
-            .to_bytes();
-        connection.abort();
-        let body = String::from_utf8(body.to_vec()).map_err(|_| WhipError::Protocol("the body isn't text".into()))?;
-        Ok((status, location, body))
+            .map_err(|error| match error {
+                HttpError::Connect(why) => WhipError::Connect {
+                    address: self.address.clone(),
+                    why,
+                },
+                HttpError::Protocol(why) => WhipError::Protocol(why),
+                HttpError::HungUp => WhipError::HungUp,
+                HttpError::Timeout => WhipError::Timeout,
+            })?;
+        let location = reply.headers.get(LOCATION).and_then(|l| l.to_str().ok());
+        Ok((reply.status, location.map(str::to_owned), reply.body))
     }
 }
 

@@ -264,7 +264,7 @@ impl From<PeerStats> for PeerStatsTerm {
     }
 }
 
-/// `shard_stats/2`'s answer; times in microseconds.
+/// `shard_stats/2`'s answer; times in microseconds. `tick_lateness` is a histogram: `{first value past the bucket, count}`.
 #[derive(NifMap)]
 pub(crate) struct ShardStatsTerm {
     epoch: u64,
@@ -281,6 +281,7 @@ pub(crate) struct ShardStatsTerm {
     events_dropped: u64,
     load: f64,
     shed_level: u64,
+    tick_lateness: Vec<(u64, u64)>,
     tick_lateness_p50_us: u64,
     tick_lateness_p99_us: u64,
     tick_lateness_max_us: u64,
@@ -307,6 +308,7 @@ impl From<ShardStats> for ShardStatsTerm {
             events_dropped: stats.events_dropped,
             load: f64::from(stats.load),
             shed_level: stats.shed_level,
+            tick_lateness: stats.tick_lateness.buckets().collect(),
             tick_lateness_p50_us: us(stats.tick_lateness.quantile(0.5)),
             tick_lateness_p99_us: us(stats.tick_lateness.quantile(0.99)),
             tick_lateness_max_us: us(stats.tick_lateness.max()),

@@ -1,0 +1,312 @@
+//! The thread on which all participants live: reads, times, talks and listens.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc::{Receiver, TryRecvError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use super::member::{Member, Mode, Text};
+use super::port::{Batch, Port, SHARED_BY};
+use super::{Command, Joined, Newcomer, Window};
+use crate::peer::Stats;
+
+/// How often sockets are read while somebody is joining, and else.
+const JOINING_PERIOD: Duration = Duration::from_millis(1);
+const STEADY_PERIOD: Duration = Duration::from_millis(5);
+
+pub(super) struct Floor {
+    shared: bool,
+    bind: IpAddr,
+    ports: Vec<Port>,
+    /// Of each socket: who is on it.
+    seats: Vec<Vec<usize>>,
+    members: Vec<Member>,
+    talkers: Vec<usize>,
+    /// By number: when the newest beep was sent.
+    beeped: Vec<Option<Instant>>,
+    timers: BinaryHeap<Reverse<(Instant, usize)>>,
+    mode: Mode,
+    joining: usize,
+    marked: Instant,
+    packets_in: u64,
+    packets_out: u64,
+    batch: Batch,
+}
+
+impl Floor {
+    /// On loopback, participants share sockets; elsewhere each has one on `bind`.
+    pub fn new(shared: bool, bind: IpAddr) -> Floor {
+        Floor {
+            shared,
+            bind: if shared { Ipv4Addr::UNSPECIFIED.into() } else { bind },
+            ports: Vec::new(),
+            seats: Vec::new(),
+            members: Vec::new(),
+            talkers: Vec::new(),
+            beeped: Vec::new(),
+            timers: BinaryHeap::new(),
+            mode: Mode::Talk,
+            joining: 0,
+            marked: Instant::now(),
+            packets_in: 0,
+            packets_out: 0,
+            batch: Batch::default(),
+        }
+    }
+
+    /// Goes on until whoever holds the other end lets go.
+    pub fn run(mut self, commands: &Receiver<Command>) {
+        loop {
+            loop {
+                match commands.try_recv() {
+                    Ok(command) => self.obey(command),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => return,
+                }
+            }
+            self.read();
+            let now = Instant::now();
+            self.timeouts(now);
+            self.talk();
+            let period = if self.joining > 0 {
+                JOINING_PERIOD
+            } else {
+                STEADY_PERIOD
+            };
+            let due = self.next_due().unwrap_or(now + period).min(now + period);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Join(newcomer, joined) => self.join(*newcomer, joined),
+            Command::Mode(mode) => self.mode = mode,
+            Command::Say { number, packets, done } => {
+                if let Some(member) = self.members.iter_mut().find(|member| member.number == number) {
+                    let (at, done) = (0, Some(done));
+                    member.text = Some(Text { packets, at, done });
+                }
+            }
+            Command::Forget => {
+                for listening in self.members.iter_mut().filter_map(|member| member.listening.as_mut()) {
+                    listening.ear.clear();
+                }
+            }
+            Command::Heard { number, seconds, reply } => {
+                let member = self.members.iter().find(|member| member.number == number);
+                let listening = member.and_then(|member| member.listening.as_ref());
+                let _ = reply.send(listening.map(|l| l.ear.recent(seconds)).unwrap_or_default());
+            }
+            Command::Mark => self.mark(),
+            Command::Take(reply) => {
+                let _ = reply.send(self.window());
+            }
+            Command::Leave(reply) => self.leave(reply),
+        }
+    }
+
+    fn join(&mut self, newcomer: Newcomer, joined: Joined) {
+        let Newcomer {
+            number,
+            mut client,
+            answer,
+            offered,
+            script,
+            watches,
+        } = newcomer;
+        let (port, place) = match self.seat() {
+            Ok(seat) => seat,
+            Err(error) => {
+                let _ = joined.send(Err(format!("no media socket: {error}")));
+                return;
+            }
+        };
+        let now = Instant::now();
+        if let Err(error) = client.accept_answer(now, &answer) {
+            let _ = joined.send(Err(error.to_string()));
+            return;
+        }
+        let address = self.shared.then(|| Port::address_of(place));
+        let mut member = Member::new(number, client, (port, address), offered);
+        member.script = script;
+        member.listening = watches.map(super::ear::Listening::new);
+        member.joined = Some(joined);
+        let index = self.members.len();
+        if member.script.is_some() {
+            self.talkers.push(index);
+        }
+        self.members.push(member);
+        self.seats[port].push(index);
+        self.joining += 1;
+        self.settle(index);
+    }
+
+    /// A socket, and a place on it.
+    fn seat(&mut self) -> io::Result<(usize, usize)> {
+        let most = if self.shared { SHARED_BY } else { 1 };
+        if self.seats.last().is_none_or(|seats| seats.len() >= most) {
+            self.ports.push(Port::open(self.bind)?);
+            self.seats.push(Vec::new());
+        }
+        let port = self.ports.len() - 1;
+        Ok((port, self.seats[port].len()))
+    }
+
+    fn read(&mut self) {
+        let mut touched = Vec::new();
+        let mut heard = Vec::new();
+        for (port, seats) in self.ports.iter().zip(&self.seats) {
+            let (members, shared) = (&mut self.members, self.shared);
+            let (mut packets, mut settled) = (0, 0);
+            port.receive(&mut self.batch, |incoming| {
+                let place = if shared {
+                    incoming.to.and_then(Port::place_of)
+                } else {
+                    Some(0)
+                };
+                let Some(index) = place.and_then(|place| seats.get(place)).copied() else {
+                    return;
+                };
+                let is_rtp = matches!(incoming.data, [128..=191, kind, ..] if !(192..=223).contains(kind));
+                let member = &mut members[index];
+                member.client.handle_datagram(incoming.at, incoming.from, incoming.data);
+                let mut audio = Vec::new();
+                let news = member.drain(incoming.at, &mut audio);
+                packets += news.packets;
+                settled += usize::from(news.settled);
+                heard.extend(audio.into_iter().map(|audio| (index, incoming.at, audio)));
+                // Sound asks for nothing: neither for an answer nor for another time.
+                if !is_rtp && touched.last() != Some(&index) {
+                    touched.push(index);
+                }
+            });
+            self.packets_in += packets;
+            self.joining -= settled;
+        }
+        for (index, at, audio) in heard {
+            if let Some(mut listening) = self.members[index].listening.take() {
+                listening.packet(at, &audio, |talker| self.beeped.get(talker).copied().flatten());
+                self.members[index].listening = Some(listening);
+            }
+        }
+        for index in touched {
+            self.settle(index);
+        }
+    }
+
+    /// After anything was done with a member: sends what its client wants to send, and knows when it wants to be called.
+    fn settle(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        while let Some((to, data)) = member.client.poll_transmit() {
+            self.ports[member.port].send(member.address, to, &data);
+        }
+        let wanted = member.client.poll_timeout();
+        if let Some(at) = wanted.filter(|at| member.wake.is_none_or(|wake| *at < wake)) {
+            member.wake = Some(at);
+            self.timers.push(Reverse((at, index)));
+        }
+    }
+
+    fn timeouts(&mut self, now: Instant) {
+        while let Some(Reverse((at, index))) = self.timers.peek().copied().filter(|timer| timer.0.0 <= now) {
+            self.timers.pop();
+            let member = &mut self.members[index];
+            // An earlier one has come between.
+            if member.wake != Some(at) {
+                continue;
+            }
+            member.wake = None;
+            if member.client.poll_timeout().is_some_and(|at| at <= now) {
+                member.client.handle_timeout(now);
+                let news = member.drain(now, &mut Vec::new());
+                self.joining -= usize::from(news.settled);
+            }
+            self.settle(index);
+        }
+    }
+
+    fn talk(&mut self) {
+        for place in 0..self.talkers.len() {
+            let index = self.talkers[place];
+            let now = Instant::now();
+            let member = &mut self.members[index];
+            if member.next_talk.is_some_and(|at| at <= now) {
+                let (sent, beeped) = member.talk(now, self.mode);
+                self.packets_out += sent;
+                if beeped {
+                    let number = member.number;
+                    self.beeped.resize(self.beeped.len().max(number + 1), None);
+                    self.beeped[number] = Some(now);
+                }
+                while let Some((to, data)) = member.client.poll_transmit() {
+                    self.ports[member.port].send(member.address, to, &data);
+                }
+            }
+        }
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        let talk = self
+            .talkers
+            .iter()
+            .filter_map(|index| self.members[*index].next_talk)
+            .min();
+        let timer = self.timers.peek().map(|timer| timer.0.0);
+        [talk, timer].into_iter().flatten().min()
+    }
+
+    fn mark(&mut self) {
+        self.marked = Instant::now();
+        (self.packets_in, self.packets_out) = (0, 0);
+        for member in &mut self.members {
+            member.baseline = member.client.stats();
+            if let Some(listening) = &mut member.listening {
+                listening.reset();
+            }
+        }
+    }
+
+    fn window(&self) -> Window {
+        let mut window = Window {
+            seconds: self.marked.elapsed().as_secs_f64(),
+            packets_in: self.packets_in,
+            packets_out: self.packets_out,
+            ..Window::default()
+        };
+        let lost = |stats: &Stats| stats.streams.iter().map(|stream| stream.lost).sum::<i64>();
+        for member in &self.members {
+            let stats = member.client.stats();
+            window.lost += lost(&stats) - lost(&member.baseline);
+            window.rejected += stats.rejected - member.baseline.rejected;
+            let ended = member
+                .ended
+                .as_ref()
+                .map(|why| format!("participant {}: {why}", member.number + 1));
+            window.ended.extend(ended);
+            if let Some(listening) = &member.listening {
+                let (heard, late) = listening.late();
+                window.heard += heard;
+                window.late += late;
+                window.undecodable += listening.undecodable;
+                window.latencies.extend(&listening.latencies);
+            }
+        }
+        window
+    }
+
+    fn leave(&mut self, reply: oneshot::Sender<()>) {
+        let now = Instant::now();
+        for index in 0..self.members.len() {
+            self.members[index].client.close(now);
+            let news = self.members[index].drain(now, &mut Vec::new());
+            self.joining -= usize::from(news.settled);
+            self.settle(index);
+        }
+        let _ = reply.send(());
+    }
+}

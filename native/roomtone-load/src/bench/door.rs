@@ -1,0 +1,117 @@
+//! The way into a room, whoever's it is.
+
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+
+use super::janus::Api;
+use crate::peer::ClientOptions;
+use crate::whip::{Session, Whip};
+
+/// Tokens are good for so long.
+const TOKEN_SECONDS: u64 = 3600;
+
+/// How participants of a room get their tokens.
+#[derive(Clone, Debug)]
+pub enum Tokens {
+    /// One for everybody, or none.
+    Same(Option<String>),
+    /// Each their own, signed with the server's secret.
+    Signed(String),
+}
+
+/// Where participants go in.
+#[derive(Clone, Debug)]
+pub enum Door {
+    /// WHIP: the address up to the room's name.
+    Whip {
+        /// Like `http://127.0.0.1:4000/whip`.
+        base: String,
+        /// For its rooms.
+        tokens: Tokens,
+        /// In place of the rooms' own names.
+        only_room: Option<String>,
+    },
+    /// Janus's AudioBridge.
+    Janus(Api),
+}
+
+/// Name of a room, by its number.
+pub fn room_name(room: usize) -> String {
+    format!("bench-{}", room + 1)
+}
+
+/// Name of a participant, by its number.
+pub fn person_name(number: usize) -> String {
+    format!("p{}", number + 1)
+}
+
+impl Door {
+    /// Options of a client that goes in here.
+    pub fn client(&self, number: usize) -> ClientOptions {
+        let candidates = match self {
+            Door::Whip { .. } => vec![],
+            Door::Janus(api) => vec![api.candidate()],
+        };
+        ClientOptions {
+            candidates,
+            cname: person_name(number),
+            ..ClientOptions::default()
+        }
+    }
+
+    /// Are the server's media on an address of this machine, so that participants can share sockets?
+    pub fn is_local(&self) -> bool {
+        match self {
+            Door::Janus(_) => true,
+            Door::Whip { base, .. } => {
+                let host = base.split("://").nth(1).unwrap_or("");
+                let host = host.split(['/', ':']).next().unwrap_or("");
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
+    }
+
+    /// Hands in an offer; the answer, and what to end later.
+    pub async fn enter(
+        &self,
+        room: usize,
+        number: usize,
+        offer: &str,
+    ) -> Result<(String, Option<(Whip, Session)>), String> {
+        match self {
+            Door::Janus(api) => Ok((api.enter(room, &person_name(number), offer).await?, None)),
+            Door::Whip {
+                base,
+                tokens,
+                only_room,
+            } => {
+                let room = only_room.clone().unwrap_or_else(|| room_name(room));
+                let token = match tokens {
+                    Tokens::Same(token) => token.clone(),
+                    Tokens::Signed(secret) => Some(token(secret, &room, &person_name(number))?),
+                };
+                let whip = Whip::new(&format!("{base}/{room}"), token.as_deref()).map_err(|error| error.to_string())?;
+                let session = whip.post(offer).await.map_err(|error| error.to_string())?;
+                Ok((session.answer.clone(), Some((whip, session))))
+            }
+        }
+    }
+}
+
+fn token(secret: &str, room: &str, person: &str) -> Result<String, String> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let claims = json!({
+        "room": room, "sub": person, "name": person, "grants": ["speak", "listen"], "iat": now, "exp": now + TOKEN_SECONDS,
+    });
+    jsonwebtoken::encode(
+        &Header::new(Algorithm::HS256),
+        &claims,
+        &EncodingKey::from_secret(secret.as_bytes()),
+    )
+    .map_err(|error| error.to_string())
+}

@@ -1,0 +1,159 @@
+//! Roomtone as the bench starts it: in production settings, each run a fresh server.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::BenchError;
+use super::process::{Process, free_port, free_udp_ports, write_line};
+use super::ticks::Ticks;
+
+const SCRIPT: &str = include_str!("../../bench/server.exs");
+/// What the script puts before each of its lines; everything else on standard output is somebody else's.
+const PREFIX: &str = "bench> ";
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A running Roomtone.
+pub struct Roomtone {
+    // Dropped first: the server ends with its input.
+    input: ChildStdin,
+    lines: mpsc::UnboundedReceiver<String>,
+    process: Process,
+    /// Process number of the virtual machine.
+    pub pid: u32,
+    /// Where it speaks HTTP.
+    pub url: String,
+    /// What its tokens are signed with.
+    pub secret: String,
+}
+
+/// Builds what there is to build; says so on standard error. Without it each start would look whether there is.
+pub fn build(repository: &Path) -> Result<(), BenchError> {
+    let failed = |why: String| BenchError::Server {
+        name: "Roomtone",
+        why,
+        log: String::new(),
+    };
+    let status = Command::new("mix")
+        .arg("compile")
+        .current_dir(repository)
+        .env("MIX_ENV", "prod")
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .map_err(|error| failed(format!("mix can't be started ({error}); bin/setup installs it")))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(failed(format!("`mix compile` failed ({status})")))
+    }
+}
+
+impl Roomtone {
+    /// Starts a server on free ports, and returns when it takes requests.
+    pub async fn start(repository: &Path, folder: &Path) -> Result<Roomtone, BenchError> {
+        let io = |error: std::io::Error| BenchError::Server {
+            name: "Roomtone",
+            why: error.to_string(),
+            log: String::new(),
+        };
+        let (http, shards) = (free_port().map_err(io)?, shards());
+        let udp = free_udp_ports(shards).map_err(io)?;
+        let script = folder.join("server.exs");
+        std::fs::write(&script, SCRIPT).map_err(io)?;
+        let secret = random_text();
+        let mut command = Command::new("mix");
+        command
+            .args(["run", "--no-compile", "--no-deps-check", "--no-start"])
+            .arg(&script)
+            .current_dir(repository)
+            .env("MIX_ENV", "prod")
+            .env("PORT", http.to_string())
+            .env("UDP_PORTS", format!("{udp}-{}", udp + shards - 1))
+            .env("PUBLIC_IP", "127.0.0.1")
+            .env("MAX_ROOMS", "10000")
+            .env("MAX_PARTICIPANTS", "10000")
+            .env("TOKEN_SECRET", &secret)
+            .env("SECRET_KEY_BASE", random_text() + &random_text())
+            .stdout(Stdio::piped());
+        let (process, pipes) = Process::start("Roomtone", command, &folder.join("roomtone.log"))?;
+        let (input, output) = pipes.ok_or_else(|| process.error("no pipes"))?;
+        let (sender, lines) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(line) = line.strip_prefix(PREFIX)
+                    && sender.send(line.to_owned()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        let mut server = Roomtone {
+            input,
+            lines,
+            process,
+            pid: 0,
+            url: format!("http://127.0.0.1:{http}"),
+            secret,
+        };
+        let ready = server.line(START_TIMEOUT).await?;
+        let pid = ready.strip_prefix("ready ").and_then(|pid| pid.parse().ok());
+        server.pid = pid.ok_or_else(|| server.process.error(ready))?;
+        Ok(server)
+    }
+
+    /// Opens a room of this kind.
+    pub async fn open(&mut self, room: &str, kind: &str) -> Result<(), BenchError> {
+        self.ask(&format!("open {room} {kind}")).await.map(|_| ())
+    }
+
+    /// Says where somebody is.
+    pub async fn place(&mut self, room: &str, who: &str, (x, y): (f64, f64)) -> Result<(), BenchError> {
+        self.ask(&format!("place {room} {who} {x:.3} {y:.3}")).await.map(|_| ())
+    }
+
+    /// What its shards have counted.
+    pub async fn ticks(&mut self) -> Result<Ticks, BenchError> {
+        Ok(Ticks::read(&self.ask("stats").await?))
+    }
+
+    async fn ask(&mut self, command: &str) -> Result<Vec<String>, BenchError> {
+        if let Err(error) = write_line(&mut self.input, command) {
+            return Err(self.process.error(format!("it doesn't listen: {error}")));
+        }
+        let mut answer = Vec::new();
+        loop {
+            let line = self.line(ANSWER_TIMEOUT).await?;
+            match line.strip_prefix("error ") {
+                Some(why) => return Err(self.process.error(format!("{command}: {why}"))),
+                None if line == "ok" => return Ok(answer),
+                None => answer.push(line),
+            }
+        }
+    }
+
+    async fn line(&mut self, timeout: Duration) -> Result<String, BenchError> {
+        match tokio::time::timeout(timeout, self.lines.recv()).await {
+            Ok(Some(line)) => Ok(line),
+            Ok(None) => {
+                let why = self.process.ended().unwrap_or_else(|| "it closed its output".into());
+                Err(self.process.error(why))
+            }
+            Err(_) => Err(self.process.error(format!("no answer in {} s", timeout.as_secs()))),
+        }
+    }
+}
+
+/// As many as Roomtone makes by itself: one a core.
+fn shards() -> u16 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    u16::try_from(cores).unwrap_or(64).min(64)
+}
+
+fn random_text() -> String {
+    (0..4).map(|_| format!("{:016x}", rand::random::<u64>())).collect()
+}

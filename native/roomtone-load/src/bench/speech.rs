@@ -1,0 +1,339 @@
+//! What the talkers of a bench say: four voices, phrases and pauses, with a beep in each pause to measure latency by.
+//!
+//! The voices come from `espeak-ng` and are kept as WAV files. Where there is none, a small synthesiser babbles instead:
+//! as much work for a server, but nothing whose quality could be judged.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use crate::fixtures::{
+    Burst, Clip, FRAME_SAMPLES, FixtureError, OpusTalker, SAMPLE_RATE, Source, TalkLoop, TalkPacket, read_wav, tone_hz,
+};
+use crate::opus::Decoder;
+
+/// Opus bit rate of every talker.
+pub const TALKER_BITRATE: u32 = 32_000;
+/// RMS of a voice while it speaks.
+const SPEECH_DBFS: f32 = -26.0;
+/// RMS of the noise that a microphone always has: it keeps a talker above the gates of mixers, as a real one is.
+const NOISE_DBFS: f32 = -72.0;
+/// Below this a synthesised phrase hasn't begun yet, or is over.
+const TRIM_BELOW: f32 = 0.003;
+/// Between two phrases, in packets of 20 ms.
+const PAUSE_PACKETS: usize = 25;
+/// Of the pause: when the beep begins, and how long it is.
+const BEEP_AFTER_PACKETS: usize = 12;
+const BEEP_SAMPLES: usize = 2_880;
+const BEEP_AMPLITUDE: f32 = 0.25;
+/// A block of 5 ms with this much of a beep's tone is part of a beep. No voice has as much there, and listeners in a spatial
+/// room get no less than 0.4 of the beep's amplitude.
+const BEEP_HEARD: f32 = BEEP_AMPLITUDE / 4.0;
+const BEEP_BLOCK: usize = 240;
+/// Place of the first voice's beep among the tones: 4,150 Hz, within what Opus keeps of a voice and above its strong parts.
+const BEEP_TONE: usize = 19;
+
+/// What espeak-ng calls the voices, and how fast and high they speak.
+const VOICES: [(&str, &str, &str); 4] = [
+    ("en-us", "165", "45"),
+    ("en-gb+f3", "175", "55"),
+    ("en-us+m3", "155", "35"),
+    ("en-gb+f4", "170", "60"),
+];
+
+const PHRASES: [&str; 16] = [
+    "We can hear you now, go on.",
+    "The kettle is on, and the door is open.",
+    "Who wants to start with the news of the week?",
+    "Three of us were late, because the bridge was shut.",
+    "Please turn the music down a little.",
+    "That is a good question, and I have no answer.",
+    "Half of the garden is still under water.",
+    "Let us take the small table by the window.",
+    "She wrote the whole thing on the back of a ticket.",
+    "It was cheaper to build it twice than to plan it once.",
+    "You should have seen the colour of the sky.",
+    "Nobody asked for it, but everybody uses it.",
+    "The second train leaves at ten past four.",
+    "I would rather walk than wait another hour.",
+    "Give me the short version first.",
+    "All right, then we are agreed.",
+];
+
+const JUDGED: [&str; 4] = [
+    "The old clock in the hall strikes seven when it is five. We have all grown used to it.",
+    "A thin layer of ice had formed on the pond. By noon it was gone, and the ducks came back.",
+    "Bring the long ladder and a box of screws. The roof has to be finished before it rains.",
+    "Fresh bread smells best in the early morning. The baker gives away what he burns.",
+];
+
+/// One voice, as packets and as what was said.
+#[derive(Clone, Debug)]
+pub struct Voice {
+    /// Phrases and pauses.
+    pub talk: TalkLoop,
+    /// The same with a beep in each pause.
+    pub beeping: TalkLoop,
+    /// Places in `beeping` of the packets with which a beep begins.
+    pub beeps: Arc<[usize]>,
+    /// Frequency of the beep.
+    pub hz: f32,
+    /// A microphone nobody speaks into.
+    pub quiet: TalkLoop,
+    /// A text to judge quality by: packets, …
+    pub judged: Arc<[TalkPacket]>,
+    /// … what was said, …
+    pub said: Arc<[f32]>,
+    /// … and what is left of it in the packets: what a server gets to hear.
+    pub sent: Arc<[f32]>,
+}
+
+/// All voices.
+#[derive(Clone, Debug)]
+pub struct Speech {
+    /// The voices.
+    pub voices: Vec<Voice>,
+    /// Is it speech, by which quality can be judged?
+    pub real: bool,
+}
+
+impl Speech {
+    /// Takes the voices from `cache`, or makes them there. Without espeak-ng it is babble.
+    pub fn prepare(cache: &Path) -> Result<Speech, FixtureError> {
+        let real = Command::new("espeak-ng").arg("--version").output().is_ok();
+        if !real {
+            return Speech::babble();
+        }
+        let voices = VOICES.iter().enumerate().map(|(index, voice)| {
+            let mut phrases = Vec::new();
+            // Each voice begins elsewhere in the list.
+            for number in 0..PHRASES.len() {
+                let text = PHRASES[(number + index * 5) % PHRASES.len()];
+                phrases.push(spoken(cache, *voice, text)?);
+            }
+            Voice::new(index, &phrases, spoken(cache, *voice, JUDGED[index])?)
+        });
+        Ok(Speech {
+            voices: voices.collect::<Result<_, _>>()?,
+            real,
+        })
+    }
+
+    /// Voices that say nothing.
+    pub fn babble() -> Result<Speech, FixtureError> {
+        let voices = (0..VOICES.len()).map(|index| {
+            let phrases: Vec<_> = (0..4).map(|number| babble(index, number, 1.8)).collect();
+            Voice::new(index, &phrases, babble(index, 9, 4.0))
+        });
+        Ok(Speech {
+            voices: voices.collect::<Result<_, _>>()?,
+            real: false,
+        })
+    }
+}
+
+impl Voice {
+    fn new(index: usize, phrases: &[Vec<f32>], judged: Vec<f32>) -> Result<Voice, FixtureError> {
+        let hz = tone_hz(BEEP_TONE - index);
+        let (mut plain, mut beeping, mut beeps) = (Vec::new(), Vec::new(), Vec::new());
+        for phrase in phrases {
+            let mut part = phrase.clone();
+            let packets = part.len().div_ceil(FRAME_SAMPLES) + PAUSE_PACKETS;
+            let beep_at = packets - PAUSE_PACKETS + BEEP_AFTER_PACKETS;
+            part.resize(packets * FRAME_SAMPLES, 0.0);
+            plain.extend_from_slice(&part);
+            beeps.push(beeping.len() / FRAME_SAMPLES + beep_at);
+            let mut beep = Burst::new(hz, BEEP_AMPLITUDE, BEEP_SAMPLES as u64, u64::MAX, 0);
+            beep.fill(&mut part[beep_at * FRAME_SAMPLES..][..BEEP_SAMPLES]);
+            beeping.append(&mut part);
+        }
+        add_noise(&mut plain, index as u32);
+        add_noise(&mut beeping, index as u32);
+        let mut quiet = vec![0.0; 50 * FRAME_SAMPLES];
+        add_noise(&mut quiet, index as u32);
+        // Half a second of quiet around what is judged.
+        let mut said = vec![0.0; 25 * FRAME_SAMPLES];
+        said.extend(judged);
+        said.resize((said.len().div_ceil(FRAME_SAMPLES) + 25) * FRAME_SAMPLES, 0.0);
+        add_noise(&mut said, index as u32);
+        let (judged, sent) = encoded(&said)?;
+        let looped = |pcm: Vec<f32>| {
+            let packets = pcm.len() / FRAME_SAMPLES;
+            TalkLoop::encode(Clip::new(pcm), TALKER_BITRATE, packets)
+        };
+        Ok(Voice {
+            talk: looped(plain)?,
+            beeping: looped(beeping)?,
+            beeps: beeps.into(),
+            hz,
+            quiet: looped(quiet)?,
+            judged: judged.into(),
+            said: said.into(),
+            sent: sent.into(),
+        })
+    }
+}
+
+/// Packets of some sound, and what they decode to.
+fn encoded(pcm: &[f32]) -> Result<(Vec<TalkPacket>, Vec<f32>), FixtureError> {
+    let mut talker = OpusTalker::new(Clip::new(pcm.to_vec()), TALKER_BITRATE)?;
+    let mut decoder = Decoder::new().map_err(FixtureError::Opus)?;
+    let (mut packets, mut sent) = (Vec::new(), Vec::with_capacity(pcm.len()));
+    for _ in 0..pcm.len() / FRAME_SAMPLES {
+        let packet = talker.next()?;
+        sent.extend_from_slice(decoder.decode(&packet.payload).map_err(FixtureError::Opus)?);
+        packets.push(packet);
+    }
+    Ok((packets, sent))
+}
+
+/// Is there some of this beep in these samples?
+pub fn beep_in(pcm: &[f32], hz: f32) -> bool {
+    let step = std::f32::consts::TAU * hz / SAMPLE_RATE as f32;
+    pcm.chunks_exact(BEEP_BLOCK).any(|block| {
+        let (mut cos, mut sin) = (0.0f32, 0.0f32);
+        for (i, sample) in block.iter().enumerate() {
+            let (s, c) = (step * i as f32).sin_cos();
+            cos += sample * c;
+            sin += sample * s;
+        }
+        2.0 * cos.hypot(sin) / block.len() as f32 > BEEP_HEARD
+    })
+}
+
+fn spoken(cache: &Path, (voice, speed, pitch): (&str, &str, &str), text: &str) -> Result<Vec<f32>, FixtureError> {
+    let path = cache.join(format!("{voice}-{speed}-{pitch}-{:08x}.wav", hash(text)));
+    if !path.exists() {
+        synthesise(&path, voice, speed, pitch, text).map_err(|why| FixtureError::Wav {
+            path: path.display().to_string(),
+            why,
+        })?;
+    }
+    let mut pcm = read_wav(&path)?;
+    let loud = |sample: &f32| sample.abs() > TRIM_BELOW;
+    let first = pcm.iter().position(loud).unwrap_or(0);
+    let last = pcm.iter().rposition(loud).map_or(pcm.len(), |last| last + 1);
+    pcm = pcm[first..last].to_vec();
+    to_level(&mut pcm, SPEECH_DBFS);
+    Ok(pcm)
+}
+
+/// The file appears whole or not at all.
+fn synthesise(path: &Path, voice: &str, speed: &str, pitch: &str, text: &str) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+    let unfinished: PathBuf = path.with_extension(format!("{}.part", std::process::id()));
+    let output = Command::new("espeak-ng")
+        .args(["-v", voice, "-s", speed, "-p", pitch, "-w"])
+        .arg(&unfinished)
+        .arg(text)
+        .output()
+        .map_err(|error| format!("espeak-ng: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("espeak-ng: {}", String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    std::fs::rename(&unfinished, path).map_err(|error| error.to_string())
+}
+
+/// FNV-1a: the same on every machine and with every version.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+fn to_level(pcm: &mut [f32], dbfs: f32) {
+    let power = pcm.iter().map(|s| f64::from(*s) * f64::from(*s)).sum::<f64>() / pcm.len().max(1) as f64;
+    if power > 0.0 {
+        let gain = (10f64.powf(f64::from(dbfs) / 20.0) / power.sqrt()) as f32;
+        // Speech has peaks of 18 dB above its level: none is cut here.
+        pcm.iter_mut()
+            .for_each(|sample| *sample = (*sample * gain).clamp(-1.0, 1.0));
+    }
+}
+
+fn add_noise(pcm: &mut [f32], seed: u32) {
+    // White noise of this amplitude has an RMS of amplitude ÷ √3.
+    let amplitude = 10f32.powf(NOISE_DBFS / 20.0) * 3f32.sqrt();
+    let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
+    for sample in pcm {
+        *sample += random(&mut state) * amplitude;
+    }
+}
+
+/// Xorshift, −1 to 1.
+fn random(state: &mut u32) -> f32 {
+    *state ^= *state << 13;
+    *state ^= *state >> 17;
+    *state ^= *state << 5;
+    *state as f32 / (u32::MAX / 2) as f32 - 1.0
+}
+
+/// Pulses of a voice through three resonances that change with each syllable.
+fn babble(voice: usize, number: usize, seconds: f32) -> Vec<f32> {
+    let rate = SAMPLE_RATE as f32;
+    let mut state = (voice * 31 + number * 7 + 1) as u32;
+    let mut pcm = vec![0.0; (seconds * rate) as usize];
+    let mut past = [[0.0f32; 2]; 3];
+    let mut formants = [0.0f32; 3];
+    let (mut phase, syllable) = (0.0f32, (0.18 * rate) as usize);
+    for (index, sample) in pcm.iter_mut().enumerate() {
+        if index % syllable == 0 {
+            formants = [500.0, 1500.0, 2500.0].map(|centre: f32| centre * (1.0 + 0.35 * random(&mut state)));
+        }
+        let at = (index % syllable) as f32 / syllable as f32;
+        phase += (100.0 + 30.0 * voice as f32) * (1.1 - 0.2 * at) / rate;
+        let pulse = if phase >= 1.0 { 1.0 } else { 0.0 };
+        phase = phase.fract();
+        for (past, hz) in past.iter_mut().zip(formants) {
+            let radius = 1.0 - 80.0 / rate * std::f32::consts::PI;
+            let turn = 2.0 * radius * (std::f32::consts::TAU * hz / rate).cos();
+            let next = pulse + turn * past[0] - radius * radius * past[1];
+            *past = [next, past[0]];
+            *sample += next * (std::f32::consts::PI * at).sin();
+        }
+    }
+    to_level(&mut pcm, SPEECH_DBFS);
+    pcm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fixtures::Tone;
+
+    #[test]
+    fn babble_is_speech_like_sound_with_beeps_where_it_says() {
+        let speech = Speech::babble().unwrap();
+        assert_eq!((speech.voices.len(), speech.real), (4, false));
+        let voice = &speech.voices[1];
+        let mut decoder = Decoder::new().unwrap();
+        let mut talk = voice.beeping.clone();
+        let mut found = Vec::new();
+        let mut was = false;
+        for place in 0..4 * (90 + PAUSE_PACKETS) {
+            assert_eq!(talk.position(), place);
+            let packet = talk.next();
+            let is = beep_in(decoder.decode(&packet.payload).unwrap(), voice.hz);
+            if is && !was {
+                found.push(place);
+            }
+            was = is;
+        }
+        assert_eq!(found[..], voice.beeps[..]);
+        assert_eq!(voice.said.len(), voice.sent.len());
+        assert_eq!(voice.judged.len() * FRAME_SAMPLES, voice.said.len());
+        let quiet = voice.quiet.clone().next();
+        assert!((70..=74).contains(&quiet.level.minus_dbov), "{:?}", quiet.level);
+    }
+
+    #[test]
+    fn a_voice_is_no_beep_and_the_quietest_beep_is_one() {
+        let mut pcm = babble(0, 1, 2.0);
+        assert!(!beep_in(&pcm, tone_hz(BEEP_TONE)));
+        let mut beep = vec![0.0; 960];
+        Tone::new(tone_hz(BEEP_TONE), 0.4 * BEEP_AMPLITUDE).fill(&mut beep);
+        pcm.iter_mut().zip(&beep).for_each(|(sample, beep)| *sample += beep);
+        assert!(beep_in(&pcm[..960], tone_hz(BEEP_TONE)));
+    }
+}

@@ -1,0 +1,213 @@
+//! `roomtone-load bench`: what rooms cost.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use roomtone_load::bench::{BenchConfig, BenchError, Door, Kind, Plan, Results, Target, Tokens, chart, run, table};
+
+use super::{interrupted, runtime, seconds};
+
+#[derive(Args)]
+#[command(after_help = "Examples:\n  \
+    roomtone-load bench --table --against janus        all that docs/benchmarks.md has (bin/bench does this)\n  \
+    roomtone-load bench --n 10,100 --talkers 3         one kind of room at two sizes\n  \
+    roomtone-load bench --kind spatial --n 50 --svg cost.svg --json cost.json\n  \
+    roomtone-load bench --n 20 --server http://10.0.0.7:4000/whip/lobby --token \"$TOKEN\"")]
+pub struct Bench {
+    /// Participants of a room: one size or several
+    #[arg(long, short = 'n', value_delimiter = ',', default_value = "10,50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    n: Vec<u32>,
+    /// How many of them talk; 0: all are muted, and the server is idle
+    #[arg(long, short = 'k', default_value_t = 3)]
+    talkers: usize,
+    /// Rooms of that size at the same time
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    rooms: u32,
+    /// How Roomtone's rooms are mixed
+    #[arg(long, value_enum, default_value_t = RoomKind::Mix)]
+    kind: RoomKind,
+    /// How long each measurement counts, once all have joined
+    #[arg(long, short, default_value_t = 8.0, value_parser = seconds)]
+    seconds: f64,
+    /// How often each case is measured; the table has the medians
+    #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Measure this, too, with the same people: with its defaults, and at the same bit rate as Roomtone
+    #[arg(long, value_enum)]
+    against: Option<Other>,
+    /// The whole table of docs/benchmarks.md; takes about a quarter of an hour
+    #[arg(long, conflicts_with_all = ["n", "talkers", "rooms", "kind", "server", "quick"])]
+    table: bool,
+    /// A look, in about a minute: two sizes and a spatial room, once each
+    #[arg(long, conflicts_with_all = ["n", "talkers", "rooms", "kind", "server"])]
+    quick: bool,
+    /// Keep the samples in this file, and those so far after each step
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Go on with the samples that are in --json
+    #[arg(long, requires = "json")]
+    resume: bool,
+    /// Draw cost against size
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Measure nothing: table and chart of the samples that are in --json
+    #[arg(long, requires = "json")]
+    show: bool,
+    /// Measure this server instead of starting one: its address with --secret, or the WHIP address of one room with --token
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Its TOKEN_SECRET, to sign tokens for everybody
+    #[arg(long, env = "TOKEN_SECRET", hide_env_values = true, requires = "server")]
+    secret: Option<String>,
+    /// A token for that room
+    #[arg(
+        long,
+        env = "ROOMTONE_TOKEN",
+        hide_env_values = true,
+        requires = "server",
+        conflicts_with = "secret"
+    )]
+    token: Option<String>,
+    /// Its process, if it runs on this machine: for CPU and memory
+    #[arg(long, requires = "server")]
+    pid: Option<u32>,
+    /// Where Roomtone's source is
+    #[arg(long, default_value = ".", value_name = "FOLDER")]
+    repository: PathBuf,
+    /// For logs, voices and recordings
+    #[arg(long, default_value = "tmp/bench", value_name = "FOLDER")]
+    folder: PathBuf,
+    /// No progress on standard error
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum RoomKind {
+    /// Everybody hears everybody
+    Mix,
+    /// Everybody hears by distance, each from another place
+    Spatial,
+    /// Packets are handed on
+    Forward,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Other {
+    /// Janus's AudioBridge: Debian's package `janus`
+    Janus,
+}
+
+impl Bench {
+    fn config(&self) -> Result<BenchConfig, BenchError> {
+        let janus = self.against == Some(Other::Janus);
+        let kind = match self.kind {
+            RoomKind::Mix => Kind::Mix,
+            RoomKind::Spatial => Kind::Spatial,
+            RoomKind::Forward => Kind::Forward,
+        };
+        let sizes: Vec<usize> = self.n.iter().map(|n| *n as usize).collect();
+        let cases = match (self.table, self.quick) {
+            (true, _) => Plan::table(janus),
+            (_, true) => Plan::quick(janus),
+            _ => Plan::sizes(kind, &sizes, self.talkers, self.rooms as usize, janus),
+        };
+        Ok(BenchConfig {
+            plan: Plan {
+                cases,
+                repeats: if self.quick { 1 } else { self.repeat as usize },
+                time: Duration::from_secs_f64(if self.quick {
+                    self.seconds.min(5.0)
+                } else {
+                    self.seconds
+                }),
+            },
+            target: self.target()?,
+            repository: self.repository.clone(),
+            folder: self.folder.clone(),
+            keep: self.json.clone(),
+            resume: self.resume,
+        })
+    }
+
+    fn target(&self) -> Result<Target, BenchError> {
+        let Some(url) = &self.server else {
+            return Ok(Target::Own);
+        };
+        let wrong = |why: &str| BenchError::Config(format!("--server {url}: {why}"));
+        let url = url.trim_end_matches('/');
+        let (tokens, base, only_room) = match (url.split_once("/whip/"), &self.secret) {
+            (None, Some(secret)) => (Tokens::Signed(secret.clone()), format!("{url}/whip"), None),
+            (Some((base, room)), secret) => {
+                if self.rooms > 1 {
+                    return Err(wrong(
+                        "that is one room: for several give the server's address and --secret",
+                    ));
+                }
+                let tokens = secret.clone().map_or(Tokens::Same(self.token.clone()), Tokens::Signed);
+                (tokens, format!("{base}/whip"), Some(room.to_owned()))
+            }
+            (None, None) => return Err(wrong("--secret is missing; or give the address of a room and --token")),
+        };
+        let door = Door::Whip {
+            base,
+            tokens,
+            only_room,
+        };
+        Ok(Target::Running { door, pid: self.pid })
+    }
+
+    pub fn execute(&self) -> ExitCode {
+        let fail = |error: &dyn std::fmt::Display| {
+            eprintln!("roomtone-load: {error}");
+            ExitCode::from(2)
+        };
+        let results = if self.show {
+            self.kept()
+        } else {
+            let runtime = match runtime(2) {
+                Ok(runtime) => runtime,
+                Err(code) => return code,
+            };
+            let progress = |news: &roomtone_load::bench::News<'_>| {
+                if !self.quiet {
+                    eprintln!("{news}");
+                }
+            };
+            let stop = interrupted("ending, with what there is…");
+            self.config()
+                .and_then(|config| runtime.block_on(run(config, progress, stop)))
+        };
+        let results = match results {
+            Ok(results) => results,
+            Err(error) => return fail(&error),
+        };
+        // A reader that has gone away (`| head`) doesn't change the verdict.
+        let _ = writeln!(std::io::stdout(), "{}", table(&results));
+        if let Some(path) = &self.svg {
+            let drawn = chart(&results).map_err(|error| error.to_string());
+            if let Err(error) = drawn.and_then(|svg| write(path, &svg)) {
+                return fail(&error);
+            }
+        }
+        let good = !results.samples.is_empty() && results.summaries().iter().all(|summary| summary.good);
+        if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    fn kept(&self) -> Result<Results, BenchError> {
+        let path = self.json.as_deref().unwrap_or(Path::new(""));
+        let failed = |why: String| BenchError::Results {
+            path: path.display().to_string(),
+            why,
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str(&text).map_err(|error| failed(format!("these are no results: {error}")))
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+}

@@ -1,0 +1,123 @@
+//! The bench as a whole, against a small room in this process: what its report says, not how fast the room is.
+
+mod room;
+
+use std::future::pending;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use room::{Faults, Room, TOKEN};
+use roomtone_load::bench::{BenchConfig, Case, Door, Kind, Plan, Results, System, Target, Tokens, chart, run, table};
+
+fn folder(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("roomtone-bench-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&path).unwrap();
+    path
+}
+
+fn config(room: &Room, name: &str, cases: Vec<Case>) -> BenchConfig {
+    let (base, room) = room.url.rsplit_once('/').unwrap();
+    let folder = folder(name);
+    BenchConfig {
+        plan: Plan {
+            cases,
+            repeats: 1,
+            time: Duration::from_secs(4),
+        },
+        target: Target::Running {
+            door: Door::Whip {
+                base: base.to_owned(),
+                tokens: Tokens::Same(Some(TOKEN.into())),
+                only_room: Some(room.to_owned()),
+            },
+            pid: Some(std::process::id()),
+        },
+        keep: Some(folder.join("results.json")),
+        folder,
+        ..BenchConfig::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn measures_a_room_and_keeps_what_it_found() {
+    let room = Room::open(Faults::default()).await;
+    let mix = System::Roomtone(Kind::Mix);
+    let cases = vec![Case::room(mix, 4, 2), Case::room(mix, 3, 1)];
+    let config = config(&room, "whole", cases);
+    let mut steps = 0;
+    let results = run(config.clone(), |_| steps += 1, pending()).await.unwrap();
+    assert!(steps >= 4, "each case begins and is measured: {steps}");
+    assert_eq!(results.samples.len(), 2);
+    let sample = &results.samples[0];
+    assert!(sample.is_good(), "{sample:?}");
+    assert_eq!((sample.joined, sample.connect_ms.len()), (4, 4));
+    assert_eq!((sample.lost, sample.broken), (0, (0, 0)));
+    // Four hear 50 packets a second, two talk.
+    let each = sample.seconds * 50.0;
+    assert!((sample.packets.0 as f64 / each - 4.0).abs() < 0.4, "{:?} {each}", sample.packets);
+    assert!((sample.packets.1 as f64 / each - 2.0).abs() < 0.4, "{:?} {each}", sample.packets);
+    // Two listeners heard beeps of two talkers.
+    assert!(sample.latency_ms.len() >= 2, "{:?}", sample.latency_ms);
+    assert!(sample.heard.0 > 0 && sample.cpu.unwrap() > 0.0 && sample.rss_kb.unwrap().1 > 1000);
+    assert_eq!(room.members(), 0, "everybody has left");
+
+    let text = table(&results);
+    assert!(text.contains("roomtone mix, N = 4, K = 2"), "{text}");
+    assert!(chart(&results).unwrap().contains("Roomtone, mix"));
+
+    // What is kept is the same, and with it there is nothing left to do.
+    let kept: Results = serde_json::from_str(&std::fs::read_to_string(config.keep.as_ref().unwrap()).unwrap()).unwrap();
+    assert_eq!(kept.samples.len(), 2);
+    let resumed = BenchConfig {
+        resume: true,
+        ..config.clone()
+    };
+    let again = run(resumed, |_| {}, pending()).await.unwrap();
+    assert_eq!(again.samples, kept.samples);
+    std::fs::remove_dir_all(config.folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn latency_is_that_of_the_server() {
+    let delay = Duration::from_millis(200);
+    let quick = Room::open(Faults::default()).await;
+    let slow = Room::open(Faults {
+        delay,
+        ..Faults::default()
+    })
+    .await;
+    let case = || vec![Case::room(System::Roomtone(Kind::Mix), 3, 1)];
+    let (quick, slow) = (config(&quick, "quick", case()), config(&slow, "slow", case()));
+    let folders = [quick.folder.clone(), slow.folder.clone()];
+    let (quick, slow) = tokio::join!(run(quick, |_| {}, pending()), run(slow, |_| {}, pending()));
+    let p50 = |results: &Results| results.summaries()[0].latency_ms.expect("beeps were heard").p50;
+    let (quick, slow) = (p50(&quick.unwrap()), p50(&slow.unwrap()));
+    assert!((slow - quick - 200.0).abs() < 80.0, "{quick} {slow}");
+    for folder in folders {
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_is_reported_as_such() {
+    let room = Room::open(Faults::default()).await;
+    let mut config = config(&room, "refused", vec![Case::room(System::Roomtone(Kind::Mix), 3, 1)]);
+    if let Target::Running {
+        door: Door::Whip { tokens, .. },
+        ..
+    } = &mut config.target
+    {
+        *tokens = Tokens::Same(None);
+    }
+    config.plan.time = Duration::from_millis(200);
+    let results = run(config.clone(), |_| {}, pending()).await.unwrap();
+    let sample = &results.samples[0];
+    assert!(!sample.is_good());
+    assert!(sample.failures[0].contains("401"), "{:?}", sample.failures);
+    assert!(table(&results).contains("NOT GOOD"));
+    let spatial = System::Roomtone(Kind::Spatial);
+    config.plan.cases = vec![Case::room(spatial, 3, 1)];
+    let error = run(config.clone(), |_| {}, pending()).await.unwrap_err();
+    assert!(error.to_string().contains("--server"), "{error}");
+    std::fs::remove_dir_all(config.folder).unwrap();
+}
