@@ -94,6 +94,7 @@ defmodule Roomtone.NativeTest do
     assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, round_trip_ms: nil} = counters
     assert is_float(counters.jitter_ms)
     assert shard.epoch >= 1
+    assert shard.tick_lateness |> Enum.map(fn {_edge, count} -> count end) |> Enum.sum() == shard.ticks
   end
 
   test "a worker that is killed is followed by one that takes up the shard as it is", %{room: room} do

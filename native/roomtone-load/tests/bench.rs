@@ -54,8 +54,16 @@ async fn measures_a_room_and_keeps_what_it_found() {
     assert_eq!((sample.lost, sample.broken), (0, (0, 0)));
     // Four hear 50 packets a second, two talk.
     let each = sample.seconds * 50.0;
-    assert!((sample.packets.0 as f64 / each - 4.0).abs() < 0.4, "{:?} {each}", sample.packets);
-    assert!((sample.packets.1 as f64 / each - 2.0).abs() < 0.4, "{:?} {each}", sample.packets);
+    assert!(
+        (sample.packets.0 as f64 / each - 4.0).abs() < 0.4,
+        "{:?} {each}",
+        sample.packets
+    );
+    assert!(
+        (sample.packets.1 as f64 / each - 2.0).abs() < 0.4,
+        "{:?} {each}",
+        sample.packets
+    );
     // Two listeners heard beeps of two talkers.
     assert!(sample.latency_ms.len() >= 2, "{:?}", sample.latency_ms);
     assert!(sample.heard.0 > 0 && sample.cpu.unwrap() > 0.0 && sample.rss_kb.unwrap().1 > 1000);

@@ -196,7 +196,9 @@ pub fn version() -> Option<String> {
     let mut text = String::new();
     child.stdout.take()?.read_to_string(&mut text).ok()?;
     child.wait().ok()?;
-    text.lines().next().map(|line| line.trim().to_owned())
+    // "Janus version: 1102 (1.1.2)"
+    let (_, version) = text.lines().next()?.split_once('(')?;
+    Some(version.trim_end_matches(')').to_owned())
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ pub struct Machine {
     pub processor: String,
     /// Operating system and kernel.
     pub system: String,
+    /// Version of the Janus that was measured, if one was.
+    pub janus: Option<String>,
     /// Load average of the last minute when the bench began.
     pub load: f64,
 }
@@ -35,6 +37,7 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             processor: processor.to_owned(),
             system: format!("{name}, Linux {}", kernel.trim()),
+            janus: None,
             load: load_average().unwrap_or(0.0),
         }
     }

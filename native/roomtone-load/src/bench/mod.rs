@@ -172,7 +172,15 @@ pub async fn run(
 ) -> Result<Results, BenchError> {
     check(&config)?;
     let mut results = earlier(&config)?;
-    results.machine = Machine::this();
+    let has_janus = config
+        .plan
+        .cases
+        .iter()
+        .any(|case| matches!(case.system, System::Janus(_)));
+    results.machine = Machine {
+        janus: if has_janus { janus::version() } else { None },
+        ..Machine::this()
+    };
     results.seconds = config.plan.time.as_secs_f64();
     if results.machine.load > QUIET_LOAD {
         news(&News::Note(format!(

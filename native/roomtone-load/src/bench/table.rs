@@ -42,9 +42,13 @@ pub fn table(results: &Results) -> String {
     let machine = &results.machine;
     let mut text = String::new();
     // Writing to a String doesn't fail.
+    let janus = machine
+        .janus
+        .as_ref()
+        .map_or(String::new(), |version| format!("; Janus {version}"));
     let _ = writeln!(
         text,
-        "{} × {}, {}; load average {:.2} at the start; {:.0} s each\n",
+        "{} × {}, {}{janus}; load average {:.2} at the start; {:.0} s each\n",
         machine.cores, machine.processor, machine.system, machine.load, results.seconds
     );
     let summaries = results.summaries();

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use roomtone_load::bench::{BenchConfig, BenchError, Door, Kind, Plan, Results, Target, Tokens, chart, run, table};
+use roomtone_load::bench::{
+    BenchConfig, BenchError, Door, Kind, Plan, Results, System, Target, Tokens, chart, run, table,
+};
 
 use super::{interrupted, runtime, seconds};
 
@@ -38,6 +40,9 @@ pub struct Bench {
     /// Measure this, too, with the same people: with its defaults, and at the same bit rate as Roomtone
     #[arg(long, value_enum)]
     against: Option<Other>,
+    /// Measure only what --against names
+    #[arg(long, requires = "against")]
+    only_against: bool,
     /// The whole table of docs/benchmarks.md; takes about a quarter of an hour
     #[arg(long, conflicts_with_all = ["n", "talkers", "rooms", "kind", "server", "quick"])]
     table: bool,
@@ -110,11 +115,14 @@ impl Bench {
             RoomKind::Forward => Kind::Forward,
         };
         let sizes: Vec<usize> = self.n.iter().map(|n| *n as usize).collect();
-        let cases = match (self.table, self.quick) {
+        let mut cases = match (self.table, self.quick) {
             (true, _) => Plan::table(janus),
             (_, true) => Plan::quick(janus),
             _ => Plan::sizes(kind, &sizes, self.talkers, self.rooms as usize, janus),
         };
+        if self.only_against {
+            cases.retain(|case| matches!(case.system, System::Janus(_)));
+        }
         Ok(BenchConfig {
             plan: Plan {
                 cases,

@@ -31,7 +31,6 @@ pub(super) struct Floor {
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     mode: Mode,
     joining: usize,
-    marked: Instant,
     packets_in: u64,
     packets_out: u64,
     batch: Batch,
@@ -51,7 +50,6 @@ impl Floor {
             timers: BinaryHeap::new(),
             mode: Mode::Talk,
             joining: 0,
-            marked: Instant::now(),
             packets_in: 0,
             packets_out: 0,
             batch: Batch::default(),
@@ -261,7 +259,6 @@ impl Floor {
     }
 
     fn mark(&mut self) {
-        self.marked = Instant::now();
         (self.packets_in, self.packets_out) = (0, 0);
         for member in &mut self.members {
             member.baseline = member.client.stats();
@@ -273,7 +270,6 @@ impl Floor {
 
     fn window(&self) -> Window {
         let mut window = Window {
-            seconds: self.marked.elapsed().as_secs_f64(),
             packets_in: self.packets_in,
             packets_out: self.packets_out,
             ..Window::default()

@@ -26,8 +26,6 @@ use floor::Floor;
 /// What was counted since [`Crowd::mark`].
 #[derive(Clone, Debug, Default)]
 pub struct Window {
-    /// How long that is.
-    pub seconds: f64,
     /// RTP packets received by all.
     pub packets_in: u64,
     /// RTP packets sent by all.

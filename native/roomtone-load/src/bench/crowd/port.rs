@@ -60,11 +60,6 @@ impl Port {
         Ok(Port { socket, state })
     }
 
-    /// Where it is.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
-    }
-
     /// The address of the participant in this place of the socket.
     pub fn address_of(place: usize) -> IpAddr {
         let last = u8::try_from(place % SHARED_BY).expect("32 fit into a byte");
@@ -138,7 +133,7 @@ mod tests {
     #[test]
     fn participants_of_one_socket_have_addresses_of_their_own() {
         let ours = Port::open(Ipv4Addr::UNSPECIFIED.into()).unwrap();
-        let port = ours.local_address().unwrap().port();
+        let port = ours.socket.local_addr().unwrap().port();
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let to = server.local_addr().unwrap();
         let sent = Instant::now();
