@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::BenchError;
-use crate::fixtures::SAMPLE_RATE;
+use crate::fixtures::write_wav;
 
 const SCRIPT: &str = include_str!("../../bench/quality.py");
 
@@ -110,18 +110,4 @@ pub fn judge(python: &Path, folder: &Path, recordings: &[Recording]) -> Result<Q
         mixed: mean(1),
         heard: mean(2),
     })
-}
-
-fn write_wav(path: &Path, pcm: &[f32]) -> Result<(), hound::Error> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: SAMPLE_RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(path, spec)?;
-    for sample in pcm {
-        writer.write_sample((sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)) as i16)?;
-    }
-    writer.finalize()
 }

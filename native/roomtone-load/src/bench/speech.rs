@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::fixtures::{
     Burst, Clip, FRAME_SAMPLES, FixtureError, OpusTalker, SAMPLE_RATE, Source, TalkLoop, TalkPacket, read_wav, tone_hz,
+    write_wav,
 };
 use crate::opus::Decoder;
 
@@ -104,32 +105,41 @@ impl Speech {
         if !real {
             return Speech::babble();
         }
-        let voices = VOICES.iter().enumerate().map(|(index, voice)| {
+        let voices = each_voice(|index| {
             let mut phrases = Vec::new();
             // Each voice begins elsewhere in the list.
             for number in 0..PHRASES.len() {
                 let text = PHRASES[(number + index * 5) % PHRASES.len()];
-                phrases.push(spoken(cache, *voice, text)?);
+                phrases.push(spoken(cache, VOICES[index], text)?);
             }
-            Voice::new(index, &phrases, spoken(cache, *voice, JUDGED[index])?)
-        });
-        Ok(Speech {
-            voices: voices.collect::<Result<_, _>>()?,
-            real,
-        })
+            Voice::new(index, &phrases, spoken(cache, VOICES[index], JUDGED[index])?)
+        })?;
+        Ok(Speech { voices, real })
     }
 
     /// Voices that say nothing.
     pub fn babble() -> Result<Speech, FixtureError> {
-        let voices = (0..VOICES.len()).map(|index| {
+        let voices = each_voice(|index| {
             let phrases: Vec<_> = (0..4).map(|number| babble(index, number, 1.8)).collect();
             Voice::new(index, &phrases, babble(index, 9, 4.0))
-        });
-        Ok(Speech {
-            voices: voices.collect::<Result<_, _>>()?,
-            real: false,
-        })
+        })?;
+        Ok(Speech { voices, real: false })
     }
+}
+
+/// At the same time: encoding takes a while.
+fn each_voice(make: impl Fn(usize) -> Result<Voice, FixtureError> + Sync) -> Result<Vec<Voice>, FixtureError> {
+    let make = &make;
+    std::thread::scope(|scope| {
+        let voices: Vec<_> = (0..VOICES.len())
+            .map(|index| scope.spawn(move || make(index)))
+            .collect();
+        let made = voices.into_iter().map(|voice| match voice.join() {
+            Ok(voice) => voice,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        made.collect()
+    })
 }
 
 impl Voice {
@@ -209,16 +219,10 @@ fn spoken(cache: &Path, (voice, speed, pitch): (&str, &str, &str), text: &str) -
             why,
         })?;
     }
-    let mut pcm = read_wav(&path)?;
-    let loud = |sample: &f32| sample.abs() > TRIM_BELOW;
-    let first = pcm.iter().position(loud).unwrap_or(0);
-    let last = pcm.iter().rposition(loud).map_or(pcm.len(), |last| last + 1);
-    pcm = pcm[first..last].to_vec();
-    to_level(&mut pcm, SPEECH_DBFS);
-    Ok(pcm)
+    read_wav(&path)
 }
 
-/// The file appears whole or not at all.
+/// What is kept is at 48 kHz, trimmed and of the right level; the file appears whole or not at all.
 fn synthesise(path: &Path, voice: &str, speed: &str, pitch: &str, text: &str) -> Result<(), String> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
@@ -232,6 +236,13 @@ fn synthesise(path: &Path, voice: &str, speed: &str, pitch: &str, text: &str) ->
     if !output.status.success() {
         return Err(format!("espeak-ng: {}", String::from_utf8_lossy(&output.stderr).trim()));
     }
+    let mut pcm = read_wav(&unfinished).map_err(|error| error.to_string())?;
+    let loud = |sample: &f32| sample.abs() > TRIM_BELOW;
+    let first = pcm.iter().position(loud).unwrap_or(0);
+    let last = pcm.iter().rposition(loud).map_or(pcm.len(), |last| last + 1);
+    pcm = pcm[first..last].to_vec();
+    to_level(&mut pcm, SPEECH_DBFS);
+    write_wav(&unfinished, &pcm).map_err(|error| error.to_string())?;
     std::fs::rename(&unfinished, path).map_err(|error| error.to_string())
 }
 

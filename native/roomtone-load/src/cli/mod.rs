@@ -35,16 +35,29 @@ fn runtime(threads: usize) -> Result<Runtime, ExitCode> {
     })
 }
 
-/// Ready at the first Ctrl-C, after which this is said; the second ends the process.
+/// Ready at the first Ctrl-C (or SIGTERM), after which this is said; the second ends the process.
 async fn interrupted(word: &str) {
-    // Where there is no Ctrl-C to wait for, there is none.
-    if tokio::signal::ctrl_c().await.is_err() {
+    // Where there is no signal to wait for, there is none.
+    if asked_to_stop().await.is_err() {
         std::future::pending::<()>().await;
     }
     eprintln!("{word} (once more to stop at once)");
     tokio::spawn(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if asked_to_stop().await.is_ok() {
             std::process::exit(130);
         }
     });
+}
+
+async fn asked_to_stop() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            pressed = tokio::signal::ctrl_c() => pressed,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
