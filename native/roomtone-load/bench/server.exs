@@ -1,6 +1,7 @@
 # Runs Roomtone for `roomtone-load bench`, which starts this script and talks to it over standard input and output:
 #
-#     open ROOM KIND          opens a room; of a spatial one the distances suit the positions that the bench gives
+#     open ROOM KIND SLOTS    opens a room; of a spatial one the distances suit the positions that the bench gives, and a
+#                             forwarding one has that many slots
 #     place ROOM WHO X Y      says where somebody is
 #     stats                   the counters of every shard
 #
@@ -20,11 +21,8 @@ defmodule Roomtone.Bench do
     end
   end
 
-  defp obey(["open", room, kind]) when is_map_key(@kinds, kind) do
-    kind = @kinds[kind]
-    # At the largest distance between two in the bench's circle, 5 m, 0.4 is left.
-    distance = if kind == :spatial, do: [distance: [model: :inverse, ref_distance: 2, rolloff_factor: 1]], else: []
-    Roomtone.open_room(room, [kind: kind, empty_after: :never] ++ distance)
+  defp obey(["open", room, kind, slots]) when is_map_key(@kinds, kind) do
+    Roomtone.open_room(room, [kind: @kinds[kind], empty_after: :never] ++ more(@kinds[kind], String.to_integer(slots)))
   end
 
   defp obey(["place", room, who, x, y]) do
@@ -45,6 +43,11 @@ defmodule Roomtone.Bench do
   end
 
   defp obey(other), do: {:error, {:unknown_command, other}}
+
+  # At the largest distance between two in the bench's circle, 5 m, 0.4 is left.
+  defp more(:spatial, _slots), do: [distance: [model: :inverse, ref_distance: 2, rolloff_factor: 1]]
+  defp more(:forward, slots), do: [forward_slots: slots]
+  defp more(:mix, _slots), do: []
 
   defp text(value) when is_number(value), do: to_string(value)
   defp text(buckets) when is_list(buckets), do: Enum.map_join(buckets, ",", fn {edge, count} -> "#{edge}:#{count}" end)

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 /// Listeners that decode what they hear, in all rooms together.
 pub const EARS: usize = 4;
 
+/// More a server doesn't forward to one listener.
+const MOST_SLOTS: usize = 8;
+
 /// How a room of Roomtone is mixed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +104,15 @@ impl Case {
             talkers: talkers.min(people),
             judged: false,
             most_repeats: usize::MAX,
+        }
+    }
+
+    /// How many talkers are forwarded to each, where packets are.
+    pub fn slots(&self) -> usize {
+        if self.system == System::Roomtone(Kind::Forward) {
+            self.talkers.clamp(1, MOST_SLOTS)
+        } else {
+            0
         }
     }
 

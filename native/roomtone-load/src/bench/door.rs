@@ -49,14 +49,15 @@ pub fn person_name(number: usize) -> String {
 }
 
 impl Door {
-    /// Options of a client that goes in here.
-    pub fn client(&self, number: usize) -> ClientOptions {
+    /// Options of a client that goes in here, with so many m-lines for forwarded talkers.
+    pub fn client(&self, number: usize, slots: usize) -> ClientOptions {
         let candidates = match self {
             Door::Whip { .. } => vec![],
             Door::Janus(api) => vec![api.candidate()],
         };
         ClientOptions {
             candidates,
+            slots,
             cname: person_name(number),
             ..ClientOptions::default()
         }

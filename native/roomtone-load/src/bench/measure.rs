@@ -232,7 +232,7 @@ impl Bench {
             _ if kind == Kind::Mix => Ok(()),
             Server::Roomtone(server) => {
                 for room in 0..case.rooms {
-                    server.open(&room_name(room), kind.name()).await?;
+                    server.open(&room_name(room), kind.name(), case.slots()).await?;
                 }
                 let places = if kind == Kind::Spatial { case.everybody() } else { 0 };
                 for number in 0..places {
@@ -251,6 +251,7 @@ impl Bench {
 
     async fn join(&self, case: &Case, door: &Door, crowd: &Arc<Crowd>, numbers: Vec<usize>, joins: &mut Joins) {
         let turns = Arc::new(Semaphore::new(JOINS_AT_ONCE));
+        let slots = case.slots();
         let mut tasks = JoinSet::new();
         for number in numbers {
             let (turns, door, crowd) = (turns.clone(), door.clone(), crowd.clone());
@@ -262,7 +263,7 @@ impl Bench {
             tasks.spawn(async move {
                 let _turn = turns.acquire().await;
                 let offered = Instant::now();
-                let client = ClientPeer::new(offered, door.client(number)).map_err(|error| error.to_string())?;
+                let client = ClientPeer::new(offered, door.client(number, slots)).map_err(|error| error.to_string())?;
                 let (answer, session) = door.enter(room, number, &client.offer()).await?;
                 let newcomer = Newcomer {
                     number,

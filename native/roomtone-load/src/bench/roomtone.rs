@@ -106,9 +106,9 @@ impl Roomtone {
         Ok(server)
     }
 
-    /// Opens a room of this kind.
-    pub async fn open(&mut self, room: &str, kind: &str) -> Result<(), BenchError> {
-        self.ask(&format!("open {room} {kind}")).await.map(|_| ())
+    /// Opens a room of this kind; `slots`: how many talkers it forwards to each.
+    pub async fn open(&mut self, room: &str, kind: &str, slots: usize) -> Result<(), BenchError> {
+        self.ask(&format!("open {room} {kind} {slots}")).await.map(|_| ())
     }
 
     /// Says where somebody is.
