@@ -63,10 +63,11 @@ impl Door {
         }
     }
 
-    /// Are the server's media on an address of this machine, so that participants can share sockets?
+    /// Are the server's media on loopback, so that participants can share sockets? Janus's aren't: libnice binds its packets to the
+    /// network card, and none of them would come to 127.0.0.0/8.
     pub fn is_local(&self) -> bool {
         match self {
-            Door::Janus(_) => true,
+            Door::Janus(_) => false,
             Door::Whip { base, .. } => {
                 let host = base.split("://").nth(1).unwrap_or("");
                 let host = host.split(['/', ':']).next().unwrap_or("");
