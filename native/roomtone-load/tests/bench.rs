@@ -9,12 +9,14 @@ use std::time::Duration;
 use room::{Faults, Room, TOKEN};
 use roomtone_load::bench::{BenchConfig, Case, Door, Kind, Plan, Results, System, Target, Tokens, chart, run, table};
 
+#[allow(clippy::unwrap_used)] // Clippy takes only what is marked #[test] for a test
 fn folder(name: &str) -> PathBuf {
     let path = std::env::temp_dir().join(format!("roomtone-bench-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&path).unwrap();
     path
 }
 
+#[allow(clippy::unwrap_used)]
 fn config(room: &Room, name: &str, cases: Vec<Case>) -> BenchConfig {
     let (base, room) = room.url.rsplit_once('/').unwrap();
     let folder = folder(name);
@@ -34,6 +36,7 @@ fn config(room: &Room, name: &str, cases: Vec<Case>) -> BenchConfig {
         },
         keep: Some(folder.join("results.json")),
         folder,
+        babble: true,
         ..BenchConfig::default()
     }
 }

@@ -60,6 +60,8 @@ pub struct BenchConfig {
     pub repository: PathBuf,
     /// For logs, voices and what else is made on the way.
     pub folder: PathBuf,
+    /// Talkers babble instead of speaking: quick to make, without espeak-ng, and nothing to judge.
+    pub babble: bool,
     /// Where results are kept after each measurement.
     pub keep: Option<PathBuf>,
     /// Goes on with the results that are kept there.
@@ -77,6 +79,7 @@ impl Default for BenchConfig {
             target: Target::Own,
             repository: PathBuf::from("."),
             folder: PathBuf::from("tmp/bench"),
+            babble: false,
             keep: None,
             resume: false,
         }
@@ -194,8 +197,12 @@ pub async fn run(
     };
     std::fs::create_dir_all(&config.folder).map_err(unreadable)?;
     let folder = config.folder.canonicalize().map_err(unreadable)?;
-    let speech = Speech::prepare(&folder.join("voices"))?;
-    if !speech.real {
+    let speech = if config.babble {
+        Speech::babble()?
+    } else {
+        Speech::prepare(&folder.join("voices"))?
+    };
+    if !speech.real && !config.babble {
         let note = "no espeak-ng, so people babble, and quality isn't judged: `bin/setup --bench` installs it";
         news(&News::Note(note.into()));
     }

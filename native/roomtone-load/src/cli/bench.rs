@@ -85,6 +85,9 @@ pub struct Bench {
     /// For logs, voices and recordings
     #[arg(long, default_value = "tmp/bench", value_name = "FOLDER")]
     folder: PathBuf,
+    /// Talkers babble instead of speaking: needs no espeak-ng, and quality isn't judged
+    #[arg(long)]
+    babble: bool,
     /// No progress on standard error
     #[arg(long, short)]
     quiet: bool,
@@ -136,6 +139,7 @@ impl Bench {
             target: self.target()?,
             repository: self.repository.clone(),
             folder: self.folder.clone(),
+            babble: self.babble,
             keep: self.json.clone(),
             resume: self.resume,
         })

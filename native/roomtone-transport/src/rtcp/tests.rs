@@ -139,7 +139,13 @@ fn round_trip_comes_back() {
     )
     .expect("marshals");
     let mut seen = vec![];
-    read(answered + MS * 40, &clock, |ssrc| ssrc == 1, &answer, |found| seen.push(found));
+    read(
+        answered + MS * 40,
+        &clock,
+        |ssrc| ssrc == 1,
+        &answer,
+        |found| seen.push(found),
+    );
     let Some(Incoming::AboutUs(stats)) = seen.first() else {
         panic!("no block about us in {seen:?}");
     };
