@@ -93,8 +93,13 @@ pub(crate) fn report<'a>(
     cname: &str,
 ) -> Option<BytesMut> {
     let reports = receptions.iter_mut().map(|r| r.report(now)).collect();
-    let mut compound = vec![report_of(now, clock, sender, reports), name(sender.ssrc, cname)];
-    for other in others.filter(|other| other.packets != other.reported) {
+    let first = [report_of(now, clock, sender, reports), name(sender.ssrc, cname)];
+    let mut others = others.filter(|other| other.packets != other.reported).peekable();
+    if others.peek().is_none() {
+        return rtc::rtcp::packet::marshal(&first).ok();
+    }
+    let mut compound = Vec::from(first);
+    for other in others {
         compound.push(report_of(now, clock, other, vec![]));
         compound.push(name(other.ssrc, cname));
     }
