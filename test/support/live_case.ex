@@ -7,6 +7,7 @@ defmodule RoomtoneWeb.LiveCase do
   use ExUnit.CaseTemplate
 
   import ExUnit.Assertions
+  import Phoenix.ConnTest, only: [get: 2]
   import Phoenix.LiveViewTest
   import Roomtone.DomainCase
   import RoomtoneWeb.BrowserSession, only: [new: 0, enter: 3]

@@ -28,9 +28,10 @@ defmodule Phoenix.LiveViewTest do
 
   @doc "Gets a page of `@endpoint` and joins its view."
   defmacro live(conn, path) do
+    # `get/2` is the caller's, who imports Phoenix.ConnTest, as in LiveView.
     quote do
       conn = unquote(conn)
-      Phoenix.LiveViewTest.__live__(Phoenix.ConnTest.dispatch(conn, @endpoint, :get, unquote(path), nil), conn)
+      Phoenix.LiveViewTest.__live__(get(conn, unquote(path)), conn)
     end
   end
 
