@@ -117,7 +117,8 @@ defmodule RoomtoneWeb.WhipControllerTest do
     conn |> post_offer(room, jwt, "") |> refused(400, "offer_refused")
     conn |> post_offer(room, jwt, FakeNative.offer(refuse: "malformed")) |> refused(400, "offer_refused")
     conn |> post_offer(room, jwt, FakeNative.offer(refuse: "no_opus")) |> refused(422, "offer_refused")
-    conn |> post_offer(room, jwt, String.duplicate("v", 65_537)) |> refused(413, "too_large")
+    large = conn |> post_offer(room, jwt, String.duplicate("v", 65_537)) |> refused(413, "too_large")
+    assert get_resp_header(large, "connection") == ["close"]
     assert present(room) == []
   end
 

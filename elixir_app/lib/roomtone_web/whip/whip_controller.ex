@@ -139,6 +139,7 @@ defmodule RoomtoneWeb.WhipController do
     conn
     |> challenge(refusal)
     |> Refusal.retry_after(refusal)
+    |> done_with(reason)
     |> put_status(refusal.status)
     |> json(Refusal.payload(refusal))
   end
@@ -159,6 +160,10 @@ defmodule RoomtoneWeb.WhipController do
 
   # RFC 6750 allows printable ASCII but quotes and backslashes.
   defp quotable(message), do: String.replace(message, ~r/[^\x20\x21\x23-\x5B\x5D-\x7E]/u, "'")
+
+  # The rest of such a body isn't waited for, so nothing else can come on this connection.
+  defp done_with(conn, reason) when reason in [:too_large, :timeout], do: put_resp_header(conn, "connection", "close")
+  defp done_with(conn, _reason), do: conn
 
   defp segment(text), do: URI.encode(text, &URI.char_unreserved?/1)
 end
