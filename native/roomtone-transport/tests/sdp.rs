@@ -17,8 +17,18 @@ const RECVONLY: &str = include_str!("fixtures/libwebrtc_recvonly.sdp");
 const AIORTC: &str = include_str!("fixtures/aiortc.sdp");
 const GSTREAMER: &str = include_str!("fixtures/gstreamer.sdp");
 
-#[allow(clippy::disallowed_methods)] // a virtual clock has to start somewhere
 fn answer(offer: &str) -> String {
+    answer_with(
+        offer,
+        EndpointOptions {
+            cname: "a b\r\nc".into(),
+            ..Default::default()
+        },
+    )
+}
+
+#[allow(clippy::disallowed_methods)] // a virtual clock has to start somewhere
+fn answer_with(offer: &str, options: EndpointOptions) -> String {
     let now = Instant::now();
     let clock = NtpClock::from_unix(now, Duration::ZERO);
     let config = TransportConfig::new(
@@ -29,10 +39,6 @@ fn answer(offer: &str) -> String {
         clock,
     );
     let offer = Offer::parse(offer).unwrap();
-    let options = EndpointOptions {
-        cname: "a b\r\nc".into(),
-        ..Default::default()
-    };
     let (_, answer) = Endpoint::accept(
         now,
         &offer,
@@ -194,6 +200,77 @@ fn the_first_usable_audio_line_is_taken() {
 }
 
 #[track_caller]
+/// The offer with further audio m-lines in its bundle, one for each of these lines of attributes.
+fn with_lines(offer: &str, lines: &[&str]) -> String {
+    let mut text = offer.to_owned();
+    for (index, attributes) in lines.iter().enumerate() {
+        let mid = format!("more{index}");
+        text = text.replacen("a=group:BUNDLE 0", &format!("a=group:BUNDLE 0 {mid}"), 1);
+        text.push_str(&format!(
+            "m=audio 9 UDP/TLS/RTP/SAVPF 109\r\nc=IN IP4 0.0.0.0\r\na=mid:{mid}\r\na=rtcp-mux\r\na=rtpmap:109 opus/48000/2\r\n{attributes}"
+        ));
+    }
+    text
+}
+
+#[test]
+fn further_lines_that_only_receive_are_answered_as_far_as_we_have_a_use_for_them() {
+    let receive = "a=recvonly\r\na=extmap:5 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
+    let text = with_lines(CHROME, &[receive, "a=sendrecv\r\n", receive, receive]);
+    let offer = Offer::parse(&text).unwrap();
+    assert_eq!(offer.slots(), 3, "those that send, too, are no slots");
+    let options = |slots| EndpointOptions {
+        slots,
+        ..Default::default()
+    };
+    let answer = answer_with(&text, options(2));
+    let sections: Vec<&str> = answer.split("m=audio ").skip(1).collect();
+    let ports: Vec<bool> = sections.iter().map(|section| !section.starts_with("0 ")).collect();
+    assert_eq!(ports, [true, true, false, true, false]);
+    assert!(answer.contains("a=group:BUNDLE 0 more0 more2\r\n"), "{answer}");
+    assert!(
+        sections[0].contains("a=recvonly\r\n") && !sections[0].contains("a=msid"),
+        "{answer}"
+    );
+    for (section, name) in [
+        (sections[1], "roomtone-slot-0 slot-0"),
+        (sections[3], "roomtone-slot-1 slot-1"),
+    ] {
+        assert!(section.contains("a=sendonly\r\n") && section.contains("a=rtpmap:109 opus/48000/2\r\n"));
+        assert!(section.contains(&format!("a=msid:{name}\r\n")), "{section}");
+        assert!(section.contains("a=extmap:5 "), "{section}");
+    }
+    let ssrcs: std::collections::BTreeSet<&str> = answer
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=ssrc:")?.split(' ').next())
+        .collect();
+    assert_eq!(ssrcs.len(), 2, "one for each stream");
+    // Where there is no use for them the answer is what it always was.
+    let answer = answer_with(&text, options(0));
+    assert!(answer.contains("a=group:BUNDLE 0\r\n") && answer.contains("a=sendrecv\r\n"));
+}
+
+#[test]
+fn further_lines_are_bounded_and_have_to_be_of_the_same_transport() {
+    let many = vec!["a=recvonly\r\n"; 20];
+    assert_eq!(Offer::parse(&with_lines(CHROME, &many)).unwrap().slots(), 8);
+    let alone = with_lines(CHROME, &["a=recvonly\r\n"]).replacen("a=group:BUNDLE 0 more0", "a=group:BUNDLE 0", 1);
+    assert_eq!(Offer::parse(&alone).unwrap().slots(), 0);
+}
+
+#[test]
+fn stereo_is_promised_to_who_asks_for_it_if_we_have_it() {
+    let options = |stereo| EndpointOptions {
+        stereo,
+        ..Default::default()
+    };
+    // Firefox always asks.
+    assert!(answer_with(FIREFOX, options(true)).contains(";sprop-stereo=1\r\n"));
+    assert!(!answer_with(FIREFOX, options(false)).contains("stereo"));
+    let mono = answer_with(CHROME, options(true));
+    assert!(!mono.contains("stereo"), "{mono}");
+}
+
 fn refused(text: &str, kind: SdpErrorKind, code: &str) {
     let error = Offer::parse(text).unwrap_err();
     assert_eq!((error.kind(), error.code()), (kind, code), "{error}");
