@@ -43,10 +43,7 @@ test("there is a track for each slot, and one stream of them all", async () => {
 
 async function volume(person, name, percent) {
   await person.about(name);
-  await person.page.locator("#volume").evaluate((slider, value) => {
-    slider.value = value;
-    slider.dispatchEvent(new Event("input", { bubbles: true }));
-  }, String(percent));
+  await person.setVolume(percent);
   await person.page.locator("#close-person").click();
 }
 

@@ -216,6 +216,16 @@ export class Person {
     await this.page.locator("#person-panel").getByRole("heading", { name }).waitFor();
   }
 
+  /** Moves the slider of whoever {@link about} is open for, as a hand would: which has the focus there. */
+  async setVolume(percent) {
+    await this.page.locator("#volume").evaluate((slider, value) => {
+      slider.focus();
+      slider.value = value;
+      slider.dispatchEvent(new Event("input", { bubbles: true }));
+    }, String(percent));
+    await this.page.locator("#person-panel output").getByText(`${percent} %`).waitFor();
+  }
+
   async mark() {
     await this.page.evaluate(() => (globalThis.untouched = true));
   }
