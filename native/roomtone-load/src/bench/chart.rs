@@ -105,7 +105,7 @@ fn draw(
     let mut chart = ChartBuilder::on(&root)
         .caption(
             format!("CPU of the server for a participant-second, one room, {talkers} talk"),
-            text(17),
+            text(20),
         )
         .margin(12)
         .x_label_area_size(44)
@@ -116,7 +116,7 @@ fn draw(
         .axis_style(INK)
         .bold_line_style(GRID)
         .light_line_style(TRANSPARENT)
-        .label_style(text(13))
+        .label_style(text(15))
         .x_desc("participants")
         .y_desc("milliseconds")
         .x_label_formatter(&|value| format!("{value:.0}"))
@@ -130,13 +130,13 @@ fn draw(
             .label(name)
             .legend(move |(x, y)| PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3)));
         chart.draw_series(points.iter().map(|point| Circle::new(*point, 4, colour.filled())))?;
-        let style = text(13).pos(Pos::new(HPos::Right, VPos::Bottom));
+        let style = text(15).pos(Pos::new(HPos::Right, VPos::Bottom));
         chart.draw_series([EmptyElement::at(last) + Text::new(number(last.1), (6, -8), style)])?;
     }
     chart
         .configure_series_labels()
         .position(SeriesLabelPosition::LowerLeft)
-        .label_font(text(13))
+        .label_font(text(15))
         .border_style(TRANSPARENT)
         .draw()?;
     root.present()?;

@@ -37,6 +37,15 @@ fn goal(summary: &Summary) -> Option<f64> {
     }
 }
 
+/// What a mixed room's and a forwarding room's latency shall not exceed.
+fn latency_goal(summary: &Summary) -> &'static str {
+    match summary.case.system {
+        System::Roomtone(Kind::Forward) => ", goal 1 / 5",
+        System::Roomtone(Kind::Mix) => ", goal 30 / 45",
+        _ => "",
+    }
+}
+
 /// Markdown: the machine, a row for each case, and what the rows say together.
 pub fn table(results: &Results) -> String {
     let machine = &results.machine;
@@ -71,10 +80,10 @@ pub fn table(results: &Results) -> String {
     }
     let memory = results.memory();
     if let Some(listener) = memory.listener {
-        let _ = writeln!(text, "\nmemory of the server: {listener:.0} kB a listener");
+        let _ = writeln!(text, "\nmemory of the server: {listener:.0} kB a listener, goal 40");
     }
     if let Some(talker) = memory.talker {
-        let _ = writeln!(text, "memory of the server: {talker:.0} kB a talker");
+        let _ = writeln!(text, "memory of the server: {talker:.0} kB a talker, goal 120");
     }
     for summary in &summaries {
         remarks(summary, &mut text);
@@ -165,7 +174,7 @@ mod tests {
             text.contains("noisy: roomtone mix, N = 50, K = 3: others took up to 0.70 cores"),
             "{text}"
         );
-        assert!(text.contains("40 kB a listener"), "{text}");
+        assert!(text.contains("40 kB a listener, goal 40"), "{text}");
         let widths: Vec<usize> = text
             .lines()
             .filter(|line| line.starts_with('|'))
