@@ -119,7 +119,7 @@ fn row(summary: &Summary) -> [String; 11] {
         format!("{:.3}", summary.own_cpu),
         or(summary
             .latency_ms
-            .map(|l| format!("{:.1} / {:.1} / {:.1}", l.p50, l.p99, l.max))),
+            .map(|l| format!("{:.1} / {:.1} / {:.1}{}", l.p50, l.p99, l.max, latency_goal(summary)))),
         percent(summary.lost),
         percent(summary.late),
         or(summary
