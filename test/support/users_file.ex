@@ -19,7 +19,12 @@ defmodule Roomtone.UsersFile do
   def write(path, users) do
     text = Enum.reduce(users, "", fn {name, what}, text -> Users.put(text, user(name, what)) end)
     File.write!(path, text)
-    # Not only once in a second.
+    look_again()
+  end
+
+  @doc "Has the application find what is in the file now, and not only once in a second."
+  @spec look_again() :: :ok
+  def look_again do
     with pid when is_pid(pid) <- Process.whereis(Users), do: :sys.replace_state(pid, &%{&1 | looked: nil, stamp: nil})
     :ok
   end

@@ -26,7 +26,7 @@ defmodule Roomtone.Auth do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Invitation, Spent, Throttle, Visitor}
+  alias Roomtone.Auth.{Invitation, Spent, Standing, Throttle, Visitor}
 
   @typedoc "What the web keeps for a browser, in a place that only we can write to."
   @type session :: %{optional(String.t()) => term}
@@ -56,7 +56,13 @@ defmodule Roomtone.Auth do
   @doc "Whether there is anybody who could sign in; without this function: whether there is `sign_in/2`."
   @callback sign_in?() :: boolean
 
-  @optional_callbacks sign_in: 2, sign_in?: 0, reserved?: 1
+  @doc """
+  What a user's tokens stand on, such as a digest of their password and rights: when it changes, or there is none any more, they are
+  void. Whoever changes it calls `end_user/1`, so that calls end with them.
+  """
+  @callback user_stamp(name :: String.t()) :: String.t() | nil
+
+  @optional_callbacks user_stamp: 1, sign_in: 2, sign_in?: 0, reserved?: 1
 
   # Long enough for a working day; a page gets a new one by itself while its session lasts.
   @token_ttl 12 * 3600
@@ -185,7 +191,9 @@ defmodule Roomtone.Auth do
       pass: find(visitor.passes, room, "pass") || "",
       invited: if(invited, do: invited.grants, else: []),
       maker: maker(visitor, identity),
-      session_id: visitor.session_id
+      session_id: visitor.session_id,
+      user_stamp: with({:user, name} <- identity, do: signed_stamp(name), else: (_guest -> nil)),
+      invitation: invited && invited.id
     }
 
     ttl = if invited, do: max(1, min(@token_ttl, invited.expires_at - unix_now())), else: @token_ttl
@@ -241,13 +249,41 @@ defmodule Roomtone.Auth do
     ]
   end
 
-  @doc "As `Roomtone.Token.verify/2`; and the session it was given to must not have been signed out."
+  @doc "As `Roomtone.Token.verify/2`; and what it stands on must still be good: session, user, invitation."
   @spec verify(term, String.t() | :any) :: {:ok, Token.t()} | {:error, Token.error() | :signed_out}
   def verify(jwt, room) do
-    with {:ok, token} <- Token.verify(jwt, room) do
-      if ended?(token.session_id), do: {:error, :signed_out}, else: {:ok, token}
-    end
+    with {:ok, token} <- Token.verify(jwt, room), :ok <- standing(token), do: {:ok, token}
   end
+
+  @doc """
+  From now on the calling process gets `{:session_ended, what}` when the user or the invitation that a token stands on is gone; the end
+  of its session is the web's to tell.
+  """
+  @spec watch(Token.t()) :: :ok | {:error, :signed_out}
+  def watch(%Token{} = token) do
+    if token.user_stamp, do: Standing.watch({:user, token.identity})
+    if token.invitation, do: Standing.watch({:invitation, token.invitation})
+    # In between, too.
+    standing(token)
+  end
+
+  @doc "Ends the calls and pages of a user; their tokens are void if their stamp (`c:user_stamp/1`) isn't the same any more."
+  @spec end_user(String.t()) :: :ok
+  def end_user(name), do: Standing.ended({:user, name})
+
+  defp standing(token) do
+    gone? =
+      ended?(token.session_id) or
+        (token.invitation != nil and Invitation.revoked?(token.invitation)) or
+        (token.user_stamp != nil and token.user_stamp != user_stamp(token.identity))
+
+    if gone?, do: {:error, :signed_out}, else: :ok
+  end
+
+  defp user_stamp(name), do: if(exports?(:user_stamp, 1), do: module().user_stamp(name))
+
+  # Of somebody who is a user no more as of just now: one that nothing equals.
+  defp signed_stamp(name), do: if(exports?(:user_stamp, 1), do: module().user_stamp(name) || "")
 
   # ---- Passcodes and invitations -----------------------------------------------------------------------------------------
 
@@ -308,10 +344,10 @@ defmodule Roomtone.Auth do
   defp invited(visitor, room) do
     Enum.find_value(visitor.passes, fn
       %{"room" => ^room, "inv" => id, "grants" => grants, "exp" => expires_at}
-      when is_list(grants) and is_integer(expires_at) ->
+      when is_binary(id) and is_list(grants) and is_integer(expires_at) ->
         with true <- expires_at > unix_now() and not Invitation.revoked?(id),
              {:ok, grants} <- Token.parse_grants(grants) do
-          %{grants: grants, expires_at: expires_at}
+          %{id: id, grants: grants, expires_at: expires_at}
         else
           _ -> nil
         end

@@ -9,6 +9,8 @@ defmodule Roomtone.Token do
     * `invited` – grants that count in a locked room as well
     * `maker` – who it is, for the room that they made themselves, which they moderate
     * `sid` – the session it was given to: when that is signed out, the token is void
+    * `ust` – a stamp of the user it was given to: when their password or grants change, it is void
+    * `via` – the invitation it was given for: when that is called back, it is void
 
   Signing and checking is done by the `jsonwebtoken` crate with the node's `token_secret`; only HS256 is accepted.
 
@@ -20,7 +22,7 @@ defmodule Roomtone.Token do
   alias Roomtone.{Config, Name}
 
   @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
-  defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil]
+  defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil, user_stamp: nil, invitation: nil]
 
   @typedoc "What a person may do in a room."
   @type grant :: :speak | :listen | :moderate
@@ -35,7 +37,9 @@ defmodule Roomtone.Token do
           pass: String.t() | :any,
           invited: [grant],
           maker: String.t() | nil,
-          session_id: String.t() | nil
+          session_id: String.t() | nil,
+          user_stamp: String.t() | nil,
+          invitation: String.t() | nil
         }
 
   @type error ::
@@ -74,7 +78,7 @@ defmodule Roomtone.Token do
 
   @doc """
   Signs a token for `room` and `identity`; `name` defaults to the identity, `grants` to speaking and listening. `pass`, `invited`,
-  `maker` and `session_id` are left out unless given.
+  `maker`, `session_id`, `user_stamp` and `invitation` are left out unless given.
 
   Options: `ttl` in seconds (default #{@default_ttl}), `now` as Unix time.
   """
@@ -100,6 +104,7 @@ defmodule Roomtone.Token do
       }
 
       claims = claims |> add("pass", person[:pass]) |> add("maker", person[:maker]) |> add("sid", person[:session_id])
+      claims = claims |> add("ust", person[:user_stamp]) |> add("via", person[:invitation])
       claims = if invited == [], do: claims, else: Map.put(claims, "invited", invited)
       config = Config.get()
       config.native.token_sign(claims, config.token_secret)
@@ -162,7 +167,9 @@ defmodule Roomtone.Token do
          pass: if(is_map_key(claims, "pass"), do: text(claims["pass"]) || "", else: :any),
          invited: known_grants(claims["invited"]),
          maker: text(claims["maker"]),
-         session_id: text(claims["sid"])
+         session_id: text(claims["sid"]),
+         user_stamp: text(claims["ust"]),
+         invitation: text(claims["via"])
        }}
     else
       {:error, _} -> {:error, :malformed}

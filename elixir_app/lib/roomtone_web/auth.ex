@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.Auth do
   import Plug.Conn
 
   alias Roomtone.Auth
-  alias Roomtone.Auth.Visitor
+  alias Roomtone.Auth.{Standing, Visitor}
   alias RoomtoneWeb.AddressLimit
 
   @doc "A plug: `conn.assigns.visitor`, a `t:Roomtone.Auth.Visitor.t/0`. After `fetch_session`."
@@ -23,8 +23,27 @@ defmodule RoomtoneWeb.Auth do
 
   @doc "For a `live_session`: `socket.assigns.visitor`, as `fetch_visitor/2`."
   @spec on_mount(:visitor, map | :not_mounted_at_router, map, socket) :: {:cont, socket} when socket: term
-  def on_mount(:visitor, _params, session, socket),
-    do: {:cont, Phoenix.Component.assign(socket, :visitor, Auth.visitor(session))}
+  def on_mount(:visitor, _params, session, socket) do
+    visitor = Auth.visitor(session)
+
+    if visitor.user != nil and Phoenix.LiveView.connected?(socket), do: Standing.watch({:user, visitor.user})
+
+    {:cont,
+     socket
+     |> Phoenix.Component.assign(:visitor, visitor)
+     |> Phoenix.LiveView.attach_hook(:session_end, :handle_info, &session_end/2)}
+  end
+
+  # A new page, which is made for whoever they are now.
+  defp session_end({:session_ended, _what}, socket), do: {:halt, Phoenix.LiveView.redirect(socket, to: "/")}
+  defp session_end(_other, socket), do: {:cont, socket}
+
+  @doc "The page of an entry goes when the invitation is called back that let it in."
+  @spec watch_page(Auth.entry()) :: :ok
+  def watch_page(%{room: room, token: jwt}) do
+    with {:ok, %{invitation: id}} when id != nil <- Auth.verify(jwt, room), do: Standing.watch({:invitation, id})
+    :ok
+  end
 
   @doc "As `Roomtone.Auth.enter/3`: what the page of a room needs, or why this visitor gets none."
   @spec enter(Visitor.t(), term, term) :: {:ok, Auth.entry()} | {:error, term}
@@ -113,14 +132,11 @@ defmodule RoomtoneWeb.Auth do
     :ok
   end
 
-  @doc "From now on the calling process gets `{:session_ended, session_id}` when the session of this token does."
+  @doc "From now on the calling process gets `{:session_ended, what}` when anything ends that this token stands on."
   @spec watch(Roomtone.Token.t()) :: :ok | {:error, :signed_out}
-  def watch(%{session_id: nil}), do: :ok
-
-  def watch(%{session_id: session_id}) do
-    :ok = Phoenix.PubSub.subscribe(Roomtone.PubSub, session_topic(session_id))
-    # In between, too.
-    if Auth.ended?(session_id), do: {:error, :signed_out}, else: :ok
+  def watch(%{session_id: session_id} = token) do
+    if session_id, do: :ok = Phoenix.PubSub.subscribe(Roomtone.PubSub, session_topic(session_id))
+    Auth.watch(token)
   end
 
   @doc "What the voice sockets of a session are called."

@@ -3,7 +3,7 @@ defmodule Roomtone.Auth.Default do
   Guests by name, unless `:guests` is off, and users from a file (`:users_file`, see `Roomtone.Auth.Users`).
 
   Who signed in is in the session as `"user"`, with when that was and a stamp of the password's hash: a new password, or none any more,
-  ends all sessions of a user.
+  ends all sessions of a user. Other grants end their calls and tokens, and leave them signed in.
   """
   @behaviour Roomtone.Auth
 
@@ -27,6 +27,11 @@ defmodule Roomtone.Auth.Default do
   def identify(_session), do: stranger()
 
   defp stranger, do: if(Config.get().guests, do: :guest, else: :nobody)
+
+  @impl true
+  def user_stamp(name) do
+    with %Users{} = user <- Users.get(name), do: stamp(user, Enum.map(user.grants, &[" ", Atom.to_string(&1)]))
+  end
 
   @impl true
   def authorize({:user, name}, _room) do
@@ -56,8 +61,8 @@ defmodule Roomtone.Auth.Default do
   @impl true
   def reserved?(name), do: Users.reserved?(name)
 
-  defp stamp(user) do
-    mac = :crypto.mac(:hmac, :sha256, Config.get().token_secret, ["user stamp", 0, user.name, 0, user.hash])
+  defp stamp(user, more \\ []) do
+    mac = :crypto.mac(:hmac, :sha256, Config.get().token_secret, ["user stamp", 0, user.name, 0, user.hash, more])
     Base.url_encode64(binary_part(mac, 0, 12))
   end
 

@@ -7,7 +7,7 @@ defmodule Roomtone.Auth.Invitation do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.Spent
+  alias Roomtone.Auth.{Spent, Standing}
 
   @enforce_keys [:id, :room, :grants, :expires_at, :once]
   defstruct @enforce_keys
@@ -89,7 +89,10 @@ defmodule Roomtone.Auth.Invitation do
   @doc "Calls one back: nobody takes it any more, and who took it has nothing of it from now on."
   @spec revoke(t) :: :ok | {:error, :busy}
   def revoke(%__MODULE__{} = invitation) do
-    with {:error, :spent} <- Spent.spend({:invitation, invitation.id}, invitation.expires_at), do: :ok
+    case Spent.spend({:invitation, invitation.id}, invitation.expires_at) do
+      {:error, :busy} = error -> error
+      _done -> Standing.ended({:invitation, invitation.id})
+    end
   end
 
   @doc "Whether it was called back."

@@ -9,6 +9,7 @@ defmodule Roomtone.Auth.Users do
   """
   use GenServer
 
+  alias Roomtone.Auth.Standing
   alias Roomtone.{Config, Name, Token}
 
   require Logger
@@ -143,7 +144,12 @@ defmodule Roomtone.Auth.Users do
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
   @impl true
-  def init(nil), do: {:ok, look(%{file: Config.get().users_file, stamp: nil, looked: nil, users: %{}})}
+  def init(nil) do
+    file = Config.get().users_file
+    # Whoever was taken out is to be put out of their call even if nobody signs in meanwhile.
+    if file, do: {:ok, _timer} = :timer.send_interval(@look_ms, :look)
+    {:ok, look(%{file: file, stamp: nil, looked: nil, users: %{}})}
+  end
 
   @impl true
   def handle_call({:get, folded}, _from, state) do
@@ -152,6 +158,7 @@ defmodule Roomtone.Auth.Users do
   end
 
   @impl true
+  def handle_info(:look, state), do: {:noreply, look(state)}
   def handle_info(_other, state), do: {:noreply, state}
 
   defp look(%{file: nil} = state), do: state
@@ -174,8 +181,13 @@ defmodule Roomtone.Auth.Users do
 
   defp read(state, stamp) do
     case read(state.file) do
-      {:ok, users} -> %{state | stamp: stamp, users: Map.new(users, &{fold(&1.name), &1})}
-      {:error, why} -> complain(state, stamp, why)
+      {:ok, users} ->
+        users = Map.new(users, &{fold(&1.name), &1})
+        for {folded, user} <- state.users, users[folded] != user, do: Standing.ended({:user, user.name})
+        %{state | stamp: stamp, users: users}
+
+      {:error, why} ->
+        complain(state, stamp, why)
     end
   end
 

@@ -170,8 +170,8 @@ defmodule RoomtoneWeb.RoomChannel do
     if socket.assigns.hears, do: event(event, socket), else: {:noreply, socket}
   end
 
-  # Signed out, here or on another page: that ends the call, too.
-  def handle_info({:session_ended, _session_id}, %{assigns: %{room: room, me: me}} = socket) do
+  # Signed out, here or on another page, or what they came in by is no good any more: that ends the call, too.
+  def handle_info({:session_ended, _what}, %{assigns: %{room: room, me: me}} = socket) do
     if socket.assigns.inside, do: Roomtone.leave(room, me, :signed_out)
     close(:signed_out, assign(socket, :inside, false))
   end

@@ -39,7 +39,11 @@ defmodule RoomtoneWeb.RoomLive do
   end
 
   defp entered(socket, entry) do
-    if connected?(socket), do: Roomtone.subscribe(entry.room, levels: false)
+    if connected?(socket) do
+      Roomtone.subscribe(entry.room, levels: false)
+      Auth.watch_page(entry)
+    end
+
     socket = assign(socket, entry: entry, outside: nil, page_title: entry.room)
 
     case Roomtone.room(entry.room) do

@@ -1,0 +1,28 @@
+defmodule Roomtone.Auth.Standing do
+  @moduledoc """
+  Tells those who act on a token that what it stands on is gone: a user whose password or grants changed or who is no user any more, an
+  invitation that was called back. Whoever watches gets `{:session_ended, what}`.
+  """
+
+  @typedoc "What a token stands on."
+  @type what :: {:user | :invitation, String.t()}
+
+  @doc "From now on the calling process is told."
+  @spec watch(what) :: :ok
+  def watch(what) do
+    {:ok, _owner} = Registry.register(__MODULE__, what, nil)
+    :ok
+  end
+
+  @doc "Tells everybody who watches it."
+  @spec ended(what) :: :ok
+  def ended(what) do
+    Registry.dispatch(__MODULE__, what, fn watchers ->
+      for {pid, _} <- watchers, do: send(pid, {:session_ended, what})
+    end)
+  end
+
+  @doc false
+  @spec child_spec(term) :: Supervisor.child_spec()
+  def child_spec(_arg), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
+end
