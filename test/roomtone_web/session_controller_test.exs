@@ -277,6 +277,23 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert new() |> submit("/invitations/" <> jwt, "/invitations/" <> jwt, %{"name" => "Zoë"}) |> redirected_to(303)
     end
 
+    test "isn't used up by what else the form says: the invitation is enough", %{browser: browser, room: room} do
+      {:ok, _} = Roomtone.open_room(room, passcode: "4711")
+
+      for more <- [
+            %{"create" => "true", "passcode" => "1"},
+            %{"create" => "true", "kind" => "no such kind"},
+            %{"passcode" => "0000"}
+          ] do
+        {:ok, jwt} = Invitation.sign(room, once: true)
+        browser = enter(browser, "https://voice.example/invitations/#{jwt}", "Zoë", more)
+        assert redirected_to(browser, 303) == room_path(room, "Zoë")
+        assert on_page(browser, room_path(room, "Zoë"), "token")
+      end
+
+      Roomtone.close_room(room)
+    end
+
     test "of another room, an expired, an altered one, or none, opens nothing", %{browser: browser, room: room} do
       {:ok, _} = Roomtone.open_room(room, passcode: "4711")
       {:ok, other} = Invitation.sign(unique_name())

@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.Door do
 
   | field | |
   |---|---|
-  | `room` | its name, a link to it, or an invitation |
+  | `room` | its name, a link to it, or an invitation, with which `passcode` and `create` don't matter |
   | `name` | a guest's name; a user is asked for none |
   | `passcode` | of the room; of a room to be made: what others will be asked for |
   | `create` | `true`: make the room, rather than enter whatever is there |
@@ -30,8 +30,7 @@ defmodule RoomtoneWeb.Door do
          :ok <- field(:name, guest(visitor, name, room, jwt)),
          # A guest's secret first: who makes a room is known by it.
          conn = if(visitor.user, do: conn, else: Auth.put_guest_name(conn, name)),
-         {:ok, conn} <- take(conn, jwt),
-         {:ok, conn} <- open(conn, room, params) do
+         {:ok, conn} <- if(jwt, do: take(conn, jwt), else: open(conn, room, params)) do
       {:ok, conn, %{room: room, name: name}}
     end
   end
@@ -65,8 +64,8 @@ defmodule RoomtoneWeb.Door do
 
   defp guest(_user, _name, _room, _jwt), do: :ok
 
-  defp take(conn, nil), do: {:ok, conn}
-
+  # The last step: nothing after it goes wrong, so one for a single use isn't used up for nothing. It opens the room by itself, whatever
+  # else the form says.
   defp take(conn, jwt) do
     case Roomtone.Auth.accept(conn.assigns.visitor, jwt) do
       {:ok, _invitation, values} -> {:ok, Auth.put_pass(conn, values)}
