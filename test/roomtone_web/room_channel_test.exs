@@ -262,6 +262,28 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert {:ok, %{participants: [%{silenced: true}]}} = Roomtone.room(room)
     end
 
+    test "what is written isn't for who has joined the channel but not the room", %{socket: ada, room: room} do
+      # The test gets the pushes of all channels that it joins; this one's process stands for a client of its own.
+      test = self()
+
+      {:ok, ben} =
+        Task.start_link(fn ->
+          {_reply, _socket} = enter(room, "Ben")
+          send(test, :ben_waits)
+          # Told after the chat, so what comes before it is all there is.
+          assert_push "participants", %{changed: [%{hand: true}]}, 30_000
+          refute_received %Phoenix.Socket.Message{event: "chat"}
+          send(test, :ben_read_nothing)
+        end)
+
+      assert_receive :ben_waits, 30_000
+      {:ok, _message} = Roomtone.say(room, "Ada", "Between us")
+      assert_push "chat", %{text: "Between us"}
+      push(ada, "set", %{"hand" => true})
+      assert_receive :ben_read_nothing, 30_000
+      refute Process.alive?(ben)
+    end
+
     test "stats are figures of the own connection", %{socket: socket} do
       ref = push(socket, "stats", %{})
       assert_reply ref, :ok, %{stats: %{round_trip_ms: 12.0, connected: true}}, 2_000

@@ -12,7 +12,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | to the client | payload |
   |---|---|
   | `participants` | `joined`: whole people; `changed`: their `id` and what changed; `left`: `id` and `reason` |
-  | `chat` | `id`, `from`, `name`, `text`, `at` (ISO 8601) |
+  | `chat` | `id`, `from`, `name`, `text`, `at` (ISO 8601); only to who is in the room |
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
   | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `gain`, `pan` |
@@ -207,6 +207,9 @@ defmodule RoomtoneWeb.RoomChannel do
   defp event({key, id, value}, socket)
        when key in [:muted, :deafened, :hand, :silenced, :role, :moderator, :quality, :connected],
        do: changed(socket, %{changed: [%{key => value, id: id}]})
+
+  # What is written is for those who are there, not for who only has a token.
+  defp event({:chat, _message}, %{assigns: %{inside: false}} = socket), do: {:noreply, socket}
 
   defp event({:chat, message}, socket) do
     push(socket, "chat", %{message | at: DateTime.to_iso8601(message.at)})
