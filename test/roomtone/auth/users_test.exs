@@ -38,7 +38,13 @@ defmodule Roomtone.Auth.UsersTest do
           {"Bob", "Bоb"},
           {"Bob", "Bοb"},
           {"Bob", "B0b"},
-          {"ﬁona", "fiona"}
+          {"ﬁona", "fiona"},
+          # Capital I, digit 1, dotless ı, Cyrillic і and palochka.
+          {"Bill", "BiII"},
+          {"Bill", "B1l1"},
+          {"Mia", "Mıa"},
+          {"Mia", "MІa"},
+          {"Bill", "Biӏӏ"}
         ] do
       assert Users.fold(one) == Users.fold(other), "#{one} and #{other}"
     end

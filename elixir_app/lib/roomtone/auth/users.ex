@@ -23,10 +23,11 @@ defmodule Roomtone.Auth.Users do
   @look_ms 1_000
   @most_bytes 10_000_000
 
-  # Letters that look like Latin ones, in lower case: Cyrillic and Greek, and two digits.
+  # Letters that look like Latin ones, in lower case: Cyrillic and Greek, and two digits. A capital I is an l in most fonts, and case
+  # doesn't count, so whatever is an i or an l is one.
   @lookalikes Enum.zip(
-                String.graphemes("авекмнорстухіјѕԁһԛԝαεικνορτυχ01"),
-                String.graphemes("abekmhopctyxijsdhqwaeikvoptuxol")
+                String.graphemes("авекмнорстухіјѕԁһԛԝαεικνορτυχ01iıӏ"),
+                String.graphemes("abekmhopctyxljsdhqwaelkvoptuxollll")
               )
               |> Map.new()
 
