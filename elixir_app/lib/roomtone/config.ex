@@ -87,7 +87,9 @@ defmodule Roomtone.Config do
   # Secrets that anyone can read in this repository.
   @published_secrets [
     "roomtone-development-secret-not-for-production",
-    "roomtone-test-secret-of-more-than-32-bytes"
+    "roomtone-test-secret-of-more-than-32-bytes",
+    # The example of an app with rooms in its pages.
+    "desk-development-secret-not-for-production"
   ]
   @min_secret 32
 

@@ -10,6 +10,7 @@ config :desk, DeskWeb.Endpoint,
   render_errors: [formats: [html: DeskWeb.ErrorHTML], layout: false]
 
 config :roomtone,
+  environment: config_env(),
   token_secret: System.get_env("TOKEN_SECRET", "desk-development-secret-not-for-production"),
   udp_ports: System.get_env("UDP_PORTS", "50000-50001"),
   children: [{RoomtoneWeb.Supervisor, endpoint: false}]
