@@ -102,6 +102,26 @@ defmodule RoomtoneWeb.AddressLimitTest do
     assert page =~ ~s(value="Zoë")
   end
 
+  test "a fresh token, signing out and the pages' socket take from it, too", %{conn: conn} do
+    address = address()
+    conn = get(%{conn | remote_ip: address}, "/")
+    [_, csrf] = Regex.run(~r/name="_csrf_token"[^>]* value="([^"]+)"/, html_response(conn, 200))
+    again = fn -> %{recycle(conn) | remote_ip: address} |> put_req_header("x-csrf-token", csrf) end
+    info = %{peer_data: %{address: address, port: 1, ssl_cert: nil}, session: %{"live_socket_id" => "sessions:x"}}
+    pages = fn -> Phoenix.ChannelTest.connect(RoomtoneWeb.LiveSocket, %{}, connect_info: info) end
+
+    assert {:ok, socket} = pages.()
+    assert RoomtoneWeb.LiveSocket.id(socket) == "sessions:x"
+    assert again.() |> post("/rooms/here/token?name=Zoe") |> json_response(401)
+    for _ <- 1..3, do: AddressLimit.take(address)
+
+    answer = again.() |> post("/rooms/here/token?name=Zoe")
+    assert %{"reason" => "too_many_requests"} = json_response(answer, 429)
+    assert [_seconds] = get_resp_header(answer, "retry-after")
+    assert again.() |> post("/sign-out") |> html_response(429)
+    assert pages.() == {:error, :too_many_requests}
+  end
+
   test "neither sockets open nor channels are joined beyond it" do
     room = unique_name()
     jwt = token(room, "Ada")

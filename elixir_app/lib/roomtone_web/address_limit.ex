@@ -1,13 +1,13 @@
 defmodule RoomtoneWeb.AddressLimit do
   @moduledoc """
-  How often one peer address may knock: entering on the front page, `POST` to WHIP, opening a voice socket and joining a channel
-  take one each out of the same bucket (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so
+  How often one peer address may knock: entering on the front page, signing in and out, taking an invitation, a fresh token, `POST` to
+  WHIP, opening a socket (pages' and voice) and joining a channel take one each out of the same bucket (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so
   nothing else keeps one machine from filling the server with rooms and offers.
 
       config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
 
     * `burst` – so many at once, default 300: an office behind one address, all of whose people come back at the same moment,
-      takes two each
+      takes three each
     * `per_second` – in the long run, default 10
     * `loopback` – whether this machine itself is limited, default `false`: load tests come from here
 

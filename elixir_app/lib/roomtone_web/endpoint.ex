@@ -31,9 +31,15 @@ defmodule RoomtoneWeb.Endpoint do
     ]
 
   # What people type, and where they go. The call's own things are on the socket above.
-  socket "/live", Phoenix.LiveView.Socket,
+  socket "/live", RoomtoneWeb.LiveSocket,
     longpoll: false,
-    websocket: [timeout: 45_000, max_frame_size: 64_000, compress: false, connect_info: [session: @session_options]]
+    websocket: [
+      timeout: 45_000,
+      max_frame_size: 64_000,
+      compress: false,
+      connect_info: [:peer_data, session: @session_options],
+      error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
+    ]
 
   plug Plug.Static,
     at: "/",

@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.PageController do
 
   import RoomtoneWeb.Paths
 
-  alias RoomtoneWeb.{Auth, Door, Refusal}
+  alias RoomtoneWeb.{AddressLimit, Auth, Door, Refusal}
 
   def enter(conn, params) do
     case Door.knock(conn, params) do
@@ -30,13 +30,13 @@ defmodule RoomtoneWeb.PageController do
 
   @doc "A fresh token for a page whose own is too old."
   def token(conn, %{"room" => given} = params) do
-    case Auth.enter(conn.assigns.visitor, given, params["name"]) do
-      {:ok, entry} ->
-        json(conn, %{token: entry.token})
-
+    with :ok <- AddressLimit.take(conn.remote_ip),
+         {:ok, entry} <- Auth.enter(conn.assigns.visitor, given, params["name"]) do
+      json(conn, %{token: entry.token})
+    else
       {:error, reason} ->
         refusal = Refusal.new(reason)
-        conn |> put_status(refusal.status) |> json(Refusal.payload(refusal))
+        conn |> Refusal.retry_after(refusal) |> put_status(refusal.status) |> json(Refusal.payload(refusal))
     end
   end
 

@@ -34,7 +34,14 @@ defmodule RoomtoneWeb.SessionController do
   end
 
   def delete(conn, _params) do
-    conn |> Auth.sign_out() |> put_flash(:info, "You are signed out.") |> put_status(303) |> redirect(to: "/")
+    case AddressLimit.take(conn.remote_ip) do
+      :ok ->
+        conn |> Auth.sign_out() |> put_flash(:info, "You are signed out.") |> put_status(303) |> redirect(to: "/")
+
+      {:error, reason} ->
+        refusal = Refusal.new(reason)
+        conn |> Refusal.retry_after(refusal) |> refuse(refusal)
+    end
   end
 
   defp form(conn, params, error) do
