@@ -1,9 +1,12 @@
 defmodule Roomtone.Auth.Spent do
   @moduledoc """
   What was signed and is good no more before its time: sessions that were signed out, invitations that were used up or called back.
-  Kept until it would have expired anyway, in this node's memory: a restart forgets it.
+  Kept until it would have expired anyway, in this node's memory: a restart forgets it. Where there are too many of a kind, the oldest go
+  before their time, and the log says so: what was spent just now is what somebody is most likely to try again.
   """
   use GenServer
+
+  require Logger
 
   @typedoc "What can be spent."
   @type key :: {:session | :invitation | :used, String.t()}
@@ -13,56 +16,73 @@ defmodule Roomtone.Auth.Spent do
   @sweep_ms 60_000
 
   @doc "Whether it is spent. Asks no process."
-  @spec spent?(key) :: boolean
-  def spent?(key) do
-    case :ets.lookup(__MODULE__, key) do
-      [{_key, expires_at}] -> expires_at > System.system_time(:second)
+  @spec spent?(key, atom) :: boolean
+  def spent?(key, table \\ __MODULE__) do
+    case :ets.lookup(table, key) do
+      [{_key, expires_at, _number}] -> expires_at > System.system_time(:second)
       [] -> false
     end
   end
 
   @doc """
-  Spends it until a time (Unix seconds). `{:error, :spent}` when it was already; `{:error, :busy}` when there are too many, and
-  it isn't.
+  Spends it until a time (Unix seconds). `{:error, :spent}` when it was already.
   """
-  @spec spend(key, integer) :: :ok | {:error, :spent | :busy}
-  def spend(key, until), do: GenServer.call(__MODULE__, {:spend, key, until})
+  @spec spend(key, integer, GenServer.server()) :: :ok | {:error, :spent}
+  def spend(key, until, server \\ __MODULE__), do: GenServer.call(server, {:spend, key, until})
 
   @doc false
   @spec start_link(keyword) :: GenServer.on_start()
-  def start_link(opts), do: GenServer.start_link(__MODULE__, opts, name: __MODULE__)
+  def start_link(opts), do: GenServer.start_link(__MODULE__, opts, name: Keyword.get(opts, :name, __MODULE__))
 
   @impl true
   def init(opts) do
-    :ets.new(__MODULE__, [:named_table, :protected, :set, read_concurrency: true])
+    # Tests have more than one; `spent?/2` asks for the table by its name.
+    table = :ets.new(Keyword.get(opts, :name, __MODULE__), [:named_table, :protected, :set, read_concurrency: true])
     Process.send_after(self(), :sweep, @sweep_ms)
-    {:ok, %{counts: %{}, most: Keyword.get(opts, :most, @most)}}
+    order = :ets.new(:order, [:private, :ordered_set])
+    {:ok, %{table: table, order: order, counts: %{}, next: 0, most: Keyword.get(opts, :most, @most)}}
   end
 
   @impl true
   def handle_call({:spend, {kind, _id} = key, until}, _from, state) do
-    count = Map.get(state.counts, kind, 0)
-
-    cond do
-      spent?(key) ->
-        {:reply, {:error, :spent}, state}
-
-      count >= state.most ->
-        {:reply, {:error, :busy}, state}
-
-      true ->
-        :ets.insert(__MODULE__, {key, until})
-        {:reply, :ok, %{state | counts: Map.put(state.counts, kind, count + 1)}}
+    if spent?(key, state.table) do
+      {:reply, {:error, :spent}, state}
+    else
+      # One that ran out, and wasn't swept yet.
+      state = state |> forget(key) |> make_room(kind)
+      :ets.insert(state.table, {key, until, state.next})
+      :ets.insert(state.order, {{kind, state.next}, key})
+      {:reply, :ok, %{state | next: state.next + 1, counts: Map.update(state.counts, kind, 1, &(&1 + 1))}}
     end
   end
 
   @impl true
   def handle_info(:sweep, state) do
     Process.send_after(self(), :sweep, @sweep_ms)
-    :ets.select_delete(__MODULE__, [{{:_, :"$1"}, [{:"=<", :"$1", System.system_time(:second)}], [true]}])
-    counts = :ets.foldl(fn {{kind, _id}, _at}, counts -> Map.update(counts, kind, 1, &(&1 + 1)) end, %{}, __MODULE__)
-    {:noreply, %{state | counts: counts}}
+    past = :ets.select(state.table, [{{:"$1", :"$2", :_}, [{:"=<", :"$2", System.system_time(:second)}], [:"$1"]}])
+    {:noreply, Enum.reduce(past, state, &forget(&2, &1))}
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp make_room(state, kind) do
+    if Map.get(state.counts, kind, 0) < state.most do
+      state
+    else
+      Logger.warning("more than #{state.most} of #{kind} spent: the oldest is good again before its time")
+      [{_place, oldest}] = :ets.lookup(state.order, :ets.next(state.order, {kind, -1}))
+      forget(state, oldest)
+    end
+  end
+
+  defp forget(state, {kind, _id} = key) do
+    case :ets.take(state.table, key) do
+      [{_key, _until, number}] ->
+        :ets.delete(state.order, {kind, number})
+        %{state | counts: Map.update!(state.counts, kind, &(&1 - 1))}
+
+      [] ->
+        state
+    end
+  end
 end

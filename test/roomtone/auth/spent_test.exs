@@ -1,0 +1,34 @@
+defmodule Roomtone.Auth.SpentTest do
+  use ExUnit.Case, async: true
+
+  import ExUnit.CaptureLog
+
+  alias Roomtone.Auth.Spent
+
+  setup do
+    name = :"spent #{System.unique_integer([:positive])}"
+    start_supervised!({Spent, name: name, most: 3})
+    {:ok, spent: name, later: System.system_time(:second) + 600}
+  end
+
+  test "where there are too many the oldest goes, never the latest; other kinds stay", %{spent: spent, later: later} do
+    :ok = Spent.spend({:used, "1"}, later, spent)
+    for n <- 1..3, do: :ok = Spent.spend({:session, "#{n}"}, later, spent)
+    log = capture_log(fn -> assert Spent.spend({:session, "4"}, later, spent) == :ok end)
+    assert log =~ "more than 3 of session"
+    assert for(n <- 1..4, Spent.spent?({:session, "#{n}"}, spent), do: n) == [2, 3, 4]
+    assert Spent.spent?({:used, "1"}, spent)
+    assert Spent.spend({:session, "4"}, later, spent) == {:error, :spent}
+  end
+
+  test "what ran out makes place", %{spent: spent, later: later} do
+    past = System.system_time(:second) - 1
+    for n <- 1..3, do: :ok = Spent.spend({:session, "#{n}"}, past, spent)
+    # Spent anew before the sweep: once, as the latest.
+    :ok = Spent.spend({:session, "1"}, later, spent)
+    send(spent, :sweep)
+    assert %{counts: %{session: 1}} = :sys.get_state(spent)
+    assert capture_log(fn -> for n <- 5..6, do: :ok = Spent.spend({:session, "#{n}"}, later, spent) end) == ""
+    assert Spent.spent?({:session, "1"}, spent)
+  end
+end
