@@ -26,7 +26,7 @@ defmodule Roomtone.Auth do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Invitation, Spent, Standing, Throttle, Visitor}
+  alias Roomtone.Auth.{Familiar, Invitation, Spent, Standing, Throttle, Visitor}
 
   @typedoc "What the web keeps for a browser, in a place that only we can write to."
   @type session :: %{optional(String.t()) => term}
@@ -108,10 +108,15 @@ defmodule Roomtone.Auth do
     known = with {:ok, name} <- Name.identity(name), do: name, else: (_ -> "")
     folded = Roomtone.Auth.Users.fold(known)
     own = if address, do: [{:user, {folded, address}}], else: []
-    all = own ++ [{:name, folded}] ++ if(address, do: [{:address, address}], else: [])
+    # Whoever has been here before isn't kept out by what others try with their name.
+    anybody = if Familiar.familiar?(folded, address), do: [], else: [{:name, folded}]
+    all = own ++ anybody ++ if(address, do: [{:address, address}], else: [])
 
-    with true <- sign_in?() || {:error, :no_sign_in} do
-      guarded(all, own, fn -> module().sign_in(known, password) end)
+    with true <- sign_in?() || {:error, :no_sign_in},
+         # Right once, what others tried with the name is forgotten, too.
+         {:ok, values} <- guarded(all, [{:name, folded} | own], fn -> module().sign_in(known, password) end) do
+      Familiar.remember(folded, address)
+      {:ok, values}
     end
   end
 
@@ -322,7 +327,7 @@ defmodule Roomtone.Auth do
   @doc "What is to be put into the session (`\"passes\"`) of a visitor who takes an invitation; and to which room it is."
   @spec accept(Visitor.t(), term) ::
           {:ok, Invitation.t(), session}
-          | {:error, :bad_invitation | :invitation_expired | :invitation_used | :busy}
+          | {:error, :bad_invitation | :invitation_expired | :invitation_used}
   def accept(%Visitor{} = visitor, jwt) do
     with {:ok, invitation} <- Invitation.take(jwt) do
       pass = %{
@@ -386,7 +391,7 @@ defmodule Roomtone.Auth do
   def end_session(nil), do: :ok
 
   def end_session(session_id) do
-    _already_or_too_many = Spent.spend({:session, session_id}, unix_now() + @session_ttl)
+    _now_or_before = Spent.spend({:session, session_id}, unix_now() + @session_ttl)
     :ok
   end
 

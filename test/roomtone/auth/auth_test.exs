@@ -52,6 +52,24 @@ defmodule Roomtone.AuthTest do
       refute_received :password_verified
     end
 
+    test "isn't kept from those who were here before by what others guess at their name" do
+      assert {:ok, _values} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 1})
+
+      :sys.replace_state(Roomtone.Auth.Throttle, fn state ->
+        entry = %{failures: 50, until: System.monotonic_time(:millisecond) + 60_000}
+        %{state | entries: Map.put(state.entries, {:name, Roomtone.Auth.Users.fold("Ada")}, entry)}
+      end)
+
+      assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 2})
+      assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), nil)
+      assert {:ok, _values} = Auth.sign_in("ada", secret("correct horse"), {192, 0, 2, 1})
+      # That also let everybody else try again.
+      assert {:ok, _values} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 2})
+      # Guesses from there are slowed all the same.
+      for _ <- 1..3, do: assert(Auth.sign_in("Ada", secret("wrong"), {192, 0, 2, 1}) == {:error, :wrong_password})
+      assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 1})
+    end
+
     test "takes anything for a name and a password, and only the right ones" do
       for name <- [nil, "", %{}, <<255>>, String.duplicate("a", 100_000)],
           password <- ["", <<255, 0>>, "correct horse"] do

@@ -2,12 +2,14 @@ defmodule Roomtone.Auth.Supervisor do
   @moduledoc "The processes behind `Roomtone.Auth`, none of which needs another."
   use Supervisor
 
-  alias Roomtone.Auth.{Password, Spent, Standing, Throttle, Users}
+  alias Roomtone.Auth.{Familiar, Password, Spent, Standing, Throttle, Users}
 
   @doc false
   @spec start_link(term) :: Supervisor.on_start()
   def start_link(_arg), do: Supervisor.start_link(__MODULE__, nil, name: __MODULE__)
 
   @impl true
-  def init(nil), do: Supervisor.init([Password, {Throttle, []}, {Spent, []}, Standing, Users], strategy: :one_for_one)
+  def init(nil),
+    do:
+      Supervisor.init([Password, {Throttle, []}, {Spent, []}, {Familiar, []}, Standing, Users], strategy: :one_for_one)
 end
