@@ -1,6 +1,8 @@
 defmodule RoomtoneWeb.LayoutsTest do
   use RoomtoneWeb.WebCase, async: true
 
+  alias RoomtoneWeb.BrowserSession
+
   @assets "elixir_app/assets"
 
   # What a module brings along, directly or by what it imports, as addresses.
@@ -17,6 +19,16 @@ defmodule RoomtoneWeb.LayoutsTest do
     page = conn |> get("/") |> html_response(200)
     preloaded = for [_, path] <- Regex.scan(~r/rel="modulepreload" href="\/assets\/(js\/[^"]+)"/, page), do: path
     assert Enum.sort(preloaded) == Enum.sort(imported("js/app.js", []))
+  end
+
+  test "a message can be closed where there is a view to do it" do
+    for {path, closes?} <- [{"/", true}, {"/sign-in", false}] do
+      html =
+        (BrowserSession.new() |> BrowserSession.submit("/", "/sign-out", %{}) |> BrowserSession.open(path)).resp_body
+
+      assert html =~ "You are signed out."
+      assert html =~ "Close this message" == closes?
+    end
   end
 
   test "what the page names is there", %{conn: conn} do

@@ -22,6 +22,7 @@ defmodule RoomtoneWeb.Layouts do
   attr :visitor, :any, default: nil
   attr :at, :atom, default: nil, doc: "which of the header's links is this page"
   attr :class, :string, default: nil
+  attr :live, :boolean, default: true, doc: "whether this is the page of a LiveView, which can take a message away"
   slot :inner_block, required: true
 
   @doc "The frame of a page: header, flash, content."
@@ -35,12 +36,13 @@ defmodule RoomtoneWeb.Layouts do
         <.account visitor={@visitor} />
       </nav>
     </header>
-    <.flash flash={@flash} />
+    <.flash flash={@flash} live={@live} />
     <main id="main" class={@class}>{render_slot(@inner_block)}</main>
     """
   end
 
   attr :flash, :map, required: true
+  attr :live, :boolean, default: true
 
   @doc "Words about what was just done."
   def flash(assigns) do
@@ -52,7 +54,7 @@ defmodule RoomtoneWeb.Layouts do
       role={if kind == "error", do: "alert", else: "status"}
     >
       <span>{words}</span>
-      <button type="button" class="plain" phx-click="lv:clear-flash" phx-value-key={kind} aria-label="Close this message">
+      <button :if={@live} type="button" class="plain" phx-click="lv:clear-flash" phx-value-key={kind} aria-label="Close this message">
         <.icon name="close" />
       </button>
     </p>

@@ -7,7 +7,7 @@ defmodule RoomtoneWeb.SessionHTML do
   @doc "Name and password. Assigns: `name`, `room` (where to go then), `error`."
   def sign_in(assigns) do
     ~H"""
-    <Layouts.app flash={@flash} visitor={@visitor} class="narrow">
+    <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>Sign in</h1>
       <p :if={@error} class="notice wrong" role="alert" id="sign-in-error">{@error}</p>
       <.form for={%{}} action="/sign-in" id="sign-in" class="join-form card">
@@ -26,7 +26,7 @@ defmodule RoomtoneWeb.SessionHTML do
   @doc "An invitation. Assigns: `invitation`, `token`, `name`, `error`."
   def invitation(assigns) do
     ~H"""
-    <Layouts.app flash={@flash} visitor={@visitor} class="narrow">
+    <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>{@invitation.room}</h1>
       <p class="lead">You are invited to this room, to {verbs(@invitation.grants)}.</p>
       <.form for={%{}} action={"/invitations/" <> @token} id="invitation" class="join-form card">
@@ -43,7 +43,7 @@ defmodule RoomtoneWeb.SessionHTML do
   @doc "What can't be, in words. Assigns: `message`."
   def refused(assigns) do
     ~H"""
-    <Layouts.app flash={@flash} visitor={@visitor} class="narrow">
+    <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>This doesn't work.</h1>
       <p class="lead" role="alert">{@message}</p>
       <p><.link class="button primary" navigate="/">To the rooms</.link></p>
