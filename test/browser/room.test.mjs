@@ -133,6 +133,47 @@ test("who left may come back", async () => {
   await cleo.hears([TONES[0], TONES[1]], TONES);
 });
 
+test("the address of a room alone opens no microphone: not by a link, not by the way back, not during a call", async () => {
+  const eve = await Person.arrive("Eve", 1400, { browser });
+  const panel = eve.page.locator("#pre-join");
+  const notIn = async () => {
+    await panel.waitFor();
+    assert.equal(await eve.page.locator("#room").getAttribute("data-status"), "new");
+  };
+  try {
+    await eve.join(server.url, "standup");
+    const address = eve.page.url();
+    await eve.leave();
+    await ada.participant("Eve").waitFor({ state: "detached" });
+    await eve.page.goBack();
+    await notIn();
+    await eve.page.goto("about:blank");
+    await eve.page.goto(address);
+    await notIn();
+    assert.equal(await ada.participant("Eve").count(), 0);
+    await eve.page.getByRole("button", { name: "Join now" }).click();
+    await eve.connected();
+    await ada.participant("Eve").waitFor();
+
+    await eve.page.evaluate(() => {
+      const link = Object.assign(document.createElement("a"), { href: "/rooms/kitchen?name=Eve", textContent: "Kitchen" });
+      Object.assign(link.dataset, { phxLink: "redirect", phxLinkState: "push" });
+      document.querySelector("#main").append(link);
+      link.click();
+    });
+    await panel.getByRole("heading", { name: "Move here?" }).waitFor();
+    await panel.getByText("You're in a call in standup.").waitFor();
+    await notIn();
+    await ada.participant("Eve").waitFor();
+    await panel.getByRole("button", { name: "Move here" }).click();
+    await eve.connected();
+    await ada.participant("Eve").waitFor({ state: "detached" });
+    await eve.leave();
+  } finally {
+    await eve.go();
+  }
+});
+
 test("a closed page has left", async () => {
   await cleo.page.goto("about:blank");
   await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: 3000 });
@@ -155,6 +196,8 @@ test("a name in use can't be taken by another browser", async () => {
 test("the same person on a second page takes over, and the first page says so", async () => {
   const second = await ada.context.newPage();
   await second.goto(ada.page.url());
+  // The address alone opens nobody's microphone.
+  await second.getByRole("button", { name: "Join now" }).click();
   await second.locator('#room[data-status="connected"]').waitFor();
   await ada.page.locator('[data-problem="replaced"]').waitFor();
   assert.equal(await second.locator('[data-participant="Ada"]').count(), 1);

@@ -3,6 +3,7 @@
 import { Socket } from "phoenix";
 import { LiveSocket } from "phoenix_live_view";
 import { announceCall } from "./announcements.js";
+import { listenForAsking, takeAsked } from "./asked.js";
 import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
 import { Chat } from "./chat_hook.js";
@@ -24,10 +25,15 @@ const navigate = (/** @type {string} */ path) => liveSocket.js().navigate(path);
 showCallBar(call);
 showProblems(call, navigate);
 listenToKeys(call);
+listenForAsking();
 announceCall(call);
 
 // Captured, so as to speak before the socket's own listener closes it.
 addEventListener("pagehide", (event) => event.persisted || call.unload(), { capture: true });
 
 // On the page of a room, that is where the call goes on.
-if (!roomPage()) call.resume({ audio: /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined) });
+if (!roomPage()) {
+  // A form that led elsewhere, to its own mistakes say.
+  takeAsked(null);
+  call.resume({ audio: /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined) });
+}

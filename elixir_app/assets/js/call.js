@@ -35,6 +35,8 @@ export class Call extends EventTarget {
   /** @type {VoiceRoom | null} */ #room = null;
   /** @type {Place | null} */ #place = null;
   /** @type {AbortController | null} */ #listening = null;
+  /** Whether nobody was asked for a microphone, and none was opened since. */
+  #listenOnly = false;
   /** @type {Map<string, Problem>} */ #problems = new Map();
 
   /** The room of the call, also for a while after it ended by itself; null when there is none. */
@@ -69,6 +71,14 @@ export class Call extends EventTarget {
   }
 
   /**
+   * @param {{room: string, name: string}} place
+   * @returns {boolean} whether the call of the page before this one was there, so that entering goes on with it
+   */
+  isKept(place) {
+    return isSame(readKept(), place);
+  }
+
+  /**
    * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves.
    *
    * @param {Place} place
@@ -76,7 +86,8 @@ export class Call extends EventTarget {
    */
   enter(place, { audio, listenOnly = false } = {}) {
     if (this.active && this.isAt(place)) return;
-    const before = takeKept();
+    const kept = takeKept();
+    const before = isSame(kept, place) ? kept : null;
     this.leave();
     const room = new VoiceRoom({
       room: place.room,
@@ -93,10 +104,12 @@ export class Call extends EventTarget {
     this.#place = place;
     this.#listen(room);
     // The same call, on the page before this one: nobody is heard who thinks that they are not.
-    if (before && before.room === place.room && before.name === place.name && before.muted) room.setMuted(true);
+    if (before?.muted) room.setMuted(true);
+    if (before?.deafened) room.setDeafened(true);
+    this.#listenOnly = listenOnly || before?.listenOnly === true;
     keep("called", "yes");
     this.#keep();
-    room.join({ listenOnly });
+    room.join({ listenOnly: this.#listenOnly });
     this.#emit("place", place);
   }
 
@@ -146,6 +159,17 @@ export class Call extends EventTarget {
     for (const name of FORWARDED) on(room, name, (detail) => this.#emit(name, detail), signal);
     watchQuality(room, signal);
     on(room, "own", () => this.#keep(), signal);
+    on(
+      room,
+      "microphone",
+      (track) => {
+        if (!track) return;
+        // Opened after all, by choice.
+        this.#listenOnly = false;
+        this.#keep();
+      },
+      signal,
+    );
     on(room, "status", (status) => status === "ended" && takeKept(), signal);
     on(room, "problem", (problem) => this.#tell(problem), signal);
     on(room, "solved", (code) => this.solved(code), signal);
@@ -169,7 +193,7 @@ export class Call extends EventTarget {
   #keep(more) {
     if (!this.#place || !this.#room) return;
     const { token: _secret, ...place } = this.#place;
-    writeKept({ ...place, muted: this.#room.muted, ...more });
+    writeKept({ ...place, muted: this.#room.muted, deafened: this.#room.own.deafened, listenOnly: this.#listenOnly, ...more });
   }
 
   /**
@@ -203,7 +227,15 @@ async function renewToken({ tokenUrl }) {
 
 // What this tab remembers of its call across pages. A copied tab has it too, but not the mark that its page has just gone.
 
-/** @typedef {Omit<Place, "token"> & {muted: boolean, left?: number}} Kept */
+/** @typedef {Omit<Place, "token"> & {muted: boolean, deafened?: boolean, listenOnly?: boolean, left?: number}} Kept */
+
+/**
+ * @param {Kept | null} kept
+ * @param {{room: string, name: string}} place
+ */
+function isSame(kept, place) {
+  return kept !== null && kept.room === place.room && kept.name === place.name;
+}
 
 /** @param {Kept} kept */
 function writeKept(kept) {

@@ -21,9 +21,13 @@ export function showDevicePanel(call, signal) {
       meter: /** @type {HTMLMeterElement | null} */ (byId("microphone-level")),
     },
     {
-      onMicrophone(id) {
-        chooseMicrophone(id);
-        call.room?.useMicrophone(id);
+      async onMicrophone(id) {
+        const { room } = call;
+        const outcome = await room?.useMicrophone(id);
+        if (outcome === "overtaken") return;
+        if (outcome !== "unchanged") chooseMicrophone(id);
+        // The list goes back to what it was.
+        else if (!panel.hidden) choice.open(room?.microphone ?? null);
       },
       onSpeaker(id) {
         chooseSpeaker(id);

@@ -3,6 +3,13 @@ import { openMicrophone } from "./microphone.js";
 import { problem } from "./words.js";
 
 /**
+ * What became of a wish for a microphone. `unchanged`: it doesn't start, and the former one stays; `overtaken`: something else was
+ * wished meanwhile.
+ *
+ * @typedef {"opened" | "failed" | "unchanged" | "overtaken"} Outcome
+ */
+
+/**
  * The microphone of a call: which one, whether it is open, and what becomes of it when it is unplugged.
  *
  * Events: `track` (detail: the `MediaStreamTrack` to send, or null), `problem` and `solved`, as a room's.
@@ -11,6 +18,10 @@ export class OwnMicrophone extends EventTarget {
   /** @type {MediaStreamTrack | null} */ #track = null;
   #processing;
   #device;
+  /** What was asked for when the present track was opened. */
+  #openDevice = "";
+  /** How often it was asked for: only the last one counts, whichever answer comes first. */
+  #attempts = 0;
   #shut = false;
   #over = false;
 
@@ -29,24 +40,34 @@ export class OwnMicrophone extends EventTarget {
     return this.#track;
   }
 
-  /** Asks for it (again). */
+  /**
+   * Asks for it (again).
+   *
+   * @returns {Promise<Outcome>}
+   */
   async open() {
-    const { track, problem: trouble } = await openMicrophone({ processing: this.#processing, device: this.#device });
-    if (this.#over) {
+    const attempt = (this.#attempts += 1);
+    const device = this.#device;
+    const { track, problem: trouble } = await openMicrophone({ processing: this.#processing, device });
+    if (this.#over || attempt !== this.#attempts) {
       track?.stop();
-      return;
+      return "overtaken";
     }
     if (!track) {
-      this.#emit("problem", trouble);
-      return;
+      const former = this.#track !== null;
+      if (former) this.#device = this.#openDevice;
+      this.#emit("problem", former ? problem("microphone_unchanged") : trouble);
+      return former ? "unchanged" : "failed";
     }
     this.#drop();
     this.#track = track;
+    this.#openDevice = device;
     track.enabled = !this.#shut;
     track.onended = () => this.#lost(track);
     this.#emit("track", track);
     this.#emit("solved", "microphone");
     this.#emit("solved", "listening_only");
+    return "opened";
   }
 
   /** @param {string} device  to be taken from now on */

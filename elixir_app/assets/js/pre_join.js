@@ -1,23 +1,24 @@
 // @ts-check
-/** What somebody sees whose browser is about to ask for the microphone for the first time: what for, and whether it works. */
+/** What somebody sees before the microphone opens to a room that they didn't just ask for: whether they want that, and whether it works. */
 import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker, chosenMicrophone, microphoneWouldAsk } from "./devices.js";
 import { openMicrophone } from "./microphone.js";
 import { byId } from "./page.js";
 import { processingWanted, setting } from "./settings.js";
 
-/** @returns {Promise<boolean>} whether it should be shown before joining */
-export async function preJoinWanted() {
-  return byId("pre-join") !== null && setting("called") === null && (await microphoneWouldAsk());
+/** @returns {Promise<boolean>} whether the browser is about to ask for the microphone for the first time */
+export async function microphoneIsNew() {
+  return setting("called") === null && (await microphoneWouldAsk());
 }
 
 /**
  * Shows it until the person has decided.
  *
  * @param {AbortSignal} signal
+ * @param {{elsewhere?: string | null}} [options]  the room of a call that ends if they go in
  * @returns {Promise<"speak" | "listen">} never settles once the signal is aborted
  */
-export function preJoin(signal) {
+export function preJoin(signal, { elsewhere = null } = {}) {
   const panel = /** @type {HTMLElement} */ (byId("pre-join"));
   const words = byId("pre-join-words");
   const done = new AbortController();
@@ -44,9 +45,12 @@ export function preJoin(signal) {
       signal: done.signal,
     },
   );
+  let attempts = 0;
   const open = async () => {
+    const attempt = (attempts += 1);
     const opened = await openMicrophone({ processing: processingWanted(), device: chosenMicrophone() });
-    if (done.signal.aborted) {
+    // Another one was chosen meanwhile: only the last choice counts, whichever comes first.
+    if (done.signal.aborted || attempt !== attempts) {
       opened.track?.stop();
       return;
     }
@@ -63,9 +67,23 @@ export function preJoin(signal) {
     };
     byId("pre-join-go")?.addEventListener("click", () => decide("speak"), { signal: done.signal });
     byId("pre-join-listen")?.addEventListener("click", () => decide("listen"), { signal: done.signal });
+    setText("pre-join-title", elsewhere === null ? "Before you go in" : "Move here?");
+    setText("pre-join-elsewhere", elsewhere === null ? "" : `You're in a call in ${elsewhere}. It goes on until you go in here.`);
+    setText("pre-join-go", elsewhere === null ? "Join now" : "Move here");
     if (words) words.textContent = "Your browser asks whether this page may use the microphone.";
     panel.hidden = false;
     byId("pre-join-go")?.focus();
     open();
   });
+}
+
+/**
+ * @param {string} id
+ * @param {string} text
+ */
+function setText(id, text) {
+  const element = byId(id);
+  if (!element) return;
+  element.textContent = text;
+  element.hidden = text === "";
 }

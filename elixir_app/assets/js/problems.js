@@ -1,5 +1,6 @@
 // @ts-check
 /** Draws what doesn't work, and what can be done about it. */
+import { askToEnter } from "./asked.js";
 import { on } from "./events.js";
 import { byId } from "./page.js";
 
@@ -14,6 +15,7 @@ const ACTION_WORDS = {
   hear: "Hear the room",
   rejoin: "Come back",
   "front-page": "To the front page",
+  dismiss: "All right",
 };
 
 /**
@@ -44,7 +46,7 @@ function draw(call, navigate) {
     if (problem && box.dataset.title === problem.title) wanted.delete(problem.code);
     else box.remove();
   }
-  for (const problem of wanted.values()) list.append(draft(problem, () => act(problem.action, call, navigate)));
+  for (const problem of wanted.values()) list.append(draft(problem, () => act(problem, call, navigate)));
 }
 
 /**
@@ -78,11 +80,11 @@ export function draft({ code, title, text, action }, onAction) {
 }
 
 /**
- * @param {Problem["action"]} action
+ * @param {Problem} problem
  * @param {Call} call
  * @param {(path: string) => void} navigate
  */
-function act(action, call, navigate) {
+function act({ code, action }, call, navigate) {
   const place = call.place;
   switch (action) {
     case "retry-microphone":
@@ -96,7 +98,12 @@ function act(action, call, navigate) {
       call.room?.hear();
       break;
     case "rejoin":
-      if (place) navigate(place.path);
+      if (!place) break;
+      askToEnter(new URL(place.path, location.href).pathname);
+      navigate(place.path);
+      break;
+    case "dismiss":
+      call.solved(code);
       break;
     case "front-page":
       call.leave();

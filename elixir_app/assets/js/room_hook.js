@@ -1,18 +1,20 @@
 // @ts-check
 /** The hook `Room`: the page of a room. The view draws the people; this attaches the call to it. */
+import { takeAsked } from "./asked.js";
 import { call } from "./call.js";
 import { showConnectionPanel } from "./connection_panel.js";
 import { showControls } from "./controls.js";
 import { showDevicePanel } from "./device_panel.js";
 import { on } from "./events.js";
+import { keepFocus } from "./focus.js";
 import { announce, byId, part } from "./page.js";
-import { preJoin, preJoinWanted } from "./pre_join.js";
+import { microphoneIsNew, preJoin } from "./pre_join.js";
 import { lobbyPath } from "./problems.js";
 import { ringHeight } from "./rings.js";
 import { HELD_WORDS, STATUS_WORDS } from "./words.js";
 
 /**
- * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController}} Hook
+ * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController, focusAgain?: () => void}} Hook
  * @typedef {import("./call.js").Place} Place
  */
 
@@ -43,6 +45,16 @@ export const Room = {
   },
 
   /** @this {Hook} */
+  beforeUpdate() {
+    this.focusAgain = keepFocus(document.activeElement);
+  },
+
+  /** @this {Hook} */
+  updated() {
+    this.focusAgain?.();
+  },
+
+  /** @this {Hook} */
   destroyed() {
     // The call itself goes on.
     this.closing?.abort();
@@ -60,13 +72,19 @@ function placeOf(page) {
 }
 
 /**
+ * Goes in, unasked only where the person has just said so, or where the call of the page before this one goes on.
+ *
  * @param {Place} place
  * @param {AbortSignal} signal
  */
 async function enter(place, signal) {
   const audio = /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined);
-  const there = call.active && call.isAt(place);
-  const how = !there && (await preJoinWanted()) && !signal.aborted ? await preJoin(signal) : "speak";
+  const asked = takeAsked(location.pathname);
+  const elsewhere = call.active && !call.isAt(place) ? (call.place?.room ?? "") : null;
+  const goesOn = (call.active && elsewhere === null) || (!call.active && call.isKept(place));
+  const enough = goesOn || (asked && elsewhere === null && !(await microphoneIsNew()));
+  if (signal.aborted) return;
+  const how = enough ? "speak" : await preJoin(signal, { elsewhere });
   if (!signal.aborted) call.enter(place, { audio, listenOnly: how === "listen" });
 }
 

@@ -190,10 +190,11 @@ export class VoiceRoom extends EventTarget {
    * Takes another microphone, without a new offer and without a gap in what is heard.
    *
    * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
+   * @returns {Promise<import("./own_microphone.js").Outcome>}
    */
   async useMicrophone(id) {
     this.#microphone.choose(id);
-    if (this.#signalling) await this.#microphone.open();
+    return this.#signalling ? await this.#microphone.open() : "failed";
   }
 
   /**

@@ -6,7 +6,7 @@
  * @property {string} code    for programs: stable, never shown
  * @property {string} title   one short sentence
  * @property {string} text    what to do, or what happens next
- * @property {"retry-microphone" | "open-microphone" | "hear" | "rejoin" | "front-page" | null} action  what a button beside it should do
+ * @property {"retry-microphone" | "open-microphone" | "hear" | "rejoin" | "front-page" | "dismiss" | null} action  what a button beside it should do
  */
 
 /** What is so in general. @type {Record<import("./voice_room.js").Status, string>} */
@@ -61,6 +61,11 @@ const WORDS = {
     text: "Plug it in again or choose another one, then try again. You still hear the others.",
     action: "retry-microphone",
   },
+  microphone_unchanged: {
+    title: "That microphone didn't start.",
+    text: "You're still on the former one. The other one may be in use by another program, or switched off.",
+    action: "dismiss",
+  },
   microphone_failed: {
     title: "The microphone didn't start.",
     text: "Check that it works in another program, then try again. You can listen meanwhile.",
@@ -98,7 +103,7 @@ const WORDS = {
   },
   removed: {
     title: "You were removed from the room.",
-    text: "A moderator decided so. If that was a mistake, ask them to let you in again.",
+    text: "A moderator decided so. You can come back after 5 minutes.",
     action: "front-page",
   },
   closed: {

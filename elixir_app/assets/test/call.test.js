@@ -155,3 +155,33 @@ test("somebody who only listens isn't asked for a microphone", async () => {
   assert.deepEqual(call.problems.map(({ code }) => code), ["listening_only"]);
   assert.equal(connections.length, 1);
 });
+
+test("who only listens does so on the next page, too, deafened if they were; until they open the microphone", async () => {
+  let asked = 0;
+  const { getUserMedia } = navigator.mediaDevices;
+  navigator.mediaDevices.getUserMedia = (...more) => {
+    asked += 1;
+    return getUserMedia(...more);
+  };
+  call.enter(PLACE, { listenOnly: true });
+  await settle();
+  call.room.setDeafened(true);
+  call.unload();
+
+  const next = newPage();
+  assert.ok(next.isKept(PLACE));
+  assert.ok(!next.isKept({ ...PLACE, room: "kitchen" }));
+  next.enter(PLACE);
+  await settle();
+  assert.equal(asked, 0);
+  assert.equal(next.room.own.deafened, true);
+  assert.deepEqual(next.problems.map(({ code }) => code), ["listening_only"]);
+  await next.room.openMicrophone();
+  next.unload();
+
+  const third = newPage();
+  await third.resume();
+  await settle();
+  assert.equal(asked, 2);
+  assert.deepEqual(third.problems, []);
+});

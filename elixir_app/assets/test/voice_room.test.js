@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { connections, FakeAudio, FakeWebSocket, install, settle, sockets } from "./support/fakes.js";
 
 const { VoiceRoom } = await (install(), import("../js/voice_room.js"));
+const { problem } = await import("../js/words.js");
 
 const ADA = { id: "Ada", name: "Ada", muted: false, speaking: false, connected: true };
 let fakes, room, audio, seen;
@@ -279,4 +280,47 @@ test("another microphone takes over, and the old one is let go", async () => {
   assert.equal(other.enabled, false);
   assert.equal(room.microphone, other);
   assert.equal(connections.length, 1);
+});
+
+test("a microphone that doesn't start leaves the former one as it is, and says so", async () => {
+  await enter();
+  let stopped = false;
+  fakes.track.stop = () => (stopped = true);
+  const problems = [];
+  room.addEventListener("problem", ({ detail }) => problems.push(detail.code));
+  const { getUserMedia } = navigator.mediaDevices;
+  navigator.mediaDevices.getUserMedia = async () => {
+    throw new DOMException("in use", "NotReadableError");
+  };
+  assert.equal(await room.useMicrophone("usb"), "unchanged");
+  assert.equal(room.microphone, fakes.track);
+  assert.equal(stopped, false);
+  assert.deepEqual(problems, ["microphone_unchanged"]);
+  assert.match(problem("microphone_unchanged").text, /still on the former one/);
+
+  // The former one again, not the one that failed.
+  const asked = [];
+  navigator.mediaDevices.getUserMedia = async (wanted) => {
+    asked.push(wanted.audio.deviceId);
+    return await getUserMedia(wanted);
+  };
+  await room.openMicrophone();
+  assert.deepEqual(asked, [undefined]);
+});
+
+test("of two microphones chosen one after the other, the last one counts, whichever comes first", async () => {
+  await enter();
+  const waiting = {};
+  navigator.mediaDevices.getUserMedia = ({ audio }) => new Promise((resolve) => (waiting[audio.deviceId.exact] = resolve));
+  const stopped = [];
+  const track = (name) => ({ enabled: true, stop: () => stopped.push(name) });
+  const [a, b] = [track("a"), track("b")];
+  const both = [room.useMicrophone("a"), room.useMicrophone("b")];
+  await settle();
+  waiting.b({ getAudioTracks: () => [b] });
+  await settle();
+  waiting.a({ getAudioTracks: () => [a] });
+  assert.deepEqual(await Promise.all(both), ["overtaken", "opened"]);
+  assert.equal(room.microphone, b);
+  assert.deepEqual(stopped, ["a"]);
 });

@@ -105,7 +105,7 @@ export class Person {
     }
   }
 
-  /** Whose browser would ask for the microphone for the first time is shown what it is about to ask for. */
+  /** Who comes by a link, or whose browser would ask for the microphone for the first time, is asked first whether they want to go in. */
   async throughTheDoor() {
     await this.page.locator('#room[data-status="connected"], #pre-join:not([hidden])').first().waitFor({ timeout: 20_000 });
     const go = this.page.locator("#pre-join-go");

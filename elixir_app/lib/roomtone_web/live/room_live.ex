@@ -73,7 +73,6 @@ defmodule RoomtoneWeb.RoomLive do
     )
     |> Invite.attach()
     |> draw()
-    |> push_event("volumes", %{volumes: Map.new(volumes, fn {id, volume} -> {id, percent(volume)} end)})
   end
 
   defp full(socket, entry), do: outside(socket, :full, entry.room, entry.name)
@@ -285,9 +284,7 @@ defmodule RoomtoneWeb.RoomLive do
     with {:ok, _me} <- member(socket),
          true <- (id != me and People.get(people, id) != nil) || {:error, :not_found},
          :ok <- Roomtone.put_volume(room, me, id, volume) do
-      socket
-      |> assign(:volumes, Map.put(volumes, id, volume))
-      |> push_event("volumes", %{volumes: %{id => percent(volume)}})
+      assign(socket, :volumes, Map.put(volumes, id, volume))
     else
       {:error, reason} -> refused(socket, reason)
     end
@@ -334,7 +331,6 @@ defmodule RoomtoneWeb.RoomLive do
         data-token={@entry.token}
         data-session={@entry.session}
         data-token-url={token_path(@entry.room, @entry.name)}
-        data-csrf={Plug.CSRFProtection.get_csrf_token()}
         data-socket="/voice"
         data-kind={@kind}
         data-status="new"
@@ -364,7 +360,7 @@ defmodule RoomtoneWeb.RoomLive do
             </button>
           </div>
         </div>
-        <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?">
+        <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?" data-focus-after="close-room">
           <p>Close the room for everybody?</p>
           <button type="button" class="button danger" id="close-room-really" phx-click="close-room" phx-mounted={JS.focus()}>Yes, close it</button>
           <button type="button" class="button" phx-click="ask" phx-value-what="nothing">No</button>

@@ -40,7 +40,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         <span :if={@volume != 1.0} class="tag">{percent(@volume)} %</span>
         <.quality quality={@person.quality} />
       </span>
-      <button :if={not @me} type="button" class="plain more" data-action="more" phx-click="choose" phx-value-id={@person.identity}
+      <button :if={not @me} type="button" class="plain more" id={"more-#{@key}"} data-action="more" phx-click="choose" phx-value-id={@person.identity}
         aria-label={"More about #{@person.name}"}>
         <.icon name="more" />
       </button>
@@ -75,8 +75,11 @@ defmodule RoomtoneWeb.RoomLive.Cards do
 
   @doc "Everything about one other person: how loud they are for me; and for moderators, what they may do."
   def panel(assigns) do
+    assigns = assign(assigns, key: key(assigns.person.identity))
+
+    # Where the focus goes when a part with it in it is gone: data-focus-after.
     ~H"""
-    <section class="panel" id="person-panel" aria-labelledby="person-panel-title" data-person={@person.identity}>
+    <section class="panel" id="person-panel" aria-labelledby="person-panel-title" data-person={@person.identity} data-focus-after={"more-#{@key}"}>
       <header class="panel-head">
         <h2 id="person-panel-title">{@person.name}</h2>
         <button type="button" class="plain" id="close-person" phx-click="close-side" phx-mounted={JS.focus()} aria-label="Close">
@@ -84,7 +87,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         </button>
       </header>
       <p class="hint">{state(@person)}</p>
-      <form id={"volume-of-#{key(@person.identity)}"} class="volume" phx-change="volume" phx-submit="volume">
+      <form id={"volume-of-#{@key}"} class="volume" phx-change="volume" phx-submit="volume">
         <input type="hidden" name="person" value={@person.identity} />
         <label for="volume">Volume, for you alone</label>
         <div class="slider">
@@ -113,7 +116,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         <button :if={@confirming != :remove} type="button" class="button danger" id="remove" phx-click="ask" phx-value-what="remove">
           Remove from the room
         </button>
-        <div :if={@confirming == :remove} class="confirm" role="group" aria-label={"Remove #{@person.name}?"}>
+        <div :if={@confirming == :remove} class="confirm" role="group" aria-label={"Remove #{@person.name}?"} data-focus-after="remove">
           <p>Remove {@person.name} from the room?</p>
           <button type="button" class="button danger" id="remove-really" phx-click="remove" phx-value-id={@person.identity} phx-mounted={JS.focus()}>
             Yes, remove

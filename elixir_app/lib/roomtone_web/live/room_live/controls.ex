@@ -35,11 +35,12 @@ defmodule RoomtoneWeb.RoomLive.Controls do
     """
   end
 
-  @doc "Before the first call of a browser: which microphone, which speaker, does it hear me."
+  @doc "Before a call that wasn't just asked for, and before the first of a browser: which microphone, which speaker, does it hear me."
   def pre_join(assigns) do
     ~H"""
     <div class="pre-join card" id="pre-join" phx-update="ignore" role="group" aria-labelledby="pre-join-title" hidden>
       <h2 id="pre-join-title">Before you go in</h2>
+      <p id="pre-join-elsewhere" hidden></p>
       <p id="pre-join-words" class="hint" role="status"></p>
       <.devices id="pre-join-microphone" speaker="pre-join-speaker" meter="pre-join-level" />
       <div class="actions">
