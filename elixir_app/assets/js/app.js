@@ -28,6 +28,9 @@ listenToKeys(call);
 listenForAsking();
 announceCall(call);
 
+// A view that wants something filled in.
+addEventListener("phx:focus", (event) => event instanceof CustomEvent && byId(event.detail.id)?.focus());
+
 // Captured, so as to speak before the socket's own listener closes it.
 addEventListener("pagehide", (event) => event.persisted || call.unload(), { capture: true });
 

@@ -50,6 +50,7 @@ defmodule RoomtoneWeb.LobbyLiveTest do
     shown(view, card(room))
     view |> element(card(room)) |> render_click()
     assert_patched(view, lobby_path(room: room))
+    assert_push_event(view, "focus", %{id: "name"})
     assert has_element?(view, ~s(#room[value="#{room}"]))
 
     {:ok, view, _html} = new() |> enter(unique_name(), "Zoë") |> live("/")

@@ -28,8 +28,11 @@ defmodule RoomtoneWeb.LobbyLive do
     name = socket.assigns[:name] || socket.assigns.visitor.display || ""
     left = if params["left"] == "1" and room != "", do: room
 
-    {:noreply,
-     assign(socket, room: room, name: name, left: left, focus: if(room != "" and left == nil and name == "", do: "name"))}
+    focus = if room != "" and left == nil and name == "", do: "name"
+
+    # A page that is there already doesn't heed autofocus; without a word of it, a click on a room would seem to do nothing.
+    socket = if focus && socket.assigns[:room], do: push_event(socket, "focus", %{id: focus}), else: socket
+    {:noreply, assign(socket, room: room, name: name, left: left, focus: focus)}
   end
 
   @impl true
