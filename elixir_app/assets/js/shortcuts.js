@@ -39,7 +39,7 @@ export function listenToKeys(call) {
       const muted = !call.room?.muted;
       call.room?.setMuted(muted);
       announce(muted ? "Microphone muted." : "Microphone on.");
-    } else if (event.code === "Space" && call.room?.muted && (clicked || !takesSpace(event.target))) {
+    } else if (event.code === "Space" && call.room?.muted && (clicked ? !keepsSpace(event.target) : !takesSpace(event.target))) {
       event.preventDefault();
       talk(true);
     }
@@ -65,6 +65,15 @@ export function isTyping(target) {
   if (!(target instanceof HTMLElement)) return false;
   if (target.isContentEditable || target.matches("textarea, select")) return true;
   return target instanceof HTMLInputElement && !UNTYPED.includes(target.type);
+}
+
+/**
+ * What the space bar is meant for even after a click: it ticks a box, or the hand is on a slider. A plain button was only pressed.
+ *
+ * @param {EventTarget | null} target
+ */
+export function keepsSpace(target) {
+  return target instanceof Element && target.closest("summary, input, [role=slider], [role=checkbox]") !== null;
 }
 
 /** @param {EventTarget | null} target */
