@@ -57,6 +57,7 @@ impl Common {
 #[derive(Default)]
 pub(crate) struct Scratch {
     pub(crate) candidates: Vec<(usize, f32)>,
+    pub(crate) audible: crate::room::Audible,
     pub(crate) talkers: Vec<PeerId>,
     /// A frame for each talker; more may be there from larger rooms.
     pub(crate) frames: Vec<Frame>,

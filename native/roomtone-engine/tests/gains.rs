@@ -281,3 +281,56 @@ fn under_load_the_shard_sheds_complexity_then_talkers_then_joins_and_recovers() 
     }
     assert_eq!(world.shard.stats().shed_level, 0);
 }
+
+#[test]
+fn each_listener_has_their_own_loudest() {
+    // Two rooms in one: 1, 2 and 5 hear each other, 3, 4 and 6 do. One talker at once is heard; 1 is the loudest of all, but not to 4 and 6.
+    let mut world = World::with(clear());
+    for (id, dbfs) in [(1, -20.0), (2, -26.0), (3, -38.0), (4, -44.0)] {
+        world.join(id, ClientOptions::default());
+        world.talk(id, dbfs);
+    }
+    world.join(5, ClientOptions::default());
+    world.join(6, ClientOptions::default());
+    world.connect();
+    world.command(Command::SetPolicy {
+        room: ROOM,
+        default_gain: 1.0,
+        max_talkers: Some(1),
+    });
+    let side = |id: PeerId| [1, 2, 5].contains(&id);
+    let mut apart = Vec::new();
+    for listener in 1..=6 {
+        apart.extend(
+            (1..=4)
+                .filter(|id| side(*id) != side(listener))
+                .map(|id| cell(listener, id, Some(0.0))),
+        );
+    }
+    set(&mut world, apart);
+    world.run_ms(2500);
+    for (listener, speaker) in [(5, 1), (2, 1), (1, 2), (6, 3), (4, 3), (3, 4)] {
+        let heard = world.heard_db(listener, speaker, 1.0);
+        assert!(heard.abs() < 0.5, "{listener} hears {speaker} at {heard:.1} dB");
+    }
+}
+
+#[test]
+fn whom_nobody_can_hear_is_not_decoded() {
+    let mut world = World::new();
+    world.join_talking(1);
+    world.connect();
+    world.run_ms(500);
+    let decoded = |world: &World| world.shard.stats().frames_decoded;
+    assert_eq!(decoded(&world), 0, "alone");
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.run_ms(500);
+    let heard = decoded(&world);
+    assert!(heard > 0, "heard by 2");
+    set(&mut world, vec![cell(2, 1, Some(0.0))]);
+    world.run_ms(100);
+    let before = decoded(&world);
+    world.run_ms(500);
+    assert_eq!(decoded(&world), before, "not by 2 any more");
+}

@@ -10,7 +10,14 @@ use std::ops::Range;
 pub struct Outbox {
     bytes: Vec<u8>,
     datagrams: Vec<(SocketAddr, Range<usize>)>,
+    /// Batches in a row that filled little of the memory.
+    small: u32,
 }
+
+/// Memory that is kept whatever becomes of it: 500 packets of sound.
+const KEPT: usize = 64 << 10;
+/// Small batches in a row after which memory is given back: those of ten seconds and more.
+const MANY: u32 = 1024;
 
 impl Outbox {
     /// An empty one.
@@ -49,12 +56,18 @@ impl Outbox {
         });
     }
 
-    /// Forgets the datagrams, and keeps the memory; of a burst much larger than what was sent now, less.
+    /// Forgets the datagrams, and keeps the memory, unless little of it was needed for a long time.
     pub fn clear(&mut self) {
         let used = self.bytes.len();
-        if self.bytes.capacity() > (64 << 10).max(16 * used) {
+        if used == 0 {
+            return;
+        }
+        let spare = self.bytes.capacity() > KEPT.max(16 * used);
+        self.small = if spare { self.small + 1 } else { 0 };
+        if self.small > MANY {
             self.bytes.shrink_to(used);
             self.datagrams.shrink_to(self.datagrams.len());
+            self.small = 0;
         }
         self.bytes.clear();
         self.datagrams.clear();
@@ -89,6 +102,26 @@ impl fmt::Debug for Outbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_kept_over_pauses_and_given_back_in_the_end() {
+        let to = SocketAddr::from(([192, 0, 2, 1], 1));
+        let mut outbox = Outbox::new();
+        let mut batch = |count: usize| {
+            (0..count).for_each(|_| outbox.push(to, &[0; 100]));
+            outbox.clear();
+            outbox.clear();
+            outbox.bytes.capacity()
+        };
+        let large = batch(2000);
+        assert!(
+            (0..100).all(|_| batch(1) == large),
+            "a tick between others' is no reason"
+        );
+        assert_eq!(batch(2000), large);
+        (0..2000).for_each(|_| drop(batch(1)));
+        assert!(batch(1) <= KEPT);
+    }
 
     #[test]
     fn datagrams_come_out_as_they_went_in_and_failed_ones_leave_no_trace() {

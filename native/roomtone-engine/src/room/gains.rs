@@ -96,6 +96,20 @@ impl Gains {
         row.and_then(|row| row.get(&speaker)).copied().unwrap_or(self.default)
     }
 
+    /// Everybody's gain for everybody else, if no cell says otherwise of anybody.
+    pub(super) fn plain(&self) -> Option<f32> {
+        self.cells.is_empty().then_some(self.default.gain)
+    }
+
+    /// How loud a listener hears somebody; nobody hears themselves.
+    pub(super) fn of(&self, listener: PeerId, speaker: PeerId) -> f32 {
+        if listener == speaker {
+            return 0.0;
+        }
+        let cell = self.cells.get(&listener).and_then(|row| row.get(&speaker));
+        cell.unwrap_or(&self.default).gain
+    }
+
     /// How a listener hears the talkers of a tick. Nobody hears themselves.
     pub(super) fn row(
         &self,

@@ -2,6 +2,7 @@
 //!
 //! Nothing ticks in a room where nobody is to be heard.
 
+mod audible;
 mod forward;
 mod gains;
 mod output;
@@ -18,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 
+pub(crate) use self::audible::Audible;
 use self::gains::Gains;
 pub(crate) use self::gains::Weight;
 use self::outputs::Outputs;

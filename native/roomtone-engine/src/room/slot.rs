@@ -63,7 +63,7 @@ impl Slot {
         if let Some(turn) = self.turn.as_ref().filter(|turn| turn.ssrc == ssrc) {
             let step = seq.wrapping_sub(turn.newest as u16) as i16;
             let jump = timestamp.wrapping_sub(turn.newest_timestamp) as i32;
-            if step.unsigned_abs() <= LONGEST_GAP.unsigned_abs() && jump.abs() <= LONGEST_JUMP {
+            if step.unsigned_abs() <= LONGEST_GAP.unsigned_abs() && jump.unsigned_abs() <= LONGEST_JUMP.unsigned_abs() {
                 let at = turn.newest + i64::from(step);
                 if at < turn.first.0 {
                     return None;

@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use roomtone_audio::{AudioError, Channels, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, SAMPLE_RATE, mix};
 
-use super::Room;
 use super::output::{Encoded, Output};
 use super::outputs::Slot;
 use super::peer::Peer;
-use super::select::keep_loudest;
 use super::speaking::SILENCE;
+use super::{Room, audible};
 use crate::command::{Event, PeerId};
 use crate::context::{Common, Scratch};
 use crate::stats::ShardStats;
@@ -92,7 +91,7 @@ impl Room {
         Ok(())
     }
 
-    // Who has something to hear, and of these the loudest, as many as the room hears at once.
+    // Who has something to hear, and of these whom somebody can hear: for each listener the loudest to them, as many as are heard at once.
     fn choose(&mut self, at: Instant, common: &mut Common, scratch: &mut Scratch) {
         let candidates = &mut scratch.candidates;
         candidates.clear();
@@ -124,7 +123,7 @@ impl Room {
             }
         }
         let most = self.max_talkers.min(common.shed.max_talkers());
-        keep_loudest(candidates, most);
+        audible::keep(&self.peers, &self.gains, candidates, most, &mut scratch.audible);
     }
 
     // Decodes the frames of the chosen. Who was chosen until now fades out with one frame more; all others only keep time.
