@@ -135,7 +135,7 @@ fn draw(
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::LowerLeft)
+        .position(SeriesLabelPosition::UpperRight)
         .label_font(text(15))
         .border_style(TRANSPARENT)
         .draw()?;
