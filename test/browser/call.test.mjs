@@ -50,17 +50,25 @@ after(async () => {
   await server?.kill();
 });
 
+/** Puts a slider where a hand would. */
+async function slide(person, percent) {
+  await person.page.locator("#volume").evaluate((slider, value) => {
+    slider.value = value;
+    slider.dispatchEvent(new Event("input", { bubbles: true }));
+  }, String(percent));
+}
+
 test("a volume is mine alone", async () => {
   const base = await ada.steady([TONES[1], TONES[2]]);
   const atCleo = await cleo.steady([TONES[0], TONES[1]]);
   await ada.about("Ben");
-  await ada.setVolume(50);
+  await slide(ada, 50);
   await ada.changes([TONES[1], TONES[2]], base, [-6.02, 0]);
   await cleo.changes([TONES[0], TONES[1]], atCleo, [0, 0]);
-  await ada.setVolume(200);
+  await slide(ada, 200);
   await ada.changes([TONES[1], TONES[2]], base, [6.02, 0]);
   await cleo.changes([TONES[0], TONES[1]], atCleo, [0, 0]);
-  await ada.setVolume(100);
+  await slide(ada, 100);
   await ada.changes([TONES[1], TONES[2]], base, [0, 0]);
 });
 
@@ -181,45 +189,54 @@ const concealed = (person) =>
     return { concealed: inbound.concealedSamples / 48, received: inbound.totalSamplesReceived / 48 };
   });
 
-test("fifty navigations don't touch the call", async () => {
+/** In the page: fifty navigations, one after the other. @returns {Promise<number>} how long they took, in ms */
+async function wander() {
+  const began = performance.now();
+  const stops = [
+    ['a[data-phx-link][href="/"]', "#enter-title"],
+    ['a[data-phx-link][href="/about"]', ".about"],
+    ["#call-back", "#room[data-room]"],
+  ];
+  for (let i = 0; i < 50; i += 1) {
+    const [link, there] = i === 49 ? stops[2] : stops[i % 3];
+    const shown = new Promise((resolve) => {
+      // The new view has joined and is on the screen.
+      addEventListener("phx:page-loading-stop", function stopped({ detail }) {
+        if (detail.kind !== "initial") return;
+        removeEventListener("phx:page-loading-stop", stopped);
+        resolve();
+      });
+    });
+    document.querySelector(link).click();
+    await shown;
+    if (!document.querySelector(there)) throw new Error(`no ${there} after ${link}`);
+    if (document.querySelector("#call").hidden !== (there === "#room[data-room]")) throw new Error(`the call bar is wrong after ${link}`);
+  }
+  return performance.now() - began;
+}
+
+test("fifty navigations don't touch the call", async (t) => {
   await ada.mark();
   const kept = await ada.page.evaluate(async () => {
     const { call } = await import("/assets/js/call.js");
     globalThis.kept = { room: call.room, sound: document.querySelector("#sound"), stream: document.querySelector("#sound").srcObject };
     return connections.length;
   });
-  // A machine that stalls conceals frames, too: those that Ben loses meanwhile, who stays where he is.
-  let lost, stalled;
-  for (let tries = 0; tries < 5 && !(lost <= stalled + 20); tries += 1) {
-    const [begin, bens] = await Promise.all([concealed(ada), concealed(ben)]);
-    await ada.page.evaluate(async () => {
-      const stops = [
-        ['a[data-phx-link][href="/"]', "#enter-title"],
-        ['a[data-phx-link][href="/about"]', ".about"],
-        ["#call-back", "#room[data-room]"],
-      ];
-      for (let i = 0; i < 50; i += 1) {
-        const [link, there] = i === 49 ? stops[2] : stops[i % 3];
-        const shown = new Promise((resolve) => {
-          // The new view has joined and is on the screen.
-          addEventListener("phx:page-loading-stop", function stopped({ detail }) {
-            if (detail.kind !== "initial") return;
-            removeEventListener("phx:page-loading-stop", stopped);
-            resolve();
-          });
-        });
-        document.querySelector(link).click();
-        await shown;
-        if (!document.querySelector(there)) throw new Error(`no ${there} after ${link}`);
-        if (document.querySelector("#call").hidden !== (there === "#room[data-room]")) throw new Error(`the call bar is wrong after ${link}`);
-      }
-    });
-    const [end, bensEnd] = await Promise.all([concealed(ada), concealed(ben)]);
-    assert.ok(end.received > begin.received);
-    lost = end.concealed - begin.concealed;
-    stalled = bensEnd.concealed - bens.concealed;
+  // A machine that stalls conceals frames, too: what the same page loses in the same time when nobody navigates.
+  const runs = [];
+  const withinOneFrame = () => runs.some(({ moving, resting }) => moving <= resting + 20);
+  while (runs.length < 2 && !withinOneFrame()) {
+    const begin = await concealed(ada);
+    const ms = await ada.page.evaluate(wander);
+    const moved = await concealed(ada);
+    await ada.page.waitForTimeout(ms);
+    const rested = await concealed(ada);
+    assert.ok(moved.received > begin.received);
+    runs.push({ ms: Math.round(ms), moving: moved.concealed - begin.concealed, resting: rested.concealed - moved.concealed });
   }
-  assert.ok(lost <= stalled + 20, `${lost} ms were concealed, ${stalled} ms where nobody navigated`);
+  const figures = runs.map(({ ms, moving, resting }) => `${moving} ms concealed in ${ms} ms of navigations, ${resting} ms in as long without`).join("; ");
+  t.diagnostic(figures);
+  assert.ok(withinOneFrame(), figures);
   const same = await ada.page.evaluate(async () => {
     const { call } = await import("/assets/js/call.js");
     const sound = document.querySelector("#sound");
@@ -284,13 +301,7 @@ test("a crash of the view is none of the call", async () => {
 test("lost sockets come back under the sound", async () => {
   const calls = await ada.page.evaluate(() => connections.length);
   await viewComesBack(ada, () => {
-    // As when the network is gone: closed by us, a server may call it a good end, after which pages load anew.
-    for (const socket of [sockets.live.at(-1), sockets.voice.at(-1)]) {
-      const { onclose } = socket;
-      socket.onclose = null;
-      socket.close();
-      onclose.call(socket, new CloseEvent("close", { code: 1006 }));
-    }
+    for (const socket of [sockets.live.at(-1), sockets.voice.at(-1)]) socket.close();
   });
   assert.equal(await ada.page.evaluate(() => connections.length), calls);
   await ada.hears([TONES[1], TONES[2]], TONES);
@@ -346,6 +357,33 @@ test("who is made a listener isn't heard, hears, and may ask to speak", async ()
   await ada.participant("Ben").and(ada.page.locator('[data-hand="true"]')).waitFor();
   await ada.page.getByRole("button", { name: "Make a speaker" }).click();
   await Promise.all([ada.hears([TONES[1], TONES[2]], TONES), cleo.hears([TONES[0], TONES[1]], TONES)]);
+});
+
+test("the focus of who uses the keyboard isn't lost with a panel or a question", async () => {
+  const { page } = ada;
+  const focused = (id) => page.waitForFunction((wanted) => document.activeElement?.id === wanted, id);
+  await ada.about("Cleo");
+  await page.locator("#close-person").click();
+  await page.locator("#person-panel").waitFor({ state: "detached" });
+  const more = await page.getByRole("button", { name: "More about Cleo" }).getAttribute("id");
+  await page.locator(`#${more}`).focus();
+  await page.keyboard.press("Enter");
+  await focused("close-person");
+  await page.locator("#remove").focus();
+  await page.keyboard.press("Enter");
+  await focused("remove-really");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await focused("remove");
+  await page.keyboard.press("Escape");
+  await focused(more);
+  await page.locator("#close-room").focus();
+  await page.keyboard.press("Enter");
+  await focused("close-room-really");
+  await page.keyboard.press("Tab");
+  await page.keyboard.press("Enter");
+  await focused("close-room");
+  await ada.about("Ben");
 });
 
 test("nobody else may do that", async () => {
