@@ -144,7 +144,8 @@ impl Room {
         let media_time = self.media_time(now);
         for index in 0..self.peers.len() {
             let listener = &self.peers[index];
-            if index == talker || !listener.listen || listener.hearing.slots.is_empty() {
+            // Whoever isn't connected gets no slots yet: nobody knows the number of somebody whose answer is still on its way.
+            if index == talker || !listener.listen || !listener.endpoint.is_connected() {
                 continue;
             }
             let gain = self.gains.weight(listener.id, id).gain;
