@@ -107,6 +107,8 @@ pub struct ShardStats {
     pub frames_encoded: u64,
     /// Audio packets sent.
     pub packets_sent: u64,
+    /// Packets that weren't forwarded, because their talker sent more than sound needs.
+    pub packets_refused: u64,
     /// How much is given up for lack of time: 0 nothing, 1 and 2 Opus complexity, 3 all but the loudest talkers, 4 newcomers too.
     pub shed_level: u64,
     /// The share of the last second in which the shard worked, 0…1.

@@ -12,6 +12,7 @@ use roomtone_audio::{Decoder, SAMPLE_RATE};
 use roomtone_transport::RtpIn;
 
 use super::Room;
+use super::allowance::Allowance;
 use super::slot::Slot;
 use super::speaking::SILENCE;
 use crate::command::{Event, PeerId, SlotCell};
@@ -29,12 +30,16 @@ const FALL: f32 = 25.0;
 const ABSENT: Duration = Duration::from_millis(60);
 /// The least time between two lists of slots for a listener.
 const TELL_EVERY: Duration = Duration::from_millis(200);
+/// While somebody is in a slot of theirs a listener is told again after this long: a list that was lost on the way to them (a
+/// process between here and there was replaced, say) would leave them without sound.
+const TELL_AGAIN: Duration = Duration::from_secs(2);
 
 /// A talker, as their packets tell of them.
 pub(super) struct Voice {
     loudness: f32,
     measured_at: Option<Instant>,
     passed_at: Option<Instant>,
+    allowance: Allowance,
     /// For who tells no levels: the sound is looked at, and thrown away.
     decoder: Option<Decoder>,
 }
@@ -45,12 +50,22 @@ impl Default for Voice {
             loudness: -f32::from(SILENCE),
             measured_at: None,
             passed_at: None,
+            allowance: Allowance::default(),
             decoder: None,
         }
     }
 }
 
 impl Voice {
+    /// They are muted: nothing of what they said is left. What they may send is as before.
+    pub(super) fn forget(&mut self) {
+        let allowance = self.allowance;
+        *self = Voice {
+            allowance,
+            ..Voice::default()
+        };
+    }
+
     /// How loud they have been lately, dBov.
     fn loudness(&self, now: Instant) -> f32 {
         let since = self
@@ -120,6 +135,29 @@ impl Hearing {
         self.slots.iter().position(|slot| slot.talker == Some(talker))
     }
 
+    /// Who it is for may know nothing of it: they are to be told all of it.
+    pub(super) fn tell_anew(&mut self) {
+        self.told.clear();
+        self.changed = !self.slots.is_empty();
+    }
+
+    /// Packets are left out from here on, a talker's or everybody's (`None`): the next that is sent begins a new talk spurt.
+    pub(super) fn pause(&mut self, talker: Option<PeerId>) {
+        for slot in &mut self.slots {
+            if talker.is_none() || slot.talker == talker {
+                slot.pause();
+            }
+        }
+    }
+
+    // Only the first few slots may be taken.
+    fn keep(&mut self, most: usize) {
+        for slot in self.slots.iter_mut().skip(most).filter(|slot| slot.talker.is_some()) {
+            slot.release();
+            self.changed = true;
+        }
+    }
+
     /// A talker is not to be heard here any more.
     pub(super) fn release(&mut self, talker: PeerId) {
         if let Some(at) = self.slot_of(talker) {
@@ -135,6 +173,10 @@ impl Room {
         let speaker = &mut self.peers[talker];
         let id = speaker.id;
         let Some(voice) = speaker.voice.as_mut() else { return };
+        if !voice.allowance.take(now, packet.payload.len()) {
+            common.stats.packets_refused += 1;
+            return;
+        }
         let level = voice.hear(now, packet, &mut common.scratch.mix);
         let (open, loudness) = (voice.open(now), voice.loudness(now));
         self.heard(now, common, talker, level);
@@ -175,7 +217,7 @@ impl Room {
     fn slot_for(&self, now: Instant, common: &Common, listener: usize, relevance: f32) -> Option<usize> {
         let listener = &self.peers[listener];
         let slots = &listener.hearing.slots;
-        let most = slots.len().min(common.shed.max_talkers());
+        let most = slots.len().min(self.most_talkers(common));
         let worth = |slot: &Slot| {
             let holder = slot.talker.and_then(|talker| self.index.get(&talker));
             let holder = holder.map(|at| &self.peers[*at]);
@@ -195,6 +237,11 @@ impl Room {
             .enumerate()
             .min_by(|a, b| a.1.total_cmp(&b.1))?;
         (relevance > least).then_some(slot)
+    }
+
+    // How many are heard at once, by the room's policy and by what the shard can do now.
+    fn most_talkers(&self, common: &Common) -> usize {
+        self.max_talkers.min(common.shed.max_talkers())
     }
 
     // What others see of a talker.
@@ -223,17 +270,28 @@ impl Room {
             if self.peers[index].voice.as_ref().is_some_and(|voice| voice.absent(at)) {
                 self.heard(at, common, index, SILENCE);
             }
+            let most = self.most_talkers(common);
+            self.peers[index].hearing.keep(most);
             self.tell_slots(at, common, index);
         }
     }
 
     fn tell_slots(&mut self, at: Instant, common: &mut Common, listener: usize) {
         let peer = &mut self.peers[listener];
+        let connected = peer.endpoint.is_connected();
         let hearing = &mut peer.hearing;
-        let due = hearing
+        if !connected {
+            // They are told once they are.
+            hearing.changed = false;
+            return;
+        }
+        let since = hearing
             .told_at
-            .is_none_or(|told| at.saturating_duration_since(told) >= TELL_EVERY);
-        if !hearing.changed || !due {
+            .map_or(Duration::MAX, |told| at.saturating_duration_since(told));
+        if since >= TELL_AGAIN && hearing.slots.iter().any(|slot| slot.talker.is_some()) {
+            hearing.tell_anew();
+        }
+        if !hearing.changed || since < TELL_EVERY {
             return;
         }
         hearing.changed = false;

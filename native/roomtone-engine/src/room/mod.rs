@@ -2,6 +2,7 @@
 //!
 //! Nothing ticks in a room where nobody is to be heard.
 
+mod allowance;
 mod audible;
 mod forward;
 mod gains;
@@ -138,6 +139,8 @@ impl Room {
         match there.endpoint.reoffer(now, offer) {
             Ok(sdp) => {
                 common.events.push_back(Event::Answer { room, peer, sdp });
+                // Whoever asks again has perhaps lost what they knew.
+                there.hearing.tell_anew();
                 self.routes_of(common, id);
                 self.after(now, common, id);
             }
@@ -215,6 +218,11 @@ impl Room {
                     });
                 }
             }
+            if !speak {
+                for listener in &mut self.peers {
+                    listener.hearing.pause(Some(id));
+                }
+            }
             self.keep_ticking(now);
         }
     }
@@ -222,7 +230,7 @@ impl Room {
     /// Lets a participant hear, or deafens them.
     pub(crate) fn set_listen(&mut self, id: PeerId, listen: bool) {
         if let Some(peer) = self.peer_mut(id) {
-            peer.listen = listen;
+            peer.set_listen(listen);
         }
     }
 
@@ -297,11 +305,15 @@ impl Room {
         let peer = &mut self.peers[at];
         let closed = peer.drain(room, common);
         let due = peer.endpoint.poll_timeout();
+        let untold = peer.hearing.changed;
         match (closed, due) {
             (Some(reason), _) => self.remove(now, common, id, reason.as_str()),
             // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
             (None, Some(due)) => self.timers.at(id, due.max(now + Duration::from_millis(1))),
             (None, None) => {}
+        }
+        if untold {
+            self.keep_ticking(now);
         }
     }
 

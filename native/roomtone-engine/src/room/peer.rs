@@ -77,6 +77,7 @@ impl Peer {
                 TransportEvent::UfragRetired(ufrag) => common.route(self.home, place, Route::RetireUfrag(ufrag)),
                 TransportEvent::Connected => {
                     if !std::mem::replace(&mut self.connected, true) {
+                        self.hearing.tell_anew();
                         common.events.push_back(Event::Connected { room, peer: self.id });
                     }
                 }
@@ -119,8 +120,24 @@ impl Peer {
         if !speak {
             self.playout = None;
             self.standing = Standing::default();
-            self.voice = self.voice.take().map(|_| Voice::default());
+            if let Some(voice) = self.voice.as_mut() {
+                voice.forget();
+            }
         }
+    }
+
+    /// Lets them hear or not.
+    pub(super) fn set_listen(&mut self, listen: bool) {
+        self.listen = listen;
+        if !listen {
+            self.hearing.pause(None);
+        }
+    }
+
+    /// Nothing is sent to them for now: what comes next begins a talk spurt.
+    pub(super) fn rest(&mut self) {
+        self.output = None;
+        self.in_spurt = false;
     }
 
     /// Sends one tick's packet, or nothing.

@@ -171,7 +171,7 @@ impl Room {
         for newcomers in [false, true] {
             for peer in &mut self.peers {
                 if !peer.hears() {
-                    peer.output = None;
+                    peer.rest();
                 } else if peer.output.is_none() == newcomers {
                     let channels = peer.channels();
                     self.gains.row(peer.id, channels, talkers.iter().copied(), row);
