@@ -11,6 +11,7 @@ if config_env() != :test do
     max_rooms: "MAX_ROOMS",
     max_participants: "MAX_PARTICIPANTS",
     max_talkers: "MAX_TALKERS",
+    move_rooms: "MOVE_ROOMS",
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",
     users_file: "USERS_FILE",

@@ -63,6 +63,51 @@ defmodule Roomtone.ForwardTest do
     Process.exit(owner, :kill)
   end
 
+  test "an ICE restart leaves slots as they are, and other media don't" do
+    room = open_room(kind: :forward)
+    ada = enter(room, "ada")
+    first = FakeNative.offer(connect: true)
+    {:ok, %{session: session}} = Roomtone.join(room, "bob", first)
+    bob = FakeNative.await_join(first)
+    slots = [{0, ada.peer, 0.5, 0.0}]
+    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: bob.peer, slots: slots}})
+    told = [%{slot: 0, id: "ada", gain: 0.5, pan: 0.0}]
+    assert_receive {:roomtone, ^room, {:slots, ^told}}
+
+    {:ok, _answer} = Roomtone.join(room, "bob", first, session: session)
+    peer = bob.peer
+    assert_receive {:native, _, {:reoffer, %{peer: ^peer}}}
+    assert_receive {:roomtone, ^room, {:slots, ^told}}
+    assert {:ok, _} = Roomtone.resume(room, "bob", session)
+    assert_receive {:roomtone, ^room, {:slots, ^told}}
+
+    other = FakeNative.offer(connect: true)
+    {:ok, _answer} = Roomtone.join(room, "bob", other, session: session)
+    FakeNative.await_join(other)
+    assert_receive {:roomtone, ^room, {:slots, ^told}}
+    assert {:ok, _} = Roomtone.resume(room, "bob", session)
+    refute_received {:roomtone, ^room, {:slots, _}}
+  end
+
+  test "a list that came while the room's process was away is made good by the next" do
+    room = open_room(kind: :forward)
+    [ada, bob] = for name <- ["ada", "bob"], do: enter(room, name)
+    before = Roomtone.RoomServer.whereis(room)
+    Process.exit(before, :kill)
+    list = {:slots, %{room: bob.room, peer: bob.peer, slots: [{0, ada.peer, 1.0, 0.0}]}}
+
+    eventually(fn ->
+      # As the engine does while somebody is in a slot.
+      FakeNative.emit(bob.shard, list)
+
+      receive do
+        {:roomtone, ^room, {:slots, [%{id: "ada"}]}} -> true
+      after
+        50 -> false
+      end
+    end)
+  end
+
   test "a default for the number of talkers comes from the configuration, and a room may say otherwise" do
     assert {:ok, %{max_talkers: 4}} = Roomtone.Config.load([max_talkers: "4"] ++ Application.get_all_env(:roomtone))
 

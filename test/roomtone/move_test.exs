@@ -72,6 +72,55 @@ defmodule Roomtone.MoveTest do
     refute_received {:roomtone, _room, {:media_restart, _who}}
   end
 
+  test "what was joined before a move is of the life of the shard where it went" do
+    name = open_room()
+    ada = enter(name, "ada")
+    other = 1 - ada.shard
+    :ok = Roomtone.move_room(name, other)
+    eventually(fn -> shard_of(name) == other end)
+    [pid] = Roomtone.Rooms.participants(ada.room)
+    stamp = Table.room_stamp(ada.room)
+    assert stamp == Media.stamp(other)
+    assert {:ok, %{stamp: ^stamp}} = Roomtone.Participant.describe(pid)
+
+    # Of a life of that shard that came later: what was there before it is lost, whichever life of another shard has that number.
+    Roomtone.subscribe(name)
+    {generation, epoch} = stamp
+    Roomtone.Participant.media_lost(pid, {generation, epoch + 1})
+    assert {:ok, %{peer: nil}} = Roomtone.Participant.describe(pid)
+  end
+
+  test "who joins by an old address of the room is counted and found where it is" do
+    name = open_room()
+    ada = enter(name, "ada")
+    other = 1 - ada.shard
+    :ok = Roomtone.move_room(name, other)
+    eventually(fn -> shard_of(name) == other end)
+    peer = Media.new_id()
+    stamp = Media.stamp(other)
+    old = %{room: ada.room, shard: ada.shard}
+    assert {:ok, ^stamp} = Media.join(old, peer, FakeNative.offer(), %{speak: true, listen: true})
+    assert_receive {:native, ^other, {:join, %{peer: ^peer}}}
+    assert {^peer, %{shard: ^other}} = List.keyfind(Table.places(), peer, 0)
+    Media.leave(peer)
+    assert_receive {:native, ^other, {:leave, %{peer: ^peer}}}
+  end
+
+  test "a participant who didn't hear of a move does from the next room process" do
+    name = open_room()
+    ada = enter(name, "ada")
+    other = 1 - ada.shard
+    :ok = Roomtone.move_room(name, other)
+    eventually(fn -> shard_of(name) == other end)
+    [pid] = Roomtone.Rooms.participants(ada.room)
+    # As if the news had been lost.
+    Roomtone.Participant.moved(pid, %{room: ada.room, shard: ada.shard}, nil)
+    assert {:ok, %{stamp: nil}} = Roomtone.Participant.describe(pid)
+    Process.exit(Roomtone.RoomServer.whereis(name), :kill)
+    stamp = Media.stamp(other)
+    eventually(fn -> match?({:ok, %{stamp: ^stamp}}, Roomtone.Participant.describe(pid)) end)
+  end
+
   describe "balance" do
     defp shard(load, people, shed_level \\ 0), do: %{load: load, people: people, shed_level: shed_level}
 

@@ -14,6 +14,7 @@ defmodule Roomtone.Config do
   | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
   | `:max_talkers` | `MAX_TALKERS` | how many are heard at once in a room that says nothing else, the loudest | all |
+  | `:move_rooms` | `MOVE_ROOMS` | whether a shard with far too much to do gives rooms to calm ones: `"on"`, `"off"`; see `Roomtone.move_room/2` | off |
   | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
   | `:empty_room_ms` | | how long an empty room stays open | 60000 |
   | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
@@ -51,6 +52,7 @@ defmodule Roomtone.Config do
             max_rooms: 1000,
             max_participants: 100,
             max_talkers: nil,
+            move_rooms: false,
             max_name_length: 64,
             empty_room_ms: 60_000,
             grace_ms: 15_000,
@@ -74,6 +76,7 @@ defmodule Roomtone.Config do
           max_rooms: pos_integer,
           max_participants: pos_integer,
           max_talkers: pos_integer | nil,
+          move_rooms: boolean,
           max_name_length: pos_integer,
           empty_room_ms: pos_integer,
           grace_ms: non_neg_integer,
@@ -123,8 +126,8 @@ defmodule Roomtone.Config do
         public_ip: public_ip(env[:public_ip], env[:udp_bind]),
         token_secret: secret(env[:token_secret], env[:environment] || :prod),
         auth: Parse.module(env[:auth] || Roomtone.Auth.Default),
-        guests:
-          with({:error, takes} <- Parse.switch(Keyword.get(env, :guests, true)), do: {:error, "(GUESTS) " <> takes}),
+        guests: switch(env, :guests, true, "GUESTS"),
+        move_rooms: switch(env, :move_rooms, false, "MOVE_ROOMS"),
         users_file: users_file(env[:users_file])
       ] ++ for({key, range} <- @numbers, Keyword.has_key?(env, key), do: {key, Parse.integer(env[key], range)})
 
@@ -178,6 +181,10 @@ defmodule Roomtone.Config do
         ipv6 -> {:error, "has the IPv6 address #{:inet.ntoa(ipv6)}, which needs udp_bind (UDP_BIND) to be \"::\""}
       end
     end
+  end
+
+  defp switch(env, key, default, variable) do
+    with {:error, takes} <- Parse.switch(Keyword.get(env, key, default)), do: {:error, "(#{variable}) " <> takes}
   end
 
   defp users_file(nil), do: {:ok, nil}

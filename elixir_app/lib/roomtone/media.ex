@@ -42,7 +42,7 @@ defmodule Roomtone.Media do
   @load_step 0.05
   # A shard whose loop hasn't come round for so long is not well. It does each second.
   @beat_limit_ms 5_000
-  # How often it is seen to that no shard has too much to do while another is calm. A shard's load is that of its last second.
+  # Where rooms may be moved: how often it is seen to that no shard has too much to do while another is calm. A shard's load is that of its last second.
   @balance_ms 5_000
 
   # ---- For rooms -------------------------------------------------------------------------------------------------------
@@ -90,9 +90,9 @@ defmodule Roomtone.Media do
   @spec move_room(place, shard) :: :ok | {:error, :media_busy}
   def move_room(%{room: room, shard: shard}, to), do: submit(shard, {:move_room, %{room: room, to: to}})
 
-  @doc "A room has moved, with so many people."
-  @spec moved(shard, shard, non_neg_integer) :: :ok
-  def moved(from, to, people), do: GenServer.cast(__MODULE__, {:moved, from, to, people})
+  @doc "A room has moved; the table knows already."
+  @spec moved() :: :ok
+  def moved, do: GenServer.cast(__MODULE__, :moved)
 
   @doc "Closes a room, and forgets it."
   @spec close_room(id) :: :ok
@@ -107,9 +107,8 @@ defmodule Roomtone.Media do
   @doc "Brings a peer into a room. The answer comes as `{:media, {:answer, _}}` or `{:media, {:refused, _}}` to the caller."
   @spec join(place, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
   def join(%{room: room, shard: shard}, peer, offer, row) do
-    stamp = stamp(shard)
-
-    with :ok <- call({:own, peer, room, shard, stamp}) do
+    # The room may have moved without the caller's having heard of it.
+    with {:ok, shard, stamp} <- call({:own, peer, room, shard}) do
       case submit(shard, {:join, %{room: room, peer: peer, offer: offer, speak: row.speak, listen: row.listen}}) do
         :ok ->
           {:ok, stamp}
@@ -263,16 +262,14 @@ defmodule Roomtone.Media do
 
     case adopt() || start_engine(config) do
       {:ok, native, engine} ->
-        none = Map.new(0..(config.shards - 1), &{&1, 0})
-
         state = %{
           engine: engine,
           native: native,
           shards: config.shards,
           owners: %{},
           # How many of each on each shard.
-          rooms: none,
-          people: none,
+          rooms: %{},
+          people: %{},
           outbox: [],
           timer: nil
         }
@@ -328,9 +325,14 @@ defmodule Roomtone.Media do
 
   # What an earlier process of this name knew is in the table.
   defp take_stock(state) do
-    state = Enum.reduce(Table.rooms(), state, fn {_room, shard}, state -> count(state, :rooms, shard, 1) end)
-    state = Enum.reduce(Table.places(), state, fn {_peer, place}, state -> count(state, :people, place.shard, 1) end)
-    Enum.reduce(Table.peers(), state, fn {peer, pid}, state -> own(state, peer, pid) end)
+    Enum.reduce(Table.peers(), count_all(state), fn {peer, pid}, state -> own(state, peer, pid) end)
+  end
+
+  defp count_all(state) do
+    none = Map.new(0..(state.shards - 1), &{&1, 0})
+    rooms = Enum.frequencies_by(Table.rooms(), fn {_room, shard} -> shard end)
+    people = Enum.frequencies_by(Table.places(), fn {_peer, place} -> place.shard end)
+    %{state | rooms: Map.merge(none, rooms), people: Map.merge(none, people)}
   end
 
   defp count(state, what, shard, by), do: update_in(state[what][shard], &(&1 + by))
@@ -344,9 +346,9 @@ defmodule Roomtone.Media do
     {:reply, {:ok, shard}, count(state, :rooms, shard, 1)}
   end
 
-  def handle_call({:own, peer, room, shard, stamp}, {pid, _tag}, state) do
-    Table.put_peer(peer, pid, room, shard, stamp)
-    {:reply, :ok, state |> count(:people, shard, 1) |> own(peer, pid)}
+  def handle_call({:own, peer, room, shard}, {pid, _tag}, state) do
+    {shard, stamp} = Table.put_peer(peer, pid, room, shard)
+    {:reply, {:ok, shard, stamp}, state |> count(:people, shard, 1) |> own(peer, pid)}
   end
 
   @impl true
@@ -361,11 +363,7 @@ defmodule Roomtone.Media do
     end
   end
 
-  def handle_cast({:moved, from, to, people}, state) do
-    state = state |> count(:rooms, from, -1) |> count(:rooms, to, 1)
-    {:noreply, state |> count(:people, from, -people) |> count(:people, to, people)}
-  end
-
+  def handle_cast(:moved, state), do: {:noreply, count_all(state)}
   def handle_cast({:leave, peer}, state), do: {:noreply, end_peer(state, peer, true)}
   def handle_cast({:forget, peer}, state), do: {:noreply, end_peer(state, peer, false)}
 
@@ -383,7 +381,8 @@ defmodule Roomtone.Media do
   end
 
   def handle_info(:balance, state) do
-    with true <- state.shards > 1, {room, to} <- Balance.plan(shards(state), populations()) do
+    with true <- Config.get().move_rooms and state.shards > 1,
+         {room, to} <- Balance.plan(shards(state), populations()) do
       place = %{room: room, shard: Table.room_shard(room)}
       Logger.info("media shard #{place.shard} has too much to do: room #{room} moves to shard #{to}")
       state.native.submit(state.engine, place.shard, {:move_room, %{room: room, to: to}})

@@ -56,9 +56,9 @@ defmodule Roomtone.Participant do
   @spec put_row(pid, Room.row()) :: :ok
   def put_row(pid, row), do: GenServer.cast(pid, {:row, row})
 
-  @doc "The room's media are on another shard from now on."
-  @spec moved(pid, Media.place()) :: :ok
-  def moved(pid, place), do: GenServer.cast(pid, {:moved, place})
+  @doc "The room's media are on another shard from now on, in this life of it."
+  @spec moved(pid, Media.place(), Media.stamp()) :: :ok
+  def moved(pid, place, stamp), do: GenServer.cast(pid, {:moved, place, stamp})
 
   @doc "The room's media are gone, unless they are of this stamp."
   @spec media_lost(pid, Media.stamp()) :: :ok
@@ -131,7 +131,14 @@ defmodule Roomtone.Participant do
     {:noreply, %{state | person: %{person | pending: person.pending and state.person.pending}}}
   end
 
-  def handle_cast({:moved, place}, state), do: {:noreply, %{state | place: place}}
+  def handle_cast({:moved, place, _stamp}, %{place: place} = state), do: {:noreply, state}
+
+  # Lives of different shards have the same numbers: what is there now must not pass for something of another shard's.
+  def handle_cast({:moved, place, stamp}, state) do
+    restamp = fn media -> media && %{media | stamp: stamp} end
+    {:noreply, %{state | place: place, peer: restamp.(state.peer), pending: restamp.(state.pending)}}
+  end
+
   def handle_cast({:row, row}, state), do: {:noreply, sync(%{state | row: row})}
 
   def handle_cast({:media_lost, stamp}, state) do

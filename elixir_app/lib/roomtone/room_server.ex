@@ -126,10 +126,15 @@ defmodule Roomtone.RoomServer do
     if found != [], do: Telemetry.execute([:room, :recovered], %{participants: length(found)}, %{room: state.room.name})
 
     Enum.reduce(found, state, fn {pid, %{person: person, peer: peer}}, state ->
+      # The news of a move may have gone to the process before this one.
+      moved(pid, state.place)
       state = watch(%{state | room: Room.restore(state.room, person)}, person.identity, pid)
       if peer, do: %{state | peers: Map.put(state.peers, peer, person.identity)}, else: state
     end)
   end
+
+  # What they have there is of the life of that shard in which the room came.
+  defp moved(pid, place), do: Participant.moved(pid, place, Media.Table.room_stamp(place.room))
 
   defp start_mixer(state, mix), do: %{state | mixer: Mixer.new(state.place, mix, state.peers)}
 
@@ -230,7 +235,7 @@ defmodule Roomtone.RoomServer do
 
   def handle_info({:media, {:room_moved, shard}}, state) do
     place = %{state.place | shard: shard}
-    for {_identity, pid} <- state.pids, do: Participant.moved(pid, place)
+    for {_identity, pid} <- state.pids, do: moved(pid, place)
     {:noreply, %{state | place: place, mixer: %{state.mixer | place: place}}}
   end
 
@@ -292,8 +297,8 @@ defmodule Roomtone.RoomServer do
   defp admit({:error, _} = error, state), do: {:reply, error, unless_entered(state)}
 
   defp handle_report({:answered, peer}, identity, state) do
-    state = without_peers(state, identity)
-
+    # The same peer with other ICE credentials hears in the same slots as before.
+    state = if is_map_key(state.peers, peer), do: state, else: without_peers(state, identity)
     peers = Map.put(state.peers, peer, identity)
     change(%{state | peers: peers, fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
   end

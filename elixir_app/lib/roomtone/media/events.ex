@@ -125,7 +125,7 @@ defmodule Roomtone.Media.Events do
 
   defp route({:room_moved, %{room: room, from: from}}, shard) do
     people = Table.move_room(room, shard, Table.stamp(shard))
-    Media.moved(from, shard, people)
+    Media.moved()
     Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: from, to: shard})
     to_room(room, {:room_moved, shard}, shard)
   end

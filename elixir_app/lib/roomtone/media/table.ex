@@ -106,9 +106,15 @@ defmodule Roomtone.Media.Table do
   @spec rooms() :: [{Media.id(), Media.shard()}]
   def rooms, do: :ets.select(__MODULE__, [{{{:room, :"$1"}, :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
 
-  @doc "Whom a peer's events go to, and where it is."
-  @spec put_peer(Media.id(), pid, Media.id(), Media.shard(), Media.stamp()) :: true
-  def put_peer(peer, pid, room, shard, stamp), do: :ets.insert(__MODULE__, {{:peer, peer}, pid, room, shard, stamp})
+  @doc "Whom a peer's events go to. It is where its room is, or on `shard` if nobody knows; gives where that is."
+  @spec put_peer(Media.id(), pid, Media.id(), Media.shard()) :: {Media.shard(), Media.stamp()}
+  def put_peer(peer, pid, room, shard) do
+    at = room_shard(room) || shard
+    stamp = stamp(at)
+    :ets.insert(__MODULE__, {{:peer, peer}, pid, room, at, stamp})
+    # The room may move at the same moment, and its other peers have been moved already.
+    if room_shard(room) in [at, nil], do: {at, stamp}, else: put_peer(peer, pid, room, at)
+  end
 
   @doc "Whom a peer's events go to."
   @spec peer_pid(Media.id()) :: pid | nil
