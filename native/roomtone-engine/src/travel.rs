@@ -71,6 +71,10 @@ impl Shard {
     fn take_in(&mut self, now: Instant, from: ShardIndex, moving: Moving) {
         let Moving { id, room, trail } = moving;
         self.common.neighbours.moved.remove(&id);
+        // Those where it was before that, too, send here from now on: should the one between break, nothing is lost to them.
+        for shard in trail.iter().copied().filter(|shard| *shard != from) {
+            self.common.neighbours.tell(shard, Parcel::Lives(id));
+        }
         self.common.neighbours.trails.insert(id, trail);
         self.common.stats.peers += room.len() as u64;
         self.rooms.insert(id, room);

@@ -210,6 +210,35 @@ fn when_the_home_breaks_the_room_that_moved_away_goes_on() {
 }
 
 #[test]
+fn when_a_shard_on_the_way_breaks_the_room_that_moved_on_goes_on() {
+    let mut world = World::of_many(3);
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    move_to(&mut world, 0, 1);
+    world.run_ms(200);
+    move_to(&mut world, 1, 2);
+    world.run_ms(200);
+    let address = world.others[0].0;
+    let mut next_life = world.fresh_shard(address).among(1, 3);
+    next_life.reborn();
+    world.others[0].1 = next_life;
+    world.run_ms(1000);
+    world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
+    // By way of each that knows of it.
+    for (shard, peer) in [(0, 1), (1, 2)] {
+        submit(&mut world, shard, Command::Leave { room: ROOM, peer });
+        world.run_ms(100);
+        assert!(world.clients[&peer].closed, "{peer} left by way of {shard}");
+    }
+    submit(&mut world, 0, Command::CloseRoom { room: ROOM });
+    world.run_ms(100);
+    for index in 0..3 {
+        assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
+    }
+}
+
+#[test]
 fn when_the_shard_of_a_moved_room_breaks_nothing_of_it_is_left() {
     let mut world = World::of_two();
     world.join_talking(1);

@@ -107,12 +107,19 @@ impl World {
 
     /// A world of two shards; the room is on the first.
     pub fn of_two() -> World {
+        World::of_many(2)
+    }
+
+    /// A world of so many shards; the room is on the first.
+    pub fn of_many(count: usize) -> World {
         let mut world = World::new();
-        let address: SocketAddr = "192.0.2.1:50001".parse().unwrap();
-        let second = world.fresh_shard(address).among(1, 2);
-        let first = std::mem::replace(&mut world.shard, second);
-        let second = std::mem::replace(&mut world.shard, first.among(0, 2));
-        world.others.push((address, second));
+        let nobody = world.fresh_shard(world.server);
+        world.shard = std::mem::replace(&mut world.shard, nobody).among(0, count);
+        for index in 1..count {
+            let address = SocketAddr::new(world.server.ip(), world.server.port() + index as u16);
+            let shard = world.fresh_shard(address).among(index, count);
+            world.others.push((address, shard));
+        }
         world
     }
 
