@@ -121,6 +121,13 @@ defmodule Roomtone.MoveTest do
     eventually(fn -> match?({:ok, %{stamp: ^stamp}}, Roomtone.Participant.describe(pid)) end)
   end
 
+  test "shards give no rooms away by themselves unless they are told to" do
+    env = Application.get_all_env(:roomtone)
+    assert {:ok, %{move_rooms: false}} = Roomtone.Config.load(env)
+    assert {:ok, %{move_rooms: true}} = Roomtone.Config.load([move_rooms: "on"] ++ env)
+    assert {:error, ["move_rooms (MOVE_ROOMS) takes on or off"]} = Roomtone.Config.load([move_rooms: "perhaps"] ++ env)
+  end
+
   describe "balance" do
     defp shard(load, people, shed_level \\ 0), do: %{load: load, people: people, shed_level: shed_level}
 
