@@ -410,3 +410,23 @@ fn an_ice_restart_keeps_the_slots_and_other_m_lines_are_refused() {
     assert!(world.heard_db(2, 1, 0.3).abs() < 0.5);
     world.clients[&2].assert_continuous();
 }
+
+#[test]
+fn nobody_is_told_of_slots_before_they_are_connected() {
+    let mut world = world(2);
+    world.join(1, slots(2));
+    world.talk(1, TONE_DBFS);
+    world.connect();
+    world.run_ms(300);
+    world.join(2, slots(2));
+    world.connect();
+    world.run_ms(500);
+    let at = |wanted: &dyn Fn(&Event) -> bool| {
+        let found = world.events.iter().position(|(_, event)| wanted(event));
+        found.expect("it happened")
+    };
+    let connected = at(&|event| matches!(event, Event::Connected { peer: 2, .. }));
+    let told = at(&|event| matches!(event, Event::Slots { peer: 2, .. }));
+    assert!(connected < told);
+    assert_eq!(in_slots(&world, 2), BTreeSet::from([1]));
+}
