@@ -60,7 +60,7 @@ fn main() {
     let sound = std::env::args().nth(1).map_or_else(voice, |path| recorded(&path));
     let mut packet = Vec::new();
     for application in [Application::Voip, Application::Audio] {
-        for complexity in [0, 5, 8, 10] {
+        for complexity in [0, 3, 5, 6, 8, 10] {
             let config = EncoderConfig {
                 application,
                 complexity,
