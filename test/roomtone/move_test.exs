@@ -22,12 +22,18 @@ defmodule Roomtone.MoveTest do
     shard
   end
 
-  test "everything that is said of it from then on is said to its new shard" do
+  # A room with Ada in it, gone to the other shard.
+  defp moved_room do
     name = open_room()
     ada = enter(name, "ada")
     other = 1 - ada.shard
     :ok = Roomtone.move_room(name, other)
     eventually(fn -> shard_of(name) == other end)
+    {name, ada, other}
+  end
+
+  test "everything that is said of it from then on is said to its new shard" do
+    {name, ada, other} = moved_room()
     {room, peer} = {ada.room, ada.peer}
     assert {^room, ^other} = List.keyfind(Table.rooms(), room, 0)
     assert {^peer, %{shard: ^other}} = List.keyfind(Table.places(), peer, 0)
@@ -56,11 +62,7 @@ defmodule Roomtone.MoveTest do
   end
 
   test "a room process that is replaced after a move knows where its room is" do
-    name = open_room()
-    ada = enter(name, "ada")
-    other = 1 - ada.shard
-    :ok = Roomtone.move_room(name, other)
-    eventually(fn -> shard_of(name) == other end)
+    {name, ada, other} = moved_room()
     Roomtone.subscribe(name)
     before = Roomtone.RoomServer.whereis(name)
     Process.exit(before, :kill)
@@ -73,11 +75,7 @@ defmodule Roomtone.MoveTest do
   end
 
   test "what was joined before a move is of the life of the shard where it went" do
-    name = open_room()
-    ada = enter(name, "ada")
-    other = 1 - ada.shard
-    :ok = Roomtone.move_room(name, other)
-    eventually(fn -> shard_of(name) == other end)
+    {name, ada, other} = moved_room()
     [pid] = Roomtone.Rooms.participants(ada.room)
     stamp = Table.room_stamp(ada.room)
     assert stamp == Media.stamp(other)
@@ -91,11 +89,7 @@ defmodule Roomtone.MoveTest do
   end
 
   test "who joins by an old address of the room is counted and found where it is" do
-    name = open_room()
-    ada = enter(name, "ada")
-    other = 1 - ada.shard
-    :ok = Roomtone.move_room(name, other)
-    eventually(fn -> shard_of(name) == other end)
+    {name, ada, other} = moved_room()
     peer = Media.new_id()
     stamp = Media.stamp(other)
     old = %{room: ada.room, shard: ada.shard}
@@ -107,11 +101,7 @@ defmodule Roomtone.MoveTest do
   end
 
   test "a participant who didn't hear of a move does from the next room process" do
-    name = open_room()
-    ada = enter(name, "ada")
-    other = 1 - ada.shard
-    :ok = Roomtone.move_room(name, other)
-    eventually(fn -> shard_of(name) == other end)
+    {name, ada, other} = moved_room()
     [pid] = Roomtone.Rooms.participants(ada.room)
     # As if the news had been lost.
     Roomtone.Participant.moved(pid, %{room: ada.room, shard: ada.shard}, nil)

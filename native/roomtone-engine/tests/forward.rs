@@ -232,16 +232,16 @@ fn who_offers_one_m_line_hears_one_talker_on_it() {
 #[test]
 fn who_only_listens_and_who_only_talks() {
     let mut world = world(2);
-    let only = |direction| ClientOptions { direction, ..slots(2) };
+    let one_way = |direction| ClientOptions { direction, ..slots(2) };
     world.join(
         1,
         ClientOptions {
             slots: 0,
-            ..only(Direction::SendOnly)
+            ..one_way(Direction::SendOnly)
         },
     );
     world.talk(1, TONE_DBFS);
-    world.join(2, only(Direction::Inactive));
+    world.join(2, one_way(Direction::Inactive));
     world.connect();
     world.run_ms(500);
     assert!(world.heard_db(2, 1, 0.3).abs() < 0.5);

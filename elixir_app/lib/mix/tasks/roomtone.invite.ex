@@ -19,20 +19,20 @@ defmodule Mix.Tasks.Roomtone.Invite do
 
   use Mix.Task
 
+  alias Mix.RoomtoneTask
   alias Roomtone.Auth.Invitation
-  alias Roomtone.{Config, Native, Token}
 
   @switches [room: :string, grants: :string, ttl: :integer, once: :boolean, url: :string]
 
   @impl true
   def run(args) do
     with {:ok, opts} <- parse(args),
-         {:ok, grants} <- grants(Keyword.get(opts, :grants, "speak,listen")),
-         :ok <- configure(),
+         {:ok, grants} <- RoomtoneTask.grants(Keyword.get(opts, :grants, "speak,listen")),
+         :ok <- RoomtoneTask.configure(),
          {:ok, jwt} <- Invitation.sign(opts[:room], [grants: grants] ++ Keyword.take(opts, [:ttl, :once])) do
       IO.puts(String.trim_trailing(Keyword.get(opts, :url, "http://localhost:4000"), "/") <> "/invitations/" <> jwt)
     else
-      {:error, reason} -> fail(reason)
+      {:error, reason} -> RoomtoneTask.fail("roomtone.invite", reason)
     end
   end
 
@@ -42,33 +42,5 @@ defmodule Mix.Tasks.Roomtone.Invite do
       {_opts, _rest, [{switch, _value} | _]} -> {:error, "#{switch} isn't an option, or lacks a value that fits"}
       {_opts, [extra | _], []} -> {:error, "#{extra} isn't an option"}
     end
-  end
-
-  defp grants(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants()
-
-  # Only the configuration is needed, not a running server. Whatever compiling prints goes where errors go.
-  defp configure do
-    leader = Process.group_leader()
-    Process.group_leader(self(), Process.whereis(:standard_error))
-
-    try do
-      Mix.Task.run("app.config")
-      config = Config.install!(Application.get_all_env(:roomtone))
-      if config.native == Native, do: Native.loaded(), else: :ok
-    rescue
-      error in Config.Error -> {:error, Exception.message(error)}
-    after
-      Process.group_leader(self(), leader)
-    end
-  end
-
-  @spec fail(String.t() | term) :: no_return
-  defp fail(reason) do
-    IO.puts(
-      :stderr,
-      "mix roomtone.invite: " <> if(is_binary(reason), do: reason, else: Roomtone.describe_error(reason))
-    )
-
-    exit({:shutdown, 1})
   end
 end

@@ -18,18 +18,19 @@ defmodule Mix.Tasks.Roomtone.Token do
 
   use Mix.Task
 
-  alias Roomtone.{Config, Native, Token}
+  alias Mix.RoomtoneTask
+  alias Roomtone.Token
 
   @switches [room: :string, name: :string, grants: :string, ttl: :integer]
 
   @impl true
   def run(args) do
     with {:ok, person, ttl} <- parse(args),
-         :ok <- configure(),
+         :ok <- RoomtoneTask.configure(),
          {:ok, token} <- Token.sign(person, ttl: ttl) do
       IO.puts(token)
     else
-      {:error, reason} -> fail(reason)
+      {:error, reason} -> RoomtoneTask.fail("roomtone.token", reason)
     end
   end
 
@@ -39,7 +40,7 @@ defmodule Mix.Tasks.Roomtone.Token do
     with {opts, [], []} <- OptionParser.parse(args, strict: @switches),
          {:room, room} when room != nil <- {:room, opts[:room]},
          {:name, name} when name != nil <- {:name, opts[:name]},
-         {:ok, grants} <- grants(Keyword.get(opts, :grants, "speak,listen")),
+         {:ok, grants} <- RoomtoneTask.grants(Keyword.get(opts, :grants, "speak,listen")),
          {:ttl, ttl} when ttl > 0 <- {:ttl, Keyword.get(opts, :ttl, 3600)} do
       {:ok, %{room: room, identity: name, grants: grants}, ttl}
     else
@@ -50,30 +51,5 @@ defmodule Mix.Tasks.Roomtone.Token do
       {_opts, [extra | _], []} -> {:error, "#{extra} isn't an option"}
       {:error, _} = error -> error
     end
-  end
-
-  defp grants(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants()
-
-  # Only the configuration is needed, not a running server: that may be running beside us, on the same ports. Whatever compiling
-  # prints goes where errors go.
-  defp configure do
-    leader = Process.group_leader()
-    Process.group_leader(self(), Process.whereis(:standard_error))
-
-    try do
-      Mix.Task.run("app.config")
-      config = Config.install!(Application.get_all_env(:roomtone))
-      if config.native == Native, do: Native.loaded(), else: :ok
-    rescue
-      error in Config.Error -> {:error, Exception.message(error)}
-    after
-      Process.group_leader(self(), leader)
-    end
-  end
-
-  @spec fail(String.t() | term) :: no_return
-  defp fail(reason) do
-    IO.puts(:stderr, "mix roomtone.token: " <> if(is_binary(reason), do: reason, else: Roomtone.describe_error(reason)))
-    exit({:shutdown, 1})
   end
 end

@@ -224,7 +224,7 @@ impl Srtp {
                 })
             }
             Incoming::Library { .. } => {
-                let plain = self.library(header.ssrc, |library| library.open_rtp(packet, header))?;
+                let plain = self.by_library(header.ssrc, |library| library.open_rtp(packet, header))?;
                 copy_back(packet, &plain)
             }
         }
@@ -248,14 +248,14 @@ impl Srtp {
                 })
             }
             Incoming::Library { .. } => {
-                let plain = self.library(ssrc, |library| library.open_rtcp(packet))?;
+                let plain = self.by_library(ssrc, |library| library.open_rtcp(packet))?;
                 copy_back(packet, &plain)
             }
         }
     }
 
     // The library keeps one context for each incoming SSRC.
-    fn library(
+    fn by_library(
         &mut self,
         ssrc: u32,
         decrypt: impl FnOnce(&mut Library) -> Result<BytesMut, Refusal>,

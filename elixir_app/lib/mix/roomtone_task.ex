@@ -1,0 +1,36 @@
+defmodule Mix.RoomtoneTask do
+  @moduledoc "What the tasks that make tokens and invitations have in common."
+
+  alias Roomtone.{Config, Native, Token}
+
+  @doc """
+  Reads the configuration. Only that is needed, not a running server: one may be running beside us, on the same ports. Whatever
+  compiling prints goes where errors go.
+  """
+  @spec configure() :: :ok | {:error, term}
+  def configure do
+    leader = Process.group_leader()
+    Process.group_leader(self(), Process.whereis(:standard_error))
+
+    try do
+      Mix.Task.run("app.config")
+      config = Config.install!(Application.get_all_env(:roomtone))
+      if config.native == Native, do: Native.loaded(), else: :ok
+    rescue
+      error in Config.Error -> {:error, Exception.message(error)}
+    after
+      Process.group_leader(self(), leader)
+    end
+  end
+
+  @doc "Grants as they are written on a command line, with commas between them."
+  @spec grants(String.t()) :: {:ok, [Token.grant()]} | {:error, term}
+  def grants(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants()
+
+  @doc "Says on standard error why `task` can't be done, and ends it."
+  @spec fail(String.t(), String.t() | term) :: no_return
+  def fail(task, reason) do
+    IO.puts(:stderr, "mix #{task}: " <> if(is_binary(reason), do: reason, else: Roomtone.describe_error(reason)))
+    exit({:shutdown, 1})
+  end
+end
