@@ -66,7 +66,8 @@ defmodule Roomtone do
       the packets of the few talkers who are most relevant to them
     * `forward_slots` – in a `:forward` room, how many these are: 1 to 8; default `max_talkers`, or 3
     * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
-    * `max_talkers` – how many are heard at once, the loudest; `nil`: all. The default is in `Roomtone.Config`
+    * `max_talkers` – how many are heard at once; `nil`: all. The default is in `Roomtone.Config`
+    * `select` – who these are: `:loudest` (gain × level), or `:nearest` (gain), which is the default in a `:spatial` room
     * `stereo` – whether who asks for stereo (`stereo=1` in their offer) hears each from their side: that of their `pan` in
       `put_mix/2`, and in a `:spatial` room that on which they are; default `false`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`, `:rolloff_factor`, as in

@@ -305,6 +305,12 @@ defmodule Roomtone.MixTest do
       for count <- [0, -1, 1.5, 1_001, :all],
           do: assert(Mix.new(max_talkers: count) == {:error, {:invalid_option, :max_talkers}})
 
+      assert {:ok, %{select: :loudest}} = Mix.new(kind: :forward)
+      assert {:ok, %{select: :nearest}} = Mix.new(kind: :spatial)
+      assert {:ok, %{select: :nearest}} = Mix.new(select: :nearest)
+      assert {:ok, %{select: :loudest}} = Mix.new(kind: :spatial, select: :loudest)
+      for select <- [nil, :all, "nearest"], do: assert(Mix.new(select: select) == {:error, {:invalid_option, :select}})
+
       for d <- [1, [1], "linear", [{"model", :linear}]],
           do: assert(Mix.new(distance: d) == {:error, {:invalid_option, :distance}})
 

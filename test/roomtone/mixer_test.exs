@@ -46,6 +46,11 @@ defmodule Roomtone.MixerTest do
       assert [{:set_policy, %{room: id, default_gain: 0.25, max_talkers: 3}}] = told(place)
       assert id == place.room
       assert {:ok, %{kind: :mix}} = Roomtone.room(room)
+
+      for {opts, select} <- [{[kind: :spatial], :nearest}, {[kind: :forward, select: :nearest], :nearest}] do
+        {:ok, place, _, _} = Roomtone.RoomServer.call(open_room(opts), :peers)
+        assert [{:set_policy, %{default_gain: 1.0, max_talkers: nil, select: ^select}}] = told(place)
+      end
     end
   end
 
@@ -387,7 +392,7 @@ defmodule Roomtone.MixerTest do
         mixer
       end)
 
-    assert told(place) == []
+    assert [{:set_policy, %{select: :nearest}}] = told(place)
     {:ok, mixer} = Mixer.change(mixer, {:whisper, "p7", MapSet.new()}, 150)
     urgent = cells(place)
     assert length(urgent) == 149 and Enum.all?(urgent, &match?({_, _, 0.0}, &1))

@@ -163,6 +163,9 @@ defmodule Roomtone.NativeTest do
       assert {bad, {:error, :bad_command}} == {bad, submit(0, bad)}
     end
 
+    policy = %{room: 1, default_gain: 1.0, max_talkers: nil, select: :nearest}
+    assert :ok = submit(0, {:set_policy, policy})
+    assert {:error, :bad_command} = submit(0, {:set_policy, %{policy | select: :tallest}})
     assert {:error, :no_shard} = submit(99, {:open_room, %{room: 1}})
     assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
   end

@@ -13,7 +13,7 @@ defmodule Roomtone.Config do
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
   | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
-  | `:max_talkers` | `MAX_TALKERS` | how many are heard at once in a room that says nothing else, the loudest | all |
+  | `:max_talkers` | `MAX_TALKERS` | how many are heard at once in a room that says nothing else | all |
   | `:move_rooms` | `MOVE_ROOMS` | whether a shard with far too much to do gives rooms to calm ones: `"on"`, `"off"`; see `Roomtone.move_room/2` | off |
   | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
   | `:empty_room_ms` | | how long an empty room stays open | 60000 |

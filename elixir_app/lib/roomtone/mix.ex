@@ -20,6 +20,8 @@ defmodule Roomtone.Mix do
   each listener's client applies the gains.
   """
   @type kind :: :mix | :spatial | :forward
+  @typedoc "Whom a listener hears where more talk than are heard at once: by gain × level, or by gain."
+  @type select :: :loudest | :nearest
   @type identity :: String.t()
   @typedoc "A linear gain from 0 to 10, and a place between left (-1) and right (1)."
   @type cell :: {gain :: float, pan :: float}
@@ -57,6 +59,7 @@ defmodule Roomtone.Mix do
   defstruct kind: :mix,
             default_gain: 1.0,
             max_talkers: nil,
+            select: :loudest,
             stereo: false,
             slots: nil,
             distance: %Distance{},
@@ -71,6 +74,7 @@ defmodule Roomtone.Mix do
           kind: kind,
           default_gain: float,
           max_talkers: pos_integer | nil,
+          select: select,
           stereo: boolean,
           slots: 1..8 | nil,
           distance: Distance.t(),
@@ -86,7 +90,7 @@ defmodule Roomtone.Mix do
   @max_cells Check.max_cells()
   # -60 dB: nobody hears it, so nobody has to decode it.
   @inaudible 0.001
-  @options [:kind, :default_gain, :max_talkers, :stereo, :forward_slots, :distance, :door_gains]
+  @options [:kind, :default_gain, :max_talkers, :select, :stereo, :forward_slots, :distance, :door_gains]
 
   @doc "The options of a room that are about its mix."
   @spec options() :: [atom]
@@ -101,6 +105,9 @@ defmodule Roomtone.Mix do
       iex> {:ok, mix} = Roomtone.Mix.new(kind: :forward)
       iex> mix.slots
       3
+      iex> {:ok, mix} = Roomtone.Mix.new(kind: :spatial)
+      iex> mix.select
+      :nearest
       iex> Roomtone.Mix.new(default_gain: 11)
       {:error, {:invalid_option, :default_gain}}
   """
@@ -109,6 +116,7 @@ defmodule Roomtone.Mix do
     with {:ok, kind} <- Check.kind(Keyword.get(opts, :kind, :mix)),
          {:ok, default} <- Check.gain(Keyword.get(opts, :default_gain, 1.0), {:invalid_option, :default_gain}),
          {:ok, max_talkers} <- Check.max_talkers(opts[:max_talkers]),
+         {:ok, select} <- Check.select(Keyword.get(opts, :select, usual(kind))),
          {:ok, stereo} <- Check.stereo(Keyword.get(opts, :stereo, false)),
          {:ok, slots} <- Check.slots(kind, opts[:forward_slots], max_talkers),
          {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, [])),
@@ -121,6 +129,7 @@ defmodule Roomtone.Mix do
          kind: kind,
          default_gain: default,
          max_talkers: max_talkers,
+         select: select,
          stereo: stereo,
          slots: slots,
          distance: distance,
@@ -128,6 +137,10 @@ defmodule Roomtone.Mix do
        }}
     end
   end
+
+  # Among positions, who shouts at the other end of the place mustn't silence who speaks next to me.
+  defp usual(:spatial), do: :nearest
+  defp usual(_kind), do: :loudest
 
   # ---- What is heard ---------------------------------------------------------------------------------------------------
 

@@ -50,8 +50,8 @@ defmodule Roomtone.Mixer do
           touched: MapSet.t(Mix.touched()),
           moved: MapSet.t(Mix.touched()),
           moved_again: MapSet.t(Mix.touched()),
-          # The room's default and number of talkers as the engine knows them. A new room has 1 and all.
-          told: {float, pos_integer | nil} | nil,
+          # The room's default and number of talkers, and who these are, as the engine knows them. A new room has 1 and all.
+          told: {float, pos_integer | nil, Mix.select()} | nil,
           # Whether `sent` is true; not after the room's process was replaced.
           known: boolean,
           used: boolean,
@@ -62,7 +62,7 @@ defmodule Roomtone.Mixer do
   @typedoc "The message that the room's process gets when a wait is over; for `handle_timeout/2`."
   @type message :: {:timeout, reference, :mix}
 
-  @engine_default {1.0, nil}
+  @engine_default {1.0, nil, :loudest}
 
   @doc "For a room that was just opened, or whose process was replaced: then its peers are there already."
   @spec new(Media.place(), Mix.t(), %{Media.id() => Mix.identity()}) :: t
@@ -183,8 +183,7 @@ defmodule Roomtone.Mixer do
     case send_all(mixer.place, commands) do
       :ok ->
         measure(mixer, cells, started)
-        told = {mixer.mix.default_gain, mixer.mix.max_talkers}
-        mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: told, known: true}
+        mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: whole(mixer.mix), known: true}
         # After the work, so that it takes half of the time at most however much there is of it.
         mixer = if cells > 0, do: %{mixer | flushed_at: now()}, else: mixer
         if waiting?(mixer), do: wait(mixer, @interval_ms), else: cancel(mixer)
@@ -229,9 +228,9 @@ defmodule Roomtone.Mixer do
       end
 
     policy =
-      if {mix.default_gain, mix.max_talkers} == mixer.told,
+      if whole(mix) == mixer.told,
         do: [],
-        else: [{:set_policy, %{room: room, default_gain: mix.default_gain, max_talkers: mix.max_talkers}}]
+        else: [{:set_policy, mix |> Map.take([:default_gain, :max_talkers, :select]) |> Map.put(:room, room)}]
 
     gains =
       for part <- cells |> Enum.reverse() |> Enum.chunk_every(@cells_per_command),
@@ -239,6 +238,9 @@ defmodule Roomtone.Mixer do
 
     {policy ++ gains, sent}
   end
+
+  # What is said of the room as a whole.
+  defp whole(mix), do: {mix.default_gain, mix.max_talkers, mix.select}
 
   # A listener's row, or a part of it.
   defp compare({ear, hearer}, mouths, {cells, sent}, %{mix: mix, known: known?}) do

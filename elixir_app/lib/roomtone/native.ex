@@ -40,7 +40,8 @@ defmodule Roomtone.Native do
           | {:leave, %{room: id, peer: id}}
           | {:set_speak, %{room: id, peer: id, speak: boolean}}
           | {:set_listen, %{room: id, peer: id, listen: boolean}}
-          | {:set_policy, %{room: id, default_gain: float, max_talkers: non_neg_integer | nil}}
+          | {:set_policy,
+             %{room: id, default_gain: float, max_talkers: non_neg_integer | nil, select: :loudest | :nearest}}
           | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}
           | {:peer_stats, %{room: id, peer: id, reference: id}}
           | {:fault, %{scope: :shard | :room, room: id}}

@@ -93,8 +93,10 @@ pub enum Command {
         room: RoomId,
         /// Everybody's gain for everybody else, linear, 0…10. A new room has 1.
         default_gain: f32,
-        /// How many talkers are heard at once, the loudest; `None`: all. A new room has `None`.
+        /// How many talkers are heard at once; `None`: all. A new room has `None`.
         max_talkers: Option<u32>,
+        /// Who these are.
+        select: Select,
     },
     /// Changes what single listeners hear of single speakers. Effective at the next tick, reached by a ramp over one frame.
     SetGains {
@@ -118,6 +120,16 @@ pub enum Command {
         /// The room that panics at its next tick; `None`: the whole shard, at once.
         room: Option<RoomId>,
     },
+}
+
+/// Whom a listener hears where more talk than are heard at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Select {
+    /// Who is loudest to them: gain × level.
+    #[default]
+    Loudest,
+    /// Who is nearest to them, that is, has the highest gain. Levels count among those who are about as near.
+    Nearest,
 }
 
 /// What one listener hears of one speaker.

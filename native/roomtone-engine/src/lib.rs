@@ -30,7 +30,7 @@ mod stats;
 mod timers;
 mod travel;
 
-pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, SlotCell};
+pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select, SlotCell};
 pub use config::{EngineConfig, MixConfig, ShardConfig};
 pub use engine::{Engine, RunOutcome, StartError, SubmitError};
 pub use relay::{Relay, ShardIndex};

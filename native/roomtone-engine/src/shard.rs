@@ -103,8 +103,11 @@ impl Shard {
                 room,
                 default_gain,
                 max_talkers,
+                select,
             } => {
-                self.in_room(now, room, |room, _| room.set_policy(now, default_gain, max_talkers));
+                self.in_room(now, room, |room, _| {
+                    room.set_policy(now, default_gain, max_talkers, select)
+                });
             }
             Command::SetGains { room, cells } => {
                 self.in_room(now, room, |room, _| room.set_gains(now, &cells));

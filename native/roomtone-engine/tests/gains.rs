@@ -8,7 +8,7 @@ use std::time::Duration;
 use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Command, GainCell, MixConfig, PeerId};
+use roomtone_engine::{Command, GainCell, MixConfig, PeerId, Select};
 use roomtone_load::peer::ClientOptions;
 
 fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
@@ -128,6 +128,7 @@ fn what_may_not_be_heard_is_not_in_the_packets() {
         room: ROOM,
         default_gain: 0.0,
         max_talkers: None,
+        select: Select::Loudest,
     });
     set(&mut world, vec![cell(2, 1, Some(1.0))]);
     world.run_ms(1500);
@@ -219,6 +220,7 @@ fn only_the_loudest_are_heard_where_the_policy_says_so() {
         room: ROOM,
         default_gain: 1.0,
         max_talkers: Some(2),
+        select: Select::Loudest,
     });
     world.connect();
     world.run_ms(2000);
@@ -297,6 +299,7 @@ fn each_listener_has_their_own_loudest() {
         room: ROOM,
         default_gain: 1.0,
         max_talkers: Some(1),
+        select: Select::Loudest,
     });
     let side = |id: PeerId| [1, 2, 5].contains(&id);
     let mut apart = Vec::new();

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, PeerId, SlotCell};
+use roomtone_engine::{Command, Event, PeerId, Select, SlotCell};
 use roomtone_load::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
@@ -165,6 +165,7 @@ fn fewer_talkers_at_once_empty_slots_that_are_taken() {
             room: ROOM,
             default_gain: 1.0,
             max_talkers,
+            select: Select::Loudest,
         });
         world.run_ms(500);
     };

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, ShardStats};
+use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, Select, ShardStats};
 use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
 
 mod atoms {
@@ -73,6 +73,7 @@ pub(crate) enum CommandTerm {
         room: u64,
         default_gain: f64,
         max_talkers: Option<u32>,
+        select: SelectTerm,
     },
     SetGains {
         room: u64,
@@ -94,6 +95,13 @@ pub(crate) enum CommandTerm {
 pub(crate) enum WeightTerm {
     Gain(f64),
     Panned((f64, f64)),
+}
+
+/// Whom a listener hears where more talk than are heard at once.
+#[derive(rustler::NifUnitEnum)]
+pub(crate) enum SelectTerm {
+    Loudest,
+    Nearest,
 }
 
 /// Where a fault is wanted.
@@ -132,10 +140,15 @@ impl CommandTerm {
                 room,
                 default_gain,
                 max_talkers,
+                select,
             } => Command::SetPolicy {
                 room,
                 default_gain: default_gain as f32,
                 max_talkers,
+                select: match select {
+                    SelectTerm::Loudest => Select::Loudest,
+                    SelectTerm::Nearest => Select::Nearest,
+                },
             },
             CommandTerm::SetGains { room, cells } => Command::SetGains {
                 room,

@@ -232,6 +232,11 @@ defmodule Roomtone.Mix.Check do
   def max_talkers(count) when is_integer(count) and count in 1..@max_talkers, do: {:ok, count}
   def max_talkers(_other), do: {:error, {:invalid_option, :max_talkers}}
 
+  @doc "Who these are."
+  @spec select(term) :: {:ok, Roomtone.Mix.select()} | {:error, {:invalid_option, :select}}
+  def select(select) when select in [:loudest, :nearest], do: {:ok, select}
+  def select(_other), do: {:error, {:invalid_option, :select}}
+
   @doc "Applies a function to each element of a map or list until one fails; the results as a map."
   @spec map_ok(Enumerable.t(), (term -> {:ok, {term, term}} | {:error, error})) :: {:ok, map} | {:error, error}
         when error: term

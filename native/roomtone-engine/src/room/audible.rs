@@ -1,9 +1,9 @@
-//! Which talkers somebody can hear: nobody else is decoded. And of these, for each listener, the few that are loudest to *them*: three
+//! Which talkers somebody can hear: nobody else is decoded. And of these, for each listener, the few that are loudest or nearest to *them*: three
 //! loud ones in one zone don't silence the other zone, and who is near is heard before who is loud.
 
 use super::gains::Gains;
 use super::peer::Peer;
-use super::select::keep_loudest;
+use super::select::keep_highest;
 
 /// Working space.
 #[derive(Default)]
@@ -29,7 +29,7 @@ pub(super) fn keep(
             (Some((alone, _)), None) => candidates.retain(|candidate| candidate.0 != alone),
             _ => {}
         }
-        return keep_loudest(candidates, most);
+        return keep_highest(candidates, most);
     }
     let Audible { kept, ranked } = scratch;
     kept.clear();
@@ -45,7 +45,7 @@ pub(super) fn keep(
                 ranked.push((at, if scarce { rank + 20.0 * gain.log10() } else { 0.0 }));
             }
         }
-        keep_loudest(ranked, most);
+        keep_highest(ranked, most);
         for (at, _) in ranked.iter() {
             left -= usize::from(!std::mem::replace(&mut kept[*at], true));
         }

@@ -22,8 +22,6 @@ use crate::context::Common;
 const GATE: u8 = 80;
 /// How long the gate stays open after the last packet that passed it.
 const HOLD: Duration = Duration::from_millis(400);
-/// By how much (dB) who has a slot already is preferred.
-const PREFERENCE: f32 = 6.0;
 /// How fast the remembered loudness falls, dB a second.
 const FALL: f32 = 25.0;
 /// Without a packet for so long, nothing comes of them.
@@ -178,7 +176,7 @@ impl Room {
             return;
         }
         let level = voice.hear(now, packet, &mut common.scratch.mix);
-        let (open, loudness) = (voice.open(now), voice.loudness(now));
+        let (open, rank) = (voice.open(now), self.select.rank(voice.loudness(now), false));
         self.heard(now, common, talker, level);
         let Ok(info) = roomtone_audio::packet::parse(packet.payload) else {
             return;
@@ -202,7 +200,7 @@ impl Room {
                 }
                 continue;
             }
-            let free = || self.slot_for(now, common, index, loudness + decibels(gain));
+            let free = || self.slot_for(now, common, index, rank + decibels(gain));
             let Some(slot) = found.or_else(free) else { continue };
             let listener = &mut self.peers[index];
             if found.is_none() {
@@ -224,7 +222,8 @@ impl Room {
             let voice = holder.and_then(|holder| holder.voice.as_ref().filter(|voice| voice.open(now)));
             match (holder, voice) {
                 (Some(holder), Some(voice)) => {
-                    voice.loudness(now) + decibels(self.gains.weight(listener.id, holder.id).gain) + PREFERENCE
+                    self.select.rank(voice.loudness(now), true)
+                        + decibels(self.gains.weight(listener.id, holder.id).gain)
                 }
                 // Silent by now: anybody is more relevant, and an empty slot is better still.
                 (Some(_), None) => f32::MIN,

@@ -25,7 +25,7 @@ use self::gains::Gains;
 pub(crate) use self::gains::Weight;
 use self::outputs::Outputs;
 use self::peer::Peer;
-use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId};
+use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select};
 use crate::context::Common;
 use crate::relay::{Route, ShardIndex};
 use crate::timers::Timers;
@@ -43,6 +43,7 @@ pub(crate) struct Room {
     slots: Option<usize>,
     /// How many talkers are heard at once.
     max_talkers: usize,
+    select: Select,
     /// The first instant of this room's grid of ticks.
     grid: Instant,
     /// The number on the grid of the next tick, while the room ticks.
@@ -66,6 +67,7 @@ impl Room {
             stereo: false,
             slots: None,
             max_talkers: usize::MAX,
+            select: Select::default(),
             grid,
             next_tick: None,
             levels_due: grid,
@@ -248,9 +250,10 @@ impl Room {
     }
 
     /// How the room is heard.
-    pub(crate) fn set_policy(&mut self, now: Instant, default_gain: f32, max_talkers: Option<u32>) {
+    pub(crate) fn set_policy(&mut self, now: Instant, default_gain: f32, max_talkers: Option<u32>, select: Select) {
         self.gains.set_default(default_gain);
         self.max_talkers = max_talkers.map_or(usize::MAX, |most| most as usize);
+        self.select = select;
         self.slots_changed(now, |_| true);
     }
 

@@ -1,6 +1,7 @@
 //! Who is heard, decided from levels before anything is decoded.
 
 use super::speaking::SILENCE;
+use crate::command::Select;
 
 /// A frame at or above this (−dBov) is background, not sound that anybody wants to hear.
 const GATE: u8 = 80;
@@ -10,6 +11,24 @@ const HOLD: u16 = 20;
 
 /// By how much (dB) who is heard already is preferred, so that two voices of like loudness don't take turns.
 const PREFERENCE: f32 = 6.0;
+
+/// The same among the nearest. A factor of 1.12 in distance, and 20 dB of level: two who stand alike don't take turns either,
+/// but a voice does come before somebody's fan.
+const NEAR_PREFERENCE: f32 = 1.0;
+
+/// What a dB of level counts among the nearest. Voices differ by 40 dB at most, so this is for those who are within 2 dB of each other.
+const NEAR_LEVEL: f32 = 0.05;
+
+impl Select {
+    /// What a talker of this loudness (dBov) is ranked by, in dB; their gain comes on top. `heard`: they are already.
+    pub(super) fn rank(self, loudness: f32, heard: bool) -> f32 {
+        let (level, preference) = match self {
+            Select::Loudest => (loudness, PREFERENCE),
+            Select::Nearest => (loudness * NEAR_LEVEL, NEAR_PREFERENCE),
+        };
+        level + if heard { preference } else { 0.0 }
+    }
+}
 
 /// How fast the remembered loudness falls, dB a tick: a pause between words doesn't cost one's place.
 const FALL: f32 = 0.5;
@@ -51,14 +70,14 @@ impl Standing {
         self.open_for = self.open_for.saturating_sub(1);
     }
 
-    /// What candidates are ranked by: the louder, the larger.
-    pub(super) fn rank(&self) -> f32 {
-        self.loudness + if self.heard { PREFERENCE } else { 0.0 }
+    /// What candidates are ranked by: the larger, the more they are worth hearing.
+    pub(super) fn rank(&self, select: Select) -> f32 {
+        select.rank(self.loudness, self.heard)
     }
 }
 
 /// Keeps the `most` highest-ranked of the candidates, in their order.
-pub(super) fn keep_loudest(candidates: &mut Vec<(usize, f32)>, most: usize) {
+pub(super) fn keep_highest(candidates: &mut Vec<(usize, f32)>, most: usize) {
     if candidates.len() <= most {
         return;
     }
@@ -82,6 +101,30 @@ mod tests {
         assert!(!standing.update(90));
     }
 
+    fn ranks(standings: &[Standing], select: Select) -> Vec<(usize, f32)> {
+        standings
+            .iter()
+            .map(|standing| standing.rank(select))
+            .enumerate()
+            .collect()
+    }
+
+    #[test]
+    fn among_the_nearest_level_decides_only_between_those_who_are_about_as_near() {
+        let rank = |gain_db: f32, loudness: f32, heard| Select::Nearest.rank(loudness, heard) + gain_db;
+        assert!(rank(0.0, -55.0, false) > rank(-3.0, -15.0, false), "quiet, but nearer");
+        assert!(
+            rank(-1.0, -15.0, false) > rank(0.0, -55.0, false),
+            "hardly farther away, and much louder"
+        );
+        assert!(rank(0.0, -40.0, true) > rank(0.5, -32.0, false), "who is heard stays");
+        assert!(
+            rank(0.0, -60.0, true) < rank(0.0, -30.0, false),
+            "but not for being a fan"
+        );
+        assert!(Select::Loudest.rank(-15.0, false) - 12.0 > Select::Loudest.rank(-40.0, true));
+    }
+
     #[test]
     fn the_loudest_are_kept_and_two_alike_do_not_take_turns() {
         let mut standings: Vec<Standing> = (0..4).map(|_| Standing::default()).collect();
@@ -95,8 +138,8 @@ mod tests {
             {
                 standings[i].update(level);
             }
-            let mut candidates: Vec<_> = standings.iter().map(Standing::rank).enumerate().collect();
-            keep_loudest(&mut candidates, 2);
+            let mut candidates = ranks(&standings, Select::Loudest);
+            keep_highest(&mut candidates, 2);
             let kept: Vec<usize> = candidates.iter().map(|c| c.0).collect();
             for (i, standing) in standings.iter_mut().enumerate() {
                 standing.heard = kept.contains(&i);

@@ -91,7 +91,7 @@ impl Room {
         Ok(())
     }
 
-    // Who has something to hear, and of these whom somebody can hear: for each listener the loudest to them, as many as are heard at once.
+    // Who has something to hear, and of these whom somebody can hear: for each listener the loudest or nearest to them, as many as are heard at once.
     fn choose(&mut self, at: Instant, common: &mut Common, scratch: &mut Scratch) {
         let candidates = &mut scratch.candidates;
         candidates.clear();
@@ -104,7 +104,7 @@ impl Room {
                     peer.tells_levels = told.is_some();
                     let level = told.unwrap_or(peer.measured);
                     if peer.standing.update(level) || told.is_none() {
-                        candidates.push((index, peer.standing.rank()));
+                        candidates.push((index, peer.standing.rank(self.select)));
                     }
                     level
                 }

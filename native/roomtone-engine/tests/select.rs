@@ -1,0 +1,113 @@
+//! Whom a listener hears where more talk than are heard at once: the loudest to them, or the nearest.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use common::{ROOM, World};
+use roomtone_engine::{Command, GainCell, MixConfig, PeerId, Select};
+use roomtone_load::peer::ClientOptions;
+
+const LISTENER: PeerId = 9;
+
+/// A room in which one talker is heard at once. 1 is near the listener and speaks softly, 2 is far and shouts, and stays louder.
+fn world(select: Select, slots: Option<u32>) -> World {
+    let mut world = World::with(MixConfig {
+        bitrate: 128_000,
+        ..MixConfig::default()
+    });
+    world.command(Command::SetKind {
+        room: ROOM,
+        stereo: false,
+        slots,
+    });
+    world.command(Command::SetPolicy {
+        room: ROOM,
+        default_gain: 1.0,
+        max_talkers: Some(1),
+        select,
+    });
+    let options = || ClientOptions {
+        slots: slots.unwrap_or(0) as usize,
+        ..ClientOptions::default()
+    };
+    for (id, dbfs) in [(1, -45.0), (2, -20.0)] {
+        world.join(id, options());
+        world.talk(id, dbfs);
+        // The talkers would each have the other as the only one they can hear.
+        let (room, peer) = (ROOM, id);
+        world.command(Command::SetListen {
+            room,
+            peer,
+            listen: false,
+        });
+    }
+    world.join(LISTENER, options());
+    stand(&mut world, 1, 0.0);
+    stand(&mut world, 2, -12.0);
+    world.connect();
+    world
+}
+
+/// How far from the listener a talker is, in dB.
+fn stand(world: &mut World, speaker: PeerId, db: f32) {
+    let cell = GainCell {
+        listener: LISTENER,
+        speaker,
+        gain: Some(10f32.powf(db / 20.0)),
+        pan: 0.0,
+    };
+    world.command(Command::SetGains {
+        room: ROOM,
+        cells: vec![cell],
+    });
+}
+
+/// Who is heard at present: their tones come out of the ear (gains of slots are the client's to apply).
+fn heard(world: &mut World) -> Vec<PeerId> {
+    world.run_ms(600);
+    world.clients.get_mut(&LISTENER).unwrap().ear.clear();
+    world.run_ms(400);
+    let audible = |speaker: &PeerId| world.heard_db(LISTENER, *speaker, 0.3) > -20.0;
+    [1, 2].into_iter().filter(audible).collect()
+}
+
+#[test]
+fn the_loudest_is_heard_or_the_nearest_as_the_policy_says() {
+    for slots in [None, Some(1)] {
+        assert_eq!(heard(&mut world(Select::Loudest, slots)), [2], "{slots:?}");
+        assert_eq!(heard(&mut world(Select::Nearest, slots)), [1], "{slots:?}");
+    }
+}
+
+#[test]
+fn the_nearest_is_not_kept_waiting_by_who_was_heard_before() {
+    for slots in [None, Some(1)] {
+        let mut world = world(Select::Nearest, slots);
+        let near = world.clients.get_mut(&1).unwrap().talker.take();
+        assert_eq!(heard(&mut world), [2], "{slots:?}: the only one who talks");
+        world.clients.get_mut(&1).unwrap().talker = near;
+        assert_eq!(heard(&mut world), [1], "{slots:?}");
+        stand(&mut world, 1, -20.0);
+        assert_eq!(heard(&mut world), [2], "{slots:?}: 1 went away");
+    }
+}
+
+#[test]
+fn two_who_are_about_as_near_do_not_take_turns() {
+    for slots in [None, Some(1)] {
+        let mut world = world(Select::Nearest, slots);
+        for id in [1, 2] {
+            world.talk(id, -30.0);
+            stand(&mut world, id, -6.0);
+        }
+        let first = heard(&mut world);
+        assert_eq!(first.len(), 1, "{slots:?}");
+        for step in 0..6 {
+            // One and then the other is half a decibel nearer, as when somebody sways.
+            stand(&mut world, 1, if step % 2 == 0 { -6.0 } else { -6.5 });
+            stand(&mut world, 2, if step % 2 == 0 { -6.5 } else { -6.0 });
+            assert_eq!(heard(&mut world), first, "{slots:?}");
+        }
+    }
+}
