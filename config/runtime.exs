@@ -11,6 +11,8 @@ if config_env() != :test do
     max_rooms: "MAX_ROOMS",
     max_participants: "MAX_PARTICIPANTS",
     max_talkers: "MAX_TALKERS",
+    bitrate: "BITRATE",
+    private_bitrate: "PRIVATE_BITRATE",
     move_rooms: "MOVE_ROOMS",
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",

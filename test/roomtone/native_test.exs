@@ -178,6 +178,7 @@ defmodule Roomtone.NativeTest do
       shards: [%{bind: "127.0.0.1:#{port}", candidates: []}],
       bitrate: 32_000,
       shared_complexity: 5,
+      private_bitrate: 64_000,
       private_complexity: 5
     }
 

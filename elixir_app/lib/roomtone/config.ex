@@ -20,8 +20,10 @@ defmodule Roomtone.Config do
   | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
   | `:join_timeout_ms` | | how long an offer may wait for its answer | 5000 |
   | `:drain_seconds` | `DRAIN_SECONDS` | how long those who are in may go on when the node is asked to stop | 10 |
-  | `:bitrate` | | Opus bits per second of a mix | 32000 |
-  | `:shared_complexity`, `:private_complexity` | | Opus complexity, 0 to 10, of mixes many or one hear | 10, 5 |
+  | `:bitrate` | `BITRATE` | Opus bits per second of a mix that more than four hear | 32000 |
+  | `:shared_complexity` | | and its Opus complexity, 0 to 10 | 10 |
+  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix that few hear | 64000 |
+  | `:private_complexity` | | and its Opus complexity, where there are fewer than 48000 of them (docs/mixing.md) | 5 |
   | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
   | `:guests` | `GUESTS` | whether people may enter who don't sign in: `true`, `false`, `"on"`, `"off"` | on |
   | `:users_file` | `USERS_FILE` | the file of those who can sign in: see `Roomtone.Auth.Users` | none |
@@ -60,6 +62,7 @@ defmodule Roomtone.Config do
             drain_seconds: 10,
             bitrate: 32_000,
             shared_complexity: 10,
+            private_bitrate: 64_000,
             private_complexity: 5
 
   @type t :: %__MODULE__{
@@ -84,6 +87,7 @@ defmodule Roomtone.Config do
           drain_seconds: non_neg_integer,
           bitrate: pos_integer,
           shared_complexity: 0..10,
+          private_bitrate: pos_integer,
           private_complexity: 0..10
         }
 
@@ -107,6 +111,7 @@ defmodule Roomtone.Config do
     drain_seconds: {0, 86_400},
     bitrate: {6_000, 510_000},
     shared_complexity: {0, 10},
+    private_bitrate: {6_000, 510_000},
     private_complexity: {0, 10}
   ]
 

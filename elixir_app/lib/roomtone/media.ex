@@ -294,6 +294,7 @@ defmodule Roomtone.Media do
       shards: Config.shard_addresses(config),
       bitrate: config.bitrate,
       shared_complexity: config.shared_complexity,
+      private_bitrate: config.private_bitrate,
       private_complexity: config.private_complexity
     }
 

@@ -24,6 +24,7 @@ defmodule Roomtone.Native do
           shards: [%{bind: String.t(), candidates: [String.t()]}],
           bitrate: pos_integer,
           shared_complexity: 0..10,
+          private_bitrate: pos_integer,
           private_complexity: 0..10
         }
 

@@ -29,7 +29,7 @@ pub mod mix;
 mod playout;
 
 pub use audiopus::Application;
-pub use codec::{Channels, Decoder, Encoder, EncoderConfig, MAX_PACKET_BYTES, packet};
+pub use codec::{Channels, Decoder, Encoder, EncoderConfig, MAX_PACKET_BYTES, Signal, packet};
 pub use error::AudioError;
 pub use level::{AudioLevel, level};
 pub use limiter::Limiter;

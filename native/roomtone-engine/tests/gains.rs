@@ -32,6 +32,7 @@ fn db(gain: f32) -> f32 {
 fn clear() -> MixConfig {
     MixConfig {
         bitrate: 128_000,
+        private_bitrate: 128_000,
         ..MixConfig::default()
     }
 }

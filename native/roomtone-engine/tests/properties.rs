@@ -16,6 +16,7 @@ use roomtone_load::peer::ClientOptions;
 fn clear() -> MixConfig {
     MixConfig {
         bitrate: 128_000,
+        private_bitrate: 128_000,
         ..MixConfig::default()
     }
 }
@@ -202,6 +203,7 @@ fn story(seed: u64, share: bool) -> BTreeMap<PeerId, Vec<f32>> {
     let mut world = World::with(MixConfig {
         share,
         // As otherwise what is shared is encoded with more care.
+        private_bitrate: 32_000,
         private_complexity: 5,
         shared_complexity: 5,
         ..MixConfig::default()

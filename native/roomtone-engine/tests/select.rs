@@ -14,6 +14,7 @@ const LISTENER: PeerId = 9;
 fn world(select: Select, slots: Option<u32>) -> World {
     let mut world = World::with(MixConfig {
         bitrate: 128_000,
+        private_bitrate: 128_000,
         ..MixConfig::default()
     });
     world.command(Command::SetKind {

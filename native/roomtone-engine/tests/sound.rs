@@ -13,6 +13,7 @@ use roomtone_load::peer::{ClientOptions, Profiles};
 fn everyone_hears_the_others(peers: u64, bitrate: u32, dbfs: f32) {
     let mut world = World::with(MixConfig {
         bitrate,
+        private_bitrate: bitrate,
         ..MixConfig::default()
     });
     for id in 1..=peers {

@@ -74,6 +74,7 @@ fn near(heard: f32, wanted: f32) -> bool {
 fn each_is_heard_from_their_place_with_equal_power() {
     let mut world = world(MixConfig {
         bitrate: 128_000,
+        private_bitrate: 128_000,
         ..MixConfig::default()
     });
     for id in 1..=3 {
@@ -192,6 +193,7 @@ fn who_hears_the_same_from_the_same_side_shares_and_mono_shares_whatever_the_sid
 fn walking_around_a_talker_does_not_click() {
     let mut world = world(MixConfig {
         bitrate: 128_000,
+        private_bitrate: 128_000,
         ..MixConfig::default()
     });
     world.join_talking(1);

@@ -48,6 +48,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
         mix: MixConfig {
             bitrate: options.bitrate,
             shared_complexity: options.shared_complexity,
+            private_bitrate: options.private_bitrate,
             private_complexity: options.private_complexity,
             ..MixConfig::default()
         },

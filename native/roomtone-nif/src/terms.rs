@@ -15,6 +15,7 @@ pub(crate) struct Options {
     pub(crate) shards: Vec<ShardOptions>,
     pub(crate) bitrate: u32,
     pub(crate) shared_complexity: u8,
+    pub(crate) private_bitrate: u32,
     pub(crate) private_complexity: u8,
 }
 

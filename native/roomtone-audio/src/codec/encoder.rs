@@ -7,6 +7,18 @@ use audiopus::{Application, ffi};
 /// The longest packet that the encoder writes, in bytes: the largest Opus frame (RFC 6716 §3.2.1: 1275) and its TOC byte.
 pub const MAX_PACKET_BYTES: usize = 1276;
 
+/// What an encoder takes the sound for, when it chooses between the two codecs that Opus consists of (RFC 6716 §2).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Signal {
+    /// libopus decides, by application, bit rate and, from complexity 7 on, by listening: at speech rates SILK, with CELT
+    /// for what is above 8 kHz.
+    #[default]
+    Auto,
+    /// Below complexity 7 and above 22 kbit/s CELT alone: a fifth of the CPU, and more bits for the same quality. The
+    /// encoder may be told so at any time; it makes the passage from one codec to the other without a gap (RFC 6716 §4.5).
+    Music,
+}
+
 /// How to encode.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncoderConfig {
@@ -22,6 +34,8 @@ pub struct EncoderConfig {
     pub expected_loss_percent: u8,
     /// Channels of the input.
     pub channels: Channels,
+    /// Which codec to lean to.
+    pub signal: Signal,
 }
 
 impl Default for EncoderConfig {
@@ -34,6 +48,7 @@ impl Default for EncoderConfig {
             fec: false,
             expected_loss_percent: 0,
             channels: Channels::Mono,
+            signal: Signal::Auto,
         }
     }
 }
@@ -77,6 +92,7 @@ impl Encoder {
         encoder.set_complexity(config.complexity)?;
         encoder.set_expected_loss(config.expected_loss_percent)?;
         encoder.set_fec(config.fec)?;
+        encoder.set_signal(config.signal)?;
         Ok(encoder)
     }
 
@@ -125,6 +141,20 @@ impl Encoder {
             i32::from(complexity),
         )?;
         self.config.complexity = complexity;
+        Ok(())
+    }
+
+    /// Sets what the sound is taken for, from the next frame on.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn set_signal(&mut self, signal: Signal) -> Result<(), AudioError> {
+        let value = match signal {
+            Signal::Auto => ffi::OPUS_AUTO,
+            Signal::Music => ffi::OPUS_SIGNAL_MUSIC,
+        };
+        self.state.set("set the signal", ffi::OPUS_SET_SIGNAL_REQUEST, value)?;
+        self.config.signal = signal;
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 
 mod allowance;
 mod audible;
+mod effort;
 mod forward;
 mod gains;
 mod output;

@@ -2,7 +2,11 @@
 
 use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Limiter};
 
+use super::effort::Effort;
 use crate::config::MixConfig;
+
+/// The most that Opus takes.
+const MAX_COMPLEXITY: u8 = 10;
 
 /// Silent frames that are still encoded after sound: listeners' decoders fade out on them instead of concealing an end.
 const HANGOVER_FRAMES: u32 = 10;
@@ -22,33 +26,33 @@ pub(super) struct Output {
     encoder: Encoder,
     limiter: Limiter,
     silent_frames: u32,
+    /// Whether it is encoded as what many hear.
+    shared: bool,
 }
 
 impl Output {
     /// A fresh output.
     pub(super) fn new(config: &MixConfig, channels: Channels) -> Result<Output, AudioError> {
+        let effort = Effort::of(config, channels, false, MAX_COMPLEXITY);
         let encoder = Encoder::new(&EncoderConfig {
             channels,
-            bitrate: match channels {
-                Channels::Mono => config.bitrate,
-                Channels::Stereo => config.stereo_bitrate(),
-            },
-            complexity: config.private_complexity,
+            bitrate: effort.bitrate,
+            complexity: effort.complexity,
+            signal: effort.signal,
             ..EncoderConfig::default()
         })?;
         Ok(Output {
             encoder,
             limiter: Limiter::default(),
             silent_frames: HANGOVER_FRAMES,
+            shared: false,
         })
     }
 
-    /// Opus complexity, 0…10. Says nothing to the encoder where nothing changes.
-    pub(super) fn set_complexity(&mut self, complexity: u8) -> Result<(), AudioError> {
-        if self.encoder.config().complexity != complexity {
-            self.encoder.set_complexity(complexity)?;
-        }
-        Ok(())
+    /// Spends on it what so many listeners are worth. `most` is the Opus complexity that the shard can afford.
+    pub(super) fn spend(&mut self, config: &MixConfig, listeners: u32, most: u8) -> Result<(), AudioError> {
+        self.shared = Effort::is_shared(listeners, self.shared);
+        Effort::of(config, self.channels(), self.shared, most).apply(&mut self.encoder)
     }
 
     /// Mono or stereo.

@@ -174,14 +174,7 @@ impl Outputs {
         for place in &mut self.slots {
             match place {
                 Some(slot) if slot.listeners == 0 => *place = None,
-                Some(slot) => {
-                    let wanted = if slot.listeners > 1 {
-                        config.shared_complexity
-                    } else {
-                        config.private_complexity
-                    };
-                    slot.output.set_complexity(wanted.min(most))?;
-                }
+                Some(slot) => slot.output.spend(config, slot.listeners, most)?,
                 None => {}
             }
         }

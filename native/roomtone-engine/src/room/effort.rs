@@ -1,0 +1,131 @@
+//! What is spent on a mix: CPU where many hear it, bits where few do.
+//!
+//! Opus at 32 kbit/s sounds best with SILK and much searching, and that costs as much for one listener as for a thousand. With twice
+//! the bits CELT alone sounds as well, and takes a fifth of the CPU (`docs/mixing.md` has the figures).
+
+use roomtone_audio::{Channels, Encoder, Signal};
+
+use crate::config::MixConfig;
+
+/// More listeners than this make a mix worth searching for the shortest description of it: from here on the bits cost more than the search.
+const FEW: u32 = 4;
+
+/// How a mix is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Effort {
+    pub(super) bitrate: u32,
+    pub(super) complexity: u8,
+    pub(super) signal: Signal,
+}
+
+impl Effort {
+    /// What a mix is worth. `most` is the Opus complexity that the shard can afford.
+    pub(super) fn of(config: &MixConfig, channels: Channels, shared: bool, most: u8) -> Effort {
+        let (bitrate, complexity) = if shared {
+            (config.bitrate, config.shared_complexity.min(most))
+        } else if config.private_bitrate >= MixConfig::CELT_BITRATE {
+            (config.private_bitrate, 0)
+        } else {
+            (config.private_bitrate, config.private_complexity.min(most))
+        };
+        Effort {
+            bitrate: MixConfig::bitrate_of(bitrate, channels),
+            complexity,
+            // At complexity 0 CELT alone sounds better, too, at any bit rate that it can be had for.
+            signal: if complexity == 0 { Signal::Music } else { Signal::Auto },
+        }
+    }
+
+    /// Whether a mix with so many listeners is a shared one. What it was counts, so that one who comes and goes changes nothing.
+    pub(super) fn is_shared(listeners: u32, was: bool) -> bool {
+        listeners > FEW || (was && listeners == FEW)
+    }
+
+    /// Tells the encoder what has changed.
+    pub(super) fn apply(self, encoder: &mut Encoder) -> Result<(), roomtone_audio::AudioError> {
+        if encoder.config().complexity != self.complexity {
+            encoder.set_complexity(self.complexity)?;
+        }
+        if encoder.config().signal != self.signal {
+            encoder.set_signal(self.signal)?;
+        }
+        if encoder.config().bitrate != self.bitrate {
+            encoder.set_bitrate(self.bitrate)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn of(config: &MixConfig, shared: bool, most: u8) -> (u32, u8, Signal) {
+        let effort = Effort::of(config, Channels::Mono, shared, most);
+        (effort.bitrate, effort.complexity, effort.signal)
+    }
+
+    #[test]
+    fn cpu_for_many_bits_for_few() {
+        let config = MixConfig::default();
+        assert_eq!(of(&config, true, 10), (32_000, 10, Signal::Auto));
+        assert_eq!(of(&config, false, 10), (64_000, 0, Signal::Music));
+        assert_eq!(Effort::of(&config, Channels::Stereo, false, 10).bitrate, 96_000);
+    }
+
+    #[test]
+    fn under_load_complexity_goes_and_the_bits_stay() {
+        let config = MixConfig::default();
+        assert_eq!(of(&config, true, 5), (32_000, 5, Signal::Auto));
+        assert_eq!(of(&config, true, 0), (32_000, 0, Signal::Music));
+        assert_eq!(of(&config, false, 0), (64_000, 0, Signal::Music));
+    }
+
+    #[test]
+    fn few_bits_for_few_listeners_are_a_matter_of_complexity() {
+        let config = MixConfig {
+            private_bitrate: 32_000,
+            ..MixConfig::default()
+        };
+        assert_eq!(of(&config, false, 10), (32_000, 5, Signal::Auto));
+        assert_eq!(of(&config, false, 0), (32_000, 0, Signal::Music));
+    }
+
+    #[test]
+    fn one_who_comes_and_goes_changes_nothing() {
+        assert!(!Effort::is_shared(FEW, false) && Effort::is_shared(FEW + 1, false));
+        assert!(Effort::is_shared(FEW, true) && !Effort::is_shared(FEW - 1, true));
+    }
+
+    #[test]
+    fn the_encoder_gets_what_is_meant() {
+        let config = MixConfig::default();
+        let mut encoder = Encoder::new(&roomtone_audio::EncoderConfig::default()).unwrap();
+        let mut packet = Vec::new();
+        let mut noise = roomtone_audio::analysis::Noise::new(1, 0.3);
+        let mut bytes_and_config = |encoder: &mut Encoder| {
+            let mut frame = [0.0; roomtone_audio::FRAME_SAMPLES];
+            // The passage takes a frame or two.
+            for _ in 0..5 {
+                noise.fill(&mut frame);
+                encoder.encode(&frame, &mut packet).unwrap();
+            }
+            // RFC 6716 §3.1: configurations 16 and up are CELT alone, 12 to 15 hybrid, and those below SILK alone.
+            (packet.len(), packet[0] >> 3)
+        };
+        for (shared, most) in [(true, 10), (false, 10), (true, 10), (true, 0), (true, 5)] {
+            let effort = Effort::of(&config, Channels::Mono, shared, most);
+            effort.apply(&mut encoder).unwrap();
+            let (bytes, configuration) = bytes_and_config(&mut encoder);
+            assert_eq!(configuration >= 16, effort.signal == Signal::Music, "{effort:?}");
+            if effort.signal == Signal::Music {
+                let usual = effort.bitrate as usize / 8 / 50;
+                assert!(
+                    (usual * 3 / 4..usual * 3 / 2).contains(&bytes),
+                    "{bytes} bytes, {effort:?}"
+                );
+            }
+        }
+    }
+}
