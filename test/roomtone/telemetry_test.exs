@@ -58,6 +58,7 @@ defmodule Roomtone.TelemetryTest do
     Roomtone.join(room, "eve", FakeNative.offer(room_panic: true))
     Roomtone.join(room, "eve", FakeNative.offer(panic: true))
     FakeNative.emit(media.shard, {:levels, %{room: media.room, levels: []}}, epoch: 0)
+    FakeNative.emit(media.shard, {:shed, %{level: 2}})
     kill(Roomtone.RoomServer.whereis(room))
     eventually(fn -> Roomtone.leave(room, "ada") == :ok end)
     :ok = Roomtone.close_room(room)
@@ -75,6 +76,7 @@ defmodule Roomtone.TelemetryTest do
           [:participant, :revived],
           [:shard, :room_failed],
           [:shard, :started],
+          [:shard, :shed],
           [:media, :dropped],
           [:room, :recovered],
           [:participant, :left],

@@ -58,6 +58,7 @@ defmodule Roomtone.Native do
           | {:speaking, %{room: id, peer: id, speaking: boolean}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
           | {:room_moved, %{room: id, from: shard}}
+          | {:shed, %{level: 0..4}}
           | {:room_failed, %{room: id}}
 
   @doc false

@@ -21,6 +21,7 @@ defmodule Roomtone.Telemetry do
   | `[:roomtone, :media, :engine_started]` | `shards` | |
   | `[:roomtone, :mix, :sent]` | `cells` (gains that changed), `duration` (working out and sending) | `room` (its number), `shard` |
   | `[:roomtone, :shard, :started]` | `epoch` | `shard`, `addresses` |
+  | `[:roomtone, :shard, :shed]` | `level` (what the shard has given up by now: 0 nothing, 1 and 2 Opus complexity, 3 all but three talkers of a room, 4 newcomers) | `shard` |
   | `[:roomtone, :shard, :room_failed]` | `count` (1) | `shard`, `room` |
   """
 
@@ -42,6 +43,7 @@ defmodule Roomtone.Telemetry do
     [:roomtone, :media, :engine_started],
     [:roomtone, :mix, :sent],
     [:roomtone, :shard, :started],
+    [:roomtone, :shard, :shed],
     [:roomtone, :shard, :room_failed]
   ]
 

@@ -245,6 +245,11 @@ pub enum Event {
         /// The old shard's index.
         from: usize,
     },
+    /// The shard gave something up because it had too much to do, or took it back.
+    Shed {
+        /// How far it has gone, as in [`ShardStats::shed_level`](crate::ShardStats::shed_level).
+        level: u8,
+    },
     /// A bug in one room: the room and its participants are gone from the shard, the other rooms go on.
     RoomFailed {
         /// The room.

@@ -18,12 +18,16 @@ use crate::batch;
 use crate::command::{Command, Envelope, Event};
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
+use crate::meter::Meter;
 use crate::post::Post;
 use crate::shard::Shard;
+use crate::shed::Round;
 use crate::stats::ShardStats;
 
 /// Datagrams read before timers and commands get their turn again.
 const READ_BATCH: usize = 256;
+/// They also get it after this time: a packet of sound costs a few microseconds, but one of a handshake about a millisecond.
+const READ_TIME: Duration = Duration::from_millis(4);
 /// Commands carried out before datagrams get their turn again: an offer costs about half a millisecond.
 const COMMAND_BATCH: usize = 16;
 /// They also get it after this time, however few commands that was.
@@ -75,16 +79,8 @@ struct Loop {
     stats: Arc<Mutex<ShardStats>>,
     stats_due: Instant,
     counters: Counters,
-    meter: LoadMeter,
+    meter: Meter,
     post: Post,
-}
-
-/// How much of its time the loop works.
-#[derive(Default)]
-struct LoadMeter {
-    worked: Duration,
-    waited: Duration,
-    load: f32,
 }
 
 #[derive(Default)]
@@ -142,7 +138,7 @@ impl Driver {
             stats: parts.stats,
             stats_due: now,
             counters: Counters::default(),
-            meter: LoadMeter::default(),
+            meter: Meter::default(),
             post: parts.post,
         };
         looped.emit(Event::ShardStarted { addresses });
@@ -170,7 +166,8 @@ impl Loop {
             let more_commands = self.take_commands();
             let more_datagrams = self.receive(&mut buffer) | self.take_relays();
             let now = Instant::now();
-            if self.shard.poll_timeout().is_some_and(|due| due <= now) {
+            let due = self.shard.poll_timeout().is_some_and(|due| due <= now);
+            if due {
                 self.shard.handle_timeout(now);
             }
             self.hand_on_events();
@@ -178,34 +175,55 @@ impl Loop {
             let letters_wait = self.post.deliver(&mut self.shard);
             self.send().await;
             self.publish_stats(now);
+            let rest = Instant::now();
+            let ticking = if due { rest - now } else { Duration::ZERO };
+            let worked = rest - woken;
+            let leaves = control.should_leave() || rest >= until;
             // Also a flood must not keep the thread from its owner, nor the meter from seeing it.
-            if control.should_leave() || now >= until {
-                break;
-            }
-            if more_commands || more_datagrams {
-                self.measure(now - woken, Duration::ZERO, now);
-                woken = now;
+            if leaves || more_commands || more_datagrams {
+                self.measure(
+                    rest,
+                    Round {
+                        lasted: worked,
+                        worked,
+                        ticking,
+                    },
+                );
+                woken = rest;
+                if leaves {
+                    break;
+                }
                 continue;
             }
             let mut due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
             if letters_wait {
                 due = due.min(now + FULL_BOX);
             }
-            let rest = Instant::now();
             tokio::select! {
                 ready = self.socket.readable() => drop(ready),
                 () = control.woken() => {}
                 () = tokio::time::sleep_until(due.into()) => {}
             }
             let now = Instant::now();
-            self.measure(rest - woken, now - rest, now);
+            self.measure(
+                now,
+                Round {
+                    lasted: now - woken,
+                    worked,
+                    ticking,
+                },
+            );
             woken = now;
         }
     }
 
-    fn measure(&mut self, worked: Duration, waited: Duration, now: Instant) {
-        if self.meter.add(worked, waited) {
-            self.shard.handle_load(now, self.meter.load);
+    fn measure(&mut self, now: Instant, turn: Round) {
+        let measured = self.meter.add(turn);
+        if let Some(round) = measured.round {
+            self.shard.handle_round(now, round);
+        }
+        if let Some(load) = measured.load {
+            self.shard.handle_load(now, load);
         }
     }
 
@@ -226,10 +244,17 @@ impl Loop {
 
     // True when there may be more.
     fn receive(&mut self, buffer: &mut [u8]) -> bool {
-        let now = Instant::now();
+        let mut now = Instant::now();
+        let begun = now;
         for _ in 0..READ_BATCH {
             match self.socket.try_recv_from(buffer) {
-                Ok((length, from)) => self.shard.handle_datagram(now, from, &mut buffer[..length]),
+                Ok((length, from)) => {
+                    self.shard.handle_datagram(now, from, &mut buffer[..length]);
+                    now = Instant::now();
+                    if now - begun >= READ_TIME {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // An ICMP error of an earlier datagram shows up here; it says nothing about the next one.
                 Err(_) => {}
@@ -334,21 +359,6 @@ impl Loop {
         stats.datagrams_out = self.counters.sent;
         stats.send_failures = self.counters.failed;
         stats.events_dropped = self.counters.events_dropped;
-        stats.load = self.meter.load;
-    }
-}
-
-impl LoadMeter {
-    // True once a second, when `load` is new.
-    fn add(&mut self, worked: Duration, waited: Duration) -> bool {
-        self.worked += worked;
-        self.waited += waited;
-        let total = self.worked + self.waited;
-        if total < Duration::from_secs(1) {
-            return false;
-        }
-        self.load = self.worked.as_secs_f32() / total.as_secs_f32();
-        (self.worked, self.waited) = (Duration::ZERO, Duration::ZERO);
-        true
+        stats.load = self.meter.load();
     }
 }

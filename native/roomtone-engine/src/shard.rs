@@ -16,7 +16,7 @@ use crate::panics::panic_message;
 use crate::relay::Neighbours;
 use crate::room::Room;
 use crate::routes::Routes;
-use crate::shed::Shed;
+use crate::shed::{Round, Shed};
 use crate::stats::ShardStats;
 use crate::timers::Timers;
 
@@ -154,10 +154,36 @@ impl Shard {
     /// gives up Opus complexity first, then all but the loudest talkers, then newcomers; when it is calm again it takes them back.
     pub fn handle_load(&mut self, now: Instant, load: f32) {
         if self.common.shed.report(now, load) {
-            let level = self.common.shed.level();
-            log::warn!("load is {load:.2}: shedding at level {level}");
-            self.common.stats.shed_level = u64::from(level);
+            self.tell_shed(format_args!("the load of a second is {load:.2}"));
         }
+    }
+
+    /// What the thread of whoever runs the shard did in the last 20 ms or a little more. When ticks take nearly all of that, or begin
+    /// late because the thread is busy, over some rounds, the shard gives something up without waiting for the second to end.
+    pub fn handle_round(&mut self, now: Instant, round: Round) {
+        let ticking = round.ticking_per_frame();
+        if ticking > Duration::ZERO {
+            self.common.stats.tick_duration.record(ticking);
+        }
+        if self.common.shed.round(now, &round) {
+            self.tell_shed(format_args!(
+                "ticks take {} ms in 20 ms, or are late",
+                ticking.as_millis()
+            ));
+        }
+    }
+
+    fn tell_shed(&mut self, why: std::fmt::Arguments<'_>) {
+        let level = self.common.shed.level();
+        self.common.events.push_back(Event::Shed { level });
+        let (level, stats) = (u64::from(level), &mut self.common.stats);
+        if level > stats.shed_level {
+            stats.shed_steps += 1;
+            log::warn!("{why}: shedding at level {level}");
+        } else {
+            log::info!("{why}: shedding is back to level {level}");
+        }
+        stats.shed_level = level;
     }
 
     /// Ends every room and says goodbye to everybody.

@@ -1,22 +1,68 @@
 //! What a shard gives up when its thread has too much to do, before a deadline is missed.
+//!
+//! Two things tell of it: the work of ticks and how late they begin, round by round of 20 ms (a hundred people who begin to talk at
+//! once), and the load of a whole second (many small rooms, or a flood).
 
 use std::time::{Duration, Instant};
 
-/// Of its time a shard may work this much before it sheds.
+use roomtone_audio::FRAME_DURATION;
+
+/// Of a second a shard may work this much before it sheds.
 const HIGH: f32 = 0.85;
 /// Below this it takes something back.
 const LOW: f32 = 0.55;
-/// How long it must have been below.
+/// What the load of a second speaks of.
+const SECOND: Duration = Duration::from_secs(1);
+/// Of a round the ticks may take this much, or all work together where they are late: a round that took more is a tight one.
+const TIGHT: f32 = 0.85;
+/// Ticks that begin later than this are about to miss the next.
+const LATE: Duration = Duration::from_millis(10);
+/// So many more tight rounds than others are no accident: a thread that had to wait for its core once makes one, however long.
+const PRESSURE: u32 = 5;
+/// What was given up shows from the next tick on; rounds before this still work off what had piled up, three ticks of it at most.
+const EFFECT: Duration = Duration::from_millis(200);
+/// How long the load must have been low before something is taken back.
 const CALM: Duration = Duration::from_secs(5);
+/// The longest that it must, after it was taken back too soon over and over.
+const LONGEST_CALM: Duration = Duration::from_secs(60);
+/// What is given up again within this time was taken back too soon.
+const RELAPSE: Duration = Duration::from_secs(10);
 /// Talkers heard at once in a room, when it has come to that.
 const FEW_TALKERS: usize = 3;
+
+/// What a shard's thread did in a stretch of time: a round is one of 20 ms, or a little more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Round {
+    /// How long it was.
+    pub lasted: Duration,
+    /// How much of it the thread worked.
+    pub worked: Duration,
+    /// How much of that were ticks, with the sending of what they made.
+    pub ticking: Duration,
+}
+
+impl Round {
+    fn share(&self, part: Duration) -> f32 {
+        part.as_secs_f32() / self.lasted.as_secs_f32().max(f32::MIN_POSITIVE)
+    }
+
+    // Lateness is the shard's own doing only where it was busy; a thread that isn't given a core is late too.
+    fn is_tight(&self, late: Duration) -> bool {
+        self.share(self.ticking) >= TIGHT || (late >= LATE && self.share(self.worked) >= TIGHT)
+    }
+
+    /// The work of ticks in each 20 ms of it.
+    pub(crate) fn ticking_per_frame(&self) -> Duration {
+        FRAME_DURATION.mul_f32(self.share(self.ticking))
+    }
+}
 
 /// The steps, in the order in which they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     /// As configured.
     Nothing,
-    /// Opus complexity 5 at most: shared mixes cost half.
+    /// Opus complexity 5 at most: shared mixes cost less.
     Complexity,
     /// Opus complexity 0.
     MoreComplexity,
@@ -26,49 +72,117 @@ enum Step {
     Joins,
 }
 
+impl Step {
+    fn further(self) -> Step {
+        match self {
+            Step::Nothing => Step::Complexity,
+            Step::Complexity => Step::MoreComplexity,
+            Step::MoreComplexity => Step::Talkers,
+            Step::Talkers | Step::Joins => Step::Joins,
+        }
+    }
+
+    fn back(self) -> Step {
+        match self {
+            Step::Joins => Step::Talkers,
+            Step::Talkers => Step::MoreComplexity,
+            Step::MoreComplexity => Step::Complexity,
+            Step::Complexity | Step::Nothing => Step::Nothing,
+        }
+    }
+}
+
 /// The state of shedding.
 #[derive(Debug)]
 pub(crate) struct Shed {
     step: Step,
+    pressure: u32,
+    /// The latest tick since the last round.
+    late: Duration,
+    gave_up_at: Option<Instant>,
+    /// Whether that was for a second's load, which isn't told twice.
+    by_second: bool,
+    took_back_at: Option<Instant>,
     calm_since: Option<Instant>,
+    calm: Duration,
 }
 
 impl Default for Shed {
     fn default() -> Self {
         Shed {
             step: Step::Nothing,
+            pressure: 0,
+            late: Duration::ZERO,
+            gave_up_at: None,
+            by_second: false,
+            took_back_at: None,
             calm_since: None,
+            calm: CALM,
         }
     }
 }
 
 impl Shed {
+    /// A tick began this much late.
+    pub(crate) fn late(&mut self, late: Duration) {
+        self.late = self.late.max(late);
+    }
+
+    /// A round is over. True if something was given up.
+    pub(crate) fn round(&mut self, now: Instant, round: &Round) -> bool {
+        let late = std::mem::take(&mut self.late);
+        if within(EFFECT, self.gave_up_at, now) {
+            return false;
+        }
+        if !round.is_tight(late) {
+            let rounds = round.lasted.as_millis() / FRAME_DURATION.as_millis();
+            self.pressure = self
+                .pressure
+                .saturating_sub(u32::try_from(rounds.max(1)).unwrap_or(u32::MAX));
+            return false;
+        }
+        self.pressure += 1;
+        self.pressure >= PRESSURE && self.give_up(now, false)
+    }
+
     /// Takes the share of the last second in which the shard worked (0…1). True if something has changed.
     pub(crate) fn report(&mut self, now: Instant, load: f32) -> bool {
-        let before = self.step;
         if load > HIGH {
             self.calm_since = None;
-            self.step = match self.step {
-                Step::Nothing => Step::Complexity,
-                Step::Complexity => Step::MoreComplexity,
-                Step::MoreComplexity => Step::Talkers,
-                Step::Talkers | Step::Joins => Step::Joins,
-            };
-        } else if load < LOW {
-            let since = *self.calm_since.get_or_insert(now);
-            if now.saturating_duration_since(since) >= CALM {
-                self.calm_since = None;
-                self.step = match self.step {
-                    Step::Joins => Step::Talkers,
-                    Step::Talkers => Step::MoreComplexity,
-                    Step::MoreComplexity => Step::Complexity,
-                    Step::Complexity | Step::Nothing => Step::Nothing,
-                };
-            }
-        } else {
-            self.calm_since = None;
+            // Where ticks have shed already, that second was partly before it.
+            return (self.by_second || !within(SECOND, self.gave_up_at, now)) && self.give_up(now, true);
         }
-        before != self.step
+        if load >= LOW {
+            self.calm_since = None;
+            return false;
+        }
+        let since = *self.calm_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < self.calm {
+            return false;
+        }
+        self.calm_since = None;
+        if self.step == Step::Nothing {
+            self.calm = CALM;
+            return false;
+        }
+        self.step = self.step.back();
+        self.took_back_at = Some(now);
+        true
+    }
+
+    fn give_up(&mut self, now: Instant, by_second: bool) -> bool {
+        self.pressure = 0;
+        self.calm_since = None;
+        if self.step == Step::Joins {
+            return false;
+        }
+        if within(RELAPSE, self.took_back_at.take(), now) {
+            self.calm = (self.calm * 2).min(LONGEST_CALM);
+        }
+        self.gave_up_at = Some(now);
+        self.by_second = by_second;
+        self.step = self.step.further();
+        true
     }
 
     /// The most Opus complexity that may be spent.
@@ -100,53 +214,9 @@ impl Shed {
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::disallowed_methods)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn complexity_goes_first_then_talkers_then_joins_and_all_comes_back() {
-        let mut shed = Shed::default();
-        let mut now = Instant::now();
-        let mut steps = Vec::new();
-        for _ in 0..6 {
-            now += Duration::from_secs(1);
-            shed.report(now, 0.95);
-            steps.push((shed.complexity(), shed.max_talkers(), shed.refuses_joins()));
-        }
-        let all = usize::MAX;
-        assert_eq!(
-            steps,
-            [
-                (5, all, false),
-                (0, all, false),
-                (0, 3, false),
-                (0, 3, true),
-                (0, 3, true),
-                (0, 3, true)
-            ]
-        );
-        for _ in 0..10 {
-            now += Duration::from_secs(1);
-            assert!(!shed.report(now, 0.7), "between the two marks nothing changes");
-        }
-        for _ in 0..25 {
-            now += Duration::from_secs(1);
-            shed.report(now, 0.1);
-        }
-        assert_eq!((shed.complexity(), shed.level()), (10, 0));
-    }
-
-    #[test]
-    fn one_calm_second_is_not_enough() {
-        let mut shed = Shed::default();
-        let mut now = Instant::now();
-        shed.report(now, 1.0);
-        for second in 0..20 {
-            now += Duration::from_secs(1);
-            shed.report(now, if second % 3 == 2 { 0.7 } else { 0.1 });
-        }
-        assert_eq!(shed.level(), 1);
-    }
+fn within(time: Duration, since: Option<Instant>, now: Instant) -> bool {
+    since.is_some_and(|since| now.saturating_duration_since(since) < time)
 }
+
+#[cfg(test)]
+mod tests;

@@ -101,6 +101,8 @@ pub struct ShardStats {
     pub send_failures: u64,
     /// Room ticks run.
     pub ticks: u64,
+    /// Room ticks that were left out, because the shard was too late for them: 20 ms of sound each.
+    pub ticks_skipped: u64,
     /// Frames decoded (or concealed by the decoder).
     pub frames_decoded: u64,
     /// Opus frames encoded.
@@ -111,13 +113,15 @@ pub struct ShardStats {
     pub packets_refused: u64,
     /// How much is given up for lack of time: 0 nothing, 1 and 2 Opus complexity, 3 all but the loudest talkers, 4 newcomers too.
     pub shed_level: u64,
+    /// How many times something was given up.
+    pub shed_steps: u64,
     /// The share of the last second in which the shard worked, 0…1.
     pub load: f32,
     /// Events that could not be handed on because nobody took them.
     pub events_dropped: u64,
     /// How late ticks began.
     pub tick_lateness: Histogram,
-    /// How long ticks took.
+    /// How long the ticks of 20 ms took together, with the sending of what they made.
     pub tick_duration: Histogram,
 }
 

@@ -230,6 +230,9 @@ enum EventTerm {
         room: u64,
         from: usize,
     },
+    Shed {
+        level: u8,
+    },
     RoomFailed {
         room: u64,
     },
@@ -289,6 +292,7 @@ pub(crate) struct ShardStatsTerm {
     datagrams_unknown: u64,
     send_failures: u64,
     ticks: u64,
+    ticks_skipped: u64,
     frames_decoded: u64,
     frames_encoded: u64,
     packets_sent: u64,
@@ -296,6 +300,7 @@ pub(crate) struct ShardStatsTerm {
     events_dropped: u64,
     load: f64,
     shed_level: u64,
+    shed_steps: u64,
     tick_lateness: Vec<(u64, u64)>,
     tick_lateness_p50_us: u64,
     tick_lateness_p99_us: u64,
@@ -317,6 +322,7 @@ impl From<ShardStats> for ShardStatsTerm {
             datagrams_unknown: stats.datagrams_unknown,
             send_failures: stats.send_failures,
             ticks: stats.ticks,
+            ticks_skipped: stats.ticks_skipped,
             frames_decoded: stats.frames_decoded,
             frames_encoded: stats.frames_encoded,
             packets_sent: stats.packets_sent,
@@ -324,6 +330,7 @@ impl From<ShardStats> for ShardStatsTerm {
             events_dropped: stats.events_dropped,
             load: f64::from(stats.load),
             shed_level: stats.shed_level,
+            shed_steps: stats.shed_steps,
             tick_lateness: stats.tick_lateness.buckets().collect(),
             tick_lateness_p50_us: us(stats.tick_lateness.quantile(0.5)),
             tick_lateness_p99_us: us(stats.tick_lateness.quantile(0.99)),
@@ -389,6 +396,7 @@ fn event_term(env: Env<'_>, event: Event) -> EventTerm {
             stats: stats.map(|stats| (*stats).into()),
         },
         Event::RoomMoved { room, from } => EventTerm::RoomMoved { room, from },
+        Event::Shed { level } => EventTerm::Shed { level },
         Event::RoomFailed { room } => EventTerm::RoomFailed { room },
     }
 }

@@ -138,6 +138,7 @@ defmodule Roomtone.Media.Events do
     to_room(room, event, shard)
   end
 
+  defp route({:shed, %{level: level}}, shard), do: Telemetry.execute([:shard, :shed], %{level: level}, %{shard: shard})
   defp route(_event, shard), do: dropped(shard, :unknown)
 
   defp to_room(room, event, shard) do

@@ -46,10 +46,12 @@ impl Room {
             if late > FRAME_DURATION * CATCH_UP as u32 {
                 let behind = (late.as_nanos() / FRAME_DURATION.as_nanos()) as u64;
                 self.next_tick = Some(n + behind - (CATCH_UP - 1));
+                common.stats.ticks_skipped += behind - (CATCH_UP - 1);
                 continue;
             }
             self.next_tick = Some(n + 1);
             common.stats.tick_lateness.record(late);
+            common.shed.late(late);
             common.stats.ticks += 1;
             if let Err(error) = self.tick(due, now, n, common) {
                 // The codec refuses what we made ourselves: a bug, and one that would repeat each tick.
