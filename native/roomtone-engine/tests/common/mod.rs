@@ -2,48 +2,24 @@
 
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod client;
+
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomtone_engine::{Command, Event, MixConfig, PeerId, RoomId, Shard};
-use roomtone_load::fixtures::{OpusTalker, Tone, tone_hz};
-use roomtone_load::link::{Datagram, Link, LinkConfig};
-use roomtone_load::listen::Ear;
-use roomtone_load::peer::{Audio, ClientOptions, ClientPeer, Event as ClientEvent};
+use roomtone_load::fixtures::{OpusTalker, Tone};
+use roomtone_load::link::Datagram;
+use roomtone_load::peer::ClientOptions;
 use roomtone_transport::{Certificate, NtpClock, PacketKind, TransportConfig, classify};
+
+pub use self::client::Client;
 
 pub const ROOM: RoomId = 7;
 /// How loud tones are unless a test says otherwise, dBFS (amplitude of the sine): the sum of a few stays below the limiter.
 pub const TONE_DBFS: f32 = -30.0;
-
-/// One synthetic participant.
-pub struct Client {
-    pub id: PeerId,
-    pub room: RoomId,
-    pub address: SocketAddr,
-    pub peer: ClientPeer,
-    pub ear: Ear,
-    pub talker: Option<OpusTalker>,
-    pub hz: f32,
-    /// How loud their tone is at them, dBFS (amplitude of the sine).
-    pub dbfs: f32,
-    pub media_time: u32,
-    pub talk_phase: Duration,
-    pub next_talk: Instant,
-    pub connected: bool,
-    pub closed: bool,
-    /// Everything heard: (arrival, sequence number, timestamp, marker, payload length).
-    pub heard: Vec<(Instant, u16, u32, bool, usize)>,
-    /// Of which source each of these was.
-    pub heard_from: Vec<u32>,
-    /// The Opus packets, while somebody wants them: an ear hears mono.
-    pub payloads: Option<Vec<bytes::Bytes>>,
-    pub to_server: Link,
-    pub to_client: Link,
-    pub first_timestamp: u32,
-}
 
 /// What goes into the shard.
 #[derive(Clone, Copy, PartialEq)]
@@ -365,110 +341,4 @@ impl World {
 
 fn bytes_of(data: &[u8]) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(data)
-}
-
-impl Client {
-    fn new(now: Instant, room: RoomId, id: PeerId, options: ClientOptions) -> Client {
-        let address = SocketAddr::from(([198, 51, 100, (id / 200) as u8 + 1], 10_000 + id as u16));
-        Client {
-            id,
-            room,
-            address,
-            peer: ClientPeer::new(now, options).unwrap(),
-            ear: Ear::new(),
-            talker: None,
-            hz: tone_hz(id as usize % 32),
-            dbfs: TONE_DBFS,
-            media_time: 0,
-            talk_phase: Duration::from_millis(id * 7 % 20),
-            next_talk: now + Duration::from_millis(id * 7 % 20),
-            connected: false,
-            closed: false,
-            heard: Vec::new(),
-            heard_from: Vec::new(),
-            payloads: None,
-            to_server: Link::new(LinkConfig::default()),
-            to_client: Link::new(LinkConfig::default()),
-            first_timestamp: 0,
-        }
-    }
-
-    fn talk(&mut self, now: Instant) {
-        while self.next_talk <= now {
-            self.next_talk += Duration::from_millis(20);
-            self.media_time = self.media_time.wrapping_add(960);
-            if !self.connected {
-                continue;
-            }
-            if let Some(talker) = self.talker.as_mut() {
-                let packet = talker.next().unwrap();
-                let timestamp = self.media_time.wrapping_add(self.first_timestamp);
-                self.peer
-                    .send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
-            }
-        }
-    }
-
-    fn drain(&mut self, now: Instant) {
-        while let Some(event) = self.peer.poll_event() {
-            match event {
-                ClientEvent::Connected => self.connected = true,
-                ClientEvent::Audio(audio) => self.hear(now, &audio),
-                ClientEvent::Closed(_) => self.closed = true,
-            }
-        }
-        while let Some((to, data)) = self.peer.poll_transmit() {
-            self.to_server.send(
-                now,
-                Datagram {
-                    from: self.address,
-                    to,
-                    data,
-                },
-            );
-        }
-    }
-
-    fn hear(&mut self, now: Instant, audio: &Audio) {
-        self.heard
-            .push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
-        self.heard_from.push(audio.ssrc);
-        if let Some(payloads) = self.payloads.as_mut() {
-            payloads.push(audio.payload.clone());
-        }
-        self.ear.hear(audio).unwrap();
-    }
-
-    /// Checks that each packet of a source follows the one before: sequence numbers by one, timestamps by whole frames and by exactly one
-    /// frame where no new talk spurt begins.
-    pub fn assert_continuous(&self) {
-        let sources: BTreeSet<u32> = self.heard_from.iter().copied().collect();
-        for source in sources {
-            self.assert_source_continuous(source);
-        }
-    }
-
-    /// The packets of one source.
-    pub fn of_source(&self, source: u32) -> Vec<(Instant, u16, u32, bool, usize)> {
-        let both = self.heard.iter().zip(&self.heard_from);
-        both.filter(|(_, from)| **from == source)
-            .map(|(packet, _)| *packet)
-            .collect()
-    }
-
-    fn assert_source_continuous(&self, source: u32) {
-        for pair in self.of_source(source).windows(2) {
-            let [(_, seq, ts, ..), (_, next_seq, next_ts, marker, _)] = pair else {
-                unreachable!()
-            };
-            assert_eq!(next_seq.wrapping_sub(*seq), 1, "{}: gap in sequence numbers", self.id);
-            let advance = next_ts.wrapping_sub(*ts);
-            assert_eq!(advance % 960, 0, "{}: timestamp off the grid", self.id);
-            assert!(
-                *marker || advance == 960,
-                "{}: timestamps jump by {advance} inside a talk spurt",
-                self.id
-            );
-        }
-    }
 }
