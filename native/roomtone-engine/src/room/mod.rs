@@ -5,6 +5,7 @@
 mod allowance;
 mod audible;
 mod effort;
+mod fading;
 mod forward;
 mod gains;
 mod output;
@@ -22,6 +23,7 @@ use std::time::{Duration, Instant};
 use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 
 pub(crate) use self::audible::Audible;
+use self::fading::Fading;
 use self::gains::Gains;
 pub(crate) use self::gains::Weight;
 use self::outputs::Outputs;
@@ -38,6 +40,8 @@ pub(crate) struct Room {
     timers: Timers<PeerId>,
     outputs: Outputs,
     gains: Gains,
+    /// Who is heard once more, fading out.
+    fading: Vec<Fading>,
     /// Whether who asks for stereo gets it.
     stereo: bool,
     /// How many talkers' packets are forwarded to each; `None`: they are mixed.
@@ -65,6 +69,7 @@ impl Room {
             timers: Timers::default(),
             outputs: Outputs::default(),
             gains: Gains::default(),
+            fading: Vec::new(),
             stereo: false,
             slots: None,
             max_talkers: usize::MAX,
@@ -192,7 +197,7 @@ impl Room {
             self.index.insert(moved.id, at);
         }
         self.timers.remove(&id);
-        self.gains.forget(id);
+        self.fade_gone(now, gone);
         for peer in &mut self.peers {
             peer.hearing.release(id);
         }
@@ -207,6 +212,9 @@ impl Room {
 
     /// Lets a participant be heard, or silences them.
     pub(crate) fn set_speak(&mut self, now: Instant, common: &mut Common, id: PeerId, speak: bool) {
+        if !speak {
+            self.fade_muted(id);
+        }
         if let Some(peer) = self.peer_mut(id) {
             peer.set_speak(speak);
             if !speak {

@@ -39,6 +39,8 @@ pub(super) struct Standing {
     loudness: f32,
     open_for: u16,
     pub(super) heard: bool,
+    /// Whether their last frame faded out.
+    pub(super) faded: bool,
 }
 
 impl Default for Standing {
@@ -47,6 +49,7 @@ impl Default for Standing {
             loudness: -f32::from(SILENCE),
             open_for: 0,
             heard: false,
+            faded: false,
         }
     }
 }

@@ -64,7 +64,7 @@ impl Room {
     }
 
     fn has_work(&self) -> bool {
-        self.levels_told || self.outputs.busy() || self.peers.iter().any(Peer::is_active)
+        self.levels_told || !self.fading.is_empty() || self.outputs.busy() || self.peers.iter().any(Peer::is_active)
     }
 
     fn tick(&mut self, at: Instant, now: Instant, n: u64, common: &mut Common) -> Result<(), AudioError> {
@@ -85,6 +85,7 @@ impl Room {
         // Media time is the grid's: it goes on while nothing is sent (RFC 3550 §5.1).
         let timestamp = (n as u32).wrapping_mul(FRAME_SAMPLES as u32);
         self.mix_and_send(now, timestamp, common, &mut scratch)?;
+        self.end_fading();
         if common.mix.share {
             self.merge_quiet();
         }
@@ -143,6 +144,7 @@ impl Room {
             let was_heard = std::mem::replace(&mut peer.standing.heard, heard);
             let Some(playout) = peer.playout.as_mut() else { continue };
             let fades_out = !heard && was_heard && playout.has_audio(at);
+            let faded = std::mem::replace(&mut peer.standing.faded, fades_out);
             if !heard && !fades_out {
                 playout.skip(at);
                 continue;
@@ -160,9 +162,22 @@ impl Room {
             }
             if fades_out {
                 mix::ramp(frame, 1.0, 0.0);
+            } else if faded {
+                // Heard again at once: nothing was skipped, so nothing has faded in.
+                mix::ramp(frame, 0.0, 1.0);
             }
             common.stats.frames_decoded += 1;
             talkers.push(peer.id);
+        }
+        for faded in &mut self.fading {
+            if frames.len() <= talkers.len() {
+                frames.push([0.0; FRAME_SAMPLES]);
+            }
+            // Who is heard again already doesn't end.
+            if !talkers.contains(&faded.id) && faded.last_frame(at, &mut frames[talkers.len()]) {
+                common.stats.frames_decoded += 1;
+                talkers.push(faded.id);
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod client;
+pub mod voice;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -43,6 +44,7 @@ pub struct World {
     pub clients: BTreeMap<PeerId, Client>,
     pub events: Vec<(Duration, Event)>,
     pub step: Duration,
+    mix: MixConfig,
     /// What went over the wire to the shard, while somebody listens in.
     pub wiretap: Option<Vec<(SocketAddr, Vec<u8>)>>,
     /// Called before and after sound and time go into the shard.
@@ -64,7 +66,7 @@ impl World {
             vec![server],
             NtpClock::from_unix(start, Duration::from_secs(1_700_000_000)),
         );
-        let mut shard = Shard::new(start, transport, certificate, mix, 10_000);
+        let mut shard = Shard::new(start, transport, certificate, mix.clone(), 10_000);
         shard.handle_command(start, Command::OpenRoom { room: ROOM });
         World {
             start,
@@ -75,6 +77,7 @@ impl World {
             clients: BTreeMap::new(),
             events: Vec::new(),
             step: Duration::from_millis(1),
+            mix,
             wiretap: None,
             watch: |_| {},
             deliver: true,
@@ -88,7 +91,11 @@ impl World {
 
     /// A world of so many shards; the room is on the first.
     pub fn of_many(count: usize) -> World {
-        let mut world = World::new();
+        World::of_many_with(count, MixConfig::default())
+    }
+
+    pub fn of_many_with(count: usize, mix: MixConfig) -> World {
+        let mut world = World::with(mix);
         let nobody = world.fresh_shard(world.server);
         world.shard = std::mem::replace(&mut world.shard, nobody).among(0, count);
         for index in 1..count {
@@ -104,7 +111,7 @@ impl World {
         let certificate = Arc::new(Certificate::generate().unwrap());
         let clock = NtpClock::from_unix(self.start, Duration::from_secs(1_700_000_000));
         let transport = TransportConfig::new(vec![address], clock);
-        Shard::new(self.now, transport, certificate, MixConfig::default(), 10_000)
+        Shard::new(self.now, transport, certificate, self.mix.clone(), 10_000)
     }
 
     pub fn shard_at(&mut self, index: usize) -> &mut Shard {

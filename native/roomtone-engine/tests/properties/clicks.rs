@@ -1,0 +1,116 @@
+//! Whatever happens in a room, nothing clicks.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use crate::common::World;
+use crate::scene::{Kind, Scene, VOICE_DBFS, clear};
+
+/// Half of the samples in which a click is over: 0.25 ms.
+const HALF: usize = 12;
+
+/// The worst that may be found, as a part of a voice's amplitude. Ramps over a frame leave 0.0013 at most; a voice that begins or ends in
+/// the midst of its period, or gets another gain there, 0.02 at the least and mostly some tenths.
+const CLICK: f32 = 0.005;
+
+/// What of a sound is far above the voices: their fourth differences. Of a voice (all are below 1.6 kHz) they leave 1/600, of a step three times
+/// its height. RMS of the worst half a millisecond, and in which sample that begins.
+fn sharpest(pcm: &[f32]) -> (f32, usize) {
+    let power = |w: &[f32]| {
+        let sharp = w[0] - 4.0 * w[1] + 6.0 * w[2] - 4.0 * w[3] + w[4];
+        sharp * sharp
+    };
+    let powers: Vec<f32> = pcm.windows(5).map(power).collect();
+    let halves: Vec<f32> = powers.chunks(HALF).map(|half| half.iter().sum()).collect();
+    let wholes = halves.windows(2).map(|pair| (pair[0] + pair[1]) / (2 * HALF) as f32);
+    let worst = wholes.enumerate().max_by(|a, b| a.1.total_cmp(&b.1));
+    worst.map_or((0.0, 0), |(at, power)| (power.sqrt(), at * HALF))
+}
+
+fn check(scene: &Scene) {
+    let voice = 10f32.powf(VOICE_DBFS / 20.0);
+    let mut listened = 0;
+    for listener in scene.people() {
+        for (piece, pcm) in scene.settled(listener).iter().enumerate() {
+            listened += pcm.len();
+            let (worst, at) = sharpest(pcm);
+            assert!(
+                worst < CLICK * voice,
+                "{listener} hears a click of {:.4} at {at} of {} in piece {piece}",
+                worst / voice,
+                pcm.len()
+            );
+        }
+    }
+    assert!(listened > 48_000, "they heard {listened} samples in all");
+}
+
+fn story(seed: u64, kinds: &[Kind], make: impl Fn(u64, World, &[Kind]) -> Scene) {
+    let mut scene = make(seed, World::of_many_with(2, clear()), kinds);
+    while scene.talkers() < 2 {
+        scene.talk_or_cease();
+    }
+    for _ in 0..30 {
+        scene.step();
+    }
+    if let Err(failure) = catch_unwind(AssertUnwindSafe(|| check(&scene))) {
+        eprintln!("seed {seed}, {kinds:?}: {:#?}", scene.told);
+        resume_unwind(failure);
+    }
+}
+
+fn stories(few: std::ops::Range<u64>, kinds: &[Kind]) {
+    for seed in crate::seeds(few) {
+        story(seed, kinds, Scene::new);
+    }
+}
+
+#[test]
+fn rows_change_without_a_click() {
+    stories(0..3, &[Kind::Rows, Kind::Voices]);
+}
+
+#[test]
+fn people_come_and_go_without_a_click_also_in_the_midst_of_a_word() {
+    stories(10..13, &[Kind::People, Kind::Voices]);
+}
+
+#[test]
+fn a_mute_is_no_click() {
+    stories(20..23, &[Kind::Mutes]);
+}
+
+#[test]
+fn packets_that_break_off_and_come_again_are_no_click() {
+    stories(30..32, &[Kind::Gaps, Kind::Voices]);
+}
+
+#[test]
+fn who_is_deaf_for_a_while_is_no_click_to_others() {
+    stories(40..42, &[Kind::Deafness, Kind::Voices]);
+}
+
+#[test]
+fn nobody_hears_a_click_when_the_room_moves() {
+    stories(50..52, &[Kind::Moves, Kind::Rows, Kind::Voices]);
+}
+
+#[test]
+fn who_is_heard_changes_without_a_click() {
+    stories(80..83, &[Kind::Few, Kind::Voices, Kind::Rows]);
+}
+
+#[test]
+fn pans_change_without_a_click() {
+    for seed in crate::seeds(60..62) {
+        story(
+            seed,
+            &[Kind::Rows, Kind::Mutes, Kind::People, Kind::Voices],
+            Scene::in_stereo,
+        );
+    }
+}
+
+#[test]
+fn whatever_happens_nothing_clicks() {
+    stories(70..76, &Kind::ALL);
+}
