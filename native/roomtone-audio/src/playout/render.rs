@@ -54,9 +54,8 @@ impl Playout {
             self.concealed = CONCEAL_LIMIT;
         }
         if self.decoder.is_none() {
-            // All that is ever needed, at once, so that no later tick allocates.
-            self.fifo
-                .reserve_exact(FRAME_SAMPLES + MAX_QUIET_CUT as usize + FRAME_SAMPLES);
+            // All that the usual tick needs, at once, so that none allocates.
+            self.fifo.reserve_exact(2 * FRAME_SAMPLES);
             self.tail.reserve_exact(FADE);
         }
         let mut tally = Tally::default();
@@ -139,6 +138,9 @@ impl Playout {
         } else {
             stretch::MAX_LOUD_CUT as i64
         }) as usize;
+        // Only who catches up with a backlog needs as much.
+        let needed = FRAME_SAMPLES + MAX_QUIET_CUT as usize + FRAME_SAMPLES;
+        self.fifo.reserve_exact(needed.saturating_sub(self.fifo.len()));
         self.fill(now, FRAME_SAMPLES + longest, tally);
         let mean_square = sum_of_squares(&self.fifo) / self.fifo.len().max(1) as f32;
         let at = FADE;

@@ -191,7 +191,13 @@ impl Plan {
             rooms: 1000,
             ..Case::room(mix, 2, 0)
         };
+        // The one who listens among four hears a mix of their own: how it sounds where bits are spent instead of CPU.
+        let own = Case {
+            judged: true,
+            ..once(Case::room(mix, 4, 3))
+        };
         cases.extend([
+            own,
             spatial,
             Case {
                 judged: true,
@@ -223,6 +229,7 @@ mod tests {
             "roomtone mix, N = 10, K = 3",
             "janus default, N = 100, K = 3",
             "janus 32k q5, N = 50, K = 3",
+            "roomtone mix, N = 4, K = 3",
             "roomtone spatial, N = 50, K = 3",
             "roomtone mix, 1000 rooms, N = 2, muted",
         ] {
