@@ -34,6 +34,8 @@ pub struct Client {
     pub heard_from: Vec<u32>,
     /// The Opus packets, while somebody wants them: an ear hears mono.
     pub payloads: Option<Vec<bytes::Bytes>>,
+    /// The Opus packets that they sent, while somebody wants them.
+    pub sent: Option<BTreeSet<bytes::Bytes>>,
     pub to_server: Link,
     pub to_client: Link,
     pub first_timestamp: u32,
@@ -59,6 +61,7 @@ impl Client {
             heard: Vec::new(),
             heard_from: Vec::new(),
             payloads: None,
+            sent: None,
             to_server: Link::new(LinkConfig::default()),
             to_client: Link::new(LinkConfig::default()),
             first_timestamp: 0,
@@ -75,6 +78,9 @@ impl Client {
             if let Some(talker) = self.talker.as_mut() {
                 let packet = talker.next().unwrap();
                 let timestamp = self.media_time.wrapping_add(self.first_timestamp);
+                if let Some(sent) = self.sent.as_mut() {
+                    sent.insert(packet.payload.clone());
+                }
                 self.peer
                     .send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
             }

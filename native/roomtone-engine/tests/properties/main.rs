@@ -8,7 +8,10 @@ mod common;
 
 mod clicks;
 mod levels;
+mod overload;
 mod scene;
+mod secrets;
+mod sharing;
 
 /// The seeds that a property is tried with.
 fn seeds(few: std::ops::Range<u64>) -> std::ops::Range<u64> {
