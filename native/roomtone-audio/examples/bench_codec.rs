@@ -59,22 +59,27 @@ fn recorded(path: &str) -> Vec<Frame> {
 fn main() {
     let sound = std::env::args().nth(1).map_or_else(voice, |path| recorded(&path));
     let mut packet = Vec::new();
-    for application in [Application::Voip, Application::Audio] {
-        for complexity in [0, 3, 5, 6, 8, 10] {
-            let config = EncoderConfig {
-                application,
-                complexity,
-                ..Default::default()
-            };
-            let mut encoder = Encoder::new(&config).unwrap();
-            time(
-                &format!("encode 32 kbit/s {application:?} complexity {complexity}"),
-                FRAMES,
-                |i| {
-                    encoder.encode(&sound[i], &mut packet).unwrap();
-                },
-            );
-        }
+    let searching = [0, 3, 5, 6, 8, 10].map(|complexity| (32_000, Signal::Auto, complexity));
+    let celt = [32_000, 48_000, 64_000].map(|bitrate| (bitrate, Signal::Music, 0));
+    for (bitrate, signal, complexity) in searching.into_iter().chain(celt) {
+        let config = EncoderConfig {
+            bitrate,
+            signal,
+            complexity,
+            ..Default::default()
+        };
+        let mut encoder = Encoder::new(&config).unwrap();
+        let what = if signal == Signal::Music {
+            "CELT alone"
+        } else {
+            "SILK and CELT"
+        };
+        let kbits = bitrate / 1000;
+        time(
+            &format!("encode {kbits} kbit/s, {what}, complexity {complexity}"),
+            FRAMES,
+            |i| encoder.encode(&sound[i], &mut packet).unwrap(),
+        );
     }
     let mut encoder = Encoder::new(&EncoderConfig::default()).unwrap();
     let mut spare = encoder.clone();
