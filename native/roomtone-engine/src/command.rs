@@ -28,7 +28,8 @@ pub enum Command {
         slots: Option<u32>,
     },
     /// Moves a room, with all who are in it, to another shard of the engine; [`Event::RoomMoved`] comes from there. They keep their
-    /// addresses and don't notice. What is submitted for the room on its old shard is handed on.
+    /// addresses and don't notice. Whoever names its old shard from then on means the new one. To where it is, to nowhere, or to a shard
+    /// that is far behind, is no move.
     MoveRoom {
         /// The room.
         room: RoomId,
@@ -238,7 +239,7 @@ pub enum Event {
         /// The figures.
         stats: Option<Box<PeerStats>>,
     },
-    /// A room has moved to this shard. Whatever its old shard told of it is from before.
+    /// A room has moved to this shard. All that its old shard had to tell of it came before.
     RoomMoved {
         /// The room.
         room: RoomId,

@@ -8,17 +8,18 @@ use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError};
+use crossbeam_channel::{Sender, TrySendError};
 use roomtone_transport::{Certificate, NtpClock, TransportConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::Interest;
 use tokio::runtime::Runtime;
 
 use crate::batch;
-use crate::command::{Command, Envelope, Event};
+use crate::command::{Envelope, Event};
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
 use crate::meter::Meter;
+use crate::orders::Orders;
 use crate::post::Post;
 use crate::shard::Shard;
 use crate::shed::Round;
@@ -54,7 +55,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) max_peers: usize,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) socket: &'a UdpSocket,
-    pub(crate) commands: Receiver<Command>,
+    pub(crate) orders: Arc<Orders>,
     pub(crate) events: Sender<Envelope>,
     pub(crate) stats: Arc<Mutex<ShardStats>>,
     pub(crate) post: Post,
@@ -73,7 +74,6 @@ struct Loop {
     socket: tokio::net::UdpSocket,
     /// The same socket, for batches.
     plain_socket: UdpSocket,
-    commands: Receiver<Command>,
     events: Sender<Envelope>,
     backlog: VecDeque<Envelope>,
     stats: Arc<Mutex<ShardStats>>,
@@ -121,18 +121,15 @@ impl Driver {
         let addresses = parts.config.candidates.clone();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
-        let mut shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers)
-            .among(parts.shard, parts.post.shards());
-        if parts.epoch > 1 {
-            shard.reborn();
-        }
+        let mut shard =
+            Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers).among(parts.shard, parts.orders);
+        shard.reborn();
         let mut looped = Loop {
             index: parts.shard,
             epoch: parts.epoch,
             shard,
             socket,
             plain_socket,
-            commands: parts.commands,
             events: parts.events,
             backlog: VecDeque::new(),
             stats: parts.stats,
@@ -171,9 +168,12 @@ impl Loop {
                 self.shard.handle_timeout(now);
             }
             self.hand_on_events();
-            // After the events: what a shard has told of a room is out before the room is.
             let letters_wait = self.post.deliver(&mut self.shard);
             self.send().await;
+            // What a shard has told of a room, and sent to those in it, is out before the room is.
+            if self.backlog.is_empty() {
+                self.shard.settle();
+            }
             self.publish_stats(now);
             let rest = Instant::now();
             let ticking = if due { rest - now } else { Duration::ZERO };
@@ -231,9 +231,8 @@ impl Loop {
     fn take_commands(&mut self) -> bool {
         let begun = Instant::now();
         for _ in 0..COMMAND_BATCH {
-            match self.commands.try_recv() {
-                Ok(command) => self.shard.handle_command(Instant::now(), command),
-                Err(_) => return false,
+            if !self.shard.take_order(Instant::now()) {
+                return false;
             }
             if begun.elapsed() >= COMMAND_TIME {
                 break;

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use crossbeam_channel::Sender;
 use roomtone_transport::Certificate;
 use thiserror::Error;
 
@@ -17,12 +17,10 @@ use crate::command::{Command, Envelope};
 use crate::config::{EngineConfig, MixConfig, ShardConfig};
 use crate::control::Control;
 use crate::driver::{self, Driver};
+use crate::orders::{Orders, SubmitError};
 use crate::panics::panic_message;
 use crate::post::{LetterBox, Post};
 use crate::stats::ShardStats;
-
-/// Commands that may wait for one shard. Full means that the shard isn't run, or is far behind: the caller is told.
-const COMMAND_QUEUE: usize = 4096;
 
 /// Why an engine can't start.
 #[derive(Debug, Error)]
@@ -54,20 +52,6 @@ impl StartError {
     }
 }
 
-/// Why a command was not taken.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub enum SubmitError {
-    /// The shard's queue is full: it isn't run, or is behind. Try again later.
-    #[error("the shard's command queue is full")]
-    Busy,
-    /// There is no shard of that index.
-    #[error("no such shard")]
-    NoShard,
-    /// The engine was stopped.
-    #[error("the engine was stopped")]
-    Stopped,
-}
-
 /// How [`Engine::run`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
@@ -83,7 +67,6 @@ pub enum RunOutcome {
 
 struct Slot {
     config: ShardConfig,
-    commands: (Sender<Command>, Receiver<Command>),
     control: Arc<Control>,
     stats: Arc<Mutex<ShardStats>>,
     state: Mutex<State>,
@@ -106,6 +89,7 @@ impl State {
 /// The shards of one node.
 pub struct Engine {
     slots: Vec<Slot>,
+    orders: Arc<Orders>,
     boxes: Arc<Vec<LetterBox>>,
     mix: MixConfig,
     max_peers: usize,
@@ -124,10 +108,12 @@ impl Engine {
             return Err(StartError::NoShards);
         }
         let certificate = Certificate::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
+        let orders = Arc::new(Orders::new(config.shards.len()));
         let slots = config
             .shards
             .into_iter()
-            .map(Slot::bind)
+            .enumerate()
+            .map(|(shard, config)| Slot::bind(config, orders.control(shard).clone()))
             .collect::<Result<Vec<_>, _>>()?;
         let boxes = slots
             .iter()
@@ -135,6 +121,7 @@ impl Engine {
         let boxes = Arc::new(boxes.collect());
         Ok(Engine {
             slots: slots.into_iter().map(|(slot, _)| slot).collect(),
+            orders,
             boxes,
             mix: config.mix,
             max_peers: config.max_peers_per_shard,
@@ -190,8 +177,6 @@ impl Engine {
     }
 
     fn begin(&self, shard: usize, slot: &Slot, socket: &UdpSocket, epoch: u64) -> Driver {
-        // Orders for the shard's last life mean rooms that no longer exist.
-        while slot.commands.1.try_recv().is_ok() {}
         Driver::new(driver::Parts {
             shard,
             epoch,
@@ -200,28 +185,20 @@ impl Engine {
             max_peers: self.max_peers,
             certificate: self.certificate.clone(),
             socket,
-            commands: slot.commands.1.clone(),
+            orders: self.orders.clone(),
             events: self.events.clone(),
             stats: slot.stats.clone(),
             post: Post::new(shard, self.boxes.clone()),
         })
     }
 
-    /// Queues a command and wakes the shard's loop. Never blocks.
+    /// Queues a command and wakes the shard's loop. Never waits for a shard. What is submitted for a room is carried out in that order,
+    /// also when it moves; the queue of a room that has moved is that of the shard where it is, whichever shard is named here.
     ///
     /// # Errors
     /// [`SubmitError`]: the queue is full, there is no such shard, or the engine was stopped.
     pub fn submit(&self, shard: usize, command: Command) -> Result<(), SubmitError> {
-        let slot = self.slots.get(shard).ok_or(SubmitError::NoShard)?;
-        if slot.control.stopped() {
-            return Err(SubmitError::Stopped);
-        }
-        slot.commands.0.try_send(command).map_err(|error| match error {
-            TrySendError::Full(_) => SubmitError::Busy,
-            TrySendError::Disconnected(_) => SubmitError::Stopped,
-        })?;
-        slot.control.wake();
-        Ok(())
+        self.orders.submit(shard, command)
     }
 
     /// A shard's figures as of at most a tenth of a second ago.
@@ -243,7 +220,7 @@ impl Engine {
 }
 
 impl Slot {
-    fn bind(mut config: ShardConfig) -> Result<(Slot, Arc<UdpSocket>), StartError> {
+    fn bind(mut config: ShardConfig, control: Arc<Control>) -> Result<(Slot, Arc<UdpSocket>), StartError> {
         let bind_error = |source| StartError::Bind {
             address: config.bind,
             source,
@@ -256,8 +233,7 @@ impl Slot {
         let socket = Arc::new(socket);
         let slot = Slot {
             config,
-            commands: bounded(COMMAND_QUEUE),
-            control: Arc::default(),
+            control,
             stats: Arc::default(),
             state: Mutex::new(State {
                 socket: Some(socket.clone()),

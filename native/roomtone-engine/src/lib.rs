@@ -20,6 +20,7 @@ mod control;
 mod driver;
 mod engine;
 mod meter;
+mod orders;
 mod panics;
 mod post;
 mod relay;
@@ -33,7 +34,8 @@ mod travel;
 
 pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select, SlotCell};
 pub use config::{EngineConfig, MixConfig, ShardConfig};
-pub use engine::{Engine, RunOutcome, StartError, SubmitError};
+pub use engine::{Engine, RunOutcome, StartError};
+pub use orders::{Orders, SubmitError};
 pub use relay::{Relay, ShardIndex};
 pub use shard::Shard;
 pub use shed::Round;

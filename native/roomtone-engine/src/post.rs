@@ -1,6 +1,5 @@
 //! The post between the shards of an engine: a letter box each, and the sockets that they lend each other.
 
-use std::collections::VecDeque;
 use std::net::UdpSocket;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -46,8 +45,6 @@ pub(crate) struct Post {
     index: ShardIndex,
     boxes: Arc<Vec<LetterBox>>,
     sockets: Vec<Option<Arc<UdpSocket>>>,
-    /// What must not be lost, and found the box full.
-    waiting: VecDeque<(ShardIndex, Relay)>,
 }
 
 /// What became of datagrams.
@@ -67,13 +64,7 @@ impl Post {
             index,
             sockets: boxes.iter().map(lent).collect(),
             boxes,
-            waiting: VecDeque::new(),
         }
-    }
-
-    /// How many shards there are.
-    pub(crate) fn shards(&self) -> usize {
-        self.boxes.len()
     }
 
     /// The next piece of news for this shard, and from whom.
@@ -83,18 +74,18 @@ impl Post {
 
     /// Delivers what the shard has to tell the others. True if something has to wait.
     pub(crate) fn deliver(&mut self, shard: &mut Shard) -> bool {
-        let mut later = VecDeque::new();
-        while let Some((to, relay)) = self.waiting.pop_front().or_else(|| shard.poll_relay()) {
+        for (to, letter_box) in self.boxes.iter().enumerate() {
+            shard.make_good(to, LETTERS.saturating_sub(letter_box.sender.len()));
+        }
+        while let Some((to, relay)) = shard.poll_relay() {
             let Some(letter_box) = self.boxes.get(to) else { continue };
             match letter_box.sender.try_send((self.index, relay)) {
                 Ok(()) => letter_box.control.wake(),
-                Err(TrySendError::Full((_, relay))) if relay.is_fleeting() => {}
-                Err(TrySendError::Full((_, relay))) => later.push_back((to, relay)),
+                Err(TrySendError::Full((_, relay))) => shard.put_off(to, &relay),
                 Err(TrySendError::Disconnected(_)) => {}
             }
         }
-        self.waiting = later;
-        !self.waiting.is_empty()
+        shard.owes()
     }
 
     /// Sends what is for participants whose home is another shard, by that shard's socket, without waiting.
@@ -119,5 +110,44 @@ impl Post {
             outbox.clear();
         }
         counted
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::disallowed_methods)]
+mod tests {
+    use std::time::Instant;
+
+    use roomtone_transport::{Certificate, NtpClock, TransportConfig};
+
+    use super::*;
+    use crate::config::MixConfig;
+    use crate::orders::Orders;
+
+    #[test]
+    fn what_finds_no_room_is_told_once_there_is_some() {
+        let orders = Arc::new(Orders::new(2));
+        let letter_box = |shard| {
+            let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+            LetterBox::new(orders.control(shard).clone(), Arc::new(socket))
+        };
+        let boxes = Arc::new(vec![letter_box(0), letter_box(1)]);
+        let (mut post, other) = (Post::new(0, boxes.clone()), Post::new(1, boxes.clone()));
+        let now = Instant::now();
+        let transport = TransportConfig::new(Vec::new(), NtpClock::from_unix(now, Default::default()));
+        let certificate = Arc::new(Certificate::generate().unwrap());
+        let mut shard = Shard::new(now, transport, certificate, MixConfig::default(), 1).among(0, orders);
+
+        for _ in 0..LETTERS {
+            shard.reborn();
+        }
+        assert!(!post.deliver(&mut shard), "all of it fits");
+        for _ in 0..100 {
+            shard.reborn();
+            assert!(post.deliver(&mut shard), "it is full");
+        }
+        assert_eq!(std::iter::from_fn(|| other.receive()).count(), LETTERS);
+        assert!(!post.deliver(&mut shard));
+        assert_eq!(std::iter::from_fn(|| other.receive()).count(), 1, "once is enough");
     }
 }

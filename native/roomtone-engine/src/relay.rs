@@ -4,12 +4,14 @@
 //! their room moves on, the home hands their datagrams over to the shard where the room is now, and what is for them goes out by the
 //! home's socket, written there by whichever thread runs the room. Nobody on the far side can see the difference.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use roomtone_transport::Outbox;
 
-use crate::command::{Command, RoomId};
+use crate::command::{PeerId, RoomId};
+use crate::orders::Orders;
 use crate::room::Room;
 use crate::routes::{Place, Routes};
 
@@ -20,39 +22,48 @@ pub type ShardIndex = usize;
 pub struct Relay(pub(crate) Parcel);
 
 pub(crate) enum Parcel {
-    /// A room moves in.
-    Room(Box<Moving>),
     /// A datagram for somebody in a room that has moved.
     Datagram {
         place: Place,
         from: SocketAddr,
         data: Vec<u8>,
     },
-    /// An order about a room that has moved.
-    Command(Command),
     /// A change of the routes of somebody whose home this is.
     Route(Place, Route),
     /// The room is no more.
     Gone(RoomId),
-    /// The room, which was once here, is with the sender.
-    Lives(RoomId),
+    /// The room, which was once here, is with the sender; all routes of those whose home this is.
+    Lives(RoomId, Vec<(PeerId, Route)>),
     /// The sender has begun another life: what it knew is lost.
     Reborn,
 }
 
 impl Relay {
-    /// Whether it may be lost: sound that comes late is worth nothing.
-    pub(crate) fn is_fleeting(&self) -> bool {
-        matches!(self.0, Parcel::Datagram { .. })
+    /// What is to be told later if this can't be delivered now.
+    fn debt(&self) -> Option<Debt> {
+        match &self.0 {
+            // Sound that comes late is worth nothing.
+            Parcel::Datagram { .. } => None,
+            Parcel::Route((room, _), _) | Parcel::Gone(room) | Parcel::Lives(room, _) => Some(Debt::Room(*room)),
+            Parcel::Reborn => Some(Debt::Reborn),
+        }
     }
+}
+
+/// What another shard is still to be told. Not the news that couldn't be delivered, which are out of date by then and may be any number:
+/// how things are with a room then. So there is nothing that could be overtaken, and no more than there are rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Debt {
+    /// First of all: what it is told of rooms afterwards is of the new life.
+    Reborn,
+    Room(RoomId),
 }
 
 /// A room on its way.
 pub(crate) struct Moving {
     pub(crate) id: RoomId,
-    pub(crate) room: Room,
-    /// The shards that have something to forget when it is gone.
-    pub(crate) trail: Vec<ShardIndex>,
+    pub(crate) room: Box<Room>,
+    pub(crate) from: ShardIndex,
 }
 
 /// A change of routes.
@@ -81,15 +92,18 @@ impl Route {
 pub(crate) struct Neighbours {
     /// Its own index.
     pub(crate) index: ShardIndex,
-    /// How many shards there are.
-    pub(crate) count: usize,
-    /// Where rooms went that were here.
+    /// What is ordered of all the shards' rooms, and the rooms' addresses.
+    pub(crate) orders: Arc<Orders>,
+    /// Where rooms went that were here, for their participants' datagrams.
     pub(crate) moved: HashMap<RoomId, ShardIndex>,
-    /// Where rooms were that are here now.
-    pub(crate) trails: HashMap<RoomId, Vec<ShardIndex>>,
+    /// Rooms that leave once the world has heard all that happened in them here.
+    pub(crate) departing: BTreeMap<RoomId, ShardIndex>,
+    /// Whether rooms came of which the world has not heard.
+    pub(crate) unheard: bool,
     /// What is to be sent by the sockets of others.
     pub(crate) outboxes: BTreeMap<ShardIndex, Outbox>,
     relays: VecDeque<(ShardIndex, Relay)>,
+    debts: BTreeMap<ShardIndex, BTreeSet<Debt>>,
 }
 
 impl Neighbours {
@@ -103,8 +117,30 @@ impl Neighbours {
     }
 
     pub(crate) fn tell_all(&mut self, parcel: impl Fn() -> Parcel) {
-        for to in (0..self.count).filter(|to| *to != self.index) {
+        for to in (0..self.orders.shards()).filter(|to| *to != self.index) {
             self.relays.push_back((to, Relay(parcel())));
         }
+    }
+
+    /// A piece of news that can't be delivered.
+    pub(crate) fn put_off(&mut self, to: ShardIndex, relay: &Relay) {
+        if let Some(debt) = relay.debt() {
+            self.debts.entry(to).or_default().insert(debt);
+        }
+    }
+
+    /// What is to be told next of what was put off.
+    pub(crate) fn next_debt(&mut self, to: ShardIndex) -> Option<Debt> {
+        let debts = self.debts.get_mut(&to)?;
+        let debt = debts.pop_first();
+        if debts.is_empty() {
+            self.debts.remove(&to);
+        }
+        debt
+    }
+
+    /// Whether there is any such thing.
+    pub(crate) fn owes(&self) -> bool {
+        !self.debts.is_empty()
     }
 }

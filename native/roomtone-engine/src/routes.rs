@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use roomtone_transport::{PacketKind, classify, stun_local_ufrag};
 
 use crate::command::{PeerId, RoomId};
+use crate::relay::Route;
 
 /// Where a participant is.
 pub(crate) type Place = (RoomId, PeerId);
@@ -57,6 +58,17 @@ impl Routes {
     pub(crate) fn remove_room(&mut self, room: RoomId) {
         self.by_address.retain(|_, place| place.0 != room);
         self.by_ufrag.retain(|_, place| place.0 != room);
+    }
+
+    /// All routes into a room anew, as somebody knows them who may not have heard that an address is somebody else's by now.
+    pub(crate) fn replace_room(&mut self, room: RoomId, routes: Vec<(PeerId, Route)>) {
+        self.remove_room(room);
+        for (peer, route) in routes {
+            match route {
+                Route::Address(address) if self.by_address.contains_key(&address) => {}
+                route => route.apply(self, (room, peer)),
+            }
+        }
     }
 
     /// How many addresses and ufrags are known, for tests of what strangers can make us remember.

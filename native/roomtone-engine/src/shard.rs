@@ -69,9 +69,9 @@ impl Shard {
         }
     }
 
-    /// Carries out a command. What comes of it is told by [`Shard::poll_event`].
+    /// Carries out a command. What comes of it is told by [`Shard::poll_event`]. Where there are other shards, commands come by way of
+    /// [`Orders`](crate::Orders) and [`Shard::take_order`].
     pub fn handle_command(&mut self, now: Instant, command: Command) {
-        let Some(command) = self.hand_on(command) else { return };
         match command {
             Command::MoveRoom { room, to } => self.move_room(room, to),
             Command::OpenRoom { room } => self.open_room(room),
@@ -81,6 +81,7 @@ impl Shard {
             Command::CloseRoom { room } => {
                 self.in_room(now, room, |room, common| room.close(now, common));
                 self.forget_room(room);
+                self.common.neighbours.orders.forget(room);
             }
             Command::Join {
                 room,
@@ -188,6 +189,7 @@ impl Shard {
 
     /// Ends every room and says goodbye to everybody.
     pub fn close(&mut self, now: Instant) {
+        self.take_in_all(now);
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
             self.handle_command(now, Command::CloseRoom { room });
@@ -300,6 +302,7 @@ impl Shard {
             self.tell_gone(id);
         }
         self.timers.remove(&id);
+        self.common.neighbours.departing.remove(&id);
         self.common.stats.rooms = self.rooms.len() as u64;
     }
 }

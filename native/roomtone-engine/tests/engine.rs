@@ -260,3 +260,51 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
         assert_eq!(lender.join().unwrap(), RunOutcome::Stopped);
     }
 }
+
+#[test]
+fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_moves() {
+    const CALLERS: u64 = 3;
+    const ORDERS: u64 = 400;
+    let (engine, events) = engine();
+    let lenders = [lend(&engine, 0, 60_000), lend(&engine, 1, 60_000)];
+    for _ in 0..2 {
+        assert!(matches!(next(&events).event, Event::ShardStarted { .. }));
+    }
+    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    // Once it has an address, any shard may be named.
+    engine.submit(0, Command::MoveRoom { room: 1, to: 1 }).unwrap();
+    assert!(matches!(next(&events).event, Event::RoomMoved { .. }));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|caller| {
+            let engine = engine.clone();
+            std::thread::spawn(move || {
+                for order in 0..ORDERS {
+                    let reference = caller * ORDERS + order;
+                    let (room, to, peer) = (1, (order / 4 % 2) as usize, 1);
+                    if order % 4 == 0 {
+                        engine.submit(to, Command::MoveRoom { room, to }).unwrap();
+                    }
+                    let named = ((order + caller) % 2) as usize;
+                    engine
+                        .submit(named, Command::PeerStats { room, peer, reference })
+                        .unwrap();
+                }
+            })
+        })
+        .collect();
+    let (mut answered, mut moves) = (vec![Vec::new(); CALLERS as usize], 0);
+    while answered.iter().map(Vec::len).sum::<usize>() < (CALLERS * ORDERS) as usize {
+        match next(&events).event {
+            Event::PeerStats { reference, .. } => answered[(reference / ORDERS) as usize].push(reference),
+            Event::RoomMoved { .. } => moves += 1,
+            _ => {}
+        }
+    }
+    assert!(answered.iter().all(|references| references.is_sorted()));
+    assert!(moves > 0);
+    callers.into_iter().for_each(|caller| caller.join().unwrap());
+    engine.stop();
+    for lender in lenders {
+        assert_eq!(lender.join().unwrap(), RunOutcome::Stopped);
+    }
+}

@@ -11,15 +11,12 @@ use roomtone_engine::{Command, Event, PeerId};
 use roomtone_load::peer::ClientOptions;
 
 fn move_to(world: &mut World, from: usize, to: usize) {
-    let now = world.now;
-    world
-        .shard_at(from)
-        .handle_command(now, Command::MoveRoom { room: ROOM, to });
+    submit(world, from, Command::MoveRoom { room: ROOM, to });
 }
 
 fn submit(world: &mut World, shard: usize, command: Command) {
-    let now = world.now;
-    world.shard_at(shard).handle_command(now, command);
+    world.orders.submit(shard, command).unwrap();
+    world.collect();
 }
 
 fn moves(world: &World) -> usize {
@@ -198,10 +195,7 @@ fn when_the_home_breaks_the_room_that_moved_away_goes_on() {
     world.connect();
     move_to(&mut world, 0, 1);
     world.run_ms(500);
-    let server = world.server;
-    let mut next_life = world.fresh_shard(server).among(0, 2);
-    next_life.reborn();
-    world.shard = next_life;
+    world.replace_shard(0);
     world.run_ms(1000);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
     submit(&mut world, 0, Command::Leave { room: ROOM, peer: 1 });
@@ -219,10 +213,7 @@ fn when_a_shard_on_the_way_breaks_the_room_that_moved_on_goes_on() {
     world.run_ms(200);
     move_to(&mut world, 1, 2);
     world.run_ms(200);
-    let address = world.others[0].0;
-    let mut next_life = world.fresh_shard(address).among(1, 3);
-    next_life.reborn();
-    world.others[0].1 = next_life;
+    world.replace_shard(1);
     world.run_ms(1000);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
     // By way of each that knows of it.
@@ -245,14 +236,15 @@ fn when_the_shard_of_a_moved_room_breaks_nothing_of_it_is_left() {
     world.connect();
     move_to(&mut world, 0, 1);
     world.run_ms(200);
-    let address = world.others[0].0;
-    let mut next_life = world.fresh_shard(address).among(1, 2);
-    next_life.reborn();
-    world.others[0].1 = next_life;
+    world.replace_shard(1);
     world.run_ms(100);
     assert_eq!(world.shard.remembered(), (0, 0, 0));
+    // It is opened again where it was, whichever shard is told, so that all who speak of it mean the same.
     submit(&mut world, 0, Command::OpenRoom { room: ROOM });
-    assert_eq!(world.shard.stats().rooms, 1);
+    assert_eq!(world.shard_at(1).stats().rooms, 1);
+    submit(&mut world, 0, Command::CloseRoom { room: ROOM });
+    assert_eq!(world.shard_at(1).stats().rooms, 0);
+    assert_eq!(world.orders.remembered(), (0, 0));
 }
 
 #[test]

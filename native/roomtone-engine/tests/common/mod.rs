@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod client;
+mod post;
 pub mod voice;
 
 use std::collections::BTreeMap;
@@ -10,13 +11,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_engine::{Command, Event, MixConfig, PeerId, RoomId, Shard};
+use roomtone_engine::{Command, Event, MixConfig, Orders, PeerId, RoomId, Shard};
 use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::link::Datagram;
 use roomtone_load::peer::ClientOptions;
 use roomtone_transport::{Certificate, NtpClock, PacketKind, TransportConfig, classify};
 
 pub use self::client::Client;
+pub use self::post::Post;
 
 pub const ROOM: RoomId = 7;
 /// How loud tones are unless a test says otherwise, dBFS (amplitude of the sine): the sum of a few stays below the limiter.
@@ -41,8 +43,12 @@ pub struct World {
     pub shard: Shard,
     /// Further shards of the same engine, each with its address.
     pub others: Vec<(SocketAddr, Shard)>,
+    pub orders: Arc<Orders>,
+    pub post: Post,
     pub clients: BTreeMap<PeerId, Client>,
     pub events: Vec<(Duration, Event)>,
+    /// Which shard told each of these.
+    pub told_by: Vec<usize>,
     pub step: Duration,
     mix: MixConfig,
     /// What went over the wire to the shard, while somebody listens in.
@@ -74,8 +80,11 @@ impl World {
             server,
             shard,
             others: Vec::new(),
+            orders: Arc::default(),
+            post: Post::default(),
             clients: BTreeMap::new(),
             events: Vec::new(),
+            told_by: Vec::new(),
             step: Duration::from_millis(1),
             mix,
             wiretap: None,
@@ -96,11 +105,12 @@ impl World {
 
     pub fn of_many_with(count: usize, mix: MixConfig) -> World {
         let mut world = World::with(mix);
+        world.orders = Arc::new(Orders::new(count));
         let nobody = world.fresh_shard(world.server);
-        world.shard = std::mem::replace(&mut world.shard, nobody).among(0, count);
+        world.shard = std::mem::replace(&mut world.shard, nobody).among(0, world.orders.clone());
         for index in 1..count {
             let address = SocketAddr::new(world.server.ip(), world.server.port() + index as u16);
-            let shard = world.fresh_shard(address).among(index, count);
+            let shard = world.fresh_shard(address).among(index, world.orders.clone());
             world.others.push((address, shard));
         }
         world
@@ -121,35 +131,24 @@ impl World {
         }
     }
 
+    /// The next events of a shard go to whom they concern.
+    fn take_events(&mut self, index: usize) {
+        let now = self.now;
+        while let Some(event) = self.shard_at(index).poll_event() {
+            if let Event::Answer { peer, ref sdp, .. } = event
+                && let Some(client) = self.clients.get_mut(&peer)
+            {
+                client.peer.accept_answer(now, sdp).unwrap();
+            }
+            self.events.push((now - self.start, event));
+            self.told_by.push(index);
+        }
+    }
+
     fn address_of(&self, index: usize) -> SocketAddr {
         match index {
             0 => self.server,
             _ => self.others[index - 1].0,
-        }
-    }
-
-    /// The post between the shards, and what the other ones have to do.
-    fn run_others(&mut self) {
-        let now = self.now;
-        for (_, shard) in &mut self.others {
-            if shard.poll_timeout().is_some_and(|due| due <= now) {
-                shard.handle_timeout(now);
-            }
-        }
-        let count = 1 + self.others.len();
-        loop {
-            let mut letters = Vec::new();
-            for from in 0..count {
-                while let Some((to, relay)) = self.shard_at(from).poll_relay() {
-                    letters.push((from, to, relay));
-                }
-            }
-            if letters.is_empty() {
-                break;
-            }
-            for (from, to, relay) in letters {
-                self.shard_at(to).handle_relay(now, from, relay);
-            }
         }
     }
 
@@ -179,8 +178,13 @@ impl World {
         self.now - self.start
     }
 
+    /// To the first shard; where there are others, it is carried out when they have their turn.
     pub fn command(&mut self, command: Command) {
-        self.shard.handle_command(self.now, command);
+        if self.others.is_empty() {
+            self.shard.handle_command(self.now, command);
+        } else {
+            self.orders.submit(0, command).unwrap();
+        }
     }
 
     /// Someone joins the room and talks a tone of their own from when they are connected.
@@ -281,20 +285,7 @@ impl World {
     /// Moves what the shard has to say to where it belongs.
     pub fn collect(&mut self) {
         let now = self.now;
-        self.run_others();
-        let others = self.others.iter_mut().map(|(_, shard)| shard);
-        let shards = std::iter::once(&mut self.shard).chain(others);
-        let events: Vec<Event> = shards
-            .flat_map(|shard| std::iter::from_fn(|| shard.poll_event()).collect::<Vec<_>>())
-            .collect();
-        for event in events {
-            if let Event::Answer { peer, ref sdp, .. } = event
-                && let Some(client) = self.clients.get_mut(&peer)
-            {
-                client.peer.accept_answer(now, sdp).unwrap();
-            }
-            self.events.push((now - self.start, event));
-        }
+        self.run_shards();
         let deliver = self.deliver;
         for (from, to, data) in self.outgoing().into_iter().filter(|_| deliver) {
             if let Some(client) = self.clients.values_mut().find(|c| c.address == to) {

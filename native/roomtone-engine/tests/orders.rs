@@ -1,0 +1,465 @@
+//! What is ordered of a room that moves about, while loops stand still and letters take their time: in which order it is carried out,
+//! what becomes of it when a shard breaks, and that the sound goes on.
+
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use common::{ROOM, World};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use roomtone_engine::{Command, Event, GainCell, PeerId, SubmitError};
+use roomtone_load::peer::{ClientOptions, ClientPeer};
+
+const SHARDS: usize = 3;
+
+/// What became of an order, as far as the world hears of it.
+#[derive(Debug, PartialEq)]
+enum Outcome {
+    Answered(PeerId),
+    Refused(PeerId, &'static str),
+    Gone(PeerId, &'static str),
+    Asked(u64, bool),
+}
+
+fn outcomes(world: &World) -> Vec<Outcome> {
+    let outcome = |event: &Event| match event {
+        Event::Answer { peer, .. } => Some(Outcome::Answered(*peer)),
+        Event::Refused { peer, code, .. } => Some(Outcome::Refused(*peer, code)),
+        Event::Disconnected { peer, reason, .. } => Some(Outcome::Gone(*peer, reason)),
+        Event::PeerStats { reference, stats } => Some(Outcome::Asked(*reference, stats.is_some())),
+        _ => None,
+    };
+    world.events.iter().filter_map(|(_, event)| outcome(event)).collect()
+}
+
+/// Somebody who orders this and that of the room.
+struct Caller {
+    random: StdRng,
+    offer: String,
+    peers: u64,
+    asked: u64,
+}
+
+impl Caller {
+    fn new(world: &World, seed: u64) -> Caller {
+        Caller {
+            random: StdRng::seed_from_u64(seed),
+            offer: ClientPeer::new(world.now, ClientOptions::default()).unwrap().offer(),
+            peers: 0,
+            asked: 0,
+        }
+    }
+
+    fn shard(&mut self) -> usize {
+        self.random.random_range(0..SHARDS)
+    }
+
+    /// Whose outcome depends on what was carried out before.
+    fn order(&mut self) -> Command {
+        let (room, offer) = (ROOM, self.offer.clone());
+        let peer = self.random.random_range(0..=self.peers);
+        match self.random.random_range(0..5) {
+            0 => {
+                self.peers += 1;
+                let peer = self.peers;
+                let (speak, listen) = (true, true);
+                Command::Join {
+                    room,
+                    peer,
+                    offer,
+                    speak,
+                    listen,
+                }
+            }
+            1 => Command::Leave { room, peer },
+            2 => Command::Reoffer { room, peer, offer },
+            _ => {
+                self.asked += 1;
+                let reference = self.asked;
+                Command::PeerStats { room, peer, reference }
+            }
+        }
+    }
+
+    /// Loops come round and letters arrive, or not.
+    fn let_some_time_pass(&mut self, world: &mut World) {
+        for _ in 0..self.random.random_range(0..4) {
+            world.post.orders = self.random.random_range(1..4);
+            let shard = self.shard();
+            world.run_shard_once(shard);
+            world.now += Duration::from_millis(self.random.random_range(0..2));
+        }
+    }
+}
+
+/// Shards whose letters take up to 20 ms, each as it likes, where one letter at a time is on its way or as many as there are.
+fn slow_world(seed: u64) -> World {
+    let mut world = World::of_many(SHARDS);
+    let mut random = StdRng::seed_from_u64(seed);
+    world.post.room = [1, 3, usize::MAX][random.random_range(0..3)];
+    world.post.delay = Box::new(move |_, _| Duration::from_millis(random.random_range(0..20)));
+    world
+}
+
+fn close(world: &mut World, shard: usize) {
+    world.orders.submit(shard, Command::CloseRoom { room: ROOM }).unwrap();
+    world.run_ms(100);
+    for index in 0..SHARDS {
+        assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
+        assert_eq!(world.shard_at(index).stats().peers, 0, "shard {index}");
+    }
+    assert_eq!(world.orders.remembered(), (0, 0));
+}
+
+#[test]
+fn orders_are_carried_out_as_they_were_given_wherever_the_room_is() {
+    for seed in 0..40 {
+        let mut world = slow_world(seed);
+        // The same, where nothing ever moves.
+        let mut lone = World::new();
+        let mut caller = Caller::new(&world, seed);
+        let mut moves = 0;
+        for _ in 0..80 {
+            let named = caller.shard();
+            // A room's first address is for the caller to know.
+            let named = if moves == 0 { 0 } else { named };
+            if caller.random.random_bool(0.25) {
+                let to = caller.shard();
+                world
+                    .orders
+                    .submit(named, Command::MoveRoom { room: ROOM, to })
+                    .unwrap();
+            } else {
+                let order = caller.order();
+                world.orders.submit(named, order.clone()).unwrap();
+                lone.command(order);
+            }
+            caller.let_some_time_pass(&mut world);
+            moves = world.events_of(|event| matches!(event, Event::RoomMoved { .. })).len();
+        }
+        world.run_ms(200);
+        lone.collect();
+        assert!(moves > 3, "{seed}: {moves} moves");
+        assert_eq!(outcomes(&world), outcomes(&lone), "{seed}");
+        close(&mut world, caller.shard());
+    }
+}
+
+/// What somebody believes who hears what the shards tell: which of them has the room.
+#[derive(Default)]
+struct Belief {
+    place: usize,
+    moved: bool,
+    /// How many events they know.
+    heard: usize,
+}
+
+impl Belief {
+    /// Hears the news, and that a shard broke. Opens the room again if it is lost, where it is believed to be; true if so.
+    fn catch_up(&mut self, world: &World, broken: Option<usize>) -> bool {
+        let mut lost = false;
+        for ((_, event), shard) in world.events.iter().zip(&world.told_by).skip(self.heard) {
+            match event {
+                Event::RoomMoved { .. } => (self.place, self.moved, lost) = (*shard, true, false),
+                Event::RoomFailed { .. } => lost = true,
+                _ => {}
+            }
+        }
+        self.heard = world.events.len();
+        lost |= broken == Some(self.place);
+        if lost {
+            world
+                .orders
+                .submit(self.place, Command::OpenRoom { room: ROOM })
+                .unwrap();
+        }
+        lost
+    }
+}
+
+#[test]
+fn whatever_breaks_the_world_knows_where_the_room_is_and_nothing_is_carried_out_too_early() {
+    let mut lost = 0;
+    for seed in 0..60 {
+        let mut world = slow_world(seed);
+        let mut caller = Caller::new(&world, seed);
+        let mut belief = Belief::default();
+        for _ in 0..120 {
+            let named = if belief.moved { caller.shard() } else { 0 };
+            let order = match caller.random.random_range(0..20) {
+                0..=6 => Command::MoveRoom {
+                    room: ROOM,
+                    to: caller.shard(),
+                },
+                _ => caller.order(),
+            };
+            world.orders.submit(named, order).unwrap();
+            caller.let_some_time_pass(&mut world);
+            let broken = caller.random.random_bool(0.05).then(|| caller.shard());
+            if let Some(broken) = broken {
+                world.replace_shard(broken);
+            }
+            lost += usize::from(belief.catch_up(&world, broken));
+        }
+        world.run_ms(200);
+        lost += usize::from(belief.catch_up(&world, None));
+        world.run_ms(200);
+        let here: Vec<usize> = (0..SHARDS)
+            .filter(|index| world.shard_at(*index).stats().rooms > 0)
+            .collect();
+        assert_eq!(here, [belief.place], "{seed}");
+        let asked = world.events_of(|event| matches!(event, Event::PeerStats { .. }));
+        let references: Vec<u64> = asked
+            .iter()
+            .filter_map(|event| match event {
+                Event::PeerStats { reference, .. } => Some(*reference),
+                _ => None,
+            })
+            .collect();
+        assert!(references.is_sorted(), "{seed}: {references:?}");
+        assert!(references.len() > 5, "{seed}");
+        close(&mut world, caller.shard());
+    }
+    assert!(lost > 20, "{lost} lost");
+}
+
+fn set_gain(world: &World, shard: usize, gain: f32) {
+    let cells = vec![GainCell {
+        listener: 2,
+        speaker: 1,
+        gain: Some(gain),
+        pan: 0.0,
+    }];
+    world
+        .orders
+        .submit(shard, Command::SetGains { room: ROOM, cells })
+        .unwrap();
+}
+
+#[test]
+fn the_sound_goes_on_and_the_last_word_holds() {
+    for seed in 0..4 {
+        let mut world = World::of_many(SHARDS);
+        world.join_talking(1);
+        world.join(2, ClientOptions::default());
+        world.join(3, ClientOptions::default());
+        world.connect();
+        world.run_ms(500);
+        let mut random = StdRng::seed_from_u64(seed);
+        let mut delays = StdRng::seed_from_u64(seed + 100);
+        world.post.delay = Box::new(move |_, _| Duration::from_millis(delays.random_range(0..5)));
+        world.post.orders = 1;
+        world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+        world.run_ms(20);
+        let from = world.now;
+        for _ in 0..100 {
+            let (named, to) = (random.random_range(0..SHARDS), random.random_range(0..SHARDS));
+            // Each loop stands still for a while, now and then.
+            world.post.asleep = BTreeSet::from_iter(random.random_bool(0.3).then(|| random.random_range(0..SHARDS)));
+            set_gain(&world, named, 0.25);
+            world
+                .orders
+                .submit(random.random_range(0..SHARDS), Command::MoveRoom { room: ROOM, to })
+                .unwrap();
+            set_gain(&world, random.random_range(0..SHARDS), 1.0);
+            world.run_ms(random.random_range(0..20));
+            world.post.asleep.clear();
+            world.run_ms(random.random_range(0..30));
+            // Sooner or later it is where it was sent last, and what was said last of it holds: see below.
+            set_gain(&world, named, 0.5);
+        }
+        world.run_ms(1000);
+        let moves = world.events_of(|event| matches!(event, Event::RoomMoved { .. })).len();
+        assert!(moves > 40, "{seed}: {moves} moves");
+        let heard = world.heard_db(2, 1, 0.5);
+        assert!((heard + 6.02).abs() < 1.0, "{seed}: {heard:.1} dB");
+        assert!(world.heard_db(3, 1, 0.5).abs() < 1.0, "{seed}: nothing was said of 3");
+        for listener in [2, 3] {
+            let client = &world.clients[&listener];
+            client.assert_continuous();
+            let times: Vec<_> = client.heard.iter().map(|h| h.0).filter(|at| *at >= from).collect();
+            let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            assert!(
+                gap <= Duration::from_millis(40),
+                "{seed}: {listener} heard nothing for {gap:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_address_that_changes_while_no_letter_gets_through_is_known_at_home_afterwards() {
+    let mut world = World::of_many(SHARDS);
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(300);
+    let client = world.clients.get_mut(&1).unwrap();
+    client.address.set_port(client.address.port() + 5000);
+    let now = world.now;
+    let offer = client.peer.restart(now);
+    let reoffer = Command::Reoffer {
+        room: ROOM,
+        peer: 1,
+        offer,
+    };
+    world.orders.submit(2, reoffer).unwrap();
+    // The new ufrag is never told: the box is full.
+    world.post.room = 0;
+    world.run_ms(500);
+    assert!(world.shard_at(1).owes());
+    assert!(
+        world.heard_db(2, 1, 0.2) < -20.0,
+        "nobody knows them by their new address"
+    );
+    world.post.room = 1;
+    world.run_ms(2000);
+    assert!(!world.shard_at(1).owes());
+    world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
+    close(&mut world, 2);
+}
+
+#[test]
+fn a_room_on_its_way_outlives_both_shards() {
+    let mut world = World::of_many(SHARDS);
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(20);
+    world.post.asleep = BTreeSet::from([2]);
+    world.orders.submit(1, Command::MoveRoom { room: ROOM, to: 2 }).unwrap();
+    world.run_ms(1);
+    set_gain(&world, 0, 0.5);
+    // Neither those who sent it nor those who should take it are there any more.
+    for index in 0..SHARDS {
+        world.replace_shard(index);
+    }
+    world.post.asleep.clear();
+    world.run_ms(1000);
+    assert_eq!(world.shard_at(2).stats().peers, 2);
+    let heard = world.heard_db(2, 1, 0.5);
+    assert!(
+        (heard + 6.02).abs() < 1.0,
+        "heard at {heard:.1} dB: what was ordered came along"
+    );
+    assert_eq!(
+        world.events_of(|event| matches!(event, Event::RoomFailed { .. })).len(),
+        0
+    );
+    close(&mut world, 0);
+}
+
+#[test]
+fn a_room_that_was_taken_in_and_lost_before_anybody_heard_of_it_is_told_of() {
+    let mut world = World::of_many(SHARDS);
+    world.post.asleep = BTreeSet::from([1]);
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(1);
+    let now = world.now;
+    assert!(world.shard_at(1).take_order(now));
+    world.replace_shard(1);
+    world.post.asleep.clear();
+    world.run_ms(5);
+    let told: Vec<_> = world.events.iter().map(|(_, event)| event.clone()).collect();
+    let (room, from) = (ROOM, 0);
+    assert_eq!(told, [Event::RoomMoved { room, from }, Event::RoomFailed { room }]);
+    assert_eq!(world.told_by, [1, 1]);
+    // Once they know, it is not told again.
+    world.replace_shard(1);
+    world.run_ms(5);
+    assert_eq!(world.events.len(), 2);
+    close(&mut world, 2);
+}
+
+#[test]
+fn a_shard_that_is_far_behind_takes_no_room() {
+    let mut world = World::of_many(SHARDS);
+    world.post.asleep = BTreeSet::from([1]);
+    // As many as it takes until it says that it is enough.
+    while world.orders.submit(1, Command::CloseRoom { room: 4711 }) != Err(SubmitError::Busy) {}
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(5);
+    assert_eq!(world.shard_at(0).stats().rooms, 1);
+    world.post.asleep.clear();
+    world.run_ms(5);
+    assert_eq!(world.orders.remembered(), (0, 0));
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(5);
+    assert_eq!(world.shard_at(1).stats().rooms, 1);
+}
+
+#[test]
+fn what_was_ordered_of_a_life_that_ended_is_void() {
+    let mut world = World::of_many(SHARDS);
+    world.post.asleep = BTreeSet::from([1]);
+    world.orders.submit(1, Command::OpenRoom { room: 8 }).unwrap();
+    world.replace_shard(1);
+    world.post.asleep.clear();
+    world.run_ms(5);
+    assert_eq!(world.shard_at(1).stats().rooms, 0);
+}
+
+#[test]
+fn sound_that_is_quicker_than_its_room_waits_for_nothing() {
+    let mut world = World::of_many(SHARDS);
+    world.join_talking(1);
+    world.connect();
+    world.post.asleep = BTreeSet::from([1]);
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(1);
+    world.post.asleep.clear();
+    // The loop doesn't come round to its orders.
+    world.post.orders = 0;
+    world.run_ms(40);
+    assert_eq!(world.shard_at(1).stats().rooms, 1);
+}
+
+/// From now on letters from the second shard to the first take a second.
+fn slow_letters_home(world: &mut World) {
+    world.post.delay = Box::new(|from, to| Duration::from_secs(u64::from((from, to) == (1, 0))));
+}
+
+#[test]
+fn what_is_told_late_of_where_a_room_was_is_not_believed() {
+    let mut world = World::of_many(SHARDS);
+    slow_letters_home(&mut world);
+    let go = |world: &World, to| world.orders.submit(0, Command::MoveRoom { room: ROOM, to }).unwrap();
+    go(&world, 1);
+    // Comes in where the room has a last moment; their address is found where it is then, and is to be known at home.
+    world.join_talking(1);
+    world.run_ms(200);
+    go(&world, 2);
+    world.run_ms(200);
+    close(&mut world, 0);
+    world.run_ms(2000);
+    assert_eq!(world.shard_at(0).remembered(), (0, 0, 0));
+}
+
+#[test]
+fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
+    let mut world = World::of_many(SHARDS);
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.join_talking(9);
+    world.run_ms(5);
+    slow_letters_home(&mut world);
+    world.orders.submit(1, Command::Fault { room: Some(ROOM) }).unwrap();
+    world.run_ms(50);
+    let failed = |event: &Event| matches!(event, Event::RoomFailed { .. });
+    assert_eq!(world.events_of(failed).len(), 1);
+    world.clients.clear();
+    world.orders.submit(1, Command::OpenRoom { room: ROOM }).unwrap();
+    world.orders.submit(1, Command::MoveRoom { room: ROOM, to: 0 }).unwrap();
+    world.run_ms(5);
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 2 }).unwrap();
+    world.run_ms(2000);
+    world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
+}
