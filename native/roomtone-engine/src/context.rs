@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use roomtone_audio::Frame;
 use roomtone_transport::{Certificate, Outbox, TransportConfig};
@@ -33,7 +33,23 @@ pub(crate) struct Common {
     pub(crate) neighbours: Neighbours,
 }
 
+/// What isn't due for this long isn't in a hurry either, …
+const FAR_OFF: Duration = Duration::from_millis(100);
+/// … and waits for the next of these: the thread wakes up once for the reports of many, not for each.
+const GRID: Duration = Duration::from_millis(20);
+
 impl Common {
+    /// When something is done that is asked for at `due`: then, or up to 20 ms later if that is far off anyway.
+    pub(crate) fn unhurried(&self, now: Instant, due: Instant) -> Instant {
+        if due.saturating_duration_since(now) < FAR_OFF {
+            return due;
+        }
+        let since = due.saturating_duration_since(self.origin);
+        let grid = GRID.as_nanos();
+        let over = Duration::from_nanos((since.as_nanos() % grid) as u64);
+        if over.is_zero() { due } else { due + (GRID - over) }
+    }
+
     /// Where datagrams go that are to be sent by the socket of `home`.
     pub(crate) fn outbox_of(&mut self, home: ShardIndex) -> &mut Outbox {
         if home == self.neighbours.index {

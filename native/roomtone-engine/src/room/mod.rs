@@ -321,7 +321,10 @@ impl Room {
         match (closed, due) {
             (Some(reason), _) => self.remove(now, common, id, reason.as_str()),
             // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
-            (None, Some(due)) => self.timers.at(id, due.max(now + Duration::from_millis(1))),
+            (None, Some(due)) => {
+                let due = common.unhurried(now, due);
+                self.timers.at(id, due.max(now + Duration::from_millis(1)));
+            }
             (None, None) => {}
         }
         if untold {
