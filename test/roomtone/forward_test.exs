@@ -48,13 +48,23 @@ defmodule Roomtone.ForwardTest do
 
     assert_receive {:bob, bob}
     Roomtone.subscribe(room)
-    slots = [{0, ada.peer, 0.5, -0.25}, {1, nil, 0.0, 0.0}]
-    told = [%{slot: 0, id: "ada", gain: 0.5, pan: -0.25}, %{slot: 1, id: nil, gain: 0.0, pan: 0.0}]
-    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: bob.peer, slots: slots}})
+    slots = [{0, ada.peer, 7, 0.5, -0.25}, {1, nil, 0, 0.0, 0.0}]
+    list = %{room: bob.room, peer: bob.peer, slots: slots, others: [{ada.peer, 7, 0.5, -0.25}], rest: 0.25}
+
+    told = %{
+      slots: [
+        %{slot: 0, id: "ada", source: 7, gain: 0.5, pan: -0.25},
+        %{slot: 1, id: nil, source: 0, gain: 0.0, pan: 0.0}
+      ],
+      others: [%{id: "ada", source: 7, gain: 0.5, pan: -0.25}],
+      rest: 0.25
+    }
+
+    FakeNative.emit(bob.shard, {:slots, list})
     assert_receive {:owner, {:roomtone, ^room, {:slots, ^told}}}
 
     # Of a peer that nobody has any more.
-    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: Roomtone.Media.new_id(), slots: slots}})
+    FakeNative.emit(bob.shard, {:slots, %{list | peer: Roomtone.Media.new_id()}})
 
     assert {:ok, _} = Roomtone.resume(room, "bob", bob.session)
     assert_receive {:roomtone, ^room, {:slots, ^told}}
@@ -69,9 +79,9 @@ defmodule Roomtone.ForwardTest do
     first = FakeNative.offer(connect: true)
     {:ok, %{session: session}} = Roomtone.join(room, "bob", first)
     bob = FakeNative.await_join(first)
-    slots = [{0, ada.peer, 0.5, 0.0}]
-    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: bob.peer, slots: slots}})
-    told = [%{slot: 0, id: "ada", gain: 0.5, pan: 0.0}]
+    slots = [{0, ada.peer, 1, 0.5, 0.0}]
+    FakeNative.emit(bob.shard, {:slots, %{room: bob.room, peer: bob.peer, slots: slots, others: [], rest: 1.0}})
+    told = %{slots: [%{slot: 0, id: "ada", source: 1, gain: 0.5, pan: 0.0}], others: [], rest: 1.0}
     assert_receive {:roomtone, ^room, {:slots, ^told}}
 
     {:ok, _answer} = Roomtone.join(room, "bob", first, session: session)
@@ -94,14 +104,14 @@ defmodule Roomtone.ForwardTest do
     [ada, bob] = for name <- ["ada", "bob"], do: enter(room, name)
     before = Roomtone.RoomServer.whereis(room)
     Process.exit(before, :kill)
-    list = {:slots, %{room: bob.room, peer: bob.peer, slots: [{0, ada.peer, 1.0, 0.0}]}}
+    list = {:slots, %{room: bob.room, peer: bob.peer, slots: [{0, ada.peer, 1, 1.0, 0.0}], others: [], rest: 1.0}}
 
     eventually(fn ->
       # As the engine does while somebody is in a slot.
       FakeNative.emit(bob.shard, list)
 
       receive do
-        {:roomtone, ^room, {:slots, [%{id: "ada"}]}} -> true
+        {:roomtone, ^room, {:slots, %{slots: [%{id: "ada"}]}}} -> true
       after
         50 -> false
       end

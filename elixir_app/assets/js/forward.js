@@ -1,33 +1,60 @@
 // @ts-check
 
 /**
- * @typedef {object} Slot  who is in a slot, and how they are to be played
- * @property {number} slot
- * @property {string | null} id  nobody, if null
- * @property {number} gain       linear
- * @property {number} pan        -1 left … 1 right
+ * @typedef {object} Way  how somebody is to be played
+ * @property {number} gain  linear
+ * @property {number} pan   -1 left … 1 right
+ *
+ * @typedef {Way & {source: number}} Source  of whom their packets say that they contributed them
+ *
+ * @typedef {object} Word  what the server says of it
+ * @property {Source[]} slots   those who are in a slot, in the order of the slots
+ * @property {Source[]} others  those who may come into one
+ * @property {number} rest      the gain for whoever isn't told of
  *
  * @typedef {object} Strip  what a slot's sound goes through
  * @property {MediaStreamAudioSourceNode} source
  * @property {HTMLAudioElement} puller
+ * @property {RTCRtpReceiver} receiver
+ * @property {number | null} talker  whose sound it plays; nobody's for a while, if null
+ * @property {number} heardAt        when the newest of it was played, by the receiver's telling
+ * @property {number} looks          for how many looks there has been nothing newer
+ *
+ * @typedef {object} Control  of a slot, whoever is in it
+ * @property {GainNode} gain
+ * @property {StereoPannerNode} pan
+ * @property {Way} now
  */
 
 /** A new gain is reached in about this time, without a click. */
 const RAMP_S = 0.01;
+/** How often it is looked who is in the slots. What a receiver tells of takes about as long to get to our nodes. */
+const LOOK_EVERY_S = 0.01;
+/** After so many looks without sound a slot waits for whoever comes next. Lost packets don't make it wait. */
+const PATIENCE = 20;
 
 /**
- * Adds up the streams of a room that forwards: each slot's with the gain and the pan that the server says. What comes out is one
- * stream, to be played like that of any other room.
+ * Adds up the streams of a room that forwards: each talker's with the gain and the pan that the server says of them. What comes out is
+ * one stream, to be played like that of any other room.
+ *
+ * A slot is another talker's from one packet to the next, and each packet says whose it is. So the server tells in advance how to
+ * play whom, and here it is looked who is played just now: nobody is heard at the gain of the one before. A slot in which nobody talks
+ * waits at the least gain that anybody may come with.
  */
 export class Forward {
   #context;
   #out;
-  /** @type {{gain: GainNode, pan: StereoPannerNode}[]} */ #controls = [];
+  /** @type {Control[]} */ #controls = [];
   /** @type {Map<number, Strip>} */ #strips = new Map();
+  /** Until the server has said how loud, nothing is heard. */
+  #rest = 0;
+  #least = 0;
+  /** @type {Map<number, Way>} */ #ways = new Map();
 
   constructor() {
     this.#context = new AudioContext({ latencyHint: "interactive" });
     this.#out = new MediaStreamAudioDestinationNode(this.#context, { channelCount: 2 });
+    this.#lookAgain();
   }
 
   static get supported() {
@@ -40,12 +67,13 @@ export class Forward {
   }
 
   /**
-   * Plays what comes in a slot, in place of what came before. Nothing is heard of it until it is said how loud.
+   * Plays what comes in a slot, in place of what came before.
    *
    * @param {number} slot
    * @param {MediaStreamTrack} track
+   * @param {RTCRtpReceiver} receiver  of that track
    */
-  play(slot, track) {
+  play(slot, track, receiver) {
     this.#drop(slot);
     const stream = new MediaStream([track]);
     // Chromium gives a remote track's sound to Web Audio only while a media element pulls it.
@@ -57,16 +85,62 @@ export class Forward {
     });
     const source = new MediaStreamAudioSourceNode(this.#context, { mediaStream: stream });
     source.connect(this.#control(slot).gain);
-    this.#strips.set(slot, { source, puller });
+    this.#strips.set(slot, { source, puller, receiver, talker: null, heardAt: 0, looks: 0 });
+    this.#apply();
   }
 
-  /** @param {Slot[]} slots */
-  set(slots) {
-    for (const { slot, id, gain, pan } of slots) {
+  /** @param {Word} word */
+  set({ slots, others, rest }) {
+    this.#rest = rest;
+    // Those in the slots are among the others where they differ from the rest, but for a room with more others than are told of.
+    const told = [...slots.filter(({ source }) => source > 0), ...others];
+    this.#ways = new Map(told.map(({ source, gain, pan }) => [source, { gain, pan }]));
+    // Who is at 0 doesn't come.
+    const gains = [rest, ...others.map(({ gain }) => gain)].filter((gain) => gain > 0);
+    this.#least = gains.length > 0 ? Math.min(...gains) : 0;
+    this.#apply();
+  }
+
+  /** By the clock of the sound: unlike timers, it isn't slowed down while nobody looks at the page. */
+  #lookAgain() {
+    const beat = new ConstantSourceNode(this.#context, { offset: 0 });
+    beat.onended = () => {
+      beat.disconnect();
+      if (this.#context.state === "closed") return;
+      this.#look();
+      this.#lookAgain();
+    };
+    beat.connect(this.#out);
+    beat.start();
+    beat.stop(this.#context.currentTime + LOOK_EVERY_S);
+  }
+
+  #look() {
+    for (const strip of this.#strips.values()) {
+      const newest = strip.receiver
+        .getContributingSources()
+        .reduce((/** @type {RTCRtpContributingSource | null} */ best, one) => (best && best.timestamp >= one.timestamp ? best : one), null);
+      if (newest && newest.timestamp > strip.heardAt) {
+        strip.talker = newest.source;
+        strip.heardAt = newest.timestamp;
+        strip.looks = 0;
+      } else {
+        strip.looks += 1;
+        if (strip.looks >= PATIENCE) strip.talker = null;
+      }
+    }
+    this.#apply();
+  }
+
+  #apply() {
+    for (const [slot, { talker }] of this.#strips) {
+      const waiting = { gain: this.#least, pan: 0 };
+      const way = talker === null ? waiting : (this.#ways.get(talker) ?? { gain: this.#rest, pan: 0 });
       const control = this.#control(slot);
-      const now = this.#context.currentTime;
-      control.gain.gain.setTargetAtTime(id === null ? 0 : gain, now, RAMP_S / 3);
-      control.pan.pan.setTargetAtTime(pan, now, RAMP_S / 3);
+      if (way.gain === control.now.gain && way.pan === control.now.pan) continue;
+      control.now = way;
+      control.gain.gain.setTargetAtTime(way.gain, this.#context.currentTime, RAMP_S / 3);
+      control.pan.pan.setTargetAtTime(way.pan, this.#context.currentTime, RAMP_S / 3);
     }
   }
 
@@ -76,7 +150,7 @@ export class Forward {
       const gain = new GainNode(this.#context, { gain: 0 });
       const pan = new StereoPannerNode(this.#context);
       gain.connect(pan).connect(this.#out);
-      this.#controls.push({ gain, pan });
+      this.#controls.push({ gain, pan, now: { gain: 0, pan: 0 } });
     }
     return this.#controls[slot];
   }

@@ -18,7 +18,7 @@ const UNREACHABLE_AFTER = 3;
  *
  * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
  *
- * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `slot` (detail: its number and MediaStreamTrack), `unreachable` (detail: what the last offer failed with,
+ * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
  * or null if its sound never came), `refused` (detail: SignallingError).
  */
 export class MediaLink extends EventTarget {
@@ -140,10 +140,10 @@ export class MediaLink extends EventTarget {
     // Send and receive even without a microphone, so that one that comes later needs no new offer.
     this.#transceiver = pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" });
     const slots = Array.from({ length: this.#slots }, () => pc.addTransceiver("audio", { direction: "recvonly" }));
-    pc.ontrack = ({ track, streams, transceiver }) => {
+    pc.ontrack = ({ track, streams, transceiver, receiver }) => {
       if (pc !== this.#pc) return;
       const slot = slots.indexOf(transceiver);
-      if (slot >= 0) this.#emit("slot", { slot, track });
+      if (slot >= 0) this.#emit("slot", { slot, track, receiver });
       else this.#emit("stream", streams[0] ?? new MediaStream([track]));
     };
     pc.onconnectionstatechange = () => {

@@ -312,9 +312,9 @@ export class VoiceRoom extends EventTarget {
       if (!this.#over) this.#setStatus("reconnecting");
     });
     on(link, "stream", (stream) => this.#play(stream));
-    on(link, "slot", ({ slot, track }) => {
+    on(link, "slot", ({ slot, track, receiver }) => {
       this.#forward ??= new Forward();
-      this.#forward.play(slot, track);
+      this.#forward.play(slot, track, receiver);
       this.#play(this.#forward.stream);
     });
     on(link, "unreachable", (error) => {
@@ -349,9 +349,9 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
-    on(signalling, "slots", ({ slots }) => {
+    on(signalling, "slots", (word) => {
       this.#forward ??= new Forward();
-      this.#forward.set(slots);
+      this.#forward.set(word);
     });
     on(signalling, "media_restart", () => this.#link?.connect());
     // It ends soon, and we come back by ourselves: nothing to do but to say so.

@@ -60,6 +60,8 @@ class Node {
   disconnect() {
     this.outputs = [];
   }
+  start() {}
+  stop() {}
 }
 
 beforeEach(() => {
@@ -86,7 +88,7 @@ beforeEach(() => {
       async play() {}
     },
   });
-  for (const name of ["GainNode", "StereoPannerNode", "MediaStreamAudioSourceNode", "MediaStreamAudioDestinationNode"])
+  for (const name of ["ConstantSourceNode", "GainNode", "StereoPannerNode", "MediaStreamAudioSourceNode", "MediaStreamAudioDestinationNode"])
     globalThis[name] = class extends Node {};
 });
 
@@ -117,10 +119,10 @@ test("slots are lines that only receive, and their tracks are told by number", a
   link.addEventListener("slot", ({ detail }) => seen.push(["slot", detail]));
   link.addEventListener("stream", ({ detail }) => seen.push(["stream", detail]));
   const [own, , second] = made[0].transceivers;
-  made[0].ontrack({ track: "t1", streams: [], transceiver: second });
+  made[0].ontrack({ track: "t1", streams: [], transceiver: second, receiver: "r1" });
   made[0].ontrack({ track: "t2", streams: ["s"], transceiver: own });
   assert.deepEqual(seen, [
-    ["slot", { slot: 1, track: "t1" }],
+    ["slot", { slot: 1, track: "t1", receiver: "r1" }],
     ["stream", "s"],
   ]);
 });
@@ -133,27 +135,83 @@ test("stereo is asked for where the room has it, on each line of Opus that says 
   assert.equal(askForStereo(sdp), sdp);
 });
 
-test("what comes in a slot is silent until it is said how loud, and goes with its slot", () => {
-  const forward = new Forward();
-  forward.play(1, "track");
-  const { nodes } = globalThis.context;
-  const source = nodes.find((node) => node.options.mediaStream);
-  const strip = source.outputs[0];
-  assert.equal(strip.gain.value, 0);
-  forward.set([
-    { slot: 0, id: null, gain: 1, pan: 0 },
-    { slot: 1, id: "ben", gain: 0.5, pan: -1 },
-  ]);
-  assert.equal(strip.gain.value, 0.5);
-  assert.equal(strip.outputs[0].pan.value, -1);
-  assert.equal(strip.outputs[0].outputs[0].stream, forward.stream);
-  forward.set([{ slot: 1, id: null, gain: 1, pan: 0 }]);
-  assert.equal(strip.gain.value, 0);
+/** The sound's clock goes on by as much as it takes to look once. */
+function look() {
+  const beats = globalThis.context.nodes.filter((node) => node.onended);
+  const beat = beats.at(-1);
+  beat.onended();
+  return beats.length;
+}
 
-  forward.play(1, "another");
+/** A receiver that plays what is of these sources: `[source, timestamp]`. */
+const receiver = (...sources) => ({ sources, getContributingSources: () => sources.map(([source, timestamp]) => ({ source, timestamp })) });
+
+/** A forward with somebody to be played in a slot, and what their sound goes through. */
+function playing(who) {
+  const forward = new Forward();
+  forward.play(1, "track", who);
+  const source = globalThis.context.nodes.find((node) => node.options.mediaStream);
+  const strip = source.outputs[0];
+  return { forward, source, strip, heard: () => [strip.gain.value, strip.outputs[0].pan.value] };
+}
+
+const way = (source, gain, pan) => ({ source, gain, pan });
+
+test("what comes in a slot is silent until it is said how loud, and goes with its slot", () => {
+  const who = receiver([7, 100]);
+  const { forward, source, strip, heard } = playing(who);
+  look();
+  assert.deepEqual(heard(), [0, 0]);
+  forward.set({ slots: [way(0, 0, 0), way(7, 0.5, -1)], others: [], rest: 1 });
+  assert.deepEqual(heard(), [0.5, -1]);
+  assert.equal(strip.outputs[0].outputs[0].stream, forward.stream);
+
+  forward.play(1, "another", who);
   assert.deepEqual(source.outputs, []);
-  const next = nodes.filter((node) => node.options.mediaStream).at(-1);
-  assert.equal(next.outputs[0], strip, "the gain of a slot stays");
+  const next = globalThis.context.nodes.filter((node) => node.options.mediaStream).at(-1);
+  assert.equal(next.outputs[0], strip, "the way of a slot stays");
   forward.close();
   assert.deepEqual(next.outputs, []);
+});
+
+test("each is played as they are to be from when their sound comes, whatever the slots are said to be", () => {
+  const who = receiver([7, 100]);
+  const { forward, heard } = playing(who);
+  forward.set({ slots: [way(0, 0, 0), way(7, 1, 0)], others: [way(8, 0.1, 0.5), way(9, 2, 0)], rest: 1 });
+  look();
+  assert.deepEqual(heard(), [1, 0]);
+  // What came before is told for some seconds more.
+  who.sources.push([8, 120]);
+  look();
+  assert.deepEqual(heard(), [0.1, 0.5]);
+  who.sources[0][1] = 140;
+  look();
+  assert.deepEqual(heard(), [1, 0]);
+  who.sources.push([55, 160]);
+  forward.set({ slots: [], others: [], rest: 0.3 });
+  look();
+  assert.deepEqual(heard(), [0.3, 0], "of whom nothing is told");
+});
+
+test("a slot in which nobody talks waits at the least gain that somebody may come with, but not for a lost packet", () => {
+  const who = receiver([7, 100]);
+  const { forward, heard } = playing(who);
+  forward.set({ slots: [way(7, 1, 0.5)], others: [way(7, 1, 0.5), way(8, 0.1, 0.5)], rest: 1 });
+  assert.deepEqual(heard(), [0.1, 0]);
+  look();
+  for (let i = 0; i < 10; i += 1) look();
+  assert.deepEqual(heard(), [1, 0.5]);
+  for (let i = 0; i < 10; i += 1) look();
+  assert.deepEqual(heard(), [0.1, 0]);
+  forward.set({ slots: [], others: [way(8, 0.5, 0)], rest: 0 });
+  assert.deepEqual(heard(), [0.5, 0], "nobody else can come");
+});
+
+test("it looks as long as there is something to play", () => {
+  const { forward } = playing(receiver());
+  const looks = look();
+  assert.equal(look(), looks + 1);
+  forward.close();
+  look();
+  assert.equal(look(), looks + 2);
 });

@@ -54,7 +54,14 @@ defmodule Roomtone.Native do
           | {:connected, %{room: id, peer: id}}
           | {:disconnected, %{room: id, peer: id, reason: atom}}
           | {:levels, %{room: id, levels: [{id, 0..127, boolean}]}}
-          | {:slots, %{room: id, peer: id, slots: [{slot :: 0..7, speaker :: id | nil, gain :: float, pan :: float}]}}
+          | {:slots,
+             %{
+               room: id,
+               peer: id,
+               slots: [{slot :: 0..7, speaker :: id | nil, source :: non_neg_integer, gain :: float, pan :: float}],
+               others: [{speaker :: id, source :: pos_integer, gain :: float, pan :: float}],
+               rest: float
+             }}
           | {:speaking, %{room: id, peer: id, speaking: boolean}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
           | {:room_moved, %{room: id, from: shard}}

@@ -8,16 +8,34 @@ defmodule Roomtone.Slots do
 
   alias Roomtone.Media
 
-  @typedoc "A slot: who is in it (`nil`: nobody), how loud they are to be, and from where, between left (-1) and right (1)."
-  @type slot :: %{slot: 0..7, id: String.t() | nil, gain: float, pan: float}
-  @type t :: %{String.t() => [slot]}
+  @typedoc """
+  A slot: who is in it (`nil`: nobody), what their packets carry as contributing source (RFC 3550), how loud they are to be, and from
+  where, between left (-1) and right (1).
+  """
+  @type slot :: %{slot: 0..7, id: String.t() | nil, source: non_neg_integer, gain: float, pan: float}
+  @typedoc "The same of somebody who may come into a slot."
+  @type source :: %{id: String.t() | nil, source: pos_integer, gain: float, pan: float}
+  @typedoc """
+  All that a client has to know to play whoever comes from the first moment on: who is where, some dozens of others in advance, and the
+  gain at which it is to play everybody else.
+  """
+  @type told :: %{slots: [slot], others: [source], rest: float}
+  @type t :: %{String.t() => told}
 
   @doc "Takes the engine's word on a listener, and passes it on. `people` are the room's, `peers` tells who has which."
   @spec put(t, String.t(), map, %{Media.id() => String.t()}, map) :: t
-  def put(slots, room, people, peers, %{peer: peer, slots: cells}) do
+  def put(slots, room, people, peers, %{peer: peer, slots: cells, others: others, rest: rest}) do
     case peers do
       %{^peer => listener} ->
-        named = for {slot, speaker, gain, pan} <- cells, do: %{slot: slot, id: peers[speaker], gain: gain, pan: pan}
+        named = %{
+          slots:
+            for {slot, speaker, source, gain, pan} <- cells do
+              %{slot: slot, id: peers[speaker], source: source, gain: gain, pan: pan}
+            end,
+          others:
+            for({speaker, source, gain, pan} <- others, do: %{id: peers[speaker], source: source, gain: gain, pan: pan}),
+          rest: rest
+        }
 
         slots = Map.put(slots, listener, named)
         tell(slots, room, people[listener])

@@ -69,7 +69,7 @@ defmodule Roomtone.Types do
     * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:moderator`, `:quality`, `:speaking`, `:connected` –
       when it changes
     * `:chat` – somebody said something in writing
-    * `:slots` – in a room of kind `:forward`: who is in which slot of yours and at which gain your client is to play them; at most
+    * `:slots` – in a room of kind `:forward`: who is in which slot of yours, and at which gain your client is to play them and whoever comes next; at most
       five times a second, and to the process that speaks for the person alone, subscribed or not
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
     * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
@@ -89,7 +89,7 @@ defmodule Roomtone.Types do
           | {:chat, chat_message}
           | {:speaking, identity :: String.t(), boolean}
           | {:connected, identity :: String.t(), boolean}
-          | {:slots, [Roomtone.Slots.slot()]}
+          | {:slots, Roomtone.Slots.told()}
           | {:levels, %{String.t() => 0..127}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:draining, seconds :: non_neg_integer}

@@ -153,6 +153,21 @@ pub struct SlotCell {
     pub slot: u8,
     /// Who is in it; `None`: nobody.
     pub speaker: Option<PeerId>,
+    /// What their packets carry as contributing source (RFC 3550); 0: nobody.
+    pub source: u32,
+    /// How loud they are to be, linear.
+    pub gain: f32,
+    /// From −1 (left) to 1 (right).
+    pub pan: f32,
+}
+
+/// How somebody is to be played who may come into a slot.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SourceCell {
+    /// Who.
+    pub speaker: PeerId,
+    /// What their packets carry as contributing source (RFC 3550).
+    pub source: u32,
     /// How loud they are to be, linear.
     pub gain: f32,
     /// From −1 (left) to 1 (right).
@@ -214,7 +229,9 @@ pub enum Event {
         /// Participant, level in −dBov (RFC 6464: 0 loudest, 127 silence), whether they count as speaking.
         levels: Vec<(PeerId, u8, bool)>,
     },
-    /// Whom a listener of a forwarding room hears in which slot, and how: theirs is to apply the gains. At most once in 200 ms.
+    /// Whom a listener of a forwarding room hears in which slot, and how: theirs is to apply the gains. At most once in 200 ms. So that
+    /// nobody is ever heard at the gain of another, it also tells how those are to be played who aren't in a slot yet; each packet
+    /// says whose it is.
     Slots {
         /// The room.
         room: RoomId,
@@ -222,6 +239,10 @@ pub enum Event {
         peer: PeerId,
         /// All of their slots, in order.
         slots: Vec<SlotCell>,
+        /// Others, where they differ from `rest`: the softest, some dozens at most.
+        others: Vec<SourceCell>,
+        /// The gain for everybody else, from the middle. The least one, should they differ.
+        rest: f32,
     },
     /// A participant began or ceased to speak.
     Speaking {

@@ -32,7 +32,9 @@ mod stats;
 mod timers;
 mod travel;
 
-pub use command::{Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select, SlotCell};
+pub use command::{
+    Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select, SlotCell, SourceCell,
+};
 pub use config::{EngineConfig, MixConfig, ShardConfig};
 pub use engine::{Engine, RunOutcome, StartError};
 pub use orders::{Orders, SubmitError};

@@ -265,6 +265,7 @@ mod tests {
             timestamp,
             marker: false,
             ssrc: 1,
+            csrc: None,
             payload_type: 111,
             level: None,
             payload,

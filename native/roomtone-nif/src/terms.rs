@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, Select, ShardStats};
+use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, Select, ShardStats, SlotCell};
 use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
 
 mod atoms {
@@ -215,7 +215,9 @@ enum EventTerm {
     Slots {
         room: u64,
         peer: u64,
-        slots: Vec<(u8, Option<u64>, f64, f64)>,
+        slots: Vec<(u8, Option<u64>, u32, f64, f64)>,
+        others: Vec<(u64, u32, f64, f64)>,
+        rest: f64,
     },
     Speaking {
         room: u64,
@@ -382,13 +384,21 @@ fn event_term(env: Env<'_>, event: Event) -> EventTerm {
             reason: word(env, reason),
         },
         Event::Levels { room, levels } => EventTerm::Levels { room, levels },
-        Event::Slots { room, peer, slots } => EventTerm::Slots {
+        Event::Slots {
             room,
             peer,
-            slots: slots
+            slots,
+            others,
+            rest,
+        } => EventTerm::Slots {
+            room,
+            peer,
+            slots: slots.into_iter().map(slot_term).collect(),
+            others: others
                 .into_iter()
-                .map(|cell| (cell.slot, cell.speaker, f64::from(cell.gain), f64::from(cell.pan)))
+                .map(|cell| (cell.speaker, cell.source, f64::from(cell.gain), f64::from(cell.pan)))
                 .collect(),
+            rest: f64::from(rest),
         },
         Event::Speaking { room, peer, speaking } => EventTerm::Speaking { room, peer, speaking },
         Event::PeerStats { reference, stats } => EventTerm::PeerStats {
@@ -399,6 +409,11 @@ fn event_term(env: Env<'_>, event: Event) -> EventTerm {
         Event::Shed { level } => EventTerm::Shed { level },
         Event::RoomFailed { room } => EventTerm::RoomFailed { room },
     }
+}
+
+fn slot_term(cell: SlotCell) -> (u8, Option<u64>, u32, f64, f64) {
+    let (gain, pan) = (f64::from(cell.gain), f64::from(cell.pan));
+    (cell.slot, cell.speaker, cell.source, gain, pan)
 }
 
 // The engine's words are string literals, so these atoms are few and none is made from input.

@@ -156,6 +156,8 @@ pub struct Outgoing {
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,
+    /// Who contributed what is in it, where that is somebody else.
+    pub csrc: Option<u32>,
     /// Extension id, −dBov and voice flag of RFC 6464.
     pub level: Option<(u8, u8, bool)>,
 }
@@ -164,11 +166,14 @@ pub struct Outgoing {
 pub fn write(out: &mut Vec<u8>, header: &Outgoing, payload: &[u8]) -> usize {
     let start = out.len();
     let extended = header.level.is_some();
-    out.push(if extended { 0x90 } else { 0x80 });
+    out.push(0x80 | (u8::from(extended) << 4) | u8::from(header.csrc.is_some()));
     out.push((u8::from(header.marker) << 7) | (header.payload_type & 0x7F));
     out.extend_from_slice(&header.sequence.to_be_bytes());
     out.extend_from_slice(&header.timestamp.to_be_bytes());
     out.extend_from_slice(&header.ssrc.to_be_bytes());
+    if let Some(csrc) = header.csrc {
+        out.extend_from_slice(&csrc.to_be_bytes());
+    }
     if let Some((id, level, voice)) = header.level {
         let value = (u8::from(voice) << 7) | level.min(127);
         if id <= 14 {

@@ -158,17 +158,60 @@ export class Person {
   }
 
   /**
+   * How loud a tone is in what this page plays, in dB, every 5 ms of it from now on; both ears together. What it returns ends that, and gives
+   * the levels.
+   *
+   * @param {number} tone
+   */
+  async record(tone) {
+    await this.page.evaluate(async () => {
+      const context = new AudioContext({ sampleRate: 48000 });
+      await context.resume();
+      const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
+      const tape = context.createScriptProcessor(1024, 1, 1);
+      const pieces = [];
+      tape.onaudioprocess = ({ inputBuffer }) => pieces.push(inputBuffer.getChannelData(0).slice());
+      source.connect(tape).connect(context.destination);
+      globalThis.tape = { context, pieces };
+      while (pieces.length < 5) await new Promise((resolve) => setTimeout(resolve, 20));
+    });
+    return async () =>
+      await this.page.evaluate(async (frequency) => {
+        const { context, pieces } = globalThis.tape;
+        await context.close();
+        const sound = new Float32Array(pieces.length * 1024);
+        pieces.forEach((piece, i) => sound.set(piece, i * 1024));
+        // Windows of 20 ms that fade in and out.
+        const length = 960;
+        const levels = [];
+        for (let start = 0; start + length <= sound.length; start += 240) {
+          let [re, im] = [0, 0];
+          for (let i = 0; i < length; i += 1) {
+            const weight = sound[start + i] * (1 - Math.cos((2 * Math.PI * i) / length));
+            const phase = (2 * Math.PI * frequency * i) / 48000;
+            re += weight * Math.cos(phase);
+            im += weight * Math.sin(phase);
+          }
+          levels.push(20 * Math.log10((2 * Math.hypot(re, im)) / length + 1e-10));
+        }
+        return levels;
+      }, tone);
+  }
+
+  /**
    * Waits until exactly the given tones are heard, and the other ones of `all` are not.
    *
    * @param {number[]} wanted
    * @param {number[]} all
+   * @param {number} timeout  ms
+   * @param {number} heard  how loud the wanted ones are at least, dB
    */
-  async hears(wanted, all, timeout = 15_000) {
+  async hears(wanted, all, timeout = 15_000, heard = HEARD) {
     const deadline = Date.now() + timeout;
     let levels;
     do {
       levels = await this.levels(all);
-      const right = all.every((tone, i) => (wanted.includes(tone) ? levels[i] > HEARD : levels[i] < SILENT));
+      const right = all.every((tone, i) => (wanted.includes(tone) ? levels[i] > heard : levels[i] < SILENT));
       if (right) return levels;
       await sleep(100);
     } while (Date.now() < deadline);

@@ -34,12 +34,15 @@ export class Server {
   #env;
   #log;
   #folder;
+  #shell;
+  #asked = 0;
 
-  constructor({ port, env, log, folder = ROOT }) {
+  constructor({ port, env, log, folder = ROOT, shell = false }) {
     this.port = port;
     this.#env = env;
     this.#log = log;
     this.#folder = folder;
+    this.#shell = shell;
     this.url = `http://localhost:${port}`;
   }
 
@@ -47,13 +50,15 @@ export class Server {
    * @param {string} name  for the log file
    * @param {Record<string, string>} env
    * @param {string} folder  of the app, if it isn't ours
+   * @param {{shell?: boolean}} options  `shell`: with one at hand, for {@link run}
    */
-  static async start(name, env = {}, folder = ROOT) {
+  static async start(name, env = {}, folder = ROOT, { shell = false } = {}) {
     const port = await freeTcpPort();
     const udpPorts = `${await freeUdpPort()},${await freeUdpPort()}`;
     const server = new Server({
       port,
       folder,
+      shell,
       log: join(TMP, `server-${name}.log`),
       // In the environment that people start it in; the test environment has a scripted engine and no sockets.
       env: {
@@ -79,7 +84,8 @@ export class Server {
   async boot() {
     const log = openSync(this.#log, "a");
     // A group of its own, so that killing it takes everything along that it started.
-    this.#process = spawn("mix", ["phx.server", "--no-compile"], {
+    const [command, ...args] = this.#shell ? ["iex", "-S", "mix"] : ["mix"];
+    this.#process = spawn(command, [...args, "phx.server", "--no-compile"], {
       cwd: this.#folder,
       env: this.#env,
       stdio: ["pipe", log, log],
@@ -93,6 +99,18 @@ export class Server {
       await sleep(100);
     }
     throw new Error(`the server didn't start:\n${readFileSync(this.#log, "utf8").slice(-4000)}`);
+  }
+
+  /** Runs Elixir in it, as whoever has its shell would. @param {string} code */
+  async run(code) {
+    const done = `done ${(this.#asked += 1)}.`;
+    this.#process.stdin.write(`${code}\nIO.puts(["done ", "${this.#asked}."])\n`);
+    const deadline = Date.now() + 30_000;
+    while (Date.now() < deadline) {
+      if (this.log().includes(done)) return;
+      await sleep(20);
+    }
+    throw new Error(`the server didn't do it: ${code}`);
   }
 
   /** As a power cut would. */

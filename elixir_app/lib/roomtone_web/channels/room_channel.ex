@@ -15,7 +15,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `chat` | `id`, `from`, `name`, `text`, `at` (ISO 8601); only to who is in the room |
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
-  | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `gain`, `pan` |
+  | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `source` (the contributing source, RFC 3550, of their packets), `gain`, `pan`; `others`, the same of those who may come into one; `rest`, the gain for everybody else |
   | `media_restart` | make a new offer |
   | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
@@ -226,8 +226,8 @@ defmodule RoomtoneWeb.RoomChannel do
     {:noreply, socket}
   end
 
-  defp event({:slots, slots}, socket) do
-    push(socket, "slots", %{slots: slots})
+  defp event({:slots, told}, socket) do
+    push(socket, "slots", told)
     {:noreply, socket}
   end
 

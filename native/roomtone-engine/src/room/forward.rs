@@ -15,7 +15,7 @@ use super::Room;
 use super::allowance::Allowance;
 use super::slot::Slot;
 use super::speaking::SILENCE;
-use crate::command::{Event, PeerId, SlotCell};
+use crate::command::{Event, PeerId, SlotCell, SourceCell};
 use crate::context::Common;
 
 /// A packet at or above this (−dBov) is background, not sound that anybody wants to hear.
@@ -31,9 +31,13 @@ const TELL_EVERY: Duration = Duration::from_millis(200);
 /// While somebody is in a slot of theirs a listener is told again after this long: a list that was lost on the way to them (a
 /// process between here and there was replaced, say) would leave them without sound.
 const TELL_AGAIN: Duration = Duration::from_secs(2);
+/// Of so many who differ from the rest a listener is told in advance how to play them.
+const MOST_OTHERS: usize = 64;
 
 /// A talker, as their packets tell of them.
 pub(super) struct Voice {
+    /// What their packets carry as contributing source.
+    source: u32,
     loudness: f32,
     measured_at: Option<Instant>,
     passed_at: Option<Instant>,
@@ -42,9 +46,10 @@ pub(super) struct Voice {
     decoder: Option<Decoder>,
 }
 
-impl Default for Voice {
-    fn default() -> Self {
+impl Voice {
+    pub(super) fn new(source: u32) -> Voice {
         Voice {
+            source,
             loudness: -f32::from(SILENCE),
             measured_at: None,
             passed_at: None,
@@ -52,15 +57,13 @@ impl Default for Voice {
             decoder: None,
         }
     }
-}
 
-impl Voice {
     /// They are muted: nothing of what they said is left. What they may send is as before.
     pub(super) fn forget(&mut self) {
         let allowance = self.allowance;
         *self = Voice {
             allowance,
-            ..Voice::default()
+            ..Voice::new(self.source)
         };
     }
 
@@ -110,12 +113,20 @@ impl Voice {
     }
 }
 
+/// What a listener is told: [`Event::Slots`].
+#[derive(Clone, PartialEq)]
+struct Told {
+    slots: Vec<SlotCell>,
+    others: Vec<SourceCell>,
+    rest: f32,
+}
+
 /// What one listener has of a forwarding room.
 #[derive(Default)]
 pub(super) struct Hearing {
     pub(super) slots: Vec<Slot>,
     pub(super) changed: bool,
-    told: Vec<SlotCell>,
+    told: Option<Told>,
     told_at: Option<Instant>,
 }
 
@@ -135,7 +146,7 @@ impl Hearing {
 
     /// Who it is for may know nothing of it: they are to be told all of it.
     pub(super) fn tell_anew(&mut self) {
-        self.told.clear();
+        self.told = None;
         self.changed = !self.slots.is_empty();
     }
 
@@ -176,6 +187,7 @@ impl Room {
             return;
         }
         let level = voice.hear(now, packet, &mut common.scratch.mix);
+        let source = voice.source;
         let (open, rank) = (voice.open(now), self.select.rank(voice.loudness(now), false));
         self.heard(now, common, talker, level);
         let Ok(info) = roomtone_audio::packet::parse(packet.payload) else {
@@ -207,7 +219,7 @@ impl Room {
                 listener.hearing.slots[slot].give(id);
                 listener.hearing.changed = true;
             }
-            listener.send_on(now, common, slot, packet, level, info.samples, media_time);
+            listener.send_on(now, common, slot, packet, source, level, info.samples, media_time);
         }
     }
 
@@ -294,22 +306,59 @@ impl Room {
             return;
         }
         hearing.changed = false;
-        let (gains, id) = (&self.gains, peer.id);
+        let told = self.to_tell(listener);
+        let (room, listener) = (self.id, &mut self.peers[listener]);
+        if listener.hearing.told.as_ref() != Some(&told) {
+            listener.hearing.told = Some(told.clone());
+            listener.hearing.told_at = Some(at);
+            let Told { slots, others, rest } = told;
+            common.events.push_back(Event::Slots {
+                room,
+                peer: listener.id,
+                slots,
+                others,
+                rest,
+            });
+        }
+    }
+
+    fn to_tell(&self, listener: usize) -> Told {
+        let listener = &self.peers[listener];
+        let source = |talker: PeerId| {
+            let voice = self.index.get(&talker).and_then(|at| self.peers[*at].voice.as_ref());
+            voice.map(|voice| voice.source)
+        };
         let cell = |(slot, held): (usize, &Slot)| {
-            let weight = held.talker.map(|talker| gains.weight(id, talker));
+            let weight = held.talker.map(|talker| self.gains.weight(listener.id, talker));
             SlotCell {
                 slot: slot as u8,
                 speaker: held.talker,
+                source: held.talker.and_then(source).unwrap_or(0),
                 gain: weight.map_or(0.0, |weight| weight.gain),
                 pan: weight.map_or(0.0, |weight| weight.pan),
             }
         };
-        let slots: Vec<SlotCell> = hearing.slots.iter().enumerate().map(cell).collect();
-        if slots != hearing.told {
-            hearing.told.clone_from(&slots);
-            hearing.told_at = Some(at);
-            let room = self.id;
-            common.events.push_back(Event::Slots { room, peer: id, slots });
+        // Packets of those who are at 0 never get there, so there is nothing to tell of them.
+        let special = self.gains.special(listener.id).filter(|(_, weight)| weight.gain > 0.0);
+        let mut others: Vec<SourceCell> = special
+            .filter_map(|(speaker, weight)| {
+                Some(SourceCell {
+                    speaker,
+                    source: source(speaker)?,
+                    gain: weight.gain,
+                    pan: weight.pan,
+                })
+            })
+            .collect();
+        others.sort_unstable_by(|a, b| a.gain.total_cmp(&b.gain).then(a.speaker.cmp(&b.speaker)));
+        let more = others.get(MOST_OTHERS).map_or(f32::INFINITY, |cell| cell.gain);
+        others.truncate(MOST_OTHERS);
+        let default = self.gains.default_gain();
+        let rest = if default > 0.0 { default.min(more) } else { more };
+        Told {
+            slots: listener.hearing.slots.iter().enumerate().map(cell).collect(),
+            others,
+            rest: if rest.is_finite() { rest } else { 0.0 },
         }
     }
 

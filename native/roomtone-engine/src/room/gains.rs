@@ -96,6 +96,18 @@ impl Gains {
         row.and_then(|row| row.get(&speaker)).copied().unwrap_or(self.default)
     }
 
+    /// What a listener hears of whom, where it isn't the default; in no order.
+    pub(super) fn special(&self, listener: PeerId) -> impl Iterator<Item = (PeerId, Weight)> {
+        let row = self.cells.get(&listener).into_iter().flatten();
+        row.map(|(speaker, weight)| (*speaker, *weight))
+            .filter(|(_, weight)| *weight != self.default)
+    }
+
+    /// How loud everybody is to everybody else where no cell says otherwise.
+    pub(super) fn default_gain(&self) -> f32 {
+        self.default.gain
+    }
+
     /// Everybody's gain for everybody else, if no cell says otherwise of anybody.
     pub(super) fn plain(&self) -> Option<f32> {
         self.cells.is_empty().then_some(self.default.gain)

@@ -46,6 +46,8 @@ pub(crate) struct Room {
     stereo: bool,
     /// How many talkers' packets are forwarded to each; `None`: they are mixed.
     slots: Option<usize>,
+    /// The newest talker's contributing source (RFC 3550): a number of the room's own, as nobody may choose to be taken for another.
+    sources: u32,
     /// How many talkers are heard at once.
     max_talkers: usize,
     select: Select,
@@ -72,6 +74,7 @@ impl Room {
             fading: Vec::new(),
             stereo: false,
             slots: None,
+            sources: 0,
             max_talkers: usize::MAX,
             select: Select::default(),
             grid,
@@ -126,7 +129,8 @@ impl Room {
                 self.index.insert(id, self.peers.len());
                 let mut newcomer = Peer::new(id, common.neighbours.index, endpoint, speak, listen);
                 if self.slots.is_some() {
-                    newcomer.forward();
+                    self.sources = self.sources.wrapping_add(1).max(1);
+                    newcomer.forward(self.sources);
                 }
                 self.peers.push(newcomer);
                 common.stats.peers += 1;

@@ -58,9 +58,10 @@ impl Peer {
         }
     }
 
-    /// Their packets, and those for them, are forwarded. Who has no further m-lines for it gets one talker on the only one there is.
-    pub(super) fn forward(&mut self) {
-        self.voice = Some(Voice::default());
+    /// Their packets, and those for them, are forwarded; theirs are marked as of this source. Who has no further m-lines for it gets one
+    /// talker on the only one there is.
+    pub(super) fn forward(&mut self, source: u32) {
+        self.voice = Some(Voice::new(source));
         self.hearing = Hearing::new(self.endpoint.slots().max(1));
     }
 
@@ -167,6 +168,7 @@ impl Peer {
         common: &mut Common,
         slot: usize,
         packet: &RtpIn<'_>,
+        source: u32,
         level: u8,
         samples: u32,
         media_time: u32,
@@ -178,6 +180,7 @@ impl Peer {
             sequence: placed.place.sequence,
             timestamp: placed.place.timestamp,
             marker: placed.place.marker,
+            csrc: Some(source),
             level: Some(level),
             payload: packet.payload,
         };

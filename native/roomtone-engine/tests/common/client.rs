@@ -32,6 +32,8 @@ pub struct Client {
     pub heard: Vec<(Instant, u16, u32, bool, usize)>,
     /// Of which source each of these was.
     pub heard_from: Vec<u32>,
+    /// Who contributed it, as it says.
+    pub contributed: Vec<Option<u32>>,
     /// The Opus packets, while somebody wants them: an ear hears mono.
     pub payloads: Option<Vec<bytes::Bytes>>,
     /// The Opus packets that they sent, while somebody wants them.
@@ -60,6 +62,7 @@ impl Client {
             closed: false,
             heard: Vec::new(),
             heard_from: Vec::new(),
+            contributed: Vec::new(),
             payloads: None,
             sent: None,
             to_server: Link::new(LinkConfig::default()),
@@ -111,6 +114,7 @@ impl Client {
         self.heard
             .push((now, audio.seq, audio.timestamp, audio.marker, audio.payload.len()));
         self.heard_from.push(audio.ssrc);
+        self.contributed.push(audio.csrc);
         if let Some(payloads) = self.payloads.as_mut() {
             payloads.push(audio.payload.clone());
         }

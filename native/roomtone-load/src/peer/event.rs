@@ -26,6 +26,8 @@ pub struct Audio {
     pub marker: bool,
     /// Synchronization source.
     pub ssrc: u32,
+    /// The first contributing source, if there is one.
+    pub csrc: Option<u32>,
     /// RTP payload type.
     pub payload_type: u8,
     /// Level extension, if the packet carries one.

@@ -43,6 +43,10 @@ pub(super) fn read(packet: &Bytes, level_ext_id: Option<u8>) -> Option<Audio> {
         return None;
     }
     let mut start = 12 + 4 * usize::from(fixed[0] & 0x0f);
+    let csrc = packet
+        .get(12..start)?
+        .first_chunk()
+        .map(|first| u32::from_be_bytes(*first));
     let mut end = packet.len();
     let mut level = None;
     if fixed[0] & 0x10 != 0 {
@@ -70,6 +74,7 @@ pub(super) fn read(packet: &Bytes, level_ext_id: Option<u8>) -> Option<Audio> {
         timestamp: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
         marker: fixed[1] & 0x80 != 0,
         ssrc: u32::from_be_bytes([fixed[8], fixed[9], fixed[10], fixed[11]]),
+        csrc,
         payload_type: fixed[1] & 0x7f,
         level,
         payload: packet.slice(start..end),
@@ -231,6 +236,7 @@ mod tests {
             timestamp,
             marker: false,
             ssrc: 7,
+            csrc: None,
             payload_type: 111,
             level: None,
             payload: Bytes::new(),

@@ -70,6 +70,7 @@ impl PeerConnectionEventHandler for Handler {
                     timestamp: packet.header.timestamp,
                     marker: packet.header.marker,
                     ssrc: packet.header.ssrc,
+                    csrc: packet.header.csrc.first().copied(),
                     payload_type: packet.header.payload_type,
                     level: None,
                     payload: packet.payload,

@@ -250,6 +250,7 @@ impl Media {
             sequence: self.sequence,
             timestamp,
             ssrc: self.sender.ssrc,
+            csrc: None,
             level: level.map(|(id, level)| (id, level, level < 127)),
         };
         let sent = out.write(to, |bytes, start| {
@@ -304,6 +305,7 @@ impl Media {
             sequence: self.sequence.wrapping_add(audio.sequence as u16),
             timestamp: audio.timestamp.wrapping_add(self.timestamp_offset),
             ssrc: self.sender.ssrc,
+            csrc: audio.csrc,
             level: level.map(|(id, level)| (id, level, level < 127)),
         }
     }

@@ -16,6 +16,8 @@ pub struct SlotOut<'a> {
     pub timestamp: u32,
     /// The first packet after a pause, or of another source.
     pub marker: bool,
+    /// Who it is of, as the contributing source (RFC 3550 section 5.1): the listener's client can tell it of what it plays just now.
+    pub csrc: Option<u32>,
     /// −dBov of its sound, sent along where the peer takes levels.
     pub level: Option<u8>,
     /// The Opus packet.
@@ -61,6 +63,7 @@ impl SlotStream {
             sequence: self.first_sequence.wrapping_add(audio.sequence as u16),
             timestamp: audio.timestamp.wrapping_add(self.timestamp_offset),
             ssrc: self.sender.ssrc,
+            csrc: audio.csrc,
             level: self
                 .level_id
                 .zip(audio.level)

@@ -105,10 +105,10 @@ fn enormous_extension_blocks_are_refused() {
 }
 
 prop_compose! {
-    fn outgoing()(marker: bool, payload_type in 0u8..128, sequence: u16, timestamp: u32, ssrc: u32,
+    fn outgoing()(marker: bool, payload_type in 0u8..128, sequence: u16, timestamp: u32, ssrc: u32, csrc: Option<u32>,
                   level in proptest::option::of((1u8..=255, 0u8..=127, any::<bool>()))) -> Outgoing {
         let level = level.filter(|(id, ..)| *id != 15);
-        Outgoing { marker, payload_type, sequence, timestamp, ssrc, level }
+        Outgoing { marker, payload_type, sequence, timestamp, ssrc, csrc, level }
     }
 }
 
@@ -126,6 +126,10 @@ proptest! {
             (read.marker, read.payload_type, read.sequence, read.timestamp, read.ssrc),
             (header.marker, header.payload_type, header.sequence, header.timestamp, header.ssrc)
         );
+        prop_assert_eq!(read.csrc_count, u8::from(header.csrc.is_some()));
+        if let Some(csrc) = header.csrc {
+            prop_assert_eq!(&packet[12..16], &csrc.to_be_bytes());
+        }
         prop_assert_eq!(&packet[read.payload(&packet).expect("no padding")], &payload[..]);
         if let Some((id, level, voice)) = header.level {
             prop_assert_eq!(read.audio_level(&packet, id), Some((level, voice)));

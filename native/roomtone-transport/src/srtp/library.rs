@@ -64,7 +64,12 @@ impl Library {
     }
 
     pub(super) fn seal_rtp(&mut self, packet: &[u8], header_len: usize, ssrc: u32, sequence: u16) -> Option<BytesMut> {
-        describe(&mut self.scratch, 0, header_len.checked_sub(16), ssrc, sequence);
+        // We wrote it ourselves: it is what its length says.
+        let first = packet.first().copied().unwrap_or_default();
+        let csrc_count = first & 0x0F;
+        let bare = 12 + 4 * usize::from(csrc_count);
+        let extension = (first & 0x10 != 0).then(|| header_len.saturating_sub(bare + 4));
+        describe(&mut self.scratch, csrc_count, extension, ssrc, sequence);
         self.context.encrypt_rtp_with_header(packet, &self.scratch).ok()
     }
 

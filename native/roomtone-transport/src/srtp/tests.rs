@@ -96,6 +96,7 @@ fn packet(sequence: u16, payload: &[u8]) -> Vec<u8> {
         sequence,
         timestamp: 0xDECA_FBAD,
         ssrc: 0xCAFE_BABE,
+        csrc: None,
         level: Some((3, 40, true)),
     };
     crate::rtp::write(&mut out, &header, payload);
@@ -275,6 +276,33 @@ fn strange_but_legal_headers_are_opened() {
         let header = Header::parse(&sealed).expect("legal");
         let plain = opened(&mut srtp, &sealed).expect("authentic");
         assert_eq!(&plain[header.payload(&plain).expect("payload")], b"sound");
+    }
+}
+
+#[test]
+fn what_we_forward_names_its_source_under_either_profile() {
+    for (profile, salt) in [
+        (ProtectionProfile::AeadAes128Gcm, vec![3; 12]),
+        (ProtectionProfile::Aes128CmHmacSha1_80, vec![3; 14]),
+    ] {
+        for level in [None, Some((3, 40, true))] {
+            let mut srtp = pair(profile, &[7; 16], &salt);
+            let header = crate::rtp::Outgoing {
+                marker: true,
+                payload_type: 111,
+                sequence: 9,
+                timestamp: 5,
+                ssrc: 0xCAFE_BABE,
+                csrc: Some(0x0102_0304),
+                level,
+            };
+            let mut plain = vec![];
+            let len = crate::rtp::write(&mut plain, &header, b"sound");
+            let packet = sealed(&mut srtp, &plain, len, 9);
+            assert_eq!(packet[..len], plain[..len]);
+            assert_ne!(packet[len..len + 5], plain[len..], "{level:?}");
+            assert_eq!(opened(&mut srtp, &packet).expect("authentic"), plain, "{level:?}");
+        }
     }
 }
 

@@ -139,6 +139,7 @@ mod tests {
                 timestamp: i * 960,
                 marker: false,
                 ssrc: 1,
+                csrc: None,
                 payload_type: 111,
                 level: None,
                 payload: talk.next().payload,
