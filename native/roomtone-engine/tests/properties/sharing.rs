@@ -72,7 +72,8 @@ impl Story {
         self.open.insert(id, open);
     }
 
-    fn rows(&mut self) {
+    /// Everybody gets another row; or all but 5, who from now on hears of everybody what 4 hears, with the history of another row.
+    fn rows(&mut self, two_alike: bool) {
         let mut cells = BTreeMap::new();
         for listener in 1..=PEOPLE {
             for speaker in 1..=TALKERS {
@@ -80,9 +81,10 @@ impl Story {
                 cells.insert((listener, speaker), Some(Cell { gain, pan: 0.0 }));
             }
         }
-        // Two hear the same of everybody from now on, each with the history of another row.
-        for speaker in 1..=TALKERS {
-            cells.insert((5, speaker), cells[&(4, speaker)]);
+        if two_alike {
+            for speaker in 1..=TALKERS {
+                cells.insert((5, speaker), cells[&(4, speaker)]);
+            }
         }
         self.world.command(set_gains(&cells));
     }
@@ -149,7 +151,8 @@ fn before_any_merge(seed: u64, bitrate: u32) -> [Story; 2] {
         let mut story = Story::new(seed, share, bitrate);
         for round in 0..12 {
             match round {
-                0 | 3 | 6 | 9 => story.rows(),
+                0 | 6 => story.rows(false),
+                3 | 9 => story.rows(true),
                 5 => story.world.command(Command::Leave {
                     room: ROOM,
                     peer: PEOPLE,
