@@ -255,6 +255,11 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
     assert_eq!(listener.remote_address(), home, "the address stays");
     assert_eq!(listener.stats().streams[0].seq_gaps, 0);
     assert_eq!(listener.stats().rejected, 0);
+    let stats = engine.stats(0).unwrap();
+    assert!(
+        stats.tick_duration.count() > 20,
+        "what ticks take is measured: {stats:?}"
+    );
     engine.stop();
     for lender in lenders {
         assert_eq!(lender.join().unwrap(), RunOutcome::Stopped);
