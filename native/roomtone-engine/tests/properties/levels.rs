@@ -21,14 +21,14 @@ fn story(mut scene: Scene) {
 
 #[test]
 fn whatever_happens_levels_are_row_times_level_and_numbers_go_on() {
-    for seed in crate::seeds(0..5) {
+    for seed in crate::seeds(0..8) {
         story(Scene::new(seed, World::of_many_with(2, clear()), &Kind::ALL));
     }
 }
 
 #[test]
 fn whatever_happens_sides_are_as_told_too() {
-    for seed in crate::seeds(10..14) {
+    for seed in crate::seeds(10..16) {
         story(Scene::in_stereo(seed, World::of_many_with(2, clear()), &Kind::ALL));
     }
 }
