@@ -13,6 +13,7 @@ if config_env() != :test do
     max_talkers: "MAX_TALKERS",
     bitrate: "BITRATE",
     private_bitrate: "PRIVATE_BITRATE",
+    uplink_bitrate: "UPLINK_BITRATE",
     move_rooms: "MOVE_ROOMS",
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",

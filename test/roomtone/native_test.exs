@@ -179,7 +179,8 @@ defmodule Roomtone.NativeTest do
       bitrate: 32_000,
       shared_complexity: 5,
       private_bitrate: 64_000,
-      private_complexity: 5
+      private_complexity: 5,
+      uplink_bitrate: 40_000
     }
 
     assert {:error, {:bind_failed, text}} = Roomtone.Native.engine_start(options, self())

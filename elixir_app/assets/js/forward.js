@@ -22,7 +22,8 @@
  *
  * @typedef {object} Control  of a slot, whoever is in it
  * @property {GainNode} gain
- * @property {StereoPannerNode} pan
+ * @property {StereoPannerNode} pan  of what both sides of it have in common
+ * @property {GainNode} width        of what they differ in
  * @property {Way} now
  */
 
@@ -141,18 +142,46 @@ export class Forward {
       control.now = way;
       control.gain.gain.setTargetAtTime(way.gain, this.#context.currentTime, RAMP_S / 3);
       control.pan.pan.setTargetAtTime(way.pan, this.#context.currentTime, RAMP_S / 3);
+      control.width.gain.setTargetAtTime(width(way.pan), this.#context.currentTime, RAMP_S / 3);
     }
   }
 
   /** @param {number} slot */
   #control(slot) {
     while (this.#controls.length <= slot) {
-      const gain = new GainNode(this.#context, { gain: 0 });
-      const pan = new StereoPannerNode(this.#context);
+      // One and the same for a voice in mono, and for one that a browser made two equal channels of.
+      /** @type {AudioNodeOptions} */
+      const both = { channelCount: 2, channelCountMode: "explicit" };
+      /** @type {AudioNodeOptions} */
+      const one = { channelCount: 1, channelCountMode: "explicit" };
+      const gain = new GainNode(this.#context, { gain: 0, ...both });
+      const pan = new StereoPannerNode(this.#context, one);
       gain.connect(pan).connect(this.#out);
-      this.#controls.push({ gain, pan, now: { gain: 0, pan: 0 } });
+      this.#controls.push({ gain, pan, width: this.#sides(gain), now: { gain: 0, pan: 0 } });
     }
     return this.#controls[slot];
+  }
+
+  /**
+   * What the two sides of a sound differ in, to be added to what they have in common.
+   *
+   * @param {AudioNode} sound
+   */
+  #sides(sound) {
+    const apart = new ChannelSplitterNode(this.#context, { numberOfOutputs: 2 });
+    const together = new ChannelMergerNode(this.#context, { numberOfInputs: 2 });
+    const difference = new GainNode(this.#context, { gain: width(0) });
+    const negative = new GainNode(this.#context, { gain: -1 });
+    sound.connect(apart);
+    for (const [side, gain] of /** @type {const} */ ([[0, 0.5], [1, -0.5]])) {
+      const half = new GainNode(this.#context, { gain });
+      apart.connect(half, side);
+      half.connect(difference);
+    }
+    difference.connect(together, 0, 0);
+    difference.connect(negative).connect(together, 0, 1);
+    together.connect(this.#out);
+    return difference;
   }
 
   /** @param {number} slot */
@@ -174,4 +203,15 @@ export class Forward {
     // Rejects if it is closed already, which is all that is wanted.
     this.#context.close().catch(() => {});
   }
+}
+
+/**
+ * How much of what the sides of a sound differ in is left where it is panned to: all of it in the middle (as loud there as the rest, of which each ear has
+ * −3 dB), nothing at either side.
+ *
+ * @param {number} pan
+ */
+function width(pan) {
+  const angle = ((pan + 1) * Math.PI) / 4;
+  return Math.min(Math.cos(angle), Math.sin(angle));
 }

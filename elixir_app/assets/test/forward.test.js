@@ -88,7 +88,7 @@ beforeEach(() => {
       async play() {}
     },
   });
-  for (const name of ["ConstantSourceNode", "GainNode", "StereoPannerNode", "MediaStreamAudioSourceNode", "MediaStreamAudioDestinationNode"])
+  for (const name of ["ConstantSourceNode", "ChannelSplitterNode", "ChannelMergerNode", "GainNode", "StereoPannerNode", "MediaStreamAudioSourceNode", "MediaStreamAudioDestinationNode"])
     globalThis[name] = class extends Node {};
 });
 

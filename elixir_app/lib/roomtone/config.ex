@@ -23,6 +23,7 @@ defmodule Roomtone.Config do
   | `:bitrate` | `BITRATE` | Opus bits per second of a mix that more than four hear | 32000 |
   | `:shared_complexity` | | and its Opus complexity, 0 to 10 | 10 |
   | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix that few hear | 64000 |
+  | `:uplink_bitrate` | `UPLINK_BITRATE` | Opus bits per second that clients are asked to send | 40000 |
   | `:private_complexity` | | and its Opus complexity, where there are fewer than 48000 of them (docs/mixing.md) | 5 |
   | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
   | `:guests` | `GUESTS` | whether people may enter who don't sign in: `true`, `false`, `"on"`, `"off"` | on |
@@ -63,6 +64,7 @@ defmodule Roomtone.Config do
             bitrate: 32_000,
             shared_complexity: 10,
             private_bitrate: 64_000,
+            uplink_bitrate: 40_000,
             private_complexity: 5
 
   @type t :: %__MODULE__{
@@ -88,6 +90,7 @@ defmodule Roomtone.Config do
           bitrate: pos_integer,
           shared_complexity: 0..10,
           private_bitrate: pos_integer,
+          uplink_bitrate: pos_integer,
           private_complexity: 0..10
         }
 
@@ -112,6 +115,7 @@ defmodule Roomtone.Config do
     bitrate: {6_000, 510_000},
     shared_complexity: {0, 10},
     private_bitrate: {6_000, 510_000},
+    uplink_bitrate: {6_000, 510_000},
     private_complexity: {0, 10}
   ]
 

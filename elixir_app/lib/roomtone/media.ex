@@ -295,7 +295,8 @@ defmodule Roomtone.Media do
       bitrate: config.bitrate,
       shared_complexity: config.shared_complexity,
       private_bitrate: config.private_bitrate,
-      private_complexity: config.private_complexity
+      private_complexity: config.private_complexity,
+      uplink_bitrate: config.uplink_bitrate
     }
 
     # Nothing happens in it before a worker lends it a thread, and by then the events process has taken our place as the listener.

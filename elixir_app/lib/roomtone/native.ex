@@ -25,6 +25,7 @@ defmodule Roomtone.Native do
           bitrate: pos_integer,
           shared_complexity: 0..10,
           private_bitrate: pos_integer,
+          uplink_bitrate: pos_integer,
           private_complexity: 0..10
         }
 

@@ -20,6 +20,8 @@ pub struct MixConfig {
     pub private_bitrate: u32,
     /// Opus complexity (0…10) of a mix that few hear, where `private_bitrate` is too low for CELT alone.
     pub private_complexity: u8,
+    /// What a client is asked to send on average at most, bit/s: their aim, as browsers take it. Half as much again of stereo.
+    pub uplink_bitrate: u32,
     /// Whether listeners who hear the same share a mix and its encode. Off only to hear that it makes no difference.
     pub share: bool,
     /// A frame quieter than this (−dBov, RFC 6464) doesn't count as speaking.
@@ -37,6 +39,7 @@ impl Default for MixConfig {
             shared_complexity: 10,
             private_bitrate: 64_000,
             private_complexity: 5,
+            uplink_bitrate: 40_000,
             share: true,
             speaking_threshold: 50,
             speaking_release: Duration::from_millis(400),
@@ -62,7 +65,11 @@ impl MixConfig {
     /// # Errors
     /// A sentence that names the setting and what it takes.
     pub fn check(&self) -> Result<(), String> {
-        for (name, value) in [("bitrate", self.bitrate), ("private_bitrate", self.private_bitrate)] {
+        for (name, value) in [
+            ("bitrate", self.bitrate),
+            ("private_bitrate", self.private_bitrate),
+            ("uplink_bitrate", self.uplink_bitrate),
+        ] {
             if !(6_000..=MAX_BITRATE).contains(&value) {
                 return Err(format!("{name} is {value}, but takes 6000 to 510000 bit/s"));
             }

@@ -222,3 +222,23 @@ fn walking_around_a_talker_does_not_click() {
     let worst = loudest(&left);
     assert!(worst < steady * 1.8, "a step of {worst} where {steady} is usual");
 }
+
+#[test]
+fn clients_are_asked_for_what_the_room_can_use() {
+    for (slots, stereo, wish) in [
+        (None, false, "maxaveragebitrate=40000\r\n"),
+        (None, true, "maxaveragebitrate=40000\r\n"),
+        (Some(2), false, "maxaveragebitrate=40000\r\n"),
+        (Some(2), true, "maxaveragebitrate=60000;stereo=1\r\n"),
+    ] {
+        let mut world = World::new();
+        let room = ROOM;
+        world.command(Command::SetKind { room, stereo, slots });
+        world.join(1, ClientOptions::default());
+        let answer = world.events_of(|event| matches!(event, Event::Answer { .. })).pop();
+        let Some(Event::Answer { sdp, .. }) = answer else {
+            panic!("no answer")
+        };
+        assert!(sdp.contains(wish), "{slots:?} {stereo}: {sdp}");
+    }
+}

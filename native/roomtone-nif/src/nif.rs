@@ -50,6 +50,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
             shared_complexity: options.shared_complexity,
             private_bitrate: options.private_bitrate,
             private_complexity: options.private_complexity,
+            uplink_bitrate: options.uplink_bitrate,
             ..MixConfig::default()
         },
         ..EngineConfig::default()

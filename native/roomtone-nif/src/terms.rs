@@ -17,6 +17,7 @@ pub(crate) struct Options {
     pub(crate) shared_complexity: u8,
     pub(crate) private_bitrate: u32,
     pub(crate) private_complexity: u8,
+    pub(crate) uplink_bitrate: u32,
 }
 
 /// One shard of it.

@@ -96,6 +96,10 @@ pub struct EndpointOptions {
     pub recv: bool,
     /// We may send stereo (if the offer wants to receive it: `stereo=1`).
     pub stereo: bool,
+    /// What the peer is asked to send on average at most, bit/s; `None`: as its encoder likes. Browsers take it for their aim.
+    pub uplink_bitrate: Option<u32>,
+    /// The peer is asked for stereo, and what we send on further m-lines may be stereo.
+    pub uplink_stereo: bool,
     /// Further streams that we may send, each on a `recvonly` audio m-line of the offer; see [`crate::Endpoint::slots`].
     pub slots: usize,
     /// CNAME of our stream in SDP and RTCP; empty = a random one. Only letters, digits and `-_.` are kept.
@@ -108,6 +112,8 @@ impl Default for EndpointOptions {
             send: true,
             recv: true,
             stereo: false,
+            uplink_bitrate: None,
+            uplink_stereo: false,
             slots: 0,
             cname: String::new(),
         }

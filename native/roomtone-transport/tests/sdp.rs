@@ -271,6 +271,52 @@ fn stereo_is_promised_to_who_asks_for_it_if_we_have_it() {
     assert!(!mono.contains("stereo"), "{mono}");
 }
 
+#[test]
+fn the_answer_asks_for_what_is_wanted_on_the_line_on_which_something_comes() {
+    let options = |slots, uplink_stereo| EndpointOptions {
+        slots,
+        uplink_bitrate: Some(40_000),
+        uplink_stereo,
+        ..Default::default()
+    };
+    let wish = "minptime=10;useinbandfec=1;maxaveragebitrate=40000";
+    let fmtp = |answer: &str| {
+        let lines = answer.lines().filter_map(|line| line.strip_prefix("a=fmtp:109 "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let mono = answer_with(FIREFOX, options(0, false));
+    assert_eq!(fmtp(&mono), [wish]);
+    // Firefox asks for stereo, so on further lines it is told that it may come.
+    let text = with_lines(FIREFOX, &["a=recvonly\r\n"]);
+    let stereo = answer_with(&text, options(1, true));
+    assert_eq!(
+        fmtp(&stereo),
+        [&format!("{wish};stereo=1"), "minptime=10;useinbandfec=1;sprop-stereo=1"]
+    );
+    let listener = FIREFOX.replace("a=sendrecv", "a=recvonly");
+    assert_eq!(
+        fmtp(&answer_with(&listener, options(0, true))),
+        ["minptime=10;useinbandfec=1"]
+    );
+}
+
+#[test]
+fn strange_parameters_of_opus_are_no_parameters() {
+    let lines = [
+        "stereo=2;maxaveragebitrate=99999999999999999999",
+        "stereo;maxaveragebitrate=-5;;;=;a=b=c",
+        "maxaveragebitrate=;stereo=\u{1F3A7}",
+        &"stereo=0;".repeat(2_000),
+    ];
+    for line in lines {
+        let text = CHROME.replace("a=fmtp:111 minptime=10;useinbandfec=1", &format!("a=fmtp:111 {line}"));
+        let offer = Offer::parse(&text).unwrap();
+        assert_eq!((offer.stereo(), offer.max_average_bitrate()), (false, None), "{line}");
+        let answer = answer(&text);
+        assert!(answer.contains("a=fmtp:111 minptime=10;useinbandfec=1\r\n"), "{answer}");
+    }
+}
+
 fn refused(text: &str, kind: SdpErrorKind, code: &str) {
     let error = Offer::parse(text).unwrap_err();
     assert_eq!((error.kind(), error.code()), (kind, code), "{error}");

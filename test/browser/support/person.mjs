@@ -158,6 +158,38 @@ export class Person {
   }
 
   /**
+   * How loud a tone is in each ear, in dB: left and right, over about half a second.
+   *
+   * @param {number} tone
+   * @returns {Promise<[number, number]>}
+   */
+  async ears(tone) {
+    return await this.page.evaluate(async (frequency) => {
+      const context = new AudioContext({ sampleRate: 48000 });
+      await context.resume();
+      const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
+      // One channel is heard on both sides.
+      const both = new GainNode(context, { channelCount: 2, channelCountMode: "explicit" });
+      const apart = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
+      source.connect(both).connect(apart);
+      const ears = [0, 1].map((side) => {
+        const analyser = new AnalyserNode(context, { fftSize: 8192, smoothingTimeConstant: 0 });
+        apart.connect(analyser, side);
+        return analyser;
+      });
+      const bin = Math.round((frequency * 8192) / 48000);
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      const levels = ears.map((analyser) => {
+        const bins = new Float32Array(analyser.frequencyBinCount);
+        analyser.getFloatFrequencyData(bins);
+        return Math.max(-200, ...bins.slice(bin - 1, bin + 2));
+      });
+      await context.close();
+      return levels;
+    }, tone);
+  }
+
+  /**
    * How loud a tone is in what this page plays, in dB, every 5 ms of it from now on; both ears together. What it returns ends that, and gives
    * the levels.
    *

@@ -20,6 +20,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use roomtone_audio::Channels;
 use roomtone_transport::{Endpoint, EndpointOptions, Offer};
 
 pub(crate) use self::audible::Audible;
@@ -29,6 +30,7 @@ pub(crate) use self::gains::Weight;
 use self::outputs::Outputs;
 use self::peer::Peer;
 use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select};
+use crate::config::MixConfig;
 use crate::context::Common;
 use crate::relay::{Route, ShardIndex};
 use crate::timers::Timers;
@@ -112,8 +114,17 @@ impl Room {
             );
         }
         // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
+        let forwards = self.slots.is_some();
+        // A mix makes mono of what comes in anyway.
+        let uplink = if self.stereo && forwards {
+            Channels::Stereo
+        } else {
+            Channels::Mono
+        };
         let options = EndpointOptions {
-            stereo: self.stereo && self.slots.is_none(),
+            stereo: self.stereo && !forwards,
+            uplink_stereo: uplink == Channels::Stereo,
+            uplink_bitrate: Some(MixConfig::bitrate_of(common.mix.uplink_bitrate, uplink)),
             slots: self.slots.unwrap_or(0),
             ..EndpointOptions::default()
         };

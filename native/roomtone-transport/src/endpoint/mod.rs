@@ -151,6 +151,8 @@ impl Endpoint {
             direction,
             ssrc: self.media.ssrc(),
             stereo: self.sends_stereo(),
+            uplink_bitrate: self.options.uplink_bitrate,
+            uplink_stereo: self.options.uplink_stereo,
             slots: &self.media.slot_ssrcs(),
             cname: &self.options.cname,
         })

@@ -17,8 +17,12 @@ pub(crate) struct AnswerParams<'a> {
     pub(crate) candidates: &'a [SocketAddr],
     pub(crate) direction: Direction,
     pub(crate) ssrc: u32,
-    /// We send stereo. What comes in is mixed down to mono, so `stereo=1` isn't asked for (RFC 7587 section 7.1).
+    /// We send stereo on the first m-line.
     pub(crate) stereo: bool,
+    /// What we want to get. In an answer as in an offer `maxaveragebitrate`, `stereo` and `useinbandfec` are wishes of who will receive,
+    /// and only `sprop-stereo` is about what is sent (RFC 7587 sections 6.1 and 7).
+    pub(crate) uplink_bitrate: Option<u32>,
+    pub(crate) uplink_stereo: bool,
     /// SSRCs of our streams on the first of the offer's further m-lines.
     pub(crate) slots: &'a [u32],
     pub(crate) cname: &'a str,
@@ -29,7 +33,8 @@ struct Accepted {
     direction: Direction,
     payload_type: u8,
     level_id: Option<u8>,
-    stereo: bool,
+    /// Further parameters of Opus.
+    parameters: String,
     ssrc: u32,
     /// Names of the stream and its track.
     msid: String,
@@ -76,7 +81,7 @@ impl Offer {
                 direction: ours.direction,
                 payload_type: self.payload_type(),
                 level_id: self.level_extension(),
-                stereo: ours.stereo,
+                parameters: uplink(ours),
                 ssrc: ours.ssrc,
                 msid: "roomtone mix".to_owned(),
             });
@@ -87,7 +92,7 @@ impl Offer {
             direction: Direction::SendOnly,
             payload_type: slot.payload_type,
             level_id: slot.level_id,
-            stereo: false,
+            parameters: sprop_stereo(ours.uplink_stereo && self.stereo()).to_owned(),
             ssrc: *ssrc,
             // A stream of its own each, as what is in them isn't to be played in step.
             msid: format!("roomtone-slot-{number} slot-{number}"),
@@ -123,10 +128,10 @@ impl Offer {
         if self.rtcp_rsize {
             out.push_str("a=rtcp-rsize\r\n");
         }
-        let stereo = if accepted.stereo { ";sprop-stereo=1" } else { "" };
         write!(
             out,
-            "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1{stereo}\r\na=ptime:20\r\na=maxptime:60\r\n"
+            "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1{}\r\na=ptime:20\r\na=maxptime:60\r\n",
+            accepted.parameters
         )?;
         if let Some(id) = accepted.level_id {
             write!(out, "a=extmap:{id} {LEVEL_URI}\r\n")?;
@@ -151,6 +156,25 @@ impl Offer {
         out.push_str("a=end-of-candidates\r\n");
         Ok(())
     }
+}
+
+/// What we want of the m-line on which the peer sends, and what comes back on it.
+fn uplink(ours: &AnswerParams<'_>) -> String {
+    let mut parameters = String::new();
+    if ours.direction.receives() {
+        if let Some(bitrate) = ours.uplink_bitrate {
+            // Writing to a String can't fail.
+            let _ = write!(parameters, ";maxaveragebitrate={bitrate}");
+        }
+        if ours.uplink_stereo {
+            parameters.push_str(";stereo=1");
+        }
+    }
+    parameters + sprop_stereo(ours.stereo)
+}
+
+fn sprop_stereo(stereo: bool) -> &'static str {
+    if stereo { ";sprop-stereo=1" } else { "" }
 }
 
 /// RFC 8445 section 5.1.2.1, host candidates of component 1; earlier addresses are preferred.
