@@ -62,7 +62,15 @@ test("three talkers are as loud as the listener has set them, and for nobody els
   await ada.changes(others, base, [0, 0, 0]);
 });
 
-test("mute and deafen work as everywhere", async () => {
+test("mute for me, mute and deafen work as everywhere", async () => {
+  await ada.about("Dora");
+  const own = ada.page.getByRole("switch", { name: "Mute for me" });
+  await own.click();
+  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ben.hears([TONES[0], TONES[2], TONES[3]], TONES);
+  await own.click();
+  await ada.hears([TONES[1], TONES[2], TONES[3]], TONES);
+  await ada.page.locator("#close-person").click();
   await ben.microphone.click();
   await ada.hears([TONES[2], TONES[3]], TONES);
   await ben.microphone.click();
@@ -70,6 +78,7 @@ test("mute and deafen work as everywhere", async () => {
   const deafen = cleo.page.getByRole("switch", { name: "Deafen" });
   await deafen.click();
   assert.equal(await cleo.page.locator("#sound").evaluate((sound) => sound.muted), true);
+  await cleo.hears([], TONES);
   await deafen.click();
   await cleo.hears([TONES[0], TONES[1], TONES[3]], TONES);
 });
