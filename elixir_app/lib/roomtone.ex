@@ -413,11 +413,9 @@ defmodule Roomtone do
 
   @doc """
   Moves a room to another shard of this node, in the midst of its calls: people keep their connections, and hear nothing of it. That
-  is done in the background, within milliseconds; `stats/1` says where the room is. With `MOVE_ROOMS=on` a shard that has too much to do gives rooms to calm ones by
-  itself.
-
-  What is asked of the room in these milliseconds may be carried out in another order than it was asked: of a mute and an unmute
-  that come with the move, the mute may win. What is set anew afterwards holds.
+  is done in the background, within milliseconds; `stats/1` says where the room is. What is asked of the room before, meanwhile and
+  afterwards is carried out in the order in which it was asked. To where it is, or to a shard that is far behind with its work, it isn't
+  moved. With `MOVE_ROOMS=on` a shard that has too much to do gives rooms to calm ones by itself.
 
       iex> {:ok, _} = Roomtone.open_room("caravan")
       iex> Roomtone.move_room("caravan", 1)

@@ -31,4 +31,35 @@ defmodule Roomtone.MoveSoundTest do
       assert Enum.max(levels) - Enum.min(levels) < 1.5
     end
   end
+
+  test "what is said of the mix around a move holds, in the order in which it was said" do
+    port = Crowd.serve(2)
+    room = open_room()
+
+    report =
+      Crowd.run(port, room, 3, 7, fn people ->
+        all = Enum.map(people, & &1.identity)
+        [a, b, c] = for %{speaking: true, identity: identity} <- people, do: identity
+        hear = fn gains -> :ok = Roomtone.update_mix(room, Map.new(all, &{&1, gains})) end
+
+        # Nobody waits for the room to be there.
+        for round <- 1..30 do
+          hear.(%{a => 0, b => 0.1, c => 3})
+          :ok = Roomtone.move_room(room, rem(round, 2))
+          hear.(%{a => 0.1, b => 0.1, c => 3})
+          hear.(%{a => 2, b => 1, c => 0})
+          if rem(round, 7) == 0, do: Process.sleep(30)
+        end
+
+        eventually(fn -> match?({:ok, %{shard: 0}}, Roomtone.stats(room)) end)
+      end)
+
+    assert report["joined"] == 5 and report["thrown_out"] == []
+
+    for %{"dbfs" => levels} <- Enum.drop(report["heard"], 3) do
+      [first, second, third] = Enum.sort(levels, :desc)
+      assert_in_delta second - first, -6.02, 1.0
+      assert third - first < -35
+    end
+  end
 end

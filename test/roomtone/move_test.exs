@@ -89,7 +89,7 @@ defmodule Roomtone.MoveTest do
   end
 
   test "who joins by an old address of the room is counted and found where it is" do
-    {name, ada, other} = moved_room()
+    {_name, ada, other} = moved_room()
     peer = Media.new_id()
     stamp = Media.stamp(other)
     old = %{room: ada.room, shard: ada.shard}
@@ -139,6 +139,71 @@ defmodule Roomtone.MoveTest do
     test "one large room is not thrown to and fro" do
       assert Balance.plan(%{0 => shard(0.95, 100), 1 => shard(0.0, 0)}, %{1 => {0, 100}}) == nil
       assert Balance.plan(%{0 => shard(0.95, 101), 1 => shard(0.0, 0)}, %{1 => {0, 100}, 2 => {0, 1}}) == {2, 1}
+    end
+
+    # Rooms whose cost for each person differs by a factor of four and more, most of them on one shard to begin with. Of a room that was
+    # moved, some of the work stays where it was, and some comes to it. Twenty minutes of that: how much the busiest shard had to do
+    # before and after, and how many moves there were.
+    defp twenty_minutes(seed) do
+      :rand.seed(:exsss, seed)
+      {shards, count, mean} = {1 + :rand.uniform(7), 2 + :rand.uniform(40), 0.3 + 0.9 * :rand.uniform()}
+
+      rooms =
+        for id <- 1..count do
+          people = :rand.uniform(60)
+          home = if :rand.uniform() < 0.6, do: 0, else: :rand.uniform(shards) - 1
+          {id, home, people, people * :math.pow(4, 0.7 * :rand.normal())}
+        end
+
+      share = mean * shards / Enum.sum(for {_id, _home, _people, cost} <- rooms, do: cost)
+      rooms = for {id, home, people, cost} <- rooms, into: %{}, do: {id, {home, people, cost * share}}
+      places = Map.new(rooms, fn {id, {home, _people, _cost}} -> {id, home} end)
+
+      {later, _resting, moves} =
+        for now <- 5_000..1_200_000//5_000, reduce: {places, %{}, 0} do
+          {places, resting, moves} ->
+            populations = Map.new(places, fn {id, at} -> {id, {at, elem(rooms[id], 1)}} end)
+
+            case Balance.step(measured(rooms, places, shards), populations, resting, now) do
+              {{room, _from, to}, resting} -> {Map.put(places, room, to), resting, moves + 1}
+              nil -> {places, resting, moves}
+            end
+        end
+
+      busiest = &(&1 |> work(rooms, shards) |> Map.values() |> Enum.max())
+      {busiest.(places), busiest.(later), moves}
+    end
+
+    defp work(places, rooms, shards) do
+      for {id, {home, _people, cost}} <- rooms, at = places[id], reduce: Map.new(0..(shards - 1), &{&1, 0.02}) do
+        work when at == home -> Map.update!(work, at, &(&1 + cost))
+        work -> work |> Map.update!(at, &(&1 + 1.05 * cost)) |> Map.update!(home, &(&1 + 0.15 * cost))
+      end
+    end
+
+    # More than all of its time a shard can't work.
+    defp measured(rooms, places, shards) do
+      people =
+        Enum.reduce(places, %{}, fn {id, at}, sums ->
+          Map.update(sums, at, elem(rooms[id], 1), &(&1 + elem(rooms[id], 1)))
+        end)
+
+      Map.new(work(places, rooms, shards), fn {shard, work} ->
+        {shard, shard(min(work * (1 + 0.05 * :rand.normal()), 1.0), Map.get(people, shard, 0))}
+      end)
+    end
+
+    test "in the long run most overloads become less, hardly any more, and rooms come to rest" do
+      results = for seed <- 1..300, do: twenty_minutes(seed)
+      overloads = Enum.filter(results, fn {before, _later, _moves} -> before > 0.8 end)
+      less = Enum.count(overloads, fn {before, later, _moves} -> later < before - 0.01 end)
+      more = Enum.count(results, fn {before, later, _moves} -> later > before + 0.01 end)
+      ended = Enum.count(overloads, fn {_before, later, _moves} -> later <= 0.8 end)
+      assert length(overloads) > 200
+      assert less > 0.85 * length(overloads), "#{less} of #{length(overloads)}"
+      assert ended > 0.15 * length(overloads), "#{ended} of #{length(overloads)}"
+      assert more < 0.01 * length(results), "#{more} of #{length(results)}"
+      assert Enum.max(for {_before, _later, moves} <- results, do: moves) < 60
     end
 
     test "it is carried out" do

@@ -169,12 +169,11 @@ defmodule Roomtone.FakeNative do
       busy: [],
       rooms: %{},
       connected: MapSet.new(),
-      moved: %{},
       refused: %{},
       stats: %{load: 0.0, shed_level: 0}
     }
 
-    {:ok, %{events: events, watchers: [], shards: Map.new(0..(shards - 1), &{&1, shard})}}
+    {:ok, %{events: events, watchers: [], addresses: %{}, shards: Map.new(0..(shards - 1), &{&1, shard})}}
   end
 
   @impl true
@@ -243,15 +242,12 @@ defmodule Roomtone.FakeNative do
       {:reply, {:error, :busy}, update_in(state.shards[shard].refused, &count(&1, command))}
     else
       for pid <- state.watchers, do: send(pid, {:native, shard, command})
-      {:reply, :ok, execute(command, handed_on(command, shard, known), state)}
+      {:reply, :ok, execute(command, address(command, shard, state), state)}
     end
   end
 
-  # As the engine does with what is for a room that has moved.
-  defp handed_on({_kind, %{room: room}}, shard, known) when not is_map_key(known.rooms, room),
-    do: Map.get(known.moved, room, shard)
-
-  defp handed_on(_command, shard, _known), do: shard
+  # As in the engine, a room that has moved is meant whichever shard is named.
+  defp address({_kind, %{room: room}}, shard, state), do: Map.get(state.addresses, room, shard)
 
   defp busy_offer?({:join, %{offer: offer}}, known), do: Map.get(known.refused, offer, 0) < number(offer, "busy")
   defp busy_offer?(_command, _known), do: false
@@ -265,7 +261,7 @@ defmodule Roomtone.FakeNative do
     case state.shards[shard].rooms do
       %{^room => peers} when to != shard ->
         state = update_in(state.shards[shard].rooms, &Map.delete(&1, room))
-        state = update_in(state.shards[shard].moved, &Map.put(&1, room, to))
+        state = put_in(state.addresses[room], to)
         state = update_in(state.shards[to].rooms, &Map.put(&1, room, peers))
         state = update_in(state.shards[to].connected, &MapSet.union(&1, state.shards[shard].connected))
         event(state, to, {:room_moved, %{room: room, from: shard}})
@@ -275,8 +271,10 @@ defmodule Roomtone.FakeNative do
     end
   end
 
-  defp execute({:close_room, %{room: room}}, shard, state),
-    do: update_in(state.shards[shard].rooms, &Map.delete(&1, room))
+  defp execute({:close_room, %{room: room}}, shard, state) do
+    {_address, state} = pop_in(state.addresses[room])
+    update_in(state.shards[shard].rooms, &Map.delete(&1, room))
+  end
 
   defp execute({:leave, %{room: room, peer: peer}}, shard, state),
     do: update_peers(state, shard, room, &MapSet.delete(&1, peer))

@@ -20,7 +20,7 @@ defmodule Roomtone.Media do
   require Logger
 
   alias Roomtone.{Config, Telemetry}
-  alias Roomtone.Media.{Balance, Table}
+  alias Roomtone.Media.{Balance, Load, Table}
 
   @typedoc "Which life of a shard. `nil` while it is not known to run."
   @type stamp :: {pos_integer, non_neg_integer} | nil
@@ -37,11 +37,6 @@ defmodule Roomtone.Media do
   @start_tries 20
   @start_pause_ms 100
   @stats_timeout 1_000
-  # Loads that differ by less than this are the same. What counts then is how many are there, and a room for one who is to come:
-  # its load is known only when it is too late to place the next elsewhere.
-  @load_step 0.05
-  # A shard whose loop hasn't come round for so long is not well. It does each second.
-  @beat_limit_ms 5_000
   # Where rooms may be moved: how often it is seen to that no shard has too much to do while another is calm. A shard's load is that of its last second.
   @balance_ms 5_000
 
@@ -86,7 +81,10 @@ defmodule Roomtone.Media do
     stamp != nil and Table.room_stamp(room) == stamp
   end
 
-  @doc "Moves a room to another shard. Its process hears when it is there."
+  @doc """
+  Moves a room to another shard. Its process hears when it is there. Until then, and afterwards too, whoever still names the old
+  shard means the room all the same: what is submitted for it is carried out in the order in which it was submitted.
+  """
   @spec move_room(place, shard) :: :ok | {:error, :media_busy}
   def move_room(%{room: room, shard: shard}, to), do: submit(shard, {:move_room, %{room: room, to: to}})
 
@@ -221,10 +219,7 @@ defmodule Roomtone.Media do
   @doc "Whether all shards run."
   @spec health() :: :ok | {:error, String.t()}
   def health do
-    now = System.monotonic_time(:millisecond)
-    shards = 0..(Config.get().shards - 1)
-
-    case Enum.reject(shards, fn shard -> stamp(shard) != nil and now - Table.beat(shard) < @beat_limit_ms end) do
+    case Enum.reject(0..(Config.get().shards - 1), &Load.well?/1) do
       [] -> :ok
       unwell -> {:error, "media shards that don't run: #{Enum.join(unwell, ", ")}"}
     end
@@ -270,6 +265,8 @@ defmodule Roomtone.Media do
           # How many of each on each shard.
           rooms: %{},
           people: %{},
+          # Rooms that were moved for balance, and how long they stay where they are.
+          resting: %{},
           outbox: [],
           timer: nil
         }
@@ -343,7 +340,8 @@ defmodule Roomtone.Media do
 
   @impl true
   def handle_call({:place, room}, _from, state) do
-    shard = Enum.min_by(0..(state.shards - 1), &{load(state, &1), state.people[&1] + state.rooms[&1], &1})
+    rank = &{Load.rank(state.native, state.engine, &1), state.people[&1] + state.rooms[&1], &1}
+    shard = Enum.min_by(0..(state.shards - 1), rank)
     Table.put_room(room, shard)
     {:reply, {:ok, shard}, count(state, :rooms, shard, 1)}
   end
@@ -358,7 +356,7 @@ defmodule Roomtone.Media do
     case Table.take_room(room) do
       {:ok, shard} ->
         state = count(state, :rooms, shard, -1)
-        {:noreply, post(state, shard, stamp(shard), {:close_room, %{room: room}})}
+        {:noreply, post(state, shard, {:close_room, %{room: room}})}
 
       :error ->
         {:noreply, state}
@@ -376,22 +374,15 @@ defmodule Roomtone.Media do
   end
 
   def handle_info(:outbox, state) do
-    Enum.reduce(Enum.reverse(state.outbox), %{state | outbox: [], timer: nil}, fn {shard, stamp, command}, state ->
-      post(state, shard, stamp, command)
+    Enum.reduce(Enum.reverse(state.outbox), %{state | outbox: [], timer: nil}, fn {shard, command}, state ->
+      post(state, shard, command)
     end)
     |> then(&{:noreply, &1})
   end
 
   def handle_info(:balance, state) do
-    with true <- Config.get().move_rooms and state.shards > 1,
-         {room, to} <- Balance.plan(shards(state), populations()) do
-      place = %{room: room, shard: Table.room_shard(room)}
-      Logger.info("media shard #{place.shard} has too much to do: room #{room} moves to shard #{to}")
-      state.native.submit(state.engine, place.shard, {:move_room, %{room: room, to: to}})
-    end
-
     Process.send_after(self(), :balance, @balance_ms)
-    {:noreply, state}
+    {:noreply, if(Config.get().move_rooms, do: balance(state), else: state)}
   end
 
   def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
@@ -405,24 +396,17 @@ defmodule Roomtone.Media do
   # A crash: the next process takes the engine up.
   def terminate(_reason, _state), do: :ok
 
-  defp shards(state) do
-    Map.new(0..(state.shards - 1), fn shard ->
-      stats = state.native.shard_stats(state.engine, shard)
+  defp balance(state) do
+    now = System.monotonic_time(:millisecond)
+    shards = Load.all(state.native, state.engine, state.people)
 
-      {shard,
-       %{load: Map.get(stats, :load, 0.0), shed_level: Map.get(stats, :shed_level, 0), people: state.people[shard]}}
-    end)
-  end
-
-  defp populations do
-    people = Enum.frequencies_by(Table.places(), fn {_peer, place} -> place.room end)
-    Map.new(Table.rooms(), fn {room, shard} -> {room, {shard, Map.get(people, room, 0)}} end)
-  end
-
-  # What a shard does, of what it can do, and how much of it by shedding.
-  defp load(state, shard) do
-    stats = state.native.shard_stats(state.engine, shard)
-    {Map.get(stats, :shed_level, 0), stats |> Map.get(:load, 0.0) |> Kernel./(@load_step) |> trunc()}
+    with {{room, from, to}, resting} <- Balance.step(shards, Table.populations(), state.resting, now),
+         :ok <- state.native.submit(state.engine, from, {:move_room, %{room: room, to: to}}) do
+      Logger.info("media shard #{from} has too much to do: room #{room} moves to shard #{to}")
+      %{state | resting: resting}
+    else
+      _nothing_to_move -> state
+    end
   end
 
   defp own(state, peer, pid) do
@@ -432,9 +416,9 @@ defmodule Roomtone.Media do
 
   defp end_peer(state, peer, tell?) do
     case Table.take_peer(peer) do
-      {:ok, pid, room, shard, stamp} ->
+      {:ok, pid, room, shard} ->
         state = state |> count(:people, shard, -1) |> disown(peer, pid)
-        if tell?, do: post(state, shard, stamp, {:leave, %{room: room, peer: peer}}), else: state
+        if tell?, do: post(state, shard, {:leave, %{room: room, peer: peer}}), else: state
 
       :error ->
         state
@@ -458,14 +442,16 @@ defmodule Roomtone.Media do
     end
   end
 
-  # For what must arrive: kept while the queue is full, dropped once the shard has another life, where it means nothing.
-  defp post(state, shard, stamp, command) do
-    with true <- stamp == stamp(shard),
-         {:error, :busy} <- state.native.submit(state.engine, shard, command) do
-      timer = state.timer || Process.send_after(self(), :outbox, @outbox_ms)
-      %{state | outbox: [{shard, stamp, command} | state.outbox], timer: timer}
-    else
-      _ -> state
+  # For what must arrive: kept while the queue is full. Also of an earlier life of the shard, where it means nothing: the room may have
+  # moved on before that ended.
+  defp post(state, shard, command) do
+    case state.native.submit(state.engine, shard, command) do
+      {:error, :busy} ->
+        timer = state.timer || Process.send_after(self(), :outbox, @outbox_ms)
+        %{state | outbox: [{shard, command} | state.outbox], timer: timer}
+
+      _taken_or_stopped ->
+        state
     end
   end
 

@@ -203,7 +203,6 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
-
   def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
   def handle_call(question, _from, state), do: {:reply, Questions.answer(question, state), state}
 
@@ -235,8 +234,11 @@ defmodule Roomtone.RoomServer do
 
   def handle_info({:media, {:room_moved, shard}}, state) do
     place = %{state.place | shard: shard}
+    state = %{state | place: place, mixer: %{state.mixer | place: place}}
+    # Found there, and nobody knows whether it is open. If it is, this does nothing.
+    state = if Media.Table.room_stamp(place.room), do: state, else: reopen(state)
     for {_identity, pid} <- state.pids, do: moved(pid, place)
-    {:noreply, %{state | place: place, mixer: %{state.mixer | place: place}}}
+    {:noreply, state}
   end
 
   def handle_info({:media, {:shard_started, stamp}}, state) do
@@ -268,9 +270,7 @@ defmodule Roomtone.RoomServer do
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
   def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
   def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
-
   def handle_info(:reopen, state), do: {:noreply, if(Media.open?(state.place), do: state, else: reopen(state))}
-
   def handle_info(_other, state), do: {:noreply, state}
 
   # ---- Participants ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 defmodule Roomtone.Media.Balance do
   @moduledoc """
   Which room should move to another shard, if any. A modest policy: only a shard that has far too much to do gives something away,
-  only to one that is calm, one room at a time, and none whose move would merely turn the tables.
+  only to one that is calm, one room at a time, and none whose move would merely turn the tables. What a room costs is only guessed,
+  so a move may be one too many: the room stays where it is for a minute, and for twice as long after each further move, so that none is
+  sent to and fro.
   """
 
   alias Roomtone.Media
@@ -10,9 +12,37 @@ defmodule Roomtone.Media.Balance do
   @high 0.8
   # Who takes one has at least half of its time left, for the room too.
   @low 0.5
+  @rest_ms 60_000
 
   @typedoc "What a shard does: the share of its time in which it worked, how far it sheds, how many are on it."
   @type shard :: %{load: float, shed_level: non_neg_integer, people: non_neg_integer}
+
+  @typedoc "Rooms that were moved, in milliseconds: until when they stay, and how long that is."
+  @type resting :: %{Media.id() => {until :: integer, rest :: pos_integer}}
+
+  @doc "As `plan/2`, for the rooms that may be moved at this time (milliseconds): which, where from and where to; and who rests then."
+  @spec step(
+          %{Media.shard() => shard},
+          %{Media.id() => {Media.shard(), people :: non_neg_integer}},
+          resting,
+          now :: integer
+        ) :: {{Media.id(), Media.shard(), Media.shard()}, resting} | nil
+  def step(shards, rooms, resting, now) do
+    free = Map.reject(rooms, fn {room, _} -> match?(%{^room => {until, _rest}} when until > now, resting) end)
+
+    with {room, to} <- plan(shards, free) do
+      {from, _people} = free[room]
+
+      rest =
+        case resting do
+          %{^room => {_until, last}} -> 2 * last
+          _ -> @rest_ms
+        end
+
+      # Of those that are closed nothing is kept.
+      {{room, from, to}, resting |> Map.take(Map.keys(rooms)) |> Map.put(room, {now + rest, rest})}
+    end
+  end
 
   @doc """
   The room to move, and where to; `nil` if all is well, or can't be made better by one move.
@@ -26,6 +56,8 @@ defmodule Roomtone.Media.Balance do
   """
   @spec plan(%{Media.shard() => shard}, %{Media.id() => {Media.shard(), people :: non_neg_integer}}) ::
           {Media.id(), Media.shard()} | nil
+  def plan(shards, _rooms) when map_size(shards) < 2, do: nil
+
   def plan(shards, rooms) do
     {from, busiest} = Enum.max_by(shards, fn {_shard, %{load: load}} -> load end)
     {to, calmest} = Enum.min_by(shards, fn {_shard, %{load: load}} -> load end)

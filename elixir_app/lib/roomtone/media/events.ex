@@ -5,8 +5,8 @@ defmodule Roomtone.Media.Events do
   Events of an earlier life of a shard are dropped. When this process falls behind, levels are dropped first: the next are newer.
   The engine sends at most a few events a second for each room, and none for each packet.
 
-  What was sent to a process before this one may be lost, so the next one asks: each shard for its epoch, and for each peer
-  whether it is there and connected. What it finds it tells as if it had just happened.
+  What was sent to a process before this one may be lost, so the next one asks: each shard for its epoch, each room where it is (the
+  shard that has it answers), and for each peer whether it is there and connected. What it finds it tells as if it had just happened.
   """
 
   use GenServer
@@ -20,9 +20,13 @@ defmodule Roomtone.Media.Events do
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that shard, with the stamp of its new
   life; `:room_moved` with the new shard, `:room_failed`, `:levels`, `:slots` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
   """
-  @type message :: {:media, Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved, Media.shard()}}
+  @type message ::
+          {:media,
+           Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved | :room_found, Media.shard()}}
 
   @backlog 2_000
+  # No peer has this number: what is asked of it is answered from where the room is.
+  @nobody 0
   # A shard's figures, where its epoch is read, may be a tenth of a second old: look once more when they no longer are.
   @second_look_ms 500
 
@@ -43,19 +47,19 @@ defmodule Roomtone.Media.Events do
   @impl true
   def handle_continue(:catch_up, state) do
     catch_up_shards()
-
-    for {peer, place} <- Table.places() do
-      ref = Media.new_id()
-      Table.put_ref(ref, {:check, peer})
-      with {:error, :media_busy} <- Media.ask_stats(place, peer, ref), do: Table.take_ref(ref)
-    end
-
+    find(Table.rooms())
+    for {peer, place} <- Table.places(), do: ask(place, peer, {:check, peer})
     {:noreply, state}
   end
 
   @impl true
   def handle_info(:second_look, state) do
     catch_up_shards()
+    {:noreply, state}
+  end
+
+  def handle_info({:find, room}, state) do
+    with shard when shard != nil <- Table.room_shard(room), do: find([{room, shard}])
     {:noreply, state}
   end
 
@@ -79,6 +83,22 @@ defmodule Roomtone.Media.Events do
   end
 
   def handle_info(_other, state), do: {:noreply, state}
+
+  defp find(rooms) do
+    for {room, shard} <- rooms,
+        {:error, :media_busy} <- [ask(%{room: room, shard: shard}, @nobody, {:find, room})],
+        do: Process.send_after(self(), {:find, room}, @second_look_ms)
+  end
+
+  defp ask(place, peer, purpose) do
+    ref = Media.new_id()
+    Table.put_ref(ref, purpose)
+
+    with {:error, :media_busy} = error <- Media.ask_stats(place, peer, ref) do
+      Table.take_ref(ref)
+      error
+    end
+  end
 
   # Shards that began another life without our hearing of it. Epoch 0 is before the first.
   defp catch_up_shards do
@@ -107,6 +127,7 @@ defmodule Roomtone.Media.Events do
 
   defp route({:peer_stats, %{reference: ref, stats: stats}} = event, shard) do
     case {Table.take_ref(ref), stats} do
+      {{:find, room}, _nobody} -> found(room, shard)
       {{:check, peer}, nil} -> deliver(Table.peer_pid(peer), {:disconnected, %{peer: peer, reason: :lost}}, shard)
       {{:check, peer}, %{connected: true}} -> deliver(Table.peer_pid(peer), {:connected, %{peer: peer}}, shard)
       {{:check, _peer}, _not_yet} -> :ok
@@ -123,12 +144,7 @@ defmodule Roomtone.Media.Events do
     end
   end
 
-  defp route({:room_moved, %{room: room, from: from}}, shard) do
-    people = Table.move_room(room, shard, Table.stamp(shard))
-    Media.moved()
-    Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: from, to: shard})
-    to_room(room, {:room_moved, shard}, shard)
-  end
+  defp route({:room_moved, %{room: room, from: from}}, shard), do: moved(room, from, shard, Table.stamp(shard))
 
   defp route({:room_failed, %{room: room}} = event, shard) do
     Logger.error("room #{room} failed on media shard #{shard} and is opened again")
@@ -140,6 +156,23 @@ defmodule Roomtone.Media.Events do
 
   defp route({:shed, %{level: level}}, shard), do: Telemetry.execute([:shard, :shed], %{level: level}, %{shard: shard})
   defp route(_event, shard), do: dropped(shard, :unknown)
+
+  defp moved(room, from, shard, stamp) do
+    people = Table.move_room(room, shard, stamp)
+    Media.moved()
+    Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: from, to: shard})
+    to_room(room, {:room_moved, shard}, shard)
+  end
+
+  defp found(room, shard) do
+    case Table.room_shard(room) do
+      nil -> :ok
+      # Its process may not know what the table does.
+      ^shard -> to_room(room, {:room_moved, shard}, shard)
+      # Whether it is open there nobody knows: it may have come to grief since.
+      known -> moved(room, known, shard, nil)
+    end
+  end
 
   defp to_room(room, event, shard) do
     case Registry.lookup(Roomtone.Registry, {:room_id, room}) do

@@ -3,7 +3,7 @@ defmodule Roomtone.Media.Table do
   What the media processes know together, in one ETS table that belongs to their supervisor and so outlives each of them.
 
   Rows: `{:generation, n}`, `{{:shard, shard}, stamp}`, `{{:beat, shard}, monotonic_ms}`, `{{:room, room}, shard, stamp}`,
-  `{{:peer, peer}, pid, room, shard, stamp}`, `{{:ref, ref}, pid | {:check, peer}}`.
+  `{{:peer, peer}, pid, room, shard}`, `{{:ref, ref}, pid | {:check, peer} | {:find, room}}`.
   """
 
   alias Roomtone.Media
@@ -84,11 +84,11 @@ defmodule Roomtone.Media.Table do
   def move_room(room, shard, stamp) do
     :ets.update_element(__MODULE__, {:room, room}, [{2, shard}, {3, stamp}])
 
-    for {{:peer, _peer} = key, _pid, ^room, _shard, _stamp} <-
-          :ets.match_object(__MODULE__, {{:peer, :_}, :_, room, :_, :_}),
+    for {{:peer, _peer} = key, _pid, ^room, _shard} <-
+          :ets.match_object(__MODULE__, {{:peer, :_}, :_, room, :_}),
         reduce: 0 do
       moved ->
-        :ets.update_element(__MODULE__, key, [{4, shard}, {5, stamp}])
+        :ets.update_element(__MODULE__, key, {4, shard})
         moved + 1
     end
   end
@@ -111,7 +111,7 @@ defmodule Roomtone.Media.Table do
   def put_peer(peer, pid, room, shard) do
     at = room_shard(room) || shard
     stamp = stamp(at)
-    :ets.insert(__MODULE__, {{:peer, peer}, pid, room, at, stamp})
+    :ets.insert(__MODULE__, {{:peer, peer}, pid, room, at})
     # The room may move at the same moment, and its other peers have been moved already.
     if room_shard(room) in [at, nil], do: {at, stamp}, else: put_peer(peer, pid, room, at)
   end
@@ -120,16 +120,16 @@ defmodule Roomtone.Media.Table do
   @spec peer_pid(Media.id()) :: pid | nil
   def peer_pid(peer) do
     case :ets.lookup(__MODULE__, {:peer, peer}) do
-      [{_key, pid, _room, _shard, _stamp}] -> pid
+      [{_key, pid, _room, _shard}] -> pid
       [] -> nil
     end
   end
 
   @doc "Removes a peer."
-  @spec take_peer(Media.id()) :: {:ok, pid, Media.id(), Media.shard(), Media.stamp()} | :error
+  @spec take_peer(Media.id()) :: {:ok, pid, room :: Media.id(), Media.shard()} | :error
   def take_peer(peer) do
     case :ets.take(__MODULE__, {:peer, peer}) do
-      [{_key, pid, room, shard, stamp}] -> {:ok, pid, room, shard, stamp}
+      [{_key, pid, room, shard}] -> {:ok, pid, room, shard}
       [] -> :error
     end
   end
@@ -137,20 +137,27 @@ defmodule Roomtone.Media.Table do
   @doc "All peers and where they are."
   @spec places() :: [{Media.id(), Media.place()}]
   def places do
-    for {{:peer, peer}, _pid, room, shard, _stamp} <- :ets.match_object(__MODULE__, {{:peer, :_}, :_, :_, :_, :_}),
+    for {{:peer, peer}, _pid, room, shard} <- :ets.match_object(__MODULE__, {{:peer, :_}, :_, :_, :_}),
         do: {peer, %{room: room, shard: shard}}
+  end
+
+  @doc "Each room's shard, and how many peers are in it."
+  @spec populations() :: %{Media.id() => {Media.shard(), non_neg_integer}}
+  def populations do
+    people = Enum.frequencies_by(places(), fn {_peer, place} -> place.room end)
+    Map.new(rooms(), fn {room, shard} -> {room, {shard, Map.get(people, room, 0)}} end)
   end
 
   @doc "All peers and their processes."
   @spec peers() :: [{Media.id(), pid}]
-  def peers, do: :ets.select(__MODULE__, [{{{:peer, :"$1"}, :"$2", :_, :_, :_}, [], [{{:"$1", :"$2"}}]}])
+  def peers, do: :ets.select(__MODULE__, [{{{:peer, :"$1"}, :"$2", :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
-  @doc "Notes who waits for the answer to a reference: a process, or the events process itself, to check on a peer."
-  @spec put_ref(Media.id(), pid | {:check, Media.id()}) :: true
+  @doc "Notes who waits for the answer to a reference: a process, or the events process itself, to check on a peer or to find a room."
+  @spec put_ref(Media.id(), pid | {:check | :find, Media.id()}) :: true
   def put_ref(ref, who), do: :ets.insert(__MODULE__, {{:ref, ref}, who})
 
   @doc "Who waits for the answer to a reference; nobody any more."
-  @spec take_ref(Media.id()) :: pid | {:check, Media.id()} | nil
+  @spec take_ref(Media.id()) :: pid | {:check | :find, Media.id()} | nil
   def take_ref(ref) do
     case :ets.take(__MODULE__, {:ref, ref}) do
       [{_key, who}] -> who

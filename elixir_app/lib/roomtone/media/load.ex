@@ -1,0 +1,41 @@
+defmodule Roomtone.Media.Load do
+  @moduledoc "How much the shards have to do, and whether they do it: by this it is decided where rooms are opened, and which are moved."
+
+  alias Roomtone.{Media, Native}
+  alias Roomtone.Media.{Balance, Table}
+
+  # Loads that differ by less than this are the same. What counts then is how many are there, and a room for one who is to come:
+  # its load is known only when it is too late to place the next elsewhere.
+  @step 0.05
+  # A shard whose loop hasn't come round for so long is not well. It does each second.
+  @beat_limit_ms 5_000
+
+  @doc "Whether a shard runs."
+  @spec well?(Media.shard()) :: boolean
+  def well?(shard),
+    do: Media.stamp(shard) != nil and System.monotonic_time(:millisecond) - Table.beat(shard) < @beat_limit_ms
+
+  @doc "The order in which shards are asked to take one more room: by whether they run, how far they shed, what they do."
+  @spec rank(module, Native.engine(), Media.shard()) ::
+          {unwell :: boolean, shed_level :: non_neg_integer, steps :: integer}
+  def rank(native, engine, shard) do
+    {load, shed_level} = read(native, engine, shard)
+    {not well?(shard), shed_level, trunc(load / @step)}
+  end
+
+  @doc "What the shards that run do. What is known of the others is from when they did."
+  @spec all(module, Native.engine(), %{Media.shard() => people :: non_neg_integer}) :: %{
+          Media.shard() => Balance.shard()
+        }
+  def all(native, engine, people) do
+    for {shard, people} <- people, well?(shard), into: %{} do
+      {load, shed_level} = read(native, engine, shard)
+      {shard, %{load: load, shed_level: shed_level, people: people}}
+    end
+  end
+
+  defp read(native, engine, shard) do
+    stats = native.shard_stats(engine, shard)
+    {Map.get(stats, :load, 0.0), Map.get(stats, :shed_level, 0)}
+  end
+end

@@ -1,0 +1,173 @@
+defmodule Roomtone.MoveFailureTest do
+  @moduledoc "Rooms that move while something breaks, and rooms that are moved because a shard has too much to do."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Media
+  alias Roomtone.Media.{Events, Table, Worker}
+
+  @moduletag capture_log: true
+
+  defp shard_of(room) do
+    {:ok, %{shard: shard}} = Roomtone.stats(room)
+    shard
+  end
+
+  describe "a room that moves" do
+    setup do
+      :ok = FakeNative.watch()
+      name = open_room()
+      offer = FakeNative.offer(connect: true)
+      {:ok, _} = Roomtone.join(name, "ada", offer)
+      ada = FakeNative.await_join(offer)
+      {:ok, room: name, ada: ada, other: 1 - ada.shard}
+    end
+
+    # What happens meanwhile is not heard.
+    defp without_events(fun) do
+      :ok = :sys.suspend(Media.Supervisor)
+      kill(Process.whereis(Events))
+      fun.()
+      :ok = :sys.resume(Media.Supervisor)
+    end
+
+    defp mute(room, shard, peer) do
+      :ok = Roomtone.mute(room, "ada")
+      assert_receive {:native, ^shard, {:set_speak, %{peer: ^peer, speak: false}}}
+    end
+
+    # Its next life may be one that nobody hears of for now.
+    defp break(shard) do
+      {native, engine} = Media.engine()
+      %{epoch: epoch} = FakeNative.shard(shard)
+      :ok = native.submit(engine, shard, {:fault, %{scope: :shard, room: 0}})
+      eventually(fn -> FakeNative.shard(shard).epoch > epoch end)
+      epoch + 1
+    end
+
+    defp reborn(shard, epoch), do: eventually(fn -> match?({_, ^epoch}, Media.stamp(shard)) end)
+
+    test "a move that nobody heard of is found out, and nobody notices", %{room: room, ada: ada, other: other} do
+      without_events(fn ->
+        :ok = Roomtone.move_room(room, other)
+        # Meanwhile all is said to where it is believed to be, and done where it is.
+        mute(room, ada.shard, ada.peer)
+        :ok = Roomtone.unmute(room, "ada")
+      end)
+
+      eventually(fn -> shard_of(room) == other end)
+      assert {_peer, %{shard: ^other}} = List.keyfind(Table.places(), ada.peer, 0)
+      assert Media.open?(%{room: ada.room, shard: other})
+      [pid] = Roomtone.Rooms.participants(ada.room)
+      stamp = Media.stamp(other)
+      eventually(fn -> match?({:ok, %{stamp: ^stamp}}, Roomtone.Participant.describe(pid)) end)
+      mute(room, other, ada.peer)
+      refute_received {:roomtone, _, {:media_restart, _}}
+    end
+
+    test "a move that its process alone didn't hear of", %{room: room, ada: ada, other: other} do
+      place = %{room: ada.room, shard: ada.shard}
+      :ok = Roomtone.move_room(room, other)
+      eventually(fn -> shard_of(room) == other end)
+      # As if the events process had died between telling the table and telling the room.
+      :sys.replace_state(Roomtone.RoomServer.whereis(room), &%{&1 | place: place, mixer: %{&1.mixer | place: place}})
+      assert shard_of(room) == ada.shard
+      without_events(fn -> :ok end)
+      eventually(fn -> shard_of(room) == other end)
+      refute_received {:roomtone, _, {:media_restart, _}}
+    end
+
+    test "the shard where it went breaks before anybody hears of the move", %{room: room, ada: ada, other: other} do
+      without_events(fn ->
+        :ok = Roomtone.move_room(room, other)
+        send(self(), {:epoch, break(other)})
+      end)
+
+      assert_received {:epoch, epoch}
+      reborn(other, epoch)
+
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}, 2_000
+      assert shard_of(room) == other
+      offer = FakeNative.offer(connect: true)
+      session = Roomtone.Rooms.participants(ada.room) |> hd() |> Roomtone.Participant.describe() |> elem(1)
+      assert {:ok, _} = Roomtone.join(room, "ada", offer, session: session.person.session)
+      assert %{shard: ^other, room: id} = FakeNative.await_join(offer)
+      assert id == ada.room
+    end
+
+    test "who leaves while their room moves does leave, also if the shard that it left breaks", ctx do
+      %{room: room, ada: ada, other: other} = ctx
+      FakeNative.busy(ada.shard, [:leave])
+      :ok = Roomtone.leave(room, "ada")
+      :ok = Roomtone.move_room(room, other)
+      eventually(fn -> shard_of(room) == other end)
+      reborn(ada.shard, break(ada.shard))
+      FakeNative.busy(ada.shard, [])
+      id = ada.room
+      eventually(fn -> match?(%{^id => none} when map_size(none) == 0, peers_of(other)) end)
+    end
+
+    defp peers_of(shard),
+      do: Map.new(FakeNative.held(shard), fn {room, peers} -> {room, Map.new(peers, &{&1, true})} end)
+  end
+
+  describe "where rooms may be moved" do
+    setup do
+      restart_with(shards: 2, move_rooms: true)
+      put_loads(0.2, 0.2)
+      rooms = for _ <- 1..2, do: full_room()
+      {:ok, rooms: rooms}
+    end
+
+    defp put_loads(first, second) do
+      FakeNative.put_stats(0, %{load: first, shed_level: 0})
+      FakeNative.put_stats(1, %{load: second, shed_level: 0})
+    end
+
+    # On the first shard, with three people in it.
+    defp full_room do
+      put_loads(0.2, 0.9)
+      name = unique_name()
+      {:ok, _} = Roomtone.open_room(name)
+      for who <- ["ada", "bob", "cleo"], do: {:ok, _} = Roomtone.join(name, who, FakeNative.offer())
+      put_loads(0.2, 0.2)
+      name
+    end
+
+    # What the timer does every few seconds.
+    defp balance do
+      send(Media, :balance)
+      :sys.get_state(Media)
+      :sys.get_state(Events)
+    end
+
+    defp shards_of(rooms), do: Enum.map(rooms, &shard_of/1)
+
+    test "a shard with too much to do gives one away, and it isn't given back at once", %{rooms: rooms} do
+      balance()
+      assert shards_of(rooms) == [0, 0]
+      put_loads(0.9, 0.1)
+      balance()
+      eventually(fn -> Enum.sort(shards_of(rooms)) == [0, 1] end)
+      # Now the other one has too much to do, and that room cost more than it seemed.
+      put_loads(0.1, 0.9)
+      for _ <- 1..3, do: balance()
+      assert Enum.sort(shards_of(rooms)) == [0, 1]
+    end
+
+    test "a shard that doesn't run gets none, however calm it was", %{rooms: rooms} do
+      put_loads(0.9, 0.1)
+      :ok = :sys.suspend(Worker.whereis(1))
+      :ets.insert(Table, {{:beat, 1}, System.monotonic_time(:millisecond) - 10_000})
+      balance()
+      assert shards_of(rooms) == [0, 0]
+      put_loads(0.9, 0.0)
+      name = unique_name()
+      {:ok, _} = Roomtone.open_room(name)
+      assert shard_of(name) == 0
+      :ok = :sys.resume(Worker.whereis(1))
+      eventually(fn -> Roomtone.health() == :ok end)
+      balance()
+      eventually(fn -> 1 in shards_of(rooms) end)
+    end
+  end
+end
