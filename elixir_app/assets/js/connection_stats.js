@@ -36,19 +36,23 @@ export function figures(entries, server, before) {
   const all = [...entries];
   const byId = new Map(all.map((entry) => [entry.id, entry]));
   const of = (/** @type {string} */ type) => all.find((entry) => entry.type === type && entry.kind === "audio") ?? {};
-  const inbound = of("inbound-rtp");
+  // In a room that forwards, one for each slot in which somebody has been.
+  const streams = all.filter((entry) => entry.type === "inbound-rtp" && entry.kind === "audio");
+  const sum = (/** @type {string} */ key) => streams.reduce((total, stream) => total + (stream[key] ?? 0), 0);
+  const jitters = streams.map(({ jitter }) => jitter).filter((jitter) => jitter !== undefined);
+  const [inbound = {}] = streams;
   const outbound = of("outbound-rtp");
   const pair = byId.get(all.find(({ type }) => type === "transport")?.selectedCandidatePairId) ?? {};
   const codec = byId.get(inbound.codecId ?? outbound.codecId);
 
   const counted = {
     at: inbound.timestamp ?? outbound.timestamp ?? 0,
-    received: inbound.packetsReceived ?? 0,
-    lost: inbound.packetsLost ?? 0,
-    bytesIn: inbound.bytesReceived ?? 0,
+    received: sum("packetsReceived"),
+    lost: sum("packetsLost"),
+    bytesIn: sum("bytesReceived"),
     bytesOut: outbound.bytesSent ?? 0,
-    delay: inbound.jitterBufferDelay ?? 0,
-    emitted: inbound.jitterBufferEmittedCount ?? 0,
+    delay: sum("jitterBufferDelay"),
+    emitted: sum("jitterBufferEmittedCount"),
   };
   // Counters that fell are those of another connection.
   const since = before && before.at < counted.at && before.bytesOut <= counted.bytesOut && before.bytesIn <= counted.bytesIn ? before : null;
@@ -64,12 +68,13 @@ export function figures(entries, server, before) {
       roundTripMs: milliseconds(pair.currentRoundTripTime) ?? server?.round_trip_ms ?? null,
       lossInPercent: since ? percent(per("lost"), per("received")) : null,
       lossOutPercent: server ? percent(server.lost_in ?? 0, server.packets_in ?? 0) : null,
-      jitterMs: milliseconds(inbound.jitter),
+      jitterMs: milliseconds(jitters.length > 0 ? Math.max(...jitters) : undefined),
       codec: codec ? codecName(codec) : null,
       kbitIn: rate("bytesIn"),
       kbitOut: rate("bytesOut"),
       bufferMs: milliseconds(delay / emitted),
-      serverMs: typeof server?.buffer_ms === "number" ? server.buffer_ms + MEAN_WAIT_MS : null,
+      // What it passes on it doesn't hold back.
+      serverMs: typeof server?.buffer_ms === "number" && server.buffer_target_ms !== 0 ? server.buffer_ms + MEAN_WAIT_MS : null,
     },
   };
 }

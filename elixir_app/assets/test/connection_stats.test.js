@@ -60,6 +60,20 @@ test("a new connection's counters begin anew", () => {
   assert.equal(seen.lossInPercent, null);
 });
 
+test("in a room that forwards, all streams count, and the server holds nothing back", () => {
+  const both = (numbers) => {
+    const [first, rest] = [report(numbers).find(({ id }) => id === "I"), report(numbers)];
+    return [...rest, { ...first, id: "J", jitter: 0.008 }];
+  };
+  const { counted } = figures(both(FIRST), null, null);
+  const { figures: seen } = figures(both(SECOND), { buffer_ms: 0, buffer_target_ms: 0 }, counted);
+  assert.equal(seen.kbitIn, 64);
+  assert.equal(seen.lossInPercent, 2);
+  assert.ok(Math.abs(seen.bufferMs - 40) < 0.001);
+  assert.equal(seen.jitterMs, 8);
+  assert.equal(seen.serverMs, null);
+});
+
 test("nothing counted yet is nothing known", () => {
   const { figures: seen } = figures([], null, null);
   assert.ok(Object.values(seen).every((value) => value === null), JSON.stringify(seen));
