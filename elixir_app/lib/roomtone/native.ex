@@ -114,7 +114,10 @@ defmodule Roomtone.Native do
   @spec run_shard(engine, shard, pos_integer) :: :ok | :stopped
   def run_shard(_engine, _shard, _milliseconds), do: not_loaded()
 
-  @doc "Hands a command to a shard. `:busy` when its queue is full: nothing was taken, try again a little later."
+  @doc """
+  Hands a command to a shard, or, if it is about a room that has moved, to the shard where that is. What is submitted about a room is
+  carried out in that order. `:busy` when the queue is full: nothing was taken, try again a little later.
+  """
   @spec submit(engine, shard, command) :: :ok | {:error, :busy | :no_shard | :stopped | :bad_command}
   def submit(_engine, _shard, _command), do: not_loaded()
 
