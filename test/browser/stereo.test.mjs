@@ -98,6 +98,13 @@ for (const stereo of [false, true]) {
   });
 }
 
+test("who is in the middle is as loud in one kind of room as in the other", async () => {
+  await enter("table", "kind: :mix");
+  const [mixed] = await ada.steady([TONES[1]]);
+  await enter("bench", "kind: :forward");
+  await ada.changes([TONES[1]], [mixed], [0], { within: 1 });
+});
+
 test("nothing was complained of", () => {
   for (const person of [ada, ben]) assert.deepEqual(person.consoleErrors, [], person.name);
 });

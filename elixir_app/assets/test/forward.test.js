@@ -164,7 +164,7 @@ test("what comes in a slot is silent until it is said how loud, and goes with it
   assert.deepEqual(heard(), [0, 0]);
   forward.set({ slots: [way(0, 0, 0), way(7, 0.5, -1)], others: [], rest: 1 });
   assert.deepEqual(heard(), [0.5, -1]);
-  assert.equal(strip.outputs[0].outputs[0].stream, forward.stream);
+  assert.equal(strip.outputs[0].outputs[0].outputs[0].stream, forward.stream);
 
   forward.play(1, "another", who);
   assert.deepEqual(source.outputs, []);
