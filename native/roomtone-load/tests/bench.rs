@@ -97,15 +97,22 @@ async fn latency_is_that_of_the_server() {
         ..Faults::default()
     })
     .await;
-    let case = || vec![Case::room(System::Roomtone(Kind::Mix), 3, 1)];
-    let (quick, slow) = (config(&quick, "quick", case()), config(&slow, "slow", case()));
-    let folders = [quick.folder.clone(), slow.folder.clone()];
-    let (quick, slow) = tokio::join!(run(quick, |_| {}, pending()), run(slow, |_| {}, pending()));
-    let p50 = |results: &Results| results.summaries()[0].latency_ms.expect("beeps were heard").p50;
-    let (quick, slow) = (p50(&quick.unwrap()), p50(&slow.unwrap()));
-    assert!((slow - quick - 200.0).abs() < 80.0, "{quick} {slow}");
-    for folder in folders {
-        std::fs::remove_dir_all(folder).unwrap();
+    // A busy machine adds to what is measured, so it gets some tries; it takes nothing away.
+    for tries_left in (0..5).rev() {
+        let case = || vec![Case::room(System::Roomtone(Kind::Mix), 3, 1)];
+        let (quick, slow) = (config(&quick, "quick", case()), config(&slow, "slow", case()));
+        let folders = [quick.folder.clone(), slow.folder.clone()];
+        let (quick, slow) = tokio::join!(run(quick, |_| {}, pending()), run(slow, |_| {}, pending()));
+        let p50 = |results: &Results| results.summaries()[0].latency_ms.expect("beeps were heard").p50;
+        let (quick, slow) = (p50(&quick.unwrap()), p50(&slow.unwrap()));
+        for folder in folders {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
+        assert!(slow >= 200.0, "{slow}");
+        if quick < 120.0 && slow < 320.0 {
+            return;
+        }
+        assert!(tries_left > 0, "{quick} {slow}");
     }
 }
 

@@ -134,10 +134,16 @@ async fn latency_is_that_of_the_server() {
         time: Duration::from_secs(6),
         ..config(room)
     };
-    let (quick, slow) = tokio::join!(report(only(&quick)), report(only(&slow)));
-    let (quick, slow) = (quick.latency_ms.unwrap(), slow.latency_ms.unwrap());
-    // A busy machine adds to both, and not the same; it takes nothing away.
-    assert!(slow.p50 >= 200.0 && slow.p50 - quick.p50 > 100.0, "{quick}\n{slow}");
+    // A busy machine adds to both, and not the same, so it gets some tries; it takes nothing away.
+    for tries_left in (0..4).rev() {
+        let (quick, slow) = tokio::join!(report(only(&quick)), report(only(&slow)));
+        let (quick, slow) = (quick.latency_ms.unwrap(), slow.latency_ms.unwrap());
+        assert!(slow.p50 >= 200.0, "{slow}");
+        if slow.p50 - quick.p50 > 100.0 {
+            return;
+        }
+        assert!(tries_left > 0, "{quick}\n{slow}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
