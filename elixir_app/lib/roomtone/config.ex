@@ -23,8 +23,8 @@ defmodule Roomtone.Config do
   | `:bitrate` | `BITRATE` | Opus bits per second of a mix that more than four hear | 32000 |
   | `:shared_complexity` | | and its Opus complexity, 0 to 10 | 10 |
   | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix that few hear | 64000 |
-  | `:uplink_bitrate` | `UPLINK_BITRATE` | Opus bits per second that clients are asked to send | 40000 |
   | `:private_complexity` | | and its Opus complexity, where there are fewer than 48000 of them (docs/mixing.md) | 5 |
+  | `:uplink_bitrate` | `UPLINK_BITRATE` | Opus bits per second that clients are asked to send | 40000 |
   | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
   | `:guests` | `GUESTS` | whether people may enter who don't sign in: `true`, `false`, `"on"`, `"off"` | on |
   | `:users_file` | `USERS_FILE` | the file of those who can sign in: see `Roomtone.Auth.Users` | none |
@@ -64,8 +64,8 @@ defmodule Roomtone.Config do
             bitrate: 32_000,
             shared_complexity: 10,
             private_bitrate: 64_000,
-            uplink_bitrate: 40_000,
-            private_complexity: 5
+            private_complexity: 5,
+            uplink_bitrate: 40_000
 
   @type t :: %__MODULE__{
           environment: :dev | :test | :prod,
@@ -90,8 +90,8 @@ defmodule Roomtone.Config do
           bitrate: pos_integer,
           shared_complexity: 0..10,
           private_bitrate: pos_integer,
-          uplink_bitrate: pos_integer,
-          private_complexity: 0..10
+          private_complexity: 0..10,
+          uplink_bitrate: pos_integer
         }
 
   # Secrets that anyone can read in this repository.
@@ -115,8 +115,8 @@ defmodule Roomtone.Config do
     bitrate: {6_000, 510_000},
     shared_complexity: {0, 10},
     private_bitrate: {6_000, 510_000},
-    uplink_bitrate: {6_000, 510_000},
-    private_complexity: {0, 10}
+    private_complexity: {0, 10},
+    uplink_bitrate: {6_000, 510_000}
   ]
 
   @doc "Builds the struct from the application's environment, or says everything that is wrong with it."

@@ -25,8 +25,8 @@ defmodule Roomtone.Native do
           bitrate: pos_integer,
           shared_complexity: 0..10,
           private_bitrate: pos_integer,
-          uplink_bitrate: pos_integer,
-          private_complexity: 0..10
+          private_complexity: 0..10,
+          uplink_bitrate: pos_integer
         }
 
   @typedoc "How loud, and if not from the middle, from where: between left (-1) and right (1)."

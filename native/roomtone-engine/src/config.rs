@@ -16,7 +16,7 @@ pub struct MixConfig {
     /// Opus complexity (0…10) of a mix that many listeners share: spend where it is shared.
     pub shared_complexity: u8,
     /// Opus bit rate of a mono mix that few hear (a talker's own, mostly), bit/s; a stereo mix has half as much again. From
-    /// [`MixConfig::CELT_BITRATE`] on it is encoded with CELT alone, which saves four fifths of the CPU.
+    /// [`MixConfig::CELT_BITRATE`] on it is encoded with CELT alone, a sixth of the encoder's work at complexity 10.
     pub private_bitrate: u32,
     /// Opus complexity (0…10) of a mix that few hear, where `private_bitrate` is too low for CELT alone.
     pub private_complexity: u8,

@@ -220,18 +220,26 @@ impl Orders {
         let mut queue = lock(&desk.queue);
         let coming: HashSet<RoomId> = queue.rooms.iter().map(|moving| moving.id).collect();
         let is_coming = |room: &RoomId| coming.contains(room);
-        queue
-            .commands
-            .retain(|command| command.room().as_ref().is_some_and(is_coming));
+        let mut closed = Vec::new();
+        queue.commands.retain(|command| {
+            let stays = command.room().as_ref().is_some_and(is_coming);
+            if let (Command::CloseRoom { room }, false) = (command, stays) {
+                closed.push(*room);
+            }
+            stays
+        });
         let gone = addresses
             .iter_mut()
             .filter(|(room, address)| address.shard == shard && !is_coming(room));
-        Lost {
+        let lost = Lost {
             trails: gone
                 .map(|(room, address)| (*room, std::mem::take(&mut address.trail)))
                 .collect(),
             unheard: std::mem::take(&mut queue.unheard),
-        }
+        };
+        // Nobody will open or close these again.
+        closed.iter().for_each(|room| drop(addresses.remove(room)));
+        lost
     }
 
     /// How many rooms' addresses are known, and how many commands and rooms wait: for tests of what is remembered.

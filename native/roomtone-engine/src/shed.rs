@@ -51,7 +51,7 @@ impl Round {
         self.share(self.ticking) >= TIGHT || (late >= LATE && self.share(self.worked) >= TIGHT)
     }
 
-    /// The work of ticks in each 20 ms of it.
+    /// The work of ticks in each 20 ms of it: 20 ms is all of it.
     pub(crate) fn ticking_per_frame(&self) -> Duration {
         FRAME_DURATION.mul_f32(self.share(self.ticking))
     }
@@ -62,9 +62,9 @@ impl Round {
 enum Step {
     /// As configured.
     Nothing,
-    /// Opus complexity 5 at most: shared mixes cost less.
+    /// Opus complexity 5 at most: shared mixes cost less. (Private ones have nothing to give where they have bits instead.)
     Complexity,
-    /// Opus complexity 0.
+    /// Opus complexity 0: CELT alone.
     MoreComplexity,
     /// Only the loudest few of a room are heard.
     Talkers,

@@ -268,7 +268,8 @@ fn the_sound_goes_on_and_the_last_word_holds() {
             set_gain(&world, random.random_range(0..SHARDS), 1.0);
             world.run_ms(random.random_range(0..20));
             world.post.asleep.clear();
-            world.run_ms(random.random_range(0..30));
+            // Awake at least for a moment, or two sleeps would be one of more than two frames.
+            world.run_ms(random.random_range(2..30));
             // Sooner or later it is where it was sent last, and what was said last of it holds: see below.
             set_gain(&world, named, 0.5);
         }

@@ -14,7 +14,7 @@ pub enum Signal {
     /// for what is above 8 kHz.
     #[default]
     Auto,
-    /// Below complexity 7 and above 22 kbit/s CELT alone: a fifth of the CPU, and more bits for the same quality. The
+    /// Below complexity 7 and above 22 kbit/s CELT alone: a fifth of the CPU or less, and more bits for the same quality. The
     /// encoder may be told so at any time; it makes the passage from one codec to the other without a gap (RFC 6716 §4.5).
     Music,
 }

@@ -1,7 +1,7 @@
 //! What is spent on a mix: CPU where many hear it, bits where few do.
 //!
 //! Opus at 32 kbit/s sounds best with SILK and much searching, and that costs as much for one listener as for a thousand. With twice
-//! the bits CELT alone sounds as well, and takes a fifth of the CPU (`docs/mixing.md` has the figures).
+//! the bits CELT alone sounds as well, and takes a sixth of the CPU (`docs/mixing.md` has the figures).
 
 use roomtone_audio::{Channels, Encoder, Signal};
 

@@ -52,7 +52,11 @@ impl Room {
                 self.fading.push(Fading { id, gone, playout });
                 self.keep_ticking(now);
             }
-            None => self.gains.forget(id),
+            // Muted in this very moment: their gains must stay until the end of what is left of them, or it would be heard by those who may not.
+            None => match self.fading.iter_mut().find(|fading| fading.id == id) {
+                Some(fading) => fading.gone = true,
+                None => self.gains.forget(id),
+            },
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use roomtone_load::peer::ClientOptions;
 
 use crate::common::World;
@@ -35,25 +37,40 @@ fn whatever_happens_sides_are_as_told_too() {
 
 #[test]
 fn however_loud_all_are_no_sample_wraps() {
-    let mut world = World::with(clear());
-    for id in 1..=8 {
-        world.join(id, ClientOptions::default());
-        world.talk(id, -1.0);
-    }
-    world.join(9, ClientOptions::default());
-    world.connect();
-    let loud = Cell { gain: 4.0, pan: 0.0 };
-    let cells: BTreeMap<_, _> = (1..=8).map(|speaker| ((9, speaker), Some(loud))).collect();
-    world.command(set_gains(&cells));
-    world.run_ms(1500);
-    let pcm = world.clients[&9].ear.recent(1.0);
-    let peak = pcm.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
-    // The codec may overshoot a little what the limiter kept within full scale.
-    assert!((0.5..1.3).contains(&peak), "{peak}");
-    // From full scale to full scale in one sample: only a sample that wrapped does that.
-    let step = pcm.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
-    assert!(step < 1.2, "a step of {step}");
-    for id in 1..=8 {
-        assert!(world.heard_db(9, id, 0.8) > -30.0, "{id} is still in it");
+    for seed in crate::seeds(20..24) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let talkers = random.random_range(2..=8);
+        let mut world = World::with(clear());
+        for id in 1..=talkers {
+            world.join(id, ClientOptions::default());
+            world.talk(id, -random.random_range(0.5f32..6.0));
+        }
+        let listeners = talkers + 1..=talkers + 3;
+        for id in listeners.clone() {
+            world.join(id, ClientOptions::default());
+        }
+        world.connect();
+        let mut cells = BTreeMap::new();
+        for listener in listeners.clone() {
+            for speaker in 1..=talkers {
+                let gain = random.random_range(1.0f32..10.0);
+                cells.insert((listener, speaker), Some(Cell { gain, pan: 0.0 }));
+            }
+        }
+        world.command(set_gains(&cells));
+        world.run_ms(1500);
+        for listener in listeners {
+            let pcm = world.clients[&listener].ear.recent(1.0);
+            let peak = pcm.iter().fold(0.0f32, |peak, sample| peak.max(sample.abs()));
+            // The codec may overshoot a little what the limiter kept within full scale.
+            assert!((0.5..1.3).contains(&peak), "seed {seed}: {peak}");
+            // From full scale to full scale in one sample: only a sample that wrapped does that.
+            let step = pcm.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+            assert!(step < 1.2, "seed {seed}: a step of {step}");
+            for id in 1..=talkers {
+                let heard = world.heard_db(listener, id, 0.8);
+                assert!(heard > -40.0, "seed {seed}: {id} is still in it, at {heard:.1} dB");
+            }
+        }
     }
 }

@@ -95,16 +95,20 @@ fn tone_in_each(client: &Client, packets: &[Bytes], hz: f32) -> Vec<f32> {
     levels
 }
 
-/// How somebody comes to be heard no more.
-fn hushes() -> Vec<Command> {
+/// How somebody comes to be heard no more; orders one after the other, with no tick between.
+fn hushes() -> Vec<Vec<Command>> {
+    let speak = |speak: bool| Command::SetSpeak {
+        room: ROOM,
+        peer: 1,
+        speak,
+    };
+    let leave = || Command::Leave { room: ROOM, peer: 1 };
     vec![
-        set_gains(&BTreeMap::from([((3, 1), gain(0.0))])),
-        Command::SetSpeak {
-            room: ROOM,
-            peer: 1,
-            speak: false,
-        },
-        Command::Leave { room: ROOM, peer: 1 },
+        vec![set_gains(&BTreeMap::from([((3, 1), gain(0.0))]))],
+        vec![speak(false)],
+        vec![leave()],
+        vec![speak(false), leave()],
+        vec![speak(false), speak(true), leave()],
     ]
 }
 
@@ -114,13 +118,17 @@ fn who_is_hushed_is_in_one_frame_more_and_in_none_after_that() {
         // At different moments between two ticks.
         for moment in [0, 7, 13] {
             let mut world = World::with(clear());
-            everybody_talks(&mut world, 3, &ClientOptions::default());
+            everybody_talks(&mut world, 4, &ClientOptions::default());
+            // 4 never hears 1, and doesn't at their end either.
+            world.command(set_gains(&BTreeMap::from([((4, 1), gain(0.0))])));
             world.run_ms(1000 + moment);
             let hz = world.clients[&1].hz;
             keep_payloads(&mut world);
             world.run_ms(200);
             let before = world.clients[&3].payloads.as_ref().unwrap().len();
-            world.command(hush.clone());
+            for command in hush.clone() {
+                world.command(command);
+            }
             world.collect();
             world.run_ms(400);
             let listener = &world.clients[&3];
@@ -133,6 +141,11 @@ fn who_is_hushed_is_in_one_frame_more_and_in_none_after_that() {
             for level in &levels[before + 2..] {
                 assert!(*level < -40.0, "hush {which}: {levels:.0?}");
             }
+            // A decoder that begins in the midst of other tones needs a while to be at rest here.
+            let deaf = &world.clients[&4];
+            let levels = tone_in_each(deaf, deaf.payloads.as_ref().unwrap(), hz);
+            let settled = &levels[before - 2..];
+            assert!(settled.iter().all(|level| *level < -42.0), "hush {which}: {levels:.0?}");
         }
     }
 }
