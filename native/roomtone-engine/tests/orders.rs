@@ -407,6 +407,20 @@ fn what_was_ordered_of_a_life_that_ended_is_void() {
 }
 
 #[test]
+fn the_address_of_a_room_that_was_to_be_closed_ends_with_its_shard() {
+    let mut world = World::of_many(SHARDS);
+    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world.run_ms(50);
+    assert_eq!(world.orders.remembered(), (1, 0));
+    world.post.asleep = BTreeSet::from([1]);
+    world.orders.submit(0, Command::CloseRoom { room: ROOM }).unwrap();
+    world.replace_shard(1);
+    world.post.asleep.clear();
+    world.run_ms(50);
+    assert_eq!(world.orders.remembered(), (0, 0));
+}
+
+#[test]
 fn sound_that_is_quicker_than_its_room_waits_for_nothing() {
     let mut world = World::of_many(SHARDS);
     world.join_talking(1);
