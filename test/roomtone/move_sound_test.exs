@@ -37,12 +37,12 @@ defmodule Roomtone.MoveSoundTest do
     room = open_room()
 
     report =
-      Crowd.run(port, room, 3, 7, fn people ->
+      Crowd.run(port, room, 3, 15, fn people ->
         all = Enum.map(people, & &1.identity)
         [a, b, c] = for %{speaking: true, identity: identity} <- people, do: identity
         hear = fn gains -> :ok = Roomtone.update_mix(room, Map.new(all, &{&1, gains})) end
 
-        # Nobody waits for the room to be there.
+        # Nobody waits for the room to be there. All of it is to be over before the last four seconds, of which the levels are.
         for round <- 1..30 do
           hear.(%{a => 0, b => 0.1, c => 3})
           :ok = Roomtone.move_room(room, rem(round, 2))

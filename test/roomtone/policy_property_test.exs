@@ -8,6 +8,9 @@ defmodule Roomtone.PolicyPropertyTest do
   """
   use Roomtone.DomainCase, async: true
 
+  # As many seeds as somebody asks for.
+  @moduletag timeout: :infinity
+
   alias Roomtone.Mix.Panning
 
   @seeds 1..String.to_integer(System.get_env("PROPERTY_SEEDS", "12"))

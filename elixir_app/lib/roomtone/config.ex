@@ -15,6 +15,7 @@ defmodule Roomtone.Config do
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
   | `:max_talkers` | `MAX_TALKERS` | how many are heard at once in a room that says nothing else | all |
   | `:move_rooms` | `MOVE_ROOMS` | whether a shard with far too much to do gives rooms to calm ones: `"on"`, `"off"`; see `Roomtone.move_room/2` | off |
+  | `:balance_ms` | | and how often it is seen to that | 5000 |
   | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
   | `:empty_room_ms` | | how long an empty room stays open | 60000 |
   | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
@@ -56,6 +57,7 @@ defmodule Roomtone.Config do
             max_participants: 100,
             max_talkers: nil,
             move_rooms: false,
+            balance_ms: 5_000,
             max_name_length: 64,
             empty_room_ms: 60_000,
             grace_ms: 15_000,
@@ -82,6 +84,7 @@ defmodule Roomtone.Config do
           max_participants: pos_integer,
           max_talkers: pos_integer | nil,
           move_rooms: boolean,
+          balance_ms: pos_integer,
           max_name_length: pos_integer,
           empty_room_ms: pos_integer,
           grace_ms: non_neg_integer,
@@ -107,6 +110,7 @@ defmodule Roomtone.Config do
     max_rooms: {1, 1_000_000},
     max_participants: {1, 100_000},
     max_talkers: {1, 1_000},
+    balance_ms: {100, 86_400_000},
     max_name_length: {1, 256},
     empty_room_ms: {1, 86_400_000},
     grace_ms: {0, 3_600_000},

@@ -37,8 +37,6 @@ defmodule Roomtone.Media do
   @start_tries 20
   @start_pause_ms 100
   @stats_timeout 1_000
-  # Where rooms may be moved: how often it is seen to that no shard has too much to do while another is calm. A shard's load is that of its last second.
-  @balance_ms 5_000
 
   # ---- For rooms -------------------------------------------------------------------------------------------------------
 
@@ -271,7 +269,7 @@ defmodule Roomtone.Media do
           timer: nil
         }
 
-        Process.send_after(self(), :balance, @balance_ms)
+        Process.send_after(self(), :balance, config.balance_ms)
         {:ok, take_stock(state)}
 
       {:error, reason} ->
@@ -381,8 +379,9 @@ defmodule Roomtone.Media do
   end
 
   def handle_info(:balance, state) do
-    Process.send_after(self(), :balance, @balance_ms)
-    {:noreply, if(Config.get().move_rooms, do: balance(state), else: state)}
+    config = Config.get()
+    Process.send_after(self(), :balance, config.balance_ms)
+    {:noreply, if(config.move_rooms, do: balance(state), else: state)}
   end
 
   def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
