@@ -17,6 +17,7 @@
  * @property {HTMLAudioElement} puller
  * @property {RTCRtpReceiver} receiver
  * @property {number | null} talker  whose sound it plays; nobody's for a while, if null
+ * @property {Way | null} last       how the talker is played to the end, of whom nothing is told any more
  * @property {number} heardAt        when the newest of it was played, by the receiver's telling
  * @property {number} looks          for how many looks there has been nothing newer
  *
@@ -45,7 +46,7 @@ const PATIENCE = 20;
 export class Forward {
   #context;
   #out;
-  #sum;
+  #stereo = false;
   /** @type {Control[]} */ #controls = [];
   /** @type {Map<number, Strip>} */ #strips = new Map();
   /** Until the server has said how loud, nothing is heard. */
@@ -56,9 +57,6 @@ export class Forward {
   constructor() {
     this.#context = new AudioContext({ latencyHint: "interactive" });
     this.#out = new MediaStreamAudioDestinationNode(this.#context, { channelCount: 2 });
-    // A panner leaves each ear -3 dB of what is in the middle: with this it is as loud as in a room that mixes.
-    this.#sum = new GainNode(this.#context, { gain: Math.SQRT2 });
-    this.#sum.connect(this.#out);
     this.#lookAgain();
   }
 
@@ -69,6 +67,13 @@ export class Forward {
   /** All slots together. */
   get stream() {
     return this.#out.stream;
+  }
+
+  /** @param {boolean} stereo  whether the room has it */
+  setStereo(stereo) {
+    if (stereo === this.#stereo) return;
+    this.#stereo = stereo;
+    for (const control of this.#controls) this.#turn(control, control.now);
   }
 
   /**
@@ -90,20 +95,35 @@ export class Forward {
     });
     const source = new MediaStreamAudioSourceNode(this.#context, { mediaStream: stream });
     source.connect(this.#control(slot).gain);
-    this.#strips.set(slot, { source, puller, receiver, talker: null, heardAt: 0, looks: 0 });
+    this.#strips.set(slot, { source, puller, receiver, talker: null, last: null, heardAt: 0, looks: 0 });
     this.#apply();
   }
 
   /** @param {Word} word */
   set({ slots, others, rest }) {
+    const before = this.#ways;
     this.#rest = rest;
     // Those in the slots are among the others where they differ from the rest, but for a room with more others than are told of.
     const told = [...slots.filter(({ source }) => source > 0), ...others];
     this.#ways = new Map(told.map(({ source, gain, pan }) => [source, { gain, pan }]));
+    for (const strip of this.#strips.values()) strip.last = this.#lastOf(strip, before);
     // Who is at 0 doesn't come.
     const gains = [rest, ...others.map(({ gain }) => gain)].filter((gain) => gain > 0);
     this.#least = gains.length > 0 ? Math.min(...gains) : 0;
     this.#apply();
+  }
+
+  /**
+   * Who was soft and was turned off, or has left, isn't told of any more, and some of their sound is still to be played: that must not
+   * be as loud as the rest.
+   *
+   * @param {Strip} strip
+   * @param {Map<number, Way>} before  what was told until now
+   */
+  #lastOf({ talker, last }, before) {
+    if (talker === null || this.#ways.has(talker)) return null;
+    const way = before.get(talker) ?? last;
+    return way && { gain: Math.min(way.gain, this.#rest), pan: way.pan };
   }
 
   /** By the clock of the sound: unlike timers, it isn't slowed down while nobody looks at the page. */
@@ -126,28 +146,49 @@ export class Forward {
         .getContributingSources()
         .reduce((/** @type {RTCRtpContributingSource | null} */ best, one) => (best && best.timestamp >= one.timestamp ? best : one), null);
       if (newest && newest.timestamp > strip.heardAt) {
+        if (strip.talker !== newest.source) strip.last = null;
         strip.talker = newest.source;
         strip.heardAt = newest.timestamp;
         strip.looks = 0;
       } else {
         strip.looks += 1;
-        if (strip.looks >= PATIENCE) strip.talker = null;
+        if (strip.looks >= PATIENCE) strip.talker = strip.last = null;
       }
     }
     this.#apply();
   }
 
   #apply() {
-    for (const [slot, { talker }] of this.#strips) {
-      const waiting = { gain: this.#least, pan: 0 };
-      const way = talker === null ? waiting : (this.#ways.get(talker) ?? { gain: this.#rest, pan: 0 });
+    for (const [slot, strip] of this.#strips) {
       const control = this.#control(slot);
-      if (way.gain === control.now.gain && way.pan === control.now.pan) continue;
-      control.now = way;
-      control.gain.gain.setTargetAtTime(way.gain, this.#context.currentTime, RAMP_S / 3);
-      control.pan.pan.setTargetAtTime(way.pan, this.#context.currentTime, RAMP_S / 3);
-      control.width.gain.setTargetAtTime(width(way.pan), this.#context.currentTime, RAMP_S / 3);
+      const way = this.#wayOf(strip);
+      if (way.gain !== control.now.gain || way.pan !== control.now.pan) this.#turn(control, way);
     }
+  }
+
+  /** @param {Strip} strip */
+  #wayOf({ talker, last }) {
+    if (talker === null) return { gain: this.#least, pan: 0 };
+    return this.#ways.get(talker) ?? last ?? { gain: this.#rest, pan: 0 };
+  }
+
+  /**
+   * @param {Control} control
+   * @param {Way} way
+   */
+  #turn(control, way) {
+    control.now = way;
+    const [near, far] = ears(way.pan);
+    // Panned with equal power, which is as the server does it where there is stereo. Where there is none it leaves a voice as loud as it
+    // is in both ears, so the nearer ear has all of it here too.
+    const gain = this.#stereo ? way.gain : way.gain / near;
+    for (const [param, value] of /** @type {const} */ ([
+      [control.gain.gain, gain],
+      [control.pan.pan, way.pan],
+      // Of the sides all is left in the middle (as loud there as what they have in common), nothing at either side.
+      [control.width.gain, far],
+    ]))
+      param.setTargetAtTime(value, this.#context.currentTime, RAMP_S / 3);
   }
 
   /** @param {number} slot */
@@ -160,7 +201,7 @@ export class Forward {
       const one = { channelCount: 1, channelCountMode: "explicit" };
       const gain = new GainNode(this.#context, { gain: 0, ...both });
       const pan = new StereoPannerNode(this.#context, one);
-      gain.connect(pan).connect(this.#sum);
+      gain.connect(pan).connect(this.#out);
       this.#controls.push({ gain, pan, width: this.#sides(gain), now: { gain: 0, pan: 0 } });
     }
     return this.#controls[slot];
@@ -174,7 +215,7 @@ export class Forward {
   #sides(sound) {
     const apart = new ChannelSplitterNode(this.#context, { numberOfOutputs: 2 });
     const together = new ChannelMergerNode(this.#context, { numberOfInputs: 2 });
-    const difference = new GainNode(this.#context, { gain: width(0) });
+    const difference = new GainNode(this.#context, { gain: Math.SQRT1_2 });
     const negative = new GainNode(this.#context, { gain: -1 });
     sound.connect(apart);
     for (const [side, gain] of /** @type {const} */ ([[0, 0.5], [1, -0.5]])) {
@@ -184,7 +225,7 @@ export class Forward {
     }
     difference.connect(together, 0, 0);
     difference.connect(negative).connect(together, 0, 1);
-    together.connect(this.#sum);
+    together.connect(this.#out);
     return difference;
   }
 
@@ -210,12 +251,11 @@ export class Forward {
 }
 
 /**
- * How much of what the sides of a sound differ in is left where it is panned to: all of it in the middle (as loud there as the rest, of which each ear has
- * −3 dB), nothing at either side.
+ * What a panner with equal power leaves of a sound in the nearer ear, and in the other.
  *
  * @param {number} pan
  */
-function width(pan) {
-  const angle = ((pan + 1) * Math.PI) / 4;
-  return Math.min(Math.cos(angle), Math.sin(angle));
+function ears(pan) {
+  const angle = ((1 - Math.abs(pan)) * Math.PI) / 4;
+  return [Math.cos(angle), Math.sin(angle)];
 }

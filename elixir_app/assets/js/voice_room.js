@@ -66,6 +66,7 @@ export class VoiceRoom extends EventTarget {
   /** @type {Signalling | null} */ #signalling = null;
   /** @type {MediaLink | null} */ #link = null;
   /** Adds up the slots of a room that forwards. @type {Forward | null} */ #forward = null;
+  /** Whether the room has it. */ #stereo = false;
   #people = new People();
   /** @type {Status} */ #status = "new";
   #me = "";
@@ -313,9 +314,9 @@ export class VoiceRoom extends EventTarget {
     });
     on(link, "stream", (stream) => this.#play(stream));
     on(link, "slot", ({ slot, track, receiver }) => {
-      this.#forward ??= new Forward();
-      this.#forward.play(slot, track, receiver);
-      this.#play(this.#forward.stream);
+      const forward = this.#forwarding();
+      forward.play(slot, track, receiver);
+      this.#play(forward.stream);
     });
     on(link, "unreachable", (error) => {
       // With words of the server's: it was reached, and answered that it can't just now.
@@ -330,6 +331,12 @@ export class VoiceRoom extends EventTarget {
     if (stream !== this.#forward?.stream) this.#forwardNoMore();
     if (this.#audio.srcObject !== stream) this.#audio.srcObject = stream;
     this.hear();
+  }
+
+  #forwarding() {
+    this.#forward ??= new Forward();
+    this.#forward.setStereo(this.#stereo);
+    return this.#forward;
   }
 
   #forwardNoMore() {
@@ -349,10 +356,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
-    on(signalling, "slots", (word) => {
-      this.#forward ??= new Forward();
-      this.#forward.set(word);
-    });
+    on(signalling, "slots", (word) => this.#forwarding().set(word));
     on(signalling, "media_restart", () => this.#link?.connect());
     // It ends soon, and we come back by ourselves: nothing to do but to say so.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
@@ -369,6 +373,8 @@ export class VoiceRoom extends EventTarget {
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});
+    this.#stereo = reply.config?.stereo === true;
+    this.#forward?.setStereo(this.#stereo);
     if (reply.resumed) {
       this.#link?.resume();
       this.#tell((flag) => this.#own.untold(flag));

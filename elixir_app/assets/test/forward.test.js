@@ -152,8 +152,18 @@ function playing(who) {
   forward.play(1, "track", who);
   const source = globalThis.context.nodes.find((node) => node.options.mediaStream);
   const strip = source.outputs[0];
-  return { forward, source, strip, heard: () => [strip.gain.value, strip.outputs[0].pan.value] };
+  // Of a voice, with what a panner with equal power leaves of it.
+  const ears = () => {
+    const angle = ((strip.outputs[0].pan.value + 1) * Math.PI) / 4;
+    return [Math.cos(angle), Math.sin(angle)].map((part) => strip.gain.value * part);
+  };
+  const heard = () => [Math.max(...ears()), strip.outputs[0].pan.value];
+  return { forward, source, strip, ears, heard };
 }
+
+/** But for what is rounded. */
+const close = (found, wanted, about) =>
+  assert.ok(found.every((value, i) => Math.abs(value - wanted[i]) < 1e-9), `${about ?? ""} ${found}, not ${wanted}`);
 
 const way = (source, gain, pan) => ({ source, gain, pan });
 
@@ -161,10 +171,10 @@ test("what comes in a slot is silent until it is said how loud, and goes with it
   const who = receiver([7, 100]);
   const { forward, source, strip, heard } = playing(who);
   look();
-  assert.deepEqual(heard(), [0, 0]);
+  close(heard(), [0, 0]);
   forward.set({ slots: [way(0, 0, 0), way(7, 0.5, -1)], others: [], rest: 1 });
-  assert.deepEqual(heard(), [0.5, -1]);
-  assert.equal(strip.outputs[0].outputs[0].outputs[0].stream, forward.stream);
+  close(heard(), [0.5, -1]);
+  assert.equal(strip.outputs[0].outputs[0].stream, forward.stream);
 
   forward.play(1, "another", who);
   assert.deepEqual(source.outputs, []);
@@ -179,32 +189,96 @@ test("each is played as they are to be from when their sound comes, whatever the
   const { forward, heard } = playing(who);
   forward.set({ slots: [way(0, 0, 0), way(7, 1, 0)], others: [way(8, 0.1, 0.5), way(9, 2, 0)], rest: 1 });
   look();
-  assert.deepEqual(heard(), [1, 0]);
+  close(heard(), [1, 0]);
   // What came before is told for some seconds more.
   who.sources.push([8, 120]);
   look();
-  assert.deepEqual(heard(), [0.1, 0.5]);
+  close(heard(), [0.1, 0.5]);
   who.sources[0][1] = 140;
   look();
-  assert.deepEqual(heard(), [1, 0]);
+  close(heard(), [1, 0]);
   who.sources.push([55, 160]);
   forward.set({ slots: [], others: [], rest: 0.3 });
   look();
-  assert.deepEqual(heard(), [0.3, 0], "of whom nothing is told");
+  close(heard(), [0.3, 0], "of whom nothing is told");
 });
 
 test("a slot in which nobody talks waits at the least gain that somebody may come with, but not for a lost packet", () => {
   const who = receiver([7, 100]);
   const { forward, heard } = playing(who);
   forward.set({ slots: [way(7, 1, 0.5)], others: [way(7, 1, 0.5), way(8, 0.1, 0.5)], rest: 1 });
-  assert.deepEqual(heard(), [0.1, 0]);
+  close(heard(), [0.1, 0]);
   look();
   for (let i = 0; i < 10; i += 1) look();
-  assert.deepEqual(heard(), [1, 0.5]);
+  close(heard(), [1, 0.5]);
   for (let i = 0; i < 10; i += 1) look();
-  assert.deepEqual(heard(), [0.1, 0]);
+  close(heard(), [0.1, 0]);
   forward.set({ slots: [], others: [way(8, 0.5, 0)], rest: 0 });
-  assert.deepEqual(heard(), [0.5, 0], "nobody else can come");
+  close(heard(), [0.5, 0], "nobody else can come");
+});
+
+test("who is turned off or leaves is as soft to the end as they were", () => {
+  const who = receiver([7, 100]);
+  const { forward, heard } = playing(who);
+  const told = { slots: [way(7, 0.1, 0.5)], others: [way(7, 0.1, 0.5), way(8, 0.01, 0)], rest: 1 };
+  const untold = { slots: [way(0, 0, 0)], others: [way(8, 0.01, 0)], rest: 1 };
+  forward.set(told);
+  look();
+  for (let times = 0; times < 2; times += 1) {
+    forward.set(untold);
+    who.sources[0][1] += 20;
+    look();
+    close(heard(), [0.1, 0.5]);
+  }
+  for (let i = 0; i < 20; i += 1) look();
+  close(heard(), [0.01, 0], "after all of it was played");
+
+  // They come back, and everybody hears them.
+  who.sources[0][1] += 20;
+  look();
+  close(heard(), [1, 0]);
+
+  forward.set(told);
+  forward.set(untold);
+  close(heard(), [0.1, 0.5]);
+  forward.set(told);
+  close(heard(), [0.1, 0.5]);
+  forward.set(untold);
+  who.sources.push([9, 1000]);
+  look();
+  close(heard(), [1, 0], "somebody else");
+  who.sources[0][1] = 1020;
+  look();
+  close(heard(), [1, 0], "and they again, from the beginning of a turn");
+
+  forward.set({ slots: [way(7, 2, 0)], others: [way(7, 2, 0)], rest: 1 });
+  forward.set({ ...untold, rest: 0.5 });
+  close(heard(), [0.5, 0], "who was loud isn't louder than the rest");
+});
+
+test("with stereo each ear gets what a mix would give it; without, the nearer ear all of it", () => {
+  const { forward, strip, ears } = playing(receiver([7, 100]));
+  look();
+  const put = (pan) => forward.set({ slots: [way(7, 0.8, pan)], others: [], rest: 1 });
+  const width = () => {
+    const [, apart] = strip.outputs;
+    return strip.gain.value * apart.outputs[0].outputs[0].gain.value;
+  };
+  const [deep, high] = [Math.sin(Math.PI / 8), Math.cos(Math.PI / 8)];
+  for (const [pan, stereo, plain] of [
+    [-1, [1, 0], [1, 0]],
+    [-0.5, [high, deep], [1, deep / high]],
+    [0, [Math.SQRT1_2, Math.SQRT1_2], [1, 1]],
+    [0.5, [deep, high], [deep / high, 1]],
+    [1, [0, 1], [0, 1]],
+  ]) {
+    for (const [on, wanted] of [[false, plain], [true, stereo], [false, plain]]) {
+      forward.setStereo(on);
+      put(pan);
+      close(ears(), wanted.map((part) => 0.8 * part), `${pan}`);
+      close([width()], [0.8 * Math.min(...wanted)], `what the sides at ${pan} differ in`);
+    }
+  }
 });
 
 test("it looks as long as there is something to play", () => {
