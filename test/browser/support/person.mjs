@@ -11,6 +11,9 @@ const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 /** dB of one FFT bin. A tone of ours (0.1 of full scale) reads about −33 when mixed at its own level. */
 export const HEARD = -45;
 export const SILENT = -70;
+/** In samples: what a recording is made in pieces of. */
+const TAPE = 4096;
+export const TAPE_MS = TAPE / 48;
 
 const COMMON = [
   "--no-sandbox",
@@ -191,28 +194,28 @@ export class Person {
 
   /**
    * How loud a tone is in what this page plays, in dB, every 5 ms of it from now on; both ears together. What it returns ends that, and gives
-   * the levels.
+   * the levels. Of a page that is held up for longer than {@link TAPE_MS} some is missing.
    *
    * @param {number} tone
    */
   async record(tone) {
-    await this.page.evaluate(async () => {
+    await this.page.evaluate(async (length) => {
       const context = new AudioContext({ sampleRate: 48000 });
       await context.resume();
       const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
-      const tape = context.createScriptProcessor(1024, 1, 1);
+      const tape = context.createScriptProcessor(length, 1, 1);
       const pieces = [];
       tape.onaudioprocess = ({ inputBuffer }) => pieces.push(inputBuffer.getChannelData(0).slice());
       source.connect(tape).connect(context.destination);
       globalThis.tape = { context, pieces };
-      while (pieces.length < 5) await new Promise((resolve) => setTimeout(resolve, 20));
-    });
+      while (pieces.length < 2) await new Promise((resolve) => setTimeout(resolve, 20));
+    }, TAPE);
     return async () =>
       await this.page.evaluate(async (frequency) => {
         const { context, pieces } = globalThis.tape;
         await context.close();
-        const sound = new Float32Array(pieces.length * 1024);
-        pieces.forEach((piece, i) => sound.set(piece, i * 1024));
+        const sound = new Float32Array(pieces.length * pieces[0].length);
+        pieces.forEach((piece, i) => sound.set(piece, i * piece.length));
         // Windows of 20 ms that fade in and out.
         const length = 960;
         const levels = [];

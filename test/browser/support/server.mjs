@@ -1,5 +1,6 @@
 // The real server, as `bin/server` runs it, on ports of its own.
 import { spawn, spawnSync } from "node:child_process";
+import { randomUUID } from "node:crypto";
 import { createSocket } from "node:dgram";
 import { mkdirSync, openSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
@@ -35,7 +36,6 @@ export class Server {
   #log;
   #folder;
   #shell;
-  #asked = 0;
 
   constructor({ port, env, log, folder = ROOT, shell = false }) {
     this.port = port;
@@ -101,13 +101,26 @@ export class Server {
     throw new Error(`the server didn't start:\n${readFileSync(this.#log, "utf8").slice(-4000)}`);
   }
 
-  /** Runs Elixir in it, as whoever has its shell would. @param {string} code */
+  /** Runs Elixir in it, as whoever has its shell would. What it raises, or an `{:error, _}`, is thrown here. @param {string} code */
   async run(code) {
-    const done = `done ${(this.#asked += 1)}.`;
-    this.#process.stdin.write(`${code}\nIO.puts(["done ", "${this.#asked}."])\n`);
+    // The log may be older than this server.
+    const asked = randomUUID();
+    // Encoded, so that what isn't Elixir is an error of this too, and so that only an answer looks like one.
+    this.#process.stdin.write(
+      `try do
+        case Code.eval_string(Base.decode64!("${Buffer.from(code).toString("base64")}")) do
+          {{:error, _} = error, _} -> raise inspect(error)
+          _ -> IO.puts(["${asked}", " is done."])
+        end
+      catch
+        kind, reason -> IO.puts(["${asked}", " failed: ", Exception.format(kind, reason, __STACKTRACE__), "\\n", "${asked}", " is over."])
+      end\n`,
+    );
     const deadline = Date.now() + 30_000;
     while (Date.now() < deadline) {
-      if (this.log().includes(done)) return;
+      const log = this.log();
+      if (log.includes(`${asked} is done.`)) return;
+      if (log.includes(`${asked} is over.`)) throw new Error(`${code}\n${log.split(`${asked} failed: `)[1].split(`${asked} is over.`)[0]}`);
       await sleep(20);
     }
     throw new Error(`the server didn't do it: ${code}`);
