@@ -152,7 +152,7 @@ export class Forward {
         strip.looks = 0;
       } else {
         strip.looks += 1;
-        if (strip.looks >= PATIENCE) strip.talker = strip.last = null;
+        if (strip.looks >= PATIENCE) strip.talker = null;
       }
     }
     this.#apply();
