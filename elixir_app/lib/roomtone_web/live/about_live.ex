@@ -17,7 +17,7 @@ defmodule RoomtoneWeb.AboutLive do
         <li>
           <h2>In your browser</h2>
           <p>
-            The microphone is opened when you join and closed when you leave. Every 20 ms of sound become a packet of some eighty bytes, by a
+            The microphone is opened when you join and closed when you leave. Every 20 ms of sound become a packet of some hundred bytes, by a
             codec called Opus. When you are muted, silence goes out: nobody gets to hear a room that believes itself unheard.
           </p>
         </li>
