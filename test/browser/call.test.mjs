@@ -50,25 +50,17 @@ after(async () => {
   await server?.kill();
 });
 
-/** Puts a slider where a hand would. */
-async function slide(person, percent) {
-  await person.page.locator("#volume").evaluate((slider, value) => {
-    slider.value = value;
-    slider.dispatchEvent(new Event("input", { bubbles: true }));
-  }, String(percent));
-}
-
 test("a volume is mine alone", async () => {
   const base = await ada.steady([TONES[1], TONES[2]]);
   const atCleo = await cleo.steady([TONES[0], TONES[1]]);
   await ada.about("Ben");
-  await slide(ada, 50);
+  await ada.setVolume(50);
   await ada.changes([TONES[1], TONES[2]], base, [-6.02, 0]);
   await cleo.changes([TONES[0], TONES[1]], atCleo, [0, 0]);
-  await slide(ada, 200);
+  await ada.setVolume(200);
   await ada.changes([TONES[1], TONES[2]], base, [6.02, 0]);
   await cleo.changes([TONES[0], TONES[1]], atCleo, [0, 0]);
-  await slide(ada, 100);
+  await ada.setVolume(100);
   await ada.changes([TONES[1], TONES[2]], base, [0, 0]);
 });
 
