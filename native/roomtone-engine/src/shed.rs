@@ -1,7 +1,7 @@
 //! What a shard gives up when its thread has too much to do, before a deadline is missed.
 //!
-//! Two things tell of it: the work of ticks and how late they begin, round by round of 20 ms (a hundred people who begin to talk at
-//! once), and the load of a whole second (many small rooms, or a flood).
+//! Two things tell of it: the work of ticks and how late they begin, round by round of 20 ms (dozens of rooms that begin to talk
+//! at once), and the load of a whole second (many small rooms, or a flood).
 
 use std::time::{Duration, Instant};
 
