@@ -72,16 +72,20 @@ async function settled(tone, ...amplitudes) {
   return sorted[30];
 }
 
-/** Makes it so that something holds a few times: of the rounds in which the page wasn't held up, each time. */
+/**
+ * Makes it so a few times, of the rounds in which the page wasn't held up as far as it can tell itself. Its audio thread or the whole browser may be all the
+ * same, so it must be right in most of them; where gains came too late by design, it would be right in none.
+ */
 async function holds(t, round) {
-  let held = 0;
-  for (let rounds = 0; rounds < MOST_ROUNDS && held < ROUNDS; rounds += 1) {
+  const rounds = [];
+  for (let tries = 0; tries < MOST_ROUNDS && rounds.length < ROUNDS; tries += 1) {
     const [found, right] = await round();
-    if (!(await undisturbed())) continue;
-    assert.ok(right, found);
-    held += 1;
+    if (await undisturbed()) rounds.push({ found, right });
   }
-  if (held < ROUNDS) t.skip("the machine is too busy");
+  const all = rounds.map(({ found }) => found).join(", ");
+  t.diagnostic(all);
+  if (rounds.length < ROUNDS) return t.skip("the machine is too busy");
+  assert.ok(rounds.filter(({ right }) => right).length > ROUNDS / 2, all);
 }
 
 test("who is soft is never heard as loud as the one before", async (t) => {
@@ -95,7 +99,7 @@ test("who is soft is never heard as loud as the one before", async (t) => {
     await ada.hears([TONES[2]], [TONES[1], TONES[2]], 15_000, -66);
     const loudest = Math.max(...(await levels(TONES[1], 0, 0.3, 0.005)));
     // Who was as loud as before for a few milliseconds has a little more than their -20 dB.
-    return [`${loudest - full} dB`, loudest - full > -22 && loudest - full < -14];
+    return [`${(loudest - full).toFixed(1)} dB`, loudest - full > -22 && loudest - full < -14];
   });
 });
 

@@ -362,8 +362,8 @@ defmodule RoomtoneWeb.RoomLive do
         </div>
         <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?" data-focus-after="close-room">
           <p>Close the room for everybody?</p>
-          <button type="button" class="button danger" id="close-room-really" phx-click="close-room" phx-mounted={JS.focus()}>Yes, close it</button>
-          <button type="button" class="button" phx-click="ask" phx-value-what="nothing">No</button>
+          <button type="button" class="button danger" id="close-room-really" phx-click="close-room">Yes, close it</button>
+          <button type="button" class="button" id="close-room-not" phx-click="ask" phx-value-what="nothing" phx-mounted={JS.focus()}>No</button>
         </div>
         <.pre_join />
         <div class="room-body">

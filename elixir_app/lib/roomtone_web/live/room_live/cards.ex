@@ -118,10 +118,10 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         </button>
         <div :if={@confirming == :remove} class="confirm" role="group" aria-label={"Remove #{@person.name}?"} data-focus-after="remove">
           <p>Remove {@person.name} from the room?</p>
-          <button type="button" class="button danger" id="remove-really" phx-click="remove" phx-value-id={@person.identity} phx-mounted={JS.focus()}>
+          <button type="button" class="button danger" id="remove-really" phx-click="remove" phx-value-id={@person.identity}>
             Yes, remove
           </button>
-          <button type="button" class="button" phx-click="ask" phx-value-what="nothing">No</button>
+          <button type="button" class="button" id="remove-not" phx-click="ask" phx-value-what="nothing" phx-mounted={JS.focus()}>No</button>
         </div>
       </div>
     </section>
