@@ -26,8 +26,8 @@ fn watch(moment: Moment) {
             let (count, spent) = RECEIVING.get();
             RECEIVING.set((count + 1, spent + begun.elapsed()));
         }
-        (Moment::Done, Some((_, begun))) => TICKING.set(TICKING.get() + begun.elapsed()),
-        (Moment::Done, None) => {}
+        (Moment::Done, Some((Moment::Time, begun))) => TICKING.set(TICKING.get() + begun.elapsed()),
+        (Moment::Done, _) => {}
         (moment, _) => BEGUN.set(Some((moment, ThreadTime::now()))),
     }
 }

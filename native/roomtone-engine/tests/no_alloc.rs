@@ -43,7 +43,7 @@ impl Tally {
             TALLY.with_borrow_mut(|tally| match BEGUN.replace(moment) {
                 Moment::Sound => tally.packets.push(count),
                 Moment::Time => tally.times.push(count),
-                Moment::Done => {}
+                Moment::Other | Moment::Done => {}
             });
             WATCHED.set(moment != Moment::Done);
         };

@@ -31,6 +31,8 @@ pub enum Moment {
     Sound,
     /// The time.
     Time,
+    /// A command, or a packet of anything else.
+    Other,
     /// Nothing any more.
     Done,
 }
@@ -53,7 +55,7 @@ pub struct World {
     mix: MixConfig,
     /// What went over the wire to the shard, while somebody listens in.
     pub wiretap: Option<Vec<(SocketAddr, Vec<u8>)>>,
-    /// Called before and after sound and time go into the shard.
+    /// Called before and after anything goes into the shard.
     pub watch: fn(Moment),
     /// Whether clients get what is sent to them.
     pub deliver: bool,
@@ -181,7 +183,9 @@ impl World {
     /// To the first shard; where there are others, it is carried out when they have their turn.
     pub fn command(&mut self, command: Command) {
         if self.others.is_empty() {
+            (self.watch)(Moment::Other);
             self.shard.handle_command(self.now, command);
+            (self.watch)(Moment::Done);
         } else {
             self.orders.submit(0, command).unwrap();
         }
@@ -266,7 +270,7 @@ impl World {
                     tap.push((datagram.from, bytes.clone()));
                 }
                 let sound = classify(&bytes) == PacketKind::Rtp;
-                (self.watch)(if sound { Moment::Sound } else { Moment::Done });
+                (self.watch)(if sound { Moment::Sound } else { Moment::Other });
                 match self.others.iter_mut().find(|(address, _)| *address == datagram.to) {
                     Some((_, shard)) => shard.handle_datagram(now, datagram.from, &mut bytes),
                     None => self.shard.handle_datagram(now, datagram.from, &mut bytes),
