@@ -379,7 +379,8 @@ fn reports_carry_loss_jitter_and_round_trip() {
     let word = |p: &[u8], at: usize| u32::from_be_bytes(p[at..at + 4].try_into().unwrap());
     assert_eq!(word(sr, 4), link.server.stats().ssrc);
     assert_eq!(word(sr, 28), link.client.options.ssrc);
-    assert!((24..=28).contains(&sr[32]), "a tenth is lost: {}", sr[32]);
+    // Of 256, over a report's time, which is a matter of chance (RFC 3550 §6.3.5): 107 packets can have ten lost, which is 23.
+    assert!((23..=28).contains(&sr[32]), "a tenth is lost: {}", sr[32]);
     assert!(link.server.stats().lost >= 90);
     // NTP and RTP time advance together
     let ntp = |p: &[u8]| f64::from(word(p, 8)) + f64::from(word(p, 12)) / 4_294_967_296.0;
