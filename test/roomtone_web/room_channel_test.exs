@@ -7,17 +7,17 @@ defmodule RoomtoneWeb.RoomChannelTest do
     {:ok, room: unique_name()}
   end
 
-  defp open_socket(params, info \\ %{}),
-    do: Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, params, connect_info: info)
+  defp open_socket(params, info \\ %{}, options \\ []),
+    do: Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, params, [connect_info: info] ++ options)
 
-  defp socket!(jwt) do
-    {:ok, socket} = open_socket(%{}, %{auth_token: jwt})
+  defp socket!(jwt, options \\ []) do
+    {:ok, socket} = open_socket(%{}, %{auth_token: jwt}, options)
     socket
   end
 
-  defp enter(room, name, session \\ "session-of-nobody-else") do
+  defp enter(room, name, session \\ "session-of-nobody-else", options \\ []) do
     {:ok, reply, socket} =
-      room |> token(name) |> socket!() |> subscribe_and_join("room:" <> room, %{"session" => session <> name})
+      room |> token(name) |> socket!(options) |> subscribe_and_join("room:" <> room, %{"session" => session <> name})
 
     # A channel that ends would take the test along.
     Process.unlink(socket.channel_pid)
@@ -268,7 +268,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
 
       {:ok, _ben} =
         Task.start_link(fn ->
-          {_reply, _socket} = enter(room, "Ben")
+          {_reply, _socket} = enter(room, "Ben", "session-of-nobody-else", test_process: test)
           send(test, :ben_waits)
           # Told after the chat, so what comes before it is all there is.
           assert_push "participants", %{changed: [%{hand: true}]}, 30_000

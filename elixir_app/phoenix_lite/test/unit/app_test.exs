@@ -196,6 +196,20 @@ defmodule PhoenixLite.ChannelTestTest do
     assert connect(Demo.UserSocket, %{token: "why"}) == {:error, :why}
   end
 
+  test "who connects in another process has to say whose test it is" do
+    test = self()
+
+    elsewhere = fn options ->
+      Task.await(Task.async(fn -> catch_error(connect(Demo.UserSocket, %{user: "ann"}, options)) end))
+    end
+
+    assert %ArgumentError{message: message} = elsewhere.([])
+    assert message =~ "test process"
+
+    assert {:ok, _socket} =
+             Task.await(Task.async(fn -> connect(Demo.UserSocket, %{user: "ann"}, test_process: test) end))
+  end
+
   test "join, push, reply, broadcast, leave", %{socket: socket, topic: topic} do
     {:ok, %{}, socket} = subscribe_and_join(socket, topic, %{})
     ref = push(socket, "echo", %{a: 1})

@@ -35,7 +35,7 @@ defmodule Phoenix.ChannelTest do
     quote do: import(Phoenix.ChannelTest)
   end
 
-  @doc "A socket of this handler, without `connect`."
+  @doc "A socket of this handler, without `connect`. Like Phoenix's, for the test's own process."
   defmacro socket(handler) do
     quote do: Phoenix.ChannelTest.__socket__(@endpoint, unquote(handler), nil, %{})
   end
@@ -47,6 +47,8 @@ defmodule Phoenix.ChannelTest do
 
   @doc false
   def __socket__(endpoint, handler, id, assigns) do
+    of_a_test!([])
+
     %Socket{
       assigns: Map.new(assigns),
       endpoint: endpoint,
@@ -59,13 +61,17 @@ defmodule Phoenix.ChannelTest do
     }
   end
 
-  @doc "Connects; option `:connect_info`."
+  @doc """
+  Connects. Options: `:connect_info`; `:test_process`, without which only the test's own process may do so.
+  """
   defmacro connect(handler, params, options \\ []) do
     quote do: Phoenix.ChannelTest.__connect__(@endpoint, unquote(handler), unquote(params), unquote(options))
   end
 
   @doc false
   def __connect__(endpoint, handler, params, options) do
+    of_a_test!(options)
+
     map = %{
       endpoint: endpoint,
       transport: :channel_test,
@@ -77,6 +83,12 @@ defmodule Phoenix.ChannelTest do
     with {:ok, state} <- handler.connect(map),
          {:ok, {_, socket}} <- handler.init(state),
          do: {:ok, socket}
+  end
+
+  # Phoenix puts channels under the test's supervisor, and so can't connect for anybody else. Whoever writes a test is to hear of it here.
+  defp of_a_test!(options) do
+    if ExUnit.OnExitHandler.get_supervisor(Keyword.get(options, :test_process, self())) == :error,
+      do: raise(ArgumentError, "socket/1-3 can only be invoked from the test process")
   end
 
   @doc "Joins, and gets the broadcasts of the topic."
