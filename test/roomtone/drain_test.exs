@@ -8,6 +8,9 @@ defmodule Roomtone.DrainTest do
 
   setup do
     on_exit(&Drain.reset/0)
+    # Whoever is left of other tests would be waited for, too.
+    for %{name: name} <- Roomtone.RoomServer.summaries(), do: Roomtone.close_room(name)
+    :ok
   end
 
   defp join(room, who, opts \\ []), do: Roomtone.join(room, who, FakeNative.offer(connect: true), opts)

@@ -16,9 +16,9 @@ defmodule RoomtoneWeb.LiveCase do
 
   @endpoint RoomtoneWeb.Endpoint
 
-  using do
+  using options do
     quote do
-      use RoomtoneWeb.WebCase, async: true
+      use RoomtoneWeb.WebCase, async: Keyword.get(unquote(options), :async, true)
 
       import Phoenix.LiveViewTest
       import RoomtoneWeb.BrowserSession, only: [new: 0, enter: 3, enter: 4, open: 2]

@@ -1,5 +1,6 @@
 defmodule RoomtoneWeb.LobbyLiveTest do
-  use RoomtoneWeb.LiveCase
+  # Alone: the list is of all rooms, and Phoenix.LiveViewTest stumbles over one whose rows come and go at once (docs/phoenix.md).
+  use RoomtoneWeb.LiveCase, async: false
 
   defp card(room), do: ~s([data-room-name="#{room}"])
 
