@@ -6,6 +6,7 @@ import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { compile } from "./support/server.mjs";
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const wanted = process.argv.slice(2);
@@ -27,6 +28,7 @@ if (files.length === 0) {
   console.error(`no test file has ${wanted.join(" or ")} in its name`);
   process.exit(2);
 }
+compile();
 const failedOnce = files.filter((file) => !passes(file));
 const failedTwice = failedOnce.filter((file) => !passes(file));
 const unsteady = failedOnce.filter((file) => !failedTwice.includes(file));

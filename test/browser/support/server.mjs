@@ -28,7 +28,16 @@ async function freeUdpPort() {
   return port;
 }
 
-let compiled = false;
+/** The environment of everything that is built or asked for here: the build that the other tests use, with its overflow checks. */
+const ENV = { ROOMTONE_CARGO_PROFILE: "dev", ...process.env, MIX_ENV: "dev" };
+
+/** Once is enough: run.mjs does it for all files, and tells them. @param {string} folder */
+export function compile(folder = ROOT) {
+  if (process.env.ROOMTONE_COMPILED === folder) return;
+  const { status, stdout, stderr } = spawnSync("mix", ["compile"], { cwd: folder, env: ENV, encoding: "utf8" });
+  if (status !== 0) throw new Error(`mix compile failed:\n${stdout}\n${stderr}`);
+  process.env.ROOMTONE_COMPILED = folder;
+}
 
 export class Server {
   #process = null;
@@ -62,21 +71,14 @@ export class Server {
       log: join(TMP, `server-${name}.log`),
       // In the environment that people start it in; the test environment has a scripted engine and no sockets.
       env: {
-        // The build that the other tests use, with its overflow checks.
-        ROOMTONE_CARGO_PROFILE: "dev",
-        ...process.env,
-        MIX_ENV: "dev",
+        ...ENV,
         PORT: String(port),
         UDP_PORTS: udpPorts,
         SHARDS: "2",
         ...env,
       },
     });
-    if (!compiled) {
-      const { status, stdout, stderr } = spawnSync("mix", ["compile"], { cwd: folder, env: server.#env, encoding: "utf8" });
-      if (status !== 0) throw new Error(`mix compile failed:\n${stdout}\n${stderr}`);
-      compiled = true;
-    }
+    compile(folder);
     await server.boot();
     return server;
   }
