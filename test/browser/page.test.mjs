@@ -46,6 +46,8 @@ test("keyboard alone: enter, mute, leave", async () => {
   assert.equal(await focused(), "Join");
   await page.keyboard.press("Enter");
   await ada.connected();
+  // The view hears of it on its own.
+  await page.locator("#chat-text:enabled").waitFor();
 
   const order = [];
   for (let i = 0; i < 30 && order.at(-1) !== "leave"; i += 1) {

@@ -5,6 +5,8 @@ import { everybodyGoes, HEARD, openBrowser, Person, SILENT } from "./support/per
 import { Server } from "./support/server.mjs";
 
 const TONES = [500, 800, 1100];
+// Less than the 15 s for which the place of somebody is kept whose connection is lost.
+const LEFT_MS = 10_000;
 let server, browser, ada, ben, cleo;
 
 before(async () => {
@@ -119,7 +121,7 @@ test("who is muted by the server sees it on the button, sends nothing, and may u
 test("who leaves is gone, and the others go on", async () => {
   await cleo.leave();
   await cleo.page.getByText("You left the room.").waitFor();
-  await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: 3000 });
+  await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: LEFT_MS });
   await ada.page.getByRole("log").getByText("Cleo Zoë left.").waitFor();
   await ada.hears([TONES[1]], TONES);
   await ben.hears([TONES[0]], TONES);
@@ -176,7 +178,7 @@ test("the address of a room alone opens no microphone: not by a link, not by the
 
 test("a closed page has left", async () => {
   await cleo.page.goto("about:blank");
-  await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: 3000 });
+  await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: LEFT_MS });
 });
 
 test("a name in use can't be taken by another browser", async () => {

@@ -66,10 +66,16 @@ async function undisturbed() {
   return found.length > 0 && found.every(({ after, late }) => after <= LOOK_MS && late <= LATE_MS) && looks.every(({ after }) => after <= TAPE_MS);
 }
 
-/** How loud it is once nothing changes any more. */
+/** How loud it is once nothing changes any more: what two recordings in a row agree on, since a machine that stalls makes one softer. */
 async function settled(tone, ...amplitudes) {
-  const sorted = (await levels(tone, ...amplitudes)).slice(-60).sort((a, b) => a - b);
-  return sorted[30];
+  const found = [];
+  while (found.length < 10) {
+    const sorted = (await levels(tone, ...amplitudes)).slice(-60).sort((a, b) => a - b);
+    found.push(sorted[30]);
+    const [before, now] = found.slice(-2);
+    if (Math.abs(now - before) <= 0.5) return now;
+  }
+  throw new Error(`${tone} Hz doesn't settle: ${found.map((level) => level.toFixed(1)).join(", ")} dB`);
 }
 
 /**

@@ -112,6 +112,8 @@ test("a full room says so, and when there is a place again", async () => {
   await fourth.join(server.url, "standup", { waitConnected: false });
   const words = fourth.page.locator('#outside[data-reason="full"]');
   await words.getByRole("heading", { name: "The room is full." }).waitFor();
+  // It tells of a place once it is alive; who comes alive after that is simply asked whether to go in.
+  await fourth.page.locator("[data-phx-main].phx-connected").waitFor();
   assert.equal(await words.getByRole("button", { name: "Waiting for a place" }).isDisabled(), true);
   assert.deepEqual(await fourth.page.getByRole("alert").getByText("full").count(), 0);
   await leaves(third);
