@@ -43,9 +43,9 @@ const scenarios = {
     c.push("crash")
     await again
     say("echo", ...await answer(c.push("echo", { back: true })))
-    c.onClose(() => say("closed"))
+    const closed = new Promise(done => c.onClose(() => { say("closed"); done() }))
     say("stop", ...await answer(c.push("stop")))
-    await sleep(200)
+    await closed
     say("state", c.state)
     s.disconnect()
   },
@@ -67,15 +67,16 @@ const scenarios = {
     await answer(c.join())
     const text = "x".repeat(60000), [status, m] = await answer(c.push("echo", { text }))
     say("large", status, String(m.text === text))
-    s.onClose(event => { say("closed", event.code + ""); process.exit(0) })
+    const closed = new Promise(done => s.onClose(event => { say("closed", event.code + ""); done() }))
     c.push("echo", { text: "x".repeat(70000) })
-    await sleep(3000)
+    await closed
+    process.exit(0)
   },
   async heartbeat() {
-    const s = socket("/open", {}, { heartbeatIntervalMs: 150 })
+    const s = socket("/open", {}, { heartbeatIntervalMs: 400 })
     await new Promise(done => s.onOpen(done))
     s.onClose(() => say("closed"))
-    await sleep(1200)
+    await sleep(2500)
     say("connected", String(s.isConnected()))
     process.exit(0)
   },
@@ -89,7 +90,7 @@ const scenarios = {
   },
 }
 
-setTimeout(() => { say("took too long"); process.exit(1) }, 15000)
+setTimeout(() => { say("took too long"); process.exit(1) }, 30000)
 await scenarios[scenario]()
 await sleep(50)
 process.exit(0)

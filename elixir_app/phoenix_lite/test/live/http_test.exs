@@ -206,7 +206,7 @@ defmodule PhoenixLite.HttpTest do
     {:ok, {_, local}} = :inet.sockname(socket)
     pid = connection(local)
     Process.exit(pid, :kill)
-    assert Raw.closed?(socket, 2_000)
+    assert Raw.closed?(socket, 10_000)
   end
 
   defp connection(port) do
@@ -220,9 +220,10 @@ defmodule PhoenixLite.HttpTest do
   end
 
   defp peer_port(pid) do
-    Process.info(pid, :dictionary)
-    |> elem(1)
-    |> Keyword.get(:lite_peer, {nil, nil})
-    |> elem(1)
+    # Those of other tests may end meanwhile.
+    case Process.info(pid, :dictionary) do
+      {:dictionary, dictionary} -> dictionary |> Keyword.get(:lite_peer, {nil, nil}) |> elem(1)
+      nil -> nil
+    end
   end
 end

@@ -17,7 +17,7 @@ defmodule Demo.Endpoint do
   socket "/open", Demo.UserSocket,
     websocket: [
       check_origin: ["//*.friends.example", "https://exact.example:8443"],
-      timeout: 400,
+      timeout: 1_000,
       error_handler: {Demo.UserSocket, :refuse, []}
     ]
 

@@ -190,7 +190,7 @@ defmodule PhoenixLite.HeexTest do
 
       ExUnit.CaptureLog.capture_log(fn ->
         {_, reference} = spawn_monitor(fn -> Code.compile_string(code, "bad.ex") end)
-        assert_receive {:DOWN, ^reference, _, _, {%CompileError{} = error, _}}
+        assert_receive {:DOWN, ^reference, _, _, {%CompileError{} = error, _}}, 30_000
         assert Exception.message(error) =~ "bad.ex:3: " <> message
         # The end of that process is logged after ours.
         Process.sleep(50)
