@@ -6,7 +6,7 @@ defmodule Roomtone.MoveSoundTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 60_000
+  @moduletag timeout: 120_000
 
   test "everybody goes on hearing everybody, on the connections that they have" do
     port = Crowd.serve(2)

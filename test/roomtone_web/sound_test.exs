@@ -10,7 +10,7 @@ defmodule RoomtoneWeb.SoundTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 60_000
+  @moduletag timeout: 120_000
 
   # Long enough for a kill each second and a few seconds of measured tones after the last one.
   @seconds 7
@@ -28,12 +28,14 @@ defmodule RoomtoneWeb.SoundTest do
     do: Crowd.run(port, room, 2, @seconds, more, fn _people -> during.() end)
 
   # Everybody heard both tones to the end, and nobody their own. How long nothing came is measured in docs/benchmarks.md; the bound
-  # here is for a machine that is busy with other things, and still less than what a worker's turn takes.
+  # here is for a machine that is busy with other things, and still less than what a worker's turn takes. When the whole machine
+  # stood still, so did the sound.
   defp assert_unharmed(report) do
     assert report["joined"] == 5
     assert report["thrown_out"] == []
     assert report["unheard"] == []
-    assert report["longest_gap_ms"] < 900, "nothing was heard for #{report["longest_gap_ms"]} ms"
+    %{"longest_gap_ms" => gap, "stalled_ms" => stalled} = report
+    assert gap < 900 + stalled, "nothing was heard for #{gap} ms, where the machine stood still for #{stalled} ms"
   end
 
   defp kill_named(name) do

@@ -28,7 +28,8 @@ defmodule Roomtone.Crowd do
 
   @doc """
   Runs the crowd for `seconds`, of whom `talkers` talk, and `during` (with the participants) once all are connected and heard. What
-  the load generator reports. `more` are further arguments of it.
+  the load generator reports, and `stalled_ms`: how long a process here had to wait for its turn meanwhile, at worst. `more` are
+  further arguments of it.
   """
   @spec run(:inet.port_number(), String.t(), pos_integer, pos_integer, [String.t()], ([map] -> term)) :: map
   def run(port, room, talkers, seconds, more \\ [], during) do
@@ -36,18 +37,37 @@ defmodule Roomtone.Crowd do
     url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
     sizes = ~w(--peers #{@people} --talkers #{talkers} --probes 0 --ears #{@people} --seconds #{seconds})
     args = ["run", "--json", "--url", url] ++ sizes ++ more
+    clock = Task.async(fn -> oversleep(0) end)
     running = Task.async(fn -> System.cmd(program(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
 
     people =
-      eventually(fn ->
-        {:ok, %{participants: people}} = Roomtone.room(room)
-        ready? = length(people) == @people and Enum.all?(people, & &1.connected)
-        if ready? and Enum.count(people, & &1.speaking) == talkers, do: people
-      end)
+      eventually(
+        fn ->
+          {:ok, %{participants: people}} = Roomtone.room(room)
+          ready? = length(people) == @people and Enum.all?(people, & &1.connected)
+          if ready? and Enum.count(people, & &1.speaking) == talkers, do: people
+        end,
+        2_000
+      )
 
     during.(people)
     {output, _status} = Task.await(running, 50_000)
-    Phoenix.json_library().decode!(output)
+    send(clock.pid, :enough)
+    output |> Phoenix.json_library().decode!() |> Map.put("stalled_ms", Task.await(clock))
+  end
+
+  defp oversleep(worst) do
+    before = System.monotonic_time(:millisecond)
+
+    enough? =
+      receive do
+        :enough -> true
+      after
+        10 -> false
+      end
+
+    worst = max(worst, System.monotonic_time(:millisecond) - before - 10)
+    if enough?, do: worst, else: oversleep(worst)
   end
 
   defp program do
