@@ -9,7 +9,7 @@ config :roomtone,
   public_ip: "127.0.0.1",
   udp_ports: "51000",
   # An engine that doesn't answer is given up sooner, so that the tests of it are quick.
-  join_timeout_ms: 1_000,
+  join_timeout_ms: 3_000,
   # Tests that start the application anew don't wait for whoever is left of others.
   drain_seconds: 0
 

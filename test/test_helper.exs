@@ -10,4 +10,4 @@ media =
   end
 
 # The machine may be busy with other things; waiting is only as long as it has to be.
-ExUnit.start(exclude: media, assert_receive_timeout: 2_000)
+ExUnit.start(exclude: media, assert_receive_timeout: 10_000)

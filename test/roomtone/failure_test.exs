@@ -252,10 +252,8 @@ defmodule Roomtone.FailureTest do
       id = ctx.media.room
       other = open_room()
 
-      for _ <- 1..7 do
-        if pid = RoomServer.whereis(room), do: kill(pid)
-        Process.sleep(20)
-      end
+      # More often than its supervisor puts up with.
+      for _ <- 1..6, do: kill(eventually(fn -> RoomServer.whereis(room) end))
 
       assert_receive {:roomtone, ^room, {:closed, :crashed}}
       assert_receive {:native, _, {:close_room, %{room: ^id}}}
@@ -286,10 +284,9 @@ defmodule Roomtone.FailureTest do
     test "that keeps failing is let go", ctx do
       room = ctx.room
 
-      for _ <- 1..5 do
-        for pid <- Rooms.participants(ctx.media.room), do: kill(pid)
-        Process.sleep(20)
-      end
+      # More often than its room puts up with.
+      for _ <- 1..4,
+          do: kill(eventually(fn -> ctx.media.room |> Rooms.participants() |> Enum.find(&Process.alive?/1) end))
 
       assert_receive {:roomtone, ^room, {:left, "ada", :crashed}}
       assert {:ok, %{participants: []}} = Roomtone.room(room)
@@ -299,17 +296,23 @@ defmodule Roomtone.FailureTest do
     test "that is killed after its connection process is waited for no longer than that", ctx do
       room = ctx.room
       owner = somebody()
-      {:ok, _} = as(owner, fn -> Roomtone.join(room, "bob", FakeNative.offer(connect: true), grace: 200) end)
+      # So long that it doesn't end before bob is found and killed; then it is over at once.
+      {:ok, _} = as(owner, fn -> Roomtone.join(room, "bob", FakeNative.offer(connect: true), grace: 600_000) end)
       assert_receive {:roomtone, ^room, {:connected, "bob", true}}
       kill(owner)
 
-      [bob] =
-        for pid <- Rooms.participants(ctx.media.room),
-            {:ok, %{person: %{identity: "bob"}}} <- [Participant.describe(pid)],
-            do: pid
+      bob = fn ->
+        Enum.find(Rooms.participants(ctx.media.room), fn pid ->
+          match?({:ok, %{person: %{identity: "bob"}}}, Participant.describe(pid))
+        end)
+      end
 
-      kill(bob)
+      kill(bob.())
       assert_receive {:roomtone, ^room, {:media_restart, "bob"}}
+      timer = eventually(fn -> :sys.get_state(bob.()).grace end)
+      assert :erlang.read_timer(timer) in 1..600_000
+      refute_received {:roomtone, ^room, {:left, "bob", _}}
+      send(bob.(), {:timeout, timer, :grace})
       assert_receive {:roomtone, ^room, {:left, "bob", :owner_lost}}
     end
 

@@ -85,7 +85,7 @@ defmodule Roomtone.MoveFailureTest do
       assert_received {:epoch, epoch}
       reborn(other, epoch)
 
-      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}, 2_000
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
       assert shard_of(room) == other
       offer = FakeNative.offer(connect: true)
       session = Roomtone.Rooms.participants(ada.room) |> hd() |> Roomtone.Participant.describe() |> elem(1)

@@ -102,7 +102,8 @@ defmodule Roomtone.Mix.PanningTest do
     :ok = Roomtone.FakeNative.watch()
     name = "stereo-#{System.unique_integer([:positive])}"
     {:ok, _} = Roomtone.open_room(name, stereo: true)
-    assert_receive {:native, _, {:set_kind, %{room: room, stereo: true}}}
+    {:ok, %{room: room}, _peers, _more} = Roomtone.RoomServer.call(name, :peers)
+    assert_receive {:native, _, {:set_kind, %{room: ^room, stereo: true}}}
     send(Roomtone.RoomServer.whereis(name), {:media, {:room_failed, %{room: room}}})
     assert_receive {:native, _, {:set_kind, %{room: ^room, stereo: true}}}
     :ok = Roomtone.close_room(name)

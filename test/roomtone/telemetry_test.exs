@@ -41,7 +41,7 @@ defmodule Roomtone.TelemetryTest do
     receive do
       {:telemetry, event, measurements, metadata} -> all([{event, measurements, metadata} | events])
     after
-      100 -> Enum.reverse(events)
+      1_000 -> Enum.reverse(events)
     end
   end
 

@@ -50,7 +50,7 @@ defmodule RoomtoneWeb.GrantsTest do
     {_zoe, jwt} = invited_to_listen(room)
     assert {:ok, %{config: %{can_speak: false, can_listen: true}}, socket} = join_channel(jwt, room)
     ref = offer(socket)
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}, 10_000
     assert person(room, "Zoë").grants == [:listen]
     assert {:error, {:not_granted, :speak}} = Roomtone.put_role(room, "Zoë", :speaker)
   end
@@ -73,7 +73,7 @@ defmodule RoomtoneWeb.GrantsTest do
     refute_push "participants", _payload, 50
     # and doesn't get in, from there or anew.
     ref = offer(early)
-    assert_reply ref, :error, %{reason: "passcode_needed"}, 2000
+    assert_reply ref, :error, %{reason: "passcode_needed"}, 10_000
     assert {:error, %{reason: "passcode_needed"}} = join_channel(jwt, room)
     assert %{"reason" => "passcode_needed"} = json_response(whip(jwt, room), 403)
     assert present(room) == ["Maker"]
@@ -99,14 +99,14 @@ defmodule RoomtoneWeb.GrantsTest do
     path = RoomtoneWeb.Paths.room_path(room, "Maker")
     {:ok, _, socket} = join_channel(on_page(maker, path, "token"), room, on_page(maker, path, "session"))
     ref = offer(socket)
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}, 10_000
     assert person(room, "Maker").moderator
 
     zoe = enter(new(), room, "Zoë")
     path = RoomtoneWeb.Paths.room_path(room, "Zoë")
     {:ok, _, socket} = join_channel(on_page(zoe, path, "token"), room, on_page(zoe, path, "session"))
     ref = offer(socket)
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}, 10_000
     refute person(room, "Zoë").moderator
 
     {:ok, view, _html} = live(zoe, path)
@@ -137,7 +137,7 @@ defmodule RoomtoneWeb.GrantsTest do
     path = RoomtoneWeb.Paths.room_path(room, "Maker")
     {:ok, _, socket} = join_channel(on_page(maker, path, "token"), room, on_page(maker, path, "session"))
     ref = offer(socket)
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}, 10_000
 
     {:ok, view, _html} = live(maker, path)
     html = view |> form("#invite-form", %{"may" => "listen", "for" => "hour", "once" => "true"}) |> render_submit()
@@ -170,13 +170,13 @@ defmodule RoomtoneWeb.GrantsTest do
     {:ok, _, socket} = join_channel(jwt, room)
     more = %{"sdp" => FakeNative.offer(connect: true), "grants" => ["moderate"], "pass" => "any", "maker" => "x"}
     ref = push(socket, "offer", more)
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}, 10_000
     # She made this room by entering it; what she sent had no part in it.
     assert Enum.sort(person(room, "Zoë").grants) == [:listen, :moderate, :speak]
     ben = enter(new(), room, "Ben")
     {:ok, _, socket} = join_channel(on_page(ben, RoomtoneWeb.Paths.room_path(room, "Ben"), "token"), room, "ben's")
     ref = push(socket, "offer", %{more | "sdp" => FakeNative.offer(connect: true)})
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}, 10_000
     assert Enum.sort(person(room, "Ben").grants) == [:listen, :speak]
   end
 end

@@ -25,7 +25,7 @@ defmodule RoomtoneWeb.SessionEndTest do
   defp call(jwt, room, session) do
     socket = join_channel(jwt, room, session)
     ref = push(socket, "offer", %{"sdp" => FakeNative.offer(connect: true)})
-    assert_reply ref, :ok, %{sdp: _}, 2000
+    assert_reply ref, :ok, %{sdp: _}
     socket
   end
 

@@ -79,7 +79,7 @@ defmodule Roomtone.DomainCase do
 
   @doc "Waits until the function gives something true, and returns that."
   @spec eventually((() -> result), non_neg_integer) :: result when result: term
-  def eventually(fun, tries \\ 300) do
+  def eventually(fun, tries \\ 1_000) do
     case fun.() do
       result when result not in [nil, false] ->
         result

@@ -47,7 +47,7 @@ defmodule Roomtone.FakeNative do
     receive do
       {:native, shard, {:join, %{offer: ^offer, room: room, peer: peer}}} -> %{shard: shard, room: room, peer: peer}
     after
-      1_000 -> raise "no join command came"
+      10_000 -> raise "no join command came"
     end
   end
 

@@ -1,3 +1,3 @@
 {:ok, _} = Supervisor.start_link([{Phoenix.PubSub, name: Demo.PubSub}, Demo.Endpoint], strategy: :one_for_one)
 # Builds may share the machine with the tests.
-ExUnit.start(assert_receive_timeout: 2_000)
+ExUnit.start(assert_receive_timeout: 10_000)
