@@ -242,7 +242,7 @@ defmodule Roomtone.PeopleTest do
     end
 
     test "is slowed when everybody talks at once", %{room: room} do
-      people = for n <- 1..10, do: "person #{n}"
+      people = for n <- 1..20, do: "person #{n}"
       for identity <- people, do: {:ok, _} = Roomtone.join(room, identity, FakeNative.offer())
       results = for identity <- people, n <- 1..5, do: Roomtone.say(room, identity, "line #{n}")
       assert {:error, :too_many_messages} in results

@@ -70,6 +70,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
 
     test "by trying is slowed, the right password too; another address isn't", %{browser: browser} do
       browser = Enum.reduce(1..3, browser, fn n, browser -> sign_in(browser, "Ada", "wrong #{n}") end)
+      hold_throttle()
       answer = sign_in(browser, "Ada", "correct horse")
       assert words(answer, 429) =~ "Too many wrong tries."
       assert [seconds] = get_resp_header(answer, "retry-after")
@@ -370,6 +371,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
 
       zoe = enter(new(), room, "Zoë", %{"passcode" => "0000"})
       assert words(zoe, 422) =~ "That isn&#39;t the room&#39;s passcode."
+      hold_throttle()
       answer = enter(zoe, room, "Zoë", %{"passcode" => "4711"})
       assert words(answer, 429) =~ "Too many wrong tries."
       assert [_seconds] = get_resp_header(answer, "retry-after")
@@ -381,8 +383,9 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert settings[:burst] == 5
       zoe = Enum.reduce(1..5, new(), fn n, zoe -> enter(zoe, room, "Zoë", %{"passcode" => "000#{n}"}) end)
       assert words(zoe, 422) =~ "isn&#39;t the room"
+      hold_throttle()
       # Here the limit of requests is as low; behind it is the other.
-      assert {:error, {:slow_down, 1}} =
+      assert {:error, {:slow_down, _}} =
                Roomtone.Auth.unlock(%Roomtone.Auth.Visitor{}, room, "4711", RoomtoneWeb.AddressLimit.key(zoe.remote_ip))
     end
 

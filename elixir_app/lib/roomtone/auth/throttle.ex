@@ -23,9 +23,9 @@ defmodule Roomtone.Auth.Throttle do
   # Those beyond share one entry a kind, so that many names don't take all the memory.
   @most 20_000
 
-  @doc "Begins a try, which counts for all keys; or says how many seconds it is too early."
-  @spec attempt([key], GenServer.server()) :: :ok | {:error, {:slow_down, pos_integer}}
-  def attempt(keys, server \\ __MODULE__), do: GenServer.call(server, {:attempt, keys, now()})
+  @doc "Begins a try, which counts for all keys; or says how many seconds it is too early. `now` is monotonic milliseconds."
+  @spec attempt([key], GenServer.server(), integer) :: :ok | {:error, {:slow_down, pos_integer}}
+  def attempt(keys, server \\ __MODULE__, now \\ now()), do: GenServer.call(server, {:attempt, keys, now})
 
   @doc "The try was right after all: it counts no more, and what went before is forgotten for the `own` keys."
   @spec succeeded([key], [key], GenServer.server()) :: :ok
