@@ -45,7 +45,7 @@ defmodule PhoenixLite.HttpsTest do
 
   defp connect(port, options \\ []) do
     options = [:binary, active: false, verify: :verify_none, log_level: :error] ++ options
-    :ssl.connect({127, 0, 0, 1}, port, options, 5_000)
+    :ssl.connect({127, 0, 0, 1}, port, options, 15_000)
   end
 
   defp get(port, path) do
@@ -55,7 +55,7 @@ defmodule PhoenixLite.HttpsTest do
   end
 
   defp all(socket, read) do
-    case :ssl.recv(socket, 0, 5_000) do
+    case :ssl.recv(socket, 0, 15_000) do
       {:ok, data} -> all(socket, read <> data)
       {:error, :closed} -> read
     end
@@ -80,7 +80,7 @@ defmodule PhoenixLite.HttpsTest do
     port = start!(files)
     {:ok, socket} = connect(port)
     :ok = :ssl.send(socket, Raw.head("GET", "/voice/websocket?vsn=2.0.0", Raw.handshake()))
-    assert {:ok, "HTTP/1.1 101 " <> _} = :ssl.recv(socket, 0, 5_000)
+    assert {:ok, "HTTP/1.1 101 " <> _} = :ssl.recv(socket, 0, 15_000)
   end
 
   test "who speaks plain HTTP is sent to the same page by HTTPS", %{files: files} do
@@ -89,7 +89,7 @@ defmodule PhoenixLite.HttpsTest do
     Raw.send(socket, Raw.head("GET", "/pages/1?a=b", [{"host", "127.0.0.1:#{port}"}]))
     assert {308, headers, ""} = Raw.response(socket)
     assert Raw.header(headers, "location") == "https://127.0.0.1:#{port}/pages/1?a=b"
-    assert Raw.closed?(socket, 5_000)
+    assert Raw.closed?(socket, 15_000)
   end
 
   test "rubbish instead of a handshake is refused, and a handshake that never comes is cut off", %{files: files} do
@@ -97,7 +97,7 @@ defmodule PhoenixLite.HttpsTest do
     port = start!(files)
     rubbish = Raw.connect(port)
     Raw.send(rubbish, <<22, 3, 1, 255, 255>> <> :binary.copy(<<0>>, 70_000))
-    assert Raw.closed?(rubbish, 5_000)
+    assert Raw.closed?(rubbish, 15_000)
     silent = for _ <- 1..3, do: Raw.connect(port)
     assert Enum.all?(silent, &Raw.closed?(&1, 15_000))
     # Their places are free again.
@@ -108,7 +108,7 @@ defmodule PhoenixLite.HttpsTest do
     Application.put_env(:phoenix_lite, :limits, head_timeout_ms: 20_000, connections_per_address: 3)
     port = start!(files)
     silent = for _ <- 1..3, do: Raw.connect(port)
-    assert Raw.closed?(Raw.connect(port), 5_000)
+    assert Raw.closed?(Raw.connect(port), 15_000)
     Enum.each(silent, &Raw.close/1)
   end
 

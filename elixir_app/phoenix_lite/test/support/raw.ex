@@ -33,7 +33,7 @@ defmodule Demo.Raw do
   end
 
   @doc "Reads a response, however its body is framed."
-  def response(socket, method \\ "GET", timeout \\ 5_000) do
+  def response(socket, method \\ "GET", timeout \\ 15_000) do
     case until(socket, "", "\r\n\r\n", timeout) do
       {head, rest} ->
         [line | lines] = String.split(head, "\r\n")
@@ -101,7 +101,7 @@ defmodule Demo.Raw do
     end
   end
 
-  def recv(socket, timeout \\ 5_000) do
+  def recv(socket, timeout \\ 15_000) do
     case :gen_tcp.recv(socket, 0, timeout) do
       {:ok, data} -> data
       {:error, :timeout} -> raise "nothing received within #{timeout} ms"
@@ -110,7 +110,7 @@ defmodule Demo.Raw do
   end
 
   @doc "Waits until the server has closed; whatever comes before is thrown away."
-  def closed?(socket, timeout \\ 5_000) do
+  def closed?(socket, timeout \\ 15_000) do
     case :gen_tcp.recv(socket, 0, timeout) do
       {:ok, _} -> closed?(socket, timeout)
       {:error, :timeout} -> false
@@ -165,7 +165,7 @@ defmodule Demo.Raw do
   def text(socket, message), do: send(socket, frame(:text, Jason.encode!(message)))
 
   @doc "The next frame: `{kind, data}`, close as `{:close, code}`, or `:closed`."
-  def next(socket, timeout \\ 5_000) do
+  def next(socket, timeout \\ 15_000) do
     with <<_fin::1, 0::3, opcode::4, 0::1, length::7>> <- exact(socket, 2, timeout) do
       length =
         case length do
@@ -186,7 +186,7 @@ defmodule Demo.Raw do
   end
 
   @doc "The next message, decoded."
-  def message(socket, timeout \\ 5_000) do
+  def message(socket, timeout \\ 15_000) do
     {:text, json} = next(socket, timeout)
     Jason.decode!(json)
   end
