@@ -36,7 +36,7 @@ test("while it waits, the call goes on", async () => {
   while (state.status !== "draining");
   assert.equal(state.participants, 2);
   await ada.page.getByRole("alert").getByText("The server is about to restart.").waitFor();
-  await ada.goesOnHearing(TONES[1], 3, 8);
+  await ada.goesOnHearing(TONES[1], 3);
   assert.equal(await ada.page.locator("#room").getAttribute("data-status"), "connected");
 });
 

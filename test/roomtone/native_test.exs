@@ -118,8 +118,8 @@ defmodule Roomtone.NativeTest do
         microseconds
       end
 
-    # The slice is a second; an answer takes milliseconds, unless the machine is busy with other things.
-    assert Enum.min(took) < 700_000
+    # The slice is a second; an answer takes milliseconds, unless the machine is busy with other things. The first comes anywhere in a slice.
+    assert Enum.min(tl(took)) < 700_000
   end
 
   # Faults can be asked for in debug builds only, which is what tests are built as.

@@ -35,7 +35,9 @@ defmodule RoomtoneWeb.SoundTest do
     assert report["thrown_out"] == []
     assert report["unheard"] == []
     %{"longest_gap_ms" => gap, "stalled_ms" => stalled} = report
-    assert gap < 900 + stalled, "nothing was heard for #{gap} ms, where the machine stood still for #{stalled} ms"
+
+    assert gap < 900 + min(stalled, 2_000),
+           "nothing was heard for #{gap} ms, where the machine stood still for #{stalled} ms"
   end
 
   defp kill_named(name) do

@@ -296,7 +296,7 @@ export class Person {
    * @param {number} looks
    * @param {number} most  to look at
    */
-  async goesOnHearing(tone, looks = 5, most = 12) {
+  async goesOnHearing(tone, looks = 5, most = looks + 4) {
     const seen = [];
     while (seen.filter((level) => level > HEARD).length < looks) {
       if (seen.length >= most) throw new Error(`${this.name} should go on hearing ${tone} Hz, but it is at ${seen.join(", ")} dB`);
