@@ -149,6 +149,80 @@ defmodule Roomtone.Native do
   @spec password_verify(binary, String.t()) :: {:ok, boolean} | {:error, atom}
   def password_verify(_password, _hash), do: not_loaded()
 
+  # ---- Sound as data: `Roomtone.Audio` is the only caller --------------------------------------------------------------
+
+  @typedoc "An Opus encoder or decoder: an opaque handle of one process."
+  @type codec :: term
+  @type pcm :: binary
+
+  @doc "An Opus encoder at 48 kHz: bits a second, complexity, channels, `:voip` or `:audio`, in-band FEC, expected loss in percent."
+  @spec audio_encoder(pos_integer, 0..10, 1..2, :voip | :audio, boolean, 0..100) :: {:ok, codec} | {:error, atom}
+  def audio_encoder(_bitrate, _complexity, _channels, _application, _fec, _loss), do: not_loaded()
+
+  @doc "Encodes one frame of at most 20 ms."
+  @spec audio_encode(codec, pcm) :: {:ok, binary} | {:error, atom}
+  def audio_encode(_encoder, _pcm), do: not_loaded()
+
+  @doc "Encodes one frame of any length, on a dirty scheduler."
+  @spec audio_encode_dirty(codec, pcm) :: {:ok, binary} | {:error, atom}
+  def audio_encode_dirty(_encoder, _pcm), do: not_loaded()
+
+  @doc "An Opus decoder at 48 kHz."
+  @spec audio_decoder(1..2) :: {:ok, codec} | {:error, atom}
+  def audio_decoder(_channels), do: not_loaded()
+
+  @doc "Decodes a packet."
+  @spec audio_decode(codec, binary) :: {:ok, pcm} | {:error, atom}
+  def audio_decode(_decoder, _packet), do: not_loaded()
+
+  @doc "Recovers the samples before a packet from the copy that it carries (in-band FEC)."
+  @spec audio_decode_fec(codec, binary, pos_integer) :: {:ok, pcm} | {:error, atom}
+  def audio_decode_fec(_decoder, _packet, _samples), do: not_loaded()
+
+  @doc "Makes up samples for a packet that didn't come (packet loss concealment)."
+  @spec audio_conceal(codec, pos_integer) :: {:ok, pcm} | {:error, atom}
+  def audio_conceal(_decoder, _samples), do: not_loaded()
+
+  @doc "The sum of sounds, each times its gain; with `limit` kept below full scale."
+  @spec audio_mix([{pcm, float}], 1..2, boolean) :: {:ok, pcm} | {:error, atom}
+  def audio_mix(_parts, _channels, _limit), do: not_loaded()
+
+  @doc "As `audio_mix/3`, on a dirty scheduler."
+  @spec audio_mix_dirty([{pcm, float}], 1..2, boolean) :: {:ok, pcm} | {:error, atom}
+  def audio_mix_dirty(_parts, _channels, _limit), do: not_loaded()
+
+  @doc "A whole clip at another sampling rate."
+  @spec audio_resample(pcm, pos_integer, pos_integer, 1..2) :: {:ok, pcm} | {:error, atom}
+  def audio_resample(_pcm, _from, _to, _channels), do: not_loaded()
+
+  @doc "Root of the mean square and the loudest sample, both linear."
+  @spec audio_level(pcm) :: {:ok, {float, float}} | {:error, atom}
+  def audio_level(_pcm), do: not_loaded()
+
+  @doc "As `audio_level/1`, on a dirty scheduler."
+  @spec audio_level_dirty(pcm) :: {:ok, {float, float}} | {:error, atom}
+  def audio_level_dirty(_pcm), do: not_loaded()
+
+  @doc "A sine: frequency, amplitude, samples, sampling rate."
+  @spec audio_tone(float, float, non_neg_integer, pos_integer) :: {:ok, pcm} | {:error, atom}
+  def audio_tone(_hz, _amplitude, _samples, _rate), do: not_loaded()
+
+  @doc "Samples as signed 16-bit integers, little-endian."
+  @spec audio_to_s16(pcm) :: {:ok, binary} | {:error, atom}
+  def audio_to_s16(_pcm), do: not_loaded()
+
+  @doc "Samples from signed 16-bit integers, little-endian."
+  @spec audio_from_s16(binary) :: {:ok, pcm} | {:error, atom}
+  def audio_from_s16(_pcm), do: not_loaded()
+
+  @doc "The sound of a WAV file, its sampling rate and channels."
+  @spec audio_read_wav(String.t()) :: {:ok, {pcm, pos_integer, pos_integer}} | {:error, atom}
+  def audio_read_wav(_path), do: not_loaded()
+
+  @doc "Writes a WAV file of 16-bit integers or of floats."
+  @spec audio_write_wav(String.t(), pcm, pos_integer, pos_integer, boolean) :: {:ok, :ok} | {:error, atom}
+  def audio_write_wav(_path, _pcm, _rate, _channels, _float), do: not_loaded()
+
   @spec not_loaded() :: no_return
   defp not_loaded, do: :erlang.nif_error(:nif_not_loaded)
 end

@@ -7,6 +7,7 @@
 //! * messages are sent by one thread of ours (`notifier.rs`), never from a scheduler thread;
 //! * a bug inside the engine is caught there and raised here as an Erlang error; nothing unwinds into C.
 
+mod audio;
 mod nif;
 mod notifier;
 mod password;
