@@ -223,6 +223,13 @@ defmodule Roomtone.Native do
   @spec audio_write_wav(String.t(), pcm, pos_integer, pos_integer, boolean) :: {:ok, :ok} | {:error, atom}
   def audio_write_wav(_path, _pcm, _rate, _channels, _float), do: not_loaded()
 
+  @doc """
+  How late, in microseconds, a thread on a dirty I/O scheduler wakes up for each of `count` ticks of 20 ms (at most 1,000). For the
+  tutorial, which compares it with a process that does the same.
+  """
+  @spec audio_tick_lateness(non_neg_integer) :: {:ok, [non_neg_integer]} | {:error, atom}
+  def audio_tick_lateness(_count), do: not_loaded()
+
   @spec not_loaded() :: no_return
   defp not_loaded, do: :erlang.nif_error(:nif_not_loaded)
 end

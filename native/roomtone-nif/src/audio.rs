@@ -5,9 +5,10 @@
 
 use std::path::Path;
 use std::sync::{Mutex, TryLockError};
+use std::time::Instant;
 
 use audiopus::Application;
-use roomtone_audio::{AudioError, Channels, Decoder, Encoder, EncoderConfig, Limiter, mix};
+use roomtone_audio::{AudioError, Channels, FRAME_DURATION, Decoder, Encoder, EncoderConfig, Limiter, mix};
 use rubato::audioadapter_buffers::owned::InterleavedOwned;
 use rubato::{Fft, FixedSync, Resampler};
 use rustler::{Atom, Binary, Env, OwnedBinary, Resource, ResourceArc};
@@ -343,6 +344,27 @@ fn wav_error(error: hound::Error) -> Atom {
         },
         _ => atoms::bad_wav(),
     }
+}
+
+// ---- Time ------------------------------------------------------------------------------------------------------------
+
+/// Ticks of one measurement.
+const MOST_TICKS: usize = 1_000;
+
+// How late (in µs) a thread on a dirty scheduler wakes up for each of `count` ticks of 20 ms: what a shard's loop has to live with.
+#[rustler::nif(schedule = "DirtyIo")]
+fn audio_tick_lateness(count: usize) -> Result<Vec<u64>, Atom> {
+    if count > MOST_TICKS {
+        return Err(atoms::too_long());
+    }
+    let start = Instant::now();
+    Ok((1..=count as u32)
+        .map(|tick| {
+            let due = start + FRAME_DURATION * tick;
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            Instant::now().saturating_duration_since(due).as_micros() as u64
+        })
+        .collect())
 }
 
 // ---- Binaries --------------------------------------------------------------------------------------------------------

@@ -1,0 +1,2 @@
+Code.require_file("run.exs", __DIR__)
+Tutorial.run("07")

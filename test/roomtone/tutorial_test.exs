@@ -1,0 +1,47 @@
+Code.require_file("../../docs/tutorial/run.exs", __DIR__)
+
+defmodule Roomtone.TutorialTest do
+  @moduledoc "Every chapter of docs/tutorial runs, cell by cell. The chapters check their own claims by matching."
+  use ExUnit.Case, async: true
+
+  import ExUnit.CaptureIO
+
+  @moduletag :media
+  @moduletag timeout: 120_000
+
+  @chapters Path.wildcard(Path.join(__DIR__, "../../docs/tutorial/*.livemd"))
+
+  for path <- @chapters do
+    @name Path.basename(path, ".livemd")
+
+    test "chapter #{@name} runs" do
+      # Chapters define modules, some of the same name; a later one replaces an earlier one.
+      Code.put_compiler_option(:ignore_module_conflict, true)
+      # The chapter on lateness keeps all cores busy while it measures, which tests beside this one would feel.
+      short = &String.replace(&1, "ticks = 100", "ticks = 5")
+      said = capture_io(fn -> Tutorial.run(String.slice(@name, 0, 2), short) end)
+      assert String.length(said) > 100
+      refute said =~ "warning:"
+    end
+  end
+
+  test "each chapter has a file that runs it, and a row in the list" do
+    folder = Path.join(__DIR__, "../../docs/tutorial")
+    list = File.read!(Path.join(folder, "README.md"))
+    assert length(@chapters) == 7
+
+    for path <- @chapters do
+      name = Path.basename(path, ".livemd")
+      number = String.slice(name, 0, 2)
+      assert File.read!(Path.join(folder, "#{number}.exs")) =~ ~s|Tutorial.run("#{number}")|
+      assert list =~ "(#{name}.livemd)" and list =~ "mix run docs/tutorial/#{number}.exs"
+    end
+  end
+
+  test "a cell that fails fails the run, at its line" do
+    path = Path.join(System.tmp_dir!(), "99-broken-#{System.unique_integer([:positive])}.livemd")
+    File.write!(path, "# x\n\n```elixir\na = 1\n```\n\ntext\n\n```elixir\n2 = a\n```\n")
+    assert [{4, "a = 1\n"}, {10, "2 = a\n"}] = Tutorial.cells(path)
+    File.rm!(path)
+  end
+end
