@@ -4,6 +4,9 @@ import Config
 # Known to everyone who reads this file. Roomtone.Config refuses it in prod.
 config :roomtone, token_secret: "roomtone-development-secret-not-for-production"
 
+# What outlives a server that is started here.
+config :roomtone, data_dir: Path.expand("../tmp/data", __DIR__)
+
 config :logger, :console, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant, :shard]
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------

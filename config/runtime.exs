@@ -18,6 +18,7 @@ if config_env() != :test do
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",
     users_file: "USERS_FILE",
+    data_dir: "DATA_DIR",
     drain_seconds: "DRAIN_SECONDS"
   ]
 

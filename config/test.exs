@@ -8,6 +8,8 @@ config :roomtone,
   shards: 2,
   public_ip: "127.0.0.1",
   udp_ports: "51000",
+  # Of this run alone; test/test_helper.exs takes it away.
+  data_dir: Path.join(System.tmp_dir!(), "roomtone-test-#{System.pid()}"),
   # An engine that doesn't answer is given up sooner, so that the tests of it are quick.
   join_timeout_ms: 3_000,
   # Tests that start the application anew don't wait for whoever is left of others.

@@ -9,5 +9,7 @@ media =
       [:media]
   end
 
+System.at_exit(fn _status -> File.rm_rf!(Application.get_env(:roomtone, :data_dir)) end)
+
 # The machine may be busy with other things; waiting is only as long as it has to be.
 ExUnit.start(exclude: media, assert_receive_timeout: 10_000)

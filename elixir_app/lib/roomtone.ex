@@ -30,12 +30,14 @@ defmodule Roomtone do
     Participant,
     RoomServer,
     Rooms,
+    Store,
     Subscribers,
     Token,
     Types
   }
 
   alias Roomtone.Auth.Lock
+  alias Roomtone.Rooms.Remembered
 
   # Described in `Roomtone.Types`.
   @type role :: Types.role()
@@ -60,7 +62,9 @@ defmodule Roomtone do
 
   Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`. With `stage: true`
   who comes in is a listener until `put_role/3`, but for moderators. With a `passcode` (4 to 64 characters, of which a hash is kept) it is
-  locked: see `unlock/2`. `maker` is who moderates it, as in `join/4`. And of its mix:
+  locked: see `unlock/2`. `maker` is who moderates it, as in `join/4`. With `by`, options of `join/4` that tell who somebody is, it is opened for them: a
+  name that was closed by its moderator isn't given to anybody else, and a room that is remembered is there already. Without it the app itself has
+  the say: of a room that was restored after a restart, and to which nobody has come back yet, it says anew what it is like. And of its mix:
 
     * `kind` – `:mix` (default); `:spatial`, where positions count: see `put_position/3`; or `:forward`: nothing is mixed, each gets
       the packets of the few talkers who are most relevant to them
@@ -89,10 +93,23 @@ defmodule Roomtone do
          :ok <- Entry.check_room(opts),
          {:ok, mix} <- Mix.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
          {passcode, opts} = Keyword.pop(opts, :passcode),
-         {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}) do
-      Rooms.open(name, [mix: mix, lock: lock] ++ opts)
+         {by, opts} = Keyword.pop(opts, :by),
+         :ok <- if(by, do: Entry.check_join(by), else: :ok),
+         {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
+         whose = if(by, do: [by: Entry.request("", "", by), new: true], else: []),
+         {:ok, _summary} = opened <- Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) do
+      kept(opened)
     end
   end
+
+  # What shuts something out is on the disk before anybody relies on it. That it can't be written stops nothing: `Roomtone.Store.health/0` says it.
+  defp kept(done) do
+    _said_elsewhere = Store.sync()
+    done
+  end
+
+  defp kept_if(result, true) when result == :ok, do: kept(result)
+  defp kept_if(result, _takes?), do: result
 
   @doc """
   The pass of a locked room, for who knows its passcode; `nil` of one that isn't locked. Show it as `pass` in `join/4`. Nothing here
@@ -124,17 +141,61 @@ defmodule Roomtone do
   @spec grants(String.t(), keyword) :: {:ok, [Token.grant()]} | {:error, :passcode_needed | :removed | room_error}
   def grants(name, opts) do
     request = opts |> Keyword.take([:pass, :invited, :maker]) |> Map.new()
-    ask(name, {:grants, Map.put(request, :grants, Keyword.get(opts, :grants, [:speak, :listen]))})
+    request = Map.put(request, :grants, Keyword.get(opts, :grants, [:speak, :listen]))
+    name |> ask({:grants, request}) |> unless_closed(name, request)
+  end
+
+  # A room that isn't there may be one that not everybody may open.
+  defp unless_closed({:error, :room_not_found} = error, name, request) do
+    with {:ok, name} <- Name.room(name), :ok <- Remembered.may_open(name, request), do: error
+  end
+
+  defp unless_closed(result, _name, _request), do: result
+
+  @doc """
+  As what somebody would come into an open room, with the options of `join/4`: their grants and role, whether a moderator silenced them, whether
+  the room was restored since they were in it (`restored`: they would be muted), and its `room_id`. Nothing changes by it.
+
+      iex> {:ok, _} = Roomtone.open_room("opera", stage: true)
+      iex> {:ok, outlook} = Roomtone.outlook("opera", "ada", [])
+      iex> {outlook.role, outlook.restored}
+      {:listener, false}
+      iex> Roomtone.outlook("opera", "ada", rejoin: "another room")
+      {:error, :room_ended}
+  """
+  @spec outlook(String.t(), String.t(), keyword) ::
+          {:ok, %{grants: [Token.grant()], role: role, silenced: boolean, restored: boolean, room_id: String.t()}}
+          | {:error,
+             :passcode_needed
+             | :removed
+             | :room_ended
+             | :identity_taken
+             | :closed_by_moderator
+             | :room_not_restored
+             | {:invalid_option, atom}
+             | room_error}
+  def outlook(name, identity, opts) do
+    with {:ok, name} <- Name.room(name),
+         {:ok, identity} <- Name.identity(identity),
+         :ok <- Entry.check_join(opts) do
+      request = Entry.request(identity, identity, opts)
+
+      case RoomServer.call(name, {:outlook, request}) do
+        {:error, :room_not_found} when request.rejoin != nil -> {:error, :room_ended}
+        result -> unless_closed(result, name, request)
+      end
+    end
   end
 
   @doc """
-  Closes a room: everybody in it is told `{:closed, reason}`, and their media end.
+  Closes a room: everybody in it is told `{:closed, reason}`, and their media end. For an hour a `join/4` opens its name only for those who may moderate it,
+  and it comes back with what it had; of a room that had no `maker` for anybody. `open_room/2` opens another one at any time.
 
       iex> Roomtone.close_room("no such room")
       {:error, :room_not_found}
   """
   @spec close_room(String.t(), term) :: :ok | {:error, room_error}
-  def close_room(name, reason \\ :closed), do: ask(name, {:close, reason})
+  def close_room(name, reason \\ :closed), do: name |> ask({:close, reason}) |> kept_if(true)
 
   @doc """
   The rooms with most people in them, at most a hundred, and how many there are in all: a page's worth of `rooms/0`.
@@ -189,9 +250,14 @@ defmodule Roomtone do
       they stay for as long as their media do
     * `grace` – milliseconds for which they stay after the owner's death, in case they come back; default `grace_ms`
     * `create` – open the room if there is none, for as long as somebody gets in; default `false`
+    * `rejoin` – the `room_id` that an earlier join gave: they come back, and are let into no other room than that one (`:room_ended`). If it was
+      restored meanwhile, since the server was started anew, they come back muted, whatever `muted` says
+
+  A room that is remembered is restored by it, with what it had: see `Roomtone.Rooms.Remembered`.
   """
   @spec join(String.t(), String.t(), String.t(), keyword) ::
-          {:ok, %{participant: participant, answer: String.t(), session: String.t()}} | {:error, join_error}
+          {:ok, %{participant: participant, answer: String.t(), session: String.t(), room_id: String.t()}}
+          | {:error, join_error}
   def join(name, identity, offer, opts \\ []) do
     with {:ok, name} <- Name.room(name),
          {:ok, identity} <- Name.identity(identity),
@@ -200,8 +266,8 @@ defmodule Roomtone do
          request = Entry.request(identity, shown, opts),
          {:ok, pid, person} <- Entry.admit(name, request, opts[:create] || false),
          {:ok, answer} <- Participant.negotiate(pid, offer, request.owner),
-         {:ok, participant} <- RoomServer.call(name, {:person, identity}) do
-      {:ok, %{participant: participant, answer: answer, session: person.session}}
+         {:ok, participant, room_id} <- RoomServer.call(name, {:joined, identity}) do
+      {:ok, %{participant: participant, answer: answer, session: person.session, room_id: room_id}}
     else
       {:error, :not_found} -> {:error, :room_closed}
       {:error, _} = error -> error
@@ -232,7 +298,8 @@ defmodule Roomtone do
       {:error, :not_found}
   """
   @spec leave(String.t(), String.t(), term) :: :ok | {:error, :not_found | room_error}
-  def leave(name, identity, reason \\ :left), do: ask_about(name, identity, &{:leave, &1, reason})
+  def leave(name, identity, reason \\ :left),
+    do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(reason == :removed)
 
   @doc "Nobody hears this person any more, until `unmute/2`."
   @spec mute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
@@ -274,20 +341,20 @@ defmodule Roomtone do
       {:error, :not_found}
   """
   @spec silence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def silence(name, identity), do: ask_about(name, identity, &{:set, &1, {:silenced, true}})
+  def silence(name, identity), do: name |> ask_about(identity, &{:set, &1, {:silenced, true}}) |> kept_if(true)
 
-  @doc "Takes back `silence/2`. Who muted themselves stays muted."
+  @doc "Takes back `silence/2`. They may speak again, and are muted until they unmute themselves: nobody opens somebody else's microphone."
   @spec unsilence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def unsilence(name, identity), do: ask_about(name, identity, &{:set, &1, {:silenced, false}})
 
   @doc """
   Makes a person a speaker or a listener, whom nobody hears. It is kept for when they come back to this room. Whose token has no grant
-  to speak stays a listener.
+  to speak stays a listener. A new speaker is muted until they unmute themselves: nobody opens somebody else's microphone.
   """
   @spec put_role(String.t(), String.t(), role) ::
           :ok | {:error, :not_found | {:not_granted, :speak} | {:invalid_option, :role} | room_error}
   def put_role(name, identity, role) when role in [:speaker, :listener],
-    do: ask_about(name, identity, &{:set, &1, {:role, role}})
+    do: name |> ask_about(identity, &{:set, &1, {:role, role}}) |> kept_if(role == :listener)
 
   def put_role(_name, _identity, _role), do: {:error, {:invalid_option, :role}}
 

@@ -18,10 +18,10 @@ defmodule Roomtone.FailureTest do
     :ok = FakeNative.watch()
     room = open_room()
     offer = FakeNative.offer(connect: true)
-    {:ok, %{session: session}} = Roomtone.join(room, "ada", offer)
+    {:ok, %{session: session, room_id: room_id}} = Roomtone.join(room, "ada", offer)
     media = FakeNative.await_join(offer)
     assert_receive {:roomtone, ^room, {:connected, "ada", true}}
-    {:ok, room: room, session: session, media: media, offer: offer}
+    {:ok, room: room, session: session, room_id: room_id, media: media, offer: offer}
   end
 
   defp participant(media), do: Media.Table.peer_pid(media.peer)
@@ -247,7 +247,21 @@ defmodule Roomtone.FailureTest do
       assert works?(room, ctx.session)
     end
 
-    test "that keeps failing ends with its room, and everybody is told", ctx do
+    test "of a room that a join opened remembers as before, once it is replaced" do
+      room = unique_name()
+      {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(connect: true), create: true)
+      on_exit(fn -> Roomtone.close_room(room) end)
+      pid = RoomServer.whereis(room)
+      kill(pid)
+      eventually(fn -> match?({:ok, %{participants: [_]}}, Roomtone.room(room)) end)
+      :ok = Roomtone.silence(room, "ada")
+      assert {:open, %{people: %{"ada" => %{silenced: true}}}} = Roomtone.Rooms.Remembered.look(room)
+      :ok = Roomtone.leave(room, "ada")
+      # It stays for a minute, as any room that somebody was in.
+      assert {:ok, %{participants: []}} = Roomtone.room(room)
+    end
+
+    test "that keeps failing ends with its room, and everybody is told; who comes back finds the same room", ctx do
       room = ctx.room
       id = ctx.media.room
       other = open_room()
@@ -257,10 +271,15 @@ defmodule Roomtone.FailureTest do
 
       assert_receive {:roomtone, ^room, {:closed, :crashed}}
       assert_receive {:native, _, {:close_room, %{room: ^id}}}
-      assert {:error, :room_not_found} = Roomtone.room(room)
       assert {:ok, _} = Roomtone.room(other)
-      # The name is free.
-      assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), create: true)
+      # Their names are kept for those who were in.
+      taken = Roomtone.join(room, "ada", FakeNative.offer(), create: true)
+      assert taken == {:error, :identity_taken}
+      back = [create: true, session: ctx.session, muted: false]
+      assert {:ok, %{participant: %{muted: true}, room_id: id}} = Roomtone.join(room, "ada", FakeNative.offer(), back)
+      assert [incarnation, life] = String.split(ctx.room_id, ".")
+      assert [^incarnation, other_life] = String.split(id, ".")
+      assert other_life != life
     end
   end
 

@@ -45,8 +45,12 @@ defmodule Roomtone.PeopleTest do
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
       assert %{silenced: true, muted: false} = person(room, "ada")
       :ok = Roomtone.unsilence(room, "ada")
-      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      # They may speak again; that they do is theirs to say.
       assert_receive {:roomtone, ^room, {:silenced, "ada", false}}
+      assert %{silenced: false, muted: true} = person(room, "ada")
+      refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      :ok = Roomtone.unmute(room, "ada")
+      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
     end
 
     test "leaves alone who muted themselves", %{room: room, ada: %{peer: peer}} do
@@ -80,7 +84,10 @@ defmodule Roomtone.PeopleTest do
   end
 
   describe "a role" do
-    test "of listener shuts the microphone, of speaker opens it as it was", %{room: room, ada: %{peer: peer}} do
+    test "of listener shuts the microphone, of speaker leaves it to its owner to open it", %{
+      room: room,
+      ada: %{peer: peer}
+    } do
       :ok = Roomtone.put_role(room, "ada", :listener)
       assert_receive {:roomtone, ^room, {:role, "ada", :listener}}
       assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: false}}}
@@ -88,11 +95,26 @@ defmodule Roomtone.PeopleTest do
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
       :ok = Roomtone.raise_hand(room, "ada")
       :ok = Roomtone.put_role(room, "ada", :speaker)
-      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      # First of all muted, so that there is no moment in between.
+      assert_receive {:roomtone, ^room, {:muted, "ada", true}}
       assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
       # It was asked for, and given.
       assert_receive {:roomtone, ^room, {:hand, "ada", false}}
-      assert %{role: :speaker, hand: false} = person(room, "ada")
+      assert %{role: :speaker, hand: false, muted: true} = person(room, "ada")
+      refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+      :ok = Roomtone.unmute(room, "ada")
+      assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
+    end
+
+    test "that somebody was given is theirs when they come back, muted", %{room: room} do
+      room_on_stage = open_room(stage: true)
+      come(room_on_stage, "bob")
+      :ok = Roomtone.put_role(room_on_stage, "bob", :speaker)
+      :ok = Roomtone.unmute(room_on_stage, "bob")
+      :ok = Roomtone.leave(room_on_stage, "bob")
+      assert {:ok, %{participant: person}} = Roomtone.join(room_on_stage, "bob", FakeNative.offer(), muted: false)
+      assert %{role: :speaker, muted: true} = person
+      assert %{muted: false} = person(room, "ada")
     end
 
     test "of speaker isn't for those whose token doesn't let them", %{room: room} do
@@ -151,7 +173,10 @@ defmodule Roomtone.PeopleTest do
     assert_receive {:roomtone, ^room, {:moderator, "ada", true}}
     assert_receive {:roomtone, ^room, {:role, "ada", :listener}}
     assert %{moderator: true, role: :listener} = person(room, "ada")
-    {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session, grants: [:speak, :listen])
+    # With their voice they get no open microphone, whatever their page says.
+    {:ok, %{participant: %{muted: true}}} =
+      Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session, grants: [:speak, :listen], muted: false)
+
     assert_receive {:roomtone, ^room, {:moderator, "ada", false}}
     assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
   end

@@ -131,6 +131,10 @@ defmodule Roomtone.PolicyPropertyTest do
     # Not taken out of the mailbox, as what came before it is to be carried out before it.
     {:messages, messages} = Process.info(self(), :messages)
     [peer] = for {:native, _, {:join, %{offer: ^offer, peer: peer}}} <- messages, do: peer
+    # Whom a moderator silenced comes back muted as well.
+    own = Map.get(world.asked.own, name, %{})
+    own = if own[:silenced], do: Map.put(own, :muted, true), else: own
+    world = put_in(world.asked.own[name], own)
     %{world | peers: Map.put(world.peers, name, peer)}
   end
 
@@ -213,7 +217,10 @@ defmodule Roomtone.PolicyPropertyTest do
         what
       )
 
-    own = Map.put(Map.get(world.asked.own, name, %{}), flag, on)
+    own = Map.get(world.asked.own, name, %{})
+    # Who may speak again opens the microphone themselves.
+    own = if what == :unsilence and own[:silenced], do: Map.put(own, :muted, true), else: own
+    own = Map.put(own, flag, on)
     put_in(world.asked.own[name], own)
   end
 

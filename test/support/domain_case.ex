@@ -112,7 +112,10 @@ defmodule Roomtone.DomainCase do
     :ok
   end
 
-  @doc "Starts the application anew with other settings, and with the old ones when the test or module ends."
+  @doc """
+  Starts the application anew with other settings, and with the old ones when the test or module ends. It remembers nothing of before, unless the
+  test has a folder of its own for that (`data_dir`).
+  """
   @spec restart_with(keyword) :: :ok
   def restart_with(settings) do
     before = Application.get_all_env(:roomtone)
@@ -127,6 +130,8 @@ defmodule Roomtone.DomainCase do
   defp restart(settings) do
     _ = Application.stop(:roomtone)
     Application.put_all_env(roomtone: settings)
+    shared = Path.join(System.tmp_dir!(), "roomtone-test-#{System.pid()}")
+    if Application.get_env(:roomtone, :data_dir) == shared, do: File.rm_rf!(shared)
     {:ok, _started} = Application.ensure_all_started(:roomtone)
     :ok
   end

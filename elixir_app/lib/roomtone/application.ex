@@ -24,6 +24,7 @@ defmodule Roomtone.Application do
         {Registry, keys: :unique, name: Roomtone.Registry},
         Roomtone.Subscribers,
         Roomtone.Lobby,
+        Roomtone.Store,
         {Roomtone.Media.Supervisor, config},
         {DynamicSupervisor, name: Rooms.Trees, strategy: :one_for_one},
         Rooms,

@@ -216,10 +216,15 @@ defmodule Roomtone.Auth do
 
   defp grants_now(room, claims) do
     case Roomtone.grants(room, Map.to_list(claims)) do
-      {:ok, grants} -> {:ok, grants}
-      {:error, reason} when reason in [:passcode_needed, :removed] -> {:error, reason}
+      {:ok, grants} ->
+        {:ok, grants}
+
+      {:error, reason} when reason in [:passcode_needed, :removed, :closed_by_moderator, :room_not_restored] ->
+        {:error, reason}
+
       # Not open: whoever comes first makes it.
-      {:error, _not_open} -> {:ok, Enum.uniq(claims.grants ++ claims.invited ++ first_grants(claims))}
+      {:error, _not_open} ->
+        {:ok, Enum.uniq(claims.grants ++ claims.invited ++ first_grants(claims))}
     end
   end
 
@@ -254,11 +259,16 @@ defmodule Roomtone.Auth do
     ]
   end
 
-  @doc "As `Roomtone.Token.verify/2`; and what it stands on must still be good: session, user, invitation."
+  @doc """
+  As `Roomtone.Token.verify/2`; and what it stands on must still be good: session, user, invitation. One from before the server's memory begins has
+  expired: nobody knows what became of these, nor in which room its bearer was.
+  """
   @spec verify(term, String.t() | :any) :: {:ok, Token.t()} | {:error, Token.error() | :signed_out}
   def verify(jwt, room) do
-    with {:ok, token} <- Token.verify(jwt, room), :ok <- standing(token), do: {:ok, token}
+    with {:ok, token} <- Token.verify(jwt, room), :ok <- remembered(token), :ok <- standing(token), do: {:ok, token}
   end
+
+  defp remembered(token), do: if(Spent.before_memory?(token.issued_at), do: {:error, :expired}, else: :ok)
 
   @doc """
   From now on the calling process gets `{:session_ended, what}` when the user or the invitation that a token stands on is gone; the end
@@ -334,6 +344,7 @@ defmodule Roomtone.Auth do
         "room" => invitation.room,
         "inv" => invitation.id,
         "grants" => Enum.map(invitation.grants, &Atom.to_string/1),
+        "iat" => unix_now(),
         "exp" => invitation.expires_at
       }
 
@@ -348,9 +359,11 @@ defmodule Roomtone.Auth do
   # The latest invitation to this room that is still good.
   defp invited(visitor, room) do
     Enum.find_value(visitor.passes, fn
-      %{"room" => ^room, "inv" => id, "grants" => grants, "exp" => expires_at}
+      %{"room" => ^room, "inv" => id, "grants" => grants, "exp" => expires_at} = pass
       when is_binary(id) and is_list(grants) and is_integer(expires_at) ->
         with true <- expires_at > unix_now() and not Invitation.revoked?(id),
+             # It may have been called back.
+             false <- Spent.before_memory?(pass["iat"]),
              {:ok, grants} <- Token.parse_grants(grants) do
           %{id: id, grants: grants, expires_at: expires_at}
         else

@@ -29,6 +29,7 @@ defmodule Roomtone.Config do
   | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
   | `:guests` | `GUESTS` | whether people may enter who don't sign in: `true`, `false`, `"on"`, `"off"` | on |
   | `:users_file` | `USERS_FILE` | the file of those who can sign in: see `Roomtone.Auth.Users` | none |
+  | `:data_dir` | `DATA_DIR` | the folder of what outlives this server (`Roomtone.Store`), for its user alone; `"off"`: nothing does | `STATE_DIRECTORY` (systemd), `$XDG_STATE_HOME/roomtone`, `~/.local/state/roomtone` |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:environment` | | `:dev`, `:test` or `:prod` | `:prod` |
   """
@@ -53,6 +54,7 @@ defmodule Roomtone.Config do
             auth: Roomtone.Auth.Default,
             guests: true,
             users_file: nil,
+            data_dir: :off,
             max_rooms: 1000,
             max_participants: 100,
             max_talkers: nil,
@@ -80,6 +82,7 @@ defmodule Roomtone.Config do
           auth: module,
           guests: boolean,
           users_file: Path.t() | nil,
+          data_dir: Path.t() | :off,
           max_rooms: pos_integer,
           max_participants: pos_integer,
           max_talkers: pos_integer | nil,
@@ -141,7 +144,8 @@ defmodule Roomtone.Config do
         auth: Parse.module(env[:auth] || Roomtone.Auth.Default),
         guests: switch(env, :guests, true, "GUESTS"),
         move_rooms: switch(env, :move_rooms, false, "MOVE_ROOMS"),
-        users_file: users_file(env[:users_file])
+        users_file: users_file(env[:users_file]),
+        data_dir: data_dir(env[:data_dir])
       ] ++ for({key, range} <- @numbers, Keyword.has_key?(env, key), do: {key, Parse.integer(env[key], range)})
 
     case for {key, {:error, takes}} <- checked, do: "#{key} #{takes}" do
@@ -198,6 +202,41 @@ defmodule Roomtone.Config do
 
   defp switch(env, key, default, variable) do
     with {:error, takes} <- Parse.switch(Keyword.get(env, key, default)), do: {:error, "(#{variable}) " <> takes}
+  end
+
+  defp data_dir(off) when off in [:off, "off"], do: {:ok, :off}
+  defp data_dir(nil), do: {:ok, default_data_dir(&System.get_env/1)}
+
+  defp data_dir(path) when is_binary(path) and path != "" do
+    if String.valid?(path) and not String.contains?(path, <<0>>),
+      do: {:ok, Path.expand(path)},
+      else: {:error, "(DATA_DIR) takes the path of a folder, or off"}
+  end
+
+  defp data_dir(_other), do: {:error, "(DATA_DIR) takes the path of a folder, or off"}
+
+  @doc """
+  The folder for what outlives the server where none is set: the one that systemd made (`StateDirectory=`), or the user's own (XDG Base Directory
+  Specification). Without either, nothing is kept.
+
+      iex> Roomtone.Config.default_data_dir(&Map.get(%{"STATE_DIRECTORY" => "/var/lib/roomtone"}, &1))
+      "/var/lib/roomtone"
+      iex> Roomtone.Config.default_data_dir(&Map.get(%{"HOME" => "/home/ada"}, &1))
+      "/home/ada/.local/state/roomtone"
+      iex> Roomtone.Config.default_data_dir(fn _variable -> nil end)
+      :off
+  """
+  @spec default_data_dir((String.t() -> String.t() | nil)) :: Path.t() | :off
+  def default_data_dir(variable) do
+    variable = &with "" <- variable.(&1), do: nil
+    # There may be several, separated by colons.
+    state = with text when text != nil <- variable.("STATE_DIRECTORY"), do: text |> String.split(":") |> hd()
+
+    home =
+      variable.("XDG_STATE_HOME") ||
+        with(home when home != nil <- variable.("HOME"), do: Path.join(home, ".local/state"))
+
+    state || (home && Path.join(home, "roomtone")) || :off
   end
 
   defp users_file(nil), do: {:ok, nil}

@@ -22,7 +22,8 @@ defmodule Roomtone.Entry do
       empty_after: &(positive?(&1) or &1 == :never),
       stage: &is_boolean/1,
       passcode: &(&1 == nil or Lock.passcode?(&1)),
-      maker: &text?/1
+      maker: &text?/1,
+      by: &Keyword.keyword?/1
     )
   end
 
@@ -36,6 +37,7 @@ defmodule Roomtone.Entry do
       maker: &text?/1,
       name: &(is_binary(&1) or &1 == nil),
       muted: &(is_boolean(&1) or &1 == nil),
+      rejoin: &(&1 == nil or (is_binary(&1) and byte_size(&1) <= @max_session)),
       session: &(&1 == nil or (is_binary(&1) and &1 != "" and byte_size(&1) <= @max_session)),
       owner: &(is_pid(&1) or &1 in [:none, nil]),
       grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
@@ -56,6 +58,7 @@ defmodule Roomtone.Entry do
       invited: Keyword.get(opts, :invited, []),
       maker: opts[:maker],
       muted: opts[:muted],
+      rejoin: opts[:rejoin],
       grace_ms: Keyword.get(opts, :grace) || Config.get().grace_ms
     }
   end
@@ -66,8 +69,12 @@ defmodule Roomtone.Entry do
 
   defp admit(name, request, create?, tries) do
     case RoomServer.call(name, {:admit, request}) do
+      # Whoever was in one is put into no other.
+      {:error, :room_not_found} when request.rejoin != nil ->
+        {:error, :room_ended}
+
       {:error, :room_not_found} when create? ->
-        case Rooms.open(name, fleeting: true, maker: request.maker) do
+        case Rooms.open(name, fleeting: true, maker: request.maker, by: request) do
           {:ok, _summary} -> admit(name, request, create?, tries)
           # Another was faster, or the room's process is just being replaced.
           {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)

@@ -233,6 +233,19 @@ defmodule Roomtone.Mix do
   def engine_kind(%{stereo: false, slots: nil}), do: nil
   def engine_kind(mix), do: %{stereo: mix.stereo, slots: mix.slots}
 
+  @doc "All parts of the policy that may be kept elsewhere, as `apply/2` gives those that changed."
+  @spec parts(t) :: [part]
+  def parts(mix) do
+    [{:doors, :all}] ++
+      for part <- [:cells, :volumes, :positions, :zones, :whispers],
+          key <- Map.keys(Map.fetch!(mix, part)),
+          do: {part, key}
+  end
+
+  @doc "The policy without what was set of people."
+  @spec bare(t) :: t
+  def bare(mix), do: %{mix | cells: %{}, volumes: %{}, positions: %{}, zones: %{}, whispers: %{}}
+
   @doc "Whether anything was set that tells one pair from another."
   @spec uniform?(t) :: boolean
   def uniform?(mix) do

@@ -4,10 +4,18 @@ defmodule Roomtone.Room do
 
   Functions that change the room give back what everybody is to be told, as `t:Roomtone.event/0` without the envelope. What the
   media must do follows from `policy/1`: the room's rules as data, compared before and after by `diff/2`.
+
+  **Nobody's microphone is opened by somebody else.** Whatever gives a person back their voice (a role, a moderator's silence taken back, a token
+  that grants more, a room that was restored) leaves them muted: they open the microphone themselves, by `{:muted, false}`.
+
+  **A room has an incarnation**, which is kept when its processes end and it is restored from what was remembered (`Roomtone.Room.Memory`),
+  and a *life*, which isn't. `room_id/1` has both. Whoever comes back says with it in which room they were: into another room of the same name
+  they aren't let, and in a later life they are muted. Those who were in when the room was lost are *absent*: their names and places are theirs until
+  `give_up_absent/1`.
   """
 
   alias Roomtone.Auth.Lock
-  alias Roomtone.Room.{Barred, Person}
+  alias Roomtone.Room.{Barred, Memory, Person}
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
   defstruct [
@@ -18,11 +26,14 @@ defmodule Roomtone.Room do
     # Asked of those who come in, and who needn't be asked: see `Roomtone.Auth`.
     :lock,
     :maker,
+    incarnation: "",
+    life: "",
     kind: :mix,
     stereo: false,
     slots: nil,
     stage: false,
     people: %{},
+    absent: %{},
     marks: %{},
     barred: %{}
   ]
@@ -34,11 +45,14 @@ defmodule Roomtone.Room do
           max_participants: pos_integer,
           lock: Lock.t() | nil,
           maker: String.t() | nil,
+          incarnation: String.t(),
+          life: String.t(),
           kind: Roomtone.Mix.kind(),
           stereo: boolean,
           slots: 1..8 | nil,
           stage: boolean,
           people: %{String.t() => Person.t()},
+          absent: %{String.t() => Memory.absent()},
           marks: %{String.t() => mark},
           barred: Barred.t()
         }
@@ -69,6 +83,7 @@ defmodule Roomtone.Room do
           optional(:invited) => [Roomtone.Token.grant()],
           optional(:maker) => String.t() | nil,
           optional(:muted) => boolean | nil,
+          optional(:rejoin) => String.t() | nil,
           optional(:grace_ms) => non_neg_integer
         }
 
@@ -76,11 +91,16 @@ defmodule Roomtone.Room do
   @max_marks 1_000
   @listed 6
 
-  @given [:name, :id, :opened_at, :max_participants, :kind, :stereo, :slots, :stage, :lock, :maker]
+  @given [:name, :id, :opened_at, :max_participants, :kind, :stereo, :slots, :stage, :lock, :maker] ++
+           [:incarnation, :life]
 
   @doc "An empty room."
   @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
   def new(args), do: struct!(__MODULE__, Map.take(args, @given))
+
+  @doc "What a client shows when it comes back: the incarnation of the room and its life."
+  @spec room_id(t) :: String.t()
+  def room_id(%__MODULE__{incarnation: incarnation, life: life}), do: incarnation <> "." <> life
 
   @doc """
   Lets a person in, or lets them back in when they show their session (or are the same process).
@@ -93,16 +113,96 @@ defmodule Roomtone.Room do
              :identity_taken
              | :passcode_needed
              | :removed
+             | :room_ended
              | {:room_full, pos_integer}
              | {:not_granted, :speak_or_listen}}
   def admit(%__MODULE__{} = room, %{identity: identity} = request) do
     with :ok <- Barred.check(room.barred, request),
+         {:ok, later?} <- later_life?(room, request[:rejoin]),
          {:ok, request} <- grant(room, request) do
       case room.people do
-        %{^identity => person} -> let_back(room, person, request)
-        people when map_size(people) >= room.max_participants -> {:error, {:room_full, room.max_participants}}
-        _ -> let_in(room, request)
+        %{^identity => person} ->
+          let_back(room, person, request)
+
+        _ ->
+          with {:ok, arrival} <- arrival(room, request, later?),
+               :ok <- place_for(room, identity),
+               do: let_in(room, request, arrival)
       end
+    end
+  end
+
+  # Whether the room was restored since they were in it.
+  defp later_life?(_room, nil), do: {:ok, false}
+
+  defp later_life?(room, room_id) do
+    case String.split(room_id, ".", parts: 2) do
+      # Without a life: of a client that nobody can unmute, and which comes back as it was.
+      [incarnation | life] when incarnation == room.incarnation -> {:ok, life not in [[], [room.life]]}
+      _another -> {:error, :room_ended}
+    end
+  end
+
+  # Those who are waited for have their places.
+  defp place_for(room, identity) do
+    waited = Enum.count(room.absent, fn {name, absent} -> absent.owned and name != identity end)
+
+    if map_size(room.people) + waited >= room.max_participants,
+      do: {:error, {:room_full, room.max_participants}},
+      else: :ok
+  end
+
+  # What a moderator said of somebody who comes in, what they were like themselves before the room was lost, and whether they come muted.
+  defp arrival(room, %{identity: identity} = request, later?) do
+    mark = room.marks[identity]
+
+    case room.absent do
+      %{^identity => %{owned: true} = absent} ->
+        if request.session != nil and Memory.digest(request.session) == absent.session,
+          do: {:ok, Map.merge(absent, %{muted: true, restored: true})},
+          else: {:error, :identity_taken}
+
+      # Without a process that speaks for them there is no session to know them by, nor anybody to unmute them.
+      %{^identity => absent} ->
+        said = said_of(room, absent) || fresh(room, request.grants)
+        muted = absent.muted or later?
+        {:ok, Map.merge(said, %{muted: muted, deafened: absent.deafened, restored: later?})}
+
+      _ ->
+        # They may have been given their voice while they were away.
+        arrival = mark || fresh(room, request.grants)
+        {:ok, Map.merge(arrival, %{muted: later? or mark != nil, restored: later?})}
+    end
+  end
+
+  @doc """
+  As what somebody would come in, or come back: their grants, their role, whether a moderator silenced them, and whether the room was
+  restored since they were in it, so that they would be muted. Nothing changes.
+  """
+  @spec outlook(t, request) ::
+          {:ok,
+           %{
+             grants: [Roomtone.Token.grant()],
+             role: Roomtone.role(),
+             silenced: boolean,
+             restored: boolean,
+             room_id: String.t()
+           }}
+          | {:error, :passcode_needed | :removed | :room_ended | :identity_taken}
+  def outlook(room, %{identity: identity} = request) do
+    with :ok <- Barred.check(room.barred, request),
+         {:ok, later?} <- later_life?(room, request[:rejoin]),
+         {:ok, grants} <- grants_inside(room, request),
+         {:ok, seen} <- look_ahead(room, identity, %{request | grants: grants}, later?) do
+      role = if :speak in grants, do: seen.role, else: :listener
+      {:ok, %{grants: grants, role: role, silenced: seen.silenced, restored: seen.restored, room_id: room_id(room)}}
+    end
+  end
+
+  defp look_ahead(room, identity, request, later?) do
+    case room.people do
+      %{^identity => person} -> {:ok, %{role: person.role, silenced: person.silenced, restored: later?}}
+      _ -> arrival(room, request, later?)
     end
   end
 
@@ -133,8 +233,8 @@ defmodule Roomtone.Room do
     if grants == [] and not past?, do: {:error, :passcode_needed}, else: {:ok, Enum.uniq(grants)}
   end
 
-  defp let_in(room, request) do
-    {mark, marks} = Map.pop(room.marks, request.identity, fresh(room, request.grants))
+  defp let_in(room, request, arrival) do
+    room = %{room | marks: Map.delete(room.marks, request.identity), absent: Map.delete(room.absent, request.identity)}
 
     person = %Person{
       identity: request.identity,
@@ -144,15 +244,17 @@ defmodule Roomtone.Room do
       grace_ms: request.grace_ms,
       grants: request.grants,
       maker: request[:maker],
-      muted: request[:muted] || false,
-      silenced: mark.silenced,
-      role: mark.role,
+      muted: arrival.muted or request[:muted] == true,
+      deafened: Map.get(arrival, :deafened, false),
+      hand: Map.get(arrival, :hand, false),
+      silenced: arrival.silenced,
+      role: arrival.role,
       joined_at: DateTime.utc_now(),
       order: System.unique_integer([:monotonic])
     }
 
     if hears_or_speaks?(person.grants),
-      do: {:new, put(%{room | marks: marks}, person), person, []},
+      do: {:new, put(room, person), person, []},
       else: {:error, {:not_granted, :speak_or_listen}}
   end
 
@@ -184,8 +286,10 @@ defmodule Roomtone.Room do
             grace_ms: request[:grace_ms] || person.grace_ms
         }
 
-        {room, events} = room |> put(back) |> set_muted(back.identity, request[:muted])
-        {:back, room, Map.fetch!(room.people, back.identity), regranted(person, back) ++ events}
+        # A token that grants more opens no microphone, whatever its bearer said before they had it.
+        muted = if row(back).speak and not row(person).speak, do: true, else: request[:muted]
+        {room, events} = room |> put(back) |> set_muted(back.identity, muted)
+        {:back, room, Map.fetch!(room.people, back.identity), events ++ regranted(person, back)}
     end
   end
 
@@ -202,6 +306,32 @@ defmodule Roomtone.Room do
   @doc "Puts back a person as known from elsewhere: their own process, after the room's process was lost."
   @spec restore(t, Person.t()) :: t
   def restore(%__MODULE__{} = room, %Person{} = person), do: put(room, person)
+
+  @doc "The room after everybody has left it: what a moderator said of them stays."
+  @spec emptied(t) :: t
+  def emptied(room) do
+    {room, _identities} = give_up_absent(room)
+    Enum.reduce(Map.keys(room.people), room, &(&2 |> take_out(&1, :closed) |> elem(0)))
+  end
+
+  @doc "Those who were waited for since the room was restored aren't any more, as if they had left; and who they were."
+  @spec give_up_absent(t) :: {t, [String.t()]}
+  def give_up_absent(room) do
+    gone =
+      Enum.reduce(room.absent, %{room | absent: %{}}, fn {identity, absent}, room ->
+        keep_mark(room, identity, Map.take(absent, [:silenced, :role]), plain(room, absent))
+      end)
+
+    {gone, Map.keys(room.absent)}
+  end
+
+  # What a moderator said of somebody who is absent; `nil` where they were as anybody with their grants is.
+  defp said_of(room, absent) do
+    said = Map.take(absent, [:silenced, :role])
+    if said != plain(room, absent), do: said
+  end
+
+  defp plain(room, %{moderator: moderator?}), do: fresh(room, if(moderator?, do: [:moderate], else: []))
 
   @doc "The first answer was made: now the person is here."
   @spec confirm(t, String.t()) :: {t, [Roomtone.event()]}
@@ -229,10 +359,13 @@ defmodule Roomtone.Room do
     end
   end
 
-  defp mark(room, person) do
-    mark = Map.take(person, [:silenced, :role])
-    plain? = mark == fresh(room, person.grants) or map_size(room.marks) >= @max_marks
-    if plain?, do: room, else: %{room | marks: Map.put(room.marks, person.identity, mark)}
+  defp mark(room, person),
+    do: keep_mark(room, person.identity, Map.take(person, [:silenced, :role]), fresh(room, person.grants))
+
+  defp keep_mark(room, identity, mark, plain) do
+    if mark == plain or map_size(room.marks) >= @max_marks,
+      do: room,
+      else: %{room | marks: Map.put(room.marks, identity, mark)}
   end
 
   @doc "Changes one thing about a person. Nothing is told when it was so already."
@@ -258,10 +391,14 @@ defmodule Roomtone.Room do
       now = %{person | key => value}
       # Who may speak has no reason to ask for it any more.
       now = if {key, value} == {:role, :speaker}, do: %{now | hand: false}, else: now
+      # Others may give somebody their voice back; they open the microphone themselves.
+      shut? = key != :muted and row(now).speak and not row(person).speak
+      now = if shut?, do: %{now | muted: true}, else: now
       now = %{now | speaking: now.speaking and row(now).speak}
 
       events =
         if(now.speaking, do: [], else: stop_speaking(person)) ++
+          if(shut?, do: told(person, {:muted, person.identity, true}), else: []) ++
           told(person, {key, person.identity, value}) ++
           if(person.hand and not now.hand and key != :hand, do: told(person, {:hand, person.identity, false}), else: [])
 

@@ -2,8 +2,10 @@ defmodule Roomtone.RoomServer do
   @moduledoc """
   The process of a room: runs `Roomtone.Room`, starts and watches the participants, tells the subscribers.
 
-  It holds what can be found again: who is in is known by the participants' processes too. So when this process is replaced, the
-  next one asks them, and neither sound nor people are lost. The other way round it starts a participant anew whose process
+  It holds what can be found again: who is in is known by the participants' processes too, and the rest is remembered
+  (`Roomtone.Rooms.Remembered`): at once what takes something from somebody, and within a second the rest. So when this process is replaced, the
+  next one asks them, and neither sound nor people are lost. When all processes of a room are gone, or the whole server, those who were in are
+  waited for. The other way round it starts a participant anew whose process
   crashed, muted as before, and asks that person for a new offer.
 
   It sends `t:Roomtone.message/0` to subscribers, and casts to participants (see `Roomtone.Participant`).
@@ -14,13 +16,31 @@ defmodule Roomtone.RoomServer do
   require Logger
 
   alias Roomtone.RoomServer.Questions
-  alias Roomtone.{Chat, Drain, Lobby, Media, Mix, Mixer, Participant, Room, Rooms, Slots, Subscribers, Telemetry}
+
+  alias Roomtone.{
+    Chat,
+    Config,
+    Drain,
+    Lobby,
+    Media,
+    Mix,
+    Mixer,
+    Participant,
+    Room,
+    Rooms,
+    Slots,
+    Subscribers,
+    Telemetry
+  }
+
+  alias Roomtone.Rooms.Remembered
 
   @reopen_ms 50
   # A participant that crashes more often is let go.
   @max_crashes 3
   @crash_window_ms 10_000
   @revive_ms 20
+  @remember_ms 1_000
 
   # `fleeting`: opened by a join, and nobody has come in yet. If all who tried were refused, nothing of it stays.
   defstruct [
@@ -31,8 +51,12 @@ defmodule Roomtone.RoomServer do
     :empty_timer,
     # As the list of rooms has it.
     :summary,
+    # What is to be remembered soon.
+    :memory_timer,
     chat: %Chat{},
     fleeting: false,
+    # Nobody has come in since the room was restored.
+    untouched: false,
     pids: %{},
     monitors: %{},
     peers: %{},
@@ -47,6 +71,9 @@ defmodule Roomtone.RoomServer do
           max_participants: pos_integer,
           empty_after: pos_integer | :never,
           fleeting: boolean,
+          restored: boolean,
+          incarnation: String.t(),
+          life: String.t(),
           mix: Mix.t(),
           kind: Mix.kind(),
           stage: boolean,
@@ -73,12 +100,24 @@ defmodule Roomtone.RoomServer do
   @spec call(String.t(), term, timeout) :: term | {:error, :room_not_found | :room_closed | :room_busy}
   def call(name, request, timeout \\ 5_000) do
     case whereis(name) do
-      nil -> {:error, :room_not_found}
+      nil -> call_restored(name, request, timeout)
       pid -> GenServer.call(pid, request, timeout)
     end
   catch
     :exit, {:timeout, _call} -> {:error, :room_busy}
     :exit, _reason -> {:error, :room_closed}
+  end
+
+  # It may be remembered: its processes failed together, or there was no place for it when the server started.
+  defp call_restored(name, request, timeout) do
+    with true <- Remembered.open?(name) || {:error, :room_not_found},
+         :ok <- Rooms.restore(name) do
+      case whereis(name) do
+        # Just being replaced.
+        nil -> {:error, :room_closed}
+        pid -> GenServer.call(pid, request, timeout)
+      end
+    end
   end
 
   defp lookup(key) do
@@ -97,7 +136,7 @@ defmodule Roomtone.RoomServer do
   @impl true
   def init(args) do
     Logger.metadata(room: args.name)
-    room = Room.new(args)
+    room = known(args)
 
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do
@@ -107,13 +146,37 @@ defmodule Roomtone.RoomServer do
         place: %{room: args.id, shard: Media.Table.room_shard(args.id) || args.shard},
         empty_after: args.empty_after,
         fleeting: args.fleeting,
+        untouched: args.restored,
         summary: Room.summary(room)
       }
 
-      {:ok, state |> recover() |> start_mixer(args.mix) |> check_life() |> settle()}
+      {:ok, state |> recover() |> await_absent() |> start_mixer(args.mix) |> check_life() |> settle() |> remember()}
     else
       {:error, {:already_registered, _pid}} -> {:stop, :room_exists}
     end
+  end
+
+  # As the process before this one had it, or all the processes of a life before.
+  defp known(args) do
+    with {:ok, room} <- Remembered.room(args.name, args.incarnation),
+         do: %{room | id: args.id, life: args.life},
+         else: (:none -> Room.new(args))
+  end
+
+  # Those who are remembered to have been in, and aren't. As long as an empty room stays, they may come back to it.
+  defp await_absent(%{room: room} = state) do
+    room = %{room | absent: Map.drop(room.absent, Map.keys(room.people))}
+    nobody? = room.people == %{}
+    # One that a join opened, and which somebody entered, isn't as it was opened any more.
+    fleeting? = state.fleeting and nobody? and room.absent == %{}
+    state = %{state | room: room, untouched: state.untouched and nobody?, fleeting: fleeting?}
+    wait = Config.get().empty_room_ms
+    if room.absent != %{}, do: :erlang.send_after(wait, self(), :give_up_absent)
+
+    # Also where an empty one would go sooner.
+    if state.untouched and is_integer(state.empty_after),
+      do: %{state | empty_timer: :erlang.start_timer(max(wait, state.empty_after), self(), :empty)},
+      else: state
   end
 
   # Whom the process before this one let in.
@@ -177,7 +240,8 @@ defmodule Roomtone.RoomServer do
     case Room.set(state.room, identity, change) do
       {:ok, room, events} ->
         with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
-        {:reply, :ok, apply_rules(%{state | room: room}, state.room, events)}
+        state = apply_rules(%{state | room: room}, state.room, events)
+        {:reply, :ok, if(takes?(change), do: remember(state), else: remember_soon(state, change))}
 
       {:error, _} = error ->
         {:reply, error, state}
@@ -197,13 +261,22 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:mix, op}, _from, state) do
     case Mixer.change(state.mixer, op, map_size(state.room.people)) do
-      {:ok, mixer} -> {:reply, :ok, %{state | mixer: mixer}}
+      {:ok, mixer} -> {:reply, :ok, remember_mix(%{state | mixer: mixer}, op)}
       {:error, _} = error -> {:reply, error, state}
     end
   end
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
   def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
+
+  # The app says anew what the room is like, before anybody has come back to it.
+  def handle_call(:give_way, _from, %{untouched: true} = state) do
+    memory = Room.Memory.pack(state.room, state.mixer.mix, state.empty_after)
+    Registry.unregister(Roomtone.Registry, {:room, state.room.name})
+    {:stop, :normal, {:ok, memory}, state}
+  end
+
+  def handle_call(:give_way, _from, state), do: {:reply, {:error, :room_exists}, state}
   def handle_call(question, _from, state), do: {:reply, Questions.answer(question, state), state}
 
   @impl true
@@ -269,6 +342,8 @@ defmodule Roomtone.RoomServer do
 
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
   def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
+  def handle_info(:remember, state), do: {:noreply, remember(state)}
+  def handle_info(:give_up_absent, state), do: {:noreply, give_up_absent(state)}
   def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
   def handle_info(:reopen, state), do: {:noreply, if(Media.open?(state.place), do: state, else: reopen(state))}
   def handle_info(_other, state), do: {:noreply, state}
@@ -277,8 +352,12 @@ defmodule Roomtone.RoomServer do
 
   defp admit({:new, room, person, []}, state) do
     case start_participant(state, person) do
-      {:ok, pid} -> {:reply, {:ok, pid, person}, settle(watch(%{state | room: room}, person.identity, pid))}
-      :error -> {:reply, {:error, :media_busy}, unless_entered(state)}
+      {:ok, pid} ->
+        state = settle(watch(%{state | room: room, untouched: false}, person.identity, pid))
+        {:reply, {:ok, pid, person}, remember_soon(state)}
+
+      :error ->
+        {:reply, {:error, :media_busy}, unless_entered(state)}
     end
   end
 
@@ -287,7 +366,8 @@ defmodule Roomtone.RoomServer do
       %{^identity => pid} ->
         Participant.update(pid, person)
         Slots.tell(state.slots, room.name, person)
-        {:reply, {:ok, pid, person}, apply_rules(%{state | room: room}, state.room, events)}
+        # Their grants may be fewer.
+        {:reply, {:ok, pid, person}, remember(apply_rules(%{state | room: room}, state.room, events))}
 
       _being_revived ->
         {:reply, {:error, :media_busy}, state}
@@ -300,7 +380,12 @@ defmodule Roomtone.RoomServer do
     # The same peer with other ICE credentials hears in the same slots as before.
     state = if is_map_key(state.peers, peer), do: state, else: without_peers(state, identity)
     peers = Map.put(state.peers, peer, identity)
-    change(%{state | peers: peers, fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
+    first? = state.fleeting
+
+    state =
+      change(%{state | peers: peers, fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
+
+    if first?, do: remember(state), else: remember_soon(state)
   end
 
   defp handle_report({:connected, connected}, identity, state),
@@ -351,7 +436,18 @@ defmodule Roomtone.RoomServer do
     state = if events == [], do: state, else: %{state | mixer: Mixer.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
     state = %{state | chat: Chat.forget(state.chat, identity)}
-    %{state | pids: pids, monitors: Map.new(monitors), crashes: crashes} |> change({room, events}) |> unless_entered()
+
+    state =
+      %{state | pids: pids, monitors: Map.new(monitors), crashes: crashes} |> change({room, events}) |> unless_entered()
+
+    if reason == :removed, do: remember(state), else: remember_soon(state)
+  end
+
+  # Their names and places are free; what was set of them in the mix goes as when they leave.
+  defp give_up_absent(state) do
+    {room, identities} = Room.give_up_absent(state.room)
+    gone = identities -- Map.keys(room.people)
+    remember(%{state | room: room, mixer: Enum.reduce(gone, state.mixer, &Mixer.forget(&2, &1))})
   end
 
   # A timer rather than the end at once: whoever asked meanwhile still gets in, and it goes on.
@@ -439,6 +535,37 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  # ---- Memory ----------------------------------------------------------------------------------------------------------
+
+  # What takes something from somebody must not be forgotten.
+  defp takes?({:silenced, true}), do: true
+  defp takes?({:role, :listener}), do: true
+  defp takes?({:deafened, true}), do: true
+  defp takes?(_change), do: false
+
+  # Of a room that nobody has entered yet nothing is remembered.
+  defp remember(%{fleeting: true} = state), do: state
+
+  defp remember(state) do
+    if state.memory_timer, do: :erlang.cancel_timer(state.memory_timer)
+    Remembered.put(state.room, state.mixer.mix, state.empty_after)
+    %{state | memory_timer: nil}
+  end
+
+  defp remember_soon(%{memory_timer: nil, fleeting: false} = state),
+    do: %{state | memory_timer: :erlang.send_after(@remember_ms, self(), :remember)}
+
+  defp remember_soon(state), do: state
+
+  # Everybody is muted when a room is restored, and how a connection is nobody wants to know by then.
+  defp remember_soon(state, {passing, _value}) when passing in [:muted, :quality], do: state
+  defp remember_soon(state, _change), do: remember_soon(state)
+
+  # Where people walk about, a second is soon enough; what shuts a door isn't kept waiting.
+  defp remember_mix(state, {:put_position, _identity, _position}), do: remember_soon(state)
+  defp remember_mix(state, {:put_volume, _listener, _speaker, volume}) when volume > 0, do: remember_soon(state)
+  defp remember_mix(state, _op), do: remember(state)
+
   # ---- State -----------------------------------------------------------------------------------------------------------
 
   # Takes over the changed room and tells what happened.
@@ -489,6 +616,12 @@ defmodule Roomtone.RoomServer do
   end
 
   defp close(state, reason) do
+    unless state.fleeting do
+      if reason == :empty,
+        do: Remembered.drop(state.room.name),
+        else: Remembered.close(state.room, state.mixer.mix, state.empty_after)
+    end
+
     # First the name, so that a room of the same name can be opened at once.
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
     Lobby.changed()

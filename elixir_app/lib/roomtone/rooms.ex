@@ -1,6 +1,6 @@
 defmodule Roomtone.Rooms do
   @moduledoc """
-  Opens rooms, counts them, and sees to what a room leaves behind however it ends.
+  Opens rooms, counts them, restores those that are remembered, and clears up what a room leaves behind however it ends.
 
   Each room is a small tree of its own under `Roomtone.Rooms.Trees`: the supervisor of its participants, and its
   `Roomtone.RoomServer`. When the room server ends, the tree does. A room that keeps crashing takes only its own tree along; this
@@ -13,7 +13,11 @@ defmodule Roomtone.Rooms do
 
   require Logger
 
-  alias Roomtone.{Config, Drain, Lobby, Media, Mix, Participant, Room, Subscribers, Telemetry}
+  @sweep_ms 60_000
+
+  alias Roomtone.{Config, Drain, Lobby, Media, Mix, Participant, Room, RoomServer, Subscribers, Telemetry}
+  alias Roomtone.Room.Memory
+  alias Roomtone.Rooms.Remembered
 
   defmodule Tree do
     @moduledoc "The processes of one room."
@@ -38,12 +42,26 @@ defmodule Roomtone.Rooms do
 
   # ---- Callers' side ---------------------------------------------------------------------------------------------------
 
-  @doc "Opens a room. The name is checked already; `mix` among the options is its policy; a `fleeting` one isn't kept if nobody gets in."
+  @doc """
+  Opens a room. The name is checked already; `mix` among the options is its policy; a `fleeting` one isn't kept if nobody gets in.
+
+  `by` is the request of somebody who isn't the app itself (`t:Roomtone.Room.request/0`). Where a room of this name is remembered, they get that one, if
+  they get any; with `new: true` they would make one, and get `:room_exists`. The app itself says anew what a remembered room is like: who was removed
+  from it or silenced in it is so all the same.
+  """
   @spec open(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
   def open(name, opts) do
     GenServer.call(__MODULE__, {:open, name, opts})
   catch
     :exit, _reason -> {:error, :media_busy}
+  end
+
+  @doc "Opens a room again that is remembered and whose processes are gone."
+  @spec restore(String.t()) :: :ok | {:error, term}
+  def restore(name) do
+    GenServer.call(__MODULE__, {:restore, name})
+  catch
+    :exit, _reason -> {:error, :room_closed}
   end
 
   @doc "A room's server says that it closed."
@@ -91,33 +109,147 @@ defmodule Roomtone.Rooms do
 
     # Rooms that ended while there was no such process.
     for id <- Media.room_ids(), not is_map_key(state.rooms, id), do: forget(id)
-    {:ok, state}
+    :timer.send_interval(@sweep_ms, :sweep)
+    {:ok, restore_all(state)}
+  end
+
+  # Before the web starts, so that nobody finds a name free that isn't. Those for which there is no place are restored when they are asked for.
+  defp restore_all(state) do
+    names = for name <- Remembered.open(), not is_map_key(state.names, name), do: name
+
+    {state, restored} =
+      Enum.reduce(names, {state, 0}, fn name, {state, restored} ->
+        case restore(name, state) do
+          {:ok, _summary, state} -> {state, restored + 1}
+          {:error, _reason} -> {state, restored}
+        end
+      end)
+
+    if names != [], do: Logger.notice("restored #{restored} of #{length(names)} rooms that were remembered")
+    state
   end
 
   @impl true
   def handle_call({:open, name, opts}, _from, state) do
-    config = Config.get()
+    result =
+      cond do
+        Drain.draining?() -> {:error, :draining}
+        is_map_key(state.names, name) -> open_again(name, opts, state)
+        true -> open(name, opts, state)
+      end
 
-    cond do
-      Drain.draining?() -> {:reply, {:error, :draining}, state}
-      is_map_key(state.names, name) -> {:reply, {:error, :room_exists}, state}
-      map_size(state.rooms) >= config.max_rooms -> {:reply, {:error, {:too_many_rooms, config.max_rooms}}, state}
-      true -> open(name, opts, config, state)
+    case result do
+      {:ok, summary, state} -> {:reply, {:ok, summary}, state}
+      {:error, _} = error -> {:reply, error, state}
     end
   end
 
-  defp open(name, opts, config, state) do
-    id = Media.new_id()
+  def handle_call({:restore, name}, _from, state) do
+    if is_map_key(state.names, name) do
+      {:reply, :ok, state}
+    else
+      case restore(name, state) do
+        {:ok, _summary, state} -> {:reply, :ok, state}
+        {:error, _} = error -> {:reply, error, state}
+      end
+    end
+  end
+
+  # An app that opens its rooms when it starts finds them restored.
+  defp open_again(name, opts, state) do
+    with nil <- opts[:by],
+         pid when is_pid(pid) <- RoomServer.whereis(name),
+         {:ok, memory} <- give_way(pid) do
+      state = ended(state, state.names[name], :redefined)
+      Remembered.put_memory(redefined(memory, opts))
+      restore(name, state)
+    else
+      _ -> {:error, :room_exists}
+    end
+  end
+
+  defp give_way(pid) do
+    GenServer.call(pid, :give_way, 1_000)
+  catch
+    :exit, _reason -> :error
+  end
+
+  defp open(name, opts, state) do
+    by = opts[:by]
+
+    case Remembered.look(name) do
+      :none ->
+        open_new(name, opts, state)
+
+      {:open, _memory} when by != nil ->
+        with {:ok, summary, state} <- restore(name, state),
+             do: if(opts[:new], do: {:error, :room_exists}, else: {:ok, summary, state})
+
+      {:open, memory} ->
+        Remembered.put_memory(redefined(memory, opts))
+        restore(name, state)
+
+      {:closed, memory} when by != nil ->
+        with :ok <- Remembered.may_open(name, by),
+             do: if(opts[:new], do: open_new(name, opts, state), else: open_closed(memory, state))
+
+      :shut when by != nil ->
+        {:error, :room_not_restored}
+
+      # What was closed, or is lost, the app itself may open as it likes.
+      _over ->
+        open_new(name, opts, state)
+    end
+  end
+
+  defp open_closed(memory, state) do
+    Remembered.put_memory(memory)
+    restore(memory.name, state)
+  end
+
+  defp redefined(memory, opts) do
+    config = Config.get()
+
+    Memory.redefine(memory, %{
+      max_participants: Keyword.get(opts, :max_participants, config.max_participants),
+      empty_after: Keyword.get(opts, :empty_after, config.empty_room_ms),
+      stage: Keyword.get(opts, :stage, false),
+      lock: opts[:lock],
+      maker: opts[:maker],
+      mix: Keyword.get(opts, :mix, %Mix{max_talkers: config.max_talkers})
+    })
+  end
+
+  defp restore(name, state) do
+    with {:open, memory} <- Remembered.look(name),
+         {:ok, %{room: room, mix: mix, empty_after: empty_after}} <- Memory.unpack(memory) do
+      definition =
+        room
+        |> Map.take([:name, :incarnation, :max_participants, :kind, :stereo, :slots, :stage, :lock, :maker, :opened_at])
+        |> Map.merge(%{mix: mix, empty_after: empty_after, fleeting: false, restored: true})
+
+      start(definition, state)
+    else
+      # Said already, or gone meanwhile.
+      :none -> {:error, :room_not_found}
+      {:closed, _memory} -> {:error, :room_not_found}
+      :shut -> {:error, :room_not_restored}
+      {:error, why} -> Remembered.shut(name, why) && {:error, :room_not_restored}
+    end
+  end
+
+  defp open_new(name, opts, state) do
+    config = Config.get()
     mix = Keyword.get(opts, :mix, %Mix{max_talkers: config.max_talkers})
 
-    with {:ok, shard} <- Media.open_room(id, Mix.engine_kind(mix)) do
-      args = %{
-        id: id,
+    start(
+      %{
         name: name,
-        shard: shard,
+        incarnation: random(),
         max_participants: Keyword.get(opts, :max_participants, config.max_participants),
         empty_after: Keyword.get(opts, :empty_after, config.empty_room_ms),
         fleeting: Keyword.get(opts, :fleeting, false),
+        restored: false,
         mix: mix,
         kind: mix.kind,
         stereo: mix.stereo,
@@ -126,24 +258,37 @@ defmodule Roomtone.Rooms do
         lock: opts[:lock],
         maker: opts[:maker],
         opened_at: DateTime.utc_now()
-      }
+      },
+      state
+    )
+  end
+
+  defp start(%{name: name, mix: mix} = definition, state) do
+    id = Media.new_id()
+    max_rooms = Config.get().max_rooms
+
+    with true <- map_size(state.rooms) < max_rooms || {:error, {:too_many_rooms, max_rooms}},
+         {:ok, shard} <- Media.open_room(id, Mix.engine_kind(mix)) do
+      # What was set of people is where the room's next process finds what was changed since.
+      if definition.restored, do: Mix.Store.save(id, mix, Mix.parts(mix))
+      args = Map.merge(definition, %{id: id, shard: shard, life: random(), mix: Mix.bare(mix)})
 
       case DynamicSupervisor.start_child(Roomtone.Rooms.Trees, {Tree, args}) do
         {:ok, pid} ->
           state = put(state, id, name, pid)
           Lobby.changed()
           Telemetry.execute([:room, :opened], %{count: map_size(state.rooms)}, %{room: name, shard: shard})
-          {:reply, {:ok, Room.summary(Room.new(args))}, state}
+          {:ok, Room.summary(Room.new(args)), state}
 
         # One of this name that is on its way out, and which an earlier process of ours knew of.
         {:error, _reason} ->
           forget(id)
-          {:reply, {:error, :room_exists}, state}
+          {:error, :room_exists}
       end
-    else
-      {:error, _} = error -> {:reply, error, state}
     end
   end
+
+  defp random, do: 12 |> :crypto.strong_rand_bytes() |> Base.url_encode64(padding: false)
 
   @impl true
   def handle_cast({:closed, id, reason}, state), do: {:noreply, ended(state, id, reason)}
@@ -160,6 +305,11 @@ defmodule Roomtone.Rooms do
       _ ->
         {:noreply, state}
     end
+  end
+
+  def handle_info(:sweep, state) do
+    Remembered.sweep()
+    {:noreply, state}
   end
 
   def handle_info(_other, state), do: {:noreply, state}

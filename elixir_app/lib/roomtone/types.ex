@@ -109,6 +109,8 @@ defmodule Roomtone.Types do
   @type open_error ::
           :room_exists
           | {:too_many_rooms, pos_integer}
+          | :closed_by_moderator
+          | :room_not_restored
           | :busy
           | :draining
           | :media_busy
@@ -119,6 +121,7 @@ defmodule Roomtone.Types do
   @type join_error ::
           room_error
           | open_error
+          | :room_ended
           | {:room_full, pos_integer}
           | :passcode_needed
           | :removed

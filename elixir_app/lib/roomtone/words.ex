@@ -5,6 +5,16 @@ defmodule Roomtone.Words do
   @spec describe_error(term) :: String.t()
   def describe_error(:room_not_found), do: "There is no such room, or it was closed."
   def describe_error(:room_closed), do: "The room was closed."
+
+  def describe_error(:room_ended),
+    do: "The room that you were in has ended. Enter it again, or take a new token, to open another of its name."
+
+  def describe_error(:room_not_restored),
+    do: "The server lost what it knew of this room, so nobody is let in. Its name is free again in an hour."
+
+  def describe_error(:closed_by_moderator),
+    do: "The room was closed. Within an hour only its moderator can open it again."
+
   def describe_error(:room_busy), do: "The room doesn't answer at the moment. Try again."
   def describe_error(:room_exists), do: "There is a room of this name already."
   def describe_error({:room_full, max}), do: "The room is full: it takes #{max} people."

@@ -17,6 +17,8 @@ defmodule RoomtoneWeb.Auth do
   alias Roomtone.Auth.{Standing, Visitor}
   alias RoomtoneWeb.AddressLimit
 
+  @kept_out [:passcode_needed, :removed, :closed_by_moderator, :room_not_restored]
+
   @doc "A plug: `conn.assigns.visitor`, a `t:Roomtone.Auth.Visitor.t/0`. After `fetch_session`."
   @spec fetch_visitor(Plug.Conn.t(), term) :: Plug.Conn.t()
   def fetch_visitor(conn, _opts), do: assign(conn, :visitor, Auth.visitor(get_session(conn)))
@@ -73,7 +75,7 @@ defmodule RoomtoneWeb.Auth do
   @doc false
   @spec may_enter?(String.t(), keyword) :: boolean
   def may_enter?(room, join_options),
-    do: Roomtone.grants(room, join_options) not in [{:error, :passcode_needed}, {:error, :removed}]
+    do: not match?({:error, reason} when reason in @kept_out, Roomtone.grants(room, join_options))
 
   # ---- What changes a session ------------------------------------------------------------------------------------------
 

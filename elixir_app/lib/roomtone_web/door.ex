@@ -75,15 +75,24 @@ defmodule RoomtoneWeb.Door do
 
   defp open(conn, room, %{"create" => create} = params) when create in ["true", "1", "on"] do
     with {:ok, kind} <- kind(params["kind"]),
-         :ok <- may_speak(conn, room),
-         {:ok, _summary} <- Roomtone.open_room(room, options(conn, kind, params)) do
+         {:ok, by} <- may_speak(conn, room),
+         {:ok, _summary} <- Roomtone.open_room(room, [by: by] ++ options(conn, kind, params)) do
       {:ok, conn}
     else
-      {:error, {:invalid_option, :passcode} = reason} -> {:error, [passcode: reason]}
-      {:error, {:invalid_option, :kind} = reason} -> {:error, [kind: reason]}
-      {:error, {:not_supported, _kind} = reason} -> {:error, [kind: reason]}
-      {:error, :room_exists} -> {:error, [room: :room_exists]}
-      {:error, reason} -> {:error, [form: reason]}
+      {:error, {:invalid_option, :passcode} = reason} ->
+        {:error, [passcode: reason]}
+
+      {:error, {:invalid_option, :kind} = reason} ->
+        {:error, [kind: reason]}
+
+      {:error, {:not_supported, _kind} = reason} ->
+        {:error, [kind: reason]}
+
+      {:error, reason} when reason in [:room_exists, :closed_by_moderator, :room_not_restored] ->
+        {:error, [room: reason]}
+
+      {:error, reason} ->
+        {:error, [form: reason]}
     end
   end
 
@@ -100,11 +109,20 @@ defmodule RoomtoneWeb.Door do
   # Whoever opens a room by entering it may speak in it; so must who makes one by the form.
   defp may_speak(conn, room) do
     case Auth.enter(conn.assigns.visitor, room) do
-      {:ok, %{grants: grants}} -> if :speak in grants, do: :ok, else: {:error, {:not_granted, :speak}}
+      {:ok, %{grants: grants, token: jwt}} ->
+        if :speak in grants, do: known_by(jwt, room), else: {:error, {:not_granted, :speak}}
+
       # It is there already, which open_room/2 says better.
-      {:error, :passcode_needed} -> :ok
-      {:error, _} = error -> error
+      {:error, :passcode_needed} ->
+        {:ok, []}
+
+      {:error, _} = error ->
+        error
     end
+  end
+
+  defp known_by(jwt, room) do
+    with {:ok, token} <- Roomtone.Auth.verify(jwt, room), do: {:ok, Roomtone.Auth.join_options(token)}
   end
 
   defp options(conn, kind, params) do

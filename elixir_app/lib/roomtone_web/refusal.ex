@@ -79,6 +79,9 @@ defmodule RoomtoneWeb.Refusal do
   defp classify(:wrong_room), do: {:wrong_room, 403, false}
   defp classify({:not_granted, _grant}), do: {:not_granted, 403, false}
   # Who may enter
+  defp classify(:room_ended), do: {:room_ended, 410, false}
+  defp classify(:closed_by_moderator), do: {:closed_by_moderator, 410, false}
+  defp classify(:room_not_restored), do: {:room_not_restored, 410, false}
   defp classify(:passcode_needed), do: {:passcode_needed, 403, false}
   defp classify(:guests_not_allowed), do: {:guests_not_allowed, 403, false}
   defp classify(:not_allowed), do: {:not_allowed, 403, false}

@@ -7,7 +7,7 @@ defmodule Roomtone.Auth.Default do
   """
   @behaviour Roomtone.Auth
 
-  alias Roomtone.Auth.{Password, Users}
+  alias Roomtone.Auth.{Password, Spent, Users}
   alias Roomtone.Config
 
   @session_ttl 30 * 24 * 3600
@@ -16,6 +16,8 @@ defmodule Roomtone.Auth.Default do
   def identify(%{"user" => name, "user_stamp" => stamp, "user_since" => since})
       when is_binary(name) and is_binary(stamp) and is_integer(since) do
     with true <- since + @session_ttl > unix_now(),
+         # Whether they signed out since nobody knows any more.
+         false <- Spent.before_memory?(since),
          %Users{} = user <- Users.get(name),
          true <- :crypto.hash_equals(:crypto.hash(:sha256, stamp(user)), :crypto.hash(:sha256, stamp)) do
       {:user, user.name}

@@ -3,19 +3,21 @@ defmodule Roomtone.Auth.Invitation do
   A signed word that whoever brings it may enter one room, to do what it grants, until it expires: a JSON Web Token of a kind of its
   own (claim `inv`), which opens no socket. A passcode isn't asked of who has one.
 
-  One made with `once: true` is used up by the first who takes it.
+  One made with `once: true` is used up by the first who takes it. One from before the server's memory begins isn't taken: it may have been used
+  or called back (`Roomtone.Auth.Spent.before_memory?/1`).
   """
 
   alias Roomtone.{Config, Name, Token}
   alias Roomtone.Auth.{Spent, Standing}
 
-  @enforce_keys [:id, :room, :grants, :expires_at, :once]
+  @enforce_keys [:id, :room, :grants, :issued_at, :expires_at, :once]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           id: String.t(),
           room: String.t(),
           grants: [Token.grant()],
+          issued_at: integer,
           expires_at: integer,
           once: boolean
         }
@@ -44,6 +46,7 @@ defmodule Roomtone.Auth.Invitation do
         "room" => room,
         "grants" => Enum.map(grants, &Atom.to_string/1),
         "once" => once,
+        "iat" => now,
         "exp" => now + ttl
       }
 
@@ -96,15 +99,24 @@ defmodule Roomtone.Auth.Invitation do
   @spec revoked?(String.t()) :: boolean
   def revoked?(id), do: Spent.spent?({:invitation, id})
 
-  defp unspent(%{id: id}) do
-    if revoked?(id) or Spent.spent?({:used, id}), do: {:error, :invitation_used}, else: :ok
+  defp unspent(%{id: id, issued_at: issued_at}) do
+    if Spent.before_memory?(issued_at) or revoked?(id) or Spent.spent?({:used, id}),
+      do: {:error, :invitation_used},
+      else: :ok
   end
 
   defp from_claims(%{"inv" => id, "room" => room, "grants" => grants, "exp" => expires_at} = claims)
        when is_binary(id) and is_list(grants) and is_integer(expires_at) do
     with {:ok, room} <- Name.room(room), {:ok, grants} <- Token.parse_grants(grants) do
       {:ok,
-       %__MODULE__{id: id, room: room, grants: grants, expires_at: expires_at, once: Map.get(claims, "once") == true}}
+       %__MODULE__{
+         id: id,
+         room: room,
+         grants: grants,
+         issued_at: if(is_integer(claims["iat"]), do: claims["iat"], else: 0),
+         expires_at: expires_at,
+         once: Map.get(claims, "once") == true
+       }}
     end
   end
 

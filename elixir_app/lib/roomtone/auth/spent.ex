@@ -1,12 +1,16 @@
 defmodule Roomtone.Auth.Spent do
   @moduledoc """
   What was signed and is good no more before its time: sessions that were signed out, invitations that were used up or called back.
-  Kept until it would have expired anyway, in this node's memory: a restart forgets it. Where there are too many of a kind, the oldest go
+  Kept until it would have expired anyway, also over a restart of the server (`Roomtone.Store`). Where there are too many of a kind, the oldest go
   before their time, and the log says so: what was spent just now is what somebody is most likely to try again.
+
+  What the store lost can't be known any more, so what was signed before then counts as spent: `before_memory?/1`.
   """
   use GenServer
 
   require Logger
+
+  alias Roomtone.Store
 
   @typedoc "What can be spent."
   @type key :: {:session | :invitation | :used, String.t()}
@@ -24,11 +28,21 @@ defmodule Roomtone.Auth.Spent do
     end
   end
 
+  @doc "Whether something was signed (Unix seconds) when what is remembered now hadn't begun yet: it may have been spent then."
+  @spec before_memory?(term) :: boolean
+  def before_memory?(signed_at), do: not is_integer(signed_at) or signed_at < Store.born()
+
   @doc """
-  Spends it until a time (Unix seconds). `{:error, :spent}` when it was already.
+  Spends it until a time (Unix seconds), and returns when that is on the disk. `{:error, :spent}` when it was already.
   """
   @spec spend(key, integer, GenServer.server()) :: :ok | {:error, :spent}
-  def spend(key, until, server \\ __MODULE__), do: GenServer.call(server, {:spend, key, until})
+  def spend(key, until, server \\ __MODULE__) do
+    with :ok <- GenServer.call(server, {:spend, key, until}) do
+      # That it can't be written stops nothing: `Roomtone.Store.health/0` says it.
+      _said_elsewhere = Store.sync()
+      :ok
+    end
+  end
 
   @doc false
   @spec start_link(keyword) :: GenServer.on_start()
@@ -40,7 +54,19 @@ defmodule Roomtone.Auth.Spent do
     table = :ets.new(Keyword.get(opts, :name, __MODULE__), [:named_table, :protected, :set, read_concurrency: true])
     Process.send_after(self(), :sweep, @sweep_ms)
     order = :ets.new(:order, [:private, :ordered_set])
-    {:ok, %{table: table, order: order, counts: %{}, next: 0, most: Keyword.get(opts, :most, @most)}}
+    state = %{table: table, order: order, counts: %{}, next: 0, most: Keyword.get(opts, :most, @most)}
+    # Only the one that everybody asks is kept.
+    state = Map.put(state, :kept?, table == __MODULE__)
+    {:ok, if(state.kept?, do: recall(state), else: state)}
+  end
+
+  # In the order in which they were spent, as far as that is known.
+  defp recall(state) do
+    entries = for {{:spent, {kind, id} = key}, {until, number}} <- Store.all(:spent), do: {number, key, kind, id, until}
+
+    Enum.reduce(Enum.sort(entries), state, fn {_number, key, kind, _id, until}, state ->
+      state |> make_room(kind) |> insert(key, until)
+    end)
   end
 
   @impl true
@@ -50,10 +76,15 @@ defmodule Roomtone.Auth.Spent do
     else
       # One that ran out, and wasn't swept yet.
       state = state |> forget(key) |> make_room(kind)
-      :ets.insert(state.table, {key, until, state.next})
-      :ets.insert(state.order, {{kind, state.next}, key})
-      {:reply, :ok, %{state | next: state.next + 1, counts: Map.update(state.counts, kind, 1, &(&1 + 1))}}
+      {:reply, :ok, insert(state, key, until)}
     end
+  end
+
+  defp insert(state, {kind, _id} = key, until) do
+    :ets.insert(state.table, {key, until, state.next})
+    :ets.insert(state.order, {{kind, state.next}, key})
+    if state.kept?, do: Store.put({:spent, key}, {until, state.next})
+    %{state | next: state.next + 1, counts: Map.update(state.counts, kind, 1, &(&1 + 1))}
   end
 
   @impl true
@@ -79,6 +110,7 @@ defmodule Roomtone.Auth.Spent do
     case :ets.take(state.table, key) do
       [{_key, _until, number}] ->
         :ets.delete(state.order, {kind, number})
+        if state.kept?, do: Store.delete({:spent, key})
         %{state | counts: Map.update!(state.counts, kind, &(&1 - 1))}
 
       [] ->

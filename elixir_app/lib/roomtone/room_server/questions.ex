@@ -7,6 +7,11 @@ defmodule Roomtone.RoomServer.Questions do
   @spec answer(term, %RoomServer{}) :: term
   def answer(:describe, state), do: {:ok, Room.describe(state.room)}
   def answer({:person, identity}, state), do: about(state, identity, &{:ok, Room.to_map(&1)})
+
+  def answer({:joined, identity}, state),
+    do: about(state, identity, &{:ok, Room.to_map(&1), Room.room_id(state.room)})
+
+  def answer({:outlook, request}, state), do: Room.outlook(state.room, request)
   def answer({:chat, identity}, state), do: about(state, identity, &{:ok, Chat.since(state.chat, &1.joined_at)})
   def answer({:volumes, listener}, state), do: {:ok, Mixer.volumes(state.mixer, listener)}
   def answer(:peers, state), do: {:ok, state.place, state.peers, Map.keys(state.room.people)}

@@ -4,8 +4,8 @@ defmodule RoomtoneWeb.RoomChannel do
 
   | from the client | payload | reply |
   |---|---|---|
-  | join | `session`: what proves that a person who comes back is the same | `you`, `participants`, `resumed`, `config` |
-  | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted` |
+  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other | `you`, `participants`, `resumed`, `config`, `room_id` (`null` of a room that the first offer opens), `held`, `restored` |
+  | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
   | `set` | any of `muted`, `deafened`, `hand` (booleans), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `stats` | | figures of my own connection, as the engine counts them; `null` where it has none |
 
@@ -19,6 +19,9 @@ defmodule RoomtoneWeb.RoomChannel do
   | `media_restart` | make a new offer |
   | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
+
+  `held` says why nobody would hear this person: `silenced`, `listener`, or `null`. `restored`: the room was lost since they were in it, with the
+  server say, and is there again as it was; they come back muted, and open the microphone themselves.
 
   Errors are `reason` (stable), `message` (for people) and `retry` (whether it may work a little later).
 
@@ -59,8 +62,9 @@ defmodule RoomtoneWeb.RoomChannel do
     with :ok <- AddressLimit.take(socket.assigns[:address]),
          {:ok, room} <- Name.room(name),
          :ok <- same_room(token, room),
-         {:ok, grants, open?} <- grants(room, token),
          {:ok, session} <- session(params, socket.assigns),
+         {:ok, room_id} <- room_id(params),
+         {:ok, outlook} <- outlook(room, token, session, room_id),
          :ok <- Auth.watch(token),
          :ok <- Roomtone.subscribe(room),
          :ok <- Phoenix.PubSub.subscribe(Roomtone.PubSub, person_topic(room, token.identity)),
@@ -72,9 +76,10 @@ defmodule RoomtoneWeb.RoomChannel do
         |> assign(:room, room)
         |> assign(:me, token.identity)
         |> assign(:session, session)
+        |> assign(:rejoin, room_id)
         |> assign(:inside, place != :none)
         |> assign(:hung_up, false)
-        |> assign(:hears, if(open?, do: true, else: :unknown))
+        |> assign(:hears, if(outlook.room_id, do: true, else: :unknown))
         |> assign(:rate, RateLimit.new(@burst, @per_second))
         |> assign(:strikes, 0)
 
@@ -87,13 +92,16 @@ defmodule RoomtoneWeb.RoomChannel do
         you: token.identity,
         participants: participants,
         resumed: place == :connected,
+        room_id: outlook.room_id,
+        held: held(outlook),
+        restored: place == :none and outlook.restored,
         config: %{
           ice_servers: [],
           # How many m-lines that only receive an offer should have, and whether to ask for stereo.
           slots: kind.slots || 0,
           stereo: kind.stereo,
-          can_speak: :speak in grants,
-          can_listen: :listen in grants
+          can_speak: :speak in outlook.grants,
+          can_listen: :listen in outlook.grants
         }
       }
 
@@ -124,15 +132,17 @@ defmodule RoomtoneWeb.RoomChannel do
 
     own = [
       session: session,
+      rejoin: socket.assigns.rejoin,
       # Who says nothing stays as the room has them: an offer that only mends the sound doesn't undo a mute.
       muted: if(is_boolean(payload["muted"]), do: payload["muted"])
     ]
 
     case Roomtone.join(room, me, sdp, Roomtone.Auth.join_options(token) ++ own) do
-      {:ok, %{answer: answer, session: session, participant: participant}} ->
-        socket = assign(socket, session: session, inside: true, hung_up: false, hears: true)
+      {:ok, %{answer: answer, session: session, participant: participant, room_id: room_id}} ->
+        # From now on this is the room that they are in.
+        socket = assign(socket, session: session, rejoin: room_id, inside: true, hung_up: false, hears: true)
         take_over(socket)
-        {:reply, {:ok, %{sdp: answer, session: session, muted: participant.muted}}, socket}
+        {:reply, {:ok, %{sdp: answer, session: session, muted: participant.muted, room_id: room_id}}, socket}
 
       {:error, reason} ->
         refuse(reason, socket)
@@ -266,22 +276,41 @@ defmodule RoomtoneWeb.RoomChannel do
   defp same_room(%Token{room: room}, room), do: :ok
   defp same_room(_token, _room), do: {:error, :wrong_room}
 
-  # What they may do, and whether the room is open: of one that isn't, it may be another matter once it is.
-  defp grants(room, token) do
+  # As what they would come in. Of a room that isn't open it may be another matter once it is.
+  defp outlook(room, token, session, room_id) do
     options = Roomtone.Auth.join_options(token)
 
-    case Roomtone.grants(room, options) do
-      {:ok, grants} -> enough(grants, true)
-      {:error, reason} = error when reason in [:passcode_needed, :removed] -> error
-      {:error, _not_open} -> enough(options[:grants] ++ options[:invited], false)
+    case Roomtone.outlook(room, token.identity, options ++ [session: session, rejoin: room_id]) do
+      {:ok, outlook} ->
+        enough(outlook)
+
+      {:error, not_open} when not_open in [:room_not_found, :room_closed, :room_busy] ->
+        enough(not_open_yet(options, room_id))
+
+      {:error, _} = error ->
+        error
     end
   end
 
-  defp enough(grants, open?) do
-    if :speak in grants or :listen in grants,
-      do: {:ok, grants, open?},
-      else: {:error, {:not_granted, :speak_or_listen}}
+  defp not_open_yet(options, room_id) do
+    grants = Enum.uniq(options[:grants] ++ options[:invited])
+    # Whoever comes back says so again when it is open.
+    %{
+      grants: grants,
+      role: if(:speak in grants, do: :speaker, else: :listener),
+      silenced: false,
+      restored: room_id != nil,
+      room_id: nil
+    }
   end
+
+  defp enough(%{grants: grants} = outlook) do
+    if :speak in grants or :listen in grants, do: {:ok, outlook}, else: {:error, {:not_granted, :speak_or_listen}}
+  end
+
+  defp held(%{silenced: true}), do: "silenced"
+  defp held(%{role: :listener}), do: "listener"
+  defp held(_outlook), do: nil
 
   # Whether what goes on in the room is for this socket, which may wait before a room that was opened with a passcode meanwhile. Asked
   # once in the life of a room.
@@ -289,9 +318,14 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp hears(_event, %{assigns: %{hears: :unknown, inside: false, room: room, token: token}} = socket) do
     case Roomtone.grants(room, Roomtone.Auth.join_options(token)) do
-      {:ok, _grants} -> assign(socket, :hears, true)
-      {:error, reason} when reason in [:passcode_needed, :removed] -> assign(socket, :hears, false)
-      {:error, _not_open} -> socket
+      {:ok, _grants} ->
+        assign(socket, :hears, true)
+
+      {:error, reason} when reason in [:passcode_needed, :removed, :closed_by_moderator, :room_not_restored] ->
+        assign(socket, :hears, false)
+
+      {:error, _not_open} ->
+        socket
     end
   end
 
@@ -306,6 +340,13 @@ defmodule RoomtoneWeb.RoomChannel do
   defp session(%{"session" => session}, _assigns) when session != nil and session != "", do: {:error, :bad_session}
   # Made up by the first offer, and given back with its answer.
   defp session(_params, _assigns), do: {:ok, nil}
+
+  defp room_id(%{"room_id" => room_id}) when is_binary(room_id) and byte_size(room_id) <= @max_session do
+    if room_id == "", do: {:ok, nil}, else: {:ok, room_id}
+  end
+
+  defp room_id(%{"room_id" => other}) when other != nil, do: {:error, :bad_request}
+  defp room_id(_params), do: {:ok, nil}
 
   # Whether this person has a place in the room already, and sound.
   defp resume(_room, _me, nil), do: {:ok, :none}

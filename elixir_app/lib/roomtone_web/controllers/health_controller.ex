@@ -3,11 +3,12 @@ defmodule RoomtoneWeb.HealthController do
   `GET /healthz`: whether this node can take people in, for load balancers and whoever restarts it.
 
   200 only while the media engine runs on all its shards, which is what people would miss; that HTTP works, the answer shows. 503 with a
-  word otherwise, and while the node is being stopped.
+  word otherwise, and while the node is being stopped. That nothing can be remembered for the next start is a reason to look after the disk, not
+  to send people elsewhere: 200, and `store_failing`.
   """
   use RoomtoneWeb, :controller
 
-  @doc "The answer, as JSON: `status` (`ok`, `draining`, `media_down`), `message`, `rooms`, `participants`."
+  @doc "The answer, as JSON: `status` (`ok`, `store_failing`, `draining`, `media_down`), `message`, `store`, `rooms`, `participants`."
   def show(conn, _params) do
     rooms = Roomtone.rooms()
     counts = %{rooms: length(rooms), participants: rooms |> Enum.map(& &1.participant_count) |> Enum.sum()}
@@ -16,14 +17,33 @@ defmodule RoomtoneWeb.HealthController do
     conn
     |> put_resp_header("cache-control", "no-store")
     |> put_status(status)
-    |> json(Map.merge(counts, answer))
+    |> json(counts |> Map.put(:store, store()) |> Map.merge(answer))
+  end
+
+  defp store do
+    case Roomtone.Store.health() do
+      :ok -> "ok"
+      :off -> "off"
+      {:lost, why} -> "What was remembered at the start #{why}; rooms of before weren't restored."
+      {:error, why} -> "Nothing can be remembered: #{why}."
+    end
   end
 
   defp draining, do: {503, %{status: "draining", message: Roomtone.describe_error(:draining)}}
 
+  defp remembering do
+    case Roomtone.Store.health() do
+      {:error, why} ->
+        {200, %{status: "store_failing", message: "The media engine runs, but nothing can be remembered: #{why}."}}
+
+      _fine ->
+        {200, %{status: "ok", message: "The media engine runs."}}
+    end
+  end
+
   defp media do
     case Roomtone.health() do
-      :ok -> {200, %{status: "ok", message: "The media engine runs."}}
+      :ok -> remembering()
       {:error, what} -> {503, %{status: "media_down", message: "The media engine doesn't run: #{what}."}}
     end
   end

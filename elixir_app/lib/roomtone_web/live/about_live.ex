@@ -50,6 +50,11 @@ defmodule RoomtoneWeb.AboutLive do
           Nothing of what is said: sound is mixed and forgotten, and so is what is written in a room's chat. Your browser keeps your name and your
           choice of devices. A room closes by itself when everybody has gone.
         </p>
+        <p>
+          So that a restart of the server opens no room to strangers, the server keeps on its disk what each open room is like (its name, its options, a
+          hash of its passcode) and who is in it, with their role, until the room ends or they leave. Of a room that a moderator closed it keeps that for an
+          hour; that you signed out, or used an invitation, for up to 30 days. After a restart you come back muted.
+        </p>
       </section>
       <section>
         <h2>When something doesn't work</h2>

@@ -30,7 +30,8 @@ defmodule RoomtoneWeb.RoomLive do
       {:error, :signed_out} ->
         {:ok, push_navigate(socket, to: lobby_path(room: String.slice(given, 0, 200)))}
 
-      {:error, reason} when reason in [:passcode_needed, :guests_not_allowed, :removed] ->
+      {:error, reason}
+      when reason in [:passcode_needed, :guests_not_allowed, :removed, :closed_by_moderator, :room_not_restored] ->
         {:ok, outside(socket, reason, String.slice(given, 0, 200), params["name"])}
 
       {:error, reason} ->
@@ -44,11 +45,21 @@ defmodule RoomtoneWeb.RoomLive do
       Auth.watch_page(entry)
     end
 
-    socket = assign(socket, entry: entry, outside: nil, page_title: entry.room)
+    socket = assign(socket, entry: entry, outside: nil, page_title: entry.room, audience: audience?(entry))
 
     case Roomtone.room(entry.room) do
       {:ok, room} -> if full?(room) and not mine?(entry), do: full(socket, entry), else: inside(socket, entry, room)
       {:error, _not_open_yet} -> socket |> inside(entry, @nobody_yet) |> assign(:allowed, :unknown)
+    end
+  end
+
+  # Whether they would only listen at first: then the page asks for no microphone.
+  defp audience?(%{room: room, identity: identity, session: session, token: jwt}) do
+    with {:ok, token} <- Roomtone.Auth.verify(jwt, room),
+         {:ok, outlook} <- Roomtone.outlook(room, identity, Roomtone.Auth.join_options(token) ++ [session: session]) do
+      outlook.role == :listener or outlook.silenced
+    else
+      _not_open -> false
     end
   end
 
@@ -79,7 +90,7 @@ defmodule RoomtoneWeb.RoomLive do
 
   defp outside(socket, reason, room, name) do
     name = if is_binary(name), do: String.slice(name, 0, 100), else: socket.assigns.visitor.display || ""
-    assign(socket, outside: %{reason: reason, room: room, name: name, place: false}, page_title: room)
+    assign(socket, outside: %{reason: reason, room: room, name: name, place: false, moderator: false}, page_title: room)
   end
 
   defp full?(%{participants: participants} = room), do: length(participants) >= room[:max_participants]
@@ -106,6 +117,11 @@ defmodule RoomtoneWeb.RoomLive do
     socket = allowed(socket)
     {:noreply, if(socket.assigns.outside, do: socket, else: told(event, socket))}
   end
+
+  # Its moderator has opened it again.
+  def handle_info({:roomtone, _room, event}, %{assigns: %{outside: %{reason: :closed} = outside}} = socket)
+      when elem(event, 0) == :joined,
+      do: {:noreply, assign(socket, :outside, %{outside | place: true})}
 
   def handle_info({:roomtone, _room, event}, %{assigns: %{outside: %{reason: :full} = outside}} = socket)
       when elem(event, 0) in [:left, :joined, :closed] do
@@ -140,7 +156,7 @@ defmodule RoomtoneWeb.RoomLive do
     do: outside(socket, :removed, entry.room, entry.name)
 
   defp told({:closed, reason}, %{assigns: %{mine: true, entry: entry}} = socket) when reason not in [:crashed, :empty],
-    do: outside(socket, :closed, entry.room, entry.name)
+    do: socket |> outside(:closed, entry.room, entry.name) |> reopen(socket.assigns.moderator)
 
   defp told(event, socket) do
     # The next room of this name may be another one.
@@ -151,6 +167,9 @@ defmodule RoomtoneWeb.RoomLive do
       people -> socket |> assign(:people, people) |> who_am_i(event) |> draw_soon(event)
     end
   end
+
+  defp reopen(%{assigns: %{outside: outside}} = socket, moderator?),
+    do: assign(socket, :outside, %{outside | moderator: moderator?})
 
   defp who_am_i(%{assigns: %{entry: %{identity: me} = entry}} = socket, {:joined, %{identity: me}}),
     do: assign(socket, mine: mine?(entry), kind: kind(entry))
@@ -314,7 +333,7 @@ defmodule RoomtoneWeb.RoomLive do
   def render(%{outside: %{}} = assigns) do
     ~H"""
     <Layouts.app flash={@flash} visitor={@visitor} class="narrow">
-      <.outside reason={@outside.reason} room={@outside.room} name={@outside.name} place={@outside.place} user={@visitor.user} />
+      <.outside reason={@outside.reason} room={@outside.room} name={@outside.name} place={@outside.place} moderator={@outside.moderator} user={@visitor.user} />
     </Layouts.app>
     """
   end
@@ -333,6 +352,7 @@ defmodule RoomtoneWeb.RoomLive do
         data-token-url={token_path(@entry.room, @entry.name)}
         data-socket="/voice"
         data-kind={@kind}
+        data-audience={to_string(@audience)}
         data-status="new"
       >
         <noscript>

@@ -3,12 +3,16 @@ defmodule RoomtoneWeb.WhipSession do
   A WHIP session: one client that isn't our page, between its `POST` and its `DELETE`. It ends with its sound, too, since a WHIP
   client has no other way to say that it is gone; and with its room.
 
+  After a loss it comes back to the room that its token was in last, and to no other of that name (`Roomtone.Auth.LastRoom`): to that end take
+  a new token. It comes back as it was: there is nobody who could unmute it.
+
   A bearer token may be used for several sessions at once. The first is the identity of the token, the others get a suffix, such
   as `studio #k3f9`, so that all are different people in the room.
   """
   use GenServer, restart: :temporary
 
   alias Roomtone.{Auth, Config, Token}
+  alias Roomtone.Auth.LastRoom
 
   require Logger
 
@@ -104,9 +108,9 @@ defmodule RoomtoneWeb.WhipSession do
   def terminate(_reason, %{identity: identity, token: token}), do: Roomtone.leave(token.room, identity)
 
   defp join(%{token: token} = state, offer) do
-    case join_as(token, token.identity, token.name, offer) do
+    case join_as(state, token.identity, token.name, offer) do
       {:error, :identity_taken} = taken ->
-        if others_with_same_token?(state), do: join_with_suffix(token, offer, 3), else: taken
+        if others_with_same_token?(state), do: join_with_suffix(state, offer, 3), else: taken
 
       result ->
         result
@@ -114,19 +118,23 @@ defmodule RoomtoneWeb.WhipSession do
   end
 
   # Among thousands two suffixes may be alike.
-  defp join_with_suffix(token, offer, tries) do
+  defp join_with_suffix(%{token: token} = state, offer, tries) do
     suffix = " #" <> random(3)
 
-    case join_as(token, with_suffix(token.identity, suffix), with_suffix(token.name, suffix), offer) do
-      {:error, :identity_taken} when tries > 1 -> join_with_suffix(token, offer, tries - 1)
+    case join_as(state, with_suffix(token.identity, suffix), with_suffix(token.name, suffix), offer) do
+      {:error, :identity_taken} when tries > 1 -> join_with_suffix(state, offer, tries - 1)
       result -> result
     end
   end
 
-  defp join_as(token, identity, name, offer) do
-    opts = Keyword.merge(Auth.join_options(token), name: name, owner: :none, session: random(16))
+  defp join_as(%{token: token, jwt: jwt}, identity, name, offer) do
+    own = [name: name, owner: :none, session: random(16), rejoin: LastRoom.get(jwt)]
 
-    with {:ok, %{answer: answer}} <- Roomtone.join(token.room, identity, offer, opts), do: {:ok, identity, answer}
+    with {:ok, %{answer: answer, room_id: room_id}} <-
+           Roomtone.join(token.room, identity, offer, Keyword.merge(Auth.join_options(token), own)) do
+      LastRoom.put(jwt, room_id, token.expires_at)
+      {:ok, identity, answer}
+    end
   end
 
   defp others_with_same_token?(%{jwt: jwt}) do

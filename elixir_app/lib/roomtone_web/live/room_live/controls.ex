@@ -42,10 +42,12 @@ defmodule RoomtoneWeb.RoomLive.Controls do
       <h2 id="pre-join-title">Before you go in</h2>
       <p id="pre-join-elsewhere" hidden></p>
       <p id="pre-join-words" class="hint" role="status"></p>
-      <.devices id="pre-join-microphone" speaker="pre-join-speaker" meter="pre-join-level" />
+      <div data-microphone>
+        <.devices id="pre-join-microphone" speaker="pre-join-speaker" meter="pre-join-level" />
+      </div>
       <div class="actions">
         <button class="button primary" type="button" id="pre-join-go">Join now</button>
-        <button class="button" type="button" id="pre-join-listen">Only listen</button>
+        <button class="button" type="button" id="pre-join-listen" data-microphone>Only listen</button>
       </div>
     </div>
     """

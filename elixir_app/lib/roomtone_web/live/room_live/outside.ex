@@ -8,7 +8,8 @@ defmodule RoomtoneWeb.RoomLive.Outside do
   attr :room, :string, required: true
   attr :name, :string, required: true
   attr :user, :string, default: nil, doc: "who is signed in, and not asked for a name"
-  attr :place, :boolean, default: false, doc: "there is room again"
+  attr :place, :boolean, default: false, doc: "there is room again, or the room is open again"
+  attr :moderator, :boolean, default: false, doc: "whether they moderated the room that was closed"
 
   @doc "Words, and what can be done."
   def outside(assigns) do
@@ -29,7 +30,9 @@ defmodule RoomtoneWeb.RoomLive.Outside do
         <button :if={@reason == :full} type="button" class="button primary" phx-click="again" disabled={not @place}>
           {if @place, do: "There is a place now: go in", else: "Waiting for a place"}
         </button>
-        <button :if={@reason == :closed} type="button" class="button primary" phx-click="again">Open it again</button>
+        <button :if={@reason == :closed and (@moderator or @place)} type="button" class="button primary" phx-click="again">
+          {if @place, do: "It is open again: go in", else: "Open it again"}
+        </button>
         <a :if={@reason == :guests_not_allowed} class="button primary" href={sign_in_path(@room)}>Sign in</a>
         <.link class="button" navigate="/">All rooms</.link>
       </p>
@@ -44,7 +47,21 @@ defmodule RoomtoneWeb.RoomLive.Outside do
      "A moderator took you out of this room, and your microphone is off. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."}
   end
 
-  defp words(:closed), do: {"The room was closed.", "A moderator ended it for everybody. Your microphone is off."}
+  defp words(:closed) do
+    {"The room was closed.",
+     "A moderator ended it for everybody. Your microphone is off. Within an hour only a moderator can open it again, and it is as it was."}
+  end
+
+  defp words(:closed_by_moderator) do
+    {"The room was closed.",
+     "A moderator ended it. Within an hour only a moderator can open it again; after that, its name is free."}
+  end
+
+  defp words(:room_not_restored) do
+    {"This room can't be opened.",
+     "The server lost what it knew of it: its passcode, say. So nobody is let in, and its name is free again in an hour."}
+  end
+
   defp words(:passcode_needed), do: {"This room has a passcode.", "Enter it, and you are in."}
 
   defp words(:guests_not_allowed),

@@ -1,0 +1,153 @@
+defmodule Roomtone.Rooms.Remembered do
+  @moduledoc """
+  What `Roomtone.Store` has of rooms, by name:
+
+  | value | |
+  |---|---|
+  | `{:open, memory}` | a room that is open, or was when the server ended: it is restored |
+  | `{:closed, memory, until}` | one that was closed for everybody: until then (Unix seconds) only a moderator opens it again, with all that it had |
+  | `{:shut, until}` | one of which nobody knows any more what it was like: until then nobody opens it |
+
+  `memory` is a `t:Roomtone.Room.Memory.t/0`. A room that ended because it was empty is forgotten. Of closed ones the latest 10,000 are kept; of open ones
+  there are no more than `max_rooms`.
+  """
+
+  require Logger
+
+  alias Roomtone.{Mix, Room, Store}
+  alias Roomtone.Room.Memory
+
+  @closed_s 3_600
+  @most_closed 10_000
+
+  @doc "For how long a closed room's name is kept for its moderators, in minutes."
+  @spec minutes() :: pos_integer
+  def minutes, do: div(@closed_s, 60)
+
+  @doc "Remembers an open room as it is now."
+  @spec put(Room.t(), Mix.t(), pos_integer | :never) :: :ok
+  def put(room, mix, empty_after), do: Store.put({:room, room.name}, {:open, Memory.pack(room, mix, empty_after)})
+
+  @doc "As `put/3`, of a memory that was made already."
+  @spec put_memory(Memory.t()) :: :ok
+  def put_memory(%{name: name} = memory), do: Store.put({:room, name}, {:open, memory})
+
+  @doc "The room was closed for everybody."
+  @spec close(Room.t(), Mix.t(), pos_integer | :never) :: :ok
+  def close(room, mix, empty_after) do
+    make_place()
+    # As when they leave: what was set of each goes with them, what was set of the room stays.
+    mix = %{Mix.bare(mix) | cells: mix.cells}
+    memory = room |> Room.emptied() |> Memory.pack(mix, empty_after)
+    Store.put({:room, room.name}, {:closed, memory, now() + @closed_s})
+  end
+
+  @doc "The room is over."
+  @spec drop(String.t()) :: :ok
+  def drop(name), do: Store.delete({:room, name})
+
+  @doc "The names of rooms that are, or should be, open."
+  @spec open() :: [String.t()]
+  def open do
+    # Another version of the server may have put anything.
+    for {{:room, name}, value} <- Store.all(:room),
+        not match?({:closed, _, _}, value),
+        not match?({:shut, _}, value),
+        do: name
+  end
+
+  @doc "Whether a room of this name is, or should be, open. Asks no process."
+  @spec open?(String.t()) :: boolean
+  def open?(name), do: match?({:open, _memory}, look(name))
+
+  @doc "What is remembered under a name, and still counts."
+  @spec look(String.t()) :: {:open, Memory.t()} | {:closed, Memory.t()} | :shut | :none
+  def look(name) do
+    case Store.get({:room, name}) do
+      :error -> :none
+      {:ok, {:open, memory}} -> {:open, memory}
+      {:ok, {:closed, memory, until}} when is_integer(until) -> if until > now(), do: {:closed, memory}, else: :none
+      {:ok, {:shut, until}} when is_integer(until) -> if until > now(), do: :shut, else: :none
+      {:ok, _too_large_or_unknown} -> :shut
+    end
+  end
+
+  @doc "A room by its name and incarnation, without anybody in it."
+  @spec room(String.t(), String.t()) :: {:ok, Room.t()} | :none
+  def room(name, incarnation) do
+    with {:open, %{incarnation: ^incarnation} = memory} <- look(name),
+         {:ok, %{room: room}} <- Memory.unpack(memory) do
+      {:ok, room}
+    else
+      _ -> :none
+    end
+  end
+
+  @doc "From now on, and for an hour, nobody opens a room of this name: it can't be restored."
+  @spec shut(String.t(), term) :: :ok
+  def shut(name, why) do
+    Logger.error("the room can't be restored (#{inspect(why)}); its name stays shut for #{minutes()} minutes",
+      room: name
+    )
+
+    Store.put({:room, name}, {:shut, now() + @closed_s})
+  end
+
+  @doc """
+  Whether somebody who isn't the app itself may open a room under this name. Where one was closed, its moderators may; one that never had any may
+  be opened by anybody, with what it had.
+  """
+  @spec may_open(String.t(), map) :: :ok | {:error, :closed_by_moderator | :room_not_restored}
+  def may_open(name, request) do
+    case look(name) do
+      {:closed, memory} -> if moderator?(memory, request), do: :ok, else: {:error, :closed_by_moderator}
+      :shut -> {:error, :room_not_restored}
+      _ -> :ok
+    end
+  end
+
+  defp moderator?(%{maker: nil}, _request), do: true
+
+  defp moderator?(memory, request) do
+    with {:ok, %{room: room}} <- Memory.unpack(memory),
+         {:ok, grants} <- Room.grants(room, Map.put_new(request, :identity, "")) do
+      :moderate in grants
+    else
+      _ -> false
+    end
+  end
+
+  @doc "Forgets what counts no more. Called every minute."
+  @spec sweep() :: :ok
+  def sweep do
+    for {{:room, name} = key, value} <- Store.all(:room) do
+      case value do
+        {:closed, _memory, until} when is_integer(until) -> if until <= now(), do: Store.delete(key)
+        {:shut, until} when is_integer(until) -> if until <= now(), do: Store.delete(key)
+        {:open, _memory} -> :ok
+        unknown -> shut(name, unknown_word(unknown))
+      end
+    end
+
+    :ok
+  end
+
+  defp unknown_word(:too_large), do: :too_large
+  defp unknown_word(_other), do: :other_version
+
+  defp make_place do
+    closed = for {key, {:closed, _memory, until}} <- Store.all(:room), do: {until, key}
+
+    if length(closed) >= @most_closed do
+      {_until, {:room, name} = key} = Enum.min(closed)
+
+      Logger.warning("more than #{@most_closed} closed rooms are remembered: anybody may open the oldest again",
+        room: name
+      )
+
+      Store.delete(key)
+    end
+  end
+
+  defp now, do: System.system_time(:second)
+end
