@@ -93,6 +93,7 @@ export class Call extends EventTarget {
       room: place.room,
       token: place.token,
       session: place.session,
+      roomId: before?.roomId,
       socket: place.socket,
       processing: processingWanted(),
       microphone: chosenMicrophone(),
@@ -158,7 +159,7 @@ export class Call extends EventTarget {
     const { signal } = this.#listening;
     for (const name of FORWARDED) on(room, name, (detail) => this.#emit(name, detail), signal);
     watchQuality(room, signal);
-    on(room, "own", () => this.#keep(), signal);
+    for (const name of ["own", "inside"]) on(room, name, () => this.#keep(), signal);
     on(
       room,
       "microphone",
@@ -193,7 +194,7 @@ export class Call extends EventTarget {
   #keep(more) {
     if (!this.#place || !this.#room) return;
     const { token: _secret, ...place } = this.#place;
-    writeKept({ ...place, muted: this.#room.muted, deafened: this.#room.own.deafened, listenOnly: this.#listenOnly, ...more });
+    writeKept({ ...place, muted: this.#room.muted, deafened: this.#room.own.deafened, listenOnly: this.#listenOnly, roomId: this.#room.roomId, ...more });
   }
 
   /**
@@ -227,7 +228,7 @@ async function renewToken({ tokenUrl }) {
 
 // What this tab remembers of its call across pages. A copied tab has it too, but not the mark that its page has just gone.
 
-/** @typedef {Omit<Place, "token"> & {muted: boolean, deafened?: boolean, listenOnly?: boolean, left?: number}} Kept */
+/** @typedef {Omit<Place, "token"> & {muted: boolean, deafened?: boolean, listenOnly?: boolean, roomId?: string, left?: number}} Kept */
 
 /**
  * @param {Kept | null} kept

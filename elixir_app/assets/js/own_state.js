@@ -37,6 +37,13 @@ export class OwnState {
     return true;
   }
 
+  /** The microphone is shut, and nobody but its owner opens it again. @returns {boolean} whether that changed anything */
+  shut() {
+    const changed = this.press("muted", true);
+    this.#shutByMe = true;
+    return changed;
+  }
+
   /**
    * What the server says of me.
    *

@@ -15,10 +15,11 @@ export async function microphoneIsNew() {
  * Shows it until the person has decided.
  *
  * @param {AbortSignal} signal
- * @param {{elsewhere?: string | null}} [options]  the room of a call that ends if they go in
+ * @param {{elsewhere?: string | null, audience?: boolean}} [options]  `elsewhere`: the room of a call that ends if they go in; `audience`: they
+ *   only listen there at first, so no microphone is asked for
  * @returns {Promise<"speak" | "listen">} never settles once the signal is aborted
  */
-export function preJoin(signal, { elsewhere = null } = {}) {
+export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
   const panel = /** @type {HTMLElement} */ (byId("pre-join"));
   const words = byId("pre-join-words");
   const done = new AbortController();
@@ -70,10 +71,14 @@ export function preJoin(signal, { elsewhere = null } = {}) {
     setText("pre-join-title", elsewhere === null ? "Before you go in" : "Move here?");
     setText("pre-join-elsewhere", elsewhere === null ? "" : `You're in a call in ${elsewhere}. It goes on until you go in here.`);
     setText("pre-join-go", elsewhere === null ? "Join now" : "Move here");
-    if (words) words.textContent = "Your browser asks whether this page may use the microphone.";
+    for (const part of panel.querySelectorAll("[data-microphone]")) if (part instanceof HTMLElement) part.hidden = audience;
+    if (words)
+      words.textContent = audience
+        ? "You listen first. Your microphone is asked for when a moderator lets you speak and you unmute."
+        : "Your browser asks whether this page may use the microphone.";
     panel.hidden = false;
     byId("pre-join-go")?.focus();
-    open();
+    if (!audience) open();
   });
 }
 

@@ -12,8 +12,10 @@ import { byId } from "./page.js";
 const ACTION_WORDS = {
   "retry-microphone": "Try again",
   "open-microphone": "Use the microphone",
+  unmute: "Unmute",
   hear: "Hear the room",
   rejoin: "Come back",
+  "new-room": "Open a new room",
   "front-page": "To the front page",
   dismiss: "All right",
 };
@@ -94,10 +96,14 @@ function act({ code, action }, call, navigate) {
     case "open-microphone":
       call.room?.openMicrophone();
       break;
+    case "unmute":
+      call.room?.unmute();
+      break;
     case "hear":
       call.room?.hear();
       break;
     case "rejoin":
+    case "new-room":
       if (!place) break;
       askToEnter(new URL(place.path, location.href).pathname);
       navigate(place.path);

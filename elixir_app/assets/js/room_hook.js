@@ -40,7 +40,7 @@ export const Room = {
     showLink(signal);
     const draw = () => drawStatus(page, place);
     for (const name of ["status", "own", "place"]) on(call, name, draw, signal);
-    enter(place, signal);
+    enter(place, signal, page.dataset.audience === "true");
     draw();
   },
 
@@ -76,15 +76,16 @@ function placeOf(page) {
  *
  * @param {Place} place
  * @param {AbortSignal} signal
+ * @param {boolean} audience  whether one only listens there at first, so that there is no microphone to ask for
  */
-async function enter(place, signal) {
+async function enter(place, signal, audience) {
   const audio = /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined);
   const asked = takeAsked(location.pathname);
   const elsewhere = call.active && !call.isAt(place) ? (call.place?.room ?? "") : null;
   const goesOn = (call.active && elsewhere === null) || (!call.active && call.isKept(place));
-  const enough = goesOn || (asked && elsewhere === null && !(await microphoneIsNew()));
+  const enough = goesOn || (asked && elsewhere === null && (audience || !(await microphoneIsNew())));
   if (signal.aborted) return;
-  const how = enough ? "speak" : await preJoin(signal, { elsewhere });
+  const how = enough ? "speak" : await preJoin(signal, { elsewhere, audience });
   if (!signal.aborted) call.enter(place, { audio, listenOnly: how === "listen" });
 }
 

@@ -37,6 +37,7 @@ export { SignallingError };
  * @property {string} room
  * @property {string} [token]     signed by the server for this room and name
  * @property {string} [session]   proves that I am the same one when I come back; the server makes one up where there is none
+ * @property {string} [roomId]    of the room that I was in on a page before this one: I come back to that one only
  * @property {string} [socket]  path of the voice socket
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
  * @property {string} [microphone]   id of the microphone to take, if it is there
@@ -58,6 +59,7 @@ export { SignallingError };
  * | `levels` | `{[id]: dBov}`, 0 loudest … −127 silence |
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
+ * | `inside` | what the server calls the room that I'm in from now on |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
  */
@@ -72,6 +74,13 @@ export class VoiceRoom extends EventTarget {
   #me = "";
   #session;
   #own = new OwnState();
+  /** The room that I was in last, as the server calls it: I come back to it, and to no other of its name. */
+  #roomId;
+  /** Why nobody hears me; kept while the server doesn't say. @type {Own["held"]} */ #held = null;
+  /** Whether nobody is to be asked for a microphone before they want that. */
+  #listenOnly = false;
+  /** Whether the microphone is to be asked for once the server has said whether I could use it. */
+  #askWhenSeen = false;
   /** What was said last of {@link Own}. */
   #shown = "";
   /** @type {OwnMicrophone} */ #microphone;
@@ -86,6 +95,7 @@ export class VoiceRoom extends EventTarget {
     this.#audio = options.audio ?? new Audio();
     this.#audio.autoplay = true;
     this.#session = options.session ?? "";
+    this.#roomId = options.roomId ?? "";
     this.#shown = JSON.stringify(this.own);
     this.#microphone = new OwnMicrophone({ processing: options.processing ?? true, device: options.microphone ?? "" });
     on(this.#microphone, "track", (track) => {
@@ -106,13 +116,17 @@ export class VoiceRoom extends EventTarget {
 
   /** @returns {Own} */
   get own() {
-    const me = this.#people.get(this.#me);
     return {
       muted: this.#own.get("muted"),
       deafened: this.#own.get("deafened"),
       hand: this.#own.get("hand"),
-      held: me?.silenced ? "silenced" : me?.role === "listener" ? "listener" : null,
+      held: this.#held,
     };
+  }
+
+  /** What the server calls the room that I'm in, or was in last; empty before. */
+  get roomId() {
+    return this.#roomId;
   }
 
   /** My microphone's track; null without one. */
@@ -150,11 +164,11 @@ export class VoiceRoom extends EventTarget {
   }
 
   /**
-   * Asks for the microphone and enters, without a microphone if need be.
+   * Enters, and asks for the microphone; goes without one if need be. Whoever could only listen isn't asked before they unmute.
    *
    * @param {{listenOnly?: boolean}} [options]  `listenOnly`: doesn't ask; {@link VoiceRoom.openMicrophone} may, later
    */
-  async join({ listenOnly = false } = {}) {
+  join({ listenOnly = false } = {}) {
     if (this.#signalling) return;
     if (!MediaLink.supported) {
       this.#setStatus("ended");
@@ -169,17 +183,17 @@ export class VoiceRoom extends EventTarget {
       token: this.#options.token ?? "",
       socketParams: this.#options.params,
       // Asked anew for each join: the first offer may have brought one.
-      params: () => ({ session: this.#session }),
+      params: () => ({ session: this.#session, ...(this.#roomId ? { room_id: this.#roomId } : {}) }),
       renew: this.#options.renewToken ?? null,
     });
     this.#link = link;
     this.#signalling = signalling;
     this.#listenToLink(link);
     this.#listenToSignalling(signalling);
-    // The room's list can be shown while the person still answers the browser's question about the microphone.
-    signalling.start();
+    this.#listenOnly = listenOnly;
+    this.#askWhenSeen = !listenOnly;
     if (listenOnly) this.#emit("problem", problem("listening_only"));
-    else await this.openMicrophone();
+    signalling.start();
   }
 
   /** Asks for the microphone (again). */
@@ -214,6 +228,20 @@ export class VoiceRoom extends EventTarget {
   /** @param {boolean} muted */
   setMuted(muted) {
     this.#press("muted", muted);
+    if (muted) return;
+    this.#emit("solved", "restored");
+    this.#emit("solved", "may_speak");
+    if (!this.#listenOnly) this.#openIfNone();
+  }
+
+  /** As `setMuted(false)`, by somebody who was told that they may speak: that asks for the microphone, too, where there is none yet. */
+  unmute() {
+    this.#listenOnly = false;
+    this.setMuted(false);
+  }
+
+  #openIfNone() {
+    if (this.#signalling && !this.#over && this.#held === null && !this.#microphone.track) this.openMicrophone();
   }
 
   /** @param {boolean} deafened  hear nothing until it is taken back; the others hear me all the same */
@@ -253,12 +281,28 @@ export class VoiceRoom extends EventTarget {
   }
 
   /**
+   * Why nobody hears me, as the server says. When that is over I may speak, and am muted until I press the button myself.
+   *
+   * @param {Own["held"]} held
+   */
+  #heldIs(held) {
+    const free = this.#held !== null && held === null;
+    this.#held = held;
+    if (held !== null) this.#emit("solved", "may_speak");
+    if (!free) return;
+    if (this.#own.shut()) this.#tell((flag) => flag === "muted");
+    this.#emit("problem", problem("may_speak"));
+  }
+
+  /**
    * What the server says of me, or of some of it.
    *
    * @param {Partial<Participant> | undefined} me
    */
   #ownHeard(me) {
     if (!me) return;
+    const known = this.#people.get(this.#me);
+    if (known) this.#heldIs(heldOf(known));
     for (const flag of /** @type {const} */ (["muted", "deafened", "hand"])) {
       if (this.#own.heard(flag, me[flag]) === "tell") this.#tell((one) => one === flag);
     }
@@ -369,7 +413,10 @@ export class VoiceRoom extends EventTarget {
     this.#announce(this.#people.reset(reply.participants));
     this.#waitingIsOver();
     this.#emit("solved", "draining");
-    this.#ownHeard(this.#people.get(this.#me));
+    // The room that I'm about to enter; the one that I was in counts until I'm in again.
+    if (!this.#roomId && typeof reply.room_id === "string") this.#nowIn(reply.room_id);
+    if (this.#people.get(this.#me)) this.#ownHeard(this.#people.get(this.#me));
+    else this.#notIn(reply);
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});
@@ -382,6 +429,27 @@ export class VoiceRoom extends EventTarget {
       this.#link?.connect();
     }
     if (this.#link?.connected) this.#setStatus("connected");
+    // The room's list is shown while the person still answers the browser's question.
+    if (this.#askWhenSeen) this.#openIfNone();
+    this.#askWhenSeen = false;
+  }
+
+  /**
+   * I'm on my way in: what I'll be there, before anything of mine is sent.
+   *
+   * @param {any} reply
+   */
+  #notIn({ held = null, restored = false }) {
+    // Nobody told me yet that I may speak: that comes when I'm in.
+    if (held !== null || this.#held === null) this.#held = held;
+    if (restored) this.#restored();
+    this.#ownChanged();
+  }
+
+  /** The room was lost, and is there again; with whom, nobody knows. So nobody's voice goes into it unasked. */
+  #restored() {
+    this.#own.shut();
+    this.#emit("problem", problem(this.#held === null ? "restored" : "restored_listening"));
   }
 
   /** @param {{joined: Participant[], left: Participant[]}} news */
@@ -393,7 +461,7 @@ export class VoiceRoom extends EventTarget {
   /** @param {import("./people.js").Diff} diff */
   #participantsChanged(diff) {
     this.#announce(this.#people.apply(diff));
-    for (const change of diff.changed ?? []) if (change.id === this.#me) this.#ownHeard(change);
+    for (const news of [...(diff.joined ?? []), ...(diff.changed ?? [])]) if (news.id === this.#me) this.#ownHeard(news);
     this.#emit("participants", this.participants);
   }
 
@@ -415,9 +483,22 @@ export class VoiceRoom extends EventTarget {
     const reply = await this.#signalling.request("offer", { sdp, ...report.values });
     report.told();
     if (reply.session) this.#session = reply.session;
+    this.#nowIn(reply.room_id);
+    const open = !this.#own.get("muted");
     this.#ownHeard({ muted: reply.muted });
+    // Shut by the server, where I wasn't looking.
+    if (open && this.#own.get("muted") && this.#held === null) this.#emit("problem", problem("may_speak"));
     this.#tell((flag) => flag !== "muted" && due(flag));
     return reply.sdp;
+  }
+
+  /** @param {unknown} roomId */
+  #nowIn(roomId) {
+    if (typeof roomId !== "string" || roomId === this.#roomId) return;
+    // The same room in another life: its processes were lost while the socket stayed.
+    if (this.#roomId && !this.#own.get("muted")) this.#restored();
+    this.#roomId = roomId;
+    this.#emit("inside", roomId);
   }
 
   /** @param {(flag: import("./own_state.js").Flag) => boolean} which */
@@ -473,4 +554,12 @@ export class VoiceRoom extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/**
+ * @param {Participant} me
+ * @returns {Own["held"]}
+ */
+function heldOf(me) {
+  return me.silenced ? "silenced" : me.role === "listener" ? "listener" : null;
 }

@@ -6,7 +6,7 @@
  * @property {string} code    for programs: stable, never shown
  * @property {string} title   one short sentence
  * @property {string} text    what to do, or what happens next
- * @property {"retry-microphone" | "open-microphone" | "hear" | "rejoin" | "front-page" | "dismiss" | null} action  what a button beside it should do
+ * @property {"retry-microphone" | "open-microphone" | "unmute" | "hear" | "rejoin" | "new-room" | "front-page" | "dismiss" | null} action  what a button beside it should do
  */
 
 /** What is so in general. @type {Record<import("./voice_room.js").Status, string>} */
@@ -108,8 +108,30 @@ const WORDS = {
   },
   closed: {
     title: "The room was closed.",
-    text: "Everybody was let go. You can open it again by coming back.",
+    text: "Your microphone is off. Within an hour only a moderator can open the room again.",
     action: "rejoin",
+  },
+  room_ended: {
+    title: "This room has ended.",
+    text:
+      "Everybody had left, or the server restarted and couldn't restore it. Your microphone is off. " +
+      "A new room of the same name is another one, which anybody may enter.",
+    action: "new-room",
+  },
+  restored: {
+    title: "The server restarted.",
+    text: "You're muted; unmute when you're ready.",
+    action: "unmute",
+  },
+  restored_listening: {
+    title: "The server restarted.",
+    text: "You're listening, as before.",
+    action: "dismiss",
+  },
+  may_speak: {
+    title: "You can speak now.",
+    text: "Nobody hears you until you unmute.",
+    action: "unmute",
   },
   draining: {
     title: "The server is about to restart.",

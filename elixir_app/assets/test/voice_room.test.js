@@ -248,8 +248,122 @@ test("who isn't to be heard sends nothing, and their own button stays as it was"
   assert.deepEqual([room.muted, room.own.held, fakes.track.enabled], [false, "silenced", false]);
   socket().push("participants", { changed: [{ id: "Ada", silenced: false, role: "listener" }] });
   assert.deepEqual([room.own.held, fakes.track.enabled], ["listener", false]);
+  assert.equal(room.muted, false);
+});
+
+const problems = () => seen.filter(([name]) => name === "problem").map(([, code]) => code);
+const asks = () => {
+  let count = 0;
+  const ask = navigator.mediaDevices.getUserMedia;
+  navigator.mediaDevices.getUserMedia = (wish) => ((count += 1), ask(wish));
+  return () => count;
+};
+/** What the server answers to a join, but for what is the same in all tests. */
+const joinReply = (more) => {
+  const plain = FakeWebSocket.reply;
+  FakeWebSocket.reply = (event, payload) => {
+    const [status, response] = plain(event, payload);
+    return [status, event === "phx_join" ? { ...response, ...more } : response];
+  };
+};
+
+test("who may speak again is muted, told so, and opens the microphone themselves", async () => {
+  await enter();
+  socket().push("participants", { joined: [ADA] });
+  for (const [shut, free] of [
+    [{ role: "listener" }, { role: "speaker" }],
+    [{ silenced: true }, { silenced: false }],
+  ]) {
+    seen = [];
+    socket().push("participants", { changed: [{ id: "Ada", ...shut }] });
+    socket().push("participants", { changed: [{ id: "Ada", ...free }] });
+    assert.deepEqual([room.own.held, room.muted, fakes.track.enabled], [null, true, false]);
+    assert.deepEqual(problems(), ["may_speak"]);
+    // Neither does a server that thinks otherwise.
+    socket().push("participants", { changed: [{ id: "Ada", muted: false }] });
+    assert.deepEqual([room.muted, fakes.track.enabled], [true, false]);
+    room.unmute();
+    await settle();
+    assert.deepEqual([room.muted, fakes.track.enabled], [false, true]);
+    assert.ok(seen.some(([name, code]) => name === "solved" && code === "may_speak"));
+  }
+  assert.equal(socket().of("set").at(-1).muted, false);
+});
+
+test("the audience isn't asked for a microphone before they may speak and unmute", async () => {
+  const asked = asks();
+  joinReply({ held: "listener" });
+  await enter();
+  server.people[0].role = "listener";
+  socket().push("participants", { joined: server.people });
+  room.setMuted(true);
+  room.setMuted(false);
+  await settle();
+  assert.deepEqual([asked(), room.own.held], [0, "listener"]);
   socket().push("participants", { changed: [{ id: "Ada", role: "speaker" }] });
-  assert.deepEqual([room.own.held, fakes.track.enabled], [null, true]);
+  await settle();
+  assert.deepEqual([asked(), room.muted, problems()], [0, true, ["may_speak"]]);
+  room.unmute();
+  await settle();
+  assert.deepEqual([asked(), room.muted, room.microphone.enabled], [1, false, true]);
+});
+
+test("whoever comes back to a room that was restored is muted before anything is sent, and told so", async () => {
+  FakeWebSocket.reply = (
+    (plain) => (event, payload) =>
+      event === "offer" ? ["ok", { ...plain(event, payload)[1], room_id: "board.1" }] : plain(event, payload)
+  )(FakeWebSocket.reply);
+  await enter();
+  assert.deepEqual([room.roomId, fakes.track.enabled], ["board.1", true]);
+  // The server starts anew, and knows nobody yet.
+  server.people = [];
+  joinReply({ restored: true, held: null });
+  // Pressed while it was away: before anybody could know of it.
+  const open = [];
+  room.addEventListener("own", () => open.push(fakes.track.enabled));
+  await reconnect();
+  assert.deepEqual(socket().of("phx_join"), [{ session: "s", room_id: "board.1" }]);
+  assert.deepEqual(
+    socket().of("offer").map(({ muted }) => muted),
+    [true],
+  );
+  assert.deepEqual([room.muted, fakes.track.enabled, problems()], [true, false, ["restored"]]);
+  assert.deepEqual(open, [false]);
+  room.setMuted(false);
+  await settle();
+  assert.deepEqual([server.people[0].muted, fakes.track.enabled], [false, true]);
+});
+
+test("the role is kept while the server doesn't know us, so the microphone of the audience stays shut", async () => {
+  await enter();
+  socket().push("participants", { joined: [{ ...ADA, role: "listener" }] });
+  assert.equal(fakes.track.enabled, false);
+  server.people = [];
+  joinReply({ restored: true, held: "listener" });
+  await reconnect();
+  assert.deepEqual([room.own.held, fakes.track.enabled, problems()], ["listener", false, ["restored_listening"]]);
+});
+
+test("who had just looked into a room comes back to that one, too", async () => {
+  joinReply({ room_id: "board.1" });
+  const plain = FakeWebSocket.reply;
+  // The server ends before it answers.
+  FakeWebSocket.reply = (event, payload) => (event === "offer" ? undefined : plain(event, payload));
+  room.join();
+  await settle();
+  await reconnect();
+  assert.deepEqual(socket().of("phx_join"), [{ session: "s", room_id: "board.1" }]);
+});
+
+test("a room that has ended is said so, and nobody is put into another one of its name", async () => {
+  await enter();
+  joinReply({});
+  const plain = FakeWebSocket.reply;
+  const ended = { reason: "room_ended", message: "The room that you were in has ended.", retry: false };
+  FakeWebSocket.reply = (event, payload) => (event === "phx_join" ? ["error", ended] : plain(event, payload));
+  await reconnect();
+  assert.deepEqual([room.status, room.microphone, problems()], ["ended", null, ["room_ended"]]);
+  assert.deepEqual(socket().of("offer"), []);
 });
 
 test("the session that the server makes up is shown when we come back", async () => {
