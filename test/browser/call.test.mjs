@@ -343,8 +343,12 @@ test("a moderator's mute holds, whatever the muted one presses", async () => {
   await ben.microphone.click();
   await cleo.hears([TONES[0]], TONES);
   await ada.page.getByRole("switch", { name: "Mute for everybody" }).click();
-  await cleo.hears([TONES[0], TONES[1]], TONES);
   await ben.page.getByRole("status").getByText("Connected").waitFor();
+  // Ben may speak again, and nobody opens his microphone but Ben.
+  await ben.page.locator('[data-problem="may_speak"]').waitFor();
+  await cleo.hears([TONES[0]], TONES);
+  await ben.microphone.click();
+  await cleo.hears([TONES[0], TONES[1]], TONES);
 });
 
 test("who is made a listener isn't heard, hears, and may ask to speak", async () => {
@@ -354,6 +358,7 @@ test("who is made a listener isn't heard, hears, and may ask to speak", async ()
   await ben.page.getByRole("switch", { name: "Raise hand" }).click();
   await ada.participant("Ben").and(ada.page.locator('[data-hand="true"]')).waitFor();
   await ada.page.getByRole("button", { name: "Make a speaker" }).click();
+  await ben.page.locator('[data-problem="may_speak"]').getByRole("button", { name: "Unmute" }).click();
   await Promise.all([ada.hears([TONES[1], TONES[2]], TONES), cleo.hears([TONES[0], TONES[1]], TONES)]);
 });
 

@@ -76,13 +76,15 @@ test("a lost path of the sound is found again", async () => {
   await nothingReloaded();
 });
 
-test("the server dies and starts again: the sound returns with no click", async () => {
+test("the server dies and starts again: both are back with no click, and what they hear of each other is theirs to say", async () => {
   await server.kill();
   await ada.page.locator('#room[data-status="reconnecting"]').waitFor({ timeout: 20_000 });
   await ada.page.getByRole("status").getByText("by itself").waitFor();
   await sleep(3000);
   await server.boot();
   await Promise.all([ada.connected(40_000), ben.connected(40_000)]);
+  await ada.hears([], TONES, 30_000);
+  for (const person of [ada, ben]) await person.microphone.click();
   await ada.hears([TONES[1]], TONES, 30_000);
   await ben.hears([TONES[0]], TONES, 30_000);
   assert.equal(await ada.page.locator("[data-participant]").count(), 2);

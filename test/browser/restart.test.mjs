@@ -46,9 +46,14 @@ test("then it ends in good order, and everybody is told that the way back is bei
     await person.page.locator('#room[data-status="reconnecting"]').waitFor({ timeout: 20_000 });
 });
 
-test("once it runs again, all are back and hear each other, without a click", async () => {
+test("once it runs again, all are back without a click, muted; each opens the microphone themselves", async () => {
   await server.boot();
   await Promise.all([ada.connected(40_000), ben.connected(40_000)]);
+  await ada.page.locator('[data-problem="restored"]').getByText("You're muted; unmute when you're ready.").waitFor();
+  await ada.hears([], TONES, 30_000);
+  await ada.page.locator('[data-problem="restored"]').getByRole("button", { name: "Unmute" }).click();
+  await ben.microphone.click();
+  for (const person of [ada, ben]) await person.page.locator('[data-problem="restored"]').waitFor({ state: "detached" });
   await ada.hears([TONES[1]], TONES, 30_000);
   await ben.hears([TONES[0]], TONES, 30_000);
   await ada.page.getByText("The server is about to restart.").waitFor({ state: "detached" });

@@ -110,6 +110,29 @@ test("the console complained about nothing", () => {
   for (const person of [ada, ben]) assert.deepEqual(person.consoleErrors, [], person.name);
 });
 
+test("after a crash of the server both are back in their room, muted, and open the microphone themselves", async () => {
+  await server.kill();
+  await server.boot();
+  for (const person of [ada, ben]) {
+    await person.page.locator('[data-problem="restored"]').getByText("You're muted").waitFor({ timeout: 40_000 });
+    await widget(person).waitFor();
+  }
+  await ada.hears([], TONES);
+  await ben.page.locator('[data-problem="restored"]').getByRole("button", { name: "Unmute" }).click();
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([], TONES);
+});
+
+test("without what it remembered, nobody is put into another room of that name", async () => {
+  await server.kill();
+  server.forget();
+  await server.boot();
+  for (const person of [ada, ben]) await person.page.locator('[data-problem="room_ended"]').waitFor({ timeout: 40_000 });
+  await ada.page.getByRole("button", { name: "Open a new room" }).click();
+  await widget(ada).waitFor();
+  assert.equal(await ada.page.locator("[data-participant]").count(), 1);
+});
+
 test("the guide says what this app does", () => {
   const guide = readFileSync(join(ROOT, "docs/embedding.md"), "utf8");
   const blocks = [...guide.matchAll(/^`([^`\n]+)`[^\n]*:\n\n```\w+\n([\s\S]*?)^```/gm)];

@@ -11,7 +11,7 @@ after(() => release?.kill());
 test("it starts, is healthy, and serves its pages and scripts", async () => {
   release = await Release.start("first", { LOG_FORMAT: "json", DRAIN_SECONDS: "60" });
   const { body } = await release.health();
-  assert.deepEqual([body.status, body.rooms, body.participants], ["ok", 0, 0]);
+  assert.deepEqual([body.status, body.store, body.rooms, body.participants], ["ok", "ok", 0, 0]);
   const page = await (await fetch(`${release.url}/`)).text();
   assert.match(page, /<html/);
   // What the page asks for, and what that asks for in turn.

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
 import { createSocket } from "node:dgram";
-import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -93,6 +93,8 @@ export class Release {
     this.url = `http://127.0.0.1:${port}`;
     this.#log = join(TMP, `${name}.log`);
     const log = openSync(this.#log, "w");
+    const data = join(TMP, `data-${name}`);
+    rmSync(data, { recursive: true, force: true });
     this.#child = spawn(join(RELEASE, "bin/roomtone"), ["start"], {
       cwd: TMP,
       stdio: ["ignore", log, log],
@@ -107,6 +109,7 @@ export class Release {
         PORT: String(port),
         UDP_PORTS: `${await freeUdpPort()},${await freeUdpPort()}`,
         SHARDS: "2",
+        DATA_DIR: data,
         ...env,
       },
     });

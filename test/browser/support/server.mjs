@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createSocket } from "node:dgram";
-import { mkdirSync, openSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,6 +48,8 @@ export class Server {
 
   constructor({ port, env, log, folder = ROOT, shell = false }) {
     this.port = port;
+    /** Where it keeps what it remembers. */
+    this.data = env.DATA_DIR;
     this.#env = env;
     this.#log = log;
     this.#folder = folder;
@@ -64,6 +66,9 @@ export class Server {
   static async start(name, env = {}, folder = ROOT, { shell = false } = {}) {
     const port = await freeTcpPort();
     const udpPorts = `${await freeUdpPort()},${await freeUdpPort()}`;
+    // A memory of its own, which nothing of an earlier run is in.
+    const data = join(TMP, `data-${name}`);
+    rmSync(data, { recursive: true, force: true });
     const server = new Server({
       port,
       folder,
@@ -75,6 +80,7 @@ export class Server {
         PORT: String(port),
         UDP_PORTS: udpPorts,
         SHARDS: "2",
+        DATA_DIR: data,
         ...env,
       },
     });
@@ -143,6 +149,23 @@ export class Server {
     const gone = new Promise((resolve) => child.once("exit", resolve));
     process.kill(child.pid, "SIGTERM");
     return await gone;
+  }
+
+  /** Takes what it remembers away, as a new disk would; only while it doesn't run. */
+  forget() {
+    rmSync(this.data, { recursive: true, force: true });
+  }
+
+  /** Overwrites the middle of each file of what it remembers; only while it doesn't run. */
+  damage() {
+    if (!existsSync(this.data)) return;
+    for (const file of readdirSync(this.data)) {
+      const path = join(this.data, file);
+      if (!file.endsWith(".log")) continue;
+      const bytes = readFileSync(path);
+      bytes.fill(0xa5, Math.floor(bytes.length / 3), Math.floor(bytes.length / 3) + 40);
+      writeFileSync(path, bytes);
+    }
   }
 
   freeze() {

@@ -14,3 +14,6 @@ config :roomtone,
   token_secret: System.get_env("TOKEN_SECRET", "desk-development-secret-not-for-production"),
   udp_ports: System.get_env("UDP_PORTS", "50000-50001"),
   children: [{RoomtoneWeb.Supervisor, endpoint: false}]
+
+# What outlives the server; without this it is ~/.local/state/roomtone.
+config :roomtone, data_dir: System.get_env("DATA_DIR", "tmp/data")
