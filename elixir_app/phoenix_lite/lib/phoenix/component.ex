@@ -10,14 +10,7 @@ defmodule Phoenix.Component do
   @reserved [:flash, :uploads, :streams, :socket, :myself]
 
   @doc false
-  defmacro __using__(opts) do
-    case Keyword.keys(opts) -- [:global_prefixes] do
-      [] -> :ok
-      unknown -> raise ArgumentError, "use Phoenix.Component in phoenix_lite doesn't have #{inspect(unknown)}"
-    end
-
-    if opts[:global_prefixes], do: raise(ArgumentError, "phoenix_lite has no :global_prefixes")
-
+  defmacro __using__([]) do
     quote do
       import Phoenix.Component
       import Phoenix.Component.Built
@@ -51,8 +44,8 @@ defmodule Phoenix.Component do
   end
 
   @doc "A function component for each file of a pattern, e.g. `embed_templates \"page_html/*\"`; they end with `.html.heex`."
-  defmacro embed_templates(pattern, opts \\ []) do
-    root = Path.expand(opts[:root] || Path.dirname(__CALLER__.file), Path.dirname(__CALLER__.file))
+  defmacro embed_templates(pattern) do
+    root = Path.dirname(__CALLER__.file)
 
     for file <- root |> Path.join(pattern <> ".html.heex") |> Path.wildcard() |> Enum.sort() do
       name = file |> Path.basename(".html.heex") |> String.to_atom()
@@ -85,37 +78,12 @@ defmodule Phoenix.Component do
     Enum.reduce(new, socket_or_assigns, fn {key, value}, acc -> assign(acc, key, value) end)
   end
 
-  @doc "Assigns what a function gives, unless there is a value. On the first page also a value of the conn counts."
-  @spec assign_new(Socket.t() | map(), atom(), (() -> term()) | (map() -> term())) :: Socket.t() | map()
-  def assign_new(socket_or_assigns, key, fun) when is_function(fun) do
-    assigns = assigns_of(socket_or_assigns)
-
-    cond do
-      is_map_key(assigns, key) -> socket_or_assigns
-      value = given(socket_or_assigns, key) -> assign(socket_or_assigns, key, elem(value, 0))
-      is_function(fun, 1) -> assign(socket_or_assigns, key, fun.(assigns))
-      true -> assign(socket_or_assigns, key, fun.())
-    end
-  end
-
-  defp given(%Socket{private: %{assign_new: %{} = given}}, key) when is_map_key(given, key), do: {given[key]}
-  defp given(_, _), do: nil
-
   @doc "Assigns what a function makes of the value."
   @spec update(Socket.t() | map(), atom(), (term() -> term()) | (term(), map() -> term())) :: Socket.t() | map()
   def update(socket_or_assigns, key, fun) do
     assigns = assigns_of(socket_or_assigns)
     value = Map.fetch!(assigns, key)
     assign(socket_or_assigns, key, if(is_function(fun, 2), do: fun.(value, assigns), else: fun.(value)))
-  end
-
-  @doc "Has an assign changed since the last render?"
-  @spec changed?(Socket.t() | map(), atom()) :: boolean()
-  def changed?(socket_or_assigns, key) do
-    case assigns_of(socket_or_assigns) do
-      %{__changed__: nil} -> true
-      %{__changed__: changed} -> is_map_key(changed, key)
-    end
   end
 
   defp assigns_of(%Socket{assigns: assigns}), do: assigns
@@ -144,61 +112,9 @@ defmodule Phoenix.Component do
     end
   end
 
-  @doc "Assigns as attributes, without what LiveView put there and those of `exclude`."
-  @spec assigns_to_attributes(map(), [atom()]) :: keyword()
-  def assigns_to_attributes(assigns, exclude \\ []) do
-    for {key, value} <- assigns,
-        key not in [:__changed__, :__slot__, :__given__, :inner_block, :myself, :flash, :socket],
-        key not in exclude,
-        do: {key, value}
-  end
-
   ## In templates
 
-  @doc "The content of a slot, with an argument for its `:let`."
-  @spec render_slot(list() | map() | nil, term()) :: term()
-  def render_slot(slot, argument \\ nil)
-  def render_slot(nil, _argument), do: ""
-  def render_slot([], _argument), do: ""
-  def render_slot([entry], argument), do: render_slot(entry, argument)
-
-  def render_slot(entries, argument) when is_list(entries) do
-    entries = Enum.map(entries, &[PhoenixLite.Tree.value(render_slot(&1, argument))])
-    %Phoenix.LiveView.Comprehension{static: ["", ""], entries: entries, fingerprint: :slots}
-  end
-
-  def render_slot(%{inner_block: nil}, _argument), do: ""
-  def render_slot(%{inner_block: fun}, argument), do: fun.(argument)
-
-  @doc "A message of the flash."
-  @spec live_flash(map(), atom() | String.t()) :: term()
-  def live_flash(flash, key), do: Phoenix.Flash.get(flash, key)
-
-  @doc "Has the person been at this input yet? The client marks the others when it sends a form."
-  @spec used_input?(Phoenix.HTML.FormField.t()) :: boolean()
-  def used_input?(%Phoenix.HTML.FormField{field: field, form: form}) do
-    name = to_string(field)
-    is_map_key(form.params, name) and not is_map_key(form.params, "_unused_" <> name)
-  end
-
-  @doc "A form, of parameters (a map with keys of text). Options: `:as`, `:id`, `:errors`, `:action`."
-  @spec to_form(map() | Phoenix.HTML.Form.t(), keyword()) :: Phoenix.HTML.Form.t()
-  def to_form(data, opts \\ [])
-  def to_form(%Phoenix.HTML.Form{} = form, opts), do: struct!(form, Keyword.take(opts, [:id, :errors, :action]))
-
-  def to_form(params, opts) when is_map(params) and not is_struct(params) do
-    name = if as = opts[:as], do: to_string(as)
-
-    if atom = Enum.find(Map.keys(params), &is_atom/1),
-      do: raise(ArgumentError, "to_form/2 takes a map whose keys are text, got: #{inspect(atom)}")
-
-    %Phoenix.HTML.Form{
-      source: params,
-      name: name,
-      id: opts[:id] || name,
-      params: params,
-      errors: opts[:errors] || [],
-      action: opts[:action]
-    }
-  end
+  @doc "Renders the content of a component."
+  @spec render_slot((() -> term())) :: term()
+  def render_slot(content) when is_function(content, 0), do: content.()
 end

@@ -2,13 +2,11 @@ defmodule Phoenix.Controller do
   @moduledoc """
   Controllers: `use Phoenix.Controller, formats: [:html, :json]`, then actions of `conn` and `params`.
 
-  Has plugs with guards, `action_fallback/1`, `render/2`, views, layouts and root layouts as modules of functions, `json/2`,
-  `text/2`, `html/2`, `redirect/2`, flash, and the plugs of a browser pipeline.
+  Has plugs, `render/3` with views and root layouts as modules of functions, `json/2`, `html/2`,
+  `redirect/2`, the flash, and the plugs of a browser pipeline.
   """
 
   alias Plug.Conn
-
-  @unsent [:unset, :set, :set_chunked, :set_file]
 
   @doc false
   defmacro __using__(opts) do
@@ -19,7 +17,6 @@ defmodule Phoenix.Controller do
 
       @behaviour Plug
       @phoenix_controller_opts unquote(opts)
-      @phoenix_fallback nil
       Module.register_attribute(__MODULE__, :plugs, accumulate: true)
       @before_compile Phoenix.Controller
 
@@ -42,28 +39,17 @@ defmodule Phoenix.Controller do
 
   @doc false
   defmacro __before_compile__(env) do
-    # Guards of plugs see these three.
-    [conn, controller, action] = Enum.map([:conn, :controller, :action], &Macro.var(&1, nil))
-    inner = quote(do: Phoenix.Controller.__action__(unquote(conn), unquote(controller), unquote(action)))
-    opts = [init_mode: Phoenix.plug_init_mode(), conn: conn, inner: inner]
-    {_, body} = Plug.Builder.compile(env, Module.get_attribute(env.module, :plugs), opts)
+    conn = Macro.var(:conn, nil)
+    inner = quote(do: Phoenix.Controller.__action__(unquote(conn), __MODULE__, action))
+    body = Plug.Builder.compile(env, Module.get_attribute(env.module, :plugs), conn, inner)
 
     quote do
       @doc false
-      def __pipeline__(unquote(conn), unquote(controller), unquote(action)), do: unquote(body)
-
-      @doc false
-      def __fallback__, do: @phoenix_fallback
+      def __pipeline__(unquote(conn), action), do: unquote(body)
 
       @doc false
       def __views__, do: Phoenix.Controller.__views__(__MODULE__, @phoenix_controller_opts)
     end
-  end
-
-  @doc "Names the plug that turns what isn't a conn, returned by an action, into a response."
-  defmacro action_fallback(plug) do
-    plug = Plug.Builder.expand_alias(plug, __CALLER__)
-    quote do: @phoenix_fallback(unquote(plug))
   end
 
   @doc false
@@ -76,10 +62,7 @@ defmodule Phoenix.Controller do
         base = controller |> Module.split() |> List.update_at(-1, &String.replace_suffix(&1, "Controller", ""))
 
         for format <- formats do
-          case format do
-            {format, suffix} -> {format, view(base, suffix)}
-            format -> {format, view(base, format |> to_string() |> String.upcase())}
-          end
+          {format, view(base, format |> to_string() |> String.upcase())}
         end
     end
   end
@@ -91,7 +74,7 @@ defmodule Phoenix.Controller do
     conn
     |> Conn.merge_private(phoenix_controller: controller, phoenix_action: action)
     |> put_new_views(controller.__views__())
-    |> controller.__pipeline__(controller, action)
+    |> controller.__pipeline__(action)
   end
 
   @doc false
@@ -105,7 +88,7 @@ defmodule Phoenix.Controller do
 
     case result do
       %Conn{} = conn -> conn
-      other -> fallback(conn, controller, other)
+      other -> raise "#{inspect(controller)}.#{action}/2 must return a conn, got: #{inspect(other)}"
     end
   end
 
@@ -123,62 +106,20 @@ defmodule Phoenix.Controller do
 
   defp clause_error(error, _controller, _action, _stack), do: error
 
-  defp fallback(conn, controller, other) do
-    case controller.__fallback__() do
-      nil ->
-        raise "expected #{inspect(controller)}.#{action_name(conn)}/2 to return a Plug.Conn, got: #{inspect(other)}"
-
-      plug ->
-        plug.call(conn, plug.init(other))
-    end
-  end
-
   ## Where we are
-
-  @doc "The action."
-  @spec action_name(Conn.t()) :: atom()
-  def action_name(conn), do: conn.private.phoenix_action
-
-  @doc "The controller."
-  @spec controller_module(Conn.t()) :: module()
-  def controller_module(conn), do: conn.private.phoenix_controller
-
-  @doc "The router."
-  @spec router_module(Conn.t()) :: module()
-  def router_module(conn), do: conn.private.phoenix_router
 
   @doc "The endpoint."
   @spec endpoint_module(Conn.t()) :: module()
   def endpoint_module(conn), do: conn.private.phoenix_endpoint
-
-  @doc "The path, with the query or other parameters."
-  @spec current_path(Conn.t(), map() | nil) :: String.t()
-  def current_path(conn, params \\ nil)
-  def current_path(%{query_string: ""} = conn, nil), do: conn.request_path
-  def current_path(conn, nil), do: conn.request_path <> "?" <> conn.query_string
-  def current_path(conn, params) when params == %{}, do: conn.request_path
-  def current_path(conn, params), do: conn.request_path <> "?" <> Conn.Query.encode(params)
-
-  @doc "The URL, on the endpoint's host."
-  @spec current_url(Conn.t()) :: String.t()
-  def current_url(conn), do: endpoint_module(conn).url() <> current_path(conn)
 
   ## Responses
 
   @doc "Responds with JSON."
   @spec json(Conn.t(), term()) :: Conn.t()
   def json(conn, data) do
-    body = Phoenix.json_library().encode_to_iodata!(data)
+    body = Jason.encode_to_iodata!(data)
     send(conn, conn.status || 200, "application/json", body)
   end
-
-  @doc "Responds with text."
-  @spec text(Conn.t(), String.Chars.t()) :: Conn.t()
-  def text(conn, data), do: send(conn, conn.status || 200, "text/plain", to_string(data))
-
-  @doc "Responds with HTML."
-  @spec html(Conn.t(), iodata()) :: Conn.t()
-  def html(conn, data), do: send(conn, conn.status || 200, "text/html", data)
 
   @doc "Redirects `to:` a path or `external:` to a URL."
   @spec redirect(Conn.t(), keyword()) :: Conn.t()
@@ -213,40 +154,27 @@ defmodule Phoenix.Controller do
 
   ## Views
 
-  @doc "Sets the view, a module or one a format, e.g. `html: PageHTML`."
-  @spec put_view(Conn.t(), module() | keyword()) :: Conn.t()
-  def put_view(%Conn{state: state} = conn, views) when state in @unsent do
-    Conn.put_private(conn, :phoenix_view, Map.merge(conn.private[:phoenix_view] || %{}, by_format(views)))
+  @doc "Sets the view of a format, e.g. `html: PageHTML`."
+  @spec put_view(Conn.t(), keyword(module())) :: Conn.t()
+  def put_view(%Conn{} = conn, views) do
+    Conn.put_private(conn, :phoenix_view, Map.merge(conn.private[:phoenix_view] || %{}, Map.new(views)))
   end
 
   defp put_new_views(conn, views) do
     Conn.put_private(conn, :phoenix_view, Map.merge(Map.new(views), conn.private[:phoenix_view] || %{}))
   end
 
-  @doc "Sets the layout, e.g. `html: {Layouts, :app}`, or `false`."
-  @spec put_layout(Conn.t(), false | keyword()) :: Conn.t()
-  def put_layout(conn, layout), do: put_layouts(conn, :phoenix_layout, layout)
+  @doc "Sets the layout around everything, e.g. `html: {Layouts, :root}`."
+  @spec put_root_layout(Conn.t(), html: {module(), atom()}) :: Conn.t()
+  def put_root_layout(conn, html: {module, name}),
+    do: Conn.put_private(conn, :phoenix_root_layout, html: {module, name})
 
-  @doc "Sets the layout around everything, e.g. `html: {Layouts, :root}`, or `false`."
-  @spec put_root_layout(Conn.t(), false | keyword()) :: Conn.t()
-  def put_root_layout(conn, layout), do: put_layouts(conn, :phoenix_root_layout, layout)
-
-  defp put_layouts(conn, key, false), do: Conn.put_private(conn, key, %{})
-
-  defp put_layouts(conn, key, layouts) when is_list(layouts) do
-    Conn.put_private(conn, key, Map.merge(conn.private[key] || %{}, Map.new(layouts)))
-  end
-
-  defp by_format(views) when is_list(views), do: Map.new(views)
-  defp by_format(view) when is_atom(view), do: %{_: view}
-
-  @doc "The view for a format."
-  @spec view_module(Conn.t(), String.t() | nil) :: module()
-  def view_module(conn, format \\ nil) do
-    format = format || get_format(conn) || "html"
+  @doc "Returns the view for a format."
+  @spec view_module(Conn.t(), String.t()) :: module()
+  def view_module(conn, format) do
     views = conn.private[:phoenix_view] || %{}
 
-    find(views, format) || views[:_] ||
+    find(views, format) ||
       raise("no view for the format #{inspect(format)}; views: #{inspect(views)}, see put_view/2")
   end
 
@@ -260,12 +188,6 @@ defmodule Phoenix.Controller do
   @spec put_format(Conn.t(), String.t() | atom()) :: Conn.t()
   def put_format(conn, format), do: Conn.put_private(conn, :phoenix_format, to_string(format))
 
-  @doc "Renders the template of this action, or of the name given."
-  @spec render(Conn.t(), keyword() | map() | atom() | String.t()) :: Conn.t()
-  def render(conn, template_or_assigns \\ [])
-  def render(conn, template) when is_atom(template) or is_binary(template), do: render(conn, template, [])
-  def render(conn, assigns), do: render(conn, action_name(conn), assigns)
-
   @doc "Renders a template with assigns: the function of that name of the view."
   @spec render(Conn.t(), atom() | String.t(), keyword() | map()) :: Conn.t()
   defdelegate render(conn, template, assigns), to: PhoenixLite.Render
@@ -276,33 +198,21 @@ defmodule Phoenix.Controller do
   @spec accepts(Conn.t(), [String.t()]) :: Conn.t()
   defdelegate accepts(conn, formats), to: PhoenixLite.Browser
 
-  @doc "A plug: headers that every page should have, and `headers`."
-  @spec put_secure_browser_headers(Conn.t(), map()) :: Conn.t()
-  defdelegate put_secure_browser_headers(conn, headers \\ %{}), to: PhoenixLite.Browser
+  @doc "A plug: sets the headers that every page should have, and `headers`."
+  @spec put_secure_browser_headers(Conn.t(), Enumerable.t()) :: Conn.t()
+  defdelegate put_secure_browser_headers(conn, headers), to: PhoenixLite.Browser
 
   @doc "A plug: `Plug.CSRFProtection`."
   @spec protect_from_forgery(Conn.t(), keyword()) :: Conn.t()
-  def protect_from_forgery(conn, opts \\ []), do: Plug.CSRFProtection.call(conn, Plug.CSRFProtection.init(opts))
-
-  @doc "The token for forms of this page."
-  @spec get_csrf_token() :: String.t()
-  defdelegate get_csrf_token(), to: Plug.CSRFProtection
-
-  @doc "Forgets the token."
-  @spec delete_csrf_token() :: :ok
-  defdelegate delete_csrf_token(), to: Plug.CSRFProtection
+  def protect_from_forgery(conn, opts), do: Plug.CSRFProtection.call(conn, Plug.CSRFProtection.init(opts))
 
   @doc "A plug: the messages for the next page."
   @spec fetch_flash(Conn.t(), keyword()) :: Conn.t()
-  defdelegate fetch_flash(conn, opts \\ []), to: PhoenixLite.Browser
+  defdelegate fetch_flash(conn, opts), to: PhoenixLite.Browser
 
   @doc "Puts a message for this page, or the next if this redirects."
   @spec put_flash(Conn.t(), atom() | String.t(), term()) :: Conn.t()
   defdelegate put_flash(conn, key, message), to: PhoenixLite.Browser
-
-  @doc "Removes all messages."
-  @spec clear_flash(Conn.t()) :: Conn.t()
-  defdelegate clear_flash(conn), to: PhoenixLite.Browser
 
   @doc "The phrase of a template such as \"404.html\"."
   @spec status_message_from_template(String.t()) :: String.t()

@@ -3,13 +3,9 @@ defmodule Phoenix do
   The part of Phoenix that Roomtone's app needs, under Phoenix's names. The README says what is here and what isn't.
   """
 
-  @doc "The module for JSON, from `config :phoenix, :json_library`; `Jason` otherwise."
+  @doc "Returns the module for JSON."
   @spec json_library() :: module()
-  def json_library, do: Application.get_env(:phoenix, :json_library, Jason)
-
-  @doc "When plugs' `init/1` is called, from `config :phoenix, :plug_init_mode`."
-  @spec plug_init_mode() :: :compile | :runtime
-  def plug_init_mode, do: Application.get_env(:phoenix, :plug_init_mode, :compile)
+  def json_library, do: Jason
 end
 
 defmodule Phoenix.NotAcceptableError do

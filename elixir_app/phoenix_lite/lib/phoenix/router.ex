@@ -1,8 +1,9 @@
 defmodule Phoenix.Router do
   @moduledoc """
-  Routes: `scope`, `pipeline`, `pipe_through`, `get` and the other verbs, `match`, `forward`, `resources` (without nesting).
+  Routes: `scope`, `pipeline`, `pipe_through`, `get`, `post`, `delete`, `options` and `match`.
 
-  Routes of hosts, nested resources and path helpers aren't here and don't compile.
+  The router has no other verbs, no `forward`, `resources`, hosts or path helpers. Code that uses them
+  doesn't compile.
   """
 
   alias PhoenixLite.RouteCompiler
@@ -20,13 +21,13 @@ defmodule Phoenix.Router do
     end
   end
 
-  @verbs [:get, :post, :put, :patch, :delete, :options, :head, :connect, :trace]
+  @verbs [:get, :post, :delete, :options]
 
   @doc false
   defmacro __using__(_opts) do
     quote do
       Module.register_attribute(__MODULE__, :phoenix_routes, accumulate: true)
-      @phoenix_scopes [%{path: [], alias: [], pipes: [], assigns: %{}, private: %{}}]
+      @phoenix_scopes [%{path: [], alias: [], pipes: []}]
       Module.register_attribute(__MODULE__, :phoenix_pipelines, accumulate: true)
 
       import Phoenix.Router
@@ -62,13 +63,12 @@ defmodule Phoenix.Router do
   end
 
   defp pipeline_function(name, plugs, env) do
-    {conn, body} = Plug.Builder.compile(env, plugs, init_mode: Phoenix.plug_init_mode())
+    conn = Macro.var(:conn, nil)
+    body = Plug.Builder.compile(env, plugs, conn, conn)
 
     quote do
       @doc false
       def unquote(name)(unquote(conn), _opts) do
-        pipelines = [unquote(name) | Map.get(unquote(conn).private, :phoenix_pipelines, [])]
-        unquote(conn) = Plug.Conn.put_private(unquote(conn), :phoenix_pipelines, pipelines)
         unquote(body)
       end
     end
@@ -94,11 +94,8 @@ defmodule Phoenix.Router do
   end
 
   defp add_plug(plug, opts, env) do
-    if match?({:when, _, _}, plug) or match?({:when, _, _}, opts),
-      do: raise(ArgumentError, "guards on plugs are for controllers, not for pipelines of routers")
-
     plug = Plug.Builder.expand_alias(plug, env)
-    quote do: @phoenix_pipeline_plugs({unquote(plug), unquote(opts), true})
+    quote do: @phoenix_pipeline_plugs({unquote(plug), unquote(opts)})
   end
 
   @doc "Sends the routes that follow in this scope through pipelines, or function or module plugs."
@@ -111,24 +108,8 @@ defmodule Phoenix.Router do
     update_scope(module, fn scope -> %{scope | pipes: scope.pipes ++ List.wrap(pipes)} end)
   end
 
-  @doc "Routes below a path. Options: `:path`, `:alias`, `:as` (no effect: there are no helpers), `:assigns`, `:private`."
-  defmacro scope(options, do: block) do
-    options = if Keyword.keyword?(options), do: options, else: [path: options]
-    add_scope(options, block, __CALLER__)
-  end
-
-  @doc "Routes below a path, with options or an alias."
-  defmacro scope(path, options, do: block) do
-    options = if Keyword.keyword?(options), do: Keyword.put(options, :path, path), else: [path: path, alias: options]
-
-    add_scope(options, block, __CALLER__)
-  end
-
-  @doc "Routes below a path, with an alias and options."
-  defmacro scope(path, alias, options, do: block) do
-    options = Keyword.merge(options, path: path, alias: alias)
-    add_scope(options, block, __CALLER__)
-  end
+  @doc "Puts the routes of the block below a path. The second argument is an alias for their plugs."
+  defmacro scope(path, alias, do: block), do: add_scope([path: path, alias: alias], block, __CALLER__)
 
   defp add_scope(options, block, env) do
     options = Enum.map(options, fn {key, value} -> {key, Plug.Builder.expand_alias(value, env)} end)
@@ -142,22 +123,9 @@ defmodule Phoenix.Router do
 
   @doc false
   def __push_scope__(module, options) do
-    case Keyword.keys(options) -- [:path, :alias, :as, :assigns, :private, :log] do
-      [] -> :ok
-      unknown -> raise ArgumentError, "scope in phoenix_lite doesn't have the options #{inspect(unknown)}"
-    end
-
     [parent | _] = scopes = Module.get_attribute(module, :phoenix_scopes)
-    alias = Keyword.get(options, :alias, [])
-
-    scope = %{
-      parent
-      | path: parent.path ++ RouteCompiler.split(Keyword.get(options, :path, "/")),
-        alias: if(alias == false, do: [], else: parent.alias ++ List.wrap(alias)),
-        assigns: Map.merge(parent.assigns, Map.new(Keyword.get(options, :assigns, %{}))),
-        private: Map.merge(parent.private, Map.new(Keyword.get(options, :private, %{})))
-    }
-
+    path = parent.path ++ RouteCompiler.split(options[:path])
+    scope = %{parent | path: path, alias: parent.alias ++ [options[:alias]]}
     Module.put_attribute(module, :phoenix_scopes, [scope | scopes])
   end
 
@@ -173,64 +141,27 @@ defmodule Phoenix.Router do
   end
 
   for verb <- @verbs do
-    @doc "A route for #{verb |> to_string() |> String.upcase()}."
-    defmacro unquote(verb)(path, plug, plug_opts, options \\ []) do
-      add_route(:match, unquote(verb), path, plug, plug_opts, options, __CALLER__)
-    end
+    @doc "Defines a route for #{verb |> to_string() |> String.upcase()}."
+    defmacro unquote(verb)(path, plug, plug_opts), do: add_route(unquote(verb), path, plug, plug_opts, __CALLER__)
   end
 
-  @doc "A route for a verb, a list of them, or `:*` for all."
-  defmacro match(verb, path, plug, plug_opts, options \\ []) do
-    add_route(:match, verb, path, plug, plug_opts, options, __CALLER__)
-  end
+  @doc "Defines a route for all verbs, given `:*`."
+  defmacro match(:*, path, plug, plug_opts), do: add_route(:*, path, plug, plug_opts, __CALLER__)
 
-  @doc "Sends everything below a path to a plug."
-  defmacro forward(path, plug, plug_opts \\ [], options \\ []) do
-    add_route(:forward, :*, path, plug, plug_opts, options, __CALLER__)
-  end
-
-  defp add_route(kind, verb, path, plug, plug_opts, options, env) do
+  defp add_route(verb, path, plug, plug_opts, env) do
     plug = Plug.Builder.expand_alias(plug, env)
 
     quote do
-      @phoenix_routes Phoenix.Router.__route__(
-                        __MODULE__,
-                        unquote(kind),
-                        unquote(verb),
-                        unquote(path),
-                        unquote(plug),
-                        unquote(plug_opts),
-                        unquote(options),
-                        unquote(env.line)
-                      )
+      Phoenix.Router.__route__(__MODULE__, unquote(verb), unquote(path), unquote(plug), unquote(plug_opts), %{})
     end
   end
-
-  @doc "The routes of a REST resource. Options: `:only`, `:except`, `:param`."
-  defmacro resources(path, controller, options \\ []) do
-    if Keyword.has_key?(options, :do), do: raise(ArgumentError, "resources in phoenix_lite can't be nested")
-    controller = Plug.Builder.expand_alias(controller, __CALLER__)
-    param = Keyword.get(options, :param, "id")
-    actions = [:index, :edit, :new, :show, :create, :update, :delete]
-    actions = Keyword.get(options, :only, actions) -- Keyword.get(options, :except, [])
-
-    for action <- actions, {verb, tail} <- resource(action, param) do
-      add_route(:match, verb, quote(do: unquote(path) <> unquote(tail)), controller, action, [], __CALLER__)
-    end
-  end
-
-  defp resource(:index, _), do: [get: ""]
-  defp resource(:new, _), do: [get: "/new"]
-  defp resource(:create, _), do: [post: ""]
-  defp resource(:show, param), do: [get: "/:#{param}"]
-  defp resource(:edit, param), do: [get: "/:#{param}/edit"]
-  defp resource(:update, param), do: [patch: "/:#{param}", put: "/:#{param}"]
-  defp resource(:delete, param), do: [delete: "/:#{param}"]
 
   @doc false
-  def __route__(module, kind, verb, path, plug, plug_opts, options, line) do
+  # `private` goes to the conn of each request that takes the route.
+  def __route__(module, verb, path, plug, plug_opts, private) do
     [scope | _] = Module.get_attribute(module, :phoenix_scopes)
-    RouteCompiler.route(scope, kind, verb, path, plug, plug_opts, options, line)
+    route = RouteCompiler.route(scope, verb, path, plug, plug_opts, private)
+    Module.put_attribute(module, :phoenix_routes, route)
   end
 
   ## At run time
@@ -243,7 +174,6 @@ defmodule Phoenix.Router do
       {route, path_params} ->
         conn
         |> Plug.Conn.merge_private(Map.put(route.private, :phoenix_router, router))
-        |> Plug.Conn.merge_assigns(route.assigns)
         |> put_params(path_params)
         |> through(router, route)
 
@@ -278,38 +208,12 @@ defmodule Phoenix.Router do
 
   defp dispatch(%Plug.Conn{halted: true} = conn, _route), do: conn
 
-  defp dispatch(conn, %{kind: :forward} = route) do
-    {base, rest} = Enum.split(conn.path_info, length(conn.path_info) - length(route_rest(conn, route)))
-    forwarded = %{conn | path_info: rest, script_name: conn.script_name ++ base}
-    conn = route.plug.call(forwarded, route.plug.init(route.plug_opts))
-    %{conn | path_info: base ++ rest, script_name: Enum.take(conn.script_name, length(conn.script_name) - length(base))}
-  end
-
   defp dispatch(conn, route), do: route.plug.call(conn, route.plug.init(route.plug_opts))
 
-  defp route_rest(conn, route), do: Enum.drop(conn.path_info, route.depth)
-
-  @doc "The routes, e.g. for `mix phx.routes`."
-  @spec routes(module()) :: [map()]
-  def routes(router), do: router.__routes__()
-
-  @doc "What a path leads to: a map with `:route`, `:path_params`, `:plug`, `:plug_opts`, `:pipe_through`, or `:error`."
-  @spec route_info(module(), String.t(), String.t() | [String.t()], String.t()) :: map() | :error
-  def route_info(router, method, path, host)
-  def route_info(router, method, path, host) when is_binary(path), do: route_info(router, method, split(path), host)
-
+  @doc "Returns the route that a GET of this path takes, with the parameters of the path, or `:error`."
+  @spec route_info(module(), String.t(), [String.t()], String.t() | nil) :: map() | :error
   def route_info(router, method, path_info, _host) do
-    with {route, path_params} <- router.__match_route__(method, path_info) do
-      %{
-        route: route.path,
-        path_params: path_params,
-        plug: route.plug,
-        plug_opts: route.plug_opts,
-        pipe_through: route.pipes,
-        private: route.private
-      }
-    end
+    with {route, path_params} <- router.__match_route__(method, path_info),
+         do: Map.put(route, :path_params, path_params)
   end
-
-  defp split(path), do: for(part <- String.split(path, "/"), part != "", do: part)
 end

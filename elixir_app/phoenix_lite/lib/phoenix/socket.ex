@@ -13,7 +13,6 @@ defmodule Phoenix.Socket do
           join_ref: term(),
           joined: boolean(),
           private: map(),
-          pubsub_server: atom(),
           ref: term(),
           serializer: module() | nil,
           topic: String.t() | nil,
@@ -30,7 +29,6 @@ defmodule Phoenix.Socket do
             join_ref: nil,
             joined: false,
             private: %{},
-            pubsub_server: nil,
             ref: nil,
             serializer: nil,
             topic: nil,
@@ -39,21 +37,17 @@ defmodule Phoenix.Socket do
 
   @doc "Accepts a connection, with the parameters of its URL and what `connect_info` asks for."
   @callback connect(params :: map(), t(), connect_info :: map()) :: {:ok, t()} | {:error, term()} | :error
-  @doc "The same without `connect_info`."
-  @callback connect(params :: map(), t()) :: {:ok, t()} | {:error, term()} | :error
   @doc "A topic that reaches all sockets of one user, or nil; a broadcast of \"disconnect\" on it closes them."
   @callback id(t()) :: String.t() | nil
-  @optional_callbacks connect: 2, connect: 3
 
   @doc false
-  defmacro __using__(opts) do
+  defmacro __using__([]) do
     quote do
       import Phoenix.Socket
       @behaviour Phoenix.Socket
       @behaviour Phoenix.Socket.Transport
       @before_compile Phoenix.Socket
       Module.register_attribute(__MODULE__, :phoenix_channels, accumulate: true)
-      @phoenix_socket_options unquote(opts)
 
       @doc false
       @impl Phoenix.Socket.Transport
@@ -61,7 +55,7 @@ defmodule Phoenix.Socket do
 
       @doc false
       @impl Phoenix.Socket.Transport
-      def connect(map), do: PhoenixLite.Sockets.connect(__MODULE__, map, @phoenix_socket_options)
+      def connect(map), do: PhoenixLite.Sockets.connect(__MODULE__, map)
 
       @doc false
       @impl Phoenix.Socket.Transport
@@ -86,9 +80,9 @@ defmodule Phoenix.Socket do
     channels = env.module |> Module.get_attribute(:phoenix_channels) |> Enum.reverse()
 
     clauses =
-      for {pattern, module, opts} <- channels do
+      for {pattern, module} <- channels do
         quote do
-          def __channel__(unquote(pattern(pattern))), do: {unquote(module), unquote(Macro.escape(opts))}
+          def __channel__(unquote(pattern(pattern))), do: unquote(module)
         end
       end
 
@@ -108,10 +102,10 @@ defmodule Phoenix.Socket do
     end
   end
 
-  @doc "Sends topics to a channel. `*` at the end stands for anything. Option: `:assigns`."
-  defmacro channel(topic, module, opts \\ []) do
+  @doc "Sends topics to a channel. `*` at the end stands for anything."
+  defmacro channel(topic, module) do
     module = Plug.Builder.expand_alias(module, __CALLER__)
-    quote do: @phoenix_channels({unquote(topic), unquote(module), unquote(opts)})
+    quote do: @phoenix_channels({unquote(topic), unquote(module)})
   end
 
   @doc "Assigns a value."

@@ -2,26 +2,22 @@ defmodule Phoenix.Token do
   @moduledoc """
   Signed tokens, the same on the wire as Phoenix's.
 
-  The context is a conn, a socket, an endpoint, or the secret itself. Options as `Plug.Crypto.sign/4` has them; `encrypt/4` is
-  refused.
+  The context is a conn, a socket, an endpoint, or the secret itself. Option: `:max_age`, in
+  seconds.
   """
 
   @type context :: Plug.Conn.t() | Phoenix.Socket.t() | module() | binary()
 
   @doc "A token with `data`."
   @spec sign(context(), binary(), term(), keyword()) :: binary()
-  def sign(context, salt, data, opts \\ []) when is_binary(salt),
+  def sign(context, salt, data, opts) when is_binary(salt),
     do: Plug.Crypto.sign(secret(context), salt, data, opts)
 
   @doc "The data of a token."
   @spec verify(context(), binary(), term(), keyword()) :: {:ok, term()} | {:error, :expired | :invalid | :missing}
-  def verify(context, salt, token, opts \\ []) when is_binary(salt) do
+  def verify(context, salt, token, opts) when is_binary(salt) do
     Plug.Crypto.verify(secret(context), salt, token, opts)
   end
-
-  @doc "Not in phoenix_lite."
-  @spec encrypt(context(), binary(), term(), keyword()) :: no_return()
-  def encrypt(context, salt, data, opts \\ []), do: Plug.Crypto.encrypt(secret(context), salt, data, opts)
 
   defp secret(%Plug.Conn{} = conn), do: conn |> Phoenix.Controller.endpoint_module() |> secret()
   defp secret(%{endpoint: endpoint}) when is_atom(endpoint), do: secret(endpoint)

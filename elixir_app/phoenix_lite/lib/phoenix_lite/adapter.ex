@@ -1,6 +1,8 @@
 defmodule PhoenixLite.Adapter do
   @moduledoc "What `Plug.Conn` sends and reads through, for connections of `lite-http`."
 
+  @behaviour Plug.Conn.Adapter
+
   alias PhoenixLite.Native
 
   @file_piece 65_536
@@ -52,13 +54,13 @@ defmodule PhoenixLite.Adapter do
 
   ## Callbacks of Plug.Conn
 
-  @doc false
+  @impl true
   def send_resp(adapter, status, headers, body) do
     answer!(Native.respond(adapter.exchange, status, headers, IO.iodata_to_binary(body)))
     {:ok, nil, adapter}
   end
 
-  @doc false
+  @impl true
   def send_file(adapter, status, headers, path, offset, length) do
     %{size: size, type: :regular} = File.stat!(path)
     length = if length == :all, do: max(size - offset, 0), else: length
@@ -102,20 +104,6 @@ defmodule PhoenixLite.Adapter do
     data
   end
 
-  @doc false
-  def send_chunked(adapter, status, headers) do
-    answer!(Native.respond_stream(adapter.exchange, status, headers))
-    {:ok, nil, adapter}
-  end
-
-  @doc false
-  def chunk(adapter, piece) do
-    case send_piece(adapter.exchange, IO.iodata_to_binary(piece)) do
-      :ok -> {:ok, nil, adapter}
-      error -> error
-    end
-  end
-
   defp send_piece(exchange, data) do
     id = System.unique_integer([:positive])
 
@@ -126,7 +114,7 @@ defmodule PhoenixLite.Adapter do
     end
   end
 
-  @doc false
+  @impl true
   def read_req_body(adapter, opts) do
     id = System.unique_integer([:positive])
     length = Keyword.get(opts, :length, 8_000_000)
@@ -140,15 +128,12 @@ defmodule PhoenixLite.Adapter do
     end
   end
 
-  @doc false
+  @impl true
   def upgrade(adapter, :websocket, {handler, state, opts}), do: {:ok, %{adapter | upgrade: {handler, state, opts}}}
   def upgrade(_adapter, _protocol, _args), do: {:error, :not_supported}
 
-  @doc false
+  @impl true
   def get_peer_data(%{peer: {ip, port}}), do: %{address: ip, port: port, ssl_cert: nil}
-
-  @doc false
-  def get_http_protocol(%{version: version}), do: if(version == :"HTTP/1.0", do: :"HTTP/1.0", else: :"HTTP/1.1")
 
   # A client that is gone is no fault of the app; what it would have got is nobody's business then.
   defp answer!({:ok, _}), do: :ok

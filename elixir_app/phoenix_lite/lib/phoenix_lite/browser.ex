@@ -67,7 +67,7 @@ defmodule PhoenixLite.Browser do
   end
 
   @doc false
-  def put_secure_browser_headers(conn, headers \\ %{}) do
+  def put_secure_browser_headers(conn, headers) do
     conn
     |> Conn.merge_resp_headers([
       {"referrer-policy", "strict-origin-when-cross-origin"},
@@ -79,7 +79,7 @@ defmodule PhoenixLite.Browser do
   end
 
   @doc false
-  def fetch_flash(conn, _opts \\ []) do
+  def fetch_flash(conn, _opts) do
     if Map.has_key?(conn.assigns, :flash) do
       conn
     else
@@ -102,17 +102,6 @@ defmodule PhoenixLite.Browser do
     Conn.assign(conn, :flash, Map.put(flash!(conn), to_string(key), message))
   end
 
-  @doc false
-  def clear_flash(conn), do: Conn.assign(conn, :flash, %{})
-
   defp flash!(%{assigns: %{flash: flash}}), do: flash
   defp flash!(_conn), do: raise(ArgumentError, "flash not fetched, call fetch_flash/2")
-end
-
-defmodule Phoenix.Flash do
-  @moduledoc "Messages for a page."
-
-  @doc "A message."
-  @spec get(map(), atom() | String.t()) :: term()
-  def get(flash, key), do: Map.get(flash, to_string(key))
 end

@@ -4,14 +4,12 @@ defmodule PhoenixLite.ConnStore do
   alias Plug.Conn
   alias Plug.Conn.Unfetched
 
-  @unsent [:unset, :set, :set_chunked, :set_file]
+  @unsent [:unset, :set, :set_file]
 
   ## Cookies
 
   @doc false
-  def fetch_cookies(conn, opts \\ [])
-
-  def fetch_cookies(%Conn{req_cookies: %Unfetched{}} = conn, opts) do
+  def fetch_cookies(%Conn{req_cookies: %Unfetched{}} = conn) do
     req_cookies =
       for header <- Conn.get_req_header(conn, "cookie"), reduce: %{} do
         cookies -> Map.merge(Plug.Conn.Cookies.decode(header), cookies)
@@ -23,56 +21,25 @@ defmodule PhoenixLite.ConnStore do
         {name, _}, cookies -> Map.delete(cookies, name)
       end)
 
-    verify_cookies(%{conn | req_cookies: req_cookies, cookies: cookies}, opts)
+    %{conn | req_cookies: req_cookies, cookies: cookies}
   end
 
-  def fetch_cookies(%Conn{} = conn, opts), do: verify_cookies(conn, opts)
-
-  defp verify_cookies(conn, opts) do
-    if opts[:encrypted], do: raise(ArgumentError, "phoenix_lite has no encrypted cookies, only signed ones")
-
-    Enum.reduce(List.wrap(opts[:signed]), conn, fn name, conn ->
-      case conn.req_cookies do
-        %{^name => value} -> %{conn | cookies: put_verified(conn, name, value)}
-        %{} -> conn
-      end
-    end)
-  end
-
-  defp put_verified(conn, name, value) do
-    case Plug.Crypto.verify(secret!(conn), name <> "_cookie", value) do
-      {:ok, verified} -> Map.put(conn.cookies, name, verified)
-      _ -> Map.delete(conn.cookies, name)
-    end
-  end
+  def fetch_cookies(%Conn{} = conn), do: conn
 
   @doc false
-  def put_resp_cookie(conn, name, value, opts \\ [])
   def put_resp_cookie(%Conn{state: state}, _, _, _) when state not in @unsent, do: raise(Plug.Conn.AlreadySentError)
 
-  def put_resp_cookie(%Conn{} = conn, name, value, opts) when is_binary(name) do
-    if opts[:encrypt], do: raise(ArgumentError, "phoenix_lite has no encrypted cookies, only signed ones")
-    {sign?, opts} = Keyword.pop(opts, :sign, false)
-
-    unless sign? or is_binary(value),
-      do: raise(ArgumentError, "a cookie that isn't signed must be a binary, got: #{inspect(value)}")
-
-    max_age = Keyword.get(opts, :max_age, 86_400)
-
-    sent = if sign?, do: Plug.Crypto.sign(secret!(conn), name <> "_cookie", value, max_age: max_age), else: value
-
-    cookie = opts |> Map.new() |> Map.put(:value, sent) |> Map.put_new(:secure, conn.scheme == :https)
+  def put_resp_cookie(%Conn{} = conn, name, value, opts) when is_binary(name) and is_binary(value) do
+    cookie = opts |> Map.new() |> Map.put(:value, value) |> Map.put_new(:secure, conn.scheme == :https)
     put_cookie(conn, name, cookie, &Map.put(&1, name, value))
   end
 
   @doc false
-  def delete_resp_cookie(conn, name, opts \\ [])
   def delete_resp_cookie(%Conn{state: state}, _, _) when state not in @unsent, do: raise(Plug.Conn.AlreadySentError)
 
   def delete_resp_cookie(%Conn{} = conn, name, opts) do
     cookie =
       opts
-      |> Keyword.delete(:sign)
       |> Map.new()
       |> Map.merge(%{max_age: 0, universal_time: {{1970, 1, 1}, {0, 0, 0}}})
       |> Map.put_new(:secure, conn.scheme == :https)
@@ -84,11 +51,6 @@ defmodule PhoenixLite.ConnStore do
     cookies = if is_struct(conn.cookies, Unfetched), do: conn.cookies, else: update.(conn.cookies)
     %{conn | resp_cookies: Map.put(conn.resp_cookies, name, cookie), cookies: cookies}
   end
-
-  defp secret!(%Conn{secret_key_base: secret}) when is_binary(secret) and byte_size(secret) >= 20, do: secret
-
-  defp secret!(_),
-    do: raise(ArgumentError, "signed cookies expect conn.secret_key_base to be set, with 20 bytes or more")
 
   ## Session
 

@@ -1,7 +1,7 @@
 defmodule PhoenixLite.Dispatch do
   @moduledoc "A request's way through an endpoint: sockets first, then the plugs, and a page for what is raised."
 
-  alias PhoenixLite.{EndpointConfig, Render, SocketDispatch}
+  alias PhoenixLite.{Render, SocketDispatch}
   alias Plug.Conn
 
   @doc "Serves `conn`; `pipeline` are the endpoint's plugs."
@@ -10,7 +10,6 @@ defmodule PhoenixLite.Dispatch do
     conn = %{
       conn
       | secret_key_base: endpoint.config(:secret_key_base),
-        script_name: EndpointConfig.script_name(endpoint),
         private: Map.put(conn.private, :phoenix_endpoint, endpoint)
     }
 

@@ -13,16 +13,13 @@ defmodule PhoenixLite.Keys do
   end
 
   @doc "The key for `secret` and `salt`."
-  @spec derive(binary(), binary(), keyword()) :: binary()
-  def derive(secret, salt, opts \\ []) do
-    iterations = Keyword.get(opts, :key_iterations, 1000)
-    length = Keyword.get(opts, :key_length, 32)
-    digest = Keyword.get(opts, :key_digest, :sha256)
-    id = :crypto.hash(:sha256, :erlang.term_to_binary({secret, salt, iterations, length, digest}))
+  @spec derive(binary(), binary()) :: binary()
+  def derive(secret, salt) do
+    id = :crypto.hash(:sha256, :erlang.term_to_binary({secret, salt}))
 
     case lookup(id) do
       nil ->
-        key = :crypto.pbkdf2_hmac(digest, secret, salt, iterations, length)
+        key = :crypto.pbkdf2_hmac(:sha256, secret, salt, 1000, 32)
         keep(id, key)
         key
 

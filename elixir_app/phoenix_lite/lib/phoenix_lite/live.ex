@@ -1,6 +1,5 @@
 defmodule PhoenixLite.Live do
   @moduledoc "What the page of a view and its socket have in common: routes, tokens, callbacks, rendering."
-  alias Phoenix.LiveView
   alias Phoenix.LiveView.{Rendered, Socket}
   alias PhoenixLite.Tree
 
@@ -11,8 +10,6 @@ defmodule PhoenixLite.Live do
 
   @type route :: %{
           view: module(),
-          action: atom(),
-          options: keyword(),
           live_session: map(),
           params: map(),
           uri: URI.t()
@@ -24,12 +21,10 @@ defmodule PhoenixLite.Live do
     # Not `URI.new/1`, which is stricter than browsers: they leave brackets of a query as they are.
     with %URI{path: path} = uri <- URI.parse(url),
          {:ok, parts} <- decode(path || "/"),
-         %{private: %{phoenix_live_view: {view, options, live_session}}} = info <-
+         %{private: %{phoenix_live_view: {view, live_session}}} = info <-
            Phoenix.Router.route_info(router, "GET", parts, uri.host) do
       params = Map.merge(Plug.Conn.Query.decode(uri.query || ""), info.path_params)
-
-      {:ok,
-       %{view: view, action: info.plug_opts, options: options, live_session: live_session, params: params, uri: uri}}
+      {:ok, %{view: view, live_session: live_session, params: params, uri: uri}}
     else
       _ -> :error
     end
@@ -65,7 +60,8 @@ defmodule PhoenixLite.Live do
 
   @doc "Signs a flash for the next page."
   @spec sign_flash(module(), map()) :: String.t()
-  def sign_flash(endpoint, flash), do: Phoenix.Token.sign(endpoint, "flash:" <> salt(endpoint), flash)
+  def sign_flash(endpoint, flash),
+    do: Phoenix.Token.sign(endpoint, "flash:" <> salt(endpoint), flash, max_age: @flash_age)
 
   @doc "Its messages; none if it's no token of ours or too old."
   @spec verify_flash(module(), term()) :: map()
@@ -78,7 +74,9 @@ defmodule PhoenixLite.Live do
 
   @doc "Signs that the page at a path is an error with this status, as its socket has found."
   @spec sign_reload(module(), integer(), String.t()) :: String.t()
-  def sign_reload(endpoint, status, path), do: Phoenix.Token.sign(endpoint, "reload:" <> salt(endpoint), {status, path})
+  def sign_reload(endpoint, status, path) do
+    Phoenix.Token.sign(endpoint, "reload:" <> salt(endpoint), {status, path}, max_age: @flash_age)
+  end
 
   @doc "The status, of a token for this path."
   @spec verify_reload(module(), term(), String.t()) :: {:ok, integer()} | :error
@@ -96,18 +94,15 @@ defmodule PhoenixLite.Live do
 
   ## Callbacks
 
-  @doc "A socket before mount."
-  @spec socket(module(), module(), route(), map(), map()) :: Socket.t()
-  def socket(endpoint, router, route, flash, private) do
-    layout = if route.live_session.layout != nil, do: route.live_session.layout, else: route.view.__live__().layout
-
+  @doc "Returns a socket before mount."
+  @spec socket(module(), module(), route(), map()) :: Socket.t()
+  def socket(endpoint, router, route, flash) do
     %Socket{
       endpoint: endpoint,
       router: router,
       view: route.view,
       host_uri: %URI{scheme: route.uri.scheme, host: route.uri.host, port: route.uri.port},
-      assigns: %{__changed__: %{}, flash: flash, live_action: route.action},
-      private: Map.merge(%{layout: layout, temporary: %{}}, private)
+      assigns: %{__changed__: %{}, flash: flash}
     }
   end
 
@@ -115,8 +110,7 @@ defmodule PhoenixLite.Live do
   @spec mount(Socket.t(), route(), map(), map()) :: Socket.t()
   def mount(%Socket{view: view} = socket, route, params, session) do
     {result, socket} =
-      Enum.reduce_while(route.live_session.on_mount ++ view.__live__().on_mount, {:cont, socket}, fn hook,
-                                                                                                     {_, socket} ->
+      Enum.reduce_while(route.live_session.on_mount, {:cont, socket}, fn hook, {_, socket} ->
         {module, argument} = if is_tuple(hook), do: hook, else: {hook, :default}
 
         case module.on_mount(argument, params, session, socket) do
@@ -134,53 +128,21 @@ defmodule PhoenixLite.Live do
     socket =
       if result == :cont and exported?(view, :mount, 3), do: call_mount(view, params, session, socket), else: socket
 
-    socket = %{socket | private: Map.drop(socket.private, [:mounting, :assign_new])}
     if socket.redirected, do: socket, else: handle_params(socket, route)
   end
 
   defp call_mount(view, params, session, socket) do
     case view.mount(params, session, socket) do
-      {:ok, %Socket{} = socket} ->
-        socket
-
-      {:ok, %Socket{} = socket, opts} ->
-        mounted(socket, opts)
-
-      other ->
-        raise "#{inspect(view)}.mount/3 must give {:ok, socket} or {:ok, socket, options}, got: #{inspect(other)}"
+      {:ok, %Socket{} = socket} -> socket
+      other -> raise "#{inspect(view)}.mount/3 in phoenix_lite must return {:ok, socket}, got: #{inspect(other)}"
     end
-  end
-
-  defp mounted(socket, opts) do
-    Enum.reduce(opts, socket, fn
-      {:temporary_assigns, temporary}, socket ->
-        # What mount didn't assign has its value from here on the first page.
-        assigns =
-          Enum.reduce(temporary, socket.assigns, fn {key, value}, assigns -> Map.put_new(assigns, key, value) end)
-
-        LiveView.put_private(%{socket | assigns: assigns}, :temporary, Map.new(temporary))
-
-      {:layout, layout}, socket ->
-        LiveView.put_private(socket, :layout, layout)
-
-      {option, _}, _socket ->
-        raise ArgumentError, "mount/3 in phoenix_lite doesn't have the option #{inspect(option)}"
-    end)
   end
 
   @doc "Tells a view its URL."
   @spec handle_params(Socket.t(), route()) :: Socket.t()
   def handle_params(%Socket{view: view} = socket, route) do
     url = URI.to_string(route.uri)
-    socket = %{socket | assigns: Phoenix.Component.__put__(socket.assigns, :live_action, route.action)}
-
-    case hooks(socket, :handle_params, &apply(&1, [route.params, url, &2])) do
-      {:cont, socket} ->
-        if exported?(view, :handle_params, 3), do: noreply(view.handle_params(route.params, url, socket)), else: socket
-
-      {:halt, socket} ->
-        socket
-    end
+    if exported?(view, :handle_params, 3), do: noreply(view.handle_params(route.params, url, socket)), else: socket
   end
 
   @doc "Runs the hooks of a stage, until one halts."
@@ -215,42 +177,23 @@ defmodule PhoenixLite.Live do
   def render(%Socket{view: view} = socket, which) do
     assigns = Map.put(socket.assigns, :socket, socket)
     assigns = if which == :all, do: Map.put(assigns, :__changed__, nil), else: assigns
-    rendered = assigns |> (Map.get(socket.private, :render_with) || (&view.render/1)).() |> tree!(view)
-
-    rendered =
-      case socket.private.layout do
-        {module, template} -> assigns |> Phoenix.Component.__put__(:inner_content, rendered) |> layout(module, template)
-        none when none in [nil, false] -> rendered
-      end
-
-    # Values of thunks of this tree are those of this moment, so what is temporary may go.
-    assigns = socket.assigns |> Map.merge(socket.private.temporary) |> Map.put(:__changed__, %{})
-    socket = %{socket | assigns: assigns, private: Map.delete(socket.private, :changed_flash)}
-    hooks = socket.private |> Map.get(:hooks, %{}) |> Map.get(:after_render, [])
-    {rendered, Enum.reduce(hooks, socket, fn {_id, fun}, socket -> fun.(socket) end)}
-  end
-
-  defp layout(assigns, module, template) do
-    name = if is_binary(template), do: template |> Path.rootname() |> String.to_existing_atom(), else: template
-    module |> apply(name, [assigns]) |> tree!(module)
+    rendered = assigns |> view.render() |> tree!(view)
+    {rendered, %{socket | assigns: Map.put(socket.assigns, :__changed__, %{})}}
   end
 
   defp tree!(%Rendered{} = rendered, _module), do: rendered
   defp tree!(other, module), do: raise("#{inspect(module)} must render ~H, got: #{inspect(other)}")
 
-  @doc "The element of a view's page, with HTML in it."
-  @spec container(Socket.t(), route(), map(), iodata()) :: iodata()
-  def container(socket, route, tokens, html) do
-    {tag, attributes} = container(route)
+  @doc "Returns the element of a view's page, with HTML in it."
+  @spec container(Socket.t(), map(), iodata()) :: iodata()
+  def container(socket, tokens, html) do
+    attributes = [
+      id: socket.id,
+      "data-phx-main": true,
+      "data-phx-session": tokens.session,
+      "data-phx-static": tokens.static
+    ]
 
-    attributes =
-      [id: socket.id, "data-phx-main": true, "data-phx-session": tokens.session, "data-phx-static": tokens.static] ++
-        Enum.to_list(attributes)
-
-    ["<#{tag}", Tree.attributes(attributes), ">", html, "</#{tag}>"]
+    ["<div", Tree.attributes(attributes), ">", html, "</div>"]
   end
-
-  @doc "Tag and attributes of a view's element."
-  @spec container(route()) :: {atom(), Enumerable.t()}
-  def container(route), do: route.options[:container] || route.view.__live__().container
 end

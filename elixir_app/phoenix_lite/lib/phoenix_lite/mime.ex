@@ -50,10 +50,6 @@ defmodule MIME do
   @spec from_path(Path.t()) :: String.t()
   def from_path(path), do: path |> Path.extname() |> String.trim_leading(".") |> String.downcase() |> type()
 
-  @doc "Is there a type for this extension?"
-  @spec has_type?(String.t()) :: boolean()
-  def has_type?(extension), do: Map.has_key?(@types, extension)
-
   @doc "The extensions of a type."
   @spec extensions(String.t()) :: [String.t()]
   def extensions(type) do

@@ -6,7 +6,7 @@ defmodule PhoenixLite.Render do
 
   @doc false
   def render(conn, template, assigns) do
-    {template, format} = template(conn, template)
+    format = Controller.get_format(conn) || "html"
     conn = conn |> Conn.merge_assigns(assigns) |> Controller.put_format(format)
     view = Controller.view_module(conn, format)
     content = conn |> page(view, template, format) |> encode(format)
@@ -19,46 +19,20 @@ defmodule PhoenixLite.Render do
     Conn.send_resp(conn, conn.status || 200, content)
   end
 
-  defp template(conn, template) when is_atom(template), do: {template, Controller.get_format(conn) || default(conn)}
-
-  defp template(_conn, template) when is_binary(template) do
-    case String.split(template, ".") do
-      [name, format] -> {String.to_existing_atom(name), format}
-      _ -> raise ArgumentError, "a template is an atom, or text with its format such as \"show.html\": #{template}"
-    end
-  end
-
-  defp default(conn) do
-    case Map.keys(conn.private[:phoenix_view] || %{}) do
-      [:json] -> "json"
-      _ -> "html"
-    end
-  end
-
   defp page(conn, view, template, format) do
     assigns = conn.assigns |> Map.put(:conn, conn)
 
-    view
-    |> render_to_data(template, format, assigns)
-    |> layout(conn, :phoenix_layout, format, assigns)
-    |> layout(conn, :phoenix_root_layout, format, assigns)
-  end
+    content = render_to_data(view, template, format, assigns)
 
-  defp layout(content, conn, key, format, assigns) do
-    case Enum.find(conn.private[key] || %{}, fn {name, _} -> to_string(name) == format end) do
-      {_, {view, template}} ->
-        render_to_data(view, template, format, Map.put(assigns, :inner_content, inner(content, format)))
+    case {format, conn.private[:phoenix_root_layout]} do
+      {"html", [html: {layout, name}]} ->
+        inner = {:safe, Phoenix.HTML.Safe.to_iodata(content)}
+        render_to_data(layout, name, format, Map.put(assigns, :inner_content, inner))
 
-      {_, false} ->
-        content
-
-      nil ->
+      _ ->
         content
     end
   end
-
-  defp inner(content, "html"), do: {:safe, Phoenix.HTML.Safe.to_iodata(content)}
-  defp inner(content, _format), do: content
 
   @doc "What the view gives for a template: its function of that name, or its `render/2`."
   @spec render_to_data(module(), atom() | String.t(), String.t(), map()) :: term()
@@ -84,7 +58,5 @@ defmodule PhoenixLite.Render do
   @doc "Content as iodata. Text that a view gives for HTML is text, and is escaped, as in Phoenix."
   @spec encode(term(), String.t()) :: iodata()
   def encode(content, "html"), do: Phoenix.HTML.Safe.to_iodata(content)
-  def encode(content, "json"), do: Phoenix.json_library().encode_to_iodata!(content)
-  def encode({:safe, content}, _format), do: content
-  def encode(content, _format), do: content
+  def encode(content, "json"), do: Jason.encode_to_iodata!(content)
 end

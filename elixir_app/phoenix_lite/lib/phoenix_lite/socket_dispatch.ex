@@ -4,56 +4,32 @@ defmodule PhoenixLite.SocketDispatch do
   require Logger
   alias Plug.Conn
 
-  @known [
-    :path,
-    :check_origin,
-    :check_csrf,
-    :connect_info,
-    :timeout,
-    :max_frame_size,
-    :serializer,
-    :error_handler,
-    :subprotocols,
-    :compress,
-    :transport_log,
-    :log,
-    :max_channels_per_transport,
-    :fullsweep_after
-  ]
-  @info [:peer_data, :uri, :user_agent, :x_headers, :trace_context_headers, :sec_websocket_headers, :auth_token]
+  @known [:check_origin, :connect_info, :timeout, :max_frame_size, :error_handler, :compress]
+  @info [:peer_data, :auth_token]
 
-  @doc "Checks a `socket` declaration."
-  @spec declare(String.t(), module(), keyword()) :: {String.t(), module(), keyword(), nil | {[String.t()], keyword()}}
+  @doc "Checks a `socket` declaration and returns its path, options and module."
+  @spec declare(String.t(), module(), keyword()) :: {{[String.t()], keyword()}, module()}
   def declare(path, module, opts) do
-    if opts[:longpoll] not in [nil, false],
-      do: raise(ArgumentError, "phoenix_lite has no long polling: socket #{inspect(path)} needs longpoll: false")
-
-    if path =~ ":", do: raise(ArgumentError, "phoenix_lite has no parameters in socket paths: #{inspect(path)}")
-
-    case Keyword.keys(opts) -- [:websocket, :longpoll, :drainer, :auth_token] do
-      [] -> {path, module, opts, websocket(path, Keyword.get(opts, :websocket, true), opts)}
-      unknown -> raise ArgumentError, "socket in phoenix_lite doesn't have the options #{inspect(unknown)}"
-    end
+    only!(opts, [:websocket, :longpoll, :auth_token], "socket")
+    if opts[:longpoll], do: raise(ArgumentError, "phoenix_lite has no long polling: set longpoll: false")
+    websocket = Keyword.fetch!(opts, :websocket)
+    only!(websocket, @known, "websocket:")
+    if websocket[:compress], do: raise(ArgumentError, "phoenix_lite doesn't compress WebSocket messages")
+    info = Keyword.get(websocket, :connect_info, [])
+    for key <- info, key not in @info, do: session!(key)
+    options = websocket |> Keyword.put(:auth_token, opts[:auth_token]) |> Keyword.put(:connect_info, info)
+    {{PhoenixLite.RouteCompiler.split(path) ++ ["websocket"], options}, module}
   end
 
-  defp websocket(_path, false, _opts), do: nil
-  defp websocket(path, true, opts), do: websocket(path, [], opts)
-
-  defp websocket(path, websocket, opts) do
-    case Keyword.keys(websocket) -- @known do
+  defp only!(opts, known, where) do
+    case Keyword.keys(opts) -- known do
       [] -> :ok
-      unknown -> raise ArgumentError, "websocket: in phoenix_lite doesn't have the options #{inspect(unknown)}"
+      unknown -> raise ArgumentError, "#{where} in phoenix_lite doesn't have the options #{inspect(unknown)}"
     end
-
-    websocket = Keyword.put_new(websocket, :auth_token, opts[:auth_token] || false)
-    info = websocket |> Keyword.get(:connect_info, []) |> Enum.map(&info/1)
-    parts = PhoenixLite.RouteCompiler.split(path) ++ PhoenixLite.RouteCompiler.split(websocket[:path] || "/websocket")
-    {parts, Keyword.put(websocket, :connect_info, info)}
   end
 
-  defp info(key) when key in @info, do: key
-  defp info({:session, session}), do: {:session, session}
-  defp info(other), do: raise(ArgumentError, "connect_info in phoenix_lite doesn't have #{inspect(other)}")
+  defp session!({:session, _options}), do: :ok
+  defp session!(other), do: raise(ArgumentError, "connect_info in phoenix_lite doesn't have #{inspect(other)}")
 
   @doc "The socket at a path."
   @spec find(module(), [String.t()]) :: {module(), keyword()} | nil
@@ -123,9 +99,6 @@ defmodule PhoenixLite.SocketDispatch do
       opts[:auth_token] && "phoenix" in wanted ->
         {Conn.put_resp_header(conn, "sec-websocket-protocol", "phoenix"), Enum.find_value(wanted, &bearer/1)}
 
-      chosen = Enum.find(opts[:subprotocols] || [], &(&1 in wanted)) ->
-        {Conn.put_resp_header(conn, "sec-websocket-protocol", chosen), nil}
-
       true ->
         {conn, nil}
     end
@@ -152,41 +125,19 @@ defmodule PhoenixLite.ConnectInfo do
     if token, do: Map.put(info, :auth_token, token), else: info
   end
 
-  @doc "The same of a request that is no socket, for `get_connect_info/2` of views; nil for what that doesn't have."
-  @spec of_page(Conn.t(), atom()) :: term()
-  def of_page(conn, :session), do: Conn.get_session(conn)
-  def of_page(_conn, key) when key in [:auth_token, :sec_websocket_headers], do: nil
-  def of_page(conn, key), do: elem(value(key, conn, nil), 1)
-
   defp value(:peer_data, conn, _), do: {:peer_data, Conn.get_peer_data(conn)}
-  defp value(:uri, conn, _), do: {:uri, URI.parse(Conn.request_url(conn))}
-  defp value(:user_agent, conn, _), do: {:user_agent, conn |> Conn.get_req_header("user-agent") |> List.first()}
-  defp value(:x_headers, conn, _), do: {:x_headers, starting(conn, "x-")}
-  defp value(:sec_websocket_headers, conn, _), do: {:sec_websocket_headers, starting(conn, "sec-websocket-")}
   defp value(:auth_token, _conn, _), do: {:auth_token, nil}
-
-  defp value(:trace_context_headers, conn, _) do
-    {:trace_context_headers,
-     for({name, _} = header <- conn.req_headers, name in ["traceparent", "tracestate"], do: header)}
-  end
 
   defp value({:session, session}, conn, endpoint), do: {:session, session(conn, endpoint, session)}
 
-  defp starting(conn, prefix),
-    do: for({name, _} = header <- conn.req_headers, String.starts_with?(name, prefix), do: header)
-
   # Another site may open a socket with our cookies. It can't know the token, so it doesn't get the session.
   defp session(conn, endpoint, options) do
-    {key, opts} = options |> resolve() |> Keyword.pop(:csrf_token_key, "_csrf_token")
-    config = Plug.Session.init(opts)
+    config = Plug.Session.init(options)
     conn = Conn.fetch_cookies(conn)
     session = Plug.Session.decode(conn.cookies[config.key], endpoint.config(:secret_key_base), config)
     token = conn.params["_csrf_token"]
-    if Plug.CSRFProtection.valid_state_and_csrf_token?(session[key], token), do: session
+    if Plug.CSRFProtection.valid_state_and_csrf_token?(session["_csrf_token"], token), do: session
   end
-
-  defp resolve({module, function, args}), do: apply(module, function, args)
-  defp resolve(options), do: options
 end
 
 defmodule PhoenixLite.Origin do
@@ -203,25 +154,19 @@ defmodule PhoenixLite.Origin do
   end
 
   defp check(false, _origin, _conn, _endpoint), do: true
-  # As Phoenix does: no config is the strict one.
-  defp check(nil, origin, conn, endpoint), do: check(true, origin, conn, endpoint)
-  defp check(true, origin, _conn, endpoint), do: same?(URI.parse(origin), %URI{host: endpoint.host()})
+
+  defp check(true, origin, _conn, endpoint),
+    do: same?(URI.parse(origin), %URI{host: PhoenixLite.EndpointConfig.host(endpoint)})
 
   defp check(:conn, origin, conn, _endpoint) do
     same?(URI.parse(origin), %URI{scheme: to_string(conn.scheme), host: conn.host, port: conn.port})
   end
 
-  defp check(allowed, origin, conn, endpoint) when is_list(allowed) do
+  defp check(allowed, origin, _conn, _endpoint) when is_list(allowed) do
     uri = URI.parse(origin)
 
-    Enum.any?(allowed, fn
-      :conn -> check(:conn, origin, conn, endpoint)
-      text -> same?(uri, pattern(text))
-    end)
+    Enum.any?(allowed, &same?(uri, pattern(&1)))
   end
-
-  defp check({module, function, args}, origin, _conn, _endpoint),
-    do: apply(module, function, [URI.parse(origin) | args])
 
   # "//host" has no scheme and no port, "https://host" has both: those that aren't there may be any.
   defp pattern(text) do

@@ -2,8 +2,7 @@ defmodule Plug.Conn do
   @moduledoc """
   A request and its response.
 
-  The fields and functions of Plug that apps use. What isn't here (informational responses, pushes, encrypted cookies) raises
-  `UndefinedFunctionError` or `ArgumentError`.
+  It has the fields and functions of Plug that the app uses. Code that uses others doesn't compile.
   """
 
   alias Plug.Conn.{AlreadySentError, Cookies, InvalidHeaderError, Query, Status, Unfetched}
@@ -36,7 +35,7 @@ defmodule Plug.Conn do
           scheme: :http | :https,
           script_name: [String.t()],
           secret_key_base: binary() | nil,
-          state: :unset | :set | :set_chunked | :set_file | :file | :chunked | :sent | :upgraded,
+          state: :unset | :set | :set_file | :file | :sent | :upgraded,
           status: integer() | nil
         }
 
@@ -67,7 +66,7 @@ defmodule Plug.Conn do
             state: :unset,
             status: nil
 
-  @unsent [:unset, :set, :set_chunked, :set_file]
+  @unsent [:unset, :set, :set_file]
 
   ## Assigns and private data
 
@@ -145,32 +144,6 @@ defmodule Plug.Conn do
     %{conn | adapter: {adapter, payload}, resp_body: body, state: :file}
   end
 
-  @doc "Begins a response in pieces."
-  @spec send_chunked(t(), status()) :: t()
-  def send_chunked(%__MODULE__{state: state}, _status) when state not in @unsent, do: raise(AlreadySentError)
-
-  def send_chunked(%__MODULE__{} = conn, status) do
-    conn = run_before_send(%{conn | status: Status.code(status), resp_body: nil}, :set_chunked)
-    {adapter, payload} = conn.adapter
-    {:ok, body, payload} = adapter.send_chunked(payload, conn.status, conn.resp_headers)
-    %{conn | adapter: {adapter, payload}, resp_body: body, state: :chunked}
-  end
-
-  @doc "Sends a piece, when the client has room for it."
-  @spec chunk(t(), iodata()) :: {:ok, t()} | {:error, term()}
-  def chunk(%__MODULE__{adapter: {adapter, payload}, state: :chunked} = conn, piece) do
-    if IO.iodata_length(piece) == 0 do
-      {:ok, conn}
-    else
-      case adapter.chunk(payload, piece) do
-        {:ok, body, payload} -> {:ok, %{conn | resp_body: body, adapter: {adapter, payload}}}
-        {:error, _} = error -> error
-      end
-    end
-  end
-
-  def chunk(%__MODULE__{}, _piece), do: raise(ArgumentError, "chunk/2 expects send_chunked/2 before")
-
   @doc "Makes the connection a WebSocket; `{handler, state, options}` as `WebSockAdapter` has them."
   @spec upgrade_adapter(t(), atom(), term()) :: t()
   def upgrade_adapter(%__MODULE__{state: state} = conn, protocol, args) when state in @unsent do
@@ -218,12 +191,6 @@ defmodule Plug.Conn do
     %{conn | req_headers: List.keystore(conn.req_headers, name, 0, {name, value})}
   end
 
-  @doc "Removes a request header."
-  @spec delete_req_header(t(), binary()) :: t()
-  def delete_req_header(%__MODULE__{} = conn, name) do
-    %{conn | req_headers: List.keydelete(conn.req_headers, name, 0)}
-  end
-
   @doc "The values of a response header."
   @spec get_resp_header(t(), binary()) :: [binary()]
   def get_resp_header(%__MODULE__{resp_headers: headers}, name), do: for({^name, value} <- headers, do: value)
@@ -237,36 +204,10 @@ defmodule Plug.Conn do
     %{conn | resp_headers: List.keystore(conn.resp_headers, name, 0, {name, value})}
   end
 
-  @doc "Adds response headers in front, also when there are some of that name."
-  @spec prepend_resp_headers(t(), headers()) :: t()
-  def prepend_resp_headers(%__MODULE__{state: state}, _) when state not in @unsent, do: raise(AlreadySentError)
-
-  def prepend_resp_headers(%__MODULE__{} = conn, headers) do
-    Enum.each(headers, fn {name, value} -> header!(name, value) end)
-    %{conn | resp_headers: headers ++ conn.resp_headers}
-  end
-
   @doc "Sets several response headers."
   @spec merge_resp_headers(t(), Enumerable.t()) :: t()
   def merge_resp_headers(%__MODULE__{} = conn, headers) do
     Enum.reduce(headers, conn, fn {name, value}, conn -> put_resp_header(conn, name, value) end)
-  end
-
-  @doc "Changes a response header, or sets it to `initial`."
-  @spec update_resp_header(t(), binary(), binary(), (binary() -> binary())) :: t()
-  def update_resp_header(%__MODULE__{} = conn, name, initial, fun) do
-    case get_resp_header(conn, name) do
-      [] -> put_resp_header(conn, name, initial)
-      [value | _] -> put_resp_header(conn, name, fun.(value))
-    end
-  end
-
-  @doc "Removes a response header."
-  @spec delete_resp_header(t(), binary()) :: t()
-  def delete_resp_header(%__MODULE__{state: state}, _) when state not in @unsent, do: raise(AlreadySentError)
-
-  def delete_resp_header(%__MODULE__{} = conn, name) do
-    %{conn | resp_headers: Enum.reject(conn.resp_headers, fn {key, _} -> key == name end)}
   end
 
   @doc "Sets the content type, with a charset unless that is `nil`."
@@ -333,26 +274,22 @@ defmodule Plug.Conn do
   @spec get_peer_data(t()) :: %{address: :inet.ip_address(), port: :inet.port_number(), ssl_cert: binary() | nil}
   def get_peer_data(%__MODULE__{adapter: {adapter, payload}}), do: adapter.get_peer_data(payload)
 
-  @doc "The version of HTTP."
-  @spec get_http_protocol(t()) :: atom()
-  def get_http_protocol(%__MODULE__{adapter: {adapter, payload}}), do: adapter.get_http_protocol(payload)
-
   ## Cookies and session, see PhoenixLite.ConnStore
 
-  @doc "Fetches the cookies; `:signed` names those to verify."
-  @spec fetch_cookies(t(), keyword()) :: t()
-  defdelegate fetch_cookies(conn, opts \\ []), to: PhoenixLite.ConnStore
+  @doc "Fetches the cookies."
+  @spec fetch_cookies(t()) :: t()
+  defdelegate fetch_cookies(conn), to: PhoenixLite.ConnStore
 
   @doc """
-  Sets a cookie. Options: `:domain`, `:path` ("/"), `:max_age` (seconds), `:http_only` (true), `:secure` (as the request),
-  `:same_site`, `:extra`, `:sign` (then any term is a value).
+  Sets a cookie. Options: `:path` ("/"), `:max_age` (seconds), `:http_only` (true), `:secure` (by default as
+  the request), `:same_site`.
   """
-  @spec put_resp_cookie(t(), binary(), term(), keyword()) :: t()
-  defdelegate put_resp_cookie(conn, name, value, opts \\ []), to: PhoenixLite.ConnStore
+  @spec put_resp_cookie(t(), binary(), binary(), keyword()) :: t()
+  defdelegate put_resp_cookie(conn, name, value, opts), to: PhoenixLite.ConnStore
 
   @doc "Makes the browser forget a cookie."
   @spec delete_resp_cookie(t(), binary(), keyword()) :: t()
-  defdelegate delete_resp_cookie(conn, name, opts \\ []), to: PhoenixLite.ConnStore
+  defdelegate delete_resp_cookie(conn, name, opts), to: PhoenixLite.ConnStore
 
   @doc "Fetches the session; a plug."
   @spec fetch_session(t(), keyword()) :: t()

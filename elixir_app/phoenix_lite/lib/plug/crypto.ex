@@ -12,25 +12,20 @@ defmodule Plug.Crypto do
   @doc """
   A token with `data` that `verify/4` understands with the same secret and salt.
 
-  Options: `:key_iterations`, `:key_length`, `:key_digest`, `:signed_at` (seconds), `:max_age` (seconds, default 86400).
+  Option: `:max_age` (seconds, by default 86400).
   """
   @spec sign(String.t(), String.t(), term(), keyword()) :: String.t()
-  def sign(secret_key_base, salt, data, opts \\ []) when is_binary(secret_key_base) and is_binary(salt) do
-    signed_at = if seconds = opts[:signed_at], do: trunc(seconds * 1000), else: System.system_time(:millisecond)
-    max_age = Keyword.get(opts, :max_age, 86_400)
-
-    {data, signed_at, max_age}
+  def sign(secret_key_base, salt, data, opts) when is_binary(secret_key_base) and is_binary(salt) do
+    {data, System.system_time(:millisecond), Keyword.get(opts, :max_age, 86_400)}
     |> :erlang.term_to_binary()
-    |> mac(PhoenixLite.Keys.derive(secret_key_base, salt, opts))
+    |> mac(PhoenixLite.Keys.derive(secret_key_base, salt))
   end
 
   @doc "The data of a token, unless it is forged (`:invalid`), too old (`:expired`) or absent (`:missing`)."
   @spec verify(String.t(), String.t(), term(), keyword()) :: {:ok, term()} | {:error, :invalid | :expired | :missing}
-  def verify(secret_key_base, salt, token, opts \\ [])
-
   def verify(secret_key_base, salt, token, opts)
       when is_binary(secret_key_base) and is_binary(salt) and is_binary(token) do
-    with {:ok, binary} <- unmac(token, PhoenixLite.Keys.derive(secret_key_base, salt, opts)),
+    with {:ok, binary} <- unmac(token, PhoenixLite.Keys.derive(secret_key_base, salt)),
          {:ok, {data, signed_at, max_age}} when is_integer(signed_at) <- safe_term(binary) do
       if expired?(signed_at, Keyword.get(opts, :max_age, max_age)), do: {:error, :expired}, else: {:ok, data}
     else
@@ -41,7 +36,6 @@ defmodule Plug.Crypto do
   def verify(_secret_key_base, salt, nil, _opts) when is_binary(salt), do: {:error, :missing}
   def verify(_secret_key_base, salt, _token, _opts) when is_binary(salt), do: {:error, :invalid}
 
-  defp expired?(_signed_at, :infinity), do: false
   defp expired?(_signed_at, max_age) when max_age <= 0, do: true
   defp expired?(signed_at, max_age), do: signed_at + trunc(max_age * 1000) < System.system_time(:millisecond)
 
@@ -88,12 +82,6 @@ defmodule Plug.Crypto do
   end
 
   defp executable?(_), do: false
-
-  @doc "Encryption isn't part of phoenix_lite."
-  @spec encrypt(term(), term(), term(), keyword()) :: no_return()
-  def encrypt(_secret, _salt, _data, _opts \\ []) do
-    raise ArgumentError, "phoenix_lite signs but doesn't encrypt: use Plug.Crypto.sign/4, or Phoenix from Hex"
-  end
 
   @doc "Masks `token` with as many random bytes."
   @spec mask(binary(), binary()) :: binary()

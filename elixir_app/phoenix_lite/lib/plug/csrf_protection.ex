@@ -85,15 +85,6 @@ defmodule Plug.CSRFProtection do
     end
   end
 
-  @doc "The token for a form to `url`; phoenix_lite has one for all, and none for other hosts."
-  @spec get_csrf_token_for(String.t() | URI.t()) :: String.t()
-  def get_csrf_token_for(url) do
-    case URI.parse(url) do
-      %URI{host: nil} -> get_csrf_token()
-      %URI{} -> raise ArgumentError, "phoenix_lite has no tokens for other hosts"
-    end
-  end
-
   @doc "Forgets the token; the next page makes a new one."
   @spec delete_csrf_token() :: :ok
   def delete_csrf_token do
@@ -106,14 +97,6 @@ defmodule Plug.CSRFProtection do
   @doc "Takes a token from a session, for processes that aren't requests."
   @spec load_state(binary() | nil, String.t() | nil) :: :ok
   def load_state(_secret_key_base, session_token), do: session_token |> dump() |> load()
-
-  @doc "The token that a session keeps, made by `get_csrf_token/0` in this process."
-  @spec dump_state() :: String.t()
-  def dump_state, do: unmasked()
-
-  @doc "The token of a session value, unless it isn't one."
-  @spec dump_state_from_session(term()) :: String.t() | nil
-  def dump_state_from_session(value), do: dump(value)
 
   @doc "Does a masked token from a client belong to the session's?"
   @spec valid_state_and_csrf_token?(String.t() | nil, term()) :: boolean()

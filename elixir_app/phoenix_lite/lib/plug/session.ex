@@ -8,8 +8,8 @@ defmodule Plug.Session do
   @behaviour Plug
   alias Plug.Conn
 
-  @cookie [:max_age, :path, :domain, :secure, :http_only, :same_site, :extra]
-  @known @cookie ++ [:store, :key, :signing_salt, :log, :serializer, :key_iterations, :key_length, :key_digest]
+  @cookie [:max_age, :path, :secure, :http_only, :same_site]
+  @known @cookie ++ [:store, :key, :signing_salt]
 
   @impl true
   def init(opts) do
@@ -25,7 +25,6 @@ defmodule Plug.Session do
     %{
       key: Keyword.get(opts, :key) || raise(ArgumentError, "Plug.Session expects :key"),
       salt: Keyword.get(opts, :signing_salt) || raise(ArgumentError, "the cookie store expects :signing_salt"),
-      derive: Keyword.take(opts, [:key_iterations, :key_length, :key_digest]),
       cookie: Keyword.take(opts, @cookie)
     }
   end
@@ -75,13 +74,10 @@ defmodule Plug.Session do
   def encode(session, secret, config), do: session |> :erlang.term_to_binary() |> Plug.Crypto.mac(key(secret, config))
 
   defp key(secret, config) when is_binary(secret) and byte_size(secret) >= 64 do
-    PhoenixLite.Keys.derive(secret, salt(config.salt), config.derive)
+    PhoenixLite.Keys.derive(secret, config.salt)
   end
 
   defp key(_secret, _config) do
-    raise ArgumentError, "the cookie store expects conn.secret_key_base to have 64 bytes or more (mix phx.gen.secret)"
+    raise ArgumentError, "the cookie store expects conn.secret_key_base to have 64 bytes or more"
   end
-
-  defp salt({module, function, args}), do: apply(module, function, args)
-  defp salt(salt), do: salt
 end

@@ -4,9 +4,8 @@ defmodule Plug.Static do
 
       plug Plug.Static, at: "/", from: :my_app, only: ~w(assets favicon.ico), gzip: false
 
-  Options: `:at`, `:from` (an app, whose priv/static it is, `{app, path}`, or a path), `:only`, `:only_matching`, `:headers`,
-  `:content_types`, `:cache_control_for_etags` ("public"), `:cache_control_for_vsn_requests`. Ranges of one part are answered;
-  `gzip: true` and `brotli: true` are refused.
+  Options: `:at`, `:from` (an app, `{app, path}`, or a path), `:only`, `:headers`. Ranges of one part are
+  answered. `gzip: true` isn't here.
   """
   @behaviour Plug
   import Bitwise
@@ -17,19 +16,7 @@ defmodule Plug.Static do
     defexception message: "invalid path for static asset", plug_status: 400
   end
 
-  @known [
-    :at,
-    :from,
-    :only,
-    :only_matching,
-    :headers,
-    :content_types,
-    :cache_control_for_etags,
-    :cache_control_for_vsn_requests,
-    :gzip,
-    :brotli,
-    :raise_on_missing_only
-  ]
+  @known [:at, :from, :only, :headers, :gzip]
 
   @impl true
   def init(opts) do
@@ -38,18 +25,13 @@ defmodule Plug.Static do
       unknown -> raise ArgumentError, "Plug.Static in phoenix_lite doesn't have the options #{inspect(unknown)}"
     end
 
-    if opts[:gzip] || opts[:brotli],
-      do: raise(ArgumentError, "Plug.Static in phoenix_lite doesn't serve compressed files")
+    if opts[:gzip], do: raise(ArgumentError, "Plug.Static in phoenix_lite doesn't serve compressed files")
 
     %{
       at: opts |> Keyword.fetch!(:at) |> split(),
       from: Keyword.fetch!(opts, :from),
-      only: List.wrap(opts[:only]),
-      only_matching: List.wrap(opts[:only_matching]),
-      headers: Keyword.get(opts, :headers, %{}),
-      types: Keyword.get(opts, :content_types, %{}),
-      etag: Keyword.get(opts, :cache_control_for_etags, "public"),
-      vsn: Keyword.get(opts, :cache_control_for_vsn_requests, "public, max-age=31536000")
+      only: Keyword.fetch!(opts, :only),
+      headers: Keyword.get(opts, :headers, %{})
     }
   end
 
@@ -58,7 +40,7 @@ defmodule Plug.Static do
   @impl true
   def call(%Conn{method: method} = conn, config) when method in ["GET", "HEAD"] do
     case subset(config.at, conn.path_info) do
-      [first | _] = parts -> if allowed?(config, first), do: serve(conn, Enum.map(parts, &decode/1), config), else: conn
+      [first | _] = parts -> if first in config.only, do: serve(conn, Enum.map(parts, &decode/1), config), else: conn
       _ -> conn
     end
   end
@@ -68,9 +50,6 @@ defmodule Plug.Static do
   defp subset([part | rest], [part | path]), do: subset(rest, path)
   defp subset([], path), do: path
   defp subset(_, _), do: []
-
-  defp allowed?(%{only: [], only_matching: []}, _first), do: true
-  defp allowed?(config, first), do: first in config.only or String.starts_with?(first, config.only_matching)
 
   defp decode(part) do
     URI.decode(part)
@@ -94,31 +73,25 @@ defmodule Plug.Static do
 
   defp root(app) when is_atom(app), do: Application.app_dir(app, "priv/static")
   defp root({app, path}) when is_atom(app), do: Application.app_dir(app, path)
-  defp root({module, function, args}), do: apply(module, function, args)
   defp root(path) when is_binary(path), do: path
 
   defp send_file(conn, path, size, mtime, parts, config) do
-    name = List.last(parts)
     etag = ~s("#{Integer.to_string(:erlang.phash2({size, mtime}), 16)}-#{Integer.to_string(size, 16)}")
-    vsn? = match?("vsn=" <> _, conn.query_string) and config.vsn != nil
 
     conn =
       conn
-      |> Conn.put_resp_header("cache-control", if(vsn?, do: config.vsn, else: config.etag))
+      |> Conn.put_resp_header("cache-control", "public")
       |> Conn.put_resp_header("etag", etag)
       |> Conn.put_resp_header("accept-ranges", "bytes")
-      |> Conn.merge_resp_headers(headers(config.headers, conn))
+      |> Conn.merge_resp_headers(config.headers)
 
     if fresh?(conn, etag) do
       conn |> Conn.send_resp(304, "") |> Conn.halt()
     else
-      conn = put_type(conn, config.types[name] || MIME.from_path(name))
+      conn = put_type(conn, MIME.from_path(List.last(parts)))
       conn |> range(path, size) |> Conn.halt()
     end
   end
-
-  defp headers({module, function, args}, conn), do: apply(module, function, [conn | args])
-  defp headers(headers, _conn), do: headers
 
   defp put_type(conn, "text/" <> _ = type), do: Conn.put_resp_content_type(conn, type)
   defp put_type(conn, type), do: Conn.put_resp_header(conn, "content-type", type)

@@ -1,4 +1,5 @@
-// The npm client phoenix_live_view in a Chromium, through every message that phoenix_lite knows. Says "ok <step>" for each step.
+// The npm client phoenix_live_view in a Chromium goes through every message that phoenix_lite knows, and
+// prints "ok <step>" for each step.
 import { strict as assert } from "node:assert";
 import { connect, createServer } from "node:net";
 import { chromium } from "playwright-core";
@@ -58,9 +59,8 @@ const steps = {
     await page.goto(`${url}/live/p/3?x=%3Cq%3E`);
     await connected();
     await text("#where", "3 <q> /live/p/3");
-    await text("#who", "guest GET chromium true");
+    await text("#who", "guest");
     await title("Page 3 · lite");
-    assert.equal(await page.getAttribute("#where", "data-action"), "page");
     await logged("hello 1");
     assert.deepEqual(await log(), ["mounted hook", "hello 1"]);
   },
@@ -75,23 +75,10 @@ const steps = {
     await text("#count", "4");
     assert.equal(await page.getAttribute("#count", "class"), "many");
     assert.equal(await page.textContent("#ignored"), "server 0");
-    assert.equal(await page.textContent("#log"), "first");
-  },
-  async "temporary assigns are sent when they change, and stay on the page"() {
-    await page.click("#log-it");
-    await text("#log", "second");
-    await page.click("#inc");
-    await text("#count", "6");
-    assert.equal(await page.textContent("#log"), "second");
-  },
-  async "JS commands"() {
-    await page.click("#both");
-    await text("#count", "7");
-    await page.waitForSelector("#box", { state: "hidden" });
   },
   async "if and for"() {
     await page.click("#show");
-    await text("#shown", "shown 7");
+    await text("#shown", "shown 4");
     assert.equal(await page.isDisabled("#show"), true);
     for (const row of [1, 2, 3]) {
       const sent = await diffs(async () => {
@@ -131,10 +118,10 @@ const steps = {
   },
   async "handle_info: a diff without being asked"() {
     await page.evaluate(() => window.ask("tick", {}));
-    await text("#count", "107");
+    await text("#count", "104");
     await logged("ticked");
   },
-  async "patch: a link, back, push_patch with flash"() {
+  async "patch: a link, and back"() {
     const before = await born();
     await page.click("#flash");
     await text("#flash-note", "hello flash");
@@ -145,11 +132,7 @@ const steps = {
     await title("Page 7 · lite");
     await page.goBack();
     await text("#where", "3 <q> /live/p/3");
-    await page.click("#push-patch");
-    await text("#where", "8  /live/p/8");
-    await text("#flash-info", "patched");
-    assert.equal(path(), "/live/p/8");
-    await text("#count", "107");
+    await text("#count", "104");
     assert.equal(await born(), before);
     // The dead page's, never patched.
     assert.equal(await page.textContent("#outside"), "/live/p/3");
@@ -173,12 +156,9 @@ const steps = {
     await text("#where", "none  /live");
     assert.equal(await born(), before);
   },
-  async "mount that navigates, handle_params that patches"() {
+  async "mount that navigates"() {
     await page.evaluate(() => window.liveSocket.js().navigate("/live/other?away=1"));
     await text("#where", "9  /live/p/9");
-    await page.evaluate(() => window.liveSocket.js().navigate("/live/other?patch=1"));
-    await text("#other", "other patched");
-    assert.equal(path(), "/live/other?q=patched");
   },
   async "a patch link to another view navigates"() {
     await page.evaluate(() => window.liveSocket.js().patch("/live/other?q=patchlink"));
@@ -186,33 +166,24 @@ const steps = {
     await page.click("#to-home");
     await text("#where", "none  /live");
   },
-  async "from handle_info: patch, navigate, redirect"() {
+  async "from handle_info: navigate, redirect"() {
     await page.goto(`${url}/live`);
     await connected();
     const before = await born();
-    await page.evaluate(() => window.ask("later", { to: "/live/p/11", how: "patch" }));
-    await text("#where", "11  /live/p/11");
     await page.evaluate(() => window.ask("later", { to: "/live/other?q=info", how: "navigate" }));
     await text("#other", "other info");
     await text("#flash-info", "navigated");
     assert.equal(await born(), before);
     await page.click("#to-home");
     await text("#where", "none  /live");
-    await page.evaluate(() => void window.ask("later", { to: "/live/plain", how: "redirect" }));
-    await text("#plain", 'plain %{"info" => "redirected"}');
-  },
-  async "an external redirect"() {
-    await page.goto(`${url}/live`);
-    await connected();
-    await page.evaluate((to) => void window.ask("away", { to }), `http://127.0.0.1:${port}/live/plain?far`);
-    await text("#plain", "plain %{}");
-    assert.equal(new URL(page.url()).port, String(port));
+    await page.evaluate(() => void window.ask("later", { to: "/flash", how: "redirect" }));
+    await text("#told", '%{"info" => "redirected"}');
   },
   async "a mount that finds out late: navigate, redirect, an error's page"() {
     await page.goto(`${url}/live/other?late=navigate`);
     await text("#where", "10  /live/p/10");
     await page.goto(`${url}/live/other?late=redirect`);
-    await text("#plain", "plain %{}");
+    await text("#told", "%{}");
     const error = page.waitForResponse((response) => response.status() === 400);
     await page.goto(`${url}/live/other?late=missing`).catch(() => {});
     await error;
@@ -225,27 +196,26 @@ const steps = {
     await page.goto(`${url}/live`);
     await connected();
     await page.click("#redirect");
-    await text("#plain", 'plain %{"info" => "redirected"}');
+    await text("#told", '%{"info" => "redirected"}');
     await page.reload();
-    await text("#plain", "plain %{}");
+    await text("#told", "%{}");
     await page.goto(`${url}/live/guarded`);
-    await text("#plain", 'plain %{"error" => "not you"}');
+    await text("#told", '%{"error" => "not you"}');
   },
   async "another live_session is another page"() {
     await page.goto(`${url}/live`);
     await connected();
     const before = await born();
     await page.click("#to-elsewhere");
-    await text("#elsewhere", "elsewhere apart");
+    await text("#elsewhere", "elsewhere");
     await connected();
     await page.click("#n");
     await text("#n", "1");
     assert.notEqual(await born(), before);
-    assert.equal(await page.locator("#around").count(), 1);
   },
   async "a form that the view has the browser send"() {
     await page.click("#trigger");
-    await text("body", "saved zed");
+    await text("#saved", "saved zed");
   },
   async "crash: the view comes back, and the form with it"() {
     await page.goto(`${url}/live/p/5`);
@@ -285,7 +255,7 @@ const steps = {
     await page.goto(`${url}/login?name=zoe`);
     await page.goto(`${url}/live`);
     await connected();
-    await text("#who", "zoe GET chromium true");
+    await text("#who", "zoe");
     const before = await born();
     await page.click("#inc");
     await text("#count", "2");

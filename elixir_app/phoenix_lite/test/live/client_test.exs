@@ -20,7 +20,7 @@ defmodule PhoenixLite.ClientTest do
     String.split(output, "\n", trim: true)
   end
 
-  test "joins, pushes, replies, broadcasts, binary messages, leave" do
+  test "a channel is joined, pushes, replies, and is left" do
     assert lines = walk("talk")
 
     assert Enum.sort(lines) ==
@@ -30,16 +30,12 @@ defmodule PhoenixLite.ClientTest do
                ~s(echo ok {"text":"é\u2028<"}),
                ~s(no error {"reason":"no"}),
                ~s(later ok {"l":1}),
-               ~s(broadcast {"m":"hi"}),
-               "bindata [1,2,3]",
-               "bcast [4,5,6]",
-               "binary [65,66,33]",
                "closed",
                "leave ok {}"
              ])
   end
 
-  test "a crash is an error and a rejoin, a normal end is the end" do
+  test "a client rejoins a channel that crashed, not one that stopped" do
     capture_log(fn ->
       assert ["joined 1", "error", "joined 2", ~s(echo ok {"back":true}) | rest] = walk("crash")
       # The close arrives together with the reply, whose promise comes a tick later.
@@ -47,15 +43,15 @@ defmodule PhoenixLite.ClientTest do
     end)
   end
 
-  test "refused, by connect/3" do
+  test "a client learns that connect/3 refused it" do
     assert walk("refused") == ["refused"]
   end
 
-  test "the option authToken" do
+  test "a token arrives by the option authToken" do
     assert walk("token") == ["join ok", "token true"]
   end
 
-  test "a large message, and one that is too large" do
+  test "a large message arrives, a larger one closes the socket" do
     assert walk("large") == ["large ok true", "closed 1009"]
   end
 

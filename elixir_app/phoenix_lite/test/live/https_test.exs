@@ -71,19 +71,19 @@ defmodule PhoenixLite.HttpsTest do
     assert :ssl.negotiated_protocol(socket) == {:ok, "http/1.1"}
   end
 
-  test "nothing older than TLS 1.3 is spoken", %{files: files} do
+  test "a handshake of TLS 1.2 is refused", %{files: files} do
     port = start!(files)
     assert {:error, {:tls_alert, {:protocol_version, _}}} = connect(port, versions: [:"tlsv1.2"])
   end
 
-  test "a socket opens, from a page of the same origin", %{files: files} do
+  test "a WebSocket opens", %{files: files} do
     port = start!(files)
     {:ok, socket} = connect(port)
     :ok = :ssl.send(socket, Raw.head("GET", "/voice/websocket?vsn=2.0.0", Raw.handshake()))
     assert {:ok, "HTTP/1.1 101 " <> _} = :ssl.recv(socket, 0, 15_000)
   end
 
-  test "who speaks plain HTTP is sent to the same page by HTTPS", %{files: files} do
+  test "a request in plain HTTP is redirected to the same page by HTTPS", %{files: files} do
     port = start!(files)
     socket = Raw.connect(port)
     Raw.send(socket, Raw.head("GET", "/pages/1?a=b", [{"host", "127.0.0.1:#{port}"}]))
@@ -92,7 +92,7 @@ defmodule PhoenixLite.HttpsTest do
     assert Raw.closed?(socket, 15_000)
   end
 
-  test "rubbish instead of a handshake is refused, and a handshake that never comes is cut off", %{files: files} do
+  test "bytes that aren't a handshake are refused, and a silent client is cut off", %{files: files} do
     Application.put_env(:phoenix_lite, :limits, head_timeout_ms: 3_000, connections_per_address: 3)
     port = start!(files)
     rubbish = Raw.connect(port)
@@ -112,7 +112,10 @@ defmodule PhoenixLite.HttpsTest do
     Enum.each(silent, &Raw.close/1)
   end
 
-  test "files that are missing, wrong or of each other are an error in words", %{files: files, folder: folder} do
+  test "a file that is missing or wrong, or a key of another certificate, is named in the error", %{
+    files: files,
+    folder: folder
+  } do
     other = identity(folder, "other")
     empty = Path.join(folder, "empty.pem")
     File.write!(empty, "hello")
@@ -128,7 +131,7 @@ defmodule PhoenixLite.HttpsTest do
     end
   end
 
-  test "options that it doesn't have are an error in words", %{files: files} do
+  test "an option that phoenix_lite doesn't have is named in the error", %{files: files} do
     for {change, words} <- [
           {[cipher_suite: :compatible], "cipher_suite: :strong"},
           {[keyfile: nil], "needs :keyfile"},
@@ -137,10 +140,5 @@ defmodule PhoenixLite.HttpsTest do
       assert {:error, {{%ArgumentError{message: message}, _stack}, _child}} = start(Keyword.merge(files, change))
       assert message =~ words
     end
-  end
-
-  test "the address of the endpoint is that of https", %{files: files} do
-    start!(files)
-    assert Demo.Strict.url() == "https://localhost:0"
   end
 end

@@ -5,12 +5,9 @@ defmodule Demo.Endpoint do
   @session_options [store: :cookie, key: "_demo_key", signing_salt: "demo salt", same_site: "Lax"]
 
   socket "/voice", Demo.UserSocket,
-    websocket: [
-      connect_info: [:peer_data, :uri, :user_agent, :x_headers, session: @session_options],
-      max_frame_size: 65_536
-    ]
+    websocket: [connect_info: [:peer_data, session: @session_options], max_frame_size: 65_536]
 
-  socket "/live", Phoenix.LiveView.Socket, websocket: [connect_info: [:user_agent, session: @session_options]]
+  socket "/live", Phoenix.LiveView.Socket, websocket: [connect_info: [session: @session_options]]
 
   socket "/token", Demo.UserSocket, auth_token: true, websocket: [check_origin: false, connect_info: [:auth_token]]
 
@@ -21,18 +18,16 @@ defmodule Demo.Endpoint do
       error_handler: {Demo.UserSocket, :refuse, []}
     ]
 
-  plug Plug.Static, at: "/", from: {Demo, :static_root, []}, only: ~w(assets robots.txt)
-  plug Plug.Static, at: "/npm", from: {Demo, :npm_root, []}, only: ~w(phoenix phoenix_live_view)
+  plug Plug.Static, at: "/", from: Demo.static_root(), only: ~w(assets robots.txt)
+  plug Plug.Static, at: "/npm", from: Demo.npm_root(), only: ~w(phoenix phoenix_live_view)
   plug Plug.RequestId
-  plug Plug.Telemetry, event_prefix: [:demo, :endpoint], log: :debug
 
   plug Plug.Parsers,
-    parsers: [:urlencoded, :multipart, :json],
+    parsers: [:urlencoded, :json],
     pass: ["*/*"],
     json_decoder: Phoenix.json_library(),
     length: 10_000
 
-  plug Plug.MethodOverride
   plug Plug.Head
   plug Plug.Session, @session_options
   plug Demo.Router

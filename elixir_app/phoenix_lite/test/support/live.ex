@@ -23,9 +23,6 @@ defmodule Demo.Layouts do
     """
   end
 
-  def bare(assigns), do: ~H"<html data-bare={@user}>{@inner_content}</html>"
-  def inner(assigns), do: ~H"<main id={@live_action}>{@inner_content}</main>"
-
   attr :flash, :map, required: true
   slot :inner_block, required: true
 
@@ -48,22 +45,17 @@ defmodule Demo.LiveAuth do
   import Phoenix.Component
 
   def on_mount(:default, _params, session, socket) do
-    {:cont, assign(socket, user: session["user"] || "guest", extra: session["extra"])}
+    {:cont, assign(socket, user: session["user"] || "guest")}
   end
 
   def on_mount(:never, _params, _session, socket) do
-    {:halt, socket |> put_flash(:error, "not you") |> redirect(to: "/live/plain")}
+    {:halt, socket |> put_flash(:error, "not you") |> redirect(to: "/flash")}
   end
-
-  def extra(conn), do: %{"extra" => conn.method}
 end
 
 defmodule Demo.HomeLive do
   @moduledoc false
   use Phoenix.LiveView
-  alias Phoenix.LiveView.JS
-
-  on_mount Demo.LiveAuth
 
   @impl true
   def mount(_params, _session, socket) do
@@ -71,23 +63,10 @@ defmodule Demo.HomeLive do
 
     socket =
       socket
-      |> assign(
-        count: 0,
-        rows: [],
-        shown: false,
-        key: nil,
-        hooked: nil,
-        saved: nil,
-        form: to_form(%{"name" => ""}, as: :f)
-      )
-      |> assign(
-        client: (get_connect_params(socket) || %{})["client"],
-        agent: get_connect_info(socket, :user_agent) != nil
-      )
+      |> assign(count: 0, rows: [], shown: false, key: nil, hooked: nil, saved: nil, name: "", error: nil)
       |> attach_hook(:count_gate, :handle_event, &gate/3)
 
-    {:ok, if(connected?(socket), do: push_event(socket, "hello", %{n: 1}), else: socket),
-     temporary_assigns: [log: ["first"]]}
+    {:ok, if(connected?(socket), do: push_event(socket, "hello", %{n: 1}), else: socket)}
   end
 
   defp gate("gated", _params, socket), do: {:halt, %{gate: "shut"}, socket}
@@ -103,32 +82,27 @@ defmodule Demo.HomeLive do
   def render(assigns) do
     ~H"""
     <Demo.Layouts.app flash={@flash}>
-      <h1 id="where" data-action={@live_action}>{@n} {@query} {@path}</h1>
-      <p id="who">{@user} {@extra} {@client} {@agent}</p>
+      <h1 id="where">{@n} {@query} {@path}</h1>
+      <p id="who">{@user}</p>
       <button id="inc" phx-click="inc" phx-value-by="2">+</button><b id="count" class={@count > 2 && "many"}>{@count}</b>
-      <button id="both" phx-click={JS.push("inc", value: %{by: "1"}) |> JS.toggle(to: "#box")}>both</button>
-      <p id="box">box</p>
       <p :if={@shown} id="shown">shown {@count}</p>
       <button id="show" phx-click="show" disabled={@shown}>show</button>
       <ul id="rows"><li :for={row <- @rows} id={"row-#{row}"}>{row}<em :if={row == 2}>!</em></li></ul>
       <button id="push-row" phx-click="row">row</button><button id="drop-row" phx-click="drop">drop</button>
-      <.form for={@form} id="form" phx-change="validate" phx-submit="save">
-        <input id="name" name={@form[:name].name} value={@form[:name].value} />
+      <.form for={%{}} id="form" phx-change="validate" phx-submit="save">
+        <input id="name" name="f[name]" value={@name} />
         <input name="f[tags][]" value="t1" type="hidden" />
-        <span id="error">{for error <- @form[:name].errors, do: error}</span>
+        <span id="error">{@error}</span>
         <button id="submit" name="btn" value="b1">save</button>
       </.form>
       <pre id="saved">{@saved}</pre>
       <input id="keys" phx-keydown="key" /><i id="key">{@key}</i>
       <div id="hook" phx-hook="Echo">{@hooked}</div>
       <div id="ignored" phx-update="ignore">server {@count}</div>
-      <p id="log">{Enum.join(@log, ",")}</p>
       <.link id="patch" patch="/live/p/7?x=1">patch</.link>
-      <button id="push-patch" phx-click="go" phx-value-to="/live/p/8" phx-value-how="patch">patch</button>
       <button id="push-navigate" phx-click="go" phx-value-to="/live/other" phx-value-how="navigate">navigate</button>
-      <button id="redirect" phx-click="go" phx-value-to="/live/plain" phx-value-how="redirect">redirect</button>
+      <button id="redirect" phx-click="go" phx-value-to="/flash" phx-value-how="redirect">redirect</button>
       <button id="flash" phx-click="flash">flash</button>
-      <button id="log-it" phx-click="log">log</button>
       <button id="crash" phx-click="crash">crash</button>
     </Demo.Layouts.app>
     """
@@ -145,8 +119,8 @@ defmodule Demo.HomeLive do
   def handle_event("key", %{"key" => key}, socket), do: {:noreply, assign(socket, :key, key)}
 
   def handle_event("validate", %{"f" => f, "_target" => target}, socket) do
-    errors = if String.length(f["name"]) < 3, do: [name: "too short: " <> Enum.join(target, ".")], else: []
-    {:noreply, assign(socket, :form, to_form(f, as: :f, errors: errors))}
+    error = if String.length(f["name"]) < 3, do: "too short: " <> Enum.join(target, ".")
+    {:noreply, assign(socket, name: f["name"], error: error)}
   end
 
   def handle_event("save", params, socket) do
@@ -167,14 +141,11 @@ defmodule Demo.HomeLive do
     {:noreply, socket}
   end
 
-  def handle_event("away", %{"to" => url}, socket), do: {:noreply, redirect(socket, external: url)}
   def handle_event("flash", _params, socket), do: {:noreply, put_flash(socket, :note, "hello flash")}
-  def handle_event("log", _params, socket), do: {:noreply, assign(socket, :log, ["second"])}
   def handle_event("crash", _params, _socket), do: raise("view crashes")
 
   def handle_event("go", %{"to" => to, "how" => how}, socket) do
     case how do
-      "patch" -> {:noreply, socket |> put_flash(:info, "patched") |> push_patch(to: to)}
       "navigate" -> {:noreply, socket |> put_flash(:info, "navigated") |> push_navigate(to: to)}
       "redirect" -> {:noreply, socket |> put_flash(:info, "redirected") |> redirect(to: to)}
     end
@@ -196,7 +167,7 @@ end
 
 defmodule Demo.OtherLive do
   @moduledoc false
-  use Phoenix.LiveView, container: {:section, class: "other"}
+  use Phoenix.LiveView
 
   @impl true
   def mount(%{"away" => "1"}, _session, socket), do: {:ok, push_navigate(socket, to: "/live/p/9")}
@@ -204,42 +175,30 @@ defmodule Demo.OtherLive do
   def mount(%{"late" => how}, _session, socket) do
     case {connected?(socket), how} do
       {true, "navigate"} -> {:ok, push_navigate(socket, to: "/live/p/10")}
-      {true, "redirect"} -> {:ok, redirect(socket, to: "/live/plain")}
+      {true, "redirect"} -> {:ok, redirect(socket, to: "/flash")}
       {true, "missing"} -> raise(Plug.BadRequestError)
-      _ -> {:ok, assign(socket, page_title: "Late", asked: nil, seen: nil, given: nil)}
+      _ -> {:ok, assign(socket, page_title: "Late", asked: nil)}
     end
   end
 
   def mount(_params, _session, socket) do
-    {:ok,
-     socket
-     |> assign(page_title: "Other", asked: nil, seen: nil)
-     |> assign_new(:given, fn -> "made" end)
-     |> attach_hook(:params, :handle_params, fn _params, uri, socket ->
-       {:cont, assign(socket, :seen, URI.parse(uri).path)}
-     end)
-     |> attach_hook(:info, :handle_info, &swallow/2)}
+    {:ok, socket |> assign(page_title: "Other", asked: nil) |> attach_hook(:info, :handle_info, &swallow/2)}
   end
 
-  defp swallow(:detach, socket), do: {:halt, detach_hook(socket, :info, :handle_info)}
-  defp swallow(message, socket), do: {:halt, assign(socket, :asked, "swallowed #{inspect(message)}")}
+  defp swallow(:swallowed, socket), do: {:halt, assign(socket, :asked, "swallowed")}
+  defp swallow(_message, socket), do: {:cont, socket}
 
   @impl true
-  def handle_params(%{"patch" => "1"}, _uri, socket), do: {:noreply, push_patch(socket, to: "/live/other?q=patched")}
   def handle_params(params, _uri, socket), do: {:noreply, assign(socket, :asked, params["q"])}
 
   @impl true
   def handle_info(message, socket), do: {:noreply, assign(socket, :asked, "got #{inspect(message)}")}
-  @impl true
-  def handle_cast(message, socket), do: {:noreply, assign(socket, :asked, "cast #{inspect(message)}")}
-  @impl true
-  def handle_call(:asked, _from, socket), do: {:reply, socket.assigns.asked, assign(socket, :asked, "called")}
 
   @impl true
   def render(assigns) do
     ~H"""
     <Demo.Layouts.app flash={@flash}>
-      <h2 id="other" data-seen={@seen} data-given={@given}>other {@asked}</h2><div id="hook2" phx-hook="Echo"></div>
+      <h2 id="other">other {@asked}</h2><div id="hook2" phx-hook="Echo"></div>
     </Demo.Layouts.app>
     """
   end
@@ -247,19 +206,17 @@ end
 
 defmodule Demo.ElsewhereLive do
   @moduledoc false
-  use Phoenix.LiveView, layout: {__MODULE__, :around}
-
-  def around(assigns), do: ~H"<main id='around' data-title={assigns[:page_title]}>{@inner_content}</main>"
+  use Phoenix.LiveView
 
   @impl true
-  def mount(_params, session, socket), do: {:ok, assign(socket, extra: session["extra"], n: 0, go: false)}
+  def mount(_params, _session, socket), do: {:ok, assign(socket, n: 0, go: false)}
   @impl true
   def handle_event("n", _params, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
   def handle_event("go", _params, socket), do: {:noreply, assign(socket, :go, true)}
   @impl true
   def render(assigns) do
     ~H"""
-    <p id="elsewhere">elsewhere {@extra}</p><button id="n" phx-click="n">{@n}</button>
+    <p id="elsewhere">elsewhere</p><button id="n" phx-click="n">{@n}</button>
     <.form for={%{}} action="/form" phx-submit="go" phx-trigger-action={@go} phx-no-format>
       <input name="name" value="zed" /><button id="trigger">go</button>
     </.form>

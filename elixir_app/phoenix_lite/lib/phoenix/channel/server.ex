@@ -2,32 +2,25 @@ defmodule Phoenix.Channel.Server do
   @moduledoc "The process of a channel."
   use GenServer
   require Logger
-  alias Phoenix.PubSub
   alias Phoenix.Socket
-  alias Phoenix.Socket.{Broadcast, Message, Reply}
+  alias Phoenix.Socket.{Message, Reply}
 
   @doc false
-  def child_spec(channel, init_arg, opts) do
+  def child_spec(channel, transport) do
     %{
       id: channel,
-      start: {GenServer, :start_link, [__MODULE__, init_arg, Keyword.take(opts, [:hibernate_after])]},
+      start: {GenServer, :start_link, [__MODULE__, transport]},
       restart: :temporary,
-      shutdown: Keyword.get(opts, :shutdown, 5_000)
+      shutdown: 5_000
     }
   end
 
   ## For the transport
 
   @doc "Starts a channel and waits until it has joined."
-  @spec join(Socket.t(), module(), Message.t(), keyword()) :: {:ok, term(), pid()} | {:error, term()}
-  def join(socket, channel, %Message{} = message, opts) do
-    socket = %{
-      socket
-      | topic: message.topic,
-        channel: channel,
-        join_ref: message.join_ref || message.ref,
-        assigns: Map.merge(socket.assigns, Map.new(Keyword.get(opts, :assigns, %{})))
-    }
+  @spec join(Socket.t(), module(), Message.t()) :: {:ok, term(), pid()} | {:error, term()}
+  def join(socket, channel, %Message{} = message) do
+    socket = %{socket | topic: message.topic, channel: channel, join_ref: message.join_ref || message.ref}
 
     supervisor = {:via, PartitionSupervisor, {PhoenixLite.Channels, self()}}
     {:ok, pid} = DynamicSupervisor.start_child(supervisor, channel.child_spec(self()))
@@ -46,56 +39,6 @@ defmodule Phoenix.Channel.Server do
       {:DOWN, ^monitor, _, _, _} ->
         {:error, %{reason: "join crashed"}}
     end
-  end
-
-  ## Broadcasts
-
-  @doc false
-  # PubSub's dispatcher: frames are encoded once for all clients that have the same serializer.
-  def dispatch(entries, from, %Broadcast{event: event} = message) do
-    Enum.reduce(entries, %{}, fn
-      {pid, _}, frames when pid == from ->
-        frames
-
-      {pid, {:fastlane, transport, serializer, intercepts}}, frames ->
-        if event in intercepts do
-          send(pid, message)
-          frames
-        else
-          frames = Map.put_new_lazy(frames, serializer, fn -> serializer.fastlane!(message) end)
-          send(transport, Map.fetch!(frames, serializer))
-          frames
-        end
-
-      {pid, _}, frames ->
-        send(pid, message)
-        frames
-    end)
-
-    :ok
-  end
-
-  def dispatch(entries, from, message), do: PubSub.dispatch(entries, from, message)
-
-  @doc false
-  def broadcast(server, topic, event, payload) when is_binary(topic) and is_binary(event) do
-    PubSub.broadcast(server, topic, %Broadcast{topic: topic, event: event, payload: payload}, __MODULE__)
-  end
-
-  @doc false
-  def broadcast_from(server, from, topic, event, payload) when is_binary(topic) and is_binary(event) do
-    PubSub.broadcast_from(server, from, topic, %Broadcast{topic: topic, event: event, payload: payload}, __MODULE__)
-  end
-
-  @doc false
-  def local_broadcast(server, topic, event, payload) when is_binary(topic) and is_binary(event) do
-    PubSub.local_broadcast(server, topic, %Broadcast{topic: topic, event: event, payload: payload}, __MODULE__)
-  end
-
-  @doc false
-  def local_broadcast_from(server, from, topic, event, payload) when is_binary(topic) and is_binary(event) do
-    message = %Broadcast{topic: topic, event: event, payload: payload}
-    PubSub.local_broadcast_from(server, from, topic, message, __MODULE__)
   end
 
   ## The process
@@ -140,12 +83,6 @@ defmodule Phoenix.Channel.Server do
     event |> socket.channel.handle_in(payload, %{socket | ref: ref}) |> handle_in()
   end
 
-  def handle_info(%Broadcast{topic: topic, event: event, payload: payload}, %Socket{topic: topic} = socket) do
-    event |> socket.channel.handle_out(payload, socket) |> result(:handle_out)
-  end
-
-  def handle_info(:lite_test_close, socket), do: {:stop, {:shutdown, :closed}, socket}
-
   def handle_info(message, %Socket{channel: channel} = socket) do
     if function_exported?(channel, :handle_info, 2) do
       message |> channel.handle_info(socket) |> result(:handle_info)
@@ -157,12 +94,6 @@ defmodule Phoenix.Channel.Server do
 
   @impl true
   def handle_call(:lite_test_socket, _from, socket), do: {:reply, socket, socket}
-
-  def handle_call(message, from, socket),
-    do: message |> socket.channel.handle_call(from, socket) |> result(:handle_call)
-
-  @impl true
-  def handle_cast(message, socket), do: message |> socket.channel.handle_cast(socket) |> result(:handle_cast)
 
   @impl true
   def terminate(reason, %Socket{channel: channel} = socket) do
@@ -176,13 +107,6 @@ defmodule Phoenix.Channel.Server do
   defp shutdown(reason), do: {:shutdown, {:transport, reason}}
 
   defp joined(transport, ref, reply, socket) do
-    unless socket.pubsub_server do
-      raise "no :pubsub_server in the config of #{inspect(socket.endpoint)}: start {Phoenix.PubSub, name: MyApp.PubSub} " <>
-              "and set pubsub_server: MyApp.PubSub"
-    end
-
-    fastlane = {:fastlane, socket.transport_pid, socket.serializer, socket.channel.__intercepts__()}
-    :ok = PubSub.subscribe(socket.pubsub_server, socket.topic, metadata: fastlane)
     send(transport, {ref, {:ok, reply}})
     {:noreply, %{socket | joined: true}}
   end
@@ -226,9 +150,7 @@ defmodule Phoenix.Channel.Server do
     {:stop, reason, socket}
   end
 
-  defp result({:reply, reply, %Socket{} = socket}, :handle_call), do: {:reply, reply, socket}
   defp result({:noreply, %Socket{} = socket}, _callback), do: {:noreply, %{socket | ref: nil}}
-  defp result({:noreply, %Socket{} = socket, timeout}, _callback), do: {:noreply, %{socket | ref: nil}, timeout}
 
   defp result(other, callback) do
     raise "#{callback} of a channel must give {:noreply, socket}, {:reply, reply, socket} where a client waits, or " <>

@@ -1,5 +1,5 @@
 defmodule Phoenix.Component.Declarative do
-  @moduledoc "`attr/3` and `slot/3`: what a component takes. Calls are checked against it when they compile."
+  @moduledoc "`attr/3` and `slot/2` declare what a component takes. The compiler checks its calls against them."
 
   alias PhoenixLite.Heex
   alias PhoenixLite.Heex.Check
@@ -9,13 +9,12 @@ defmodule Phoenix.Component.Declarative do
   @doc false
   def __setup__(module) do
     Module.register_attribute(module, :heex_attrs, accumulate: true)
-    Module.register_attribute(module, :heex_slots, accumulate: true)
+    Module.put_attribute(module, :heex_content, false)
     Module.register_attribute(module, :heex_components, accumulate: true)
     Module.register_attribute(module, :heex_calls, accumulate: true)
-    Module.put_attribute(module, :heex_slot, nil)
   end
 
-  @doc "An attribute of the component that follows. Options: `:required`, `:default`, `:values`, `:examples`, `:doc`, `:include`."
+  @doc "An attribute of the component that follows. Options: `:required`, `:default`, `:values`, `:doc`, `:include`."
   defmacro attr(name, type, opts \\ []) do
     line = __CALLER__.line
 
@@ -29,56 +28,24 @@ defmodule Phoenix.Component.Declarative do
             )
   end
 
-  @doc "A slot of the component that follows. Options: `:required`, `:doc`; a block declares attributes."
-  defmacro slot(name, opts, do: block), do: add_slot(name, opts, block, __CALLER__.line)
-
-  @doc "A slot of the component that follows."
-  defmacro slot(name, opts \\ []) do
-    {block, opts} = if Keyword.keyword?(opts), do: Keyword.pop(opts, :do), else: {nil, opts}
-    add_slot(name, opts, block, __CALLER__.line)
-  end
-
-  defp add_slot(name, opts, block, line) do
-    quote do
-      Phoenix.Component.Declarative.__slot__(__MODULE__, unquote(name), unquote(opts), unquote(line))
-      unquote(block)
-      Phoenix.Component.Declarative.__end_slot__(__MODULE__)
-    end
-  end
+  @doc "Declares that the component that follows takes content, and needs it."
+  defmacro slot(:inner_block, required: true), do: quote(do: @heex_content(true))
 
   @doc false
   def __attr__(module, name, type, opts, line) do
-    known(module, opts, [:required, :default, :values, :examples, :doc, :include], line)
+    known(module, opts, [:required, :default, :values, :doc, :include], line)
 
-    unless type in @types or (is_atom(type) and String.starts_with?(Atom.to_string(type), "Elixir.")) or
-             match?({:fun, _}, type) or match?({:struct, _}, type),
-           do: error(module, line, "attr #{name} has the unknown type #{inspect(type)}")
+    unless type in @types,
+      do: error(module, line, "attr #{name} has the unknown type #{inspect(type)}")
 
-    attr = %{
+    Module.put_attribute(module, :heex_attrs, %{
       name: name,
       type: type,
       required: Keyword.get(opts, :required, false),
       default: Keyword.fetch(opts, :default),
       values: if(values = opts[:values], do: Enum.to_list(values)),
       include: Keyword.get(opts, :include, [])
-    }
-
-    case Module.get_attribute(module, :heex_slot) do
-      nil -> Module.put_attribute(module, :heex_attrs, attr)
-      slot -> Module.put_attribute(module, :heex_slot, %{slot | attrs: [attr | slot.attrs]})
-    end
-  end
-
-  @doc false
-  def __slot__(module, name, opts, line) do
-    known(module, opts, [:required, :doc, :validate_attrs], line)
-    Module.put_attribute(module, :heex_slot, %{name: name, required: Keyword.get(opts, :required, false), attrs: []})
-  end
-
-  @doc false
-  def __end_slot__(module) do
-    Module.put_attribute(module, :heex_slots, Module.get_attribute(module, :heex_slot))
-    Module.put_attribute(module, :heex_slot, nil)
+    })
   end
 
   defp known(module, opts, names, line) do
@@ -90,18 +57,17 @@ defmodule Phoenix.Component.Declarative do
   @doc false
   def __on_definition__(env, kind, name, args, _guards, _body) do
     attrs = Module.get_attribute(env.module, :heex_attrs)
-    slots = Module.get_attribute(env.module, :heex_slots)
+    content? = Module.get_attribute(env.module, :heex_content)
 
-    if attrs != [] or slots != [] do
+    if attrs != [] or content? do
       unless length(args) == 1 and kind in [:def, :defp],
         do: Heex.error!(env.file, env.line, "attr and slot come before a component, #{name}/#{length(args)} isn't one")
 
-      spec = %{attrs: Enum.reverse(attrs), slots: Enum.reverse(slots), kind: kind}
+      spec = %{attrs: Enum.reverse(attrs), content?: content?, kind: kind}
       Module.put_attribute(env.module, :heex_components, {name, spec})
       Module.delete_attribute(env.module, :heex_attrs)
-      Module.delete_attribute(env.module, :heex_slots)
       Module.register_attribute(env.module, :heex_attrs, accumulate: true)
-      Module.register_attribute(env.module, :heex_slots, accumulate: true)
+      Module.put_attribute(env.module, :heex_content, false)
     end
   end
 
@@ -131,9 +97,8 @@ defmodule Phoenix.Component.Declarative do
   # Whoever calls a component, it sees its defaults.
   defp with_defaults({name, spec}) do
     defaults = for %{name: attr, default: {:ok, value}} <- spec.attrs, into: %{}, do: {attr, value}
-    defaults = Enum.reduce(spec.slots, defaults, &Map.put_new(&2, &1.name, []))
     global = Enum.find(spec.attrs, &(&1.type == :global))
-    known = Enum.map(spec.attrs ++ spec.slots, & &1.name)
+    known = Enum.map(spec.attrs, & &1.name)
     args = [Macro.escape(defaults), global && {global.name, Macro.escape(Map.get(defaults, global.name, %{}))}, known]
 
     body =
@@ -158,8 +123,7 @@ defmodule Phoenix.Component.Declarative do
   def __defaults__(assigns, defaults, nil, _known), do: Map.merge(defaults, assigns)
 
   def __defaults__(assigns, defaults, {rest, default}, known) do
-    {declared, undeclared} =
-      Map.split(assigns, [:__changed__, :__slot__, :__given__, :inner_block, :flash, :socket | known])
+    {declared, undeclared} = Map.split(assigns, [:__changed__, :inner_block, :flash, :socket | known])
 
     given = Map.get(declared, rest, %{})
     defaults |> Map.merge(declared) |> Map.put(rest, default |> Map.merge(Map.new(given)) |> Map.merge(undeclared))

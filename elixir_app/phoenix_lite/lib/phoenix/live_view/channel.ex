@@ -7,7 +7,8 @@ defmodule Phoenix.LiveView.Channel do
   alias Phoenix.Socket.{Message, Reply}
   alias PhoenixLite.{Live, Tree}
 
-  @version "1.2.10"
+  # A client of another version logs a warning.
+  @version Map.fetch!(PhoenixLite.Versions.imitated(), "phoenix_live_view")
 
   @doc false
   def child_spec(transport) do
@@ -94,24 +95,6 @@ defmodule Phoenix.LiveView.Channel do
   end
 
   @impl true
-  def handle_cast(message, %{socket: socket} = state),
-    do: message |> socket.view.handle_cast(socket) |> Live.noreply() |> finish(nil, %{}, state)
-
-  @impl true
-  def handle_call(:lite_test_socket, _from, state), do: {:reply, state.socket, state}
-
-  def handle_call(message, from, %{socket: socket} = state) do
-    case socket.view.handle_call(message, from, socket) do
-      {:reply, reply, socket} ->
-        GenServer.reply(from, reply)
-        finish(socket, nil, %{}, state)
-
-      other ->
-        other |> Live.noreply() |> finish(nil, %{}, state)
-    end
-  end
-
-  @impl true
   def terminate(reason, %{socket: %{view: view} = socket}) do
     if Live.exported?(view, :terminate, 2), do: view.terminate(reason, socket), else: :ok
   end
@@ -128,7 +111,7 @@ defmodule Phoenix.LiveView.Channel do
         {:ok, %{live_session: %{name: name}} = route} when name == verified.live_session_name ->
           flash = flash(endpoint, params, static)
           Plug.CSRFProtection.load_state(nil, session["_csrf_token"])
-          join(params, phx, verified, route, flash, Map.merge(session, verified.session))
+          join(phx, verified, route, flash, session)
 
         _ ->
           {:error, %{reason: "unauthorized"}}
@@ -158,11 +141,8 @@ defmodule Phoenix.LiveView.Channel do
   defp flash(_endpoint, %{"params" => %{"_mounts" => 0}}, static), do: static.flash
   defp flash(_endpoint, _params, _static), do: %{}
 
-  defp join(params, phx, verified, route, flash, session) do
-    connect_params = if is_map(params["params"]), do: params["params"], else: %{}
-    private = %{mounting: %{connect_params: connect_params, connect_info: phx.private.connect_info}}
-
-    socket = Live.socket(phx.endpoint, verified.router, route, flash, private)
+  defp join(phx, verified, route, flash, session) do
+    socket = Live.socket(phx.endpoint, verified.router, route, flash)
     socket = %{socket | id: verified.id, transport_pid: phx.transport_pid, root_pid: self()}
 
     state = %{
@@ -177,7 +157,7 @@ defmodule Phoenix.LiveView.Channel do
       live_session: route.live_session.name
     }
 
-    socket |> Live.mount(route, route.params, session) |> joined(%{}, params, route, state)
+    socket |> Live.mount(route, route.params, session) |> joined(state)
   rescue
     # What is the client's fault, such as a name that isn't there any more, has its page by HTTP.
     error ->
@@ -189,31 +169,12 @@ defmodule Phoenix.LiveView.Channel do
         else: reraise(error, __STACKTRACE__)
   end
 
-  defp joined(%{redirected: nil} = socket, response, params, route, state) do
+  defp joined(%{redirected: nil} = socket, state) do
     {json, state} = update(socket, %{}, state)
-    response = Map.merge(response, %{rendered: json, liveview_version: @version})
-
-    response =
-      if params["redirect"] do
-        {tag, attributes} = Live.container(route)
-        Map.put(response, :container, [tag, Map.new(attributes)])
-      else
-        response
-      end
-
-    {:ok, response, state}
+    {:ok, %{rendered: json, liveview_version: @version}, state}
   end
 
-  defp joined(%{redirected: {:live, :patch, to}} = socket, response, params, _route, state) do
-    route = patch_route!(socket, to.to, state)
-    response = Map.put(response, :live_patch, to)
-
-    %{socket | redirected: nil}
-    |> Live.handle_params(route)
-    |> joined(response, params, route, %{state | uri: route.uri})
-  end
-
-  defp joined(%{redirected: redirected} = socket, _response, _params, _route, _state) do
+  defp joined(%{redirected: redirected} = socket, _state) do
     {kind, to} = away(redirected, socket)
     {:error, %{kind => to}}
   end
@@ -266,16 +227,6 @@ defmodule Phoenix.LiveView.Channel do
     {:noreply, state}
   end
 
-  defp finish(%{redirected: {:live, :patch, to}} = socket, ref, reply, state) do
-    route = patch_route!(socket, to.to, state)
-    push(state, "live_patch", to)
-    # A patch clears the flash but for what came with it.
-    flash = Map.get(socket.private, :changed_flash, %{})
-    assigns = Phoenix.Component.__put__(socket.assigns, :flash, flash)
-    socket = Live.handle_params(%{socket | redirected: nil, assigns: assigns}, route)
-    finish(socket, ref, reply, %{state | uri: route.uri})
-  end
-
   defp finish(%{redirected: redirected} = socket, ref, _reply, state) do
     {kind, to} = away(redirected, socket)
     if (events = events(socket)) != [], do: push(state, "diff", %{"e" => events})
@@ -283,19 +234,10 @@ defmodule Phoenix.LiveView.Channel do
     stop({:shutdown, kind}, %{state | socket: socket})
   end
 
-  defp away({:live, :redirect, to}, socket), do: {:live_redirect, with_flash(to, socket)}
-  defp away({:redirect, %{external: url}}, _socket), do: {:redirect, %{to: url}}
-  defp away({:redirect, to}, socket), do: {:redirect, with_flash(to, socket)}
+  defp away({kind, to}, socket), do: {kind, with_flash(to, socket)}
 
   defp with_flash(to, %{assigns: %{flash: flash}}) when flash == %{}, do: to
   defp with_flash(to, socket), do: Map.put(to, :flash, Live.sign_flash(socket.endpoint, socket.assigns.flash))
-
-  defp patch_route!(socket, to, state) do
-    case own_route(%{state | socket: socket}, state.uri |> URI.merge(to) |> URI.to_string()) do
-      {:ok, route} -> route
-      :error -> raise ArgumentError, "push_patch to #{inspect(to)}, which isn't a route of #{inspect(socket.view)}"
-    end
-  end
 
   # A URL of this very view.
   defp own_route(%{socket: %{view: view, router: router}, live_session: name}, url) do
@@ -320,7 +262,7 @@ defmodule Phoenix.LiveView.Channel do
         {if(diff == :same, do: %{}, else: elem(diff, 1)), tree, socket}
       end
 
-    socket = %{socket | private: Map.drop(socket.private, [:events, :changed_flash])}
+    socket = %{socket | private: Map.delete(socket.private, :events)}
     json = Map.merge(json, reply)
     json = if title && title != state.title, do: Map.put(json, "t", title), else: json
     json = if events == [], do: json, else: Map.put(json, "e", events)

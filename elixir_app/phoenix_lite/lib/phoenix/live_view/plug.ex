@@ -15,31 +15,28 @@ defmodule Phoenix.LiveView.Plug do
   alias Plug.Conn
 
   @impl true
-  def init(action), do: action
+  def init(opts), do: opts
 
   @impl true
-  def call(%Conn{private: %{phoenix_live_view: {view, options, live_session}}} = conn, action) do
+  def call(%Conn{private: %{phoenix_live_view: {view, live_session}}} = conn, _opts) do
     conn = Controller.put_format(conn, "html")
     endpoint = Controller.endpoint_module(conn)
     conn = conn |> Conn.fetch_query_params() |> Conn.fetch_cookies() |> reloaded(endpoint)
     uri = URI.parse(Conn.request_url(conn))
 
-    route = %{view: view, action: action, options: options, live_session: live_session, params: conn.params, uri: uri}
-    extra = extra_session(live_session.session, conn)
+    route = %{view: view, live_session: live_session, params: conn.params, uri: uri}
     session = if conn.private[:plug_session], do: Conn.get_session(conn), else: %{}
-    private = %{mounting: %{connect_params: nil, connect_info: conn}, assign_new: conn.assigns}
 
     socket =
       endpoint
-      |> Live.socket(conn.private.phoenix_router, route, conn.assigns[:flash] || %{}, private)
+      |> Live.socket(conn.private.phoenix_router, route, conn.assigns[:flash] || %{})
       |> Map.put(:id, "phx-" <> Base.url_encode64(:crypto.strong_rand_bytes(12)))
-      |> Live.mount(route, conn.params, Map.merge(session, extra))
+      |> Live.mount(route, conn.params, session)
 
     case socket.redirected do
-      nil -> page(conn, socket, route, extra)
-      {:redirect, %{to: to} = opts} -> away(conn, socket, opts, to: to)
-      {:redirect, %{external: url} = opts} -> away(conn, socket, opts, external: url)
-      {:live, _kind, %{to: to}} -> conn |> Conn.put_private(:phoenix_live_redirect, true) |> away(socket, %{}, to: to)
+      nil -> page(conn, socket, route)
+      {:redirect, %{to: to}} -> away(conn, socket, to)
+      {:live_redirect, %{to: to}} -> conn |> Conn.put_private(:phoenix_live_redirect, true) |> away(socket, to)
     end
   end
 
@@ -54,15 +51,12 @@ defmodule Phoenix.LiveView.Plug do
 
   defp reloaded(conn, _endpoint), do: conn
 
-  defp extra_session({module, function, args}, conn), do: apply(module, function, [conn | args])
-  defp extra_session(%{} = session, _conn), do: session
-
-  defp away(conn, socket, opts, to) do
+  defp away(conn, socket, to) do
     conn = if conn.assigns[:flash], do: Conn.assign(conn, :flash, socket.assigns.flash), else: conn
-    conn |> Conn.put_status(opts[:status] || 302) |> Controller.redirect(to)
+    conn |> Conn.put_status(302) |> Controller.redirect(to: to)
   end
 
-  defp page(conn, socket, route, extra) do
+  defp page(conn, socket, route) do
     flash = socket.assigns.flash
     {rendered, socket} = Live.render(socket, :all)
 
@@ -70,8 +64,7 @@ defmodule Phoenix.LiveView.Plug do
       id: socket.id,
       view: route.view,
       router: socket.router,
-      live_session_name: route.live_session.name,
-      session: extra
+      live_session_name: route.live_session.name
     }
 
     tokens = %{
@@ -79,15 +72,15 @@ defmodule Phoenix.LiveView.Plug do
       static: Live.sign(socket.endpoint, :static, %{id: socket.id, flash: flash})
     }
 
-    content = {:safe, Live.container(socket, route, tokens, Tree.to_iodata(rendered))}
+    content = {:safe, Live.container(socket, tokens, Tree.to_iodata(rendered))}
     assigns = conn.assigns |> Map.merge(socket.assigns) |> Map.merge(%{conn: conn, socket: socket, __changed__: nil})
 
     html =
-      case root_layout(conn, route.live_session.root_layout) do
-        {module, template} ->
+      case conn.private[:phoenix_root_layout] do
+        [html: {module, template}] ->
           Render.render_to_data(module, template, "html", Map.put(assigns, :inner_content, content))
 
-        false ->
+        nil ->
           content
       end
 
@@ -95,15 +88,4 @@ defmodule Phoenix.LiveView.Plug do
     |> Conn.put_resp_content_type("text/html")
     |> Conn.send_resp(conn.status || 200, Phoenix.HTML.Safe.to_iodata(html))
   end
-
-  defp root_layout(conn, nil) do
-    Enum.find_value(conn.private[:phoenix_root_layout] || %{}, false, fn {format, layout} ->
-      to_string(format) == "html" && layout
-    end)
-  end
-
-  defp root_layout(_conn, {module, template}) when is_binary(template),
-    do: {module, template |> Path.rootname() |> String.to_existing_atom()}
-
-  defp root_layout(_conn, layout), do: layout
 end

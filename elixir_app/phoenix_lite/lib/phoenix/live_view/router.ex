@@ -3,46 +3,27 @@ defmodule Phoenix.LiveView.Router do
   alias Plug.Conn
 
   @flash_cookie "__phoenix_flash__"
-  @default %{name: :default, session: %{}, on_mount: [], root_layout: nil, layout: nil}
+  @default %{name: :default, on_mount: []}
 
-  @doc "A route to a view. Options: `:as` (no effect), `:private`, `:metadata` (no effect), `:container`."
-  defmacro live(path, live_view, action \\ nil, opts \\ []) do
+  @doc "Defines a route to a view."
+  defmacro live(path, live_view) do
     live_view = Plug.Builder.expand_alias(live_view, __CALLER__)
-    {action, opts} = if is_list(action), do: {nil, action}, else: {action, opts}
-
-    quote do
-      Phoenix.Router.get(
-        unquote(path),
-        Phoenix.LiveView.Plug,
-        unquote(action),
-        Phoenix.LiveView.Router.__live__(__MODULE__, unquote(live_view), unquote(opts))
-      )
-    end
+    quote do: Phoenix.LiveView.Router.__live__(__MODULE__, unquote(path), unquote(live_view))
   end
 
   @doc false
-  def __live__(module, live_view, opts) do
-    case Keyword.keys(opts) -- [:as, :private, :metadata, :container] do
-      [] -> :ok
-      unknown -> raise ArgumentError, "live in phoenix_lite doesn't have the options #{inspect(unknown)}"
-    end
-
+  def __live__(module, path, live_view) do
     [%{alias: aliases} | _] = Module.get_attribute(module, :phoenix_scopes)
-    live_view = if aliases == [], do: live_view, else: Module.concat(aliases ++ [live_view])
     session = Module.get_attribute(module, :phoenix_live_session) || @default
-    private = Map.new(opts[:private] || %{})
-
-    [
-      alias: false,
-      private: Map.put(private, :phoenix_live_view, {live_view, Keyword.take(opts, [:container]), session})
-    ]
+    private = %{phoenix_live_view: {Module.concat(aliases ++ [live_view]), session}}
+    Phoenix.Router.__route__(module, :get, path, Phoenix.LiveView.Plug, [], private)
   end
 
   @doc """
-  Views between which a page may go without being loaded anew. Options: `:session` (a map with keys of text, or `{m, f, a}` called
-  with the conn), `:on_mount`, `:root_layout`, `:layout`.
+  Groups views between which a page goes without being loaded anew. Option: `:on_mount`, the hooks that
+  run before each view's `mount/3`.
   """
-  defmacro live_session(name, opts \\ [], do: block) do
+  defmacro live_session(name, opts, do: block) do
     quote do
       Phoenix.LiveView.Router.__enter__(__MODULE__, unquote(name), unquote(opts))
       unquote(block)
@@ -53,24 +34,23 @@ defmodule Phoenix.LiveView.Router do
   @doc false
   def __enter__(module, name, opts) do
     if Module.get_attribute(module, :phoenix_live_session),
-      do: raise(ArgumentError, "a live_session within another one")
+      do: raise(ArgumentError, "a live_session can't be inside another one")
 
     names = Module.get_attribute(module, :phoenix_live_sessions) || []
-    if name in [:default | names], do: raise(ArgumentError, "live_session #{inspect(name)} is there twice")
+    if name in [:default | names], do: raise(ArgumentError, "there are two live_sessions #{inspect(name)}")
 
-    case Keyword.keys(opts) -- [:session, :on_mount, :root_layout, :layout] do
+    case Keyword.keys(opts) -- [:on_mount] do
       [] -> :ok
       unknown -> raise ArgumentError, "live_session in phoenix_lite doesn't have the options #{inspect(unknown)}"
     end
 
-    session = @default |> Map.merge(Map.new(opts)) |> Map.put(:name, name) |> Map.update!(:on_mount, &List.wrap/1)
     Module.put_attribute(module, :phoenix_live_sessions, [name | names])
-    Module.put_attribute(module, :phoenix_live_session, session)
+    Module.put_attribute(module, :phoenix_live_session, %{name: name, on_mount: List.wrap(opts[:on_mount])})
   end
 
   @doc "A plug: the flash, with what a view left for this page."
   @spec fetch_live_flash(Conn.t(), keyword()) :: Conn.t()
-  def fetch_live_flash(conn, _opts \\ []) do
+  def fetch_live_flash(conn, _opts) do
     conn = conn |> Phoenix.Controller.fetch_flash([]) |> Conn.fetch_cookies()
 
     case conn.cookies do

@@ -11,16 +11,7 @@ defmodule Phoenix.ConnTest do
         assert html_response(conn, 200) =~ "..."
   """
 
-  import ExUnit.Assertions, only: [flunk: 1]
   alias Plug.Conn
-
-  @doc false
-  defmacro __using__(_opts) do
-    quote do
-      import Plug.Conn
-      import Phoenix.ConnTest
-    end
-  end
 
   @doc "A conn that has asked nothing yet. Its requests need no CSRF token."
   @spec build_conn() :: Conn.t()
@@ -35,7 +26,7 @@ defmodule Phoenix.ConnTest do
     |> Conn.put_private(:phoenix_recycled, true)
   end
 
-  for method <- [:get, :post, :put, :patch, :delete, :options, :head, :connect, :trace] do
+  for method <- [:get, :post, :patch, :delete, :options] do
     @doc "Sends a #{method |> to_string() |> String.upcase()} to `@endpoint`; a path, or an action of a plug."
     defmacro unquote(method)(conn, path_or_action, params_or_body \\ nil) do
       method = unquote(method)
@@ -83,17 +74,9 @@ defmodule Phoenix.ConnTest do
   @spec put_req_cookie(Conn.t(), binary(), binary()) :: Conn.t()
   defdelegate put_req_cookie(conn, name, value), to: Plug.Test
 
-  @doc "Doesn't send a cookie with the next request."
-  @spec delete_req_cookie(Conn.t(), binary()) :: Conn.t()
-  defdelegate delete_req_cookie(conn, name), to: Plug.Test
-
   @doc "Begins with these values in the session."
   @spec init_test_session(Conn.t(), map() | keyword()) :: Conn.t()
   defdelegate init_test_session(conn, session), to: Plug.Test
-
-  @doc "Fetches the flash."
-  @spec fetch_flash(Conn.t()) :: Conn.t()
-  def fetch_flash(conn), do: Phoenix.Controller.fetch_flash(conn, [])
 
   ## Responses
 
@@ -115,13 +98,9 @@ defmodule Phoenix.ConnTest do
   @spec html_response(Conn.t(), integer() | atom()) :: String.t()
   def html_response(conn, status), do: typed(conn, status, :html)
 
-  @doc "The body of a response with this status and type text."
-  @spec text_response(Conn.t(), integer() | atom()) :: String.t()
-  def text_response(conn, status), do: typed(conn, status, :text)
-
   @doc "The decoded body of a response with this status and type json."
   @spec json_response(Conn.t(), integer() | atom()) :: term()
-  def json_response(conn, status), do: conn |> typed(status, :json) |> Phoenix.json_library().decode!()
+  def json_response(conn, status), do: conn |> typed(status, :json) |> Jason.decode!()
 
   defp typed(conn, status, format) do
     body = response(conn, status)
@@ -164,55 +143,7 @@ defmodule Phoenix.ConnTest do
     end
   end
 
-  @doc "The parameters that the route of a redirect gives."
-  @spec redirected_params(Conn.t(), integer()) :: map()
-  def redirected_params(conn, status \\ 302) do
-    router = Phoenix.Controller.router_module(conn)
-    %URI{path: path, query: query} = conn |> redirected_to(status) |> URI.parse()
-
-    case Phoenix.Router.route_info(router, "GET", path, conn.host) do
-      :error -> raise Phoenix.Router.NoRouteError, conn: conn, router: router
-      %{path_params: params} -> Map.merge(Conn.Query.decode(query || ""), params)
-    end
-  end
-
-  @doc "Asserts that `function` raises, and that a response with this status was sent before."
-  @spec assert_error_sent(integer() | atom(), (() -> term())) :: {integer(), list(), term()}
-  def assert_error_sent(status, function) do
-    code = Conn.Status.code(status)
-    discard_sent()
-
-    try do
-      function.()
-    rescue
-      error -> error_sent(error, code, __STACKTRACE__)
-    catch
-      kind, _ -> flunk("expected error to be sent as #{code} status, but got a #{kind}")
-    else
-      _ -> flunk("expected error to be sent as #{code} status, but no error happened")
-    end
-  end
-
   # Responses of requests before this one.
-  defp discard_sent do
-    receive do
-      {ref, {_, _, _}} when is_reference(ref) -> discard_sent()
-    after
-      0 -> :ok
-    end
-  end
-
-  defp error_sent(error, code, stack) do
-    receive do
-      {ref, {^code, headers, body}} when is_reference(ref) ->
-        {code, headers, body}
-
-      {ref, {other, _, _}} when is_reference(ref) ->
-        flunk("expected error to be sent as #{code} status, but it was #{other}")
-    after
-      0 -> reraise error, stack
-    end
-  end
 
   ## From one request to the next
 

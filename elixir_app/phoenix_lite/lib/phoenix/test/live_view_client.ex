@@ -24,7 +24,7 @@ defmodule PhoenixLite.TestClient do
   @impl true
   def init(options) do
     Process.monitor(options.test)
-    {:ok, Map.merge(options, %{channel: nil, tree: nil, title: nil, last: 1, waiting: %{}})}
+    {:ok, Map.merge(options, %{channel: nil, tree: nil, last: 1, waiting: %{}})}
   end
 
   @impl true
@@ -33,7 +33,6 @@ defmodule PhoenixLite.TestClient do
       endpoint: state.endpoint,
       handler: Phoenix.LiveView.Socket,
       serializer: Phoenix.ChannelTest.NoopSerializer,
-      pubsub_server: state.endpoint.config(:pubsub_server),
       transport: :live_view_test,
       transport_pid: self(),
       private: %{connect_info: state.connect_info}
@@ -41,10 +40,9 @@ defmodule PhoenixLite.TestClient do
 
     message = %Message{topic: state.topic, event: "phx_join", payload: state.join, ref: "1", join_ref: "1"}
 
-    case Server.join(socket, Phoenix.LiveView.Channel, message, []) do
-      {:ok, %{rendered: rendered} = response, channel} ->
+    case Server.join(socket, Phoenix.LiveView.Channel, message) do
+      {:ok, %{rendered: rendered}, channel} ->
         Process.monitor(channel)
-        if patch = response[:live_patch], do: tell(state, {:patch, patch})
         {:reply, {:ok, %{channel: channel}}, merge(%{state | channel: channel}, rendered)}
 
       {:error, response} ->
@@ -65,11 +63,9 @@ defmodule PhoenixLite.TestClient do
     {:reply, html(state.tree), state}
   end
 
-  def handle_call(:title, _from, state), do: {:reply, state.title, state}
-
   defp taken(state) do
     receive do
-      %Message{event: event} = message when event in ["diff", "live_patch"] ->
+      %Message{event: "diff"} = message ->
         {:noreply, state} = handle_info(message, state)
         taken(state)
     after
@@ -82,18 +78,12 @@ defmodule PhoenixLite.TestClient do
     {from, waiting} = Map.pop(state.waiting, ref)
     state = merge(%{state | waiting: waiting}, payload[:diff] || %{})
     answer = Map.take(payload, [:live_redirect, :redirect, :link_redirect])
-    if payload[:diff]["r"], do: tell(state, {:reply, payload.diff["r"]})
     if answer != %{} and not is_map_key(answer, :link_redirect), do: tell(state, {:away, answer})
     if from, do: GenServer.reply(from, if(answer == %{}, do: {:ok, html(state.tree)}, else: {:away, answer}))
     {:noreply, state}
   end
 
   def handle_info(%Message{event: "diff", payload: diff}, state), do: {:noreply, merge(state, diff)}
-
-  def handle_info(%Message{event: "live_patch", payload: to}, state) do
-    tell(state, {:patch, to})
-    {:noreply, state}
-  end
 
   def handle_info(%Message{event: event, payload: to}, state) when event in ["redirect", "live_redirect"] do
     tell(state, {:away, %{String.to_existing_atom(event) => to}})
@@ -119,7 +109,7 @@ defmodule PhoenixLite.TestClient do
   defp merge(state, diff) do
     {special, diff} = Map.split(diff, ["e", "t", "r"])
     for [event, payload] <- special["e"] || [], do: tell(state, {:push_event, event, payload})
-    %{state | tree: merge_node(state.tree, diff), title: special["t"] || state.title}
+    %{state | tree: merge_node(state.tree, diff)}
   end
 
   @doc "The tree that a diff makes of one."

@@ -1,7 +1,7 @@
 defmodule PhoenixLite.Heex.Check do
   @moduledoc """
-  What is wrong with a template although it parses: attributes and slots that a component doesn't have or wants, hooks without
-  an id, and what phoenix_lite hasn't got.
+  Finds what is wrong with a template that parses: attributes and content that a component doesn't take or
+  needs, hooks without an id, and features that phoenix_lite doesn't have.
   """
   alias PhoenixLite.Heex
 
@@ -45,11 +45,9 @@ defmodule PhoenixLite.Heex.Check do
   @doc """
   Checks a call. What is imported is known by now; local calls wait for the end of the module, remote ones until it is compiled.
   """
-  @spec call!(tuple(), [tuple()], [tuple()], boolean(), pos_integer(), map()) :: :ok
-  def call!({kind, module, name}, attributes, nodes, blank?, line, ctx) do
-    slots = for {:slot, slot, attributes, inner, line} <- nodes, do: {slot, given(attributes), inner != [], line}
-    slots = if blank?, do: slots, else: [{"inner_block", [], true, line} | slots]
-    call = %{file: ctx.file, line: line, attributes: given(attributes), slots: slots}
+  @spec call!(tuple(), [tuple()], boolean(), pos_integer(), map()) :: :ok
+  def call!({kind, module, name}, attributes, blank?, line, ctx) do
+    call = %{file: ctx.file, line: line, attributes: given(attributes), content?: not blank?}
 
     case kind do
       :imported ->
@@ -88,35 +86,23 @@ defmodule PhoenixLite.Heex.Check do
   @doc "Checks a call against what a component declares."
   @spec against!(map(), String.t(), map()) :: :ok
   def against!(spec, title, call) do
-    attributes!(spec.attrs, call.attributes, title, call.file, call.line, spec.slots)
-    declared = Map.new(spec.slots, &{to_string(&1.name), &1})
+    attributes!(spec.attrs, call.attributes, title, call.file, call.line)
 
-    for {name, attributes, content?, line} <- call.slots do
-      case declared do
-        %{^name => slot} ->
-          if slot.attrs != [], do: attributes!(slot.attrs, attributes, "<:#{name}> of #{title}", call.file, line, [])
+    case {spec.content?, call.content?} do
+      {false, true} ->
+        Heex.error!(call.file, call.line, "#{title} takes no content: it doesn't declare slot :inner_block")
 
-        _ when name == "inner_block" and content? ->
-          Heex.error!(call.file, line, "#{title} has no content: it doesn't declare slot :inner_block")
+      {true, false} ->
+        Heex.error!(call.file, call.line, "#{title} needs content")
 
-        _ ->
-          Heex.error!(call.file, line, "#{title} has no slot #{name}")
-      end
+      _ ->
+        :ok
     end
-
-    for %{required: true, name: name} <- spec.slots,
-        not List.keymember?(call.slots, to_string(name), 0),
-        not List.keymember?(call.attributes, to_string(name), 0) and not spread?(call.attributes) do
-      Heex.error!(call.file, call.line, "#{title} needs slot #{name}")
-    end
-
-    :ok
   end
 
-  defp attributes!(declared, given, title, file, line, slots) do
+  defp attributes!(declared, given, title, file, line) do
     by_name = Map.new(declared, &{to_string(&1.name), &1})
     global = Enum.find(declared, &(&1.type == :global))
-    slot_names = Enum.map(slots, &to_string(&1.name))
 
     for {name, value} <- given, name != :spread do
       case by_name do
@@ -130,9 +116,8 @@ defmodule PhoenixLite.Heex.Check do
           :ok
 
         _ ->
-          unless (global && global?(name, global.include)) || name in slot_names do
-            Heex.error!(file, line, "#{title} has no attribute #{name}")
-          end
+          unless global && global?(name, global.include),
+            do: Heex.error!(file, line, "#{title} has no attribute #{name}")
       end
     end
 

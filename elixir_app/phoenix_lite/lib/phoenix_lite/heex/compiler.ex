@@ -2,8 +2,9 @@ defmodule PhoenixLite.Heex.Compiler do
   @moduledoc """
   From nodes to code that makes a `Phoenix.LiveView.Rendered`.
 
-  Text, tags and literal attributes join to statics; `{..}`, attributes with code, `:if`, `:for`, components and blocks are
-  dynamics between them. A dynamic says which assigns it reads, so that it isn't rendered anew while these stay the same.
+  Text, tags and literal attributes join to statics; `{..}`, attributes with code, `:if`, `:for` and
+  components are dynamics between them. A dynamic says which assigns it reads, so that it isn't rendered
+  again while these stay the same.
   """
   alias PhoenixLite.{Heex, Tree}
   alias PhoenixLite.Heex.{Check, Parser}
@@ -72,10 +73,6 @@ defmodule PhoenixLite.Heex.Compiler do
 
   defp part({:text, text}, _ctx), do: [{:s, text}]
   defp part({:code, code, line}, ctx), do: [dynamic(parse(code, line, ctx), ctx)]
-  defp part({:block, pieces, line}, ctx), do: [dynamic(block(pieces, line, ctx), ctx)]
-
-  defp part({:slot, name, _, _, line}, ctx),
-    do: Heex.error!(ctx.file, line, "<:#{name}> must be a direct child of a component")
 
   defp part({:tag, name, attributes, nodes, line}, ctx) do
     {special, attributes} = special(attributes, ["if", "for", "key"], ctx)
@@ -91,8 +88,8 @@ defmodule PhoenixLite.Heex.Compiler do
   end
 
   defp part({:component, name, attributes, nodes, line}, ctx) do
-    {special, attributes} = special(attributes, ["if", "for", "key", "let"], ctx)
-    conditional(special, ctx, fn ctx -> [dynamic(component(name, attributes, special, nodes, line, ctx), ctx)] end)
+    {special, attributes} = special(attributes, ["if", "for", "key"], ctx)
+    conditional(special, ctx, fn ctx -> [dynamic(component(name, attributes, nodes, line, ctx), ctx)] end)
   end
 
   # A value is made into text or a tree at once; not at all, where all that it reads is as it was.
@@ -232,23 +229,12 @@ defmodule PhoenixLite.Heex.Compiler do
 
   ## Components
 
-  defp component(name, attributes, special, nodes, line, ctx) do
-    {slots, inner} = Enum.split_with(nodes, &match?({:slot, _, _, _, _}, &1))
-
-    slots =
-      for {name, slots} <- Enum.group_by(slots, &elem(&1, 1)), do: {String.to_atom(name), slot_entries(slots, ctx)}
-
-    slots =
-      if blank?(inner) do
-        if special["let"], do: Heex.error!(ctx.file, line, ":let without content")
-        slots
-      else
-        [{:inner_block, [slot_entry(:inner_block, [], special, inner, ctx)]} | slots]
-      end
-
+  defp component(name, attributes, nodes, line, ctx) do
+    blank? = blank?(nodes)
+    slot = if blank?, do: [], else: [inner_block: quote(do: fn -> unquote(rendered(nodes, ctx)) end)]
     target = target(name, line, ctx)
-    Check.call!(target, attributes, nodes, blank?(inner), line, ctx)
-    call(target, assigns(attributes, [{:__changed__, nil} | slots], ctx), line)
+    Check.call!(target, attributes, blank?, line, ctx)
+    call(target, assigns(attributes, [{:__changed__, nil} | slot], ctx), line)
   end
 
   defp blank?(nodes), do: Enum.all?(nodes, &(match?({:text, _}, &1) and String.trim(elem(&1, 1)) == ""))
@@ -302,76 +288,7 @@ defmodule PhoenixLite.Heex.Compiler do
     end)
   end
 
-  defp slot_entries(slots, ctx) do
-    lists =
-      for {:slot, name, attributes, nodes, _line} <- slots do
-        {special, attributes} = special(attributes, ["if", "for", "let"], ctx)
-
-        case special do
-          %{"for" => {code, line}} ->
-            generators = parse("[" <> code <> "\n]", line, ctx)
-            filter = if condition = special["if"], do: [condition |> elem(0) |> parse(line, ctx)], else: []
-            entry = slot_entry(String.to_atom(name), attributes, special, nodes, bind(ctx, generators))
-            {:for, [line: line], generators ++ filter ++ [[do: entry]]}
-
-          %{"if" => {code, line}} ->
-            entry = slot_entry(String.to_atom(name), attributes, special, nodes, ctx)
-            quote do: if(unquote(parse(code, line, ctx)), do: [unquote(entry)], else: [])
-
-          _ ->
-            [slot_entry(String.to_atom(name), attributes, special, nodes, ctx)]
-        end
-      end
-
-    Enum.reduce(Enum.reverse(lists), fn list, rest -> quote(do: unquote(list) ++ unquote(rest)) end)
-  end
-
-  defp slot_entry(name, attributes, special, nodes, ctx) do
-    fun =
-      cond do
-        blank?(nodes) and name != :inner_block ->
-          nil
-
-        let = special["let"] ->
-          pattern = let |> elem(0) |> parse(elem(let, 1), ctx)
-          quote do: fn unquote(pattern) -> unquote(rendered(nodes, bind(ctx, pattern))) end
-
-        true ->
-          quote do: fn _ -> unquote(rendered(nodes, ctx)) end
-      end
-
-    assigns(attributes, [__slot__: name, inner_block: fun], ctx)
-  end
-
   ## Code
-
-  # Pieces are one expression: what is between them becomes a call each, which is replaced once it is parsed.
-  defp block(pieces, line, ctx) do
-    {code, contents, _} =
-      Enum.reduce(pieces, {[], %{}, line}, fn {code, piece_line, nodes}, {text, contents, at} ->
-        down = String.duplicate("\n", max(piece_line - at, 0))
-        at = max(piece_line, at) + length(:binary.matches(code, "\n"))
-
-        # Between `case .. do` and the first clause there is nothing.
-        if code =~ ~r/\A\s*end\b/ or (blank?(nodes) and code =~ ~r/\A\s*(case|cond|receive|try|with)\b.*\bdo\s*\z/s) do
-          {[text, down, code], contents, at}
-        else
-          name = "__heex_content_#{map_size(contents)}__"
-          {[text, down, code, " ", name, "() "], Map.put(contents, String.to_atom(name), nodes), at}
-        end
-      end)
-
-    parsed = code |> IO.iodata_to_binary() |> parse(line, ctx)
-    inner = bind(ctx, parsed)
-
-    Macro.prewalk(parsed, fn
-      {name, _, []} = call when is_atom(name) ->
-        if nodes = contents[name], do: rendered(nodes, inner), else: call
-
-      other ->
-        other
-    end)
-  end
 
   defp parse(code, line, ctx) do
     case Code.string_to_quoted(code, line: line, file: ctx.file) do

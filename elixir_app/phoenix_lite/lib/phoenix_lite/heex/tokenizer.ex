@@ -3,7 +3,7 @@ defmodule PhoenixLite.Heex.Tokenizer do
   From the text of a template to tokens:
 
       {:text, text}
-      {:code, :curly | :eex, code, line}
+      {:code, code, line}
       {:open, name, attributes, :open | :closed, line}
       {:close, name, line}
 
@@ -53,7 +53,7 @@ defmodule PhoenixLite.Heex.Tokenizer do
 
   defp text("{" <> rest, buffer, tokens, at) do
     {code, rest, after_code} = curly(rest, at)
-    text(rest, [], [{:code, :curly, code, at.line} | flush(buffer, tokens)], after_code)
+    text(rest, [], [{:code, code, at.line} | flush(buffer, tokens)], after_code)
   end
 
   defp text("}" <> _, _buffer, _tokens, at), do: error(at, "a } in text is written &rbrace;")
@@ -115,8 +115,8 @@ defmodule PhoenixLite.Heex.Tokenizer do
 
   defp eex("<%" <> rest, at) do
     case :binary.split(rest, "%>") do
-      ["=" <> code, rest] -> {{:code, :eex, code, at.line}, rest, down(at, code)}
-      [code, rest] -> {{:code, :silent, code, at.line}, rest, down(at, code)}
+      ["=" <> code, rest] -> {{:code, code, at.line}, rest, down(at, code)}
+      [_, _] -> error(at, "code is written {..} or <%= .. %>, a condition :if={..}, a loop :for={..}")
       [_] -> error(at, "expected %> for <%")
     end
   end

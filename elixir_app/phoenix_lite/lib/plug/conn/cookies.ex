@@ -29,12 +29,10 @@ defmodule Plug.Conn.Cookies do
       value!(Map.get(opts, :value, "")),
       "; path=",
       value!(Map.get(opts, :path, "/")),
-      if(domain = opts[:domain], do: ["; domain=", value!(domain)], else: []),
       if(max_age = opts[:max_age], do: age(max_age, opts), else: []),
       if(opts[:secure], do: "; secure", else: []),
       if(Map.get(opts, :http_only, true), do: "; HttpOnly", else: []),
-      if(same_site = opts[:same_site], do: ["; SameSite=", value!(same_site)], else: []),
-      if(extra = opts[:extra], do: ["; ", extra], else: [])
+      if(same_site = opts[:same_site], do: ["; SameSite=", value!(same_site)], else: [])
     ])
   end
 

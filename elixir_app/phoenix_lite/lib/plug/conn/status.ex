@@ -79,10 +79,4 @@ defmodule Plug.Conn.Status do
   end
 
   def reason_phrase(code), do: raise(ArgumentError, "unknown status code #{inspect(code)}")
-
-  @doc "The name of a code."
-  @spec reason_atom(integer()) :: atom()
-  def reason_atom(code) do
-    code |> reason_phrase() |> String.downcase() |> String.replace(~r/[^a-z0-9]+/, "_") |> String.to_existing_atom()
-  end
 end

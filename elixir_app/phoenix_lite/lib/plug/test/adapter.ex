@@ -1,6 +1,8 @@
 defmodule Plug.Adapters.Test.Conn do
   @moduledoc "The adapter of conns in tests: the response stays in the process that made the conn."
 
+  @behaviour Plug.Conn.Adapter
+
   @doc "A conn for a request; parameters of GET and HEAD go into the query, others count as parsed."
   @spec conn(Plug.Conn.t(), atom() | String.t(), String.t(), term()) :: Plug.Conn.t()
   def conn(conn, method, uri, body_or_params) do
@@ -8,7 +10,7 @@ defmodule Plug.Adapters.Test.Conn do
     uri = URI.parse(uri)
     if uri.path && not String.starts_with?(uri.path, "/"), do: raise(ArgumentError, "a path starts with /: #{uri.path}")
     {query, body, params, headers} = body(body_or_params, method, uri.query || "", conn.req_headers)
-    state = %{ref: make_ref(), owner: self(), body: body, sent: false, http_protocol: :"HTTP/1.1", chunks: []}
+    state = %{ref: make_ref(), body: body}
 
     %{
       conn
@@ -54,33 +56,21 @@ defmodule Plug.Adapters.Test.Conn do
 
   ## Callbacks of Plug.Conn
 
-  @doc false
-  def send_resp(state, status, headers, body) do
+  @impl true
+  def send_resp(state, _status, _headers, body) do
     body = IO.iodata_to_binary(body)
-    deliver(state, status, headers, body)
+    deliver(state)
     {:ok, body, state}
   end
 
-  @doc false
+  @impl true
   def send_file(state, status, headers, path, offset, length) do
     {:ok, content} = File.read(path)
     length = if length == :all, do: byte_size(content) - offset, else: length
     send_resp(state, status, headers, binary_part(content, offset, length))
   end
 
-  @doc false
-  def send_chunked(state, status, headers) do
-    deliver(state, status, headers, :chunked)
-    {:ok, "", state}
-  end
-
-  @doc false
-  def chunk(state, piece) do
-    state = %{state | chunks: [state.chunks, piece]}
-    {:ok, IO.iodata_to_binary(state.chunks), state}
-  end
-
-  @doc false
+  @impl true
   def read_req_body(state, opts) do
     length = Keyword.get(opts, :length, 8_000_000)
 
@@ -90,54 +80,20 @@ defmodule Plug.Adapters.Test.Conn do
     end
   end
 
-  @doc false
-  def upgrade(state, protocol, args) do
-    send(state.owner, {state.ref, {:upgrade, protocol, args}})
-    {:ok, state}
-  end
+  @impl true
+  def upgrade(state, _protocol, _args), do: {:ok, state}
 
-  @doc false
+  @impl true
   def get_peer_data(_state), do: %{address: {127, 0, 0, 1}, port: 111_317, ssl_cert: nil}
 
-  @doc false
-  def get_http_protocol(state), do: state.http_protocol
-
-  # Like a client, the test takes one response: an error page after that is nothing it would see.
-  defp deliver(%{ref: ref, owner: owner}, status, headers, body) do
-    if Process.get({__MODULE__, ref}), do: raise(Plug.Conn.AlreadySentError)
-    Process.put({__MODULE__, ref}, true)
-    send(owner, {ref, {status, headers, body}})
+  # As a client does, the test takes one response. It never sees an error page that comes after it.
+  defp deliver(%{ref: ref}) do
+    if Process.put({__MODULE__, ref}, true), do: raise(Plug.Conn.AlreadySentError)
   end
 end
 
 defmodule Plug.Test do
   @moduledoc "Conns for tests of plugs."
-
-  @doc false
-  defmacro __using__(_opts) do
-    quote do
-      import Plug.Test
-      import Plug.Conn
-    end
-  end
-
-  @doc "A conn for a request."
-  @spec conn(atom() | String.t(), String.t(), term()) :: Plug.Conn.t()
-  def conn(method, path, params_or_body \\ nil) do
-    Plug.Adapters.Test.Conn.conn(%Plug.Conn{}, method, path, params_or_body)
-  end
-
-  @doc "The status, headers and body that were sent."
-  @spec sent_resp(Plug.Conn.t()) :: {integer(), Plug.Conn.headers(), binary()}
-  def sent_resp(%Plug.Conn{adapter: {Plug.Adapters.Test.Conn, %{ref: ref}}}) do
-    receive do
-      {^ref, {_, _, _} = response} ->
-        send(self(), {ref, response})
-        response
-    after
-      0 -> raise "no sent response available"
-    end
-  end
 
   @doc "Sends a cookie with the request."
   @spec put_req_cookie(Plug.Conn.t(), binary(), binary()) :: Plug.Conn.t()
