@@ -6,7 +6,7 @@ defmodule Mix.Tasks.Compile.RoomtoneNif do
 
   @impl true
   def run(_args) do
-    crates = if Roomtone.MixProject.phoenix() == :lite, do: ["roomtone-nif", "lite-http"], else: ["roomtone-nif"]
+    crates = Roomtone.MixProject.crates(Roomtone.MixProject.phoenix())
     Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, __DIR__, crates)
   end
 end
@@ -34,8 +34,9 @@ defmodule Roomtone.MixProject do
   defp elixirc_paths(:test), do: ["elixir_app/lib", "test/support"]
   defp elixirc_paths(_env), do: ["elixir_app/lib"]
 
-  # Where Hex is installed (and Elixir is new enough for Phoenix 1.8), the real Phoenix; elsewhere the part of it that this app uses, from elixir_app/phoenix_lite.
-  # Both are the same to the app: the modules have the same names and speak the same wire.
+  # The real Phoenix where Hex is installed and Elixir is new enough for Phoenix 1.8; elsewhere the part of it
+  # that this app uses, from elixir_app/phoenix_lite. Both are the same to the app: the modules have the same
+  # names and speak the same protocols.
   @doc "Which Phoenix this build takes."
   def phoenix do
     case System.get_env("PHOENIX") do
@@ -46,6 +47,10 @@ defmodule Roomtone.MixProject do
     end
   end
 
+  @doc "The crates that this build needs."
+  def crates(:hex), do: ["roomtone-nif"]
+  def crates(:lite), do: ["roomtone-nif", "lite-http"]
+
   defp deps(:hex) do
     [
       {:phoenix, "~> 1.8"},
@@ -53,6 +58,7 @@ defmodule Roomtone.MixProject do
       {:phoenix_live_view, "~> 1.2"},
       {:bandit, "~> 1.8"},
       {:jason, "~> 1.4"},
+      {:telemetry, "~> 1.2"},
       # What Phoenix.LiveViewTest reads pages with.
       {:lazy_html, "~> 0.1", only: :test}
     ]

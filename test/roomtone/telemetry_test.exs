@@ -1,6 +1,6 @@
 defmodule Roomtone.TelemetryTest do
-  @moduledoc "What happens is reported as the catalogue says, where there is a `:telemetry` to report to."
-  # Puts a `:telemetry` there, where none is.
+  @moduledoc "Roomtone reports its events through `:telemetry`."
+  # The handler gets the events of all rooms.
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Telemetry
@@ -11,24 +11,8 @@ defmodule Roomtone.TelemetryTest do
     test = self()
     :persistent_term.put(__MODULE__, test)
 
-    if Code.ensure_loaded?(:telemetry) do
-      handler = "roomtone test"
-      apply(:telemetry, :attach_many, [handler, Telemetry.events(), &__MODULE__.handle/4, nil])
-      on_exit(fn -> apply(:telemetry, :detach, [handler]) end)
-    else
-      stub =
-        quote do
-          def execute(event, measurements, metadata), do: unquote(__MODULE__).handle(event, measurements, metadata, nil)
-        end
-
-      Module.create(:telemetry, stub, Macro.Env.location(__ENV__))
-
-      on_exit(fn ->
-        :code.purge(:telemetry)
-        :code.delete(:telemetry)
-      end)
-    end
-
+    :ok = :telemetry.attach_many(__MODULE__, Telemetry.events(), &__MODULE__.handle/4, nil)
+    on_exit(fn -> :telemetry.detach(__MODULE__) end)
     :ok
   end
 

@@ -9,14 +9,13 @@ defmodule Roomtone.Application do
 
   use Application
 
-  alias Roomtone.{Config, Drain, Native, Rooms, Telemetry}
+  alias Roomtone.{Config, Drain, Native, Rooms}
 
   @impl true
   def start(_type, _args) do
     env = Application.get_all_env(:roomtone)
     config = Config.install!(env)
     check_native(config.native)
-    Telemetry.prepare()
     Drain.reset()
 
     children =

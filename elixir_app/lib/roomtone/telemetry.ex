@@ -1,6 +1,6 @@
 defmodule Roomtone.Telemetry do
   @moduledoc """
-  What Roomtone measures, through `:telemetry` where that library is part of the application, else nowhere.
+  The events that Roomtone reports through `:telemetry`.
 
   Durations are in native time units (`System.convert_time_unit/3`), everything else is a count.
 
@@ -55,20 +55,6 @@ defmodule Roomtone.Telemetry do
   @spec execute([atom, ...], %{atom => number}, map) :: :ok
   def execute(name, measurements, metadata) do
     EventLog.write(name, measurements, metadata)
-
-    # `apply`, because the module may be absent and the compiler would say so.
-    if function_exported?(:telemetry, :execute, 3) do
-      apply(:telemetry, :execute, [[:roomtone | name], measurements, metadata])
-    end
-
-    :ok
-  end
-
-  @doc false
-  # `function_exported?/3` doesn't load modules, so that it is cheap where there is none; called once at start.
-  @spec prepare() :: :ok
-  def prepare do
-    _ = Code.ensure_loaded(:telemetry)
-    :ok
+    :telemetry.execute([:roomtone | name], measurements, metadata)
   end
 end

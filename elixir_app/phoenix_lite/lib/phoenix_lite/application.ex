@@ -5,12 +5,8 @@ defmodule PhoenixLite.Application do
   @impl true
   def start(_type, _args) do
     PhoenixLite.Keys.create()
-
-    children = [
-      %{id: :pg, start: {:pg, :start_link, [Phoenix.PubSub]}},
-      {PartitionSupervisor, child_spec: DynamicSupervisor, name: PhoenixLite.Channels}
-    ]
-
+    :telemetry.create()
+    children = [{PartitionSupervisor, child_spec: DynamicSupervisor, name: PhoenixLite.Channels}]
     Supervisor.start_link(children, strategy: :one_for_one, name: PhoenixLite.Supervisor)
   end
 end
