@@ -26,5 +26,11 @@ config :roomtone, RoomtoneWeb.Endpoint,
 # How often one address may enter, open sockets and send offers: `false` for no limit. See the module for what counts.
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
 
+# Parameters that Phoenix leaves out of its log: who somebody is, and what they prove it with. phoenix_lite logs no
+# parameters, and mix warns of config for an application that isn't there.
+if Roomtone.MixProject.phoenix() == :hex do
+  config :phoenix, filter_parameters: ~w(password passcode name token session sdp)
+end
+
 # ----------------------------------------------------------------------------------------------------------------------
 import_config "#{config_env()}.exs"

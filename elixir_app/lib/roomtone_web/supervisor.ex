@@ -7,9 +7,6 @@ defmodule RoomtoneWeb.Supervisor do
   """
   use Supervisor
 
-  # Parameters whose values logs never show: who somebody is, and what they prove it with.
-  @unlogged ~w(password passcode name token session sdp)
-
   @doc false
   def start_link(opts), do: Supervisor.start_link(__MODULE__, opts, name: __MODULE__)
 
@@ -23,10 +20,7 @@ defmodule RoomtoneWeb.Supervisor do
       RoomtoneWeb.AddressLimit
     ]
 
-    own? = Keyword.get(opts, :endpoint, true)
-    # In the app of somebody else, what is logged is theirs to say.
-    if own?, do: Application.put_env(:phoenix, :filter_parameters, @unlogged)
-    endpoint = if own?, do: [RoomtoneWeb.Endpoint], else: []
+    endpoint = if Keyword.get(opts, :endpoint, true), do: [RoomtoneWeb.Endpoint], else: []
     Supervisor.init(children ++ endpoint, strategy: :rest_for_one)
   end
 end

@@ -1,0 +1,71 @@
+defmodule Roomtone.BuildTest do
+  @moduledoc "A build takes Phoenix from Hex, or phoenix_lite, and nothing of the other one."
+  # Sets an environment variable, which is everybody's.
+  use ExUnit.Case, async: false
+
+  alias Roomtone.MixProject
+
+  setup do
+    before = System.get_env("PHOENIX")
+    on_exit(fn -> if before, do: System.put_env("PHOENIX", before), else: System.delete_env("PHOENIX") end)
+  end
+
+  defp project(phoenix) do
+    System.put_env("PHOENIX", phoenix)
+    MixProject.project()
+  end
+
+  # The applications that come with a dependency, and the folders whose code is compiled.
+  defp applications(project), do: for(dep <- project[:deps], do: elem(dep, 0))
+
+  defp paths(project) do
+    for dep <- project[:deps],
+        opts <- Tuple.to_list(dep),
+        is_list(opts),
+        path = opts[:path],
+        reduce: project[:elixirc_paths] do
+      paths -> [path | paths]
+    end
+  end
+
+  defp lite?(name), do: to_string(name) =~ "lite"
+
+  test "with Hex, nothing of phoenix_lite is a dependency, compiled or built" do
+    project = project("hex")
+    assert Enum.filter(paths(project), &lite?/1) == []
+    assert Enum.filter(applications(project), &lite?/1) == []
+    for app <- [:phoenix, :phoenix_live_view, :telemetry, :bandit], do: assert(app in applications(project))
+    assert MixProject.crates(:hex) == ["roomtone-nif"]
+    # A release has the applications of the dependencies, and what these two name.
+    refute Keyword.has_key?(project, :releases)
+    application = MixProject.application()
+    assert application[:extra_applications] -- [:logger, :crypto, :runtime_tools] == []
+    refute Keyword.has_key?(application, :included_applications)
+  end
+
+  test "with Hex, no folder that is compiled holds a module under a name of Phoenix" do
+    for folder <- project("hex")[:elixirc_paths],
+        file <- Path.wildcard(Path.join(folder, "**/*.ex")),
+        line <- file |> File.read!() |> String.split("\n"),
+        [_, module] <- [Regex.run(~r/^\s*(?:defmodule|defprotocol) (\S+)/, line)] do
+      refute module =~ ~r/\A(Phoenix|Plug|Jason|MIME|:telemetry)\b/, "#{file} defines #{module}"
+    end
+  end
+
+  test "without Hex, phoenix_lite is the only dependency" do
+    project = project("lite")
+    assert applications(project) == [:phoenix_lite]
+    assert Enum.any?(paths(project), &lite?/1)
+  end
+
+  test "the app and its tests name nothing of phoenix_lite" do
+    folders = ~w(elixir_app/lib test/roomtone test/roomtone_web test/support test/embedding/lib config)
+    files = Enum.flat_map(folders, &Path.wildcard(&1 <> "/**/*.{ex,exs,heex}"))
+    assert length(files) > 100
+    for file <- files, text = File.read!(file), do: refute(text =~ ~r/PhoenixLite|:phoenix_lite|lite_test/, file)
+  end
+
+  test "PHOENIX takes hex or lite" do
+    assert_raise Mix.Error, ~r/must be "hex" or "lite"/, fn -> project("maybe") end
+  end
+end
