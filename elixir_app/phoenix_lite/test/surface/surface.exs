@@ -1,10 +1,12 @@
-# Fails when phoenix_lite has a public function or macro that nothing needs. Run it from the root of the repository:
+# Fails when phoenix_lite has a public function or macro that nothing needs. Run it from the root of the
+# repository:
 #
 #     MIX_ENV=test mix run --no-start elixir_app/phoenix_lite/test/surface/surface.exs
 #
-# Needed is a function that the app, its tests, test/embedding or the demo app behind the walk of the npm clients calls, and each
-# function that such a function calls in turn. A compiler tracer records the calls of the former, macros included, while this
-# script compiles them in memory. The calls within phoenix_lite come from the debug information of its compiled modules.
+# A function is needed if the app, its tests, test/embedding or the demo app behind the walks of the npm clients
+# calls it, or if a needed function does. A compiler tracer records the calls of those users, macros included,
+# while this script compiles them in memory. The calls within phoenix_lite come from the debug information of
+# its compiled modules.
 
 defmodule PhoenixLite.Surface do
   @moduledoc "The functions of phoenix_lite that its users reach, and those that they don't."
@@ -13,7 +15,7 @@ defmodule PhoenixLite.Surface do
 
   @typep call :: {module(), atom(), arity()}
 
-  # Entered by name from outside of Elixir code that a tracer sees, so no call leads there.
+  # Called from outside of code that a tracer sees.
   @entries [
     # by OTP, from `mod:` of mix.exs
     {PhoenixLite.Application, :start, 2},
@@ -50,15 +52,28 @@ defmodule PhoenixLite.Surface do
     :ok
   end
 
-  @doc "What the code in these files calls and names of `modules`."
+  @doc "Returns the functions of `modules` that these files call, and the modules that they name."
   @spec used_by([Path.t()], MapSet.t(module())) :: [{:call, call()} | {:module, module()}]
   def used_by(files, modules) do
     :ets.new(@table, [:named_table, :public, :set, write_concurrency: true])
     Code.put_compiler_option(:tracers, [__MODULE__])
     Code.put_compiler_option(:ignore_module_conflict, true)
-    {:ok, _modules, _warnings} = Kernel.ParallelCompiler.compile(files, return_diagnostics: false)
+    compile!(files)
 
     for {entry} <- :ets.tab2list(@table), module_of(entry) in modules, do: entry
+  end
+
+  # These files compile a second time, so their warnings are known, and some come only of that.
+  defp compile!(files) do
+    output =
+      ExUnit.CaptureIO.capture_io(:stderr, fn ->
+        send(self(), {:compiled, Kernel.ParallelCompiler.compile(files)})
+      end)
+
+    receive do
+      {:compiled, {:ok, _modules, _warnings}} -> :ok
+      {:compiled, {:error, _errors, _warnings}} -> raise "the files don't compile:\n" <> output
+    end
   end
 
   defp module_of({:call, {module, _name, _arity}}), do: module
