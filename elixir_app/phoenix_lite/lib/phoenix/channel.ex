@@ -11,18 +11,18 @@ defmodule Phoenix.Channel do
   @type socket_ref ::
           {transport_pid :: pid(), serializer :: module(), topic :: binary(), ref :: binary(), join_ref :: binary()}
 
-  @doc "Lets a client in, or not."
+  @doc "Accepts a client, or refuses it."
   @callback join(topic :: binary(), payload :: payload(), Socket.t()) ::
               {:ok, Socket.t()} | {:ok, reply :: payload(), Socket.t()} | {:error, reason :: map()}
-  @doc "A message of the client."
+  @doc "Handles a message of the client."
   @callback handle_in(event :: String.t(), payload(), Socket.t()) ::
               {:noreply, Socket.t()}
               | {:reply, reply(), Socket.t()}
               | {:stop, term(), Socket.t()}
               | {:stop, term(), reply(), Socket.t()}
-  @doc "An Erlang message."
+  @doc "Handles an Erlang message."
   @callback handle_info(term(), Socket.t()) :: {:noreply, Socket.t()} | {:stop, term(), Socket.t()}
-  @doc "The end."
+  @doc "Runs before the channel ends."
   @callback terminate(term(), Socket.t()) :: term()
   @optional_callbacks handle_in: 3, handle_info: 2, terminate: 2
 
@@ -57,7 +57,7 @@ defmodule Phoenix.Channel do
     :ok
   end
 
-  @doc "What `reply/2` needs to answer the present message later."
+  @doc "Returns the reference by which `reply/2` answers the present message later."
   @spec socket_ref(Socket.t()) :: socket_ref()
   def socket_ref(%Socket{joined: true, ref: ref} = socket) when not is_nil(ref) do
     {socket.transport_pid, socket.serializer, socket.topic, ref, socket.join_ref}

@@ -1,9 +1,10 @@
 defmodule Phoenix.Component do
   @moduledoc """
-  Function components: `use Phoenix.Component`, `attr/3` and `slot/3`, functions of `assigns` that end with `~H`.
+  Function components: `use Phoenix.Component`, `attr/3` and `slot/2`, then functions of `assigns` that end
+  with `~H`.
 
-  The README says which part of HEEx is here; the rest doesn't compile. The components of this module are in
-  `Phoenix.Component.Built`, from where `use Phoenix.Component` imports them.
+  The README lists the part of HEEx that is here; the rest doesn't compile. `use Phoenix.Component` also
+  imports the components of `Phoenix.Component.Built`.
   """
   alias Phoenix.LiveView.Socket
 
@@ -43,7 +44,7 @@ defmodule Phoenix.Component do
     end
   end
 
-  @doc "A function component for each file of a pattern, e.g. `embed_templates \"page_html/*\"`; they end with `.html.heex`."
+  @doc "Defines a function component for each file `.html.heex` of a pattern, e.g. `embed_templates \"page_html/*\"`."
   defmacro embed_templates(pattern) do
     root = Path.dirname(__CALLER__.file)
 

@@ -92,7 +92,7 @@ defmodule Phoenix.Controller do
     end
   end
 
-  # No clause of the action itself: the client's parameters are to blame, not we.
+  # The action itself has no clause for the client's parameters, so this is the client's error.
   defp clause_error(%{module: controller, function: action, arity: 2} = error, controller, action, stack) do
     case stack do
       [{^controller, ^action, [%Conn{}, params], _} | _] ->
@@ -126,7 +126,7 @@ defmodule Phoenix.Controller do
   def redirect(conn, opts) when is_list(opts) do
     url = target(opts)
     html = Plug.HTML.html_escape(url)
-    body = ~s(<html><body>You are being <a href="#{html}">redirected</a>.</body></html>)
+    body = ~s(<!DOCTYPE html><title>Moved</title><a href="#{html}">The page is here</a>)
     conn |> Conn.put_resp_header("location", url) |> send(conn.status || 302, "text/html", body)
   end
 
@@ -214,7 +214,7 @@ defmodule Phoenix.Controller do
   @spec put_flash(Conn.t(), atom() | String.t(), term()) :: Conn.t()
   defdelegate put_flash(conn, key, message), to: PhoenixLite.Browser
 
-  @doc "The phrase of a template such as \"404.html\"."
+  @doc "Returns the phrase of a status, from a template such as \"404.html\"."
   @spec status_message_from_template(String.t()) :: String.t()
   def status_message_from_template(template) do
     template |> String.split(".") |> hd() |> String.to_integer() |> Conn.Status.reason_phrase()

@@ -36,11 +36,11 @@ defimpl Phoenix.HTML.Safe, for: List do
 end
 
 defmodule Phoenix.HTML do
-  @moduledoc "HTML that is escaped unless it says `{:safe, iodata}`."
+  @moduledoc "HTML: text is escaped, `{:safe, iodata}` isn't."
 
   @type safe :: {:safe, iodata()}
 
-  @doc "Says that this text is HTML. Only for what can't have been written by a stranger."
+  @doc "Marks text as HTML. Never use it for text that a stranger may have written."
   @spec raw(iodata() | safe() | nil) :: safe()
   def raw({:safe, _} = safe), do: safe
   def raw(nil), do: {:safe, ""}

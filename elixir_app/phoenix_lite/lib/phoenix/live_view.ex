@@ -1,27 +1,26 @@
 defmodule Phoenix.LiveView do
   @moduledoc """
-  Pages that the server renders, and renders again when something changes: `use Phoenix.LiveView`, then `mount/3`,
-  `handle_params/3`, `handle_event/3`, `handle_info/2` and `render/1`.
-
-  Not here: live components, streams, uploads, async assigns, nested views. The README has the list.
+  Pages that the server renders, and renders again when something changes: `use Phoenix.LiveView`, then
+  `mount/3`, `handle_params/3`, `handle_event/3`, `handle_info/2` and `render/1`. The README lists what isn't
+  here.
   """
   alias Phoenix.LiveView.Socket
 
   @type unsigned_params :: map()
 
-  @doc "Begins, once for the page and once for its socket."
+  @doc "Runs once for the page and once for its socket."
   @callback mount(unsigned_params() | :not_mounted_at_router, session :: map(), Socket.t()) ::
               {:ok, Socket.t()}
-  @doc "The URL, after mount and whenever it changes."
+  @doc "Handles the URL, after mount and whenever it changes."
   @callback handle_params(unsigned_params(), uri :: String.t(), Socket.t()) :: {:noreply, Socket.t()}
-  @doc "Something that a person did."
+  @doc "Handles something that a person did."
   @callback handle_event(event :: String.t(), unsigned_params(), Socket.t()) ::
               {:noreply, Socket.t()} | {:reply, map(), Socket.t()}
-  @doc "A message."
+  @doc "Handles a message."
   @callback handle_info(term(), Socket.t()) :: {:noreply, Socket.t()}
-  @doc "The page."
+  @doc "Renders the page."
   @callback render(assigns :: map()) :: Phoenix.LiveView.Rendered.t()
-  @doc "Ends."
+  @doc "Runs before the view ends."
   @callback terminate(term(), Socket.t()) :: term()
   @optional_callbacks mount: 3,
                       handle_params: 3,

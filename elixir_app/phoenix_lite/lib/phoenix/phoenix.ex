@@ -1,6 +1,6 @@
 defmodule Phoenix do
   @moduledoc """
-  The part of Phoenix that Roomtone's app needs, under Phoenix's names. The README says what is here and what isn't.
+  The part of Phoenix that Roomtone's app needs, under Phoenix's names. The README lists it.
   """
 
   @doc "Returns the module for JSON."

@@ -10,14 +10,14 @@ defmodule Phoenix.Router do
 
   defmodule NoRouteError do
     @moduledoc "No route has this method and path."
-    defexception plug_status: 404, message: "no route found", conn: nil, router: nil
+    defexception plug_status: 404, message: "no such route", conn: nil, router: nil
 
     @impl true
     def exception(opts) do
       conn = Keyword.fetch!(opts, :conn)
       router = Keyword.fetch!(opts, :router)
       path = "/" <> Enum.join(conn.path_info, "/")
-      %__MODULE__{message: "no route found for #{conn.method} #{path} (#{inspect(router)})", conn: conn, router: router}
+      %__MODULE__{message: "#{inspect(router)} has no route for #{conn.method} #{path}", conn: conn, router: router}
     end
   end
 
@@ -98,7 +98,7 @@ defmodule Phoenix.Router do
     quote do: @phoenix_pipeline_plugs({unquote(plug), unquote(opts)})
   end
 
-  @doc "Sends the routes that follow in this scope through pipelines, or function or module plugs."
+  @doc "Sends the routes that follow in this scope through pipelines or function plugs."
   defmacro pipe_through(pipes) do
     quote do: Phoenix.Router.__pipe_through__(__MODULE__, unquote(pipes))
   end
@@ -182,7 +182,7 @@ defmodule Phoenix.Router do
     end
   end
 
-  # With the conn as far as it came, so that an error's page has the format of the pipeline.
+  # The error carries the conn of the last plug, so that its page has the format of the pipeline.
   defp through(conn, router, route) do
     conn = wrapped(conn, fn -> router.__pipe_through__(conn, route.pipes) end)
     wrapped(conn, fn -> dispatch(conn, route) end)

@@ -1,5 +1,5 @@
 defmodule PhoenixLite.Adapter do
-  @moduledoc "What `Plug.Conn` sends and reads through, for connections of `lite-http`."
+  @moduledoc "The adapter of a conn whose connection is served by the crate `lite-http`."
 
   @behaviour Plug.Conn.Adapter
 
@@ -135,7 +135,7 @@ defmodule PhoenixLite.Adapter do
   @impl true
   def get_peer_data(%{peer: {ip, port}}), do: %{address: ip, port: port, ssl_cert: nil}
 
-  # A client that is gone is no fault of the app; what it would have got is nobody's business then.
+  # A client that is gone is no error of the app.
   defp answer!({:ok, _}), do: :ok
   defp answer!({:error, :closed}), do: :ok
   defp answer!({:error, :already_sent}), do: raise(Plug.Conn.AlreadySentError)

@@ -18,7 +18,7 @@ defmodule PhoenixLite.Browser do
   defp by_header(conn, [], [first | _]), do: Phoenix.Controller.put_format(conn, first)
 
   defp by_header(conn, [header | _], [first | _] = formats) do
-    # As browsers list types in order of preference, the first that we have is it; q decides among the rest.
+    # Types of equal q come in the order of preference, so a stable sort keeps the first one in front.
     accepted =
       header
       |> Conn.Utils.list()
@@ -103,5 +103,5 @@ defmodule PhoenixLite.Browser do
   end
 
   defp flash!(%{assigns: %{flash: flash}}), do: flash
-  defp flash!(_conn), do: raise(ArgumentError, "flash not fetched, call fetch_flash/2")
+  defp flash!(_conn), do: raise(ArgumentError, "the flash isn't fetched: plug :fetch_live_flash comes first")
 end

@@ -59,7 +59,7 @@ defmodule PhoenixLite.ConnStore do
     case private do
       %{plug_session_fetch: :done} -> conn
       %{plug_session_fetch: fetch} -> fetch.(conn)
-      %{} -> raise ArgumentError, "cannot fetch session without a configured session plug"
+      %{} -> raise ArgumentError, "there is no session to fetch: Plug.Session must come before"
     end
   end
 
@@ -67,7 +67,7 @@ defmodule PhoenixLite.ConnStore do
   def get_session(%Conn{private: private}) do
     case private do
       %{plug_session: session} -> session
-      %{} -> raise ArgumentError, "session not fetched, call fetch_session/2"
+      %{} -> raise ArgumentError, "the session isn't fetched: plug :fetch_session comes first"
     end
   end
 
@@ -97,7 +97,7 @@ defmodule PhoenixLite.ConnStore do
   end
 
   defp update(%Conn{state: state}, _) when state not in @unsent do
-    raise Plug.Conn.AlreadySentError, message: "cannot change the session after the response was sent"
+    raise Plug.Conn.AlreadySentError, message: "the session can't change once the response is sent"
   end
 
   defp update(conn, fun) do

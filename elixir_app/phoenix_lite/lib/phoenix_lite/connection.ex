@@ -2,13 +2,13 @@ defmodule PhoenixLite.Connection do
   @moduledoc """
   The process of one connection: its requests one after the other, then perhaps a WebSocket.
 
-  It ends when the connection does, and the connection when it does. A request that raises is answered with 500 and logged,
-  and the connection goes on; a WebSocket handler that raises ends the process.
+  The process and its connection end together. A request that raises is answered with 500 and logged, and the
+  connection goes on. A WebSocket handler that raises ends the process.
   """
   require Logger
   alias PhoenixLite.{Adapter, Native}
 
-  # Keep-alive connections of browsers wait long for little: give their memory back.
+  # Browsers keep idle connections open, so their processes give memory back.
   @hibernate_after 5_000
 
   @doc false
@@ -20,7 +20,7 @@ defmodule PhoenixLite.Connection do
 
   @doc false
   def init({connection, peer, config}) do
-    # For whoever looks at the process with observer.
+    # Shown by observer.
     Process.put(:lite_peer, peer)
 
     loop(%{
@@ -113,7 +113,7 @@ defmodule PhoenixLite.Connection do
       :ok
   end
 
-  # The endpoint has sent its error page by then, unless that failed too; a second answer is simply not taken.
+  # The endpoint has sent its error page by then, unless that failed too. A second answer is ignored.
   defp failed(%Plug.Conn{adapter: {_, adapter}} = conn, kind, reason, stack) do
     status = if kind == :error, do: Plug.Exception.status(reason), else: 500
 

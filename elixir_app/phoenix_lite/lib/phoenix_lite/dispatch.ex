@@ -1,5 +1,5 @@
 defmodule PhoenixLite.Dispatch do
-  @moduledoc "A request's way through an endpoint: sockets first, then the plugs, and a page for what is raised."
+  @moduledoc "Serves a request of an endpoint: by a socket, else by the plugs, or by an error's page."
 
   alias PhoenixLite.{Render, SocketDispatch}
   alias Plug.Conn
@@ -26,7 +26,7 @@ defmodule PhoenixLite.Dispatch do
     end
   end
 
-  # If the app had sent something by then, the client has that, and this page goes nowhere.
+  # The client has what the app sent before it raised; then this page isn't sent.
   defp render_error(conn, kind, reason, stack, endpoint) do
     status = status(kind, reason)
     opts = endpoint.config(:render_errors, [])

@@ -1,5 +1,5 @@
 defmodule PhoenixLite.EndpointConfig do
-  @moduledoc "The config of a running endpoint, and what follows from it."
+  @moduledoc "The config of a running endpoint."
   alias PhoenixLite.Listening
 
   @defaults [
@@ -39,10 +39,10 @@ defmodule PhoenixLite.EndpointConfig do
 
   defp config!(endpoint) do
     :persistent_term.get({__MODULE__, endpoint}, nil) ||
-      raise "could not find the config of #{inspect(endpoint)}: it isn't started. Add it to your supervision tree"
+      raise "#{inspect(endpoint)} has no config, since it isn't started: add it to a supervisor"
   end
 
-  @doc "Shall there be a listener?"
+  @doc "Returns whether the endpoint listens."
   @spec server?(keyword()) :: boolean()
   def server?(config) do
     case config[:server] do

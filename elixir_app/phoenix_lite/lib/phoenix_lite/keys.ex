@@ -1,9 +1,9 @@
 defmodule PhoenixLite.Keys do
   @moduledoc """
-  Keys derived from secrets with PBKDF2, kept so that the derivation, slow on purpose, happens once.
+  Keys derived from secrets with PBKDF2. They are kept, since the derivation is slow on purpose.
   """
 
-  # Salts come from code and config, so there are few. Should they come from somewhere else, memory stays flat all the same.
+  # Salts come from code and config, so there are few. This bounds the memory if they ever come from elsewhere.
   @most 1_000
 
   @doc false

@@ -1,6 +1,6 @@
 defmodule PhoenixLite.Limits do
   @moduledoc """
-  What a client may cost. Change with `config :phoenix_lite, limits: [name: value]`.
+  The limits on what one client may use. Change them with `config :phoenix_lite, limits: [name: value]`.
 
   | name | default | |
   | --- | --- | --- |
@@ -13,8 +13,8 @@ defmodule PhoenixLite.Limits do
   | `queue_bytes` | 4_194_304 | waiting for one WebSocket client to read; more closes it |
   | `queue_messages` | 2_048 | likewise |
 
-  WebSockets' own limits are options of `socket`, as in Phoenix: `:timeout` (60 s without a frame) and `:max_frame_size`
-  (256 KiB here, for frames and whole messages).
+  Two limits of a WebSocket are options of `socket`, as in Phoenix: `:timeout` (60 s without a frame) and
+  `:max_frame_size` (256 KiB here, for frames and whole messages).
   """
 
   @listener [
@@ -59,7 +59,7 @@ defmodule PhoenixLite.Limits do
       nil ->
         default
 
-      # 2^40 is no limit that anybody meets, and fits every type on the way.
+      # 2^40 is beyond any real message or time, and fits every type on the way.
       :infinity ->
         1_099_511_627_776
 

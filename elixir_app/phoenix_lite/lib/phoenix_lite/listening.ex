@@ -2,15 +2,16 @@ defmodule PhoenixLite.Listening do
   @moduledoc """
   Where an endpoint listens: its config `:http` and `:https`.
 
-  Both take `:ip` and `:port`; `:https` needs `:certfile` and `:keyfile` (PEM; relative to the folder of the application, as in
-  Phoenix) and `cipher_suite: :strong`, which is TLS 1.3 in Phoenix too. An endpoint with neither has HTTP on port 4000.
+  Both take `:ip` and `:port`. `:https` also needs `:certfile` and `:keyfile` (PEM; a relative path starts at
+  the folder of the application, as in Phoenix) and `cipher_suite: :strong`, which is TLS 1.3 in Phoenix too.
+  An endpoint with neither has HTTP on port 4000.
   """
 
-  # What a client may not have an effect on is taken and has none; what would be missed raises.
+  # Options of Bandit are accepted and have no effect. Any other unknown option raises.
   @bandit [:thousand_island_options, :http_options, :http_1_options, :http_2_options, :websocket_options, :otp_app]
   @takes [http: [:ip, :port], https: [:ip, :port, :certfile, :keyfile, :cipher_suite]]
 
-  @doc "Raises what can't be."
+  @doc "Raises for an option that the server doesn't have."
   @spec check!(module(), keyword()) :: :ok
   def check!(endpoint, config) do
     for {scheme, takes} <- @takes, options = config[scheme] do
@@ -67,7 +68,7 @@ defmodule PhoenixLite.Listening do
     end
   end
 
-  @doc "Certificates and key as PEM; or what is the matter with the files, in words."
+  @doc "Returns certificates and key as PEM, or an error that names the file and what is wrong with it."
   @spec identity(nil | {Path.t(), Path.t()}) :: {:ok, nil | {binary(), binary()}} | {:error, String.t()}
   def identity(nil), do: {:ok, nil}
 

@@ -1,5 +1,5 @@
 defmodule PhoenixLite.Live do
-  @moduledoc "What the page of a view and its socket have in common: routes, tokens, callbacks, rendering."
+  @moduledoc "The code that the page of a view and its socket share: routes, tokens, callbacks, rendering."
   alias Phoenix.LiveView.{Rendered, Socket}
   alias PhoenixLite.Tree
 
@@ -49,7 +49,7 @@ defmodule PhoenixLite.Live do
     Phoenix.Token.sign(endpoint, salt(endpoint), {@version, kind, data}, max_age: @page_age)
   end
 
-  @doc "Its data."
+  @doc "Returns the data of such a token."
   @spec verify(module(), :session | :static, term()) :: {:ok, map()} | :error
   def verify(endpoint, kind, token) do
     case Phoenix.Token.verify(endpoint, salt(endpoint), token, max_age: @page_age) do
@@ -63,7 +63,7 @@ defmodule PhoenixLite.Live do
   def sign_flash(endpoint, flash),
     do: Phoenix.Token.sign(endpoint, "flash:" <> salt(endpoint), flash, max_age: @flash_age)
 
-  @doc "Its messages; none if it's no token of ours or too old."
+  @doc "Returns the messages of a flash's token; none if it is forged or too old."
   @spec verify_flash(module(), term()) :: map()
   def verify_flash(endpoint, token) do
     case Phoenix.Token.verify(endpoint, "flash:" <> salt(endpoint), token, max_age: @flash_age) do
@@ -72,7 +72,7 @@ defmodule PhoenixLite.Live do
     end
   end
 
-  @doc "Signs that the page at a path is an error with this status, as its socket has found."
+  @doc "Signs the status with which the view of a path has refused its socket."
   @spec sign_reload(module(), integer(), String.t()) :: String.t()
   def sign_reload(endpoint, status, path) do
     Phoenix.Token.sign(endpoint, "reload:" <> salt(endpoint), {status, path}, max_age: @flash_age)

@@ -30,8 +30,8 @@ defmodule PhoenixLite.Native do
   end
 
   @doc """
-  Listens; the calling process is the owner. `limits` as `PhoenixLite.Limits.listener/0` has them. With `identity`, certificates and
-  key as PEM, clients are spoken to by TLS.
+  Listens; the calling process is the owner. `limits` are those of `PhoenixLite.Limits.listener/0`. With
+  `identity`, certificates and key as PEM, the server speaks TLS.
   """
   @spec listen(String.t(), :inet.port_number(), map(), nil | {binary(), binary()}) ::
           {:ok, listener(), :inet.port_number()} | {:error, term()}

@@ -34,7 +34,7 @@ defmodule PhoenixLite.Render do
     end
   end
 
-  @doc "What the view gives for a template: its function of that name, or its `render/2`."
+  @doc "Renders a template: the view's function of that name, or its `render/2`."
   @spec render_to_data(module(), atom() | String.t(), String.t(), map()) :: term()
   def render_to_data(view, template, format, assigns) do
     name = to_string(template)
@@ -55,7 +55,7 @@ defmodule PhoenixLite.Render do
     end
   end
 
-  @doc "Content as iodata. Text that a view gives for HTML is text, and is escaped, as in Phoenix."
+  @doc "Returns content as iodata. Text in HTML is escaped, as in Phoenix."
   @spec encode(term(), String.t()) :: iodata()
   def encode(content, "html"), do: Phoenix.HTML.Safe.to_iodata(content)
   def encode(content, "json"), do: Jason.encode_to_iodata!(content)

@@ -1,5 +1,5 @@
 defmodule PhoenixLite.RouteCompiler do
-  @moduledoc "From the routes of a router to its functions."
+  @moduledoc "Turns the routes of a router into its functions."
 
   @doc "The parts of a path."
   @spec split(String.t()) :: [String.t()]
@@ -56,7 +56,7 @@ defmodule PhoenixLite.RouteCompiler do
   defp part("*" <> name), do: {{:glob, variable(name)}, {name, variable(name)}}
 
   defp part(literal) do
-    # "room-:id" is allowed by Phoenix; to take it for a literal would be a surprise.
+    # Phoenix takes "room-:id" for a prefix and a parameter. It must not become a literal here.
     if literal =~ ~r/[:*]/, do: raise(ArgumentError, "a parameter must be a whole part of a path, got: #{literal}")
     {literal, nil}
   end

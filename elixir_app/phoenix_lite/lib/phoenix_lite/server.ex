@@ -1,6 +1,7 @@
 defmodule PhoenixLite.Server do
   @moduledoc """
-  One listening side of an endpoint, for HTTP or for HTTPS: a listener, a supervisor of connections and a drainer.
+  The server of an endpoint for HTTP, or that for HTTPS: a listener, a supervisor of connections and a
+  drainer.
 
       Server (supervisor, rest_for_one)
       ├── connections (DynamicSupervisor): a PhoenixLite.Connection each
@@ -79,7 +80,7 @@ defmodule PhoenixLite.Listener do
 
     case DynamicSupervisor.start_child(config.connections, child) do
       {:ok, pid} ->
-        # It may have died by now, or the client gone; both ends take care of themselves.
+        # A process or client that has ended by now closes the connection.
         _ = PhoenixLite.Native.attach(connection, pid)
 
       error ->
@@ -95,8 +96,8 @@ end
 
 defmodule PhoenixLite.Drainer do
   @moduledoc """
-  Ends connections kindly when the endpoint stops: no new ones, WebSockets close with 1012 (clients reconnect), requests under
-  way may finish within the drain time.
+  Ends connections gracefully when the endpoint stops: it accepts no more, closes WebSockets with 1012, after
+  which clients reconnect, and lets requests finish within the drain time.
   """
   use GenServer
 
@@ -119,7 +120,7 @@ defmodule PhoenixLite.Drainer do
     Enum.each(pids, &send(&1, :lite_drain))
     wait(references, System.monotonic_time(:millisecond) + config.drain)
   catch
-    # The listener crashed, and that is why we stop.
+    # The listener crashed, which is why this process stops.
     :exit, _ -> :ok
   end
 

@@ -91,7 +91,7 @@ defmodule PhoenixLite.SocketDispatch do
   defp refused(conn, _reason, nil), do: Conn.send_resp(conn, 403, "")
   defp refused(conn, reason, {module, function, args}), do: apply(module, function, [conn, reason | args])
 
-  # With the client's option authToken, the token comes in a subprotocol, and "phoenix" has to be the answer.
+  # With the client's option authToken the token comes in a subprotocol. The client expects "phoenix" back.
   defp subprotocol(conn, opts) do
     wanted = conn |> Conn.get_req_header("sec-websocket-protocol") |> Enum.flat_map(&Conn.Utils.list/1)
 
@@ -115,7 +115,7 @@ defmodule PhoenixLite.SocketDispatch do
 end
 
 defmodule PhoenixLite.ConnectInfo do
-  @moduledoc "What `connect/3` of a socket is told about its connection."
+  @moduledoc "The connection's details that `connect/3` of a socket gets."
   alias Plug.Conn
 
   @doc "The map, with the keys that `connect_info:` asks for."
@@ -130,7 +130,8 @@ defmodule PhoenixLite.ConnectInfo do
 
   defp value({:session, session}, conn, endpoint), do: {:session, session(conn, endpoint, session)}
 
-  # Another site may open a socket with our cookies. It can't know the token, so it doesn't get the session.
+  # The page of another site may open a socket, and the browser sends the cookies along. It doesn't know the
+  # CSRF token, so it gets no session.
   defp session(conn, endpoint, options) do
     config = Plug.Session.init(options)
     conn = Conn.fetch_cookies(conn)
@@ -144,7 +145,7 @@ defmodule PhoenixLite.Origin do
   @moduledoc "May a page of this origin open a socket?"
   alias Plug.Conn
 
-  @doc "Checks the header `Origin`. Without it, it's no browser, and there is nothing to check."
+  @doc "Checks the header `Origin`. A client without it is no browser, and is accepted."
   @spec allowed?(Conn.t(), module(), keyword()) :: boolean()
   def allowed?(conn, endpoint, opts) do
     case Conn.get_req_header(conn, "origin") do
@@ -168,7 +169,7 @@ defmodule PhoenixLite.Origin do
     Enum.any?(allowed, &same?(uri, pattern(&1)))
   end
 
-  # "//host" has no scheme and no port, "https://host" has both: those that aren't there may be any.
+  # "//host" has no scheme and no port, so any will do. "https://host" has both.
   defp pattern(text) do
     uri = URI.parse(text)
 

@@ -1,7 +1,7 @@
 defmodule PhoenixLite.Sockets do
   @moduledoc """
-  The transport process of a `Phoenix.Socket`: which channels it has, and what it does with each message. Pure but for starting
-  and telling channels; `PhoenixLite.WebSocket` carries the results out.
+  The transport process of a `Phoenix.Socket`: its channels, and how it handles each message. It starts
+  channels and sends to them; `PhoenixLite.WebSocket` carries out its results.
   """
   require Logger
   alias Phoenix.Channel.Server
@@ -13,7 +13,7 @@ defmodule PhoenixLite.Sockets do
 
   @most_channels 100
 
-  # A channel that can't keep up with its client: looked at each so many messages, closed when so many wait.
+  # After each 256 messages the socket looks at its channel's queue, and closes when more than 1000 wait there.
   @look_each 256
   @most_waiting 1_000
 
@@ -76,7 +76,7 @@ defmodule PhoenixLite.Sockets do
     end
   end
 
-  # Any client can send rubbish: that's no crash of ours, and no line in the log for each.
+  # Any client can send an invalid frame, so that is no crash, and nothing for the log.
   defp decode(serializer, frame, opts) do
     {:ok, serializer.decode!(frame, opts)}
   rescue
@@ -91,7 +91,7 @@ defmodule PhoenixLite.Sockets do
 
   defp message(%{event: "phx_join"} = message, nil, state, socket), do: join(message, state, socket)
 
-  # The client's old join is history, also for us: its channel ends before the new one begins.
+  # The channel of the old join ends before the new one starts.
   defp message(%{event: "phx_join", topic: topic} = message, {pid, _, _, _}, state, socket) do
     shutdown(pid)
     {frame, state} = close(topic, state, socket)
@@ -163,13 +163,13 @@ defmodule PhoenixLite.Sockets do
 
   @doc false
   def handle_info({:DOWN, _, :process, pid, _reason}, {state, socket}) do
-    # Ends in good order are announced by :socket_close before.
+    # A channel that stops announces it by :socket_close, so this one crashed.
     push_end(pid, "phx_error", %{reason: "channel_crash"}, state, socket)
   end
 
   def handle_info({:socket_close, pid, _reason}, {state, socket}), do: push_end(pid, "phx_close", %{}, state, socket)
   def handle_info({:socket_push, opcode, frame}, state), do: {:push, {opcode, frame}, state}
-  # 1001 and not 1000: clients come back after it.
+  # Clients reconnect after 1001, not after 1000.
   def handle_info(%Broadcast{event: "disconnect"}, state), do: {:stop, {:shutdown, :disconnected}, 1001, state}
   def handle_info(:socket_drain, state), do: {:stop, {:shutdown, :restart}, 1012, state}
   def handle_info(_message, state), do: {:ok, state}
@@ -214,7 +214,7 @@ defmodule PhoenixLite.Sockets do
         end
     end
 
-    # What it announced before it ended is dealt with by the caller.
+    # The caller closes the channel, so its own announcement is dropped.
     receive do
       {:socket_close, ^pid, _} -> :ok
     after

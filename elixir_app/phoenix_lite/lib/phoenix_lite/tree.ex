@@ -12,10 +12,10 @@ end
 
 defmodule PhoenixLite.Tree do
   @moduledoc """
-  The rendered tree: values become it, and two of them a diff in the form that the client of LiveView 1.2 takes.
+  The rendered tree of a page, and the diff of two trees in the form that LiveView's client takes.
 
-  A dynamic that wasn't rendered because nothing that it reads has changed is `{:unchanged, fun}`: in a diff the old value
-  stands for it, and where there is none, `fun` makes it.
+  A dynamic that reads only unchanged assigns isn't rendered: it is `{:unchanged, fun}`. A diff keeps the old
+  value for it. Where there is no old value, `fun` renders it.
   """
   alias Phoenix.LiveView.{Comprehension, Rendered}
 
@@ -82,7 +82,7 @@ defmodule PhoenixLite.Tree do
   defp interleave([text], []), do: [text]
   defp interleave([text | static], [value | dynamic]), do: [text, to_iodata(value) | interleave(static, dynamic)]
 
-  @doc "What the client gets for a tree that it doesn't know, and that tree with nothing unchanged in it."
+  @doc "Returns the JSON of a tree that the client doesn't have, and the tree with its unchanged parts rendered."
   @spec whole(term()) :: {term(), t()}
   def whole(text) when is_binary(text), do: {text, text}
   def whole({:unchanged, fun}), do: whole(fun.())
@@ -107,7 +107,7 @@ defmodule PhoenixLite.Tree do
   defp indexed(list),
     do: list |> Enum.with_index() |> Map.new(fn {value, index} -> {Integer.to_string(index), value} end)
 
-  @doc "What the client gets to make `old` into `new`, or `:same`; and `new` with nothing unchanged in it."
+  @doc "Returns the diff from `old` to `new`, or `:same`, and `new` with the parts of `old` that are unchanged."
   @spec diff(t() | nil, term()) :: {:same | {:ok, term()}, t()}
   def diff(nil, new), do: changed(new)
   def diff(old, {:unchanged, _}), do: {:same, old}

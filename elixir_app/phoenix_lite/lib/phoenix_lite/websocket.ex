@@ -1,7 +1,7 @@
 defmodule PhoenixLite.WebSocket do
   @moduledoc """
-  The process of a connection once that is a WebSocket: calls a handler with the callbacks of `WebSock` (`init/1`, `handle_in/2`,
-  `handle_info/2`, `terminate/2`), whose results it carries out.
+  The process of a connection once that is a WebSocket. It calls a handler by `init/1`, `handle_in/2`,
+  `handle_info/2` and `terminate/2`, and carries out their results.
   """
   require Logger
   alias PhoenixLite.Native
@@ -13,7 +13,6 @@ defmodule PhoenixLite.WebSocket do
   def run(connection, handler, state) do
     receive do
       {:lite_ws, :ready} ->
-        # Whoever started us shall not take us down; we take ourselves down when our supervisor says so.
         socket = %{connection: connection, handler: handler}
         handle(socket, state, fn -> handler.init(state) end)
 
@@ -103,7 +102,7 @@ defmodule PhoenixLite.WebSocket do
   defp code({:shutdown, _}), do: 1001
   defp code(_), do: 1011
 
-  # Our end closes the connection at once, so the close frame needs this moment to get out.
+  # The connection closes when this process ends, so the process waits until the close frame is out.
   defp await_closed do
     receive do
       {:lite_closed, _} -> :ok

@@ -10,25 +10,23 @@ end
 
 defmodule Plug.RequestId do
   @moduledoc """
-  Names a request in the log and in the response. Options: `:http_header` ("x-request-id"), `:assign_as`.
+  Gives a request an id, in the log's metadata and in the response header `x-request-id`. A request that comes
+  with an id keeps it.
   """
   @behaviour Plug
   require Logger
 
   @impl true
-  def init(opts) when is_list(opts) do
-    {Keyword.get(opts, :http_header, "x-request-id"), Keyword.get(opts, :assign_as)}
-  end
+  def init([]), do: []
 
   @impl true
-  def call(conn, {header, assign_as}) do
-    id = conn |> Plug.Conn.get_req_header(header) |> List.first() |> valid() || new()
+  def call(conn, []) do
+    id = conn |> Plug.Conn.get_req_header("x-request-id") |> List.first() |> valid() || new()
     Logger.metadata(request_id: id)
-    conn = if assign_as, do: Plug.Conn.assign(conn, assign_as, id), else: conn
-    Plug.Conn.put_resp_header(conn, header, id)
+    Plug.Conn.put_resp_header(conn, "x-request-id", id)
   end
 
-  # What a client sends ends up in our log, so it has to look like an id.
+  # The id of a client goes to the log, so it must have the form of an id.
   defp valid(id) when is_binary(id) and byte_size(id) in 20..200, do: if(id =~ ~r/\A[A-Za-z0-9_.:+=\/-]+\z/, do: id)
   defp valid(_), do: nil
 

@@ -44,7 +44,7 @@ defmodule Plug.Builder do
   end
 
   @doc false
-  # As if within a function: the module that is named isn't a compile-time dependency then.
+  # Expanded as if in a function, so that the module isn't a compile-time dependency.
   def expand_alias({:__aliases__, _, _} = ast, env), do: Macro.expand(ast, %{env | function: {:init, 1}})
   def expand_alias(ast, _env), do: ast
 
@@ -79,7 +79,7 @@ defmodule Plug.Builder do
         :ok
 
       {:error, _} ->
-        raise ArgumentError, "could not load plug #{inspect(plug)}: phoenix_lite or the app doesn't have it"
+        raise ArgumentError, "there is no plug #{inspect(plug)}, neither in phoenix_lite nor in the app"
     end
 
     unless function_exported?(plug, :call, 2),

@@ -120,7 +120,7 @@ defmodule Plug.Conn do
 
   @doc "Sends the response that was set."
   @spec send_resp(t()) :: t()
-  def send_resp(%__MODULE__{state: :unset}), do: raise(ArgumentError, "cannot send a response that was not set")
+  def send_resp(%__MODULE__{state: :unset}), do: raise(ArgumentError, "there is no response to send")
 
   def send_resp(%__MODULE__{state: :set} = conn) do
     conn = run_before_send(conn, :set)
@@ -137,14 +137,14 @@ defmodule Plug.Conn do
   def send_file(%__MODULE__{state: state}, _, _, _, _) when state not in @unsent, do: raise(AlreadySentError)
 
   def send_file(%__MODULE__{} = conn, status, file, offset, length) when is_binary(file) do
-    if file =~ "\0", do: raise(ArgumentError, "cannot send a file with a null byte in its name")
+    if file =~ "\0", do: raise(ArgumentError, "the name of a file has a null byte")
     conn = run_before_send(%{conn | status: Status.code(status), resp_body: nil}, :set_file)
     {adapter, payload} = conn.adapter
     {:ok, body, payload} = adapter.send_file(payload, conn.status, conn.resp_headers, file, offset, length)
     %{conn | adapter: {adapter, payload}, resp_body: body, state: :file}
   end
 
-  @doc "Makes the connection a WebSocket; `{handler, state, options}` as `WebSockAdapter` has them."
+  @doc "Makes the connection a WebSocket; served by `{handler, state, options}`."
   @spec upgrade_adapter(t(), atom(), term()) :: t()
   def upgrade_adapter(%__MODULE__{state: state} = conn, protocol, args) when state in @unsent do
     {adapter, payload} = conn.adapter
@@ -167,14 +167,17 @@ defmodule Plug.Conn do
 
   defp run_before_send(conn, state) do
     conn = Enum.reduce(conn.private[:before_send] || [], %{conn | state: state}, & &1.(&2))
-    if conn.state != state, do: raise(ArgumentError, "cannot send or change the response in a before_send callback")
+    if conn.state != state, do: raise(ArgumentError, "a function of register_before_send/2 must not send a response")
     %{conn | resp_headers: merge_cookies(conn.resp_headers, conn.resp_cookies)}
   end
 
   defp merge_cookies(headers, cookies) do
     Enum.reduce(cookies, headers, fn {name, opts}, headers ->
       value = Cookies.encode(name, opts)
-      if byte_size(value) > 4096, do: raise(Plug.Conn.CookieOverflowError, message: "cookie #{name} exceeds 4096 bytes")
+
+      if byte_size(value) > 4096,
+        do: raise(Plug.Conn.CookieOverflowError, message: "the cookie #{name} has more than 4096 bytes")
+
       [{"set-cookie", value} | headers]
     end)
   end

@@ -40,7 +40,7 @@ defmodule Plug.Crypto do
   defp expired?(signed_at, max_age), do: signed_at + trunc(max_age * 1000) < System.system_time(:millisecond)
 
   @doc false
-  # SFMyNTY is base64 of "HS256"; the form is that of Plug's message verifier, so that either side reads the other's tokens.
+  # SFMyNTY is base64 of "HS256". The form is that of Plug's MessageVerifier, so either reads the other's tokens.
   def mac(binary, key) do
     plain = @prefix <> "." <> Base.url_encode64(binary, padding: false)
     plain <> "." <> Base.url_encode64(:crypto.mac(:hmac, :sha256, key, plain), padding: false)

@@ -15,14 +15,14 @@ defmodule Plug.CSRFProtection do
   defmodule InvalidCSRFTokenError do
     @moduledoc "The token is missing or wrong."
     defexception message:
-                   "invalid CSRF (Cross Site Request Forgery) token, please make sure that the session cookie is sent, " <>
-                     "and a valid '_csrf_token' parameter or 'x-csrf-token' header",
+                   "the request needs the session cookie, and the page's token as parameter _csrf_token or " <>
+                     "header x-csrf-token",
                  plug_status: 403
   end
 
   defmodule InvalidCrossOriginRequestError do
     @moduledoc "Another site embeds our JavaScript."
-    defexception message: "security warning: an embedded <script> tag on another site requested protected JavaScript",
+    defexception message: "a script of this site was asked for by the page of another one",
                  plug_status: 403
   end
 

@@ -14,37 +14,37 @@ end
 
 defmodule Plug.BadRequestError do
   @moduledoc "The request isn't well-formed."
-  defexception message: "could not process the request due to client error", plug_status: 400
+  defexception message: "the request isn't well-formed", plug_status: 400
 end
 
 defmodule Plug.TimeoutError do
   @moduledoc "The client took too long to send its body."
-  defexception message: "timeout while waiting for request data", plug_status: 408
+  defexception message: "the body of the request took too long", plug_status: 408
 end
 
 defmodule Plug.Conn.InvalidQueryError do
   @moduledoc "A query string that isn't well-formed."
-  defexception message: "invalid query string", plug_status: 400
+  defexception message: "the query string isn't well-formed", plug_status: 400
 end
 
 defmodule Plug.Conn.AlreadySentError do
   @moduledoc "A response was sent already."
-  defexception message: "the response was already sent"
+  defexception message: "there is a response already"
 end
 
 defmodule Plug.Conn.NotSentError do
   @moduledoc "A plug ended without a response."
-  defexception message: "a response was neither set nor sent from the connection"
+  defexception message: "no plug has sent a response"
 end
 
 defmodule Plug.Conn.InvalidHeaderError do
   @moduledoc "A header that HTTP doesn't allow."
-  defexception message: "invalid header"
+  defexception message: "a header that HTTP doesn't allow"
 end
 
 defmodule Plug.Conn.CookieOverflowError do
   @moduledoc "A cookie over what browsers keep."
-  defexception message: "cookie exceeds 4096 bytes"
+  defexception message: "a cookie of more than 4096 bytes"
 end
 
 defmodule Plug.Conn.WrapperError do

@@ -12,7 +12,7 @@ defmodule Plug.Parsers do
 
   defmodule RequestTooLargeError do
     @moduledoc "The body is over `:length`."
-    defexception message: "the request is too large", plug_status: 413
+    defexception message: "the body of the request is too large", plug_status: 413
   end
 
   defmodule UnsupportedMediaTypeError do
@@ -20,7 +20,7 @@ defmodule Plug.Parsers do
     defexception media_type: nil, plug_status: 415
 
     @impl true
-    def message(%{media_type: type}), do: "unsupported media type #{type}"
+    def message(%{media_type: type}), do: "no parser reads #{type}"
   end
 
   defmodule ParseError do
@@ -28,7 +28,7 @@ defmodule Plug.Parsers do
     defexception exception: nil, plug_status: 400
 
     @impl true
-    def message(%{exception: exception}), do: "malformed request: #{Exception.message(exception)}"
+    def message(%{exception: exception}), do: "the body isn't what its type says: #{Exception.message(exception)}"
   end
 
   @methods ["POST", "PUT", "PATCH", "DELETE"]

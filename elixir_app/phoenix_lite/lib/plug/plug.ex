@@ -4,7 +4,7 @@ defmodule Plug do
   @type opts ::
           binary() | tuple() | atom() | integer() | float() | [opts()] | %{optional(opts()) => opts()} | MapSet.t()
 
-  @doc "Prepares the options, at compile time or at each call (`:plug_init_mode`)."
+  @doc "Prepares the options, at compile time."
   @callback init(opts()) :: opts()
 
   @doc "Does the step."
@@ -12,7 +12,7 @@ defmodule Plug do
 end
 
 defmodule Plug.Conn.Adapter do
-  @moduledoc "What a conn reads its request from, and sends its response to."
+  @moduledoc "The source of a conn's request and the target of its response."
 
   @typedoc "The adapter's own state, `elem(conn.adapter, 1)`."
   @type payload :: term()

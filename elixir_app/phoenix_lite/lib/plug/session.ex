@@ -2,7 +2,7 @@ defmodule Plug.Session do
   @moduledoc """
   A session in a signed cookie: everyone may read it, only we can write it.
 
-  Options: `store: :cookie`, `:key` (name of the cookie), `:signing_salt`, and of the cookie `:max_age`, `:path`, `:domain`,
+  Options: `store: :cookie`, `:key` (name of the cookie), `:signing_salt`, and of the cookie `:max_age`, `:path`,
   `:secure`, `:http_only`, `:same_site`, `:extra`. Other stores and `:encryption_salt` are refused.
   """
   @behaviour Plug
@@ -58,7 +58,7 @@ defmodule Plug.Session do
   end
 
   @doc false
-  # The session of a cookie; whatever isn't one of ours is an empty one.
+  # Returns the session of a cookie; an empty one, if the cookie is forged.
   def decode(nil, _secret, _config), do: %{}
 
   def decode(cookie, secret, config) do

@@ -13,7 +13,7 @@ defmodule Plug.Static do
 
   defmodule InvalidPathError do
     @moduledoc "A path that leaves the folder."
-    defexception message: "invalid path for static asset", plug_status: 400
+    defexception message: "a path that no static file has", plug_status: 400
   end
 
   @known [:at, :from, :only, :headers, :gzip]
@@ -67,7 +67,7 @@ defmodule Plug.Static do
     end
   end
 
-  # Slashes can't be typed here but come percent-encoded, backslashes are slashes elsewhere, and colons are streams or drives.
+  # A slash comes percent-encoded. Other systems take backslashes for slashes, and colons for drives.
   defp bad?(part),
     do: part in [".", "..", ""] or String.contains?(part, ["/", "\\", ":", "\0"]) or not String.valid?(part)
 

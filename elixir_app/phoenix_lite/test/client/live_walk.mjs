@@ -297,7 +297,7 @@ try {
   cut();
   proxy.close();
 }
-// What is cut or forgotten on purpose complains in the console; code that throws is a bug.
+// Connections that a step cut leave errors in the console. Code that throws is a bug.
 const bugs = problems.filter((text) => /TypeError|ReferenceError|hook|duplicate/i.test(text));
 if (bugs.length > 0) {
   console.log(bugs.join("\n"));

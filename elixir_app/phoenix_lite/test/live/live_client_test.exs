@@ -15,8 +15,8 @@ defmodule PhoenixLite.LiveClientTest do
   end
 
   @tag timeout: 180_000
-  test "a walk through every message" do
-    # The view that crashes on purpose says so.
+  test "LiveView's client walks through every message" do
+    # One view crashes on purpose, which is logged.
     log =
       capture_log(fn ->
         {output, status} =

@@ -17,7 +17,7 @@ defmodule PhoenixLite.ConnTestTest do
     assert body(post(json, "/api/echo", ~s({"a":2}))) == %{"a" => 2}
     assert build_conn() |> delete("/api/any") |> response(200) == "DELETE"
     assert build_conn() |> get("/locked") |> response(401) == "locked"
-    assert_raise RuntimeError, ~r/status 200/, fn -> build_conn() |> get("/locked") |> response(200) end
+    assert_raise RuntimeError, ~r/status 401, not 200/, fn -> build_conn() |> get("/locked") |> response(200) end
   end
 
   defp body(conn), do: conn |> json_response(200) |> Map.fetch!("body")

@@ -62,7 +62,7 @@ defmodule Phoenix.Channel.Server do
         refused(transport, ref, reply, monitor)
 
       other ->
-        raise "#{inspect(socket.channel)}.join/3 must give {:ok, socket}, {:ok, reply, socket} or " <>
+        raise "#{inspect(socket.channel)}.join/3 must return {:ok, socket}, {:ok, reply, socket} or " <>
                 "{:error, reply}, got: #{inspect(other)}"
     end
   end
@@ -70,7 +70,7 @@ defmodule Phoenix.Channel.Server do
   def handle_info({:DOWN, _, :process, _, _}, {:joining, _} = state), do: {:stop, {:shutdown, :closed}, state}
 
   def handle_info({:DOWN, _, :process, pid, reason}, %Socket{transport_pid: pid} = socket) do
-    # However it ended, to a channel its client is gone.
+    # The client is gone, whatever ended its transport.
     reason = if reason in [:normal, :noproc, :noconnection], do: {:shutdown, :closed}, else: shutdown(reason)
     {:stop, reason, socket}
   end
@@ -130,7 +130,7 @@ defmodule Phoenix.Channel.Server do
 
   defp handle_in(other), do: result(other, :handle_in)
 
-  # Nobody waits for an answer to a message without a ref; the client would take it for one to another message.
+  # The payload of a reply is a map; a status alone has an empty one.
   defp reply(socket, {status, payload}) when is_atom(status) do
     reply = %Reply{topic: socket.topic, join_ref: socket.join_ref, ref: socket.ref, status: status, payload: payload}
     send(socket.transport_pid, socket.serializer.encode!(reply))
@@ -153,7 +153,7 @@ defmodule Phoenix.Channel.Server do
   defp result({:noreply, %Socket{} = socket}, _callback), do: {:noreply, %{socket | ref: nil}}
 
   defp result(other, callback) do
-    raise "#{callback} of a channel must give {:noreply, socket}, {:reply, reply, socket} where a client waits, or " <>
+    raise "#{callback} of a channel must return {:noreply, socket}, {:reply, reply, socket} where a client waits, or " <>
             "{:stop, reason, socket}, got: #{inspect(other)}"
   end
 end

@@ -14,7 +14,7 @@ defmodule Phoenix.Component.Declarative do
     Module.register_attribute(module, :heex_calls, accumulate: true)
   end
 
-  @doc "An attribute of the component that follows. Options: `:required`, `:default`, `:values`, `:doc`, `:include`."
+  @doc "Declares an attribute of the component that follows. Options: `:required`, `:default`, `:values`, `:doc`, `:include`."
   defmacro attr(name, type, opts \\ []) do
     line = __CALLER__.line
 
@@ -94,7 +94,7 @@ defmodule Phoenix.Component.Declarative do
     end
   end
 
-  # Whoever calls a component, it sees its defaults.
+  # A component sees its defaults however it is called.
   defp with_defaults({name, spec}) do
     defaults = for %{name: attr, default: {:ok, value}} <- spec.attrs, into: %{}, do: {attr, value}
     global = Enum.find(spec.attrs, &(&1.type == :global))

@@ -70,7 +70,7 @@ defmodule Phoenix.LiveView.Channel do
     finish(socket, ref, reply, state)
   end
 
-  # Of live components, which we don't have; the client asks all the same.
+  # The client asks about live components even where there are none.
   def handle_info(%Message{topic: topic, event: "cids_" <> _, ref: ref}, %{topic: topic} = state) do
     reply(state, ref, %{cids: []})
     {:noreply, state}
@@ -117,7 +117,7 @@ defmodule Phoenix.LiveView.Channel do
           {:error, %{reason: "unauthorized"}}
       end
     else
-      # The page loads itself again.
+      # The client loads the page again.
       _ -> {:error, %{reason: "stale"}}
     end
   end
@@ -159,7 +159,7 @@ defmodule Phoenix.LiveView.Channel do
 
     socket |> Live.mount(route, route.params, session) |> joined(state)
   rescue
-    # What is the client's fault, such as a name that isn't there any more, has its page by HTTP.
+    # For a client's error, such as a name that is gone, the client loads the error's page by HTTP.
     error ->
       status = error |> Plug.Exception.status() |> Plug.Conn.Status.code()
 
@@ -209,7 +209,7 @@ defmodule Phoenix.LiveView.Channel do
   defp event_result({:reply, %{} = reply, %LiveView.Socket{} = socket}, _view), do: {%{"r" => reply}, socket}
 
   defp event_result(other, view) do
-    raise "#{inspect(view)}.handle_event/3 must give {:noreply, socket} or {:reply, map, socket}, got: #{inspect(other)}"
+    raise "#{inspect(view)}.handle_event/3 must return {:noreply, socket} or {:reply, map, socket}, got: #{inspect(other)}"
   end
 
   ## After a callback

@@ -3,11 +3,12 @@ defmodule Phoenix.LiveView.Plug do
   @behaviour Plug
 
   defmodule MountError do
-    @moduledoc "The socket of a page couldn't be mounted, for a reason that the client is to blame for; the page says so too."
+    @moduledoc "The view of this page has refused its socket with a client's error; the page has the same status."
     defexception plug_status: 400, message: "mount failed"
   end
 
-  # Set by the client when its socket found out; then there is to be a page with that status, and no endless reload.
+  # The client sets it when a view refused its socket. The page then has that status, instead of a view that
+  # would refuse its socket again.
   @reload_cookie "__phoenix_reload_status__"
 
   alias Phoenix.Controller

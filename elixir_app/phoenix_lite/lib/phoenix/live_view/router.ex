@@ -1,5 +1,5 @@
 defmodule Phoenix.LiveView.Router do
-  @moduledoc "Routes to views: `live/4`, in sessions of `live_session/3`; and the plug `fetch_live_flash/2`."
+  @moduledoc "Routes to views: `live/2`, in groups of `live_session/3`; and the plug `fetch_live_flash/2`."
   alias Plug.Conn
 
   @flash_cookie "__phoenix_flash__"

@@ -37,14 +37,14 @@ defmodule Phoenix.Socket.InvalidMessageError do
 end
 
 defmodule Phoenix.Socket.Serializer do
-  @moduledoc "Between messages and frames."
+  @moduledoc "Turns messages into frames, and frames into messages."
 
-  @typedoc "What a transport process is sent."
+  @typedoc "A frame on its way to the transport process."
   @type push :: {:socket_push, :text | :binary, iodata()}
 
-  @doc "A frame."
+  @doc "Returns the frame of a message."
   @callback encode!(Phoenix.Socket.Message.t() | Phoenix.Socket.Reply.t()) :: push() | term()
-  @doc "The message of a frame."
+  @doc "Returns the message of a frame, or raises `Phoenix.Socket.InvalidMessageError`."
   @callback decode!(iodata(), keyword()) :: Phoenix.Socket.Message.t()
 end
 

@@ -1,9 +1,9 @@
 defmodule Phoenix.Socket.Transport do
-  @moduledoc "What a module behind `socket` of an endpoint implements; `use Phoenix.Socket` does it for channels."
+  @moduledoc "The callbacks of a socket that an endpoint declares; `use Phoenix.Socket` has them for channels."
 
   @type state :: term()
 
-  @doc "Unused in phoenix_lite, which starts nothing per socket; may be `:ignore`."
+  @doc "Not called by phoenix_lite, which starts no process per socket."
   @callback child_spec(keyword()) :: :supervisor.child_spec() | :ignore
   @doc "Accepts or refuses, in the process of the connection."
   @callback connect(map()) :: {:ok, state()} | {:error, term()} | :error

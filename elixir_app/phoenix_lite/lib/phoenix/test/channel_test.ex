@@ -27,7 +27,7 @@ defmodule Phoenix.ChannelTest do
   end
 
   @doc """
-  Connects. Options: `:connect_info`; `:test_process`, without which only the test's own process may do so.
+  Connects. Options: `:connect_info`, and `:test_process` if another process than the test's own connects.
   """
   defmacro connect(handler, params, options \\ []) do
     quote do: Phoenix.ChannelTest.__connect__(@endpoint, unquote(handler), unquote(params), unquote(options))
@@ -50,10 +50,11 @@ defmodule Phoenix.ChannelTest do
          do: {:ok, socket}
   end
 
-  # Phoenix puts channels under the test's supervisor, and so can't connect for anybody else. Whoever writes a test is to hear of it here.
+  # Phoenix starts channels under the test's supervisor, so only a test can connect. A test that would fail
+  # there fails here too.
   defp of_a_test!(options) do
     if ExUnit.OnExitHandler.get_supervisor(Keyword.get(options, :test_process, self())) == :error,
-      do: raise(ArgumentError, "socket/1-3 can only be invoked from the test process")
+      do: raise(ArgumentError, "only a test process connects: give connect/3 the option test_process")
   end
 
   @doc "Joins the channel of a topic."
@@ -98,7 +99,7 @@ defmodule Phoenix.ChannelTest do
     end
   end
 
-  @doc "Asserts that a push is answered so."
+  @doc "Asserts that a push is answered with this status and payload."
   defmacro assert_reply(ref, status, payload \\ quote(do: _), timeout \\ timeout(:assert)) do
     quote do
       ref = unquote(ref)
@@ -108,7 +109,7 @@ defmodule Phoenix.ChannelTest do
     end
   end
 
-  # As ExUnit is configured when the test is compiled.
+  # ExUnit is configured before the tests compile.
   defp timeout(:assert), do: Application.get_env(:ex_unit, :assert_receive_timeout, 100)
   defp timeout(:refute), do: Application.get_env(:ex_unit, :refute_receive_timeout, 100)
 end

@@ -48,7 +48,7 @@ defmodule Phoenix.ConnTest do
   def dispatch(conn, endpoint, method, path_or_action, params_or_body \\ nil)
 
   def dispatch(conn, nil, method, path, _params) do
-    raise "no @endpoint set in the test case, or a nil one (#{method} #{inspect(path)}, #{inspect(conn.host)})"
+    raise "the test sets no @endpoint for #{method} #{inspect(path)} of #{conn.host}"
   end
 
   def dispatch(conn, endpoint, method, path_or_action, params_or_body) do
@@ -82,7 +82,7 @@ defmodule Phoenix.ConnTest do
 
   @doc "The body, of a response with this status."
   @spec response(Conn.t(), integer() | atom()) :: binary()
-  def response(%Conn{state: :unset}, _status), do: raise("expected connection to have a response, none was set or sent")
+  def response(%Conn{state: :unset}, _status), do: raise("there is no response")
 
   def response(%Conn{status: status, resp_body: body}, given) do
     given = Conn.Status.code(given)
@@ -90,7 +90,7 @@ defmodule Phoenix.ConnTest do
     if given == status do
       body
     else
-      raise "expected response with status #{given}, got: #{status}, with body:\n#{inspect(body)}"
+      raise "the response has status #{status}, not #{given}, and the body\n#{inspect(body)}"
     end
   end
 
@@ -113,17 +113,17 @@ defmodule Phoenix.ConnTest do
   def response_content_type(conn, format) do
     case Conn.get_resp_header(conn, "content-type") do
       [] ->
-        raise "no content-type was set, expected a #{format} response"
+        raise "the response has no content-type, but should be #{format}"
 
       [header] ->
         type = header |> String.split(";") |> hd()
 
         if to_string(format) in MIME.extensions(type) or String.ends_with?(type, "+#{format}"),
           do: header,
-          else: raise("expected content-type for #{format}, got: #{inspect(header)}")
+          else: raise("the response has the content-type #{header}, but should be #{format}")
 
       many ->
-        raise "more than one content-type: #{inspect(many)}"
+        raise "the response has several content-types: #{inspect(many)}"
     end
   end
 
@@ -132,14 +132,14 @@ defmodule Phoenix.ConnTest do
   def redirected_to(conn, status \\ 302)
 
   def redirected_to(%Conn{state: :unset}, _status) do
-    raise "expected connection to have redirected, but no response was set or sent"
+    raise "there is no response"
   end
 
   def redirected_to(conn, status) do
     case {conn.status == Conn.Status.code(status), Conn.get_resp_header(conn, "location")} do
       {true, [location]} -> location
-      {true, _} -> raise "no location header was set on redirected_to"
-      {false, _} -> raise "expected redirection with status #{status}, got: #{conn.status}"
+      {true, _} -> raise "the response has no header location"
+      {false, _} -> raise "the response has status #{conn.status}, not #{status}"
     end
   end
 

@@ -1,5 +1,5 @@
 defmodule PhoenixLite.TestClient do
-  @moduledoc "The browser's side of a view in tests: joins, keeps the tree as the client's rules say, and waits for replies."
+  @moduledoc "The browser of a view in tests: it joins, keeps the tree by the client's rules, and waits for replies."
   use GenServer
   alias Phoenix.Channel.Server
   alias Phoenix.Socket
@@ -8,7 +8,7 @@ defmodule PhoenixLite.TestClient do
   @doc "Joins."
   @spec start(map()) :: {:ok, pid(), map()} | {:error, map()}
   def start(options) do
-    # Not linked before it has joined: an error there is an answer.
+    # Linked only once it has joined, since a refused join is an answer and no crash.
     {:ok, pid} = GenServer.start(__MODULE__, options)
 
     case GenServer.call(pid, :join, 30_000) do
@@ -56,7 +56,7 @@ defmodule PhoenixLite.TestClient do
     {:noreply, %{state | last: state.last + 1, waiting: Map.put(state.waiting, ref, from)}}
   end
 
-  # What the view was told before is on the page then.
+  # The page then shows every message that the view got before this call.
   def handle_call(:html, _from, state) do
     _ = if Process.alive?(state.channel), do: :sys.get_state(state.channel)
     state = taken(state)

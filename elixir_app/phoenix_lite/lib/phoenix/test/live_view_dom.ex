@@ -1,7 +1,7 @@
 defmodule PhoenixLite.TestDOM do
   @moduledoc """
-  The HTML of views for tests: `{tag, attributes, children}` and text; and the selectors of CSS that tests use: `tag`, `#id`, `.class`,
-  `[attr]`, `[attr=value]` (also `^=`, `$=`, `*=`, `~=`), descendants, children (`>`), and several with commas.
+  The HTML of views for tests: `{tag, attributes, children}` and text. It knows the selectors of CSS that
+  the tests use: `tag`, `#id`, `.class`, `[attr]`, `[attr=value]` (also `^=`, `$=`, `*=`, `~=`), descendants, children (`>`), and several with commas.
   """
   @type dom :: {String.t(), [{String.t(), String.t()}], [dom()]} | String.t()
 
@@ -186,7 +186,7 @@ defmodule PhoenixLite.TestDOM do
 
   ## Forms
 
-  @doc "What a form would send: names and values."
+  @doc "Returns the names and values that a form would send."
   @spec fields(dom()) :: [{String.t(), String.t()}]
   def fields(form) do
     for input <- find([form], "input, textarea, select"),

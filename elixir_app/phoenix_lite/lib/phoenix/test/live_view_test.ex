@@ -29,7 +29,7 @@ defmodule Phoenix.LiveViewTest do
 
   @doc "Gets a page of `@endpoint` and joins its view."
   defmacro live(conn, path) do
-    # `get/2` is the caller's, who imports Phoenix.ConnTest, as in LiveView.
+    # The caller imports `get/2` from Phoenix.ConnTest, as in LiveView.
     quote do
       Phoenix.LiveViewTest.__live__(get(unquote(conn), unquote(path)))
     end

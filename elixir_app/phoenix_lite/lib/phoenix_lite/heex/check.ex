@@ -43,7 +43,8 @@ defmodule PhoenixLite.Heex.Check do
   end
 
   @doc """
-  Checks a call. What is imported is known by now; local calls wait for the end of the module, remote ones until it is compiled.
+  Checks a call of a component. Imported components are compiled by now. Calls of the module's own components
+  are checked at its end, those of other modules once it is compiled.
   """
   @spec call!(tuple(), [tuple()], boolean(), pos_integer(), map()) :: :ok
   def call!({kind, module, name}, attributes, blank?, line, ctx) do

@@ -52,7 +52,7 @@ defmodule PhoenixLite.Heex.Compiler do
     end
   end
 
-  # Two templates may have the same statics, but what one had doesn't stand for what the other has.
+  # Two templates may have the same statics, so the code of their dynamics counts too.
   defp fingerprint(parts, ctx) do
     parts = Macro.prewalk(parts, &Macro.update_meta(&1, fn meta -> Keyword.take(meta, [:line]) end))
     <<number::64, _::binary>> = :erlang.md5(:erlang.term_to_binary({ctx.file, parts}))
@@ -92,7 +92,7 @@ defmodule PhoenixLite.Heex.Compiler do
     conditional(special, ctx, fn ctx -> [dynamic(component(name, attributes, nodes, line, ctx), ctx)] end)
   end
 
-  # A value is made into text or a tree at once; not at all, where all that it reads is as it was.
+  # A dynamic becomes text or a tree, unless none of the assigns that it reads has changed.
   defp dynamic(code, ctx) do
     case dependencies(code, ctx) do
       :any ->
@@ -112,7 +112,7 @@ defmodule PhoenixLite.Heex.Compiler do
         {{:., _, [{:assigns, _, nil}, key]}, _, []}, found when is_atom(key) ->
           {nil, [key | found]}
 
-        # A template within has its own, whose text isn't code yet.
+        # The text of a template inside isn't code yet, so the assigns that it reads aren't known.
         {:sigil_H, _, _}, found ->
           {nil, [:any | found]}
 
@@ -179,7 +179,7 @@ defmodule PhoenixLite.Heex.Compiler do
 
   defp conditional(_special, ctx, fun), do: fun.(ctx)
 
-  # What code binds is no assign: what reads it is rendered each time.
+  # A variable that code binds is no assign, so a dynamic that reads it is rendered each time.
   defp bind(ctx, code) do
     {_, vars} =
       Macro.prewalk(code, ctx.vars, fn

@@ -78,7 +78,7 @@ defmodule PhoenixLite.Heex.Tokenizer do
     end
   end
 
-  # What is in script and style isn't HTML: only <%= %> means something.
+  # The body of script and style isn't HTML. Only <%= %> is code there.
   defp raw(source, name, tokens, at) do
     case :binary.split(source, "</" <> name) do
       [body, rest] ->

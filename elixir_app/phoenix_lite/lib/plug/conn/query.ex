@@ -3,7 +3,7 @@ defmodule Plug.Conn.Query do
   Query strings and urlencoded bodies, with nested names: `a[b]=1` is `%{"a" => %{"b" => "1"}}`, `a[]=1` a list.
   """
 
-  # More is no form of an app, and nested names cost more than their length.
+  # No form has more fields, and nested names cost more than their length.
   @most_params 1_000
   @deepest 32
 

@@ -12,6 +12,6 @@ defmodule Plug.Conn.Unfetched do
   def pop(%{aspect: aspect}, key), do: missing!(aspect, key)
 
   defp missing!(aspect, key) do
-    raise ArgumentError, "cannot fetch key #{inspect(key)} from conn.#{aspect}: it was not fetched"
+    raise ArgumentError, "conn.#{aspect} isn't fetched, so it has no #{inspect(key)}"
   end
 end
