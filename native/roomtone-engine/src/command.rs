@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
+use roomtone_transport::{AcceptError, CloseReason};
 use serde::Serialize;
+use thiserror::Error;
 
 /// A room's number. Chosen by the caller, unique as long as the room is open.
 pub type RoomId = u64;
@@ -10,22 +12,41 @@ pub type RoomId = u64;
 /// A participant's number on the media plane. Chosen by the caller, unique in the engine, never used again.
 pub type PeerId = u64;
 
+/// A shard's index in the engine.
+pub type ShardIndex = usize;
+
+/// A room either mixes its talkers or forwards their packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomKind {
+    /// One mix for each way of hearing (an MCU with mix-minus).
+    Mix {
+        /// Whether clients that ask for stereo (`stereo=1` in their offer) get it.
+        stereo: bool,
+    },
+    /// The packets of the most relevant talkers, as they came (an SFU with last-N).
+    Forward {
+        /// The most talkers that each listener gets.
+        slots: u32,
+        /// Whether talkers may send stereo.
+        stereo: bool,
+    },
+}
+
+impl Default for RoomKind {
+    fn default() -> Self {
+        RoomKind::Mix { stereo: false }
+    }
+}
+
 /// An order to a shard. None is answered synchronously: what comes of it arrives as an [`Event`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Makes an empty room. A room that exists already stays as it is.
+    /// Makes an empty room. A room that is open already stays as it is, but takes the kind if nobody is in it.
     OpenRoom {
         /// The room.
         room: RoomId,
-    },
-    /// Says what kind of room it is. For a room that nobody has joined yet: those who are there stay as they are.
-    SetKind {
-        /// The room.
-        room: RoomId,
-        /// Whether who asks for stereo (`stereo=1` in their offer) gets it.
-        stereo: bool,
-        /// Packets are forwarded instead of mixed, those of at most this many talkers to each listener; `None`: they are mixed.
-        slots: Option<u32>,
+        /// Its kind.
+        kind: RoomKind,
     },
     /// Moves a room, with all who are in it, to another shard of the engine; [`Event::RoomMoved`] comes from there. They keep their
     /// addresses and don't notice. Whoever names its old shard from then on means the new one. To where it is, to nowhere, or to a shard
@@ -33,8 +54,8 @@ pub enum Command {
     MoveRoom {
         /// The room.
         room: RoomId,
-        /// The other shard's index.
-        to: usize,
+        /// The other shard.
+        to: ShardIndex,
     },
     /// Ends every participant of a room with [`Event::Disconnected`], then the room.
     CloseRoom {
@@ -115,8 +136,7 @@ pub enum Command {
         /// Comes back in the event.
         reference: u64,
     },
-    /// Panics where told, so that tests can see what a bug costs. Exists in debug builds only.
-    #[cfg(debug_assertions)]
+    /// Panics where told, so that tests can see what a bug costs. Release builds ignore it.
     Fault {
         /// The room that panics at its next tick; `None`: the whole shard, at once.
         room: Option<RoomId>,
@@ -175,7 +195,69 @@ pub struct SourceCell {
 }
 
 /// Why an offer was not answered.
-pub type RefusalCode = &'static str;
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// There is no such room.
+    #[error("the room is not open")]
+    NoRoom,
+    /// A further offer of a participant who isn't there.
+    #[error("the participant is not in the room")]
+    NoPeer,
+    /// The number belongs to another participant of the room.
+    #[error("a participant of that number is in the room already")]
+    PeerExists,
+    /// The shard has as many participants as it may have.
+    #[error("the server takes no more participants")]
+    ShardFull,
+    /// The shard sheds load.
+    #[error("the server is too busy to take newcomers now")]
+    Overloaded,
+    /// The SDP parser failed, which is a bug.
+    #[error("the SDP can't be read")]
+    Unreadable,
+    /// The offer can't be taken.
+    #[error(transparent)]
+    Offer(#[from] AcceptError),
+}
+
+impl Refusal {
+    /// A stable name for programs, such as `"no_room"` or [`AcceptError::code`].
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::NoRoom => "no_room",
+            Refusal::NoPeer => "no_peer",
+            Refusal::PeerExists => "peer_exists",
+            Refusal::ShardFull => "shard_full",
+            Refusal::Overloaded => "overloaded",
+            Refusal::Unreadable => "malformed",
+            Refusal::Offer(error) => error.code(),
+        }
+    }
+}
+
+/// Why a participant is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum EndReason {
+    /// [`Command::Leave`].
+    Left,
+    /// [`Command::CloseRoom`].
+    RoomClosed,
+    /// Their connection ended.
+    Transport(CloseReason),
+}
+
+impl EndReason {
+    /// A stable name for programs: `"left"`, `"room_closed"` or [`CloseReason::as_str`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndReason::Left => "left",
+            EndReason::RoomClosed => "room_closed",
+            EndReason::Transport(reason) => reason.as_str(),
+        }
+    }
+}
 
 /// News from a shard.
 #[derive(Clone, Debug, PartialEq)]
@@ -201,10 +283,8 @@ pub enum Event {
         room: RoomId,
         /// The participant.
         peer: PeerId,
-        /// A stable word for programs.
-        code: RefusalCode,
-        /// A sentence for people.
-        message: String,
+        /// Why.
+        refusal: Refusal,
     },
     /// ICE and DTLS are done: sound can flow.
     Connected {
@@ -219,8 +299,8 @@ pub enum Event {
         room: RoomId,
         /// The participant.
         peer: PeerId,
-        /// A stable word for programs: `left`, `room_closed`, `consent_expired`, `handshake_failed`, …
-        reason: &'static str,
+        /// Why.
+        reason: EndReason,
     },
     /// How loud each participant is, at most once in 200 ms a room, while anybody is to be heard, and once more after that.
     Levels {
@@ -264,8 +344,8 @@ pub enum Event {
     RoomMoved {
         /// The room.
         room: RoomId,
-        /// The old shard's index.
-        from: usize,
+        /// The old shard.
+        from: ShardIndex,
     },
     /// The shard gave something up because it had too much to do, or took it back.
     Shed {
@@ -319,8 +399,8 @@ pub struct PeerStats {
 /// An event and where it comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
-    /// The shard's index.
-    pub shard: usize,
+    /// The shard.
+    pub shard: ShardIndex,
     /// Counts the shard's lives: an event of an older epoch is news from before a restart.
     pub epoch: u64,
     /// The news.

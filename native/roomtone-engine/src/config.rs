@@ -52,7 +52,7 @@ impl MixConfig {
     /// From this bit rate on CELT alone is as good as SILK with a third less, bit/s.
     pub const CELT_BITRATE: u32 = 48_000;
 
-    /// What becomes of a mono mix's bit rate, bit/s, with these channels: what two sides have in common is coded once.
+    /// What becomes of a mono mix's bit rate, bit/s, with these channels: what two sides have in context is coded once.
     pub fn bitrate_of(bitrate: u32, channels: Channels) -> u32 {
         match channels {
             Channels::Mono => bitrate,

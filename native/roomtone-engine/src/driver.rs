@@ -353,7 +353,7 @@ impl Loop {
         }
         self.stats_due = now + STATS_INTERVAL;
         let mut stats = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
-        stats.clone_from(self.shard.stats());
+        *stats = self.shard.stats();
         stats.epoch = self.epoch;
         stats.datagrams_out = self.counters.sent;
         stats.send_failures = self.counters.failed;

@@ -15,11 +15,11 @@
 mod batch;
 mod command;
 mod config;
-mod context;
 mod control;
 mod driver;
 mod engine;
 mod meter;
+mod migration;
 mod orders;
 mod panics;
 mod post;
@@ -30,15 +30,16 @@ mod shard;
 mod shed;
 mod stats;
 mod timers;
-mod travel;
+mod transfer;
 
 pub use command::{
-    Command, Envelope, Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select, SlotCell, SourceCell,
+    Command, EndReason, Envelope, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex,
+    SlotCell, SourceCell,
 };
 pub use config::{EngineConfig, MixConfig, ShardConfig};
 pub use engine::{Engine, RunOutcome, StartError};
 pub use orders::{Orders, SubmitError};
-pub use relay::{Relay, ShardIndex};
+pub use relay::Relay;
 pub use shard::Shard;
 pub use shed::Round;
 pub use stats::{Histogram, ShardStats};

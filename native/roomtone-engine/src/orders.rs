@@ -11,9 +11,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-use crate::command::{Command, RoomId};
+use crate::command::{Command, RoomId, ShardIndex};
 use crate::control::Control;
-use crate::relay::{Moving, ShardIndex};
+use crate::transfer::RoomTransfer;
 
 /// Commands that may wait for one shard. Full means that the shard isn't run, or is far behind: the caller is told.
 const COMMAND_QUEUE: usize = 4096;
@@ -50,7 +50,7 @@ struct Desk {
 #[derive(Default)]
 struct Queue {
     /// Come first: the sound of many waits for them, and what is ordered of them stands among the commands.
-    rooms: VecDeque<Moving>,
+    rooms: VecDeque<RoomTransfer>,
     commands: VecDeque<Command>,
     /// Rooms that were taken, and where they came from, as long as nobody outside knows.
     unheard: Vec<(RoomId, ShardIndex)>,
@@ -65,7 +65,7 @@ struct Address {
 
 /// What a shard is to do next.
 pub(crate) enum Order {
-    TakeIn(Moving),
+    TakeIn(RoomTransfer),
     Command(Command),
 }
 
@@ -130,7 +130,7 @@ impl Orders {
     }
 
     /// The next room that is to be taken in.
-    pub(crate) fn take_room(&self, shard: ShardIndex) -> Option<Moving> {
+    pub(crate) fn take_room(&self, shard: ShardIndex) -> Option<RoomTransfer> {
         lock(&self.desks.get(shard)?.queue).take_room()
     }
 
@@ -146,7 +146,7 @@ impl Orders {
     }
 
     /// A room leaves a shard for another.
-    pub(crate) fn send(&self, to: ShardIndex, moving: Moving) {
+    pub(crate) fn send(&self, to: ShardIndex, moving: RoomTransfer) {
         let (id, from) = (moving.id, moving.from);
         let mut addresses = lock(&self.addresses);
         let waiting = lock(&self.desks[from].queue).take_commands(id);
@@ -254,7 +254,7 @@ impl Orders {
 }
 
 impl Queue {
-    fn take_room(&mut self) -> Option<Moving> {
+    fn take_room(&mut self) -> Option<RoomTransfer> {
         let moving = self.rooms.pop_front()?;
         self.unheard.push((moving.id, moving.from));
         Some(moving)
@@ -282,8 +282,7 @@ impl Command {
     /// The room that it is about.
     fn room(&self) -> Option<RoomId> {
         match self {
-            Command::OpenRoom { room }
-            | Command::SetKind { room, .. }
+            Command::OpenRoom { room, .. }
             | Command::MoveRoom { room, .. }
             | Command::CloseRoom { room }
             | Command::Join { room, .. }
@@ -294,7 +293,6 @@ impl Command {
             | Command::SetPolicy { room, .. }
             | Command::SetGains { room, .. }
             | Command::PeerStats { room, .. } => Some(*room),
-            #[cfg(debug_assertions)]
             Command::Fault { room } => *room,
         }
     }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::batch;
+use crate::command::ShardIndex;
 use crate::control::Control;
-use crate::relay::{Relay, ShardIndex};
+use crate::relay::Relay;
 use crate::shard::Shard;
 
 /// News that may wait for one shard: at 1,000 participants that live elsewhere, a third of a second.

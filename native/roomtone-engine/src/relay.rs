@@ -8,15 +8,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use roomtone_transport::Outbox;
-
-use crate::command::{PeerId, RoomId};
+use crate::command::{PeerId, RoomId, ShardIndex};
 use crate::orders::Orders;
-use crate::room::Room;
-use crate::routes::{Place, Routes};
-
-/// A shard's index in the engine.
-pub type ShardIndex = usize;
+use crate::routes::{Destination, Route};
 
 /// News from one shard to another.
 pub struct Relay(pub(crate) Parcel);
@@ -24,12 +18,12 @@ pub struct Relay(pub(crate) Parcel);
 pub(crate) enum Parcel {
     /// A datagram for somebody in a room that has moved.
     Datagram {
-        place: Place,
+        destination: Destination,
         from: SocketAddr,
         data: Vec<u8>,
     },
     /// A change of the routes of somebody whose home this is.
-    Route(Place, Route),
+    Route(Destination, Route),
     /// The room is no more.
     Gone(RoomId),
     /// The room, which was once here, is with the sender; all routes of those whose home this is.
@@ -59,38 +53,10 @@ pub(crate) enum Debt {
     Room(RoomId),
 }
 
-/// A room on its way.
-pub(crate) struct Moving {
-    pub(crate) id: RoomId,
-    pub(crate) room: Box<Room>,
-    pub(crate) from: ShardIndex,
-}
-
-/// A change of routes.
-#[derive(Clone, Debug)]
-pub(crate) enum Route {
-    Address(SocketAddr),
-    RetireAddress(SocketAddr),
-    Ufrag(String),
-    RetireUfrag(String),
-}
-
-impl Route {
-    /// Makes the change.
-    pub(crate) fn apply(self, routes: &mut Routes, place: Place) {
-        match self {
-            Route::Address(address) => routes.address(address, place),
-            Route::RetireAddress(address) => routes.retire_address(address, place),
-            Route::Ufrag(ufrag) => routes.ufrag(&ufrag, place),
-            Route::RetireUfrag(ufrag) => routes.retire_ufrag(&ufrag),
-        }
-    }
-}
-
 /// What a shard knows of the others.
 #[derive(Default)]
 pub(crate) struct Neighbours {
-    /// Its own index.
+    /// The shard's own index.
     pub(crate) index: ShardIndex,
     /// What is ordered of all the shards' rooms, and the rooms' addresses.
     pub(crate) orders: Arc<Orders>,
@@ -100,8 +66,6 @@ pub(crate) struct Neighbours {
     pub(crate) departing: BTreeMap<RoomId, ShardIndex>,
     /// Whether rooms came of which the world has not heard.
     pub(crate) unheard: bool,
-    /// What is to be sent by the sockets of others.
-    pub(crate) outboxes: BTreeMap<ShardIndex, Outbox>,
     relays: VecDeque<(ShardIndex, Relay)>,
     debts: BTreeMap<ShardIndex, BTreeSet<Debt>>,
 }

@@ -1,21 +1,21 @@
 //! The pure core of a shard: rooms, and the way of datagrams, commands and time to them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_audio::FRAME_DURATION;
+use roomtone_audio::{AudioError, FRAME_DURATION};
 use roomtone_transport::{Certificate, Offer, Outbox, TransportConfig};
 
-use crate::command::{Command, Event, PeerId, RefusalCode, RoomId};
+use crate::command::{Command, Event, PeerId, Refusal, RoomId, RoomKind};
 use crate::config::MixConfig;
-use crate::context::{Common, Scratch};
+use crate::orders::Order;
 use crate::panics::panic_message;
-use crate::relay::Neighbours;
-use crate::room::Room;
-use crate::routes::Routes;
+use crate::relay::{Neighbours, Parcel};
+use crate::room::{Room, Scratch, ShardContext};
+use crate::routes::{Destination, Routes};
 use crate::shed::{Round, Shed};
 use crate::stats::ShardStats;
 use crate::timers::Timers;
@@ -24,7 +24,9 @@ use crate::timers::Timers;
 pub struct Shard {
     pub(crate) rooms: HashMap<RoomId, Room>,
     pub(crate) timers: Timers<RoomId>,
-    pub(crate) common: Common,
+    pub(crate) context: ShardContext,
+    /// The other shards, as far as they concern rooms that have moved.
+    pub(crate) neighbours: Neighbours,
     max_peers: usize,
     rooms_made: u64,
 }
@@ -38,23 +40,26 @@ impl Shard {
         mix: MixConfig,
         max_peers: usize,
     ) -> Shard {
-        let common = Common {
+        let context = ShardContext {
+            index: 0,
             mix,
             transport: Arc::new(transport),
             certificate,
             origin: now,
             routes: Routes::default(),
+            remote_routes: Vec::new(),
             events: VecDeque::new(),
             outbox: Outbox::new(),
+            remote_outboxes: BTreeMap::new(),
             stats: ShardStats::default(),
             scratch: Scratch::default(),
             shed: Shed::default(),
-            neighbours: Neighbours::default(),
         };
         Shard {
             rooms: HashMap::new(),
             timers: Timers::default(),
-            common,
+            context,
+            neighbours: Neighbours::default(),
             max_peers,
             rooms_made: 0,
         }
@@ -62,26 +67,53 @@ impl Shard {
 
     /// A datagram has come in. It is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
-        self.common.stats.datagrams_in += 1;
-        match self.common.routes.find(from, datagram) {
-            Some(place) => self.deliver(now, place, from, datagram),
-            None => self.common.stats.datagrams_unknown += 1,
+        self.context.stats.datagrams_in += 1;
+        match self.context.routes.find(from, datagram) {
+            Some(destination) => self.deliver(now, destination, from, datagram),
+            None => self.context.stats.datagrams_unknown += 1,
         }
     }
 
-    /// Carries out a command. What comes of it is told by [`Shard::poll_event`]. Where there are other shards, commands come by way of
+    /// Delivers a datagram to a participant. If their room has moved, a copy goes to the shard where it went.
+    pub(crate) fn deliver(&mut self, now: Instant, destination: Destination, from: SocketAddr, datagram: &mut [u8]) {
+        let (room, peer) = destination;
+        if self.rooms.contains_key(&room) {
+            self.in_room(now, room, |room, context| {
+                room.handle_datagram(now, context, peer, from, datagram)
+            });
+        } else if let Some(to) = self.neighbours.moved.get(&room).copied() {
+            let data = datagram.to_vec();
+            self.neighbours.tell(
+                to,
+                Parcel::Datagram {
+                    destination,
+                    from,
+                    data,
+                },
+            );
+        }
+    }
+
+    /// Carries out the next command that waits in the shard's queue, or takes in the next room. False if nothing waits.
+    pub fn take_order(&mut self, now: Instant) -> bool {
+        match self.neighbours.orders.take(self.neighbours.index) {
+            Some(Order::TakeIn(transfer)) => self.take_in(now, transfer),
+            Some(Order::Command(command)) => self.handle_command(now, command),
+            None => return false,
+        }
+        true
+    }
+
+    /// Carries out a command; [`Shard::poll_event`] tells what came of it. Where there are other shards, commands come by way of
     /// [`Orders`](crate::Orders) and [`Shard::take_order`].
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::MoveRoom { room, to } => self.move_room(room, to),
-            Command::OpenRoom { room } => self.open_room(room),
-            Command::SetKind { room, stereo, slots } => {
-                self.in_room(now, room, |room, _| room.set_kind(stereo, slots));
-            }
+            Command::OpenRoom { room, kind } => self.open_room(now, room, kind),
             Command::CloseRoom { room } => {
-                self.in_room(now, room, |room, common| room.close(now, common));
+                self.in_room(now, room, |room, context| room.close(now, context));
                 self.forget_room(room);
-                self.common.neighbours.orders.forget(room);
+                self.neighbours.orders.forget(room);
             }
             Command::Join {
                 room,
@@ -92,10 +124,10 @@ impl Shard {
             } => self.join(now, room, peer, &offer, speak, listen),
             Command::Reoffer { room, peer, offer } => self.reoffer(now, room, peer, &offer),
             Command::Leave { room, peer } => {
-                self.in_room(now, room, |room, common| room.leave(now, common, peer));
+                self.in_room(now, room, |room, context| room.leave(now, context, peer));
             }
             Command::SetSpeak { room, peer, speak } => {
-                self.in_room(now, room, |room, common| room.set_speak(now, common, peer, speak));
+                self.in_room(now, room, |room, context| room.set_speak(now, context, peer, speak));
             }
             Command::SetListen { room, peer, listen } => {
                 self.in_room(now, room, |room, _| room.set_listen(peer, listen));
@@ -115,14 +147,13 @@ impl Shard {
             }
             Command::PeerStats { room, peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(peer)).flatten();
-                self.common.events.push_back(Event::PeerStats {
+                self.context.events.push_back(Event::PeerStats {
                     reference,
                     stats: stats.map(Box::new),
                 });
             }
-            #[cfg(debug_assertions)]
+            Command::Fault { .. } if !cfg!(debug_assertions) => {}
             Command::Fault { room: None } => panic!("a fault was asked for"),
-            #[cfg(debug_assertions)]
             Command::Fault { room: Some(room) } => {
                 self.in_room(now, room, |room, _| room.fail_at_next_tick(now));
             }
@@ -131,8 +162,8 @@ impl Shard {
 
     /// Time has passed: ticks of rooms, retransmissions, reports, consent. Harmless when nothing is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(room) = self.timers.fire(now) {
-            self.in_room(now, room, |room, common| room.handle_timeout(now, common));
+        while let Some(room) = self.timers.pop_due(now) {
+            self.try_in_room(now, room, |room, context| room.handle_timeout(now, context));
         }
     }
 
@@ -143,18 +174,18 @@ impl Shard {
 
     /// The datagrams to send, in this order; whoever has sent them [`clear`](Outbox::clear)s it.
     pub fn outbox(&mut self) -> &mut Outbox {
-        &mut self.common.outbox
+        &mut self.context.outbox
     }
 
     /// The next piece of news.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.common.events.pop_front()
+        self.context.events.pop_front()
     }
 
     /// The share of the last second (0…1) in which the shard worked, measured by whoever runs it. Under too much of it the shard
     /// gives up Opus complexity first, then all but the loudest talkers, then newcomers; when it is calm again it takes them back.
     pub fn handle_load(&mut self, now: Instant, load: f32) {
-        if self.common.shed.report(now, load) {
+        if self.context.shed.report(now, load) {
             self.tell_shed(format_args!("the load of a second is {load:.2}"));
         }
     }
@@ -164,9 +195,9 @@ impl Shard {
     pub fn handle_round(&mut self, now: Instant, round: Round) {
         let ticking = round.ticking_per_frame();
         if ticking > Duration::ZERO {
-            self.common.stats.tick_duration.record(ticking);
+            self.context.stats.tick_duration.record(ticking);
         }
-        if self.common.shed.round(now, &round) {
+        if self.context.shed.round(now, &round) {
             self.tell_shed(format_args!(
                 "ticks take {} ms in 20 ms, or are late",
                 ticking.as_millis()
@@ -175,9 +206,9 @@ impl Shard {
     }
 
     fn tell_shed(&mut self, why: std::fmt::Arguments<'_>) {
-        let level = self.common.shed.level();
-        self.common.events.push_back(Event::Shed { level });
-        let (level, stats) = (u64::from(level), &mut self.common.stats);
+        let level = self.context.shed.level();
+        self.context.events.push_back(Event::Shed { level });
+        let (level, stats) = (u64::from(level), &mut self.context.stats);
         if level > stats.shed_level {
             stats.shed_steps += 1;
             log::warn!("{why}: shedding at level {level}");
@@ -196,124 +227,125 @@ impl Shard {
         }
     }
 
-    /// The shard's figures. What only the driver knows is zero in it.
-    pub fn stats(&self) -> &ShardStats {
-        &self.common.stats
+    /// The shard's figures. Those that only the driver knows are zero.
+    pub fn stats(&self) -> ShardStats {
+        ShardStats {
+            rooms: self.rooms.len() as u64,
+            peers: self.peers() as u64,
+            ..self.context.stats.clone()
+        }
     }
 
-    /// How many addresses, ufrags and participants the shard remembers: strangers must not be able to make these grow.
+    fn peers(&self) -> usize {
+        self.rooms.values().map(Room::len).sum()
+    }
+
+    /// The number of addresses, ufrags and participants that the shard remembers: strangers must not be able to make these grow.
     pub fn remembered(&self) -> (usize, usize, usize) {
-        let (addresses, ufrags) = self.common.routes.sizes();
-        (addresses, ufrags, self.rooms.values().map(Room::len).sum())
+        let (addresses, ufrags) = self.context.routes.sizes();
+        (addresses, ufrags, self.peers())
     }
 
-    fn open_room(&mut self, id: RoomId) {
+    fn open_room(&mut self, now: Instant, id: RoomId, kind: RoomKind) {
         if self.rooms.contains_key(&id) {
+            self.in_room(now, id, |room, _| room.set_kind(kind));
             return;
         }
         self.rooms_made += 1;
-        self.rooms
-            .insert(id, Room::new(id, self.common.origin + tick_phase(self.rooms_made)));
-        self.common.stats.rooms = self.rooms.len() as u64;
+        let grid = self.context.origin + tick_phase(self.rooms_made);
+        self.rooms.insert(id, Room::new(id, kind, grid));
     }
 
     fn join(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str, speak: bool, listen: bool) {
-        let refused = |code, message: String| Event::Refused {
-            room,
-            peer,
-            code,
-            message,
+        let refused = |refusal| Event::Refused { room, peer, refusal };
+        let offer = if !self.rooms.contains_key(&room) {
+            Err(Refusal::NoRoom)
+        } else if self.peers() >= self.max_peers {
+            Err(Refusal::ShardFull)
+        } else if self.context.shed.refuses_joins() {
+            Err(Refusal::Overloaded)
+        } else {
+            parse(offer)
         };
-        if !self.rooms.contains_key(&room) {
-            return self
-                .common
-                .events
-                .push_back(refused("no_room", "the room is not open".to_owned()));
-        }
-        if self.common.stats.peers as usize >= self.max_peers {
-            return self.common.events.push_back(refused(
-                "shard_full",
-                "the server takes no more participants".to_owned(),
-            ));
-        }
-        if self.common.shed.refuses_joins() {
-            let message = "the server has too much to do to take newcomers now".to_owned();
-            return self.common.events.push_back(refused("overloaded", message));
-        }
-        match parse(offer) {
+        match offer {
             Ok(offer) => {
-                self.in_room(now, room, |room, common| {
-                    room.join(now, common, peer, &offer, speak, listen)
+                self.in_room(now, room, |room, context| {
+                    room.join(now, context, peer, &offer, speak, listen)
                 });
             }
-            Err((code, message)) => self.common.events.push_back(refused(code, message)),
+            Err(refusal) => self.context.events.push_back(refused(refusal)),
         }
     }
 
     fn reoffer(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str) {
-        let refused = |code, message: String| Event::Refused {
-            room,
-            peer,
-            code,
-            message,
-        };
+        let refused = |refusal| Event::Refused { room, peer, refusal };
         match parse(offer) {
             Ok(offer) => {
-                let there = self.in_room(now, room, |room, common| room.reoffer(now, common, peer, &offer));
+                let there = self.in_room(now, room, |room, context| room.reoffer(now, context, peer, &offer));
                 if there.is_none() {
-                    self.common
-                        .events
-                        .push_back(refused("no_room", "the room is not open".to_owned()));
+                    self.context.events.push_back(refused(Refusal::NoRoom));
                 }
             }
-            Err((code, message)) => self.common.events.push_back(refused(code, message)),
+            Err(refusal) => self.context.events.push_back(refused(refusal)),
         }
     }
 
-    // Every call into a room goes through here: a bug in one room costs that room alone.
+    // A call into a room that can't fail but by a bug.
     pub(crate) fn in_room<R>(
         &mut self,
         now: Instant,
         id: RoomId,
-        call: impl FnOnce(&mut Room, &mut Common) -> R,
+        call: impl FnOnce(&mut Room, &mut ShardContext) -> R,
+    ) -> Option<R> {
+        self.try_in_room(now, id, |room, context| Ok(call(room, context)))
+    }
+
+    // Every call into a room goes through here: a bug in one room costs that room alone.
+    pub(crate) fn try_in_room<R>(
+        &mut self,
+        now: Instant,
+        id: RoomId,
+        call: impl FnOnce(&mut Room, &mut ShardContext) -> Result<R, AudioError>,
     ) -> Option<R> {
         let room = self.rooms.get_mut(&id)?;
-        let common = &mut self.common;
-        match catch_unwind(AssertUnwindSafe(|| call(room, common))) {
-            Ok(result) => {
-                if let Some(due) = room.poll_timeout() {
-                    self.timers.at(id, due.max(now));
-                }
-                Some(result)
-            }
-            Err(panic) => {
-                log::error!("room {id} failed and is closed: {}", panic_message(panic.as_ref()));
-                self.forget_room(id);
-                self.common.events.push_back(Event::RoomFailed { room: id });
-                None
-            }
+        let context = &mut self.context;
+        let called = catch_unwind(AssertUnwindSafe(|| call(room, context)));
+        for (home, destination, route) in self.context.remote_routes.drain(..) {
+            self.neighbours.tell(home, Parcel::Route(destination, route));
         }
+        let fault = match called {
+            Ok(Ok(result)) => {
+                if let Some(due) = room.poll_timeout() {
+                    self.timers.schedule(id, due.max(now));
+                }
+                return Some(result);
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(panic) => panic_message(panic.as_ref()),
+        };
+        log::error!("room {id} failed and is closed: {fault}");
+        self.forget_room(id);
+        self.context.events.push_back(Event::RoomFailed { room: id });
+        None
     }
 
     fn forget_room(&mut self, id: RoomId) {
-        if let Some(room) = self.rooms.remove(&id) {
-            self.common.stats.peers -= room.len() as u64;
-            self.common.routes.remove_room(id);
+        if self.rooms.remove(&id).is_some() {
+            self.context.routes.remove_room(id);
             self.tell_gone(id);
         }
         self.timers.remove(&id);
-        self.common.neighbours.departing.remove(&id);
-        self.common.stats.rooms = self.rooms.len() as u64;
+        self.neighbours.departing.remove(&id);
     }
 }
 
 // The largest parser of hostile text that we didn't write: a panic in it refuses the offer and costs nobody else anything.
-fn parse(offer: &str) -> Result<Offer, (RefusalCode, String)> {
+fn parse(offer: &str) -> Result<Offer, Refusal> {
     match catch_unwind(|| Offer::parse(offer)) {
-        Ok(parsed) => parsed.map_err(|error| (error.code(), error.to_string())),
+        Ok(parsed) => parsed.map_err(|error| Refusal::Offer(error.into())),
         Err(panic) => {
             log::error!("the SDP parser failed: {}", panic_message(panic.as_ref()));
-            Err(("malformed", "the SDP can't be read".to_owned()))
+            Err(Refusal::Unreadable)
         }
     }
 }

@@ -24,7 +24,7 @@ impl<K> Default for Timers<K> {
 
 impl<K: Copy + Ord + Hash> Timers<K> {
     /// Makes sure that `key` fires at `due` or before.
-    pub(crate) fn at(&mut self, key: K, due: Instant) {
+    pub(crate) fn schedule(&mut self, key: K, due: Instant) {
         if self.earliest.get(&key).is_some_and(|set| *set <= due) {
             return;
         }
@@ -54,7 +54,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
     }
 
     /// The next key that is due, which has no timer from now on.
-    pub(crate) fn fire(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<K> {
         if self.next()? > now {
             return None;
         }
@@ -75,15 +75,15 @@ mod tests {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut timers = Timers::default();
-        timers.at('b', at(20));
-        timers.at('a', at(10));
-        timers.at('a', at(30)); // later: the earlier one stays
-        timers.at('b', at(5)); // earlier: moves
+        timers.schedule('b', at(20));
+        timers.schedule('a', at(10));
+        timers.schedule('a', at(30)); // later: the earlier one stays
+        timers.schedule('b', at(5)); // earlier: moves
         assert_eq!(timers.next(), Some(at(5)));
-        assert_eq!(timers.fire(at(4)), None);
-        assert_eq!(timers.fire(at(30)), Some('b'));
-        assert_eq!(timers.fire(at(30)), Some('a'));
-        assert_eq!(timers.fire(at(30)), None);
+        assert_eq!(timers.pop_due(at(4)), None);
+        assert_eq!(timers.pop_due(at(30)), Some('b'));
+        assert_eq!(timers.pop_due(at(30)), Some('a'));
+        assert_eq!(timers.pop_due(at(30)), None);
         assert_eq!(timers.next(), None);
     }
 
@@ -92,7 +92,7 @@ mod tests {
         let start = Instant::now();
         let mut timers = Timers::default();
         for round in 0..10_000u32 {
-            timers.at(round, start + Duration::from_secs(3600));
+            timers.schedule(round, start + Duration::from_secs(3600));
             timers.remove(&round);
         }
         assert!(timers.queue.len() <= 65, "{}", timers.queue.len());

@@ -5,12 +5,13 @@ mod common;
 use std::time::Duration;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, Event};
+use roomtone_engine::{Command, EndReason, Event, RoomKind};
 use roomtone_load::peer::ClientOptions;
+use roomtone_transport::CloseReason;
 
 fn refusal(world: &World) -> Option<&'static str> {
     world.events.iter().rev().find_map(|(_, event)| match event {
-        Event::Refused { code, .. } => Some(*code),
+        Event::Refused { refusal, .. } => Some(refusal.code()),
         _ => None,
     })
 }
@@ -18,7 +19,10 @@ fn refusal(world: &World) -> Option<&'static str> {
 #[test]
 fn a_bug_in_one_room_costs_that_room_alone() {
     let mut world = World::new();
-    world.command(Command::OpenRoom { room: 99 });
+    world.command(Command::OpenRoom {
+        room: 99,
+        kind: RoomKind::default(),
+    });
     world.join_talking(1);
     world.join_talking(2);
     world.join_room(99, 3, ClientOptions::default());
@@ -34,7 +38,10 @@ fn a_bug_in_one_room_costs_that_room_alone() {
     assert_eq!(world.shard.stats().rooms, 1);
     assert_eq!(world.shard.stats().peers, 2);
     // The room can be opened again.
-    world.command(Command::OpenRoom { room: 99 });
+    world.command(Command::OpenRoom {
+        room: 99,
+        kind: RoomKind::default(),
+    });
     world.join_room(99, 4, ClientOptions::default());
     world.clients.remove(&3);
     world.connect();
@@ -60,7 +67,7 @@ fn a_peer_who_falls_silent_is_over_after_thirty_seconds() {
         Event::Disconnected {
             room: ROOM,
             peer: 2,
-            reason: "consent_expired"
+            reason: EndReason::Transport(CloseReason::ConsentExpired)
         }
     );
     let after = *at - pulled;
@@ -192,7 +199,7 @@ fn closing_a_room_tells_everybody() {
         matches!(
             e,
             Event::Disconnected {
-                reason: "room_closed",
+                reason: EndReason::RoomClosed,
                 ..
             }
         )

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use roomtone_engine::{
-    Command, Engine, EngineConfig, Envelope, Event, RunOutcome, ShardConfig, StartError, SubmitError,
+    Command, Engine, EngineConfig, Envelope, Event, RoomKind, RunOutcome, ShardConfig, StartError, SubmitError,
 };
 use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
@@ -97,7 +97,15 @@ fn a_second_lender_takes_over_and_the_calls_go_on() {
             event: Event::ShardStarted { .. }
         }
     ));
-    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     let (mut client, socket) = connect(&engine, &events, 1, 10);
     let second = lend(&engine, 0, 60_000);
     assert_eq!(first.join().unwrap(), RunOutcome::Yielded);
@@ -141,7 +149,15 @@ fn a_panic_empties_the_shard_and_a_new_epoch_begins_on_the_same_port() {
     let Event::ShardStarted { addresses } = next(&events).event else {
         panic!("no start")
     };
-    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     connect(&engine, &events, 1, 10);
     engine.submit(0, Command::Fault { room: None }).unwrap();
     let RunOutcome::Panicked(text) = lender.join().unwrap() else {
@@ -156,7 +172,15 @@ fn a_panic_empties_the_shard_and_a_new_epoch_begins_on_the_same_port() {
         }
     };
     assert_eq!(again.event, Event::ShardStarted { addresses });
-    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     connect(&engine, &events, 1, 11);
     engine.stop();
     lender.join().unwrap();
@@ -166,18 +190,37 @@ fn a_panic_empties_the_shard_and_a_new_epoch_begins_on_the_same_port() {
 fn a_shard_that_nobody_runs_is_busy_after_a_while_and_not_unbounded() {
     let (engine, _events) = engine();
     let mut taken = 0;
-    while engine.submit(1, Command::OpenRoom { room: taken }) != Err(SubmitError::Busy) {
+    while engine.submit(
+        1,
+        Command::OpenRoom {
+            room: taken,
+            kind: RoomKind::default(),
+        },
+    ) != Err(SubmitError::Busy)
+    {
         taken += 1;
         assert!(taken < 100_000, "the queue has no bound");
     }
     assert_eq!(
-        engine.submit(2, Command::OpenRoom { room: 1 }),
+        engine.submit(
+            2,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default()
+            }
+        ),
         Err(SubmitError::NoShard)
     );
     assert_eq!(engine.run(2, Duration::from_millis(1)), RunOutcome::NoShard);
     engine.stop();
     assert_eq!(
-        engine.submit(0, Command::OpenRoom { room: 1 }),
+        engine.submit(
+            0,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default()
+            }
+        ),
         Err(SubmitError::Stopped)
     );
     assert_eq!(engine.run(0, Duration::from_secs(60)), RunOutcome::Stopped);
@@ -218,7 +261,15 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
     for _ in 0..2 {
         assert!(matches!(next(&events).event, Event::ShardStarted { .. }));
     }
-    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     let (mut talker, talker_socket) = connect(&engine, &events, 1, 10);
     let (mut listener, listener_socket) = connect(&engine, &events, 1, 11);
     let home = listener.remote_address();
@@ -275,7 +326,15 @@ fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_move
     for _ in 0..2 {
         assert!(matches!(next(&events).event, Event::ShardStarted { .. }));
     }
-    engine.submit(0, Command::OpenRoom { room: 1 }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::OpenRoom {
+                room: 1,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     // Once it has an address, any shard may be named.
     engine.submit(0, Command::MoveRoom { room: 1, to: 1 }).unwrap();
     assert!(matches!(next(&events).event, Event::RoomMoved { .. }));

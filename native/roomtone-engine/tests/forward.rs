@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, GainCell, PeerId, SlotCell};
+use roomtone_engine::{Command, Event, GainCell, PeerId, RoomKind, SlotCell};
 use roomtone_load::link::LinkConfig;
 use roomtone_load::peer::{ClientOptions, Direction};
 
@@ -21,10 +21,9 @@ fn slots(slots: usize) -> ClientOptions {
 
 fn world(slots: u32) -> World {
     let mut world = World::new();
-    world.command(Command::SetKind {
+    world.command(Command::OpenRoom {
         room: ROOM,
-        stereo: false,
-        slots: Some(slots),
+        kind: RoomKind::Forward { slots, stereo: false },
     });
     world
 }
@@ -398,13 +397,8 @@ fn an_ice_restart_keeps_the_slots_and_other_m_lines_are_refused() {
     let offer = world.clients.get_mut(&2).unwrap().peer.restart(now);
     let fewer = offer.replace("a=mid:slot1", "a=mid:other").replace(" slot1", " other");
     world.reoffer(2, fewer);
-    assert!(world.events.iter().any(|(_, e)| matches!(
-        e,
-        Event::Refused {
-            code: "media_changed",
-            ..
-        }
-    )));
+    let changed = |event: &Event| matches!(event, Event::Refused { refusal, .. } if refusal.code() == "media_changed");
+    assert_eq!(world.events_of(changed).len(), 1);
     world.reoffer(2, offer);
     world.run_ms(500);
     assert!(world.heard_db(2, 1, 0.3).abs() < 0.5);

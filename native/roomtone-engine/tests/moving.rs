@@ -7,7 +7,7 @@ mod common;
 use std::time::Duration;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, Event, PeerId};
+use roomtone_engine::{Command, Event, PeerId, RoomKind};
 use roomtone_load::peer::ClientOptions;
 
 fn move_to(world: &mut World, from: usize, to: usize) {
@@ -73,10 +73,12 @@ fn nobody_hears_a_room_move() {
 #[test]
 fn a_forwarding_room_moves_too() {
     let mut world = World::of_two();
-    world.command(Command::SetKind {
+    world.command(Command::OpenRoom {
         room: ROOM,
-        stereo: false,
-        slots: Some(2),
+        kind: RoomKind::Forward {
+            slots: 2,
+            stereo: false,
+        },
     });
     for id in 1..=3 {
         world.join(
@@ -141,7 +143,14 @@ fn people_come_and_go_after_a_move_whichever_shard_is_told() {
         assert_eq!(world.shard_at(index).stats().peers, 0);
     }
     // The number may be used again, on either.
-    submit(&mut world, 0, Command::OpenRoom { room: ROOM });
+    submit(
+        &mut world,
+        0,
+        Command::OpenRoom {
+            room: ROOM,
+            kind: RoomKind::default(),
+        },
+    );
     assert_eq!(world.shard_at(0).stats().rooms, 1);
 }
 
@@ -240,7 +249,14 @@ fn when_the_shard_of_a_moved_room_breaks_nothing_of_it_is_left() {
     world.run_ms(100);
     assert_eq!(world.shard.remembered(), (0, 0, 0));
     // It is opened again where it was, whichever shard is told, so that all who speak of it mean the same.
-    submit(&mut world, 0, Command::OpenRoom { room: ROOM });
+    submit(
+        &mut world,
+        0,
+        Command::OpenRoom {
+            room: ROOM,
+            kind: RoomKind::default(),
+        },
+    );
     assert_eq!(world.shard_at(1).stats().rooms, 1);
     submit(&mut world, 0, Command::CloseRoom { room: ROOM });
     assert_eq!(world.shard_at(1).stats().rooms, 0);

@@ -12,7 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 
 use common::{Moment, ROOM, World};
-use roomtone_engine::{Command, GainCell};
+use roomtone_engine::{Command, GainCell, RoomKind};
 use roomtone_load::peer::ClientOptions;
 
 struct Counting;
@@ -137,10 +137,12 @@ fn the_steady_state_allocates_nothing() {
 #[test]
 fn forwarding_allocates_nothing() {
     let mut world = World::new();
-    world.command(Command::SetKind {
+    world.command(Command::OpenRoom {
         room: ROOM,
-        stereo: false,
-        slots: Some(3),
+        kind: RoomKind::Forward {
+            slots: 3,
+            stereo: false,
+        },
     });
     let slots = ClientOptions {
         slots: 3,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Command, Event, GainCell, PeerId, SubmitError};
+use roomtone_engine::{Command, Event, GainCell, PeerId, RoomKind, SubmitError};
 use roomtone_load::peer::{ClientOptions, ClientPeer};
 
 const SHARDS: usize = 3;
@@ -28,8 +28,8 @@ enum Outcome {
 fn outcomes(world: &World) -> Vec<Outcome> {
     let outcome = |event: &Event| match event {
         Event::Answer { peer, .. } => Some(Outcome::Answered(*peer)),
-        Event::Refused { peer, code, .. } => Some(Outcome::Refused(*peer, code)),
-        Event::Disconnected { peer, reason, .. } => Some(Outcome::Gone(*peer, reason)),
+        Event::Refused { peer, refusal, .. } => Some(Outcome::Refused(*peer, refusal.code())),
+        Event::Disconnected { peer, reason, .. } => Some(Outcome::Gone(*peer, reason.as_str())),
         Event::PeerStats { reference, stats } => Some(Outcome::Asked(*reference, stats.is_some())),
         _ => None,
     };
@@ -174,7 +174,13 @@ impl Belief {
         if lost {
             world
                 .orders
-                .submit(self.place, Command::OpenRoom { room: ROOM })
+                .submit(
+                    self.place,
+                    Command::OpenRoom {
+                        room: ROOM,
+                        kind: RoomKind::default(),
+                    },
+                )
                 .unwrap();
         }
         lost
@@ -399,7 +405,16 @@ fn a_shard_that_is_far_behind_takes_no_room() {
 fn what_was_ordered_of_a_life_that_ended_is_void() {
     let mut world = World::of_many(SHARDS);
     world.post.asleep = BTreeSet::from([1]);
-    world.orders.submit(1, Command::OpenRoom { room: 8 }).unwrap();
+    world
+        .orders
+        .submit(
+            1,
+            Command::OpenRoom {
+                room: 8,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     world.replace_shard(1);
     world.post.asleep.clear();
     world.run_ms(5);
@@ -468,7 +483,16 @@ fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
     let failed = |event: &Event| matches!(event, Event::RoomFailed { .. });
     assert_eq!(world.events_of(failed).len(), 1);
     world.clients.clear();
-    world.orders.submit(1, Command::OpenRoom { room: ROOM }).unwrap();
+    world
+        .orders
+        .submit(
+            1,
+            Command::OpenRoom {
+                room: ROOM,
+                kind: RoomKind::default(),
+            },
+        )
+        .unwrap();
     world.orders.submit(1, Command::MoveRoom { room: ROOM, to: 0 }).unwrap();
     world.run_ms(5);
     world.join_talking(1);

@@ -5,23 +5,27 @@
 mod common;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, GainCell, MixConfig, PeerId, Select};
+use roomtone_engine::{Command, GainCell, MixConfig, PeerId, RoomKind, Select};
 use roomtone_load::peer::ClientOptions;
 
 const LISTENER: PeerId = 9;
 
+const KINDS: [RoomKind; 2] = [
+    RoomKind::Mix { stereo: false },
+    RoomKind::Forward {
+        slots: 1,
+        stereo: false,
+    },
+];
+
 /// A room in which one talker is heard at once. 1 is near the listener and speaks softly, 2 is far and shouts, and stays louder.
-fn world(select: Select, slots: Option<u32>) -> World {
+fn world(select: Select, kind: RoomKind) -> World {
     let mut world = World::with(MixConfig {
         bitrate: 128_000,
         private_bitrate: 128_000,
         ..MixConfig::default()
     });
-    world.command(Command::SetKind {
-        room: ROOM,
-        stereo: false,
-        slots,
-    });
+    world.command(Command::OpenRoom { room: ROOM, kind });
     world.command(Command::SetPolicy {
         room: ROOM,
         default_gain: 1.0,
@@ -29,7 +33,7 @@ fn world(select: Select, slots: Option<u32>) -> World {
         select,
     });
     let options = || ClientOptions {
-        slots: slots.unwrap_or(0) as usize,
+        slots: usize::from(matches!(kind, RoomKind::Forward { .. })),
         ..ClientOptions::default()
     };
     for (id, dbfs) in [(1, -45.0), (2, -20.0)] {
@@ -75,40 +79,40 @@ fn heard(world: &mut World) -> Vec<PeerId> {
 
 #[test]
 fn the_loudest_is_heard_or_the_nearest_as_the_policy_says() {
-    for slots in [None, Some(1)] {
-        assert_eq!(heard(&mut world(Select::Loudest, slots)), [2], "{slots:?}");
-        assert_eq!(heard(&mut world(Select::Nearest, slots)), [1], "{slots:?}");
+    for kind in KINDS {
+        assert_eq!(heard(&mut world(Select::Loudest, kind)), [2], "{kind:?}");
+        assert_eq!(heard(&mut world(Select::Nearest, kind)), [1], "{kind:?}");
     }
 }
 
 #[test]
 fn the_nearest_is_not_kept_waiting_by_who_was_heard_before() {
-    for slots in [None, Some(1)] {
-        let mut world = world(Select::Nearest, slots);
+    for kind in KINDS {
+        let mut world = world(Select::Nearest, kind);
         let near = world.clients.get_mut(&1).unwrap().talker.take();
-        assert_eq!(heard(&mut world), [2], "{slots:?}: the only one who talks");
+        assert_eq!(heard(&mut world), [2], "{kind:?}: the only one who talks");
         world.clients.get_mut(&1).unwrap().talker = near;
-        assert_eq!(heard(&mut world), [1], "{slots:?}");
+        assert_eq!(heard(&mut world), [1], "{kind:?}");
         stand(&mut world, 1, -20.0);
-        assert_eq!(heard(&mut world), [2], "{slots:?}: 1 went away");
+        assert_eq!(heard(&mut world), [2], "{kind:?}: 1 went away");
     }
 }
 
 #[test]
 fn two_who_are_about_as_near_do_not_take_turns() {
-    for slots in [None, Some(1)] {
-        let mut world = world(Select::Nearest, slots);
+    for kind in KINDS {
+        let mut world = world(Select::Nearest, kind);
         for id in [1, 2] {
             world.talk(id, -30.0);
             stand(&mut world, id, -6.0);
         }
         let first = heard(&mut world);
-        assert_eq!(first.len(), 1, "{slots:?}");
+        assert_eq!(first.len(), 1, "{kind:?}");
         for step in 0..6 {
             // One and then the other is half a decibel nearer, as when somebody sways.
             stand(&mut world, 1, if step % 2 == 0 { -6.0 } else { -6.5 });
             stand(&mut world, 2, if step % 2 == 0 { -6.5 } else { -6.0 });
-            assert_eq!(heard(&mut world), first, "{slots:?}");
+            assert_eq!(heard(&mut world), first, "{kind:?}");
         }
     }
 }

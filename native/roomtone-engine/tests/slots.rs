@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, PeerId, Select, SlotCell};
+use roomtone_engine::{Command, Event, PeerId, RoomKind, Select, SlotCell};
 use roomtone_load::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
@@ -21,10 +21,12 @@ fn slots(slots: usize) -> ClientOptions {
 /// A room with so many slots for each, and these who talk.
 fn world(count: u32, talkers: impl IntoIterator<Item = PeerId>) -> World {
     let mut world = World::new();
-    world.command(Command::SetKind {
+    world.command(Command::OpenRoom {
         room: ROOM,
-        stereo: false,
-        slots: Some(count),
+        kind: RoomKind::Forward {
+            slots: count,
+            stereo: false,
+        },
     });
     for id in talkers {
         world.join(id, slots(count as usize));

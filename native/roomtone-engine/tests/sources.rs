@@ -7,7 +7,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, GainCell, PeerId, SlotCell, SourceCell};
+use roomtone_engine::{Command, Event, GainCell, PeerId, RoomKind, SlotCell, SourceCell};
 use roomtone_load::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
@@ -19,10 +19,12 @@ fn slots(slots: usize) -> ClientOptions {
 
 fn world(count: u32) -> World {
     let mut world = World::new();
-    world.command(Command::SetKind {
+    world.command(Command::OpenRoom {
         room: ROOM,
-        stereo: false,
-        slots: Some(count),
+        kind: RoomKind::Forward {
+            slots: count,
+            stereo: false,
+        },
     });
     world
 }

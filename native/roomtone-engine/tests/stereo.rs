@@ -6,7 +6,7 @@ mod common;
 
 use common::{ROOM, World};
 use roomtone_audio::{Channels, Decoder};
-use roomtone_engine::{Command, Event, GainCell, MixConfig, PeerId};
+use roomtone_engine::{Command, Event, GainCell, MixConfig, PeerId, RoomKind};
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
 
@@ -20,10 +20,9 @@ fn stereo() -> ClientOptions {
 
 fn world(mix: MixConfig) -> World {
     let mut world = World::with(mix);
-    world.command(Command::SetKind {
+    world.command(Command::OpenRoom {
         room: ROOM,
-        stereo: true,
-        slots: None,
+        kind: RoomKind::Mix { stereo: true },
     });
     world
 }
@@ -225,20 +224,28 @@ fn walking_around_a_talker_does_not_click() {
 
 #[test]
 fn clients_are_asked_for_what_the_room_can_use() {
-    for (slots, stereo, wish) in [
-        (None, false, "maxaveragebitrate=40000\r\n"),
-        (None, true, "maxaveragebitrate=40000\r\n"),
-        (Some(2), false, "maxaveragebitrate=40000\r\n"),
-        (Some(2), true, "maxaveragebitrate=60000;stereo=1\r\n"),
+    for (kind, wish) in [
+        (RoomKind::Mix { stereo: false }, "maxaveragebitrate=40000\r\n"),
+        (RoomKind::Mix { stereo: true }, "maxaveragebitrate=40000\r\n"),
+        (
+            RoomKind::Forward {
+                slots: 2,
+                stereo: false,
+            },
+            "maxaveragebitrate=40000\r\n",
+        ),
+        (
+            RoomKind::Forward { slots: 2, stereo: true },
+            "maxaveragebitrate=60000;stereo=1\r\n",
+        ),
     ] {
         let mut world = World::new();
-        let room = ROOM;
-        world.command(Command::SetKind { room, stereo, slots });
+        world.command(Command::OpenRoom { room: ROOM, kind });
         world.join(1, ClientOptions::default());
         let answer = world.events_of(|event| matches!(event, Event::Answer { .. })).pop();
         let Some(Event::Answer { sdp, .. }) = answer else {
             panic!("no answer")
         };
-        assert!(sdp.contains(wish), "{slots:?} {stereo}: {sdp}");
+        assert!(sdp.contains(wish), "{kind:?}: {sdp}");
     }
 }

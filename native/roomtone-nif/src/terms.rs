@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, Select, ShardStats, SlotCell};
+use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, RoomKind, Select, ShardStats, SlotCell};
 use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
 
 mod atoms {
@@ -117,8 +117,18 @@ impl CommandTerm {
     /// The engine's command; `None` if this build has no such command.
     pub(crate) fn command(self) -> Option<Command> {
         Some(match self {
-            CommandTerm::OpenRoom { room } => Command::OpenRoom { room },
-            CommandTerm::SetKind { room, stereo, slots } => Command::SetKind { room, stereo, slots },
+            CommandTerm::OpenRoom { room } => Command::OpenRoom {
+                room,
+                kind: RoomKind::default(),
+            },
+            // A room that nobody is in takes the kind that it is opened with.
+            CommandTerm::SetKind { room, stereo, slots } => Command::OpenRoom {
+                room,
+                kind: match slots {
+                    Some(slots) => RoomKind::Forward { slots, stereo },
+                    None => RoomKind::Mix { stereo },
+                },
+            },
             CommandTerm::MoveRoom { room, to } => Command::MoveRoom { room, to },
             CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
             CommandTerm::Join {
@@ -160,12 +170,10 @@ impl CommandTerm {
                     .collect(),
             },
             CommandTerm::PeerStats { room, peer, reference } => Command::PeerStats { room, peer, reference },
-            #[cfg(debug_assertions)]
+            CommandTerm::Fault { .. } if !cfg!(debug_assertions) => return None,
             CommandTerm::Fault { scope, room } => Command::Fault {
                 room: matches!(scope, FaultScope::Room).then_some(room),
             },
-            #[cfg(not(debug_assertions))]
-            CommandTerm::Fault { .. } => return None,
         })
     }
 }
@@ -367,22 +375,17 @@ fn event_term(env: Env<'_>, event: Event) -> EventTerm {
             addresses: addresses.iter().map(SocketAddr::to_string).collect(),
         },
         Event::Answer { room, peer, sdp } => EventTerm::Answer { room, peer, sdp },
-        Event::Refused {
+        Event::Refused { room, peer, refusal } => EventTerm::Refused {
             room,
             peer,
-            code,
-            message,
-        } => EventTerm::Refused {
-            room,
-            peer,
-            code: word(env, code),
-            message,
+            code: word(env, refusal.code()),
+            message: refusal.to_string(),
         },
         Event::Connected { room, peer } => EventTerm::Connected { room, peer },
         Event::Disconnected { room, peer, reason } => EventTerm::Disconnected {
             room,
             peer,
-            reason: word(env, reason),
+            reason: word(env, reason.as_str()),
         },
         Event::Levels { room, levels } => EventTerm::Levels { room, levels },
         Event::Slots {

@@ -1,16 +1,10 @@
-//! Which talkers somebody can hear: nobody else is decoded. And of these, for each listener, the few that are loudest or nearest to *them*: three
-//! loud ones in one zone don't silence the other zone, and who is near is heard before who is loud.
+//! The talkers that somebody can hear; only these are decoded. Each listener hears the few who are loudest or nearest to *them*:
+//! three loud talkers in one zone don't silence the other zone, and a near talker comes before a loud one.
 
 use super::gains::Gains;
 use super::peer::Peer;
-use super::select::keep_highest;
-
-/// Working space.
-#[derive(Default)]
-pub(crate) struct Audible {
-    kept: Vec<bool>,
-    ranked: Vec<(usize, f32)>,
-}
+use super::scratch::AudibleScratch;
+use super::speaker_rank::keep_highest;
 
 /// Keeps of the candidates (index among the peers, rank in dB) those that are among the `most` best of some listener, in their order.
 pub(super) fn keep(
@@ -18,10 +12,10 @@ pub(super) fn keep(
     gains: &Gains,
     candidates: &mut Vec<(usize, f32)>,
     most: usize,
-    scratch: &mut Audible,
+    scratch: &mut AudibleScratch,
 ) {
     if let Some(gain) = gains.plain() {
-        // All hear all others alike; only who listens alone doesn't hear the one who does.
+        // Everybody hears all others alike; only a sole listener doesn't hear themselves.
         let mut listeners = peers.iter().enumerate().filter(|(_, peer)| peer.hears());
         match (listeners.next(), listeners.next()) {
             _ if gain == 0.0 => candidates.clear(),
@@ -31,7 +25,7 @@ pub(super) fn keep(
         }
         return keep_highest(candidates, most);
     }
-    let Audible { kept, ranked } = scratch;
+    let AudibleScratch { kept, ranked } = scratch;
     kept.clear();
     kept.resize(candidates.len(), false);
     let scarce = candidates.len() > most;
@@ -39,9 +33,9 @@ pub(super) fn keep(
     for listener in peers.iter().filter(|peer| peer.hears()) {
         ranked.clear();
         for (at, (index, rank)) in candidates.iter().enumerate() {
-            let gain = gains.of(listener.id, peers[*index].id);
+            let gain = gains.of(listener.id, peers[*index].id).gain;
             if gain > 0.0 {
-                // To rank few enough is to keep them all: no logarithm is needed for that.
+                // If all of them fit, their order doesn't matter and the logarithm is saved.
                 ranked.push((at, if scarce { rank + 20.0 * gain.log10() } else { 0.0 }));
             }
         }

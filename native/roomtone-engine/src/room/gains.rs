@@ -1,4 +1,4 @@
-//! What each listener hears of each speaker: the room's default, and cells that differ from it.
+//! The gain and pan of each speaker for each listener: the room's default, and the cells that differ from it.
 
 use std::collections::HashMap;
 
@@ -7,65 +7,65 @@ use roomtone_audio::Channels;
 use crate::command::PeerId;
 
 /// The loudest gain that is taken: +20 dB.
-pub(crate) const MAX_GAIN: f32 = 10.0;
+const MAX_GAIN: f32 = 10.0;
 
 /// How a talker is heard: how loud, and from where.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Weight {
+pub(super) struct GainPan {
     /// Linear, 0…[`MAX_GAIN`].
     pub(super) gain: f32,
     /// From −1 (left) to 1 (right).
     pub(super) pan: f32,
 }
 
-impl Weight {
+impl GainPan {
     /// Not at all.
-    pub(super) const SILENT: Weight = Weight { gain: 0.0, pan: 0.0 };
+    pub(super) const SILENT: GainPan = GainPan { gain: 0.0, pan: 0.0 };
 
-    /// What is outside of the range is cut to it. What can't be heard has no place: rows are compared.
-    pub(super) fn new(gain: f32, pan: f32) -> Weight {
+    /// Clamps both to their range; NaN is silence. A gain of 0 has no pan, since rows are compared.
+    pub(super) fn new(gain: f32, pan: f32) -> GainPan {
         let gain = if gain.is_nan() { 0.0 } else { gain.clamp(0.0, MAX_GAIN) };
         let pan = if pan.is_nan() { 0.0 } else { pan.clamp(-1.0, 1.0) };
         if gain == 0.0 {
-            Weight::SILENT
+            GainPan::SILENT
         } else {
-            Weight { gain, pan }
+            GainPan { gain, pan }
         }
     }
 
-    /// The same from the middle: who hears mono shares a mix with others who do, wherever it would come from.
-    fn centred(self) -> Weight {
-        Weight { pan: 0.0, ..self }
+    /// The same from the middle: mono listeners share a mix whatever the pans are.
+    fn centred(self) -> GainPan {
+        GainPan { pan: 0.0, ..self }
     }
 }
 
 /// A room's mix policy as the core executes it: plain numbers, decided elsewhere.
 #[derive(Debug)]
 pub(super) struct Gains {
-    default: Weight,
-    cells: HashMap<PeerId, HashMap<PeerId, Weight>>,
+    default: GainPan,
+    cells: HashMap<PeerId, HashMap<PeerId, GainPan>>,
 }
 
 impl Default for Gains {
     fn default() -> Self {
         Gains {
-            default: Weight::new(1.0, 0.0),
+            default: GainPan::new(1.0, 0.0),
             cells: HashMap::new(),
         }
     }
 }
 
 impl Gains {
-    /// What is heard where no cell says otherwise.
+    /// Sets everybody's gain for everybody else, where there is no cell.
     pub(super) fn set_default(&mut self, gain: f32) {
-        self.default = Weight::new(gain, 0.0);
+        self.default = GainPan::new(gain, 0.0);
     }
 
     /// Changes a cell; `None` takes it back to the default.
-    pub(super) fn set(&mut self, listener: PeerId, speaker: PeerId, weight: Option<Weight>) {
-        match weight {
-            Some(weight) => {
-                self.cells.entry(listener).or_default().insert(speaker, weight);
+    pub(super) fn set(&mut self, listener: PeerId, speaker: PeerId, cell: Option<GainPan>) {
+        match cell {
+            Some(cell) => {
+                self.cells.entry(listener).or_default().insert(speaker, cell);
             }
             None => {
                 if let Some(row) = self.cells.get_mut(&listener) {
@@ -78,7 +78,7 @@ impl Gains {
         }
     }
 
-    /// Forgets someone, as a listener and as a speaker.
+    /// Removes a participant, as a listener and as a speaker.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.cells.remove(&peer);
         self.cells.retain(|_, row| {
@@ -87,62 +87,53 @@ impl Gains {
         });
     }
 
-    /// How one hears another. Nobody hears themselves.
-    pub(super) fn weight(&self, listener: PeerId, speaker: PeerId) -> Weight {
+    /// How a listener hears a speaker. Nobody hears themselves.
+    pub(super) fn of(&self, listener: PeerId, speaker: PeerId) -> GainPan {
         if listener == speaker {
-            return Weight::SILENT;
+            return GainPan::SILENT;
         }
         let row = self.cells.get(&listener);
         row.and_then(|row| row.get(&speaker)).copied().unwrap_or(self.default)
     }
 
-    /// What a listener hears of whom, where it isn't the default; in no order.
-    pub(super) fn special(&self, listener: PeerId) -> impl Iterator<Item = (PeerId, Weight)> {
+    /// The speakers whom a listener hears otherwise than by default, in no order.
+    pub(super) fn special(&self, listener: PeerId) -> impl Iterator<Item = (PeerId, GainPan)> {
         let row = self.cells.get(&listener).into_iter().flatten();
-        row.map(|(speaker, weight)| (*speaker, *weight))
-            .filter(|(_, weight)| *weight != self.default)
+        row.map(|(speaker, cell)| (*speaker, *cell))
+            .filter(|(_, cell)| *cell != self.default)
     }
 
-    /// How loud everybody is to everybody else where no cell says otherwise.
+    /// Everybody's gain for everybody else, where there is no cell.
     pub(super) fn default_gain(&self) -> f32 {
         self.default.gain
     }
 
-    /// Everybody's gain for everybody else, if no cell says otherwise of anybody.
+    /// Everybody's gain for everybody else, if there are no cells at all.
     pub(super) fn plain(&self) -> Option<f32> {
         self.cells.is_empty().then_some(self.default.gain)
     }
 
-    /// How loud a listener hears somebody; nobody hears themselves.
-    pub(super) fn of(&self, listener: PeerId, speaker: PeerId) -> f32 {
-        if listener == speaker {
-            return 0.0;
-        }
-        let cell = self.cells.get(&listener).and_then(|row| row.get(&speaker));
-        cell.unwrap_or(&self.default).gain
-    }
-
-    /// How a listener hears the talkers of a tick. Nobody hears themselves.
+    /// A listener's row: how they hear each talker of a tick. Nobody hears themselves (mix-minus).
     pub(super) fn row(
         &self,
         listener: PeerId,
         channels: Channels,
         talkers: impl Iterator<Item = PeerId>,
-        row: &mut Vec<Weight>,
+        row: &mut Vec<GainPan>,
     ) {
         let cells = self.cells.get(&listener);
         row.clear();
         row.extend(talkers.map(|talker| {
             if talker == listener {
-                return Weight::SILENT;
+                return GainPan::SILENT;
             }
-            let weight = cells
+            let cell = cells
                 .and_then(|cells| cells.get(&talker))
                 .copied()
                 .unwrap_or(self.default);
             match channels {
-                Channels::Mono => weight.centred(),
-                Channels::Stereo => weight,
+                Channels::Mono => cell.centred(),
+                Channels::Stereo => cell,
             }
         }));
     }
@@ -156,22 +147,22 @@ mod tests {
         heard(gains, listener, Channels::Mono).iter().map(|w| w.gain).collect()
     }
 
-    fn heard(gains: &Gains, listener: PeerId, channels: Channels) -> Vec<Weight> {
+    fn heard(gains: &Gains, listener: PeerId, channels: Channels) -> Vec<GainPan> {
         let mut row = Vec::new();
         gains.row(listener, channels, [1, 2, 3].into_iter(), &mut row);
         row
     }
 
     fn set(gains: &mut Gains, listener: PeerId, speaker: PeerId, gain: Option<f32>) {
-        gains.set(listener, speaker, gain.map(|gain| Weight::new(gain, 0.0)));
+        gains.set(listener, speaker, gain.map(|gain| GainPan::new(gain, 0.0)));
     }
 
     #[test]
     fn only_stereo_has_sides() {
         let mut gains = Gains::default();
-        gains.set(9, 1, Some(Weight::new(0.5, -1.0)));
-        gains.set(9, 2, Some(Weight::new(0.0, 1.0)));
-        gains.set(9, 3, Some(Weight::new(2.0, f32::NAN)));
+        gains.set(9, 1, Some(GainPan::new(0.5, -1.0)));
+        gains.set(9, 2, Some(GainPan::new(0.0, 1.0)));
+        gains.set(9, 3, Some(GainPan::new(2.0, f32::NAN)));
         let pans = |channels| heard(&gains, 9, channels).iter().map(|w| w.pan).collect::<Vec<_>>();
         assert_eq!(pans(Channels::Mono), [0.0, 0.0, 0.0]);
         assert_eq!(pans(Channels::Stereo), [-1.0, 0.0, 0.0], "silence has no side");

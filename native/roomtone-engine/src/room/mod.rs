@@ -1,301 +1,254 @@
-//! A room: its participants, and every 20 ms a tick that mixes for them.
+//! A room: its participants, and every 20 ms a tick, as long as somebody is to be heard.
 //!
-//! Nothing ticks in a room where nobody is to be heard.
+//! A room either mixes or forwards; [`Kind`] is the half that differs, [`RoomBase`] the half that both share.
 
-mod allowance;
 mod audible;
-mod effort;
-mod fading;
-mod forward;
+mod base;
+mod context;
+mod encoder_profile;
+mod fade_out;
+mod forwarded_stream;
+mod forwarding;
 mod gains;
-mod output;
-mod outputs;
+mod mix_encoder;
+mod mixing;
 mod peer;
-mod select;
-mod slot;
-mod speaking;
-mod tick;
+mod scratch;
+mod shared_mixes;
+mod speaker_rank;
+mod speech_detector;
+mod streams;
+mod tick_grid;
+mod token_bucket;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roomtone_audio::Channels;
-use roomtone_transport::{Endpoint, EndpointOptions, Offer};
+use roomtone_audio::AudioError;
+use roomtone_transport::{Endpoint, Offer};
 
-pub(crate) use self::audible::Audible;
-use self::fading::Fading;
-use self::gains::Gains;
-pub(crate) use self::gains::Weight;
-use self::outputs::Outputs;
+use self::base::RoomBase;
+pub(crate) use self::context::ShardContext;
+use self::forwarding::Forwarding;
+use self::gains::GainPan;
+use self::mixing::Mixing;
 use self::peer::Peer;
-use crate::command::{Event, GainCell, PeerId, PeerStats, RefusalCode, RoomId, Select};
-use crate::config::MixConfig;
-use crate::context::Common;
-use crate::relay::{Route, ShardIndex};
+pub(crate) use self::scratch::Scratch;
+use crate::command::{EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex};
+use crate::routes::Route;
 use crate::timers::Timers;
 
 pub(crate) struct Room {
-    id: RoomId,
-    peers: Vec<Peer>,
-    index: HashMap<PeerId, usize>,
+    base: RoomBase,
+    kind: Kind,
     timers: Timers<PeerId>,
-    outputs: Outputs,
-    gains: Gains,
-    /// Who is heard once more, fading out.
-    fading: Vec<Fading>,
-    /// Whether who asks for stereo gets it.
-    stereo: bool,
-    /// How many talkers' packets are forwarded to each; `None`: they are mixed.
-    slots: Option<usize>,
-    /// The newest talker's contributing source (RFC 3550): a number of the room's own, as nobody may choose to be taken for another.
-    sources: u32,
-    /// How many talkers are heard at once.
-    max_talkers: usize,
-    select: Select,
-    /// The first instant of this room's grid of ticks.
-    grid: Instant,
-    /// The number on the grid of the next tick, while the room ticks.
-    next_tick: Option<u64>,
-    levels_due: Instant,
-    levels_told: bool,
-    #[cfg(debug_assertions)]
     fault: bool,
+}
+
+enum Kind {
+    Mixing(Mixing),
+    Forwarding(Forwarding),
+}
+
+impl Kind {
+    fn new(kind: RoomKind) -> Kind {
+        match kind {
+            RoomKind::Mix { stereo } => Kind::Mixing(Mixing::new(stereo)),
+            RoomKind::Forward { slots, stereo } => Kind::Forwarding(Forwarding::new(slots, stereo)),
+        }
+    }
 }
 
 impl Room {
     /// An empty room, whose ticks are whole frames after `grid`.
-    pub(crate) fn new(id: RoomId, grid: Instant) -> Room {
+    pub(crate) fn new(id: RoomId, kind: RoomKind, grid: Instant) -> Room {
         Room {
-            id,
-            peers: Vec::new(),
-            index: HashMap::new(),
+            base: RoomBase::new(id, grid),
+            kind: Kind::new(kind),
             timers: Timers::default(),
-            outputs: Outputs::default(),
-            gains: Gains::default(),
-            fading: Vec::new(),
-            stereo: false,
-            slots: None,
-            sources: 0,
-            max_talkers: usize::MAX,
-            select: Select::default(),
-            grid,
-            next_tick: None,
-            levels_due: grid,
-            levels_told: false,
-            #[cfg(debug_assertions)]
             fault: false,
         }
     }
 
-    /// How many participants there are.
-    pub(crate) fn len(&self) -> usize {
-        self.peers.len()
+    /// Changes the kind of a room that nobody is in. A room with participants stays as it is.
+    pub(crate) fn set_kind(&mut self, kind: RoomKind) {
+        if self.base.peers.is_empty() {
+            if let Kind::Mixing(mixing) = &mut self.kind {
+                mixing.end_fading(&mut self.base);
+            }
+            self.kind = Kind::new(kind);
+        }
     }
 
-    /// A new participant: answers their offer, or says why not.
+    /// The number of participants.
+    pub(crate) fn len(&self) -> usize {
+        self.base.peers.len()
+    }
+
+    /// A new participant: answers their offer, or refuses it.
     pub(crate) fn join(
         &mut self,
         now: Instant,
-        common: &mut Common,
+        context: &mut ShardContext,
         id: PeerId,
         offer: &Offer,
         speak: bool,
         listen: bool,
     ) {
-        let (room, peer) = (self.id, id);
-        if self.index.contains_key(&id) {
-            return refuse(
-                common,
-                self.id,
-                id,
-                "peer_exists",
-                "a participant of that number is here already",
-            );
+        if self.base.position(id).is_some() {
+            return self.refuse(context, id, Refusal::PeerExists);
         }
-        // Who may speak or listen can change during a call: the SDP leaves both open, and the room decides each tick.
-        let forwards = self.slots.is_some();
-        // A mix makes mono of what comes in anyway.
-        let uplink = if self.stereo && forwards {
-            Channels::Stereo
-        } else {
-            Channels::Mono
-        };
-        let options = EndpointOptions {
-            stereo: self.stereo && !forwards,
-            uplink_stereo: uplink == Channels::Stereo,
-            uplink_bitrate: Some(MixConfig::bitrate_of(common.mix.uplink_bitrate, uplink)),
-            slots: self.slots.unwrap_or(0),
-            ..EndpointOptions::default()
+        // A client may be allowed to speak or listen during the call: the SDP leaves both open, and the room decides at each tick.
+        let options = match &self.kind {
+            Kind::Mixing(mixing) => mixing.endpoint_options(&context.mix),
+            Kind::Forwarding(forwarding) => forwarding.endpoint_options(&context.mix),
         };
         let accepted = Endpoint::accept(
             now,
             offer,
-            common.transport.clone(),
-            common.certificate.clone(),
+            context.transport.clone(),
+            context.certificate.clone(),
             options,
         );
         match accepted {
             Ok((endpoint, sdp)) => {
-                self.index.insert(id, self.peers.len());
-                let mut newcomer = Peer::new(id, common.neighbours.index, endpoint, speak, listen);
-                if self.slots.is_some() {
-                    self.sources = self.sources.wrapping_add(1).max(1);
-                    newcomer.forward(self.sources);
+                let peer = Peer::new(id, context.index, endpoint, speak, listen);
+                match &mut self.kind {
+                    Kind::Mixing(mixing) => mixing.pushed(),
+                    Kind::Forwarding(forwarding) => forwarding.pushed(&peer),
                 }
-                self.peers.push(newcomer);
-                common.stats.peers += 1;
-                common.events.push_back(Event::Answer { room, peer, sdp });
-                self.routes_of(common, id);
-                self.after(now, common, id);
+                self.base.push(peer);
+                self.answer(now, context, id, sdp);
             }
-            Err(error) => refuse(common, self.id, id, error.code(), &error.to_string()),
+            Err(error) => self.refuse(context, id, Refusal::Offer(error)),
         }
     }
 
     /// A further offer of a participant.
-    pub(crate) fn reoffer(&mut self, now: Instant, common: &mut Common, id: PeerId, offer: &Offer) {
-        let (room, peer) = (self.id, id);
-        let Some(there) = self.peer_mut(id) else {
-            return refuse(common, self.id, id, "no_peer", "the participant is not in the room");
+    pub(crate) fn reoffer(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, offer: &Offer) {
+        let Some(at) = self.base.position(id) else {
+            return self.refuse(context, id, Refusal::NoPeer);
         };
-        match there.endpoint.reoffer(now, offer) {
+        match self.base.peers[at].endpoint.reoffer(now, offer) {
             Ok(sdp) => {
-                common.events.push_back(Event::Answer { room, peer, sdp });
-                // Whoever asks again has perhaps lost what they knew.
-                there.hearing.tell_anew();
-                self.routes_of(common, id);
-                self.after(now, common, id);
+                if let Kind::Forwarding(forwarding) = &mut self.kind {
+                    forwarding.tell_anew(&mut self.base, now, at);
+                }
+                self.answer(now, context, id, sdp);
             }
-            Err(error) => refuse(common, self.id, id, error.code(), &error.to_string()),
+            Err(error) => self.refuse(context, id, Refusal::Offer(error)),
         }
     }
 
-    fn routes_of(&mut self, common: &mut Common, id: PeerId) {
-        let place = (self.id, id);
-        if let Some(peer) = self.peer_mut(id) {
+    fn answer(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, sdp: String) {
+        let (room, peer) = (self.base.id, id);
+        context.events.push_back(Event::Answer { room, peer, sdp });
+        if let Some(peer) = self.base.peer_mut(id) {
             for ufrag in peer.endpoint.local_ufrags() {
-                common.route(peer.home, place, Route::Ufrag(ufrag.to_owned()));
+                context.route(peer.home, (room, id), Route::Ufrag(ufrag.to_owned()));
             }
         }
+        self.after(now, context, id);
+    }
+
+    fn refuse(&self, context: &mut ShardContext, peer: PeerId, refusal: Refusal) {
+        let room = self.base.id;
+        context.events.push_back(Event::Refused { room, peer, refusal });
     }
 
     /// Ends a participant, with a goodbye on the wire.
-    pub(crate) fn leave(&mut self, now: Instant, common: &mut Common, id: PeerId) {
-        self.end(now, common, id, "left");
+    pub(crate) fn leave(&mut self, now: Instant, context: &mut ShardContext, id: PeerId) {
+        self.end(now, context, id, EndReason::Left);
     }
 
     /// Ends everybody.
-    pub(crate) fn close(&mut self, now: Instant, common: &mut Common) {
-        while let Some(peer) = self.peers.last() {
-            self.end(now, common, peer.id, "room_closed");
+    pub(crate) fn close(&mut self, now: Instant, context: &mut ShardContext) {
+        while let Some(peer) = self.base.peers.last() {
+            self.end(now, context, peer.id, EndReason::RoomClosed);
         }
     }
 
-    fn end(&mut self, now: Instant, common: &mut Common, id: PeerId, reason: &'static str) {
-        let room = self.id;
-        if let Some(peer) = self.peer_mut(id) {
+    fn end(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, reason: EndReason) {
+        let room = self.base.id;
+        if let Some(peer) = self.base.peer_mut(id) {
             peer.endpoint.close(now);
-            peer.drain(room, common);
-            self.remove(now, common, id, reason);
+            peer.drain(room, context);
+            self.remove(now, context, id, reason);
         }
     }
 
-    fn remove(&mut self, now: Instant, common: &mut Common, id: PeerId, reason: &'static str) {
-        let Some(at) = self.index.remove(&id) else { return };
+    fn remove(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, reason: EndReason) {
+        let Some(at) = self.base.position(id) else { return };
+        let room = self.base.id;
         // Its addresses were retired when it was closed.
-        let gone = self.peers.swap_remove(at);
+        let gone = self.base.swap_remove(at);
         for ufrag in gone.endpoint.local_ufrags() {
-            common.route(gone.home, (self.id, id), Route::RetireUfrag(ufrag.to_owned()));
-        }
-        if let Some(moved) = self.peers.get(at) {
-            self.index.insert(moved.id, at);
+            context.route(gone.home, (room, id), Route::RetireUfrag(ufrag.to_owned()));
         }
         self.timers.remove(&id);
-        self.fade_gone(now, gone);
-        for peer in &mut self.peers {
-            peer.hearing.release(id);
+        match &mut self.kind {
+            Kind::Mixing(mixing) => mixing.swap_removed(&mut self.base, now, at, id),
+            Kind::Forwarding(forwarding) => forwarding.swap_removed(&mut self.base, now, at, id),
         }
-        self.slots_changed(now, |_| false);
-        common.stats.peers -= 1;
-        common.events.push_back(Event::Disconnected {
-            room: self.id,
-            peer: id,
-            reason,
-        });
+        let peer = id;
+        context.events.push_back(Event::Disconnected { room, peer, reason });
     }
 
-    /// Lets a participant be heard, or silences them.
-    pub(crate) fn set_speak(&mut self, now: Instant, common: &mut Common, id: PeerId, speak: bool) {
+    /// Lets the others hear a participant, or silences them.
+    pub(crate) fn set_speak(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, speak: bool) {
+        let Some(at) = self.base.position(id) else { return };
+        self.base.peers[at].speak = speak;
         if !speak {
-            self.fade_muted(id);
-        }
-        if let Some(peer) = self.peer_mut(id) {
-            peer.set_speak(speak);
-            if !speak {
-                // The detector would take the release time to notice; everybody should see at once who is muted.
-                let was = peer.detector.speaking();
-                peer.detector = speaking::Detector::default();
-                if was {
-                    common.events.push_back(Event::Speaking {
-                        room: self.id,
-                        peer: id,
-                        speaking: false,
-                    });
-                }
+            match &mut self.kind {
+                Kind::Mixing(mixing) => mixing.mute(at, id),
+                Kind::Forwarding(forwarding) => forwarding.mute(at, id),
             }
-            if !speak {
-                for listener in &mut self.peers {
-                    listener.hearing.pause(Some(id));
-                }
-            }
-            self.keep_ticking(now);
+            self.base.cease_speaking(context, at);
         }
+        self.base.grid.keep_ticking(now);
     }
 
-    /// Lets a participant hear, or deafens them.
+    /// Lets a participant hear the others, or deafens them.
     pub(crate) fn set_listen(&mut self, id: PeerId, listen: bool) {
-        if let Some(peer) = self.peer_mut(id) {
-            peer.set_listen(listen);
+        let Some(at) = self.base.position(id) else { return };
+        self.base.peers[at].listen = listen;
+        if let (Kind::Forwarding(forwarding), false) = (&mut self.kind, listen) {
+            forwarding.deafen(at);
         }
     }
 
     /// A participant's figures.
     pub(crate) fn peer_stats(&self, id: PeerId) -> Option<PeerStats> {
-        let peer = &self.peers[*self.index.get(&id)?];
-        let alone = peer.output.is_some_and(|output| self.outputs.listeners(output) == 1);
-        Some(peer.stats(alone))
+        let at = self.base.position(id)?;
+        Some(match &self.kind {
+            Kind::Mixing(mixing) => mixing.peer_stats(&self.base, at),
+            Kind::Forwarding(forwarding) => forwarding.peer_stats(&self.base, at),
+        })
     }
 
-    /// What kind of room it is, for those who come from now on.
-    pub(crate) fn set_kind(&mut self, stereo: bool, slots: Option<u32>) {
-        self.stereo = stereo;
-        self.slots = slots.map(|slots| slots as usize);
-    }
-
-    /// How the room is heard.
+    /// The room's default gain, and how talkers are selected.
     pub(crate) fn set_policy(&mut self, now: Instant, default_gain: f32, max_talkers: Option<u32>, select: Select) {
-        self.gains.set_default(default_gain);
-        self.max_talkers = max_talkers.map_or(usize::MAX, |most| most as usize);
-        self.select = select;
-        self.slots_changed(now, |_| true);
+        self.base.gains.set_default(default_gain);
+        self.base.max_talkers = max_talkers.map_or(usize::MAX, |most| most as usize);
+        self.base.select = select;
+        if let Kind::Forwarding(forwarding) = &mut self.kind {
+            forwarding.gains_changed(&mut self.base, now, |_| true);
+        }
     }
 
-    /// Changes what single listeners hear of single speakers; takes effect at the next tick.
+    /// Changes the gains of pairs; takes effect at the next tick.
     pub(crate) fn set_gains(&mut self, now: Instant, cells: &[GainCell]) {
         for cell in cells {
-            // A cell for someone who isn't here would outlive everybody.
-            if self.index.contains_key(&cell.listener) && self.index.contains_key(&cell.speaker) {
-                self.gains.set(
-                    cell.listener,
-                    cell.speaker,
-                    cell.gain.map(|gain| Weight::new(gain, cell.pan)),
-                );
+            // A cell of a participant who isn't here would never be forgotten.
+            if self.base.position(cell.listener).is_some() && self.base.position(cell.speaker).is_some() {
+                let gain = cell.gain.map(|gain| GainPan::new(gain, cell.pan));
+                self.base.gains.set(cell.listener, cell.speaker, gain);
             }
         }
-        if self.slots.is_some() {
+        if let Kind::Forwarding(forwarding) = &mut self.kind {
             let listeners: HashSet<PeerId> = cells.iter().map(|cell| cell.listener).collect();
-            self.slots_changed(now, |peer| listeners.contains(&peer));
+            forwarding.gains_changed(&mut self.base, now, |peer| listeners.contains(&peer));
         }
     }
 
@@ -303,65 +256,92 @@ impl Room {
     pub(crate) fn handle_datagram(
         &mut self,
         now: Instant,
-        common: &mut Common,
+        context: &mut ShardContext,
         id: PeerId,
         from: SocketAddr,
         datagram: &mut [u8],
     ) {
-        let Some(&at) = self.index.get(&id) else { return };
-        let peer = &mut self.peers[at];
-        if let Some(packet) = peer
-            .endpoint
-            .handle_datagram(now, from, datagram)
-            .filter(|_| peer.speak)
-        {
-            if self.slots.is_some() {
-                self.forward(now, common, at, &packet);
-                self.keep_ticking(now);
-            } else if peer.take_packet(now, &packet) {
-                self.keep_ticking(now);
+        let Some(at) = self.base.position(id) else { return };
+        // The packet borrows the datagram, not the endpoint.
+        let peer = &mut self.base.peers[at];
+        let speak = peer.speak;
+        let packet = peer.endpoint.handle_datagram(now, from, datagram);
+        if let Some(packet) = packet.filter(|_| speak) {
+            match &mut self.kind {
+                Kind::Mixing(mixing) => {
+                    if mixing.take_packet(now, at, id, &packet) {
+                        self.base.grid.keep_ticking(now);
+                    }
+                }
+                Kind::Forwarding(forwarding) => {
+                    forwarding.forward(&mut self.base, now, context, at, &packet);
+                    self.base.grid.keep_ticking(now);
+                }
             }
         }
-        self.after(now, common, id);
+        self.after(now, context, id);
     }
 
-    // After every call into a participant's endpoint: what it tells, what it sends, when it wants to be called.
-    fn after(&mut self, now: Instant, common: &mut Common, id: PeerId) {
-        let room = self.id;
-        let Some(&at) = self.index.get(&id) else { return };
-        let peer = &mut self.peers[at];
-        let closed = peer.drain(room, common);
+    // After every call into a participant's endpoint: its events and datagrams, and when it wants to be called again.
+    fn after(&mut self, now: Instant, context: &mut ShardContext, id: PeerId) {
+        let Some(at) = self.base.position(id) else { return };
+        let room = self.base.id;
+        let peer = &mut self.base.peers[at];
+        let drained = peer.drain(room, context);
         let due = peer.endpoint.poll_timeout();
-        let untold = peer.hearing.changed;
-        match (closed, due) {
-            (Some(reason), _) => self.remove(now, common, id, reason.as_str()),
+        if let (Kind::Forwarding(forwarding), true) = (&mut self.kind, drained.connected) {
+            forwarding.tell_anew(&mut self.base, now, at);
+        }
+        match (drained.closed, due) {
+            (Some(reason), _) => self.remove(now, context, id, EndReason::Transport(reason)),
             // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
             (None, Some(due)) => {
-                let due = common.unhurried(now, due);
-                self.timers.at(id, due.max(now + Duration::from_millis(1)));
+                let due = context.unhurried(now, due);
+                self.timers.schedule(id, due.max(now + Duration::from_millis(1)));
             }
             (None, None) => {}
         }
-        if untold {
-            self.keep_ticking(now);
-        }
     }
 
-    /// Ticks that are due, and what the participants' endpoints have to do by now.
-    pub(crate) fn handle_timeout(&mut self, now: Instant, common: &mut Common) {
-        while let Some(id) = self.timers.fire(now) {
-            if let Some(peer) = self.peer_mut(id) {
+    /// Everything that is due: the participants' endpoints, and ticks.
+    ///
+    /// # Errors
+    /// The codec refused what a tick made. That is a bug, and would repeat at every tick.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
+        while let Some(id) = self.timers.pop_due(now) {
+            if let Some(peer) = self.base.peer_mut(id) {
                 peer.endpoint.handle_timeout(now);
-                self.after(now, common, id);
+                self.after(now, context, id);
             }
         }
-        self.ticks(now, common);
+        while let Some(tick) = self.base.grid.pop_due(now) {
+            assert!(!self.fault, "a fault was asked for");
+            let late = now - tick.at;
+            context.stats.ticks_skipped += tick.skipped;
+            context.stats.tick_lateness.record(late);
+            context.shed.late(late);
+            context.stats.ticks += 1;
+            let work_left = match &mut self.kind {
+                Kind::Mixing(mixing) => {
+                    mixing.tick(&mut self.base, tick, now, context)?;
+                    mixing.has_work()
+                }
+                Kind::Forwarding(forwarding) => {
+                    forwarding.tick(&mut self.base, tick.at, context);
+                    forwarding.has_work()
+                }
+            };
+            self.base.tell_levels(tick.at, context);
+            if !work_left && !self.base.has_work() {
+                self.base.grid.rest();
+            }
+        }
+        Ok(())
     }
 
     /// When [`Room::handle_timeout`] should be called.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let tick = self.next_tick.map(|n| self.tick_time(n));
-        match (tick, self.timers.next()) {
+        match (self.base.grid.next(), self.timers.next()) {
             (Some(tick), Some(timer)) => Some(tick.min(timer)),
             (tick, timer) => tick.or(timer),
         }
@@ -370,7 +350,7 @@ impl Room {
     /// The routes of those participants whose home is `shard`.
     pub(crate) fn routes_by(&self, shard: ShardIndex) -> Vec<(PeerId, Route)> {
         let mut routes = Vec::new();
-        for peer in self.peers.iter().filter(|peer| peer.home == shard) {
+        for peer in self.base.peers.iter().filter(|peer| peer.home == shard) {
             let ufrags = peer.endpoint.local_ufrags().map(|ufrag| Route::Ufrag(ufrag.to_owned()));
             let addresses = peer.endpoint.addresses().map(Route::Address);
             routes.extend(ufrags.chain(addresses).map(|route| (peer.id, route)));
@@ -378,25 +358,9 @@ impl Room {
         routes
     }
 
-    fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
-        self.index.get(&id).map(|at| &mut self.peers[*at])
-    }
-
-    /// Panics at the next tick, which comes at once.
-    #[cfg(debug_assertions)]
+    /// Panics at the next tick, which comes at once: for tests of what a bug costs.
     pub(crate) fn fail_at_next_tick(&mut self, now: Instant) {
         self.fault = true;
-        self.keep_ticking(now);
+        self.base.grid.keep_ticking(now);
     }
-}
-
-fn refuse(common: &mut Common, room: RoomId, peer: PeerId, code: RefusalCode, message: &str) {
-    let message = message.to_owned();
-    let refused = Event::Refused {
-        room,
-        peer,
-        code,
-        message,
-    };
-    common.events.push_back(refused);
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_engine::{Command, Event, MixConfig, Orders, PeerId, RoomId, Shard};
+use roomtone_engine::{Command, Event, MixConfig, Orders, PeerId, RoomId, RoomKind, Shard};
 use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::link::Datagram;
 use roomtone_load::peer::ClientOptions;
@@ -75,7 +75,13 @@ impl World {
             NtpClock::from_unix(start, Duration::from_secs(1_700_000_000)),
         );
         let mut shard = Shard::new(start, transport, certificate, mix.clone(), 10_000);
-        shard.handle_command(start, Command::OpenRoom { room: ROOM });
+        shard.handle_command(
+            start,
+            Command::OpenRoom {
+                room: ROOM,
+                kind: RoomKind::default(),
+            },
+        );
         World {
             start,
             now: start,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use roomtone_engine::{Event, MixConfig, PeerId, Round};
+use roomtone_engine::{Event, MixConfig, PeerId, Refusal, Round};
 use roomtone_load::peer::ClientOptions;
 
 use crate::clicks::{CLICK_IN_NOISE, sharpest};
@@ -62,7 +62,8 @@ fn heard(world: &mut World) -> Vec<PeerId> {
 fn may_join(world: &mut World, id: PeerId) -> bool {
     world.join(id, ClientOptions::default());
     world.clients.remove(&id);
-    let refused = |event: &&Event| matches!(event, Event::Refused { peer, code: "overloaded", .. } if *peer == id);
+    let refused =
+        |event: &&Event| matches!(event, Event::Refused { peer, refusal: Refusal::Overloaded, .. } if *peer == id);
     world.events_of(|event| refused(&event)).is_empty()
 }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_audio::{Channels, Decoder};
-use roomtone_engine::{Command, GainCell, MixConfig, PeerId, Select};
+use roomtone_engine::{Command, GainCell, MixConfig, PeerId, RoomKind, Select};
 use roomtone_load::fixtures::tone_hz;
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
@@ -126,10 +126,9 @@ impl Scene {
 
     /// The same, in stereo for every second of them.
     pub fn in_stereo(seed: u64, mut world: World, kinds: &[Kind]) -> Scene {
-        world.command(Command::SetKind {
+        world.command(Command::OpenRoom {
             room: ROOM,
-            stereo: true,
-            slots: None,
+            kind: RoomKind::Mix { stereo: true },
         });
         Scene::of(seed, world, kinds, true)
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Command, PeerId};
+use roomtone_engine::{Command, PeerId, RoomKind};
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
 
@@ -156,10 +156,12 @@ fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {
     for seed in crate::seeds(0..6) {
         let mut random = StdRng::seed_from_u64(seed);
         let mut world = World::of_two();
-        world.command(Command::SetKind {
+        world.command(Command::OpenRoom {
             room: ROOM,
-            stereo: false,
-            slots: Some(3),
+            kind: RoomKind::Forward {
+                slots: 3,
+                stereo: false,
+            },
         });
         let options = ClientOptions {
             slots: 3,

@@ -11,15 +11,15 @@ const BURST: f32 = 1.0;
 
 /// What a talker may still send: a token bucket of packets, and one of bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Allowance {
+pub(super) struct TokenBucket {
     packets: f32,
     bytes: f32,
     at: Option<Instant>,
 }
 
-impl Default for Allowance {
+impl Default for TokenBucket {
     fn default() -> Self {
-        Allowance {
+        TokenBucket {
             packets: PACKETS * BURST,
             bytes: BYTES * BURST,
             at: None,
@@ -27,7 +27,7 @@ impl Default for Allowance {
     }
 }
 
-impl Allowance {
+impl TokenBucket {
     /// Whether a packet of so many bytes is within it. One that isn't costs nothing.
     pub(super) fn take(&mut self, now: Instant, bytes: usize) -> bool {
         let since = self
@@ -55,8 +55,8 @@ mod tests {
 
     // How many of so many packets pass.
     fn passed(packets: u32, every: Duration, bytes: usize) -> u32 {
-        let (mut allowance, start) = (Allowance::default(), Instant::now());
-        let taken = (0..packets).map(|n| u32::from(allowance.take(start + every * n, bytes)));
+        let (mut bucket, start) = (TokenBucket::default(), Instant::now());
+        let taken = (0..packets).map(|n| u32::from(bucket.take(start + every * n, bytes)));
         taken.sum()
     }
 

@@ -12,15 +12,15 @@ const FEW: u32 = 4;
 
 /// How a mix is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Effort {
+pub(super) struct EncoderProfile {
     pub(super) bitrate: u32,
     pub(super) complexity: u8,
     pub(super) signal: Signal,
 }
 
-impl Effort {
+impl EncoderProfile {
     /// What a mix is worth. `most` is the Opus complexity that the shard can afford.
-    pub(super) fn of(config: &MixConfig, channels: Channels, shared: bool, most: u8) -> Effort {
+    pub(super) fn of(config: &MixConfig, channels: Channels, shared: bool, most: u8) -> EncoderProfile {
         let (bitrate, complexity) = if shared {
             (config.bitrate, config.shared_complexity.min(most))
         } else if config.private_bitrate >= MixConfig::CELT_BITRATE {
@@ -28,7 +28,7 @@ impl Effort {
         } else {
             (config.private_bitrate, config.private_complexity.min(most))
         };
-        Effort {
+        EncoderProfile {
             bitrate: MixConfig::bitrate_of(bitrate, channels),
             complexity,
             // At complexity 0 CELT alone sounds better, too, at any bit rate that it can be had for.
@@ -62,8 +62,8 @@ mod tests {
     use super::*;
 
     fn of(config: &MixConfig, shared: bool, most: u8) -> (u32, u8, Signal) {
-        let effort = Effort::of(config, Channels::Mono, shared, most);
-        (effort.bitrate, effort.complexity, effort.signal)
+        let profile = EncoderProfile::of(config, Channels::Mono, shared, most);
+        (profile.bitrate, profile.complexity, profile.signal)
     }
 
     #[test]
@@ -71,7 +71,7 @@ mod tests {
         let config = MixConfig::default();
         assert_eq!(of(&config, true, 10), (32_000, 10, Signal::Auto));
         assert_eq!(of(&config, false, 10), (64_000, 0, Signal::Music));
-        assert_eq!(Effort::of(&config, Channels::Stereo, false, 10).bitrate, 96_000);
+        assert_eq!(EncoderProfile::of(&config, Channels::Stereo, false, 10).bitrate, 96_000);
     }
 
     #[test]
@@ -94,8 +94,8 @@ mod tests {
 
     #[test]
     fn one_who_comes_and_goes_changes_nothing() {
-        assert!(!Effort::is_shared(FEW, false) && Effort::is_shared(FEW + 1, false));
-        assert!(Effort::is_shared(FEW, true) && !Effort::is_shared(FEW - 1, true));
+        assert!(!EncoderProfile::is_shared(FEW, false) && EncoderProfile::is_shared(FEW + 1, false));
+        assert!(EncoderProfile::is_shared(FEW, true) && !EncoderProfile::is_shared(FEW - 1, true));
     }
 
     #[test]
@@ -115,15 +115,15 @@ mod tests {
             (packet.len(), packet[0] >> 3)
         };
         for (shared, most) in [(true, 10), (false, 10), (true, 10), (true, 0), (true, 5)] {
-            let effort = Effort::of(&config, Channels::Mono, shared, most);
-            effort.apply(&mut encoder).unwrap();
+            let profile = EncoderProfile::of(&config, Channels::Mono, shared, most);
+            profile.apply(&mut encoder).unwrap();
             let (bytes, configuration) = bytes_and_config(&mut encoder);
-            assert_eq!(configuration >= 16, effort.signal == Signal::Music, "{effort:?}");
-            if effort.signal == Signal::Music {
-                let usual = effort.bitrate as usize / 8 / 50;
+            assert_eq!(configuration >= 16, profile.signal == Signal::Music, "{profile:?}");
+            if profile.signal == Signal::Music {
+                let usual = profile.bitrate as usize / 8 / 50;
                 assert!(
                     (usual * 3 / 4..usual * 3 / 2).contains(&bytes),
-                    "{bytes} bytes, {effort:?}"
+                    "{bytes} bytes, {profile:?}"
                 );
             }
         }

@@ -10,16 +10,16 @@ const ATTACK: u8 = 2;
 
 /// Follows the levels of one participant's frames.
 #[derive(Debug)]
-pub(crate) struct Detector {
+pub(crate) struct SpeechDetector {
     speaking: bool,
     loud_frames: u8,
     last_loud: Option<Instant>,
     loudest: u8,
 }
 
-impl Default for Detector {
+impl Default for SpeechDetector {
     fn default() -> Self {
-        Detector {
+        SpeechDetector {
             speaking: false,
             loud_frames: 0,
             last_loud: None,
@@ -28,7 +28,7 @@ impl Default for Detector {
     }
 }
 
-impl Detector {
+impl SpeechDetector {
     /// Takes the level of this tick's frame (−dBov; [`SILENCE`] if there was none). True if `speaking` has changed.
     pub(crate) fn update(&mut self, now: Instant, minus_dbov: u8, threshold: u8, release: Duration) -> bool {
         self.loudest = self.loudest.min(minus_dbov);
@@ -66,7 +66,7 @@ impl Detector {
 mod tests {
     use super::*;
 
-    fn run(detector: &mut Detector, start: Instant, levels: &[u8]) -> Vec<bool> {
+    fn run(detector: &mut SpeechDetector, start: Instant, levels: &[u8]) -> Vec<bool> {
         let tick = Duration::from_millis(20);
         (0u32..)
             .zip(levels)
@@ -79,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_click_is_not_speech_and_a_pause_between_words_does_not_end_it() {
-        let mut detector = Detector::default();
+        let mut detector = SpeechDetector::default();
         assert_eq!(run(&mut detector, Instant::now(), &[127, 30, 127, 127]), [false; 4]);
         let heard = run(
             &mut detector,
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn silence_ends_it_after_the_release_time() {
-        let mut detector = Detector::default();
+        let mut detector = SpeechDetector::default();
         let heard = run(&mut detector, Instant::now(), &[20, 20, 127, 127, 127, 127, 127, 127]);
         assert_eq!(heard, [false, true, true, true, true, true, false, false]);
         assert_eq!(detector.take_loudest(), 20);

@@ -20,9 +20,9 @@ struct Turn {
     newest_timestamp: u32,
 }
 
-/// A slot of a listener.
+/// A stream, and the talker who is in it.
 #[derive(Debug, Default)]
-pub(super) struct Slot {
+pub(super) struct ForwardedStream {
     pub(super) talker: Option<PeerId>,
     turn: Option<Turn>,
     /// What is added to this source's timestamps, as long as it is the same source.
@@ -31,15 +31,15 @@ pub(super) struct Slot {
     next: Option<(u32, u32)>,
 }
 
-/// What goes into the header of a packet.
+/// The fields of an RTP header that change on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Header {
     pub(super) sequence: u32,
     pub(super) timestamp: u32,
     pub(super) marker: bool,
 }
 
-impl Slot {
+impl ForwardedStream {
     /// Another talker has it from now on.
     pub(super) fn give(&mut self, talker: PeerId) {
         self.release();
@@ -58,8 +58,15 @@ impl Slot {
         self.turn = None;
     }
 
-    /// Where the talker's packet goes in the listener's stream; `None`: it is from before their turn. `media_time` is the room's.
-    pub(super) fn place(&self, ssrc: u32, seq: u16, timestamp: u32, marker: bool, media_time: u32) -> Option<Placed> {
+    /// The header of the talker's packet in the listener's stream; `None`: the packet is from before their turn. `media_time` is the room's.
+    pub(super) fn rewrite(
+        &self,
+        ssrc: u32,
+        seq: u16,
+        timestamp: u32,
+        marker: bool,
+        media_time: u32,
+    ) -> Option<Rewrite> {
         if let Some(turn) = self.turn.as_ref().filter(|turn| turn.ssrc == ssrc) {
             let step = seq.wrapping_sub(turn.newest as u16) as i16;
             let jump = timestamp.wrapping_sub(turn.newest_timestamp) as i32;
@@ -70,8 +77,8 @@ impl Slot {
                 }
                 let offset = self.offset.map_or(0, |(_, offset)| offset);
                 let newer = step > 0;
-                return Some(Placed {
-                    place: Place {
+                return Some(Rewrite {
+                    header: Header {
                         sequence: turn.first.1.wrapping_add((at - turn.first.0) as u32),
                         timestamp: timestamp.wrapping_add(offset),
                         marker,
@@ -88,7 +95,7 @@ impl Slot {
         Some(self.begin(ssrc, seq, timestamp, media_time))
     }
 
-    fn begin(&self, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Placed {
+    fn begin(&self, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Rewrite {
         let (sequence, least) = self.next.unwrap_or((0, media_time));
         // The same talker after a pause goes on by their own clock; a new one where the room's has got to.
         let by_own_clock = self
@@ -101,8 +108,8 @@ impl Slot {
         } else {
             least
         });
-        Placed {
-            place: Place {
+        Rewrite {
+            header: Header {
                 sequence,
                 timestamp: out,
                 marker: true,
@@ -118,11 +125,11 @@ impl Slot {
     }
 
     /// It was sent; `samples` is how long it lasts.
-    pub(super) fn sent(&mut self, placed: &Placed, samples: u32) {
-        let Placed { place, turn, offset } = placed;
+    pub(super) fn sent(&mut self, rewrite: &Rewrite, samples: u32) {
+        let Rewrite { header, turn, offset } = rewrite;
         let follows = (
-            place.sequence.wrapping_add(1),
-            place.timestamp.wrapping_add(samples.max(1)),
+            header.sequence.wrapping_add(1),
+            header.timestamp.wrapping_add(samples.max(1)),
         );
         let newer = self
             .next
@@ -135,10 +142,10 @@ impl Slot {
     }
 }
 
-/// A packet's place, and the slot's state once it was sent.
+/// The header of a packet to be sent, and the stream's state once it was sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    pub(super) place: Place,
+pub(super) struct Rewrite {
+    pub(super) header: Header,
     turn: Turn,
     offset: u32,
 }
@@ -149,14 +156,14 @@ const _: () = assert!(FRAME_SAMPLES == 960);
 mod tests {
     use super::*;
 
-    fn send(slot: &mut Slot, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Option<Place> {
-        let placed = slot.place(ssrc, seq, timestamp, false, media_time)?;
-        slot.sent(&placed, 960);
-        Some(placed.place)
+    fn send(slot: &mut ForwardedStream, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Option<Header> {
+        let rewrite = slot.rewrite(ssrc, seq, timestamp, false, media_time)?;
+        slot.sent(&rewrite, 960);
+        Some(rewrite.header)
     }
 
-    fn place(sequence: u32, timestamp: u32, marker: bool) -> Option<Place> {
-        Some(Place {
+    fn header(sequence: u32, timestamp: u32, marker: bool) -> Option<Header> {
+        Some(Header {
             sequence,
             timestamp,
             marker,
@@ -165,70 +172,70 @@ mod tests {
 
     #[test]
     fn a_talkers_stream_goes_on_as_it_is_with_its_gaps_and_disorder() {
-        let mut slot = Slot::default();
+        let mut slot = ForwardedStream::default();
         slot.give(1);
-        assert_eq!(send(&mut slot, 7, 65_534, 5_000, 960), place(0, 960, true));
-        assert_eq!(send(&mut slot, 7, 65_535, 5_960, 1920), place(1, 1920, false));
+        assert_eq!(send(&mut slot, 7, 65_534, 5_000, 960), header(0, 960, true));
+        assert_eq!(send(&mut slot, 7, 65_535, 5_960, 1920), header(1, 1920, false));
         assert_eq!(
             send(&mut slot, 7, 1, 7_880, 3840),
-            place(3, 3840, false),
+            header(3, 3840, false),
             "one is missing"
         );
         assert_eq!(
             send(&mut slot, 7, 0, 6_920, 3840),
-            place(2, 2880, false),
+            header(2, 2880, false),
             "and comes late"
         );
-        assert_eq!(send(&mut slot, 7, 2, 8_840, 4800), place(4, 4800, false));
+        assert_eq!(send(&mut slot, 7, 2, 8_840, 4800), header(4, 4800, false));
         assert_eq!(send(&mut slot, 7, 65_533, 4_040, 4800), None, "from before the turn");
     }
 
     #[test]
     fn another_talker_goes_on_where_the_one_before_left_off() {
-        let mut slot = Slot::default();
+        let mut slot = ForwardedStream::default();
         slot.give(1);
         send(&mut slot, 7, 10, 5_000, 9_600);
         send(&mut slot, 7, 11, 5_960, 10_560);
         slot.give(2);
         assert_eq!(
             send(&mut slot, 8, 900, 77, 10_560),
-            place(2, 11_520, true),
+            header(2, 11_520, true),
             "never twice the same time"
         );
-        assert_eq!(send(&mut slot, 8, 901, 1_037, 12_480), place(3, 12_480, false));
+        assert_eq!(send(&mut slot, 8, 901, 1_037, 12_480), header(3, 12_480, false));
         slot.give(1);
         assert_eq!(
             send(&mut slot, 7, 500, 99_000, 960_000),
-            place(4, 960_000, true),
+            header(4, 960_000, true),
             "time has passed"
         );
     }
 
     #[test]
     fn after_a_pause_the_same_talker_goes_on_by_their_own_clock() {
-        let mut slot = Slot::default();
+        let mut slot = ForwardedStream::default();
         slot.give(1);
         send(&mut slot, 7, 10, 1_000, 960);
         slot.pause();
         // 3 frames later by their clock, 4 by the room's.
         assert_eq!(
             send(&mut slot, 7, 13, 3_880, 4_800),
-            place(1, 3_840, true),
+            header(1, 3_840, true),
             "no gap in the numbers"
         );
     }
 
     #[test]
     fn a_stream_that_jumps_or_begins_anew_is_taken_up_without_a_jump() {
-        let mut slot = Slot::default();
+        let mut slot = ForwardedStream::default();
         slot.give(1);
         send(&mut slot, 7, 10, 1_000, 960);
-        assert_eq!(send(&mut slot, 7, 11, 2_000_000_000, 1_920), place(1, 1_920, true));
+        assert_eq!(send(&mut slot, 7, 11, 2_000_000_000, 1_920), header(1, 1_920, true));
         assert_eq!(
             send(&mut slot, 9, 40_000, 5, 2_880),
-            place(2, 2_880, true),
+            header(2, 2_880, true),
             "another source"
         );
-        assert_eq!(send(&mut slot, 9, 20_000, 965, 3_840), place(3, 3_840, true));
+        assert_eq!(send(&mut slot, 9, 20_000, 965, 3_840), header(3, 3_840, true));
     }
 }

@@ -2,7 +2,7 @@
 
 use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Limiter};
 
-use super::effort::Effort;
+use super::encoder_profile::EncoderProfile;
 use crate::config::MixConfig;
 
 /// The most that Opus takes.
@@ -22,7 +22,7 @@ pub(super) enum Encoded {
 
 /// A mix that one or many listeners hear. A clone has the same history: from the same frames it makes the same packets.
 #[derive(Clone)]
-pub(super) struct Output {
+pub(super) struct MixEncoder {
     encoder: Encoder,
     limiter: Limiter,
     silent_frames: u32,
@@ -30,18 +30,18 @@ pub(super) struct Output {
     shared: bool,
 }
 
-impl Output {
+impl MixEncoder {
     /// A fresh output.
-    pub(super) fn new(config: &MixConfig, channels: Channels) -> Result<Output, AudioError> {
-        let effort = Effort::of(config, channels, false, MAX_COMPLEXITY);
+    pub(super) fn new(config: &MixConfig, channels: Channels) -> Result<MixEncoder, AudioError> {
+        let profile = EncoderProfile::of(config, channels, false, MAX_COMPLEXITY);
         let encoder = Encoder::new(&EncoderConfig {
             channels,
-            bitrate: effort.bitrate,
-            complexity: effort.complexity,
-            signal: effort.signal,
+            bitrate: profile.bitrate,
+            complexity: profile.complexity,
+            signal: profile.signal,
             ..EncoderConfig::default()
         })?;
-        Ok(Output {
+        Ok(MixEncoder {
             encoder,
             limiter: Limiter::default(),
             silent_frames: HANGOVER_FRAMES,
@@ -51,8 +51,8 @@ impl Output {
 
     /// Spends on it what so many listeners are worth. `most` is the Opus complexity that the shard can afford.
     pub(super) fn spend(&mut self, config: &MixConfig, listeners: u32, most: u8) -> Result<(), AudioError> {
-        self.shared = Effort::is_shared(listeners, self.shared);
-        Effort::of(config, self.channels(), self.shared, most).apply(&mut self.encoder)
+        self.shared = EncoderProfile::is_shared(listeners, self.shared);
+        EncoderProfile::of(config, self.channels(), self.shared, most).apply(&mut self.encoder)
     }
 
     /// Mono or stereo.

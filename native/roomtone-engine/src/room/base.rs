@@ -1,0 +1,128 @@
+//! The half of a room that doesn't depend on its kind: participants, gains, the tick grid, and the levels told to the world.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::context::ShardContext;
+use super::gains::Gains;
+use super::peer::Peer;
+use super::speech_detector::SILENCE;
+use super::tick_grid::TickGrid;
+use crate::command::{Event, PeerId, RoomId, Select};
+
+pub(super) struct RoomBase {
+    pub(super) id: RoomId,
+    /// The kinds of room keep a list of their own halves in the same order.
+    pub(super) peers: Vec<Peer>,
+    index: HashMap<PeerId, usize>,
+    pub(super) gains: Gains,
+    /// The most talkers that a listener hears at once, by policy.
+    pub(super) max_talkers: usize,
+    pub(super) select: Select,
+    pub(super) grid: TickGrid,
+    levels_due: Instant,
+    /// Whether the last list of levels had anybody in it.
+    levels_reported: bool,
+}
+
+impl RoomBase {
+    pub(super) fn new(id: RoomId, grid: Instant) -> RoomBase {
+        RoomBase {
+            id,
+            peers: Vec::new(),
+            index: HashMap::new(),
+            gains: Gains::default(),
+            max_talkers: usize::MAX,
+            select: Select::default(),
+            grid: TickGrid::new(grid),
+            levels_due: grid,
+            levels_reported: false,
+        }
+    }
+
+    /// Where a participant is in `peers`.
+    pub(super) fn position(&self, id: PeerId) -> Option<usize> {
+        self.index.get(&id).copied()
+    }
+
+    pub(super) fn peer_mut(&mut self, id: PeerId) -> Option<&mut Peer> {
+        self.position(id).map(|at| &mut self.peers[at])
+    }
+
+    /// Adds a participant, as the last of `peers`.
+    pub(super) fn push(&mut self, peer: Peer) {
+        self.index.insert(peer.id, self.peers.len());
+        self.peers.push(peer);
+    }
+
+    /// Takes a participant out of `peers`, as `swap_remove` does. Their gains stay.
+    pub(super) fn swap_remove(&mut self, at: usize) -> Peer {
+        let gone = self.peers.swap_remove(at);
+        self.index.remove(&gone.id);
+        if let Some(moved) = self.peers.get(at) {
+            self.index.insert(moved.id, at);
+        }
+        gone
+    }
+
+    /// The most talkers that a listener hears at once, by the room's policy and by the shard's load.
+    pub(super) fn most_talkers(&self, context: &ShardContext) -> usize {
+        self.max_talkers.min(context.shed.max_talkers())
+    }
+
+    /// Takes the level (−dBov) of a participant's frame, and tells the world if they began or ceased to speak.
+    pub(super) fn update_speaking(&mut self, now: Instant, context: &mut ShardContext, at: usize, level: u8) {
+        let (mix, peer) = (&context.mix, &mut self.peers[at]);
+        if peer
+            .detector
+            .update(now, level, mix.speaking_threshold, mix.speaking_release)
+        {
+            self.tell_speaking(context, at);
+        }
+    }
+
+    /// A muted participant ceases to speak at once: the detector's release time would be seen by everybody.
+    pub(super) fn cease_speaking(&mut self, context: &mut ShardContext, at: usize) {
+        if std::mem::take(&mut self.peers[at].detector).speaking() {
+            self.tell_speaking(context, at);
+        }
+    }
+
+    fn tell_speaking(&self, context: &mut ShardContext, at: usize) {
+        let peer = &self.peers[at];
+        context.events.push_back(Event::Speaking {
+            room: self.id,
+            peer: peer.id,
+            speaking: peer.detector.speaking(),
+        });
+    }
+
+    /// Tells everybody's levels, if it is time.
+    pub(super) fn tell_levels(&mut self, at: Instant, context: &mut ShardContext) {
+        if at < self.levels_due {
+            return;
+        }
+        let levels = &mut context.scratch.levels;
+        levels.clear();
+        for peer in &mut self.peers {
+            let level = peer.detector.take_loudest();
+            if level < SILENCE || peer.detector.speaking() {
+                levels.push((peer.id, level, peer.detector.speaking()));
+            }
+        }
+        // One empty list after sound tells that it is over.
+        if !levels.is_empty() || self.levels_reported {
+            self.levels_reported = !levels.is_empty();
+            self.levels_due = at + context.mix.levels_interval;
+            context.events.push_back(Event::Levels {
+                room: self.id,
+                levels: levels.clone(),
+            });
+        }
+    }
+
+    /// Whether somebody counts as speaking, or the world hasn't been told yet that it is silent.
+    pub(super) fn has_work(&self) -> bool {
+        self.levels_reported || self.peers.iter().any(|peer| peer.detector.speaking())
+    }
+}
