@@ -1,4 +1,4 @@
-//! What is spent on a mix: CPU where many hear it, bits where few do.
+//! The bit rate and complexity of a mix: CPU is spent on mixes with many listeners, bits on mixes with few.
 //!
 //! Opus at 32 kbit/s sounds best with SILK and much searching, and that costs as much for one listener as for a thousand. With twice
 //! the bits CELT alone sounds as well, and takes a sixth of the CPU (`docs/mixing.md` has the figures).
@@ -7,7 +7,7 @@ use roomtone_audio::{Channels, Encoder, Signal};
 
 use crate::config::MixConfig;
 
-/// More listeners than this make a mix worth searching for the shortest description of it: from here on the bits cost more than the search.
+/// Up to this many listeners, bits are cheaper than the encoder's search for a shorter description; above it, the search is.
 const FEW: u32 = 4;
 
 /// How a mix is encoded.
@@ -19,7 +19,7 @@ pub(super) struct EncoderProfile {
 }
 
 impl EncoderProfile {
-    /// What a mix is worth. `most` is the Opus complexity that the shard can afford.
+    /// The profile of a mix, shared by many listeners or not. `most` is the Opus complexity that the shard can afford.
     pub(super) fn of(config: &MixConfig, channels: Channels, shared: bool, most: u8) -> EncoderProfile {
         let (bitrate, complexity) = if shared {
             (config.bitrate, config.shared_complexity.min(most))
@@ -36,12 +36,13 @@ impl EncoderProfile {
         }
     }
 
-    /// Whether a mix with so many listeners is a shared one. What it was counts, so that one who comes and goes changes nothing.
+    /// Whether a mix with so many listeners counts as shared. There is hysteresis, so that a listener who comes and goes changes
+    /// nothing.
     pub(super) fn is_shared(listeners: u32, was: bool) -> bool {
         listeners > FEW || (was && listeners == FEW)
     }
 
-    /// Tells the encoder what has changed.
+    /// Sets those parameters of the encoder that differ.
     pub(super) fn apply(self, encoder: &mut Encoder) -> Result<(), roomtone_audio::AudioError> {
         if encoder.config().complexity != self.complexity {
             encoder.set_complexity(self.complexity)?;

@@ -11,27 +11,27 @@ const MAX_COMPLEXITY: u8 = 10;
 /// Silent frames that are still encoded after sound: listeners' decoders fade out on them instead of concealing an end.
 const HANGOVER_FRAMES: u32 = 10;
 
-/// What one tick of an output came to.
+/// The outcome of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoded {
-    /// A packet, in the buffer; how loud its frame is (−dBov).
+    /// A packet, in the buffer; the level of its frame (−dBov).
     Packet(u8),
     /// Digital silence, after enough of it: nothing to send (DTX).
     Nothing,
 }
 
-/// A mix that one or many listeners hear. A clone has the same history: from the same frames it makes the same packets.
+/// The encoder of a mix. A clone has the same history: from the same frames it makes the same packets.
 #[derive(Clone)]
 pub(super) struct MixEncoder {
     encoder: Encoder,
     limiter: Limiter,
     silent_frames: u32,
-    /// Whether it is encoded as what many hear.
+    /// Whether it has the profile of a mix with many listeners.
     shared: bool,
 }
 
 impl MixEncoder {
-    /// A fresh output.
+    /// An encoder without history.
     pub(super) fn new(config: &MixConfig, channels: Channels) -> Result<MixEncoder, AudioError> {
         let profile = EncoderProfile::of(config, channels, false, MAX_COMPLEXITY);
         let encoder = Encoder::new(&EncoderConfig {
@@ -49,7 +49,7 @@ impl MixEncoder {
         })
     }
 
-    /// Spends on it what so many listeners are worth. `most` is the Opus complexity that the shard can afford.
+    /// Takes the profile that so many listeners are worth. `most` is the Opus complexity that the shard can afford.
     pub(super) fn spend(&mut self, config: &MixConfig, listeners: u32, most: u8) -> Result<(), AudioError> {
         self.shared = EncoderProfile::is_shared(listeners, self.shared);
         EncoderProfile::of(config, self.channels(), self.shared, most).apply(&mut self.encoder)
@@ -80,7 +80,7 @@ impl MixEncoder {
         Ok(Encoded::Packet(roomtone_audio::level(frame).dbov_minus))
     }
 
-    /// Whether the output has nothing left to say.
+    /// Whether the silence has lasted long enough to send nothing (DTX).
     pub(super) fn resting(&self) -> bool {
         self.silent_frames > HANGOVER_FRAMES
     }

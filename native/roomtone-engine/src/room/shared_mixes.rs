@@ -1,8 +1,8 @@
-//! Which listeners share a mix.
+//! The mixes of a room, and the listeners who share each of them.
 //!
-//! A listener's *row* is what they hear of each talker of this tick. Listeners with equal rows (all mono, or all stereo) share an [`MixEncoder`]: one mix, one
-//! encode. When rows that were equal part, the listener's output is forked, history and all, so that their decoder doesn't
-//! notice; when rows have been equal for a while, outputs become one again at a quiet moment.
+//! A listener's *row* is their gain and pan for each talker of this tick. Listeners with equal rows (all mono, or all stereo) share
+//! a [`SharedMix`]: one mix and one encode. When rows that were equal part, the mix is forked with its encoder's history, so that
+//! no decoder notices; when rows have been equal for a while, their mixes become one again at a quiet moment.
 
 use roomtone_audio::mix::StereoGain;
 use roomtone_audio::{AudioError, Channels};
@@ -12,23 +12,24 @@ use super::mix_encoder::MixEncoder;
 use crate::command::PeerId;
 use crate::config::MixConfig;
 
-/// Ticks for which rows must be equal before their outputs become one: shorter than a pause between sentences.
+/// Ticks for which rows must be equal before their mixes become one: shorter than a pause between sentences.
 const MERGE_AFTER: u32 = 10;
 
-/// Where an output is in [`SharedMixes`].
+/// The index of a mix in [`SharedMixes`].
 pub(super) type MixId = usize;
 
-/// An output and who hears what on it.
+/// A mix, its encoder and its row.
 pub(super) struct SharedMix {
     pub(super) encoder: MixEncoder,
-    /// How each talker of this tick is heard, in the talkers' order.
+    /// The gain and pan of each talker of this tick, in the talkers' order.
     pub(super) row: Vec<GainPan>,
     /// The gains of the last tick, from which this tick's are reached by a ramp.
     before: Vec<(PeerId, GainPan)>,
-    /// How many listen; zero before the first one of a tick is placed.
+    /// The number of listeners placed in this tick.
     pub(super) listeners: u32,
-    /// Where it was forked from in this tick.
+    /// The mix that it was forked from in this tick.
     parent: Option<MixId>,
+    /// Ticks for which its row has been equal to that of a mix before it.
     equal_for: u32,
     /// Whether its frame of this tick was quiet enough to change encoders unnoticed.
     pub(super) quiet: bool,
@@ -59,18 +60,18 @@ impl SharedMix {
         }
     }
 
-    /// The gains from which and to which a talker is ramped in this tick. Who wasn't there before begins at their gain.
+    /// The gains from which and to which a talker is ramped in this tick. A new talker begins at their gain.
     pub(super) fn ramp(&self, index: usize, talker: PeerId) -> (GainPan, GainPan) {
         let to = self.row[index];
         let from = self
             .before
             .iter()
             .find(|(id, _)| *id == talker)
-            .map_or(to, |(_, weight)| *weight);
+            .map_or(to, |(_, gain)| *gain);
         (from, to)
     }
 
-    /// What is heard on both now is the same.
+    /// Whether both sound alike in this tick.
     fn sounds_as(&self, other: &SharedMix) -> bool {
         self.encoder.channels() == other.encoder.channels() && self.row == other.row
     }
@@ -78,7 +79,7 @@ impl SharedMix {
     /// As [`SharedMix::ramp`], for both ears.
     pub(super) fn panned_ramp(&self, index: usize, talker: PeerId) -> (StereoGain, StereoGain) {
         let (from, to) = self.ramp(index, talker);
-        let panned = |weight: GainPan| StereoGain::panned(weight.gain, weight.pan);
+        let panned = |gain: GainPan| StereoGain::panned(gain.gain, gain.pan);
         (panned(from), panned(to))
     }
 
@@ -89,14 +90,14 @@ impl SharedMix {
     }
 }
 
-/// A room's outputs.
+/// A room's mixes.
 #[derive(Default)]
 pub(super) struct SharedMixes {
     mixes: Vec<Option<SharedMix>>,
 }
 
 impl SharedMixes {
-    /// Before the listeners of a tick are placed.
+    /// Call this before the listeners of a tick are placed.
     pub(super) fn begin_tick(&mut self) {
         for mix in self.mixes.iter_mut().flatten() {
             mix.listeners = 0;
@@ -104,7 +105,7 @@ impl SharedMixes {
         }
     }
 
-    /// Where a listener with this row hears it; `at` is where they were in the last tick.
+    /// The mix for a listener with this row; `at` is their mix of the last tick.
     pub(super) fn place(
         &mut self,
         at: Option<MixId>,
@@ -168,8 +169,8 @@ impl SharedMixes {
         }
     }
 
-    /// After all listeners are placed: outputs that nobody hears are gone, the others spend what their audience is worth.
-    /// `most` is the Opus complexity that the shard can afford.
+    /// Call this after all listeners are placed: mixes without listeners end, the others get the profile that their number of
+    /// listeners is worth. `most` is the Opus complexity that the shard can afford.
     pub(super) fn end_placing(&mut self, config: &MixConfig, most: u8) -> Result<(), AudioError> {
         for place in &mut self.mixes {
             match place {
@@ -184,7 +185,7 @@ impl SharedMixes {
         Ok(())
     }
 
-    /// The outputs that somebody hears.
+    /// The mixes that have listeners.
     pub(super) fn active(&mut self) -> impl Iterator<Item = (MixId, &mut SharedMix)> {
         self.mixes
             .iter_mut()
@@ -192,7 +193,7 @@ impl SharedMixes {
             .filter_map(|(id, mix)| mix.as_mut().map(|mix| (id, mix)))
     }
 
-    /// The next pair of outputs that can become one: listeners of the first should move to the second. The first is gone.
+    /// Ends a mix that can become one with another: its listeners, who have the first of the pair, should move to the second.
     pub(super) fn merge(&mut self) -> Option<(MixId, MixId)> {
         for id in 1..self.mixes.len() {
             let Some(mix) = self.mixes[id].as_ref() else { continue };
@@ -210,7 +211,7 @@ impl SharedMixes {
         None
     }
 
-    /// Counts for how long each row has been equal to that of an output before it.
+    /// Counts for how long each row has been equal to that of a mix before it.
     pub(super) fn compare(&mut self) {
         for id in 1..self.mixes.len() {
             let (before, rest) = self.mixes.split_at_mut(id);
@@ -223,15 +224,15 @@ impl SharedMixes {
 
     /// Whether there is more to send or to merge.
     pub(super) fn busy(&self) -> bool {
-        let mut outputs = self.mixes.iter().flatten();
-        match (outputs.next(), outputs.next()) {
+        let mut mixes = self.mixes.iter().flatten();
+        match (mixes.next(), mixes.next()) {
             (None, _) => false,
             (Some(one), None) => !one.encoder.resting(),
             _ => true,
         }
     }
 
-    /// How many hear an output.
+    /// The number of listeners of a mix.
     pub(super) fn listeners(&self, id: MixId) -> u32 {
         self.mixes
             .get(id)

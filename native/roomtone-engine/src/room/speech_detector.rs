@@ -1,11 +1,11 @@
-//! Who counts as speaking.
+//! The speech detector (VAD): whether a participant counts as speaking, from the levels of their frames.
 
 use std::time::{Duration, Instant};
 
-/// What a level of "nothing at all" is (RFC 6464: −127 dBov or less).
+/// The level of digital silence (RFC 6464: −127 dBov or less).
 pub(crate) const SILENCE: u8 = 127;
 
-/// Loud frames that it takes to count as speaking: one alone is a click.
+/// Loud frames in a row after which a participant counts as speaking: one alone is a click.
 const ATTACK: u8 = 2;
 
 /// Follows the levels of one participant's frames.

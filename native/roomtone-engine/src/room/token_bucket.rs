@@ -1,4 +1,4 @@
-//! How much of one talker is taken to be forwarded: each packet of theirs costs one for every listener.
+//! The rate limit of a talker whose packets are forwarded: each of them costs one packet for every listener.
 
 use std::time::Instant;
 
@@ -6,10 +6,10 @@ use std::time::Instant;
 const PACKETS: f32 = 440.0;
 /// Bytes a second. Opus has 63 750 at the most.
 const BYTES: f32 = 70_000.0;
-/// What may come at once after a stall, as seconds of these.
+/// The burst that may come after a stall, in seconds of these rates.
 const BURST: f32 = 1.0;
 
-/// What a talker may still send: a token bucket of packets, and one of bytes.
+/// A token bucket of packets, and one of bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TokenBucket {
     packets: f32,
@@ -28,7 +28,7 @@ impl Default for TokenBucket {
 }
 
 impl TokenBucket {
-    /// Whether a packet of so many bytes is within it. One that isn't costs nothing.
+    /// Takes a packet of so many bytes, if both buckets have tokens for it. A refused packet costs nothing.
     pub(super) fn take(&mut self, now: Instant, bytes: usize) -> bool {
         let since = self
             .at
