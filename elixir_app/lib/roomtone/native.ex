@@ -110,6 +110,9 @@ defmodule Roomtone.Native do
 
   Raises `ErlangError` with `{:shard_panicked, text}` when the shard panicked; the next call starts it anew, empty, with the next
   epoch.
+
+  Raises `ErlangError` with `{:no_resources, text}` when the system refuses a file descriptor, so that the shard can't begin: no room
+  is lost by it.
   """
   @spec run_shard(engine, shard, pos_integer) :: :ok | :stopped
   def run_shard(_engine, _shard, _milliseconds), do: not_loaded()

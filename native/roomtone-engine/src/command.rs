@@ -1,4 +1,4 @@
-//! What goes into a shard and what comes out of it, beside datagrams.
+//! Commands and events: everything that goes into a shard and comes out of it, beside datagrams.
 
 use std::net::SocketAddr;
 
@@ -38,34 +38,41 @@ impl Default for RoomKind {
     }
 }
 
-/// An order to a shard. None is answered synchronously: what comes of it arrives as an [`Event`].
+/// An order to a shard about a room. None is answered synchronously: its outcome arrives as an [`Event`].
 #[derive(Clone, Debug, PartialEq)]
-pub enum Command {
+pub struct Command {
+    /// The room.
+    pub room: RoomId,
+    /// What is to be done with it.
+    pub action: Action,
+}
+
+impl Command {
+    /// An order about this room.
+    pub fn new(room: RoomId, action: Action) -> Command {
+        Command { room, action }
+    }
+}
+
+/// The content of a [`Command`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
     /// Makes an empty room. A room that is open already stays as it is, but takes the kind if nobody is in it.
-    OpenRoom {
-        /// The room.
-        room: RoomId,
+    Open {
         /// Its kind.
         kind: RoomKind,
     },
-    /// Moves a room, with all who are in it, to another shard of the engine; [`Event::RoomMoved`] comes from there. They keep their
-    /// addresses and don't notice. Whoever names its old shard from then on means the new one. To where it is, to nowhere, or to a shard
-    /// that is far behind, is no move.
-    MoveRoom {
-        /// The room.
-        room: RoomId,
+    /// Moves the room, with its participants, to another shard of the engine; [`Event::RoomMoved`] comes from there. The participants
+    /// keep their addresses and don't notice. Commands that name the old shard afterwards reach the room all the same. A move to the
+    /// shard where the room is, to one that doesn't exist, or to one that is far behind, has no effect.
+    Move {
         /// The other shard.
         to: ShardIndex,
     },
-    /// Ends every participant of a room with [`Event::Disconnected`], then the room.
-    CloseRoom {
-        /// The room.
-        room: RoomId,
-    },
-    /// A new participant's SDP offer. Answered by [`Event::Answer`] or [`Event::Refused`].
+    /// Ends every participant with [`Event::Disconnected`], then the room.
+    Close,
+    /// A new participant's SDP offer, for a room that is open. Answered by [`Event::Answer`] or [`Event::Refused`].
     Join {
-        /// The room, which must be open.
-        room: RoomId,
         /// The new participant.
         peer: PeerId,
         /// The SDP offer (RFC 3264).
@@ -75,10 +82,8 @@ pub enum Command {
         /// Whether this participant may hear the others.
         listen: bool,
     },
-    /// A further offer of a participant who is there (ICE restart, RFC 8445 §9). Answered as [`Command::Join`] is.
+    /// A further offer of a participant (ICE restart, RFC 8445 §9). Answered as [`Action::Join`] is.
     Reoffer {
-        /// The room.
-        room: RoomId,
         /// The participant.
         peer: PeerId,
         /// The SDP offer.
@@ -86,109 +91,106 @@ pub enum Command {
     },
     /// Ends a participant: RTCP BYE, DTLS close_notify, [`Event::Disconnected`].
     Leave {
-        /// The room.
-        room: RoomId,
         /// The participant.
         peer: PeerId,
     },
-    /// Lets a participant be heard, or silences them.
+    /// Lets the others hear a participant, or mutes them.
     SetSpeak {
-        /// The room.
-        room: RoomId,
         /// The participant.
         peer: PeerId,
         /// Whether the others may hear this participant.
         speak: bool,
     },
-    /// Lets a participant hear, or deafens them.
+    /// Lets a participant hear the others, or deafens them.
     SetListen {
-        /// The room.
-        room: RoomId,
         /// The participant.
         peer: PeerId,
         /// Whether this participant may hear the others.
         listen: bool,
     },
-    /// How a room is heard, as long as nothing else is said of a pair.
+    /// The gain of every pair without a cell, and how talkers are selected.
     SetPolicy {
-        /// The room.
-        room: RoomId,
         /// Everybody's gain for everybody else, linear, 0…10. A new room has 1.
         default_gain: f32,
-        /// How many talkers are heard at once; `None`: all. A new room has `None`.
+        /// The most talkers that a listener hears at once; `None`: all. A new room has `None`.
         max_talkers: Option<u32>,
         /// Who these are.
         select: Select,
     },
-    /// Changes what single listeners hear of single speakers. Effective at the next tick, reached by a ramp over one frame.
+    /// Changes the gains of single pairs. In force at the next tick, reached by a ramp over one frame.
     SetGains {
-        /// The room.
-        room: RoomId,
-        /// The cells that change. Those of participants who aren't there are left out.
+        /// The cells that change. Cells of participants who aren't in the room are ignored.
         cells: Vec<GainCell>,
     },
     /// Asks for [`Event::PeerStats`].
     PeerStats {
-        /// The room.
-        room: RoomId,
         /// The participant.
         peer: PeerId,
         /// Comes back in the event.
         reference: u64,
     },
-    /// Panics where told, so that tests can see what a bug costs. Release builds ignore it.
+    /// Panics, so that tests can see what a bug costs. Release builds ignore it.
     Fault {
-        /// The room that panics at its next tick; `None`: the whole shard, at once.
-        room: Option<RoomId>,
+        /// Where.
+        scope: FaultScope,
     },
 }
 
-/// Whom a listener hears where more talk than are heard at once.
+/// Where an [`Action::Fault`] panics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FaultScope {
+    /// In the room, at its next tick.
+    Room,
+    /// In the whole shard, at once.
+    Shard,
+}
+
+/// The choice of talkers where more of them talk than a listener hears at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Select {
-    /// Who is loudest to them: gain × level.
+    /// The loudest to the listener: gain × level.
     #[default]
     Loudest,
-    /// Who is nearest to them, that is, has the highest gain. Levels count among those who are about as near.
+    /// The nearest to the listener, that is, those with the highest gain. Levels count among talkers who are about as near.
     Nearest,
 }
 
-/// What one listener hears of one speaker.
+/// How one listener hears one speaker.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GainCell {
-    /// Who hears.
+    /// The listener.
     pub listener: PeerId,
-    /// Whom.
+    /// The speaker.
     pub speaker: PeerId,
-    /// Linear, 0…10 (what is outside is cut, no number is 0); `None`: as the room's policy says, and from the middle.
+    /// Linear, clamped to 0…10, NaN to 0; `None`: the room's default gain, from the middle.
     pub gain: Option<f32>,
-    /// From −1 (left) to 1 (right), for who hears stereo (what is outside is cut, no number is the middle).
+    /// From −1 (left) to 1 (right), for stereo listeners; clamped, NaN to the middle.
     pub pan: f32,
 }
 
 /// A slot of a listener.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlotCell {
-    /// Its number: that of the further m-line in the listener's offer.
+    /// Its number: that of the additional m-line in the listener's offer.
     pub slot: u8,
-    /// Who is in it; `None`: nobody.
+    /// The talker in it, if there is one.
     pub speaker: Option<PeerId>,
-    /// What their packets carry as contributing source (RFC 3550); 0: nobody.
+    /// The contributing source (RFC 3550) of their packets; 0 if the slot is empty.
     pub source: u32,
-    /// How loud they are to be, linear.
+    /// The gain to play them at, linear.
     pub gain: f32,
     /// From −1 (left) to 1 (right).
     pub pan: f32,
 }
 
-/// How somebody is to be played who may come into a slot.
+/// How to play a talker who may come into a slot.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SourceCell {
-    /// Who.
+    /// The talker.
     pub speaker: PeerId,
-    /// What their packets carry as contributing source (RFC 3550).
+    /// The contributing source (RFC 3550) of their packets.
     pub source: u32,
-    /// How loud they are to be, linear.
+    /// The gain to play them at, linear.
     pub gain: f32,
     /// From −1 (left) to 1 (right).
     pub pan: f32,
@@ -240,9 +242,9 @@ impl Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// [`Command::Leave`].
+    /// [`Action::Leave`].
     Left,
-    /// [`Command::CloseRoom`].
+    /// [`Action::Close`].
     RoomClosed,
     /// Their connection ended.
     Transport(CloseReason),
@@ -267,7 +269,7 @@ pub enum Event {
         /// What the shard announces as its ICE candidates.
         addresses: Vec<SocketAddr>,
     },
-    /// The answer to [`Command::Join`] or [`Command::Reoffer`].
+    /// The answer to [`Action::Join`] or [`Action::Reoffer`].
     Answer {
         /// The room.
         room: RoomId,
@@ -276,7 +278,7 @@ pub enum Event {
         /// The SDP answer.
         sdp: String,
     },
-    /// The offer can't be taken. After [`Command::Join`] the participant doesn't exist; after [`Command::Reoffer`] they go on
+    /// The offer can't be taken. After [`Action::Join`] the participant doesn't exist; after [`Action::Reoffer`] they go on
     /// as before, unless there was none.
     Refused {
         /// The room.
@@ -293,7 +295,7 @@ pub enum Event {
         /// The participant.
         peer: PeerId,
     },
-    /// The participant is gone from the shard.
+    /// The participant has left the shard.
     Disconnected {
         /// The room.
         room: RoomId,
@@ -302,16 +304,16 @@ pub enum Event {
         /// Why.
         reason: EndReason,
     },
-    /// How loud each participant is, at most once in 200 ms a room, while anybody is to be heard, and once more after that.
+    /// Everybody's level, at most once in 200 ms a room, while anybody is to be heard, and once more after that.
     Levels {
         /// The room.
         room: RoomId,
         /// Participant, level in −dBov (RFC 6464: 0 loudest, 127 silence), whether they count as speaking.
         levels: Vec<(PeerId, u8, bool)>,
     },
-    /// Whom a listener of a forwarding room hears in which slot, and how: theirs is to apply the gains. At most once in 200 ms. So that
-    /// nobody is ever heard at the gain of another, it also tells how those are to be played who aren't in a slot yet; each packet
-    /// says whose it is.
+    /// The talkers in the slots of a listener of a forwarding room, and their gains, which the client applies. At most once in 200 ms.
+    /// So that nobody is ever heard at the gain of another, it also has the gains of talkers who aren't in a slot yet; each packet
+    /// names its talker.
     Slots {
         /// The room.
         room: RoomId,
@@ -319,7 +321,7 @@ pub enum Event {
         peer: PeerId,
         /// All of their slots, in order.
         slots: Vec<SlotCell>,
-        /// Others, where they differ from `rest`: the softest, some dozens at most.
+        /// Other talkers whose gain differs from `rest`: the softest, some dozens at most.
         others: Vec<SourceCell>,
         /// The gain for everybody else, from the middle. The least one, should they differ.
         rest: f32,
@@ -333,21 +335,21 @@ pub enum Event {
         /// Whether they speak now.
         speaking: bool,
     },
-    /// The answer to [`Command::PeerStats`]; `None` if there is no such participant.
+    /// The answer to [`Action::PeerStats`]; `None` if there is no such participant.
     PeerStats {
         /// From the command.
         reference: u64,
         /// The figures.
         stats: Option<Box<PeerStats>>,
     },
-    /// A room has moved to this shard. All that its old shard had to tell of it came before.
+    /// A room has moved to this shard. All events of it from its old shard came before.
     RoomMoved {
         /// The room.
         room: RoomId,
         /// The old shard.
         from: ShardIndex,
     },
-    /// The shard gave something up because it had too much to do, or took it back.
+    /// The shard shed load, or took a step back.
     Shed {
         /// How far it has gone, as in [`ShardStats::shed_level`](crate::ShardStats::shed_level).
         level: u8,
@@ -380,15 +382,15 @@ pub struct PeerStats {
     pub concealed: u64,
     /// Packets that came after their time.
     pub late: u64,
-    /// Inter-arrival jitter of what they send us, milliseconds (RFC 3550 §6.4.1).
+    /// Inter-arrival jitter of their packets, milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f64,
-    /// What the jitter buffer aims at, milliseconds.
+    /// The jitter buffer's target delay, milliseconds.
     pub buffer_target_ms: f64,
-    /// What the jitter buffer holds now, milliseconds.
+    /// The jitter buffer's present delay, milliseconds.
     pub buffer_ms: f64,
     /// Round trip from RTCP, milliseconds.
     pub round_trip_ms: Option<f64>,
-    /// The share of our packets that they say they lost in their last report, 0…1; `None` before the first one.
+    /// The share of our packets that they lost by their last report, 0…1; `None` before the first one.
     pub fraction_lost_out: Option<f64>,
     /// The jitter of our packets as they see it, milliseconds; `None` before their first report.
     pub remote_jitter_ms: Option<f64>,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roomtone_audio::Channels;
+use thiserror::Error;
 
 /// The most that Opus takes, bit/s.
 const MAX_BITRATE: u32 = 510_000;
@@ -52,7 +53,8 @@ impl MixConfig {
     /// From this bit rate on CELT alone is as good as SILK with a third less, bit/s.
     pub const CELT_BITRATE: u32 = 48_000;
 
-    /// What becomes of a mono mix's bit rate, bit/s, with these channels: what two sides have in context is coded once.
+    /// The bit rate, bit/s, with these channels, of a mix that has `bitrate` in mono: the codec codes what two sides have in common
+    /// once.
     pub fn bitrate_of(bitrate: u32, channels: Channels) -> u32 {
         match channels {
             Channels::Mono => bitrate,
@@ -60,30 +62,43 @@ impl MixConfig {
         }
     }
 
-    /// Whether the codec can take this.
+    /// Checks that the codec takes these settings.
     ///
     /// # Errors
-    /// A sentence that names the setting and what it takes.
-    pub fn check(&self) -> Result<(), String> {
-        for (name, value) in [
-            ("bitrate", self.bitrate),
-            ("private_bitrate", self.private_bitrate),
-            ("uplink_bitrate", self.uplink_bitrate),
+    /// The first setting that is out of its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        for (setting, value, least, most) in [
+            ("bitrate", self.bitrate, 6_000, MAX_BITRATE),
+            ("private_bitrate", self.private_bitrate, 6_000, MAX_BITRATE),
+            ("uplink_bitrate", self.uplink_bitrate, 6_000, MAX_BITRATE),
+            ("shared_complexity", self.shared_complexity.into(), 0, 10),
+            ("private_complexity", self.private_complexity.into(), 0, 10),
         ] {
-            if !(6_000..=MAX_BITRATE).contains(&value) {
-                return Err(format!("{name} is {value}, but takes 6000 to 510000 bit/s"));
-            }
-        }
-        for (name, value) in [
-            ("shared_complexity", self.shared_complexity),
-            ("private_complexity", self.private_complexity),
-        ] {
-            if value > 10 {
-                return Err(format!("{name} is {value}, but takes 0 to 10"));
+            if !(least..=most).contains(&value) {
+                return Err(ConfigError {
+                    setting,
+                    value,
+                    least,
+                    most,
+                });
             }
         }
         Ok(())
     }
+}
+
+/// A setting that is out of its range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{setting} is {value}, but takes {least} to {most}")]
+pub struct ConfigError {
+    /// The setting's name.
+    pub setting: &'static str,
+    /// Its value.
+    pub value: u32,
+    /// The least that it takes.
+    pub least: u32,
+    /// The most that it takes.
+    pub most: u32,
 }
 
 /// One shard: one UDP socket.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use crossbeam_channel::{Sender, TrySendError};
 use roomtone_transport::{Certificate, NtpClock, TransportConfig};
 use socket2::{Domain, Protocol, Socket, Type};
+use thiserror::Error;
 use tokio::io::Interest;
 use tokio::runtime::Runtime;
 
@@ -45,6 +46,15 @@ const FULL_BUFFER: Duration = Duration::from_millis(2);
 
 /// How soon another shard's letter box, which was full, is tried again.
 const FULL_BOX: Duration = Duration::from_millis(1);
+
+/// The system refused something that a shard needs to run: most often it has too few file descriptors.
+#[derive(Debug, Error)]
+#[error("cannot {action}: {cause}")]
+pub struct ResourceError {
+    action: &'static str,
+    #[source]
+    cause: io::Error,
+}
 
 /// What a driver is made of.
 pub(crate) struct Parts<'a> {
@@ -102,20 +112,21 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 impl Driver {
-    /// An empty shard on the slot's socket.
+    /// An empty shard on the cell's socket.
     ///
-    /// # Panics
-    /// When the system refuses a further descriptor or an epoll instance; [`crate::Engine::run`] reports it as any other panic.
-    pub(crate) fn new(parts: Parts<'_>) -> Driver {
+    /// # Errors
+    /// [`ResourceError`] when the system refuses a further descriptor or an epoll instance.
+    pub(crate) fn new(parts: Parts<'_>) -> Result<Driver, ResourceError> {
+        let cannot = |action| move |cause| ResourceError { action, cause };
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .expect("the system grants an epoll instance");
-        let plain_socket = parts.socket.try_clone().expect("the system grants a descriptor");
+            .map_err(cannot("open an epoll instance"))?;
+        let copy = || parts.socket.try_clone().map_err(cannot("duplicate the shard's socket"));
+        let plain_socket = copy()?;
         let socket = {
             let _inside = runtime.enter();
-            let socket = parts.socket.try_clone().expect("the system grants a descriptor");
-            tokio::net::UdpSocket::from_std(socket).expect("a non-blocking socket can be registered")
+            tokio::net::UdpSocket::from_std(copy()?).map_err(cannot("register the shard's socket"))?
         };
         let now = Instant::now();
         let addresses = parts.config.candidates.clone();
@@ -139,7 +150,7 @@ impl Driver {
             post: parts.post,
         };
         looped.emit(Event::ShardStarted { addresses });
-        Driver { looped, runtime }
+        Ok(Driver { looped, runtime })
     }
 
     /// Runs the shard for about `budget`, less if `control` says so; says goodbye to the participants if the engine was stopped.

@@ -16,7 +16,7 @@ use thiserror::Error;
 use crate::command::{Command, Envelope};
 use crate::config::{EngineConfig, MixConfig, ShardConfig};
 use crate::control::Control;
-use crate::driver::{self, Driver};
+use crate::driver::{self, Driver, ResourceError};
 use crate::orders::{Orders, SubmitError};
 use crate::panics::panic_message;
 use crate::post::{LetterBox, Post};
@@ -41,19 +41,9 @@ pub enum StartError {
     Certificate(String),
 }
 
-impl StartError {
-    /// A stable word for programs.
-    pub fn code(&self) -> &'static str {
-        match self {
-            StartError::Bind { .. } => "bind_failed",
-            StartError::NoShards => "no_shards",
-            StartError::Certificate(_) => "certificate_failed",
-        }
-    }
-}
-
 /// How [`Engine::run`] ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
+#[must_use]
 pub enum RunOutcome {
     /// The time is up, or another lender took over: call again.
     Yielded,
@@ -61,6 +51,9 @@ pub enum RunOutcome {
     Stopped,
     /// There is no shard of that index.
     NoShard,
+    /// The system refused a descriptor or an epoll instance, so the shard can't begin. No room is lost: call again once the system
+    /// has some.
+    Failed(ResourceError),
     /// A bug. The shard's rooms are gone; the next call begins an empty shard, with a new epoch, on the same socket.
     Panicked(String),
 }
@@ -146,25 +139,27 @@ impl Engine {
             return RunOutcome::NoShard;
         };
         let mut state = slot.take_over();
-        let ran = catch_unwind(AssertUnwindSafe(|| {
+        let ran = catch_unwind(AssertUnwindSafe(|| -> Result<(), ResourceError> {
             if state.driver.is_none()
                 && let Some(socket) = state.socket.as_ref()
             {
                 let epoch = state.epoch + 1;
-                let driver = self.begin(shard, slot, socket, epoch);
+                let driver = self.begin(shard, slot, socket, epoch)?;
                 state.epoch = epoch;
                 state.driver = Some(driver);
             }
             if let Some(driver) = state.driver.as_mut() {
                 driver.run(budget, &slot.control);
             }
+            Ok(())
         }));
         match ran {
-            Ok(()) if slot.control.stopped() => {
+            Ok(_) if slot.control.stopped() => {
                 state.shut();
                 RunOutcome::Stopped
             }
-            Ok(()) => RunOutcome::Yielded,
+            Ok(Ok(())) => RunOutcome::Yielded,
+            Ok(Err(error)) => RunOutcome::Failed(error),
             Err(panic) => {
                 let broken = state.driver.take();
                 // What broke may break again while it is taken apart; leaking it is better than taking the caller down.
@@ -176,7 +171,7 @@ impl Engine {
         }
     }
 
-    fn begin(&self, shard: usize, slot: &Slot, socket: &UdpSocket, epoch: u64) -> Driver {
+    fn begin(&self, shard: usize, slot: &Slot, socket: &UdpSocket, epoch: u64) -> Result<Driver, ResourceError> {
         Driver::new(driver::Parts {
             shard,
             epoch,

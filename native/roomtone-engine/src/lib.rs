@@ -33,10 +33,11 @@ mod timers;
 mod transfer;
 
 pub use command::{
-    Command, EndReason, Envelope, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex,
-    SlotCell, SourceCell,
+    Action, Command, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind,
+    Select, ShardIndex, SlotCell, SourceCell,
 };
-pub use config::{EngineConfig, MixConfig, ShardConfig};
+pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig};
+pub use driver::ResourceError;
 pub use engine::{Engine, RunOutcome, StartError};
 pub use orders::{Orders, SubmitError};
 pub use relay::Relay;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use thiserror::Error;
 
-use crate::command::{Command, RoomId, ShardIndex};
+use crate::command::{Action, Command, RoomId, ShardIndex};
 use crate::control::Control;
 use crate::transfer::RoomTransfer;
 
@@ -103,7 +103,7 @@ impl Orders {
     pub fn submit(&self, shard: ShardIndex, command: Command) -> Result<(), SubmitError> {
         let named = self.desks.get(shard).ok_or(SubmitError::NoShard)?;
         let addresses = lock(&self.addresses);
-        let address = command.room().and_then(|room| addresses.get(&room));
+        let address = addresses.get(&command.room);
         let desk = address.map_or(named, |address| &self.desks[address.shard]);
         if desk.control.stopped() {
             return Err(SubmitError::Stopped);
@@ -222,9 +222,9 @@ impl Orders {
         let is_coming = |room: &RoomId| coming.contains(room);
         let mut closed = Vec::new();
         queue.commands.retain(|command| {
-            let stays = command.room().as_ref().is_some_and(is_coming);
-            if let (Command::CloseRoom { room }, false) = (command, stays) {
-                closed.push(*room);
+            let stays = is_coming(&command.room);
+            if command.action == Action::Close && !stays {
+                closed.push(command.room);
             }
             stays
         });
@@ -264,7 +264,7 @@ impl Queue {
         let mut taken = Vec::new();
         for _ in 0..self.commands.len() {
             match self.commands.pop_front() {
-                Some(command) if command.room() == Some(room) => taken.push(command),
+                Some(command) if command.room == room => taken.push(command),
                 Some(command) => self.commands.push_back(command),
                 None => break,
             }
@@ -276,24 +276,4 @@ impl Queue {
 // Nothing in here panics half-way.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Command {
-    /// The room that it is about.
-    fn room(&self) -> Option<RoomId> {
-        match self {
-            Command::OpenRoom { room, .. }
-            | Command::MoveRoom { room, .. }
-            | Command::CloseRoom { room }
-            | Command::Join { room, .. }
-            | Command::Reoffer { room, .. }
-            | Command::Leave { room, .. }
-            | Command::SetSpeak { room, .. }
-            | Command::SetListen { room, .. }
-            | Command::SetPolicy { room, .. }
-            | Command::SetGains { room, .. }
-            | Command::PeerStats { room, .. } => Some(*room),
-            Command::Fault { room } => *room,
-        }
-    }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use roomtone_audio::{AudioError, FRAME_DURATION};
 use roomtone_transport::{Certificate, Offer, Outbox, TransportConfig};
 
-use crate::command::{Command, Event, PeerId, Refusal, RoomId, RoomKind};
+use crate::command::{Action, Command, Event, FaultScope, PeerId, Refusal, RoomId, RoomKind};
 use crate::config::MixConfig;
 use crate::orders::Order;
 use crate::panics::panic_message;
@@ -107,33 +107,32 @@ impl Shard {
     /// Carries out a command; [`Shard::poll_event`] tells what came of it. Where there are other shards, commands come by way of
     /// [`Orders`](crate::Orders) and [`Shard::take_order`].
     pub fn handle_command(&mut self, now: Instant, command: Command) {
-        match command {
-            Command::MoveRoom { room, to } => self.move_room(room, to),
-            Command::OpenRoom { room, kind } => self.open_room(now, room, kind),
-            Command::CloseRoom { room } => {
+        let Command { room, action } = command;
+        match action {
+            Action::Open { kind } => self.open_room(now, room, kind),
+            Action::Move { to } => self.move_room(room, to),
+            Action::Close => {
                 self.in_room(now, room, |room, context| room.close(now, context));
                 self.forget_room(room);
                 self.neighbours.orders.forget(room);
             }
-            Command::Join {
-                room,
+            Action::Join {
                 peer,
                 offer,
                 speak,
                 listen,
             } => self.join(now, room, peer, &offer, speak, listen),
-            Command::Reoffer { room, peer, offer } => self.reoffer(now, room, peer, &offer),
-            Command::Leave { room, peer } => {
+            Action::Reoffer { peer, offer } => self.reoffer(now, room, peer, &offer),
+            Action::Leave { peer } => {
                 self.in_room(now, room, |room, context| room.leave(now, context, peer));
             }
-            Command::SetSpeak { room, peer, speak } => {
+            Action::SetSpeak { peer, speak } => {
                 self.in_room(now, room, |room, context| room.set_speak(now, context, peer, speak));
             }
-            Command::SetListen { room, peer, listen } => {
+            Action::SetListen { peer, listen } => {
                 self.in_room(now, room, |room, _| room.set_listen(peer, listen));
             }
-            Command::SetPolicy {
-                room,
+            Action::SetPolicy {
                 default_gain,
                 max_talkers,
                 select,
@@ -142,19 +141,23 @@ impl Shard {
                     room.set_policy(now, default_gain, max_talkers, select)
                 });
             }
-            Command::SetGains { room, cells } => {
+            Action::SetGains { cells } => {
                 self.in_room(now, room, |room, _| room.set_gains(now, &cells));
             }
-            Command::PeerStats { room, peer, reference } => {
+            Action::PeerStats { peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(peer)).flatten();
                 self.context.events.push_back(Event::PeerStats {
                     reference,
                     stats: stats.map(Box::new),
                 });
             }
-            Command::Fault { .. } if !cfg!(debug_assertions) => {}
-            Command::Fault { room: None } => panic!("a fault was asked for"),
-            Command::Fault { room: Some(room) } => {
+            Action::Fault { .. } if !cfg!(debug_assertions) => {}
+            Action::Fault {
+                scope: FaultScope::Shard,
+            } => panic!("a fault was asked for"),
+            Action::Fault {
+                scope: FaultScope::Room,
+            } => {
                 self.in_room(now, room, |room, _| room.fail_at_next_tick(now));
             }
         }
@@ -223,7 +226,7 @@ impl Shard {
         self.take_in_all(now);
         let rooms: Vec<RoomId> = self.rooms.keys().copied().collect();
         for room in rooms {
-            self.handle_command(now, Command::CloseRoom { room });
+            self.handle_command(now, Command::new(room, Action::Close));
         }
     }
 

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, EndReason, Event, RoomKind};
+use roomtone_engine::{Action, Command, EndReason, Event, FaultScope, RoomKind};
 use roomtone_load::peer::ClientOptions;
 use roomtone_transport::CloseReason;
 
@@ -19,16 +19,23 @@ fn refusal(world: &World) -> Option<&'static str> {
 #[test]
 fn a_bug_in_one_room_costs_that_room_alone() {
     let mut world = World::new();
-    world.command(Command::OpenRoom {
-        room: 99,
-        kind: RoomKind::default(),
-    });
+    world.command(Command::new(
+        99,
+        Action::Open {
+            kind: RoomKind::default(),
+        },
+    ));
     world.join_talking(1);
     world.join_talking(2);
     world.join_room(99, 3, ClientOptions::default());
     world.connect();
     world.run_ms(500);
-    world.command(Command::Fault { room: Some(99) });
+    world.command(Command::new(
+        99,
+        Action::Fault {
+            scope: FaultScope::Room,
+        },
+    ));
     world.run_ms(1000);
     assert_eq!(
         world.events_of(|e| matches!(e, Event::RoomFailed { room: 99 })).len(),
@@ -38,10 +45,12 @@ fn a_bug_in_one_room_costs_that_room_alone() {
     assert_eq!(world.shard.stats().rooms, 1);
     assert_eq!(world.shard.stats().peers, 2);
     // The room can be opened again.
-    world.command(Command::OpenRoom {
-        room: 99,
-        kind: RoomKind::default(),
-    });
+    world.command(Command::new(
+        99,
+        Action::Open {
+            kind: RoomKind::default(),
+        },
+    ));
     world.join_room(99, 4, ClientOptions::default());
     world.clients.remove(&3);
     world.connect();
@@ -131,22 +140,20 @@ fn refusals_say_why_and_leave_nothing_behind() {
         (ROOM, format!("{good}{}", "a=x\r\n".repeat(20_000)), "too_large"),
     ];
     for (room, offer, code) in cases {
-        world.command(Command::Join {
+        world.command(Command::new(
             room,
-            peer: 1,
-            offer,
-            speak: true,
-            listen: true,
-        });
+            Action::Join {
+                peer: 1,
+                offer,
+                speak: true,
+                listen: true,
+            },
+        ));
         world.collect();
         assert_eq!(refusal(&world), Some(code));
         assert_eq!(world.shard.remembered(), before);
     }
-    world.command(Command::Reoffer {
-        room: ROOM,
-        peer: 77,
-        offer: good,
-    });
+    world.command(Command::new(ROOM, Action::Reoffer { peer: 77, offer: good }));
     world.collect();
     assert_eq!(refusal(&world), Some("no_peer"));
 }
@@ -155,26 +162,14 @@ fn refusals_say_why_and_leave_nothing_behind() {
 fn commands_for_what_is_not_there_do_nothing() {
     let mut world = World::new();
     for room in [ROOM, 12345] {
-        world.command(Command::Leave { room, peer: 1 });
-        world.command(Command::SetSpeak {
-            room,
-            peer: 1,
-            speak: true,
-        });
-        world.command(Command::SetListen {
-            room,
-            peer: 1,
-            listen: true,
-        });
+        world.command(Command::new(room, Action::Leave { peer: 1 }));
+        world.command(Command::new(room, Action::SetSpeak { peer: 1, speak: true }));
+        world.command(Command::new(room, Action::SetListen { peer: 1, listen: true }));
     }
-    world.command(Command::CloseRoom { room: 12345 });
+    world.command(Command::new(12345, Action::Close));
     world.collect();
     assert!(world.events.is_empty(), "{:?}", world.events);
-    world.command(Command::PeerStats {
-        room: ROOM,
-        peer: 1,
-        reference: 8,
-    });
+    world.command(Command::new(ROOM, Action::PeerStats { peer: 1, reference: 8 }));
     world.collect();
     assert_eq!(
         world.events[0].1,
@@ -192,7 +187,7 @@ fn closing_a_room_tells_everybody() {
     world.join_talking(2);
     world.connect();
     world.run_ms(200);
-    world.command(Command::CloseRoom { room: ROOM });
+    world.command(Command::new(ROOM, Action::Close));
     world.run_ms(100);
     assert!(world.clients.values().all(|c| c.closed), "BYE or close_notify");
     let gone = world.events_of(|e| {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::Command;
+use roomtone_engine::{Action, Command};
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
 
@@ -26,7 +26,7 @@ fn come(world: &mut World, people: std::ops::RangeInclusive<u64>) {
 
 fn go(world: &mut World, people: std::ops::RangeInclusive<u64>) {
     for peer in people {
-        world.command(Command::Leave { room: ROOM, peer });
+        world.command(Command::new(ROOM, Action::Leave { peer }));
         world.clients.remove(&peer);
     }
 }

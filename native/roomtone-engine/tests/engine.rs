@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, unbounded};
 use roomtone_engine::{
-    Command, Engine, EngineConfig, Envelope, Event, RoomKind, RunOutcome, ShardConfig, StartError, SubmitError,
+    Action, Command, Engine, EngineConfig, Envelope, Event, FaultScope, RoomKind, RunOutcome, ShardConfig, StartError,
+    SubmitError,
 };
 use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
@@ -47,13 +48,15 @@ fn connect(engine: &Engine, events: &Receiver<Envelope>, room: u64, peer: u64) -
     engine
         .submit(
             0,
-            Command::Join {
+            Command::new(
                 room,
-                peer,
-                offer,
-                speak: true,
-                listen: true,
-            },
+                Action::Join {
+                    peer,
+                    offer,
+                    speak: true,
+                    listen: true,
+                },
+            ),
         )
         .unwrap();
     loop {
@@ -100,26 +103,21 @@ fn a_second_lender_takes_over_and_the_calls_go_on() {
     engine
         .submit(
             0,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
     let (mut client, socket) = connect(&engine, &events, 1, 10);
     let second = lend(&engine, 0, 60_000);
-    assert_eq!(first.join().unwrap(), RunOutcome::Yielded);
+    assert!(matches!(first.join().unwrap(), RunOutcome::Yielded));
     // The same call, through the second lender: a client that hears from its server stays connected.
     let before = client.stats().packets_received;
     engine
-        .submit(
-            0,
-            Command::PeerStats {
-                room: 1,
-                peer: 10,
-                reference: 3,
-            },
-        )
+        .submit(0, Command::new(1, Action::PeerStats { peer: 10, reference: 3 }))
         .unwrap();
     let stats = loop {
         if let Event::PeerStats { stats, .. } = next(&events).event {
@@ -129,7 +127,7 @@ fn a_second_lender_takes_over_and_the_calls_go_on() {
     assert!(stats.expect("the participant is still there").connected);
     assert_eq!(client.stats().packets_received, before);
     engine.stop();
-    assert_eq!(second.join().unwrap(), RunOutcome::Stopped);
+    assert!(matches!(second.join().unwrap(), RunOutcome::Stopped));
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(5) {
         if pump(&mut client, &socket)
@@ -152,14 +150,26 @@ fn a_panic_empties_the_shard_and_a_new_epoch_begins_on_the_same_port() {
     engine
         .submit(
             0,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
     connect(&engine, &events, 1, 10);
-    engine.submit(0, Command::Fault { room: None }).unwrap();
+    engine
+        .submit(
+            0,
+            Command::new(
+                0,
+                Action::Fault {
+                    scope: FaultScope::Shard,
+                },
+            ),
+        )
+        .unwrap();
     let RunOutcome::Panicked(text) = lender.join().unwrap() else {
         panic!("no panic")
     };
@@ -175,15 +185,17 @@ fn a_panic_empties_the_shard_and_a_new_epoch_begins_on_the_same_port() {
     engine
         .submit(
             0,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
     connect(&engine, &events, 1, 11);
     engine.stop();
-    lender.join().unwrap();
+    assert!(matches!(lender.join().unwrap(), RunOutcome::Stopped));
 }
 
 #[test]
@@ -192,10 +204,12 @@ fn a_shard_that_nobody_runs_is_busy_after_a_while_and_not_unbounded() {
     let mut taken = 0;
     while engine.submit(
         1,
-        Command::OpenRoom {
-            room: taken,
-            kind: RoomKind::default(),
-        },
+        Command::new(
+            taken,
+            Action::Open {
+                kind: RoomKind::default(),
+            },
+        ),
     ) != Err(SubmitError::Busy)
     {
         taken += 1;
@@ -204,26 +218,30 @@ fn a_shard_that_nobody_runs_is_busy_after_a_while_and_not_unbounded() {
     assert_eq!(
         engine.submit(
             2,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default()
-            }
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default()
+                }
+            )
         ),
         Err(SubmitError::NoShard)
     );
-    assert_eq!(engine.run(2, Duration::from_millis(1)), RunOutcome::NoShard);
+    assert!(matches!(engine.run(2, Duration::from_millis(1)), RunOutcome::NoShard));
     engine.stop();
     assert_eq!(
         engine.submit(
             0,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default()
-            }
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default()
+                }
+            )
         ),
         Err(SubmitError::Stopped)
     );
-    assert_eq!(engine.run(0, Duration::from_secs(60)), RunOutcome::Stopped);
+    assert!(matches!(engine.run(0, Duration::from_secs(60)), RunOutcome::Stopped));
 }
 
 #[test]
@@ -249,7 +267,7 @@ fn a_port_in_use_is_an_error_that_names_it_and_stopping_frees_it() {
     ));
     drop(taken);
     let engine = Engine::start(config(), sender.clone()).unwrap();
-    assert_eq!(engine.run(0, Duration::from_millis(1)), RunOutcome::Yielded);
+    assert!(matches!(engine.run(0, Duration::from_millis(1)), RunOutcome::Yielded));
     engine.stop();
     Engine::start(config(), sender).expect("a stopped engine has let go of its port");
 }
@@ -264,10 +282,12 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
     engine
         .submit(
             0,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
     let (mut talker, talker_socket) = connect(&engine, &events, 1, 10);
@@ -291,7 +311,9 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
             .count() as u64;
         if moves < 6 && heard > 20 {
             let (here, there) = (moves % 2, (moves + 1) % 2);
-            engine.submit(here, Command::MoveRoom { room: 1, to: there }).unwrap();
+            engine
+                .submit(here, Command::new(1, Action::Move { to: there }))
+                .unwrap();
             loop {
                 let envelope = next(&events);
                 if let Event::RoomMoved { room: 1, from } = envelope.event {
@@ -313,7 +335,7 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
     );
     engine.stop();
     for lender in lenders {
-        assert_eq!(lender.join().unwrap(), RunOutcome::Stopped);
+        assert!(matches!(lender.join().unwrap(), RunOutcome::Stopped));
     }
 }
 
@@ -329,14 +351,16 @@ fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_move
     engine
         .submit(
             0,
-            Command::OpenRoom {
-                room: 1,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                1,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
     // Once it has an address, any shard may be named.
-    engine.submit(0, Command::MoveRoom { room: 1, to: 1 }).unwrap();
+    engine.submit(0, Command::new(1, Action::Move { to: 1 })).unwrap();
     assert!(matches!(next(&events).event, Event::RoomMoved { .. }));
     let callers: Vec<_> = (0..CALLERS)
         .map(|caller| {
@@ -346,11 +370,11 @@ fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_move
                     let reference = caller * ORDERS + order;
                     let (room, to, peer) = (1, (order / 4 % 2) as usize, 1);
                     if order % 4 == 0 {
-                        engine.submit(to, Command::MoveRoom { room, to }).unwrap();
+                        engine.submit(to, Command::new(room, Action::Move { to })).unwrap();
                     }
                     let named = ((order + caller) % 2) as usize;
                     engine
-                        .submit(named, Command::PeerStats { room, peer, reference })
+                        .submit(named, Command::new(room, Action::PeerStats { peer, reference }))
                         .unwrap();
                 }
             })
@@ -369,6 +393,6 @@ fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_move
     callers.into_iter().for_each(|caller| caller.join().unwrap());
     engine.stop();
     for lender in lenders {
-        assert_eq!(lender.join().unwrap(), RunOutcome::Stopped);
+        assert!(matches!(lender.join().unwrap(), RunOutcome::Stopped));
     }
 }

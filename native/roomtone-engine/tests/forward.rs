@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, GainCell, PeerId, RoomKind, SlotCell};
+use roomtone_engine::{Action, Command, Event, GainCell, PeerId, RoomKind, SlotCell};
 use roomtone_load::link::LinkConfig;
 use roomtone_load::peer::{ClientOptions, Direction};
 
@@ -21,10 +21,12 @@ fn slots(slots: usize) -> ClientOptions {
 
 fn world(slots: u32) -> World {
     let mut world = World::new();
-    world.command(Command::OpenRoom {
-        room: ROOM,
-        kind: RoomKind::Forward { slots, stereo: false },
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::Open {
+            kind: RoomKind::Forward { slots, stereo: false },
+        },
+    ));
     world
 }
 
@@ -35,10 +37,7 @@ fn set_gain(world: &mut World, listener: PeerId, speaker: PeerId, gain: f32) {
         gain: Some(gain),
         pan: 0.0,
     };
-    world.command(Command::SetGains {
-        room: ROOM,
-        cells: vec![cell],
-    });
+    world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
 }
 
 /// What a listener was told last.
@@ -345,7 +344,7 @@ fn a_listener_is_told_at_most_five_times_a_second_and_of_every_last_change() {
     world.run_ms(300);
     assert!((told(&world, 2)[0].gain - 0.595).abs() < 0.001);
     // Who leaves is in no slot any more.
-    world.command(Command::Leave { room: ROOM, peer: 1 });
+    world.command(Command::new(ROOM, Action::Leave { peer: 1 }));
     world.run_ms(300);
     assert_eq!(in_slots(&world, 2), BTreeSet::new());
 }
@@ -359,27 +358,15 @@ fn a_mute_is_at_once_and_a_deaf_listener_gets_nothing() {
     world.join(3, slots(1));
     world.connect();
     world.run_ms(300);
-    world.command(Command::SetListen {
-        room: ROOM,
-        peer: 3,
-        listen: false,
-    });
+    world.command(Command::new(ROOM, Action::SetListen { peer: 3, listen: false }));
     forget_what_was_heard(&mut world);
     world.run_ms(300);
     assert!(world.clients[&2].heard.len() > 10 && world.clients[&3].heard.is_empty());
-    world.command(Command::SetSpeak {
-        room: ROOM,
-        peer: 1,
-        speak: false,
-    });
+    world.command(Command::new(ROOM, Action::SetSpeak { peer: 1, speak: false }));
     forget_what_was_heard(&mut world);
     world.run_ms(300);
     assert!(world.clients[&2].heard.is_empty());
-    world.command(Command::SetSpeak {
-        room: ROOM,
-        peer: 1,
-        speak: true,
-    });
+    world.command(Command::new(ROOM, Action::SetSpeak { peer: 1, speak: true }));
     world.run_ms(300);
     assert!(world.heard_db(2, 1, 0.2).abs() < 0.5);
     world.clients[&2].assert_continuous();

@@ -3,7 +3,7 @@
 mod common;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, GainCell, MixConfig, PeerId, Select};
+use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, Select};
 use roomtone_load::peer::ClientOptions;
 
 fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
@@ -16,7 +16,7 @@ fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
 }
 
 fn set(world: &mut World, cells: Vec<GainCell>) {
-    world.command(Command::SetGains { room: ROOM, cells });
+    world.command(Command::new(ROOM, Action::SetGains { cells }));
 }
 
 fn db(gain: f32) -> f32 {
@@ -62,12 +62,14 @@ fn what_may_not_be_heard_is_not_in_the_packets() {
         world.join(id, ClientOptions::default());
     }
     world.connect();
-    world.command(Command::SetPolicy {
-        room: ROOM,
-        default_gain: 0.0,
-        max_talkers: None,
-        select: Select::Loudest,
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::SetPolicy {
+            default_gain: 0.0,
+            max_talkers: None,
+            select: Select::Loudest,
+        },
+    ));
     set(&mut world, vec![cell(2, 1, Some(1.0))]);
     world.run_ms(1500);
     assert!(world.heard_db(2, 1, 0.5).abs() < 1.0);
@@ -154,12 +156,14 @@ fn only_the_loudest_are_heard_where_the_policy_says_so() {
         world.talk(id, dbfs);
     }
     world.join(9, ClientOptions::default());
-    world.command(Command::SetPolicy {
-        room: ROOM,
-        default_gain: 1.0,
-        max_talkers: Some(2),
-        select: Select::Loudest,
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::SetPolicy {
+            default_gain: 1.0,
+            max_talkers: Some(2),
+            select: Select::Loudest,
+        },
+    ));
     world.connect();
     world.run_ms(2000);
     assert!(world.heard_db(9, 1, 1.0).abs() < 0.5 && world.heard_db(9, 2, 1.0).abs() < 0.5);
@@ -201,12 +205,14 @@ fn each_listener_has_their_own_loudest() {
     world.join(5, ClientOptions::default());
     world.join(6, ClientOptions::default());
     world.connect();
-    world.command(Command::SetPolicy {
-        room: ROOM,
-        default_gain: 1.0,
-        max_talkers: Some(1),
-        select: Select::Loudest,
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::SetPolicy {
+            default_gain: 1.0,
+            max_talkers: Some(1),
+            select: Select::Loudest,
+        },
+    ));
     let side = |id: PeerId| [1, 2, 5].contains(&id);
     let mut apart = Vec::new();
     for listener in 1..=6 {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
-use roomtone_engine::{Command, Event};
+use roomtone_engine::{Action, Command, Event};
 use roomtone_load::peer::ClientOptions;
 
 fn talking_world() -> World {
@@ -109,11 +109,7 @@ fn replayed_and_damaged_copies_of_real_packets() {
     let mut random = StdRng::seed_from_u64(5);
     let remembered = world.shard.remembered();
     let packets_in = |world: &mut World| {
-        world.command(Command::PeerStats {
-            room: ROOM,
-            peer: 1,
-            reference: 1,
-        });
+        world.command(Command::new(ROOM, Action::PeerStats { peer: 1, reference: 1 }));
         world.collect();
         let Some((_, Event::PeerStats { stats: Some(stats), .. })) = world.events.last() else {
             panic!("no figures")
@@ -173,11 +169,7 @@ fn validly_encrypted_but_hostile_rtp_and_rtcp() {
     world.run_ms(500);
     assert_eq!(world.shard.remembered(), remembered);
     // They may be heard (they are in the room), so the levels are not compared; but nobody is thrown out, nothing wraps.
-    world.command(Command::SetSpeak {
-        room: ROOM,
-        peer: 3,
-        speak: false,
-    });
+    world.command(Command::new(ROOM, Action::SetSpeak { peer: 3, speak: false }));
     world.run_ms(1500);
     world.assert_everyone_hears_the_others(&[1, 2], 0.8, 1.0);
     assert!(world.clients.values().all(|c| !c.closed));
@@ -203,17 +195,16 @@ fn offers_that_are_no_offers() {
             }
         }
         let offer = String::from_utf8_lossy(&bytes).into_owned();
-        world.command(Command::Join {
-            room: ROOM,
-            peer: 1000 + n,
-            offer,
-            speak: true,
-            listen: true,
-        });
-        world.command(Command::Leave {
-            room: ROOM,
-            peer: 1000 + n,
-        });
+        world.command(Command::new(
+            ROOM,
+            Action::Join {
+                peer: 1000 + n,
+                offer,
+                speak: true,
+                listen: true,
+            },
+        ));
+        world.command(Command::new(ROOM, Action::Leave { peer: 1000 + n }));
         world.shard.outbox().clear();
         while let Some(event) = world.shard.poll_event() {
             assert!(!matches!(event, Event::RoomFailed { .. }), "an offer broke the room");

@@ -7,11 +7,11 @@ mod common;
 use std::time::Duration;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, Event, PeerId, RoomKind};
+use roomtone_engine::{Action, Command, Event, FaultScope, PeerId, RoomKind};
 use roomtone_load::peer::ClientOptions;
 
 fn move_to(world: &mut World, from: usize, to: usize) {
-    submit(world, from, Command::MoveRoom { room: ROOM, to });
+    submit(world, from, Command::new(ROOM, Action::Move { to }));
 }
 
 fn submit(world: &mut World, shard: usize, command: Command) {
@@ -73,13 +73,15 @@ fn nobody_hears_a_room_move() {
 #[test]
 fn a_forwarding_room_moves_too() {
     let mut world = World::of_two();
-    world.command(Command::OpenRoom {
-        room: ROOM,
-        kind: RoomKind::Forward {
-            slots: 2,
-            stereo: false,
+    world.command(Command::new(
+        ROOM,
+        Action::Open {
+            kind: RoomKind::Forward {
+                slots: 2,
+                stereo: false,
+            },
         },
-    });
+    ));
     for id in 1..=3 {
         world.join(
             id,
@@ -116,15 +118,7 @@ fn people_come_and_go_after_a_move_whichever_shard_is_told() {
     // An ICE restart of somebody whose home is the old shard.
     let now = world.now;
     let offer = world.clients.get_mut(&2).unwrap().peer.restart(now);
-    submit(
-        &mut world,
-        1,
-        Command::Reoffer {
-            room: ROOM,
-            peer: 2,
-            offer,
-        },
-    );
+    submit(&mut world, 1, Command::new(ROOM, Action::Reoffer { peer: 2, offer }));
     world.collect();
     world.run_ms(1000);
     world.assert_everyone_hears_the_others(&[1, 3], 0.5, 1.0);
@@ -132,11 +126,11 @@ fn people_come_and_go_after_a_move_whichever_shard_is_told() {
     move_to(&mut world, 1, 0);
     world.run_ms(1000);
     world.assert_everyone_hears_the_others(&[1, 3], 0.5, 1.0);
-    submit(&mut world, 0, Command::Leave { room: ROOM, peer: 1 });
+    submit(&mut world, 0, Command::new(ROOM, Action::Leave { peer: 1 }));
     world.run_ms(100);
     assert!(world.clients[&1].closed, "told goodbye");
     world.clients.remove(&1);
-    submit(&mut world, 1, Command::CloseRoom { room: ROOM });
+    submit(&mut world, 1, Command::new(ROOM, Action::Close));
     world.run_ms(100);
     for index in 0..2 {
         assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
@@ -146,10 +140,12 @@ fn people_come_and_go_after_a_move_whichever_shard_is_told() {
     submit(
         &mut world,
         0,
-        Command::OpenRoom {
-            room: ROOM,
-            kind: RoomKind::default(),
-        },
+        Command::new(
+            ROOM,
+            Action::Open {
+                kind: RoomKind::default(),
+            },
+        ),
     );
     assert_eq!(world.shard_at(0).stats().rooms, 1);
 }
@@ -167,15 +163,7 @@ fn an_address_that_changes_after_the_move_is_found_at_home() {
     client.address.set_port(client.address.port() + 5000);
     let now = world.now;
     let offer = client.peer.restart(now);
-    submit(
-        &mut world,
-        1,
-        Command::Reoffer {
-            room: ROOM,
-            peer: 1,
-            offer,
-        },
-    );
+    submit(&mut world, 1, Command::new(ROOM, Action::Reoffer { peer: 1, offer }));
     world.collect();
     world.run_ms(1500);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
@@ -190,7 +178,7 @@ fn nowhere_else_to_go_is_no_move() {
     for to in [0, 2, usize::MAX] {
         move_to(&mut world, 0, to);
     }
-    submit(&mut world, 0, Command::MoveRoom { room: 4711, to: 1 });
+    submit(&mut world, 0, Command::new(4711, Action::Move { to: 1 }));
     world.run_ms(500);
     assert_eq!(moves(&world), 0);
     world.assert_everyone_hears_the_others(&[1], 0.3, 1.0);
@@ -207,7 +195,7 @@ fn when_the_home_breaks_the_room_that_moved_away_goes_on() {
     world.replace_shard(0);
     world.run_ms(1000);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
-    submit(&mut world, 0, Command::Leave { room: ROOM, peer: 1 });
+    submit(&mut world, 0, Command::new(ROOM, Action::Leave { peer: 1 }));
     world.run_ms(100);
     assert!(world.clients[&1].closed, "the next life knows where the room is");
 }
@@ -227,11 +215,11 @@ fn when_a_shard_on_the_way_breaks_the_room_that_moved_on_goes_on() {
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
     // By way of each that knows of it.
     for (shard, peer) in [(0, 1), (1, 2)] {
-        submit(&mut world, shard, Command::Leave { room: ROOM, peer });
+        submit(&mut world, shard, Command::new(ROOM, Action::Leave { peer }));
         world.run_ms(100);
         assert!(world.clients[&peer].closed, "{peer} left by way of {shard}");
     }
-    submit(&mut world, 0, Command::CloseRoom { room: ROOM });
+    submit(&mut world, 0, Command::new(ROOM, Action::Close));
     world.run_ms(100);
     for index in 0..3 {
         assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
@@ -252,13 +240,15 @@ fn when_the_shard_of_a_moved_room_breaks_nothing_of_it_is_left() {
     submit(
         &mut world,
         0,
-        Command::OpenRoom {
-            room: ROOM,
-            kind: RoomKind::default(),
-        },
+        Command::new(
+            ROOM,
+            Action::Open {
+                kind: RoomKind::default(),
+            },
+        ),
     );
     assert_eq!(world.shard_at(1).stats().rooms, 1);
-    submit(&mut world, 0, Command::CloseRoom { room: ROOM });
+    submit(&mut world, 0, Command::new(ROOM, Action::Close));
     assert_eq!(world.shard_at(1).stats().rooms, 0);
     assert_eq!(world.orders.remembered(), (0, 0));
 }
@@ -271,7 +261,16 @@ fn a_bug_in_a_room_that_moved_is_forgotten_everywhere() {
     world.connect();
     move_to(&mut world, 0, 1);
     world.run_ms(200);
-    submit(&mut world, 0, Command::Fault { room: Some(ROOM) });
+    submit(
+        &mut world,
+        0,
+        Command::new(
+            ROOM,
+            Action::Fault {
+                scope: FaultScope::Room,
+            },
+        ),
+    );
     world.run_ms(100);
     assert!(
         world

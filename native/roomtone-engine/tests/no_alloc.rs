@@ -12,7 +12,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 
 use common::{Moment, ROOM, World};
-use roomtone_engine::{Command, GainCell, RoomKind};
+use roomtone_engine::{Action, Command, GainCell, RoomKind};
 use roomtone_load::peer::ClientOptions;
 
 struct Counting;
@@ -113,10 +113,12 @@ fn the_steady_state_allocates_nothing() {
         gain: Some(gain),
         pan: 0.0,
     };
-    world.command(Command::SetGains {
-        room: ROOM,
-        cells: vec![cell(7, 1, 0.5), cell(8, 1, 0.0), cell(9, 2, 2.0)],
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::SetGains {
+            cells: vec![cell(7, 1, 0.5), cell(8, 1, 0.0), cell(9, 2, 2.0)],
+        },
+    ));
     world.run_ms(3000);
     world.deliver = false;
     let (ticks, packets) = (world.shard.stats().ticks, world.shard.stats().packets_sent);
@@ -137,13 +139,15 @@ fn the_steady_state_allocates_nothing() {
 #[test]
 fn forwarding_allocates_nothing() {
     let mut world = World::new();
-    world.command(Command::OpenRoom {
-        room: ROOM,
-        kind: RoomKind::Forward {
-            slots: 3,
-            stereo: false,
+    world.command(Command::new(
+        ROOM,
+        Action::Open {
+            kind: RoomKind::Forward {
+                slots: 3,
+                stereo: false,
+            },
         },
-    });
+    ));
     let slots = ClientOptions {
         slots: 3,
         ..ClientOptions::default()

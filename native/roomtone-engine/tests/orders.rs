@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Command, Event, GainCell, PeerId, RoomKind, SubmitError};
+use roomtone_engine::{Action, Command, Event, FaultScope, GainCell, PeerId, RoomKind, SubmitError};
 use roomtone_load::peer::{ClientOptions, ClientPeer};
 
 const SHARDS: usize = 3;
@@ -67,20 +67,22 @@ impl Caller {
                 self.peers += 1;
                 let peer = self.peers;
                 let (speak, listen) = (true, true);
-                Command::Join {
+                Command::new(
                     room,
-                    peer,
-                    offer,
-                    speak,
-                    listen,
-                }
+                    Action::Join {
+                        peer,
+                        offer,
+                        speak,
+                        listen,
+                    },
+                )
             }
-            1 => Command::Leave { room, peer },
-            2 => Command::Reoffer { room, peer, offer },
+            1 => Command::new(room, Action::Leave { peer }),
+            2 => Command::new(room, Action::Reoffer { peer, offer }),
             _ => {
                 self.asked += 1;
                 let reference = self.asked;
-                Command::PeerStats { room, peer, reference }
+                Command::new(room, Action::PeerStats { peer, reference })
             }
         }
     }
@@ -106,7 +108,7 @@ fn slow_world(seed: u64) -> World {
 }
 
 fn close(world: &mut World, shard: usize) {
-    world.orders.submit(shard, Command::CloseRoom { room: ROOM }).unwrap();
+    world.orders.submit(shard, Command::new(ROOM, Action::Close)).unwrap();
     world.run_ms(100);
     for index in 0..SHARDS {
         assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
@@ -131,7 +133,7 @@ fn orders_are_carried_out_as_they_were_given_wherever_the_room_is() {
                 let to = caller.shard();
                 world
                     .orders
-                    .submit(named, Command::MoveRoom { room: ROOM, to })
+                    .submit(named, Command::new(ROOM, Action::Move { to }))
                     .unwrap();
             } else {
                 let order = caller.order();
@@ -176,10 +178,12 @@ impl Belief {
                 .orders
                 .submit(
                     self.place,
-                    Command::OpenRoom {
-                        room: ROOM,
-                        kind: RoomKind::default(),
-                    },
+                    Command::new(
+                        ROOM,
+                        Action::Open {
+                            kind: RoomKind::default(),
+                        },
+                    ),
                 )
                 .unwrap();
         }
@@ -197,10 +201,7 @@ fn whatever_breaks_the_world_knows_where_the_room_is_and_nothing_is_carried_out_
         for _ in 0..120 {
             let named = if belief.moved { caller.shard() } else { 0 };
             let order = match caller.random.random_range(0..20) {
-                0..=6 => Command::MoveRoom {
-                    room: ROOM,
-                    to: caller.shard(),
-                },
+                0..=6 => Command::new(ROOM, Action::Move { to: caller.shard() }),
                 _ => caller.order(),
             };
             world.orders.submit(named, order).unwrap();
@@ -242,7 +243,7 @@ fn set_gain(world: &World, shard: usize, gain: f32) {
     }];
     world
         .orders
-        .submit(shard, Command::SetGains { room: ROOM, cells })
+        .submit(shard, Command::new(ROOM, Action::SetGains { cells }))
         .unwrap();
 }
 
@@ -259,7 +260,10 @@ fn the_sound_goes_on_and_the_last_word_holds() {
         let mut delays = StdRng::seed_from_u64(seed + 100);
         world.post.delay = Box::new(move |_, _| Duration::from_millis(delays.random_range(0..5)));
         world.post.orders = 1;
-        world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+        world
+            .orders
+            .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+            .unwrap();
         world.run_ms(20);
         let from = world.now;
         for _ in 0..100 {
@@ -269,7 +273,7 @@ fn the_sound_goes_on_and_the_last_word_holds() {
             set_gain(&world, named, 0.25);
             world
                 .orders
-                .submit(random.random_range(0..SHARDS), Command::MoveRoom { room: ROOM, to })
+                .submit(random.random_range(0..SHARDS), Command::new(ROOM, Action::Move { to }))
                 .unwrap();
             set_gain(&world, random.random_range(0..SHARDS), 1.0);
             world.run_ms(random.random_range(0..20));
@@ -304,17 +308,16 @@ fn an_address_that_changes_while_no_letter_gets_through_is_known_at_home_afterwa
     world.join_talking(1);
     world.join(2, ClientOptions::default());
     world.connect();
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(300);
     let client = world.clients.get_mut(&1).unwrap();
     client.address.set_port(client.address.port() + 5000);
     let now = world.now;
     let offer = client.peer.restart(now);
-    let reoffer = Command::Reoffer {
-        room: ROOM,
-        peer: 1,
-        offer,
-    };
+    let reoffer = Command::new(ROOM, Action::Reoffer { peer: 1, offer });
     world.orders.submit(2, reoffer).unwrap();
     // The new ufrag is never told: the box is full.
     world.post.room = 0;
@@ -337,10 +340,16 @@ fn a_room_on_its_way_outlives_both_shards() {
     world.join_talking(1);
     world.join(2, ClientOptions::default());
     world.connect();
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(20);
     world.post.asleep = BTreeSet::from([2]);
-    world.orders.submit(1, Command::MoveRoom { room: ROOM, to: 2 }).unwrap();
+    world
+        .orders
+        .submit(1, Command::new(ROOM, Action::Move { to: 2 }))
+        .unwrap();
     world.run_ms(1);
     set_gain(&world, 0, 0.5);
     // Neither those who sent it nor those who should take it are there any more.
@@ -366,7 +375,10 @@ fn a_room_on_its_way_outlives_both_shards() {
 fn a_room_that_was_taken_in_and_lost_before_anybody_heard_of_it_is_told_of() {
     let mut world = World::of_many(SHARDS);
     world.post.asleep = BTreeSet::from([1]);
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(1);
     let now = world.now;
     assert!(world.shard_at(1).take_order(now));
@@ -389,14 +401,20 @@ fn a_shard_that_is_far_behind_takes_no_room() {
     let mut world = World::of_many(SHARDS);
     world.post.asleep = BTreeSet::from([1]);
     // As many as it takes until it says that it is enough.
-    while world.orders.submit(1, Command::CloseRoom { room: 4711 }) != Err(SubmitError::Busy) {}
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    while world.orders.submit(1, Command::new(4711, Action::Close)) != Err(SubmitError::Busy) {}
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(5);
     assert_eq!(world.shard_at(0).stats().rooms, 1);
     world.post.asleep.clear();
     world.run_ms(5);
     assert_eq!(world.orders.remembered(), (0, 0));
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(5);
     assert_eq!(world.shard_at(1).stats().rooms, 1);
 }
@@ -409,10 +427,12 @@ fn what_was_ordered_of_a_life_that_ended_is_void() {
         .orders
         .submit(
             1,
-            Command::OpenRoom {
-                room: 8,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                8,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
     world.replace_shard(1);
@@ -424,11 +444,14 @@ fn what_was_ordered_of_a_life_that_ended_is_void() {
 #[test]
 fn the_address_of_a_room_that_was_to_be_closed_ends_with_its_shard() {
     let mut world = World::of_many(SHARDS);
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(50);
     assert_eq!(world.orders.remembered(), (1, 0));
     world.post.asleep = BTreeSet::from([1]);
-    world.orders.submit(0, Command::CloseRoom { room: ROOM }).unwrap();
+    world.orders.submit(0, Command::new(ROOM, Action::Close)).unwrap();
     world.replace_shard(1);
     world.post.asleep.clear();
     world.run_ms(50);
@@ -441,7 +464,10 @@ fn sound_that_is_quicker_than_its_room_waits_for_nothing() {
     world.join_talking(1);
     world.connect();
     world.post.asleep = BTreeSet::from([1]);
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.run_ms(1);
     world.post.asleep.clear();
     // The loop doesn't come round to its orders.
@@ -459,7 +485,7 @@ fn slow_letters_home(world: &mut World) {
 fn what_is_told_late_of_where_a_room_was_is_not_believed() {
     let mut world = World::of_many(SHARDS);
     slow_letters_home(&mut world);
-    let go = |world: &World, to| world.orders.submit(0, Command::MoveRoom { room: ROOM, to }).unwrap();
+    let go = |world: &World, to| world.orders.submit(0, Command::new(ROOM, Action::Move { to })).unwrap();
     go(&world, 1);
     // Comes in where the room has a last moment; their address is found where it is then, and is to be known at home.
     world.join_talking(1);
@@ -474,11 +500,25 @@ fn what_is_told_late_of_where_a_room_was_is_not_believed() {
 #[test]
 fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
     let mut world = World::of_many(SHARDS);
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 1 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
+        .unwrap();
     world.join_talking(9);
     world.run_ms(5);
     slow_letters_home(&mut world);
-    world.orders.submit(1, Command::Fault { room: Some(ROOM) }).unwrap();
+    world
+        .orders
+        .submit(
+            1,
+            Command::new(
+                ROOM,
+                Action::Fault {
+                    scope: FaultScope::Room,
+                },
+            ),
+        )
+        .unwrap();
     world.run_ms(50);
     let failed = |event: &Event| matches!(event, Event::RoomFailed { .. });
     assert_eq!(world.events_of(failed).len(), 1);
@@ -487,18 +527,26 @@ fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
         .orders
         .submit(
             1,
-            Command::OpenRoom {
-                room: ROOM,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                ROOM,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         )
         .unwrap();
-    world.orders.submit(1, Command::MoveRoom { room: ROOM, to: 0 }).unwrap();
+    world
+        .orders
+        .submit(1, Command::new(ROOM, Action::Move { to: 0 }))
+        .unwrap();
     world.run_ms(5);
     world.join_talking(1);
     world.join(2, ClientOptions::default());
     world.connect();
-    world.orders.submit(0, Command::MoveRoom { room: ROOM, to: 2 }).unwrap();
+    world
+        .orders
+        .submit(0, Command::new(ROOM, Action::Move { to: 2 }))
+        .unwrap();
     world.run_ms(2000);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
 }

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, GainCell, MixConfig, PeerId, RoomKind, Select};
+use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, Select};
 use roomtone_load::peer::ClientOptions;
 
 const LISTENER: PeerId = 9;
@@ -25,13 +25,15 @@ fn world(select: Select, kind: RoomKind) -> World {
         private_bitrate: 128_000,
         ..MixConfig::default()
     });
-    world.command(Command::OpenRoom { room: ROOM, kind });
-    world.command(Command::SetPolicy {
-        room: ROOM,
-        default_gain: 1.0,
-        max_talkers: Some(1),
-        select,
-    });
+    world.command(Command::new(ROOM, Action::Open { kind }));
+    world.command(Command::new(
+        ROOM,
+        Action::SetPolicy {
+            default_gain: 1.0,
+            max_talkers: Some(1),
+            select,
+        },
+    ));
     let options = || ClientOptions {
         slots: usize::from(matches!(kind, RoomKind::Forward { .. })),
         ..ClientOptions::default()
@@ -41,11 +43,7 @@ fn world(select: Select, kind: RoomKind) -> World {
         world.talk(id, dbfs);
         // The talkers would each have the other as the only one they can hear.
         let (room, peer) = (ROOM, id);
-        world.command(Command::SetListen {
-            room,
-            peer,
-            listen: false,
-        });
+        world.command(Command::new(room, Action::SetListen { peer, listen: false }));
     }
     world.join(LISTENER, options());
     stand(&mut world, 1, 0.0);
@@ -62,10 +60,7 @@ fn stand(world: &mut World, speaker: PeerId, db: f32) {
         gain: Some(10f32.powf(db / 20.0)),
         pan: 0.0,
     };
-    world.command(Command::SetGains {
-        room: ROOM,
-        cells: vec![cell],
-    });
+    world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
 }
 
 /// Who is heard at present: their tones come out of the ear (gains of slots are the client's to apply).

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, PeerId, RoomKind, Select, SlotCell};
+use roomtone_engine::{Action, Command, Event, PeerId, RoomKind, Select, SlotCell};
 use roomtone_load::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
@@ -21,13 +21,15 @@ fn slots(slots: usize) -> ClientOptions {
 /// A room with so many slots for each, and these who talk.
 fn world(count: u32, talkers: impl IntoIterator<Item = PeerId>) -> World {
     let mut world = World::new();
-    world.command(Command::OpenRoom {
-        room: ROOM,
-        kind: RoomKind::Forward {
-            slots: count,
-            stereo: false,
+    world.command(Command::new(
+        ROOM,
+        Action::Open {
+            kind: RoomKind::Forward {
+                slots: count,
+                stereo: false,
+            },
         },
-    });
+    ));
     for id in talkers {
         world.join(id, slots(count as usize));
         world.talk(id, TONE_DBFS);
@@ -51,12 +53,12 @@ fn in_slots(world: &World, listener: PeerId) -> BTreeSet<PeerId> {
 
 fn set_speak(world: &mut World, peer: PeerId, speak: bool) {
     let room = ROOM;
-    world.command(Command::SetSpeak { room, peer, speak });
+    world.command(Command::new(room, Action::SetSpeak { peer, speak }));
 }
 
 fn set_listen(world: &mut World, peer: PeerId, listen: bool) {
     let room = ROOM;
-    world.command(Command::SetListen { room, peer, listen });
+    world.command(Command::new(room, Action::SetListen { peer, listen }));
 }
 
 #[test]
@@ -163,12 +165,14 @@ fn fewer_talkers_at_once_empty_slots_that_are_taken() {
     world.run_ms(1000);
     assert_eq!(in_slots(&world, 9).len(), 4);
     let set_most = |world: &mut World, max_talkers| {
-        world.command(Command::SetPolicy {
-            room: ROOM,
-            default_gain: 1.0,
-            max_talkers,
-            select: Select::Loudest,
-        });
+        world.command(Command::new(
+            ROOM,
+            Action::SetPolicy {
+                default_gain: 1.0,
+                max_talkers,
+                select: Select::Loudest,
+            },
+        ));
         world.run_ms(500);
     };
     set_most(&mut world, Some(2));

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use common::{ROOM, World};
-use roomtone_engine::{Command, Event, MixConfig};
+use roomtone_engine::{Action, Command, Event, MixConfig};
 use roomtone_load::peer::{ClientOptions, Profiles};
 
 // The codec's noise lies under the sum of all tones, so with many of them it takes bit rate to see how little of their own
@@ -105,21 +105,13 @@ fn mute_silences_at_once_and_unmute_brings_back() {
     }
     world.connect();
     world.run_ms(1000);
-    world.command(Command::SetSpeak {
-        room: ROOM,
-        peer: 1,
-        speak: false,
-    });
+    world.command(Command::new(ROOM, Action::SetSpeak { peer: 1, speak: false }));
     world.run_ms(1500);
     assert!(world.heard_db(2, 1, 1.0) < -40.0, "{}", world.heard_db(2, 1, 1.0));
     assert!(world.heard_db(3, 1, 1.0) < -40.0);
     assert!(world.heard_db(3, 2, 1.0).abs() < 1.0, "the others go on");
     assert!(world.heard_db(1, 2, 1.0).abs() < 1.0, "who is muted still hears");
-    world.command(Command::SetSpeak {
-        room: ROOM,
-        peer: 1,
-        speak: true,
-    });
+    world.command(Command::new(ROOM, Action::SetSpeak { peer: 1, speak: true }));
     world.run_ms(1500);
     assert!(world.heard_db(2, 1, 1.0).abs() < 1.0);
     for client in world.clients.values() {
@@ -134,11 +126,7 @@ fn deafen_sends_nothing() {
     world.join_talking(2);
     world.connect();
     world.run_ms(500);
-    world.command(Command::SetListen {
-        room: ROOM,
-        peer: 2,
-        listen: false,
-    });
+    world.command(Command::new(ROOM, Action::SetListen { peer: 2, listen: false }));
     world.run_ms(100);
     let before = world.clients[&2].heard.len();
     world.run_ms(1000);
@@ -165,10 +153,7 @@ fn coming_and_going_disturbs_nobody() {
         world.run_ms(700);
         let heard = world.heard_db(1, guest, 0.3);
         assert!(heard.abs() < 1.0, "the guest is heard: {heard}");
-        world.command(Command::Leave {
-            room: ROOM,
-            peer: guest,
-        });
+        world.command(Command::new(ROOM, Action::Leave { peer: guest }));
         world.run_ms(300);
         assert!(world.clients[&guest].closed, "the guest is told goodbye");
         world.clients.remove(&guest);
@@ -296,11 +281,7 @@ fn levels_and_speaking_are_told_sparingly() {
 }
 
 fn peer_stats(world: &mut World, peer: u64) -> roomtone_engine::PeerStats {
-    world.command(Command::PeerStats {
-        room: ROOM,
-        peer,
-        reference: 5,
-    });
+    world.command(Command::new(ROOM, Action::PeerStats { peer, reference: 5 }));
     world.collect();
     match world.events.last() {
         Some((

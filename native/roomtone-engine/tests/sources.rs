@@ -7,7 +7,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 
 use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Command, Event, GainCell, PeerId, RoomKind, SlotCell, SourceCell};
+use roomtone_engine::{Action, Command, Event, GainCell, PeerId, RoomKind, SlotCell, SourceCell};
 use roomtone_load::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
@@ -19,13 +19,15 @@ fn slots(slots: usize) -> ClientOptions {
 
 fn world(count: u32) -> World {
     let mut world = World::new();
-    world.command(Command::OpenRoom {
-        room: ROOM,
-        kind: RoomKind::Forward {
-            slots: count,
-            stereo: false,
+    world.command(Command::new(
+        ROOM,
+        Action::Open {
+            kind: RoomKind::Forward {
+                slots: count,
+                stereo: false,
+            },
         },
-    });
+    ));
     world
 }
 
@@ -36,10 +38,12 @@ fn set_gains(world: &mut World, listener: PeerId, gains: &[(PeerId, Option<f32>)
         gain: *gain,
         pan: if *speaker % 2 == 0 { 0.5 } else { 0.0 },
     };
-    world.command(Command::SetGains {
-        room: ROOM,
-        cells: gains.iter().map(cell).collect(),
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::SetGains {
+            cells: gains.iter().map(cell).collect(),
+        },
+    ));
 }
 
 /// What a listener was told last, and how often they were told something.
@@ -94,7 +98,7 @@ fn each_packet_says_whose_it_is_by_a_number_that_the_room_gave() {
     // It survives what forgets a talker otherwise.
     for speak in [false, true] {
         let (room, peer) = (ROOM, 1);
-        world.command(Command::SetSpeak { room, peer, speak });
+        world.command(Command::new(room, Action::SetSpeak { peer, speak }));
     }
     world.talk(1, TONE_DBFS);
     world.run_ms(600);
@@ -154,12 +158,14 @@ fn of_many_the_softest_are_told_and_nobody_else_is_played_too_loud() {
     assert_eq!(others.len(), 64);
     assert!(others.iter().all(|cell| cell.gain <= 0.32));
     assert_eq!(rest, 0.325, "the least of all others");
-    world.command(Command::SetPolicy {
-        room: ROOM,
-        default_gain: 0.0,
-        max_talkers: None,
-        select: roomtone_engine::Select::Loudest,
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::SetPolicy {
+            default_gain: 0.0,
+            max_talkers: None,
+            select: roomtone_engine::Select::Loudest,
+        },
+    ));
     let few: Vec<_> = gains.iter().skip(10).map(|(id, _)| (*id, Some(0.0))).collect();
     set_gains(&mut world, 900, &few);
     world.run_ms(300);

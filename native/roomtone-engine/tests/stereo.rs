@@ -6,7 +6,7 @@ mod common;
 
 use common::{ROOM, World};
 use roomtone_audio::{Channels, Decoder};
-use roomtone_engine::{Command, Event, GainCell, MixConfig, PeerId, RoomKind};
+use roomtone_engine::{Action, Command, Event, GainCell, MixConfig, PeerId, RoomKind};
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
 
@@ -20,10 +20,12 @@ fn stereo() -> ClientOptions {
 
 fn world(mix: MixConfig) -> World {
     let mut world = World::with(mix);
-    world.command(Command::OpenRoom {
-        room: ROOM,
-        kind: RoomKind::Mix { stereo: true },
-    });
+    world.command(Command::new(
+        ROOM,
+        Action::Open {
+            kind: RoomKind::Mix { stereo: true },
+        },
+    ));
     world
 }
 
@@ -34,10 +36,7 @@ fn pan(world: &mut World, listener: PeerId, speaker: PeerId, gain: f32, pan: f32
         gain: Some(gain),
         pan,
     };
-    world.command(Command::SetGains {
-        room: ROOM,
-        cells: vec![cell],
-    });
+    world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
 }
 
 /// What came in the next `ms`, left and right.
@@ -240,7 +239,7 @@ fn clients_are_asked_for_what_the_room_can_use() {
         ),
     ] {
         let mut world = World::new();
-        world.command(Command::OpenRoom { room: ROOM, kind });
+        world.command(Command::new(ROOM, Action::Open { kind }));
         world.join(1, ClientOptions::default());
         let answer = world.events_of(|event| matches!(event, Event::Answer { .. })).pop();
         let Some(Event::Answer { sdp, .. }) = answer else {

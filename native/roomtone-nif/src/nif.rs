@@ -5,15 +5,15 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, SubmitError};
-use rustler::{Atom, Decoder, Error, LocalPid, Resource, ResourceArc, Term};
+use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, StartError, SubmitError};
+use rustler::{Atom, Decoder, Env, Error, LocalPid, Resource, ResourceArc, Term};
 
 use crate::notifier::{self, LogLines, Target};
-use crate::terms::{CommandTerm, Options, ShardOptions, ShardStatsTerm};
+use crate::terms::{self, Options, ShardOptions};
 
 mod atoms {
     rustler::atoms! {
-        ok, stopped, busy, no_shard, bad_command, shard_panicked,
+        ok, stopped, busy, no_shard, bad_command, shard_panicked, no_resources,
         bad_address, no_thread, bind_failed, no_shards, certificate_failed, invalid_options,
     }
 }
@@ -55,7 +55,10 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
         },
         ..EngineConfig::default()
     };
-    config.mix.check().map_err(|text| (atoms::invalid_options(), text))?;
+    config
+        .mix
+        .check()
+        .map_err(|error| (atoms::invalid_options(), error.to_string()))?;
     let target: Target = Arc::new(Mutex::new(event_pid));
     let (events, log_lines) =
         notifier::start(target.clone()).map_err(|error| (atoms::no_thread(), error.to_string()))?;
@@ -66,10 +69,10 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
             _log_lines: log_lines,
         })),
         Err(error) => {
-            let code = match error.code() {
-                "bind_failed" => atoms::bind_failed(),
-                "no_shards" => atoms::no_shards(),
-                _ => atoms::certificate_failed(),
+            let code = match error {
+                StartError::Bind { .. } => atoms::bind_failed(),
+                StartError::NoShards => atoms::no_shards(),
+                StartError::Certificate(_) => atoms::certificate_failed(),
             };
             Err((code, error.to_string()))
         }
@@ -111,15 +114,16 @@ fn run_shard(handle: ResourceArc<Handle>, shard: usize, milliseconds: u64) -> Re
         RunOutcome::Yielded => Ok(atoms::ok()),
         RunOutcome::Stopped => Ok(atoms::stopped()),
         RunOutcome::NoShard => Err(Error::BadArg),
+        RunOutcome::Failed(error) => Err(Error::RaiseTerm(Box::new((atoms::no_resources(), error.to_string())))),
         RunOutcome::Panicked(message) => Err(Error::RaiseTerm(Box::new((atoms::shard_panicked(), message)))),
     }
 }
 
 #[rustler::nif]
 fn submit(handle: ResourceArc<Handle>, shard: usize, command: Term<'_>) -> Result<Atom, Error> {
-    let reason = match CommandTerm::decode(command).ok().and_then(CommandTerm::command) {
-        None => atoms::bad_command(),
-        Some(command) => match handle.engine.submit(shard, command) {
+    let reason = match terms::command(command) {
+        Err(_) => atoms::bad_command(),
+        Ok(command) => match handle.engine.submit(shard, command) {
             Ok(()) => return Ok(atoms::ok()),
             Err(SubmitError::Busy) => atoms::busy(),
             Err(SubmitError::NoShard) => atoms::no_shard(),
@@ -131,12 +135,9 @@ fn submit(handle: ResourceArc<Handle>, shard: usize, command: Term<'_>) -> Resul
 }
 
 #[rustler::nif]
-fn shard_stats(handle: ResourceArc<Handle>, shard: usize) -> Result<ShardStatsTerm, Error> {
-    handle
-        .engine
-        .stats(shard)
-        .map(ShardStatsTerm::from)
-        .ok_or(Error::BadArg)
+fn shard_stats(env: Env<'_>, handle: ResourceArc<Handle>, shard: usize) -> Result<Term<'_>, Error> {
+    let stats = handle.engine.stats(shard).ok_or(Error::BadArg)?;
+    Ok(terms::shard_stats(env, &stats))
 }
 
 // Dirty: takes resting shards apart, with all that is in them.

@@ -43,7 +43,7 @@ fn notify(events: &Receiver<Envelope>, lines: &Receiver<Line>, target: &Mutex<Lo
     loop {
         select! {
             recv(events) -> envelope => match envelope {
-                Ok(envelope) => send(&mut env, target, |env| message(env, envelope)),
+                Ok(envelope) => send(&mut env, target, |env| message(env, &envelope)),
                 Err(_) => return,
             },
             recv(lines) -> line => match line {

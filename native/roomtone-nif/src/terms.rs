@@ -1,12 +1,47 @@
-//! Commands and events as Erlang terms.
+//! Commands and events as Erlang terms: `{tag, map}`, as `t:Roomtone.Native.command/0` and `t:Roomtone.Native.event/0` document them.
+//!
+//! The engine's types are read and written directly, so that there is no second definition of them here.
 
-use std::net::SocketAddr;
+use std::time::Duration;
 
-use roomtone_engine::{Command, Envelope, Event, GainCell, PeerStats, RoomKind, Select, ShardStats, SlotCell};
-use rustler::{Atom, Encoder, Env, NifMap, NifTaggedEnum, Term};
+use roomtone_engine::{
+    Action, Command, Envelope, Event, FaultScope, GainCell, PeerStats, RoomKind, Select, ShardStats, SlotCell,
+    SourceCell,
+};
+use rustler::{Atom, Decoder, Encoder, Env, Error, NifMap, NifResult, Term};
 
 mod atoms {
-    rustler::atoms! { roomtone_media, roomtone_log, error, warning, info }
+    rustler::atoms! {
+        roomtone_media, roomtone_log, error, warning, info,
+        // Tags of commands.
+        open_room, set_kind, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
+        fault,
+        // Tags of events.
+        shard_started, answer, refused, connected, disconnected, levels, slots, speaking, room_moved, shed, room_failed,
+        // Keys.
+        room, peer, to, from, stereo, offer, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
+        addresses, sdp, code, message, reason, others, rest, stats, level,
+        // Values.
+        loudest, nearest, shard,
+        // Figures.
+        packets_in, bytes_in, packets_out, bytes_out, rejected, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
+        round_trip_ms, fraction_lost_out, remote_jitter_ms, private_mix,
+        epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
+        frames_encoded, packets_sent, packets_refused, events_dropped, load, shed_level, shed_steps,
+        tick_lateness, tick_lateness_p50_us, tick_lateness_p99_us, tick_lateness_max_us,
+        tick_duration_p50_us, tick_duration_p99_us, tick_duration_max_us,
+    }
+}
+
+/// A map with atoms as keys: `map!(env, key: value, …)`. A key without a value takes the variable of its name.
+macro_rules! map {
+    ($env:expr, $($key:ident $(: $value:expr)?),* $(,)?) => {{
+        let keys = [$(atoms::$key().to_term($env)),*];
+        let values = [$(map!(@value $env, $key $(, $value)?)),*];
+        Term::map_from_term_arrays($env, &keys, &values).unwrap_or_else(|_| atoms::error().to_term($env))
+    }};
+    (@value $env:expr, $key:ident) => { $key.encode($env) };
+    (@value $env:expr, $key:ident, $value:expr) => { $value.encode($env) };
 }
 
 /// `engine_start/2`'s options.
@@ -27,334 +62,136 @@ pub(crate) struct ShardOptions {
     pub(crate) candidates: Vec<String>,
 }
 
-/// `submit/3`'s commands.
-#[derive(NifTaggedEnum)]
-pub(crate) enum CommandTerm {
-    OpenRoom {
-        room: u64,
-    },
-    SetKind {
-        room: u64,
-        stereo: bool,
-        slots: Option<u32>,
-    },
-    MoveRoom {
-        room: u64,
-        to: usize,
-    },
-    CloseRoom {
-        room: u64,
-    },
-    Join {
-        room: u64,
-        peer: u64,
-        offer: String,
-        speak: bool,
-        listen: bool,
-    },
-    Reoffer {
-        room: u64,
-        peer: u64,
-        offer: String,
-    },
-    Leave {
-        room: u64,
-        peer: u64,
-    },
-    SetSpeak {
-        room: u64,
-        peer: u64,
-        speak: bool,
-    },
-    SetListen {
-        room: u64,
-        peer: u64,
-        listen: bool,
-    },
-    SetPolicy {
-        room: u64,
-        default_gain: f64,
-        max_talkers: Option<u32>,
-        select: SelectTerm,
-    },
-    SetGains {
-        room: u64,
-        cells: Vec<(u64, u64, Option<WeightTerm>)>,
-    },
-    PeerStats {
-        room: u64,
-        peer: u64,
-        reference: u64,
-    },
-    Fault {
-        scope: FaultScope,
-        room: u64,
-    },
+/// `submit/3`'s command.
+pub(crate) fn command(term: Term<'_>) -> NifResult<Command> {
+    let (tag, fields): (Atom, Term<'_>) = term.decode()?;
+    let fields = Fields(fields);
+    Ok(Command {
+        room: fields.get(atoms::room())?,
+        action: action(tag, &fields)?,
+    })
 }
 
-/// What is heard: `gain`, or `{gain, pan}`.
-#[derive(rustler::NifUntaggedEnum)]
-pub(crate) enum WeightTerm {
-    Gain(f64),
-    Panned((f64, f64)),
+fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
+    let peer = || fields.get(atoms::peer());
+    Ok(if tag == atoms::open_room() {
+        Action::Open {
+            kind: RoomKind::default(),
+        }
+    } else if tag == atoms::set_kind() {
+        // A room that nobody is in takes the kind that it is opened with.
+        Action::Open {
+            kind: room_kind(fields)?,
+        }
+    } else if tag == atoms::move_room() {
+        Action::Move {
+            to: fields.get(atoms::to())?,
+        }
+    } else if tag == atoms::close_room() {
+        Action::Close
+    } else if tag == atoms::join() {
+        Action::Join {
+            peer: peer()?,
+            offer: fields.get(atoms::offer())?,
+            speak: fields.get(atoms::speak())?,
+            listen: fields.get(atoms::listen())?,
+        }
+    } else if tag == atoms::reoffer() {
+        Action::Reoffer {
+            peer: peer()?,
+            offer: fields.get(atoms::offer())?,
+        }
+    } else if tag == atoms::leave() {
+        Action::Leave { peer: peer()? }
+    } else if tag == atoms::set_speak() {
+        Action::SetSpeak {
+            peer: peer()?,
+            speak: fields.get(atoms::speak())?,
+        }
+    } else if tag == atoms::set_listen() {
+        Action::SetListen {
+            peer: peer()?,
+            listen: fields.get(atoms::listen())?,
+        }
+    } else if tag == atoms::set_policy() {
+        Action::SetPolicy {
+            default_gain: fields.get::<f64>(atoms::default_gain())? as f32,
+            max_talkers: fields.get(atoms::max_talkers())?,
+            select: select(fields.get(atoms::select())?)?,
+        }
+    } else if tag == atoms::set_gains() {
+        let cells: Vec<Term<'_>> = fields.get(atoms::cells())?;
+        Action::SetGains {
+            cells: cells.into_iter().map(gain_cell).collect::<NifResult<_>>()?,
+        }
+    } else if tag == atoms::peer_stats() {
+        Action::PeerStats {
+            peer: peer()?,
+            reference: fields.get(atoms::reference())?,
+        }
+    } else if tag == atoms::fault() && cfg!(debug_assertions) {
+        Action::Fault {
+            scope: fault_scope(fields.get(atoms::scope())?)?,
+        }
+    } else {
+        return Err(Error::BadArg);
+    })
 }
 
-/// Whom a listener hears where more talk than are heard at once.
-#[derive(rustler::NifUnitEnum)]
-pub(crate) enum SelectTerm {
-    Loudest,
-    Nearest,
-}
+/// The map of a command.
+struct Fields<'a>(Term<'a>);
 
-/// Where a fault is wanted.
-#[derive(rustler::NifUnitEnum)]
-pub(crate) enum FaultScope {
-    Shard,
-    Room,
-}
-
-impl CommandTerm {
-    /// The engine's command; `None` if this build has no such command.
-    pub(crate) fn command(self) -> Option<Command> {
-        Some(match self {
-            CommandTerm::OpenRoom { room } => Command::OpenRoom {
-                room,
-                kind: RoomKind::default(),
-            },
-            // A room that nobody is in takes the kind that it is opened with.
-            CommandTerm::SetKind { room, stereo, slots } => Command::OpenRoom {
-                room,
-                kind: match slots {
-                    Some(slots) => RoomKind::Forward { slots, stereo },
-                    None => RoomKind::Mix { stereo },
-                },
-            },
-            CommandTerm::MoveRoom { room, to } => Command::MoveRoom { room, to },
-            CommandTerm::CloseRoom { room } => Command::CloseRoom { room },
-            CommandTerm::Join {
-                room,
-                peer,
-                offer,
-                speak,
-                listen,
-            } => Command::Join {
-                room,
-                peer,
-                offer,
-                speak,
-                listen,
-            },
-            CommandTerm::Reoffer { room, peer, offer } => Command::Reoffer { room, peer, offer },
-            CommandTerm::Leave { room, peer } => Command::Leave { room, peer },
-            CommandTerm::SetSpeak { room, peer, speak } => Command::SetSpeak { room, peer, speak },
-            CommandTerm::SetListen { room, peer, listen } => Command::SetListen { room, peer, listen },
-            CommandTerm::SetPolicy {
-                room,
-                default_gain,
-                max_talkers,
-                select,
-            } => Command::SetPolicy {
-                room,
-                default_gain: default_gain as f32,
-                max_talkers,
-                select: match select {
-                    SelectTerm::Loudest => Select::Loudest,
-                    SelectTerm::Nearest => Select::Nearest,
-                },
-            },
-            CommandTerm::SetGains { room, cells } => Command::SetGains {
-                room,
-                cells: cells
-                    .into_iter()
-                    .map(|(listener, speaker, weight)| gain_cell(listener, speaker, weight))
-                    .collect(),
-            },
-            CommandTerm::PeerStats { room, peer, reference } => Command::PeerStats { room, peer, reference },
-            CommandTerm::Fault { .. } if !cfg!(debug_assertions) => return None,
-            CommandTerm::Fault { scope, room } => Command::Fault {
-                room: matches!(scope, FaultScope::Room).then_some(room),
-            },
-        })
+impl<'a> Fields<'a> {
+    fn get<T: Decoder<'a>>(&self, key: Atom) -> NifResult<T> {
+        self.0.map_get(key)?.decode()
     }
 }
 
-fn gain_cell(listener: u64, speaker: u64, weight: Option<WeightTerm>) -> GainCell {
-    let (gain, pan) = match weight {
-        None => (None, 0.0),
-        Some(WeightTerm::Gain(gain)) => (Some(gain as f32), 0.0),
-        Some(WeightTerm::Panned((gain, pan))) => (Some(gain as f32), pan as f32),
+fn room_kind(fields: &Fields<'_>) -> NifResult<RoomKind> {
+    let stereo = fields.get(atoms::stereo())?;
+    Ok(match fields.get(atoms::slots())? {
+        Some(slots) => RoomKind::Forward { slots, stereo },
+        None => RoomKind::Mix { stereo },
+    })
+}
+
+fn select(atom: Atom) -> NifResult<Select> {
+    if atom == atoms::loudest() {
+        Ok(Select::Loudest)
+    } else if atom == atoms::nearest() {
+        Ok(Select::Nearest)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+fn fault_scope(atom: Atom) -> NifResult<FaultScope> {
+    if atom == atoms::room() {
+        Ok(FaultScope::Room)
+    } else if atom == atoms::shard() {
+        Ok(FaultScope::Shard)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+// `{listener, speaker, weight}`; a weight is `nil`, a gain, or `{gain, pan}`.
+fn gain_cell(term: Term<'_>) -> NifResult<GainCell> {
+    let (listener, speaker, weight): (u64, u64, Term<'_>) = term.decode()?;
+    let (gain, pan): (Option<f64>, f64) = match weight.decode::<Option<f64>>() {
+        Ok(gain) => (gain, 0.0),
+        Err(_) => weight.decode().map(|(gain, pan)| (Some(gain), pan))?,
     };
-    GainCell {
+    Ok(GainCell {
         listener,
         speaker,
-        gain,
-        pan,
-    }
-}
-
-#[derive(NifTaggedEnum)]
-enum EventTerm {
-    ShardStarted {
-        addresses: Vec<String>,
-    },
-    Answer {
-        room: u64,
-        peer: u64,
-        sdp: String,
-    },
-    Refused {
-        room: u64,
-        peer: u64,
-        code: Atom,
-        message: String,
-    },
-    Connected {
-        room: u64,
-        peer: u64,
-    },
-    Disconnected {
-        room: u64,
-        peer: u64,
-        reason: Atom,
-    },
-    Levels {
-        room: u64,
-        levels: Vec<(u64, u8, bool)>,
-    },
-    Slots {
-        room: u64,
-        peer: u64,
-        slots: Vec<(u8, Option<u64>, u32, f64, f64)>,
-        others: Vec<(u64, u32, f64, f64)>,
-        rest: f64,
-    },
-    Speaking {
-        room: u64,
-        peer: u64,
-        speaking: bool,
-    },
-    PeerStats {
-        reference: u64,
-        stats: Option<PeerStatsTerm>,
-    },
-    RoomMoved {
-        room: u64,
-        from: usize,
-    },
-    Shed {
-        level: u8,
-    },
-    RoomFailed {
-        room: u64,
-    },
-}
-
-#[derive(NifMap)]
-struct PeerStatsTerm {
-    connected: bool,
-    packets_in: u64,
-    bytes_in: u64,
-    packets_out: u64,
-    bytes_out: u64,
-    rejected: u64,
-    lost_in: u64,
-    concealed: u64,
-    late: u64,
-    jitter_ms: f64,
-    buffer_target_ms: f64,
-    buffer_ms: f64,
-    round_trip_ms: Option<f64>,
-    fraction_lost_out: Option<f64>,
-    remote_jitter_ms: Option<f64>,
-    private_mix: bool,
-}
-
-impl From<PeerStats> for PeerStatsTerm {
-    fn from(stats: PeerStats) -> Self {
-        PeerStatsTerm {
-            connected: stats.connected,
-            packets_in: stats.packets_in,
-            bytes_in: stats.bytes_in,
-            packets_out: stats.packets_out,
-            bytes_out: stats.bytes_out,
-            rejected: stats.rejected,
-            lost_in: stats.lost_in,
-            concealed: stats.concealed,
-            late: stats.late,
-            jitter_ms: stats.jitter_ms,
-            buffer_target_ms: stats.buffer_target_ms,
-            buffer_ms: stats.buffer_ms,
-            round_trip_ms: stats.round_trip_ms,
-            fraction_lost_out: stats.fraction_lost_out,
-            remote_jitter_ms: stats.remote_jitter_ms,
-            private_mix: stats.private_mix,
-        }
-    }
-}
-
-/// `shard_stats/2`'s answer; times in microseconds. `tick_lateness` is a histogram: `{first value past the bucket, count}`.
-#[derive(NifMap)]
-pub(crate) struct ShardStatsTerm {
-    epoch: u64,
-    rooms: u64,
-    peers: u64,
-    datagrams_in: u64,
-    datagrams_out: u64,
-    datagrams_unknown: u64,
-    send_failures: u64,
-    ticks: u64,
-    ticks_skipped: u64,
-    frames_decoded: u64,
-    frames_encoded: u64,
-    packets_sent: u64,
-    packets_refused: u64,
-    events_dropped: u64,
-    load: f64,
-    shed_level: u64,
-    shed_steps: u64,
-    tick_lateness: Vec<(u64, u64)>,
-    tick_lateness_p50_us: u64,
-    tick_lateness_p99_us: u64,
-    tick_lateness_max_us: u64,
-    tick_duration_p50_us: u64,
-    tick_duration_p99_us: u64,
-    tick_duration_max_us: u64,
-}
-
-impl From<ShardStats> for ShardStatsTerm {
-    fn from(stats: ShardStats) -> Self {
-        let us = |duration: std::time::Duration| duration.as_micros() as u64;
-        ShardStatsTerm {
-            epoch: stats.epoch,
-            rooms: stats.rooms,
-            peers: stats.peers,
-            datagrams_in: stats.datagrams_in,
-            datagrams_out: stats.datagrams_out,
-            datagrams_unknown: stats.datagrams_unknown,
-            send_failures: stats.send_failures,
-            ticks: stats.ticks,
-            ticks_skipped: stats.ticks_skipped,
-            frames_decoded: stats.frames_decoded,
-            frames_encoded: stats.frames_encoded,
-            packets_sent: stats.packets_sent,
-            packets_refused: stats.packets_refused,
-            events_dropped: stats.events_dropped,
-            load: f64::from(stats.load),
-            shed_level: stats.shed_level,
-            shed_steps: stats.shed_steps,
-            tick_lateness: stats.tick_lateness.buckets().collect(),
-            tick_lateness_p50_us: us(stats.tick_lateness.quantile(0.5)),
-            tick_lateness_p99_us: us(stats.tick_lateness.quantile(0.99)),
-            tick_lateness_max_us: us(stats.tick_lateness.max()),
-            tick_duration_p50_us: us(stats.tick_duration.quantile(0.5)),
-            tick_duration_p99_us: us(stats.tick_duration.quantile(0.99)),
-            tick_duration_max_us: us(stats.tick_duration.max()),
-        }
-    }
+        gain: gain.map(|gain| gain as f32),
+        pan: pan as f32,
+    })
 }
 
 /// `{:roomtone_media, shard, epoch, event}`.
-pub(crate) fn message<'a>(env: Env<'a>, envelope: Envelope) -> Term<'a> {
+pub(crate) fn message<'a>(env: Env<'a>, envelope: &Envelope) -> Term<'a> {
     let Envelope { shard, epoch, event } = envelope;
     (atoms::roomtone_media(), shard, epoch, event_term(env, event)).encode(env)
 }
@@ -369,58 +206,110 @@ pub(crate) fn log_message<'a>(env: Env<'a>, level: log::Level, text: &str) -> Te
     (atoms::roomtone_log(), level, text).encode(env)
 }
 
-fn event_term(env: Env<'_>, event: Event) -> EventTerm {
+fn event_term<'a>(env: Env<'a>, event: &Event) -> (Atom, Term<'a>) {
     match event {
-        Event::ShardStarted { addresses } => EventTerm::ShardStarted {
-            addresses: addresses.iter().map(SocketAddr::to_string).collect(),
-        },
-        Event::Answer { room, peer, sdp } => EventTerm::Answer { room, peer, sdp },
-        Event::Refused { room, peer, refusal } => EventTerm::Refused {
-            room,
-            peer,
-            code: word(env, refusal.code()),
-            message: refusal.to_string(),
-        },
-        Event::Connected { room, peer } => EventTerm::Connected { room, peer },
-        Event::Disconnected { room, peer, reason } => EventTerm::Disconnected {
-            room,
-            peer,
-            reason: word(env, reason.as_str()),
-        },
-        Event::Levels { room, levels } => EventTerm::Levels { room, levels },
+        Event::ShardStarted { addresses } => {
+            let addresses: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+            (atoms::shard_started(), map!(env, addresses))
+        }
+        Event::Answer { room, peer, sdp } => (atoms::answer(), map!(env, room, peer, sdp)),
+        Event::Refused { room, peer, refusal } => {
+            let code = stable_name(env, refusal.code());
+            (
+                atoms::refused(),
+                map!(env, room, peer, code, message: refusal.to_string()),
+            )
+        }
+        Event::Connected { room, peer } => (atoms::connected(), map!(env, room, peer)),
+        Event::Disconnected { room, peer, reason } => {
+            let reason = stable_name(env, reason.as_str());
+            (atoms::disconnected(), map!(env, room, peer, reason))
+        }
+        Event::Levels { room, levels } => (atoms::levels(), map!(env, room, levels)),
         Event::Slots {
             room,
             peer,
             slots,
             others,
             rest,
-        } => EventTerm::Slots {
-            room,
-            peer,
-            slots: slots.into_iter().map(slot_term).collect(),
-            others: others
-                .into_iter()
-                .map(|cell| (cell.speaker, cell.source, f64::from(cell.gain), f64::from(cell.pan)))
-                .collect(),
-            rest: f64::from(rest),
-        },
-        Event::Speaking { room, peer, speaking } => EventTerm::Speaking { room, peer, speaking },
-        Event::PeerStats { reference, stats } => EventTerm::PeerStats {
-            reference,
-            stats: stats.map(|stats| (*stats).into()),
-        },
-        Event::RoomMoved { room, from } => EventTerm::RoomMoved { room, from },
-        Event::Shed { level } => EventTerm::Shed { level },
-        Event::RoomFailed { room } => EventTerm::RoomFailed { room },
+        } => {
+            let slots: Vec<_> = slots.iter().map(slot_cell).collect();
+            let others: Vec<_> = others.iter().map(source_cell).collect();
+            (atoms::slots(), map!(env, room, peer, slots, others, rest))
+        }
+        Event::Speaking { room, peer, speaking } => (atoms::speaking(), map!(env, room, peer, speaking)),
+        Event::PeerStats { reference, stats } => {
+            let stats = stats.as_ref().map(|stats| peer_stats(env, stats));
+            (atoms::peer_stats(), map!(env, reference, stats))
+        }
+        Event::RoomMoved { room, from } => (atoms::room_moved(), map!(env, room, from)),
+        Event::Shed { level } => (atoms::shed(), map!(env, level)),
+        Event::RoomFailed { room } => (atoms::room_failed(), map!(env, room)),
     }
 }
 
-fn slot_term(cell: SlotCell) -> (u8, Option<u64>, u32, f64, f64) {
-    let (gain, pan) = (f64::from(cell.gain), f64::from(cell.pan));
-    (cell.slot, cell.speaker, cell.source, gain, pan)
+fn slot_cell(cell: &SlotCell) -> (u8, Option<u64>, u32, f32, f32) {
+    (cell.slot, cell.speaker, cell.source, cell.gain, cell.pan)
 }
 
-// The engine's words are string literals, so these atoms are few and none is made from input.
-fn word(env: Env<'_>, word: &'static str) -> Atom {
-    Atom::from_str(env, word).expect("a literal of the engine is shorter than 256 bytes")
+fn source_cell(cell: &SourceCell) -> (u64, u32, f32, f32) {
+    (cell.speaker, cell.source, cell.gain, cell.pan)
+}
+
+// The engine's names are string literals, so these atoms are few and none is made from input.
+fn stable_name(env: Env<'_>, name: &'static str) -> Atom {
+    Atom::from_str(env, name).unwrap_or_else(|_| atoms::error())
+}
+
+fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
+    map!(env,
+        connected: stats.connected,
+        packets_in: stats.packets_in,
+        bytes_in: stats.bytes_in,
+        packets_out: stats.packets_out,
+        bytes_out: stats.bytes_out,
+        rejected: stats.rejected,
+        lost_in: stats.lost_in,
+        concealed: stats.concealed,
+        late: stats.late,
+        jitter_ms: stats.jitter_ms,
+        buffer_target_ms: stats.buffer_target_ms,
+        buffer_ms: stats.buffer_ms,
+        round_trip_ms: stats.round_trip_ms,
+        fraction_lost_out: stats.fraction_lost_out,
+        remote_jitter_ms: stats.remote_jitter_ms,
+        private_mix: stats.private_mix,
+    )
+}
+
+/// `shard_stats/2`'s answer; times in microseconds. `tick_lateness` is a histogram: `{first value past the bucket, count}`.
+pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
+    let us = |duration: Duration| duration.as_micros() as u64;
+    let (lateness, duration) = (&stats.tick_lateness, &stats.tick_duration);
+    map!(env,
+        epoch: stats.epoch,
+        rooms: stats.rooms,
+        peers: stats.peers,
+        datagrams_in: stats.datagrams_in,
+        datagrams_out: stats.datagrams_out,
+        datagrams_unknown: stats.datagrams_unknown,
+        send_failures: stats.send_failures,
+        ticks: stats.ticks,
+        ticks_skipped: stats.ticks_skipped,
+        frames_decoded: stats.frames_decoded,
+        frames_encoded: stats.frames_encoded,
+        packets_sent: stats.packets_sent,
+        packets_refused: stats.packets_refused,
+        events_dropped: stats.events_dropped,
+        load: stats.load,
+        shed_level: stats.shed_level,
+        shed_steps: stats.shed_steps,
+        tick_lateness: lateness.buckets().collect::<Vec<_>>(),
+        tick_lateness_p50_us: us(lateness.quantile(0.5)),
+        tick_lateness_p99_us: us(lateness.quantile(0.99)),
+        tick_lateness_max_us: us(lateness.max()),
+        tick_duration_p50_us: us(duration.quantile(0.5)),
+        tick_duration_p99_us: us(duration.quantile(0.99)),
+        tick_duration_max_us: us(duration.max()),
+    )
 }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_engine::{Command, Event, MixConfig, Orders, PeerId, RoomId, RoomKind, Shard};
+use roomtone_engine::{Action, Command, Event, MixConfig, Orders, PeerId, RoomId, RoomKind, Shard};
 use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::link::Datagram;
 use roomtone_load::peer::ClientOptions;
@@ -77,10 +77,12 @@ impl World {
         let mut shard = Shard::new(start, transport, certificate, mix.clone(), 10_000);
         shard.handle_command(
             start,
-            Command::OpenRoom {
-                room: ROOM,
-                kind: RoomKind::default(),
-            },
+            Command::new(
+                ROOM,
+                Action::Open {
+                    kind: RoomKind::default(),
+                },
+            ),
         );
         World {
             start,
@@ -218,22 +220,20 @@ impl World {
         let client = Client::new(self.now, room, id, options);
         let offer = client.peer.offer();
         self.clients.insert(id, client);
-        self.command(Command::Join {
+        self.command(Command::new(
             room,
-            peer: id,
-            offer,
-            speak: true,
-            listen: true,
-        });
+            Action::Join {
+                peer: id,
+                offer,
+                speak: true,
+                listen: true,
+            },
+        ));
         self.collect();
     }
 
     pub fn reoffer(&mut self, id: PeerId, offer: String) {
-        self.command(Command::Reoffer {
-            room: ROOM,
-            peer: id,
-            offer,
-        });
+        self.command(Command::new(ROOM, Action::Reoffer { peer: id, offer }));
         self.collect();
     }
 

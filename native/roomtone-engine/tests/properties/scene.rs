@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_audio::{Channels, Decoder};
-use roomtone_engine::{Command, GainCell, MixConfig, PeerId, RoomKind, Select};
+use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, Select};
 use roomtone_load::fixtures::tone_hz;
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
@@ -52,7 +52,7 @@ pub fn set_gains(cells: &BTreeMap<(PeerId, PeerId), Option<Cell>>) -> Command {
             pan: cell.map_or(0.0, |cell| cell.pan),
         })
         .collect();
-    Command::SetGains { room: ROOM, cells }
+    Command::new(ROOM, Action::SetGains { cells })
 }
 
 /// What may happen in a scene.
@@ -126,10 +126,12 @@ impl Scene {
 
     /// The same, in stereo for every second of them.
     pub fn in_stereo(seed: u64, mut world: World, kinds: &[Kind]) -> Scene {
-        world.command(Command::OpenRoom {
-            room: ROOM,
-            kind: RoomKind::Mix { stereo: true },
-        });
+        world.command(Command::new(
+            ROOM,
+            Action::Open {
+                kind: RoomKind::Mix { stereo: true },
+            },
+        ));
         Scene::of(seed, world, kinds, true)
     }
 
@@ -204,7 +206,7 @@ impl Scene {
 
     fn go(&mut self) {
         let who = self.anybody();
-        self.command(Command::Leave { room: ROOM, peer: who });
+        self.command(Command::new(ROOM, Action::Leave { peer: who }));
         self.world.clients.remove(&who);
         self.mouths.remove(&who);
         self.talking.remove(&who);
@@ -275,11 +277,7 @@ impl Scene {
         if !speak {
             self.muted.insert(peer);
         }
-        self.command(Command::SetSpeak {
-            room: ROOM,
-            peer,
-            speak,
-        });
+        self.command(Command::new(ROOM, Action::SetSpeak { peer, speak }));
     }
 
     fn deafen_or_not(&mut self) {
@@ -294,11 +292,7 @@ impl Scene {
             let finding = self.finding.entry(peer).or_default();
             finding.push(heard.saturating_sub(960)..usize::MAX);
         }
-        self.command(Command::SetListen {
-            room: ROOM,
-            peer,
-            listen,
-        });
+        self.command(Command::new(ROOM, Action::SetListen { peer, listen }));
     }
 
     // Who hears again finds their way from the first packet on, whenever that comes.
@@ -319,18 +313,20 @@ impl Scene {
 
     fn move_away(&mut self) {
         let to = 1 - self.at;
-        self.command(Command::MoveRoom { room: ROOM, to });
+        self.command(Command::new(ROOM, Action::Move { to }));
         self.at = to;
     }
 
     fn change_most(&mut self) {
         let max_talkers = [None, Some(1), Some(2)][self.random.random_range(0..3)];
-        self.command(Command::SetPolicy {
-            room: ROOM,
-            default_gain: 1.0,
-            max_talkers,
-            select: Select::default(),
-        });
+        self.command(Command::new(
+            ROOM,
+            Action::SetPolicy {
+                default_gain: 1.0,
+                max_talkers,
+                select: Select::default(),
+            },
+        ));
     }
 
     /// Something happens.

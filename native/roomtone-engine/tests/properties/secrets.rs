@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Command, PeerId, RoomKind};
+use roomtone_engine::{Action, Command, PeerId, RoomKind};
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
 
@@ -97,12 +97,8 @@ fn tone_in_each(client: &Client, packets: &[Bytes], hz: f32) -> Vec<f32> {
 
 /// How somebody comes to be heard no more; orders one after the other, with no tick between.
 fn hushes() -> Vec<Vec<Command>> {
-    let speak = |speak: bool| Command::SetSpeak {
-        room: ROOM,
-        peer: 1,
-        speak,
-    };
-    let leave = || Command::Leave { room: ROOM, peer: 1 };
+    let speak = |speak: bool| Command::new(ROOM, Action::SetSpeak { peer: 1, speak });
+    let leave = || Command::new(ROOM, Action::Leave { peer: 1 });
     vec![
         vec![set_gains(&BTreeMap::from([((3, 1), gain(0.0))]))],
         vec![speak(false)],
@@ -156,13 +152,15 @@ fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {
     for seed in crate::seeds(0..6) {
         let mut random = StdRng::seed_from_u64(seed);
         let mut world = World::of_two();
-        world.command(Command::OpenRoom {
-            room: ROOM,
-            kind: RoomKind::Forward {
-                slots: 3,
-                stereo: false,
+        world.command(Command::new(
+            ROOM,
+            Action::Open {
+                kind: RoomKind::Forward {
+                    slots: 3,
+                    stereo: false,
+                },
             },
-        });
+        ));
         let options = ClientOptions {
             slots: 3,
             ..ClientOptions::default()
@@ -181,24 +179,16 @@ fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {
                 0 => {
                     let peer = random.random_range(1..=people);
                     let speak = !muted.insert(peer) && muted.remove(&peer);
-                    Command::SetSpeak {
-                        room: ROOM,
-                        peer,
-                        speak,
-                    }
+                    Command::new(ROOM, Action::SetSpeak { peer, speak })
                 }
                 1 => {
                     let peer = random.random_range(1..=people);
                     let listen = !deaf.insert(peer) && deaf.remove(&peer);
-                    Command::SetListen {
-                        room: ROOM,
-                        peer,
-                        listen,
-                    }
+                    Command::new(ROOM, Action::SetListen { peer, listen })
                 }
                 2 => {
                     let to = 1 - at;
-                    Command::MoveRoom { room: ROOM, to }
+                    Command::new(ROOM, Action::Move { to })
                 }
                 3 => {
                     mouths[&random.random_range(1..=people)].open(random.random_bool(0.8));
@@ -212,7 +202,7 @@ fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {
                 }
             };
             world.shard_at(at).handle_command(now, command.clone());
-            if let Command::MoveRoom { to, .. } = command {
+            if let Action::Move { to } = command.action {
                 at = to;
             }
             world.collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Command, MixConfig, PeerId};
+use roomtone_engine::{Action, Command, MixConfig, PeerId};
 use roomtone_load::listen::{dbfs, goertzel_amplitude};
 use roomtone_load::peer::ClientOptions;
 
@@ -153,10 +153,7 @@ fn before_any_merge(seed: u64, bitrate: u32) -> [Story; 2] {
             match round {
                 0 | 6 => story.rows(false),
                 3 | 9 => story.rows(true),
-                5 => story.world.command(Command::Leave {
-                    room: ROOM,
-                    peer: PEOPLE,
-                }),
+                5 => story.world.command(Command::new(ROOM, Action::Leave { peer: PEOPLE })),
                 8 => {
                     story.join(PEOPLE + 1);
                     story.world.connect();
