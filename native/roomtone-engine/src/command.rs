@@ -261,7 +261,7 @@ impl EndReason {
     }
 }
 
-/// News from a shard.
+/// A report from a shard.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The shard runs, and is empty: whatever was in it under an earlier epoch is gone.
@@ -398,13 +398,13 @@ pub struct PeerStats {
     pub private_mix: bool,
 }
 
-/// An event and where it comes from.
+/// An event and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Envelope {
     /// The shard.
     pub shard: ShardIndex,
-    /// Counts the shard's lives: an event of an older epoch is news from before a restart.
+    /// The number of the shard's starts: an event of an older epoch is from before a restart.
     pub epoch: u64,
-    /// The news.
+    /// The report.
     pub event: Event,
 }

@@ -17,11 +17,11 @@ use tokio::runtime::Runtime;
 
 use crate::batch;
 use crate::command::{Envelope, Event};
+use crate::command_queues::CommandQueues;
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
+use crate::mailboxes::Mailboxes;
 use crate::meter::Meter;
-use crate::orders::Orders;
-use crate::post::Post;
 use crate::shard::Shard;
 use crate::shed::Round;
 use crate::stats::ShardStats;
@@ -44,8 +44,8 @@ const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long what is to be sent waits for room in the socket's buffer.
 const FULL_BUFFER: Duration = Duration::from_millis(2);
 
-/// How soon another shard's letter box, which was full, is tried again.
-const FULL_BOX: Duration = Duration::from_millis(1);
+/// How soon another shard's mailbox, which was full, is tried again.
+const FULL_MAILBOX: Duration = Duration::from_millis(1);
 
 /// The system refused something that a shard needs to run: most often it has too few file descriptors.
 #[derive(Debug, Error)]
@@ -65,19 +65,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) max_peers: usize,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) socket: &'a UdpSocket,
-    pub(crate) orders: Arc<Orders>,
+    pub(crate) queues: Arc<CommandQueues>,
     pub(crate) events: Sender<Envelope>,
     pub(crate) stats: Arc<Mutex<ShardStats>>,
-    pub(crate) post: Post,
+    pub(crate) mailboxes: Mailboxes,
 }
 
 /// A shard with its socket and the runtime that drives them.
 pub(crate) struct Driver {
-    looped: Loop,
+    event_loop: EventLoop,
     runtime: Runtime,
 }
 
-struct Loop {
+struct EventLoop {
     index: usize,
     epoch: u64,
     shard: Shard,
@@ -90,7 +90,7 @@ struct Loop {
     stats_due: Instant,
     counters: Counters,
     meter: Meter,
-    post: Post,
+    mailboxes: Mailboxes,
 }
 
 #[derive(Default)]
@@ -132,10 +132,10 @@ impl Driver {
         let addresses = parts.config.candidates.clone();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
-        let mut shard =
-            Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers).among(parts.shard, parts.orders);
-        shard.reborn();
-        let mut looped = Loop {
+        let mut shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers)
+            .in_engine(parts.shard, parts.queues);
+        shard.announce_restart();
+        let mut event_loop = EventLoop {
             index: parts.shard,
             epoch: parts.epoch,
             shard,
@@ -147,43 +147,43 @@ impl Driver {
             stats_due: now,
             counters: Counters::default(),
             meter: Meter::default(),
-            post: parts.post,
+            mailboxes: parts.mailboxes,
         };
-        looped.emit(Event::ShardStarted { addresses });
-        Ok(Driver { looped, runtime })
+        event_loop.emit(Event::ShardStarted { addresses });
+        Ok(Driver { event_loop, runtime })
     }
 
     /// Runs the shard for about `budget`, less if `control` says so; says goodbye to the participants if the engine was stopped.
     pub(crate) fn run(&mut self, budget: Duration, control: &Control) {
         let until = Instant::now() + budget;
-        self.runtime.block_on(self.looped.turn(until, control));
+        self.runtime.block_on(self.event_loop.turn(until, control));
         if control.stopped() {
-            self.looped.shard.close(Instant::now());
-            self.looped.post.deliver(&mut self.looped.shard);
-            self.runtime.block_on(self.looped.send());
-            self.looped.hand_on_events();
+            self.event_loop.shard.close(Instant::now());
+            self.event_loop.mailboxes.deliver(&mut self.event_loop.shard);
+            self.runtime.block_on(self.event_loop.send());
+            self.event_loop.hand_on_events();
         }
     }
 }
 
-impl Loop {
+impl EventLoop {
     async fn turn(&mut self, until: Instant, control: &Control) {
         let mut buffer = [0u8; DATAGRAM];
         let mut woken = Instant::now();
         loop {
             let more_commands = self.take_commands();
-            let more_datagrams = self.receive(&mut buffer) | self.take_relays();
+            let more_datagrams = self.receive(&mut buffer) | self.take_messages();
             let now = Instant::now();
             let due = self.shard.poll_timeout().is_some_and(|due| due <= now);
             if due {
                 self.shard.handle_timeout(now);
             }
             self.hand_on_events();
-            let letters_wait = self.post.deliver(&mut self.shard);
+            let messages_wait = self.mailboxes.deliver(&mut self.shard);
             self.send().await;
-            // What a shard has told of a room, and sent to those in it, is out before the room is.
+            // A room leaves after its events and datagrams.
             if self.backlog.is_empty() {
-                self.shard.settle();
+                self.shard.commit_moves();
             }
             self.publish_stats(now);
             let rest = Instant::now();
@@ -207,8 +207,8 @@ impl Loop {
                 continue;
             }
             let mut due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
-            if letters_wait {
-                due = due.min(now + FULL_BOX);
+            if messages_wait {
+                due = due.min(now + FULL_MAILBOX);
             }
             tokio::select! {
                 ready = self.socket.readable() => drop(ready),
@@ -242,7 +242,7 @@ impl Loop {
     fn take_commands(&mut self) -> bool {
         let begun = Instant::now();
         for _ in 0..COMMAND_BATCH {
-            if !self.shard.take_order(Instant::now()) {
+            if !self.shard.take_work(Instant::now()) {
                 return false;
             }
             if begun.elapsed() >= COMMAND_TIME {
@@ -274,10 +274,10 @@ impl Loop {
     }
 
     // True when there may be more.
-    fn take_relays(&mut self) -> bool {
+    fn take_messages(&mut self) -> bool {
         for _ in 0..READ_BATCH {
-            match self.post.receive() {
-                Some((from, relay)) => self.shard.handle_relay(Instant::now(), from, relay),
+            match self.mailboxes.receive() {
+                Some((from, message)) => self.shard.handle_message(Instant::now(), from, message),
                 None => return false,
             }
         }
@@ -285,7 +285,7 @@ impl Loop {
     }
 
     async fn send(&mut self) {
-        let for_others = self.post.send_for_others(&mut self.shard);
+        let for_others = self.mailboxes.send_for_others(&mut self.shard);
         self.counters.sent += for_others.sent;
         self.counters.failed += for_others.failed;
         let outbox = self.shard.outbox();

@@ -1,7 +1,7 @@
 //! The engine: shards, and the lending of threads to them.
 //!
 //! The caller owns the threads. [`Engine::run`] lends the calling thread to a shard for a while; between two calls, or after a
-//! lender was killed, the shard rests in its slot with everything that is in it, and the next call takes it up. A second lender
+//! lender was killed, the shard rests in its cell with everything that is in it, and the next call takes it up. A second lender
 //! who comes while the first is still inside makes the first one leave.
 
 use std::net::{SocketAddr, UdpSocket};
@@ -14,12 +14,12 @@ use roomtone_transport::Certificate;
 use thiserror::Error;
 
 use crate::command::{Command, Envelope};
+use crate::command_queues::{CommandQueues, SubmitError};
 use crate::config::{EngineConfig, MixConfig, ShardConfig};
 use crate::control::Control;
 use crate::driver::{self, Driver, ResourceError};
-use crate::orders::{Orders, SubmitError};
+use crate::mailboxes::{Mailbox, Mailboxes};
 use crate::panics::panic_message;
-use crate::post::{LetterBox, Post};
 use crate::stats::ShardStats;
 
 /// Why an engine can't start.
@@ -58,7 +58,7 @@ pub enum RunOutcome {
     Panicked(String),
 }
 
-struct Slot {
+struct ShardCell {
     config: ShardConfig,
     control: Arc<Control>,
     stats: Arc<Mutex<ShardStats>>,
@@ -81,9 +81,9 @@ impl State {
 
 /// The shards of one node.
 pub struct Engine {
-    slots: Vec<Slot>,
-    orders: Arc<Orders>,
-    boxes: Arc<Vec<LetterBox>>,
+    cells: Vec<ShardCell>,
+    queues: Arc<CommandQueues>,
+    mailboxes: Arc<Vec<Mailbox>>,
     mix: MixConfig,
     max_peers: usize,
     certificate: Arc<Certificate>,
@@ -101,21 +101,21 @@ impl Engine {
             return Err(StartError::NoShards);
         }
         let certificate = Certificate::generate().map_err(|e| StartError::Certificate(e.to_string()))?;
-        let orders = Arc::new(Orders::new(config.shards.len()));
-        let slots = config
+        let queues = Arc::new(CommandQueues::new(config.shards.len()));
+        let cells = config
             .shards
             .into_iter()
             .enumerate()
-            .map(|(shard, config)| Slot::bind(config, orders.control(shard).clone()))
+            .map(|(shard, config)| ShardCell::bind(config, queues.control(shard).clone()))
             .collect::<Result<Vec<_>, _>>()?;
-        let boxes = slots
+        let mailboxes = cells
             .iter()
-            .map(|(slot, socket)| LetterBox::new(slot.control.clone(), socket.clone()));
-        let boxes = Arc::new(boxes.collect());
+            .map(|(cell, socket)| Mailbox::new(cell.control.clone(), socket.clone()));
+        let mailboxes = Arc::new(mailboxes.collect());
         Ok(Engine {
-            slots: slots.into_iter().map(|(slot, _)| slot).collect(),
-            orders,
-            boxes,
+            cells: cells.into_iter().map(|(cell, _)| cell).collect(),
+            queues,
+            mailboxes,
             mix: config.mix,
             max_peers: config.max_peers_per_shard,
             certificate: Arc::new(certificate),
@@ -125,36 +125,36 @@ impl Engine {
 
     /// How many shards there are.
     pub fn shards(&self) -> usize {
-        self.slots.len()
+        self.cells.len()
     }
 
     /// What a shard announces as its ICE candidates.
     pub fn candidates(&self, shard: usize) -> Option<&[SocketAddr]> {
-        self.slots.get(shard).map(|slot| slot.config.candidates.as_slice())
+        self.cells.get(shard).map(|cell| cell.config.candidates.as_slice())
     }
 
     /// Lends the calling thread to a shard for about `budget`. Blocks.
     pub fn run(&self, shard: usize, budget: Duration) -> RunOutcome {
-        let Some(slot) = self.slots.get(shard) else {
+        let Some(cell) = self.cells.get(shard) else {
             return RunOutcome::NoShard;
         };
-        let mut state = slot.take_over();
+        let mut state = cell.take_over();
         let ran = catch_unwind(AssertUnwindSafe(|| -> Result<(), ResourceError> {
             if state.driver.is_none()
                 && let Some(socket) = state.socket.as_ref()
             {
                 let epoch = state.epoch + 1;
-                let driver = self.begin(shard, slot, socket, epoch)?;
+                let driver = self.begin(shard, cell, socket, epoch)?;
                 state.epoch = epoch;
                 state.driver = Some(driver);
             }
             if let Some(driver) = state.driver.as_mut() {
-                driver.run(budget, &slot.control);
+                driver.run(budget, &cell.control);
             }
             Ok(())
         }));
         match ran {
-            Ok(_) if slot.control.stopped() => {
+            Ok(_) if cell.control.stopped() => {
                 state.shut();
                 RunOutcome::Stopped
             }
@@ -171,19 +171,19 @@ impl Engine {
         }
     }
 
-    fn begin(&self, shard: usize, slot: &Slot, socket: &UdpSocket, epoch: u64) -> Result<Driver, ResourceError> {
+    fn begin(&self, shard: usize, cell: &ShardCell, socket: &UdpSocket, epoch: u64) -> Result<Driver, ResourceError> {
         Driver::new(driver::Parts {
             shard,
             epoch,
-            config: slot.config.clone(),
+            config: cell.config.clone(),
             mix: self.mix.clone(),
             max_peers: self.max_peers,
             certificate: self.certificate.clone(),
             socket,
-            orders: self.orders.clone(),
+            queues: self.queues.clone(),
             events: self.events.clone(),
-            stats: slot.stats.clone(),
-            post: Post::new(shard, self.boxes.clone()),
+            stats: cell.stats.clone(),
+            mailboxes: Mailboxes::new(shard, self.mailboxes.clone()),
         })
     }
 
@@ -193,29 +193,29 @@ impl Engine {
     /// # Errors
     /// [`SubmitError`]: the queue is full, there is no such shard, or the engine was stopped.
     pub fn submit(&self, shard: usize, command: Command) -> Result<(), SubmitError> {
-        self.orders.submit(shard, command)
+        self.queues.submit(shard, command)
     }
 
     /// A shard's figures as of at most a tenth of a second ago.
     pub fn stats(&self, shard: usize) -> Option<ShardStats> {
-        self.slots.get(shard).map(|slot| lock(&slot.stats).clone())
+        self.cells.get(shard).map(|cell| lock(&cell.stats).clone())
     }
 
     /// Ends every loop and closes the sockets. A shard that is being run says goodbye to its participants first (RTCP BYE, DTLS
     /// close_notify), so its socket is closed a moment later, when its `run` returns [`RunOutcome::Stopped`].
     pub fn stop(&self) {
-        self.boxes.iter().for_each(LetterBox::shut);
-        for slot in &self.slots {
-            slot.control.stop();
-            if let Ok(mut resting) = slot.state.try_lock() {
+        self.mailboxes.iter().for_each(Mailbox::shut);
+        for cell in &self.cells {
+            cell.control.stop();
+            if let Ok(mut resting) = cell.state.try_lock() {
                 resting.shut();
             }
         }
     }
 }
 
-impl Slot {
-    fn bind(mut config: ShardConfig, control: Arc<Control>) -> Result<(Slot, Arc<UdpSocket>), StartError> {
+impl ShardCell {
+    fn bind(mut config: ShardConfig, control: Arc<Control>) -> Result<(ShardCell, Arc<UdpSocket>), StartError> {
         let bind_error = |source| StartError::Bind {
             address: config.bind,
             source,
@@ -226,7 +226,7 @@ impl Slot {
             candidate.set_port(port);
         }
         let socket = Arc::new(socket);
-        let slot = Slot {
+        let cell = ShardCell {
             config,
             control,
             stats: Arc::default(),
@@ -236,7 +236,7 @@ impl Slot {
                 epoch: 0,
             }),
         };
-        Ok((slot, socket))
+        Ok((cell, socket))
     }
 
     // Waits for the shard, and makes whoever runs it leave.

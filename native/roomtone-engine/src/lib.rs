@@ -14,19 +14,20 @@
 
 mod batch;
 mod command;
+mod command_queues;
 mod config;
 mod control;
 mod driver;
 mod engine;
+mod mailboxes;
 mod meter;
 mod migration;
-mod orders;
+mod neighbours;
 mod panics;
-mod post;
-mod relay;
 mod room;
 mod routes;
 mod shard;
+mod shard_message;
 mod shed;
 mod stats;
 mod timers;
@@ -36,11 +37,11 @@ pub use command::{
     Action, Command, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind,
     Select, ShardIndex, SlotCell, SourceCell,
 };
+pub use command_queues::{CommandQueues, SubmitError};
 pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig};
 pub use driver::ResourceError;
 pub use engine::{Engine, RunOutcome, StartError};
-pub use orders::{Orders, SubmitError};
-pub use relay::Relay;
 pub use shard::Shard;
+pub use shard_message::ShardMessage;
 pub use shed::Round;
 pub use stats::{Histogram, ShardStats};

@@ -10,12 +10,13 @@ use roomtone_audio::{AudioError, FRAME_DURATION};
 use roomtone_transport::{Certificate, Offer, Outbox, TransportConfig};
 
 use crate::command::{Action, Command, Event, FaultScope, PeerId, Refusal, RoomId, RoomKind};
+use crate::command_queues::Work;
 use crate::config::MixConfig;
-use crate::orders::Order;
+use crate::neighbours::Neighbours;
 use crate::panics::panic_message;
-use crate::relay::{Neighbours, Parcel};
 use crate::room::{Room, Scratch, ShardContext};
 use crate::routes::{Destination, Routes};
+use crate::shard_message::Message;
 use crate::shed::{Round, Shed};
 use crate::stats::ShardStats;
 use crate::timers::Timers;
@@ -83,9 +84,9 @@ impl Shard {
             });
         } else if let Some(to) = self.neighbours.moved.get(&room).copied() {
             let data = datagram.to_vec();
-            self.neighbours.tell(
+            self.neighbours.send(
                 to,
-                Parcel::Datagram {
+                Message::Datagram {
                     destination,
                     from,
                     data,
@@ -95,17 +96,17 @@ impl Shard {
     }
 
     /// Carries out the next command that waits in the shard's queue, or takes in the next room. False if nothing waits.
-    pub fn take_order(&mut self, now: Instant) -> bool {
-        match self.neighbours.orders.take(self.neighbours.index) {
-            Some(Order::TakeIn(transfer)) => self.take_in(now, transfer),
-            Some(Order::Command(command)) => self.handle_command(now, command),
+    pub fn take_work(&mut self, now: Instant) -> bool {
+        match self.neighbours.queues.take(self.neighbours.index) {
+            Some(Work::TakeIn(transfer)) => self.take_in(now, transfer),
+            Some(Work::Command(command)) => self.handle_command(now, command),
             None => return false,
         }
         true
     }
 
     /// Carries out a command; [`Shard::poll_event`] tells what came of it. Where there are other shards, commands come by way of
-    /// [`Orders`](crate::Orders) and [`Shard::take_order`].
+    /// [`CommandQueues`](crate::CommandQueues) and [`Shard::take_work`].
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         let Command { room, action } = command;
         match action {
@@ -114,7 +115,7 @@ impl Shard {
             Action::Close => {
                 self.in_room(now, room, |room, context| room.close(now, context));
                 self.forget_room(room);
-                self.neighbours.orders.forget(room);
+                self.neighbours.queues.forget(room);
             }
             Action::Join {
                 peer,
@@ -175,26 +176,26 @@ impl Shard {
         self.timers.next()
     }
 
-    /// The datagrams to send, in this order; whoever has sent them [`clear`](Outbox::clear)s it.
+    /// The datagrams to send, in this order. [`clear`](Outbox::clear) it once they are sent.
     pub fn outbox(&mut self) -> &mut Outbox {
         &mut self.context.outbox
     }
 
-    /// The next piece of news.
+    /// The next event.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.context.events.pop_front()
     }
 
-    /// The share of the last second (0…1) in which the shard worked, measured by whoever runs it. Under too much of it the shard
-    /// gives up Opus complexity first, then all but the loudest talkers, then newcomers; when it is calm again it takes them back.
+    /// The share of the last second (0…1) in which the shard worked, measured by the caller. An overloaded shard gives up Opus
+    /// complexity first, then all but the loudest talkers, then newcomers; when it is calm again it takes them back.
     pub fn handle_load(&mut self, now: Instant, load: f32) {
         if self.context.shed.report(now, load) {
             self.tell_shed(format_args!("the load of a second is {load:.2}"));
         }
     }
 
-    /// What the thread of whoever runs the shard did in the last 20 ms or a little more. When ticks take nearly all of that, or begin
-    /// late because the thread is busy, over some rounds, the shard gives something up without waiting for the second to end.
+    /// The work of the caller's thread in the last 20 ms or a little more. When ticks take nearly all of that, or begin late because
+    /// the thread is busy, over some rounds, the shard sheds load without waiting for the second to end.
     pub fn handle_round(&mut self, now: Instant, round: Round) {
         let ticking = round.ticking_per_frame();
         if ticking > Duration::ZERO {
@@ -244,6 +245,7 @@ impl Shard {
     }
 
     /// The number of addresses, ufrags and participants that the shard remembers: strangers must not be able to make these grow.
+    #[doc(hidden)]
     pub fn remembered(&self) -> (usize, usize, usize) {
         let (addresses, ufrags) = self.context.routes.sizes();
         (addresses, ufrags, self.peers())
@@ -314,7 +316,7 @@ impl Shard {
         let context = &mut self.context;
         let called = catch_unwind(AssertUnwindSafe(|| call(room, context)));
         for (home, destination, route) in self.context.remote_routes.drain(..) {
-            self.neighbours.tell(home, Parcel::Route(destination, route));
+            self.neighbours.send(home, Message::Route(destination, route));
         }
         let fault = match called {
             Ok(Ok(result)) => {
@@ -338,7 +340,7 @@ impl Shard {
             self.tell_gone(id);
         }
         self.timers.remove(&id);
-        self.neighbours.departing.remove(&id);
+        self.neighbours.outgoing.remove(&id);
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Peer {
     connected: bool,
 }
 
-/// The news of an endpoint that concern the room.
+/// The events of an endpoint that concern the room.
 #[derive(Default)]
 pub(super) struct Drained {
     /// ICE and DTLS have just been completed for the first time.

@@ -3,7 +3,7 @@
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 mod client;
-mod post;
+mod loops;
 pub mod voice;
 
 use std::collections::BTreeMap;
@@ -11,14 +11,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_engine::{Action, Command, Event, MixConfig, Orders, PeerId, RoomId, RoomKind, Shard};
+use roomtone_engine::{Action, Command, CommandQueues, Event, MixConfig, PeerId, RoomId, RoomKind, Shard};
 use roomtone_load::fixtures::{OpusTalker, Tone};
 use roomtone_load::link::Datagram;
 use roomtone_load::peer::ClientOptions;
 use roomtone_transport::{Certificate, NtpClock, PacketKind, TransportConfig, classify};
 
 pub use self::client::Client;
-pub use self::post::Post;
+pub use self::loops::Loops;
 
 pub const ROOM: RoomId = 7;
 /// How loud tones are unless a test says otherwise, dBFS (amplitude of the sine): the sum of a few stays below the limiter.
@@ -45,8 +45,8 @@ pub struct World {
     pub shard: Shard,
     /// Further shards of the same engine, each with its address.
     pub others: Vec<(SocketAddr, Shard)>,
-    pub orders: Arc<Orders>,
-    pub post: Post,
+    pub queues: Arc<CommandQueues>,
+    pub loops: Loops,
     pub clients: BTreeMap<PeerId, Client>,
     pub events: Vec<(Duration, Event)>,
     /// Which shard told each of these.
@@ -90,8 +90,8 @@ impl World {
             server,
             shard,
             others: Vec::new(),
-            orders: Arc::default(),
-            post: Post::default(),
+            queues: Arc::default(),
+            loops: Loops::default(),
             clients: BTreeMap::new(),
             events: Vec::new(),
             told_by: Vec::new(),
@@ -115,12 +115,12 @@ impl World {
 
     pub fn of_many_with(count: usize, mix: MixConfig) -> World {
         let mut world = World::with(mix);
-        world.orders = Arc::new(Orders::new(count));
+        world.queues = Arc::new(CommandQueues::new(count));
         let nobody = world.fresh_shard(world.server);
-        world.shard = std::mem::replace(&mut world.shard, nobody).among(0, world.orders.clone());
+        world.shard = std::mem::replace(&mut world.shard, nobody).in_engine(0, world.queues.clone());
         for index in 1..count {
             let address = SocketAddr::new(world.server.ip(), world.server.port() + index as u16);
-            let shard = world.fresh_shard(address).among(index, world.orders.clone());
+            let shard = world.fresh_shard(address).in_engine(index, world.queues.clone());
             world.others.push((address, shard));
         }
         world
@@ -195,7 +195,7 @@ impl World {
             self.shard.handle_command(self.now, command);
             (self.watch)(Moment::Done);
         } else {
-            self.orders.submit(0, command).unwrap();
+            self.queues.submit(0, command).unwrap();
         }
     }
 

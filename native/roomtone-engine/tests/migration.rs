@@ -15,7 +15,7 @@ fn move_to(world: &mut World, from: usize, to: usize) {
 }
 
 fn submit(world: &mut World, shard: usize, command: Command) {
-    world.orders.submit(shard, command).unwrap();
+    world.queues.submit(shard, command).unwrap();
     world.collect();
 }
 
@@ -250,7 +250,7 @@ fn when_the_shard_of_a_moved_room_breaks_nothing_of_it_is_left() {
     assert_eq!(world.shard_at(1).stats().rooms, 1);
     submit(&mut world, 0, Command::new(ROOM, Action::Close));
     assert_eq!(world.shard_at(1).stats().rooms, 0);
-    assert_eq!(world.orders.remembered(), (0, 0));
+    assert_eq!(world.queues.remembered(), (0, 0));
 }
 
 #[test]

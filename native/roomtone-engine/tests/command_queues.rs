@@ -1,4 +1,4 @@
-//! What is ordered of a room that moves about, while loops stand still and letters take their time: in which order it is carried out,
+//! What is ordered of a room that moves about, while loops stand still and messages take their time: in which order it is carried out,
 //! what becomes of it when a shard breaks, and that the sound goes on.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
@@ -87,10 +87,10 @@ impl Caller {
         }
     }
 
-    /// Loops come round and letters arrive, or not.
+    /// Loops come round and messages arrive, or not.
     fn let_some_time_pass(&mut self, world: &mut World) {
         for _ in 0..self.random.random_range(0..4) {
-            world.post.orders = self.random.random_range(1..4);
+            world.loops.commands = self.random.random_range(1..4);
             let shard = self.shard();
             world.run_shard_once(shard);
             world.now += Duration::from_millis(self.random.random_range(0..2));
@@ -98,23 +98,23 @@ impl Caller {
     }
 }
 
-/// Shards whose letters take up to 20 ms, each as it likes, where one letter at a time is on its way or as many as there are.
+/// Shards whose messages take up to 20 ms, each as it likes, where one message at a time is on its way or as many as there are.
 fn slow_world(seed: u64) -> World {
     let mut world = World::of_many(SHARDS);
     let mut random = StdRng::seed_from_u64(seed);
-    world.post.room = [1, 3, usize::MAX][random.random_range(0..3)];
-    world.post.delay = Box::new(move |_, _| Duration::from_millis(random.random_range(0..20)));
+    world.loops.room = [1, 3, usize::MAX][random.random_range(0..3)];
+    world.loops.delay = Box::new(move |_, _| Duration::from_millis(random.random_range(0..20)));
     world
 }
 
 fn close(world: &mut World, shard: usize) {
-    world.orders.submit(shard, Command::new(ROOM, Action::Close)).unwrap();
+    world.queues.submit(shard, Command::new(ROOM, Action::Close)).unwrap();
     world.run_ms(100);
     for index in 0..SHARDS {
         assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
         assert_eq!(world.shard_at(index).stats().peers, 0, "shard {index}");
     }
-    assert_eq!(world.orders.remembered(), (0, 0));
+    assert_eq!(world.queues.remembered(), (0, 0));
 }
 
 #[test]
@@ -132,12 +132,12 @@ fn orders_are_carried_out_as_they_were_given_wherever_the_room_is() {
             if caller.random.random_bool(0.25) {
                 let to = caller.shard();
                 world
-                    .orders
+                    .queues
                     .submit(named, Command::new(ROOM, Action::Move { to }))
                     .unwrap();
             } else {
                 let order = caller.order();
-                world.orders.submit(named, order.clone()).unwrap();
+                world.queues.submit(named, order.clone()).unwrap();
                 lone.command(order);
             }
             caller.let_some_time_pass(&mut world);
@@ -175,7 +175,7 @@ impl Belief {
         lost |= broken == Some(self.place);
         if lost {
             world
-                .orders
+                .queues
                 .submit(
                     self.place,
                     Command::new(
@@ -204,7 +204,7 @@ fn whatever_breaks_the_world_knows_where_the_room_is_and_nothing_is_carried_out_
                 0..=6 => Command::new(ROOM, Action::Move { to: caller.shard() }),
                 _ => caller.order(),
             };
-            world.orders.submit(named, order).unwrap();
+            world.queues.submit(named, order).unwrap();
             caller.let_some_time_pass(&mut world);
             let broken = caller.random.random_bool(0.05).then(|| caller.shard());
             if let Some(broken) = broken {
@@ -242,7 +242,7 @@ fn set_gain(world: &World, shard: usize, gain: f32) {
         pan: 0.0,
     }];
     world
-        .orders
+        .queues
         .submit(shard, Command::new(ROOM, Action::SetGains { cells }))
         .unwrap();
 }
@@ -258,10 +258,10 @@ fn the_sound_goes_on_and_the_last_word_holds() {
         world.run_ms(500);
         let mut random = StdRng::seed_from_u64(seed);
         let mut delays = StdRng::seed_from_u64(seed + 100);
-        world.post.delay = Box::new(move |_, _| Duration::from_millis(delays.random_range(0..5)));
-        world.post.orders = 1;
+        world.loops.delay = Box::new(move |_, _| Duration::from_millis(delays.random_range(0..5)));
+        world.loops.commands = 1;
         world
-            .orders
+            .queues
             .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
             .unwrap();
         world.run_ms(20);
@@ -269,15 +269,15 @@ fn the_sound_goes_on_and_the_last_word_holds() {
         for _ in 0..100 {
             let (named, to) = (random.random_range(0..SHARDS), random.random_range(0..SHARDS));
             // Each loop stands still for a while, now and then.
-            world.post.asleep = BTreeSet::from_iter(random.random_bool(0.3).then(|| random.random_range(0..SHARDS)));
+            world.loops.asleep = BTreeSet::from_iter(random.random_bool(0.3).then(|| random.random_range(0..SHARDS)));
             set_gain(&world, named, 0.25);
             world
-                .orders
+                .queues
                 .submit(random.random_range(0..SHARDS), Command::new(ROOM, Action::Move { to }))
                 .unwrap();
             set_gain(&world, random.random_range(0..SHARDS), 1.0);
             world.run_ms(random.random_range(0..20));
-            world.post.asleep.clear();
+            world.loops.asleep.clear();
             // Awake at least for a moment, or two sleeps would be one of more than two frames.
             world.run_ms(random.random_range(2..30));
             // Sooner or later it is where it was sent last, and what was said last of it holds: see below.
@@ -303,13 +303,13 @@ fn the_sound_goes_on_and_the_last_word_holds() {
 }
 
 #[test]
-fn an_address_that_changes_while_no_letter_gets_through_is_known_at_home_afterwards() {
+fn an_address_that_changes_while_no_message_gets_through_is_known_at_home_afterwards() {
     let mut world = World::of_many(SHARDS);
     world.join_talking(1);
     world.join(2, ClientOptions::default());
     world.connect();
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(300);
@@ -318,18 +318,18 @@ fn an_address_that_changes_while_no_letter_gets_through_is_known_at_home_afterwa
     let now = world.now;
     let offer = client.peer.restart(now);
     let reoffer = Command::new(ROOM, Action::Reoffer { peer: 1, offer });
-    world.orders.submit(2, reoffer).unwrap();
+    world.queues.submit(2, reoffer).unwrap();
     // The new ufrag is never told: the box is full.
-    world.post.room = 0;
+    world.loops.room = 0;
     world.run_ms(500);
-    assert!(world.shard_at(1).owes());
+    assert!(world.shard_at(1).has_pending());
     assert!(
         world.heard_db(2, 1, 0.2) < -20.0,
         "nobody knows them by their new address"
     );
-    world.post.room = 1;
+    world.loops.room = 1;
     world.run_ms(2000);
-    assert!(!world.shard_at(1).owes());
+    assert!(!world.shard_at(1).has_pending());
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
     close(&mut world, 2);
 }
@@ -341,13 +341,13 @@ fn a_room_on_its_way_outlives_both_shards() {
     world.join(2, ClientOptions::default());
     world.connect();
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(20);
-    world.post.asleep = BTreeSet::from([2]);
+    world.loops.asleep = BTreeSet::from([2]);
     world
-        .orders
+        .queues
         .submit(1, Command::new(ROOM, Action::Move { to: 2 }))
         .unwrap();
     world.run_ms(1);
@@ -356,7 +356,7 @@ fn a_room_on_its_way_outlives_both_shards() {
     for index in 0..SHARDS {
         world.replace_shard(index);
     }
-    world.post.asleep.clear();
+    world.loops.asleep.clear();
     world.run_ms(1000);
     assert_eq!(world.shard_at(2).stats().peers, 2);
     let heard = world.heard_db(2, 1, 0.5);
@@ -374,16 +374,16 @@ fn a_room_on_its_way_outlives_both_shards() {
 #[test]
 fn a_room_that_was_taken_in_and_lost_before_anybody_heard_of_it_is_told_of() {
     let mut world = World::of_many(SHARDS);
-    world.post.asleep = BTreeSet::from([1]);
+    world.loops.asleep = BTreeSet::from([1]);
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(1);
     let now = world.now;
-    assert!(world.shard_at(1).take_order(now));
+    assert!(world.shard_at(1).take_work(now));
     world.replace_shard(1);
-    world.post.asleep.clear();
+    world.loops.asleep.clear();
     world.run_ms(5);
     let told: Vec<_> = world.events.iter().map(|(_, event)| event.clone()).collect();
     let (room, from) = (ROOM, 0);
@@ -399,20 +399,20 @@ fn a_room_that_was_taken_in_and_lost_before_anybody_heard_of_it_is_told_of() {
 #[test]
 fn a_shard_that_is_far_behind_takes_no_room() {
     let mut world = World::of_many(SHARDS);
-    world.post.asleep = BTreeSet::from([1]);
+    world.loops.asleep = BTreeSet::from([1]);
     // As many as it takes until it says that it is enough.
-    while world.orders.submit(1, Command::new(4711, Action::Close)) != Err(SubmitError::Busy) {}
+    while world.queues.submit(1, Command::new(4711, Action::Close)) != Err(SubmitError::Busy) {}
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(5);
     assert_eq!(world.shard_at(0).stats().rooms, 1);
-    world.post.asleep.clear();
+    world.loops.asleep.clear();
     world.run_ms(5);
-    assert_eq!(world.orders.remembered(), (0, 0));
+    assert_eq!(world.queues.remembered(), (0, 0));
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(5);
@@ -422,9 +422,9 @@ fn a_shard_that_is_far_behind_takes_no_room() {
 #[test]
 fn what_was_ordered_of_a_life_that_ended_is_void() {
     let mut world = World::of_many(SHARDS);
-    world.post.asleep = BTreeSet::from([1]);
+    world.loops.asleep = BTreeSet::from([1]);
     world
-        .orders
+        .queues
         .submit(
             1,
             Command::new(
@@ -436,7 +436,7 @@ fn what_was_ordered_of_a_life_that_ended_is_void() {
         )
         .unwrap();
     world.replace_shard(1);
-    world.post.asleep.clear();
+    world.loops.asleep.clear();
     world.run_ms(5);
     assert_eq!(world.shard_at(1).stats().rooms, 0);
 }
@@ -445,17 +445,17 @@ fn what_was_ordered_of_a_life_that_ended_is_void() {
 fn the_address_of_a_room_that_was_to_be_closed_ends_with_its_shard() {
     let mut world = World::of_many(SHARDS);
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(50);
-    assert_eq!(world.orders.remembered(), (1, 0));
-    world.post.asleep = BTreeSet::from([1]);
-    world.orders.submit(0, Command::new(ROOM, Action::Close)).unwrap();
+    assert_eq!(world.queues.remembered(), (1, 0));
+    world.loops.asleep = BTreeSet::from([1]);
+    world.queues.submit(0, Command::new(ROOM, Action::Close)).unwrap();
     world.replace_shard(1);
-    world.post.asleep.clear();
+    world.loops.asleep.clear();
     world.run_ms(50);
-    assert_eq!(world.orders.remembered(), (0, 0));
+    assert_eq!(world.queues.remembered(), (0, 0));
 }
 
 #[test]
@@ -463,29 +463,29 @@ fn sound_that_is_quicker_than_its_room_waits_for_nothing() {
     let mut world = World::of_many(SHARDS);
     world.join_talking(1);
     world.connect();
-    world.post.asleep = BTreeSet::from([1]);
+    world.loops.asleep = BTreeSet::from([1]);
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.run_ms(1);
-    world.post.asleep.clear();
+    world.loops.asleep.clear();
     // The loop doesn't come round to its orders.
-    world.post.orders = 0;
+    world.loops.commands = 0;
     world.run_ms(40);
     assert_eq!(world.shard_at(1).stats().rooms, 1);
 }
 
-/// From now on letters from the second shard to the first take a second.
-fn slow_letters_home(world: &mut World) {
-    world.post.delay = Box::new(|from, to| Duration::from_secs(u64::from((from, to) == (1, 0))));
+/// From now on messages from the second shard to the first take a second.
+fn slow_messages_home(world: &mut World) {
+    world.loops.delay = Box::new(|from, to| Duration::from_secs(u64::from((from, to) == (1, 0))));
 }
 
 #[test]
 fn what_is_told_late_of_where_a_room_was_is_not_believed() {
     let mut world = World::of_many(SHARDS);
-    slow_letters_home(&mut world);
-    let go = |world: &World, to| world.orders.submit(0, Command::new(ROOM, Action::Move { to })).unwrap();
+    slow_messages_home(&mut world);
+    let go = |world: &World, to| world.queues.submit(0, Command::new(ROOM, Action::Move { to })).unwrap();
     go(&world, 1);
     // Comes in where the room has a last moment; their address is found where it is then, and is to be known at home.
     world.join_talking(1);
@@ -501,14 +501,14 @@ fn what_is_told_late_of_where_a_room_was_is_not_believed() {
 fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
     let mut world = World::of_many(SHARDS);
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
         .unwrap();
     world.join_talking(9);
     world.run_ms(5);
-    slow_letters_home(&mut world);
+    slow_messages_home(&mut world);
     world
-        .orders
+        .queues
         .submit(
             1,
             Command::new(
@@ -524,7 +524,7 @@ fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
     assert_eq!(world.events_of(failed).len(), 1);
     world.clients.clear();
     world
-        .orders
+        .queues
         .submit(
             1,
             Command::new(
@@ -536,7 +536,7 @@ fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
         )
         .unwrap();
     world
-        .orders
+        .queues
         .submit(1, Command::new(ROOM, Action::Move { to: 0 }))
         .unwrap();
     world.run_ms(5);
@@ -544,7 +544,7 @@ fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
     world.join(2, ClientOptions::default());
     world.connect();
     world
-        .orders
+        .queues
         .submit(0, Command::new(ROOM, Action::Move { to: 2 }))
         .unwrap();
     world.run_ms(2000);

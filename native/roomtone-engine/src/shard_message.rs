@@ -1,0 +1,50 @@
+//! The messages that the shards of an engine send each other about rooms that have moved.
+
+use std::net::SocketAddr;
+
+use crate::command::{PeerId, RoomId};
+use crate::routes::{Destination, Route};
+
+/// A message from one shard to another.
+pub struct ShardMessage(pub(crate) Message);
+
+pub(crate) enum Message {
+    /// A datagram for a participant whose room has moved.
+    Datagram {
+        destination: Destination,
+        from: SocketAddr,
+        data: Vec<u8>,
+    },
+    /// A change of the routes of a participant whose home is the receiver.
+    Route(Destination, Route),
+    /// The room has ended.
+    RoomGone(RoomId),
+    /// The room, which was once at the receiver, is at the sender; all routes of the participants whose home is the receiver.
+    RoomHere(RoomId, Vec<(PeerId, Route)>),
+    /// The sender has begun a new epoch: its earlier state is lost.
+    Restarted,
+}
+
+/// A subject on which another shard is still to be informed, because its mailbox was full. The state of things is sent once there is
+/// room, not the message that didn't fit: that is out of date by then, and there may be any number of them. So no message can overtake
+/// another, and there are no more subjects than rooms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Pending {
+    /// Before all others: later messages about rooms belong to the new epoch.
+    Restarted,
+    Room(RoomId),
+}
+
+impl ShardMessage {
+    /// The subject to inform the receiver on later, if this can't be delivered now.
+    pub(crate) fn pending(&self) -> Option<Pending> {
+        match &self.0 {
+            // Sound that comes late is worth nothing.
+            Message::Datagram { .. } => None,
+            Message::Route((room, _), _) | Message::RoomGone(room) | Message::RoomHere(room, _) => {
+                Some(Pending::Room(*room))
+            }
+            Message::Restarted => Some(Pending::Restarted),
+        }
+    }
+}
