@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,7 +23,7 @@ use crate::guard::WriteGuard;
 use crate::handshake;
 use crate::limits::{Limits, SocketLimits};
 use crate::notify::{self, Payload};
-use crate::outgoing::Outgoing;
+use crate::shared::{Control, Shared};
 use crate::websocket;
 
 mod atoms {
@@ -33,49 +33,9 @@ mod atoms {
 /// How long the owner of the listener may take to name the process of a connection.
 const ATTACH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What a listener or a connection shall do. Only ever goes up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Control {
-    /// Go on.
-    Run,
-    /// Finish what is under way.
-    Drain,
-    /// Close at once.
-    Abort,
-}
-
-/// What the handle and the task of a connection share.
-pub struct Shared {
-    control: watch::Sender<Control>,
-    attach: Mutex<Option<oneshot::Sender<LocalPid>>>,
-    /// The way out, once the connection is a WebSocket.
-    pub socket: OnceLock<Outgoing>,
-}
-
-impl Shared {
-    /// A connection that waits for its process.
-    pub fn new(attach: oneshot::Sender<LocalPid>) -> Self {
-        Self {
-            control: watch::Sender::new(Control::Run),
-            attach: Mutex::new(Some(attach)),
-            socket: OnceLock::new(),
-        }
-    }
-
-    /// Closes the connection at once.
-    pub fn abort(&self) {
-        self.control.send_replace(Control::Abort);
-    }
-
-    /// Changes of [`Control`].
-    pub fn control(&self) -> watch::Receiver<Control> {
-        self.control.subscribe()
-    }
-}
-
 /// The handle that a process holds. The connection closes when that process ends or lets go of it.
 pub struct ConnectionHandle {
-    /// What the task has too.
+    /// The part that the task has too.
     pub shared: Arc<Shared>,
 }
 
@@ -87,8 +47,7 @@ impl ConnectionHandle {
 
     /// Gives the connection to `pid`; `false` if it has a process or is gone.
     pub fn attach(&self, pid: LocalPid) -> bool {
-        let attach = self.shared.attach.lock().unwrap_or_else(PoisonError::into_inner).take();
-        attach.is_some_and(|attach| attach.send(pid).is_ok())
+        self.shared.attach(pid)
     }
 }
 

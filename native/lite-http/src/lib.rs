@@ -26,6 +26,7 @@ mod notify;
 mod outgoing;
 mod redirect;
 mod runtime;
+mod shared;
 mod tls;
 mod websocket;
 

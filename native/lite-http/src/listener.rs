@@ -14,9 +14,10 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::census::{Census, Seat};
-use crate::connection::{self, ConnectionHandle, Control, Shared};
+use crate::connection::{self, ConnectionHandle};
 use crate::guard::WriteGuard;
 use crate::limits::Limits;
+use crate::shared::{Control, Shared};
 use crate::{notify, redirect, tls};
 
 mod atoms {

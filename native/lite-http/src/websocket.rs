@@ -18,10 +18,10 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use crate::connection::{Control, Shared};
 use crate::limits::SocketLimits;
 use crate::notify::{self, Payload};
 use crate::outgoing::{Out, Outgoing};
+use crate::shared::{Control, Shared};
 
 mod atoms {
     rustler::atoms! {
@@ -190,37 +190,14 @@ async fn write(
 }
 
 async fn failed(socket: &mut Socket, error: &Error) -> Ended {
-    match error {
-        Error::Capacity(_) => {
-            close(
-                socket,
-                CloseCode::Size,
-                Utf8Bytes::from_static("message too big"),
-                Ended::Oversized,
-            )
-            .await
-        }
-        Error::Utf8(_) => {
-            close(
-                socket,
-                CloseCode::Invalid,
-                Utf8Bytes::from_static("not UTF-8"),
-                Ended::Malformed,
-            )
-            .await
-        }
-        Error::Protocol(_) => {
-            close(
-                socket,
-                CloseCode::Protocol,
-                Utf8Bytes::from_static("protocol error"),
-                Ended::ProtocolError,
-            )
-            .await
-        }
-        Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => Ended::SlowReader,
-        _ => Ended::Closed,
-    }
+    let (code, reason, ended) = match error {
+        Error::Capacity(_) => (CloseCode::Size, "message too big", Ended::Oversized),
+        Error::Utf8(_) => (CloseCode::Invalid, "not UTF-8", Ended::Malformed),
+        Error::Protocol(_) => (CloseCode::Protocol, "protocol error", Ended::ProtocolError),
+        Error::Io(error) if error.kind() == std::io::ErrorKind::TimedOut => return Ended::SlowReader,
+        _ => return Ended::Closed,
+    };
+    close(socket, code, Utf8Bytes::from_static(reason), ended).await
 }
 
 /// Sends a close frame and gives the client a moment to answer it.
