@@ -12,7 +12,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use common::{Moment, World};
-use roomtone_load::peer::{ClientOptions, Direction};
+use roomtone_testkit::peer::{ClientOptions, Direction};
 
 thread_local! {
     static BEFORE: Cell<usize> = const { Cell::new(0) };

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use common::{Moment, World};
 use cpu_time::ThreadTime;
-use roomtone_load::peer::{ClientOptions, Direction};
+use roomtone_testkit::peer::{ClientOptions, Direction};
 
 thread_local! {
     static BEGUN: Cell<Option<(Moment, ThreadTime)>> = const { Cell::new(None) };

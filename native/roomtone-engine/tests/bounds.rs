@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{ROOM, World};
 use roomtone_engine::{Action, Command, EndReason, Event, FaultScope, RoomKind};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 use roomtone_transport::CloseReason;
 
 fn refusal(world: &World) -> Option<&'static str> {
@@ -127,7 +127,7 @@ fn a_peer_may_change_its_address() {
 #[test]
 fn refusals_say_why_and_leave_nothing_behind() {
     let mut world = World::new();
-    let good = roomtone_load::peer::ClientPeer::new(world.now, ClientOptions::default())
+    let good = roomtone_testkit::peer::ClientPeer::new(world.now, ClientOptions::default())
         .unwrap()
         .offer();
     let before = world.shard.remembered();

@@ -12,7 +12,7 @@ use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_engine::{Action, Command, Event, FaultScope, GainCell, PeerId, RoomKind, SubmitError};
-use roomtone_load::peer::{ClientOptions, ClientPeer};
+use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 
 const SHARDS: usize = 3;
 

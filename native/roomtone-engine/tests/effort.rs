@@ -6,8 +6,8 @@ mod common;
 
 use common::{ROOM, TONE_DBFS, World};
 use roomtone_engine::{Action, Command};
-use roomtone_load::listen::{dbfs, goertzel_amplitude};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
+use roomtone_testkit::peer::ClientOptions;
 
 const TALKER: u64 = 1;
 const LISTENER: u64 = 2;

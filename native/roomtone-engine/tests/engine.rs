@@ -12,8 +12,8 @@ use roomtone_engine::{
     Action, Command, Engine, EngineConfig, Envelope, Event, FaultScope, RoomKind, RunOutcome, ShardConfig, StartError,
     SubmitError,
 };
-use roomtone_load::fixtures::{OpusTalker, Tone};
-use roomtone_load::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
+use roomtone_testkit::fixtures::{OpusTalker, Tone};
+use roomtone_testkit::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
 
 fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
     let (sender, receiver) = unbounded();

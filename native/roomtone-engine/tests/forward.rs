@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
 use roomtone_engine::{Action, Command, Event, GainCell, PeerId, RoomKind, SlotCell};
-use roomtone_load::link::LinkConfig;
-use roomtone_load::peer::{ClientOptions, Direction};
+use roomtone_testkit::link::LinkConfig;
+use roomtone_testkit::peer::{ClientOptions, Direction};
 
 fn slots(slots: usize) -> ClientOptions {
     ClientOptions {

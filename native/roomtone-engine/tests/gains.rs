@@ -4,7 +4,7 @@ mod common;
 
 use common::{ROOM, World};
 use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, Select};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
     GainCell {

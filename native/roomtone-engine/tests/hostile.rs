@@ -8,7 +8,7 @@ use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use roomtone_engine::{Action, Command, Event};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 fn talking_world() -> World {
     let mut world = World::new();
@@ -179,7 +179,7 @@ fn validly_encrypted_but_hostile_rtp_and_rtcp() {
 #[test]
 fn offers_that_are_no_offers() {
     let mut world = World::new();
-    let good = roomtone_load::peer::ClientPeer::new(world.now, ClientOptions::default())
+    let good = roomtone_testkit::peer::ClientPeer::new(world.now, ClientOptions::default())
         .unwrap()
         .offer();
     let mut random = StdRng::seed_from_u64(7);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::{ROOM, World};
 use roomtone_engine::{Action, Command, Event, FaultScope, PeerId, RoomKind};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 fn move_to(world: &mut World, from: usize, to: usize) {
     submit(world, from, Command::new(ROOM, Action::Move { to }));

@@ -8,20 +8,16 @@
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 
 use common::{Moment, ROOM, World};
+use counting_alloc::CountingAlloc;
 use roomtone_engine::{Action, Command, GainCell, RoomKind};
-use roomtone_load::peer::ClientOptions;
-
-struct Counting;
+use roomtone_testkit::peer::ClientOptions;
 
 thread_local! {
-    static WATCHED: Cell<bool> = const { Cell::new(false) };
-    static COUNT: Cell<u64> = const { Cell::new(0) };
     static TALLY: RefCell<Tally> = const { RefCell::new(Tally { packets: Vec::new(), times: Vec::new() }) };
-    static BEGUN: Cell<Moment> = const { Cell::new(Moment::Done) };
+    static BEGUN: Cell<(Moment, u64)> = const { Cell::new((Moment::Done, 0)) };
 }
 
 /// The allocations of each packet of sound, and of each time that the shard looked at the clock.
@@ -38,14 +34,14 @@ impl Tally {
             tally.times = Vec::with_capacity(10_000);
         });
         world.watch = |moment| {
-            WATCHED.set(false);
-            let count = COUNT.take();
-            TALLY.with_borrow_mut(|tally| match BEGUN.replace(moment) {
-                Moment::Sound => tally.packets.push(count),
-                Moment::Time => tally.times.push(count),
+            let now = counting_alloc::allocations();
+            let (begun, before) = BEGUN.get();
+            TALLY.with_borrow_mut(|tally| match begun {
+                Moment::Sound => tally.packets.push(now - before),
+                Moment::Time => tally.times.push(now - before),
                 Moment::Other | Moment::Done => {}
             });
-            WATCHED.set(moment != Moment::Done);
+            BEGUN.set((moment, counting_alloc::allocations()));
         };
     }
 
@@ -63,38 +59,8 @@ fn allocating(counts: &[u64]) -> usize {
     counts.iter().filter(|count| **count > 0).count()
 }
 
-fn count() {
-    // During a thread's end there is nothing to count.
-    let _ = WATCHED.try_with(|watched| {
-        if watched.get() {
-            COUNT.set(COUNT.get() + 1);
-        }
-    });
-}
-
-// SAFETY: every call is handed on to the system's allocator as it is; counting touches no memory that it manages.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.dealloc(ptr, layout) }
-    }
-
-    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise, handed on.
-        unsafe { System.realloc(ptr, layout, size) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 #[test]
 fn the_steady_state_allocates_nothing() {

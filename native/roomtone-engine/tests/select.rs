@@ -6,7 +6,7 @@ mod common;
 
 use common::{ROOM, World};
 use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, Select};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 const LISTENER: PeerId = 9;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
 use roomtone_engine::{Action, Command, Event, PeerId, RoomKind, Select, SlotCell};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
     ClientOptions {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::{ROOM, World};
 use roomtone_engine::{Action, Command, Event, MixConfig};
-use roomtone_load::peer::{ClientOptions, Profiles};
+use roomtone_testkit::peer::{ClientOptions, Profiles};
 
 // The codec's noise lies under the sum of all tones, so with many of them it takes bit rate to see how little of their own
 // tone is in a talker's mix.

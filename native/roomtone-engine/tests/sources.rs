@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{ROOM, TONE_DBFS, World};
 use roomtone_engine::{Action, Command, Event, GainCell, PeerId, RoomKind, SlotCell, SourceCell};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 fn slots(slots: usize) -> ClientOptions {
     ClientOptions {

@@ -7,8 +7,8 @@ mod common;
 use common::{ROOM, World};
 use roomtone_audio::{Channels, Decoder};
 use roomtone_engine::{Action, Command, Event, GainCell, MixConfig, PeerId, RoomKind};
-use roomtone_load::listen::{dbfs, goertzel_amplitude};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
+use roomtone_testkit::peer::ClientOptions;
 
 /// Offers `stereo=1`.
 fn stereo() -> ClientOptions {

@@ -6,9 +6,9 @@ use std::future::pending;
 use std::time::Duration;
 
 use room::{Faults, Room, TOKEN};
-use roomtone_load::peer::Profiles;
 use roomtone_load::run::{ClientKind, RunConfig, RunError, RunReport, Sound, run};
 use roomtone_load::whip::WhipError;
+use roomtone_testkit::peer::Profiles;
 
 fn config(room: &Room) -> RunConfig {
     RunConfig {

@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roomtone_engine::{PeerId, RoomId};
-use roomtone_load::fixtures::{OpusTalker, tone_hz};
-use roomtone_load::link::{Datagram, Link, LinkConfig};
-use roomtone_load::listen::Ear;
-use roomtone_load::peer::{Audio, ClientOptions, ClientPeer, Event as ClientEvent};
+use roomtone_testkit::fixtures::{OpusTalker, tone_hz};
+use roomtone_testkit::link::{Datagram, Link, LinkConfig};
+use roomtone_testkit::listen::Ear;
+use roomtone_testkit::peer::{Audio, ClientOptions, ClientPeer, Event as ClientEvent};
 
 use super::TONE_DBFS;
 

@@ -12,9 +12,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomtone_engine::{Action, Command, CommandQueues, Event, MixConfig, PeerId, RoomId, RoomKind, Shard};
-use roomtone_load::fixtures::{OpusTalker, Tone};
-use roomtone_load::link::Datagram;
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::fixtures::{OpusTalker, Tone};
+use roomtone_testkit::link::Datagram;
+use roomtone_testkit::peer::ClientOptions;
 use roomtone_transport::{Certificate, NtpClock, PacketKind, TransportConfig, classify};
 
 pub use self::client::Client;

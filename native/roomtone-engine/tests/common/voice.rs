@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use roomtone_load::fixtures::{OpusTalker, Source, Tone};
+use roomtone_testkit::fixtures::{OpusTalker, Source, Tone};
 
 /// How long it takes to reach full level, and silence, samples.
 const FADE: f32 = 1920.0;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 use crate::common::World;
 use crate::scene::{Cell, Kind, Scene, clear, set_gains};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use roomtone_engine::{Event, MixConfig, PeerId, Refusal, Round};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::peer::ClientOptions;
 
 use crate::clicks::{CLICK_IN_NOISE, sharpest};
 use crate::common::{TONE_DBFS, World};

@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_audio::{Channels, Decoder};
 use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, Select};
-use roomtone_load::fixtures::tone_hz;
-use roomtone_load::listen::{dbfs, goertzel_amplitude};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::fixtures::tone_hz;
+use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
+use roomtone_testkit::peer::ClientOptions;
 
 use crate::common::voice::Mouth;
 use crate::common::{ROOM, World};

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_engine::{Action, Command, PeerId, RoomKind};
-use roomtone_load::listen::{dbfs, goertzel_amplitude};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
+use roomtone_testkit::peer::ClientOptions;
 
 use crate::common::voice::Mouth;
 use crate::common::{Client, ROOM, World};

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_engine::{Action, Command, MixConfig, PeerId};
-use roomtone_load::listen::{dbfs, goertzel_amplitude};
-use roomtone_load::peer::ClientOptions;
+use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
+use roomtone_testkit::peer::ClientOptions;
 
 use crate::common::voice::Mouth;
 use crate::common::{ROOM, World};

@@ -7,8 +7,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
 use super::janus::Api;
-use crate::peer::ClientOptions;
 use crate::whip::{Session, Whip};
+use roomtone_testkit::peer::ClientOptions;
 
 /// Tokens are good for so long.
 const TOKEN_SECONDS: u64 = 3600;

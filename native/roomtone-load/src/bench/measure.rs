@@ -19,10 +19,10 @@ use super::result::Sample;
 use super::roomtone::Roomtone;
 use super::speech::Speech;
 use super::ticks::Ticks;
-use crate::fixtures::SAMPLE_RATE;
-use crate::peer::ClientPeer;
 use crate::run::{Usage, usage};
 use crate::whip::{Session, Whip};
+use roomtone_testkit::fixtures::SAMPLE_RATE;
+use roomtone_testkit::peer::ClientPeer;
 
 /// Joins under way at the same time.
 const JOINS_AT_ONCE: usize = 16;

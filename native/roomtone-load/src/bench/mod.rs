@@ -42,8 +42,8 @@ pub use result::{Memory, NOISY, Results, Sample, Spread, Summary};
 pub use table::table;
 pub use ticks::Lateness;
 
-use crate::fixtures::FixtureError;
 use measure::Bench;
+use roomtone_testkit::fixtures::FixtureError;
 use speech::Speech;
 
 /// A load average above this at the start says that the machine isn't quiet.

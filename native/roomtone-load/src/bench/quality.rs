@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde::{Deserialize, Serialize};
 
 use super::BenchError;
-use crate::fixtures::write_wav;
+use roomtone_testkit::fixtures::write_wav;
 
 const SCRIPT: &str = include_str!("../../bench/quality.py");
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
-use crate::fixtures::{
+use roomtone_testkit::fixtures::{
     Burst, Clip, FRAME_SAMPLES, FixtureError, OpusTalker, SAMPLE_RATE, Source, TalkLoop, TalkPacket, read_wav, tone_hz,
     write_wav,
 };
-use crate::opus::Decoder;
+use roomtone_testkit::opus::Decoder;
 
 /// Opus bit rate of every talker.
 pub const TALKER_BITRATE: u32 = 32_000;
@@ -311,7 +311,7 @@ fn babble(voice: usize, number: usize, seconds: f32) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::Tone;
+    use roomtone_testkit::fixtures::Tone;
 
     #[test]
     fn babble_is_speech_like_sound_with_beeps_where_it_says() {

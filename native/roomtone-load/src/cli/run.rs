@@ -7,8 +7,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use roomtone_load::peer::Profiles;
 use roomtone_load::run::{ClientKind, RunConfig, Sound, run};
+use roomtone_testkit::peer::Profiles;
 
 use super::{interrupted, rate, runtime, seconds};
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::hearing::{BURST_AMPLITUDE, BurstBoard, probe_hz, talker_hz};
 use super::{RunConfig, RunError, Sound};
-use crate::fixtures::{Burst, Clip, FRAME_SAMPLES, TalkLoop, TalkPacket, Tone, read_wav};
+use roomtone_testkit::fixtures::{Burst, Clip, FRAME_SAMPLES, TalkLoop, TalkPacket, Tone, read_wav};
 
 /// A second of packets: every tone and every burst fits into it a whole number of times.
 const LOOP_PACKETS: usize = 50;

@@ -3,9 +3,9 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fixtures::{SAMPLE_RATE, TONES, tone_hz};
-use crate::listen::Ear;
-use crate::peer::Audio;
+use crate::ear::CountingEar;
+use roomtone_testkit::fixtures::{SAMPLE_RATE, TONES, tone_hz};
+use roomtone_testkit::peer::Audio;
 
 /// Sound that an ear keeps.
 pub const EAR_MEMORY: Duration = Duration::from_secs(6);
@@ -59,9 +59,8 @@ impl BurstBoard {
 
 /// The ears of a participant, if it has any.
 pub struct Hearing {
-    pub ear: Ear,
+    pub(crate) sound: CountingEar,
     pub latencies: Vec<Duration>,
-    pub undecodable: u64,
     /// The longest wait for the next packet of a talk spurt.
     pub longest_gap: Option<Duration>,
     last_packet: Option<Instant>,
@@ -72,9 +71,8 @@ pub struct Hearing {
 impl Hearing {
     pub fn new(probes: usize, own_probe: Option<usize>) -> Hearing {
         Hearing {
-            ear: Ear::remembering(EAR_MEMORY),
+            sound: CountingEar::remembering(EAR_MEMORY),
             latencies: Vec::new(),
-            undecodable: 0,
             longest_gap: None,
             last_packet: None,
             watches: vec![None; probes],
@@ -89,14 +87,7 @@ impl Hearing {
             let gap = at.saturating_duration_since(last);
             self.longest_gap = self.longest_gap.max(Some(gap));
         }
-        let pcm = match self.ear.hear(audio) {
-            Ok(pcm) => pcm,
-            Err(error) => {
-                log::debug!("{error}");
-                self.undecodable += 1;
-                return;
-            }
-        };
+        let Some(pcm) = self.sound.hear(audio) else { return };
         for (probe, last) in self.watches.iter_mut().enumerate() {
             if self.own_probe == Some(probe) || !burst_in(pcm, probe_hz(probe)) {
                 continue;
@@ -128,7 +119,7 @@ fn burst_in(pcm: &[f32], hz: f32) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fixtures::{Burst, OpusTalker, Source, Tone};
+    use roomtone_testkit::fixtures::{Burst, OpusTalker, Source, Tone};
 
     /// Three talkers and a probe.
     struct Babble(Vec<Tone>, Burst);

@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 use super::cast::Role;
 use super::hearing::Hearing;
 use super::{JoinError, Phase, Shared, Took};
-use crate::peer::{ClientOptions, ClientPeer, CloseReason, Direction, Event, Stats};
+use roomtone_testkit::peer::{ClientOptions, ClientPeer, CloseReason, Direction, Event, Stats};
 
 const PACKET_TIME: Duration = Duration::from_millis(20);
 const SAMPLES: u32 = 960;

@@ -32,11 +32,11 @@ pub use hearing::MAX_PROBES;
 pub use process::{Usage, usage};
 pub use report::{Heard, Percentiles, RunReport, Server};
 
-use crate::fixtures::FixtureError;
-use crate::peer::{ClientError, Profiles};
 use crate::whip::{Session, Whip, WhipError};
 use cast::Role;
 use hearing::{BurstBoard, Hearing};
+use roomtone_testkit::fixtures::FixtureError;
+use roomtone_testkit::peer::{ClientError, Profiles};
 
 /// What the talkers say.
 #[derive(Clone, Debug, Default, PartialEq)]

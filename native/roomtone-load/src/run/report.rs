@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::{Outcome, Shared, Took, Usage};
-use crate::listen::LevelMatrix;
+use roomtone_testkit::listen::LevelMatrix;
 
 /// The part of the run over which tones are measured, at its end.
 const MEASURE_SECONDS: f32 = 4.0;
@@ -233,7 +233,7 @@ pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) ->
         undecodable: took
             .iter()
             .filter_map(|(_, took)| took.hearing.as_ref())
-            .map(|h| h.undecodable)
+            .map(|h| h.sound.undecodable)
             .sum(),
         tones,
         heard,
@@ -256,7 +256,7 @@ pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) ->
 fn levels(took: &[(&Outcome, &Took)], seconds: f64) -> (Vec<String>, Vec<Heard>, Vec<String>) {
     let ears: Vec<_> = took
         .iter()
-        .filter_map(|(outcome, took)| Some((*outcome, &took.hearing.as_ref()?.ear)))
+        .filter_map(|(outcome, took)| Some((*outcome, &took.hearing.as_ref()?.sound.ear)))
         .collect();
     let tones: Vec<_> = took
         .iter()

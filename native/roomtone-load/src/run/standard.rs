@@ -24,7 +24,7 @@ use super::cast::Role;
 use super::hearing::Hearing;
 use super::light::reached;
 use super::{JoinError, Phase, Shared, Took};
-use crate::peer::{Audio, TrackLoss};
+use roomtone_testkit::peer::{Audio, TrackLoss};
 
 const PACKET_TIME: Duration = Duration::from_millis(20);
 const PAYLOAD_TYPE: u8 = 111;

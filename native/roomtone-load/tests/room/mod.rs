@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use roomtone_load::fixtures::{OpusTalker, Source};
-use roomtone_load::listen::Ear;
-use roomtone_load::peer::Audio;
+use roomtone_testkit::fixtures::{OpusTalker, Source};
+use roomtone_testkit::listen::Ear;
+use roomtone_testkit::peer::Audio;
 use roomtone_transport::{
     AudioOut, Certificate, Endpoint, EndpointOptions, Event, NtpClock, Offer, Outbox, PacketKind, TransportConfig,
     classify, stun_local_ufrag,

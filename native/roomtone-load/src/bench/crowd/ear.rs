@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::bench::speech::beep_in;
-use crate::fixtures::SAMPLE_RATE;
-use crate::listen::Ear;
-use crate::peer::Audio;
+use crate::ear::CountingEar;
+use roomtone_testkit::fixtures::SAMPLE_RATE;
+use roomtone_testkit::peer::Audio;
 
 /// Sound that an ear keeps: more than the longest text that is judged.
 const MEMORY: Duration = Duration::from_secs(15);
@@ -39,9 +39,8 @@ impl Watch {
 
 /// The ears of a participant.
 pub struct Listening {
-    pub ear: Ear,
+    pub(crate) sound: CountingEar,
     pub latencies: Vec<Duration>,
-    pub undecodable: u64,
     watches: Vec<Watch>,
     /// Of each packet: its source, and arrival less media time, in seconds.
     delays: Vec<(u32, f64)>,
@@ -51,9 +50,8 @@ pub struct Listening {
 impl Listening {
     pub fn new(watches: Vec<Watch>) -> Listening {
         Listening {
-            ear: Ear::remembering(MEMORY),
+            sound: CountingEar::remembering(MEMORY),
             latencies: Vec::new(),
-            undecodable: 0,
             watches,
             delays: Vec::new(),
             epoch: None,
@@ -64,7 +62,7 @@ impl Listening {
     pub fn reset(&mut self) {
         self.latencies.clear();
         self.delays.clear();
-        self.undecodable = 0;
+        self.sound.undecodable = 0;
     }
 
     /// Hears a packet. `beeped` tells when a talker's newest beep was sent.
@@ -75,14 +73,7 @@ impl Listening {
             self.delays
                 .push((audio.ssrc, at.saturating_duration_since(epoch).as_secs_f64() - media));
         }
-        let pcm = match self.ear.hear(audio) {
-            Ok(pcm) => pcm,
-            Err(error) => {
-                log::debug!("{error}");
-                self.undecodable += 1;
-                return;
-            }
-        };
+        let Some(pcm) = self.sound.hear(audio) else { return };
         for watch in &mut self.watches {
             let Some(sent) = beeped(watch.talker).filter(|sent| watch.heard != Some(*sent)) else {
                 continue;

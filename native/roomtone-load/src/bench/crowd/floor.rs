@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::member::{Member, Mode, Text};
 use super::port::{Batch, Port, SHARED_BY};
 use super::{Command, Joined, Newcomer, Window};
-use crate::peer::Stats;
+use roomtone_testkit::peer::Stats;
 
 /// How often sockets are read while somebody is joining, and else.
 const JOINING_PERIOD: Duration = Duration::from_millis(1);
@@ -92,13 +92,13 @@ impl Floor {
             }
             Command::Forget => {
                 for listening in self.members.iter_mut().filter_map(|member| member.listening.as_mut()) {
-                    listening.ear.clear();
+                    listening.sound.ear.clear();
                 }
             }
             Command::Heard { number, seconds, reply } => {
                 let member = self.members.iter().find(|member| member.number == number);
                 let listening = member.and_then(|member| member.listening.as_ref());
-                let _ = reply.send(listening.map(|l| l.ear.recent(seconds)).unwrap_or_default());
+                let _ = reply.send(listening.map(|l| l.sound.ear.recent(seconds)).unwrap_or_default());
             }
             Command::Mark => self.mark(),
             Command::Take(reply) => {
@@ -288,7 +288,7 @@ impl Floor {
                 let (heard, late) = listening.late();
                 window.heard += heard;
                 window.late += late;
-                window.undecodable += listening.undecodable;
+                window.undecodable += listening.sound.undecodable;
                 window.latencies.extend(&listening.latencies);
             }
         }

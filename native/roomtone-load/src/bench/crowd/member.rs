@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::ear::Listening;
-use crate::fixtures::{TalkLoop, TalkPacket};
-use crate::peer::{Audio, ClientPeer, Event, Stats};
+use roomtone_testkit::fixtures::{TalkLoop, TalkPacket};
+use roomtone_testkit::peer::{Audio, ClientPeer, Event, Stats};
 
 const PACKET_TIME: Duration = Duration::from_millis(20);
 const SAMPLES: u32 = 960;

@@ -19,9 +19,9 @@ use tokio::sync::oneshot;
 pub use ear::Watch;
 pub use member::{Mode, Script};
 
-use crate::fixtures::TalkPacket;
-use crate::peer::ClientPeer;
 use floor::Floor;
+use roomtone_testkit::fixtures::TalkPacket;
+use roomtone_testkit::peer::ClientPeer;
 
 /// What was counted since [`Crowd::mark`].
 #[derive(Clone, Debug, Default)]

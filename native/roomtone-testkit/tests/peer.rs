@@ -5,8 +5,8 @@ mod double;
 use std::time::Duration;
 
 use double::{Options, World};
-use roomtone_load::link::LinkConfig;
-use roomtone_load::peer::{ClientOptions, CloseReason, Event, Identity, Level, Profiles};
+use roomtone_testkit::link::LinkConfig;
+use roomtone_testkit::peer::{ClientOptions, CloseReason, Event, Identity, Level, Profiles};
 use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as DtlsProfile;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -403,7 +403,7 @@ fn the_offer_says_what_the_options_say() {
     });
     assert!(!text.contains("extmap") && !text.contains("a=ssrc"));
     let text = offer(ClientOptions {
-        direction: roomtone_load::peer::Direction::RecvOnly,
+        direction: roomtone_testkit::peer::Direction::RecvOnly,
         extra_media: "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:v\r\n".into(),
         extra_attributes: vec!["a=x-test:1".into()],
         ..honest()

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use roomtone_load::link::{Datagram, Link, LinkConfig};
-use roomtone_load::peer::{ClientPeer, Event};
+use roomtone_testkit::link::{Datagram, Link, LinkConfig};
+use roomtone_testkit::peer::{ClientPeer, Event};
 use rtc::crypto::{HashAlgorithm, RTCCryptoProvider, SignatureScheme};
 use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType};
 use rtc::dtls::endpoint::{Endpoint, EndpointEvent};
@@ -311,7 +311,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(options: roomtone_load::peer::ClientOptions, server: Options, link: LinkConfig) -> World {
+    pub fn new(options: roomtone_testkit::peer::ClientOptions, server: Options, link: LinkConfig) -> World {
         let now = Instant::now();
         let mut client = ClientPeer::new(now, options).unwrap();
         let (server, answer) = Double::accept(&client.offer(), server);

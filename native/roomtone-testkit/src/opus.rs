@@ -1,5 +1,5 @@
-//! The only place that knows the Opus binding. The ears are deliberately not those of `roomtone-audio`: a mistake of
-//! its decoder must not hide itself.
+//! The only place that knows the Opus binding. It shares no code with `roomtone-audio`, so that a mistake of the mixer's decoder can't
+//! hide itself.
 
 use audiopus::coder::{Decoder as OpusDecoder, Encoder as OpusEncoder};
 use audiopus::{Application, Bitrate, Channels, SampleRate};
@@ -9,12 +9,17 @@ const MAX_PACKET: usize = 1275;
 /// 120 ms, the longest sound of one packet.
 const MAX_SAMPLES: usize = 5760;
 
-pub(crate) struct Encoder {
+/// A mono encoder for voice at 48 kHz.
+pub struct Encoder {
     inner: OpusEncoder,
     buffer: [u8; MAX_PACKET],
 }
 
 impl Encoder {
+    /// An encoder with this bit rate, bit/s.
+    ///
+    /// # Errors
+    /// The answer of libopus.
     pub fn new(bitrate: u32) -> Result<Encoder, String> {
         let build = || {
             let mut inner = OpusEncoder::new(SampleRate::Hz48000, Channels::Mono, Application::Voip)?;
@@ -28,6 +33,10 @@ impl Encoder {
         })
     }
 
+    /// One packet of one frame of samples.
+    ///
+    /// # Errors
+    /// The answer of libopus.
     pub fn encode(&mut self, pcm: &[f32]) -> Result<bytes::Bytes, String> {
         let length = self
             .inner
@@ -37,12 +46,17 @@ impl Encoder {
     }
 }
 
-pub(crate) struct Decoder {
+/// A mono decoder at 48 kHz.
+pub struct Decoder {
     inner: OpusDecoder,
     buffer: Vec<f32>,
 }
 
 impl Decoder {
+    /// A decoder without history.
+    ///
+    /// # Errors
+    /// The answer of libopus.
     pub fn new() -> Result<Decoder, String> {
         let inner = OpusDecoder::new(SampleRate::Hz48000, Channels::Mono).map_err(|e| e.to_string())?;
         Ok(Decoder {
@@ -51,6 +65,10 @@ impl Decoder {
         })
     }
 
+    /// The samples of one packet.
+    ///
+    /// # Errors
+    /// The answer of libopus: not an Opus packet.
     pub fn decode(&mut self, packet: &[u8]) -> Result<&[f32], String> {
         let output = &mut self.buffer[..];
         let samples = self

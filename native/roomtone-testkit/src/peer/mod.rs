@@ -7,9 +7,9 @@
 //!
 //! ```
 //! use std::time::Instant;
-//! use roomtone_load::peer::{ClientOptions, ClientPeer};
+//! use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 //!
-//! # fn main() -> Result<(), roomtone_load::peer::ClientError> {
+//! # fn main() -> Result<(), roomtone_testkit::peer::ClientError> {
 //! let now = Instant::now();
 //! let mut peer = ClientPeer::new(now, ClientOptions::default())?;
 //! assert!(peer.offer().contains("m=audio 9 UDP/TLS/RTP/SAVPF 111"));

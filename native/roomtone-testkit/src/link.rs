@@ -6,7 +6,7 @@
 //! ```
 //! use std::time::{Duration, Instant};
 //! use bytes::Bytes;
-//! use roomtone_load::link::{Datagram, Link, LinkConfig};
+//! use roomtone_testkit::link::{Datagram, Link, LinkConfig};
 //!
 //! let start = Instant::now();
 //! let mut link = Link::new(LinkConfig { latency: Duration::from_millis(30), ..LinkConfig::default() });
