@@ -6,7 +6,7 @@
 //!   (`handle_datagram`, `handle_command`, `handle_timeout`), datagrams to send, events and the next deadline come out
 //!   (`outbox`, `poll_event`, `poll_timeout`). A test drives it on a virtual clock, and a room can be replayed.
 //! * the **driver** ([`Engine`]): one UDP socket a shard, a current-thread tokio runtime, and the hand-over of a
-//!   shard from one lender of a thread to the next.
+//!   shard from one lent thread to the next.
 //!
 //! A room lives on one shard and a shard is run by one thread at a time, so nothing on the path of a packet is locked.
 

@@ -22,6 +22,44 @@ use crate::stats::ShardStats;
 use crate::timers::Timers;
 
 /// Rooms and their participants behind one UDP socket. Reads no clock and does no I/O: see the crate's documentation.
+///
+/// # Examples
+///
+/// The caller brings the time, and asks for events, datagrams and the next deadline after each call:
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::{Duration, Instant};
+///
+/// use roomtone_engine::{Action, Command, Event, MixConfig, RoomKind, Shard};
+/// use roomtone_transport::{Certificate, NtpClock, TransportConfig};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let now = Instant::now();
+/// let clock = NtpClock::from_unix(now, Duration::from_secs(1_700_000_000));
+/// let transport = TransportConfig::new(vec!["192.0.2.1:50000".parse()?], clock);
+/// let certificate = Arc::new(Certificate::generate()?);
+/// let mut shard = Shard::new(now, transport, certificate, MixConfig::default(), 1000);
+///
+/// let kind = RoomKind::Mix { stereo: true };
+/// shard.handle_command(now, Command::new(1, Action::Open { kind }));
+/// let offer = "not SDP".to_owned();
+/// let join = Action::Join { peer: 10, offer, speak: true, listen: true };
+/// shard.handle_command(now, Command::new(1, join));
+///
+/// while let Some(event) = shard.poll_event() {
+///     if let Event::Refused { peer, refusal, .. } = event {
+///         assert_eq!((peer, refusal.code()), (10, "malformed"));
+///     }
+/// }
+/// for (to, datagram) in shard.outbox().iter() {
+///     println!("{} bytes for {to}", datagram.len());
+/// }
+/// shard.outbox().clear();
+/// assert_eq!(shard.poll_timeout(), None, "nobody is in the room");
+/// # Ok(())
+/// # }
+/// ```
 pub struct Shard {
     pub(crate) rooms: HashMap<RoomId, Room>,
     pub(crate) timers: Timers<RoomId>,
