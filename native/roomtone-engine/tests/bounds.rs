@@ -224,3 +224,39 @@ fn a_stall_of_the_shard_skips_what_is_too_old_and_goes_on() {
         );
     }
 }
+
+#[test]
+fn a_room_takes_another_kind_only_while_nobody_is_in_it() {
+    let answered = |world: &mut World, id| {
+        let options = ClientOptions {
+            slots: 2,
+            ..ClientOptions::default()
+        };
+        world.join(id, options);
+        let sdp = world.events.iter().rev().find_map(|(_, event)| match event {
+            Event::Answer { peer, sdp, .. } if *peer == id => Some(sdp.clone()),
+            _ => None,
+        });
+        // A forwarding room takes the additional m-lines, a mixing one rejects them.
+        let sdp = sdp.expect("an answer");
+        sdp.lines()
+            .filter(|line| line.starts_with("m=audio ") && !line.starts_with("m=audio 0 "))
+            .count()
+    };
+    let open = |world: &mut World, kind| world.command(Command::new(ROOM, Action::Open { kind }));
+    let forward = RoomKind::Forward {
+        slots: 2,
+        stereo: false,
+    };
+    let mut world = World::new();
+    assert_eq!(answered(&mut world, 1), 1);
+    open(&mut world, forward);
+    assert_eq!(answered(&mut world, 2), 1, "1 is in the room");
+    for peer in [1, 2] {
+        world.command(Command::new(ROOM, Action::Leave { peer }));
+    }
+    open(&mut world, forward);
+    assert_eq!(answered(&mut world, 3), 3);
+    open(&mut world, RoomKind::default());
+    assert_eq!(answered(&mut world, 4), 3, "3 is in the room");
+}

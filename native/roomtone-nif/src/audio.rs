@@ -8,7 +8,7 @@ use std::sync::{Mutex, TryLockError};
 use std::time::Instant;
 
 use audiopus::Application;
-use roomtone_audio::{AudioError, Channels, FRAME_DURATION, Decoder, Encoder, EncoderConfig, Limiter, mix};
+use roomtone_audio::{AudioError, Channels, Decoder, Encoder, EncoderConfig, FRAME_DURATION, Limiter, mix};
 use rubato::audioadapter_buffers::owned::InterleavedOwned;
 use rubato::{Fft, FixedSync, Resampler};
 use rustler::{Atom, Binary, Env, OwnedBinary, Resource, ResourceArc};
