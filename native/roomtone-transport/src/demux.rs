@@ -1,5 +1,7 @@
 //! Telling the protocols on one port apart (RFC 7983, RFC 5761), without trusting or allocating anything.
 
+use std::fmt;
+
 /// The protocol of a datagram, by its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PacketKind {
@@ -23,6 +25,83 @@ pub fn classify(datagram: &[u8]) -> PacketKind {
         [128..=191, second, ..] if (192..=223).contains(second) => PacketKind::Rtcp,
         [128..=191, _, ..] => PacketKind::Rtp,
         _ => PacketKind::Other,
+    }
+}
+
+/// A datagram whose protocol is known: classified once, for the shard's routing and for the endpoint.
+///
+/// Debug shows the protocol and the length, never the bytes.
+pub enum Packet<'d> {
+    /// STUN: ICE checks and consent.
+    Stun(StunPacket<'d>),
+    /// DTLS records.
+    Dtls(&'d [u8]),
+    /// SRTP, to be decrypted in place.
+    Rtp(&'d mut [u8]),
+    /// SRTCP, to be decrypted in place.
+    Rtcp(&'d mut [u8]),
+    /// Nothing that this port speaks.
+    Other,
+}
+
+/// A STUN datagram, with the USERNAME that it was routed by.
+#[derive(Clone, Copy)]
+pub struct StunPacket<'d> {
+    pub(crate) bytes: &'d [u8],
+    /// `None`: it is no well-formed binding request.
+    pub(crate) username: Option<&'d str>,
+}
+
+impl<'d> Packet<'d> {
+    /// Classifies a datagram by its first bytes, and reads the USERNAME of a STUN request. Nothing of it is authenticated yet.
+    pub fn read(datagram: &'d mut [u8]) -> Self {
+        match classify(datagram) {
+            PacketKind::Stun => Self::Stun(StunPacket {
+                username: stun_username(datagram),
+                bytes: datagram,
+            }),
+            PacketKind::Dtls => Self::Dtls(datagram),
+            PacketKind::Rtp => Self::Rtp(datagram),
+            PacketKind::Rtcp => Self::Rtcp(datagram),
+            PacketKind::Other => Self::Other,
+        }
+    }
+
+    /// The protocol.
+    pub fn kind(&self) -> PacketKind {
+        match self {
+            Self::Stun(_) => PacketKind::Stun,
+            Self::Dtls(_) => PacketKind::Dtls,
+            Self::Rtp(_) => PacketKind::Rtp,
+            Self::Rtcp(_) => PacketKind::Rtcp,
+            Self::Other => PacketKind::Other,
+        }
+    }
+
+    /// The local ufrag that a STUN request names. `None` where the packet is to be routed by its source address instead.
+    pub fn local_ufrag(&self) -> Option<&'d str> {
+        match self {
+            Self::Stun(stun) => stun.username?.split_once(':').map(|(local, _)| local),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Debug for Packet<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = match self {
+            Self::Stun(stun) => stun.bytes.len(),
+            Self::Dtls(bytes) => bytes.len(),
+            Self::Rtp(bytes) | Self::Rtcp(bytes) => bytes.len(),
+            Self::Other => return f.write_str("Other"),
+        };
+        write!(f, "{:?}({len} bytes)", self.kind())
+    }
+}
+
+impl fmt::Debug for StunPacket<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "StunPacket({} bytes)", self.bytes.len())
     }
 }
 
@@ -129,6 +208,9 @@ mod tests {
     fn ufrag_is_found_behind_other_attributes() {
         let datagram = request(&[(0x8022, b"agent"), (USERNAME, b"local:remote"), (8, &[0; 20])]);
         assert_eq!(stun_local_ufrag(&datagram), Some("local"));
+        let mut bytes = datagram.clone();
+        let packet = Packet::read(&mut bytes);
+        assert_eq!((packet.kind(), packet.local_ufrag()), (PacketKind::Stun, Some("local")));
         assert!(stun_is_small(&datagram));
         for cut in 0..datagram.len() {
             assert_eq!(stun_local_ufrag(&datagram[..cut]), None, "cut at {cut}");

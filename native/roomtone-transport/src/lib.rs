@@ -27,7 +27,7 @@ mod sdp;
 mod srtp;
 
 pub use config::{EndpointOptions, NtpClock, TransportConfig};
-pub use demux::{PacketKind, classify, stun_local_ufrag};
+pub use demux::{Packet, PacketKind, StunPacket, classify, stun_local_ufrag};
 pub use dtls::{Certificate, CertificateError};
 pub use endpoint::{AcceptError, AudioOut, CloseReason, Endpoint, EndpointStats, Event, RtpIn, SlotOut, Transmit};
 pub use outbox::Outbox;

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 
-use super::slot::{SlotOut, SlotStream};
+use super::out_stream::{OutStream, SlotOut};
 use super::types::{AudioOut, EndpointStats, RtpIn};
 use crate::config::{NtpClock, TransportConfig};
 use crate::outbox::Outbox;
-use crate::rtcp::{self, Incoming, Reception, RemoteStats, Sender};
+use crate::rtcp::{self, Incoming, Reception, RemoteStats};
 use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
 use crate::srtp::{Refusal, Srtp};
@@ -36,11 +36,8 @@ pub(super) struct Media {
     level_id: Option<u8>,
     announced: Vec<u32>,
     receptions: Vec<Reception>,
-    sender: Sender,
-    /// Our streams on further m-lines.
-    slots: Vec<SlotStream>,
-    sequence: u16,
-    timestamp_offset: u32,
+    /// Our streams: the primary one, then those on further m-lines.
+    streams: Vec<OutStream>,
     next_report: Option<Instant>,
     remote: Option<RemoteStats>,
     counters: EndpointStats,
@@ -49,11 +46,6 @@ pub(super) struct Media {
 impl Media {
     /// `None` if the random generator fails.
     pub(super) fn new(provider: &dyn RTCCryptoProvider) -> Option<Self> {
-        let mut random = [0; 10];
-        provider.random().fill(&mut random).ok()?;
-        let word = |at: usize| u32::from_be_bytes([random[at], random[at + 1], random[at + 2], random[at + 3]]);
-        // Zero is legal and confuses more than one implementation.
-        let ssrc = word(0).max(1);
         Some(Self {
             srtp: None,
             direction: Direction::Inactive,
@@ -61,12 +53,7 @@ impl Media {
             level_id: None,
             announced: Vec::new(),
             receptions: Vec::new(),
-            sender: Sender::new(ssrc),
-            slots: Vec::new(),
-            // In the lower half, so that the receiver of the first packets can't be a rollover behind (RFC 3711
-            // section 3.3.1).
-            sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
-            timestamp_offset: word(4),
+            streams: vec![OutStream::new(provider)?],
             next_report: None,
             remote: None,
             counters: EndpointStats::default(),
@@ -77,6 +64,7 @@ impl Media {
         self.direction = direction;
         self.payload_type = offer.payload_type();
         self.level_id = offer.level_extension();
+        self.streams[0].negotiate(self.payload_type, self.level_id);
         self.announced = offer.ssrcs().to_vec();
         if !self.announced.is_empty() {
             let announced = &self.announced;
@@ -88,23 +76,25 @@ impl Media {
     }
 
     /// Makes streams for this many of the offer's further m-lines, or tells those that are there of their new numbers.
-    pub(super) fn negotiate_slots(&mut self, offer: &Offer, most: usize, provider: &dyn RTCCryptoProvider) {
-        for (index, slot) in offer.slots.iter().take(most).enumerate() {
-            match self.slots.get_mut(index) {
-                Some(there) => there.negotiate(slot),
-                None => self.slots.extend(SlotStream::new(slot, provider)),
+    pub(super) fn negotiate_extra(&mut self, offer: &Offer, most: usize, provider: &dyn RTCCryptoProvider) {
+        for (index, extra) in offer.extra.iter().take(most).enumerate() {
+            if index == self.extra() {
+                self.streams.extend(OutStream::new(provider));
+            }
+            if let Some(stream) = self.streams.get_mut(1 + index) {
+                stream.negotiate(extra.payload_type, extra.level_id);
             }
         }
     }
 
     /// The SSRCs of our streams on further m-lines.
-    pub(super) fn slot_ssrcs(&self) -> Vec<u32> {
-        self.slots.iter().map(|slot| slot.sender.ssrc).collect()
+    pub(super) fn extra_ssrcs(&self) -> Vec<u32> {
+        self.streams[1..].iter().map(|stream| stream.sender.ssrc).collect()
     }
 
     /// How many of these there are.
-    pub(super) fn slots(&self) -> usize {
-        self.slots.len()
+    pub(super) fn extra(&self) -> usize {
+        self.streams.len() - 1
     }
 
     pub(super) fn connected(&mut self, now: Instant, srtp: Box<Srtp>, config: &TransportConfig) {
@@ -114,7 +104,7 @@ impl Media {
     }
 
     pub(super) fn ssrc(&self) -> u32 {
-        self.sender.ssrc
+        self.streams[0].sender.ssrc
     }
 
     /// As we see it: do we send, do we receive?
@@ -203,8 +193,8 @@ impl Media {
         };
         let mut news = RtcpNews::default();
         let receptions = &mut self.receptions;
-        let (first, slots) = (self.sender.ssrc, &self.slots);
-        let ours = |ssrc| ssrc == first || slots.iter().any(|slot| slot.sender.ssrc == ssrc);
+        let streams = &self.streams;
+        let ours = |ssrc| streams.iter().any(|stream| stream.sender.ssrc == ssrc);
         rtcp::read(now, clock, ours, plain, |found| match found {
             Incoming::SenderReport(ssrc, ntp) => {
                 if let Some(reception) = receptions.iter_mut().find(|r| r.ssrc == ssrc) {
@@ -234,37 +224,17 @@ impl Media {
         }
     }
 
-    /// Builds and protects a packet of ours, in `out`.
+    /// Builds and protects a packet of the primary stream, in `out`.
     pub(super) fn send(&mut self, now: Instant, to: SocketAddr, audio: AudioOut<'_>, out: &mut Outbox) -> bool {
-        if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
-            return false;
-        }
-        let Some(srtp) = self.srtp.as_mut() else {
-            return false;
-        };
-        let timestamp = audio.timestamp.wrapping_add(self.timestamp_offset);
-        let level = self.level_id.zip(audio.level);
-        let header = rtp::Outgoing {
-            marker: audio.marker,
-            payload_type: self.payload_type,
-            sequence: self.sequence,
-            timestamp,
-            ssrc: self.sender.ssrc,
-            csrc: None,
-            level: level.map(|(id, level)| (id, level, level < 127)),
-        };
-        let sent = out.write(to, |bytes, start| {
-            let len = rtp::write(bytes, &header, audio.payload);
-            srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
-        });
+        let numbered = self.streams[0].number(audio);
+        let sent = self.write(now, to, 0, &numbered, out);
         if sent {
-            self.sequence = self.sequence.wrapping_add(1);
-            self.sender.sent(now, timestamp, audio.payload.len());
+            self.streams[0].numbered();
         }
         sent
     }
 
-    /// Builds and protects a packet for a further m-line, in `out`.
+    /// Builds and protects a packet with the caller's numbers, in `out`: for a further m-line or, where there are none, for the first.
     pub(super) fn send_slot(
         &mut self,
         now: Instant,
@@ -273,41 +243,30 @@ impl Media {
         audio: &SlotOut<'_>,
         out: &mut Outbox,
     ) -> bool {
+        let stream = match self.extra() {
+            0 if slot == 0 && self.direction.sends() => 0,
+            0 => return false,
+            _ => 1 + slot,
+        };
+        self.write(now, to, stream, audio, out)
+    }
+
+    fn write(&mut self, now: Instant, to: SocketAddr, stream: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
         if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
             return false;
         }
-        let header = match self.slots.get(slot) {
-            Some(slot) => slot.header(audio),
-            None if slot == 0 && self.direction.sends() => self.numbered(audio),
-            None => return false,
-        };
-        let Some(srtp) = self.srtp.as_mut() else {
+        let (Some(srtp), Some(stream)) = (self.srtp.as_mut(), self.streams.get_mut(stream)) else {
             return false;
         };
+        let header = stream.header(audio);
         let sent = out.write(to, |bytes, start| {
             let len = rtp::write(bytes, &header, audio.payload);
             srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
         });
         if sent {
-            let slot = self.slots.get_mut(slot).map(|slot| &mut slot.sender);
-            slot.unwrap_or(&mut self.sender)
-                .sent(now, header.timestamp, audio.payload.len());
+            stream.sender.sent(now, header.timestamp, audio.payload.len());
         }
         sent
-    }
-
-    // A header for the first m-line, with the caller's numbers.
-    fn numbered(&self, audio: &SlotOut<'_>) -> rtp::Outgoing {
-        let level = self.level_id.zip(audio.level);
-        rtp::Outgoing {
-            marker: audio.marker,
-            payload_type: self.payload_type,
-            sequence: self.sequence.wrapping_add(audio.sequence as u16),
-            timestamp: audio.timestamp.wrapping_add(self.timestamp_offset),
-            ssrc: self.sender.ssrc,
-            csrc: audio.csrc,
-            level: level.map(|(id, level)| (id, level, level < 127)),
-        }
     }
 
     pub(super) fn next_report(&self) -> Option<Instant> {
@@ -320,31 +279,29 @@ impl Media {
             return None;
         }
         self.next_report = Some(now + rtcp::interval(config.rtcp_interval, false, rand::random()));
-        let report = {
-            let slots = self.slots.iter_mut().map(|slot| &mut slot.sender);
-            rtcp::report(now, &config.clock, &mut self.sender, slots, &mut self.receptions, cname)?
-        };
+        let senders = self.streams.iter_mut().map(|stream| &mut stream.sender);
+        let report = rtcp::report(now, &config.clock, senders, &mut self.receptions, cname)?;
         self.srtp.as_mut()?.protect_rtcp(&report)
     }
 
     pub(super) fn goodbye(&mut self, cname: &str) -> Option<BytesMut> {
-        let slots = self.slots.iter().map(|slot| slot.sender.ssrc);
-        let bye = rtcp::goodbye(self.sender.ssrc, slots, cname)?;
+        let ssrcs = self.streams.iter().map(|stream| stream.sender.ssrc).collect();
+        let bye = rtcp::goodbye(ssrcs, cname)?;
         self.srtp.as_mut()?.protect_rtcp(&bye)
     }
 
     /// The counters that this side keeps.
     pub(super) fn stats(&self) -> EndpointStats {
         EndpointStats {
-            packets_out: self.sender.packets + self.slots.iter().map(|slot| slot.sender.packets).sum::<u64>(),
-            bytes_out: self.sender.octets + self.slots.iter().map(|slot| slot.sender.octets).sum::<u64>(),
+            packets_out: self.streams.iter().map(|stream| stream.sender.packets).sum(),
+            bytes_out: self.streams.iter().map(|stream| stream.sender.octets).sum(),
             lost: self.receptions.iter().map(Reception::lost).sum(),
             fraction_lost: self.receptions.iter().map(Reception::fraction_lost).fold(0.0, f32::max),
             jitter: self.receptions.iter().map(Reception::jitter).max().unwrap_or_default(),
             remote_fraction_lost: self.remote.map(|r| r.fraction_lost),
             remote_jitter: self.remote.map(|r| r.jitter),
             round_trip: self.remote.and_then(|r| r.round_trip),
-            ssrc: self.sender.ssrc,
+            ssrc: self.ssrc(),
             streams: self.srtp.as_ref().map_or(0, |srtp| srtp.stream_count()),
             ..self.counters
         }

@@ -1,7 +1,7 @@
 //! One peer's connection: ICE, DTLS, SRTP, RTP and RTCP tied together.
 
 mod media;
-mod slot;
+mod out_stream;
 mod types;
 
 use std::collections::VecDeque;
@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
-pub use slot::SlotOut;
+pub use out_stream::SlotOut;
 pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, RtpIn, Transmit};
 
 use crate::config::{EndpointOptions, TransportConfig};
-use crate::demux::{PacketKind, classify};
+use crate::demux::{Packet, StunPacket};
 use crate::dtls::{Certificate, Dtls, DtlsEvent};
 use crate::ice::{IceAgent, IceEvent, random_text};
 use crate::outbox::Outbox;
@@ -111,7 +111,7 @@ impl Endpoint {
                 "the offer names another certificate; that needs a new session",
             );
         }
-        if !self.offer.same_media(offer, self.media.slots()) {
+        if !self.offer.same_media(offer, self.media.extra()) {
             return refuse(
                 SdpErrorKind::MediaChanged,
                 "the audio m-line of the offer isn't the one of this session",
@@ -133,10 +133,10 @@ impl Endpoint {
         let theirs = self.offer.direction();
         let provider = self.certificate.provider.clone();
         self.media
-            .negotiate_slots(&self.offer, self.options.slots, provider.as_ref());
+            .negotiate_extra(&self.offer, self.options.slots, provider.as_ref());
         // Who has further m-lines for our sound gets it there, and none on the first.
         let direction = Direction::of(
-            theirs.receives() && self.options.send && self.media.slots() == 0,
+            theirs.receives() && self.options.send && self.media.extra() == 0,
             theirs.sends() && self.options.recv,
         );
         self.media.negotiate(&self.offer, direction);
@@ -153,7 +153,7 @@ impl Endpoint {
             stereo: self.sends_stereo(),
             uplink_bitrate: self.options.uplink_bitrate,
             uplink_stereo: self.options.uplink_stereo,
-            slots: &self.media.slot_ssrcs(),
+            extra_ssrcs: &self.media.extra_ssrcs(),
             cname: &self.options.cname,
         })
     }
@@ -195,28 +195,28 @@ impl Endpoint {
 
     /// Takes a datagram that was routed here. It is decrypted where it is; if it is sound, that is returned at once.
     pub fn handle_datagram<'d>(&mut self, now: Instant, from: SocketAddr, data: &'d mut [u8]) -> Option<RtpIn<'d>> {
+        self.handle_packet(now, from, Packet::read(data))
+    }
+
+    /// As [`handle_datagram`](Self::handle_datagram), for a datagram that was classified already, as a router has to.
+    pub fn handle_packet<'d>(&mut self, now: Instant, from: SocketAddr, packet: Packet<'d>) -> Option<RtpIn<'d>> {
         if self.closed {
             return None;
         }
-        let kind = classify(data);
-        if kind == PacketKind::Stun {
-            self.handle_stun(now, from, data);
-        } else if !self.ice.is_validated(from) {
-            self.dropped_strangers += 1;
-        } else {
-            match kind {
-                PacketKind::Dtls => self.handle_dtls(now, data),
-                PacketKind::Rtp => return self.handle_rtp(now, from, data),
-                PacketKind::Rtcp => self.handle_rtcp(now, from, data),
-                PacketKind::Stun | PacketKind::Other => self.media.count_malformed(),
-            }
+        match packet {
+            Packet::Stun(stun) => self.handle_stun(now, from, stun),
+            _ if !self.ice.is_validated(from) => self.dropped_strangers += 1,
+            Packet::Dtls(data) => self.handle_dtls(now, data),
+            Packet::Rtp(data) => return self.handle_rtp(now, from, data),
+            Packet::Rtcp(data) => self.handle_rtcp(now, from, data),
+            Packet::Other => self.media.count_malformed(),
         }
         None
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, data: &[u8]) {
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, packet: StunPacket<'_>) {
         let provider = self.certificate.provider.clone();
-        if let Some(answer) = self.ice.handle(now, from, data, provider.as_ref()) {
+        if let Some(answer) = self.ice.handle(now, from, packet, provider.as_ref()) {
             self.push(from, answer);
             self.bye_deadline = None;
         }
@@ -288,7 +288,7 @@ impl Endpoint {
     /// On how many further m-lines the peer takes sound: as many as it offered and our options allow. If there are any, nothing
     /// is sent on the first one.
     pub fn slots(&self) -> usize {
-        self.media.slots()
+        self.media.extra()
     }
 
     /// Puts a packet of Opus into `out` for one of the further m-lines (0…[`slots`](Self::slots) − 1), or, where there are none, as slot 0 on

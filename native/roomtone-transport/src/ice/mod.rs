@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 
-use crate::demux::stun_username;
+use crate::demux::StunPacket;
 use crate::sdp::Offer;
 use stun::read_request;
 
@@ -179,10 +179,10 @@ impl IceAgent {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        datagram: &[u8],
+        packet: StunPacket<'_>,
         provider: &dyn RTCCryptoProvider,
     ) -> Option<BytesMut> {
-        let answer = self.answer(now, from, datagram, provider);
+        let answer = self.answer(now, from, packet, provider);
         match answer {
             Some(_) => self.requests += 1,
             None => self.rejected += 1,
@@ -194,10 +194,10 @@ impl IceAgent {
         &mut self,
         now: Instant,
         from: SocketAddr,
-        datagram: &[u8],
+        packet: StunPacket<'_>,
         provider: &dyn RTCCryptoProvider,
     ) -> Option<BytesMut> {
-        let username = stun_username(datagram)?;
+        let username = packet.username?;
         let is_next = self.next.as_ref().is_some_and(|c| c.username == username);
         let credentials = match &self.next {
             Some(next) if is_next => next,
@@ -206,7 +206,7 @@ impl IceAgent {
         };
         let crypto = provider.crypto();
         let password = &credentials.local_pwd;
-        let request = read_request(datagram, username, password, crypto)?;
+        let request = read_request(packet.bytes, username, password, crypto)?;
         if request.role_conflict {
             // Without this answer the peer would wait for our checks for ever. The address is not validated by it.
             return request.conflict(password, crypto);

@@ -82,23 +82,22 @@ impl Sender {
     }
 }
 
-/// Builds the regular compound packet: SR where we sent since the last one, else RR; with our name. Then the same of those
-/// `others` of our streams that sent.
+/// Builds the regular compound packet for our streams: SR of each that sent since the last one, RR if the first didn't, and our name.
 pub(crate) fn report<'a>(
     now: Instant,
     clock: &NtpClock,
-    sender: &mut Sender,
-    others: impl Iterator<Item = &'a mut Sender>,
+    mut senders: impl Iterator<Item = &'a mut Sender>,
     receptions: &mut [Reception],
     cname: &str,
 ) -> Option<BytesMut> {
     let reports = receptions.iter_mut().map(|r| r.report(now)).collect();
-    let first = [report_of(now, clock, sender, reports), name(sender.ssrc, cname)];
-    let mut others = others.filter(|other| other.packets != other.reported).peekable();
+    let first = senders.next()?;
+    let head = [report_of(now, clock, first, reports), name(first.ssrc, cname)];
+    let mut others = senders.filter(|other| other.packets != other.reported).peekable();
     if others.peek().is_none() {
-        return rtc::rtcp::packet::marshal(&first).ok();
+        return rtc::rtcp::packet::marshal(&head).ok();
     }
-    let mut compound = Vec::from(first);
+    let mut compound = Vec::from(head);
     for other in others {
         compound.push(report_of(now, clock, other, vec![]));
         compound.push(name(other.ssrc, cname));
@@ -127,14 +126,15 @@ fn report_of(now: Instant, clock: &NtpClock, sender: &mut Sender, reports: Vec<R
     report
 }
 
-/// Builds the farewell of a stream, and `others` of ours.
-pub(crate) fn goodbye(ssrc: u32, others: impl Iterator<Item = u32>, cname: &str) -> Option<BytesMut> {
+/// Builds the farewell of our streams.
+pub(crate) fn goodbye(ssrcs: Vec<u32>, cname: &str) -> Option<BytesMut> {
+    let first = *ssrcs.first()?;
     let bye = Goodbye {
-        sources: std::iter::once(ssrc).chain(others).collect(),
+        sources: ssrcs,
         // The library writes a length of the reason always; with three letters no padding has to follow.
         reason: Bytes::from_static(b"end"),
     };
-    rtc::rtcp::packet::marshal(&[receiver_report(ssrc, vec![]), name(ssrc, cname), Box::new(bye)]).ok()
+    rtc::rtcp::packet::marshal(&[receiver_report(first, vec![]), name(first, cname), Box::new(bye)]).ok()
 }
 
 fn receiver_report(ssrc: u32, reports: Vec<ReceptionReport>) -> Box<dyn Packet> {

@@ -115,7 +115,7 @@ fn round_trip_comes_back() {
     let clock = NtpClock::from_unix(now, Duration::from_secs(1_700_000_000));
     let mut ours = Sender::new(1);
     ours.sent(now, 5_000, 100);
-    let sent = report(now, &clock, &mut ours, std::iter::empty(), &mut [], "us").expect("marshals");
+    let sent = report(now, &clock, std::iter::once(&mut ours), &mut [], "us").expect("marshals");
     // The peer hears it 30 ms later, holds it for a second, and its answer takes 40 ms.
     let peer_clock = NtpClock::from_unix(now, Duration::from_secs(5));
     let mut peer = Reception::new(now, 1, 0);
@@ -132,8 +132,7 @@ fn round_trip_comes_back() {
     let answer = report(
         answered,
         &peer_clock,
-        &mut peer_sender,
-        std::iter::empty(),
+        std::iter::once(&mut peer_sender),
         &mut [peer],
         "peer",
     )
@@ -160,13 +159,13 @@ fn sender_reports_map_media_time_to_wall_time() {
     let mut sender = Sender::new(9);
     sender.sent(now, 1_000, 80);
     let later = now + MS * 500;
-    let bytes = report(later, &clock, &mut sender, std::iter::empty(), &mut [], "name").expect("marshals");
+    let bytes = report(later, &clock, std::iter::once(&mut sender), &mut [], "name").expect("marshals");
     let parsed = SenderReport::unmarshal(&mut &bytes[..28]).expect("an SR first");
     assert_eq!(parsed.rtp_time, 1_000 + 24_000);
     assert_eq!(parsed.ntp_time, clock.ntp(later));
     assert_eq!((parsed.packet_count, parsed.octet_count), (1, 80));
     // Nothing sent since: the next one is a receiver report.
-    let bytes = report(later, &clock, &mut sender, std::iter::empty(), &mut [], "name").expect("marshals");
+    let bytes = report(later, &clock, std::iter::once(&mut sender), &mut [], "name").expect("marshals");
     assert_eq!(bytes[1], RECEIVER_REPORT);
     assert!(bytes.windows(4).any(|w| w == b"name"));
 }
@@ -175,7 +174,7 @@ fn sender_reports_map_media_time_to_wall_time() {
 fn goodbye_is_read_back_and_hostile_packets_are_not() {
     let now = origin();
     let clock = NtpClock::new(now, 0);
-    let bytes = goodbye(77, std::iter::empty(), "n").expect("marshals");
+    let bytes = goodbye(vec![77], "n").expect("marshals");
     let collect = |bytes: &[u8]| {
         let mut seen = vec![];
         read(now, &clock, |ssrc| ssrc == 1, bytes, |found| seen.push(found));

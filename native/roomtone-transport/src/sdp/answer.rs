@@ -24,7 +24,7 @@ pub(crate) struct AnswerParams<'a> {
     pub(crate) uplink_bitrate: Option<u32>,
     pub(crate) uplink_stereo: bool,
     /// SSRCs of our streams on the first of the offer's further m-lines.
-    pub(crate) slots: &'a [u32],
+    pub(crate) extra_ssrcs: &'a [u32],
     pub(crate) cname: &'a str,
 }
 
@@ -56,8 +56,8 @@ impl Offer {
         )?;
         if let (true, Some(mid)) = (self.bundle, self.mid()) {
             write!(out, "a=group:BUNDLE {mid}")?;
-            let slots = self.slots.iter().take(ours.slots.len());
-            for mid in slots.filter_map(|slot| self.lines[slot.line].mid.as_deref()) {
+            let extra = self.extra.iter().take(ours.extra_ssrcs.len());
+            for mid in extra.filter_map(|extra| self.lines[extra.line].mid.as_deref()) {
                 write!(out, " {mid}")?;
             }
             out.push_str("\r\n");
@@ -86,12 +86,12 @@ impl Offer {
                 msid: "roomtone mix".to_owned(),
             });
         }
-        let mut slots = self.slots.iter().zip(ours.slots).enumerate();
-        let (number, (slot, ssrc)) = slots.find(|(_, (slot, _))| slot.line == index)?;
+        let mut extras = self.extra.iter().zip(ours.extra_ssrcs).enumerate();
+        let (number, (extra, ssrc)) = extras.find(|(_, (extra, _))| extra.line == index)?;
         Some(Accepted {
             direction: Direction::SendOnly,
-            payload_type: slot.payload_type,
-            level_id: slot.level_id,
+            payload_type: extra.payload_type,
+            level_id: extra.level_id,
             parameters: sprop_stereo(ours.uplink_stereo && self.stereo()).to_owned(),
             ssrc: *ssrc,
             // A stream of its own each, as what is in them isn't to be played in step.

@@ -16,7 +16,7 @@ const MAX_BYTES: usize = 64 * 1024;
 /// Several times the m-lines of the busiest browser page.
 const MAX_MEDIA: usize = 64;
 /// Further m-lines on which we might send.
-const MAX_SLOTS: usize = 8;
+const MAX_EXTRA: usize = 8;
 /// SSRCs of the audio m-line that are let in.
 const MAX_SSRCS: usize = 8;
 
@@ -46,7 +46,7 @@ pub(super) struct Line {
 
 /// A further m-line on which the offerer only receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Slot {
+pub(crate) struct ExtraMedia {
     pub(super) line: usize,
     pub(crate) payload_type: u8,
     pub(crate) level_id: Option<u8>,
@@ -61,7 +61,7 @@ pub struct Offer {
     pub(super) allow_mixed: bool,
     pub(super) rtcp_rsize: bool,
     pub(super) opus: Opus,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) extra: Vec<ExtraMedia>,
     direction: Direction,
     level_id: Option<u8>,
     ssrcs: Vec<u32>,
@@ -159,7 +159,7 @@ impl Offer {
             bundle: group.is_some(),
             allow_mixed: flag("extmap-allow-mixed"),
             rtcp_rsize: has(&section.attributes, "rtcp-rsize"),
-            slots: slots(media, audio, group.as_deref().unwrap_or_default()),
+            extra: extra_media(media, audio, group.as_deref().unwrap_or_default()),
             opus,
             direction: direction(&section.attributes)
                 .or_else(|| direction(&session.attributes))
@@ -209,13 +209,13 @@ impl Offer {
 
     /// How many further audio m-lines of the same transport the offerer wants to receive sound on.
     pub fn slots(&self) -> usize {
-        self.slots.len()
+        self.extra.len()
     }
 
-    /// Are the accepted m-line of `other` and its first `slots` further ones the same?
-    pub(crate) fn same_media(&self, other: &Self, slots: usize) -> bool {
+    /// Are the accepted m-line of `other` and its first `extra` further ones the same?
+    pub(crate) fn same_media(&self, other: &Self, extra: usize) -> bool {
         let lines = |offer: &Self| {
-            let accepted = offer.slots.iter().take(slots).map(|slot| slot.line);
+            let accepted = offer.extra.iter().take(extra).map(|extra| extra.line);
             let all = std::iter::once(offer.audio).chain(accepted);
             all.map(|line| (line, offer.lines[line].mid.clone()))
                 .collect::<Vec<_>>()
@@ -302,20 +302,20 @@ fn bundle_group<'a>(session: &'a SessionDescription, mid: Option<&str>) -> Optio
 }
 
 /// The audio m-lines other than `audio` on which the offerer only receives Opus, over the same transport.
-fn slots(media: &[MediaDescription], audio: usize, group: &[&str]) -> Vec<Slot> {
+fn extra_media(media: &[MediaDescription], audio: usize, group: &[&str]) -> Vec<ExtraMedia> {
     let fits = |(line, section): (usize, &MediaDescription)| {
         let bundled = value(&section.attributes, "mid").is_some_and(|mid| group.contains(&mid));
         let receives = direction(&section.attributes) == Some(Direction::RecvOnly);
         if line == audio || !bundled || !receives || !in_use(section) || !is_dtls_srtp(section) {
             return None;
         }
-        Some(Slot {
+        Some(ExtraMedia {
             line,
             payload_type: find_opus(section)?.payload_type,
             level_id: level_id(&section.attributes),
         })
     };
-    media.iter().enumerate().filter_map(fits).take(MAX_SLOTS).collect()
+    media.iter().enumerate().filter_map(fits).take(MAX_EXTRA).collect()
 }
 
 fn in_use(section: &MediaDescription) -> bool {
