@@ -64,7 +64,8 @@ impl Media {
         self.direction = direction;
         self.payload_type = offer.payload_type();
         self.level_id = offer.level_extension();
-        self.streams[0].negotiate(self.payload_type, self.level_id);
+        let (payload_type, level_id) = offer.downlink_numbers();
+        self.streams[0].negotiate(payload_type, level_id);
         self.announced = offer.ssrcs().to_vec();
         if !self.announced.is_empty() {
             let announced = &self.announced;

@@ -25,6 +25,8 @@ use media::Media;
 
 /// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5 s at the latest.
 const BYE_GRACE: Duration = Duration::from_secs(6);
+/// RFC 8842 section 4 asks for 20 to 255 characters.
+const TLS_ID_LEN: usize = 24;
 /// The caller drains both queues after each call; these bounds only hold if it doesn't.
 const MAX_TRANSMITS: usize = 512;
 const MAX_EVENTS: usize = 512;
@@ -39,6 +41,7 @@ pub struct Endpoint {
     options: EndpointOptions,
     session_id: u64,
     version: u64,
+    tls_id: String,
     offer: Offer,
     ice: IceAgent,
     dtls: Dtls,
@@ -84,6 +87,7 @@ impl Endpoint {
             // RFC 9429 section 5.2.1: positive as a signed 64-bit number.
             session_id: u64::from_be_bytes(random) >> 1,
             version: 0,
+            tls_id: random_text(TLS_ID_LEN, provider.as_ref()).ok_or(AcceptError::Crypto)?,
             offer: offer.clone(),
             config,
             certificate,
@@ -148,6 +152,8 @@ impl Endpoint {
             pwd,
             fingerprint: self.certificate.fingerprint(),
             candidates: &self.config.candidates,
+            active: false,
+            tls_id: &self.tls_id,
             direction,
             ssrc: self.media.ssrc(),
             stereo: self.sends_stereo(),

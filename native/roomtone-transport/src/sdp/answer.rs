@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::offer::{LEVEL_URI, Line};
+use super::grammar::LEVEL_URI;
+use super::offer::{AudioLine, Line};
 use super::{Direction, Offer};
 
 /// What the answer says about our side.
@@ -15,12 +16,17 @@ pub(crate) struct AnswerParams<'a> {
     /// `sha-256 AB:CD:…`
     pub(crate) fingerprint: &'a str,
     pub(crate) candidates: &'a [SocketAddr],
+    /// We begin the DTLS handshake.
+    pub(crate) active: bool,
+    /// A name for our end of the DTLS connection, for an offer that names its own (RFC 8842 section 5.3).
+    pub(crate) tls_id: &'a str,
+    /// What we do on the m-lines for the microphone and the mix, taken together.
     pub(crate) direction: Direction,
     pub(crate) ssrc: u32,
-    /// We send stereo on the first m-line.
+    /// The mix is stereo.
     pub(crate) stereo: bool,
-    /// What we want to get. In an answer as in an offer `maxaveragebitrate`, `stereo` and `useinbandfec` are wishes of who will receive,
-    /// and only `sprop-stereo` is about what is sent (RFC 7587 sections 6.1 and 7).
+    /// What we want to get. In an answer as in an offer `maxaveragebitrate`, `stereo` and `useinbandfec` are wishes of the receiver, and
+    /// only `sprop-stereo` is about what is sent (RFC 7587 sections 6.1 and 7).
     pub(crate) uplink_bitrate: Option<u32>,
     pub(crate) uplink_stereo: bool,
     /// SSRCs of our streams on the first of the offer's further m-lines.
@@ -31,13 +37,31 @@ pub(crate) struct AnswerParams<'a> {
 /// One accepted m-line.
 struct Accepted {
     direction: Direction,
-    payload_type: u8,
+    /// The format, and what `a=rtpmap` and `a=fmtp` say of it.
+    format: String,
+    attributes: Vec<(&'static str, String)>,
     level_id: Option<u8>,
-    /// Further parameters of Opus.
-    parameters: String,
-    ssrc: u32,
-    /// Names of the stream and its track.
-    msid: String,
+    /// What we send on it: the SSRC, and the names of stream and track.
+    sends: Option<(u32, String)>,
+}
+
+impl Accepted {
+    /// A line with Opus; `parameters` are further ones of `a=fmtp`.
+    fn opus(payload_type: u8, level_id: Option<u8>, parameters: &str, direction: Direction) -> Self {
+        let fmtp = format!("{payload_type} minptime=10;useinbandfec=1{parameters}");
+        Self {
+            direction,
+            format: payload_type.to_string(),
+            attributes: vec![
+                ("rtpmap", format!("{payload_type} opus/48000/2")),
+                ("fmtp", fmtp),
+                ("ptime", "20".to_owned()),
+                ("maxptime", "60".to_owned()),
+            ],
+            level_id,
+            sends: None,
+        }
+    }
 }
 
 impl Offer {
@@ -54,93 +78,122 @@ impl Offer {
             "v=0\r\no=- {} {} IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n",
             ours.session_id, ours.version
         )?;
-        if let (true, Some(mid)) = (self.bundle, self.mid()) {
-            write!(out, "a=group:BUNDLE {mid}")?;
-            let extra = self.extra.iter().take(ours.extra_ssrcs.len());
-            for mid in extra.filter_map(|extra| self.lines[extra.line].mid.as_deref()) {
-                write!(out, " {mid}")?;
-            }
-            out.push_str("\r\n");
+        let accepted: Vec<_> = (0..self.lines.len()).map(|line| self.accepted(line, ours)).collect();
+        let kept = self.bundle.iter().filter(|line| accepted[**line].is_some());
+        let mids: Vec<&str> = kept.filter_map(|line| self.lines[*line].mid.as_deref()).collect();
+        if !mids.is_empty() {
+            write!(out, "a=group:BUNDLE {}\r\n", mids.join(" "))?;
         }
         if self.allow_mixed {
             out.push_str("a=extmap-allow-mixed\r\n");
         }
         out.push_str("a=msid-semantic: WMS *\r\na=ice-lite\r\n");
-        for (index, line) in self.lines.iter().enumerate() {
-            match self.accepted(index, ours) {
-                Some(accepted) => self.write_audio(out, line, ours, &accepted)?,
+        for (line, accepted) in self.lines.iter().zip(&accepted) {
+            match accepted {
+                Some(accepted) => self.write_accepted(out, line, ours, accepted)?,
                 None => write_rejected(out, line)?,
             }
         }
         Ok(())
     }
 
-    fn accepted(&self, index: usize, ours: &AnswerParams<'_>) -> Option<Accepted> {
-        if index == self.audio {
-            return Some(Accepted {
-                direction: ours.direction,
-                payload_type: self.payload_type(),
-                level_id: self.level_extension(),
-                parameters: uplink(ours),
-                ssrc: ours.ssrc,
-                msid: "roomtone mix".to_owned(),
-            });
+    fn accepted(&self, line: usize, ours: &AnswerParams<'_>) -> Option<Accepted> {
+        let (up, down) = (self.uplink.line == line, self.downlink.line == line);
+        if up {
+            let direction = Direction::of(ours.direction.sends() && down, ours.direction.receives());
+            return Some(self.accepted_audio(&self.uplink, direction, ours));
         }
         let mut extras = self.extra.iter().zip(ours.extra_ssrcs).enumerate();
-        let (number, (extra, ssrc)) = extras.find(|(_, (extra, _))| extra.line == index)?;
+        if let Some((number, (extra, ssrc))) = extras.find(|(_, (extra, _))| extra.line == line) {
+            let parameters = sprop_stereo(ours.uplink_stereo && self.stereo());
+            return Some(Accepted {
+                // A stream of its own each, as what is in them isn't to be played in step.
+                sends: Some((*ssrc, format!("roomtone-slot-{number} slot-{number}"))),
+                ..Accepted::opus(extra.payload_type, extra.level_id, parameters, Direction::SendOnly)
+            });
+        }
+        if down && ours.extra_ssrcs.is_empty() {
+            let direction = Direction::of(ours.direction.sends(), false);
+            return Some(self.accepted_audio(&self.downlink, direction, ours));
+        }
+        let parked = self.parked.iter().find(|parked| parked.line == line)?;
         Some(Accepted {
-            direction: Direction::SendOnly,
-            payload_type: extra.payload_type,
-            level_id: extra.level_id,
-            parameters: sprop_stereo(ours.uplink_stereo && self.stereo()).to_owned(),
-            ssrc: *ssrc,
-            // A stream of its own each, as what is in them isn't to be played in step.
-            msid: format!("roomtone-slot-{number} slot-{number}"),
+            direction: Direction::Inactive,
+            format: parked.format.clone(),
+            attributes: parked.attributes.clone(),
+            level_id: None,
+            sends: None,
         })
     }
 
-    fn write_audio(
+    // The line of the microphone, of the mix, or of both.
+    fn accepted_audio(&self, audio: &AudioLine, direction: Direction, ours: &AnswerParams<'_>) -> Accepted {
+        let mut parameters = String::new();
+        if direction.receives() {
+            if let Some(bitrate) = ours.uplink_bitrate {
+                // Writing to a String can't fail.
+                let _ = write!(parameters, ";maxaveragebitrate={bitrate}");
+            }
+            if ours.uplink_stereo {
+                parameters.push_str(";stereo=1");
+            }
+        }
+        parameters.push_str(sprop_stereo(ours.stereo && audio.line == self.downlink.line));
+        Accepted {
+            sends: direction.sends().then(|| (ours.ssrc, "roomtone mix".to_owned())),
+            ..Accepted::opus(audio.opus.payload_type, audio.level_id, &parameters, direction)
+        }
+    }
+
+    fn write_accepted(
         &self,
         out: &mut String,
         line: &Line,
         ours: &AnswerParams<'_>,
         accepted: &Accepted,
     ) -> std::fmt::Result {
-        let pt = accepted.payload_type;
         // The first candidate is the default one (RFC 8839 section 4.2.1); without any, the placeholder.
         let (address, port) = match ours.candidates.first() {
             Some(first) => (first.ip().to_canonical(), first.port()),
             None => (IpAddr::from([0, 0, 0, 0]), 9),
         };
         let family = if address.is_ipv4() { "IP4" } else { "IP6" };
-        write!(out, "m=audio {port} {} {pt}\r\nc=IN {family} {address}\r\n", line.proto)?;
+        let Line { media, proto, .. } = line;
+        let format = &accepted.format;
+        write!(out, "m={media} {port} {proto} {format}\r\nc=IN {family} {address}\r\n")?;
         if let Some(mid) = &line.mid {
             write!(out, "a=mid:{mid}\r\n")?;
         }
         write!(
             out,
-            "a={}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:passive\r\na=rtcp-mux\r\n",
+            "a={}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:{}\r\n",
             accepted.direction.as_str(),
             ours.ufrag,
             ours.pwd,
-            ours.fingerprint
+            ours.fingerprint,
+            if ours.active { "active" } else { "passive" },
         )?;
+        if self.has_tls_id() {
+            write!(out, "a=tls-id:{}\r\n", ours.tls_id)?;
+        }
+        out.push_str("a=rtcp-mux\r\n");
+        if self.rtcp_mux_only {
+            out.push_str("a=rtcp-mux-only\r\n");
+        }
         if self.rtcp_rsize {
             out.push_str("a=rtcp-rsize\r\n");
         }
-        write!(
-            out,
-            "a=rtpmap:{pt} opus/48000/2\r\na=fmtp:{pt} minptime=10;useinbandfec=1{}\r\na=ptime:20\r\na=maxptime:60\r\n",
-            accepted.parameters
-        )?;
+        for (key, value) in &accepted.attributes {
+            write!(out, "a={key}:{value}\r\n")?;
+        }
         if let Some(id) = accepted.level_id {
             write!(out, "a=extmap:{id} {LEVEL_URI}\r\n")?;
         }
-        if accepted.direction.sends() {
+        if let Some((ssrc, msid)) = &accepted.sends {
             write!(
                 out,
-                "a=msid:{2}\r\na=ssrc:{0} cname:{1}\r\na=ssrc:{0} msid:{2}\r\n",
-                accepted.ssrc, ours.cname, accepted.msid
+                "a=msid:{msid}\r\na=ssrc:{ssrc} cname:{}\r\na=ssrc:{ssrc} msid:{msid}\r\n",
+                ours.cname
             )?;
         }
         for (index, candidate) in ours.candidates.iter().enumerate() {
@@ -156,21 +209,6 @@ impl Offer {
         out.push_str("a=end-of-candidates\r\n");
         Ok(())
     }
-}
-
-/// What we want of the m-line on which the peer sends, and what comes back on it.
-fn uplink(ours: &AnswerParams<'_>) -> String {
-    let mut parameters = String::new();
-    if ours.direction.receives() {
-        if let Some(bitrate) = ours.uplink_bitrate {
-            // Writing to a String can't fail.
-            let _ = write!(parameters, ";maxaveragebitrate={bitrate}");
-        }
-        if ours.uplink_stereo {
-            parameters.push_str(";stereo=1");
-        }
-    }
-    parameters + sprop_stereo(ours.stereo)
 }
 
 fn sprop_stereo(stereo: bool) -> &'static str {

@@ -1,4 +1,4 @@
-//! Why an offer is refused, in words for people and codes for programs.
+//! Why an offer is refused: a sentence for people and a code for programs.
 
 /// The kind of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,10 +22,12 @@ pub enum SdpErrorKind {
     BadIceCredentials,
     /// No `a=rtcp-mux`: we have one port.
     NoRtcpMux,
-    /// The offerer insists on being the DTLS server.
+    /// `a=setup` with a value that isn't `actpass`, `active` or `passive`.
     BadSetup,
-    /// The audio m-line is not RTP over DTLS-SRTP.
+    /// The audio m-line is not RTP over DTLS-SRTP, or has no transport of its own and shares none that is taken.
     BadTransport,
+    /// One m-line sends and another receives, each on a transport of its own.
+    NotBundled,
     /// The offerer is ICE-lite as we are: nobody would send checks.
     IceLite,
     /// More m-lines than any client has.
@@ -73,6 +75,7 @@ impl SdpError {
             SdpErrorKind::NoRtcpMux => "no_rtcp_mux",
             SdpErrorKind::BadSetup => "bad_setup",
             SdpErrorKind::BadTransport => "bad_transport",
+            SdpErrorKind::NotBundled => "not_bundled",
             SdpErrorKind::IceLite => "ice_lite",
             SdpErrorKind::TooManyMedia => "too_many_media",
             SdpErrorKind::BadMid => "bad_mid",

@@ -1,17 +1,20 @@
-//! Offer in, answer out (RFC 8866, RFC 9429, RFC 9143): one Opus m-line is accepted, and where the caller has a use for them
-//! further ones that only receive; every other one is rejected in place.
+//! Offer in, answer out (RFC 8866, RFC 9429, RFC 9143). The m-line on which the peer sends Opus is accepted, and the one on which it
+//! receives where that is another; where the caller has a use for them, so are further ones that only receive. The rest is rejected in
+//! place.
 //!
-//! The grammar is read by `rtc::sdp`; what the lines mean to us is decided here.
+//! `sdp-types` splits the lines; what they mean to us is decided here.
 
 mod answer;
 mod error;
 mod fingerprint;
+mod grammar;
 mod offer;
 
 pub(crate) use answer::AnswerParams;
 pub use error::{SdpError, SdpErrorKind};
 pub(crate) use fingerprint::{Fingerprints, describe as describe_certificate};
 pub use offer::Offer;
+pub(crate) use offer::Setup;
 
 /// Direction of a stream, from the point of view of the side that writes the description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,24 +1,20 @@
-//! Reading an offer into the facts that the transport needs.
+//! Reading an offer into the facts that the transport needs, and deciding what each m-line is for.
 
 use std::fmt;
-use std::io::Cursor;
 
-use rtc::sdp::description::common::Attribute;
-use rtc::sdp::description::media::MediaDescription;
-use rtc::sdp::description::session::SessionDescription;
+use sdp_types::{Attribute, Media, Session};
 
+use super::grammar::{self, Origin, brief, format_value, has, is_token, malformed, value, values};
 use super::{Direction, Fingerprints, SdpError, SdpErrorKind as Kind};
 
-/// RFC 6464: the level of each packet, readable without decoding it.
-pub(super) const LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-
-const MAX_BYTES: usize = 64 * 1024;
 /// Several times the m-lines of the busiest browser page.
 const MAX_MEDIA: usize = 64;
 /// Further m-lines on which we might send.
 const MAX_EXTRA: usize = 8;
 /// SSRCs of the audio m-line that are let in.
 const MAX_SSRCS: usize = 8;
+/// Codecs that carry other codecs' packets: an m-line can't be answered with these alone.
+const HELPERS: [&str; 5] = ["rtx", "red", "ulpfec", "flexfec-03", "telephone-event"];
 
 /// ICE credentials of the peer. Debug shows the ufrag (it is on the wire in clear) and never the password.
 #[derive(Clone, PartialEq, Eq)]
@@ -35,6 +31,17 @@ impl fmt::Debug for RemoteIce {
     }
 }
 
+/// The offerer's part in the DTLS handshake (RFC 8842 section 5, RFC 4145 section 4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Setup {
+    /// Either; also where the offer has no `a=setup`.
+    ActPass,
+    /// The client.
+    Active,
+    /// The server: the handshake is ours to begin.
+    Passive,
+}
+
 /// An m-line as the answer has to repeat it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
@@ -42,6 +49,15 @@ pub(super) struct Line {
     pub(super) proto: String,
     pub(super) formats: Vec<String>,
     pub(super) mid: Option<String>,
+}
+
+/// An m-line with Opus, on which one side or both send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct AudioLine {
+    pub(super) line: usize,
+    pub(super) direction: Direction,
+    pub(super) level_id: Option<u8>,
+    pub(super) opus: Opus,
 }
 
 /// A further m-line on which the offerer only receives.
@@ -52,24 +68,40 @@ pub(crate) struct ExtraMedia {
     pub(crate) level_id: Option<u8>,
 }
 
+/// An m-line that is accepted though nothing is sent on it: a microphone that was removed, or the line whose transport the others of
+/// the bundle share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ParkedLine {
+    pub(super) line: usize,
+    /// The format that the answer has, and its `a=rtpmap` and `a=fmtp`.
+    pub(super) format: String,
+    pub(super) attributes: Vec<(&'static str, String)>,
+}
+
 /// A parsed offer that can be answered.
 #[derive(Clone, Debug)]
 pub struct Offer {
     pub(super) lines: Vec<Line>,
-    pub(super) audio: usize,
-    pub(super) bundle: bool,
+    /// The m-line on which the peer is heard, or, if it doesn't send, the first one with Opus.
+    pub(super) uplink: AudioLine,
+    /// The m-line on which the mix is sent: as a rule the same one.
+    pub(super) downlink: AudioLine,
+    /// The m-lines of the bundle, the one that has its transport first. Empty without one.
+    pub(super) bundle: Vec<usize>,
+    pub(super) parked: Vec<ParkedLine>,
+    pub(crate) extra: Vec<ExtraMedia>,
     pub(super) allow_mixed: bool,
     pub(super) rtcp_rsize: bool,
-    pub(super) opus: Opus,
-    pub(crate) extra: Vec<ExtraMedia>,
-    direction: Direction,
-    level_id: Option<u8>,
+    pub(super) rtcp_mux_only: bool,
     ssrcs: Vec<u32>,
+    origin: Origin,
+    tls_id: Option<String>,
+    pub(crate) setup: Setup,
     pub(crate) ice: RemoteIce,
     pub(crate) fingerprints: Fingerprints,
 }
 
-/// What the offer says about Opus.
+/// What an m-line says about Opus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opus {
     pub(super) payload_type: u8,
@@ -78,32 +110,21 @@ pub(super) struct Opus {
 }
 
 impl Offer {
-    /// Reads an offer; an error names what is missing or wrong.
+    /// Reads an offer; an error names what is missing or wrong, and the line where it is.
+    ///
+    /// # Errors
+    /// Only what the transport can't do without is a reason to refuse: audio with Opus, ICE credentials, a fingerprint, RTP and RTCP on
+    /// one port. M-lines of other kinds, unknown attributes and addresses are left alone.
     pub fn parse(text: &str) -> Result<Self, SdpError> {
-        if text.len() > MAX_BYTES {
-            return Err(SdpError::new(
-                Kind::TooLarge,
-                format!("the offer has {} bytes; {MAX_BYTES} are the limit", text.len()),
-            ));
-        }
-        // A NUL or another control character has no place in a line, and would be echoed into the answer.
-        if text.chars().any(|c| c.is_control() && !matches!(c, '\r' | '\n' | '\t')) {
-            return Err(malformed("the offer contains control characters"));
-        }
-        let session = SessionDescription::unmarshal(&mut Cursor::new(text.as_bytes()))
-            .map_err(|error| malformed(format!("the offer is no valid SDP: {error}")))?;
-        Self::from_session(&session)
-    }
-
-    fn from_session(session: &SessionDescription) -> Result<Self, SdpError> {
-        let media = &session.media_descriptions;
-        if media.len() > MAX_MEDIA {
+        let (session, origin) = grammar::parse(text)?;
+        if session.medias.len() > MAX_MEDIA {
             return Err(SdpError::new(
                 Kind::TooManyMedia,
-                format!("{} m-lines; {MAX_MEDIA} are the limit", media.len()),
+                format!("{} m-lines; {MAX_MEDIA} are the limit", session.medias.len()),
             ));
         }
-        let lines = media.iter().map(read_line).collect::<Result<Vec<_>, _>>()?;
+        let lines = session.medias.iter().enumerate().map(read_line);
+        let lines = lines.collect::<Result<Vec<_>, _>>()?;
         check_mids(&lines)?;
         if has(&session.attributes, "ice-lite") {
             return Err(SdpError::new(
@@ -111,100 +132,51 @@ impl Offer {
                 "both sides are ICE-lite, so nobody would open the connection",
             ));
         }
-
-        let (audio, opus) = choose_audio(media)?;
-        let section = &media[audio];
-        let mid = lines[audio].mid.as_deref();
-        let group = bundle_group(session, mid);
-        // The transport attributes of a bundled m-line may stand at the first line of its group only.
-        let tagged = group
-            .as_ref()
-            .and_then(|group| group.first())
-            .and_then(|tag| lines.iter().position(|l| l.mid.as_deref() == Some(tag)))
-            .map(|index| &media[index]);
-        let places = [
-            Some(&section.attributes),
-            tagged.map(|m| &m.attributes),
-            Some(&session.attributes),
-        ];
-        let find = |key: &str| places.iter().flatten().find_map(|attributes| value(attributes, key));
-        let flag = |key: &str| places.iter().flatten().any(|attributes| has(attributes, key));
-
-        if !flag("rtcp-mux") {
-            return Err(SdpError::new(
-                Kind::NoRtcpMux,
-                "the offer has no a=rtcp-mux; RTP and RTCP share one port here",
-            ));
+        Reader {
+            session: &session,
+            lines: &lines,
         }
-        match find("setup") {
-            None | Some("actpass" | "active") => {}
-            Some(other) => {
-                return Err(SdpError::new(
-                    Kind::BadSetup,
-                    format!("a=setup:{} in the offer; actpass or active is needed", brief(other)),
-                ));
-            }
-        }
-        let fingerprints = Fingerprints::parse(
-            places
-                .iter()
-                .flatten()
-                .find(|attributes| has(attributes, "fingerprint"))
-                .into_iter()
-                .flat_map(|attributes| values(attributes, "fingerprint")),
-        )?;
-
-        Ok(Self {
-            audio,
-            bundle: group.is_some(),
-            allow_mixed: flag("extmap-allow-mixed"),
-            rtcp_rsize: has(&section.attributes, "rtcp-rsize"),
-            extra: extra_media(media, audio, group.as_deref().unwrap_or_default()),
-            opus,
-            direction: direction(&section.attributes)
-                .or_else(|| direction(&session.attributes))
-                .unwrap_or(Direction::SendRecv),
-            level_id: level_id(&section.attributes).or_else(|| level_id(&session.attributes)),
-            ssrcs: ssrcs(&section.attributes),
-            ice: remote_ice(find("ice-ufrag"), find("ice-pwd"))?,
-            fingerprints,
-            lines,
-        })
+        .read(origin)
     }
 
-    /// SSRCs announced for the accepted m-line; empty where the client announces none.
+    /// SSRCs announced for the m-line on which the peer sends; empty where the client announces none.
     pub fn ssrcs(&self) -> &[u32] {
         &self.ssrcs
     }
 
-    /// Direction as the offerer sees it.
+    /// Direction as the offerer sees it, of the accepted m-lines together: one may send and another receive.
     pub fn direction(&self) -> Direction {
-        self.direction
+        Direction::of(self.uplink.direction.sends(), self.downlink.direction.receives())
     }
 
     /// The offerer wants to receive stereo (`stereo=1`).
     pub fn stereo(&self) -> bool {
-        self.opus.stereo
+        self.downlink.opus.stereo
     }
 
     /// The bit rate that the offerer wants to receive at most (`maxaveragebitrate`).
     pub fn max_average_bitrate(&self) -> Option<u32> {
-        self.opus.max_average_bitrate
+        self.downlink.opus.max_average_bitrate
     }
 
-    /// Payload type of Opus.
+    /// Payload type of Opus on the m-line on which the peer sends.
     pub fn payload_type(&self) -> u8 {
-        self.opus.payload_type
+        self.uplink.opus.payload_type
     }
 
-    /// Header extension id of the RFC 6464 level, where offered.
+    /// Header extension id of the RFC 6464 level on that m-line, where offered.
     pub fn level_extension(&self) -> Option<u8> {
-        self.level_id
+        self.uplink.level_id
     }
 
-    /// `a=mid` of the accepted m-line.
+    /// Payload type of Opus, and header extension id of the level, for what is sent to the peer.
+    pub(crate) fn downlink_numbers(&self) -> (u8, Option<u8>) {
+        (self.downlink.opus.payload_type, self.downlink.level_id)
+    }
+
+    /// `a=mid` of the m-line on which the peer sends.
     pub fn mid(&self) -> Option<&str> {
-        self.lines[self.audio].mid.as_deref()
+        self.lines[self.uplink.line].mid.as_deref()
     }
 
     /// How many further audio m-lines of the same transport the offerer wants to receive sound on.
@@ -212,151 +184,342 @@ impl Offer {
         self.extra.len()
     }
 
-    /// Are the accepted m-line of `other` and its first `extra` further ones the same?
-    pub(crate) fn same_media(&self, other: &Self, extra: usize) -> bool {
-        let lines = |offer: &Self| {
-            let accepted = offer.extra.iter().take(extra).map(|extra| extra.line);
-            let all = std::iter::once(offer.audio).chain(accepted);
-            all.map(|line| (line, offer.lines[line].mid.clone()))
+    /// The offerer names DTLS connections (`a=tls-id`, RFC 8842 section 4).
+    pub(crate) fn has_tls_id(&self) -> bool {
+        self.tls_id.is_some()
+    }
+
+    /// Is `later` from the same client, for the same DTLS connection, as far as SDP can tell? Its certificate is compared elsewhere.
+    ///
+    /// Another `a=tls-id`, or another session in `o=`, is another connection (RFC 8842 sections 3.1 and 5.5). But an offer with the very
+    /// ICE credentials of this one isn't of a client that has begun anew, whatever its `o=` says: some make that up each time.
+    pub(crate) fn same_connection(&self, later: &Self) -> bool {
+        match (&self.tls_id, &later.tls_id) {
+            (Some(before), Some(after)) if before != after => false,
+            (Some(_), Some(_)) => true,
+            _ => self.origin == later.origin || self.ice == later.ice,
+        }
+    }
+
+    /// Are the m-lines that this offer uses still in their places in `later`, and its first `extra` further ones the same?
+    pub(crate) fn same_media(&self, later: &Self, extra: usize) -> bool {
+        let used = [self.uplink.line, self.downlink.line];
+        let kept = |line: &usize| later.lines.get(*line).is_some_and(|l| l.mid == self.lines[*line].mid);
+        let extras = |offer: &Self| {
+            let lines = offer.extra.iter().take(extra).map(|extra| extra.line);
+            lines
+                .map(|line| (line, offer.lines[line].mid.clone()))
                 .collect::<Vec<_>>()
         };
-        lines(self) == lines(other)
+        used.iter().all(kept) && extras(self) == extras(later)
     }
 }
 
-fn malformed(message: impl Into<String>) -> SdpError {
-    SdpError::new(Kind::Malformed, message)
-}
-
-/// At most a few characters of a stranger's text, for messages.
-fn brief(text: &str) -> String {
-    text.chars().take(32).collect()
-}
-
-fn has(attributes: &[Attribute], key: &str) -> bool {
-    attributes.iter().any(|a| a.key == key)
-}
-
-fn values<'a>(attributes: &'a [Attribute], key: &'a str) -> impl Iterator<Item = &'a str> {
-    attributes
-        .iter()
-        .filter(move |a| a.key == key)
-        .filter_map(|a| a.value.as_deref())
-}
-
-fn value<'a>(attributes: &'a [Attribute], key: &str) -> Option<&'a str> {
-    attributes
-        .iter()
-        .find(|a| a.key == key)
-        .and_then(|a| a.value.as_deref())
-        .map(str::trim)
-}
-
-/// RFC 8866 token characters: what may be echoed.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.bytes().all(|b| {
-            b.is_ascii_alphanumeric()
-                || matches!(
-                    b,
-                    b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'{'..=b'~'
-                )
-        })
-}
-
-fn read_line(media: &MediaDescription) -> Result<Line, SdpError> {
-    let name = &media.media_name;
-    let proto = name.protos.join("/");
+fn read_line((index, media): (usize, &Media)) -> Result<Line, SdpError> {
+    let formats: Vec<String> = media.fmt.split_whitespace().map(str::to_owned).collect();
     let clean = |text: &str| is_token(&text.replace('/', ""));
-    if !clean(&proto) || !name.formats.iter().all(|f| clean(f)) || name.formats.is_empty() {
-        return Err(malformed("an m-line has a protocol or formats that can't be read"));
+    let known = clean(&media.media) && clean(&media.proto) && formats.iter().all(|f| clean(f)) && !formats.is_empty();
+    if !known {
+        return Err(malformed(format!(
+            "m-line {} has a media type, a protocol or formats that can't be read",
+            index + 1
+        )));
     }
     let mid = value(&media.attributes, "mid").map(str::to_owned);
     if mid.as_deref().is_some_and(|mid| !is_token(mid) || mid.len() > 64) {
-        return Err(SdpError::new(Kind::BadMid, "an a=mid is no token"));
+        return Err(SdpError::new(
+            Kind::BadMid,
+            format!("a=mid of m-line {} is no token", index + 1),
+        ));
     }
     Ok(Line {
-        media: name.media.clone(),
-        proto,
-        formats: name.formats.clone(),
+        media: media.media.clone(),
+        proto: media.proto.clone(),
+        formats,
         mid,
     })
 }
 
 fn check_mids(lines: &[Line]) -> Result<(), SdpError> {
     for (index, line) in lines.iter().enumerate() {
-        if line.mid.is_some() && lines[..index].iter().any(|other| other.mid == line.mid) {
-            return Err(SdpError::new(Kind::BadMid, "two m-lines have the same a=mid"));
+        let same = lines[..index].iter().position(|other| other.mid == line.mid);
+        if let (Some(mid), Some(other)) = (&line.mid, same) {
+            let message = format!("m-lines {} and {} have the same a=mid:{mid}", other + 1, index + 1);
+            return Err(SdpError::new(Kind::BadMid, message));
         }
     }
     Ok(())
 }
 
-/// The mids of the BUNDLE group that `mid` is in.
-fn bundle_group<'a>(session: &'a SessionDescription, mid: Option<&str>) -> Option<Vec<&'a str>> {
-    let mid = mid?;
-    values(&session.attributes, "group")
-        .filter_map(|group| group.trim().strip_prefix("BUNDLE "))
-        .map(|mids| mids.split_whitespace().collect::<Vec<_>>())
-        .find(|mids| mids.contains(&mid))
+/// What is needed to judge the m-lines of an offer.
+struct Reader<'a> {
+    session: &'a Session,
+    lines: &'a [Line],
 }
 
-/// The audio m-lines other than `audio` on which the offerer only receives Opus, over the same transport.
-fn extra_media(media: &[MediaDescription], audio: usize, group: &[&str]) -> Vec<ExtraMedia> {
-    let fits = |(line, section): (usize, &MediaDescription)| {
-        let bundled = value(&section.attributes, "mid").is_some_and(|mid| group.contains(&mid));
-        let receives = direction(&section.attributes) == Some(Direction::RecvOnly);
-        if line == audio || !bundled || !receives || !in_use(section) || !is_dtls_srtp(section) {
-            return None;
+impl Reader<'_> {
+    fn read(&self, origin: Origin) -> Result<Offer, SdpError> {
+        let usable = self.usable()?;
+        // The line that sends is the one that is heard; a listener's is the first that receives.
+        let sends = |audio: &&AudioLine| audio.direction.sends();
+        let receives = |audio: &&AudioLine| audio.direction.receives();
+        let uplink = *usable
+            .iter()
+            .find(sends)
+            .or_else(|| usable.iter().find(receives))
+            .unwrap_or(&usable[0]);
+        let bundle = self.bundle(uplink.line);
+        let shares = |audio: &&AudioLine| bundle.contains(&audio.line);
+        let downlink = if uplink.direction.receives() || !uplink.direction.sends() {
+            uplink
+        } else {
+            match usable.iter().find(receives) {
+                None => uplink,
+                Some(other) if shares(&other) => *usable.iter().filter(shares).find(receives).unwrap_or(other),
+                Some(other) => return Err(self.apart(uplink.line, other.line)),
+            }
+        };
+
+        let tagged = self.tagged(uplink.line, &bundle)?;
+        let places = [
+            Some(uplink.line),
+            Some(downlink.line).filter(|line| *line != uplink.line),
+            tagged,
+        ];
+        let places: Vec<&[Attribute]> = places
+            .iter()
+            .flatten()
+            .map(|line| self.attributes(*line))
+            .chain([self.session.attributes.as_slice()])
+            .collect();
+        let find = |key: &'static str| places.iter().find_map(|attributes| value(attributes, key));
+        let flag = |key: &str| places.iter().any(|attributes| has(attributes, key));
+
+        if !flag("rtcp-mux") && !flag("rtcp-mux-only") {
+            return Err(SdpError::new(
+                Kind::NoRtcpMux,
+                format!(
+                    "{} has no a=rtcp-mux; RTP and RTCP share one port here",
+                    self.name(uplink.line)
+                ),
+            ));
         }
-        Some(ExtraMedia {
-            line,
-            payload_type: find_opus(section)?.payload_type,
-            level_id: level_id(&section.attributes),
+        let setup = match find("setup") {
+            None | Some("actpass") => Setup::ActPass,
+            Some("active") => Setup::Active,
+            Some("passive") => Setup::Passive,
+            Some(other) => {
+                return Err(SdpError::new(
+                    Kind::BadSetup,
+                    format!(
+                        "{} has a=setup:{}; actpass, active or passive is needed",
+                        self.name(uplink.line),
+                        brief(other)
+                    ),
+                ));
+            }
+        };
+        let fingerprints = Fingerprints::parse(
+            places
+                .iter()
+                .find(|attributes| has(attributes, "fingerprint"))
+                .into_iter()
+                .flat_map(|attributes| values(attributes, "fingerprint")),
+        )?;
+        let ice = remote_ice(&self.name(uplink.line), find("ice-ufrag"), find("ice-pwd"))?;
+        let (tls_id, allow_mixed) = (find("tls-id").map(str::to_owned), flag("extmap-allow-mixed"));
+        let rtcp_mux_only = flag("rtcp-mux-only");
+
+        let extra = self.extra(&usable, uplink.line, &bundle);
+        let parked = self.parked(&usable, uplink.line, tagged, &bundle);
+        let rtcp_rsize = has(self.attributes(uplink.line), "rtcp-rsize");
+        Ok(Offer {
+            lines: self.lines.to_vec(),
+            uplink,
+            downlink,
+            bundle: tagged.map_or(bundle.clone(), |tag| front(&bundle, tag)),
+            parked,
+            extra,
+            allow_mixed,
+            rtcp_rsize,
+            rtcp_mux_only,
+            ssrcs: ssrcs(self.attributes(uplink.line)),
+            origin,
+            tls_id,
+            setup,
+            ice,
+            fingerprints,
         })
-    };
-    media.iter().enumerate().filter_map(fits).take(MAX_EXTRA).collect()
+    }
+
+    fn media(&self, line: usize) -> &Media {
+        &self.session.medias[line]
+    }
+
+    fn attributes(&self, line: usize) -> &[Attribute] {
+        &self.media(line).attributes
+    }
+
+    /// An m-line's name in a message.
+    fn name(&self, line: usize) -> String {
+        let Line { media, mid, .. } = &self.lines[line];
+        let mid = mid.as_ref().map(|mid| format!(", mid {}", brief(mid)));
+        format!(
+            "m-line {} ({}{})",
+            line + 1,
+            brief(media),
+            mid.as_deref().unwrap_or_default()
+        )
+    }
+
+    fn apart(&self, sends: usize, receives: usize) -> SdpError {
+        let (sends, receives) = (self.name(sends), self.name(receives));
+        let message = format!(
+            "{sends} sends and {receives} receives, but they aren't in one BUNDLE group: there is one transport here"
+        );
+        SdpError::new(Kind::NotBundled, message)
+    }
+
+    /// The audio m-lines that are on, are DTLS-SRTP and have Opus. An error tells what the last one lacks.
+    fn usable(&self) -> Result<Vec<AudioLine>, SdpError> {
+        let mut error = SdpError::new(Kind::NoAudio, "the offer has no audio m-line that is in use");
+        let mut usable = vec![];
+        for (line, media) in self.session.medias.iter().enumerate() {
+            if media.media != "audio" || !in_use(media) {
+                continue;
+            }
+            if !is_dtls_srtp(media) {
+                let proto = brief(&media.proto);
+                let message = format!(
+                    "{} is {proto}, not RTP over DTLS-SRTP (UDP/TLS/RTP/SAVPF)",
+                    self.name(line)
+                );
+                error = SdpError::new(Kind::BadTransport, message);
+                continue;
+            }
+            match find_opus(media) {
+                Ok(opus) => usable.push(AudioLine {
+                    line,
+                    direction: grammar::direction(self.session, media),
+                    level_id: grammar::level_id(self.session, media),
+                    opus,
+                }),
+                Err(lacks) => error = SdpError::new(Kind::NoOpus, format!("{} {lacks}", self.name(line))),
+            }
+        }
+        if usable.is_empty() { Err(error) } else { Ok(usable) }
+    }
+
+    /// The m-lines of the BUNDLE group that `line` is in, in the group's order.
+    fn bundle(&self, line: usize) -> Vec<usize> {
+        let Some(mid) = self.lines[line].mid.as_deref() else {
+            return vec![];
+        };
+        let line_of = |mid: &str| self.lines.iter().position(|line| line.mid.as_deref() == Some(mid));
+        values(&self.session.attributes, "group")
+            .filter_map(|group| group.trim().strip_prefix("BUNDLE "))
+            .map(|mids| mids.split_whitespace().collect::<Vec<_>>())
+            .find(|mids| mids.contains(&mid))
+            .map(|mids| mids.into_iter().filter_map(line_of).collect())
+            .unwrap_or_default()
+    }
+
+    /// The m-line whose transport the bundle has: the first one of the group that isn't refused here and has a port (RFC 9143 section
+    /// 7.3.1). If the audio has none of its own, another line of RTP has to be kept for it.
+    fn tagged(&self, audio: usize, bundle: &[usize]) -> Result<Option<usize>, SdpError> {
+        if self.media(audio).port != 0 {
+            // Its transport may still be written at the first line only.
+            return Ok(bundle.first().copied());
+        }
+        let fits = |line: &&usize| self.media(**line).port != 0 && is_dtls_srtp(self.media(**line));
+        match bundle.iter().find(fits) {
+            Some(line) => Ok(Some(*line)),
+            None => Err(SdpError::new(
+                Kind::BadTransport,
+                format!(
+                    "{} is bundle-only, and no m-line of its BUNDLE group has a transport that is taken here",
+                    self.name(audio)
+                ),
+            )),
+        }
+    }
+
+    /// The audio m-lines other than `uplink` on which the offerer only receives, over the same transport.
+    fn extra(&self, usable: &[AudioLine], uplink: usize, bundle: &[usize]) -> Vec<ExtraMedia> {
+        let fits = |audio: &&AudioLine| {
+            audio.line != uplink && audio.direction == Direction::RecvOnly && bundle.contains(&audio.line)
+        };
+        let extra = usable.iter().filter(fits).map(|audio| ExtraMedia {
+            line: audio.line,
+            payload_type: audio.opus.payload_type,
+            level_id: audio.level_id,
+        });
+        extra.take(MAX_EXTRA).collect()
+    }
+
+    /// The m-lines that are kept without sound on them.
+    fn parked(&self, usable: &[AudioLine], uplink: usize, tagged: Option<usize>, bundle: &[usize]) -> Vec<ParkedLine> {
+        let idle = usable.iter().filter(|audio| {
+            audio.line != uplink && audio.direction == Direction::Inactive && bundle.contains(&audio.line)
+        });
+        let idle = idle.map(|audio| (audio.line, audio.opus.payload_type.to_string()));
+        let transport = tagged
+            .filter(|_| self.media(uplink).port == 0)
+            .filter(|line| !usable.iter().any(|audio| audio.line == *line))
+            .map(|line| (line, self.plain_format(line)));
+        let park = |(line, format): (usize, String)| {
+            let attribute = |key: &'static str| {
+                let value = format_value(self.attributes(line), key, &format)?;
+                Some((key, format!("{format} {value}")))
+            };
+            ParkedLine {
+                line,
+                attributes: ["rtpmap", "fmtp"].into_iter().filter_map(attribute).collect(),
+                format,
+            }
+        };
+        idle.chain(transport).map(park).collect()
+    }
+
+    // The first format that stands for itself.
+    fn plain_format(&self, line: usize) -> String {
+        let formats = &self.lines[line].formats;
+        let plain = |format: &&String| {
+            let codec = format_value(self.attributes(line), "rtpmap", format).unwrap_or_default();
+            let name = codec.split('/').next().unwrap_or_default();
+            !HELPERS.iter().any(|helper| name.eq_ignore_ascii_case(helper))
+        };
+        formats.iter().find(plain).unwrap_or(&formats[0]).clone()
+    }
 }
 
-fn in_use(section: &MediaDescription) -> bool {
-    let name = &section.media_name;
-    name.media == "audio" && (name.port.value != 0 || has(&section.attributes, "bundle-only"))
+/// The lines with `first` before all others.
+fn front(lines: &[usize], first: usize) -> Vec<usize> {
+    let others = lines.iter().copied().filter(|line| *line != first);
+    std::iter::once(first).chain(others).collect()
 }
 
-fn is_dtls_srtp(section: &MediaDescription) -> bool {
+fn in_use(media: &Media) -> bool {
+    media.port != 0 || has(&media.attributes, "bundle-only")
+}
+
+fn is_dtls_srtp(media: &Media) -> bool {
     matches!(
-        section.media_name.protos.join("/").as_str(),
-        "UDP/TLS/RTP/SAVPF" | "UDP/TLS/RTP/SAVP" | "TCP/DTLS/RTP/SAVPF" | "RTP/SAVPF" | "RTP/SAVP"
+        media.proto.as_str(),
+        "UDP/TLS/RTP/SAVPF"
+            | "UDP/TLS/RTP/SAVP"
+            | "TCP/DTLS/RTP/SAVPF"
+            | "TCP/DTLS/RTP/SAVP"
+            | "RTP/SAVPF"
+            | "RTP/SAVP"
     )
 }
 
-/// The first audio m-line that is on, is DTLS-SRTP and has Opus. An error tells which of these failed last.
-fn choose_audio(media: &[MediaDescription]) -> Result<(usize, Opus), SdpError> {
-    let mut error = SdpError::new(Kind::NoAudio, "the offer has no audio m-line that is in use");
-    for (index, section) in media.iter().enumerate() {
-        if !in_use(section) {
-            continue;
-        }
-        if !is_dtls_srtp(section) {
-            error = SdpError::new(
-                Kind::BadTransport,
-                "the audio m-line isn't RTP over DTLS-SRTP (UDP/TLS/RTP/SAVPF)",
-            );
-            continue;
-        }
-        match find_opus(section) {
-            Some(opus) => return Ok((index, opus)),
-            None => {
-                error = SdpError::new(Kind::NoOpus, "no audio m-line of the offer has Opus at 48 kHz");
-            }
-        }
-    }
-    Err(error)
-}
-
-fn find_opus(section: &MediaDescription) -> Option<Opus> {
-    let attributes = &section.attributes;
-    for format in &section.media_name.formats {
+/// Opus of an m-line; without it, what the line lacks.
+fn find_opus(media: &Media) -> Result<Opus, String> {
+    let attributes = &media.attributes;
+    let mut lacks = "has no Opus at 48 kHz (a=rtpmap with opus/48000/2)".to_owned();
+    for format in media.fmt.split_whitespace() {
         let Ok(payload_type) = format.parse::<u8>() else {
             continue;
         };
@@ -364,12 +527,15 @@ fn find_opus(section: &MediaDescription) -> Option<Opus> {
         if payload_type > 127 || (64..96).contains(&payload_type) {
             continue;
         }
-        let mapped = values(attributes, "rtpmap").any(|line| {
-            line.trim()
-                .split_once(' ')
-                .is_some_and(|(pt, codec)| pt == format && codec.trim().eq_ignore_ascii_case("opus/48000/2"))
-        });
-        if !mapped {
+        let codec = format_value(attributes, "rtpmap", format).unwrap_or_default();
+        if !codec.eq_ignore_ascii_case("opus/48000/2") {
+            let codec = codec.to_ascii_lowercase();
+            if codec == "opus/48000" || codec.starts_with("opus/48000/") {
+                lacks = format!(
+                    "has a=rtpmap:{payload_type} {}; /2 is missing: Opus is always opus/48000/2 (RFC 7587 section 7)",
+                    brief(&codec)
+                );
+            }
             continue;
         }
         let mut opus = Opus {
@@ -377,10 +543,7 @@ fn find_opus(section: &MediaDescription) -> Option<Opus> {
             stereo: false,
             max_average_bitrate: None,
         };
-        let parameters = values(attributes, "fmtp")
-            .filter_map(|line| line.trim().split_once(' '))
-            .find(|(pt, _)| pt == format)
-            .map_or("", |(_, parameters)| parameters);
+        let parameters = format_value(attributes, "fmtp", format).unwrap_or_default();
         for parameter in parameters.split(';') {
             match parameter.trim().split_once('=') {
                 Some(("stereo", value)) => opus.stereo = value.trim() == "1",
@@ -390,27 +553,9 @@ fn find_opus(section: &MediaDescription) -> Option<Opus> {
                 _ => {}
             }
         }
-        return Some(opus);
+        return Ok(opus);
     }
-    None
-}
-
-fn direction(attributes: &[Attribute]) -> Option<Direction> {
-    attributes
-        .iter()
-        .filter(|a| a.value.is_none())
-        .find_map(|a| Direction::parse(&a.key))
-}
-
-fn level_id(attributes: &[Attribute]) -> Option<u8> {
-    values(attributes, "extmap").find_map(|line| {
-        let mut words = line.split_whitespace();
-        let (id, uri) = (words.next()?, words.next()?);
-        // A one-way extension (`3/recvonly`) isn't worth the trouble: such a line is left unanswered.
-        let id: u8 = id.parse().ok()?;
-        // 15 ends a one-byte extension block, and 0 is padding.
-        (uri == LEVEL_URI && id != 0 && id != 15).then_some(id)
-    })
+    Err(lacks)
 }
 
 fn ssrcs(attributes: &[Attribute]) -> Vec<u32> {
@@ -428,11 +573,11 @@ fn ssrcs(attributes: &[Attribute]) -> Vec<u32> {
 }
 
 /// RFC 8839 section 5.4: 4 to 256 and 22 to 256 ice-chars.
-fn remote_ice(ufrag: Option<&str>, pwd: Option<&str>) -> Result<RemoteIce, SdpError> {
+fn remote_ice(name: &str, ufrag: Option<&str>, pwd: Option<&str>) -> Result<RemoteIce, SdpError> {
     let (Some(ufrag), Some(pwd)) = (ufrag, pwd) else {
         return Err(SdpError::new(
             Kind::NoIceCredentials,
-            "the offer has no a=ice-ufrag or no a=ice-pwd",
+            format!("{name} has no a=ice-ufrag or no a=ice-pwd"),
         ));
     };
     let valid = |text: &str, shortest: usize| {
@@ -445,7 +590,7 @@ fn remote_ice(ufrag: Option<&str>, pwd: Option<&str>) -> Result<RemoteIce, SdpEr
     if !valid(ufrag, 1) || !valid(pwd, 22) {
         return Err(SdpError::new(
             Kind::BadIceCredentials,
-            "a=ice-ufrag or a=ice-pwd has a wrong length or characters",
+            format!("a=ice-ufrag or a=ice-pwd of {name} has a wrong length or characters"),
         ));
     }
     Ok(RemoteIce {
