@@ -1,8 +1,8 @@
 //! ICE-lite (RFC 8445): we answer the peer's authenticated checks and remember which of its addresses passed.
 //!
-//! A pair is one remote address, because the shard has one socket. The pair in use is the one that the peer nominated
-//! last; before any nomination the first that passed. A restart (a new offer with new credentials) keeps the old
-//! credentials and the pair in use until a check with the new ones nominates.
+//! A pair is one remote address, because the shard has one socket. Of the pairs that the peer has nominated and that were heard
+//! lately, the one with the highest priority is in use (RFC 8445 section 8.1.1); before any nomination the first that passed. A restart
+//! (a new offer with new credentials) keeps the old credentials and the pair in use until a check with the new ones nominates.
 
 mod stun;
 #[cfg(test)]
@@ -22,6 +22,8 @@ use stun::read_request;
 /// A pair in use that is silent for this long is left for one that isn't, nominated or not: the peer's NAT may have
 /// given it a new port, and some clients don't repeat USE-CANDIDATE.
 const STALE: Duration = Duration::from_secs(5);
+/// A pair that carried the peer's media and is silent for this long is left for the one that carries it now.
+const MOVED: Duration = Duration::from_secs(1);
 
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const UFRAG_LEN: usize = 8;
@@ -82,6 +84,24 @@ pub(crate) fn random_text(len: usize, provider: &dyn RTCCryptoProvider) -> Optio
 struct Pair {
     address: SocketAddr,
     last_heard: Instant,
+    /// The last media packet.
+    last_media: Option<Instant>,
+    /// PRIORITY of the peer's last check.
+    priority: u32,
+    /// Nominated, and as which one: later nominations have higher numbers.
+    nominated: Option<u64>,
+    /// The peer's media moved to another pair, and hasn't come back.
+    left: bool,
+}
+
+impl Pair {
+    fn silent(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.last_heard)
+    }
+
+    fn is_usable(&self, now: Instant) -> bool {
+        !self.left && self.silent(now) < STALE
+    }
 }
 
 /// News for the endpoint's user.
@@ -99,6 +119,7 @@ pub(crate) struct IceAgent {
     next: Option<Credentials>,
     pairs: Vec<Pair>,
     selected: Option<SocketAddr>,
+    nominations: u64,
     max_pairs: usize,
     last_heard: Instant,
     pub(crate) events: Vec<IceEvent>,
@@ -113,6 +134,7 @@ impl IceAgent {
             next: None,
             pairs: Vec::new(),
             selected: None,
+            nominations: 0,
             max_pairs: max_pairs.max(1),
             last_heard: now,
             events: Vec::new(),
@@ -152,6 +174,11 @@ impl IceAgent {
             .map(|c| c.local_ufrag.as_str())
     }
 
+    /// Other credentials have been answered, and no check with them has nominated yet.
+    pub(crate) fn is_restarting(&self) -> bool {
+        self.next.is_some()
+    }
+
     /// The address to send to.
     pub(crate) fn selected(&self) -> Option<SocketAddr> {
         self.selected
@@ -166,11 +193,31 @@ impl IceAgent {
         self.last_heard
     }
 
-    /// An authentic packet came from a validated address.
+    /// An authentic media packet came from a validated address.
     pub(crate) fn heard(&mut self, now: Instant, from: SocketAddr) {
         self.last_heard = now;
-        if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.address == from) {
-            pair.last_heard = now;
+        let Some(pair) = self.pairs.iter_mut().find(|pair| pair.address == from) else {
+            return;
+        };
+        pair.last_heard = now;
+        pair.last_media = Some(now);
+        let returned = std::mem::replace(&mut pair.left, false);
+        if self.selected != Some(from) {
+            self.follow(now, returned);
+        }
+    }
+
+    // Media came from another pair than the one in use.
+    fn follow(&mut self, now: Instant, returned: bool) {
+        let selected = self.selected;
+        let in_use = self.pairs.iter_mut().find(|pair| Some(pair.address) == selected);
+        let moved =
+            in_use.filter(|pair| pair.silent(now) >= MOVED && pair.last_media.is_some_and(|at| now < at + STALE));
+        if let Some(pair) = moved {
+            pair.left = true;
+            self.reselect(now);
+        } else if returned {
+            self.reselect(now);
         }
     }
 
@@ -212,26 +259,36 @@ impl IceAgent {
             return request.conflict(password, crypto);
         }
         let response = request.success(from, password, crypto)?;
-        self.validate(now, from);
+        let pair = self.validate(now, from);
+        self.pairs[pair].priority = request.priority;
         if request.nominates {
-            self.selected = Some(from);
             // `take` only once it is known to be the new ones: a nomination with the old ones ends no restart.
             if is_next && let Some(next) = self.next.take() {
                 let old = std::mem::replace(&mut self.current, next);
                 self.events.push(IceEvent::UfragRetired(old.local_ufrag));
+                self.pairs.iter_mut().for_each(|pair| pair.nominated = None);
             }
+            self.nominations += 1;
+            self.pairs[pair].nominated = Some(self.nominations);
+        } else if self.pairs[pair]
+            .nominated
+            .is_some_and(|number| number < self.nominations)
+        {
+            // A peer that has chosen another pair since, and doesn't repeat its choice of this one, has left it.
+            self.pairs[pair].nominated = None;
         }
         self.reselect(now);
         Some(response)
     }
 
-    fn validate(&mut self, now: Instant, from: SocketAddr) {
+    // The pair of an address that has passed a check.
+    fn validate(&mut self, now: Instant, from: SocketAddr) -> usize {
         self.last_heard = now;
-        if let Some(pair) = self.pairs.iter_mut().find(|pair| pair.address == from) {
-            pair.last_heard = now;
-            // Said again with each check: an address that somebody else has claimed meanwhile comes back to its owner.
-            self.events.push(IceEvent::Validated(from));
-            return;
+        // Said again with each check: an address that somebody else has claimed meanwhile comes back to its owner.
+        self.events.push(IceEvent::Validated(from));
+        if let Some(index) = self.pairs.iter().position(|pair| pair.address == from) {
+            self.pairs[index].last_heard = now;
+            return index;
         }
         if self.pairs.len() >= self.max_pairs {
             let selected = self.selected;
@@ -249,8 +306,12 @@ impl IceAgent {
         self.pairs.push(Pair {
             address: from,
             last_heard: now,
+            last_media: None,
+            priority: 0,
+            nominated: None,
+            left: false,
         });
-        self.events.push(IceEvent::Validated(from));
+        self.pairs.len() - 1
     }
 
     fn retire(&mut self, index: usize) {
@@ -261,19 +322,17 @@ impl IceAgent {
         self.events.push(IceEvent::Retired(pair.address));
     }
 
-    /// Takes the pair heard last when there is none in use, or when that one went silent.
+    /// Takes the best pair. A nominated one that was heard lately is better than any other, and of several the one with the highest
+    /// priority, then the one nominated last. Without one, the pair in use stays until it goes silent; then it is the pair heard last.
     fn reselect(&mut self, now: Instant) {
-        let in_use = self
-            .pairs
-            .iter()
-            .find(|pair| Some(pair.address) == self.selected)
-            .map(|pair| pair.last_heard);
-        if in_use.is_some_and(|heard| now.saturating_duration_since(heard) < STALE) {
-            return;
-        }
-        if let Some(best) = self.pairs.iter().max_by_key(|pair| pair.last_heard)
-            && in_use.is_none_or(|heard| best.last_heard > heard)
-        {
+        let selected = self.selected;
+        let worth = |pair: &&Pair| {
+            let usable = pair.is_usable(now);
+            let nominated = pair.nominated.filter(|_| usable).map(|number| (pair.priority, number));
+            let in_use = Some(pair.address) == selected;
+            (usable, nominated, usable && in_use, pair.last_heard, in_use)
+        };
+        if let Some(best) = self.pairs.iter().max_by_key(worth) {
             self.selected = Some(best.address);
         }
     }
@@ -291,11 +350,12 @@ impl IceAgent {
 
     /// When [`expire`](Self::expire) has something to do next.
     pub(crate) fn next_expiry(&self, timeout: Duration) -> Option<Instant> {
-        self.pairs
-            .iter()
-            .filter(|pair| Some(pair.address) != self.selected)
-            .map(|pair| pair.last_heard + timeout)
-            .min()
+        let in_use = self.pairs.iter().find(|pair| Some(pair.address) == self.selected);
+        let others = || self.pairs.iter().filter(|pair| Some(pair.address) != self.selected);
+        // The pair in use goes silent while another one is heard.
+        let stale = in_use.filter(|pair| others().any(|other| other.last_heard > pair.last_heard));
+        let stale = stale.map(|pair| pair.last_heard + STALE);
+        others().map(|pair| pair.last_heard + timeout).chain(stale).min()
     }
 
     /// Gives every address back.

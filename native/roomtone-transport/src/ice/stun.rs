@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use bytes::BytesMut;
 use rtc::crypto::RTCCrypto;
 use rtc::stun::attributes::{
-    ATTR_FINGERPRINT, ATTR_ICE_CONTROLLED, ATTR_MESSAGE_INTEGRITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+    ATTR_FINGERPRINT, ATTR_ICE_CONTROLLED, ATTR_MESSAGE_INTEGRITY, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
 };
 use rtc::stun::error_code::{CODE_ROLE_CONFLICT, ErrorCodeAttribute};
 use rtc::stun::fingerprint::FINGERPRINT;
@@ -25,6 +25,8 @@ pub(crate) struct Request {
     transaction: TransactionId,
     /// The controlling side chooses this pair.
     pub(crate) nominates: bool,
+    /// PRIORITY of the peer's candidate; zero without the attribute.
+    pub(crate) priority: u32,
     /// The peer takes itself for the controlled side, which is ours.
     pub(crate) role_conflict: bool,
 }
@@ -45,12 +47,13 @@ pub(crate) fn read_request(datagram: &[u8], username: &str, password: &str, cryp
         return None;
     }
     let mut signed = None;
-    let (mut name, mut nominates, mut role_conflict) = (None, false, false);
+    let (mut name, mut nominates, mut role_conflict, mut priority) = (None, false, false, 0);
     for attribute in &message.attributes.0 {
         match attribute.typ {
             ATTR_USERNAME if name.is_none() => name = Some(attribute.value.as_slice()),
             ATTR_USE_CANDIDATE => nominates = true,
             ATTR_ICE_CONTROLLED => role_conflict = true,
+            ATTR_PRIORITY => priority = attribute.value.as_slice().try_into().map_or(0, u32::from_be_bytes),
             ATTR_MESSAGE_INTEGRITY => {
                 signed = Some(attribute.value.len());
                 // What stands behind the signature isn't covered by it: anybody could have put it there.
@@ -66,6 +69,7 @@ pub(crate) fn read_request(datagram: &[u8], username: &str, password: &str, cryp
     Some(Request {
         transaction: message.transaction_id,
         nominates,
+        priority,
         role_conflict,
     })
 }
