@@ -1,7 +1,10 @@
 //! What the caller decides: addresses, time limits, caps, and how an [`Instant`] relates to wall-clock time.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use crate::complaints::Complaints;
 
 /// Seconds from the NTP epoch (1900) to the Unix epoch (1970).
 const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
@@ -69,12 +72,15 @@ pub struct TransportConfig {
     pub rtcp_interval: Duration,
     /// Validated remote addresses kept at once.
     pub max_addresses: usize,
+    /// The limit on log lines of all endpoints that have this configuration or a clone of it.
+    pub(crate) complaints: Arc<Complaints>,
 }
 
 impl TransportConfig {
     /// The defaults: 30 s for consent and handshake, 64 and 16 handshake datagrams, RTCP every 5 s, 16 addresses.
     pub fn new(candidates: Vec<SocketAddr>, clock: NtpClock) -> Self {
         Self {
+            complaints: Arc::new(Complaints::new(clock.at)),
             candidates,
             clock,
             consent_timeout: Duration::from_secs(30),

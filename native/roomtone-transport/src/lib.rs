@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | SDP offer and answer | `sdp/` | grammar: `rtc::sdp` |
 //! | ICE-lite, STUN | `ice/` | `rtc::stun` |
-//! | DTLS 1.2, passive | `dtls/` | `rtc::dtls` |
+//! | DTLS 1.2 | `dtls/` | `rtc::dtls` |
 //! | SRTP, SRTCP | `srtp` | `rtc::srtp` |
 //! | RTP, header extensions | [`rtp`] | here |
 //! | RTCP | `rtcp/` | `rtc::rtcp` |
@@ -15,6 +15,7 @@
 //! Nothing that a stranger sends makes state: the shard looks at [`stun_local_ufrag`] only, the endpoint at
 //! authenticated binding requests only, and everything else has to come from an address that passed such a check.
 
+mod complaints;
 mod config;
 mod demux;
 mod dtls;
@@ -29,7 +30,9 @@ mod srtp;
 pub use config::{EndpointOptions, NtpClock, TransportConfig};
 pub use demux::{Packet, PacketKind, StunPacket, classify, stun_local_ufrag};
 pub use dtls::{Certificate, CertificateError};
-pub use endpoint::{AcceptError, AudioOut, CloseReason, Endpoint, EndpointStats, Event, RtpIn, SlotOut, Transmit};
+pub use endpoint::{
+    AcceptError, AudioOut, CloseReason, Endpoint, EndpointStats, Event, OfferKind, RtpIn, SlotOut, Transmit,
+};
 pub use outbox::Outbox;
 pub use rtcp::RemoteStats;
 pub use sdp::{Direction, Offer, SdpError, SdpErrorKind};

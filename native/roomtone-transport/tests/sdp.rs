@@ -147,7 +147,13 @@ fn a_bundle_only_audio_line_takes_its_transport_from_the_first_of_its_group() {
     assert_eq!(count(video, "m=video 50000 UDP/TLS/RTP/SAVPF 96"), 1);
     assert_eq!(count(video, "a=rtpmap:96 VP8/90000"), 1);
     assert_eq!((count(video, "a=inactive"), count(audio, "a=sendonly")), (1, 1));
-    for line in ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:passive", "a=rtcp-mux"] {
+    for line in [
+        "a=ice-ufrag:",
+        "a=ice-pwd:",
+        "a=fingerprint:",
+        "a=setup:passive",
+        "a=rtcp-mux",
+    ] {
         assert!(video.contains(line) && audio.contains(line), "{line} in {answer}");
     }
     assert!(!answer.contains("a=extmap"));
@@ -232,7 +238,10 @@ fn further_lines_that_only_receive_are_answered_as_far_as_we_have_a_use_for_them
     let sections: Vec<&str> = answer.split("m=audio ").skip(1).collect();
     let ports: Vec<bool> = sections.iter().map(|section| !section.starts_with("0 ")).collect();
     assert_eq!(ports, [true, true, false, true, false]);
-    assert!(answer.contains("a=group:BUNDLE 0 more2 more0\r\n"), "in the offer's order: {answer}");
+    assert!(
+        answer.contains("a=group:BUNDLE 0 more2 more0\r\n"),
+        "in the offer's order: {answer}"
+    );
     assert!(
         sections[0].contains("a=recvonly\r\n") && !sections[0].contains("a=msid"),
         "{answer}"

@@ -3,18 +3,20 @@
 //! The library keeps handshake fragments until their message is whole and records of the next epoch until their keys
 //! exist, and bounds neither by number. So what could pile up there is counted or refused here.
 
+use super::Role;
+use super::hello::{self, CLIENT_HELLO, HANDSHAKE_HEADER};
+
 const RECORD_HEADER: usize = 13;
-const HANDSHAKE_HEADER: usize = 12;
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
-/// A client sends seven messages; a repeat of a flight doesn't number them anew.
+const SERVER_HELLO_DONE: u8 = 14;
+/// Either side sends about seven messages; a repeat of a flight doesn't number them anew.
 const MAX_MESSAGE: u16 = 16;
 /// Certificate chains of browsers are below 1 KiB, one of an RSA key and an intermediate below 8.
 const MAX_MESSAGE_LEN: usize = 16 * 1024;
 const MAX_RECORDS: usize = 32;
 const MAX_FRAGMENTS: u32 = 256;
-const USE_SRTP: usize = 14;
 const MAX_HELLO: usize = 8 * 1024;
 
 /// What a datagram may be used for.
@@ -28,19 +30,31 @@ pub(super) enum Verdict {
     Alert,
 }
 
-/// Counts what one client sent.
-#[derive(Debug, Default)]
+/// Counts what one peer sent.
+#[derive(Debug)]
 pub(super) struct RecordFilter {
+    role: Role,
     fragments: u32,
-    hello: Hello,
+    /// The ClientHello without and the one with a cookie, while they are of use.
+    hellos: [Hello; 2],
+    closed: bool,
 }
 
 impl RecordFilter {
+    /// For our end in this role.
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role,
+            fragments: 0,
+            hellos: Default::default(),
+            closed: role == Role::Client,
+        }
+    }
+
     /// Judges a datagram, whole or not at all.
     pub(super) fn judge(&mut self, datagram: &[u8], connected: bool) -> Verdict {
-        let mut rest = datagram;
-        let (mut records, mut fragments, mut only_alerts) = (0, 0, true);
-        let mut hello = vec![];
+        let (mut rest, mut only_alerts, mut fragments) = (datagram, true, 0);
+        let mut records = 0;
         while !rest.is_empty() {
             let Some((record, next)) = Record::split(rest) else {
                 return Verdict::Drop;
@@ -56,14 +70,10 @@ impl RecordFilter {
                 CHANGE_CIPHER_SPEC if record.epoch == 0 => only_alerts = false,
                 HANDSHAKE => {
                     only_alerts = false;
-                    if record.epoch == 0 {
-                        let Some(list) = fragments_of(record.body) else {
-                            return Verdict::Drop;
-                        };
-                        fragments += list.len() as u32;
-                        hello.extend(list);
-                    } else {
-                        fragments += 1;
+                    match (record.epoch, record.fragments(self.role)) {
+                        (0, Some(list)) => fragments += list,
+                        (0, None) => return Verdict::Drop,
+                        _ => fragments += 1,
                     }
                 }
                 // Nobody has application data to send: there are no data channels here.
@@ -74,8 +84,8 @@ impl RecordFilter {
             return Verdict::Drop;
         }
         self.fragments += fragments;
-        for fragment in hello {
-            self.hello.add(&fragment);
+        if !self.closed {
+            self.collect(datagram);
         }
         match (only_alerts, connected) {
             (true, true) => Verdict::Alert,
@@ -83,24 +93,91 @@ impl RecordFilter {
         }
     }
 
-    /// The SRTP profiles of the ClientHello, once it is whole; an empty list where it names none.
-    pub(super) fn offered_profiles(&self) -> Option<Vec<u16>> {
-        self.hello.profiles()
+    fn collect(&mut self, datagram: &[u8]) {
+        for fragment in records(datagram)
+            .filter(Record::is_plain_handshake)
+            .flat_map(fragments_of)
+        {
+            if let Some(hello) = self.hellos.get_mut(usize::from(fragment.sequence)) {
+                hello.add(&fragment);
+            }
+        }
+    }
+
+    /// The body of the first ClientHello, once it is whole.
+    pub(super) fn hello(&self) -> Option<&[u8]> {
+        self.hellos[0].body()
     }
 
     /// Frees what is of no use after the ClientHello.
     pub(super) fn forget_hello(&mut self) {
-        self.hello = Hello {
-            closed: true,
-            ..Hello::default()
-        };
+        self.hellos = Default::default();
+        self.closed = true;
+    }
+
+    /// The datagram's records with each ClientHello in one piece and changed by `change`, which gets the whole message. A piece that
+    /// doesn't complete one is left out.
+    pub(super) fn rewrite(&self, datagram: &[u8], mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut out = vec![];
+        for record in records(datagram) {
+            let hello = Some(&record).filter(|record| record.is_plain_handshake());
+            let hello = hello.and_then(|record| fragments_of(*record).find(|fragment| fragment.kind == CLIENT_HELLO));
+            let Some(fragment) = hello else {
+                out.push(record.bytes.to_vec());
+                continue;
+            };
+            let whole = self.hellos.get(usize::from(fragment.sequence)).and_then(Hello::body);
+            let message = whole.map(|body| hello::message_of(fragment.sequence, body));
+            if let Some(changed) = message.and_then(|message| change(&message)) {
+                let mut bytes = record.bytes[..RECORD_HEADER - 2].to_vec();
+                bytes.extend_from_slice(&(changed.len() as u16).to_be_bytes());
+                bytes.extend_from_slice(&changed);
+                out.push(bytes);
+            }
+        }
+        out
     }
 }
 
+/// The client's random, if the datagram begins a handshake.
+pub(super) fn first_random(datagram: &[u8]) -> Option<&[u8]> {
+    let fragment = records(datagram)
+        .take(1)
+        .filter(Record::is_plain_handshake)
+        .flat_map(fragments_of)
+        .next()?;
+    let begins = fragment.kind == CLIENT_HELLO && fragment.sequence == 0 && fragment.offset == 0;
+    hello::random(fragment.data).filter(|_| begins)
+}
+
+/// Is it of a handshake rather than of the session that follows it?
+pub(super) fn is_handshake(datagram: &[u8]) -> bool {
+    records(datagram).any(|record| record.kind != ALERT)
+}
+
+/// Are these handshake messages in clear and nothing else: a flight before the keys are in use?
+pub(super) fn is_plain_flight(datagram: &[u8]) -> bool {
+    records(datagram).all(|record| record.is_plain_handshake())
+}
+
+/// Does a datagram of ours go over to the new keys?
+pub(super) fn changes_cipher(datagram: &[u8]) -> bool {
+    records(datagram).any(|record| record.kind == CHANGE_CIPHER_SPEC)
+}
+
+/// A fatal alert in clear, for a handshake in which we have sent nothing else.
+pub(super) fn fatal_alert(description: u8) -> Vec<u8> {
+    let mut record = vec![ALERT, 0xFE, 0xFD];
+    record.extend_from_slice(&[0; 8]);
+    record.extend_from_slice(&[0, 2, 2, description]);
+    record
+}
+
+#[derive(Clone, Copy)]
 struct Record<'a> {
     kind: u8,
     epoch: u16,
-    body: &'a [u8],
+    bytes: &'a [u8],
 }
 
 impl<'a> Record<'a> {
@@ -110,65 +187,97 @@ impl<'a> Record<'a> {
             return None;
         }
         let len = usize::from(u16::from_be_bytes([head[11], head[12]]));
-        let body = data.get(RECORD_HEADER..RECORD_HEADER + len)?;
-        if body.is_empty() {
+        let (bytes, rest) = data.split_at_checked(RECORD_HEADER + len)?;
+        if len == 0 {
             return None;
         }
         let record = Self {
             kind: head[0],
             epoch: u16::from_be_bytes([head[3], head[4]]),
-            body,
+            bytes,
         };
-        Some((record, &data[RECORD_HEADER + len..]))
+        Some((record, rest))
+    }
+
+    fn body(&self) -> &'a [u8] {
+        &self.bytes[RECORD_HEADER..]
+    }
+
+    fn is_plain_handshake(&self) -> bool {
+        self.kind == HANDSHAKE && self.epoch == 0
+    }
+
+    /// How many handshake fragments a plaintext record has. `None` where one is impossible, or empty: of all messages only a server's
+    /// ServerHelloDone is.
+    fn fragments(&self, role: Role) -> Option<u32> {
+        let (mut body, mut count) = (self.body(), 0);
+        while !body.is_empty() {
+            let (fragment, rest) = Fragment::split(body)?;
+            let empty = fragment.data.is_empty();
+            let done = role == Role::Client && fragment.kind == SERVER_HELLO_DONE && fragment.len == 0;
+            let fits = fragment.len <= MAX_MESSAGE_LEN && fragment.offset + fragment.data.len() <= fragment.len;
+            if (empty && !done) || !fits || fragment.sequence >= MAX_MESSAGE {
+                return None;
+            }
+            count += 1;
+            body = rest;
+        }
+        Some(count)
     }
 }
 
-#[derive(Debug)]
-struct Fragment {
+/// The records of a datagram that was judged.
+fn records(mut data: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    std::iter::from_fn(move || {
+        let (record, rest) = Record::split(data)?;
+        data = rest;
+        Some(record)
+    })
+}
+
+struct Fragment<'a> {
     kind: u8,
     len: usize,
     sequence: u16,
     offset: usize,
-    data: Vec<u8>,
+    data: &'a [u8],
 }
 
-/// The handshake messages of a plaintext record. `None` where one is impossible or empty: no message of a client is.
-fn fragments_of(mut body: &[u8]) -> Option<Vec<Fragment>> {
-    let mut list = vec![];
-    while !body.is_empty() {
-        let head = body.get(..HANDSHAKE_HEADER)?;
+impl<'a> Fragment<'a> {
+    fn split(body: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (head, rest) = body.split_at_checked(HANDSHAKE_HEADER)?;
         let u24 = |at: usize| usize::from(head[at]) << 16 | usize::from(head[at + 1]) << 8 | usize::from(head[at + 2]);
-        let (len, offset, size) = (u24(1), u24(6), u24(9));
-        let sequence = u16::from_be_bytes([head[4], head[5]]);
-        if size == 0 || len > MAX_MESSAGE_LEN || offset + size > len || sequence >= MAX_MESSAGE {
-            return None;
-        }
-        let data = body.get(HANDSHAKE_HEADER..HANDSHAKE_HEADER + size)?;
-        list.push(Fragment {
+        let (data, rest) = rest.split_at_checked(u24(9))?;
+        let fragment = Self {
             kind: head[0],
-            len,
-            sequence,
-            offset,
-            // Only a ClientHello is looked into.
-            data: if head[0] == 1 { data.to_vec() } else { vec![] },
-        });
-        body = &body[HANDSHAKE_HEADER + size..];
+            len: u24(1),
+            sequence: u16::from_be_bytes([head[4], head[5]]),
+            offset: u24(6),
+            data,
+        };
+        Some((fragment, rest))
     }
-    Some(list)
 }
 
-/// The first ClientHello, put together from its fragments.
+fn fragments_of(record: Record<'_>) -> impl Iterator<Item = Fragment<'_>> {
+    let mut body = record.body();
+    std::iter::from_fn(move || {
+        let (fragment, rest) = Fragment::split(body)?;
+        body = rest;
+        Some(fragment)
+    })
+}
+
+/// A ClientHello, put together from its fragments.
 #[derive(Debug, Default)]
 struct Hello {
     bytes: Vec<u8>,
     have: Vec<bool>,
-    closed: bool,
 }
 
 impl Hello {
-    fn add(&mut self, fragment: &Fragment) {
-        let fits = fragment.kind == 1 && fragment.sequence == 0 && fragment.len <= MAX_HELLO;
-        if self.closed || !fits {
+    fn add(&mut self, fragment: &Fragment<'_>) {
+        if fragment.kind != CLIENT_HELLO || fragment.len > MAX_HELLO {
             return;
         }
         if self.bytes.is_empty() {
@@ -177,63 +286,12 @@ impl Hello {
         }
         let range = fragment.offset..fragment.offset + fragment.data.len();
         if self.bytes.len() == fragment.len && range.end <= fragment.len {
-            self.bytes[range.clone()].copy_from_slice(&fragment.data);
+            self.bytes[range.clone()].copy_from_slice(fragment.data);
             self.have[range].fill(true);
         }
     }
 
-    fn profiles(&self) -> Option<Vec<u16>> {
-        if self.bytes.is_empty() || self.have.contains(&false) {
-            return None;
-        }
-        Some(use_srtp(&self.bytes).unwrap_or_default())
-    }
-}
-
-/// RFC 5764 section 4.1.1: extension 14 of a ClientHello.
-fn use_srtp(hello: &[u8]) -> Option<Vec<u16>> {
-    let mut reader = Reader(hello.get(2 + 32..)?); // version, random
-    let session = reader.u8()?;
-    reader.take(session)?;
-    let cookie = reader.u8()?;
-    reader.take(cookie)?;
-    let suites = reader.u16()?;
-    reader.take(suites)?;
-    let compressions = reader.u8()?;
-    reader.take(compressions)?;
-    let len = reader.u16()?;
-    let mut extensions = Reader(reader.take(len)?);
-    loop {
-        let kind = extensions.u16()?;
-        let len = extensions.u16()?;
-        let body = extensions.take(len)?;
-        if kind == USE_SRTP {
-            let mut body = Reader(body);
-            let len = body.u16()?;
-            let list = body.take(len)?;
-            return Some(
-                list.chunks_exact(2)
-                    .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
-                    .collect(),
-            );
-        }
-    }
-}
-
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (head, tail) = self.0.split_at_checked(len)?;
-        self.0 = tail;
-        Some(head)
-    }
-
-    fn u8(&mut self) -> Option<usize> {
-        self.take(1).map(|b| usize::from(b[0]))
-    }
-
-    fn u16(&mut self) -> Option<usize> {
-        self.take(2).map(|b| usize::from(u16::from_be_bytes([b[0], b[1]])))
+    fn body(&self) -> Option<&[u8]> {
+        (!self.bytes.is_empty() && !self.have.contains(&false)).then_some(&self.bytes[..])
     }
 }

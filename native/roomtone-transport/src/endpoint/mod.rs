@@ -13,14 +13,14 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 pub use out_stream::SlotOut;
-pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, RtpIn, Transmit};
+pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, OfferKind, RtpIn, Transmit};
 
 use crate::config::{EndpointOptions, TransportConfig};
 use crate::demux::{Packet, StunPacket};
-use crate::dtls::{Certificate, Dtls, DtlsEvent};
+use crate::dtls::{Certificate, Dtls, DtlsEvent, Role};
 use crate::ice::{IceAgent, IceEvent, random_text};
 use crate::outbox::Outbox;
-use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind};
+use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind, Setup};
 use media::Media;
 
 /// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5 s at the latest.
@@ -50,6 +50,8 @@ pub struct Endpoint {
     connected: bool,
     closed: bool,
     bye_deadline: Option<Instant>,
+    /// The peer said that it begins a new connection: until then it has to be there, or the old one be in use again.
+    renewal: Option<Instant>,
     dropped_strangers: u64,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -82,7 +84,12 @@ impl Endpoint {
         let ice = IceAgent::new(now, offer, config.max_addresses, provider.as_ref()).ok_or(AcceptError::Crypto)?;
         let mut endpoint = Self {
             ice,
-            dtls: Dtls::new(certificate.clone(), offer.fingerprints.clone(), &config),
+            dtls: Dtls::new(
+                role_for(offer.setup, Role::Server),
+                certificate.clone(),
+                offer.fingerprints.clone(),
+                &config,
+            ),
             media: Media::new(provider.as_ref()).ok_or(AcceptError::Crypto)?,
             // RFC 9429 section 5.2.1: positive as a signed 64-bit number.
             session_id: u64::from_be_bytes(random) >> 1,
@@ -96,6 +103,7 @@ impl Endpoint {
             connected: false,
             closed: false,
             bye_deadline: None,
+            renewal: None,
             dropped_strangers: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -104,9 +112,28 @@ impl Endpoint {
         Ok((endpoint, answer))
     }
 
-    /// Answers another offer of the same peer: an ICE restart, another direction or other SSRCs.
+    /// What another offer of the same participant asks for.
     ///
-    /// After an error nothing has changed.
+    /// A new connection, where the offer names another certificate, another `a=tls-id` or another session in `o=`, or turns the roles of
+    /// the DTLS handshake around (RFC 8842 sections 3.1 and 5.5). [`reoffer`](Self::reoffer) answers both kinds if the certificate is the
+    /// same. For another certificate the caller makes a new endpoint with [`accept`](Self::accept), and closes this one.
+    pub fn judge(&self, offer: &Offer) -> OfferKind {
+        let same = self.dtls.expects(&offer.fingerprints)
+            && role_for(offer.setup, self.dtls.role()) == self.dtls.role()
+            && self.offer.same_connection(offer);
+        if same {
+            OfferKind::Restart
+        } else {
+            OfferKind::NewConnection
+        }
+    }
+
+    /// Answers another offer of the same peer: an ICE restart, another direction, other SSRCs, or a new connection of a client that has
+    /// kept its certificate. A new connection has the handshake's time to come about; until then the old one goes on.
+    ///
+    /// # Errors
+    /// The offer names another certificate (`fingerprint_changed`), or has moved the m-lines in use (`media_changed`). After an error
+    /// nothing has changed.
     pub fn reoffer(&mut self, now: Instant, offer: &Offer) -> Result<String, AcceptError> {
         let refuse = |kind, message| Err(SdpError::new(kind, message).into());
         if !self.dtls.expects(&offer.fingerprints) {
@@ -118,18 +145,29 @@ impl Endpoint {
         if !self.offer.same_media(offer, self.media.extra()) {
             return refuse(
                 SdpErrorKind::MediaChanged,
-                "the audio m-line of the offer isn't the one of this session",
+                "the audio m-lines of the offer aren't those of this session",
             );
         }
         let provider = self.certificate.provider.clone();
+        let kind = self.judge(offer);
         if self.ice.reoffer(now, offer, provider.as_ref()).is_none() {
             return Err(AcceptError::Crypto);
         }
         self.take_ice_events();
+        if kind == OfferKind::NewConnection {
+            if let Some(tls_id) = random_text(TLS_ID_LEN, provider.as_ref()) {
+                self.tls_id = tls_id;
+            }
+            self.dtls.renew(role_for(offer.setup, Role::Server));
+            self.created = now;
+            self.renewal = self.connected.then_some(now + self.config.handshake_timeout);
+        }
         self.offer = offer.clone();
         self.bye_deadline = None;
         self.version += 1;
-        Ok(self.answer())
+        let answer = self.answer();
+        self.begin_dtls(now);
+        Ok(answer)
     }
 
     /// Brings the media side in line with the offer and writes the answer.
@@ -152,7 +190,7 @@ impl Endpoint {
             pwd,
             fingerprint: self.certificate.fingerprint(),
             candidates: &self.config.candidates,
-            active: false,
+            active: self.dtls.role() == Role::Client,
             tls_id: &self.tls_id,
             direction,
             ssrc: self.media.ssrc(),
@@ -227,6 +265,16 @@ impl Endpoint {
             self.bye_deadline = None;
         }
         self.take_ice_events();
+        self.begin_dtls(now);
+    }
+
+    // Begins the handshake where that is ours to do and there is an address of the peer to send to.
+    fn begin_dtls(&mut self, now: Instant) {
+        if self.dtls.wants_to_connect() && self.ice.selected().is_some() && !self.ice.is_restarting() {
+            let event = self.dtls.connect(now);
+            self.send_dtls();
+            self.take_dtls_event(now, event);
+        }
     }
 
     fn take_ice_events(&mut self) {
@@ -242,12 +290,18 @@ impl Endpoint {
     fn handle_dtls(&mut self, now: Instant, data: &[u8]) {
         let event = self.dtls.handle(now, data);
         self.send_dtls();
+        self.take_dtls_event(now, event);
+    }
+
+    fn take_dtls_event(&mut self, now: Instant, event: Option<DtlsEvent>) {
         match event {
             None => {}
             Some(DtlsEvent::Connected(srtp)) => {
-                self.connected = true;
                 self.media.connected(now, srtp, &self.config);
-                self.emit(Event::Connected);
+                self.renewal = None;
+                if !std::mem::replace(&mut self.connected, true) {
+                    self.emit(Event::Connected);
+                }
             }
             Some(DtlsEvent::Closed) => self.finish(CloseReason::RemoteCloseNotify),
             Some(DtlsEvent::Failed) => self.finish(CloseReason::HandshakeFailed),
@@ -267,6 +321,7 @@ impl Endpoint {
         let packet = self.media.receive(now, data)?;
         self.ice.heard(now, from);
         self.bye_deadline = None;
+        self.renewal = None;
         packet
     }
 
@@ -275,6 +330,7 @@ impl Endpoint {
             return;
         };
         self.ice.heard(now, from);
+        self.renewal = None;
         if news.goodbye {
             self.bye_deadline = Some(now + BYE_GRACE);
         }
@@ -339,9 +395,13 @@ impl Endpoint {
             return Some((deadline, CloseReason::HandshakeTimeout));
         }
         let silent = self.ice.last_heard() + config.consent_timeout;
-        Some(match self.bye_deadline {
+        let end = match self.bye_deadline {
             Some(bye) if bye < silent => (bye, CloseReason::RemoteBye),
             _ => (silent, CloseReason::ConsentExpired),
+        };
+        Some(match self.renewal {
+            Some(renewal) if renewal < end.0 => (renewal, CloseReason::HandshakeTimeout),
+            _ => end,
         })
     }
 
@@ -419,11 +479,20 @@ impl Endpoint {
             dropped_strangers: self.dropped_strangers,
             stun_requests: self.ice.requests,
             stun_rejected: self.ice.rejected,
-            dtls_dropped: self.dtls.dropped,
+            dtls_dropped: self.dtls.dropped(),
             selected: self.ice.selected(),
             addresses: self.ice.pair_count(),
             ..self.media.stats()
         }
+    }
+}
+
+/// Our part in the handshake; an offer that leaves it open gets `open`.
+fn role_for(setup: Setup, open: Role) -> Role {
+    match setup {
+        Setup::ActPass => open,
+        Setup::Active => Role::Server,
+        Setup::Passive => Role::Client,
     }
 }
 

@@ -35,6 +35,15 @@ impl AcceptError {
     }
 }
 
+/// What another offer of the same participant asks for; see [`Endpoint::judge`](super::Endpoint::judge).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum OfferKind {
+    /// To change the connection that there is: an ICE restart, another direction, other SSRCs.
+    Restart,
+    /// To make a new one: the client has begun anew, and knows nothing of the one that there is.
+    NewConnection,
+}
+
 /// A datagram to be sent.
 #[derive(Debug)]
 pub struct Transmit {
