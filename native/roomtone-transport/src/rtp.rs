@@ -113,8 +113,8 @@ fn one_byte(mut block: &[u8], wanted: u8) -> Option<&[u8]> {
     while let [head, rest @ ..] = block {
         match head >> 4 {
             0 if *head == 0 => block = rest,
-            // Id 15 ends the block; id 0 with a length is to be skipped like any other (RFC 8285 section 4.2).
-            15 => return None,
+            // Id 15 ends the block, and so does id 0 with a length (RFC 8285 section 4.2).
+            0 | 15 => return None,
             id => {
                 let (value, rest) = rest.split_at_checked(usize::from(head & 0x0F) + 1)?;
                 if id == wanted {

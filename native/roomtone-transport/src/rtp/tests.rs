@@ -75,6 +75,16 @@ fn one_byte_extensions() {
     assert_eq!(level(&packet, 2), None);
     // 15 ends the block
     assert_eq!(level(&with_block(ONE_BYTE, &[0xF0, 1, 0x10, 42]), 1), None);
+    // so does id 0 with a length, whatever stands behind it; without a length it is padding
+    assert_eq!(
+        level(&with_block(ONE_BYTE, &[0x02, 0xAA, 0xBB, 0xCC, 0x10, 0x85, 0, 0]), 1),
+        None
+    );
+    assert_eq!(
+        level(&with_block(ONE_BYTE, &[0x10, 0x85, 0x02, 0xAA]), 1),
+        Some((5, true))
+    );
+    assert_eq!(level(&with_block(ONE_BYTE, &[0, 0, 0x10, 0x85]), 1), Some((5, true)));
     // the last one claims more than there is
     assert_eq!(level(&with_block(ONE_BYTE, &[0, 0, 0, 0x10]), 1), None);
     assert_eq!(level(&with_block(ONE_BYTE, &[0x1F, 1, 1, 1]), 1), None);
