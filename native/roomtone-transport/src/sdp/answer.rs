@@ -79,8 +79,17 @@ impl Offer {
             ours.session_id, ours.version
         )?;
         let accepted: Vec<_> = (0..self.lines.len()).map(|line| self.accepted(line, ours)).collect();
-        let kept = self.bundle.iter().filter(|line| accepted[**line].is_some());
-        let mids: Vec<&str> = kept.filter_map(|line| self.lines[*line].mid.as_deref()).collect();
+        let mut kept: Vec<&Line> = self
+            .bundle
+            .iter()
+            .filter(|line| accepted[**line].is_some())
+            .map(|line| &self.lines[*line])
+            .collect();
+        // The first has the transport, so it is one that was offered with its own (RFC 9143 section 7.3.1).
+        if let Some(tagged) = kept.iter().position(|line| line.has_port) {
+            kept[..=tagged].rotate_right(1);
+        }
+        let mids: Vec<&str> = kept.iter().filter_map(|line| line.mid.as_deref()).collect();
         if !mids.is_empty() {
             write!(out, "a=group:BUNDLE {}\r\n", mids.join(" "))?;
         }

@@ -49,6 +49,8 @@ pub(super) struct Line {
     pub(super) proto: String,
     pub(super) formats: Vec<String>,
     pub(super) mid: Option<String>,
+    /// It has a transport of its own.
+    pub(super) has_port: bool,
 }
 
 /// An m-line with Opus, on which one side or both send.
@@ -86,7 +88,7 @@ pub struct Offer {
     pub(super) uplink: AudioLine,
     /// The m-line on which the mix is sent: as a rule the same one.
     pub(super) downlink: AudioLine,
-    /// The m-lines of the bundle, the one that has its transport first. Empty without one.
+    /// The m-lines of the bundle, in its order. Empty without one.
     pub(super) bundle: Vec<usize>,
     pub(super) parked: Vec<ParkedLine>,
     pub(crate) extra: Vec<ExtraMedia>,
@@ -237,6 +239,7 @@ fn read_line((index, media): (usize, &Media)) -> Result<Line, SdpError> {
         proto: media.proto.clone(),
         formats,
         mid,
+        has_port: media.port != 0,
     })
 }
 
@@ -331,13 +334,13 @@ impl Reader<'_> {
         let rtcp_mux_only = flag("rtcp-mux-only");
 
         let extra = self.extra(&usable, uplink.line, &bundle);
-        let parked = self.parked(&usable, uplink.line, tagged, &bundle);
+        let parked = self.parked(&usable, [uplink.line, downlink.line], tagged, &bundle);
         let rtcp_rsize = has(self.attributes(uplink.line), "rtcp-rsize");
         Ok(Offer {
             lines: self.lines.to_vec(),
             uplink,
             downlink,
-            bundle: tagged.map_or(bundle.clone(), |tag| front(&bundle, tag)),
+            bundle,
             parked,
             extra,
             allow_mixed,
@@ -457,15 +460,23 @@ impl Reader<'_> {
         extra.take(MAX_EXTRA).collect()
     }
 
-    /// The m-lines that are kept without sound on them.
-    fn parked(&self, usable: &[AudioLine], uplink: usize, tagged: Option<usize>, bundle: &[usize]) -> Vec<ParkedLine> {
-        let idle = usable.iter().filter(|audio| {
-            audio.line != uplink && audio.direction == Direction::Inactive && bundle.contains(&audio.line)
-        });
+    /// The m-lines that are kept without sound on them. One of the `extra` ones may be among them, for where those aren't wanted.
+    fn parked(
+        &self,
+        usable: &[AudioLine],
+        used: [usize; 2],
+        tagged: Option<usize>,
+        bundle: &[usize],
+    ) -> Vec<ParkedLine> {
+        let is_transport = |line: usize| self.media(used[0]).port == 0 && tagged == Some(line);
+        let idle = |audio: &&AudioLine| {
+            let idle = audio.direction == Direction::Inactive && bundle.contains(&audio.line);
+            !used.contains(&audio.line) && (idle || is_transport(audio.line))
+        };
+        let idle = usable.iter().filter(idle);
         let idle = idle.map(|audio| (audio.line, audio.opus.payload_type.to_string()));
         let transport = tagged
-            .filter(|_| self.media(uplink).port == 0)
-            .filter(|line| !usable.iter().any(|audio| audio.line == *line))
+            .filter(|line| is_transport(*line) && !usable.iter().any(|audio| audio.line == *line))
             .map(|line| (line, self.plain_format(line)));
         let park = |(line, format): (usize, String)| {
             let attribute = |key: &'static str| {
@@ -491,12 +502,6 @@ impl Reader<'_> {
         };
         formats.iter().find(plain).unwrap_or(&formats[0]).clone()
     }
-}
-
-/// The lines with `first` before all others.
-fn front(lines: &[usize], first: usize) -> Vec<usize> {
-    let others = lines.iter().copied().filter(|line| *line != first);
-    std::iter::once(first).chain(others).collect()
 }
 
 fn in_use(media: &Media) -> bool {
