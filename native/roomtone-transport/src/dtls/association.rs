@@ -183,7 +183,8 @@ impl Association {
         if self.state != State::Idle {
             return self.pass(now, BytesMut::from(datagram), terms);
         }
-        if self.held.len() >= MAX_HELD {
+        // Nothing else comes before our answer to it, unless it is left over from another handshake.
+        if self.held.len() >= MAX_HELD || !filter::is_first_hello(datagram) {
             self.dropped += 1;
             return None;
         }

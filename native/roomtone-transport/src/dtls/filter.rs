@@ -150,6 +150,12 @@ pub(super) fn first_random(datagram: &[u8]) -> Option<&[u8]> {
     hello::random(fragment.data).filter(|_| begins)
 }
 
+/// Is it the first ClientHello, or a piece of it, and nothing else?
+pub(super) fn is_first_hello(datagram: &[u8]) -> bool {
+    let first = |fragment: Fragment<'_>| fragment.kind == CLIENT_HELLO && fragment.sequence == 0;
+    is_plain_flight(datagram) && records(datagram).flat_map(fragments_of).all(first)
+}
+
 /// Is it of a handshake rather than of the session that follows it?
 pub(super) fn is_handshake(datagram: &[u8]) -> bool {
     records(datagram).any(|record| record.kind != ALERT)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc::crypto::{HashAlgorithm, RTCCryptoProvider, default_provider};
-use rtc::dtls::config::{ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
+use rtc::dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc::dtls::crypto::Certificate;
 use rtc::dtls::endpoint::{Endpoint as Dtls, EndpointEvent};
 pub use rtc::dtls::extension::extension_use_srtp::SrtpProtectionProfile as Profile;
@@ -20,6 +20,8 @@ use rtc::stun::fingerprint::FINGERPRINT;
 use rtc::stun::integrity::MessageIntegrity;
 use rtc::stun::message::{BINDING_REQUEST, BINDING_SUCCESS, Message, Setter, TransactionId};
 
+use super::resumed::Resumed;
+
 const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 2);
 
 #[derive(Clone)]
@@ -31,6 +33,17 @@ pub struct ClientOptions {
     pub direction: &'static str,
     /// Announce a fingerprint that isn't ours.
     pub lie: bool,
+    /// `passive`: the client is the DTLS server.
+    pub setup: &'static str,
+    /// The Extended Master Secret extension.
+    pub ems: bool,
+    /// Bytes of a session id in each ClientHello.
+    pub session_id: usize,
+    /// The session id of `o=`.
+    pub origin: &'static str,
+    pub tls_id: Option<&'static str>,
+    /// Of each check.
+    pub priority: u32,
     pub check_every: Duration,
 }
 
@@ -43,6 +56,12 @@ impl Default for ClientOptions {
             level_id: Some(1),
             direction: "sendrecv",
             lie: false,
+            setup: "actpass",
+            ems: true,
+            session_id: 0,
+            origin: "1",
+            tls_id: None,
+            priority: 0x6E00_00FF,
             check_every: Duration::from_millis(500),
         }
     }
@@ -65,6 +84,8 @@ pub struct Client {
     pub remote_pwd: String,
     pub answers: Vec<String>,
     provider: Arc<dyn RTCCryptoProvider>,
+    certificate: Certificate,
+    resumed: Resumed,
     fingerprint: String,
     config: Arc<HandshakeConfig>,
     dtls: Dtls,
@@ -72,6 +93,8 @@ pub struct Client {
     pub connected: bool,
     pub dtls_closed: bool,
     pub dtls_error: Option<String>,
+    /// The alert in clear that came with it.
+    pub alert: Option<u8>,
     tx: Option<Context>,
     rx: Option<Context>,
     pub nominate: bool,
@@ -84,6 +107,10 @@ pub struct Client {
     pub rtcp: Vec<(Instant, Vec<u8>)>,
     pub undecryptable: usize,
     out: VecDeque<Vec<u8>>,
+    /// What a server has sent since it last heard something: sent again, as the library's own timer stops for good at a message
+    /// that doesn't complete a flight.
+    flight: Vec<Vec<u8>>,
+    repeat_at: Option<Instant>,
     restarts: u32,
 }
 
@@ -91,6 +118,20 @@ impl Client {
     pub fn new(now: Instant, options: ClientOptions) -> Self {
         let provider = default_provider().unwrap();
         let certificate = Certificate::generate_self_signed(vec!["client".to_owned()], provider.crypto()).unwrap();
+        Self::with_certificate(now, options, certificate)
+    }
+
+    /// The same client, started again: it has kept its certificate and nothing else.
+    pub fn started_again(&self, now: Instant, options: ClientOptions) -> Self {
+        let mut client = Self::with_certificate(now, options, self.certificate.clone());
+        client.restarts = self.restarts + 1;
+        client.ufrag = format!("cagain{}", client.restarts);
+        client.pwd = format!("another/password/{:08}", client.restarts);
+        client
+    }
+
+    pub fn with_certificate(now: Instant, options: ClientOptions, certificate: Certificate) -> Self {
+        let provider = default_provider().unwrap();
         let digest = provider
             .crypto()
             .hash(HashAlgorithm::Sha256, &certificate.certificate[0])
@@ -99,15 +140,25 @@ impl Client {
         if options.lie {
             hex.reverse();
         }
+        let resumed = Resumed::new(options.session_id);
         let config = ConfigBuilder::default()
-            .with_crypto_provider(provider.clone())
-            .with_certificates(vec![certificate])
+            .with_crypto_provider(resumed.provider(provider.clone()))
+            .with_certificates(vec![resumed.certificate(certificate.clone())])
             .with_srtp_protection_profiles(options.profiles.clone())
             .with_insecure_skip_verify(true)
-            .with_extended_master_secret(ExtendedMasterSecretType::Require)
-            .with_flight_interval(Duration::from_millis(300))
-            .build(true, Some(PEER))
-            .unwrap();
+            .with_extended_master_secret(match options.ems {
+                true => ExtendedMasterSecretType::Require,
+                false => ExtendedMasterSecretType::Disable,
+            })
+            .with_flight_interval(Duration::from_millis(300));
+        let passive = options.setup == "passive";
+        let config = match passive {
+            true => config
+                .with_client_auth(ClientAuthType::RequireAnyClientCert)
+                .build(false, None),
+            false => config.build(true, Some(PEER)),
+        };
+        let config = Arc::new(config.unwrap());
         Self {
             ufrag: "cufrag0".to_owned(),
             pwd: "cpassword-cpassword-0000".replace('-', "/"),
@@ -116,12 +167,15 @@ impl Client {
             answers: vec![],
             provider,
             fingerprint: format!("sha-256 {}", hex.join(":")),
-            config: Arc::new(config),
-            dtls: Dtls::new(PEER, TransportProtocol::UDP, None),
-            dtls_started: false,
+            dtls: Dtls::new(PEER, TransportProtocol::UDP, passive.then(|| config.clone())),
+            config,
+            certificate,
+            resumed,
+            dtls_started: passive,
             connected: false,
             dtls_closed: false,
             dtls_error: None,
+            alert: None,
             tx: None,
             rx: None,
             nominate: true,
@@ -133,6 +187,8 @@ impl Client {
             rtcp: vec![],
             undecryptable: 0,
             out: VecDeque::new(),
+            flight: vec![],
+            repeat_at: None,
             restarts: 0,
             options,
         }
@@ -141,13 +197,16 @@ impl Client {
     pub fn offer(&self) -> String {
         let o = &self.options;
         let mut sdp = format!(
-            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+            "v=0\r\no=- {} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
              m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
-             a=fingerprint:{}\r\na=setup:actpass\r\na=rtcp-mux\r\na=rtcp-rsize\r\na={}\r\na=rtpmap:111 opus/48000/2\r\n",
-            self.ufrag, self.pwd, self.fingerprint, o.direction
+             a=fingerprint:{}\r\na=setup:{}\r\na=rtcp-mux\r\na=rtcp-rsize\r\na={}\r\na=rtpmap:111 opus/48000/2\r\n",
+            o.origin, self.ufrag, self.pwd, self.fingerprint, o.setup, o.direction
         );
         if let Some(id) = o.level_id {
             sdp += &format!("a=extmap:{id} urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n");
+        }
+        if let Some(id) = o.tls_id {
+            sdp += &format!("a=tls-id:{id}\r\n");
         }
         if o.announce_ssrc {
             sdp += &format!("a=ssrc:{} cname:client\r\n", o.ssrc);
@@ -186,6 +245,14 @@ impl Client {
         )
     }
 
+    /// A nomination for a candidate of this priority.
+    pub fn nomination(&mut self, priority: u32) -> Vec<u8> {
+        let own = std::mem::replace(&mut self.options.priority, priority);
+        let check = self.check(true, false);
+        self.options.priority = own;
+        check
+    }
+
     pub fn check_as(&self, username: &str, password: &str, nominate: bool, controlled: bool) -> Vec<u8> {
         let mut message = Message::new();
         let role = if controlled {
@@ -198,7 +265,7 @@ impl Client {
             Box::new(BINDING_REQUEST),
             Box::new(Raw(ATTR_USERNAME, username.as_bytes().to_vec())),
             Box::new(Raw(role, vec![1; 8])),
-            Box::new(Raw(ATTR_PRIORITY, vec![0x6E, 0, 0, 255])),
+            Box::new(Raw(ATTR_PRIORITY, self.options.priority.to_be_bytes().to_vec())),
         ];
         if nominate {
             setters.push(Box::new(Raw(ATTR_USE_CANDIDATE, vec![])));
@@ -212,10 +279,18 @@ impl Client {
         message.raw
     }
 
+    fn is_server(&self) -> bool {
+        self.options.setup == "passive"
+    }
+
     pub fn poll_timeout(&self) -> Option<Instant> {
         let check = self.checking.then_some(self.next_check);
-        let dtls = self.dtls.poll_timeout(&PEER).filter(|_| !self.connected);
-        [check, dtls].into_iter().flatten().min()
+        let dtls = if self.is_server() {
+            self.repeat_at
+        } else {
+            self.dtls.poll_timeout(&PEER)
+        };
+        [check, dtls.filter(|_| !self.connected)].into_iter().flatten().min()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
@@ -224,10 +299,20 @@ impl Client {
             self.out.push_back(request);
             self.next_check = now + self.options.check_every;
         }
-        if self.dtls_started && !self.connected {
+        if self.is_server() {
+            if self.repeat_at.is_some_and(|at| at <= now) && !self.connected {
+                self.out.extend(self.flight.iter().cloned());
+                self.repeat_at = Some(now + Duration::from_millis(500));
+            }
+        } else if self.dtls_started && !self.connected {
             let _ = self.dtls.handle_timeout(PEER, now);
             self.collect();
         }
+    }
+
+    /// Never begins the handshake.
+    pub fn no_dtls(&mut self) {
+        self.dtls_started = true;
     }
 
     pub fn start_dtls(&mut self, now: Instant) {
@@ -238,7 +323,8 @@ impl Client {
 
     fn collect(&mut self) {
         while let Some(t) = self.dtls.poll_transmit() {
-            self.out.push_back(t.message.to_vec());
+            self.flight.push(self.resumed.on_the_wire(&t.message));
+            self.out.extend(self.flight.last().cloned());
         }
     }
 
@@ -297,6 +383,7 @@ impl Client {
         if !self.dtls_started || self.dtls_closed {
             return;
         }
+        let repeated = std::mem::take(&mut self.flight);
         match self.dtls.read(now, PEER, None, BytesMut::from(datagram)) {
             Ok(events) => {
                 for event in events {
@@ -307,9 +394,17 @@ impl Client {
                     }
                 }
             }
-            Err(error) => self.dtls_error = Some(error.to_string()),
+            Err(error) => {
+                self.dtls_error = Some(error.to_string());
+                self.alert = datagram.get(13..15).filter(|_| datagram[0] == 21).map(|alert| alert[1]);
+            }
         }
         self.collect();
+        if self.flight.is_empty() {
+            self.flight = repeated;
+        } else {
+            self.repeat_at = Some(now + Duration::from_millis(500));
+        }
     }
 
     fn keys(&mut self) {
@@ -327,7 +422,7 @@ impl Client {
             .export_keying_material(LABEL_EXTRACTOR_DTLS_SRTP, &[], config.keying_material_len())
             .unwrap();
         config
-            .set_session_keys_from_keying_material(material.as_ref(), true)
+            .set_session_keys_from_keying_material(material.as_ref(), self.options.setup != "passive")
             .unwrap();
         let k = &config.keys;
         let context =

@@ -56,6 +56,13 @@ impl Link {
         Self::with(options, EndpointOptions::default(), |_| {})
     }
 
+    pub fn of(client: Client) -> Self {
+        let now = client.next_check;
+        let clock = NtpClock::from_unix(now, Duration::from_secs(1_800_000_000));
+        let config = TransportConfig::new(vec!["192.0.2.1:50000".parse().unwrap()], clock);
+        Self::with_client(now, client, EndpointOptions::default(), config)
+    }
+
     pub fn with(options: ClientOptions, endpoint: EndpointOptions, tune: impl FnOnce(&mut TransportConfig)) -> Self {
         let now = origin();
         let mut config = TransportConfig::new(
@@ -66,7 +73,11 @@ impl Link {
             NtpClock::from_unix(now, Duration::from_secs(1_800_000_000)),
         );
         tune(&mut config);
-        let mut client = Client::new(now, options);
+        let client = Client::new(now, options);
+        Self::with_client(now, client, endpoint, config)
+    }
+
+    pub fn with_client(now: Instant, mut client: Client, endpoint: EndpointOptions, config: TransportConfig) -> Self {
         let offer = Offer::parse(&client.offer()).expect("the client's offer is good");
         let certificate = Arc::new(Certificate::generate().expect("certificate"));
         let (server, answer) =

@@ -4,9 +4,12 @@
 
 mod client;
 mod link;
+mod resumed;
+mod short_rsa;
 
 pub use client::{Client, ClientOptions, Profile};
 pub use link::{Link, MS};
+pub use short_rsa::short_rsa;
 
 use std::time::Instant;
 
