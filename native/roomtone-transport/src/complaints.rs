@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 /// One line of a kind in this time; what comes in between is counted.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What a client lacks.
+/// What is complained of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     ExtendedMasterSecret,
@@ -15,12 +15,13 @@ pub(crate) enum Cause {
     SrtpProfile,
     Fingerprint,
     Handshake,
+    Oversized,
 }
 
 /// Limits the lines of all endpoints that share a configuration.
 pub(crate) struct Complaints {
     origin: Instant,
-    kinds: [Kind; 5],
+    kinds: [Kind; 6],
 }
 
 /// Milliseconds since the origin before which nothing is written, and how many lines were left out.

@@ -160,6 +160,72 @@ fn junk_leaves_nothing_behind() {
     }
 }
 
+/// What a client can do that has the keys: streams without end.
+#[test]
+fn streams_without_end_leave_nothing_behind() {
+    for profile in [Profile::Srtp_Aead_Aes_128_Gcm, Profile::Srtp_Aes128_Cm_Hmac_Sha1_80] {
+        let mut link = Link::connected(ClientOptions {
+            profiles: vec![profile],
+            ..Default::default()
+        });
+        let from = link.client_address;
+        let mut flood = |link: &mut Link, seconds: u32| {
+            // Sealed before anything is counted: the client's own memory grows with each stream.
+            let packets: Vec<Vec<u8>> = (0..seconds * 20)
+                .map(|_| {
+                    link.client.options.ssrc += 1;
+                    let packet = link.client.rtp_packet(1, 0, None, &[1; 20]);
+                    link.client.seal_rtp(&packet)
+                })
+                .collect();
+            let before = live();
+            for second in packets.chunks(20) {
+                link.now += std::time::Duration::from_secs(1);
+                for packet in second {
+                    let mut datagram = packet.clone();
+                    link.server.handle_datagram(link.now, from, &mut datagram);
+                }
+            }
+            live() - before
+        };
+        let first = flood(&mut link, 200);
+        assert!(first < 64 * 1024, "{first} bytes");
+        let gained = flood(&mut link, 2_000);
+        assert!(gained <= 512, "{gained} bytes gained by 40,000 streams");
+        assert!(link.server.stats().streams <= 32);
+    }
+}
+
+/// Hellos of handshakes that lead nowhere, beside a connection.
+#[test]
+fn hellos_without_end_leave_nothing_behind() {
+    let mut link = Link::connected(ClientOptions::default());
+    let from = link.client_address;
+    let mut other = link.client.started_again(link.now, ClientOptions::default());
+    other.start_dtls(link.now);
+    let hello = other.poll_transmit().unwrap();
+    let mut rng = StdRng::seed_from_u64(8);
+    let mut flood = |link: &mut Link, count: u32| {
+        let before = live();
+        for _ in 0..count {
+            let mut datagram = hello.clone();
+            rng.fill_bytes(&mut datagram[27..59]);
+            link.now += std::time::Duration::from_millis(100);
+            link.server.handle_datagram(link.now, from, &mut datagram);
+            link.server
+                .handle_timeout(link.now.min(link.start + std::time::Duration::from_secs(29)));
+            while link.server.poll_transmit().is_some() {}
+            while link.server.poll_event().is_some() {}
+        }
+        live() - before
+    };
+    let first = flood(&mut link, 100);
+    assert!(first < 48 * 1024, "{first} bytes");
+    let gained = flood(&mut link, 5_000);
+    assert!(gained <= 1024, "{gained} bytes gained by 5,000 hellos");
+    assert!(!link.server.is_closed());
+}
+
 #[test]
 fn a_quiet_peer_is_small() {
     let before = live();

@@ -189,3 +189,88 @@ fn a_client_that_doesn_t_nominate_again_is_followed_when_its_old_address_is_sile
     link.run(3_000 * MS);
     assert_eq!(link.server.stats().selected, Some(moved));
 }
+
+const HIGH: u32 = 0x7E00_00FF;
+const LOW: u32 = 0x6400_00FF;
+
+/// Runs for `time` with both addresses nominated every 2.5 s, as long as `high` lives, the low one 100 ms later. Returns how many of our
+/// packets went to the high one and to the low one.
+fn both_nominated(link: &mut Link, time: u32, high_lives: bool) -> (usize, usize) {
+    let (high, low) = (link.client_address, "203.0.113.9:41000".parse().unwrap());
+    let mut counts = (0, 0);
+    for ms in (0..time).step_by(20) {
+        if ms % 2_500 == 0 && high_lives {
+            let check = link.client.nomination(HIGH);
+            link.inject(high, &check);
+        }
+        if ms % 2_500 == 100 {
+            let check = link.client.nomination(LOW);
+            link.inject(low, &check);
+        }
+        let selected = link.server.stats().selected;
+        counts.0 += usize::from(selected == Some(high));
+        counts.1 += usize::from(selected == Some(low));
+        link.run(20 * MS);
+    }
+    counts
+}
+
+#[test]
+fn of_two_nominated_addresses_the_one_with_the_higher_priority_gets_the_sound() {
+    let mut link = Link::connected(ClientOptions::default());
+    link.client.checking = false;
+    let (high, low) = both_nominated(&mut link, 20_000, true);
+    assert_eq!((high, low), (1_000, 0));
+    // It falls silent: five seconds later the other one has it.
+    let (high, low) = both_nominated(&mut link, 10_000, false);
+    assert!((90..=270).contains(&high) && low > 200, "{high} and {low}");
+    // It is back: so is the sound.
+    let (high, _) = both_nominated(&mut link, 2_000, true);
+    assert_eq!(high, 100);
+}
+
+#[test]
+fn the_address_to_which_the_media_moved_gets_the_sound_within_a_second() {
+    let mut link = Link::connected(ClientOptions::default());
+    link.client.checking = false;
+    let (wifi, mobile) = (link.client_address, "203.0.113.9:41000".parse().unwrap());
+    for (address, priority) in [(wifi, HIGH), (mobile, LOW)] {
+        let check = link.client.nomination(priority);
+        link.inject(address, &check);
+    }
+    let mut seq = 0;
+    let mut speak = |link: &mut Link, from, packets: u16| {
+        for _ in 0..packets {
+            seq += 1;
+            let packet = link.client.rtp_packet(seq, u32::from(seq) * 960, None, &[1]);
+            let sealed = link.client.seal_rtp(&packet);
+            link.inject(from, &sealed);
+            link.run(20 * MS);
+        }
+        link.server.stats().selected
+    };
+    assert_eq!(speak(&mut link, wifi, 100), Some(wifi));
+    assert_eq!(speak(&mut link, mobile, 40), Some(wifi), "800 ms prove nothing");
+    assert_eq!(speak(&mut link, mobile, 15), Some(mobile));
+    // Signs of life of the old address don't bring it back while the media stays away, and media does at once.
+    let check = link.client.nomination(HIGH);
+    link.inject(wifi, &check);
+    assert_eq!(speak(&mut link, mobile, 100), Some(mobile));
+    assert_eq!(speak(&mut link, wifi, 1), Some(wifi));
+}
+
+#[test]
+fn an_address_that_the_client_has_left_for_another_of_lower_priority_is_left() {
+    let mut link = Link::connected(ClientOptions::default());
+    link.client.checking = false;
+    let (first, second) = (link.client_address, "203.0.113.9:41000".parse().unwrap());
+    let check = link.client.nomination(HIGH);
+    link.inject(first, &check);
+    let check = link.client.nomination(LOW);
+    link.inject(second, &check);
+    assert_eq!(link.server.stats().selected, Some(first));
+    // Its checks go on, without nominating.
+    let check = link.client.check(false, false);
+    link.inject(first, &check);
+    assert_eq!(link.server.stats().selected, Some(second));
+}

@@ -1,26 +1,23 @@
 //! The media side of an endpoint: which packets come in, how ours go out, and the counters.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 
+use super::incoming::Incoming;
 use super::out_stream::{OutStream, SlotOut};
 use super::types::{AudioOut, EndpointStats, RtpIn};
 use crate::config::{NtpClock, TransportConfig};
 use crate::outbox::Outbox;
-use crate::rtcp::{self, Incoming, Reception, RemoteStats};
+use crate::rtcp::{self, Reception, RemoteStats};
 use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
 use crate::srtp::{Refusal, Srtp};
 
-/// Opus packets of 60 ms at the highest rate are longer than this; a mix never is.
-const MAX_PAYLOAD: usize = 1200;
-/// Streams let in at once where the offer announces no SSRC.
-const MAX_LEARNED: usize = 4;
-/// One of them that is silent for this long makes room for another: the client may have begun a new stream.
-const LEARNED_IDLE: Duration = Duration::from_secs(10);
+/// A mix is never longer than this. A talker's packet of 60 ms at a high rate can be: with its headers it wouldn't pass every path.
+pub(super) const MAX_PAYLOAD: usize = 1200;
 
 /// What an RTCP packet brought.
 #[derive(Debug, Default)]
@@ -34,8 +31,7 @@ pub(super) struct Media {
     direction: Direction,
     payload_type: u8,
     level_id: Option<u8>,
-    announced: Vec<u32>,
-    receptions: Vec<Reception>,
+    incoming: Incoming,
     /// Our streams: the primary one, then those on further m-lines.
     streams: Vec<OutStream>,
     next_report: Option<Instant>,
@@ -51,8 +47,7 @@ impl Media {
             direction: Direction::Inactive,
             payload_type: 0,
             level_id: None,
-            announced: Vec::new(),
-            receptions: Vec::new(),
+            incoming: Incoming::default(),
             streams: vec![OutStream::new(provider)?],
             next_report: None,
             remote: None,
@@ -66,14 +61,7 @@ impl Media {
         self.level_id = offer.level_extension();
         let (payload_type, level_id) = offer.downlink_numbers();
         self.streams[0].negotiate(payload_type, level_id);
-        self.announced = offer.ssrcs().to_vec();
-        if !self.announced.is_empty() {
-            let announced = &self.announced;
-            self.receptions.retain(|r| announced.contains(&r.ssrc));
-            if let Some(srtp) = &mut self.srtp {
-                srtp.retain(|ssrc| announced.contains(&ssrc));
-            }
-        }
+        self.incoming.announce(offer.ssrcs());
     }
 
     /// Makes streams for this many of the offer's further m-lines, or tells those that are there of their new numbers.
@@ -101,6 +89,7 @@ impl Media {
     pub(super) fn connected(&mut self, now: Instant, srtp: Box<Srtp>, config: &TransportConfig) {
         self.counters.srtp_profile = Some(srtp.profile_name());
         self.srtp = Some(srtp);
+        self.incoming.restart();
         self.next_report = Some(now + rtcp::interval(config.rtcp_interval, true, rand::random()));
     }
 
@@ -117,25 +106,14 @@ impl Media {
         self.counters.malformed += 1;
     }
 
-    /// The allow-list: announced SSRCs; where the client announces none, the first few that prove authentic.
-    fn welcomes(&self, now: Instant, ssrc: u32) -> bool {
-        if !self.announced.is_empty() {
-            return self.announced.contains(&ssrc);
-        }
-        self.receptions.len() < MAX_LEARNED
-            || self
-                .receptions
-                .iter()
-                .any(|r| r.ssrc == ssrc || r.idle(now) >= LEARNED_IDLE)
-    }
-
     /// Takes an SRTP packet. The outer `None`: it isn't authentic. The inner: authentic, but nothing to play.
     pub(super) fn receive<'d>(&mut self, now: Instant, data: &'d mut [u8]) -> Option<Option<RtpIn<'d>>> {
         let Some(header) = Header::parse(data) else {
             self.counters.malformed += 1;
             return None;
         };
-        if !self.welcomes(now, header.ssrc) {
+        let sound = header.payload_type == self.payload_type;
+        if !self.incoming.welcomes(now, header.ssrc, sound) {
             self.counters.unknown_ssrc += 1;
             return None;
         }
@@ -155,17 +133,7 @@ impl Media {
             self.counters.malformed += 1;
             return None;
         };
-        match self.receptions.iter_mut().find(|r| r.ssrc == header.ssrc) {
-            Some(reception) => reception.packet(now, header.sequence, header.timestamp),
-            None => {
-                if self.announced.is_empty() && self.receptions.len() >= MAX_LEARNED {
-                    self.receptions.retain(|r| r.idle(now) < LEARNED_IDLE);
-                }
-                let mut reception = Reception::new(now, header.ssrc, header.sequence);
-                reception.packet(now, header.sequence, header.timestamp);
-                self.receptions.push(reception);
-            }
-        }
+        self.incoming.count(now, header);
         self.counters.packets_in += 1;
         self.counters.bytes_in += payload.len() as u64;
         // Padding only: a probe of the sender's bandwidth estimator.
@@ -173,10 +141,11 @@ impl Media {
             return None;
         }
         let level = self.level_id.and_then(|id| header.audio_level(plain, id));
+        let numbers = self.incoming.place(now, header)?;
         Some(RtpIn {
-            seq: header.sequence,
-            timestamp: header.timestamp,
-            marker: header.marker,
+            seq: numbers.seq,
+            timestamp: numbers.timestamp,
+            marker: numbers.marker,
             ssrc: header.ssrc,
             level,
             payload: &plain[payload],
@@ -193,19 +162,19 @@ impl Media {
             }
         };
         let mut news = RtcpNews::default();
-        let receptions = &mut self.receptions;
+        let incoming = &mut self.incoming;
         let streams = &self.streams;
         let ours = |ssrc| streams.iter().any(|stream| stream.sender.ssrc == ssrc);
         rtcp::read(now, clock, ours, plain, |found| match found {
-            Incoming::SenderReport(ssrc, ntp) => {
-                if let Some(reception) = receptions.iter_mut().find(|r| r.ssrc == ssrc) {
+            rtcp::Incoming::SenderReport(ssrc, ntp) => {
+                if let Some(reception) = incoming.receptions.iter_mut().find(|r| r.ssrc == ssrc) {
                     reception.sender_report(now, ntp);
                 }
             }
-            Incoming::AboutUs(stats) => news.about_us = Some(stats.worse_of(news.about_us)),
-            Incoming::Goodbye(sources) => {
+            rtcp::Incoming::AboutUs(stats) => news.about_us = Some(stats.worse_of(news.about_us)),
+            rtcp::Incoming::Goodbye(sources) => {
                 news.goodbye = true;
-                receptions.retain(|r| !sources.contains(&r.ssrc));
+                incoming.goodbye(&sources);
             }
         });
         if let Some(mut stats) = news.about_us {
@@ -221,7 +190,6 @@ impl Media {
             Refusal::Malformed => self.counters.malformed += 1,
             Refusal::Forged => self.counters.auth_failures += 1,
             Refusal::Replayed => self.counters.replayed += 1,
-            Refusal::TooManyStreams => self.counters.unknown_ssrc += 1,
         }
     }
 
@@ -254,6 +222,7 @@ impl Media {
 
     fn write(&mut self, now: Instant, to: SocketAddr, stream: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
         if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
+            self.counters.oversized += u64::from(!audio.payload.is_empty());
             return false;
         }
         let (Some(srtp), Some(stream)) = (self.srtp.as_mut(), self.streams.get_mut(stream)) else {
@@ -281,7 +250,7 @@ impl Media {
         }
         self.next_report = Some(now + rtcp::interval(config.rtcp_interval, false, rand::random()));
         let senders = self.streams.iter_mut().map(|stream| &mut stream.sender);
-        let report = rtcp::report(now, &config.clock, senders, &mut self.receptions, cname)?;
+        let report = rtcp::report(now, &config.clock, senders, &mut self.incoming.receptions, cname)?;
         self.srtp.as_mut()?.protect_rtcp(&report)
     }
 
@@ -293,12 +262,13 @@ impl Media {
 
     /// The counters that this side keeps.
     pub(super) fn stats(&self) -> EndpointStats {
+        let receptions = || self.incoming.receptions.iter();
         EndpointStats {
             packets_out: self.streams.iter().map(|stream| stream.sender.packets).sum(),
             bytes_out: self.streams.iter().map(|stream| stream.sender.octets).sum(),
-            lost: self.receptions.iter().map(Reception::lost).sum(),
-            fraction_lost: self.receptions.iter().map(Reception::fraction_lost).fold(0.0, f32::max),
-            jitter: self.receptions.iter().map(Reception::jitter).max().unwrap_or_default(),
+            lost: receptions().map(Reception::lost).sum(),
+            fraction_lost: receptions().map(Reception::fraction_lost).fold(0.0, f32::max),
+            jitter: receptions().map(Reception::jitter).max().unwrap_or_default(),
             remote_fraction_lost: self.remote.map(|r| r.fraction_lost),
             remote_jitter: self.remote.map(|r| r.jitter),
             round_trip: self.remote.and_then(|r| r.round_trip),

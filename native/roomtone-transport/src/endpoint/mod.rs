@@ -1,5 +1,6 @@
 //! One peer's connection: ICE, DTLS, SRTP, RTP and RTCP tied together.
 
+mod incoming;
 mod media;
 mod out_stream;
 mod types;
@@ -15,13 +16,14 @@ use bytes::BytesMut;
 pub use out_stream::SlotOut;
 pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, OfferKind, RtpIn, Transmit};
 
+use crate::complaints::Cause;
 use crate::config::{EndpointOptions, TransportConfig};
 use crate::demux::{Packet, StunPacket};
 use crate::dtls::{Certificate, Dtls, DtlsEvent, Role};
 use crate::ice::{IceAgent, IceEvent, random_text};
 use crate::outbox::Outbox;
 use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind, Setup};
-use media::Media;
+use media::{MAX_PAYLOAD, Media};
 
 /// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5 s at the latest.
 const BYE_GRACE: Duration = Duration::from_secs(6);
@@ -357,7 +359,14 @@ impl Endpoint {
     /// the first one (which then isn't for [`send_audio`](Self::send_audio)). `false` where that isn't possible now.
     pub fn send_slot(&mut self, now: Instant, slot: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
         match self.ice.selected() {
-            Some(to) if self.is_connected() => self.media.send_slot(now, to, slot, audio, out),
+            Some(to) if self.is_connected() => {
+                if audio.payload.len() > MAX_PAYLOAD {
+                    let len = audio.payload.len();
+                    let text = format_args!("a packet of {len} bytes isn't forwarded: {MAX_PAYLOAD} are the limit");
+                    self.config.complaints.warn(now, Cause::Oversized, text);
+                }
+                self.media.send_slot(now, to, slot, audio, out)
+            }
             _ => false,
         }
     }

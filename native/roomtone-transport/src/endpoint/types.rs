@@ -164,6 +164,8 @@ pub struct EndpointStats {
     pub auth_failures: u64,
     /// SRTP and SRTCP packets that had come before.
     pub replayed: u64,
+    /// Packets of others that were too long to be forwarded to this peer: more than 1,200 bytes of Opus.
+    pub oversized: u64,
     /// Packets of SSRCs that aren't let in.
     pub unknown_ssrc: u64,
     /// Packets that can't be read, or of payload types that weren't agreed on.

@@ -26,7 +26,6 @@ pub(crate) struct Reception {
     /// In timestamp units, times 16.
     jitter: u64,
     origin: Instant,
-    last_packet: Instant,
     last_report: Option<(u32, Instant)>,
 }
 
@@ -46,14 +45,12 @@ impl Reception {
             transit: None,
             jitter: 0,
             origin: now,
-            last_packet: now,
             last_report: None,
         }
     }
 
     /// Counts an authentic packet.
     pub(crate) fn packet(&mut self, now: Instant, sequence: u16, timestamp: u32) {
-        self.last_packet = now;
         let ahead = sequence.wrapping_sub(self.highest as u16);
         if ahead < MAX_DROPOUT {
             self.highest += u64::from(ahead);
@@ -93,11 +90,6 @@ impl Reception {
 
     fn expected(&self) -> u64 {
         self.highest - self.base + 1
-    }
-
-    /// How long no packet came.
-    pub(crate) fn idle(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.last_packet)
     }
 
     /// Packets that never came; below zero where duplicates or packets from before the first one did.

@@ -41,8 +41,6 @@ pub(crate) enum Refusal {
     Malformed,
     Forged,
     Replayed,
-    /// No room for one more SSRC.
-    TooManyStreams,
 }
 
 enum Outgoing {
@@ -62,7 +60,7 @@ enum Incoming {
     },
     Library {
         remote: MasterKey,
-        streams: Vec<(u32, Library)>,
+        streams: Vec<LibraryStream>,
     },
 }
 
@@ -71,6 +69,46 @@ struct Stream {
     ssrc: u32,
     rtp: Option<Window>,
     rtcp: Option<Window>,
+    used: u64,
+}
+
+struct LibraryStream {
+    ssrc: u32,
+    library: Library,
+    used: u64,
+}
+
+/// A state that an authentic packet came for at some time, counted in packets.
+trait Used {
+    fn used(&self) -> u64;
+}
+
+impl Used for Stream {
+    fn used(&self) -> u64 {
+        self.used
+    }
+}
+
+impl Used for LibraryStream {
+    fn used(&self) -> u64 {
+        self.used
+    }
+}
+
+// Adds a stream. If there are too many, it takes the place of the one that has been silent for longest: an old packet of that could be
+// replayed then, which is why there are many more places than streams that are let in.
+fn add<T: Used>(streams: &mut Vec<T>, stream: T) -> usize {
+    let oldest = streams.iter().enumerate().min_by_key(|(_, stream)| stream.used());
+    match oldest.map(|(at, _)| at).filter(|_| streams.len() >= MAX_STREAMS) {
+        Some(at) => {
+            streams[at] = stream;
+            at
+        }
+        None => {
+            streams.push(stream);
+            streams.len() - 1
+        }
+    }
 }
 
 impl Stream {
@@ -88,6 +126,8 @@ pub(crate) struct Srtp {
     profile: ProtectionProfile,
     outgoing: Outgoing,
     incoming: Incoming,
+    /// Authentic packets so far.
+    count: u64,
     provider: Arc<dyn RTCCryptoProvider>,
 }
 
@@ -126,6 +166,7 @@ impl Srtp {
             profile,
             outgoing,
             incoming,
+            count: 0,
             provider,
         })
     }
@@ -145,16 +186,6 @@ impl Srtp {
         match &self.incoming {
             Incoming::Gcm { streams, .. } => streams.len(),
             Incoming::Library { streams, .. } => streams.len(),
-        }
-    }
-
-    /// Forgets streams that a new offer doesn't have any more, when there is need of room.
-    pub(crate) fn retain(&mut self, keep: impl Fn(u32) -> bool) {
-        if self.stream_count() >= MAX_STREAMS {
-            match &mut self.incoming {
-                Incoming::Gcm { streams, .. } => streams.retain(|stream| keep(stream.ssrc)),
-                Incoming::Library { streams, .. } => streams.retain(|(ssrc, _)| keep(*ssrc)),
-            }
         }
     }
 
@@ -212,7 +243,7 @@ impl Srtp {
                     return Err(Refusal::Malformed);
                 }
                 let sequence = header.sequence;
-                let_in(streams, header.ssrc, Stream::rtp, |window| {
+                let_in(streams, &mut self.count, header.ssrc, Stream::rtp, |window| {
                     // A stream begins without rollovers (RFC 3711 §3.3.1).
                     let index = window.map_or(Some(u64::from(sequence)), |window| window.guess(sequence));
                     let index = index.ok_or(Refusal::Replayed)?;
@@ -240,7 +271,7 @@ impl Srtp {
         match &mut self.incoming {
             Incoming::Gcm { cipher, streams } => {
                 let index = u64::from(gcm::rtcp_index(packet).ok_or(Refusal::Forged)?);
-                let_in(streams, ssrc, Stream::rtcp, |window| {
+                let_in(streams, &mut self.count, ssrc, Stream::rtcp, |window| {
                     if window.is_some_and(|window| !window.is_new(index)) {
                         return Err(Refusal::Replayed);
                     }
@@ -263,15 +294,17 @@ impl Srtp {
         let Incoming::Library { remote, streams } = &mut self.incoming else {
             return Err(Refusal::Forged);
         };
-        if let Some((_, library)) = streams.iter_mut().find(|(known, _)| *known == ssrc) {
-            return decrypt(library);
-        }
-        if streams.len() >= MAX_STREAMS {
-            return Err(Refusal::TooManyStreams);
+        let used = self.count + 1;
+        if let Some(stream) = streams.iter_mut().find(|stream| stream.ssrc == ssrc) {
+            let plain = decrypt(&mut stream.library)?;
+            stream.used = used;
+            self.count = used;
+            return Ok(plain);
         }
         let mut library = Library::incoming(self.profile, remote, &*self.provider).map_err(|_| Refusal::Forged)?;
         let plain = decrypt(&mut library)?;
-        streams.push((ssrc, library));
+        add(streams, LibraryStream { ssrc, library, used });
+        self.count = used;
         Ok(plain)
     }
 }
@@ -279,25 +312,28 @@ impl Srtp {
 // Notes an authentic packet of `ssrc`, and makes room for the stream if it is the first one. `open` gets the window so far.
 fn let_in(
     streams: &mut Vec<Stream>,
+    count: &mut u64,
     ssrc: u32,
     window: impl Fn(&mut Stream) -> &mut Option<Window>,
     open: impl FnOnce(Option<&Window>) -> Result<(u64, usize), Refusal>,
 ) -> Result<usize, Refusal> {
     let known = streams.iter().position(|stream| stream.ssrc == ssrc);
-    if known.is_none() && streams.len() >= MAX_STREAMS {
-        return Err(Refusal::TooManyStreams);
-    }
     let so_far = known.and_then(|at| *window(&mut streams[at]));
     let (index, plain) = open(so_far.as_ref())?;
+    *count += 1;
+    let used = *count;
     let at = known.unwrap_or_else(|| {
-        streams.push(Stream {
+        let fresh = Stream {
             ssrc,
             rtp: None,
             rtcp: None,
-        });
-        streams.len() - 1
+            used,
+        };
+        add(streams, fresh)
     });
-    match window(&mut streams[at]) {
+    let stream = &mut streams[at];
+    stream.used = used;
+    match window(stream) {
         Some(window) => window.note(index),
         fresh => *fresh = Some(Window::new(index)),
     }

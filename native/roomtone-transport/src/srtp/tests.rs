@@ -325,20 +325,35 @@ fn a_forged_first_packet_leaves_no_state() {
             assert!(opened_rtcp(&mut srtp, &rtcp).is_err());
         }
         assert_eq!(srtp.stream_count(), 0);
-        // Authentic streams are let in, up to the bound.
-        for ssrc in 0..50u32 {
+        // Authentic streams are let in. Beyond the bound one takes the place of the one that was silent for longest.
+        let report = |ssrc: u32| {
             let mut report = hex("80c90001 00000000");
             report[4..].copy_from_slice(&ssrc.to_be_bytes());
-            let sealed = srtp.protect_rtcp(&report).expect("sealed");
-            let opened = opened_rtcp(&mut srtp, &sealed);
-            if ssrc < MAX_STREAMS as u32 {
-                assert_eq!(opened.expect("room"), report);
-            } else {
-                assert_eq!(opened, Err(Refusal::TooManyStreams));
+            report
+        };
+        let first = srtp.protect_rtcp(&report(0)).expect("sealed");
+        assert!(opened_rtcp(&mut srtp, &first).is_ok());
+        for ssrc in 0..100u32 {
+            for ssrc in [ssrc, 7] {
+                let sealed = srtp.protect_rtcp(&report(ssrc)).expect("sealed");
+                assert_eq!(opened_rtcp(&mut srtp, &sealed).expect("room"), report(ssrc));
+            }
+            if ssrc == 20 {
+                assert_eq!(
+                    opened_rtcp(&mut srtp, &first),
+                    Err(Refusal::Replayed),
+                    "older than what came since"
+                );
             }
         }
-        srtp.retain(|ssrc| ssrc == 3);
-        assert_eq!(srtp.stream_count(), 1);
+        assert_eq!(srtp.stream_count(), MAX_STREAMS);
+        let again = srtp.protect_rtcp(&report(7)).expect("sealed");
+        assert!(opened_rtcp(&mut srtp, &again).is_ok());
+        assert_eq!(
+            opened_rtcp(&mut srtp, &again),
+            Err(Refusal::Replayed),
+            "one that goes on keeps its place"
+        );
     }
 }
 
