@@ -1,4 +1,5 @@
-//! Log lines for the operator about clients that can't be served, few enough that nobody can fill a disk with them.
+//! Log lines for the operator about clients that can't be served, few enough that nobody can fill a
+//! disk with them.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 /// One line of a kind in this time; what comes in between is counted.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What is complained of.
+/// The subject of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     ExtendedMasterSecret,

@@ -1,4 +1,5 @@
-//! What the caller decides: addresses, time limits, caps, and how an [`Instant`] relates to wall-clock time.
+//! The caller's decisions: addresses, time limits, caps, and how an [`Instant`] relates to
+//! wall-clock time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,8 +12,9 @@ const NTP_UNIX_OFFSET: u64 = 2_208_988_800;
 
 /// Ties the monotonic clock of the caller to NTP time, which RTCP sender reports carry.
 ///
-/// The crate reads no clock, so wall-clock time is one fixed pair taken by the caller. Every endpoint of a
-/// process should be given the same pair: then the NTP times of different streams can be compared.
+/// The crate reads no clock, so wall-clock time is one fixed pair taken by the caller. Every
+/// endpoint of a process should be given the same pair: then the NTP times of different streams can
+/// be compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NtpClock {
     at: Instant,
@@ -56,7 +58,8 @@ fn ntp_units(d: Duration) -> u64 {
 /// Settings shared by all endpoints of a shard.
 #[derive(Clone, Debug)]
 pub struct TransportConfig {
-    /// Addresses of the shard's socket as clients reach it; each becomes a host candidate, the first one is preferred.
+    /// Addresses of the shard's socket as clients reach it; each becomes a host candidate, the
+    /// first one is preferred.
     pub candidates: Vec<SocketAddr>,
     /// Relates `now` to wall-clock time.
     pub clock: NtpClock,
@@ -77,7 +80,8 @@ pub struct TransportConfig {
 }
 
 impl TransportConfig {
-    /// The defaults: 30 s for consent and handshake, 64 and 16 handshake datagrams, RTCP every 5 s, 16 addresses.
+    /// The defaults: 30 s for consent and handshake, 64 and 16 handshake datagrams, RTCP every 5 s,
+    /// 16 addresses.
     pub fn new(candidates: Vec<SocketAddr>, clock: NtpClock) -> Self {
         Self {
             complaints: Arc::new(Complaints::new(clock.at)),
@@ -93,7 +97,7 @@ impl TransportConfig {
     }
 }
 
-/// What one endpoint may do, and the name of its stream.
+/// Permissions of one endpoint, and the name of its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointOptions {
     /// We may send audio to the peer (if its offer receives).
@@ -102,13 +106,16 @@ pub struct EndpointOptions {
     pub recv: bool,
     /// We may send stereo (if the offer wants to receive it: `stereo=1`).
     pub stereo: bool,
-    /// What the peer is asked to send on average at most, bit/s; `None`: as its encoder likes. Browsers take it for their aim.
+    /// Average bit rate that the peer is asked not to exceed, bit/s; `None`: its encoder decides.
+    /// Browsers take it for their aim.
     pub uplink_bitrate: Option<u32>,
     /// The peer is asked for stereo, and what we send on further m-lines may be stereo.
     pub uplink_stereo: bool,
-    /// Further streams that we may send, each on a `recvonly` audio m-line of the offer; see [`crate::Endpoint::slots`].
+    /// Further streams that we may send, each on a `recvonly` audio m-line of the offer; see
+    /// [`crate::Endpoint::slots`].
     pub slots: usize,
-    /// CNAME of our stream in SDP and RTCP; empty = a random one. Only letters, digits and `-_.` are kept.
+    /// CNAME of our stream in SDP and RTCP; empty = a random one. Only letters, digits and `-_.`
+    /// are kept.
     pub cname: String,
 }
 

@@ -1,4 +1,5 @@
-//! Telling the protocols on one port apart (RFC 7983, RFC 5761), without trusting or allocating anything.
+//! Telling the protocols on one port apart (RFC 7983, RFC 5761), without trusting or allocating
+//! anything.
 
 use std::fmt;
 
@@ -28,7 +29,8 @@ pub fn classify(datagram: &[u8]) -> PacketKind {
     }
 }
 
-/// A datagram whose protocol is known: classified once, for the shard's routing and for the endpoint.
+/// A datagram whose protocol is known: classified once, for the shard's routing and for the
+/// endpoint.
 ///
 /// Debug shows the protocol and the length, never the bytes.
 pub enum Packet<'d> {
@@ -53,7 +55,8 @@ pub struct StunPacket<'d> {
 }
 
 impl<'d> Packet<'d> {
-    /// Classifies a datagram by its first bytes, and reads the USERNAME of a STUN request. Nothing of it is authenticated yet.
+    /// Classifies a datagram by its first bytes, and reads the USERNAME of a STUN request. Nothing
+    /// of it is authenticated yet.
     pub fn read(datagram: &'d mut [u8]) -> Self {
         match classify(datagram) {
             PacketKind::Stun => Self::Stun(StunPacket {
@@ -78,7 +81,8 @@ impl<'d> Packet<'d> {
         }
     }
 
-    /// The local ufrag that a STUN request names. `None` where the packet is to be routed by its source address instead.
+    /// The local ufrag that a STUN request names. `None` where the packet is to be routed by its
+    /// source address instead.
     pub fn local_ufrag(&self) -> Option<&'d str> {
         match self {
             Self::Stun(stun) => stun.username?.split_once(':').map(|(local, _)| local),
@@ -148,7 +152,8 @@ pub(crate) fn stun_username(datagram: &[u8]) -> Option<&str> {
     None
 }
 
-/// Bounds the attributes of a STUN datagram before a parser that allocates for each of them sees it.
+/// Bounds the attributes of a STUN datagram before a parser that allocates for each of them sees
+/// it.
 pub(crate) fn stun_is_small(datagram: &[u8]) -> bool {
     let mut rest = datagram.get(HEADER..).unwrap_or_default();
     for _ in 0..MAX_ATTRIBUTES {
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_requests_name_nobody() {
+    fn hostile_requests_name_no_ufrag() {
         assert_eq!(stun_local_ufrag(&request(&[(USERNAME, b"no colon")])), None);
         assert_eq!(stun_local_ufrag(&request(&[(USERNAME, &[0xff, b':', 1])])), None);
         assert_eq!(stun_local_ufrag(&request(&[(USERNAME, &[b'a'; 600])])), None);

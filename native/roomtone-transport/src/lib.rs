@@ -1,7 +1,8 @@
 //! The server's end of WebRTC for one Opus stream in each direction, without I/O.
 //!
-//! An [`Endpoint`] is made from an [`Offer`] and then fed with datagrams and time; what it wants to send and to tell is
-//! polled. It reads no clock and owns no socket, so every test of it is deterministic.
+//! An [`Endpoint`] is made from an [`Offer`] and then fed with datagrams and time; what it wants to
+//! send and to tell is polled. It reads no clock and owns no socket, so every test of it is
+//! deterministic.
 //!
 //! | Protocol | Where | Codec |
 //! |---|---|---|
@@ -12,8 +13,9 @@
 //! | RTP, header extensions | [`rtp`] | here |
 //! | RTCP | `rtcp/` | `rtc::rtcp` |
 //!
-//! Nothing that a stranger sends makes state: the shard looks at [`stun_local_ufrag`] only, the endpoint at
-//! authenticated binding requests only, and everything else has to come from an address that passed such a check.
+//! Nothing that a stranger sends makes state: the shard looks at [`stun_local_ufrag`] only, the
+//! endpoint at authenticated binding requests only, and everything else has to come from an address
+//! that passed such a check.
 
 mod complaints;
 mod config;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-/// Datagrams to be sent, one behind the other in memory that is used again and again: what a tick sends is one batch, and in the steady
-/// state none of it is allocated.
+/// Datagrams to be sent, one behind the other in memory that is used again and again: what a tick
+/// sends is one batch, and in the steady state none of it is allocated.
 #[derive(Default)]
 pub struct Outbox {
     bytes: Vec<u8>,
@@ -73,10 +73,11 @@ impl Outbox {
         self.datagrams.clear();
     }
 
-    /// Adds the datagram that `write` appends to the bytes, which begin at the given place; nothing if it says `false`.
+    /// Adds the datagram that `write` appends to the bytes, which begin at the given place; nothing
+    /// if it says `false`.
     pub(crate) fn write(&mut self, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>, usize) -> bool) -> bool {
         let start = self.datagrams.last().map_or(0, |(_, range)| range.end);
-        // What a panic left behind, if there was one.
+        // Removes the remains of a write that panicked.
         self.bytes.truncate(start);
         let good = write(&mut self.bytes, start);
         if good {
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn memory_is_kept_over_pauses_and_given_back_in_the_end() {
+    fn memory_is_kept_over_pauses_and_given_back_later() {
         let to = SocketAddr::from(([192, 0, 2, 1], 1));
         let mut outbox = Outbox::new();
         let mut batch = |count: usize| {

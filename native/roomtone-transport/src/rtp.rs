@@ -1,4 +1,5 @@
-//! RTP headers (RFC 3550), header extensions of both forms (RFC 8285), and the audio level in them (RFC 6464).
+//! RTP headers (RFC 3550), header extensions of both forms (RFC 8285), and the audio level in them
+//! (RFC 6464).
 
 use std::ops::Range;
 
@@ -35,7 +36,8 @@ pub struct Header {
 impl Header {
     /// Reads a header. `None` where the packet is cut short or isn't RTP version 2.
     ///
-    /// Works on SRTP too: headers are in clear, only [`payload`](Self::payload) has to wait for the decrypted packet.
+    /// Works on SRTP too: headers are in clear, only [`payload`](Self::payload) has to wait for the
+    /// decrypted packet.
     pub fn parse(packet: &[u8]) -> Option<Self> {
         let fixed = packet.get(..FIXED)?;
         if fixed[0] >> 6 != 2 {
@@ -76,7 +78,8 @@ impl Header {
         self.extension.as_ref().map(|(_, range)| range.len())
     }
 
-    /// The payload's place in the decrypted packet, without padding. `None` where the padding is a lie.
+    /// The payload's place in the decrypted packet, without padding. `None` where the padding is a
+    /// lie.
     pub fn payload(&self, packet: &[u8]) -> Option<Range<usize>> {
         let mut end = packet.len();
         if self.padded {
@@ -143,7 +146,7 @@ fn two_byte(mut block: &[u8], wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// What [`write()`] puts into a header.
+/// The header that [`write()`] writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outgoing {
     /// Marker bit.
@@ -156,7 +159,7 @@ pub struct Outgoing {
     pub timestamp: u32,
     /// Synchronisation source.
     pub ssrc: u32,
-    /// Who contributed what is in it, where that is somebody else.
+    /// Contributing source, where the sound is somebody else's.
     pub csrc: Option<u32>,
     /// Extension id, −dBov and voice flag of RFC 6464.
     pub level: Option<(u8, u8, bool)>,

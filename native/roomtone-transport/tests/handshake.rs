@@ -1,4 +1,5 @@
-//! DTLS with clients of other kinds: servers of their own, clients that begin anew, and clients that have to be refused.
+//! DTLS with clients of other kinds: servers of their own, clients that begin anew, and clients
+//! that have to be refused.
 
 #![allow(clippy::unwrap_used)] // a test that fails here says where
 
@@ -309,7 +310,7 @@ fn a_hello_on_an_old_association_leaves_it_until_the_new_one_succeeds() {
     let mut link = Link::connected(ClientOptions::default());
     assert_both_ways(&mut link, 1);
     link.run(1_000 * MS);
-    // Of the same address, without any signalling: a hello and no more.
+    // A hello of the same address, without any signalling, and nothing after it.
     let mut other = link.client.started_again(link.now, ClientOptions::default());
     other.start_dtls(link.now);
     let hello = other.poll_transmit().unwrap();
@@ -450,7 +451,8 @@ fn floods_at_a_handshake_of_ours_are_capped() {
     assert!(link.server.stats().dtls_dropped >= 900);
 }
 
-/// A client that makes itself known by its own certificate, on an endpoint with time limits of its own.
+/// A client that makes itself known by its own certificate, on an endpoint with time limits of its
+/// own.
 #[test]
 fn limits_are_those_of_the_configuration() {
     let now = origin();
@@ -466,7 +468,8 @@ fn limits_are_those_of_the_configuration() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
-    /// A hello with anything behind its random, in any pieces, never panics and never ends an association.
+    /// A hello with anything behind its random, in any pieces, never panics and never ends an
+    /// association.
     #[test]
     fn any_hello_is_survived(
         body in proptest::collection::vec(any::<u8>(), 34..400),

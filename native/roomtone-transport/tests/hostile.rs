@@ -1,4 +1,5 @@
-//! What strangers, liars and vandals send: nothing of it may panic, make state, or disturb the sound.
+//! Hostile input of strangers and of clients: none of it may panic, make state, or disturb the
+//! sound.
 
 #![allow(clippy::unwrap_used)] // a test that fails here says where
 
@@ -85,9 +86,10 @@ fn unauthenticated_checks_are_not_answered() {
     assert!(link.server.poll_transmit().is_some(), "the good one is");
 }
 
-/// USE-CANDIDATE behind MESSAGE-INTEGRITY isn't signed: an attacker on the way could have put it there.
+/// USE-CANDIDATE behind MESSAGE-INTEGRITY isn't signed: an attacker on the way could have put it
+/// there.
 #[test]
-fn a_nomination_behind_the_signature_doesn_t_count() {
+fn a_nomination_behind_the_signature_is_ignored() {
     let mut link = Link::connected(ClientOptions::default());
     let selected = link.server.stats().selected;
     let plain = link.client.check(false, false);
@@ -110,7 +112,7 @@ fn a_nomination_behind_the_signature_doesn_t_count() {
 }
 
 #[test]
-fn a_client_in_the_wrong_role_is_told() {
+fn a_client_in_the_wrong_role_gets_487() {
     let mut link = Link::new(ClientOptions::default());
     let request = link.client.check(true, true);
     let from = link.client_address;
@@ -192,7 +194,7 @@ fn forged_replayed_and_truncated_sound_is_dropped() {
 }
 
 #[test]
-fn old_packets_can_t_be_played_again_after_a_rollover() {
+fn packets_replayed_after_a_rollover_are_refused() {
     both_profiles(|link| {
         let from = link.client_address;
         let mut first = vec![];
@@ -246,7 +248,8 @@ fn a_flood_of_unknown_ssrcs_is_bounded() {
     });
 }
 
-/// rtc-srtp takes an SRTCP packet without the E flag as it comes, tag unseen, under AES-CM: a BYE for everybody.
+/// rtc-srtp takes an SRTCP packet without the E flag as it comes, tag unseen, under AES-CM: a BYE
+/// for everybody.
 #[test]
 fn unencrypted_srtcp_is_a_forgery() {
     both_profiles(|link| {
@@ -429,7 +432,7 @@ fn random_handshake_bytes_never_panic() {
             }
         }
         link.pump();
-        // It may have failed, but then it says so.
+        // It may have failed, but then it has told.
         assert_eq!(link.server.is_closed(), link.closed().is_some());
         if let Some((_, reason)) = link.closed() {
             assert!(matches!(

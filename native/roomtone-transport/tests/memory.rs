@@ -130,7 +130,7 @@ fn junk_leaves_nothing_behind() {
             ..Default::default()
         });
         for (name, junk) in KINDS {
-            // What the caps let in before they close, and buffers that grow once.
+            // The first datagrams pass before the caps close, and buffers grow once.
             let first = throw(&mut link, junk, 200);
             assert!(first < 48 * 1024, "{name}: {first} bytes");
             let gained = throw(&mut link, junk, 100_000);
@@ -160,7 +160,7 @@ fn junk_leaves_nothing_behind() {
     }
 }
 
-/// What a client can do that has the keys: streams without end.
+/// A client that has the keys can begin streams without end.
 #[test]
 fn streams_without_end_leave_nothing_behind() {
     for profile in [Profile::Srtp_Aead_Aes_128_Gcm, Profile::Srtp_Aes128_Cm_Hmac_Sha1_80] {
@@ -169,7 +169,7 @@ fn streams_without_end_leave_nothing_behind() {
             ..Default::default()
         });
         let from = link.client_address;
-        let mut flood = |link: &mut Link, seconds: u32| {
+        let flood = |link: &mut Link, seconds: u32| {
             // Sealed before anything is counted: the client's own memory grows with each stream.
             let packets: Vec<Vec<u8>> = (0..seconds * 20)
                 .map(|_| {

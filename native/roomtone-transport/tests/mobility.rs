@@ -47,7 +47,8 @@ fn ice_restart_keeps_the_old_credentials_until_the_new_nominate() {
     let again = link.server.reoffer(link.now, &offer).unwrap();
     assert!(again.contains(&format!("a=ice-ufrag:{}\r\n", ufrags[1])));
 
-    // The client moves to another address with the new ones: first a plain check, then the nomination.
+    // The client moves to another address with the new ones: first a plain check, then the
+    // nomination.
     link.client.take_answer(&answer);
     let moved = "203.0.113.9:41000".parse().unwrap();
     let plain = link.client.check(false, false);
@@ -155,7 +156,7 @@ fn a_reoffer_of_somebody_else_is_refused_and_changes_nothing() {
 }
 
 #[test]
-fn the_sound_follows_the_client_s_nomination() {
+fn the_sound_follows_the_clients_nomination() {
     let mut link = Link::connected(ClientOptions::default());
     let moved = "203.0.113.9:41000".parse().unwrap();
     link.client_address = moved;
@@ -178,7 +179,7 @@ fn the_sound_follows_the_client_s_nomination() {
 }
 
 #[test]
-fn a_client_that_doesn_t_nominate_again_is_followed_when_its_old_address_is_silent() {
+fn a_client_is_followed_to_another_address_when_its_old_one_is_silent() {
     let mut link = Link::connected(ClientOptions::default());
     link.client.nominate = false;
     let (old, moved) = (link.client_address, "203.0.113.9:41000".parse().unwrap());
@@ -193,8 +194,8 @@ fn a_client_that_doesn_t_nominate_again_is_followed_when_its_old_address_is_sile
 const HIGH: u32 = 0x7E00_00FF;
 const LOW: u32 = 0x6400_00FF;
 
-/// Runs for `time` with both addresses nominated every 2.5 s, as long as `high` lives, the low one 100 ms later. Returns how many of our
-/// packets went to the high one and to the low one.
+/// Runs for `time` with both addresses nominated every 2.5 s, as long as `high` lives, the low one
+/// 100 ms later. Returns how many of our packets went to the high one and to the low one.
 fn both_nominated(link: &mut Link, time: u32, high_lives: bool) -> (usize, usize) {
     let (high, low) = (link.client_address, "203.0.113.9:41000".parse().unwrap());
     let mut counts = (0, 0);
@@ -252,7 +253,8 @@ fn the_address_to_which_the_media_moved_gets_the_sound_within_a_second() {
     assert_eq!(speak(&mut link, wifi, 100), Some(wifi));
     assert_eq!(speak(&mut link, mobile, 40), Some(wifi), "800 ms prove nothing");
     assert_eq!(speak(&mut link, mobile, 15), Some(mobile));
-    // Signs of life of the old address don't bring it back while the media stays away, and media does at once.
+    // Signs of life of the old address don't bring it back while the media stays away, and media
+    // does at once.
     let check = link.client.nomination(HIGH);
     link.inject(wifi, &check);
     assert_eq!(speak(&mut link, mobile, 100), Some(mobile));

@@ -1,4 +1,5 @@
-//! Offers that clients of many kinds write: each is answered with what its client can use, or refused with a sentence that says why.
+//! Offers that clients of many kinds write: each is answered with what its client can use, or
+//! refused with a sentence that says why.
 
 #![allow(clippy::unwrap_used)] // a test that fails here says where
 
@@ -176,7 +177,7 @@ fn lines_on_transports_of_their_own_are_refused_with_a_reason() {
 }
 
 #[test]
-fn the_line_with_the_bundle_s_transport_is_kept() {
+fn the_line_with_the_transport_of_the_bundle_is_kept() {
     let (_, answer) = accept(VIDEO_FIRST);
     let sections = sections(&answer);
     assert!(
@@ -237,7 +238,7 @@ fn numbers_of_a_session_have_no_limit() {
 }
 
 #[test]
-fn what_is_legal_and_not_ours_gets_port_0() {
+fn legal_lines_that_are_not_ours_get_port_0() {
     let (_, answer) = accept(NOT_OURS);
     let heads: Vec<&str> = answer.lines().filter(|line| line.starts_with("m=")).collect();
     assert_eq!(
@@ -334,7 +335,8 @@ proptest! {
         prop_assert!(Offer::parse(&lines.join("\r\n")).is_ok());
     }
 
-    /// Whatever directions and transports the lines have: an answer is readable, and says of each line what becomes of it.
+    /// With any directions and transports of the lines an answer is readable, and says of each
+    /// line what becomes of it.
     #[test]
     fn each_line_is_answered_in_its_place(
         lines in proptest::collection::vec((0usize..5, 0usize..4, any::<bool>(), any::<bool>()), 1..10),
@@ -365,7 +367,8 @@ proptest! {
                 prop_assert!(has(section, &mid), "{}", section);
                 let ours = ["sendrecv", "sendonly", "recvonly", "inactive"];
                 let ours = ours.into_iter().find(|d| has(section, &format!("a={d}"))).unwrap();
-                // Nobody is sent to who doesn't receive, and nothing is expected of those who don't send.
+                // Nothing is sent on a line that doesn't receive, or expected on a line that
+                // doesn't send.
                 let (theirs_sends, theirs_receives) = match offered(index) {
                     "sendrecv" => (true, true),
                     "sendonly" => (true, false),
@@ -378,7 +381,8 @@ proptest! {
                     accepted.push((index, ours));
                 }
             }
-            // The peer is heard on one line at most, and on one if it sends on any that we could take.
+            // The peer is heard on one line at most, and on one if it sends on any that we could
+            // take.
             let heard = accepted.iter().filter(|(_, d)| matches!(*d, "sendrecv" | "recvonly")).count();
             prop_assert!(heard <= 1);
             let group = answer.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE "));

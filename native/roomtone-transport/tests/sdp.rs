@@ -141,7 +141,8 @@ fn a_bundle_only_audio_line_takes_its_transport_from_the_first_of_its_group() {
     assert_eq!(offer.max_average_bitrate(), Some(64_000));
     assert!(offer.ssrcs().is_empty());
     let answer = answer(RECVONLY);
-    // The line with the transport is kept, without video on it: nothing else could carry the bundle (RFC 9143 section 7.3.1).
+    // The line with the transport is kept, without video on it: nothing else could carry the bundle
+    // (RFC 9143 section 7.3.1).
     assert_eq!(count(&answer, "a=group:BUNDLE video0 audio0"), 1);
     let (video, audio) = answer.split_at(answer.find("m=audio 50000 ").unwrap());
     assert_eq!(count(video, "m=video 50000 UDP/TLS/RTP/SAVPF 96"), 1);
@@ -225,7 +226,7 @@ fn with_lines(offer: &str, lines: &[&str]) -> String {
 }
 
 #[test]
-fn further_lines_that_only_receive_are_answered_as_far_as_we_have_a_use_for_them() {
+fn further_lines_that_only_receive_are_accepted_up_to_the_number_of_slots() {
     let receive = "a=recvonly\r\na=extmap:5 urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n";
     let text = with_lines(CHROME, &[receive, "a=sendrecv\r\n", receive, receive]);
     let offer = Offer::parse(&text).unwrap();
@@ -273,7 +274,7 @@ fn further_lines_are_bounded_and_have_to_be_of_the_same_transport() {
 }
 
 #[test]
-fn stereo_is_promised_to_who_asks_for_it_if_we_have_it() {
+fn stereo_is_promised_to_a_client_that_asks_for_it_if_we_have_it() {
     let options = |stereo| EndpointOptions {
         stereo,
         ..Default::default()
@@ -449,7 +450,7 @@ proptest! {
             text.replace_range(at..at + 1, &insert);
         }
         if let Ok(offer) = Offer::parse(&text) {
-            // What is echoed can't smuggle in lines.
+            // An echoed text can't smuggle in lines.
             prop_assert!(offer.mid().is_none_or(|mid| !mid.contains(['\r', '\n', ' '])));
             prop_assert!(!(64..96).contains(&offer.payload_type()));
         }

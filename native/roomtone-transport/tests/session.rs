@@ -1,4 +1,5 @@
-//! An endpoint against a client of the same protocol crates: real ICE, DTLS and SRTP on a virtual clock.
+//! An endpoint against a client of the same protocol crates: real ICE, DTLS and SRTP on a virtual
+//! clock.
 
 #![allow(clippy::unwrap_used)] // a test that fails here says where
 
@@ -175,7 +176,8 @@ fn sequence_numbers_and_timestamps_wrap_both_ways() {
             ..Default::default()
         });
         link.latency = Duration::ZERO;
-        // Twice around, in steps of 1 around the seams and with loss elsewhere: the rollover counter must follow.
+        // Twice around, in steps of 1 around the seams and with loss elsewhere: the rollover
+        // counter must follow.
         let mut sent = 0u32;
         let mut step = 0u32;
         while step < 140_000 {
@@ -231,7 +233,7 @@ fn silence_ends_a_connection_after_thirty_seconds() {
 }
 
 #[test]
-fn authentic_sound_is_a_sign_of_life_and_forged_isn_t() {
+fn authentic_sound_keeps_a_session_alive_and_forged_sound_does_not() {
     let mut link = Link::connected(ClientOptions::default());
     link.client.checking = false;
     for i in 0..40u16 {
@@ -327,7 +329,7 @@ fn closing_says_bye_and_close_notify() {
 }
 
 #[test]
-fn the_client_s_close_notify_ends_it() {
+fn close_notify_of_the_client_ends_the_session() {
     let mut link = Link::connected(ClientOptions::default());
     link.client.close_dtls(link.now);
     link.run(50 * MS);
@@ -380,7 +382,8 @@ fn reports_carry_loss_jitter_and_round_trip() {
     let word = |p: &[u8], at: usize| u32::from_be_bytes(p[at..at + 4].try_into().unwrap());
     assert_eq!(word(sr, 4), link.server.stats().ssrc);
     assert_eq!(word(sr, 28), link.client.options.ssrc);
-    // Of 256, over a report's time, which is a matter of chance (RFC 3550 §6.3.5): 107 packets can have ten lost, which is 23.
+    // Of 256, over a report's time, which is a matter of chance (RFC 3550 §6.3.5): 107 packets can
+    // have ten lost, which is 23.
     assert!((23..=28).contains(&sr[32]), "a tenth is lost: {}", sr[32]);
     assert!(link.server.stats().lost >= 90);
     // NTP and RTP time advance together

@@ -1,4 +1,5 @@
-//! Streams that weren't announced or that change, packets that are too long, and what keeps a path alive.
+//! Streams that weren't announced or that change, packets that are too long, and what keeps a path
+//! alive.
 
 #![allow(clippy::unwrap_used)] // a test that fails here says where
 
@@ -26,7 +27,8 @@ fn talk(link: &mut Link, ssrc: u32, seq: u16, timestamp: u32, count: u16) {
     link.run(20 * MS);
 }
 
-/// Each packet that was heard follows the one before it: one number on, and as much media time as passed between them.
+/// Each packet that was heard follows the one before it: one number on, and as much media time as
+/// passed between them.
 fn assert_continuous(link: &Link, pause: u32) {
     let mut pauses = 0;
     for pair in link.rtp().windows(2) {

@@ -1,4 +1,5 @@
-//! One DTLS association, in either role: the library's state machine, its limits, and retransmission.
+//! One DTLS association, in either role: the library's state machine, its limits, and
+//! retransmission.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -26,11 +27,12 @@ use crate::config::TransportConfig;
 use crate::sdp::Fingerprints;
 use crate::srtp::{MasterKey, Srtp};
 
-/// The library tells associations apart by address. Ours belongs to the ICE session, whatever the addresses under it,
-/// so it is filed under one that never changes.
+/// The library tells associations apart by address. Ours belongs to the ICE session, whatever the
+/// addresses under it, so it is filed under one that never changes.
 const KEY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 1);
 
-/// What we accept, best first: AES-128-GCM is the cheapest and strong, AES-CM what every client has.
+/// The profiles that we accept, best first: AES-128-GCM is the cheapest and strong, AES-CM what
+/// every client has.
 const PREFERENCE: [(u16, DtlsProfile); 3] = [
     (0x0007, DtlsProfile::Srtp_Aead_Aes_128_Gcm),
     (0x0001, DtlsProfile::Srtp_Aes128_Cm_Hmac_Sha1_80),
@@ -40,7 +42,8 @@ const PREFERENCE: [(u16, DtlsProfile); 3] = [
 /// First wait before our flight is sent again; doubles up to the longest.
 const FIRST_RETRANSMIT: Duration = Duration::from_millis(250);
 const LONGEST_RETRANSMIT: Duration = Duration::from_secs(4);
-/// The library's timer as a server is never run (see [`Association::handle_timeout`]); as a client it is due whenever ours is.
+/// The library's timer as a server is never run (see [`Association::handle_timeout`]); as a client
+/// it is due whenever ours is.
 const NEVER: Duration = Duration::from_secs(3600);
 const AT_ONCE: Duration = Duration::from_millis(1);
 /// A flight that the library builds anew so often; one more would be its end.
@@ -52,7 +55,7 @@ const RSA_BITS: usize = 2048;
 /// RFC 5246 section 7.2.
 const HANDSHAKE_FAILURE: u8 = 40;
 
-/// What all associations of an endpoint have in common.
+/// Settings that all associations of an endpoint share.
 pub(super) struct Terms {
     pub(super) certificate: Arc<Certificate>,
     pub(super) fingerprints: Fingerprints,
@@ -183,7 +186,8 @@ impl Association {
         if self.state != State::Idle {
             return self.pass(now, BytesMut::from(datagram), terms);
         }
-        // Nothing else comes before our answer to it, unless it is left over from another handshake.
+        // Nothing else comes before our answer to it, unless it is left over from another
+        // handshake.
         if self.held.len() >= MAX_HELD || !filter::is_first_hello(datagram) {
             self.dropped += 1;
             return None;
@@ -202,8 +206,8 @@ impl Association {
         None
     }
 
-    /// Takes the ClientHello. The library takes the first profile of the client's list that is also in ours. So that our
-    /// preference counts, ours is the one best profile that the client has.
+    /// Takes the ClientHello. The library takes the first profile of the client's list that is also
+    /// in ours. So that our preference counts, ours is the one best profile that the client has.
     fn begin(&mut self, now: Instant, hello: &ClientHello, terms: &Terms) -> Option<DtlsEvent> {
         let profile = PREFERENCE.iter().find(|(id, _)| hello.profiles.contains(id));
         let Some((_, profile)) = profile else {
@@ -249,7 +253,8 @@ impl Association {
             .with_crypto_provider(provider)
             .with_certificates(vec![terms.certificate.dtls.clone()])
             .with_srtp_protection_profiles(profiles)
-            // No authority signs these certificates: the fingerprint in the offer vouches for them (RFC 8827).
+            // No authority signs these certificates: the fingerprint in the offer vouches for them
+            // (RFC 8827).
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             .with_insecure_skip_verify(true)
             .with_verify_peer_certificate(Some(Arc::new(move |chain: &[Vec<u8>], _| match chain.first() {
@@ -276,7 +281,8 @@ impl Association {
                 records => self.read(now, BytesMut::from(&records[..]), terms),
             };
         }
-        // The server repeats its flight because ours hasn't come. The library would stop its timer over that.
+        // The server repeats its flight because ours hasn't come. The library would stop its timer
+        // over that.
         let repeated = self.role == Role::Client
             && self.state == State::Handshaking
             && filter::is_plain_flight(&datagram)
@@ -392,7 +398,8 @@ impl Association {
         Srtp::new(profile, &local, remote, provider)
     }
 
-    /// Takes what the library wants to send. Before the handshake is done that is a flight, kept to be sent again.
+    /// Takes what the library wants to send. Before the handshake is done that is a flight, kept to
+    /// be sent again.
     fn collect(&mut self, now: Instant) {
         let fresh = self.fresh();
         if self.state == State::Connected {
@@ -427,12 +434,13 @@ impl Association {
 
     /// Sends our flight again.
     ///
-    /// As a server not with the library's timer: rtc-dtls 0.21.1 stops it for good when a message arrives that doesn't complete
-    /// the peer's flight, such as a repeated ClientHello, and gives up after seven repeats. The same datagrams serve:
-    /// the peer drops the records that it has and takes those that it missed.
+    /// As a server not with the library's timer: rtc-dtls 0.21.1 stops it for good when a message
+    /// arrives that doesn't complete the peer's flight, such as a repeated ClientHello, and gives
+    /// up after seven repeats. The same datagrams serve: the peer drops the records that it has and
+    /// takes those that it missed.
     ///
-    /// As a client with the library's, as long as it goes: a server that has finished sends its last flight again only when it sees ours
-    /// under new record numbers (RFC 6347 section 4.2.4).
+    /// As a client with the library's, as long as it goes: a server that has finished sends its
+    /// last flight again only when it sees ours under new record numbers (RFC 6347 section 4.2.4).
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self.retransmit_at.is_none_or(|at| at > now) {
             return;

@@ -1,7 +1,8 @@
 //! A look at DTLS records before the library sees them.
 //!
-//! The library keeps handshake fragments until their message is whole and records of the next epoch until their keys
-//! exist, and bounds neither by number. So what could pile up there is counted or refused here.
+//! The library keeps handshake fragments until their message is whole and records of the next epoch
+//! until their keys exist, and bounds neither by number. So what could pile up there is counted or
+//! refused here.
 
 use super::Role;
 use super::hello::{self, CLIENT_HELLO, HANDSHAKE_HEADER};
@@ -19,7 +20,7 @@ const MAX_RECORDS: usize = 32;
 const MAX_FRAGMENTS: u32 = 256;
 const MAX_HELLO: usize = 8 * 1024;
 
-/// What a datagram may be used for.
+/// A datagram's permitted use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// To be dropped unseen.
@@ -115,8 +116,8 @@ impl RecordFilter {
         self.closed = true;
     }
 
-    /// The datagram's records with each ClientHello in one piece and changed by `change`, which gets the whole message. A piece that
-    /// doesn't complete one is left out.
+    /// The datagram's records with each ClientHello in one piece and changed by `change`, which
+    /// gets the whole message. A piece that doesn't complete one is left out.
     pub(super) fn rewrite(&self, datagram: &[u8], mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut out = vec![];
         for record in records(datagram) {
@@ -213,8 +214,8 @@ impl<'a> Record<'a> {
         self.kind == HANDSHAKE && self.epoch == 0
     }
 
-    /// How many handshake fragments a plaintext record has. `None` where one is impossible, or empty: of all messages only a server's
-    /// ServerHelloDone is.
+    /// How many handshake fragments a plaintext record has. `None` where one is impossible, or
+    /// empty: of all messages only a server's ServerHelloDone is.
     fn fragments(&self, role: Role) -> Option<u32> {
         let (mut body, mut count) = (self.body(), 0);
         while !body.is_empty() {

@@ -1,4 +1,5 @@
-//! The ClientHello, read before the library sees it (RFC 5246 section 7.4.1.2, RFC 6347 section 4.2.1).
+//! The ClientHello, read before the library sees it (RFC 5246 section 7.4.1.2, RFC 6347 section
+//! 4.2.1).
 
 /// Bytes of a handshake message's header.
 pub(super) const HANDSHAKE_HEADER: usize = 12;
@@ -9,7 +10,7 @@ const RANDOM: std::ops::Range<usize> = 2..34;
 const USE_SRTP: usize = 14;
 const EXTENDED_MASTER_SECRET: usize = 23;
 
-/// What a ClientHello says that we judge ourselves.
+/// The fields of a ClientHello that we judge ourselves.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct ClientHello {
     pub(super) random: Vec<u8>,

@@ -1,7 +1,8 @@
 //! DTLS 1.2: the handshake that makes the SRTP keys.
 //!
-//! The codec and the state machine are `rtc::dtls`; here are its limits, the choice of the SRTP profile, the check of
-//! the peer's fingerprint, retransmission, and which of two associations is in use.
+//! The codec and the state machine are `rtc::dtls`; here are its limits, the choice of the SRTP
+//! profile, the check of the peer's fingerprint, retransmission, and which of two associations is
+//! in use.
 
 mod association;
 mod certificate;
@@ -21,7 +22,8 @@ use crate::config::TransportConfig;
 use crate::sdp::Fingerprints;
 use crate::srtp::Srtp;
 
-/// Handshakes that a ClientHello may begin beside an association, or in place of an unfinished one: at most one in this time.
+/// Handshakes that a ClientHello may begin beside an association, or in place of an unfinished one:
+/// at most one in this time.
 const HELLO_INTERVAL: Duration = Duration::from_secs(1);
 /// A handshake whose client has answered our cookie isn't given up for another hello before this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,7 +37,7 @@ pub(crate) enum Role {
     Client,
 }
 
-/// What came of a datagram.
+/// The outcome of a datagram.
 pub(crate) enum DtlsEvent {
     /// There are keys, the first or new ones.
     Connected(Box<Srtp>),
@@ -47,9 +49,10 @@ pub(crate) enum DtlsEvent {
 
 /// The DTLS of an endpoint.
 ///
-/// As a rule there is one association. A client that has begun anew, and has nothing left of it, sends a ClientHello: then a second one
-/// shakes hands beside it, and takes its place once that has succeeded (RFC 6347 section 4.2.8). Until then whoever can put a source
-/// address on a datagram couldn't end the first.
+/// As a rule there is one association. A client that has begun anew, and has nothing left of it,
+/// sends a ClientHello: then a second one shakes hands beside it, and takes its place once that has
+/// succeeded (RFC 6347 section 4.2.8). Until then the first
+/// stays in use: a forged source address alone can't end it.
 pub(crate) struct Dtls {
     terms: Terms,
     role: Role,
@@ -93,7 +96,8 @@ impl Dtls {
         self.role
     }
 
-    /// The peer has said that it begins a new connection. The old association stays until the new one is there.
+    /// The peer has said that it begins a new connection. The old association stays until the new
+    /// one is there.
     pub(crate) fn renew(&mut self, role: Role) {
         self.role = role;
         self.connecting = role == Role::Client;
@@ -171,7 +175,7 @@ impl Dtls {
         }
     }
 
-    // What the handshake beside the association has come to.
+    // Takes the outcome of the handshake beside the association.
     fn settle(&mut self, event: DtlsEvent) -> Option<DtlsEvent> {
         match event {
             DtlsEvent::Connected(srtp) => {

@@ -1,8 +1,10 @@
 //! The handshake transcript as the client has it.
 //!
-//! rtc-dtls 0.21.1 reads the length of a ClientHello's session id and not its bytes, so it can't read a hello that has one. It gets the
-//! hello without (see [`without_session_id`](super::hello::without_session_id)), and with it the crypto provider that is made here: where
-//! the library hashes the transcript, or checks the client's signature of it, the original hello is put back.
+//! rtc-dtls 0.21.1 reads the length of a ClientHello's session id and not its bytes, so it can't
+//! read a hello that has one. It gets the hello without (see
+//! [`without_session_id`](super::hello::without_session_id)), and with it the crypto provider that
+//! is made here: where the library hashes the transcript, or checks the client's signature of it,
+//! the original hello is put back.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,22 +16,30 @@ use rtc::crypto::{
 
 /// Hellos that the library has in place of the client's. A handshake has two.
 #[derive(Clone, Default)]
-pub(super) struct Originals(Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>);
+pub(super) struct Originals(Arc<Mutex<Vec<Replaced>>>);
+
+struct Replaced {
+    given: Vec<u8>,
+    original: Vec<u8>,
+}
 
 impl Originals {
     /// The library gets `given` where the client sent `original`; each of the two once a handshake.
     pub(super) fn note(&self, given: &[u8], original: &[u8]) {
         let mut list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if list.len() < 2 && !list.iter().any(|(known, _)| known == given) {
-            list.push((given.to_vec(), original.to_vec()));
+        if list.len() < 2 && !list.iter().any(|known| known.given == given) {
+            list.push(Replaced {
+                given: given.to_vec(),
+                original: original.to_vec(),
+            });
         }
     }
 
     // The transcript with the client's own hello at its beginning.
     fn restore(&self, transcript: &[u8]) -> Option<Vec<u8>> {
         let list = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (given, original) = list.iter().find(|(given, _)| transcript.starts_with(given))?;
-        Some([original, &transcript[given.len()..]].concat())
+        let replaced = list.iter().find(|replaced| transcript.starts_with(&replaced.given))?;
+        Some([&replaced.original, &transcript[replaced.given.len()..]].concat())
     }
 }
 

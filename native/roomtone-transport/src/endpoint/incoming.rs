@@ -1,19 +1,22 @@
 //! Which of the peer's streams are let in, and which of them is heard.
 //!
-//! A peer has one microphone, but not always one SSRC: some clients announce none, others change it (RFC 9143 section 9.2, RFC 3550
-//! section 8.2). Streams that weren't announced are learned from authentic packets, a few at a time. One stream at a time is heard, and
-//! where another follows it the numbers go on, so that nothing behind this file takes the change for a jump.
+//! A peer has one microphone, but not always one SSRC: some clients announce none, others change it
+//! (RFC 9143 section 9.2, RFC 3550 section 8.2). Streams that weren't announced are learned from
+//! authentic packets, a few at a time. One stream at a time is heard, and where another follows it
+//! the numbers go on, so that nothing behind this file takes the change for a jump.
 
 use std::time::{Duration, Instant};
 
 use crate::rtcp::Reception;
 use crate::rtp::Header;
 
-/// Streams let in at once that the offer doesn't announce. The newest takes the place of the oldest.
+/// Streams let in at once that the offer doesn't announce. The newest takes the place of the
+/// oldest.
 const MAX_LEARNED: usize = 4;
 /// Beyond the first few, one more stream is learned in this time.
 const LEARN_INTERVAL: Duration = Duration::from_secs(1);
-/// Packets of unknown streams that are looked at in this time, authentic or not: each costs a decryption.
+/// Packets of unknown streams that are looked at in this time, authentic or not: each costs a
+/// decryption.
 const TRY_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_TRIES: u32 = 64;
 /// A stream that is silent for this long gives way to another one at once.
@@ -34,7 +37,7 @@ pub(super) struct Numbers {
 #[derive(Clone, Copy, Debug)]
 struct Heard {
     ssrc: u32,
-    /// What is added to its numbers.
+    /// Offsets that are added to its numbers.
     seq_offset: u16,
     timestamp_offset: u32,
     /// Its newest packet, in the numbers that were handed on.
@@ -139,7 +142,8 @@ impl Incoming {
 
     /// The numbers of a packet of sound; `None` if its stream isn't the one that is heard.
     ///
-    /// Another stream takes over at once where the one before has ended or is silent, else with its second packet in a row.
+    /// Another stream takes over at once where the one before has ended or is silent, else with its
+    /// second packet in a row.
     pub(super) fn place(&mut self, now: Instant, header: &Header) -> Option<Numbers> {
         let Header { ssrc, sequence, .. } = *header;
         let own = Numbers {
@@ -276,7 +280,7 @@ mod tests {
             [101, 102, 103, 1, 9_999],
             "the oldest makes room, the announced one never"
         );
-        // Whoever can't authenticate gets a few tries.
+        // A sender that can't authenticate gets a few tries.
         let tries = (0..1_000)
             .filter(|i| incoming.welcomes(later + 2_000 * MS, 20_000 + i, true))
             .count();

@@ -16,10 +16,11 @@ use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
 use crate::srtp::{Refusal, Srtp};
 
-/// A mix is never longer than this. A talker's packet of 60 ms at a high rate can be: with its headers it wouldn't pass every path.
+/// A mix is never longer than this. A talker's packet of 60 ms at a high rate can be: with its
+/// headers it wouldn't pass every path.
 pub(super) const MAX_PAYLOAD: usize = 1200;
 
-/// What an RTCP packet brought.
+/// The contents of an RTCP packet that matter here.
 #[derive(Debug, Default)]
 pub(super) struct RtcpNews {
     pub(super) goodbye: bool,
@@ -64,7 +65,8 @@ impl Media {
         self.incoming.announce(offer.ssrcs());
     }
 
-    /// Makes streams for this many of the offer's further m-lines, or tells those that are there of their new numbers.
+    /// Makes streams for this many of the offer's further m-lines, or tells those that are there of
+    /// their new numbers.
     pub(super) fn negotiate_extra(&mut self, offer: &Offer, most: usize, provider: &dyn RTCCryptoProvider) {
         for (index, extra) in offer.extra.iter().take(most).enumerate() {
             if index == self.extra() {
@@ -106,7 +108,8 @@ impl Media {
         self.counters.malformed += 1;
     }
 
-    /// Takes an SRTP packet. The outer `None`: it isn't authentic. The inner: authentic, but nothing to play.
+    /// Takes an SRTP packet. The outer `None`: it isn't authentic. The inner: authentic, but
+    /// nothing to play.
     pub(super) fn receive<'d>(&mut self, now: Instant, data: &'d mut [u8]) -> Option<Option<RtpIn<'d>>> {
         let Some(header) = Header::parse(data) else {
             self.counters.malformed += 1;
@@ -178,7 +181,8 @@ impl Media {
             }
         });
         if let Some(mut stats) = news.about_us {
-            // A report without our last SR in it says nothing about the round trip; the last known one stands.
+            // A report without our last SR in it says nothing about the round trip; the last known
+            // one stands.
             stats.round_trip = stats.round_trip.or(self.remote.and_then(|before| before.round_trip));
             self.remote = Some(stats);
         }
@@ -203,7 +207,8 @@ impl Media {
         sent
     }
 
-    /// Builds and protects a packet with the caller's numbers, in `out`: for a further m-line or, where there are none, for the first.
+    /// Builds and protects a packet with the caller's numbers, in `out`: for a further m-line or,
+    /// where there are none, for the first.
     pub(super) fn send_slot(
         &mut self,
         now: Instant,

@@ -25,7 +25,8 @@ use crate::outbox::Outbox;
 use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind, Setup};
 use media::{MAX_PAYLOAD, Media};
 
-/// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5 s at the latest.
+/// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5
+/// s at the latest.
 const BYE_GRACE: Duration = Duration::from_secs(6);
 /// RFC 8842 section 4 asks for 20 to 255 characters.
 const TLS_ID_LEN: usize = 24;
@@ -35,8 +36,57 @@ const MAX_EVENTS: usize = 512;
 
 /// The server's end of one WebRTC connection.
 ///
-/// Feed it datagrams and time, drain [`poll_transmit`](Self::poll_transmit) and [`poll_event`](Self::poll_event) after
-/// each call, and call [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
+/// Feed it datagrams and time, drain [`poll_transmit`](Self::poll_transmit) and
+/// [`poll_event`](Self::poll_event) after each call, and call
+/// [`handle_timeout`](Self::handle_timeout) at [`poll_timeout`](Self::poll_timeout).
+///
+/// # Examples
+///
+/// Answer a browser's offer, then move datagrams and time. The caller owns the socket and the clock.
+///
+/// ```
+/// use std::sync::Arc;
+/// use std::time::{Duration, Instant, SystemTime};
+///
+/// use roomtone_transport::{
+///     Certificate, Endpoint, EndpointOptions, Event, NtpClock, Offer, TransportConfig,
+/// };
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let sdp = include_str!("../../tests/fixtures/chrome.sdp");
+/// # let outgoing = |_to: std::net::SocketAddr, _datagram: &[u8]| {};
+/// let now = Instant::now();
+/// let clock = NtpClock::from_unix(now, SystemTime::UNIX_EPOCH.elapsed()?);
+/// let config = Arc::new(TransportConfig::new(vec!["192.0.2.1:50000".parse()?], clock));
+/// let certificate = Arc::new(Certificate::generate()?);
+///
+/// let offer = Offer::parse(sdp)?;
+/// let options = EndpointOptions::default();
+/// let (mut endpoint, answer) = Endpoint::accept(now, &offer, config, certificate, options)?;
+/// assert!(answer.contains("a=setup:passive") && answer.contains("a=ice-lite"));
+///
+/// // A datagram that has come, decrypted in place. This one isn't from a validated address.
+/// let mut datagram = [0x80, 111, 0, 1];
+/// let sound = endpoint.handle_datagram(now, "198.51.100.7:40000".parse()?, &mut datagram);
+/// assert!(sound.is_none());
+///
+/// // After each call: datagrams to send, news, and the time of the next call.
+/// while let Some(transmit) = endpoint.poll_transmit() {
+///     outgoing(transmit.to, &transmit.data);
+/// }
+/// while let Some(event) = endpoint.poll_event() {
+///     if let Event::Closed(reason) = event {
+///         println!("over: {}", reason.as_str());
+///     }
+/// }
+/// assert_eq!(endpoint.poll_timeout(), Some(now + Duration::from_secs(30)));
+///
+/// // Nobody has connected in that time.
+/// endpoint.handle_timeout(now + Duration::from_secs(30));
+/// assert!(endpoint.is_closed());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Endpoint {
     config: Arc<TransportConfig>,
     certificate: Arc<Certificate>,
@@ -52,7 +102,8 @@ pub struct Endpoint {
     connected: bool,
     closed: bool,
     bye_deadline: Option<Instant>,
-    /// The peer said that it begins a new connection: until then it has to be there, or the old one be in use again.
+    /// The peer said that it begins a new connection: until then it has to be there, or the old one
+    /// be in use again.
     renewal: Option<Instant>,
     dropped_strangers: u64,
     transmits: VecDeque<Transmit>,
@@ -114,11 +165,14 @@ impl Endpoint {
         Ok((endpoint, answer))
     }
 
-    /// What another offer of the same participant asks for.
+    /// Tells whether another offer of the same participant restarts this connection or makes a new
+    /// one.
     ///
-    /// A new connection, where the offer names another certificate, another `a=tls-id` or another session in `o=`, or turns the roles of
-    /// the DTLS handshake around (RFC 8842 sections 3.1 and 5.5). [`reoffer`](Self::reoffer) answers both kinds if the certificate is the
-    /// same. For another certificate the caller makes a new endpoint with [`accept`](Self::accept), and closes this one.
+    /// A new connection, where the offer names another certificate, another `a=tls-id` or another
+    /// session in `o=`, or turns the roles of the DTLS handshake around (RFC 8842 sections 3.1 and
+    /// 5.5). [`reoffer`](Self::reoffer) answers both kinds if the certificate is the same. For
+    /// another certificate the caller makes a new endpoint with [`accept`](Self::accept), and
+    /// closes this one.
     pub fn judge(&self, offer: &Offer) -> OfferKind {
         let same = self.dtls.expects(&offer.fingerprints)
             && role_for(offer.setup, self.dtls.role()) == self.dtls.role()
@@ -130,12 +184,13 @@ impl Endpoint {
         }
     }
 
-    /// Answers another offer of the same peer: an ICE restart, another direction, other SSRCs, or a new connection of a client that has
-    /// kept its certificate. A new connection has the handshake's time to come about; until then the old one goes on.
+    /// Answers another offer of the same peer: an ICE restart, another direction, other SSRCs, or a
+    /// new connection of a client that has kept its certificate. A new connection has the
+    /// handshake's time to come about; until then the old one goes on.
     ///
     /// # Errors
-    /// The offer names another certificate (`fingerprint_changed`), or has moved the m-lines in use (`media_changed`). After an error
-    /// nothing has changed.
+    /// The offer names another certificate (`fingerprint_changed`), or has moved the m-lines in use
+    /// (`media_changed`). After an error nothing has changed.
     pub fn reoffer(&mut self, now: Instant, offer: &Offer) -> Result<String, AcceptError> {
         let refuse = |kind, message| Err(SdpError::new(kind, message).into());
         if !self.dtls.expects(&offer.fingerprints) {
@@ -178,7 +233,7 @@ impl Endpoint {
         let provider = self.certificate.provider.clone();
         self.media
             .negotiate_extra(&self.offer, self.options.slots, provider.as_ref());
-        // Who has further m-lines for our sound gets it there, and none on the first.
+        // A peer with further m-lines for our sound gets it there, and none on the first.
         let direction = Direction::of(
             theirs.receives() && self.options.send && self.media.extra() == 0,
             theirs.sends() && self.options.recv,
@@ -209,7 +264,8 @@ impl Endpoint {
         self.ice.local_ufrags()
     }
 
-    /// The addresses whose datagrams are to be routed to this endpoint: those that ICE has validated.
+    /// The addresses whose datagrams are to be routed to this endpoint: those that ICE has
+    /// validated.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.ice.addresses()
     }
@@ -239,12 +295,14 @@ impl Endpoint {
         self.is_connected() && self.media.direction().receives()
     }
 
-    /// Takes a datagram that was routed here. It is decrypted where it is; if it is sound, that is returned at once.
+    /// Takes a datagram that was routed here. It is decrypted where it is; if it is sound, that is
+    /// returned at once.
     pub fn handle_datagram<'d>(&mut self, now: Instant, from: SocketAddr, data: &'d mut [u8]) -> Option<RtpIn<'d>> {
         self.handle_packet(now, from, Packet::read(data))
     }
 
-    /// As [`handle_datagram`](Self::handle_datagram), for a datagram that was classified already, as a router has to.
+    /// As [`handle_datagram`](Self::handle_datagram), for a datagram that was classified already,
+    /// as a router has to.
     pub fn handle_packet<'d>(&mut self, now: Instant, from: SocketAddr, packet: Packet<'d>) -> Option<RtpIn<'d>> {
         if self.closed {
             return None;
@@ -341,7 +399,8 @@ impl Endpoint {
         }
     }
 
-    /// Puts a packet of Opus into `out`. `false` where that isn't possible now; no sequence number is used then.
+    /// Puts a packet of Opus into `out`. `false` where that isn't possible now; no sequence number
+    /// is used then.
     pub fn send_audio(&mut self, now: Instant, audio: AudioOut<'_>, out: &mut Outbox) -> bool {
         match self.ice.selected() {
             Some(to) if self.can_send() => self.media.send(now, to, audio, out),
@@ -349,14 +408,15 @@ impl Endpoint {
         }
     }
 
-    /// On how many further m-lines the peer takes sound: as many as it offered and our options allow. If there are any, nothing
-    /// is sent on the first one.
+    /// On how many further m-lines the peer takes sound: as many as it offered and our options
+    /// allow. If there are any, nothing is sent on the first one.
     pub fn slots(&self) -> usize {
         self.media.extra()
     }
 
-    /// Puts a packet of Opus into `out` for one of the further m-lines (0…[`slots`](Self::slots) − 1), or, where there are none, as slot 0 on
-    /// the first one (which then isn't for [`send_audio`](Self::send_audio)). `false` where that isn't possible now.
+    /// Puts a packet of Opus into `out` for one of the further m-lines (0…[`slots`](Self::slots) −
+    /// 1), or, where there are none, as slot 0 on the first one (which then isn't for
+    /// [`send_audio`](Self::send_audio)). `false` where that isn't possible now.
     pub fn send_slot(&mut self, now: Instant, slot: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
         match self.ice.selected() {
             Some(to) if self.is_connected() => {

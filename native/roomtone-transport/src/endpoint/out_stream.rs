@@ -1,6 +1,7 @@
 //! A stream that we send: its SSRC, its numbers, and the headers of its packets.
 //!
-//! An endpoint has one for the mix, and one more for each further m-line on which others' packets are forwarded.
+//! An endpoint has one for the mix, and one more for each further m-line on which others' packets
+//! are forwarded.
 
 use rtc::crypto::RTCCryptoProvider;
 
@@ -8,8 +9,8 @@ use super::types::AudioOut;
 use crate::rtcp::Sender;
 use crate::rtp::Outgoing;
 
-/// A packet of Opus with the sender's own count of packets: a packet that was lost, or overtaken, on its way to us stays so on its
-/// way on.
+/// A packet of Opus with the sender's own count of packets: a packet that was lost, or overtaken,
+/// on its way to us stays so on its way on.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotOut<'a> {
     /// From any origin; each packet one more than the one before it.
@@ -18,7 +19,8 @@ pub struct SlotOut<'a> {
     pub timestamp: u32,
     /// The first packet after a pause, or of another source.
     pub marker: bool,
-    /// The contributing source (RFC 3550 section 5.1), by which the listener's client can tell whose sound it plays.
+    /// The contributing source (RFC 3550 section 5.1), by which the listener's client can tell
+    /// whose sound it plays.
     pub csrc: Option<u32>,
     /// −dBov of its sound, sent along where the peer takes levels.
     pub level: Option<u8>,
@@ -48,8 +50,8 @@ impl OutStream {
             sender: Sender::new(word(0).max(1)),
             payload_type: 0,
             level_id: None,
-            // In the lower half, so that the receiver of the first packets can't be a rollover behind (RFC 3711
-            // section 3.3.1).
+            // In the lower half, so that the receiver of the first packets can't be a rollover
+            // behind (RFC 3711 section 3.3.1).
             first_sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
             timestamp_offset: word(4),
             count: 0,

@@ -1,4 +1,5 @@
-//! What goes in and out of an [`Endpoint`](super::Endpoint), and the ways in which one can fail or end.
+//! Input and output of an [`Endpoint`](super::Endpoint), and the ways in which one can fail or
+//! end.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -35,7 +36,8 @@ impl AcceptError {
     }
 }
 
-/// What another offer of the same participant asks for; see [`Endpoint::judge`](super::Endpoint::judge).
+/// The purpose of another offer of the same participant; see
+/// [`Endpoint::judge`](super::Endpoint::judge).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OfferKind {
     /// To change the connection that there is: an ICE restart, another direction, other SSRCs.
@@ -64,7 +66,7 @@ pub enum Event {
     UfragRetired(String),
     /// DTLS is done: sound can flow.
     Connected,
-    /// What the peer says of our stream.
+    /// The peer's report about our stream.
     RemoteStats(RemoteStats),
     /// It's over; the last event.
     Closed(CloseReason),
@@ -164,7 +166,8 @@ pub struct EndpointStats {
     pub auth_failures: u64,
     /// SRTP and SRTCP packets that had come before.
     pub replayed: u64,
-    /// Packets of others that were too long to be forwarded to this peer: more than 1,200 bytes of Opus.
+    /// Packets of others that were too long to be forwarded to this peer: more than 1,200 bytes of
+    /// Opus.
     pub oversized: u64,
     /// Packets of SSRCs that aren't let in.
     pub unknown_ssrc: u64,

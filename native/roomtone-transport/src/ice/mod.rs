@@ -1,8 +1,11 @@
-//! ICE-lite (RFC 8445): we answer the peer's authenticated checks and remember which of its addresses passed.
+//! ICE-lite (RFC 8445): we answer the peer's authenticated checks and remember which of its
+//! addresses passed.
 //!
-//! A pair is one remote address, because the shard has one socket. Of the pairs that the peer has nominated and that were heard
-//! lately, the one with the highest priority is in use (RFC 8445 section 8.1.1); before any nomination the first that passed. A restart
-//! (a new offer with new credentials) keeps the old credentials and the pair in use until a check with the new ones nominates.
+//! A pair is one remote address, because the shard has one socket. Of the pairs that the peer has
+//! nominated and that were heard lately, the one with the highest priority is in use (RFC 8445
+//! section 8.1.1); before any nomination the first that passed. A restart (a new offer with new
+//! credentials) keeps the old credentials and the pair in use until a check with the new ones
+//! nominates.
 
 mod stun;
 #[cfg(test)]
@@ -19,10 +22,11 @@ use crate::demux::StunPacket;
 use crate::sdp::Offer;
 use stun::read_request;
 
-/// A pair in use that is silent for this long is left for one that isn't, nominated or not: the peer's NAT may have
-/// given it a new port, and some clients don't repeat USE-CANDIDATE.
+/// A pair in use that is silent for this long is left for one that isn't, nominated or not: the
+/// peer's NAT may have given it a new port, and some clients don't repeat USE-CANDIDATE.
 const STALE: Duration = Duration::from_secs(5);
-/// A pair that carried the peer's media and is silent for this long is left for the one that carries it now.
+/// A pair that carried the peer's media and is silent for this long is left for the one that
+/// carries it now.
 const MOVED: Duration = Duration::from_secs(1);
 
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -35,7 +39,7 @@ pub(crate) struct Credentials {
     local_pwd: String,
     remote_ufrag: String,
     remote_pwd: String,
-    /// What USERNAME of a request has to be.
+    /// The USERNAME that a request must have.
     username: String,
 }
 
@@ -143,7 +147,8 @@ impl IceAgent {
         })
     }
 
-    /// Takes a new offer: other credentials in it restart ICE. Returns the credentials for the answer.
+    /// Takes a new offer: other credentials in it restart ICE. Returns the credentials for the
+    /// answer.
     pub(crate) fn reoffer(
         &mut self,
         now: Instant,
@@ -255,7 +260,8 @@ impl IceAgent {
         let password = &credentials.local_pwd;
         let request = read_request(packet.bytes, username, password, crypto)?;
         if request.role_conflict {
-            // Without this answer the peer would wait for our checks for ever. The address is not validated by it.
+            // Without this answer the peer would wait for our checks for ever. The address is not
+            // validated by it.
             return request.conflict(password, crypto);
         }
         let response = request.success(from, password, crypto)?;
@@ -274,7 +280,8 @@ impl IceAgent {
             .nominated
             .is_some_and(|number| number < self.nominations)
         {
-            // A peer that has chosen another pair since, and doesn't repeat its choice of this one, has left it.
+            // A peer that has chosen another pair since, and doesn't repeat its choice of this one,
+            // has left it.
             self.pairs[pair].nominated = None;
         }
         self.reselect(now);
@@ -284,7 +291,8 @@ impl IceAgent {
     // The pair of an address that has passed a check.
     fn validate(&mut self, now: Instant, from: SocketAddr) -> usize {
         self.last_heard = now;
-        // Said again with each check: an address that somebody else has claimed meanwhile comes back to its owner.
+        // Said again with each check: an address that somebody else has claimed meanwhile comes
+        // back to its owner.
         self.events.push(IceEvent::Validated(from));
         if let Some(index) = self.pairs.iter().position(|pair| pair.address == from) {
             self.pairs[index].last_heard = now;
@@ -322,8 +330,9 @@ impl IceAgent {
         self.events.push(IceEvent::Retired(pair.address));
     }
 
-    /// Takes the best pair. A nominated one that was heard lately is better than any other, and of several the one with the highest
-    /// priority, then the one nominated last. Without one, the pair in use stays until it goes silent; then it is the pair heard last.
+    /// Takes the best pair. A nominated one that was heard lately is better than any other, and of
+    /// several the one with the highest priority, then the one nominated last. Without one, the
+    /// pair in use stays until it goes silent; then it is the pair heard last.
     fn reselect(&mut self, now: Instant) {
         let selected = self.selected;
         let worth = |pair: &&Pair| {

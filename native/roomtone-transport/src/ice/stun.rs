@@ -31,7 +31,8 @@ pub(crate) struct Request {
     pub(crate) role_conflict: bool,
 }
 
-/// Reads a request and checks FINGERPRINT, USERNAME and MESSAGE-INTEGRITY, in the order of their cost.
+/// Reads a request and checks FINGERPRINT, USERNAME and MESSAGE-INTEGRITY, in the order of their
+/// cost.
 pub(crate) fn read_request(datagram: &[u8], username: &str, password: &str, crypto: &dyn RTCCrypto) -> Option<Request> {
     if datagram.len() > MAX_REQUEST || !stun_is_small(datagram) {
         return None;
@@ -56,7 +57,8 @@ pub(crate) fn read_request(datagram: &[u8], username: &str, password: &str, cryp
             ATTR_PRIORITY => priority = attribute.value.as_slice().try_into().map_or(0, u32::from_be_bytes),
             ATTR_MESSAGE_INTEGRITY => {
                 signed = Some(attribute.value.len());
-                // What stands behind the signature isn't covered by it: anybody could have put it there.
+                // The signature doesn't cover what stands behind it: anybody could have put it
+                // there.
                 break;
             }
             _ => {}
@@ -77,7 +79,8 @@ pub(crate) fn read_request(datagram: &[u8], username: &str, password: &str, cryp
 impl Request {
     /// The success response: the sender's address as we see it.
     pub(crate) fn success(&self, from: SocketAddr, password: &str, crypto: &dyn RTCCrypto) -> Option<BytesMut> {
-        // On a dual-stack socket an IPv4 peer appears as ::ffff:a.b.c.d; it knows itself by a.b.c.d.
+        // On a dual-stack socket an IPv4 peer appears as ::ffff:a.b.c.d; it knows itself by
+        // a.b.c.d.
         let address = XorMappedAddress {
             ip: from.ip().to_canonical(),
             port: from.port(),

@@ -52,7 +52,7 @@ fn the_request_is_authentic() {
 
 /// The signature alone has to hold too: here the checksum is made to fit each change.
 #[test]
-fn a_fitting_checksum_doesn_t_make_a_change_authentic() {
+fn a_changed_request_with_a_fitting_checksum_is_refused() {
     let provider = default_provider().expect("ring is built in");
     let body = request().len() - 8;
     for at in 20..body {
@@ -114,7 +114,7 @@ fn responses_say_the_address_as_the_vectors_do() {
 }
 
 #[test]
-fn a_mapped_address_is_told_as_ipv4() {
+fn a_mapped_address_is_reported_as_ipv4() {
     let provider = default_provider().expect("ring is built in");
     let crypto = provider.crypto();
     let read = read_request(&request(), "evtj:h6vY", PASSWORD, crypto).expect("authentic");

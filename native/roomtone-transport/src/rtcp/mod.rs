@@ -1,4 +1,5 @@
-//! RTCP (RFC 3550): reports in both directions, names, and farewells. The packet formats are `rtc::rtcp`'s.
+//! RTCP (RFC 3550): reports in both directions, names, and farewells. The packet formats are
+//! `rtc::rtcp`'s.
 
 mod reception;
 #[cfg(test)]
@@ -26,7 +27,7 @@ const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const GOODBYE: u8 = 203;
 
-/// What the peer reports about the stream we send it.
+/// The peer's report about the stream we send it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RemoteStats {
     /// Share of our packets lost since its previous report, 0 to 1.
@@ -52,7 +53,7 @@ impl RemoteStats {
     }
 }
 
-/// What we sent: the sender's part of a report.
+/// The sender's part of a report: what we sent.
 #[derive(Debug)]
 pub(crate) struct Sender {
     pub(crate) ssrc: u32,
@@ -82,7 +83,8 @@ impl Sender {
     }
 }
 
-/// Builds the regular compound packet for our streams: SR of each that sent since the last one, RR if the first didn't, and our name.
+/// Builds the regular compound packet for our streams: SR of each that sent since the last one, RR
+/// if the first didn't, and our name.
 pub(crate) fn report<'a>(
     now: Instant,
     clock: &NtpClock,
@@ -131,7 +133,8 @@ pub(crate) fn goodbye(ssrcs: Vec<u32>, cname: &str) -> Option<BytesMut> {
     let first = *ssrcs.first()?;
     let bye = Goodbye {
         sources: ssrcs,
-        // The library writes a length of the reason always; with three letters no padding has to follow.
+        // The library writes a length of the reason always; with three letters no padding has to
+        // follow.
         reason: Bytes::from_static(b"end"),
     };
     rtc::rtcp::packet::marshal(&[receiver_report(first, vec![]), name(first, cname), Box::new(bye)]).ok()
@@ -157,7 +160,7 @@ fn name(ssrc: u32, cname: &str) -> Box<dyn Packet> {
     })
 }
 
-/// What matters in an incoming compound (or reduced-size) packet.
+/// One fact from an incoming compound (or reduced-size) packet.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Incoming {
     /// SSRC of the sender and its NTP time.
@@ -168,7 +171,8 @@ pub(crate) enum Incoming {
     Goodbye(Vec<u32>),
 }
 
-/// Walks through a decrypted compound packet. Packets of other kinds are skipped; at the first broken one it ends.
+/// Walks through a decrypted compound packet. Packets of other kinds are skipped; at the first
+/// broken one it ends.
 pub(crate) fn read(
     now: Instant,
     clock: &NtpClock,
@@ -231,7 +235,8 @@ fn remote_stats(now: Instant, clock: &NtpClock, block: &ReceptionReport) -> Remo
     }
 }
 
-/// RFC 3550 section 6.3.1: half to one and a half of the mean, made up for the timer's bias; the first one sooner.
+/// RFC 3550 section 6.3.1: half to one and a half of the mean, made up for the timer's bias; the
+/// first one sooner.
 pub(crate) fn interval(mean: Duration, first: bool, random: f64) -> Duration {
     const COMPENSATION: f64 = 1.218_28;
     let mean = if first { mean / 2 } else { mean };

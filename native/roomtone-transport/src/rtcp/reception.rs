@@ -1,4 +1,5 @@
-//! What we know of one incoming stream: loss as in RFC 3550 A.3, jitter as in A.8, and its last sender report.
+//! Statistics of one incoming stream: loss as in RFC 3550 A.3, jitter as in A.8, and its last
+//! sender report.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +82,8 @@ impl Reception {
         if let Some(before) = self.transit.replace(transit) {
             let difference = (transit - before).unsigned_abs() & 0xFFFF_FFFF;
             let difference = difference.min(0x1_0000_0000 - difference.min(0x1_0000_0000));
-            // A pause without packets whose time stamps stand still would count as minutes of jitter.
+            // A pause without packets whose time stamps stand still would count as minutes of
+            // jitter.
             if difference < CLOCK_RATE * 10 {
                 self.jitter = self.jitter + difference - ((self.jitter + 8) >> 4);
             }
@@ -92,7 +94,8 @@ impl Reception {
         self.highest - self.base + 1
     }
 
-    /// Packets that never came; below zero where duplicates or packets from before the first one did.
+    /// Packets that never came; below zero where duplicates or packets from before the first one
+    /// did.
     pub(crate) fn lost(&self) -> i64 {
         if self.received == 0 {
             return self.lost_before;

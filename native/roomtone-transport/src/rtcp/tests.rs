@@ -191,7 +191,7 @@ fn goodbye_is_read_back_and_hostile_packets_are_not() {
 }
 
 #[test]
-fn intervals_stay_in_the_rfc_s_range() {
+fn intervals_stay_in_the_range_of_rfc_3550() {
     let mean = Duration::from_secs(5);
     for random in [0.0, 0.3, 0.999] {
         let regular = interval(mean, false, random);

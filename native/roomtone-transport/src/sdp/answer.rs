@@ -1,4 +1,5 @@
-//! Writing the answer: every m-line of the offer in its place, those that aren't accepted with port 0.
+//! Writing the answer: every m-line of the offer in its place, those that aren't accepted with port
+//! 0.
 
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -7,7 +8,7 @@ use super::grammar::LEVEL_URI;
 use super::offer::{AudioLine, Line};
 use super::{Direction, Offer};
 
-/// What the answer says about our side.
+/// Our side, as the answer describes it.
 pub(crate) struct AnswerParams<'a> {
     pub(crate) session_id: u64,
     pub(crate) version: u64,
@@ -18,15 +19,17 @@ pub(crate) struct AnswerParams<'a> {
     pub(crate) candidates: &'a [SocketAddr],
     /// We begin the DTLS handshake.
     pub(crate) active: bool,
-    /// A name for our end of the DTLS connection, for an offer that names its own (RFC 8842 section 5.3).
+    /// A name for our end of the DTLS connection, for an offer that names its own (RFC 8842 section
+    /// 5.3).
     pub(crate) tls_id: &'a str,
-    /// What we do on the m-lines for the microphone and the mix, taken together.
+    /// Our direction on the m-lines for the microphone and the mix, taken together.
     pub(crate) direction: Direction,
     pub(crate) ssrc: u32,
     /// The mix is stereo.
     pub(crate) stereo: bool,
-    /// What we want to get. In an answer as in an offer `maxaveragebitrate`, `stereo` and `useinbandfec` are wishes of the receiver, and
-    /// only `sprop-stereo` is about what is sent (RFC 7587 sections 6.1 and 7).
+    /// The bit rate that we ask for. In an answer as in an offer `maxaveragebitrate`, `stereo` and
+    /// `useinbandfec` are wishes of the receiver, and only `sprop-stereo` is about what is sent
+    /// (RFC 7587 sections 6.1 and 7).
     pub(crate) uplink_bitrate: Option<u32>,
     pub(crate) uplink_stereo: bool,
     /// SSRCs of our streams on the first of the offer's further m-lines.
@@ -41,7 +44,7 @@ struct Accepted {
     format: String,
     attributes: Vec<(&'static str, String)>,
     level_id: Option<u8>,
-    /// What we send on it: the SSRC, and the names of stream and track.
+    /// Our stream on it: the SSRC, and the names of stream and track.
     sends: Option<(u32, String)>,
 }
 
@@ -85,7 +88,8 @@ impl Offer {
             .filter(|line| accepted[**line].is_some())
             .map(|line| &self.lines[*line])
             .collect();
-        // The first has the transport, so it is one that was offered with its own (RFC 9143 section 7.3.1).
+        // The first has the transport, so it is one that was offered with its own (RFC 9143 section
+        // 7.3.1).
         if let Some(tagged) = kept.iter().position(|line| line.has_port) {
             kept[..=tagged].rotate_right(1);
         }
@@ -161,7 +165,8 @@ impl Offer {
         ours: &AnswerParams<'_>,
         accepted: &Accepted,
     ) -> std::fmt::Result {
-        // The first candidate is the default one (RFC 8839 section 4.2.1); without any, the placeholder.
+        // The first candidate is the default one (RFC 8839 section 4.2.1); without any, the
+        // placeholder.
         let (address, port) = match ours.candidates.first() {
             Some(first) => (first.ip().to_canonical(), first.port()),
             None => (IpAddr::from([0, 0, 0, 0]), 9),

@@ -24,7 +24,8 @@ pub enum SdpErrorKind {
     NoRtcpMux,
     /// `a=setup` with a value that isn't `actpass`, `active` or `passive`.
     BadSetup,
-    /// The audio m-line is not RTP over DTLS-SRTP, or has no transport of its own and shares none that is taken.
+    /// The audio m-line is not RTP over DTLS-SRTP, or has no transport of its own and shares none
+    /// that is taken.
     BadTransport,
     /// One m-line sends and another receives, each on a transport of its own.
     NotBundled,
@@ -56,7 +57,7 @@ impl SdpError {
         }
     }
 
-    /// What is wrong.
+    /// The kind of the fault.
     pub fn kind(&self) -> SdpErrorKind {
         self.kind
     }

@@ -9,8 +9,9 @@ pub(super) const LEVEL_URI: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 
 const MAX_BYTES: usize = 64 * 1024;
 
-/// Which session an offer belongs to: user name and session id of the `o=` line, as they stand there (RFC 8866 section 5.2 calls the
-/// id a string of digits and puts no limit on it). Empty without that line.
+/// Which session an offer belongs to: user name and session id of the `o=` line, as they stand
+/// there (RFC 8866 section 5.2 calls the id a string of digits and puts no limit on it). Empty
+/// without that line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Origin {
     username: String,
@@ -19,8 +20,8 @@ pub(super) struct Origin {
 
 /// Splits an offer into its lines.
 ///
-/// Only `v=`, `o=`, `a=` and `m=` mean anything to a transport. The parser doesn't see the others: what is legal there, and what isn't,
-/// is no reason to refuse an offer.
+/// Only `v=`, `o=`, `a=` and `m=` mean anything to a transport. The parser doesn't see the others:
+/// what is legal there, and what isn't, is no reason to refuse an offer.
 pub(super) fn parse(text: &str) -> Result<(Session, Origin), SdpError> {
     if text.len() > MAX_BYTES {
         return Err(SdpError::new(
@@ -28,7 +29,8 @@ pub(super) fn parse(text: &str) -> Result<(Session, Origin), SdpError> {
             format!("the offer has {} bytes; {MAX_BYTES} are the limit", text.len()),
         ));
     }
-    // A NUL or another control character has no place in a line, and would be echoed into the answer.
+    // A NUL or another control character has no place in a line, and would be echoed into the
+    // answer.
     let control = |line: &str| line.chars().any(|c| c.is_control() && c != '\t');
     let mut lines = String::with_capacity(text.len());
     let mut origin = Origin::default();
@@ -117,7 +119,8 @@ pub(super) fn level_id(session: &Session, media: &Media) -> Option<u8> {
         values(attributes, "extmap").find_map(|line| {
             let mut words = line.split_whitespace();
             let (id, uri) = (words.next()?, words.next()?);
-            // A one-way extension (`3/recvonly`) isn't worth the trouble: such a line is left unanswered.
+            // A one-way extension (`3/recvonly`) isn't worth the trouble: such a line is left
+            // unanswered.
             let id: u8 = id.parse().ok()?;
             // 15 ends a one-byte extension block, and 0 is padding.
             (uri == LEVEL_URI && id != 0 && id != 15).then_some(id)

@@ -1,6 +1,6 @@
-//! Offer in, answer out (RFC 8866, RFC 9429, RFC 9143). The m-line on which the peer sends Opus is accepted, and the one on which it
-//! receives where that is another; where the caller has a use for them, so are further ones that only receive. The rest is rejected in
-//! place.
+//! Offer in, answer out (RFC 8866, RFC 9429, RFC 9143). The m-line on which the peer sends Opus is
+//! accepted, and the one on which it receives where that is another; where the caller has a use for
+//! them, so are further ones that only receive. The rest is rejected in place.
 //!
 //! `sdp-types` splits the lines; what they mean to us is decided here.
 

@@ -16,7 +16,8 @@ const MAX_SSRCS: usize = 8;
 /// Codecs that carry other codecs' packets: an m-line can't be answered with these alone.
 const HELPERS: [&str; 5] = ["rtx", "red", "ulpfec", "flexfec-03", "telephone-event"];
 
-/// ICE credentials of the peer. Debug shows the ufrag (it is on the wire in clear) and never the password.
+/// ICE credentials of the peer. Debug shows the ufrag (it is on the wire in clear) and never the
+/// password.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct RemoteIce {
     pub(crate) ufrag: String,
@@ -70,8 +71,8 @@ pub(crate) struct ExtraMedia {
     pub(crate) level_id: Option<u8>,
 }
 
-/// An m-line that is accepted though nothing is sent on it: a microphone that was removed, or the line whose transport the others of
-/// the bundle share.
+/// An m-line that is accepted though nothing is sent on it: a microphone that was removed, or the
+/// line whose transport the others of the bundle share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParkedLine {
     pub(super) line: usize,
@@ -103,7 +104,7 @@ pub struct Offer {
     pub(crate) fingerprints: Fingerprints,
 }
 
-/// What an m-line says about Opus.
+/// Opus as an m-line describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opus {
     pub(super) payload_type: u8,
@@ -115,8 +116,9 @@ impl Offer {
     /// Reads an offer; an error names what is missing or wrong, and the line where it is.
     ///
     /// # Errors
-    /// Only what the transport can't do without is a reason to refuse: audio with Opus, ICE credentials, a fingerprint, RTP and RTCP on
-    /// one port. M-lines of other kinds, unknown attributes and addresses are left alone.
+    /// Only what the transport can't do without is a reason to refuse: audio with Opus, ICE
+    /// credentials, a fingerprint, RTP and RTCP on one port. M-lines of other kinds, unknown
+    /// attributes and addresses are left alone.
     pub fn parse(text: &str) -> Result<Self, SdpError> {
         let (session, origin) = grammar::parse(text)?;
         if session.medias.len() > MAX_MEDIA {
@@ -141,12 +143,14 @@ impl Offer {
         .read(origin)
     }
 
-    /// SSRCs announced for the m-line on which the peer sends; empty where the client announces none.
+    /// SSRCs announced for the m-line on which the peer sends; empty where the client announces
+    /// none.
     pub fn ssrcs(&self) -> &[u32] {
         &self.ssrcs
     }
 
-    /// Direction as the offerer sees it, of the accepted m-lines together: one may send and another receive.
+    /// Direction as the offerer sees it, of the accepted m-lines together: one may send and another
+    /// receive.
     pub fn direction(&self) -> Direction {
         Direction::of(self.uplink.direction.sends(), self.downlink.direction.receives())
     }
@@ -191,10 +195,12 @@ impl Offer {
         self.tls_id.is_some()
     }
 
-    /// Is `later` from the same client, for the same DTLS connection, as far as SDP can tell? Its certificate is compared elsewhere.
+    /// Is `later` from the same client, for the same DTLS connection, as far as SDP can tell? Its
+    /// certificate is compared elsewhere.
     ///
-    /// Another `a=tls-id`, or another session in `o=`, is another connection (RFC 8842 sections 3.1 and 5.5). But an offer with the very
-    /// ICE credentials of this one isn't of a client that has begun anew, whatever its `o=` says: some make that up each time.
+    /// Another `a=tls-id`, or another session in `o=`, is another connection (RFC 8842 sections 3.1
+    /// and 5.5). But an offer with the very ICE credentials of this one isn't of a client that has
+    /// begun anew, whatever its `o=` says: some make that up each time.
     pub(crate) fn same_connection(&self, later: &Self) -> bool {
         match (&self.tls_id, &later.tls_id) {
             (Some(before), Some(after)) if before != after => false,
@@ -203,7 +209,8 @@ impl Offer {
         }
     }
 
-    /// Are the m-lines that this offer uses still in their places in `later`, and its first `extra` further ones the same?
+    /// Are the m-lines that this offer uses still in their places in `later`, and its first `extra`
+    /// further ones the same?
     pub(crate) fn same_media(&self, later: &Self, extra: usize) -> bool {
         let used = [self.uplink.line, self.downlink.line];
         let kept = |line: &usize| later.lines.get(*line).is_some_and(|l| l.mid == self.lines[*line].mid);
@@ -254,7 +261,7 @@ fn check_mids(lines: &[Line]) -> Result<(), SdpError> {
     Ok(())
 }
 
-/// What is needed to judge the m-lines of an offer.
+/// Judges the m-lines of an offer.
 struct Reader<'a> {
     session: &'a Session,
     lines: &'a [Line],
@@ -383,7 +390,8 @@ impl Reader<'_> {
         SdpError::new(Kind::NotBundled, message)
     }
 
-    /// The audio m-lines that are on, are DTLS-SRTP and have Opus. An error tells what the last one lacks.
+    /// The audio m-lines that are on, are DTLS-SRTP and have Opus. An error tells what the last one
+    /// lacks.
     fn usable(&self) -> Result<Vec<AudioLine>, SdpError> {
         let mut error = SdpError::new(Kind::NoAudio, "the offer has no audio m-line that is in use");
         let mut usable = vec![];
@@ -427,8 +435,9 @@ impl Reader<'_> {
             .unwrap_or_default()
     }
 
-    /// The m-line whose transport the bundle has: the first one of the group that isn't refused here and has a port (RFC 9143 section
-    /// 7.3.1). If the audio has none of its own, another line of RTP has to be kept for it.
+    /// The m-line whose transport the bundle has: the first one of the group that isn't refused
+    /// here and has a port (RFC 9143 section 7.3.1). If the audio has none of its own, another line
+    /// of RTP has to be kept for it.
     fn tagged(&self, audio: usize, bundle: &[usize]) -> Result<Option<usize>, SdpError> {
         if self.media(audio).port != 0 {
             // Its transport may still be written at the first line only.
@@ -447,7 +456,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The audio m-lines other than `uplink` on which the offerer only receives, over the same transport.
+    /// The audio m-lines other than `uplink` on which the offerer only receives, over the same
+    /// transport.
     fn extra(&self, usable: &[AudioLine], uplink: usize, bundle: &[usize]) -> Vec<ExtraMedia> {
         let fits = |audio: &&AudioLine| {
             audio.line != uplink && audio.direction == Direction::RecvOnly && bundle.contains(&audio.line)
@@ -460,7 +470,8 @@ impl Reader<'_> {
         extra.take(MAX_EXTRA).collect()
     }
 
-    /// The m-lines that are kept without sound on them. One of the `extra` ones may be among them, for where those aren't wanted.
+    /// The m-lines that are kept without sound on them. One of the `extra` ones may be among them,
+    /// for where those aren't wanted.
     fn parked(
         &self,
         usable: &[AudioLine],
@@ -591,7 +602,8 @@ fn remote_ice(name: &str, ufrag: Option<&str>, pwd: Option<&str>) -> Result<Remo
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_' | b'='))
     };
-    // Firefox and some libraries go below the RFC's four characters; one is enough to tell sessions apart.
+    // Firefox and some libraries go below the RFC's four characters; one is enough to tell sessions
+    // apart.
     if !valid(ufrag, 1) || !valid(pwd, 22) {
         return Err(SdpError::new(
             Kind::BadIceCredentials,

@@ -1,6 +1,8 @@
-//! AEAD_AES_128_GCM for SRTP and SRTCP (RFC 7714), in place: the hot path of the mixer, so that a packet costs the cipher and nothing else.
+//! AEAD_AES_128_GCM for SRTP and SRTCP (RFC 7714), in place: the hot path of the mixer, so that a
+//! packet costs the cipher and nothing else.
 //!
-//! The cipher is `ring`'s. What is here is which nonce and which additional data a packet has, and the derivation of the keys.
+//! The cipher is `ring`'s. What is here is which nonce and which additional data a packet has, and
+//! the derivation of the keys.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use rtc::crypto::{BlockCipherAlgorithm, RTCCryptoProvider};
@@ -45,7 +47,8 @@ impl Gcm {
         })
     }
 
-    /// Encrypts what follows the header of the RTP packet at the end of `out`, from `start` on, and appends the tag.
+    /// Encrypts what follows the header of the RTP packet at the end of `out`, from `start` on, and
+    /// appends the tag.
     pub(super) fn seal_rtp(&self, out: &mut Vec<u8>, start: usize, header_len: usize, ssrc: u32, index: u64) -> bool {
         let (key, salt) = &self.rtp;
         let Some((header, body)) = out
@@ -64,8 +67,8 @@ impl Gcm {
         }
     }
 
-    /// Decrypts an RTP packet where it is. The length of the plain packet, header and payload; `None`: it isn't authentic, and its bytes
-    /// are worth nothing.
+    /// Decrypts an RTP packet where it is. The length of the plain packet, header and payload;
+    /// `None`: it isn't authentic, and its bytes are worth nothing.
     pub(super) fn open_rtp(&self, packet: &mut [u8], header_len: usize, ssrc: u32, index: u64) -> Option<usize> {
         let (key, salt) = &self.rtp;
         let end = packet.len().checked_sub(TAG)?;
@@ -95,8 +98,8 @@ impl Gcm {
         }
     }
 
-    /// Decrypts an SRTCP packet where it is: the plain length. A packet that isn't encrypted is never let in: DTLS-SRTP always
-    /// encrypts (RFC 5764 §4.1.2).
+    /// Decrypts an SRTCP packet where it is: the plain length. A packet that isn't encrypted is
+    /// never let in: DTLS-SRTP always encrypts (RFC 5764 §4.1.2).
     pub(super) fn open_rtcp(&self, packet: &mut [u8]) -> Option<usize> {
         let (key, salt) = &self.rtcp;
         let index = rtcp_index(packet)?;
@@ -112,7 +115,8 @@ impl Gcm {
     }
 }
 
-/// The index that an SRTCP packet bears, 31 bits; `None` where it is too short or says that it isn't encrypted.
+/// The index that an SRTCP packet bears, 31 bits; `None` where it is too short or says that it
+/// isn't encrypted.
 pub(super) fn rtcp_index(packet: &[u8]) -> Option<u32> {
     let word = u32::from_be_bytes(*packet.last_chunk::<SRTCP_INDEX>()?);
     (packet.len() >= SRTCP_HEADER + TAG + SRTCP_INDEX && word & E != 0).then_some(word & !E)
@@ -132,7 +136,8 @@ fn rtcp_nonce(salt: &[u8; SALT], header: &[u8], index: u32) -> Nonce {
 
 fn nonce(salt: &[u8; SALT], ssrc: [u8; 4], index: u64) -> Nonce {
     let mut nonce = *salt;
-    // The index has 48 bits: the first two bytes of its eight are zero, and lie upon the SSRC's last two.
+    // The index has 48 bits: the first two bytes of its eight are zero, and lie upon the SSRC's
+    // last two.
     for (byte, value) in nonce[2..6].iter_mut().zip(ssrc) {
         *byte ^= value;
     }
@@ -150,8 +155,8 @@ fn rtcp_aad(header: &[u8], trailer: [u8; SRTCP_INDEX]) -> [u8; SRTCP_HEADER + SR
     aad
 }
 
-/// RFC 3711 §4.3.1 with a key derivation rate of zero; RFC 7714 §11 fills the 96-bit salt up with zeros. One block: 16 bytes, or the
-/// first twelve of them.
+/// RFC 3711 §4.3.1 with a key derivation rate of zero; RFC 7714 §11 fills the 96-bit salt up with
+/// zeros. One block: 16 bytes, or the first twelve of them.
 fn derive(master: &[u8], salt: &[u8], label: u8, provider: &dyn RTCCryptoProvider) -> Option<[u8; 16]> {
     let mut block = [0; 16];
     block[..SALT].copy_from_slice(salt);

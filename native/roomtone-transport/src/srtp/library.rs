@@ -1,4 +1,5 @@
-//! The other profiles, by `rtc-srtp`: what clients get that have no AES-128-GCM. It allocates for each packet.
+//! The other profiles, by `rtc-srtp`: what clients get that have no AES-128-GCM. It allocates for
+//! each packet.
 
 use bytes::{Bytes, BytesMut};
 use rtc::crypto::RTCCryptoProvider;
@@ -91,8 +92,9 @@ impl Library {
     }
 
     pub(super) fn open_rtcp(&mut self, packet: &[u8]) -> Result<BytesMut, Refusal> {
-        // With AES-CM, rtc-srtp 0.21.1 returns a packet whose E flag is clear without looking at its tag. DTLS-SRTP
-        // always encrypts SRTCP (RFC 5764 section 4.1.2), so such a packet can only be forged.
+        // With AES-CM, rtc-srtp 0.21.1 returns a packet whose E flag is clear without looking at
+        // its tag. DTLS-SRTP always encrypts SRTCP (RFC 5764 section 4.1.2), so such a packet can
+        // only be forged.
         let flag = packet
             .len()
             .checked_sub(self.profile.rtcp_auth_tag_len() + SRTCP_INDEX)

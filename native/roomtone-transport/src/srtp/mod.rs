@@ -1,10 +1,11 @@
 //! SRTP and SRTCP (RFC 3711, RFC 7714): keys, streams and the order in which packets are trusted.
 //!
-//! Each incoming SSRC has a state of its own, and gets it only after its first packet has proved authentic: so a
-//! forged packet leaves no state, and can't put the replay window of a stream somewhere else before the stream begins.
+//! Each incoming SSRC has a state of its own, and gets it only after its first packet has proved
+//! authentic: so a forged packet leaves no state, and can't put the replay window of a stream
+//! somewhere else before the stream begins.
 //!
-//! AEAD_AES_128_GCM, which every current browser takes, is done here on `ring`, in place and without allocating (`gcm.rs`, `window.rs`);
-//! the other profiles by `rtc-srtp` (`library.rs`).
+//! AEAD_AES_128_GCM, which every current browser takes, is done here on `ring`, in place and
+//! without allocating (`gcm.rs`, `window.rs`); the other profiles by `rtc-srtp` (`library.rs`).
 
 mod gcm;
 mod library;
@@ -26,7 +27,8 @@ use window::Window;
 const MAX_STREAMS: usize = 32;
 /// SSRCs that we send.
 const MAX_OUTGOING: usize = 16;
-/// The SRTCP index has 31 bits, and none may come twice under a key (RFC 3711 §3.4): at five reports a second, 13 years.
+/// The SRTCP index has 31 bits, and none may come twice under a key (RFC 3711 §3.4): at five
+/// reports a second, 13 years.
 const MAX_RTCP_INDEX: u32 = (1 << 31) - 1;
 
 /// Key material of one direction; wiped when dropped, never shown.
@@ -64,7 +66,7 @@ enum Incoming {
     },
 }
 
-/// What has come of an SSRC.
+/// The replay windows of an SSRC.
 struct Stream {
     ssrc: u32,
     rtp: Option<Window>,
@@ -95,8 +97,9 @@ impl Used for LibraryStream {
     }
 }
 
-// Adds a stream. If there are too many, it takes the place of the one that has been silent for longest: an old packet of that could be
-// replayed then, which is why there are many more places than streams that are let in.
+// Adds a stream. If there are too many, it takes the place of the one that has been silent for
+// longest: an old packet of that could be replayed then, which is why there are many more places
+// than streams that are let in.
 fn add<T: Used>(streams: &mut Vec<T>, stream: T) -> usize {
     let oldest = streams.iter().enumerate().min_by_key(|(_, stream)| stream.used());
     match oldest.map(|(at, _)| at).filter(|_| streams.len() >= MAX_STREAMS) {
@@ -189,8 +192,8 @@ impl Srtp {
         }
     }
 
-    /// Protects the packet that `out` has from `start` on, whose first `header_len` bytes are the header. `false`: it can't be done, and
-    /// what `out` has from `start` on is worth nothing.
+    /// Protects the packet that `out` has from `start` on, whose first `header_len` bytes are the
+    /// header. `false`: it can't be done, and what `out` has from `start` on is worth nothing.
     pub(crate) fn protect_rtp(
         &mut self,
         out: &mut Vec<u8>,
@@ -234,8 +237,8 @@ impl Srtp {
         }
     }
 
-    /// Decrypts an SRTP packet where it is, and returns the length of the plain one. The caller has checked that the SSRC is welcome.
-    /// After an error the bytes are worth nothing.
+    /// Decrypts an SRTP packet where it is, and returns the length of the plain one. The caller has
+    /// checked that the SSRC is welcome. After an error the bytes are worth nothing.
     pub(crate) fn unprotect_rtp(&mut self, packet: &mut [u8], header: &Header) -> Result<usize, Refusal> {
         match &mut self.incoming {
             Incoming::Gcm { cipher, streams } => {
@@ -309,7 +312,8 @@ impl Srtp {
     }
 }
 
-// Notes an authentic packet of `ssrc`, and makes room for the stream if it is the first one. `open` gets the window so far.
+// Notes an authentic packet of `ssrc`, and makes room for the stream if it is the first one. `open`
+// gets the window so far.
 fn let_in(
     streams: &mut Vec<Stream>,
     count: &mut u64,

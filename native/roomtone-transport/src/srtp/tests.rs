@@ -1,5 +1,6 @@
-//! Our wiring against a second reading of the RFCs: key derivation, counters and nonces are worked out here from the
-//! text, with bare AES, HMAC and GCM. That reading is itself held against the vectors that the RFCs print.
+//! Our wiring against a second reading of the RFCs: key derivation, counters and nonces are worked
+//! out here from the text, with bare AES, HMAC and GCM. That reading is itself held against the
+//! vectors that the RFCs print.
 
 use super::*;
 use rtc::crypto::{AeadAlgorithm, BlockCipherAlgorithm, HmacAlgorithm, default_provider};
@@ -232,7 +233,8 @@ fn srtcp_is_what_the_rfcs_say() {
 
     let (key, salt) = (hex("000102030405060708090a0b0c0d0e0f"), hex("a0a1a2a3a4a5a6a7a8a9aaab"));
     let mut srtp = pair(ProtectionProfile::AeadAes128Gcm, &key, &salt);
-    // RFC 7714 sections 9.1 and 9.2: the nonce has the index where RTP has ROC and sequence; the AAD ends in E ‖ index.
+    // RFC 7714 sections 9.1 and 9.2: the nonce has the index where RTP has ROC and sequence; the
+    // AAD ends in E ‖ index.
     let nonce = gcm_nonce(&derive(&key, &salt, 5, 12), 0xCAFE_BABE, 0, 1);
     let aad = [&report[..8], &[0x80, 0, 0, 1]].concat();
     let mut expected = report[..8].to_vec();
@@ -325,7 +327,8 @@ fn a_forged_first_packet_leaves_no_state() {
             assert!(opened_rtcp(&mut srtp, &rtcp).is_err());
         }
         assert_eq!(srtp.stream_count(), 0);
-        // Authentic streams are let in. Beyond the bound one takes the place of the one that was silent for longest.
+        // Authentic streams are let in. Beyond the bound one takes the place of the one that was
+        // silent for longest.
         let report = |ssrc: u32| {
             let mut report = hex("80c90001 00000000");
             report[4..].copy_from_slice(&ssrc.to_be_bytes());
@@ -375,7 +378,8 @@ fn short_packets_are_refused() {
     assert_eq!(srtp.stream_count(), 0);
 }
 
-/// Two SSRCs of ours under one key, each with its own count of rollovers; an index is never used twice.
+/// Two SSRCs of ours under one key, each with its own count of rollovers; an index is never used
+/// twice.
 #[test]
 fn each_of_our_streams_counts_for_itself() {
     let (key, salt) = (hex("000102030405060708090a0b0c0d0e0f"), hex("a0a1a2a3a4a5a6a7a8a9aaab"));

@@ -1,4 +1,5 @@
-//! Which packets of a stream have come: the rollover counter (RFC 3711 §3.3.1) and the replay list (§3.3.2).
+//! Which packets of a stream have come: the rollover counter (RFC 3711 §3.3.1) and the replay list
+//! (§3.3.2).
 
 /// Packets behind the newest one that are still let in, once each.
 const WIDTH: u64 = 128;
@@ -17,8 +18,8 @@ impl Window {
         Window { newest: index, seen: 1 }
     }
 
-    /// The most likely index (ROC · 2¹⁶ + SEQ) of a packet of an RTP stream with this window. A packet from before the stream's first
-    /// rollover that there was none of has no index: `None`.
+    /// The most likely index (ROC · 2¹⁶ + SEQ) of a packet of an RTP stream with this window. A
+    /// packet from before the stream's first rollover that there was none of has no index: `None`.
     pub(super) fn guess(&self, sequence: u16) -> Option<u64> {
         let newest = self.newest as u16;
         let roc = self.newest >> 16;
@@ -31,7 +32,8 @@ impl Window {
         Some(roc << 16 | u64::from(sequence))
     }
 
-    /// Whether a packet of this index is new. Ask before it is authenticated, since that is dear, and [`note`](Self::note) it after.
+    /// Whether a packet of this index is new. Ask before it is authenticated, since that is dear,
+    /// and [`note`](Self::note) it after.
     pub(super) fn is_new(&self, index: u64) -> bool {
         match self.newest.checked_sub(index) {
             None => true,

@@ -107,8 +107,8 @@ pub struct Client {
     pub rtcp: Vec<(Instant, Vec<u8>)>,
     pub undecryptable: usize,
     out: VecDeque<Vec<u8>>,
-    /// What a server has sent since it last heard something: sent again, as the library's own timer stops for good at a message
-    /// that doesn't complete a flight.
+    /// A server's datagrams since it last heard something: sent again, as the library's own timer
+    /// stops for good at a message that doesn't complete a flight.
     flight: Vec<Vec<u8>>,
     repeat_at: Option<Instant>,
     restarts: u32,

@@ -236,7 +236,7 @@ impl Link {
         self.server.send_audio(self.now, audio, &mut self.outbox)
     }
 
-    /// What the server has heard.
+    /// Packets that the server has let in.
     pub fn rtp(&self) -> &[Heard] {
         &self.heard
     }

@@ -1,7 +1,7 @@
 //! A client that offers to resume a session of long ago: a session id in each ClientHello.
 //!
-//! The library's client never sends one. Here it is put into the hello on its way out, and into the transcript wherever the client
-//! hashes or signs it.
+//! The library's client never sends one. Here it is put into the hello on its way out, and into the
+//! transcript wherever the client hashes or signs it.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! A certificate with an RSA key of 1024 bits. The signature that goes with it is as long as such a key's, and worth nothing.
+//! A certificate with an RSA key of 1024 bits. The signature that goes with it is as long as such a
+//! key's, and worth nothing.
 
 use std::sync::Arc;
 
