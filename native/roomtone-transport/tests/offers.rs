@@ -194,6 +194,23 @@ fn the_line_with_the_transport_of_the_bundle_is_kept() {
         has(&answer, "a=group:BUNDLE v a"),
         "the one with the transport first: {answer}"
     );
+    // A browser writes ports into its offer once it has gathered candidates, and has one transport
+    // still. An audio line with ICE credentials of its own has one of its own.
+    let tail = &VIDEO_FIRST[VIDEO_FIRST.find("a=ice-ufrag").unwrap()..VIDEO_FIRST.find("a=mid").unwrap()];
+    let gathered = VIDEO_FIRST
+        .replace("m=audio 0", "m=audio 9")
+        .replace("a=bundle-only\n", tail);
+    let (_, answer) = accept(&gathered);
+    assert!(
+        has(&answer, "a=group:BUNDLE v a") && answer.contains("m=video 50000 "),
+        "{answer}"
+    );
+    let apart = gathered.replacen("a=ice-ufrag:Yb4R", "a=ice-ufrag:Zb4R", 1);
+    let (_, answer) = accept(&apart);
+    assert!(
+        has(&answer, "a=group:BUNDLE a") && answer.contains("m=video 0 "),
+        "{answer}"
+    );
     // A data channel's transport can't be kept.
     let data = VIDEO_FIRST.replace(
         "m=video 9 UDP/TLS/RTP/SAVPF 97 96",

@@ -295,6 +295,8 @@ impl Reader<'_> {
             Some(uplink.line),
             Some(downlink.line).filter(|line| *line != uplink.line),
             tagged,
+            // The transport may be written there only, even if the line is of no use here.
+            bundle.first().copied(),
         ];
         let places: Vec<&[Attribute]> = places
             .iter()
@@ -435,15 +437,20 @@ impl Reader<'_> {
             .unwrap_or_default()
     }
 
-    /// The m-line whose transport the bundle has: the first one of the group that isn't refused
-    /// here and has a port (RFC 9143 section 7.3.1). If the audio has none of its own, another line
-    /// of RTP has to be kept for it.
+    /// The m-line whose transport the bundle has, where that is another one than the audio's: the
+    /// first one of the group that has a port and can be accepted (RFC 9143 section 7.3.1).
+    ///
+    /// By the letter an audio line with a port could do without it. But a browser with the policy
+    /// `max-bundle` has one transport, and gives up if the line that it belongs to is rejected.
     fn tagged(&self, audio: usize, bundle: &[usize]) -> Result<Option<usize>, SdpError> {
-        if self.media(audio).port != 0 {
-            // Its transport may still be written at the first line only.
-            return Ok(bundle.first().copied());
-        }
+        let has_port = self.media(audio).port != 0;
         let fits = |line: &&usize| self.media(**line).port != 0 && is_dtls_srtp(self.media(**line));
+        let ufrag = |line: usize| value(self.attributes(line), "ice-ufrag");
+        if has_port {
+            let first = bundle.iter().take(1).find(fits).copied();
+            let shared = |line: &usize| ufrag(*line).is_none_or(|first| ufrag(audio).is_none_or(|own| own == first));
+            return Ok(first.filter(|line| *line != audio && shared(line)));
+        }
         match bundle.iter().find(fits) {
             Some(line) => Ok(Some(*line)),
             None => Err(SdpError::new(
@@ -479,7 +486,7 @@ impl Reader<'_> {
         tagged: Option<usize>,
         bundle: &[usize],
     ) -> Vec<ParkedLine> {
-        let is_transport = |line: usize| self.media(used[0]).port == 0 && tagged == Some(line);
+        let is_transport = |line: usize| tagged == Some(line);
         let idle = |audio: &&AudioLine| {
             let idle = audio.direction == Direction::Inactive && bundle.contains(&audio.line);
             !used.contains(&audio.line) && (idle || is_transport(audio.line))
