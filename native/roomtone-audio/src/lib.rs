@@ -29,11 +29,11 @@ pub mod mix;
 mod playout;
 
 pub use audiopus::Application;
-pub use codec::{Channels, Decoder, Encoder, EncoderConfig, MAX_PACKET_BYTES, Signal, packet};
+pub use codec::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MAX_PACKET_BYTES, Signal, packet};
 pub use error::AudioError;
 pub use level::{AudioLevel, level};
 pub use limiter::Limiter;
-pub use playout::{FrameKind, InsertOutcome, Playout, PlayoutConfig, PlayoutStats, RtpMeta};
+pub use playout::{FrameKind, InsertOutcome, Past, Playout, PlayoutConfig, PlayoutStats, RtpMeta, Seam};
 
 /// Samples a second, everywhere.
 pub const SAMPLE_RATE: u32 = 48_000;

@@ -53,6 +53,16 @@ impl Default for EncoderConfig {
     }
 }
 
+/// `OPUS_SET_FORCE_MODE`, which `opus.h` keeps to itself (`opus_private.h`), and what it takes. libopus is built with this project, so it's the same one always.
+const FORCE_MODE: i32 = 11_002;
+const SILK_ONLY: i32 = 1000;
+const HYBRID: i32 = 1001;
+const CELT_ONLY: i32 = 1002;
+
+/// By how many samples a sound is later at a decoder's output than at the input of an encoder for [`Application::Voip`] or
+/// [`Application::Audio`]: [`Encoder::lookahead`] of these.
+pub const LOOKAHEAD_SAMPLES: usize = 312;
+
 /// An Opus encoder at 48 kHz.
 ///
 /// A clone is a twin: fed the same sound it writes the same packets, byte for byte, so a listener can be moved from one to
@@ -184,6 +194,41 @@ impl Encoder {
             .set("switch FEC", ffi::OPUS_SET_INBAND_FEC_REQUEST, i32::from(fec))?;
         self.config.fec = fec;
         Ok(())
+    }
+
+    /// Lets the next frames be described without reference to those before them, or with it as usual. A frame without is what a decoder
+    /// can take that has heard something else until then.
+    ///
+    /// # Errors
+    /// libopus refused.
+    pub fn set_prediction(&mut self, prediction: bool) -> Result<(), AudioError> {
+        self.state.set(
+            "switch prediction",
+            ffi::OPUS_SET_PREDICTION_DISABLED_REQUEST,
+            i32::from(!prediction),
+        )
+    }
+
+    /// Codes as a packet is coded, from the next frame on: with the same of Opus' layers and for the same bandwidth (RFC 6716 §3.1), so that a decoder
+    /// goes from one to the other without beginning anew.
+    ///
+    /// # Errors
+    /// libopus refused, or there is no packet.
+    pub fn imitate(&mut self, packet: &[u8]) -> Result<(), AudioError> {
+        let toc = *packet.first().ok_or(AudioError::Config("a packet to imitate"))?;
+        let (mode, bandwidth) = match toc >> 3 {
+            config @ 0..=11 => (SILK_ONLY, i32::from(config / 4)),
+            config @ 12..=15 => (HYBRID, 3 + i32::from((config - 12) / 2)),
+            // CELT has no medium band.
+            config => (CELT_ONLY, [0, 2, 3, 4][usize::from((config - 16) / 4)]),
+        };
+        self.state.set("force a mode", FORCE_MODE, mode)?;
+        let narrowest = ffi::OPUS_BANDWIDTH_NARROWBAND;
+        self.state.set(
+            "set the bandwidth",
+            ffi::OPUS_SET_BANDWIDTH_REQUEST,
+            narrowest + bandwidth,
+        )
     }
 
     /// Delay of the codec in samples a channel: how much later than at the input a sound is at the decoder's output.

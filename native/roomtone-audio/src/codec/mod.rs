@@ -6,7 +6,7 @@ pub mod packet;
 mod state;
 
 pub use decoder::Decoder;
-pub use encoder::{Encoder, EncoderConfig, MAX_PACKET_BYTES, Signal};
+pub use encoder::{Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MAX_PACKET_BYTES, Signal};
 
 /// Channels of an encoder or decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -12,10 +12,12 @@
 //!   out where it is quiet, or a pitch period at a time.
 
 mod buffer;
+mod past;
 mod render;
 mod stretch;
 mod timing;
 
+pub use past::{Past, Seam};
 pub(crate) use stretch::dot;
 
 use crate::{AudioError, AudioLevel, Decoder, FRAME_SAMPLES, SAMPLE_RATE, codec::packet};
@@ -170,11 +172,10 @@ pub struct Playout {
     underrun: bool,
     /// The last tick was skipped.
     skipped: bool,
-    /// The last packets that were skipped, oldest first, for the decoder to catch up with; how many of them count, and the
-    /// timestamp right behind them.
-    stale: [Vec<u8>; render::WARM_UP],
-    stale_count: usize,
-    stale_end: i64,
+    /// The last packets whose turn has come, for a decoder to catch up with.
+    recent: past::Recent,
+    /// Packets were passed by since the last one was decoded.
+    cold: bool,
     /// RMS of the last frame, and of speech (a slowly falling maximum).
     last_rms: f32,
     speech_rms: f32,
@@ -213,9 +214,8 @@ impl Playout {
             concealed: 0,
             underrun: false,
             skipped: false,
-            stale: Default::default(),
-            stale_count: 0,
-            stale_end: 0,
+            recent: past::Recent::default(),
+            cold: false,
             last_rms: 0.0,
             speech_rms: 0.0,
             ticks_ahead: 0,
@@ -347,9 +347,15 @@ impl Playout {
             if let Some(slot) = self.buffer.take_front() {
                 self.stats.shed += 1;
                 self.pass(&slot);
-                self.buffer.recycle(slot.payload);
+                self.keep(slot);
             }
         }
+    }
+
+    /// A packet that has had its turn may be of use once more.
+    fn keep(&mut self, slot: Slot) {
+        let displaced = self.recent.push(slot);
+        self.buffer.recycle(displaced);
     }
 
     /// The stream moves on past a packet, played or not.
@@ -425,20 +431,13 @@ impl Playout {
         self.fifo.drain(..from_fifo);
         let mut any = from_fifo > 0 || step == 0;
         while self.buffer.front().is_some_and(|slot| slot.end() <= self.position) {
-            let Some(mut slot) = self.buffer.take_front() else {
+            let Some(slot) = self.buffer.take_front() else {
                 break;
             };
             self.note_wait(now, &slot, (slot.ts - before).max(0));
             self.pass(&slot);
-            self.stale_count = if slot.ts == self.stale_end {
-                self.stale_count.min(render::WARM_UP - 1) + 1
-            } else {
-                1
-            };
-            self.stale_end = slot.end();
-            self.stale.rotate_left(1);
-            std::mem::swap(&mut self.stale[render::WARM_UP - 1], &mut slot.payload);
-            self.buffer.recycle(slot.payload);
+            self.keep(slot);
+            self.cold = true;
             any = true;
         }
         if self.buffer.front().is_some_and(|slot| slot.ts < self.position) {

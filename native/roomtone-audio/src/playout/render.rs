@@ -251,7 +251,7 @@ impl Playout {
         if decoded.is_some() {
             self.join(start);
         }
-        self.buffer.recycle(slot.payload);
+        self.keep(slot);
     }
 
     /// Lets the new sound from `start` on follow what was heard last without a click.
@@ -268,19 +268,18 @@ impl Playout {
 
     /// If packets were skipped, lets the decoder hear the last of them, so that it doesn't go on from old sound.
     fn warm_up(&mut self, ts: i64) {
-        let count = std::mem::take(&mut self.stale_count);
-        let Some(decoder) = decoder(&mut self.decoder).filter(|_| self.stale_end == ts) else {
-            return;
-        };
-        if count == 0 {
+        if !std::mem::take(&mut self.cold) || self.recent.end() != Some(ts) {
             return;
         }
+        let Some(decoder) = decoder(&mut self.decoder) else {
+            return;
+        };
         // A fresh decoder finds its way sooner than one that is full of something else.
         let _ = decoder.reset();
         let start = self.fifo.len();
-        for payload in &self.stale[WARM_UP - count..] {
+        for packet in self.recent.last(WARM_UP) {
             // Not a sound is kept; what can't be decoded warms nothing up.
-            let _ = decoder.decode(payload, &mut self.fifo);
+            let _ = decoder.decode(&packet.payload, &mut self.fifo);
             self.fifo.truncate(start);
         }
     }
@@ -315,12 +314,14 @@ impl Playout {
                 // A failure leaves nothing, and nothing is filled up with zeros.
                 let _ = decoder.conceal(grains as usize, &mut self.fifo);
             }
-            self.fifo.resize(end, 0.0);
-            let (from, to) = (gain_after(self.concealed), gain_after(self.concealed + piece));
+            // What is made up beyond the end is the beginning of what follows.
+            self.fifo.resize(self.fifo.len().max(end), 0.0);
+            let made = (self.fifo.len() - start) as i64;
+            let (from, to) = (gain_after(self.concealed), gain_after(self.concealed + made));
             if from < 1.0 || to < 1.0 {
                 crate::mix::ramp(&mut self.fifo[start..], from, to);
             }
-            self.concealed += piece;
+            self.concealed += made;
             left -= piece;
         }
     }
@@ -333,7 +334,7 @@ fn gain_after(samples: i64) -> f32 {
 }
 
 /// The decoder, made when first needed. `None` only where memory has run out, and then the speaker is silent.
-fn decoder(slot: &mut Option<Decoder>) -> Option<&mut Decoder> {
+pub(super) fn decoder(slot: &mut Option<Decoder>) -> Option<&mut Decoder> {
     if slot.is_none() {
         *slot = Decoder::new().ok();
     }

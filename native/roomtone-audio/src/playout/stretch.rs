@@ -39,9 +39,11 @@ pub(super) fn cut(sound: &mut Vec<f32>, at: usize, cut: usize) -> usize {
 }
 
 /// The length of the piece, `MIN_CUT..=longest` samples, that can go at `at` with the least harm: a whole number of pitch
-/// periods, found as the shift at which the sound looks most like itself. `None` where it never does.
+/// periods, found as the shift at which the sound looks most like itself. `None` where it never does. Where less than the longest pitch
+/// period may go the best place may be a bad one, so it has to look the more like it.
 pub(super) fn best_cut(sound: &[f32], at: usize, longest: usize) -> Option<usize> {
     let longest = longest.min(MAX_LOUD_CUT).min(sound.len().saturating_sub(at + FADE));
+    let least_like = if longest < MAX_LOUD_CUT { 0.9 } else { 0.5 };
     let template = sound.get(at..at + FADE)?;
     let likeness = |shift: usize| {
         let other = &sound[at + shift..at + shift + FADE];
@@ -51,7 +53,26 @@ pub(super) fn best_cut(sound: &[f32], at: usize, longest: usize) -> Option<usize
     let (near, _) = coarse.max_by(|a, b| a.1.total_cmp(&b.1))?;
     let fine = (near.saturating_sub(7).max(MIN_CUT)..=(near + 7).min(longest)).map(|shift| (shift, likeness(shift)));
     let (shift, like) = fine.max_by(|a, b| a.1.total_cmp(&b.1))?;
-    (like > 0.5).then_some(shift)
+    (like > least_like).then_some(shift)
+}
+
+/// By how many samples, `least..=most`, the end of `sound` lies behind the place from which it looks most like it does at that end, over the last
+/// `window` samples: from there it goes on as it would have gone on from the end. `None` where there isn't enough sound.
+pub(super) fn best_lag(sound: &[f32], least: usize, most: usize, window: usize) -> Option<usize> {
+    let most = most.min(sound.len().checked_sub(window)?);
+    let template = &sound[sound.len() - window..];
+    let energy = dot(template, template);
+    let likeness = |lag: usize| {
+        let end = sound.len() - lag;
+        let other = &sound[end - window..end];
+        dot(template, other) / (energy * dot(other, other)).sqrt().max(1e-9)
+    };
+    let coarse = (least..=most).step_by(8).map(|lag| (lag, likeness(lag)));
+    // Of equals the first: no more is repeated than has to be.
+    let best = |a: (usize, f32), b: (usize, f32)| if b.1 > a.1 { b } else { a };
+    let (near, _) = coarse.reduce(best)?;
+    let fine = (near.saturating_sub(7).max(least)..=(near + 7).min(most)).map(|lag| (lag, likeness(lag)));
+    fine.reduce(best).map(|(lag, _)| lag)
 }
 
 /// Sum of products, in eight lanes for SIMD.

@@ -290,6 +290,11 @@ impl Endpoint {
         self.options.stereo && self.offer.stereo()
     }
 
+    /// The bits a second that the peer wants to get of us on average at most, if it says so (`maxaveragebitrate`, RFC 7587).
+    pub fn max_average_bitrate(&self) -> Option<u32> {
+        self.offer.max_average_bitrate()
+    }
+
     /// Can packets of the peer come in?
     pub fn can_receive(&self) -> bool {
         self.is_connected() && self.media.direction().receives()
