@@ -1,6 +1,6 @@
 //! What a room costs in the engine alone, without kernel and network: µs of CPU a tick, and a packet, of a room where K of N talk.
 //!
-//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`
+//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`; with `MIX_ALWAYS=1` one who talks alone is mixed, too.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use common::{Moment, World};
 use cpu_time::ThreadTime;
+use roomtone_engine::MixConfig;
 use roomtone_testkit::peer::{ClientOptions, Direction};
 
 thread_local! {
@@ -35,7 +36,10 @@ fn watch(moment: Moment) {
 fn main() {
     let arguments: Vec<u64> = std::env::args().skip(1).filter_map(|word| word.parse().ok()).collect();
     let [n, k, seconds] = std::array::from_fn(|i| arguments.get(i).copied().unwrap_or([100, 3, 10][i]));
-    let mut world = World::new();
+    let mut world = World::with(MixConfig {
+        pass_through: std::env::var_os("MIX_ALWAYS").is_none(),
+        ..MixConfig::default()
+    });
     for id in 1..=n {
         let direction = if id <= k {
             Direction::SendRecv

@@ -396,6 +396,8 @@ pub struct PeerStats {
     pub remote_jitter_ms: Option<f64>,
     /// Whether they have a mix of their own at present.
     pub private_mix: bool,
+    /// Whether they get the packets of the one talker whom they hear, as these come.
+    pub passed_through: bool,
 }
 
 /// An event and its origin.

@@ -25,6 +25,8 @@ pub struct MixConfig {
     pub uplink_bitrate: u32,
     /// Whether listeners who hear the same share a mix and its encode. Off only to hear that it makes no difference.
     pub share: bool,
+    /// Whether a listener who hears one talker, at their own loudness, gets that talker's packets as they come. Off to measure the mixer alone.
+    pub pass_through: bool,
     /// A frame quieter than this (−dBov, RFC 6464) doesn't count as speaking.
     pub speaking_threshold: u8,
     /// How long a participant counts as speaking after the last loud frame.
@@ -42,6 +44,7 @@ impl Default for MixConfig {
             private_complexity: 5,
             uplink_bitrate: 40_000,
             share: true,
+            pass_through: true,
             speaking_threshold: 50,
             speaking_release: Duration::from_millis(400),
             levels_interval: Duration::from_millis(200),

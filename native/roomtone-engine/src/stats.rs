@@ -109,6 +109,10 @@ pub struct ShardStats {
     pub frames_encoded: u64,
     /// Audio packets sent.
     pub packets_sent: u64,
+    /// Of these, in rooms that mix: talkers' packets that were passed on as they came, because their listener hears nobody else.
+    pub packets_passed: u64,
+    /// Listeners' changes between talkers' packets and mixes, either way.
+    pub mode_changes: u64,
     /// Packets that weren't forwarded, because their talker sent more than sound needs.
     pub packets_refused: u64,
     /// How much is given up for lack of time: 0 nothing, 1 and 2 Opus complexity, 3 all but the loudest talkers, 4 newcomers too.

@@ -42,7 +42,7 @@ fn sharpness(pcm: &[f32]) -> Vec<f32> {
 
 #[test]
 fn a_mix_passes_from_few_to_many_and_back_unheard() {
-    let mut world = World::new();
+    let mut world = World::mixing();
     world.join_talking(TALKER);
     come(&mut world, 2..=5);
     world.run_ms(1000);
@@ -81,7 +81,7 @@ fn a_mix_passes_from_few_to_many_and_back_unheard() {
 
 #[test]
 fn one_who_comes_and_goes_at_the_edge_changes_nothing() {
-    let mut world = World::new();
+    let mut world = World::mixing();
     world.join_talking(TALKER);
     come(&mut world, 2..=6);
     world.run_ms(500);

@@ -86,7 +86,10 @@ fn what_may_not_be_heard_is_not_in_the_packets() {
 
 #[test]
 fn equal_rows_share_one_encode_and_rows_that_part_fork_without_a_gap() {
-    let mut world = World::with(clear());
+    let mut world = World::with(MixConfig {
+        pass_through: false,
+        ..clear()
+    });
     world.join_talking(1);
     world.join_talking(2);
     for id in 3..=12 {
@@ -232,7 +235,7 @@ fn each_listener_has_their_own_loudest() {
 
 #[test]
 fn whom_nobody_can_hear_is_not_decoded() {
-    let mut world = World::new();
+    let mut world = World::mixing();
     world.join_talking(1);
     world.connect();
     world.run_ms(500);

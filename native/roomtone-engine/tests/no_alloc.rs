@@ -103,6 +103,26 @@ fn the_steady_state_allocates_nothing() {
 }
 
 #[test]
+fn passing_on_allocates_nothing() {
+    let mut world = World::new();
+    world.join_talking(1);
+    for id in 2..=20 {
+        world.join(id, ClientOptions::default());
+    }
+    world.connect();
+    world.run_ms(3000);
+    world.deliver = false;
+    let before = world.shard.stats().packets_passed;
+    Tally::begin(&mut world);
+    world.run_ms(2000);
+    let tally = Tally::end(&mut world);
+    assert_eq!(world.shard.stats().packets_passed - before, 19 * 100);
+    assert_eq!(allocating(&tally.packets), 0, "packets that went on");
+    let some = allocating(&tally.times);
+    assert!(some < 40, "{some} of {} looks at the clock allocate", tally.times.len());
+}
+
+#[test]
 fn forwarding_allocates_nothing() {
     let mut world = World::new();
     world.command(Command::new(

@@ -166,7 +166,10 @@ fn a_room_without_stereo_gives_none() {
 
 #[test]
 fn who_hears_the_same_from_the_same_side_shares_and_mono_shares_whatever_the_side() {
-    let mut world = world(MixConfig::default());
+    let mut world = world(MixConfig {
+        pass_through: false,
+        ..MixConfig::default()
+    });
     world.join_talking(1);
     for id in 2..=5 {
         world.join(id, stereo());

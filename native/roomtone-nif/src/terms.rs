@@ -25,9 +25,9 @@ mod atoms {
         loudest, nearest, shard,
         // Figures.
         packets_in, bytes_in, packets_out, bytes_out, rejected, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
-        round_trip_ms, fraction_lost_out, remote_jitter_ms, private_mix,
+        round_trip_ms, fraction_lost_out, remote_jitter_ms, private_mix, passed_through,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
-        frames_encoded, packets_sent, packets_refused, events_dropped, load, shed_level, shed_steps,
+        frames_encoded, packets_sent, packets_passed, mode_changes, packets_refused, events_dropped, load, shed_level, shed_steps,
         tick_lateness, tick_lateness_p50_us, tick_lateness_p99_us, tick_lateness_max_us,
         tick_duration_p50_us, tick_duration_p99_us, tick_duration_max_us,
     }
@@ -279,6 +279,7 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         fraction_lost_out: stats.fraction_lost_out,
         remote_jitter_ms: stats.remote_jitter_ms,
         private_mix: stats.private_mix,
+        passed_through: stats.passed_through,
     )
 }
 
@@ -299,6 +300,8 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         frames_decoded: stats.frames_decoded,
         frames_encoded: stats.frames_encoded,
         packets_sent: stats.packets_sent,
+        packets_passed: stats.packets_passed,
+        mode_changes: stats.mode_changes,
         packets_refused: stats.packets_refused,
         events_dropped: stats.events_dropped,
         load: stats.load,

@@ -6,17 +6,19 @@ use super::peer::Peer;
 use super::scratch::AudibleScratch;
 use super::speaker_rank::keep_highest;
 
-/// Keeps of the candidates (index among the peers, rank in dB) those that are among the `most` best of some listener, in their order.
+/// Keeps of the candidates (index among the peers, rank in dB) those that are among the `most` best of some listener, in their order. `listens`: for
+/// which of the peers (by index) a mix is made.
 pub(super) fn keep(
     peers: &[Peer],
     gains: &Gains,
     candidates: &mut Vec<(usize, f32)>,
     most: usize,
+    listens: impl Fn(usize) -> bool,
     scratch: &mut AudibleScratch,
 ) {
     if let Some(gain) = gains.plain() {
         // Everybody hears all others alike; only a sole listener doesn't hear themselves.
-        let mut listeners = peers.iter().enumerate().filter(|(_, peer)| peer.hears());
+        let mut listeners = peers.iter().enumerate().filter(|(at, _)| listens(*at));
         match (listeners.next(), listeners.next()) {
             _ if gain == 0.0 => candidates.clear(),
             (None, _) => candidates.clear(),
@@ -30,7 +32,7 @@ pub(super) fn keep(
     kept.resize(candidates.len(), false);
     let scarce = candidates.len() > most;
     let mut left = candidates.len();
-    for listener in peers.iter().filter(|peer| peer.hears()) {
+    for (_, listener) in peers.iter().enumerate().filter(|(at, _)| listens(*at)) {
         ranked.clear();
         for (at, (index, rank)) in candidates.iter().enumerate() {
             let gain = gains.of(listener.id, peers[*index].id).gain;

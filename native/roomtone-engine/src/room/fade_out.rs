@@ -11,7 +11,7 @@ pub(super) struct FadeOut {
     pub(super) id: PeerId,
     /// The participant has left; only their gains are still there.
     pub(super) gone: bool,
-    playout: Playout,
+    pub(super) playout: Playout,
 }
 
 impl FadeOut {

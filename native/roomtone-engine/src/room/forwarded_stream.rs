@@ -124,6 +124,27 @@ impl ForwardedStream {
         }
     }
 
+    /// Whether no packet of the talker was sent since the last pause.
+    pub(super) fn is_paused(&self) -> bool {
+        self.turn.is_none()
+    }
+
+    /// The sequence number and timestamp that follow the newest packet, if there was one.
+    pub(super) fn next(&self) -> Option<(u32, u32)> {
+        self.next
+    }
+
+    /// The talker's own timestamp right behind the newest of their packets that was sent.
+    pub(super) fn source_end(&self) -> Option<u32> {
+        let ((_, next), (_, offset)) = self.next.zip(self.offset)?;
+        Some(next.wrapping_sub(offset))
+    }
+
+    /// A packet that isn't a talker's was sent; it lasts for so many samples.
+    pub(super) fn sent_own(&mut self, header: &Header, samples: u32) {
+        self.next = Some((header.sequence.wrapping_add(1), header.timestamp.wrapping_add(samples)));
+    }
+
     /// It was sent; `samples` is how long it lasts.
     pub(super) fn sent(&mut self, rewrite: &Rewrite, samples: u32) {
         let Rewrite { header, turn, offset } = rewrite;

@@ -1,6 +1,6 @@
 //! One mix on its way out: limiter, encoder, and when to stay silent.
 
-use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Limiter};
+use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Frame, Limiter};
 
 use super::encoder_profile::EncoderProfile;
 use crate::config::MixConfig;
@@ -28,6 +28,8 @@ pub(super) struct MixEncoder {
     silent_frames: u32,
     /// Whether it has the profile of a mix with many listeners.
     shared: bool,
+    /// Whether the next frame is for decoders that have heard something else until now.
+    unpredicted: bool,
 }
 
 impl MixEncoder {
@@ -46,6 +48,7 @@ impl MixEncoder {
             limiter: Limiter::default(),
             silent_frames: HANGOVER_FRAMES,
             shared: false,
+            unpredicted: false,
         })
     }
 
@@ -53,6 +56,17 @@ impl MixEncoder {
     pub(super) fn spend(&mut self, config: &MixConfig, listeners: u32, most: u8) -> Result<(), AudioError> {
         self.shared = EncoderProfile::is_shared(listeners, self.shared);
         EncoderProfile::of(config, self.channels(), self.shared, most).apply(&mut self.encoder)
+    }
+
+    /// Goes on from what was heard before of something else: what is made of these frames is thrown away, and the next frame doesn't refer to them.
+    pub(super) fn lead_in(&mut self, frames: &[Frame], packet: &mut Vec<u8>) -> Result<(), AudioError> {
+        for frame in frames {
+            self.encoder.encode(frame, packet)?;
+        }
+        self.encoder.set_prediction(false)?;
+        self.unpredicted = true;
+        self.silent_frames = 0;
+        Ok(())
     }
 
     /// Mono or stereo.
@@ -77,6 +91,9 @@ impl MixEncoder {
         }
         self.limiter.process_interleaved(frame, self.encoder.channels());
         self.encoder.encode(frame, packet)?;
+        if std::mem::take(&mut self.unpredicted) {
+            self.encoder.set_prediction(true)?;
+        }
         Ok(Encoded::Packet(roomtone_audio::level(frame).dbov_minus))
     }
 

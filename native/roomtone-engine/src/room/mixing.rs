@@ -4,22 +4,26 @@
 use std::time::Instant;
 
 use roomtone_audio::{
-    AudioError, AudioLevel, Channels, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, Playout, PlayoutConfig, RtpMeta,
-    SAMPLE_RATE, mix,
+    AudioError, AudioLevel, Channels, Decoder, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, InsertOutcome, Playout,
+    PlayoutConfig, RtpMeta, SAMPLE_RATE, Seam, mix,
 };
-use roomtone_transport::{AudioOut, EndpointOptions, RtpIn};
+use roomtone_transport::{EndpointOptions, RtpIn, SlotOut};
 
 use super::audible;
 use super::base::RoomBase;
 use super::context::ShardContext;
 use super::fade_out::FadeOut;
+use super::listener_stream::ListenerStream;
 use super::mix_encoder::{Encoded, MixEncoder};
+use super::passing::{Beginning, Feed, PacketTrend, PassScratch};
 use super::peer::Peer;
 use super::scratch::Scratch;
 use super::shared_mixes::{MixId, SharedMix, SharedMixes};
 use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
 use super::tick_grid::Tick;
+use super::token_bucket::TokenBucket;
+use super::voice_activity::VoiceActivity;
 use crate::command::{PeerId, PeerStats};
 use crate::config::MixConfig;
 use crate::stats::ShardStats;
@@ -32,20 +36,20 @@ pub(super) struct Mixing {
     /// Whether clients that ask for stereo get it.
     stereo: bool,
     /// In the order of the base's peers.
-    peers: Vec<MixedPeer>,
-    mixes: SharedMixes,
+    pub(super) peers: Vec<MixedPeer>,
+    pub(super) mixes: SharedMixes,
     /// Voices that were heard in the last tick and end with the next.
-    fading: Vec<FadeOut>,
+    pub(super) fading: Vec<FadeOut>,
 }
 
 /// A participant's half in a mixing room.
 #[derive(Default)]
-struct MixedPeer {
+pub(super) struct MixedPeer {
     /// The jitter buffer and decoder, made by the first packet: a mere listener needs none.
-    playout: Option<Playout>,
+    pub(super) playout: Option<Playout>,
     rank: SpeakerRank,
     /// Whether they were selected in the last tick, and so are heard.
-    selected: bool,
+    pub(super) selected: bool,
     /// Whether their last frame faded out.
     faded: bool,
     /// Whether they send audio levels (RFC 6464).
@@ -53,9 +57,25 @@ struct MixedPeer {
     /// The level of their last decoded frame (−dBov), for talkers who don't send it.
     measured: Option<u8>,
     /// The mix that they hear.
-    mix: Option<MixId>,
-    /// Whether the last tick sent them a packet, so that the next talk spurt gets its marker bit (RFC 3551 §4.1).
-    in_spurt: bool,
+    pub(super) mix: Option<MixId>,
+    /// As a listener: where what they are sent comes from, and their stream.
+    pub(super) feed: Feed,
+    /// They have heard nothing yet, and the next packet of the one talker that they will hear is not passed on before this tick: no mix for so long.
+    pub(super) awaits_packet: bool,
+    /// Whether the packets that they are passed on have been introduced.
+    pub(super) introduced: bool,
+    pub(super) stream: ListenerStream,
+    /// Where their mix of this tick follows on a talker's packets.
+    pub(super) seam: Option<Seam>,
+    /// As a talker: what their packets tell.
+    pub(super) activity: VoiceActivity,
+    pub(super) trend: PacketTrend,
+    pub(super) bucket: TokenBucket,
+    /// For how many ticks nothing but a pause of theirs has been played, and for how many a frame has been missing.
+    pub(super) paused_frames: u16,
+    pub(super) missing_frames: u16,
+    /// For talkers who send no levels: their packets are decoded, measured and thrown away.
+    meter: Option<Decoder>,
 }
 
 impl Mixing {
@@ -88,7 +108,8 @@ impl Mixing {
 
     /// The base has removed a participant. Their voice fades out with the next tick, and their gains are forgotten then.
     pub(super) fn swap_removed(&mut self, base: &mut RoomBase, now: Instant, at: usize, id: PeerId) {
-        match self.peers.swap_remove(at).take_voice() {
+        let passed = self.end_passed(id);
+        match self.peers.swap_remove(at).take_voice(passed) {
             Some(playout) => {
                 self.fading.push(FadeOut::gone(id, playout));
                 base.grid.keep_ticking(now);
@@ -104,19 +125,37 @@ impl Mixing {
     /// Silences a talker: their voice fades out with the next tick, and what was buffered is thrown away, so that after an unmute
     /// nobody hears what was said before the mute.
     pub(super) fn mute(&mut self, at: usize, id: PeerId) {
+        let passed = self.end_passed(id);
         let peer = &mut self.peers[at];
-        if let Some(playout) = peer.take_voice() {
+        if let Some(playout) = peer.take_voice(passed) {
             self.fading.push(FadeOut::muted(id, playout));
         }
         peer.playout = None;
         peer.rank = SpeakerRank::default();
         peer.selected = false;
         peer.faded = false;
+        peer.activity.mute();
+        peer.meter = None;
     }
 
-    /// Takes a talker's packet to be mixed. Whether it can be.
-    pub(super) fn take_packet(&mut self, now: Instant, at: usize, id: PeerId, packet: &RtpIn<'_>) -> bool {
-        let playout = &mut self.peers[at].playout;
+    /// Takes a talker's packet to be mixed or passed on. Whether it can be.
+    pub(super) fn take_packet(
+        &mut self,
+        base: &mut RoomBase,
+        now: Instant,
+        context: &mut ShardContext,
+        at: usize,
+        packet: &RtpIn<'_>,
+    ) -> bool {
+        let id = base.peers[at].id;
+        let passes = context.mix.pass_through;
+        let peer = &mut self.peers[at];
+        let level = packet.level.map(|(dbov_minus, voice)| AudioLevel { dbov_minus, voice });
+        let level = match level {
+            None if passes => Some(peer.measure(packet.payload, &mut context.scratch.mix)),
+            _ => level,
+        };
+        let playout = &mut peer.playout;
         if playout.is_none() {
             match Playout::new(PlayoutConfig::default()) {
                 Ok(new) => *playout = Some(new),
@@ -130,10 +169,16 @@ impl Mixing {
             seq: packet.seq,
             timestamp: packet.timestamp,
             marker: packet.marker,
-            level: packet.level.map(|(dbov_minus, voice)| AudioLevel { dbov_minus, voice }),
+            level,
         };
-        if let Some(playout) = playout.as_mut() {
-            playout.insert(now, meta, packet.payload);
+        let Some(playout) = playout.as_mut() else { return false };
+        let waiting = playout.waiting();
+        let outcome = playout.insert(now, meta, packet.payload);
+        if passes
+            && matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset)
+            && let Some(level) = level
+        {
+            self.pass_on(base, now, context, at, packet, (level.dbov_minus, waiting));
         }
         true
     }
@@ -143,7 +188,10 @@ impl Mixing {
         let peer = &self.peers[at];
         let alone = peer.mix.is_some_and(|mix| self.mixes.listeners(mix) == 1);
         let playout = peer.playout.as_ref().map(Playout::stats).unwrap_or_default();
-        base.peers[at].stats(&playout, alone)
+        PeerStats {
+            passed_through: matches!(peer.feed, Feed::Passed(_)),
+            ..base.peers[at].stats(&playout, alone)
+        }
     }
 
     /// Whether sound is buffered, fades out or is still being encoded.
@@ -164,6 +212,10 @@ impl Mixing {
         context: &mut ShardContext,
     ) -> Result<(), AudioError> {
         let mut scratch = std::mem::take(&mut context.scratch);
+        if context.mix.pass_through {
+            self.leave_passed(base, tick.at, &mut scratch);
+            self.take_up(base, tick.timestamp(), &mut scratch);
+        }
         self.choose(base, tick.at, context, &mut scratch);
         self.take_frames(base, tick.at, context, &mut scratch);
         self.place_listeners(base, context, &mut scratch)?;
@@ -180,6 +232,9 @@ impl Mixing {
     fn choose(&mut self, base: &mut RoomBase, at: Instant, context: &mut ShardContext, scratch: &mut Scratch) {
         let candidates = &mut scratch.candidates;
         candidates.clear();
+        let passes = context.mix.pass_through;
+        let floor = if passes { self.floor_holder(at) } else { None };
+        let threshold = context.mix.speaking_threshold;
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let level = match peer.playout.as_mut() {
                 Some(playout) if playout.has_audio(at) => {
@@ -188,7 +243,14 @@ impl Mixing {
                     // The last frame's level stands in for one that isn't sent.
                     let level = sent.or(peer.measured).unwrap_or(SILENCE);
                     peer.rank.update(at, level);
-                    if peer.rank.is_open(at) || sent.is_none() {
+                    let wanted = if passes {
+                        peer.play_level(at, level, threshold);
+                        // Background noise isn't mixed with a voice, and in pauses only that of the last speaker.
+                        peer.rank.is_open(at) && (peer.activity.is_audible(at) || floor == Some(index))
+                    } else {
+                        peer.rank.is_open(at) || sent.is_none()
+                    };
+                    if wanted {
                         candidates.push((index, peer.rank.rank(at, base.select, peer.selected)));
                     }
                     level
@@ -198,7 +260,16 @@ impl Mixing {
             base.update_speaking(at, context, index, level);
         }
         let most = base.most_talkers(context);
-        audible::keep(&base.peers, &base.gains, candidates, most, &mut scratch.audible);
+        let peers = &self.peers;
+        let listens = |at: usize| base.peers[at].hears() && peers[at].is_mixed_for();
+        audible::keep(
+            &base.peers,
+            &base.gains,
+            candidates,
+            most,
+            listens,
+            &mut scratch.audible,
+        );
     }
 
     // Decodes the frames of the selected. A talker who was selected until now fades out with one frame more; all others only keep time.
@@ -206,10 +277,12 @@ impl Mixing {
         let Scratch {
             candidates,
             talkers,
+            begins,
             frames,
             ..
         } = scratch;
         talkers.clear();
+        begins.clear();
         let mut chosen = candidates.iter().map(|candidate| candidate.0).peekable();
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let selected = chosen.next_if_eq(&index).is_some();
@@ -218,11 +291,13 @@ impl Mixing {
             let fades_out = !selected && was_selected && playout.has_audio(at);
             let faded = std::mem::replace(&mut peer.faded, fades_out);
             if !selected && !fades_out {
-                playout.skip(at);
+                peer.missing_frames = missing(peer.missing_frames, playout.skip(at));
                 continue;
             }
             let frame = frame_for(talkers, frames);
-            if playout.pop(at, frame) == FrameKind::Silence {
+            let kind = playout.pop(at, frame);
+            peer.missing_frames = missing(peer.missing_frames, kind);
+            if kind == FrameKind::Silence {
                 peer.measured = None;
                 continue;
             }
@@ -237,12 +312,14 @@ impl Mixing {
             }
             context.stats.frames_decoded += 1;
             talkers.push(base.peers[index].id);
+            begins.push(!was_selected);
         }
         for fading in &mut self.fading {
             // A voice that is heard again already doesn't end.
             if !talkers.contains(&fading.id) && fading.last_frame(at, frame_for(talkers, frames)) {
                 context.stats.frames_decoded += 1;
                 talkers.push(fading.id);
+                begins.push(false);
             }
         }
     }
@@ -250,21 +327,39 @@ impl Mixing {
     fn place_listeners(
         &mut self,
         base: &RoomBase,
-        context: &ShardContext,
+        context: &mut ShardContext,
         scratch: &mut Scratch,
     ) -> Result<(), AudioError> {
-        let Scratch { talkers, row, .. } = scratch;
+        let Scratch {
+            talkers, begins, row, ..
+        } = scratch;
         self.mixes.begin_tick();
         // Newcomers last, so that they find the mixes of those who are there.
         for newcomers in [false, true] {
             for (listener, peer) in base.peers.iter().zip(&mut self.peers) {
+                if !peer.is_mixed_for() {
+                    continue;
+                }
                 if !listener.hears() {
-                    peer.mix = None;
-                    peer.in_spurt = false;
+                    peer.deafen();
                 } else if peer.mix.is_none() == newcomers {
                     let channels = listener.channels();
                     base.gains.row(listener.id, channels, talkers.iter().copied(), row);
-                    peer.mix = Some(self.mixes.place(peer.mix, channels, row, &context.mix)?);
+                    let feed = std::mem::take(&mut peer.feed);
+                    context.stats.mode_changes += u64::from(feed != Feed::Mix);
+                    let beginning = match (feed, peer.seam.take()) {
+                        (Feed::Leaving(talker), Some(seam)) => Some(Beginning::After(talker, seam)),
+                        _ if peer.mix.is_none() && peer.stream.has_begun() => Some(Beginning::AfterSilence),
+                        _ => None,
+                    };
+                    peer.mix = Some(match beginning {
+                        Some(beginning) => {
+                            let goes_on = talkers.iter().zip(&*begins).filter(|(_, begins)| !**begins);
+                            let goes_on = goes_on.map(|(talker, _)| *talker);
+                            self.mixes.begin(beginning, channels, row, goes_on, &context.mix)?
+                        }
+                        None => self.mixes.place(peer.mix, channels, row, &context.mix)?,
+                    });
                 }
             }
         }
@@ -284,10 +379,20 @@ impl Mixing {
             frames,
             mix,
             packet,
+            pass,
             ..
         } = scratch;
         for (id, shared) in self.mixes.active() {
-            let silent = mix_row(shared, talkers, frames, mix);
+            match shared.beginning {
+                Some(Beginning::After(talker, seam)) => {
+                    if let Some(past) = pass.past(talker) {
+                        shared.encoder.lead_in(&seam.lead_in(past), packet)?;
+                    }
+                }
+                Some(Beginning::AfterSilence) => shared.encoder.lead_in(&[], packet)?,
+                None => {}
+            }
+            let silent = mix_row(shared, talkers, frames, pass, mix);
             let sent = encode(&mut shared.encoder, mix, silent, packet, &mut context.stats)?;
             shared.quiet = sent.is_none_or(|(_, level)| level >= QUIET);
             shared.remember(talkers.iter().copied());
@@ -317,9 +422,37 @@ impl Mixing {
 }
 
 impl MixedPeer {
+    // Whether a mix is made for them in this tick, if they hear.
+    fn is_mixed_for(&self) -> bool {
+        !matches!(self.feed, Feed::Passed(_)) && !self.awaits_packet
+    }
+
     // Their voice, if it was heard in the last tick; they have it no longer.
-    fn take_voice(&mut self) -> Option<Playout> {
-        self.playout.take_if(|_| self.selected)
+    fn take_voice(&mut self, passed: bool) -> Option<Playout> {
+        self.playout.take_if(|_| self.selected || passed)
+    }
+
+    // The level of a packet that doesn't tell it.
+    fn measure(&mut self, payload: &[u8], pcm: &mut Vec<f32>) -> AudioLevel {
+        if self.meter.is_none() {
+            self.meter = Decoder::new().ok();
+        }
+        pcm.clear();
+        match self.meter.as_mut().map(|meter| meter.decode(payload, pcm)) {
+            Some(Ok(_)) => roomtone_audio::level(pcm),
+            // A payload that isn't Opus isn't sound.
+            _ => AudioLevel::SILENCE,
+        }
+    }
+
+    // Follows the level of the frame that is played now (−dBov).
+    fn play_level(&mut self, at: Instant, level: u8, threshold: u8) {
+        self.activity.played(at, level, threshold);
+        self.paused_frames = if self.activity.is_pause(level, threshold) {
+            self.paused_frames.saturating_add(1)
+        } else {
+            0
+        };
     }
 
     // Sends one tick's packet, or nothing.
@@ -332,20 +465,23 @@ impl MixedPeer {
         packet: Option<(&[u8], u8)>,
     ) {
         let Some((payload, level)) = packet else {
-            self.in_spurt = false;
+            self.stream.rest();
             return;
         };
-        let audio = AudioOut {
-            timestamp,
-            marker: !self.in_spurt,
+        let header = self.stream.mixed(timestamp);
+        let audio = SlotOut {
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            csrc: None,
             level: Some(level),
             payload,
         };
         if listener
             .endpoint
-            .send_audio(now, audio, context.outbox_of(listener.home))
+            .send_slot(now, 0, &audio, context.outbox_of(listener.home))
         {
-            self.in_spurt = true;
+            self.stream.mix_sent(&header, timestamp);
             context.stats.packets_sent += 1;
         }
     }
@@ -359,8 +495,16 @@ fn frame_for<'a>(talkers: &[PeerId], frames: &'a mut Vec<Frame>) -> &'a mut Fram
     &mut frames[talkers.len()]
 }
 
+// Counts the frames in a row that didn't come in time.
+fn missing(before: u16, kind: FrameKind) -> u16 {
+    match kind {
+        FrameKind::Concealed => before.saturating_add(1),
+        _ => 0,
+    }
+}
+
 // Mixes one row. Whether it is silent: nobody is in it.
-fn mix_row(shared: &SharedMix, talkers: &[PeerId], frames: &[Frame], mix: &mut Vec<f32>) -> bool {
+fn mix_row(shared: &SharedMix, talkers: &[PeerId], frames: &[Frame], pass: &PassScratch, mix: &mut Vec<f32>) -> bool {
     let channels = shared.encoder.channels();
     mix.clear();
     mix.resize(FRAME_SAMPLES * channels.count(), 0.0);
@@ -372,21 +516,31 @@ fn mix_row(shared: &SharedMix, talkers: &[PeerId], frames: &[Frame], mix: &mut V
             continue;
         }
         silent = false;
+        let mut frame = &frames[index];
+        let mut bridged;
+        if let Some(Beginning::After(left, seam)) = shared.beginning
+            && left == *talker
+            && let Some(past) = pass.past(*talker)
+        {
+            bridged = *frame;
+            seam.bridge(past, &mut bridged);
+            frame = &bridged;
+        }
         if channels == Channels::Stereo {
             let (from, to) = shared.panned_ramp(index, *talker);
             if from == to {
-                mix::add_panned(mix, &frames[index], to);
+                mix::add_panned(mix, frame, to);
             } else {
-                mix::add_panned_ramped(mix, &frames[index], from, to);
+                mix::add_panned_ramped(mix, frame, from, to);
             }
             continue;
         }
         if from != to {
-            mix::add_ramped(mix, &frames[index], from, to);
+            mix::add_ramped(mix, frame, from, to);
         } else if to == 1.0 {
-            mix::add(mix, &frames[index]);
+            mix::add(mix, frame);
         } else {
-            mix::add_scaled(mix, &frames[index], to);
+            mix::add_scaled(mix, frame, to);
         }
     }
     silent
@@ -422,7 +576,7 @@ mod tests {
         Gains::default().row(listener, Channels::Mono, talkers.iter().copied(), &mut row);
         mixes.place(None, Channels::Mono, &row, &MixConfig::default()).unwrap();
         let shared = mixes.active().next().unwrap().1;
-        let silent = mix_row(shared, talkers, frames, &mut mix);
+        let silent = mix_row(shared, talkers, frames, &PassScratch::default(), &mut mix);
         (mix, silent)
     }
 

@@ -10,8 +10,10 @@ mod fade_out;
 mod forwarded_stream;
 mod forwarding;
 mod gains;
+mod listener_stream;
 mod mix_encoder;
 mod mixing;
+mod passing;
 mod peer;
 mod scratch;
 mod shared_mixes;
@@ -20,6 +22,7 @@ mod speech_detector;
 mod streams;
 mod tick_grid;
 mod token_bucket;
+mod voice_activity;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -269,7 +272,7 @@ impl Room {
         if let Some(packet) = packet.filter(|_| speak) {
             match &mut self.kind {
                 Kind::Mixing(mixing) => {
-                    if mixing.take_packet(now, at, id, &packet) {
+                    if mixing.take_packet(&mut self.base, now, context, at, &packet) {
                         self.base.grid.keep_ticking(now);
                     }
                 }

@@ -109,6 +109,7 @@ impl Peer {
             fraction_lost_out: transport.remote_fraction_lost.map(f64::from),
             remote_jitter_ms: transport.remote_jitter.map(ms),
             private_mix,
+            passed_through: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use roomtone_audio::Frame;
 
 use super::gains::GainPan;
+use super::passing::PassScratch;
 use crate::command::PeerId;
 
 /// Buffers that every tick fills anew.
@@ -12,12 +13,15 @@ pub(crate) struct Scratch {
     pub(super) candidates: Vec<(usize, f32)>,
     pub(super) audible: AudibleScratch,
     pub(super) talkers: Vec<PeerId>,
+    /// For each talker whether they weren't heard in the last tick.
+    pub(super) begins: Vec<bool>,
     /// One frame for each talker; a larger room may have left more.
     pub(super) frames: Vec<Frame>,
     pub(super) row: Vec<GainPan>,
     pub(super) mix: Vec<f32>,
     pub(super) packet: Vec<u8>,
     pub(super) levels: Vec<(PeerId, u8, bool)>,
+    pub(super) pass: PassScratch,
 }
 
 /// Working space of [`super::audible::keep`].

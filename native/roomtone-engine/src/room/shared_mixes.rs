@@ -9,6 +9,7 @@ use roomtone_audio::{AudioError, Channels};
 
 use super::gains::GainPan;
 use super::mix_encoder::MixEncoder;
+use super::passing::Beginning;
 use crate::command::PeerId;
 use crate::config::MixConfig;
 
@@ -25,10 +26,14 @@ pub(super) struct SharedMix {
     pub(super) row: Vec<GainPan>,
     /// The gains of the last tick, from which this tick's are reached by a ramp.
     before: Vec<(PeerId, GainPan)>,
+    /// Whether a talker has ended in the last tick: the end of that sound is still in the encoder.
+    ended: bool,
     /// The number of listeners placed in this tick.
     pub(super) listeners: u32,
     /// The mix that it was forked from in this tick.
     parent: Option<MixId>,
+    /// It begins in this tick, for listeners who have heard something else until now.
+    pub(super) beginning: Option<Beginning>,
     /// Ticks for which its row has been equal to that of a mix before it.
     equal_for: u32,
     /// Whether its frame of this tick was quiet enough to change encoders unnoticed.
@@ -41,8 +46,10 @@ impl SharedMix {
             encoder,
             row: Vec::new(),
             before: Vec::new(),
+            ended: false,
             listeners: 0,
             parent: None,
+            beginning: None,
             equal_for: 0,
             quiet: true,
         }
@@ -53,8 +60,10 @@ impl SharedMix {
             encoder: self.encoder.clone(),
             row: Vec::new(),
             before: self.before.clone(),
+            ended: self.ended,
             listeners: 0,
             parent: Some(parent),
+            beginning: None,
             equal_for: 0,
             quiet: false,
         }
@@ -83,8 +92,27 @@ impl SharedMix {
         (panned(from), panned(to))
     }
 
+    /// Whether a talker was heard on it in the last tick.
+    pub(super) fn has(&self, talker: PeerId) -> bool {
+        self.before.iter().any(|(id, heard)| *id == talker && heard.gain > 0.0)
+    }
+
+    /// Whether nobody else was, or is still to be heard of.
+    pub(super) fn has_nobody_but(&self, talker: PeerId) -> bool {
+        !self.ended && self.before.iter().all(|(id, heard)| *id == talker || heard.gain == 0.0)
+    }
+
     /// Remembers this tick's gains for the next.
-    pub(super) fn remember(&mut self, talkers: impl Iterator<Item = PeerId>) {
+    pub(super) fn remember(&mut self, talkers: impl Iterator<Item = PeerId> + Clone) {
+        let (row, before) = (&self.row, &self.before);
+        let was_heard = |talker: PeerId| before.iter().any(|(id, heard)| *id == talker && heard.gain > 0.0);
+        let mut still = 0;
+        let mut ended = false;
+        for (talker, now) in talkers.clone().zip(row) {
+            still += usize::from(was_heard(talker));
+            ended |= now.gain == 0.0 && was_heard(talker);
+        }
+        self.ended = ended || still < before.iter().filter(|(_, heard)| heard.gain > 0.0).count();
         self.before.clear();
         self.before.extend(talkers.zip(self.row.iter().copied()));
     }
@@ -102,6 +130,7 @@ impl SharedMixes {
         for mix in self.mixes.iter_mut().flatten() {
             mix.listeners = 0;
             mix.parent = None;
+            mix.beginning = None;
         }
     }
 
@@ -140,6 +169,42 @@ impl SharedMixes {
         }
         mix.listeners += 1;
         Ok(id)
+    }
+
+    /// Where a listener with this row hears it who has heard something else until now: in a mix that begins in this tick. `goes_on`: the talkers whose
+    /// sound of this tick goes on from the last.
+    pub(super) fn begin(
+        &mut self,
+        beginning: Beginning,
+        channels: Channels,
+        row: &[GainPan],
+        goes_on: impl Iterator<Item = PeerId>,
+        config: &MixConfig,
+    ) -> Result<MixId, AudioError> {
+        let alike =
+            |mix: &SharedMix| mix.beginning == Some(beginning) && mix.encoder.channels() == channels && mix.row == row;
+        let id = match self.find(alike).filter(|_| config.share) {
+            Some(id) => id,
+            None => {
+                let mut mix = SharedMix::new(MixEncoder::new(config, channels)?);
+                mix.beginning = Some(beginning);
+                mix.row.extend_from_slice(row);
+                // Others fade in, if they don't begin just now anyway.
+                mix.before.extend(goes_on.map(|talker| (talker, GainPan::SILENT)));
+                if let Beginning::After(left, _) = beginning {
+                    mix.before.retain(|(talker, _)| *talker != left);
+                    mix.before.push((left, GainPan::new(1.0, 0.0)));
+                }
+                self.insert(mix)
+            }
+        };
+        self.mixes[id].as_mut().expect("just found or made").listeners += 1;
+        Ok(id)
+    }
+
+    /// A mix.
+    pub(super) fn get(&self, id: MixId) -> Option<&SharedMix> {
+        self.mixes.get(id).and_then(Option::as_ref)
     }
 
     // Their own mix if it has this row or nobody has claimed it yet in this tick; else a fork of it with this row.

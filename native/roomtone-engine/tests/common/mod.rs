@@ -66,6 +66,14 @@ impl World {
         World::with(MixConfig::default())
     }
 
+    /// In which one who talks alone is mixed, too: for what is about the mixer.
+    pub fn mixing() -> World {
+        World::with(MixConfig {
+            pass_through: false,
+            ..MixConfig::default()
+        })
+    }
+
     pub fn with(mix: MixConfig) -> World {
         let start = Instant::now();
         let server: SocketAddr = "192.0.2.1:50000".parse().unwrap();

@@ -133,9 +133,10 @@ fn whatever_happens_nothing_clicks() {
 fn a_mix_that_more_or_fewer_hear_is_encoded_otherwise_without_a_click() {
     stories(100..103, CLICK_IN_NOISE, |seed| {
         let kinds = [Kind::People, Kind::Voices, Kind::Voices];
-        let mut scene = Scene::new(seed, World::new(), &kinds);
-        // Around the five from which on a mix is worth more work.
-        scene.come();
+        let mut scene = Scene::new(seed, World::mixing(), &kinds);
+        // Around the eight from which on a mix is worth more work.
+        scene.most = 11;
+        (0..4).for_each(|_| scene.come());
         scene
     });
 }

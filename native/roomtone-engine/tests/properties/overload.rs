@@ -14,9 +14,13 @@ const ROUND: Duration = Duration::from_millis(20);
 const SECOND: Duration = Duration::from_secs(1);
 const LISTENER: PeerId = 9;
 
-/// Five talkers, the first the loudest, each 4 dB above the next; and five listeners, so that their mix is a shared one.
+/// Five talkers, the first the loudest, each 4 dB above the next; and five listeners, so that their mix is a shared one. A soft tone that never changes would be
+/// taken for noise beside the others where packets are passed on.
 fn world(mix: MixConfig) -> World {
-    let mut world = World::with(mix);
+    let mut world = World::with(MixConfig {
+        pass_through: false,
+        ..mix
+    });
     for id in 1..=10 {
         world.join(id, ClientOptions::default());
     }

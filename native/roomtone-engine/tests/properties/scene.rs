@@ -92,6 +92,8 @@ pub struct Scene {
     pub seed: u64,
     random: StdRng,
     kinds: Vec<Kind>,
+    /// There are fewer people than this.
+    pub most: usize,
     /// Whether every second person asks for stereo, in a room that has it.
     stereo: bool,
     /// The shard on which the room is.
@@ -141,6 +143,7 @@ impl Scene {
             seed,
             random: StdRng::seed_from_u64(seed),
             kinds: kinds.to_vec(),
+            most: 7,
             stereo,
             at: 0,
             gains: BTreeMap::new(),
@@ -237,7 +240,8 @@ impl Scene {
         };
         let client = self.world.clients.get_mut(&who).unwrap();
         client.talker = None;
-        let pause = self.random.random_range(30..250);
+        // A shorter one is the listener's to conceal where packets are passed on, and the ears here don't.
+        let pause = self.random.random_range(120..300);
         self.world.run_ms(pause);
         let client = self.world.clients.get_mut(&who).unwrap();
         let (mouth, talker) = Mouth::new(client.hz, VOICE_DBFS);
@@ -335,7 +339,7 @@ impl Scene {
         self.told.push(format!("{:?} {kind:?}", self.world.elapsed()));
         let people = self.world.clients.len();
         match kind {
-            Kind::People if people < 4 || (people < 7 && self.random.random_bool(0.5)) => self.come(),
+            Kind::People if people < 4 || (people < self.most && self.random.random_bool(0.5)) => self.come(),
             Kind::People => self.go(),
             Kind::Voices => self.talk_or_cease(),
             Kind::Gaps => self.gap(),

@@ -146,6 +146,57 @@ fn who_is_hushed_is_in_one_frame_more_and_in_none_after_that() {
     }
 }
 
+/// One talks and is passed on. From the moment at which a listener may not hear them any longer no packet of theirs is sent to that listener, and what ends
+/// in the frame after that is only what was sent before.
+#[test]
+fn who_is_hushed_while_passed_on_is_in_no_packet_more() {
+    for (which, hush) in hushes().into_iter().enumerate() {
+        for moment in 0..20 {
+            let mut world = World::with(clear());
+            let mouths = everybody_talks(&mut world, 3, &ClientOptions::default());
+            mouths.values().for_each(|mouth| mouth.open(false));
+            world.run_ms(1000);
+            mouths[&1].open(true);
+            world.run_ms(500 + moment);
+            for client in world.clients.values_mut() {
+                client.sent = Some(BTreeSet::new());
+            }
+            keep_payloads(&mut world);
+            world.run_ms(100);
+            let sent = world.clients[&1].sent.clone().unwrap();
+            let before = world.clients[&3].payloads.as_ref().unwrap().clone();
+            assert!(before.len() == 5 && before.iter().all(|packet| sent.contains(packet)));
+            for command in hush.clone() {
+                world.command(command);
+            }
+            world.collect();
+            // 1 may speak again after some of these, but isn't there any longer.
+            world.run_ms(400);
+            let after = &world.clients[&3].payloads.as_ref().unwrap()[before.len()..];
+            let said = |packet: &&Bytes| world.clients[&1].sent.as_ref().unwrap().contains(*packet);
+            assert_eq!(after.iter().filter(said).count(), 0, "hush {which}, moment {moment}");
+            // One that fades out, and a fifth of a second of silence, or less where a mix that rests already is the same.
+            assert!(
+                (10..=11).contains(&after.len()),
+                "hush {which}, moment {moment}: {}",
+                after.len()
+            );
+            let hz = world.clients[&1].hz;
+            let all: Vec<Bytes> = before.iter().chain(after).cloned().collect();
+            let levels = tone_in_each(&world.clients[&3], &all, hz);
+            assert!(
+                levels[before.len() + 1] < -20.0,
+                "hush {which}, moment {moment}: {levels:.0?}"
+            );
+            let rest = &levels[before.len() + 2..];
+            assert!(
+                rest.iter().all(|level| *level < -40.0),
+                "hush {which}, moment {moment}: {levels:.0?}"
+            );
+        }
+    }
+}
+
 /// Where packets are forwarded it is known of each whose it is: its bytes are theirs.
 #[test]
 fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {

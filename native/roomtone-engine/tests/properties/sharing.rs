@@ -34,6 +34,7 @@ impl Story {
         let mut story = Story {
             world: World::with(MixConfig {
                 share,
+                pass_through: false,
                 bitrate,
                 private_bitrate: bitrate,
                 private_complexity: complexity,

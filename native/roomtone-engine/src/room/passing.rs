@@ -1,0 +1,579 @@
+//! Pass-through: a listener of a mixing room who hears one talker gets that talker's packets as they come.
+//!
+//! Where one talker speaks, at their own loudness, the packet that came is already the best possible mix: nothing is decoded or encoded for
+//! its listeners, and nothing waits for a tick. It is re-addressed onto the listener's one stream ([`ListenerStream`](super::listener_stream)).
+//!
+//! - *Who*: a talker speaks while their packets say so ([`VoiceActivity`](super::voice_activity)). Background noise of others isn't mixed with a voice; in
+//!   pauses the last speaker's goes on.
+//! - *From a mix to packets*: with a packet that comes while the mix is silent, or has the talker's pause and nothing else in it. What waits in the
+//!   jitter buffer is skipped, and with it the delay that a mix has. The first packet is [introduced](Introduction) by one that the listener's
+//!   decoder can take whatever it has heard until then.
+//! - *From packets to a mix*: with the next tick ([`Feed::Leaving`]). The listener has heard what the jitter buffer still holds; so the talker is taken
+//!   up a whole number of pitch periods before the end of it, a fresh encoder hears what came before, and leaves out prediction for
+//!   one frame ([`Seam`]).
+
+use std::time::Instant;
+
+use roomtone_audio::packet::PacketInfo;
+use roomtone_audio::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, Past, Seam};
+use roomtone_transport::{RtpIn, SlotOut};
+
+use super::base::RoomBase;
+use super::context::ShardContext;
+use super::gains::GainPan;
+use super::mixing::{MixedPeer, Mixing};
+use super::peer::Peer;
+use super::scratch::Scratch;
+use crate::command::PeerId;
+
+/// Gains between these make no difference to be heard: 0.25 dB.
+const UNITY: std::ops::RangeInclusive<f32> = 0.971_6..=1.029_2;
+/// Samples of the packets that are passed on, 20 to 60 ms: shorter ones cost every listener several packets, longer ones no client has asked for.
+const SAMPLES: std::ops::RangeInclusive<u32> = 960..=2880;
+/// The most bits a second that a talker may send to be passed on: what they send goes to every listener.
+const MOST_BITRATE: f32 = 128_000.0;
+/// The share of a packet in a talker's average bit rate.
+const RATE_SHARE: f32 = 0.05;
+/// For how many frames a talker must have paused in a mix before their packets follow on it.
+pub(super) const PAUSED_FRAMES: u16 = 2;
+/// Frames of a talker that are missing before a mix ends what was passed on of them.
+const MISSING_FRAMES: u16 = 2;
+/// Bits a second of an introduction: enough that it ends as the talker's own packet did.
+const INTRODUCTION_BITRATE: u32 = 64_000;
+/// A listener's stream that has got ahead of media time by this much gives it back in the talker's next pause: 40 ms; before the first packet is sent,
+/// whose introduction takes a frame, 20 ms.
+const AHEAD: i32 = 1920;
+const AHEAD_AT_FIRST: i32 = 960;
+/// A listener who has heard less of a talker than has come by more than this (100 ms) has heard something else.
+const MOST_UNHEARD: u32 = 4800;
+
+/// What a listener of a mixing room is sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Feed {
+    /// A mix, or nothing while it is silent.
+    #[default]
+    Mix,
+    /// The packets of one talker, as they come.
+    Passed(PeerId),
+    /// A mix from the next tick on, and the packets of this talker until now.
+    Leaving(PeerId),
+}
+
+/// What is known of a talker's packets.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct PacketTrend {
+    /// Average bits a second; 0: none have come.
+    bitrate: f32,
+    /// How many of the last packets in a row were a pause.
+    pauses: u16,
+    /// Whether the last one could be passed on.
+    passable: bool,
+}
+
+impl PacketTrend {
+    fn update(&mut self, info: &PacketInfo, bytes: usize, pause: bool) {
+        let rate = 8.0 * bytes as f32 * 48_000.0 / info.samples as f32;
+        self.bitrate = if self.bitrate == 0.0 {
+            rate
+        } else {
+            self.bitrate + RATE_SHARE * (rate - self.bitrate)
+        };
+        self.pauses = if pause { self.pauses.saturating_add(1) } else { 0 };
+    }
+}
+
+/// A talker whose packets were passed on, for the mixes that go on from them.
+#[derive(Default)]
+pub(super) struct Recalled {
+    pub(super) talker: PeerId,
+    pub(super) past: Past,
+}
+
+/// The packet before a talker's first one that is passed on: the same sound as the talker's own packet before that, coded in the same way, but
+/// without reference to anything before it.
+#[derive(Default)]
+struct Introduction {
+    encoder: Option<Encoder>,
+    packet: Vec<u8>,
+    /// For the packet that is on its way: the level of the introduction (−dBov), or that there is none; `None`: not made yet.
+    made: Option<Option<u8>>,
+}
+
+impl Introduction {
+    // None is needed where nothing came before the talker's packet, and none is possible where memory has run out.
+    fn make(&mut self, past: &Past, arrival: &Arrival<'_>) -> Option<u8> {
+        let [first, second, last] = past.introduction(arrival.samples as usize)?;
+        if self.encoder.is_none() {
+            self.encoder = Encoder::new(&EncoderConfig {
+                bitrate: INTRODUCTION_BITRATE,
+                complexity: 0,
+                ..EncoderConfig::default()
+            })
+            .ok();
+        }
+        let encoder = self.encoder.as_mut()?;
+        encoder.reset().ok()?;
+        encoder.imitate(arrival.packet.payload).ok()?;
+        encoder.set_prediction(true).ok()?;
+        encoder.encode(&first, &mut self.packet).ok()?;
+        encoder.encode(&second, &mut self.packet).ok()?;
+        encoder.set_prediction(false).ok()?;
+        encoder.encode(&last, &mut self.packet).ok()?;
+        Some(roomtone_audio::level(&last).dbov_minus)
+    }
+}
+
+/// Working space for the passages between packets and mixes.
+#[derive(Default)]
+pub(super) struct PassScratch {
+    introduction: Introduction,
+    decoder: Option<Decoder>,
+    /// Those of this tick are the first `count`.
+    recalled: Vec<Recalled>,
+    count: usize,
+    /// Talkers (by index) who speak.
+    speaking: Vec<usize>,
+}
+
+impl PassScratch {
+    /// What is recalled of a talker in this tick.
+    pub(super) fn past(&self, talker: PeerId) -> Option<&Past> {
+        let mut recalled = self.recalled[..self.count].iter();
+        recalled.find(|one| one.talker == talker).map(|one| &one.past)
+    }
+}
+
+/// A packet on its way.
+struct Arrival<'a> {
+    packet: &'a RtpIn<'a>,
+    talker: usize,
+    id: PeerId,
+    level: u8,
+    samples: u32,
+    media_time: u32,
+    trend: PacketTrend,
+    /// Whether the talker speaks, and whether anything but background came of them.
+    speaks: bool,
+    open: bool,
+    /// Whether it is a pause of theirs.
+    pause: bool,
+    /// Whether all of theirs that waits in the jitter buffer is.
+    waiting_pause: bool,
+    /// The others of whom more than background has come, whoever spoke last first.
+    rivals: [Option<usize>; 2],
+}
+
+impl Mixing {
+    /// A packet of a talker has come, and may go on. `waiting`: how many of theirs were waiting for a tick.
+    pub(super) fn pass_on(
+        &mut self,
+        base: &mut RoomBase,
+        now: Instant,
+        context: &mut ShardContext,
+        talker: usize,
+        packet: &RtpIn<'_>,
+        (level, waiting): (u8, usize),
+    ) {
+        let Ok(info) = roomtone_audio::packet::parse(packet.payload) else {
+            return;
+        };
+        let state = &mut self.peers[talker];
+        let waiting_pause = usize::from(state.trend.pauses) >= waiting;
+        state.activity.arrived(now, level, context.mix.speaking_threshold);
+        let pause = state.activity.is_pause(level, context.mix.speaking_threshold);
+        state.trend.update(&info, packet.payload.len(), pause);
+        state.trend.passable = !info.stereo
+            && SAMPLES.contains(&info.samples)
+            && state.trend.bitrate <= MOST_BITRATE
+            && state.bucket.take(now, packet.payload.len());
+        let arrival = Arrival {
+            packet,
+            talker,
+            id: base.peers[talker].id,
+            level,
+            samples: info.samples,
+            media_time: base.grid.media_time(now),
+            trend: state.trend,
+            speaks: state.activity.speaks(now),
+            open: state.activity.is_open(now),
+            pause,
+            waiting_pause,
+            rivals: self.rivals(now, talker),
+        };
+        let mut scratch = std::mem::take(&mut context.scratch.pass);
+        scratch.introduction.made = None;
+        self.who_speaks(now, &mut scratch.speaking);
+        for index in (0..self.peers.len()).filter(|index| *index != talker) {
+            if !self.gets(base, now, &arrival, index, &scratch.speaking) || self.draws_back(&arrival, index) {
+                continue;
+            }
+            let listener = &mut base.peers[index];
+            if !self.peers[index].introduced {
+                context.stats.mode_changes += 1;
+                self.introduce(listener, now, context, &arrival, index, &mut scratch);
+                self.peers[index].introduced = true;
+            }
+            self.send_passed(listener, now, context, &arrival, index);
+        }
+        context.scratch.pass = scratch;
+    }
+
+    fn who_speaks(&self, now: Instant, speaking: &mut Vec<usize>) {
+        speaking.clear();
+        let peers = self.peers.iter().enumerate();
+        speaking.extend(peers.filter(|(_, peer)| peer.activity.speaks(now)).map(|(at, _)| at));
+    }
+
+    // Of all but one, the two who spoke last of those of whom anything but background has come.
+    fn rivals(&self, now: Instant, but: usize) -> [Option<usize>; 2] {
+        let mut last = [None; 2];
+        let open = |(at, peer): &(usize, &MixedPeer)| *at != but && peer.activity.is_open(now);
+        for (at, peer) in self.peers.iter().enumerate().filter(open) {
+            let spoke = |at: Option<usize>| at.and_then(|at| self.peers[at].activity.spoke_at());
+            if last[0].is_none() || peer.activity.spoke_at() > spoke(last[0]) {
+                last = [Some(at), last[0]];
+            } else if last[1].is_none() || peer.activity.spoke_at() > spoke(last[1]) {
+                last[1] = Some(at);
+            }
+        }
+        last
+    }
+
+    /// The talker whose noise is mixed while nobody speaks: the last who did.
+    pub(super) fn floor_holder(&self, at: Instant) -> Option<usize> {
+        self.rivals(at, usize::MAX)[0]
+    }
+
+    // Whether a listener gets this packet; changes what they are fed if it is the first, or if they can't be fed such packets any longer.
+    fn gets(
+        &mut self,
+        base: &RoomBase,
+        now: Instant,
+        arrival: &Arrival<'_>,
+        listener: usize,
+        speaking: &[usize],
+    ) -> bool {
+        let listens = base.peers[listener].hears();
+        let fits = takes(base, listener, arrival.id, &arrival.trend);
+        match self.peers[listener].feed {
+            Feed::Leaving(_) => return false,
+            Feed::Passed(talker) if talker == arrival.id => {
+                if !listens {
+                    self.peers[listener].deafen();
+                } else if !fits {
+                    self.peers[listener].feed = Feed::Leaving(talker);
+                } else if !arrival.open {
+                    self.peers[listener].stream.pause();
+                } else {
+                    return true;
+                }
+                return false;
+            }
+            Feed::Passed(talker) => {
+                let holder = base.position(talker).map(|at| &self.peers[at].activity);
+                let gives_way = holder.is_none_or(|holder| {
+                    (arrival.speaks && !holder.speaks(now)) || (arrival.open && !holder.is_open(now))
+                });
+                if !gives_way {
+                    return false;
+                }
+            }
+            Feed::Mix if !arrival.speaks && self.is_outdone(base, arrival, listener) => return false,
+            Feed::Mix if !self.may_leave_mix(listener, arrival) => return false,
+            Feed::Mix => {}
+        }
+        if !fits || !listens || !arrival.open || hears_other(base, listener, arrival.talker, speaking) {
+            return false;
+        }
+        let peer = &mut self.peers[listener];
+        peer.feed = Feed::Passed(arrival.id);
+        peer.mix = None;
+        peer.stream.give(arrival.id);
+        peer.introduced = false;
+        peer.awaits_packet = false;
+        true
+    }
+
+    // Whether a listener's stream gives back what it is ahead of media time: with a pause of the talker that isn't sent.
+    fn draws_back(&mut self, arrival: &Arrival<'_>, listener: usize) -> bool {
+        let peer = &mut self.peers[listener];
+        let ahead = peer.stream.ahead(arrival.media_time);
+        let draws_back = if peer.introduced {
+            arrival.pause && !arrival.speaks && ahead >= AHEAD
+        } else {
+            arrival.pause && ahead >= AHEAD_AT_FIRST
+        };
+        if draws_back {
+            // The next packet is placed anew.
+            peer.stream.give(arrival.id);
+        }
+        draws_back
+    }
+
+    // Sends what leads up to a talker's first packet.
+    fn introduce(
+        &mut self,
+        listener: &mut Peer,
+        now: Instant,
+        context: &mut ShardContext,
+        arrival: &Arrival<'_>,
+        index: usize,
+        scratch: &mut PassScratch,
+    ) {
+        let PassScratch {
+            introduction,
+            decoder,
+            recalled,
+            ..
+        } = scratch;
+        if introduction.made.is_none() {
+            if recalled.is_empty() {
+                recalled.push(Recalled::default());
+            }
+            if decoder.is_none() {
+                *decoder = Decoder::new().ok();
+            }
+            let past = &mut recalled[0].past;
+            let playout = self.peers[arrival.talker].playout.as_ref();
+            let known = playout
+                .zip(decoder.as_mut())
+                .is_some_and(|(playout, decoder)| playout.recall(decoder, past));
+            introduction.made = Some(if known { introduction.make(past, arrival) } else { None });
+        }
+        let Some(Some(level)) = introduction.made else { return };
+        let stream = &mut self.peers[index].stream;
+        let header = stream.introduced(arrival.media_time);
+        let audio = SlotOut {
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            csrc: None,
+            level: Some(level),
+            payload: &introduction.packet,
+        };
+        if listener
+            .endpoint
+            .send_slot(now, 0, &audio, context.outbox_of(listener.home))
+        {
+            stream.introduction_sent(&header);
+            context.stats.packets_sent += 1;
+        }
+    }
+
+    // Whether somebody else has the floor, for a listener, while nobody speaks.
+    fn is_outdone(&self, base: &RoomBase, arrival: &Arrival<'_>, listener: usize) -> bool {
+        let mut rivals = arrival.rivals.into_iter().flatten().filter(|rival| *rival != listener);
+        rivals.next().is_some_and(|rival| {
+            let spoke = |at: usize| self.peers[at].activity.spoke_at();
+            spoke(rival) > spoke(arrival.talker) && hears(base, listener, rival)
+        })
+    }
+
+    // Whether the mix of a listener can end here unheard.
+    fn may_leave_mix(&self, listener: usize, arrival: &Arrival<'_>) -> bool {
+        let Some(mix) = self.peers[listener].mix.and_then(|mix| self.mixes.get(mix)) else {
+            return true;
+        };
+        if mix.encoder.resting() {
+            return true;
+        }
+        let paused = if mix.has(arrival.id) {
+            self.peers[arrival.talker].paused_frames >= PAUSED_FRAMES
+        } else {
+            mix.quiet
+        };
+        arrival.waiting_pause && paused && mix.has_nobody_but(arrival.id)
+    }
+
+    fn send_passed(
+        &mut self,
+        listener: &mut Peer,
+        now: Instant,
+        context: &mut ShardContext,
+        arrival: &Arrival<'_>,
+        index: usize,
+    ) {
+        let stream = &mut self.peers[index].stream;
+        let RtpIn {
+            ssrc,
+            seq,
+            timestamp,
+            marker,
+            payload,
+            ..
+        } = *arrival.packet;
+        let Some(rewrite) = stream.passed(ssrc, seq, timestamp, marker, arrival.media_time) else {
+            return;
+        };
+        let audio = SlotOut {
+            sequence: rewrite.header.sequence,
+            timestamp: rewrite.header.timestamp,
+            marker: rewrite.header.marker,
+            csrc: None,
+            level: Some(arrival.level),
+            payload,
+        };
+        if listener
+            .endpoint
+            .send_slot(now, 0, &audio, context.outbox_of(listener.home))
+        {
+            stream.pass_sent(&rewrite, arrival.samples);
+            context.stats.packets_sent += 1;
+            context.stats.packets_passed += 1;
+        }
+    }
+
+    /// Before the talkers of a tick are chosen: which listeners can't be passed packets any longer.
+    pub(super) fn leave_passed(&mut self, base: &RoomBase, at: Instant, scratch: &mut Scratch) {
+        let speaking = &mut scratch.pass.speaking;
+        self.who_speaks(at, speaking);
+        let speaking = &*speaking;
+        for index in 0..self.peers.len() {
+            let listener = &base.peers[index];
+            let Feed::Passed(id) = self.peers[index].feed else {
+                self.peers[index].awaits_packet = self.awaits_packet(base, index, speaking);
+                continue;
+            };
+            if !listener.hears() {
+                self.peers[index].deafen();
+                continue;
+            }
+            let stays = base.position(id).is_some_and(|talker| {
+                let state = &self.peers[talker];
+                let broke_off = state.missing_frames >= MISSING_FRAMES && state.trend.pauses == 0;
+                is_unity(base.gains.of(listener.id, id)) && !broke_off && !hears_other(base, index, talker, speaking)
+            });
+            if !stays {
+                self.peers[index].feed = Feed::Leaving(id);
+            }
+        }
+    }
+
+    // Whether somebody who has heard nothing yet will hear one talker only, whose next packet can be the first.
+    fn awaits_packet(&self, base: &RoomBase, listener: usize, speaking: &[usize]) -> bool {
+        if self.peers[listener].mix.is_some() || self.peers[listener].feed != Feed::Mix {
+            return false;
+        }
+        let heard = |talker: &&usize| **talker != listener && hears(base, listener, **talker);
+        let Some(talker) = speaking.iter().find(heard).copied() else {
+            return false;
+        };
+        let state = &self.peers[talker];
+        state.missing_frames == 0
+            && takes(base, listener, base.peers[talker].id, &state.trend)
+            && !hears_other(base, listener, talker, speaking)
+    }
+
+    /// What was passed on of a talker ends: they are muted, or have left. Whether there was any.
+    pub(super) fn end_passed(&mut self, talker: PeerId) -> bool {
+        let mut any = false;
+        for peer in &mut self.peers {
+            if peer.feed == Feed::Passed(talker) {
+                peer.feed = Feed::Leaving(talker);
+            }
+            any |= peer.feed == Feed::Leaving(talker);
+        }
+        any
+    }
+
+    /// Recalls what leaving listeners have heard, takes those talkers up from there, and finds where each listener's mix follows on it.
+    pub(super) fn take_up(&mut self, base: &RoomBase, media_time: u32, scratch: &mut Scratch) {
+        let PassScratch {
+            decoder,
+            recalled,
+            count,
+            ..
+        } = &mut scratch.pass;
+        *count = 0;
+        for index in 0..self.peers.len() {
+            let Feed::Leaving(id) = self.peers[index].feed else {
+                continue;
+            };
+            let heard = self.peers[index].stream.source_end();
+            let paused = self.peers[index].stream.has_paused(media_time);
+            self.peers[index].stream.go_on_mixed(media_time);
+            self.peers[index].seam = None;
+            let at = base.position(id);
+            let fading = self.fading.iter_mut().find(|fading| fading.id == id);
+            let playout = match fading {
+                Some(fading) => Some(&mut fading.playout),
+                None => at.and_then(|at| self.peers[at].playout.as_mut()),
+            };
+            let (Some(playout), Some(heard), false) = (playout, heard, paused) else {
+                continue;
+            };
+            if decoder.is_none() {
+                *decoder = Decoder::new().ok();
+            }
+            let Some(decoder) = decoder.as_mut() else { continue };
+            let known = recalled[..*count].iter().position(|one| one.talker == id);
+            let place = known.unwrap_or(*count);
+            if known.is_none() {
+                if recalled.len() == *count {
+                    recalled.push(Recalled::default());
+                }
+                if !playout.recall(decoder, &mut recalled[place].past) {
+                    continue;
+                }
+                recalled[place].talker = id;
+                *count += 1;
+            }
+            let past = &recalled[place].past;
+            let unheard = past.end().wrapping_sub(heard);
+            let unheard = if unheard > MOST_UNHEARD { 0 } else { unheard };
+            let seam = past.seam(unheard as usize, LOOKAHEAD_SAMPLES);
+            if known.is_none() {
+                if playout.is_skipped() {
+                    playout.resume(decoder, past, seam.back(past));
+                }
+                // They are heard until now, so they go on or fade out.
+                if let Some(at) = at {
+                    self.peers[at].selected = true;
+                }
+            }
+            self.peers[index].seam = Some(seam);
+        }
+    }
+}
+
+impl MixedPeer {
+    /// A listener who isn't sent anything.
+    pub(super) fn deafen(&mut self) {
+        self.feed = Feed::Mix;
+        self.mix = None;
+        self.stream.rest();
+    }
+}
+
+/// How a mix begins whose listeners have heard something else until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Beginning {
+    /// It follows on a talker's packets.
+    After(PeerId, Seam),
+    /// They have heard nothing lately.
+    AfterSilence,
+}
+
+fn is_unity(weight: GainPan) -> bool {
+    UNITY.contains(&weight.gain)
+}
+
+// Whether a listener takes such packets of a talker as their mix: mono hears no pan, and stereo hears the middle 3 dB softer than a mono packet would be.
+fn takes(base: &RoomBase, listener: usize, talker: PeerId, trend: &PacketTrend) -> bool {
+    let peer = &base.peers[listener];
+    let most = peer.endpoint.max_average_bitrate();
+    trend.passable
+        && peer.channels() == Channels::Mono
+        && is_unity(base.gains.of(peer.id, talker))
+        && most.is_none_or(|most| trend.bitrate <= most as f32)
+}
+
+fn hears(base: &RoomBase, listener: usize, talker: usize) -> bool {
+    base.gains.of(base.peers[listener].id, base.peers[talker].id).gain > 0.0
+}
+
+// Whether a listener hears anybody who speaks beside one talker.
+fn hears_other(base: &RoomBase, listener: usize, talker: usize, speaking: &[usize]) -> bool {
+    let mut others = speaking.iter().filter(|other| **other != listener && **other != talker);
+    others.any(|other| hears(base, listener, *other))
+}
