@@ -23,7 +23,7 @@ defmodule Roomtone.Config do
   | `:drain_seconds` | `DRAIN_SECONDS` | how long those who are in may go on when the node is asked to stop | 10 |
   | `:bitrate` | `BITRATE` | Opus bits per second of a mix that more than four hear | 32000 |
   | `:shared_complexity` | | and its Opus complexity, 0 to 10 | 10 |
-  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix that few hear | 64000 |
+  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix that few hear | 96000 |
   | `:private_complexity` | | and its Opus complexity, where there are fewer than 48000 of them (docs/mixing.md) | 5 |
   | `:uplink_bitrate` | `UPLINK_BITRATE` | Opus bits per second that clients are asked to send | 40000 |
   | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
@@ -67,7 +67,7 @@ defmodule Roomtone.Config do
             drain_seconds: 10,
             bitrate: 32_000,
             shared_complexity: 10,
-            private_bitrate: 64_000,
+            private_bitrate: 96_000,
             private_complexity: 5,
             uplink_bitrate: 40_000
 

@@ -40,7 +40,7 @@ impl Default for MixConfig {
         MixConfig {
             bitrate: 32_000,
             shared_complexity: 10,
-            private_bitrate: 64_000,
+            private_bitrate: 96_000,
             private_complexity: 5,
             uplink_bitrate: 40_000,
             share: true,

@@ -1,14 +1,15 @@
 //! The bit rate and complexity of a mix: CPU is spent on mixes with many listeners, bits on mixes with few.
 //!
 //! Opus at 32 kbit/s sounds best with SILK and much searching, and that costs as much for one listener as for a thousand. With twice
-//! the bits CELT alone sounds as well, and takes a sixth of the CPU (`docs/mixing.md` has the figures).
+//! the bits CELT alone sounds as well, and with three times the bits better, for a fifth of the CPU (`docs/mixing.md` has the figures).
 
 use roomtone_audio::{Channels, Encoder, Signal};
 
 use crate::config::MixConfig;
 
-/// Up to this many listeners, bits are cheaper than the encoder's search for a shorter description; above it, the search is.
-const FEW: u32 = 4;
+/// Up to this many listeners, all but one of a room of eight, bits are cheaper than the encoder's search for a shorter description; above it, the
+/// search is.
+const FEW: u32 = 7;
 
 /// How a mix is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +72,11 @@ mod tests {
     fn cpu_for_many_bits_for_few() {
         let config = MixConfig::default();
         assert_eq!(of(&config, true, 10), (32_000, 10, Signal::Auto));
-        assert_eq!(of(&config, false, 10), (64_000, 0, Signal::Music));
-        assert_eq!(EncoderProfile::of(&config, Channels::Stereo, false, 10).bitrate, 96_000);
+        assert_eq!(of(&config, false, 10), (96_000, 0, Signal::Music));
+        assert_eq!(
+            EncoderProfile::of(&config, Channels::Stereo, false, 10).bitrate,
+            144_000
+        );
     }
 
     #[test]
@@ -80,7 +84,7 @@ mod tests {
         let config = MixConfig::default();
         assert_eq!(of(&config, true, 5), (32_000, 5, Signal::Auto));
         assert_eq!(of(&config, true, 0), (32_000, 0, Signal::Music));
-        assert_eq!(of(&config, false, 0), (64_000, 0, Signal::Music));
+        assert_eq!(of(&config, false, 0), (96_000, 0, Signal::Music));
     }
 
     #[test]
