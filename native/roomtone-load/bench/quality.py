@@ -1,5 +1,6 @@
-"""Reads pairs of WAV files (48 kHz, mono) from standard input, reference and degraded separated by a tab, and prints
-PESQ-WB and ESTOI of each as JSON. The degraded one may have more sound around; it is aligned by cross-correlation."""
+"""Reads lines of WAV files (48 kHz, mono) from standard input, separated by tabs: one or more references, then the degraded sound.
+Prints PESQ-WB and ESTOI of each line as JSON. The degraded sound may have more around it. Each reference is aligned by
+cross-correlation, and the degraded sound is judged against the sum of all: a mixer delays each of its voices differently."""
 
 import json
 import sys
@@ -19,19 +20,25 @@ def read(path):
     return resample_poly(samples / 32768.0, 1, 3)
 
 
-def aligned(reference, degraded):
-    degraded = np.concatenate([degraded, np.zeros(len(reference))])
-    lag = int(np.argmax(correlate(degraded, reference, mode="full"))) - (len(reference) - 1)
-    if lag < 0:
-        degraded = np.concatenate([np.zeros(-lag), degraded])
-        lag = 0
-    return degraded[lag : lag + len(reference)]
+def lag(reference, degraded):
+    return int(np.argmax(correlate(degraded, reference, mode="full"))) - (len(reference) - 1)
+
+
+def aligned(references, degraded):
+    lags = [lag(reference, degraded) for reference in references]
+    begin = min(lags)
+    end = max(at + len(reference) for at, reference in zip(lags, references))
+    total = np.zeros(end - begin)
+    for at, reference in zip(lags, references):
+        total[at - begin : at - begin + len(reference)] += reference
+    around = np.concatenate([np.zeros(max(0, -begin)), degraded, np.zeros(max(0, end - len(degraded)))])
+    return total, around[max(0, begin) :][: len(total)]
 
 
 scores = []
 for line in sys.stdin:
-    reference, degraded = (read(path) for path in line.rstrip("\n").split("\t"))
-    degraded = aligned(reference, degraded)
+    *references, degraded = (read(path) for path in line.rstrip("\n").split("\t"))
+    reference, degraded = aligned(references, degraded)
     scores.append(
         {
             "pesq": float(pesq(RATE, reference, degraded, "wb")),

@@ -18,7 +18,7 @@ const STYLE: &str = "<style>text{font-family:system-ui,sans-serif}@media(prefers
 #[error("no chart: {0}")]
 pub struct ChartError(String);
 
-fn lines() -> [(System, &'static str, RGBColor); 5] {
+fn lines() -> [(System, &'static str, RGBColor); 6] {
     [
         (
             System::Janus(JanusSetting::Default),
@@ -36,6 +36,11 @@ fn lines() -> [(System, &'static str, RGBColor); 5] {
             RGBColor(0x8a, 0x63, 0xd2),
         ),
         (System::Roomtone(Kind::Mix), "Roomtone, mix", RGBColor(0x12, 0x94, 0x80)),
+        (
+            System::VideoRoom,
+            "Janus VideoRoom (forwards)",
+            RGBColor(0xc0, 0x4f, 0x8f),
+        ),
         (
             System::Roomtone(Kind::Forward),
             "Roomtone, forward",

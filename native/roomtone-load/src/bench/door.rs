@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
-use super::janus::Api;
+use super::janus::{AudioBridge, Role, VideoRoom};
 use crate::whip::{Session, Whip};
 use roomtone_testkit::peer::ClientOptions;
 
@@ -35,7 +35,22 @@ pub enum Door {
         only_room: Option<String>,
     },
     /// Janus's AudioBridge.
-    Janus(Api),
+    Janus(AudioBridge),
+    /// Janus's VideoRoom.
+    VideoRoom(VideoRoom),
+}
+
+/// One connection of a participant. Most servers need only one for each.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// By which the connection is called.
+    pub number: usize,
+    /// The participant, by number.
+    pub person: usize,
+    /// The room, by number.
+    pub room: usize,
+    /// What it is for, where that isn't everything.
+    pub role: Option<Role>,
 }
 
 /// Name of a room, by its number.
@@ -53,7 +68,8 @@ impl Door {
     pub fn client(&self, number: usize, slots: usize) -> ClientOptions {
         let candidates = match self {
             Door::Whip { .. } => vec![],
-            Door::Janus(api) => vec![api.candidate()],
+            Door::Janus(bridge) => vec![bridge.api.candidate()],
+            Door::VideoRoom(room) => vec![room.api.candidate()],
         };
         ClientOptions {
             candidates,
@@ -67,7 +83,7 @@ impl Door {
     /// network card, and none of them would come to 127.0.0.0/8.
     pub fn is_local(&self) -> bool {
         match self {
-            Door::Janus(_) => false,
+            Door::Janus(_) | Door::VideoRoom(_) => false,
             Door::Whip { base, .. } => {
                 let host = base.split("://").nth(1).unwrap_or("");
                 let host = host.split(['/', ':']).next().unwrap_or("");
@@ -77,14 +93,17 @@ impl Door {
     }
 
     /// Hands in an offer; the answer, and what to end later.
-    pub async fn enter(
-        &self,
-        room: usize,
-        number: usize,
-        offer: &str,
-    ) -> Result<(String, Option<(Whip, Session)>), String> {
+    pub async fn enter(&self, entry: &Entry, offer: &str) -> Result<(String, Option<(Whip, Session)>), String> {
+        let (room, name) = (entry.room, person_name(entry.person));
         match self {
-            Door::Janus(api) => Ok((api.enter(room, &person_name(number), offer).await?, None)),
+            Door::Janus(bridge) => Ok((bridge.enter(room, &name, offer).await?, None)),
+            Door::VideoRoom(video) => {
+                let role = entry
+                    .role
+                    .as_ref()
+                    .ok_or("a connection to the VideoRoom without a role")?;
+                Ok((video.enter(room, role, &name, offer).await?, None))
+            }
             Door::Whip {
                 base,
                 tokens,
@@ -93,7 +112,7 @@ impl Door {
                 let room = only_room.clone().unwrap_or_else(|| room_name(room));
                 let token = match tokens {
                     Tokens::Same(token) => token.clone(),
-                    Tokens::Signed(secret) => Some(token(secret, &room, &person_name(number))?),
+                    Tokens::Signed(secret) => Some(token(secret, &room, &name)?),
                 };
                 let whip = Whip::new(&format!("{base}/{room}"), token.as_deref()).map_err(|error| error.to_string())?;
                 let session = whip.post(offer).await.map_err(|error| error.to_string())?;

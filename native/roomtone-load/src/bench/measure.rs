@@ -1,5 +1,6 @@
 //! One measurement: a fresh server, people in, a while of talking, the counters.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,15 +10,17 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::BenchError;
-use super::case::{Case, EARS, Kind, System};
+use super::case::{Case, EARS, Kind, Noise, System, Talk};
+use super::conversation::Conversation;
 use super::crowd::{Crowd, Mode, Newcomer, Script, Watch};
-use super::door::{Door, Tokens, person_name, room_name};
-use super::janus::Janus;
+use super::door::{Door, Entry, Tokens, person_name, room_name};
+use super::janus::{AudioBridge, Janus, Role, VideoRoom};
+use super::lines::Turns;
 use super::machine::{Busy, load_average};
 use super::quality::Recording;
 use super::result::Sample;
 use super::roomtone::Roomtone;
-use super::speech::Speech;
+use super::speech::{Speech, Voice};
 use super::ticks::Ticks;
 use crate::run::{Usage, usage};
 use crate::whip::{Session, Whip};
@@ -32,6 +35,10 @@ const SETTLE: Duration = Duration::from_millis(1500);
 const HUSH: Duration = Duration::from_millis(700);
 /// After a text: the last of it is on its way.
 const ECHO: Duration = Duration::from_millis(600);
+/// Different conversations at the same time; where there are more rooms, several have the same at another time.
+const CONVERSATIONS: usize = 8;
+/// From one room to the next, in packets: no two of them take turns in step.
+const APART: u32 = 37;
 /// Radius of the circle in which the people of a spatial room stand, in metres.
 const CIRCLE: f64 = 2.5;
 
@@ -55,8 +62,10 @@ pub struct Bench {
     pub repository: PathBuf,
     /// For files.
     pub folder: PathBuf,
-    /// What talkers say.
-    pub speech: Speech,
+    /// What talkers say, over the noise of each case.
+    pub speeches: Vec<(Noise, Speech)>,
+    /// Decides who takes turns when.
+    pub seed: u64,
     /// Who is measured.
     pub target: Target,
     /// How long.
@@ -66,7 +75,7 @@ pub struct Bench {
 /// A server for one measurement.
 enum Server {
     Roomtone(Box<Roomtone>),
-    Janus(Janus),
+    Janus(Janus, System),
     Other(Door, Option<u32>),
 }
 
@@ -78,7 +87,11 @@ impl Server {
                 tokens: Tokens::Signed(server.secret.clone()),
                 only_room: None,
             },
-            Server::Janus(janus) => Door::Janus(janus.api.clone()),
+            Server::Janus(janus, System::Janus(setting)) => Door::Janus(AudioBridge {
+                api: janus.api.clone(),
+                setting: *setting,
+            }),
+            Server::Janus(janus, _) => Door::VideoRoom(VideoRoom { api: janus.api.clone() }),
             Server::Other(door, _) => door.clone(),
         }
     }
@@ -86,7 +99,7 @@ impl Server {
     fn usage(&self) -> Option<Usage> {
         match self {
             Server::Roomtone(server) => usage(server.pid),
-            Server::Janus(janus) => usage(janus.pid()),
+            Server::Janus(janus, _) => usage(janus.pid()),
             Server::Other(_, pid) => pid.and_then(usage),
         }
     }
@@ -126,14 +139,26 @@ type Sessions = Vec<(Whip, Session)>;
 #[derive(Default)]
 struct Joins {
     times: Vec<Duration>,
+    /// Connections of each participant that are there.
+    connected: HashMap<usize, usize>,
     failures: Vec<String>,
     sessions: Sessions,
+}
+
+impl Joins {
+    /// How many participants have all of their connections.
+    fn people(&self, case: &Case) -> usize {
+        let complete = |(person, count): &(&usize, &usize)| **count == connections(case, **person);
+        self.connected.iter().filter(complete).count()
+    }
 }
 
 impl Bench {
     /// Measures a case once. With recordings of what a listener heard, if the case is judged.
     pub async fn measure(&self, case: &Case, repeat: usize) -> Result<(Sample, Vec<Recording>), BenchError> {
         let load = load_average().unwrap_or(0.0);
+        let conversations = self.conversations(case, repeat);
+        let cast = self.cast(case, &conversations)?;
         let mut server = self.server(case).await?;
         self.furnish(case, &mut server).await?;
         let before = server.usage();
@@ -143,20 +168,21 @@ impl Bench {
         let crowd = Arc::new(crowd);
         let begin = Instant::now();
         let mut joins = Joins::default();
-        // Who talks comes first: then all others hear something from the start.
-        let (talkers, listeners): (Vec<usize>, _) = (0..case.everybody()).partition(|number| is_talker(case, *number));
-        for numbers in [talkers, listeners] {
-            self.join(case, &door, &crowd, numbers, &mut joins).await;
+        for entries in entries(case) {
+            self.join(case, &cast, &door, &crowd, entries, &mut joins).await;
         }
         let joining = begin.elapsed().as_secs_f64();
+        crowd.begin(Instant::now() + SETTLE);
         tokio::time::sleep(SETTLE).await;
         let start = Reading::take(&mut server).await?;
         crowd.mark();
         tokio::time::sleep(self.time).await;
         let window = crowd.window().await;
         let end = Reading::take(&mut server).await?;
-        let recordings = if case.judged && repeat == 0 && self.speech.real {
-            self.record(case, &crowd).await
+        let recordings = if case.judged && repeat == 0 && self.speech(case).real {
+            let mut recordings = self.record(case, &crowd).await;
+            recordings.extend(self.record_together(case, &crowd).await);
+            recordings
         } else {
             vec![]
         };
@@ -178,8 +204,14 @@ impl Bench {
         let milliseconds = |times: &[Duration]| times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
         let lateness = start
             .ticks
+            .as_ref()
             .zip(end.ticks.as_ref())
-            .and_then(|(start, end)| end.since(&start));
+            .and_then(|(start, end)| end.since(start));
+        let passed = start
+            .ticks
+            .as_ref()
+            .zip(end.ticks.as_ref())
+            .and_then(|(start, end)| end.passed(start));
         let sample = Sample {
             case: case.clone(),
             repeat,
@@ -187,7 +219,7 @@ impl Bench {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |since| since.as_secs()),
             load,
-            joined: joins.times.len(),
+            joined: joins.people(case),
             failures: joins.failures,
             ended: window.ended,
             joins_per_second: joins.times.len() as f64 / joining,
@@ -202,6 +234,10 @@ impl Bench {
             heard: (window.heard, window.late),
             broken: (window.rejected, window.undecodable),
             latency_ms: milliseconds(&window.latencies),
+            alone_ms: milliseconds(&window.alone),
+            together_ms: milliseconds(&window.together),
+            shares: conversations.first().map(Conversation::shares),
+            passed,
             lateness,
             shed_level: end.ticks.map_or(0, |ticks| ticks.shed_level),
             quality: None,
@@ -211,9 +247,9 @@ impl Bench {
 
     async fn server(&self, case: &Case) -> Result<Server, BenchError> {
         match (&self.target, case.system) {
-            (_, System::Janus(setting)) => {
-                let janus = Janus::start(&self.folder, setting, case.rooms).await?;
-                Ok(Server::Janus(janus))
+            (_, system @ (System::Janus(_) | System::VideoRoom)) => {
+                let janus = Janus::start(&self.folder, case).await?;
+                Ok(Server::Janus(janus, system))
             }
             (Target::Own, System::Roomtone(_)) => {
                 let server = Roomtone::start(&self.repository, &self.folder).await?;
@@ -249,22 +285,56 @@ impl Bench {
         }
     }
 
-    async fn join(&self, case: &Case, door: &Door, crowd: &Arc<Crowd>, numbers: Vec<usize>, joins: &mut Joins) {
+    fn speech(&self, case: &Case) -> &Speech {
+        let of_noise = self.speeches.iter().find(|speech| speech.0 == case.noise);
+        &of_noise.unwrap_or(&self.speeches[0]).1
+    }
+
+    /// The same for all systems; another in each repetition.
+    fn conversations(&self, case: &Case, repeat: usize) -> Vec<Conversation> {
+        if case.talk == Talk::All || case.is_idle() {
+            return vec![];
+        }
+        let frames = (self.time.as_secs_f64() * 50.0).round().max(1.0) as u32;
+        let number = |room: usize| self.seed + (repeat * CONVERSATIONS + room) as u64;
+        (0..case.rooms.min(CONVERSATIONS))
+            .map(|room| Conversation::typical(case.talkers, frames, number(room)))
+            .collect()
+    }
+
+    /// The parts of the talkers in the conversations, by conversation and place.
+    fn cast(&self, case: &Case, conversations: &[Conversation]) -> Result<Vec<Vec<Turns>>, BenchError> {
+        let voices = &self.speech(case).voices;
+        let part = |conversation: &Conversation, place: usize| {
+            Turns::new(conversation, place, &voices[place % voices.len()], place < voices.len())
+        };
+        let parts = conversations.iter().map(|conversation| {
+            let parts: Result<Vec<Turns>, _> = (0..case.talkers).map(|place| part(conversation, place)).collect();
+            Ok(parts?)
+        });
+        parts.collect()
+    }
+
+    async fn join(
+        &self,
+        case: &Case,
+        cast: &[Vec<Turns>],
+        door: &Door,
+        crowd: &Arc<Crowd>,
+        entries: Vec<Entry>,
+        joins: &mut Joins,
+    ) {
         let turns = Arc::new(Semaphore::new(JOINS_AT_ONCE));
         let slots = case.slots();
         let mut tasks = JoinSet::new();
-        for number in numbers {
+        for entry in entries {
             let (turns, door, crowd) = (turns.clone(), door.clone(), crowd.clone());
-            let (room, script, watches) = (
-                number / case.people,
-                self.script(case, number),
-                self.watches(case, number),
-            );
+            let (script, watches) = (self.script(case, cast, &entry), self.watches(case, &entry));
             tasks.spawn(async move {
                 let _turn = turns.acquire().await;
-                let offered = Instant::now();
-                let client = ClientPeer::new(offered, door.client(number, slots)).map_err(|error| error.to_string())?;
-                let (answer, session) = door.enter(room, number, &client.offer()).await?;
+                let (number, person, offered) = (entry.number, entry.person, Instant::now());
+                let client = ClientPeer::new(offered, door.client(person, slots)).map_err(|error| error.to_string())?;
+                let (answer, session) = door.enter(&entry, &client.offer()).await?;
                 let newcomer = Newcomer {
                     number,
                     client,
@@ -273,13 +343,14 @@ impl Bench {
                     script,
                     watches,
                 };
-                Ok::<_, String>((crowd.join(newcomer).await?, session))
+                Ok::<_, String>((person, crowd.join(newcomer).await?, session))
             });
         }
         while let Some(outcome) = tasks.join_next().await {
             match outcome {
-                Ok(Ok((time, session))) => {
+                Ok(Ok((person, time, session))) => {
                     joins.times.push(time);
+                    *joins.connected.entry(person).or_default() += 1;
                     joins.sessions.extend(session);
                 }
                 Ok(Err(why)) if joins.failures.contains(&why) => {}
@@ -290,31 +361,39 @@ impl Bench {
         }
     }
 
-    fn script(&self, case: &Case, number: usize) -> Option<Script> {
-        let voices = &self.speech.voices;
-        let place = number % case.people;
+    /// What the connection sends, if that is its part.
+    fn script(&self, case: &Case, cast: &[Vec<Turns>], entry: &Entry) -> Option<Script> {
+        if !is_talker(case, entry.person) || matches!(entry.role, Some(Role::Subscribe(_))) {
+            return None;
+        }
+        let voices = &self.speech(case).voices;
+        let (room, place) = (entry.room, entry.person % case.people);
         // Each voice has one beep: only so many talkers of a room have one of their own.
         let beeps = place < voices.len();
         let voice = &voices[place % voices.len()];
         let talk = if beeps { &voice.beeping } else { &voice.talk };
-        is_talker(case, number).then(|| Script {
+        let turns = (!cast.is_empty()).then(|| &cast[room % cast.len()]);
+        let turns = turns.and_then(|parts| parts.get(place)).cloned();
+        Some(Script {
             talk: talk.clone().starting_at(usize::from(rand::random::<u16>())),
             beeps: if beeps { voice.beeps.clone() } else { [].into() },
-            quiet: voice.quiet.clone(),
+            quiet: voice.quiet.clone().starting_at(usize::from(rand::random::<u16>())),
+            turns: turns.map(|turns| turns.shifted(room as u32 * APART)),
+            dtx: case.noise == Noise::Dtx,
         })
     }
 
-    /// Whose beeps a participant listens for, if it has ears.
-    fn watches(&self, case: &Case, number: usize) -> Option<Vec<Watch>> {
-        if !ears(case).contains(&number) {
+    /// Whose beeps a connection listens for, if it has ears.
+    fn watches(&self, case: &Case, entry: &Entry) -> Option<Vec<Watch>> {
+        if !ears(case).contains(&entry.person) || matches!(entry.role, Some(Role::Publish(_))) {
             return None;
         }
-        let first = number - number % case.people;
-        let watched = self.speech.voices.iter().take(case.talkers).enumerate();
+        let first = entry.room * case.people;
+        let watched = self.speech(case).voices.iter().take(case.talkers).enumerate();
         Some(
             watched
                 .map(|(place, voice)| Watch::new(first + place, voice.hz))
-                .filter(|watch| watch.talker != number)
+                .filter(|watch| watch.talker != entry.person)
                 .collect(),
         )
     }
@@ -324,26 +403,98 @@ impl Bench {
         let Some(ear) = ears(case).into_iter().next() else {
             return vec![];
         };
+        let ear_number = receiving(case, ear);
+        let speakers: Vec<usize> = (0..case.talkers).filter(|talker| *talker != ear).collect();
+        if speakers.is_empty() {
+            return vec![];
+        }
         crowd.mode(Mode::Quiet);
         let mut recordings = Vec::new();
-        for (index, voice) in self.speech.voices.iter().enumerate() {
+        for (index, voice) in self.speech(case).voices.iter().enumerate() {
             tokio::time::sleep(HUSH).await;
             crowd.forget();
-            crowd.say(index % case.talkers, voice.judged.clone()).await;
+            let speaker = speakers[index % speakers.len()];
+            crowd.say(vec![(speaker, voice.judged.clone())]).await;
             tokio::time::sleep(ECHO).await;
             let seconds = voice.said.len() as f32 / SAMPLE_RATE as f32 + (HUSH + ECHO).as_secs_f32();
             recordings.push(Recording {
-                said: voice.said.to_vec(),
-                sent: voice.sent.to_vec(),
-                heard: crowd.heard(ear, seconds).await,
+                said: vec![voice.said.clone()],
+                sent: vec![voice.sent.clone()],
+                heard: crowd.heard(ear_number, seconds).await,
             });
         }
         recordings
+    }
+
+    /// As many voices as there are talkers say their texts at the same time.
+    async fn record_together(&self, case: &Case, crowd: &Crowd) -> Option<Recording> {
+        let ear = ears(case).into_iter().next()?;
+        let speakers = (0..case.talkers).filter(|talker| *talker != ear);
+        let pairs: Vec<(usize, &Voice)> = speakers.zip(&self.speech(case).voices).collect();
+        if case.talk == Talk::Turns || pairs.len() < 2 {
+            return None;
+        }
+        crowd.mode(Mode::Quiet);
+        tokio::time::sleep(HUSH).await;
+        crowd.forget();
+        let texts = pairs.iter().map(|(speaker, voice)| (*speaker, voice.judged.clone()));
+        crowd.say(texts.collect()).await;
+        tokio::time::sleep(ECHO).await;
+        let longest = pairs.iter().map(|pair| pair.1.said.len()).max().unwrap_or(0);
+        let seconds = longest as f32 / SAMPLE_RATE as f32 + (HUSH + ECHO).as_secs_f32();
+        Some(Recording {
+            said: pairs.iter().map(|pair| pair.1.said.clone()).collect(),
+            sent: pairs.iter().map(|pair| pair.1.sent.clone()).collect(),
+            heard: crowd.heard(receiving(case, ear), seconds).await,
+        })
     }
 }
 
 fn is_talker(case: &Case, number: usize) -> bool {
     number % case.people < case.talkers
+}
+
+/// How many connections a participant has.
+fn connections(case: &Case, person: usize) -> usize {
+    match case.system {
+        System::VideoRoom if is_talker(case, person) && case.talkers > 1 => 2,
+        _ => 1,
+    }
+}
+
+/// The number of the connection over which somebody hears.
+fn receiving(case: &Case, person: usize) -> usize {
+    match connections(case, person) {
+        1 => person,
+        _ => case.everybody() + person,
+    }
+}
+
+/// All connections, in the order in which they are made: who talks comes first, so that all others hear something from the start, and
+/// can subscribe to it.
+fn entries(case: &Case) -> Vec<Vec<Entry>> {
+    let entry = |number: usize, person: usize, role: Option<Role>| Entry {
+        number,
+        person,
+        room: person / case.people,
+        role,
+    };
+    let (talkers, listeners): (Vec<usize>, Vec<usize>) =
+        (0..case.everybody()).partition(|person| is_talker(case, *person));
+    if case.system != System::VideoRoom {
+        let all = |people: Vec<usize>| people.into_iter().map(|person| entry(person, person, None)).collect();
+        return vec![all(talkers), all(listeners)];
+    }
+    let publish = |person: usize| entry(person, person, Some(Role::Publish(person % case.people)));
+    let subscribe = |person: usize| {
+        let others = (0..case.talkers).filter(|talker| *talker != person % case.people);
+        entry(receiving(case, person), person, Some(Role::Subscribe(others.collect())))
+    };
+    let hearing = talkers.iter().filter(|person| connections(case, **person) > 1);
+    vec![
+        talkers.iter().copied().map(publish).collect(),
+        hearing.chain(&listeners).copied().map(subscribe).collect(),
+    ]
 }
 
 /// Who listens closely: listeners of the first room, or of the first few.
@@ -385,6 +536,40 @@ mod tests {
         };
         assert_eq!(ears(&rooms), [4, 9, 14, 19]);
         assert!(ears(&rooms).iter().all(|ear| !is_talker(&rooms, *ear)));
+    }
+
+    #[test]
+    fn a_forwarder_of_janus_has_a_second_connection_for_what_talkers_hear() {
+        let case = Case::room(System::VideoRoom, 5, 2);
+        let [first, second] = entries(&case).try_into().unwrap();
+        let roles = |entries: &[Entry]| -> Vec<(usize, usize, Role)> {
+            let role = |entry: &Entry| (entry.number, entry.person, entry.role.clone().unwrap());
+            entries.iter().map(role).collect()
+        };
+        assert_eq!(roles(&first), [(0, 0, Role::Publish(0)), (1, 1, Role::Publish(1))]);
+        let both = || Role::Subscribe(vec![0, 1]);
+        assert_eq!(
+            roles(&second),
+            [
+                (5, 0, Role::Subscribe(vec![1])),
+                (6, 1, Role::Subscribe(vec![0])),
+                (2, 2, both()),
+                (3, 3, both()),
+                (4, 4, both())
+            ]
+        );
+        assert_eq!((receiving(&case, 1), receiving(&case, 4)), (6, 4));
+        let mut joins = Joins::default();
+        for entry in first.iter().chain(&second[1..]) {
+            *joins.connected.entry(entry.person).or_default() += 1;
+        }
+        assert_eq!(joins.people(&case), 4, "the first doesn't hear");
+        // The only talker hears nobody; elsewhere one connection is enough.
+        assert_eq!(entries(&Case::room(System::VideoRoom, 3, 1)).concat().len(), 3);
+        assert_eq!(
+            entries(&Case::room(System::Roomtone(Kind::Mix), 5, 2)).concat().len(),
+            5
+        );
     }
 
     #[test]

@@ -15,9 +15,11 @@
 
 mod case;
 mod chart;
+mod conversation;
 mod crowd;
 mod door;
 mod janus;
+mod lines;
 mod machine;
 mod measure;
 mod process;
@@ -29,15 +31,16 @@ mod table;
 mod ticks;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use case::{Case, JanusSetting, Kind, Plan, System};
+pub use case::{Case, JanusSetting, Kind, Noise, Plan, System, Talk};
 pub use chart::{ChartError, chart};
+pub use conversation::Shares;
 pub use door::{Door, Tokens};
 pub use machine::Machine;
 pub use measure::Target;
-pub use quality::{Quality, Score};
+pub use quality::{Quality, Score, Voices};
 pub use result::{Memory, NOISY, Results, Sample, Spread, Summary};
 pub use table::table;
 pub use ticks::Lateness;
@@ -62,6 +65,8 @@ pub struct BenchConfig {
     pub folder: PathBuf,
     /// Talkers babble instead of speaking: quick to make, without espeak-ng, and nothing to judge.
     pub babble: bool,
+    /// Decides who takes turns when: the same number, the same conversations.
+    pub seed: u64,
     /// Where results are kept after each measurement.
     pub keep: Option<PathBuf>,
     /// Goes on with the results that are kept there.
@@ -80,6 +85,7 @@ impl Default for BenchConfig {
             repository: PathBuf::from("."),
             folder: PathBuf::from("tmp/bench"),
             babble: false,
+            seed: 1,
             keep: None,
             resume: false,
         }
@@ -175,11 +181,7 @@ pub async fn run(
 ) -> Result<Results, BenchError> {
     check(&config)?;
     let mut results = earlier(&config)?;
-    let has_janus = config
-        .plan
-        .cases
-        .iter()
-        .any(|case| matches!(case.system, System::Janus(_)));
+    let has_janus = config.plan.cases.iter().any(|case| case.system.is_janus());
     results.machine = Machine {
         janus: if has_janus { janus::version() } else { None },
         ..Machine::this()
@@ -197,29 +199,20 @@ pub async fn run(
     };
     std::fs::create_dir_all(&config.folder).map_err(unreadable)?;
     let folder = config.folder.canonicalize().map_err(unreadable)?;
-    let speech = if config.babble {
-        Speech::babble()?
-    } else {
-        Speech::prepare(&folder.join("voices"))?
-    };
-    if !speech.real && !config.babble {
+    let speeches = speeches(&config, &folder)?;
+    let is_real = speeches.iter().all(|speech| speech.1.real);
+    if !is_real && !config.babble {
         let note = "no espeak-ng, so people babble, and quality isn't judged: `bin/setup --bench` installs it";
         news(&News::Note(note.into()));
     }
     let is_own = matches!(config.target, Target::Own);
-    if is_own
-        && config
-            .plan
-            .cases
-            .iter()
-            .any(|case| matches!(case.system, System::Roomtone(_)))
-    {
+    if is_own && config.plan.cases.iter().any(|case| !case.system.is_janus()) {
         roomtone::build(&config.repository)?;
     }
     let python = match quality::python(&config.repository) {
         Ok(python) => Some(python),
         Err(why) => {
-            if speech.real && config.plan.cases.iter().any(|case| case.judged) {
+            if is_real && config.plan.cases.iter().any(|case| case.judged) {
                 news(&News::Note(format!("{why}; quality isn't judged")));
             }
             None
@@ -228,7 +221,8 @@ pub async fn run(
     let bench = Bench {
         repository: config.repository.clone(),
         folder,
-        speech,
+        speeches,
+        seed: config.seed,
         target: config.target.clone(),
         time: config.plan.time,
     };
@@ -270,6 +264,24 @@ pub async fn run(
     Ok(results)
 }
 
+/// The voices, over the noise of each case.
+fn speeches(config: &BenchConfig, folder: &Path) -> Result<Vec<(Noise, Speech)>, BenchError> {
+    let mut noises: Vec<Noise> = Vec::new();
+    for case in &config.plan.cases {
+        if !noises.contains(&case.noise) {
+            noises.push(case.noise);
+        }
+    }
+    let speech = |noise: Noise| {
+        if config.babble {
+            Speech::babble_over(noise)
+        } else {
+            Speech::prepare(&folder.join("voices"), noise)
+        }
+    };
+    noises.into_iter().map(|noise| Ok((noise, speech(noise)?))).collect()
+}
+
 fn check(config: &BenchConfig) -> Result<(), BenchError> {
     let wrong = |why: String| Err(BenchError::Config(why));
     let plan = &config.plan;
@@ -278,6 +290,12 @@ fn check(config: &BenchConfig) -> Result<(), BenchError> {
     }
     if plan.cases.iter().any(|case| case.everybody() == 0) {
         return wrong("a room with nobody in it: --n and --rooms take 1 or more".into());
+    }
+    let without_feeds = |case: &Case| case.system == System::VideoRoom && case.is_idle();
+    if plan.cases.iter().any(without_feeds) {
+        return wrong(
+            "Janus's VideoRoom takes no listener where nobody talks: --talkers takes 1 or more with it".into(),
+        );
     }
     if matches!(config.target, Target::Own) && !config.repository.join("mix.exs").exists() {
         return wrong(format!(
@@ -378,5 +396,8 @@ mod tests {
             ..BenchConfig::default()
         };
         assert!(check(&config).unwrap_err().to_string().contains("mix.exs"));
+        let mut config = BenchConfig::default();
+        config.plan.cases = vec![Case::room(System::VideoRoom, 3, 0)];
+        assert!(check(&config).unwrap_err().to_string().contains("--talkers"));
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,23 +21,32 @@ pub struct Score {
     pub estoi: f64,
 }
 
-/// What became of some texts on their way; means over the voices.
+/// What became of some speech on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Quality {
+pub struct Voices {
     /// What a listener hears against what the server got: the mixer's part.
     pub mixed: Score,
     /// What a listener hears against what was said: both codecs.
     pub heard: Score,
-    /// What the server got against what was said: the talker's codec.
+    /// What the server got against what was said: the talker's own Opus. No server can do better.
     pub sent: Score,
 }
 
-/// One text.
+/// How good the sound of a room is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quality {
+    /// One voice after the other, while the others keep quiet; means over the voices.
+    pub alone: Option<Voices>,
+    /// Several voices at the same time, against their sum.
+    pub together: Option<Voices>,
+}
+
+/// One text, or several at the same time.
 pub struct Recording {
-    /// What was said.
-    pub said: Vec<f32>,
-    /// What was left of it in the talker's packets.
-    pub sent: Vec<f32>,
+    /// What was said, by each.
+    pub said: Vec<Arc<[f32]>>,
+    /// What was left of it in the talkers' packets.
+    pub sent: Vec<Arc<[f32]>>,
     /// What a listener got, with more around it.
     pub heard: Vec<f32>,
 }
@@ -57,21 +67,69 @@ pub fn python(repository: &Path) -> Result<PathBuf, String> {
     Err("no Python with the packages pesq and pystoi: `bin/setup --bench` installs them".into())
 }
 
+/// A file against others: the degraded sound, and the voices whose sum it should be.
+struct Pair {
+    references: Vec<PathBuf>,
+    degraded: PathBuf,
+}
+
 /// Judges recordings, with their files in this folder.
 pub fn judge(python: &Path, folder: &Path, recordings: &[Recording]) -> Result<Quality, BenchError> {
-    let failed = |why: String| BenchError::Quality(why);
-    let mut order = Vec::new();
+    let mut pairs = Vec::new();
     for (number, recording) in recordings.iter().enumerate() {
         let write = |name: &str, pcm: &[f32]| -> Result<PathBuf, BenchError> {
             let path = folder.join(format!("judged-{number}-{name}.wav"));
-            write_wav(&path, pcm).map_err(|error| failed(error.to_string()))?;
+            write_wav(&path, pcm).map_err(|error| BenchError::Quality(error.to_string()))?;
             Ok(path)
         };
-        let said = write("said", &recording.said)?;
-        let sent = write("sent", &recording.sent)?;
-        let heard = write("heard", &recording.heard)?;
-        order.extend([(said.clone(), sent.clone()), (sent, heard.clone()), (said, heard)]);
+        let each = |name: &str, all: &[Arc<[f32]>]| -> Result<Vec<PathBuf>, BenchError> {
+            let all = all.iter().enumerate();
+            all.map(|(voice, pcm)| write(&format!("{name}-{voice}"), pcm)).collect()
+        };
+        let (said, sent) = (each("said", &recording.said)?, each("sent", &recording.sent)?);
+        let (sum, heard) = (write("sum", &sum(&recording.sent))?, write("heard", &recording.heard)?);
+        for (references, degraded) in [(said.clone(), sum), (sent, heard.clone()), (said, heard)] {
+            pairs.push(Pair { references, degraded });
+        }
     }
+    let scores = scores(python, &pairs)?;
+    let of = |several: bool| {
+        let chosen = scores.chunks_exact(3).zip(recordings);
+        let chosen = chosen.filter(|(_, recording)| (recording.said.len() > 1) == several);
+        let chosen: Vec<&[Score]> = chosen.map(|(scores, _)| scores).collect();
+        (!chosen.is_empty()).then(|| Voices {
+            sent: mean(&chosen, 0),
+            mixed: mean(&chosen, 1),
+            heard: mean(&chosen, 2),
+        })
+    };
+    Ok(Quality {
+        alone: of(false),
+        together: of(true),
+    })
+}
+
+fn mean(scores: &[&[Score]], which: usize) -> Score {
+    let of =
+        |part: fn(&Score) -> f64| scores.iter().map(|scores| part(&scores[which])).sum::<f64>() / scores.len() as f64;
+    Score {
+        pesq: of(|score| score.pesq),
+        estoi: of(|score| score.estoi),
+    }
+}
+
+fn sum(voices: &[Arc<[f32]>]) -> Vec<f32> {
+    let mut sum = vec![0.0; voices.iter().map(|voice| voice.len()).max().unwrap_or(0)];
+    for voice in voices {
+        sum.iter_mut()
+            .zip(voice.iter())
+            .for_each(|(sum, sample)| *sum += sample);
+    }
+    sum
+}
+
+fn scores(python: &Path, pairs: &[Pair]) -> Result<Vec<Score>, BenchError> {
+    let failed = |why: String| BenchError::Quality(why);
     let mut child = Command::new(python)
         .args(["-c", SCRIPT])
         .stdin(Stdio::piped())
@@ -79,13 +137,14 @@ pub fn judge(python: &Path, folder: &Path, recordings: &[Recording]) -> Result<Q
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| failed(error.to_string()))?;
-    let lines: String = order
-        .iter()
-        .map(|(reference, degraded)| format!("{}\t{}\n", reference.display(), degraded.display()))
-        .collect();
+    let line = |pair: &Pair| {
+        let paths = pair.references.iter().chain([&pair.degraded]);
+        let paths: Vec<String> = paths.map(|path| path.display().to_string()).collect();
+        paths.join("\t") + "\n"
+    };
     if let Some(mut input) = child.stdin.take() {
         // A Python that has failed already says so itself.
-        let _ = input.write_all(lines.as_bytes());
+        let _ = input.write_all(pairs.iter().map(line).collect::<String>().as_bytes());
     }
     let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
     if !output.status.success() {
@@ -94,20 +153,8 @@ pub fn judge(python: &Path, folder: &Path, recordings: &[Recording]) -> Result<Q
     }
     let scores: Vec<Score> =
         serde_json::from_slice(&output.stdout).map_err(|error| failed(format!("Python's answer: {error}")))?;
-    if scores.len() != order.len() || scores.is_empty() {
-        return Err(failed(format!("Python judged {} of {}", scores.len(), order.len())));
+    if scores.len() != pairs.len() || scores.is_empty() {
+        return Err(failed(format!("Python judged {} of {}", scores.len(), pairs.len())));
     }
-    let mean = |which: usize| {
-        let chosen = || scores.iter().skip(which).step_by(3);
-        let count = chosen().count() as f64;
-        Score {
-            pesq: chosen().map(|score| score.pesq).sum::<f64>() / count,
-            estoi: chosen().map(|score| score.estoi).sum::<f64>() / count,
-        }
-    };
-    Ok(Quality {
-        sent: mean(0),
-        mixed: mean(1),
-        heard: mean(2),
-    })
+    Ok(scores)
 }

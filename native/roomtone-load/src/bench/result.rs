@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::case::{Case, Kind, System};
+use super::case::{Case, System, Talk};
+use super::conversation::Shares;
 use super::machine::Machine;
 use super::quality::Quality;
 use super::ticks::Lateness;
@@ -51,6 +52,18 @@ pub struct Sample {
     pub broken: (u64, u64),
     /// Added latency of each beep at each ear, in milliseconds.
     pub latency_ms: Vec<f64>,
+    /// Of these: in a conversation, of talkers beside whom nobody speaks, …
+    #[serde(default)]
+    pub alone_ms: Vec<f64>,
+    /// … and beside whom somebody does.
+    #[serde(default)]
+    pub together_ms: Vec<f64>,
+    /// In the conversation of the first room: how much of the time nobody, one, or more speak.
+    #[serde(default)]
+    pub shares: Option<Shares>,
+    /// Share of the server's packets that were passed on without mixing, if it counts them.
+    #[serde(default)]
+    pub passed: Option<f64>,
     /// How late the server's ticks were.
     pub lateness: Option<Lateness>,
     /// What the server gave up for lack of time: 0 nothing.
@@ -122,8 +135,18 @@ pub struct Summary {
     pub others_cpu: f64,
     /// Resident memory of the server, and what came on top of that of the empty one, in kB.
     pub rss_kb: Option<(f64, f64)>,
+    /// CPU microseconds of the server for each packet that it sent.
+    pub us_per_packet: Option<f64>,
     /// Added latency in milliseconds.
     pub latency_ms: Option<Spread>,
+    /// The same of talkers beside whom nobody speaks.
+    pub alone_ms: Option<Spread>,
+    /// The same of talkers beside whom somebody does.
+    pub together_ms: Option<Spread>,
+    /// Share of the packets that were passed on without mixing.
+    pub passed: Option<f64>,
+    /// In the conversation: how much of the time nobody, one, or more speak; means of all samples.
+    pub shares: Option<Shares>,
     /// Offer to connected, in milliseconds.
     pub connect_ms: Option<Spread>,
     /// Joins a second.
@@ -179,7 +202,15 @@ impl Results {
             others_cpu: all(|sample| sample.others_cpu).into_iter().fold(0.0, f64::max),
             rss_kb: median(|sample| sample.rss_kb.map(|rss| rss.1 as f64))
                 .zip(median(|sample| sample.rss_kb.map(|rss| rss.1 as f64 - rss.0 as f64))),
+            us_per_packet: median(|sample| {
+                let packets = sample.packets.0 as f64 / sample.seconds;
+                (packets > 0.0).then_some(sample.cpu? * 1e6 / packets)
+            }),
             latency_ms: Spread::of(samples.iter().flat_map(|sample| sample.latency_ms.clone()).collect()),
+            alone_ms: Spread::of(samples.iter().flat_map(|sample| sample.alone_ms.clone()).collect()),
+            together_ms: Spread::of(samples.iter().flat_map(|sample| sample.together_ms.clone()).collect()),
+            passed: median(|sample| sample.passed),
+            shares: Shares::mean(samples.iter().filter_map(|sample| sample.shares)),
             connect_ms: Spread::of(samples.iter().flat_map(|sample| sample.connect_ms.clone()).collect()),
             joins_per_second: median(|sample| Some(sample.joins_per_second)).unwrap_or(0.0),
             lost: share(lost, received + lost),
@@ -199,40 +230,57 @@ impl Results {
         }
     }
 
-    /// What a listener and a talker take of the server's memory, in kB: from the differences between two sizes of room, and
-    /// between few and many talkers in the largest of the smaller rooms.
-    pub fn memory(&self) -> Memory {
+    /// What a listener and a talker take of each server's memory: from the differences between two sizes of room, and between few and
+    /// many talkers in rooms of one size.
+    pub fn memory(&self) -> Vec<Memory> {
         let summaries = self.summaries();
-        let rooms: Vec<(&Case, f64)> = summaries
-            .iter()
-            .filter(|summary| summary.case.rooms == 1 && summary.case.system == System::Roomtone(Kind::Mix))
-            .filter_map(|summary| Some((&summary.case, summary.rss_kb?.1)))
-            .collect();
-        let alike = |a: &Case, b: &Case| a.talkers == b.talkers && a.people != b.people;
-        let pairs = rooms
-            .iter()
-            .flat_map(|small| rooms.iter().map(move |large| (small, large)))
-            .filter(|(small, large)| alike(small.0, large.0) && small.0.people < large.0.people);
-        let listener = pairs
-            .max_by_key(|(small, large)| large.0.people - small.0.people)
-            .map(|(small, large)| (large.1 - small.1) / (large.0.people - small.0.people) as f64);
-        let talker = rooms
-            .iter()
-            .flat_map(|few| rooms.iter().map(move |many| (few, many)))
-            .find(|(few, many)| few.0.people == many.0.people && few.0.talkers < many.0.talkers)
-            .map(|(few, many)| (many.1 - few.1) / (many.0.talkers - few.0.talkers) as f64);
-        Memory {
-            listener,
-            talker: listener.zip(talker).map(|(listener, more)| listener + more),
+        let mut systems: Vec<System> = Vec::new();
+        for summary in &summaries {
+            if !systems.contains(&summary.case.system) {
+                systems.push(summary.case.system);
+            }
         }
+        systems
+            .into_iter()
+            .filter_map(|system| memory_of(system, &summaries))
+            .collect()
     }
 }
 
-/// kB of the server's resident memory.
+fn memory_of(system: System, summaries: &[Summary]) -> Option<Memory> {
+    let is_simple = |case: &Case| case.rooms == 1 && case.system == system && case.talk == Talk::All && !case.burdened;
+    let rooms: Vec<(&Case, f64)> = summaries
+        .iter()
+        .filter(|summary| is_simple(&summary.case))
+        .filter_map(|summary| Some((&summary.case, summary.rss_kb?.1)))
+        .collect();
+    let alike = |a: &Case, b: &Case| a.talkers == b.talkers && a.people != b.people;
+    let pairs = rooms
+        .iter()
+        .flat_map(|small| rooms.iter().map(move |large| (small, large)))
+        .filter(|(small, large)| alike(small.0, large.0) && small.0.people < large.0.people);
+    let listener = pairs
+        .max_by_key(|(small, large)| large.0.people - small.0.people)
+        .map(|(small, large)| (large.1 - small.1) / (large.0.people - small.0.people) as f64)?;
+    let talker = rooms
+        .iter()
+        .flat_map(|few| rooms.iter().map(move |many| (few, many)))
+        .find(|(few, many)| few.0.people == many.0.people && few.0.talkers < many.0.talkers)
+        .map(|(few, many)| (many.1 - few.1) / (many.0.talkers - few.0.talkers) as f64);
+    Some(Memory {
+        system,
+        listener,
+        talker: talker.map(|more| listener + more),
+    })
+}
+
+/// kB of a server's resident memory.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Memory {
+    /// Whose.
+    pub system: System,
     /// For each who listens.
-    pub listener: Option<f64>,
+    pub listener: f64,
     /// For each who talks.
     pub talker: Option<f64>,
 }
@@ -240,7 +288,7 @@ pub struct Memory {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::bench::case::JanusSetting;
+    use crate::bench::case::{JanusSetting, Kind};
 
     pub fn sample(system: System, people: usize, talkers: usize, cpu: f64) -> Sample {
         Sample {
@@ -263,6 +311,10 @@ pub(super) mod tests {
             heard: (1600, 2),
             broken: (0, 0),
             latency_ms: (10..20).map(f64::from).collect(),
+            alone_ms: vec![],
+            together_ms: vec![],
+            shares: None,
+            passed: None,
             lateness: None,
             shed_level: 0,
             quality: None,
@@ -289,6 +341,8 @@ pub(super) mod tests {
         let (median, least, most) = summaries[0].cpu_ms.unwrap();
         assert!(close(median, 5.0) && close(least, 4.0) && close(most, 6.0));
         assert_eq!(summaries[0].latency_ms.unwrap().count, 30);
+        // 0.05 cores for 500 packets a second.
+        assert!(close(summaries[0].us_per_packet.unwrap(), 100.0));
         assert!(summaries[0].good && close(summaries[0].late, 2.0 / 1600.0));
     }
 
@@ -304,9 +358,12 @@ pub(super) mod tests {
             samples,
             ..Results::default()
         };
-        let memory = results.memory();
-        assert_eq!((memory.listener, memory.talker), (Some(40.0), Some(100.0)));
-        assert_eq!(Results::default().memory().listener, None);
+        let [memory] = results.memory().try_into().unwrap();
+        assert_eq!(
+            (memory.system, memory.listener, memory.talker),
+            (mix, 40.0, Some(100.0))
+        );
+        assert!(Results::default().memory().is_empty());
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use super::case::Noise;
 use roomtone_testkit::fixtures::{
-    Burst, Clip, FRAME_SAMPLES, FixtureError, OpusTalker, SAMPLE_RATE, Source, TalkLoop, TalkPacket, read_wav, tone_hz,
-    write_wav,
+    Burst, Clip, FRAME_SAMPLES, FixtureError, OpusTalker, SAMPLE_RATE, Source, TalkLoop, TalkPacket, Tone, read_wav,
+    tone_hz, write_wav,
 };
 use roomtone_testkit::opus::Decoder;
 
@@ -17,8 +18,6 @@ use roomtone_testkit::opus::Decoder;
 pub const TALKER_BITRATE: u32 = 32_000;
 /// RMS of a voice while it speaks.
 const SPEECH_DBFS: f32 = -26.0;
-/// RMS of the noise that a microphone always has: it keeps a talker above the gates of mixers, as a real one is.
-const NOISE_DBFS: f32 = -72.0;
 /// Below this a synthesised phrase hasn't begun yet, or is over.
 const TRIM_BELOW: f32 = 0.003;
 /// Between two phrases, in packets of 20 ms.
@@ -33,6 +32,11 @@ const BEEP_HEARD: f32 = BEEP_AMPLITUDE / 4.0;
 const BEEP_BLOCK: usize = 240;
 /// Place of the first voice's beep among the tones: 4,150 Hz, within what Opus keeps of a voice and above its strong parts.
 const BEEP_TONE: usize = 19;
+
+/// A unit of a conversation that ends within a phrase fades out.
+const FADE_SAMPLES: usize = 480;
+/// Noise before a unit, for the encoder only: it is awake when the first word comes.
+const LEAD_PACKETS: usize = 5;
 
 /// What espeak-ng calls the voices, and how fast and high they speak.
 const VOICES: [(&str, &str, &str); 4] = [
@@ -81,6 +85,11 @@ pub struct Voice {
     pub hz: f32,
     /// A microphone nobody speaks into.
     pub quiet: TalkLoop,
+    /// The phrases, without pauses.
+    phrases: Arc<[Vec<f32>]>,
+    /// RMS of the microphone's noise.
+    noise_dbfs: f32,
+    index: u32,
     /// A text to judge quality by: packets, …
     pub judged: Arc<[TalkPacket]>,
     /// … what was said, …
@@ -100,10 +109,10 @@ pub struct Speech {
 
 impl Speech {
     /// Takes the voices from `cache`, or makes them there. Without espeak-ng it is babble.
-    pub fn prepare(cache: &Path) -> Result<Speech, FixtureError> {
+    pub fn prepare(cache: &Path, noise: Noise) -> Result<Speech, FixtureError> {
         let real = Command::new("espeak-ng").arg("--version").output().is_ok();
         if !real {
-            return Speech::babble();
+            return Speech::babble_over(noise);
         }
         let voices = each_voice(|index| {
             let mut phrases = Vec::new();
@@ -112,16 +121,22 @@ impl Speech {
                 let text = PHRASES[(number + index * 5) % PHRASES.len()];
                 phrases.push(spoken(cache, VOICES[index], text)?);
             }
-            Voice::new(index, &phrases, spoken(cache, VOICES[index], JUDGED[index])?)
+            Voice::new(index, phrases, spoken(cache, VOICES[index], JUDGED[index])?, noise)
         })?;
         Ok(Speech { voices, real })
     }
 
-    /// Voices that say nothing.
+    /// Voices that say nothing, over the usual noise.
+    #[cfg(test)]
     pub fn babble() -> Result<Speech, FixtureError> {
+        Speech::babble_over(Noise::default())
+    }
+
+    /// Voices that say nothing.
+    pub fn babble_over(noise: Noise) -> Result<Speech, FixtureError> {
         let voices = each_voice(|index| {
             let phrases: Vec<_> = (0..4).map(|number| babble(index, number, 1.8)).collect();
-            Voice::new(index, &phrases, babble(index, 9, 4.0))
+            Voice::new(index, phrases, babble(index, 9, 4.0), noise)
         })?;
         Ok(Speech { voices, real: false })
     }
@@ -143,10 +158,11 @@ fn each_voice(make: impl Fn(usize) -> Result<Voice, FixtureError> + Sync) -> Res
 }
 
 impl Voice {
-    fn new(index: usize, phrases: &[Vec<f32>], judged: Vec<f32>) -> Result<Voice, FixtureError> {
+    fn new(index: usize, phrases: Vec<Vec<f32>>, judged: Vec<f32>, noise: Noise) -> Result<Voice, FixtureError> {
+        let add_noise = |pcm: &mut [f32]| add_noise(pcm, noise.dbfs(), index as u32);
         let hz = tone_hz(BEEP_TONE - index);
         let (mut plain, mut beeping, mut beeps) = (Vec::new(), Vec::new(), Vec::new());
-        for phrase in phrases {
+        for phrase in &phrases {
             let mut part = phrase.clone();
             let packets = part.len().div_ceil(FRAME_SAMPLES) + PAUSE_PACKETS;
             let beep_at = packets - PAUSE_PACKETS + BEEP_AFTER_PACKETS;
@@ -157,15 +173,15 @@ impl Voice {
             beep.fill(&mut part[beep_at * FRAME_SAMPLES..][..BEEP_SAMPLES]);
             beeping.append(&mut part);
         }
-        add_noise(&mut plain, index as u32);
-        add_noise(&mut beeping, index as u32);
+        add_noise(&mut plain);
+        add_noise(&mut beeping);
         let mut quiet = vec![0.0; 50 * FRAME_SAMPLES];
-        add_noise(&mut quiet, index as u32);
+        add_noise(&mut quiet);
         // Half a second of quiet around what is judged.
         let mut said = vec![0.0; 25 * FRAME_SAMPLES];
         said.extend(judged);
         said.resize((said.len().div_ceil(FRAME_SAMPLES) + 25) * FRAME_SAMPLES, 0.0);
-        add_noise(&mut said, index as u32);
+        add_noise(&mut said);
         let (judged, sent) = encoded(&said)?;
         let looped = |pcm: Vec<f32>| {
             let packets = pcm.len() / FRAME_SAMPLES;
@@ -177,10 +193,37 @@ impl Voice {
             beeps: beeps.into(),
             hz,
             quiet: looped(quiet)?,
+            phrases: phrases.into(),
+            noise_dbfs: noise.dbfs(),
+            index: index as u32,
             judged: judged.into(),
             said: said.into(),
             sent: sent.into(),
         })
+    }
+
+    /// Uninterrupted speech of so many packets, from the beginning of a phrase on, with beeps in these packets.
+    pub fn unit(&self, phrase: usize, packets: usize, beeps: &[usize]) -> Result<Arc<[TalkPacket]>, FixtureError> {
+        let lead = LEAD_PACKETS * FRAME_SAMPLES;
+        let length = packets * FRAME_SAMPLES;
+        let mut pcm = vec![0.0; lead];
+        let first = phrase % self.phrases.len();
+        let phrases = self.phrases.iter().cycle().skip(first);
+        pcm.extend(phrases.flatten().take(length));
+        let (whole, fade) = (pcm.len(), FADE_SAMPLES.min(length));
+        for (step, sample) in pcm[whole - fade..].iter_mut().enumerate() {
+            *sample *= 1.0 - step as f32 / fade as f32;
+        }
+        for packet in beeps {
+            let from = lead + packet * FRAME_SAMPLES;
+            let to = (from + BEEP_SAMPLES).min(whole);
+            let mut beep = vec![0.0; to.saturating_sub(from)];
+            Tone::new(self.hz, BEEP_AMPLITUDE).fill(&mut beep);
+            let voice = pcm.iter_mut().skip(from);
+            voice.zip(&beep).for_each(|(sample, beep)| *sample += beep);
+        }
+        add_noise(&mut pcm, self.noise_dbfs, self.index);
+        Ok(encoded(&pcm)?.0.split_off(LEAD_PACKETS).into())
     }
 }
 
@@ -263,9 +306,10 @@ fn to_level(pcm: &mut [f32], dbfs: f32) {
     }
 }
 
-fn add_noise(pcm: &mut [f32], seed: u32) {
+/// The noise that a microphone always has.
+fn add_noise(pcm: &mut [f32], dbfs: f32, seed: u32) {
     // White noise of this amplitude has an RMS of amplitude ÷ √3.
-    let amplitude = 10f32.powf(NOISE_DBFS / 20.0) * 3f32.sqrt();
+    let amplitude = 10f32.powf(dbfs / 20.0) * 3f32.sqrt();
     let mut state = seed.wrapping_mul(0x9e37_79b9) | 1;
     for sample in pcm {
         *sample += random(&mut state) * amplitude;
@@ -311,7 +355,6 @@ fn babble(voice: usize, number: usize, seconds: f32) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use roomtone_testkit::fixtures::Tone;
 
     #[test]
     fn babble_is_speech_like_sound_with_beeps_where_it_says() {
@@ -336,6 +379,28 @@ mod tests {
         assert_eq!(voice.judged.len() * FRAME_SAMPLES, voice.said.len());
         let quiet = voice.quiet.clone().next();
         assert!((70..=74).contains(&quiet.level.minus_dbov), "{:?}", quiet.level);
+    }
+
+    #[test]
+    fn a_unit_is_speech_of_its_length_with_beeps_where_they_belong() {
+        let speech = Speech::babble_over(Noise::Dbfs(-60)).unwrap();
+        let voice = &speech.voices[2];
+        let packets = voice.unit(1, 120, &[20, 90]).unwrap();
+        assert_eq!(packets.len(), 120);
+        let mut decoder = Decoder::new().unwrap();
+        let beeping: Vec<usize> = (0..120)
+            .filter(|at| beep_in(decoder.decode(&packets[*at].payload).unwrap(), voice.hz))
+            .collect();
+        let begins = |at: usize| beeping.contains(&at) && !beeping.contains(&(at - 1));
+        assert!(begins(20) && begins(90), "{beeping:?}");
+        assert!(beeping.iter().all(|at| (20..24).contains(at) || (90..94).contains(at)));
+        let loud = packets.iter().filter(|packet| packet.level.voice).count();
+        assert!(loud > 60, "{loud} packets of speech");
+        let quiet = voice.quiet.clone().next().level;
+        assert!((58..=62).contains(&quiet.minus_dbov), "{quiet:?}");
+        // Another phrase is other speech; one packet is enough for a unit.
+        assert_ne!(voice.unit(2, 120, &[]).unwrap(), voice.unit(1, 120, &[]).unwrap());
+        assert_eq!(voice.unit(0, 1, &[0]).unwrap().len(), 1);
     }
 
     #[test]

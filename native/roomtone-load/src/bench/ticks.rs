@@ -1,4 +1,4 @@
-//! How late a server's ticks were, from its own histogram.
+//! What a server has counted itself: how late its ticks were, and how much of the sound it passed on as it came.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ pub struct Ticks {
     lateness: BTreeMap<u64, u64>,
     /// The most that any shard has given up for lack of time.
     pub shed_level: u64,
+    /// All its other whole numbers, by name: the sum of all shards.
+    counters: BTreeMap<String, u64>,
 }
 
 /// Milliseconds, to the precision of the server's buckets (a factor of √2), rounded up.
@@ -44,10 +46,26 @@ impl Ticks {
                         }
                     }
                 }
-                _ => {}
+                _ => {
+                    if let Ok(count) = value.parse::<u64>() {
+                        *ticks.counters.entry(key.to_owned()).or_default() += count;
+                    }
+                }
             }
         }
         ticks
+    }
+
+    /// Share of the packets since an earlier reading that were a talker's own, passed on without mixing; `None` if the server doesn't
+    /// count them.
+    pub fn passed(&self, before: &Ticks) -> Option<f64> {
+        let since = |name: &str| -> Option<u64> {
+            let count = self.counters.get(name)?;
+            Some(count.saturating_sub(*before.counters.get(name).unwrap_or(&0)))
+        };
+        let passed = since("packets_passed")?;
+        let sent = since("packets_sent")?;
+        (sent > 0).then(|| passed as f64 / sent as f64)
     }
 
     /// Of the ticks since an earlier reading; `None` if there was none.
@@ -83,6 +101,20 @@ mod tests {
 
     fn read(text: &str) -> Ticks {
         Ticks::read(&text.lines().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn passed_packets_are_those_between_two_readings() {
+        let before = read("shard 0 packets_sent=100 packets_passed=0\nshard 1 packets_sent=0 packets_passed=0");
+        let after =
+            read("shard 0 packets_sent=200 packets_passed=60\nshard 1 packets_sent=100 packets_passed=90 load=0.5");
+        assert_eq!(after.passed(&before), Some(0.75));
+        assert_eq!(before.passed(&before), None, "nothing was sent");
+        assert_eq!(
+            read("shard 0 packets_sent=100").passed(&Ticks::default()),
+            None,
+            "not counted"
+        );
     }
 
     #[test]

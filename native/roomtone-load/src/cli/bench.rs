@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use roomtone_load::bench::{
-    BenchConfig, BenchError, Door, Kind, Plan, Results, System, Target, Tokens, chart, run, table,
+    BenchConfig, BenchError, Case, Door, JanusSetting, Kind, Noise, Plan, Results, System, Talk, Target, Tokens, chart,
+    run, table,
 };
 
 use super::{interrupted, runtime, seconds};
@@ -16,15 +17,26 @@ use super::{interrupted, runtime, seconds};
 #[command(after_help = "Examples:\n  \
     roomtone-load bench --table --against janus        all that docs/benchmarks.md has (bin/bench does this)\n  \
     roomtone-load bench --n 10,100 --talkers 3         one kind of room at two sizes\n  \
+    roomtone-load bench --talk turns --n 2,5,10 --against janus   conversations, with the same turns on both\n  \
+    roomtone-load bench --kind forward --n 10,50 --against janus-videoroom\n  \
     roomtone-load bench --kind spatial --n 50 --svg cost.svg --json cost.json\n  \
     roomtone-load bench --n 20 --server http://10.0.0.7:4000/whip/lobby --token \"$TOKEN\"")]
 pub struct Bench {
     /// Participants of a room: one size or several
     #[arg(long, short = 'n', value_delimiter = ',', default_value = "10,50", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     n: Vec<u32>,
-    /// How many of them talk; 0: all are muted, and the server is idle
-    #[arg(long, short = 'k', default_value_t = 3)]
-    talkers: usize,
+    /// How many of them talk; 0: all are muted, and the server is idle [default: 3; all of them with --talk turns]
+    #[arg(long, short = 'k')]
+    talkers: Option<usize>,
+    /// How they talk
+    #[arg(long, value_enum, default_value_t = TalkMode::All)]
+    talk: TalkMode,
+    /// What a talker's microphone sends when they don't speak: noise of this level in dBFS, as browsers do, or "dtx", a packet in 400 ms
+    #[arg(long, allow_hyphen_values = true, value_name = "DBFS|dtx", default_value = "-72")]
+    noise: Noise,
+    /// Decides who takes turns when: the same number, the same conversations
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Rooms of that size at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     rooms: u32,
@@ -37,17 +49,17 @@ pub struct Bench {
     /// How often each case is measured; the table has the medians
     #[arg(long, short, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
-    /// Measure this, too, with the same people: with its defaults, and at the same bit rate as Roomtone
+    /// Measure this, too, with the same people
     #[arg(long, value_enum)]
     against: Option<Other>,
     /// Measure only what --against names
     #[arg(long, requires = "against")]
     only_against: bool,
     /// The whole table of docs/benchmarks.md; takes about a quarter of an hour
-    #[arg(long, conflicts_with_all = ["n", "talkers", "rooms", "kind", "server", "quick"])]
+    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server", "quick"])]
     table: bool,
     /// A look, in about a minute: two sizes and a spatial room, once each
-    #[arg(long, conflicts_with_all = ["n", "talkers", "rooms", "kind", "server"])]
+    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server"])]
     quick: bool,
     /// Keep the samples in this file, and those so far after each step
     #[arg(long, value_name = "FILE")]
@@ -104,28 +116,35 @@ enum RoomKind {
 }
 
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum TalkMode {
+    /// All at the same time
+    All,
+    /// In turns, as in a conversation: one 80 % of the time, two 10 %, nobody 10 %
+    Turns,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Other {
-    /// Janus's AudioBridge: Debian's package `janus`
+    /// Janus's AudioBridge, with its defaults, and at the same bit rate as Roomtone: Debian's package `janus`
     Janus,
+    /// Janus's VideoRoom, which forwards: for --kind forward
+    JanusVideoroom,
 }
 
 impl Bench {
     fn config(&self) -> Result<BenchConfig, BenchError> {
+        self.check()?;
         let janus = self.against == Some(Other::Janus);
-        let kind = match self.kind {
-            RoomKind::Mix => Kind::Mix,
-            RoomKind::Spatial => Kind::Spatial,
-            RoomKind::Forward => Kind::Forward,
-        };
         let sizes: Vec<usize> = self.n.iter().map(|n| *n as usize).collect();
         let mut cases = match (self.table, self.quick) {
             (true, _) => Plan::table(janus),
             (_, true) => Plan::quick(janus),
-            _ => Plan::sizes(kind, &sizes, self.talkers, self.rooms as usize, janus),
+            _ => self.cases(&sizes),
         };
         if self.only_against {
-            cases.retain(|case| matches!(case.system, System::Janus(_)));
+            cases.retain(|case| case.system.is_janus());
         }
+        cases.iter_mut().for_each(|case| case.noise = self.noise);
         Ok(BenchConfig {
             plan: Plan {
                 cases,
@@ -140,9 +159,56 @@ impl Bench {
             repository: self.repository.clone(),
             folder: self.folder.clone(),
             babble: self.babble,
+            seed: self.seed,
             keep: self.json.clone(),
             resume: self.resume,
         })
+    }
+
+    fn check(&self) -> Result<(), BenchError> {
+        let wrong = |why: &str| Err(BenchError::Config(why.into()));
+        let forwards = matches!(self.kind, RoomKind::Forward);
+        match self.against {
+            Some(Other::JanusVideoroom) if self.table || self.quick => wrong(
+                "--against janus-videoroom doesn't go with --table and --quick: the table has it with --against janus",
+            ),
+            Some(Other::JanusVideoroom) if !forwards => {
+                wrong("--against janus-videoroom forwards, and is measured beside --kind forward")
+            }
+            Some(Other::Janus) if forwards && !self.table && !self.quick => {
+                wrong("--against janus mixes, and isn't measured beside --kind forward: take --against janus-videoroom")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What --n, --talkers and the like ask for.
+    fn cases(&self, sizes: &[usize]) -> Vec<Case> {
+        let kind = match self.kind {
+            RoomKind::Mix => Kind::Mix,
+            RoomKind::Spatial => Kind::Spatial,
+            RoomKind::Forward => Kind::Forward,
+        };
+        let mut systems = vec![System::Roomtone(kind)];
+        match self.against {
+            Some(Other::Janus) => {
+                systems.extend([System::Janus(JanusSetting::Default), System::Janus(JanusSetting::Equal)]);
+            }
+            Some(Other::JanusVideoroom) => systems.push(System::VideoRoom),
+            None => {}
+        }
+        let rooms = self.rooms as usize;
+        if self.talk == TalkMode::All {
+            return Plan::sizes(&systems, sizes, self.talkers.unwrap_or(3), rooms);
+        }
+        let mut cases = Plan::turns(&systems, sizes);
+        for case in &mut cases {
+            case.rooms = rooms;
+            case.talkers = self.talkers.unwrap_or(case.people).min(case.people);
+            case.judged = !case.is_idle();
+            debug_assert_eq!(case.talk, Talk::Turns);
+        }
+        cases
     }
 
     fn target(&self) -> Result<Target, BenchError> {

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::member::{Member, Mode, Text};
+use super::member::{Beep, Member, Mode, Text};
 use super::port::{Batch, Port, SHARED_BY};
 use super::{Command, Joined, Newcomer, Window};
+use crate::bench::lines::Company;
 use roomtone_testkit::peer::Stats;
 
 /// How often sockets are read while somebody is joining, and else.
@@ -27,7 +28,12 @@ pub(super) struct Floor {
     members: Vec<Member>,
     talkers: Vec<usize>,
     /// By number: when the newest beep was sent.
-    beeped: Vec<Option<Instant>>,
+    beeped: Vec<Option<Beep>>,
+    /// When the conversation begins.
+    begin: Option<Instant>,
+    /// Of the latencies at all ears: those of beeps with nobody beside, and with somebody.
+    alone: Vec<Duration>,
+    together: Vec<Duration>,
     timers: BinaryHeap<Reverse<(Instant, usize)>>,
     mode: Mode,
     joining: usize,
@@ -47,6 +53,9 @@ impl Floor {
             members: Vec::new(),
             talkers: Vec::new(),
             beeped: Vec::new(),
+            begin: None,
+            alone: Vec::new(),
+            together: Vec::new(),
             timers: BinaryHeap::new(),
             mode: Mode::Talk,
             joining: 0,
@@ -84,6 +93,7 @@ impl Floor {
         match command {
             Command::Join(newcomer, joined) => self.join(*newcomer, joined),
             Command::Mode(mode) => self.mode = mode,
+            Command::Begin(at) => self.begin = Some(at),
             Command::Say { number, packets, done } => {
                 if let Some(member) = self.members.iter_mut().find(|member| member.number == number) {
                     let (at, done) = (0, Some(done));
@@ -188,7 +198,17 @@ impl Floor {
         }
         for (index, at, audio) in heard {
             if let Some(mut listening) = self.members[index].listening.take() {
-                listening.packet(at, &audio, |talker| self.beeped.get(talker).copied().flatten());
+                let known = listening.latencies.len();
+                let beeped = |talker: usize| Some(self.beeped.get(talker).copied().flatten()?.at);
+                listening.packet(at, &audio, beeped);
+                for late in &listening.latencies[known..] {
+                    let heard = |beep: &&Beep| at.saturating_duration_since(beep.at) == *late;
+                    match self.beeped.iter().flatten().find(heard).map(|beep| beep.company) {
+                        Some(Company::Alone) => self.alone.push(*late),
+                        Some(Company::Together) => self.together.push(*late),
+                        Some(Company::Unknown) | None => {}
+                    }
+                }
                 self.members[index].listening = Some(listening);
             }
         }
@@ -234,12 +254,12 @@ impl Floor {
             let now = Instant::now();
             let member = &mut self.members[index];
             if member.next_talk.is_some_and(|at| at <= now) {
-                let (sent, beeped) = member.talk(now, self.mode);
+                let (sent, beep) = member.talk(now, self.mode, self.begin);
                 self.packets_out += sent;
-                if beeped {
+                if beep.is_some() {
                     let number = member.number;
                     self.beeped.resize(self.beeped.len().max(number + 1), None);
-                    self.beeped[number] = Some(now);
+                    self.beeped[number] = beep;
                 }
                 while let Some((to, data)) = member.client.poll_transmit() {
                     self.ports[member.port].send(member.address, to, &data);
@@ -260,6 +280,8 @@ impl Floor {
 
     fn mark(&mut self) {
         (self.packets_in, self.packets_out) = (0, 0);
+        self.alone.clear();
+        self.together.clear();
         for member in &mut self.members {
             member.baseline = member.client.stats();
             if let Some(listening) = &mut member.listening {
@@ -272,6 +294,8 @@ impl Floor {
         let mut window = Window {
             packets_in: self.packets_in,
             packets_out: self.packets_out,
+            alone: self.alone.clone(),
+            together: self.together.clone(),
             ..Window::default()
         };
         let lost = |stats: &Stats| stats.streams.iter().map(|stream| stream.lost).sum::<i64>();

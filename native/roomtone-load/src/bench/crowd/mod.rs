@@ -42,6 +42,10 @@ pub struct Window {
     pub undecodable: u64,
     /// From sending the packet in which a beep begins to the arrival of the packet in which it is heard.
     pub latencies: Vec<Duration>,
+    /// Of these: in a conversation, from talkers beside whom nobody speaks, …
+    pub alone: Vec<Duration>,
+    /// … and beside whom somebody does.
+    pub together: Vec<Duration>,
     /// Who was thrown out, and why.
     pub ended: Vec<String>,
 }
@@ -68,6 +72,7 @@ type Joined = oneshot::Sender<Result<Duration, String>>;
 enum Command {
     Join(Box<Newcomer>, Joined),
     Mode(Mode),
+    Begin(Instant),
     Say {
         number: usize,
         packets: Arc<[TalkPacket]>,
@@ -116,11 +121,22 @@ impl Crowd {
         self.tell(Command::Mode(mode));
     }
 
-    /// In [`Mode::Quiet`]: one says a text; returns when it is said.
-    pub async fn say(&self, number: usize, packets: Arc<[TalkPacket]>) {
-        let (done, reply) = oneshot::channel();
-        self.tell(Command::Say { number, packets, done });
-        let _ = reply.await;
+    /// A conversation begins then, for those who take part in one. Until this is called they keep quiet.
+    pub fn begin(&self, at: Instant) {
+        self.tell(Command::Begin(at));
+    }
+
+    /// In [`Mode::Quiet`]: these say their texts, at the same time; returns when all is said.
+    pub async fn say(&self, texts: Vec<(usize, Arc<[TalkPacket]>)>) {
+        let mut said = Vec::new();
+        for (number, packets) in texts {
+            let (done, reply) = oneshot::channel();
+            self.tell(Command::Say { number, packets, done });
+            said.push(reply);
+        }
+        for reply in said {
+            let _ = reply.await;
+        }
     }
 
     /// All ears forget what they heard.

@@ -1,6 +1,8 @@
-//! Janus's AudioBridge, as Debian packages it: the mixer that Roomtone is measured beside.
+//! Janus, as Debian packages it: its plugins AudioBridge, a mixer, and VideoRoom, a forwarder, are measured beside Roomtone.
 
-use std::fmt::Write as _;
+mod audiobridge;
+mod videoroom;
+
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -12,7 +14,7 @@ use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::BenchError;
-use super::case::JanusSetting;
+use super::case::{Case, System};
 use super::process::{Process, free_port, own_address};
 use crate::http::{self, HttpError, Target};
 
@@ -20,11 +22,26 @@ const START_TIMEOUT: Duration = Duration::from_secs(15);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 /// Messages about others that may come before the answer.
 const MOST_EVENTS: usize = 1000;
-/// What isn't the AudioBridge over HTTP.
-const OTHER_PLUGINS: &str = "libjanus_duktape.so,libjanus_echotest.so,libjanus_lua.so,libjanus_nosip.so,libjanus_recordplay.so,\
-    libjanus_sip.so,libjanus_streaming.so,libjanus_textroom.so,libjanus_videocall.so,libjanus_videoroom.so,libjanus_voicemail.so";
 const OTHER_TRANSPORTS: &str =
     "libjanus_websockets.so,libjanus_pfunix.so,libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so";
+/// All that Debian has.
+const PLUGINS: [&str; 12] = [
+    "audiobridge",
+    "duktape",
+    "echotest",
+    "lua",
+    "nosip",
+    "recordplay",
+    "sip",
+    "streaming",
+    "textroom",
+    "videocall",
+    "videoroom",
+    "voicemail",
+];
+
+pub use audiobridge::AudioBridge;
+pub use videoroom::{Role, VideoRoom};
 
 /// A running Janus.
 pub struct Janus {
@@ -37,14 +54,13 @@ pub struct Janus {
 #[derive(Clone, Debug)]
 pub struct Api {
     address: String,
-    setting: JanusSetting,
     /// Where its media are: it leaves loopback out.
     pub media: IpAddr,
 }
 
 impl Janus {
-    /// Starts Janus with as many rooms, its configuration in this folder.
-    pub async fn start(folder: &Path, setting: JanusSetting, rooms: usize) -> Result<Janus, BenchError> {
+    /// Starts Janus with the case's plugin and rooms, its configuration in this folder.
+    pub async fn start(folder: &Path, case: &Case) -> Result<Janus, BenchError> {
         let failed = |why: String| BenchError::Server {
             name: "Janus",
             why,
@@ -56,7 +72,7 @@ impl Janus {
             own_address().map_err(|error| failed(format!("this machine has no address but loopback ({error})")))?;
         let config = folder.join("janus");
         std::fs::create_dir_all(&config).map_err(io)?;
-        for (name, text) in configuration(port, media, setting, rooms) {
+        for (name, text) in configuration(port, media, case) {
             std::fs::write(config.join(name), text).map_err(io)?;
         }
         let mut command = Command::new("janus");
@@ -70,7 +86,6 @@ impl Janus {
             })?;
         let api = Api {
             address: format!("127.0.0.1:{port}"),
-            setting,
             media,
         };
         let begin = std::time::Instant::now();
@@ -92,61 +107,87 @@ impl Janus {
     }
 }
 
-fn configuration(port: u16, media: IpAddr, setting: JanusSetting, rooms: usize) -> [(&'static str, String); 3] {
+/// The files of the configuration, with their names.
+fn configuration(port: u16, media: IpAddr, case: &Case) -> [(&'static str, String); 3] {
+    let (plugin, rooms, lite) = match case.system {
+        System::VideoRoom => ("videoroom", videoroom::configuration(case), true),
+        System::Janus(setting) => ("audiobridge", audiobridge::configuration(setting, case.rooms), false),
+        System::Roomtone(_) => unreachable!("Roomtone needs no Janus"),
+    };
+    let others: Vec<String> = PLUGINS
+        .iter()
+        .filter(|other| **other != plugin)
+        .map(|other| format!("libjanus_{other}.so"))
+        .collect();
+    let others = others.join(",");
     let main = format!(
         "general: {{ session_timeout = 0\n debug_level = 2\n }}\n\
-         nat: {{ ice_enforce_list = \"{media}\"\n }}\n\
-         plugins: {{ disable = \"{OTHER_PLUGINS}\"\n }}\n\
+         nat: {{ ice_enforce_list = \"{media}\"\n ice_lite = {lite}\n }}\n\
+         plugins: {{ disable = \"{others}\"\n }}\n\
          transports: {{ disable = \"{OTHER_TRANSPORTS}\"\n }}\n"
     );
     let http = format!(
         "general: {{ json = \"compact\"\n base_path = \"/janus\"\n http = true\n port = {port}\n ip = \"127.0.0.1\"\n https = false\n }}\n\
          admin: {{ admin_http = false\n admin_https = false\n }}\n"
     );
-    let mut bridge = String::from("general: { }\n");
-    for room in 1..=rooms {
-        let bitrate = setting
-            .bitrate()
-            .map_or(String::new(), |rate| format!("default_bitrate = {rate}\n"));
-        // Writing to a String doesn't fail.
-        let _ = writeln!(
-            bridge,
-            "room-{room}: {{ sampling_rate = 48000\n record = false\n {bitrate} }}"
-        );
-    }
-    [
-        ("janus.jcfg", main),
-        ("janus.transport.http.jcfg", http),
-        ("janus.plugin.audiobridge.jcfg", bridge),
-    ]
+    let name = match case.system {
+        System::VideoRoom => "janus.plugin.videoroom.jcfg",
+        _ => "janus.plugin.audiobridge.jcfg",
+    };
+    [("janus.jcfg", main), ("janus.transport.http.jcfg", http), (name, rooms)]
 }
 
-impl Api {
-    /// Brings a participant into a room (from 0 on); the answer to their offer.
-    pub async fn enter(&self, room: usize, name: &str, offer: &str) -> Result<String, String> {
-        let create = json!({"janus": "create", "transaction": "c"});
-        let session = id(&self.request(Method::POST, "/janus", &create).await?)?;
-        let attach = json!({"janus": "attach", "plugin": "janus.plugin.audiobridge", "transaction": "a"});
-        let path = format!("/janus/{session}");
-        let handle = id(&self.request(Method::POST, &path, &attach).await?)?;
-        let mut body = json!({"request": "join", "room": room + 1, "display": name});
-        if let Some(quality) = self.setting.quality() {
-            body["quality"] = quality.into();
+/// A session with one handle of a plugin.
+struct Handle<'a> {
+    api: &'a Api,
+    session: String,
+    path: String,
+}
+
+impl Handle<'_> {
+    /// Sends a message to the plugin, with a description of a session or without.
+    async fn tell(&self, body: Value, jsep: Option<(&str, &str)>) -> Result<(), String> {
+        let mut message = json!({"janus": "message", "transaction": "m", "body": body});
+        if let Some((kind, sdp)) = jsep {
+            message["jsep"] = json!({"type": kind, "sdp": sdp});
         }
-        // Janus answers "active" to "actpass", as our clients are.
-        let sdp = offer.replace("a=setup:actpass", "a=setup:active");
-        let join = json!({"janus": "message", "transaction": "j", "body": body, "jsep": {"type": "offer", "sdp": sdp}});
-        self.request(Method::POST, &format!("{path}/{handle}"), &join).await?;
+        self.api.request(Method::POST, &self.path, &message).await.map(|_| ())
+    }
+
+    /// Waits for the event in which `find` finds something.
+    async fn wait<T>(&self, find: impl Fn(&Value) -> Option<T>) -> Result<T, String> {
         for _ in 0..MOST_EVENTS {
-            let event = self.request(Method::GET, &path, &Value::Null).await?;
-            if let Some(answer) = event["jsep"]["sdp"].as_str() {
-                return Ok(answer.to_owned());
-            }
+            let event = self.api.request(Method::GET, &self.session, &Value::Null).await?;
             if let Some(error) = event["plugindata"]["data"]["error"].as_str() {
                 return Err(format!("Janus: {error}"));
             }
+            if let Some(found) = find(&event) {
+                return Ok(found);
+            }
         }
         Err("Janus tells everything but the answer".into())
+    }
+
+    /// Waits for Janus's offer or answer.
+    async fn description(&self) -> Result<String, String> {
+        self.wait(|event| event["jsep"]["sdp"].as_str().map(str::to_owned))
+            .await
+    }
+}
+
+impl Api {
+    /// Begins a session with one handle of this plugin.
+    async fn attach(&self, plugin: &str) -> Result<Handle<'_>, String> {
+        let create = json!({"janus": "create", "transaction": "c"});
+        let session = id(&self.request(Method::POST, "/janus", &create).await?)?;
+        let session = format!("/janus/{session}");
+        let attach = json!({"janus": "attach", "plugin": plugin, "transaction": "a"});
+        let handle = id(&self.request(Method::POST, &session, &attach).await?)?;
+        Ok(Handle {
+            api: self,
+            path: format!("{session}/{handle}"),
+            session,
+        })
     }
 
     /// Where a client is to be found by Janus's ICE agent: it takes no offer without a candidate.
@@ -179,6 +220,11 @@ impl Api {
     }
 }
 
+/// Janus answers "active" to "actpass", as our clients are.
+fn active(offer: &str) -> String {
+    offer.replace("a=setup:actpass", "a=setup:active")
+}
+
 fn id(value: &Value) -> Result<u64, String> {
     value["data"]["id"]
         .as_u64()
@@ -204,16 +250,39 @@ pub fn version() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::case::JanusSetting;
 
     #[test]
     fn the_configuration_has_every_room_and_the_setting() {
         let address = "192.0.2.7".parse().unwrap();
-        let [main, http, bridge] = configuration(8088, address, JanusSetting::Equal, 3).map(|file| file.1);
-        assert!(main.contains("ice_enforce_list = \"192.0.2.7\""));
+        let case = |setting, rooms| Case {
+            rooms,
+            ..Case::room(System::Janus(setting), 2, 1)
+        };
+        let [main, http, bridge] = configuration(8088, address, &case(JanusSetting::Equal, 3)).map(|file| file.1);
+        assert!(main.contains("ice_enforce_list = \"192.0.2.7\"") && main.contains("ice_lite = false"));
+        assert!(
+            main.contains("libjanus_videoroom.so") && !main.contains("audiobridge"),
+            "{main}"
+        );
         assert!(http.contains("port = 8088"));
         assert_eq!(bridge.matches("sampling_rate = 48000").count(), 3);
         assert_eq!(bridge.matches("default_bitrate = 32000").count(), 3);
-        let [_, _, bridge] = configuration(8088, address, JanusSetting::Default, 1).map(|file| file.1);
+        let [_, _, bridge] = configuration(8088, address, &case(JanusSetting::Default, 1)).map(|file| file.1);
         assert!(!bridge.contains("bitrate"));
+    }
+
+    #[test]
+    fn the_forwarder_has_a_place_for_each_talker() {
+        let address = "192.0.2.7".parse().unwrap();
+        let case = Case {
+            rooms: 2,
+            ..Case::room(System::VideoRoom, 50, 7)
+        };
+        let [main, _, (name, rooms)] = configuration(8088, address, &case);
+        assert!(main.1.contains("libjanus_audiobridge.so") && main.1.contains("ice_lite = true"));
+        assert!(!main.1.contains("videoroom"));
+        assert_eq!(name, "janus.plugin.videoroom.jcfg");
+        assert_eq!(rooms.matches("publishers = 7").count(), 2);
     }
 }
