@@ -7,7 +7,7 @@ defmodule Roomtone.Auth.Default do
   """
   @behaviour Roomtone.Auth
 
-  alias Roomtone.Auth.{Password, Spent, Users}
+  alias Roomtone.Auth.{Password, Secret, Spent, Users}
   alias Roomtone.Config
 
   @session_ttl 30 * 24 * 3600
@@ -19,7 +19,7 @@ defmodule Roomtone.Auth.Default do
          # Whether they signed out since nobody knows any more.
          false <- Spent.before_memory?(since),
          %Users{} = user <- Users.get(name),
-         true <- :crypto.hash_equals(:crypto.hash(:sha256, stamp(user)), :crypto.hash(:sha256, stamp)) do
+         true <- Secret.equal?(stamp(user), stamp) do
       {:user, user.name}
     else
       _not_any_more -> stranger()
