@@ -40,37 +40,45 @@ defmodule RoomtoneWeb.AddressLimitTest do
   end
 
   test "it fills again; more addresses than can be kept share one" do
-    {:ok, server} = AddressLimit.start_link(name: nil, burst: 1, per_second: 0.001, most_addresses: 2)
-    take = fn n -> AddressLimit.take({198, 51, 100, n}, server) end
-
+    table = :"limit #{System.unique_integer([:positive])}"
+    start_supervised!({AddressLimit, name: table, burst: 1, per_second: 0.001, most_addresses: 2})
+    began = System.monotonic_time(:nanosecond)
     # However long this test is kept waiting, it is these seconds that count.
-    later = fn seconds ->
-      :sys.replace_state(server, fn state ->
-        %{
-          state
-          | buckets: Map.new(state.buckets, fn {key, bucket} -> {key, %{bucket | at: bucket.at - 1000 * seconds}} end)
-        }
-      end)
-    end
+    take = fn n, seconds -> AddressLimit.take({198, 51, 100, n}, table, began + seconds * 1_000_000_000) end
 
-    assert :ok = take.(1)
-    assert {:error, :too_many_requests} = take.(1)
-    assert :ok = take.(2)
-    assert :ok = take.(3)
-    assert {:error, :too_many_requests} = take.(4)
-    later.(1_000)
-    assert :ok = take.(1)
+    assert :ok = take.(1, 0)
+    assert {:error, :too_many_requests} = take.(1, 0)
+    assert :ok = take.(2, 0)
+    assert :ok = take.(3, 0)
+    assert {:error, :too_many_requests} = take.(4, 0)
+    # What is refused costs nothing.
+    assert {:error, :too_many_requests} = take.(1, 999)
+    assert :ok = take.(1, 1_000)
+    assert {:error, :too_many_requests} = take.(1, 1_999)
 
-    # And who has long been quiet is forgotten.
-    later.(1_000)
-    send(server, :sweep)
-    assert :sys.get_state(server).buckets == %{}
+    # And who has long been quiet is forgotten: all but the one who took one out just now.
+    assert AddressLimit.sweep(table, began + 1_000 * 1_000_000_000) == 2
+    assert AddressLimit.sweep(table, began + 2_000 * 1_000_000_000) == 1
+    assert :ok = take.(4, 2_000)
+  end
+
+  test "takes no more than the burst when many take at once" do
+    table = :"limit #{System.unique_integer([:positive])}"
+    start_supervised!({AddressLimit, name: table, burst: 50, per_second: 0.001})
+    now = System.monotonic_time(:nanosecond)
+    take = fn -> AddressLimit.take({198, 51, 100, 1}, table, now) end
+    results = 1..200 |> Enum.map(fn _ -> Task.async(take) end) |> Task.await_many()
+    assert Enum.count(results, &(&1 == :ok)) == 50
+  end
+
+  test "is none while its table is missing" do
+    for _ <- 1..20, do: assert(:ok = AddressLimit.take(address(), :"no such table"))
   end
 
   @tag :capture_log
   test "a configuration that can't be is refused in words" do
     Process.flag(:trap_exit, true)
-    assert {:error, {%ArgumentError{message: words}, _}} = AddressLimit.start_link(name: nil, burst: 0)
+    assert {:error, {%ArgumentError{message: words}, _}} = AddressLimit.start_link(name: :"limit of nothing", burst: 0)
     assert words =~ "burst"
   end
 

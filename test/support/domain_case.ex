@@ -101,14 +101,17 @@ defmodule Roomtone.DomainCase do
   """
   @spec hold_throttle() :: :ok
   def hold_throttle do
-    :sys.replace_state(Throttle, fn state ->
-      held = fn {{kind, _what} = key, %{failures: failures, until: until} = entry} ->
-        {key, if(Throttle.wait(kind, failures) > 0, do: %{entry | until: until + 600_000}, else: entry)}
-      end
+    for {{kind, _what} = key, failures, until} <- :ets.tab2list(Throttle), Throttle.wait(kind, failures) > 0 do
+      :ets.insert(Throttle, {key, failures, until + 600_000})
+    end
 
-      %{state | entries: Map.new(state.entries, held)}
-    end)
+    :ok
+  end
 
+  @doc "As if there had been so many wrong tries of a kind, after which the next has to wait for `wait_ms`."
+  @spec put_failures(Throttle.key(), pos_integer, non_neg_integer) :: :ok
+  def put_failures(key, failures, wait_ms) do
+    :ets.insert(Throttle, {key, failures, System.monotonic_time(:millisecond) + wait_ms})
     :ok
   end
 

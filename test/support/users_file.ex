@@ -25,7 +25,12 @@ defmodule Roomtone.UsersFile do
   @doc "Has the application find what is in the file now, and not only once in a second."
   @spec look_again() :: :ok
   def look_again do
-    with pid when is_pid(pid) <- Process.whereis(Users), do: :sys.replace_state(pid, &%{&1 | looked: nil, stamp: nil})
+    with pid when is_pid(pid) <- Process.whereis(Users) do
+      # Within one second two files may look the same from outside.
+      :sys.replace_state(pid, &%{&1 | stamp: nil})
+      Users.look()
+    end
+
     :ok
   end
 

@@ -15,26 +15,55 @@ defmodule RoomtoneWeb.AddressLimit do
   that or a proxy on this machine is what one wants, and a limit in the proxy.
 
   An IPv6 network of 64 bits counts as one address, as it is given to one customer.
+
+  The buckets are counters in an ETS table, which a request changes itself; the process behind it owns the table and forgets those
+  that are full again. A counter is the time, in nanoseconds, at which its bucket is full (the generic cell rate algorithm): taking
+  one out moves that time further into the future by what one takes to come back.
   """
   use GenServer
 
-  alias Roomtone.RateLimit
+  alias Roomtone.UnknownMessage
 
   @defaults [burst: 300, per_second: 10, loopback: false]
   @sweep_ms 60_000
   # Those beyond share one bucket, so that many addresses don't take all the memory.
   @most_addresses 100_000
 
-  @doc "Takes one out of an address's bucket; `nil` is somebody whose address isn't known."
-  @spec take(:inet.ip_address() | nil, GenServer.server()) :: :ok | {:error, :too_many_requests}
-  def take(address, server \\ __MODULE__)
-  def take(nil, _server), do: :ok
+  @doc """
+  Takes one out of an address's bucket; `nil` is somebody whose address isn't known. `now` is monotonic time in nanoseconds.
+  """
+  @spec take(:inet.ip_address() | nil, atom, integer) :: :ok | {:error, :too_many_requests}
+  def take(address, table \\ __MODULE__, now \\ System.monotonic_time(:nanosecond))
+  def take(nil, _table, _now), do: :ok
 
-  def take(address, server) do
-    GenServer.call(server, {:take, key(address)})
-  catch
-    # Being replaced, for a moment: rather too many than nobody.
-    :exit, _reason -> :ok
+  def take(address, table, now) do
+    # No table: no limit is set, or its process is being replaced, for a moment: rather too many than nobody.
+    if :ets.whereis(table) == :undefined, do: :ok, else: take_key(key(address), table, now)
+  end
+
+  defp take_key(key, table, now) do
+    case :ets.lookup(table, :limits) do
+      [{_key, %{loopback: false}}] when key == :loopback -> :ok
+      [{_key, limits}] -> take_one(place(key, table, limits), table, limits, now)
+      [] -> :ok
+    end
+  end
+
+  # The row of the limits is one of them.
+  defp place(key, table, limits) do
+    if :ets.member(table, key) or :ets.info(table, :size) <= limits.most_addresses, do: key, else: :others
+  end
+
+  # In one step: a bucket that was full before now is full now, then one is taken out. Too many is given back.
+  defp take_one(key, table, %{each: each, burst: burst}, now) do
+    [_, _, full_at] = :ets.update_counter(table, key, [{2, 1}, {2, -1, now, now}, {2, each}], {key, now})
+
+    if full_at - now <= burst * each do
+      :ok
+    else
+      :ets.update_counter(table, key, {2, -each}, {key, now})
+      {:error, :too_many_requests}
+    end
   end
 
   @doc """
@@ -54,25 +83,43 @@ defmodule RoomtoneWeb.AddressLimit do
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
-  @doc "Options as in the configuration, and `name`."
+  @doc "Options as in the configuration, and `name`, which is also that of the table."
   @spec start_link(keyword) :: GenServer.on_start()
-  def start_link(opts), do: GenServer.start_link(__MODULE__, opts, name: Keyword.get(opts, :name, __MODULE__))
+  def start_link(opts) do
+    name = Keyword.get(opts, :name, __MODULE__)
+    GenServer.start_link(__MODULE__, {name, Keyword.delete(opts, :name)}, name: name)
+  end
 
   @impl true
-  def init(opts) do
-    with configured when is_list(configured) <- Application.get_env(:roomtone, __MODULE__, []) do
-      opts = @defaults |> Keyword.merge(configured) |> Keyword.merge(Keyword.delete(opts, :name))
-      check!(opts)
-      Process.send_after(self(), :sweep, @sweep_ms)
-      most = Keyword.get(opts, :most_addresses, @most_addresses)
-      {:ok, Map.new(opts) |> Map.merge(%{buckets: %{}, most_addresses: most})}
-    else
+  def init({table, opts}) do
+    case Application.get_env(:roomtone, __MODULE__, []) do
       false ->
         :ignore
+
+      configured when is_list(configured) ->
+        opts = @defaults |> Keyword.merge(configured) |> Keyword.merge(opts)
+        check!(opts)
+        create(table, opts)
+        Process.send_after(self(), :sweep, @sweep_ms)
+        {:ok, table}
 
       other ->
         raise ArgumentError, "config :roomtone, #{inspect(__MODULE__)} takes a list or false, not #{inspect(other)}"
     end
+  end
+
+  defp create(table, opts) do
+    :ets.new(table, [:named_table, :public, :set, read_concurrency: true, write_concurrency: true])
+
+    limits = %{
+      burst: opts[:burst],
+      # How long one takes to come back.
+      each: max(round(1.0e9 / opts[:per_second]), 1),
+      loopback: opts[:loopback],
+      most_addresses: Keyword.get(opts, :most_addresses, @most_addresses)
+    }
+
+    :ets.insert(table, {:limits, limits})
   end
 
   defp check!(opts) do
@@ -85,25 +132,23 @@ defmodule RoomtoneWeb.AddressLimit do
   end
 
   @impl true
-  def handle_call({:take, :loopback}, _from, %{loopback: false} = state), do: {:reply, :ok, state}
-
-  def handle_call({:take, key}, _from, %{buckets: buckets} = state) do
-    key = if is_map_key(buckets, key) or map_size(buckets) < state.most_addresses, do: key, else: :others
-    bucket = Map.get_lazy(buckets, key, fn -> RateLimit.new(state.burst, state.per_second) end)
-
-    case RateLimit.take(bucket) do
-      {:ok, bucket} -> {:reply, :ok, %{state | buckets: Map.put(buckets, key, bucket)}}
-      {:error, bucket} -> {:reply, {:error, :too_many_requests}, %{state | buckets: Map.put(buckets, key, bucket)}}
-    end
-  end
+  def handle_call(other, from, table), do: UnknownMessage.call(__MODULE__, other, from, table)
 
   @impl true
-  def handle_info(:sweep, state) do
+  def handle_cast(other, table), do: UnknownMessage.cast(__MODULE__, other, table)
+
+  @impl true
+  def handle_info(:sweep, table) do
     Process.send_after(self(), :sweep, @sweep_ms)
-    # A full one is as good as none.
-    {:noreply,
-     %{state | buckets: for({key, bucket} <- state.buckets, not RateLimit.full?(bucket), into: %{}, do: {key, bucket})}}
+    sweep(table, System.monotonic_time(:nanosecond))
+    {:noreply, table}
   end
 
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, table), do: UnknownMessage.info(__MODULE__, other, table)
+
+  @doc false
+  # A full bucket is as good as none.
+  @spec sweep(atom, integer) :: non_neg_integer
+  def sweep(table, now),
+    do: :ets.select_delete(table, [{{:_, :"$1"}, [{:is_integer, :"$1"}, {:"=<", :"$1", now}], [true]}])
 end

@@ -54,12 +54,7 @@ defmodule Roomtone.AuthTest do
 
     test "isn't kept from those who were here before by what others guess at their name" do
       assert {:ok, _values} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 1})
-
-      :sys.replace_state(Roomtone.Auth.Throttle, fn state ->
-        entry = %{failures: 50, until: System.monotonic_time(:millisecond) + 60_000}
-        %{state | entries: Map.put(state.entries, {:name, Roomtone.Auth.Users.fold("Ada")}, entry)}
-      end)
-
+      put_failures({:name, Roomtone.Auth.Users.fold("Ada")}, 50, 60_000)
       assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 2})
       assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), nil)
       assert {:ok, _values} = Auth.sign_in("ada", secret("correct horse"), {192, 0, 2, 1})
@@ -126,7 +121,7 @@ defmodule Roomtone.AuthTest do
     test "half a file of users doesn't turn away those known before", %{path: path} do
       ada = signed_in("Ada", "correct horse")
       File.write!(path, "Ada:$argon2id$\nrub")
-      :sys.replace_state(Roomtone.Auth.Users, &%{&1 | looked: nil})
+      Roomtone.Auth.Users.look()
       assert {:ok, _} = Auth.enter(ada, "standup")
     end
   end

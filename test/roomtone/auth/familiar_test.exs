@@ -16,8 +16,10 @@ defmodule Roomtone.Auth.FamiliarTest do
     refute Familiar.familiar?("ben", 1, familiar)
     refute Familiar.familiar?("ada", nil, familiar)
 
+    # As if that had been more than a day ago; only its process can write to the table.
     :sys.replace_state(familiar, fn state ->
-      %{state | seen: Map.new(state.seen, fn {who, {at, number}} -> {who, {at - 86_401, number}} end)}
+      :ets.update_element(state.table, {"ada", 1}, {2, System.monotonic_time(:second) - 86_401})
+      state
     end)
 
     refute Familiar.familiar?("ada", 1, familiar)

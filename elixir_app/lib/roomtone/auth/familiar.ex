@@ -6,14 +6,22 @@ defmodule Roomtone.Auth.Familiar do
   """
   use GenServer
 
+  alias Roomtone.UnknownMessage
+
   @seconds 24 * 3600
   @most 20_000
 
-  @doc "Whether somebody of this name, as it is compared, signed in from there. An address that isn't known is nobody's."
-  @spec familiar?(String.t(), term, GenServer.server()) :: boolean
-  def familiar?(name, address, server \\ __MODULE__)
-  def familiar?(_name, nil, _server), do: false
-  def familiar?(name, address, server), do: GenServer.call(server, {:familiar?, {name, address}, now()})
+  @doc "Whether somebody of this name, as it is compared, signed in from there. An address that isn't known is nobody's. Asks no process."
+  @spec familiar?(String.t(), term, atom) :: boolean
+  def familiar?(name, address, table \\ __MODULE__)
+  def familiar?(_name, nil, _table), do: false
+
+  def familiar?(name, address, table) do
+    case :ets.lookup(table, {name, address}) do
+      [{_who, at, _number}] -> now() - at < @seconds
+      [] -> false
+    end
+  end
 
   @doc "Remembers that they did."
   @spec remember(String.t(), term, GenServer.server()) :: :ok
@@ -23,39 +31,44 @@ defmodule Roomtone.Auth.Familiar do
 
   @doc false
   @spec start_link(keyword) :: GenServer.on_start()
-  def start_link(opts), do: GenServer.start_link(__MODULE__, opts, name: Keyword.get(opts, :name, __MODULE__))
-
-  # When each was last seen, and all in that order.
-  @impl true
-  def init(opts), do: {:ok, %{seen: %{}, order: :gb_trees.empty(), most: Keyword.get(opts, :most, @most), next: 0}}
-
-  @impl true
-  def handle_call({:familiar?, who, now}, _from, state) do
-    seen? = with %{^who => {at, _number}} <- state.seen, do: now - at < @seconds, else: (_ -> false)
-    {:reply, seen?, state}
+  def start_link(opts) do
+    name = Keyword.get(opts, :name, __MODULE__)
+    GenServer.start_link(__MODULE__, {name, Keyword.get(opts, :most, @most)}, name: name)
   end
 
+  # When each was last seen, for whoever asks; and who, in the order in which they were last seen.
+  @impl true
+  def init({table, most}) do
+    :ets.new(table, [:named_table, :protected, :set, read_concurrency: true])
+    {:ok, %{table: table, order: :ets.new(:order, [:private, :ordered_set]), most: most, next: 0}}
+  end
+
+  @impl true
   def handle_call({:remember, who, now}, _from, state) do
-    state = state |> forget(who) |> make_room()
-    order = :gb_trees.insert(state.next, who, state.order)
-    {:reply, :ok, %{state | seen: Map.put(state.seen, who, {now, state.next}), order: order, next: state.next + 1}}
+    forget(state, who)
+    make_room(state)
+    :ets.insert(state.table, {who, now, state.next})
+    :ets.insert(state.order, {state.next, who})
+    {:reply, :ok, %{state | next: state.next + 1}}
   end
 
-  defp make_room(%{seen: seen, most: most} = state) when map_size(seen) < most, do: state
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @impl true
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   defp make_room(state) do
-    {_number, who, _order} = :gb_trees.take_smallest(state.order)
-    forget(state, who)
+    if :ets.info(state.table, :size) >= state.most do
+      [{_number, oldest}] = :ets.lookup(state.order, :ets.first(state.order))
+      forget(state, oldest)
+    end
   end
 
   defp forget(state, who) do
-    case state.seen do
-      %{^who => {_at, number}} ->
-        %{state | seen: Map.delete(state.seen, who), order: :gb_trees.delete(number, state.order)}
-
-      _ ->
-        state
-    end
+    for {_who, _at, number} <- :ets.take(state.table, who), do: :ets.delete(state.order, number)
   end
 
   defp now, do: System.monotonic_time(:second)

@@ -7,7 +7,7 @@ defmodule Roomtone.Auth.Password do
   """
   use GenServer
 
-  alias Roomtone.Config
+  alias Roomtone.{Config, SafeCall, UnknownMessage}
 
   @typedoc "Gives the password."
   @type secret :: (() -> String.t())
@@ -64,9 +64,11 @@ defmodule Roomtone.Auth.Password do
   end
 
   defp call(pid, request) do
-    GenServer.call(pid, {request, now() + @patience_ms}, @patience_ms)
-  catch
-    :exit, _too_late -> {:error, :busy}
+    case SafeCall.call(pid, {request, now() + @patience_ms}, @patience_ms) do
+      {:ok, answer} -> answer
+      # Too late, or in the moment when the process is being replaced, whatever it failed on.
+      {:error, _reason} -> {:error, :busy}
+    end
   end
 
   defp queued(pid) do
@@ -86,10 +88,18 @@ defmodule Roomtone.Auth.Password do
   def init(nil), do: {:ok, Config.get().native}
 
   @impl true
-  def handle_call({request, deadline}, _from, native) do
+  def handle_call({request, deadline}, _from, native) when is_integer(deadline) do
     # Whoever asked has given up meanwhile.
     if now() > deadline, do: {:noreply, native}, else: {:reply, run(request, native), native}
   end
+
+  def handle_call(other, from, native), do: UnknownMessage.call(__MODULE__, other, from, native)
+
+  @impl true
+  def handle_cast(other, native), do: UnknownMessage.cast(__MODULE__, other, native)
+
+  @impl true
+  def handle_info(other, native), do: UnknownMessage.info(__MODULE__, other, native)
 
   defp run({:hash, secret}, native), do: hash_here(secret, native)
   defp run({:verify, secret, hash}, native), do: verify_here(secret, hash, native)

@@ -11,9 +11,14 @@ defmodule Roomtone.Auth.Throttle do
   | `:room` – passcodes of a room from one address | 5 | 15 min |
   | `:door` – passcodes of a room from anywhere | 50 | 30 s |
 
-  A try counts as failed from its beginning until `succeeded/2` takes that back: a hundred at once are a hundred tries.
+  A try counts as failed from its beginning until `succeeded/3` takes that back: a hundred at once are a hundred tries.
+
+  The counts are in an ETS table that callers change themselves: rows `{key, failures, until}`, and `{:most, n}`, how many there may
+  be. The process behind it owns the table and forgets what is old.
   """
   use GenServer
+
+  alias Roomtone.UnknownMessage
 
   @type key :: {:user | :name | :address | :room | :door, term}
 
@@ -24,12 +29,41 @@ defmodule Roomtone.Auth.Throttle do
   @most 20_000
 
   @doc "Begins a try, which counts for all keys; or says how many seconds it is too early. `now` is monotonic milliseconds."
-  @spec attempt([key], GenServer.server(), integer) :: :ok | {:error, {:slow_down, pos_integer}}
-  def attempt(keys, server \\ __MODULE__, now \\ now()), do: GenServer.call(server, {:attempt, keys, now})
+  @spec attempt([key], atom, integer) :: :ok | {:error, {:slow_down, pos_integer}}
+  def attempt(keys, table \\ __MODULE__, now \\ now()) do
+    keys = for key <- keys, do: place(table, key)
+
+    # Before the first failure there is nothing to wait for, whatever the clock shows.
+    case for key <- keys, [{_key, _failures, until}] <- [:ets.lookup(table, key)], until > now, do: until do
+      [] -> count_all(table, keys, [], now)
+      times -> too_early(Enum.max(times), now)
+    end
+  end
+
+  # Another may have tried since the look above: then what was counted for the keys before is taken back.
+  defp count_all(_table, [], _counted, _now), do: :ok
+
+  defp count_all(table, [key | keys], counted, now) do
+    case count(table, key, now) do
+      :ok ->
+        count_all(table, keys, [key | counted], now)
+
+      {:error, until} ->
+        Enum.each(counted, &uncount(table, &1, now))
+        too_early(until, now)
+    end
+  end
+
+  defp too_early(until, now), do: {:error, {:slow_down, ceil((until - now) / 1000)}}
 
   @doc "The try was right after all: it counts no more, and what went before is forgotten for the `own` keys."
-  @spec succeeded([key], [key], GenServer.server()) :: :ok
-  def succeeded(keys, own \\ [], server \\ __MODULE__), do: GenServer.call(server, {:succeeded, keys, own})
+  @spec succeeded([key], [key], atom) :: :ok
+  def succeeded(keys, own \\ [], table \\ __MODULE__) do
+    own = Enum.map(own, &place(table, &1))
+    others = Enum.map(keys, &place(table, &1)) -- own
+    Enum.each(others, &uncount(table, &1, now()))
+    Enum.each(own, &:ets.delete(table, &1))
+  end
 
   @doc "Seconds to wait after so many failures of a kind."
   @spec wait(atom, non_neg_integer) :: non_neg_integer
@@ -40,73 +74,83 @@ defmodule Roomtone.Auth.Throttle do
     if over < 0, do: 0, else: min(Integer.pow(2, min(over, 20)), longest)
   end
 
+  # ---- Rows ------------------------------------------------------------------------------------------------------------
+
+  defp place(table, {kind, _what} = key) do
+    if :ets.member(table, key) or :ets.info(table, :size) <= :ets.lookup_element(table, :most, 2),
+      do: key,
+      else: {kind, :others}
+  end
+
+  defp count(table, {kind, _what} = key, now) do
+    case :ets.lookup(table, key) do
+      [{_key, _failures, until}] when until > now ->
+        {:error, until}
+
+      before ->
+        failures = failures(before, now) + 1
+
+        changed(replace(table, before, {key, failures, now + 1000 * wait(kind, failures)}), fn ->
+          count(table, key, now)
+        end)
+    end
+  end
+
+  defp failures([{_key, failures, until}], now) when until > now - @memory_ms, do: failures
+  defp failures(_forgotten, _now), do: 0
+
+  defp uncount(table, key, now) do
+    case :ets.lookup(table, key) do
+      [] ->
+        :ok
+
+      [{_key, failures, until}] = before when failures > 1 ->
+        changed(replace(table, before, {key, failures - 1, min(until, now)}), fn -> uncount(table, key, now) end)
+
+      [last] ->
+        :ets.delete_object(table, last)
+        :ok
+    end
+  end
+
+  # Compares and swaps, as two columns change together: whether the row was still as it was read.
+  defp replace(table, [], row), do: :ets.insert_new(table, row)
+  defp replace(table, [before], row), do: :ets.select_replace(table, [{before, [], [{:const, row}]}]) == 1
+
+  defp changed(true, _again), do: :ok
+  defp changed(false, again), do: again.()
+
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
   @doc false
   @spec start_link(keyword) :: GenServer.on_start()
-  def start_link(opts), do: GenServer.start_link(__MODULE__, opts, name: Keyword.get(opts, :name, __MODULE__))
+  def start_link(opts) do
+    name = Keyword.get(opts, :name, __MODULE__)
+    GenServer.start_link(__MODULE__, {name, Keyword.get(opts, :most, @most)}, name: name)
+  end
 
   @impl true
-  def init(opts) do
+  def init({table, most}) do
+    :ets.new(table, [:named_table, :public, :set, read_concurrency: true, write_concurrency: true])
+    :ets.insert(table, {:most, most})
     Process.send_after(self(), :sweep, @sweep_ms)
-    {:ok, %{entries: %{}, most: Keyword.get(opts, :most, @most)}}
+    {:ok, table}
   end
 
   @impl true
-  def handle_call({:attempt, keys, now}, _from, state) do
-    entries = for key <- keys, do: place(state, key)
-
-    # Before the first failure there is nothing to wait for, whatever the clock shows.
-    case for key <- entries, %{until: until} <- [state.entries[key]], until > now, do: until do
-      [] -> {:reply, :ok, Enum.reduce(entries, state, &count(&2, &1, now))}
-      times -> {:reply, {:error, {:slow_down, ceil((Enum.max(times) - now) / 1000)}}, state}
-    end
-  end
-
-  def handle_call({:succeeded, keys, own}, _from, state) do
-    {own, others} = {Enum.map(own, &place(state, &1)), keys |> Enum.map(&place(state, &1))}
-    state = Enum.reduce(others -- own, state, &uncount(&2, &1))
-    {:reply, :ok, %{state | entries: Map.drop(state.entries, own)}}
-  end
+  def handle_call(other, from, table), do: UnknownMessage.call(__MODULE__, other, from, table)
 
   @impl true
-  def handle_info(:sweep, state) do
+  def handle_cast(other, table), do: UnknownMessage.cast(__MODULE__, other, table)
+
+  @impl true
+  def handle_info(:sweep, table) do
     Process.send_after(self(), :sweep, @sweep_ms)
-    oldest = now() - @memory_ms
-    {:noreply, %{state | entries: Map.filter(state.entries, fn {_key, entry} -> entry.until > oldest end)}}
+    :ets.select_delete(table, [{{:_, :_, :"$1"}, [{:"=<", :"$1", now() - @memory_ms}], [true]}])
+    {:noreply, table}
   end
 
-  def handle_info(_other, state), do: {:noreply, state}
-
-  defp place(%{entries: entries, most: most}, {kind, _what} = key) do
-    if is_map_key(entries, key) or map_size(entries) < most, do: key, else: {kind, :others}
-  end
-
-  defp count(state, {kind, _what} = key, now) do
-    failures = failures(state, key, now) + 1
-    entry = %{failures: failures, until: now + 1000 * wait(kind, failures)}
-    %{state | entries: Map.put(state.entries, key, entry)}
-  end
-
-  defp failures(state, key, now) do
-    case state.entries do
-      %{^key => %{failures: failures, until: until}} when until > now - @memory_ms -> failures
-      _ -> 0
-    end
-  end
-
-  defp uncount(state, key) do
-    case state.entries do
-      %{^key => %{failures: failures} = entry} when failures > 1 ->
-        %{
-          state
-          | entries: Map.put(state.entries, key, %{entry | failures: failures - 1, until: min(entry.until, now())})
-        }
-
-      _ ->
-        %{state | entries: Map.delete(state.entries, key)}
-    end
-  end
+  def handle_info(other, table), do: UnknownMessage.info(__MODULE__, other, table)
 
   defp now, do: System.monotonic_time(:millisecond)
 end

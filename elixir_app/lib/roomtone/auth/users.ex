@@ -10,7 +10,7 @@ defmodule Roomtone.Auth.Users do
   use GenServer
 
   alias Roomtone.Auth.Standing
-  alias Roomtone.{Config, Name, Token}
+  alias Roomtone.{Config, Name, Token, UnknownMessage}
 
   require Logger
 
@@ -31,9 +31,14 @@ defmodule Roomtone.Auth.Users do
               )
               |> Map.new()
 
-  @doc "The user of a name, in whatever case it is written."
+  @doc "The user of a name, in whatever case it is written. Asks no process."
   @spec get(String.t()) :: t | nil
-  def get(name), do: GenServer.call(__MODULE__, {:get, fold(name)})
+  def get(name) do
+    case :ets.lookup(__MODULE__, fold(name)) do
+      [{_folded, user}] -> user
+      [] -> nil
+    end
+  end
 
   @doc "Whether the name is a user's, or so like one that people would take it for theirs."
   @spec reserved?(String.t()) :: boolean
@@ -144,32 +149,42 @@ defmodule Roomtone.Auth.Users do
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
+  @doc "Looks now whether the file has changed, and not only at the next second."
+  @spec look() :: :ok
+  def look, do: GenServer.call(__MODULE__, :look)
+
+  @typep state :: %{file: Path.t() | nil, stamp: term}
+
   @impl true
   def init(nil) do
-    file = Config.get().users_file
-    # Whoever was taken out is to be put out of their call even if nobody signs in meanwhile.
-    if file, do: {:ok, _timer} = :timer.send_interval(@look_ms, :look)
-    {:ok, look(%{file: file, stamp: nil, looked: nil, users: %{}})}
+    # Users by their folded names, for whoever asks.
+    :ets.new(__MODULE__, [:named_table, :protected, :set, read_concurrency: true])
+    {:ok, look(%{file: Config.get().users_file, stamp: nil}), {:continue, :look_again}}
   end
 
   @impl true
-  def handle_call({:get, folded}, _from, state) do
-    state = look(state)
-    {:reply, state.users[folded], state}
+  def handle_continue(:look_again, %{file: nil} = state), do: {:noreply, state}
+
+  def handle_continue(:look_again, state) do
+    Process.send_after(self(), :look, @look_ms)
+    {:noreply, state}
   end
 
   @impl true
-  def handle_info(:look, state), do: {:noreply, look(state)}
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_call(:look, _from, state), do: {:reply, :ok, look(state)}
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @impl true
+  def handle_info(:look, state), do: {:noreply, look(state), {:continue, :look_again}}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  @spec look(state) :: state
   defp look(%{file: nil} = state), do: state
 
   defp look(state) do
-    now = System.monotonic_time(:millisecond)
-    if state.looked && now - state.looked < @look_ms, do: state, else: read_if_new(%{state | looked: now})
-  end
-
-  defp read_if_new(state) do
     case File.stat(state.file, time: :posix) do
       {:ok, stat} ->
         stamp = {stat.mtime, stat.size, stat.inode}
@@ -184,8 +199,11 @@ defmodule Roomtone.Auth.Users do
     case read(state.file) do
       {:ok, users} ->
         users = Map.new(users, &{fold(&1.name), &1})
-        for {folded, user} <- state.users, users[folded] != user, do: Standing.ended({:user, user.name})
-        %{state | stamp: stamp, users: users}
+        changed = for {folded, user} <- :ets.tab2list(__MODULE__), users[folded] != user, do: {folded, user}
+        :ets.insert(__MODULE__, Map.to_list(users))
+        for {folded, _user} <- changed, not is_map_key(users, folded), do: :ets.delete(__MODULE__, folded)
+        for {_folded, user} <- changed, do: Standing.ended({:user, user.name})
+        %{state | stamp: stamp}
 
       {:error, why} ->
         complain(state, stamp, why)
