@@ -163,12 +163,12 @@ defmodule Roomtone.FailureTest do
       kill(Process.whereis(Media))
       eventually(fn -> Process.whereis(Media) end)
       %{shard: shard} = ctx.media
-      %{rooms: rooms, people: people} = :sys.get_state(Media)
-      assert rooms[shard] == Enum.count(Media.Table.rooms(), &match?({_room, ^shard}, &1))
-      assert people[shard] == Enum.count(Media.Table.places(), &match?({_peer, %{shard: ^shard}}, &1))
-      assert rooms[shard] >= 1 and people[shard] >= 1
+      %{rooms: rooms, people: people} = Media.Table.counts(shard)
+      assert rooms == Enum.count(Media.Table.rooms(), &match?({_room, ^shard}, &1))
+      assert people == Enum.count(Media.Table.places(), &match?({_peer, %{shard: ^shard}}, &1))
+      assert rooms >= 1 and people >= 1
       :ok = Roomtone.close_room(ctx.room)
-      eventually(fn -> :sys.get_state(Media).rooms[shard] == rooms[shard] - 1 end)
+      eventually(fn -> Media.Table.counts(shard) == %{rooms: rooms - 1, people: people - 1} end)
     end
   end
 

@@ -387,6 +387,6 @@ defmodule Roomtone.BusyStatsTest do
     assert {:error, :media_busy} = Roomtone.stats(room)
     FakeNative.busy(shard, [])
     assert {:ok, %{participants: %{"ada" => %{connected: true}}}} = Roomtone.stats(room)
-    assert :ets.tab2list(Roomtone.Media.Table) |> Enum.filter(&match?({{:ref, _}, pid} when is_pid(pid), &1)) == []
+    assert :ets.tab2list(Roomtone.Media.Table) |> Enum.filter(&match?({{:ref, _}, me} when is_reference(me), &1)) == []
   end
 end

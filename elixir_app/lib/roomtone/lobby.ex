@@ -8,7 +8,7 @@ defmodule Roomtone.Lobby do
 
   use GenServer
 
-  alias Roomtone.RoomServer
+  alias Roomtone.{RoomServer, UnknownMessage}
 
   @pause_ms 500
   # A page shows no more. The busiest come first.
@@ -63,7 +63,13 @@ defmodule Roomtone.Lobby do
   @spec start_link() :: GenServer.on_start()
   def start_link, do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
-  # `told`: the list as the watchers have it; `resting`: it was told just now; `dirty`: something has happened since.
+  @typedoc "`told`: the list as the watchers have it; `resting`: it was told just now; `dirty`: something has happened since."
+  @type state :: %{
+          told: %{rooms: [Roomtone.summary()], total: non_neg_integer} | nil,
+          resting: boolean,
+          dirty: boolean
+        }
+
   @impl true
   def init(nil), do: {:ok, %{told: nil, resting: false, dirty: false}, {:continue, :begin}}
 
@@ -75,7 +81,13 @@ defmodule Roomtone.Lobby do
   def handle_info(:changed, state), do: {:noreply, tell(state)}
   def handle_info(:rested, %{dirty: true} = state), do: {:noreply, tell(state)}
   def handle_info(:rested, state), do: {:noreply, %{state | resting: false}}
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  @impl true
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   defp tell(state) do
     Process.send_after(self(), :rested, @pause_ms)

@@ -2,8 +2,8 @@ defmodule Roomtone.Media do
   @moduledoc """
   The media engine as the rest of Roomtone sees it, and the process that holds it.
 
-  This module, its worker and `Roomtone.Token` are the only callers of `Roomtone.Native`. Commands go from the caller's process
-  straight to the engine; this process keeps what must outlive callers:
+  Commands go from the caller's process straight to the engine. Submitting never blocks: a full queue is `{:error, :media_busy}`,
+  and what the caller does about it is in `Roomtone.Media.Retry`. This process keeps what must outlive callers:
 
     * the engine itself, which a restart of this process takes up again (sound goes on);
     * which room is on which shard: a room is opened where there is least to do, and may be moved later (`Roomtone.Media.Balance`);
@@ -19,8 +19,8 @@ defmodule Roomtone.Media do
 
   require Logger
 
-  alias Roomtone.{Config, Telemetry}
-  alias Roomtone.Media.{Balance, Load, Table}
+  alias Roomtone.{Config, SafeCall, Telemetry, UnknownMessage}
+  alias Roomtone.Media.{Balance, Load, PeerStats, Retry, Table}
 
   @typedoc "Which life of a shard. `nil` while it is not known to run."
   @type stamp :: {pos_integer, non_neg_integer} | nil
@@ -29,14 +29,22 @@ defmodule Roomtone.Media do
   @typedoc "A room's place."
   @type place :: %{room: id, shard: shard}
 
-  # A full queue empties in well under a millisecond unless the shard hangs.
-  @tries 5
-  @pause_ms 5
-  @outbox_ms 20
-  # The sockets of an engine that was just stopped are free once its loops have returned.
-  @start_tries 20
-  @start_pause_ms 100
-  @stats_timeout 1_000
+  @enforce_keys [:engine, :native, :shards]
+  defstruct [:engine, :native, :shards, owners: %{}, resting: %{}, outbox: [], timer: nil]
+
+  @typedoc "The state of the process that holds the engine."
+  @type t :: %__MODULE__{
+          engine: Roomtone.Native.engine(),
+          native: module,
+          shards: pos_integer,
+          # Each process that owns peers, with its monitor.
+          owners: %{pid => {reference, MapSet.t(id)}},
+          # Rooms that were moved for balance, and how long they stay where they are.
+          resting: Balance.resting(),
+          # Commands that must arrive, the newest first.
+          outbox: [{shard, Roomtone.Native.command()}],
+          timer: reference | nil
+        }
 
   # ---- For rooms -------------------------------------------------------------------------------------------------------
 
@@ -47,15 +55,22 @@ defmodule Roomtone.Media do
   @doc "Opens a room on the shard that has least to do. `kind`: see `Roomtone.Mix.engine_kind/1`."
   @spec open_room(id, map | nil) :: {:ok, shard} | {:error, :media_busy}
   def open_room(room, kind) do
-    with {:ok, shard} <- call({:place, room}) do
-      case reopen_room(%{room: room, shard: shard}, kind) do
-        :ok ->
-          {:ok, shard}
+    case engine() do
+      {native, engine} -> open_room(room, kind, Load.calmest(native, engine, Config.get().shards))
+      nil -> {:error, :media_busy}
+    end
+  end
 
-        {:error, _} = error ->
-          close_room(room)
-          error
-      end
+  defp open_room(room, kind, shard) do
+    Table.put_room(room, shard)
+
+    case reopen_room(%{room: room, shard: shard}, kind) do
+      :ok ->
+        {:ok, shard}
+
+      {:error, _} = error ->
+        close_room(room)
+        error
     end
   end
 
@@ -86,10 +101,6 @@ defmodule Roomtone.Media do
   @spec move_room(place, shard) :: :ok | {:error, :media_busy}
   def move_room(%{room: room, shard: shard}, to), do: submit(shard, {:move_room, %{room: room, to: to}})
 
-  @doc "A room has moved; the table knows already."
-  @spec moved() :: :ok
-  def moved, do: GenServer.cast(__MODULE__, :moved)
-
   @doc "Closes a room, and forgets it."
   @spec close_room(id) :: :ok
   def close_room(room), do: GenServer.cast(__MODULE__, {:close_room, room})
@@ -104,7 +115,7 @@ defmodule Roomtone.Media do
   @spec join(place, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
   def join(%{room: room, shard: shard}, peer, offer, row) do
     # The room may have moved without the caller's having heard of it.
-    with {:ok, shard, stamp} <- call({:own, peer, room, shard}) do
+    with {:ok, {shard, stamp}} <- own_peer(peer, room, shard) do
       case submit(shard, {:join, %{room: room, peer: peer, offer: offer, speak: row.speak, listen: row.listen}}) do
         :ok ->
           {:ok, stamp}
@@ -113,6 +124,14 @@ defmodule Roomtone.Media do
           forget(peer)
           error
       end
+    end
+  end
+
+  defp own_peer(peer, room, shard) do
+    with {:error, _late_or_replaced} <- SafeCall.call(__MODULE__, {:own, peer, room, shard}) do
+      # Should the request be carried out late, this comes after it.
+      forget(peer)
+      {:error, :media_busy}
     end
   end
 
@@ -151,51 +170,11 @@ defmodule Roomtone.Media do
   def stamp(shard), do: Table.stamp(shard)
 
   @doc """
-  Counters of peers; `nil` for one that the engine doesn't have, and those that didn't answer within a second are missing. Or an
-  error, when the shard is too busy even to be asked.
+  Counters of peers; `nil` for one that the engine doesn't have. Peers that didn't answer within a second are missing. An error if
+  the shard is too busy even to be asked. Waits in the calling process.
   """
   @spec peer_stats(place, [id]) :: {:ok, %{id => map | nil}} | {:error, :media_busy}
-  def peer_stats(place, peers) do
-    # A process of its own, so that an answer that comes too late finds nobody. Asking and gathering take a second each at most.
-    fn -> gather(place, peers) end |> Task.async() |> Task.await(@stats_timeout * 3)
-  end
-
-  defp gather(place, peers) do
-    {result, asked} = ask_all(place, peers, System.monotonic_time(:millisecond) + @stats_timeout)
-    timer = Process.send_after(self(), :enough, @stats_timeout)
-    result = with :ok <- result, do: {:ok, collect(asked, %{})}
-    Process.cancel_timer(timer)
-    Enum.each(asked, fn {ref, _peer} -> Table.take_ref(ref) end)
-    result
-  end
-
-  # The first that can't be asked is the last: each try of a full queue takes its time.
-  defp ask_all(place, peers, deadline) do
-    Enum.reduce_while(peers, {:ok, %{}}, fn peer, {:ok, asked} ->
-      ref = new_id()
-      Table.put_ref(ref, self())
-      asked = Map.put(asked, ref, peer)
-
-      with true <- System.monotonic_time(:millisecond) < deadline,
-           :ok <- ask_stats(place, peer, ref) do
-        {:cont, {:ok, asked}}
-      else
-        _busy -> {:halt, {{:error, :media_busy}, asked}}
-      end
-    end)
-  end
-
-  defp collect(asked, stats) when map_size(asked) == map_size(stats), do: stats
-
-  defp collect(asked, stats) do
-    receive do
-      {:media, {:peer_stats, %{reference: ref, stats: counters}}} when is_map_key(asked, ref) ->
-        collect(asked, Map.put(stats, asked[ref], counters))
-
-      :enough ->
-        stats
-    end
-  end
+  def peer_stats(place, peers), do: PeerStats.gather(place, peers)
 
   @doc "Asks for the counters of a peer; they come to the events process."
   @spec ask_stats(place, id, id) :: :ok | {:error, :media_busy}
@@ -238,16 +217,6 @@ defmodule Roomtone.Media do
   @spec start_link(Config.t()) :: GenServer.on_start()
   def start_link(config), do: GenServer.start_link(__MODULE__, config, name: __MODULE__)
 
-  @doc "Returns once every shard has started: last child of the media supervisor, so that nothing is built on a dead engine."
-  @spec await_started(Config.t(), timeout :: non_neg_integer) :: :ignore | {:error, term}
-  def await_started(config, timeout \\ 5_000) do
-    cond do
-      Enum.all?(0..(config.shards - 1), &(stamp(&1) != nil)) -> :ignore
-      timeout <= 0 -> {:error, :shards_did_not_start}
-      true -> Process.sleep(5) && await_started(config, timeout - 5)
-    end
-  end
-
   @impl true
   def init(config) do
     # So that `terminate/2` stops the engine when the supervisor ends.
@@ -255,22 +224,8 @@ defmodule Roomtone.Media do
 
     case adopt() || start_engine(config) do
       {:ok, native, engine} ->
-        state = %{
-          engine: engine,
-          native: native,
-          shards: config.shards,
-          owners: %{},
-          # How many of each on each shard.
-          rooms: %{},
-          people: %{},
-          # Rooms that were moved for balance, and how long they stay where they are.
-          resting: %{},
-          outbox: [],
-          timer: nil
-        }
-
         Process.send_after(self(), :balance, config.balance_ms)
-        {:ok, take_stock(state)}
+        {:ok, take_stock(%__MODULE__{engine: engine, native: native, shards: config.shards})}
 
       {:error, reason} ->
         {:stop, reason}
@@ -295,21 +250,11 @@ defmodule Roomtone.Media do
     }
 
     # Nothing happens in it before a worker lends it a thread, and by then the events process has taken our place as the listener.
-    with {:ok, engine} <- try_start(config.native, options, @start_tries) do
-      :persistent_term.put(__MODULE__, %{engine: engine, native: config.native})
-      Telemetry.execute([:media, :engine_started], %{shards: config.shards}, %{})
-      {:ok, config.native, engine}
-    end
-  end
-
-  defp try_start(native, options, tries) do
-    case native.engine_start(options, self()) do
+    case config.native.engine_start(options, self()) do
       {:ok, engine} ->
-        {:ok, engine}
-
-      {:error, {:bind_failed, _text}} when tries > 1 ->
-        Process.sleep(@start_pause_ms)
-        try_start(native, options, tries - 1)
+        :persistent_term.put(__MODULE__, %{engine: engine, native: config.native})
+        Telemetry.execute([:media, :engine_started], %{shards: config.shards}, %{})
+        {:ok, config.native, engine}
 
       {:error, {code, text}} ->
         Logger.error(
@@ -321,49 +266,27 @@ defmodule Roomtone.Media do
   end
 
   # What an earlier process of this name knew is in the table.
-  defp take_stock(state) do
-    Enum.reduce(Table.peers(), count_all(state), fn {peer, pid}, state -> own(state, peer, pid) end)
-  end
-
-  defp count_all(state) do
-    none = Map.new(0..(state.shards - 1), &{&1, 0})
-    rooms = Enum.frequencies_by(Table.rooms(), fn {_room, shard} -> shard end)
-    people = Enum.frequencies_by(Table.places(), fn {_peer, place} -> place.shard end)
-    %{state | rooms: Map.merge(none, rooms), people: Map.merge(none, people)}
-  end
-
-  defp count(state, what, shard, by), do: update_in(state[what][shard], &(&1 + by))
+  defp take_stock(state), do: Enum.reduce(Table.peers(), state, fn {peer, pid}, state -> own(state, peer, pid) end)
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
   @impl true
-  def handle_call({:place, room}, _from, state) do
-    rank = &{Load.rank(state.native, state.engine, &1), state.people[&1] + state.rooms[&1], &1}
-    shard = Enum.min_by(0..(state.shards - 1), rank)
-    Table.put_room(room, shard)
-    {:reply, {:ok, shard}, count(state, :rooms, shard, 1)}
-  end
+  def handle_call({:own, peer, room, shard}, {pid, _tag}, state),
+    do: {:reply, Table.put_peer(peer, pid, room, shard), own(state, peer, pid)}
 
-  def handle_call({:own, peer, room, shard}, {pid, _tag}, state) do
-    {shard, stamp} = Table.put_peer(peer, pid, room, shard)
-    {:reply, {:ok, shard, stamp}, state |> count(:people, shard, 1) |> own(peer, pid)}
-  end
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   @impl true
   def handle_cast({:close_room, room}, state) do
     case Table.take_room(room) do
-      {:ok, shard} ->
-        state = count(state, :rooms, shard, -1)
-        {:noreply, post(state, shard, {:close_room, %{room: room}})}
-
-      :error ->
-        {:noreply, state}
+      {:ok, shard} -> {:noreply, post(state, shard, {:close_room, %{room: room}})}
+      :error -> {:noreply, state}
     end
   end
 
-  def handle_cast(:moved, state), do: {:noreply, count_all(state)}
   def handle_cast({:leave, peer}, state), do: {:noreply, end_peer(state, peer, true)}
   def handle_cast({:forget, peer}, state), do: {:noreply, end_peer(state, peer, false)}
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
   def handle_info({:DOWN, _ref, :process, pid, _reason}, state) do
@@ -371,11 +294,11 @@ defmodule Roomtone.Media do
     {:noreply, Enum.reduce(peers, state, &end_peer(&2, &1, true))}
   end
 
-  def handle_info(:outbox, state) do
-    Enum.reduce(Enum.reverse(state.outbox), %{state | outbox: [], timer: nil}, fn {shard, command}, state ->
-      post(state, shard, command)
-    end)
-    |> then(&{:noreply, &1})
+  def handle_info({:timeout, timer, :outbox}, %{timer: timer} = state) do
+    again = %{state | outbox: [], timer: nil}
+
+    {:noreply,
+     state.outbox |> Enum.reverse() |> Enum.reduce(again, fn {to, command}, state -> post(state, to, command) end)}
   end
 
   def handle_info(:balance, state) do
@@ -385,11 +308,17 @@ defmodule Roomtone.Media do
   end
 
   def handle_info({:EXIT, _pid, reason}, state), do: {:stop, reason, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   @impl true
   def terminate(reason, state) when reason in [:normal, :shutdown] do
     :persistent_term.erase(__MODULE__)
     state.native.engine_stop(state.engine)
+
+    # A worker that was killed may still be inside its shard. This returns once it has left, and the shard's socket is closed: the
+    # next engine finds its ports free.
+    for shard <- 0..(state.shards - 1), do: :stopped = state.native.run_shard(state.engine, shard, 1)
+    :ok
   end
 
   # A crash: the next process takes the engine up.
@@ -397,7 +326,7 @@ defmodule Roomtone.Media do
 
   defp balance(state) do
     now = System.monotonic_time(:millisecond)
-    shards = Load.all(state.native, state.engine, state.people)
+    shards = Load.all(state.native, state.engine, state.shards)
 
     with {{room, from, to}, resting} <- Balance.step(shards, Table.populations(), state.resting, now),
          :ok <- state.native.submit(state.engine, from, {:move_room, %{room: room, to: to}}) do
@@ -416,7 +345,7 @@ defmodule Roomtone.Media do
   defp end_peer(state, peer, tell?) do
     case Table.take_peer(peer) do
       {:ok, pid, room, shard} ->
-        state = state |> count(:people, shard, -1) |> disown(peer, pid)
+        state = disown(state, peer, pid)
         if tell?, do: post(state, shard, {:leave, %{room: room, peer: peer}}), else: state
 
       :error ->
@@ -446,8 +375,7 @@ defmodule Roomtone.Media do
   defp post(state, shard, command) do
     case state.native.submit(state.engine, shard, command) do
       {:error, :busy} ->
-        timer = state.timer || Process.send_after(self(), :outbox, @outbox_ms)
-        %{state | outbox: [{shard, command} | state.outbox], timer: timer}
+        %{state | outbox: [{shard, command} | state.outbox], timer: state.timer || Retry.timer(:outbox)}
 
       _taken_or_stopped ->
         state
@@ -456,17 +384,14 @@ defmodule Roomtone.Media do
 
   # ---- Callers' side ---------------------------------------------------------------------------------------------------
 
-  defp submit(shard, command, tries \\ 1) do
+  defp submit(shard, command) do
     case native_submit(shard, command) do
       :ok ->
         :ok
 
-      {:error, :busy} when tries < @tries ->
-        Process.sleep(@pause_ms)
-        submit(shard, command, tries + 1)
-
+      # While the engine's holder is being replaced, callers are told to come again, too.
       {:error, reason} when reason in [:busy, :stopped] ->
-        Telemetry.execute([:media, :busy], %{count: tries}, %{shard: shard, command: elem(command, 0)})
+        Telemetry.execute([:media, :busy], %{count: 1}, %{shard: shard, command: elem(command, 0)})
         {:error, :media_busy}
 
       {:error, reason} ->
@@ -479,12 +404,5 @@ defmodule Roomtone.Media do
       {native, engine} -> native.submit(engine, shard, command)
       nil -> {:error, :stopped}
     end
-  end
-
-  # While this process is being replaced, callers are told to come again, as when a queue is full.
-  defp call(request) do
-    GenServer.call(__MODULE__, request)
-  catch
-    :exit, _reason -> {:error, :media_busy}
   end
 end

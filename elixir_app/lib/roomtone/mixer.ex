@@ -10,6 +10,7 @@ defmodule Roomtone.Mixer do
   """
 
   alias Roomtone.{Media, Mix, Telemetry}
+  alias Roomtone.Media.Retry
   alias Roomtone.Mix.{Check, Store}
 
   @interval_ms 20
@@ -76,19 +77,17 @@ defmodule Roomtone.Mixer do
 
   @doc "Changes the policy. `people` is how many are in the room."
   @spec change(t, Mix.op(), non_neg_integer) :: {:ok, t} | {:error, term}
-  def change(mixer, op, people) do
-    with true <- people * people <= @max_pairs || {:error, {:too_many_cells, @max_pairs}},
-         {:ok, mix, effect} <- Mix.apply(mixer.mix, op) do
-      Store.save(mixer.place.room, mix, effect.parts)
-      mixer = %{mixer | mix: mix}
+  def change(_mixer, _op, people) when people * people > @max_pairs, do: {:error, {:too_many_cells, @max_pairs}}
 
-      {:ok,
-       if(patient?(op),
-         do: mixer |> touch(:moved_again, effect.touched) |> flush_later(),
-         else: mixer |> touch(:touched, effect.touched) |> flush()
-       )}
+  def change(mixer, op, _people) do
+    with {:ok, mix, effect} <- Mix.apply(mixer.mix, op) do
+      Store.save(mixer.place.room, mix, effect.parts)
+      {:ok, told_of(%{mixer | mix: mix}, effect.touched, patient?(op))}
     end
   end
+
+  defp told_of(mixer, touched, true), do: mixer |> touch(:moved_again, touched) |> flush_later()
+  defp told_of(mixer, touched, false), do: mixer |> touch(:touched, touched) |> flush()
 
   # The least that is heard of it late is a person's own wish, or a step.
   defp patient?({:put_position, _identity, position}), do: position != nil
@@ -190,7 +189,7 @@ defmodule Roomtone.Mixer do
 
       {:error, :media_busy} ->
         # All of it again: to be told the same twice does no harm.
-        wait(mixer, @interval_ms)
+        %{mixer | timer: mixer.timer || Retry.timer(:mix)}
     end
   end
 

@@ -15,7 +15,8 @@ defmodule Roomtone.Participant do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Config, Media, Room, RoomServer, Telemetry}
+  alias Roomtone.{Config, Media, Room, RoomServer, SafeCall, Telemetry, UnknownMessage}
+  alias Roomtone.Media.Retry
   alias Roomtone.Room.Person
 
   @typedoc "What this process tells the room's."
@@ -29,10 +30,53 @@ defmodule Roomtone.Participant do
   @typedoc "What it says when the room's process asks."
   @type description :: %{person: Person.t(), peer: Media.id() | nil, stamp: Media.stamp()}
 
-  @sync_ms 20
   @longest_offer 65_536
 
+  @enforce_keys [:room, :place, :person, :row]
   defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync]
+
+  @typedoc """
+    * `row` – what the person's media may do; each peer has the row that the engine knows of
+    * `pending` – the offer that is being answered
+    * `peer` – the media, once an offer was answered
+    * `owner_ref` – the monitor of the owner; `grace` – how long there may be none
+    * `sync` – when the row is submitted again
+  """
+  @type t :: %__MODULE__{
+          room: String.t(),
+          place: Media.place(),
+          person: Person.t(),
+          row: Room.row(),
+          pending: pending | nil,
+          peer: peer | nil,
+          owner_ref: reference | nil,
+          grace: reference | nil,
+          sync: reference | nil
+        }
+
+  @typep peer :: %{
+           id: Media.id(),
+           stamp: Media.stamp(),
+           fingerprint: String.t() | nil,
+           row: Room.row(),
+           connected: boolean,
+           answered_at: integer
+         }
+
+  # `kind`, `id` and `stamp` are `nil` until the shard has taken the offer; until then `retry` is when it is submitted again.
+  @typep pending :: %{
+           kind: :join | :reoffer | nil,
+           id: Media.id() | nil,
+           stamp: Media.stamp(),
+           row: Room.row(),
+           offer: String.t() | nil,
+           attempts: non_neg_integer,
+           retry: reference | nil,
+           from: GenServer.from(),
+           timer: reference,
+           fingerprint: String.t() | nil,
+           started: integer
+         }
 
   # ---- Room's side -----------------------------------------------------------------------------------------------------
 
@@ -43,9 +87,7 @@ defmodule Roomtone.Participant do
   @doc "Who it is; for a room process that takes over."
   @spec describe(pid) :: {:ok, description} | :error
   def describe(pid) do
-    {:ok, GenServer.call(pid, :describe, 1_000)}
-  catch
-    :exit, _reason -> :error
+    with {:error, _late_or_gone} <- SafeCall.call(pid, :describe, 1_000), do: :error
   end
 
   @doc "The person as the room now knows them."
@@ -74,19 +116,21 @@ defmodule Roomtone.Participant do
   @spec negotiate(pid, String.t(), pid | :none) :: {:ok, String.t()} | {:error, Roomtone.join_error()}
   def negotiate(pid, offer, owner) do
     # It answers by itself when the engine doesn't; the rest is for a process that hangs.
-    GenServer.call(pid, {:negotiate, offer, owner}, Config.get().join_timeout_ms + 2_000)
-  catch
-    :exit, {:timeout, _call} -> {:error, :media_timeout}
-    :exit, {reason, _call} when reason in [:shutdown, :killed, :noproc, :normal] -> {:error, :room_closed}
-    :exit, _reason -> {:error, :participant_failed}
+    case SafeCall.call(pid, {:negotiate, offer, owner}, Config.get().join_timeout_ms + 2_000) do
+      {:ok, answer} -> answer
+      {:error, :timeout} -> {:error, :media_timeout}
+      {:error, :gone} -> {:error, :room_closed}
+      {:error, :crashed} -> {:error, :participant_failed}
+    end
   end
 
   @doc "Makes `owner` the one who speaks for the person; media stay as they are."
   @spec adopt(pid, pid | :none) :: :ok | {:error, :not_found}
   def adopt(pid, owner) do
-    GenServer.call(pid, {:adopt, owner})
-  catch
-    :exit, _reason -> {:error, :not_found}
+    case SafeCall.call(pid, {:adopt, owner}) do
+      {:ok, :ok} -> :ok
+      {:error, _late_or_gone} -> {:error, :not_found}
+    end
   end
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
@@ -119,11 +163,13 @@ defmodule Roomtone.Participant do
   def handle_call({:negotiate, offer, owner}, from, state) do
     state = state |> watch(owner) |> drop_pending({:error, :superseded}, :leave)
 
-    case start_negotiation(offer, from, state) do
-      {:ok, state} -> {:noreply, state}
+    case check_offer(offer) do
+      :ok -> submit_offer(%{state | pending: pending(offer, from, state)})
       {:error, reason} -> refuse(from, reason, state)
     end
   end
+
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   @impl true
   def handle_cast({:person, person}, state) do
@@ -143,7 +189,7 @@ defmodule Roomtone.Participant do
 
   def handle_cast({:media_lost, stamp}, state) do
     state =
-      if state.pending && newer?(state.pending, stamp),
+      if state.pending && (state.pending.kind == nil or newer?(state.pending, stamp)),
         do: state,
         else: drop_pending(state, {:error, :media_restarted}, :forget)
 
@@ -158,6 +204,8 @@ defmodule Roomtone.Participant do
   def handle_cast(:finish, state) do
     {:stop, :normal, state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave)}
   end
+
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
   def handle_info({:media, {:answer, %{peer: id, sdp: sdp}}}, %{pending: %{id: id}} = state),
@@ -202,6 +250,7 @@ defmodule Roomtone.Participant do
     state |> drop_pending({:error, :media_timeout}, undo) |> unless_started(:media_timeout)
   end
 
+  def handle_info({:timeout, timer, :offer}, %{pending: %{retry: timer}} = state), do: submit_offer(state)
   def handle_info({:timeout, timer, :grace}, %{grace: timer} = state), do: finish_with(:owner_lost, state)
   def handle_info({:timeout, timer, :sync}, %{sync: timer} = state), do: {:noreply, sync(%{state | sync: nil})}
 
@@ -215,51 +264,69 @@ defmodule Roomtone.Participant do
     {:noreply, %{state | owner_ref: nil, grace: :erlang.start_timer(state.person.grace_ms, self(), :grace)}}
   end
 
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   # ---- Negotiation -----------------------------------------------------------------------------------------------------
 
-  defp start_negotiation(offer, _from, _state) when byte_size(offer) > @longest_offer,
-    do: {:error, {:offer_refused, :too_large, "the offer is longer than #{@longest_offer} bytes"}}
+  defp check_offer(offer) do
+    cond do
+      byte_size(offer) > @longest_offer ->
+        {:error, {:offer_refused, :too_large, "the offer is longer than #{@longest_offer} bytes"}}
 
-  defp start_negotiation(offer, from, state) do
-    if String.valid?(offer),
-      do: do_start_negotiation(offer, from, state),
-      else: {:error, {:offer_refused, :malformed, "the offer isn't UTF-8 text"}}
-  end
+      not String.valid?(offer) ->
+        {:error, {:offer_refused, :malformed, "the offer isn't UTF-8 text"}}
 
-  defp do_start_negotiation(offer, from, state) do
-    fingerprint = fingerprint(offer)
-
-    # The same certificate is the same RTCPeerConnection, which only wants new ICE credentials: sound goes on. Another one needs a
-    # peer of its own, which replaces ours once it is answered.
-    {kind, id, submitted} =
-      if state.peer && fingerprint && state.peer.fingerprint == fingerprint do
-        id = state.peer.id
-        {:reoffer, id, with(:ok <- Media.reoffer(state.place, id, offer), do: {:ok, state.peer.stamp})}
-      else
-        id = Media.new_id()
-        {:join, id, Media.join(state.place, id, offer, state.row)}
-      end
-
-    with {:ok, stamp} <- submitted do
-      timer = :erlang.start_timer(Config.get().join_timeout_ms, self(), :answer)
-      started = System.monotonic_time()
-
-      pending = %{
-        kind: kind,
-        id: id,
-        from: from,
-        timer: timer,
-        fingerprint: fingerprint,
-        stamp: stamp,
-        started: started,
-        row: state.row
-      }
-
-      {:ok, %{state | pending: pending}}
+      true ->
+        :ok
     end
   end
+
+  defp pending(offer, from, state) do
+    %{
+      kind: nil,
+      id: nil,
+      stamp: nil,
+      row: state.row,
+      offer: offer,
+      attempts: 0,
+      retry: nil,
+      from: from,
+      timer: :erlang.start_timer(Config.get().join_timeout_ms, self(), :answer),
+      fingerprint: fingerprint(offer),
+      started: System.monotonic_time()
+    }
+  end
+
+  defp submit_offer(%{pending: pending} = state) do
+    {kind, id} = kind_of_offer(state)
+    attempts = pending.attempts + 1
+
+    case submit(kind, id, state) do
+      {:ok, stamp} ->
+        taken = %{pending | kind: kind, id: id, stamp: stamp, row: state.row, offer: nil, retry: nil}
+        {:noreply, %{state | pending: taken}}
+
+      {:error, :media_busy} ->
+        if attempts < Retry.attempts() do
+          {:noreply, %{state | pending: %{pending | attempts: attempts, retry: Retry.timer(:offer)}}}
+        else
+          :erlang.cancel_timer(pending.timer)
+          refuse(pending.from, :media_busy, %{state | pending: nil})
+        end
+    end
+  end
+
+  # The same certificate is the same RTCPeerConnection, which only wants new ICE credentials: sound goes on. Another one needs a
+  # peer of its own, which replaces ours once it is answered.
+  defp kind_of_offer(%{peer: %{fingerprint: same, id: id}, pending: %{fingerprint: same}}) when same != nil,
+    do: {:reoffer, id}
+
+  defp kind_of_offer(_state), do: {:join, Media.new_id()}
+
+  defp submit(:reoffer, id, state),
+    do: with(:ok <- Media.reoffer(state.place, id, state.pending.offer), do: {:ok, state.peer.stamp})
+
+  defp submit(:join, id, state), do: Media.join(state.place, id, state.pending.offer, state.row)
 
   defp answered(%{pending: pending, peer: old} = state, sdp) do
     :erlang.cancel_timer(pending.timer)
@@ -309,7 +376,7 @@ defmodule Roomtone.Participant do
       end
     end
 
-    measure_negotiation(state, elem(reply, 1))
+    if pending.kind, do: measure_negotiation(state, elem(reply, 1))
     # Before the caller knows, so that a new try of theirs finds the room without this one.
     state = %{state | pending: nil}
     if hopeless?(state, reply), do: report(state, {:ended, :never_joined})
@@ -359,7 +426,7 @@ defmodule Roomtone.Participant do
 
     if {peer_result, pending_result} == {:ok, :ok} or state.sync != nil,
       do: state,
-      else: %{state | sync: :erlang.start_timer(@sync_ms, self(), :sync)}
+      else: %{state | sync: Retry.timer(:sync)}
   end
 
   defp own_peer(%{kind: :join} = pending), do: pending

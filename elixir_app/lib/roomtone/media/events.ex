@@ -13,8 +13,19 @@ defmodule Roomtone.Media.Events do
 
   require Logger
 
-  alias Roomtone.{Config, Media, Telemetry}
-  alias Roomtone.Media.Table
+  alias Roomtone.{Config, Media, SafeCall, Telemetry, UnknownMessage}
+  alias Roomtone.Media.{Retry, Table}
+
+  defstruct unasked: [], timer: nil, waiting: []
+
+  @typedoc """
+    * `unasked` – what a shard with a full queue is to be asked when `timer` is over
+    * `waiting` – who wants to know that all shards have started
+  """
+  @type t :: %__MODULE__{unasked: [question], timer: reference | nil, waiting: [GenServer.from()]}
+
+  @typedoc "Whether a peer is there and connected; on which shard a room is."
+  @type question :: {:check | :find, Media.id()}
 
   @typedoc """
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that shard, with the stamp of its new
@@ -25,10 +36,12 @@ defmodule Roomtone.Media.Events do
            Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved | :room_found, Media.shard()}}
 
   @backlog 2_000
-  # No peer has this number: what is asked of it is answered from where the room is.
-  @nobody 0
   # A shard's figures, where its epoch is read, may be a tenth of a second old: look once more when they no longer are.
   @second_look_ms 500
+
+  @doc "Returns once every shard has started."
+  @spec await_started(timeout) :: :ok | SafeCall.error()
+  def await_started(timeout), do: with({:ok, :started} <- SafeCall.call(__MODULE__, :await_started, timeout), do: :ok)
 
   @doc false
   @spec start_link(term) :: GenServer.on_start()
@@ -41,27 +54,34 @@ defmodule Roomtone.Media.Events do
     {native, engine} = Media.engine()
     native.engine_events_to(engine, self())
     Process.send_after(self(), :second_look, @second_look_ms)
-    {:ok, nil, {:continue, :catch_up}}
+    {:ok, %__MODULE__{}, {:continue, :catch_up}}
   end
 
   @impl true
   def handle_continue(:catch_up, state) do
     catch_up_shards()
-    find(Table.rooms())
-    for {peer, place} <- Table.places(), do: ask(place, peer, {:check, peer})
-    {:noreply, state}
+    rooms = for {room, _shard} <- Table.rooms(), do: {:find, room}
+    peers = for {peer, _place} <- Table.places(), do: {:check, peer}
+    {:noreply, state |> reply_if_started() |> ask(rooms ++ peers)}
   end
+
+  @impl true
+  def handle_call(:await_started, from, state),
+    do: {:noreply, reply_if_started(%{state | waiting: [from | state.waiting]})}
+
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
   def handle_info(:second_look, state) do
     catch_up_shards()
-    {:noreply, state}
+    {:noreply, reply_if_started(state)}
   end
 
-  def handle_info({:find, room}, state) do
-    with shard when shard != nil <- Table.room_shard(room), do: find([{room, shard}])
-    {:noreply, state}
-  end
+  def handle_info({:timeout, timer, :ask}, %{timer: timer} = state),
+    do: {:noreply, ask(%{state | unasked: [], timer: nil}, state.unasked)}
 
   def handle_info({:roomtone_log, level, text}, state) do
     Logger.log(level, ["media engine: ", text])
@@ -70,7 +90,7 @@ defmodule Roomtone.Media.Events do
 
   def handle_info({:roomtone_media, shard, epoch, {:shard_started, info}}, state) do
     shard_started(shard, epoch, Map.get(info, :addresses, []))
-    {:noreply, state}
+    {:noreply, reply_if_started(state)}
   end
 
   def handle_info({:roomtone_media, shard, epoch, event}, state) do
@@ -82,23 +102,57 @@ defmodule Roomtone.Media.Events do
     {:noreply, state}
   end
 
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
-  defp find(rooms) do
-    for {room, shard} <- rooms,
-        {:error, :media_busy} <- [ask(%{room: room, shard: shard}, @nobody, {:find, room})],
-        do: Process.send_after(self(), {:find, room}, @second_look_ms)
+  defp reply_if_started(%{waiting: []} = state), do: state
+
+  defp reply_if_started(state) do
+    if Enum.all?(0..(Config.get().shards - 1), &(Table.stamp(&1) != nil)) do
+      Enum.each(state.waiting, &GenServer.reply(&1, :started))
+      %{state | waiting: []}
+    else
+      state
+    end
   end
 
-  defp ask(place, peer, purpose) do
-    ref = Media.new_id()
-    Table.put_ref(ref, purpose)
+  # Of a shard whose queue is full nothing more is asked until the timer is over.
+  defp ask(state, questions) do
+    {unasked, _busy} =
+      Enum.reduce(questions, {state.unasked, []}, fn question, {unasked, busy} ->
+        case place(question) do
+          # It is gone.
+          nil ->
+            {unasked, busy}
 
-    with {:error, :media_busy} = error <- Media.ask_stats(place, peer, ref) do
+          %{shard: shard} = place ->
+            if shard not in busy and submit(question, place) == :ok,
+              do: {unasked, busy},
+              else: {[question | unasked], [shard | busy]}
+        end
+      end)
+
+    timer = if unasked != [], do: state.timer || Retry.timer(:ask)
+    %{state | unasked: unasked, timer: timer}
+  end
+
+  defp place({:check, peer}), do: Table.peer_place(peer)
+
+  defp place({:find, room}),
+    do: with(shard when shard != nil <- Table.room_shard(room), do: %{room: room, shard: shard})
+
+  defp submit(question, place) do
+    ref = Media.new_id()
+    Table.put_ref(ref, question)
+
+    with {:error, :media_busy} = error <- Media.ask_stats(place, asked_about(question), ref) do
       Table.take_ref(ref)
       error
     end
   end
+
+  defp asked_about({:check, peer}), do: peer
+  # No peer has this number: the shard that has the room answers that.
+  defp asked_about({:find, _room}), do: Media.new_id()
 
   # Shards that began another life without our hearing of it. Epoch 0 is before the first.
   defp catch_up_shards do
@@ -159,7 +213,6 @@ defmodule Roomtone.Media.Events do
 
   defp moved(room, from, shard, stamp) do
     people = Table.move_room(room, shard, stamp)
-    Media.moved()
     Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: from, to: shard})
     to_room(room, {:room_moved, shard}, shard)
   end

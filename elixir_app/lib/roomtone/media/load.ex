@@ -23,14 +23,21 @@ defmodule Roomtone.Media.Load do
     {not well?(shard), shed_level, trunc(load / @step)}
   end
 
+  @doc "The shard that takes the next room: of those with the lowest `rank/3` the one with fewest rooms and peers."
+  @spec calmest(module, Native.engine(), pos_integer) :: Media.shard()
+  def calmest(native, engine, shards) do
+    Enum.min_by(0..(shards - 1), fn shard ->
+      %{rooms: rooms, people: people} = Table.counts(shard)
+      {rank(native, engine, shard), rooms + people, shard}
+    end)
+  end
+
   @doc "What the shards that run do. What is known of the others is from when they did."
-  @spec all(module, Native.engine(), %{Media.shard() => people :: non_neg_integer}) :: %{
-          Media.shard() => Balance.shard()
-        }
-  def all(native, engine, people) do
-    for {shard, people} <- people, well?(shard), into: %{} do
+  @spec all(module, Native.engine(), pos_integer) :: %{Media.shard() => Balance.shard()}
+  def all(native, engine, shards) do
+    for shard <- 0..(shards - 1), well?(shard), into: %{} do
       {load, shed_level} = read(native, engine, shard)
-      {shard, %{load: load, shed_level: shed_level, people: people}}
+      {shard, %{load: load, shed_level: shed_level, people: Table.counts(shard).people}}
     end
   end
 

@@ -10,7 +10,7 @@ defmodule Roomtone.Media.Supervisor do
   use Supervisor
 
   alias Roomtone.Media
-  alias Roomtone.Media.{Events, Table, Worker}
+  alias Roomtone.Media.{Events, Gate, Table, Worker}
 
   @doc false
   @spec start_link(Roomtone.Config.t()) :: Supervisor.on_start()
@@ -28,7 +28,7 @@ defmodule Roomtone.Media.Supervisor do
       {Media, config},
       Events,
       %{id: Roomtone.Media.Workers, type: :supervisor, start: {Supervisor, :start_link, [workers, pool]}},
-      %{id: :gate, restart: :temporary, start: {Media, :await_started, [config]}}
+      Gate
     ]
 
     Supervisor.init(children, strategy: :one_for_one, max_restarts: 10, max_seconds: 60)

@@ -3,10 +3,15 @@ defmodule Roomtone.Media.Table do
   What the media processes know together, in one ETS table that belongs to their supervisor and so outlives each of them.
 
   Rows: `{:generation, n}`, `{{:shard, shard}, stamp}`, `{{:beat, shard}, monotonic_ms}`, `{{:room, room}, shard, stamp}`,
-  `{{:peer, peer}, pid, room, shard}`, `{{:ref, ref}, pid | {:check, peer} | {:find, room}}`.
+  `{{:peer, peer}, pid, room, shard}`, `{{:ref, ref}, pid | alias | {:check, peer} | {:find, room}}`, and
+  `{{:count, shard}, rooms, peers}`, which whoever adds, moves or removes a room or a peer keeps in step.
   """
 
   alias Roomtone.Media
+
+  # Where they stand in the row of a shard's counts.
+  @rooms 2
+  @people 3
 
   @doc "Makes the table, for the calling process."
   @spec create() :: :ok
@@ -55,7 +60,11 @@ defmodule Roomtone.Media.Table do
 
   @doc "Places a room, which is not open yet."
   @spec put_room(Media.id(), Media.shard()) :: true
-  def put_room(room, shard), do: :ets.insert(__MODULE__, {{:room, room}, shard, nil})
+  def put_room(room, shard) do
+    true = :ets.insert_new(__MODULE__, {{:room, room}, shard, nil})
+    count(shard, @rooms, 1)
+    true
+  end
 
   @doc "Notes in which life of its shard a room is open; `nil` for none."
   @spec put_room_stamp(Media.id(), Media.stamp()) :: boolean
@@ -82,14 +91,32 @@ defmodule Roomtone.Media.Table do
   @doc "A room is on another shard now, with its peers; how many these are."
   @spec move_room(Media.id(), Media.shard(), Media.stamp()) :: non_neg_integer
   def move_room(room, shard, stamp) do
-    :ets.update_element(__MODULE__, {:room, room}, [{2, shard}, {3, stamp}])
+    from = room_shard(room)
+    if :ets.update_element(__MODULE__, {:room, room}, [{2, shard}, {3, stamp}]), do: recount(from, shard, @rooms)
 
-    for {{:peer, _peer} = key, _pid, ^room, _shard} <-
-          :ets.match_object(__MODULE__, {{:peer, :_}, :_, room, :_}),
-        reduce: 0 do
-      moved ->
-        :ets.update_element(__MODULE__, key, {4, shard})
-        moved + 1
+    moved =
+      for {key, _pid, ^room, from} <- :ets.match_object(__MODULE__, {{:peer, :_}, :_, room, :_}),
+          # A peer may end at the same moment.
+          :ets.update_element(__MODULE__, key, {4, shard}),
+          do: recount(from, shard, @people)
+
+    length(moved)
+  end
+
+  defp recount(from, to, what) do
+    count(from, what, -1)
+    count(to, what, 1)
+  end
+
+  defp count(shard, what, by),
+    do: :ets.update_counter(__MODULE__, {:count, shard}, {what, by}, {{:count, shard}, 0, 0})
+
+  @doc "How many rooms and how many peers are on a shard."
+  @spec counts(Media.shard()) :: %{rooms: non_neg_integer, people: non_neg_integer}
+  def counts(shard) do
+    case :ets.lookup(__MODULE__, {:count, shard}) do
+      [{_key, rooms, people}] -> %{rooms: rooms, people: people}
+      [] -> %{rooms: 0, people: 0}
     end
   end
 
@@ -97,8 +124,12 @@ defmodule Roomtone.Media.Table do
   @spec take_room(Media.id()) :: {:ok, Media.shard()} | :error
   def take_room(room) do
     case :ets.take(__MODULE__, {:room, room}) do
-      [{_key, shard, _stamp}] -> {:ok, shard}
-      [] -> :error
+      [{_key, shard, _stamp}] ->
+        count(shard, @rooms, -1)
+        {:ok, shard}
+
+      [] ->
+        :error
     end
   end
 
@@ -112,8 +143,15 @@ defmodule Roomtone.Media.Table do
     at = room_shard(room) || shard
     stamp = stamp(at)
     :ets.insert(__MODULE__, {{:peer, peer}, pid, room, at})
+    count(at, @people, 1)
+
     # The room may move at the same moment, and its other peers have been moved already.
-    if room_shard(room) in [at, nil], do: {at, stamp}, else: put_peer(peer, pid, room, at)
+    if room_shard(room) in [at, nil] do
+      {at, stamp}
+    else
+      take_peer(peer)
+      put_peer(peer, pid, room, at)
+    end
   end
 
   @doc "Whom a peer's events go to."
@@ -129,8 +167,21 @@ defmodule Roomtone.Media.Table do
   @spec take_peer(Media.id()) :: {:ok, pid, room :: Media.id(), Media.shard()} | :error
   def take_peer(peer) do
     case :ets.take(__MODULE__, {:peer, peer}) do
-      [{_key, pid, room, shard}] -> {:ok, pid, room, shard}
-      [] -> :error
+      [{_key, pid, room, shard}] ->
+        count(shard, @people, -1)
+        {:ok, pid, room, shard}
+
+      [] ->
+        :error
+    end
+  end
+
+  @doc "Where a peer is."
+  @spec peer_place(Media.id()) :: Media.place() | nil
+  def peer_place(peer) do
+    case :ets.lookup(__MODULE__, {:peer, peer}) do
+      [{_key, _pid, room, shard}] -> %{room: room, shard: shard}
+      [] -> nil
     end
   end
 
@@ -152,12 +203,15 @@ defmodule Roomtone.Media.Table do
   @spec peers() :: [{Media.id(), pid}]
   def peers, do: :ets.select(__MODULE__, [{{{:peer, :"$1"}, :"$2", :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
-  @doc "Notes who waits for the answer to a reference: a process, or the events process itself, to check on a peer or to find a room."
-  @spec put_ref(Media.id(), pid | {:check | :find, Media.id()}) :: true
+  @typedoc "Who waits for the answer to a reference: a process, or the events process itself, to check on a peer or to find a room."
+  @type asker :: pid | reference | {:check | :find, Media.id()}
+
+  @doc "Notes who waits for the answer to a reference."
+  @spec put_ref(Media.id(), asker) :: true
   def put_ref(ref, who), do: :ets.insert(__MODULE__, {{:ref, ref}, who})
 
   @doc "Who waits for the answer to a reference; nobody any more."
-  @spec take_ref(Media.id()) :: pid | {:check | :find, Media.id()} | nil
+  @spec take_ref(Media.id()) :: asker | nil
   def take_ref(ref) do
     case :ets.take(__MODULE__, {:ref, ref}) do
       [{_key, who}] -> who

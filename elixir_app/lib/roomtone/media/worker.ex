@@ -10,14 +10,21 @@ defmodule Roomtone.Media.Worker do
 
   use GenServer, restart: :transient
 
-  alias Roomtone.Media
+  alias Roomtone.{Media, UnknownMessage}
   alias Roomtone.Media.Table
+
+  @typep state :: %{native: module, engine: Roomtone.Native.engine(), shard: Media.shard()}
 
   @slice_ms 1_000
 
   @doc "The worker of a shard."
   @spec whereis(Media.shard()) :: pid | nil
-  def whereis(shard), do: GenServer.whereis(via(shard))
+  def whereis(shard) do
+    case Registry.lookup(Roomtone.Registry, {:worker, shard}) do
+      [{pid, _value}] -> pid
+      [] -> nil
+    end
+  end
 
   @doc false
   @spec start_link(Media.shard()) :: GenServer.on_start()
@@ -37,7 +44,15 @@ defmodule Roomtone.Media.Worker do
 
   @impl true
   def handle_info(:run, state), do: run(state)
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
+  @impl true
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @spec run(state) :: {:noreply, state} | {:stop, :normal, state}
   defp run(%{native: native, engine: engine, shard: shard} = state) do
     Table.put_beat(shard)
 

@@ -1,0 +1,26 @@
+defmodule Roomtone.Media.Gate do
+  @moduledoc """
+  The last child of the media supervisor: it starts, and is gone again, once every shard runs, so
+  that nothing is built on a dead engine. A shard that doesn't start in time fails the supervisor.
+
+  A process of its own that waits, so that the supervisor itself only waits for a child to start.
+  """
+
+  use GenServer, restart: :temporary
+
+  alias Roomtone.Media.Events
+
+  @patience_ms 5_000
+
+  @doc false
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil)
+
+  @impl true
+  def init(nil) do
+    case Events.await_started(@patience_ms) do
+      :ok -> :ignore
+      {:error, reason} -> {:stop, {:shards_did_not_start, reason}}
+    end
+  end
+end
