@@ -7,7 +7,9 @@ config :roomtone, token_secret: "roomtone-development-secret-not-for-production"
 # What outlives a server that is started here.
 config :roomtone, data_dir: Path.expand("../tmp/data", __DIR__)
 
-config :logger, :console, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant, :shard]
+# Elixir 1.15 gave it another name, and deprecated the old one.
+formatter = if Version.match?(System.version(), ">= 1.15.0"), do: :default_formatter, else: :console
+config :logger, formatter, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant, :shard]
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
 # Known to everyone who reads this file; config/runtime.exs wants another one in prod.

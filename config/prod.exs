@@ -2,6 +2,8 @@ import Config
 
 # ---- Domain (lib/roomtone) -------------------------------------------------------------------------------------------
 config :logger, level: :info
-config :logger, :console, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant, :shard]
+# Elixir 1.15 gave it another name, and deprecated the old one.
+formatter = if Version.match?(System.version(), ">= 1.15.0"), do: :default_formatter, else: :console
+config :logger, formatter, format: "$time $metadata[$level] $message\n", metadata: [:room, :participant, :shard]
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------

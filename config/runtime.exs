@@ -33,7 +33,10 @@ case System.get_env("LOG_FORMAT", "") do
     :ok
 
   "json" ->
-    config :logger, :console,
+    # Elixir 1.15 gave it another name, and deprecated the old one.
+    formatter = if Version.match?(System.version(), ">= 1.15.0"), do: :default_formatter, else: :console
+
+    config :logger, formatter,
       format: {RoomtoneWeb.LogFormat, :json},
       metadata: [:time, :mfa, :room, :participant, :shard, :request_id]
 

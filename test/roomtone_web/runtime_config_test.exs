@@ -4,14 +4,16 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
 
   @secret String.duplicate("x", 64)
 
+  defp endpoint(variables, env \\ :prod), do: read(variables, env)[:roomtone][RoomtoneWeb.Endpoint]
+
   # Only these are set, whatever the machine has.
-  defp endpoint(variables, env \\ :prod) do
+  defp read(variables, env) do
     before = System.get_env()
     for {name, _} <- before, name =~ ~r/^(PORT|PHX_|HTTPS_|SECRET_|RELEASE_|LOG_)/, do: System.delete_env(name)
     System.put_env(Map.new(variables))
 
     try do
-      Config.Reader.read!("config/runtime.exs", env: env)[:roomtone][RoomtoneWeb.Endpoint]
+      Config.Reader.read!("config/runtime.exs", env: env)
     after
       for {name, _} <- variables, do: System.delete_env(name)
       System.put_env(before)
@@ -55,6 +57,15 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
   test "a release starts its server" do
     assert endpoint(%{"SECRET_KEY_BASE" => @secret, "RELEASE_NAME" => "roomtone"})[:server]
     assert endpoint(%{"SECRET_KEY_BASE" => @secret, "PHX_SERVER" => "true"})[:server]
+  end
+
+  test "the log is JSON on request, by the setting that this Elixir reads" do
+    [{formatter, settings}] = read(%{"LOG_FORMAT" => "json"}, :dev)[:logger]
+    assert settings[:format] == {RoomtoneWeb.LogFormat, :json}
+    # The other name would be a warning on Elixir 1.15, and nothing at all on 1.14.
+    assert formatter == if(Version.match?(System.version(), ">= 1.15.0"), do: :default_formatter, else: :console)
+    refute read(%{"LOG_FORMAT" => "text"}, :dev)[:logger]
+    assert_raise RuntimeError, ~r/LOG_FORMAT takes text or json/, fn -> read(%{"LOG_FORMAT" => "xml"}, :dev) end
   end
 
   test "an empty variable is one that isn't set" do
