@@ -105,7 +105,7 @@ defmodule Roomtone.FailureTest do
       :ok = Roomtone.whisper(ctx.room, "ada", [])
       refute_received {:native, _, {:set_gains, _}}
       FakeNative.busy(shard, [])
-      assert_receive {:native, ^shard, {:set_gains, %{cells: [{^b, ^a, 0.0}]}}}
+      assert_receive {:native, ^shard, {:set_gains, %{cells: [{^b, ^a, +0.0}]}}}
     end
 
     test "is told again to the next life of a shard, when people are there again", ctx do
@@ -125,10 +125,10 @@ defmodule Roomtone.FailureTest do
           FakeNative.await_join(offer).peer
         end
 
-      assert_received {:native, ^shard, {:set_gains, %{room: ^id, cells: [{^b, ^a, 0.0}]}}}
+      assert_received {:native, ^shard, {:set_gains, %{room: ^id, cells: [{^b, ^a, +0.0}]}}}
       # Once when it was opened, once when it was opened again.
       {:ok, %{room: quiet_id}, _, _} = Roomtone.RoomServer.call(quiet, :peers)
-      for _ <- 1..2, do: assert_receive({:native, _, {:set_policy, %{room: ^quiet_id, default_gain: 0.0}}})
+      for _ <- 1..2, do: assert_receive({:native, _, {:set_policy, %{room: ^quiet_id, default_gain: +0.0}}})
     end
   end
 

@@ -64,7 +64,7 @@ defmodule Roomtone.Mix.PanningTest do
     here = [{:put_position, "ada", at(0, 0, 0)}, {:put_position, "bob", at(1, 0, 0)}]
     cell = fn pan -> {:put_cells, %{"ada" => %{"bob" => {1.0, pan}}}} end
     assert {1.0, 1.0} = Mix.weight(spatial(here), "ada", "bob")
-    assert {1.0, 0.0} = Mix.weight(spatial(here, []), "ada", "bob")
+    assert {1.0, +0.0} = Mix.weight(spatial(here, []), "ada", "bob")
     assert {1.0, pan} = Mix.weight(spatial([cell.(-0.57) | here]), "ada", "bob")
     assert pan == 3 / 7
     assert {1.0, 1.0} = Mix.weight(spatial([cell.(0.5) | here]), "ada", "bob")

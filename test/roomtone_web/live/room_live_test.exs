@@ -228,7 +228,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
     test "is off with a switch, and back where it was", %{room: room, ada: ada} do
       ada.view |> form("#person-panel form", %{"percent" => "150"}) |> render_change()
       ada.view |> element("#mute-for-me") |> render_click()
-      assert {:ok, %{"Ben" => 0.0}} = Roomtone.volumes(room, "Ada")
+      assert {:ok, %{"Ben" => +0.0}} = Roomtone.volumes(room, "Ada")
       assert has_element?(ada.view, ~s(#mute-for-me[aria-checked="true"]))
       ada.view |> element("#mute-for-me") |> render_click()
       assert {:ok, %{"Ben" => 1.5}} = Roomtone.volumes(room, "Ada")
