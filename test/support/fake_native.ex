@@ -117,18 +117,17 @@ defmodule Roomtone.FakeNative do
 
   def token_verify(token, secret, now) do
     with [header, payload, signature] <- String.split(token, "."),
-         true <- Base.url_decode64(header, padding: false) == {:ok, "HS256"} || {:error, :malformed},
-         true <-
-           signature == encode(:crypto.mac(:hmac, :sha256, secret, header <> "." <> payload)) ||
-             {:error, :bad_signature},
+         {:ok, "HS256"} <- Base.url_decode64(header, padding: false),
          {:ok, binary} <- Base.url_decode64(payload, padding: false) do
-      claims = :erlang.binary_to_term(binary, [:safe])
-      if claims["exp"] > now, do: {:ok, claims}, else: {:error, :expired}
+      if signature == encode(:crypto.mac(:hmac, :sha256, secret, header <> "." <> payload)),
+        do: unexpired(:erlang.binary_to_term(binary, [:safe]), now),
+        else: {:error, :bad_signature}
     else
-      {:error, _} = error -> error
       _ -> {:error, :malformed}
     end
   end
+
+  defp unexpired(claims, now), do: if(claims["exp"] > now, do: {:ok, claims}, else: {:error, :expired})
 
   @doc "From now on the caller gets `:password_verified` for each password that is checked, until it ends."
   @spec count_passwords() :: :ok

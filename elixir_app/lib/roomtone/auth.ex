@@ -79,20 +79,28 @@ defmodule Roomtone.Auth do
   def visitor(session) do
     session = if ended?(session_id(session)), do: %{}, else: session
     who = module().identify(session)
-    user = with {:user, name} <- who, {:ok, name} <- Name.identity(name), do: name, else: (_ -> nil)
     # The session is one of ours, but perhaps an older or newer version's.
     names = for name <- List.wrap(session["names"]), is_binary(name), do: name
 
     %Visitor{
-      user: user,
+      user: user(who),
       names: names,
-      display: user || List.first(names),
+      display: user(who) || List.first(names),
       guests_allowed: who == :guest,
       person: text(session["person"]),
       passes: for(%{"room" => room} = pass <- List.wrap(session["passes"]), is_binary(room), do: pass),
       session_id: session_id(session)
     }
   end
+
+  defp user({:user, name}) do
+    case Name.identity(name) do
+      {:ok, name} -> name
+      {:error, _invalid} -> nil
+    end
+  end
+
+  defp user(_guest_or_nobody), do: nil
 
   @doc "Whether there is anything to sign in to."
   @spec sign_in?() :: boolean
@@ -105,16 +113,26 @@ defmodule Roomtone.Auth do
   @spec sign_in(term, Roomtone.Auth.Password.secret(), term) ::
           {:ok, session} | {:error, :wrong_password | :busy | :no_sign_in | {:slow_down, pos_integer}}
   def sign_in(name, password, address) do
-    known = with {:ok, name} <- Name.identity(name), do: name, else: (_ -> "")
+    if sign_in?(), do: sign_in_as(known_name(name), password, address), else: {:error, :no_sign_in}
+  end
+
+  # What can't be a name is nobody's.
+  defp known_name(name) do
+    case Name.identity(name) do
+      {:ok, name} -> name
+      {:error, _invalid} -> ""
+    end
+  end
+
+  defp sign_in_as(known, password, address) do
     folded = Roomtone.Auth.Users.fold(known)
     own = if address, do: [{:user, {folded, address}}], else: []
     # Whoever has been here before isn't kept out by what others try with their name.
     anybody = if Familiar.familiar?(folded, address), do: [], else: [{:name, folded}]
     all = own ++ anybody ++ if(address, do: [{:address, address}], else: [])
 
-    with true <- sign_in?() || {:error, :no_sign_in},
-         # Right once, what others tried with the name is forgotten, too.
-         {:ok, values} <- guarded(all, [{:name, folded} | own], fn -> module().sign_in(known, password) end) do
+    # Right once, what others tried with the name is forgotten, too.
+    with {:ok, values} <- guarded(all, [{:name, folded} | own], fn -> module().sign_in(known, password) end) do
       Familiar.remember(folded, address)
       {:ok, values}
     end
@@ -197,7 +215,7 @@ defmodule Roomtone.Auth do
       invited: if(invited, do: invited.grants, else: []),
       maker: maker(visitor, identity),
       session_id: visitor.session_id,
-      user_stamp: with({:user, name} <- identity, do: signed_stamp(name), else: (_guest -> nil)),
+      user_stamp: signed_stamp(identity),
       invitation: invited && invited.id
     }
 
@@ -298,7 +316,8 @@ defmodule Roomtone.Auth do
   defp user_stamp(name), do: if(exports?(:user_stamp, 1), do: module().user_stamp(name))
 
   # Of somebody who is a user no more as of just now: one that nothing equals.
-  defp signed_stamp(name), do: if(exports?(:user_stamp, 1), do: module().user_stamp(name) || "")
+  defp signed_stamp({:user, name}), do: if(exports?(:user_stamp, 1), do: module().user_stamp(name) || "")
+  defp signed_stamp({:guest, _name}), do: nil
 
   # ---- Passcodes and invitations -----------------------------------------------------------------------------------------
 

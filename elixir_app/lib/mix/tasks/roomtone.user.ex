@@ -66,11 +66,12 @@ defmodule Mix.Tasks.Roomtone.User do
   end
 
   defp read(file) do
-    with true <- File.exists?(file) || {:ok, ""},
-         {:ok, _users} <- Users.read(file) do
-      File.read(file)
-    else
-      {:ok, ""} -> {:ok, ""}
+    if File.exists?(file), do: read_checked(file), else: {:ok, ""}
+  end
+
+  defp read_checked(file) do
+    case Users.read(file) do
+      {:ok, _users} -> File.read(file)
       {:error, why} -> {:error, "#{file} #{why}"}
     end
   end

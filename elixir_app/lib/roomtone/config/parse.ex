@@ -62,8 +62,7 @@ defmodule Roomtone.Config.Parse do
   def shards(given, ports, dirty \\ :erlang.system_info(:dirty_io_schedulers))
 
   def shards(nil, ports, dirty) do
-    ports = with {:ok, {:exactly, ports}} <- ports, do: length(ports), else: (_ -> @max_shards)
-    {:ok, System.schedulers_online() |> min(ports) |> min(most_shards(dirty))}
+    {:ok, System.schedulers_online() |> min(most_ports(ports)) |> min(most_shards(dirty))}
   end
 
   def shards(given, _ports, dirty) do
@@ -77,6 +76,9 @@ defmodule Roomtone.Config.Parse do
   end
 
   # On a virtual machine that was started with one or two of them, one shard is better than none.
+  defp most_ports({:ok, {:exactly, ports}}), do: length(ports)
+  defp most_ports(_as_many_as_needed), do: @max_shards
+
   defp most_shards(dirty), do: max(dirty - 2, 1)
 
   defp too_many_shards(shards, dirty) do
