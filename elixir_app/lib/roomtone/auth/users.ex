@@ -184,19 +184,18 @@ defmodule Roomtone.Auth.Users do
   @spec look(state) :: state
   defp look(%{file: nil} = state), do: state
 
-  defp look(state) do
-    case File.stat(state.file, time: :posix) do
-      {:ok, stat} ->
-        stamp = {stat.mtime, stat.size, stat.inode}
-        if stamp == state.stamp, do: state, else: read(state, stamp)
+  defp look(%{file: file, stamp: before} = state) do
+    case File.stat(file, time: :posix) do
+      {:ok, %File.Stat{mtime: mtime, size: size, inode: inode}} ->
+        if {mtime, size, inode} == before, do: state, else: read(state, {mtime, size, inode})
 
       {:error, reason} ->
         complain(state, {:error, reason}, "can't be read: #{:file.format_error(reason)}")
     end
   end
 
-  defp read(state, stamp) do
-    case read(state.file) do
+  defp read(%{file: file} = state, stamp) do
+    case read(file) do
       {:ok, users} ->
         users = Map.new(users, &{fold(&1.name), &1})
         changed = for {folded, user} <- :ets.tab2list(__MODULE__), users[folded] != user, do: {folded, user}

@@ -41,7 +41,9 @@ defmodule Roomtone.Media.Events do
 
   @doc "Returns once every shard has started."
   @spec await_started(timeout) :: :ok | SafeCall.error()
-  def await_started(timeout), do: with({:ok, :started} <- SafeCall.call(__MODULE__, :await_started, timeout), do: :ok)
+  def await_started(timeout) do
+    with {:ok, _started} <- SafeCall.call(__MODULE__, :await_started, timeout), do: :ok
+  end
 
   @doc false
   @spec start_link(term) :: GenServer.on_start()
