@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.Supervisor do
   @moduledoc """
-  The web's processes: PubSub, the WHIP sessions, the limit for each address and the endpoint, in that order, so that no request
-  finds one missing.
+  The web's processes: PubSub, the WHIP sessions, tasks of channels, the limit for each address and the endpoint, in that order, so
+  that no request finds one missing.
 
   `endpoint: false` leaves the endpoint out, for an app that has its own (`RoomtoneWeb.Embedding`).
   """
@@ -17,6 +17,7 @@ defmodule RoomtoneWeb.Supervisor do
       {Registry, keys: :duplicate, name: RoomtoneWeb.WhipTokens},
       {Registry, keys: :unique, name: RoomtoneWeb.WhipSessions},
       {DynamicSupervisor, name: RoomtoneWeb.WhipSupervisor, strategy: :one_for_one},
+      {Task.Supervisor, name: RoomtoneWeb.Tasks},
       RoomtoneWeb.AddressLimit
     ]
 
