@@ -90,9 +90,22 @@ defmodule Roomtone.Participant do
     with {:error, _late_or_gone} <- SafeCall.call(pid, :describe, 1_000), do: :error
   end
 
-  @doc "The person as the room now knows them."
+  @doc "The person as the room now knows them, and with that what their media may do."
   @spec update(pid, Person.t()) :: :ok
   def update(pid, person), do: GenServer.cast(pid, {:person, person})
+
+  @doc """
+  Returns once what the room told before is in the shard's queue; if that is full, once it is kept to be submitted as soon as there is
+  room. A process that is gone has nothing to submit.
+  """
+  @spec await_update(pid) :: :ok | {:error, :timeout}
+  def await_update(pid) do
+    case SafeCall.call(pid, :await_update) do
+      {:ok, :ok} -> :ok
+      {:error, :timeout} = late -> late
+      {:error, _gone} -> :ok
+    end
+  end
 
   @doc "What their media may do from now on."
   @spec put_row(pid, Room.row()) :: :ok
@@ -169,12 +182,15 @@ defmodule Roomtone.Participant do
     end
   end
 
+  # Everything before it in the mailbox has been dealt with.
+  def handle_call(:await_update, _from, state), do: {:reply, :ok, state}
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   @impl true
   def handle_cast({:person, person}, state) do
     # The room may not know yet that the first answer was made.
-    {:noreply, %{state | person: %{person | pending: person.pending and state.person.pending}}}
+    person = %{person | pending: person.pending and state.person.pending}
+    {:noreply, sync(%{state | person: person, row: Room.row(person)})}
   end
 
   def handle_cast({:moved, place, _stamp}, %{place: place} = state), do: {:noreply, state}
