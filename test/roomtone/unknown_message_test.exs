@@ -17,6 +17,10 @@ defmodule Roomtone.UnknownMessageTest do
 
     servers = [
       Roomtone.Media.Table.peer_pid(media.peer),
+      Roomtone.RoomServer.whereis(room),
+      Process.whereis(Roomtone.Rooms),
+      Process.whereis(Roomtone.Store),
+      Process.whereis(Roomtone.Auth.Spent),
       Process.whereis(Roomtone.Media),
       Process.whereis(Roomtone.Media.Events),
       Process.whereis(Roomtone.Lobby),

@@ -20,7 +20,7 @@ defmodule Roomtone.Store do
 
   require Logger
 
-  alias Roomtone.Config
+  alias Roomtone.{Config, SafeCall, UnknownMessage}
   alias Roomtone.Store.Log
 
   @flush_ms 100
@@ -91,9 +91,10 @@ defmodule Roomtone.Store do
   @doc "Returns when all that was put before is on the disk, or says that it can't be written. Nothing else stops then: see `health/0`."
   @spec sync() :: :ok | {:error, :store_failing}
   def sync do
-    GenServer.call(__MODULE__, :sync, 10_000)
-  catch
-    :exit, _reason -> {:error, :store_failing}
+    case SafeCall.call(__MODULE__, :sync, 10_000) do
+      {:ok, answer} -> answer
+      {:error, _late_or_replaced} -> {:error, :store_failing}
+    end
   end
 
   @doc "Since when nothing was forgotten, in Unix seconds."
@@ -176,6 +177,8 @@ defmodule Roomtone.Store do
     {:reply, if(state.log, do: :ok, else: {:error, :store_failing}), state}
   end
 
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
   @impl true
   def handle_info(:flush_soon, state) do
     Process.send_after(self(), :flush, @flush_ms)
@@ -184,7 +187,10 @@ defmodule Roomtone.Store do
 
   def handle_info(:flush, state), do: {:noreply, flush(state)}
   def handle_info(:retry, state), do: {:noreply, retry(%{state | retry: nil})}
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
   def terminate(_reason, state) do

@@ -10,7 +10,7 @@ defmodule Roomtone.Auth.Spent do
 
   require Logger
 
-  alias Roomtone.Store
+  alias Roomtone.{Store, UnknownMessage}
 
   @typedoc "What can be spent."
   @type key :: {:session | :invitation | :used, String.t()}
@@ -80,6 +80,11 @@ defmodule Roomtone.Auth.Spent do
     end
   end
 
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
   defp insert(state, {kind, _id} = key, until) do
     :ets.insert(state.table, {key, until, state.next})
     :ets.insert(state.order, {{kind, state.next}, key})
@@ -94,7 +99,7 @@ defmodule Roomtone.Auth.Spent do
     {:noreply, Enum.reduce(past, state, &forget(&2, &1))}
   end
 
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   defp make_room(state, kind) do
     if Map.get(state.counts, kind, 0) < state.most do

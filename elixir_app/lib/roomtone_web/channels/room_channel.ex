@@ -30,7 +30,7 @@ defmodule RoomtoneWeb.RoomChannel do
   """
   use RoomtoneWeb, :channel
 
-  alias Roomtone.{Name, RateLimit, Token}
+  alias Roomtone.{Name, RateLimit, Token, UnknownMessage}
   alias RoomtoneWeb.{AddressLimit, Auth, Refusal}
 
   require Logger
@@ -162,12 +162,13 @@ defmodule RoomtoneWeb.RoomChannel do
     ref = socket_ref(socket)
 
     # The engine may take its time, and mutes mustn't wait for it.
-    Task.start(fn ->
-      case Roomtone.stats(room, me) do
-        {:ok, stats} -> reply(ref, {:ok, %{stats: stats}})
-        {:error, reason} -> reply(ref, {:error, Refusal.payload(reason)})
-      end
-    end)
+    {:ok, _task} =
+      Task.Supervisor.start_child(RoomtoneWeb.Tasks, fn ->
+        case Roomtone.stats(room, me) do
+          {:ok, stats} -> reply(ref, {:ok, %{stats: stats}})
+          {:error, reason} -> reply(ref, {:error, Refusal.payload(reason)})
+        end
+      end)
 
     {:noreply, socket}
   end
@@ -194,7 +195,9 @@ defmodule RoomtoneWeb.RoomChannel do
   def handle_info({:hung_up, session}, %{assigns: %{session: session}} = socket) when is_binary(session),
     do: {:noreply, assign(socket, :hung_up, true)}
 
-  def handle_info(_other, socket), do: {:noreply, socket}
+  # Of another socket of the same person.
+  def handle_info({kind, _session}, socket) when kind in [:taken_over, :hung_up], do: {:noreply, socket}
+  def handle_info(other, socket), do: UnknownMessage.info(__MODULE__, other, socket)
 
   @impl true
   def terminate({:shutdown, :left}, %{assigns: %{inside: true, room: room, me: me, session: session}}) do

@@ -49,7 +49,7 @@ defmodule RoomtoneWeb.LobbyLive do
     {:noreply, assign(socket, :now, DateTime.utc_now())}
   end
 
-  def handle_info(_other, socket), do: {:noreply, socket}
+  def handle_info(other, socket), do: Roomtone.UnknownMessage.info(__MODULE__, other, socket)
 
   # Parameters may be anything, nested maps too.
   defp text(value) when is_binary(value), do: if(String.valid?(value), do: String.slice(value, 0, @longest), else: "")

@@ -135,7 +135,10 @@ defmodule RoomtoneWeb.RoomLive do
   end
 
   def handle_info(:draw, %{assigns: %{outside: nil}} = socket), do: {:noreply, draw(socket)}
-  def handle_info(_other, socket), do: {:noreply, socket}
+  # What concerns nobody who is outside.
+  def handle_info({:roomtone, _room, _event}, socket), do: {:noreply, socket}
+  def handle_info(:draw, socket), do: {:noreply, socket}
+  def handle_info(other, socket), do: Roomtone.UnknownMessage.info(__MODULE__, other, socket)
 
   # Who waited here before the room was opened may be in front of a locked one now.
   defp allowed(%{assigns: %{allowed: :unknown, entry: entry}} = socket) do

@@ -11,7 +11,7 @@ defmodule RoomtoneWeb.WhipSession do
   """
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Auth, Config, Token}
+  alias Roomtone.{Auth, Config, SafeCall, Token, UnknownMessage}
   alias Roomtone.Auth.LastRoom
 
   require Logger
@@ -36,12 +36,16 @@ defmodule RoomtoneWeb.WhipSession do
   @spec close(String.t(), Token.t()) :: :ok | {:error, :no_such_session | :not_yours}
   def close(id, %Token{} = token) do
     case Registry.lookup(RoomtoneWeb.WhipSessions, id) do
-      [{pid, _}] -> GenServer.call(pid, {:close, token})
-      [] -> {:error, :no_such_session}
+      [{pid, _}] ->
+        case SafeCall.call(pid, {:close, token}) do
+          {:ok, answer} -> answer
+          # It ended by itself between the two.
+          {:error, _gone} -> {:error, :no_such_session}
+        end
+
+      [] ->
+        {:error, :no_such_session}
     end
-  catch
-    # It ended by itself between the two.
-    :exit, _reason -> {:error, :no_such_session}
   end
 
   @doc false
@@ -101,7 +105,8 @@ defmodule RoomtoneWeb.WhipSession do
   # Not ours, which isn't empty: the one before, of somebody who was refused.
   def handle_info({:roomtone, _room, {:closed, :empty}}, state), do: {:noreply, state}
   def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, {:shutdown, :room_closed}, state}
-  def handle_info(_other, state), do: {:noreply, state, :hibernate}
+  def handle_info({:roomtone, _room, _event}, state), do: {:noreply, state, :hibernate}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   @impl true
   def terminate(_reason, %{identity: nil}), do: :ok
