@@ -37,6 +37,7 @@ defmodule Roomtone do
   }
 
   alias Roomtone.Auth.Lock
+  alias Roomtone.Media.Retry
   alias Roomtone.Rooms.Remembered
 
   # Described in `Roomtone.Types`.
@@ -301,35 +302,38 @@ defmodule Roomtone do
   def leave(name, identity, reason \\ :left),
     do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(reason == :removed)
 
-  @doc "Nobody hears this person any more, until `unmute/2`."
+  @doc """
+  Nobody hears this person any more, until `unmute/2`. In force when it returns: it is in the shard's queue by then, as are the
+  changes of the functions below, zones and whispers. If that queue is full, it follows as soon as there is room in it.
+  """
   @spec mute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def mute(name, identity), do: ask_about(name, identity, &{:set, &1, {:muted, true}})
+  def mute(name, identity), do: set(name, identity, {:muted, true})
 
   @doc "Takes back `mute/2`. Who has no grant to speak stays silent."
   @spec unmute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def unmute(name, identity), do: ask_about(name, identity, &{:set, &1, {:muted, false}})
+  def unmute(name, identity), do: set(name, identity, {:muted, false})
 
   @doc "This person hears nothing any more, and nothing is sent to them, until `undeafen/2`. Others still hear them: see `mute/2`."
   @spec deafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def deafen(name, identity), do: ask_about(name, identity, &{:set, &1, {:deafened, true}})
+  def deafen(name, identity), do: set(name, identity, {:deafened, true})
 
   @doc "Takes back `deafen/2`. Who has no grant to listen hears nothing all the same."
   @spec undeafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def undeafen(name, identity), do: ask_about(name, identity, &{:set, &1, {:deafened, false}})
+  def undeafen(name, identity), do: set(name, identity, {:deafened, false})
 
   @doc "This person would like to say something. It goes down by itself when a listener becomes a speaker."
   @spec raise_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def raise_hand(name, identity), do: ask_about(name, identity, &{:set, &1, {:hand, true}})
+  def raise_hand(name, identity), do: set(name, identity, {:hand, true})
 
   @doc "Takes back `raise_hand/2`."
   @spec lower_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def lower_hand(name, identity), do: ask_about(name, identity, &{:set, &1, {:hand, false}})
+  def lower_hand(name, identity), do: set(name, identity, {:hand, false})
 
   @doc "How this person finds their connection; told to the others when it changes."
   @spec put_quality(String.t(), String.t(), quality) ::
           :ok | {:error, :not_found | {:invalid_option, :quality} | room_error}
   def put_quality(name, identity, quality) when quality in [:good, :fair, :poor],
-    do: ask_about(name, identity, &{:set, &1, {:quality, quality}})
+    do: set(name, identity, {:quality, quality})
 
   def put_quality(_name, _identity, _quality), do: {:error, {:invalid_option, :quality}}
 
@@ -341,11 +345,11 @@ defmodule Roomtone do
       {:error, :not_found}
   """
   @spec silence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def silence(name, identity), do: name |> ask_about(identity, &{:set, &1, {:silenced, true}}) |> kept_if(true)
+  def silence(name, identity), do: name |> set(identity, {:silenced, true}) |> kept_if(true)
 
   @doc "Takes back `silence/2`. They may speak again, and are muted until they unmute themselves: nobody opens somebody else's microphone."
   @spec unsilence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def unsilence(name, identity), do: ask_about(name, identity, &{:set, &1, {:silenced, false}})
+  def unsilence(name, identity), do: set(name, identity, {:silenced, false})
 
   @doc """
   Makes a person a speaker or a listener, whom nobody hears. It is kept for when they come back to this room. Whose token has no grant
@@ -354,7 +358,7 @@ defmodule Roomtone do
   @spec put_role(String.t(), String.t(), role) ::
           :ok | {:error, :not_found | {:not_granted, :speak} | {:invalid_option, :role} | room_error}
   def put_role(name, identity, role) when role in [:speaker, :listener],
-    do: name |> ask_about(identity, &{:set, &1, {:role, role}}) |> kept_if(role == :listener)
+    do: name |> set(identity, {:role, role}) |> kept_if(role == :listener)
 
   def put_role(_name, _identity, _role), do: {:error, {:invalid_option, :role}}
 
@@ -472,7 +476,7 @@ defmodule Roomtone do
   def stats(name, identity) do
     with {:ok, name} <- Name.room(name),
          {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
-         true <- identity in identities || {:error, :not_found},
+         :ok <- if(identity in identities, do: :ok, else: {:error, :not_found}),
          mine = for({peer, ^identity} <- peers, do: peer),
          {:ok, counted} <- Media.peer_stats(place, mine),
          do: {:ok, counted |> Map.values() |> List.first()}
@@ -493,7 +497,7 @@ defmodule Roomtone do
   @spec move_room(String.t(), non_neg_integer) :: :ok | {:error, {:no_shard, term} | :media_busy | room_error}
   def move_room(name, shard) do
     if is_integer(shard) and shard in 0..(Config.get().shards - 1),
-      do: ask(name, {:move, shard}),
+      do: Retry.wait(fn -> ask(name, {:move, shard}) end),
       else: {:error, {:no_shard, shard}}
   end
 
@@ -525,6 +529,14 @@ defmodule Roomtone do
   defdelegate describe_error(reason), to: Roomtone.Words
 
   # ---- Inside ----------------------------------------------------------------------------------------------------------
+
+  # In force when it returns: the participant has submitted it, or keeps it to be submitted when the shard's queue has room.
+  defp set(name, identity, change) do
+    with {:ok, pid} <- ask_about(name, identity, &{:set, &1, change}),
+         # Nobody is asked while their process is being replaced; the next one begins with the change.
+         {:error, :timeout} <- if(pid, do: Participant.await_update(pid), else: :ok),
+         do: {:error, :room_busy}
+  end
 
   defp ask(name, request), do: with({:ok, name} <- Name.room(name), do: RoomServer.call(name, request))
 

@@ -358,10 +358,10 @@ defmodule Roomtone.FailureTest do
   test "the process that counts rooms: none is lost, none is counted that ended meanwhile", ctx do
     other = open_room()
     id = RoomServer.whereis(other) |> :sys.get_state() |> then(& &1.place.room)
-    :ok = :sys.suspend(Roomtone.Supervisor)
+    :ok = :sys.suspend(Rooms.Supervisor)
     kill(Process.whereis(Rooms))
     :ok = Roomtone.close_room(other)
-    :ok = :sys.resume(Roomtone.Supervisor)
+    :ok = :sys.resume(Rooms.Supervisor)
     eventually(fn -> Process.whereis(Rooms) end)
     assert_receive {:native, _, {:close_room, %{room: ^id}}}
     assert {:error, :room_exists} = eventually(fn -> Roomtone.open_room(ctx.room) end)

@@ -9,7 +9,7 @@ defmodule Roomtone.Application do
 
   use Application
 
-  alias Roomtone.{Config, Drain, Native, Rooms}
+  alias Roomtone.{Config, Drain, Native, Telemetry}
 
   @impl true
   def start(_type, _args) do
@@ -25,8 +25,7 @@ defmodule Roomtone.Application do
         Roomtone.Lobby,
         Roomtone.Store,
         {Roomtone.Media.Supervisor, config},
-        {DynamicSupervisor, name: Rooms.Trees, strategy: :one_for_one},
-        Rooms,
+        Roomtone.Rooms.Supervisor,
         Roomtone.Auth.Supervisor
       ] ++ Keyword.get(env, :children, [])
 

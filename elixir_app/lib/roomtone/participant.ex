@@ -107,10 +107,6 @@ defmodule Roomtone.Participant do
     end
   end
 
-  @doc "What their media may do from now on."
-  @spec put_row(pid, Room.row()) :: :ok
-  def put_row(pid, row), do: GenServer.cast(pid, {:row, row})
-
   @doc "The room's media are on another shard from now on, in this life of it."
   @spec moved(pid, Media.place(), Media.stamp()) :: :ok
   def moved(pid, place, stamp), do: GenServer.cast(pid, {:moved, place, stamp})
@@ -200,8 +196,6 @@ defmodule Roomtone.Participant do
     restamp = fn media -> media && %{media | stamp: stamp} end
     {:noreply, %{state | place: place, peer: restamp.(state.peer), pending: restamp.(state.pending)}}
   end
-
-  def handle_cast({:row, row}, state), do: {:noreply, sync(%{state | row: row})}
 
   def handle_cast({:media_lost, stamp}, state) do
     state =

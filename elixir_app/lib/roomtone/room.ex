@@ -14,7 +14,7 @@ defmodule Roomtone.Room do
   `give_up_absent/1`.
   """
 
-  alias Roomtone.Auth.Lock
+  alias Roomtone.Auth.{Lock, Secret}
   alias Roomtone.Room.{Barred, Memory, Person}
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
@@ -158,7 +158,7 @@ defmodule Roomtone.Room do
 
     case room.absent do
       %{^identity => %{owned: true} = absent} ->
-        if request.session != nil and Memory.digest(request.session) == absent.session,
+        if request.session != nil and Secret.equal?(Memory.digest(request.session), absent.session),
           do: {:ok, Map.merge(absent, %{muted: true, restored: true})},
           else: {:error, :identity_taken}
 
@@ -224,7 +224,7 @@ defmodule Roomtone.Room do
   end
 
   defp grants_inside(room, request) do
-    maker? = room.maker != nil and request[:maker] == room.maker
+    maker? = Secret.equal?(room.maker, request[:maker])
     past? = maker? or Lock.takes?(room.lock, Map.get(request, :pass, :any))
 
     grants =
@@ -265,7 +265,7 @@ defmodule Roomtone.Room do
 
   defp let_back(room, person, request) do
     same? =
-      (request.session != nil and request.session == person.session) or
+      Secret.equal?(request.session, person.session) or
         (is_pid(request.owner) and request.owner == person.owner)
 
     grants = request[:grants] || person.grants
@@ -451,12 +451,6 @@ defmodule Roomtone.Room do
     {%{room | people: people}, [{:media_restart, :all}]}
   end
 
-  @doc "What each person's media may do now."
-  @spec policy(t) :: %{String.t() => row}
-  def policy(room) do
-    Map.new(room.people, fn {identity, person} -> {identity, row(person)} end)
-  end
-
   @doc "What one person's media may do now."
   @spec row(Person.t()) :: row
   def row(%Person{} = person) do
@@ -464,17 +458,6 @@ defmodule Roomtone.Room do
       speak: role(person) == :speaker and not person.muted and not person.silenced,
       listen: :listen in person.grants and not person.deafened
     }
-  end
-
-  @doc """
-  The rows that differ, for those who are in both.
-
-      iex> Roomtone.Room.diff(%{"ada" => %{speak: true, listen: true}}, %{"ada" => %{speak: false, listen: true}, "bob" => %{speak: true, listen: true}})
-      %{"ada" => %{speak: false, listen: true}}
-  """
-  @spec diff(%{String.t() => row}, %{String.t() => row}) :: %{String.t() => row}
-  def diff(before, now) do
-    for {identity, row} <- now, is_map_key(before, identity), before[identity] != row, into: %{}, do: {identity, row}
   end
 
   @doc "The room for a list of rooms."
@@ -539,8 +522,7 @@ defmodule Roomtone.Room do
     case room.people do
       %{^identity => %{pending: false} = person} ->
         cond do
-          # Hashes take as long whatever is in them.
-          :crypto.hash(:sha256, person.session) != :crypto.hash(:sha256, session) -> {:error, :identity_taken}
+          not Secret.equal?(person.session, session) -> {:error, :identity_taken}
           grant != nil and grant not in person.grants -> {:error, {:not_granted, grant}}
           true -> {:ok, person}
         end

@@ -15,8 +15,6 @@ defmodule Roomtone.RoomServer do
 
   require Logger
 
-  alias Roomtone.RoomServer.Questions
-
   alias Roomtone.{
     Chat,
     Config,
@@ -28,34 +26,34 @@ defmodule Roomtone.RoomServer do
     Participant,
     Room,
     Rooms,
+    SafeCall,
     Slots,
     Subscribers,
-    Telemetry
+    Telemetry,
+    UnknownMessage
   }
 
-  alias Roomtone.Rooms.Remembered
+  alias Roomtone.Media.Retry
+  alias Roomtone.Rooms.{Names, Remembered}
 
-  @reopen_ms 50
   # A participant that crashes more often is let go.
   @max_crashes 3
   @crash_window_ms 10_000
   @revive_ms 20
   @remember_ms 1_000
 
-  # `fleeting`: opened by a join, and nobody has come in yet. If all who tried were refused, nothing of it stays.
+  @enforce_keys [:room, :place, :empty_after, :summary]
   defstruct [
     :room,
     :place,
     :mixer,
     :empty_after,
     :empty_timer,
-    # As the list of rooms has it.
     :summary,
-    # What is to be remembered soon.
     :memory_timer,
+    :reopen_timer,
     chat: %Chat{},
     fleeting: false,
-    # Nobody has come in since the room was restored.
     untouched: false,
     pids: %{},
     monitors: %{},
@@ -64,10 +62,36 @@ defmodule Roomtone.RoomServer do
     crashes: %{}
   ]
 
+  @type t :: %__MODULE__{
+          room: Room.t(),
+          place: Media.place(),
+          # From `init/1` on.
+          mixer: Mixer.t() | nil,
+          empty_after: pos_integer | :never,
+          empty_timer: reference | nil,
+          # As the list of rooms has it.
+          summary: Roomtone.summary(),
+          # Until what changed is remembered.
+          memory_timer: reference | nil,
+          # Until a full queue is asked again to open the room.
+          reopen_timer: reference | nil,
+          chat: Chat.t(),
+          # Opened by a join, and nobody has come in yet. If all who tried were refused, nothing of it stays.
+          fleeting: boolean,
+          # Nobody has come in since the room was restored.
+          untouched: boolean,
+          pids: %{String.t() => pid},
+          monitors: %{reference => String.t()},
+          # Who has which peer.
+          peers: %{Media.id() => String.t()},
+          slots: Slots.t(),
+          # When each participant's process crashed lately, in monotonic milliseconds.
+          crashes: %{String.t() => [integer]}
+        }
+
   @type args :: %{
           id: Media.id(),
           name: String.t(),
-          shard: Media.shard(),
           max_participants: pos_integer,
           empty_after: pos_integer | :never,
           fleeting: boolean,
@@ -101,22 +125,27 @@ defmodule Roomtone.RoomServer do
   def call(name, request, timeout \\ 5_000) do
     case whereis(name) do
       nil -> call_restored(name, request, timeout)
-      pid -> GenServer.call(pid, request, timeout)
+      pid -> ask(pid, request, timeout)
     end
-  catch
-    :exit, {:timeout, _call} -> {:error, :room_busy}
-    :exit, _reason -> {:error, :room_closed}
   end
 
   # It may be remembered: its processes failed together, or there was no place for it when the server started.
   defp call_restored(name, request, timeout) do
-    with true <- Remembered.open?(name) || {:error, :room_not_found},
-         :ok <- Rooms.restore(name) do
-      case whereis(name) do
-        # Just being replaced.
-        nil -> {:error, :room_closed}
-        pid -> GenServer.call(pid, request, timeout)
-      end
+    if Remembered.open?(name) do
+      with :ok <- Rooms.restore(name), do: ask(whereis(name), request, timeout)
+    else
+      {:error, :room_not_found}
+    end
+  end
+
+  # Just being replaced.
+  defp ask(nil, _request, _timeout), do: {:error, :room_closed}
+
+  defp ask(pid, request, timeout) do
+    case SafeCall.call(pid, request, timeout) do
+      {:ok, answer} -> answer
+      {:error, :timeout} -> {:error, :room_busy}
+      {:error, _gone_or_crashed} -> {:error, :room_closed}
     end
   end
 
@@ -139,20 +168,39 @@ defmodule Roomtone.RoomServer do
     room = known(args)
 
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
-         {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil) do
+         {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil),
+         :ok = Rooms.opened(args.id, args.name),
+         {:ok, shard} <- place(args) do
+      Names.opened(args.name, args.id)
+
       state = %__MODULE__{
         room: room,
-        # Not where it was opened if it was moved since.
-        place: %{room: args.id, shard: Media.Table.room_shard(args.id) || args.shard},
+        place: %{room: args.id, shard: shard},
         empty_after: args.empty_after,
         fleeting: args.fleeting,
         untouched: args.restored,
         summary: Room.summary(room)
       }
 
-      {:ok, state |> recover() |> await_absent() |> start_mixer(args.mix) |> check_life() |> settle() |> remember()}
+      mix = Mix.bare(args.mix)
+      {:ok, state |> recover() |> await_absent() |> start_mixer(mix) |> check_life() |> settle() |> remember()}
     else
-      {:error, {:already_registered, _pid}} -> {:stop, :room_exists}
+      # One of this name that is on its way out.
+      {:error, {:already_registered, _pid}} -> {:stop, {:shutdown, :room_exists}}
+      {:error, :media_busy} -> {:stop, {:shutdown, :media_busy}}
+    end
+  end
+
+  # Where the room is, which may have moved since the process before this one opened it. The first one opens it.
+  defp place(%{id: id, mix: mix} = args) do
+    case Media.Table.room_shard(id) do
+      nil ->
+        # What was set of people is where the room's next process finds what was changed since.
+        if args.restored, do: Mix.Store.save(id, mix, Mix.parts(mix))
+        Media.open_room(id, Mix.engine_kind(mix))
+
+      shard ->
+        {:ok, shard}
     end
   end
 
@@ -239,9 +287,11 @@ defmodule Roomtone.RoomServer do
   def handle_call({:set, identity, change}, _from, state) do
     case Room.set(state.room, identity, change) do
       {:ok, room, events} ->
-        with %{^identity => pid} <- state.pids, do: Participant.update(pid, room.people[identity])
-        state = apply_rules(%{state | room: room}, state.room, events)
-        {:reply, :ok, if(takes?(change), do: remember(state), else: remember_soon(state, change))}
+        pid = state.pids[identity]
+        if pid, do: Participant.update(pid, room.people[identity])
+        state = change(state, {room, events})
+        # The caller asks it whether the change is in force: this process waits for none.
+        {:reply, {:ok, pid}, if(takes?(change), do: remember(state), else: remember_soon(state, change))}
 
       {:error, _} = error ->
         {:reply, error, state}
@@ -273,11 +323,48 @@ defmodule Roomtone.RoomServer do
   def handle_call(:give_way, _from, %{untouched: true} = state) do
     memory = Room.Memory.pack(state.room, state.mixer.mix, state.empty_after)
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
-    {:stop, :normal, {:ok, memory}, state}
+    Rooms.closed(state.room.id, :redefined)
+    {:stop, :normal, {:ok, memory, state.room.id}, state}
   end
 
   def handle_call(:give_way, _from, state), do: {:reply, {:error, :room_exists}, state}
-  def handle_call(question, _from, state), do: {:reply, Questions.answer(question, state), state}
+  def handle_call(:describe, _from, state), do: {:reply, {:ok, Room.describe(state.room)}, state}
+
+  def handle_call({:person, identity}, _from, state),
+    do: {:reply, about(state, identity, &{:ok, Room.to_map(&1)}), state}
+
+  def handle_call({:joined, identity}, _from, state),
+    do: {:reply, about(state, identity, &{:ok, Room.to_map(&1), Room.room_id(state.room)}), state}
+
+  def handle_call({:outlook, request}, _from, state), do: {:reply, Room.outlook(state.room, request), state}
+
+  def handle_call({:chat, identity}, _from, state),
+    do: {:reply, about(state, identity, &{:ok, Chat.since(state.chat, &1.joined_at)}), state}
+
+  def handle_call({:volumes, listener}, _from, state), do: {:reply, {:ok, Mixer.volumes(state.mixer, listener)}, state}
+
+  def handle_call(:peers, _from, state),
+    do: {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
+
+  def handle_call(:lock, _from, state), do: {:reply, {:ok, state.room.lock}, state}
+  def handle_call({:grants, request}, _from, state), do: {:reply, Room.grants(state.room, request), state}
+
+  def handle_call({:check, identity, session, grant}, _from, state) do
+    checked = with {:ok, person} <- Room.check(state.room, identity, session, grant), do: {:ok, Room.to_map(person)}
+    {:reply, checked, state}
+  end
+
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  defp about(state, identity, fun) do
+    case state.room.people do
+      %{^identity => person} -> fun.(person)
+      _ -> {:error, :not_found}
+    end
+  end
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
   def handle_info({:media, {:levels, %{levels: levels}}}, state) do
@@ -345,8 +432,16 @@ defmodule Roomtone.RoomServer do
   def handle_info(:remember, state), do: {:noreply, remember(state)}
   def handle_info(:give_up_absent, state), do: {:noreply, give_up_absent(state)}
   def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
-  def handle_info(:reopen, state), do: {:noreply, if(Media.open?(state.place), do: state, else: reopen(state))}
-  def handle_info(_other, state), do: {:noreply, state}
+
+  def handle_info({:timeout, timer, :reopen}, %{reopen_timer: timer} = state) do
+    state = %{state | reopen_timer: nil}
+    {:noreply, if(Media.open?(state.place), do: state, else: reopen(state))}
+  end
+
+  def handle_info({:timeout, _timer, :reopen}, state), do: {:noreply, state}
+  # Of a peer that left meanwhile, say.
+  def handle_info({:media, _event}, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   # ---- Participants ----------------------------------------------------------------------------------------------------
 
@@ -367,7 +462,7 @@ defmodule Roomtone.RoomServer do
         Participant.update(pid, person)
         Slots.tell(state.slots, room.name, person)
         # Their grants may be fewer.
-        {:reply, {:ok, pid, person}, remember(apply_rules(%{state | room: room}, state.room, events))}
+        {:reply, {:ok, pid, person}, state |> change({room, events}) |> remember()}
 
       _being_revived ->
         {:reply, {:error, :media_busy}, state}
@@ -530,8 +625,7 @@ defmodule Roomtone.RoomServer do
         %{state | mixer: Mixer.reopened(state.mixer)}
 
       {:error, :media_busy} ->
-        Process.send_after(self(), :reopen, @reopen_ms)
-        state
+        %{state | reopen_timer: state.reopen_timer || Retry.timer(:reopen)}
     end
   end
 
@@ -582,15 +676,6 @@ defmodule Roomtone.RoomServer do
     settle(%{state | room: room})
   end
 
-  # As `change/3`, where the rules may have changed with the room: participants get their new rows.
-  defp apply_rules(state, before, events) do
-    for {identity, row} <- Room.diff(Room.policy(before), Room.policy(state.room)), pid = state.pids[identity] do
-      Participant.put_row(pid, row)
-    end
-
-    change(%{state | room: before}, {state.room, events})
-  end
-
   # What follows from the room as it now is: gains of new peers, its summary, and the timer of an empty room.
   defp settle(state) do
     before = state.summary
@@ -626,6 +711,7 @@ defmodule Roomtone.RoomServer do
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
     Lobby.changed()
     Rooms.closed(state.room.id, reason)
+    Names.release(state.room.name, state.room.id)
     Subscribers.tell(state.room.name, {:closed, reason})
     state
   end

@@ -1,12 +1,14 @@
 defmodule Roomtone.Rooms do
   @moduledoc """
-  Opens rooms, counts them, restores those that are remembered, and clears up what a room leaves behind however it ends.
+  Opens rooms, restores those that are remembered, and clears up what a room leaves behind however it ends.
 
-  Each room is a small tree of its own under `Roomtone.Rooms.Trees`: the supervisor of its participants, and its
-  `Roomtone.RoomServer`. When the room server ends, the tree does. A room that keeps crashing takes only its own tree along; this
-  process then says so to the subscribers, in its place, and closes the room in the media engine.
+  A room is opened in the process of its caller: it takes the name (`Roomtone.Rooms.Names`), then starts the room's tree
+  (`Roomtone.Rooms.Tree`), whose room server opens the room in the media engine. So nothing is open that has no process, and no
+  caller waits for another. A caller whose shard has a full queue waits a little (`Roomtone.Media.Retry`).
 
-  When this process is replaced, the next one finds the trees.
+  The process of this module watches the trees. When the room server ends, its tree does. A room that keeps crashing takes only its
+  own tree along; this process then tells its subscribers, in its place, and closes the room in the media engine. When this process
+  is replaced, the next one finds the trees.
   """
 
   use GenServer
@@ -15,32 +17,31 @@ defmodule Roomtone.Rooms do
 
   @sweep_ms 60_000
 
-  alias Roomtone.{Config, Drain, Lobby, Media, Mix, Participant, Room, RoomServer, Subscribers, Telemetry}
+  alias Roomtone.{
+    Config,
+    Drain,
+    Lobby,
+    Media,
+    Mix,
+    Participant,
+    Room,
+    RoomServer,
+    SafeCall,
+    Subscribers,
+    Telemetry,
+    UnknownMessage
+  }
+
+  alias Roomtone.Media.Retry
   alias Roomtone.Room.Memory
-  alias Roomtone.Rooms.Remembered
+  alias Roomtone.Rooms.{Names, Remembered, Tree}
 
-  defmodule Tree do
-    @moduledoc "The processes of one room."
+  @typep state :: %{
+           rooms: %{Media.id() => %{name: String.t(), ref: reference, since: integer}},
+           trees: %{reference => Media.id()}
+         }
 
-    use Supervisor, restart: :temporary
-
-    @doc false
-    @spec start_link(Roomtone.RoomServer.args()) :: Supervisor.on_start()
-    def start_link(args),
-      do: Supervisor.start_link(__MODULE__, args, name: Roomtone.Rooms.via({:tree, args.id}, args.name))
-
-    @impl true
-    def init(args) do
-      people = {DynamicSupervisor, strategy: :one_for_one, name: Roomtone.Rooms.via({:people, args.id}, nil)}
-      server = args |> Roomtone.RoomServer.child_spec() |> Map.put(:significant, true)
-
-      # As the Erlang supervisor takes it: `auto_shutdown` came to Elixir's `Supervisor` only after 1.14.
-      flags = %{strategy: :one_for_one, intensity: 5, period: 5, auto_shutdown: :any_significant}
-      {:ok, {flags, [Supervisor.child_spec(people, id: :people), server]}}
-    end
-  end
-
-  # ---- Callers' side ---------------------------------------------------------------------------------------------------
+  # ---- Opening, in the process of the caller -----------------------------------------------------------------------------
 
   @doc """
   Opens a room. The name is checked already; `mix` among the options is its policy; a `fleeting` one isn't kept if nobody gets in.
@@ -51,160 +52,89 @@ defmodule Roomtone.Rooms do
   """
   @spec open(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
   def open(name, opts) do
-    GenServer.call(__MODULE__, {:open, name, opts})
-  catch
-    :exit, _reason -> {:error, :media_busy}
+    if Drain.draining?(), do: {:error, :draining}, else: Retry.wait(fn -> try_open(name, opts) end)
+  end
+
+  defp try_open(name, opts) do
+    id = Media.new_id()
+
+    case Names.reserve(name, id, Config.get().max_rooms) do
+      :ok -> opening(name, id, fn -> open_reserved(name, id, opts) end)
+      {:error, :room_exists} -> open_again(name, opts)
+      {:error, _} = error -> error
+    end
   end
 
   @doc "Opens a room again that is remembered and whose processes are gone."
   @spec restore(String.t()) :: :ok | {:error, term}
-  def restore(name) do
-    GenServer.call(__MODULE__, {:restore, name})
-  catch
-    :exit, _reason -> {:error, :room_closed}
-  end
+  def restore(name), do: Retry.wait(fn -> try_restore(name) end)
 
-  @doc "A room's server says that it closed."
-  @spec closed(Media.id(), term) :: :ok
-  def closed(id, reason), do: GenServer.cast(__MODULE__, {:closed, id, reason})
+  defp try_restore(name) do
+    id = Media.new_id()
 
-  @doc "Starts a participant in a room."
-  @spec start_participant(Media.id(), map) :: {:ok, pid} | :error
-  def start_participant(id, args) do
-    case DynamicSupervisor.start_child(via({:people, id}, nil), {Participant, args}) do
-      {:ok, pid} -> {:ok, pid}
-      _ -> :error
-    end
-  catch
-    :exit, _reason -> :error
-  end
-
-  @doc "The participants of a room."
-  @spec participants(Media.id()) :: [pid]
-  def participants(id) do
-    for {_id, pid, _type, _modules} when is_pid(pid) <- DynamicSupervisor.which_children(via({:people, id}, nil)),
-        do: pid
-  catch
-    :exit, _reason -> []
-  end
-
-  @doc false
-  @spec via(term, term) :: {:via, module, term}
-  def via(key, value), do: {:via, Registry, {Roomtone.Registry, key, value}}
-
-  # ---- Server ----------------------------------------------------------------------------------------------------------
-
-  @doc false
-  @spec start_link(term) :: GenServer.on_start()
-  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
-
-  @impl true
-  def init(nil) do
-    trees = Registry.select(Roomtone.Registry, [{{{:tree, :"$1"}, :"$2", :"$3"}, [], [{{:"$1", :"$2", :"$3"}}]}])
-
-    state =
-      Enum.reduce(trees, %{rooms: %{}, names: %{}, trees: %{}}, fn {id, pid, name}, state ->
-        put(state, id, name, pid)
-      end)
-
-    # Rooms that ended while there was no such process.
-    for id <- Media.room_ids(), not is_map_key(state.rooms, id), do: forget(id)
-    :timer.send_interval(@sweep_ms, :sweep)
-    {:ok, restore_all(state)}
-  end
-
-  # Before the web starts, so that nobody finds a name free that isn't. Those for which there is no place are restored when they are asked for.
-  defp restore_all(state) do
-    names = for name <- Remembered.open(), not is_map_key(state.names, name), do: name
-
-    {state, restored} =
-      Enum.reduce(names, {state, 0}, fn name, {state, restored} ->
-        case restore(name, state) do
-          {:ok, _summary, state} -> {state, restored + 1}
-          {:error, _reason} -> {state, restored}
-        end
-      end)
-
-    if names != [], do: Logger.notice("restored #{restored} of #{length(names)} rooms that were remembered")
-    state
-  end
-
-  @impl true
-  def handle_call({:open, name, opts}, _from, state) do
-    result =
-      cond do
-        Drain.draining?() -> {:error, :draining}
-        is_map_key(state.names, name) -> open_again(name, opts, state)
-        true -> open(name, opts, state)
-      end
-
-    case result do
-      {:ok, summary, state} -> {:reply, {:ok, summary}, state}
-      {:error, _} = error -> {:reply, error, state}
+    case Names.reserve(name, id, Config.get().max_rooms) do
+      :ok -> with {:ok, _summary} <- opening(name, id, fn -> restore_reserved(name, id) end), do: :ok
+      # Another was faster, or its process is just being replaced.
+      {:error, :room_exists} -> :ok
+      {:error, _} = error -> error
     end
   end
 
-  def handle_call({:restore, name}, _from, state) do
-    if is_map_key(state.names, name) do
-      {:reply, :ok, state}
-    else
-      case restore(name, state) do
-        {:ok, _summary, state} -> {:reply, :ok, state}
-        {:error, _} = error -> {:reply, error, state}
-      end
-    end
+  # The name is given back unless the room is open by then, whatever happens.
+  defp opening(name, id, fun) do
+    fun.()
+  after
+    Names.give_up(name, id)
   end
 
   # An app that opens its rooms when it starts finds them restored.
-  defp open_again(name, opts, state) do
+  defp open_again(name, opts) do
+    id = Media.new_id()
+
     with nil <- opts[:by],
          pid when is_pid(pid) <- RoomServer.whereis(name),
-         {:ok, memory} <- give_way(pid) do
-      state = ended(state, state.names[name], :redefined)
-      Remembered.put_memory(redefined(memory, opts))
-      restore(name, state)
+         {:ok, {:ok, memory, before}} <- SafeCall.call(pid, :give_way, 1_000),
+         :ok <- Names.take_over(name, before, id, Config.get().max_rooms) do
+      opening(name, id, fn ->
+        Remembered.put_memory(redefined(memory, opts))
+        restore_reserved(name, id)
+      end)
     else
       _ -> {:error, :room_exists}
     end
   end
 
-  defp give_way(pid) do
-    GenServer.call(pid, :give_way, 1_000)
-  catch
-    :exit, _reason -> :error
-  end
-
-  defp open(name, opts, state) do
+  defp open_reserved(name, id, opts) do
     by = opts[:by]
 
     case Remembered.look(name) do
       :none ->
-        open_new(name, opts, state)
+        open_new(name, id, opts)
 
       {:open, _memory} when by != nil ->
-        with {:ok, summary, state} <- restore(name, state),
-             do: if(opts[:new], do: {:error, :room_exists}, else: {:ok, summary, state})
+        with {:ok, summary} <- restore_reserved(name, id),
+             do: if(opts[:new], do: {:error, :room_exists}, else: {:ok, summary})
 
       {:open, memory} ->
         Remembered.put_memory(redefined(memory, opts))
-        restore(name, state)
+        restore_reserved(name, id)
 
       {:closed, memory} when by != nil ->
         with :ok <- Remembered.may_open(name, by),
-             do: if(opts[:new], do: open_new(name, opts, state), else: open_closed(memory, state))
+             do: if(opts[:new], do: open_new(name, id, opts), else: open_closed(memory, id))
 
       :shut when by != nil ->
         {:error, :room_not_restored}
 
       # What was closed, or is lost, the app itself may open as it likes.
       _over ->
-        open_new(name, opts, state)
+        open_new(name, id, opts)
     end
   end
 
-  defp open_closed(memory, state) do
+  defp open_closed(memory, id) do
     Remembered.put_memory(memory)
-    restore(memory.name, state)
+    restore_reserved(memory.name, id)
   end
 
   defp redefined(memory, opts) do
@@ -220,25 +150,31 @@ defmodule Roomtone.Rooms do
     })
   end
 
-  defp restore(name, state) do
+  defp restore_reserved(name, id) do
     with {:open, memory} <- Remembered.look(name),
          {:ok, %{room: room, mix: mix, empty_after: empty_after}} <- Memory.unpack(memory) do
-      definition =
-        room
-        |> Map.take([:name, :incarnation, :max_participants, :kind, :stereo, :slots, :stage, :lock, :maker, :opened_at])
-        |> Map.merge(%{mix: mix, empty_after: empty_after, fleeting: false, restored: true})
-
-      start(definition, state)
+      room
+      |> Map.take([:name, :incarnation, :max_participants, :kind, :stereo, :slots, :stage, :lock, :maker, :opened_at])
+      |> Map.merge(%{mix: mix, empty_after: empty_after, fleeting: false, restored: true})
+      |> start(id)
     else
       # Said already, or gone meanwhile.
-      :none -> {:error, :room_not_found}
-      {:closed, _memory} -> {:error, :room_not_found}
-      :shut -> {:error, :room_not_restored}
-      {:error, why} -> Remembered.shut(name, why) && {:error, :room_not_restored}
+      :none ->
+        {:error, :room_not_found}
+
+      {:closed, _memory} ->
+        {:error, :room_not_found}
+
+      :shut ->
+        {:error, :room_not_restored}
+
+      {:error, why} ->
+        Remembered.shut(name, why)
+        {:error, :room_not_restored}
     end
   end
 
-  defp open_new(name, opts, state) do
+  defp open_new(name, id, opts) do
     config = Config.get()
     mix = Keyword.get(opts, :mix, %Mix{max_talkers: config.max_talkers})
 
@@ -259,51 +195,120 @@ defmodule Roomtone.Rooms do
         maker: opts[:maker],
         opened_at: DateTime.utc_now()
       },
-      state
+      id
     )
   end
 
-  defp start(%{name: name, mix: mix} = definition, state) do
-    id = Media.new_id()
-    max_rooms = Config.get().max_rooms
+  defp start(%{name: name} = definition, id) do
+    args = Map.merge(definition, %{id: id, life: random()})
 
-    with true <- map_size(state.rooms) < max_rooms || {:error, {:too_many_rooms, max_rooms}},
-         {:ok, shard} <- Media.open_room(id, Mix.engine_kind(mix)) do
-      # What was set of people is where the room's next process finds what was changed since.
-      if definition.restored, do: Mix.Store.save(id, mix, Mix.parts(mix))
-      args = Map.merge(definition, %{id: id, shard: shard, life: random(), mix: Mix.bare(mix)})
+    case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do
+      {:ok, _tree} ->
+        Lobby.changed()
+        Telemetry.execute([:room, :opened], %{count: Names.count()}, %{room: name, shard: Media.Table.room_shard(id)})
+        {:ok, Room.summary(Room.new(args))}
 
-      case DynamicSupervisor.start_child(Roomtone.Rooms.Trees, {Tree, args}) do
-        {:ok, pid} ->
-          state = put(state, id, name, pid)
-          Lobby.changed()
-          Telemetry.execute([:room, :opened], %{count: map_size(state.rooms)}, %{room: name, shard: shard})
-          {:ok, Room.summary(Room.new(args)), state}
+      {:error, {:shutdown, {:failed_to_start_child, RoomServer, {:shutdown, why}}}} ->
+        {:error, why}
 
-        # One of this name that is on its way out, and which an earlier process of ours knew of.
-        {:error, _reason} ->
-          forget(id)
-          {:error, :room_exists}
-      end
+      # Its own log entry says how.
+      {:error, _failed} ->
+        {:error, :room_closed}
     end
   end
 
   defp random, do: 12 |> :crypto.strong_rand_bytes() |> Base.url_encode64(padding: false)
 
+  # ---- For room servers --------------------------------------------------------------------------------------------------
+
+  @doc "A room's server has the name, and opens the room: from now on its tree is watched."
+  @spec opened(Media.id(), String.t()) :: :ok
+  def opened(id, name), do: GenServer.cast(__MODULE__, {:opened, id, name, tree(id)})
+
+  @doc "A room's server says that it closed."
+  @spec closed(Media.id(), term) :: :ok
+  def closed(id, reason), do: GenServer.cast(__MODULE__, {:closed, id, reason})
+
+  @doc "Starts a participant in a room."
+  @spec start_participant(Media.id(), map) :: {:ok, pid} | :error
+  def start_participant(id, args) do
+    with {:error, _no_supervisor_or_failed} <- start_child(via({:people, id}, nil), {Participant, args}), do: :error
+  end
+
+  @doc "The participants of a room."
+  @spec participants(Media.id()) :: [pid]
+  def participants(id) do
+    case SafeCall.run(fn -> DynamicSupervisor.which_children(via({:people, id}, nil)) end) do
+      {:ok, children} -> for {_id, pid, _type, _modules} when is_pid(pid) <- children, do: pid
+      {:error, _no_supervisor} -> []
+    end
+  end
+
+  defp start_child(supervisor, child) do
+    with {:ok, started} <- SafeCall.run(fn -> DynamicSupervisor.start_child(supervisor, child) end), do: started
+  end
+
+  @doc "The tree of a room."
+  @spec tree(Media.id()) :: pid | nil
+  def tree(id) do
+    case Registry.lookup(Roomtone.Registry, {:tree, id}) do
+      [{pid, _name}] -> pid
+      [] -> nil
+    end
+  end
+
+  @doc false
+  @spec via(term, term) :: {:via, module, term}
+  def via(key, value), do: {:via, Registry, {Roomtone.Registry, key, value}}
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
   @impl true
+  def init(nil) do
+    # In this order: whatever is in the first two has, or had, a tree.
+    names = Names.open()
+    ids = Media.room_ids()
+    trees = Registry.select(Roomtone.Registry, [{{{:tree, :"$1"}, :"$2", :"$3"}, [], [{{:"$1", :"$2", :"$3"}}]}])
+    state = Enum.reduce(trees, %{rooms: %{}, trees: %{}}, fn {id, pid, name}, state -> put(state, id, name, pid) end)
+
+    # Rooms that ended while there was no such process.
+    for id <- ids, not is_map_key(state.rooms, id), do: forget(id)
+    for {name, id} <- names, not is_map_key(state.rooms, id), do: Names.release(name, id)
+    :timer.send_interval(@sweep_ms, :sweep)
+    restore_all()
+    {:ok, state}
+  end
+
+  # Before the web starts, so that nobody finds a name free that isn't. Those for which there is no place are restored when they are asked for.
+  defp restore_all do
+    taken = Map.new(Names.open())
+    results = for name <- Remembered.open(), not is_map_key(taken, name), do: try_restore(name)
+
+    if results != [] do
+      restored = Enum.count(results, &(&1 == :ok))
+      Logger.notice("restored #{restored} of #{length(results)} rooms that were remembered")
+    end
+  end
+
+  @impl true
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  # After its server was replaced, or when that was faster than our looking for trees.
+  def handle_cast({:opened, id, _name, _tree}, state) when is_map_key(state.rooms, id), do: {:noreply, state}
+  def handle_cast({:opened, id, name, tree}, state), do: {:noreply, put(state, id, name, tree)}
   def handle_cast({:closed, id, reason}, state), do: {:noreply, ended(state, id, reason)}
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
   def handle_info({:DOWN, ref, :process, _pid, reason}, state) do
     case state.trees do
-      %{^ref => id} ->
-        name = state.rooms[id].name
-        Logger.error("room #{name} kept failing and was closed (#{inspect(reason)})", room: name)
-        Subscribers.tell(name, {:closed, :crashed})
-        {:noreply, ended(state, id, :crashed)}
-
-      _ ->
-        {:noreply, state}
+      %{^ref => id} -> {:noreply, over(state, id, reason)}
+      _ -> {:noreply, state}
     end
   end
 
@@ -312,18 +317,27 @@ defmodule Roomtone.Rooms do
     {:noreply, state}
   end
 
-  def handle_info(_other, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
-  defp put(state, id, name, pid) do
-    ref = Process.monitor(pid)
+  @spec put(state, Media.id(), String.t(), pid) :: state
+  defp put(state, id, name, tree) do
+    ref = Process.monitor(tree)
     room = %{name: name, ref: ref, since: System.monotonic_time()}
+    %{state | rooms: Map.put(state.rooms, id, room), trees: Map.put(state.trees, ref, id)}
+  end
 
-    %{
-      state
-      | rooms: Map.put(state.rooms, id, room),
-        names: Map.put(state.names, name, id),
-        trees: Map.put(state.trees, ref, id)
-    }
+  # Without a word of its server: it kept failing, or it never was open, and its caller knows why.
+  defp over(state, id, reason) do
+    %{name: name} = state.rooms[id]
+
+    if Names.release(name, id) do
+      Logger.error("room #{name} kept failing and was closed (#{inspect(reason)})", room: name)
+      Subscribers.tell(name, {:closed, :crashed})
+      ended(state, id, :crashed)
+    else
+      forget(id)
+      take(state, id)
+    end
   end
 
   defp forget(id) do
@@ -332,17 +346,24 @@ defmodule Roomtone.Rooms do
   end
 
   defp ended(state, id, reason) do
-    case Map.pop(state.rooms, id) do
-      {nil, _rooms} ->
-        state
-
-      {%{name: name, ref: ref, since: since}, rooms} ->
-        Process.demonitor(ref, [:flush])
+    case state.rooms do
+      %{^id => %{name: name, since: since}} ->
+        Names.release(name, id)
         forget(id)
-        measurements = %{duration: System.monotonic_time() - since, count: map_size(rooms)}
+        state = take(state, id)
+        measurements = %{duration: System.monotonic_time() - since, count: map_size(state.rooms)}
         Telemetry.execute([:room, :closed], measurements, %{room: name, reason: reason})
         Lobby.changed()
-        %{state | rooms: rooms, names: Map.delete(state.names, name), trees: Map.delete(state.trees, ref)}
+        state
+
+      _over_already ->
+        state
     end
+  end
+
+  defp take(state, id) do
+    {%{ref: ref}, rooms} = Map.pop!(state.rooms, id)
+    Process.demonitor(ref, [:flush])
+    %{state | rooms: rooms, trees: Map.delete(state.trees, ref)}
   end
 end

@@ -15,11 +15,16 @@ defmodule Roomtone.SafeCall do
 
   @doc "Calls `server`, and waits for the answer for `timeout` milliseconds."
   @spec call(GenServer.server(), term, timeout) :: {:ok, term} | error
-  def call(server, request, timeout \\ 5_000) do
-    {:ok, GenServer.call(server, request, timeout)}
+  def call(server, request, timeout \\ 5_000), do: run(fn -> GenServer.call(server, request, timeout) end)
+
+  @doc "As `call/3`, for functions that make such a call: those of supervisors, say."
+  @spec run((() -> result)) :: {:ok, result} | error when result: term
+  def run(fun) do
+    {:ok, fun.()}
   catch
     :exit, {:timeout, {GenServer, :call, _arguments}} -> {:error, :timeout}
     :exit, {reason, {GenServer, :call, _arguments}} when reason != :calling_self -> {:error, ended(reason)}
+    :exit, {:noproc, {PartitionSupervisor, :partitions, _arguments}} -> {:error, :gone}
   end
 
   defp ended(reason) when reason in [:noproc, :normal, :shutdown, :killed], do: :gone

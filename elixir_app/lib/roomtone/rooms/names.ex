@@ -1,0 +1,89 @@
+defmodule Roomtone.Rooms.Names do
+  @moduledoc """
+  Which names are taken, and so how many rooms there are: an ETS table, so that rooms are opened in the processes of their callers,
+  any number at once, and each name only once.
+
+  Rows are `{name, room, state}`. The state is the process that is opening the room, then `:open`. The name stays taken while the
+  room's process is being replaced. A process that died while it was opening a room leaves a name that the next may take over.
+  """
+
+  alias Roomtone.{Media, Rooms}
+
+  @type row :: {name :: String.t(), Media.id(), pid | :open}
+
+  @doc "Makes the table, for the calling process."
+  @spec create() :: :ok
+  def create do
+    :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true, write_concurrency: true])
+    :ok
+  end
+
+  @doc "Takes a name for a room that the calling process is about to open, if there are fewer than `most`."
+  @spec reserve(String.t(), Media.id(), pos_integer) :: :ok | {:error, :room_exists | {:too_many_rooms, pos_integer}}
+  def reserve(name, id, most) do
+    cond do
+      not :ets.insert_new(__MODULE__, {name, id, self()}) ->
+        if drop_abandoned(name), do: reserve(name, id, most), else: {:error, :room_exists}
+
+      count() > most ->
+        give_up(name, id)
+        {:error, {:too_many_rooms, most}}
+
+      true ->
+        :ok
+    end
+  end
+
+  # Whether there was one that nobody opens any more.
+  defp drop_abandoned(name) do
+    case :ets.lookup(__MODULE__, name) do
+      [{_name, id, opener} = row] when is_pid(opener) ->
+        not Process.alive?(opener) and Rooms.tree(id) == nil and :ets.delete_object(__MODULE__, row)
+
+      [_open] ->
+        false
+
+      [] ->
+        true
+    end
+  end
+
+  @doc "Takes over the name of a room that gave way for another, or reserves it."
+  @spec take_over(String.t(), from :: Media.id(), to :: Media.id(), pos_integer) ::
+          :ok | {:error, :room_exists | {:too_many_rooms, pos_integer}}
+  def take_over(name, from, to, most) do
+    case :ets.select_replace(__MODULE__, [{{name, from, :open}, [], [{:const, {name, to, self()}}]}]) do
+      1 -> :ok
+      0 -> reserve(name, to, most)
+    end
+  end
+
+  @doc "The room is open: its own process has seen to that."
+  @spec opened(String.t(), Media.id()) :: :ok
+  def opened(name, id) do
+    for {_name, ^id, opener} <- :ets.lookup(__MODULE__, name), opener != :open do
+      :ets.update_element(__MODULE__, name, {3, :open})
+    end
+
+    :ok
+  end
+
+  @doc "The calling process opens the room no longer. If it is open, this does nothing."
+  @spec give_up(String.t(), Media.id()) :: :ok
+  def give_up(name, id) do
+    :ets.delete_object(__MODULE__, {name, id, self()})
+    :ok
+  end
+
+  @doc "The room is over; whether it had been open under this name."
+  @spec release(String.t(), Media.id()) :: boolean
+  def release(name, id), do: :ets.select_delete(__MODULE__, [{{name, id, :open}, [], [true]}]) == 1
+
+  @doc "How many rooms there are, those that are being opened included."
+  @spec count() :: non_neg_integer
+  def count, do: :ets.info(__MODULE__, :size)
+
+  @doc "All names of open rooms."
+  @spec open() :: [{String.t(), Media.id()}]
+  def open, do: :ets.select(__MODULE__, [{{:"$1", :"$2", :open}, [], [{{:"$1", :"$2"}}]}])
+end

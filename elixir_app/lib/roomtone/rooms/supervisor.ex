@@ -1,0 +1,24 @@
+defmodule Roomtone.Rooms.Supervisor do
+  @moduledoc """
+  The rooms' trees, and `Roomtone.Rooms`, which clears up after them. Owns the table of names (`Roomtone.Rooms.Names`).
+
+  The trees are spread over several supervisors by the rooms' names: a supervisor starts one child at a time, and rooms need not
+  wait for each other.
+  """
+
+  use Supervisor
+
+  alias Roomtone.Rooms
+  alias Roomtone.Rooms.Names
+
+  @doc false
+  @spec start_link(term) :: Supervisor.on_start()
+  def start_link(_arg), do: Supervisor.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @impl true
+  def init(nil) do
+    Names.create()
+    trees = {PartitionSupervisor, child_spec: DynamicSupervisor, name: Rooms.Trees}
+    Supervisor.init([trees, Rooms], strategy: :rest_for_one)
+  end
+end
