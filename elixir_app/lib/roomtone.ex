@@ -98,18 +98,19 @@ defmodule Roomtone do
          :ok <- if(by, do: Entry.check_join(by), else: :ok),
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
          whose = if(by, do: [by: Entry.request("", "", by), new: true], else: []),
-         {:ok, _summary} = opened <- Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) do
-      kept(opened)
+         {:ok, summary} <- Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) do
+      keep()
+      {:ok, summary}
     end
   end
 
   # What shuts something out is on the disk before anybody relies on it. That it can't be written stops nothing: `Roomtone.Store.health/0` says it.
-  defp kept(done) do
+  defp keep do
     _said_elsewhere = Store.sync()
-    done
+    :ok
   end
 
-  defp kept_if(result, true) when result == :ok, do: kept(result)
+  defp kept_if(:ok, true), do: keep()
   defp kept_if(result, _takes?), do: result
 
   @doc """

@@ -9,7 +9,7 @@ defmodule Roomtone.Application do
 
   use Application
 
-  alias Roomtone.{Config, Drain, Native, Telemetry}
+  alias Roomtone.{Config, Drain, Native}
 
   @impl true
   def start(_type, _args) do

@@ -40,7 +40,8 @@ defmodule Roomtone.Room do
 
   @type t :: %__MODULE__{
           name: String.t(),
-          id: pos_integer,
+          # As the media know it; 0 where there is only a memory of it.
+          id: non_neg_integer,
           opened_at: DateTime.t(),
           max_participants: pos_integer,
           lock: Lock.t() | nil,
@@ -95,7 +96,7 @@ defmodule Roomtone.Room do
            [:incarnation, :life]
 
   @doc "An empty room."
-  @spec new(%{required(:name) => String.t(), required(:id) => pos_integer, optional(atom) => term}) :: t
+  @spec new(%{required(:name) => String.t(), required(:id) => non_neg_integer, optional(atom) => term}) :: t
   def new(args), do: struct!(__MODULE__, Map.take(args, @given))
 
   @doc "What a client shows when it comes back: the incarnation of the room and its life."

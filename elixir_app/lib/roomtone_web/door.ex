@@ -32,6 +32,8 @@ defmodule RoomtoneWeb.Door do
          conn = if(visitor.user, do: conn, else: Auth.put_guest_name(conn, name)),
          {:ok, conn} <- if(jwt, do: take(conn, jwt), else: open(conn, room, params)) do
       {:ok, conn, %{room: room, name: name}}
+    else
+      {:error, _errors} = refused -> refused
     end
   end
 

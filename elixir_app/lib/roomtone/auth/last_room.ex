@@ -25,9 +25,15 @@ defmodule Roomtone.Auth.LastRoom do
     value = {room_id |> String.split(".") |> hd(), until}
 
     case Store.get(key) do
-      {:ok, ^value} -> :ok
-      {:ok, _earlier} -> Store.put(key, value)
-      :error -> make_place() && Store.put(key, value)
+      {:ok, ^value} ->
+        :ok
+
+      {:ok, _earlier} ->
+        Store.put(key, value)
+
+      :error ->
+        make_place()
+        Store.put(key, value)
     end
   end
 
@@ -38,8 +44,6 @@ defmodule Roomtone.Auth.LastRoom do
       {past, good} = Enum.split_with(all, fn {_key, {_incarnation, until}} -> until <= now end)
       for {key, _value} <- if(past == [], do: Enum.take(good, 1), else: past), do: Store.delete(key)
     end
-
-    true
   end
 
   # Nobody who reads the file has a token by it.

@@ -16,7 +16,7 @@ defmodule Roomtone.Rooms.Tree do
   end
 
   @doc false
-  @spec start_link(RoomServer.args()) :: {:ok, pid} | {:error, term}
+  @spec start_link(RoomServer.args()) :: :supervisor.startlink_ret()
   def start_link(args), do: :supervisor.start_link(Rooms.via({:tree, args.id}, args.name), __MODULE__, args)
 
   @impl true
