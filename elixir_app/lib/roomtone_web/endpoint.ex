@@ -44,7 +44,7 @@ defmodule RoomtoneWeb.Endpoint do
   plug Plug.Static,
     at: "/",
     from: {:roomtone, "priv/static"},
-    only: ~w(assets robots.txt),
+    only: ~w(assets favicon.ico robots.txt),
     headers: %{"x-content-type-options" => "nosniff"}
 
   plug Plug.RequestId

@@ -15,6 +15,7 @@ defmodule RoomtoneWeb.SecurityHeaders do
             "font-src 'self'",
             "connect-src 'self'",
             "media-src 'self' blob: mediastream:",
+            "manifest-src 'self'",
             "base-uri 'none'",
             "form-action 'self'",
             "frame-ancestors 'none'"

@@ -8,7 +8,7 @@ defmodule RoomtoneWeb.Layouts do
   import Phoenix.HTML, only: [raw: 1]
   import RoomtoneWeb.Account
 
-  @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js"}})
+  @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js","qr":"/assets/vendor/qr.mjs"}})
 
   embed_templates "layouts/*"
 
@@ -17,6 +17,16 @@ defmodule RoomtoneWeb.Layouts do
   def import_map_hash, do: "sha256-" <> Base.encode64(:crypto.hash(:sha256, @import_map))
 
   defp import_map, do: @import_map
+
+  # What a shared link shows of itself: a link to a room leads whoever hasn't a name yet to the lobby, with the room's name.
+  defp preview_title(%{room: room, page_title: "Rooms"}) when room not in ["", nil], do: "Join “#{room}” on Roomtone"
+  defp preview_title(%{page_title: title}) when is_binary(title), do: "#{title} · Roomtone"
+  defp preview_title(_assigns), do: "Roomtone"
+
+  defp description,
+    do: "A voice room in your browser. Everyone who enters the same room hears each other. Nothing to install."
+
+  defp absolute(path), do: RoomtoneWeb.Endpoint.url() <> path
 
   attr :flash, :map, default: %{}
   attr :visitor, :any, default: nil
@@ -37,7 +47,7 @@ defmodule RoomtoneWeb.Layouts do
       </nav>
     </header>
     <.flash flash={@flash} live={@live} />
-    <main id="main" class={@class}>{render_slot(@inner_block)}</main>
+    <main id="main" class={@class} tabindex="-1">{render_slot(@inner_block)}</main>
     """
   end
 

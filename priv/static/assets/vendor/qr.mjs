@@ -1,0 +1,1 @@
+../../../../elixir_app/assets/node_modules/qr/index.js
