@@ -90,7 +90,7 @@ test("a hand goes up, is seen by all, and down again", async () => {
   const hand = cleo.page.getByRole("switch", { name: "Raise hand" });
   await hand.click();
   for (const person of [ada, ben, cleo]) await person.participant("Cleo").and(person.page.locator('[data-hand="true"]')).waitFor();
-  await ada.page.getByRole("log", { name: "Who comes and goes" }).getByText("Cleo raised a hand.").waitFor();
+  await ada.page.getByRole("log", { name: "Call events" }).getByText("Cleo raised their hand.").waitFor();
   await hand.click();
   await ada.participant("Cleo").and(ada.page.locator('[data-hand="false"]')).waitFor();
 });
@@ -104,18 +104,18 @@ test("what is written is read by everybody", async () => {
     await message.getByText("Ben").waitFor();
   }
   // Letters in a field are letters: M mutes nobody here.
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "false");
 });
 
 test("M mutes and unmutes; typing it doesn't", async () => {
   await ben.page.locator("h1").click();
   await ben.page.keyboard.press("m");
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "true");
   await ada.hears([TONES[2]], TONES);
-  await ben.page.getByRole("log", { name: "Who comes and goes" }).getByText("Microphone muted.").waitFor();
+  await ben.page.getByRole("log", { name: "Call events" }).getByText("Microphone muted.").waitFor();
   await ben.page.locator("#chat-text").focus();
   await ben.page.keyboard.type("m m");
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "true");
   assert.equal(await ben.page.locator("#chat-text").inputValue(), "m m");
   await ben.page.locator("#chat-text").fill("");
 });
@@ -127,7 +127,7 @@ test("the space bar, held while muted, lets one talk", async () => {
   await ben.page.keyboard.down("Space");
   await ben.page.keyboard.up("Space");
   await ada.hears([TONES[2]], TONES);
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "true");
 
   // After a click on the button the focus is there, and the space bar still means to talk.
   await ben.microphone.click();
@@ -136,13 +136,13 @@ test("the space bar, held while muted, lets one talk", async () => {
   await ada.hears([TONES[1], TONES[2]], TONES);
   await ben.page.keyboard.up("Space");
   await ada.hears([TONES[2]], TONES);
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "true");
 
   // The keyboard's own way to press a button stays.
   await ben.page.keyboard.press("Tab");
   await ben.page.keyboard.press("Shift+Tab");
   await ben.page.keyboard.press("Space");
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "false");
   await ada.hears([TONES[1], TONES[2]], TONES);
 });
 
@@ -151,7 +151,7 @@ test("keys do nothing for who doesn't want them", async () => {
   await ben.page.getByRole("checkbox", { name: /Keyboard/ }).uncheck();
   await ben.page.locator("h1").click();
   await ben.page.keyboard.press("m");
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "false");
   await ben.page.getByRole("checkbox", { name: /Keyboard/ }).check();
   await ben.page.locator("#devices").click();
 });
@@ -258,7 +258,7 @@ test("elsewhere, the bar says where the call is, mutes, and leads back", async (
   await bar.getByRole("link").click();
   await ada.connected();
   await bar.waitFor({ state: "hidden" });
-  assert.equal(await ada.microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ada.microphone.getAttribute("data-muted"), "false");
 });
 
 /** Joins of the view by its page: one more for each time that it came back. */
@@ -352,12 +352,12 @@ test("a moderator's mute holds, whatever the muted one presses", async () => {
 });
 
 test("who is made a listener isn't heard, hears, and may ask to speak", async () => {
-  await ada.page.getByRole("button", { name: "Make a listener" }).click();
+  await ada.page.getByRole("button", { name: "Move to audience" }).click();
   await Promise.all([ada.hears([TONES[2]], TONES), cleo.hears([TONES[0]], TONES), ben.hears([TONES[0], TONES[2]], TONES)]);
   await ben.page.getByRole("status").getByText("Raise your hand to speak.").waitFor();
   await ben.page.getByRole("switch", { name: "Raise hand" }).click();
   await ada.participant("Ben").and(ada.page.locator('[data-hand="true"]')).waitFor();
-  await ada.page.getByRole("button", { name: "Make a speaker" }).click();
+  await ada.page.getByRole("button", { name: "Invite to speak" }).click();
   await ben.page.locator('[data-problem="may_speak"]').getByRole("button", { name: "Unmute" }).click();
   await Promise.all([ada.hears([TONES[1], TONES[2]], TONES), cleo.hears([TONES[0], TONES[1]], TONES)]);
 });
@@ -372,7 +372,7 @@ test("the focus of who uses the keyboard isn't lost with a panel or a question",
   await ada.about("Cleo");
   await page.locator("#close-person").click();
   await page.locator("#person-panel").waitFor({ state: "detached" });
-  const more = await page.getByRole("button", { name: "More about Cleo" }).getAttribute("id");
+  const more = await page.getByRole("button", { name: "Options for Cleo" }).getAttribute("id");
   await page.locator(`#${more}`).focus();
   await page.keyboard.press("Enter");
   await focused("close-person");
@@ -395,13 +395,13 @@ test("the focus of who uses the keyboard isn't lost with a panel or a question",
 
 test("nobody else may do that", async () => {
   await cleo.about("Ben");
-  assert.equal(await cleo.page.getByRole("button", { name: "Make a listener" }).count(), 0);
+  assert.equal(await cleo.page.getByRole("button", { name: "Move to audience" }).count(), 0);
   assert.equal(await cleo.page.locator("#close-room").count(), 0);
 });
 
 test("who is removed is out, is told so, and hears nothing more", async () => {
   await ada.page.getByRole("button", { name: "Remove from the room" }).click();
-  await ada.page.getByRole("button", { name: "Yes, remove" }).click();
+  await ada.page.getByRole("button", { name: "Remove", exact: true }).click();
   await ben.page.locator('#outside[data-reason="removed"]').waitFor();
   await ben.page.getByText("You were removed.").waitFor();
   await ben.hears([], TONES);

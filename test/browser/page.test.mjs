@@ -55,15 +55,15 @@ test("keyboard alone: enter, mute, leave", async () => {
     order.push(await focused());
   }
   assert.deepEqual(
-    order.filter((id) => ["copy-link", "chat-text", "mute", "deafen", "hand", "devices", "leave"].includes(id)),
-    ["copy-link", "chat-text", "mute", "deafen", "hand", "devices", "leave"],
+    order.filter((id) => ["show-invite", "chat-text", "mute", "microphones", "deafen", "hand", "devices", "leave"].includes(id)),
+    ["show-invite", "chat-text", "mute", "microphones", "deafen", "hand", "devices", "leave"],
   );
-  for (let i = 0; i < 4; i += 1) await page.keyboard.press("Shift+Tab");
+  for (let i = 0; i < 5; i += 1) await page.keyboard.press("Shift+Tab");
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.notEqual(outline, "none", "the focus can't be seen");
   await page.keyboard.press("Space");
-  assert.equal(await ada.microphone.getAttribute("aria-pressed"), "true");
-  for (let i = 0; i < 4; i += 1) await page.keyboard.press("Tab");
+  assert.equal(await ada.microphone.getAttribute("data-muted"), "true");
+  for (let i = 0; i < 5; i += 1) await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.waitForURL((url) => url.pathname === "/");
 });
@@ -71,7 +71,7 @@ test("keyboard alone: enter, mute, leave", async () => {
 test("a screen reader finds names for everything", async () => {
   const { page } = ben;
   await page.getByRole("heading", { level: 1, name: "Stand-up" }).waitFor();
-  await page.getByRole("button", { name: "Mute microphone", pressed: false }).waitFor();
+  await page.getByRole("button", { name: "Mute" }).waitFor();
   await page.getByRole("button", { name: "Leave" }).waitFor();
   await page.getByRole("region", { name: "People in this room" }).getByRole("listitem").first().waitFor();
   await page.getByRole("status").getByText("Connected").waitFor();
@@ -166,11 +166,17 @@ test("the room", async () => {
   await looksRight(ben, "room");
 });
 
-test("a person in it, and the figures", async () => {
+test("a person in it", async () => {
   await ben.about("Mei");
-  await ben.page.locator("#connection summary").click();
   await looksRight(ben, "room-person");
   await ben.page.locator("#close-person").click();
+});
+
+test("the panel to invite people", async () => {
+  await ben.page.locator("#show-invite").click();
+  await ben.page.locator("#qr svg").waitFor();
+  await looksRight(ben, "room-invite");
+  await ben.page.locator("#close-invite").click();
 });
 
 test("its chat", async () => {
@@ -185,16 +191,24 @@ test("its chat", async () => {
   await mei.page.setViewportSize({ width: 1280, height: 740 });
 });
 
-test("its devices", async () => {
+test("its settings, with the figures of the connection", async () => {
   await mei.page.locator("#devices").click();
-  await looksRight(mei, "room-devices");
-  await mei.page.locator("#devices").click();
+  await mei.page.locator("#connection summary").click();
+  await looksRight(mei, "room-settings");
+  // By Escape, wherever the focus is; and the focus is where it was.
+  await mei.page.keyboard.press("Escape");
+  await mei.page.locator("#devices-panel").waitFor({ state: "hidden" });
+  assert.equal(await mei.page.evaluate(() => document.activeElement?.id), "devices");
+  await mei.page.locator("#microphones").click();
+  await mei.page.locator("#microphone-menu [role^=menuitem]").first().waitFor();
+  assert.deepEqual(await violations(mei.page), [], "the list of microphones");
+  await mei.page.keyboard.press("Escape");
 });
 
 test("the question before the room is closed", async () => {
   await ben.page.locator("#close-room").click();
   await looksRight(ben, "room-close");
-  await ben.page.getByRole("button", { name: "No", exact: true }).click();
+  await ben.page.getByRole("button", { name: "Cancel", exact: true }).click();
 });
 
 test("the lobby, with a call elsewhere", async () => {

@@ -72,9 +72,9 @@ test("another room hears nothing of it", async () => {
 });
 
 test("mute silences one, for everybody, and unmute undoes it", async () => {
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "false");
   await ben.microphone.click();
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "true");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "true");
   await Promise.all([ada.hears([TONES[2]], TONES), cleo.hears([TONES[0]], TONES)]);
   await ada.participant("Ben").and(ada.page.locator('[data-speaking="false"]')).waitFor();
   await ada.participant("Ben").getByText("Muted").waitFor();
@@ -82,7 +82,7 @@ test("mute silences one, for everybody, and unmute undoes it", async () => {
   await ben.hears([TONES[0], TONES[2]], TONES);
 
   await ben.microphone.click();
-  assert.equal(await ben.microphone.getAttribute("aria-pressed"), "false");
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "false");
   await ada.hears([TONES[1], TONES[2]], TONES);
   await ada.participant("Ben").and(ada.page.locator('[data-speaking="true"]')).waitFor();
 });
@@ -106,11 +106,11 @@ test("who is muted by the server sees it on the button, sends nothing, and may u
     await eve.join(server.url, "standup");
     await ada.hears([TONES[1], TONES[2], 1400], [...TONES, 1400]);
     await eve.page.evaluate(() => globalThis.serverSays("participants", { changed: [{ id: "Eve", muted: true }] }));
-    assert.equal(await eve.microphone.getAttribute("aria-pressed"), "true");
+    assert.equal(await eve.microphone.getAttribute("data-muted"), "true");
     // The server only pretended: it is the page that sends silence.
     await ada.hears([TONES[1], TONES[2]], [...TONES, 1400]);
     await eve.microphone.click();
-    assert.equal(await eve.microphone.getAttribute("aria-pressed"), "false");
+    assert.equal(await eve.microphone.getAttribute("data-muted"), "false");
     await ada.hears([TONES[1], TONES[2], 1400], [...TONES, 1400]);
     await eve.leave();
   } finally {
@@ -163,11 +163,11 @@ test("the address of a room alone opens no microphone: not by a link, not by the
       document.querySelector("#main").append(link);
       link.click();
     });
-    await panel.getByRole("heading", { name: "Move here?" }).waitFor();
+    await panel.getByRole("heading", { name: "Switch rooms?" }).waitFor();
     await panel.getByText("You're in a call in standup.").waitFor();
     await notIn();
     await ada.participant("Eve").waitFor();
-    await panel.getByRole("button", { name: "Move here" }).click();
+    await panel.getByRole("button", { name: "Switch rooms" }).click();
     await eve.connected();
     await ada.participant("Eve").waitFor({ state: "detached" });
     await eve.leave();

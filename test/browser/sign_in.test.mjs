@@ -125,10 +125,10 @@ test("a room with a passcode opens to who has it, and an invitation opens it wit
   await mo.hears([TONES[1]], TONES);
 
   // Whoever made the room makes a link from its page.
-  await mo.page.getByText("Invite somebody").click();
-  await mo.page.getByLabel("They may").selectOption("listen");
-  await mo.page.getByRole("button", { name: "Make a link" }).click();
-  const link = await mo.page.getByLabel("The link").inputValue();
+  await mo.page.getByRole("button", { name: "Invite people" }).click();
+  await mo.page.getByLabel("Permissions").selectOption("listen");
+  await mo.page.getByRole("button", { name: "Create link" }).click();
+  const link = await mo.page.getByLabel("Invitation link").inputValue();
   assert.match(link, /^http:\/\/localhost:\d+\/invitations\//);
   const cleo = await arrive("Cleo", 1100);
   await cleo.page.goto(link);

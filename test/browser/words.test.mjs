@@ -97,7 +97,7 @@ test("sound that the browser holds back needs one click", async () => {
   });
   await guest.join(server.url, "standup");
   await guest.page.getByText("The browser is holding back the sound.").waitFor();
-  await guest.page.getByRole("button", { name: "Hear the room" }).click();
+  await guest.page.getByRole("button", { name: "Turn on sound" }).click();
   await guest.page.getByText("The browser is holding back the sound.").waitFor({ state: "detached" });
   assert.equal(await guest.page.locator("audio").evaluate((audio) => audio.paused), false);
   await leaves(guest);

@@ -140,6 +140,7 @@ defmodule RoomtoneWeb.GrantsTest do
     assert_reply ref, :ok, %{sdp: _}, 10_000
 
     {:ok, view, _html} = live(maker, path)
+    view |> element("#show-invite") |> render_click()
     html = view |> form("#invite-form", %{"may" => "listen", "for" => "hour", "once" => "true"}) |> render_submit()
 
     assert [_, "http" <> _, jwt] =

@@ -3,6 +3,7 @@ defmodule RoomtoneWeb.PathsTest do
 
   doctest RoomtoneWeb.Paths
   doctest RoomtoneWeb.Phrases
+  doctest RoomtoneWeb.RoomLive.ChatPanel, import: true
 
   test "a colour is one of those in the style sheet, and stays the same" do
     css = File.read!("elixir_app/assets/css/people.css")

@@ -6,7 +6,10 @@ import { announceCall } from "./announcements.js";
 import { listenForAsking, takeAsked } from "./asked.js";
 import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
+import { showInBrowser } from "./browser_state.js";
 import { Chat } from "./chat_hook.js";
+import { Invite } from "./invite_hook.js";
+import { hintWhenMuted } from "./muted_talk.js";
 import { byId, csrfToken, roomPage } from "./page.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
@@ -15,10 +18,17 @@ import { keepTyped } from "./typed.js";
 
 const liveSocket = new LiveSocket("/live", Socket, {
   params: { _csrf_token: csrfToken() },
-  hooks: { Room, Chat },
+  hooks: { Room, Chat, Invite },
   dom: { onBeforeElUpdated: keepTyped },
 });
 liveSocket.connect();
+
+/** From a headset, the lock screen: as by the button on the page, or the bar. */
+function leave() {
+  const here = byId("leave");
+  if (here) here.click();
+  else call.leave();
+}
 
 const navigate = (/** @type {string} */ path) => liveSocket.js().navigate(path);
 
@@ -27,6 +37,8 @@ showProblems(call, navigate);
 listenToKeys(call);
 listenForAsking();
 announceCall(call);
+hintWhenMuted(call);
+showInBrowser(call, { leave: () => leave() });
 
 // A view that wants something filled in.
 addEventListener("phx:focus", (event) => event instanceof CustomEvent && byId(event.detail.id)?.focus());

@@ -23,6 +23,9 @@ import { SignallingError, VoiceRoom } from "./voice_room.js";
 /** Events of a {@link VoiceRoom} that are those of the call, too. */
 const FORWARDED = ["status", "participants", "joined", "left", "speaking", "levels", "own", "microphone"];
 
+/** Problems after which there is no microphone. */
+const WITHOUT_MICROPHONE = /^(microphone_(?!unchanged)|insecure_page|listening_only)/;
+
 const KEPT = "roomtone:call";
 /** A page that comes later than this after another isn't its continuation. */
 const LOADING_MS = 60_000;
@@ -37,6 +40,8 @@ export class Call extends EventTarget {
   /** @type {AbortController | null} */ #listening = null;
   /** Whether nobody was asked for a microphone, and none was opened since. */
   #listenOnly = false;
+  /** Whether it was asked for and isn't there, or wasn't asked for. */
+  #withoutMicrophone = false;
   /** @type {Map<string, Problem>} */ #problems = new Map();
 
   /** The room of the call, also for a while after it ended by itself; null when there is none. */
@@ -55,6 +60,11 @@ export class Call extends EventTarget {
 
   get active() {
     return this.#room !== null && this.status !== "ended" && this.status !== "left";
+  }
+
+  /** Whether nobody can hear this person, for want of a microphone. */
+  get withoutMicrophone() {
+    return this.#withoutMicrophone;
   }
 
   /** What the person is to be told, oldest first. */
@@ -82,9 +92,10 @@ export class Call extends EventTarget {
    * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves.
    *
    * @param {Place} place
-   * @param {{audio?: HTMLAudioElement, listenOnly?: boolean}} [options]  `listenOnly`: without asking for the microphone
+   * @param {{audio?: HTMLAudioElement, listenOnly?: boolean, muted?: boolean}} [options]  `listenOnly`: without asking for the
+   *   microphone; `muted`: with the microphone shut, where the call is a new one
    */
-  enter(place, { audio, listenOnly = false } = {}) {
+  enter(place, { audio, listenOnly = false, muted = false } = {}) {
     if (this.active && this.isAt(place)) return;
     const kept = takeKept();
     const before = isSame(kept, place) ? kept : null;
@@ -103,9 +114,10 @@ export class Call extends EventTarget {
     });
     this.#room = room;
     this.#place = place;
+    this.#withoutMicrophone = false;
     this.#listen(room);
     // The same call, on the page before this one: nobody is heard who thinks that they are not.
-    if (before?.muted) room.setMuted(true);
+    if (before ? before.muted : muted) room.setMuted(true);
     if (before?.deafened) room.setDeafened(true);
     this.#listenOnly = listenOnly || before?.listenOnly === true;
     keep("called", "yes");
@@ -165,6 +177,7 @@ export class Call extends EventTarget {
       "microphone",
       (track) => {
         if (!track) return;
+        this.#withoutMicrophone = false;
         // Opened after all, by choice.
         this.#listenOnly = false;
         this.#keep();
@@ -178,6 +191,7 @@ export class Call extends EventTarget {
 
   /** @param {Problem} problem */
   #tell(problem) {
+    if (WITHOUT_MICROPHONE.test(problem.code)) this.#withoutMicrophone = true;
     // The newest last.
     this.#problems.delete(problem.code);
     this.#problems.set(problem.code, problem);

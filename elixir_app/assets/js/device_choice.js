@@ -50,7 +50,7 @@ export class DeviceChoice {
     const { microphone, speaker } = this.#elements;
     if (microphone) offer(microphone, microphones, chosenMicrophone(), "No microphone found");
     if (!speaker) return;
-    offer(speaker, speakers, chosenSpeaker(), "The system's");
+    offer(speaker, speakers, chosenSpeaker(), "System default");
     const field = speaker.closest("label, .field") ?? speaker;
     if (field instanceof HTMLElement) field.hidden = !speakersCanBeChosen();
   }

@@ -1,19 +1,21 @@
 // @ts-check
-/** The panel of a room where microphone and speaker can be changed in the middle of a sentence. */
+/** The settings of a room: microphone and speaker, to be changed in the middle of a sentence, sounds and keys. */
 import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker } from "./devices.js";
 import { on } from "./events.js";
 import { byId } from "./page.js";
+import { play, soundsWanted, wantSounds } from "./sounds.js";
 import { shortcutsWanted, wantShortcuts } from "./shortcuts.js";
 
 /**
  * @param {import("./call.js").Call} call
  * @param {AbortSignal} signal
+ * @returns {() => void}  opens it
  */
 export function showDevicePanel(call, signal) {
   const button = byId("devices");
   const panel = byId("devices-panel");
-  if (!button || !panel) return;
+  if (!button || !panel) return () => {};
   const choice = new DeviceChoice(
     {
       microphone: /** @type {HTMLSelectElement | null} */ (byId("microphone-choice")),
@@ -39,24 +41,35 @@ export function showDevicePanel(call, signal) {
   const show = (/** @type {boolean} */ open) => {
     panel.hidden = !open;
     button.setAttribute("aria-expanded", String(open));
-    if (open) choice.open(call.room?.microphone ?? null);
-    else choice.close();
+    if (open) {
+      choice.open(call.room?.microphone ?? null);
+      byId("devices-title")?.focus();
+    } else {
+      choice.close();
+      button.focus();
+    }
   };
   button.addEventListener("click", () => show(panel.hidden), { signal });
-  panel.addEventListener(
-    "keydown",
-    (event) => {
-      if (event.key !== "Escape") return;
-      show(false);
-      button.focus();
-    },
-    { signal },
-  );
+  byId("close-devices")?.addEventListener("click", () => show(false), { signal });
+  // Wherever the focus is.
+  addEventListener("keydown", (event) => event.key === "Escape" && !panel.hidden && show(false), { signal });
+  byId("speaker-test")?.addEventListener("click", () => play("test"), { signal });
   on(call, "microphone", (track) => panel.hidden || choice.open(track), signal);
 
-  const keys = byId("shortcuts");
-  if (keys instanceof HTMLInputElement) {
-    keys.checked = shortcutsWanted();
-    keys.addEventListener("change", () => wantShortcuts(keys.checked), { signal });
-  }
+  setUp("shortcuts", shortcutsWanted, wantShortcuts, signal);
+  setUp("sounds", soundsWanted, wantSounds, signal);
+  return () => show(true);
+}
+
+/**
+ * @param {string} id  of a checkbox
+ * @param {() => boolean} wanted
+ * @param {(wanted: boolean) => void} want
+ * @param {AbortSignal} signal
+ */
+function setUp(id, wanted, want, signal) {
+  const box = byId(id);
+  if (!(box instanceof HTMLInputElement)) return;
+  box.checked = wanted();
+  box.addEventListener("change", () => want(box.checked), { signal });
 }

@@ -4,7 +4,8 @@ import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker, chosenMicrophone, microphoneWouldAsk } from "./devices.js";
 import { openMicrophone } from "./microphone.js";
 import { byId } from "./page.js";
-import { processingWanted, setting } from "./settings.js";
+import { keep, processingWanted, setting } from "./settings.js";
+import { play } from "./sounds.js";
 
 /** @returns {Promise<boolean>} whether the browser is about to ask for the microphone for the first time */
 export async function microphoneIsNew() {
@@ -46,6 +47,7 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
       signal: done.signal,
     },
   );
+  rememberMuted(done.signal);
   let attempts = 0;
   const open = async () => {
     const attempt = (attempts += 1);
@@ -66,20 +68,29 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
       done.abort();
       resolve(how);
     };
+    byId("pre-join-test")?.addEventListener("click", () => play("test"), { signal: done.signal });
     byId("pre-join-go")?.addEventListener("click", () => decide("speak"), { signal: done.signal });
     byId("pre-join-listen")?.addEventListener("click", () => decide("listen"), { signal: done.signal });
-    setText("pre-join-title", elsewhere === null ? "Before you go in" : "Move here?");
-    setText("pre-join-elsewhere", elsewhere === null ? "" : `You're in a call in ${elsewhere}. It goes on until you go in here.`);
-    setText("pre-join-go", elsewhere === null ? "Join now" : "Move here");
+    setText("pre-join-title", elsewhere === null ? "Ready to join?" : "Switch rooms?");
+    setText("pre-join-elsewhere", elsewhere === null ? "" : `You'll leave ${elsewhere} when you join.`);
+    setText("pre-join-go", elsewhere === null ? "Join now" : "Switch rooms");
     for (const part of panel.querySelectorAll("[data-microphone]")) if (part instanceof HTMLElement) part.hidden = audience;
     if (words)
       words.textContent = audience
-        ? "You listen first. Your microphone is asked for when a moderator lets you speak and you unmute."
-        : "Your browser asks whether this page may use the microphone.";
+        ? "You'll listen first. Your microphone is asked for when a moderator invites you to speak and you unmute."
+        : "Allow the microphone when your browser asks.";
     panel.hidden = false;
     byId("pre-join-go")?.focus();
     if (!audience) open();
   });
+}
+
+/** The box that lets one join muted: what was chosen last holds for the next room, too. @param {AbortSignal} signal */
+function rememberMuted(signal) {
+  const box = byId("pre-join-muted");
+  if (!(box instanceof HTMLInputElement)) return;
+  box.checked = setting("join-muted") === "on";
+  box.addEventListener("change", () => keep("join-muted", box.checked ? "on" : "off"), { signal });
 }
 
 /**

@@ -13,11 +13,11 @@ const ACTION_WORDS = {
   "retry-microphone": "Try again",
   "open-microphone": "Use the microphone",
   unmute: "Unmute",
-  hear: "Hear the room",
+  hear: "Turn on sound",
   rejoin: "Come back",
   "new-room": "Open a new room",
-  "front-page": "To the front page",
-  dismiss: "All right",
+  "front-page": "Back to rooms",
+  dismiss: "OK",
 };
 
 /**
@@ -48,7 +48,12 @@ function draw(call, navigate) {
     if (problem && box.dataset.title === problem.title) wanted.delete(problem.code);
     else box.remove();
   }
-  for (const problem of wanted.values()) list.append(draft(problem, () => act(problem, call, navigate)));
+  for (const problem of wanted.values()) {
+    const box = draft(problem, () => act(problem, call, navigate));
+    // What ended the call stays until something is done about it.
+    if (call.active) box.append(closing(problem, () => call.solved(problem.code)));
+    list.append(box);
+  }
 }
 
 /**
@@ -79,6 +84,23 @@ export function draft({ code, title, text, action }, onAction) {
     box.append(button);
   }
   return box;
+}
+
+/**
+ * @param {Problem} problem
+ * @param {() => void} onClose
+ */
+function closing({ title }, onClose) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.className = "plain close";
+  button.setAttribute("aria-label", `Close: ${title}`);
+  button.textContent = "✕";
+  button.addEventListener("click", () => {
+    onClose();
+    byId("main")?.focus();
+  });
+  return button;
 }
 
 /**

@@ -5,12 +5,14 @@ import { call } from "./call.js";
 import { showConnectionPanel } from "./connection_panel.js";
 import { showControls } from "./controls.js";
 import { showDevicePanel } from "./device_panel.js";
+import { showMicrophoneMenu } from "./microphone_menu.js";
 import { on } from "./events.js";
 import { keepFocus } from "./focus.js";
-import { announce, byId, part } from "./page.js";
+import { byId } from "./page.js";
 import { microphoneIsNew, preJoin } from "./pre_join.js";
 import { lobbyPath } from "./problems.js";
 import { ringHeight } from "./rings.js";
+import { setting } from "./settings.js";
 import { HELD_WORDS, STATUS_WORDS } from "./words.js";
 
 /**
@@ -34,10 +36,10 @@ export const Room = {
         this.js().navigate(lobbyPath(place, { left: "1" }));
       },
     });
-    showDevicePanel(call, signal);
+    const settings = showDevicePanel(call, signal);
+    showMicrophoneMenu(call, { signal, settings });
     showConnectionPanel(call, signal);
     showRings(page, signal);
-    showLink(signal);
     const draw = () => drawStatus(page, place);
     for (const name of ["status", "own", "place"]) on(call, name, draw, signal);
     enter(place, signal, page.dataset.audience === "true");
@@ -86,7 +88,7 @@ async function enter(place, signal, audience) {
   const enough = goesOn || (asked && elsewhere === null && (audience || !(await microphoneIsNew())));
   if (signal.aborted) return;
   const how = enough ? "speak" : await preJoin(signal, { elsewhere, audience });
-  if (!signal.aborted) call.enter(place, { audio, listenOnly: how === "listen" });
+  if (!signal.aborted) call.enter(place, { audio, listenOnly: how === "listen", muted: setting("join-muted") === "on" });
 }
 
 /**
@@ -118,28 +120,5 @@ function showRings(page, signal) {
       for (const ring of rings()) ring.style.setProperty("--level", ringHeight(levels[ring.dataset.ring ?? ""]).toFixed(2));
     },
     signal,
-  );
-}
-
-/** @param {AbortSignal} signal */
-function showLink(signal) {
-  const copy = byId("copy-link");
-  if (!copy) return;
-  copy.hidden = !navigator.clipboard;
-  const label = part(copy, "label");
-  copy.addEventListener(
-    "click",
-    async () => {
-      try {
-        await navigator.clipboard.writeText(new URL(location.pathname, location.href).href);
-        announce("Link copied.");
-        if (!label) return;
-        label.textContent = "Link copied";
-        setTimeout(() => (label.textContent = "Copy link"), 2500);
-      } catch {
-        announce("The browser didn't let the link be copied; it is in the address bar.");
-      }
-    },
-    { signal },
   );
 }

@@ -1,17 +1,22 @@
 // @ts-check
 /** M mutes and unmutes; the space bar, held while muted, lets one talk. Never while somebody types. */
-import { announce, byId } from "./page.js";
+import { announce } from "./page.js";
 import { keep, setting } from "./settings.js";
 
 export const shortcutsWanted = () => setting("shortcuts") !== "off";
 /** @param {boolean} wanted */
 export const wantShortcuts = (wanted) => keep("shortcuts", wanted ? "on" : "off");
 
+let talking = false;
+/** Whether the space bar is held, and the microphone open for as long. */
+export const isTalking = () => talking;
+
 /**
+ * Emits `talking` on the call when the space bar is pressed and let go.
+ *
  * @param {import("./call.js").Call} call
  */
 export function listenToKeys(call) {
-  let talking = false;
   /** Whether the focus is where it is because of a click: then the space bar isn't meant for it. */
   let clicked = false;
 
@@ -19,8 +24,7 @@ export function listenToKeys(call) {
     if (talking === wanted) return;
     talking = wanted;
     call.room?.setMuted(!wanted);
-    byId("controls")?.toggleAttribute("data-talking", wanted);
-    byId("call")?.toggleAttribute("data-talking", wanted);
+    call.dispatchEvent(new CustomEvent("talking", { detail: wanted }));
   };
 
   addEventListener("pointerdown", () => (clicked = true), true);

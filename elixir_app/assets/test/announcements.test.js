@@ -18,5 +18,5 @@ test("who comes, goes and raises a hand is said once", () => {
   tell("participants", people("cleo"));
   tell("participants", people("cleo", "ben"));
   tell("left", { name: "ben" });
-  assert.deepEqual(said, ["ben joined.", "ben raised a hand.", "cleo raised a hand.", "ben raised a hand.", "ben left."]);
+  assert.deepEqual(said, ["ben joined.", "ben raised their hand.", "cleo raised their hand.", "ben raised their hand.", "ben left."]);
 });

@@ -36,6 +36,21 @@ defmodule RoomtoneWeb.Phrases do
   end
 
   @doc """
+  Who is in a room that somebody is about to join.
+
+      iex> RoomtoneWeb.Phrases.here([])
+      "Nobody is here yet."
+      iex> RoomtoneWeb.Phrases.here(["Ada"])
+      "Ada is here."
+      iex> RoomtoneWeb.Phrases.here(["Ada", "Ben", "Cleo", "Dan"])
+      "Ada, Ben and 2 more are here."
+  """
+  @spec here([String.t()]) :: String.t()
+  def here([]), do: "Nobody is here yet."
+  def here([one]), do: "#{one} is here."
+  def here(names), do: "#{names |> Enum.take(if length(names) > 3, do: 2, else: 3) |> names(length(names))} are here."
+
+  @doc """
   How long ago something began.
 
       iex> RoomtoneWeb.Phrases.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 10:00:40Z])

@@ -306,7 +306,7 @@ export class Person {
 
   /** Opens what one may do about somebody else. */
   async about(name) {
-    await this.page.getByRole("button", { name: `More about ${name}` }).click();
+    await this.page.getByRole("button", { name: `Options for ${name}` }).click();
     await this.page.locator("#person-panel").getByRole("heading", { name }).waitFor();
   }
 

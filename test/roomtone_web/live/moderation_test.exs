@@ -38,13 +38,13 @@ defmodule RoomtoneWeb.ModerationTest do
     maker.view |> element("#silence") |> render_click()
     refute person(room, "Zoë").silenced
 
-    maker.view |> element("#role", "Make a listener") |> render_click()
+    maker.view |> element("#role", "Move to audience") |> render_click()
     assert person(room, "Zoë").role == :listener
     :ok = Roomtone.raise_hand(room, "Zoë")
     shown(maker.view, "#lower-hand")
     maker.view |> element("#lower-hand") |> render_click()
     refute person(room, "Zoë").hand
-    shown(maker.view, "#role", "Make a speaker")
+    shown(maker.view, "#role", "Invite to speak")
     maker.view |> element("#role") |> render_click()
     assert person(room, "Zoë").role == :speaker
   end
@@ -53,7 +53,7 @@ defmodule RoomtoneWeb.ModerationTest do
     choose(maker, "Zoë")
     maker.view |> element("#remove") |> render_click()
     assert present(room) == ["Host", "Zoë"]
-    maker.view |> element("#person-panel .confirm button", "No") |> render_click()
+    maker.view |> element("#person-panel .confirm button", "Cancel") |> render_click()
     maker.view |> element("#remove") |> render_click()
     maker.view |> element("#remove-really") |> render_click()
     assert present(room) == ["Host"]

@@ -28,7 +28,9 @@ defmodule RoomtoneWeb.LobbyLive do
     name = socket.assigns[:name] || socket.assigns.visitor.display || ""
     left = if params["left"] == "1" and room != "", do: room
 
-    focus = if room != "" and left == nil and name == "", do: "name"
+    # Of the room whose page was left for another name.
+    rename? = params["rename"] == "1"
+    focus = if room != "" and left == nil and (name == "" or rename?), do: "name"
 
     # A page that is there already doesn't heed autofocus; without a word of it, a click on a room would seem to do nothing.
     socket = if focus && socket.assigns[:room], do: push_event(socket, "focus", %{id: focus}), else: socket

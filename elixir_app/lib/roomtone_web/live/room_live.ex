@@ -82,7 +82,7 @@ defmodule RoomtoneWeb.RoomLive do
       unread: 0,
       chat_error: nil
     )
-    |> Invite.attach()
+    |> Invite.attach(entry.room)
     |> draw()
   end
 
@@ -194,8 +194,19 @@ defmodule RoomtoneWeb.RoomLive do
     socket |> draw() |> assign(:drawing, true)
   end
 
+  defp others(people), do: Phrases.here(Enum.map(People.others(people), & &1.name))
+
+  # In words beside the title: in a crowd, whoever speaks may not be on the screen.
+  defp speaking(people) do
+    case People.speaking(people) do
+      [] -> nil
+      names -> "Speaking: " <> Phrases.names(Enum.take(names, 3), length(names))
+    end
+  end
+
   # What the page shows of the people; only here does what was told become visible.
   defp draw(%{assigns: %{people: people, chosen: chosen}} = socket) do
+    people = People.seat(people)
     me = People.get(people, people.me)
     count = People.count(people)
     cards = People.cards(people)
@@ -203,6 +214,7 @@ defmodule RoomtoneWeb.RoomLive do
     socket
     |> assign(
       drawing: false,
+      people: people,
       cards: cards,
       count: count,
       hidden: count - length(cards),
@@ -367,33 +379,38 @@ defmodule RoomtoneWeb.RoomLive do
           </div>
         </noscript>
         <div class="room-title">
-          <div>
-            <h1>{@entry.room}</h1>
-            <p class="status" id="status" role="status" phx-update="ignore"></p>
-          </div>
+          <.link class="plain back" navigate="/" aria-label="Back to rooms"><.icon name="back" /></.link>
+          <h1 title={@entry.room}>{@entry.room}</h1>
           <div class="room-actions">
-            <button class="button" type="button" id="copy-link" phx-update="ignore">
-              <.icon name="link" /> <span data-part="label">Copy link</span>
+            <button class="button" type="button" id="show-invite" phx-click="show-invite" aria-expanded={to_string(@side == :invite)} aria-controls="side"
+              title="Invite people">
+              <.icon name="invite" /> <span class="label">Invite people</span>
             </button>
-            <button class="button narrow-only" type="button" id="show-chat" phx-click="show-chat" aria-expanded={to_string(@side == :chat)} aria-controls="side">
-              <.icon name="chat" /> Chat <span :if={@unread > 0} class="badge">{@unread}<span class="visually-hidden"> new</span></span>
+            <button class="button narrow-only" type="button" id="show-chat" phx-click="show-chat" aria-expanded={to_string(@side == :chat)} aria-controls="side"
+              title="Chat">
+              <.icon name="chat" /> <span class="label">Chat</span> <span :if={@unread > 0} class="badge">{@unread}<span class="visually-hidden"> new</span></span>
             </button>
-            <button :if={@moderator and @confirming != :close} class="button narrow-icon" type="button" id="close-room" phx-click="ask" phx-value-what="close">
-              <.icon name="door" /> <span>Close room</span>
+            <button :if={@moderator and @confirming != :close} class="button" type="button" id="close-room" phx-click="ask" phx-value-what="close"
+              title="Close the room for everyone">
+              <.icon name="door" /> <span class="label">Close room</span>
             </button>
           </div>
+          <p class="room-now">
+            <span class="status" id="status" role="status" phx-update="ignore"></span>
+            <span id="count">{if @count > 0, do: Phrases.people(@count)}</span>
+            <span id="talking" aria-hidden="true">{speaking(@people)}</span>
+          </p>
         </div>
         <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?" data-focus-after="close-room">
-          <p>Close the room for everybody?</p>
-          <button type="button" class="button danger" id="close-room-really" phx-click="close-room">Yes, close it</button>
-          <button type="button" class="button" id="close-room-not" phx-click="ask" phx-value-what="nothing" phx-mounted={JS.focus()}>No</button>
+          <p>Close the room for everyone?</p>
+          <button type="button" class="button danger" id="close-room-really" phx-click="close-room">Close room</button>
+          <button type="button" class="button" id="close-room-not" phx-click="ask" phx-value-what="nothing" phx-mounted={JS.focus()}>Cancel</button>
         </div>
-        <.pre_join />
+        <.pre_join name={@entry.name} guest={@visitor.user == nil} room={@entry.room} others={others(@people)} />
         <div class="room-body">
           <section class="people" aria-labelledby="people-title">
             <h2 class="visually-hidden" id="people-title">People in this room</h2>
-            <p class="visually-hidden" id="count">{Phrases.people(@count)}</p>
-            <ul id="people">
+            <ul id="people" data-crowd={crowd(length(@cards) + if(@alone, do: 1, else: 0))}>
               <.card
                 :for={person <- @cards}
                 :key={person.identity}
@@ -401,14 +418,12 @@ defmodule RoomtoneWeb.RoomLive do
                 me={person.identity == @entry.identity}
                 volume={Map.get(@volumes, person.identity, 1.0)}
               />
-              <li class="alone" id="alone" hidden={not @alone}>Nobody else is here yet. Send someone the link.</li>
+              <li class="alone" id="alone" hidden={not @alone}>
+                <span>Nobody else is here yet.</span>
+                <button type="button" class="button primary" id="alone-invite" phx-click="show-invite"><.icon name="invite" /> Invite people</button>
+              </li>
             </ul>
             <p :if={@hidden > 0} class="hint" id="hidden">And {Phrases.people(@hidden)} more, who don't fit on the page.</p>
-            <.invite :if={@moderator} invitation={@invitation} error={@invite_error} />
-            <details class="connection" id="connection" phx-mounted={JS.ignore_attributes("open")}>
-              <summary>Your connection</summary>
-              <div id="connection-figures" phx-update="ignore"></div>
-            </details>
           </section>
           <aside class="side" id="side" data-open={@side} phx-window-keydown="close-side" phx-key="Escape">
             <.panel
@@ -418,6 +433,7 @@ defmodule RoomtoneWeb.RoomLive do
               moderator={@moderator}
               confirming={@confirming}
             />
+            <.invite :if={@side == :invite} link={@link} moderator={@moderator} invitation={@invitation} error={@invite_error} />
             <.chat messages={@messages} me={@entry.identity} open={@mine} error={@chat_error} />
           </aside>
         </div>

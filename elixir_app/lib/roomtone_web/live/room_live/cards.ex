@@ -26,22 +26,24 @@ defmodule RoomtoneWeb.RoomLive.Cards do
       data-role={@person.role}
       data-quality={@person.quality}
     >
-      <span id={"ring-#{@key}"} phx-update="ignore" class={["avatar", Phrases.hue(@person.identity)]} data-ring={@person.identity}
-        aria-hidden="true">{Phrases.initials(@person.name)}</span>
-      <span :if={@person.hand} class="hand"><.icon name="hand" /><span class="visually-hidden">Hand raised</span></span>
-      <span class="name">{@person.name}</span>
-      <span class="state">
-        <.icon :if={@person.muted or @person.silenced} name="microphone-off" />
-        <.icon :if={@person.deafened} name="headphones-off" />
-        <span>{if @me, do: "You · "}{state(@person)}</span>
-      </span>
-      <span class="marks">
-        <span :if={@person.moderator} class="tag">Moderator</span>
-        <span :if={@volume != 1.0} class="tag">{percent(@volume)} %</span>
-        <.quality quality={@person.quality} />
-      </span>
+      <div class="tile">
+        <span id={"ring-#{@key}"} phx-update="ignore" class={["avatar", Phrases.hue(@person.identity)]} data-ring={@person.identity}
+          aria-hidden="true">{Phrases.initials(@person.name)}</span>
+        <span :if={@person.hand} class="hand"><.icon name="hand" /><span class="visually-hidden">Hand raised</span></span>
+        <span class="name">{@person.name}</span>
+        <span class="state">
+          <.icon :if={@person.muted or @person.silenced} name="microphone-off" />
+          <.icon :if={@person.deafened} name="headphones-off" />
+          <span>{if @me, do: "You · "}{state(@person)}</span>
+        </span>
+        <span :if={@person.moderator or @volume != 1.0 or @person.quality in [:fair, :poor]} class="marks">
+          <span :if={@person.moderator} class="tag" title="Moderator"><.icon name="star" /> <span class="words">Moderator</span></span>
+          <span :if={@volume != 1.0} class="tag">{percent(@volume)} %</span>
+          <.quality quality={@person.quality} />
+        </span>
+      </div>
       <button :if={not @me} type="button" class="plain more" id={"more-#{@key}"} data-action="more" phx-click="choose" phx-value-id={@person.identity}
-        aria-label={"More about #{@person.name}"}>
+        aria-label={"Options for #{@person.name}"}>
         <.icon name="more" />
       </button>
     </li>
@@ -54,7 +56,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
   defp quality(assigns) do
     ~H"""
     <span :if={@quality in [:fair, :poor]} class={["tag", "quality-#{@quality}"]}>
-      <.icon name="signal" /> {if @quality == :poor, do: "Poor connection", else: "Fair connection"}
+      <.icon name="signal" /> <span class="words">{if @quality == :poor, do: "Poor connection", else: "Fair connection"}</span>
     </span>
     """
   end
@@ -89,7 +91,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
       <p class="hint">{state(@person)}</p>
       <form id={"volume-of-#{@key}"} class="volume" phx-change="volume" phx-submit="volume">
         <input type="hidden" name="person" value={@person.identity} />
-        <label for="volume">Volume, for you alone</label>
+        <label for="volume">Volume (only for you)</label>
         <div class="slider">
           <input type="range" id="volume" name="percent" min="0" max="200" step="5" value={percent(@volume)} phx-debounce="40" list="volume-marks" />
           <output for="volume">{percent(@volume)} %</output>
@@ -101,17 +103,17 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         Mute for me
       </button>
       <div :if={@moderator} class="moderation">
-        <h3>As a moderator</h3>
+        <h3>Moderator</h3>
         <button type="button" class="button" id="silence" role="switch" aria-checked={to_string(@person.silenced)} phx-click="silence"
           phx-value-id={@person.identity} phx-value-on={to_string(not @person.silenced)}>
-          Mute for everybody
+          Mute for everyone
         </button>
         <button type="button" class="button" id="role" phx-click="role" phx-value-id={@person.identity}
           phx-value-role={if @person.role == :speaker, do: "listener", else: "speaker"}>
-          {if @person.role == :speaker, do: "Make a listener", else: "Make a speaker"}
+          {if @person.role == :speaker, do: "Move to audience", else: "Invite to speak"}
         </button>
         <button :if={@person.hand} type="button" class="button" id="lower-hand" phx-click="lower-hand" phx-value-id={@person.identity}>
-          Lower the hand
+          Lower hand
         </button>
         <button :if={@confirming != :remove} type="button" class="button danger" id="remove" phx-click="ask" phx-value-what="remove">
           Remove from the room
@@ -119,13 +121,25 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         <div :if={@confirming == :remove} class="confirm" role="group" aria-label={"Remove #{@person.name}?"} data-focus-after="remove">
           <p>Remove {@person.name} from the room?</p>
           <button type="button" class="button danger" id="remove-really" phx-click="remove" phx-value-id={@person.identity}>
-            Yes, remove
+            Remove
           </button>
-          <button type="button" class="button" id="remove-not" phx-click="ask" phx-value-what="nothing" phx-mounted={JS.focus()}>No</button>
+          <button type="button" class="button" id="remove-not" phx-click="ask" phx-value-what="nothing" phx-mounted={JS.focus()}>Cancel</button>
         </div>
       </div>
     </section>
     """
+  end
+
+  # Tiles of one size hold up to so many; the style sheet has a layout for each.
+  @crowds [2, 3, 4, 6, 12, 20]
+
+  @doc "How many tiles there are, in the steps that the style sheet knows."
+  @spec crowd(non_neg_integer) :: String.t()
+  def crowd(tiles) do
+    case Enum.find(@crowds, &(tiles <= &1)) do
+      nil -> "many"
+      step -> Integer.to_string(step)
+    end
   end
 
   @doc "A volume as people know it."

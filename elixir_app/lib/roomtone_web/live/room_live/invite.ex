@@ -1,6 +1,7 @@
 defmodule RoomtoneWeb.RoomLive.Invite do
   @moduledoc """
-  Where a moderator makes links that let others in: without a passcode, without signing in, to do what the link grants.
+  The panel from which people are invited: the room's own link, and links by which a moderator lets others in without a passcode and
+  without signing in, to do what the link grants.
   """
   use RoomtoneWeb, :html
 
@@ -11,10 +12,16 @@ defmodule RoomtoneWeb.RoomLive.Invite do
   @grants %{"speak" => [:speak, :listen], "listen" => [:listen], "moderate" => [:speak, :listen, :moderate]}
   @ttls %{"hour" => 3600, "day" => 24 * 3600, "week" => 7 * 24 * 3600}
 
-  @doc "Makes the view's sockets take what the form sends."
-  @spec attach(Phoenix.LiveView.Socket.t()) :: Phoenix.LiveView.Socket.t()
-  def attach(socket) do
-    socket |> assign(invitation: nil, invite_error: nil) |> attach_hook(:invite, :handle_event, &handle_event/3)
+  @doc "Makes the view's sockets take what the panel sends."
+  @spec attach(Phoenix.LiveView.Socket.t(), String.t()) :: Phoenix.LiveView.Socket.t()
+  def attach(socket, room) do
+    socket
+    |> assign(link: URI.to_string(%{socket.host_uri | path: room_path(room)}), invitation: nil, invite_error: nil)
+    |> attach_hook(:invite, :handle_event, &handle_event/3)
+  end
+
+  defp handle_event("show-invite", _params, %{assigns: %{outside: nil, side: side}} = socket) do
+    {:halt, assign(socket, side: if(side == :invite, do: nil, else: :invite), chosen: nil, confirming: nil)}
   end
 
   # Asked with the entry of this page: the room knows whether that is a moderator's.
@@ -36,46 +43,69 @@ defmodule RoomtoneWeb.RoomLive.Invite do
 
   defp handle_event(_event, _params, socket), do: {:cont, socket}
 
+  attr :link, :string, required: true, doc: "of the room's page"
+  attr :moderator, :boolean, required: true
   attr :invitation, :string, default: nil
   attr :error, :string, default: nil
 
-  @doc "The form, folded away, and the link that was made last."
+  @doc "The room's link, to copy, share or scan; for moderators the form to make an invitation, and the one that was made last."
   def invite(assigns) do
     ~H"""
-    <details class="invite" id="invite" phx-mounted={JS.ignore_attributes("open")}>
-      <summary>Invite somebody</summary>
-      <.form for={%{}} id="invite-form" phx-submit="invite" class="join-form card">
-        <p class="hint">The link lets in whoever has it, without a passcode and without signing in.</p>
+    <section class="panel" id="invite" aria-labelledby="invite-title" phx-hook="Invite" data-link={@link} data-focus-after="show-invite">
+      <header class="panel-head">
+        <h2 id="invite-title">Invite people</h2>
+        <button type="button" class="plain" id="close-invite" phx-click="close-side" aria-label="Close"><.icon name="close" /></button>
+      </header>
+      <.link_field id="room-link" label="Link to this room" link={@link} focus />
+      <button type="button" class="button" id="share" phx-update="ignore" hidden><.icon name="share" /> Share…</button>
+      <figure class="qr" id="qr" phx-update="ignore" hidden></figure>
+      <.form :if={@moderator} for={%{}} id="invite-form" phx-submit="invite" class="invite-form">
+        <h3>Invitation</h3>
+        <p class="hint">An invitation lets people in without a passcode and without signing in.</p>
         <div class="invite-choices">
           <div class="field">
-            <label for="invite-may">They may</label>
+            <label for="invite-may">Permissions</label>
             <select id="invite-may" name="may">
-              <option value="speak">speak and listen</option>
-              <option value="listen">listen</option>
-              <option value="moderate">speak, listen and moderate</option>
+              <option value="speak">Speak and listen</option>
+              <option value="listen">Listen only</option>
+              <option value="moderate">Moderate</option>
             </select>
           </div>
           <div class="field">
-            <label for="invite-for">For</label>
+            <label for="invite-for">Expires after</label>
             <select id="invite-for" name="for">
-              <option value="hour">an hour</option>
-              <option value="day" selected>a day</option>
-              <option value="week">a week</option>
+              <option value="hour">An hour</option>
+              <option value="day" selected>A day</option>
+              <option value="week">A week</option>
             </select>
           </div>
         </div>
         <label class="choice">
           <input type="checkbox" name="once" value="true" />
-          <span><strong>For one person</strong> It is used up by the first who takes it.</span>
+          <span><strong>Single use</strong></span>
         </label>
-        <button class="button" type="submit">Make a link</button>
+        <button class="button" type="submit">Create link</button>
         <p :if={@error} class="error" role="alert">{@error}</p>
-        <div :if={@invitation} class="field">
-          <label for="invitation-link">The link</label>
-          <input id="invitation-link" value={@invitation} readonly phx-mounted={JS.focus()} />
-        </div>
+        <.link_field :if={@invitation} id="invitation-link" label="Invitation link" link={@invitation} focus />
       </.form>
-    </details>
+    </section>
+    """
+  end
+
+  attr :id, :string, required: true
+  attr :label, :string, required: true
+  attr :link, :string, required: true
+  attr :focus, :boolean, default: false
+
+  defp link_field(assigns) do
+    ~H"""
+    <div class="field">
+      <label for={@id}>{@label}</label>
+      <div class="link-row">
+        <input id={@id} value={@link} readonly phx-mounted={@focus && JS.focus()} />
+        <button type="button" class="button" data-copy={@id}><.icon name="copy" /> <span data-part="label">Copy</span></button>
+      </div>
+    </div>
     """
   end
 end

@@ -1,0 +1,155 @@
+// Whether everything fits: the page of a room is as high as the window, with a chat of sixty messages and sixty people in it, and what goes
+// wrong is never over a field or a button.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const ROOM = "All hands";
+const SIZES = [
+  [1280, 800],
+  [1440, 900],
+  [390, 844],
+  [360, 740],
+  [320, 640],
+  [740, 360],
+];
+let server, browser, ada, kim;
+
+before(async () => {
+  server = await Server.start("layout", {}, undefined, { shell: true });
+  browser = await openBrowser();
+  ada = await Person.arrive("Ada", 500, { browser });
+  await ada.join(server.url, ROOM);
+});
+
+after(async () => {
+  await everybodyGoes([ada, kim]);
+  await browser?.close();
+  await server?.kill();
+});
+
+/** So many people who never connect, each with an offer as a browser makes it, and a message. */
+async function crowd(from, to) {
+  const offer = await ada.page.evaluate(async () => {
+    const link = new RTCPeerConnection();
+    link.addTransceiver("audio");
+    const { sdp } = await link.createOffer();
+    link.close();
+    return sdp;
+  });
+  await server.run(`
+    offer = Base.decode64!("${Buffer.from(offer).toString("base64")}")
+    for n <- ${from}..${to} do
+      # A room takes thirty messages at once, and ten a second.
+      if n > 25, do: Process.sleep(100)
+      {:ok, _} = Roomtone.join("${ROOM}", "Person #{n}", offer)
+      {:ok, _} = Roomtone.say("${ROOM}", "Person #{n}", "This is what person number #{n} has to say, and it takes more than a line. https://example.org/#{n}")
+    end`);
+}
+
+/** What of these isn't wholly in the window, or has something else over it. */
+async function hidden(page, selectors) {
+  return await page.evaluate((all) => {
+    return all.flatMap((selector) => {
+      const element = document.querySelector(selector);
+      if (!element?.checkVisibility()) return [`${selector} isn't shown`];
+      const { left, right, top, bottom } = element.getBoundingClientRect();
+      if (left < 0 || top < 0 || right > innerWidth || bottom > innerHeight) return [`${selector} ends at ${right}, ${bottom}`];
+      const over = document.elementFromPoint((left + right) / 2, (top + bottom) / 2);
+      return element.contains(over) ? [] : [`${selector} is under ${over?.id || over?.className}`];
+    });
+  }, selectors);
+}
+
+const BUTTONS = ["#mute", "#deafen", "#hand", "#devices", "#leave"];
+
+/** At every size: nothing to scroll but the lists, the buttons in reach, and the field of the chat. */
+async function fits({ page }, what) {
+  for (const [width, height] of SIZES) {
+    await page.setViewportSize({ width, height });
+    const where = `${what}, ${width}×${height}`;
+    const narrow = await page.locator("#show-chat").isVisible();
+    assert.deepEqual(await hidden(page, [...BUTTONS, "#show-invite"]), [], where);
+    if (narrow) await page.locator("#show-chat").click();
+    await page.locator("#chat-text").waitFor();
+    assert.deepEqual(await hidden(page, [...BUTTONS, "#chat-text", "#chat-form button"]), [], `${where}, chat`);
+    const over = await page.evaluate(() => {
+      const { scrollHeight, scrollWidth } = document.documentElement;
+      return [Math.max(0, scrollWidth - innerWidth), Math.max(0, scrollHeight - innerHeight)];
+    });
+    assert.deepEqual(over, [0, 0], `${where}: the page can be scrolled`);
+    if (narrow) await page.locator("#close-chat").click();
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+}
+
+test("a room fits the window, alone in it", async () => {
+  await fits(ada, "alone");
+});
+
+test("a room fits the window with a few people, whose tiles grow and stand in the middle", async () => {
+  await crowd(1, 3);
+  await ada.participant("Person 3").waitFor();
+  await fits(ada, "four people");
+  const [tile, people] = await Promise.all([ada.participant("Person 1").boundingBox(), ada.page.locator(".people").boundingBox()]);
+  assert.ok(tile.width > 300 && tile.height > 150, `a tile is ${tile.width}×${tile.height}`);
+  const tiles = await ada.page.locator("[data-participant]").evaluateAll((all) => all.map((one) => one.getBoundingClientRect().toJSON()));
+  const middle = (Math.min(...tiles.map(({ left }) => left)) + Math.max(...tiles.map(({ right }) => right))) / 2;
+  assert.ok(Math.abs(middle - people.x - people.width / 2) < 10, "the tiles aren't in the middle");
+});
+
+test("a room fits the window with sixty people and sixty messages", async () => {
+  await crowd(4, 62);
+  await ada.page.locator("#hidden").getByText("3 people").waitFor();
+  await fits(ada, "sixty people");
+  // The newest message is in sight, and the first screen has more than twenty people.
+  assert.ok((await ada.page.locator("#chat-log").evaluate((log) => log.scrollHeight - log.scrollTop - log.clientHeight)) < 2);
+  assert.ok(await ada.page.locator("[data-message]").last().isVisible());
+  const bottom = await ada.page.locator(".people").evaluate((people) => people.getBoundingClientRect().bottom);
+  const seen = await ada.page
+    .locator("[data-participant]")
+    .evaluateAll((all, bottom) => all.filter((one) => one.getBoundingClientRect().bottom <= bottom).length, bottom);
+  assert.ok(seen > 20, `${seen} people are on the first screen`);
+  // Somebody far down: what one may do about them opens in sight, and the list stays where it was.
+  await ada.participant("Person 55").scrollIntoViewIfNeeded();
+  const place = await ada.page.locator(".people").evaluate((people) => people.scrollTop);
+  await ada.participant("Person 55").click();
+  await ada.page.locator("#person-panel").getByRole("heading", { name: "Person 55" }).waitFor();
+  assert.deepEqual(await hidden(ada.page, ["#volume", "#close-person"]), []);
+  assert.equal(await ada.page.locator(".people").evaluate((people) => people.scrollTop), place);
+  await ada.page.keyboard.press("Escape");
+  await ada.page.locator("#person-panel").waitFor({ state: "detached" });
+});
+
+test("a link in the chat can be followed, and tells its site nothing", async () => {
+  const link = ada.page.locator("#chat-log a").last();
+  assert.match(await link.getAttribute("href"), /^https:\/\/example\.org\/\d+$/);
+  assert.deepEqual((await link.getAttribute("rel")).split(" ").sort(), ["nofollow", "noopener", "noreferrer"]);
+  assert.match(await ada.page.locator("#chat-log time").last().innerText(), /\d/);
+});
+
+test("a banner is in the way of nothing, and can be closed", async () => {
+  kim = await Person.arrive("Kim", 800, {
+    browser,
+    microphone: "none",
+    init: `navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("made up by the test", "NotAllowedError"); };`,
+  });
+  await kim.join(server.url, ROOM);
+  const { page } = kim;
+  const banner = page.getByRole("alert").getByText("blocked");
+  await banner.waitFor();
+  await fits(kim, "a banner");
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.locator("#show-chat").click();
+  await page.locator("#chat-text").fill("I can only write.");
+  await page.keyboard.press("Enter");
+  await page.locator('[data-message][data-mine="true"]').getByText("I can only write.").waitFor();
+  await page.locator('[data-mine="true"] strong').getByText("You", { exact: true }).waitFor();
+  await page.getByRole("button", { name: /^Close: The microphone is blocked/ }).click();
+  await banner.waitFor({ state: "detached" });
+  // What it said stays on the button, which asks for the microphone again.
+  assert.equal(await page.locator('#mute[data-state="none"]').innerText(), "No mic");
+  await page.locator("#mute").click();
+  await banner.waitFor();
+});
