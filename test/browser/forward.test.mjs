@@ -25,9 +25,9 @@ test("somebody makes a room that forwards, and all hear each other and not thems
   await ada.page.goto(`${server.url}/`);
   await ada.page.locator("[name=name]").fill("Ada");
   await ada.page.locator("[name=room]").fill("stage");
-  await ada.page.getByText("Make a new room").click();
+  await ada.page.getByText("Create a room").click();
   await ada.page.locator('[name=kind][value="forward"]').check();
-  await ada.page.getByRole("button", { name: "Join" }).click();
+  await ada.page.getByRole("button", { name: "Create room" }).click();
   await ada.throughTheDoor();
   await ada.connected();
   for (const person of [ben, cleo, dora]) await person.join(server.url, "stage");

@@ -205,7 +205,7 @@ test("the same person on a second page takes over, and the first page says so", 
   assert.equal(await second.locator('[data-participant="Ada"]').count(), 1);
   await ben.hears([TONES[0]], TONES);
   await second.close();
-  await ada.page.getByRole("button", { name: "Come back" }).click();
+  await ada.page.getByRole("button", { name: "Use this tab" }).click();
   await ada.connected();
   await ada.hears([TONES[1]], TONES);
   await ben.hears([TONES[0]], TONES);

@@ -104,9 +104,9 @@ test("a room with a passcode opens to who has it, and an invitation opens it wit
   await mo.page.goto(`${server.url}/`);
   await mo.page.locator("[name=name]").fill("Mo");
   await mo.page.locator("[name=room]").fill("board");
-  await mo.page.getByText("Make a new room").click();
+  await mo.page.getByText("Create a room").click();
   await mo.page.locator("[name=passcode]").fill("4711");
-  await mo.page.getByRole("button", { name: "Make this room" }).click();
+  await mo.page.getByRole("button", { name: "Create room" }).click();
   await mo.throughTheDoor();
   await mo.connected();
 

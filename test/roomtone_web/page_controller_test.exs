@@ -29,7 +29,7 @@ defmodule RoomtoneWeb.PageControllerTest do
     page = conn |> get("/?room=Stand-up") |> html_response(200)
     assert page =~ ~s(name="name")
     assert page =~ ~r/name="room"[^>]* value="Stand-up"/
-    assert page =~ ~r/<button[^>]*>Join</
+    assert page =~ ~r/<button[^>]*><span class="join-only">Join</
   end
 
   test "entering leads to the room page, which holds a token for just this room and name", %{conn: conn} do

@@ -13,8 +13,12 @@ import { hintWhenMuted } from "./muted_talk.js";
 import { byId, csrfToken, roomPage } from "./page.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
+import { keepSettings } from "./setting_boxes.js";
 import { listenToKeys } from "./shortcuts.js";
 import { keepTyped } from "./typed.js";
+
+// For the style sheet: whether this browser would give the page a microphone.
+document.documentElement.toggleAttribute("data-insecure", !isSecureContext);
 
 const liveSocket = new LiveSocket("/live", Socket, {
   params: { _csrf_token: csrfToken() },
@@ -36,6 +40,7 @@ showCallBar(call);
 showProblems(call, navigate);
 listenToKeys(call);
 listenForAsking();
+keepSettings();
 announceCall(call);
 hintWhenMuted(call);
 showInBrowser(call, { leave: () => leave() });

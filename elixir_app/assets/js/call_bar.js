@@ -2,7 +2,7 @@
 /** The bar that stays while one is in a call and looks at another page. */
 import { on } from "./events.js";
 import { byId, part, roomPage } from "./page.js";
-import { STATUS_WORDS } from "./words.js";
+import { statusWords } from "./words.js";
 
 /**
  * @param {import("./call.js").Call} call
@@ -13,7 +13,7 @@ export function showCallBar(call) {
   const draw = () => drawBar(bar, call);
   byId("call-mute")?.addEventListener("click", () => call.room?.setMuted(!call.room.muted));
   byId("call-leave")?.addEventListener("click", () => call.leave());
-  for (const name of ["place", "status", "own", "participants"]) on(call, name, draw);
+  for (const name of ["place", "status", "own", "participants", "problems"]) on(call, name, draw);
   // Which page is on the screen decides whether the bar is needed.
   addEventListener("phx:page-loading-stop", draw);
   addEventListener("roomtone:page", draw);
@@ -35,7 +35,7 @@ function drawBar(bar, call) {
   byId("call-mute")?.setAttribute("aria-checked", String(!room.muted));
   byId("call-mute")?.toggleAttribute("disabled", status === "ended");
   setText(part(bar, "room"), place.room);
-  setText(part(bar, "status"), STATUS_WORDS[status]);
+  setText(part(bar, "status"), statusWords(call));
   const people = room.participants.length;
   setText(part(bar, "count"), people === 0 ? "" : people === 1 ? "1 person" : `${people} people`);
 }

@@ -4,7 +4,7 @@ import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker, chosenMicrophone, microphoneWouldAsk } from "./devices.js";
 import { openMicrophone } from "./microphone.js";
 import { byId } from "./page.js";
-import { keep, processingWanted, setting } from "./settings.js";
+import { processingWanted, setting } from "./settings.js";
 import { play } from "./sounds.js";
 
 /** @returns {Promise<boolean>} whether the browser is about to ask for the microphone for the first time */
@@ -47,7 +47,6 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
       signal: done.signal,
     },
   );
-  rememberMuted(done.signal);
   let attempts = 0;
   const open = async () => {
     const attempt = (attempts += 1);
@@ -83,14 +82,6 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
     byId("pre-join-go")?.focus();
     if (!audience) open();
   });
-}
-
-/** The box that lets one join muted: what was chosen last holds for the next room, too. @param {AbortSignal} signal */
-function rememberMuted(signal) {
-  const box = byId("pre-join-muted");
-  if (!(box instanceof HTMLInputElement)) return;
-  box.checked = setting("join-muted") === "on";
-  box.addEventListener("change", () => keep("join-muted", box.checked ? "on" : "off"), { signal });
 }
 
 /**

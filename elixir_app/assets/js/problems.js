@@ -3,6 +3,7 @@
 import { askToEnter } from "./asked.js";
 import { on } from "./events.js";
 import { byId } from "./page.js";
+import { WAITING } from "./words.js";
 
 /**
  * @typedef {import("./call.js").Call} Call
@@ -16,6 +17,7 @@ const ACTION_WORDS = {
   hear: "Turn on sound",
   rejoin: "Come back",
   "new-room": "Open a new room",
+  "take-over": "Use this tab",
   "front-page": "Back to rooms",
   dismiss: "OK",
 };
@@ -41,7 +43,8 @@ function draw(call, navigate) {
   if (!list) return;
   // The page itself says why one isn't in the room any more: nothing is left to say, nor of the call.
   if (call.status === "ended" && byId("outside")) return call.leave();
-  const wanted = new Map(call.problems.map((problem) => [problem.code, problem]));
+  // The status line says that one waits for the server.
+  const wanted = new Map(call.problems.filter(({ code }) => code !== WAITING).map((problem) => [problem.code, problem]));
   for (const box of list.querySelectorAll("[data-problem]")) {
     if (!(box instanceof HTMLElement)) continue;
     const problem = wanted.get(box.dataset.problem ?? "");
@@ -126,6 +129,7 @@ function act({ code, action }, call, navigate) {
       break;
     case "rejoin":
     case "new-room":
+    case "take-over":
       if (!place) break;
       askToEnter(new URL(place.path, location.href).pathname);
       navigate(place.path);

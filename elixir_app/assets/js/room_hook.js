@@ -13,7 +13,7 @@ import { microphoneIsNew, preJoin } from "./pre_join.js";
 import { lobbyPath } from "./problems.js";
 import { ringHeight } from "./rings.js";
 import { setting } from "./settings.js";
-import { HELD_WORDS, STATUS_WORDS } from "./words.js";
+import { statusWords } from "./words.js";
 
 /**
  * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController, focusAgain?: () => void}} Hook
@@ -41,7 +41,7 @@ export const Room = {
     showConnectionPanel(call, signal);
     showRings(page, signal);
     const draw = () => drawStatus(page, place);
-    for (const name of ["status", "own", "place"]) on(call, name, draw, signal);
+    for (const name of ["status", "own", "place", "problems"]) on(call, name, draw, signal);
     enter(place, signal, page.dataset.audience === "true");
     draw();
   },
@@ -98,8 +98,7 @@ async function enter(place, signal, audience) {
 function drawStatus(page, place) {
   const status = call.isAt(place) ? call.status : "new";
   page.dataset.status = status;
-  const held = call.room?.own.held;
-  const words = status === "connected" && held ? HELD_WORDS[held] : STATUS_WORDS[status];
+  const words = call.isAt(place) ? statusWords(call) : "";
   const line = byId("status");
   // Screen readers read out again what is written again.
   if (line && line.textContent !== words) line.textContent = words;

@@ -6,7 +6,7 @@
  * @property {string} code    for programs: stable, never shown
  * @property {string} title   one short sentence
  * @property {string} text    what to do, or what happens next
- * @property {"retry-microphone" | "open-microphone" | "unmute" | "hear" | "rejoin" | "new-room" | "front-page" | "dismiss" | null} action  what a button beside it should do
+ * @property {"retry-microphone" | "open-microphone" | "unmute" | "hear" | "rejoin" | "take-over" | "new-room" | "front-page" | "dismiss" | null} action  what a button beside it should do
  */
 
 /** What is so in general. @type {Record<import("./voice_room.js").Status, string>} */
@@ -14,10 +14,25 @@ export const STATUS_WORDS = {
   new: "",
   connecting: "Connecting…",
   connected: "Connected",
-  reconnecting: "Connection lost. Getting you back by itself; there's nothing you need to do.",
+  reconnecting: "Reconnecting…",
   left: "You left.",
   ended: "Not connected",
 };
+
+/** The problem of a server that doesn't have us yet: {@link statusWords} tells it. */
+export const WAITING = "server_not_ready";
+
+/**
+ * How the call is, in one line: one text for one condition.
+ *
+ * @param {import("./call.js").Call} call
+ */
+export function statusWords({ status, problems, room }) {
+  const waiting = problems.find(({ code }) => code === WAITING);
+  if (waiting && (status === "connecting" || status === "reconnecting")) return waiting.title;
+  const held = room?.own.held;
+  return status === "connected" && held ? HELD_WORDS[held] : STATUS_WORDS[status];
+}
 
 /** Why nobody hears somebody whose microphone is open. */
 export const HELD_WORDS = {
@@ -30,8 +45,8 @@ const WORDS = {
   insecure_page: {
     title: "The microphone works only on a secure page.",
     text:
-      "Browsers hand out the microphone only over HTTPS or on localhost. Open this page with https:// in front, " +
-      "or on the computer that runs the server as http://localhost. Until then you can listen.",
+      "This page came over plain HTTP, so your browser won't give it the microphone. Ask whoever runs this server " +
+      "to start it with bin/server --https. Until then you can listen.",
     action: null,
   },
   microphone_unsupported: {
@@ -78,7 +93,7 @@ const WORDS = {
   },
   autoplay_blocked: {
     title: "The browser is holding back the sound.",
-    text: "It wants one click from you before a page may play sound.",
+    text: "Click to turn on sound.",
     action: "hear",
   },
   webrtc_unsupported: {
@@ -88,22 +103,22 @@ const WORDS = {
   },
   signed_out: {
     title: "This page is no longer signed in.",
-    text: "Enter your name again on the front page to come back.",
+    text: "Enter your name again to come back.",
     action: "front-page",
   },
   not_let_in: {
     title: "You can't enter this room from here.",
-    text: "Sign in, or ask whoever runs this page to let you in; then join again.",
+    text: "Sign in, or ask whoever runs this page to let you in. Then join again.",
     action: null,
   },
   replaced: {
-    title: "You're in this room on another page now.",
-    text: "The same name was opened in another tab, which took over. Come back here to take over again.",
-    action: "rejoin",
+    title: "This call moved to another tab.",
+    text: "You can bring it back to this one.",
+    action: "take-over",
   },
   removed: {
     title: "You were removed from the room.",
-    text: "A moderator decided so. You can come back after 5 minutes.",
+    text: "A moderator removed you. Your microphone is off. You can come back after 5 minutes.",
     action: "front-page",
   },
   closed: {
@@ -135,12 +150,12 @@ const WORDS = {
   },
   draining: {
     title: "The server is about to restart.",
-    text: "The call goes on until then, and comes back by itself; there's nothing you need to do.",
+    text: "You'll be reconnected automatically.",
     action: null,
   },
   server_not_ready: {
-    title: "The server isn't ready for you yet.",
-    text: "We keep asking; there's nothing you need to do.",
+    title: "Can't reach the server. Retrying…",
+    text: "",
     action: null,
   },
   media_unreachable: {
@@ -152,6 +167,11 @@ const WORDS = {
   },
 };
 
+/** Where the server of this page answers by HTTPS, if it says that it does. */
+function secureAddress() {
+  return globalThis.document?.querySelector('meta[name="secure-address"]')?.getAttribute("content");
+}
+
 /**
  * @param {string} code
  * @param {string} [message]  the server's own words, which know more (who has the name, how many fit in)
@@ -159,6 +179,7 @@ const WORDS = {
  */
 export function problem(code, message) {
   const known = WORDS[code];
+  if (code === "insecure_page" && secureAddress()) return { code, ...known, text: `Open ${secureAddress()} instead. Until then you can listen.` };
   if (known) return { code, ...known };
   return {
     code,

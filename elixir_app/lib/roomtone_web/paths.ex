@@ -31,6 +31,17 @@ defmodule RoomtoneWeb.Paths do
   @spec sign_in_path(String.t() | nil) :: String.t()
   def sign_in_path(room \\ nil), do: "/sign-in" <> query(room: if(room != "", do: room))
 
+  @doc """
+  Where this server answers by HTTPS itself, on its own port; `nil` where it doesn't, as far as it knows.
+  """
+  @spec secure_address(String.t()) :: String.t() | nil
+  def secure_address(host) do
+    case RoomtoneWeb.Endpoint.config(:https) do
+      [_ | _] = https -> "https://#{host}:#{https[:port]}"
+      _none -> nil
+    end
+  end
+
   defp segment(text), do: URI.encode(text, &URI.char_unreserved?/1)
 
   defp query(params) do

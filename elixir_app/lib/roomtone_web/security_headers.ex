@@ -26,7 +26,6 @@ defmodule RoomtoneWeb.SecurityHeaders do
     "content-security-policy" => @policy,
     "permissions-policy" => "microphone=(self), camera=(), geolocation=(), display-capture=()",
     "referrer-policy" => "same-origin",
-    "cross-origin-opener-policy" => "same-origin",
     "x-content-type-options" => "nosniff",
     "x-frame-options" => "DENY",
     # A room page holds a token.
@@ -37,5 +36,14 @@ defmodule RoomtoneWeb.SecurityHeaders do
   def init(opts), do: opts
 
   @impl true
-  def call(conn, _opts), do: Phoenix.Controller.put_secure_browser_headers(conn, @headers)
+  def call(conn, _opts), do: conn |> Phoenix.Controller.put_secure_browser_headers(@headers) |> isolate()
+
+  # Browsers heed it only where nobody can have changed it on the way, and complain about it in the console of any other page.
+  defp isolate(conn) do
+    https? = conn.scheme == :https or to_string(RoomtoneWeb.Endpoint.config(:url)[:scheme]) == "https"
+
+    if https? or conn.host in ["localhost", "127.0.0.1", "::1"],
+      do: Plug.Conn.put_resp_header(conn, "cross-origin-opener-policy", "same-origin"),
+      else: conn
+  end
 end

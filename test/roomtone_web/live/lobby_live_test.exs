@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.LobbyLiveTest do
     assert page =~ ~r/<form[^>]*action="\/rooms"[^>]*method="post"/
     assert page =~ ~r/name="name"/
     assert page =~ ~r/name="room"[^>]*value="Stand-up"/
-    assert page =~ ~r/<button[^>]*type="submit"[^>]*>Join</
+    assert page =~ ~r/<button[^>]*type="submit"[^>]*><span class="join-only">Join</
   end
 
   test "shows rooms as they open, fill and close" do
@@ -17,7 +17,7 @@ defmodule RoomtoneWeb.LobbyLiveTest do
     room = unique_name()
     refute has_element?(view, card(room))
     {:ok, _} = Roomtone.open_room(room, max_participants: 2)
-    shown(view, card(room), "Nobody is in it yet")
+    shown(view, card(room), "Empty")
     assert has_element?(view, card(room), "just opened")
     :ok = FakeNative.watch()
     offer = FakeNative.offer(connect: true)
@@ -27,7 +27,7 @@ defmodule RoomtoneWeb.LobbyLiveTest do
     FakeNative.emit(media.shard, {:speaking, %{room: media.room, peer: media.peer, speaking: true}})
     shown(view, card(room), "1 speaking")
     {:ok, _} = Roomtone.join(room, "ben", FakeNative.offer())
-    shown(view, card(room) <> ~s([data-full="true"]), "Full: it takes 2 people")
+    shown(view, card(room) <> ~s([data-full="true"]), "Full (2 of 2)")
     assert has_element?(view, card(room), "Ada L. and ben")
     :ok = Roomtone.close_room(room)
     gone(view, card(room))

@@ -9,17 +9,26 @@ defmodule RoomtoneWeb.EnterForm do
   attr :room, :string, default: ""
   attr :user, :string, default: nil, doc: "who is signed in, and not asked for a name"
   attr :errors, :map, default: %{}, doc: "words by field"
-  attr :create, :boolean, default: false, doc: "whether a room was to be made"
+  attr :create, :boolean, default: false, doc: "whether a room was to be created"
+  attr :exists, :boolean, default: false, doc: "whether the room that was to be created is there already"
   attr :live, :boolean, default: false, doc: "whether a LiveView keeps what was typed"
   attr :focus, :string, default: nil, doc: "the field to begin with"
 
-  @doc "Name, room, Join; and what a new room may be, for who wants to make one."
+  @doc """
+  Join a room, or create one: two choices of one form, with one button at its end. Which of them shows what, is up to the style sheet, so that it
+  works without a script.
+  """
   def enter_form(assigns) do
     # A wrong passcode of a room that is there.
     assigns = assign(assigns, :locked, assigns.errors[:passcode] != nil and not assigns.create)
 
     ~H"""
     <.form for={%{}} id="enter" class="join-form card" action="/rooms" phx-change={@live && "typed"}>
+      <fieldset class="tabs" id="join-or-create" phx-update="ignore">
+        <legend class="visually-hidden">Join or create</legend>
+        <label><input type="radio" name="create" value="false" checked={not @create} /> <span>Join a room</span></label>
+        <label><input type="radio" name="create" id="create" value="true" checked={@create} /> <span>Create a room</span></label>
+      </fieldset>
       <p :if={@user} class="hint">You enter as <strong>{@user}</strong>.</p>
       <.field
         :if={@user == nil}
@@ -27,7 +36,7 @@ defmodule RoomtoneWeb.EnterForm do
         label="Your name"
         value={@name}
         error={@errors[:name]}
-        hint="The others see it."
+        hint="Everyone in the room sees this."
         focus={@focus == "name"}
         maxlength="64"
         autocomplete="nickname"
@@ -37,36 +46,34 @@ defmodule RoomtoneWeb.EnterForm do
         label="Room"
         value={@room}
         error={@errors[:room]}
-        hint="A name you agree on, or a link to a room."
+        hint="Pick any name, or paste a link."
         focus={@focus == "room"}
         maxlength="500"
         autocomplete="off"
         autocapitalize="none"
       />
+      <button :if={@exists} class="button" type="submit" name="create" value="false" id="join-it">Join it</button>
       <.passcode :if={@locked} error={@errors[:passcode]} hint="" />
-      <button class="button primary" type="submit">Join</button>
-      <div :if={not @locked} class="new-room" id="new-room" phx-update="ignore">
+      <div :if={not @locked} class="create-only" id="new-room" phx-update="ignore">
+        <.passcode error={@errors[:passcode]} hint="Leave it empty for an open room." required={false} />
         <label class="choice">
-          <input type="checkbox" name="create" id="create" value="true" checked={@create} />
-          <span><strong>Make a new room</strong> with a passcode, or of another kind</span>
+          <input type="checkbox" name="stage" value="true" />
+          <span><strong>Stage.</strong> People join as listeners; you invite them to speak.</span>
         </label>
-        <div class="new-room-options">
-          <.passcode error={@errors[:passcode]} hint="Leave it empty for an open room." required={false} />
-          <label class="choice">
-            <input type="checkbox" name="stage" value="true" />
-            <span><strong>A stage</strong> Who comes in listens. You ask people up to speak.</span>
+        <fieldset :if={length(kinds()) > 1}>
+          <legend>Sound</legend>
+          <label :for={{value, title, words} <- kinds()} class="choice">
+            <input type="radio" name="kind" value={value} checked={value == "mix"} />
+            <span><strong>{title}:</strong> {words}</span>
           </label>
-          <fieldset :if={length(kinds()) > 1}>
-            <legend>Sound</legend>
-            <label :for={{value, title, words} <- kinds()} class="choice">
-              <input type="radio" name="kind" value={value} checked={value == "mix"} />
-              <span><strong>{title}</strong> {words}</span>
-            </label>
-          </fieldset>
-          <p class="hint">You moderate the room that you make.</p>
-          <button class="button" type="submit">Make this room</button>
-        </div>
+        </fieldset>
+        <p class="hint">You'll be its moderator.</p>
       </div>
+      <label class="choice script-only" id="enter-muted" phx-update="ignore">
+        <input type="checkbox" data-setting="join-muted" />
+        <span><strong>Join muted</strong></span>
+      </label>
+      <button class="button primary" type="submit"><span class="join-only">Join</span><span class="create-only">Create room</span></button>
     </.form>
     """
   end
@@ -84,8 +91,8 @@ defmodule RoomtoneWeb.EnterForm do
   # What the domain has; one that it hasn't isn't offered.
   defp kinds do
     for {kind, title, words} <- [
-          {"mix", "Mixed", "by the server: everybody gets one stream, at the volumes they chose."},
-          {"forward", "Passed on", "as it is: the loudest voices, each in a stream of its own."}
+          {"mix", "Mixed", "one stream for each listener"},
+          {"forward", "Forwarded", "the loudest voices, unmixed"}
         ],
         supported?(kind),
         do: {kind, title, words}

@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.PageController do
         conn |> put_status(303) |> redirect(to: room_path(room, name))
 
       {:error, errors} ->
-        refusals = for {field, reason} <- errors, do: {field, Refusal.new(reason)}
+        refusals = for {field, reason} <- errors, do: {field, refusal(field, reason)}
         {_field, first} = hd(refusals)
         values = %{"room" => text(params["room"]), "name" => text(params["name"]), "create" => params["create"]}
 
@@ -23,10 +23,17 @@ defmodule RoomtoneWeb.PageController do
         |> put_status(first.status)
         |> form(values,
           errors: for({field, refusal} <- refusals, do: {field, refusal.message}),
-          notice: with(%Refusal{message: message} <- refusals[:form], do: message)
+          notice: with(%Refusal{message: message} <- refusals[:form], do: message),
+          exists: match?(%Refusal{reason: "room_exists"}, refusals[:room])
         )
     end
   end
+
+  # Two fields may be empty, each in words of its own.
+  defp refusal(field, {:invalid_name, :empty} = reason) when field in [:name, :room],
+    do: %{Refusal.new(reason) | message: if(field == :name, do: "Enter your name.", else: "Enter a room name.")}
+
+  defp refusal(_field, reason), do: Refusal.new(reason)
 
   @doc "A fresh token for a page whose own is too old."
   def token(conn, %{"room" => given} = params) do
@@ -44,6 +51,8 @@ defmodule RoomtoneWeb.PageController do
 
   defp form(conn, values, opts) do
     render(conn, :front,
+      page_title: "Join a room",
+      exists: opts[:exists] || false,
       room: values["room"] || "",
       name: values["name"] || "",
       create: values["create"] == "true",

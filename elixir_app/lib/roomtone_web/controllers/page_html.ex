@@ -4,14 +4,14 @@ defmodule RoomtoneWeb.PageHTML do
 
   import RoomtoneWeb.EnterForm
 
-  @doc "The form again, with words for what is wrong. Assigns: `room`, `name`, `create`, `errors`, `notice`."
+  @doc "The form again, with words for what is wrong. Assigns: `room`, `name`, `create`, `exists`, `errors`, `notice`."
   def front(assigns) do
     ~H"""
     <Layouts.app visitor={@visitor} class="narrow">
       <h1>Talk in a room.</h1>
       <p :if={@notice} class="notice wrong" role="alert">{@notice}</p>
-      <.enter_form name={@name} room={@room} user={@visitor.user} create={@create} errors={@errors} />
-      <p class="small-print"><.link navigate="/">All open rooms</.link></p>
+      <.enter_form name={@name} room={@room} user={@visitor.user} create={@create} exists={@exists} errors={@errors} />
+      <p class="small-print"><.link navigate="/">Back to rooms</.link></p>
     </Layouts.app>
     """
   end
@@ -22,7 +22,7 @@ defmodule RoomtoneWeb.PageHTML do
     <Layouts.app visitor={@visitor} class="narrow">
       <h1>There is nothing here.</h1>
       <p class="lead">The address may have been cut off. A room's address looks like /rooms/its-name.</p>
-      <p><.link class="button primary" navigate="/">To the rooms</.link></p>
+      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
     </Layouts.app>
     """
   end

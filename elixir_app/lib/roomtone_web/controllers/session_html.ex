@@ -31,11 +31,11 @@ defmodule RoomtoneWeb.SessionHTML do
       <p class="lead">You are invited to this room, to {verbs(@invitation.grants)}.</p>
       <.form for={%{}} action={"/invitations/" <> @token} id="invitation" class="join-form card">
         <p :if={@visitor.user}>You enter as <strong>{@visitor.user}</strong>.</p>
-        <.field :if={@visitor.user == nil} id="name" label="Your name" value={@name} error={@error} hint="The others see it." focus
+        <.field :if={@visitor.user == nil} id="name" label="Your name" value={@name} error={@error} hint="Everyone in the room sees this." focus
           maxlength="64" autocomplete="nickname" />
         <button class="button primary" type="submit">Join</button>
       </.form>
-      <p :if={@invitation.once} class="small-print">This invitation is for one person: it is used up when you join.</p>
+      <p :if={@invitation.once} class="small-print">This invitation can be used once: joining uses it up.</p>
     </Layouts.app>
     """
   end
@@ -46,7 +46,7 @@ defmodule RoomtoneWeb.SessionHTML do
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>This doesn't work.</h1>
       <p class="lead" role="alert">{@message}</p>
-      <p><.link class="button primary" navigate="/">To the rooms</.link></p>
+      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
     </Layouts.app>
     """
   end

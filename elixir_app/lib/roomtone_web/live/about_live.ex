@@ -17,8 +17,8 @@ defmodule RoomtoneWeb.AboutLive do
         <li>
           <h2>In your browser</h2>
           <p>
-            The microphone is opened when you join and closed when you leave. Every 20 ms of sound become a packet of some hundred bytes, by a
-            codec called Opus. When you are muted, silence goes out: nobody gets to hear a room that believes itself unheard.
+            The microphone is opened when you join and closed when you leave. Every 20 ms of sound becomes a packet of about a hundred bytes,
+            by a codec called Opus. When you're muted, only silence is sent: nothing said in your room leaves it.
           </p>
         </li>
         <li>
@@ -39,8 +39,8 @@ defmodule RoomtoneWeb.AboutLive do
         <li>
           <h2>In the others' ears</h2>
           <p>
-            They get one stream each, whatever the number of people. A lost packet is bridged by a guess that mostly goes unnoticed. What your own
-            connection does at the moment is told by “Your connection” on the page of a room.
+            They get one stream each, whatever the number of people. A lost packet is bridged by a guess that mostly goes unnoticed. “Your
+            connection” in a room's settings shows how yours is doing.
           </p>
         </li>
       </ol>
@@ -60,14 +60,14 @@ defmodule RoomtoneWeb.AboutLive do
         <h2>When something doesn't work</h2>
         <dl class="help">
           <dt>Nobody hears me</dt>
-          <dd>See whether the microphone button is on, and whether the meter under “Devices” moves when you speak.</dd>
+          <dd>See whether the microphone button is on, and whether the meter under “Settings” moves when you speak.</dd>
           <dt>I hear nobody</dt>
-          <dd>Browsers hold sound back until you have clicked somewhere on the page. See also which speaker is chosen under “Devices”.</dd>
+          <dd>Browsers hold sound back until you have clicked somewhere on the page. See also which speaker is chosen under “Settings”.</dd>
           <dt>The browser doesn't ask for the microphone</dt>
           <dd>It gives it only to pages that came by HTTPS, or from this computer itself.</dd>
         </dl>
       </section>
-      <p><.link class="button primary" navigate="/">To the rooms</.link></p>
+      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
     </Layouts.app>
     """
   end

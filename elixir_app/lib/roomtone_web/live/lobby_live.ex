@@ -19,7 +19,13 @@ defmodule RoomtoneWeb.LobbyLive do
     end
 
     {:ok,
-     assign(socket, page_title: "Rooms", lobby: Roomtone.lobby(), now: DateTime.utc_now(), notice: nil, focus: nil)}
+     assign(socket,
+       page_title: "Rooms",
+       lobby: Roomtone.lobby(),
+       now: DateTime.utc_now(),
+       focus: nil,
+       secure: secure_address(socket.host_uri.host)
+     )}
   end
 
   @impl true
@@ -64,19 +70,24 @@ defmodule RoomtoneWeb.LobbyLive do
       <section class="enter" aria-labelledby="enter-title">
         <h1 id="enter-title">Talk in a room.</h1>
         <p class="lead">Everyone who enters the same room hears each other. Nothing to install.</p>
-        <p :if={@left} class="notice" role="status" id="left">
+        <p :if={@left} class="notice" role="status" id="left" tabindex="-1" phx-mounted={JS.focus()}>
           You left the room. <.link navigate={room_path(@left, @visitor.display)}>Go back in</.link>
         </p>
         <p :if={@visitor.user == nil and not @visitor.guests_allowed} class="notice" id="sign-in-first">
-          Guests can't enter here. <a href={sign_in_path(@room)}>Sign in</a>, or ask somebody for an invitation.
+          Guests can't enter here. <a href={sign_in_path(@room)}>Sign in</a>, or ask someone for an invitation.
         </p>
         <.enter_form :if={@visitor.user || @visitor.guests_allowed} name={@name} room={@room} user={@visitor.user} focus={@focus} live />
-        <p class="small-print">The browser will ask for the microphone. You can mute yourself at any time, or only listen.</p>
+        <p class="small-print secure-only">Your browser will ask for the microphone. You can mute yourself at any time, or join without one.</p>
+        <p class="notice wrong insecure-only" id="insecure">
+          This page came over plain HTTP, so your browser won't give it the microphone: you can only listen.
+          <span :if={@secure}>Open <a href={@secure}>{@secure}</a> instead.</span>
+          <span :if={@secure == nil}>Ask whoever runs this server to start it with <code>bin/server --https</code>.</span>
+        </p>
       </section>
       <section class="rooms" aria-labelledby="rooms-title">
         <h2 id="rooms-title">Open rooms</h2>
         <p :if={@lobby.rooms == []} class="empty" id="no-rooms">
-          No room is open at the moment. Make the first one: any name will do, and it closes by itself when everybody has gone.
+          No room is open at the moment. Join one to open it: any name will do, and it closes by itself when everyone has left.
         </p>
         <ul :if={@lobby.rooms != []} id="rooms" class="room-list">
           <li :for={room <- @lobby.rooms} :key={room.name}>
@@ -119,13 +130,13 @@ defmodule RoomtoneWeb.LobbyLive do
         <span :if={@room.speaking_count > 0} class="speaking">
           {@room.speaking_count} speaking
         </span>
-        <span :if={@full} class="full">Full: it takes {Phrases.people(@room.max_participants)}</span>
+        <span :if={@full} class="full">Full ({@room.participant_count} of {@room.max_participants})</span>
       </span>
     </.link>
     """
   end
 
-  defp who(%{participant_count: 0}, _locked), do: "Nobody is in it yet"
+  defp who(%{participant_count: 0}, _locked), do: "Empty"
   # Who has the passcode sees who is there; others only that somebody is.
   defp who(room, true), do: Phrases.people(room.participant_count)
   defp who(room, false), do: Phrases.names(Enum.take(room.names, 4), room.participant_count)
@@ -133,6 +144,6 @@ defmodule RoomtoneWeb.LobbyLive do
   defp full?(room), do: room.participant_count >= room.max_participants
 
   defp kind(:spatial), do: "Spatial"
-  defp kind(:forward), do: "Untouched voices"
+  defp kind(:forward), do: "Forwarded"
   defp kind(_other), do: ""
 end

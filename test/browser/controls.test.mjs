@@ -1,0 +1,171 @@
+// What the buttons of a call say, and what is told around it: push to talk, no microphone, muted by a moderator, toasts, the browser's own signs.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const ROOM = "studio";
+let server, browser, ada, ben, kim;
+
+before(async () => {
+  server = await Server.start("controls");
+  browser = await openBrowser();
+  [ada, ben] = await Promise.all([
+    // What the page asks of the browser is written down; a headless one has no screen to keep on.
+    Person.arrive("Ada", 500, {
+      browser,
+      init: `{
+        globalThis.asked = { locks: 0, handlers: {} };
+        const lock = { released: false, release() { lock.released = true; globalThis.asked.locks -= 1; } };
+        Object.defineProperty(navigator, "wakeLock", { value: { request: async () => { lock.released = false; globalThis.asked.locks += 1; return lock; } } });
+        const set = MediaSession.prototype.setActionHandler;
+        MediaSession.prototype.setActionHandler = function (action, handler) {
+          globalThis.asked.handlers[action] = handler;
+          return set.call(this, action, handler);
+        };
+      }`,
+    }),
+    Person.arrive("Ben", 800, { browser }),
+  ]);
+  await ada.join(server.url, ROOM);
+});
+
+after(async () => {
+  await everybodyGoes([ada, ben, kim]);
+  await browser?.close();
+  await server?.kill();
+});
+
+const state = (person) => person.page.locator("#mute").getAttribute("data-state");
+
+test("whoever comes is told of in a toast that is in nobody's way", async () => {
+  await ben.join(server.url, ROOM);
+  const toast = ada.page.locator("#toasts p", { hasText: "Ben joined." });
+  await toast.waitFor();
+  assert.equal(await toast.evaluate((line) => getComputedStyle(line).pointerEvents), "none");
+  await ada.page.locator("#talking").getByText("Speaking: Ben").waitFor();
+  assert.equal(await ada.page.locator("#count").innerText(), "2 people");
+});
+
+test("push to talk is seen for as long as the space bar is held", async () => {
+  const { page } = ada;
+  await page.locator("#mute").click();
+  assert.equal(await page.locator("#mute").innerText(), "Unmute");
+  await page.locator("h1").click();
+  await page.keyboard.down("Space");
+  await page.locator('#mute[data-state="talking"]').waitFor();
+  assert.equal(await page.locator("#mute").innerText(), "Talking");
+  // The view's next patch leaves it as it is.
+  await ben.page.locator("#hand").click();
+  await ada.participant("Ben").and(page.locator('[data-hand="true"]')).waitFor();
+  assert.equal(await state(ada), "talking");
+  const colour = () => page.locator("#mute").evaluate((button) => getComputedStyle(button).backgroundColor);
+  const talking = await colour();
+  await page.keyboard.up("Space");
+  await page.locator('#mute[data-state="muted"]').waitFor();
+  assert.notEqual(await colour(), talking);
+  await page.locator("#toasts").getByText("Ben raised their hand.").waitFor({ state: "attached" });
+});
+
+test("whoever talks while muted is told so", async () => {
+  await ada.page.locator("#toasts").getByText("You're muted.").waitFor({ state: "attached" });
+});
+
+test("the tab says that one is muted, the headset's button unmutes, and the screen stays on", async () => {
+  const { page } = ada;
+  assert.equal(await page.title(), "Muted · studio · Roomtone");
+  const icon = () => page.locator("link[rel=icon][type='image/svg+xml']").getAttribute("href");
+  assert.equal(await icon(), "/assets/favicon-muted.svg");
+  assert.equal(await page.evaluate(() => asked.locks), 1);
+  await page.evaluate(() => asked.handlers.togglemicrophone());
+  await page.locator('#mute[data-state="on"]').waitFor();
+  assert.equal(await page.title(), "studio · Roomtone");
+  assert.equal(await icon(), "/assets/favicon-live.svg");
+});
+
+test("muted by a moderator is what the button says, and pressing it says why nothing happens", async () => {
+  await ada.about("Ben");
+  await ada.page.locator("#silence").click();
+  await ben.page.locator('#mute[data-state="silenced"]').waitFor();
+  assert.equal(await ben.page.locator("#mute").innerText(), "Muted by moderator");
+  await ben.page.locator("#toasts").getByText("A moderator muted you.").waitFor({ state: "attached" });
+  const muted = await ben.microphone.getAttribute("data-muted");
+  await ben.page.locator("#mute").click();
+  assert.equal(await ben.microphone.getAttribute("data-muted"), muted);
+  await ada.page.locator("#silence").click();
+  await ben.page.locator('#mute:not([data-state="silenced"])').waitFor();
+  await ada.page.locator("#close-person").click();
+});
+
+test("another microphone is two keys away, and the focus goes back", async () => {
+  const { page } = ada;
+  await page.locator("#microphones").focus();
+  await page.keyboard.press("Enter");
+  const items = page.getByRole("menuitemradio");
+  await items.first().waitFor();
+  assert.equal(await items.first().getAttribute("aria-checked"), "true");
+  await page.keyboard.press("ArrowDown");
+  await page.keyboard.press("Enter");
+  await page.locator("#microphone-menu").waitFor({ state: "hidden" });
+  assert.equal(await page.evaluate(() => document.activeElement.id), "microphones");
+});
+
+test("the card of a person opens what can be done, from anywhere on it", async () => {
+  const box = await ada.participant("Ben").boundingBox();
+  await ada.page.mouse.click(box.x + 12, box.y + box.height - 12);
+  await ada.page.locator("#person-panel").getByRole("heading", { name: "Ben" }).waitFor();
+  await ada.page.keyboard.press("Escape");
+});
+
+test("the link to the room is one click away, to copy, and as a code to scan", async () => {
+  const { page } = ada;
+  await ada.context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await page.locator("#show-invite").click();
+  const field = page.locator("#room-link");
+  assert.equal(await field.inputValue(), `${server.url}/rooms/${ROOM}`);
+  // Selected, to be copied by hand.
+  assert.equal(await page.evaluate(() => document.getSelection().toString()), `${server.url}/rooms/${ROOM}`);
+  await page.locator("[data-copy=room-link]").click();
+  await page.locator("[data-copy=room-link]").getByText("Copied").waitFor();
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${server.url}/rooms/${ROOM}`);
+  await page.getByRole("img", { name: /QR code/ }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.locator("#invite").waitFor({ state: "detached" });
+  assert.equal(await page.evaluate(() => document.activeElement.id), "show-invite");
+});
+
+test("without a microphone the button says so, and asks again when pressed", async () => {
+  kim = await Person.arrive("Kim", 1100, {
+    browser,
+    init: `{
+      const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      let failed = false;
+      navigator.mediaDevices.getUserMedia = (wanted) => {
+        if (failed) return real(wanted);
+        failed = true;
+        return Promise.reject(new DOMException("made up by the test", "NotFoundError"));
+      };
+    }`,
+  });
+  await kim.join(server.url, ROOM);
+  await kim.page.locator('#mute[data-state="none"]').waitFor();
+  await kim.page.locator("#mute").click();
+  await kim.page.locator('#mute[data-state="on"]').waitFor();
+  await ada.participant("Kim").and(ada.page.locator('[data-speaking="true"]')).waitFor();
+});
+
+test("whoever chose to join muted does so, in the next room as well", async () => {
+  await kim.leave();
+  // By keyboard: what was just done has the focus.
+  assert.equal(await kim.page.evaluate(() => document.activeElement.id), "left");
+  await kim.page.getByLabel("Join muted").check();
+  await kim.join(server.url, "kitchen");
+  assert.equal(await kim.microphone.getAttribute("data-muted"), "true");
+  await kim.page.reload();
+  await kim.connected();
+  assert.equal(await kim.microphone.getAttribute("data-muted"), "true");
+});
+
+test("nothing was complained about in the console", () => {
+  for (const person of [ada, ben, kim]) assert.deepEqual(person.consoleErrors, [], person.name);
+});
