@@ -41,6 +41,8 @@ defmodule RoomtoneWeb.Endpoint do
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
     ]
 
+  plug RoomtoneWeb.CompressedAssets
+
   plug Plug.Static,
     at: "/",
     from: {:roomtone, "priv/static"},
