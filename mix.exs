@@ -23,6 +23,7 @@ defmodule Roomtone.MixProject do
       compilers: [:roomtone_nif] ++ Mix.compilers(),
       start_permanent: Mix.env() == :prod,
       aliases: aliases(),
+      releases: [roomtone: [steps: [:assemble, &bundle/1]]],
       deps: deps(phoenix())
     ]
   end
@@ -66,6 +67,20 @@ defmodule Roomtone.MixProject do
 
   # `env:` because path dependencies are built for :prod unless told otherwise, and the cargo profile follows the environment.
   defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
+
+  # The client of a release is one script and one style sheet, made by esbuild; elsewhere its files are served as they are.
+  defp bundle(release) do
+    folder = Path.join([release.path, "lib", "roomtone-#{release.version}", "priv/static/assets/built"])
+    args = ["elixir_app/assets/build.mjs", folder | apply(RoomtoneWeb.Bundle, :sheets, [])]
+
+    case System.cmd("node", args, stderr_to_stdout: true) do
+      {_said, 0} ->
+        release
+
+      {said, _failed} ->
+        Mix.raise("The client can't be bundled. `npm ci --prefix elixir_app/assets` may help.\n\n" <> said)
+    end
+  end
 
   defp aliases, do: for(task <- [:"roomtone.token", :"roomtone.invite"], do: {task, &quiet(task, &1)})
 

@@ -14,6 +14,17 @@ test("it starts, is healthy, and serves its pages and scripts", async () => {
   assert.deepEqual([body.status, body.store, body.rooms, body.participants], ["ok", "ok", 0, 0]);
   const page = await (await fetch(`${release.url}/`)).text();
   assert.match(page, /<html/);
+  // One script and one style sheet, small, and to be kept for ever.
+  const client = [...page.matchAll(/"(\/assets\/built\/[^"]+\.(?:js|css))"/g)].map(([, path]) => path);
+  assert.equal(client.length, 2, page);
+  let bytes = page.length;
+  for (const path of client) {
+    const response = await fetch(release.url + path, { headers: { "accept-encoding": "gzip" } });
+    assert.equal(response.headers.get("content-encoding"), "gzip", path);
+    assert.match(response.headers.get("cache-control"), /max-age=31536000, immutable/, path);
+    bytes += Number(response.headers.get("content-length"));
+  }
+  assert.ok(bytes < 120_000, `the first page is ${bytes} bytes`);
   // What the page asks for, and what that asks for in turn.
   const seen = new Set();
   const wanted = [...page.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path);
@@ -26,7 +37,7 @@ test("it starts, is healthy, and serves its pages and scripts", async () => {
     assert.equal(response.status, 200, path);
     const text = await response.text();
     assert.ok(text.length > 0, path);
-    if (!path.endsWith(".js") || path.includes("/vendor/")) continue;
+    if (!path.endsWith(".js")) continue;
     for (const [, relative] of text.matchAll(/from "(\.[^"]+)"/g)) wanted.push(new URL(relative, release.url + path).pathname);
   }
 });

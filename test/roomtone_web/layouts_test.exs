@@ -38,6 +38,23 @@ defmodule RoomtoneWeb.LayoutsTest do
     for path <- paths, do: assert(build_conn() |> get(path) |> Map.fetch!(:status) == 200, path)
   end
 
+  test "of a release, a page names one script and one style sheet" do
+    folder = Path.join(System.tmp_dir!(), "roomtone-bundle-#{System.unique_integer([:positive])}")
+    File.mkdir_p!(folder)
+    on_exit(fn -> File.rm_rf!(folder) end)
+    path = Path.join(folder, "bundle.json")
+    assert RoomtoneWeb.Bundle.read(path) == nil
+    File.write!(path, ~s({"script":"app-ABCDEFGH.js","style":"all-HGFEDCBA.css"}))
+    bundle = RoomtoneWeb.Bundle.read(path)
+    assert bundle == %{script: "/assets/built/app-ABCDEFGH.js", style: "/assets/built/all-HGFEDCBA.css"}
+    html = Phoenix.LiveViewTest.rendered_to_string(RoomtoneWeb.Layouts.client(%{bundle: bundle, __changed__: nil}))
+
+    assert ["/assets/built/all-HGFEDCBA.css", "/assets/built/app-ABCDEFGH.js"] ==
+             for([_, path] <- Regex.scan(~r/(?:href|src)="([^"]+)"/, html), do: path)
+
+    refute html =~ "importmap"
+  end
+
   test "the import map is the only script inline, and the policy knows it", %{conn: conn} do
     conn = get(conn, "/")
     [[_, map]] = Regex.scan(~r/<script type="importmap">(.*?)<\/script>/s, html_response(conn, 200))

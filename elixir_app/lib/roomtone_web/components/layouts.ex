@@ -18,6 +18,27 @@ defmodule RoomtoneWeb.Layouts do
 
   defp import_map, do: @import_map
 
+  attr :bundle, :map, required: true, doc: "`RoomtoneWeb.Bundle.get/0`"
+
+  @doc "The script and the style sheets: of a release, or the files as they are."
+  def client(%{bundle: nil} = assigns) do
+    ~H"""
+    <link :for={sheet <- RoomtoneWeb.Bundle.sheets()} rel="stylesheet" href={"/assets/css/#{sheet}.css"} />
+    <script type="importmap"><%= raw(import_map()) %></script>
+    <link :for={module <- RoomtoneWeb.Preload.modules()} rel="modulepreload" href={module} />
+    <script type="module" src="/assets/js/app.js">
+    </script>
+    """
+  end
+
+  def client(assigns) do
+    ~H"""
+    <link rel="stylesheet" href={@bundle.style} />
+    <script type="module" src={@bundle.script}>
+    </script>
+    """
+  end
+
   # What a shared link shows of itself: a link to a room leads whoever hasn't a name yet to the lobby, with the room's name.
   defp preview_title(%{room: room, page_title: "Rooms"}) when room not in ["", nil], do: "Join “#{room}” on Roomtone"
   defp preview_title(%{page_title: title}) when is_binary(title), do: "#{title} · Roomtone"
