@@ -63,7 +63,7 @@ after(async () => {
 test("a wrong password is refused in words, the right one leads to the rooms", async () => {
   const ada = await arrive("Ada", TONES[0]);
   await signIn(ada, "wrong horse");
-  await ada.page.getByRole("alert").getByText("No user of this name has this password.").waitFor();
+  await ada.page.getByRole("alert").getByText("Wrong name or password.").waitFor();
   assert.equal(await ada.page.getByLabel("Your name").inputValue(), "Ada");
   assert.equal(await ada.page.getByLabel("Password").inputValue(), "");
   await ada.page.getByLabel("Password").fill("correct horse");
@@ -96,7 +96,7 @@ test("signing out in one tab ends the call in the other, with a word, and nobody
 test("a guest can't have a user's name", async () => {
   const eve = await arrive("ada", TONES[1]);
   await eve.join(server.url, "anywhere", { waitConnected: false });
-  await eve.page.getByText("This name is somebody's who signs in with it.").waitFor();
+  await eve.page.getByText("This name belongs to a registered user.").waitFor();
 });
 
 test("a room with a passcode opens to who has it, and an invitation opens it without", async () => {

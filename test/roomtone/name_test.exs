@@ -14,6 +14,9 @@ defmodule Roomtone.NameTest do
           "O'Neill",
           "R&D (late)",
           "☕ break",
+          "👍🏽",
+          "👩‍👩‍👧",
+          "❤️ 50% “quoted” Ann–Marie",
           "a.b_c@d+e!",
           "7"
         ] do
@@ -24,7 +27,21 @@ defmodule Roomtone.NameTest do
 
   test "one name has one form" do
     assert Name.room(" Cafe\u0301 ") == Name.room("Caf\u00E9")
-    assert {:ok, "a  b"} = Name.room("a  b")
+    assert {:ok, "a b"} = Name.room("a  b")
+  end
+
+  test "names that people take for one have one key" do
+    for {one, other} <- [
+          {"Standup X", "standup x"},
+          {"STRASSE", "straße"},
+          {"Sil  ly", "sil ly"},
+          {"Ann–Marie", "Ann-Marie"},
+          {"O’Neill", "O'Neill"},
+          {"ﬁle №1", "FILE No1"}
+        ],
+        do: assert(Name.key(one) == Name.key(other), one)
+
+    for {one, other} <- [{"Ann", "Anne"}, {"Zoë", "Zoe"}, {"a-b", "ab"}], do: assert(Name.key(one) != Name.key(other))
   end
 
   test "what could be mistaken or break a page is refused" do
@@ -48,6 +65,10 @@ defmodule Roomtone.NameTest do
       "ada\u00A0",
       # A tower of accents.
       "a" <> String.duplicate("\u0301\u0316", 4),
+      # What joins emoji, between letters; a tone of skin of nothing.
+      "a\u200Db",
+      "👩\u200D",
+      "a🏽",
       # Private use.
       "\uE000"
     ]

@@ -51,7 +51,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
         end
 
       assert [same, same] = pages
-      assert same =~ "No user of this name has this password."
+      assert same =~ "Wrong name or password."
       refute same =~ "correct horse"
     end
 
@@ -211,7 +211,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
   describe "guests" do
     test "can't take a user's name, nor one like it", %{browser: browser, room: room} do
       for name <- ["Ada", "ada", "А-d-а"] do
-        assert browser |> enter(room, name) |> words(422) =~ "This name is somebody&#39;s"
+        assert browser |> enter(room, name) |> words(422) =~ "This name belongs to a registered user"
       end
     end
 
@@ -262,7 +262,10 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert redirected_to(browser, 303) == room_path(room, "Zoë")
       assert on_page(browser, room_path(room, "Zoë"), "token")
       assert new() |> enter(link, "Eve") |> words(410) =~ "was used"
-      assert new() |> enter("https://voice.example/invitations/x", "Eve") |> words(404) =~ "isn&#39;t an invitation"
+
+      assert new() |> enter("https://voice.example/invitations/x", "Eve") |> words(404) =~
+               "invitation isn&#39;t valid here"
+
       Roomtone.close_room(room)
     end
 
@@ -387,7 +390,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
 
     test "can't be set on a room that is there, nor be too short", %{browser: browser, room: room} do
       answer = enter(browser, room, "Eve", %{"create" => "true", "passcode" => "mine now"})
-      assert words(answer, 409) =~ "There is a room of this name already."
+      assert words(answer, 409) =~ "A room with this name already exists."
       answer = enter(browser, unique_name(), "Eve", %{"create" => "true", "passcode" => "1"})
       assert words(answer, 422) =~ "A passcode has 4 to 64 characters."
     end

@@ -23,6 +23,6 @@ test("each way for a microphone to fail has words of its own", () => {
 });
 
 test("what only the server knows is said in its words", () => {
-  assert.equal(problem("identity_taken", "Somebody of this name is in the room already.").title, "Somebody of this name is in the room already.");
+  assert.equal(problem("identity_taken", "Someone with this name is already in this room.").title, "Someone with this name is already in this room.");
   assert.equal(problem("whatever").title, "Something went wrong.");
 });

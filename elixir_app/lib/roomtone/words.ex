@@ -16,7 +16,7 @@ defmodule Roomtone.Words do
     do: "The room was closed. Within an hour only its moderator can open it again."
 
   def describe_error(:room_busy), do: "The room doesn't answer at the moment. Try again."
-  def describe_error(:room_exists), do: "There is a room of this name already."
+  def describe_error(:room_exists), do: "A room with this name already exists."
   def describe_error({:room_full, max}), do: "The room is full: it takes #{max} people."
   def describe_error({:too_many_rooms, max}), do: "No more rooms can be opened here: there may be #{max}."
   def describe_error({:invalid_name, problem}), do: name(problem)
@@ -26,7 +26,7 @@ defmodule Roomtone.Words do
   def describe_error(:removed),
     do: "You were removed from this room. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."
 
-  def describe_error(:identity_taken), do: "Somebody of this name is in the room already."
+  def describe_error(:identity_taken), do: "Someone with this name is already in this room."
   def describe_error(:not_found), do: "This person isn't in the room."
   def describe_error({:not_granted, :speak_or_listen}), do: "You may neither speak nor listen in this room."
   def describe_error({:not_granted, grant}), do: "You have no permission to #{grant} in this room."
@@ -61,18 +61,18 @@ defmodule Roomtone.Words do
 
   def describe_error(:passcode_needed), do: "This room asks for a passcode."
   def describe_error(:wrong_passcode), do: "That isn't the room's passcode."
-  def describe_error(:wrong_password), do: "No user of this name has this password."
+  def describe_error(:wrong_password), do: "Wrong name or password."
   def describe_error({:slow_down, seconds}), do: "Too many wrong tries. The next may be in #{duration(seconds)}."
   def describe_error(:busy), do: "The server has too much to do at the moment. Try again."
   def describe_error(:signed_out), do: "You aren't signed in any more."
   def describe_error(:guests_not_allowed), do: "Guests can't enter here: sign in, or ask somebody for an invitation."
 
   def describe_error(:name_reserved),
-    do: "This name is somebody's who signs in with it. Sign in, if it is yours, or take another."
+    do: "This name belongs to a registered user. Sign in, or choose another."
 
   def describe_error(:not_allowed), do: "You may not enter this room."
   def describe_error(:no_sign_in), do: "Nobody can sign in here."
-  def describe_error(:bad_invitation), do: "This isn't an invitation of this server's. Is the link whole?"
+  def describe_error(:bad_invitation), do: "This invitation isn't valid here. Did you copy the whole link?"
   def describe_error(:invitation_expired), do: "The invitation has expired."
   def describe_error(:invitation_used), do: "The invitation was used, or called back."
   def describe_error(:bad_password), do: "A password has 1 to 1024 bytes."
@@ -97,6 +97,5 @@ defmodule Roomtone.Words do
   defp name(:nothing_readable), do: "A name needs a letter or a digit."
 
   defp name(:forbidden_character),
-    do:
-      "The name has a character that names may not have: letters, digits, spaces and - _ . ' @ + & ( ) ! , # are fine."
+    do: "This name has a character that can't be used. Letters, numbers, spaces and - _ . ' @ + & ( ) ! , # % are fine."
 end

@@ -27,7 +27,7 @@ defmodule RoomtoneWeb.Refusal do
     too_many_requests: {429, "Too many attempts from your address in a short time. Try again in a little while."},
     signed_out: {401, "This page is no longer signed in. Enter your name again on the front page."},
     not_let_in: {403, "You can't enter this room from here. Signing in may help."},
-    wrong_password: {422, "No user of this name has this password."},
+    wrong_password: {422, "Wrong name or password."},
     wrong_passcode: {422, "That isn't the room's passcode."},
     not_acceptable: {406, "The answer is application/sdp, which the Accept header excludes."},
     unsupported_media_type: {415, "The body must be an SDP offer, sent as application/sdp."},

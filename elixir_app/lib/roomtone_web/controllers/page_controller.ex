@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.PageController do
         conn |> put_status(303) |> redirect(to: room_path(room, name))
 
       {:error, errors} ->
-        refusals = for {field, reason} <- errors, do: {field, refusal(field, reason)}
+        refusals = for {field, reason} <- errors, do: {field, refusal(field, reason, params)}
         {_field, first} = hd(refusals)
         values = %{"room" => text(params["room"]), "name" => text(params["name"]), "create" => params["create"]}
 
@@ -30,10 +30,24 @@ defmodule RoomtoneWeb.PageController do
   end
 
   # Two fields may be empty, each in words of its own.
-  defp refusal(field, {:invalid_name, :empty} = reason) when field in [:name, :room],
+  defp refusal(field, {:invalid_name, :empty} = reason, _params) when field in [:name, :room],
     do: %{Refusal.new(reason) | message: if(field == :name, do: "Enter your name.", else: "Enter a room name.")}
 
-  defp refusal(_field, reason), do: Refusal.new(reason)
+  # Which of them it is can't be guessed from a list of those that aren't.
+  defp refusal(field, {:invalid_name, :forbidden_character} = reason, params) when field in [:name, :room] do
+    case Roomtone.Name.offender(text(params[Atom.to_string(field)])) do
+      nil ->
+        Refusal.new(reason)
+
+      sign ->
+        %{
+          Refusal.new(reason)
+          | message: "“#{sign}” can't be used. Letters, numbers, spaces and - _ . ' @ + & ( ) ! , # % are fine."
+        }
+    end
+  end
+
+  defp refusal(_field, reason, _params), do: Refusal.new(reason)
 
   @doc "A fresh token for a page whose own is too old."
   def token(conn, %{"room" => given} = params) do
