@@ -130,7 +130,7 @@ test("who has never been here sees what the microphone is for, and that it works
   const ben = await arrive("Ben", WOULD_ASK + KEEP);
   const { page } = ben;
   await ben.join(server.url, ROOM, { waitConnected: false });
-  const panel = page.getByRole("group", { name: "Before you go in" });
+  const panel = page.getByRole("group", { name: "Ready to join?" });
   await panel.waitFor();
   await panel.getByText("Say something: the bar should move.").waitFor();
   await page.waitForFunction(() => document.querySelector("#pre-join-level").value > 0.3);

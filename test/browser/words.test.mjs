@@ -117,7 +117,7 @@ test("a full room says so, and when there is a place again", async () => {
   assert.equal(await words.getByRole("button", { name: "Waiting for a place" }).isDisabled(), true);
   assert.deepEqual(await fourth.page.getByRole("alert").getByText("full").count(), 0);
   await leaves(third);
-  await words.getByRole("button", { name: "There is a place now: go in" }).click();
+  await words.getByRole("button", { name: "A place is free: join" }).click();
   await fourth.connected();
   await leaves(fourth);
   await leaves(second);

@@ -72,7 +72,7 @@ test("who opens a second page takes the place of the first", async () => {
   await ben.page.locator('[data-problem="replaced"]').waitFor();
   assert.equal(await second.locator("[data-participant]").count(), 2);
   await second.close();
-  await ben.page.getByRole("button", { name: "Come back" }).click();
+  await ben.page.getByRole("button", { name: "Use this tab" }).click();
   await widget(ben).waitFor();
   await ada.hears([TONES[1]], TONES);
 });

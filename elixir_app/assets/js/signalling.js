@@ -91,7 +91,7 @@ export class Signalling extends EventTarget {
     this.#socket.onError(() => {
       refusals += 1;
       if (!opened && refusals === UNANSWERED_AFTER) {
-        this.#emit("waiting", new SignallingError("unanswered", "Can't reach the server. Retrying…", true));
+        this.#emit("waiting", new SignallingError("unanswered", "Can't reach the server.", true));
       }
       // The browser doesn't say why a socket was refused; the token's age is the only cause that we can cure.
       if (!opened) this.#renewToken();

@@ -81,6 +81,7 @@ export class VoiceRoom extends EventTarget {
   #listenOnly = false;
   /** Whether the microphone is to be asked for once the server has said whether I could use it. */
   #askWhenSeen = false;
+  /** Whether the microphone was open before one was deafened, and is to be so again. */ #unmuteAfter = false;
   /** What was said last of {@link Own}. */
   #shown = "";
   /** @type {OwnMicrophone} */ #microphone;
@@ -227,8 +228,11 @@ export class VoiceRoom extends EventTarget {
 
   /** @param {boolean} muted */
   setMuted(muted) {
+    this.#unmuteAfter = false;
     this.#press("muted", muted);
     if (muted) return;
+    // Whoever talks wants to hear the answer.
+    this.#press("deafened", false);
     this.#emit("solved", "restored");
     this.#emit("solved", "may_speak");
     if (!this.#listenOnly) this.#openIfNone();
@@ -244,9 +248,18 @@ export class VoiceRoom extends EventTarget {
     if (this.#signalling && !this.#over && this.#held === null && !this.#microphone.track) this.openMicrophone();
   }
 
-  /** @param {boolean} deafened  hear nothing until it is taken back; the others hear me all the same */
+  /**
+   * Hears nothing until it is taken back, and is muted meanwhile: whoever hears nobody doesn't know that they are heard.
+   *
+   * @param {boolean} deafened
+   */
   setDeafened(deafened) {
+    if (deafened === this.#own.get("deafened")) return;
+    const unmute = deafened ? !this.#own.get("muted") : this.#unmuteAfter;
+    if (deafened) this.setMuted(true);
+    else if (unmute && this.#held === null) this.setMuted(false);
     this.#press("deafened", deafened);
+    this.#unmuteAfter = deafened && unmute;
   }
 
   /** @param {boolean} hand  ask to speak, or take it back */
@@ -288,6 +301,7 @@ export class VoiceRoom extends EventTarget {
   #heldIs(held) {
     const free = this.#held !== null && held === null;
     this.#held = held;
+    if (held !== null) this.#unmuteAfter = false;
     if (held !== null) this.#emit("solved", "may_speak");
     if (!free) return;
     if (this.#own.shut()) this.#tell((flag) => flag === "muted");

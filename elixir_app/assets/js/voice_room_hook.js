@@ -93,7 +93,7 @@ class Widget {
   /** @param {import("./words.js").Problem["action"]} action */
   #act(action) {
     if (action === "hear") this.#voice?.hear();
-    else if (action === "rejoin" || action === "new-room") this.#enter();
+    else if (["rejoin", "take-over", "new-room"].includes(action ?? "")) this.#enter();
     else if (action === "unmute") this.#voice?.unmute();
     else if (action === "dismiss") this.#solved("restored");
     else this.#voice?.openMicrophone();

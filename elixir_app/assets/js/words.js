@@ -29,7 +29,7 @@ export const WAITING = "server_not_ready";
  */
 export function statusWords({ status, problems, room }) {
   const waiting = problems.find(({ code }) => code === WAITING);
-  if (waiting && (status === "connecting" || status === "reconnecting")) return waiting.title;
+  if (waiting && (status === "connecting" || status === "reconnecting")) return `${waiting.title} ${waiting.text}`;
   const held = room?.own.held;
   return status === "connected" && held ? HELD_WORDS[held] : STATUS_WORDS[status];
 }
@@ -154,8 +154,8 @@ const WORDS = {
     action: null,
   },
   server_not_ready: {
-    title: "Can't reach the server. Retrying…",
-    text: "",
+    title: "Can't reach the server.",
+    text: "Retrying…",
     action: null,
   },
   media_unreachable: {

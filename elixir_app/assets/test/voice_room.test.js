@@ -153,7 +153,7 @@ test("a server that isn't ready is told in its words while we go on asking, unti
   await room.join();
   await settle();
   assert.deepEqual(told.map(({ code, title, action }) => [code, title, action]), [["server_not_ready", "Too many attempts.", null]]);
-  assert.match(told[0].text, /keep asking/);
+  assert.match(told[0].text, /Retrying/);
   assert.equal(room.status, "connecting");
   // Asking again says nothing new.
   for (let i = 0; i < 100 && socket().of("phx_join").length < 2; i += 1) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -215,18 +215,32 @@ test("a press isn't undone by what the server said before it knew of it", async 
   assert.equal(room.muted, true);
 });
 
-test("a deafened person hears nothing and says so to a server that knows them", async () => {
+test("a deafened person hears nothing, is muted, and says so to a server that knows them", async () => {
   await enter();
   room.setDeafened(true);
   await settle();
   assert.equal(audio.muted, true);
-  assert.deepEqual(socket().of("set"), [{ deafened: true }]);
+  assert.deepEqual(socket().of("set"), [{ muted: true }, { deafened: true }]);
   // A room that begins anew is told again, with the offer's answer.
   server.people = [];
   await reconnect();
   await settle();
   assert.deepEqual(socket().of("set"), [{ deafened: true }]);
-  assert.deepEqual(room.own, { muted: false, deafened: true, hand: false, held: null });
+  assert.deepEqual(room.own, { muted: true, deafened: true, hand: false, held: null });
+  // Taken back, all is as it was before.
+  room.setDeafened(false);
+  assert.deepEqual([room.own.muted, room.own.deafened, audio.muted], [false, false, false]);
+});
+
+test("deafening leaves a muted person muted, and whoever unmutes hears again", async () => {
+  await enter();
+  room.setMuted(true);
+  room.setDeafened(true);
+  room.setDeafened(false);
+  assert.equal(room.own.muted, true);
+  room.setDeafened(true);
+  room.setMuted(false);
+  assert.deepEqual([room.own.muted, room.own.deafened], [false, false]);
 });
 
 test("a hand goes up by me, and down by me or a moderator", async () => {

@@ -258,8 +258,30 @@ defmodule Roomtone.Auth do
   defp maker(%{person: person}, {:guest, _name}), do: digest(["maker person", 0, person])
 
   # A user is the same person on all their devices.
-  defp room_session(_visitor, {:user, name}, room), do: digest(["user session", 0, room, 0, name])
-  defp room_session(%{person: person}, {:guest, name}, room), do: mac(person, [room, 0, name])
+  defp room_session(_visitor, {:user, name}, room), do: digest(["user session", 0, Name.key(room), 0, name])
+  defp room_session(%{person: person}, {:guest, name}, room), do: mac(person, [Name.key(room), 0, name])
+
+  @doc """
+  Another name for a guest, if somebody else is in the room by this one or one that looks the same (`Roomtone.Name.key/1`): "Ann 2".
+  For those who may know who is in the room.
+  """
+  @spec other_name(Visitor.t(), String.t(), String.t()) :: String.t() | nil
+  def other_name(%Visitor{} = visitor, name, room) do
+    with {:ok, %{participants: people}} <- Roomtone.room(room),
+         keys = Map.new(people, &{Name.key(&1.identity), &1.identity}),
+         identity when identity != nil <- keys[Name.key(name)],
+         false <- identity == name and visitor.person != nil and own?(visitor, name, room) do
+      Enum.find_value(2..(map_size(keys) + 2), fn n ->
+        other = "#{name} #{n}"
+        if not is_map_key(keys, Name.key(other)), do: other
+      end)
+    else
+      _free_or_theirs -> nil
+    end
+  end
+
+  defp own?(visitor, name, room),
+    do: match?({:ok, _me}, Roomtone.member(room, name, room_session(visitor, {:guest, name}, room)))
 
   @doc """
   The claims of a token as options of `Roomtone.join/4`, for whoever speaks for its bearer.

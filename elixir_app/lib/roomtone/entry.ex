@@ -3,6 +3,7 @@ defmodule Roomtone.Entry do
 
   alias Roomtone.{Config, Room, RoomServer, Rooms, Token}
   alias Roomtone.Auth.Lock
+  alias Roomtone.Rooms.Spellings
 
   @max_session 128
   @max_grace 3_600_000
@@ -92,7 +93,7 @@ defmodule Roomtone.Entry do
 
   defp again(name, request, create?, tries) do
     Process.sleep(@pause_ms)
-    admit(name, request, create?, tries - 1)
+    admit(Spellings.of(name), request, create?, tries - 1)
   end
 
   defp check(opts, allowed) do

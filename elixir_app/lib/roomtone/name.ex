@@ -27,7 +27,7 @@ defmodule Roomtone.Name do
   @readable ~r/[\p{L}\p{N}\p{So}]/u
 
   @doc """
-  The one form of a room name.
+  The one form of a room name; where a room of the same `key/1` is open, or remembered, the name of that one.
 
       iex> Roomtone.Name.room("  Stand-up 9:00")
       {:error, {:invalid_name, :forbidden_character}}
@@ -35,7 +35,7 @@ defmodule Roomtone.Name do
       {:ok, "Stand-up"}
   """
   @spec room(term) :: {:ok, String.t()} | {:error, {:invalid_name, problem}}
-  def room(name), do: check(name, max_length())
+  def room(name), do: with({:ok, name} <- check(name, max_length()), do: {:ok, Roomtone.Rooms.Spellings.of(name)})
 
   @doc """
   The one form of a person's identity or display name.

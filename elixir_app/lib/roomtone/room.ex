@@ -15,6 +15,7 @@ defmodule Roomtone.Room do
   """
 
   alias Roomtone.Auth.{Lock, Secret}
+  alias Roomtone.Name
   alias Roomtone.Room.{Barred, Memory, Person}
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
@@ -126,11 +127,23 @@ defmodule Roomtone.Room do
           let_back(room, person, request)
 
         _ ->
-          with {:ok, arrival} <- arrival(room, request, later?),
+          with :ok <- one_of_a_kind(room, identity),
+               {:ok, arrival} <- arrival(room, request, later?),
                :ok <- place_for(room, identity),
                do: let_in(room, request, arrival)
       end
     end
+  end
+
+  # "ann" beside "Ann" is somebody who passes for her.
+  defp one_of_a_kind(room, identity) do
+    key = Name.key(identity)
+
+    taken? =
+      Enum.any?(room.people, fn {_identity, person} -> person.key == key end) or
+        Enum.any?(room.absent, fn {name, absent} -> absent.owned and name != identity and Name.key(name) == key end)
+
+    if taken?, do: {:error, :identity_taken}, else: :ok
   end
 
   # Whether the room was restored since they were in it.
@@ -239,6 +252,7 @@ defmodule Roomtone.Room do
 
     person = %Person{
       identity: request.identity,
+      key: Name.key(request.identity),
       name: request[:name] || request.identity,
       session: request.session || new_session(),
       owner: request.owner,

@@ -34,7 +34,7 @@ defmodule Roomtone.Rooms do
 
   alias Roomtone.Media.Retry
   alias Roomtone.Room.Memory
-  alias Roomtone.Rooms.{Names, Remembered, Tree}
+  alias Roomtone.Rooms.{Names, Remembered, Spellings, Tree}
 
   @typep state :: %{
            rooms: %{Media.id() => %{name: String.t(), ref: reference, since: integer}},
@@ -59,7 +59,8 @@ defmodule Roomtone.Rooms do
     id = Media.new_id()
 
     case Names.reserve(name, id, Config.get().max_rooms) do
-      :ok -> opening(name, id, fn -> open_reserved(name, id, opts) end)
+      # Another was faster who writes it otherwise: that room is the one of this name.
+      :ok -> opening(name, id, fn -> with(:ok <- Spellings.claim(name), do: open_reserved(name, id, opts)) end)
       {:error, :room_exists} -> open_again(name, opts)
       {:error, _} = error -> error
     end
@@ -269,6 +270,7 @@ defmodule Roomtone.Rooms do
 
   @impl true
   def init(nil) do
+    for name <- Remembered.names(), do: Spellings.put(name)
     # In this order: whatever is in the first two has, or had, a tree.
     names = Names.open()
     ids = Media.room_ids()
@@ -314,6 +316,7 @@ defmodule Roomtone.Rooms do
 
   def handle_info(:sweep, state) do
     Remembered.sweep()
+    Spellings.sweep()
     {:noreply, state}
   end
 
@@ -321,6 +324,7 @@ defmodule Roomtone.Rooms do
 
   @spec put(state, Media.id(), String.t(), pid) :: state
   defp put(state, id, name, tree) do
+    Spellings.put(name)
     ref = Process.monitor(tree)
     room = %{name: name, ref: ref, since: System.monotonic_time()}
     %{state | rooms: Map.put(state.rooms, id, room), trees: Map.put(state.trees, ref, id)}

@@ -1,9 +1,12 @@
 defmodule Roomtone.Subscribers do
   @moduledoc """
-  Who wants to know what happens in a room: a registry of processes by room name, whether the room is open or not.
+  Who wants to know what happens in a room: a registry of processes by the key of the room's name, whether the room is open or not. Each is told by
+  the name that they subscribed to, however the room is written.
 
   A subscriber that doesn't keep up misses levels, which are renewed five times a second anyway, and nothing else.
   """
+
+  alias Roomtone.Name
 
   @backlog 200
 
@@ -17,27 +20,27 @@ defmodule Roomtone.Subscribers do
   @doc "Subscribes the calling process, once however often it is called."
   @spec add(String.t(), wish) :: :ok
   def add(room, wish \\ :all) do
-    if room not in Registry.keys(__MODULE__, self()), do: {:ok, _owner} = Registry.register(__MODULE__, room, wish)
+    key = Name.key(room)
+
+    if key not in Registry.keys(__MODULE__, self()),
+      do: {:ok, _owner} = Registry.register(__MODULE__, key, {room, wish})
+
     :ok
   end
 
   @doc "Ends the calling process's subscription."
   @spec remove(String.t()) :: :ok
-  def remove(room), do: Registry.unregister(__MODULE__, room)
+  def remove(room), do: Registry.unregister(__MODULE__, Name.key(room))
 
   @doc "Tells all subscribers of a room."
   @spec tell(String.t(), Roomtone.event()) :: :ok
-  def tell(room, {:levels, _levels} = event) do
-    for {pid, wish} <- Registry.lookup(__MODULE__, room),
-        wanted?(wish, :levels) and keeps_up?(pid),
-        do: send(pid, {:roomtone, room, event})
-
-    :ok
-  end
-
   def tell(room, event) do
     kind = elem(event, 0)
-    for {pid, wish} <- Registry.lookup(__MODULE__, room), wanted?(wish, kind), do: send(pid, {:roomtone, room, event})
+
+    for {pid, {name, wish}} <- Registry.lookup(__MODULE__, Name.key(room)),
+        wanted?(wish, kind) and (kind != :levels or keeps_up?(pid)),
+        do: send(pid, {:roomtone, name, event})
+
     :ok
   end
 

@@ -194,7 +194,7 @@ defmodule Roomtone.Token do
 
   defp same_room(token, room) do
     case Name.room(room) do
-      {:ok, room} when room == token.room -> :ok
+      {:ok, room} -> if Name.key(room) == Name.key(token.room), do: :ok, else: {:error, :wrong_room}
       _ -> {:error, :wrong_room}
     end
   end

@@ -30,7 +30,10 @@ defmodule RoomtoneWeb.Door do
          :ok <- field(:name, guest(visitor, name, room, jwt)),
          # A guest's secret first: who makes a room is known by it.
          conn = if(visitor.user, do: conn, else: Auth.put_guest_name(conn, name)),
-         {:ok, conn} <- if(jwt, do: take(conn, jwt), else: open(conn, room, params)) do
+         # An invitation for a single use isn't used up for nothing; who is in a locked room is for those to know who have its passcode.
+         :ok <- if(jwt, do: free(visitor, name, room), else: :ok),
+         {:ok, conn} <- if(jwt, do: take(conn, jwt), else: open(conn, room, params)),
+         :ok <- if(jwt, do: :ok, else: free_inside(conn, name, room)) do
       {:ok, conn, %{room: room, name: name}}
     else
       {:error, _errors} = refused -> refused
@@ -65,6 +68,20 @@ defmodule RoomtoneWeb.Door do
   end
 
   defp guest(_user, _name, _room, _jwt), do: :ok
+
+  # Somebody else may be in by this name.
+  defp free(%Visitor{user: nil} = visitor, name, room) do
+    case Roomtone.Auth.other_name(visitor, name, room) do
+      nil -> :ok
+      other -> {:error, [name: {:name_taken, name, other}]}
+    end
+  end
+
+  defp free(_user, _name, _room), do: :ok
+
+  defp free_inside(%{assigns: %{visitor: visitor}}, name, room) do
+    if match?({:ok, _entry}, Auth.enter(visitor, room, name)), do: free(visitor, name, room), else: :ok
+  end
 
   # The last step: nothing after it goes wrong, so one for a single use isn't used up for nothing. It opens the room by itself, whatever
   # else the form says.
@@ -146,8 +163,9 @@ defmodule RoomtoneWeb.Door do
   defp field(_field, ok), do: ok
 
   defp unlink(room) when is_binary(room) do
+    # With or without the beginning, which browsers hide.
     with true <- String.valid?(room) and byte_size(room) < 2_000,
-         [_, kind, segment] <- Regex.run(~r{\A\s*https?://[^/\s]+/(rooms|invitations)/([^/?#\s]+)}, room),
+         [_, kind, segment] <- Regex.run(~r{\A\s*(?:https?://)?[^/\s]+/(rooms|invitations)/([^/?#\s]+)}, room),
          name = URI.decode(segment),
          true <- String.valid?(name) do
       if kind == "rooms", do: name, else: {:invitation, segment}

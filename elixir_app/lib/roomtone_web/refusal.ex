@@ -58,6 +58,9 @@ defmodule RoomtoneWeb.Refusal do
 
   def retry_after(conn, %__MODULE__{}), do: conn
 
+  defp message({:name_taken, name, other}),
+    do: "Someone called #{name} is already in this room. Join as #{other}, or choose another name."
+
   defp message(reason) when is_map_key(@own, reason), do: @own |> Map.fetch!(reason) |> elem(1)
   defp message(reason), do: Roomtone.describe_error(reason)
 
@@ -99,6 +102,7 @@ defmodule RoomtoneWeb.Refusal do
   defp classify(:not_found), do: {:not_in_room, 404, false}
   defp classify({:invalid_volume, _speaker}), do: {:invalid_volume, 422, false}
   defp classify({:invalid_name, _why}), do: {:invalid_name, 422, false}
+  defp classify({:name_taken, _name, _other}), do: {:identity_taken, 409, false}
   defp classify(:identity_taken), do: {:identity_taken, 409, false}
   defp classify({:room_full, _max}), do: {:room_full, 503, false}
   defp classify({:too_many_rooms, _max}), do: {:too_many_rooms, 503, false}

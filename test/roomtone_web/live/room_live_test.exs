@@ -107,7 +107,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
       assert has_element?(view, ~s(#outside[data-reason="full"]), "The room is full.")
       refute has_element?(view, "#room")
       :ok = Roomtone.leave(room, "Ada")
-      shown(view, "#outside button", "There is a place now")
+      shown(view, "#outside button", "A place is free")
       view |> element("#outside button") |> render_click()
       assert_redirect(view, room_path(room, "Ben"))
     end
@@ -133,6 +133,26 @@ defmodule RoomtoneWeb.RoomLiveTest do
 
       ada.view |> element("#outside button") |> render_click()
       assert_redirect(ada.view, room_path(room, "Ada"))
+    end
+
+    test "whoever has somebody else's name is told on the form, with another one", %{room: room} do
+      sit_down(room, "Ann")
+
+      for name <- ["Ann", "ann"] do
+        refused = enter(new(), room, name)
+        html = html_response(refused, 409)
+        assert html =~ "Someone called #{name} is already in this room."
+        assert html =~ ~r/id="name"[^>]* value="#{name} 2"/
+        assert html =~ ~r/id="name"[^>]* autofocus/
+      end
+
+      # By an address alone, too; and that form lets one in.
+      browser = enter(new(), unique_name(), "Ann")
+      {:ok, view, _html} = live(browser, room_path(room, "Ann"))
+      assert has_element?(view, ~s(#outside[data-reason="name_taken"]), "Someone called Ann is already in this room.")
+      assert has_element?(view, ~s(#name-form input[name="name"][value="Ann 2"]))
+      refute has_element?(view, "#room")
+      assert browser |> enter(room, "Ann 2") |> redirected_to(303) == room_path(room, "Ann 2")
     end
 
     test "of a locked room the passcode is asked for, and that form lets one in", %{room: room} do
@@ -163,13 +183,14 @@ defmodule RoomtoneWeb.RoomLiveTest do
     end
 
     test "stays over a new page of the same person, and isn't for others' pages", %{room: room} do
+      # Somebody who waits there under a name that somebody else will have. Later, the form wouldn't let them.
+      other = arrive(room, "Ada")
       ada = sit_down(room, "Ada")
       ada.view |> form("#chat-form", %{"text" => "Hello"}) |> render_submit()
       shown(ada.view, "[data-message]", "Hello")
       {:ok, again, _html} = live(ada.conn, room_path(room, "Ada"))
       assert has_element?(again, "[data-message]", "Hello")
       # Somebody else's browser, under the same name, has no place in the room, and reads nothing.
-      other = arrive(room, "Ada")
       refute has_element?(other.view, "[data-message]")
       ada.view |> form("#chat-form", %{"text" => "Hello again"}) |> render_submit()
       shown(ada.view, "[data-message]", "Hello again")
@@ -177,8 +198,8 @@ defmodule RoomtoneWeb.RoomLiveTest do
     end
 
     test "is for members, bounded in length and number", %{room: room} do
-      ada = sit_down(room, "Ada")
       other = arrive(room, "Ada")
+      ada = sit_down(room, "Ada")
       render_hook(other.view, "say", %{"text" => "It's me, Ada"})
       assert has_element?(other.view, "#chat-error")
       render_hook(ada.view, "say", %{"text" => String.duplicate("x", 501)})
@@ -203,11 +224,12 @@ defmodule RoomtoneWeb.RoomLiveTest do
 
   describe "volume" do
     setup %{room: room} do
+      other = arrive(room, "Ada")
       ada = sit_down(room, "Ada")
       sit_down(room, "Ben")
       shown(ada.view, card("Ben"))
       ada.view |> element(card("Ben") <> " [data-action=more]") |> render_click()
-      {:ok, ada: ada}
+      {:ok, ada: ada, other: other}
     end
 
     test "is mine alone, and shown", %{room: room, ada: ada} do
@@ -232,7 +254,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
       assert {:ok, %{"Ben" => 1.5}} = Roomtone.volumes(room, "Ada")
     end
 
-    test "takes no nonsense, and nobody who isn't there", %{room: room, ada: ada} do
+    test "takes no nonsense, and nobody who isn't there", %{room: room, ada: ada, other: other} do
       for {id, percent} <- [
             {"Ben", "201"},
             {"Ben", "-1"},
@@ -254,7 +276,6 @@ defmodule RoomtoneWeb.RoomLiveTest do
       assert {:ok, none} = Roomtone.volumes(room, "Ada")
       assert none == %{}
       # Nor a page under a name that somebody else has in the room.
-      other = arrive(room, "Ada")
       render_hook(other.view, "volume", %{"person" => "Ben", "percent" => "0"})
       assert {:ok, none} = Roomtone.volumes(room, "Ada")
       assert none == %{}

@@ -8,6 +8,8 @@ defmodule Roomtone.Room.Person do
     :identity,
     :name,
     :session,
+    # `Roomtone.Name.key/1` of the identity: no two people in a room have the same.
+    :key,
     # Who may take this person over without the session: the process that speaks for it.
     :owner,
     :grace_ms,
@@ -34,6 +36,7 @@ defmodule Roomtone.Room.Person do
 
   @type t :: %__MODULE__{
           identity: String.t(),
+          key: String.t() | nil,
           name: String.t(),
           session: String.t(),
           owner: pid | :none,

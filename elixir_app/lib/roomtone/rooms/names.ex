@@ -79,6 +79,10 @@ defmodule Roomtone.Rooms.Names do
   @spec release(String.t(), Media.id()) :: boolean
   def release(name, id), do: :ets.select_delete(__MODULE__, [{{name, id, :open}, [], [true]}]) == 1
 
+  @doc "Whether a room of this name is open, or being opened."
+  @spec taken?(String.t()) :: boolean
+  def taken?(name), do: :ets.member(__MODULE__, name)
+
   @doc "How many rooms there are, those that are being opened included."
   @spec count() :: non_neg_integer
   def count, do: :ets.info(__MODULE__, :size)

@@ -56,6 +56,10 @@ defmodule Roomtone.Rooms.Remembered do
         do: name
   end
 
+  @doc "All names under which anything is remembered."
+  @spec names() :: [String.t()]
+  def names, do: for({{:room, name}, _value} <- Store.all(:room), do: name)
+
   @doc "Whether a room of this name is, or should be, open. Asks no process."
   @spec open?(String.t()) :: boolean
   def open?(name), do: match?({:open, _memory}, look(name))

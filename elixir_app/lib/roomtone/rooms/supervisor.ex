@@ -9,7 +9,7 @@ defmodule Roomtone.Rooms.Supervisor do
   use Supervisor
 
   alias Roomtone.Rooms
-  alias Roomtone.Rooms.Names
+  alias Roomtone.Rooms.{Names, Spellings}
 
   @doc false
   @spec start_link(term) :: Supervisor.on_start()
@@ -18,6 +18,7 @@ defmodule Roomtone.Rooms.Supervisor do
   @impl true
   def init(nil) do
     Names.create()
+    Spellings.create()
     trees = {PartitionSupervisor, child_spec: DynamicSupervisor, name: Rooms.Trees}
     Supervisor.init([trees, Rooms], strategy: :rest_for_one)
   end

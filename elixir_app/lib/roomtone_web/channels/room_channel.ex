@@ -276,8 +276,8 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp refuse(reason, socket), do: {:reply, {:error, Refusal.payload(reason)}, socket}
 
-  defp same_room(%Token{room: room}, room), do: :ok
-  defp same_room(_token, _room), do: {:error, :wrong_room}
+  defp same_room(%Token{room: granted}, room),
+    do: if(Name.key(granted) == Name.key(room), do: :ok, else: {:error, :wrong_room})
 
   # As what they would come in. Of a room that isn't open it may be another matter once it is.
   defp outlook(room, token, session, room_id) do
@@ -367,7 +367,7 @@ defmodule RoomtoneWeb.RoomChannel do
     Phoenix.PubSub.broadcast_from(Roomtone.PubSub, self(), person_topic(room, me), {:taken_over, session})
   end
 
-  defp person_topic(room, identity), do: "person:#{room}:#{identity}"
+  defp person_topic(room, identity), do: "person:#{Name.key(room)}:#{identity}"
 
   # All or none: what can't be understood changes nothing.
   defp changes(payload) do

@@ -16,7 +16,8 @@ defmodule RoomtoneWeb.PageController do
       {:error, errors} ->
         refusals = for {field, reason} <- errors, do: {field, refusal(field, reason, params)}
         {_field, first} = hd(refusals)
-        values = %{"room" => text(params["room"]), "name" => text(params["name"]), "create" => params["create"]}
+        name = with {:name_taken, _name, other} <- errors[:name], do: other, else: (_ -> text(params["name"]))
+        values = %{"room" => text(params["room"]), "name" => name, "create" => params["create"]}
 
         conn
         |> Refusal.retry_after(first)

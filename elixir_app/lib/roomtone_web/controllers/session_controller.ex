@@ -83,7 +83,9 @@ defmodule RoomtoneWeb.SessionController do
       conn |> put_status(303) |> redirect(to: room_path(invitation.room, if(visitor.user, do: nil, else: name)))
     else
       {:error, :name, reason, invitation} ->
-        conn |> put_status(422) |> invited(invitation, params, Refusal.new(reason).message)
+        params = with {:name_taken, _name, other} <- reason, do: Map.put(params, "name", other), else: (_ -> params)
+        refusal = Refusal.new(reason)
+        conn |> put_status(refusal.status) |> invited(invitation, params, refusal.message)
 
       {:error, reason} ->
         refusal = Refusal.new(reason)
@@ -93,11 +95,13 @@ defmodule RoomtoneWeb.SessionController do
 
   defp name(%{user: user}, _params, _invitation) when user != nil, do: {:ok, user}
 
-  defp name(_guest, params, invitation) do
+  defp name(visitor, params, invitation) do
     with {:ok, name} <- Name.identity(params["name"]),
-         :ok <- Roomtone.Auth.check_guest_name(name) do
+         :ok <- Roomtone.Auth.check_guest_name(name),
+         {:other, nil} <- {:other, Roomtone.Auth.other_name(visitor, name, invitation.room)} do
       {:ok, name}
     else
+      {:other, other} -> {:error, :name, {:name_taken, text(params["name"]), other}, invitation}
       {:error, reason} -> {:error, :name, reason, invitation}
     end
   end

@@ -48,8 +48,22 @@ defmodule RoomtoneWeb.RoomLive do
     socket = assign(socket, entry: entry, outside: nil, page_title: entry.room, audience: audience?(entry))
 
     case Roomtone.room(entry.room) do
-      {:ok, room} -> if full?(room) and not mine?(entry), do: full(socket, entry), else: inside(socket, entry, room)
+      {:ok, room} -> arrived(socket, entry, room)
       {:error, _not_open_yet} -> socket |> inside(entry, @nobody_yet) |> assign(:allowed, :unknown)
+    end
+  end
+
+  defp arrived(socket, entry, room) do
+    other =
+      if socket.assigns.visitor.user,
+        do: nil,
+        else: Roomtone.Auth.other_name(socket.assigns.visitor, entry.name, entry.room)
+
+    cond do
+      # Said before the room's page opens, on which somebody else would be "you".
+      other -> outside(socket, {:name_taken, entry.name}, entry.room, other)
+      full?(room) and not mine?(entry) -> full(socket, entry)
+      true -> inside(socket, entry, room)
     end
   end
 

@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.RoomLive.Outside do
 
   import RoomtoneWeb.EnterForm, only: [field: 1]
 
-  attr :reason, :atom, required: true
+  attr :reason, :any, required: true, doc: "an atom, or `{:name_taken, name}`"
   attr :room, :string, required: true
   attr :name, :string, required: true
   attr :user, :string, default: nil, doc: "who is signed in, and not asked for a name"
@@ -13,43 +13,53 @@ defmodule RoomtoneWeb.RoomLive.Outside do
 
   @doc "Words, and what can be done."
   def outside(assigns) do
-    assigns = assign(assigns, words: words(assigns.reason))
+    {heading, text} = words(assigns.reason)
+    reason = with {reason, _name} <- assigns.reason, do: reason
+    assigns = assign(assigns, heading: heading, text: text, reason: reason)
 
     ~H"""
     <section class="outside" id="outside" data-reason={@reason}>
       <h1>{@room}</h1>
-      <h2>{elem(@words, 0)}</h2>
-      <p class="lead">{elem(@words, 1)}</p>
+      <h2>{@heading}</h2>
+      <p class="lead">{@text}</p>
       <.form :if={@reason == :passcode_needed} for={%{}} class="join-form card" action="/rooms" id="passcode-form">
         <input type="hidden" name="room" value={@room} />
-        <.field :if={@user == nil} id="name" label="Your name" value={@name} hint="The others see it." maxlength="64" autocomplete="nickname" />
-        <.field id="passcode" label="Passcode" value="" hint="Whoever sent you here has it." maxlength="64" autocomplete="off" focus />
+        <.field :if={@user == nil} id="name" label="Your name" value={@name} hint="Everyone in the room sees this." maxlength="64" autocomplete="nickname" />
+        <.field id="passcode" label="Passcode" value="" hint="Ask whoever invited you." maxlength="64" autocomplete="off" focus />
+        <button class="button primary" type="submit">Join</button>
+      </.form>
+      <.form :if={@reason == :name_taken} for={%{}} class="join-form card" action="/rooms" id="name-form">
+        <input type="hidden" name="room" value={@room} />
+        <.field id="name" label="Your name" value={@name} hint="Everyone in the room sees this." maxlength="64" autocomplete="nickname" focus />
         <button class="button primary" type="submit">Join</button>
       </.form>
       <p class="actions">
         <button :if={@reason == :full} type="button" class="button primary" phx-click="again" disabled={not @place}>
-          {if @place, do: "There is a place now: go in", else: "Waiting for a place"}
+          {if @place, do: "A place is free: join", else: "Waiting for a place"}
         </button>
         <button :if={@reason == :closed and (@moderator or @place)} type="button" class="button primary" phx-click="again">
-          {if @place, do: "It is open again: go in", else: "Open it again"}
+          {if @place, do: "It is open again: join", else: "Open it again"}
         </button>
         <a :if={@reason == :guests_not_allowed} class="button primary" href={sign_in_path(@room)}>Sign in</a>
-        <.link class="button" navigate="/">All rooms</.link>
+        <.link class="button" navigate="/">Back to rooms</.link>
       </p>
     </section>
     """
   end
 
-  defp words(:full), do: {"The room is full.", "Everybody who fits is in it. This page tells you when somebody leaves."}
+  defp words({:name_taken, name}),
+    do: {"Someone called #{name} is already in this room.", "Choose another name to join."}
+
+  defp words(:full), do: {"The room is full.", "All places are taken. We'll tell you when one is free."}
 
   defp words(:removed) do
     {"You were removed.",
-     "A moderator took you out of this room, and your microphone is off. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."}
+     "A moderator removed you. Your microphone is off. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."}
   end
 
   defp words(:closed) do
     {"The room was closed.",
-     "A moderator ended it for everybody. Your microphone is off. Within an hour only a moderator can open it again, and it is as it was."}
+     "A moderator closed it for everyone. Your microphone is off. Within an hour only a moderator can open it again, and it is as it was."}
   end
 
   defp words(:closed_by_moderator) do
@@ -62,10 +72,10 @@ defmodule RoomtoneWeb.RoomLive.Outside do
      "The server lost what it knew of it: its passcode, say. So nobody is let in, and its name is free again in an hour."}
   end
 
-  defp words(:passcode_needed), do: {"This room has a passcode.", "Enter it, and you are in."}
+  defp words(:passcode_needed), do: {"This room has a passcode.", "Enter it to join."}
 
   defp words(:guests_not_allowed),
-    do: {"Guests can't come in here.", "Sign in with your name and password, or ask for an invitation."}
+    do: {"Guests can't join here.", "Sign in with your name and password, or ask for an invitation."}
 
-  defp words(_other), do: {"You can't go in.", "Something is in the way. Try again in a moment."}
+  defp words(_other), do: {"You can't join.", "Something went wrong. Try again in a moment."}
 end
