@@ -75,15 +75,17 @@ test("mute for me is for me", async () => {
   await ada.page.locator("#close-person").click();
 });
 
-test("who is deafened hears nobody and is heard all the same", async () => {
+test("who is deafened hears nobody and is muted, and all is as before when that is undone", async () => {
   const deafen = ben.page.getByRole("switch", { name: "Deafen" });
   await deafen.click();
   assert.equal(await deafen.getAttribute("aria-checked"), "true");
   await ben.hears([], TONES);
   assert.equal(await ben.page.locator("#sound").evaluate((sound) => sound.muted), true);
-  await ada.hears([TONES[1], TONES[2]], TONES);
+  await ada.hears([TONES[2]], TONES);
+  assert.equal(await ben.microphone.getAttribute("data-muted"), "true");
   await deafen.click();
   await ben.hears([TONES[0], TONES[2]], TONES);
+  await ada.hears([TONES[1], TONES[2]], TONES);
 });
 
 test("a hand goes up, is seen by all, and down again", async () => {

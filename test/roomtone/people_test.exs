@@ -1,6 +1,6 @@
 defmodule Roomtone.PeopleTest do
   @moduledoc "Hands, roles, a moderator's silence and the chat: what people see, and what the engine is told."
-  use Roomtone.DomainCase, async: true
+  use Roomtone.DomainCase, async: false
 
   alias Roomtone.RoomServer
 
@@ -283,5 +283,73 @@ defmodule Roomtone.PeopleTest do
     assert map_size(volumes) == 1
     assert {:ok, none} = Roomtone.volumes(room, "bob")
     assert none == %{}
+  end
+
+  describe "a moderator who leaves" do
+    setup do
+      Application.put_env(:roomtone, :hand_on_ms, 50)
+      on_exit(fn -> Application.delete_env(:roomtone, :hand_on_ms) end)
+    end
+
+    test "hands on to whoever was there first and may speak", %{} do
+      room = open_room(maker: "host's browser")
+      come(room, "host", maker: "host's browser")
+      come(room, "guest", grants: [:listen])
+      ben = come(room, "ben")
+      come(room, "cleo")
+      :ok = Roomtone.leave(room, "host")
+      assert_receive {:roomtone, ^room, {:moderator, "ben", true}}
+      assert {:ok, %{moderator: true}} = Roomtone.member(room, "ben", ben.session, :moderate)
+      # With a new offer, under a token that says nothing of it.
+      {:ok, _} = Roomtone.join(room, "ben", FakeNative.offer(), session: ben.session, grants: [:speak, :listen])
+      assert {:ok, %{moderator: true}} = Roomtone.member(room, "ben", ben.session, :moderate)
+      refute person(room, "cleo").moderator
+      # Whoever made the room moderates it whenever they come.
+      come(room, "host", maker: "host's browser")
+      assert person(room, "host").moderator
+    end
+
+    test "hands on to nobody who comes back in time, nor in a room that the app has moderators for" do
+      Application.put_env(:roomtone, :hand_on_ms, 60_000)
+      room = open_room(maker: "host's browser")
+      come(room, "host", maker: "host's browser")
+      come(room, "ben")
+      :ok = Roomtone.leave(room, "host")
+      come(room, "host", maker: "host's browser")
+      refute Roomtone.Room.leaderless?(:sys.get_state(RoomServer.whereis(room)).room)
+
+      lesson = open_room()
+      come(lesson, "teacher", grants: [:speak, :listen, :moderate])
+      come(lesson, "pupil")
+      :ok = Roomtone.leave(lesson, "teacher")
+      refute Roomtone.Room.leaderless?(:sys.get_state(RoomServer.whereis(lesson)).room)
+    end
+  end
+
+  test "whoever comes back reads what they had read; others what is said from then on", %{room: room, ada: ada} do
+    ben = come(room, "ben")
+    {:ok, _} = Roomtone.say(room, "ada", "one")
+    cleo = come(room, "cleo")
+    {:ok, _} = Roomtone.say(room, "ben", "two")
+
+    texts = fn identity ->
+      {:ok, said} = Roomtone.chat(room, identity)
+      Enum.map(said, & &1.text)
+    end
+
+    assert [texts.("ada"), texts.("ben"), texts.("cleo")] == [["one", "two"], ["one", "two"], ["two"]]
+
+    for {identity, session} <- [{"ben", ben.session}, {"cleo", cleo.session}] do
+      before = texts.(identity)
+      :ok = Roomtone.leave(room, identity)
+      {:ok, _} = Roomtone.join(room, identity, FakeNative.offer(), session: session)
+      assert texts.(identity) == before
+    end
+
+    # Another session under the same name is another person, and so is whoever was removed.
+    :ok = Roomtone.leave(room, "ben")
+    {:ok, _} = Roomtone.join(room, "ben", FakeNative.offer(), [])
+    assert texts.("ben") == []
+    assert ada.session
   end
 end

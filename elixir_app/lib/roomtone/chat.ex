@@ -3,7 +3,8 @@ defmodule Roomtone.Chat do
   A room's text chat as plain data: what may be said, how often, and the little that is remembered of it.
 
   Nothing is kept: the last #{50} messages stay in the memory of the room's process, so that a page that reconnects still shows
-  what was said since its person came. Who comes later doesn't get them.
+  what was said since its person came. Whoever comes later gets what is said from then on; whoever was there before and comes back with the same
+  session, after a reload say, gets what they had.
   """
 
   alias Roomtone.RateLimit
@@ -14,12 +15,16 @@ defmodule Roomtone.Chat do
   @person {5, 0.5}
   @room {30, 10}
 
-  defstruct log: [], people: %{}, room: nil
+  # Of so many people who left it is known since when they had been there.
+  @known 500
+
+  defstruct log: [], people: %{}, room: nil, known: %{}
 
   @type t :: %__MODULE__{
           log: [Roomtone.chat_message()],
           people: %{String.t() => RateLimit.t()},
-          room: RateLimit.t() | nil
+          room: RateLimit.t() | nil,
+          known: %{binary => DateTime.t()}
         }
 
   @doc """
@@ -50,6 +55,28 @@ defmodule Roomtone.Chat do
   def since(chat, then) do
     chat.log |> Enum.take_while(&(DateTime.compare(&1.at, then) != :lt)) |> Enum.reverse()
   end
+
+  @doc "What somebody may read: what was said since they first came, or since they came back too late to be remembered."
+  @spec read(t, Roomtone.Room.Person.t()) :: [Roomtone.chat_message()]
+  def read(chat, person), do: since(chat, Map.get(chat.known, digest(person), person.joined_at))
+
+  @doc "Somebody left: what they could read, they can read again when they come back."
+  @spec leave(t, Roomtone.Room.Person.t() | nil) :: t
+  def leave(chat, nil), do: chat
+
+  def leave(chat, person) do
+    known = Map.put_new(chat.known, digest(person), person.joined_at)
+    # Those who came first have least to gain: the log has what was said last.
+    known =
+      if map_size(known) > @known,
+        do: Map.delete(known, known |> Enum.min_by(&elem(&1, 1), DateTime) |> elem(0)),
+        else: known
+
+    forget(%{chat | known: known}, person.identity)
+  end
+
+  # Whoever knows a session is that person: it must not end up in a log.
+  defp digest(person), do: :crypto.hash(:sha256, [person.identity, 0, person.session])
 
   @doc "Somebody is gone: there is no more to count."
   @spec forget(t, String.t()) :: t

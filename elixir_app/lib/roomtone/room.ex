@@ -29,6 +29,8 @@ defmodule Roomtone.Room do
     :maker,
     incarnation: "",
     life: "",
+    # Whether whoever made it has been in.
+    led: false,
     kind: :mix,
     stereo: false,
     slots: nil,
@@ -49,6 +51,7 @@ defmodule Roomtone.Room do
           maker: String.t() | nil,
           incarnation: String.t(),
           life: String.t(),
+          led: boolean,
           kind: Roomtone.Mix.kind(),
           stereo: boolean,
           slots: 1..8 | nil,
@@ -284,6 +287,7 @@ defmodule Roomtone.Room do
         (is_pid(request.owner) and request.owner == person.owner)
 
     grants = request[:grants] || person.grants
+    grants = if person.promoted, do: Enum.uniq(grants ++ [:moderate]), else: grants
 
     cond do
       not same? ->
@@ -381,6 +385,34 @@ defmodule Roomtone.Room do
     if mark == plain or map_size(room.marks) >= @max_marks,
       do: room,
       else: %{room | marks: Map.put(room.marks, identity, mark)}
+  end
+
+  @doc """
+  Whether a room that somebody made, and who has been in, has people in it and no moderator. A room that the app opened without a `maker` has
+  moderators by their tokens only, and is never without.
+  """
+  @spec leaderless?(t) :: boolean
+  def leaderless?(room),
+    do: room.led and successor(room) != nil and not Enum.any?(room.people, fn {_id, p} -> moderator?(p) end)
+
+  @doc "Makes a moderator of whoever has been in a `leaderless?/1` room for longest and may speak: speakers first."
+  @spec hand_on(t) :: {t, [Roomtone.event()]}
+  def hand_on(room) do
+    case leaderless?(room) && successor(room) do
+      %Person{} = person ->
+        person = %{person | promoted: true, grants: person.grants ++ [:moderate]}
+        {put(room, person), told(person, {:moderator, person.identity, true})}
+
+      _nobody ->
+        {room, []}
+    end
+  end
+
+  defp successor(room) do
+    room.people
+    |> Map.values()
+    |> Enum.filter(&(not &1.pending and :speak in &1.grants and :listen in &1.grants))
+    |> Enum.min_by(&{&1.role == :listener, &1.order}, fn -> nil end)
   end
 
   @doc "Changes one thing about a person. Nothing is told when it was so already."
@@ -557,7 +589,10 @@ defmodule Roomtone.Room do
     Enum.sort_by(people, & &1.order)
   end
 
-  defp put(room, person), do: %{room | people: Map.put(room.people, person.identity, person)}
+  defp put(room, person) do
+    led = room.led or (room.maker != nil and person.maker == room.maker)
+    %{room | led: led, people: Map.put(room.people, person.identity, person)}
+  end
 
   defp change(room, identity, fun) do
     case room.people do

@@ -41,6 +41,8 @@ defmodule Roomtone.RoomServer do
   @crash_window_ms 10_000
   @revive_ms 20
   @remember_ms 1_000
+  # Longer than a page takes to be loaded anew, or a lost connection to come back.
+  @hand_on_ms 20_000
 
   @enforce_keys [:room, :place, :empty_after, :summary]
   defstruct [
@@ -50,6 +52,7 @@ defmodule Roomtone.RoomServer do
     :empty_after,
     :empty_timer,
     :summary,
+    :hand_on_timer,
     :memory_timer,
     :reopen_timer,
     chat: %Chat{},
@@ -71,6 +74,8 @@ defmodule Roomtone.RoomServer do
           empty_timer: reference | nil,
           # As the list of rooms has it.
           summary: Roomtone.summary(),
+          # Until somebody else moderates the room, because its maker has left.
+          hand_on_timer: reference | nil,
           # Until what changed is remembered.
           memory_timer: reference | nil,
           # Until a full queue is asked again to open the room.
@@ -339,7 +344,7 @@ defmodule Roomtone.RoomServer do
   def handle_call({:outlook, request}, _from, state), do: {:reply, Room.outlook(state.room, request), state}
 
   def handle_call({:chat, identity}, _from, state),
-    do: {:reply, about(state, identity, &{:ok, Chat.since(state.chat, &1.joined_at)}), state}
+    do: {:reply, about(state, identity, &{:ok, Chat.read(state.chat, &1)}), state}
 
   def handle_call({:volumes, listener}, _from, state), do: {:reply, {:ok, Mixer.volumes(state.mixer, listener)}, state}
 
@@ -429,6 +434,11 @@ defmodule Roomtone.RoomServer do
 
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
   def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
+
+  def handle_info({:timeout, timer, :hand_on}, %{hand_on_timer: timer} = state),
+    do: {:noreply, change(%{state | hand_on_timer: nil}, Room.hand_on(state.room))}
+
+  def handle_info({:timeout, _timer, :hand_on}, state), do: {:noreply, state}
   def handle_info(:remember, state), do: {:noreply, remember(state)}
   def handle_info(:give_up_absent, state), do: {:noreply, give_up_absent(state)}
   def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
@@ -530,7 +540,11 @@ defmodule Roomtone.RoomServer do
     # Of one who never came in, what was set beforehand is kept for their next try.
     state = if events == [], do: state, else: %{state | mixer: Mixer.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
-    state = %{state | chat: Chat.forget(state.chat, identity)}
+
+    state = %{
+      state
+      | chat: if(reason == :removed, do: Chat.forget(state.chat, identity), else: Chat.leave(state.chat, person))
+    }
 
     state =
       %{state | pids: pids, monitors: Map.new(monitors), crashes: crashes} |> change({room, events}) |> unless_entered()
@@ -687,6 +701,8 @@ defmodule Roomtone.RoomServer do
       Lobby.changed()
     end
 
+    state = await_moderator(state)
+
     case {Room.empty?(state.room), state.empty_timer} do
       {true, nil} when is_integer(state.empty_after) ->
         %{state | empty_timer: :erlang.start_timer(state.empty_after, self(), :empty)}
@@ -694,6 +710,21 @@ defmodule Roomtone.RoomServer do
       {false, timer} when timer != nil ->
         :erlang.cancel_timer(timer)
         %{state | empty_timer: nil}
+
+      _ ->
+        state
+    end
+  end
+
+  defp await_moderator(%{hand_on_timer: timer} = state) do
+    case {Room.leaderless?(state.room), timer} do
+      {true, nil} ->
+        after_ms = Application.get_env(:roomtone, :hand_on_ms, @hand_on_ms)
+        %{state | hand_on_timer: :erlang.start_timer(after_ms, self(), :hand_on)}
+
+      {false, timer} when timer != nil ->
+        :erlang.cancel_timer(timer)
+        %{state | hand_on_timer: nil}
 
       _ ->
         state

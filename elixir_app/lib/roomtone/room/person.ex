@@ -19,6 +19,8 @@ defmodule Roomtone.Room.Person do
     # Grows with each who comes.
     :order,
     grants: [:speak, :listen],
+    # Whether the room made them a moderator when it had none left: their token says nothing of it.
+    promoted: false,
     # Their own switches.
     muted: false,
     deafened: false,
@@ -45,6 +47,7 @@ defmodule Roomtone.Room.Person do
           joined_at: DateTime.t(),
           order: integer,
           grants: [Roomtone.Token.grant()],
+          promoted: boolean,
           muted: boolean,
           deafened: boolean,
           hand: boolean,

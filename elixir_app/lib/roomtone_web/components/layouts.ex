@@ -47,7 +47,12 @@ defmodule RoomtoneWeb.Layouts do
   defp description,
     do: "A voice room in your browser. Everyone who enters the same room hears each other. Nothing to install."
 
-  defp absolute(path), do: RoomtoneWeb.Endpoint.url() <> path
+  # As the visitor reaches us: by HTTPS where a proxy before us does that.
+  defp absolute(conn, path) do
+    scheme = RoomtoneWeb.Endpoint.config(:url)[:scheme] || conn.scheme
+    host = with [host | _] <- Plug.Conn.get_req_header(conn, "host"), do: host, else: (_ -> conn.host)
+    "#{scheme}://#{host}#{path}"
+  end
 
   attr :flash, :map, default: %{}
   attr :visitor, :any, default: nil

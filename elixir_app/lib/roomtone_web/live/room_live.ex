@@ -189,7 +189,7 @@ defmodule RoomtoneWeb.RoomLive do
     do: assign(socket, :outside, %{outside | moderator: moderator?})
 
   defp who_am_i(%{assigns: %{entry: %{identity: me} = entry}} = socket, {:joined, %{identity: me}}),
-    do: assign(socket, mine: mine?(entry), kind: kind(entry))
+    do: assign(socket, mine: mine?(entry), kind: kind(entry), messages: messages(entry))
 
   defp who_am_i(%{assigns: %{entry: %{identity: me}}} = socket, {:left, me, _reason}), do: assign(socket, :mine, false)
   defp who_am_i(socket, _event), do: socket

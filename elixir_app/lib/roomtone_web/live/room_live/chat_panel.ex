@@ -36,10 +36,25 @@ defmodule RoomtoneWeb.RoomLive.ChatPanel do
 
   attr :text, :string, required: true
 
-  # No preview: nothing is fetched from where a link leads until somebody follows it, and then that site isn't told from where.
   defp words(assigns) do
     ~H"""
-    <span><%= for {kind, part} <- parts(@text) do %><a :if={kind == :link} href={part} target="_blank" rel="noopener noreferrer nofollow">{part}</a><%= if kind == :text do %>{part}<% end %><% end %></span>
+    <span><.part :for={{kind, text} <- parts(@text)} kind={kind} text={text} /></span>
+    """
+  end
+
+  attr :kind, :atom, required: true
+  attr :text, :string, required: true
+
+  # No preview: nothing is fetched from where a link leads until somebody follows it, and then that site isn't told from where.
+  defp part(%{kind: :link} = assigns) do
+    ~H"""
+    <a href={@text} target="_blank" rel="noopener noreferrer nofollow">{@text}</a>
+    """
+  end
+
+  defp part(assigns) do
+    ~H"""
+    {@text}
     """
   end
 
