@@ -53,10 +53,10 @@ async function stage() {
   await ann.page.goto(`${server.url}/`);
   await ann.page.locator("[name=name]").fill("Ann");
   await ann.page.locator("[name=room]").fill(room);
-  await ann.page.getByText("Make a new room").click();
+  await ann.page.getByText("Create a room").click();
   await ann.page.locator("#passcode").fill("sesame");
-  await ann.page.getByText("A stage").click();
-  await ann.page.getByRole("button", { name: "Make this room" }).click();
+  await ann.page.getByText("Stage.").click();
+  await ann.page.getByRole("button", { name: "Create room" }).click();
   await ann.throughTheDoor();
   await ann.connected();
   await bob.join(server.url, room, { waitConnected: false });
@@ -181,7 +181,7 @@ test("a stage's audience isn't asked for the microphone until they may speak and
   assert.equal(await asked(bob), 0);
   await bob.page.getByRole("switch", { name: "Raise hand" }).click();
   await ann.about("Bob");
-  await ann.page.getByRole("button", { name: "Make a speaker" }).click();
+  await ann.page.getByRole("button", { name: "Invite to speak" }).click();
   await bob.page.locator('[data-problem="may_speak"]').getByText("You can speak now.").waitFor();
   assert.deepEqual([await asked(bob), await open(bob)], [0, false]);
   await ann.hears([], TONES);

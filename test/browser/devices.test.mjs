@@ -151,7 +151,7 @@ test("one may go in just to listen, and take the microphone later", async () => 
   const cleo = await arrive("Cleo", WOULD_ASK + KEEP);
   const { page } = cleo;
   await cleo.join(server.url, ROOM, { waitConnected: false });
-  await page.getByRole("button", { name: "Only listen" }).click();
+  await page.getByRole("button", { name: "Join without microphone" }).click();
   await cleo.connected();
   assert.equal(await page.evaluate(() => sender().track), null);
   const words = page.getByRole("alert").getByText("You're here without a microphone.");

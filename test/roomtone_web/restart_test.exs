@@ -160,8 +160,7 @@ defmodule RoomtoneWeb.RestartTest do
     restart(room, fn -> File.rm_rf!(data) end)
     {:ok, socket} = connect.()
 
-    assert {:error, %{reason: "room_ended"}} =
-             subscribe_and_join(socket, "room:" <> room, %{"room_id" => id})
+    assert {:error, %{reason: "room_ended"}} = subscribe_and_join(socket, "room:" <> room, %{"room_id" => id})
 
     assert Roomtone.rooms() == []
   end
