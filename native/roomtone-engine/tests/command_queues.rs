@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{ROOM, World};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Action, Command, Event, FaultScope, GainCell, PeerId, RoomKind, SubmitError};
+use roomtone_engine::{Action, Command, Event, FaultScope, GainCell, MixConfig, PeerId, RoomKind, SubmitError};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 
 const SHARDS: usize = 3;
@@ -249,8 +249,18 @@ fn set_gain(world: &World, shard: usize, gain: f32) {
 
 #[test]
 fn the_sound_goes_on_and_the_last_word_holds() {
+    // A mix comes from the jitter buffer, which bridges a loop that stands still. A packet that is passed on comes as late as it was held up.
+    moves_and_gains_at_random(false, Duration::from_millis(40));
+    moves_and_gains_at_random(true, Duration::from_millis(60));
+}
+
+fn moves_and_gains_at_random(pass_through: bool, longest_gap: Duration) {
     for seed in 0..4 {
-        let mut world = World::of_many(SHARDS);
+        let mix = MixConfig {
+            pass_through,
+            ..MixConfig::default()
+        };
+        let mut world = World::of_many_with(SHARDS, mix);
         world.join_talking(1);
         world.join(2, ClientOptions::default());
         world.join(3, ClientOptions::default());
@@ -295,8 +305,8 @@ fn the_sound_goes_on_and_the_last_word_holds() {
             let times: Vec<_> = client.heard.iter().map(|h| h.0).filter(|at| *at >= from).collect();
             let gap = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
             assert!(
-                gap <= Duration::from_millis(40),
-                "{seed}: {listener} heard nothing for {gap:?}"
+                gap <= longest_gap,
+                "{seed}: {listener} heard nothing for {gap:?} (pass-through: {pass_through})"
             );
         }
     }
