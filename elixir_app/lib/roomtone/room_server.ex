@@ -175,9 +175,8 @@ defmodule Roomtone.RoomServer do
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil),
          :ok = Rooms.opened(args.id, args.name),
+         {:held, true} <- {:held, Names.hold(args.name, args.id)},
          {:ok, shard} <- place(args) do
-      Names.opened(args.name, args.id)
-
       state = %__MODULE__{
         room: room,
         place: %{room: args.id, shard: shard},
@@ -192,8 +191,15 @@ defmodule Roomtone.RoomServer do
     else
       # One of this name that is on its way out.
       {:error, {:already_registered, _pid}} -> {:stop, {:shutdown, :room_exists}}
-      {:error, :media_busy} -> {:stop, {:shutdown, :media_busy}}
+      # Its caller died, and another has taken the name over.
+      {:held, false} -> {:stop, {:shutdown, :room_exists}}
+      {:error, :media_busy} -> give_up(args)
     end
+  end
+
+  defp give_up(args) do
+    Names.release(args.name, args.id)
+    {:stop, {:shutdown, :media_busy}}
   end
 
   # Where the room is, which may have moved since the process before this one opened it. The first one opens it.

@@ -4,7 +4,8 @@ defmodule Roomtone.Rooms.Names do
   any number at once, and each name only once.
 
   Rows are `{name, room, state}`. The state is the process that is opening the room, then `:open`. The name stays taken while the
-  room's process is being replaced. A process that died while it was opening a room leaves a name that the next may take over.
+  room's process is being replaced. A process that died while it was opening a room leaves a name that the next may take over; should
+  the room start after all, it finds that it isn't the holder any more.
   """
 
   alias Roomtone.{Media, Rooms}
@@ -58,17 +59,18 @@ defmodule Roomtone.Rooms.Names do
     end
   end
 
-  @doc "The room is open: its own process has seen to that."
-  @spec opened(String.t(), Media.id()) :: :ok
-  def opened(name, id) do
-    for {_name, ^id, opener} <- :ets.lookup(__MODULE__, name), opener != :open do
-      :ets.update_element(__MODULE__, name, {3, :open})
+  @doc "The room's own process holds the name from now on; whether it may."
+  @spec hold(String.t(), Media.id()) :: boolean
+  def hold(name, id) do
+    case :ets.lookup(__MODULE__, name) do
+      [{_name, ^id, :open}] -> true
+      # In one step: another may take it over at the same moment.
+      [{_name, ^id, _opener} = row] -> :ets.select_replace(__MODULE__, [{row, [], [{:const, {name, id, :open}}]}]) == 1
+      _another_or_none -> false
     end
-
-    :ok
   end
 
-  @doc "The calling process opens the room no longer. If it is open, this does nothing."
+  @doc "The calling process opens the room no longer. If the room holds its name by now, this does nothing."
   @spec give_up(String.t(), Media.id()) :: :ok
   def give_up(name, id) do
     :ets.delete_object(__MODULE__, {name, id, self()})
