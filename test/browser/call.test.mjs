@@ -159,12 +159,14 @@ test("keys do nothing for who doesn't want them", async () => {
 });
 
 test("the connection's figures are there for who looks", async () => {
+  await ada.page.locator("#devices").click();
   await ada.page.locator("#connection summary").click();
   const figure = (name) => ada.page.locator(`[data-figure="${name}"]`);
   for (const name of ["roundTripMs", "jitterMs", "bufferMs", "serverMs"]) await figure(name).getByText(/^\d[\d.]* ms$/).waitFor();
   await figure("codec").getByText(/^Opus, 48 kHz, (mono|stereo)$/).waitFor();
   for (const name of ["kbitIn", "kbitOut"]) await figure(name).getByText(/^[1-9]\d* kbit\/s$/).waitFor();
   for (const name of ["lossInPercent", "lossOutPercent"]) await figure(name).getByText(/^\d+\.\d %$/).waitFor();
+  await ada.page.locator("#devices").click();
 });
 
 test("how good a connection is is known to the others", async () => {
@@ -338,13 +340,13 @@ test("who leaves by the bar has left", async () => {
 
 test("a moderator's mute holds, whatever the muted one presses", async () => {
   await ada.about("Ben");
-  await ada.page.getByRole("switch", { name: "Mute for everybody" }).click();
+  await ada.page.getByRole("switch", { name: "Mute for everyone" }).click();
   await cleo.hears([TONES[0]], TONES);
   await ben.page.getByRole("status").getByText("A moderator muted you.").waitFor();
   await ben.microphone.click();
   await ben.microphone.click();
   await cleo.hears([TONES[0]], TONES);
-  await ada.page.getByRole("switch", { name: "Mute for everybody" }).click();
+  await ada.page.getByRole("switch", { name: "Mute for everyone" }).click();
   await ben.page.getByRole("status").getByText("Connected").waitFor();
   // Ben may speak again, and nobody opens his microphone but Ben.
   await ben.page.locator('[data-problem="may_speak"]').waitFor();

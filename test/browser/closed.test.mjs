@@ -191,7 +191,7 @@ test("a stage's audience isn't asked for the microphone until they may speak and
   await bob.page.locator('[data-problem="may_speak"]').waitFor({ state: "detached" });
 
   // Silenced and let speak again: that, too, is for Bob to act on.
-  const silence = ann.page.getByRole("switch", { name: "Mute for everybody" });
+  const silence = ann.page.getByRole("switch", { name: "Mute for everyone" });
   await silence.click();
   await ann.page.locator('#silence[aria-checked="true"]').waitFor();
   await silence.click();
