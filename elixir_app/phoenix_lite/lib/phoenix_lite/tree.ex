@@ -1,7 +1,10 @@
 defmodule Phoenix.LiveView.Rendered do
-  @moduledoc "HTML as what stays (`static`) and what changes between it (`dynamic`): text, or trees again."
-  defstruct static: [], dynamic: [], fingerprint: nil
-  @type t :: %__MODULE__{static: [String.t()], dynamic: [term()], fingerprint: term()}
+  @moduledoc """
+  HTML as the text that stays (`static`) and the values between it (`dynamic`): text, or trees again. With
+  `root?` it is one tag, which the client leaves alone while nothing in it changes.
+  """
+  defstruct static: [], dynamic: [], fingerprint: nil, root?: false
+  @type t :: %__MODULE__{static: [String.t()], dynamic: [term()], fingerprint: term(), root?: boolean()}
 end
 
 defmodule Phoenix.LiveView.Comprehension do
@@ -89,6 +92,7 @@ defmodule PhoenixLite.Tree do
 
   def whole(%Rendered{} = rendered) do
     {json, dynamic} = dynamics(rendered.dynamic)
+    json = if rendered.root?, do: Map.put(json, "r", 1), else: json
     {Map.put(json, "s", rendered.static), %{rendered | dynamic: dynamic}}
   end
 

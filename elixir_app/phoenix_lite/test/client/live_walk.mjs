@@ -92,6 +92,12 @@ const steps = {
     await gone("#row-1");
     assert.equal(await page.textContent("#rows"), "2!3");
   },
+  async "a choice that isn't sent yet stays when something else changes"() {
+    await page.selectOption("#choice", "listen");
+    await page.click("#inc");
+    await text("#count", "6");
+    assert.equal(await page.inputValue("#choice"), "listen");
+  },
   async "keys"() {
     await page.press("#keys", "a");
     await text("#key", "a");
@@ -118,7 +124,7 @@ const steps = {
   },
   async "handle_info: a diff without being asked"() {
     await page.evaluate(() => window.ask("tick", {}));
-    await text("#count", "104");
+    await text("#count", "106");
     await logged("ticked");
   },
   async "patch: a link, and back"() {
@@ -132,7 +138,7 @@ const steps = {
     await title("Page 7 · lite");
     await page.goBack();
     await text("#where", "3 <q> /live/p/3");
-    await text("#count", "104");
+    await text("#count", "106");
     assert.equal(await born(), before);
     // The dead page's, never patched.
     assert.equal(await page.textContent("#outside"), "/live/p/3");

@@ -23,7 +23,7 @@ defmodule PhoenixLite.LiveClientTest do
           System.cmd("node", ["live_walk.mjs", to_string(Demo.Raw.port())], cd: @client, stderr_to_stdout: true)
 
         assert status == 0, output
-        assert output |> String.split("\n", trim: true) |> Enum.count(&String.starts_with?(&1, "ok ")) == 21
+        assert output |> String.split("\n", trim: true) |> Enum.count(&String.starts_with?(&1, "ok ")) == 22
       end)
 
     assert log =~ "view crashes"

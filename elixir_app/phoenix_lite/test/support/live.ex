@@ -23,6 +23,8 @@ defmodule Demo.Layouts do
     """
   end
 
+  def choice(assigns), do: ~H|<p><select id="choice"><option>speak</option><option>listen</option></select></p>|
+
   attr :flash, :map, required: true
   slot :inner_block, required: true
 
@@ -96,6 +98,7 @@ defmodule Demo.HomeLive do
         <button id="submit" name="btn" value="b1">save</button>
       </.form>
       <pre id="saved">{@saved}</pre>
+      <Demo.Layouts.choice />
       <input id="keys" phx-keydown="key" /><i id="key">{@key}</i>
       <div id="hook" phx-hook="Echo">{@hooked}</div>
       <div id="ignored" phx-update="ignore">server {@count}</div>

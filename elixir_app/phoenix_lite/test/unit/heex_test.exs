@@ -242,6 +242,19 @@ defmodule PhoenixLite.HeexTest do
     end)
   end
 
+  test "a template that is one tag is marked, so that the client can leave it alone" do
+    assigns = %{a: 1, on: true}
+    root? = &(&1 |> Tree.whole() |> elem(0) |> Map.has_key?("r"))
+    assert root?.(~H"<p>{@a}</p>")
+
+    assert root?.(~H"""
+           <p>{@a}</p>
+           """)
+
+    for other <- [~H"<p>{@a}</p>b", ~H"<p>{@a}</p><p></p>", ~H"<p :if={@on}>{@a}</p>", ~H"<.plain x={@a} />", ~H"{@a}"],
+        do: refute(root?.(other))
+  end
+
   test "two templates with the same statics aren't taken for each other" do
     page = fn assigns -> ~H"{if @c, do: ~H|{@x}|, else: ~H|{@y}|}" end
     assigns = %{__changed__: nil, c: true, x: "x", y: "y"}

@@ -16,7 +16,9 @@ defmodule PhoenixLite.Heex.Compiler do
   @spec compile([tuple()], Macro.Env.t(), String.t()) :: Macro.t()
   def compile(nodes, env, file) do
     vars = for {name, _} <- Macro.Env.vars(env), name != :assigns, into: MapSet.new(), do: name
-    code = nodes |> trim() |> rendered(%{env: env, file: file, vars: vars})
+    nodes = trim(nodes)
+    ctx = %{env: env, file: file, vars: vars}
+    code = nodes |> parts(ctx) |> rendered_parts(ctx, root?(nodes))
 
     Macro.prewalk(code, fn
       {:@, meta, [{name, _, context}]} when is_atom(name) and is_atom(context) ->
@@ -38,16 +40,25 @@ defmodule PhoenixLite.Heex.Compiler do
     end
   end
 
+  # One tag that is always there, with nothing beside it.
+  defp root?(nodes) do
+    case Enum.reject(nodes, &blank?([&1])) do
+      [{:tag, _name, attributes, _nodes, _line}] -> not Enum.any?(attributes, &(elem(&1, 0) in [":if", ":for"]))
+      _ -> false
+    end
+  end
+
   defp rendered(nodes, ctx), do: nodes |> parts(ctx) |> rendered_parts(ctx)
 
-  defp rendered_parts(parts, ctx) do
+  defp rendered_parts(parts, ctx, root? \\ false) do
     {static, dynamic} = split(parts)
 
     quote do
       %Phoenix.LiveView.Rendered{
         static: unquote(static),
         dynamic: unquote(dynamic),
-        fingerprint: unquote(fingerprint(parts, ctx))
+        fingerprint: unquote(fingerprint(parts, ctx)),
+        root?: unquote(root?)
       }
     end
   end
