@@ -4,7 +4,7 @@ import Config
 # Known to everyone who reads this file. Roomtone.Config refuses it in prod.
 config :roomtone, token_secret: "roomtone-development-secret-not-for-production"
 
-# What outlives a server that is started here.
+# The folder for what outlives a server that is started here.
 config :roomtone, data_dir: Path.expand("../tmp/data", __DIR__)
 
 # Elixir 1.15 gave it another name, and deprecated the old one.

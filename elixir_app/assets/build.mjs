@@ -16,7 +16,7 @@ if (!outdir || sheets.length === 0) {
 
 const common = { bundle: true, minify: true, metafile: true, outdir, absWorkingDir: here, entryNames: "[name]-[hash]", target: "es2022" };
 const [script, style] = await Promise.all([
-  // What is imported when it is needed stays a file of its own.
+  // A module that is imported on demand stays a file of its own.
   build({ ...common, entryPoints: ["js/app.js"], format: "esm", splitting: true, chunkNames: "[name]-[hash]", legalComments: "eof" }),
   build({
     ...common,
