@@ -25,7 +25,7 @@ defmodule Roomtone do
     Hearing,
     Lobby,
     Media,
-    Mix,
+    MixPolicy,
     Name,
     Participant,
     RoomServer,
@@ -76,7 +76,7 @@ defmodule Roomtone do
     * `stereo` – whether who asks for stereo (`stereo=1` in their offer) hears each from their side: that of their `pan` in
       `put_mix/2`, and in a `:spatial` room that on which they are; default `false`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`, `:rolloff_factor`, as in
-      `Roomtone.Mix.Distance`
+      `Roomtone.MixPolicy.Distance`
     * `door_gains` – as `put_door_gains/2`
 
       iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
@@ -90,9 +90,9 @@ defmodule Roomtone do
   @spec open_room(String.t(), keyword) :: {:ok, summary} | {:error, open_error}
   def open_room(name, opts \\ []) do
     with {:ok, name} <- Name.room(name),
-         {mixing, opts} = Keyword.split(opts, Mix.options()),
+         {mixing, opts} = Keyword.split(opts, MixPolicy.options()),
          :ok <- Entry.check_room(opts),
-         {:ok, mix} <- Mix.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
+         {:ok, mix} <- MixPolicy.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
          {passcode, opts} = Keyword.pop(opts, :passcode),
          {by, opts} = Keyword.pop(opts, :by),
          :ok <- if(by, do: Entry.check_join(by), else: :ok),

@@ -6,7 +6,7 @@ defmodule Roomtone.MemoryTest do
   use ExUnit.Case, async: true
 
   alias Roomtone.Auth.Lock
-  alias Roomtone.{Mix, Room}
+  alias Roomtone.{MixPolicy, Room}
   alias Roomtone.Room.Memory
 
   @moduletag timeout: :infinity
@@ -30,7 +30,11 @@ defmodule Roomtone.MemoryTest do
       kind = one_of([:mix, :spatial, :forward])
 
       {:ok, mix} =
-        Mix.new(kind: kind, default_gain: one_of([1, 0.5, 0]), door_gains: one_of([%{}, %{{"hall", "foyer"} => 0.2}]))
+        MixPolicy.new(
+          kind: kind,
+          default_gain: one_of([1, 0.5, 0]),
+          door_gains: one_of([%{}, %{{"hall", "foyer"} => 0.2}])
+        )
 
       room =
         Room.new(
@@ -128,7 +132,7 @@ defmodule Roomtone.MemoryTest do
 
   defp take({:leave, who, reason}, room, mix) do
     {room, _events} = Room.remove(room, who, reason)
-    {:ok, mix, _effect} = Mix.apply(mix, {:forget, who})
+    {:ok, mix, _effect} = MixPolicy.apply(mix, {:forget, who})
     {room, mix}
   end
 
@@ -140,7 +144,7 @@ defmodule Roomtone.MemoryTest do
   end
 
   defp take({:mix, op}, room, mix) do
-    {:ok, mix, _effect} = Mix.apply(mix, op)
+    {:ok, mix, _effect} = MixPolicy.apply(mix, op)
     {room, mix}
   end
 
@@ -171,7 +175,7 @@ defmodule Roomtone.MemoryTest do
            story.()
 
     for listener <- @names, speaker <- @names do
-      holds(Mix.weight(mix_later, listener, speaker) == Mix.weight(mix, listener, speaker), story)
+      holds(MixPolicy.weight(mix_later, listener, speaker) == MixPolicy.weight(mix, listener, speaker), story)
     end
 
     for _ <- 1..8 do
@@ -270,10 +274,10 @@ defmodule Roomtone.MemoryTest do
   # ---- The term ----------------------------------------------------------------------------------------------------------
 
   defp packed(opts \\ []) do
-    {:ok, mix} = Mix.new(kind: :spatial)
+    {:ok, mix} = MixPolicy.new(kind: :spatial)
 
     {:ok, mix, _} =
-      Mix.apply(mix, {:put_position, "ada", %{x: 1.0, y: 0.0, z: 0.0, facing: %{x: 0.0, y: 0.0, z: -1.0}}})
+      MixPolicy.apply(mix, {:put_position, "ada", %{x: 1.0, y: 0.0, z: 0.0, facing: %{x: 0.0, y: 0.0, z: -1.0}}})
 
     room =
       Room.new(
@@ -329,14 +333,14 @@ defmodule Roomtone.MemoryTest do
     {:new, room, _person, []} = Room.admit(room, request)
     {room, _events} = Room.remove(room, "eve", :removed)
     [until] = Map.values(room.barred)
-    {:ok, mix} = Mix.new()
+    {:ok, mix} = MixPolicy.new()
     {:ok, %{room: later}} = room |> Memory.pack(mix, 1, 1_000_000) |> Memory.unpack(400_000)
     assert Map.values(later.barred) == [until + 600_000]
   end
 
   test "an app that says anew what its room is like undoes nothing that was said of people" do
     memory = packed(lock: %Lock{hash: "h", pass: @pass}, stage: true)
-    {:ok, mix} = Mix.new(kind: :spatial, default_gain: 0.5)
+    {:ok, mix} = MixPolicy.new(kind: :spatial, default_gain: 0.5)
     definition = %{max_participants: 9, empty_after: 5, stage: false, lock: nil, maker: "app", mix: mix}
     assert {:ok, %{room: room, mix: later, empty_after: 5}} = memory |> Memory.redefine(definition) |> Memory.unpack()
     assert %{max_participants: 9, stage: false, lock: nil, maker: "app", incarnation: "inc"} = room

@@ -2,9 +2,9 @@ defmodule Roomtone.MixerTest do
   @moduledoc "What of a room's policy goes down to the engine, cell by cell."
   use Roomtone.DomainCase, async: true
 
-  doctest Roomtone.Mix.Distance
+  doctest Roomtone.MixPolicy.Distance
 
-  alias Roomtone.{Media, Mix, Mixer}
+  alias Roomtone.{Media, MixPolicy, Mixer}
 
   setup do
     :ok = FakeNative.watch()
@@ -324,9 +324,9 @@ defmodule Roomtone.MixerTest do
     ada = enter(name, "ada")
     :ok = Roomtone.put_zone(name, "ada", "hall")
     :ok = Roomtone.put_mix(name, %{"ada" => %{"bob" => 0}})
-    assert {%Mix{zones: %{"ada" => "hall"}}, _} = Mix.Store.load(ada.room, %Mix{})
+    assert {%MixPolicy{zones: %{"ada" => "hall"}}, _} = MixPolicy.Store.load(ada.room, %MixPolicy{})
     :ok = Roomtone.close_room(name)
-    eventually(fn -> Mix.Store.load(ada.room, %Mix{}) == {%Mix{}, false} end)
+    eventually(fn -> MixPolicy.Store.load(ada.room, %MixPolicy{}) == {%MixPolicy{}, false} end)
   end
 
   # ---- Property --------------------------------------------------------------------------------------------------------
@@ -334,7 +334,7 @@ defmodule Roomtone.MixerTest do
   test "property: after any history the engine's gains are those of the policy" do
     for seed <- 1..60 do
       place = %{room: Media.new_id(), shard: 0}
-      {:ok, mix} = Mix.new(kind: :spatial, default_gain: 0.5)
+      {:ok, mix} = MixPolicy.new(kind: :spatial, default_gain: 0.5)
       rand = :rand.seed_s(:exsss, {seed, 48, 960})
       engine = %{default: 1.0, cells: %{}}
 
@@ -345,7 +345,7 @@ defmodule Roomtone.MixerTest do
         engine = Enum.reduce(told(place), engine, &execute/2)
 
         for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
-          wanted = Mix.gain(mixer.mix, listener, speaker)
+          wanted = MixPolicy.gain(mixer.mix, listener, speaker)
 
           assert Map.get(engine.cells, {a, b}, engine.default) == wanted,
                  "seed #{seed}, #{inspect(step)}: #{listener} of #{speaker}"
@@ -358,30 +358,30 @@ defmodule Roomtone.MixerTest do
         {mixer, peers, engine, rand}
       end)
 
-      Mix.Store.delete(place.room)
+      MixPolicy.Store.delete(place.room)
     end
   end
 
   test "what was kept and never sent, as the process died in between, is sent by the next" do
     place = %{room: Media.new_id(), shard: 0}
-    {:ok, mix} = Mix.new()
-    {:ok, changed, effect} = Mix.apply(mix, {:whisper, "ada", MapSet.new()})
-    Mix.Store.save(place.room, changed, effect.parts)
+    {:ok, mix} = MixPolicy.new()
+    {:ok, changed, effect} = MixPolicy.apply(mix, {:whisper, "ada", MapSet.new()})
+    MixPolicy.Store.save(place.room, changed, effect.parts)
     Mixer.new(place, mix, %{1 => "ada", 2 => "bob"})
     assert {2, 1, 0.0} in cells(place)
 
     # The same with a ban that was sent, and lifted.
-    {:ok, lifted, effect} = Mix.apply(changed, {:whisper, "ada", nil})
-    Mix.Store.save(place.room, lifted, effect.parts)
+    {:ok, lifted, effect} = MixPolicy.apply(changed, {:whisper, "ada", nil})
+    MixPolicy.Store.save(place.room, lifted, effect.parts)
     mixer = Mixer.new(place, mix, %{1 => "ada", 2 => "bob"})
     assert {2, 1, nil} in cells(place)
     assert mixer.sent == %{}
-    Mix.Store.delete(place.room)
+    MixPolicy.Store.delete(place.room)
   end
 
   test "in a large room where everybody moves, each gets their turn, and who may not hear doesn't wait for it" do
     place = %{room: Media.new_id(), shard: 1}
-    {:ok, mix} = Mix.new(kind: :spatial)
+    {:ok, mix} = MixPolicy.new(kind: :spatial)
     peers = for i <- 1..150, into: %{}, do: {Media.new_id(), "p#{i}"}
     # A timer that runs already, so that the moves come together.
     mixer = %{Mixer.put_peers(Mixer.new(place, mix, %{}), peers) | timer: make_ref()}
@@ -402,10 +402,10 @@ defmodule Roomtone.MixerTest do
     assert turns == 5
 
     for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
-      assert Map.get(engine.cells, {a, b}, 1.0) == Mix.gain(mixer.mix, listener, speaker)
+      assert Map.get(engine.cells, {a, b}, 1.0) == MixPolicy.gain(mixer.mix, listener, speaker)
     end
 
-    Mix.Store.delete(place.room)
+    MixPolicy.Store.delete(place.room)
   end
 
   defp take_turns(%{timer: nil} = mixer, engine, turns), do: {mixer, engine, turns}
@@ -462,7 +462,7 @@ defmodule Roomtone.MixerTest do
   end
 
   defp take(:process_replaced, mixer, peers, engine) do
-    {:ok, mix} = Mix.new(kind: :spatial, default_gain: 0.5)
+    {:ok, mix} = MixPolicy.new(kind: :spatial, default_gain: 0.5)
     {Mixer.new(mixer.place, mix, peers), peers, engine}
   end
 

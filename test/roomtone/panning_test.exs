@@ -1,8 +1,8 @@
-defmodule Roomtone.Mix.PanningTest do
+defmodule Roomtone.MixPolicy.PanningTest do
   use ExUnit.Case, async: true
 
-  alias Roomtone.{Media, Mix, Mixer}
-  alias Roomtone.Mix.Panning
+  alias Roomtone.{Media, MixPolicy, Mixer}
+  alias Roomtone.MixPolicy.Panning
 
   doctest Panning
 
@@ -52,10 +52,10 @@ defmodule Roomtone.Mix.PanningTest do
   end
 
   defp spatial(ops, opts \\ [stereo: true]) do
-    {:ok, mix} = Mix.new([kind: :spatial] ++ opts)
+    {:ok, mix} = MixPolicy.new([kind: :spatial] ++ opts)
 
     Enum.reduce(ops, mix, fn op, mix ->
-      {:ok, mix, _effect} = Mix.apply(mix, op)
+      {:ok, mix, _effect} = MixPolicy.apply(mix, op)
       mix
     end)
   end
@@ -63,39 +63,39 @@ defmodule Roomtone.Mix.PanningTest do
   test "positions and cells come together; without stereo there are no sides" do
     here = [{:put_position, "ada", at(0, 0, 0)}, {:put_position, "bob", at(1, 0, 0)}]
     cell = fn pan -> {:put_cells, %{"ada" => %{"bob" => {1.0, pan}}}} end
-    assert {1.0, 1.0} = Mix.weight(spatial(here), "ada", "bob")
-    assert {1.0, +0.0} = Mix.weight(spatial(here, []), "ada", "bob")
-    assert {1.0, pan} = Mix.weight(spatial([cell.(-0.57) | here]), "ada", "bob")
+    assert {1.0, 1.0} = MixPolicy.weight(spatial(here), "ada", "bob")
+    assert {1.0, +0.0} = MixPolicy.weight(spatial(here, []), "ada", "bob")
+    assert {1.0, pan} = MixPolicy.weight(spatial([cell.(-0.57) | here]), "ada", "bob")
     assert pan == 3 / 7
-    assert {1.0, 1.0} = Mix.weight(spatial([cell.(0.5) | here]), "ada", "bob")
+    assert {1.0, 1.0} = MixPolicy.weight(spatial([cell.(0.5) | here]), "ada", "bob")
     # Whoever isn't anywhere is where the cell says.
-    assert {1.0, -1.0} = Mix.weight(spatial([cell.(-1.0), hd(here)]), "ada", "bob")
+    assert {1.0, -1.0} = MixPolicy.weight(spatial([cell.(-1.0), hd(here)]), "ada", "bob")
 
-    {:ok, mix} = Mix.new(stereo: true)
-    {:ok, mix, _} = Mix.apply(mix, cell.(0.123))
-    assert Mix.weight(mix, "ada", "bob") == {1.0, 0.123}
-    {:ok, mix, _} = Mix.apply(mix, {:put_cells, %{"ada" => %{"bob" => {0.0, 1.0}}}})
-    assert Mix.weight(mix, "ada", "bob") == {0.0, 0.0}
-    assert Mix.new(stereo: 1) == {:error, {:invalid_option, :stereo}}
+    {:ok, mix} = MixPolicy.new(stereo: true)
+    {:ok, mix, _} = MixPolicy.apply(mix, cell.(0.123))
+    assert MixPolicy.weight(mix, "ada", "bob") == {1.0, 0.123}
+    {:ok, mix, _} = MixPolicy.apply(mix, {:put_cells, %{"ada" => %{"bob" => {0.0, 1.0}}}})
+    assert MixPolicy.weight(mix, "ada", "bob") == {0.0, 0.0}
+    assert MixPolicy.new(stereo: 1) == {:error, {:invalid_option, :stereo}}
   end
 
   test "a side is told to the engine with the gain, and only where it isn't the middle" do
     :ok = Roomtone.FakeNative.watch()
-    on_exit(fn -> Mix.Store.delete(1) end)
+    on_exit(fn -> MixPolicy.Store.delete(1) end)
     room = Media.new_id()
     place = %{room: room, shard: 0}
-    {:ok, mix} = Mix.new(kind: :spatial, stereo: true)
+    {:ok, mix} = MixPolicy.new(kind: :spatial, stereo: true)
     {ada, bob} = {Media.new_id(), Media.new_id()}
     mixer = Mixer.put_peers(Mixer.new(place, mix, %{}), %{ada => "ada", bob => "bob"})
     {:ok, mixer} = Mixer.change(mixer, {:put_position, "ada", at(0, 0, 0)}, 2)
     {:ok, mixer} = Mixer.change(mixer, {:update_cells, %{"bob" => %{"ada" => {0.5, 0.0}}}}, 2)
     {:ok, mixer} = Mixer.change(mixer, {:update_cells, %{"ada" => %{"bob" => {1.0, -1.0}}}}, 2)
-    quantised = Mix.quantise(0.5)
+    quantised = MixPolicy.quantise(0.5)
     assert_receive {:native, _, {:set_gains, %{room: ^room, cells: [{^bob, ^ada, ^quantised}]}}}
     assert_receive {:native, _, {:set_gains, %{room: ^room, cells: [{^ada, ^bob, {1.0, -1.0}}]}}}
     {:ok, _mixer} = Mixer.change(mixer, {:update_cells, %{"ada" => %{"bob" => nil}}}, 2)
     assert_receive {:native, _, {:set_gains, %{room: ^room, cells: [{^ada, ^bob, nil}]}}}
-    Mix.Store.delete(room)
+    MixPolicy.Store.delete(room)
   end
 
   test "a stereo room is one in the engine too, and after a failure again" do

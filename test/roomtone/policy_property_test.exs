@@ -11,7 +11,7 @@ defmodule Roomtone.PolicyPropertyTest do
   # As many seeds as somebody asks for.
   @moduletag timeout: :infinity
 
-  alias Roomtone.Mix.Panning
+  alias Roomtone.MixPolicy.Panning
 
   @seeds 1..String.to_integer(System.get_env("PROPERTY_SEEDS", "12"))
   @steps 60

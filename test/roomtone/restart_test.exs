@@ -106,7 +106,7 @@ defmodule Roomtone.RestartTest do
       {:ok, place, _peers, _people} = RoomServer.call(room, :peers)
 
       assert {%{zones: %{"cleo" => "foyer"}}, _used} =
-               Roomtone.Mix.Store.load(place.room, %Roomtone.Mix{kind: :spatial})
+               Roomtone.MixPolicy.Store.load(place.room, %Roomtone.MixPolicy{kind: :spatial})
 
       # Their own word opens it, in this life and after it.
       :ok = Roomtone.unmute(room, "ann")

@@ -4,8 +4,8 @@ defmodule Roomtone.Hearing do
   in docs/mixing.md.
   """
 
-  alias Roomtone.{Mix, Name, RoomServer}
-  alias Roomtone.Mix.Check
+  alias Roomtone.{MixPolicy, Name, RoomServer}
+  alias Roomtone.MixPolicy.Check
 
   @doc """
   Says how loud each hears each: `%{listener => %{speaker => gain}}`, in place of what was said before. Who is missing is heard at
@@ -92,7 +92,7 @@ defmodule Roomtone.Hearing do
       {:error, {:invalid_position, :y}}
   """
   @spec put_position(String.t(), String.t(), map | nil) ::
-          :ok | {:error, {:invalid_position, atom} | {:not_spatial, Mix.kind()} | Roomtone.mix_error()}
+          :ok | {:error, {:invalid_position, atom} | {:not_spatial, MixPolicy.kind()} | Roomtone.mix_error()}
   def put_position(name, identity, position) do
     with {:ok, identity} <- Name.identity(identity),
          {:ok, position} <- if(position == nil, do: {:ok, nil}, else: Check.position(position)),

@@ -52,7 +52,7 @@ defmodule Roomtone.Media do
   @spec new_id() :: id
   def new_id, do: System.unique_integer([:positive])
 
-  @doc "Opens a room on the shard that has least to do. `kind`: see `Roomtone.Mix.engine_kind/1`."
+  @doc "Opens a room on the shard that has least to do. `kind`: see `Roomtone.MixPolicy.engine_kind/1`."
   @spec open_room(id, map | nil) :: {:ok, shard} | {:error, :media_busy}
   def open_room(room, kind) do
     case engine() do

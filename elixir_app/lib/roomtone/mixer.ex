@@ -1,6 +1,6 @@
 defmodule Roomtone.Mixer do
   @moduledoc """
-  Keeps the engine's gains in step with a room's `Roomtone.Mix`: works out the pairs that may have changed, compares them with what
+  Keeps the engine's gains in step with a room's `Roomtone.MixPolicy`: works out the pairs that may have changed, compares them with what
   was sent, and sends the difference.
 
   Part of the room's process, as data. What restricts hearing is sent before the call that asked for it returns, and before a new
@@ -9,9 +9,9 @@ defmodule Roomtone.Mixer do
   wants to come in waits for all of them.
   """
 
-  alias Roomtone.{Media, Mix, Telemetry}
+  alias Roomtone.{Media, MixPolicy, Telemetry}
   alias Roomtone.Media.Retry
-  alias Roomtone.Mix.{Check, Store}
+  alias Roomtone.MixPolicy.{Check, Store}
 
   @interval_ms 20
   # A command is taken apart on a scheduler of the VM, and carried out between two ticks of a shard: one of this size takes a fraction
@@ -40,19 +40,19 @@ defmodule Roomtone.Mixer do
 
   @type t :: %__MODULE__{
           place: Media.place(),
-          mix: Mix.t(),
+          mix: MixPolicy.t(),
           # Who has which peer; as it was given, and the other way round.
-          given: %{Media.id() => Mix.identity()},
-          peers: %{Mix.identity() => Media.id()},
+          given: %{Media.id() => MixPolicy.identity()},
+          peers: %{MixPolicy.identity() => Media.id()},
           # What the engine was told, by listener and speaker; what isn't here is at the room's default.
           sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
           # What is to be worked out at once, and what can wait. While the latter is worked off, what comes to it is for the next
           # round, so that each has their turn.
-          touched: MapSet.t(Mix.touched()),
-          moved: MapSet.t(Mix.touched()),
-          moved_again: MapSet.t(Mix.touched()),
+          touched: MapSet.t(MixPolicy.touched()),
+          moved: MapSet.t(MixPolicy.touched()),
+          moved_again: MapSet.t(MixPolicy.touched()),
           # The room's default and number of talkers, and who these are, as the engine knows them. A new room has 1 and all.
-          told: {float, pos_integer | nil, Mix.select()} | nil,
+          told: {float, pos_integer | nil, MixPolicy.select()} | nil,
           # Whether `sent` is true; not after the room's process was replaced.
           known: boolean,
           used: boolean,
@@ -66,21 +66,21 @@ defmodule Roomtone.Mixer do
   @engine_default {1.0, nil, :loudest}
 
   @doc "For a room that was just opened, or whose process was replaced: then its peers are there already."
-  @spec new(Media.place(), Mix.t(), %{Media.id() => Mix.identity()}) :: t
+  @spec new(Media.place(), MixPolicy.t(), %{Media.id() => MixPolicy.identity()}) :: t
   def new(place, mix, peers) do
     {mix, used} = Store.load(place.room, mix)
     mixer = %__MODULE__{place: place, mix: mix, used: used, told: @engine_default}
     # The one before may have died between keeping a change and sending it.
-    mixer = %{mixer | known: not used and Mix.uniform?(mix)}
+    mixer = %{mixer | known: not used and MixPolicy.uniform?(mix)}
     flush(%{mixer | given: peers, peers: by_identity(peers)})
   end
 
   @doc "Changes the policy. `people` is how many are in the room."
-  @spec change(t, Mix.op(), non_neg_integer) :: {:ok, t} | {:error, term}
+  @spec change(t, MixPolicy.op(), non_neg_integer) :: {:ok, t} | {:error, term}
   def change(_mixer, _op, people) when people * people > @max_pairs, do: {:error, {:too_many_cells, @max_pairs}}
 
   def change(mixer, op, _people) do
-    with {:ok, mix, effect} <- Mix.apply(mixer.mix, op) do
+    with {:ok, mix, effect} <- MixPolicy.apply(mixer.mix, op) do
       Store.save(mixer.place.room, mix, effect.parts)
       {:ok, told_of(%{mixer | mix: mix}, effect.touched, patient?(op))}
     end
@@ -96,22 +96,22 @@ defmodule Roomtone.Mixer do
 
   @doc "Whether one more may come in, as to the number of pairs."
   @spec room_for?(t, people :: non_neg_integer) :: boolean
-  def room_for?(mixer, people), do: people * people <= @max_pairs or Mix.uniform?(mixer.mix)
+  def room_for?(mixer, people), do: people * people <= @max_pairs or MixPolicy.uniform?(mixer.mix)
 
   @doc "The volumes that a listener has set, by speaker."
   @spec volumes(t, String.t()) :: %{String.t() => float}
   def volumes(mixer, listener), do: Map.get(mixer.mix.volumes, listener, %{})
 
   @doc "What was set for somebody who has left."
-  @spec forget(t, Mix.identity()) :: t
+  @spec forget(t, MixPolicy.identity()) :: t
   def forget(mixer, identity) do
-    {:ok, mix, effect} = Mix.apply(mixer.mix, {:forget, identity})
+    {:ok, mix, effect} = MixPolicy.apply(mixer.mix, {:forget, identity})
     Store.save(mixer.place.room, mix, effect.parts)
     %{mixer | mix: mix}
   end
 
   @doc "Who has which peer now. New peers get all their gains before this returns, unless the shard is busy."
-  @spec put_peers(t, %{Media.id() => Mix.identity()}) :: t
+  @spec put_peers(t, %{Media.id() => MixPolicy.identity()}) :: t
   def put_peers(%{given: peers} = mixer, peers), do: mixer
 
   def put_peers(mixer, peers) do
@@ -143,7 +143,7 @@ defmodule Roomtone.Mixer do
 
   # What was never told apart needs no working out.
   defp touch(mixer, set, touched) do
-    if Mix.uniform?(mixer.mix) and mixer.sent == %{} and mixer.known,
+    if MixPolicy.uniform?(mixer.mix) and mixer.sent == %{} and mixer.known,
       do: mixer,
       else: Map.update!(mixer, set, &Enum.reduce(touched, &1, fn pair, set -> MapSet.put(set, pair) end))
   end
@@ -248,7 +248,7 @@ defmodule Roomtone.Mixer do
     {cells, changed} =
       for {mouth, talker} <- mouths, talker != hearer, reduce: {cells, row} do
         {cells, row} ->
-          wanted = told_as(Mix.hears(mix, ear, mouth), mix.default_gain)
+          wanted = told_as(MixPolicy.hears(mix, ear, mouth), mix.default_gain)
 
           cond do
             wanted == Map.get(row, talker) and known? -> {cells, row}
@@ -288,15 +288,15 @@ defmodule Roomtone.Mixer do
     end
   end
 
-  defp ears(mixer), do: for({identity, peer} <- mixer.peers, do: {Mix.ear(mixer.mix, identity), peer})
-  defp mouths(mixer), do: for({identity, peer} <- mixer.peers, do: {Mix.mouth(mixer.mix, identity), peer})
+  defp ears(mixer), do: for({identity, peer} <- mixer.peers, do: {MixPolicy.ear(mixer.mix, identity), peer})
+  defp mouths(mixer), do: for({identity, peer} <- mixer.peers, do: {MixPolicy.mouth(mixer.mix, identity), peer})
 
   # Those of them who are there.
   defp ears(mixer, who),
-    do: for(identity <- who, peer = mixer.peers[identity], do: {Mix.ear(mixer.mix, identity), peer})
+    do: for(identity <- who, peer = mixer.peers[identity], do: {MixPolicy.ear(mixer.mix, identity), peer})
 
   defp mouths(mixer, who),
-    do: for(identity <- who, peer = mixer.peers[identity], do: {Mix.mouth(mixer.mix, identity), peer})
+    do: for(identity <- who, peer = mixer.peers[identity], do: {MixPolicy.mouth(mixer.mix, identity), peer})
 
   defp without(sent, []), do: sent
 

@@ -52,7 +52,7 @@ defmodule Roomtone.Room do
           incarnation: String.t(),
           life: String.t(),
           led: boolean,
-          kind: Roomtone.Mix.kind(),
+          kind: Roomtone.MixPolicy.kind(),
           stereo: boolean,
           slots: 1..8 | nil,
           stage: boolean,
@@ -74,7 +74,7 @@ defmodule Roomtone.Room do
           | {:silenced, boolean}
           | {:role, Roomtone.role()}
 
-  @typedoc "What one person's media may do. Whom they hear, and how loud, is up to `Roomtone.Mix`."
+  @typedoc "What one person's media may do. Whom they hear, and how loud, is up to `Roomtone.MixPolicy`."
   @type row :: %{speak: boolean, listen: boolean}
 
   @typedoc "Who asks to come in, or back."

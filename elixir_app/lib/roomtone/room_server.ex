@@ -21,7 +21,7 @@ defmodule Roomtone.RoomServer do
     Drain,
     Lobby,
     Media,
-    Mix,
+    MixPolicy,
     Mixer,
     Participant,
     Room,
@@ -103,8 +103,8 @@ defmodule Roomtone.RoomServer do
           restored: boolean,
           incarnation: String.t(),
           life: String.t(),
-          mix: Mix.t(),
-          kind: Mix.kind(),
+          mix: MixPolicy.t(),
+          kind: MixPolicy.kind(),
           stage: boolean,
           lock: Roomtone.Auth.Lock.t() | nil,
           maker: String.t() | nil,
@@ -186,7 +186,7 @@ defmodule Roomtone.RoomServer do
         summary: Room.summary(room)
       }
 
-      mix = Mix.bare(args.mix)
+      mix = MixPolicy.bare(args.mix)
       {:ok, state |> recover() |> await_absent() |> start_mixer(mix) |> check_life() |> settle() |> remember()}
     else
       # One of this name that is on its way out.
@@ -207,8 +207,8 @@ defmodule Roomtone.RoomServer do
     case Media.Table.room_shard(id) do
       nil ->
         # What was set of people is where the room's next process finds what was changed since.
-        if args.restored, do: Mix.Store.save(id, mix, Mix.parts(mix))
-        Media.open_room(id, Mix.engine_kind(mix))
+        if args.restored, do: MixPolicy.Store.save(id, mix, MixPolicy.parts(mix))
+        Media.open_room(id, MixPolicy.engine_kind(mix))
 
       shard ->
         {:ok, shard}
@@ -640,7 +640,7 @@ defmodule Roomtone.RoomServer do
   end
 
   defp reopen(state) do
-    case Media.reopen_room(state.place, Mix.engine_kind(state.mixer.mix)) do
+    case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
         %{state | mixer: Mixer.reopened(state.mixer)}
 

@@ -22,7 +22,7 @@ defmodule Roomtone.Rooms do
     Drain,
     Lobby,
     Media,
-    Mix,
+    MixPolicy,
     Participant,
     Room,
     RoomServer,
@@ -147,7 +147,7 @@ defmodule Roomtone.Rooms do
       stage: Keyword.get(opts, :stage, false),
       lock: opts[:lock],
       maker: opts[:maker],
-      mix: Keyword.get(opts, :mix, %Mix{max_talkers: config.max_talkers})
+      mix: Keyword.get(opts, :mix, %MixPolicy{max_talkers: config.max_talkers})
     })
   end
 
@@ -177,7 +177,7 @@ defmodule Roomtone.Rooms do
 
   defp open_new(name, id, opts) do
     config = Config.get()
-    mix = Keyword.get(opts, :mix, %Mix{max_talkers: config.max_talkers})
+    mix = Keyword.get(opts, :mix, %MixPolicy{max_talkers: config.max_talkers})
 
     start(
       %{
@@ -345,7 +345,7 @@ defmodule Roomtone.Rooms do
   end
 
   defp forget(id) do
-    Mix.Store.delete(id)
+    MixPolicy.Store.delete(id)
     Media.close_room(id)
   end
 

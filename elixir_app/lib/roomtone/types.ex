@@ -1,7 +1,7 @@
 defmodule Roomtone.Types do
   @moduledoc "The shapes of what `Roomtone` takes, gives and tells; it has each of them under the same name."
 
-  alias Roomtone.{Mix, Name, Token}
+  alias Roomtone.{MixPolicy, Name, Token}
 
   @typedoc "A listener's microphone is off, whatever they do, until a moderator makes them a speaker."
   @type role :: :speaker | :listener
@@ -34,7 +34,7 @@ defmodule Roomtone.Types do
   @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners. `locked`: it asks for a passcode, and tells no names; `slots`: how many m-lines that only receive an offer for a `:forward` room should have."
   @type summary :: %{
           name: String.t(),
-          kind: Mix.kind(),
+          kind: MixPolicy.kind(),
           stereo: boolean,
           slots: 1..8 | nil,
           stage: boolean,
@@ -49,7 +49,7 @@ defmodule Roomtone.Types do
   @typedoc "A room with everybody in it, in the order they came."
   @type room :: %{
           name: String.t(),
-          kind: Mix.kind(),
+          kind: MixPolicy.kind(),
           stereo: boolean,
           slots: 1..8 | nil,
           stage: boolean,

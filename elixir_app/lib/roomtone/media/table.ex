@@ -17,7 +17,7 @@ defmodule Roomtone.Media.Table do
   @spec create() :: :ok
   def create do
     :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true, write_concurrency: true])
-    Roomtone.Mix.Store.create()
+    Roomtone.MixPolicy.Store.create()
   end
 
   @doc "A new engine: no shard of it has started yet."

@@ -12,7 +12,7 @@ defmodule Roomtone.Room.Memory do
   """
 
   alias Roomtone.Auth.Lock
-  alias Roomtone.{Mix, Room}
+  alias Roomtone.{MixPolicy, Room}
   alias Roomtone.Room.Person
 
   @version 1
@@ -60,8 +60,8 @@ defmodule Roomtone.Room.Memory do
   def version, do: @version
 
   @doc "The room as a plain term. Times are brought from this VM's clock to that of everybody."
-  @spec pack(Room.t(), Mix.t(), pos_integer | :never, integer) :: t
-  def pack(%Room{} = room, %Mix{} = mix, empty_after, offset \\ offset()) do
+  @spec pack(Room.t(), MixPolicy.t(), pos_integer | :never, integer) :: t
+  def pack(%Room{} = room, %MixPolicy{} = mix, empty_after, offset \\ offset()) do
     here = Map.new(room.people, fn {identity, person} -> {identity, absent(person)} end)
 
     %{
@@ -108,7 +108,7 @@ defmodule Roomtone.Room.Memory do
   The room again, without anybody in it: those who were are absent. `{:error, :other_version}` or `{:error, :damaged}` where that can't be.
   """
   @spec unpack(term, integer) ::
-          {:ok, %{room: Room.t(), mix: Mix.t(), empty_after: pos_integer | :never}}
+          {:ok, %{room: Room.t(), mix: MixPolicy.t(), empty_after: pos_integer | :never}}
           | {:error, :other_version | :damaged}
   def unpack(term, offset \\ offset())
 
@@ -143,7 +143,7 @@ defmodule Roomtone.Room.Memory do
   defp unpack_mix(given) do
     with true <- valid_mix?(given) do
       whispers = Map.new(given.whispers, fn {speaker, to} -> {speaker, MapSet.new(to)} end)
-      {:ok, struct!(Mix, %{given | distance: struct!(Mix.Distance, given.distance), whispers: whispers})}
+      {:ok, struct!(MixPolicy, %{given | distance: struct!(MixPolicy.Distance, given.distance), whispers: whispers})}
     end
   end
 
@@ -156,7 +156,7 @@ defmodule Roomtone.Room.Memory do
           stage: boolean,
           lock: Lock.t() | nil,
           maker: String.t() | nil,
-          mix: Mix.t()
+          mix: MixPolicy.t()
         }) :: t
   def redefine(memory, %{lock: lock, mix: mix} = definition) do
     people = Map.take(memory.mix, [:cells, :volumes, :positions, :zones, :whispers])
@@ -212,7 +212,8 @@ defmodule Roomtone.Room.Memory do
   defp absent?(_other), do: false
 
   defp valid_mix?(%{kind: kind, select: select, stereo: stereo, distance: distance} = mix) do
-    Enum.sort(Map.keys(mix)) == Enum.sort(Map.keys(Map.from_struct(%Mix{}))) and kind in @kinds and select in @selects and
+    Enum.sort(Map.keys(mix)) == Enum.sort(Map.keys(Map.from_struct(%MixPolicy{}))) and kind in @kinds and
+      select in @selects and
       is_boolean(stereo) and is_float(mix.default_gain) and (mix.max_talkers == nil or positive?(mix.max_talkers)) and
       (mix.slots == nil or mix.slots in 1..8) and distance?(distance) and
       map?(mix.doors, &door?/1, &is_number/1) and map?(mix.cells, &text?/1, &row?(&1, fn cell -> cell?(cell) end)) and

@@ -14,7 +14,7 @@ defmodule Roomtone.Rooms.Remembered do
 
   require Logger
 
-  alias Roomtone.{Mix, Room, Store}
+  alias Roomtone.{MixPolicy, Room, Store}
   alias Roomtone.Room.Memory
 
   @closed_s 3_600
@@ -25,7 +25,7 @@ defmodule Roomtone.Rooms.Remembered do
   def minutes, do: div(@closed_s, 60)
 
   @doc "Remembers an open room as it is now."
-  @spec put(Room.t(), Mix.t(), pos_integer | :never) :: :ok
+  @spec put(Room.t(), MixPolicy.t(), pos_integer | :never) :: :ok
   def put(room, mix, empty_after), do: Store.put({:room, room.name}, {:open, Memory.pack(room, mix, empty_after)})
 
   @doc "As `put/3`, of a memory that was made already."
@@ -33,11 +33,11 @@ defmodule Roomtone.Rooms.Remembered do
   def put_memory(%{name: name} = memory), do: Store.put({:room, name}, {:open, memory})
 
   @doc "The room was closed for everybody."
-  @spec close(Room.t(), Mix.t(), pos_integer | :never) :: :ok
+  @spec close(Room.t(), MixPolicy.t(), pos_integer | :never) :: :ok
   def close(room, mix, empty_after) do
     make_place()
     # As when they leave: what was set of each goes with them, what was set of the room stays.
-    mix = %{Mix.bare(mix) | cells: mix.cells}
+    mix = %{MixPolicy.bare(mix) | cells: mix.cells}
     memory = room |> Room.emptied() |> Memory.pack(mix, empty_after)
     Store.put({:room, room.name}, {:closed, memory, now() + @closed_s})
   end

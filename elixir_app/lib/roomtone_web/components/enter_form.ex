@@ -98,7 +98,7 @@ defmodule RoomtoneWeb.EnterForm do
         do: {kind, title, words}
   end
 
-  defp supported?(kind), do: match?({:ok, _mix}, Roomtone.Mix.new(kind: String.to_existing_atom(kind)))
+  defp supported?(kind), do: match?({:ok, _mix}, Roomtone.MixPolicy.new(kind: String.to_existing_atom(kind)))
 
   attr :id, :string, required: true
   attr :label, :string, required: true

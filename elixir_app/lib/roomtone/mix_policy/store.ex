@@ -1,13 +1,13 @@
-defmodule Roomtone.Mix.Store do
+defmodule Roomtone.MixPolicy.Store do
   @moduledoc """
   A copy of each room's policy outside its process: who must not hear something must not hear it after a crash either.
 
   One ETS table that belongs to the media supervisor, as what is in it is as old as the engine at most. Rows:
-  `{{room, part, key}, value}`, by the parts that `Roomtone.Mix.apply/2` says have changed; `{{room, :used, nil}, true}` once the
+  `{{room, part, key}, value}`, by the parts that `Roomtone.MixPolicy.apply/2` says have changed; `{{room, :used, nil}, true}` once the
   engine was told of a cell.
   """
 
-  alias Roomtone.{Media, Mix}
+  alias Roomtone.{Media, MixPolicy}
 
   @maps [:cells, :volumes, :positions, :zones, :whispers]
 
@@ -19,7 +19,7 @@ defmodule Roomtone.Mix.Store do
   end
 
   @doc "Keeps what has changed."
-  @spec save(Media.id(), Mix.t(), [Mix.part()]) :: :ok
+  @spec save(Media.id(), MixPolicy.t(), [MixPolicy.part()]) :: :ok
   def save(room, mix, parts) do
     Enum.each(parts, fn
       {:doors, :all} ->
@@ -38,7 +38,7 @@ defmodule Roomtone.Mix.Store do
   def put_used(room), do: :ets.insert(__MODULE__, {{room, :used, nil}, true})
 
   @doc "The policy as an earlier process of the room left it, on top of the one the room was opened with; and whether the engine knows cells."
-  @spec load(Media.id(), Mix.t()) :: {Mix.t(), used :: boolean}
+  @spec load(Media.id(), MixPolicy.t()) :: {MixPolicy.t(), used :: boolean}
   def load(room, mix) do
     rows = :ets.match_object(__MODULE__, {{room, :_, :_}, :_})
 

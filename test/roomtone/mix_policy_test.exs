@@ -1,36 +1,36 @@
-defmodule Roomtone.MixTest do
+defmodule Roomtone.MixPolicyTest do
   use ExUnit.Case, async: true
 
-  doctest Roomtone.Mix
-  doctest Roomtone.Mix.Check
+  doctest Roomtone.MixPolicy
+  doctest Roomtone.MixPolicy.Check
 
-  alias Roomtone.Mix
-  alias Roomtone.Mix.{Check, Distance}
+  alias Roomtone.MixPolicy
+  alias Roomtone.MixPolicy.{Check, Distance}
 
   @names ["ada", "bob", "cleo", "dan", "eve"]
 
   defp mix(opts \\ []) do
-    {:ok, mix} = Mix.new(opts)
+    {:ok, mix} = MixPolicy.new(opts)
     mix
   end
 
   defp apply_all(mix, ops) do
     Enum.reduce(ops, mix, fn op, mix ->
-      {:ok, mix, _effect} = Mix.apply(mix, op)
+      {:ok, mix, _effect} = MixPolicy.apply(mix, op)
       mix
     end)
   end
 
   defp at(x, y \\ 0.0, z \\ 0.0), do: %{x: x, y: y, z: z}
-  defp gains(mix), do: for(a <- @names, b <- @names, into: %{}, do: {{a, b}, Mix.gain(mix, a, b)})
+  defp gains(mix), do: for(a <- @names, b <- @names, into: %{}, do: {{a, b}, MixPolicy.gain(mix, a, b)})
 
   describe "a gain" do
     test "is the room's default where nothing is said, and nobody hears themselves" do
-      assert Mix.gain(mix(), "ada", "bob") == 1.0
-      assert Mix.gain(mix(default_gain: 0), "ada", "bob") == 0.0
-      assert Mix.gain(mix(), "ada", "ada") == 0.0
+      assert MixPolicy.gain(mix(), "ada", "bob") == 1.0
+      assert MixPolicy.gain(mix(default_gain: 0), "ada", "bob") == 0.0
+      assert MixPolicy.gain(mix(), "ada", "ada") == 0.0
       cells = {:put_cells, %{"ada" => %{"ada" => {1.0, 0.0}}}}
-      assert mix() |> apply_all([cells]) |> Mix.gain("ada", "ada") == 0.0
+      assert mix() |> apply_all([cells]) |> MixPolicy.gain("ada", "ada") == 0.0
     end
 
     test "is the product of everything that was said" do
@@ -48,22 +48,22 @@ defmodule Roomtone.MixTest do
         ])
 
       # 0.5 (volume) × 4 (cell) × 0.5 (distance) × 0.5 (door) = 0.5, which is -6.02 dB, and in half decibels -6.
-      assert_in_delta Mix.gain(mix, "ada", "bob"), :math.pow(10, -6 / 20), 1.0e-12
+      assert_in_delta MixPolicy.gain(mix, "ada", "bob"), :math.pow(10, -6 / 20), 1.0e-12
       # Neither the volume nor the cell is the other's; the door is the same.
-      assert_in_delta Mix.gain(mix, "bob", "ada"), :math.pow(10, -12 / 20), 1.0e-12
+      assert_in_delta MixPolicy.gain(mix, "bob", "ada"), :math.pow(10, -12 / 20), 1.0e-12
       # Not whispered to.
-      assert Mix.gain(mix, "cleo", "bob") == 0.0
+      assert MixPolicy.gain(mix, "cleo", "bob") == 0.0
     end
 
     test "never exceeds +20 dB" do
       mix = apply_all(mix(), [{:put_cells, %{"ada" => %{"bob" => {10.0, 0.0}}}}, {:put_volume, "ada", "bob", 2.0}])
-      assert Mix.gain(mix, "ada", "bob") == 10.0
+      assert MixPolicy.gain(mix, "ada", "bob") == 10.0
     end
 
     test "keeps the pan of its cell" do
       mix = apply_all(mix(), [{:put_cells, %{"ada" => %{"bob" => {0.5, -1.0}}}}])
-      assert Mix.cell(mix, "ada", "bob") == {0.5, -1.0}
-      assert Mix.cell(mix, "bob", "ada") == nil
+      assert MixPolicy.cell(mix, "ada", "bob") == {0.5, -1.0}
+      assert MixPolicy.cell(mix, "bob", "ada") == nil
     end
   end
 
@@ -110,7 +110,7 @@ defmodule Roomtone.MixTest do
         {:ok, distance} = Check.distance(model: model, ref_distance: ref, max_distance: 1.0e6, rolloff_factor: rolloff)
         mix = %{mix(kind: :spatial) | distance: distance}
         far = [{:put_position, "ada", at(-1.0e6, -1.0e6, -1.0e6)}, {:put_position, "bob", at(1.0e6, 1.0e6, 1.0e6)}]
-        assert mix |> apply_all(far) |> Mix.gain("ada", "bob") |> Kernel.in([0.0, 1.0]), inspect(distance)
+        assert mix |> apply_all(far) |> MixPolicy.gain("ada", "bob") |> Kernel.in([0.0, 1.0]), inspect(distance)
       end
     end
   end
@@ -127,57 +127,57 @@ defmodule Roomtone.MixTest do
           {:put_position, "eve", at(0.0)}
         ])
 
-      assert Mix.gain(mix, "ada", "eve") == Mix.gain(mix, "bob", "eve")
-      decibels = 20 * :math.log10(Mix.gain(mix, "ada", "eve"))
+      assert MixPolicy.gain(mix, "ada", "eve") == MixPolicy.gain(mix, "bob", "eve")
+      decibels = 20 * :math.log10(MixPolicy.gain(mix, "ada", "eve"))
       # 1/5 is -13.98 dB.
       assert_in_delta decibels, -14.0, 1.0e-9
     end
 
     test "who stands nowhere is heard as from nearby" do
       mix = apply_all(mix(kind: :spatial), [{:put_position, "ada", at(500.0)}])
-      assert Mix.gain(mix, "ada", "bob") == 1.0
+      assert MixPolicy.gain(mix, "ada", "bob") == 1.0
       mix = apply_all(mix, [{:put_position, "bob", at(0.0)}, {:put_position, "bob", nil}])
-      assert Mix.gain(mix, "ada", "bob") == 1.0
+      assert MixPolicy.gain(mix, "ada", "bob") == 1.0
     end
 
     test "far away is silence" do
       mix = apply_all(mix(kind: :spatial), [{:put_position, "ada", at(0.0)}, {:put_position, "bob", at(1_001.0)}])
-      assert Mix.gain(mix, "ada", "bob") == 0.0
+      assert MixPolicy.gain(mix, "ada", "bob") == 0.0
     end
 
     test "quantising is never off by more than a quarter of a decibel" do
       for db <- Enum.map(-598..200, &(&1 / 10)) do
-        quantised = 20 * :math.log10(Mix.quantise(:math.pow(10, db / 20)))
+        quantised = 20 * :math.log10(MixPolicy.quantise(:math.pow(10, db / 20)))
         assert_in_delta quantised, db, 0.25 + 1.0e-9
         assert_in_delta quantised * 2, round(quantised * 2), 1.0e-9
       end
     end
 
     test "only there positions count" do
-      assert {:error, {:not_spatial, :mix}} = Mix.apply(mix(), {:put_position, "ada", at(1.0)})
+      assert {:error, {:not_spatial, :mix}} = MixPolicy.apply(mix(), {:put_position, "ada", at(1.0)})
     end
   end
 
   describe "zones" do
     test "are closed to each other, and to those who are in none" do
       mix = apply_all(mix(), [{:put_zone, "ada", "hall"}, {:put_zone, "bob", "hall"}, {:put_zone, "cleo", "foyer"}])
-      assert Mix.gain(mix, "ada", "bob") == 1.0
-      for other <- ["cleo", "dan"], do: assert(Mix.gain(mix, "ada", other) == 0.0)
-      for other <- ["ada", "bob", "cleo"], do: assert(Mix.gain(mix, "dan", other) == 0.0)
-      assert Mix.gain(mix, "dan", "eve") == 1.0
-      assert mix |> apply_all([{:put_zone, "dan", "hall"}]) |> Mix.gain("dan", "ada") == 1.0
-      assert mix |> apply_all([{:put_zone, "ada", nil}]) |> Mix.gain("dan", "ada") == 1.0
+      assert MixPolicy.gain(mix, "ada", "bob") == 1.0
+      for other <- ["cleo", "dan"], do: assert(MixPolicy.gain(mix, "ada", other) == 0.0)
+      for other <- ["ada", "bob", "cleo"], do: assert(MixPolicy.gain(mix, "dan", other) == 0.0)
+      assert MixPolicy.gain(mix, "dan", "eve") == 1.0
+      assert mix |> apply_all([{:put_zone, "dan", "hall"}]) |> MixPolicy.gain("dan", "ada") == 1.0
+      assert mix |> apply_all([{:put_zone, "ada", nil}]) |> MixPolicy.gain("dan", "ada") == 1.0
     end
 
     test "are heard through doors, both ways unless the ways differ" do
       zones = [{:put_zone, "ada", "hall"}, {:put_zone, "cleo", "foyer"}]
       mix = apply_all(mix(door_gains: %{{"hall", "foyer"} => 0.3}), zones)
-      assert {Mix.gain(mix, "cleo", "ada"), Mix.gain(mix, "ada", "cleo")} == {0.3, 0.3}
+      assert {MixPolicy.gain(mix, "cleo", "ada"), MixPolicy.gain(mix, "ada", "cleo")} == {0.3, 0.3}
       mix = apply_all(mix, [{:put_doors, %{{"hall", "foyer"} => 0.3, {"foyer", "hall"} => 0.0}}])
-      assert {Mix.gain(mix, "cleo", "ada"), Mix.gain(mix, "ada", "cleo")} == {0.3, 0.0}
+      assert {MixPolicy.gain(mix, "cleo", "ada"), MixPolicy.gain(mix, "ada", "cleo")} == {0.3, 0.0}
       mix = apply_all(mix, [{:put_doors, %{{nil, "hall"} => 0.2}}])
-      assert Mix.gain(mix, "ada", "dan") == 0.2
-      assert Mix.gain(mix, "ada", "cleo") == 0.0
+      assert MixPolicy.gain(mix, "ada", "dan") == 0.2
+      assert MixPolicy.gain(mix, "ada", "cleo") == 0.0
     end
   end
 
@@ -193,20 +193,20 @@ defmodule Roomtone.MixTest do
         {:whisper, "cleo", MapSet.new(["bob", "dan"])}
       ]
 
-      {:ok, mix, effect} = [kind: :spatial] |> mix() |> apply_all(ops) |> Mix.apply({:forget, "bob"})
+      {:ok, mix, effect} = [kind: :spatial] |> mix() |> apply_all(ops) |> MixPolicy.apply({:forget, "bob"})
       {:ok, mix: mix, effect: effect}
     end
 
     test "leaves nothing for the next of that name but what the room says of it", %{mix: mix} do
       assert %{volumes: volumes, zones: zones, positions: positions} = mix
       assert {volumes, zones, positions} == {%{}, %{}, %{}}
-      assert Mix.cell(mix, "ada", "bob") == {0.5, 0.0}
+      assert MixPolicy.cell(mix, "ada", "bob") == {0.5, 0.0}
     end
 
     test "isn't whispered to any more, and the others still are", %{mix: mix} do
       assert mix.whispers == %{"cleo" => MapSet.new(["dan"])}
-      assert Mix.gain(mix, "bob", "cleo") == 0.0
-      assert Mix.gain(mix, "dan", "cleo") == 1.0
+      assert MixPolicy.gain(mix, "bob", "cleo") == 0.0
+      assert MixPolicy.gain(mix, "dan", "cleo") == 1.0
     end
 
     test "is forgotten wherever it was kept", %{effect: effect} do
@@ -226,7 +226,7 @@ defmodule Roomtone.MixTest do
   test "no more than a million of cells" do
     many = for i <- 1..1001, into: %{}, do: {"s#{i}", {0.5, 0.0}}
     table = for i <- 1..1000, into: %{}, do: {"l#{i}", many}
-    assert {:error, {:too_many_cells, 1_000_000}} = Mix.apply(mix(), {:put_cells, table})
+    assert {:error, {:too_many_cells, 1_000_000}} = MixPolicy.apply(mix(), {:put_cells, table})
     given = for {listener, row} <- table, into: %{}, do: {listener, Map.new(row, fn {name, _} -> {name, 1} end)}
     assert {:error, {:too_many_cells, 1_000_000}} = Check.table(given, false)
   end
@@ -289,36 +289,38 @@ defmodule Roomtone.MixTest do
     end
 
     test "options of a room" do
-      assert {:ok, %{kind: :forward, slots: 3}} = Mix.new(kind: :forward)
-      assert {:ok, %{slots: 5}} = Mix.new(kind: :forward, max_talkers: 5)
-      assert {:ok, %{slots: 8}} = Mix.new(kind: :forward, max_talkers: 50)
-      assert {:ok, %{slots: 1}} = Mix.new(kind: :forward, max_talkers: 50, forward_slots: 1)
-      assert {:ok, %{slots: nil}} = Mix.new(kind: :spatial, max_talkers: 5)
+      assert {:ok, %{kind: :forward, slots: 3}} = MixPolicy.new(kind: :forward)
+      assert {:ok, %{slots: 5}} = MixPolicy.new(kind: :forward, max_talkers: 5)
+      assert {:ok, %{slots: 8}} = MixPolicy.new(kind: :forward, max_talkers: 50)
+      assert {:ok, %{slots: 1}} = MixPolicy.new(kind: :forward, max_talkers: 50, forward_slots: 1)
+      assert {:ok, %{slots: nil}} = MixPolicy.new(kind: :spatial, max_talkers: 5)
 
       for slots <- [0, 9, "3"],
-          do: assert({:error, {:invalid_option, :forward_slots}} = Mix.new(kind: :forward, forward_slots: slots))
+          do: assert({:error, {:invalid_option, :forward_slots}} = MixPolicy.new(kind: :forward, forward_slots: slots))
 
-      assert {:error, {:invalid_option, :forward_slots}} = Mix.new(forward_slots: 3)
-      assert Mix.new(kind: :choir) == {:error, {:invalid_option, :kind}}
-      for gain <- @nonsense, do: assert(Mix.new(default_gain: gain) == {:error, {:invalid_option, :default_gain}})
+      assert {:error, {:invalid_option, :forward_slots}} = MixPolicy.new(forward_slots: 3)
+      assert MixPolicy.new(kind: :choir) == {:error, {:invalid_option, :kind}}
+      for gain <- @nonsense, do: assert(MixPolicy.new(default_gain: gain) == {:error, {:invalid_option, :default_gain}})
 
       for count <- [0, -1, 1.5, 1_001, :all],
-          do: assert(Mix.new(max_talkers: count) == {:error, {:invalid_option, :max_talkers}})
+          do: assert(MixPolicy.new(max_talkers: count) == {:error, {:invalid_option, :max_talkers}})
 
-      assert {:ok, %{select: :loudest}} = Mix.new(kind: :forward)
-      assert {:ok, %{select: :nearest}} = Mix.new(kind: :spatial)
-      assert {:ok, %{select: :nearest}} = Mix.new(select: :nearest)
-      assert {:ok, %{select: :loudest}} = Mix.new(kind: :spatial, select: :loudest)
-      for select <- [nil, :all, "nearest"], do: assert(Mix.new(select: select) == {:error, {:invalid_option, :select}})
+      assert {:ok, %{select: :loudest}} = MixPolicy.new(kind: :forward)
+      assert {:ok, %{select: :nearest}} = MixPolicy.new(kind: :spatial)
+      assert {:ok, %{select: :nearest}} = MixPolicy.new(select: :nearest)
+      assert {:ok, %{select: :loudest}} = MixPolicy.new(kind: :spatial, select: :loudest)
+
+      for select <- [nil, :all, "nearest"],
+          do: assert(MixPolicy.new(select: select) == {:error, {:invalid_option, :select}})
 
       for d <- [1, [1], "linear", [{"model", :linear}]],
-          do: assert(Mix.new(distance: d) == {:error, {:invalid_option, :distance}})
+          do: assert(MixPolicy.new(distance: d) == {:error, {:invalid_option, :distance}})
 
-      assert Mix.new(distance: [model: :cubic]) == {:error, {:invalid_option, :model}}
-      assert Mix.new(distance: [max_distance: 0]) == {:error, {:invalid_option, :max_distance}}
-      assert Mix.new(distance: %{ref_distance: 1.0e-300}) == {:error, {:invalid_option, :ref_distance}}
-      assert Mix.new(distance: %{rolloff_factor: -1}) == {:error, {:invalid_option, :rolloff_factor}}
-      assert Mix.new(distance: [wavelength: 1]) == {:error, {:invalid_option, :wavelength}}
+      assert MixPolicy.new(distance: [model: :cubic]) == {:error, {:invalid_option, :model}}
+      assert MixPolicy.new(distance: [max_distance: 0]) == {:error, {:invalid_option, :max_distance}}
+      assert MixPolicy.new(distance: %{ref_distance: 1.0e-300}) == {:error, {:invalid_option, :ref_distance}}
+      assert MixPolicy.new(distance: %{rolloff_factor: -1}) == {:error, {:invalid_option, :rolloff_factor}}
+      assert MixPolicy.new(distance: [wavelength: 1]) == {:error, {:invalid_option, :wavelength}}
     end
   end
 
@@ -369,7 +371,7 @@ defmodule Roomtone.MixTest do
         Enum.reduce(history(seed, unquote(kind), 25), {mix(kind: unquote(kind)), mix(kind: unquote(kind))}, fn op,
                                                                                                                {before,
                                                                                                                 copy} ->
-          {:ok, now, effect} = Mix.apply(before, op)
+          {:ok, now, effect} = MixPolicy.apply(before, op)
           {old, new} = {gains(before), gains(now)}
 
           for {{listener, speaker} = pair, gain} <- new, gain != old[pair] do
@@ -397,7 +399,7 @@ defmodule Roomtone.MixTest do
 
         for {{listener, speaker}, gain} <- gains(mix) do
           assert is_float(gain) and gain >= 0.0 and gain <= 10.0, "seed #{seed}"
-          assert gain == Mix.gain(mix, listener, speaker)
+          assert gain == MixPolicy.gain(mix, listener, speaker)
           if shut?(mix, listener, speaker), do: assert(gain == 0.0, "seed #{seed}: #{listener} hears #{speaker}")
         end
       end
@@ -420,7 +422,8 @@ defmodule Roomtone.MixTest do
     whispering = mix.whispers[speaker] != nil and listener not in mix.whispers[speaker]
 
     silenced =
-      match?({gain, _} when gain == 0.0, Mix.cell(mix, listener, speaker)) or mix.volumes[listener][speaker] == 0.0
+      match?({gain, _} when gain == 0.0, MixPolicy.cell(mix, listener, speaker)) or
+        mix.volumes[listener][speaker] == 0.0
 
     listener == speaker or walled or whispering or silenced
   end

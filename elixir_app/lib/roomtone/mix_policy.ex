@@ -1,4 +1,4 @@
-defmodule Roomtone.Mix do
+defmodule Roomtone.MixPolicy do
   @moduledoc """
   Who hears whom, and how loud: a room's policy as plain data, and the one function that makes a gain of it, `gain/3`.
 
@@ -10,10 +10,10 @@ defmodule Roomtone.Mix do
   In a `:spatial` room gains come in steps of half a decibel: people who stand together then have the same row, and share a mix.
 
   Where the room has stereo, a pair also has a pan: what its cell says and, in a `:spatial` room, the side on which the speaker is
-  (`Roomtone.Mix.Panning`), in steps too. Elsewhere there is none, so that all who hear alike share.
+  (`Roomtone.MixPolicy.Panning`), in steps too. Elsewhere there is none, so that all who hear alike share.
   """
 
-  alias Roomtone.Mix.{Check, Distance, Panning}
+  alias Roomtone.MixPolicy.{Check, Distance, Panning}
 
   @typedoc """
   `:mix`: gains are what cells say. `:spatial`: positions count too. `:forward`: as `:mix`, but the server only passes packets on, and
@@ -37,7 +37,7 @@ defmodule Roomtone.Mix do
   @typedoc "What is heard through the door, by `{from, into}`."
   @type doors :: %{{zone, zone} => float}
 
-  @typedoc "A change that was checked by `Roomtone.Mix.Check`."
+  @typedoc "A change that was checked by `Roomtone.MixPolicy.Check`."
   @type op ::
           {:put_cells, table}
           | {:update_cells, table}
@@ -99,16 +99,16 @@ defmodule Roomtone.Mix do
   @doc """
   The policy of a new room.
 
-      iex> {:ok, mix} = Roomtone.Mix.new(default_gain: 0.5)
-      iex> Roomtone.Mix.gain(mix, "ada", "bob")
+      iex> {:ok, mix} = Roomtone.MixPolicy.new(default_gain: 0.5)
+      iex> Roomtone.MixPolicy.gain(mix, "ada", "bob")
       0.5
-      iex> {:ok, mix} = Roomtone.Mix.new(kind: :forward)
+      iex> {:ok, mix} = Roomtone.MixPolicy.new(kind: :forward)
       iex> mix.slots
       3
-      iex> {:ok, mix} = Roomtone.Mix.new(kind: :spatial)
+      iex> {:ok, mix} = Roomtone.MixPolicy.new(kind: :spatial)
       iex> mix.select
       :nearest
-      iex> Roomtone.Mix.new(default_gain: 11)
+      iex> Roomtone.MixPolicy.new(default_gain: 11)
       {:error, {:invalid_option, :default_gain}}
   """
   @spec new(keyword) :: {:ok, t} | {:error, term}
@@ -147,10 +147,10 @@ defmodule Roomtone.Mix do
   @doc """
   What a listener hears of a speaker: a linear gain from 0 to 10. Nobody hears themselves.
 
-      iex> {:ok, mix} = Roomtone.Mix.new()
-      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_cells, %{"ada" => %{"bob" => {0.5, 0.0}}}})
-      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_volume, "ada", "bob", 0.5})
-      iex> {Roomtone.Mix.gain(mix, "ada", "bob"), Roomtone.Mix.gain(mix, "bob", "ada")}
+      iex> {:ok, mix} = Roomtone.MixPolicy.new()
+      iex> {:ok, mix, _} = Roomtone.MixPolicy.apply(mix, {:put_cells, %{"ada" => %{"bob" => {0.5, 0.0}}}})
+      iex> {:ok, mix, _} = Roomtone.MixPolicy.apply(mix, {:put_volume, "ada", "bob", 0.5})
+      iex> {Roomtone.MixPolicy.gain(mix, "ada", "bob"), Roomtone.MixPolicy.gain(mix, "bob", "ada")}
       {0.25, 1.0}
   """
   @spec gain(t, identity, identity) :: float
@@ -159,10 +159,10 @@ defmodule Roomtone.Mix do
   @doc """
   As `gain/3`, with the place between left (-1) and right (1) from which it is heard; always the middle where the room has no stereo.
 
-      iex> {:ok, mix} = Roomtone.Mix.new(kind: :spatial, stereo: true)
-      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_position, "ada", %{x: 0.0, y: 0.0, z: 0.0}})
-      iex> {:ok, mix, _} = Roomtone.Mix.apply(mix, {:put_position, "bob", %{x: -1.0, y: 0.0, z: 0.0}})
-      iex> Roomtone.Mix.weight(mix, "ada", "bob")
+      iex> {:ok, mix} = Roomtone.MixPolicy.new(kind: :spatial, stereo: true)
+      iex> {:ok, mix, _} = Roomtone.MixPolicy.apply(mix, {:put_position, "ada", %{x: 0.0, y: 0.0, z: 0.0}})
+      iex> {:ok, mix, _} = Roomtone.MixPolicy.apply(mix, {:put_position, "bob", %{x: -1.0, y: 0.0, z: 0.0}})
+      iex> Roomtone.MixPolicy.weight(mix, "ada", "bob")
       {1.0, -1.0}
   """
   @spec weight(t, identity, identity) :: cell
@@ -217,11 +217,11 @@ defmodule Roomtone.Mix do
   @doc """
   The nearest half decibel; what is below -60 dB is silence.
 
-      iex> Roomtone.Mix.quantise(1.0)
+      iex> Roomtone.MixPolicy.quantise(1.0)
       1.0
-      iex> Roomtone.Mix.quantise(0.51) == Roomtone.Mix.quantise(0.49)
+      iex> Roomtone.MixPolicy.quantise(0.51) == Roomtone.MixPolicy.quantise(0.49)
       true
-      iex> Roomtone.Mix.quantise(0.0005)
+      iex> Roomtone.MixPolicy.quantise(0.0005)
       0.0
   """
   @spec quantise(float) :: float

@@ -1,4 +1,4 @@
-defmodule Roomtone.Mix.Panning do
+defmodule Roomtone.MixPolicy.Panning do
   @moduledoc """
   From which side a listener hears somebody: the `equalpower` model of the Web Audio `PannerNode`, with `up` always being `{0, 1, 0}`.
 
@@ -6,7 +6,7 @@ defmodule Roomtone.Mix.Panning do
   wherever it is. In front and behind sound alike, as they do there. Who doesn't say where they look looks along -z, as there.
   """
 
-  alias Roomtone.Mix
+  alias Roomtone.MixPolicy
 
   # From -7 to 7.
   @steps 7
@@ -16,7 +16,7 @@ defmodule Roomtone.Mix.Panning do
   @type head :: {right :: vector, front :: vector}
 
   @doc "How a listener holds their head."
-  @spec head(Mix.position()) :: head
+  @spec head(MixPolicy.position()) :: head
   def head(position) do
     %{x: x, y: y, z: z} = Map.get(position, :facing, %{x: 0.0, y: 0.0, z: -1.0})
     # Right is across the front and up.
@@ -32,13 +32,13 @@ defmodule Roomtone.Mix.Panning do
   From which side of `ear` (whose head is known) `mouth` is heard.
 
       iex> ear = %{x: 0.0, y: 0.0, z: 0.0}
-      iex> head = Roomtone.Mix.Panning.head(ear)
-      iex> Roomtone.Mix.Panning.pan(ear, head, %{x: 5.0, y: 0.0, z: 0.0})
+      iex> head = Roomtone.MixPolicy.Panning.head(ear)
+      iex> Roomtone.MixPolicy.Panning.pan(ear, head, %{x: 5.0, y: 0.0, z: 0.0})
       1.0
-      iex> Roomtone.Mix.Panning.pan(ear, head, %{x: 0.0, y: 3.0, z: -5.0})
+      iex> Roomtone.MixPolicy.Panning.pan(ear, head, %{x: 0.0, y: 3.0, z: -5.0})
       0.0
   """
-  @spec pan(Mix.position(), head, Mix.position()) :: float
+  @spec pan(MixPolicy.position(), head, MixPolicy.position()) :: float
   def pan(%{x: x, y: y, z: z}, {right, front}, %{x: u, y: v, z: w}) do
     towards = {u - x, v - y, w - z}
     # What is above or below makes no difference to the ears, nor does whether it is in front or behind.
@@ -51,9 +51,9 @@ defmodule Roomtone.Mix.Panning do
   @doc """
   The nearest of fifteen places, so that people who stand together hear alike.
 
-      iex> Roomtone.Mix.Panning.quantise(0.99)
+      iex> Roomtone.MixPolicy.Panning.quantise(0.99)
       1.0
-      iex> Roomtone.Mix.Panning.quantise(-0.05)
+      iex> Roomtone.MixPolicy.Panning.quantise(-0.05)
       0.0
   """
   @spec quantise(float) :: float

@@ -1,4 +1,4 @@
-defmodule Roomtone.Mix.Check do
+defmodule Roomtone.MixPolicy.Check do
   @moduledoc """
   What a mix policy takes. Errors name the key that is wrong; numbers come out as floats, names in their one form.
 
@@ -6,7 +6,7 @@ defmodule Roomtone.Mix.Check do
   decoded message may be any term.
   """
 
-  alias Roomtone.Mix.Distance
+  alias Roomtone.MixPolicy.Distance
   alias Roomtone.Name
 
   @max_gain 10.0
@@ -31,9 +31,9 @@ defmodule Roomtone.Mix.Check do
   @doc """
   A cell: `gain` or `{gain, pan}`.
 
-      iex> Roomtone.Mix.Check.cell({0.5, -1}, "ada", "bob")
+      iex> Roomtone.MixPolicy.Check.cell({0.5, -1}, "ada", "bob")
       {:ok, {0.5, -1.0}}
-      iex> Roomtone.Mix.Check.cell(:nan, "ada", "bob")
+      iex> Roomtone.MixPolicy.Check.cell(:nan, "ada", "bob")
       {:error, {:invalid_gain, {"ada", "bob"}}}
   """
   @spec cell(term, String.t(), String.t()) ::
@@ -59,12 +59,12 @@ defmodule Roomtone.Mix.Check do
   @doc """
   A position, `facing` included if there is one.
 
-      iex> Roomtone.Mix.Check.position(%{x: 1, y: 2, z: 0})
+      iex> Roomtone.MixPolicy.Check.position(%{x: 1, y: 2, z: 0})
       {:ok, %{x: 1.0, y: 2.0, z: 0.0}}
-      iex> Roomtone.Mix.Check.position(%{x: 1, y: "2", z: 0})
+      iex> Roomtone.MixPolicy.Check.position(%{x: 1, y: "2", z: 0})
       {:error, {:invalid_position, :y}}
   """
-  @spec position(term) :: {:ok, Roomtone.Mix.position()} | {:error, {:invalid_position, atom}}
+  @spec position(term) :: {:ok, Roomtone.MixPolicy.position()} | {:error, {:invalid_position, atom}}
   def position(%{} = given) do
     with {:ok, position} <- point(given), do: facing(given, position)
   end
@@ -97,12 +97,12 @@ defmodule Roomtone.Mix.Check do
   @doc """
   A table of cells by listener and speaker; `nil` is a cell only where `nil?`.
 
-      iex> Roomtone.Mix.Check.table(%{"ada" => %{"bob" => 0.5, "eve" => {1, -1}}}, false)
+      iex> Roomtone.MixPolicy.Check.table(%{"ada" => %{"bob" => 0.5, "eve" => {1, -1}}}, false)
       {:ok, %{"ada" => %{"bob" => {0.5, 0.0}, "eve" => {1.0, -1.0}}}}
-      iex> Roomtone.Mix.Check.table(%{"ada" => %{"bob" => 10.5}}, false)
+      iex> Roomtone.MixPolicy.Check.table(%{"ada" => %{"bob" => 10.5}}, false)
       {:error, {:invalid_gain, {"ada", "bob"}}}
   """
-  @spec table(term, boolean) :: {:ok, Roomtone.Mix.table()} | {:error, term}
+  @spec table(term, boolean) :: {:ok, Roomtone.MixPolicy.table()} | {:error, term}
   def table(%{} = table, nil?) do
     with :ok <- small(table), {:ok, names} <- names(table) do
       map_ok(table, fn {listener, row} ->
@@ -156,7 +156,7 @@ defmodule Roomtone.Mix.Check do
   def zone(name), do: Name.identity(name)
 
   @doc "Door gains by pairs of zones."
-  @spec doors(term) :: {:ok, Roomtone.Mix.doors()} | {:error, term}
+  @spec doors(term) :: {:ok, Roomtone.MixPolicy.doors()} | {:error, term}
   def doors(%{} = doors) do
     map_ok(doors, fn
       {{from, to} = door, gain} ->
@@ -175,9 +175,9 @@ defmodule Roomtone.Mix.Check do
   @doc """
   A distance model with its parameters, as a keyword list or a map.
 
-      iex> Roomtone.Mix.Check.distance(model: :linear, max_distance: 20)
-      {:ok, %Roomtone.Mix.Distance{model: :linear, max_distance: 20.0}}
-      iex> Roomtone.Mix.Check.distance(ref_distance: -1)
+      iex> Roomtone.MixPolicy.Check.distance(model: :linear, max_distance: 20)
+      {:ok, %Roomtone.MixPolicy.Distance{model: :linear, max_distance: 20.0}}
+      iex> Roomtone.MixPolicy.Check.distance(ref_distance: -1)
       {:error, {:invalid_option, :ref_distance}}
   """
   @spec distance(term) :: {:ok, Distance.t()} | {:error, {:invalid_option, atom}}
@@ -209,7 +209,7 @@ defmodule Roomtone.Mix.Check do
   defp least(_key, _value), do: 0
 
   @doc "The kind of a room."
-  @spec kind(term) :: {:ok, Roomtone.Mix.kind()} | {:error, {:invalid_option, :kind}}
+  @spec kind(term) :: {:ok, Roomtone.MixPolicy.kind()} | {:error, {:invalid_option, :kind}}
   def kind(kind) when kind in [:mix, :spatial, :forward], do: {:ok, kind}
   def kind(_other), do: {:error, {:invalid_option, :kind}}
 
@@ -219,7 +219,7 @@ defmodule Roomtone.Mix.Check do
   def stereo(_other), do: {:error, {:invalid_option, :stereo}}
 
   @doc "How many talkers are forwarded to each listener of a `:forward` room: as told, or as many as are heard at once, or three."
-  @spec slots(Roomtone.Mix.kind(), term, pos_integer | nil) ::
+  @spec slots(Roomtone.MixPolicy.kind(), term, pos_integer | nil) ::
           {:ok, 1..8 | nil} | {:error, {:invalid_option, :forward_slots}}
   def slots(:forward, nil, max_talkers), do: {:ok, min(max_talkers || 3, @max_slots)}
   def slots(:forward, slots, _max_talkers) when is_integer(slots) and slots in 1..@max_slots, do: {:ok, slots}
@@ -233,7 +233,7 @@ defmodule Roomtone.Mix.Check do
   def max_talkers(_other), do: {:error, {:invalid_option, :max_talkers}}
 
   @doc "Who these are."
-  @spec select(term) :: {:ok, Roomtone.Mix.select()} | {:error, {:invalid_option, :select}}
+  @spec select(term) :: {:ok, Roomtone.MixPolicy.select()} | {:error, {:invalid_option, :select}}
   def select(select) when select in [:loudest, :nearest], do: {:ok, select}
   def select(_other), do: {:error, {:invalid_option, :select}}
 

@@ -1,4 +1,4 @@
-defmodule Roomtone.Mix.Distance do
+defmodule Roomtone.MixPolicy.Distance do
   @moduledoc """
   How distance weakens sound: the three models of the Web Audio `PannerNode`, by their names there.
 
@@ -25,11 +25,11 @@ defmodule Roomtone.Mix.Distance do
   @doc """
   The gain at a distance, from 0 to 1.
 
-      iex> Roomtone.Mix.Distance.gain(%Roomtone.Mix.Distance{}, 4.0)
+      iex> Roomtone.MixPolicy.Distance.gain(%Roomtone.MixPolicy.Distance{}, 4.0)
       0.25
-      iex> Roomtone.Mix.Distance.gain(%Roomtone.Mix.Distance{model: :linear, max_distance: 11.0}, 6.0)
+      iex> Roomtone.MixPolicy.Distance.gain(%Roomtone.MixPolicy.Distance{model: :linear, max_distance: 11.0}, 6.0)
       0.5
-      iex> Roomtone.Mix.Distance.gain(%Roomtone.Mix.Distance{model: :exponential, rolloff_factor: 2.0}, 4.0)
+      iex> Roomtone.MixPolicy.Distance.gain(%Roomtone.MixPolicy.Distance{model: :exponential, rolloff_factor: 2.0}, 4.0)
       0.0625
   """
   @spec gain(t, number) :: float
