@@ -1,7 +1,7 @@
 defmodule Roomtone.MixPolicy.PanningTest do
   use ExUnit.Case, async: true
 
-  alias Roomtone.{Media, MixPolicy, Mixer}
+  alias Roomtone.{Media, MixPolicy, MixSync}
   alias Roomtone.MixPolicy.Panning
 
   doctest Panning
@@ -86,14 +86,14 @@ defmodule Roomtone.MixPolicy.PanningTest do
     place = %{room: room, shard: 0}
     {:ok, mix} = MixPolicy.new(kind: :spatial, stereo: true)
     {ada, bob} = {Media.new_id(), Media.new_id()}
-    mixer = Mixer.put_peers(Mixer.new(place, mix, %{}), %{ada => "ada", bob => "bob"})
-    {:ok, mixer} = Mixer.change(mixer, {:put_position, "ada", at(0, 0, 0)}, 2)
-    {:ok, mixer} = Mixer.change(mixer, {:update_cells, %{"bob" => %{"ada" => {0.5, 0.0}}}}, 2)
-    {:ok, mixer} = Mixer.change(mixer, {:update_cells, %{"ada" => %{"bob" => {1.0, -1.0}}}}, 2)
+    mixer = MixSync.put_peers(MixSync.new(place, mix, %{}), %{ada => "ada", bob => "bob"})
+    {:ok, mixer} = MixSync.change(mixer, {:put_position, "ada", at(0, 0, 0)}, 2)
+    {:ok, mixer} = MixSync.change(mixer, {:update_cells, %{"bob" => %{"ada" => {0.5, 0.0}}}}, 2)
+    {:ok, mixer} = MixSync.change(mixer, {:update_cells, %{"ada" => %{"bob" => {1.0, -1.0}}}}, 2)
     quantised = MixPolicy.quantise(0.5)
     assert_receive {:native, _, {:set_gains, %{room: ^room, cells: [{^bob, ^ada, ^quantised}]}}}
     assert_receive {:native, _, {:set_gains, %{room: ^room, cells: [{^ada, ^bob, {1.0, -1.0}}]}}}
-    {:ok, _mixer} = Mixer.change(mixer, {:update_cells, %{"ada" => %{"bob" => nil}}}, 2)
+    {:ok, _mixer} = MixSync.change(mixer, {:update_cells, %{"ada" => %{"bob" => nil}}}, 2)
     assert_receive {:native, _, {:set_gains, %{room: ^room, cells: [{^ada, ^bob, nil}]}}}
     MixPolicy.Store.delete(room)
   end

@@ -5,7 +5,7 @@ defmodule Roomtone.MixPolicy do
       gain = own volume × cell (or the room's default) × distance × door × whisper
 
   Each factor is 1 where nothing was set, and one of 0 keeps the sound from leaving the server. `apply/2` changes the policy and
-  says what may have changed by it, so that not everything is worked out again; `Roomtone.Mixer` does that and tells the engine.
+  says what may have changed by it, so that not everything is worked out again; `Roomtone.MixSync` does that and tells the engine.
 
   In a `:spatial` room gains come in steps of half a decibel: people who stand together then have the same row, and share a mix.
 

@@ -22,7 +22,7 @@ defmodule Roomtone.RoomServer do
     Lobby,
     Media,
     MixPolicy,
-    Mixer,
+    MixSync,
     Participant,
     Room,
     Rooms,
@@ -69,7 +69,7 @@ defmodule Roomtone.RoomServer do
           room: Room.t(),
           place: Media.place(),
           # From `init/1` on.
-          mixer: Mixer.t() | nil,
+          mixer: MixSync.t() | nil,
           empty_after: pos_integer | :never,
           empty_timer: reference | nil,
           # As the list of rooms has it.
@@ -258,7 +258,7 @@ defmodule Roomtone.RoomServer do
   # What they have there is of the life of that shard in which the room came.
   defp moved(pid, place), do: Participant.moved(pid, place, Media.Table.room_stamp(place.room))
 
-  defp start_mixer(state, mix), do: %{state | mixer: Mixer.new(state.place, mix, state.peers)}
+  defp start_mixer(state, mix), do: %{state | mixer: MixSync.new(state.place, mix, state.peers)}
 
   # The shard may have begun another life, or the room come to grief in it, while nobody listened.
   defp check_life(state) do
@@ -272,7 +272,7 @@ defmodule Roomtone.RoomServer do
     cond do
       is_map_key(state.room.people, request.identity) -> admit(Room.admit(state.room, request), state)
       Drain.draining?() -> {:reply, {:error, :draining}, state}
-      Mixer.room_for?(state.mixer, people + 1) -> admit(Room.admit(state.room, request), state)
+      MixSync.room_for?(state.mixer, people + 1) -> admit(Room.admit(state.room, request), state)
       true -> {:reply, {:error, {:room_full, people}}, state}
     end
   end
@@ -321,7 +321,7 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_call({:mix, op}, _from, state) do
-    case Mixer.change(state.mixer, op, map_size(state.room.people)) do
+    case MixSync.change(state.mixer, op, map_size(state.room.people)) do
       {:ok, mixer} -> {:reply, :ok, remember_mix(%{state | mixer: mixer}, op)}
       {:error, _} = error -> {:reply, error, state}
     end
@@ -352,7 +352,8 @@ defmodule Roomtone.RoomServer do
   def handle_call({:chat, identity}, _from, state),
     do: {:reply, about(state, identity, &{:ok, Chat.read(state.chat, &1)}), state}
 
-  def handle_call({:volumes, listener}, _from, state), do: {:reply, {:ok, Mixer.volumes(state.mixer, listener)}, state}
+  def handle_call({:volumes, listener}, _from, state),
+    do: {:reply, {:ok, MixSync.volumes(state.mixer, listener)}, state}
 
   def handle_call(:peers, _from, state),
     do: {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
@@ -436,7 +437,7 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_info({:timeout, timer, :mix}, state),
-    do: {:noreply, %{state | mixer: Mixer.handle_timeout(state.mixer, timer)}}
+    do: {:noreply, %{state | mixer: MixSync.handle_timeout(state.mixer, timer)}}
 
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
   def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
@@ -544,7 +545,7 @@ defmodule Roomtone.RoomServer do
     end
 
     # Of one who never came in, what was set beforehand is kept for their next try.
-    state = if events == [], do: state, else: %{state | mixer: Mixer.forget(state.mixer, identity)}
+    state = if events == [], do: state, else: %{state | mixer: MixSync.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
 
     state = %{
@@ -562,7 +563,7 @@ defmodule Roomtone.RoomServer do
   defp give_up_absent(state) do
     {room, identities} = Room.give_up_absent(state.room)
     gone = identities -- Map.keys(room.people)
-    remember(%{state | room: room, mixer: Enum.reduce(gone, state.mixer, &Mixer.forget(&2, &1))})
+    remember(%{state | room: room, mixer: Enum.reduce(gone, state.mixer, &MixSync.forget(&2, &1))})
   end
 
   # A timer rather than the end at once: whoever asked meanwhile still gets in, and it goes on.
@@ -642,7 +643,7 @@ defmodule Roomtone.RoomServer do
   defp reopen(state) do
     case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
-        %{state | mixer: Mixer.reopened(state.mixer)}
+        %{state | mixer: MixSync.reopened(state.mixer)}
 
       {:error, :media_busy} ->
         %{state | reopen_timer: state.reopen_timer || Retry.timer(:reopen)}
@@ -699,7 +700,7 @@ defmodule Roomtone.RoomServer do
   # What follows from the room as it now is: gains of new peers, its summary, and the timer of an empty room.
   defp settle(state) do
     before = state.summary
-    state = %{state | mixer: Mixer.put_peers(state.mixer, state.peers), summary: Room.summary(state.room)}
+    state = %{state | mixer: MixSync.put_peers(state.mixer, state.peers), summary: Room.summary(state.room)}
     %{summary: summary} = state
 
     if summary != before do

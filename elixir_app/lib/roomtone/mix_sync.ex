@@ -1,4 +1,4 @@
-defmodule Roomtone.Mixer do
+defmodule Roomtone.MixSync do
   @moduledoc """
   Keeps the engine's gains in step with a room's `Roomtone.MixPolicy`: works out the pairs that may have changed, compares them with what
   was sent, and sends the difference.

@@ -1,10 +1,10 @@
-defmodule Roomtone.MixerTest do
+defmodule Roomtone.MixSyncTest do
   @moduledoc "What of a room's policy goes down to the engine, cell by cell."
   use Roomtone.DomainCase, async: true
 
   doctest Roomtone.MixPolicy.Distance
 
-  alias Roomtone.{Media, MixPolicy, Mixer}
+  alias Roomtone.{Media, MixPolicy, MixSync}
 
   setup do
     :ok = FakeNative.watch()
@@ -338,10 +338,10 @@ defmodule Roomtone.MixerTest do
       rand = :rand.seed_s(:exsss, {seed, 48, 960})
       engine = %{default: 1.0, cells: %{}}
 
-      Enum.reduce(1..30, {Mixer.new(place, mix, %{}), %{}, engine, rand}, fn _, {mixer, peers, engine, rand} ->
+      Enum.reduce(1..30, {MixSync.new(place, mix, %{}), %{}, engine, rand}, fn _, {mixer, peers, engine, rand} ->
         {step, rand} = random_step(rand)
         {mixer, peers, engine} = take(step, mixer, peers, engine)
-        mixer = if mixer.timer, do: Mixer.handle_timeout(mixer, mixer.timer), else: mixer
+        mixer = if mixer.timer, do: MixSync.handle_timeout(mixer, mixer.timer), else: mixer
         engine = Enum.reduce(told(place), engine, &execute/2)
 
         for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
@@ -367,13 +367,13 @@ defmodule Roomtone.MixerTest do
     {:ok, mix} = MixPolicy.new()
     {:ok, changed, effect} = MixPolicy.apply(mix, {:whisper, "ada", MapSet.new()})
     MixPolicy.Store.save(place.room, changed, effect.parts)
-    Mixer.new(place, mix, %{1 => "ada", 2 => "bob"})
+    MixSync.new(place, mix, %{1 => "ada", 2 => "bob"})
     assert {2, 1, 0.0} in cells(place)
 
     # The same with a ban that was sent, and lifted.
     {:ok, lifted, effect} = MixPolicy.apply(changed, {:whisper, "ada", nil})
     MixPolicy.Store.save(place.room, lifted, effect.parts)
-    mixer = Mixer.new(place, mix, %{1 => "ada", 2 => "bob"})
+    mixer = MixSync.new(place, mix, %{1 => "ada", 2 => "bob"})
     assert {2, 1, nil} in cells(place)
     assert mixer.sent == %{}
     MixPolicy.Store.delete(place.room)
@@ -384,16 +384,16 @@ defmodule Roomtone.MixerTest do
     {:ok, mix} = MixPolicy.new(kind: :spatial)
     peers = for i <- 1..150, into: %{}, do: {Media.new_id(), "p#{i}"}
     # A timer that runs already, so that the moves come together.
-    mixer = %{Mixer.put_peers(Mixer.new(place, mix, %{}), peers) | timer: make_ref()}
+    mixer = %{MixSync.put_peers(MixSync.new(place, mix, %{}), peers) | timer: make_ref()}
 
     mixer =
       Enum.reduce(1..150, mixer, fn i, mixer ->
-        {:ok, mixer} = Mixer.change(mixer, {:put_position, "p#{i}", %{x: i * 10.0, y: 0.0, z: 0.0}}, 150)
+        {:ok, mixer} = MixSync.change(mixer, {:put_position, "p#{i}", %{x: i * 10.0, y: 0.0, z: 0.0}}, 150)
         mixer
       end)
 
     assert [{:set_policy, %{select: :nearest}}] = told(place)
-    {:ok, mixer} = Mixer.change(mixer, {:whisper, "p7", MapSet.new()}, 150)
+    {:ok, mixer} = MixSync.change(mixer, {:whisper, "p7", MapSet.new()}, 150)
     urgent = cells(place)
     assert length(urgent) == 149 and Enum.all?(urgent, &match?({_, _, 0.0}, &1))
 
@@ -411,7 +411,7 @@ defmodule Roomtone.MixerTest do
   defp take_turns(%{timer: nil} = mixer, engine, turns), do: {mixer, engine, turns}
 
   defp take_turns(mixer, engine, turns) do
-    next = Mixer.handle_timeout(mixer, mixer.timer)
+    next = MixSync.handle_timeout(mixer, mixer.timer)
     cells = cells(mixer.place)
     assert length(cells) <= 10_200
     take_turns(next, Enum.reduce(cells, engine, &put_cell/2), turns + 1)
@@ -444,30 +444,30 @@ defmodule Roomtone.MixerTest do
 
   defp take({:enter, name}, mixer, peers, engine) do
     peers = peers |> without(name) |> Map.put(Media.new_id(), name)
-    {Mixer.put_peers(mixer, peers), peers, engine}
+    {MixSync.put_peers(mixer, peers), peers, engine}
   end
 
   defp take({:leave, name}, mixer, peers, engine) do
     peers = without(peers, name)
-    {mixer |> Mixer.put_peers(peers) |> Mixer.forget(name), peers, engine}
+    {mixer |> MixSync.put_peers(peers) |> MixSync.forget(name), peers, engine}
   end
 
   # All peers went with it; those who come again are other peers.
   defp take(:room_failed, mixer, peers, _engine) do
-    mixer = Mixer.reopened(mixer)
+    mixer = MixSync.reopened(mixer)
     peers = Map.new(peers, fn {_peer, name} -> {Media.new_id(), name} end)
     _ = told(%{room: mixer.place.room})
-    again = Mixer.put_peers(mixer, peers)
+    again = MixSync.put_peers(mixer, peers)
     {again, peers, %{default: mixer.mix.default_gain, cells: %{}}}
   end
 
   defp take(:process_replaced, mixer, peers, engine) do
     {:ok, mix} = MixPolicy.new(kind: :spatial, default_gain: 0.5)
-    {Mixer.new(mixer.place, mix, peers), peers, engine}
+    {MixSync.new(mixer.place, mix, peers), peers, engine}
   end
 
   defp take(op, mixer, peers, engine) do
-    {:ok, mixer} = Mixer.change(mixer, op, map_size(peers))
+    {:ok, mixer} = MixSync.change(mixer, op, map_size(peers))
     {mixer, peers, engine}
   end
 
