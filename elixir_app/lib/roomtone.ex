@@ -22,9 +22,9 @@ defmodule Roomtone do
   alias Roomtone.{
     Config,
     Entry,
-    Hearing,
     Lobby,
     Media,
+    MixControls,
     MixPolicy,
     Name,
     Participant,
@@ -396,29 +396,29 @@ defmodule Roomtone do
 
   # ---- Who hears whom --------------------------------------------------------------------------------------------------
 
-  @doc "How loud each hears each, in place of what was said before: `Roomtone.Hearing.put_mix/2`."
-  defdelegate put_mix(name, table), to: Hearing
+  @doc "How loud each hears each, in place of what was said before: `Roomtone.MixControls.put_mix/2`."
+  defdelegate put_mix(name, table), to: MixControls
 
-  @doc "As `put_mix/2` for a few pairs: `Roomtone.Hearing.update_mix/2`."
-  defdelegate update_mix(name, table), to: Hearing
+  @doc "As `put_mix/2` for a few pairs: `Roomtone.MixControls.update_mix/2`."
+  defdelegate update_mix(name, table), to: MixControls
 
-  @doc "How loud a person wants another, for this listener alone: `Roomtone.Hearing.put_volume/4`."
-  defdelegate put_volume(name, listener, speaker, volume), to: Hearing
+  @doc "How loud a person wants another, for this listener alone: `Roomtone.MixControls.put_volume/4`."
+  defdelegate put_volume(name, listener, speaker, volume), to: MixControls
 
-  @doc "The volumes that a person has set: `Roomtone.Hearing.volumes/2`."
-  defdelegate volumes(name, listener), to: Hearing
+  @doc "The volumes that a person has set: `Roomtone.MixControls.volumes/2`."
+  defdelegate volumes(name, listener), to: MixControls
 
-  @doc "Where a person is, in a `:spatial` room: `Roomtone.Hearing.put_position/3`."
-  defdelegate put_position(name, identity, position), to: Hearing
+  @doc "Where a person is, in a `:spatial` room: `Roomtone.MixControls.put_position/3`."
+  defdelegate put_position(name, identity, position), to: MixControls
 
-  @doc "Puts a person into a zone: `Roomtone.Hearing.put_zone/3`."
-  defdelegate put_zone(name, identity, zone), to: Hearing
+  @doc "Puts a person into a zone: `Roomtone.MixControls.put_zone/3`."
+  defdelegate put_zone(name, identity, zone), to: MixControls
 
-  @doc "What is heard of a zone in another: `Roomtone.Hearing.put_door_gains/2`."
-  defdelegate put_door_gains(name, doors), to: Hearing
+  @doc "What is heard of a zone in another: `Roomtone.MixControls.put_door_gains/2`."
+  defdelegate put_door_gains(name, doors), to: MixControls
 
-  @doc "From now on only these listeners hear the speaker: `Roomtone.Hearing.whisper/3`."
-  defdelegate whisper(name, speaker, listeners), to: Hearing
+  @doc "From now on only these listeners hear the speaker: `Roomtone.MixControls.whisper/3`."
+  defdelegate whisper(name, speaker, listeners), to: MixControls
 
   # ---- News and figures ------------------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@ defmodule RoomtoneTest do
   use Roomtone.DomainCase, async: true
 
   doctest Roomtone
-  doctest Roomtone.Hearing
+  doctest Roomtone.MixControls
   doctest Roomtone.Name
   doctest Roomtone.Token
   doctest Roomtone.Room

@@ -1,4 +1,4 @@
-defmodule Roomtone.Hearing do
+defmodule Roomtone.MixControls do
   @moduledoc """
   Who hears whom, and how loud: what a room's mix may be told. `Roomtone` has each of these functions, too. What becomes of it is
   in docs/mixing.md.
