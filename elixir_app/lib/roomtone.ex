@@ -20,8 +20,8 @@ defmodule Roomtone do
   """
 
   alias Roomtone.{
+    Admission,
     Config,
-    Entry,
     Lobby,
     Media,
     MixControls,
@@ -91,13 +91,13 @@ defmodule Roomtone do
   def open_room(name, opts \\ []) do
     with {:ok, name} <- Name.room(name),
          {mixing, opts} = Keyword.split(opts, MixPolicy.options()),
-         :ok <- Entry.check_room(opts),
+         :ok <- Admission.check_room(opts),
          {:ok, mix} <- MixPolicy.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
          {passcode, opts} = Keyword.pop(opts, :passcode),
          {by, opts} = Keyword.pop(opts, :by),
-         :ok <- if(by, do: Entry.check_join(by), else: :ok),
+         :ok <- if(by, do: Admission.check_join(by), else: :ok),
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
-         whose = if(by, do: [by: Entry.request("", "", by), new: true], else: []),
+         whose = if(by, do: [by: Admission.request("", "", by), new: true], else: []),
          {:ok, summary} <- Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) do
       keep()
       {:ok, summary}
@@ -179,8 +179,8 @@ defmodule Roomtone do
   def outlook(name, identity, opts) do
     with {:ok, name} <- Name.room(name),
          {:ok, identity} <- Name.identity(identity),
-         :ok <- Entry.check_join(opts) do
-      request = Entry.request(identity, identity, opts)
+         :ok <- Admission.check_join(opts) do
+      request = Admission.request(identity, identity, opts)
 
       case RoomServer.call(name, {:outlook, request}) do
         {:error, :room_not_found} when request.rejoin != nil -> {:error, :room_ended}
@@ -247,7 +247,7 @@ defmodule Roomtone do
     * `maker` – any text that tells who it is: of a room that this join opens, or that was opened with the same, they are a moderator
     * `name` – shown to others; default the identity
     * `muted` – whether they come in muted; default `false`, and left as it is when they come back
-    * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{Roomtone.Entry.max_session()} bytes
+    * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{Roomtone.Admission.max_session()} bytes
     * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients that have no such process:
       they stay for as long as their media do
     * `grace` – milliseconds for which they stay after the owner's death, in case they come back; default `grace_ms`
@@ -263,10 +263,10 @@ defmodule Roomtone do
   def join(name, identity, offer, opts \\ []) do
     with {:ok, name} <- Name.room(name),
          {:ok, identity} <- Name.identity(identity),
-         :ok <- Entry.check_join(opts),
+         :ok <- Admission.check_join(opts),
          {:ok, shown} <- Name.identity(Keyword.get(opts, :name) || identity),
-         request = Entry.request(identity, shown, opts),
-         {:ok, pid, person} <- Entry.admit(name, request, opts[:create] || false),
+         request = Admission.request(identity, shown, opts),
+         {:ok, pid, person} <- Admission.admit(name, request, opts[:create] || false),
          {:ok, answer} <- Participant.negotiate(pid, offer, request.owner),
          {:ok, participant, room_id} <- RoomServer.call(name, {:joined, identity}) do
       {:ok, %{participant: participant, answer: answer, session: person.session, room_id: room_id}}

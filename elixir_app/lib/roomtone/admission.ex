@@ -1,4 +1,4 @@
-defmodule Roomtone.Entry do
+defmodule Roomtone.Admission do
   @moduledoc "The way into a room: what `Roomtone.open_room/2` and `Roomtone.join/4` may be asked, and the asking."
 
   alias Roomtone.{Config, Room, RoomServer, Rooms, Token}
