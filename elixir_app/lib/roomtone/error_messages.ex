@@ -1,4 +1,4 @@
-defmodule Roomtone.Words do
+defmodule Roomtone.ErrorMessages do
   @moduledoc "Errors in words for people. See `Roomtone.describe_error/1`."
 
   @doc false

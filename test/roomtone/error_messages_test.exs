@@ -1,4 +1,4 @@
-defmodule Roomtone.WordsTest do
+defmodule Roomtone.ErrorMessagesTest do
   use ExUnit.Case, async: true
 
   test "every documented error has words of its own" do
