@@ -27,7 +27,7 @@ defmodule Roomtone.RoomServer do
     Room,
     Rooms,
     SafeCall,
-    Slots,
+    SlotAssignments,
     Subscribers,
     Telemetry,
     UnknownMessage
@@ -89,7 +89,7 @@ defmodule Roomtone.RoomServer do
           monitors: %{reference => String.t()},
           # Who has which peer.
           peers: %{Media.id() => String.t()},
-          slots: Slots.t(),
+          slots: SlotAssignments.t(),
           # When each participant's process crashed lately, in monotonic milliseconds.
           crashes: %{String.t() => [integer]}
         }
@@ -402,7 +402,7 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_info({:media, {:slots, told}}, %{room: room} = state),
-    do: {:noreply, %{state | slots: Slots.put(state.slots, room.name, room.people, state.peers, told)}}
+    do: {:noreply, %{state | slots: SlotAssignments.put(state.slots, room.name, room.people, state.peers, told)}}
 
   def handle_info({:media, {:room_moved, shard}}, state) do
     place = %{state.place | shard: shard}
@@ -477,7 +477,7 @@ defmodule Roomtone.RoomServer do
     case state.pids do
       %{^identity => pid} ->
         Participant.update(pid, person)
-        Slots.tell(state.slots, room.name, person)
+        SlotAssignments.tell(state.slots, room.name, person)
         # Their grants may be fewer.
         {:reply, {:ok, pid, person}, state |> change({room, events}) |> remember()}
 

@@ -89,7 +89,7 @@ defmodule Roomtone.Types do
           | {:chat, chat_message}
           | {:speaking, identity :: String.t(), boolean}
           | {:connected, identity :: String.t(), boolean}
-          | {:slots, Roomtone.Slots.told()}
+          | {:slots, Roomtone.SlotAssignments.told()}
           | {:levels, %{String.t() => 0..127}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:draining, seconds :: non_neg_integer}

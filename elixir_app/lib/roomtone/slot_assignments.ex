@@ -1,4 +1,4 @@
-defmodule Roomtone.Slots do
+defmodule Roomtone.SlotAssignments do
   @moduledoc """
   Whom each listener of a `:forward` room hears in which slot, and how loud: what the engine says of it, by name.
 
