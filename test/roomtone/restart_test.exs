@@ -5,7 +5,7 @@ defmodule Roomtone.RestartTest do
 
   import ExUnit.CaptureLog
 
-  alias Roomtone.Auth.{Invitation, LastRoom, Spent}
+  alias Roomtone.Auth.{Invitation, LastRoom, RevocationList}
   alias Roomtone.{RoomServer, Store}
 
   @moduletag capture_log: true
@@ -398,9 +398,9 @@ defmodule Roomtone.RestartTest do
     {:ok, of_before} = Invitation.sign(room, now: System.system_time(:second) - 1)
     restart(fn -> File.rm_rf!(data) end)
     assert {:error, :invitation_used} = Invitation.read(of_before)
-    assert Spent.before_memory?(System.system_time(:second) - 1)
-    refute Spent.before_memory?(System.system_time(:second))
-    assert Spent.before_memory?(nil)
+    assert RevocationList.before_memory?(System.system_time(:second) - 1)
+    refute RevocationList.before_memory?(System.system_time(:second))
+    assert RevocationList.before_memory?(nil)
   end
 
   test "without a folder nothing is kept, and that isn't a failure", %{room: room} do

@@ -20,7 +20,7 @@ defmodule Roomtone.UnknownMessageTest do
       Roomtone.RoomServer.whereis(room),
       Process.whereis(Roomtone.Rooms),
       Process.whereis(Roomtone.Store),
-      Process.whereis(Roomtone.Auth.Spent),
+      Process.whereis(Roomtone.Auth.RevocationList),
       Process.whereis(Roomtone.Media),
       Process.whereis(Roomtone.Media.Events),
       Process.whereis(Roomtone.Lobby),

@@ -26,7 +26,7 @@ defmodule Roomtone.Auth do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Familiar, Invitation, Spent, Standing, Throttle, Visitor}
+  alias Roomtone.Auth.{Familiar, Invitation, RevocationList, Standing, Throttle, Visitor}
 
   @typedoc "What the web keeps for a browser, in a place that only we can write to."
   @type session :: %{optional(String.t()) => term}
@@ -308,7 +308,7 @@ defmodule Roomtone.Auth do
     with {:ok, token} <- Token.verify(jwt, room), :ok <- remembered(token), :ok <- standing(token), do: {:ok, token}
   end
 
-  defp remembered(token), do: if(Spent.before_memory?(token.issued_at), do: {:error, :expired}, else: :ok)
+  defp remembered(token), do: if(RevocationList.before_memory?(token.issued_at), do: {:error, :expired}, else: :ok)
 
   @doc """
   From now on the calling process gets `{:session_ended, what}` when the user or the invitation that a token stands on is gone; the end
@@ -404,7 +404,7 @@ defmodule Roomtone.Auth do
       when is_binary(id) and is_list(grants) and is_integer(expires_at) ->
         with true <- expires_at > unix_now() and not Invitation.revoked?(id),
              # It may have been called back.
-             false <- Spent.before_memory?(pass["iat"]),
+             false <- RevocationList.before_memory?(pass["iat"]),
              {:ok, grants} <- Token.parse_grants(grants) do
           %{id: id, grants: grants, expires_at: expires_at}
         else
@@ -445,7 +445,7 @@ defmodule Roomtone.Auth do
   def end_session(nil), do: :ok
 
   def end_session(session_id) do
-    _now_or_before = Spent.spend({:session, session_id}, unix_now() + @session_ttl)
+    _now_or_before = RevocationList.spend({:session, session_id}, unix_now() + @session_ttl)
     :ok
   end
 
@@ -460,7 +460,7 @@ defmodule Roomtone.Auth do
   @doc "Whether the session was signed out."
   @spec ended?(String.t() | nil) :: boolean
   def ended?(nil), do: false
-  def ended?(session_id), do: Spent.spent?({:session, session_id})
+  def ended?(session_id), do: RevocationList.spent?({:session, session_id})
 
   # ---- Inside ----------------------------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 defmodule Roomtone.Store do
   @moduledoc """
-  What outlives this server: rooms (`Roomtone.Rooms.Remembered`) and what is spent (`Roomtone.Auth.Spent`), kept on disk in `data_dir`.
+  What outlives this server: rooms (`Roomtone.Rooms.Remembered`) and what is spent (`Roomtone.Auth.RevocationList`), kept on disk in `data_dir`.
 
   Everything is in memory, in a table that all may read and write: `put/2` and `delete/1` cost their caller no more than that, and of a value that
   changes often only the latest is written. This process writes what has changed to the log (`Roomtone.Store.Log`) within 100 ms, and waits until
@@ -34,7 +34,7 @@ defmodule Roomtone.Store do
   @dirty __MODULE__.Dirty
 
   @typedoc "What a value is of."
-  @type key :: {:room, String.t()} | {:spent, Roomtone.Auth.Spent.key()} | {:whip, binary}
+  @type key :: {:room, String.t()} | {:spent, Roomtone.Auth.RevocationList.key()} | {:whip, binary}
 
   # ---- For all processes -------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ defmodule Roomtone.Auth.Default do
   """
   @behaviour Roomtone.Auth
 
-  alias Roomtone.Auth.{Password, Secret, Spent, Users}
+  alias Roomtone.Auth.{Password, RevocationList, Secret, Users}
   alias Roomtone.Config
 
   @session_ttl 30 * 24 * 3600
@@ -17,7 +17,7 @@ defmodule Roomtone.Auth.Default do
       when is_binary(name) and is_binary(stamp) and is_integer(since) do
     with true <- since + @session_ttl > unix_now(),
          # Whether they signed out since nobody knows any more.
-         false <- Spent.before_memory?(since),
+         false <- RevocationList.before_memory?(since),
          %Users{} = user <- Users.get(name),
          true <- Secret.equal?(stamp(user), stamp) do
       {:user, user.name}

@@ -4,11 +4,11 @@ defmodule Roomtone.Auth.Invitation do
   own (claim `inv`), which opens no socket. A passcode isn't asked of who has one.
 
   One made with `once: true` is used up by the first who takes it. One from before the server's memory begins isn't taken: it may have been used
-  or called back (`Roomtone.Auth.Spent.before_memory?/1`).
+  or called back (`Roomtone.Auth.RevocationList.before_memory?/1`).
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Spent, Standing}
+  alias Roomtone.Auth.{RevocationList, Standing}
 
   @enforce_keys [:id, :room, :grants, :issued_at, :expires_at, :once]
   defstruct @enforce_keys
@@ -81,7 +81,7 @@ defmodule Roomtone.Auth.Invitation do
   @spec take(term, keyword) :: {:ok, t} | {:error, :bad_invitation | :invitation_expired | :invitation_used}
   def take(jwt, opts \\ []) do
     with {:ok, invitation} <- read(jwt, opts) do
-      case if(invitation.once, do: Spent.spend({:used, invitation.id}, invitation.expires_at), else: :ok) do
+      case if(invitation.once, do: RevocationList.spend({:used, invitation.id}, invitation.expires_at), else: :ok) do
         :ok -> {:ok, invitation}
         {:error, :spent} -> {:error, :invitation_used}
       end
@@ -91,16 +91,16 @@ defmodule Roomtone.Auth.Invitation do
   @doc "Calls one back: nobody takes it any more, and who took it has nothing of it from now on."
   @spec revoke(t) :: :ok
   def revoke(%__MODULE__{} = invitation) do
-    _now_or_before = Spent.spend({:invitation, invitation.id}, invitation.expires_at)
+    _now_or_before = RevocationList.spend({:invitation, invitation.id}, invitation.expires_at)
     Standing.ended({:invitation, invitation.id})
   end
 
   @doc "Whether it was called back."
   @spec revoked?(String.t()) :: boolean
-  def revoked?(id), do: Spent.spent?({:invitation, id})
+  def revoked?(id), do: RevocationList.spent?({:invitation, id})
 
   defp unspent(%{id: id, issued_at: issued_at}) do
-    if Spent.before_memory?(issued_at) or revoked?(id) or Spent.spent?({:used, id}),
+    if RevocationList.before_memory?(issued_at) or revoked?(id) or RevocationList.spent?({:used, id}),
       do: {:error, :invitation_used},
       else: :ok
   end

@@ -2,7 +2,7 @@ defmodule Roomtone.Auth.Supervisor do
   @moduledoc "The processes behind `Roomtone.Auth`, none of which needs another."
   use Supervisor
 
-  alias Roomtone.Auth.{Familiar, Password, Spent, Standing, Throttle, Users}
+  alias Roomtone.Auth.{Familiar, Password, RevocationList, Standing, Throttle, Users}
 
   @doc false
   @spec start_link(term) :: Supervisor.on_start()
@@ -11,5 +11,7 @@ defmodule Roomtone.Auth.Supervisor do
   @impl true
   def init(nil),
     do:
-      Supervisor.init([Password, {Throttle, []}, {Spent, []}, {Familiar, []}, Standing, Users], strategy: :one_for_one)
+      Supervisor.init([Password, {Throttle, []}, {RevocationList, []}, {Familiar, []}, Standing, Users],
+        strategy: :one_for_one
+      )
 end

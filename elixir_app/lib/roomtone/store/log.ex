@@ -11,7 +11,13 @@ defmodule Roomtone.Store.Log do
   @log __MODULE__
 
   # What may be in a value is atoms of ours, which are known once these are loaded; of anything else in a file no atom is made.
-  @known [Roomtone.Room.Memory, Roomtone.Room, Roomtone.MixPolicy, Roomtone.Rooms.Remembered, Roomtone.Auth.Spent]
+  @known [
+    Roomtone.Room.Memory,
+    Roomtone.Room,
+    Roomtone.MixPolicy,
+    Roomtone.Rooms.Remembered,
+    Roomtone.Auth.RevocationList
+  ]
 
   @enforce_keys [:bytes, :first_bytes]
   defstruct [:bytes, :first_bytes]

@@ -1,4 +1,4 @@
-defmodule Roomtone.Auth.Spent do
+defmodule Roomtone.Auth.RevocationList do
   @moduledoc """
   What was signed and is good no more before its time: sessions that were signed out, invitations that were used up or called back.
   Kept until it would have expired anyway, also over a restart of the server (`Roomtone.Store`). Where there are too many of a kind, the oldest go
