@@ -26,7 +26,7 @@ defmodule Roomtone.Auth do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Familiar, Invitation, RevocationList, Standing, Throttle, Visitor}
+  alias Roomtone.Auth.{Familiar, Invitation, RevocationList, Revocations, Throttle, Visitor}
 
   @typedoc "What the web keeps for a browser, in a place that only we can write to."
   @type session :: %{optional(String.t()) => term}
@@ -316,15 +316,15 @@ defmodule Roomtone.Auth do
   """
   @spec watch(Token.t()) :: :ok | {:error, :signed_out}
   def watch(%Token{} = token) do
-    if token.user_stamp, do: Standing.watch({:user, token.identity})
-    if token.invitation, do: Standing.watch({:invitation, token.invitation})
+    if token.user_stamp, do: Revocations.watch({:user, token.identity})
+    if token.invitation, do: Revocations.watch({:invitation, token.invitation})
     # In between, too.
     standing(token)
   end
 
   @doc "Ends the calls and pages of a user; their tokens are void if their stamp (`c:user_stamp/1`) isn't the same any more."
   @spec end_user(String.t()) :: :ok
-  def end_user(name), do: Standing.ended({:user, name})
+  def end_user(name), do: Revocations.ended({:user, name})
 
   defp standing(token) do
     gone? =

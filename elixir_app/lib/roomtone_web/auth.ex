@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.Auth do
   import Plug.Conn
 
   alias Roomtone.Auth
-  alias Roomtone.Auth.{Standing, Visitor}
+  alias Roomtone.Auth.{Revocations, Visitor}
   alias RoomtoneWeb.AddressLimit
 
   @kept_out [:passcode_needed, :removed, :closed_by_moderator, :room_not_restored]
@@ -28,7 +28,7 @@ defmodule RoomtoneWeb.Auth do
   def on_mount(:visitor, _params, session, socket) do
     visitor = Auth.visitor(session)
 
-    if visitor.user != nil and Phoenix.LiveView.connected?(socket), do: Standing.watch({:user, visitor.user})
+    if visitor.user != nil and Phoenix.LiveView.connected?(socket), do: Revocations.watch({:user, visitor.user})
 
     {:cont,
      socket
@@ -43,7 +43,7 @@ defmodule RoomtoneWeb.Auth do
   @doc "The page of an entry goes when the invitation is called back that let it in."
   @spec watch_page(Auth.entry()) :: :ok
   def watch_page(%{room: room, token: jwt}) do
-    with {:ok, %{invitation: id}} when id != nil <- Auth.verify(jwt, room), do: Standing.watch({:invitation, id})
+    with {:ok, %{invitation: id}} when id != nil <- Auth.verify(jwt, room), do: Revocations.watch({:invitation, id})
     :ok
   end
 

@@ -8,7 +8,7 @@ defmodule Roomtone.Auth.Invitation do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{RevocationList, Standing}
+  alias Roomtone.Auth.{RevocationList, Revocations}
 
   @enforce_keys [:id, :room, :grants, :issued_at, :expires_at, :once]
   defstruct @enforce_keys
@@ -92,7 +92,7 @@ defmodule Roomtone.Auth.Invitation do
   @spec revoke(t) :: :ok
   def revoke(%__MODULE__{} = invitation) do
     _now_or_before = RevocationList.spend({:invitation, invitation.id}, invitation.expires_at)
-    Standing.ended({:invitation, invitation.id})
+    Revocations.ended({:invitation, invitation.id})
   end
 
   @doc "Whether it was called back."

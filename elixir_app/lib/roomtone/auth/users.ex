@@ -9,7 +9,7 @@ defmodule Roomtone.Auth.Users do
   """
   use GenServer
 
-  alias Roomtone.Auth.Standing
+  alias Roomtone.Auth.Revocations
   alias Roomtone.{Config, Name, Token, UnknownMessage}
 
   require Logger
@@ -201,7 +201,7 @@ defmodule Roomtone.Auth.Users do
         changed = for {folded, user} <- :ets.tab2list(__MODULE__), users[folded] != user, do: {folded, user}
         :ets.insert(__MODULE__, Map.to_list(users))
         for {folded, _user} <- changed, not is_map_key(users, folded), do: :ets.delete(__MODULE__, folded)
-        for {_folded, user} <- changed, do: Standing.ended({:user, user.name})
+        for {_folded, user} <- changed, do: Revocations.ended({:user, user.name})
         %{state | stamp: stamp}
 
       {:error, why} ->

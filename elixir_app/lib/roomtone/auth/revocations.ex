@@ -1,4 +1,4 @@
-defmodule Roomtone.Auth.Standing do
+defmodule Roomtone.Auth.Revocations do
   @moduledoc """
   Tells those who act on a token that what it stands on is gone: a user whose password or grants changed or who is no user any more, an
   invitation that was called back. Whoever watches gets `{:session_ended, what}`.
