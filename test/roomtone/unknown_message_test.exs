@@ -26,7 +26,7 @@ defmodule Roomtone.UnknownMessageTest do
       Process.whereis(Roomtone.Lobby),
       Process.whereis(Roomtone.Auth.Password),
       Process.whereis(Roomtone.Auth.Throttle),
-      Process.whereis(Roomtone.Auth.Familiar),
+      Process.whereis(Roomtone.Auth.KnownAddresses),
       Process.whereis(Roomtone.Auth.Users),
       Process.whereis(RoomtoneWeb.AddressLimit)
     ]

@@ -26,7 +26,7 @@ defmodule Roomtone.Auth do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Familiar, Invitation, RevocationList, Revocations, Throttle, Visitor}
+  alias Roomtone.Auth.{Invitation, KnownAddresses, RevocationList, Revocations, Throttle, Visitor}
 
   @typedoc "What the web keeps for a browser, in a place that only we can write to."
   @type session :: %{optional(String.t()) => term}
@@ -128,12 +128,12 @@ defmodule Roomtone.Auth do
     folded = Roomtone.Auth.Users.fold(known)
     own = if address, do: [{:user, {folded, address}}], else: []
     # Whoever has been here before isn't kept out by what others try with their name.
-    anybody = if Familiar.familiar?(folded, address), do: [], else: [{:name, folded}]
+    anybody = if KnownAddresses.familiar?(folded, address), do: [], else: [{:name, folded}]
     all = own ++ anybody ++ if(address, do: [{:address, address}], else: [])
 
     # Right once, what others tried with the name is forgotten, too.
     with {:ok, values} <- guarded(all, [{:name, folded} | own], fn -> module().sign_in(known, password) end) do
-      Familiar.remember(folded, address)
+      KnownAddresses.remember(folded, address)
       {:ok, values}
     end
   end

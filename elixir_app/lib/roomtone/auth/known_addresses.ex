@@ -1,4 +1,4 @@
-defmodule Roomtone.Auth.Familiar do
+defmodule Roomtone.Auth.KnownAddresses do
   @moduledoc """
   From which addresses who signed in, within a day: there their own name isn't slowed by what others guess at it (`Throttle`, `:name`).
   What is guessed from such an address itself still counts, for that address. In this node's memory; where there are too many, the one that
