@@ -6,7 +6,7 @@ defmodule RoomtoneTest do
   doctest Roomtone.Name
   doctest Roomtone.Token
   doctest Roomtone.Room
-  doctest Roomtone.Room.Barred
+  doctest Roomtone.Room.Bans
   doctest Roomtone.Chat
   doctest Roomtone.Participant
   doctest Roomtone.Config.Parse

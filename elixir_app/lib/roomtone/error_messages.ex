@@ -24,7 +24,7 @@ defmodule Roomtone.ErrorMessages do
   def describe_error({:invalid_option, key}), do: "The option #{key} isn't known or has a value that it doesn't take."
 
   def describe_error(:removed),
-    do: "You were removed from this room. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."
+    do: "You were removed from this room. You can come back after #{Roomtone.Room.Bans.minutes()} minutes."
 
   def describe_error(:identity_taken), do: "Someone with this name is already in this room."
   def describe_error(:not_found), do: "This person isn't in the room."

@@ -16,7 +16,7 @@ defmodule Roomtone.Room do
 
   alias Roomtone.Auth.{Lock, Secret}
   alias Roomtone.Name
-  alias Roomtone.Room.{Barred, Memory, Person}
+  alias Roomtone.Room.{Bans, Memory, Person}
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
   defstruct [
@@ -59,7 +59,7 @@ defmodule Roomtone.Room do
           people: %{String.t() => Person.t()},
           absent: %{String.t() => Memory.absent()},
           marks: %{String.t() => mark},
-          barred: Barred.t()
+          barred: Bans.t()
         }
 
   @typedoc "What a moderator said of somebody, for when they come back: leaving and entering again doesn't undo it."
@@ -122,7 +122,7 @@ defmodule Roomtone.Room do
              | {:room_full, pos_integer}
              | {:not_granted, :speak_or_listen}}
   def admit(%__MODULE__{} = room, %{identity: identity} = request) do
-    with :ok <- Barred.check(room.barred, request),
+    with :ok <- Bans.check(room.barred, request),
          {:ok, later?} <- later_life?(room, request[:rejoin]),
          {:ok, request} <- grant(room, request) do
       case room.people do
@@ -207,7 +207,7 @@ defmodule Roomtone.Room do
            }}
           | {:error, :passcode_needed | :removed | :room_ended | :identity_taken}
   def outlook(room, %{identity: identity} = request) do
-    with :ok <- Barred.check(room.barred, request),
+    with :ok <- Bans.check(room.barred, request),
          {:ok, later?} <- later_life?(room, request[:rejoin]),
          {:ok, grants} <- grants_inside(room, request),
          {:ok, seen} <- look_ahead(room, identity, %{request | grants: grants}, later?) do
@@ -237,7 +237,7 @@ defmodule Roomtone.Room do
   @spec grants(t, %{required(:grants) => [Roomtone.Token.grant()], optional(atom) => term}) ::
           {:ok, [Roomtone.Token.grant()]} | {:error, :passcode_needed | :removed}
   def grants(room, request) do
-    with :ok <- Barred.check(room.barred, request), do: grants_inside(room, request)
+    with :ok <- Bans.check(room.barred, request), do: grants_inside(room, request)
   end
 
   defp grants_inside(room, request) do
@@ -365,7 +365,7 @@ defmodule Roomtone.Room do
   @spec remove(t, String.t(), term) :: {t, [Roomtone.event()]}
   def remove(room, identity, :removed) when is_map_key(room.people, identity) do
     {gone, events} = take_out(room, identity, :removed)
-    {%{gone | barred: Barred.put(gone.barred, room.people[identity])}, events}
+    {%{gone | barred: Bans.put(gone.barred, room.people[identity])}, events}
   end
 
   def remove(room, identity, reason), do: take_out(room, identity, reason)

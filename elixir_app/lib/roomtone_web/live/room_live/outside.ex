@@ -54,7 +54,7 @@ defmodule RoomtoneWeb.RoomLive.Outside do
 
   defp words(:removed) do
     {"You were removed.",
-     "A moderator removed you. Your microphone is off. You can come back after #{Roomtone.Room.Barred.minutes()} minutes."}
+     "A moderator removed you. Your microphone is off. You can come back after #{Roomtone.Room.Bans.minutes()} minutes."}
   end
 
   defp words(:closed) do

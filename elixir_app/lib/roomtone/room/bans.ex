@@ -1,15 +1,15 @@
-defmodule Roomtone.Room.Barred do
+defmodule Roomtone.Room.Bans do
   @moduledoc """
   Who was removed from a room, and can't come back yet: by the browser or account it was where that is known, whatever name they take
   next, and else by the name.
 
-      iex> alias Roomtone.Room.Barred
-      iex> barred = Barred.put(%{}, %{identity: "eve", maker: "browser 7"}, 0)
-      iex> Barred.check(barred, %{identity: "mallory", maker: "browser 7"}, 1_000)
+      iex> alias Roomtone.Room.Bans
+      iex> barred = Bans.put(%{}, %{identity: "eve", maker: "browser 7"}, 0)
+      iex> Bans.check(barred, %{identity: "mallory", maker: "browser 7"}, 1_000)
       {:error, :removed}
-      iex> Barred.check(barred, %{identity: "eve", maker: "browser 8"}, 1_000)
+      iex> Bans.check(barred, %{identity: "eve", maker: "browser 8"}, 1_000)
       :ok
-      iex> Barred.check(barred, %{identity: "eve", maker: "browser 7"}, 300_000)
+      iex> Bans.check(barred, %{identity: "eve", maker: "browser 7"}, 300_000)
       :ok
   """
 
