@@ -127,13 +127,13 @@ defmodule Roomtone.Room do
          {:ok, request} <- grant(room, request) do
       case room.people do
         %{^identity => person} ->
-          let_back(room, person, request)
+          readmit(room, person, request)
 
         _ ->
           with :ok <- one_of_a_kind(room, identity),
                {:ok, arrival} <- arrival(room, request, later?),
                :ok <- place_for(room, identity),
-               do: let_in(room, request, arrival)
+               do: admit_new(room, request, arrival)
       end
     end
   end
@@ -250,7 +250,7 @@ defmodule Roomtone.Room do
     if grants == [] and not past?, do: {:error, :passcode_needed}, else: {:ok, Enum.uniq(grants)}
   end
 
-  defp let_in(room, request, arrival) do
+  defp admit_new(room, request, arrival) do
     room = %{room | marks: Map.delete(room.marks, request.identity), absent: Map.delete(room.absent, request.identity)}
 
     person = %Person{
@@ -281,7 +281,7 @@ defmodule Roomtone.Room do
     %{silenced: false, role: if(room.stage and :moderate not in grants, do: :listener, else: :speaker)}
   end
 
-  defp let_back(room, person, request) do
+  defp readmit(room, person, request) do
     same? =
       Secret.equal?(request.session, person.session) or
         (is_pid(request.owner) and request.owner == person.owner)

@@ -6,10 +6,10 @@ defmodule RoomtoneWeb.PageController do
 
   import RoomtoneWeb.Paths
 
-  alias RoomtoneWeb.{AddressLimit, Auth, Door, Refusal}
+  alias RoomtoneWeb.{AddressLimit, Auth, JoinForm, Refusal}
 
   def enter(conn, params) do
-    case Door.knock(conn, params) do
+    case JoinForm.submit(conn, params) do
       {:ok, conn, %{room: room, name: name}} ->
         conn |> put_status(303) |> redirect(to: room_path(room, name))
 

@@ -1,4 +1,4 @@
-defmodule RoomtoneWeb.Door do
+defmodule RoomtoneWeb.JoinForm do
   @moduledoc """
   What the form says that leads into a room: who, which room, its passcode, whether to make it.
 
@@ -21,9 +21,9 @@ defmodule RoomtoneWeb.Door do
   @type errors :: [{:form | :room | :name | :passcode | :kind, reason :: term}]
 
   @doc "Takes the form: the session then knows the name and the pass, and the room is made if that was asked for."
-  @spec knock(Plug.Conn.t(), map) ::
+  @spec submit(Plug.Conn.t(), map) ::
           {:ok, Plug.Conn.t(), %{room: String.t(), name: String.t()}} | {:error, errors}
-  def knock(%{assigns: %{visitor: visitor}} = conn, params) do
+  def submit(%{assigns: %{visitor: visitor}} = conn, params) do
     with :ok <- field(:form, AddressLimit.take(conn.remote_ip)),
          {:ok, given, jwt} <- target(params["room"]),
          {:ok, room, name} <- names(visitor, given, params),
@@ -32,7 +32,7 @@ defmodule RoomtoneWeb.Door do
          conn = if(visitor.user, do: conn, else: Auth.put_guest_name(conn, name)),
          # An invitation for a single use isn't used up for nothing; who is in a locked room is for those to know who have its passcode.
          :ok <- if(jwt, do: free(visitor, name, room), else: :ok),
-         {:ok, conn} <- if(jwt, do: take(conn, jwt), else: open(conn, room, params)),
+         {:ok, conn} <- if(jwt, do: accept(conn, jwt), else: open(conn, room, params)),
          :ok <- if(jwt, do: :ok, else: free_inside(conn, name, room)) do
       {:ok, conn, %{room: room, name: name}}
     else
@@ -85,7 +85,7 @@ defmodule RoomtoneWeb.Door do
 
   # The last step: nothing after it goes wrong, so one for a single use isn't used up for nothing. It opens the room by itself, whatever
   # else the form says.
-  defp take(conn, jwt) do
+  defp accept(conn, jwt) do
     case Roomtone.Auth.accept(conn.assigns.visitor, jwt) do
       {:ok, _invitation, values} -> {:ok, Auth.put_pass(conn, values)}
       {:error, reason} -> {:error, [room: reason]}
