@@ -31,7 +31,7 @@ defmodule RoomtoneWeb.RoomChannel do
   use RoomtoneWeb, :channel
 
   alias Roomtone.{Name, RateLimit, Token, UnknownMessage}
-  alias RoomtoneWeb.{AddressLimit, Auth, Refusal}
+  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload}
 
   require Logger
 
@@ -54,7 +54,7 @@ defmodule RoomtoneWeb.RoomChannel do
   @accidents [:owner_lost, :media_lost, :crashed]
 
   @impl true
-  def join(_topic, _params, %{assigns: %{refused: reason}}), do: {:error, Refusal.payload(reason)}
+  def join(_topic, _params, %{assigns: %{refused: reason}}), do: {:error, ErrorPayload.payload(reason)}
 
   def join("room:" <> name, params, socket) do
     token = socket.assigns.token
@@ -107,7 +107,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
       {:ok, reply, socket}
     else
-      {:error, reason} -> {:error, Refusal.payload(reason)}
+      {:error, reason} -> {:error, ErrorPayload.payload(reason)}
     end
   end
 
@@ -119,7 +119,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
       {:error, rate} ->
         socket = assign(socket, rate: rate, strikes: socket.assigns.strikes + 1)
-        error = {:error, Refusal.payload(:too_many_messages)}
+        error = {:error, ErrorPayload.payload(:too_many_messages)}
         if socket.assigns.strikes > @strikes, do: {:stop, :normal, error, socket}, else: {:reply, error, socket}
     end
   end
@@ -166,7 +166,7 @@ defmodule RoomtoneWeb.RoomChannel do
       Task.Supervisor.start_child(RoomtoneWeb.Tasks, fn ->
         case Roomtone.stats(room, me) do
           {:ok, stats} -> reply(ref, {:ok, %{stats: stats}})
-          {:error, reason} -> reply(ref, {:error, Refusal.payload(reason)})
+          {:error, reason} -> reply(ref, {:error, ErrorPayload.payload(reason)})
         end
       end)
 
@@ -253,7 +253,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp event({:closed, _reason}, socket), do: close(:closed, assign(socket, :inside, false))
 
   defp event({:draining, seconds}, socket) do
-    push(socket, "draining", :draining |> Refusal.payload() |> Map.put(:seconds, seconds))
+    push(socket, "draining", :draining |> ErrorPayload.payload() |> Map.put(:seconds, seconds))
     {:noreply, socket}
   end
 
@@ -270,11 +270,11 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp close(reason, socket) do
-    push(socket, "closed", Refusal.payload(reason))
+    push(socket, "closed", ErrorPayload.payload(reason))
     {:stop, {:shutdown, reason}, socket}
   end
 
-  defp refuse(reason, socket), do: {:reply, {:error, Refusal.payload(reason)}, socket}
+  defp refuse(reason, socket), do: {:reply, {:error, ErrorPayload.payload(reason)}, socket}
 
   defp same_room(%Token{room: granted}, room),
     do: if(Name.key(granted) == Name.key(room), do: :ok, else: {:error, :wrong_room})

@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.VoiceSocket do
   use Phoenix.Socket
 
   alias Roomtone.Auth
-  alias RoomtoneWeb.{AddressLimit, Refusal}
+  alias RoomtoneWeb.{AddressLimit, ErrorPayload}
 
   channel "room:*", RoomtoneWeb.RoomChannel
 
@@ -30,11 +30,11 @@ defmodule RoomtoneWeb.VoiceSocket do
   @doc "Answers an upgrade that was refused: programs get the reason, browsers only see that the socket didn't open."
   @spec refuse(Plug.Conn.t(), term) :: Plug.Conn.t()
   def refuse(conn, reason) do
-    refusal = Refusal.new(reason)
+    refusal = ErrorPayload.new(reason)
 
     conn
     |> Plug.Conn.put_status(refusal.status)
-    |> Phoenix.Controller.json(Refusal.payload(refusal))
+    |> Phoenix.Controller.json(ErrorPayload.payload(refusal))
   end
 
   defp jwt(_params, %{auth_token: jwt}) when is_binary(jwt) and jwt != "", do: {:ok, jwt}

@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.PageController do
 
   import RoomtoneWeb.Paths
 
-  alias RoomtoneWeb.{AddressLimit, Auth, JoinForm, Refusal}
+  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, JoinForm}
 
   def enter(conn, params) do
     case JoinForm.submit(conn, params) do
@@ -20,35 +20,35 @@ defmodule RoomtoneWeb.PageController do
         values = %{"room" => text(params["room"]), "name" => name, "create" => params["create"]}
 
         conn
-        |> Refusal.retry_after(first)
+        |> ErrorPayload.retry_after(first)
         |> put_status(first.status)
         |> form(values,
           errors: for({field, refusal} <- refusals, do: {field, refusal.message}),
-          notice: with(%Refusal{message: message} <- refusals[:form], do: message),
-          exists: match?(%Refusal{reason: "room_exists"}, refusals[:room])
+          notice: with(%ErrorPayload{message: message} <- refusals[:form], do: message),
+          exists: match?(%ErrorPayload{reason: "room_exists"}, refusals[:room])
         )
     end
   end
 
   # Two fields may be empty, each in words of its own.
   defp refusal(field, {:invalid_name, :empty} = reason, _params) when field in [:name, :room],
-    do: %{Refusal.new(reason) | message: if(field == :name, do: "Enter your name.", else: "Enter a room name.")}
+    do: %{ErrorPayload.new(reason) | message: if(field == :name, do: "Enter your name.", else: "Enter a room name.")}
 
   # Which of them it is can't be guessed from a list of those that aren't.
   defp refusal(field, {:invalid_name, :forbidden_character} = reason, params) when field in [:name, :room] do
     case Roomtone.Name.offender(text(params[Atom.to_string(field)])) do
       nil ->
-        Refusal.new(reason)
+        ErrorPayload.new(reason)
 
       sign ->
         %{
-          Refusal.new(reason)
+          ErrorPayload.new(reason)
           | message: "“#{sign}” can't be used. Letters, numbers, spaces and - _ . ' @ + & ( ) ! , # % are fine."
         }
     end
   end
 
-  defp refusal(_field, reason, _params), do: Refusal.new(reason)
+  defp refusal(_field, reason, _params), do: ErrorPayload.new(reason)
 
   @doc "A fresh token for a page whose own is too old."
   def token(conn, %{"room" => given} = params) do
@@ -57,8 +57,8 @@ defmodule RoomtoneWeb.PageController do
       json(conn, %{token: entry.token})
     else
       {:error, reason} ->
-        refusal = Refusal.new(reason)
-        conn |> Refusal.retry_after(refusal) |> put_status(refusal.status) |> json(Refusal.payload(refusal))
+        refusal = ErrorPayload.new(reason)
+        conn |> ErrorPayload.retry_after(refusal) |> put_status(refusal.status) |> json(ErrorPayload.payload(refusal))
     end
   end
 

@@ -9,14 +9,14 @@ defmodule RoomtoneWeb.SessionController do
 
   alias Roomtone.Auth.Invitation
   alias Roomtone.Name
-  alias RoomtoneWeb.{AddressLimit, Auth, Refusal}
+  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload}
 
   plug :put_view, html: RoomtoneWeb.SessionHTML
 
   # ---- Signing in --------------------------------------------------------------------------------------------------------
 
   def new(conn, params) do
-    if Roomtone.Auth.sign_in?(), do: form(conn, params, nil), else: refuse(conn, Refusal.new(:no_sign_in))
+    if Roomtone.Auth.sign_in?(), do: form(conn, params, nil), else: refuse(conn, ErrorPayload.new(:no_sign_in))
   end
 
   def create(conn, params) do
@@ -25,11 +25,11 @@ defmodule RoomtoneWeb.SessionController do
       conn |> put_status(303) |> redirect(to: destination(params))
     else
       {:error, :no_sign_in} ->
-        refuse(conn, Refusal.new(:no_sign_in))
+        refuse(conn, ErrorPayload.new(:no_sign_in))
 
       {:error, reason} ->
-        refusal = Refusal.new(reason)
-        conn |> Refusal.retry_after(refusal) |> put_status(refusal.status) |> form(params, refusal.message)
+        refusal = ErrorPayload.new(reason)
+        conn |> ErrorPayload.retry_after(refusal) |> put_status(refusal.status) |> form(params, refusal.message)
     end
   end
 
@@ -39,8 +39,8 @@ defmodule RoomtoneWeb.SessionController do
         conn |> Auth.sign_out() |> put_flash(:info, "You are signed out.") |> put_status(303) |> redirect(to: "/")
 
       {:error, reason} ->
-        refusal = Refusal.new(reason)
-        conn |> Refusal.retry_after(refusal) |> refuse(refusal)
+        refusal = ErrorPayload.new(reason)
+        conn |> ErrorPayload.retry_after(refusal) |> refuse(refusal)
     end
   end
 
@@ -66,7 +66,7 @@ defmodule RoomtoneWeb.SessionController do
   def invitation(conn, %{"token" => jwt} = params) do
     case Invitation.read(jwt) do
       {:ok, invitation} -> invited(conn, invitation, params, nil)
-      {:error, reason} -> refuse(conn, Refusal.new(reason))
+      {:error, reason} -> refuse(conn, ErrorPayload.new(reason))
     end
   end
 
@@ -84,12 +84,12 @@ defmodule RoomtoneWeb.SessionController do
     else
       {:error, :name, reason, invitation} ->
         params = with {:name_taken, _name, other} <- reason, do: Map.put(params, "name", other), else: (_ -> params)
-        refusal = Refusal.new(reason)
+        refusal = ErrorPayload.new(reason)
         conn |> put_status(refusal.status) |> invited(invitation, params, refusal.message)
 
       {:error, reason} ->
-        refusal = Refusal.new(reason)
-        conn |> Refusal.retry_after(refusal) |> refuse(refusal)
+        refusal = ErrorPayload.new(reason)
+        conn |> ErrorPayload.retry_after(refusal) |> refuse(refusal)
     end
   end
 

@@ -12,7 +12,7 @@ defmodule RoomtoneWeb.RoomLive do
   import RoomtoneWeb.RoomLive.{Cards, ChatPanel, Controls, Outside}
   import RoomtoneWeb.RoomLive.Invite, only: [invite: 1]
 
-  alias RoomtoneWeb.{Auth, Refusal}
+  alias RoomtoneWeb.{Auth, ErrorPayload}
   alias RoomtoneWeb.RoomLive.{Invite, People}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
@@ -35,7 +35,7 @@ defmodule RoomtoneWeb.RoomLive do
         {:ok, outside(socket, reason, String.slice(given, 0, 200), params["name"])}
 
       {:error, reason} ->
-        {:ok, socket |> put_flash(:error, Refusal.new(reason).message) |> push_navigate(to: "/")}
+        {:ok, socket |> put_flash(:error, ErrorPayload.new(reason).message) |> push_navigate(to: "/")}
     end
   end
 
@@ -279,7 +279,7 @@ defmodule RoomtoneWeb.RoomLive do
       {:noreply, socket |> assign(:chat_error, nil) |> push_event("said", %{})}
     else
       {:error, :empty_message} -> {:noreply, assign(socket, :chat_error, nil)}
-      {:error, reason} -> {:noreply, assign(socket, :chat_error, Refusal.new(reason).message)}
+      {:error, reason} -> {:noreply, assign(socket, :chat_error, ErrorPayload.new(reason).message)}
     end
   end
 
@@ -351,7 +351,7 @@ defmodule RoomtoneWeb.RoomLive do
   defp member(%{assigns: %{entry: entry}}, grant \\ nil),
     do: Roomtone.member(entry.room, entry.identity, entry.session, grant)
 
-  defp refused(socket, reason), do: put_flash(socket, :error, Refusal.new(reason).message)
+  defp refused(socket, reason), do: put_flash(socket, :error, ErrorPayload.new(reason).message)
 
   defp own_name(%{assigns: %{outside: %{name: ""}}}), do: nil
   defp own_name(%{assigns: %{outside: %{name: name}}}), do: name

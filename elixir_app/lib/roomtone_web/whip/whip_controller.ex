@@ -12,7 +12,7 @@ defmodule RoomtoneWeb.WhipController do
   use RoomtoneWeb, :controller
 
   alias Roomtone.{Auth, Name, Token}
-  alias RoomtoneWeb.{AddressLimit, Refusal, WhipSession}
+  alias RoomtoneWeb.{AddressLimit, ErrorPayload, WhipSession}
 
   @sdp "application/sdp"
   @max_offer 65_536
@@ -134,14 +134,14 @@ defmodule RoomtoneWeb.WhipController do
   end
 
   defp refuse(conn, reason) do
-    refusal = Refusal.new(reason)
+    refusal = ErrorPayload.new(reason)
 
     conn
     |> challenge(refusal)
-    |> Refusal.retry_after(refusal)
+    |> ErrorPayload.retry_after(refusal)
     |> done_with(reason)
     |> put_status(refusal.status)
-    |> json(Refusal.payload(refusal))
+    |> json(ErrorPayload.payload(refusal))
   end
 
   # RFC 6750: no error code when there was no token at all.

@@ -7,7 +7,7 @@ defmodule RoomtoneWeb.RoomLive.Invite do
 
   import Phoenix.LiveView, only: [attach_hook: 4]
 
-  alias RoomtoneWeb.{Auth, Refusal}
+  alias RoomtoneWeb.{Auth, ErrorPayload}
 
   @grants %{"speak" => [:speak, :listen], "listen" => [:listen], "moderate" => [:speak, :listen, :moderate]}
   @ttls %{"hour" => 3600, "day" => 24 * 3600, "week" => 7 * 24 * 3600}
@@ -37,7 +37,7 @@ defmodule RoomtoneWeb.RoomLive.Invite do
         {:halt, assign(socket, invitation: URI.to_string(%{socket.host_uri | path: path}), invite_error: nil)}
 
       {:error, reason} ->
-        {:halt, assign(socket, invitation: nil, invite_error: Refusal.new(reason).message)}
+        {:halt, assign(socket, invitation: nil, invite_error: ErrorPayload.new(reason).message)}
     end
   end
 

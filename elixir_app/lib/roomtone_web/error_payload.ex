@@ -1,4 +1,4 @@
-defmodule RoomtoneWeb.Refusal do
+defmodule RoomtoneWeb.ErrorPayload do
   @moduledoc """
   One place that says how an error of the domain is told to a client: a stable code, a sentence for people, an HTTP status, and
   whether the same request may work a little later.
