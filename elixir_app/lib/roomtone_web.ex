@@ -45,7 +45,7 @@ defmodule RoomtoneWeb do
       import RoomtoneWeb.Paths
 
       alias Phoenix.LiveView.JS
-      alias RoomtoneWeb.{Layouts, Phrases}
+      alias RoomtoneWeb.{Format, Layouts}
     end
   end
 

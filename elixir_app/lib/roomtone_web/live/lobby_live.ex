@@ -126,7 +126,7 @@ defmodule RoomtoneWeb.LobbyLive do
       </span>
       <span class="room-who">{who(@room, @locked)}</span>
       <span class="room-facts">
-        <span>{Phrases.since(@room.opened_at, @now)}</span>
+        <span>{Format.since(@room.opened_at, @now)}</span>
         <span :if={@room.speaking_count > 0} class="speaking">
           {@room.speaking_count} speaking
         </span>
@@ -138,8 +138,8 @@ defmodule RoomtoneWeb.LobbyLive do
 
   defp who(%{participant_count: 0}, _locked), do: "Empty"
   # Who has the passcode sees who is there; others only that somebody is.
-  defp who(room, true), do: Phrases.people(room.participant_count)
-  defp who(room, false), do: Phrases.names(Enum.take(room.names, 4), room.participant_count)
+  defp who(room, true), do: Format.people(room.participant_count)
+  defp who(room, false), do: Format.names(Enum.take(room.names, 4), room.participant_count)
 
   defp full?(room), do: room.participant_count >= room.max_participants
 

@@ -208,13 +208,13 @@ defmodule RoomtoneWeb.RoomLive do
     socket |> draw() |> assign(:drawing, true)
   end
 
-  defp others(people), do: Phrases.here(Enum.map(People.others(people), & &1.name))
+  defp others(people), do: Format.here(Enum.map(People.others(people), & &1.name))
 
   # In words beside the title: in a crowd, whoever speaks may not be on the screen.
   defp speaking(people) do
     case People.speaking(people) do
       [] -> nil
-      names -> "Speaking: " <> Phrases.names(Enum.take(names, 3), length(names))
+      names -> "Speaking: " <> Format.names(Enum.take(names, 3), length(names))
     end
   end
 
@@ -411,7 +411,7 @@ defmodule RoomtoneWeb.RoomLive do
           </div>
           <p class="room-now">
             <span class="status" id="status" role="status" phx-update="ignore"></span>
-            <span id="count">{if @count > 0, do: Phrases.people(@count)}</span>
+            <span id="count">{if @count > 0, do: Format.people(@count)}</span>
             <span id="talking" aria-hidden="true">{speaking(@people)}</span>
           </p>
         </div>
@@ -437,7 +437,7 @@ defmodule RoomtoneWeb.RoomLive do
                 <button type="button" class="button primary" id="alone-invite" phx-click="show-invite"><.icon name="invite" /> Invite people</button>
               </li>
             </ul>
-            <p :if={@hidden > 0} class="hint" id="hidden">And {Phrases.people(@hidden)} more, who don't fit on the page.</p>
+            <p :if={@hidden > 0} class="hint" id="hidden">And {Format.people(@hidden)} more, who don't fit on the page.</p>
           </section>
           <aside class="side" id="side" data-open={@side} phx-window-keydown="close-side" phx-key="Escape">
             <.panel

@@ -27,8 +27,8 @@ defmodule RoomtoneWeb.RoomLive.Cards do
       data-quality={@person.quality}
     >
       <div class="tile">
-        <span id={"ring-#{@key}"} phx-update="ignore" class={["avatar", Phrases.hue(@person.identity)]} data-ring={@person.identity}
-          aria-hidden="true">{Phrases.initials(@person.name)}</span>
+        <span id={"ring-#{@key}"} phx-update="ignore" class={["avatar", Format.hue(@person.identity)]} data-ring={@person.identity}
+          aria-hidden="true">{Format.initials(@person.name)}</span>
         <span :if={@person.hand} class="hand"><.icon name="hand" /><span class="visually-hidden">Hand raised</span></span>
         <span class="name">{@person.name}</span>
         <span class="state">

@@ -1,10 +1,10 @@
-defmodule RoomtoneWeb.Phrases do
+defmodule RoomtoneWeb.Format do
   @moduledoc "Numbers, names and times as people say them."
 
   @doc """
-      iex> RoomtoneWeb.Phrases.people(1)
+      iex> RoomtoneWeb.Format.people(1)
       "1 person"
-      iex> RoomtoneWeb.Phrases.people(12)
+      iex> RoomtoneWeb.Format.people(12)
       "12 people"
   """
   @spec people(non_neg_integer) :: String.t()
@@ -14,13 +14,13 @@ defmodule RoomtoneWeb.Phrases do
   @doc """
   Who is there; `total` counts those, too, whose names aren't given.
 
-      iex> RoomtoneWeb.Phrases.names(["Ada"], 1)
+      iex> RoomtoneWeb.Format.names(["Ada"], 1)
       "Ada"
-      iex> RoomtoneWeb.Phrases.names(["Ada", "Ben"], 2)
+      iex> RoomtoneWeb.Format.names(["Ada", "Ben"], 2)
       "Ada and Ben"
-      iex> RoomtoneWeb.Phrases.names(["Ada", "Ben", "Cleo"], 9)
+      iex> RoomtoneWeb.Format.names(["Ada", "Ben", "Cleo"], 9)
       "Ada, Ben, Cleo and 6 more"
-      iex> RoomtoneWeb.Phrases.names([], 0)
+      iex> RoomtoneWeb.Format.names([], 0)
       ""
   """
   @spec names([String.t()], non_neg_integer) :: String.t()
@@ -38,11 +38,11 @@ defmodule RoomtoneWeb.Phrases do
   @doc """
   Who is in a room that somebody is about to join.
 
-      iex> RoomtoneWeb.Phrases.here([])
+      iex> RoomtoneWeb.Format.here([])
       "Nobody is here yet."
-      iex> RoomtoneWeb.Phrases.here(["Ada"])
+      iex> RoomtoneWeb.Format.here(["Ada"])
       "Ada is here."
-      iex> RoomtoneWeb.Phrases.here(["Ada", "Ben", "Cleo", "Dan"])
+      iex> RoomtoneWeb.Format.here(["Ada", "Ben", "Cleo", "Dan"])
       "Ada, Ben and 2 more are here."
   """
   @spec here([String.t()]) :: String.t()
@@ -53,13 +53,13 @@ defmodule RoomtoneWeb.Phrases do
   @doc """
   How long ago something began.
 
-      iex> RoomtoneWeb.Phrases.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 10:00:40Z])
+      iex> RoomtoneWeb.Format.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 10:00:40Z])
       "just opened"
-      iex> RoomtoneWeb.Phrases.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 10:12:40Z])
+      iex> RoomtoneWeb.Format.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 10:12:40Z])
       "open for 12 min"
-      iex> RoomtoneWeb.Phrases.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 12:02:00Z])
+      iex> RoomtoneWeb.Format.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-01 12:02:00Z])
       "open for 2 h 2 min"
-      iex> RoomtoneWeb.Phrases.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-04 12:00:00Z])
+      iex> RoomtoneWeb.Format.since(~U[2026-01-01 10:00:00Z], ~U[2026-01-04 12:00:00Z])
       "open for 3 days"
   """
   @spec since(DateTime.t(), DateTime.t()) :: String.t()
@@ -78,9 +78,9 @@ defmodule RoomtoneWeb.Phrases do
   @doc """
   One or two letters for somebody.
 
-      iex> RoomtoneWeb.Phrases.initials("Ada King-Lovelace")
+      iex> RoomtoneWeb.Format.initials("Ada King-Lovelace")
       "AL"
-      iex> RoomtoneWeb.Phrases.initials("zoë")
+      iex> RoomtoneWeb.Format.initials("zoë")
       "Z"
   """
   @spec initials(String.t()) :: String.t()
