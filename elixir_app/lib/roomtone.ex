@@ -527,7 +527,7 @@ defmodule Roomtone do
       "The room is full: it takes 100 people."
   """
   @spec describe_error(term) :: String.t()
-  defdelegate describe_error(reason), to: Roomtone.ErrorMessages
+  defdelegate describe_error(reason), to: Roomtone.Errors
 
   # ---- Inside ----------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,6 @@
 // @ts-check
+import { SERVER_ERRORS } from "./server_errors.js";
+
 /**
  * What a person is told when something doesn't work: what happened, and what to do about it or what we do about it.
  *
@@ -40,7 +42,18 @@ export const HELD_WORDS = {
   listener: "You're listening. Raise your hand to speak.",
 };
 
-/** @type {Record<string, Omit<Problem, "code">>} */
+/** The button beside what the server told us. @type {Record<string, Problem["action"]>} */
+const SERVER_ACTIONS = {
+  signed_out: "front-page",
+  not_let_in: null,
+  replaced: "take-over",
+  removed: "front-page",
+  closed: "rejoin",
+  room_ended: "new-room",
+  draining: null,
+};
+
+/** What the page itself finds out. @type {Record<string, Omit<Problem, "code">>} */
 const WORDS = {
   insecure_page: {
     title: "The microphone works only on a secure page.",
@@ -101,38 +114,6 @@ const WORDS = {
     text: "It has no WebRTC, or it's switched off. A recent Firefox, Chrome, Edge or Safari has it.",
     action: null,
   },
-  signed_out: {
-    title: "This page is no longer signed in.",
-    text: "Enter your name again to come back.",
-    action: "front-page",
-  },
-  not_let_in: {
-    title: "You can't enter this room from here.",
-    text: "Sign in, or ask whoever runs this page to let you in. Then join again.",
-    action: null,
-  },
-  replaced: {
-    title: "This call moved to another tab.",
-    text: "You can bring it back to this one.",
-    action: "take-over",
-  },
-  removed: {
-    title: "You were removed from the room.",
-    text: "A moderator removed you. Your microphone is off. You can come back after 5 minutes.",
-    action: "front-page",
-  },
-  closed: {
-    title: "The room was closed.",
-    text: "Your microphone is off. Within an hour only a moderator can open the room again.",
-    action: "rejoin",
-  },
-  room_ended: {
-    title: "This room has ended.",
-    text:
-      "Everybody had left, or the server restarted and couldn't restore it. Your microphone is off. " +
-      "A new room of the same name is another one, which anybody may enter.",
-    action: "new-room",
-  },
   restored: {
     title: "The server restarted.",
     text: "You're muted; unmute when you're ready.",
@@ -147,11 +128,6 @@ const WORDS = {
     title: "You can speak now.",
     text: "Nobody hears you until you unmute.",
     action: "unmute",
-  },
-  draining: {
-    title: "The server is about to restart.",
-    text: "You'll be reconnected automatically.",
-    action: null,
   },
   server_not_ready: {
     title: "Can't reach the server.",
@@ -181,6 +157,8 @@ export function problem(code, message) {
   const known = WORDS[code];
   if (code === "insecure_page" && secureAddress()) return { code, ...known, text: `Open ${secureAddress()} instead. Until then you can listen.` };
   if (known) return { code, ...known };
+  const told = SERVER_ERRORS[code];
+  if (told) return { code, ...told, action: SERVER_ACTIONS[code] };
   return {
     code,
     title: message || "Something went wrong.",
