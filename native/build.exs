@@ -4,7 +4,8 @@ defmodule Roomtone.NativeBuild do
 
   Shared by the Mix compilers of the app and of `phoenix_lite`. The test environment takes cargo's `dev` profile (overflow
   checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies), every other one
-  `release`; `ROOMTONE_CARGO_PROFILE` overrides.
+  `release`; `ROOMTONE_CARGO_PROFILE` overrides. With `ROOMTONE_NATIVE=built` cargo isn't asked at all: whatever it built last is
+  taken. `bin/test` uses that, since cargo lets only one build at a time into its folder.
   """
 
   @doc """
@@ -33,6 +34,10 @@ defmodule Roomtone.NativeBuild do
   end
 
   defp cargo(crate, workspace, crates) do
+    if System.get_env("ROOMTONE_NATIVE") == "built", do: :ok, else: build(crate, workspace, crates)
+  end
+
+  defp build(crate, workspace, crates) do
     args = ["build", "--profile", profile() | selection(profile(), crates)]
     Mix.shell().info("==> cargo #{Enum.join(args, " ")}")
 
