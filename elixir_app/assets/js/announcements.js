@@ -1,10 +1,10 @@
 // @ts-check
 /** What happens in a call while one looks elsewhere: who comes, goes, and asks to speak, and what a moderator did to me. */
 import { on } from "./events.js";
-import { announce } from "./page.js";
+import { announce } from "./dom.js";
 import { chime } from "./sounds.js";
 import { toast } from "./toasts.js";
-import { HELD_WORDS } from "./words.js";
+import { HELD_WORDS } from "./messages.js";
 
 /** In a larger room, people come and go all the time: that is still in the log of screen readers, and nothing pops up. */
 const CROWD = 20;

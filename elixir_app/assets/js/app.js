@@ -3,19 +3,19 @@
 import { Socket } from "phoenix";
 import { LiveSocket } from "phoenix_live_view";
 import { announceCall } from "./announcements.js";
-import { listenForAsking, takeAsked } from "./asked.js";
+import { listenForAsking, takeAsked } from "./join_consent.js";
 import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
 import { showInBrowser } from "./browser_state.js";
 import { Chat } from "./chat_hook.js";
 import { Invite } from "./invite_hook.js";
 import { hintWhenMuted } from "./muted_talk.js";
-import { byId, csrfToken, roomPage } from "./page.js";
+import { byId, csrfToken, roomPage } from "./dom.js";
 import { showProblems } from "./problems.js";
 import { Room } from "./room_hook.js";
 import { keepSettings } from "./setting_boxes.js";
 import { listenToKeys } from "./shortcuts.js";
-import { keepTyped } from "./typed.js";
+import { keepTyped } from "./kept_input.js";
 
 // For the style sheet: whether this browser would give the page a microphone.
 document.documentElement.toggleAttribute("data-insecure", !isSecureContext);

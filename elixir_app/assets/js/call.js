@@ -2,13 +2,13 @@
 /** The one call of this page. Views come and go around it; it ends when somebody decides so. */
 import { chosenMicrophone, chosenSpeaker } from "./devices.js";
 import { on } from "./events.js";
-import { csrfToken } from "./page.js";
+import { csrfToken } from "./dom.js";
 import { watchQuality } from "./quality.js";
 import { keep, processingWanted } from "./settings.js";
 import { SignallingError, VoiceRoom } from "./voice_room.js";
 
 /**
- * @typedef {import("./words.js").Problem} Problem
+ * @typedef {import("./messages.js").Problem} Problem
  *
  * @typedef {object} Place  where a call is
  * @property {string} room

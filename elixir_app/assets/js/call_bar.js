@@ -1,8 +1,8 @@
 // @ts-check
 /** The bar that stays while one is in a call and looks at another page. */
 import { on } from "./events.js";
-import { byId, part, roomPage } from "./page.js";
-import { statusWords } from "./words.js";
+import { byId, part, roomPage } from "./dom.js";
+import { statusWords } from "./messages.js";
 
 /**
  * @param {import("./call.js").Call} call

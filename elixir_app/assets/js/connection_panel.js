@@ -1,7 +1,7 @@
 // @ts-check
 /** How good the connection is, in figures, for as long as somebody looks. */
 import { figures } from "./connection_stats.js";
-import { byId } from "./page.js";
+import { byId } from "./dom.js";
 
 const EVERY_MS = 1000;
 

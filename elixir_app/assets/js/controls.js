@@ -1,10 +1,10 @@
 // @ts-check
 /** The buttons under a room: microphone, hearing, hand, leave. */
 import { on } from "./events.js";
-import { announce, byId, part } from "./page.js";
+import { announce, byId, part } from "./dom.js";
 import { isTalking } from "./shortcuts.js";
 import { toast } from "./toasts.js";
-import { HELD_WORDS } from "./words.js";
+import { HELD_WORDS } from "./messages.js";
 
 /**
  * @param {import("./call.js").Call} call

@@ -3,7 +3,7 @@
 import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker } from "./devices.js";
 import { on } from "./events.js";
-import { byId } from "./page.js";
+import { byId } from "./dom.js";
 import { play, soundsWanted, wantSounds } from "./sounds.js";
 import { shortcutsWanted, wantShortcuts } from "./shortcuts.js";
 

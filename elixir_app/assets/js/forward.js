@@ -1,23 +1,23 @@
 // @ts-check
 
 /**
- * @typedef {object} Way  how somebody is to be played
+ * @typedef {object} Playback  how somebody is to be played
  * @property {number} gain  linear
  * @property {number} pan   -1 left … 1 right
  *
- * @typedef {Way & {source: number}} Source  of whom their packets say that they contributed them
+ * @typedef {Playback & {source: number}} Source  of whom their packets say that they contributed them
  *
- * @typedef {object} Word  what the server says of it
+ * @typedef {object} SlotMessage  what the server says of it
  * @property {Source[]} slots   those who are in a slot, in the order of the slots
  * @property {Source[]} others  those who may come into one
  * @property {number} rest      the gain for whoever isn't told of
  *
- * @typedef {object} Strip  what a slot's sound goes through
+ * @typedef {object} ChannelStrip  what a slot's sound goes through
  * @property {MediaStreamAudioSourceNode} source
  * @property {HTMLAudioElement} puller
  * @property {RTCRtpReceiver} receiver
  * @property {number | null} talker  whose sound it plays; nobody's for a while, if null
- * @property {Way | null} last       how the talker is played to the end, of whom nothing is told any more
+ * @property {Playback | null} last       how the talker is played to the end, of whom nothing is told any more
  * @property {number} heardAt        when the newest of it was played, by the receiver's telling
  * @property {number} looks          for how many looks there has been nothing newer
  *
@@ -25,7 +25,7 @@
  * @property {GainNode} gain
  * @property {StereoPannerNode} pan  of what both sides of it have in common
  * @property {GainNode} width        of what they differ in
- * @property {Way} now
+ * @property {Playback} now
  */
 
 /** A new gain is reached in about this time, without a click. */
@@ -48,11 +48,11 @@ export class Forward {
   #out;
   #stereo = false;
   /** @type {Control[]} */ #controls = [];
-  /** @type {Map<number, Strip>} */ #strips = new Map();
+  /** @type {Map<number, ChannelStrip>} */ #strips = new Map();
   /** Until the server has said how loud, nothing is heard. */
   #rest = 0;
   #least = 0;
-  /** @type {Map<number, Way>} */ #ways = new Map();
+  /** @type {Map<number, Playback>} */ #playbacks = new Map();
 
   constructor() {
     this.#context = new AudioContext({ latencyHint: "interactive" });
@@ -99,13 +99,13 @@ export class Forward {
     this.#apply();
   }
 
-  /** @param {Word} word */
+  /** @param {SlotMessage} word */
   set({ slots, others, rest }) {
-    const before = this.#ways;
+    const before = this.#playbacks;
     this.#rest = rest;
     // Those in the slots are among the others where they differ from the rest, but for a room with more others than are told of.
     const told = [...slots.filter(({ source }) => source > 0), ...others];
-    this.#ways = new Map(told.map(({ source, gain, pan }) => [source, { gain, pan }]));
+    this.#playbacks = new Map(told.map(({ source, gain, pan }) => [source, { gain, pan }]));
     for (const strip of this.#strips.values()) strip.last = this.#lastOf(strip, before);
     // Who is at 0 doesn't come.
     const gains = [rest, ...others.map(({ gain }) => gain)].filter((gain) => gain > 0);
@@ -117,11 +117,11 @@ export class Forward {
    * Who was soft and was turned off, or has left, isn't told of any more, and some of their sound is still to be played: that must not
    * be as loud as the rest.
    *
-   * @param {Strip} strip
-   * @param {Map<number, Way>} before  what was told until now
+   * @param {ChannelStrip} strip
+   * @param {Map<number, Playback>} before  what was told until now
    */
   #lastOf({ talker, last }, before) {
-    if (talker === null || this.#ways.has(talker)) return null;
+    if (talker === null || this.#playbacks.has(talker)) return null;
     const way = before.get(talker) ?? last;
     return way && { gain: Math.min(way.gain, this.#rest), pan: way.pan };
   }
@@ -166,15 +166,15 @@ export class Forward {
     }
   }
 
-  /** @param {Strip} strip */
+  /** @param {ChannelStrip} strip */
   #wayOf({ talker, last }) {
     if (talker === null) return { gain: this.#least, pan: 0 };
-    return this.#ways.get(talker) ?? last ?? { gain: this.#rest, pan: 0 };
+    return this.#playbacks.get(talker) ?? last ?? { gain: this.#rest, pan: 0 };
   }
 
   /**
    * @param {Control} control
-   * @param {Way} way
+   * @param {Playback} way
    */
   #turn(control, way) {
     control.now = way;

@@ -1,6 +1,6 @@
 // @ts-check
 /** The hook `Invite`: the room's link, to copy, to hand to another app, or to scan from the screen. */
-import { announce, byId, part } from "./page.js";
+import { announce, byId, part } from "./dom.js";
 
 /** @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController}} Hook */
 

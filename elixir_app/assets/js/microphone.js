@@ -1,8 +1,8 @@
 // @ts-check
-import { microphoneProblem, problem } from "./words.js";
+import { microphoneProblem, problem } from "./messages.js";
 
 /**
- * @typedef {import("./words.js").Problem} Problem
+ * @typedef {import("./messages.js").Problem} Problem
  * @typedef {{track: MediaStreamTrack, problem: null} | {track: null, problem: Problem}} Opened
  */
 

@@ -1,7 +1,7 @@
 // @ts-check
 /** The list of microphones beside Mute: a menu, so that another one is two clicks away. */
 import { chooseMicrophone, chosenMicrophone, listDevices } from "./devices.js";
-import { byId } from "./page.js";
+import { byId } from "./dom.js";
 
 /**
  * @param {import("./call.js").Call} call

@@ -2,7 +2,7 @@
 /** "You're muted", when somebody talks into a microphone that they have muted. Listened to here only; nothing of it is sent. */
 import { on } from "./events.js";
 import { loudness } from "./level_meter.js";
-import { announce } from "./page.js";
+import { announce } from "./dom.js";
 import { toast } from "./toasts.js";
 
 const LOOK_MS = 100;

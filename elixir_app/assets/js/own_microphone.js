@@ -1,6 +1,6 @@
 // @ts-check
 import { openMicrophone } from "./microphone.js";
-import { problem } from "./words.js";
+import { problem } from "./messages.js";
 
 /**
  * What became of a wish for a microphone. `unchanged`: it doesn't start, and the former one stays; `overtaken`: something else was

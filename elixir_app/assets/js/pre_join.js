@@ -3,7 +3,7 @@
 import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker, chosenMicrophone, microphoneWouldAsk } from "./devices.js";
 import { openMicrophone } from "./microphone.js";
-import { byId } from "./page.js";
+import { byId } from "./dom.js";
 import { processingWanted, setting } from "./settings.js";
 import { play } from "./sounds.js";
 

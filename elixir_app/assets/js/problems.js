@@ -1,13 +1,13 @@
 // @ts-check
 /** Draws what doesn't work, and what can be done about it. */
-import { askToEnter } from "./asked.js";
+import { askToEnter } from "./join_consent.js";
 import { on } from "./events.js";
-import { byId } from "./page.js";
-import { WAITING } from "./words.js";
+import { byId } from "./dom.js";
+import { WAITING } from "./messages.js";
 
 /**
  * @typedef {import("./call.js").Call} Call
- * @typedef {import("./words.js").Problem} Problem
+ * @typedef {import("./messages.js").Problem} Problem
  */
 
 const ACTION_WORDS = {

@@ -1,6 +1,6 @@
 // @ts-check
 /** The hook `Room`: the page of a room. The view draws the people; this attaches the call to it. */
-import { takeAsked } from "./asked.js";
+import { takeAsked } from "./join_consent.js";
 import { call } from "./call.js";
 import { showConnectionPanel } from "./connection_panel.js";
 import { showControls } from "./controls.js";
@@ -8,12 +8,12 @@ import { showDevicePanel } from "./device_panel.js";
 import { showMicrophoneMenu } from "./microphone_menu.js";
 import { on } from "./events.js";
 import { keepFocus } from "./focus.js";
-import { byId } from "./page.js";
+import { byId } from "./dom.js";
 import { microphoneIsNew, preJoin } from "./pre_join.js";
 import { lobbyPath } from "./problems.js";
-import { ringHeight } from "./rings.js";
+import { ringHeight } from "./level_ring.js";
 import { setting } from "./settings.js";
-import { statusWords } from "./words.js";
+import { statusWords } from "./messages.js";
 
 /**
  * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController, focusAgain?: () => void}} Hook

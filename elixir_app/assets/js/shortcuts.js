@@ -1,6 +1,6 @@
 // @ts-check
 /** M mutes and unmutes; the space bar, held while muted, lets one talk. Never while somebody types. */
-import { announce } from "./page.js";
+import { announce } from "./dom.js";
 import { keep, setting } from "./settings.js";
 
 export const shortcutsWanted = () => setting("shortcuts") !== "off";

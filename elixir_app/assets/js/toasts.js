@@ -3,7 +3,7 @@
  * Short messages that go away by themselves. They lie over the people, let clicks through, and aren't there for screen readers, which
  * hear of the same things by announcements.
  */
-import { byId } from "./page.js";
+import { byId } from "./dom.js";
 
 const SHOWN_MS = 4000;
 const MOST = 3;

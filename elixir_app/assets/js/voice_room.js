@@ -3,15 +3,15 @@ import { on } from "./events.js";
 import { Forward } from "./forward.js";
 import { MediaLink } from "./media_link.js";
 import { OwnMicrophone } from "./own_microphone.js";
-import { OwnState } from "./own_state.js";
+import { OwnState } from "./pending_state.js";
 import { People } from "./people.js";
 import { Signalling, SignallingError } from "./signalling.js";
-import { problem } from "./words.js";
+import { problem } from "./messages.js";
 
 export { SignallingError };
 
 /**
- * @typedef {import("./words.js").Problem} Problem
+ * @typedef {import("./messages.js").Problem} Problem
  *
  * @typedef {object} Participant
  * @property {string} id    who it is, unique in the room
@@ -268,7 +268,7 @@ export class VoiceRoom extends EventTarget {
   }
 
   /**
-   * @param {import("./own_state.js").Flag} flag
+   * @param {import("./pending_state.js").Flag} flag
    * @param {boolean} value
    */
   #press(flag, value) {
@@ -492,7 +492,7 @@ export class VoiceRoom extends EventTarget {
     if (!this.#signalling) throw new SignallingError("lost", "", true);
     // Only what was pressed since opens the microphone again: the server may have shut it. That it is shut can always be said,
     // and has to be where the room is a new one, which remembers nothing.
-    const due = (/** @type {import("./own_state.js").Flag} */ flag) => this.#own.get(flag) || this.#own.untold(flag);
+    const due = (/** @type {import("./pending_state.js").Flag} */ flag) => this.#own.get(flag) || this.#own.untold(flag);
     const report = this.#own.report((flag) => flag === "muted" && due(flag));
     const reply = await this.#signalling.request("offer", { sdp, ...report.values });
     report.told();
@@ -515,7 +515,7 @@ export class VoiceRoom extends EventTarget {
     this.#emit("inside", roomId);
   }
 
-  /** @param {(flag: import("./own_state.js").Flag) => boolean} which */
+  /** @param {(flag: import("./pending_state.js").Flag) => boolean} which */
   async #tell(which) {
     const { values, told } = this.#own.report(which);
     if (!this.#signalling || Object.keys(values).length === 0) return;

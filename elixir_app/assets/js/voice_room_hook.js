@@ -1,11 +1,11 @@
 // @ts-check
 /** The hook `VoiceRoom`, of the component `<.voice_room>`: draws a room by itself, from its channel. */
 import { on } from "./events.js";
-import { csrfToken } from "./page.js";
+import { csrfToken } from "./dom.js";
 import { draft } from "./problems.js";
-import { ringHeight } from "./rings.js";
+import { ringHeight } from "./level_ring.js";
 import { VoiceRoom as Voice } from "./voice_room.js";
-import { HELD_WORDS, STATUS_WORDS } from "./words.js";
+import { HELD_WORDS, STATUS_WORDS } from "./messages.js";
 
 /**
  * @typedef {import("./voice_room.js").Participant} Participant
@@ -85,12 +85,12 @@ class Widget {
     this.#join.focus();
   }
 
-  /** Which of a problem's ways out there is on a page that isn't ours. @param {import("./words.js").Problem["action"]} action */
+  /** Which of a problem's ways out there is on a page that isn't ours. @param {import("./messages.js").Problem["action"]} action */
   #possible(action) {
     return action === "front-page" ? null : action;
   }
 
-  /** @param {import("./words.js").Problem["action"]} action */
+  /** @param {import("./messages.js").Problem["action"]} action */
   #act(action) {
     if (action === "hear") this.#voice?.hear();
     else if (["rejoin", "take-over", "new-room"].includes(action ?? "")) this.#enter();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { backoff } from "../js/backoff.js";
-import { microphoneProblem, problem } from "../js/words.js";
+import { microphoneProblem, problem } from "../js/messages.js";
 
 test("the wait doubles up to its bound, spread by a quarter each way", () => {
   const middle = (tries) => backoff(tries, { first: 100, most: 1000, random: () => 0.5 });

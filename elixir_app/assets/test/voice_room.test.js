@@ -4,7 +4,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { connections, FakeAudio, FakeWebSocket, install, settle, sockets } from "./support/fakes.js";
 
 const { VoiceRoom } = await (install(), import("../js/voice_room.js"));
-const { problem } = await import("../js/words.js");
+const { problem } = await import("../js/messages.js");
 
 const ADA = { id: "Ada", name: "Ada", muted: false, speaking: false, connected: true };
 let fakes, room, audio, seen;

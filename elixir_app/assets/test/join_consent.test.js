@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { install } from "./support/fakes.js";
 
-const { askToEnter, takeAsked } = await (install(), import("../js/asked.js"));
+const { askToEnter, takeAsked } = await (install(), import("../js/join_consent.js"));
 
 beforeEach(() => {
   install();
