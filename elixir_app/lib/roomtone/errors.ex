@@ -91,7 +91,6 @@ defmodule Roomtone.Errors do
     {:invalid_door_gain, :invalid_door_gain, 422, false,
      "The door %{detail} isn't a pair of zones with a gain from 0 to 10."},
     {:no_shard, :no_shard, 422, false, "There is no media shard %{detail} here."},
-    {:not_supported, :not_supported, 422, false, "This room can't do that: %{detail}."},
     # Messages
     {:bad_request, :bad_request, 400, false, "The server didn't understand this message."},
     {:empty_message, :empty_message, 422, false, "There is nothing in the message."},

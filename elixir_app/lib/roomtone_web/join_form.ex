@@ -104,9 +104,6 @@ defmodule RoomtoneWeb.JoinForm do
       {:error, {:invalid_option, :kind} = reason} ->
         {:error, [kind: reason]}
 
-      {:error, {:not_supported, _kind} = reason} ->
-        {:error, [kind: reason]}
-
       {:error, reason} when reason in [:room_exists, :closed_by_moderator, :room_not_restored] ->
         {:error, [room: reason]}
 
