@@ -23,7 +23,7 @@ defmodule Roomtone.MixProject do
       compilers: [:roomtone_nif] ++ Mix.compilers(),
       start_permanent: Mix.env() == :prod,
       aliases: aliases(),
-      releases: [roomtone: [steps: [:assemble, &bundle/1]]],
+      releases: [roomtone: [steps: [:assemble, &bundle/1, &strip/1]]],
       deps: deps(phoenix())
     ]
   end
@@ -80,6 +80,20 @@ defmodule Roomtone.MixProject do
       {said, _failed} ->
         Mix.raise("The client can't be bundled. `npm ci --prefix elixir_app/assets` may help.\n\n" <> said)
     end
+  end
+
+  # Four fifths of a native library are debug information. The frames of a panic keep their names without it.
+  defp strip(release) do
+    libraries = Path.wildcard(Path.join([release.path, "lib", "*", "priv", "native", "*.so"]))
+
+    if System.find_executable("strip") do
+      {said, status} = System.cmd("strip", ["--strip-debug" | libraries], stderr_to_stdout: true)
+      if status != 0, do: Mix.raise("strip failed: " <> said)
+    else
+      Mix.shell().info("There is no `strip` (binutils): the native libraries keep their debug information.")
+    end
+
+    release
   end
 
   defp aliases, do: for(task <- [:"roomtone.token", :"roomtone.invite"], do: {task, &quiet(task, &1)})

@@ -1,7 +1,9 @@
 // `mix release`: it has all that it needs, and ends kindly.
 import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
-import { build, Crowd, Release, SECRETS, token, until } from "./support.mjs";
+import { build, Crowd, RELEASE, Release, SECRETS, token, until } from "./support.mjs";
 
 before(build);
 
@@ -40,6 +42,13 @@ test("it starts, is healthy, and serves its pages and scripts", async () => {
     if (!path.endsWith(".js")) continue;
     for (const [, relative] of text.matchAll(/from "(\.[^"]+)"/g)) wanted.push(new URL(relative, release.url + path).pathname);
   }
+});
+
+test("its native libraries have no debug information", () => {
+  const files = readdirSync(join(RELEASE, "lib"), { recursive: true, encoding: "utf8" });
+  const libraries = files.filter((file) => /priv\/native\/.*\.so$/.test(file)).map((file) => join(RELEASE, "lib", file));
+  assert.ok(libraries.length > 0);
+  for (const path of libraries) assert.ok(!readFileSync(path).includes(".debug_info\0"), path);
 });
 
 test("people hear each other", async () => {

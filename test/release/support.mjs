@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const TMP = join(ROOT, "tmp/release-test");
-const RELEASE = join(TMP, "roomtone");
+export const RELEASE = join(TMP, "roomtone");
 const SECRET = "the secret of the release under test, and of nothing else";
 const KEY_BASE = "the key base of the release under test ".repeat(3);
 export const SECRETS = [SECRET, KEY_BASE];
