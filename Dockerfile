@@ -20,7 +20,7 @@ FROM debian:12-slim
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libssl3 libstdc++6 libtinfo6 zlib1g ca-certificates \
  && rm -rf /var/lib/apt/lists/* \
- && useradd --system --uid 10001 --home-dir /var/lib/roomtone --create-home --shell /usr/sbin/nologin roomtone
+ && useradd --uid 10001 --home-dir /var/lib/roomtone --create-home --shell /usr/sbin/nologin roomtone
 COPY --from=build --chown=root:root /opt/roomtone /opt/roomtone
 ENV LANG=C.UTF-8 HOME=/var/lib/roomtone DATA_DIR=/var/lib/roomtone/data RELEASE_TMP=/tmp RELEASE_DISTRIBUTION=none \
     LOG_FORMAT=json PORT=4000 UDP_PORTS=50000-50001 SHARDS=2
