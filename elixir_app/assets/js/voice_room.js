@@ -60,6 +60,7 @@ export { SignallingError };
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `inside` | what the server calls the room that I'm in from now on |
+ * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
  */
@@ -420,6 +421,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
   }
+    on(signalling, "chat", (message) => this.#emit("chat", message));
 
   /** @param {any} reply */
   #signallingJoined(reply) {
