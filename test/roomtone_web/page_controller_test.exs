@@ -50,16 +50,33 @@ defmodule RoomtoneWeb.PageControllerTest do
 
   test "a link to a room will do for its name", %{conn: conn} do
     for {link, room} <- [
-          {"https://rooms.example.org/rooms/Stand-up%20%26%20tea?name=Ben", "Stand-up%20%26%20tea"},
+          {"https://www.example.com/rooms/Stand-up%20%26%20tea?name=Ben", "Stand-up%20%26%20tea"},
           {" http://localhost:4000/rooms/attic ", "attic"}
         ] do
       assert conn |> enter("Ada", link) |> redirected_to(303) == "/rooms/#{room}?name=Ada"
     end
 
     # Anything else is a name, or none.
-    for link <- ["https://rooms.example.org/attic", "https://x/rooms/%", "https://x/rooms/%FF", "https://x/rooms/a%2Fb"] do
-      assert conn |> enter("Ada", link) |> html_response(422) =~ ~s(id="room-error")
+    for path <- ["attic", "rooms/%", "rooms/%FF", "rooms/a%2Fb"] do
+      page = conn |> enter("Ada", "https://www.example.com/#{path}") |> html_response(422)
+      assert page =~ ~s(id="room-error")
+      refute page =~ "another server"
     end
+  end
+
+  test "a link to another server opens no room of ours", %{conn: conn} do
+    for {link, server} <- [
+          {"https://rooms.example.org/rooms/attic", "rooms.example.org"},
+          {"rooms.example.org/invitations/abc", "rooms.example.org"},
+          {"https://www.example.com@rooms.example.org:8443/rooms/attic", "rooms.example.org"}
+        ] do
+      page = conn |> enter("Ada", link) |> html_response(422)
+      assert page =~ "This link leads to another server, #{server}."
+      assert page =~ ~s(value="#{link}")
+    end
+
+    assert conn |> enter("Ada", "HTTPS://WWW.example.com:4443/rooms/attic") |> redirected_to(303) ==
+             "/rooms/attic?name=Ada"
   end
 
   test "two names in one browser are two people", %{conn: conn} do

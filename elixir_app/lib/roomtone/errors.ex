@@ -51,6 +51,8 @@ defmodule Roomtone.Errors do
     {:wrong_passcode, :wrong_passcode, 422, false, "That isn't the room's passcode."},
     {:removed, :removed, 403, false, "You were removed from this room. You can come back after #{@ban} minutes."},
     {:name_reserved, :name_reserved, 422, false, "This name belongs to a registered user. Sign in, or choose another."},
+    {:other_server, :other_server, 422, false,
+     "This link leads to another server, %{detail}. Open it in your browser's address bar."},
     {:name_taken, :identity_taken, 409, false,
      "Someone called %{detail} is already in this room. Join as %{other}, or choose another name."},
     {:identity_taken, :identity_taken, 409, false, "Someone with this name is already in this room."},

@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.JoinForm do
 
   | field | |
   |---|---|
-  | `room` | its name, a link to it, or an invitation, with which `passcode` and `create` don't matter |
+  | `room` | its name, a link to it (of this server: one to another is refused), or an invitation, with which `passcode` and `create` don't matter |
   | `name` | a guest's name; a user is asked for none |
   | `passcode` | of the room; of a room to be made: what others will be asked for |
   | `create` | `true`: make the room, rather than enter whatever is there |
@@ -13,8 +13,10 @@ defmodule RoomtoneWeb.JoinForm do
 
   alias Roomtone.Auth.{Invitation, Visitor}
   alias Roomtone.Name
-  alias RoomtoneWeb.{AddressLimit, Auth}
+  alias RoomtoneWeb.{AddressLimit, Auth, Endpoint}
 
+  @link ~r{\A\s*(?:https?://)?([^/\s]+)/(rooms|invitations)/([^/?#\s]+)}i
+  @loopback ["localhost", "127.0.0.1", "::1"]
   @kinds %{"mix" => :mix, "spatial" => :spatial, "forward" => :forward}
 
   @typedoc "What is wrong, by field; `:form` is of none of them."
@@ -25,7 +27,7 @@ defmodule RoomtoneWeb.JoinForm do
           {:ok, Plug.Conn.t(), %{room: String.t(), name: String.t()}} | {:error, errors}
   def submit(%{assigns: %{visitor: visitor}} = conn, params) do
     with :ok <- field(:form, AddressLimit.take(conn.remote_ip)),
-         {:ok, given, jwt} <- target(params["room"]),
+         {:ok, given, jwt} <- target(params["room"], conn.host),
          {:ok, room, name} <- names(visitor, given, params),
          :ok <- field(:name, guest(visitor, name, room, jwt)),
          # A guest's secret first: who makes a room is known by it.
@@ -40,16 +42,26 @@ defmodule RoomtoneWeb.JoinForm do
     end
   end
 
-  # Whoever was sent a link may put it where a name is asked for.
-  defp target(given) do
+  # People put the link that they were sent where a name is asked for.
+  defp target(given, host) do
     case unlink(given) do
-      {:invitation, jwt} ->
-        with {:ok, invitation} <- field(:room, Invitation.read(jwt)), do: {:ok, invitation.room, jwt}
+      {:link, server, kind, rest} ->
+        if ours?(server, host), do: linked(kind, rest), else: {:error, [room: {:other_server, server}]}
 
       room ->
         {:ok, room, nil}
     end
   end
+
+  defp linked("rooms", name), do: {:ok, name, nil}
+
+  defp linked("invitations", jwt) do
+    with {:ok, invitation} <- field(:room, Invitation.read(jwt)), do: {:ok, invitation.room, jwt}
+  end
+
+  # The port doesn't matter: one server answers by HTTP and by HTTPS. `localhost` is in the links of whoever runs the server.
+  defp ours?(server, host),
+    do: String.downcase(server) in [String.downcase(host), Endpoint.config(:url)[:host] | @loopback]
 
   defp names(visitor, given, params) do
     room = Name.room(given)
@@ -162,10 +174,11 @@ defmodule RoomtoneWeb.JoinForm do
   defp unlink(room) when is_binary(room) do
     # With or without the beginning, which browsers hide.
     with true <- String.valid?(room) and byte_size(room) < 2_000,
-         [_, kind, segment] <- Regex.run(~r{\A\s*(?:https?://)?[^/\s]+/(rooms|invitations)/([^/?#\s]+)}, room),
-         name = URI.decode(segment),
-         true <- String.valid?(name) do
-      if kind == "rooms", do: name, else: {:invitation, segment}
+         [_, authority, kind, segment] <- Regex.run(@link, room),
+         %URI{host: server} when server not in [nil, ""] <- URI.parse("//" <> authority),
+         rest = if(kind == "rooms", do: URI.decode(segment), else: segment),
+         true <- String.valid?(rest) do
+      {:link, server, kind, rest}
     else
       _no_link -> room
     end
