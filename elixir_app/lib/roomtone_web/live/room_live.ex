@@ -28,7 +28,7 @@ defmodule RoomtoneWeb.RoomLive do
 
       # Who they are has to be said first, in the lobby.
       {:error, :signed_out} ->
-        {:ok, push_navigate(socket, to: lobby_path(room: String.slice(given, 0, 200)))}
+        {:ok, push_navigate(socket, to: known_path(socket.assigns.visitor, String.slice(given, 0, 200)))}
 
       {:error, reason}
       when reason in [:passcode_needed, :guests_not_allowed, :removed, :closed_by_moderator, :room_not_restored] ->
@@ -36,6 +36,15 @@ defmodule RoomtoneWeb.RoomLive do
 
       {:error, reason} ->
         {:ok, socket |> put_flash(:error, ErrorPayload.new(reason).message) |> push_navigate(to: "/")}
+    end
+  end
+
+  # A link that was copied from somebody's address bar leads its reader in under their own name, if they have one; else they are
+  # asked for it in the lobby.
+  defp known_path(visitor, room) do
+    case Auth.enter(visitor, room) do
+      {:error, :signed_out} -> lobby_path(room: room)
+      _known -> room_path(room, visitor.display)
     end
   end
 
