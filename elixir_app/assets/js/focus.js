@@ -24,10 +24,15 @@ export function keepFocus(focused) {
       next?.focus();
       if (next && document.activeElement === next) return;
     }
-    const heading = document.querySelector("h1");
-    heading?.setAttribute("tabindex", "-1");
-    heading?.focus();
+    focusHeading();
   };
+}
+
+/** Where somebody begins to read who has nothing else to do. */
+export function focusHeading() {
+  const heading = document.querySelector("h1");
+  heading?.setAttribute("tabindex", "-1");
+  heading?.focus();
 }
 
 /** @param {Element | null | undefined} element */

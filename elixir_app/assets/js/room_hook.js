@@ -7,7 +7,7 @@ import { showControls } from "./controls.js";
 import { showDevicePanel } from "./device_panel.js";
 import { showMicrophoneMenu } from "./microphone_menu.js";
 import { on } from "./events.js";
-import { keepFocus } from "./focus.js";
+import { focusHeading, keepFocus } from "./focus.js";
 import { byId } from "./dom.js";
 import { microphoneIsNew, preJoin } from "./pre_join.js";
 import { lobbyPath } from "./problems.js";
@@ -88,7 +88,10 @@ async function enter(place, signal, audience) {
   const enough = goesOn || (asked && elsewhere === null && (audience || !(await microphoneIsNew())));
   if (signal.aborted) return;
   const how = enough ? "speak" : await preJoin(signal, { elsewhere, audience });
-  if (!signal.aborted) call.enter(place, { audio, listenOnly: how === "listen", muted: setting("join-muted") === "on" });
+  if (signal.aborted) return;
+  // The button that had the focus is gone; here M and the space bar are the microphone's.
+  if (!enough) focusHeading();
+  call.enter(place, { audio, listenOnly: how === "listen", muted: setting("join-muted") === "on" });
 }
 
 /**
