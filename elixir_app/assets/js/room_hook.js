@@ -16,7 +16,7 @@ import { setting } from "./settings.js";
 import { statusWords } from "./messages.js";
 
 /**
- * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController, focusAgain?: () => void}} Hook
+ * @typedef {import("phoenix_live_view").ViewHook & {closing?: AbortController, focusAgain?: () => void, away?: boolean, tellWhereabouts?: () => void}} Hook
  * @typedef {import("./call.js").Place} Place
  */
 
@@ -36,11 +36,22 @@ export const Room = {
         this.js().navigate(lobbyPath(place, { left: "1" }));
       },
     });
+    // As the view takes it, until it is told otherwise.
+    this.away = false;
     const settings = showDevicePanel(call, signal);
     showMicrophoneMenu(call, { signal, settings });
     showConnectionPanel(call, signal);
     showRings(page, signal);
-    const draw = () => drawStatus(page, place);
+    const draw = () => {
+      drawStatus(page, place);
+      this.tellWhereabouts?.();
+    };
+    this.tellWhereabouts = () => {
+      const away = !(call.active && call.isAt(place));
+      if (away === this.away) return;
+      this.away = away;
+      this.pushEvent("away", { away });
+    };
     for (const name of ["status", "own", "place", "problems"]) on(call, name, draw, signal);
     enter(place, signal, page.dataset.audience === "true");
     draw();
@@ -54,6 +65,12 @@ export const Room = {
   /** @this {Hook} */
   updated() {
     this.focusAgain?.();
+  },
+
+  /** The view is a new one, which takes this page for the one with the call. @this {Hook} */
+  reconnected() {
+    this.away = false;
+    this.tellWhereabouts?.();
   },
 
   /** @this {Hook} */

@@ -26,7 +26,7 @@ defmodule RoomtoneWeb.RoomLive do
       {:ok, entry} ->
         {:ok, entered(socket, entry)}
 
-      # Who they are has to be said first, in the lobby.
+      # The address has somebody else's name, or none that this browser has used.
       {:error, :signed_out} ->
         {:ok, push_navigate(socket, to: known_path(socket.assigns.visitor, String.slice(given, 0, 200)))}
 
@@ -95,6 +95,7 @@ defmodule RoomtoneWeb.RoomLive do
       people: People.new(entry.identity, room.participants),
       drawing: false,
       mine: mine?(entry),
+      away: false,
       allowed: true,
       volumes: volumes,
       before_mute: %{},
@@ -242,7 +243,7 @@ defmodule RoomtoneWeb.RoomLive do
       count: count,
       hidden: count - length(cards),
       alone: count == 1 and me != nil,
-      moderator: socket.assigns.mine and me != nil and me.moderator
+      moderator: socket.assigns.mine and not socket.assigns.away and me != nil and me.moderator
     )
     |> choose(chosen && People.get(people, chosen.identity))
   end
@@ -260,6 +261,10 @@ defmodule RoomtoneWeb.RoomLive do
   end
 
   def handle_event(_event, _params, %{assigns: %{outside: %{}}} = socket), do: {:noreply, socket}
+
+  # From the script: whether the call that goes on here is this page's, or that of another tab of the same browser.
+  def handle_event("away", %{"away" => away?}, socket) when is_boolean(away?),
+    do: {:noreply, socket |> assign(:away, away?) |> draw()}
 
   def handle_event("choose", %{"id" => id}, socket) do
     case People.get(socket.assigns.people, id) do
@@ -457,7 +462,7 @@ defmodule RoomtoneWeb.RoomLive do
               confirming={@confirming}
             />
             <.invite :if={@side == :invite} link={@link} moderator={@moderator} invitation={@invitation} error={@invite_error} />
-            <.chat messages={@messages} me={@entry.identity} open={@mine} error={@chat_error} />
+            <.chat messages={@messages} me={@entry.identity} open={@mine and not @away} error={@chat_error} />
           </aside>
         </div>
         <.controls />
