@@ -330,6 +330,17 @@ defmodule Roomtone do
   @spec lower_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def lower_hand(name, identity), do: set(name, identity, {:hand, false})
 
+  @doc """
+  Whether this person has a microphone to speak into, which only their client knows; told to the others when it changes. It
+  changes nothing about what they may do or what is heard of them.
+  """
+  @spec put_microphone(String.t(), String.t(), boolean) ::
+          :ok | {:error, :not_found | {:invalid_option, :microphone} | room_error}
+  def put_microphone(name, identity, microphone?) when is_boolean(microphone?),
+    do: set(name, identity, {:microphone, microphone?})
+
+  def put_microphone(_name, _identity, _microphone), do: {:error, {:invalid_option, :microphone}}
+
   @doc "How this person finds their connection; told to the others when it changes."
   @spec put_quality(String.t(), String.t(), quality) ::
           :ok | {:error, :not_found | {:invalid_option, :quality} | room_error}

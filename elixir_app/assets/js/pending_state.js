@@ -1,10 +1,11 @@
 // @ts-check
 /**
- * @typedef {"muted" | "deafened" | "hand"} Flag
+ * @typedef {"muted" | "deafened" | "hand" | "microphone"} Flag
  */
 
-/** @type {Flag[]} */
-const FLAGS = ["muted", "deafened", "hand"];
+/** What a server takes for granted that was told nothing of me. @type {Record<Flag, boolean>} */
+const UNTOLD = { muted: false, deafened: false, hand: false, microphone: true };
+const FLAGS = /** @type {Flag[]} */ (Object.keys(UNTOLD));
 
 /**
  * What I said of myself, and how far the server knows it. A press counts here at once; until the server has confirmed it, what
@@ -15,6 +16,7 @@ export class OwnState {
     muted: { value: false, presses: 0, told: 0 },
     deafened: { value: false, presses: 0, told: 0 },
     hand: { value: false, presses: 0, told: 0 },
+    microphone: { value: true, presses: 0, told: 0 },
   };
   #shutByMe = false;
 
@@ -62,6 +64,15 @@ export class OwnState {
   /** @param {Flag} flag */
   untold(flag) {
     return this.#flags[flag].presses !== this.#flags[flag].told;
+  }
+
+  /**
+   * Whether a server has to be told of it that may know nothing of me, such as that of a room opened anew.
+   *
+   * @param {Flag} flag
+   */
+  due(flag) {
+    return this.get(flag) !== UNTOLD[flag] || this.untold(flag);
   }
 
   /**

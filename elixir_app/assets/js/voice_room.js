@@ -20,6 +20,7 @@ export { SignallingError };
  * @property {boolean} speaking
  * @property {boolean} connected  whether sound flows to and from them just now
  * @property {boolean} [deafened]
+ * @property {boolean} [microphone]  false: they have none, or gave none to the page
  * @property {boolean} [hand]      whether they ask to speak
  * @property {"speaker" | "listener"} [role]
  * @property {boolean} [moderator]
@@ -59,8 +60,8 @@ export { SignallingError };
  * | `levels` | `{[id]: dBov}`, 0 loudest … −127 silence |
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
- * | `inside` | what the server calls the room that I'm in from now on |
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
+ * | `inside` | what the server calls the room that I'm in from now on |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
  */
@@ -102,8 +103,10 @@ export class VoiceRoom extends EventTarget {
     this.#microphone = new OwnMicrophone({ processing: options.processing ?? true, device: options.microphone ?? "" });
     on(this.#microphone, "track", (track) => {
       this.#link?.setTrack(track);
+      this.#press("microphone", track !== null);
       this.#emit("microphone", track);
     });
+    on(this.#microphone, "problem", () => this.#press("microphone", this.#microphone.track !== null));
     for (const name of ["problem", "solved"]) on(this.#microphone, name, (detail) => this.#emit(name, detail));
     if (options.speaker) this.useSpeaker(options.speaker);
   }
@@ -194,7 +197,10 @@ export class VoiceRoom extends EventTarget {
     this.#listenToSignalling(signalling);
     this.#listenOnly = listenOnly;
     this.#askWhenSeen = !listenOnly;
-    if (listenOnly) this.#emit("problem", problem("listening_only"));
+    if (listenOnly) {
+      this.#press("microphone", false);
+      this.#emit("problem", problem("listening_only"));
+    }
     signalling.start();
   }
 
@@ -415,13 +421,13 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
+    on(signalling, "chat", (message) => this.#emit("chat", message));
     on(signalling, "slots", (word) => this.#forwarding().set(word));
     on(signalling, "media_restart", () => this.#link?.connect());
     // It ends soon, and we come back by ourselves: nothing to do but to say so.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
   }
-    on(signalling, "chat", (message) => this.#emit("chat", message));
 
   /** @param {any} reply */
   #signallingJoined(reply) {
@@ -494,8 +500,7 @@ export class VoiceRoom extends EventTarget {
     if (!this.#signalling) throw new SignallingError("lost", "", true);
     // Only what was pressed since opens the microphone again: the server may have shut it. That it is shut can always be said,
     // and has to be where the room is a new one, which remembers nothing.
-    const due = (/** @type {import("./pending_state.js").Flag} */ flag) => this.#own.get(flag) || this.#own.untold(flag);
-    const report = this.#own.report((flag) => flag === "muted" && due(flag));
+    const report = this.#own.report((flag) => flag === "muted" && this.#own.due(flag));
     const reply = await this.#signalling.request("offer", { sdp, ...report.values });
     report.told();
     if (reply.session) this.#session = reply.session;
@@ -504,7 +509,7 @@ export class VoiceRoom extends EventTarget {
     this.#ownHeard({ muted: reply.muted });
     // Shut by the server, where I wasn't looking.
     if (open && this.#own.get("muted") && this.#held === null) this.#emit("problem", problem("may_speak"));
-    this.#tell((flag) => flag !== "muted" && due(flag));
+    this.#tell((flag) => flag !== "muted" && this.#own.due(flag));
     return reply.sdp;
   }
 

@@ -130,7 +130,7 @@ class Widget {
       row.dataset.participant = person.id;
       row.dataset.speaking = String(person.speaking && !muted);
       row.dataset.muted = String(muted);
-      const words = `${person.name}${me ? " (you)" : ""}${muted ? ", muted" : ""}`;
+      const words = `${person.name}${me ? " (you)" : ""}${person.microphone === false ? ", no microphone" : muted ? ", muted" : ""}`;
       if (row.textContent !== words) row.textContent = words;
       return row;
     });

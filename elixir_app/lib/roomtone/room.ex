@@ -69,6 +69,7 @@ defmodule Roomtone.Room do
   @type change ::
           {:muted, boolean}
           | {:deafened, boolean}
+          | {:microphone, boolean}
           | {:hand, boolean}
           | {:quality, Roomtone.quality()}
           | {:silenced, boolean}
@@ -552,7 +553,7 @@ defmodule Roomtone.Room do
   @spec to_map(Person.t()) :: Roomtone.participant()
   def to_map(%Person{} = person) do
     person
-    |> Map.take([:identity, :name, :muted, :deafened, :hand, :silenced, :speaking, :connected])
+    |> Map.take([:identity, :name, :muted, :deafened, :hand, :microphone, :silenced, :speaking, :connected])
     |> Map.merge(Map.take(person, [:quality, :grants, :joined_at]))
     |> Map.merge(%{role: role(person), moderator: moderator?(person)})
   end

@@ -13,7 +13,7 @@ defmodule Roomtone.Types do
   A person as others see them.
 
   `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a moderator's. `moderator`: they have the
-  grant to moderate. `connected`: sound flows. `quality` is what they said themselves since then, if anything.
+  grant to moderate. `microphone`: whether they have one, as they say themselves. `connected`: sound flows. `quality` is what they said themselves since then, if anything.
   """
   @type participant :: %{
           identity: String.t(),
@@ -21,6 +21,7 @@ defmodule Roomtone.Types do
           muted: boolean,
           deafened: boolean,
           hand: boolean,
+          microphone: boolean,
           silenced: boolean,
           role: role,
           moderator: boolean,
@@ -66,7 +67,7 @@ defmodule Roomtone.Types do
 
     * `:joined`, `:left` – with why: `:left`, `:removed` or what `Roomtone.leave/3` was given, `:owner_lost` (their connection process died
       and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:hand`, `:silenced`, `:role`, `:moderator`, `:quality`, `:speaking`, `:connected` –
+    * `:muted`, `:deafened`, `:hand`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`, `:speaking`, `:connected` –
       when it changes
     * `:chat` – somebody said something in writing
     * `:slots` – in a room of kind `:forward`: who is in which slot of yours, and at which gain your client is to play them and whoever comes next; at most
@@ -82,6 +83,7 @@ defmodule Roomtone.Types do
           | {:muted, identity :: String.t(), boolean}
           | {:deafened, identity :: String.t(), boolean}
           | {:hand, identity :: String.t(), boolean}
+          | {:microphone, identity :: String.t(), boolean}
           | {:silenced, identity :: String.t(), boolean}
           | {:role, identity :: String.t(), role}
           | {:moderator, identity :: String.t(), boolean}

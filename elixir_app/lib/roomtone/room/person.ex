@@ -25,6 +25,8 @@ defmodule Roomtone.Room.Person do
     muted: false,
     deafened: false,
     hand: false,
+    # Whether there is a microphone to speak into, as they say themselves.
+    microphone: true,
     # What a moderator says of them.
     silenced: false,
     role: :speaker,
@@ -51,6 +53,7 @@ defmodule Roomtone.Room.Person do
           muted: boolean,
           deafened: boolean,
           hand: boolean,
+          microphone: boolean,
           silenced: boolean,
           role: Roomtone.role(),
           speaking: boolean,

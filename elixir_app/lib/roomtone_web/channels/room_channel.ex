@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.RoomChannel do
   |---|---|---|
   | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other | `you`, `participants`, `resumed`, `config`, `room_id` (`null` of a room that the first offer opens), `held`, `restored` |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
-  | `set` | any of `muted`, `deafened`, `hand` (booleans), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
+  | `set` | any of `muted`, `deafened`, `hand`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `stats` | | figures of my own connection, as the engine counts them; `null` where it has none |
 
   | to the client | payload |
@@ -46,6 +46,7 @@ defmodule RoomtoneWeb.RoomChannel do
     "muted" => :muted,
     "deafened" => :deafened,
     "hand" => :hand,
+    "microphone" => :microphone,
     "quality" => :quality,
     "volume" => :volume
   }
@@ -218,7 +219,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp event({:left, id, reason}, socket), do: changed(socket, %{left: [%{id: id, reason: word(reason)}]})
 
   defp event({key, id, value}, socket)
-       when key in [:muted, :deafened, :hand, :silenced, :role, :moderator, :quality, :connected],
+       when key in [:muted, :deafened, :hand, :microphone, :silenced, :role, :moderator, :quality, :connected],
        do: changed(socket, %{changed: [%{key => value, id: id}]})
 
   # What is written is for those who are there, not for who only has a token.
@@ -396,6 +397,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp apply_change({"hand", true}, room, me), do: Roomtone.raise_hand(room, me)
   defp apply_change({"hand", false}, room, me), do: Roomtone.lower_hand(room, me)
 
+  defp apply_change({"microphone", there?}, room, me), do: Roomtone.put_microphone(room, me, there?)
   defp apply_change({"quality", quality}, room, me), do: Roomtone.put_quality(room, me, @qualities[quality])
 
   defp apply_change({"volume", %{"id" => id, "percent" => percent}}, room, me),
@@ -411,7 +413,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp person(participant) do
     participant
-    |> Map.take([:name, :muted, :deafened, :hand, :silenced, :role, :moderator, :speaking, :connected, :quality])
+    |> Map.take([:name, :muted, :deafened, :hand, :microphone, :silenced, :role, :moderator, :speaking, :connected, :quality])
     |> Map.put(:id, participant.identity)
   end
 

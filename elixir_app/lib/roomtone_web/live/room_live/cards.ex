@@ -19,7 +19,8 @@ defmodule RoomtoneWeb.RoomLive.Cards do
       data-id={@person.identity}
       data-me={to_string(@me)}
       data-speaking={to_string(@person.speaking)}
-      data-muted={to_string(@person.muted or @person.silenced)}
+      data-muted={to_string(unheard?(@person))}
+      data-microphone={to_string(@person.microphone)}
       data-silenced={to_string(@person.silenced)}
       data-connected={to_string(@person.connected)}
       data-hand={to_string(@person.hand)}
@@ -32,7 +33,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         <span :if={@person.hand} class="hand"><.icon name="hand" /><span class="visually-hidden">Hand raised</span></span>
         <span class="name">{@person.name}</span>
         <span class="state">
-          <.icon :if={@person.muted or @person.silenced} name="microphone-off" />
+          <.icon :if={unheard?(@person)} name="microphone-off" />
           <.icon :if={@person.deafened} name="headphones-off" />
           <span>{if @me, do: "You · "}{state(@person)}</span>
         </span>
@@ -61,11 +62,14 @@ defmodule RoomtoneWeb.RoomLive.Cards do
     """
   end
 
-  @doc "What to call how somebody is just now."
+  defp unheard?(person), do: person.muted or person.silenced or not person.microphone
+
+  @doc "How somebody is just now, in words."
   @spec state(Roomtone.participant()) :: String.t()
   def state(%{connected: false}), do: "Connecting…"
   def state(%{silenced: true}), do: "Muted by a moderator"
   def state(%{role: :listener}), do: "In the audience"
+  def state(%{microphone: false}), do: "No microphone"
   def state(%{muted: true}), do: "Muted"
   def state(%{speaking: true}), do: "Speaking"
   def state(_person), do: "Listening"

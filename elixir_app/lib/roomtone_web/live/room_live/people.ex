@@ -35,7 +35,7 @@ defmodule RoomtoneWeb.RoomLive.People do
   def apply_event(people, {:left, identity, _reason}), do: %{people | all: Map.delete(people.all, identity)}
 
   def apply_event(people, {key, identity, value})
-      when key in [:muted, :deafened, :hand, :silenced, :role, :moderator, :quality, :connected, :speaking] do
+      when key in [:muted, :deafened, :hand, :microphone, :silenced, :role, :moderator, :quality, :connected, :speaking] do
     case people.all do
       %{^identity => person} -> put_in(people.all[identity], changed(person, key, value))
       _ -> :same
