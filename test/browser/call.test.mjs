@@ -39,7 +39,7 @@ before(async () => {
   [ada, ben, cleo] = await Promise.all(
     ["Ada", "Ben", "Cleo"].map((name, i) => Person.arrive(name, TONES[i], { browser, init: KEEP })),
   );
-  // Whoever makes the room moderates it.
+  // The maker of the room moderates it.
   for (const person of [ada, ben, cleo]) await person.join(server.url, ROOM);
   await ada.hears([TONES[1], TONES[2]], TONES);
 });
@@ -75,7 +75,7 @@ test("mute for me is for me", async () => {
   await ada.page.locator("#close-person").click();
 });
 
-test("who is deafened hears nobody and is muted, and all is as before when that is undone", async () => {
+test("a deafened person hears nobody and is muted, until it is undone", async () => {
   const deafen = ben.page.getByRole("switch", { name: "Deafen" });
   await deafen.click();
   assert.equal(await deafen.getAttribute("aria-checked"), "true");
@@ -148,7 +148,7 @@ test("the space bar, held while muted, lets one talk", async () => {
   await ada.hears([TONES[1], TONES[2]], TONES);
 });
 
-test("keys do nothing for who doesn't want them", async () => {
+test("the keys do nothing once they are switched off", async () => {
   await ben.page.locator("#devices").click();
   await ben.page.getByRole("checkbox", { name: /Keyboard/ }).uncheck();
   await ben.page.locator("h1").click();
@@ -158,7 +158,7 @@ test("keys do nothing for who doesn't want them", async () => {
   await ben.page.locator("#devices").click();
 });
 
-test("the connection's figures are there for who looks", async () => {
+test("the figures of the connection are there for a person who looks", async () => {
   await ada.page.locator("#devices").click();
   await ada.page.locator("#connection summary").click();
   const figure = (name) => ada.page.locator(`[data-figure="${name}"]`);
@@ -169,7 +169,7 @@ test("the connection's figures are there for who looks", async () => {
   await ada.page.locator("#devices").click();
 });
 
-test("how good a connection is is known to the others", async () => {
+test("the others see how good a connection is", async () => {
   for (const name of ["Ada", "Ben"]) {
     const card = cleo.participant(name).and(cleo.page.locator("[data-quality]"));
     await card.waitFor();
@@ -177,7 +177,7 @@ test("how good a connection is is known to the others", async () => {
   }
 });
 
-// What the browser made up for want of sound, in ms.
+// Sound that the browser made up where packets were missing, in ms.
 const concealed = (person) =>
   person.page.evaluate(async () => {
     const { call } = await import("/assets/js/call.js");
@@ -211,7 +211,7 @@ async function wander() {
   return performance.now() - began;
 }
 
-test("fifty navigations don't touch the call", async (t) => {
+test("fifty navigations leave the call alone", async (t) => {
   await ada.mark();
   const kept = await ada.page.evaluate(async () => {
     const { call } = await import("/assets/js/call.js");
@@ -280,7 +280,7 @@ async function viewComesBack(person, breaking) {
   return (await concealed(person)).concealed - begin.concealed;
 }
 
-test("a crash of the view is none of the call", async () => {
+test("a crash of the view leaves the call alone", async () => {
   await ada.mark();
   const calls = await ada.page.evaluate(() => connections.length);
   await viewComesBack(ada, () => {
@@ -326,7 +326,7 @@ test("a page that is loaded anew goes on, muted as it was, wherever it was", asy
   await ada.hears([TONES[1], TONES[2]], TONES);
 });
 
-test("who leaves by the bar has left", async () => {
+test("a person who leaves by the bar has left", async () => {
   await cleo.page.locator("header a").first().click();
   await cleo.page.locator("#call-leave").click();
   await cleo.page.locator("#call").waitFor({ state: "hidden" });
@@ -355,7 +355,7 @@ test("a moderator's mute holds, whatever the muted one presses", async () => {
   await cleo.hears([TONES[0], TONES[1]], TONES);
 });
 
-test("who is made a listener isn't heard, hears, and may ask to speak", async () => {
+test("a person in the audience isn't heard, hears, and may raise their hand", async () => {
   await ada.page.getByRole("button", { name: "Move to audience" }).click();
   await Promise.all([ada.hears([TONES[2]], TONES), cleo.hears([TONES[0]], TONES), ben.hears([TONES[0], TONES[2]], TONES)]);
   await ben.page.getByRole("status").getByText("Raise your hand to speak.").waitFor();
@@ -366,7 +366,7 @@ test("who is made a listener isn't heard, hears, and may ask to speak", async ()
   await Promise.all([ada.hears([TONES[1], TONES[2]], TONES), cleo.hears([TONES[0], TONES[1]], TONES)]);
 });
 
-test("the focus of who uses the keyboard isn't lost with a panel or a question", async () => {
+test("the focus isn't lost with a panel or a question that closes", async () => {
   const { page } = ada;
   const focused = async (id) => {
     await page.waitForFunction((wanted) => document.activeElement?.id === wanted, id);
@@ -382,7 +382,7 @@ test("the focus of who uses the keyboard isn't lost with a panel or a question",
   await focused("close-person");
   await page.locator("#remove").focus();
   await page.keyboard.press("Enter");
-  // What can't be undone takes more than a second Enter.
+  // An action that can't be undone takes more than a second Enter.
   await focused("remove-not");
   await page.keyboard.press("Enter");
   await focused("remove");
@@ -390,20 +390,20 @@ test("the focus of who uses the keyboard isn't lost with a panel or a question",
   await focused(more);
   await page.locator("#close-room").focus();
   await page.keyboard.press("Enter");
-  // What can't be undone takes more than a second Enter.
+  // An action that can't be undone takes more than a second Enter.
   await focused("close-room-not");
   await page.keyboard.press("Enter");
   await focused("close-room");
   await ada.about("Ben");
 });
 
-test("nobody else may do that", async () => {
+test("only a moderator has these controls", async () => {
   await cleo.about("Ben");
   assert.equal(await cleo.page.getByRole("button", { name: "Move to audience" }).count(), 0);
   assert.equal(await cleo.page.locator("#close-room").count(), 0);
 });
 
-test("who is removed is out, is told so, and hears nothing more", async () => {
+test("a removed person is out, is told, and hears nothing more", async () => {
   await ada.page.getByRole("button", { name: "Remove from the room" }).click();
   await ada.page.getByRole("button", { name: "Remove", exact: true }).click();
   await ben.page.locator('#outside[data-reason="removed"]').waitFor();

@@ -1,4 +1,4 @@
-// What was closed stays closed: a restart opens no room and no microphone.
+// A closed room stays closed: a restart opens no room and no microphone.
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
@@ -125,7 +125,7 @@ for (const [what, between] of [
     const health = await (await fetch(`${server.url}/healthz`)).json();
     assert.equal(health.status, "ok");
     if (what === "damaged") assert.match(health.store, /damaged/);
-    // Whoever wants to be in that one goes in by a click.
+    // A click opens that one.
     await ann.page.getByRole("button", { name: "Open a new room" }).click();
     await ann.throughTheDoor();
     await ann.connected();
@@ -199,7 +199,7 @@ test("a stage's audience isn't asked for the microphone until they may speak and
   assert.equal(await open(bob), false);
   await ann.hears([], TONES);
 
-  // What Ann said of Bob, and what Bob set for himself, outlive the server; the third time his own word is all that's missing.
+  // Ann's decisions about Bob, and his own settings, outlive the server; the third time his own word is all that's missing.
   await bob.about("Ann");
   await bob.setVolume(50);
   await new Promise((resolve) => setTimeout(resolve, 1_500));

@@ -1,4 +1,4 @@
-// What the buttons of a call say, and what is told around it: push to talk, no microphone, muted by a moderator, toasts, the browser's own signs.
+// The buttons of a call and the signs around it: push to talk, no microphone, muted by a moderator, toasts, sounds, title, icon, lock screen.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
@@ -11,7 +11,7 @@ before(async () => {
   server = await Server.start("controls");
   browser = await openBrowser();
   [ada, ben] = await Promise.all([
-    // What the page asks of the browser is written down; a headless one has no screen to keep on.
+    // Notes the requests to the browser; a headless one has no screen to keep on.
     Person.arrive("Ada", 500, {
       browser,
       init: `{
@@ -38,7 +38,7 @@ after(async () => {
 
 const state = (person) => person.page.locator("#mute").getAttribute("data-state");
 
-test("whoever comes is told of in a toast that is in nobody's way", async () => {
+test("a newcomer is announced in a toast that lets clicks through", async () => {
   await ben.join(server.url, ROOM);
   const toast = ada.page.locator("#toasts p", { hasText: "Ben joined." });
   await toast.waitFor();
@@ -67,11 +67,11 @@ test("push to talk is seen for as long as the space bar is held", async () => {
   await page.locator("#toasts").getByText("Ben raised their hand.").waitFor({ state: "attached" });
 });
 
-test("whoever talks while muted is told so", async () => {
+test("a person who talks while muted is told", async () => {
   await ada.page.locator("#toasts").getByText("You're muted.").waitFor({ state: "attached" });
 });
 
-test("the tab says that one is muted, the headset's button unmutes, and the screen stays on", async () => {
+test("the tab tells that I'm muted, the headset unmutes, and the screen stays on", async () => {
   const { page } = ada;
   assert.equal(await page.title(), "Muted · studio · Roomtone");
   const icon = () => page.locator("link[rel=icon][type='image/svg+xml']").getAttribute("href");
@@ -83,7 +83,7 @@ test("the tab says that one is muted, the headset's button unmutes, and the scre
   assert.equal(await icon(), "/assets/favicon-live.svg");
 });
 
-test("muted by a moderator is what the button says, and pressing it says why nothing happens", async () => {
+test("the button tells who muted me, and why pressing it does nothing", async () => {
   await ada.about("Ben");
   await ada.page.locator("#silence").click();
   await ben.page.locator('#mute[data-state="silenced"]').waitFor();
@@ -134,7 +134,7 @@ test("the link to the room is one click away, to copy, and as a code to scan", a
   assert.equal(await page.evaluate(() => document.activeElement.id), "show-invite");
 });
 
-test("without a microphone the button says so, and asks again when pressed", async () => {
+test("the button of a person without a microphone says it, and asks again when pressed", async () => {
   kim = await Person.arrive("Kim", 1100, {
     browser,
     init: `{
@@ -154,7 +154,7 @@ test("without a microphone the button says so, and asks again when pressed", asy
   await ada.participant("Kim").and(ada.page.locator('[data-speaking="true"]')).waitFor();
 });
 
-test("whoever chose to join muted does so, in the next room as well", async () => {
+test("a person who chose to join muted is muted in the next room, too", async () => {
   await kim.leave();
   // By keyboard: what was just done has the focus.
   assert.equal(await kim.page.evaluate(() => document.activeElement.id), "left");

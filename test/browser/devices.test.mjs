@@ -48,7 +48,7 @@ async function arrive(name, init) {
   return person;
 }
 
-/** What the microphone is called; it may come later than the connection. */
+/** The label of the microphone, which may come later than the connection. */
 async function track(person) {
   return await (await person.page.waitForFunction(() => sender()?.track?.label)).jsonValue();
 }
@@ -114,7 +114,7 @@ test("Escape closes the panel and gives the focus back", async () => {
   assert.equal(await page.evaluate(() => document.activeElement.id), "devices");
 });
 
-test("what was chosen is remembered", async () => {
+test("a choice is remembered", async () => {
   const { page } = ada;
   await page.reload();
   await ada.connected();
@@ -126,7 +126,7 @@ test("what was chosen is remembered", async () => {
   await page.waitForFunction((id) => document.querySelector("#sound").sinkId === id, wanted);
 });
 
-test("who has never been here sees what the microphone is for, and that it works, before anybody hears them", async () => {
+test("a newcomer sees that the microphone works before anybody hears them", async () => {
   const ben = await arrive("Ben", WOULD_ASK + KEEP);
   const { page } = ben;
   await ben.join(server.url, ROOM, { waitConnected: false });
@@ -147,7 +147,7 @@ test("who has never been here sees what the microphone is for, and that it works
   await ben.leave();
 });
 
-test("one may go in just to listen, and take the microphone later", async () => {
+test("a person may join without a microphone, and take one later", async () => {
   const cleo = await arrive("Cleo", WOULD_ASK + KEEP);
   const { page } = cleo;
   await cleo.join(server.url, ROOM, { waitConnected: false });
@@ -162,7 +162,7 @@ test("one may go in just to listen, and take the microphone later", async () => 
   await cleo.leave();
 });
 
-test("an unplugged microphone is said, and another one taken by itself", async () => {
+test("an unplugged microphone is told, and replaced by another one", async () => {
   const before = await ada.page.evaluate(() => sender().track.id);
   await ada.page.evaluate(() => {
     const { track } = sender();

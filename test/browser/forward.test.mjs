@@ -35,7 +35,7 @@ test("somebody makes a room that forwards, and all hear each other and not thems
     await person.hears(TONES.filter((_, j) => j !== i), TONES);
 });
 
-/** What the page plays is one stream, and the connection brings a track for each slot. */
+/** The page plays one stream, and the connection brings a track for each slot. */
 test("there is a track for each slot, and one stream of them all", async () => {
   const played = await ada.page.locator("audio").first().evaluate((audio) => audio.srcObject.getAudioTracks().length);
   assert.equal(played, 1);
@@ -55,7 +55,7 @@ test("three talkers are as loud as the listener has set them, and for nobody els
   await volume(ada, "Dora", 200);
   await ada.changes(others, base, [-6.02, 0, 6.02]);
   await ben.changes([TONES[2], TONES[3]], atBen, [0, 0]);
-  // Whom I don't want to hear isn't sent.
+  // The server doesn't send a talker whom I turned off.
   await volume(ada, "Cleo", 0);
   await ada.hears([TONES[1], TONES[3]], TONES);
   for (const name of ["Ben", "Cleo", "Dora"]) await volume(ada, name, 100);

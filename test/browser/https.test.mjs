@@ -45,7 +45,7 @@ function get(path, options = {}) {
   });
 }
 
-test("who trusts the certificate is served by TLS 1.3, and given a cookie for HTTPS only", async () => {
+test("a client that trusts the certificate gets TLS 1.3 and a cookie for HTTPS only", async () => {
   const response = await get("/");
   assert.equal(response.statusCode, 200);
   const cookies = response.headers["set-cookie"] ?? [];
@@ -67,7 +67,7 @@ test("two people hear each other by HTTPS", async () => {
   await ben.hears([TONES[0]], TONES);
 });
 
-test("a page of elsewhere opens no socket here", async () => {
+test("a page of another origin opens no socket here", async () => {
   const statusFrom = async (origin) => {
     const socket = {
       connection: "upgrade",

@@ -48,7 +48,7 @@ async function crowd(from, to) {
     end`);
 }
 
-/** What of these isn't wholly in the window, or has something else over it. */
+/** Those of the elements that aren't wholly in the window, or have something else over them. */
 async function hidden(page, selectors) {
   return await page.evaluate((all) => {
     return all.flatMap((selector) => {
@@ -148,7 +148,7 @@ test("a banner is in the way of nothing, and can be closed", async () => {
   await page.locator('[data-mine="true"] strong').getByText("You", { exact: true }).waitFor();
   await page.getByRole("button", { name: /^Close: The microphone is blocked/ }).click();
   await banner.waitFor({ state: "detached" });
-  // What it said stays on the button, which asks for the microphone again.
+  // The button still tells it, and asks for the microphone again.
   assert.equal(await page.locator('#mute[data-state="none"]').innerText(), "No mic");
   await page.locator("#mute").click();
   await banner.waitFor();

@@ -1,4 +1,4 @@
-// What a newcomer waits for, and what they load: `npm --prefix test/browser run measure`. Not a test.
+// How long a newcomer waits, and how much they load: `npm --prefix test/browser run measure`. Not a test.
 import { Person, openBrowser } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 

@@ -14,7 +14,7 @@ const ROOM = "Stand-up";
 let server, browser, ben, mei, ada;
 
 before(async () => {
-  // With somebody in the file of users, there is a page to sign in. What the hash is of, nobody knows.
+  // With somebody in the file of users, there is a page to sign in. Nobody knows the password of the hash.
   const users = join(TMP, "users");
   writeFileSync(users, `Zoe:$argon2id$v=19$m=19456,t=2,p=1$${base64(16)}$${base64(32)}\n`);
   server = await Server.start("page", { USERS_FILE: users });
@@ -108,7 +108,7 @@ async function looksRight({ page }, scene) {
   await page.setViewportSize({ width: 1280, height: 740 });
 }
 
-test("what was typed before the page came to life is still there when it does", async () => {
+test("text that was typed before the page is connected is kept", async () => {
   const slow = await Person.arrive("Nia", 1400, {
     browser,
     init: `{
@@ -218,7 +218,7 @@ test("the lobby, with a call elsewhere", async () => {
   await looksRight(mei, "lobby-call");
 });
 
-test("what somebody sees who comes for the first time, and what a problem looks like", async () => {
+test("the question to a newcomer, and a problem", async () => {
   const person = await Person.arrive("Adaeze Montgomery-Featherstonehaugh", 1400, {
     browser,
     microphone: "none",
@@ -241,7 +241,7 @@ test("what somebody sees who comes for the first time, and what a problem looks 
   }
 });
 
-test("who was removed", async () => {
+test("the page of a removed person", async () => {
   await mei.page.locator("#call-back").click();
   await mei.connected();
   await ben.about("Mei");
@@ -253,7 +253,7 @@ test("who was removed", async () => {
 
 test("the console complained about nothing", () => {
   for (const person of [ada, ben, mei]) {
-    // The form that was filled in wrong comes back with a status that says so.
+    // A form with a mistake comes back with the status 422.
     assert.deepEqual(person.consoleErrors.filter((line) => !/status of 422/.test(line)), [], person.name);
   }
 });

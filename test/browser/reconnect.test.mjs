@@ -1,4 +1,4 @@
-// What comes back by itself, without a click and without loading the page again.
+// Calls that come back by themselves, without a click and without loading the page again.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -92,7 +92,7 @@ test("the server dies and starts again: both are back with no click, and what th
 });
 
 test("a page in the background comes back, too", async () => {
-  // What a hidden tab reports; the library that keeps the socket gives up on those.
+  // As in a hidden tab, on which the library that keeps the socket gives up.
   await ada.page.evaluate(() => {
     Object.defineProperty(document, "visibilityState", { get: () => "hidden", configurable: true });
     document.dispatchEvent(new Event("visibilitychange"));

@@ -100,7 +100,7 @@ const KEEP_SOCKET = `{
   };
 }`;
 
-test("who is muted by the server sees it on the button, sends nothing, and may undo it", async () => {
+test("a person muted by the server sees it, sends nothing, and may undo it", async () => {
   const eve = await Person.arrive("Eve", 1400, { browser, init: KEEP_SOCKET });
   try {
     await eve.join(server.url, "standup");
@@ -118,7 +118,7 @@ test("who is muted by the server sees it on the button, sends nothing, and may u
   }
 });
 
-test("who leaves is gone, and the others go on", async () => {
+test("a person who leaves is gone, and the others go on", async () => {
   await cleo.leave();
   await cleo.page.getByText("You left the room.").waitFor();
   await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: LEFT_MS });
@@ -127,7 +127,7 @@ test("who leaves is gone, and the others go on", async () => {
   await ben.hears([TONES[0]], TONES);
 });
 
-test("who left may come back", async () => {
+test("a person who left may come back", async () => {
   // Name and room are still in the form.
   await cleo.page.getByRole("button", { name: "Join" }).click();
   await cleo.connected();
@@ -135,7 +135,7 @@ test("who left may come back", async () => {
   await cleo.hears([TONES[0], TONES[1]], TONES);
 });
 
-test("the address of a room alone opens no microphone: not by a link, not by the way back, not during a call", async () => {
+test("the address of a room alone opens no microphone", async () => {
   const eve = await Person.arrive("Eve", 1400, { browser });
   const panel = eve.page.locator("#pre-join");
   const notIn = async () => {
@@ -198,7 +198,7 @@ test("a name in use can't be taken by another browser", async () => {
   }
 });
 
-test("the same person on a second page takes over, and the first page says so", async () => {
+test("a second page of the same person takes over, and the first one is told", async () => {
   const second = await ada.context.newPage();
   await second.goto(ada.page.url());
   // The address alone opens nobody's microphone.

@@ -1,7 +1,7 @@
 // Runs the browser tests, one file after the other, and prints how long each took.
 //
 // A file with a failure is run a second time, at the end. These tests hear real sound in real time: on a machine whose cores are taken away for
-// a second, one of them can fail without a fault of ours. What is broken fails twice. What failed once is named at the end, to be looked at.
+// a second, one of them can fail without a fault of ours. A real fault fails twice. A file that failed once is named at the end, to be looked at.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { dirname } from "node:path";

@@ -110,7 +110,7 @@ test("the form takes no post from elsewhere", async () => {
   assert.equal(answer.status, 403);
 });
 
-test("what isn't ours isn't served", async () => {
+test("only our own files are served", async () => {
   for (const path of ["/assets/../../mix.exs", "/assets/%2e%2e/%2e%2e/mix.exs", "/assets/js/../../../mix.exs", "/mix.exs"]) {
     const status = await new Promise((resolve, reject) => {
       request(`${server.url}`, { path, agent: false }, (response) => resolve(response.resume().statusCode)).on("error", reject).end();

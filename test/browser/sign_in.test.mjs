@@ -74,7 +74,7 @@ test("a wrong password is refused in words, the right one leads to the rooms", a
   await ada.participant("Ada").waitFor();
 });
 
-test("signing out in one tab ends the call in the other, with a word, and nobody is left in the room", async () => {
+test("signing out in one tab ends the call in the other, which is told why", async () => {
   const ada = await arrive("Ada", TONES[0]);
   await signIn(ada, "correct horse");
   await enter(ada, "over");
@@ -99,7 +99,7 @@ test("a guest can't have a user's name", async () => {
   await eve.page.getByText("This name belongs to a registered user.").waitFor();
 });
 
-test("a room with a passcode opens to who has it, and an invitation opens it without", async () => {
+test("a room opens to its passcode, and to an invitation without it", async () => {
   const mo = await arrive("Mo", TONES[0]);
   await mo.page.goto(`${server.url}/`);
   await mo.page.locator("[name=name]").fill("Mo");
@@ -124,7 +124,7 @@ test("a room with a passcode opens to who has it, and an invitation opens it wit
   await ben.connected();
   await mo.hears([TONES[1]], TONES);
 
-  // Whoever made the room makes a link from its page.
+  // The maker of the room creates a link on its page.
   await mo.page.getByRole("button", { name: "Invite people" }).click();
   await mo.page.getByLabel("Permissions").selectOption("listen");
   await mo.page.getByRole("button", { name: "Create link" }).click();

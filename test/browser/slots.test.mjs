@@ -94,22 +94,22 @@ async function holds(t, round) {
   assert.ok(rounds.filter(({ right }) => right).length > ROUNDS / 2, all);
 }
 
-test("who is soft is never heard as loud as the one before", async (t) => {
+test("a soft talker is never as loud as the one before", async (t) => {
   await speak(0, 0.3, 0);
   await ada.hears([TONES[1]], TONES);
   const full = await settled(TONES[1], 0, 0.3, 0);
   await server.run('Roomtone.put_mix("den", %{"Ada" => %{"Ben" => 0.1}})');
   await holds(t, async () => {
-    // Cleo speaks so softly that the louder one gets the slot in the midst of it.
+    // Cleo speaks so softly that the louder one gets the slot meanwhile.
     await speak(0, 0, 0.005);
     await ada.hears([TONES[2]], [TONES[1], TONES[2]], 15_000, -66);
     const loudest = Math.max(...(await levels(TONES[1], 0, 0.3, 0.005)));
-    // Who was as loud as before for a few milliseconds has a little more than their -20 dB.
+    // A talker who stayed as loud as before for a few milliseconds has a little more than their -20 dB.
     return [`${(loudest - full).toFixed(1)} dB`, loudest - full > -22 && loudest - full < -14];
   });
 });
 
-test("who is loud is so from the beginning, although somebody soft may come", async (t) => {
+test("a loud talker is loud from the beginning, although a soft one may come", async (t) => {
   const full = await settled(TONES[2], 0, 0, 0.3);
   await holds(t, async () => {
     await speak(0, 0, 0);

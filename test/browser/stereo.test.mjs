@@ -75,7 +75,7 @@ const near = (a, b) => Math.abs(a - b) < 1;
 /** Waits until Ada hears Ben from where a panner with equal power puts him, and how loud that stays: [left, right] in dB. */
 async function from(pan) {
   const apart = 20 * Math.log10(Math.tan(((1 + pan) * Math.PI) / 4));
-  // What is on one side only isn't quite silent on the other.
+  // Sound on one side only isn't quite silent on the other.
   const right = (left, right) => Math.max(left, right) > -60 && (Math.abs(apart) > 20 ? (right - left) * Math.sign(apart) >= 20 : near(right - left, apart));
   return await heard(`at ${pan}`, right, 3);
 }
@@ -118,7 +118,7 @@ for (const stereo of [false, true]) {
   });
 }
 
-test("who is in the middle is as loud in one kind of room as in the other", async () => {
+test("a talker in the middle is as loud in either kind of room", async () => {
   await enter("table", "kind: :mix");
   const [mixed] = await ada.steady([TONES[1]]);
   await enter("bench", "kind: :forward");

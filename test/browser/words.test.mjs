@@ -1,4 +1,4 @@
-// What people are told when something doesn't work, and that they can go on as well as possible.
+// Messages to people when something doesn't work, and that they can go on as well as possible.
 import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
 import { after, before, test } from "node:test";
@@ -103,7 +103,7 @@ test("sound that the browser holds back needs one click", async () => {
   await leaves(guest);
 });
 
-test("a full room says so, and when there is a place again", async () => {
+test("a full room is told on the page, and a free place again", async () => {
   const second = await visitor("Ben");
   await second.join(server.url, "standup");
   const third = await visitor("Cleo");
@@ -136,7 +136,7 @@ test("a name that can't be is refused at the form, in words, and nothing typed i
   await guest.go();
 });
 
-test("an address that leads nowhere says so", async () => {
+test("an address that leads nowhere is answered in words", async () => {
   const answer = await fetch(`${server.url}/nowhere/at/all`);
   assert.equal(answer.status, 404);
   assert.match(await answer.text(), /There is nothing here/);

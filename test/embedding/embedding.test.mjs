@@ -140,7 +140,7 @@ test("the guide says what this app does", () => {
   let lines = 0;
   for (const [, path, code] of blocks) {
     const file = plain(readFileSync(join(HERE, path), "utf8"));
-    // Where the guide leaves something out, it says so by three dots.
+    // The guide leaves something out where it has three dots.
     for (const piece of code.split(/^\s*(?:#|\/\/|<!--) \.\.\.(?: -->)?$/m)) {
       assert.ok(file.includes(plain(piece)), `${path} hasn't got what the guide says:\n${piece}`);
     }

@@ -29,7 +29,7 @@ export function announceCall(call, say = (text, sound) => tell(call, text, sound
 
     const mine = people.find(({ id }) => id === me);
     if (mine?.moderator && !moderator) say("You're a moderator now.", "hand");
-    // Whoever makes a room knows that they moderate it.
+    // The maker of a room knows that they moderate it.
     moderator = mine === undefined || mine.moderator === true;
   });
 

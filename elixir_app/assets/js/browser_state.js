@@ -1,7 +1,6 @@
 // @ts-check
 /**
- * What the browser itself shows of a call: the tab's title and icon, the lock screen and the keys of a headset; and that a telephone's screen
- * stays on.
+ * The call outside of the page: the tab's title and icon, the lock screen, the keys of a headset, and a phone's screen, which stays on.
  */
 import { on } from "./events.js";
 
@@ -15,7 +14,7 @@ export function showInBrowser(call, { leave }) {
   keepAwake(call);
 }
 
-/** What stands before the title of the page. @param {{unread: number, state: "none" | "open" | "muted"}} now */
+/** The beginning of the tab's title, before that of the page. @param {{unread: number, state: "none" | "open" | "muted"}} now */
 export function prefix({ unread, state }) {
   return `${unread > 0 ? `(${unread > 99 ? "99+" : unread}) ` : ""}${state === "muted" ? "Muted · " : ""}`;
 }

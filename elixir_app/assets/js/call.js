@@ -67,7 +67,7 @@ export class Call extends EventTarget {
     return this.#withoutMicrophone;
   }
 
-  /** What the person is to be told, oldest first. */
+  /** The problems that the person should know of, oldest first. */
   get problems() {
     return [...this.#problems.values()];
   }
@@ -153,7 +153,7 @@ export class Call extends EventTarget {
       const token = await renewToken(kept);
       if (!this.#room) this.enter({ ...kept, token }, options);
     } catch {
-      // Signed out, say. Whoever wants to come back enters as everybody does.
+      // Signed out, say. The way back is the form, as for everybody.
       takeKept();
     }
   }
@@ -240,7 +240,7 @@ async function renewToken({ tokenUrl }) {
   throw new SignallingError(refusal.reason ?? "signed_out", refusal.message ?? "", response.status >= 500);
 }
 
-// What this tab remembers of its call across pages. A copied tab has it too, but not the mark that its page has just gone.
+// The tab remembers its call across pages. A copied tab has it too, but not the mark that its page has just gone.
 
 /** @typedef {Omit<Place, "token"> & {muted: boolean, deafened?: boolean, listenOnly?: boolean, roomId?: string, left?: number}} Kept */
 

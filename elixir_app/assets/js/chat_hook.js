@@ -19,7 +19,7 @@ export const Chat = {
     if (!box) return;
     scrollDown(box);
     this.atEnd = true;
-    // Whoever reads what was written before is left there.
+    // Somebody who reads older messages stays with them.
     box.addEventListener("scroll", () => box.clientHeight > 0 && (this.atEnd = isAtEnd(box)));
     // It is hidden and shown on a narrow screen, and gets smaller under a banner.
     this.watching = new ResizeObserver(() => this.atEnd && scrollDown(box));
@@ -66,7 +66,7 @@ function tellTimes(element) {
 }
 
 /**
- * What is typed now can't be sent; it isn't lost either.
+ * A message can't be sent now; it stays in the field.
  *
  * @param {HTMLElement} element
  * @param {boolean} offline

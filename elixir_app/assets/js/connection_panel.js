@@ -8,14 +8,14 @@ const EVERY_MS = 1000;
 /** @type {[keyof import("./connection_stats.js").Figures, string, (value: any) => string][]} */
 const ROWS = [
   ["roundTripMs", "Round trip", ms],
-  ["lossInPercent", "Lost on the way here", percent],
-  ["lossOutPercent", "Lost on the way there", percent],
+  ["lossInPercent", "Packet loss in", percent],
+  ["lossOutPercent", "Packet loss out", percent],
   ["jitterMs", "Jitter", ms],
-  ["bufferMs", "Held back here to even it out", ms],
-  ["serverMs", "The server adds", ms],
+  ["bufferMs", "Jitter buffer", ms],
+  ["serverMs", "Server delay", ms],
   ["codec", "Codec", String],
-  ["kbitIn", "Bit rate in", kbit],
-  ["kbitOut", "Bit rate out", kbit],
+  ["kbitIn", "Incoming", kbit],
+  ["kbitOut", "Outgoing", kbit],
 ];
 
 /**

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What a connection is like, from what the browser and the server count.
+ * The figures of a connection, from what the browser and the server count.
  *
  * @typedef {object} Figures  null: not known (yet)
  * @property {number | null} roundTripMs
@@ -73,7 +73,7 @@ export function figures(entries, server, before) {
       kbitIn: rate("bytesIn"),
       kbitOut: rate("bytesOut"),
       bufferMs: milliseconds(delay / emitted),
-      // What it passes on it doesn't hold back.
+      // Packets that are passed on aren't held back.
       serverMs: typeof server?.buffer_ms === "number" && server.buffer_target_ms !== 0 ? server.buffer_ms + MEAN_WAIT_MS : null,
     },
   };

@@ -27,14 +27,14 @@ export function showControls(call, { leave, signal }) {
 
 /** @typedef {"on" | "talking" | "muted" | "none" | "silenced" | "listener"} MicrophoneState */
 
-/** What the button says, and what its tooltip adds. @type {Record<MicrophoneState, [label: string, title: string]>} */
+/** Label and tooltip of the microphone button. @type {Record<MicrophoneState, [label: string, title: string]>} */
 const MICROPHONE_WORDS = {
   on: ["Mute", "Mute (M)"],
   talking: ["Talking", "Muted again when you let go of the space bar"],
   muted: ["Unmute", "Unmute (M), or hold the space bar to talk"],
   none: ["No mic", "No microphone: nobody hears you. Press to try it again."],
   silenced: ["Muted by moderator", HELD_WORDS.silenced],
-  listener: ["Listening", HELD_WORDS.listener],
+  listener: ["In the audience", HELD_WORDS.listener],
 };
 
 /**

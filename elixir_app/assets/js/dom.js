@@ -24,7 +24,7 @@ export function part(parent, name) {
   return parent?.querySelector(`[data-part="${name}"]`) ?? null;
 }
 
-/** What proves to the server that a request comes from a page of its own. */
+/** The token by which the server knows that a request comes from a page of its own. */
 export function csrfToken() {
   return document.querySelector('meta[name="csrf-token"]')?.getAttribute("content") ?? "";
 }

@@ -17,7 +17,7 @@ export function keepFocus(focused) {
   const after = parts.map((part) => part.dataset.focusAfter ?? "");
   return () => {
     const gone = parts.findIndex((part) => !part.isConnected);
-    // Who has gone on to something else stays there.
+    // A person who has gone on to something else stays there.
     if (gone < 0 || (document.activeElement && document.activeElement !== document.body)) return;
     for (const id of after.slice(gone)) {
       const next = document.getElementById(id);

@@ -30,14 +30,14 @@
 
 /** A new gain is reached in about this time, without a click. */
 const RAMP_S = 0.01;
-/** How often it is looked who is in the slots. What a receiver tells of takes about as long to get to our nodes. */
+/** How often it is looked who is in the slots. A receiver's report takes about as long to get to our nodes. */
 const LOOK_EVERY_S = 0.01;
 /** After so many looks without sound a slot waits for whoever comes next. Lost packets don't make it wait. */
 const PATIENCE = 20;
 
 /**
- * Adds up the streams of a room that forwards: each talker's with the gain and the pan that the server says of them. What comes out is
- * one stream, to be played like that of any other room.
+ * Adds up the streams of a room that forwards: each talker's with the gain and the pan that the server gives them. The result is one
+ * stream, to be played like that of any other room.
  *
  * A slot is another talker's from one packet to the next, and each packet says whose it is. So the server tells in advance how to
  * play whom, and here it is looked who is played just now: nobody is heard at the gain of the one before. A slot in which nobody talks
@@ -107,15 +107,15 @@ export class Forward {
     const told = [...slots.filter(({ source }) => source > 0), ...others];
     this.#playbacks = new Map(told.map(({ source, gain, pan }) => [source, { gain, pan }]));
     for (const strip of this.#strips.values()) strip.last = this.#lastOf(strip, before);
-    // Who is at 0 doesn't come.
+    // A talker at 0 isn't sent.
     const gains = [rest, ...others.map(({ gain }) => gain)].filter((gain) => gain > 0);
     this.#least = gains.length > 0 ? Math.min(...gains) : 0;
     this.#apply();
   }
 
   /**
-   * Who was soft and was turned off, or has left, isn't told of any more, and some of their sound is still to be played: that must not
-   * be as loud as the rest.
+   * The server says nothing more of a talker who was soft and was turned off, or has left, while some of their sound is still to be
+   * played: that must not be as loud as the rest.
    *
    * @param {ChannelStrip} strip
    * @param {Map<number, Playback>} before  what was told until now
@@ -208,7 +208,7 @@ export class Forward {
   }
 
   /**
-   * What the two sides of a sound differ in, to be added to what they have in common.
+   * The difference between the two sides of a sound, to be added to what they have in common.
    *
    * @param {AudioNode} sound
    */
@@ -251,7 +251,7 @@ export class Forward {
 }
 
 /**
- * What a panner with equal power leaves of a sound in the nearer ear, and in the other.
+ * The share of a sound that a panner with equal power leaves in the nearer ear, and in the other.
  *
  * @param {number} pan
  */

@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * Whether somebody asked to enter the room that now opens. Its address alone doesn't say so: another site may link or lead there, and
- * nobody's microphone is to be open because of that. What a person does on one of our pages leaves a mark for the next room.
+ * Whether somebody asked to join the room that now opens. Its address alone is no proof: another site may link or lead there, and
+ * that must not open anybody's microphone. Asking on one of our pages leaves a mark for the next room.
  */
 
 const KEPT = "roomtone:asked";

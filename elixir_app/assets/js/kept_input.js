@@ -1,7 +1,7 @@
 // @ts-check
 /**
- * What somebody typed before the view had come to life, on a slow line, isn't wiped out by its first words. The view knows nothing
- * of it; it renders the field as it was. Where the view does change a field, it has the say.
+ * Keeps text that was typed before the view was connected, on a slow line: the view knows nothing of it and renders the field as it
+ * was. A field that the view does change gets the view's text.
  *
  * @param {Element} from  as it is
  * @param {Element} to    as the view renders it

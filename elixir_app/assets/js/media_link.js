@@ -61,7 +61,7 @@ export class MediaLink extends EventTarget {
   }
 
   /**
-   * What the room is like, for connections made from now on.
+   * The kind of the room, for connections made from now on.
    *
    * @param {{slots?: number, stereo?: boolean}} kind  how many slots there are, and whether to ask for stereo
    */

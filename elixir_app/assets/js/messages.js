@@ -2,7 +2,7 @@
 import { SERVER_ERRORS } from "./server_errors.js";
 
 /**
- * What a person is told when something doesn't work: what happened, and what to do about it or what we do about it.
+ * The messages for everything that doesn't work: the problem, and the way out of it, the person's or ours.
  *
  * @typedef {object} Problem
  * @property {string} code    for programs: stable, never shown
@@ -11,7 +11,7 @@ import { SERVER_ERRORS } from "./server_errors.js";
  * @property {"retry-microphone" | "open-microphone" | "unmute" | "hear" | "rejoin" | "take-over" | "new-room" | "front-page" | "dismiss" | null} action  what a button beside it should do
  */
 
-/** What is so in general. @type {Record<import("./voice_room.js").Status, string>} */
+/** The status line. @type {Record<import("./voice_room.js").Status, string>} */
 export const STATUS_WORDS = {
   new: "",
   connecting: "Connecting…",
@@ -53,7 +53,7 @@ const SERVER_ACTIONS = {
   draining: null,
 };
 
-/** What the page itself finds out. @type {Record<string, Omit<Problem, "code">>} */
+/** Problems that the page itself finds. @type {Record<string, Omit<Problem, "code">>} */
 const WORDS = {
   insecure_page: {
     title: "The microphone works only on a secure page.",

@@ -3,8 +3,8 @@ import { openMicrophone } from "./microphone.js";
 import { problem } from "./messages.js";
 
 /**
- * What became of a wish for a microphone. `unchanged`: it doesn't start, and the former one stays; `overtaken`: something else was
- * wished meanwhile.
+ * The outcome of asking for a microphone. `unchanged`: it doesn't start, and the former one stays; `overtaken`: another one was
+ * asked for meanwhile.
  *
  * @typedef {"opened" | "failed" | "unchanged" | "overtaken"} Outcome
  */
@@ -18,7 +18,7 @@ export class OwnMicrophone extends EventTarget {
   /** @type {MediaStreamTrack | null} */ #track = null;
   #processing;
   #device;
-  /** What was asked for when the present track was opened. */
+  /** The device that was asked for when the present track was opened. */
   #openDevice = "";
   /** How often it was asked for: only the last one counts, whichever answer comes first. */
   #attempts = 0;

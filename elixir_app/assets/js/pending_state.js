@@ -3,13 +3,13 @@
  * @typedef {"muted" | "deafened" | "hand" | "microphone"} Flag
  */
 
-/** What a server takes for granted that was told nothing of me. @type {Record<Flag, boolean>} */
+/** The state that a server assumes before it is told. @type {Record<Flag, boolean>} */
 const UNTOLD = { muted: false, deafened: false, hand: false, microphone: true };
 const FLAGS = /** @type {Flag[]} */ (Object.keys(UNTOLD));
 
 /**
- * What I said of myself, and how far the server knows it. A press counts here at once; until the server has confirmed it, what
- * the server says is older news. Nobody but its owner opens a microphone that its owner has shut.
+ * My own switches, and how far the server knows them. A press counts here at once; until the server has confirmed it, the
+ * server's view of it is older news. Nobody but its owner opens a microphone that its owner has shut.
  */
 export class OwnState {
   /** @type {Record<Flag, {value: boolean, presses: number, told: number}>} */ #flags = {
@@ -47,7 +47,7 @@ export class OwnState {
   }
 
   /**
-   * What the server says of me.
+   * Takes in the server's view of me.
    *
    * @param {Flag} flag
    * @param {unknown} value
@@ -76,7 +76,7 @@ export class OwnState {
   }
 
   /**
-   * What to tell the server, and a function to call once it has been told.
+   * The flags to tell the server, and a function to call once it has been told.
    *
    * @param {(flag: Flag) => boolean} which
    * @returns {{values: Partial<Record<Flag, boolean>>, told: () => void}}

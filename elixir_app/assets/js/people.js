@@ -4,7 +4,7 @@
  * @typedef {{joined?: Participant[], changed?: (Partial<Participant> & {id: string})[], left?: {id: string}[]}} Diff
  */
 
-/** Who is in the room, as the server tells it: all at once when we join, and from then on what changes. */
+/** The people in the room, as the server tells it: all at once when we join, and from then on what changes. */
 export class People {
   /** @type {Map<string, Participant>} */ #byId = new Map();
   #entered = false;
@@ -20,7 +20,7 @@ export class People {
   }
 
   /**
-   * The whole list. Who came and went while we were away is told apart from who was there before we first came.
+   * The whole list. People who came and went while we were away are told apart from those who were there before we first came.
    *
    * @param {Participant[]} list
    * @returns {{joined: Participant[], left: Participant[]}}

@@ -33,7 +33,7 @@ export function showProblems(call, navigate) {
 }
 
 /**
- * What is there stays as it is: screen readers read out what comes new.
+ * A box that is there stays as it is: screen readers read out what comes new.
  *
  * @param {Call} call
  * @param {(path: string) => void} navigate
@@ -53,7 +53,7 @@ function draw(call, navigate) {
   }
   for (const problem of wanted.values()) {
     const box = draft(problem, () => act(problem, call, navigate));
-    // What ended the call stays until something is done about it.
+    // The end of the call stays on the page until something is done about it.
     if (call.active) box.append(closing(problem, () => call.solved(problem.code)));
     list.append(box);
   }

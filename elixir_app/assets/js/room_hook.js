@@ -91,7 +91,7 @@ function placeOf(page) {
 }
 
 /**
- * Goes in, unasked only where the person has just said so, or where the call of the page before this one goes on.
+ * Joins: without a question only where the person has just asked for it, or where the call of the page before this one goes on.
  *
  * @param {Place} place
  * @param {AbortSignal} signal

@@ -72,7 +72,7 @@ export function isTyping(target) {
 }
 
 /**
- * What the space bar is meant for even after a click: it ticks a box, or the hand is on a slider. A plain button was only pressed.
+ * The elements that need the space bar even after a click: it ticks a box, or moves a slider. A plain button was only pressed.
  *
  * @param {EventTarget | null} target
  */

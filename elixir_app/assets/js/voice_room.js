@@ -84,10 +84,10 @@ export class VoiceRoom extends EventTarget {
   /** Whether the microphone is to be asked for once the server has said whether I could use it. */
   #askWhenSeen = false;
   /** Whether the microphone was open before one was deafened, and is to be so again. */ #unmuteAfter = false;
-  /** What was said last of {@link Own}. */
+  /** {@link Own}, as it was last told. */
   #shown = "";
   /** @type {OwnMicrophone} */ #microphone;
-  /** What the person was told that we wait for. */
+  /** The reason for waiting that the person was told last. */
   #waitingFor = "";
   /** @type {HTMLAudioElement} */ #audio;
 
@@ -129,7 +129,7 @@ export class VoiceRoom extends EventTarget {
     };
   }
 
-  /** What the server calls the room that I'm in, or was in last; empty before. */
+  /** The server's name for the room that I'm in, or was in last; empty before. */
   get roomId() {
     return this.#roomId;
   }
@@ -169,7 +169,7 @@ export class VoiceRoom extends EventTarget {
   }
 
   /**
-   * Enters, and asks for the microphone; goes without one if need be. Whoever could only listen isn't asked before they unmute.
+   * Joins, and asks for the microphone; goes without one if need be. A person who may only listen isn't asked before they unmute.
    *
    * @param {{listenOnly?: boolean}} [options]  `listenOnly`: doesn't ask; {@link VoiceRoom.openMicrophone} may, later
    */
@@ -238,7 +238,7 @@ export class VoiceRoom extends EventTarget {
     this.#unmuteAfter = false;
     this.#press("muted", muted);
     if (muted) return;
-    // Whoever talks wants to hear the answer.
+    // A person who talks wants to hear the answer.
     this.#press("deafened", false);
     this.#emit("solved", "restored");
     this.#emit("solved", "may_speak");
@@ -316,7 +316,7 @@ export class VoiceRoom extends EventTarget {
   }
 
   /**
-   * What the server says of me, or of some of it.
+   * Takes in the server's view of me, or of a part of it.
    *
    * @param {Partial<Participant> | undefined} me
    */
@@ -424,7 +424,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "chat", (message) => this.#emit("chat", message));
     on(signalling, "slots", (word) => this.#forwarding().set(word));
     on(signalling, "media_restart", () => this.#link?.connect());
-    // It ends soon, and we come back by ourselves: nothing to do but to say so.
+    // It ends soon, and we come back by ourselves: the person needs only to know it.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
   }

@@ -1,4 +1,4 @@
-// What is said of a call, once each.
+// Announcements of a call, each made once.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { announceCall } from "../js/announcements.js";

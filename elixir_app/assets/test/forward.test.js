@@ -190,7 +190,7 @@ test("each is played as they are to be from when their sound comes, whatever the
   forward.set({ slots: [way(0, 0, 0), way(7, 1, 0)], others: [way(8, 0.1, 0.5), way(9, 2, 0)], rest: 1 });
   look();
   close(heard(), [1, 0]);
-  // What came before is told for some seconds more.
+  // The receiver goes on reporting earlier sources for some seconds.
   who.sources.push([8, 120]);
   look();
   close(heard(), [0.1, 0.5]);

@@ -1,4 +1,4 @@
-// Who asked to enter a room, and which one.
+// Whether a person asked to join a room, and which one.
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 import { install } from "./support/fakes.js";

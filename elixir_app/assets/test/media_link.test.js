@@ -136,7 +136,7 @@ test("while the signalling is away nothing is tried; afterwards only what is bro
   assert.equal(made.length, 2);
 });
 
-test("errors that may pass are tried again, later and later, with a word after some", async () => {
+test("a passing error is tried again, later and later, and told after some tries", async () => {
   let tries = 0;
   const { seen } = await connecting(async () => {
     tries += 1;

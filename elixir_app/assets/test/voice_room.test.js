@@ -215,7 +215,7 @@ test("a press isn't undone by what the server said before it knew of it", async 
   assert.equal(room.muted, true);
 });
 
-test("a deafened person hears nothing, is muted, and says so to a server that knows them", async () => {
+test("a deafened person hears nothing and is muted, and the server is told", async () => {
   await enter();
   room.setDeafened(true);
   await settle();
@@ -272,7 +272,7 @@ const asks = () => {
   navigator.mediaDevices.getUserMedia = (wish) => ((count += 1), ask(wish));
   return () => count;
 };
-/** What the server answers to a join, but for what is the same in all tests. */
+/** The server's answer to a join, where it differs from the one of all tests. */
 const joinReply = (more) => {
   const plain = FakeWebSocket.reply;
   FakeWebSocket.reply = (event, payload) => {
@@ -369,7 +369,7 @@ test("who had just looked into a room comes back to that one, too", async () => 
   assert.deepEqual(socket().of("phx_join"), [{ session: "s", room_id: "board.1" }]);
 });
 
-test("a room that has ended is said so, and nobody is put into another one of its name", async () => {
+test("a person whose room has ended is told, and put into no other of its name", async () => {
   await enter();
   joinReply({});
   const plain = FakeWebSocket.reply;
@@ -410,7 +410,7 @@ test("another microphone takes over, and the old one is let go", async () => {
   assert.equal(connections.length, 1);
 });
 
-test("a microphone that doesn't start leaves the former one as it is, and says so", async () => {
+test("a microphone that doesn't start leaves the former one, and the person is told", async () => {
   await enter();
   let stopped = false;
   fakes.track.stop = () => (stopped = true);

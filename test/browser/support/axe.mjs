@@ -1,4 +1,4 @@
-// What axe-core finds on a page: nothing, if it can be used by everybody as far as a program can tell.
+// The findings of axe-core on a page: none, if everybody can use it as far as a program can tell.
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 

@@ -108,7 +108,7 @@ export class Person {
     }
   }
 
-  /** Who comes by a link, or whose browser would ask for the microphone for the first time, is asked first whether they want to go in. */
+  /** A person who comes by a link, or whose browser would ask for the microphone for the first time, is asked before joining. */
   async throughTheDoor() {
     await this.page.locator('#room[data-status="connected"], #pre-join:not([hidden])').first().waitFor({ timeout: 20_000 });
     const go = this.page.locator("#pre-join-go");
@@ -193,7 +193,7 @@ export class Person {
   }
 
   /**
-   * How loud a tone is in what this page plays, in dB, every 5 ms of it from now on; both ears together. What it returns ends that, and gives
+   * How loud a tone is in what this page plays, in dB, every 5 ms of it from now on; both ears together. The returned function ends that, and gives
    * the levels. Of a page that is held up for longer than {@link TAPE_MS} some is missing.
    *
    * @param {number} tone
@@ -255,7 +255,7 @@ export class Person {
   }
 
   /**
-   * What a tone settles at, in dB: looks until two looks in a row agree, since a machine that stalls makes one read lower.
+   * The level that a tone settles at, in dB: looks until two looks in a row agree, since a machine that stalls makes one read lower.
    *
    * @param {number[]} tones
    * @returns {Promise<number[]>}

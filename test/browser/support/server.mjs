@@ -109,7 +109,7 @@ export class Server {
     throw new Error(`the server didn't start:\n${readFileSync(this.#log, "utf8").slice(-4000)}`);
   }
 
-  /** Runs Elixir in it, as whoever has its shell would. What it raises, or an `{:error, _}`, is thrown here. @param {string} code */
+  /** Runs Elixir in it, as whoever has its shell would. Throws an exception or an `{:error, _}` of it. @param {string} code */
   async run(code) {
     // The log may be older than this server.
     const asked = randomUUID();

@@ -15,5 +15,5 @@ config :roomtone,
   udp_ports: System.get_env("UDP_PORTS", "50000-50001"),
   children: [{RoomtoneWeb.Supervisor, endpoint: false}]
 
-# What outlives the server; without this it is ~/.local/state/roomtone.
+# The state that outlives the server; by default in ~/.local/state/roomtone.
 config :roomtone, data_dir: System.get_env("DATA_DIR", "tmp/data")

@@ -1,4 +1,4 @@
-// What a browser has and Node hasn't, as far as a voice room needs it, and a server at the other end of its socket.
+// Stand-ins for the parts of a browser that a voice room needs and Node hasn't got, and for the server at the other end of its socket.
 /** @type {FakeWebSocket[]} */
 export const sockets = [];
 /** @type {FakePeerConnection[]} */
@@ -46,7 +46,7 @@ export class FakeWebSocket {
     this.onclose?.({ code, wasClean: code === 1000 });
   }
 
-  /** What the server answers: `[status, response]`, or nothing. @type {(event: string, payload: any) => any} */
+  /** The server's answer: `[status, response]`, or nothing. @type {(event: string, payload: any) => any} */
   static reply = () => ["ok", {}];
 }
 
@@ -81,7 +81,7 @@ export class FakePeerConnection {
 export class FakeAudio {
   srcObject = null;
   muted = false;
-  /** What play() rejects with. @type {unknown} */
+  /** The error that play() rejects with. @type {unknown} */
   refuses = null;
 
   async play() {

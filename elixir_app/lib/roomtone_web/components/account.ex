@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.Account do
-  @moduledoc "Who one is, in the head of each page, and how to be somebody else."
+  @moduledoc "The user in the head of each page, with the way to sign in or out."
   use Phoenix.Component
 
   attr :visitor, :any, required: true, doc: "a `Roomtone.Auth.Visitor`, or `nil` where nobody was looked for"

@@ -29,7 +29,7 @@ defmodule RoomtoneWeb.EnterForm do
         <label><input type="radio" name="create" value="false" checked={not @create} /> <span>Join a room</span></label>
         <label><input type="radio" name="create" id="create" value="true" checked={@create} /> <span>Create a room</span></label>
       </fieldset>
-      <p :if={@user} class="hint">You enter as <strong>{@user}</strong>.</p>
+      <p :if={@user} class="hint">You'll join as <strong>{@user}</strong>.</p>
       <.field
         :if={@user == nil}
         id="name"

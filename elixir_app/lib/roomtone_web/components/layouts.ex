@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.Layouts do
   @moduledoc """
-  What is around every page. `root` stays when people go from page to page: the call lives in it, with its bar, its sound and what
-  there is to say about it. `app/1` is the frame of one page.
+  The frame of every page. `root` stays when people go from page to page: the call lives in it, with its bar, its sound and its
+  problems. `app/1` is the frame of one page.
   """
   use RoomtoneWeb, :html
 
@@ -39,13 +39,13 @@ defmodule RoomtoneWeb.Layouts do
     """
   end
 
-  # What a shared link shows of itself: a link to a room leads whoever hasn't a name yet to the lobby, with the room's name.
+  # The preview of a shared link: a link to a room leads a newcomer to the lobby, with the room's name.
   defp preview_title(%{room: room, page_title: "Rooms"}) when room not in ["", nil], do: "Join “#{room}” on Roomtone"
   defp preview_title(%{page_title: title}) when is_binary(title), do: "#{title} · Roomtone"
   defp preview_title(_assigns), do: "Roomtone"
 
   defp description,
-    do: "A voice room in your browser. Everyone who enters the same room hears each other. Nothing to install."
+    do: "A voice room in your browser. Everyone who joins the same room hears each other. Nothing to install."
 
   # As the visitor reaches us: by HTTPS where a proxy before us does that.
   defp absolute(conn, path) do

@@ -18,7 +18,7 @@ defmodule RoomtoneWeb.SessionHTML do
           autocomplete="current-password" />
         <button class="button primary" type="submit">Sign in</button>
       </.form>
-      <p :if={@visitor.guests_allowed} class="small-print"><.link navigate="/">Enter as a guest</.link> instead.</p>
+      <p :if={@visitor.guests_allowed} class="small-print"><.link navigate="/">Join as a guest</.link> instead.</p>
     </Layouts.app>
     """
   end
@@ -28,9 +28,9 @@ defmodule RoomtoneWeb.SessionHTML do
     ~H"""
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>{@invitation.room}</h1>
-      <p class="lead">You are invited to this room, to {verbs(@invitation.grants)}.</p>
+      <p class="lead">You're invited to this room, to {verbs(@invitation.grants)}.</p>
       <.form for={%{}} action={"/invitations/" <> @token} id="invitation" class="join-form card">
-        <p :if={@visitor.user}>You enter as <strong>{@visitor.user}</strong>.</p>
+        <p :if={@visitor.user}>You'll join as <strong>{@visitor.user}</strong>.</p>
         <.field :if={@visitor.user == nil} id="name" label="Your name" value={@name} error={@error} hint="Everyone in the room sees this." focus
           maxlength="64" autocomplete="nickname" />
         <button class="button primary" type="submit">Join</button>
@@ -44,7 +44,7 @@ defmodule RoomtoneWeb.SessionHTML do
   def refused(assigns) do
     ~H"""
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
-      <h1>This doesn't work.</h1>
+      <h1>That didn't work.</h1>
       <p class="lead" role="alert">{@message}</p>
       <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
     </Layouts.app>

@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.AboutLive do
-  @moduledoc "How it works: the way of one frame of sound, for who wants to know."
+  @moduledoc "How it works: the way of one frame of sound, for the curious."
   use RoomtoneWeb, :live_view
 
   @impl true
@@ -32,7 +32,7 @@ defmodule RoomtoneWeb.AboutLive do
           <h2>In the server</h2>
           <p>
             A small buffer evens out packets that came late. Then voices are mixed for each listener, at the volumes that each has chosen,
-            and never with their own. Whoever hears the same shares one mix, which is what makes large rooms
+            and never with their own. Listeners who hear the same share one mix, which is what makes large rooms
             affordable. This part is written in Rust; who is in which room, and what they may do, is decided in Elixir.
           </p>
         </li>

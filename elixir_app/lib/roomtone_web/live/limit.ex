@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.LiveLimit do
 
       live_session :default, on_mount: RoomtoneWeb.LiveLimit
 
-  A person drags a volume; a program floods. What is too much is dropped with a word, before any view sees it.
+  A person drags a volume; a program floods. Too many events are dropped, and the page says it, before any view sees them.
   """
 
   import Phoenix.LiveView

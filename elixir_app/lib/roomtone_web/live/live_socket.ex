@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.LiveSocket do
   @moduledoc """
-  The socket `/live`, that pages speak by: LiveView's own, with a limit for each address in front. Who is refused tries again by
-  themselves a little later, and a call that is going on doesn't notice.
+  The socket `/live`, that pages speak by: LiveView's own, with a limit for each address in front. A page that is
+  refused tries again by itself a little later, and a call that is going on doesn't notice.
   """
   use Phoenix.Socket
 

@@ -34,11 +34,11 @@ defmodule RoomtoneWeb.LobbyLive do
     name = socket.assigns[:name] || socket.assigns.visitor.display || ""
     left = if params["left"] == "1" and room != "", do: room
 
-    # Of the room whose page was left for another name.
+    # The room's page was left for another name.
     rename? = params["rename"] == "1"
     focus = if room != "" and left == nil and (name == "" or rename?), do: "name"
 
-    # A page that is there already doesn't heed autofocus; without a word of it, a click on a room would seem to do nothing.
+    # A page that is there already doesn't heed autofocus, so a click on a room would seem to do nothing.
     socket = if focus && socket.assigns[:room], do: push_event(socket, "focus", %{id: focus}), else: socket
     {:noreply, assign(socket, room: room, name: name, left: left, focus: focus)}
   end
@@ -69,12 +69,12 @@ defmodule RoomtoneWeb.LobbyLive do
     <Layouts.app flash={@flash} visitor={@visitor} at={:lobby} class="lobby">
       <section class="enter" aria-labelledby="enter-title">
         <h1 id="enter-title">Talk in a room.</h1>
-        <p class="lead">Everyone who enters the same room hears each other. Nothing to install.</p>
+        <p class="lead">Everyone who joins the same room hears each other. Nothing to install.</p>
         <p :if={@left} class="notice" role="status" id="left" tabindex="-1" phx-mounted={JS.focus()}>
-          You left the room. <.link navigate={room_path(@left, @visitor.display)}>Go back in</.link>
+          You left the room. <.link navigate={room_path(@left, @visitor.display)}>Join again</.link>
         </p>
         <p :if={@visitor.user == nil and not @visitor.guests_allowed} class="notice" id="sign-in-first">
-          Guests can't enter here. <a href={sign_in_path(@room)}>Sign in</a>, or ask someone for an invitation.
+          Guests can't join here. <a href={sign_in_path(@room)}>Sign in</a>, or ask someone for an invitation.
         </p>
         <.enter_form :if={@visitor.user || @visitor.guests_allowed} name={@name} room={@room} user={@visitor.user} focus={@focus} live />
         <p class="small-print secure-only">Your browser will ask for the microphone. You can mute yourself at any time, or join without one.</p>
@@ -95,7 +95,7 @@ defmodule RoomtoneWeb.LobbyLive do
           </li>
         </ul>
         <p :if={@lobby.total > length(@lobby.rooms)} class="hint">
-          And {@lobby.total - length(@lobby.rooms)} more. Enter one by its name.
+          And {@lobby.total - length(@lobby.rooms)} more. Join one by its name.
         </p>
       </section>
     </Layouts.app>
@@ -106,7 +106,7 @@ defmodule RoomtoneWeb.LobbyLive do
   attr :now, :any, required: true
   attr :as, :string, required: true
 
-  # Whoever has a name goes straight in; others are asked for it first.
+  # A visitor with a name goes straight in; others are asked for one first.
   defp room(assigns) do
     assigns = assign(assigns, full: full?(assigns.room), locked: Map.get(assigns.room, :locked, false))
 
@@ -137,7 +137,7 @@ defmodule RoomtoneWeb.LobbyLive do
   end
 
   defp who(%{participant_count: 0}, _locked), do: "Empty"
-  # Who has the passcode sees who is there; others only that somebody is.
+  # Only people with the passcode see who is there; others see how many.
   defp who(room, true), do: Format.people(room.participant_count)
   defp who(room, false), do: Format.names(Enum.take(room.names, 4), room.participant_count)
 

@@ -1,10 +1,10 @@
 defmodule RoomtoneWeb.RoomLive do
   @moduledoc """
-  The page of a room: who is in it, the chat, and what one may do about others.
+  The page of a room: the people in it, the chat, and the controls over others.
 
   The call isn't here. It is the browser's (`assets/js/call.js`) and stays when this view ends, crashes or is left for another page;
-  what belongs to the person alone (microphone, hearing, hand) goes from there to the channel. This view shows what the room says of
-  everybody, and asks `Roomtone.member/4` before it does anything in somebody's name: a page may be open under a name that somebody
+  what belongs to the person alone (microphone, hearing, hand) goes from there to the channel. This view shows the room's
+  events, and asks `Roomtone.member/4` before it does anything in somebody's name: a page may be open under a name that somebody
   else has in the room.
   """
   use RoomtoneWeb, :live_view
@@ -69,7 +69,7 @@ defmodule RoomtoneWeb.RoomLive do
         else: Roomtone.Auth.other_name(socket.assigns.visitor, entry.name, entry.room)
 
     cond do
-      # Said before the room's page opens, on which somebody else would be "you".
+      # Told before the room's page opens, on which somebody else would be "you".
       other -> outside(socket, {:name_taken, entry.name}, entry.room, other)
       full?(room) and not mine?(entry) -> full(socket, entry)
       true -> inside(socket, entry, room)
@@ -125,7 +125,7 @@ defmodule RoomtoneWeb.RoomLive do
     with {:error, _not_open_yet} <- Roomtone.volumes(entry.room, entry.identity), do: {:ok, %{}}
   end
 
-  # What was written is for those who were there, not for a page under their name.
+  # Messages are for those who were there, not for a page under their name.
   defp messages(entry) do
     with true <- mine?(entry), {:ok, messages} <- Roomtone.chat(entry.room, entry.identity) do
       messages
@@ -134,7 +134,7 @@ defmodule RoomtoneWeb.RoomLive do
     end
   end
 
-  # ---- What the room says ----------------------------------------------------------------------------------------------
+  # ---- Events of the room ----------------------------------------------------------------------------------------------
 
   @impl true
   def handle_info({:roomtone, _room, event}, %{assigns: %{outside: nil}} = socket) do
@@ -159,12 +159,12 @@ defmodule RoomtoneWeb.RoomLive do
   end
 
   def handle_info(:draw, %{assigns: %{outside: nil}} = socket), do: {:noreply, draw(socket)}
-  # What concerns nobody who is outside.
+  # An event that concerns nobody outside.
   def handle_info({:roomtone, _room, _event}, socket), do: {:noreply, socket}
   def handle_info(:draw, socket), do: {:noreply, socket}
   def handle_info(other, socket), do: Roomtone.UnknownMessage.info(__MODULE__, other, socket)
 
-  # Who waited here before the room was opened may be in front of a locked one now.
+  # A page that waited here before the room was opened may be in front of a locked one now.
   defp allowed(%{assigns: %{allowed: :unknown, entry: entry}} = socket) do
     if Auth.may_see?(entry),
       do: assign(socket, :allowed, true),
@@ -228,7 +228,7 @@ defmodule RoomtoneWeb.RoomLive do
     end
   end
 
-  # What the page shows of the people; only here does what was told become visible.
+  # Only here do the events become visible.
   defp draw(%{assigns: %{people: people, chosen: chosen}} = socket) do
     people = People.seat(people)
     me = People.get(people, people.me)
@@ -248,12 +248,12 @@ defmodule RoomtoneWeb.RoomLive do
     |> choose(chosen && People.get(people, chosen.identity))
   end
 
-  # Who was chosen may have left meanwhile.
+  # The chosen person may have left meanwhile.
   defp choose(%{assigns: %{chosen: nil}} = socket, nil), do: socket
   defp choose(socket, nil), do: assign(socket, chosen: nil, confirming: nil, side: nil)
   defp choose(socket, person), do: assign(socket, :chosen, person)
 
-  # ---- What the person wants -------------------------------------------------------------------------------------------
+  # ---- Events of the page -------------------------------------------------------------------------------------------
 
   @impl true
   def handle_event("again", _params, %{assigns: %{outside: %{room: room}}} = socket) do

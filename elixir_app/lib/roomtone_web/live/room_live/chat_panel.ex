@@ -7,7 +7,7 @@ defmodule RoomtoneWeb.RoomLive.ChatPanel do
   attr :open, :boolean, required: true, doc: "whether I'm in the room, and so may say something"
   attr :error, :string, default: nil
 
-  @doc "What was written, and a field to write."
+  @doc "The messages, and a field to write one."
   def chat(assigns) do
     ~H"""
     <section class="panel" id="chat" aria-labelledby="chat-title" phx-hook="Chat">

@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.RoomLive.Controls do
   @moduledoc """
-  What belongs to the browser: own microphone, hearing, hand, devices. The markup is here; what it shows and does is the script's,
-  so nothing of it is ever rendered again.
+  The controls that belong to the browser: own microphone, hearing, hand, devices. The markup is here; the script fills it and
+  reacts to it, so nothing of it is ever rendered again.
   """
   use RoomtoneWeb, :html
 

@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.RoomLive.Outside do
-  @moduledoc "What is shown instead of a room that one isn't in: full, locked, closed, removed."
+  @moduledoc "The page of a room that the visitor isn't in, with the reason: full, locked, closed, removed."
   use RoomtoneWeb, :html
 
   import RoomtoneWeb.EnterForm, only: [field: 1]
