@@ -1,8 +1,12 @@
 // The buttons of a call and the signs around it: push to talk, no microphone, muted by a moderator, toasts, sounds, title, icon, lock screen.
 import assert from "node:assert/strict";
+import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
+import { pathToFileURL } from "node:url";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { ROOT, Server } from "./support/server.mjs";
+
+const { default: readCode } = await import(pathToFileURL(createRequire(`${ROOT}/elixir_app/assets/package.json`).resolve("qr/decode.js")));
 
 const ROOM = "studio";
 let server, browser, ada, ben, kim;
@@ -15,7 +19,7 @@ before(async () => {
     Person.arrive("Ada", 500, {
       browser,
       init: `{
-        globalThis.asked = { locks: 0, handlers: {} };
+        globalThis.asked = { locks: 0, handlers: {}, notes: [], shared: null };
         const lock = { released: false, release() { lock.released = true; globalThis.asked.locks -= 1; } };
         Object.defineProperty(navigator, "wakeLock", { value: { request: async () => { lock.released = false; globalThis.asked.locks += 1; return lock; } } });
         const set = MediaSession.prototype.setActionHandler;
@@ -23,6 +27,12 @@ before(async () => {
           globalThis.asked.handlers[action] = handler;
           return set.call(this, action, handler);
         };
+        const start = OscillatorNode.prototype.start;
+        OscillatorNode.prototype.start = function (...when) {
+          globalThis.asked.notes.push(Math.round(this.frequency.value));
+          return start.apply(this, when);
+        };
+        navigator.share = async (data) => { globalThis.asked.shared = data; };
       }`,
     }),
     Person.arrive("Ben", 800, { browser }),
@@ -39,12 +49,45 @@ after(async () => {
 const state = (person) => person.page.locator("#mute").getAttribute("data-state");
 
 test("a newcomer is announced in a toast that lets clicks through", async () => {
+  await ada.page.evaluate(() => (asked.notes = []));
   await ben.join(server.url, ROOM);
   const toast = ada.page.locator("#toasts p", { hasText: "Ben joined." });
   await toast.waitFor();
   assert.equal(await toast.evaluate((line) => getComputedStyle(line).pointerEvents), "none");
   await ada.page.locator("#talking").getByText("Speaking: Ben").waitFor();
   assert.equal(await ada.page.locator("#count").innerText(), "2 people");
+  assert.deepEqual(await ada.page.evaluate(() => asked.notes), [523, 784]);
+});
+
+test("every control has a tooltip, with its key where it has one", async () => {
+  const titles = await ada.page.locator(".room-title button, .controls .buttons button").evaluateAll((all) => all.map(({ id, title }) => [id, title]));
+  assert.deepEqual(titles.filter(([, title]) => !title), []);
+  assert.equal(Object.fromEntries(titles).mute, "Mute (M)");
+  assert.equal(await ada.page.locator("#mute").getAttribute("aria-keyshortcuts"), "M");
+});
+
+test("a hidden tab counts the unread messages in its title, until it is looked at", async () => {
+  const { page } = ada;
+  const show = (state) =>
+    page.evaluate((state) => {
+      Object.defineProperty(document, "visibilityState", { get: () => state, configurable: true });
+      document.dispatchEvent(new Event("visibilitychange"));
+    }, state);
+  const title = (wanted) => page.waitForFunction((wanted) => document.title === wanted, wanted);
+  await show("hidden");
+  for (const text of ["Are you there?", "Hello?"]) {
+    await ben.page.locator("#chat-text").fill(text);
+    await ben.page.keyboard.press("Enter");
+    await page.locator("#chat-log").getByText(text).waitFor();
+  }
+  await title("(2) studio · Roomtone");
+  // My own don't count.
+  await page.locator("#chat-text").fill("I am.");
+  await page.keyboard.press("Enter");
+  await page.locator("#chat-log").getByText("I am.").waitFor();
+  await title("(2) studio · Roomtone");
+  await show("visible");
+  await title("studio · Roomtone");
 });
 
 test("push to talk is seen for as long as the space bar is held", async () => {
@@ -117,7 +160,35 @@ test("the card of a person opens what can be done, from anywhere on it", async (
   await ada.page.keyboard.press("Escape");
 });
 
-test("the link to the room is one click away, to copy, and as a code to scan", async () => {
+/** The text of the QR code on the page, as a camera reads it. */
+async function scanned(page) {
+  const { size, dark } = await page.locator("#qr svg").evaluate((svg) => ({
+    size: svg.viewBox.baseVal.width,
+    dark: [...svg.querySelector("path").getAttribute("d").matchAll(/M(\d+) (\d+)/g)].map(([, x, y]) => [Number(x), Number(y)]),
+  }));
+  // Eight pixels for each module, and a white margin.
+  const [scale, margin] = [8, 32];
+  const width = size * scale + 2 * margin;
+  const data = new Uint8Array(width * width * 4).fill(255);
+  for (const [x, y] of dark) {
+    for (let row = 0; row < scale; row += 1) {
+      const begin = ((margin + y * scale + row) * width + margin + x * scale) * 4;
+      for (let i = 0; i < scale * 4; i += 1) if (i % 4 !== 3) data[begin + i] = 0;
+    }
+  }
+  return readCode({ width, height: width, data });
+}
+
+test("a browser that can't share has no button for it", async () => {
+  const { page } = ben;
+  await page.evaluate(() => delete Navigator.prototype.share);
+  await page.locator("#show-invite").click();
+  await page.locator("#qr svg").waitFor();
+  assert.equal(await page.locator("#share").isVisible(), false);
+  await page.keyboard.press("Escape");
+});
+
+test("the link to the room is one click away: to copy, to share, and as a code to scan", async () => {
   const { page } = ada;
   await ada.context.grantPermissions(["clipboard-read", "clipboard-write"]);
   await page.locator("#show-invite").click();
@@ -128,7 +199,10 @@ test("the link to the room is one click away, to copy, and as a code to scan", a
   await page.locator("[data-copy=room-link]").click();
   await page.locator("[data-copy=room-link]").getByText("Copied").waitFor();
   assert.equal(await page.evaluate(() => navigator.clipboard.readText()), `${server.url}/rooms/${ROOM}`);
+  await page.locator("#share").click();
+  assert.equal(await page.evaluate(() => asked.shared.url), `${server.url}/rooms/${ROOM}`);
   await page.getByRole("img", { name: /QR code/ }).waitFor();
+  assert.equal(await scanned(page), `${server.url}/rooms/${ROOM}`);
   await page.keyboard.press("Escape");
   await page.locator("#invite").waitFor({ state: "detached" });
   assert.equal(await page.evaluate(() => document.activeElement.id), "show-invite");
@@ -149,9 +223,23 @@ test("the button of a person without a microphone says it, and asks again when p
   });
   await kim.join(server.url, ROOM);
   await kim.page.locator('#mute[data-state="none"]').waitFor();
+  // The others see it, too: nobody waits for an answer.
+  await ada.participant("Kim").getByText("No microphone").waitFor();
   await kim.page.locator("#mute").click();
   await kim.page.locator('#mute[data-state="on"]').waitFor();
-  await ada.participant("Kim").and(ada.page.locator('[data-speaking="true"]')).waitFor();
+  await ada.participant("Kim").and(ada.page.locator('[data-microphone="true"][data-speaking="true"]')).waitFor();
+});
+
+test("sounds are off for a person who wants none", async () => {
+  const { page } = ada;
+  await page.evaluate(() => (asked.notes = []));
+  await page.locator("#devices").click();
+  await page.locator("#sounds").uncheck();
+  await page.keyboard.press("Escape");
+  await ben.page.locator("#hand").click();
+  await ben.page.locator("#hand").click();
+  await page.locator("#toasts").getByText("Ben raised their hand.").waitFor({ state: "attached" });
+  assert.deepEqual(await page.evaluate(() => asked.notes), []);
 });
 
 test("a person who chose to join muted is muted in the next room, too", async () => {
@@ -164,6 +252,14 @@ test("a person who chose to join muted is muted in the next room, too", async ()
   await kim.page.reload();
   await kim.connected();
   assert.equal(await kim.microphone.getAttribute("data-muted"), "true");
+});
+
+test("the headset's other button leaves, and the screen may go dark again", async () => {
+  const { page } = ada;
+  await page.evaluate(() => asked.handlers.hangup());
+  await page.waitForURL((url) => url.pathname === "/");
+  await page.waitForFunction(() => asked.locks === 0 && asked.handlers.hangup === null);
+  assert.match(await page.locator("link[rel=icon][type='image/svg+xml']").getAttribute("href"), /favicon\.svg$/);
 });
 
 test("nothing was complained about in the console", () => {

@@ -137,9 +137,12 @@ test("a newcomer sees that the microphone works before anybody hears them", asyn
   assert.equal(await page.evaluate(() => document.activeElement.id), "pre-join-go");
   assert.equal(await page.evaluate(() => connections.length), 0);
   await panel.getByLabel("Microphone", { exact: true }).and(page.locator("select")).selectOption({ label: "Fake Audio Input 1" });
-  await panel.getByRole("button", { name: "Join now" }).click();
+  await panel.getByRole("button", { name: "Join now" }).focus();
+  await page.keyboard.press("Enter");
   await ben.connected();
   assert.equal(await panel.isVisible(), false);
+  // By keyboard: not lost with the button.
+  assert.equal(await page.evaluate(() => document.activeElement.localName), "h1");
   assert.equal(await track(ben), "Fake Audio Input 1");
   // Only the first time.
   await page.reload();

@@ -1,11 +1,22 @@
-// How long a newcomer waits, and how much they load: `npm --prefix test/browser run measure`. Not a test.
+// How long a newcomer waits, how much they load, and what a page of sixty people costs: `npm --prefix test/browser run measure`. Not a test.
+//
+//   JOINS=10      so many newcomers, one after the other
+//   SOURCE=1      the server as `bin/server` runs it, without a bundle, instead of a release
+//
+// A release is built first, with its NIFs in release mode.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Person, openBrowser } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
 const JOINS = Number(process.env.JOINS ?? 10);
 const ROOM = "standup";
+/** 1.6 Mbit/s down, half of that up, and 150 ms for each request. */
+const SLOW = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 0.8e6 / 8 };
+const CROWD = { peers: 60, talkers: 5, seconds: 120 };
+const CROWD_S = 20;
 
-// Runs in the newcomer's page before anything else: notes when the first sound is heard, by looking at all that comes out of the room.
+// Runs in the newcomer's page before anything else: notes when the page is live, when the room is joined, and when the first sound is heard,
+// by looking at all that comes out of the room.
 const EAR = `addEventListener("DOMContentLoaded", () => {
   const context = new AudioContext({ sampleRate: 48000 });
   const analyser = new AnalyserNode(context, { fftSize: 256 });
@@ -24,27 +35,27 @@ const EAR = `addEventListener("DOMContentLoaded", () => {
     globalThis.heardAt = performance.now();
   }, 4);
   const page = new MutationObserver(() => {
+    if (document.querySelector("[data-phx-main].phx-connected")) globalThis.liveAt ??= performance.now();
     if (document.querySelector('#room[data-status="connected"]')) globalThis.connectedAt ??= performance.now();
   });
-  page.observe(document.documentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-status"] });
+  page.observe(document.documentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-status", "class"] });
 });`;
 
 const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const told = (numbers) => `p50 ${Math.round(middle(numbers))} ms, ${Math.round(Math.min(...numbers))} to ${Math.round(Math.max(...numbers))} ms`;
+const kB = (bytes) => `${(bytes / 1000).toFixed(0)} kB`;
 
-const server = await Server.start("measure");
+const { server, crowd, stop } = await (process.env.SOURCE ? fromSource() : fromRelease());
 const browser = await openBrowser();
 try {
   const talker = await Person.arrive("Tone", 500, { browser });
   await talker.join(server.url, ROOM);
-  const connected = [];
-  const heard = [];
+  const [connected, heard] = [[], []];
   let weight;
   for (let i = 0; i < JOINS; i += 1) {
     // Each in a context of their own: nothing is cached.
     const person = await Person.arrive(`Newcomer ${i}`, 800, { browser });
-    const { page } = person;
-    await page.addInitScript(EAR);
+    await person.page.addInitScript(EAR);
     const took = await visit(person);
     connected.push(took.connected);
     heard.push(took.heard);
@@ -52,28 +63,57 @@ try {
     await person.leave();
     await person.go();
   }
-  console.log(`GET / to joined:  ${told(connected)}`);
-  console.log(`GET / to hearing: ${told(heard)}`);
-  console.log(`page weight:      ${(weight.bytes / 1000).toFixed(0)} kB on the wire in ${weight.requests} requests`);
+  console.log(`GET / to joined:    ${told(connected)}`);
+  console.log(`GET / to hearing:   ${told(heard)}`);
+  console.log(`lobby and room:     ${kB(weight.bytes)} on the wire in ${weight.requests} requests`);
+
+  const visits = [];
+  for (let i = 0; i < Math.min(JOINS, 5); i += 1) visits.push(await slowly(i));
+  for (const [i, which] of ["first", "second"].entries()) {
+    const of = (key) => visits.map((pair) => pair[i][key]);
+    console.log(`1.6 Mbit/s, ${which}:`.padEnd(20) + `painted ${told(of("painted"))}; live ${told(of("live"))}; ${kB(middle(of("bytes")))}`);
+  }
+  await talker.go();
+  if (crowd) await sixty();
 } finally {
   await browser.close();
-  await server.kill();
+  await stop();
+}
+
+async function fromSource() {
+  const server = await Server.start("measure");
+  return { server, stop: () => server.kill() };
+}
+
+async function fromRelease() {
+  process.env.ROOMTONE_CARGO_PROFILE ??= "release";
+  const { build, Crowd, Release } = await import("../release/support.mjs");
+  build();
+  const server = await Release.start("measure", { MAX_PARTICIPANTS: "100" });
+  return { server, crowd: () => new Crowd(server, "hall", CROWD), stop: () => server.kill() };
+}
+
+/** Counts the requests of a page that went to the server, and their bytes. @param {import("playwright-core").CDPSession} session */
+async function count(session) {
+  const load = { bytes: 0, requests: 0 };
+  const ours = new Set();
+  await session.send("Network.enable");
+  session.on("Network.responseReceived", ({ requestId, response }) => {
+    if (response.url.startsWith("http") && !response.fromDiskCache) ours.add(requestId);
+  });
+  session.on("Network.requestServedFromCache", ({ requestId }) => ours.delete(requestId));
+  session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+    if (!ours.has(requestId) || encodedDataLength === 0) return;
+    load.requests += 1;
+    load.bytes += encodedDataLength;
+  });
+  return load;
 }
 
 /** From `GET /` through the form into the room, as fast as a hand could that needs no time. */
 async function visit(person) {
   const { page } = person;
-  const load = { bytes: 0, requests: 0 };
-  const sizes = [];
-  page.on("requestfinished", (request) => {
-    if (!request.url().startsWith("http")) return;
-    sizes.push(
-      request.sizes().then(({ responseBodySize, responseHeadersSize }) => {
-        load.requests += 1;
-        load.bytes += responseBodySize + responseHeadersSize;
-      }),
-    );
-  });
+  const load = await count(await person.context.newCDPSession(page));
   const began = Date.now();
   await page.goto(`${server.url}/`, { waitUntil: "commit" });
   await page.locator("[name=name]").fill(person.name);
@@ -83,6 +123,62 @@ async function visit(person) {
   await page.getByRole("button", { name: "Join" }).click();
   await page.waitForFunction(() => globalThis.connectedAt !== undefined && globalThis.heardAt !== undefined, null, { timeout: 60_000, polling: 10 });
   const times = await page.evaluate(() => ({ origin: performance.timeOrigin, connected: connectedAt, heard: heardAt }));
-  await Promise.all(sizes);
   return { connected: times.origin + times.connected - began, heard: times.origin + times.heard - began, weight: load };
+}
+
+/** The lobby on a slow line, by somebody who has never been there, and again. */
+async function slowly(i) {
+  const person = await Person.arrive(`Slow ${i}`, 800, { browser });
+  const { page, context } = person;
+  await page.addInitScript(EAR);
+  const session = await context.newCDPSession(page);
+  const load = await count(session);
+  await session.send("Network.emulateNetworkConditions", SLOW);
+  const visits = [];
+  for (const _ of [1, 2]) {
+    const before = load.bytes;
+    await page.goto(`${server.url}/`);
+    await page.waitForFunction(() => globalThis.liveAt !== undefined && performance.getEntriesByName("first-contentful-paint").length > 0);
+    const times = await page.evaluate(() => ({ live: liveAt, painted: performance.getEntriesByName("first-contentful-paint")[0].startTime }));
+    visits.push({ ...times, bytes: load.bytes - before });
+    await page.goto("about:blank");
+  }
+  await person.go();
+  return visits;
+}
+
+/** The processor time of one page's main thread, with sixty people in its room of whom five talk, and how often their order changed. */
+async function sixty() {
+  const people = crowd();
+  const person = await Person.arrive("Watcher", 800, { browser });
+  const { page } = person;
+  await person.join(server.url, "hall");
+  await page.locator("#count").getByText(`${CROWD.peers + 1} people`).waitFor({ timeout: 60_000 });
+  await sleep(5000);
+  const session = await person.context.newCDPSession(page);
+  await session.send("Performance.enable", { timeDomain: "threadTicks" });
+  const spent = async () => {
+    const { metrics } = await session.send("Performance.getMetrics");
+    return Object.fromEntries(metrics.map(({ name, value }) => [name, value]));
+  };
+  await page.evaluate(() => {
+    globalThis.moves = 0;
+    new MutationObserver((changes) => (moves += changes.filter(({ addedNodes }) => addedNodes.length > 0).length)).observe(
+      document.querySelector("#people"),
+      { childList: true },
+    );
+  });
+  const began = Date.now();
+  const before = await spent();
+  await sleep(CROWD_S * 1000);
+  const after = await spent();
+  const seconds = (Date.now() - began) / 1000;
+  const share = (key) => `${((100 * (after[key] - before[key])) / seconds).toFixed(1)} %`;
+  console.log(
+    `sixty people:       main thread ${share("TaskDuration")} of a core (script ${share("ScriptDuration")}, style ${share("RecalcStyleDuration")}, ` +
+      `layout ${share("LayoutDuration")}); ${await page.evaluate(() => moves)} cards moved in ${Math.round(seconds)} s`,
+  );
+  await person.go();
+  people.goHome();
+  await people.done;
 }

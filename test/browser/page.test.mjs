@@ -78,6 +78,52 @@ test("a screen reader finds names for everything", async () => {
   await page.getByRole("status").getByText("Connected").waitFor();
 });
 
+test("the first stop of the keyboard leads past the head of the page", async () => {
+  const { page } = ada;
+  await page.goto(`${server.url}/about`);
+  await page.keyboard.press("Tab");
+  const skip = page.getByRole("link", { name: "Skip to content" });
+  assert.ok(await skip.evaluate((link) => link === document.activeElement && link.getBoundingClientRect().top >= 0));
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+});
+
+test("the page can be installed as an app", async () => {
+  const session = await ada.context.newCDPSession(ada.page);
+  const { errors, data } = await session.send("Page.getAppManifest");
+  assert.deepEqual(errors, []);
+  for (const { src, sizes } of JSON.parse(data).icons) {
+    const [width, height] = await ada.page.evaluate(async (src) => {
+      const image = Object.assign(new Image(), { src });
+      await image.decode();
+      return [image.naturalWidth, image.naturalHeight];
+    }, src);
+    if (sizes !== "any") assert.equal(`${width}x${height}`, sizes, src);
+  }
+  const { installabilityErrors } = await session.send("Page.getInstallabilityErrors");
+  // Each person here has a private window, in which nothing is installed.
+  assert.deepEqual(installabilityErrors.filter(({ errorId }) => errorId !== "in-incognito"), []);
+});
+
+test("the form to create a room has one button, at its end, and an existing room can be joined", async () => {
+  const { page } = ada;
+  await page.goto(`${server.url}/`);
+  await page.getByText("Create a room").click();
+  const buttons = page.locator("#enter button:visible");
+  assert.deepEqual(await buttons.allInnerTexts(), ["Create room"]);
+  assert.ok(await page.locator("#enter").evaluate((form) => [...form.querySelectorAll("input, button")].at(-1).matches("button")));
+  await page.locator("#name").fill("Ada");
+  await page.locator("#room").fill(ROOM.toUpperCase());
+  await buttons.click();
+  await page.getByText("A room with this name already exists.").waitFor();
+  await looksRight(ada, "create");
+  await page.getByRole("button", { name: "Join it" }).click();
+  await ada.connected();
+  // As it was first typed.
+  await page.getByRole("heading", { level: 1, name: ROOM, exact: true }).waitFor();
+  await ada.leave();
+});
+
 const sizes = [];
 for (const colorScheme of ["light", "dark"]) for (const width of [1280, 360]) sizes.push({ colorScheme, width });
 
@@ -253,8 +299,8 @@ test("the page of a removed person", async () => {
 
 test("the console complained about nothing", () => {
   for (const person of [ada, ben, mei]) {
-    // A form with a mistake comes back with the status 422.
-    assert.deepEqual(person.consoleErrors.filter((line) => !/status of 422/.test(line)), [], person.name);
+    // A form with a mistake comes back with the status 409 or 422.
+    assert.deepEqual(person.consoleErrors.filter((line) => !/status of (409|422)/.test(line)), [], person.name);
   }
 });
 

@@ -201,15 +201,22 @@ test("a name in use can't be taken by another browser", async () => {
 test("a second page of the same person takes over, and the first one is told", async () => {
   const second = await ada.context.newPage();
   await second.goto(ada.page.url());
-  // The address alone opens nobody's microphone.
+  // The address alone opens nobody's microphone, and isn't the person who is in the room.
+  await second.locator("#chat-text:disabled").waitFor();
   await second.getByRole("button", { name: "Join now" }).click();
   await second.locator('#room[data-status="connected"]').waitFor();
+  await second.locator("#chat-text:enabled").waitFor();
   await ada.page.locator('[data-problem="replaced"]').waitFor();
+  // The call isn't here any more: neither is writing in its name, nor closing the room.
+  await ada.page.locator("#chat-text:disabled").waitFor();
+  assert.equal(await ada.page.locator("#close-room").count(), 0);
+  await second.locator("#close-room").waitFor();
   assert.equal(await second.locator('[data-participant="Ada"]').count(), 1);
   await ben.hears([TONES[0]], TONES);
   await second.close();
   await ada.page.getByRole("button", { name: "Use this tab" }).click();
   await ada.connected();
+  await ada.page.locator("#chat-text:enabled").waitFor();
   await ada.hears([TONES[1]], TONES);
   await ben.hears([TONES[0]], TONES);
 });

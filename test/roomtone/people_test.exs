@@ -204,6 +204,15 @@ defmodule Roomtone.PeopleTest do
     end
   end
 
+  test "a microphone is there until its person says that there is none", %{room: room} do
+    assert person(room, "ada").microphone
+    :ok = Roomtone.put_microphone(room, "ada", false)
+    assert_receive {:roomtone, ^room, {:microphone, "ada", false}}
+    refute person(room, "ada").microphone
+    assert {:error, {:invalid_option, :microphone}} = Roomtone.put_microphone(room, "ada", "yes")
+    assert {:error, :not_found} = Roomtone.put_microphone(room, "nobody", true)
+  end
+
   test "a quality is what the person says of their connection, until it is another one", %{room: room, ada: ada} do
     assert person(room, "ada").quality == nil
     :ok = Roomtone.put_quality(room, "ada", :poor)

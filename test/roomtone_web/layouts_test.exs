@@ -21,6 +21,28 @@ defmodule RoomtoneWeb.LayoutsTest do
     assert Enum.sort(preloaded) == Enum.sort(imported("js/app.js", []))
   end
 
+  test "a link to a room that is shared shows which, with a picture", %{conn: conn} do
+    page = conn |> get(conn |> get("/rooms/attic") |> redirected_to(302)) |> html_response(200)
+
+    shown =
+      for [_, key, text] <- Regex.scan(~r/<meta property="og:(\w+)" content="([^"]*)"/, page),
+          into: %{},
+          do: {key, text}
+
+    assert shown["title"] == "Join “attic” on Roomtone"
+    assert shown["description"] =~ "voice room"
+    assert %URI{scheme: "http", host: "www.example.com", path: "/assets/" <> _ = path} = URI.parse(shown["image"])
+    assert build_conn() |> get(path) |> get_resp_header("content-type") == ["image/png"]
+    assert page =~ ~r/<meta name="description" content="[^"]+"/
+  end
+
+  test "an icon is where browsers look for one, and gives them no cookie", %{conn: conn} do
+    conn = get(conn, "/favicon.ico")
+    assert conn.status == 200
+    assert get_resp_header(conn, "content-type") |> hd() =~ "image/"
+    assert get_resp_header(conn, "set-cookie") == []
+  end
+
   test "a message can be closed where there is a view to do it" do
     for {path, closes?} <- [{"/", true}, {"/sign-in", false}] do
       html =

@@ -79,6 +79,19 @@ defmodule RoomtoneWeb.PageControllerTest do
              "/rooms/attic?name=Ada"
   end
 
+  test "a room that is there already can't be created, only joined", %{conn: conn} do
+    room = unique_name()
+    {:ok, _} = Roomtone.open_room(room)
+    conn = get(conn, "/")
+    form = %{"_csrf_token" => conn |> html_response(200) |> form_token(), "name" => "Ada", "room" => room}
+    page = conn |> post("/rooms", Map.put(form, "create", "true")) |> html_response(409)
+    assert page =~ "A room with this name already exists."
+    # "Join it" comes after the choice, whose value it overrules.
+    [_, after_choice] = String.split(page, ~s(id="create"), parts: 2)
+    assert after_choice =~ ~r/<button[^>]* name="create" value="false" id="join-it"/
+    assert conn |> post("/rooms", Map.put(form, "create", "false")) |> redirected_to(303) =~ "/rooms/"
+  end
+
   test "two names in one browser are two people", %{conn: conn} do
     room = unique_name()
     first = enter(conn, "Ada", room)

@@ -214,14 +214,16 @@ defmodule RoomtoneWeb.RoomChannelTest do
     end
 
     test "set takes several switches at once, and the others see them", %{socket: socket, room: room} do
-      settings = %{"deafened" => true, "hand" => true, "quality" => "poor"}
+      settings = %{"deafened" => true, "hand" => true, "microphone" => false, "quality" => "poor"}
       ref = push(socket, "set", settings)
-      assert_reply ref, :ok, %{deafened: true, hand: true, quality: "poor"}
+      assert_reply ref, :ok, %{deafened: true, hand: true, microphone: false, quality: "poor"}
       assert_push "participants", %{changed: [%{id: "Ada", deafened: true}]}
       assert_push "participants", %{changed: [%{id: "Ada", hand: true}]}
+      assert_push "participants", %{changed: [%{id: "Ada", microphone: false}]}
       assert_push "participants", %{changed: [%{id: "Ada", quality: :poor}]}
       {%{participants: [ada]}, _socket} = enter(room, "Ben")
-      assert %{deafened: true, hand: true, quality: :poor, role: :speaker, silenced: false, moderator: false} = ada
+      assert %{deafened: true, hand: true, microphone: false, quality: :poor} = ada
+      assert %{role: :speaker, silenced: false, moderator: false} = ada
     end
 
     test "set volume is for this listener alone, and bounded", %{socket: socket, room: room} do

@@ -58,6 +58,8 @@ defmodule RoomtoneWeb.RoomLiveTest do
       shown(ada.view, card("Ben") <> ~s([data-muted="true"][data-speaking="false"]), "Muted")
       :ok = Roomtone.raise_hand(room, "Ben")
       shown(ada.view, card("Ben") <> ~s([data-hand="true"]), "Hand raised")
+      :ok = Roomtone.put_microphone(room, "Ben", false)
+      shown(ada.view, card("Ben") <> ~s([data-microphone="false"]), "No microphone")
       :ok = Roomtone.put_quality(room, "Ben", :poor)
       shown(ada.view, card("Ben"), "Poor connection")
       :ok = Roomtone.put_role(room, "Ben", :listener)
@@ -219,6 +221,21 @@ defmodule RoomtoneWeb.RoomLiveTest do
       assert said in 5..49
       assert eventually(fn -> messages(ada.view) == said end)
       assert messages(other.view) == 0
+    end
+  end
+
+  describe "a page whose call is in another tab" do
+    test "writes and moderates nothing, until the call is back", %{room: room} do
+      ada = sit_down(room, "Ada")
+      assert has_element?(ada.view, "#chat-text:not([disabled])")
+      assert has_element?(ada.view, "#close-room")
+      render_hook(ada.view, "away", %{"away" => true})
+      assert has_element?(ada.view, "#chat-text[disabled]")
+      refute has_element?(ada.view, "#close-room")
+      render_hook(ada.view, "away", %{"away" => "perhaps"})
+      render_hook(ada.view, "away", %{"away" => false})
+      assert has_element?(ada.view, "#chat-text:not([disabled])")
+      assert has_element?(ada.view, "#close-room")
     end
   end
 

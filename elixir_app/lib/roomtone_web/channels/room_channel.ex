@@ -413,7 +413,19 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp person(participant) do
     participant
-    |> Map.take([:name, :muted, :deafened, :hand, :microphone, :silenced, :role, :moderator, :speaking, :connected, :quality])
+    |> Map.take([
+      :name,
+      :muted,
+      :deafened,
+      :hand,
+      :microphone,
+      :silenced,
+      :role,
+      :moderator,
+      :speaking,
+      :connected,
+      :quality
+    ])
     |> Map.put(:id, participant.identity)
   end
 
