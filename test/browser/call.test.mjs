@@ -34,8 +34,7 @@ const KEEP = `{
 }`;
 
 before(async () => {
-  server = await Server.start("call");
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("call"), openBrowser()]);
   [ada, ben, cleo] = await Promise.all(
     ["Ada", "Ben", "Cleo"].map((name, i) => Person.arrive(name, TONES[i], { browser, init: KEEP })),
   );

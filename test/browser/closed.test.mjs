@@ -10,8 +10,7 @@ let people = [];
 let rooms = 0;
 
 before(async () => {
-  server = await Server.start("closed", { DRAIN_SECONDS: "1" });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("closed", { DRAIN_SECONDS: "1" }), openBrowser()]);
 });
 
 afterEach(async () => {

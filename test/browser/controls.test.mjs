@@ -12,8 +12,7 @@ const ROOM = "studio";
 let server, browser, ada, ben, kim;
 
 before(async () => {
-  server = await Server.start("controls");
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("controls"), openBrowser()]);
   [ada, ben] = await Promise.all([
     // Notes the requests to the browser; a headless one has no screen to keep on.
     Person.arrive("Ada", 500, {

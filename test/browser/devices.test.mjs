@@ -30,8 +30,7 @@ const KEEP = `{
 const WOULD_ASK = `navigator.permissions.query = async () => ({ state: "prompt" });`;
 
 before(async () => {
-  server = await Server.start("devices");
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("devices"), openBrowser()]);
   ada = await arrive("Ada", KEEP);
   await ada.join(server.url, ROOM);
 });

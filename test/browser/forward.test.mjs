@@ -8,8 +8,7 @@ const TONES = [500, 800, 1100, 1400];
 let server, browser, ada, ben, cleo, dora;
 
 before(async () => {
-  server = await Server.start("forward");
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("forward"), openBrowser()]);
   [ada, ben, cleo, dora] = await Promise.all(
     ["Ada", "Ben", "Cleo", "Dora"].map((name, i) => Person.arrive(name, TONES[i], { browser })),
   );

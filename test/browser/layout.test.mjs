@@ -17,8 +17,7 @@ const SIZES = [
 let server, browser, ada, kim;
 
 before(async () => {
-  server = await Server.start("layout", {}, undefined, { shell: true });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("layout", {}, undefined, { shell: true }), openBrowser()]);
   ada = await Person.arrive("Ada", 500, { browser });
   await ada.join(server.url, ROOM);
 });

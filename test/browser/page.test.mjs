@@ -17,8 +17,7 @@ before(async () => {
   // With somebody in the file of users, there is a page to sign in. Nobody knows the password of the hash.
   const users = join(TMP, "users");
   writeFileSync(users, `Zoe:$argon2id$v=19$m=19456,t=2,p=1$${base64(16)}$${base64(32)}\n`);
-  server = await Server.start("page", { USERS_FILE: users });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("page", { USERS_FILE: users }), openBrowser()]);
   [ben, mei] = await Promise.all([Person.arrive("Ben Okafor", 500, { browser }), Person.arrive("Mei", 800, { browser })]);
   for (const person of [ben, mei]) await person.join(server.url, ROOM);
   await mei.microphone.click();

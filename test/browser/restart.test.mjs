@@ -8,8 +8,7 @@ const TONES = [500, 800];
 let server, browser, ada, ben, ended;
 
 before(async () => {
-  server = await Server.start("restart", { DRAIN_SECONDS: "10" });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("restart", { DRAIN_SECONDS: "10" }), openBrowser()]);
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   await ada.join(server.url, "standup");
   await ben.join(server.url, "standup");

@@ -10,9 +10,8 @@ const LEFT_MS = 10_000;
 let server, browser, ada, ben, cleo;
 
 before(async () => {
-  server = await Server.start("room");
   // These three have a browser each, as people have; their microphones are files. Passers-by share one.
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("room"), openBrowser()]);
   [ada, ben, cleo] = await Promise.all([
     Person.arrive("Ada", TONES[0]),
     Person.arrive("Ben", TONES[1]),

@@ -1,37 +1,66 @@
-// Runs the browser tests, one file after the other, and prints how long each took.
+// Runs the browser tests, and prints how long each file took.
 //
-// A file with a failure is run a second time, at the end. These tests hear real sound in real time: on a machine whose cores are taken away for
-// a second, one of them can fail without a fault of ours. A real fault fails twice. A file that failed once is named at the end, to be looked at.
-import { spawnSync } from "node:child_process";
-import { readdirSync } from "node:fs";
-import { dirname } from "node:path";
+// Two files run side by side: one of those that judge sound closely (how loud, and whether it has a gap), and one of the others, which wait
+// most of the time. The output of a file is printed when it ends.
+//
+// A file with a failure is run a second time, at the end and alone. These tests hear real sound in real time: on a machine whose cores are
+// taken away for a second, one of them can fail without a fault of ours. A real fault fails twice. A file that failed once is named at the
+// end, to be looked at.
+import { spawn } from "node:child_process";
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { compile } from "./support/server.mjs";
+
+/** Methods of a person that judge sound closely. */
+const CLOSELY = /\.(steady|changes|ears|record|goesOnHearing)\(/;
 
 const folder = dirname(fileURLToPath(import.meta.url));
 const wanted = process.argv.slice(2);
 const files = readdirSync(folder)
   .filter((file) => file.endsWith(".test.mjs") && (wanted.length === 0 || wanted.some((part) => file.includes(part))))
   .sort();
+const running = new Set();
 
-/** @returns {boolean} whether all tests of the file passed */
-function passes(file) {
+/** @returns {Promise<boolean>} whether all tests of the file passed */
+async function passes(file) {
   const began = Date.now();
-  console.log(`\n--- ${file}`);
-  const { status, signal } = spawnSync(process.execPath, ["--test", "--test-timeout=600000", file], { cwd: folder, stdio: "inherit" });
-  if (signal === "SIGINT" || signal === "SIGTERM") process.exit(1);
+  const child = spawn(process.execPath, ["--test", "--test-timeout=600000", file], { cwd: folder, stdio: ["inherit", "pipe", "pipe"] });
+  running.add(child);
+  const output = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(data));
+  const status = await new Promise((resolve) => child.once("close", resolve));
+  running.delete(child);
+  process.stdout.write(`\n--- ${file}\n`);
+  for (const data of output) process.stdout.write(data);
   console.log(`--- ${file}: ${status === 0 ? "passed" : "FAILED"} in ${Math.round((Date.now() - began) / 1000)} s`);
   return status === 0;
+}
+
+/** @returns {Promise<string[]>} the files that failed */
+async function inTurn(some) {
+  const failed = [];
+  for (const file of some) if (!(await passes(file))) failed.push(file);
+  return failed;
 }
 
 if (files.length === 0) {
   console.error(`no test file has ${wanted.join(" or ")} in its name`);
   process.exit(2);
 }
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    for (const child of running) child.kill(signal);
+    process.exit(1);
+  });
+}
 compile();
-const failedOnce = files.filter((file) => !passes(file));
-const failedTwice = failedOnce.filter((file) => !passes(file));
+const began = Date.now();
+const close = files.filter((file) => CLOSELY.test(readFileSync(join(folder, file), "utf8")));
+const failedOnce = (await Promise.all([inTurn(close), inTurn(files.filter((file) => !close.includes(file)))])).flat();
+const failedTwice = await inTurn(failedOnce);
 const unsteady = failedOnce.filter((file) => !failedTwice.includes(file));
 if (unsteady.length > 0) console.log(`\nfailed, then passed when run again: ${unsteady.join(", ")}`);
 if (failedTwice.length > 0) console.log(`\nfailed twice: ${failedTwice.join(", ")}`);
+console.log(`\n${files.length} files in ${Math.round((Date.now() - began) / 1000)} s`);
 process.exit(failedTwice.length === 0 ? 0 : 1);

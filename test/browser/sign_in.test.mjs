@@ -49,8 +49,7 @@ before(async () => {
   mkdirSync(SHOTS, { recursive: true });
   rmSync(USERS, { force: true });
   mix(["roomtone.user", "--stdin", "--file", USERS, "Ada"], "correct horse\n");
-  server = await Server.start("sign-in", { USERS_FILE: USERS });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("sign-in", { USERS_FILE: USERS }), openBrowser()]);
   people = [];
 });
 

@@ -22,8 +22,7 @@ const PATIENCE_MS = 30_000;
 let server, browser, ada, ben;
 
 before(async () => {
-  server = await Server.start("stereo", {}, undefined, { shell: true });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("stereo", {}, undefined, { shell: true }), openBrowser()]);
   [ada, ben] = await Promise.all(["Ada", "Ben"].map((name, i) => Person.arrive(name, TONES[i], { browser, init: KEEP })));
 });
 

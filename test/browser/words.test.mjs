@@ -10,8 +10,7 @@ let server, browser, speaker;
 const visitors = [];
 
 before(async () => {
-  server = await Server.start("words", { MAX_PARTICIPANTS: "3" });
-  browser = await openBrowser();
+  [server, browser] = await Promise.all([Server.start("words", { MAX_PARTICIPANTS: "3" }), openBrowser()]);
   speaker = await Person.arrive("Ada", TONES[0], { browser });
   await speaker.join(server.url, "standup");
 });

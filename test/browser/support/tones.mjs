@@ -1,5 +1,5 @@
 // WAV files with one tone each, for Chromium's fake microphone.
-import { writeFileSync } from "node:fs";
+import { renameSync, writeFileSync } from "node:fs";
 
 const RATE = 48000;
 const SECONDS = 4;
@@ -29,5 +29,7 @@ export function writeTone(path, frequency, amplitude = 0.1) {
   for (let i = 0; i < samples; i += 1) {
     wav.writeInt16LE(Math.round(Math.sin((2 * Math.PI * frequency * i) / RATE) * amplitude * 32767), 44 + i * 2);
   }
-  writeFileSync(path, wav);
+  // Whole at once: another test file may be looking for it.
+  writeFileSync(`${path}.${process.pid}`, wav);
+  renameSync(`${path}.${process.pid}`, path);
 }
