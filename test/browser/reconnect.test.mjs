@@ -10,9 +10,8 @@ const TONES = [500, 800];
 let server, browser, wire, ada, ben;
 
 before(async () => {
-  server = await Server.start("reconnect");
+  [server, browser] = await Promise.all([Server.start("reconnect"), openBrowser()]);
   wire = await cuttable(server.port);
-  browser = await openBrowser();
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   await ada.join(wire.url, "standup");
   await ben.join(server.url, "standup");
@@ -48,8 +47,18 @@ test("mute works after a reconnection, and one that was pressed meanwhile holds"
   await ada.page.locator('#room[data-status="reconnecting"]').waitFor();
   await ada.microphone.click();
   await ben.hears([], TONES);
+  // One condition, one text; and a message waits in its field.
+  assert.equal(await ada.page.locator("#status").innerText(), "Reconnecting…");
+  assert.deepEqual(await ada.page.locator("#problems [data-problem]").allInnerTexts(), []);
+  await ada.page.getByText("Your message stays here until it can be sent.").waitFor();
+  await ada.page.locator("#chat-text").fill("Can you hear me?");
+  await ada.page.keyboard.press("Enter");
   wire.restore();
   await ada.connected();
+  await ada.page.locator("#chat-offline").waitFor({ state: "hidden" });
+  if (await ada.page.locator("#chat-text").inputValue()) await ada.page.locator("#chat-text").press("Enter");
+  await ben.page.locator("#chat-log").getByText("Can you hear me?").waitFor();
+  assert.equal(await ben.page.locator("[data-message]").count(), 1);
   await ben.participant("Ada").getByText("Muted").waitFor();
   await ada.microphone.click();
   await ben.hears([TONES[0]], TONES);

@@ -136,7 +136,11 @@ function showRings(page, signal) {
     call,
     "levels",
     (levels) => {
-      for (const ring of rings()) ring.style.setProperty("--level", ringHeight(levels[ring.dataset.ring ?? ""]).toFixed(2));
+      for (const ring of rings()) {
+        const height = ringHeight(levels[ring.dataset.ring ?? ""]).toFixed(2);
+        // Most of a crowd is silent: nothing to draw.
+        if (ring.style.getPropertyValue("--level") !== height) ring.style.setProperty("--level", height);
+      }
     },
     signal,
   );
