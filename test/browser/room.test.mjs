@@ -201,7 +201,7 @@ test("a second page of the same person takes over, and the first one is told", a
   const second = await ada.context.newPage();
   await second.goto(ada.page.url());
   // The address alone opens nobody's microphone, and isn't the person who is in the room.
-  await second.locator("#chat-text:disabled").waitFor();
+  await second.locator("#chat-text:disabled").waitFor({ state: "attached" });
   await second.getByRole("button", { name: "Join now" }).click();
   await second.locator('#room[data-status="connected"]').waitFor();
   await second.locator("#chat-text:enabled").waitFor();

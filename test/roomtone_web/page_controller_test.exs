@@ -67,7 +67,7 @@ defmodule RoomtoneWeb.PageControllerTest do
   test "a link to another server opens no room of ours", %{conn: conn} do
     for {link, server} <- [
           {"https://rooms.example.org/rooms/attic", "rooms.example.org"},
-          {"rooms.example.org/invitations/abc", "rooms.example.org"},
+          {"rooms.example.org/rooms/attic?name=Bob", "rooms.example.org"},
           {"https://www.example.com@rooms.example.org:8443/rooms/attic", "rooms.example.org"}
         ] do
       page = conn |> enter("Ada", link) |> html_response(422)

@@ -45,18 +45,16 @@ defmodule RoomtoneWeb.JoinForm do
   # People put the link that they were sent where a name is asked for.
   defp target(given, host) do
     case unlink(given) do
-      {:link, server, kind, rest} ->
-        if ours?(server, host), do: linked(kind, rest), else: {:error, [room: {:other_server, server}]}
+      # Its signature tells whose it is.
+      {:link, _server, "invitations", jwt} ->
+        with {:ok, invitation} <- field(:room, Invitation.read(jwt)), do: {:ok, invitation.room, jwt}
+
+      {:link, server, "rooms", name} ->
+        if ours?(server, host), do: {:ok, name, nil}, else: {:error, [room: {:other_server, server}]}
 
       room ->
         {:ok, room, nil}
     end
-  end
-
-  defp linked("rooms", name), do: {:ok, name, nil}
-
-  defp linked("invitations", jwt) do
-    with {:ok, invitation} <- field(:room, Invitation.read(jwt)), do: {:ok, invitation.room, jwt}
   end
 
   # The port doesn't matter: one server answers by HTTP and by HTTPS. `localhost` is in the links of whoever runs the server.
