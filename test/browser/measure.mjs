@@ -3,7 +3,7 @@
 //   JOINS=10      so many newcomers, one after the other
 //   SOURCE=1      the server as `bin/server` runs it, without a bundle, instead of a release
 //
-// A release is built first, with its NIFs in release mode.
+// A release is built first.
 import { setTimeout as sleep } from "node:timers/promises";
 import { Person, openBrowser } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
@@ -86,7 +86,6 @@ async function fromSource() {
 }
 
 async function fromRelease() {
-  process.env.ROOMTONE_CARGO_PROFILE ??= "release";
   const { build, Crowd, Release } = await import("../release/support.mjs");
   build();
   const server = await Release.start("measure", { MAX_PARTICIPANTS: "100" });

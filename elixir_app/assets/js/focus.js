@@ -28,11 +28,9 @@ export function keepFocus(focused) {
   };
 }
 
-/** Where somebody begins to read who has nothing else to do. */
+/** The heading of a room: the beginning of the page, where M and the space bar are the microphone's. */
 export function focusHeading() {
-  const heading = document.querySelector("h1");
-  heading?.setAttribute("tabindex", "-1");
-  heading?.focus();
+  document.querySelector("h1")?.focus();
 }
 
 /** @param {Element | null | undefined} element */

@@ -408,7 +408,7 @@ defmodule RoomtoneWeb.RoomLive do
         </noscript>
         <div class="room-title">
           <.link class="plain back" navigate="/" aria-label="Back to rooms"><.icon name="back" /></.link>
-          <h1 title={@entry.room}>{@entry.room}</h1>
+          <h1 title={@entry.room} tabindex="-1">{@entry.room}</h1>
           <div class="room-actions">
             <button class="button" type="button" id="show-invite" phx-click="show-invite" aria-expanded={to_string(@side == :invite)} aria-controls="side"
               title="Invite people">
