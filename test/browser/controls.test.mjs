@@ -223,7 +223,7 @@ test("the button of a person without a microphone says it, and asks again when p
   await kim.join(server.url, ROOM);
   await kim.page.locator('#mute[data-state="none"]').waitFor();
   // The others see it, too: nobody waits for an answer.
-  await ada.participant("Kim").getByText("No microphone").waitFor();
+  await ada.participant("Kim").getByText("No mic").waitFor();
   await kim.page.locator("#mute").click();
   await kim.page.locator('#mute[data-state="on"]').waitFor();
   await ada.participant("Kim").and(ada.page.locator('[data-microphone="true"][data-speaking="true"]')).waitFor();

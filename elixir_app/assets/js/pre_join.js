@@ -58,6 +58,7 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
     }
     track?.stop();
     track = opened.track;
+    words?.classList.toggle("error", opened.track === null);
     if (words) words.textContent = opened.track ? "Say something: the bar should move." : `${opened.problem.title} ${opened.problem.text}`;
     await choice.open(track);
   };

@@ -59,7 +59,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
       :ok = Roomtone.raise_hand(room, "Ben")
       shown(ada.view, card("Ben") <> ~s([data-hand="true"]), "Hand raised")
       :ok = Roomtone.put_microphone(room, "Ben", false)
-      shown(ada.view, card("Ben") <> ~s([data-microphone="false"]), "No microphone")
+      shown(ada.view, card("Ben") <> ~s([data-microphone="false"]), "No mic")
       :ok = Roomtone.put_quality(room, "Ben", :poor)
       shown(ada.view, card("Ben"), "Poor connection")
       :ok = Roomtone.put_role(room, "Ben", :listener)

@@ -69,7 +69,7 @@ defmodule RoomtoneWeb.RoomLive.Cards do
   def state(%{connected: false}), do: "Connecting…"
   def state(%{silenced: true}), do: "Muted by a moderator"
   def state(%{role: :listener}), do: "In the audience"
-  def state(%{microphone: false}), do: "No microphone"
+  def state(%{microphone: false}), do: "No mic"
   def state(%{muted: true}), do: "Muted"
   def state(%{speaking: true}), do: "Speaking"
   def state(_person), do: "Listening"
