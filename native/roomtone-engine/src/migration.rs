@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use roomtone_transport::{Outbox, Packet};
+
 use crate::command::{Event, RoomId, ShardIndex};
 use crate::command_queues::CommandQueues;
 use crate::shard::Shard;
@@ -53,7 +55,7 @@ impl Shard {
     }
 
     /// The datagrams to send by the sockets of other shards. As [`Shard::outbox`].
-    pub fn outboxes(&mut self) -> impl Iterator<Item = (ShardIndex, &mut roomtone_transport::Outbox)> {
+    pub fn outboxes(&mut self) -> impl Iterator<Item = (ShardIndex, &mut Outbox)> {
         let outboxes = self.context.remote_outboxes.iter_mut();
         outboxes.map(|(home, outbox)| (*home, outbox))
     }
@@ -70,7 +72,7 @@ impl Shard {
                 if !self.rooms.contains_key(&destination.0) {
                     self.take_in_all(now);
                 }
-                self.deliver(now, destination, from, &mut data);
+                self.deliver(now, destination, from, Packet::read(&mut data));
             }
             // Believed only from the shard that has the room: it has sent all routes as it took the room in, and others are older.
             Message::Route(destination, route) => {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use roomtone_transport::{PacketKind, classify, stun_local_ufrag};
+use roomtone_transport::Packet;
 
 use crate::command::{PeerId, RoomId};
 
@@ -31,15 +31,13 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// The destination of a datagram: STUN goes by its ufrag, since an address may change hands (a NAT gives a port to somebody
-    /// else); all else goes only by a validated address. `None`: the datagram is dropped.
-    pub(crate) fn find(&self, from: SocketAddr, datagram: &[u8]) -> Option<Destination> {
-        if classify(datagram) == PacketKind::Stun
-            && let Some(ufrag) = stun_local_ufrag(datagram)
-        {
-            return self.by_ufrag.get(ufrag).copied();
+    /// The destination of a packet: STUN goes by its ufrag, since an address may change hands (a NAT gives a port to somebody
+    /// else); all else goes only by a validated address. `None`: the packet is dropped.
+    pub(crate) fn find(&self, from: SocketAddr, packet: &Packet<'_>) -> Option<Destination> {
+        match packet.local_ufrag() {
+            Some(ufrag) => self.by_ufrag.get(ufrag).copied(),
+            None => self.by_address.get(&from).copied(),
         }
-        self.by_address.get(&from).copied()
     }
 
     /// Makes a change.

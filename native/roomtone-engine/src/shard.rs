@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomtone_audio::{AudioError, FRAME_DURATION};
-use roomtone_transport::{Certificate, Offer, Outbox, TransportConfig};
+use roomtone_transport::{Certificate, Offer, Outbox, Packet, TransportConfig};
 
 use crate::command::{Action, Command, Event, FaultScope, PeerId, Refusal, RoomId, RoomKind};
 use crate::command_queues::Work;
@@ -107,21 +107,22 @@ impl Shard {
     /// A datagram has come in. It is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.context.stats.datagrams_in += 1;
-        match self.context.routes.find(from, datagram) {
-            Some(destination) => self.deliver(now, destination, from, datagram),
+        let packet = Packet::read(datagram);
+        match self.context.routes.find(from, &packet) {
+            Some(destination) => self.deliver(now, destination, from, packet),
             None => self.context.stats.datagrams_unknown += 1,
         }
     }
 
-    /// Delivers a datagram to a participant. If their room has moved, a copy goes to the shard where it went.
-    pub(crate) fn deliver(&mut self, now: Instant, destination: Destination, from: SocketAddr, datagram: &mut [u8]) {
+    /// Delivers a packet to a participant. If their room has moved, a copy goes to the shard where it went.
+    pub(crate) fn deliver(&mut self, now: Instant, destination: Destination, from: SocketAddr, packet: Packet<'_>) {
         let (room, peer) = destination;
         if self.rooms.contains_key(&room) {
             self.in_room(now, room, |room, context| {
-                room.handle_datagram(now, context, peer, from, datagram)
+                room.handle_packet(now, context, peer, from, packet)
             });
         } else if let Some(to) = self.neighbours.moved.get(&room).copied() {
-            let data = datagram.to_vec();
+            let data = packet.bytes().to_vec();
             self.neighbours.send(
                 to,
                 Message::Datagram {

@@ -81,6 +81,16 @@ impl<'d> Packet<'d> {
         }
     }
 
+    /// The bytes, to be copied. Empty for [`Packet::Other`], which nobody can use.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Stun(stun) => stun.bytes,
+            Self::Dtls(bytes) => bytes,
+            Self::Rtp(bytes) | Self::Rtcp(bytes) => bytes,
+            Self::Other => &[],
+        }
+    }
+
     /// The local ufrag that a STUN request names. `None` where the packet is to be routed by its
     /// source address instead.
     pub fn local_ufrag(&self) -> Option<&'d str> {
@@ -93,13 +103,10 @@ impl<'d> Packet<'d> {
 
 impl fmt::Debug for Packet<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let len = match self {
-            Self::Stun(stun) => stun.bytes.len(),
-            Self::Dtls(bytes) => bytes.len(),
-            Self::Rtp(bytes) | Self::Rtcp(bytes) => bytes.len(),
-            Self::Other => return f.write_str("Other"),
-        };
-        write!(f, "{:?}({len} bytes)", self.kind())
+        match self {
+            Self::Other => f.write_str("Other"),
+            _ => write!(f, "{:?}({} bytes)", self.kind(), self.bytes().len()),
+        }
     }
 }
 
@@ -216,6 +223,7 @@ mod tests {
         let mut bytes = datagram.clone();
         let packet = Packet::read(&mut bytes);
         assert_eq!((packet.kind(), packet.local_ufrag()), (PacketKind::Stun, Some("local")));
+        assert_eq!(packet.bytes(), datagram);
         assert!(stun_is_small(&datagram));
         for cut in 0..datagram.len() {
             assert_eq!(stun_local_ufrag(&datagram[..cut]), None, "cut at {cut}");

@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roomtone_audio::AudioError;
-use roomtone_transport::{Endpoint, Offer};
+use roomtone_transport::{AcceptError, Endpoint, Offer, OfferKind, Packet};
 
 use self::base::RoomBase;
 pub(crate) use self::context::ShardContext;
@@ -255,21 +255,21 @@ impl Room {
         }
     }
 
-    /// A datagram for a participant.
-    pub(crate) fn handle_datagram(
+    /// A packet for a participant.
+    pub(crate) fn handle_packet(
         &mut self,
         now: Instant,
         context: &mut ShardContext,
         id: PeerId,
         from: SocketAddr,
-        datagram: &mut [u8],
+        packet: Packet<'_>,
     ) {
         let Some(at) = self.base.position(id) else { return };
-        // The packet borrows the datagram, not the endpoint.
+        // The sound borrows the datagram, not the endpoint.
         let peer = &mut self.base.peers[at];
         let speak = peer.speak;
-        let packet = peer.endpoint.handle_datagram(now, from, datagram);
-        if let Some(packet) = packet.filter(|_| speak) {
+        let sound = peer.endpoint.handle_packet(now, from, packet);
+        if let Some(packet) = sound.filter(|_| speak) {
             match &mut self.kind {
                 Kind::Mixing(mixing) => {
                     if mixing.take_packet(&mut self.base, now, context, at, &packet) {
