@@ -7,8 +7,9 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Action, Command, Event, GainCell, PeerId, RoomKind, SlotCell};
+use common::{ROOM, TONE_DBFS, World, slots};
+use roomtone_engine::{Action, Command, Event, PeerId, SlotCell};
+use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::link::LinkConfig;
 use roomtone_testkit::peer::{ClientOptions, Direction};
 
@@ -141,6 +142,40 @@ fn the_loudest_have_the_slots_and_a_louder_one_takes_the_quietest_slot() {
     for client in world.clients.values() {
         client.assert_continuous();
     }
+}
+
+#[test]
+fn a_clock_that_stands_still_in_pauses_does_not_hold_the_stream_up() {
+    let mut world = World::forwarding(1);
+    for id in 1..=2 {
+        world.join(id, slots(1));
+    }
+    world.connect();
+    let tone = Tone::new(world.clients[&1].hz, 0.1);
+    let mut talker = OpusTalker::new(tone, 64_000).unwrap();
+    let mut timestamp = 0;
+    for spurt in 0..20 {
+        for n in 0..25 {
+            let packet = talker.next().unwrap();
+            let now = world.now;
+            let marker = n == 0 && spurt % 2 == 0;
+            let client = world.clients.get_mut(&1).unwrap();
+            client
+                .peer
+                .send_opus(now, timestamp, marker, Some(packet.level), &packet.payload);
+            timestamp += 960;
+            world.run_ms(20);
+        }
+        world.run(Duration::from_secs(5));
+    }
+    let heard = &world.clients[&2].heard;
+    assert_eq!(heard.len(), 20 * 25);
+    for packet in heard {
+        let media = f64::from(packet.2.wrapping_sub(heard[0].2)) / 48_000.0;
+        let wall = (packet.0 - heard[0].0).as_secs_f64();
+        assert!((media - wall).abs() < 0.1, "{media} s of media in {wall} s");
+    }
+    world.clients[&2].assert_continuous();
 }
 
 #[test]

@@ -8,6 +8,11 @@ use crate::command::PeerId;
 const LONGEST_JUMP: i32 = 480_000;
 /// So are sequence numbers that are further apart than this.
 const LONGEST_GAP: i16 = 1_000;
+/// A talk spurt that would be this far off media time (80 ms) begins at media time instead: the clock of some talkers stands still
+/// while they are silent (RFC 7667 §3.7).
+const MOST_DRIFT: u32 = 3_840;
+/// A packet that came this much later than its timestamp says (40 ms) begins a talk spurt, with the marker or without.
+const STOOD_STILL: i32 = 1_920;
 
 /// One talker's turn in a slot, without a pause.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +23,8 @@ struct Turn {
     /// The newest sequence number that came, extended.
     newest: i64,
     newest_timestamp: u32,
+    /// The media time at which that packet came.
+    newest_at: u32,
 }
 
 /// A stream, and the talker who is in it.
@@ -25,7 +32,7 @@ struct Turn {
 pub(super) struct ForwardedStream {
     pub(super) talker: Option<PeerId>,
     turn: Option<Turn>,
-    /// What is added to this source's timestamps, as long as it is the same source.
+    /// A source, and the offset that is added to its timestamps.
     offset: Option<(u32, u32)>,
     /// The sequence number and timestamp that would follow the newest packet.
     next: Option<(u32, u32)>,
@@ -59,6 +66,8 @@ impl ForwardedStream {
     }
 
     /// The header of the talker's packet in the listener's stream; `None`: the packet is from before their turn. `media_time` is the room's.
+    ///
+    /// Within a talk spurt timestamps go by the talker's clock. Between two, they go back to media time if that clock has strayed.
     pub(super) fn rewrite(
         &self,
         ssrc: u32,
@@ -76,18 +85,30 @@ impl ForwardedStream {
                     return None;
                 }
                 let offset = self.offset.map_or(0, |(_, offset)| offset);
+                let out = timestamp.wrapping_add(offset);
+                let sequence = turn.first.1.wrapping_add((at - turn.first.0) as u32);
                 let newer = step > 0;
+                if newer && has_strayed(out, media_time) {
+                    let waited = media_time.wrapping_sub(turn.newest_at) as i32;
+                    let stood_still = waited.saturating_sub(jump) >= STOOD_STILL;
+                    let skipped = self.next.is_some_and(|(next, time)| next == sequence && time != out);
+                    if marker || stood_still || skipped {
+                        return Some(self.begin(ssrc, seq, timestamp, media_time));
+                    }
+                }
+                let mut turn = *turn;
+                if newer {
+                    turn.newest = at;
+                    turn.newest_timestamp = timestamp;
+                    turn.newest_at = media_time;
+                }
                 return Some(Rewrite {
                     header: Header {
-                        sequence: turn.first.1.wrapping_add((at - turn.first.0) as u32),
-                        timestamp: timestamp.wrapping_add(offset),
+                        sequence,
+                        timestamp: out,
                         marker,
                     },
-                    turn: Turn {
-                        newest: if newer { at } else { turn.newest },
-                        newest_timestamp: if newer { timestamp } else { turn.newest_timestamp },
-                        ..*turn
-                    },
+                    turn,
                     offset,
                 });
             }
@@ -97,12 +118,12 @@ impl ForwardedStream {
 
     fn begin(&self, ssrc: u32, seq: u16, timestamp: u32, media_time: u32) -> Rewrite {
         let (sequence, least) = self.next.unwrap_or((0, media_time));
-        // The same talker after a pause goes on by their own clock; a new one where the room's has got to.
+        // The same talker after a pause goes on by their own clock, if it runs; a new one where the room's has got to.
         let by_own_clock = self
             .offset
             .filter(|(source, _)| *source == ssrc)
             .map(|(_, offset)| timestamp.wrapping_add(offset))
-            .filter(|own| (0..LONGEST_JUMP).contains(&(own.wrapping_sub(least) as i32)));
+            .filter(|own| own.wrapping_sub(least) as i32 >= 0 && !has_strayed(*own, media_time));
         let out = by_own_clock.unwrap_or(if (media_time.wrapping_sub(least) as i32) > 0 {
             media_time
         } else {
@@ -119,6 +140,7 @@ impl ForwardedStream {
                 first: (i64::from(seq), sequence),
                 newest: i64::from(seq),
                 newest_timestamp: timestamp,
+                newest_at: media_time,
             },
             offset: out.wrapping_sub(timestamp),
         }
@@ -161,6 +183,10 @@ impl ForwardedStream {
         self.offset = Some((turn.ssrc, *offset));
         self.turn = Some(*turn);
     }
+}
+
+fn has_strayed(timestamp: u32, media_time: u32) -> bool {
+    (timestamp.wrapping_sub(media_time) as i32).unsigned_abs() > MOST_DRIFT
 }
 
 /// The header of a packet to be sent, and the stream's state once it was sent.
@@ -244,6 +270,75 @@ mod tests {
             header(1, 3_840, true),
             "no gap in the numbers"
         );
+    }
+
+    #[test]
+    fn a_clock_that_stands_still_in_pauses_is_set_by_media_time() {
+        for paused in [false, true] {
+            let mut slot = ForwardedStream::default();
+            slot.give(1);
+            send(&mut slot, 7, 10, 1_000, 960);
+            assert_eq!(send(&mut slot, 7, 11, 1_960, 1_920), header(1, 1_920, false));
+            if paused {
+                slot.pause();
+            }
+            // Five seconds of nothing.
+            let later = 1_920 + 240_000;
+            assert_eq!(send(&mut slot, 7, 12, 2_920, later), header(2, later, true));
+            assert_eq!(
+                send(&mut slot, 7, 13, 3_880, later + 960),
+                header(3, later + 960, false)
+            );
+            assert_eq!(
+                send(&mut slot, 7, 11, 1_960, later + 960),
+                None,
+                "from before the pause"
+            );
+        }
+    }
+
+    #[test]
+    fn short_pauses_of_a_standing_clock_do_not_add_up() {
+        let mut slot = ForwardedStream::default();
+        slot.give(1);
+        for spurt in 0..100 {
+            // One packet, then 60 ms more than its timestamp says.
+            let media_time = 960 + spurt * 3_840;
+            let sent = send(&mut slot, 7, spurt as u16, 1_000 + spurt * 960, media_time).unwrap();
+            assert!(media_time - sent.timestamp <= MOST_DRIFT, "{spurt}: {sent:?}");
+        }
+    }
+
+    #[test]
+    fn jitter_within_a_spurt_leaves_timestamps_alone() {
+        let mut slot = ForwardedStream::default();
+        slot.give(1);
+        let first = send(&mut slot, 7, 0, 1_000, 96_000).unwrap().timestamp;
+        // Packets come up to 60 ms late, and then all at once.
+        for (n, late) in [0, 960, 1_920, 2_880, 1_920, 960, 0, 2_880, 1_920, 960, 0]
+            .into_iter()
+            .enumerate()
+        {
+            let step = (n as u32 + 1) * 960;
+            let sent = send(&mut slot, 7, n as u16 + 1, 1_000 + step, 96_000 + step + late);
+            assert_eq!(sent, header(n as u32 + 1, first + step, false));
+        }
+    }
+
+    #[test]
+    fn what_a_stall_of_the_network_puts_ahead_is_given_back_in_a_pause() {
+        let mut slot = ForwardedStream::default();
+        slot.give(1);
+        send(&mut slot, 7, 0, 0, 0);
+        // Half a second late, then everything at once.
+        for n in 1..=25u32 {
+            send(&mut slot, 7, n as u16, n * 960, 24_000);
+        }
+        let (_, ahead) = slot.next().unwrap();
+        assert_eq!(ahead, 24_000 + 25 * 960, "no time twice");
+        // A pause of a second by the talker's clock.
+        let sent = send(&mut slot, 7, 26, 26 * 960 + 48_000, 25 * 960 + 49_000).unwrap();
+        assert_eq!((sent.timestamp, sent.marker), (25 * 960 + 49_000, true));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl ListenerStream {
     /// The header of a talker's packet, if it belongs to what is passed on.
     pub(super) fn passed(&self, ssrc: u32, seq: u16, timestamp: u32, marker: bool, media_time: u32) -> Option<Rewrite> {
         let mut rewrite = self.stream.rewrite(ssrc, seq, timestamp, marker, media_time)?;
-        // After a pause a spurt begins, whether the talker says so or not, and nowhere else (RFC 3551 §4.1).
+        // A spurt begins after a pause, with the talker's marker or without, and nowhere else (RFC 3551 §4.1).
         if let Some((sequence, least)) = self.stream.next()
             && rewrite.header.sequence == sequence
         {
@@ -192,7 +192,8 @@ mod tests {
         stream.give(9);
         assert_eq!(pass(&mut stream, 50, 3), header(0, 3, true));
         assert_eq!(pass(&mut stream, 52, 5), header(2, 5, false), "one was lost");
-        let rewrite = stream.passed(5, 53, 56 * FRAME + 77, false, START).unwrap();
+        let media_time = START.wrapping_add(9 * FRAME);
+        let rewrite = stream.passed(5, 53, 56 * FRAME + 77, false, media_time).unwrap();
         assert_eq!(rewrite.header, header(3, 9, true), "none was lost, but time has passed");
     }
 
