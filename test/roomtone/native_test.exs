@@ -91,7 +91,8 @@ defmodule Roomtone.NativeTest do
   test "a person's figures", %{room: room} do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     assert {:ok, %{participants: %{"ada" => counters}, shard_stats: shard}} = Roomtone.stats(room)
-    assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, round_trip_ms: nil} = counters
+    assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, oversized: 0, round_trip_ms: nil} = counters
+    assert shard.packets_oversized == 0
     assert is_float(counters.jitter_ms)
     assert shard.epoch >= 1
     assert shard.tick_lateness |> Enum.map(fn {_edge, count} -> count end) |> Enum.sum() == shard.ticks

@@ -389,6 +389,8 @@ pub struct PeerStats {
     /// The jitter buffer's present delay, milliseconds.
     pub buffer_ms: f64,
     /// Round trip from RTCP, milliseconds.
+    /// Packets of talkers that weren't forwarded to them: more than 1,200 bytes of Opus. A mix is never that long.
+    pub oversized: u64,
     pub round_trip_ms: Option<f64>,
     /// The share of our packets that they lost by their last report, 0…1; `None` before the first one.
     pub fraction_lost_out: Option<f64>,

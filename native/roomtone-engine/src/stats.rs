@@ -115,6 +115,8 @@ pub struct ShardStats {
     pub mode_changes: u64,
     /// Packets that weren't forwarded, because their talker sent more than sound needs.
     pub packets_refused: u64,
+    /// Packets that weren't forwarded, because they hold more than 1,200 bytes of Opus.
+    pub packets_oversized: u64,
     /// How much is given up for lack of time: 0 nothing, 1 and 2 Opus complexity, 3 all but the loudest talkers, 4 newcomers too.
     pub shed_level: u64,
     /// How many times something was given up.

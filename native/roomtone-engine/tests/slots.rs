@@ -201,6 +201,38 @@ fn who_sends_more_than_sound_needs_is_not_forwarded_beyond_it() {
     let before = world.clients[&9].heard.len();
     let mut talker = world.clients.get_mut(&1).unwrap().talker.take().unwrap();
     let packet = talker.next().unwrap();
+
+#[test]
+fn packets_too_long_to_forward_are_counted() {
+    let mut world = world(1, [1]);
+    world.join(9, slots(1));
+    world.connect();
+    world.run_ms(500);
+    let mut talker = world.clients.get_mut(&1).unwrap().talker.take().unwrap();
+    let level = talker.next().unwrap().level;
+    world.run_ms(100);
+    let before = world.clients[&9].heard.len();
+    for (n, bytes) in [1200, 1201, 1200, 1250].into_iter().enumerate() {
+        // One frame of 20 ms (RFC 6716 section 3.1), whatever is in it.
+        let mut payload = vec![0x55; bytes];
+        payload[0] = 31 << 3;
+        let now = world.now;
+        let client = world.clients.get_mut(&1).unwrap();
+        let timestamp = client.first_timestamp.wrapping_add(client.media_time + 960 * n as u32);
+        client.peer.send_opus(now, timestamp, false, Some(level), &payload);
+        world.run_ms(20);
+    }
+    let heard = world.clients[&9].heard[before..].iter();
+    assert_eq!(heard.map(|packet| packet.4).collect::<Vec<_>>(), [1200, 1200]);
+    assert_eq!(world.shard.stats().packets_oversized, 2);
+    world.command(Command::new(ROOM, Action::PeerStats { peer: 9, reference: 1 }));
+    world.collect();
+    let stats = world.events.iter().rev().find_map(|(_, event)| match event {
+        Event::PeerStats { stats, .. } => stats.clone(),
+        _ => None,
+    });
+    assert_eq!(stats.unwrap().oversized, 2);
+}
     for step in 0..2000u32 {
         let now = world.now;
         let client = world.clients.get_mut(&1).unwrap();

@@ -24,10 +24,10 @@ mod atoms {
         // Values.
         loudest, nearest, shard,
         // Figures.
-        packets_in, bytes_in, packets_out, bytes_out, rejected, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
+        packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
         round_trip_ms, fraction_lost_out, remote_jitter_ms, private_mix, passed_through,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
-        frames_encoded, packets_sent, packets_passed, mode_changes, packets_refused, events_dropped, load, shed_level, shed_steps,
+        frames_encoded, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
         tick_lateness, tick_lateness_p50_us, tick_lateness_p99_us, tick_lateness_max_us,
         tick_duration_p50_us, tick_duration_p99_us, tick_duration_max_us,
     }
@@ -272,6 +272,7 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         lost_in: stats.lost_in,
         concealed: stats.concealed,
         late: stats.late,
+        oversized: stats.oversized,
         jitter_ms: stats.jitter_ms,
         buffer_target_ms: stats.buffer_target_ms,
         buffer_ms: stats.buffer_ms,
@@ -306,6 +307,7 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         events_dropped: stats.events_dropped,
         load: stats.load,
         shed_level: stats.shed_level,
+        packets_oversized: stats.packets_oversized,
         shed_steps: stats.shed_steps,
         tick_lateness: lateness.buckets().collect::<Vec<_>>(),
         tick_lateness_p50_us: us(lateness.quantile(0.5)),

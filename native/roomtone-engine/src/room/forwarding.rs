@@ -10,7 +10,7 @@
 use std::time::{Duration, Instant};
 
 use roomtone_audio::{Channels, PlayoutStats};
-use roomtone_transport::{EndpointOptions, RtpIn, SlotOut};
+use roomtone_transport::{EndpointOptions, MAX_PAYLOAD, RtpIn, SlotOut};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
@@ -133,6 +133,8 @@ impl Forwarding {
             context.stats.packets_refused += 1;
             return;
         }
+        // Each listener's endpoint leaves it out, and counts it.
+        context.stats.packets_oversized += u64::from(packet.payload.len() > MAX_PAYLOAD);
         let level = state.update_level(now, packet, &mut context.scratch.mix);
         let source = state.source;
         let (open, rank) = (state.rank.is_open(now), state.rank.rank(now, base.select, false));

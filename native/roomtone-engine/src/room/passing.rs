@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use roomtone_audio::packet::PacketInfo;
 use roomtone_audio::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, Past, Seam};
-use roomtone_transport::{RtpIn, SlotOut};
+use roomtone_transport::{MAX_PAYLOAD, RtpIn, SlotOut};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
@@ -185,6 +185,7 @@ impl Mixing {
         state.trend.passable = !info.stereo
             && SAMPLES.contains(&info.samples)
             && state.trend.bitrate <= MOST_BITRATE
+            && packet.payload.len() <= MAX_PAYLOAD
             && state.bucket.take(now, packet.payload.len());
         let arrival = Arrival {
             packet,

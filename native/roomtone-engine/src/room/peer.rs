@@ -99,6 +99,7 @@ impl Peer {
             packets_out: transport.packets_out,
             bytes_out: transport.bytes_out,
             rejected: transport.auth_failures + transport.replayed + transport.unknown_ssrc + transport.malformed,
+            oversized: transport.oversized,
             lost_in: u64::try_from(transport.lost).unwrap_or(0),
             concealed: playout.concealed,
             late: playout.late,

@@ -16,9 +16,9 @@ use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
 use crate::srtp::{Refusal, Srtp};
 
-/// A mix is never longer than this. A talker's packet of 60 ms at a high rate can be: with its
-/// headers it wouldn't pass every path.
-pub(super) const MAX_PAYLOAD: usize = 1200;
+/// The most bytes of Opus in a packet that is sent: with its headers a longer one wouldn't pass
+/// every path. A mix is never longer; a talker's packet of 60 ms at a high rate can be.
+pub const MAX_PAYLOAD: usize = 1200;
 
 /// The contents of an RTCP packet that matter here.
 #[derive(Debug, Default)]

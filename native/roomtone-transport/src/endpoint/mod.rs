@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 
+pub use media::MAX_PAYLOAD;
 pub use out_stream::SlotOut;
 pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, OfferKind, RtpIn, Transmit};
 
@@ -23,7 +24,7 @@ use crate::dtls::{Certificate, Dtls, DtlsEvent, Role};
 use crate::ice::{IceAgent, IceEvent, random_text};
 use crate::outbox::Outbox;
 use crate::sdp::{AnswerParams, Direction, Offer, SdpError, SdpErrorKind, Setup};
-use media::{MAX_PAYLOAD, Media};
+use media::Media;
 
 /// After a BYE a peer that is still there shows it within this time: browsers send checks every 2.5
 /// s at the latest.
