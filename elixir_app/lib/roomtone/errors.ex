@@ -105,6 +105,8 @@ defmodule Roomtone.Errors do
     # Offers and WHIP
     {{:offer_refused, :malformed}, :offer_refused, 400, false, "The offer can't be answered: %{message}."},
     {{:offer_refused, :too_large}, :offer_refused, 413, false, "The offer can't be answered: %{message}."},
+    {{:offer_refused, :not_bundled}, :offer_refused, 422, false,
+     "The server has one transport for each participant, and the offer asks for two: %{message}."},
     {:offer_refused, :offer_refused, 422, false, "The offer can't be answered: %{message}."},
     {:too_large, :too_large, 413, false, "The offer is larger than 64 KiB."},
     {:not_acceptable, :not_acceptable, 406, false, "The answer is application/sdp, which the Accept header excludes."},

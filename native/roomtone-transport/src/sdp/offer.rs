@@ -386,9 +386,7 @@ impl Reader<'_> {
 
     fn apart(&self, sends: usize, receives: usize) -> SdpError {
         let (sends, receives) = (self.name(sends), self.name(receives));
-        let message = format!(
-            "{sends} sends and {receives} receives, but they aren't in one BUNDLE group: there is one transport here"
-        );
+        let message = format!("{sends} sends and {receives} receives, but they aren't in one BUNDLE group");
         SdpError::new(Kind::NotBundled, message)
     }
 
