@@ -18,7 +18,8 @@ defmodule Roomtone.FakeNative do
     * `busy: n` – the queue is full the first n times
     * `panic: true`, `room_panic: true` – the shard or the room fails on it
     * `connect: true` – connected right after the answer
-    * `fingerprint: "AB:CD"` – the certificate; a new one unless given
+    * `fingerprint: "AB:CD"` – the certificate; a new one unless given. A re-offer with another one than the peer's makes a new
+      peer, as in the engine
   """
   @spec offer(keyword) :: String.t()
   def offer(opts \\ []) do
@@ -41,11 +42,12 @@ defmodule Roomtone.FakeNative do
   @spec emit(non_neg_integer, tuple, keyword) :: :ok
   def emit(shard, event, opts \\ []), do: GenServer.call(server(), {:emit, shard, event, opts[:epoch]})
 
-  @doc "The peer of the last join command that a watching test got for this offer."
+  @doc "The peer that this offer made, or would have made, by the command that a watching test got."
   @spec await_join(String.t()) :: %{shard: non_neg_integer, room: pos_integer, peer: pos_integer}
   def await_join(offer) do
     receive do
       {:native, shard, {:join, %{offer: ^offer, room: room, peer: peer}}} -> %{shard: shard, room: room, peer: peer}
+      {:native, shard, {:reoffer, %{offer: ^offer, room: room, replacement: peer}}} -> %{shard: shard, room: room, peer: peer}
     after
       10_000 -> raise "no join command came"
     end
@@ -172,7 +174,7 @@ defmodule Roomtone.FakeNative do
       stats: %{load: 0.0, shed_level: 0}
     }
 
-    {:ok, %{events: events, watchers: [], addresses: %{}, shards: Map.new(0..(shards - 1), &{&1, shard})}}
+    {:ok, %{events: events, watchers: [], addresses: %{}, certificates: %{}, shards: Map.new(0..(shards - 1), &{&1, shard})}}
   end
 
   @impl true
@@ -248,7 +250,7 @@ defmodule Roomtone.FakeNative do
   # As in the engine, a room that has moved is meant whichever shard is named.
   defp address({_kind, %{room: room}}, shard, state), do: Map.get(state.addresses, room, shard)
 
-  defp busy_offer?({:join, %{offer: offer}}, known), do: Map.get(known.refused, offer, 0) < number(offer, "busy")
+  defp busy_offer?({_kind, %{offer: offer}}, known), do: Map.get(known.refused, offer, 0) < number(offer, "busy")
   defp busy_offer?(_command, _known), do: false
   defp count(refused, {_kind, %{offer: offer}}), do: Map.update(refused, offer, 1, &(&1 + 1))
   defp count(refused, _command), do: refused
@@ -289,7 +291,7 @@ defmodule Roomtone.FakeNative do
     event(state, shard, {:peer_stats, %{reference: ref, stats: stats}})
   end
 
-  defp execute({kind, %{room: room, peer: peer, offer: offer}}, shard, state) when kind in [:join, :reoffer] do
+  defp execute({kind, %{room: room, peer: peer, offer: offer} = command}, shard, state) when kind in [:join, :reoffer] do
     cond do
       scripted?(offer, "panic") ->
         panic(state, shard)
@@ -316,13 +318,26 @@ defmodule Roomtone.FakeNative do
         refuse(state, shard, room, peer, :no_audio, "no audio")
 
       true ->
-        state = if kind == :join, do: update_peers(state, shard, room, &MapSet.put(&1, peer)), else: state
-        state = event(state, shard, {:answer, %{room: room, peer: peer, sdp: "v=0\r\ns=answer to #{kind}\r\n"}})
-        if scripted?(offer, "connect"), do: connect(state, shard, room, peer), else: state
+        restart? = kind == :reoffer and state.certificates[peer] == certificate(offer)
+        {made, state} = if restart?, do: {peer, state}, else: make_peer(state, shard, command)
+        answer = if restart?, do: "reoffer", else: "join"
+        state = event(state, shard, {:answer, %{room: room, peer: made, sdp: "v=0\r\ns=answer to #{answer}\r\n"}})
+        if scripted?(offer, "connect"), do: connect(state, shard, room, made), else: state
     end
   end
 
   defp execute(_set, _shard, state), do: state
+
+  defp make_peer(state, shard, %{room: room, offer: offer} = command) do
+    peer = Map.get(command, :replacement, command.peer)
+    state = put_in(state.certificates[peer], certificate(offer))
+    {peer, update_peers(state, shard, room, &MapSet.put(&1, peer))}
+  end
+
+  defp certificate(offer) do
+    [_line, value] = Regex.run(~r/^a=fingerprint:(.*)\r$/m, offer)
+    String.downcase(value)
+  end
 
   defp connect(state, shard, room, peer) do
     state = update_in(state.shards[shard].connected, &MapSet.put(&1, peer))

@@ -113,10 +113,13 @@ defmodule Roomtone.Media do
 
   @doc "Brings a peer into a room. The answer comes as `{:media, {:answer, _}}` or `{:media, {:refused, _}}` to the caller."
   @spec join(place, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
-  def join(%{room: room, shard: shard}, peer, offer, row) do
+  def join(place, peer, offer, row), do: offer(place, peer, {:join, %{peer: peer, offer: offer}}, row)
+
+  # `peer` is the one that the offer may make.
+  defp offer(%{room: room, shard: shard}, peer, {kind, fields}, row) do
     # The room may have moved without the caller's having heard of it.
     with {:ok, {shard, stamp}} <- own_peer(peer, room, shard) do
-      case submit(shard, {:join, %{room: room, peer: peer, offer: offer, speak: row.speak, listen: row.listen}}) do
+      case submit(shard, {kind, Map.merge(fields, %{room: room, speak: row.speak, listen: row.listen})}) do
         :ok ->
           {:ok, stamp}
 
@@ -135,11 +138,17 @@ defmodule Roomtone.Media do
     end
   end
 
-  @doc "A further offer of a peer. Answered as in `join/4`."
-  @spec reoffer(place, id, String.t()) :: :ok | {:error, :media_busy}
-  def reoffer(%{room: room, shard: shard}, peer, offer) do
-    submit(shard, {:reoffer, %{room: room, peer: peer, offer: offer}})
-  end
+  @doc """
+  A further offer of a peer. The engine judges it, and answers for one of two peers:
+
+    * `peer`, if the offer is of the same connection (an ICE restart) or of a new one with the same certificate;
+    * `replacement`, a peer that joins with this row, if `peer` can't serve the offer. `peer` stays until it leaves.
+
+  The answer comes as in `join/4`. A refusal names `peer`, and then there is no replacement.
+  """
+  @spec reoffer(place, id, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
+  def reoffer(place, peer, replacement, offer, row),
+    do: offer(place, replacement, {:reoffer, %{peer: peer, replacement: replacement, offer: offer}}, row)
 
   @doc "Brings what a peer may do from one row to another."
   @spec change_row(place, id, Roomtone.Room.row(), Roomtone.Room.row()) :: :ok | {:error, :media_busy}

@@ -38,7 +38,7 @@ defmodule Roomtone.Native do
           | {:move_room, %{room: id, to: shard}}
           | {:close_room, %{room: id}}
           | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}
-          | {:reoffer, %{room: id, peer: id, offer: String.t()}}
+          | {:reoffer, %{room: id, peer: id, replacement: id, offer: String.t(), speak: boolean, listen: boolean}}
           | {:leave, %{room: id, peer: id}}
           | {:set_speak, %{room: id, peer: id, speak: boolean}}
           | {:set_listen, %{room: id, peer: id, listen: boolean}}

@@ -57,16 +57,18 @@ defmodule Roomtone.Participant do
   @typep peer :: %{
            id: Media.id(),
            stamp: Media.stamp(),
-           fingerprint: String.t() | nil,
            row: Room.row(),
            connected: boolean,
            answered_at: integer
          }
 
-  # `kind`, `id` and `stamp` are `nil` until the shard has taken the offer; until then `retry` is when it is submitted again.
+  # `id` is the peer that the offer makes, if it is of a new connection; `present` the one that goes on if it isn't, which only a
+  # re-offer has. `kind`, `id` and `stamp` are `nil` until the shard has taken the offer; until then `retry` is when it is submitted
+  # again.
   @typep pending :: %{
            kind: :join | :reoffer | nil,
            id: Media.id() | nil,
+           present: Media.id() | nil,
            stamp: Media.stamp(),
            row: Room.row(),
            offer: String.t() | nil,
@@ -74,7 +76,6 @@ defmodule Roomtone.Participant do
            retry: reference | nil,
            from: GenServer.from(),
            timer: reference,
-           fingerprint: String.t() | nil,
            started: integer
          }
 
@@ -219,17 +220,20 @@ defmodule Roomtone.Participant do
 
   @impl true
   def handle_info({:media, {:answer, %{peer: id, sdp: sdp}}}, %{pending: %{id: id}} = state),
-    do: {:noreply, answered(state, sdp)}
+    do: {:noreply, answered_anew(state, sdp)}
 
-  def handle_info({:media, {:refused, %{peer: id, code: code}}}, %{pending: %{id: id, kind: :reoffer}} = state)
+  def handle_info({:media, {:answer, %{peer: id, sdp: sdp}}}, %{pending: %{present: id}} = state),
+    do: {:noreply, answered_again(state, sdp)}
+
+  def handle_info({:media, {:refused, %{peer: id, code: code}}}, %{pending: %{present: id}} = state)
       when code in [:no_peer, :no_room] do
     # We believed in a peer that is gone. The next offer gets a new one.
-    {:noreply, state |> drop_pending({:error, :media_restarted}, :keep) |> drop_peer(:forget)}
+    {:noreply, state |> drop_pending({:error, :media_restarted}, :forget) |> drop_peer(:forget)}
   end
 
-  def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: %{id: id} = pending} = state) do
-    forget = if pending.kind == :join, do: :forget, else: :keep
-    state |> drop_pending({:error, refused(code, text)}, forget) |> unless_started(:refused)
+  def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: pending} = state)
+      when pending != nil and id in [pending.id, pending.present] do
+    state |> drop_pending({:error, refused(code, text)}, :forget) |> unless_started(:refused)
   end
 
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
@@ -239,11 +243,16 @@ defmodule Roomtone.Participant do
     {:noreply, %{state | peer: %{peer | connected: true}}, :hibernate}
   end
 
+  # It came and went before we saw its answer.
   def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{pending: %{id: id}} = state) do
     measure([:media, :disconnected], %{count: 1}, %{reason: reason}, state)
-    # A peer that was to be negotiated anew, or one that came and went before we saw its answer.
-    state = drop_pending(state, {:error, :media_restarted}, :forget)
-    if state.peer && state.peer.id == id, do: lost_peer(state), else: unless_started(state, :media_lost)
+    state |> drop_pending({:error, :media_restarted}, :forget) |> unless_started(:media_lost)
+  end
+
+  # It was to be negotiated anew.
+  def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{pending: %{present: id}} = state) do
+    measure([:media, :disconnected], %{count: 1}, %{reason: reason}, state)
+    state |> drop_pending({:error, :media_restarted}, :leave) |> lost_peer()
   end
 
   def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{peer: %{id: id}} = state) do
@@ -255,9 +264,8 @@ defmodule Roomtone.Participant do
   def handle_info({:media, _event}, state), do: {:noreply, state}
 
   def handle_info({:timeout, timer, :answer}, %{pending: %{timer: timer}} = state) do
-    # The engine may still take the offer up: what a join began has to be ended, what it did to our peer is its own affair.
-    undo = if state.pending.kind == :join, do: :leave, else: :keep
-    state |> drop_pending({:error, :media_timeout}, undo) |> unless_started(:media_timeout)
+    # The engine may still take the offer up: a peer that it makes of it has to be ended.
+    state |> drop_pending({:error, :media_timeout}, :leave) |> unless_started(:media_timeout)
   end
 
   def handle_info({:timeout, timer, :offer}, %{pending: %{retry: timer}} = state), do: submit_offer(state)
@@ -295,6 +303,7 @@ defmodule Roomtone.Participant do
     %{
       kind: nil,
       id: nil,
+      present: nil,
       stamp: nil,
       row: state.row,
       offer: offer,
@@ -302,18 +311,19 @@ defmodule Roomtone.Participant do
       retry: nil,
       from: from,
       timer: :erlang.start_timer(Config.get().join_timeout_ms, self(), :answer),
-      fingerprint: fingerprint(offer),
       started: System.monotonic_time()
     }
   end
 
   defp submit_offer(%{pending: pending} = state) do
-    {kind, id} = kind_of_offer(state)
+    id = Media.new_id()
     attempts = pending.attempts + 1
+    present = state.peer && state.peer.id
 
-    case submit(kind, id, state) do
+    case submit(id, present, state) do
       {:ok, stamp} ->
-        taken = %{pending | kind: kind, id: id, stamp: stamp, row: state.row, offer: nil, retry: nil}
+        kind = if present, do: :reoffer, else: :join
+        taken = %{pending | kind: kind, id: id, present: present, stamp: stamp, row: state.row, offer: nil, retry: nil}
         {:noreply, %{state | pending: taken}}
 
       {:error, :media_busy} ->
@@ -326,42 +336,35 @@ defmodule Roomtone.Participant do
     end
   end
 
-  # The same certificate is the same RTCPeerConnection, which only wants new ICE credentials: sound goes on. Another one needs a
-  # peer of its own, which replaces ours once it is answered.
-  defp kind_of_offer(%{peer: %{fingerprint: same, id: id}, pending: %{fingerprint: same}}) when same != nil,
-    do: {:reoffer, id}
+  defp submit(id, nil, state), do: Media.join(state.place, id, state.pending.offer, state.row)
+  defp submit(id, present, state), do: Media.reoffer(state.place, present, id, state.pending.offer, state.row)
 
-  defp kind_of_offer(_state), do: {:join, Media.new_id()}
+  # The offer was of a new connection: the peer that the engine made for it takes the place of ours.
+  defp answered_anew(%{pending: pending, peer: old} = state, sdp) do
+    if old, do: Media.leave(old.id)
 
-  defp submit(:reoffer, id, state),
-    do: with(:ok <- Media.reoffer(state.place, id, state.pending.offer), do: {:ok, state.peer.stamp})
+    peer = %{
+      id: pending.id,
+      stamp: pending.stamp,
+      row: pending.row,
+      connected: false,
+      answered_at: System.monotonic_time()
+    }
 
-  defp submit(:join, id, state), do: Media.join(state.place, id, state.pending.offer, state.row)
+    if old && old.connected, do: report(state, {:connected, false})
+    answered(%{state | peer: peer, pending: %{pending | kind: :join}}, sdp)
+  end
 
-  defp answered(%{pending: pending, peer: old} = state, sdp) do
+  # It was of the connection that there is: sound goes on.
+  defp answered_again(%{pending: pending} = state, sdp) do
+    Media.forget(pending.id)
+    answered(state, sdp)
+  end
+
+  defp answered(%{pending: pending} = state, sdp) do
     :erlang.cancel_timer(pending.timer)
     measure_negotiation(state, :ok)
-
-    state =
-      if pending.kind == :join do
-        if old, do: Media.leave(old.id)
-
-        peer = %{
-          id: pending.id,
-          stamp: pending.stamp,
-          fingerprint: pending.fingerprint,
-          row: pending.row,
-          connected: false,
-          answered_at: System.monotonic_time()
-        }
-
-        if old && old.connected, do: report(state, {:connected, false})
-        %{state | peer: peer}
-      else
-        state
-      end
-
-    report(state, {:answered, pending.id})
+    report(state, {:answered, state.peer.id})
     GenServer.reply(pending.from, {:ok, sdp})
     sync(%{state | pending: nil, person: %{state.person | pending: false}})
   end
@@ -372,21 +375,18 @@ defmodule Roomtone.Participant do
   defp refused(code, _text) when code in [:no_room, :no_peer], do: :media_restarted
   defp refused(code, text), do: {:offer_refused, code, text}
 
-  # The negotiation under way comes to nothing; what becomes of its peer is said by `fate`.
+  # The negotiation under way comes to nothing. `fate` tells what becomes of the peer that it may have made.
   defp drop_pending(%{pending: nil} = state, _reply, _fate), do: state
 
   defp drop_pending(%{pending: pending} = state, reply, fate) do
     :erlang.cancel_timer(pending.timer)
 
-    # A re-offer has no peer of its own.
-    if pending.kind == :join do
-      case fate do
-        :leave -> Media.leave(pending.id)
-        :forget -> Media.forget(pending.id)
-      end
+    # Without a kind it was never submitted.
+    if pending.kind do
+      if fate == :leave, do: Media.leave(pending.id), else: Media.forget(pending.id)
+      measure_negotiation(state, elem(reply, 1))
     end
 
-    if pending.kind, do: measure_negotiation(state, elem(reply, 1))
     # Before the caller knows, so that a new try of theirs finds the room without this one.
     state = %{state | pending: nil}
     if hopeless?(state, reply), do: report(state, {:ended, :never_joined})
@@ -439,8 +439,8 @@ defmodule Roomtone.Participant do
       else: %{state | sync: Retry.timer(:sync)}
   end
 
-  defp own_peer(%{kind: :join} = pending), do: pending
-  defp own_peer(_pending), do: nil
+  defp own_peer(%{kind: nil}), do: nil
+  defp own_peer(pending), do: pending
 
   defp sync_one(nil, _state), do: {nil, :ok}
   defp sync_one(%{row: row} = peer, %{row: row}), do: {peer, :ok}
@@ -487,20 +487,6 @@ defmodule Roomtone.Participant do
   end
 
   # ---- Small things ----------------------------------------------------------------------------------------------------
-
-  @doc """
-  The first certificate fingerprint of an offer, which tells one RTCPeerConnection from another.
-
-      iex> Roomtone.Participant.fingerprint("v=0\\r\\na=fingerprint:sha-256 AB:CD\\r\\n")
-      "sha-256 ab:cd"
-  """
-  @spec fingerprint(String.t()) :: String.t() | nil
-  def fingerprint(offer) do
-    case Regex.run(~r/^a=fingerprint:([^\r\n]+)/m, offer) do
-      [_line, value] -> value |> String.trim() |> String.downcase()
-      nil -> nil
-    end
-  end
 
   defp measure_negotiation(%{pending: pending} = state, result) do
     result = if is_tuple(result), do: elem(result, 0), else: result

@@ -82,12 +82,25 @@ pub enum Action {
         /// Whether this participant may hear the others.
         listen: bool,
     },
-    /// A further offer of a participant (ICE restart, RFC 8445 §9). Answered as [`Action::Join`] is.
+    /// A further offer of a participant. [`Event::Answer`] tells what it was:
+    ///
+    /// * one for `peer` restarts their connection (ICE restart, RFC 8445 §9), or begins a new one with the same certificate
+    ///   (RFC 8842 §5.5);
+    /// * one for `replacement` begins a connection that `peer` can't serve: another certificate, or other m-lines. `replacement`
+    ///   has joined. `peer` stays until [`Action::Leave`], so that an answer that never arrives costs no sound.
+    ///
+    /// [`Event::Refused`] names `peer`; there is no `replacement` then. A full or overloaded shard takes a replacement.
     Reoffer {
         /// The participant.
         peer: PeerId,
         /// The SDP offer.
         offer: String,
+        /// The new participant, if it takes one.
+        replacement: PeerId,
+        /// Whether the others may hear the new participant.
+        speak: bool,
+        /// Whether the new participant may hear the others.
+        listen: bool,
     },
     /// Ends a participant: RTCP BYE, DTLS close_notify, [`Event::Disconnected`].
     Leave {
@@ -273,7 +286,7 @@ pub enum Event {
     Answer {
         /// The room.
         room: RoomId,
-        /// The participant.
+        /// The participant: after [`Action::Reoffer`] either the present one or their replacement.
         peer: PeerId,
         /// The SDP answer.
         sdp: String,

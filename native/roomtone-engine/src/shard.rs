@@ -14,7 +14,7 @@ use crate::command_queues::Work;
 use crate::config::MixConfig;
 use crate::neighbours::Neighbours;
 use crate::panics::panic_message;
-use crate::room::{Room, Scratch, ShardContext};
+use crate::room::{Newcomer, Room, Scratch, ShardContext};
 use crate::routes::{Destination, Routes};
 use crate::shard_message::Message;
 use crate::shed::{Round, Shed};
@@ -161,8 +161,28 @@ impl Shard {
                 offer,
                 speak,
                 listen,
-            } => self.join(now, room, peer, &offer, speak, listen),
-            Action::Reoffer { peer, offer } => self.reoffer(now, room, peer, &offer),
+            } => {
+                let newcomer = Newcomer {
+                    id: peer,
+                    speak,
+                    listen,
+                };
+                self.join(now, room, &offer, newcomer);
+            }
+            Action::Reoffer {
+                peer,
+                offer,
+                replacement,
+                speak,
+                listen,
+            } => {
+                let replacement = Newcomer {
+                    id: replacement,
+                    speak,
+                    listen,
+                };
+                self.reoffer(now, room, peer, &offer, replacement);
+            }
             Action::Leave { peer } => {
                 self.in_room(now, room, |room, context| room.leave(now, context, peer));
             }
@@ -300,7 +320,8 @@ impl Shard {
         self.rooms.insert(id, Room::new(id, kind, grid));
     }
 
-    fn join(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str, speak: bool, listen: bool) {
+    fn join(&mut self, now: Instant, room: RoomId, offer: &str, newcomer: Newcomer) {
+        let peer = newcomer.id;
         let refused = |refusal| Event::Refused { room, peer, refusal };
         let offer = if !self.rooms.contains_key(&room) {
             Err(Refusal::NoRoom)
@@ -313,19 +334,19 @@ impl Shard {
         };
         match offer {
             Ok(offer) => {
-                self.in_room(now, room, |room, context| {
-                    room.join(now, context, peer, &offer, speak, listen)
-                });
+                self.in_room(now, room, |room, context| room.join(now, context, &offer, newcomer));
             }
             Err(refusal) => self.context.events.push_back(refused(refusal)),
         }
     }
 
-    fn reoffer(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str) {
+    fn reoffer(&mut self, now: Instant, room: RoomId, peer: PeerId, offer: &str, replacement: Newcomer) {
         let refused = |refusal| Event::Refused { room, peer, refusal };
         match parse(offer) {
             Ok(offer) => {
-                let there = self.in_room(now, room, |room, context| room.reoffer(now, context, peer, &offer));
+                let there = self.in_room(now, room, |room, context| {
+                    room.reoffer(now, context, peer, &offer, replacement)
+                });
                 if there.is_none() {
                     self.context.events.push_back(refused(Refusal::NoRoom));
                 }

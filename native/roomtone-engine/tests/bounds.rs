@@ -4,7 +4,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{ROOM, World};
+use common::{ROOM, World, reoffer};
 use roomtone_engine::{Action, Command, EndReason, Event, FaultScope, RoomKind};
 use roomtone_testkit::peer::ClientOptions;
 use roomtone_transport::CloseReason;
@@ -153,7 +153,7 @@ fn refusals_say_why_and_leave_nothing_behind() {
         assert_eq!(refusal(&world), Some(code));
         assert_eq!(world.shard.remembered(), before);
     }
-    world.command(Command::new(ROOM, Action::Reoffer { peer: 77, offer: good }));
+    world.command(Command::new(ROOM, reoffer(77, good)));
     world.collect();
     assert_eq!(refusal(&world), Some("no_peer"));
 }

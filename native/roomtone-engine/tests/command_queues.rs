@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{ROOM, World};
+use common::{ROOM, World, gain_cell, reoffer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_engine::{Action, Command, Event, FaultScope, GainCell, MixConfig, PeerId, RoomKind, SubmitError};
@@ -78,7 +78,7 @@ impl Caller {
                 )
             }
             1 => Command::new(room, Action::Leave { peer }),
-            2 => Command::new(room, Action::Reoffer { peer, offer }),
+            2 => Command::new(room, reoffer(peer, offer)),
             _ => {
                 self.asked += 1;
                 let reference = self.asked;
@@ -327,8 +327,7 @@ fn an_address_that_changes_while_no_message_gets_through_is_known_at_home_afterw
     client.address.set_port(client.address.port() + 5000);
     let now = world.now;
     let offer = client.peer.restart(now);
-    let reoffer = Command::new(ROOM, Action::Reoffer { peer: 1, offer });
-    world.queues.submit(2, reoffer).unwrap();
+    world.submit(2, Command::new(ROOM, reoffer(1, offer)));
     // The new ufrag is never told: the box is full.
     world.loops.room = 0;
     world.run_ms(500);

@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{ROOM, World};
+use common::{ROOM, World, reoffer};
 use roomtone_engine::{Action, Command, Event, FaultScope, PeerId, RoomKind};
 use roomtone_testkit::peer::ClientOptions;
 
@@ -118,7 +118,7 @@ fn people_come_and_go_after_a_move_whichever_shard_is_told() {
     // An ICE restart of somebody whose home is the old shard.
     let now = world.now;
     let offer = world.clients.get_mut(&2).unwrap().peer.restart(now);
-    submit(&mut world, 1, Command::new(ROOM, Action::Reoffer { peer: 2, offer }));
+    submit(&mut world, 1, Command::new(ROOM, reoffer(2, offer)));
     world.collect();
     world.run_ms(1000);
     world.assert_everyone_hears_the_others(&[1, 3], 0.5, 1.0);
@@ -163,7 +163,7 @@ fn an_address_that_changes_after_the_move_is_found_at_home() {
     client.address.set_port(client.address.port() + 5000);
     let now = world.now;
     let offer = client.peer.restart(now);
-    submit(&mut world, 1, Command::new(ROOM, Action::Reoffer { peer: 1, offer }));
+    submit(&mut world, 1, Command::new(ROOM, reoffer(1, offer)));
     world.collect();
     world.run_ms(1500);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);

@@ -19,7 +19,7 @@ mod atoms {
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, room_moved, shed, room_failed,
         // Keys.
-        room, peer, to, from, stereo, offer, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
+        room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level,
         // Values.
         loudest, nearest, shard,
@@ -100,6 +100,9 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         Action::Reoffer {
             peer: peer()?,
             offer: fields.get(atoms::offer())?,
+            replacement: fields.get(atoms::replacement())?,
+            speak: fields.get(atoms::speak())?,
+            listen: fields.get(atoms::listen())?,
         }
     } else if tag == atoms::leave() {
         Action::Leave { peer: peer()? }
@@ -269,10 +272,10 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         packets_out: stats.packets_out,
         bytes_out: stats.bytes_out,
         rejected: stats.rejected,
+        oversized: stats.oversized,
         lost_in: stats.lost_in,
         concealed: stats.concealed,
         late: stats.late,
-        oversized: stats.oversized,
         jitter_ms: stats.jitter_ms,
         buffer_target_ms: stats.buffer_target_ms,
         buffer_ms: stats.buffer_ms,
@@ -304,10 +307,10 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         packets_passed: stats.packets_passed,
         mode_changes: stats.mode_changes,
         packets_refused: stats.packets_refused,
+        packets_oversized: stats.packets_oversized,
         events_dropped: stats.events_dropped,
         load: stats.load,
         shed_level: stats.shed_level,
-        packets_oversized: stats.packets_oversized,
         shed_steps: stats.shed_steps,
         tick_lateness: lateness.buckets().collect::<Vec<_>>(),
         tick_lateness_p50_us: us(lateness.quantile(0.5)),

@@ -42,6 +42,16 @@ use crate::command::{EndReason, Event, GainCell, PeerId, PeerStats, Refusal, Roo
 use crate::routes::Route;
 use crate::timers::Timers;
 
+/// A participant who is to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) id: PeerId,
+    /// Whether the others may hear them.
+    pub(crate) speak: bool,
+    /// Whether they may hear the others.
+    pub(crate) listen: bool,
+}
+
 pub(crate) struct Room {
     base: RoomBase,
     kind: Kind,
@@ -90,57 +100,70 @@ impl Room {
     }
 
     /// A new participant: answers their offer, or refuses it.
-    pub(crate) fn join(
+    pub(crate) fn join(&mut self, now: Instant, context: &mut ShardContext, offer: &Offer, newcomer: Newcomer) {
+        if let Err(refusal) = self.admit(now, context, offer, newcomer) {
+            self.refuse(context, newcomer.id, refusal);
+        }
+    }
+
+    fn admit(
         &mut self,
         now: Instant,
         context: &mut ShardContext,
-        id: PeerId,
         offer: &Offer,
-        speak: bool,
-        listen: bool,
-    ) {
+        newcomer: Newcomer,
+    ) -> Result<(), Refusal> {
+        let Newcomer { id, speak, listen } = newcomer;
         if self.base.position(id).is_some() {
-            return self.refuse(context, id, Refusal::PeerExists);
+            return Err(Refusal::PeerExists);
         }
         // A client may be allowed to speak or listen during the call: the SDP leaves both open, and the room decides at each tick.
         let options = match &self.kind {
             Kind::Mixing(mixing) => mixing.endpoint_options(&context.mix),
             Kind::Forwarding(forwarding) => forwarding.endpoint_options(&context.mix),
         };
-        let accepted = Endpoint::accept(
-            now,
-            offer,
-            context.transport.clone(),
-            context.certificate.clone(),
-            options,
-        );
-        match accepted {
-            Ok((endpoint, sdp)) => {
-                let peer = Peer::new(id, context.index, endpoint, speak, listen);
-                match &mut self.kind {
-                    Kind::Mixing(mixing) => mixing.pushed(),
-                    Kind::Forwarding(forwarding) => forwarding.pushed(&peer),
-                }
-                self.base.push(peer);
-                self.answer(now, context, id, sdp);
-            }
-            Err(error) => self.refuse(context, id, Refusal::Offer(error)),
+        let (transport, certificate) = (context.transport.clone(), context.certificate.clone());
+        let (endpoint, sdp) = Endpoint::accept(now, offer, transport, certificate, options)?;
+        let peer = Peer::new(id, context.index, endpoint, speak, listen);
+        match &mut self.kind {
+            Kind::Mixing(mixing) => mixing.pushed(),
+            Kind::Forwarding(forwarding) => forwarding.pushed(&peer),
         }
+        self.base.push(peer);
+        self.answer(now, context, id, sdp);
+        Ok(())
     }
 
-    /// A further offer of a participant.
-    pub(crate) fn reoffer(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, offer: &Offer) {
+    /// A further offer of a participant: answered by their endpoint, or by a new participant in their place.
+    pub(crate) fn reoffer(
+        &mut self,
+        now: Instant,
+        context: &mut ShardContext,
+        id: PeerId,
+        offer: &Offer,
+        replacement: Newcomer,
+    ) {
         let Some(at) = self.base.position(id) else {
             return self.refuse(context, id, Refusal::NoPeer);
         };
-        match self.base.peers[at].endpoint.reoffer(now, offer) {
+        let endpoint = &mut self.base.peers[at].endpoint;
+        let kind = endpoint.judge(offer);
+        let answered = match endpoint.reoffer(now, offer) {
             Ok(sdp) => {
                 if let Kind::Forwarding(forwarding) = &mut self.kind {
                     forwarding.tell_anew(&mut self.base, now, at);
                 }
                 self.answer(now, context, id, sdp);
+                Ok(())
             }
-            Err(error) => self.refuse(context, id, Refusal::Offer(error)),
+            // A new connection that has nothing in common with the present one.
+            Err(AcceptError::Sdp(_)) if kind == OfferKind::NewConnection => {
+                self.admit(now, context, offer, replacement)
+            }
+            Err(error) => Err(error.into()),
+        };
+        if let Err(refusal) = answered {
+            self.refuse(context, id, refusal);
         }
     }
 

@@ -241,7 +241,7 @@ impl World {
     }
 
     pub fn reoffer(&mut self, id: PeerId, offer: String) {
-        self.command(Command::new(ROOM, Action::Reoffer { peer: id, offer }));
+        self.command(Command::new(ROOM, reoffer(id, offer)));
         self.collect();
     }
 
@@ -282,6 +282,16 @@ impl World {
                 let mut bytes = std::mem::take(&mut datagram.data).to_vec();
                 if let Some(tap) = self.wiretap.as_mut() {
                     tap.push((datagram.from, bytes.clone()));
+    /// A client that shall take the place of `id`, if the shard takes its offer for that of a new connection: it has the number
+    /// [`replacement`] then.
+    pub fn begin_anew(&mut self, id: PeerId, options: ClientOptions) {
+        let number = replacement(id);
+        let client = Client::new(self.now, ROOM, number, options);
+        let offer = client.peer.offer();
+        self.clients.insert(number, client);
+        self.reoffer(id, offer);
+    }
+
                 }
                 let sound = classify(&bytes) == PacketKind::Rtp;
                 (self.watch)(if sound { Moment::Sound } else { Moment::Other });
@@ -358,3 +368,37 @@ impl World {
 fn bytes_of(data: &[u8]) -> bytes::Bytes {
     bytes::Bytes::copy_from_slice(data)
 }
+/// A gain from the middle.
+pub fn gain_cell(listener: PeerId, speaker: PeerId, gain: f32) -> GainCell {
+    GainCell {
+        listener,
+        speaker,
+        gain: Some(gain),
+        pan: 0.0,
+    }
+}
+
+/// A client that takes so many talkers of a room that forwards.
+pub fn slots(slots: usize) -> ClientOptions {
+    ClientOptions {
+        slots,
+        ..ClientOptions::default()
+    }
+}
+
+/// The number of the participant who takes the place of another.
+pub fn replacement(id: PeerId) -> PeerId {
+    1_000 + id
+}
+
+/// A further offer.
+pub fn reoffer(peer: PeerId, offer: String) -> Action {
+    Action::Reoffer {
+        peer,
+        offer,
+        replacement: replacement(peer),
+        speak: true,
+        listen: true,
+    }
+}
+
