@@ -1,49 +1,16 @@
 //! Junk must leave no bytes behind. Counts the live bytes of each thread.
 
 #![allow(clippy::unwrap_used)] // a test that fails here says where
-#![allow(unsafe_code)] // a counting allocator can't be written without
 
 mod common;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use common::{ClientOptions, Link, Profile};
+use counting_alloc::{CountingAlloc, live_bytes};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
-struct Counting;
-
-thread_local! {
-    static LIVE: Cell<isize> = const { Cell::new(0) };
-}
-
-fn count(bytes: isize) {
-    // A thread that is ending has no counter any more.
-    let _ = LIVE.try_with(|live| live.set(live.get() + bytes));
-}
-
-// SAFETY: every call goes to the system's allocator unchanged; only a number is kept beside it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size() as isize);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(-(layout.size() as isize));
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-fn live() -> isize {
-    LIVE.get()
-}
+static ALLOCATOR: CountingAlloc = CountingAlloc;
 
 /// One kind of junk: made from a random generator and a number.
 type Junk = fn(&mut StdRng, u32) -> Vec<u8>;
@@ -112,14 +79,14 @@ const KINDS: [(&str, Junk); 12] = [
 fn throw(link: &mut Link, junk: Junk, count: u32) -> isize {
     let from = link.client_address;
     let mut rng = StdRng::seed_from_u64(3);
-    let before = live();
+    let before = live_bytes();
     for i in 0..count {
         let mut datagram = junk(&mut rng, i);
         link.server.handle_datagram(link.now, from, &mut datagram);
         while link.server.poll_transmit().is_some() {}
         assert!(link.server.poll_event().is_none());
     }
-    live() - before
+    live_bytes() - before
 }
 
 #[test]
@@ -147,7 +114,7 @@ fn junk_leaves_nothing_behind() {
         let from = link.client_address;
         link.inject(from, &check);
         link.pump();
-        let before = live();
+        let before = live_bytes();
         let mut rng = StdRng::seed_from_u64(4);
         for i in 0..20_000 {
             let mut datagram = junk(&mut rng, i);
@@ -155,7 +122,7 @@ fn junk_leaves_nothing_behind() {
             while link.server.poll_transmit().is_some() {}
             while link.server.poll_event().is_some() {}
         }
-        let gained = live() - before;
+        let gained = live_bytes() - before;
         assert!(gained < 48 * 1024, "{name}: {gained} bytes before the handshake");
     }
 }
@@ -178,7 +145,7 @@ fn streams_without_end_leave_nothing_behind() {
                     link.client.seal_rtp(&packet)
                 })
                 .collect();
-            let before = live();
+            let before = live_bytes();
             for second in packets.chunks(20) {
                 link.now += std::time::Duration::from_secs(1);
                 for packet in second {
@@ -186,7 +153,7 @@ fn streams_without_end_leave_nothing_behind() {
                     link.server.handle_datagram(link.now, from, &mut datagram);
                 }
             }
-            live() - before
+            live_bytes() - before
         };
         let first = flood(&mut link, 200);
         assert!(first < 64 * 1024, "{first} bytes");
@@ -206,7 +173,7 @@ fn hellos_without_end_leave_nothing_behind() {
     let hello = other.poll_transmit().unwrap();
     let mut rng = StdRng::seed_from_u64(8);
     let mut flood = |link: &mut Link, count: u32| {
-        let before = live();
+        let before = live_bytes();
         for _ in 0..count {
             let mut datagram = hello.clone();
             rng.fill_bytes(&mut datagram[27..59]);
@@ -217,7 +184,7 @@ fn hellos_without_end_leave_nothing_behind() {
             while link.server.poll_transmit().is_some() {}
             while link.server.poll_event().is_some() {}
         }
-        live() - before
+        live_bytes() - before
     };
     let first = flood(&mut link, 100);
     assert!(first < 48 * 1024, "{first} bytes");
@@ -228,7 +195,7 @@ fn hellos_without_end_leave_nothing_behind() {
 
 #[test]
 fn a_quiet_peer_is_small() {
-    let before = live();
+    let before = live_bytes();
     let links: Vec<Link> = (0..8).map(|_| Link::connected(ClientOptions::default())).collect();
     let mut servers = vec![];
     let mut rest = vec![];
@@ -238,7 +205,7 @@ fn a_quiet_peer_is_small() {
         rest.push(client);
     }
     drop(rest);
-    let each = (live() - before) / servers.len() as isize;
+    let each = (live_bytes() - before) / servers.len() as isize;
     println!("{each} bytes a connected peer");
     assert!(each < 40 * 1024, "{each} bytes a connected peer");
 }
