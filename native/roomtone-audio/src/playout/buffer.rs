@@ -20,7 +20,7 @@ const MAX_SPARE_BYTES: usize = 16 * 1024;
 
 /// A packet that waits.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(super) struct BufferedPacket {
     /// Unwrapped sequence number.
     pub seq: i64,
     /// Unwrapped timestamp of its first sample.
@@ -39,7 +39,7 @@ pub(super) struct Slot {
     pub payload: Vec<u8>,
 }
 
-impl Slot {
+impl BufferedPacket {
     /// Timestamp right behind it.
     pub fn end(&self) -> i64 {
         self.ts + self.samples
@@ -54,7 +54,7 @@ struct Newest {
 
 #[derive(Debug)]
 pub(super) struct PacketBuffer {
-    slots: VecDeque<Slot>,
+    packets: VecDeque<BufferedPacket>,
     bytes: usize,
     max_packets: usize,
     spare: Vec<Vec<u8>>,
@@ -69,7 +69,7 @@ pub(super) struct PacketBuffer {
 impl PacketBuffer {
     pub fn new(max_packets: usize) -> Self {
         Self {
-            slots: VecDeque::new(),
+            packets: VecDeque::new(),
             bytes: 0,
             max_packets,
             spare: Vec::new(),
@@ -131,8 +131,8 @@ impl PacketBuffer {
         payload: &[u8],
         outcome: InsertOutcome,
     ) -> (InsertOutcome, Option<i64>) {
-        while let Some(slot) = self.take_front() {
-            self.recycle(slot.payload);
+        while let Some(packet) = self.take_front() {
+            self.recycle(packet.payload);
         }
         let (seq, ts) = (i64::from(meta.seq), i64::from(meta.timestamp));
         self.newest = Some(Newest { seq, ts });
@@ -159,11 +159,11 @@ impl PacketBuffer {
         own.extend_from_slice(payload);
         self.bytes += own.len();
         let at = self
-            .slots
+            .packets
             .iter()
-            .rposition(|slot| slot.ts < ts)
+            .rposition(|packet| packet.ts < ts)
             .map_or(0, |before| before + 1);
-        let slot = Slot {
+        let packet = BufferedPacket {
             seq,
             ts,
             samples: i64::from(info.samples),
@@ -175,9 +175,9 @@ impl PacketBuffer {
             has_fec: info.has_fec,
             payload: own,
         };
-        self.slots.insert(at, slot);
+        self.packets.insert(at, packet);
         let mut outcome = InsertOutcome::Queued;
-        while self.slots.len() > self.max_packets || self.bytes > MAX_BYTES {
+        while self.packets.len() > self.max_packets || self.bytes > MAX_BYTES {
             if let Some(oldest) = self.take_front() {
                 self.recycle(oldest.payload);
             }
@@ -186,26 +186,26 @@ impl PacketBuffer {
         outcome
     }
 
-    pub fn front(&self) -> Option<&Slot> {
-        self.slots.front()
+    pub fn front(&self) -> Option<&BufferedPacket> {
+        self.packets.front()
     }
 
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Slot> + ExactSizeIterator {
-        self.slots.iter()
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &BufferedPacket> + ExactSizeIterator {
+        self.packets.iter()
     }
 
-    pub fn get(&self, index: usize) -> Option<&Slot> {
-        self.slots.get(index)
+    pub fn get(&self, index: usize) -> Option<&BufferedPacket> {
+        self.packets.get(index)
     }
 
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.packets.is_empty()
     }
 
-    pub fn take_front(&mut self) -> Option<Slot> {
-        let slot = self.slots.pop_front()?;
-        self.bytes -= slot.payload.len();
-        Some(slot)
+    pub fn take_front(&mut self) -> Option<BufferedPacket> {
+        let packet = self.packets.pop_front()?;
+        self.bytes -= packet.payload.len();
+        Some(packet)
     }
 
     /// Takes a payload's memory back for the next packet.
@@ -219,11 +219,11 @@ impl PacketBuffer {
     /// How far the sound goes on without a hole from `from`, in samples.
     pub fn contiguous_from(&self, from: i64) -> i64 {
         let mut end = from;
-        for slot in &self.slots {
-            if slot.ts > end {
+        for packet in &self.packets {
+            if packet.ts > end {
                 break;
             }
-            end = end.max(slot.end());
+            end = end.max(packet.end());
         }
         end - from
     }

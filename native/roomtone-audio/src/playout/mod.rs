@@ -21,7 +21,7 @@ pub use past::{Past, Seam};
 pub(crate) use stretch::dot;
 
 use crate::{AudioError, AudioLevel, Decoder, FRAME_SAMPLES, SAMPLE_RATE, codec::packet};
-use buffer::{PacketBuffer, Slot};
+use buffer::{BufferedPacket, PacketBuffer};
 use std::time::{Duration, Instant};
 use timing::Timing;
 
@@ -265,18 +265,18 @@ impl Playout {
             State::Playing => self.position,
             State::Ending => return self.last_level,
             State::Silent => match self.start(self.clock(now)).and_then(|index| self.buffer.get(index)) {
-                Some(slot) => slot.ts,
+                Some(packet) => packet.ts,
                 None => return Some(AudioLevel::SILENCE),
             },
         };
         let mut any = !self.fifo.is_empty();
         let mut loudest = if any { self.last_level? } else { AudioLevel::SILENCE };
-        for slot in self
+        for packet in self
             .buffer
             .iter()
-            .filter(|slot| slot.ts < from + FRAME && slot.end() > from)
+            .filter(|packet| packet.ts < from + FRAME && packet.end() > from)
         {
-            loudest = loudest.louder(slot.level?);
+            loudest = loudest.louder(packet.level?);
             any = true;
         }
         if any { Some(loudest) } else { self.last_level }
@@ -312,12 +312,12 @@ impl Playout {
     /// longer than it had to, as the backlog of a stall has; then the latest that is due.
     fn start(&self, now: i64) -> Option<usize> {
         let mut latest = None;
-        for (index, slot) in self.buffer.iter().enumerate() {
-            if !self.timing.is_due(now, slot.ts, 0) {
+        for (index, packet) in self.buffer.iter().enumerate() {
+            if !self.timing.is_due(now, packet.ts, 0) {
                 break;
             }
             latest = Some(index);
-            if !self.timing.is_due(now, slot.ts, FRAME) {
+            if !self.timing.is_due(now, packet.ts, FRAME) {
                 break;
             }
         }
@@ -343,32 +343,32 @@ impl Playout {
 
     /// Drops the packets that end at or before a timestamp.
     fn shed_before(&mut self, position: i64) {
-        while self.buffer.front().is_some_and(|slot| slot.end() <= position) {
-            if let Some(slot) = self.buffer.take_front() {
+        while self.buffer.front().is_some_and(|packet| packet.end() <= position) {
+            if let Some(packet) = self.buffer.take_front() {
                 self.stats.shed += 1;
-                self.pass(&slot);
-                self.keep(slot);
+                self.pass(&packet);
+                self.keep(packet);
             }
         }
     }
 
     /// A packet that has had its turn may be of use once more.
-    fn keep(&mut self, slot: Slot) {
-        let displaced = self.recent.push(slot);
+    fn keep(&mut self, packet: BufferedPacket) {
+        let displaced = self.recent.push(packet);
         self.buffer.recycle(displaced);
     }
 
     /// The stream moves on past a packet, played or not.
-    fn pass(&mut self, slot: &Slot) {
+    fn pass(&mut self, packet: &BufferedPacket) {
         if let Some(end) = self.played_end
-            && slot.ts >= end
+            && packet.ts >= end
         {
-            self.stats.lost += u64::try_from(slot.seq - self.last_seq - 1).unwrap_or(0);
+            self.stats.lost += u64::try_from(packet.seq - self.last_seq - 1).unwrap_or(0);
         }
-        self.last_seq = slot.seq;
-        self.played_end = Some(self.played_end.map_or(slot.end(), |end| end.max(slot.end())));
-        self.last_level = slot.level;
-        self.last_is_dtx = slot.is_dtx;
+        self.last_seq = packet.seq;
+        self.played_end = Some(self.played_end.map_or(packet.end(), |end| end.max(packet.end())));
+        self.last_level = packet.level;
+        self.last_is_dtx = packet.is_dtx;
     }
 
     /// After running out of packets: if what then came lies behind the position, go back to it, but no further than the
@@ -379,8 +379,8 @@ impl Playout {
         (self.underrun && back < self.position).then_some(back)
     }
 
-    fn note_wait(&mut self, now: i64, slot: &Slot, offset: i64) {
-        let wait = (now - slot.arrival + offset).max(0) * 16;
+    fn note_wait(&mut self, now: i64, packet: &BufferedPacket, offset: i64) {
+        let wait = (now - packet.arrival + offset).max(0) * 16;
         self.wait_16 += if self.stats.played == 0 {
             wait
         } else {
@@ -402,7 +402,7 @@ impl Playout {
         }
         if self.state == State::Silent {
             match self.start(now).and_then(|index| self.buffer.get(index)) {
-                Some(slot) => self.begin(slot.ts),
+                Some(packet) => self.begin(packet.ts),
                 None => return FrameKind::Silence,
             }
         }
@@ -430,17 +430,17 @@ impl Playout {
         let from_fifo = (step.min(ready)) as usize;
         self.fifo.drain(..from_fifo);
         let mut any = from_fifo > 0 || step == 0;
-        while self.buffer.front().is_some_and(|slot| slot.end() <= self.position) {
-            let Some(slot) = self.buffer.take_front() else {
+        while self.buffer.front().is_some_and(|packet| packet.end() <= self.position) {
+            let Some(packet) = self.buffer.take_front() else {
                 break;
             };
-            self.note_wait(now, &slot, (slot.ts - before).max(0));
-            self.pass(&slot);
-            self.keep(slot);
+            self.note_wait(now, &packet, (packet.ts - before).max(0));
+            self.pass(&packet);
+            self.keep(packet);
             self.cold = true;
             any = true;
         }
-        if self.buffer.front().is_some_and(|slot| slot.ts < self.position) {
+        if self.buffer.front().is_some_and(|packet| packet.ts < self.position) {
             any = true;
         }
         if any {

@@ -1,7 +1,7 @@
 //! The sound of the last packets that came, whether they were played here or passed on to be played elsewhere: where a mix
 //! goes on from packets that its listeners got as they came, it must know what they have heard.
 
-use super::{FRAME, Playout, Slot, State, render, stretch};
+use super::{BufferedPacket, FRAME, Playout, State, render, stretch};
 use crate::{Decoder, FRAME_SAMPLES, Frame, LOOKAHEAD_SAMPLES};
 
 /// Packets that are kept after their turn.
@@ -38,17 +38,17 @@ pub(super) struct Recent {
 
 impl Recent {
     /// Takes one more; gives back the memory of the oldest.
-    pub(super) fn push(&mut self, mut slot: Slot) -> Vec<u8> {
-        self.count = if self.end() == Some(slot.ts) {
+    pub(super) fn push(&mut self, mut packet: BufferedPacket) -> Vec<u8> {
+        self.count = if self.end() == Some(packet.ts) {
             self.count.min(KEPT - 1) + 1
         } else {
             1
         };
         self.packets.rotate_left(1);
         let newest = &mut self.packets[KEPT - 1];
-        (newest.ts, newest.end) = (slot.ts, slot.end());
-        std::mem::swap(&mut newest.payload, &mut slot.payload);
-        slot.payload
+        (newest.ts, newest.end) = (packet.ts, packet.end());
+        std::mem::swap(&mut newest.payload, &mut packet.payload);
+        packet.payload
     }
 
     /// The timestamp right behind the newest.
@@ -99,7 +99,7 @@ impl Past {
 }
 
 impl Past {
-    /// What leads up to the newest packet, which lasts for `samples`: three frames. A decoder that is to go on with that packet should have heard the last
+    /// The three frames before the newest packet, which lasts for `samples`. A decoder that is to go on with that packet should have heard the last
     /// of them, [coded alike](crate::Encoder::imitate) and without [prediction](crate::Encoder::set_prediction): Opus describes a sound by how it differs
     /// from the one before, and on another's it may come out as much as 40 dB too loud. It fades in. `None`: nothing is known of what came before.
     pub fn introduction(&self, samples: usize) -> Option<[Frame; 3]> {
@@ -160,13 +160,16 @@ impl Playout {
     }
 
     fn end(&self) -> Option<i64> {
-        let waiting = self.buffer.iter().next_back().map(Slot::end);
+        let waiting = self.buffer.iter().next_back().map(BufferedPacket::end);
         waiting.or(self.recent.end())
     }
 
     /// The packets that make up the last 140 ms before `end`: from, to, payload.
     fn known(&self, end: i64) -> impl Iterator<Item = (i64, i64, &[u8])> {
-        let waiting = self.buffer.iter().map(|slot| (slot.ts, slot.end(), &slot.payload[..]));
+        let waiting = self
+            .buffer
+            .iter()
+            .map(|packet| (packet.ts, packet.end(), &packet.payload[..]));
         let recent = self.recent.last(KEPT).iter();
         let recent = recent.map(|kept| (kept.ts, kept.end, &kept.payload[..]));
         recent.chain(waiting).filter(move |(_, to, _)| *to > end - RECALLED)
@@ -217,11 +220,11 @@ impl Playout {
         let back = back.min(past.pcm.len());
         let end = past.end;
         self.stop();
-        while self.buffer.front().is_some_and(|slot| slot.end() <= end) {
-            let Some(slot) = self.buffer.take_front() else { break };
+        while self.buffer.front().is_some_and(|packet| packet.end() <= end) {
+            let Some(packet) = self.buffer.take_front() else { break };
             self.stats.played += 1;
-            self.pass(&slot);
-            self.keep(slot);
+            self.pass(&packet);
+            self.keep(packet);
         }
         match self.decoder.as_mut() {
             Some(own) => std::mem::swap(own, decoder),

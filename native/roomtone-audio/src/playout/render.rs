@@ -1,7 +1,7 @@
 //! Turning what waits into the next 20 ms: decoding, recovery, concealment, and the small changes of pace.
 
 use super::{
-    FRAME, FrameKind, Playout, Slot, State,
+    BufferedPacket, FRAME, FrameKind, Playout, State,
     stretch::{self, FADE},
 };
 use crate::{Decoder, FRAME_SAMPLES, Frame, level::sum_of_squares};
@@ -44,7 +44,7 @@ impl Playout {
         let skipped = std::mem::take(&mut self.skipped);
         if self.state == State::Silent {
             match self.start(now).and_then(|index| self.buffer.get(index)) {
-                Some(slot) => self.begin(slot.ts),
+                Some(packet) => self.begin(packet.ts),
                 None => {
                     out.fill(0.0);
                     return FrameKind::Silence;
@@ -109,7 +109,7 @@ impl Playout {
             && let Some(to) = self
                 .start(now)
                 .and_then(|index| self.buffer.get(index))
-                .map(|slot| slot.ts)
+                .map(|packet| packet.ts)
             && to > self.position + FRAME
         {
             self.splice(to);
@@ -236,22 +236,24 @@ impl Playout {
 
     /// Decodes the first packet that waits; `at` is the timestamp that the sound goes on from.
     fn play_front(&mut self, now: i64, at: i64, tally: &mut Tally) {
-        let Some(slot) = self.buffer.take_front() else { return };
-        self.note_wait(now, &slot, self.fifo.len() as i64);
-        self.warm_up(slot.ts);
+        let Some(packet) = self.buffer.take_front() else { return };
+        self.note_wait(now, &packet, self.fifo.len() as i64);
+        self.warm_up(packet.ts);
         let start = self.fifo.len();
-        let decoded = decoder(&mut self.decoder).and_then(|d| d.decode(&slot.payload, &mut self.fifo).ok());
-        self.pass(&slot);
+        let decoded = decoder(&mut self.decoder).and_then(|d| d.decode(&packet.payload, &mut self.fifo).ok());
+        self.pass(&packet);
         if decoded.is_none() {
-            self.conceal(slot.samples, tally);
+            self.conceal(packet.samples, tally);
         }
         // Overlaps with what was played: its beginning goes.
-        let over = usize::try_from(at - slot.ts).unwrap_or(0).min(self.fifo.len() - start);
+        let over = usize::try_from(at - packet.ts)
+            .unwrap_or(0)
+            .min(self.fifo.len() - start);
         self.fifo.drain(start..start + over);
         if decoded.is_some() {
             self.join(start);
         }
-        self.keep(slot);
+        self.keep(packet);
     }
 
     /// Lets the new sound from `start` on follow what was heard last without a click.
@@ -288,7 +290,9 @@ impl Playout {
     fn recover(&mut self, samples: i64, tally: &mut Tally) {
         let start = self.fifo.len();
         let recovered = match (self.buffer.front(), decoder(&mut self.decoder)) {
-            (Some(Slot { payload, .. }), Some(d)) => d.decode_fec(payload, samples as usize, &mut self.fifo).is_ok(),
+            (Some(BufferedPacket { payload, .. }), Some(d)) => {
+                d.decode_fec(payload, samples as usize, &mut self.fifo).is_ok()
+            }
             _ => false,
         };
         if recovered {
@@ -334,9 +338,9 @@ fn gain_after(samples: i64) -> f32 {
 }
 
 /// The decoder, made when first needed. `None` only where memory has run out, and then the speaker is silent.
-pub(super) fn decoder(slot: &mut Option<Decoder>) -> Option<&mut Decoder> {
-    if slot.is_none() {
-        *slot = Decoder::new().ok();
+pub(super) fn decoder(made: &mut Option<Decoder>) -> Option<&mut Decoder> {
+    if made.is_none() {
+        *made = Decoder::new().ok();
     }
-    slot.as_mut()
+    made.as_mut()
 }
