@@ -148,6 +148,36 @@ enum State {
 ///
 /// Call [`Playout::pop`] or [`Playout::skip`] exactly once every 20 ms. It costs next to nothing until packets come: the
 /// decoder is made for the first packet that is heard.
+///
+/// # Examples
+///
+/// The caller brings the packets and the time. Here a packet comes every 20 ms, and each tick gives a frame:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use roomtone_audio::{Encoder, EncoderConfig, FRAME_SAMPLES, Playout, PlayoutConfig, RtpMeta};
+///
+/// # fn main() -> Result<(), roomtone_audio::AudioError> {
+/// let mut encoder = Encoder::new(&EncoderConfig::default())?;
+/// let mut playout = Playout::new(PlayoutConfig::default())?;
+/// let start = Instant::now();
+/// let (mut payload, mut frame) = (Vec::new(), [0.0; FRAME_SAMPLES]);
+/// let mut with_sound = 0;
+/// for n in 0..50 {
+///     let now = start + Duration::from_millis(20 * n);
+///     encoder.encode(&[0.1; FRAME_SAMPLES], &mut payload)?;
+///     let packet = RtpMeta { seq: n as u16, timestamp: 960 * n as u32, marker: n == 0, level: None };
+///     playout.insert(now, packet, &payload);
+///
+///     let kind = playout.pop(now + Duration::from_millis(10), &mut frame);
+///     with_sound += usize::from(kind.is_sound());
+/// }
+/// assert!(with_sound >= 48, "playing begins after the target delay: {with_sound}");
+/// assert_eq!(playout.stats().lost, 0);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Playout {
     origin: Option<Instant>,
