@@ -89,10 +89,7 @@ fn a_peer_who_falls_silent_is_over_after_thirty_seconds() {
 
 #[test]
 fn an_ice_restart_does_not_interrupt_the_sound() {
-    let mut world = World::new();
-    world.join_talking(1);
-    world.join_talking(2);
-    world.connect();
+    let mut world = World::of_two_talkers();
     world.run_ms(1000);
     let now = world.now;
     let offer = world.clients.get_mut(&1).unwrap().peer.restart(now);
@@ -111,10 +108,7 @@ fn an_ice_restart_does_not_interrupt_the_sound() {
 
 #[test]
 fn a_peer_may_change_its_address() {
-    let mut world = World::new();
-    world.join_talking(1);
-    world.join_talking(2);
-    world.connect();
+    let mut world = World::of_two_talkers();
     world.run_ms(500);
     world.clients.get_mut(&1).unwrap().address = "198.51.100.77:7777".parse().unwrap();
     let now = world.now;
@@ -182,10 +176,7 @@ fn commands_for_what_is_not_there_do_nothing() {
 
 #[test]
 fn closing_a_room_tells_everybody() {
-    let mut world = World::new();
-    world.join_talking(1);
-    world.join_talking(2);
-    world.connect();
+    let mut world = World::of_two_talkers();
     world.run_ms(200);
     world.command(Command::new(ROOM, Action::Close));
     world.run_ms(100);
@@ -206,10 +197,7 @@ fn closing_a_room_tells_everybody() {
 
 #[test]
 fn a_stall_of_the_shard_skips_what_is_too_old_and_goes_on() {
-    let mut world = World::new();
-    world.join_talking(1);
-    world.join_talking(2);
-    world.connect();
+    let mut world = World::of_two_talkers();
     world.run_ms(1000);
     world.step = Duration::from_millis(500);
     world.run_ms(500); // nothing ran for half a second

@@ -11,7 +11,7 @@ use std::time::Duration;
 use common::{ROOM, World, gain_cell, reoffer};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
-use roomtone_engine::{Action, Command, Event, FaultScope, GainCell, MixConfig, PeerId, RoomKind, SubmitError};
+use roomtone_engine::{Action, Command, Event, FaultScope, MixConfig, PeerId, RoomKind, SubmitError};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 
 const SHARDS: usize = 3;
@@ -58,8 +58,8 @@ impl Caller {
         self.random.random_range(0..SHARDS)
     }
 
-    /// Whose outcome depends on what was carried out before.
-    fn order(&mut self) -> Command {
+    /// A command whose outcome depends on those before it.
+    fn command(&mut self) -> Command {
         let (room, offer) = (ROOM, self.offer.clone());
         let peer = self.random.random_range(0..=self.peers);
         match self.random.random_range(0..5) {
@@ -108,7 +108,7 @@ fn slow_world(seed: u64) -> World {
 }
 
 fn close(world: &mut World, shard: usize) {
-    world.queues.submit(shard, Command::new(ROOM, Action::Close)).unwrap();
+    world.submit(shard, Command::new(ROOM, Action::Close));
     world.run_ms(100);
     for index in 0..SHARDS {
         assert_eq!(world.shard_at(index).remembered(), (0, 0, 0), "shard {index}");
@@ -131,14 +131,11 @@ fn orders_are_carried_out_as_they_were_given_wherever_the_room_is() {
             let named = if moves == 0 { 0 } else { named };
             if caller.random.random_bool(0.25) {
                 let to = caller.shard();
-                world
-                    .queues
-                    .submit(named, Command::new(ROOM, Action::Move { to }))
-                    .unwrap();
+                world.submit(named, Command::new(ROOM, Action::Move { to }));
             } else {
-                let order = caller.order();
-                world.queues.submit(named, order.clone()).unwrap();
-                lone.command(order);
+                let command = caller.command();
+                world.submit(named, command.clone());
+                lone.command(command);
             }
             caller.let_some_time_pass(&mut world);
             moves = world.events_of(|event| matches!(event, Event::RoomMoved { .. })).len();
@@ -174,18 +171,15 @@ impl Belief {
         self.heard = world.events.len();
         lost |= broken == Some(self.place);
         if lost {
-            world
-                .queues
-                .submit(
-                    self.place,
-                    Command::new(
-                        ROOM,
-                        Action::Open {
-                            kind: RoomKind::default(),
-                        },
-                    ),
-                )
-                .unwrap();
+            world.submit(
+                self.place,
+                Command::new(
+                    ROOM,
+                    Action::Open {
+                        kind: RoomKind::default(),
+                    },
+                ),
+            );
         }
         lost
     }
@@ -202,9 +196,9 @@ fn whatever_breaks_the_world_knows_where_the_room_is_and_nothing_is_carried_out_
             let named = if belief.moved { caller.shard() } else { 0 };
             let order = match caller.random.random_range(0..20) {
                 0..=6 => Command::new(ROOM, Action::Move { to: caller.shard() }),
-                _ => caller.order(),
+                _ => caller.command(),
             };
-            world.queues.submit(named, order).unwrap();
+            world.submit(named, order);
             caller.let_some_time_pass(&mut world);
             let broken = caller.random.random_bool(0.05).then(|| caller.shard());
             if let Some(broken) = broken {
@@ -234,17 +228,9 @@ fn whatever_breaks_the_world_knows_where_the_room_is_and_nothing_is_carried_out_
     assert!(lost > 20, "{lost} lost");
 }
 
-fn set_gain(world: &World, shard: usize, gain: f32) {
-    let cells = vec![GainCell {
-        listener: 2,
-        speaker: 1,
-        gain: Some(gain),
-        pan: 0.0,
-    }];
-    world
-        .queues
-        .submit(shard, Command::new(ROOM, Action::SetGains { cells }))
-        .unwrap();
+fn set_gain(world: &mut World, shard: usize, gain: f32) {
+    let cells = vec![gain_cell(2, 1, gain)];
+    world.submit(shard, Command::new(ROOM, Action::SetGains { cells }));
 }
 
 #[test]
@@ -270,28 +256,22 @@ fn moves_and_gains_at_random(pass_through: bool, longest_gap: Duration) {
         let mut delays = StdRng::seed_from_u64(seed + 100);
         world.loops.delay = Box::new(move |_, _| Duration::from_millis(delays.random_range(0..5)));
         world.loops.commands = 1;
-        world
-            .queues
-            .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-            .unwrap();
+        world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
         world.run_ms(20);
         let from = world.now;
         for _ in 0..100 {
             let (named, to) = (random.random_range(0..SHARDS), random.random_range(0..SHARDS));
             // Each loop stands still for a while, now and then.
             world.loops.asleep = BTreeSet::from_iter(random.random_bool(0.3).then(|| random.random_range(0..SHARDS)));
-            set_gain(&world, named, 0.25);
-            world
-                .queues
-                .submit(random.random_range(0..SHARDS), Command::new(ROOM, Action::Move { to }))
-                .unwrap();
-            set_gain(&world, random.random_range(0..SHARDS), 1.0);
+            set_gain(&mut world, named, 0.25);
+            world.submit(random.random_range(0..SHARDS), Command::new(ROOM, Action::Move { to }));
+            set_gain(&mut world, random.random_range(0..SHARDS), 1.0);
             world.run_ms(random.random_range(0..20));
             world.loops.asleep.clear();
             // Awake at least for a moment, or two sleeps would be one of more than two frames.
             world.run_ms(random.random_range(2..30));
             // Sooner or later it is where it was sent last, and what was said last of it holds: see below.
-            set_gain(&world, named, 0.5);
+            set_gain(&mut world, named, 0.5);
         }
         world.run_ms(1000);
         let moves = world.events_of(|event| matches!(event, Event::RoomMoved { .. })).len();
@@ -314,14 +294,8 @@ fn moves_and_gains_at_random(pass_through: bool, longest_gap: Duration) {
 
 #[test]
 fn an_address_that_changes_while_no_message_gets_through_is_known_at_home_afterwards() {
-    let mut world = World::of_many(SHARDS);
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    let mut world = World::with_talker_and_listener(SHARDS);
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(300);
     let client = world.clients.get_mut(&1).unwrap();
     client.address.set_port(client.address.port() + 5000);
@@ -345,22 +319,13 @@ fn an_address_that_changes_while_no_message_gets_through_is_known_at_home_afterw
 
 #[test]
 fn a_room_on_its_way_outlives_both_shards() {
-    let mut world = World::of_many(SHARDS);
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    let mut world = World::with_talker_and_listener(SHARDS);
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(20);
     world.loops.asleep = BTreeSet::from([2]);
-    world
-        .queues
-        .submit(1, Command::new(ROOM, Action::Move { to: 2 }))
-        .unwrap();
+    world.submit(1, Command::new(ROOM, Action::Move { to: 2 }));
     world.run_ms(1);
-    set_gain(&world, 0, 0.5);
+    set_gain(&mut world, 0, 0.5);
     // Neither those who sent it nor those who should take it are there any more.
     for index in 0..SHARDS {
         world.replace_shard(index);
@@ -384,10 +349,7 @@ fn a_room_on_its_way_outlives_both_shards() {
 fn a_room_that_was_taken_in_and_lost_before_anybody_heard_of_it_is_told_of() {
     let mut world = World::of_many(SHARDS);
     world.loops.asleep = BTreeSet::from([1]);
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(1);
     let now = world.now;
     assert!(world.shard_at(1).take_work(now));
@@ -411,19 +373,13 @@ fn a_shard_that_is_far_behind_takes_no_room() {
     world.loops.asleep = BTreeSet::from([1]);
     // As many as it takes until it says that it is enough.
     while world.queues.submit(1, Command::new(4711, Action::Close)) != Err(SubmitError::Busy) {}
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(5);
     assert_eq!(world.shard_at(0).stats().rooms, 1);
     world.loops.asleep.clear();
     world.run_ms(5);
     assert_eq!(world.queues.remembered(), (0, 0));
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(5);
     assert_eq!(world.shard_at(1).stats().rooms, 1);
 }
@@ -432,18 +388,15 @@ fn a_shard_that_is_far_behind_takes_no_room() {
 fn what_was_ordered_of_a_life_that_ended_is_void() {
     let mut world = World::of_many(SHARDS);
     world.loops.asleep = BTreeSet::from([1]);
-    world
-        .queues
-        .submit(
-            1,
-            Command::new(
-                8,
-                Action::Open {
-                    kind: RoomKind::default(),
-                },
-            ),
-        )
-        .unwrap();
+    world.submit(
+        1,
+        Command::new(
+            8,
+            Action::Open {
+                kind: RoomKind::default(),
+            },
+        ),
+    );
     world.replace_shard(1);
     world.loops.asleep.clear();
     world.run_ms(5);
@@ -453,14 +406,11 @@ fn what_was_ordered_of_a_life_that_ended_is_void() {
 #[test]
 fn the_address_of_a_room_that_was_to_be_closed_ends_with_its_shard() {
     let mut world = World::of_many(SHARDS);
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(50);
     assert_eq!(world.queues.remembered(), (1, 0));
     world.loops.asleep = BTreeSet::from([1]);
-    world.queues.submit(0, Command::new(ROOM, Action::Close)).unwrap();
+    world.submit(0, Command::new(ROOM, Action::Close));
     world.replace_shard(1);
     world.loops.asleep.clear();
     world.run_ms(50);
@@ -473,10 +423,7 @@ fn sound_that_is_quicker_than_its_room_waits_for_nothing() {
     world.join_talking(1);
     world.connect();
     world.loops.asleep = BTreeSet::from([1]);
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(1);
     world.loops.asleep.clear();
     // The loop doesn't come round to its orders.
@@ -494,7 +441,7 @@ fn slow_messages_home(world: &mut World) {
 fn what_is_told_late_of_where_a_room_was_is_not_believed() {
     let mut world = World::of_many(SHARDS);
     slow_messages_home(&mut world);
-    let go = |world: &World, to| world.queues.submit(0, Command::new(ROOM, Action::Move { to })).unwrap();
+    let go = |world: &World, to| world.submit(0, Command::new(ROOM, Action::Move { to }));
     go(&world, 1);
     // Comes in where the room has a last moment; their address is found where it is then, and is to be known at home.
     world.join_talking(1);
@@ -509,53 +456,38 @@ fn what_is_told_late_of_where_a_room_was_is_not_believed() {
 #[test]
 fn what_is_told_late_of_a_rooms_end_is_not_believed_of_the_next() {
     let mut world = World::of_many(SHARDS);
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 1 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.join_talking(9);
     world.run_ms(5);
     slow_messages_home(&mut world);
-    world
-        .queues
-        .submit(
-            1,
-            Command::new(
-                ROOM,
-                Action::Fault {
-                    scope: FaultScope::Room,
-                },
-            ),
-        )
-        .unwrap();
+    world.submit(
+        1,
+        Command::new(
+            ROOM,
+            Action::Fault {
+                scope: FaultScope::Room,
+            },
+        ),
+    );
     world.run_ms(50);
     let failed = |event: &Event| matches!(event, Event::RoomFailed { .. });
     assert_eq!(world.events_of(failed).len(), 1);
     world.clients.clear();
-    world
-        .queues
-        .submit(
-            1,
-            Command::new(
-                ROOM,
-                Action::Open {
-                    kind: RoomKind::default(),
-                },
-            ),
-        )
-        .unwrap();
-    world
-        .queues
-        .submit(1, Command::new(ROOM, Action::Move { to: 0 }))
-        .unwrap();
+    world.submit(
+        1,
+        Command::new(
+            ROOM,
+            Action::Open {
+                kind: RoomKind::default(),
+            },
+        ),
+    );
+    world.submit(1, Command::new(ROOM, Action::Move { to: 0 }));
     world.run_ms(5);
     world.join_talking(1);
     world.join(2, ClientOptions::default());
     world.connect();
-    world
-        .queues
-        .submit(0, Command::new(ROOM, Action::Move { to: 2 }))
-        .unwrap();
+    world.submit(0, Command::new(ROOM, Action::Move { to: 2 }));
     world.run_ms(2000);
     world.assert_everyone_hears_the_others(&[1], 0.5, 1.0);
 }

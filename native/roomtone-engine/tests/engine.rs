@@ -342,7 +342,7 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
 #[test]
 fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_moves() {
     const CALLERS: u64 = 3;
-    const ORDERS: u64 = 400;
+    const COMMANDS: u64 = 400;
     let (engine, events) = engine();
     let lenders = [lend(&engine, 0, 60_000), lend(&engine, 1, 60_000)];
     for _ in 0..2 {
@@ -366,13 +366,13 @@ fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_move
         .map(|caller| {
             let engine = engine.clone();
             std::thread::spawn(move || {
-                for order in 0..ORDERS {
-                    let reference = caller * ORDERS + order;
-                    let (room, to, peer) = (1, (order / 4 % 2) as usize, 1);
-                    if order % 4 == 0 {
+                for command in 0..COMMANDS {
+                    let reference = caller * COMMANDS + command;
+                    let (room, to, peer) = (1, (command / 4 % 2) as usize, 1);
+                    if command % 4 == 0 {
                         engine.submit(to, Command::new(room, Action::Move { to })).unwrap();
                     }
-                    let named = ((order + caller) % 2) as usize;
+                    let named = ((command + caller) % 2) as usize;
                     engine
                         .submit(named, Command::new(room, Action::PeerStats { peer, reference }))
                         .unwrap();
@@ -381,9 +381,9 @@ fn orders_of_many_threads_are_carried_out_in_each_ones_order_while_the_room_move
         })
         .collect();
     let (mut answered, mut moves) = (vec![Vec::new(); CALLERS as usize], 0);
-    while answered.iter().map(Vec::len).sum::<usize>() < (CALLERS * ORDERS) as usize {
+    while answered.iter().map(Vec::len).sum::<usize>() < (CALLERS * COMMANDS) as usize {
         match next(&events).event {
-            Event::PeerStats { reference, .. } => answered[(reference / ORDERS) as usize].push(reference),
+            Event::PeerStats { reference, .. } => answered[(reference / COMMANDS) as usize].push(reference),
             Event::RoomMoved { .. } => moves += 1,
             _ => {}
         }

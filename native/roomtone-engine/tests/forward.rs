@@ -13,35 +13,7 @@ use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::link::LinkConfig;
 use roomtone_testkit::peer::{ClientOptions, Direction};
 
-fn slots(slots: usize) -> ClientOptions {
-    ClientOptions {
-        slots,
-        ..ClientOptions::default()
-    }
-}
-
-fn world(slots: u32) -> World {
-    let mut world = World::new();
-    world.command(Command::new(
-        ROOM,
-        Action::Open {
-            kind: RoomKind::Forward { slots, stereo: false },
-        },
-    ));
-    world
-}
-
-fn set_gain(world: &mut World, listener: PeerId, speaker: PeerId, gain: f32) {
-    let cell = GainCell {
-        listener,
-        speaker,
-        gain: Some(gain),
-        pan: 0.0,
-    };
-    world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
-}
-
-/// What a listener was told last.
+/// The last list of slots that a listener got.
 fn told(world: &World, listener: PeerId) -> Vec<SlotCell> {
     let lists = world.events.iter().rev().filter_map(|(_, event)| match event {
         Event::Slots { peer, slots, .. } if *peer == listener => Some(slots.clone()),
@@ -64,7 +36,7 @@ fn forget_what_was_heard(world: &mut World) {
 
 #[test]
 fn each_talker_arrives_as_they_spoke_in_a_slot_of_their_own_and_nobody_hears_themselves() {
-    let mut world = world(3);
+    let mut world = World::forwarding(3);
     for id in 1..=3 {
         world.join(id, slots(3));
         world.talk(id, TONE_DBFS);
@@ -89,7 +61,7 @@ fn each_talker_arrives_as_they_spoke_in_a_slot_of_their_own_and_nobody_hears_the
 
 #[test]
 fn a_packet_goes_on_in_the_moment_in_which_it_comes() {
-    let mut world = world(3);
+    let mut world = World::forwarding(3);
     world.join(1, slots(3));
     world.talk(1, TONE_DBFS);
     world.join(2, slots(3));
@@ -117,7 +89,7 @@ fn a_packet_goes_on_in_the_moment_in_which_it_comes() {
 
 #[test]
 fn the_loudest_have_the_slots_and_a_louder_one_takes_the_quietest_slot() {
-    let mut world = world(2);
+    let mut world = World::forwarding(2);
     for (id, dbfs) in [(1, -20.0), (2, -30.0), (3, -40.0)] {
         world.join(id, slots(2));
         world.talk(id, dbfs);
@@ -142,6 +114,34 @@ fn the_loudest_have_the_slots_and_a_louder_one_takes_the_quietest_slot() {
     for client in world.clients.values() {
         client.assert_continuous();
     }
+}
+
+#[test]
+fn streams_go_on_without_a_gap_whoever_takes_the_slot() {
+    let mut world = World::forwarding(1);
+    for id in 1..=4 {
+        world.join(id, slots(1));
+    }
+    world.join(9, slots(1));
+    world.connect();
+    for round in 0..12u64 {
+        let talker = 1 + round % 4;
+        for id in 1..=4 {
+            world.clients.get_mut(&id).unwrap().talker = None;
+        }
+        world.talk(talker, -20.0 - (round % 3) as f32);
+        world.run_ms(313);
+    }
+    let heard = &world.clients[&9];
+    heard.assert_continuous();
+    assert_eq!(heard.heard_from.iter().collect::<BTreeSet<_>>().len(), 1);
+    let spurts = heard.heard.iter().filter(|packet| packet.3).count();
+    assert_eq!(spurts, 12, "a marker for each talker's turn");
+    // Nothing jumps ahead of the time that has passed.
+    let (first, last) = (heard.heard[0], heard.heard[heard.heard.len() - 1]);
+    let media = f64::from(last.2.wrapping_sub(first.2)) / 48_000.0;
+    let wall = (last.0 - first.0).as_secs_f64();
+    assert!((media - wall).abs() < 0.06, "{media} s of media in {wall} s");
 }
 
 #[test]
@@ -179,52 +179,24 @@ fn a_clock_that_stands_still_in_pauses_does_not_hold_the_stream_up() {
 }
 
 #[test]
-fn streams_go_on_without_a_gap_whoever_takes_the_slot() {
-    let mut world = world(1);
-    for id in 1..=4 {
-        world.join(id, slots(1));
-    }
-    world.join(9, slots(1));
-    world.connect();
-    for round in 0..12u64 {
-        let talker = 1 + round % 4;
-        for id in 1..=4 {
-            world.clients.get_mut(&id).unwrap().talker = None;
-        }
-        world.talk(talker, -20.0 - (round % 3) as f32);
-        world.run_ms(313);
-    }
-    let heard = &world.clients[&9];
-    heard.assert_continuous();
-    assert_eq!(heard.heard_from.iter().collect::<BTreeSet<_>>().len(), 1);
-    let spurts = heard.heard.iter().filter(|packet| packet.3).count();
-    assert_eq!(spurts, 12, "a marker for each talker's turn");
-    // Nothing jumps ahead of the time that has passed.
-    let (first, last) = (heard.heard[0], heard.heard[heard.heard.len() - 1]);
-    let media = f64::from(last.2.wrapping_sub(first.2)) / 48_000.0;
-    let wall = (last.0 - first.0).as_secs_f64();
-    assert!((media - wall).abs() < 0.06, "{media} s of media in {wall} s");
-}
-
-#[test]
 fn what_may_not_be_heard_is_not_sent() {
-    let mut world = world(3);
+    let mut world = World::forwarding(3);
     world.join(1, slots(3));
     world.talk(1, TONE_DBFS);
     world.join(2, slots(3));
     world.join(3, slots(3));
     world.connect();
-    set_gain(&mut world, 2, 1, 0.0);
+    world.set_gain(2, 1, 0.0);
     forget_what_was_heard(&mut world);
     world.run_ms(500);
     assert!(world.clients[&2].heard.is_empty() && world.clients[&3].heard.len() > 20);
     assert_eq!(in_slots(&world, 2), BTreeSet::new());
-    // And back, and away again in the midst of it.
-    set_gain(&mut world, 2, 1, 0.5);
+    // And back, and away again while the tone goes on.
+    world.set_gain(2, 1, 0.5);
     world.run_ms(500);
     assert!(world.clients[&2].heard.len() > 20);
     assert_eq!(told(&world, 2)[0].gain, 0.5);
-    set_gain(&mut world, 2, 1, 0.0);
+    world.set_gain(2, 1, 0.0);
     forget_what_was_heard(&mut world);
     world.run_ms(500);
     assert!(world.clients[&2].heard.is_empty());
@@ -233,7 +205,7 @@ fn what_may_not_be_heard_is_not_sent() {
 
 #[test]
 fn relevance_is_gain_times_level_for_each_listener() {
-    let mut world = world(1);
+    let mut world = World::forwarding(1);
     for (id, dbfs) in [(1, -20.0), (2, -30.0)] {
         world.join(id, slots(1));
         world.talk(id, dbfs);
@@ -241,7 +213,7 @@ fn relevance_is_gain_times_level_for_each_listener() {
     world.join(8, slots(1));
     world.join(9, slots(1));
     world.connect();
-    set_gain(&mut world, 9, 1, 0.05);
+    world.set_gain(9, 1, 0.05);
     world.run_ms(1000);
     assert_eq!(in_slots(&world, 8), BTreeSet::from([1]));
     assert_eq!(in_slots(&world, 9), BTreeSet::from([2]));
@@ -249,7 +221,7 @@ fn relevance_is_gain_times_level_for_each_listener() {
 
 #[test]
 fn who_offers_one_m_line_hears_one_talker_on_it() {
-    let mut world = world(3);
+    let mut world = World::forwarding(3);
     for (id, dbfs) in [(1, -20.0), (2, -40.0)] {
         world.join(id, slots(3));
         world.talk(id, dbfs);
@@ -264,7 +236,7 @@ fn who_offers_one_m_line_hears_one_talker_on_it() {
 
 #[test]
 fn who_only_listens_and_who_only_talks() {
-    let mut world = world(2);
+    let mut world = World::forwarding(2);
     let one_way = |direction| ClientOptions { direction, ..slots(2) };
     world.join(
         1,
@@ -283,7 +255,7 @@ fn who_only_listens_and_who_only_talks() {
 
 #[test]
 fn silence_is_not_sent_and_levels_are_found_where_none_are_told() {
-    let mut world = world(2);
+    let mut world = World::forwarding(2);
     world.join(1, slots(2));
     world.talk(1, -90.0);
     world.join(
@@ -328,7 +300,7 @@ fn silence_is_not_sent_and_levels_are_found_where_none_are_told() {
 
 #[test]
 fn what_is_lost_or_late_on_the_way_to_us_is_on_the_way_on() {
-    let mut world = world(1);
+    let mut world = World::forwarding(1);
     world.join(1, slots(1));
     world.join(2, slots(1));
     world.connect();
@@ -354,14 +326,14 @@ fn what_is_lost_or_late_on_the_way_to_us_is_on_the_way_on() {
 
 #[test]
 fn a_listener_is_told_at_most_five_times_a_second_and_of_every_last_change() {
-    let mut world = world(1);
+    let mut world = World::forwarding(1);
     for id in 1..=2 {
         world.join(id, slots(1));
         world.talk(id, TONE_DBFS);
     }
     world.connect();
     for step in 0..100u32 {
-        set_gain(&mut world, 2, 1, 0.1 + step as f32 / 200.0);
+        world.set_gain(2, 1, 0.1 + step as f32 / 200.0);
         world.run_ms(20);
     }
     let times: Vec<Duration> = world
@@ -386,7 +358,7 @@ fn a_listener_is_told_at_most_five_times_a_second_and_of_every_last_change() {
 
 #[test]
 fn a_mute_is_at_once_and_a_deaf_listener_gets_nothing() {
-    let mut world = world(1);
+    let mut world = World::forwarding(1);
     world.join(1, slots(1));
     world.talk(1, TONE_DBFS);
     world.join(2, slots(1));
@@ -409,7 +381,7 @@ fn a_mute_is_at_once_and_a_deaf_listener_gets_nothing() {
 
 #[test]
 fn an_ice_restart_keeps_the_slots_and_other_m_lines_are_refused() {
-    let mut world = world(2);
+    let mut world = World::forwarding(2);
     world.join(1, slots(2));
     world.talk(1, TONE_DBFS);
     world.join(2, slots(2));
@@ -429,7 +401,7 @@ fn an_ice_restart_keeps_the_slots_and_other_m_lines_are_refused() {
 
 #[test]
 fn nobody_is_told_of_slots_before_they_are_connected() {
-    let mut world = world(2);
+    let mut world = World::forwarding(2);
     world.join(1, slots(2));
     world.talk(1, TONE_DBFS);
     world.connect();

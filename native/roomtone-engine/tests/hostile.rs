@@ -11,10 +11,7 @@ use roomtone_engine::{Action, Command, Event};
 use roomtone_testkit::peer::ClientOptions;
 
 fn talking_world() -> World {
-    let mut world = World::new();
-    world.join_talking(1);
-    world.join_talking(2);
-    world.connect();
+    let mut world = World::of_two_talkers();
     world.run_ms(500);
     world
 }

@@ -15,7 +15,7 @@ fn move_to(world: &mut World, from: usize, to: usize) {
 }
 
 fn submit(world: &mut World, shard: usize, command: Command) {
-    world.queues.submit(shard, command).unwrap();
+    world.submit(shard, command);
     world.collect();
 }
 
@@ -104,10 +104,7 @@ fn a_forwarding_room_moves_too() {
 
 #[test]
 fn people_come_and_go_after_a_move_whichever_shard_is_told() {
-    let mut world = World::of_two();
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
+    let mut world = World::with_talker_and_listener(2);
     move_to(&mut world, 0, 1);
     world.run_ms(100);
     // The old shard hands on what is for the room: a newcomer's offer. Their home is where the room is now.
@@ -152,10 +149,7 @@ fn people_come_and_go_after_a_move_whichever_shard_is_told() {
 
 #[test]
 fn an_address_that_changes_after_the_move_is_found_at_home() {
-    let mut world = World::of_two();
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
+    let mut world = World::with_talker_and_listener(2);
     move_to(&mut world, 0, 1);
     world.run_ms(300);
     // 1 comes from another address from now on: only a check by its ufrag leads to it.
@@ -171,10 +165,7 @@ fn an_address_that_changes_after_the_move_is_found_at_home() {
 
 #[test]
 fn nowhere_else_to_go_is_no_move() {
-    let mut world = World::of_two();
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
+    let mut world = World::with_talker_and_listener(2);
     for to in [0, 2, usize::MAX] {
         move_to(&mut world, 0, to);
     }
@@ -186,10 +177,7 @@ fn nowhere_else_to_go_is_no_move() {
 
 #[test]
 fn when_the_home_breaks_the_room_that_moved_away_goes_on() {
-    let mut world = World::of_two();
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
+    let mut world = World::with_talker_and_listener(2);
     move_to(&mut world, 0, 1);
     world.run_ms(500);
     world.replace_shard(0);
@@ -202,10 +190,7 @@ fn when_the_home_breaks_the_room_that_moved_away_goes_on() {
 
 #[test]
 fn when_a_shard_on_the_way_breaks_the_room_that_moved_on_goes_on() {
-    let mut world = World::of_many(3);
-    world.join_talking(1);
-    world.join(2, ClientOptions::default());
-    world.connect();
+    let mut world = World::with_talker_and_listener(3);
     move_to(&mut world, 0, 1);
     world.run_ms(200);
     move_to(&mut world, 1, 2);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{ROOM, TONE_DBFS, World};
 use roomtone_audio::analysis::Noise;
-use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, ShardStats};
+use roomtone_engine::{Action, Command, MixConfig, PeerId, RoomKind, ShardStats};
 use roomtone_testkit::fixtures::{OpusTalker, Source, Tone};
 use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::ClientOptions;
@@ -85,16 +85,6 @@ fn work(world: &mut World, ms: u64) -> [u64; 4] {
         after.packets_sent - before.packets_sent,
         after.packets_passed - before.packets_passed,
     ]
-}
-
-fn set_gain(world: &mut World, listener: PeerId, speaker: PeerId, gain: f32) {
-    let cells = vec![GainCell {
-        listener,
-        speaker,
-        gain: Some(gain),
-        pan: 0.0,
-    }];
-    world.command(Command::new(ROOM, Action::SetGains { cells }));
 }
 
 fn speak(world: &mut World, peer: PeerId, speak: bool) {
@@ -327,15 +317,15 @@ fn a_volume_that_changes_in_mid_word_makes_it_a_mix_for_that_listener_alone() {
     join_all(&mut world, 1..=4);
     world.talk(1, TONE_DBFS);
     world.run_ms(1000);
-    set_gain(&mut world, 2, 1, 0.5);
+    world.set_gain(2, 1, 0.5);
     world.run_ms(1200);
     let heard = world.heard_db(2, 1, 1.0);
     assert!((heard - dbfs(0.5)).abs() < 0.5, "{heard:.2} dB");
     assert_eq!(work(&mut world, 1000), [50, 50, 150, 100]);
     // Hardly another volume at all.
-    set_gain(&mut world, 3, 1, 1.02);
+    world.set_gain(3, 1, 1.02);
     assert_eq!(work(&mut world, 1000), [50, 50, 150, 100]);
-    set_gain(&mut world, 4, 1, 0.0);
+    world.set_gain(4, 1, 0.0);
     world.run_ms(400);
     let silent = world.clients[&4].heard.len();
     assert_eq!(work(&mut world, 1000), [50, 50, 100, 50]);

@@ -7,29 +7,13 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Action, Command, Event, PeerId, RoomKind, Select, SlotCell};
+use common::{ROOM, TONE_DBFS, World, slots};
+use roomtone_engine::{Action, Command, Event, PeerId, Select, SlotCell};
 use roomtone_testkit::peer::ClientOptions;
-
-fn slots(slots: usize) -> ClientOptions {
-    ClientOptions {
-        slots,
-        ..ClientOptions::default()
-    }
-}
 
 /// A room with so many slots for each, and these who talk.
 fn world(count: u32, talkers: impl IntoIterator<Item = PeerId>) -> World {
-    let mut world = World::new();
-    world.command(Command::new(
-        ROOM,
-        Action::Open {
-            kind: RoomKind::Forward {
-                slots: count,
-                stereo: false,
-            },
-        },
-    ));
+    let mut world = World::forwarding(count);
     for id in talkers {
         world.join(id, slots(count as usize));
         world.talk(id, TONE_DBFS);
@@ -201,6 +185,22 @@ fn who_sends_more_than_sound_needs_is_not_forwarded_beyond_it() {
     let before = world.clients[&9].heard.len();
     let mut talker = world.clients.get_mut(&1).unwrap().talker.take().unwrap();
     let packet = talker.next().unwrap();
+    for step in 0..2000u32 {
+        let now = world.now;
+        let client = world.clients.get_mut(&1).unwrap();
+        let first = client.first_timestamp.wrapping_add(client.media_time);
+        for part in 0..2 {
+            let timestamp = first.wrapping_add(960 * (2 * step + part));
+            client
+                .peer
+                .send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
+        }
+        world.run_ms(1);
+    }
+    let passed = world.clients[&9].heard.len() - before;
+    assert!((800..1500).contains(&passed), "{passed} of 4000 in two seconds");
+    assert!(world.shard.stats().packets_refused > 2500);
+}
 
 #[test]
 fn packets_too_long_to_forward_are_counted() {
@@ -232,20 +232,4 @@ fn packets_too_long_to_forward_are_counted() {
         _ => None,
     });
     assert_eq!(stats.unwrap().oversized, 2);
-}
-    for step in 0..2000u32 {
-        let now = world.now;
-        let client = world.clients.get_mut(&1).unwrap();
-        let first = client.first_timestamp.wrapping_add(client.media_time);
-        for part in 0..2 {
-            let timestamp = first.wrapping_add(960 * (2 * step + part));
-            client
-                .peer
-                .send_opus(now, timestamp, false, Some(packet.level), &packet.payload);
-        }
-        world.run_ms(1);
-    }
-    let passed = world.clients[&9].heard.len() - before;
-    assert!((800..1500).contains(&passed), "{passed} of 4000 in two seconds");
-    assert!(world.shard.stats().packets_refused > 2500);
 }

@@ -121,10 +121,7 @@ fn mute_silences_at_once_and_unmute_brings_back() {
 
 #[test]
 fn deafen_sends_nothing() {
-    let mut world = World::new();
-    world.join_talking(1);
-    world.join_talking(2);
-    world.connect();
+    let mut world = World::of_two_talkers();
     world.run_ms(500);
     world.command(Command::new(ROOM, Action::SetListen { peer: 2, listen: false }));
     world.run_ms(100);

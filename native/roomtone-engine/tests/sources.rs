@@ -6,30 +6,9 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{ROOM, TONE_DBFS, World};
-use roomtone_engine::{Action, Command, Event, GainCell, PeerId, RoomKind, SlotCell, SourceCell};
+use common::{ROOM, TONE_DBFS, World, slots};
+use roomtone_engine::{Action, Command, Event, GainCell, PeerId, SlotCell, SourceCell};
 use roomtone_testkit::peer::ClientOptions;
-
-fn slots(slots: usize) -> ClientOptions {
-    ClientOptions {
-        slots,
-        ..ClientOptions::default()
-    }
-}
-
-fn world(count: u32) -> World {
-    let mut world = World::new();
-    world.command(Command::new(
-        ROOM,
-        Action::Open {
-            kind: RoomKind::Forward {
-                slots: count,
-                stereo: false,
-            },
-        },
-    ));
-    world
-}
 
 fn set_gains(world: &mut World, listener: PeerId, gains: &[(PeerId, Option<f32>)]) {
     let cell = |(speaker, gain): &(PeerId, Option<f32>)| GainCell {
@@ -71,7 +50,7 @@ fn sources(world: &mut World, listener: PeerId, ms: u64) -> BTreeSet<Option<u32>
 
 #[test]
 fn each_packet_says_whose_it_is_by_a_number_that_the_room_gave() {
-    let mut world = world(1);
+    let mut world = World::forwarding(1);
     for id in [1, 2, 9] {
         world.join(id, slots(1));
     }
@@ -113,7 +92,7 @@ fn each_packet_says_whose_it_is_by_a_number_that_the_room_gave() {
 
 #[test]
 fn a_listener_knows_how_to_play_somebody_before_they_say_a_word() {
-    let mut world = world(2);
+    let mut world = World::forwarding(2);
     for id in 1..=4 {
         world.join(id, slots(2));
     }
@@ -145,7 +124,7 @@ fn a_listener_knows_how_to_play_somebody_before_they_say_a_word() {
 
 #[test]
 fn of_many_the_softest_are_told_and_nobody_else_is_played_too_loud() {
-    let mut world = world(1);
+    let mut world = World::forwarding(1);
     for id in 1..=100 {
         world.join(id, slots(1));
     }

@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_engine::{Action, Command, CommandQueues, Event, MixConfig, PeerId, RoomId, RoomKind, Shard};
+use roomtone_engine::{Action, Command, CommandQueues, Event, GainCell, MixConfig, PeerId, RoomId, RoomKind, Shard};
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::link::Datagram;
 use roomtone_testkit::peer::ClientOptions;
@@ -109,6 +109,32 @@ impl World {
             watch: |_| {},
             deliver: true,
         }
+    }
+
+    /// In which the room forwards, and each listener gets so many talkers.
+    pub fn forwarding(slots: u32) -> World {
+        let mut world = World::new();
+        let kind = RoomKind::Forward { slots, stereo: false };
+        world.command(Command::new(ROOM, Action::Open { kind }));
+        world
+    }
+
+    /// A world of so many shards. In the room, which is on the first, 1 talks and 2 listens.
+    pub fn with_talker_and_listener(shards: usize) -> World {
+        let mut world = World::of_many(shards);
+        world.join_talking(1);
+        world.join(2, ClientOptions::default());
+        world.connect();
+        world
+    }
+
+    /// In which 1 and 2 talk with each other.
+    pub fn of_two_talkers() -> World {
+        let mut world = World::new();
+        world.join_talking(1);
+        world.join_talking(2);
+        world.connect();
+        world
     }
 
     /// A world of two shards; the room is on the first.
@@ -240,9 +266,30 @@ impl World {
         self.collect();
     }
 
+    /// Submits a command as a caller who names this shard.
+    pub fn submit(&self, shard: usize, command: Command) {
+        self.queues.submit(shard, command).unwrap();
+    }
+
+    /// The gain at which one listener hears one speaker, from the middle.
+    pub fn set_gain(&mut self, listener: PeerId, speaker: PeerId, gain: f32) {
+        let cells = vec![gain_cell(listener, speaker, gain)];
+        self.command(Command::new(ROOM, Action::SetGains { cells }));
+    }
+
     pub fn reoffer(&mut self, id: PeerId, offer: String) {
         self.command(Command::new(ROOM, reoffer(id, offer)));
         self.collect();
+    }
+
+    /// A client that shall take the place of `id`, if the shard takes its offer for that of a new connection: it has the number
+    /// [`replacement`] then.
+    pub fn begin_anew(&mut self, id: PeerId, options: ClientOptions) {
+        let number = replacement(id);
+        let client = Client::new(self.now, ROOM, number, options);
+        let offer = client.peer.offer();
+        self.clients.insert(number, client);
+        self.reoffer(id, offer);
     }
 
     /// Lets `duration` pass.
@@ -282,16 +329,6 @@ impl World {
                 let mut bytes = std::mem::take(&mut datagram.data).to_vec();
                 if let Some(tap) = self.wiretap.as_mut() {
                     tap.push((datagram.from, bytes.clone()));
-    /// A client that shall take the place of `id`, if the shard takes its offer for that of a new connection: it has the number
-    /// [`replacement`] then.
-    pub fn begin_anew(&mut self, id: PeerId, options: ClientOptions) {
-        let number = replacement(id);
-        let client = Client::new(self.now, ROOM, number, options);
-        let offer = client.peer.offer();
-        self.clients.insert(number, client);
-        self.reoffer(id, offer);
-    }
-
                 }
                 let sound = classify(&bytes) == PacketKind::Rtp;
                 (self.watch)(if sound { Moment::Sound } else { Moment::Other });
@@ -365,9 +402,6 @@ impl World {
     }
 }
 
-fn bytes_of(data: &[u8]) -> bytes::Bytes {
-    bytes::Bytes::copy_from_slice(data)
-}
 /// A gain from the middle.
 pub fn gain_cell(listener: PeerId, speaker: PeerId, gain: f32) -> GainCell {
     GainCell {
@@ -402,3 +436,6 @@ pub fn reoffer(peer: PeerId, offer: String) -> Action {
     }
 }
 
+fn bytes_of(data: &[u8]) -> bytes::Bytes {
+    bytes::Bytes::copy_from_slice(data)
+}
