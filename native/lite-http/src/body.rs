@@ -17,7 +17,7 @@ pub struct RequestBody {
     rest: Bytes,
 }
 
-/// What a read gives.
+/// The outcome of a read.
 pub enum Read {
     /// The body's end was reached.
     End(Bytes),

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Who is connected.
+/// Counts of connections.
 #[derive(Default)]
 pub struct Census {
     counts: Mutex<Counts>,

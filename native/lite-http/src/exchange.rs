@@ -13,7 +13,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::handshake::HandshakeError;
 use crate::limits::SocketLimits;
 
-/// What the process decided.
+/// The process's decision.
 pub enum Answer {
     /// A response.
     Respond(Response<ResponseBody>),

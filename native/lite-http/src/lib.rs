@@ -9,7 +9,7 @@
 //!
 //! - No function blocks: what takes time runs on the runtime and answers with a message.
 //! - Messages are sent from the runtime's threads only (a scheduler thread may not, see `notify`).
-//! - Whatever a client sends is bounded before it is stored: heads, bodies, frames, messages in flight, time.
+//! - Everything that a client sends is bounded before it is stored: heads, bodies, frames, messages in flight, time.
 //! - A connection ends when its process ends, and a listener when its owner ends.
 
 mod body;

@@ -1,4 +1,4 @@
-//! What a client may cost.
+//! Limits of what a client may use.
 
 use std::time::Duration;
 

@@ -56,7 +56,7 @@ impl ListenerHandle {
     }
 }
 
-/// What the tasks of a listener share.
+/// State that the tasks of a listener share.
 struct Port {
     limits: Limits,
     owner: LocalPid,
@@ -160,7 +160,7 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> 
     };
     tokio::select! {
         shaken = timeout(port.limits.head_timeout(), shaking) => shaken.ok().flatten(),
-        // Whatever it is that the listener shall do: nobody is in the middle of anything here.
+        // Any other command ends the wait: no exchange is under way here.
         _ = control.wait_for(|control| *control != Control::Run) => None,
     }
 }

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Messages that may be on their way to the process.
 pub const WINDOW: usize = 16;
-/// What a process may send.
+/// A message that a process may send.
 pub enum Out {
     /// A text message.
     Text(Utf8Bytes),

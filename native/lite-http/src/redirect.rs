@@ -1,4 +1,4 @@
-//! What plain HTTP gets on a port that speaks TLS: the way to the same page by HTTPS. Knows nothing of the BEAM.
+//! The answer to plain HTTP on a port that speaks TLS: a redirect to the same page by HTTPS. Knows nothing of the BEAM.
 
 use std::convert::Infallible;
 

@@ -31,7 +31,7 @@ mod atoms {
 
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// What is read and thrown away so that a close frame isn't overtaken by a reset.
+/// Bytes that are read and thrown away so that a reset doesn't overtake a close frame.
 const LINGER_BYTES: usize = 16 << 20;
 
 /// How it ended.
@@ -211,7 +211,7 @@ async fn close(socket: &mut Socket, code: CloseCode, reason: Utf8Bytes, ended: E
             linger(socket).await;
         }
     };
-    // Whatever happens, it ends now.
+    // It ends now in any case.
     let _ended = timeout(CLOSE_TIMEOUT, closing).await;
     ended
 }

@@ -10,7 +10,7 @@ use crate::certificate::Pair;
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 
-/// What is there; `None` if something is missing, or if others may read the key.
+/// The pair that is there; `None` if something is missing, or if others may read the key.
 pub fn read(directory: &Path) -> Option<Pair> {
     let key = directory.join(KEY);
     let mode = fs::metadata(&key).ok()?.permissions().mode();

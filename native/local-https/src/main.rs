@@ -35,7 +35,7 @@ enum Command {
         /// With colours of its own, so that it is dark on light in any terminal
         #[arg(long)]
         ansi: bool,
-        /// What it says
+        /// The text
         text: String,
     },
 }

@@ -1,6 +1,6 @@
-//! What a frame costs on this machine: `cargo run --release -p roomtone-audio --example bench_codec [speech.raw]`.
+//! The cost of a frame on this machine: `cargo run --release -p roomtone-audio --example bench_codec [speech.raw]`.
 //!
-//! The codec's choices, and with them its costs, depend on the sound. For those of speech give it some, 48 kHz, mono, 16 bit:
+//! The codec's choices, and with them its costs, depend on the sound. To measure speech, pass a recording, 48 kHz, mono, 16 bit:
 //! `espeak-ng -w /tmp/s.wav "…"; sox /tmp/s.wav -r 48000 -c 1 -b 16 -e signed /tmp/speech.raw`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]

@@ -38,7 +38,7 @@ fn write(path: &Path, pcm: &[f32]) {
     fs::write(path, file).unwrap();
 }
 
-/// What a listener hears, µs of an encode, and bits a second.
+/// The sound at a listener, µs of an encode, and bits a second.
 fn through(config: &EncoderConfig, frames: &[Frame]) -> (Vec<Frame>, f64, f64) {
     // Of each frame the fastest encode, so that other work on the machine doesn't count.
     let (mut best, mut heard, mut bytes) = (vec![f64::MAX; frames.len()], Vec::new(), 0);

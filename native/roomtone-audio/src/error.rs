@@ -1,4 +1,4 @@
-//! What can go wrong, each with its cause.
+//! Errors, each with its cause.
 
 use thiserror::Error;
 
@@ -11,7 +11,7 @@ pub enum AudioError {
     /// libopus refused a call.
     #[error("libopus refused to {action}: {cause}")]
     Opus {
-        /// What was asked of it.
+        /// The call.
         action: &'static str,
         /// Its answer.
         cause: audiopus::Error,

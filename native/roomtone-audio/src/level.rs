@@ -36,7 +36,7 @@ pub fn level(pcm: &[f32]) -> AudioLevel {
         return AudioLevel::SILENCE;
     }
     let mean_square = sum_of_squares(pcm) / pcm.len() as f32;
-    // What is no number counts as silence; infinity is cut to 0.
+    // NaN counts as silence; infinity is cut to 0.
     if mean_square.is_nan() || mean_square < 2e-13 {
         return AudioLevel::SILENCE;
     }

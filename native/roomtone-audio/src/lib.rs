@@ -2,8 +2,7 @@
 //! tools that tests of all crates listen with.
 //!
 //! Everything inside is 48 kHz `f32` with full scale at ±1.0, in frames of 20 ms. The crate is sans-IO: it opens nothing,
-//! starts nothing and reads no clock; `now` is an argument. Whatever a packet holds, nothing here panics, and memory is
-//! bounded. In the steady state nothing allocates: buffers are reused.
+//! starts nothing and reads no clock; `now` is an argument. No packet makes it panic, and memory is bounded. In the steady state nothing allocates: buffers are reused.
 //!
 //! ```
 //! use roomtone_audio::{Decoder, Encoder, EncoderConfig, analysis::Tone, level};

@@ -2,8 +2,8 @@
 //!
 //! A frame is known whole before it is sent, so each 2.5 ms of it can look ahead for free: the gain that its peak needs is
 //! in force at both of its ends, and moves in a straight line between. Where nothing is loud the gain is exactly 1 and the
-//! samples pass bit by bit. What may still stick out (a peak right at the start of a frame, before the gain has come down)
-//! is rounded off by a smooth curve that ends at full scale.
+//! samples pass bit by bit. A peak that still sticks out (right at the start of a frame, before the gain has come down) is
+//! rounded off by a smooth curve that ends at full scale.
 
 use crate::Channels;
 
@@ -216,7 +216,7 @@ mod tests {
         let mut both: Vec<f32> = left.iter().zip(&right).flat_map(|(l, r)| [*l, *r]).collect();
         let mut limiter = Limiter::new();
         limiter.process_interleaved(&mut both, Channels::Stereo);
-        // What was taken from the right (never near the limit) is what the gain took from the left.
+        // The right, which is never near the limit, loses as much as the gain took from the left.
         let gain: Vec<f32> = both
             .chunks(2)
             .zip(&right)

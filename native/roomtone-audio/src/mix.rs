@@ -49,7 +49,7 @@ pub fn ramp(dst: &mut [f32], from: f32, to: f32) {
     }
 }
 
-/// What a mono source gets in each ear.
+/// The gain of a mono source in each ear.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StereoGain {
     /// Linear gain on the left.

@@ -13,7 +13,7 @@ fn playout() -> Playout {
     Playout::new(PlayoutConfig::default()).expect("default limits")
 }
 
-/// What may happen to a packet.
+/// The possible fates of a packet.
 #[derive(Debug, Clone)]
 enum Fate {
     Fine(u16),
@@ -40,7 +40,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
 
-    /// Whatever comes: no panic, bounded sound, and once the link is clean again, clean sound with a small delay.
+    /// No packets make it panic; sound is bounded, and once the link is clean again, clean sound with a small delay.
     #[test]
     fn survives_everything_and_recovers(
         fates in proptest::collection::vec(fate(), 1..200),

@@ -283,7 +283,7 @@ fn joined(before: &[Vec<u8>], packets: &[Vec<u8>], at: usize, introduced: bool, 
         .collect()
 }
 
-/// Noise, and a tone that begins in the midst of it.
+/// Noise, and a tone that begins within it.
 fn noise_and_tone(config: &EncoderConfig, noise: f32, hz: f64, imitate: Option<u8>) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(config).unwrap();
     if let Some(config) = imitate {

@@ -1,5 +1,5 @@
-//! What a participant takes of the heap, in the engine alone, libopus and ring included: bytes that glibc counts as in use, of all
-//! that a shard allocates and frees while N listeners come and stay for some seconds, and then K talkers.
+//! Heap that a participant needs in the engine alone, libopus and ring included: bytes that glibc counts as in use, of all that a
+//! shard allocates and frees while N listeners, and then K talkers, join and stay for some seconds.
 //!
 //! `cargo run --release -p roomtone-engine --example bench_memory [N [K [SECONDS]]]`
 

@@ -1,6 +1,7 @@
-//! What a room costs in the engine alone, without kernel and network: µs of CPU a tick, and a packet, of a room where K of N talk.
+//! Costs of a room in the engine alone, without kernel and network: µs of CPU a tick, and a packet, of a room where K of N talk.
 //!
-//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`; with `MIX_ALWAYS=1` one who talks alone is mixed, too.
+//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`; with `MIX_ALWAYS=1` a
+//! lone talker is mixed too.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 

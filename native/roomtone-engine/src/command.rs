@@ -38,17 +38,17 @@ impl Default for RoomKind {
     }
 }
 
-/// An order to a shard about a room. None is answered synchronously: its outcome arrives as an [`Event`].
+/// A command to a shard about a room. Its outcome arrives later, as an [`Event`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Command {
     /// The room.
     pub room: RoomId,
-    /// What is to be done with it.
+    /// The work to do there.
     pub action: Action,
 }
 
 impl Command {
-    /// An order about this room.
+    /// A command about this room.
     pub fn new(room: RoomId, action: Action) -> Command {
         Command { room, action }
     }
@@ -63,7 +63,7 @@ pub enum Action {
         kind: RoomKind,
     },
     /// Moves the room, with its participants, to another shard of the engine; [`Event::RoomMoved`] comes from there. The participants
-    /// keep their addresses and don't notice. Commands that name the old shard afterwards reach the room all the same. A move to the
+    /// keep their addresses and don't notice. Commands that name the old shard afterwards still reach the room. A move to the
     /// shard where the room is, to one that doesn't exist, or to one that is far behind, has no effect.
     Move {
         /// The other shard.
@@ -127,7 +127,7 @@ pub enum Action {
         default_gain: f32,
         /// The most talkers that a listener hears at once; `None`: all. A new room has `None`.
         max_talkers: Option<u32>,
-        /// Who these are.
+        /// The choice of these.
         select: Select,
     },
     /// Changes the gains of single pairs. In force at the next tick, reached by a ramp over one frame.
@@ -279,7 +279,7 @@ impl EndReason {
 pub enum Event {
     /// The shard runs, and is empty: whatever was in it under an earlier epoch is gone.
     ShardStarted {
-        /// What the shard announces as its ICE candidates.
+        /// The shard's ICE candidates.
         addresses: Vec<SocketAddr>,
     },
     /// The answer to [`Action::Join`] or [`Action::Reoffer`].
@@ -325,8 +325,8 @@ pub enum Event {
         levels: Vec<(PeerId, u8, bool)>,
     },
     /// The talkers in the slots of a listener of a forwarding room, and their gains, which the client applies. At most once in 200 ms.
-    /// So that nobody is ever heard at the gain of another, it also has the gains of talkers who aren't in a slot yet; each packet
-    /// names its talker.
+    /// It also has the gains of talkers who aren't in a slot yet, and each packet names its talker, so that the client never plays one
+    /// talker at the gain of another.
     Slots {
         /// The room.
         room: RoomId,
@@ -389,6 +389,8 @@ pub struct PeerStats {
     pub bytes_out: u64,
     /// Datagrams dropped for a bad tag, a replay or an unknown SSRC.
     pub rejected: u64,
+    /// Packets of talkers that weren't forwarded to them: more than 1,200 bytes of Opus. A mix is never that long.
+    pub oversized: u64,
     /// Packets on the way to us that never came.
     pub lost_in: u64,
     /// 20 ms frames that had to be concealed.
@@ -402,8 +404,6 @@ pub struct PeerStats {
     /// The jitter buffer's present delay, milliseconds.
     pub buffer_ms: f64,
     /// Round trip from RTCP, milliseconds.
-    /// Packets of talkers that weren't forwarded to them: more than 1,200 bytes of Opus. A mix is never that long.
-    pub oversized: u64,
     pub round_trip_ms: Option<f64>,
     /// The share of our packets that they lost by their last report, 0…1; `None` before the first one.
     pub fraction_lost_out: Option<f64>,

@@ -56,7 +56,7 @@ struct Queue {
     /// Rooms to take in. They come first: their participants' sound waits, and commands about them stand among the commands.
     rooms: VecDeque<RoomTransfer>,
     commands: VecDeque<Command>,
-    /// Rooms that were taken in, and where they came from, until the world has been told.
+    /// Rooms that were taken in, and where they came from, until their [`Event::RoomMoved`](crate::Event::RoomMoved) is handed on.
     unacknowledged: Vec<(RoomId, ShardIndex)>,
 }
 
@@ -78,7 +78,7 @@ pub(crate) enum Work {
 pub(crate) struct Lost {
     /// Rooms that had moved, and the other shards where they were.
     pub(crate) rooms: Vec<(RoomId, Vec<ShardIndex>)>,
-    /// Rooms among them whose arrival the world hasn't been told, and where they came from.
+    /// Rooms among them whose [`Event::RoomMoved`](crate::Event::RoomMoved) wasn't handed on, and where they came from.
     pub(crate) unacknowledged: Vec<(RoomId, ShardIndex)>,
 }
 
@@ -135,7 +135,7 @@ impl CommandQueues {
         self.shards.get(shard)?.queue().take_room()
     }
 
-    /// The world has been told of all rooms that the shard has taken in.
+    /// All events about rooms that the shard has taken in were handed on.
     pub(crate) fn acknowledge(&self, shard: ShardIndex) {
         self.shards[shard].queue().unacknowledged.clear();
     }

@@ -21,7 +21,7 @@ pub struct MixConfig {
     pub private_bitrate: u32,
     /// Opus complexity (0…10) of a mix that few hear, where `private_bitrate` is too low for CELT alone.
     pub private_complexity: u8,
-    /// What a client is asked to send on average at most, bit/s: their aim, as browsers take it. Half as much again of stereo.
+    /// The most bits a second, on average, that clients are asked to send. Browsers take it as their aim. For stereo 1.5 times as many.
     pub uplink_bitrate: u32,
     /// Whether listeners who hear the same share a mix and its encode. Off only to hear that it makes no difference.
     pub share: bool,
@@ -109,7 +109,7 @@ pub struct ConfigError {
 pub struct ShardConfig {
     /// Where the socket is bound. Port 0: the system chooses (and the candidates' port 0 is replaced by it).
     pub bind: SocketAddr,
-    /// What is announced as ICE host candidates.
+    /// The ICE host candidates to announce.
     pub candidates: Vec<SocketAddr>,
 }
 

@@ -56,7 +56,7 @@ pub struct ResourceError {
     cause: io::Error,
 }
 
-/// What a driver is made of.
+/// Everything that a driver is made of.
 pub(crate) struct Parts<'a> {
     pub(crate) shard: usize,
     pub(crate) epoch: u64,
@@ -153,7 +153,8 @@ impl Driver {
         Ok(Driver { event_loop, runtime })
     }
 
-    /// Runs the shard for about `budget`, less if `control` says so; says goodbye to the participants if the engine was stopped.
+    /// Runs the shard for about `budget`, or until `control` asks it to leave. If the engine was
+    /// stopped, it says goodbye to the participants.
     pub(crate) fn run(&mut self, budget: Duration, control: &Control) {
         let until = Instant::now() + budget;
         self.runtime.block_on(self.event_loop.turn(until, control));

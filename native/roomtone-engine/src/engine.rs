@@ -1,8 +1,8 @@
-//! The engine: shards, and the lending of threads to them.
+//! The engine: shards, and the threads that run them.
 //!
-//! The caller owns the threads. [`Engine::run`] lends the calling thread to a shard for a while; between two calls, or after a
-//! lender was killed, the shard rests in its cell with everything that is in it, and the next call takes it up. A second lender
-//! who comes while the first is still inside makes the first one leave.
+//! The caller owns the threads. [`Engine::run`] lends the calling thread to a shard for a while. Between two calls, or after a
+//! caller was killed, the shard rests in its cell with everything that is in it, and the next call takes it up. A second call
+//! for a shard makes the first one return.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -30,7 +30,7 @@ pub enum StartError {
     Bind {
         /// The address asked for.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: std::io::Error,
     },
     /// No shard was asked for.
@@ -45,7 +45,7 @@ pub enum StartError {
 #[derive(Debug)]
 #[must_use]
 pub enum RunOutcome {
-    /// The time is up, or another lender took over: call again.
+    /// The time is up, or another call took over: call again.
     Yielded,
     /// The engine was stopped: don't call again.
     Stopped,
@@ -128,7 +128,7 @@ impl Engine {
         self.cells.len()
     }
 
-    /// What a shard announces as its ICE candidates.
+    /// A shard's ICE candidates.
     pub fn candidates(&self, shard: usize) -> Option<&[SocketAddr]> {
         self.cells.get(shard).map(|cell| cell.config.candidates.as_slice())
     }
@@ -162,7 +162,7 @@ impl Engine {
             Ok(Err(error)) => RunOutcome::Failed(error),
             Err(panic) => {
                 let broken = state.driver.take();
-                // What broke may break again while it is taken apart; leaking it is better than taking the caller down.
+                // A broken driver may panic again while it is dropped. Leaking it is better than taking the caller down.
                 if let Err(second) = catch_unwind(AssertUnwindSafe(move || drop(broken))) {
                     std::mem::forget(second);
                 }
@@ -187,8 +187,8 @@ impl Engine {
         })
     }
 
-    /// Queues a command and wakes the shard's loop. Never waits for a shard. What is submitted for a room is carried out in that order,
-    /// also when it moves; the queue of a room that has moved is that of the shard where it is, whichever shard is named here.
+    /// Queues a command and wakes the shard's loop. Never waits for a shard. A room's commands are carried out in the order in which
+    /// they were submitted, even while it moves. A room that has moved gets them whichever shard is named here.
     ///
     /// # Errors
     /// [`SubmitError`]: the queue is full, there is no such shard, or the engine was stopped.

@@ -14,7 +14,7 @@ pub(crate) struct Meter {
     load: f32,
 }
 
-/// What a turn has completed.
+/// The measurements that a turn has completed.
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Measured {
     pub(crate) round: Option<Round>,

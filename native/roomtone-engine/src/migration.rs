@@ -31,7 +31,7 @@ impl Shard {
                 neighbours.send(shard, Message::RoomGone(room));
             }
         }
-        // For the world these rooms are still at the shards that they came from, where nothing has happened.
+        // As far as events tell, these rooms are still at the shards that they came from, where nothing has happened.
         for (room, from) in lost.unacknowledged {
             self.context.events.push_back(Event::RoomMoved { room, from });
             self.context.events.push_back(Event::RoomFailed { room });

@@ -25,9 +25,9 @@ pub(crate) enum Message {
     Restarted,
 }
 
-/// A subject on which another shard is still to be informed, because its mailbox was full. The state of things is sent once there is
-/// room, not the message that didn't fit: that is out of date by then, and there may be any number of them. So no message can overtake
-/// another, and there are no more subjects than rooms.
+/// A subject on which another shard is still to be informed, because its mailbox was full. Once there is space, the present state is
+/// sent instead of the message that didn't fit, which is out of date by then. So messages can't overtake each other, and the number of
+/// subjects is bounded by that of rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Pending {
     /// Before all others: later messages about rooms belong to the new epoch.

@@ -1,6 +1,6 @@
-//! What a shard gives up when its thread has too much to do, before a deadline is missed.
+//! Load shedding: a shard whose thread has too much to do gives something up before it misses a deadline.
 //!
-//! Two things tell of it: the work of ticks and how late they begin, round by round of 20 ms (dozens of rooms that begin to talk
+//! Two measurements show the load: the work of ticks and how late they begin, round by round of 20 ms (dozens of rooms that begin to talk
 //! at once), and the load of a whole second (many small rooms, or a flood).
 
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use roomtone_audio::FRAME_DURATION;
 const HIGH: f32 = 0.85;
 /// Below this it takes something back.
 const LOW: f32 = 0.55;
-/// What the load of a second speaks of.
+/// The time over which load is averaged.
 const SECOND: Duration = Duration::from_secs(1);
 /// Of a round the ticks may take this much, or all work together where they are late: a round that took more is a tight one.
 const TIGHT: f32 = 0.85;
@@ -19,18 +19,18 @@ const TIGHT: f32 = 0.85;
 const LATE: Duration = Duration::from_millis(10);
 /// So many more tight rounds than others are no accident: a thread that had to wait for its core once makes one, however long.
 const PRESSURE: u32 = 5;
-/// What was given up shows from the next tick on; rounds before this still work off what had piled up, three ticks of it at most.
+/// The next tick shows the effect of a step. Rounds within this time still work off what had piled up, at most three ticks.
 const EFFECT: Duration = Duration::from_millis(200);
 /// How long the load must have been low before something is taken back.
 const CALM: Duration = Duration::from_secs(5);
 /// The longest that it must, after it was taken back too soon over and over.
 const LONGEST_CALM: Duration = Duration::from_secs(60);
-/// What is given up again within this time was taken back too soon.
+/// A step that is repeated within this time was taken back too soon.
 const RELAPSE: Duration = Duration::from_secs(10);
 /// Talkers heard at once in a room, when it has come to that.
 const FEW_TALKERS: usize = 3;
 
-/// What a shard's thread did in a stretch of time: a round is one of 20 ms, or a little more.
+/// The work of a shard's thread in one round: 20 ms, or a little more.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Round {
     /// How long it was.

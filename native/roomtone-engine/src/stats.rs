@@ -82,7 +82,7 @@ impl Histogram {
     }
 }
 
-/// What a shard has done since its epoch began, and what it holds.
+/// A shard's counters since its epoch began, and its present state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct ShardStats {
     /// The shard's epoch.

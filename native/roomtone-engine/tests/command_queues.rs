@@ -1,5 +1,5 @@
-//! What is ordered of a room that moves about, while loops stand still and messages take their time: in which order it is carried out,
-//! what becomes of it when a shard breaks, and that the sound goes on.
+//! Commands for a room that moves between shards, while loops stall and messages are late: they are carried out in order, none is lost
+//! when a shard breaks, and the sound goes on.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -16,7 +16,7 @@ use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 
 const SHARDS: usize = 3;
 
-/// What became of an order, as far as the world hears of it.
+/// The outcome of a command, as its event tells.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Answered(PeerId),
@@ -36,7 +36,7 @@ fn outcomes(world: &World) -> Vec<Outcome> {
     world.events.iter().filter_map(|(_, event)| outcome(event)).collect()
 }
 
-/// Somebody who orders this and that of the room.
+/// A caller who submits random commands for the room.
 struct Caller {
     random: StdRng,
     offer: String,
@@ -148,7 +148,7 @@ fn orders_are_carried_out_as_they_were_given_wherever_the_room_is() {
     }
 }
 
-/// What somebody believes who hears what the shards tell: which of them has the room.
+/// The shard that has the room, for a reader of the shards' events.
 #[derive(Default)]
 struct Belief {
     place: usize,
@@ -426,7 +426,7 @@ fn sound_that_is_quicker_than_its_room_waits_for_nothing() {
     world.submit(0, Command::new(ROOM, Action::Move { to: 1 }));
     world.run_ms(1);
     world.loops.asleep.clear();
-    // The loop doesn't come round to its orders.
+    // The loop doesn't get to its commands.
     world.loops.commands = 0;
     world.run_ms(40);
     assert_eq!(world.shard_at(1).stats().rooms, 1);

@@ -350,7 +350,7 @@ fn a_listener_is_told_at_most_five_times_a_second_and_of_every_last_change() {
     assert!(times.len() >= 9, "{}", times.len());
     world.run_ms(300);
     assert!((told(&world, 2)[0].gain - 0.595).abs() < 0.001);
-    // Who leaves is in no slot any more.
+    // A talker who leaves is in no slot.
     world.command(Command::new(ROOM, Action::Leave { peer: 1 }));
     world.run_ms(300);
     assert_eq!(in_slots(&world, 2), BTreeSet::new());

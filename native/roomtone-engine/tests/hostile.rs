@@ -1,4 +1,4 @@
-//! What strangers and misbehaving participants send: memory stays flat, sound stays whole.
+//! Hostile datagrams of strangers and participants: memory stays flat, sound stays whole.
 
 mod common;
 

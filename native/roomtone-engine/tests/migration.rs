@@ -1,4 +1,4 @@
-//! Rooms that move from shard to shard in the midst of a call.
+//! Rooms that move from shard to shard during a call.
 
 #![allow(clippy::unwrap_used)]
 

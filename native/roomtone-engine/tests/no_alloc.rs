@@ -1,4 +1,4 @@
-//! Once a room talks, neither a packet nor a tick allocates: counted in an allocator of this test's own.
+//! Once a room talks, neither a packet nor a tick allocates.
 //!
 //! RTCP reports and the levels told to the room do allocate, and how many of them fall due is up to their random intervals
 //! (RFC 3550, section 6.2). So what is asked of is each packet and each tick by itself: almost none may allocate, and the few that
@@ -45,7 +45,7 @@ impl Tally {
         };
     }
 
-    /// What was counted.
+    /// The counts.
     fn end(world: &mut World) -> Tally {
         world.watch = |_| {};
         TALLY.with_borrow_mut(|tally| Tally {

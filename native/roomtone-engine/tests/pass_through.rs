@@ -74,7 +74,7 @@ fn stats(world: &World) -> ShardStats {
     world.shard.stats().clone()
 }
 
-/// What was decoded, encoded, sent, and passed on in this time.
+/// Frames decoded and encoded, packets sent and passed on in this time.
 fn work(world: &mut World, ms: u64) -> [u64; 4] {
     let before = stats(world);
     world.run_ms(ms);
@@ -265,7 +265,7 @@ fn no_word_loses_more_than_20_ms_of_its_beginning_or_end_over_noise() {
                     "noise at {noise}: {talker} is heard for {heard:?} ms"
                 );
                 for heard in heard {
-                    // What is put in at a passage makes a word longer, never shorter.
+                    // A seam makes a word longer, never shorter.
                     assert!(
                         (ms - 20..=ms + 60).contains(&heard),
                         "noise at {noise}: {talker}, {heard} of {ms} ms"
@@ -358,7 +358,7 @@ fn a_talker_who_leaves_or_breaks_off_in_mid_word_fades_out() {
             let pcm = world.clients[&2].ear.recent(60.0);
             let steepest = amplitude(TONE_DBFS) * std::f32::consts::TAU * hz / 48_000.0;
             let step = pcm.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
-            // What Opus makes up for a tone that breaks off isn't as smooth as the tone; a voice that is cut off steps by ten times as much.
+            // Opus conceals a tone that breaks off less smoothly than the tone was; a voice that is cut off steps by ten times as much.
             assert!(
                 step < 5.0 * steepest,
                 "leaves: {leaves}, pass-through: {pass_through}, {}",
@@ -392,7 +392,7 @@ fn a_talker_who_tells_no_levels_is_passed_on_too() {
 
 #[test]
 fn packets_that_a_client_may_not_take_are_mixed() {
-    // Who asks for stereo hears the middle 3 dB softer in each ear than a mono packet would be.
+    // A stereo listener hears the middle 3 dB softer in each ear than a mono packet would be.
     let mut world = World::new();
     let kind = RoomKind::Mix { stereo: true };
     world.command(Command::new(ROOM, Action::Open { kind }));

@@ -1,4 +1,4 @@
-//! Whom a listener hears where more talk than are heard at once: the loudest to them, or the nearest.
+//! Selection of talkers where more of them talk than a listener hears at once: the loudest, or the nearest.
 
 #![allow(clippy::unwrap_used)]
 
@@ -63,7 +63,7 @@ fn stand(world: &mut World, speaker: PeerId, db: f32) {
     world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
 }
 
-/// Who is heard at present: their tones come out of the ear (gains of slots are the client's to apply).
+/// The talkers who are heard at present, by their tones in the ear (the client would apply the gains of slots).
 fn heard(world: &mut World) -> Vec<PeerId> {
     world.run_ms(600);
     world.clients.get_mut(&LISTENER).unwrap().ear.clear();

@@ -25,7 +25,7 @@ fn set_gains(world: &mut World, listener: PeerId, gains: &[(PeerId, Option<f32>)
     ));
 }
 
-/// What a listener was told last, and how often they were told something.
+/// The last list that a listener got, and how many they got.
 fn told(world: &World, listener: PeerId) -> (Vec<SlotCell>, Vec<SourceCell>, f32, usize) {
     let lists = world.events.iter().filter_map(|(_, event)| match event {
         Event::Slots {
@@ -108,7 +108,7 @@ fn a_listener_knows_how_to_play_somebody_before_they_say_a_word() {
     assert!(slots.iter().all(|slot| slot.speaker.is_none()));
     assert_eq!(rest, 1.0);
     let told_of: Vec<_> = others.iter().map(|cell| (cell.speaker, cell.gain, cell.pan)).collect();
-    // Who is at 0 never comes.
+    // A talker at gain 0 never comes.
     assert_eq!(told_of, [(2, 0.1, 0.5), (1, 0.5, 0.0)]);
     world.talk(2, TONE_DBFS);
     let mut heard = sources(&mut world, 9, 400);

@@ -39,7 +39,7 @@ fn pan(world: &mut World, listener: PeerId, speaker: PeerId, gain: f32, pan: f32
     world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
 }
 
-/// What came in the next `ms`, left and right.
+/// The sound of the next `ms`, left and right.
 fn listen(world: &mut World, listener: PeerId, ms: u64) -> (Vec<f32>, Vec<f32>) {
     world.clients.get_mut(&listener).unwrap().payloads = Some(Vec::new());
     world.run_ms(ms);
@@ -59,7 +59,7 @@ fn listen(world: &mut World, listener: PeerId, ms: u64) -> (Vec<f32>, Vec<f32>) 
 /// How loud a speaker is in each ear, relative to how they spoke.
 fn sides(world: &World, speaker: PeerId, (left, right): &(Vec<f32>, Vec<f32>)) -> (f32, f32) {
     let client = &world.clients[&speaker];
-    // The decoder began in the midst of it.
+    // The decoder began within the tone.
     let level = |ear: &[f32]| dbfs(goertzel_amplitude(&ear[ear.len() / 4..], client.hz)) - client.dbfs;
     (level(left), level(right))
 }

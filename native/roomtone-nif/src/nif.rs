@@ -21,7 +21,7 @@ mod atoms {
 /// The longest that one call of `run_shard/3` may keep its thread: the Elixir process hears nothing meanwhile.
 const LONGEST_RUN: Duration = Duration::from_secs(10);
 
-/// What an `engine` term holds.
+/// The content of an `engine` term.
 pub(crate) struct Handle {
     // The engine catches its own panics and starts the broken shard anew, so none leaves it half changed.
     engine: AssertUnwindSafe<Engine>,

@@ -18,10 +18,10 @@ const LOG_QUEUE: usize = 256;
 /// The longest log line, in bytes.
 const LOG_LINE: usize = 1_000;
 
-/// Who gets the messages; can be changed while the engine runs.
+/// The process that gets the messages; can be changed while the engine runs.
 pub(crate) type Target = Arc<Mutex<LocalPid>>;
 
-/// What keeps an engine's log lines coming: they stop when this is dropped.
+/// Keeps an engine's log lines coming: they stop when this is dropped.
 pub(crate) struct LogLines(#[allow(dead_code)] Arc<Sender<Line>>);
 
 type Line = (Level, String);

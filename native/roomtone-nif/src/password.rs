@@ -15,7 +15,7 @@ const SALT: std::ops::RangeInclusive<usize> = 8..=48;
 /// A hash that says it takes more than this (KiB, rounds, lanes) is not one of ours, and isn't tried.
 const GREATEST_COST: (u32, u32, u32) = (256 * 1024, 10, 8);
 
-// Dirty: meant to take some tens of milliseconds and megabytes. The caller sees to it that few run at once.
+// Dirty: meant to take some tens of milliseconds and megabytes. The caller bounds how many run at once.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn password_hash(password: Binary<'_>, salt: Binary<'_>, cost: (u32, u32, u32)) -> Result<String, Atom> {
     if password.len() > LONGEST_PASSWORD {
@@ -38,7 +38,7 @@ fn password_verify(password: Binary<'_>, hash: &str) -> Result<bool, Atom> {
     }
     let hash = PasswordHash::new(hash).map_err(|_| atoms::bad_hash())?;
     let params = Params::try_from(&hash).map_err(|_| atoms::bad_hash())?;
-    // What it costs is up to the hash, within bounds.
+    // The hash names its cost, within bounds.
     let hasher = hasher((params.m_cost(), params.t_cost(), params.p_cost()))?;
     match hasher.verify_password(password.as_slice(), &hash) {
         Ok(()) => Ok(true),

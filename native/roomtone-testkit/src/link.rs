@@ -30,11 +30,11 @@ use str0m_netem::{GilbertElliot, Input, LossModel, Netem, NetemConfig, Output, P
 /// A datagram under way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datagram {
-    /// Who sent it.
+    /// The sender.
     pub from: SocketAddr,
-    /// Whom it is for.
+    /// The receiver.
     pub to: SocketAddr,
-    /// What it says.
+    /// The bytes.
     pub data: Bytes,
 }
 
@@ -53,7 +53,7 @@ pub struct Burst {
     pub leave: f32,
 }
 
-/// What is wrong with a [`Link`]. The default is nothing at all.
+/// The faults of a [`Link`]. By default it has none.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LinkConfig {
     /// Seed of all chance.

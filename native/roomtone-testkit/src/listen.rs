@@ -7,11 +7,11 @@ use crate::fixtures::SAMPLE_RATE;
 use crate::opus::Decoder;
 use crate::peer::Audio;
 
-/// What an ear that isn't told otherwise remembers of a source.
+/// Memory of each source, unless an ear is told otherwise.
 const DEFAULT_MEMORY: Duration = Duration::from_secs(60);
 /// The longest pause of a source that is kept as silence; a longer jump of timestamps is another stream.
 const LONGEST_PAUSE: u32 = 2 * SAMPLE_RATE;
-/// What is reported for less than this, or for nothing at all.
+/// The lowest level reported, also for digital silence.
 const FLOOR_DBFS: f32 = -120.0;
 
 /// Why a packet couldn't be heard.
@@ -22,7 +22,7 @@ pub struct ListenError {
     pub ssrc: u32,
     /// Its sequence number.
     pub seq: u16,
-    /// What Opus says.
+    /// The codec's error.
     pub why: String,
 }
 
@@ -60,8 +60,8 @@ impl Ear {
         }
     }
 
-    /// Decodes one packet, in the order of arrival, and returns its sound. What was left out before it (lost packets,
-    /// DTX) is silence in the ear's memory, and isn't concealed. Late and repeated packets are not heard.
+    /// Decodes one packet, in the order of arrival, and returns its sound. A gap before it (lost packets, DTX)
+    /// is silence in the ear's memory, and isn't concealed. Late and repeated packets are not heard.
     pub fn hear(&mut self, packet: &Audio) -> Result<&[f32], ListenError> {
         let failed = |why: String| ListenError {
             ssrc: packet.ssrc,
@@ -183,7 +183,7 @@ pub fn dbfs(amplitude: f32) -> f32 {
     }
 }
 
-/// Who hears which tone how loud.
+/// The level of each talker's tone at each listener.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelMatrix {
     listeners: Vec<String>,

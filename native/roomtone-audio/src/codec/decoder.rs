@@ -9,7 +9,7 @@ const SAMPLE_LIMIT: f32 = 2.0;
 
 /// An Opus decoder at 48 kHz.
 ///
-/// Whatever the packet's channels, the output has the decoder's: libopus mixes down or doubles.
+/// The output has the decoder's channels whatever the packet has: libopus mixes down or doubles.
 #[derive(Debug)]
 pub struct Decoder {
     inner: audiopus::coder::Decoder,

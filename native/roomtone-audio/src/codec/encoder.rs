@@ -7,7 +7,7 @@ use audiopus::{Application, ffi};
 /// The longest packet that the encoder writes, in bytes: the largest Opus frame (RFC 6716 §3.2.1: 1275) and its TOC byte.
 pub const MAX_PACKET_BYTES: usize = 1276;
 
-/// What an encoder takes the sound for, when it chooses between the two codecs that Opus consists of (RFC 6716 §2).
+/// The kind of sound that an encoder assumes when it chooses between the two codecs that Opus consists of (RFC 6716 §2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Signal {
     /// libopus decides, by application, bit rate and, from complexity 7 on, by listening: at speech rates SILK, with CELT
@@ -26,7 +26,7 @@ pub struct EncoderConfig {
     pub bitrate: u32,
     /// CPU spent for quality, 0 to 10.
     pub complexity: u8,
-    /// What the sound is: [`Application::Voip`] keeps SILK or hybrid at speech rates, [`Application::Audio`] leans to CELT.
+    /// The kind of sound: [`Application::Voip`] keeps SILK or hybrid at speech rates, [`Application::Audio`] leans to CELT.
     pub application: Application,
     /// Carry a low-rate copy of each frame in the next packet (in-band FEC, RFC 6716 §2.1.7).
     pub fec: bool,

@@ -1,4 +1,4 @@
-//! What an Opus packet says about itself, without decoding it: RFC 6716 §3 (framing) and §4.2.3–4.2.4 (SILK header bits).
+//! Properties of an Opus packet, read without decoding it: RFC 6716 §3 (framing) and §4.2.3–4.2.4 (SILK header bits).
 
 use thiserror::Error;
 
@@ -19,7 +19,7 @@ pub enum Mode {
     Celt,
 }
 
-/// What the head of a packet says.
+/// The properties of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketInfo {
     /// Sound in it, in samples a channel at 48 kHz: 120 (2.5 ms) to [`MAX_SAMPLES`] (120 ms).

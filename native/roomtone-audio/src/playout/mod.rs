@@ -49,7 +49,7 @@ impl Default for PlayoutConfig {
     }
 }
 
-/// What the RTP header of a packet says.
+/// The fields of a packet's RTP header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RtpMeta {
     /// Sequence number; wraps.
@@ -62,24 +62,24 @@ pub struct RtpMeta {
     pub level: Option<AudioLevel>,
 }
 
-/// What became of a packet.
+/// The fate of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InsertOutcome {
     /// It waits to be played.
     Queued,
     /// It had come before.
     Duplicate,
-    /// What follows it was played already.
+    /// A later packet was played already.
     Late,
     /// The buffer was full: the oldest packet (which may be this one) went.
     Overflow,
     /// Not an Opus packet, or out of step with the stream. Ignored.
     Invalid,
-    /// The stream has jumped (the second packet in a row that says so). What waited is gone; this one waits.
+    /// The stream has jumped: this is the second packet in a row beyond the jump. It waits; those before it are gone.
     Reset,
 }
 
-/// What a tick gave.
+/// The content of a tick's frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
     /// The speaker's sound.
@@ -422,7 +422,7 @@ impl Playout {
     /// As [`Playout::pop`], for a tick at which the speaker isn't heard: the same book-keeping, no decoding. The first
     /// frame popped afterwards fades in over 5 ms.
     ///
-    /// What was popped last is cut off sharply: to stop hearing a speaker, pop once more, ramp that to zero, then skip.
+    /// Cuts off sharply after the last frame: to stop hearing a speaker, pop once more, ramp that to zero, then skip.
     pub fn skip(&mut self, now: Instant) -> FrameKind {
         let now = self.clock(now);
         self.skipped = true;

@@ -11,7 +11,7 @@ const RECALLED: i64 = 7 * FRAME;
 /// A hole longer than this (60 ms) isn't concealed: what came before it is another matter.
 const LONGEST_HOLE: i64 = 3 * FRAME;
 
-/// What of it is compared to find the place from which it goes on best: 10 ms.
+/// The length that is compared to find the best place to go on from: 10 ms.
 const COMPARED: usize = 480;
 /// How much further back that place may be than it has to: a period of 67 Hz, 15 ms.
 const CHOICE: usize = 720;
@@ -62,7 +62,7 @@ impl Recent {
     }
 }
 
-/// What was heard of a speaker lately; see [`Playout::recall`].
+/// The last sound of a speaker; see [`Playout::recall`].
 #[derive(Debug, Default)]
 pub struct Past {
     pcm: Vec<f32>,
@@ -202,7 +202,7 @@ impl Playout {
             if hole > LONGEST_HOLE {
                 past.pcm.fill(0.0);
             } else if hole > 0 {
-                // What can't be made up isn't there.
+                // Sound that can't be concealed is left out.
                 let _ = decoder.conceal(usize::try_from(hole).unwrap_or(0), &mut past.pcm);
             }
             if decoder.decode(payload, &mut past.pcm).is_err() {

@@ -30,7 +30,7 @@ const MAX_QUIET_CUT: i64 = 2880;
 const QUIET_RMS: f32 = 0.003;
 const QUIET_SHARE: f32 = 0.05;
 
-/// What went into a frame, in samples.
+/// The content of a frame, in samples.
 #[derive(Debug, Default)]
 struct Tally {
     concealed: i64,
@@ -318,7 +318,7 @@ impl Playout {
                 // A failure leaves nothing, and nothing is filled up with zeros.
                 let _ = decoder.conceal(grains as usize, &mut self.fifo);
             }
-            // What is made up beyond the end is the beginning of what follows.
+            // Samples made up beyond the end begin the next frame.
             self.fifo.resize(self.fifo.len().max(end), 0.0);
             let made = (self.fifo.len() - start) as i64;
             let (from, to) = (gain_after(self.concealed), gain_after(self.concealed + made));

@@ -1,8 +1,8 @@
 //! How much delay a stream needs: measured from when its packets come.
 //!
 //! Everything is in samples of 48 kHz. A packet's *offset* is its arrival on our clock minus its timestamp. The smallest
-//! offset of the last seconds is the *base*: the network at its fastest. What a packet comes later than the base allows is
-//! its *lateness*, and the target delay is what all but very few of the last packets would have needed.
+//! offset of the last seconds is the *base*: the network at its fastest. A packet's *lateness* is its offset
+//! above the base, and the target delay is the one that all but very few of the last packets would have needed.
 //!
 //! Because both are measured over the same short window, a drift of the sender's clock, a new route and a restarted clock
 //! move the base and need no case of their own.

@@ -82,7 +82,7 @@ pub fn meta(sent: &Sent) -> RtpMeta {
     }
 }
 
-/// What came out.
+/// The output.
 #[derive(Default)]
 pub struct Heard {
     pub kinds: Vec<FrameKind>,

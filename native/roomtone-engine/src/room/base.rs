@@ -1,4 +1,4 @@
-//! The half of a room that doesn't depend on its kind: participants, gains, the tick grid, and the levels told to the world.
+//! The half of a room that doesn't depend on its kind: participants, gains, the tick grid, and the levels reported in events.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -70,7 +70,7 @@ impl RoomBase {
         self.max_talkers.min(context.shed.max_talkers())
     }
 
-    /// Takes the level (−dBov) of a participant's frame, and tells the world if they began or ceased to speak.
+    /// Takes the level (−dBov) of a participant's frame, and reports whether they began or ceased to speak.
     pub(super) fn update_speaking(&mut self, now: Instant, context: &mut ShardContext, at: usize, level: u8) {
         let (mix, peer) = (&context.mix, &mut self.peers[at]);
         if peer
@@ -121,7 +121,7 @@ impl RoomBase {
         }
     }
 
-    /// Whether somebody counts as speaking, or the world hasn't been told yet that it is silent.
+    /// Whether somebody counts as speaking, or the silence hasn't been reported yet.
     pub(super) fn has_work(&self) -> bool {
         self.levels_reported || self.peers.iter().any(|peer| peer.detector.speaking())
     }

@@ -96,7 +96,7 @@ impl Gains {
         row.and_then(|row| row.get(&speaker)).copied().unwrap_or(self.default)
     }
 
-    /// The speakers whom a listener hears otherwise than by default, in no order.
+    /// The speakers for whom a listener has a gain other than the default, in no order.
     pub(super) fn special(&self, listener: PeerId) -> impl Iterator<Item = (PeerId, GainPan)> {
         let row = self.cells.get(&listener).into_iter().flatten();
         row.map(|(speaker, cell)| (*speaker, *cell))

@@ -31,7 +31,7 @@ use crate::stats::ShardStats;
 /// A mix at or below this (−dBov) is quiet enough to change encoders unnoticed.
 const QUIET: u8 = 60;
 
-/// What a mixing room has beside its [`RoomBase`].
+/// The half of a room that belongs to mixing; [`RoomBase`] is the other.
 pub(super) struct Mixing {
     /// Whether clients that ask for stereo get it.
     stereo: bool,
@@ -58,21 +58,22 @@ pub(super) struct MixedPeer {
     measured: Option<u8>,
     /// The mix that they hear.
     pub(super) mix: Option<MixId>,
-    /// As a listener: where what they are sent comes from, and their stream.
+    /// As a listener: the source of their packets.
     pub(super) feed: Feed,
-    /// They have heard nothing yet, and the next packet of the one talker that they will hear is not passed on before this tick: no mix for so long.
+    /// They have heard nothing yet, and will be passed the packets of one talker: until the first of these comes, no mix is made for them.
     pub(super) awaits_packet: bool,
     /// Whether the packets that they are passed on have been introduced.
     pub(super) introduced: bool,
     pub(super) stream: ListenerStream,
-    /// Where their mix of this tick follows on a talker's packets.
+    /// The seam between a talker's packets and their mix of this tick.
     pub(super) seam: Option<Seam>,
-    /// As a talker: what their packets tell.
+    /// As a talker: voice activity by the levels in their packets.
     pub(super) activity: VoiceActivity,
     pub(super) trend: PacketTrend,
     pub(super) bucket: TokenBucket,
-    /// For how many ticks nothing but a pause of theirs has been played, and for how many a frame has been missing.
+    /// The number of ticks in a row that played a pause of theirs.
     pub(super) paused_frames: u16,
+    /// The number of ticks in a row without a frame of theirs.
     pub(super) missing_frames: u16,
     /// For talkers who send no levels: their packets are decoded, measured and thrown away.
     meter: Option<Decoder>,
@@ -228,7 +229,7 @@ impl Mixing {
         Ok(())
     }
 
-    // The talkers who have something to hear, and of these those whom somebody can hear: for each listener the loudest or nearest.
+    // Chooses the talkers who have sound and whom somebody can hear: for each listener the loudest or nearest.
     fn choose(&mut self, base: &mut RoomBase, at: Instant, context: &mut ShardContext, scratch: &mut Scratch) {
         let candidates = &mut scratch.candidates;
         candidates.clear();
@@ -422,7 +423,7 @@ impl Mixing {
 }
 
 impl MixedPeer {
-    // Whether a mix is made for them in this tick, if they hear.
+    // Whether a mix is made for them in this tick, provided that they listen.
     fn is_mixed_for(&self) -> bool {
         !matches!(self.feed, Feed::Passed(_)) && !self.awaits_packet
     }

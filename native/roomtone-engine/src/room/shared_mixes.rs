@@ -171,8 +171,8 @@ impl SharedMixes {
         Ok(id)
     }
 
-    /// Where a listener with this row hears it who has heard something else until now: in a mix that begins in this tick. `goes_on`: the talkers whose
-    /// sound of this tick goes on from the last.
+    /// The mix of a listener with this row who has heard something else until now: one that begins in this tick. `goes_on`: the talkers
+    /// whose sound of this tick continues that of the last.
     pub(super) fn begin(
         &mut self,
         beginning: Beginning,

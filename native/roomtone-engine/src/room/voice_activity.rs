@@ -1,4 +1,4 @@
-//! Who speaks, as a talker's packets tell on arrival: the levels in them (RFC 6464) against the talker's own background noise.
+//! Voice activity on arrival of a packet: its level (RFC 6464) against the talker's own background noise.
 //!
 //! This decides which voices a listener gets. [`SpeechDetector`](super::speech_detector::SpeechDetector) decides who is shown as speaking: it
 //! waits for a second loud frame, as one alone may be a click; here one is enough, because a word must not lose its beginning.
@@ -21,8 +21,9 @@ const QUIET: u8 = 60;
 /// The noise is the least level of one to two of these: a second holds a pause between two words, and a fan that is turned on is speech for two
 /// seconds at the most.
 const WINDOW: Duration = Duration::from_secs(1);
-/// The noise of a talker of whom nothing is known, dBov, and the least that noise is taken for (a muted microphone sends none).
+/// The assumed noise of a new talker, dBov.
 const UNKNOWN_NOISE: f32 = -60.0;
+/// The least noise of a talker, dBov: a muted microphone sends none.
 const LEAST_NOISE: f32 = -90.0;
 
 /// The voice activity of one talker.
@@ -50,7 +51,7 @@ impl Default for VoiceActivity {
 }
 
 impl VoiceActivity {
-    /// Takes the level of a packet that has come (−dBov). What is louder than `threshold` (−dBov) is always speech.
+    /// Takes the level of a packet that has come (−dBov). A packet above `threshold` (−dBov) is always speech.
     pub(super) fn arrived(&mut self, now: Instant, minus_dbov: u8, threshold: u8) {
         if minus_dbov < GATE {
             self.passed_gate_at = Some(now);
@@ -90,7 +91,7 @@ impl VoiceActivity {
         minus_dbov < threshold || (minus_dbov < GATE && -f32::from(minus_dbov) >= self.noise() + MARGIN)
     }
 
-    /// Whether a packet or frame of this level (−dBov) is a pause of theirs. What is louder than `threshold` never is.
+    /// Whether a packet or frame of this level (−dBov) is a pause of theirs. One above `threshold` never is.
     pub(super) fn is_pause(&self, minus_dbov: u8, threshold: u8) -> bool {
         minus_dbov >= QUIET || (minus_dbov >= threshold && -f32::from(minus_dbov) <= self.noise() + PAUSE_MARGIN)
     }

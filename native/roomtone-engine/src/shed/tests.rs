@@ -56,7 +56,7 @@ impl Busy {
             let work = work(&self.shed);
             let lasted = work.max((20 * MS).saturating_sub(behind));
             self.round(lasted, work, work, behind);
-            // What can't be made up for in three ticks is skipped.
+            // Ticks beyond the three that can be made up for are skipped.
             behind = (behind + lasted).saturating_sub(20 * MS).min(60 * MS);
             worked += work;
             if self.now - second >= SECOND {
@@ -122,7 +122,7 @@ fn ticks_shed_before_one_of_them_is_missed() {
 fn a_thread_that_waits_for_its_core_now_and_then_gives_nothing_up() {
     let mut busy = Busy::new();
     for accident in 0..50 {
-        // Taken away in the midst of work for anything from 20 to 200 ms, then up to three ticks late while it makes up for it.
+        // The system takes the thread away from its work for 20 to 200 ms; then ticks are up to three late until they have caught up.
         let away = (20 + accident * 37 % 180) * MS;
         busy.round(away, away, away, Duration::ZERO);
         for late in [40, 30, 10] {

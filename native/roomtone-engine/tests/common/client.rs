@@ -32,7 +32,7 @@ pub struct Client {
     pub heard: Vec<(Instant, u16, u32, bool, usize)>,
     /// Of which source each of these was.
     pub heard_from: Vec<u32>,
-    /// Who contributed it, as it says.
+    /// The contributing source that each of these names.
     pub contributed: Vec<Option<u32>>,
     /// The Opus packets, while somebody wants them: an ear hears mono.
     pub payloads: Option<Vec<bytes::Bytes>>,

@@ -24,7 +24,7 @@ pub const ROOM: RoomId = 7;
 /// How loud tones are unless a test says otherwise, dBFS (amplitude of the sine): the sum of a few stays below the limiter.
 pub const TONE_DBFS: f32 = -30.0;
 
-/// What goes into the shard.
+/// The kind of a call into the shard.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Moment {
     /// A packet of sound.
@@ -53,7 +53,7 @@ pub struct World {
     pub told_by: Vec<usize>,
     pub step: Duration,
     mix: MixConfig,
-    /// What went over the wire to the shard, while somebody listens in.
+    /// Datagrams to the shard, while they are recorded.
     pub wiretap: Option<Vec<(SocketAddr, Vec<u8>)>>,
     /// Called before and after anything goes into the shard.
     pub watch: fn(Moment),

@@ -1,4 +1,4 @@
-//! Whatever happens in a room, nothing clicks.
+//! Nothing clicks, whatever happens in a room.
 
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -9,15 +9,15 @@ use crate::scene::{Kind, Scene, VOICE_DBFS, clear};
 /// Half of the samples in which a click is over: 0.25 ms.
 const HALF: usize = 12;
 
-/// The worst that may be found, as a part of a voice's amplitude. Ramps over a frame leave 0.0013 at most; a voice that begins or ends in
-/// the midst of its period, or gets another gain there, 0.02 at the least and mostly some tenths.
+/// The worst that may be found, as a part of a voice's amplitude. Ramps over a frame leave 0.0013 at most; a voice that begins or ends
+/// within a period, or gets another gain there, 0.02 at the least and mostly some tenths.
 const CLICK: f32 = 0.005;
 
 /// The same where the codec has as few bits as by default: its noise is up to 0.012.
 pub const CLICK_IN_NOISE: f32 = 0.025;
 
-/// What of a sound is far above the voices: their fourth differences. Of a voice (all are below 1.6 kHz) they leave 1/600, of a step three times
-/// its height. RMS of the worst half a millisecond, and in which sample that begins.
+/// The part of a sound far above the voices: its fourth differences. They leave 1/600 of a voice (all are below 1.6 kHz), and three times
+/// the height of a step. RMS of the worst half a millisecond, and in which sample that begins.
 pub fn sharpest(pcm: &[f32]) -> (f32, usize) {
     let power = |w: &[f32]| {
         let sharp = w[0] - 4.0 * w[1] + 6.0 * w[2] - 4.0 * w[3] + w[4];

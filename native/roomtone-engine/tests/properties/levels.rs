@@ -1,4 +1,4 @@
-//! Whatever happens, each hears each as told, and nobody themselves.
+//! Every listener hears every talker at the gain that was set, and nobody hears themselves, whatever happens.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Whatever happens in a room: what is true of its sound all the same. What happens is up to chance, by a seed that a failure tells.
+//! Properties of a room's sound that hold whatever happens in it. Events are random; a failure prints the seed.
 //! `PROPERTY_SEEDS=100` tries a hundred seeds for each property instead of a few.
 
 #![allow(clippy::unwrap_used)]

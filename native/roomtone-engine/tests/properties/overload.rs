@@ -1,4 +1,4 @@
-//! What is given up under too much load, in which order, and that it comes back: as it is heard, and as it is told.
+//! Load shedding: the order of its steps and their return, audibly and in events.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn level(world: &World) -> u64 {
     world.shard.stats().shed_level
 }
 
-/// Who of the talkers is heard, and that these are heard as loud as they are.
+/// The talkers who are heard, after a check that their levels are right.
 fn heard(world: &mut World) -> Vec<PeerId> {
     world.run_ms(700);
     world.clients.values_mut().for_each(|client| client.ear.clear());

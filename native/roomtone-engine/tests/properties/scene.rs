@@ -32,7 +32,7 @@ pub fn clear() -> MixConfig {
     }
 }
 
-/// What a listener hears of a speaker: how loud, and from where (-1 left, 1 right).
+/// A listener's gain for a speaker, and the direction (-1 left, 1 right).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cell {
     pub gain: f32,
@@ -55,14 +55,14 @@ pub fn set_gains(cells: &BTreeMap<(PeerId, PeerId), Option<Cell>>) -> Command {
     Command::new(ROOM, Action::SetGains { cells })
 }
 
-/// What may happen in a scene.
+/// The kinds of events in a scene.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Somebody comes, somebody goes (also in the midst of a word).
+    /// Somebody comes, somebody goes (even during a word).
     People,
     /// A voice begins or ceases by itself, and its packets go on.
     Voices,
-    /// Packets break off in the midst of a word, and come again.
+    /// Packets break off during a word, and come again.
     Gaps,
     Rows,
     Mutes,
@@ -104,11 +104,11 @@ pub struct Scene {
     muted: BTreeSet<PeerId>,
     pub deaf: BTreeSet<PeerId>,
     next: PeerId,
-    /// What each listener hears while they find their way, in samples of their ear.
+    /// Samples of each listener's ear from times when their decoder was settling.
     finding: BTreeMap<PeerId, Vec<Range<usize>>>,
-    /// Who isn't deaf any more, but has heard nothing yet.
+    /// Listeners who were deaf and have heard nothing since.
     recovering: BTreeMap<PeerId, usize>,
-    /// What has happened, for who looks for the reason of a failure.
+    /// The events so far, for the search after a failure.
     pub told: Vec<String>,
 }
 
@@ -299,7 +299,7 @@ impl Scene {
         self.command(Command::new(ROOM, Action::SetListen { peer, listen }));
     }
 
-    // Who hears again finds their way from the first packet on, whenever that comes.
+    // The decoder of a listener who was deaf settles from the first packet on, whenever that comes.
     fn recover(&mut self) {
         let recovering: Vec<(PeerId, usize)> = self.recovering.iter().map(|(peer, heard)| (*peer, *heard)).collect();
         for (peer, heard) in recovering {
@@ -355,7 +355,7 @@ impl Scene {
         self.recover();
     }
 
-    /// What a listener is to hear of a speaker now.
+    /// The gain and direction at which a listener should hear a speaker now.
     pub fn hears(&self, listener: PeerId, speaker: PeerId) -> Option<Cell> {
         let silent = !self.talking.contains(&speaker) || self.muted.contains(&speaker) || self.deaf.contains(&listener);
         let cell = self.gains.get(&(listener, speaker)).copied().unwrap_or(FULL);
@@ -384,7 +384,7 @@ impl Scene {
                         }
                     });
                     let right = if wanted < 0.01 {
-                        // What Opus makes of other tones is found there, 40 dB below these.
+                        // Codec noise of the other tones is there, 40 dB below them.
                         heard < -28.0
                     } else {
                         (heard - dbfs(wanted)).abs() < 0.5
@@ -402,7 +402,7 @@ impl Scene {
         }
     }
 
-    // What came since payloads are kept, one ear or two, without the beginning in which a fresh decoder finds its way.
+    // The sound since payloads are kept, one ear or two, without the beginning in which a fresh decoder settles.
     fn ears(&mut self, listener: PeerId) -> Vec<Vec<f32>> {
         let channels = if self.hears_stereo(listener) {
             Channels::Stereo
@@ -420,7 +420,7 @@ impl Scene {
         (0..count).map(ear).collect()
     }
 
-    /// What a listener heard, in pieces between which their decoder had to find its way.
+    /// The sound at a listener, in pieces between which their decoder had to settle.
     pub fn settled(&self, listener: PeerId) -> Vec<Vec<f32>> {
         let pcm = self.world.clients[&listener].ear.recent(600.0);
         let mut pieces = Vec::new();

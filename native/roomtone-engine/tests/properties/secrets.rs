@@ -1,4 +1,4 @@
-//! What somebody may not hear is not in the packets that they get: not quietly, not for a moment, not as a trace in what else they hear.
+//! A listener's packets have no trace of a talker whom they may not hear: not quietly, not for a moment, not in the coding of others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,7 @@ fn tone_in_each(client: &Client, packets: &[Bytes], hz: f32) -> Vec<f32> {
     levels
 }
 
-/// How somebody comes to be heard no more; orders one after the other, with no tick between.
+/// The ways in which a talker ceases to be heard: commands one after the other, with no tick between.
 fn hushes() -> Vec<Vec<Command>> {
     let speak = |speak: bool| Command::new(ROOM, Action::SetSpeak { peer: 1, speak });
     let leave = || Command::new(ROOM, Action::Leave { peer: 1 });
@@ -137,7 +137,7 @@ fn who_is_hushed_is_in_one_frame_more_and_in_none_after_that() {
             for level in &levels[before + 2..] {
                 assert!(*level < -40.0, "hush {which}: {levels:.0?}");
             }
-            // A decoder that begins in the midst of other tones needs a while to be at rest here.
+            // A decoder that begins while other tones sound needs a while to settle.
             let deaf = &world.clients[&4];
             let levels = tone_in_each(deaf, deaf.payloads.as_ref().unwrap(), hz);
             let settled = &levels[before - 2..];

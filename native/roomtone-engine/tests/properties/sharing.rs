@@ -23,7 +23,7 @@ struct Story {
     world: World,
     random: StdRng,
     mouths: BTreeMap<PeerId, Mouth>,
-    /// Who talks now.
+    /// Whether each talks now.
     open: BTreeMap<PeerId, bool>,
 }
 
@@ -112,7 +112,7 @@ impl Story {
         }
     }
 
-    /// What each has heard since.
+    /// The sound at each listener since then.
     fn heard(&mut self) -> BTreeMap<PeerId, Vec<f32>> {
         let heard = |client: &mut crate::common::Client| {
             let pcm = client.ear.recent(60.0);
@@ -146,7 +146,7 @@ fn difference(with: &[f32], without: &[f32]) -> f64 {
     10.0 * (apart / power(&mut with.iter().copied())).max(1e-20).log10()
 }
 
-// In the midst of sound: rows that part and are equal again, talkers who pause, people who come and go.
+// While sound goes on: rows that part and are equal again, talkers who pause, people who come and go.
 fn before_any_merge(seed: u64, bitrate: u32) -> [Story; 2] {
     let mut stories = [true, false].map(|share| {
         let mut story = Story::new(seed, share, bitrate);

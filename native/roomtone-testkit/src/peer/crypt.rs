@@ -30,7 +30,7 @@ struct Srtp {
     incoming: Context,
 }
 
-/// What a DTLS datagram led to.
+/// The outcome of a DTLS datagram.
 pub(super) enum Progress {
     Nothing,
     Rejected,

@@ -1,4 +1,4 @@
-//! What a client reports, and what it counts.
+//! A client's events and counters.
 
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl std::fmt::Display for CloseReason {
     }
 }
 
-/// What has been counted since the client was made.
+/// Counters since the client was made.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
     /// RTP packets sent.
@@ -132,7 +132,7 @@ pub struct StreamStats {
 /// An RTCP sender report as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SenderReport {
-    /// Whose report.
+    /// The reporter.
     pub ssrc: u32,
     /// NTP time of the report.
     pub ntp: u64,
@@ -146,7 +146,7 @@ pub struct SenderReport {
     pub at: Instant,
 }
 
-/// What the server reports of our stream.
+/// The server's report on our stream.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reported {
     /// Loss since the report before, 0–1.

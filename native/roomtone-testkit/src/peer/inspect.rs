@@ -1,4 +1,4 @@
-//! What can be asked of a client, and what an honest client never does: the side that tests use.
+//! Questions to a client, and misbehaviour on request: the side that tests use.
 
 use std::net::SocketAddr;
 
@@ -43,7 +43,7 @@ impl ClientPeer {
         self.ice.nominated()
     }
 
-    /// What has been counted.
+    /// The counters.
     pub fn stats(&self) -> Stats {
         let mut stats = self.stats.clone();
         stats.streams = self.streams.iter().map(rtp::Stream::stats).collect();

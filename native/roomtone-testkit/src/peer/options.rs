@@ -1,4 +1,4 @@
-//! What a client is told to do, and how it may be told to misbehave.
+//! A client's options, misbehaviour included.
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -28,7 +28,7 @@ pub(super) struct Sent {
     packets_at_report: u64,
 }
 
-/// What an incoming RTCP packet said.
+/// The content of an incoming RTCP packet.
 #[derive(Default)]
 pub(super) struct Heard {
     pub sender_report: Option<SenderReport>,

@@ -108,7 +108,7 @@ fn slot_section(parts: &OfferParts<'_>, slot: usize) -> String {
     )
 }
 
-/// What a client takes from an answer.
+/// The parts of an answer that a client uses.
 #[derive(Debug, PartialEq)]
 pub(super) struct Answer {
     pub ufrag: String,

@@ -291,7 +291,8 @@ impl Endpoint {
         self.options.stereo && self.offer.stereo()
     }
 
-    /// The bits a second that the peer wants to get of us on average at most, if it says so (`maxaveragebitrate`, RFC 7587).
+    /// The most bits a second, on average, that the peer wants from us, where its offer has
+    /// `maxaveragebitrate` (RFC 7587).
     pub fn max_average_bitrate(&self) -> Option<u32> {
         self.offer.max_average_bitrate()
     }

@@ -163,7 +163,7 @@ impl IceAgent {
                 self.events.push(IceEvent::UfragRetired(unused.local_ufrag));
             }
         }
-        // The peer is alive, it just said so through the signalling.
+        // The peer is alive: its offer came through the signalling.
         self.last_heard = now;
         Some(self.credentials())
     }

@@ -1,8 +1,8 @@
 //! AEAD_AES_128_GCM for SRTP and SRTCP (RFC 7714), in place: the hot path of the mixer, so that a
 //! packet costs the cipher and nothing else.
 //!
-//! The cipher is `ring`'s. What is here is which nonce and which additional data a packet has, and
-//! the derivation of the keys.
+//! The cipher is `ring`'s. This file has the nonce and the additional data of a packet, and the
+//! derivation of the keys.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, Tag, UnboundKey};
 use rtc::crypto::{BlockCipherAlgorithm, RTCCryptoProvider};
