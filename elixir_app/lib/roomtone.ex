@@ -1,9 +1,9 @@
 defmodule Roomtone do
   @moduledoc """
-  Voice rooms: OTP knows who is where and what they may do, Rust moves the sound.
+  Voice rooms: OTP decides who is where and what they may do; Rust moves the sound.
 
-  A room has a name; a person in it has an identity, unique there. A browser (or any WebRTC client) makes an SDP offer, `join/4`
-  answers it, and from then on everybody hears everybody else.
+  A room has a name; a person in it has an identity, unique there. A browser (or any WebRTC client)
+  makes an SDP offer and `join/4` answers it. From then on all participants hear each other.
 
       iex> {:ok, %{name: "demo"}} = Roomtone.open_room("demo")
       iex> Roomtone.subscribe("demo")
@@ -13,10 +13,11 @@ defmodule Roomtone do
       iex> receive do {:roomtone, "demo", event} -> event end
       {:closed, :closed}
 
-  What happens in a room is told to its subscribers as `t:message/0`. Errors are tagged and name their cause; `describe_error/1`
-  puts them in words.
+  The subscribers of a room receive its events as `t:message/0`. Errors are tagged and name their
+  cause; `describe_error/1` turns them into sentences.
 
-  Who lives how long, and who ends whom, is in `elixir_app/lib/roomtone/README.md`.
+  `elixir_app/lib/roomtone/README.md` describes the processes, their lifetimes, and which of them
+  ends which.
   """
 
   alias Roomtone.{
@@ -61,22 +62,34 @@ defmodule Roomtone do
   @doc """
   Opens a room. It closes by itself when it has been empty for a while.
 
-  Options: `max_participants` and `empty_after` (milliseconds, or `:never`); both have defaults in `Roomtone.Config`. With `stage: true`
-  who comes in is a listener until `put_role/3`, but for moderators. With a `passcode` (4 to 64 characters, of which a hash is kept) it is
-  locked: see `unlock/2`. `maker` is who moderates it, as in `join/4`. With `by`, options of `join/4` that tell who somebody is, it is opened for them: a
-  name that was closed by its moderator isn't given to anybody else, and a room that is remembered is there already. Without it the app itself has
-  the say: of a room that was restored after a restart, and to which nobody has come back yet, it says anew what it is like. And of its mix:
+  Options: `max_participants` and `empty_after` (milliseconds, or `:never`), with defaults in
+  `Roomtone.Config`. With `stage: true` newcomers are listeners until `put_role/3`, except
+  moderators. A `passcode` (4 to 64 characters, kept as a hash) locks the room: see `unlock/2`.
+  `maker` identifies its moderator, as in `join/4`.
 
-    * `kind` – `:mix` (default); `:spatial`, where positions count: see `put_position/3`; or `:forward`: nothing is mixed, each gets
-      the packets of the few talkers who are most relevant to them
-    * `forward_slots` – in a `:forward` room, how many these are: 1 to 8; default `max_talkers`, or 3
-    * `default_gain` – how loud everybody is for everybody as long as nothing else is said: 0 to 10, linear; default 1
-    * `max_talkers` – how many are heard at once; `nil`: all. The default is in `Roomtone.Config`
-    * `select` – who these are: `:loudest` (gain × level), or `:nearest` (gain), which is the default in a `:spatial` room
-    * `stereo` – whether who asks for stereo (`stereo=1` in their offer) hears each from their side: that of their `pan` in
-      `put_mix/2`, and in a `:spatial` room that on which they are; default `false`
-    * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`, `:rolloff_factor`, as in
-      `Roomtone.MixPolicy.Distance`
+  `by` takes options of `join/4` that identify a person, and opens the room on their behalf: only a
+  moderator of a closed room may open its name again, and a remembered room counts as existing.
+  Without `by` the app itself decides: for a room that was restored after a restart and to which
+  nobody has returned yet, these options replace the restored ones.
+
+  Options of the mix:
+
+    * `kind` – `:mix` (default); `:spatial`, where positions count: see `put_position/3`; or
+      `:forward`: nothing is mixed, each listener gets the packets of the few talkers most relevant
+      to them
+    * `forward_slots` – in a `:forward` room, the number of these talkers: 1 to 8; default
+      `max_talkers`, or 3
+    * `default_gain` – the gain of every pair for which nothing else is set: 0 to 10, linear;
+      default 1
+    * `max_talkers` – how many talkers are heard at once; `nil`: all. The default is in
+      `Roomtone.Config`
+    * `select` – how they are chosen: `:loudest` (gain × level), or `:nearest` (gain), the default
+      in a `:spatial` room
+    * `stereo` – whether a listener who asks for stereo (`stereo=1` in their offer) hears each
+      talker from a side: that of their `pan` in `put_mix/2`, and in a `:spatial` room the side on
+      which they are; default `false`
+    * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
+      `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
     * `door_gains` – as `put_door_gains/2`
 
       iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
@@ -104,7 +117,8 @@ defmodule Roomtone do
     end
   end
 
-  # What shuts something out is on the disk before anybody relies on it. That it can't be written stops nothing: `Roomtone.Store.health/0` says it.
+  # A refusal is on disk before anybody relies on it. A failed write stops nothing:
+  # `Roomtone.Store.health/0` reports it.
   defp keep do
     _said_elsewhere = Store.sync()
     :ok
@@ -114,8 +128,8 @@ defmodule Roomtone do
   defp kept_if(result, _takes?), do: result
 
   @doc """
-  The pass of a locked room, for who knows its passcode; `nil` of one that isn't locked. Show it as `pass` in `join/4`. Nothing here
-  slows down guessing: `Roomtone.Auth.unlock/4` does.
+  The pass of a locked room, in return for its passcode; `nil` for a room that isn't locked. Give it
+  to `join/4` as `pass`. Nothing here slows down guessing: `Roomtone.Auth.unlock/4` does.
 
       iex> {:ok, _} = Roomtone.open_room("vault", passcode: "open sesame")
       iex> Roomtone.unlock("vault", "open barley")
@@ -130,7 +144,8 @@ defmodule Roomtone do
   end
 
   @doc """
-  What somebody may do in an open room, by the options `grants`, `pass`, `invited` and `maker` of `join/4`.
+  The grants that a person would have in an open room, given the options `grants`, `pass`, `invited`
+  and `maker` of `join/4`.
 
       iex> {:ok, _} = Roomtone.open_room("safe", passcode: "1234", maker: "browser 7")
       iex> Roomtone.grants("safe", pass: "no idea")
@@ -147,7 +162,7 @@ defmodule Roomtone do
     name |> ask({:grants, request}) |> unless_closed(name, request)
   end
 
-  # A room that isn't there may be one that not everybody may open.
+  # A room that isn't open may be one that only some people may open.
   defp unless_closed({:error, :room_not_found} = error, name, request) do
     with {:ok, name} <- Name.room(name), :ok <- Remembered.may_open(name, request), do: error
   end
@@ -155,8 +170,9 @@ defmodule Roomtone do
   defp unless_closed(result, _name, _request), do: result
 
   @doc """
-  As what somebody would come into an open room, with the options of `join/4`: their grants and role, whether a moderator silenced them, whether
-  the room was restored since they were in it (`restored`: they would be muted), and its `room_id`. Nothing changes by it.
+  How a person would enter an open room with these options of `join/4`: their grants and role,
+  whether a moderator silenced them, whether the room was restored since they were in it
+  (`restored`: they would be muted), and its `room_id`. This changes nothing.
 
       iex> {:ok, _} = Roomtone.open_room("opera", stage: true)
       iex> {:ok, outlook} = Roomtone.outlook("opera", "ada", [])
@@ -190,8 +206,9 @@ defmodule Roomtone do
   end
 
   @doc """
-  Closes a room: everybody in it is told `{:closed, reason}`, and their media end. For an hour a `join/4` opens its name only for those who may moderate it,
-  and it comes back with what it had; of a room that had no `maker` for anybody. `open_room/2` opens another one at any time.
+  Closes a room: its participants receive `{:closed, reason}` and their media end. For an hour
+  `join/4` reopens the name only for people who may moderate it (for anybody if the room had no
+  `maker`), with what the room had. `open_room/2` opens a new room of the name at any time.
 
       iex> Roomtone.close_room("no such room")
       {:error, :room_not_found}
@@ -200,7 +217,8 @@ defmodule Roomtone do
   def close_room(name, reason \\ :closed), do: name |> ask({:close, reason}) |> kept_if(true)
 
   @doc """
-  The rooms with most people in them, at most a hundred, and how many there are in all: a page's worth of `rooms/0`.
+  The rooms with most people in them, at most a hundred, and the total number of rooms: one page of
+  `rooms/0`.
 
       iex> {:ok, _} = Roomtone.open_room("balcony")
       iex> Roomtone.lobby().total >= 1
@@ -209,7 +227,7 @@ defmodule Roomtone do
   @spec lobby() :: %{rooms: [summary], total: non_neg_integer}
   defdelegate lobby, to: Lobby, as: :list
 
-  @doc "All open rooms, by name. No process is asked, so it is cheap."
+  @doc "All open rooms, by name. Reads a table and asks no process, so it is cheap."
   @spec rooms() :: [summary]
   def rooms, do: Enum.sort_by(RoomServer.summaries(), & &1.name)
 
@@ -227,35 +245,43 @@ defmodule Roomtone do
   # ---- People ----------------------------------------------------------------------------------------------------------
 
   @doc """
-  Brings a person into a room, or back: answers their SDP offer.
+  Brings a person into a room, or back into it, and answers their SDP offer.
 
       {:ok, joined} = Roomtone.join("standup", "ada", offer, name: "Ada L.", grants: [:speak, :listen])
       send_to_browser(joined.answer)
 
-  The result has the person, the answer, and a *session*: who shows it later is the same person. With it a further offer (after
-  `{:media_restart, _}`, or for an ICE restart) takes the person's place instead of being refused with `:identity_taken`. An offer
-  of the same RTCPeerConnection goes on without a gap; any other replaces the media that were there.
+  The result has the person, the answer, and a *session*, which proves later that a caller is the
+  same person. With it a further offer (after `{:media_restart, _}`, or for an ICE restart) takes
+  the person's place instead of being refused with `:identity_taken`. An offer of the same
+  RTCPeerConnection continues without a gap; any other replaces the earlier media.
 
-  Blocks until the engine has answered, a few milliseconds as a rule and `join_timeout_ms` at most. It doesn't subscribe: call
-  `subscribe/1` before, and nothing is missed.
+  Blocks until the engine has answered: usually a few milliseconds, at most `join_timeout_ms`. It
+  doesn't subscribe: call `subscribe/1` first to miss nothing.
 
   Options:
 
-    * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`; default `[:speak, :listen]`
-    * `pass` – of a locked room, without which the grants don't count there; default `:any`, as the caller is trusted
-    * `invited` – grants that count without a pass, too; default none
-    * `maker` – any text that tells who it is: of a room that this join opens, or that was opened with the same, they are a moderator
+    * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`; default `[:speak,
+      :listen]`
+    * `pass` – the pass of a locked room, without which the grants don't count there; default
+      `:any`, because the caller is trusted
+    * `invited` – grants that count even without a pass; default none
+    * `maker` – any text that identifies the person: they moderate a room that this join opens, or
+      that was opened with the same text
     * `name` – shown to others; default the identity
     * `muted` – whether they come in muted; default `false`, and left as it is when they come back
-    * `session` – as given by an earlier join, or one of your own making, hard to guess and at most #{Roomtone.Admission.max_session()} bytes
-    * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients that have no such process:
-      they stay for as long as their media do
-    * `grace` – milliseconds for which they stay after the owner's death, in case they come back; default `grace_ms`
-    * `create` – open the room if there is none, for as long as somebody gets in; default `false`
-    * `rejoin` – the `room_id` that an earlier join gave: they come back, and are let into no other room than that one (`:room_ended`). If it was
-      restored meanwhile, since the server was started anew, they come back muted, whatever `muted` says
+    * `session` – from an earlier join, or your own: hard to guess and at most
+      #{Roomtone.Admission.max_session()} bytes
+    * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients
+      without such a process: they stay as long as their media do
+    * `grace` – milliseconds for which they stay after the owner's death, in case they return;
+      default `grace_ms`
+    * `create` – open the room if there is none; it closes at once if nobody gets in; default
+      `false`
+    * `rejoin` – the `room_id` from an earlier join: they return to that room and enter no other
+      (`:room_ended`). If the room was restored since, after a restart of the server, they return
+      muted, whatever `muted` is
 
-  A room that is remembered is restored by it, with what it had: see `Roomtone.Rooms.Remembered`.
+  A join restores a remembered room with what it had: see `Roomtone.Rooms.Remembered`.
   """
   @spec join(String.t(), String.t(), String.t(), keyword) ::
           {:ok, %{participant: participant, answer: String.t(), session: String.t(), room_id: String.t()}}
@@ -277,8 +303,8 @@ defmodule Roomtone do
   end
 
   @doc """
-  Makes `owner` the process that speaks for a person, whose media stay as they are: for a new connection of somebody whose sound
-  never stopped.
+  Makes `owner` the process that speaks for a person, and leaves their media as they are: for a new
+  connection of somebody whose sound never stopped.
   """
   @spec resume(String.t(), String.t(), String.t(), pid) ::
           {:ok, participant} | {:error, :not_found | :identity_taken | :media_busy | room_error}
@@ -292,8 +318,9 @@ defmodule Roomtone do
   end
 
   @doc """
-  Takes a person out of a room. Others are told `{:left, identity, reason}`. Who was `:removed` is refused with that for five
-  minutes: by their `maker` where `join/4` was given one, and else by the identity.
+  Takes a person out of a room. The others receive `{:left, identity, reason}`. For five minutes
+  after the reason `:removed`, joins of this person are refused with `:removed`. They are recognised
+  by their `maker` if `join/4` was given one, otherwise by their identity.
 
       iex> {:ok, _} = Roomtone.open_room("cellar")
       iex> Roomtone.leave("cellar", "nobody")
@@ -304,35 +331,39 @@ defmodule Roomtone do
     do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(reason == :removed)
 
   @doc """
-  Nobody hears this person any more, until `unmute/2`. In force when it returns: it is in the shard's queue by then, as are the
-  changes of the functions below, zones and whispers. If that queue is full, it follows as soon as there is room in it.
+  Mutes this person: nobody hears them until `unmute/2`. The change is in the shard's queue when the
+  function returns; so are the changes of the functions below, of zones and of whispers. If that
+  queue is full, the change follows as soon as there is room.
   """
   @spec mute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def mute(name, identity), do: set(name, identity, {:muted, true})
 
-  @doc "Takes back `mute/2`. Who has no grant to speak stays silent."
+  @doc "Undoes `mute/2`. A person without the grant to speak stays silent."
   @spec unmute(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def unmute(name, identity), do: set(name, identity, {:muted, false})
 
-  @doc "This person hears nothing any more, and nothing is sent to them, until `undeafen/2`. Others still hear them: see `mute/2`."
+  @doc "Stops all sound to this person until `undeafen/2`. Others still hear them: see `mute/2`."
   @spec deafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def deafen(name, identity), do: set(name, identity, {:deafened, true})
 
-  @doc "Takes back `deafen/2`. Who has no grant to listen hears nothing all the same."
+  @doc "Undoes `deafen/2`. A person without the grant to listen still hears nothing."
   @spec undeafen(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def undeafen(name, identity), do: set(name, identity, {:deafened, false})
 
-  @doc "This person would like to say something. It goes down by itself when a listener becomes a speaker."
+  @doc """
+  Raises this person's hand: they would like to speak. It lowers itself when a listener becomes a
+  speaker.
+  """
   @spec raise_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def raise_hand(name, identity), do: set(name, identity, {:hand, true})
 
-  @doc "Takes back `raise_hand/2`."
+  @doc "Undoes `raise_hand/2`."
   @spec lower_hand(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def lower_hand(name, identity), do: set(name, identity, {:hand, false})
 
   @doc """
-  Whether this person has a microphone to speak into, which only their client knows; told to the others when it changes. It
-  changes nothing about what they may do or what is heard of them.
+  Sets whether this person has a microphone to speak into, which only their client knows; the others
+  receive each change. It changes nothing about what they may do or what is heard of them.
   """
   @spec put_microphone(String.t(), String.t(), boolean) ::
           :ok | {:error, :not_found | {:invalid_option, :microphone} | room_error}
@@ -341,7 +372,7 @@ defmodule Roomtone do
 
   def put_microphone(_name, _identity, _microphone), do: {:error, {:invalid_option, :microphone}}
 
-  @doc "How this person finds their connection; told to the others when it changes."
+  @doc "Sets how good this person finds their connection; the others receive each change."
   @spec put_quality(String.t(), String.t(), quality) ::
           :ok | {:error, :not_found | {:invalid_option, :quality} | room_error}
   def put_quality(name, identity, quality) when quality in [:good, :fair, :poor],
@@ -350,7 +381,8 @@ defmodule Roomtone do
   def put_quality(_name, _identity, _quality), do: {:error, {:invalid_option, :quality}}
 
   @doc """
-  A moderator's mute: nobody hears this person until `unsilence/2`, whether they mute and unmute themselves, or leave and come back.
+  A moderator's mute: nobody hears this person until `unsilence/2`. Their own mute and unmute don't
+  change that, nor does leaving and returning.
 
       iex> {:ok, _} = Roomtone.open_room("library")
       iex> Roomtone.silence("library", "nobody")
@@ -359,13 +391,17 @@ defmodule Roomtone do
   @spec silence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def silence(name, identity), do: name |> set(identity, {:silenced, true}) |> kept_if(true)
 
-  @doc "Takes back `silence/2`. They may speak again, and are muted until they unmute themselves: nobody opens somebody else's microphone."
+  @doc """
+  Undoes `silence/2`. The person may speak again, but stays muted until they unmute themselves:
+  nobody opens another person's microphone.
+  """
   @spec unsilence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
   def unsilence(name, identity), do: set(name, identity, {:silenced, false})
 
   @doc """
-  Makes a person a speaker or a listener, whom nobody hears. It is kept for when they come back to this room. Whose token has no grant
-  to speak stays a listener. A new speaker is muted until they unmute themselves: nobody opens somebody else's microphone.
+  Makes a person a speaker, or a listener, whom nobody hears. The role stays when they leave and
+  return to this room. A person whose token has no grant to speak stays a listener. A new speaker is
+  muted until they unmute themselves: nobody opens another person's microphone.
   """
   @spec put_role(String.t(), String.t(), role) ::
           :ok | {:error, :not_found | {:not_granted, :speak} | {:invalid_option, :role} | room_error}
@@ -375,8 +411,8 @@ defmodule Roomtone do
   def put_role(_name, _identity, _role), do: {:error, {:invalid_option, :role}}
 
   @doc """
-  The person of this identity, if they are in the room and the session is theirs; and, where a `grant` is asked for, if they have it.
-  For who acts on behalf of a person without being their owner.
+  The person with this identity, if they are in the room and the session is theirs; with a `grant`,
+  only if they have it. For callers that act on behalf of a person without being their owner.
   """
   @spec member(String.t(), String.t(), String.t(), Token.grant() | nil) ::
           {:ok, participant}
@@ -387,8 +423,8 @@ defmodule Roomtone do
   # ---- Chat ------------------------------------------------------------------------------------------------------------
 
   @doc """
-  Says something in writing; all subscribers get `{:chat, message}`. Bounds are those of `Roomtone.Chat`: 500 characters, five messages
-  at once, one every two seconds.
+  Posts a chat message; all subscribers get `{:chat, message}`. `Roomtone.Chat` has the limits: 500
+  characters, five messages at once, then one every two seconds.
   """
   @spec say(String.t(), String.t(), String.t()) ::
           {:ok, chat_message}
@@ -401,42 +437,45 @@ defmodule Roomtone do
              | room_error}
   def say(name, identity, text), do: ask_about(name, identity, &{:say, &1, text})
 
-  @doc "The last of what was written since this person came, for a page that reconnects. It isn't kept anywhere."
+  @doc """
+  The latest chat messages since this person arrived, for a page that reconnects. They aren't kept
+  on disk.
+  """
   @spec chat(String.t(), String.t()) :: {:ok, [chat_message]} | {:error, :not_found | room_error}
   def chat(name, identity), do: ask_about(name, identity, &{:chat, &1})
 
   # ---- Who hears whom --------------------------------------------------------------------------------------------------
 
-  @doc "How loud each hears each, in place of what was said before: `Roomtone.MixControls.put_mix/2`."
+  @doc "Replaces the gains of all pairs: `Roomtone.MixControls.put_mix/2`."
   defdelegate put_mix(name, table), to: MixControls
 
-  @doc "As `put_mix/2` for a few pairs: `Roomtone.MixControls.update_mix/2`."
+  @doc "Changes the gains of a few pairs: `Roomtone.MixControls.update_mix/2`."
   defdelegate update_mix(name, table), to: MixControls
 
-  @doc "How loud a person wants another, for this listener alone: `Roomtone.MixControls.put_volume/4`."
+  @doc "Sets a listener's own volume for a speaker: `Roomtone.MixControls.put_volume/4`."
   defdelegate put_volume(name, listener, speaker, volume), to: MixControls
 
-  @doc "The volumes that a person has set: `Roomtone.MixControls.volumes/2`."
+  @doc "The volumes that a listener has set: `Roomtone.MixControls.volumes/2`."
   defdelegate volumes(name, listener), to: MixControls
 
-  @doc "Where a person is, in a `:spatial` room: `Roomtone.MixControls.put_position/3`."
+  @doc "Sets where a person is in a `:spatial` room: `Roomtone.MixControls.put_position/3`."
   defdelegate put_position(name, identity, position), to: MixControls
 
   @doc "Puts a person into a zone: `Roomtone.MixControls.put_zone/3`."
   defdelegate put_zone(name, identity, zone), to: MixControls
 
-  @doc "What is heard of a zone in another: `Roomtone.MixControls.put_door_gains/2`."
+  @doc "Sets how loud one zone is in another: `Roomtone.MixControls.put_door_gains/2`."
   defdelegate put_door_gains(name, doors), to: MixControls
 
-  @doc "From now on only these listeners hear the speaker: `Roomtone.MixControls.whisper/3`."
+  @doc "Lets only these listeners hear the speaker from now on: `Roomtone.MixControls.whisper/3`."
   defdelegate whisper(name, speaker, listeners), to: MixControls
 
   # ---- News and figures ------------------------------------------------------------------------------------------------
 
   @doc """
-  From now on the calling process gets `t:message/0` for this room, whether it is open yet or not, until `unsubscribe/1` or its end.
-  With `levels: false`, all but levels. With `only: [:left, :closed]`, say, no others: in a room of a thousand, who wants little should
-  ask for little.
+  Sends the calling process `t:message/0` for this room, whether it is open yet or not, until
+  `unsubscribe/1` or the process ends. `levels: false` leaves out levels. `only: [:left, :closed]`,
+  for example, sends only these events, which matters in a room of a thousand.
 
       iex> Roomtone.subscribe("garden")
       :ok
@@ -453,7 +492,10 @@ defmodule Roomtone do
   @spec unsubscribe(String.t()) :: :ok | {:error, name_error}
   def unsubscribe(name), do: with({:ok, name} <- Name.room(name), do: Subscribers.remove(name))
 
-  @doc "From now on the calling process gets `t:lobby_message/0` when the list of rooms changes, at most twice a second."
+  @doc """
+  Sends the calling process `t:lobby_message/0` when the list of rooms changes, at most twice a
+  second.
+  """
   @spec subscribe_lobby() :: :ok
   defdelegate subscribe_lobby, to: Lobby, as: :watch
 
@@ -462,8 +504,8 @@ defmodule Roomtone do
   defdelegate unsubscribe_lobby, to: Lobby, as: :unwatch
 
   @doc """
-  Figures of a room: for each person what the engine counts (packets, loss, jitter, round trip; `nil` for one without media), and
-  the counters of the shard.
+  Statistics of a room: for each person what the engine counts (packets, loss, jitter, round trip;
+  `nil` for a person without media), and the counters of the shard.
 
       iex> {:ok, _} = Roomtone.open_room("porch")
       iex> {:ok, stats} = Roomtone.stats("porch")
@@ -483,7 +525,7 @@ defmodule Roomtone do
     end
   end
 
-  @doc "As `stats/1`, of one person: what the engine counts, `nil` without media."
+  @doc "As `stats/1` for one person: what the engine counts, `nil` without media."
   @spec stats(String.t(), String.t()) :: {:ok, map | nil} | {:error, :not_found | :media_busy | room_error}
   def stats(name, identity) do
     with {:ok, name} <- Name.room(name),
@@ -495,10 +537,11 @@ defmodule Roomtone do
   end
 
   @doc """
-  Moves a room to another shard of this node, in the midst of its calls: people keep their connections, and hear nothing of it. That
-  is done in the background, within milliseconds; `stats/1` says where the room is. What is asked of the room before, meanwhile and
-  afterwards is carried out in the order in which it was asked. To where it is, or to a shard that is far behind with its work, it isn't
-  moved. With `MOVE_ROOMS=on` a shard that has too much to do gives rooms to calm ones by itself.
+  Moves a room to another shard of this node while calls are running: participants keep their
+  connections and notice nothing. The move takes milliseconds and runs in the background; `stats/1`
+  shows where the room is. Commands for the room keep their order before, during and after the move.
+  A room doesn't move to the shard where it already is, or to a shard that is far behind. With
+  `MOVE_ROOMS=on` an overloaded shard moves rooms to idle shards by itself.
 
       iex> {:ok, _} = Roomtone.open_room("caravan")
       iex> Roomtone.move_room("caravan", 1)
@@ -523,7 +566,7 @@ defmodule Roomtone do
   defdelegate health, to: Media
 
   @doc """
-  Whether this node is about to stop, and takes nobody in any more.
+  Whether this node is about to stop and admits nobody any more.
 
       iex> Roomtone.draining?()
       false
@@ -532,7 +575,7 @@ defmodule Roomtone do
   defdelegate draining?, to: Roomtone.Drain
 
   @doc """
-  An error of this module, in words for people.
+  An error of this module as a sentence for people.
 
       iex> Roomtone.describe_error({:room_full, 100})
       "The room is full: it takes 100 people."
@@ -542,10 +585,11 @@ defmodule Roomtone do
 
   # ---- Inside ----------------------------------------------------------------------------------------------------------
 
-  # In force when it returns: the participant has submitted it, or keeps it to be submitted when the shard's queue has room.
+  # When this returns, the participant has submitted the change, or keeps it until the shard's queue
+  # has room.
   defp set(name, identity, change) do
     with {:ok, pid} <- ask_about(name, identity, &{:set, &1, change}),
-         # Nobody is asked while their process is being replaced; the next one begins with the change.
+         # A participant that is being replaced isn't asked: its successor starts with the change.
          {:error, :timeout} <- if(pid, do: Participant.await_update(pid), else: :ok),
          do: {:error, :room_busy}
   end

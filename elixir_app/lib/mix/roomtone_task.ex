@@ -1,11 +1,11 @@
 defmodule Mix.RoomtoneTask do
-  @moduledoc "What the tasks that make tokens and invitations have in common."
+  @moduledoc "Shared code of the tasks that make tokens and invitations."
 
   alias Roomtone.{Config, Native, Token}
 
   @doc """
-  Reads the configuration. Only that is needed, not a running server: one may be running beside us, on the same ports. Whatever
-  compiling prints goes where errors go.
+  Reads the configuration. The task needs no running server: one may be running on the same ports.
+  Compiler output goes to standard error.
   """
   @spec configure() :: :ok | {:error, term}
   def configure do
@@ -23,11 +23,11 @@ defmodule Mix.RoomtoneTask do
     end
   end
 
-  @doc "Grants as they are written on a command line, with commas between them."
+  @doc "Parses grants as written on a command line, separated by commas."
   @spec grants(String.t()) :: {:ok, [Token.grant()]} | {:error, term}
   def grants(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants()
 
-  @doc "Says on standard error why `task` can't be done, and ends it."
+  @doc "Prints on standard error why `task` failed, and exits with status 1."
   @spec fail(String.t(), String.t() | term) :: no_return
   def fail(task, reason) do
     IO.puts(:stderr, "mix #{task}: " <> if(is_binary(reason), do: reason, else: Roomtone.describe_error(reason)))

@@ -1,5 +1,8 @@
 defmodule Roomtone.Admission do
-  @moduledoc "The way into a room: what `Roomtone.open_room/2` and `Roomtone.join/4` may be asked, and the asking."
+  @moduledoc """
+  Admission to rooms: checks the options of `Roomtone.open_room/2` and `Roomtone.join/4`, and asks
+  the room.
+  """
 
   alias Roomtone.{Config, Room, RoomServer, Rooms, Token}
   alias Roomtone.Auth.Lock
@@ -7,15 +10,15 @@ defmodule Roomtone.Admission do
 
   @max_session 128
   @max_grace 3_600_000
-  # While the process of an open room is being replaced, which takes no longer than this.
+  # A room whose process is being replaced is tried again; replacing takes no longer than this.
   @tries 10
   @pause_ms 10
 
-  @doc "How long a session may be, in bytes."
+  @doc "The longest session, in bytes."
   @spec max_session() :: pos_integer
   def max_session, do: @max_session
 
-  @doc "Whether these are options of a room, but for those of its mix."
+  @doc "Checks the options of a room, except those of its mix."
   @spec check_room(keyword) :: :ok | {:error, {:invalid_option, atom}}
   def check_room(opts) do
     check(opts,
@@ -28,7 +31,7 @@ defmodule Roomtone.Admission do
     )
   end
 
-  @doc "Whether these are options of a join."
+  @doc "Checks the options of a join."
   @spec check_join(keyword) :: :ok | {:error, {:invalid_option, atom}}
   def check_join(opts) do
     check(opts,
@@ -46,7 +49,7 @@ defmodule Roomtone.Admission do
     )
   end
 
-  @doc "What the room is asked, by options that were checked."
+  @doc "The request to the room, from checked options."
   @spec request(String.t(), String.t(), keyword) :: Room.request()
   def request(identity, shown, opts) do
     %{
@@ -64,20 +67,20 @@ defmodule Roomtone.Admission do
     }
   end
 
-  @doc "Asks to be let in; with `create?` by opening the room, if there is none."
+  @doc "Asks the room to admit a person; with `create?` opens the room if there is none."
   @spec admit(String.t(), Room.request(), boolean) :: {:ok, pid, Room.Person.t()} | {:error, term}
   def admit(name, request, create?), do: admit(name, request, create?, @tries)
 
   defp admit(name, request, create?, tries) do
     case RoomServer.call(name, {:admit, request}) do
-      # Whoever was in one is put into no other.
+      # A person who was in a room is put into no other room of that name.
       {:error, :room_not_found} when request.rejoin != nil ->
         {:error, :room_ended}
 
       {:error, :room_not_found} when create? ->
         case Rooms.open(name, fleeting: true, maker: request.maker, by: request) do
           {:ok, _summary} -> admit(name, request, create?, tries)
-          # Another was faster, or the room's process is just being replaced.
+          # Another process was faster, or the room's process is being replaced.
           {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)
           {:error, :room_exists} -> {:error, :room_not_found}
           {:error, _} = error -> error

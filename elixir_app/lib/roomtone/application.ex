@@ -1,10 +1,12 @@
 defmodule Roomtone.Application do
   @moduledoc """
-  Starts Roomtone: registries, media, rooms, and last what `config :roomtone, children: […]` adds (the web layer).
+  Starts Roomtone: registries, media, rooms, and last the children from `config :roomtone, children:
+  […]` (the web layer).
 
-  `:rest_for_one`, so that whatever a process stands on is older than itself: when media fail beyond their supervisor's patience,
-  rooms and endpoint are started anew with them. Stopped in reverse: first no requests come in, last the engine ends,
-  which says goodbye to whoever is still connected. Before all that, `Roomtone.Drain` tells everybody and waits a while.
+  `:rest_for_one`, so every process is younger than those it depends on: when the media supervisor
+  gives up, rooms and endpoint restart with it. The application stops in reverse: requests end
+  first, the engine last, which says goodbye to connected clients. Before that, `Roomtone.Drain`
+  notifies everybody and waits a while.
   """
 
   use Application
@@ -32,7 +34,7 @@ defmodule Roomtone.Application do
     Supervisor.start_link(children, strategy: :rest_for_one, name: Roomtone.Supervisor)
   end
 
-  # Asked to stop, with everything still running: SIGTERM comes here.
+  # The stop begins here (SIGTERM), while everything still runs.
   @impl true
   def prep_stop(state) do
     Drain.run(Config.get().drain_seconds)

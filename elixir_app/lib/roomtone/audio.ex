@@ -1,10 +1,12 @@
 defmodule Roomtone.Audio do
   @moduledoc """
-  Sound as data: Opus, mixing, resampling, levels and WAV files for your own Elixir code, done by the same Rust that mixes rooms.
+  Sound as data: Opus, mixing, resampling, levels and WAV files for your own Elixir code, by the
+  same Rust code that mixes rooms.
 
-  It needs no room and no running engine. Sound is a binary of 32-bit floats (little-endian, full scale ±1.0, the channels of stereo
-  interleaved), so `Nx.from_binary(pcm, :f32)` takes it as it is, and `for <<sample::float-32-little <- pcm>>, do: sample` makes a
-  list of it. `to_s16/1` and `from_s16/1` convert from and to 16-bit integers.
+  It needs no room and no running engine. Sound is a binary of 32-bit floats (little-endian, full
+  scale ±1.0, the channels of stereo interleaved), so `Nx.from_binary(pcm, :f32)` accepts it
+  unchanged, and `for <<sample::float-32-little <- pcm>>, do: sample` makes a list of it. `to_s16/1`
+  and `from_s16/1` convert to and from 16-bit integers.
 
       iex> alias Roomtone.Audio
       iex> {:ok, a} = Audio.tone(440, 20)
@@ -13,11 +15,12 @@ defmodule Roomtone.Audio do
       iex> {byte_size(mixed), Float.round(Audio.level!(mixed).rms_dbfs, 1)}
       {3840, -8.0}
 
-  An encoder or decoder is a handle with a state: the sound of one stream, in order, by one process at a time. A second process that
-  comes at the same moment gets `{:error, :in_use}`. The garbage collector frees it.
+  An encoder or decoder is a handle with the state of one stream. Use it in order, from one process
+  at a time: a second process at the same moment gets `{:error, :in_use}`. The garbage collector
+  frees it.
 
-  What takes longer than a millisecond (long clips, files, long frames) runs on a dirty scheduler. One call takes ten minutes of
-  stereo at the most; more is `{:error, :too_long}`.
+  Work that takes longer than a millisecond (long clips, files, long frames) runs on a dirty
+  scheduler. One call takes at most ten minutes of stereo; more is `{:error, :too_long}`.
   """
 
   alias Roomtone.Native
@@ -32,23 +35,23 @@ defmodule Roomtone.Audio do
   @opaque decoder :: {:roomtone_decoder, reference, 1..2}
 
   @typedoc """
-  Why it can't be done.
+  The reason for an error.
 
   | reason | meaning |
   |---|---|
   | `:bad_pcm` | the binary isn't whole samples, or one of them isn't a finite number |
   | `:bad_packet` | not an Opus packet (RFC 6716 §3.4) |
   | `:bad_frame_length` | Opus has frames of 2.5, 5, 10, 20, 40 and 60 ms |
-  | `{:invalid_option, name}` | an option that doesn't exist, or a value that it doesn't take |
+  | `{:invalid_option, name}` | an unknown option, or an invalid value |
   | `:bad_gain` | a gain above 1,000 |
   | `:bad_rate` | a sampling rate outside of 1 to 384 kHz |
   | `:bad_tone` | a frequency above half the sampling rate, or an amplitude outside of 0 to 1 |
-  | `:bad_wav` | not a WAV file, or one that is cut off |
-  | `:bad_channels` | the samples don't divide by the number of channels |
+  | `:bad_wav` | not a WAV file, or a truncated one |
+  | `:bad_channels` | the number of samples isn't a multiple of the number of channels |
   | `:too_long` | more than ten minutes of stereo at 48 kHz |
-  | `:in_use` | another process uses this handle at the moment |
-  | `:not_found`, `:no_permission`, `:io` | what the file system said |
-  | `:codec`, `:no_memory` | libopus refused for a reason of its own |
+  | `:in_use` | another process is using this handle |
+  | `:not_found`, `:no_permission`, `:io` | an error from the file system |
+  | `:codec`, `:no_memory` | libopus failed for another reason |
   """
   @type reason ::
           :bad_pcm
@@ -71,7 +74,7 @@ defmodule Roomtone.Audio do
   @sample_rate 48_000
   # 20 ms of stereo; above that a call may take longer than a millisecond.
   @short 960 * 2 * 4
-  # As much may be mixed or measured on a normal scheduler: about 0.2 ms.
+  # Up to this size, mixing and measuring run on a normal scheduler: about 0.2 ms.
   @light 256 * 1024
 
   @encoder_options [bitrate: 32_000, complexity: 9, channels: 1, application: :voip, fec: false, expected_loss: 0]
@@ -86,9 +89,10 @@ defmodule Roomtone.Audio do
   @doc """
   An Opus encoder for sound at 48 kHz (RFC 6716).
 
-  Options: `:bitrate` (bits a second, 500 to 512,000; default 32,000), `:complexity` (0 to 10; default 9), `:channels` (1 or 2),
-  `:application` (`:voip` or `:audio`), `:fec` (carry a copy of each frame in the next packet), `:expected_loss` (percent; FEC is
-  only written where it is above 0).
+  Options: `:bitrate` (bits per second, 500 to 512,000; default 32,000), `:complexity` (0 to 10;
+  default 9), `:channels` (1 or 2), `:application` (`:voip` or `:audio`), `:fec` (carry a copy of
+  each frame in the next packet), `:expected_loss` (percent; the encoder writes FEC only if it is
+  above 0).
 
       iex> {:ok, encoder} = Roomtone.Audio.encoder(bitrate: 24_000)
       iex> {:ok, frame} = Roomtone.Audio.tone(440, 20)
@@ -123,7 +127,8 @@ defmodule Roomtone.Audio do
   end
 
   @doc """
-  An Opus decoder. Its only option is `:channels` (1 or 2): a stereo packet is mixed down for one, a mono packet doubled for two.
+  An Opus decoder. Its only option is `:channels` (1 or 2): one channel mixes a stereo packet down,
+  two double a mono packet.
   """
   @spec decoder(keyword) :: {:ok, decoder} | {:error, reason}
   def decoder(opts \\ []) do
@@ -151,21 +156,24 @@ defmodule Roomtone.Audio do
     do: Native.audio_decode(handle, packet)
 
   @doc """
-  Recovers the `ms` milliseconds before `packet` from the copy that it carries (in-band FEC, RFC 6716 §2.1.7). Where it carries none,
-  this is `conceal/2`. Decode `packet` itself afterwards.
+  Recovers the `ms` milliseconds before `packet` from the copy that it carries (in-band FEC, RFC
+  6716 §2.1.7). Without a copy it does the same as `conceal/2`. Decode `packet` itself afterwards.
   """
   @spec decode_fec(decoder, packet :: binary, number) :: {:ok, pcm} | {:error, reason}
   def decode_fec({:roomtone_decoder, handle, _channels}, packet, ms) when is_binary(packet) and is_number(ms) do
     with {:ok, samples} <- frame_samples(ms), do: Native.audio_decode_fec(handle, packet, samples)
   end
 
-  @doc "Makes up `ms` milliseconds for a packet that didn't come: packet loss concealment (RFC 6716 §4.4)."
+  @doc """
+  Synthesises `ms` milliseconds in place of a lost packet: packet loss concealment (RFC 6716
+  §4.4).
+  """
   @spec conceal(decoder, number) :: {:ok, pcm} | {:error, reason}
   def conceal({:roomtone_decoder, handle, _channels}, ms) when is_number(ms) do
     with {:ok, samples} <- frame_samples(ms), do: Native.audio_conceal(handle, samples)
   end
 
-  # A multiple of 2.5 ms, of 120 ms at the most.
+  # A multiple of 2.5 ms, at most 120 ms.
   defp frame_samples(ms) do
     samples = round(ms * 48)
     if samples in 120..5760 and rem(samples, 120) == 0, do: {:ok, samples}, else: {:error, :bad_frame_length}
@@ -174,10 +182,11 @@ defmodule Roomtone.Audio do
   # ---- Sound as numbers ------------------------------------------------------------------------------------------------
 
   @doc """
-  The sum of sounds, each times its gain (linear: 1.0 as it is, 0.5 is −6 dB). Shorter ones end earlier.
+  The sum of sounds, each times its gain (linear: 1.0 is unchanged, 0.5 is −6 dB). Shorter ones end
+  earlier.
 
-  Options: `:channels` (1 or 2, the same for all) and `:limit` (default `true`: peaks above full scale are rounded off; `false` lets
-  the sum go beyond ±1.0, where a file of integers would clip).
+  Options: `:channels` (1 or 2, the same for all) and `:limit` (default `true`: peaks above full
+  scale are rounded off; `false` lets the sum exceed ±1.0, where a file of integers would clip).
 
       iex> {:ok, a} = Roomtone.Audio.tone(440, 100, amplitude: 0.8)
       iex> {:ok, twice} = Roomtone.Audio.mix([{a, 1.0}, {a, 1.0}], limit: false)
@@ -201,8 +210,9 @@ defmodule Roomtone.Audio do
   end
 
   @doc """
-  A whole clip at another sampling rate: `resample(pcm, 44_100, 48_000)`. Don't cut a stream into pieces for it: each piece would be
-  filtered as if silence came before and after it. Option: `:channels`.
+  Converts a whole clip to another sampling rate: `resample(pcm, 44_100, 48_000)`. Don't cut a
+  stream into pieces for it: it filters each piece as if silence came before and after. Option:
+  `:channels`.
 
       iex> {:ok, tone} = Roomtone.Audio.tone(1000, 500, rate: 16_000)
       iex> {:ok, resampled} = Roomtone.Audio.resample(tone, 16_000, 48_000)
@@ -217,8 +227,8 @@ defmodule Roomtone.Audio do
   end
 
   @doc """
-  How loud a block of sound is: `:rms` and `:peak` are linear, the others in dB below full scale (a sine of full scale has an RMS of
-  −3.01 dBFS; silence is −200.0).
+  The level of a block of sound: `:rms` and `:peak` are linear, the others in dB below full scale (a
+  sine of full scale has an RMS of −3.01 dBFS; silence is −200.0).
   """
   @spec level(pcm) ::
           {:ok, %{rms: float, peak: float, rms_dbfs: float, peak_dbfs: float}} | {:error, reason}
@@ -229,7 +239,7 @@ defmodule Roomtone.Audio do
          do: {:ok, %{rms: rms, peak: peak, rms_dbfs: to_db(rms), peak_dbfs: to_db(peak)}}
   end
 
-  @doc "As `level/1`; raises `ArgumentError` for what isn't sound."
+  @doc "As `level/1`; raises `ArgumentError` for invalid sound."
   @spec level!(pcm) :: %{rms: float, peak: float, rms_dbfs: float, peak_dbfs: float}
   def level!(pcm) do
     case level(pcm) do
@@ -238,7 +248,7 @@ defmodule Roomtone.Audio do
     end
   end
 
-  @doc "Linear to decibels; −200.0 at the least."
+  @doc "Linear to decibels; at least −200.0."
   @spec to_db(number) :: float
   def to_db(linear) when linear > 1.0e-10, do: 20 * :math.log10(linear)
   def to_db(_silence), do: -200.0
@@ -248,7 +258,8 @@ defmodule Roomtone.Audio do
   def from_db(db), do: :math.pow(10, db / 20)
 
   @doc """
-  A sine of `hz` for `ms` milliseconds. Options: `:amplitude` (0 to 1, default 0.5) and `:rate` (default 48,000).
+  A sine of `hz` for `ms` milliseconds. Options: `:amplitude` (0 to 1, default 0.5) and `:rate`
+  (default 48,000).
   """
   @spec tone(number, number, keyword) :: {:ok, pcm} | {:error, reason}
   def tone(hz, ms, opts \\ []) when is_number(hz) and is_number(ms) and ms >= 0 do
@@ -263,24 +274,28 @@ defmodule Roomtone.Audio do
   def silence(ms) when is_integer(ms) and ms >= 0, do: :binary.copy(<<0.0::float-32-little>>, ms * 48)
 
   @doc """
-  How long a sound is. Options: `:rate` (default 48,000) and `:channels` (default 1).
+  The duration of a sound in milliseconds. Options: `:rate` (default 48,000) and `:channels`
+  (default 1).
   """
   @spec duration_ms(pcm, keyword) :: float
   def duration_ms(pcm, opts \\ []) when is_binary(pcm) do
     byte_size(pcm) / 4 / Keyword.get(opts, :channels, 1) * 1000 / Keyword.get(opts, :rate, @sample_rate)
   end
 
-  @doc "Signed 16-bit integers, little-endian; what is above full scale is cut."
+  @doc "Converts to signed 16-bit integers, little-endian, and clips above full scale."
   @spec to_s16(pcm) :: {:ok, binary} | {:error, reason}
   def to_s16(pcm) when is_binary(pcm), do: Native.audio_to_s16(pcm)
 
-  @doc "Sound from signed 16-bit integers, little-endian."
+  @doc "Converts from signed 16-bit integers, little-endian."
   @spec from_s16(binary) :: {:ok, pcm} | {:error, reason}
   def from_s16(s16) when is_binary(s16), do: Native.audio_from_s16(s16)
 
   # ---- WAV files -------------------------------------------------------------------------------------------------------
 
-  @doc "The sound of a WAV file of integers (8 to 32 bits) or floats, with its sampling rate and number of channels."
+  @doc """
+  Reads a WAV file of integers (8 to 32 bits) or floats; returns its sound, sampling rate and
+  number of channels.
+  """
   @spec read_wav(Path.t()) ::
           {:ok, %{pcm: pcm, rate: pos_integer, channels: pos_integer}} | {:error, reason}
   def read_wav(path) do
@@ -289,7 +304,8 @@ defmodule Roomtone.Audio do
   end
 
   @doc """
-  Writes a WAV file. Options: `:rate` (default 48,000), `:channels` (default 1), `:format` (`:s16`, the default, or `:f32`).
+  Writes a WAV file. Options: `:rate` (default 48,000), `:channels` (default 1), `:format` (`:s16`,
+  the default, or `:f32`).
   """
   @spec write_wav(Path.t(), pcm, keyword) :: :ok | {:error, reason}
   def write_wav(path, pcm, opts \\ []) when is_binary(pcm) do

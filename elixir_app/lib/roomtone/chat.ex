@@ -1,21 +1,23 @@
 defmodule Roomtone.Chat do
   @moduledoc """
-  A room's text chat as plain data: what may be said, how often, and the little that is remembered of it.
+  A room's text chat as plain data: validation, rate limits, and a short history.
 
-  Nothing is kept: the last #{50} messages stay in the memory of the room's process, so that a page that reconnects still shows
-  what was said since its person came. Whoever comes later gets what is said from then on; whoever was there before and comes back with the same
-  session, after a reload say, gets what they had.
+  Nothing is kept on disk: the last #{50} messages stay in the memory of the room's process, so that
+  a page that reconnects still shows the messages since its person arrived. A newcomer sees messages
+  from then on. A person who returns with the same session (after a reload, for example) gets what
+  they had.
   """
 
   alias Roomtone.RateLimit
 
   @remembered 50
   @max_characters 500
-  # Five lines at once, and one every two seconds; of all people together ten a second, since each goes to everybody.
+  # Five lines at once, then one every two seconds; all people together ten a second, because each
+  # line goes to everybody.
   @person {5, 0.5}
   @room {30, 10}
 
-  # Of so many people who left it is known since when they had been there.
+  # For this many people who left, the chat remembers since when they had been in the room.
   @known 500
 
   defstruct log: [], people: %{}, room: nil, known: %{}
@@ -28,9 +30,10 @@ defmodule Roomtone.Chat do
         }
 
   @doc """
-  Says something; the message as everybody gets it.
+  Posts a line; returns the message as everybody receives it.
 
-  `{:error, reason, chat}`: `:empty_message`, `{:message_too_long, characters}`, `:not_text` or `:too_many_messages`.
+  Errors are `{:error, reason, chat}`: `:empty_message`, `{:message_too_long, characters}`,
+  `:not_text` or `:too_many_messages`.
   """
   @spec say(t, String.t(), String.t(), term) :: {:ok, t, Roomtone.chat_message()} | {:error, term, t}
   def say(%__MODULE__{} = chat, identity, name, text) do
@@ -50,23 +53,26 @@ defmodule Roomtone.Chat do
     end
   end
 
-  @doc "What was said since then, the oldest first."
+  @doc "The messages since then, oldest first."
   @spec since(t, DateTime.t()) :: [Roomtone.chat_message()]
   def since(chat, then) do
     chat.log |> Enum.take_while(&(DateTime.compare(&1.at, then) != :lt)) |> Enum.reverse()
   end
 
-  @doc "What somebody may read: what was said since they first came, or since they came back too late to be remembered."
+  @doc """
+  The messages that a person may read: from their first arrival, or from their return if that was
+  too late to be remembered.
+  """
   @spec read(t, Roomtone.Room.Person.t()) :: [Roomtone.chat_message()]
   def read(chat, person), do: since(chat, Map.get(chat.known, digest(person), person.joined_at))
 
-  @doc "Somebody left: what they could read, they can read again when they come back."
+  @doc "Notes that a person left: they may read the same messages again when they come back."
   @spec leave(t, Roomtone.Room.Person.t() | nil) :: t
   def leave(chat, nil), do: chat
 
   def leave(chat, person) do
     known = Map.put_new(chat.known, digest(person), person.joined_at)
-    # Those who came first have least to gain: the log has what was said last.
+    # The earliest arrivals have least to lose: the log holds only the latest lines.
     known =
       if map_size(known) > @known,
         do: Map.delete(known, known |> Enum.min_by(&elem(&1, 1), DateTime) |> elem(0)),
@@ -75,15 +81,15 @@ defmodule Roomtone.Chat do
     forget(%{chat | known: known}, person.identity)
   end
 
-  # Whoever knows a session is that person: it must not end up in a log.
+  # A session identifies its person, so it must not end up in a log.
   defp digest(person), do: :crypto.hash(:sha256, [person.identity, 0, person.session])
 
-  @doc "Somebody is gone: there is no more to count."
+  @doc "Drops the rate limit of a person who left."
   @spec forget(t, String.t()) :: t
   def forget(chat, identity), do: %{chat | people: Map.delete(chat.people, identity)}
 
   @doc """
-  The text as it is sent: trimmed, lines of one kind, nothing that can't be seen.
+  The text as it is sent: trimmed, with uniform line ends, without invisible characters.
 
       iex> Roomtone.Chat.text("  two\\r\\nlines ")
       {:ok, "two\\nlines"}
@@ -95,7 +101,7 @@ defmodule Roomtone.Chat do
       {:error, :not_text}
   """
   @spec text(term) :: {:ok, String.t()} | {:error, :empty_message | :not_text | {:message_too_long, pos_integer}}
-  # Bytes first, as the rest takes time in proportion.
+  # The bytes are counted first: the rest takes time in proportion to them.
   def text(text) when is_binary(text) and byte_size(text) > @max_characters * 8,
     do: {:error, {:message_too_long, @max_characters}}
 
@@ -105,7 +111,8 @@ defmodule Roomtone.Chat do
 
   def text(_other), do: {:error, :not_text}
 
-  # Control characters, and those that turn the direction of what follows, of others' lines too.
+  # Control characters, and those that change the direction of following text, even of other
+  # people's lines.
   @unseen ~r/[\x{0}-\x{8}\x{b}-\x{1f}\x{7f}-\x{9f}\x{202a}-\x{202e}\x{2066}-\x{2069}]/u
 
   defp clean(text) do

@@ -2,34 +2,35 @@ defmodule Roomtone.Config do
   @moduledoc """
   The settings of a node: one struct, checked once when the application starts.
 
-  Keys come from `config :roomtone, …`; `config/runtime.exs` fills some of them from environment variables, as text.
+  Keys come from `config :roomtone, …`; `config/runtime.exs` fills some of them from environment
+  variables, as text.
 
   | key | variable | takes | default |
   |---|---|---|---|
-  | `:shards` | `SHARDS` | number of media loops, each with a core and a port | one a scheduler, at most one a port, and two fewer than there are dirty I/O schedulers (`+SDio`) |
-  | `:udp_ports` | `UDP_PORTS` | `"50000"` (first of as many as there are shards), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
+  | `:shards` | `SHARDS` | number of shards, each with a core and a port | one for each scheduler, at most one for each port, and at most two fewer than the dirty I/O schedulers (`+SDio`) |
+  | `:udp_ports` | `UDP_PORTS` | `"50000"` (the first of one port for each shard), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
   | `:udp_bind` | `UDP_BIND` | address to listen on; `"::"` for IPv6 and IPv4 | `"0.0.0.0"` |
-  | `:public_ip` | `PUBLIC_IP` | addresses told to browsers, separated by commas | loopback and this machine's addresses |
+  | `:public_ip` | `PUBLIC_IP` | addresses offered to browsers, separated by commas | loopback and this machine's addresses |
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
   | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
-  | `:max_talkers` | `MAX_TALKERS` | how many are heard at once in a room that says nothing else | all |
-  | `:move_rooms` | `MOVE_ROOMS` | whether a shard with far too much to do gives rooms to calm ones: `"on"`, `"off"`; see `Roomtone.move_room/2` | off |
-  | `:balance_ms` | | and how often it is seen to that | 5000 |
+  | `:max_talkers` | `MAX_TALKERS` | talkers heard at once in a room that sets no other limit | all |
+  | `:move_rooms` | `MOVE_ROOMS` | whether an overloaded shard moves rooms to idle ones: `"on"`, `"off"`; see `Roomtone.move_room/2` | off |
+  | `:balance_ms` | | milliseconds between two checks for such a move | 5000 |
   | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
-  | `:empty_room_ms` | | how long an empty room stays open | 60000 |
-  | `:grace_ms` | | how long a person whose connection process died may come back | 15000 |
-  | `:join_timeout_ms` | | how long an offer may wait for its answer | 5000 |
-  | `:drain_seconds` | `DRAIN_SECONDS` | how long those who are in may go on when the node is asked to stop | 10 |
-  | `:bitrate` | `BITRATE` | Opus bits per second of a mix that more than four hear | 32000 |
-  | `:shared_complexity` | | and its Opus complexity, 0 to 10 | 10 |
-  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix that few hear | 96000 |
-  | `:private_complexity` | | and its Opus complexity, where there are fewer than 48000 of them (docs/mixing.md) | 5 |
+  | `:empty_room_ms` | | milliseconds that an empty room stays open | 60000 |
+  | `:grace_ms` | | milliseconds in which a person whose connection process died may come back | 15000 |
+  | `:join_timeout_ms` | | milliseconds that an offer may wait for its answer | 5000 |
+  | `:drain_seconds` | `DRAIN_SECONDS` | seconds that calls may continue when the node is asked to stop | 10 |
+  | `:bitrate` | `BITRATE` | Opus bits per second of a mix with more than four listeners | 32000 |
+  | `:shared_complexity` | | its Opus complexity, 0 to 10 | 10 |
+  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix with few listeners | 96000 |
+  | `:private_complexity` | | its Opus complexity below 48000 bits per second (docs/mixing.md) | 5 |
   | `:uplink_bitrate` | `UPLINK_BITRATE` | Opus bits per second that clients are asked to send | 40000 |
-  | `:auth` | | the module that says who somebody is and what they may do, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
-  | `:guests` | `GUESTS` | whether people may enter who don't sign in: `true`, `false`, `"on"`, `"off"` | on |
-  | `:users_file` | `USERS_FILE` | the file of those who can sign in: see `Roomtone.Auth.Users` | none |
-  | `:data_dir` | `DATA_DIR` | the folder of what outlives this server (`Roomtone.Store`), for its user alone; `"off"`: nothing does | `STATE_DIRECTORY` (systemd), `$XDG_STATE_HOME/roomtone`, `~/.local/state/roomtone` |
+  | `:auth` | | the module that identifies visitors and decides their grants, a `Roomtone.Auth` | `Roomtone.Auth.Default` |
+  | `:guests` | `GUESTS` | whether people may enter without signing in: `true`, `false`, `"on"`, `"off"` | on |
+  | `:users_file` | `USERS_FILE` | the users file: see `Roomtone.Auth.Users` | none |
+  | `:data_dir` | `DATA_DIR` | the folder of the state that outlives this server (`Roomtone.Store`), readable by its user only; `"off"`: nothing is kept | `STATE_DIRECTORY` (systemd), `$XDG_STATE_HOME/roomtone`, `~/.local/state/roomtone` |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:environment` | | `:dev`, `:test` or `:prod` | `:prod` |
   """
@@ -100,7 +101,7 @@ defmodule Roomtone.Config do
           uplink_bitrate: pos_integer
         }
 
-  # Secrets that anyone can read in this repository.
+  # These secrets are public: they are in this repository.
   @published_secrets [
     "roomtone-development-secret-not-for-production",
     "roomtone-test-secret-of-more-than-32-bytes",
@@ -126,7 +127,7 @@ defmodule Roomtone.Config do
     uplink_bitrate: {6_000, 510_000}
   ]
 
-  @doc "Builds the struct from the application's environment, or says everything that is wrong with it."
+  @doc "Builds the struct from the application's environment, or returns all problems with it."
   @spec load(keyword) :: {:ok, t} | {:error, [String.t()]}
   def load(env) do
     ports = Parse.ports(env[:udp_ports])
@@ -154,7 +155,10 @@ defmodule Roomtone.Config do
     end
   end
 
-  @doc "As `load/1`, and makes it the configuration of this node. Raises `Roomtone.Config.Error` otherwise."
+  @doc """
+  As `load/1`, and makes the result the configuration of this node. Raises `Roomtone.Config.Error`
+  for an invalid one.
+  """
   @spec install!(keyword) :: t
   def install!(env) do
     case load(env) do
@@ -168,11 +172,11 @@ defmodule Roomtone.Config do
     end
   end
 
-  @doc "The configuration of this node. The application must have been started."
+  @doc "The configuration of this node. The application must be running."
   @spec get() :: t
   def get, do: :persistent_term.get(__MODULE__)
 
-  @doc "As `get/0`, before the application was started too."
+  @doc "As `get/0`, but also works before the application has started."
   @spec fetch() :: {:ok, t} | :error
   def fetch do
     case :persistent_term.get(__MODULE__, nil) do
@@ -181,7 +185,7 @@ defmodule Roomtone.Config do
     end
   end
 
-  @doc "For each shard the address it listens on and those that browsers are told."
+  @doc "For each shard the address it listens on and the addresses offered to browsers."
   @spec shard_addresses(t) :: [%{bind: String.t(), candidates: [String.t()]}]
   def shard_addresses(%__MODULE__{} = config) do
     for port <- Enum.take(config.udp_ports, config.shards) do
@@ -216,8 +220,9 @@ defmodule Roomtone.Config do
   defp data_dir(_other), do: {:error, "(DATA_DIR) takes the path of a folder, or off"}
 
   @doc """
-  The folder for what outlives the server where none is set: the one that systemd made (`StateDirectory=`), or the user's own (XDG Base Directory
-  Specification). Without either, nothing is kept.
+  The folder for state that outlives the server, if none is set: the one that systemd made
+  (`StateDirectory=`), or the user's own (XDG Base Directory Specification). Without either, nothing
+  is kept.
 
       iex> Roomtone.Config.default_data_dir(&Map.get(%{"STATE_DIRECTORY" => "/var/lib/roomtone"}, &1))
       "/var/lib/roomtone"
@@ -229,7 +234,7 @@ defmodule Roomtone.Config do
   @spec default_data_dir((String.t() -> String.t() | nil)) :: Path.t() | :off
   def default_data_dir(variable) do
     variable = &with "" <- variable.(&1), do: nil
-    # There may be several, separated by colons.
+    # The variable may list several, separated by colons.
     state = with text when text != nil <- variable.("STATE_DIRECTORY"), do: text |> String.split(":") |> hd()
 
     home =

@@ -1,21 +1,25 @@
 defmodule Roomtone.Drain do
   @moduledoc """
-  The kind end of a node, when its application is asked to stop (SIGTERM): nobody new comes in, everybody is told, and those who talk may
-  finish what they say. `Roomtone.Application` runs it before anything is stopped.
+  The graceful end of a node whose application is asked to stop (SIGTERM): it admits nobody new,
+  notifies everybody, and gives running calls time to finish. `Roomtone.Application` runs it before
+  anything stops.
   """
 
   require Logger
 
   alias Roomtone.{RoomServer, Subscribers}
 
-  # So often it is looked whether anybody is left.
+  # The interval at which it checks whether anybody is left.
   @look_ms 100
 
-  @doc "Whether this node takes nobody in any more."
+  @doc "Whether this node admits nobody any more."
   @spec draining?() :: boolean
   def draining?, do: :persistent_term.get(__MODULE__, false)
 
-  @doc "Refuses new rooms and new people, tells subscribers of all rooms, and returns when nobody is left or the time is over."
+  @doc """
+  Refuses new rooms and new people, notifies the subscribers of all rooms, and returns when nobody
+  is left or the time is over.
+  """
   @spec run(seconds :: non_neg_integer) :: :ok
   def run(seconds) do
     :persistent_term.put(__MODULE__, true)
@@ -26,7 +30,7 @@ defmodule Roomtone.Drain do
     wait(System.monotonic_time(:millisecond) + seconds * 1_000)
   end
 
-  @doc "Takes people in again: a node that was stopped may be started anew in the same virtual machine."
+  @doc "Admits people again: a stopped node may be restarted in the same virtual machine."
   @spec reset() :: :ok
   def reset do
     :persistent_term.erase(__MODULE__)

@@ -1,14 +1,15 @@
 defmodule Roomtone.EventLog do
   @moduledoc """
-  One line in the log for what an operator asks about later: who came and went when, and why. What happens is told by
-  `Roomtone.Telemetry`; here is which of it is worth a line. Room and participant are metadata, so that lines can be filtered by them.
+  Writes one line to the log for each event that an operator asks about later: who came and left
+  when, and why. `Roomtone.Telemetry` reports the events; this module decides which are worth a
+  line. Room and participant are metadata, so that lines can be filtered by them.
 
-  Nothing secret is in there: no tokens, sessions, offers or addresses.
+  The lines hold nothing secret: no tokens, sessions, offers or addresses.
   """
 
   require Logger
 
-  @doc "Writes the line, if this event has one."
+  @doc "Writes the line for this event, if it has one."
   @spec write([atom, ...], map, map) :: :ok
   def write([:room, :opened], %{count: count}, about), do: info(about, "room opened, one of #{count}")
 
@@ -40,7 +41,7 @@ defmodule Roomtone.EventLog do
 
   defp seconds(native), do: System.convert_time_unit(native, :native, :second)
 
-  # Reasons may carry more than their name: text from a client, say.
+  # A reason may carry more than its name, such as text from a client.
   defp word({:error, reason}), do: word(reason)
   defp word({tag, code, _text}) when is_atom(tag) and is_atom(code), do: "#{tag} (#{code})"
   defp word(reason) when is_tuple(reason) and tuple_size(reason) > 0, do: word(elem(reason, 0))

@@ -1,9 +1,10 @@
 defmodule Roomtone.Lobby do
   @moduledoc """
-  Tells whoever watches the list of rooms that it has changed: at once, and then at most twice a second, however much happens.
+  Notifies the watchers of the list of rooms when it changes: at once, and then at most twice a
+  second, however much happens.
 
-  Rooms only say that something is different. The list is made here, once for all who watch, and not at all while nobody does.
-  Messages are `t:Roomtone.lobby_message/0`.
+  Rooms only report that something changed. This process builds the list, once for all watchers, and
+  not at all while there are none. Messages are `t:Roomtone.lobby_message/0`.
   """
 
   use GenServer
@@ -11,7 +12,7 @@ defmodule Roomtone.Lobby do
   alias Roomtone.{RoomServer, UnknownMessage}
 
   @pause_ms 500
-  # A page shows no more. The busiest come first.
+  # A page shows no more; the busiest rooms come first.
   @listed 100
   @watchers __MODULE__.Watchers
 
@@ -30,17 +31,17 @@ defmodule Roomtone.Lobby do
     }
   end
 
-  @doc "Something about the rooms is different."
+  @doc "Reports that something about the rooms changed."
   @spec changed() :: :ok
   def changed do
     send(__MODULE__, :changed)
     :ok
   rescue
-    # In the moment when it is being replaced; the next one begins by telling everybody.
+    # The process is being replaced; the next one begins by notifying everybody.
     ArgumentError -> :ok
   end
 
-  @doc "Subscribes the calling process, once however often it is called."
+  @doc "Subscribes the calling process; calling it twice has no further effect."
   @spec watch() :: :ok
   def watch do
     if Registry.keys(@watchers, self()) == [], do: {:ok, _owner} = Registry.register(@watchers, :rooms, nil)
@@ -51,7 +52,7 @@ defmodule Roomtone.Lobby do
   @spec unwatch() :: :ok
   def unwatch, do: Registry.unregister(@watchers, :rooms)
 
-  @doc "The rooms with most people in them, as many as a page shows, and how many there are."
+  @doc "The rooms with most people in them, as many as a page shows, and the total number of rooms."
   @spec list() :: %{rooms: [Roomtone.summary()], total: non_neg_integer}
   def list do
     rooms = RoomServer.summaries()
@@ -63,7 +64,10 @@ defmodule Roomtone.Lobby do
   @spec start_link() :: GenServer.on_start()
   def start_link, do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
 
-  @typedoc "`told`: the list as the watchers have it; `resting`: it was told just now; `dirty`: something has happened since."
+  @typedoc """
+  `told`: the list as the watchers have it; `resting`: they were notified just now; `dirty`:
+  something has changed since.
+  """
   @type state :: %{
           told: %{rooms: [Roomtone.summary()], total: non_neg_integer} | nil,
           resting: boolean,

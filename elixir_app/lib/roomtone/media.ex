@@ -2,17 +2,19 @@ defmodule Roomtone.Media do
   @moduledoc """
   The media engine as the rest of Roomtone sees it, and the process that holds it.
 
-  Commands go from the caller's process straight to the engine. Submitting never blocks: a full queue is `{:error, :media_busy}`,
-  and what the caller does about it is in `Roomtone.Media.Retry`. This process keeps what must outlive callers:
+  Commands go from the caller's process straight to the engine. Submitting never blocks: a full
+  queue is `{:error, :media_busy}`, and `Roomtone.Media.Retry` describes what the caller then does.
+  This process keeps what must outlive callers:
 
-    * the engine itself, which a restart of this process takes up again (sound goes on);
-    * which room is on which shard: a room is opened where there is least to do, and may be moved later (`Roomtone.Media.Balance`);
-    * which peer belongs to which process. A peer lives no longer than its process: when that dies, however it dies, the peer is
-      told to leave;
+    * the engine itself, which this process takes up again after a restart (sound continues);
+    * which room is on which shard: a room opens on the least busy shard and may move later
+      (`Roomtone.Media.Balance`);
+    * which peer belongs to which process. A peer lives no longer than its process: when that dies,
+      for whatever reason, the peer leaves;
     * an outbox of commands that must arrive even when a shard's queue is full.
 
-  What was told by an earlier engine or an earlier life of a shard is recognised by its *stamp*, `{generation, epoch}`: the
-  generation counts engines, the epoch a shard's lives.
+  Every event carries a *stamp*, `{generation, epoch}`: the generation counts engines, the epoch a
+  shard's lives. It exposes events of an earlier engine or an earlier life of a shard.
   """
 
   use GenServer
@@ -22,7 +24,7 @@ defmodule Roomtone.Media do
   alias Roomtone.{Config, SafeCall, Telemetry, UnknownMessage}
   alias Roomtone.Media.{Balance, Load, PeerStats, Retry, Table}
 
-  @typedoc "Which life of a shard. `nil` while it is not known to run."
+  @typedoc "A life of a shard; `nil` while the shard isn't known to run."
   @type stamp :: {pos_integer, non_neg_integer} | nil
   @type id :: pos_integer
   @type shard :: non_neg_integer
@@ -39,9 +41,9 @@ defmodule Roomtone.Media do
           shards: pos_integer,
           # Each process that owns peers, with its monitor.
           owners: %{pid => {reference, MapSet.t(id)}},
-          # Rooms that were moved for balance, and how long they stay where they are.
+          # Rooms that were moved for balance, and until when they stay where they are.
           resting: Balance.resting(),
-          # Commands that must arrive, the newest first.
+          # Commands that must arrive, newest first.
           outbox: [{shard, Roomtone.Native.command()}],
           timer: reference | nil
         }
@@ -52,7 +54,7 @@ defmodule Roomtone.Media do
   @spec new_id() :: id
   def new_id, do: System.unique_integer([:positive])
 
-  @doc "Opens a room on the shard that has least to do. `kind`: see `Roomtone.MixPolicy.engine_kind/1`."
+  @doc "Opens a room on the least busy shard. `kind`: see `Roomtone.MixPolicy.engine_kind/1`."
   @spec open_room(id, map | nil) :: {:ok, shard} | {:error, :media_busy}
   def open_room(room, kind) do
     case engine() do
@@ -74,13 +76,13 @@ defmodule Roomtone.Media do
     end
   end
 
-  @doc "Opens a room again, where it was, after its shard or it came to grief."
+  @doc "Opens a room again on its shard, after the shard or the room failed."
   @spec reopen_room(place, map | nil) :: :ok | {:error, :media_busy}
   def reopen_room(%{room: room, shard: shard}, kind) do
     stamp = stamp(shard)
 
     with :ok <- submit(shard, {:open_room, %{room: room}}),
-         # Before anybody can be in it: their answers depend on it.
+         # The kind is set before anybody can be in the room: their answers depend on it.
          :ok <- if(kind, do: submit(shard, {:set_kind, Map.put(kind, :room, room)}), else: :ok) do
       Table.put_room_stamp(room, stamp)
       :ok
@@ -95,8 +97,9 @@ defmodule Roomtone.Media do
   end
 
   @doc """
-  Moves a room to another shard. Its process hears when it is there. Until then, and afterwards too, whoever still names the old
-  shard means the room all the same: what is submitted for it is carried out in the order in which it was submitted.
+  Moves a room to another shard. The room's process gets `:room_moved` when it is there. A caller
+  that still names the old shard reaches the room all the same: the engine carries out all commands
+  for a room in the order of submission.
   """
   @spec move_room(place, shard) :: :ok | {:error, :media_busy}
   def move_room(%{room: room, shard: shard}, to), do: submit(shard, {:move_room, %{room: room, to: to}})
@@ -105,19 +108,22 @@ defmodule Roomtone.Media do
   @spec close_room(id) :: :ok
   def close_room(room), do: GenServer.cast(__MODULE__, {:close_room, room})
 
-  @doc "The rooms there are in the engine."
+  @doc "The rooms in the engine."
   @spec room_ids() :: [id]
   def room_ids, do: Table.rooms() |> Enum.map(&elem(&1, 0))
 
   # ---- For participants ------------------------------------------------------------------------------------------------
 
-  @doc "Brings a peer into a room. The answer comes as `{:media, {:answer, _}}` or `{:media, {:refused, _}}` to the caller."
+  @doc """
+  Brings a peer into a room. The caller gets the answer as `{:media, {:answer, _}}` or `{:media,
+  {:refused, _}}`.
+  """
   @spec join(place, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
   def join(place, peer, offer, row), do: offer(place, peer, {:join, %{peer: peer, offer: offer}}, row)
 
   # `peer` is the one that the offer may make.
   defp offer(%{room: room, shard: shard}, peer, {kind, fields}, row) do
-    # The room may have moved without the caller's having heard of it.
+    # The room may have moved without the caller's knowledge.
     with {:ok, {shard, stamp}} <- own_peer(peer, room, shard) do
       case submit(shard, {kind, Map.merge(fields, %{room: room, speak: row.speak, listen: row.listen})}) do
         :ok ->
@@ -132,25 +138,27 @@ defmodule Roomtone.Media do
 
   defp own_peer(peer, room, shard) do
     with {:error, _late_or_replaced} <- SafeCall.call(__MODULE__, {:own, peer, room, shard}) do
-      # Should the request be carried out late, this comes after it.
+      # If the request is carried out late, this comes after it.
       forget(peer)
       {:error, :media_busy}
     end
   end
 
   @doc """
-  A further offer of a peer. The engine judges it, and answers for one of two peers:
+  Submits a further offer of a peer. The engine judges it, and answers for one of two peers:
 
-    * `peer`, if the offer is of the same connection (an ICE restart) or of a new one with the same certificate;
-    * `replacement`, a peer that joins with this row, if `peer` can't serve the offer. `peer` stays until it leaves.
+    * `peer`, if the offer is of the same connection (an ICE restart) or of a new one with the same
+      certificate;
+    * `replacement`, a peer that joins with this row, if `peer` can't serve the offer. `peer` stays
+      until it leaves.
 
-  The answer comes as in `join/4`. A refusal names `peer`, and then there is no replacement.
+  Answered as in `join/4`. A refusal names `peer`, and then there is no replacement.
   """
   @spec reoffer(place, id, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
   def reoffer(place, peer, replacement, offer, row),
     do: offer(place, replacement, {:reoffer, %{peer: peer, replacement: replacement, offer: offer}}, row)
 
-  @doc "Brings what a peer may do from one row to another."
+  @doc "Changes a peer's permissions from one row to another."
   @spec change_row(place, id, Roomtone.Room.row(), Roomtone.Room.row()) :: :ok | {:error, :media_busy}
   def change_row(%{room: room, shard: shard}, peer, from, to) do
     with :ok <- change(shard, from.speak, to.speak, {:set_speak, %{room: room, peer: peer, speak: to.speak}}),
@@ -160,15 +168,17 @@ defmodule Roomtone.Media do
   defp change(_shard, same, same, _command), do: :ok
   defp change(shard, _from, _to, command), do: submit(shard, command)
 
-  @doc "Tells how a room is mixed: `:set_policy` or `:set_gains`."
+  @doc "Sets how a room is mixed: `:set_policy` or `:set_gains`."
   @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
   def set_mix(%{shard: shard}, command), do: submit(shard, command)
 
-  @doc "Ends a peer. It arrives, even if the shard is busy now."
+  @doc "Ends a peer. The command arrives even if the shard is busy now."
   @spec leave(id) :: :ok
   def leave(peer), do: GenServer.cast(__MODULE__, {:leave, peer})
 
-  @doc "A peer that the engine doesn't have (any more): nothing more comes from it."
+  @doc """
+  Forgets a peer that the engine doesn't have (any more); no further events of it are delivered.
+  """
   @spec forget(id) :: :ok
   def forget(peer), do: GenServer.cast(__MODULE__, {:forget, peer})
 
@@ -179,20 +189,21 @@ defmodule Roomtone.Media do
   def stamp(shard), do: Table.stamp(shard)
 
   @doc """
-  Counters of peers; `nil` for one that the engine doesn't have. Peers that didn't answer within a second are missing. An error if
-  the shard is too busy even to be asked. Waits in the calling process.
+  Counters of peers; `nil` for a peer that the engine doesn't have. Peers that didn't answer within
+  a second are missing. Returns an error if the shard's queue is full. Waits in the calling process.
   """
   @spec peer_stats(place, [id]) :: {:ok, %{id => map | nil}} | {:error, :media_busy}
   def peer_stats(place, peers), do: PeerStats.gather(place, peers)
 
-  @doc "Asks for the counters of a peer; they come to the events process."
+  @doc "Asks for the counters of a peer; the answer goes to the events process."
   @spec ask_stats(place, id, id) :: :ok | {:error, :media_busy}
   def ask_stats(%{room: room, shard: shard}, peer, ref),
     do: submit(shard, {:peer_stats, %{room: room, peer: peer, reference: ref}})
 
   @doc """
-  Counters of a shard since it began. `tick_lateness` is a histogram, `[{first value past the bucket in microseconds, count}]`, so that
-  two readings tell how late ticks were between them.
+  Counters of a shard since it began. `tick_lateness` is a histogram, `[{upper bound of the bucket
+  in microseconds (exclusive), count}]`; the difference of two readings shows how late ticks were
+  between them.
   """
   @spec shard_stats(shard) :: map
   def shard_stats(shard) do
@@ -228,7 +239,7 @@ defmodule Roomtone.Media do
 
   @impl true
   def init(config) do
-    # So that `terminate/2` stops the engine when the supervisor ends.
+    # `terminate/2` stops the engine when the supervisor ends.
     Process.flag(:trap_exit, true)
 
     case adopt() || start_engine(config) do
@@ -241,7 +252,7 @@ defmodule Roomtone.Media do
     end
   end
 
-  # This process was replaced, the engine was not.
+  # This process was replaced; the engine wasn't.
   defp adopt do
     with {native, engine} <- engine(), do: {:ok, native, engine}
   end
@@ -258,7 +269,8 @@ defmodule Roomtone.Media do
       uplink_bitrate: config.uplink_bitrate
     }
 
-    # Nothing happens in it before a worker lends it a thread, and by then the events process has taken our place as the listener.
+    # The engine does nothing before a worker runs a shard, and by then the events process has
+    # replaced us as the listener.
     case config.native.engine_start(options, self()) do
       {:ok, engine} ->
         :persistent_term.put(__MODULE__, %{engine: engine, native: config.native})
@@ -274,7 +286,7 @@ defmodule Roomtone.Media do
     end
   end
 
-  # What an earlier process of this name knew is in the table.
+  # The table has the peers of an earlier process of this name.
   defp take_stock(state), do: Enum.reduce(Table.peers(), state, fn {peer, pid}, state -> own(state, peer, pid) end)
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
@@ -324,13 +336,13 @@ defmodule Roomtone.Media do
     :persistent_term.erase(__MODULE__)
     state.native.engine_stop(state.engine)
 
-    # A worker that was killed may still be inside its shard. This returns once it has left, and the shard's socket is closed: the
-    # next engine finds its ports free.
+    # A worker that was killed may still be inside its shard. This call returns once it has left and
+    # the shard's socket is closed, so the next engine finds its ports free.
     for shard <- 0..(state.shards - 1), do: :stopped = state.native.run_shard(state.engine, shard, 1)
     :ok
   end
 
-  # A crash: the next process takes the engine up.
+  # After a crash the next process takes the engine up.
   def terminate(_reason, _state), do: :ok
 
   defp balance(state) do
@@ -339,7 +351,7 @@ defmodule Roomtone.Media do
 
     with {{room, from, to}, resting} <- Balance.step(shards, Table.populations(), state.resting, now),
          :ok <- state.native.submit(state.engine, from, {:move_room, %{room: room, to: to}}) do
-      Logger.info("media shard #{from} has too much to do: room #{room} moves to shard #{to}")
+      Logger.info("media shard #{from} is overloaded: room #{room} moves to shard #{to}")
       %{state | resting: resting}
     else
       _nothing_to_move -> state
@@ -379,8 +391,8 @@ defmodule Roomtone.Media do
     end
   end
 
-  # For what must arrive: kept while the queue is full. Also of an earlier life of the shard, where it means nothing: the room may have
-  # moved on before that ended.
+  # Keeps a command that must arrive while the queue is full. A command for an earlier life of the
+  # shard is kept too: it means nothing there, but the room may have moved before that life ended.
   defp post(state, shard, command) do
     case state.native.submit(state.engine, shard, command) do
       {:error, :busy} ->
@@ -398,7 +410,7 @@ defmodule Roomtone.Media do
       :ok ->
         :ok
 
-      # While the engine's holder is being replaced, callers are told to come again, too.
+      # While the engine's holder is being replaced, callers are also asked to try again.
       {:error, reason} when reason in [:busy, :stopped] ->
         Telemetry.execute([:media, :busy], %{count: 1}, %{shard: shard, command: elem(command, 0)})
         {:error, :media_busy}

@@ -1,18 +1,19 @@
 defmodule Roomtone.MixControls do
   @moduledoc """
-  Who hears whom, and how loud: what a room's mix may be told. `Roomtone` has each of these functions, too. What becomes of it is
-  in docs/mixing.md.
+  The functions that change a room's mix: who hears whom, and how loud. `Roomtone` has each of them,
+  too. docs/mixing.md describes their effect.
   """
 
   alias Roomtone.{MixPolicy, Name, RoomServer}
   alias Roomtone.MixPolicy.Check
 
   @doc """
-  Says how loud each hears each: `%{listener => %{speaker => gain}}`, in place of what was said before. Who is missing is heard at
-  the room's `default_gain`. Gains are linear, from 0 (never leaves the server) to 10 (+20 dB).
+  Replaces the gains of all pairs: `%{listener => %{speaker => gain}}`. A missing pair has the
+  room's `default_gain`. Gains are linear, from 0 (the sound never leaves the server) to 10 (+20
+  dB).
 
-  Names may be those of people yet to come, and are valid for whoever has them. In a room with `stereo: true` a cell may also be
-  `{gain, pan}`, with `pan` between left (-1) and right (1).
+  Names may belong to people yet to come, and apply to anybody who has them. In a room with `stereo:
+  true` a cell may also be `{gain, pan}`, with `pan` between left (-1) and right (1).
 
       iex> {:ok, _} = Roomtone.open_room("stage")
       iex> Roomtone.put_mix("stage", %{"ada" => %{"bob" => 0.5, "eve" => 0.1}, "bob" => %{"eve" => 0}})
@@ -32,7 +33,7 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
-  As `put_mix/2` for a few cells, the rest stays. `nil` takes a cell back to the room's default.
+  Changes a few cells of `put_mix/2` and keeps the rest. `nil` resets a cell to the room's default.
 
       iex> {:ok, _} = Roomtone.open_room("studio")
       iex> Roomtone.update_mix("studio", %{"ada" => %{"bob" => 2, "eve" => nil}})
@@ -50,7 +51,8 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
-  How loud a person wants another: 0 to 2, on top of everything else, for this listener alone.
+  Sets a listener's own volume for a speaker: 0 to 2, on top of everything else, for this listener
+  only.
 
       iex> {:ok, _} = Roomtone.open_room("den")
       iex> Roomtone.put_volume("den", "ada", "bob", 0.5)
@@ -68,7 +70,7 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
-  The volumes that a person has set with `put_volume/4`, by speaker; who is missing is at 1.
+  The volumes that a person has set with `put_volume/4`, by speaker; a missing speaker is at 1.
 
       iex> {:ok, _} = Roomtone.open_room("loft")
       iex> Roomtone.put_volume("loft", "ada", "bob", 0.5)
@@ -79,11 +81,11 @@ defmodule Roomtone.MixControls do
   def volumes(name, listener), do: ask_about(name, listener, &{:volumes, &1})
 
   @doc """
-  Where a person is, in a `:spatial` room; `nil`: nowhere, and as near to all as can be. Call it as often as they move: what
-  follows is sent at most every 20 ms.
+  Sets where a person is in a `:spatial` room. `nil` is nowhere, which sounds as near as can be to
+  everybody. Call it as often as they move: the resulting gains are sent at most every 20 ms.
 
-  `facing`, the direction in which they look, decides in a room with `stereo: true` who is on their left and who on their right;
-  who gives none looks along -z.
+  In a room with `stereo: true`, `facing`, the direction in which a listener looks, decides who is
+  on their left and who on their right; without it they look along -z.
 
       iex> {:ok, _} = Roomtone.open_room("plaza", kind: :spatial, distance: [model: :linear, max_distance: 20])
       iex> Roomtone.put_position("plaza", "ada", %{x: 1, y: 0, z: -2.5, facing: %{x: 0, y: 0, z: 1}})
@@ -100,8 +102,8 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
-  Puts a person into a zone, or with `nil` outside of all. Only those in the same zone hear each other; others what
-  `put_door_gains/2` lets through.
+  Puts a person into a zone, or with `nil` outside of all zones. People hear each other within their
+  zone; between zones `put_door_gains/2` decides.
 
       iex> {:ok, _} = Roomtone.open_room("office")
       iex> Roomtone.put_zone("office", "ada", "meeting")
@@ -115,8 +117,8 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
-  What is heard of a zone in another: `%{{from, into} => gain}`, in place of what was said before. A door that is named in one
-  direction only is the same in the other. A missing one is shut.
+  Replaces how loud one zone is in another: `%{{from, into} => gain}`. A door that is named in one
+  direction only is the same in the other. A missing door is shut.
 
       iex> {:ok, _} = Roomtone.open_room("theatre", door_gains: %{{"hall", "foyer"} => 0.3})
       iex> Roomtone.put_door_gains("theatre", %{{"hall", "foyer"} => 0.1, {"foyer", "hall"} => 0})
@@ -129,8 +131,9 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
-  From now on only these listeners hear the speaker, and still no louder than zones, distance and cells allow; with `nil` all do
-  again. Who leaves the room is no longer one of them.
+  Lets only these listeners hear the speaker from now on, and no louder than zones, distance and
+  cells allow; with `nil` all hear them again. A listener who leaves the room is dropped from the
+  list.
 
       iex> {:ok, _} = Roomtone.open_room("salon")
       iex> Roomtone.whisper("salon", "ada", ["bob"])

@@ -1,26 +1,33 @@
 defmodule Roomtone.MixPolicy do
   @moduledoc """
-  Who hears whom, and how loud: a room's policy as plain data, and the one function that makes a gain of it, `gain/3`.
+  A room's mix policy as plain data (who hears whom, and how loud), and `gain/3`, the one function
+  that turns it into a gain.
 
       gain = own volume × cell (or the room's default) × distance × door × whisper
 
-  Each factor is 1 where nothing was set, and one of 0 keeps the sound from leaving the server. `apply/2` changes the policy and
-  says what may have changed by it, so that not everything is worked out again; `Roomtone.MixSync` does that and tells the engine.
+  Each factor is 1 where nothing was set, and a factor of 0 keeps the sound from leaving the server.
+  `apply/2` changes the policy and returns which pairs may have changed, so that only those are
+  recomputed; `Roomtone.MixSync` does that and sends them to the engine.
 
-  In a `:spatial` room gains come in steps of half a decibel: people who stand together then have the same row, and share a mix.
+  In a `:spatial` room gains come in steps of half a decibel, so that people who stand together have
+  the same row and share a mix.
 
-  Where the room has stereo, a pair also has a pan: what its cell says and, in a `:spatial` room, the side on which the speaker is
-  (`Roomtone.MixPolicy.Panning`), in steps too. Elsewhere there is none, so that all who hear alike share.
+  In a stereo room a pair also has a pan: that of its cell and, in a `:spatial` room, the side on
+  which the speaker is (`Roomtone.MixPolicy.Panning`), in steps too. Elsewhere there is no pan, so
+  that all listeners with the same gains share a mix.
   """
 
   alias Roomtone.MixPolicy.{Check, Distance, Panning}
 
   @typedoc """
-  `:mix`: gains are what cells say. `:spatial`: positions count too. `:forward`: as `:mix`, but the server only passes packets on, and
-  each listener's client applies the gains.
+  `:mix`: cells decide the gains. `:spatial`: positions count too. `:forward`: as `:mix`, but the
+  server only forwards packets, and each listener's client applies the gains.
   """
   @type kind :: :mix | :spatial | :forward
-  @typedoc "Whom a listener hears where more talk than are heard at once: by gain × level, or by gain."
+  @typedoc """
+  How to choose the speakers that a listener hears when more than `max_talkers` talk: by gain ×
+  level, or by gain.
+  """
   @type select :: :loudest | :nearest
   @type identity :: String.t()
   @typedoc "A linear gain from 0 to 10, and a place between left (-1) and right (1)."
@@ -34,10 +41,10 @@ defmodule Roomtone.MixPolicy do
           optional(:facing) => point
         }
   @type zone :: String.t() | nil
-  @typedoc "What is heard through the door, by `{from, into}`."
+  @typedoc "The gains between zones, by `{from, into}`."
   @type doors :: %{{zone, zone} => float}
 
-  @typedoc "A change that was checked by `Roomtone.MixPolicy.Check`."
+  @typedoc "A change that `Roomtone.MixPolicy.Check` has checked."
   @type op ::
           {:put_cells, table}
           | {:update_cells, table}
@@ -49,8 +56,8 @@ defmodule Roomtone.MixPolicy do
           | {:forget, identity}
 
   @typedoc """
-  What follows from a change: pairs of listener and speaker that may have another gain, and the parts of this struct that are
-  different, so that they can be kept elsewhere too.
+  The effect of a change: pairs of listener and speaker that may have another gain, and the parts of
+  this struct that changed, so that they can be stored elsewhere too.
   """
   @type effect :: %{touched: [touched], parts: [part]}
   @type touched :: {identity | :any, identity | :any}
@@ -88,11 +95,11 @@ defmodule Roomtone.MixPolicy do
 
   @max_gain Check.max_gain()
   @max_cells Check.max_cells()
-  # -60 dB: nobody hears it, so nobody has to decode it.
+  # -60 dB: nobody hears it, so it needn't be decoded.
   @inaudible 0.001
   @options [:kind, :default_gain, :max_talkers, :select, :stereo, :forward_slots, :distance, :door_gains]
 
-  @doc "The options of a room that are about its mix."
+  @doc "The options of a room that concern its mix."
   @spec options() :: [atom]
   def options, do: @options
 
@@ -121,7 +128,7 @@ defmodule Roomtone.MixPolicy do
          {:ok, slots} <- Check.slots(kind, opts[:forward_slots], max_talkers),
          {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, [])),
          {:ok, doors} <- Check.doors(Keyword.get(opts, :door_gains, %{})) do
-      # Of the same steps as all others, so that a pair at the default is known as one.
+      # In the same steps as all others, so that a pair at the default is recognised.
       default = if kind == :spatial, do: quantise(default), else: default
 
       {:ok,
@@ -138,14 +145,14 @@ defmodule Roomtone.MixPolicy do
     end
   end
 
-  # Among positions, who shouts at the other end of the place mustn't silence who speaks next to me.
+  # In a spatial room, somebody shouting far away must not drown out a neighbour.
   defp usual(:spatial), do: :nearest
   defp usual(_kind), do: :loudest
 
   # ---- What is heard ---------------------------------------------------------------------------------------------------
 
   @doc """
-  What a listener hears of a speaker: a linear gain from 0 to 10. Nobody hears themselves.
+  The linear gain of a speaker for a listener, from 0 to 10. Nobody hears themselves.
 
       iex> {:ok, mix} = Roomtone.MixPolicy.new()
       iex> {:ok, mix, _} = Roomtone.MixPolicy.apply(mix, {:put_cells, %{"ada" => %{"bob" => {0.5, 0.0}}}})
@@ -157,7 +164,8 @@ defmodule Roomtone.MixPolicy do
   def gain(%__MODULE__{} = mix, listener, speaker), do: mix |> weight(listener, speaker) |> elem(0)
 
   @doc """
-  As `gain/3`, with the place between left (-1) and right (1) from which it is heard; always the middle where the room has no stereo.
+  As `gain/3`, with the pan between left (-1) and right (1); always 0 (the middle) in a room without
+  stereo.
 
       iex> {:ok, mix} = Roomtone.MixPolicy.new(kind: :spatial, stereo: true)
       iex> {:ok, mix, _} = Roomtone.MixPolicy.apply(mix, {:put_position, "ada", %{x: 0.0, y: 0.0, z: 0.0}})
@@ -168,9 +176,9 @@ defmodule Roomtone.MixPolicy do
   @spec weight(t, identity, identity) :: cell
   def weight(%__MODULE__{} = mix, listener, speaker), do: hears(mix, ear(mix, listener), mouth(mix, speaker))
 
-  @typedoc "What the policy says of a person as a listener, looked up once for all whom they may hear."
+  @typedoc "The policy of a person as a listener, looked up once for all speakers."
   @opaque ear :: {identity, {position, Panning.head()} | nil, zone, %{identity => cell}, %{identity => float}}
-  @typedoc "What the policy says of a person as a speaker."
+  @typedoc "The policy of a person as a speaker."
   @opaque mouth :: {identity, position | nil, zone, MapSet.t(identity) | nil}
 
   @doc "A person as a listener, for `hears/3`."
@@ -195,12 +203,12 @@ defmodule Roomtone.MixPolicy do
         {0.0, 0.0}
 
       open ->
-        # Full volume, and the room's default, where nothing is said.
+        # Without a setting: full volume, and the room's default gain.
         volume = Map.get(volumes, speaker, 1.0)
         {gain, pan} = Map.get(cells, speaker, {mix.default_gain, 0.0})
         heard = min(volume * gain * distance(mix, ear_at, mouth_at) * open, @max_gain)
         heard = if mix.kind == :spatial, do: quantise(heard), else: heard
-        # Silence has no side: it is the same wherever it comes from.
+        # Silence sounds the same from any side.
         {heard, if(heard == 0, do: 0.0, else: pan(mix, pan, ear_at, mouth_at))}
     end
   end
@@ -215,7 +223,7 @@ defmodule Roomtone.MixPolicy do
   end
 
   @doc """
-  The nearest half decibel; what is below -60 dB is silence.
+  The nearest half decibel; below -60 dB it is silence.
 
       iex> Roomtone.MixPolicy.quantise(1.0)
       1.0
@@ -228,12 +236,12 @@ defmodule Roomtone.MixPolicy do
   def quantise(gain) when gain < @inaudible, do: 0.0
   def quantise(gain), do: min(:math.pow(10.0, round(40.0 * :math.log10(gain)) / 40.0), @max_gain)
 
-  @doc "What the engine is told when the room is opened, beyond its number; `nil`: nothing."
+  @doc "The settings that the engine needs when it opens the room, besides its number; `nil`: none."
   @spec engine_kind(t) :: %{stereo: boolean, slots: 1..8 | nil} | nil
   def engine_kind(%{stereo: false, slots: nil}), do: nil
   def engine_kind(mix), do: %{stereo: mix.stereo, slots: mix.slots}
 
-  @doc "All parts of the policy that may be kept elsewhere, as `apply/2` gives those that changed."
+  @doc "All parts of the policy that may be stored elsewhere; `apply/2` returns those that changed."
   @spec parts(t) :: [part]
   def parts(mix) do
     [{:doors, :all}] ++
@@ -242,23 +250,23 @@ defmodule Roomtone.MixPolicy do
           do: {part, key}
   end
 
-  @doc "The policy without what was set of people."
+  @doc "The policy without the settings of individual people."
   @spec bare(t) :: t
   def bare(mix), do: %{mix | cells: %{}, volumes: %{}, positions: %{}, zones: %{}, whispers: %{}}
 
-  @doc "Whether anything was set that tells one pair from another."
+  @doc "Whether no setting distinguishes one pair from another."
   @spec uniform?(t) :: boolean
   def uniform?(mix) do
     mix.cells == %{} and mix.volumes == %{} and mix.positions == %{} and mix.zones == %{} and mix.whispers == %{}
   end
 
-  # Who stands nowhere is heard as from nearby.
+  # A person without a position is heard as if nearby.
   defp distance(%{kind: :spatial} = mix, {%{x: x, y: y, z: z}, _head}, %{x: u, y: v, z: w}),
     do: Distance.gain(mix.distance, :math.sqrt((x - u) * (x - u) + (y - v) * (y - v) + (z - w) * (z - w)))
 
   defp distance(_mix, _ear, _mouth), do: 1.0
 
-  # Where packets are forwarded every client has what it takes for sides.
+  # Where packets are forwarded, every client can pan.
   defp pan(%{stereo: false, kind: kind}, _pan, _ear, _mouth) when kind != :forward, do: 0.0
 
   defp pan(%{kind: :spatial}, pan, {ear, head}, %{} = mouth),
@@ -277,7 +285,7 @@ defmodule Roomtone.MixPolicy do
 
   # ---- What is set -----------------------------------------------------------------------------------------------------
 
-  @doc "Changes the policy. A position is refused where positions don't count."
+  @doc "Changes the policy. A room whose kind has no positions refuses one."
   @spec apply(t, op) :: {:ok, t, effect} | {:error, {:too_many_cells, pos_integer} | {:not_spatial, kind}}
   def apply(mix, {:put_cells, table}) do
     touched = table |> pairs() |> MapSet.new() |> MapSet.union(MapSet.new(pairs(mix.cells))) |> MapSet.to_list()
@@ -296,7 +304,7 @@ defmodule Roomtone.MixPolicy do
   end
 
   def apply(mix, {:put_volume, listener, speaker, volume}) do
-    # Full volume is as if nothing had been set.
+    # Full volume is the same as no setting.
     kept = if volume != 1.0, do: volume
     volumes = put_in_row(mix.volumes, listener, speaker, kept)
     bounded(%{mix | volumes: volumes}, [{listener, speaker}], [{:volumes, listener}])
@@ -322,8 +330,8 @@ defmodule Roomtone.MixPolicy do
     bounded(%{mix | whispers: whispers}, [{:any, speaker}], [{:whispers, speaker}])
   end
 
-  # A name may be somebody else's next. The cells stay: they were set for whoever has the name. What others whispered to the
-  # one who leaves is not for the next of that name.
+  # The name may be somebody else's next. The cells stay: they apply to anybody with that name. A
+  # whisper to the one who leaves isn't for the next person of that name.
   def apply(mix, {:forget, identity}) do
     deaf = for {speaker, listeners} <- mix.whispers, MapSet.member?(listeners, identity), do: speaker
     fans = for {listener, %{^identity => _volume}} <- mix.volumes, do: listener

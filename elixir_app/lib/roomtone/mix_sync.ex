@@ -1,12 +1,13 @@
 defmodule Roomtone.MixSync do
   @moduledoc """
-  Keeps the engine's gains in step with a room's `Roomtone.MixPolicy`: works out the pairs that may have changed, compares them with what
-  was sent, and sends the difference.
+  Keeps the engine's gains in step with a room's `Roomtone.MixPolicy`: recomputes the pairs that may
+  have changed, compares them with what was sent, and sends the difference.
 
-  Part of the room's process, as data. What restricts hearing is sent before the call that asked for it returns, and before a new
-  peer's answer reaches its client; when the shard's queue is full it is tried again. Moves and volumes wait until 20 ms have
-  passed since the last were sent, and go together; in a large room where everybody moves some go with the next, so that nobody who
-  wants to come in waits for all of them.
+  Plain data within the room's process. A change that restricts hearing is sent before its call
+  returns, and before a new peer's answer reaches its client; when the shard's queue is full, it is
+  retried. Moves and volumes wait until 20 ms have passed since the last were sent, and go together.
+  In a large room where everybody moves, some wait for the next turn, so that a newcomer needn't
+  wait for all of them.
   """
 
   alias Roomtone.{Media, MixPolicy, Telemetry}
@@ -14,12 +15,12 @@ defmodule Roomtone.MixSync do
   alias Roomtone.MixPolicy.{Check, Store}
 
   @interval_ms 20
-  # A command is taken apart on a scheduler of the VM, and carried out between two ticks of a shard: one of this size takes a fraction
-  # of a millisecond of either.
+  # A scheduler of the VM decodes a command, and a shard carries it out between two ticks: at this
+  # size each takes a fraction of a millisecond.
   @cells_per_command 1_024
   @max_pairs Check.max_cells()
 
-  # Pairs that are worked out at once for moves and volumes.
+  # The most pairs that are recomputed at once for moves and volumes.
   @pairs_per_turn 10_000
 
   defstruct [
@@ -41,36 +42,41 @@ defmodule Roomtone.MixSync do
   @type t :: %__MODULE__{
           place: Media.place(),
           mix: MixPolicy.t(),
-          # Who has which peer; as it was given, and the other way round.
+          # The peers with their identities: as given, and the reverse.
           given: %{Media.id() => MixPolicy.identity()},
           peers: %{MixPolicy.identity() => Media.id()},
-          # What the engine was told, by listener and speaker; what isn't here is at the room's default.
+          # The gains that the engine has, by listener and speaker; a missing one is at the room's
+          # default.
           sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
-          # What is to be worked out at once, and what can wait. While the latter is worked off, what comes to it is for the next
-          # round, so that each has their turn.
+          # Pairs to recompute at once, and pairs that can wait. While the latter are worked off,
+          # new ones go to the next round, so that each has its turn.
           touched: MapSet.t(MixPolicy.touched()),
           moved: MapSet.t(MixPolicy.touched()),
           moved_again: MapSet.t(MixPolicy.touched()),
-          # The room's default and number of talkers, and who these are, as the engine knows them. A new room has 1 and all.
+          # The room's default gain, number of talkers and selection, as the engine has them. A new
+          # room has 1 and all.
           told: {float, pos_integer | nil, MixPolicy.select()} | nil,
-          # Whether `sent` is true; not after the room's process was replaced.
+          # Whether `sent` is true; it isn't after the room's process was replaced.
           known: boolean,
           used: boolean,
           timer: reference | nil,
           flushed_at: integer | nil
         }
 
-  @typedoc "The message that the room's process gets when a wait is over; for `handle_timeout/2`."
+  @typedoc "The message that the room's process gets when a timer expires; for `handle_timeout/2`."
   @type message :: {:timeout, reference, :mix}
 
   @engine_default {1.0, nil, :loudest}
 
-  @doc "For a room that was just opened, or whose process was replaced: then its peers are there already."
+  @doc """
+  The state for a room that was just opened, or whose process was replaced: then its peers exist
+  already.
+  """
   @spec new(Media.place(), MixPolicy.t(), %{Media.id() => MixPolicy.identity()}) :: t
   def new(place, mix, peers) do
     {mix, used} = Store.load(place.room, mix)
     mixer = %__MODULE__{place: place, mix: mix, used: used, told: @engine_default}
-    # The one before may have died between keeping a change and sending it.
+    # The previous process may have died between storing a change and sending it.
     mixer = %{mixer | known: not used and MixPolicy.uniform?(mix)}
     flush(%{mixer | given: peers, peers: by_identity(peers)})
   end
@@ -89,12 +95,12 @@ defmodule Roomtone.MixSync do
   defp told_of(mixer, touched, true), do: mixer |> touch(:moved_again, touched) |> flush_later()
   defp told_of(mixer, touched, false), do: mixer |> touch(:touched, touched) |> flush()
 
-  # The least that is heard of it late is a person's own wish, or a step.
+  # These may be late: a person's own volume, or a step in space.
   defp patient?({:put_position, _identity, position}), do: position != nil
   defp patient?({:put_volume, _listener, _speaker, _volume}), do: true
   defp patient?(_op), do: false
 
-  @doc "Whether one more may come in, as to the number of pairs."
+  @doc "Whether one more person may enter without exceeding the number of pairs."
   @spec room_for?(t, people :: non_neg_integer) :: boolean
   def room_for?(mixer, people), do: people * people <= @max_pairs or MixPolicy.uniform?(mixer.mix)
 
@@ -102,7 +108,7 @@ defmodule Roomtone.MixSync do
   @spec volumes(t, String.t()) :: %{String.t() => float}
   def volumes(mixer, listener), do: Map.get(mixer.mix.volumes, listener, %{})
 
-  @doc "What was set for somebody who has left."
+  @doc "Drops the settings of a person who has left."
   @spec forget(t, MixPolicy.identity()) :: t
   def forget(mixer, identity) do
     {:ok, mix, effect} = MixPolicy.apply(mixer.mix, {:forget, identity})
@@ -110,7 +116,10 @@ defmodule Roomtone.MixSync do
     %{mixer | mix: mix}
   end
 
-  @doc "Who has which peer now. New peers get all their gains before this returns, unless the shard is busy."
+  @doc """
+  Sets the peers and their identities. New peers get all their gains before this returns, unless
+  the shard is busy.
+  """
   @spec put_peers(t, %{Media.id() => MixPolicy.identity()}) :: t
   def put_peers(%{given: peers} = mixer, peers), do: mixer
 
@@ -130,18 +139,18 @@ defmodule Roomtone.MixSync do
 
   defp by_identity(peers), do: Map.new(peers, fn {peer, identity} -> {identity, peer} end)
 
-  @doc "The engine's room is new: it knows nothing. Peers get their gains when they are there again."
+  @doc "Notes that the engine's room is new and has no gains. Peers get theirs when they are back."
   @spec reopened(t) :: t
   def reopened(mixer), do: flush(%{mixer | sent: %{}, known: true, told: @engine_default})
 
-  @doc "A wait is over."
+  @doc "Handles the end of a wait."
   @spec handle_timeout(t, reference) :: t
   def handle_timeout(%{timer: timer} = mixer, timer), do: flush_moved(%{mixer | timer: nil})
   def handle_timeout(mixer, _old_timer), do: mixer
 
   # ---- Sending ---------------------------------------------------------------------------------------------------------
 
-  # What was never told apart needs no working out.
+  # A room in which no pair was ever set apart needs no computation.
   defp touch(mixer, set, touched) do
     if MixPolicy.uniform?(mixer.mix) and mixer.sent == %{} and mixer.known,
       do: mixer,
@@ -170,12 +179,13 @@ defmodule Roomtone.MixSync do
 
   defp flush(mixer), do: flush(mixer, [], mixer.moved)
 
-  # All that is urgent and this much of the rest.
+  # Sends everything urgent and this much of the rest.
   defp flush(mixer, turn, later) do
     started = System.monotonic_time()
     {commands, sent} = plan(mixer, Enum.concat(mixer.touched, turn))
     cells = for {:set_gains, %{cells: cells}} <- commands, reduce: 0, do: (count -> count + length(cells))
-    # First, as the next process of this room has to know even if this one doesn't come to the end of it.
+    # Stored first: the next process of this room has to know even if this one dies during the
+    # command.
     if cells > 0 and not mixer.used, do: Store.put_used(mixer.place.room)
     mixer = %{mixer | used: mixer.used or cells > 0}
 
@@ -183,12 +193,12 @@ defmodule Roomtone.MixSync do
       :ok ->
         measure(mixer, cells, started)
         mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: whole(mixer.mix), known: true}
-        # After the work, so that it takes half of the time at most however much there is of it.
+        # Measured after the work, so that the work takes at most half of the time.
         mixer = if cells > 0, do: %{mixer | flushed_at: now()}, else: mixer
         if waiting?(mixer), do: wait(mixer, @interval_ms), else: cancel(mixer)
 
       {:error, :media_busy} ->
-        # All of it again: to be told the same twice does no harm.
+        # All of it again: sending the same gain twice does no harm.
         %{mixer | timer: mixer.timer || Retry.timer(:mix)}
     end
   end
@@ -219,7 +229,7 @@ defmodule Roomtone.MixSync do
 
   # ---- Working out -----------------------------------------------------------------------------------------------------
 
-  # The commands that bring the engine up to date, and what it was told once they were taken.
+  # The commands that bring the engine up to date, and its state once they are submitted.
   defp plan(%{mix: mix, place: %{room: room}} = mixer, touched) do
     {cells, sent} =
       for {ears, mouths} <- blocks(mixer, touched), ear <- ears, reduce: {[], mixer.sent} do
@@ -238,10 +248,10 @@ defmodule Roomtone.MixSync do
     {policy ++ gains, sent}
   end
 
-  # What is said of the room as a whole.
+  # The settings of the room as a whole.
   defp whole(mix), do: {mix.default_gain, mix.max_talkers, mix.select}
 
-  # A listener's row, or a part of it.
+  # Compares a listener's row, or a part of it.
   defp compare({ear, hearer}, mouths, {cells, sent}, %{mix: mix, known: known?}) do
     row = Map.get(sent, hearer, %{})
 
@@ -260,20 +270,20 @@ defmodule Roomtone.MixSync do
     {cells, if(changed == %{}, do: Map.delete(sent, hearer), else: Map.put(sent, hearer, changed))}
   end
 
-  # The engine's form of it.
+  # The engine's form of a weight.
   defp told_as({default, pan}, default) when pan == 0, do: nil
   defp told_as({gain, pan}, _default) when pan == 0, do: gain
   defp told_as(weight, _default), do: weight
 
-  # What was touched, as listeners and the speakers to compare for each of them. A pair may be in two blocks; the second time there
-  # is nothing left to say of it.
+  # The pairs to compare, as listeners with speakers for each. A pair may be in two blocks; the
+  # second comparison finds no difference.
   defp blocks(%{known: false} = mixer, _touched), do: [{ears(mixer), mouths(mixer)}]
   defp blocks(_mixer, []), do: []
 
   defp blocks(mixer, touched) do
     {wide, narrow} = Enum.split_with(touched, fn {listener, speaker} -> listener == :any or speaker == :any end)
 
-    # Rows and columns: this many are no less than everything.
+    # So many rows and columns amount to everything.
     if length(wide) > map_size(mixer.peers) or {:any, :any} in wide do
       [{ears(mixer), mouths(mixer)}]
     else
@@ -291,7 +301,7 @@ defmodule Roomtone.MixSync do
   defp ears(mixer), do: for({identity, peer} <- mixer.peers, do: {MixPolicy.ear(mixer.mix, identity), peer})
   defp mouths(mixer), do: for({identity, peer} <- mixer.peers, do: {MixPolicy.mouth(mixer.mix, identity), peer})
 
-  # Those of them who are there.
+  # The listeners who are present.
   defp ears(mixer, who),
     do: for(identity <- who, peer = mixer.peers[identity], do: {MixPolicy.ear(mixer.mix, identity), peer})
 

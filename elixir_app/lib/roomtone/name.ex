@@ -1,14 +1,16 @@
 defmodule Roomtone.Name do
   @moduledoc """
-  What a room or a person may be called.
+  Checks and normalises the names of rooms and people.
 
-  Names are shown to other people, put into URLs and compared, so a name is brought to one form (Unicode NFC, no spaces around
-  it, one between words) and refused when it could be mistaken for another or break the page: control and direction characters, invisible
-  letters, stacks of accents, slashes and markup. Letters and digits of every script, emoji and ``space - – _ . ' ’ “ ” @ + & ( ) ! , # %`` are
-  fine.
+  Names are shown to other people, put into URLs and compared. So a name is brought to one form
+  (Unicode NFC, no spaces around it, one between words) and refused when it could be mistaken for
+  another or break the page: control and direction characters, invisible letters, stacks of accents,
+  slashes and markup. Letters and digits of every script, emoji and ``space - – _ . ' ’ “ ” @ + & (
+  ) ! , # %`` are allowed.
 
-  People who agree on a name by voice write it in their own ways. Names that have one `key/1` are one name: a room is shown as whoever
-  opened it wrote it, and two people in a room can't be called the same.
+  People who agree on a name by voice write it differently. Names with the same `key/1` count as the
+  same name: a room is shown as its opener wrote it, and two people in a room can't have the same
+  name.
   """
 
   @typedoc "Why a name was refused."
@@ -16,18 +18,19 @@ defmodule Roomtone.Name do
 
   @default_max 64
   @fine "\\p{L}\\p{M}\\p{N}\\p{So} \\-–_.'’“”@+&()!,#%"
-  # Tones of skin, and what joins two emoji to one.
+  # Skin tones, and the joiner of two emoji.
   @allowed Regex.compile!("\\A[" <> @fine <> "\\x{1F3FB}-\\x{1F3FF}\\x{200D}]+\\z", "u")
   @refused Regex.compile!("[^" <> @fine <> "\\x{1F3FB}-\\x{1F3FF}]", "u")
-  # A tone without an emoji before it, or a joiner that isn't between two.
+  # A skin tone without an emoji before it, or a joiner that isn't between two emoji.
   @alone ~r/(?<![\p{So}\x{FE0F}])[\x{1F3FB}-\x{1F3FF}]|(?<![\p{So}\x{FE0F}\x{1F3FB}-\x{1F3FF}])\x{200D}|\x{200D}(?!\p{So})/u
-  # Letters and symbols by their Unicode category, yet nothing can be seen of them.
+  # Letters and symbols by their Unicode category, but invisible.
   @invisible ~r/[\x{115F}\x{1160}\x{3164}\x{FFA0}\x{2800}]/u
   @accent_tower ~r/\p{M}{5}/u
   @readable ~r/[\p{L}\p{N}\p{So}]/u
 
   @doc """
-  The one form of a room name; where a room of the same `key/1` is open, or remembered, the name of that one.
+  The normal form of a room name; if a room of the same `key/1` is open or remembered, that room's
+  name.
 
       iex> Roomtone.Name.room("  Stand-up 9:00")
       {:error, {:invalid_name, :forbidden_character}}
@@ -38,7 +41,7 @@ defmodule Roomtone.Name do
   def room(name), do: with({:ok, name} <- check(name, max_length()), do: {:ok, Roomtone.Rooms.Spellings.of(name)})
 
   @doc """
-  The one form of a person's identity or display name.
+  The normal form of a person's identity or display name.
 
       iex> Roomtone.Name.identity("Zoë")
       {:ok, "Zoë"}
@@ -48,10 +51,10 @@ defmodule Roomtone.Name do
   @spec identity(term) :: {:ok, String.t()} | {:error, {:invalid_name, problem}}
   def identity(name), do: check(name, max_length())
 
-  @doc "As `room/1`, with the greatest length (in characters as people count them) as an argument."
+  @doc "As `room/1`, with the maximum length (in graphemes) as an argument."
   @spec check(term, pos_integer) :: {:ok, String.t()} | {:error, {:invalid_name, problem}}
   def check(name, max) when is_binary(name) do
-    # Length first, in bytes: normalising is not for arbitrarily long input.
+    # The length in bytes first: normalising isn't for arbitrarily long input.
     with :ok <- refuse(byte_size(name) > max * 16, :too_long),
          :ok <- refuse(not String.valid?(name), :not_text),
          name = name |> String.normalize(:nfc) |> String.trim(" ") |> String.replace(~r/ {2,}/, " "),
@@ -67,8 +70,8 @@ defmodule Roomtone.Name do
   def check(_name, _max), do: {:error, {:invalid_name, :not_text}}
 
   @doc """
-  What names are compared by: compatible forms of a letter are one (Unicode NFKC), upper and lower case too, and any dash, quotation mark or
-  number of spaces. Not to be shown.
+  The key by which names are compared: it unites compatible forms of a letter (Unicode NFKC), upper
+  and lower case, any dash, quotation mark or number of spaces. It isn't for display.
 
       iex> Roomtone.Name.key("Stand–up  X") == Roomtone.Name.key("stand-up x")
       true
@@ -79,7 +82,7 @@ defmodule Roomtone.Name do
   """
   @spec key(String.t()) :: String.t()
   def key(name) do
-    # Twice, since folding may bring about what isn't normal any more.
+    # Twice, because folding may produce text that isn't normalised.
     name
     |> String.normalize(:nfkc)
     |> :string.casefold()
@@ -92,7 +95,7 @@ defmodule Roomtone.Name do
   end
 
   @doc """
-  The first character of a text that no name may have, if there is one that can be seen.
+  The first character of a text that no name may have, if it is visible.
 
       iex> Roomtone.Name.offender("a/b")
       "/"

@@ -1,16 +1,17 @@
 defmodule Roomtone.Native do
   @moduledoc """
-  The functions of `native/roomtone-nif`, and nothing else. `Roomtone.Media`, its worker, `Roomtone.Token` and
-  `Roomtone.Auth.Password` are the only callers.
+  The functions of `native/roomtone-nif`, and nothing else.
 
-  Rooms, peers and references are unsigned 64-bit integers that the caller makes up. No function here blocks but `run_shard/3`,
-  which lends a dirty I/O scheduler to the engine, and those of passwords, on dirty CPU schedulers.
+  Rooms, peers and references are unsigned 64-bit integers that the caller chooses. Only
+  `run_shard/3`, which lends a dirty I/O scheduler to the engine, and the password functions, on
+  dirty CPU schedulers, block.
 
-  What happens inside comes as messages to the process given to `engine_start/2` or, later, `engine_events_to/2`:
-  `{:roomtone_media, shard, epoch, event}`, see `t:event/0`. A new epoch of a shard means that all its rooms are gone.
+  The engine sends events to the process given to `engine_start/2` or, later, `engine_events_to/2`:
+  `{:roomtone_media, shard, epoch, event}`, see `t:event/0`. A new epoch of a shard means that all
+  its rooms are gone.
 
-  When the library can't be loaded the module still loads, so that it compiles anywhere; `loaded/0` tells, and the application
-  refuses to start.
+  The module also loads when the library can't be loaded, so that it compiles anywhere; `loaded/0`
+  reports that, and the application refuses to start.
   """
 
   @on_load :load
@@ -29,7 +30,9 @@ defmodule Roomtone.Native do
           uplink_bitrate: pos_integer
         }
 
-  @typedoc "How loud, and if not from the middle, from where: between left (-1) and right (1)."
+  @typedoc """
+  A gain, and for a sound that isn't in the middle its pan between left (-1) and right (1).
+  """
   @type weight :: gain :: float | {gain :: float, pan :: float}
 
   @type command ::
@@ -88,7 +91,7 @@ defmodule Roomtone.Native do
     end
   end
 
-  @doc "Whether the native library is there; if not, why."
+  @doc "Whether the native library is loaded; if not, why."
   @spec loaded() :: :ok | {:error, String.t()}
   def loaded do
     case :persistent_term.get(__MODULE__, nil) do
@@ -101,25 +104,27 @@ defmodule Roomtone.Native do
   @spec engine_start(options, pid) :: {:ok, engine} | {:error, {atom, String.t()}}
   def engine_start(_options, _event_pid), do: not_loaded()
 
-  @doc "From now on events go to `event_pid`. What was sent to its predecessor isn't sent again."
+  @doc "Sends events to `event_pid` from now on. Events sent to its predecessor aren't repeated."
   @spec engine_events_to(engine, pid) :: :ok
   def engine_events_to(_engine, _event_pid), do: not_loaded()
 
   @doc """
-  Runs a shard's loop for about `milliseconds` on the caller's dirty scheduler. `:stopped` once the engine was stopped.
+  Runs a shard's loop for about `milliseconds` on the caller's dirty scheduler. Returns `:stopped`
+  once the engine was stopped.
 
-  Raises `ErlangError` with `{:shard_panicked, text}` when the shard panicked; the next call starts it anew, empty, with the next
-  epoch.
+  Raises `ErlangError` with `{:shard_panicked, text}` when the shard panicked; the next call starts
+  it again, empty, with the next epoch.
 
-  Raises `ErlangError` with `{:no_resources, text}` when the system refuses a file descriptor, so that the shard can't begin: no room
-  is lost by it.
+  Raises `ErlangError` with `{:no_resources, text}` when the system refuses a file descriptor, so
+  that the shard can't begin: this loses no room.
   """
   @spec run_shard(engine, shard, pos_integer) :: :ok | :stopped
   def run_shard(_engine, _shard, _milliseconds), do: not_loaded()
 
   @doc """
-  Hands a command to a shard, or, if it is about a room that has moved, to the shard where that is. What is submitted about a room is
-  carried out in that order. `:busy` when the queue is full: nothing was taken, try again a little later.
+  Submits a command to a shard; a command for a room that has moved goes to that room's shard. The
+  commands for a room are carried out in the order of submission. Returns `:busy` when the queue is
+  full: nothing was taken, try again a little later.
   """
   @spec submit(engine, shard, command) :: :ok | {:error, :busy | :no_shard | :stopped | :bad_command}
   def submit(_engine, _shard, _command), do: not_loaded()
@@ -141,14 +146,18 @@ defmodule Roomtone.Native do
   def token_verify(_token, _secret, _now), do: not_loaded()
 
   @doc """
-  The argon2id hash of a password, as a PHC string. `salt` has 8 to 48 bytes, `cost` is KiB of memory, rounds, lanes.
+  The argon2id hash of a password, as a PHC string. `salt` has 8 to 48 bytes; `cost` is memory in
+  KiB, rounds, lanes.
 
   Takes tens of milliseconds by design: `Roomtone.Auth.Password` bounds how many run at once.
   """
   @spec password_hash(binary, binary, {pos_integer, pos_integer, pos_integer}) :: {:ok, String.t()} | {:error, atom}
   def password_hash(_password, _salt, _cost), do: not_loaded()
 
-  @doc "Whether the hash is this password's. `:bad_hash` when it is no PHC string of argon2, `:bad_cost` when it costs too much to try."
+  @doc """
+  Whether the hash is this password's. `:bad_hash` when it isn't a PHC string of argon2,
+  `:bad_cost` when it costs too much to verify.
+  """
   @spec password_verify(binary, String.t()) :: {:ok, boolean} | {:error, atom}
   def password_verify(_password, _hash), do: not_loaded()
 
@@ -158,7 +167,10 @@ defmodule Roomtone.Native do
   @type codec :: term
   @type pcm :: binary
 
-  @doc "An Opus encoder at 48 kHz: bits a second, complexity, channels, `:voip` or `:audio`, in-band FEC, expected loss in percent."
+  @doc """
+  Makes an Opus encoder at 48 kHz: bits per second, complexity, channels, `:voip` or `:audio`,
+  in-band FEC, expected loss in percent.
+  """
   @spec audio_encoder(pos_integer, 0..10, 1..2, :voip | :audio, boolean, 0..100) :: {:ok, codec} | {:error, atom}
   def audio_encoder(_bitrate, _complexity, _channels, _application, _fec, _loss), do: not_loaded()
 
@@ -170,7 +182,7 @@ defmodule Roomtone.Native do
   @spec audio_encode_dirty(codec, pcm) :: {:ok, binary} | {:error, atom}
   def audio_encode_dirty(_encoder, _pcm), do: not_loaded()
 
-  @doc "An Opus decoder at 48 kHz."
+  @doc "Makes an Opus decoder at 48 kHz."
   @spec audio_decoder(1..2) :: {:ok, codec} | {:error, atom}
   def audio_decoder(_channels), do: not_loaded()
 
@@ -182,11 +194,11 @@ defmodule Roomtone.Native do
   @spec audio_decode_fec(codec, binary, pos_integer) :: {:ok, pcm} | {:error, atom}
   def audio_decode_fec(_decoder, _packet, _samples), do: not_loaded()
 
-  @doc "Makes up samples for a packet that didn't come (packet loss concealment)."
+  @doc "Synthesises samples in place of a lost packet (packet loss concealment)."
   @spec audio_conceal(codec, pos_integer) :: {:ok, pcm} | {:error, atom}
   def audio_conceal(_decoder, _samples), do: not_loaded()
 
-  @doc "The sum of sounds, each times its gain; with `limit` kept below full scale."
+  @doc "Adds sounds, each times its gain; with `limit` kept below full scale."
   @spec audio_mix([{pcm, float}], 1..2, boolean) :: {:ok, pcm} | {:error, atom}
   def audio_mix(_parts, _channels, _limit), do: not_loaded()
 
@@ -194,11 +206,11 @@ defmodule Roomtone.Native do
   @spec audio_mix_dirty([{pcm, float}], 1..2, boolean) :: {:ok, pcm} | {:error, atom}
   def audio_mix_dirty(_parts, _channels, _limit), do: not_loaded()
 
-  @doc "A whole clip at another sampling rate."
+  @doc "Converts a whole clip to another sampling rate."
   @spec audio_resample(pcm, pos_integer, pos_integer, 1..2) :: {:ok, pcm} | {:error, atom}
   def audio_resample(_pcm, _from, _to, _channels), do: not_loaded()
 
-  @doc "Root of the mean square and the loudest sample, both linear."
+  @doc "The root mean square and the peak, both linear."
   @spec audio_level(pcm) :: {:ok, {float, float}} | {:error, atom}
   def audio_level(_pcm), do: not_loaded()
 
@@ -206,19 +218,19 @@ defmodule Roomtone.Native do
   @spec audio_level_dirty(pcm) :: {:ok, {float, float}} | {:error, atom}
   def audio_level_dirty(_pcm), do: not_loaded()
 
-  @doc "A sine: frequency, amplitude, samples, sampling rate."
+  @doc "Makes a sine: frequency, amplitude, samples, sampling rate."
   @spec audio_tone(float, float, non_neg_integer, pos_integer) :: {:ok, pcm} | {:error, atom}
   def audio_tone(_hz, _amplitude, _samples, _rate), do: not_loaded()
 
-  @doc "Samples as signed 16-bit integers, little-endian."
+  @doc "Converts samples to signed 16-bit integers, little-endian."
   @spec audio_to_s16(pcm) :: {:ok, binary} | {:error, atom}
   def audio_to_s16(_pcm), do: not_loaded()
 
-  @doc "Samples from signed 16-bit integers, little-endian."
+  @doc "Converts samples from signed 16-bit integers, little-endian."
   @spec audio_from_s16(binary) :: {:ok, pcm} | {:error, atom}
   def audio_from_s16(_pcm), do: not_loaded()
 
-  @doc "The sound of a WAV file, its sampling rate and channels."
+  @doc "Reads a WAV file: its sound, sampling rate and channels."
   @spec audio_read_wav(String.t()) :: {:ok, {pcm, pos_integer, pos_integer}} | {:error, atom}
   def audio_read_wav(_path), do: not_loaded()
 
@@ -227,12 +239,12 @@ defmodule Roomtone.Native do
   def audio_write_wav(_path, _pcm, _rate, _channels, _float), do: not_loaded()
 
   @doc """
-  How late, in microseconds, a thread on a dirty I/O scheduler wakes up for each of `count` ticks of 20 ms (at most 1,000). For the
-  tutorial, which compares it with a process that does the same.
+  Measures how late, in microseconds, a thread on a dirty I/O scheduler wakes up for each of `count`
+  ticks of 20 ms (at most 1,000). The tutorial compares it with a process that does the same.
   """
   @spec audio_tick_lateness(non_neg_integer) :: {:ok, [non_neg_integer]} | {:error, atom}
   def audio_tick_lateness(_count), do: not_loaded()
 
-  # Without a spec: dialyzer takes a function that ends in `nif_error/1` for one of any type.
+  # It has no spec, because dialyzer takes a function that ends in `nif_error/1` to return any type.
   defp not_loaded, do: :erlang.nif_error(:nif_not_loaded)
 end

@@ -1,14 +1,18 @@
 defmodule Roomtone.Participant do
   @moduledoc """
-  A person in a room, as a process: negotiates their media, and stays through what comes and goes around them.
+  The process of a person in a room: negotiates their media, and outlives lost connections and
+  media.
 
-    * The *owner* (the process that speaks for the person, usually a channel) is monitored. When it dies, the person stays for a
-      grace period, sound included; a join or resume with the same session takes them over.
-    * The *media* are one peer of the engine at a time. When they are lost while the owner lives, a new offer is asked for. A person
-      without an owner (a WHIP client) has nobody to ask, and goes with their media.
-    * The *room's process* may be replaced: it finds this process and asks who it is. This process never waits for the room's.
+    * The *owner* (the process that speaks for the person, usually a channel) is monitored. When it
+      dies, the person stays for a grace period, sound included; a join or resume with the same
+      session takes them over.
+    * The *media* are one peer of the engine at a time. When they are lost while the owner lives,
+      this process requests a new offer. A person without an owner (a WHIP client) can't be asked,
+      and leaves with their media.
+    * The *room's process* may be replaced: the new one finds this process and asks who it is. This
+      process never waits for the room's.
 
-  However it ends, `Roomtone.Media` sees it and ends the peer.
+  However this process ends, `Roomtone.Media` monitors it and ends the peer.
 
   It sends `t:message/0` to the room's process, and nothing else.
   """
@@ -19,7 +23,7 @@ defmodule Roomtone.Participant do
   alias Roomtone.Media.Retry
   alias Roomtone.Room.Person
 
-  @typedoc "What this process tells the room's."
+  @typedoc "A report to the room's process."
   @type message :: {:participant, pid, identity :: String.t(), report}
   @type report ::
           {:answered, Media.id()}
@@ -27,7 +31,7 @@ defmodule Roomtone.Participant do
           | :offer_wanted
           | {:ended, reason :: term}
 
-  @typedoc "What it says when the room's process asks."
+  @typedoc "The answer to the room's process when it asks who this is."
   @type description :: %{person: Person.t(), peer: Media.id() | nil, stamp: Media.stamp()}
 
   @longest_offer 65_536
@@ -36,11 +40,11 @@ defmodule Roomtone.Participant do
   defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync]
 
   @typedoc """
-    * `row` – what the person's media may do; each peer has the row that the engine knows of
+    * `row` – the person's media permissions; each peer has the row that the engine knows
     * `pending` – the offer that is being answered
-    * `peer` – the media, once an offer was answered
-    * `owner_ref` – the monitor of the owner; `grace` – how long there may be none
-    * `sync` – when the row is submitted again
+    * `peer` – the media, once an offer has been answered
+    * `owner_ref` – the monitor of the owner; `grace` – the timer while there is none
+    * `sync` – the timer for submitting the row again
   """
   @type t :: %__MODULE__{
           room: String.t(),
@@ -62,9 +66,9 @@ defmodule Roomtone.Participant do
            answered_at: integer
          }
 
-  # `id` is the peer that the offer makes, if it is of a new connection; `present` the one that goes on if it isn't, which only a
-  # re-offer has. `kind`, `id` and `stamp` are `nil` until the shard has taken the offer; until then `retry` is when it is submitted
-  # again.
+  # `id` is the peer that the offer makes if it is of a new connection; `present` is the peer that
+  # stays if it isn't, which only a re-offer has. `kind`, `id` and `stamp` are `nil` until the shard
+  # has taken the offer; until then `retry` is the timer for submitting it again.
   @typep pending :: %{
            kind: :join | :reoffer | nil,
            id: Media.id() | nil,
@@ -85,19 +89,19 @@ defmodule Roomtone.Participant do
   @spec start_link(%{room: String.t(), place: Media.place(), person: Person.t()}) :: GenServer.on_start()
   def start_link(args), do: GenServer.start_link(__MODULE__, args)
 
-  @doc "Who it is; for a room process that takes over."
+  @doc "Describes itself to a room process that takes over."
   @spec describe(pid) :: {:ok, description} | :error
   def describe(pid) do
     with {:error, _late_or_gone} <- SafeCall.call(pid, :describe, 1_000), do: :error
   end
 
-  @doc "The person as the room now knows them, and with that what their media may do."
+  @doc "Sets the person as the room now has them, and so their media permissions."
   @spec update(pid, Person.t()) :: :ok
   def update(pid, person), do: GenServer.cast(pid, {:person, person})
 
   @doc """
-  Returns once what the room told before is in the shard's queue; if that is full, once it is kept to be submitted as soon as there is
-  room. A process that is gone has nothing to submit.
+  Returns once the room's earlier updates are in the shard's queue; if that is full, once they are
+  kept for it. Returns for a process that is gone, too: it has nothing to submit.
   """
   @spec await_update(pid) :: :ok | {:error, :timeout}
   def await_update(pid) do
@@ -108,24 +112,27 @@ defmodule Roomtone.Participant do
     end
   end
 
-  @doc "The room's media are on another shard from now on, in this life of it."
+  @doc "Notes that the room's media are on another shard, in this life of it."
   @spec moved(pid, Media.place(), Media.stamp()) :: :ok
   def moved(pid, place, stamp), do: GenServer.cast(pid, {:moved, place, stamp})
 
-  @doc "The room's media are gone, unless they are of this stamp."
+  @doc "Notes that the room's media are gone, unless they have this stamp."
   @spec media_lost(pid, Media.stamp()) :: :ok
   def media_lost(pid, stamp), do: GenServer.cast(pid, {:media_lost, stamp})
 
-  @doc "Ends it. The room knows already."
+  @doc "Ends the process. The room knows already."
   @spec finish(pid) :: :ok
   def finish(pid), do: GenServer.cast(pid, :finish)
 
   # ---- Joiner's side ---------------------------------------------------------------------------------------------------
 
-  @doc "Makes an offer for the person on behalf of `owner`; the answer, in time or not at all."
+  @doc """
+  Negotiates an offer for the person on behalf of `owner`; the answer comes in time or not at all.
+  """
   @spec negotiate(pid, String.t(), pid | :none) :: {:ok, String.t()} | {:error, Roomtone.join_error()}
   def negotiate(pid, offer, owner) do
-    # It answers by itself when the engine doesn't; the rest is for a process that hangs.
+    # The process answers by itself when the engine doesn't; the longer timeout is for a process
+    # that hangs.
     case SafeCall.call(pid, {:negotiate, offer, owner}, Config.get().join_timeout_ms + 2_000) do
       {:ok, answer} -> answer
       {:error, :timeout} -> {:error, :media_timeout}
@@ -134,7 +141,7 @@ defmodule Roomtone.Participant do
     end
   end
 
-  @doc "Makes `owner` the one who speaks for the person; media stay as they are."
+  @doc "Makes `owner` the process that speaks for the person; media stay as they are."
   @spec adopt(pid, pid | :none) :: :ok | {:error, :not_found}
   def adopt(pid, owner) do
     case SafeCall.call(pid, {:adopt, owner}) do
@@ -149,7 +156,7 @@ defmodule Roomtone.Participant do
   def init(%{room: room, place: place, person: person}) do
     Logger.metadata(room: room, participant: person.identity)
     state = %__MODULE__{room: room, place: place, person: person, row: Room.row(person)}
-    # Whoever asked for this person may have died before making their offer.
+    # The caller of the join may have died before making an offer.
     if person.pending, do: :erlang.start_timer(2 * Config.get().join_timeout_ms, self(), :first_offer)
     {:ok, watch(state, person.owner)}
   end
@@ -158,14 +165,14 @@ defmodule Roomtone.Participant do
   def handle_call(:describe, _from, state) do
     stamp = if state.peer, do: state.peer.stamp
     connected = state.peer != nil and state.peer.connected
-    # Who speaks is known to the engine; it says so again with the next levels.
+    # The engine knows whether they speak, and reports it with the next levels.
     person = %{state.person | connected: connected, speaking: false}
     description = %{person: person, peer: state.peer && state.peer.id, stamp: stamp}
     {:reply, description, state}
   end
 
   def handle_call({:adopt, owner}, _from, state) do
-    # Their media were lost while nobody was there to be asked.
+    # The media were lost while no owner was there to be asked.
     if state.peer == nil and state.pending == nil, do: report(state, :offer_wanted)
     {:reply, :ok, watch(state, owner)}
   end
@@ -179,7 +186,7 @@ defmodule Roomtone.Participant do
     end
   end
 
-  # Everything before it in the mailbox has been dealt with.
+  # Everything before it in the mailbox has been handled.
   def handle_call(:await_update, _from, state), do: {:reply, :ok, state}
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
@@ -192,7 +199,7 @@ defmodule Roomtone.Participant do
 
   def handle_cast({:moved, place, _stamp}, %{place: place} = state), do: {:noreply, state}
 
-  # Lives of different shards have the same numbers: what is there now must not pass for something of another shard's.
+  # Epochs of different shards overlap: a present stamp must not pass for one of another shard.
   def handle_cast({:moved, place, stamp}, state) do
     restamp = fn media -> media && %{media | stamp: stamp} end
     {:noreply, %{state | place: place, peer: restamp.(state.peer), pending: restamp.(state.pending)}}
@@ -227,7 +234,7 @@ defmodule Roomtone.Participant do
 
   def handle_info({:media, {:refused, %{peer: id, code: code}}}, %{pending: %{present: id}} = state)
       when code in [:no_peer, :no_room] do
-    # We believed in a peer that is gone. The next offer gets a new one.
+    # Our peer is gone. The next offer gets a new one.
     {:noreply, state |> drop_pending({:error, :media_restarted}, :forget) |> drop_peer(:forget)}
   end
 
@@ -239,7 +246,7 @@ defmodule Roomtone.Participant do
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
     measure([:media, :connected], %{duration: since(peer.answered_at)}, %{}, state)
     report(state, {:connected, true})
-    # From here on there is little to do; what the negotiation took is given back.
+    # Little happens from here on; hibernation frees the memory of the negotiation.
     {:noreply, %{state | peer: %{peer | connected: true}}, :hibernate}
   end
 
@@ -249,7 +256,7 @@ defmodule Roomtone.Participant do
     state |> drop_pending({:error, :media_restarted}, :forget) |> unless_started(:media_lost)
   end
 
-  # It was to be negotiated anew.
+  # A peer in renegotiation.
   def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{pending: %{present: id}} = state) do
     measure([:media, :disconnected], %{count: 1}, %{reason: reason}, state)
     state |> drop_pending({:error, :media_restarted}, :leave) |> lost_peer()
@@ -260,11 +267,11 @@ defmodule Roomtone.Participant do
     lost_peer(state)
   end
 
-  # Of a peer that was replaced, or nothing new.
+  # An event of a replaced peer, or one without news.
   def handle_info({:media, _event}, state), do: {:noreply, state}
 
   def handle_info({:timeout, timer, :answer}, %{pending: %{timer: timer}} = state) do
-    # The engine may still take the offer up: a peer that it makes of it has to be ended.
+    # The engine may still carry the offer out: a peer that it makes has to leave.
     state |> drop_pending({:error, :media_timeout}, :leave) |> unless_started(:media_timeout)
   end
 
@@ -275,7 +282,7 @@ defmodule Roomtone.Participant do
   def handle_info({:timeout, _timer, :first_offer}, %{person: %{pending: true}, pending: nil} = state),
     do: finish_with(:never_joined, state)
 
-  # Timers that were cancelled too late, or have nothing to do any more.
+  # A timer that was cancelled too late, or has nothing to do any more.
   def handle_info({:timeout, _timer, _what}, state), do: {:noreply, state}
 
   def handle_info({:DOWN, ref, :process, _pid, _reason}, %{owner_ref: ref} = state) do
@@ -369,13 +376,14 @@ defmodule Roomtone.Participant do
     sync(%{state | pending: nil, person: %{state.person | pending: false}})
   end
 
-  # Some refusals aren't the offer's fault: the same may be answered a little later.
+  # Some refusals aren't the offer's fault: the same offer may succeed a little later.
   defp refused(code, _text) when code in [:overloaded, :shard_full], do: :overloaded
-  # Between the end of a shard or room in the engine and its reopening.
+  # The shard or room in the engine has ended and isn't open again yet.
   defp refused(code, _text) when code in [:no_room, :no_peer], do: :media_restarted
   defp refused(code, text), do: {:offer_refused, code, text}
 
-  # The negotiation under way comes to nothing. `fate` tells what becomes of the peer that it may have made.
+  # Ends the negotiation under way without an answer; `fate` decides what happens to the peer that
+  # it may have made.
   defp drop_pending(%{pending: nil} = state, _reply, _fate), do: state
 
   defp drop_pending(%{pending: pending} = state, reply, fate) do
@@ -387,7 +395,7 @@ defmodule Roomtone.Participant do
       measure_negotiation(state, elem(reply, 1))
     end
 
-    # Before the caller knows, so that a new try of theirs finds the room without this one.
+    # Before the caller gets the reply, so that their next attempt finds the room without this one.
     state = %{state | pending: nil}
     if hopeless?(state, reply), do: report(state, {:ended, :never_joined})
     GenServer.reply(pending.from, reply)
@@ -427,7 +435,8 @@ defmodule Roomtone.Participant do
     %{state | peer: nil}
   end
 
-  # Brings the peers to the row that the room wants. A full queue only puts it off: nobody may stay audible who was muted.
+  # Brings the peers to the row that the room wants. A full queue only delays it: a muted person
+  # must not stay audible.
   defp sync(state) do
     {peer, peer_result} = sync_one(state.peer, state)
     {pending, pending_result} = sync_one(own_peer(state.pending), state)
@@ -467,7 +476,7 @@ defmodule Roomtone.Participant do
   defp finish_with(reason, state) do
     state = state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave)
 
-    # In the moment when the room's process is being replaced, nobody else would say so.
+    # While the room's process is being replaced, only this process can tell the subscribers.
     unless report(state, {:ended, reason}) or state.person.pending do
       Roomtone.Subscribers.tell(state.room, {:left, state.person.identity, reason})
     end

@@ -19,14 +19,14 @@ defmodule Roomtone.RateLimit do
     %__MODULE__{burst: burst, per_second: per_second, level: burst * 1.0, at: now}
   end
 
-  @doc "Takes one out, if there is one."
+  @doc "Takes a token, if there is one."
   @spec take(t, integer) :: {:ok, t} | {:error, t}
   def take(%__MODULE__{} = bucket, now \\ now()) do
     bucket = %{bucket | level: level(bucket, now), at: now}
     if bucket.level >= 1.0, do: {:ok, %{bucket | level: bucket.level - 1.0}}, else: {:error, bucket}
   end
 
-  @doc "Whether it is as good as a new one."
+  @doc "Whether the bucket is full, so that it can be dropped."
   @spec full?(t, integer) :: boolean
   def full?(%__MODULE__{} = bucket, now \\ now()), do: level(bucket, now) >= bucket.burst
 

@@ -1,17 +1,20 @@
 defmodule Roomtone.Room do
   @moduledoc """
-  A room as plain data: who is in it, what each may do, who is muted. No processes, no media; `Roomtone.RoomServer` runs it.
+  A room as plain data: who is in it, what each may do, who is muted. It has no processes and no
+  media; `Roomtone.RoomServer` runs it.
 
-  Functions that change the room give back what everybody is to be told, as `t:Roomtone.event/0` without the envelope. What the
-  media must do follows from `policy/1`: the room's rules as data, compared before and after by `diff/2`.
+  Functions that change the room return the events for its subscribers, as `t:Roomtone.event/0`
+  without the envelope. The media permissions of each person follow from `row/1`.
 
-  **Nobody's microphone is opened by somebody else.** Whatever gives a person back their voice (a role, a moderator's silence taken back, a token
-  that grants more, a room that was restored) leaves them muted: they open the microphone themselves, by `{:muted, false}`.
+  **Nobody's microphone is opened by somebody else.** A change that restores a person's voice (a
+  role, an `unsilence`, a token that grants more, a restored room) leaves them muted: they open the
+  microphone themselves, by `{:muted, false}`.
 
-  **A room has an incarnation**, which is kept when its processes end and it is restored from what was remembered (`Roomtone.Room.Memory`),
-  and a *life*, which isn't. `room_id/1` has both. Whoever comes back says with it in which room they were: into another room of the same name
-  they aren't let, and in a later life they are muted. Those who were in when the room was lost are *absent*: their names and places are theirs until
-  `give_up_absent/1`.
+  **A room has an incarnation**, which it keeps when its processes end and it is restored from
+  memory (`Roomtone.Room.Memory`), and a *life*, which it doesn't keep. `room_id/1` has both. A
+  returning client shows the id of the room it was in: it can't enter another room of the same name,
+  and in a later life it is muted. The people who were in when the room was lost are *absent*: their
+  names and places stay reserved until `give_up_absent/1`.
   """
 
   alias Roomtone.Auth.{Lock, Secret}
@@ -24,12 +27,12 @@ defmodule Roomtone.Room do
     :id,
     :opened_at,
     :max_participants,
-    # Asked of those who come in, and who needn't be asked: see `Roomtone.Auth`.
+    # The lock that newcomers must pass, and the maker, who needn't: see `Roomtone.Auth`.
     :lock,
     :maker,
     incarnation: "",
     life: "",
-    # Whether whoever made it has been in.
+    # Whether the maker has been in.
     led: false,
     kind: :mix,
     stereo: false,
@@ -43,7 +46,7 @@ defmodule Roomtone.Room do
 
   @type t :: %__MODULE__{
           name: String.t(),
-          # As the media know it; 0 where there is only a memory of it.
+          # The number by which the media know it; 0 for a room that exists only in memory.
           id: non_neg_integer,
           opened_at: DateTime.t(),
           max_participants: pos_integer,
@@ -62,10 +65,13 @@ defmodule Roomtone.Room do
           barred: Bans.t()
         }
 
-  @typedoc "What a moderator said of somebody, for when they come back: leaving and entering again doesn't undo it."
+  @typedoc """
+  A moderator's decisions about a person, for when they return: leaving and entering again doesn't
+  undo them.
+  """
   @type mark :: %{silenced: boolean, role: Roomtone.role()}
 
-  @typedoc "One thing about a person that changes; the first four are theirs, the others a moderator's."
+  @typedoc "A change to one person; the first four are theirs, the others a moderator's."
   @type change ::
           {:muted, boolean}
           | {:deafened, boolean}
@@ -75,10 +81,12 @@ defmodule Roomtone.Room do
           | {:silenced, boolean}
           | {:role, Roomtone.role()}
 
-  @typedoc "What one person's media may do. Whom they hear, and how loud, is up to `Roomtone.MixPolicy`."
+  @typedoc """
+  The media permissions of one person. `Roomtone.MixPolicy` decides whom they hear, and how loud.
+  """
   @type row :: %{speak: boolean, listen: boolean}
 
-  @typedoc "Who asks to come in, or back."
+  @typedoc "A request to enter, or to return."
   @type request :: %{
           required(:identity) => String.t(),
           required(:owner) => pid | :none,
@@ -93,7 +101,7 @@ defmodule Roomtone.Room do
           optional(:grace_ms) => non_neg_integer
         }
 
-  # Names are cheap, so only so many marks are kept of people who aren't there.
+  # Names are cheap, so the number of marks for people who aren't there is bounded.
   @max_marks 1_000
   @listed 6
 
@@ -104,14 +112,14 @@ defmodule Roomtone.Room do
   @spec new(%{required(:name) => String.t(), required(:id) => non_neg_integer, optional(atom) => term}) :: t
   def new(args), do: struct!(__MODULE__, Map.take(args, @given))
 
-  @doc "What a client shows when it comes back: the incarnation of the room and its life."
+  @doc "The id that a returning client shows: the incarnation of the room and its life."
   @spec room_id(t) :: String.t()
   def room_id(%__MODULE__{incarnation: incarnation, life: life}), do: incarnation <> "." <> life
 
   @doc """
-  Lets a person in, or lets them back in when they show their session (or are the same process).
+  Admits a person, or lets them return when they show their session (or are the same process).
 
-  Who is new stays unannounced until `confirm/2`, or goes without a word by `remove/3`.
+  A newcomer stays unannounced until `confirm/2`; `remove/3` before that sends no event.
   """
   @spec admit(t, request) ::
           {:new | :back, t, Person.t(), [Roomtone.event()]}
@@ -139,7 +147,7 @@ defmodule Roomtone.Room do
     end
   end
 
-  # "ann" beside "Ann" is somebody who passes for her.
+  # "ann" beside "Ann" is an impersonation.
   defp one_of_a_kind(room, identity) do
     key = Name.key(identity)
 
@@ -155,13 +163,13 @@ defmodule Roomtone.Room do
 
   defp later_life?(room, room_id) do
     case String.split(room_id, ".", parts: 2) do
-      # Without a life: of a client that nobody can unmute, and which comes back as it was.
+      # An id without a life belongs to a client that nobody can unmute: it returns as it was.
       [incarnation | life] when incarnation == room.incarnation -> {:ok, life not in [[], [room.life]]}
       _another -> {:error, :room_ended}
     end
   end
 
-  # Those who are waited for have their places.
+  # Absent people keep their places.
   defp place_for(room, identity) do
     waited = Enum.count(room.absent, fn {name, absent} -> absent.owned and name != identity end)
 
@@ -170,7 +178,8 @@ defmodule Roomtone.Room do
       else: :ok
   end
 
-  # What a moderator said of somebody who comes in, what they were like themselves before the room was lost, and whether they come muted.
+  # The mark and switches of a person who arrives: a moderator's decisions, their own state before
+  # the room was lost, and whether they arrive muted.
   defp arrival(room, %{identity: identity} = request, later?) do
     mark = room.marks[identity]
 
@@ -180,7 +189,7 @@ defmodule Roomtone.Room do
           do: {:ok, Map.merge(absent, %{muted: true, restored: true})},
           else: {:error, :identity_taken}
 
-      # Without a process that speaks for them there is no session to know them by, nor anybody to unmute them.
+      # Without an owner there is no session to recognise them by, and nobody to unmute them.
       %{^identity => absent} ->
         said = said_of(room, absent) || fresh(room, request.grants)
         muted = absent.muted or later?
@@ -194,8 +203,9 @@ defmodule Roomtone.Room do
   end
 
   @doc """
-  As what somebody would come in, or come back: their grants, their role, whether a moderator silenced them, and whether the room was
-  restored since they were in it, so that they would be muted. Nothing changes.
+  How a person would enter or return: their grants, their role, whether a moderator silenced them,
+  and whether the room was restored since they were in it, so that they would be muted. This changes
+  nothing.
   """
   @spec outlook(t, request) ::
           {:ok,
@@ -224,7 +234,7 @@ defmodule Roomtone.Room do
     end
   end
 
-  # Who takes up their place again with nothing new to show: as they were.
+  # A person who resumes with nothing new to show keeps their grants.
   defp grant(_room, request) when not is_map_key(request, :grants), do: {:ok, request}
 
   defp grant(room, request) do
@@ -232,8 +242,8 @@ defmodule Roomtone.Room do
   end
 
   @doc """
-  What somebody may do in this room: what they were granted, if they get past its lock; what they were invited to in any case; and
-  to moderate, if they made it.
+  The grants of a person in this room: those of their token, if they pass the lock; those of their
+  invitation in any case; and moderation, if they made the room.
   """
   @spec grants(t, %{required(:grants) => [Roomtone.Token.grant()], optional(atom) => term}) ::
           {:ok, [Roomtone.Token.grant()]} | {:error, :passcode_needed | :removed}
@@ -306,14 +316,14 @@ defmodule Roomtone.Room do
             grace_ms: request[:grace_ms] || person.grace_ms
         }
 
-        # A token that grants more opens no microphone, whatever its bearer said before they had it.
+        # A token that grants more opens no microphone, whatever the person chose before.
         muted = if row(back).speak and not row(person).speak, do: true, else: request[:muted]
         {room, events} = room |> put(back) |> set_muted(back.identity, muted)
         {:back, room, Map.fetch!(room.people, back.identity), events ++ regranted(person, back)}
     end
   end
 
-  # Who comes back with another token may do more, or less.
+  # A person who returns with another token may have more grants, or fewer.
   defp regranted(before, now) do
     for {key, of} <- [moderator: &moderator?/1, role: &role/1],
         of.(before) != of.(now),
@@ -323,18 +333,21 @@ defmodule Roomtone.Room do
 
   defp hears_or_speaks?(grants), do: :speak in grants or :listen in grants
 
-  @doc "Puts back a person as known from elsewhere: their own process, after the room's process was lost."
+  @doc "Puts back a person as their own process has them, after the room's process was lost."
   @spec restore(t, Person.t()) :: t
   def restore(%__MODULE__{} = room, %Person{} = person), do: put(room, person)
 
-  @doc "The room after everybody has left it: what a moderator said of them stays."
+  @doc "The room after everybody has left; moderators' decisions about them stay."
   @spec emptied(t) :: t
   def emptied(room) do
     {room, _identities} = give_up_absent(room)
     Enum.reduce(Map.keys(room.people), room, &(&2 |> take_out(&1, :closed) |> elem(0)))
   end
 
-  @doc "Those who were waited for since the room was restored aren't any more, as if they had left; and who they were."
+  @doc """
+  Gives up waiting for those who were absent since the room was restored, as if they had left;
+  returns their identities.
+  """
   @spec give_up_absent(t) :: {t, [String.t()]}
   def give_up_absent(room) do
     gone =
@@ -345,7 +358,8 @@ defmodule Roomtone.Room do
     {gone, Map.keys(room.absent)}
   end
 
-  # What a moderator said of somebody who is absent; `nil` where they were as anybody with their grants is.
+  # A moderator's decisions about somebody absent; `nil` if they have what their grants give
+  # anybody.
   defp said_of(room, absent) do
     said = Map.take(absent, [:silenced, :role])
     if said != plain(room, absent), do: said
@@ -353,7 +367,7 @@ defmodule Roomtone.Room do
 
   defp plain(room, %{moderator: moderator?}), do: fresh(room, if(moderator?, do: [:moderate], else: []))
 
-  @doc "The first answer was made: now the person is here."
+  @doc "Announces the person: the first answer was made."
   @spec confirm(t, String.t()) :: {t, [Roomtone.event()]}
   def confirm(room, identity) do
     change(room, identity, fn
@@ -362,7 +376,7 @@ defmodule Roomtone.Room do
     end)
   end
 
-  @doc "The person is gone. Who was `:removed` can't come back for a while."
+  @doc "Removes the person. After `:removed` they can't return for a while."
   @spec remove(t, String.t(), term) :: {t, [Roomtone.event()]}
   def remove(room, identity, :removed) when is_map_key(room.people, identity) do
     {gone, events} = take_out(room, identity, :removed)
@@ -389,14 +403,17 @@ defmodule Roomtone.Room do
   end
 
   @doc """
-  Whether a room that somebody made, and who has been in, has people in it and no moderator. A room that the app opened without a `maker` has
-  moderators by their tokens only, and is never without.
+  Whether a room whose maker has been in has people and no moderator. In a room that the app opened
+  without a `maker`, only tokens make moderators, so it never counts as leaderless.
   """
   @spec leaderless?(t) :: boolean
   def leaderless?(room),
     do: room.led and successor(room) != nil and not Enum.any?(room.people, fn {_id, p} -> moderator?(p) end)
 
-  @doc "Makes a moderator of whoever has been in a `leaderless?/1` room for longest and may speak: speakers first."
+  @doc """
+  Makes a moderator of the person who has been longest in a `leaderless?/1` room and may speak:
+  speakers first.
+  """
   @spec hand_on(t) :: {t, [Roomtone.event()]}
   def hand_on(room) do
     case leaderless?(room) && successor(room) do
@@ -416,7 +433,7 @@ defmodule Roomtone.Room do
     |> Enum.min_by(&{&1.role == :listener, &1.order}, fn -> nil end)
   end
 
-  @doc "Changes one thing about a person. Nothing is told when it was so already."
+  @doc "Changes one thing about a person. Sends no event when nothing changed."
   @spec set(t, String.t(), change) :: {:ok, t, [Roomtone.event()]} | {:error, :not_found | {:not_granted, :speak}}
   def set(room, identity, change) do
     case room.people do
@@ -425,7 +442,7 @@ defmodule Roomtone.Room do
     end
   end
 
-  # Whose token doesn't let them speak can't be made to by anyone.
+  # Nobody can make a speaker of a person whose token doesn't let them speak.
   defp set_for(room, person, {:role, :speaker}) do
     if :speak in person.grants, do: changed(room, person, :role, :speaker), else: {:error, {:not_granted, :speak}}
   end
@@ -437,9 +454,9 @@ defmodule Roomtone.Room do
       {:ok, room, []}
     else
       now = %{person | key => value}
-      # Who may speak has no reason to ask for it any more.
+      # A person who may speak has no reason to raise their hand.
       now = if {key, value} == {:role, :speaker}, do: %{now | hand: false}, else: now
-      # Others may give somebody their voice back; they open the microphone themselves.
+      # Others may restore a person's voice; that person opens the microphone.
       shut? = key != :muted and row(now).speak and not row(person).speak
       now = if shut?, do: %{now | muted: true}, else: now
       now = %{now | speaking: now.speaking and row(now).speak}
@@ -454,7 +471,7 @@ defmodule Roomtone.Room do
     end
   end
 
-  @doc "Mutes or unmutes; `nil` leaves it as it is."
+  @doc "Mutes or unmutes; `nil` changes nothing."
   @spec set_muted(t, String.t(), boolean | nil) :: {t, [Roomtone.event()]}
   def set_muted(room, _identity, nil), do: {room, []}
 
@@ -465,7 +482,7 @@ defmodule Roomtone.Room do
     end
   end
 
-  @doc "The media found that a person speaks, or stopped."
+  @doc "Notes that the media found a person speaking, or silent again."
   @spec set_speaking(t, String.t(), boolean) :: {t, [Roomtone.event()]}
   def set_speaking(room, identity, speaking) do
     change(room, identity, fn person ->
@@ -476,7 +493,7 @@ defmodule Roomtone.Room do
     end)
   end
 
-  @doc "Sound flows to and from the person, or doesn't."
+  @doc "Notes whether sound flows to and from the person."
   @spec set_connected(t, String.t(), boolean) :: {t, [Roomtone.event()]}
   def set_connected(room, identity, connected) do
     change(room, identity, fn
@@ -490,7 +507,7 @@ defmodule Roomtone.Room do
     end)
   end
 
-  @doc "All media of the room are gone; each is to make a new offer."
+  @doc "Notes that all media of the room are gone; each person is asked for a new offer."
   @spec media_lost(t) :: {t, [Roomtone.event()]}
   def media_lost(room) do
     people =
@@ -499,7 +516,7 @@ defmodule Roomtone.Room do
     {%{room | people: people}, [{:media_restart, :all}]}
   end
 
-  @doc "What one person's media may do now."
+  @doc "The present media permissions of one person."
   @spec row(Person.t()) :: row
   def row(%Person{} = person) do
     %{
@@ -511,7 +528,7 @@ defmodule Roomtone.Room do
   @doc "The room for a list of rooms."
   @spec summary(t) :: Roomtone.summary()
   def summary(room) do
-    # Made anew with each change, also in a room of a thousand: so one pass, and nothing is sorted.
+    # This runs on each change, even in a room of a thousand: so one pass, and no sorting.
     {count, speaking, first} =
       Enum.reduce(room.people, {0, 0, []}, fn
         {_identity, %{pending: true}}, sums ->
@@ -528,7 +545,7 @@ defmodule Roomtone.Room do
       slots: room.slots,
       stage: room.stage,
       locked: room.lock != nil,
-      # Behind a lock nobody is listed for those outside.
+      # A locked room doesn't show its names outside.
       names: if(room.lock, do: [], else: first |> Enum.sort() |> Enum.map(&elem(&1, 1))),
       participant_count: count,
       speaking_count: speaking,
@@ -537,7 +554,7 @@ defmodule Roomtone.Room do
     }
   end
 
-  # The latest of them first, who makes way for one who came earlier.
+  # Keeps the first few; the latest of them makes way for an earlier one.
   defp among(first, person) when length(first) < @listed, do: Enum.sort([{person.order, person.name} | first], :desc)
 
   defp among([{latest, _name} | rest] = first, person),
@@ -560,10 +577,10 @@ defmodule Roomtone.Room do
 
   defp moderator?(person), do: :moderate in person.grants
 
-  # Who may not speak is a listener, whatever part they were given.
+  # A person who may not speak is a listener, whatever role they were given.
   defp role(person), do: if(:speak in person.grants, do: person.role, else: :listener)
 
-  @doc "The person, if the session shows that they are meant, and they may do that."
+  @doc "The person, if the session is theirs and they have the grant."
   @spec check(t, String.t(), String.t(), Roomtone.Token.grant() | nil) ::
           {:ok, Person.t()} | {:error, :not_found | :identity_taken | {:not_granted, Roomtone.Token.grant()}}
   def check(room, identity, session, grant) do
@@ -580,11 +597,11 @@ defmodule Roomtone.Room do
     end
   end
 
-  @doc "Nobody is in the room, nor on the way in."
+  @doc "Whether nobody is in the room or on the way in."
   @spec empty?(t) :: boolean
   def empty?(room), do: room.people == %{}
 
-  # In the order they came.
+  # The people in the order they came.
   defp here(room) do
     people = for {_identity, %{pending: false} = person} <- room.people, do: person
     Enum.sort_by(people, & &1.order)

@@ -1,14 +1,18 @@
 defmodule Roomtone.RoomServer do
   @moduledoc """
-  The process of a room: runs `Roomtone.Room`, starts and watches the participants, tells the subscribers.
+  The process of a room: runs `Roomtone.Room`, starts and monitors the participants, notifies the
+  subscribers.
 
-  It holds what can be found again: who is in is known by the participants' processes too, and the rest is remembered
-  (`Roomtone.Rooms.Remembered`): at once what takes something from somebody, and within a second the rest. So when this process is replaced, the
-  next one asks them, and neither sound nor people are lost. When all processes of a room are gone, or the whole server, those who were in are
-  waited for. The other way round it starts a participant anew whose process
-  crashed, muted as before, and asks that person for a new offer.
+  Its state can be recovered: the participants' processes know who is in, and
+  `Roomtone.Rooms.Remembered` has the rest. A change that takes something from somebody is stored at
+  once, any other within a second. So when this process is replaced, the next one asks the
+  participants, and neither sound nor people are lost. When all processes of a room are gone, or the
+  whole server, the people who were in count as absent until they return. Conversely, this process
+  restarts a participant whose process crashed, muted as before, and asks that person for a new
+  offer.
 
-  It sends `t:Roomtone.message/0` to subscribers, and casts to participants (see `Roomtone.Participant`).
+  It sends `t:Roomtone.message/0` to subscribers, and casts to participants (see
+  `Roomtone.Participant`).
   """
 
   use GenServer, restart: :transient
@@ -36,12 +40,12 @@ defmodule Roomtone.RoomServer do
   alias Roomtone.Media.Retry
   alias Roomtone.Rooms.{Names, Remembered}
 
-  # A participant that crashes more often is let go.
+  # A participant that crashes more often leaves the room.
   @max_crashes 3
   @crash_window_ms 10_000
   @revive_ms 20
   @remember_ms 1_000
-  # Longer than a page takes to be loaded anew, or a lost connection to come back.
+  # Longer than a page takes to reload, or a lost connection to return.
   @hand_on_ms 20_000
 
   @enforce_keys [:room, :place, :empty_after, :summary]
@@ -68,29 +72,30 @@ defmodule Roomtone.RoomServer do
   @type t :: %__MODULE__{
           room: Room.t(),
           place: Media.place(),
-          # From `init/1` on.
+          # Set from `init/1` on.
           mixer: MixSync.t() | nil,
           empty_after: pos_integer | :never,
           empty_timer: reference | nil,
-          # As the list of rooms has it.
+          # The summary in the list of rooms.
           summary: Roomtone.summary(),
-          # Until somebody else moderates the room, because its maker has left.
+          # Runs until somebody else moderates the room, because its maker has left.
           hand_on_timer: reference | nil,
-          # Until what changed is remembered.
+          # Runs until the change is stored.
           memory_timer: reference | nil,
-          # Until a full queue is asked again to open the room.
+          # Runs until the next attempt to open the room after a full queue.
           reopen_timer: reference | nil,
           chat: Chat.t(),
-          # Opened by a join, and nobody has come in yet. If all who tried were refused, nothing of it stays.
+          # Opened by a join, and nobody has come in yet. If all attempts were refused, nothing of
+          # the room stays.
           fleeting: boolean,
           # Nobody has come in since the room was restored.
           untouched: boolean,
           pids: %{String.t() => pid},
           monitors: %{reference => String.t()},
-          # Who has which peer.
+          # The peers with their identities.
           peers: %{Media.id() => String.t()},
           slots: SlotAssignments.t(),
-          # When each participant's process crashed lately, in monotonic milliseconds.
+          # The recent crashes of each participant's process, in monotonic milliseconds.
           crashes: %{String.t() => [integer]}
         }
 
@@ -117,7 +122,7 @@ defmodule Roomtone.RoomServer do
   @spec whereis(String.t()) :: pid | nil
   def whereis(name), do: lookup({:room, name})
 
-  @doc "The process of a room by the number that the media know it by."
+  @doc "The process of a room, by the room's number in the media engine."
   @spec whereis_id(Media.id()) :: pid | nil
   def whereis_id(id), do: lookup({:room_id, id})
 
@@ -125,7 +130,10 @@ defmodule Roomtone.RoomServer do
   @spec summaries() :: [Roomtone.summary()]
   def summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
 
-  @doc "Asks the room's process. One that ends meanwhile is closed, which another try may find replaced; one that hangs is busy."
+  @doc """
+  Calls the room's process. If it ends meanwhile, the result is `:room_closed`, and another try
+  may find its successor; if it hangs, `:room_busy`.
+  """
   @spec call(String.t(), term, timeout) :: term | {:error, :room_not_found | :room_closed | :room_busy}
   def call(name, request, timeout \\ 5_000) do
     case whereis(name) do
@@ -134,7 +142,8 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  # It may be remembered: its processes failed together, or there was no place for it when the server started.
+  # The room may be remembered: its processes failed together, or there was no place for it when the
+  # server started.
   defp call_restored(name, request, timeout) do
     if Remembered.open?(name) do
       with :ok <- Rooms.restore(name), do: ask(whereis(name), request, timeout)
@@ -143,7 +152,7 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  # Just being replaced.
+  # The process is being replaced.
   defp ask(nil, _request, _timeout), do: {:error, :room_closed}
 
   defp ask(pid, request, timeout) do
@@ -189,9 +198,9 @@ defmodule Roomtone.RoomServer do
       mix = MixPolicy.bare(args.mix)
       {:ok, state |> recover() |> await_absent() |> start_mixer(mix) |> check_life() |> settle() |> remember()}
     else
-      # One of this name that is on its way out.
+      # A room of this name is closing.
       {:error, {:already_registered, _pid}} -> {:stop, {:shutdown, :room_exists}}
-      # Its caller died, and another has taken the name over.
+      # The caller died, and another process has taken the name over.
       {:held, false} -> {:stop, {:shutdown, :room_exists}}
       {:error, :media_busy} -> give_up(args)
     end
@@ -202,11 +211,12 @@ defmodule Roomtone.RoomServer do
     {:stop, {:shutdown, :media_busy}}
   end
 
-  # Where the room is, which may have moved since the process before this one opened it. The first one opens it.
+  # The room's shard, which may have changed since the previous process opened the room. The first
+  # process opens it.
   defp place(%{id: id, mix: mix} = args) do
     case Media.Table.room_shard(id) do
       nil ->
-        # What was set of people is where the room's next process finds what was changed since.
+        # The settings of people go where the room's next process finds later changes.
         if args.restored, do: MixPolicy.Store.save(id, mix, MixPolicy.parts(mix))
         Media.open_room(id, MixPolicy.engine_kind(mix))
 
@@ -215,30 +225,31 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  # As the process before this one had it, or all the processes of a life before.
+  # The room as the previous process left it, or as remembered from an earlier life.
   defp known(args) do
     with {:ok, room} <- Remembered.room(args.name, args.incarnation),
          do: %{room | id: args.id, life: args.life},
          else: (:none -> Room.new(args))
   end
 
-  # Those who are remembered to have been in, and aren't. As long as an empty room stays, they may come back to it.
+  # The people who are remembered to have been in, and aren't. They may return as long as an empty
+  # room stays open.
   defp await_absent(%{room: room} = state) do
     room = %{room | absent: Map.drop(room.absent, Map.keys(room.people))}
     nobody? = room.people == %{}
-    # One that a join opened, and which somebody entered, isn't as it was opened any more.
+    # A room that a join opened, and that somebody entered, is no longer as it was opened.
     fleeting? = state.fleeting and nobody? and room.absent == %{}
     state = %{state | room: room, untouched: state.untouched and nobody?, fleeting: fleeting?}
     wait = Config.get().empty_room_ms
     if room.absent != %{}, do: :erlang.send_after(wait, self(), :give_up_absent)
 
-    # Also where an empty one would go sooner.
+    # Even if an empty room would close sooner.
     if state.untouched and is_integer(state.empty_after),
       do: %{state | empty_timer: :erlang.start_timer(max(wait, state.empty_after), self(), :empty)},
       else: state
   end
 
-  # Whom the process before this one let in.
+  # The people whom the previous process admitted.
   defp recover(state) do
     found =
       for pid <- Rooms.participants(state.room.id),
@@ -248,19 +259,19 @@ defmodule Roomtone.RoomServer do
     if found != [], do: Telemetry.execute([:room, :recovered], %{participants: length(found)}, %{room: state.room.name})
 
     Enum.reduce(found, state, fn {pid, %{person: person, peer: peer}}, state ->
-      # The news of a move may have gone to the process before this one.
+      # The previous process may have received the event of a move.
       moved(pid, state.place)
       state = watch(%{state | room: Room.restore(state.room, person)}, person.identity, pid)
       if peer, do: %{state | peers: Map.put(state.peers, peer, person.identity)}, else: state
     end)
   end
 
-  # What they have there is of the life of that shard in which the room came.
+  # Their media belong to the life of the shard in which the room arrived.
   defp moved(pid, place), do: Participant.moved(pid, place, Media.Table.room_stamp(place.room))
 
   defp start_mixer(state, mix), do: %{state | mixer: MixSync.new(state.place, mix, state.peers)}
 
-  # The shard may have begun another life, or the room come to grief in it, while nobody listened.
+  # The shard may have begun another life, or the room failed, while nobody listened.
   defp check_life(state) do
     if Media.open?(state.place), do: state, else: media_lost(state, Media.stamp(state.place.shard))
   end
@@ -301,7 +312,8 @@ defmodule Roomtone.RoomServer do
         pid = state.pids[identity]
         if pid, do: Participant.update(pid, room.people[identity])
         state = change(state, {room, events})
-        # The caller asks it whether the change is in force: this process waits for none.
+        # The caller asks the participant whether the change is in the shard's queue: this process
+        # waits for none.
         {:reply, {:ok, pid}, if(takes?(change), do: remember(state), else: remember_soon(state, change))}
 
       {:error, _} = error ->
@@ -330,7 +342,7 @@ defmodule Roomtone.RoomServer do
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
   def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
 
-  # The app says anew what the room is like, before anybody has come back to it.
+  # The app sets the room's options again before anybody has returned to it.
   def handle_call(:give_way, _from, %{untouched: true} = state) do
     memory = Room.Memory.pack(state.room, state.mixer.mix, state.empty_after)
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
@@ -385,7 +397,7 @@ defmodule Roomtone.RoomServer do
     if named != [],
       do: Subscribers.tell(state.room.name, {:levels, Map.new(named, fn {who, level, _} -> {who, level} end)})
 
-    # As a rule this is known already; not if the news of it went to a process before this one.
+    # Usually this is known already, but not if a previous process received the event.
     {:noreply,
      Enum.reduce(named, state, fn {identity, _level, speaking}, state ->
        if state.room.people[identity].speaking == speaking,
@@ -407,24 +419,24 @@ defmodule Roomtone.RoomServer do
   def handle_info({:media, {:room_moved, shard}}, state) do
     place = %{state.place | shard: shard}
     state = %{state | place: place, mixer: %{state.mixer | place: place}}
-    # Found there, and nobody knows whether it is open. If it is, this does nothing.
+    # The room was found there, and may or may not be open. If it is, this does nothing.
     state = if Media.Table.room_stamp(place.room), do: state, else: reopen(state)
     for {_identity, pid} <- state.pids, do: moved(pid, place)
     {:noreply, state}
   end
 
   def handle_info({:media, {:shard_started, stamp}}, state) do
-    # Perhaps this process came up after it, and has seen to it already.
+    # This process may have started after the event, and reopened the room already.
     if Media.open?(state.place), do: {:noreply, state}, else: {:noreply, media_lost(state, stamp)}
   end
 
-  # The shard lives on, so all that this room had on it is of the same stamp, and gone.
+  # The shard lives on, so everything that this room had on it has the same stamp, and is gone.
   def handle_info({:media, {:room_failed, _room}}, state), do: {:noreply, media_lost(state, nil)}
 
   def handle_info({:participant, pid, identity, report}, state) do
     case state.pids do
       %{^identity => ^pid} -> {:noreply, handle_report(report, identity, state)}
-      # Of one that left, or was replaced.
+      # A peer that left, or was replaced.
       _ -> {:noreply, state}
     end
   end
@@ -456,7 +468,7 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_info({:timeout, _timer, :reopen}, state), do: {:noreply, state}
-  # Of a peer that left meanwhile, say.
+  # For example of a peer that left meanwhile.
   def handle_info({:media, _event}, state), do: {:noreply, state}
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
@@ -478,7 +490,7 @@ defmodule Roomtone.RoomServer do
       %{^identity => pid} ->
         Participant.update(pid, person)
         SlotAssignments.tell(state.slots, room.name, person)
-        # Their grants may be fewer.
+        # Their grants may be fewer now.
         {:reply, {:ok, pid, person}, state |> change({room, events}) |> remember()}
 
       _being_revived ->
@@ -489,7 +501,7 @@ defmodule Roomtone.RoomServer do
   defp admit({:error, _} = error, state), do: {:reply, error, unless_entered(state)}
 
   defp handle_report({:answered, peer}, identity, state) do
-    # The same peer with other ICE credentials hears in the same slots as before.
+    # The same peer with other ICE credentials keeps its slots.
     state = if is_map_key(state.peers, peer), do: state, else: without_peers(state, identity)
     peers = Map.put(state.peers, peer, identity)
     first? = state.fleeting
@@ -544,7 +556,7 @@ defmodule Roomtone.RoomServer do
       Telemetry.execute([:participant, :left], %{duration: duration, participants: count}, metadata)
     end
 
-    # Of one who never came in, what was set beforehand is kept for their next try.
+    # If they never came in, settings made for them beforehand are kept for their next try.
     state = if events == [], do: state, else: %{state | mixer: MixSync.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
 
@@ -559,14 +571,15 @@ defmodule Roomtone.RoomServer do
     if reason == :removed, do: remember(state), else: remember_soon(state)
   end
 
-  # Their names and places are free; what was set of them in the mix goes as when they leave.
+  # Their names and places are free; their settings in the mix go as when they leave.
   defp give_up_absent(state) do
     {room, identities} = Room.give_up_absent(state.room)
     gone = identities -- Map.keys(room.people)
     remember(%{state | room: room, mixer: Enum.reduce(gone, state.mixer, &MixSync.forget(&2, &1))})
   end
 
-  # A timer rather than the end at once: whoever asked meanwhile still gets in, and it goes on.
+  # A timer instead of ending at once: a caller who asked meanwhile still gets in, and the room
+  # stays.
   defp unless_entered(%{fleeting: true, empty_timer: timer} = state) when timer != nil do
     :erlang.cancel_timer(timer)
     %{state | empty_timer: :erlang.start_timer(0, self(), :empty)}
@@ -579,10 +592,10 @@ defmodule Roomtone.RoomServer do
 
     cond do
       person == nil -> state
-      # Ended by itself; its report was lost with the process before this one.
+      # It ended by itself; its report was lost with the previous process.
       reason in [:normal, :shutdown] -> depart(state, identity, :left)
       person.pending -> depart(state, identity, :crashed)
-      # Nobody there to make a new offer.
+      # There is nobody to make a new offer.
       person.owner == :none -> depart(state, identity, :media_lost)
       true -> state |> count_crash(identity) |> crashed(identity)
     end
@@ -628,7 +641,7 @@ defmodule Roomtone.RoomServer do
 
   # ---- Media -----------------------------------------------------------------------------------------------------------
 
-  # What participants have of `stamp` is from after the loss.
+  # Participants' media with this `stamp` are from after the loss.
   defp media_lost(state, stamp) do
     state = reopen(state)
 
@@ -652,13 +665,13 @@ defmodule Roomtone.RoomServer do
 
   # ---- Memory ----------------------------------------------------------------------------------------------------------
 
-  # What takes something from somebody must not be forgotten.
+  # A change that takes something from somebody must not be forgotten.
   defp takes?({:silenced, true}), do: true
   defp takes?({:role, :listener}), do: true
   defp takes?({:deafened, true}), do: true
   defp takes?(_change), do: false
 
-  # Of a room that nobody has entered yet nothing is remembered.
+  # A room that nobody has entered yet isn't remembered.
   defp remember(%{fleeting: true} = state), do: state
 
   defp remember(state) do
@@ -672,18 +685,18 @@ defmodule Roomtone.RoomServer do
 
   defp remember_soon(state), do: state
 
-  # Everybody is muted when a room is restored, and how a connection is nobody wants to know by then.
+  # A restored room mutes everybody, and the old connection quality interests nobody.
   defp remember_soon(state, {passing, _value}) when passing in [:muted, :quality], do: state
   defp remember_soon(state, _change), do: remember_soon(state)
 
-  # Where people walk about, a second is soon enough; what shuts a door isn't kept waiting.
+  # A second is soon enough for positions; a change that shuts somebody out is stored at once.
   defp remember_mix(state, {:put_position, _identity, _position}), do: remember_soon(state)
   defp remember_mix(state, {:put_volume, _listener, _speaker, volume}) when volume > 0, do: remember_soon(state)
   defp remember_mix(state, _op), do: remember(state)
 
   # ---- State -----------------------------------------------------------------------------------------------------------
 
-  # Takes over the changed room and tells what happened.
+  # Takes over the changed room and sends its events.
   defp change(state, {room, events}, measured \\ nil) do
     for event <- events do
       if measured && elem(event, 0) == :joined do
@@ -697,7 +710,8 @@ defmodule Roomtone.RoomServer do
     settle(%{state | room: room})
   end
 
-  # What follows from the room as it now is: gains of new peers, its summary, and the timer of an empty room.
+  # Updates everything that follows from the room: gains of new peers, its summary, and the timer of
+  # an empty room.
   defp settle(state) do
     before = state.summary
     state = %{state | mixer: MixSync.put_peers(state.mixer, state.peers), summary: Room.summary(state.room)}
@@ -745,7 +759,7 @@ defmodule Roomtone.RoomServer do
         else: Remembered.close(state.room, state.mixer.mix, state.empty_after)
     end
 
-    # First the name, so that a room of the same name can be opened at once.
+    # The name first, so that a room of the same name can open at once.
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
     Lobby.changed()
     Rooms.closed(state.room.id, reason)

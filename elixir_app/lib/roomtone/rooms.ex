@@ -1,14 +1,16 @@
 defmodule Roomtone.Rooms do
   @moduledoc """
-  Opens rooms, restores those that are remembered, and clears up what a room leaves behind however it ends.
+  Opens rooms, restores remembered ones, and cleans up after a room however it ends.
 
-  A room is opened in the process of its caller: it takes the name (`Roomtone.Rooms.Names`), then starts the room's tree
-  (`Roomtone.Rooms.Tree`), whose room server opens the room in the media engine. So nothing is open that has no process, and no
-  caller waits for another. A caller whose shard has a full queue waits a little (`Roomtone.Media.Retry`).
+  The caller's process opens a room: it takes the name (`Roomtone.Rooms.Names`), then starts the
+  room's tree (`Roomtone.Rooms.Tree`), whose room server opens the room in the media engine. So
+  every open room has a process, and no caller waits for another. A caller that meets a full queue
+  waits a little (`Roomtone.Media.Retry`).
 
-  The process of this module watches the trees. When the room server ends, its tree does. A room that keeps crashing takes only its
-  own tree along; this process then tells its subscribers, in its place, and closes the room in the media engine. When this process
-  is replaced, the next one finds the trees.
+  The process of this module monitors the trees. When the room server ends, its tree does. A room
+  that keeps crashing takes only its own tree down; this process then notifies its subscribers, in
+  its place, and closes the room in the media engine. When this process is replaced, the next one
+  finds the trees.
   """
 
   use GenServer
@@ -44,11 +46,13 @@ defmodule Roomtone.Rooms do
   # ---- Opening, in the process of the caller -----------------------------------------------------------------------------
 
   @doc """
-  Opens a room. The name is checked already; `mix` among the options is its policy; a `fleeting` one isn't kept if nobody gets in.
+  Opens a room. The name has been checked; the option `mix` is its policy; a `fleeting` room isn't
+  kept if nobody gets in.
 
-  `by` is the request of somebody who isn't the app itself (`t:Roomtone.Room.request/0`). Where a room of this name is remembered, they get that one, if
-  they get any; with `new: true` they would make one, and get `:room_exists`. The app itself says anew what a remembered room is like: who was removed
-  from it or silenced in it is so all the same.
+  `by` is the request of a person, as opposed to the app itself (`t:Roomtone.Room.request/0`). If a
+  room of this name is remembered, they get that one if they are admitted; with `new: true`, which
+  asks for a new room, they get `:room_exists`. The app itself sets a remembered room's options
+  again; people who were removed or silenced stay so.
   """
   @spec open(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
   def open(name, opts) do
@@ -59,14 +63,14 @@ defmodule Roomtone.Rooms do
     id = Media.new_id()
 
     case Names.reserve(name, id, Config.get().max_rooms) do
-      # Another was faster who writes it otherwise: that room is the one of this name.
+      # Another process was faster with another spelling: that room has the name.
       :ok -> opening(name, id, fn -> with(:ok <- Spellings.claim(name), do: open_reserved(name, id, opts)) end)
       {:error, :room_exists} -> open_again(name, opts)
       {:error, _} = error -> error
     end
   end
 
-  @doc "Opens a room again that is remembered and whose processes are gone."
+  @doc "Opens a remembered room again whose processes are gone."
   @spec restore(String.t()) :: :ok | {:error, term}
   def restore(name), do: Retry.wait(fn -> try_restore(name) end)
 
@@ -75,13 +79,13 @@ defmodule Roomtone.Rooms do
 
     case Names.reserve(name, id, Config.get().max_rooms) do
       :ok -> with {:ok, _summary} <- opening(name, id, fn -> restore_reserved(name, id) end), do: :ok
-      # Another was faster, or its process is just being replaced.
+      # Another process was faster, or the room's process is being replaced.
       {:error, :room_exists} -> :ok
       {:error, _} = error -> error
     end
   end
 
-  # The name is given back unless the room is open by then, whatever happens.
+  # Gives the name back unless the room is open by then, whatever happens.
   defp opening(name, id, fun) do
     fun.()
   after
@@ -127,7 +131,7 @@ defmodule Roomtone.Rooms do
       :shut when by != nil ->
         {:error, :room_not_restored}
 
-      # What was closed, or is lost, the app itself may open as it likes.
+      # The app itself may open a name whose room was closed or lost.
       _over ->
         open_new(name, id, opts)
     end
@@ -159,7 +163,7 @@ defmodule Roomtone.Rooms do
       |> Map.merge(%{mix: mix, empty_after: empty_after, fleeting: false, restored: true})
       |> start(id)
     else
-      # Said already, or gone meanwhile.
+      # The result is known already, or the room went meanwhile.
       :none ->
         {:error, :room_not_found}
 
@@ -212,7 +216,7 @@ defmodule Roomtone.Rooms do
       {:error, {:shutdown, {:failed_to_start_child, RoomServer, {:shutdown, why}}}} ->
         {:error, why}
 
-      # Its own log entry says how.
+      # Its own log entry has the reason.
       {:error, _failed} ->
         {:error, :room_closed}
     end
@@ -222,11 +226,14 @@ defmodule Roomtone.Rooms do
 
   # ---- For room servers --------------------------------------------------------------------------------------------------
 
-  @doc "A room's server has the name, and opens the room: from now on its tree is watched."
+  @doc """
+  Notes that a room's server has the name and opens the room: this process monitors its tree from
+  now on.
+  """
   @spec opened(Media.id(), String.t()) :: :ok
   def opened(id, name), do: GenServer.cast(__MODULE__, {:opened, id, name, tree(id)})
 
-  @doc "A room's server says that it closed."
+  @doc "Notes that a room's server has closed the room."
   @spec closed(Media.id(), term) :: :ok
   def closed(id, reason), do: GenServer.cast(__MODULE__, {:closed, id, reason})
 
@@ -271,13 +278,13 @@ defmodule Roomtone.Rooms do
   @impl true
   def init(nil) do
     for name <- Remembered.names(), do: Spellings.put(name)
-    # In this order: whatever is in the first two has, or had, a tree.
+    # The order matters: every room in the first two has, or had, a tree.
     names = Names.open()
     ids = Media.room_ids()
     trees = Registry.select(Roomtone.Registry, [{{{:tree, :"$1"}, :"$2", :"$3"}, [], [{{:"$1", :"$2", :"$3"}}]}])
     state = Enum.reduce(trees, %{rooms: %{}, trees: %{}}, fn {id, pid, name}, state -> put(state, id, name, pid) end)
 
-    # Rooms that ended while there was no such process.
+    # Rooms that ended while this process was away.
     for id <- ids, not is_map_key(state.rooms, id), do: forget(id)
     for {name, id} <- names, not is_map_key(state.rooms, id), do: Names.release(name, id)
     :timer.send_interval(@sweep_ms, :sweep)
@@ -285,7 +292,8 @@ defmodule Roomtone.Rooms do
     {:ok, state}
   end
 
-  # Before the web starts, so that nobody finds a name free that isn't. Those for which there is no place are restored when they are asked for.
+  # Before the web starts, so that nobody finds the name of a remembered room free. A call restores
+  # a room for which there was no place.
   defp restore_all do
     taken = Map.new(Names.open())
     results = for name <- Remembered.open(), not is_map_key(taken, name), do: try_restore(name)
@@ -300,7 +308,7 @@ defmodule Roomtone.Rooms do
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   @impl true
-  # After its server was replaced, or when that was faster than our looking for trees.
+  # The room's server was replaced, or was faster than our search for trees.
   def handle_cast({:opened, id, _name, _tree}, state) when is_map_key(state.rooms, id), do: {:noreply, state}
   def handle_cast({:opened, id, name, tree}, state), do: {:noreply, put(state, id, name, tree)}
   def handle_cast({:closed, id, reason}, state), do: {:noreply, ended(state, id, reason)}
@@ -330,7 +338,7 @@ defmodule Roomtone.Rooms do
     %{state | rooms: Map.put(state.rooms, id, room), trees: Map.put(state.trees, ref, id)}
   end
 
-  # Without a word of its server: it kept failing, or it never was open, and its caller knows why.
+  # The server sent no message: it kept failing, or the room never opened, and its caller knows why.
   defp over(state, id, reason) do
     %{name: name} = state.rooms[id]
 

@@ -8,8 +8,8 @@ defmodule Roomtone.SafeCall do
 
   @typedoc """
     * `:timeout` – no answer came in time
-    * `:gone` – the process isn't there, or ended in order before it answered
-    * `:crashed` – it failed while it worked; its own log entry says how
+    * `:gone` – the process isn't there, or ended normally before it answered
+    * `:crashed` – it crashed during the call; its own log entry says how
   """
   @type error :: {:error, :timeout | :gone | :crashed}
 
@@ -17,7 +17,7 @@ defmodule Roomtone.SafeCall do
   @spec call(GenServer.server(), term, timeout) :: {:ok, term} | error
   def call(server, request, timeout \\ 5_000), do: run(fn -> GenServer.call(server, request, timeout) end)
 
-  @doc "As `call/3`, for functions that make such a call: those of supervisors, say."
+  @doc "As `call/3`, for functions that make such a call, for example those of supervisors."
   @spec run((() -> result)) :: {:ok, result} | error when result: term
   def run(fun) do
     {:ok, fun.()}

@@ -1,28 +1,32 @@
 defmodule Roomtone.SlotAssignments do
   @moduledoc """
-  Whom each listener of a `:forward` room hears in which slot, and how loud: what the engine says of it, by name.
+  The talker in each slot of each listener of a `:forward` room, and their gain: the engine's event,
+  with names in place of numbers.
 
-  It concerns the listener alone, whose client is to apply the gains. So it goes to the process that speaks for them and to no
-  subscriber, and again to the next when another takes over.
+  It concerns only the listener, whose client applies the gains. So it goes to the process that
+  speaks for them and to no subscriber, and again when another process takes over.
   """
 
   alias Roomtone.Media
 
   @typedoc """
-  A slot: who is in it (`nil`: nobody), what their packets carry as contributing source (RFC 3550), how loud they are to be, and from
-  where, between left (-1) and right (1).
+  A slot: the talker in it (`nil`: nobody), the contributing source in their packets (RFC 3550),
+  their gain, and their pan between left (-1) and right (1).
   """
   @type slot :: %{slot: 0..7, id: String.t() | nil, source: non_neg_integer, gain: float, pan: float}
-  @typedoc "The same of somebody who may come into a slot."
+  @typedoc "The same for a talker who may enter a slot."
   @type source :: %{id: String.t() | nil, source: pos_integer, gain: float, pan: float}
   @typedoc """
-  All that a client has to know to play whoever comes from the first moment on: who is where, some dozens of others in advance, and the
-  gain at which it is to play everybody else.
+  Everything a client needs to play any talker from the first packet on: who is in which slot, some
+  dozens of others in advance, and the gain for everybody else.
   """
   @type told :: %{slots: [slot], others: [source], rest: float}
   @type t :: %{String.t() => told}
 
-  @doc "Takes the engine's word on a listener, and passes it on. `people` are the room's, `peers` tells who has which."
+  @doc """
+  Takes the engine's event about a listener, and passes it on. `people` are the room's, `peers`
+  maps peers to identities.
+  """
   @spec put(t, String.t(), map, %{Media.id() => String.t()}, map) :: t
   def put(slots, room, people, peers, %{peer: peer, slots: cells, others: others, rest: rest}) do
     case peers do
@@ -46,7 +50,7 @@ defmodule Roomtone.SlotAssignments do
     end
   end
 
-  @doc "Tells the process that speaks for a person now."
+  @doc "Sends the assignments to the process that speaks for a person now."
   @spec tell(t, String.t(), Roomtone.Room.Person.t() | nil) :: :ok
   def tell(slots, room, %{identity: identity, owner: owner}) when is_pid(owner) and is_map_key(slots, identity) do
     send(owner, {:roomtone, room, {:slots, slots[identity]}})

@@ -1,19 +1,23 @@
 defmodule Roomtone.Store do
   @moduledoc """
-  What outlives this server: rooms (`Roomtone.Rooms.Remembered`) and what is spent (`Roomtone.Auth.RevocationList`), kept on disk in `data_dir`.
+  State that outlives this server: rooms (`Roomtone.Rooms.Remembered`) and revoked or used
+  signatures (`Roomtone.Auth.RevocationList`), kept on disk in `data_dir`.
 
-  Everything is in memory, in a table that all may read and write: `put/2` and `delete/1` cost their caller no more than that, and of a value that
-  changes often only the latest is written. This process writes what has changed to the log (`Roomtone.Store.Log`) within 100 ms, and waits until
-  it is on the disk. Whoever must not go on before that calls `sync/0`, for many callers with one write.
+  Everything is in memory, in a table that all processes may read and write: `put/2` and `delete/1`
+  cost their caller only a table insert, and of a value that changes often only the latest is
+  written. This process writes changes to the log (`Roomtone.Store.Log`) within 100 ms, and waits
+  until they are on disk. A caller that must not continue before that calls `sync/0`, which serves
+  many callers with one write.
 
-  **What is restored was whole.** At the start the log is read to its end and written anew. If it can't be read (damaged, of another version) or
-  can't be written (rights, a full disk, another server on the same folder), nothing of it is restored, the reason is in the log and in
-  `health/0`, and the server starts with an empty memory. The damaged file is put aside as `rooms.log.unreadable`. When writing fails later,
-  the file is taken away, so that no old state of a room is ever taken for the last one; it is tried again every few
-  seconds, with everything.
+  **A restored state is complete.** At the start this process reads the whole log and writes it
+  anew. If the log can't be read (damaged, of another version) or written (permissions, a full disk,
+  another server on the same folder), nothing is restored, the log and `health/0` have the reason,
+  and the server starts with an empty memory. The damaged file is renamed to `rooms.log.unreadable`.
+  When writing fails later, the file is removed, so that no old state of a room ever passes for the
+  last one; the process tries again every few seconds, with everything.
 
-  `born/0` says since when nothing was forgotten. Signed things from before then may have been used up or signed out, which nobody knows any more;
-  they are void.
+  `born/0` is the time since which nothing was forgotten. Signed things from before then are void:
+  they may have been used up or signed out, which is no longer known.
   """
 
   use GenServer, shutdown: 15_000
@@ -25,20 +29,20 @@ defmodule Roomtone.Store do
 
   @flush_ms 100
   @retry_ms 5_000
-  # A log that has grown to so many times what is in it, and at least to this size, is written anew.
+  # A log is rewritten once it is this many times larger than its content, and at least this large.
   @growth 4
   @least_bytes 4_000_000
-  # The limit of one value; a room of a hundred has about 20 kB.
+  # The limit of one value, in bytes; a room of a hundred has about 20 kB.
   @most_value 1_000_000
 
   @dirty __MODULE__.Dirty
 
-  @typedoc "What a value is of."
+  @typedoc "The kind and key of a value."
   @type key :: {:room, String.t()} | {:spent, Roomtone.Auth.RevocationList.key()} | {:whip, binary}
 
   # ---- For all processes -------------------------------------------------------------------------------------------------
 
-  @doc "The value of a key, as it was put last, whether it is on the disk or not."
+  @doc "The latest value of a key, whether it is on disk or not."
   @spec get(key) :: {:ok, term} | :error
   def get(key) do
     case :ets.lookup(__MODULE__, key) do
@@ -46,7 +50,7 @@ defmodule Roomtone.Store do
       [] -> :error
     end
   rescue
-    # Between the end of this process and the start of the next.
+    # This process ended and isn't back yet.
     ArgumentError -> :error
   end
 
@@ -54,17 +58,17 @@ defmodule Roomtone.Store do
   @spec all(atom) :: [{key, term}]
   def all(kind), do: :ets.select(__MODULE__, [{{{kind, :_}, :_}, [], [:"$_"]}])
 
-  @doc "How many there are of a kind."
+  @doc "The number of values of a kind."
   @spec count(atom) :: non_neg_integer
   def count(kind), do: :ets.select_count(__MODULE__, [{{{kind, :_}, :_}, [], [true]}])
 
-  @doc "Keeps a value, in place of what was kept under that key. It is on the disk within #{@flush_ms} ms."
+  @doc "Stores a value in place of the key's earlier one. It is on disk within #{@flush_ms} ms."
   @spec put(key, term) :: :ok
   def put(key, value) do
     :ets.insert(__MODULE__, {key, value})
     dirty(key)
   rescue
-    # As above: whoever puts it again later is heard.
+    # As above: this value is lost, a later one isn't.
     ArgumentError -> :ok
   end
 
@@ -82,13 +86,16 @@ defmodule Roomtone.Store do
   end
 
   defp dirty(key) do
-    # The key first: the writer takes the mark away before it looks for keys.
+    # The key first: the writer removes the mark before it looks for keys.
     :ets.insert(@dirty, {key})
     if :ets.insert_new(@dirty, {:woken}), do: send(__MODULE__, :flush_soon)
     :ok
   end
 
-  @doc "Returns when all that was put before is on the disk, or says that it can't be written. Nothing else stops then: see `health/0`."
+  @doc """
+  Returns when all earlier changes are on disk, or an error if they can't be written. Nothing else
+  stops then: see `health/0`.
+  """
   @spec sync() :: :ok | {:error, :store_failing}
   def sync do
     case SafeCall.call(__MODULE__, :sync, 10_000) do
@@ -97,12 +104,13 @@ defmodule Roomtone.Store do
     end
   end
 
-  @doc "Since when nothing was forgotten, in Unix seconds."
+  @doc "The time since which nothing was forgotten, in Unix seconds."
   @spec born() :: integer
   def born, do: :persistent_term.get({__MODULE__, :born}, 0)
 
   @doc """
-  Whether what is put is kept. `:off`: by the settings it isn't. `{:lost, why}`: it is now, but what was there at the start couldn't be read.
+  Whether values are kept on disk. `:off`: the settings say no. `{:lost, why}`: they are now, but
+  the values from before the start couldn't be read.
   """
   @spec health() :: :ok | :off | {:lost, String.t()} | {:error, String.t()}
   def health do
@@ -120,7 +128,7 @@ defmodule Roomtone.Store do
 
   @impl true
   def init(dir) do
-    # So that what was put last is written when the server is stopped in good order.
+    # An orderly stop of the server writes the last values.
     Process.flag(:trap_exit, true)
     :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true, write_concurrency: true])
     :ets.new(@dirty, [:named_table, :public, :set, write_concurrency: true])
@@ -129,7 +137,7 @@ defmodule Roomtone.Store do
     {:ok, if(dir == :off, do: %{dir: :off, log: nil, retry: nil}, else: open(%{dir: dir, log: nil, retry: nil}))}
   end
 
-  # What was kept is taken only if it can be kept on.
+  # Restores the log's content only if the log can also be written.
   defp open(%{dir: dir} = state) do
     case Log.lock(dir) do
       {:ok, lock} -> state |> Map.put(:lock, lock) |> read()
@@ -163,7 +171,7 @@ defmodule Roomtone.Store do
         %{state | log: log}
 
       {:error, why} ->
-        # It would be older than what happens from now on.
+        # The file would be older than everything from now on.
         Log.discard(state.dir)
         failing(state, why)
     end
@@ -201,18 +209,19 @@ defmodule Roomtone.Store do
   # ---- Writing ---------------------------------------------------------------------------------------------------------
 
   defp flush(%{log: nil} = state) do
-    # Without a log there is nothing to come back to: with the next one everything is written.
+    # Without a log there is nothing to append to: the next one begins with everything.
     :ets.delete_all_objects(@dirty)
     state
   end
 
   defp flush(state) do
-    # The mark first: whoever puts something from now on wakes us again, at worst for nothing.
+    # The mark first: a later change wakes us again, at worst for nothing.
     :ets.delete(@dirty, :woken)
     keys = for {key} <- :ets.tab2list(@dirty), key != :woken, do: key
     for key <- keys, do: :ets.delete(@dirty, key)
 
-    # Looked up after the mark is gone: what is put meanwhile is written now or with the next.
+    # Looked up after the mark is removed: a change made meanwhile is written now or with the next
+    # batch.
     entries = for key <- keys, do: {key, with({:ok, value} <- get(key), do: {:ok, bounded(key, value)})}
 
     with [_ | _] <- entries,
@@ -224,12 +233,10 @@ defmodule Roomtone.Store do
     end
   end
 
-  # So large a room can't be restored; that it was there is kept, so that its name isn't given to another.
+  # A room this large can't be restored; its existence is kept, so that nobody else gets its name.
   defp bounded({kind, name}, value) do
     if :erlang.external_size(value) > @most_value do
-      Logger.error(
-        "what is to be remembered of #{kind} #{inspect(name)} is larger than #{@most_value} bytes; it won't be restored"
-      )
+      Logger.error("the memory of #{kind} #{inspect(name)} is larger than #{@most_value} bytes; it won't be restored")
 
       :too_large
     else
@@ -255,7 +262,7 @@ defmodule Roomtone.Store do
     end
   end
 
-  # What is on the disk isn't the last word any more, so it must not be taken for it.
+  # The file is no longer the latest state, so it must not pass for it.
   defp failed(state, why) do
     if state.log, do: Log.close(state.log)
     Log.discard(state.dir)
@@ -266,7 +273,7 @@ defmodule Roomtone.Store do
     if health() != {:error, why},
       do:
         Logger.error(
-          "nothing can be remembered in #{state.dir}: #{why}. After a restart, rooms of now stay shut; see docs/operations.md"
+          "nothing can be remembered in #{state.dir}: #{why}. After a restart, the present rooms stay shut; see docs/operations.md"
         )
 
     tell({:error, why})
@@ -278,12 +285,12 @@ defmodule Roomtone.Store do
 
     with {:ok, lock} <- locked,
          %{log: log} = state when log != nil <- rewrite(Map.put(state, :lock, lock)) do
-      Logger.notice("what is to be remembered can be written again, in #{state.dir}")
+      Logger.notice("the store can be written again, in #{state.dir}")
       tell(:ok)
       %{state | retry: nil}
     else
       {:error, why} -> failing(state, why)
-      # Said already.
+      # The failure has been logged already.
       state -> state
     end
   end

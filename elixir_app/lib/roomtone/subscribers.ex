@@ -1,9 +1,10 @@
 defmodule Roomtone.Subscribers do
   @moduledoc """
-  Who wants to know what happens in a room: a registry of processes by the key of the room's name, whether the room is open or not. Each is told by
-  the name that they subscribed to, however the room is written.
+  The subscribers of rooms: a registry of processes by the key of the room's name, whether the room
+  is open or not. Messages have the name that the subscriber used, however the room is spelt.
 
-  A subscriber that doesn't keep up misses levels, which are renewed five times a second anyway, and nothing else.
+  A subscriber that falls behind misses levels, which are renewed five times a second anyway, and
+  nothing else.
   """
 
   alias Roomtone.Name
@@ -14,10 +15,10 @@ defmodule Roomtone.Subscribers do
   @spec child_spec(term) :: Supervisor.child_spec()
   def child_spec(_arg), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
 
-  @typedoc "Which events: all, all but levels, or those that begin with one of these words."
+  @typedoc "The wanted events: all, all but levels, or those whose tag is in the list."
   @type wish :: :all | :no_levels | [atom]
 
-  @doc "Subscribes the calling process, once however often it is called."
+  @doc "Subscribes the calling process; calling it twice has no further effect."
   @spec add(String.t(), wish) :: :ok
   def add(room, wish \\ :all) do
     key = Name.key(room)
@@ -32,7 +33,7 @@ defmodule Roomtone.Subscribers do
   @spec remove(String.t()) :: :ok
   def remove(room), do: Registry.unregister(__MODULE__, Name.key(room))
 
-  @doc "Tells all subscribers of a room."
+  @doc "Sends an event to all subscribers of a room."
   @spec tell(String.t(), Roomtone.event()) :: :ok
   def tell(room, event) do
     kind = elem(event, 0)

@@ -2,7 +2,8 @@ defmodule Roomtone.Telemetry do
   @moduledoc """
   The events that Roomtone reports through `:telemetry`.
 
-  Durations are in native time units (`System.convert_time_unit/3`), everything else is a count.
+  Durations are in native time units (`System.convert_time_unit/3`); all other measurements are
+  counts.
 
   | event | measurements | metadata |
   |---|---|---|
@@ -19,9 +20,9 @@ defmodule Roomtone.Telemetry do
   | `[:roomtone, :media, :busy]` | `count` (tries) | `shard`, `command` |
   | `[:roomtone, :media, :dropped]` | `count` (1) | `shard`, `reason` (`:stale`, `:overload`, `:unknown`) |
   | `[:roomtone, :media, :engine_started]` | `shards` | |
-  | `[:roomtone, :mix, :sent]` | `cells` (gains that changed), `duration` (working out and sending) | `room` (its number), `shard` |
+  | `[:roomtone, :mix, :sent]` | `cells` (gains that changed), `duration` (computing and sending) | `room` (its number), `shard` |
   | `[:roomtone, :shard, :started]` | `epoch` | `shard`, `addresses` |
-  | `[:roomtone, :shard, :shed]` | `level` (what the shard has given up by now: 0 nothing, 1 and 2 Opus complexity, 3 all but three talkers of a room, 4 newcomers) | `shard` |
+  | `[:roomtone, :shard, :shed]` | `level` (what the shard has shed: 0 nothing, 1 and 2 Opus complexity, 3 all but three talkers of a room, 4 newcomers) | `shard` |
   | `[:roomtone, :shard, :room_failed]` | `count` (1) | `shard`, `room` |
   """
 
@@ -51,7 +52,7 @@ defmodule Roomtone.Telemetry do
   @spec events() :: [[atom, ...], ...]
   def events, do: @events
 
-  @doc "Reports `[:roomtone | name]`, and lets `Roomtone.EventLog` write a line about it."
+  @doc "Reports `[:roomtone | name]`, and logs it through `Roomtone.EventLog`."
   @spec execute([atom, ...], %{atom => number}, map) :: :ok
   def execute(name, measurements, metadata) do
     EventLog.write(name, measurements, metadata)

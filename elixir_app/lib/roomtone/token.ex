@@ -1,18 +1,22 @@
 defmodule Roomtone.Token do
   @moduledoc """
-  Tickets to a room: a JSON Web Token (HS256) that says who may enter which room, to do what, until when.
+  Tokens for a room: a JSON Web Token (HS256) that states who may enter which room, with which
+  grants, until when.
 
-  Claims: `room`, `sub` (the identity), `name` (shown to others), `grants` (of `speak`, `listen`, `moderate`), `iat`, `exp`. And those
-  that `Roomtone.Auth` adds for who came with a browser:
+  Claims: `room`, `sub` (the identity), `name` (shown to others), `grants` (of `speak`, `listen`,
+  `moderate`), `iat`, `exp`. `Roomtone.Auth` adds others for people with a browser:
 
-    * `pass` – what a locked room has to take for the grants to count; without this claim they do, as whoever signed it decided
-    * `invited` – grants that count in a locked room as well
-    * `maker` – who it is, for the room that they made themselves, which they moderate
-    * `sid` – the session it was given to: when that is signed out, the token is void
-    * `ust` – a stamp of the user it was given to: when their password or grants change, it is void
-    * `via` – the invitation it was given for: when that is called back, it is void
+    * `pass` – the pass that a locked room must accept for the grants to count; without this claim
+      they count, by the signer's decision
+    * `invited` – grants that count even in a locked room
+    * `maker` – identifies the person; they moderate a room that they made
+    * `sid` – the session that the token belongs to: signing out voids the token
+    * `ust` – a stamp of the user that the token belongs to: a change of their password or grants
+      voids the token
+    * `via` – the invitation that the token came from: revoking it voids the token
 
-  Signing and checking is done by the `jsonwebtoken` crate with the node's `token_secret`; only HS256 is accepted.
+  The `jsonwebtoken` crate signs and checks tokens with the node's `token_secret`; it accepts only
+  HS256.
 
       {:ok, jwt} = Roomtone.Token.sign(%{room: "standup", identity: "ada", grants: [:speak, :listen]}, ttl: 3600)
       {:ok, token} = Roomtone.Token.verify(jwt, "standup")
@@ -24,7 +28,7 @@ defmodule Roomtone.Token do
   @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
   defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil, user_stamp: nil, invitation: nil]
 
-  @typedoc "What a person may do in a room."
+  @typedoc "A permission in a room."
   @type grant :: :speak | :listen | :moderate
 
   @type t :: %__MODULE__{
@@ -53,15 +57,15 @@ defmodule Roomtone.Token do
   @grants %{"speak" => :speak, "listen" => :listen, "moderate" => :moderate}
   @grant_names Map.new(@grants, fn {name, grant} -> {grant, name} end)
   @default_ttl 3600
-  # Ours are below 400 bytes with names of usual length; nothing longer is worth a look.
+  # Ours are below 400 bytes with names of usual length; anything longer is refused unread.
   @max_bytes 4096
 
-  @doc "Every grant there is."
+  @doc "All grants."
   @spec grants() :: [grant]
   def grants, do: [:speak, :listen, :moderate]
 
   @doc """
-  Grants from their names, such as a command line or a request gives them.
+  Grants from their names, as on a command line or in a request.
 
       iex> Roomtone.Token.parse_grants(["speak", "listen"])
       {:ok, [:speak, :listen]}
@@ -77,8 +81,9 @@ defmodule Roomtone.Token do
   end
 
   @doc """
-  Signs a token for `room` and `identity`; `name` defaults to the identity, `grants` to speaking and listening. `pass`, `invited`,
-  `maker`, `session_id`, `user_stamp` and `invitation` are left out unless given.
+  Signs a token for `room` and `identity`; `name` defaults to the identity, `grants` to speaking and
+  listening. `pass`, `invited`, `maker`, `session_id`, `user_stamp` and `invitation` are omitted
+  unless given.
 
   Options: `ttl` in seconds (default #{@default_ttl}), `now` as Unix time.
   """
@@ -112,7 +117,7 @@ defmodule Roomtone.Token do
   end
 
   @doc """
-  Checks a token for a room (`:any` where the room isn't known yet).
+  Checks a token for a room (`:any` if the room isn't known yet).
 
   Option: `now` as Unix time.
   """
@@ -133,7 +138,7 @@ defmodule Roomtone.Token do
 
   def verify(_jwt, _room, _opts), do: {:error, :malformed}
 
-  @doc "Whether the token grants something."
+  @doc "Checks that the token has a grant."
   @spec allow(t, grant) :: :ok | {:error, {:not_granted, grant}}
   def allow(%__MODULE__{grants: grants}, grant) do
     if grant in grants, do: :ok, else: {:error, {:not_granted, grant}}
@@ -143,13 +148,14 @@ defmodule Roomtone.Token do
     case config.native.token_verify(jwt, config.token_secret, now) do
       {:ok, claims} when is_map(claims) -> {:ok, claims}
       {:error, reason} when reason in [:expired, :bad_signature] -> {:error, reason}
-      # Such as "none": whoever made it, we didn't.
+      # For example "none": we don't sign with it.
       {:error, :wrong_algorithm} -> {:error, :bad_signature}
       _other -> {:error, :malformed}
     end
   end
 
-  # Signed by us, but perhaps by an older or newer version: shapes are checked, grants that we don't know are left out.
+  # Signed by us, but perhaps by an older or newer version: shapes are checked, and unknown grants
+  # dropped.
   defp from_claims(%{"room" => room, "sub" => identity, "exp" => expires_at} = claims) when is_integer(expires_at) do
     with {:ok, room} <- Name.room(room),
          {:ok, identity} <- Name.identity(identity),
@@ -186,7 +192,7 @@ defmodule Roomtone.Token do
 
   defp text(value), do: if(is_binary(value), do: value)
 
-  # Without the leeway that JWT libraries are wont to give.
+  # Without the leeway that JWT libraries usually allow.
   defp expired(%{expires_at: expires_at}, now) when expires_at <= now, do: {:error, :expired}
   defp expired(_token, _now), do: :ok
 

@@ -1,19 +1,25 @@
 defmodule Roomtone.Types do
-  @moduledoc "The shapes of what `Roomtone` takes, gives and tells; it has each of them under the same name."
+  @moduledoc """
+  The types of what `Roomtone` takes, returns and sends; `Roomtone` has each of them under the
+  same name.
+  """
 
   alias Roomtone.{MixPolicy, Name, Token}
 
-  @typedoc "A listener's microphone is off, whatever they do, until a moderator makes them a speaker."
+  @typedoc """
+  A listener's microphone is off, whatever they do, until a moderator makes them a speaker.
+  """
   @type role :: :speaker | :listener
 
-  @typedoc "How good a person's connection is: whether others are heard without gaps there."
+  @typedoc "The quality of a person's connection: whether they hear others without gaps."
   @type quality :: :good | :fair | :poor
 
   @typedoc """
   A person as others see them.
 
-  `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a moderator's. `moderator`: they have the
-  grant to moderate. `microphone`: whether they have one, as they say themselves. `connected`: sound flows. `quality` is what they said themselves since then, if anything.
+  `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a
+  moderator's. `moderator`: they have the grant to moderate. `microphone`: whether they have one, by
+  their own report. `connected`: sound flows. `quality` is their own latest report since then, if any.
   """
   @type participant :: %{
           identity: String.t(),
@@ -32,7 +38,11 @@ defmodule Roomtone.Types do
           joined_at: DateTime.t()
         }
 
-  @typedoc "A room in a list. `names` are those of the first few who are there; `stage`: newcomers are listeners. `locked`: it asks for a passcode, and tells no names; `slots`: how many m-lines that only receive an offer for a `:forward` room should have."
+  @typedoc """
+  A room in a list. `names` are those of the first few people; `stage`: newcomers are listeners;
+  `locked`: it requires a passcode, and shows no names; `slots`: the number of receive-only
+  m-lines that an offer for a `:forward` room should have.
+  """
   @type summary :: %{
           name: String.t(),
           kind: MixPolicy.kind(),
@@ -63,19 +73,24 @@ defmodule Roomtone.Types do
         }
 
   @typedoc """
-  What happens in a room.
+  An event of a room.
 
-    * `:joined`, `:left` – with why: `:left`, `:removed` or what `Roomtone.leave/3` was given, `:owner_lost` (their connection process died
-      and nobody came back in time), `:media_lost` (of one without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:hand`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`, `:speaking`, `:connected` –
-      when it changes
-    * `:chat` – somebody said something in writing
-    * `:slots` – in a room of kind `:forward`: who is in which slot of yours, and at which gain your client is to play them and whoever comes next; at most
-      five times a second, and to the process that speaks for the person alone, subscribed or not
+    * `:joined`, `:left` – `:left` with the reason: `:left`, `:removed` or the one given to
+      `Roomtone.leave/3`, `:owner_lost` (their connection process died and nobody returned in time),
+      `:media_lost` (of a person without a connection process), `:crashed`
+    * `:muted`, `:deafened`, `:hand`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`,
+      `:speaking`, `:connected` – when it changes
+    * `:chat` – somebody posted a chat message
+    * `:slots` – in a room of kind `:forward`: the talker in each of your slots, and the gains at
+      which your client plays them and later talkers; at most five times a second, and only to the
+      process that speaks for the person, subscribed or not
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
-    * `:media_restart` – the media of one person, or all, are gone: join again with a new offer and the same session
-    * `:draining` – this node stops within so many seconds: the sound goes on till then, and clients come back elsewhere, or here later
-    * `:closed` – with why: `:closed` or what `Roomtone.close_room/2` was given, `:empty`, `:crashed`
+    * `:media_restart` – the media of one person, or of all, are gone: join again with a new offer
+      and the same session
+    * `:draining` – this node stops within this many seconds: sound continues until then, and
+      clients reconnect elsewhere, or here later
+    * `:closed` – with the reason: `:closed` or the one given to `Roomtone.close_room/2`, `:empty`,
+      `:crashed`
   """
   @type event ::
           {:joined, participant}
@@ -97,13 +112,19 @@ defmodule Roomtone.Types do
           | {:draining, seconds :: non_neg_integer}
           | {:closed, reason :: term}
 
-  @typedoc "A line of a room's chat. `id` grows with each."
+  @typedoc "A line of a room's chat. `id` increases with each line."
   @type chat_message :: %{id: pos_integer, from: String.t(), name: String.t(), text: String.t(), at: DateTime.t()}
 
-  @typedoc "What subscribers of a room get. But for `t:lobby_message/0`, nothing else is sent to processes that are not our own."
+  @typedoc """
+  The messages to subscribers of a room. Except for `t:lobby_message/0`, processes that aren't our
+  own receive nothing else.
+  """
   @type message :: {:roomtone, room :: String.t(), event}
 
-  @typedoc "What subscribers of the list of rooms get: the busiest rooms, and how many there are in all."
+  @typedoc """
+  The messages to subscribers of the list of rooms: the busiest rooms, and the total number of
+  rooms.
+  """
   @type lobby_message :: {:roomtone, :rooms, %{rooms: [summary], total: non_neg_integer}}
 
   @type name_error :: {:invalid_name, Name.problem()}

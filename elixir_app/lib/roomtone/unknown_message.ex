@@ -1,12 +1,12 @@
 defmodule Roomtone.UnknownMessage do
   @moduledoc """
-  The last clauses of a server's callbacks: a call, cast or message that the server doesn't know
-  doesn't crash it, and is logged at debug.
+  The last clauses of a server's callbacks: an unknown call, cast or message doesn't crash the
+  server, and is logged at debug.
 
       @impl true
       def handle_call(request, from, state), do: UnknownMessage.call(__MODULE__, request, from, state)
 
-  The log has the shape of the message and not its content, which may be a secret.
+  The log shows the shape of the message and not its content, which may be a secret.
   """
 
   require Logger
@@ -33,7 +33,7 @@ defmodule Roomtone.UnknownMessage do
   end
 
   @doc """
-  The tag and size of a message, without what is in it.
+  The tag and size of a message, without its content.
 
       iex> Roomtone.UnknownMessage.shape({:sign_in, "ada", "secret"})
       "{:sign_in, _, _}"

@@ -2,18 +2,18 @@ defmodule Mix.Tasks.Roomtone.Cert do
   @shortdoc "Makes a certificate for HTTPS on this machine and network"
 
   @moduledoc """
-  Makes a certificate and says how to open Roomtone from a phone.
+  Makes a certificate and prints how to open Roomtone from a phone.
 
       mix roomtone.cert [--directory tmp/https] [--quiet]
 
-  Browsers give the microphone to pages on `localhost` or on HTTPS only. The certificate is for localhost, the addresses of this
-  machine, and `PHX_HOST`. It is kept until an address changes or it runs out; then another one is made. `bin/server --https`
-  does all of it, or:
+  Browsers give the microphone only to pages on `localhost` or on HTTPS. The certificate covers
+  localhost, the addresses of this machine, and `PHX_HOST`. It is kept until an address changes or
+  it expires; then a new one replaces it. `bin/server --https` does all of this, or:
 
       HTTPS_CERT_FILE=tmp/https/certificate.pem HTTPS_KEY_FILE=tmp/https/key.pem mix phx.server
 
-  Nobody vouches for such a certificate, so browsers warn before the first visit. For a server on the internet get one from an
-  authority instead.
+  No authority vouches for such a certificate, so browsers warn before the first visit. For a server
+  on the internet get one from an authority instead.
   """
   use Mix.Task
 

@@ -1,7 +1,7 @@
 defmodule Mix.Tasks.Roomtone.Invite do
   @shortdoc "Prints an invitation to a room"
   @moduledoc """
-  Prints a link that invites whoever has it to a room: the link and nothing else.
+  Prints a link that invites its holder to a room: the link and nothing else.
 
       mix roomtone.invite --room standup --url https://voice.example
 
@@ -9,11 +9,11 @@ defmodule Mix.Tasks.Roomtone.Invite do
 
     * `--room` – the room (required)
     * `--grants` – of `speak`, `listen`, `moderate`, separated by commas; default `speak,listen`
-    * `--ttl` – seconds for which it can be taken, and is good; default a day, at most thirty
-    * `--once` – only the first to take it gets in
-    * `--url` – what the link begins with; default `http://localhost:4000`
+    * `--ttl` – seconds for which the invitation is valid; default a day, at most thirty days
+    * `--once` – only the first person to use it gets in
+    * `--url` – the beginning of the link; default `http://localhost:4000`
 
-  It is signed with the secret that the server uses (`TOKEN_SECRET`, or the one in `config/dev.exs`). What goes wrong is said on
+  The server's secret signs it (`TOKEN_SECRET`, or the one in `config/dev.exs`). Errors go to
   standard error, with exit status 1.
   """
 
@@ -38,9 +38,14 @@ defmodule Mix.Tasks.Roomtone.Invite do
 
   defp parse(args) do
     case OptionParser.parse(args, strict: @switches) do
-      {opts, [], []} -> if opts[:room], do: {:ok, opts}, else: {:error, "--room is missing"}
-      {_opts, _rest, [{switch, _value} | _]} -> {:error, "#{switch} isn't an option, or lacks a value that fits"}
-      {_opts, [extra | _], []} -> {:error, "#{extra} isn't an option"}
+      {opts, [], []} ->
+        if opts[:room], do: {:ok, opts}, else: {:error, "--room is missing"}
+
+      {_opts, _rest, [{switch, _value} | _]} ->
+        {:error, "#{switch} isn't an option, or its value is missing or invalid"}
+
+      {_opts, [extra | _], []} ->
+        {:error, "#{extra} isn't an option"}
     end
   end
 end

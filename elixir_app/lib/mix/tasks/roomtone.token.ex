@@ -10,9 +10,9 @@ defmodule Mix.Tasks.Roomtone.Token do
     * `--room` – the room (required)
     * `--name` – the person's identity and name (required)
     * `--grants` – of `speak`, `listen`, `moderate`, separated by commas; default `speak,listen`
-    * `--ttl` – seconds for which it is good; default 3600
+    * `--ttl` – seconds for which it is valid; default 3600
 
-  It is signed with the secret that the server uses (`TOKEN_SECRET`, or the one in `config/dev.exs`). What goes wrong is said on
+  The server's secret signs it (`TOKEN_SECRET`, or the one in `config/dev.exs`). Errors go to
   standard error, with exit status 1.
   """
 
@@ -44,12 +44,23 @@ defmodule Mix.Tasks.Roomtone.Token do
          {:ttl, ttl} when ttl > 0 <- {:ttl, Keyword.get(opts, :ttl, 3600)} do
       {:ok, %{room: room, identity: name, grants: grants}, ttl}
     else
-      {:room, nil} -> {:error, "--room is missing"}
-      {:name, nil} -> {:error, "--name is missing"}
-      {:ttl, ttl} -> {:error, "--ttl takes seconds, not #{ttl}"}
-      {_opts, _rest, [{switch, _value} | _]} -> {:error, "#{switch} isn't an option, or lacks a value that fits"}
-      {_opts, [extra | _], []} -> {:error, "#{extra} isn't an option"}
-      {:error, _} = error -> error
+      {:room, nil} ->
+        {:error, "--room is missing"}
+
+      {:name, nil} ->
+        {:error, "--name is missing"}
+
+      {:ttl, ttl} ->
+        {:error, "--ttl takes seconds, not #{ttl}"}
+
+      {_opts, _rest, [{switch, _value} | _]} ->
+        {:error, "#{switch} isn't an option, or its value is missing or invalid"}
+
+      {_opts, [extra | _], []} ->
+        {:error, "#{extra} isn't an option"}
+
+      {:error, _} = error ->
+        error
     end
   end
 end

@@ -1,8 +1,8 @@
 defmodule Mix.Tasks.Roomtone.User do
   @shortdoc "Makes, changes or removes a user who can sign in"
   @moduledoc """
-  Makes a user who can sign in, or gives one another password. The password is asked for, without being shown; or read from standard input,
-  its first line:
+  Makes a user who can sign in, or changes a user's password. The task asks for the password without
+  showing it, or reads it from the first line of standard input:
 
       mix roomtone.user ada
       pass show roomtone/ada | mix roomtone.user --stdin ada
@@ -10,13 +10,14 @@ defmodule Mix.Tasks.Roomtone.User do
   Options:
 
     * `--file` – the file of users; default `USERS_FILE`, or what the configuration says
-    * `--grants` – what the user may do in every room, of `speak`, `listen`, `moderate`, separated by commas; default `speak,listen`
+    * `--grants` – what the user may do in every room, of `speak`, `listen`, `moderate`, separated
+      by commas; default `speak,listen`
     * `--stdin` – read the password from standard input
-    * `--remove` – remove the user; their sessions end with that, as they do with a new password
-    * `--list` – print who there is, and their grants
+    * `--remove` – remove the user; this ends their sessions, as a new password does
+    * `--list` – print all users and their grants
 
-  The file may be read by its owner alone. A running server takes the change up by itself. What goes wrong is said on standard error,
-  with exit status 1.
+  Only its owner may read the file. A running server picks the change up by itself. Errors go to
+  standard error, with exit status 1.
   """
 
   use Mix.Task
@@ -42,15 +43,18 @@ defmodule Mix.Tasks.Roomtone.User do
 
   defp parse(args) do
     case OptionParser.parse(args, strict: @switches) do
-      {opts, rest, []} -> {:ok, opts, rest}
-      {_opts, _rest, [{switch, _value} | _]} -> {:error, "#{switch} isn't an option, or lacks a value that fits"}
+      {opts, rest, []} ->
+        {:ok, opts, rest}
+
+      {_opts, _rest, [{switch, _value} | _]} ->
+        {:error, "#{switch} isn't an option, or its value is missing or invalid"}
     end
   end
 
-  # Only the configuration is needed, not a running server: that may be running beside us.
+  # This needs only the configuration, not a running server: one may already be running.
   defp configure(_opts) do
     Mix.Task.run("app.config")
-    # The file may be about to be made.
+    # The task may be about to create the file.
     env = :roomtone |> Application.get_all_env() |> Keyword.delete(:users_file)
     config = Config.install!(env)
     if config.native == Native, do: Native.loaded(), else: :ok
@@ -126,7 +130,7 @@ defmodule Mix.Tasks.Roomtone.User do
 
   defp grants(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants()
 
-  # Whole or not at all: a server may be reading it.
+  # The file is replaced whole, because a server may be reading it.
   defp write(file, text) do
     new = file <> ".new"
 
@@ -152,7 +156,7 @@ defmodule Mix.Tasks.Roomtone.User do
          first = IO.gets("Password of #{name}: "),
          {:ok, password} <- check(first),
          second = IO.gets("\nOnce more: ") do
-      if second == first, do: {:ok, password}, else: {:error, "the two aren't the same"}
+      if second == first, do: {:ok, password}, else: {:error, "the two passwords differ"}
     end
   after
     echo(true)
@@ -167,9 +171,9 @@ defmodule Mix.Tasks.Roomtone.User do
       else: {:error, "a password takes at least #{@shortest} characters"}
   end
 
-  defp check(_end_of_file), do: {:error, "no password came"}
+  defp check(_end_of_file), do: {:error, "standard input has no password"}
 
-  # The terminal's own switch. What Erlang starts isn't in our terminal any more, so it is looked for by its name.
+  # Erlang's child processes have left our terminal, so the terminal is found by its name.
   defp echo(on?) do
     script = "tty=$(ps -o tty= -p $1) && stty $2 < /dev/${tty% }"
 

@@ -1,10 +1,13 @@
 defmodule Roomtone.Config.Network do
-  @moduledoc "The addresses of this machine, as browsers must be told them."
+  @moduledoc "The addresses of this machine that browsers are offered."
 
-  # A browser tries each of them; machines with many bridges would only slow it down.
+  # A browser tries each of them, so a machine with many bridges would slow it down.
   @max_addresses 8
 
-  @doc "IPv4 loopback, then the addresses of interfaces that are up; of IPv6 only those that can be reached from elsewhere."
+  @doc """
+  IPv4 loopback, then the addresses of interfaces that are up; for IPv6 only those reachable from
+  elsewhere.
+  """
   @spec local_addresses(boolean) :: [:inet.ip_address(), ...]
   def local_addresses(ipv6?) do
     found =
@@ -16,13 +19,14 @@ defmodule Roomtone.Config.Network do
     [{127, 0, 0, 1} | Enum.filter(found, &wanted?(&1, ipv6?))] |> Enum.uniq() |> Enum.take(@max_addresses)
   end
 
-  @doc "The address by which others on this network reach this machine, if it is on one."
+  @doc "The address at which others on this network reach this machine, if it is on a network."
   @spec lan_address() :: :inet.ip_address() | nil
   def lan_address do
     {:ok, socket} = :gen_udp.open(0)
 
     try do
-      # Nothing is sent: connecting a UDP socket asks for the way out alone, and the address (of TEST-NET-1) need not exist.
+      # Nothing is sent: connecting a UDP socket only picks the route, and the address (from
+      # TEST-NET-1) need not exist.
       with :ok <- :gen_udp.connect(socket, {192, 0, 2, 1}, 9),
            {:ok, {address, _port}} when address != {127, 0, 0, 1} <- :inet.sockname(socket) do
         address
@@ -52,6 +56,6 @@ defmodule Roomtone.Config.Network do
   defp wanted?({169, 254, _, _}, _ipv6?), do: false
   defp wanted?({127, _, _, _} = address, _ipv6?), do: address == {127, 0, 0, 1}
   defp wanted?({_, _, _, _}, _ipv6?), do: true
-  # Link-local addresses mean nothing without an interface, which a candidate can't name.
+  # A link-local address needs an interface name, which a candidate can't carry.
   defp wanted?({first, _, _, _, _, _, _, _}, ipv6?), do: ipv6? and Bitwise.band(first, 0xFFC0) != 0xFE80
 end

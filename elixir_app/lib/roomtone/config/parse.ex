@@ -1,5 +1,8 @@
 defmodule Roomtone.Config.Parse do
-  @moduledoc "Reads settings that come as Elixir terms or as the text of environment variables. Errors say what the key takes."
+  @moduledoc """
+  Parses settings given as Elixir terms or as the text of environment variables. An error says
+  what the key takes.
+  """
 
   @type result(value) :: {:ok, value} | {:error, String.t()}
 
@@ -7,7 +10,7 @@ defmodule Roomtone.Config.Parse do
   @max_shards 256
 
   @doc """
-  Media ports: the first of a run, or all of them.
+  Media ports: the first of a range, or all of them.
 
       iex> Roomtone.Config.Parse.ports("50000-50002")
       {:ok, {:exactly, [50000, 50001, 50002]}}
@@ -32,7 +35,7 @@ defmodule Roomtone.Config.Parse do
   def ports(_other),
     do: {:error, "(UDP_PORTS) takes \"50000\", \"50000-50003\" or \"50000,50010\", ports between 0 and 65535"}
 
-  # Port 0 lets the system choose, and may be there more than once.
+  # Port 0 lets the system choose, and may appear more than once.
   defp ports(ports, value) do
     fixed = Enum.reject(ports, &(&1 == 0))
 
@@ -52,8 +55,9 @@ defmodule Roomtone.Config.Parse do
   end
 
   @doc """
-  How many shards: as told, else one a scheduler but no more than there are ports. `dirty` is the number of dirty I/O schedulers:
-  each shard occupies one, and what the virtual machine itself needs them for, files among it, would wait for ever without any.
+  The number of shards: as set, otherwise one for each scheduler but no more than there are ports.
+  `dirty` is the number of dirty I/O schedulers: each shard occupies one. The virtual machine needs
+  some for itself (for files, for example), and would wait for ever without one.
 
       iex> Roomtone.Config.Parse.shards("9", {:ok, {:from, 50000}}, 10)
       {:error, "(SHARDS) is 9; each takes one of the 10 dirty I/O schedulers, of which two stay free: start Erlang with +SDio 11"}
@@ -75,7 +79,7 @@ defmodule Roomtone.Config.Parse do
     end
   end
 
-  # On a virtual machine that was started with one or two of them, one shard is better than none.
+  # If the virtual machine was started with only one or two of them, one shard is better than none.
   defp most_ports({:ok, {:exactly, ports}}), do: length(ports)
   defp most_ports(_as_many_as_needed), do: @max_shards
 
@@ -86,7 +90,7 @@ defmodule Roomtone.Config.Parse do
       "start Erlang with +SDio #{shards + 2}"
   end
 
-  @doc "The ports of the shards, or what they lack."
+  @doc "The ports of the shards, or an error."
   @spec ports_for(result(term), result(pos_integer)) :: result([0..65_535])
   def ports_for({:error, _} = error, _shards), do: error
   def ports_for({:ok, {:from, 0}}, {:ok, shards}), do: {:ok, List.duplicate(0, shards)}

@@ -1,26 +1,35 @@
 defmodule Roomtone.Media.Balance do
   @moduledoc """
-  Which room should move to another shard, if any. A modest policy: only a shard that has far too much to do gives something away,
-  only to one that is calm, one room at a time, and none whose move would merely turn the tables. What a room costs is only guessed,
-  so a move may be one too many: the room stays where it is for a minute, and for twice as long after each further move, so that none is
-  sent to and fro.
+  Decides which room should move to another shard, if any. The policy is modest: only an overloaded
+  shard gives a room away, only to an idle one, one room at a time, and no room whose move would
+  merely swap the two loads. The cost of a room is only an estimate, so a move may turn out wrong:
+  the room stays where it is for a minute, and twice as long after each further move, so that none
+  moves back and forth.
   """
 
   alias Roomtone.Media
 
-  # Of its time a shard may work this much before it gives a room away: a little before it begins to shed.
+  # A shard gives a room away above this share of its time: a little below the point where it begins
+  # to shed.
   @high 0.8
-  # Who takes one has at least half of its time left, for the room too.
+  # A shard that takes a room works less than this share of its time, so that it has some left for
+  # the room.
   @low 0.5
   @rest_ms 60_000
 
-  @typedoc "What a shard does: the share of its time in which it worked, how far it sheds, how many are on it."
+  @typedoc """
+  The load of a shard: the share of its time in which it worked, its shedding level, its number of
+  people.
+  """
   @type shard :: %{load: float, shed_level: non_neg_integer, people: non_neg_integer}
 
-  @typedoc "Rooms that were moved, in milliseconds: until when they stay, and how long that is."
+  @typedoc "Moved rooms, in milliseconds: until when each stays, and how long that is."
   @type resting :: %{Media.id() => {until :: integer, rest :: pos_integer}}
 
-  @doc "As `plan/2`, for the rooms that may be moved at this time (milliseconds): which, where from and where to; and who rests then."
+  @doc """
+  As `plan/2`, for the rooms that may move at this time (milliseconds): which room, from where and
+  to where, and the new list of resting rooms.
+  """
   @spec step(
           %{Media.shard() => shard},
           %{Media.id() => {Media.shard(), people :: non_neg_integer}},
@@ -39,13 +48,13 @@ defmodule Roomtone.Media.Balance do
           _ -> @rest_ms
         end
 
-      # Of those that are closed nothing is kept.
+      # Closed rooms are dropped from the list.
       {{room, from, to}, resting |> Map.take(Map.keys(rooms)) |> Map.put(room, {now + rest, rest})}
     end
   end
 
   @doc """
-  The room to move, and where to; `nil` if all is well, or can't be made better by one move.
+  The room to move, and its new shard; `nil` if all is well, or one move can't improve it.
 
       iex> busy = %{load: 0.9, shed_level: 1, people: 90}
       iex> calm = %{load: 0.1, shed_level: 0, people: 10}
@@ -65,7 +74,8 @@ defmodule Roomtone.Media.Balance do
     if (busiest.load > @high or busiest.shed_level > 0) and calmest.load < @low and calmest.shed_level == 0 and
          busiest.people > 0 do
       each = busiest.load / busiest.people
-      # As a guess, a room's share is that of its people. More than what is between the two would only turn the tables.
+      # A room's share of the load is estimated from its people. A room larger than the difference
+      # would only swap the loads.
       most = (busiest.load - calmest.load) / each
       half = most / 2
 

@@ -1,12 +1,15 @@
 defmodule Roomtone.Media.Events do
   @moduledoc """
-  Takes the engine's events and hands each to the process that it concerns: a peer's to its participant, a room's to its server.
+  Receives the engine's events and routes each to its process: a peer's to its participant, a room's
+  to its server.
 
-  Events of an earlier life of a shard are dropped. When this process falls behind, levels are dropped first: the next are newer.
-  The engine sends at most a few events a second for each room, and none for each packet.
+  It drops events of an earlier life of a shard. When it falls behind, it drops levels first: newer
+  ones follow. The engine sends at most a few events a second for each room, and none for each
+  packet.
 
-  What was sent to a process before this one may be lost, so the next one asks: each shard for its epoch, each room where it is (the
-  shard that has it answers), and for each peer whether it is there and connected. What it finds it tells as if it had just happened.
+  Events sent to its predecessor may be lost, so a new process asks: each shard for its epoch, each
+  room for its shard (the shard that has it answers), and each peer whether it exists and is
+  connected. It delivers the answers as if they had just happened.
   """
 
   use GenServer
@@ -19,24 +22,27 @@ defmodule Roomtone.Media.Events do
   defstruct unasked: [], timer: nil, waiting: []
 
   @typedoc """
-    * `unasked` – what a shard with a full queue is to be asked when `timer` is over
-    * `waiting` – who wants to know that all shards have started
+    * `unasked` – questions for a shard with a full queue, asked when `timer` expires
+    * `waiting` – callers waiting for all shards to start
   """
   @type t :: %__MODULE__{unasked: [question], timer: reference | nil, waiting: [GenServer.from()]}
 
-  @typedoc "Whether a peer is there and connected; on which shard a room is."
+  @typedoc "A question: is this peer there and connected, or on which shard is this room?"
   @type question :: {:check | :find, Media.id()}
 
   @typedoc """
-  Everything that this process sends. `:shard_started` goes to the servers of all rooms on that shard, with the stamp of its new
-  life; `:room_moved` with the new shard, `:room_failed`, `:levels`, `:slots` and `:speaking` to a room's server; the rest to the process that owns the peer or reference.
+  Everything that this process sends. `:shard_started` goes to the servers of all rooms on that
+  shard, with the stamp of its new life; `:room_moved` (with the new shard), `:room_failed`,
+  `:levels`, `:slots` and `:speaking` go to a room's server; the rest to the process that owns the
+  peer or reference.
   """
   @type message ::
           {:media,
            Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved | :room_found, Media.shard()}}
 
   @backlog 2_000
-  # A shard's figures, where its epoch is read, may be a tenth of a second old: look once more when they no longer are.
+  # The counters from which the epoch is read may be a tenth of a second old: ask once more after
+  # that.
   @second_look_ms 500
 
   @doc "Returns once every shard has started."
@@ -117,12 +123,12 @@ defmodule Roomtone.Media.Events do
     end
   end
 
-  # Of a shard whose queue is full nothing more is asked until the timer is over.
+  # A shard whose queue is full isn't asked further until the timer expires.
   defp ask(state, questions) do
     {unasked, _busy} =
       Enum.reduce(questions, {state.unasked, []}, fn question, {unasked, busy} ->
         case place(question) do
-          # It is gone.
+          # The peer or room is gone.
           nil ->
             {unasked, busy}
 
@@ -153,10 +159,10 @@ defmodule Roomtone.Media.Events do
   end
 
   defp asked_about({:check, peer}), do: peer
-  # No peer has this number: the shard that has the room answers that.
+  # No peer has this number; the shard that has the room answers.
   defp asked_about({:find, _room}), do: Media.new_id()
 
-  # Shards that began another life without our hearing of it. Epoch 0 is before the first.
+  # Finds shards whose restart we didn't hear of. Epoch 0 is before the first.
   defp catch_up_shards do
     for shard <- 0..(Config.get().shards - 1), %{epoch: epoch} = Media.shard_stats(shard), epoch > 0 do
       case Table.stamp(shard) do
@@ -205,7 +211,8 @@ defmodule Roomtone.Media.Events do
   defp route({:room_failed, %{room: room}} = event, shard) do
     Logger.error("room #{room} failed on media shard #{shard} and is opened again")
     Telemetry.execute([:shard, :room_failed], %{count: 1}, %{shard: shard, room: room})
-    # Should the room's process be away just now, the next one sees from this that the room is to be opened again.
+    # If the room's process is away at this moment, its successor sees from this that the room has
+    # to be opened again.
     Table.put_room_stamp(room, nil)
     to_room(room, event, shard)
   end
@@ -222,9 +229,9 @@ defmodule Roomtone.Media.Events do
   defp found(room, shard) do
     case Table.room_shard(room) do
       nil -> :ok
-      # Its process may not know what the table does.
+      # The room's process may not know what the table knows.
       ^shard -> to_room(room, {:room_moved, shard}, shard)
-      # Whether it is open there nobody knows: it may have come to grief since.
+      # Whether the room is open there is unknown: it may have failed since.
       known -> moved(room, known, shard, nil)
     end
   end
@@ -236,7 +243,7 @@ defmodule Roomtone.Media.Events do
     end
   end
 
-  # Nobody waits for it any more.
+  # Nobody waits for the answer any more.
   defp deliver(nil, _event, shard), do: dropped(shard, :unknown)
   defp deliver(pid, event, _shard), do: send(pid, {:media, event})
 

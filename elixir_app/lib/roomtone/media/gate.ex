@@ -1,9 +1,10 @@
 defmodule Roomtone.Media.Gate do
   @moduledoc """
-  The last child of the media supervisor: it starts, and is gone again, once every shard runs, so
-  that nothing is built on a dead engine. A shard that doesn't start in time fails the supervisor.
+  The last child of the media supervisor. Its start returns once every shard runs, and then it is
+  gone, so nothing starts on a dead engine. A shard that doesn't start in time fails the supervisor.
 
-  A process of its own that waits, so that the supervisor itself only waits for a child to start.
+  It is a process of its own so that only it waits, and the supervisor merely waits for a child to
+  start.
   """
 
   use GenServer, restart: :temporary

@@ -1,13 +1,17 @@
 defmodule Roomtone.Media.Load do
-  @moduledoc "How much the shards have to do, and whether they do it: by this it is decided where rooms are opened, and which are moved."
+  @moduledoc """
+  The load of the shards and whether they run: this decides where rooms open and which of them
+  move.
+  """
 
   alias Roomtone.{Media, Native}
   alias Roomtone.Media.{Balance, Table}
 
-  # Loads that differ by less than this are the same. What counts then is how many are there, and a room for one who is to come:
-  # its load is known only when it is too late to place the next elsewhere.
+  # Loads that differ by less than this count as equal. Then the number of rooms and peers decides,
+  # and a room counts as one expected peer: its load is known only when it is too late to place the
+  # next elsewhere.
   @step 0.05
-  # A shard whose loop hasn't come round for so long is not well. It does each second.
+  # A shard whose loop hasn't come round for this long is unhealthy. It normally does every second.
   @beat_limit_ms 5_000
 
   @doc "Whether a shard runs."
@@ -15,7 +19,10 @@ defmodule Roomtone.Media.Load do
   def well?(shard),
     do: Media.stamp(shard) != nil and System.monotonic_time(:millisecond) - Table.beat(shard) < @beat_limit_ms
 
-  @doc "The order in which shards are asked to take one more room: by whether they run, how far they shed, what they do."
+  @doc """
+  The order in which shards are asked to take one more room: by whether they run, their shedding
+  level, and their load.
+  """
   @spec rank(module, Native.engine(), Media.shard()) ::
           {unwell :: boolean, shed_level :: non_neg_integer, steps :: integer}
   def rank(native, engine, shard) do
@@ -23,7 +30,10 @@ defmodule Roomtone.Media.Load do
     {not well?(shard), shed_level, trunc(load / @step)}
   end
 
-  @doc "The shard that takes the next room: of those with the lowest `rank/3` the one with fewest rooms and peers."
+  @doc """
+  The shard that takes the next room: of those with the lowest `rank/3` the one with fewest rooms
+  and peers.
+  """
   @spec calmest(module, Native.engine(), pos_integer) :: Media.shard()
   def calmest(native, engine, shards) do
     Enum.min_by(0..(shards - 1), fn shard ->
@@ -32,7 +42,7 @@ defmodule Roomtone.Media.Load do
     end)
   end
 
-  @doc "What the shards that run do. What is known of the others is from when they did."
+  @doc "The loads of the shards. For a shard that doesn't run they are the last known."
   @spec all(module, Native.engine(), pos_integer) :: %{Media.shard() => Balance.shard()}
   def all(native, engine, shards) do
     for shard <- 0..(shards - 1), well?(shard), into: %{} do

@@ -1,9 +1,9 @@
 defmodule Roomtone.Media.PeerStats do
   @moduledoc """
-  Asks a shard for the counters of peers and gathers the answers, in the calling process, which
-  waits: not for servers.
+  Asks a shard for the counters of peers and gathers the answers in the calling process, which
+  blocks: not for servers.
 
-  The answers come to an alias of the caller, so that one that comes too late finds nobody.
+  The answers go to an alias of the caller, so that a late one reaches nobody.
   """
 
   alias Roomtone.Media
@@ -11,7 +11,7 @@ defmodule Roomtone.Media.PeerStats do
 
   @patience_ms 1_000
 
-  @doc "See `Roomtone.Media.peer_stats/2`. Asking and gathering take a second each at most."
+  @doc "See `Roomtone.Media.peer_stats/2`. Asking and gathering each take at most a second."
   @spec gather(Media.place(), [Media.id()]) :: {:ok, %{Media.id() => map | nil}} | {:error, :media_busy}
   def gather(place, peers) do
     me = :erlang.alias()
@@ -19,12 +19,12 @@ defmodule Roomtone.Media.PeerStats do
     result = with :ok <- result, do: {:ok, collect(asked, %{}, now() + @patience_ms)}
     :erlang.unalias(me)
     Enum.each(asked, fn {ref, _peer} -> Table.take_ref(ref) end)
-    # What came after the last look and before the alias ended.
+    # Answers that came after the last look and before the alias ended.
     drop(asked)
     result
   end
 
-  # The first that can't be asked is the last, as each wait for a full queue takes its time.
+  # The first peer that can't be asked is the last: each wait for a full queue takes time.
   defp ask_all(place, peers, me, deadline) do
     Enum.reduce_while(peers, {:ok, %{}}, fn peer, {:ok, asked} ->
       ref = Media.new_id()

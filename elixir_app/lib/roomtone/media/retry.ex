@@ -10,22 +10,25 @@ defmodule Roomtone.Media.Retry do
 
     * A server keeps what the engine should know and tries again on a timer message (`timer/1`),
       every #{@interval_ms} ms until it succeeds. It never sleeps.
-    * Where somebody waits for the answer, such as an offer, it gives up after #{@attempts} attempts, and
-      the caller gets `:media_busy`.
+    * Where a person waits for the answer, for example to an offer, the server gives up after
+      #{@attempts} attempts, and the caller gets `:media_busy`.
     * A caller that isn't a server may wait in its own process: `wait/1`.
   """
 
-  @doc "How often a command is submitted while somebody waits for it."
+  @doc "The number of attempts while somebody waits for the answer."
   @spec attempts() :: pos_integer
   def attempts, do: @attempts
 
-  @doc "The calling process gets `{:timeout, timer, tag}` when it is time to try again."
+  @doc """
+  Starts the timer; the calling process gets `{:timeout, timer, tag}` when it is time to try
+  again.
+  """
   @spec timer(tag :: term) :: reference
   def timer(tag), do: :erlang.start_timer(@interval_ms, self(), tag)
 
   @doc """
-  Calls `fun` until it returns something other than `{:error, :media_busy}`, #{@attempts} times at most,
-  #{@interval_ms} ms apart. Sleeps in between: not for servers.
+  Calls `fun` until it returns something other than `{:error, :media_busy}`, at most #{@attempts}
+  times, #{@interval_ms} ms apart. Sleeps in between: not for servers.
   """
   @spec wait((() -> result)) :: result when result: term
   def wait(fun), do: wait(fun, @attempts)

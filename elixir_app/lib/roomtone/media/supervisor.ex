@@ -1,10 +1,11 @@
 defmodule Roomtone.Media.Supervisor do
   @moduledoc """
-  The engine's holder, its listener, and a worker a shard; then a gate that waits until all shards run.
+  The engine's holder, its listener, and one worker for each shard; then a gate that waits until all
+  shards run.
 
-  `:one_for_one`: the engine itself is none of them, so each can be replaced while sound goes on. The next holder finds the engine,
-  the next listener asks it what it missed, the next worker takes up its shard. Only when this supervisor ends is the engine
-  stopped.
+  `:one_for_one`: the engine isn't one of these processes, so each of them can be replaced while
+  sound continues. The next holder finds the engine, the next listener asks it what it missed, and
+  the next worker takes up its shard. The engine stops only when this supervisor ends.
   """
 
   use Supervisor
@@ -21,7 +22,7 @@ defmodule Roomtone.Media.Supervisor do
     Table.create()
     workers = for shard <- 0..(config.shards - 1), do: Supervisor.child_spec({Worker, shard}, id: {Worker, shard})
 
-    # A hostile packet that panics a shard each time may not take the whole node down at once.
+    # A hostile packet that panics a shard each time must not take the whole node down at once.
     pool = [strategy: :one_for_one, name: Roomtone.Media.Workers, max_restarts: 20 * config.shards, max_seconds: 10]
 
     children = [

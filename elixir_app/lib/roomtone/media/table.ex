@@ -1,15 +1,17 @@
 defmodule Roomtone.Media.Table do
   @moduledoc """
-  What the media processes know together, in one ETS table that belongs to their supervisor and so outlives each of them.
+  The shared state of the media processes: one ETS table that belongs to their supervisor and so
+  outlives each of them.
 
-  Rows: `{:generation, n}`, `{{:shard, shard}, stamp}`, `{{:beat, shard}, monotonic_ms}`, `{{:room, room}, shard, stamp}`,
-  `{{:peer, peer}, pid, room, shard}`, `{{:ref, ref}, pid | alias | {:check, peer} | {:find, room}}`, and
-  `{{:count, shard}, rooms, peers}`, which whoever adds, moves or removes a room or a peer keeps in step.
+  Rows: `{:generation, n}`, `{{:shard, shard}, stamp}`, `{{:beat, shard}, monotonic_ms}`, `{{:room,
+  room}, shard, stamp}`, `{{:peer, peer}, pid, room, shard}`, `{{:ref, ref}, pid | alias | {:check,
+  peer} | {:find, room}}`, and `{{:count, shard}, rooms, peers}`. The process that adds, moves or
+  removes a room or a peer updates the counts.
   """
 
   alias Roomtone.Media
 
-  # Where they stand in the row of a shard's counts.
+  # Positions in the row of a shard's counts.
   @rooms 2
   @people 3
 
@@ -20,7 +22,7 @@ defmodule Roomtone.Media.Table do
     Roomtone.MixPolicy.Store.create()
   end
 
-  @doc "A new engine: no shard of it has started yet."
+  @doc "Begins a new engine: none of its shards has started yet."
   @spec new_generation(pos_integer) :: :ok
   def new_generation(shards) do
     for shard <- 0..(shards - 1), do: :ets.insert(__MODULE__, {{:shard, shard}, nil})
@@ -28,7 +30,7 @@ defmodule Roomtone.Media.Table do
     :ok
   end
 
-  @doc "A shard began a life."
+  @doc "Begins a life of a shard."
   @spec start_epoch(Media.shard(), non_neg_integer) :: Media.stamp()
   def start_epoch(shard, epoch) do
     stamp = {:ets.lookup_element(__MODULE__, :generation, 2), epoch}
@@ -58,7 +60,7 @@ defmodule Roomtone.Media.Table do
     end
   end
 
-  @doc "Places a room, which is not open yet."
+  @doc "Places a room that isn't open yet."
   @spec put_room(Media.id(), Media.shard()) :: true
   def put_room(room, shard) do
     true = :ets.insert_new(__MODULE__, {{:room, room}, shard, nil})
@@ -70,7 +72,7 @@ defmodule Roomtone.Media.Table do
   @spec put_room_stamp(Media.id(), Media.stamp()) :: boolean
   def put_room_stamp(room, stamp), do: :ets.update_element(__MODULE__, {:room, room}, {3, stamp})
 
-  @doc "In which life of its shard a room was opened last."
+  @doc "The life of its shard in which a room was last opened."
   @spec room_stamp(Media.id()) :: Media.stamp()
   def room_stamp(room) do
     case :ets.lookup(__MODULE__, {:room, room}) do
@@ -79,7 +81,7 @@ defmodule Roomtone.Media.Table do
     end
   end
 
-  @doc "Where a room is."
+  @doc "The shard of a room."
   @spec room_shard(Media.id()) :: Media.shard() | nil
   def room_shard(room) do
     case :ets.lookup(__MODULE__, {:room, room}) do
@@ -88,7 +90,7 @@ defmodule Roomtone.Media.Table do
     end
   end
 
-  @doc "A room is on another shard now, with its peers; how many these are."
+  @doc "Moves a room and its peers to another shard; returns the number of these peers."
   @spec move_room(Media.id(), Media.shard(), Media.stamp()) :: non_neg_integer
   def move_room(room, shard, stamp) do
     from = room_shard(room)
@@ -120,7 +122,7 @@ defmodule Roomtone.Media.Table do
     end
   end
 
-  @doc "Removes a room; gives its shard."
+  @doc "Removes a room; returns its shard."
   @spec take_room(Media.id()) :: {:ok, Media.shard()} | :error
   def take_room(room) do
     case :ets.take(__MODULE__, {:room, room}) do
@@ -137,7 +139,10 @@ defmodule Roomtone.Media.Table do
   @spec rooms() :: [{Media.id(), Media.shard()}]
   def rooms, do: :ets.select(__MODULE__, [{{{:room, :"$1"}, :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
 
-  @doc "Whom a peer's events go to. It is where its room is, or on `shard` if nobody knows; gives where that is."
+  @doc """
+  Notes the process that gets a peer's events. The peer is where its room is, or on `shard` if the
+  room is unknown; returns its shard.
+  """
   @spec put_peer(Media.id(), pid, Media.id(), Media.shard()) :: {Media.shard(), Media.stamp()}
   def put_peer(peer, pid, room, shard) do
     at = room_shard(room) || shard
@@ -145,7 +150,7 @@ defmodule Roomtone.Media.Table do
     :ets.insert(__MODULE__, {{:peer, peer}, pid, room, at})
     count(at, @people, 1)
 
-    # The room may move at the same moment, and its other peers have been moved already.
+    # The room may move at the same moment, after its other peers have been moved.
     if room_shard(room) in [at, nil] do
       {at, stamp}
     else
@@ -154,7 +159,7 @@ defmodule Roomtone.Media.Table do
     end
   end
 
-  @doc "Whom a peer's events go to."
+  @doc "The process that gets a peer's events."
   @spec peer_pid(Media.id()) :: pid | nil
   def peer_pid(peer) do
     case :ets.lookup(__MODULE__, {:peer, peer}) do
@@ -203,14 +208,17 @@ defmodule Roomtone.Media.Table do
   @spec peers() :: [{Media.id(), pid}]
   def peers, do: :ets.select(__MODULE__, [{{{:peer, :"$1"}, :"$2", :_, :_}, [], [{{:"$1", :"$2"}}]}])
 
-  @typedoc "Who waits for the answer to a reference: a process, or the events process itself, to check on a peer or to find a room."
+  @typedoc """
+  Waits for the answer to a reference: a process, or the events process itself, to check on a peer
+  or to find a room.
+  """
   @type asker :: pid | reference | {:check | :find, Media.id()}
 
-  @doc "Notes who waits for the answer to a reference."
+  @doc "Notes the asker that waits for the answer to a reference."
   @spec put_ref(Media.id(), asker) :: true
   def put_ref(ref, who), do: :ets.insert(__MODULE__, {{:ref, ref}, who})
 
-  @doc "Who waits for the answer to a reference; nobody any more."
+  @doc "Takes the asker that waits for the answer to a reference."
   @spec take_ref(Media.id()) :: asker | nil
   def take_ref(ref) do
     case :ets.take(__MODULE__, {:ref, ref}) do

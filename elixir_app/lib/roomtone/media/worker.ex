@@ -1,11 +1,13 @@
 defmodule Roomtone.Media.Worker do
   @moduledoc """
-  Lends a dirty I/O scheduler to a shard: runs its loop for a second at a time, and sees to system messages in between.
+  Runs a shard on a dirty I/O scheduler for a second at a time, and handles system messages in
+  between.
 
-  A panic in the shard is an exit of this process; its supervisor starts the next, and the shard begins a new epoch. When this
-  process is killed the next one goes on with the same shard, which lives in the engine: a few milliseconds of sound are lost.
+  A panic in the shard ends this process; its supervisor starts the next, and the shard begins a new
+  epoch. When this process is killed, the next one continues with the same shard, which lives in the
+  engine: a few milliseconds of sound are lost.
 
-  Sends itself `:run`, and nothing to others.
+  It sends only itself `:run`.
   """
 
   use GenServer, restart: :transient
@@ -58,7 +60,8 @@ defmodule Roomtone.Media.Worker do
 
     case native.run_shard(engine, shard, @slice_ms) do
       :ok ->
-        # Through the mailbox, so that each message that came meanwhile has its turn before the next slice.
+        # Through the mailbox, so that messages that arrived meanwhile are handled before the next
+        # slice.
         send(self(), :run)
         {:noreply, state}
 

@@ -1,9 +1,10 @@
 defmodule Roomtone.MixPolicy.Check do
   @moduledoc """
-  What a mix policy takes. Errors name the key that is wrong; numbers come out as floats, names in their one form.
+  Checks the input of a mix policy. Errors name the key that is wrong; numbers come out as floats,
+  names in their normal form.
 
-  There is no NaN and no infinity among Elixir's numbers, but integers may be too great for a float, and what stands for NaN in a
-  decoded message may be any term.
+  Elixir's numbers include no NaN and no infinity, but an integer may be too large for a float, and
+  in a decoded message any term may stand for NaN.
   """
 
   alias Roomtone.MixPolicy.Distance
@@ -11,11 +12,11 @@ defmodule Roomtone.MixPolicy.Check do
 
   @max_gain 10.0
   @max_volume 2.0
-  # A coordinate in metres beyond this is a mistake, and squares of it stay exact enough.
+  # A coordinate in metres beyond this is a mistake; below it squares stay exact enough.
   @max_coordinate 1.0e6
   @max_talkers 1_000
   @max_cells 1_000_000
-  # Further m-lines of an offer that the engine takes.
+  # The most further m-lines of an offer that the engine takes.
   @max_slots 8
 
   @type name_error :: {:error, {:invalid_name, Name.problem()}}
@@ -24,7 +25,7 @@ defmodule Roomtone.MixPolicy.Check do
   @spec max_gain() :: float
   def max_gain, do: @max_gain
 
-  @doc "How many cells a room may have."
+  @doc "The most cells that a room may have."
   @spec max_cells() :: pos_integer
   def max_cells, do: @max_cells
 
@@ -48,16 +49,16 @@ defmodule Roomtone.MixPolicy.Check do
 
   def cell(gain, listener, speaker), do: cell({gain, 0.0}, listener, speaker)
 
-  @doc "A gain between 0 and 10, or the error."
+  @doc "Checks a gain: 0 to 10, or the given error."
   @spec gain(term, error) :: {:ok, float} | {:error, error} when error: term
   def gain(gain, error), do: or_error(number(gain, 0, @max_gain), error)
 
-  @doc "One's own volume for another: 0 to 2."
+  @doc "Checks a listener's own volume for a speaker: 0 to 2."
   @spec volume(term, String.t()) :: {:ok, float} | {:error, {:invalid_volume, String.t()}}
   def volume(volume, speaker), do: or_error(number(volume, 0, @max_volume), {:invalid_volume, speaker})
 
   @doc """
-  A position, `facing` included if there is one.
+  A position, including `facing` if there is one.
 
       iex> Roomtone.MixPolicy.Check.position(%{x: 1, y: 2, z: 0})
       {:ok, %{x: 1.0, y: 2.0, z: 0.0}}
@@ -95,7 +96,7 @@ defmodule Roomtone.MixPolicy.Check do
   end
 
   @doc """
-  A table of cells by listener and speaker; `nil` is a cell only where `nil?`.
+  A table of cells by listener and speaker; cells may be `nil` only if `nil?`.
 
       iex> Roomtone.MixPolicy.Check.table(%{"ada" => %{"bob" => 0.5, "eve" => {1, -1}}}, false)
       {:ok, %{"ada" => %{"bob" => {0.5, 0.0}, "eve" => {1.0, -1.0}}}}
@@ -119,7 +120,7 @@ defmodule Roomtone.MixPolicy.Check do
     with {:ok, cell} <- cell(cell, listener, names[speaker]), do: {:ok, {names[speaker], cell}}
   end
 
-  # Before any of it is looked at.
+  # The size is checked before the content.
   defp small(table) do
     Enum.reduce_while(table, 0, fn
       {_listener, %{} = row}, count when count + map_size(row) <= @max_cells -> {:cont, count + map_size(row)}
@@ -132,7 +133,7 @@ defmodule Roomtone.MixPolicy.Check do
     end
   end
 
-  # Each name is brought to its form once, however many cells it has.
+  # Each name is normalised once, however many cells it has.
   defp names(table) do
     table
     |> Enum.reduce(MapSet.new(Map.keys(table)), fn {_listener, row}, names ->
@@ -141,7 +142,7 @@ defmodule Roomtone.MixPolicy.Check do
     |> map_ok(fn name -> with {:ok, form} <- Name.identity(name), do: {:ok, {name, form}} end)
   end
 
-  @doc "Identities, as a set."
+  @doc "Checks identities; returns a set."
   @spec identities(term) :: {:ok, MapSet.t(String.t())} | {:error, term}
   def identities(list) when is_list(list) do
     with {:ok, names} <- map_ok(list, fn name -> with({:ok, form} <- Name.identity(name), do: {:ok, {form, true}}) end),
@@ -150,12 +151,12 @@ defmodule Roomtone.MixPolicy.Check do
 
   def identities(_other), do: {:error, {:invalid_option, :listeners}}
 
-  @doc "A zone's name; `nil` is outside of all."
+  @doc "Checks a zone's name; `nil` is outside of all zones."
   @spec zone(term) :: {:ok, String.t() | nil} | name_error
   def zone(nil), do: {:ok, nil}
   def zone(name), do: Name.identity(name)
 
-  @doc "Door gains by pairs of zones."
+  @doc "Checks door gains by pairs of zones."
   @spec doors(term) :: {:ok, Roomtone.MixPolicy.doors()} | {:error, term}
   def doors(%{} = doors) do
     map_ok(doors, fn
@@ -202,8 +203,8 @@ defmodule Roomtone.MixPolicy.Check do
   defp distance_part({key, _value}, _distance) when is_atom(key), do: {:halt, {:error, {:invalid_option, key}}}
   defp distance_part(_other, _distance), do: {:halt, {:error, {:invalid_option, :distance}}}
 
-  # A millimetre, as nothing that is divided by may come near 0. The browser, too, takes no largest distance of 0; a reference
-  # distance of 0 has a meaning of its own there.
+  # A millimetre, because no divisor may come near 0. The browser takes no `maxDistance` of 0
+  # either; a `refDistance` of 0 has a meaning of its own there.
   defp least(:max_distance, _value), do: 0.001
   defp least(:ref_distance, value) when value != 0, do: 0.001
   defp least(_key, _value), do: 0
@@ -213,12 +214,15 @@ defmodule Roomtone.MixPolicy.Check do
   def kind(kind) when kind in [:mix, :spatial, :forward], do: {:ok, kind}
   def kind(_other), do: {:error, {:invalid_option, :kind}}
 
-  @doc "Whether who asks for stereo gets it."
+  @doc "Checks whether listeners who ask for stereo get it."
   @spec stereo(term) :: {:ok, boolean} | {:error, {:invalid_option, :stereo}}
   def stereo(stereo) when is_boolean(stereo), do: {:ok, stereo}
   def stereo(_other), do: {:error, {:invalid_option, :stereo}}
 
-  @doc "How many talkers are forwarded to each listener of a `:forward` room: as told, or as many as are heard at once, or three."
+  @doc """
+  The number of talkers forwarded to each listener of a `:forward` room: as set, else as many as
+  are heard at once, else three.
+  """
   @spec slots(Roomtone.MixPolicy.kind(), term, pos_integer | nil) ::
           {:ok, 1..8 | nil} | {:error, {:invalid_option, :forward_slots}}
   def slots(:forward, nil, max_talkers), do: {:ok, min(max_talkers || 3, @max_slots)}
@@ -226,13 +230,13 @@ defmodule Roomtone.MixPolicy.Check do
   def slots(kind, nil, _max_talkers) when kind != :forward, do: {:ok, nil}
   def slots(_kind, _other, _max_talkers), do: {:error, {:invalid_option, :forward_slots}}
 
-  @doc "How many are heard at once; `nil`: all."
+  @doc "Checks how many talkers are heard at once; `nil`: all."
   @spec max_talkers(term) :: {:ok, pos_integer | nil} | {:error, {:invalid_option, :max_talkers}}
   def max_talkers(nil), do: {:ok, nil}
   def max_talkers(count) when is_integer(count) and count in 1..@max_talkers, do: {:ok, count}
   def max_talkers(_other), do: {:error, {:invalid_option, :max_talkers}}
 
-  @doc "Who these are."
+  @doc "Checks how these talkers are chosen."
   @spec select(term) :: {:ok, Roomtone.MixPolicy.select()} | {:error, {:invalid_option, :select}}
   def select(select) when select in [:loudest, :nearest], do: {:ok, select}
   def select(_other), do: {:error, {:invalid_option, :select}}
@@ -249,7 +253,7 @@ defmodule Roomtone.MixPolicy.Check do
     end)
   end
 
-  # Compared before it is made a float: an integer may be too great to be one.
+  # Compared before the conversion: an integer may be too large for a float.
   defp number(value, least, greatest) when is_number(value) and value >= least and value <= greatest,
     do: {:ok, value * 1.0}
 

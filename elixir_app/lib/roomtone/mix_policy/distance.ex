@@ -1,15 +1,17 @@
 defmodule Roomtone.MixPolicy.Distance do
   @moduledoc """
-  How distance weakens sound: the three models of the Web Audio `PannerNode`, by their names there.
+  How distance weakens sound: the three models of the Web Audio `PannerNode`, with the same names.
 
-  With `d` the distance, `ref` the `ref_distance`, `max` the `max_distance` and `f` the `rolloff_factor`:
+  With `d` the distance, `ref` the `ref_distance`, `max` the `max_distance` and `f` the
+  `rolloff_factor`:
 
-    * `:linear` – `1 - f * (d - ref) / (max - ref)`, with `d` between `ref` and `max`, and `f` at most 1
+    * `:linear` – `1 - f * (d - ref) / (max - ref)`, with `d` between `ref` and `max`, and `f` at
+      most 1
     * `:inverse` – `ref / (ref + f * (d - ref))`, with `d` at least `ref`
     * `:exponential` – `(d / ref) ^ -f`, with `d` at least `ref`
 
-  Only `:linear` ends at `max_distance`; the other two grow weaker for ever. The defaults are those of the browser: `:inverse`, 1,
-  10000, 1.
+  Only `:linear` stops at `max_distance`; the other two weaken for ever. The defaults are those of
+  the browser: `:inverse`, 1, 10000, 1.
   """
 
   defstruct model: :inverse, ref_distance: 1.0, max_distance: 10_000.0, rolloff_factor: 1.0
@@ -38,7 +40,7 @@ defmodule Roomtone.MixPolicy.Distance do
     farthest = max(distance.ref_distance, distance.max_distance)
     rolloff = distance.rolloff_factor |> max(0.0) |> min(1.0)
     d = d |> max(nearest) |> min(farthest)
-    # As the specification has it where there is nothing between nearest and farthest.
+    # The case in which nearest and farthest are equal, as the specification has it.
     if nearest == farthest, do: 1.0 - rolloff, else: 1.0 - rolloff * (d - nearest) / (farthest - nearest)
   end
 

@@ -1,9 +1,11 @@
 defmodule Roomtone.MixPolicy.Panning do
   @moduledoc """
-  From which side a listener hears somebody: the `equalpower` model of the Web Audio `PannerNode`, with `up` always being `{0, 1, 0}`.
+  The side from which a listener hears a speaker: the `equalpower` model of the Web Audio
+  `PannerNode`, with `up` always `{0, 1, 0}`.
 
-  A place between left (-1) and right (1) comes of it; the engine makes the two gains of that, whose squares add up to the same
-  wherever it is. In front and behind sound alike, as they do there. Who doesn't say where they look looks along -z, as there.
+  The result is a pan between left (-1) and right (1); the engine turns it into two gains whose
+  squares have a constant sum. As in the browser, front and back sound alike, and a listener without
+  a direction looks along -z.
   """
 
   alias Roomtone.MixPolicy
@@ -12,14 +14,17 @@ defmodule Roomtone.MixPolicy.Panning do
   @steps 7
 
   @type vector :: {float, float, float}
-  @typedoc "Where a listener's right is, and their front: vectors of length 1. No right for who looks straight up or down."
+  @typedoc """
+  A listener's right and front, as unit vectors. A listener who looks straight up or down has no
+  right.
+  """
   @type head :: {right :: vector, front :: vector}
 
-  @doc "How a listener holds their head."
+  @doc "The orientation of a listener's head."
   @spec head(MixPolicy.position()) :: head
   def head(position) do
     %{x: x, y: y, z: z} = Map.get(position, :facing, %{x: 0.0, y: 0.0, z: -1.0})
-    # Right is across the front and up.
+    # Right is the cross product of front and up.
     {unit(-z, 0.0, x), unit(x, y, z)}
   end
 
@@ -29,7 +34,7 @@ defmodule Roomtone.MixPolicy.Panning do
   end
 
   @doc """
-  From which side of `ear` (whose head is known) `mouth` is heard.
+  The pan at which `ear` (with a known head) hears `mouth`.
 
       iex> ear = %{x: 0.0, y: 0.0, z: 0.0}
       iex> head = Roomtone.MixPolicy.Panning.head(ear)
@@ -41,15 +46,15 @@ defmodule Roomtone.MixPolicy.Panning do
   @spec pan(MixPolicy.position(), head, MixPolicy.position()) :: float
   def pan(%{x: x, y: y, z: z}, {right, front}, %{x: u, y: v, z: w}) do
     towards = {u - x, v - y, w - z}
-    # What is above or below makes no difference to the ears, nor does whether it is in front or behind.
-    # (Added to 0.0, as of two negative zeros the arc tangent is half a turn.)
+    # Height makes no difference to the ears, nor does front or back. (0.0 is added because the arc
+    # tangent of two negative zeros is half a turn.)
     :math.atan2(dot(towards, right), abs(dot(towards, front)) + 0.0) * 2 / :math.pi()
   end
 
   defp dot({a, b, c}, {d, e, f}), do: a * d + b * e + c * f
 
   @doc """
-  The nearest of fifteen places, so that people who stand together hear alike.
+  The nearest of fifteen pans, so that people who stand together hear the same.
 
       iex> Roomtone.MixPolicy.Panning.quantise(0.99)
       1.0

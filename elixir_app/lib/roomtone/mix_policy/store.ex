@@ -1,10 +1,11 @@
 defmodule Roomtone.MixPolicy.Store do
   @moduledoc """
-  A copy of each room's policy outside its process: who must not hear something must not hear it after a crash either.
+  A copy of each room's policy outside its process: a person who must not hear something must not
+  hear it after a crash either.
 
-  One ETS table that belongs to the media supervisor, as what is in it is as old as the engine at most. Rows:
-  `{{room, part, key}, value}`, by the parts that `Roomtone.MixPolicy.apply/2` says have changed; `{{room, :used, nil}, true}` once the
-  engine was told of a cell.
+  One ETS table that belongs to the media supervisor, because its content is at most as old as the
+  engine. Rows: `{{room, part, key}, value}`, by the parts that `Roomtone.MixPolicy.apply/2` returns
+  as changed; `{{room, :used, nil}, true}` once the engine has a cell.
   """
 
   alias Roomtone.{Media, MixPolicy}
@@ -18,7 +19,7 @@ defmodule Roomtone.MixPolicy.Store do
     :ok
   end
 
-  @doc "Keeps what has changed."
+  @doc "Stores the parts that have changed."
   @spec save(Media.id(), MixPolicy.t(), [MixPolicy.part()]) :: :ok
   def save(room, mix, parts) do
     Enum.each(parts, fn
@@ -33,11 +34,14 @@ defmodule Roomtone.MixPolicy.Store do
     end)
   end
 
-  @doc "Notes that the engine knows cells of this room."
+  @doc "Notes that the engine has cells of this room."
   @spec put_used(Media.id()) :: true
   def put_used(room), do: :ets.insert(__MODULE__, {{room, :used, nil}, true})
 
-  @doc "The policy as an earlier process of the room left it, on top of the one the room was opened with; and whether the engine knows cells."
+  @doc """
+  The policy as an earlier process of the room left it, on top of the one the room was opened
+  with; and whether the engine has cells.
+  """
   @spec load(Media.id(), MixPolicy.t()) :: {MixPolicy.t(), used :: boolean}
   def load(room, mix) do
     rows = :ets.match_object(__MODULE__, {{room, :_, :_}, :_})

@@ -1,7 +1,7 @@
 defmodule Roomtone.Room.Bans do
   @moduledoc """
-  Who was removed from a room, and can't come back yet: by the browser or account it was where that is known, whatever name they take
-  next, and else by the name.
+  The people removed from a room, who can't return yet. They are recognised by their browser or
+  account if it is known, whatever name they take next, and otherwise by their name.
 
       iex> alias Roomtone.Room.Bans
       iex> barred = Bans.put(%{}, %{identity: "eve", maker: "browser 7"}, 0)
@@ -14,25 +14,25 @@ defmodule Roomtone.Room.Bans do
   """
 
   @for_ms 300_000
-  # The oldest make way: who removes so many has other worries.
+  # The oldest bans make way: a moderator who removes so many has other worries.
   @max 1_000
 
-  @typedoc "Until when, in monotonic milliseconds."
+  @typedoc "The ends of the bans, in monotonic milliseconds."
   @type t :: %{(String.t() | {:name, String.t()}) => integer}
   @type person :: %{optional(:identity) => String.t(), optional(:maker) => String.t() | nil, optional(atom) => term}
 
-  @doc "For how long, in minutes."
+  @doc "The length of a ban, in minutes."
   @spec minutes() :: pos_integer
   def minutes, do: div(@for_ms, 60_000)
 
-  @doc "Shuts somebody out from now on."
+  @doc "Bans a person from now on."
   @spec put(t, person, integer) :: t
   def put(barred, person, now \\ now()) do
     still = for {key, until} <- barred, until > now, into: %{}, do: {key, until}
     Map.put(if(map_size(still) < @max, do: still, else: without_oldest(still)), key(person), now + @for_ms)
   end
 
-  @doc "Whether this one may ask for more."
+  @doc "Checks whether a person is banned."
   @spec check(t, person, integer) :: :ok | {:error, :removed}
   def check(barred, person, now \\ now())
   def check(barred, _person, _now) when barred == %{}, do: :ok

@@ -1,14 +1,16 @@
 defmodule Roomtone.Room.Memory do
   @moduledoc """
-  What is remembered of a room: a plain term made by `pack/4` and taken by `unpack/2`, for `Roomtone.Store` today, and for another node that
-  takes a room over.
+  A room as a plain term that can be stored: `pack/4` makes it and `unpack/2` takes it, for
+  `Roomtone.Store` today, and for another node that takes a room over.
 
-  It is maps, lists, tuples, numbers, texts and the few atoms of `t:t/0`; no struct, process or reference is in it, so that another version of
-  this module can tell what it is by `:version`. What `unpack/2` doesn't take word for word it refuses: a room is restored wholly or not at all.
+  The term is maps, lists, tuples, numbers, texts and the few atoms of `t:t/0`. It holds no struct,
+  process or reference, so another version of this module can recognise it by `:version`. `unpack/2`
+  refuses a term that isn't entirely valid: a room is restored wholly or not at all.
 
-  Nobody gains anything by it. Whoever was in the room is *absent* afterwards (`Roomtone.Room`), and comes back muted, with the role and the
-  moderator's word that they had; those who were removed stay out as long as before. Of a person's session only a digest is kept, of a passcode
-  only its hash.
+  Nobody gains permissions by a restart. The people of the room are *absent* afterwards
+  (`Roomtone.Room`), and return muted, with their role and a moderator's decisions as before; bans
+  last as long as before. Only a digest of a person's session is kept, and only the hash of a
+  passcode.
   """
 
   alias Roomtone.Auth.Lock
@@ -16,15 +18,16 @@ defmodule Roomtone.Room.Memory do
   alias Roomtone.Room.Person
 
   @version 1
-  # Whether every atom of a term is known to the VM depends on which modules it has loaded: these are all that there may be.
+  # Whether the VM knows every atom of a term depends on the loaded modules: these are all that a
+  # term may have.
   @kinds [:mix, :spatial, :forward]
   @selects [:loudest, :nearest]
   @models [:linear, :inverse, :exponential]
   @roles [:speaker, :listener]
 
   @typedoc """
-  `opened_at` is Unix time in microseconds; `barred` has Unix time in milliseconds; `empty_after` is in milliseconds. `people` are those who were in,
-  or were waited for, by identity.
+  `opened_at` is Unix time in microseconds; `barred` has Unix time in milliseconds; `empty_after` is
+  in milliseconds. `people` are those present or absent, by identity.
   """
   @type t :: %{
           version: pos_integer,
@@ -42,7 +45,11 @@ defmodule Roomtone.Room.Memory do
           mix: map
         }
 
-  @typedoc "Somebody who was in a room before its processes ended. `session` is a digest (SHA-256); `owned`: somebody spoke for them, who can press a button; `moderator`: their token granted to moderate, so that they spoke on a stage for that, not by a moderator's word."
+  @typedoc """
+  A person who was in a room before its processes ended. `session` is a digest (SHA-256); `owned`:
+  an owner spoke for them, so they can unmute themselves; `moderator`: their token granted
+  moderation, which is why they spoke on a stage, not a moderator's decision.
+  """
   @type absent :: %{
           name: String.t(),
           session: binary,
@@ -59,7 +66,7 @@ defmodule Roomtone.Room.Memory do
   @spec version() :: pos_integer
   def version, do: @version
 
-  @doc "The room as a plain term. Times are brought from this VM's clock to that of everybody."
+  @doc "The room as a plain term. Converts monotonic times to Unix time."
   @spec pack(Room.t(), MixPolicy.t(), pos_integer | :never, integer) :: t
   def pack(%Room{} = room, %MixPolicy{} = mix, empty_after, offset \\ offset()) do
     here = Map.new(room.people, fn {identity, person} -> {identity, absent(person)} end)
@@ -81,7 +88,7 @@ defmodule Roomtone.Room.Memory do
     }
   end
 
-  @doc "What is remembered of one person."
+  @doc "The memory of one person."
   @spec absent(Person.t()) :: absent
   def absent(%Person{} = person) do
     person
@@ -105,7 +112,8 @@ defmodule Roomtone.Room.Memory do
   end
 
   @doc """
-  The room again, without anybody in it: those who were are absent. `{:error, :other_version}` or `{:error, :damaged}` where that can't be.
+  The room again, with its people absent. Returns `{:error, :other_version}` or `{:error, :damaged}`
+  for an unusable term.
   """
   @spec unpack(term, integer) ::
           {:ok, %{room: Room.t(), mix: MixPolicy.t(), empty_after: pos_integer | :never}}
@@ -119,7 +127,7 @@ defmodule Roomtone.Room.Memory do
       room =
         Room.new(%{
           name: term.name,
-          # Each life of its processes has a number of its own.
+          # Each life of its processes gets a new number.
           id: 0,
           incarnation: term.incarnation,
           opened_at: DateTime.from_unix!(term.opened_at, :microsecond),
@@ -148,7 +156,8 @@ defmodule Roomtone.Room.Memory do
   end
 
   @doc """
-  The memory of a room whose app says anew what it is like. What was said of people stays: who was removed or silenced, who is in which zone.
+  The memory of a room whose app sets its options again. Settings of people stay: who was removed or
+  silenced, who is in which zone.
   """
   @spec redefine(t, %{
           max_participants: pos_integer,
@@ -249,6 +258,6 @@ defmodule Roomtone.Room.Memory do
   defp text?(text), do: is_binary(text) and String.valid?(text)
   defp positive?(number), do: is_integer(number) and number > 0
 
-  # What is to be added to this VM's monotonic clock, in milliseconds.
+  # The difference between Unix time and this VM's monotonic clock, in milliseconds.
   defp offset, do: System.time_offset(:millisecond)
 end

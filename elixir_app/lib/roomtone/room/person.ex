@@ -1,40 +1,40 @@
 defmodule Roomtone.Room.Person do
   @moduledoc "A person in a room."
 
-  # Who knows the session is this person; it must not end up in a log.
+  # A session identifies its person, so it must not end up in a log.
   @derive {Inspect, except: [:session]}
   @enforce_keys [:identity, :name, :session]
   defstruct [
     :identity,
     :name,
     :session,
-    # `Roomtone.Name.key/1` of the identity: no two people in a room have the same.
+    # `Roomtone.Name.key/1` of the identity: unique in the room.
     :key,
-    # Who may take this person over without the session: the process that speaks for it.
+    # The process that speaks for this person; it may take them over without the session.
     :owner,
     :grace_ms,
-    # Whose browser or account it is, where that is known.
+    # Their browser or account, if it is known.
     :maker,
     :joined_at,
-    # Grows with each who comes.
+    # Increases with each newcomer.
     :order,
     grants: [:speak, :listen],
-    # Whether the room made them a moderator when it had none left: their token says nothing of it.
+    # Whether the room made them a moderator when it had none left: their token doesn't grant it.
     promoted: false,
     # Their own switches.
     muted: false,
     deafened: false,
     hand: false,
-    # Whether there is a microphone to speak into, as they say themselves.
+    # Whether there is a microphone to speak into, by their own report.
     microphone: true,
-    # What a moderator says of them.
+    # A moderator's switches.
     silenced: false,
     role: :speaker,
     speaking: false,
     connected: false,
-    # How they find their connection, as they say themselves.
+    # The connection quality that they report themselves.
     quality: nil,
-    # Not answered yet: has its place, but nobody is told.
+    # Not answered yet: has a place, but isn't announced.
     pending: true
   ]
 

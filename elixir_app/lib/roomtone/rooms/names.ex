@@ -1,11 +1,12 @@
 defmodule Roomtone.Rooms.Names do
   @moduledoc """
-  Which names are taken, and so how many rooms there are: an ETS table, so that rooms are opened in the processes of their callers,
-  any number at once, and each name only once.
+  The names taken, and so the number of rooms: an ETS table, so that callers open rooms in their own
+  processes, any number at once, and each name only once.
 
-  Rows are `{name, room, state}`. The state is the process that is opening the room, then `:open`. The name stays taken while the
-  room's process is being replaced. A process that died while it was opening a room leaves a name that the next may take over; should
-  the room start after all, it finds that it isn't the holder any more.
+  Rows are `{name, room, state}`. The state is the process that is opening the room, then `:open`.
+  The name stays taken while the room's process is being replaced. If a process dies while opening a
+  room, the next may take its name over; should the first room start after all, it finds that it
+  doesn't hold the name.
   """
 
   alias Roomtone.{Media, Rooms}
@@ -19,7 +20,10 @@ defmodule Roomtone.Rooms.Names do
     :ok
   end
 
-  @doc "Takes a name for a room that the calling process is about to open, if there are fewer than `most`."
+  @doc """
+  Takes a name for a room that the calling process is about to open, if there are fewer than
+  `most` rooms.
+  """
   @spec reserve(String.t(), Media.id(), pos_integer) :: :ok | {:error, :room_exists | {:too_many_rooms, pos_integer}}
   def reserve(name, id, most) do
     cond do
@@ -35,7 +39,7 @@ defmodule Roomtone.Rooms.Names do
     end
   end
 
-  # Whether there was one that nobody opens any more.
+  # Returns whether a name was abandoned by its opener.
   defp drop_abandoned(name) do
     case :ets.lookup(__MODULE__, name) do
       [{_name, id, opener} = row] when is_pid(opener) ->
@@ -49,7 +53,7 @@ defmodule Roomtone.Rooms.Names do
     end
   end
 
-  @doc "Takes over the name of a room that gave way for another, or reserves it."
+  @doc "Takes over the name of a room that makes way for another, or reserves it."
   @spec take_over(String.t(), from :: Media.id(), to :: Media.id(), pos_integer) ::
           :ok | {:error, :room_exists | {:too_many_rooms, pos_integer}}
   def take_over(name, from, to, most) do
@@ -59,25 +63,27 @@ defmodule Roomtone.Rooms.Names do
     end
   end
 
-  @doc "The room's own process holds the name from now on; whether it may."
+  @doc "Gives the name to the room's own process; returns whether it may hold it."
   @spec hold(String.t(), Media.id()) :: boolean
   def hold(name, id) do
     case :ets.lookup(__MODULE__, name) do
       [{_name, ^id, :open}] -> true
-      # In one step: another may take it over at the same moment.
+      # In one step: another process may take it over at the same moment.
       [{_name, ^id, _opener} = row] -> :ets.select_replace(__MODULE__, [{row, [], [{:const, {name, id, :open}}]}]) == 1
       _another_or_none -> false
     end
   end
 
-  @doc "The calling process opens the room no longer. If the room holds its name by now, this does nothing."
+  @doc """
+  Gives the name up for a failed opening. If the room holds its name by now, this does nothing.
+  """
   @spec give_up(String.t(), Media.id()) :: :ok
   def give_up(name, id) do
     :ets.delete_object(__MODULE__, {name, id, self()})
     :ok
   end
 
-  @doc "The room is over; whether it had been open under this name."
+  @doc "Frees the name of a room that is over; returns whether it was open under this name."
   @spec release(String.t(), Media.id()) :: boolean
   def release(name, id), do: :ets.select_delete(__MODULE__, [{{name, id, :open}, [], [true]}]) == 1
 
@@ -85,7 +91,7 @@ defmodule Roomtone.Rooms.Names do
   @spec taken?(String.t()) :: boolean
   def taken?(name), do: :ets.member(__MODULE__, name)
 
-  @doc "How many rooms there are, those that are being opened included."
+  @doc "The number of rooms, including those that are being opened."
   @spec count() :: non_neg_integer
   def count, do: :ets.info(__MODULE__, :size)
 

@@ -1,15 +1,15 @@
 defmodule Roomtone.Rooms.Remembered do
   @moduledoc """
-  What `Roomtone.Store` has of rooms, by name:
+  The rooms in `Roomtone.Store`, by name:
 
   | value | |
   |---|---|
   | `{:open, memory}` | a room that is open, or was when the server ended: it is restored |
-  | `{:closed, memory, until}` | one that was closed for everybody: until then (Unix seconds) only a moderator opens it again, with all that it had |
-  | `{:shut, until}` | one of which nobody knows any more what it was like: until then nobody opens it |
+  | `{:closed, memory, until}` | a room that was closed for everybody: until then (Unix seconds) only a moderator opens it again, with everything it had |
+  | `{:shut, until}` | a room whose content is lost: until then nobody opens it |
 
-  `memory` is a `t:Roomtone.Room.Memory.t/0`. A room that ended because it was empty is forgotten. Of closed ones the latest 10,000 are kept; of open ones
-  there are no more than `max_rooms`.
+  `memory` is a `t:Roomtone.Room.Memory.t/0`. A room that ended because it was empty is forgotten.
+  The latest 10,000 closed rooms are kept; there are at most `max_rooms` open ones.
   """
 
   require Logger
@@ -20,51 +20,51 @@ defmodule Roomtone.Rooms.Remembered do
   @closed_s 3_600
   @most_closed 10_000
 
-  @doc "For how long a closed room's name is kept for its moderators, in minutes."
+  @doc "The time for which a closed room's name is kept for its moderators, in minutes."
   @spec minutes() :: pos_integer
   def minutes, do: div(@closed_s, 60)
 
-  @doc "Remembers an open room as it is now."
+  @doc "Stores an open room as it is now."
   @spec put(Room.t(), MixPolicy.t(), pos_integer | :never) :: :ok
   def put(room, mix, empty_after), do: Store.put({:room, room.name}, {:open, Memory.pack(room, mix, empty_after)})
 
-  @doc "As `put/3`, of a memory that was made already."
+  @doc "As `put/3`, for a memory that exists already."
   @spec put_memory(Memory.t()) :: :ok
   def put_memory(%{name: name} = memory), do: Store.put({:room, name}, {:open, memory})
 
-  @doc "The room was closed for everybody."
+  @doc "Stores a room that was closed for everybody."
   @spec close(Room.t(), MixPolicy.t(), pos_integer | :never) :: :ok
   def close(room, mix, empty_after) do
     make_place()
-    # As when they leave: what was set of each goes with them, what was set of the room stays.
+    # As when they leave: the settings of each person go, the settings of the room stay.
     mix = %{MixPolicy.bare(mix) | cells: mix.cells}
     memory = room |> Room.emptied() |> Memory.pack(mix, empty_after)
     Store.put({:room, room.name}, {:closed, memory, now() + @closed_s})
   end
 
-  @doc "The room is over."
+  @doc "Forgets a room that is over."
   @spec drop(String.t()) :: :ok
   def drop(name), do: Store.delete({:room, name})
 
-  @doc "The names of rooms that are, or should be, open."
+  @doc "The names of rooms that are open, or should be."
   @spec open() :: [String.t()]
   def open do
-    # Another version of the server may have put anything.
+    # Another version of the server may have stored anything.
     for {{:room, name}, value} <- Store.all(:room),
         not match?({:closed, _, _}, value),
         not match?({:shut, _}, value),
         do: name
   end
 
-  @doc "All names under which anything is remembered."
+  @doc "All remembered names."
   @spec names() :: [String.t()]
   def names, do: for({{:room, name}, _value} <- Store.all(:room), do: name)
 
-  @doc "Whether a room of this name is, or should be, open. Asks no process."
+  @doc "Whether a room of this name is open, or should be. Asks no process."
   @spec open?(String.t()) :: boolean
   def open?(name), do: match?({:open, _memory}, look(name))
 
-  @doc "What is remembered under a name, and still counts."
+  @doc "The memory under a name, unless it has expired."
   @spec look(String.t()) :: {:open, Memory.t()} | {:closed, Memory.t()} | :shut | :none
   def look(name) do
     case Store.get({:room, name}) do
@@ -87,7 +87,7 @@ defmodule Roomtone.Rooms.Remembered do
     end
   end
 
-  @doc "From now on, and for an hour, nobody opens a room of this name: it can't be restored."
+  @doc "Blocks a name for an hour: its room can't be restored."
   @spec shut(String.t(), term) :: :ok
   def shut(name, why) do
     Logger.error("the room can't be restored (#{inspect(why)}); its name stays shut for #{minutes()} minutes",
@@ -98,8 +98,9 @@ defmodule Roomtone.Rooms.Remembered do
   end
 
   @doc """
-  Whether somebody who isn't the app itself may open a room under this name. Where one was closed, its moderators may; one that never had any may
-  be opened by anybody, with what it had.
+  Whether a person, as opposed to the app itself, may open a room under this name. Moderators may
+  open a closed room again; anybody may open one that never had a moderator. Either gets what the
+  room had.
   """
   @spec may_open(String.t(), map) :: :ok | {:error, :closed_by_moderator | :room_not_restored}
   def may_open(name, request) do
@@ -121,7 +122,7 @@ defmodule Roomtone.Rooms.Remembered do
     end
   end
 
-  @doc "Forgets what counts no more. Called every minute."
+  @doc "Forgets expired entries. Called every minute."
   @spec sweep() :: :ok
   def sweep do
     for {{:room, name} = key, value} <- Store.all(:room) do

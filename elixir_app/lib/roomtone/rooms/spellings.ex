@@ -1,9 +1,11 @@
 defmodule Roomtone.Rooms.Spellings do
   @moduledoc """
-  How the names of rooms were first written: a table from `Roomtone.Name.key/1` to the name of the room that is open under it, or is remembered.
-  So "standup x" leads into the room "Standup X", and there is never another of that key.
+  The spellings of room names: a table from `Roomtone.Name.key/1` to the name of the room that is
+  open or remembered under that key. So "standup x" leads into the room "Standup X", and no two
+  rooms share a key.
 
-  The table belongs to `Roomtone.Rooms.Supervisor`, as that of `Roomtone.Rooms.Names` does. An entry counts as long as there is such a room; without the table, a name is as it is written.
+  The table belongs to `Roomtone.Rooms.Supervisor`, like that of `Roomtone.Rooms.Names`. An entry
+  counts as long as its room exists; without the table, a name stands for itself.
   """
 
   alias Roomtone.{Name, RoomServer}
@@ -23,7 +25,10 @@ defmodule Roomtone.Rooms.Spellings do
     :ok
   end
 
-  @doc "Takes the key of a name whose room the calling process is about to open; an error where another room has it."
+  @doc """
+  Takes the key of a name whose room the calling process is about to open; returns an error if
+  another room has it.
+  """
   @spec claim(String.t()) :: :ok | {:error, :room_exists}
   def claim(name) do
     key = Name.key(name)
@@ -41,7 +46,7 @@ defmodule Roomtone.Rooms.Spellings do
       _ours -> :ok
     end
   rescue
-    # Between the end of the table's process and the start of the next.
+    # The table's process ended and isn't back yet.
     ArgumentError -> :ok
   end
 
@@ -52,13 +57,14 @@ defmodule Roomtone.Rooms.Spellings do
     :ok
   end
 
-  @doc "The name of the room that one means who writes this name, which is checked already."
+  @doc "The name of the room that this spelling means. The name has been checked."
   @spec of(String.t()) :: String.t()
   def of(name) do
-    # Written like this mostly: then there is no key to make.
+    # Most names are spelt as the room is, and need no key.
     if RoomServer.whereis(name), do: name, else: known(name)
   rescue
-    # No rooms run here: in a task that makes a token, or between the end of the table's process and the start of the next.
+    # No rooms run here: in a task that makes a token, or while the table's process is being
+    # replaced.
     ArgumentError -> name
   end
 

@@ -1,9 +1,10 @@
 defmodule Roomtone.Rooms.Supervisor do
   @moduledoc """
-  The rooms' trees, and `Roomtone.Rooms`, which clears up after them. Owns the table of names (`Roomtone.Rooms.Names`).
+  Supervises the rooms' trees and `Roomtone.Rooms`, which cleans up after them. Owns the table of
+  names (`Roomtone.Rooms.Names`).
 
-  The trees are spread over several supervisors by the rooms' names: a supervisor starts one child at a time, and rooms need not
-  wait for each other.
+  Several supervisors share the trees, by the rooms' names: a supervisor starts one child at a time,
+  and rooms shouldn't wait for each other.
   """
 
   use Supervisor

@@ -1,6 +1,7 @@
 defmodule Roomtone.Rooms.Tree do
   @moduledoc """
-  The processes of one room: the supervisor of its participants, and its `Roomtone.RoomServer`, with which the tree ends.
+  The processes of one room: the supervisor of its participants, and its `Roomtone.RoomServer`,
+  whose end ends the tree.
 
   An Erlang supervisor, because `auto_shutdown` came to Elixir's `Supervisor` only after 1.14.
   """

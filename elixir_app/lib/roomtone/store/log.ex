@@ -1,16 +1,19 @@
 defmodule Roomtone.Store.Log do
   @moduledoc """
-  The file behind `Roomtone.Store`: OTP's `:disk_log`, to which entries are appended, and which is written anew with what is left of them.
+  The file behind `Roomtone.Store`: OTP's `:disk_log`, to which entries are appended. A new file
+  begins with the entries that still count.
 
-  The first item says what it is: `{:roomtone_store, version, born}`. Each other is `{:put, key, value}` or `{:delete, key}`, in the external term format,
-  with a checksum (CRC-32) in front; the later one of a key counts. The folder and what is in it are readable by the server's user alone.
+  The first item is the header: `{:roomtone_store, version, born}`. Each other is `{:put, key,
+  value}` or `{:delete, key}`, in the external term format, with a checksum (CRC-32) in front; the
+  latest entry of a key counts. Only the server's user can read the folder and its content.
   """
 
   @version 1
   @file_name "rooms.log"
   @log __MODULE__
 
-  # What may be in a value is atoms of ours, which are known once these are loaded; of anything else in a file no atom is made.
+  # The atoms of values are ours, and known once these modules are loaded; other content of a file
+  # makes no new atoms.
   @known [
     Roomtone.Room.Memory,
     Roomtone.Room,
@@ -22,28 +25,31 @@ defmodule Roomtone.Store.Log do
   @enforce_keys [:bytes, :first_bytes]
   defstruct [:bytes, :first_bytes]
 
-  @typedoc "How long the file is, and how long it was when it was begun."
+  @typedoc "The length of the file, now and when it was begun."
   @type t :: %__MODULE__{bytes: non_neg_integer, first_bytes: non_neg_integer}
 
-  @typedoc "What holds the folder against other servers, until the process ends that asked for it."
+  @typedoc "Holds the folder against other servers, until the calling process ends."
   @type lock :: port
 
   # ---- One server at a time ------------------------------------------------------------------------------------------------
 
-  @doc "Makes the folder, if need be, for this user alone; and holds it. Two servers that write the same file would spoil it."
+  @doc """
+  Makes the folder for this user alone, if necessary, and locks it. Two servers writing the same
+  file would corrupt it.
+  """
   @spec lock(Path.t()) :: {:ok, lock} | {:error, String.t()}
   def lock(dir) do
     with :ok <- made(File.mkdir_p(dir)), :ok <- private(dir), do: hold(socket_path(dir), 2)
   end
 
-  # Nobody else's folder is shut: /tmp, say, has other things in it.
+  # A folder with other content keeps its permissions: /tmp, for example.
   defp private(dir) do
     with {:ok, %{mode: mode}} <- File.stat(dir),
          {:ok, files} <- File.ls(dir) do
       cond do
         Bitwise.band(mode, 0o077) == 0 -> :ok
         Enum.all?(files, &ours?/1) -> made(File.chmod(dir, 0o700))
-        true -> {:error, "the folder can't be used: others may read it, and it has other files in it"}
+        true -> {:error, "the folder can't be used: other users may read it, and it has other files in it"}
       end
     else
       error -> made(error)
@@ -55,7 +61,7 @@ defmodule Roomtone.Store.Log do
   defp made(:ok), do: :ok
   defp made({:error, reason}), do: {:error, "the folder can't be used: #{:file.format_error(reason)}"}
 
-  # A local socket is gone with its process, however that ends; only its name stays.
+  # A local socket vanishes with its process, however that ends; only its name stays.
   defp hold(path, tries) do
     case :gen_tcp.listen(0, [:local, ifaddr: {:local, path}]) do
       {:ok, socket} ->
@@ -77,7 +83,7 @@ defmodule Roomtone.Store.Log do
     end
   end
 
-  # Such a name has 107 bytes at most.
+  # Such a name has at most 107 bytes.
   defp socket_path(dir) do
     path = Path.join(dir, "lock")
 
@@ -91,7 +97,10 @@ defmodule Roomtone.Store.Log do
 
   # ---- Reading ---------------------------------------------------------------------------------------------------------
 
-  @doc "All that is in the folder's file; `:none` where there is no file. An error is half a sentence whose subject is the file."
+  @doc """
+  The whole content of the folder's file; `:none` if there is no file. An error is the predicate
+  of a sentence about the file.
+  """
   @spec read(Path.t()) :: {:ok, born :: integer, %{term => term}} | :none | {:error, String.t()}
   def read(dir) do
     path = Path.join(dir, @file_name)
@@ -99,7 +108,7 @@ defmodule Roomtone.Store.Log do
 
     cond do
       not File.exists?(path) -> :none
-      # An empty one is what a full disk leaves.
+      # A full disk leaves an empty file.
       match?({:ok, %{size: 0}}, File.stat(path)) -> {:error, "is damaged"}
       true -> read_log(path)
     end
@@ -120,7 +129,7 @@ defmodule Roomtone.Store.Log do
     end
   end
 
-  # Whatever can't be made out makes the whole worthless: nobody knows what was in it.
+  # One unreadable item makes the whole file worthless: its content is unknown.
   defp chunks(log, continuation, items) do
     case :disk_log.bchunk(log, continuation) do
       :eof -> {:ok, items |> Enum.reverse() |> Enum.concat()}
@@ -154,7 +163,7 @@ defmodule Roomtone.Store.Log do
   defp decode(<<crc::32, term::binary>>) do
     if :erlang.crc32(term) == crc, do: {:ok, :erlang.binary_to_term(term, [:safe])}, else: :error
   rescue
-    # Such as an atom that this version hasn't got.
+    # For example an atom that this version doesn't have.
     ArgumentError -> :error
   end
 
@@ -162,7 +171,7 @@ defmodule Roomtone.Store.Log do
 
   # ---- Writing ---------------------------------------------------------------------------------------------------------
 
-  @doc "Begins the file anew with these entries, in place of what was there, and holds it open."
+  @doc "Begins the file anew with these entries, and keeps it open."
   @spec begin(Path.t(), integer, %{term => term}) :: {:ok, t} | {:error, String.t()}
   def begin(dir, born, entries) do
     path = Path.join(dir, @file_name)
@@ -186,12 +195,15 @@ defmodule Roomtone.Store.Log do
 
   defp chmod(path), do: with({:error, reason} <- File.chmod(path, 0o600), do: {:error, {:file_error, path, reason}})
 
-  # The folder's own entry has to be on the disk as well.
+  # The folder's own entry has to be on disk as well.
   defp rename(new, path) do
     with {:error, reason} <- File.rename(new, path), do: {:error, {:file_error, path, reason}}
   end
 
-  @doc "Appends `{key, {:ok, value}}` or `{key, :error}` (it is gone), and returns when that is on the disk."
+  @doc """
+  Appends `{key, {:ok, value}}` or `{key, :error}` (deleted), and returns when the entries are on
+  disk.
+  """
   @spec append(t, [{term, {:ok, term} | :error}]) :: {:ok, t} | {:error, String.t()}
   def append(log, changes) do
     items =
@@ -218,7 +230,7 @@ defmodule Roomtone.Store.Log do
     :ok
   end
 
-  @doc "Renames a file that can't be read, for whoever wants to look into it."
+  @doc "Renames an unreadable file, so that an operator can look into it."
   @spec put_aside(Path.t()) :: :ok
   def put_aside(dir) do
     path = Path.join(dir, @file_name)
@@ -226,7 +238,7 @@ defmodule Roomtone.Store.Log do
     :ok
   end
 
-  @doc "Takes the file away: what is in it is older than what happened since."
+  @doc "Removes the file: its content is older than what happened since."
   @spec discard(Path.t()) :: :ok
   def discard(dir) do
     _none_or_gone = File.rm(Path.join(dir, @file_name))
@@ -238,7 +250,7 @@ defmodule Roomtone.Store.Log do
     <<:erlang.crc32(binary)::32, binary::binary>>
   end
 
-  # As the log has it: eight bytes around each.
+  # As the log stores it: eight bytes around each item.
   defp size(items), do: Enum.reduce(items, 0, fn item, sum -> sum + byte_size(item) + 8 end)
 
   defp words({:file_error, _path, reason}), do: words(reason)
