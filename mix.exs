@@ -35,10 +35,10 @@ defmodule Roomtone.MixProject do
   defp elixirc_paths(:test), do: ["elixir_app/lib", "test/support"]
   defp elixirc_paths(_env), do: ["elixir_app/lib"]
 
-  # The real Phoenix where Hex is installed and Elixir is new enough for Phoenix 1.8; elsewhere the part of it
-  # that this app uses, from elixir_app/phoenix_lite. Both are the same to the app: the modules have the same
-  # names and speak the same protocols.
-  @doc "Which Phoenix this build takes."
+  # Phoenix from Hex if Hex is installed and Elixir is new enough for Phoenix 1.8; otherwise
+  # elixir_app/phoenix_lite, which has the part of it that this app uses. The app can't tell them
+  # apart: the modules have the same names and the same protocols.
+  @doc "The Phoenix that this build uses."
   def phoenix do
     case System.get_env("PHOENIX") do
       "hex" -> :hex
@@ -60,15 +60,17 @@ defmodule Roomtone.MixProject do
       {:bandit, "~> 1.8"},
       {:jason, "~> 1.4"},
       {:telemetry, "~> 1.2"},
-      # What Phoenix.LiveViewTest reads pages with.
+      # Phoenix.LiveViewTest parses pages with it.
       {:lazy_html, "~> 0.1", only: :test}
     ]
   end
 
-  # `env:` because path dependencies are built for :prod unless told otherwise, and the cargo profile follows the environment.
+  # `env:` because path dependencies are built for :prod by default, and the cargo profile follows
+  # the environment.
   defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
 
-  # The client of a release is one script and one style sheet, made by esbuild; elsewhere its files are served as they are.
+  # esbuild bundles the client of a release into one script and one style sheet; otherwise the files
+  # are served as they are.
   defp bundle(release) do
     folder = Path.join([release.path, "lib", "roomtone-#{release.version}", "priv/static/assets/built"])
     args = ["elixir_app/assets/build.mjs", folder | apply(RoomtoneWeb.Bundle, :sheets, [])]
@@ -98,7 +100,8 @@ defmodule Roomtone.MixProject do
 
   defp aliases, do: for(task <- [:"roomtone.token", :"roomtone.invite"], do: {task, &quiet(task, &1)})
 
-  # Scripts take what these tasks print on standard output for a token, so compiling beforehand has to be quiet there.
+  # Scripts use the standard output of these tasks as a token, so compiling beforehand has to be
+  # quiet.
   defp quiet(task, args) do
     leader = Process.group_leader()
     Process.group_leader(self(), Process.whereis(:standard_error))

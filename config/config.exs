@@ -1,13 +1,14 @@
 import Config
 
 # ---- Domain (lib/roomtone) -------------------------------------------------------------------------------------------
-# Everything here is checked once at start by Roomtone.Config, which names the key and what it takes.
+# Roomtone.Config checks everything here once at the start; an error names the key and what it
+# takes.
 
 config :roomtone,
   environment: config_env(),
   # The module behind the media engine. Tests put a scripted one here.
   native: Roomtone.Native,
-  # Child specs started after media and rooms: this is where a web layer plugs in. The domain never names it.
+  # Child specs started after media and rooms: the web layer goes here. The domain never names it.
   children: []
 
 # ---- Web (lib/roomtone_web) ------------------------------------------------------------------------------------------
@@ -16,18 +17,19 @@ config :roomtone, children: [RoomtoneWeb.Supervisor]
 config :roomtone, RoomtoneWeb.Endpoint,
   url: [host: "localhost"],
   adapter: Bandit.PhoenixAdapter,
-  # A page may open a socket to where it came from, whatever name or address that server was reached by.
+  # A page may open a socket to the server it came from, under any name or address of that server.
   check_origin: :conn,
   pubsub_server: Roomtone.PubSub,
-  # Signs what a page knows of its own LiveView.
+  # Signs the page's reference to its own LiveView.
   live_view: [signing_salt: "pages of rooms"],
   render_errors: [formats: [html: RoomtoneWeb.ErrorHTML, json: RoomtoneWeb.ErrorJSON], layout: false]
 
-# How often one address may enter, open sockets and send offers: `false` for no limit. See the module for what counts.
+# The rate at which one address may enter, open sockets and send offers: `false` for no limit. The
+# module documents what counts.
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
 
-# Parameters that Phoenix leaves out of its log: who somebody is, and what they prove it with. phoenix_lite logs no
-# parameters, and mix warns of config for an application that isn't there.
+# Parameters that Phoenix leaves out of its log: identities and secrets. phoenix_lite logs no
+# parameters, and mix warns about config for a missing application.
 if Roomtone.MixProject.phoenix() == :hex do
   config :phoenix, filter_parameters: ~w(password passcode name token session sdp)
 end

@@ -1,7 +1,8 @@
 import Config
 
 # ---- Domain (lib/roomtone) -------------------------------------------------------------------------------------------
-# Environment variables are handed on as they are: Roomtone.Config parses them, so that a wrong one is reported in words.
+# Environment variables are passed on unchanged: Roomtone.Config parses them, so that an invalid one
+# gets a readable error.
 if config_env() != :test do
   variables = [
     udp_ports: "UDP_PORTS",
@@ -33,7 +34,7 @@ case System.get_env("LOG_FORMAT", "") do
     :ok
 
   "json" ->
-    # Elixir 1.15 gave it another name, and deprecated the old one.
+    # Elixir 1.15 renamed it, and deprecated the old name.
     formatter = if Version.match?(System.version(), ">= 1.15.0"), do: :default_formatter, else: :console
 
     config :logger, formatter,
@@ -62,7 +63,7 @@ if config_env() != :test do
     {nil, nil} ->
       config :roomtone, RoomtoneWeb.Endpoint, http: [ip: {0, 0, 0, 0}, port: port.("PORT", "4000")]
 
-      # Behind a proxy that ends TLS the request itself doesn't tell which origin is ours.
+      # Behind a proxy that terminates TLS the request itself doesn't show our origin.
       if host do
         config :roomtone, RoomtoneWeb.Endpoint,
           url: [host: host, port: 443, scheme: "https"],
@@ -80,7 +81,7 @@ if config_env() != :test do
           certfile: Path.expand(certificate),
           keyfile: Path.expand(key)
         ],
-        # Nobody shall be on a page without a microphone: plain HTTP is for this machine alone.
+        # A page without HTTPS has no microphone, so plain HTTP is for this machine only.
         http: [ip: {127, 0, 0, 1}, port: port.("PORT", "4000")],
         url: [host: host || "localhost", port: https_port, scheme: "https"]
 
@@ -88,7 +89,7 @@ if config_env() != :test do
       raise "HTTPS_CERT_FILE and HTTPS_KEY_FILE belong together: set both, or neither"
   end
 
-  # A release starts no server unless it is told to; this one has nothing else to do.
+  # A release starts no server by default; this one has no other purpose.
   if variable.("PHX_SERVER") || variable.("RELEASE_NAME") do
     config :roomtone, RoomtoneWeb.Endpoint, server: true
   end

@@ -8,11 +8,11 @@ config :roomtone,
   shards: 2,
   public_ip: "127.0.0.1",
   udp_ports: "51000",
-  # Of this run alone; test/test_helper.exs takes it away.
+  # For this run only; test/test_helper.exs removes it.
   data_dir: Path.join(System.tmp_dir!(), "roomtone-test-#{System.pid()}"),
-  # An engine that doesn't answer is given up sooner, so that the tests of it are quick.
+  # A shorter timeout for an engine that doesn't answer, so that its tests are quick.
   join_timeout_ms: 3_000,
-  # Tests that start the application anew don't wait for whoever is left of others.
+  # Tests that restart the application don't wait for people left over from other tests.
   drain_seconds: 0
 
 config :logger, level: :warning
@@ -23,5 +23,5 @@ config :roomtone, RoomtoneWeb.Endpoint,
   http: [ip: {127, 0, 0, 1}, port: 4002],
   server: false
 
-# So low that tests of the limit are quick; the others come from this machine, which isn't limited.
+# Low, so that tests of the limit are quick; the others come from this machine, which isn't limited.
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 5, per_second: 0.01

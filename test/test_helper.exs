@@ -1,15 +1,16 @@
-# Tests tagged :media run the real engine, with sockets and sound. Without the native library they can't; say so, don't hide it.
+# Tests tagged :media run the real engine, with sockets and sound. Without the native library they
+# can't run; a message reports that they are excluded.
 media =
   case Roomtone.Native.loaded() do
     :ok ->
       []
 
     {:error, why} ->
-      IO.puts(:stderr, "leaving out the tests tagged :media, as the native library can't be loaded: #{why}")
+      IO.puts(:stderr, "excluding the tests tagged :media, because the native library can't be loaded: #{why}")
       [:media]
   end
 
 System.at_exit(fn _status -> File.rm_rf!(Application.get_env(:roomtone, :data_dir)) end)
 
-# The machine may be busy with other things; waiting is only as long as it has to be.
+# The machine may be busy; a wait still ends as soon as the message arrives.
 ExUnit.start(exclude: media, assert_receive_timeout: 10_000)

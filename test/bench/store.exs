@@ -1,5 +1,6 @@
-# What remembering costs: writes a second with 1,000 busy rooms, and a start with 10,000 remembered ones. The media engine is the scripted one of the tests, so
-# that what is measured is Elixir and the disk.
+# The cost of remembering rooms: writes a second with 1,000 busy rooms, and a start with 10,000
+# remembered ones. The media engine is the scripted one of the tests, so that only Elixir and the
+# disk are measured.
 #
 #   MIX_ENV=test mix run --no-start test/bench/store.exs
 alias Roomtone.{FakeNative, Rooms.Remembered, Store}
@@ -34,7 +35,8 @@ end
 
 :ok = Store.sync()
 
-# Each room has something to tell twice a second: a hand, a volume, a role, a moderator's word. A hundred clients do that, as fast as it takes.
+# Each room changes twice a second: a hand, a volume, a role, a moderator's silence. A hundred
+# clients do that as fast as they can.
 counts = :counters.new(2, [])
 
 tracer =

@@ -2,12 +2,13 @@
 #
 #   MIX_ENV=test mix compile && elixir test/dialyzer/run.exs
 #
-# The modules of Erlang/OTP and Elixir that the application names are analysed once, in about 20 seconds, and kept as a PLT
-# (persistent lookup table) under $XDG_CACHE_HOME, by default ~/.cache. There is one for each version of the two. A module that the
-# application names later is added to it.
+# The modules of Erlang/OTP and Elixir that the application names are analysed once, in about 20
+# seconds, and kept as a PLT (persistent lookup table) under $XDG_CACHE_HOME, by default ~/.cache.
+# There is one PLT for each pair of versions. A module that the application names later is added to
+# it.
 #
-# The modules of the web framework are analysed with ours, so that calls to them are checked, but only what is found in our own
-# is reported.
+# The modules of the web framework are analysed with ours, so that calls to them are checked, but
+# only warnings about our own modules are reported.
 
 defmodule RoomtoneDialyzer do
   @warnings [:unknown, :error_handling, :extra_return, :missing_return]
@@ -68,7 +69,7 @@ defmodule RoomtoneDialyzer do
   defp add(modules, path) do
     IO.puts("dialyzer: adding #{length(modules)} modules of Erlang/OTP and Elixir to #{path}")
     File.mkdir_p!(Path.dirname(path))
-    # Under its name only when it is complete, however many build it at once.
+    # The file gets its name only when it is complete, however many processes build it at once.
     unfinished = String.to_charlist(path <> ".#{System.pid()}")
 
     how =
@@ -76,12 +77,12 @@ defmodule RoomtoneDialyzer do
         do: [analysis_type: :plt_add, init_plt: String.to_charlist(path)],
         else: [analysis_type: :plt_build]
 
-    # What is found in theirs is for others to look at.
+    # Warnings about other projects' modules aren't ours.
     _warnings = run(how ++ [files: Enum.map(modules, &String.to_charlist/1), output_plt: unfinished])
     File.rename!(unfinished, path)
   end
 
-  # The files of those modules of Erlang/OTP and Elixir whose names are in our code or types.
+  # The files of the Erlang/OTP and Elixir modules whose names are in our code or types.
   defp named_modules(beams) do
     names = Enum.reduce(beams, MapSet.new(), &atoms(code(&1), &2))
 

@@ -1,4 +1,4 @@
-// `mix release`: it has all that it needs, and ends kindly.
+// `mix release`: it contains everything it needs, and ends gracefully.
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -16,7 +16,7 @@ test("it starts, is healthy, and serves its pages and scripts", async () => {
   assert.deepEqual([body.status, body.store, body.rooms, body.participants], ["ok", "ok", 0, 0]);
   const page = await (await fetch(`${release.url}/`)).text();
   assert.match(page, /<html/);
-  // One script and one style sheet, small, and to be kept for ever.
+  // One script and one style sheet, small and cacheable for ever.
   const client = [...page.matchAll(/"(\/assets\/built\/[^"]+\.(?:js|css))"/g)].map(([, path]) => path);
   assert.equal(client.length, 2, page);
   let bytes = page.length;
@@ -27,7 +27,7 @@ test("it starts, is healthy, and serves its pages and scripts", async () => {
     bytes += Number(response.headers.get("content-length"));
   }
   assert.ok(bytes < 120_000, `the first page is ${bytes} bytes`);
-  // What the page asks for, and what that asks for in turn.
+  // The page's resources, and theirs in turn.
   const seen = new Set();
   const wanted = [...page.matchAll(/"(\/assets\/[^"]+)"/g)].map(([, path]) => path);
   assert.ok(wanted.length >= 3, `the page asks for little: ${wanted}`);
@@ -56,7 +56,7 @@ test("people hear each other", async () => {
   assert.equal(code, 0, said);
 });
 
-test("asked to stop, it takes nobody in, says so, and ends when the last one has left", async () => {
+test("asked to stop, it admits nobody, reports draining, and ends when the last person has left", async () => {
   const crowd = new Crowd(release, "evening", { peers: 3, talkers: 2, seconds: 300 });
   await until("the crowd's joining", async () => (await release.health()).body.participants === 3);
   const asked = release.terminate();
@@ -85,7 +85,7 @@ test("asked to stop, it takes nobody in, says so, and ends when the last one has
   assert.ok(at - asked < 55_000, "it waited although everybody had left");
 });
 
-test("its log is JSON, says who was where, and keeps secrets", () => {
+test("its log is JSON, records who was where, and has no secrets", () => {
   const log = release.log();
   const lines = log
     .split("\n")
@@ -103,7 +103,7 @@ test("its log is JSON, says who was where, and keeps secrets", () => {
   for (const secret of [...SECRETS, "eyJ", "ice-pwd"]) assert.ok(!log.includes(secret), `the log has ${secret}`);
 });
 
-test("it doesn't wait for ever, and says goodbye to those who stay", async () => {
+test("it doesn't wait for ever, and says goodbye to people who stay", async () => {
   release = await Release.start("second", { DRAIN_SECONDS: "2" });
   const crowd = new Crowd(release, "night", { peers: 3, talkers: 2, seconds: 300 });
   await until("the crowd's joining", async () => (await release.health()).body.participants === 3);
@@ -117,7 +117,7 @@ test("it doesn't wait for ever, and says goodbye to those who stay", async () =>
   assert.match(said, /lost|closed|gone|end/i);
 });
 
-test("a wrong setting stops it at once, in words", async () => {
+test("a wrong setting stops it at once with a readable error", async () => {
   await assert.rejects(Release.start("wrong", { UDP_PORTS: "many", TOKEN_SECRET: "short" }), (error) => {
     assert.match(error.message, /udp_ports \(UDP_PORTS\) takes/);
     assert.match(error.message, /TOKEN_SECRET\) has 5 bytes/);
@@ -125,7 +125,7 @@ test("a wrong setting stops it at once, in words", async () => {
   });
 });
 
-/** An offer that is well-formed; nobody looks at more of it here. */
+/** A well-formed offer; this test needs nothing more of it. */
 function offer() {
   return ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", ""].join("\r\n");
 }

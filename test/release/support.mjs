@@ -1,4 +1,4 @@
-// A release, built and run as an operator would, on ports of its own.
+// A release, built and run as an operator would, on its own ports.
 import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
@@ -17,7 +17,7 @@ const KEY_BASE = "the key base of the release under test ".repeat(3);
 export const SECRETS = [SECRET, KEY_BASE];
 mkdirSync(TMP, { recursive: true });
 
-/** Waits until something is so, for as long as a busy machine may take. */
+/** Waits until a condition holds, for as long as a busy machine may take. */
 export async function until(what, condition, timeout = 30_000) {
   const deadline = Date.now() + timeout;
   let last;
@@ -99,7 +99,7 @@ export class Release {
       cwd: TMP,
       stdio: ["ignore", log, log],
       env: {
-        // Nothing of how this machine is set up but where its programs are.
+        // Nothing of this machine's environment except where its programs are.
         PATH: process.env.PATH,
         HOME: process.env.HOME,
         LANG: "C.UTF-8",
@@ -143,7 +143,7 @@ export class Release {
   }
 }
 
-/** A crowd of the load generator's; `done` has its exit status and what it said. */
+/** A crowd of the load generator; `done` has its exit status and output. */
 export class Crowd {
   constructor(release, room, { peers, talkers, seconds }) {
     const target = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");

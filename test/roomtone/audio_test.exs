@@ -13,7 +13,8 @@ defmodule Roomtone.AudioTest do
     pcm
   end
 
-  # The level of one tone in a mono block at 48 kHz, in dB below a sine of full scale: Goertzel's algorithm, a second opinion in Elixir.
+  # The level of one tone in a mono block at 48 kHz, in dB below a sine of full scale: Goertzel's
+  # algorithm, as a check independent of the Rust code.
   defp tone_dbfs(pcm, hz) do
     samples = for <<sample::float-32-little <- pcm>>, do: sample
     count = length(samples)
@@ -37,13 +38,13 @@ defmodule Roomtone.AudioTest do
       end
     end
 
-    test "takes sounds of different lengths, and none at all" do
+    test "accepts sounds of different lengths, and none at all" do
       {:ok, mixed} = Audio.mix([{tone!(440, 10), 1}, {tone!(440, 30), 1}])
       assert Audio.duration_ms(mixed) == 30.0
       assert Audio.mix([]) == {:ok, ""}
     end
 
-    test "limits a sum above full scale, and leaves a sum below it bit for bit" do
+    test "limits a sum above full scale and leaves a sum below it unchanged bit for bit" do
       loud = tone!(440, 40, amplitude: 0.9)
       {:ok, limited} = Audio.mix([{loud, 1}, {loud, 1}])
       assert Audio.level!(limited).peak <= 1.0
@@ -51,14 +52,14 @@ defmodule Roomtone.AudioTest do
       assert Audio.mix([{quiet, 1}]) == {:ok, quiet}
     end
 
-    test "gives the same on both kinds of scheduler" do
+    test "gives the same result on both kinds of scheduler" do
       long = tone!(440, 2_000)
       assert byte_size(long) > 256 * 1024
       {:ok, mixed} = Audio.mix([{long, 0.5}])
       assert binary_part(mixed, 0, 3840) == elem(Audio.mix([{binary_part(long, 0, 3840), 0.5}]), 1)
     end
 
-    test "refuses what isn't sound" do
+    test "refuses invalid sound" do
       assert Audio.mix([{<<1, 2, 3>>, 1}]) == {:error, :bad_pcm}
       # A NaN, and infinity.
       assert Audio.mix([{<<0, 0, 192, 127>>, 1}]) == {:error, :bad_pcm}
@@ -86,7 +87,7 @@ defmodule Roomtone.AudioTest do
       assert_in_delta tone_dbfs(binary_part(decoded, 4 * 9600, 4 * 28_800), 1000), -6.02, 0.5
     end
 
-    test "has frames of six lengths and no others" do
+    test "accepts frames of six lengths and no others" do
       {:ok, encoder} = Audio.encoder()
       for ms <- [2.5, 5, 10, 20, 40, 60], do: assert({:ok, _packet} = Audio.encode(encoder, tone!(440, ms)))
       for ms <- [0, 1, 30, 80], do: assert(Audio.encode(encoder, tone!(440, ms)) == {:error, :bad_frame_length})
@@ -114,7 +115,7 @@ defmodule Roomtone.AudioTest do
       assert Audio.decode_fec(decoder, "", 20) == {:error, :bad_packet}
     end
 
-    test "survives packets that aren't any" do
+    test "survives invalid packets" do
       {:ok, decoder} = Audio.decoder(channels: 2)
 
       for _ <- 1..500 do
@@ -145,14 +146,14 @@ defmodule Roomtone.AudioTest do
   end
 
   describe "resample/4" do
-    test "keeps length and level, and lets nothing fold back" do
+    test "keeps length and level, and doesn't alias" do
       for {from, to} <- [{8_000, 48_000}, {44_100, 48_000}, {16_000, 48_000}, {96_000, 48_000}] do
         {:ok, resampled} = Audio.resample(tone!(1000, 1000, rate: from), from, to)
         assert_in_delta Audio.duration_ms(resampled), 1000, 0.1
         assert_in_delta tone_dbfs(binary_part(resampled, 4 * 12_000, 4 * 24_000), 1000), -6.02, 0.1
       end
 
-      # 7 kHz has no place at 8 kHz: it goes, instead of coming back as 1 kHz.
+      # 8 kHz can't carry 7 kHz: it must vanish instead of folding back to 1 kHz.
       {:ok, low} = Audio.resample(tone!(7000, 1000), 48_000, 8_000)
       assert Audio.level!(binary_part(low, 4 * 2000, 4 * 4000)).rms_dbfs < -60
     end
@@ -169,7 +170,7 @@ defmodule Roomtone.AudioTest do
       assert right |> Enum.map(&abs/1) |> Enum.max() < 1.0e-4
     end
 
-    test "refuses rates that make no sense, and results that are too long" do
+    test "refuses invalid rates and results that are too long" do
       assert Audio.resample(tone!(440, 20), 48_000, 500_000) == {:error, :bad_rate}
       assert Audio.resample(Audio.silence(60_000), 1_000, 384_000) == {:error, :too_long}
     end
@@ -182,13 +183,13 @@ defmodule Roomtone.AudioTest do
     assert_raise ArgumentError, fn -> Audio.level!("abc") end
   end
 
-  test "tone/3 refuses what nobody could hear" do
+  test "tone/3 refuses inaudible tones" do
     assert Audio.tone(24_001, 20) == {:error, :bad_tone}
     assert Audio.tone(440, 20, amplitude: 2) == {:error, {:invalid_option, :amplitude}}
     assert Audio.tone(440, 3_600_000) == {:error, :too_long}
   end
 
-  test "16-bit integers there and back" do
+  test "16-bit integers survive a round trip" do
     tone = tone!(440, 20)
     {:ok, s16} = Audio.to_s16(tone)
     assert byte_size(s16) == 1920
@@ -209,7 +210,7 @@ defmodule Roomtone.AudioTest do
       assert Audio.read_wav(path) == {:ok, %{rate: 44_100, channels: 2, pcm: tone}}
     end
 
-    test "that aren't any, or can't be opened, are errors", %{tmp_dir: dir} do
+    test "that are invalid or can't be opened are errors", %{tmp_dir: dir} do
       assert Audio.read_wav(Path.join(dir, "none.wav")) == {:error, :not_found}
       rubbish = Path.join(dir, "rubbish.wav")
       File.write!(rubbish, "RIFF1234WAVEfmt ")
@@ -219,7 +220,7 @@ defmodule Roomtone.AudioTest do
     end
   end
 
-  test "a handle that another process uses is an error, never a wait" do
+  test "a handle in use by another process returns an error and doesn't wait" do
     {:ok, encoder} = Audio.encoder(complexity: 10)
     frame = tone!(440, 60)
 

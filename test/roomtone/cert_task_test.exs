@@ -23,7 +23,7 @@ defmodule Roomtone.CertTaskTest do
     end
   end
 
-  test "makes a certificate for this machine's names, which TLS clients accept", %{tmp_dir: folder} do
+  test "makes a certificate for this machine's names that TLS clients accept", %{tmp_dir: folder} do
     said = run(["--directory", folder])
     assert said =~ "Made a certificate"
     assert said =~ ~r"https://\S+:4443"
@@ -46,7 +46,7 @@ defmodule Roomtone.CertTaskTest do
     assert run(["--directory", folder, "--quiet"]) =~ "still good"
   end
 
-  test "makes another one when the host has a name", %{tmp_dir: folder} do
+  test "makes a new certificate when the host has a name", %{tmp_dir: folder} do
     run(["--directory", folder, "--quiet"])
     System.put_env("PHX_HOST", "roomtone.example")
     said = run(["--directory", folder])

@@ -26,7 +26,7 @@ defmodule Roomtone.ConfigTest do
   end
 
   describe "udp_ports" do
-    test "as one port is the first of as many as there are shards" do
+    test "as one port gives consecutive ports, one for each shard" do
       assert {:ok, %{udp_ports: [6000, 6001, 6002]}} = load(udp_ports: "6000", shards: "3")
       assert {:ok, %{udp_ports: [6000]}} = load(udp_ports: 6000, shards: 1)
     end
@@ -38,7 +38,7 @@ defmodule Roomtone.ConfigTest do
       assert {:ok, %{udp_ports: [6000, 6001]}} = load(udp_ports: [6000, 6001], shards: 2)
     end
 
-    test "and dirty I/O schedulers bound the number of shards, which would occupy them all" do
+    test "and dirty I/O schedulers bound the number of shards" do
       online = System.schedulers_online()
       assert Parse.shards(nil, {:ok, {:from, 50_000}}, online + 2) == {:ok, online}
       assert Parse.shards(nil, {:ok, {:from, 50_000}}, online + 1) == {:ok, max(online - 1, 1)}
@@ -49,18 +49,18 @@ defmodule Roomtone.ConfigTest do
       assert problem(shards: too_many) =~ "start Erlang with +SDio #{too_many + 2}"
     end
 
-    test "bound the number of shards, unless that is given too" do
+    test "bound the number of shards unless that is given too" do
       assert {:ok, %{shards: 1}} = load(udp_ports: [6000])
 
       assert problem(udp_ports: "6000,6001", shards: 3) =~
                "udp_ports (UDP_PORTS) has 2 ports; it takes one for each of the 3 shards"
     end
 
-    test "of the system's choice" do
+    test "may be chosen by the system" do
       assert {:ok, %{udp_ports: [0, 0]}} = load(udp_ports: "0", shards: 2)
     end
 
-    test "that can't be are refused by name" do
+    test "that are invalid are refused by name" do
       for bad <- ["", "abc", "70000", "6001-6000", "6000-", "-1", "6000,,x", "1-60000", :any, [], ["6000"]] do
         assert problem(udp_ports: bad) =~ "udp_ports (UDP_PORTS)"
       end
@@ -71,20 +71,20 @@ defmodule Roomtone.ConfigTest do
   end
 
   describe "public_ip" do
-    test "as one or more addresses" do
+    test "takes one or more addresses" do
       assert {:ok, %{public_ip: [{203, 0, 113, 5}]}} = load(public_ip: "203.0.113.5")
 
       assert {:ok, %{public_ip: [{203, 0, 113, 5}, {10, 0, 0, 1}]}} =
                load(public_ip: "203.0.113.5, 10.0.0.1,203.0.113.5")
     end
 
-    test "of IPv6 needs an IPv6 socket" do
+    test "with IPv6 needs an IPv6 socket" do
       assert problem(public_ip: "2001:db8::7") =~ "UDP_BIND"
       assert {:ok, config} = load(public_ip: "2001:db8::7", udp_bind: "::", shards: 1)
       assert [%{bind: "[::]:50000", candidates: ["[2001:db8::7]:50000"]}] = Config.shard_addresses(config)
     end
 
-    test "that can't be is refused by name" do
+    test "that is invalid is refused by name" do
       for bad <- ["", "example.org", "1.2.3", "1.2.3.4.5", 5, []],
           do: assert(problem(public_ip: bad) =~ "public_ip (PUBLIC_IP) takes IP addresses")
     end
@@ -104,13 +104,13 @@ defmodule Roomtone.ConfigTest do
   end
 
   describe "token_secret" do
-    test "is needed, and long enough" do
+    test "is required, with a minimum length" do
       assert problem(token_secret: nil) =~ "token_secret (TOKEN_SECRET) is missing"
       assert problem(token_secret: "short") =~ "has 5 bytes; it takes at least 32"
       assert problem(token_secret: :atom) =~ "takes a text"
     end
 
-    test "from the repository is for development only" do
+    test "from the repository works in development only" do
       for file <- ["config/dev.exs", "config/test.exs", "test/embedding/config/config.exs", "docs/embedding.md"] do
         [_, published] = Regex.run(~r/token_secret: (?:System.get_env\("TOKEN_SECRET", )?"([^"]+)"/, File.read!(file))
         assert problem(token_secret: published) =~ "which everyone knows"
@@ -124,7 +124,7 @@ defmodule Roomtone.ConfigTest do
     end
   end
 
-  test "everything that is wrong is said at once, when the application starts" do
+  test "all errors are reported at once, when the application starts" do
     error =
       assert_raise Config.Error, fn ->
         Config.install!(environment: :dev, native: NoSuch, udp_ports: "x", token_secret: nil)
@@ -133,7 +133,7 @@ defmodule Roomtone.ConfigTest do
     for key <- ["native takes a module", "udp_ports", "token_secret"], do: assert(error.message =~ key)
   end
 
-  test "addresses of this machine are loopback and what others can reach" do
+  test "addresses of this machine are loopback and those that others can reach" do
     addresses = Network.local_addresses(true)
     assert hd(addresses) == {127, 0, 0, 1}
     assert addresses == Enum.uniq(addresses)

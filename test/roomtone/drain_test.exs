@@ -1,5 +1,7 @@
 defmodule Roomtone.DrainTest do
-  @moduledoc "The end of a node. The same with a real process and SIGTERM is in test/release."
+  @moduledoc """
+  The graceful end of a node. test/release does the same with a real process and SIGTERM.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Drain
@@ -8,7 +10,7 @@ defmodule Roomtone.DrainTest do
 
   setup do
     on_exit(&Drain.reset/0)
-    # Whoever is left of other tests would be waited for, too.
+    # Drain would also wait for people left over from other tests.
     for %{name: name} <- Roomtone.RoomServer.summaries(), do: Roomtone.close_room(name)
     :ok
   end
@@ -21,7 +23,7 @@ defmodule Roomtone.DrainTest do
     task
   end
 
-  test "nobody new comes in, those who are in stay and may make new offers" do
+  test "nobody new is admitted, while present people stay and may make new offers" do
     room = open_room()
     {:ok, ada} = join(room, "ada")
     task = drain(30)
@@ -36,13 +38,13 @@ defmodule Roomtone.DrainTest do
     assert Task.await(task, 5_000) == :ok
   end
 
-  test "it doesn't wait longer than it was told to" do
+  test "draining ends after its time is over" do
     room = open_room()
     {:ok, _} = join(room, "ada")
     assert Task.await(drain(0), 5_000) == :ok
   end
 
-  test "stopping the application drains it, and starting it takes people in again" do
+  test "stopping the application drains it, and starting it admits people again" do
     :ok = restart_with(drain_seconds: 0)
     refute Roomtone.draining?()
     assert {:ok, _} = Roomtone.open_room(unique_name())

@@ -1,5 +1,5 @@
 defmodule Roomtone.EventLogTest do
-  @moduledoc "Who came and went is in the log, by room and participant; nothing secret is."
+  @moduledoc "The log shows who came and left, by room and participant, and no secrets."
   use Roomtone.DomainCase, async: false
 
   import ExUnit.CaptureLog
@@ -16,7 +16,7 @@ defmodule Roomtone.EventLogTest do
     end
   end
 
-  test "the life of a room and of somebody in it" do
+  test "the log follows the life of a room and of a person in it" do
     name = unique_name()
     offer = FakeNative.offer(connect: true)
 
@@ -29,7 +29,7 @@ defmodule Roomtone.EventLogTest do
         :ok = Roomtone.leave(name, "ada")
         :ok = Roomtone.close_room(name)
         eventually(fn -> Roomtone.room(name) == {:error, :room_not_found} end)
-        # What is written by other processes is written by the time they answer.
+        # Once these processes answer, their lines are written.
         :sys.get_state(Roomtone.Rooms)
       end)
 

@@ -1,9 +1,9 @@
 defmodule Roomtone.FailureTest do
   @moduledoc """
-  Each process is killed in turn: what stops, and what comes back. Here against a scripted engine; with sound in the tests tagged
-  `:media`.
+  Each process is killed in turn: the tests check what stops and what comes back. Here with a
+  scripted engine; the tests tagged `:media` do it with sound.
   """
-  # Others stand on what is broken here.
+  # Other tests depend on the processes that are killed here.
   use Roomtone.DomainCase, async: false
 
   import ExUnit.CaptureLog
@@ -40,7 +40,7 @@ defmodule Roomtone.FailureTest do
   end
 
   describe "a worker" do
-    test "that is killed is followed by one that takes up the same shard: no media are lost", ctx do
+    test "that is killed has a successor on the same shard, and no media are lost", ctx do
       %{epoch: epoch, runs: runs} = FakeNative.shard(ctx.media.shard)
       worker = Worker.whereis(ctx.media.shard)
       kill(worker)
@@ -52,7 +52,7 @@ defmodule Roomtone.FailureTest do
       assert works?(ctx.room, ctx.session)
     end
 
-    test "whose shard panics is followed by one with an empty shard: rooms are rebuilt, clients asked for new offers",
+    test "whose shard panics gets an empty shard, rebuilt rooms and new offers",
          ctx do
       id = ctx.media.room
       room = ctx.room
@@ -62,14 +62,14 @@ defmodule Roomtone.FailureTest do
       assert_receive {:roomtone, ^room, {:media_restart, :all}}
       assert_receive {:native, _, {:open_room, %{room: ^id}}}
       assert {:ok, %{participants: [%{identity: "ada", connected: false}]}} = Roomtone.room(room)
-      # Nobody who made the offer that broke it is there.
+      # The person whose offer broke the shard isn't in the room.
       refute_received {:roomtone, ^room, {:joined, %{identity: "eve"}}}
-      # The room on the other shard doesn't notice.
+      # The room on the other shard isn't affected.
       refute_received {:roomtone, ^bystander, {:media_restart, _}}
       assert works?(room, ctx.session)
     end
 
-    test "whose shard panics takes those along whom nobody can ask for a new offer", ctx do
+    test "whose shard panics loses the people who can't be asked for a new offer", ctx do
       room = ctx.room
       {:ok, _} = Roomtone.join(room, "whip", FakeNative.offer(connect: true), owner: :none)
       assert_receive {:roomtone, ^room, {:connected, "whip", true}}
@@ -92,14 +92,14 @@ defmodule Roomtone.FailureTest do
     end
   end
 
-  describe "what may not be heard" do
+  describe "a restriction of hearing" do
     setup ctx do
       offer = FakeNative.offer(connect: true)
       {:ok, %{session: session}} = Roomtone.join(ctx.room, "bob", offer)
       {:ok, bob: FakeNative.await_join(offer), bob_session: session}
     end
 
-    test "is told as soon as a shard that is too busy takes it",
+    test "is sent as soon as an overloaded shard takes it",
          %{media: %{peer: a, shard: shard}, bob: %{peer: b}} = ctx do
       FakeNative.busy(shard, [:set_gains])
       :ok = Roomtone.whisper(ctx.room, "ada", [])
@@ -108,7 +108,7 @@ defmodule Roomtone.FailureTest do
       assert_receive {:native, ^shard, {:set_gains, %{cells: [{^b, ^a, +0.0}]}}}
     end
 
-    test "is told again to the next life of a shard, when people are there again", ctx do
+    test "is sent again to the next life of a shard when its people are back", ctx do
       %{room: room, media: %{shard: shard, room: id}} = ctx
       {:ok, _} = Roomtone.open_room(quiet = unique_name(), default_gain: 0)
       on_exit(fn -> Roomtone.close_room(quiet) end)
@@ -126,13 +126,13 @@ defmodule Roomtone.FailureTest do
         end
 
       assert_received {:native, ^shard, {:set_gains, %{room: ^id, cells: [{^b, ^a, +0.0}]}}}
-      # Once when it was opened, once when it was opened again.
+      # Once when the room was opened, once when it was opened again.
       {:ok, %{room: quiet_id}, _, _} = Roomtone.RoomServer.call(quiet, :peers)
       for _ <- 1..2, do: assert_receive({:native, _, {:set_policy, %{room: ^quiet_id, default_gain: +0.0}}})
     end
   end
 
-  test "a room that fails in the engine is opened again; its people are asked for new offers", ctx do
+  test "a room that fails in the engine is reopened and asks for new offers", ctx do
     room = ctx.room
     id = ctx.media.room
     {:ok, bystander} = bystander(ctx.media.shard, :same)
@@ -144,7 +144,7 @@ defmodule Roomtone.FailureTest do
   end
 
   describe "the engine's holder" do
-    test "that is killed is followed by one that finds the engine: nothing stops", ctx do
+    test "that is killed has a successor that finds the engine, and nothing stops", ctx do
       {_native, engine} = Media.engine()
       kill(Process.whereis(Media))
       eventually(fn -> Process.whereis(Media) end)
@@ -152,14 +152,14 @@ defmodule Roomtone.FailureTest do
       assert Roomtone.health() == :ok
       refute_received {:roomtone, _, {:media_restart, _}}
 
-      # It still ends what belongs to processes that end.
+      # It still ends the peers of processes that end.
       peer = ctx.media.peer
       kill(participant(ctx.media))
       assert_receive {:native, _, {:leave, %{peer: ^peer}}}
       assert works?(ctx.room, ctx.session)
     end
 
-    test "that is killed loses no count of rooms and people", ctx do
+    test "that is killed keeps the count of rooms and people", ctx do
       kill(Process.whereis(Media))
       eventually(fn -> Process.whereis(Media) end)
       %{shard: shard} = ctx.media
@@ -173,7 +173,7 @@ defmodule Roomtone.FailureTest do
   end
 
   describe "the events process" do
-    test "that is killed is followed by one that goes on: nothing stops", ctx do
+    test "that is killed has a successor, and nothing stops", ctx do
       events = Process.whereis(Events)
       kill(events)
       eventually(fn -> Process.whereis(Events) not in [nil, events] end)
@@ -188,7 +188,7 @@ defmodule Roomtone.FailureTest do
       bob = FakeNative.await_join(bob)
       :ok = :sys.suspend(Roomtone.Media.Supervisor)
       kill(Process.whereis(Events))
-      # While nobody listens: one is lost, another connects.
+      # While nobody listens, one peer is lost and another connects.
       FakeNative.lose(ctx.media)
       FakeNative.connect(bob)
       :ok = :sys.resume(Roomtone.Media.Supervisor)
@@ -209,7 +209,7 @@ defmodule Roomtone.FailureTest do
   end
 
   describe "a room's process" do
-    test "that is killed is followed by one that knows everybody: sound goes on", ctx do
+    test "that is killed has a successor that knows everybody, and sound continues", ctx do
       room = ctx.room
       :ok = Roomtone.mute(room, "ada")
       pid = RoomServer.whereis(room)
@@ -222,7 +222,7 @@ defmodule Roomtone.FailureTest do
       assert ctx.media.peer in FakeNative.held(ctx.media.shard)[ctx.media.room]
       refute_received {:roomtone, ^room, {:media_restart, _}}
 
-      # Levels find their names, the participant its room.
+      # Levels have their names, and the participant its room.
       FakeNative.emit(ctx.media.shard, {:levels, %{room: ctx.media.room, levels: [{ctx.media.peer, 20, true}]}})
       assert_receive {:roomtone, ^room, {:levels, %{"ada" => 20}}}
       :ok = Roomtone.unmute(room, "ada")
@@ -247,7 +247,7 @@ defmodule Roomtone.FailureTest do
       assert works?(room, ctx.session)
     end
 
-    test "of a room that a join opened remembers as before, once it is replaced" do
+    test "of a room that a join opened still stores it after a restart" do
       room = unique_name()
       {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(connect: true), create: true)
       on_exit(fn -> Roomtone.close_room(room) end)
@@ -257,22 +257,22 @@ defmodule Roomtone.FailureTest do
       :ok = Roomtone.silence(room, "ada")
       assert {:open, %{people: %{"ada" => %{silenced: true}}}} = Roomtone.Rooms.Remembered.look(room)
       :ok = Roomtone.leave(room, "ada")
-      # It stays for a minute, as any room that somebody was in.
+      # It stays for a minute, like any room that somebody was in.
       assert {:ok, %{participants: []}} = Roomtone.room(room)
     end
 
-    test "that keeps failing ends with its room, and everybody is told; who comes back finds the same room", ctx do
+    test "that keeps failing ends its room with an event, and people return to it", ctx do
       room = ctx.room
       id = ctx.media.room
       other = open_room()
 
-      # More often than its supervisor puts up with.
+      # More often than its supervisor allows.
       for _ <- 1..6, do: kill(eventually(fn -> RoomServer.whereis(room) end))
 
       assert_receive {:roomtone, ^room, {:closed, :crashed}}
       assert_receive {:native, _, {:close_room, %{room: ^id}}}
       assert {:ok, _} = Roomtone.room(other)
-      # Their names are kept for those who were in.
+      # The names of its people stay reserved.
       taken = Roomtone.join(room, "ada", FakeNative.offer(), create: true)
       assert taken == {:error, :identity_taken}
       back = [create: true, session: ctx.session, muted: false]
@@ -284,7 +284,7 @@ defmodule Roomtone.FailureTest do
   end
 
   describe "a participant" do
-    test "that is killed is there again, muted as before, and asked for a new offer", ctx do
+    test "that is killed comes back muted as before, and is asked for a new offer", ctx do
       room = ctx.room
       peer = ctx.media.peer
       :ok = Roomtone.mute(room, "ada")
@@ -300,10 +300,10 @@ defmodule Roomtone.FailureTest do
       assert works?(room, ctx.session)
     end
 
-    test "that keeps failing is let go", ctx do
+    test "that keeps failing leaves", ctx do
       room = ctx.room
 
-      # More often than its room puts up with.
+      # More often than its room allows.
       for _ <- 1..4,
           do: kill(eventually(fn -> ctx.media.room |> Rooms.participants() |> Enum.find(&Process.alive?/1) end))
 
@@ -312,10 +312,10 @@ defmodule Roomtone.FailureTest do
       assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
     end
 
-    test "that is killed after its connection process is waited for no longer than that", ctx do
+    test "killed after its connection process keeps the remaining grace period", ctx do
       room = ctx.room
       owner = somebody()
-      # So long that it doesn't end before bob is found and killed; then it is over at once.
+      # Long enough for bob to be found and killed first; then the grace period ends at once.
       {:ok, _} = as(owner, fn -> Roomtone.join(room, "bob", FakeNative.offer(connect: true), grace: 600_000) end)
       assert_receive {:roomtone, ^room, {:connected, "bob", true}}
       kill(owner)
@@ -335,7 +335,7 @@ defmodule Roomtone.FailureTest do
       assert_receive {:roomtone, ^room, {:left, "bob", :owner_lost}}
     end
 
-    test "that is killed during a join tells the one who joins", ctx do
+    test "that is killed during a join returns an error to its caller", ctx do
       room = ctx.room
       offer = FakeNative.offer(silent: true)
       join = Task.async(fn -> Roomtone.join(room, "bob", offer) end)
@@ -348,14 +348,14 @@ defmodule Roomtone.FailureTest do
     end
   end
 
-  test "the supervisor of a room's people: all are there again, and asked for new offers", ctx do
+  test "the supervisor of a room's people restarts them, and they get offers requested", ctx do
     room = ctx.room
     kill(GenServer.whereis(Rooms.via({:people, ctx.media.room}, nil)))
     assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
     assert works?(room, ctx.session)
   end
 
-  test "the process that counts rooms: none is lost, none is counted that ended meanwhile", ctx do
+  test "the process that counts rooms loses none and counts none that ended meanwhile", ctx do
     other = open_room()
     id = RoomServer.whereis(other) |> :sys.get_state() |> then(& &1.place.room)
     :ok = :sys.suspend(Rooms.Supervisor)
@@ -369,7 +369,7 @@ defmodule Roomtone.FailureTest do
     assert works?(ctx.room, ctx.session)
   end
 
-  test "a room that closes tells the engine even when its queue is full", ctx do
+  test "a room that closes reaches the engine even when the queue is full", ctx do
     id = ctx.media.room
     FakeNative.busy(ctx.media.shard, [:close_room, :leave])
     :ok = Roomtone.close_room(ctx.room)
@@ -378,7 +378,7 @@ defmodule Roomtone.FailureTest do
     assert_receive {:native, _, {:close_room, %{room: ^id}}}
   end
 
-  test "what happens to a shard is logged with the number of rooms", ctx do
+  test "shard events are logged with the number of rooms", ctx do
     log =
       capture_log([level: :warning], fn ->
         Roomtone.join(ctx.room, "eve", FakeNative.offer(panic: true))

@@ -1,5 +1,5 @@
 defmodule Roomtone.ForwardTest do
-  @moduledoc "Rooms of kind `:forward`: what the engine is told, and who is told of the slots."
+  @moduledoc "Rooms of kind `:forward`: commands to the engine, and events about slots."
   use Roomtone.DomainCase, async: true
 
   setup do
@@ -12,7 +12,7 @@ defmodule Roomtone.ForwardTest do
     Map.put(FakeNative.await_join(offer), :session, joined.session)
   end
 
-  test "the engine knows how many slots before anybody is in the room, and so does who asks" do
+  test "the engine and callers get the number of slots before anybody is in the room" do
     name = unique_name()
     assert {:ok, %{kind: :forward, slots: 4}} = Roomtone.open_room(name, kind: :forward, forward_slots: 4)
     assert_receive {:native, _, {:set_kind, %{slots: 4, stereo: false}}}
@@ -20,7 +20,7 @@ defmodule Roomtone.ForwardTest do
     assert {:error, {:not_spatial, :forward}} = Roomtone.put_position(name, "ada", %{x: 0, y: 0, z: 0})
   end
 
-  test "gains have sides there, as each client can play them" do
+  test "gains have a pan, because each client can apply it" do
     room = open_room(kind: :forward)
     [ada, bob] = for name <- ["ada", "bob"], do: enter(room, name)
     :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => {0.5, -1}}})
@@ -28,7 +28,7 @@ defmodule Roomtone.ForwardTest do
     assert_receive {:native, _, {:set_gains, %{cells: [{^a, ^b, {0.5, -1.0}}]}}}
   end
 
-  test "slots are told by name to the listener's process alone, and again to the next one" do
+  test "slots go by name to the listener's process only, and again to its successor" do
     room = open_room(kind: :forward)
     ada = enter(room, "ada")
     test = self()
@@ -63,7 +63,7 @@ defmodule Roomtone.ForwardTest do
     FakeNative.emit(bob.shard, {:slots, list})
     assert_receive {:owner, {:roomtone, ^room, {:slots, ^told}}}
 
-    # Of a peer that nobody has any more.
+    # For a peer that no longer exists.
     FakeNative.emit(bob.shard, {:slots, %{list | peer: Roomtone.Media.new_id()}})
 
     assert {:ok, _} = Roomtone.resume(room, "bob", bob.session)
@@ -73,7 +73,7 @@ defmodule Roomtone.ForwardTest do
     Process.exit(owner, :kill)
   end
 
-  test "an ICE restart leaves slots as they are, and other media don't" do
+  test "an ICE restart keeps the slots, and new media don't" do
     room = open_room(kind: :forward)
     ada = enter(room, "ada")
     first = FakeNative.offer(connect: true)
@@ -99,7 +99,7 @@ defmodule Roomtone.ForwardTest do
     refute_received {:roomtone, ^room, {:slots, _}}
   end
 
-  test "a list that came while the room's process was away is made good by the next" do
+  test "a list lost while the room's process was away is replaced by the next" do
     room = open_room(kind: :forward)
     [ada, bob] = for name <- ["ada", "bob"], do: enter(room, name)
     before = Roomtone.RoomServer.whereis(room)
@@ -107,7 +107,7 @@ defmodule Roomtone.ForwardTest do
     list = {:slots, %{room: bob.room, peer: bob.peer, slots: [{0, ada.peer, 1, 1.0, 0.0}], others: [], rest: 1.0}}
 
     eventually(fn ->
-      # As the engine does while somebody is in a slot.
+      # The engine repeats it while somebody is in a slot.
       FakeNative.emit(bob.shard, list)
 
       receive do
@@ -118,7 +118,7 @@ defmodule Roomtone.ForwardTest do
     end)
   end
 
-  test "a default for the number of talkers comes from the configuration, and a room may say otherwise" do
+  test "the configuration sets the default number of talkers, and a room may override it" do
     assert {:ok, %{max_talkers: 4}} = Roomtone.Config.load([max_talkers: "4"] ++ Application.get_all_env(:roomtone))
 
     assert {:error, ["max_talkers takes" <> _]} =

@@ -7,7 +7,7 @@ defmodule Roomtone.JoinTest do
   end
 
   describe "join" do
-    test "answers the offer and tells the room", %{room: room} do
+    test "answers the offer and sends the room an event", %{room: room} do
       offer = FakeNative.offer(connect: true)
       assert {:ok, joined} = Roomtone.join(room, "ada", offer, name: "Ada L.")
       assert "v=0" <> _ = joined.answer
@@ -24,7 +24,7 @@ defmodule Roomtone.JoinTest do
       assert %{participant_count: 1} = Enum.find(Roomtone.rooms(), &(&1.name == room))
     end
 
-    test "hands rights to the engine as granted", %{room: room} do
+    test "passes permissions to the engine as granted", %{room: room} do
       offer = FakeNative.offer()
       {:ok, _} = Roomtone.join(room, "listener", offer, grants: [:listen])
       assert_receive {:native, _, {:join, %{offer: ^offer, speak: false, listen: true}}}
@@ -45,14 +45,14 @@ defmodule Roomtone.JoinTest do
       assert {:ok, %{participants: []}} = Roomtone.room(room)
     end
 
-    test "needs a room, or leave to open one" do
+    test "needs a room, or permission to open one" do
       name = unique_name()
       assert {:error, :room_not_found} = Roomtone.join(name, "ada", FakeNative.offer())
       assert {:ok, _} = Roomtone.join(name, "ada", FakeNative.offer(), create: true)
       assert {:ok, _} = Roomtone.room(name)
     end
 
-    test "opens a room once, however many come at the same time" do
+    test "opens a room once, however many join at the same time" do
       name = unique_name()
       people = for n <- 1..20, do: {"person #{n}", somebody()}
 
@@ -67,7 +67,7 @@ defmodule Roomtone.JoinTest do
       assert {:ok, %{participant_count: 20}} = Roomtone.room(name)
     end
 
-    test "refuses options that it doesn't know", %{room: room} do
+    test "refuses unknown options", %{room: room} do
       assert {:error, {:invalid_option, :colour}} = Roomtone.join(room, "ada", FakeNative.offer(), colour: "blue")
       assert {:error, {:invalid_option, :grants}} = Roomtone.join(room, "ada", FakeNative.offer(), grants: [:fly])
 
@@ -77,7 +77,7 @@ defmodule Roomtone.JoinTest do
       assert {:error, {:invalid_option, :grace}} = Roomtone.join(room, "ada", FakeNative.offer(), grace: -1)
     end
 
-    test "brings names to one form", %{room: room} do
+    test "normalises names", %{room: room} do
       # é as two code points, and spaces around.
       {:ok, %{participant: participant}} = Roomtone.join("  #{room} ", " Rene\u0301 ", FakeNative.offer())
       assert participant.identity == "Ren\u00E9"
@@ -95,19 +95,19 @@ defmodule Roomtone.JoinTest do
       assert {:error, {:offer_refused, :no_audio, _}} = Roomtone.join(room, "ada", "v=0\r\n")
       refute_received {:roomtone, ^room, _}
       assert {:ok, %{participants: [], participant_count: 0}} = Roomtone.room(room)
-      # The name isn't taken by what failed.
+      # The failed join doesn't occupy the name.
       assert {:ok, _} = as(somebody(), fn -> Roomtone.join(room, "ada", FakeNative.offer()) end)
     end
 
-    test "isn't shown to the engine when it is no text or too long", %{room: room} do
-      # Other tests' joins are seen here, too.
+    test "doesn't reach the engine if it is too long or isn't text", %{room: room} do
+      # Joins of other tests appear here, too.
       {:ok, %{room: id}, _peers, _more} = Roomtone.RoomServer.call(room, :peers)
       assert {:error, {:offer_refused, :malformed, _}} = Roomtone.join(room, "ada", <<"v=0", 255>>)
       assert {:error, {:offer_refused, :too_large, _}} = Roomtone.join(room, "ada", String.duplicate("v=0\r\n", 20_000))
       refute_received {:native, _, {:join, %{room: ^id}}}
     end
 
-    test "leaves the media of one who is in already as they are", %{room: room} do
+    test "leaves the media of a present person unchanged", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, %{session: session}} = Roomtone.join(room, "ada", offer)
       %{peer: peer} = FakeNative.await_join(offer)
@@ -121,11 +121,11 @@ defmodule Roomtone.JoinTest do
     end
   end
 
-  describe "an engine that is slow" do
-    test "doesn't answer in time", %{room: room} do
+  describe "a slow engine" do
+    test "causes a timeout", %{room: room} do
       offer = FakeNative.offer(silent: true)
       assert {:error, :media_timeout} = Roomtone.join(room, "ada", offer)
-      # It may take the offer up later, so it is told not to.
+      # It may carry the offer out later, so it gets a leave.
       %{peer: peer} = FakeNative.await_join(offer)
       assert_receive {:native, _, {:leave, %{peer: ^peer}}}
       assert {:ok, %{participants: []}} = Roomtone.room(room)
@@ -154,7 +154,7 @@ defmodule Roomtone.JoinTest do
   end
 
   describe "a name that is in use" do
-    test "isn't given to another", %{room: room} do
+    test "isn't given to another person", %{room: room} do
       {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
       thief = somebody()
       assert {:error, :identity_taken} = as(thief, fn -> Roomtone.join(room, "ada", FakeNative.offer()) end)
@@ -165,7 +165,7 @@ defmodule Roomtone.JoinTest do
       assert {:error, :identity_taken} = as(thief, fn -> Roomtone.resume(room, "ada", "guess") end)
     end
 
-    test "is free again once its bearer left", %{room: room} do
+    test "is free again once its bearer has left", %{room: room} do
       {:ok, _} = as(somebody(), fn -> Roomtone.join(room, "ada", FakeNative.offer()) end)
       :ok = Roomtone.leave(room, "ada")
       assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
@@ -213,7 +213,7 @@ defmodule Roomtone.JoinTest do
       assert_receive {:native, _, {:leave, %{peer: ^old}}}
       assert_receive {:roomtone, ^room, {:connected, "ada", false}}
 
-      # News of the old peer is no news of ada.
+      # An event of the old peer doesn't concern ada.
       FakeNative.emit(shard, {:disconnected, %{room: id, peer: old, reason: :consent_expired}})
       FakeNative.emit(shard, {:connected, %{room: id, peer: new}})
       assert_receive {:roomtone, ^room, {:connected, "ada", true}}
@@ -222,7 +222,7 @@ defmodule Roomtone.JoinTest do
       assert {:ok, %{participant_count: 1}} = Roomtone.room(room)
     end
 
-    test "keeps them muted, and takes new grants", %{room: room} do
+    test "keeps them muted, and applies new grants", %{room: room} do
       {:ok, %{session: session}} = Roomtone.join(room, "ada", FakeNative.offer())
       :ok = Roomtone.mute(room, "ada")
       offer = FakeNative.offer()
@@ -251,15 +251,15 @@ defmodule Roomtone.JoinTest do
       :ok = Roomtone.unmute(room, "ada")
       assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
       assert_receive {:roomtone, ^room, {:muted, "ada", false}}
-      # Muted twice is told once.
+      # A second mute sends no event.
       refute_received {:roomtone, ^room, {:muted, "ada", true}}
     end
 
-    test "arrives even if the queue is full for a while, and the last word counts", %{room: room} do
+    test "arrives even if the queue is full for a while, and the last change counts", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)
       %{peer: peer, shard: shard} = FakeNative.await_join(offer)
-      # Only this test uses the kind `:set_listen` or `:set_speak` while it is full for everybody, so it is brief.
+      # The queue is full for all tests, so briefly and for one kind of command only.
       FakeNative.busy(shard, [:set_speak])
       :ok = Roomtone.mute(room, "ada")
       refute_receive {:native, _, {:set_speak, %{peer: ^peer}}}, 60
@@ -267,7 +267,7 @@ defmodule Roomtone.JoinTest do
       assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: false}}}
     end
 
-    test "silences who is speaking", %{room: room} do
+    test "stops the speaking state", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)
       %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
@@ -276,19 +276,19 @@ defmodule Roomtone.JoinTest do
       assert %{speaking_count: 1} = Enum.find(Roomtone.rooms(), &(&1.name == room))
       :ok = Roomtone.mute(room, "ada")
       assert_receive {:roomtone, ^room, {:speaking, "ada", false}}
-      # A straggler from before the mute.
+      # A level from before the mute arrives late.
       FakeNative.emit(shard, {:speaking, %{room: id, peer: peer, speaking: true}})
       refute_receive {:roomtone, ^room, {:speaking, "ada", true}}, 50
     end
 
-    test "of nobody", %{room: room} do
+    test "of an absent person is an error", %{room: room} do
       assert {:error, :not_found} = Roomtone.mute(room, "nobody")
       assert {:error, :room_not_found} = Roomtone.mute(unique_name(), "nobody")
     end
   end
 
   describe "levels" do
-    test "come by identity", %{room: room} do
+    test "have identities", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)
       %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
@@ -305,7 +305,7 @@ defmodule Roomtone.JoinTest do
       refute_receive {:roomtone, ^room, {:levels, _}}, 50
     end
 
-    test "aren't piled up before a subscriber that doesn't keep up", %{room: room} do
+    test "don't pile up for a subscriber that falls behind", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)
       %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
@@ -314,7 +314,7 @@ defmodule Roomtone.JoinTest do
       as(slow, fn -> Roomtone.subscribe(room) end)
       :erlang.suspend_process(slow)
       for _ <- 1..500, do: FakeNative.emit(shard, {:levels, %{room: id, levels: [{peer, 30, true}]}})
-      # What matters gets through all the same.
+      # Important events still arrive.
       :ok = Roomtone.mute(room, "ada")
       assert_receive {:roomtone, ^room, {:muted, "ada", true}}
       {:messages, messages} = Process.info(slow, :messages)
@@ -325,7 +325,7 @@ defmodule Roomtone.JoinTest do
   end
 
   describe "stats" do
-    test "are by identity", %{room: room} do
+    test "have identities", %{room: room} do
       {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(connect: true))
       {:ok, _} = as(somebody(), fn -> Roomtone.join(room, "bob", FakeNative.offer()) end)
       assert {:ok, stats} = Roomtone.stats(room)
@@ -347,12 +347,15 @@ defmodule Roomtone.JoinTest do
 end
 
 defmodule Roomtone.HungRoomTest do
-  @moduledoc "A room whose process hangs. Apart from the other tests of joining, as it takes as long as a caller waits."
+  @moduledoc """
+  A room whose process hangs. Separate from the other join tests, because it takes as long as a
+  caller waits.
+  """
   use Roomtone.DomainCase, async: true
 
   alias Roomtone.RoomServer
 
-  test "is told as busy after one wait, not asked over and over, and nobody is left over from it" do
+  test "returns busy after one wait, without retries, and leaves nobody behind" do
     name = open_room()
     room = RoomServer.whereis(name)
     :ok = :sys.suspend(room)
@@ -363,17 +366,20 @@ defmodule Roomtone.HungRoomTest do
     assert took in 4_900_000..9_000_000
 
     :ok = :sys.resume(room)
-    # It was let in after all, and makes no offer.
+    # The room admitted the person after all, who makes no offer.
     assert eventually(fn -> :sys.get_state(room).room.people == %{} end, 2_000)
     assert {:ok, %{participants: []}} = Roomtone.room(name)
   end
 end
 
 defmodule Roomtone.BusyStatsTest do
-  @moduledoc "Stats of a shard that can't be asked: apart from the tests that run at the same time, whose questions it would refuse, too."
+  @moduledoc """
+  Stats of a shard whose queue is full: separate from the tests that run at the same time, whose
+  questions it would refuse, too.
+  """
   use Roomtone.DomainCase, async: false
 
-  test "are an error, and soon, while the shard is too busy to be asked" do
+  test "return an error soon while the shard's queue is full" do
     :ok = FakeNative.watch()
     room = open_room()
     offer = FakeNative.offer(connect: true)

@@ -1,8 +1,9 @@
 defmodule Roomtone.LifetimeTest do
-  @moduledoc "Who lives how long: rooms, people, their media."
+  @moduledoc "Lifetimes of rooms, people and their media."
   use Roomtone.DomainCase, async: true
 
-  # Times that don't run out by themselves while a test looks, however slow the machine is: it says itself that they have.
+  # Timers too long to expire during a test, however slow the machine is: the test itself makes them
+  # expire.
   @long 600_000
 
   setup do
@@ -10,21 +11,21 @@ defmodule Roomtone.LifetimeTest do
     {:ok, room: open_room()}
   end
 
-  # A timer of so long that was started just now.
+  # A timer of this length that was started just now.
   defp running(timer) do
     left = :erlang.read_timer(timer)
     assert left in div(@long, 2)..@long
     timer
   end
 
-  # The process of one whose connection process died, and the timer of their grace period.
+  # The process of a person whose connection process died, and the timer of their grace period.
   defp bereft(peer) do
     pid = Roomtone.Media.Table.peer_pid(peer)
     {pid, running(eventually(fn -> :sys.get_state(pid).grace end))}
   end
 
   describe "a room" do
-    test "closes itself when nobody comes" do
+    test "closes when nobody comes" do
       room = unique_name()
       :ok = Roomtone.subscribe(room)
       {:ok, _} = Roomtone.open_room(room, empty_after: 50)
@@ -33,14 +34,14 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:native, _, {:close_room, _}}
     end
 
-    test "closes itself some time after the last one left, and not before" do
+    test "closes some time after the last person left, and not before" do
       room = unique_name()
       :ok = Roomtone.subscribe(room)
       {:ok, _} = Roomtone.open_room(room, empty_after: @long)
       pid = Roomtone.RoomServer.whereis(room)
       early = running(:sys.get_state(pid).empty_timer)
       {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer())
-      # Of that one nothing is left, also if it ran out in the moment in which she came.
+      # That timer has no effect, even if it expired at the moment in which she came.
       assert %{empty_timer: nil} = :sys.get_state(pid)
       send(pid, {:timeout, early, :empty})
       assert {:ok, _} = Roomtone.room(room)
@@ -51,7 +52,7 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:roomtone, ^room, {:closed, :empty}}
     end
 
-    test "stays when told to" do
+    test "stays open with empty_after: :never" do
       room = unique_name()
       {:ok, _} = Roomtone.open_room(room, empty_after: :never)
       Process.sleep(50)
@@ -59,7 +60,7 @@ defmodule Roomtone.LifetimeTest do
       :ok = Roomtone.close_room(room)
     end
 
-    test "that is closed says so, ends everybody's media, and its name is free", %{room: room} do
+    test "that is closed sends an event, ends all media, and frees its name", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)
       %{room: id} = FakeNative.await_join(offer)
@@ -72,7 +73,7 @@ defmodule Roomtone.LifetimeTest do
       eventually(fn -> Roomtone.Media.Table.take_peer(id) == :error end)
     end
 
-    test "that closes while somebody is about to join tells them", %{room: room} do
+    test "that closes during a join returns an error to the joiner", %{room: room} do
       offer = FakeNative.offer(silent: true)
       join = Task.async(fn -> Roomtone.join(room, "ada", offer) end)
       FakeNative.await_join(offer)
@@ -97,7 +98,7 @@ defmodule Roomtone.LifetimeTest do
       assert {:ok, %{session: session}} = as(bob, fn -> Roomtone.join(room, "bob", FakeNative.offer()) end)
       eve = somebody()
       assert {:error, {:room_full, 2}} = as(eve, fn -> Roomtone.join(room, "eve", FakeNative.offer()) end)
-      # Who is in may come back.
+      # A present person may rejoin.
       assert {:ok, _} = Roomtone.join(room, "bob", FakeNative.offer(), session: session)
       :ok = Roomtone.leave(room, "ada")
       assert {:ok, _} = as(eve, fn -> Roomtone.join(room, "eve", FakeNative.offer()) end)
@@ -105,7 +106,7 @@ defmodule Roomtone.LifetimeTest do
   end
 
   describe "a person" do
-    test "who leaves is gone, and so are their media", %{room: room} do
+    test "that leaves is gone, with their media", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = Roomtone.join(room, "ada", offer)
       %{peer: peer} = FakeNative.await_join(offer)
@@ -130,7 +131,7 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:native, _, {:leave, %{peer: ^peer}}}
     end
 
-    test "whose connection process dies goes when the grace period is over", %{room: room} do
+    test "whose connection process dies leaves when the grace period is over", %{room: room} do
       owner = somebody()
       {:ok, _} = as(owner, fn -> Roomtone.join(room, "ada", FakeNative.offer(), grace: 20) end)
       kill(owner)
@@ -147,20 +148,20 @@ defmodule Roomtone.LifetimeTest do
       {pid, timer} = bereft(peer)
       next = somebody()
       assert {:ok, %{identity: "ada", connected: true}} = as(next, fn -> Roomtone.resume(room, "ada", session) end)
-      # Also if the time ran out in the moment in which they were taken over.
+      # Even if the timer expired at the moment of the takeover.
       send(pid, {:timeout, timer, :grace})
       assert %{grace: nil} = :sys.get_state(pid)
       assert {:ok, %{participants: [%{identity: "ada"}]}} = Roomtone.room(room)
       refute_received {:roomtone, ^room, {:left, "ada", _}}
       refute_received {:native, _, {:leave, %{peer: ^peer}}}
-      # And now this one is who is waited for.
+      # Now the death of this process starts the grace period.
       kill(next)
       {^pid, timer} = bereft(peer)
       send(pid, {:timeout, timer, :grace})
       assert_receive {:roomtone, ^room, {:left, "ada", :owner_lost}}
     end
 
-    test "whose media were lost while nobody spoke for them is asked for an offer when somebody does", %{room: room} do
+    test "without media and owner is asked for an offer once they have an owner", %{room: room} do
       owner = somebody()
       offer = FakeNative.offer(connect: true)
       {:ok, %{session: session}} = as(owner, fn -> Roomtone.join(room, "ada", offer) end)
@@ -172,7 +173,7 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
     end
 
-    test "can't be taken over after all", %{room: room} do
+    test "who is absent can't be resumed, nor one in a missing room", %{room: room} do
       assert {:error, :not_found} = Roomtone.resume(room, "ada", "some session")
       assert {:error, :room_not_found} = Roomtone.resume(unique_name(), "ada", "some session")
     end
@@ -185,14 +186,14 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:roomtone, ^room, {:connected, "ada", false}}
       assert_receive {:roomtone, ^room, {:media_restart, "ada"}}
 
-      # The engine has that peer no more: even the same connection joins anew.
+      # The engine no longer has that peer: even the same connection joins again.
       again = FakeNative.offer(connect: true, fingerprint: "AA")
       assert {:ok, %{answer: answer}} = Roomtone.join(room, "ada", again, session: session)
       assert answer =~ "join"
       assert_receive {:roomtone, ^room, {:connected, "ada", true}}
     end
 
-    test "without a connection process goes with their media", %{room: room} do
+    test "without a connection process leaves with their media", %{room: room} do
       offer = FakeNative.offer(connect: true)
       {:ok, _} = as(somebody(), fn -> Roomtone.join(room, "whip", offer, owner: :none) end)
       %{peer: peer, shard: shard, room: id} = FakeNative.await_join(offer)
@@ -201,7 +202,7 @@ defmodule Roomtone.LifetimeTest do
       assert_receive {:roomtone, ^room, {:left, "whip", :media_lost}}
     end
 
-    test "who dies before making their offer takes no place for long", %{room: room} do
+    test "whose process dies before the offer doesn't occupy a place for long", %{room: room} do
       request = %{identity: "ghost", owner: :none, session: nil, name: "ghost", grants: [:speak], grace_ms: 10}
       {:ok, pid, _person} = Roomtone.RoomServer.call(room, {:admit, request})
       ref = Process.monitor(pid)

@@ -4,7 +4,7 @@ defmodule Roomtone.LimitsTest do
 
   @moduletag capture_log: true
 
-  test "there may be so many rooms and no more, and closed ones don't count" do
+  test "the number of rooms is limited, and closed ones don't count" do
     restart_with(max_rooms: 2)
     {:ok, _} = Roomtone.open_room("one")
     {:ok, _} = Roomtone.open_room("two")
@@ -15,7 +15,7 @@ defmodule Roomtone.LimitsTest do
     assert {:ok, _} = Roomtone.open_room("three")
   end
 
-  test "a room that a join opened is gone with the join's refusal, and takes nobody's place" do
+  test "a room that a join opened vanishes when the join is refused" do
     restart_with(max_rooms: 1)
 
     for {offer, error} <- [
@@ -38,25 +38,25 @@ defmodule Roomtone.LimitsTest do
     assert {:ok, _} = Roomtone.join("another", "ada", FakeNative.offer(), create: true)
   end
 
-  test "a room stays as long as somebody got in, and one that was opened on purpose as it was to" do
+  test "a room stays if somebody got in, or if it was opened on purpose" do
     restart_with(max_rooms: 2)
     {:ok, _} = Roomtone.open_room("meant")
 
     assert {:error, {:offer_refused, _, _}} =
              Roomtone.join("meant", "ada", FakeNative.offer(refuse: "no_opus"), create: true)
 
-    # Refused while another is still on the way in, who then comes in.
+    # Refused while another is still on the way in, and then comes in.
     slow = Task.async(fn -> Roomtone.join("joined", "bob", FakeNative.offer(busy: 4), create: true) end)
     _ = Roomtone.join("joined", "ada", FakeNative.offer(refuse: "no_opus"), create: true)
     assert {:ok, _} = Task.await(slow)
-    # And the next refusals find a room that isn't new any more.
+    # The next refusals find a room that isn't new.
     :ok = Roomtone.leave("joined", "bob")
     assert {:error, {:offer_refused, _, _}} = Roomtone.join("joined", "ada", FakeNative.offer(refuse: "no_opus"))
     Process.sleep(50)
     assert ["joined", "meant"] == Enum.map(Roomtone.rooms(), & &1.name)
   end
 
-  test "people in a room, length of names" do
+  test "the people in a room and the length of names are limited" do
     restart_with(max_participants: 1, max_name_length: 5)
     {:ok, _} = Roomtone.join("room", "ada", FakeNative.offer(), create: true)
     assert {:error, {:room_full, 1}} = Roomtone.join("room", "bob", FakeNative.offer())
@@ -77,27 +77,27 @@ defmodule Roomtone.LimitsTest do
       {name, shard}
     end
 
-    test "with the least load, and none that has to shed it" do
+    test "with the least load, and never on one that sheds" do
       for {shard, load} <- [{0, 0.5}, {1, 0.1}, {2, 0.3}], do: FakeNative.put_stats(shard, %{load: load, shed_level: 0})
       for _ <- 1..3, do: assert({_, 1} = shard_of_new_room())
       FakeNative.put_stats(1, %{load: 0.1, shed_level: 1})
       assert {_, 2} = shard_of_new_room()
     end
 
-    test "with the fewest people and rooms, where the load is much the same" do
+    test "with the fewest people and rooms, if the loads are about equal" do
       FakeNative.put_stats(1, %{load: 0.21, shed_level: 0})
       {first, 0} = shard_of_new_room()
       for name <- ["ada", "bob", "cleo"], do: {:ok, _} = Roomtone.join(first, name, FakeNative.offer())
       shards = for _ <- 1..4, do: elem(shard_of_new_room(), 1)
       assert Enum.sort(shards) == [1, 1, 2, 2]
 
-      # The next holder of the engine counts the same.
+      # The next holder of the engine has the same counts.
       kill(Process.whereis(Roomtone.Media))
       eventually(fn -> Process.whereis(Roomtone.Media) end)
       shards = for _ <- 1..4, do: elem(shard_of_new_room(), 1)
       assert Enum.sort(shards) == [1, 1, 2, 2]
 
-      # Who leaves doesn't count any more.
+      # People who left don't count.
       for name <- ["ada", "bob", "cleo"], do: :ok = Roomtone.leave(first, name)
       eventually(fn -> FakeNative.held(0) |> Map.values() |> Enum.all?(&(MapSet.size(&1) == 0)) end)
       shards = for _ <- 1..3, do: elem(shard_of_new_room(), 1)
@@ -105,7 +105,7 @@ defmodule Roomtone.LimitsTest do
     end
   end
 
-  test "a shard that is overloaded says so to who would join" do
+  test "an overloaded shard refuses joins with an error" do
     name = unique_name()
     {:ok, _} = Roomtone.open_room(name)
     assert {:error, :overloaded} = Roomtone.join(name, "ada", FakeNative.offer(refuse: "overloaded"))
@@ -113,21 +113,21 @@ defmodule Roomtone.LimitsTest do
     assert {:ok, _} = Roomtone.join(name, "ada", FakeNative.offer())
   end
 
-  test "a mix has no more pairs than it can have" do
+  test "a mix has a maximum number of pairs" do
     restart_with(max_participants: 2_000)
     name = unique_name()
     {:ok, _} = Roomtone.open_room(name)
     enter = fn i -> Roomtone.join(name, "p#{i}", FakeNative.offer()) end
     for i <- 1..1_000, do: {:ok, _} = enter.(i)
     :ok = Roomtone.put_zone(name, "p1", "hall")
-    # A thousand hear each other as the room says; one more is one too many.
+    # A thousand people at the room's default fit; one more doesn't.
     assert {:error, {:room_full, 1_000}} = enter.(1_001)
     :ok = Roomtone.put_zone(name, "p1", nil)
     assert {:ok, _} = enter.(1_001)
     assert {:error, {:too_many_cells, 1_000_000}} = Roomtone.put_zone(name, "p1", "hall")
   end
 
-  test "the application doesn't start with a configuration that can't be" do
+  test "the application doesn't start with an invalid configuration" do
     _ = Application.stop(:roomtone)
     before = Application.get_env(:roomtone, :token_secret)
 
@@ -141,7 +141,7 @@ defmodule Roomtone.LimitsTest do
     assert inspect(reason) =~ "TOKEN_SECRET"
   end
 
-  test "what is configured as children starts after the rooms, and is told nothing" do
+  test "configured children start after the rooms, with their arguments unchanged" do
     test = self()
 
     child = %{

@@ -1,6 +1,6 @@
 defmodule Roomtone.LobbyTest do
-  @moduledoc "The list of rooms, as those get it who watch."
-  # Others open rooms, too; here it is counted how often that is told.
+  @moduledoc "The list of rooms, as its watchers receive it."
+  # Other tests open rooms, too; this one counts the messages about rooms.
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Lobby
@@ -15,7 +15,7 @@ defmodule Roomtone.LobbyTest do
 
   defp find(list, name), do: Enum.find(list.rooms, &(&1.name == name))
 
-  test "comes when a room opens, somebody comes, speaks, leaves, and the room closes" do
+  test "is sent when a room opens or closes, and when somebody comes, speaks or leaves" do
     :ok = Roomtone.subscribe_lobby()
     :ok = Roomtone.subscribe_lobby()
     :ok = FakeNative.watch()
@@ -37,7 +37,7 @@ defmodule Roomtone.LobbyTest do
     refute_receive {:roomtone, :rooms, _}, 50
   end
 
-  test "comes seldom, however much happens" do
+  test "is sent seldom, however much happens" do
     name = open_room()
     for identity <- ~w(a b c d e f g h), do: {:ok, _} = Roomtone.join(name, identity, FakeNative.offer())
     :ok = Roomtone.subscribe_lobby()
@@ -62,7 +62,7 @@ defmodule Roomtone.LobbyTest do
     end
   end
 
-  test "lists the busiest, not all" do
+  test "has the busiest rooms, not all" do
     name = open_room()
     {:ok, _} = Roomtone.join(name, "ada", FakeNative.offer())
     for n <- 1..120, do: Roomtone.open_room("#{name} #{n}")
@@ -74,7 +74,7 @@ defmodule Roomtone.LobbyTest do
     assert Enum.sort_by(rooms, &(-&1.participant_count)) == rooms
   end
 
-  test "goes on when its process is replaced" do
+  test "continues when its process is replaced" do
     :ok = Roomtone.subscribe_lobby()
     kill(Process.whereis(Lobby))
     eventually(fn -> Process.whereis(Lobby) end)

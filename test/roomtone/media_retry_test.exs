@@ -1,5 +1,7 @@
 defmodule Roomtone.MediaRetryTest do
-  @moduledoc "What servers do while a shard's queue is full. Not async: it is full for everybody."
+  @moduledoc """
+  The behaviour of servers while a shard's queue is full. Not async: it is full for all tests.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Media
@@ -16,7 +18,7 @@ defmodule Roomtone.MediaRetryTest do
   test "a submit to a full queue returns at once", %{shard: shard} do
     FakeNative.busy(shard, [:move_room])
     me = self()
-    # A caller that slept would have to be scheduled out; this one only calls the scripted engine.
+    # A caller that slept would be scheduled out; this one only calls the scripted engine.
     :erlang.trace(me, true, [:call])
     :erlang.trace_pattern({Process, :sleep, 1}, true, [])
     assert {:error, :media_busy} = Media.move_room(%{room: Media.new_id(), shard: shard}, shard)
@@ -26,14 +28,14 @@ defmodule Roomtone.MediaRetryTest do
   end
 
   test "an offer that waits for the queue survives the loss of the shard's media", %{room: room} do
-    # Taken at the fourth attempt, which is 60 ms after the first.
+    # Taken at the fourth attempt, 60 ms after the first.
     joining = Task.async(fn -> Roomtone.join(room, "ada", FakeNative.offer(busy: 3)) end)
     pid = eventually(fn -> List.first(Roomtone.Rooms.participants(room_id(room))) end)
     Roomtone.Participant.media_lost(pid, nil)
     assert {:ok, _} = Task.await(joining)
   end
 
-  test "a question of the events process is asked once the queue has room", %{room: room, shard: shard} do
+  test "a question of the events process is submitted once the queue has room", %{room: room, shard: shard} do
     offer = FakeNative.offer(connect: true)
     {:ok, _} = Roomtone.join(room, "ada", offer)
     media = FakeNative.await_join(offer)

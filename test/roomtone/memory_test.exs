@@ -1,7 +1,7 @@
 defmodule Roomtone.MemoryTest do
   @moduledoc """
-  What is remembered of a room: whatever happened in it, after it was saved and restored nobody may do or hear more than before. A failure says its
-  seed; `PROPERTY_SEEDS=5000 mix test` tries more.
+  After any history of a room, saving and restoring it lets nobody do or hear more than before.
+  A failure reports its seed; `PROPERTY_SEEDS=5000 mix test` tries more.
   """
   use ExUnit.Case, async: true
 
@@ -148,7 +148,7 @@ defmodule Roomtone.MemoryTest do
     {room, mix}
   end
 
-  # A restart in the middle of the history, which then goes on with the room as it was restored.
+  # A restart in the middle of the history, which then continues with the restored room.
   defp take(:give_up, room, mix) do
     if one_of([true, false]) do
       {room, mix} = restored(room, mix)
@@ -159,7 +159,7 @@ defmodule Roomtone.MemoryTest do
   end
 
   defp restored(room, mix) do
-    # As it comes from the disk.
+    # The term as it comes from disk.
     term = room |> Memory.pack(mix, 60_000) |> :erlang.term_to_binary() |> :erlang.binary_to_term([:safe])
     {:ok, %{room: back, mix: mix, empty_after: 60_000}} = Memory.unpack(term)
     {%{back | life: "life #{System.unique_integer()}"}, mix}
@@ -190,7 +190,7 @@ defmodule Roomtone.MemoryTest do
     everybody_left(room, later, story)
   end
 
-  # Those who don't come back leave no more behind than those who go.
+  # People who don't come back leave no more behind than people who left.
   defp everybody_left(room, later, story) do
     {waited, _identities} = Room.give_up_absent(later)
     left = Room.emptied(room)
@@ -206,7 +206,7 @@ defmodule Roomtone.MemoryTest do
     end
   end
 
-  # Who asks the restored room for something gets at most what the room from before would have given.
+  # A request to the restored room gets at most what the earlier room would have given.
   defp no_more(room, later, request, story) do
     before = Room.grants(room, request)
     holds(Room.grants(later, request) == before, story)
@@ -227,13 +227,13 @@ defmodule Roomtone.MemoryTest do
           flunk("#{inspect(reason)} before, and let in after; " <> text.())
       end
 
-      # Whoever says that they were in is muted, and so is whoever is known to have been.
+      # People who present a rejoin id are muted, and so are those known to have been in.
       if request[:rejoin] || match?(%{owned: true}, later.absent[request.identity]),
         do: holds(not Room.row(now.people[request.identity]).speak, text)
     end
   end
 
-  # Without an owner they have nothing to be known by when they come back, so they come as they do when they have left.
+  # Without an owner a returning person can't be recognised, so they come as if they had left.
   defp without_ownerless(room, identity) do
     if match?(%{owner: :none}, room.people[identity]), do: room |> Room.remove(identity, :left) |> elem(0), else: room
   end
@@ -252,11 +252,11 @@ defmodule Roomtone.MemoryTest do
 
     case Room.admit(later, request) do
       {:new, room, back, []} ->
-        # Without an owner there is nobody to say anything, and nobody to unmute them: they come as they were.
+        # Without an owner nobody could unmute them: they come as they were.
         holds(back.muted == (person.muted or person.owner != :none), story)
         holds(back.silenced == person.silenced and back.role == person.role, story)
         holds(Room.row(back).listen <= Room.row(person).listen or person.owner == :none, story)
-        # Only their own word opens the microphone, and only if a moderator lets them.
+        # Only they open their microphone, and only if a moderator allows it.
         {:ok, room, _events} = Room.set(room, identity, {:muted, false})
         holds(Room.row(room.people[identity]).speak == may_speak?(person), story)
 
@@ -265,7 +265,7 @@ defmodule Roomtone.MemoryTest do
     end
   end
 
-  # The story is long, and told only where it is needed.
+  # The story is long, and shown only on failure.
   defp holds(true, _story), do: :ok
   defp holds(false, story), do: flunk(story.())
 
@@ -299,7 +299,7 @@ defmodule Roomtone.MemoryTest do
   defp plain?(term) when is_list(term), do: Enum.all?(term, &plain?/1)
   defp plain?(term), do: is_binary(term) or is_number(term) or is_atom(term)
 
-  test "it is plain, has a version, and tells neither sessions nor passcodes" do
+  test "it is plain, versioned, and has neither sessions nor passcodes" do
     memory = packed(lock: %Lock{hash: "hash of it", pass: @pass})
     assert plain?(memory)
     assert memory.version == Memory.version()
@@ -307,7 +307,7 @@ defmodule Roomtone.MemoryTest do
     assert {:ok, %{empty_after: :never}} = Memory.unpack(memory)
   end
 
-  test "of another version, or not word for word what was written, nothing is taken" do
+  test "a term of another version, or altered in any way, is refused" do
     memory = packed()
     assert Memory.unpack(%{memory | version: 99}) == {:error, :other_version}
     assert Memory.unpack(:too_large) == {:error, :damaged}
@@ -325,7 +325,7 @@ defmodule Roomtone.MemoryTest do
         do: assert({key, Memory.unpack(put_in(memory.people["ada"][key], 17))} == {key, {:error, :damaged}})
   end
 
-  test "who was removed stays out for as long as before, whatever the clock of the next server's machine counts from" do
+  test "a removed person stays out equally long, whatever the next machine's clock" do
     room =
       Room.new(%{name: "r", id: 1, opened_at: DateTime.utc_now(), max_participants: 3, incarnation: "inc", life: "one"})
 
@@ -338,7 +338,7 @@ defmodule Roomtone.MemoryTest do
     assert Map.values(later.barred) == [until + 600_000]
   end
 
-  test "an app that says anew what its room is like undoes nothing that was said of people" do
+  test "an app that sets its room's options again keeps the settings of people" do
     memory = packed(lock: %Lock{hash: "h", pass: @pass}, stage: true)
     {:ok, mix} = MixPolicy.new(kind: :spatial, default_gain: 0.5)
     definition = %{max_participants: 9, empty_after: 5, stage: false, lock: nil, maker: "app", mix: mix}

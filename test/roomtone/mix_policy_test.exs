@@ -25,7 +25,7 @@ defmodule Roomtone.MixPolicyTest do
   defp gains(mix), do: for(a <- @names, b <- @names, into: %{}, do: {{a, b}, MixPolicy.gain(mix, a, b)})
 
   describe "a gain" do
-    test "is the room's default where nothing is said, and nobody hears themselves" do
+    test "is the room's default without a setting, and nobody hears themselves" do
       assert MixPolicy.gain(mix(), "ada", "bob") == 1.0
       assert MixPolicy.gain(mix(default_gain: 0), "ada", "bob") == 0.0
       assert MixPolicy.gain(mix(), "ada", "ada") == 0.0
@@ -33,7 +33,7 @@ defmodule Roomtone.MixPolicyTest do
       assert mix() |> apply_all([cells]) |> MixPolicy.gain("ada", "ada") == 0.0
     end
 
-    test "is the product of everything that was said" do
+    test "is the product of all settings" do
       mix =
         [kind: :spatial, door_gains: %{{"hall", "foyer"} => 0.5}, distance: [model: :linear, max_distance: 11]]
         |> mix()
@@ -47,11 +47,12 @@ defmodule Roomtone.MixPolicyTest do
           {:whisper, "bob", MapSet.new(["ada"])}
         ])
 
-      # 0.5 (volume) × 4 (cell) × 0.5 (distance) × 0.5 (door) = 0.5, which is -6.02 dB, and in half decibels -6.
+      # 0.5 (volume) × 4 (cell) × 0.5 (distance) × 0.5 (door) = 0.5, which is -6.02 dB, rounded to
+      # half decibels: -6.
       assert_in_delta MixPolicy.gain(mix, "ada", "bob"), :math.pow(10, -6 / 20), 1.0e-12
-      # Neither the volume nor the cell is the other's; the door is the same.
+      # Volume and cell apply in one direction only; the door in both.
       assert_in_delta MixPolicy.gain(mix, "bob", "ada"), :math.pow(10, -12 / 20), 1.0e-12
-      # Not whispered to.
+      # Not one of the whisper's listeners.
       assert MixPolicy.gain(mix, "cleo", "bob") == 0.0
     end
 
@@ -68,7 +69,8 @@ defmodule Roomtone.MixPolicyTest do
   end
 
   describe "the distance models are those of the Web Audio PannerNode:" do
-    # By hand from the formulas of the specification, section "PannerNode", for refDistance 2, maxDistance 10, rolloffFactor 0.5.
+    # Computed by hand from the formulas of the specification, section "PannerNode", for refDistance
+    # 2, maxDistance 10, rolloffFactor 0.5.
     @by_hand [
       linear: [{0, 1.0}, {2, 1.0}, {4, 0.875}, {6, 0.75}, {10, 0.5}, {500, 0.5}],
       inverse: [{0, 1.0}, {2, 1.0}, {4, 2 / 3}, {6, 0.5}, {10, 1 / 3}, {18, 0.2}],
@@ -93,9 +95,9 @@ defmodule Roomtone.MixPolicyTest do
       linear = %Distance{model: :linear, ref_distance: 1.0, max_distance: 11.0, rolloff_factor: 3.0}
       # More than 1 counts as 1.
       assert Distance.gain(linear, 11) == 0.0
-      # The nearer of the two is the nearest.
+      # The smaller of the two is the nearest distance.
       assert Distance.gain(%{linear | ref_distance: 11.0, max_distance: 1.0}, 6) == 0.5
-      # Nothing in between.
+      # The two are equal.
       assert Distance.gain(%{linear | ref_distance: 5.0, max_distance: 5.0, rolloff_factor: 0.25}, 3) == 0.75
 
       for model <- [:inverse, :exponential],
@@ -105,7 +107,7 @@ defmodule Roomtone.MixPolicyTest do
           do: assert(Distance.gain(%Distance{model: model, rolloff_factor: 0.0}, 3) == 1.0)
     end
 
-    test "the greatest numbers that are taken do no harm" do
+    test "the largest accepted numbers do no harm" do
       for model <- [:linear, :inverse, :exponential], ref <- [0, 0.001, 1.0e6], rolloff <- [0, 1.0e6] do
         {:ok, distance} = Check.distance(model: model, ref_distance: ref, max_distance: 1.0e6, rolloff_factor: rolloff)
         mix = %{mix(kind: :spatial) | distance: distance}
@@ -116,10 +118,10 @@ defmodule Roomtone.MixPolicyTest do
   end
 
   describe "in a :spatial room" do
-    test "gains come in half decibels, so that those who stand together share a row" do
+    test "gains come in half decibels, so that people who stand together share a row" do
       mix = mix(kind: :spatial)
 
-      # Two listeners within a hand's breadth, five metres from the speaker.
+      # Two listeners a hand's breadth apart, five metres from the speaker.
       mix =
         apply_all(mix, [
           {:put_position, "ada", at(5.0)},
@@ -133,7 +135,7 @@ defmodule Roomtone.MixPolicyTest do
       assert_in_delta decibels, -14.0, 1.0e-9
     end
 
-    test "who stands nowhere is heard as from nearby" do
+    test "a person without a position is heard as if nearby" do
       mix = apply_all(mix(kind: :spatial), [{:put_position, "ada", at(500.0)}])
       assert MixPolicy.gain(mix, "ada", "bob") == 1.0
       mix = apply_all(mix, [{:put_position, "bob", at(0.0)}, {:put_position, "bob", nil}])
@@ -153,13 +155,13 @@ defmodule Roomtone.MixPolicyTest do
       end
     end
 
-    test "only there positions count" do
+    test "positions count, and only there" do
       assert {:error, {:not_spatial, :mix}} = MixPolicy.apply(mix(), {:put_position, "ada", at(1.0)})
     end
   end
 
   describe "zones" do
-    test "are closed to each other, and to those who are in none" do
+    test "are closed to each other, and to people outside all zones" do
       mix = apply_all(mix(), [{:put_zone, "ada", "hall"}, {:put_zone, "bob", "hall"}, {:put_zone, "cleo", "foyer"}])
       assert MixPolicy.gain(mix, "ada", "bob") == 1.0
       for other <- ["cleo", "dan"], do: assert(MixPolicy.gain(mix, "ada", other) == 0.0)
@@ -169,7 +171,7 @@ defmodule Roomtone.MixPolicyTest do
       assert mix |> apply_all([{:put_zone, "ada", nil}]) |> MixPolicy.gain("dan", "ada") == 1.0
     end
 
-    test "are heard through doors, both ways unless the ways differ" do
+    test "are heard through doors, both ways unless the gains differ" do
       zones = [{:put_zone, "ada", "hall"}, {:put_zone, "cleo", "foyer"}]
       mix = apply_all(mix(door_gains: %{{"hall", "foyer"} => 0.3}), zones)
       assert {MixPolicy.gain(mix, "cleo", "ada"), MixPolicy.gain(mix, "ada", "cleo")} == {0.3, 0.3}
@@ -181,7 +183,7 @@ defmodule Roomtone.MixPolicyTest do
     end
   end
 
-  describe "who leaves" do
+  describe "a person who leaves" do
     setup do
       ops = [
         {:put_cells, %{"ada" => %{"bob" => {0.5, 0.0}}}},
@@ -197,19 +199,19 @@ defmodule Roomtone.MixPolicyTest do
       {:ok, mix: mix, effect: effect}
     end
 
-    test "leaves nothing for the next of that name but what the room says of it", %{mix: mix} do
+    test "leaves nothing for the next of that name except the room's cells", %{mix: mix} do
       assert %{volumes: volumes, zones: zones, positions: positions} = mix
       assert {volumes, zones, positions} == {%{}, %{}, %{}}
       assert MixPolicy.cell(mix, "ada", "bob") == {0.5, 0.0}
     end
 
-    test "isn't whispered to any more, and the others still are", %{mix: mix} do
+    test "is no longer whispered to, and the others still are", %{mix: mix} do
       assert mix.whispers == %{"cleo" => MapSet.new(["dan"])}
       assert MixPolicy.gain(mix, "bob", "cleo") == 0.0
       assert MixPolicy.gain(mix, "dan", "cleo") == 1.0
     end
 
-    test "is forgotten wherever it was kept", %{effect: effect} do
+    test "is dropped from all stored parts", %{effect: effect} do
       expected = [
         positions: "bob",
         volumes: "ada",
@@ -223,7 +225,7 @@ defmodule Roomtone.MixPolicyTest do
     end
   end
 
-  test "no more than a million of cells" do
+  test "a room has at most a million cells" do
     many = for i <- 1..1001, into: %{}, do: {"s#{i}", {0.5, 0.0}}
     table = for i <- 1..1000, into: %{}, do: {"l#{i}", many}
     assert {:error, {:too_many_cells, 1_000_000}} = MixPolicy.apply(mix(), {:put_cells, table})
@@ -231,7 +233,7 @@ defmodule Roomtone.MixPolicyTest do
     assert {:error, {:too_many_cells, 1_000_000}} = Check.table(given, false)
   end
 
-  describe "what can't be is refused by name:" do
+  describe "invalid input is refused by name:" do
     @nonsense [
                 :nan,
                 :infinity,
@@ -366,7 +368,7 @@ defmodule Roomtone.MixPolicyTest do
   end
 
   for kind <- [:mix, :spatial] do
-    test "property (#{kind}): whatever changes was said to be touched, and what is kept elsewhere is the same" do
+    test "property (#{kind}): all changes are reported as touched, and the copy is equal" do
       for seed <- 1..300 do
         Enum.reduce(history(seed, unquote(kind), 25), {mix(kind: unquote(kind)), mix(kind: unquote(kind))}, fn op,
                                                                                                                {before,
@@ -378,7 +380,7 @@ defmodule Roomtone.MixPolicyTest do
             told? =
               Enum.any?([{listener, speaker}, {listener, :any}, {:any, speaker}, {:any, :any}], &(&1 in effect.touched))
 
-            assert told?, "seed #{seed}: #{inspect(op)} changed #{inspect(pair)} without a word"
+            assert told?, "seed #{seed}: #{inspect(op)} changed #{inspect(pair)} without reporting it"
           end
 
           copy =
@@ -387,13 +389,13 @@ defmodule Roomtone.MixPolicyTest do
               {part, key}, copy -> Map.update!(copy, part, fn map -> take_over(map, key, Map.fetch!(now, part)) end)
             end)
 
-          assert copy == now, "seed #{seed}: #{inspect(op)} changed more than it said"
+          assert copy == now, "seed #{seed}: #{inspect(op)} changed more than it reported"
           {now, copy}
         end)
       end
     end
 
-    test "property (#{kind}): gains are sane, and who may not hear hears nothing" do
+    test "property (#{kind}): gains are valid, and excluded listeners hear nothing" do
       for seed <- 1..300 do
         mix = apply_all(mix(kind: unquote(kind)), history(seed, unquote(kind), 25))
 
@@ -413,7 +415,7 @@ defmodule Roomtone.MixPolicyTest do
     end
   end
 
-  # The rules again, in other words than the code's.
+  # The rules again, in an independent formulation.
   defp shut?(mix, listener, speaker) do
     here = mix.zones[listener]
     there = mix.zones[speaker]

@@ -1,5 +1,8 @@
 defmodule Roomtone.MixSoundTest do
-  @moduledoc "A policy by its sound: real participants, each talker a tone, and what arrives of it at each ear."
+  @moduledoc """
+  A policy's effect on sound: real participants, each talker a tone, and the level of each tone at
+  each listener.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Crowd
@@ -8,19 +11,21 @@ defmodule Roomtone.MixSoundTest do
   @moduletag capture_log: true
   @moduletag timeout: 180_000
 
-  # The load generator judges the last four seconds of these. Where the policy was set too late for that, all is done again, longer.
+  # The load generator measures the last four seconds. If the policy was set too late for that, the
+  # test runs again, longer.
   @seconds 6
   @longest 24
-  # What Opus makes of two tones beside them may be found at a third frequency: -43 dB was seen. What isn't in the packets at all is
-  # seen in the engine's own tests, which look before the codec.
+  # Opus may add a third frequency to two tones: -43 dB was measured. The engine's own tests look
+  # before the codec and check for what isn't in the packets at all.
   @codec_noise -35
 
   setup_all do
     {:ok, port: Crowd.serve()}
   end
 
-  # Five people, three of them talking. `policy` gets the identities of all and of the talkers. Gives back what each of those who
-  # only listen heard of the tones: differences to the loudest in decibels, the loudest first.
+  # Five people, three of them talking. `policy` gets the identities of all and of the talkers.
+  # Returns the tones that each listen-only participant heard: differences to the loudest in
+  # decibels, the loudest first.
   defp heard(port, room_opts, policy, seconds \\ @seconds) do
     room = open_room(room_opts)
     start = System.monotonic_time(:millisecond)
@@ -34,7 +39,7 @@ defmodule Roomtone.MixSoundTest do
 
     assert_received {:policy_set, at}
 
-    # With half a second for what was under way.
+    # With half a second for packets in flight.
     if at - start < 1000 * (seconds - 4) - 500 or seconds >= @longest,
       do: judge(report),
       else: heard(port, room_opts, policy, 2 * seconds)
@@ -50,7 +55,7 @@ defmodule Roomtone.MixSoundTest do
     end
   end
 
-  test "each hears each as loud as the mix says, and not at all who is 0", %{port: port} do
+  test "each listener hears each talker at the mix's gain, and not at all at gain 0", %{port: port} do
     levels =
       heard(port, [], fn room, all, [a, b, c] ->
         :ok = Roomtone.put_mix(room, Map.new(all, &{&1, %{a => 2, b => 1, c => 0}}))
@@ -66,7 +71,7 @@ defmodule Roomtone.MixSoundTest do
     end
   end
 
-  test "distance, zones and whispers are heard", %{port: port} do
+  test "distance, zones and whispers change the sound", %{port: port} do
     [near, far] =
       port
       |> heard([kind: :spatial, default_gain: 0.5], fn room, all, [a, b, c] ->
@@ -75,7 +80,7 @@ defmodule Roomtone.MixSoundTest do
         for {who, x} <- [{a, 0}, {b, 0}, {c, 0}, {near, 2}, {far, 4}],
             do: Roomtone.put_position(room, who, %{x: x, y: 0, z: 0})
 
-        # One talker is in another room, one whispers to one of the two.
+        # One talker is in another zone, one whispers to one of the two.
         :ok = Roomtone.put_zone(room, b, "elsewhere")
         :ok = Roomtone.whisper(room, c, [near])
       end)

@@ -1,5 +1,5 @@
 defmodule Roomtone.MixSyncTest do
-  @moduledoc "What of a room's policy goes down to the engine, cell by cell."
+  @moduledoc "The commands that a room's policy sends to the engine, cell by cell."
   use Roomtone.DomainCase, async: true
 
   doctest Roomtone.MixPolicy.Distance
@@ -16,7 +16,7 @@ defmodule Roomtone.MixSyncTest do
     Map.put(FakeNative.await_join(offer), :session, joined.session)
   end
 
-  # The room's commands about its mix since the last look.
+  # The room's commands about its mix since the last call.
   defp told(%{room: room} = place, found \\ []) do
     receive do
       {:native, _shard, {kind, %{room: ^room}} = command} when kind in [:set_policy, :set_gains] ->
@@ -30,8 +30,8 @@ defmodule Roomtone.MixSyncTest do
 
   defp await_cells(place), do: eventually(fn -> with([] <- cells(place), do: nil) end)
 
-  describe "a room of which nothing is said" do
-    test "is nothing to the mixer, whoever comes and goes" do
+  describe "a room without settings" do
+    test "sends nothing, whoever comes and goes" do
       room = open_room()
       ada = enter(room, "ada")
       enter(room, "bob")
@@ -40,7 +40,7 @@ defmodule Roomtone.MixSyncTest do
       assert told(ada) == []
     end
 
-    test "but its default and its number of talkers goes down before anybody is in" do
+    test "sends its default and number of talkers before anybody is in" do
       room = open_room(default_gain: 0.25, max_talkers: 3)
       {:ok, place, _, _} = Roomtone.RoomServer.call(room, :peers)
       assert [{:set_policy, %{room: id, default_gain: 0.25, max_talkers: 3}}] = told(place)
@@ -61,7 +61,7 @@ defmodule Roomtone.MixSyncTest do
       {:ok, room: room, ada: ada, bob: bob.peer, cleo: cleo.peer}
     end
 
-    test "send what differs, and once", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+    test "send differences, once", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
       :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => 0.5, "cleo" => 0}, "bob" => %{"cleo" => {0.1, -1}}})
       assert Enum.sort(cells(ada)) == Enum.sort([{a, b, 0.5}, {a, c, 0.0}, {b, c, 0.1}])
 
@@ -73,12 +73,12 @@ defmodule Roomtone.MixSyncTest do
       :ok = Roomtone.update_mix(room, %{"ada" => %{"bob" => nil}, "bob" => %{"cleo" => 0.2}})
       assert Enum.sort(cells(ada)) == Enum.sort([{a, b, nil}, {b, c, 0.2}])
 
-      # What is missing goes back to the default.
+      # A missing cell goes back to the default.
       :ok = Roomtone.put_mix(room, %{"cleo" => %{"bob" => 2}})
       assert Enum.sort(cells(ada)) == Enum.sort([{a, c, nil}, {b, c, nil}, {c, b, 2.0}])
     end
 
-    test "are in force before they return, other errors change nothing", %{room: room, ada: ada} do
+    test "are in force before they return, and errors change nothing", %{room: room, ada: ada} do
       assert {:error, {:invalid_gain, {"ada", "bob"}}} =
                Roomtone.put_mix(room, %{"ada" => %{"cleo" => 0, "bob" => :nan}})
 
@@ -88,19 +88,19 @@ defmodule Roomtone.MixSyncTest do
       assert cells(ada) == []
     end
 
-    test "say nothing of those who left", %{room: room, ada: %{peer: a} = ada, cleo: c} do
+    test "send nothing about people who left", %{room: room, ada: %{peer: a} = ada, cleo: c} do
       :ok = Roomtone.leave(room, "bob")
       :ok = Roomtone.put_mix(room, %{"ada" => %{"bob" => 0.5, "cleo" => 0.5}})
       assert cells(ada) == [{a, c, 0.5}]
     end
 
-    test "reach those who come later, before they get their answer", %{room: room, ada: %{peer: a} = ada} do
+    test "reach newcomers before they get their answer", %{room: room, ada: %{peer: a} = ada} do
       :ok = Roomtone.update_mix(room, %{"dan" => %{"ada" => 0.5}, "ada" => %{"dan" => 0}})
       assert cells(ada) == []
       d = enter(room, "dan").peer
       # No waiting here: `join/4` has returned.
       assert Enum.sort(cells(ada)) == Enum.sort([{d, a, 0.5}, {a, d, 0.0}])
-      # They come back as somebody else might: the cells are the room's.
+      # They might come back as somebody else: the cells are the room's.
       :ok = Roomtone.leave(room, "dan")
       d = enter(room, "dan").peer
       assert Enum.sort(cells(ada)) == Enum.sort([{d, a, 0.5}, {a, d, 0.0}])
@@ -130,14 +130,14 @@ defmodule Roomtone.MixSyncTest do
     end
   end
 
-  describe "what may not be heard" do
+  describe "a restriction of hearing" do
     setup do
       room = open_room()
       [ada, bob, cleo] = for name <- ["ada", "bob", "cleo"], do: enter(room, name)
       {:ok, room: room, ada: ada, bob: bob.peer, cleo: cleo.peer}
     end
 
-    test "because of a zone is gain 0 in the rows", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+    test "by a zone is gain 0 in the rows", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
       :ok = Roomtone.put_zone(room, "ada", "hall")
       assert Enum.sort(cells(ada)) == Enum.sort([{a, b, 0.0}, {b, a, 0.0}, {a, c, 0.0}, {c, a, 0.0}])
       :ok = Roomtone.put_zone(room, "bob", "hall")
@@ -145,20 +145,20 @@ defmodule Roomtone.MixSyncTest do
       :ok = Roomtone.put_door_gains(room, %{{"hall", nil} => 0.25})
       assert Enum.sort(cells(ada)) == Enum.sort(for(x <- [a, b], pair <- [{x, c, 0.25}, {c, x, 0.25}], do: pair))
 
-      # Who comes is outside.
+      # A newcomer is outside all zones.
       :ok = Roomtone.put_door_gains(room, %{})
       cells(ada)
       d = enter(room, "dan").peer
       assert Enum.sort(cells(ada)) == Enum.sort(for(x <- [a, b], pair <- [{x, d, 0.0}, {d, x, 0.0}], do: pair))
     end
 
-    test "because of a whisper is gain 0 in the rows", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+    test "by a whisper is gain 0 in the rows", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
       :ok = Roomtone.whisper(room, "ada", ["bob"])
       assert cells(ada) == [{c, a, 0.0}]
       d = enter(room, "dan").peer
       assert cells(ada) == [{d, a, 0.0}]
 
-      # The next Bob is another.
+      # The next Bob is another person.
       :ok = Roomtone.leave(room, "bob")
       next = enter(room, "bob").peer
       assert next != b
@@ -168,7 +168,7 @@ defmodule Roomtone.MixSyncTest do
       assert Enum.sort(cells(ada)) == Enum.sort(for(x <- [next, c, d], do: {x, a, nil}))
     end
 
-    test "stays shut when the room's process is replaced", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
+    test "stays in force when the room's process is replaced", %{room: room, ada: %{peer: a} = ada, bob: b, cleo: c} do
       :ok = Roomtone.whisper(room, "ada", ["bob"])
       :ok = Roomtone.put_zone(room, "bob", "hall")
       assert {c, a, 0.0} in cells(ada)
@@ -178,20 +178,20 @@ defmodule Roomtone.MixSyncTest do
 
       eventually(fn -> Roomtone.RoomServer.whereis(room) not in [nil, pid] and match?({:ok, _}, Roomtone.room(room)) end)
 
-      # It can't know how far the one before it came, and says all there is to say.
+      # It can't know how far its predecessor got, and sends everything.
       expected = [{a, b, 0.0}, {b, a, 0.0}, {b, c, 0.0}, {c, b, 0.0}, {c, a, 0.0}, {a, c, nil}]
       assert Enum.sort(cells(ada)) == Enum.sort(expected)
       :ok = Roomtone.put_zone(room, "bob", nil)
       assert Enum.sort(cells(ada)) == Enum.sort([{a, b, nil}, {b, a, nil}, {b, c, nil}, {c, b, nil}])
     end
 
-    test "is told again to a room that failed in the engine", %{room: room, ada: ada, bob: b} do
+    test "is sent again to a room that failed in the engine", %{room: room, ada: ada, bob: b} do
       :ok = Roomtone.whisper(room, "ada", ["bob"])
       assert [{_, _, 0.0}] = cells(ada)
       {native, engine} = Media.engine()
       :ok = native.submit(engine, ada.shard, {:fault, %{scope: :room, room: ada.room}})
       assert_receive {:roomtone, ^room, {:media_restart, :all}}
-      # The peers of before are gone; each comes with a new one.
+      # The earlier peers are gone; each person comes with a new one.
       told(ada)
       a = enter(room, "ada", session: ada.session).peer
       new_cells = cells(ada)
@@ -201,8 +201,8 @@ defmodule Roomtone.MixSyncTest do
     end
   end
 
-  describe "a volume of one's own" do
-    test "is for that listener alone, on top of the rest" do
+  describe "a listener's own volume" do
+    test "applies to that listener only, on top of the rest" do
       room = open_room(default_gain: 0.5)
       [%{peer: a} = ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
       told(ada)
@@ -236,7 +236,7 @@ defmodule Roomtone.MixSyncTest do
       assert c
     end
 
-    test "that change faster than 50 times a second go together" do
+    test "that change faster than 50 times a second are sent together" do
       room = open_room(kind: :spatial)
       [%{peer: a} = ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
       :ok = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
@@ -256,7 +256,7 @@ defmodule Roomtone.MixSyncTest do
       for {:set_gains, %{cells: cells}} <- commands, do: assert(length(cells) == 2)
     end
 
-    test "are refused where they don't count, and where they aren't positions" do
+    test "are refused if they are invalid, and in rooms without positions" do
       room = open_room()
       assert {:error, {:not_spatial, :mix}} = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
       assert {:error, {:invalid_position, :z}} = Roomtone.put_position(room, "ada", %{x: 0, y: 0})
@@ -270,8 +270,8 @@ defmodule Roomtone.MixSyncTest do
     with {:set_gains, %{cells: cells}} <- List.last(commands), true <- cell in cells, do: commands, else: (_ -> nil)
   end
 
-  describe "who is deafened" do
-    test "gets nothing, by word to the engine, until they are undeafened" do
+  describe "a deafened person" do
+    test "gets nothing, by a command to the engine, until they are undeafened" do
       room = open_room()
       %{peer: a} = enter(room, "ada")
       :ok = Roomtone.deafen(room, "ada")
@@ -286,7 +286,7 @@ defmodule Roomtone.MixSyncTest do
       assert {:error, :not_found} = Roomtone.deafen(room, "bob")
     end
 
-    test "stays so with their next media, and when the room's process is replaced" do
+    test "stays deafened with new media, and when the room's process is replaced" do
       room = open_room()
       ada = enter(room, "ada")
       :ok = Roomtone.deafen(room, "ada")
@@ -299,7 +299,7 @@ defmodule Roomtone.MixSyncTest do
     end
   end
 
-  test "who didn't get in keeps what was set for them until they do" do
+  test "settings for a person who didn't get in are kept until they do" do
     room = open_room()
     ada = enter(room, "ada")
     :ok = Roomtone.put_zone(room, "bob", "hall")
@@ -309,7 +309,7 @@ defmodule Roomtone.MixSyncTest do
     assert Enum.sort(cells(ada)) == Enum.sort([{ada.peer, b, 0.0}, {b, ada.peer, 0.0}])
   end
 
-  test "kinds that there aren't are refused when a room is opened" do
+  test "unknown kinds are refused when a room is opened" do
     assert {:error, {:invalid_option, :forward_slots}} =
              Roomtone.open_room(unique_name(), kind: :forward, forward_slots: 9)
 
@@ -318,7 +318,7 @@ defmodule Roomtone.MixSyncTest do
     assert {:error, {:invalid_door_gain, :door}} = Roomtone.open_room(unique_name(), door_gains: %{door: 1})
   end
 
-  test "what a room had is forgotten with it" do
+  test "a room's policy is forgotten with the room" do
     name = unique_name()
     {:ok, _} = Roomtone.open_room(name)
     ada = enter(name, "ada")
@@ -352,7 +352,7 @@ defmodule Roomtone.MixSyncTest do
         end
 
         for {listener, row} <- mixer.sent, peer <- [listener | Map.keys(row)] do
-          assert peer in Map.values(mixer.peers), "seed #{seed}: #{peer} is gone, and still remembered"
+          assert peer in Map.values(mixer.peers), "seed #{seed}: #{peer} is gone, but still in the state"
         end
 
         {mixer, peers, engine, rand}
@@ -362,7 +362,7 @@ defmodule Roomtone.MixSyncTest do
     end
   end
 
-  test "what was kept and never sent, as the process died in between, is sent by the next" do
+  test "a change stored but not sent before the process died is sent by the next" do
     place = %{room: Media.new_id(), shard: 0}
     {:ok, mix} = MixPolicy.new()
     {:ok, changed, effect} = MixPolicy.apply(mix, {:whisper, "ada", MapSet.new()})
@@ -379,11 +379,11 @@ defmodule Roomtone.MixSyncTest do
     MixPolicy.Store.delete(place.room)
   end
 
-  test "in a large room where everybody moves, each gets their turn, and who may not hear doesn't wait for it" do
+  test "in a large room all moves get their turn, and restrictions don't wait for them" do
     place = %{room: Media.new_id(), shard: 1}
     {:ok, mix} = MixPolicy.new(kind: :spatial)
     peers = for i <- 1..150, into: %{}, do: {Media.new_id(), "p#{i}"}
-    # A timer that runs already, so that the moves come together.
+    # A running timer, so that the moves are sent together.
     mixer = %{MixSync.put_peers(MixSync.new(place, mix, %{}), peers) | timer: make_ref()}
 
     mixer =
@@ -452,7 +452,7 @@ defmodule Roomtone.MixSyncTest do
     {mixer |> MixSync.put_peers(peers) |> MixSync.forget(name), peers, engine}
   end
 
-  # All peers went with it; those who come again are other peers.
+  # All peers went with it; people return with new peers.
   defp take(:room_failed, mixer, peers, _engine) do
     mixer = MixSync.reopened(mixer)
     peers = Map.new(peers, fn {_peer, name} -> {Media.new_id(), name} end)

@@ -1,5 +1,7 @@
 defmodule Roomtone.MoveFailureTest do
-  @moduledoc "Rooms that move while something breaks, and rooms that are moved because a shard has too much to do."
+  @moduledoc """
+  Rooms that move while something breaks, and rooms that move because a shard is overloaded.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Media
@@ -22,7 +24,7 @@ defmodule Roomtone.MoveFailureTest do
       {:ok, room: name, ada: ada, other: 1 - ada.shard}
     end
 
-    # What happens meanwhile is not heard.
+    # Drops the events of this time.
     defp without_events(fun) do
       :ok = :sys.suspend(Media.Supervisor)
       kill(Process.whereis(Events))
@@ -35,7 +37,7 @@ defmodule Roomtone.MoveFailureTest do
       assert_receive {:native, ^shard, {:set_speak, %{peer: ^peer, speak: false}}}
     end
 
-    # Its next life may be one that nobody hears of for now.
+    # Nobody receives the event of its next life for now.
     defp break(shard) do
       {native, engine} = Media.engine()
       %{epoch: epoch} = FakeNative.shard(shard)
@@ -46,10 +48,10 @@ defmodule Roomtone.MoveFailureTest do
 
     defp reborn(shard, epoch), do: eventually(fn -> match?({_, ^epoch}, Media.stamp(shard)) end)
 
-    test "a move that nobody heard of is found out, and nobody notices", %{room: room, ada: ada, other: other} do
+    test "a lost move event is recovered, and nobody notices", %{room: room, ada: ada, other: other} do
       without_events(fn ->
         :ok = Roomtone.move_room(room, other)
-        # Meanwhile all is said to where it is believed to be, and done where it is.
+        # Meanwhile commands go to the old shard, and are carried out on the new one.
         mute(room, ada.shard, ada.peer)
         :ok = Roomtone.unmute(room, "ada")
       end)
@@ -64,11 +66,11 @@ defmodule Roomtone.MoveFailureTest do
       refute_received {:roomtone, _, {:media_restart, _}}
     end
 
-    test "a move that its process alone didn't hear of", %{room: room, ada: ada, other: other} do
+    test "a move whose event reached only the table is recovered", %{room: room, ada: ada, other: other} do
       place = %{room: ada.room, shard: ada.shard}
       :ok = Roomtone.move_room(room, other)
       eventually(fn -> shard_of(room) == other end)
-      # As if the events process had died between telling the table and telling the room.
+      # The events process died between updating the table and notifying the room.
       :sys.replace_state(Roomtone.RoomServer.whereis(room), &%{&1 | place: place, mixer: %{&1.mixer | place: place}})
       assert shard_of(room) == ada.shard
       without_events(fn -> :ok end)
@@ -76,7 +78,7 @@ defmodule Roomtone.MoveFailureTest do
       refute_received {:roomtone, _, {:media_restart, _}}
     end
 
-    test "the shard where it went breaks before anybody hears of the move", %{room: room, ada: ada, other: other} do
+    test "the new shard breaks before anybody receives the move event", %{room: room, ada: ada, other: other} do
       without_events(fn ->
         :ok = Roomtone.move_room(room, other)
         send(self(), {:epoch, break(other)})
@@ -94,7 +96,7 @@ defmodule Roomtone.MoveFailureTest do
       assert id == ada.room
     end
 
-    test "who leaves while their room moves does leave, also if the shard that it left breaks", ctx do
+    test "a person who leaves during a move is gone, even if the old shard breaks", ctx do
       %{room: room, ada: ada, other: other} = ctx
       FakeNative.busy(ada.shard, [:leave])
       :ok = Roomtone.leave(room, "ada")
@@ -110,9 +112,9 @@ defmodule Roomtone.MoveFailureTest do
       do: Map.new(FakeNative.held(shard), fn {room, peers} -> {room, Map.new(peers, &{&1, true})} end)
   end
 
-  describe "where rooms may be moved" do
+  describe "with balancing on" do
     setup do
-      # Its timer would see to it while we are about to say what the shards do.
+      # Otherwise its timer could run while the test sets the shards' loads.
       restart_with(shards: 2, move_rooms: true, balance_ms: 3_600_000)
       put_loads(0.2, 0.2)
       {:ok, rooms: for(_ <- 1..2, do: full_room(0, 3))}
@@ -123,7 +125,7 @@ defmodule Roomtone.MoveFailureTest do
       FakeNative.put_stats(1, %{load: second, shed_level: 0})
     end
 
-    # On this shard, with so many people in it.
+    # On this shard, with this many people in it.
     defp full_room(shard, people) do
       if shard == 0, do: put_loads(0.2, 0.9), else: put_loads(0.9, 0.2)
       name = unique_name()
@@ -133,7 +135,7 @@ defmodule Roomtone.MoveFailureTest do
       name
     end
 
-    # What the timer does every few seconds.
+    # The work of the timer, every few seconds.
     defp balance do
       send(Media, :balance)
       :sys.get_state(Media)
@@ -142,14 +144,15 @@ defmodule Roomtone.MoveFailureTest do
 
     defp shards_of(rooms), do: Enum.map(rooms, &shard_of/1)
 
-    test "a shard with too much to do gives one away, and it isn't given back at once", %{rooms: rooms} do
+    test "an overloaded shard gives one room away, and it doesn't return at once", %{rooms: rooms} do
       balance()
       assert shards_of(rooms) == [0, 0]
       put_loads(0.9, 0.1)
       balance()
       eventually(fn -> Enum.sort(shards_of(rooms)) == [0, 1] end)
 
-      # That room cost more than it seemed: now the other shard has too much to do. Another room of it goes, though it fits less.
+      # That room cost more than estimated: now the other shard is overloaded. It gives away another
+      # room, though that fits less.
       [moved] = Enum.filter(rooms, &(shard_of(&1) == 1))
       newer = full_room(1, 4)
       put_loads(0.1, 0.9)
@@ -159,7 +162,7 @@ defmodule Roomtone.MoveFailureTest do
       assert shard_of(moved) == 1
     end
 
-    test "a shard that doesn't run gets none, however calm it was", %{rooms: rooms} do
+    test "a shard that doesn't run gets no room, however idle it was", %{rooms: rooms} do
       put_loads(0.9, 0.1)
       :ok = :sys.suspend(Worker.whereis(1))
       :ets.insert(Table, {{:beat, 1}, System.monotonic_time(:millisecond) - 10_000})

@@ -1,5 +1,7 @@
 defmodule Roomtone.MoveSoundTest do
-  @moduledoc "A room that moves between shards in the midst of a call, by its sound: real participants, real sockets."
+  @moduledoc """
+  A room that moves between shards during a call, with sound: real participants, real sockets.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Crowd
@@ -8,7 +10,7 @@ defmodule Roomtone.MoveSoundTest do
   @moduletag capture_log: true
   @moduletag timeout: 120_000
 
-  test "everybody goes on hearing everybody, on the connections that they have" do
+  test "everybody still hears everybody, on the same connections" do
     port = Crowd.serve(2)
     room = open_room()
 
@@ -32,7 +34,7 @@ defmodule Roomtone.MoveSoundTest do
     end
   end
 
-  test "what is said of the mix around a move holds, in the order in which it was said" do
+  test "mix changes around a move apply in the order in which they were made" do
     port = Crowd.serve(2)
     room = open_room()
 
@@ -42,7 +44,8 @@ defmodule Roomtone.MoveSoundTest do
         [a, b, c] = for %{speaking: true, identity: identity} <- people, do: identity
         hear = fn gains -> :ok = Roomtone.update_mix(room, Map.new(all, &{&1, gains})) end
 
-        # Nobody waits for the room to be there. All of it is to be over before the last four seconds, of which the levels are.
+        # Nobody waits for the move. All of it ends before the last four seconds, which are
+        # measured.
         for round <- 1..30 do
           hear.(%{a => 0, b => 0.1, c => 3})
           :ok = Roomtone.move_room(room, rem(round, 2))

@@ -1,5 +1,5 @@
 defmodule Roomtone.MoveTest do
-  @moduledoc "A room that moves from one media shard to another, and all who know where it is."
+  @moduledoc "A room that moves from one media shard to another, and the processes that track it."
   use Roomtone.DomainCase, async: true
 
   doctest Roomtone.Media.Balance
@@ -22,7 +22,7 @@ defmodule Roomtone.MoveTest do
     shard
   end
 
-  # A room with Ada in it, gone to the other shard.
+  # A room with Ada in it, moved to the other shard.
   defp moved_room do
     name = open_room()
     ada = enter(name, "ada")
@@ -32,7 +32,7 @@ defmodule Roomtone.MoveTest do
     {name, ada, other}
   end
 
-  test "everything that is said of it from then on is said to its new shard" do
+  test "later commands go to its new shard" do
     {name, ada, other} = moved_room()
     {room, peer} = {ada.room, ada.peer}
     assert {^room, ^other} = List.keyfind(Table.rooms(), room, 0)
@@ -51,7 +51,7 @@ defmodule Roomtone.MoveTest do
     assert_receive {:native, ^other, {:close_room, %{room: ^room}}}
   end
 
-  test "moving to where it is, or to nowhere, is no move" do
+  test "a move to its own shard or to an unknown one does nothing" do
     name = open_room()
     ada = enter(name, "ada")
     assert :ok = Roomtone.move_room(name, ada.shard)
@@ -61,7 +61,7 @@ defmodule Roomtone.MoveTest do
     assert shard_of(name) == ada.shard
   end
 
-  test "a room process that is replaced after a move knows where its room is" do
+  test "a room process that is replaced after a move knows its shard" do
     {name, ada, other} = moved_room()
     Roomtone.subscribe(name)
     before = Roomtone.RoomServer.whereis(name)
@@ -74,21 +74,22 @@ defmodule Roomtone.MoveTest do
     refute_received {:roomtone, _room, {:media_restart, _who}}
   end
 
-  test "what was joined before a move is of the life of the shard where it went" do
+  test "peers from before a move belong to the life of the new shard" do
     {name, ada, other} = moved_room()
     [pid] = Roomtone.Rooms.participants(ada.room)
     stamp = Table.room_stamp(ada.room)
     assert stamp == Media.stamp(other)
     assert {:ok, %{stamp: ^stamp}} = Roomtone.Participant.describe(pid)
 
-    # Of a life of that shard that came later: what was there before it is lost, whichever life of another shard has that number.
+    # After a later life of that shard: earlier peers are lost, whichever epoch of another shard has
+    # the same number.
     Roomtone.subscribe(name)
     {generation, epoch} = stamp
     Roomtone.Participant.media_lost(pid, {generation, epoch + 1})
     assert {:ok, %{peer: nil}} = Roomtone.Participant.describe(pid)
   end
 
-  test "who joins by an old address of the room is counted and found where it is" do
+  test "a join to the old shard is counted and found on the new one" do
     {_name, ada, other} = moved_room()
     peer = Media.new_id()
     stamp = Media.stamp(other)
@@ -100,10 +101,10 @@ defmodule Roomtone.MoveTest do
     assert_receive {:native, ^other, {:leave, %{peer: ^peer}}}
   end
 
-  test "a participant who didn't hear of a move does from the next room process" do
+  test "a participant that missed a move learns of it from the next room process" do
     {name, ada, other} = moved_room()
     [pid] = Roomtone.Rooms.participants(ada.room)
-    # As if the news had been lost.
+    # The event was lost.
     Roomtone.Participant.moved(pid, %{room: ada.room, shard: ada.shard}, nil)
     assert {:ok, %{stamp: nil}} = Roomtone.Participant.describe(pid)
     Process.exit(Roomtone.RoomServer.whereis(name), :kill)
@@ -111,7 +112,7 @@ defmodule Roomtone.MoveTest do
     eventually(fn -> match?({:ok, %{stamp: ^stamp}}, Roomtone.Participant.describe(pid)) end)
   end
 
-  test "shards give no rooms away by themselves unless they are told to" do
+  test "shards move no rooms by themselves by default" do
     env = Application.get_all_env(:roomtone)
     assert {:ok, %{move_rooms: false}} = Roomtone.Config.load(env)
     assert {:ok, %{move_rooms: true}} = Roomtone.Config.load([move_rooms: "on"] ++ env)
@@ -121,7 +122,7 @@ defmodule Roomtone.MoveTest do
   describe "balance" do
     defp shard(load, people, shed_level \\ 0), do: %{load: load, people: people, shed_level: shed_level}
 
-    test "nothing moves while nobody has too much to do, or nobody is calm" do
+    test "nothing moves unless one shard is overloaded and another idle" do
       rooms = %{1 => {0, 10}, 2 => {0, 10}}
       assert Balance.plan(%{0 => shard(0.7, 20), 1 => shard(0.0, 0)}, rooms) == nil
       assert Balance.plan(%{0 => shard(0.9, 20), 1 => shard(0.6, 5)}, rooms) == nil
@@ -129,21 +130,22 @@ defmodule Roomtone.MoveTest do
       assert Balance.plan(%{0 => shard(0.9, 0), 1 => shard(0.1, 0)}, %{}) == nil
     end
 
-    test "the room moves that evens it out best" do
+    test "the room moves that balances the loads best" do
       rooms = %{1 => {0, 5}, 2 => {0, 40}, 3 => {0, 45}, 4 => {1, 1}}
       assert Balance.plan(%{0 => shard(0.9, 90), 1 => shard(0.0, 1)}, rooms) in [{3, 1}]
-      # Shedding counts as too much even if it has brought the load down.
+      # Shedding counts as overload even if it has brought the load down.
       assert Balance.plan(%{0 => shard(0.6, 90, 2), 1 => shard(0.0, 1)}, rooms) == {3, 1}
     end
 
-    test "one large room is not thrown to and fro" do
+    test "a single large room doesn't move back and forth" do
       assert Balance.plan(%{0 => shard(0.95, 100), 1 => shard(0.0, 0)}, %{1 => {0, 100}}) == nil
       assert Balance.plan(%{0 => shard(0.95, 101), 1 => shard(0.0, 0)}, %{1 => {0, 100}, 2 => {0, 1}}) == {2, 1}
     end
 
-    # Rooms whose cost for each person differs by a factor of four and more, most of them on one shard to begin with. Of a room that was
-    # moved, some of the work stays where it was, and some comes to it. Twenty minutes of that: how much the busiest shard had to do
-    # before and after, and how many moves there were.
+    # Rooms whose cost for each person varies by a factor of four and more, most of them on one
+    # shard at first. After a move, part of a room's work stays on the old shard. The simulation
+    # runs for twenty minutes: the load of the busiest shard before and after, and the number of
+    # moves.
     defp twenty_minutes(seed) do
       :rand.seed(:exsss, seed)
       {shards, count, mean} = {1 + :rand.uniform(7), 2 + :rand.uniform(40), 0.3 + 0.9 * :rand.uniform()}
@@ -181,7 +183,7 @@ defmodule Roomtone.MoveTest do
       end
     end
 
-    # More than all of its time a shard can't work.
+    # A shard can't work more than all of its time.
     defp measured(rooms, places, shards) do
       people =
         for {id, _home, people, _cost} <- rooms, reduce: %{} do
@@ -195,7 +197,7 @@ defmodule Roomtone.MoveTest do
       end
     end
 
-    test "in the long run most overloads become less, hardly any more, and rooms come to rest" do
+    test "in the long run most overloads shrink, few grow, and rooms stop moving" do
       results = for seed <- 1..60, do: twenty_minutes(seed)
       overloads = Enum.filter(results, fn {before, _later, _moves} -> before > 0.8 end)
       less = Enum.count(overloads, fn {before, later, _moves} -> later < before - 0.01 end)
@@ -208,11 +210,11 @@ defmodule Roomtone.MoveTest do
       assert Enum.max(for {_before, _later, moves} <- results, do: moves) < 60
     end
 
-    test "it is carried out" do
+    test "the plan is carried out" do
       name = open_room()
       ada = enter(name, "ada")
       enter(name, "bob")
-      # What the timer does, with figures of our own.
+      # The work of the timer, with loads set by the test.
       {from, to} = {ada.shard, 1 - ada.shard}
       shards = %{from => shard(0.9, 4), to => shard(0.0, 0)}
       assert {room, ^to} = Balance.plan(shards, %{ada.room => {from, 2}})

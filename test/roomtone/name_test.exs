@@ -3,7 +3,7 @@ defmodule Roomtone.NameTest do
 
   alias Roomtone.Name
 
-  test "names of many scripts are fine" do
+  test "names in many scripts are valid" do
     for name <- [
           "Stand-up",
           "Zoë",
@@ -25,12 +25,12 @@ defmodule Roomtone.NameTest do
     end
   end
 
-  test "one name has one form" do
+  test "a name has one normal form" do
     assert Name.room(" Cafe\u0301 ") == Name.room("Caf\u00E9")
     assert {:ok, "a b"} = Name.room("a  b")
   end
 
-  test "names that people take for one have one key" do
+  test "names that people would confuse have the same key" do
     for {one, other} <- [
           {"Standup X", "standup x"},
           {"STRASSE", "straße"},
@@ -44,7 +44,7 @@ defmodule Roomtone.NameTest do
     for {one, other} <- [{"Ann", "Anne"}, {"Zoë", "Zoe"}, {"a-b", "ab"}], do: assert(Name.key(one) != Name.key(other))
   end
 
-  test "what could be mistaken or break a page is refused" do
+  test "names that could be mistaken or break a page are refused" do
     bad = [
       "a/b",
       "a\\b",
@@ -53,19 +53,19 @@ defmodule Roomtone.NameTest do
       "a\nb",
       "a\tb",
       "a\0b",
-      # Right-to-left override and isolates: text that reads otherwise than it is written.
+      # Right-to-left override and isolates: the text would read differently.
       "a\u202Eb",
       "a\u2066b",
       "a\u200Bb",
       "a\u00ADb",
-      # Letters that can't be seen.
+      # Invisible letters.
       "\u3164",
       "\u115F",
-      # No-break space at the end would look like nothing.
+      # A no-break space at the end would be invisible.
       "ada\u00A0",
-      # A tower of accents.
+      # A stack of accents.
       "a" <> String.duplicate("\u0301\u0316", 4),
-      # What joins emoji, between letters; a tone of skin of nothing.
+      # An emoji joiner between letters; a skin tone without an emoji.
       "a\u200Db",
       "👩\u200D",
       "a🏽",
@@ -76,7 +76,7 @@ defmodule Roomtone.NameTest do
     for name <- bad, do: assert({name, {:error, {:invalid_name, :forbidden_character}}} == {name, Name.room(name)})
   end
 
-  test "what can't be read or addressed is refused" do
+  test "unreadable and unaddressable names are refused" do
     for name <- [".", "..", "--", "'", "(#)"],
         do: assert({:error, {:invalid_name, :nothing_readable}} = Name.room(name))
 
@@ -84,7 +84,7 @@ defmodule Roomtone.NameTest do
     for name <- [nil, 5, :room, ["room"], <<255>>], do: assert({:error, {:invalid_name, :not_text}} = Name.room(name))
   end
 
-  test "length is counted in characters as people see them" do
+  test "the length is counted in graphemes" do
     assert {:ok, _} = Name.room(String.duplicate("é", 64))
     assert {:error, {:invalid_name, :too_long}} = Name.room(String.duplicate("é", 65))
     assert {:error, {:invalid_name, :too_long}} = Name.room(String.duplicate("a", 10_000_000))

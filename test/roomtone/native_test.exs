@@ -1,5 +1,7 @@
 defmodule Roomtone.NativeTest do
-  @moduledoc "The real engine under the domain: no sound yet, but every command and event that needs none."
+  @moduledoc """
+  The real engine with the domain, without sound: every command and event that needs none.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.{BrowserOffer, Media, Token}
@@ -9,7 +11,7 @@ defmodule Roomtone.NativeTest do
   @moduletag capture_log: true
 
   setup_all do
-    # Ports of the system's choice: tests may run beside a server.
+    # The system chooses the ports: tests may run beside a server.
     restart_with(native: Roomtone.Native, udp_ports: "0", shards: 2, join_timeout_ms: 5_000)
   end
 
@@ -29,7 +31,7 @@ defmodule Roomtone.NativeTest do
 
   defp stats(shard), do: Media.shard_stats(shard)
 
-  test "an offer is answered as RFC 8829 wants it, with addresses to come to", %{room: room} do
+  test "an offer is answered as RFC 8829 requires, with candidates", %{room: room} do
     assert {:ok, %{answer: answer}} = Roomtone.join(room, "ada", BrowserOffer.new())
     assert answer =~ "a=ice-lite\r\n"
     assert answer =~ "a=setup:passive\r\n"
@@ -40,7 +42,7 @@ defmodule Roomtone.NativeTest do
     assert {:ok, %{participants: [%{identity: "ada", connected: false}]}} = Roomtone.room(room)
   end
 
-  test "what can't be answered is refused by a code that says why", %{room: room} do
+  test "an invalid offer is refused with a code for the reason", %{room: room} do
     refused = fn offer ->
       assert {:error, {:offer_refused, code, text}} = Roomtone.join(room, "ada", offer)
       assert is_binary(text) and text != ""
@@ -74,10 +76,10 @@ defmodule Roomtone.NativeTest do
     eventually(fn -> Table.take_peer(before.peer) == :error end)
   end
 
-  test "what ends here ends there", %{room: room} do
+  test "rooms and people that end here end in the engine", %{room: room} do
     {:ok, stats} = Roomtone.stats(room)
     shard = stats.shard
-    # What other tests left there ends a little later.
+    # Rooms and peers left by other tests end a little later.
     eventually(fn -> match?(%{peers: 0, rooms: 1}, stats(shard)) end)
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     {:ok, _} = Roomtone.join(room, "bob", BrowserOffer.new())
@@ -88,7 +90,7 @@ defmodule Roomtone.NativeTest do
     eventually(fn -> match?(%{peers: 0, rooms: 0}, stats(shard)) end)
   end
 
-  test "a person's figures", %{room: room} do
+  test "a person has statistics", %{room: room} do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     assert {:ok, %{participants: %{"ada" => counters}, shard_stats: shard}} = Roomtone.stats(room)
     assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, oversized: 0, round_trip_ms: nil} = counters
@@ -98,7 +100,7 @@ defmodule Roomtone.NativeTest do
     assert shard.tick_lateness |> Enum.map(fn {_edge, count} -> count end) |> Enum.sum() == shard.ticks
   end
 
-  test "a worker that is killed is followed by one that takes up the shard as it is", %{room: room} do
+  test "a worker that is killed has a successor on the same shard", %{room: room} do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     %{shard: shard, peer: peer} = media(room, "ada")
     epoch = stats(shard).epoch
@@ -112,19 +114,20 @@ defmodule Roomtone.NativeTest do
     refute_received {:roomtone, ^room, {:media_restart, _}}
   end
 
-  test "commands are taken while the shard runs: an answer doesn't wait for the end of a slice", %{room: room} do
+  test "commands run during a slice: an answer doesn't wait for its end", %{room: room} do
     took =
       for n <- 1..5 do
         {microseconds, {:ok, _}} = :timer.tc(fn -> Roomtone.join(room, "ada #{n}", BrowserOffer.new()) end)
         microseconds
       end
 
-    # The slice is a second; an answer takes milliseconds, unless the machine is busy with other things. The first comes anywhere in a slice.
+    # A slice is a second; an answer takes milliseconds, unless the machine is busy. The first may
+    # come anywhere in a slice.
     assert Enum.min(tl(took)) < 700_000
   end
 
-  # Faults can be asked for in debug builds only, which is what tests are built as.
-  test "a shard that panics begins anew; its rooms are opened again and ask for offers", %{room: room} do
+  # Only debug builds can inject faults; tests use those.
+  test "a shard that panics starts again, reopens its rooms and asks for offers", %{room: room} do
     {:ok, %{session: session}} = Roomtone.join(room, "ada", BrowserOffer.new())
     %{shard: shard} = media(room, "ada")
     epoch = stats(shard).epoch
@@ -135,7 +138,7 @@ defmodule Roomtone.NativeTest do
     assert Roomtone.health() == :ok
   end
 
-  test "the events process that is killed finds out that a peer is gone", %{room: room} do
+  test "a new events process finds out that a peer is gone", %{room: room} do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     %{shard: shard, room: id, peer: peer} = media(room, "ada")
     :ok = :sys.suspend(Media.Supervisor)
@@ -147,7 +150,7 @@ defmodule Roomtone.NativeTest do
     assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
   end
 
-  test "the holder that is killed finds the engine", %{room: room} do
+  test "a new holder finds the engine", %{room: room} do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     kill(Process.whereis(Media))
     eventually(fn -> Process.whereis(Media) end)
@@ -156,7 +159,7 @@ defmodule Roomtone.NativeTest do
     refute_received {:roomtone, ^room, {:media_restart, _}}
   end
 
-  test "what isn't a command is refused, and hurts nobody", %{room: room} do
+  test "an invalid command is refused and does no harm", %{room: room} do
     for bad <- [
           :nonsense,
           {:join, %{}},
@@ -176,7 +179,7 @@ defmodule Roomtone.NativeTest do
     assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
   end
 
-  test "a port that is taken is said in words" do
+  test "a port in use is reported with a readable error" do
     {:ok, socket} = :gen_udp.open(0, ip: {127, 0, 0, 1})
     {:ok, port} = :inet.port(socket)
 
@@ -218,12 +221,12 @@ defmodule Roomtone.NativeTest do
       assert expires == @now + 60
     end
 
-    test "made elsewhere with our secret are fine" do
+    test "made elsewhere with our secret are valid" do
       assert {:ok, %{identity: "ada", name: "ada", issued_at: 0}} =
                Token.verify(jwt(~s({"alg":"HS256","typ":"JWT"}), @claims, secret()), "standup", now: @now)
     end
 
-    test "without an algorithm, or with another, are not ours" do
+    test "without an algorithm, or with another, are invalid" do
       for algorithm <- ~w(none None NONE HS384 HS512 RS256 ES256 EdDSA hs256),
           header = ~s({"alg":"#{algorithm}","typ":"JWT"}) do
         token = jwt(header, @claims, secret())
@@ -236,7 +239,7 @@ defmodule Roomtone.NativeTest do
       end
     end
 
-    test "that expired, or of another secret" do
+    test "that expired, or have another secret, are invalid" do
       token = jwt(~s({"alg":"HS256"}), @claims, secret())
       assert {:error, :expired} = Token.verify(token, "standup", now: @now + 60)
 

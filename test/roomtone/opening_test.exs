@@ -1,5 +1,8 @@
 defmodule Roomtone.OpeningTest do
-  @moduledoc "Rooms are opened in the processes of their callers, any number at once. Not async: limits and a shard's queue are everybody's."
+  @moduledoc """
+  Callers open rooms in their own processes, any number at once. Not async: limits and a shard's
+  queue are shared by all tests.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.{Media, RoomServer, Rooms}
@@ -7,7 +10,7 @@ defmodule Roomtone.OpeningTest do
 
   @moduletag capture_log: true
 
-  # What is left of rooms in every place that knows of them.
+  # All traces of rooms, in every table that has any.
   defp left do
     trees = Registry.select(Roomtone.Registry, [{{{:tree, :"$1"}, :_, :_}, [], [:"$1"]}])
     %{names: Enum.sort(Names.open()), trees: Enum.sort(trees), media: Enum.sort(Media.room_ids()), count: Names.count()}
@@ -20,7 +23,7 @@ defmodule Roomtone.OpeningTest do
     on_exit(fn -> fill_queues([]) end)
   end
 
-  test "one of many who open a name at once gets it" do
+  test "one of many callers who open a name at once gets it" do
     name = unique_name()
     results = 1..50 |> Enum.map(fn _ -> Task.async(fn -> Roomtone.open_room(name) end) end) |> Task.await_many()
     assert Enum.count(results, &match?({:ok, _}, &1)) == 1
@@ -28,18 +31,18 @@ defmodule Roomtone.OpeningTest do
     assert %{names: [{^name, id}], trees: [id], media: [id], count: 1} = left()
   end
 
-  test "no more than max_rooms are opened, however many are opened at once" do
+  test "at most max_rooms are opened, however many callers try at once" do
     restart_with(max_rooms: 10)
     open = fn n -> Task.async(fn -> Roomtone.open_room("room #{n}") end) end
     results = 1..50 |> Enum.map(open) |> Task.await_many()
     assert Enum.count(results, &match?({:ok, _}, &1)) <= 10
-    # Those who were too many for a moment may take no place from those who come after.
+    # The refused ones occupy no place.
     for n <- 1..10, do: Roomtone.open_room("later #{n}")
     assert %{count: 10} = left()
     assert Roomtone.open_room("one more") == {:error, {:too_many_rooms, 10}}
   end
 
-  test "a room that the engine's full queue doesn't take leaves nothing behind" do
+  test "a room that a full queue doesn't take leaves nothing behind" do
     fill_queues([:open_room])
     name = unique_name()
     assert Roomtone.open_room(name) == {:error, :media_busy}
@@ -49,7 +52,7 @@ defmodule Roomtone.OpeningTest do
     assert {:ok, _} = Roomtone.open_room(name)
   end
 
-  test "a room whose kind the full queue doesn't take is closed again in the engine" do
+  test "a room whose kind a full queue doesn't take is closed in the engine" do
     FakeNative.watch()
     fill_queues([:set_kind])
     assert Roomtone.open_room(unique_name(), kind: :forward) == {:error, :media_busy}
@@ -58,7 +61,7 @@ defmodule Roomtone.OpeningTest do
     assert eventually(fn -> left() == %{names: [], trees: [], media: [], count: 0} end)
   end
 
-  test "a caller who dies while opening leaves a whole room or none" do
+  test "a caller that dies while opening leaves a complete room or none" do
     for n <- 1..200 do
       {pid, ref} = spawn_monitor(fn -> Roomtone.open_room("room #{rem(n, 20)}", empty_after: :never) end)
       for _ <- 1..rem(n * 7, 50), do: :erlang.yield()
@@ -66,7 +69,7 @@ defmodule Roomtone.OpeningTest do
       assert_receive {:DOWN, ^ref, :process, ^pid, _reason}
     end
 
-    # Every name can be had, or is a room that works.
+    # Every name is either free, or a room that works.
     for n <- 0..19 do
       result = eventually(fn -> with {:error, :room_closed} <- Roomtone.open_room("room #{n}"), do: nil end)
       assert match?({:ok, _}, result) or result == {:error, :room_exists}
@@ -92,7 +95,7 @@ defmodule Roomtone.OpeningTest do
     assert %{names: [{^name, ^id}], media: [^id], count: 1} = left()
   end
 
-  test "a name is free again as soon as its room was closed" do
+  test "a name is free again as soon as its room is closed" do
     for _ <- 1..50 do
       assert {:ok, _} = Roomtone.open_room("again")
       assert :ok = Roomtone.close_room("again")
@@ -112,7 +115,7 @@ defmodule Roomtone.OpeningTest do
     end
 
     test "mute, unmute, deafen, silence, role", %{name: name, peer: peer} do
-      # As many times, as it would happen to be there once in a while.
+      # Twenty times, because once might succeed by chance.
       for _ <- 1..20 do
         :ok = Roomtone.mute(name, "ada")
         assert_received {:native, _, {:set_speak, %{peer: ^peer, speak: false}}}

@@ -15,8 +15,8 @@ defmodule Roomtone.MixPolicy.PanningTest do
 
   defp at(x, y, z), do: %{x: x / 1, y: y / 1, z: z / 1}
 
-  # azimuth / 90, folded at the ears: what the Web Audio specification's algorithm comes to.
-  test "is where the browser's PannerNode has it" do
+  # azimuth / 90, folded at the ears: the result of the Web Audio specification's algorithm.
+  test "a pan is the one of the browser's PannerNode" do
     for {facing, mouth, wanted} <- [
           {nil, at(1, 0, -1), 0.5},
           {nil, at(-1, 0, -1), -0.5},
@@ -26,10 +26,11 @@ defmodule Roomtone.MixPolicy.PanningTest do
           {at(1, 0, 0), at(5, 0, 0), 0.0},
           {at(1, 0, 0), at(0, 0, 5), 1.0},
           {at(0, 0, 1), at(2, 0, 0), -1.0},
-          # Looking half up: what is straight ahead on the ground is still in the middle, and half right still to the right.
+          # Looking half up: straight ahead on the ground is still in the middle, and half right is
+          # still right.
           {at(0, 1, -1), at(0, 0, -1), 0.0},
           {at(0, 1, -1), at(1, 0, -1), :math.atan(:math.sqrt(2)) * 2 / :math.pi()},
-          # Straight up there is no left and no right, and of oneself neither.
+          # Looking straight up there is no left and no right; nor for oneself.
           {at(0, 1, 0), at(1, 0, 0), 0.0},
           {at(0, 0, 0), at(1, 0, 0), 0.0},
           {nil, at(0, 0, 0), 0.0},
@@ -39,7 +40,7 @@ defmodule Roomtone.MixPolicy.PanningTest do
     end
   end
 
-  test "whatever the numbers, it is between left and right" do
+  test "a pan is between left and right for any numbers" do
     :rand.seed(:exsss, {1, 2, 3})
     number = fn -> Enum.random([0.0, 1.0e6, -1.0e6, 1.0e-300, :rand.uniform() - 0.5]) end
 
@@ -60,7 +61,7 @@ defmodule Roomtone.MixPolicy.PanningTest do
     end)
   end
 
-  test "positions and cells come together; without stereo there are no sides" do
+  test "positions and cells add up, and without stereo there is no pan" do
     here = [{:put_position, "ada", at(0, 0, 0)}, {:put_position, "bob", at(1, 0, 0)}]
     cell = fn pan -> {:put_cells, %{"ada" => %{"bob" => {1.0, pan}}}} end
     assert {1.0, 1.0} = MixPolicy.weight(spatial(here), "ada", "bob")
@@ -68,7 +69,7 @@ defmodule Roomtone.MixPolicy.PanningTest do
     assert {1.0, pan} = MixPolicy.weight(spatial([cell.(-0.57) | here]), "ada", "bob")
     assert pan == 3 / 7
     assert {1.0, 1.0} = MixPolicy.weight(spatial([cell.(0.5) | here]), "ada", "bob")
-    # Whoever isn't anywhere is where the cell says.
+    # A person without a position has the pan of their cell.
     assert {1.0, -1.0} = MixPolicy.weight(spatial([cell.(-1.0), hd(here)]), "ada", "bob")
 
     {:ok, mix} = MixPolicy.new(stereo: true)
@@ -79,7 +80,7 @@ defmodule Roomtone.MixPolicy.PanningTest do
     assert MixPolicy.new(stereo: 1) == {:error, {:invalid_option, :stereo}}
   end
 
-  test "a side is told to the engine with the gain, and only where it isn't the middle" do
+  test "the engine gets a pan with the gain, and only away from the middle" do
     :ok = Roomtone.FakeNative.watch()
     on_exit(fn -> MixPolicy.Store.delete(1) end)
     room = Media.new_id()
@@ -98,7 +99,7 @@ defmodule Roomtone.MixPolicy.PanningTest do
     MixPolicy.Store.delete(room)
   end
 
-  test "a stereo room is one in the engine too, and after a failure again" do
+  test "a stereo room is stereo in the engine, and again after a failure" do
     :ok = Roomtone.FakeNative.watch()
     name = "stereo-#{System.unique_integer([:positive])}"
     {:ok, _} = Roomtone.open_room(name, stereo: true)

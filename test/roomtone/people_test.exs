@@ -1,5 +1,7 @@
 defmodule Roomtone.PeopleTest do
-  @moduledoc "Hands, roles, a moderator's silence and the chat: what people see, and what the engine is told."
+  @moduledoc """
+  Hands, roles, a moderator's silence and the chat: events to people, and commands to the engine.
+  """
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.RoomServer
@@ -22,7 +24,7 @@ defmodule Roomtone.PeopleTest do
     Enum.find(people, &(&1.identity == identity))
   end
 
-  test "a hand goes up and down, and is told once", %{room: room} do
+  test "a hand goes up and down, with one event for each change", %{room: room} do
     assert person(room, "ada").hand == false
     :ok = Roomtone.raise_hand(room, "ada")
     :ok = Roomtone.raise_hand(room, "ada")
@@ -45,7 +47,7 @@ defmodule Roomtone.PeopleTest do
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
       assert %{silenced: true, muted: false} = person(room, "ada")
       :ok = Roomtone.unsilence(room, "ada")
-      # They may speak again; that they do is theirs to say.
+      # They may speak again, but open the microphone themselves.
       assert_receive {:roomtone, ^room, {:silenced, "ada", false}}
       assert %{silenced: false, muted: true} = person(room, "ada")
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
@@ -53,7 +55,7 @@ defmodule Roomtone.PeopleTest do
       assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
     end
 
-    test "leaves alone who muted themselves", %{room: room, ada: %{peer: peer}} do
+    test "doesn't affect people who muted themselves", %{room: room, ada: %{peer: peer}} do
       :ok = Roomtone.mute(room, "ada")
       :ok = Roomtone.silence(room, "ada")
       :ok = Roomtone.unsilence(room, "ada")
@@ -61,7 +63,7 @@ defmodule Roomtone.PeopleTest do
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
     end
 
-    test "isn't escaped by a new offer, nor by leaving and coming back", %{room: room, ada: ada} do
+    test "survives a new offer, and leaving and coming back", %{room: room, ada: ada} do
       :ok = Roomtone.silence(room, "ada")
       offer = FakeNative.offer()
       {:ok, _} = Roomtone.join(room, "ada", offer, session: ada.session, muted: false)
@@ -72,7 +74,7 @@ defmodule Roomtone.PeopleTest do
       assert_receive {:native, _, {:join, %{offer: ^offer, speak: false}}}
     end
 
-    test "stops the sign of speaking, and levels on their way don't bring it back", %{room: room, ada: ada} do
+    test "stops the speaking state, and late levels don't bring it back", %{room: room, ada: ada} do
       FakeNative.emit(ada.shard, {:speaking, %{room: ada.room, peer: ada.peer, speaking: true}})
       assert_receive {:roomtone, ^room, {:speaking, "ada", true}}
       :ok = Roomtone.silence(room, "ada")
@@ -84,7 +86,7 @@ defmodule Roomtone.PeopleTest do
   end
 
   describe "a role" do
-    test "of listener shuts the microphone, of speaker leaves it to its owner to open it", %{
+    test "of listener closes the microphone, of speaker leaves opening it to its owner", %{
       room: room,
       ada: %{peer: peer}
     } do
@@ -95,10 +97,10 @@ defmodule Roomtone.PeopleTest do
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
       :ok = Roomtone.raise_hand(room, "ada")
       :ok = Roomtone.put_role(room, "ada", :speaker)
-      # First of all muted, so that there is no moment in between.
+      # The mute comes first, so that there is no moment in between.
       assert_receive {:roomtone, ^room, {:muted, "ada", true}}
       assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
-      # It was asked for, and given.
+      # The hand goes down because the request was granted.
       assert_receive {:roomtone, ^room, {:hand, "ada", false}}
       assert %{role: :speaker, hand: false, muted: true} = person(room, "ada")
       refute_received {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
@@ -106,7 +108,7 @@ defmodule Roomtone.PeopleTest do
       assert_receive {:native, _, {:set_speak, %{peer: ^peer, speak: true}}}
     end
 
-    test "that somebody was given is theirs when they come back, muted", %{room: room} do
+    test "given by a moderator stays when a person returns, and they return muted", %{room: room} do
       room_on_stage = open_room(stage: true)
       come(room_on_stage, "bob")
       :ok = Roomtone.put_role(room_on_stage, "bob", :speaker)
@@ -117,7 +119,7 @@ defmodule Roomtone.PeopleTest do
       assert %{muted: false} = person(room, "ada")
     end
 
-    test "of speaker isn't for those whose token doesn't let them", %{room: room} do
+    test "of speaker isn't for people whose token doesn't let them speak", %{room: room} do
       come(room, "bob", grants: [:listen])
       assert person(room, "bob").role == :listener
       assert {:error, {:not_granted, :speak}} = Roomtone.put_role(room, "bob", :speaker)
@@ -125,7 +127,7 @@ defmodule Roomtone.PeopleTest do
       assert {:error, :not_found} = Roomtone.put_role(room, "eve", :listener)
     end
 
-    test "on a stage is listener for all but moderators, until they are asked up" do
+    test "on a stage is listener for all except moderators, until one promotes them" do
       room = open_room(stage: true)
       offer = FakeNative.offer(connect: true)
       {:ok, %{participant: %{role: :listener}}} = Roomtone.join(room, "bob", offer)
@@ -141,7 +143,7 @@ defmodule Roomtone.PeopleTest do
     end
   end
 
-  describe "whatever was said of a person" do
+  describe "a moderator's setting for a person" do
     setup %{room: room} do
       :ok = Roomtone.silence(room, "ada")
       :ok = Roomtone.raise_hand(room, "ada")
@@ -168,12 +170,12 @@ defmodule Roomtone.PeopleTest do
     end
   end
 
-  test "who comes back with another token may do more, or less, and everybody knows", %{room: room, ada: ada} do
+  test "a person returning with another token has its grants, and an event is sent", %{room: room, ada: ada} do
     {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session, grants: [:listen, :moderate])
     assert_receive {:roomtone, ^room, {:moderator, "ada", true}}
     assert_receive {:roomtone, ^room, {:role, "ada", :listener}}
     assert %{moderator: true, role: :listener} = person(room, "ada")
-    # With their voice they get no open microphone, whatever their page says.
+    # With a restored voice the microphone stays closed, whatever their page asks for.
     {:ok, %{participant: %{muted: true}}} =
       Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session, grants: [:speak, :listen], muted: false)
 
@@ -181,8 +183,8 @@ defmodule Roomtone.PeopleTest do
     assert_receive {:roomtone, ^room, {:role, "ada", :speaker}}
   end
 
-  describe "who was removed" do
-    test "can't come back for a while, under any name; others of that name can", %{room: room} do
+  describe "a removed person" do
+    test "can't return for a while under any name, while others of that name can", %{room: room} do
       come(room, "eve", maker: "browser 7")
       :ok = Roomtone.leave(room, "eve", :removed)
 
@@ -195,7 +197,7 @@ defmodule Roomtone.PeopleTest do
       assert Roomtone.describe_error(:removed) =~ "5 minutes"
     end
 
-    test "is known by name where there is nothing better; who left by themselves may come back", %{room: room, ada: ada} do
+    test "is recognised by name without a maker, unlike a person who left voluntarily", %{room: room, ada: ada} do
       :ok = Roomtone.leave(room, "ada")
       assert {:ok, _} = Roomtone.join(room, "ada", FakeNative.offer(), session: ada.session)
       :ok = Roomtone.leave(room, "ada", :removed)
@@ -213,7 +215,7 @@ defmodule Roomtone.PeopleTest do
     assert {:error, :not_found} = Roomtone.put_microphone(room, "nobody", true)
   end
 
-  test "a quality is what the person says of their connection, until it is another one", %{room: room, ada: ada} do
+  test "a quality is the person's own report, and is sent when it changes", %{room: room, ada: ada} do
     assert person(room, "ada").quality == nil
     :ok = Roomtone.put_quality(room, "ada", :poor)
     assert_receive {:roomtone, ^room, {:quality, "ada", :poor}}
@@ -225,7 +227,7 @@ defmodule Roomtone.PeopleTest do
   end
 
   describe "member" do
-    test "is who shows the session, with the grant that is asked for", %{room: room, ada: %{session: session}} do
+    test "is the person with this session, and with the grant if one is given", %{room: room, ada: %{session: session}} do
       assert {:ok, %{identity: "ada"}} = Roomtone.member(room, "ada", session)
       assert {:error, :identity_taken} = Roomtone.member(room, "ada", "another session")
       assert {:error, {:not_granted, :moderate}} = Roomtone.member(room, "ada", session, :moderate)
@@ -237,7 +239,7 @@ defmodule Roomtone.PeopleTest do
   end
 
   describe "chat" do
-    test "goes to everybody, in order, and isn't kept for those who come later", %{room: room} do
+    test "goes to everybody, in order, and isn't kept for later arrivals", %{room: room} do
       {:ok, %{id: first}} = Roomtone.say(room, "ada", " Hello\r\nyou ")
       {:ok, %{id: second}} = Roomtone.say(room, "ada", "<b>there</b>")
       assert first < second
@@ -253,7 +255,7 @@ defmodule Roomtone.PeopleTest do
       assert {:ok, [%{text: "Hello Bob"}]} = Roomtone.chat(room, "bob")
     end
 
-    test "is for those who are there, with something to say", %{room: room} do
+    test "needs a present author and a text", %{room: room} do
       assert {:error, :not_found} = Roomtone.say(room, "eve", "Hello")
       assert {:error, :not_found} = Roomtone.chat(room, "eve")
       assert {:error, :empty_message} = Roomtone.say(room, "ada", " \u202e\n\0")
@@ -267,7 +269,7 @@ defmodule Roomtone.PeopleTest do
           do: assert(Roomtone.describe_error(problem) =~ "essage")
     end
 
-    test "is slowed for who says too much, and nobody else", %{room: room} do
+    test "is slowed for a person who writes too much, and nobody else", %{room: room} do
       come(room, "bob")
       results = for n <- 1..20, do: Roomtone.say(room, "ada", "line #{n}")
       assert {:error, :too_many_messages} in results
@@ -275,7 +277,7 @@ defmodule Roomtone.PeopleTest do
       assert {:ok, _} = Roomtone.say(room, "bob", "Ada, please")
     end
 
-    test "is slowed when everybody talks at once", %{room: room} do
+    test "is slowed when everybody writes at once", %{room: room} do
       people = for n <- 1..20, do: "person #{n}"
       for identity <- people, do: {:ok, _} = Roomtone.join(room, identity, FakeNative.offer())
       results = for identity <- people, n <- 1..5, do: Roomtone.say(room, identity, "line #{n}")
@@ -300,7 +302,7 @@ defmodule Roomtone.PeopleTest do
       on_exit(fn -> Application.delete_env(:roomtone, :hand_on_ms) end)
     end
 
-    test "hands on to whoever was there first and may speak", %{} do
+    test "hands on to the earliest arrival who may speak", %{} do
       room = open_room(maker: "host's browser")
       come(room, "host", maker: "host's browser")
       come(room, "guest", grants: [:listen])
@@ -309,16 +311,16 @@ defmodule Roomtone.PeopleTest do
       :ok = Roomtone.leave(room, "host")
       assert_receive {:roomtone, ^room, {:moderator, "ben", true}}
       assert {:ok, %{moderator: true}} = Roomtone.member(room, "ben", ben.session, :moderate)
-      # With a new offer, under a token that says nothing of it.
+      # With a new offer, under a token without the grant to moderate.
       {:ok, _} = Roomtone.join(room, "ben", FakeNative.offer(), session: ben.session, grants: [:speak, :listen])
       assert {:ok, %{moderator: true}} = Roomtone.member(room, "ben", ben.session, :moderate)
       refute person(room, "cleo").moderator
-      # Whoever made the room moderates it whenever they come.
+      # The room's maker moderates whenever they come.
       come(room, "host", maker: "host's browser")
       assert person(room, "host").moderator
     end
 
-    test "hands on to nobody who comes back in time, nor in a room that the app has moderators for" do
+    test "hands on to nobody if one returns in time, or if the app appoints moderators" do
       Application.put_env(:roomtone, :hand_on_ms, 60_000)
       room = open_room(maker: "host's browser")
       come(room, "host", maker: "host's browser")
@@ -335,7 +337,7 @@ defmodule Roomtone.PeopleTest do
     end
   end
 
-  test "whoever comes back reads what they had read; others what is said from then on", %{room: room, ada: ada} do
+  test "a returning person reads the chat they had, and others only later lines", %{room: room, ada: ada} do
     ben = come(room, "ben")
     {:ok, _} = Roomtone.say(room, "ada", "one")
     cleo = come(room, "cleo")
@@ -355,7 +357,7 @@ defmodule Roomtone.PeopleTest do
       assert texts.(identity) == before
     end
 
-    # Another session under the same name is another person, and so is whoever was removed.
+    # Another session under the same name is another person; so is a removed one.
     :ok = Roomtone.leave(room, "ben")
     {:ok, _} = Roomtone.join(room, "ben", FakeNative.offer(), [])
     assert texts.("ben") == []

@@ -1,21 +1,21 @@
 defmodule Roomtone.PolicyPropertyTest do
   @moduledoc """
-  Whatever is done to a room, by whom and in which order: what the engine was told, cell by cell, is what was asked for, and who may not
-  hear somebody has a gain of 0 for them by the time the call returns.
+  After any history of a room the engine's gains, cell by cell, are those asked for. A listener who
+  may not hear somebody has a gain of 0 for them by the time the call returns.
 
-  What was asked for is kept by a second, simple-minded account of it, which works out each pair from scratch. A failure says its seed;
-  `PROPERTY_SEEDS=500 mix test` tries more.
+  A second, simple-minded model keeps what was asked for and computes each pair from scratch. A
+  failure reports its seed; `PROPERTY_SEEDS=500 mix test` tries more.
   """
   use Roomtone.DomainCase, async: true
 
-  # As many seeds as somebody asks for.
+  # The environment chooses the number of seeds.
   @moduletag timeout: :infinity
 
   alias Roomtone.MixPolicy.Panning
 
   @seeds 1..String.to_integer(System.get_env("PROPERTY_SEEDS", "12"))
   @steps 60
-  # Few, so that much happens to each.
+  # Few names, so that much happens to each.
   @names ["ada", "bob", "cleo", "dan"]
   @doors [
     %{},
@@ -25,13 +25,13 @@ defmodule Roomtone.PolicyPropertyTest do
   ]
   @zones [nil, "hall", "foyer", "foyer", "office"]
 
-  # So that no message of somebody else's room is waited for.
+  # So that the test receives no message of another test's room.
   setup do
     :ok = FakeNative.watch()
   end
 
   for kind <- [:mix, :spatial, :forward] do
-    test "after any history of a #{kind} room the engine's gains are what was asked for, and nobody hears whom they may not" do
+    test "any history of a #{kind} room gives the gains asked for, and no forbidden sound" do
       for seed <- @seeds, do: history(unquote(kind), seed)
     end
   end
@@ -122,23 +122,24 @@ defmodule Roomtone.PolicyPropertyTest do
   defp nested(cells),
     do: Enum.reduce(cells, %{}, fn {{a, b}, cell}, rows -> Map.update(rows, a, %{b => cell}, &Map.put(&1, b, cell)) end)
 
-  # Does it, and writes down that it was asked for.
+  # Carries out the step, and records that it was asked for.
   defp take({:enter, name}, %{peers: peers} = world) when is_map_key(peers, name), do: world
 
   defp take({:enter, name}, world) do
     offer = FakeNative.offer(connect: true)
     {:ok, _joined} = Roomtone.join(world.room, name, offer)
-    # Not taken out of the mailbox, as what came before it is to be carried out before it.
+    # The messages stay in the mailbox, because earlier ones have to be handled first.
     {:messages, messages} = Process.info(self(), :messages)
     [peer] = for {:native, _, {:join, %{offer: ^offer, peer: peer}}} <- messages, do: peer
-    # Whom a moderator silenced comes back muted as well.
+    # A person silenced by a moderator also comes back muted.
     own = Map.get(world.asked.own, name, %{})
     own = if own[:silenced], do: Map.put(own, :muted, true), else: own
     world = put_in(world.asked.own[name], own)
     %{world | peers: Map.put(world.peers, name, peer)}
   end
 
-  # What was set for a person ends with them; the cells are the room's, and who was silenced is so if they come again.
+  # Settings of a person end with them; the cells are the room's, and a silenced person stays
+  # silenced.
   defp take({:leave, name}, world) do
     :ok = Roomtone.leave(world.room, name)
     asked = world.asked
@@ -218,7 +219,7 @@ defmodule Roomtone.PolicyPropertyTest do
       )
 
     own = Map.get(world.asked.own, name, %{})
-    # Who may speak again opens the microphone themselves.
+    # A person who may speak again opens the microphone themselves.
     own = if what == :unsilence and own[:silenced], do: Map.put(own, :muted, true), else: own
     own = Map.put(own, flag, on)
     put_in(world.asked.own[name], own)
@@ -227,7 +228,8 @@ defmodule Roomtone.PolicyPropertyTest do
   # ---- What was asked for ----------------------------------------------------------------------------------------------
 
   defp asked(opts) do
-    # A room's default is of the same steps as all gains are there, before anything else is made of it.
+    # A room's default has the same steps as all gains there, before anything else is computed from
+    # it.
     default = if opts[:kind] == :spatial, do: half_decibels(opts[:default_gain]), else: opts[:default_gain]
 
     opts
@@ -237,14 +239,14 @@ defmodule Roomtone.PolicyPropertyTest do
     |> Map.merge(Map.new([:cells, :volumes, :positions, :zones, :whispers, :own], &{&1, %{}}))
   end
 
-  # Whether the policy forbids it, rather than that it is so quiet that it is nothing.
+  # Whether the policy forbids it, as opposed to a gain that rounds to 0.
   defp forbidden?(asked, listener, speaker) do
     listener == speaker or door(asked, asked.zones[speaker], asked.zones[listener]) == 0 or
       listener not in Map.get(asked.whispers, speaker, [listener]) or
       match?({gain, _pan} when gain == 0, Map.get(asked.cells, {listener, speaker}, {asked.default_gain, 0}))
   end
 
-  # Mutes aren't of the mix: a participant's process tells the engine, a moment after the call.
+  # Mutes aren't part of the mix: a participant's process sends them, a moment after the call.
   defp hushed?(asked, listener, speaker),
     do: flag(asked, speaker, :muted) or flag(asked, speaker, :silenced) or flag(asked, listener, :deaf)
 
@@ -294,7 +296,7 @@ defmodule Roomtone.PolicyPropertyTest do
 
   # ---- What the engine was told ----------------------------------------------------------------------------------------
 
-  # A new room, as its documentation has it: everybody hears everybody.
+  # A new room, as documented: everybody hears everybody.
   defp engine, do: %{default: 1.0, cells: %{}, speak: %{}, listen: %{}}
 
   defp execute(%{id: id, engine: engine} = world) do
@@ -340,7 +342,7 @@ defmodule Roomtone.PolicyPropertyTest do
       assert {listener, speaker, 0.0} == {listener, speaker, world.engine |> heard(a, b) |> elem(0)}, story(world, seed)
     end
 
-    # Moves and volumes go down together, within 20 ms.
+    # Moves and volumes are sent together, within 20 ms.
     settle(world, pairs, seed, 300)
   end
 
@@ -366,7 +368,7 @@ defmodule Roomtone.PolicyPropertyTest do
     end
   end
 
-  # What is nothing must be nothing to the last bit.
+  # A gain of 0 must be exactly 0.
   defp same?({gain, _}, {told, _}) when gain == 0 or told == 0, do: gain == told
   defp same?({gain, pan}, {told, side}), do: abs(gain - told) < 1.0e-9 * gain and abs(pan - side) < 1.0e-9
 

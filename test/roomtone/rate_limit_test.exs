@@ -5,14 +5,14 @@ defmodule Roomtone.RateLimitTest do
 
   doctest RateLimit
 
-  test "a burst, then so many a second, whatever the rhythm" do
+  test "a burst is followed by the steady rate, whatever the rhythm" do
     bucket = RateLimit.new(10, 5, 0)
     {taken, _bucket} = Enum.reduce(0..10_000//10, {0, bucket}, &take/2)
     # Ten at once, and five a second for ten seconds.
     assert taken in 59..61
   end
 
-  test "a clock that stands still or jumps back gives nothing away" do
+  test "a clock that stands still or jumps back refills nothing" do
     bucket = RateLimit.new(1, 1, 1000)
     {:ok, bucket} = RateLimit.take(bucket, 1000)
     assert {:error, bucket} = RateLimit.take(bucket, 1000)
@@ -25,7 +25,7 @@ defmodule Roomtone.RateLimitTest do
     assert taken == 3
   end
 
-  test "is full until something is taken, and once it is filled again" do
+  test "is full until a token is taken, and once it is refilled" do
     bucket = RateLimit.new(2, 1, 0)
     assert RateLimit.full?(bucket, 0)
     {:ok, bucket} = RateLimit.take(bucket, 0)

@@ -1,6 +1,9 @@
 defmodule Roomtone.RestartTest do
-  @moduledoc "What a restart of the server leaves of rooms, people, invitations and sessions; with what was remembered there, gone, damaged or not writable."
-  # The application is started anew.
+  @moduledoc """
+  The state of rooms, people, invitations and sessions after a restart of the server; with a store
+  that is gone, damaged or not writable.
+  """
+  # The tests restart the application.
   use Roomtone.DomainCase, async: false
 
   import ExUnit.CaptureLog
@@ -24,7 +27,7 @@ defmodule Roomtone.RestartTest do
     :ok
   end
 
-  # As a power cut does: what wasn't on the disk is lost, and the file isn't closed.
+  # Like a power cut: unwritten changes are lost, and the file isn't closed.
   defp crash(between \\ fn -> :ok end) do
     for pid <- [Process.whereis(Roomtone.Supervisor)], do: kill(pid)
 
@@ -46,7 +49,7 @@ defmodule Roomtone.RestartTest do
     Enum.find(people, &(&1.identity == identity))
   end
 
-  # A locked stage with its maker, a listener, and a speaker; gives their places.
+  # A locked stage with its maker, a listener, and a speaker; returns their places.
   defp stage(room) do
     {:ok, _} =
       Roomtone.open_room(room,
@@ -70,12 +73,12 @@ defmodule Roomtone.RestartTest do
   end
 
   for {how, restarted} <- [{"a stop in good order", :restart}, {"a crash", :crash}] do
-    test "after #{how} the room is what it was; who comes back is muted, as who they were", %{room: room} do
+    test "after #{how} the room is as it was, and people return muted as themselves", %{room: room} do
       %{pass: pass, id: id} = stage(room)
       {:ok, eve} = enter(room, "eve", pass: pass)
       assert eve.participant.role == :listener
       :ok = Roomtone.leave(room, "eve", :removed)
-      # What isn't urgent is remembered within a second.
+      # Changes that aren't urgent are stored within a second.
       send(RoomServer.whereis(room), :remember)
       Roomtone.room(room)
       :ok = Store.sync()
@@ -84,11 +87,11 @@ defmodule Roomtone.RestartTest do
       assert [%{name: ^room, locked: true, stage: true, kind: :spatial, participant_count: 0, max_participants: 5}] =
                Roomtone.rooms()
 
-      # A third person, by whatever way.
+      # A third person, in any way.
       assert {:error, :passcode_needed} = Roomtone.grants(room, pass: "", maker: "browser dan")
       assert {:error, :passcode_needed} = enter(room, "dan", pass: "")
       assert {:error, :removed} = enter(room, "mallory", pass: pass, maker: "browser eve")
-      # Nor is one of them replaced by whoever has the passcode.
+      # Nor can somebody with the passcode replace one of them.
       assert {:error, :identity_taken} = enter(room, "bob", session: "another", pass: pass)
 
       assert {:ok, %{restored: true, role: :listener}} =
@@ -99,7 +102,7 @@ defmodule Roomtone.RestartTest do
       assert later != id
       assert {:ok, %{participant: ann}} = enter(room, "ann", rejoin: id, pass: pass)
       assert %{muted: true, role: :speaker, moderator: true} = ann
-      # Whoever doesn't say that they come back is known by their session.
+      # A person who presents no rejoin id is recognised by their session.
       assert {:ok, %{participant: cleo}} = enter(room, "cleo", pass: pass)
       assert %{muted: true, role: :speaker, silenced: true, moderator: false} = cleo
       assert {:ok, %{"ann" => 0.5}} = Roomtone.volumes(room, "bob")
@@ -108,14 +111,14 @@ defmodule Roomtone.RestartTest do
       assert {%{zones: %{"cleo" => "foyer"}}, _used} =
                Roomtone.MixPolicy.Store.load(place.room, %Roomtone.MixPolicy{kind: :spatial})
 
-      # Their own word opens it, in this life and after it.
+      # Only they open it, in this life and the next.
       :ok = Roomtone.unmute(room, "ann")
       assert %{muted: false} = person(room, "ann")
       assert {:ok, %{participant: %{muted: false}}} = enter(room, "ann", rejoin: later, pass: pass)
     end
   end
 
-  test "what takes something from somebody is on the disk when the call returns", %{room: room} do
+  test "a change that takes something from somebody is on disk when the call returns", %{room: room} do
     %{pass: pass, id: id} = stage(room)
     :ok = Roomtone.put_role(room, "cleo", :listener)
     :ok = Roomtone.leave(room, "bob", :removed)
@@ -125,7 +128,7 @@ defmodule Roomtone.RestartTest do
   end
 
   for what <- ["gone", "damaged", "of another version"] do
-    test "with what was remembered #{what}, nobody is put into a room of that name who was in the one before", %{
+    test "with a store #{what}, people of the earlier room aren't put into a new one", %{
       room: room,
       data: data
     } do
@@ -162,11 +165,11 @@ defmodule Roomtone.RestartTest do
       assert Roomtone.rooms() == []
       assert {:error, :room_ended} = enter(room, "bob", rejoin: id, pass: pass)
       assert {:error, :room_ended} = Roomtone.outlook(room, "bob", rejoin: id)
-      # Somebody who never was in it may open one of this name, as of any.
+      # A person who was never in it may open a room of this name, like any other.
       assert {:ok, %{participant: %{moderator: true}}} = enter(room, "dan")
       assert {:error, :room_ended} = enter(room, "ann", rejoin: id, pass: pass)
       assert [%{participant_count: 1}] = Roomtone.rooms()
-      # A token of before may have been in it, or be of a session that was signed out.
+      # An earlier token may have been in the store, or belong to a session that was signed out.
       assert {:error, :expired} = Roomtone.Auth.verify(old, room)
 
       if unquote(what) == "gone" do
@@ -175,7 +178,7 @@ defmodule Roomtone.RestartTest do
         assert {:lost, why} = Store.health()
         assert said =~ why and said =~ "none of it is restored"
         assert File.exists?(log <> ".unreadable")
-        # It is said until the next start, which has nothing to say of it.
+        # The error is reported until the next start, which reports none.
         restart()
         assert Store.health() == :ok
         assert [%{name: ^room}] = Roomtone.rooms()
@@ -183,7 +186,7 @@ defmodule Roomtone.RestartTest do
     end
   end
 
-  test "a folder that can't be written is said; the server starts, and goes on once it can be", %{
+  test "an unwritable folder is reported, and the server continues once it is writable", %{
     room: room,
     data: data
   } do
@@ -210,9 +213,9 @@ defmodule Roomtone.RestartTest do
     assert [%{name: ^room, locked: false}] = Roomtone.rooms()
   end
 
-  test "what can't be written any more isn't restored as it was before", %{room: room, data: data} do
+  test "a state that could no longer be written isn't restored as it was before", %{room: room, data: data} do
     %{id: id} = stage(room)
-    # As a disk that is full: the log's process finds that it can't write.
+    # Like a full disk: the log's process finds that it can't write.
     :sys.replace_state(Store, fn state -> :disk_log.close(Store.Log) && state end)
     said = capture_log(fn -> :ok = Roomtone.silence(room, "ann") end)
     assert {:error, why} = Store.health()
@@ -223,14 +226,14 @@ defmodule Roomtone.RestartTest do
     assert {:error, :room_ended} = enter(room, "ann", rejoin: id)
   end
 
-  test "two servers don't write the same folder, and it is readable by its user alone", %{data: data} do
+  test "two servers don't write the same folder, which only its user can read", %{data: data} do
     assert {:error, "another server uses the folder"} = Store.Log.lock(data)
     assert {:ok, %{mode: folder}} = File.stat(data)
     assert {:ok, %{mode: file}} = File.stat(Path.join(data, "rooms.log"))
     assert {Bitwise.band(folder, 0o777), Bitwise.band(file, 0o777)} == {0o700, 0o600}
   end
 
-  test "a room to which nobody comes back ends, and is forgotten; so do the names of those who don't", %{room: room} do
+  test "a room to which nobody returns ends, and it and its people's names are forgotten", %{room: room} do
     %{pass: pass} = stage(room)
     restart()
     pid = RoomServer.whereis(room)
@@ -242,7 +245,7 @@ defmodule Roomtone.RestartTest do
     assert {:ok, %{participant: %{role: :listener}}} =
              enter(room, "bob", session: "another", maker: "browser x", pass: pass)
 
-    # What a moderator said stays with the name, as when they leave.
+    # A moderator's settings stay with the name, as when a person leaves.
     assert {:ok, %{participant: %{silenced: true, muted: true}}} = enter(room, "cleo", session: "another", pass: pass)
     for name <- ["ann", "bob", "cleo"], do: :ok = Roomtone.leave(room, name)
     %{empty_timer: timer} = :sys.get_state(pid)
@@ -252,7 +255,7 @@ defmodule Roomtone.RestartTest do
     assert Roomtone.rooms() == []
   end
 
-  test "those who are waited for have their places", %{room: room} do
+  test "absent people keep their places", %{room: room} do
     {:ok, _} = Roomtone.open_room(room, max_participants: 2)
     for name <- ["ann", "bob"], do: {:ok, _} = enter(room, name)
     send(RoomServer.whereis(room), :remember)
@@ -261,7 +264,7 @@ defmodule Roomtone.RestartTest do
     for name <- ["ann", "bob"], do: assert({:ok, _} = enter(room, name))
   end
 
-  test "more rooms than there is place for stay shut until there is", %{room: room, data: data} do
+  test "rooms beyond max_rooms stay shut until there is a place", %{room: room, data: data} do
     %{id: id, pass: pass} = stage(room)
     {:ok, _} = Roomtone.open_room(room <> " 2")
     restart_with(data_dir: data, max_rooms: 1)
@@ -277,7 +280,7 @@ defmodule Roomtone.RestartTest do
     end
   end
 
-  test "a room that is too large to be remembered stays shut", %{room: room} do
+  test "a room too large for the store stays shut", %{room: room} do
     %{pass: pass} = stage(room)
     cells = for n <- 1..200, into: %{}, do: {"listener #{n}", for(m <- 1..200, into: %{}, do: {"speaker #{m}", 0.5})}
     :ok = Roomtone.put_mix(room, cells)
@@ -286,11 +289,11 @@ defmodule Roomtone.RestartTest do
     assert Roomtone.rooms() == []
     assert {:error, :room_not_restored} = enter(room, "dan", pass: pass)
     assert {:error, :room_not_restored} = Roomtone.grants(room, maker: "browser ann")
-    # The app itself has the say.
+    # The app itself may open it.
     assert {:ok, _} = Roomtone.open_room(room, passcode: "sesame")
   end
 
-  test "an app that opens its rooms when it starts may say anew what they are like, before anybody is back", %{
+  test "an app that opens rooms at start may change their options before anybody is back", %{
     room: room
   } do
     %{pass: pass, id: id} = stage(room)
@@ -298,13 +301,13 @@ defmodule Roomtone.RestartTest do
     assert {:ok, %{stage: false, locked: false}} = Roomtone.open_room(room, kind: :spatial)
     assert {:ok, %{participant: %{silenced: true, muted: true}}} = enter(room, "cleo", rejoin: id, pass: pass)
     assert {:error, :room_exists} = Roomtone.open_room(room)
-    # Those who aren't the app find it there.
+    # Anybody else finds the room open.
     restart()
     assert {:error, :room_exists} = Roomtone.open_room(room, by: [grants: [:speak], maker: "browser dan"])
   end
 
   describe "a room that was closed" do
-    test "is opened again by a moderator, as it was, and by nobody else", %{room: room} do
+    test "is reopened as it was by a moderator, and by nobody else", %{room: room} do
       %{pass: pass, id: id} = stage(room)
       :ok = Roomtone.close_room(room)
 
@@ -313,9 +316,9 @@ defmodule Roomtone.RestartTest do
         assert {:error, :closed_by_moderator} = enter(room, "bob", pass: pass)
         assert {:error, :closed_by_moderator} = Roomtone.grants(room, pass: pass, maker: "browser bob")
         assert {:error, :closed_by_moderator} = Roomtone.open_room(room, by: [grants: [:speak], maker: "browser bob"])
-        # Not by a page that comes back by itself either, its moderator's included.
+        # Not by a page that returns by itself either, even its moderator's.
         assert {:error, :room_ended} = enter(room, "ann", rejoin: id)
-        # A grant to moderate counts behind a lock only with its pass.
+        # Behind a lock a grant to moderate counts only with the pass.
         assert {:error, :closed_by_moderator} = enter(room, "mona", grants: [:speak, :listen, :moderate], pass: "")
       end
 
@@ -326,7 +329,7 @@ defmodule Roomtone.RestartTest do
       assert {:ok, %{participant: %{silenced: true}}} = enter(room, "cleo", pass: pass)
     end
 
-    test "may be made anew by its moderator, and by the app", %{room: room} do
+    test "may be opened anew by its moderator, and by the app", %{room: room} do
       stage(room)
       :ok = Roomtone.close_room(room)
       assert {:ok, %{locked: false}} = Roomtone.open_room(room, by: [grants: [:speak], maker: "browser ann"])
@@ -334,7 +337,7 @@ defmodule Roomtone.RestartTest do
       assert {:ok, _} = Roomtone.open_room(room)
     end
 
-    test "and had no maker comes back as it was for anybody, who doesn't moderate it", %{room: room} do
+    test "without a maker is reopened as it was by anybody, who doesn't moderate it", %{room: room} do
       {:ok, _} = Roomtone.open_room(room, stage: true)
       {:ok, _} = enter(room, "ann")
       :ok = Roomtone.close_room(room)
@@ -353,7 +356,7 @@ defmodule Roomtone.RestartTest do
     end
   end
 
-  test "a client without a page comes back to its room as it was, and to no other", %{room: room} do
+  test "a client without a page returns to its room as it was, and to no other", %{room: room} do
     {:ok, jwt} = Roomtone.Token.sign(%{room: room, identity: "bot"})
     {:ok, _} = Roomtone.open_room(room, stage: true)
     {:ok, %{room_id: id}} = enter(room, "bot", owner: :none, session: nil)
@@ -361,7 +364,7 @@ defmodule Roomtone.RestartTest do
     :ok = Roomtone.put_role(room, "bot", :speaker)
     send(RoomServer.whereis(room), :remember)
     restart()
-    # Given its voice, but never heard yet: so it is now.
+    # It was allowed to speak but not heard yet: so it is now.
     assert {:ok, %{participant: %{role: :speaker, muted: true}}} =
              enter(room, "bot", owner: :none, session: nil, rejoin: LastRoom.get(jwt))
 
@@ -377,7 +380,7 @@ defmodule Roomtone.RestartTest do
     assert {:error, :room_ended} = enter(room, "bot", owner: :none, session: nil, rejoin: LastRoom.get(jwt))
   end
 
-  test "used invitations stay used, sessions that were signed out stay so, and what was called back", %{
+  test "used and revoked invitations and signed-out sessions stay void", %{
     room: room,
     data: data
   } do
@@ -394,7 +397,7 @@ defmodule Roomtone.RestartTest do
     assert Roomtone.Auth.ended?("session 7")
     assert {:ok, _} = Invitation.read(unused)
 
-    # In another memory nobody knows: what is from before isn't good any more.
+    # Another store doesn't know about them: everything older is void.
     {:ok, of_before} = Invitation.sign(room, now: System.system_time(:second) - 1)
     restart(fn -> File.rm_rf!(data) end)
     assert {:error, :invitation_used} = Invitation.read(of_before)

@@ -22,7 +22,7 @@ defmodule Roomtone.RoomTest do
     end)
   end
 
-  test "who asks has a place at once, and is announced when confirmed" do
+  test "a person on the way in has a place at once, and is announced when confirmed" do
     {:new, room, person, []} = Room.admit(room(), request("ada"))
     assert person.pending
     assert %{participant_count: 0} = Room.summary(room)
@@ -32,7 +32,7 @@ defmodule Roomtone.RoomTest do
     assert %{participants: [%{identity: "ada"}], participant_count: 1} = Room.describe(room)
   end
 
-  test "nothing is told of one who was never announced" do
+  test "no event is sent about a person who was never announced" do
     {:new, room, _, []} = Room.admit(room(), request("ada"))
     assert {room, []} = Room.set_muted(room, "ada", true)
     assert {room, []} = Room.set_connected(room, "ada", true)
@@ -41,23 +41,23 @@ defmodule Roomtone.RoomTest do
     assert Room.empty?(room)
   end
 
-  test "places on the way in count" do
+  test "places of people on the way in count" do
     room = Enum.reduce(["a", "b", "c"], room(), fn name, room -> elem(Room.admit(room, request(name)), 1) end)
     assert {:error, {:room_full, 3}} = Room.admit(room, request("d"))
   end
 
-  test "sessions are different and can't be guessed from another" do
+  test "sessions are different and can't be guessed from one another" do
     sessions = for name <- ["a", "b", "c"], do: elem(Room.admit(room(), request(name)), 2).session
     assert sessions == Enum.uniq(sessions)
     assert Enum.all?(sessions, &(byte_size(&1) >= 20))
   end
 
-  test "without a session, being without an owner proves nothing" do
+  test "without a session, the lack of an owner proves nothing" do
     {:new, room, _, []} = Room.admit(room(), request("ada", owner: :none))
     assert {:error, :identity_taken} = Room.admit(room, request("ada", owner: :none))
   end
 
-  test "a person's row follows from what they and moderators said" do
+  test "a person's row follows from their own and a moderator's switches" do
     room = with_people(["ada", "bob"])
     rows = fn room -> Map.new(room.people, fn {identity, person} -> {identity, Room.row(person)} end) end
     assert rows.(room) == %{"ada" => %{speak: true, listen: true}, "bob" => %{speak: true, listen: true}}
@@ -65,7 +65,7 @@ defmodule Roomtone.RoomTest do
     assert rows.(room) == %{"ada" => %{speak: true, listen: true}, "bob" => %{speak: false, listen: true}}
   end
 
-  test "changes are told once, and of nobody who isn't there" do
+  test "changes send one event, and none about absent people" do
     room = with_people(["ada"])
     assert {room, [{:muted, "ada", true}]} = Room.set_muted(room, "ada", true)
     assert {^room, []} = Room.set_muted(room, "ada", true)
@@ -78,7 +78,7 @@ defmodule Roomtone.RoomTest do
     assert {_room, [{:left, "ada", :left}]} = Room.remove(room, "ada", :left)
   end
 
-  test "lost media are asked for again, from all" do
+  test "lost media are requested again, from all" do
     room = with_people(["ada", "bob"])
     {room, _} = Room.set_connected(room, "ada", true)
     {room, _} = Room.set_speaking(room, "ada", true)

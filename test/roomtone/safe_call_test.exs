@@ -20,15 +20,15 @@ defmodule Roomtone.SafeCallTest do
     pid
   end
 
-  test "an answer is returned as it is" do
+  test "an answer is returned unchanged" do
     assert SafeCall.call(server(), :answer) == {:ok, :answer}
   end
 
-  test "a process that hangs is late" do
+  test "a process that hangs is a timeout" do
     assert SafeCall.call(server(), :hang, 10) == {:error, :timeout}
   end
 
-  test "a process that ends in order is gone" do
+  test "a process that ends normally is gone" do
     for reason <- [:normal, :shutdown, {:shutdown, :closed}],
         do: assert(SafeCall.call(server(), {:stop, reason}) == {:error, :gone})
 

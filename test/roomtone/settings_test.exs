@@ -9,7 +9,7 @@ defmodule Roomtone.SettingsTest do
     rows |> Enum.flat_map(&Regex.scan(~r/`([^`]+)`/, &1, capture: :all_but_first)) |> List.flatten()
   end
 
-  # A text that looks like a variable is one: nothing else in these files does.
+  # Any text that looks like a variable is one: nothing else in these files does.
   defp read do
     for file <- Path.wildcard("config/*.exs"),
         {:ok, tree} = file |> File.read!() |> Code.string_to_quoted(),
@@ -28,7 +28,7 @@ defmodule Roomtone.SettingsTest do
     assert Enum.sort(documented()) == Enum.sort(read())
   end
 
-  test "and both are more than nothing" do
+  test "both lists have entries" do
     assert "UDP_PORTS" in documented()
     assert length(read()) > 10
   end

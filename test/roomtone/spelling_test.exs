@@ -1,10 +1,10 @@
 defmodule Roomtone.SpellingTest do
-  @moduledoc "Rooms and people are who they are however one writes them."
+  @moduledoc "Rooms and people are the same however their names are spelt."
   use Roomtone.DomainCase, async: true
 
   defp offer, do: FakeNative.offer()
 
-  test "a room is found however it is written, and shown as it was first" do
+  test "a room is found by any spelling, and shown in its first one" do
     name = "Standup #{System.unique_integer([:positive])} X"
     other = String.downcase(name)
     :ok = Roomtone.subscribe(other)
@@ -16,13 +16,13 @@ defmodule Roomtone.SpellingTest do
     assert {:ok, %{name: ^name, participants: people}} = Roomtone.room(other)
     assert Enum.map(people, & &1.identity) |> Enum.sort() == ["Ann", "Bob"]
     assert {:error, :room_exists} = Roomtone.open_room(String.upcase(name))
-    # Whoever subscribed before the room was open is told by the name that they know.
+    # A subscriber from before the room opened gets the name that they used.
     assert_receive {:roomtone, ^other, {:joined, %{identity: "Bob"}}}
     :ok = Roomtone.mute(other, "Ann")
     assert_receive {:roomtone, ^other, {:muted, "Ann", true}}
   end
 
-  test "a token for one way of writing a name is one for the other" do
+  test "a token for one spelling of a name is valid for the other" do
     name = "Kitchen #{System.unique_integer([:positive])}"
     {:ok, jwt} = Roomtone.Token.sign(%{room: String.downcase(name), identity: "ann"})
     {:ok, _} = Roomtone.open_room(name)
@@ -31,7 +31,7 @@ defmodule Roomtone.SpellingTest do
     assert {:error, :wrong_room} = Roomtone.Token.verify(jwt, name <> "2")
   end
 
-  test "when the room is over, its name is anybody's to write" do
+  test "after the room has ended, its name may be spelt anew" do
     name = "Attic #{System.unique_integer([:positive])}"
     {:ok, _} = Roomtone.open_room(name, empty_after: 1)
     assert eventually(fn -> Roomtone.room(name) == {:error, :room_not_found} end)
@@ -40,7 +40,7 @@ defmodule Roomtone.SpellingTest do
     Roomtone.close_room(other)
   end
 
-  test "nobody is called as somebody else in the room is, but for case or blanks" do
+  test "two people in a room can't differ only by case or spaces" do
     name = "Lab #{System.unique_integer([:positive])}"
     {:ok, _} = Roomtone.open_room(name)
     {:ok, _} = Roomtone.join(name, "Ann Lee", offer())

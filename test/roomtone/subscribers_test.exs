@@ -18,7 +18,7 @@ defmodule Roomtone.SubscribersTest do
     end
   end
 
-  test "who wants little gets little" do
+  test "a subscriber gets only the events it asked for" do
     :ok = Roomtone.subscribe("all of it")
     assert told("all of it") == [:levels, :speaking, :left, :closed]
     :ok = Roomtone.subscribe("no levels", levels: false)
@@ -27,7 +27,7 @@ defmodule Roomtone.SubscribersTest do
     assert told("ends") == [:left, :closed]
   end
 
-  test "once is enough, and the first wish stands" do
+  test "a second subscription changes nothing" do
     :ok = Roomtone.subscribe("twice", only: [:closed])
     :ok = Roomtone.subscribe("twice")
     assert told("twice") == [:closed]

@@ -29,7 +29,7 @@ defmodule Roomtone.TelemetryTest do
     end
   end
 
-  test "a room's life" do
+  test "the life of a room is reported" do
     room = open_room()
     FakeNative.watch()
     offer = FakeNative.offer(connect: true)

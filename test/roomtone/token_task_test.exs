@@ -1,5 +1,5 @@
 defmodule Mix.Tasks.Roomtone.TokenTest do
-  # Captures what goes to standard error, which is everybody's.
+  # Captures standard error, which all tests share.
   use ExUnit.Case, async: false
 
   import ExUnit.CaptureIO
@@ -11,7 +11,7 @@ defmodule Mix.Tasks.Roomtone.TokenTest do
     capture_io(:stderr, fn -> assert catch_exit(Task.run(args)) == {:shutdown, 1} end)
   end
 
-  test "prints a token, and only that" do
+  test "prints a token and nothing else" do
     out =
       capture_io(fn ->
         Task.run(["--room", "standup", "--name", "Ada L.", "--grants", "listen, moderate", "--ttl", "60"])
@@ -27,7 +27,7 @@ defmodule Mix.Tasks.Roomtone.TokenTest do
     assert {:ok, %{grants: [:speak, :listen]}, 3600} = Task.parse(["--room", "r", "--name", "n"])
   end
 
-  test "says what is wrong on standard error" do
+  test "prints errors on standard error" do
     assert fails([]) =~ "--room is missing"
     assert fails(["--room", "r"]) =~ "--name is missing"
     assert fails(["--room", "r", "--name", "n", "--ttl", "soon"]) =~ "--ttl"

@@ -12,7 +12,7 @@ defmodule Roomtone.TokenTest do
     jwt
   end
 
-  test "says who may enter which room, to do what, until when" do
+  test "names its room, identity, grants and expiry" do
     jwt = token(name: "Ada L.", grants: [:listen, :moderate])
     assert {:ok, token} = Token.verify(jwt, "standup", now: @now)
 
@@ -40,7 +40,7 @@ defmodule Roomtone.TokenTest do
     assert {:error, :expired} = Token.verify(jwt, :any, now: @now + 1_000_000)
   end
 
-  test "is for one room" do
+  test "is valid for one room" do
     assert {:error, :wrong_room} = Token.verify(token(), "kitchen", now: @now)
     assert {:error, :wrong_room} = Token.verify(token(), "retro", now: @now)
     assert {:error, :wrong_room} = Token.verify(token(), "../standup", now: @now)
@@ -50,7 +50,7 @@ defmodule Roomtone.TokenTest do
     assert {:ok, %{room: "standup"}} = Token.verify(token(), :any, now: @now)
   end
 
-  test "is nothing that can be altered, or made with another secret" do
+  test "is invalid if altered, or made with another secret" do
     jwt = token()
     other = sign_with("another secret, of sufficient length too", %{})
     assert {:error, :bad_signature} = Token.verify(other, "standup", now: @now)
@@ -64,7 +64,7 @@ defmodule Roomtone.TokenTest do
     assert {:error, _} = Token.verify(Enum.join([header, payload], "."), "standup", now: @now)
   end
 
-  test "is no rubbish" do
+  test "is invalid if it is garbage" do
     for rubbish <- [
           "",
           ".",
@@ -84,7 +84,7 @@ defmodule Roomtone.TokenTest do
     end
   end
 
-  test "with claims of other shapes is refused, not crashed on, though the signature is good" do
+  test "with claims of other shapes is refused without a crash, despite a good signature" do
     secret = Roomtone.Config.get().token_secret
 
     for change <- [
@@ -100,14 +100,14 @@ defmodule Roomtone.TokenTest do
       if jwt, do: assert({change, {:error, :malformed}} == {change, Token.verify(jwt, :any, now: @now)})
     end
 
-    # From a newer version: what we don't know isn't granted.
+    # From a newer version: unknown grants are dropped.
     assert {:ok, %{grants: [:speak]}} =
              Token.verify(sign_with(secret, %{"grants" => ["speak", "fly"]}), :any, now: @now)
 
     assert {:ok, %{grants: []}} = Token.verify(sign_with(secret, %{"grants" => "everything"}), :any, now: @now)
   end
 
-  test "isn't signed for what can't be" do
+  test "isn't signed for invalid input" do
     assert {:error, {:invalid_name, :forbidden_character}} = sign(room: "a/b")
     assert {:error, {:invalid_name, :empty}} = sign(identity: "")
     assert {:error, {:invalid_option, :grants}} = sign(grants: [:fly])
@@ -115,7 +115,7 @@ defmodule Roomtone.TokenTest do
     assert {:error, {:invalid_option, :ttl}} = Token.sign(%{room: "r", identity: "a"}, ttl: 0)
   end
 
-  # The engine's signer can't be made to say `nil` or nest; those claims can't come from it either.
+  # The engine's signer can't produce `nil` or nested claims; nor can such claims come from it.
   defp sign_with(secret, change) do
     claims = %{
       "room" => "standup",

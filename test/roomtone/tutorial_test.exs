@@ -1,7 +1,10 @@
 Code.require_file("../../docs/tutorial/run.exs", __DIR__)
 
 defmodule Roomtone.TutorialTest do
-  @moduledoc "Every chapter of docs/tutorial runs, cell by cell. The chapters check their own claims by matching."
+  @moduledoc """
+  Every chapter of docs/tutorial runs, cell by cell. The chapters check their own statements by
+  matching.
+  """
   use ExUnit.Case, async: true
 
   import ExUnit.CaptureIO
@@ -15,9 +18,10 @@ defmodule Roomtone.TutorialTest do
     @name Path.basename(path, ".livemd")
 
     test "chapter #{@name} runs" do
-      # Chapters define modules, some of the same name; a later one replaces an earlier one.
+      # Chapters define modules, some with the same name; a later one replaces an earlier one.
       Code.put_compiler_option(:ignore_module_conflict, true)
-      # The chapter on lateness keeps all cores busy while it measures, which tests beside this one would feel.
+      # The chapter on lateness keeps all cores busy while it measures, which would disturb other
+      # tests.
       short = &String.replace(&1, "ticks = 100", "ticks = 5")
       said = capture_io(fn -> Tutorial.run(String.slice(@name, 0, 2), short) end)
       assert String.length(said) > 100

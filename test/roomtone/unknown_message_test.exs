@@ -1,5 +1,5 @@
 defmodule Roomtone.UnknownMessageTest do
-  @moduledoc "What no server knows crashes none, and its content isn't logged."
+  @moduledoc "An unknown message crashes no server, and its content isn't logged."
   use Roomtone.DomainCase, async: false
 
   import ExUnit.CaptureLog

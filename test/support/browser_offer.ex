@@ -1,5 +1,5 @@
 defmodule Roomtone.BrowserOffer do
-  @moduledoc "An SDP offer of one audio line as a browser makes it, for tests that show it to the real engine."
+  @moduledoc "An SDP offer of one audio line as a browser makes it, for tests with the real engine."
 
   @doc """
   The offer. Its certificate and ICE credentials are new unless given as `fingerprint:` (hex pairs) and `ufrag:`; `codec:` is

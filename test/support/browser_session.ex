@@ -1,7 +1,8 @@
 defmodule RoomtoneWeb.BrowserSession do
   @moduledoc """
-  A browser as the attacks need it: it keeps its cookie, sends the token of the form it got, and can be asked what the server thinks of
-  it. Unlike connections of tests otherwise, it is not let off the check of that token.
+  A browser for tests of attacks: it keeps its cookie, sends the token of the form it got, and shows
+  whom the server takes it for. Unlike other test connections, it isn't exempt from the check of
+  that token.
   """
 
   import ExUnit.Assertions
@@ -10,7 +11,7 @@ defmodule RoomtoneWeb.BrowserSession do
 
   @endpoint RoomtoneWeb.Endpoint
 
-  @doc "A browser at an address of its own, so that it isn't slowed for what others do."
+  @doc "A browser at its own address, so that other tests' requests don't slow it down."
   @spec new(:inet.ip_address() | nil) :: Plug.Conn.t()
   def new(address \\ nil) do
     n = System.unique_integer([:positive])
@@ -25,7 +26,7 @@ defmodule RoomtoneWeb.BrowserSession do
   @spec open(Plug.Conn.t(), String.t()) :: Plug.Conn.t()
   def open(conn, path), do: conn |> again() |> get(path)
 
-  @doc "Opens a page and sends its form, with other values put in."
+  @doc "Opens a page and sends its form with changed values."
   @spec submit(Plug.Conn.t(), String.t(), String.t(), map) :: Plug.Conn.t()
   def submit(conn, page, action, values) do
     conn = open(conn, page)
@@ -53,7 +54,7 @@ defmodule RoomtoneWeb.BrowserSession do
     token
   end
 
-  @doc "What the page of a room holds, such as its token; `nil` where the room isn't shown."
+  @doc "The content of a room's page, such as its token; `nil` if the room isn't shown."
   @spec on_page(Plug.Conn.t(), String.t(), String.t()) :: String.t() | nil
   def on_page(conn, path, name) do
     conn = open(conn, path)
@@ -65,11 +66,11 @@ defmodule RoomtoneWeb.BrowserSession do
     end
   end
 
-  @doc "Who the server takes this browser for."
+  @doc "The user for whom the server takes this browser."
   @spec user(Plug.Conn.t()) :: String.t() | nil
   def user(conn), do: open(conn, "/").assigns.visitor.user
 
-  @doc "The status of an answer, be it one that is raised."
+  @doc "The status of an answer, even if it is raised."
   @spec status((() -> Plug.Conn.t())) :: pos_integer
   def status(request) do
     request.().status

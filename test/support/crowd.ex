@@ -1,14 +1,17 @@
 defmodule Roomtone.Crowd do
   @moduledoc """
-  Five real participants from the load generator, who join a room of the whole application (HTTP, WHIP, the real engine, UDP): each
-  talker a tone, everybody an ear.
+  Five real participants of the load generator, who join a room of the whole application (HTTP,
+  WHIP, the real engine, UDP): each talker sends a tone, and all of them listen.
   """
 
   import Roomtone.DomainCase
 
   @people 5
 
-  @doc "Starts the application anew with the real engine and a web server on a port of its own; gives the port."
+  @doc """
+  Restarts the application with the real engine and a web server on a port of its own; returns the
+  port.
+  """
   @spec serve(shards :: pos_integer) :: :inet.port_number()
   def serve(shards \\ 1) do
     endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
@@ -27,9 +30,10 @@ defmodule Roomtone.Crowd do
   end
 
   @doc """
-  Runs the crowd for `seconds`, of whom `talkers` talk, and `during` (with the participants) once all are connected and heard. What
-  the load generator reports, and `stalled_ms`: how long a process here had to wait for its turn meanwhile, at worst. `more` are
-  further arguments of it.
+  Runs the crowd for `seconds`, of whom `talkers` talk, and `during` (with the participants) once
+  all are connected and heard. Returns the load generator's report and `stalled_ms`: the longest
+  time that a process here had to wait for its turn. `more` are further arguments of the load
+  generator.
   """
   @spec run(:inet.port_number(), String.t(), pos_integer, pos_integer, [String.t()], ([map] -> term)) :: map
   def run(port, room, talkers, seconds, more \\ [], during) do

@@ -1,9 +1,10 @@
 defmodule Roomtone.DomainCase do
   @moduledoc """
-  For tests of rooms: names of their own, so that they can run at the same time, and processes to be other people.
+  For tests of rooms: unique names, so that they can run at the same time, and processes that act as
+  other people.
 
-  Tests that break what others stand on (kill a media process, restart the application) are not `async`; they run after those
-  that are.
+  Tests that break shared processes (kill a media process, restart the application) aren't `async`;
+  they run after those that are.
   """
 
   use ExUnit.CaseTemplate
@@ -31,7 +32,7 @@ defmodule Roomtone.DomainCase do
     name
   end
 
-  @doc "A process that does what it is told by `as/2`, until it is killed."
+  @doc "A process that runs the functions given to `as/2`, until it is killed."
   @spec somebody() :: pid
   def somebody do
     test = self()
@@ -79,7 +80,7 @@ defmodule Roomtone.DomainCase do
     end
   end
 
-  @doc "Waits until the function gives something true, and returns that."
+  @doc "Waits until the function returns a true value, and returns that."
   @spec eventually((() -> result), non_neg_integer) :: result when result: term
   def eventually(fun, tries \\ 1_000) do
     case fun.() do
@@ -96,8 +97,8 @@ defmodule Roomtone.DomainCase do
   end
 
   @doc """
-  Makes the waits that the throttle demands by now ten minutes longer, so that none is over before the next try, however slow the
-  machine is.
+  Makes the current waits of the throttle ten minutes longer, so that none is over before the next
+  try, however slow the machine is.
   """
   @spec hold_throttle() :: :ok
   def hold_throttle do
@@ -108,7 +109,7 @@ defmodule Roomtone.DomainCase do
     :ok
   end
 
-  @doc "As if there had been so many wrong tries of a kind, after which the next has to wait for `wait_ms`."
+  @doc "Records this many wrong attempts of a kind, after which the next has to wait for `wait_ms`."
   @spec put_failures(Throttle.key(), pos_integer, non_neg_integer) :: :ok
   def put_failures(key, failures, wait_ms) do
     :ets.insert(Throttle, {key, failures, System.monotonic_time(:millisecond) + wait_ms})
@@ -116,8 +117,8 @@ defmodule Roomtone.DomainCase do
   end
 
   @doc """
-  Starts the application anew with other settings, and with the old ones when the test or module ends. It remembers nothing of before, unless the
-  test has a folder of its own for that (`data_dir`).
+  Restarts the application with other settings, and with the old ones when the test or module ends.
+  It remembers nothing from before, unless the test has its own folder for that (`data_dir`).
   """
   @spec restart_with(keyword) :: :ok
   def restart_with(settings) do

@@ -1,9 +1,10 @@
 defmodule Roomtone.FakeNative do
   @moduledoc """
-  Plays the part of `Roomtone.Native` in tests, without sockets or sound: same functions, same events.
+  Replaces `Roomtone.Native` in tests, without sockets or sound: same functions, same events.
 
-  A line in an offer scripts what becomes of it, so tests that use rooms of their own can run at the same time:
-  see `offer/1`. `watch/0` shows a test the commands that arrive, `emit/2` lets it speak as the engine.
+  A line in an offer scripts its result, so that tests with rooms of their own can run at the same
+  time: see `offer/1`. `watch/0` sends a test the commands that arrive, `emit/2` sends an event as
+  the engine does.
   """
 
   use GenServer
@@ -34,15 +35,15 @@ defmodule Roomtone.FakeNative do
       "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=fingerprint:sha-256 #{fingerprint}\r\n#{script}"
   end
 
-  @doc "From now on the caller gets each command as `{:native, shard, command}`."
+  @doc "Sends the caller each command from now on, as `{:native, shard, command}`."
   @spec watch() :: :ok
   def watch, do: GenServer.call(server(), {:watch, self()})
 
-  @doc "Sends an event as the shard would, in its present epoch or in another."
+  @doc "Sends an event as the shard does, in its present epoch or in another."
   @spec emit(non_neg_integer, tuple, keyword) :: :ok
   def emit(shard, event, opts \\ []), do: GenServer.call(server(), {:emit, shard, event, opts[:epoch]})
 
-  @doc "The peer that this offer made, or would have made, by the command that a watching test got."
+  @doc "The peer that this offer made, or would have made, by the last command that a watching test received."
   @spec await_join(String.t()) :: %{shard: non_neg_integer, room: pos_integer, peer: pos_integer}
   def await_join(offer) do
     receive do
@@ -53,11 +54,11 @@ defmodule Roomtone.FakeNative do
     end
   end
 
-  @doc "The queue of a shard is full for commands of these kinds, or isn't any more."
+  @doc "Makes the queue of a shard full for commands of these kinds, or not full."
   @spec busy(non_neg_integer, [atom]) :: :ok
   def busy(shard, kinds), do: GenServer.call(server(), {:busy, shard, kinds})
 
-  @doc "Ends a peer in the engine without a word about it, as if the event had been lost."
+  @doc "Ends a peer in the engine without an event, as if the event had been lost."
   @spec lose(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
   def lose(%{shard: shard, room: room, peer: peer}), do: submit(server(), shard, {:leave, %{room: room, peer: peer}})
 
@@ -65,11 +66,11 @@ defmodule Roomtone.FakeNative do
   @spec connect(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
   def connect(media), do: GenServer.call(server(), {:connect, media})
 
-  @doc "Figures that a shard has from now on, such as `load: 0.5`."
+  @doc "Sets counters of a shard, such as `load: 0.5`."
   @spec put_stats(non_neg_integer, %{atom => term}) :: :ok
   def put_stats(shard, stats), do: GenServer.call(server(), {:put_stats, shard, stats})
 
-  @doc "The epoch of a shard, and how often its loop was entered."
+  @doc "The epoch of a shard, and the number of times its loop was entered."
   @spec shard(non_neg_integer) :: %{epoch: non_neg_integer, runs: non_neg_integer}
   def shard(shard), do: GenServer.call(server(), {:shard, shard})
 
@@ -111,7 +112,7 @@ defmodule Roomtone.FakeNative do
     :exit, _reason -> :ok
   end
 
-  # Not JSON, but the same three parts, and as hard to forge.
+  # Not JSON, but with the same three parts, and as hard to forge.
   def token_sign(claims, secret) do
     signed = encode("HS256") <> "." <> encode(:erlang.term_to_binary(claims))
     {:ok, signed <> "." <> encode(:crypto.mac(:hmac, :sha256, secret, signed))}
@@ -131,11 +132,11 @@ defmodule Roomtone.FakeNative do
 
   defp unexpired(claims, now), do: if(claims["exp"] > now, do: {:ok, claims}, else: {:error, :expired})
 
-  @doc "From now on the caller gets `:password_verified` for each password that is checked, until it ends."
+  @doc "Sends the caller `:password_verified` for each password check from now on, until it ends."
   @spec count_passwords() :: :ok
   def count_passwords, do: :persistent_term.put({__MODULE__, :counts}, self())
 
-  # As short-lived as a test: nothing here takes time or memory.
+  # Only for tests: this takes neither time nor memory.
   def password_hash(password, salt, {memory, rounds, lanes}) do
     {:ok, "$argon2id$v=19$m=#{memory},t=#{rounds},p=#{lanes}$#{encode(salt)}$#{encode(hashed(password, salt))}"}
   end
@@ -203,7 +204,7 @@ defmodule Roomtone.FakeNative do
   end
 
   def handle_call({:run, shard, milliseconds}, from, state) do
-    # Whoever ran the shard before, killed perhaps, has lost it.
+    # The previous runner of the shard, which may have been killed, has lost it.
     with {old, timer} <- state.shards[shard].runner do
       Process.cancel_timer(timer)
       GenServer.reply(old, :ok)
@@ -247,7 +248,7 @@ defmodule Roomtone.FakeNative do
     end
   end
 
-  # As in the engine, a room that has moved is meant whichever shard is named.
+  # As in the engine, a command reaches a moved room whichever shard it names.
   defp address({_kind, %{room: room}}, shard, state), do: Map.get(state.addresses, room, shard)
 
   defp busy_offer?({_kind, %{offer: offer}}, known), do: Map.get(known.refused, offer, 0) < number(offer, "busy")

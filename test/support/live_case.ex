@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.LiveCase do
   @moduledoc """
-  For tests of pages: people with a browser and a place in a room. Their sound is the scripted engine's; what the browser's script does
-  for them (joining) the test does with what is on their page.
+  For tests of pages: people with a browser and a place in a room. The scripted engine provides
+  their sound; the test does the work of the page's script (joining) with the data on the page.
   """
 
   use ExUnit.CaseTemplate
@@ -27,7 +27,9 @@ defmodule RoomtoneWeb.LiveCase do
     end
   end
 
-  @doc "Opens a room's page under a name, as somebody who just entered it by the form, without being in it."
+  @doc """
+  Opens a room's page under a name, like a person who has just used the form, without joining.
+  """
   @spec arrive(String.t(), String.t()) :: %{view: term, html: String.t(), conn: Plug.Conn.t()}
   def arrive(room, name) do
     conn = enter(new(), room, name)
@@ -35,14 +37,17 @@ defmodule RoomtoneWeb.LiveCase do
     %{view: view, html: html, conn: conn}
   end
 
-  @doc "As `arrive/2`, and gets in, as the script on the page does. `media` is what the engine knows them by."
+  @doc """
+  As `arrive/2`, and joins as the page's script does. `media` is their room and peer in the
+  engine.
+  """
   @spec sit_down(String.t(), String.t(), keyword) :: map
   def sit_down(room, name, opts \\ []) do
     page = arrive(room, name)
     Map.put(page, :media, go_in(page, room, name, opts))
   end
 
-  @doc "What the script on the page of somebody does to bring them in."
+  @doc "Joins a person as the script on their page does."
   @spec go_in(map, String.t(), String.t(), keyword) :: map
   def go_in(page, room, name, opts \\ []) do
     :ok = FakeNative.watch()
@@ -55,7 +60,7 @@ defmodule RoomtoneWeb.LiveCase do
     FakeNative.await_join(offer)
   end
 
-  @doc "What a page's element for the script holds."
+  @doc "The data in a page's element for the script."
   @spec data(map, String.t()) :: String.t()
   def data(page, name) do
     assert [_, value] = Regex.run(~r/data-#{name}="([^"]*)"/, page.html)

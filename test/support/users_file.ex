@@ -1,10 +1,16 @@
 defmodule Roomtone.UsersFile do
-  @moduledoc "A file of users for tests, whose passwords the scripted engine hashes, and the application with it."
+  @moduledoc """
+  A users file for tests, with passwords hashed by the scripted engine, and the application with
+  it.
+  """
 
   alias Roomtone.Auth.Users
   alias Roomtone.{DomainCase, FakeNative}
 
-  @doc "Starts the application anew with these users (`name: {password, grants}` or `name: password`); gives the file."
+  @doc """
+  Restarts the application with these users (`name: {password, grants}` or `name: password`);
+  returns the file.
+  """
   @spec start(%{String.t() => String.t() | {String.t(), [atom]}}, keyword) :: Path.t()
   def start(users, settings \\ []) do
     path = Path.join(System.tmp_dir!(), "roomtone-test-users-#{System.unique_integer([:positive])}")
@@ -14,7 +20,7 @@ defmodule Roomtone.UsersFile do
     path
   end
 
-  @doc "Writes other users into the file, which the application finds at its next look."
+  @doc "Writes other users into the file, which the application finds at its next check."
   @spec write(Path.t(), map) :: :ok
   def write(path, users) do
     text = Enum.reduce(users, "", fn {name, what}, text -> Users.put(text, user(name, what)) end)
@@ -22,11 +28,11 @@ defmodule Roomtone.UsersFile do
     look_again()
   end
 
-  @doc "Has the application find what is in the file now, and not only once in a second."
+  @doc "Makes the application read the file now, without waiting for its check once a second."
   @spec look_again() :: :ok
   def look_again do
     with pid when is_pid(pid) <- Process.whereis(Users) do
-      # Within one second two files may look the same from outside.
+      # Two files written within one second may look the same from outside.
       :sys.replace_state(pid, &%{&1 | stamp: nil})
       Users.look()
     end

@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.WebCase do
 
   using do
     quote do
-      # Both have `push`, and tests mean the channel's.
+      # Both have `push`; tests use the channel's.
       import Plug.Conn, except: [push: 2, push: 3]
       import Phoenix.ConnTest
       import Phoenix.ChannelTest, except: [connect: 2, connect: 3]
@@ -30,7 +30,7 @@ defmodule RoomtoneWeb.WebCase do
     jwt
   end
 
-  @doc "A token that ran out a second ago."
+  @doc "A token that expired a second ago."
   @spec expired_token(String.t(), String.t()) :: String.t()
   def expired_token(room, identity), do: token(room, identity, now: System.system_time(:second) - 61, ttl: 60)
 

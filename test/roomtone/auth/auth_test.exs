@@ -1,5 +1,5 @@
 defmodule Roomtone.AuthTest do
-  @moduledoc "Who may enter which room, as what. Starts the application with users of its own."
+  @moduledoc "Admission to rooms and grants. Starts the application with users of its own."
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.{Auth, Token, UsersFile}
@@ -32,7 +32,7 @@ defmodule Roomtone.AuthTest do
   defp with_passes(visitor, values), do: %{visitor | passes: values["passes"]}
 
   describe "signing in" do
-    test "makes a visitor a user, who enters as themselves whatever name the address has" do
+    test "makes a visitor a user, who enters under their own name whatever the link says" do
       ada = signed_in("ada", "correct horse")
       assert %Visitor{user: "Ada", display: "Ada"} = ada
       assert {:ok, entry} = Auth.enter(ada, "standup", "Mona")
@@ -41,7 +41,7 @@ defmodule Roomtone.AuthTest do
       assert {:ok, %Token{identity: "Ada"}} = Auth.verify(entry.token, "standup")
     end
 
-    test "is refused for a wrong password and for nobody's name in the same words, after the same work" do
+    test "fails for a wrong password and an unknown name with the same words and work" do
       FakeNative.count_passwords()
       assert Auth.sign_in("Ada", secret("wrong"), nil) == {:error, :wrong_password}
       assert_received :password_verified
@@ -52,21 +52,21 @@ defmodule Roomtone.AuthTest do
       refute_received :password_verified
     end
 
-    test "isn't kept from those who were here before by what others guess at their name" do
+    test "isn't delayed for known visitors by others' guesses at their name" do
       assert {:ok, _values} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 1})
       put_failures({:name, Roomtone.Auth.Users.fold("Ada")}, 50, 60_000)
       assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 2})
       assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), nil)
       assert {:ok, _values} = Auth.sign_in("ada", secret("correct horse"), {192, 0, 2, 1})
-      # That also let everybody else try again.
+      # The success also reset the count for everybody else.
       assert {:ok, _values} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 2})
-      # Guesses from there are slowed all the same.
+      # Guesses from that address are still slowed.
       for _ <- 1..3, do: assert(Auth.sign_in("Ada", secret("wrong"), {192, 0, 2, 1}) == {:error, :wrong_password})
       hold_throttle()
       assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), {192, 0, 2, 1})
     end
 
-    test "takes anything for a name and a password, and only the right ones" do
+    test "accepts any term as name and password, and only the right ones succeed" do
       for name <- [nil, "", %{}, <<255>>, String.duplicate("a", 100_000)],
           password <- ["", <<255, 0>>, "correct horse"] do
         assert {:error, reason} = Auth.sign_in(name, secret(password), nil)
@@ -74,20 +74,20 @@ defmodule Roomtone.AuthTest do
       end
     end
 
-    test "isn't for a password that is too long to be one" do
+    test "refuses a password above the maximum length" do
       assert Auth.sign_in("Ada", secret(String.duplicate("x", 1_000_000)), nil) == {:error, :wrong_password}
     end
 
-    test "is slowed for a name from an address, and not by that from another" do
+    test "is slowed for a name from one address, and not from another" do
       for _ <- 1..3, do: assert(Auth.sign_in("Ada", secret("wrong"), :there) == {:error, :wrong_password})
       hold_throttle()
-      # The right one, too: else it would tell.
+      # The right password is refused too: otherwise the answer would reveal it.
       assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", secret("correct horse"), :there)
       assert {:error, {:slow_down, _}} = Auth.sign_in("АDA", secret("correct horse"), :there)
       assert {:ok, _} = Auth.sign_in("Ada", secret("correct horse"), :elsewhere)
     end
 
-    test "a new password, or none any more, ends the sessions of before", %{path: path} do
+    test "a new password, or the user's removal, ends earlier sessions", %{path: path} do
       {:ok, session} = Auth.sign_in("Ada", secret("correct horse"), nil)
       assert Auth.visitor(session).user == "Ada"
       UsersFile.write(path, %{"Ada" => "another one"})
@@ -103,7 +103,7 @@ defmodule Roomtone.AuthTest do
       assert Auth.visitor(old).user == nil
     end
 
-    test "a session of another shape is nobody's" do
+    test "a session of another shape belongs to nobody" do
       for session <- [
             %{"user" => "Ada"},
             %{"user" => %{}, "user_stamp" => 5},
@@ -118,7 +118,7 @@ defmodule Roomtone.AuthTest do
       end
     end
 
-    test "half a file of users doesn't turn away those known before", %{path: path} do
+    test "a truncated users file doesn't turn known users away", %{path: path} do
       ada = signed_in("Ada", "correct horse")
       File.write!(path, "Ada:$argon2id$\nrub")
       Roomtone.Auth.Users.look()
@@ -127,16 +127,16 @@ defmodule Roomtone.AuthTest do
   end
 
   describe "guests" do
-    test "enter under names of their browser only, and never a user's or one like it" do
+    test "enter only under names of their browser, never a user's or a similar one" do
       assert {:ok, %{identity: "Zoë"}} = Auth.enter(guest("Zoë"), "standup")
       assert Auth.enter(guest("Zoë"), "standup", "Ben") == {:error, :signed_out}
       assert Auth.check_guest_name("ada") == {:error, :name_reserved}
       assert Auth.check_guest_name("Аdа") == {:error, :name_reserved}
-      # From a cookie of before the user was made.
+      # From a cookie older than the user.
       assert Auth.enter(guest("Ada"), "standup") == {:error, :name_reserved}
     end
 
-    test "have a session of their own for each name and room, and a user one everywhere" do
+    test "have a session for each name and room, while a user has one everywhere" do
       [a, b, c] =
         for {name, room} <- [{"Zoë", "r"}, {"Ben", "r"}, {"Zoë", "s"}], do: elem(Auth.enter(guest(name), room), 1)
 
@@ -147,7 +147,7 @@ defmodule Roomtone.AuthTest do
       assert here.session == there.session
     end
 
-    test "where they aren't allowed, only an invitation lets one in, and to its room only" do
+    test "need an invitation where they aren't allowed, and enter only its room" do
       UsersFile.start(%{"Ada" => "correct horse"}, guests: "off")
       assert %Visitor{guests_allowed: false} = zoe = guest("Zoë")
       assert Auth.enter(zoe, "standup") == {:error, :guests_not_allowed}
@@ -163,7 +163,7 @@ defmodule Roomtone.AuthTest do
   end
 
   describe "passcodes" do
-    test "lock a room: tokens from before don't count, the pass does, and for this room's life only" do
+    test "lock a room: only the pass of this room's life counts, earlier tokens don't" do
       name = unique_name()
       zoe = guest("Zoë")
       {:ok, early} = Auth.enter(zoe, name)
@@ -188,7 +188,7 @@ defmodule Roomtone.AuthTest do
       Roomtone.close_room(name)
     end
 
-    test "are slowed for an address, even the right one, and nothing but a hash is kept" do
+    test "are slowed for an address even when right, and only a hash is kept" do
       name = open_room(passcode: "4711")
       zoe = guest("Zoë")
       for n <- 1..5, do: assert(Auth.unlock(zoe, name, "000#{n}", :there) == {:error, :wrong_passcode})
@@ -200,14 +200,14 @@ defmodule Roomtone.AuthTest do
       refute inspect(state, limit: :infinity) =~ state.room.lock.pass
     end
 
-    test "are slowed for a room wherever the tries come from" do
+    test "are slowed for a room wherever the attempts come from" do
       name = open_room(passcode: "4711")
       for n <- 1..50, do: assert(Auth.unlock(guest("Zoë"), name, "nope", {:from, n}) == {:error, :wrong_passcode})
       hold_throttle()
       assert {:error, {:slow_down, _}} = Auth.unlock(guest("Zoë"), name, "nope", {:from, 51})
     end
 
-    test "have a length, and are any text otherwise" do
+    test "have a minimum and maximum length, and may be any text" do
       for code <- ["", "123", String.duplicate("x", 65), <<255>>, 1234, String.duplicate("é", 10_000)] do
         assert Roomtone.open_room(unique_name(), passcode: code) == {:error, {:invalid_option, :passcode}}
       end
@@ -219,7 +219,7 @@ defmodule Roomtone.AuthTest do
           do: assert({:error, :wrong_passcode} = Auth.unlock(guest("Zoë"), name, code, nil))
     end
 
-    test "aren't asked of whoever made the room" do
+    test "aren't required of the room's maker" do
       name = unique_name()
       maker = guest("Zoë")
       {:ok, _} = Roomtone.open_room(name, passcode: "4711", maker: Auth.maker(maker))
@@ -230,7 +230,7 @@ defmodule Roomtone.AuthTest do
   end
 
   describe "moderating" do
-    test "is for whoever made the room by entering it, and nobody after" do
+    test "is for the person who made the room by entering it, and nobody after" do
       name = unique_name()
       [zoe, ben] = for visitor <- [guest("Zoë"), guest("Ben")], do: elem(Auth.enter(visitor, name), 1)
       for entry <- [zoe, ben], do: assert(entry.moderator)
@@ -246,7 +246,7 @@ defmodule Roomtone.AuthTest do
       assert first.moderator
       refute second.moderator
       assert {:ok, %{moderator: false}} = Auth.enter(guest("Ben"), name)
-      # Another name of the same browser is the maker still; the same name in another browser isn't.
+      # Another name of the same browser is still the maker; the same name in another browser isn't.
       assert {:ok, %{moderator: true}} = Auth.enter(%{guest("Zoë") | names: ["Z"]}, name, "Z")
       assert {:ok, %{moderator: false}} = Auth.enter(%{guest("Zoë") | person: "other"}, name)
       Roomtone.close_room(name)
@@ -265,14 +265,14 @@ defmodule Roomtone.AuthTest do
       Roomtone.close_room(name)
     end
 
-    test "is nobody's in a room that nobody made, such as one of the server's own" do
+    test "is nobody's in a room without a maker, such as one of the server's own" do
       name = open_room()
       assert {:ok, %{participant: %{moderator: false}}} = Roomtone.join(name, "bot", FakeNative.offer())
       assert Roomtone.grants(name, maker: nil) == {:ok, [:speak, :listen]}
       assert {:ok, %{moderator: false}} = Auth.enter(guest("Zoë"), name)
     end
 
-    test "is a user's in every room, if the file says so" do
+    test "is a user's in every room if the users file grants it" do
       name = open_room()
       assert {:ok, %{moderator: true}} = Auth.enter(signed_in("Mona", "battery staple"), name)
       assert {:ok, %{moderator: false}} = Auth.enter(signed_in("Ada", "correct horse"), name)
@@ -280,7 +280,7 @@ defmodule Roomtone.AuthTest do
   end
 
   describe "invitations" do
-    test "are a moderator's to give, from inside the room, and of no more than they have" do
+    test "are given by a moderator in the room, with at most the moderator's own grants" do
       name = open_room()
 
       enter = fn visitor ->
@@ -302,7 +302,7 @@ defmodule Roomtone.AuthTest do
       assert {:error, :identity_taken} = Auth.invite(%{mona | session: ada.session})
     end
 
-    test "can't be more than a moderator has who only listens" do
+    test "grant no more than a listen-only moderator has" do
       name = open_room()
       opts = [grants: [:listen, :moderate], session: "hers"]
       {:ok, _} = Roomtone.join(name, "Lis", FakeNative.offer(), opts)
@@ -311,7 +311,7 @@ defmodule Roomtone.AuthTest do
       assert {:ok, _} = Auth.invite(entry, grants: [:listen])
     end
 
-    test "open a locked room, for what they grant and no more" do
+    test "open a locked room with exactly their grants" do
       name = open_room(passcode: "4711")
       {:ok, jwt} = Invitation.sign(name, grants: [:listen])
       zoe = guest("Zoë")
@@ -323,7 +323,7 @@ defmodule Roomtone.AuthTest do
       assert person.grants == [:listen]
     end
 
-    test "are over when they expire or are called back, also for who took one" do
+    test "end when they expire or are revoked, also for people who used them" do
       name = open_room(passcode: "4711")
       zoe = guest("Zoë")
       {:ok, jwt} = Invitation.sign(name)
@@ -347,7 +347,7 @@ defmodule Roomtone.AuthTest do
     end
   end
 
-  test "a session keeps as much as a cookie has place for" do
+  test "a session keeps as many entries as a cookie has room for" do
     long = fn n -> String.duplicate("é", 60) <> " #{n}" end
     names = Enum.reduce(1..100, [], fn n, names -> Auth.keep_name(%Visitor{names: names}, long.(n)) end)
     assert hd(names) == long.(100)
@@ -364,7 +364,7 @@ defmodule Roomtone.AuthTest do
     assert byte_size(:erlang.term_to_binary(passes)) < 1_400
   end
 
-  test "an ended session is nobody's, and its tokens are void" do
+  test "an ended session belongs to nobody, and its tokens are void" do
     zoe = %{"person" => "secret", "names" => ["Zoë"], "live_socket_id" => "sessions:#{unique_name()}"}
     {:ok, entry} = Auth.enter(Auth.visitor(zoe), "standup")
     assert {:ok, _} = Auth.verify(entry.token, "standup")
@@ -373,7 +373,7 @@ defmodule Roomtone.AuthTest do
     assert %Visitor{names: [], person: nil} = Auth.visitor(zoe)
   end
 
-  test "what is inspected of a visitor lets nobody be them" do
+  test "the inspected visitor reveals nothing that lets others impersonate them" do
     visitor = guest("Zoë", %{"passes" => [%{"room" => "r", "pass" => "hush"}]})
     refute inspect(visitor) =~ "secret"
     refute inspect(visitor) =~ "hush"

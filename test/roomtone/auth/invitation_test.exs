@@ -11,14 +11,14 @@ defmodule Roomtone.Auth.InvitationTest do
     jwt
   end
 
-  test "says to which room, to do what, until when" do
+  test "names its room, grants and expiry" do
     {:ok, jwt} = Invitation.sign(" standup ", grants: [:listen], ttl: 60, now: @now)
     assert {:ok, invitation} = Invitation.read(jwt, now: @now + 59)
     assert %Invitation{room: "standup", grants: [:listen], once: false, expires_at: 1_800_000_060} = invitation
     assert Invitation.read(jwt, now: @now + 60) == {:error, :invitation_expired}
   end
 
-  test "has bounds" do
+  test "has limits" do
     assert {:error, {:invalid_option, :ttl}} = Invitation.sign("r", ttl: 31 * 24 * 3600)
     assert {:error, {:invalid_option, :ttl}} = Invitation.sign("r", ttl: 0)
     assert {:error, {:invalid_option, :grants}} = Invitation.sign("r", grants: [])
@@ -27,13 +27,13 @@ defmodule Roomtone.Auth.InvitationTest do
     assert {:error, {:invalid_name, _}} = Invitation.sign("a/b")
   end
 
-  test "is no token, nor is a token an invitation" do
+  test "isn't a token, nor is a token an invitation" do
     assert {:error, :malformed} = Token.verify(invitation(), "standup")
     {:ok, token} = Token.sign(%{room: "standup", identity: "ada"})
     assert Invitation.read(token) == {:error, :bad_invitation}
   end
 
-  test "can't be altered, and rubbish is refused" do
+  test "can't be altered, and garbage is refused" do
     [header, payload, signature] = String.split(invitation("standup", grants: [:listen]), ".")
     [_, better, _] = String.split(invitation("standup", grants: [:moderate]), ".")
     assert Invitation.read(Enum.join([header, better, signature], ".")) == {:error, :bad_invitation}
@@ -43,7 +43,7 @@ defmodule Roomtone.Auth.InvitationTest do
     end
   end
 
-  test "for one alone it is used up by the first, even of many at once" do
+  test "for one person is used up by the first, even of many at once" do
     jwt = invitation("standup", once: true)
     assert {:ok, _} = Invitation.read(jwt)
     results = 1..20 |> Enum.map(fn _ -> Task.async(fn -> Invitation.take(jwt) end) end) |> Task.await_many()
@@ -54,7 +54,7 @@ defmodule Roomtone.Auth.InvitationTest do
     assert {:ok, _} = Invitation.take(again)
   end
 
-  test "called back, nobody takes it any more" do
+  test "can't be used after it was revoked" do
     jwt = invitation()
     {:ok, invitation} = Invitation.take(jwt)
     assert Invitation.revoke(invitation) == :ok

@@ -1,16 +1,17 @@
 defmodule Roomtone.Auth.NativePasswordTest do
-  @moduledoc "The real argon2, with as little cost as it takes."
+  @moduledoc "The real argon2, at its lowest cost."
   use ExUnit.Case, async: true
 
   alias Roomtone.Native
 
   @moduletag :media
 
-  # RFC 9106 doesn't give vectors as PHC strings; this one is of the reference implementation's own tests.
+  # RFC 9106 doesn't give vectors as PHC strings; this one is from the reference implementation's
+  # own tests.
   @reference "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
   @cost {64, 1, 1}
 
-  test "checks what the reference implementation made" do
+  test "verifies a hash of the reference implementation" do
     assert Native.password_verify("password", @reference) == {:ok, true}
     assert Native.password_verify("passwore", @reference) == {:ok, false}
   end
@@ -26,14 +27,14 @@ defmodule Roomtone.Auth.NativePasswordTest do
     assert Native.password_verify(<<0, 255>>, one) == {:ok, false}
   end
 
-  test "what is checked for users who don't exist is a hash, as costly as a new one" do
+  test "verifies unknown users against a hash as costly as a new one" do
     assert Native.password_verify("password", Roomtone.Auth.Password.nobodys()) == {:ok, false}
     assert {:ok, hash} = Roomtone.Auth.Password.hash_here(fn -> "password" end, Native)
     cost = fn hash -> hash |> String.split("$") |> Enum.slice(1, 3) end
     assert cost.(hash) == cost.(Roomtone.Auth.Password.nobodys())
   end
 
-  test "answers what it can't do with a word" do
+  test "returns an error for invalid input" do
     assert Native.password_hash("x", "short", @cost) == {:error, :bad_salt}
     assert Native.password_hash(String.duplicate("x", 1025), "12345678", @cost) == {:error, :bad_password}
     assert Native.password_hash("x", "12345678", {1_000_000_000, 1, 1}) == {:error, :bad_cost}
@@ -44,7 +45,7 @@ defmodule Roomtone.Auth.NativePasswordTest do
       assert Native.password_verify("x", rubbish) == {:error, :bad_hash}
     end
 
-    # Four terabytes, says this hash.
+    # This hash asks for four terabytes.
     greedy = String.replace(@reference, "m=256", "m=4294967295")
     assert {:error, :bad_cost} = Native.password_verify("password", greedy)
   end

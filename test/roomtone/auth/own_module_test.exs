@@ -1,5 +1,5 @@
 defmodule Roomtone.Auth.OwnModuleTest do
-  @moduledoc "The module of docs/sign-in.md, as it is written there, in place of ours."
+  @moduledoc "The module of docs/sign-in.md, as written there, in place of ours."
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Auth
@@ -37,7 +37,7 @@ defmodule Roomtone.Auth.OwnModuleTest do
 
   defp visitor(session), do: Auth.visitor(Map.put(session, "live_socket_id", "users_sessions:#{inspect(session)}"))
 
-  test "says who somebody is, and what they may do" do
+  test "identifies visitors and decides their grants" do
     assert Auth.sign_in?()
     assert {:ok, session} = Auth.sign_in("Ada", fn -> "correct horse" end, :there)
     assert {:ok, %{identity: "Ada"}} = Auth.enter(visitor(session), "standup")
@@ -48,13 +48,13 @@ defmodule Roomtone.Auth.OwnModuleTest do
     assert Auth.enter(visitor(%{"account" => 2}), "kitchen") == {:error, :not_allowed}
   end
 
-  test "is slowed down as ours is" do
+  test "is throttled like ours" do
     for _ <- 1..3, do: assert(Auth.sign_in("Ada", fn -> "wrong" end, :elsewhere) == {:error, :wrong_password})
     hold_throttle()
     assert {:error, {:slow_down, _}} = Auth.sign_in("Ada", fn -> "correct horse" end, :elsewhere)
   end
 
-  test "keeps strangers out, but for those with an invitation" do
+  test "keeps strangers out, except those with an invitation" do
     stranger = visitor(%{"person" => "secret", "names" => ["Zoë"]})
     refute stranger.guests_allowed
     assert Auth.enter(stranger, "standup") == {:error, :guests_not_allowed}
@@ -65,10 +65,10 @@ defmodule Roomtone.Auth.OwnModuleTest do
     assert Auth.enter(stranger, "standup") == {:error, :guests_not_allowed}
   end
 
-  test "sessions end by their own name" do
+  test "sessions end under their own name" do
     session = %{"account" => 1, "live_socket_id" => "users_sessions:abc"}
     {:ok, entry} = Auth.enter(Auth.visitor(session), "standup")
-    # Which is a secret, so it isn't in what the page can read.
+    # That name is a secret, so the page can't read it.
     {:ok, token} = Auth.verify(entry.token, "standup")
     refute token.session_id =~ "abc"
     Auth.end_session(Auth.session_id(session))

@@ -11,11 +11,11 @@ defmodule Roomtone.Auth.PasswordTest do
     length
   end
 
-  test "a flood waits in a short queue, and the rest is told to come again at once" do
+  test "a flood waits in a short queue, and the rest is refused at once" do
     {:ok, hash} = Password.hash(fn -> "correct horse" end)
     :ok = :sys.suspend(Password)
 
-    # All at once, as each waits for no more than five seconds.
+    # All at once: each waits for at most five seconds.
     waiting = for _ <- 1..50, do: Task.async(fn -> Password.verify(fn -> "correct horse" end, hash) end)
     eventually(fn -> queue() == 50 end)
     for _ <- 1..200, do: assert(Password.verify(fn -> "correct horse" end, hash) == {:error, :busy})
@@ -24,7 +24,7 @@ defmodule Roomtone.Auth.PasswordTest do
     assert Enum.uniq(Task.await_many(waiting, 10_000)) == [{:ok, true}]
   end
 
-  test "who has given up isn't hashed for" do
+  test "nothing is hashed for a caller that has given up" do
     FakeNative.count_passwords()
     long_ago = System.monotonic_time(:millisecond) - 1
     send(Password, {:"$gen_call", {self(), make_ref()}, {{:verify, fn -> "x" end, nil}, long_ago}})
@@ -33,7 +33,7 @@ defmodule Roomtone.Auth.PasswordTest do
     refute_received :password_verified
   end
 
-  test "no password and no hash are in the log of a crash" do
+  test "the log of a crash has no password and no hash" do
     {:ok, hash} = Password.hash(fn -> "correct horse" end)
     password = "battery staple"
     pid = Process.whereis(Password)

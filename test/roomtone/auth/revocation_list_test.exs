@@ -11,7 +11,7 @@ defmodule Roomtone.Auth.RevocationListTest do
     {:ok, spent: name, later: System.system_time(:second) + 600}
   end
 
-  test "where there are too many the oldest goes, never the latest; other kinds stay", %{spent: spent, later: later} do
+  test "a full list drops its oldest entry, never the latest, and keeps other kinds", %{spent: spent, later: later} do
     :ok = RevocationList.spend({:used, "1"}, later, spent)
     for n <- 1..3, do: :ok = RevocationList.spend({:session, "#{n}"}, later, spent)
     log = capture_log(fn -> assert RevocationList.spend({:session, "4"}, later, spent) == :ok end)
@@ -21,10 +21,10 @@ defmodule Roomtone.Auth.RevocationListTest do
     assert RevocationList.spend({:session, "4"}, later, spent) == {:error, :spent}
   end
 
-  test "what ran out makes place", %{spent: spent, later: later} do
+  test "an expired entry makes room", %{spent: spent, later: later} do
     past = System.system_time(:second) - 1
     for n <- 1..3, do: :ok = RevocationList.spend({:session, "#{n}"}, past, spent)
-    # Spent anew before the sweep: once, as the latest.
+    # Added again before the sweep: it counts once, as the latest.
     :ok = RevocationList.spend({:session, "1"}, later, spent)
     send(spent, :sweep)
     assert %{counts: %{session: 1}} = :sys.get_state(spent)

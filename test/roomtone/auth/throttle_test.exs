@@ -10,7 +10,7 @@ defmodule Roomtone.Auth.ThrottleTest do
     {:ok, throttle: name, now: System.monotonic_time(:millisecond)}
   end
 
-  # As if this many seconds had gone by.
+  # Lets this many seconds pass.
   defp later(%{throttle: throttle}, seconds) do
     for {key, failures, until} <- rows(throttle), do: :ets.insert(throttle, {key, failures, until - 1000 * seconds})
   end
@@ -20,7 +20,7 @@ defmodule Roomtone.Auth.ThrottleTest do
   defp attempt(%{throttle: throttle, now: now}, keys), do: Throttle.attempt(keys, throttle, now)
   defp fail(ctx, keys, times), do: for(_ <- 1..times, do: assert(:ok = attempt(ctx, keys)))
 
-  test "a few tries are free, then each waits twice as long as the one before", ctx do
+  test "a few attempts are free, then each waits twice as long as the one before", ctx do
     keys = [{:user, {"ada", 1}}]
     fail(ctx, keys, 3)
     assert {:error, {:slow_down, 1}} = attempt(ctx, keys)
@@ -35,7 +35,7 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert attempt(ctx, [{:user, {"ben", 1}}]) == :ok
   end
 
-  test "has a longest wait for each kind" do
+  test "has a maximum wait for each kind" do
     assert Throttle.wait(:user, 2) == 0
     assert Throttle.wait(:user, 1_000_000) == 900
     assert Throttle.wait(:name, 1_000) == 60
@@ -44,7 +44,7 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert Throttle.wait(:door, 1_000) == 30
   end
 
-  test "what is refused doesn't count, so that hammering doesn't make it longer", ctx do
+  test "refused attempts don't count, so hammering doesn't lengthen the wait", ctx do
     keys = [{:user, {"ada", 1}}]
     fail(ctx, keys, 3)
     for _ <- 1..50, do: assert({:error, {:slow_down, 1}} = attempt(ctx, keys))
@@ -52,7 +52,7 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert :ok = attempt(ctx, keys)
   end
 
-  test "a hundred at once are a hundred tries", ctx do
+  test "a hundred attempts at once count as a hundred", ctx do
     keys = [{:user, {"ada", 1}}]
 
     results = 1..100 |> Enum.map(fn _ -> Task.async(fn -> attempt(ctx, keys) end) end) |> Task.await_many()
@@ -60,7 +60,7 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert Enum.count(results, &(&1 == :ok)) == 3
   end
 
-  test "a right one clears its own count, and takes back one of the others", ctx do
+  test "a success clears its own count and takes one off the others", ctx do
     own = [{:user, {"ada", 1}}]
     keys = own ++ [{:address, 1}]
     fail(ctx, keys, 3)
@@ -69,11 +69,11 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert :ok = Throttle.succeeded(keys, own, ctx.throttle)
     fail(ctx, keys, 3)
     assert {:error, _} = attempt(ctx, keys)
-    # Whoever has an account can't use it to guess at others' for ever.
+    # An account holder can't use it to guess at other accounts for ever.
     assert {{:address, 1}, 6, _until} = List.keyfind(rows(ctx.throttle), {:address, 1}, 0)
   end
 
-  test "an address is slowed whatever names it tries, a name from wherever it is tried", ctx do
+  test "slows an address whatever names it tries, and a name from all addresses", ctx do
     for n <- 1..20, do: fail(ctx, [{:user, {"name #{n}", 1}}, {:name, "name #{n}"}, {:address, 1}], 1)
     assert {:error, {:slow_down, 1}} = attempt(ctx, [{:user, {"one more", 1}}, {:address, 1}])
 
@@ -93,7 +93,7 @@ defmodule Roomtone.Auth.ThrottleTest do
   end
 
   @tag most: 100
-  test "takes no more than its share of memory; those beyond are slowed together", ctx do
+  test "uses bounded memory, and slows attempts beyond it together", ctx do
     results = for n <- 1..1_000, do: attempt(ctx, [{:user, {"name #{n}", n}}])
     assert length(rows(ctx.throttle)) <= 101
     assert Enum.count(results, &(&1 == :ok)) < 120

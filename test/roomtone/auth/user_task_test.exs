@@ -1,5 +1,5 @@
 defmodule Mix.Tasks.Roomtone.UserTest do
-  # Captures what goes to standard error, which is everybody's.
+  # Captures standard error, which all tests share.
   use ExUnit.Case, async: false
 
   import ExUnit.CaptureIO
@@ -21,7 +21,7 @@ defmodule Mix.Tasks.Roomtone.UserTest do
     end)
   end
 
-  test "makes a file that its owner alone may read, and a user in it", %{users: file} do
+  test "makes a file readable by its owner only, with a user in it", %{users: file} do
     assert run(["--stdin", "--file", file, "Ada L."], "correct horse\n") =~ "Ada L. can sign in."
     assert {:ok, [%Users{name: "Ada L.", hash: "$argon2id$" <> _, grants: [:speak, :listen]}]} = Users.read(file)
     assert Bitwise.band(File.stat!(file).mode, 0o777) == 0o600
@@ -29,7 +29,7 @@ defmodule Mix.Tasks.Roomtone.UserTest do
     assert run(["--list", "--file", file]) == "Ada L.\tspeak,listen\n"
   end
 
-  test "replaces, and removes", %{users: file} do
+  test "replaces and removes a user", %{users: file} do
     run(["--stdin", "--file", file, "Ada"], "correct horse\n")
     before = File.read!(file)
     run(["--stdin", "--file", file, "--grants", "listen, moderate", "Ada"], "battery staple\n")
@@ -39,7 +39,7 @@ defmodule Mix.Tasks.Roomtone.UserTest do
     assert Users.read(file) == {:ok, []}
   end
 
-  test "says what is wrong on standard error", %{users: file} do
+  test "prints errors on standard error", %{users: file} do
     assert fails(["--stdin", "--file", file, "Ada"], "short\n") =~ "at least 8"
     assert fails(["--stdin", "--file", file, "Ada"], "") =~ "no password"
     assert fails(["--stdin", "--file", file, "a/b"], "correct horse\n") =~ "character"
@@ -55,7 +55,7 @@ defmodule Mix.Tasks.Roomtone.UserTest do
     assert File.read!(file) == "rubbish\n"
   end
 
-  test "mix roomtone.invite prints a link, and only that" do
+  test "mix roomtone.invite prints a link and nothing else" do
     out =
       capture_io(fn ->
         Invite.run(["--room", "standup", "--grants", "listen", "--once", "--url", "https://voice.example/"])

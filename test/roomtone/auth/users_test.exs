@@ -7,14 +7,14 @@ defmodule Roomtone.Auth.UsersTest do
 
   @hash "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aGFzaA"
 
-  test "a user a line, in two or three parts; comments and empty lines between" do
+  test "a line is one user in two or three parts, with comments and empty lines allowed" do
     text = "# ours\n\nAda L.:#{@hash}\n  #1 fan:#{@hash}:listen , moderate\r\n"
     assert {:ok, [ada, fan]} = Users.parse(text)
     assert %Users{name: "Ada L.", hash: @hash, grants: [:speak, :listen]} = ada
     assert %Users{name: "#1 fan", grants: [:listen, :moderate]} = fan
   end
 
-  test "what is wrong is said with its line, and without the hash" do
+  test "an error names its line and doesn't show the hash" do
     for {text, words} <- [
           {"Ada", "line 1: it takes name:hash"},
           {"\nAda:password", "line 2: it takes"},
@@ -28,7 +28,7 @@ defmodule Roomtone.Auth.UsersTest do
     end
   end
 
-  test "names that people would take for each other are one" do
+  test "names that look alike count as the same" do
     for {one, other} <- [
           {"Ada", "ada"},
           {"Ada Lovelace", "ada-lovelace"},
@@ -54,7 +54,7 @@ defmodule Roomtone.Auth.UsersTest do
     end
   end
 
-  test "put replaces one and leaves the rest as it is; delete takes one out" do
+  test "put replaces one user and keeps the rest, delete removes one" do
     text = "# ours\nAda:#{@hash}\nBen:#{@hash}\n"
     other = String.replace(@hash, "aGFzaA", "b3RoZXI")
     assert Users.put(text, %Users{name: "Cleo", hash: @hash}) == text <> "Cleo:#{@hash}:speak,listen\n"
