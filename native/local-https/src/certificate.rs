@@ -1,4 +1,5 @@
-//! Certificates that sign themselves: to make one, and to see whether one will still do. Pure: the time is an argument.
+//! Self-signed certificates: makes one, and checks whether one is still usable. Pure: the time is
+//! an argument.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -8,11 +9,12 @@ use time::{Duration, OffsetDateTime};
 use x509_parser::extensions::GeneralName;
 use x509_parser::pem::parse_x509_pem;
 
-/// Phones don't take certificates that are valid for longer than 825 days, and a short life costs nothing here.
+/// Phones refuse certificates that are valid for longer than 825 days, and a short life costs
+/// nothing here.
 const VALID: Duration = Duration::days(180);
-/// The clocks of phones are a little off.
+/// The clocks of phones may be slightly off.
 const BEFORE: Duration = Duration::days(1);
-/// One that runs out sooner is made again.
+/// A certificate that expires sooner is replaced.
 const LEFT: Duration = Duration::days(14);
 
 /// A certificate and its private key, both PEM.
@@ -80,7 +82,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
 }
 
-/// An IPv6 address can be written in more than one way.
+/// An IPv6 address can be written in several ways.
 fn canonical(name: &str) -> String {
     name.parse::<IpAddr>()
         .map_or_else(|_| name.to_owned(), |address| address.to_string())
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_just_made_will_do_for_these_names_in_any_order() {
+    fn a_new_certificate_is_usable_for_its_names_in_any_order() {
         let now = OffsetDateTime::now_utc();
         let pair = make(&names(&["localhost", "192.0.2.7", "2001:db8::1"]), now).unwrap();
         assert!(will_do(
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn not_when_it_is_over_or_soon_will_be_or_is_yet_to_begin() {
+    fn an_expired_or_soon_expiring_or_future_certificate_is_not_usable() {
         let now = OffsetDateTime::now_utc();
         let local = names(&["localhost"]);
         let pair = make(&local, now).unwrap();
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn not_with_the_key_of_another_or_without_sense() {
+    fn a_certificate_with_another_key_or_garbage_is_not_usable() {
         let now = OffsetDateTime::now_utc();
         let local = names(&["localhost"]);
         let (one, other) = (make(&local, now).unwrap(), make(&local, now).unwrap());

@@ -1,4 +1,4 @@
-//! Where a certificate and its key are kept: for the owner of the files alone to read.
+//! Stores a certificate and its key in files that only their owner can read.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use crate::certificate::Pair;
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "key.pem";
 
-/// The pair that is there; `None` if something is missing, or if others may read the key.
+/// The stored pair; `None` if a file is missing, or if others may read the key.
 pub fn read(directory: &Path) -> Option<Pair> {
     let key = directory.join(KEY);
     let mode = fs::metadata(&key).ok()?.permissions().mode();
@@ -21,14 +21,15 @@ pub fn read(directory: &Path) -> Option<Pair> {
     })
 }
 
-/// Puts both in place of what was there.
+/// Writes both, in place of earlier ones.
 pub fn write(directory: &Path, pair: &Pair) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     replace(&directory.join(KEY), &pair.key, 0o600)?;
     replace(&directory.join(CERTIFICATE), &pair.certificate, 0o644)
 }
 
-/// A new file under the old name: never half of one, and never for a moment with another's permissions.
+/// Replaces a file by a new one: it is never incomplete, and never has the old file's permissions
+/// for a moment.
 fn replace(path: &Path, text: &str, mode: u32) -> io::Result<()> {
     let new = path.with_extension("new");
     match fs::remove_file(&new) {

@@ -1,7 +1,7 @@
-//! HTTPS on one's own machine or network: browsers give the microphone to nobody else but localhost.
+//! HTTPS on this machine or network: browsers give the microphone only to localhost and to HTTPS.
 //!
-//! `certificate` makes a certificate for a few names and addresses, or leaves the one that is there as long as it will do.
-//! `qr` draws an address for a phone's camera.
+//! `certificate` makes a certificate for a few names and addresses, or keeps the existing one as
+//! long as it is usable. `qr` draws an address for a phone's camera.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -21,18 +21,19 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Makes DIRECTORY/certificate.pem and DIRECTORY/key.pem, unless those that are there will do; says which
+    /// Makes DIRECTORY/certificate.pem and DIRECTORY/key.pem, unless the existing ones are usable;
+    /// prints which
     Certificate {
-        /// Where they are kept; made if need be, for nobody else to read
+        /// The folder for both; made if necessary, readable by its owner only
         #[arg(long)]
         directory: PathBuf,
-        /// The names and IP addresses that people open the page by
+        /// The names and IP addresses under which people open the page
         #[arg(required = true)]
         names: Vec<String>,
     },
     /// Draws a text as a QR code
     Qr {
-        /// With colours of its own, so that it is dark on light in any terminal
+        /// Sets its own colours, so that it is dark on light in any terminal
         #[arg(long)]
         ansi: bool,
         /// The text

@@ -1,4 +1,4 @@
-//! QR codes in half blocks: two rows of the code in one of the terminal.
+//! QR codes in half blocks: two rows of the code in one row of the terminal.
 
 use qrcode::render::unicode::Dense1x2;
 use qrcode::types::QrError;
@@ -8,10 +8,10 @@ use qrcode::{EcLevel, QrCode};
 const INK: &str = "\x1b[38;5;16m\x1b[48;5;231m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Draws `text`. Without `ansi` it is light on dark, as most terminals are, and cameras read both.
+/// Draws `text`. Without `ansi` the code is light on dark on most terminals; cameras read both.
 ///
 /// # Errors
-/// More text than fits a QR code.
+/// The text is too long for a QR code.
 pub fn draw(text: &str, ansi: bool) -> Result<String, QrError> {
     let code = QrCode::with_error_correction_level(text, EcLevel::L)?;
     let (dark, light) = if ansi {

@@ -1,4 +1,4 @@
-//! The program as it is run.
+//! The program as users run it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ fn a_certificate_is_made_once_and_again_for_other_names() {
 }
 
 #[test]
-fn nobody_else_may_read_the_key_and_one_that_others_could_read_is_thrown_away() {
+fn nobody_else_may_read_the_key_and_a_key_that_others_could_read_is_replaced() {
     let folder = Folder::new("mode");
     folder.certificate(&["localhost"]);
     assert_eq!((folder.mode("key.pem"), folder.mode("")), (0o600, 0o700));
@@ -68,7 +68,7 @@ fn nobody_else_may_read_the_key_and_one_that_others_could_read_is_thrown_away() 
 }
 
 #[test]
-fn a_name_that_can_not_be_is_an_error_in_words() {
+fn an_invalid_name_is_a_readable_error() {
     let folder = Folder::new("name");
     let output = Command::new(env!("CARGO_BIN_EXE_roomtone-local-https"))
         .args([
@@ -84,7 +84,7 @@ fn a_name_that_can_not_be_is_an_error_in_words() {
 }
 
 #[test]
-fn a_qr_code_is_square_and_as_wide_as_its_standard_says() {
+fn a_qr_code_is_square_and_as_wide_as_its_standard_requires() {
     let picture = run(&["qr", "https://192.168.1.20:4443"]);
     let lines: Vec<_> = picture.lines().collect();
     // Version 2 is 25 modules wide, with 4 of quiet on each side; two rows make one line.

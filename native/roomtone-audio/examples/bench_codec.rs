@@ -1,7 +1,9 @@
-//! The cost of a frame on this machine: `cargo run --release -p roomtone-audio --example bench_codec [speech.raw]`.
+//! The cost of a frame on this machine: `cargo run --release -p roomtone-audio --example
+//! bench_codec [speech.raw]`.
 //!
-//! The codec's choices, and with them its costs, depend on the sound. To measure speech, pass a recording, 48 kHz, mono, 16 bit:
-//! `espeak-ng -w /tmp/s.wav "…"; sox /tmp/s.wav -r 48000 -c 1 -b 16 -e signed /tmp/speech.raw`.
+//! The codec's choices, and so its costs, depend on the sound. To measure speech, give it a
+//! recording, 48 kHz, mono, 16 bit: `espeak-ng -w /tmp/s.wav "…"; sox /tmp/s.wav -r 48000 -c 1 -b
+//! 16 -e signed /tmp/speech.raw`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -13,7 +15,7 @@ use std::{
 
 const FRAMES: usize = 500;
 
-/// µs of one call, the best of five rounds.
+/// Microseconds of one call, the best of five rounds.
 fn time(what: &str, calls: usize, mut call: impl FnMut(usize)) {
     let round = |call: &mut dyn FnMut(usize)| {
         let start = Instant::now();
@@ -24,7 +26,7 @@ fn time(what: &str, calls: usize, mut call: impl FnMut(usize)) {
     println!("{what:<44} {best:>9.2} µs");
 }
 
-/// A voice of sorts: harmonics of 120 Hz in syllables, and breath.
+/// A synthetic voice: harmonics of 120 Hz in syllables, and breath.
 fn voice() -> Vec<Frame> {
     let mut harmonics: Vec<Tone> = (1..30)
         .map(|n| Tone::new(120.0 * f64::from(n), 0.2 / n as f32))
@@ -43,7 +45,7 @@ fn voice() -> Vec<Frame> {
         .collect()
 }
 
-/// Speech from a file, again and again.
+/// Speech from a file, in a loop.
 fn recorded(path: &str) -> Vec<Frame> {
     let bytes = std::fs::read(path).unwrap();
     let samples = bytes

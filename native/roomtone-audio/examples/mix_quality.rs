@@ -1,8 +1,9 @@
-//! How a mix sounds by each way of encoding it, and what a frame costs: `cargo run --release -p roomtone-audio --example mix_quality OUT SPEECH.raw…`.
+//! The quality of a mix with each way of encoding it, and the cost of a frame: `cargo run --release
+//! -p roomtone-audio --example mix_quality OUT SPEECH.raw…`.
 //!
-//! Speech is 48 kHz, mono, 16 bit. It goes through a talker's Opus and a mix's, and what comes out is written to OUT as WAV, with what was said. One line
-//! for each profile: its name, µs of one encode, kbit/s, and the pairs to be compared, for
-//! `native/roomtone-load/bench/quality.py`.
+//! Speech is 48 kHz, mono, 16 bit. It passes through a talker's Opus and a mix's. The output and
+//! the original are written to OUT as WAV. Each profile prints one line: its name, µs of one
+//! encode, kbit/s, and the pairs to compare, for `native/roomtone-load/bench/quality.py`.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -38,9 +39,9 @@ fn write(path: &Path, pcm: &[f32]) {
     fs::write(path, file).unwrap();
 }
 
-/// The sound at a listener, µs of an encode, and bits a second.
+/// The decoded sound of a listener, µs of an encode, and bits per second.
 fn through(config: &EncoderConfig, frames: &[Frame]) -> (Vec<Frame>, f64, f64) {
-    // Of each frame the fastest encode, so that other work on the machine doesn't count.
+    // The fastest encode of each frame, so that other work on the machine doesn't count.
     let (mut best, mut heard, mut bytes) = (vec![f64::MAX; frames.len()], Vec::new(), 0);
     for _ in 0..5 {
         let mut encoder = Encoder::new(config).unwrap();

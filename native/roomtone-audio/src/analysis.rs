@@ -1,12 +1,14 @@
-//! Hearing and making test sounds: how tests of all crates know that the right sound came out.
+//! Generators and measurements of test sounds: tests of all crates use them to check that the right
+//! sound came out.
 //!
 //! Amplitudes are linear (1.0 = a sine of full scale), frequencies in Hz, everything at 48 kHz.
 
 use crate::{FRAME_SAMPLES, Frame, SAMPLE_RATE};
 use std::f64::consts::TAU;
 
-/// The amplitude of the sine at `hz` in a block (Goertzel's algorithm behind a Hann window, which keeps strong tones some
-/// 4 / duration away from leaking in). Exact for a steady tone; 0.0 for an empty block.
+/// The amplitude of the sine at `hz` in a block: Goertzel's algorithm behind a Hann window, which
+/// keeps strong tones more than about 4 / duration away from leaking in. Exact for a steady tone;
+/// 0.0 for an empty block.
 pub fn goertzel(pcm: &[f32], hz: f64) -> f64 {
     if pcm.is_empty() {
         return 0.0;
@@ -25,12 +27,12 @@ pub fn goertzel(pcm: &[f32], hz: f64) -> f64 {
     2.0 * power.max(0.0).sqrt() / weight
 }
 
-/// [`goertzel`] in dB below a sine of full scale; −200 at the least.
+/// [`goertzel`] in dB below a sine of full scale; at least −200.
 pub fn tone_dbfs(pcm: &[f32], hz: f64) -> f64 {
     to_db(goertzel(pcm, hz))
 }
 
-/// Linear to dB (20 · log10), −200 at the least.
+/// Linear to dB (20 · log10), at least −200.
 pub fn to_db(linear: f64) -> f64 {
     if linear > 1e-10 { 20.0 * linear.log10() } else { -200.0 }
 }
@@ -46,12 +48,12 @@ pub fn rms(pcm: &[f32]) -> f64 {
     (sum / pcm.len().max(1) as f64).sqrt()
 }
 
-/// The largest step from one sample to the next: a click shows here.
+/// The largest step from one sample to the next; a click makes it large.
 pub fn max_step(pcm: &[f32]) -> f32 {
     pcm.windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max)
 }
 
-/// A sine whose phase goes on from block to block.
+/// A sine whose phase continues from block to block.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tone {
     phase: f64,
@@ -120,7 +122,8 @@ impl Noise {
     }
 }
 
-/// A sweep from one frequency to another in a straight line: unlike a tone it looks like itself at one delay only.
+/// A linear sweep from one frequency to another: unlike a tone it resembles itself at one delay
+/// only.
 pub fn chirp(from_hz: f64, to_hz: f64, samples: usize, amplitude: f32) -> Vec<f32> {
     let rate = f64::from(SAMPLE_RATE);
     let slope = (to_hz - from_hz) / samples.max(1) as f64;
@@ -130,9 +133,9 @@ pub fn chirp(from_hz: f64, to_hz: f64, samples: usize, amplitude: f32) -> Vec<f3
         .collect()
 }
 
-/// Where `reference` starts in `signal`: the shift in samples with the best normalised correlation, and that correlation
-/// (1.0 = the same shape). `None` where either is silent or `signal` is the shorter one. Takes time proportional to the
-/// product of the lengths.
+/// The position of `reference` in `signal`: the shift in samples with the best normalised
+/// correlation, and that correlation (1.0 = the same shape). `None` if either is silent or `signal`
+/// is the shorter one. Takes time proportional to the product of the lengths.
 pub fn find_delay(reference: &[f32], signal: &[f32]) -> Option<(usize, f64)> {
     let own = rms(reference);
     if reference.is_empty() || signal.len() < reference.len() || own < 1e-9 {
@@ -169,7 +172,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn goertzel_reads_amplitudes_and_tells_neighbours_apart() {
+    fn goertzel_reads_amplitudes_and_separates_neighbours() {
         let mut pcm = vec![0.0; 9600];
         Tone::new(440.3, 0.5).fill(&mut pcm);
         let mut other = vec![0.0; 9600];
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tone_goes_on_over_blocks() {
+    fn a_tone_continues_across_blocks() {
         let mut whole = vec![0.0; 1920];
         Tone::new(333.0, 1.0).fill(&mut whole);
         let mut tone = Tone::new(333.0, 1.0);
@@ -192,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chirp_is_found_where_it_is() {
+    fn a_chirp_is_found_at_its_position() {
         let chirp = chirp(300.0, 3000.0, 4800, 0.5);
         let mut signal = vec![0.0; 20_000];
         Noise::new(7, 0.05).fill(&mut signal);

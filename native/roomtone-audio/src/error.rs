@@ -1,22 +1,23 @@
-//! Errors, each with its cause.
+//! The errors of this crate, each with its cause.
 
 use thiserror::Error;
 
 /// An error of the codec or of a configuration.
 ///
-/// Hostile packets on the receive side are not errors of [`Playout`](crate::Playout): it refuses or conceals them.
+/// A hostile packet on the receive side isn't an error of [`Playout`](crate::Playout), which
+/// refuses or conceals it.
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AudioError {
-    /// libopus refused a call.
+    /// A call to libopus failed.
     #[error("libopus refused to {action}: {cause}")]
     Opus {
-        /// The call.
+        /// The action that failed.
         action: &'static str,
-        /// Its answer.
+        /// The error of libopus.
         cause: audiopus::Error,
     },
-    /// A block of samples has a length that Opus has no frame for (RFC 6716 §2.1.4: 2.5 to 60 ms).
+    /// Opus has no frame of this length (RFC 6716 §2.1.4: 2.5 to 60 ms).
     #[error("{samples} samples over {channels} channel(s) is no Opus frame of 2.5, 5, 10, 20, 40 or 60 ms")]
     FrameLength {
         /// Length of the block, all channels together.
@@ -27,7 +28,7 @@ pub enum AudioError {
     /// A packet breaks the framing rules of RFC 6716 §3.4.
     #[error("not an Opus packet: {0}")]
     Packet(#[from] crate::packet::PacketError),
-    /// A configuration that makes no sense.
+    /// An invalid configuration.
     #[error("bad configuration: {0}")]
     Config(&'static str),
 }

@@ -1,11 +1,11 @@
-//! How loud a frame is: RFC 6464.
+//! The level of a frame: RFC 6464.
 
-/// The level of a frame as the header extension of RFC 6464 carries it.
+/// The level of a frame, as the header extension of RFC 6464 carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct AudioLevel {
     /// Level in −dBov: 0 is the loudest possible (a square wave of full scale), 127 is silence.
     pub dbov_minus: u8,
-    /// Does the sender take it for voice (the "V" bit)?
+    /// Whether the sender classifies it as voice (the "V" bit).
     pub voice: bool,
 }
 
@@ -16,7 +16,7 @@ impl AudioLevel {
         voice: false,
     };
 
-    /// The louder of the two; voice where either is.
+    /// The louder of the two; voice if either is.
     #[must_use]
     pub fn louder(self, other: Self) -> Self {
         Self {
@@ -26,17 +26,17 @@ impl AudioLevel {
     }
 }
 
-/// A frame at least this loud counts as voice where nothing better is known, in −dBov.
+/// A frame at least this loud counts as voice if nothing better is known, in −dBov.
 const VOICE_DBOV_MINUS: u8 = 50;
 
-/// Measures a block (any length, full scale ±1.0): the RMS in −dBov, rounded, cut to 0..=127 (RFC 6464 §3). `voice` is a
-/// plain threshold at −50 dBov.
+/// Measures a block (any length, full scale ±1.0): the RMS in −dBov, rounded and clamped to 0..=127
+/// (RFC 6464 §3). `voice` is a plain threshold at −50 dBov.
 pub fn level(pcm: &[f32]) -> AudioLevel {
     if pcm.is_empty() {
         return AudioLevel::SILENCE;
     }
     let mean_square = sum_of_squares(pcm) / pcm.len() as f32;
-    // NaN counts as silence; infinity is cut to 0.
+    // NaN counts as silence; infinity is clamped to 0.
     if mean_square.is_nan() || mean_square < 2e-13 {
         return AudioLevel::SILENCE;
     }
@@ -47,7 +47,7 @@ pub fn level(pcm: &[f32]) -> AudioLevel {
     }
 }
 
-/// In eight lanes, so that the compiler can use SIMD: float addition may not be reordered otherwise.
+/// Eight lanes let the compiler use SIMD: otherwise it may not reorder float additions.
 pub(crate) fn sum_of_squares(pcm: &[f32]) -> f32 {
     let (chunks, tail) = pcm.as_chunks::<8>();
     let mut lanes = [0f32; 8];

@@ -1,8 +1,10 @@
-//! The sound of Roomtone: Opus in and out, a jitter buffer for each speaker, levels, mixing, limiting, and the measuring
-//! tools that tests of all crates listen with.
+//! The sound of Roomtone: Opus encoding and decoding, a jitter buffer for each talker, levels,
+//! mixing, limiting, and the measurements that tests of all crates use.
 //!
-//! Everything inside is 48 kHz `f32` with full scale at ±1.0, in frames of 20 ms. The crate is sans-IO: it opens nothing,
-//! starts nothing and reads no clock; `now` is an argument. No packet makes it panic, and memory is bounded. In the steady state nothing allocates: buffers are reused.
+//! Everything inside is 48 kHz `f32` with full scale at ±1.0, in frames of 20 ms. The crate is
+//! sans-IO: it opens nothing, starts nothing and reads no clock; `now` is an argument. No packet
+//! content makes it panic, and memory is bounded. The steady state allocates nothing: buffers are
+//! reused.
 //!
 //! ```
 //! use roomtone_audio::{Decoder, Encoder, EncoderConfig, analysis::Tone, level};
@@ -34,9 +36,9 @@ pub use level::{AudioLevel, level};
 pub use limiter::Limiter;
 pub use playout::{FrameKind, InsertOutcome, Past, Playout, PlayoutConfig, PlayoutStats, RtpMeta, Seam};
 
-/// Samples a second, everywhere.
+/// Samples per second, everywhere.
 pub const SAMPLE_RATE: u32 = 48_000;
-/// Samples a channel of one frame.
+/// Samples per channel of one frame.
 pub const FRAME_SAMPLES: usize = 960;
 /// Duration of one frame: one tick.
 pub const FRAME_DURATION: std::time::Duration = std::time::Duration::from_millis(20);

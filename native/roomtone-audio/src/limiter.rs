@@ -1,24 +1,25 @@
-//! Keeps a mix below full scale, with neither wrap-around nor the crackle of plain clipping.
+//! Keeps a mix below full scale, without wrap-around and without the crackle of plain clipping.
 //!
-//! A frame is known whole before it is sent, so each 2.5 ms of it can look ahead for free: the gain that its peak needs is
-//! in force at both of its ends, and moves in a straight line between. Where nothing is loud the gain is exactly 1 and the
-//! samples pass bit by bit. A peak that still sticks out (right at the start of a frame, before the gain has come down) is
-//! rounded off by a smooth curve that ends at full scale.
+//! A frame is known whole before it is sent, so each 2.5 ms of it can look ahead at no cost: the
+//! gain that its peak needs is in force at both of its ends, and changes linearly between them.
+//! Where nothing is loud the gain is exactly 1 and the samples are unchanged. A peak that still
+//! exceeds the ceiling (right at the start of a frame, before the gain has come down) is rounded
+//! off by a smooth curve that ends at full scale.
 
 use crate::Channels;
 
-/// Sound below this amplitude (−3 dBFS) is never touched once the gain is back at 1.
+/// Sound below this amplitude (−3 dBFS) is unchanged once the gain is back at 1.
 const THRESHOLD: f32 = 0.707_945_8;
-/// Where gain alone takes the loudest of peaks; the curve has what is left up to 1.0.
+/// The gain alone brings the loudest peaks down to this; the curve uses the rest up to 1.0.
 const CEILING: f32 = 0.97;
-/// Samples a channel of one step of the gain: 2.5 ms.
+/// Samples per channel of one step of the gain: 2.5 ms.
 const STEP: usize = 120;
-/// How much of the missing gain comes back in one step: a time constant of about 100 ms.
+/// The share of the missing gain that returns in one step: a time constant of about 100 ms.
 const RELEASE: f32 = 0.025;
-/// Missing gain that counts as none (−80 dB: not to be heard): brings the gain back to exactly 1.
+/// Missing gain that counts as none (−80 dB, inaudible): brings the gain back to exactly 1.
 const DONE: f32 = 1e-4;
 
-/// A soft limiter for one mix. A clone goes on exactly as the original would.
+/// A soft limiter for one mix. A clone continues exactly as the original does.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limiter {
     gain: f32,
@@ -36,18 +37,19 @@ impl Limiter {
         Self { gain: 1.0 }
     }
 
-    /// Is the gain 1, so that sound below −3 dBFS passes bit by bit?
+    /// Whether the gain is 1, so that sound below −3 dBFS passes unchanged.
     pub fn is_idle(&self) -> bool {
         self.gain == 1.0
     }
 
-    /// Limits a mono block in place; afterwards every sample is within ±1.0. Blocks follow each other without a seam; their
-    /// length is free (20 ms is usual).
+    /// Limits a mono block in place; afterwards every sample is within ±1.0. Consecutive blocks
+    /// join without a seam; their length is free (20 ms is usual).
     pub fn process(&mut self, pcm: &mut [f32]) {
         self.process_interleaved(pcm, Channels::Mono);
     }
 
-    /// As [`Limiter::process`], both channels with the same gain, so that nothing moves in the stereo image.
+    /// As [`Limiter::process`], both channels with the same gain, so that the stereo image stays
+    /// still.
     pub fn process_interleaved(&mut self, pcm: &mut [f32], channels: Channels) {
         let width = channels.count();
         let loudest = peak(pcm);
@@ -59,7 +61,7 @@ impl Limiter {
                 .filter(|sample| !sample.is_finite())
                 .for_each(|sample| *sample = 0.0);
         }
-        // Each step must know the next one's need, to be down in time.
+        // Each step must know the gain that the next one needs, to be down in time.
         let mut steps = pcm.chunks_mut(STEP * width).peekable();
         let mut needed = steps.peek().map_or(1.0, |step| gain_for(peak(step)));
         while let Some(step) = steps.next() {
@@ -79,14 +81,14 @@ impl Limiter {
     }
 }
 
-/// The loudest magnitude. Compared as integers: without the sign, floats sort like their bits, what is no number sorts last
-/// and so can't hide, and the compiler has SIMD for it.
+/// The largest magnitude. Compared as integers: without the sign, floats sort like their bits, a
+/// NaN sorts last and so can't hide, and the compiler has SIMD for it.
 fn peak(pcm: &[f32]) -> f32 {
     let magnitude = |sample: &f32| (sample.to_bits() & 0x7fff_ffff) as i32;
     f32::from_bits(pcm.iter().map(magnitude).max().unwrap_or(0) as u32)
 }
 
-/// The gain that brings a peak under the ceiling, by a curve without a corner.
+/// The gain that brings a peak under the ceiling, as a smooth function of the peak.
 fn gain_for(peak: f32) -> f32 {
     if peak <= THRESHOLD {
         return 1.0;
@@ -95,7 +97,7 @@ fn gain_for(peak: f32) -> f32 {
     (THRESHOLD + room * (1.0 - (-(peak - THRESHOLD) / room).exp())) / peak
 }
 
-/// Moves the gain in a straight line over the step and rounds off what sticks out above the ceiling.
+/// Changes the gain linearly over the step and rounds off what exceeds the ceiling.
 fn apply(step: &mut [f32], width: usize, from: f32, to: f32) {
     let slope = (to - from) / (step.len() / width).max(1) as f32;
     for (i, frame) in step.chunks_mut(width).enumerate() {
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn quiet_sound_passes_bit_by_bit() {
+    fn quiet_sound_is_unchanged() {
         let sound = tones(&[0.2, 0.3, 0.2], 1.0);
         let mut out = sound.clone();
         let mut limiter = Limiter::new();
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loud_crowd_is_held_smoothly_and_let_go_again() {
+    fn a_loud_crowd_is_limited_smoothly_and_released_again() {
         let sound = tones(&[0.6; 10], 1.0);
         let mut out = sound.clone();
         let mut limiter = Limiter::new();
@@ -152,9 +154,9 @@ mod tests {
             max_step(&out) <= max_step(&sound),
             "no step steeper than in the sound itself"
         );
-        assert!(rms(&out) > 0.1, "not simply turned off");
+        assert!(rms(&out) > 0.1, "it is still audible");
         assert!(!limiter.is_idle());
-        // The tones keep their proportions: gain riding, not clipping.
+        // The tones keep their proportions: the gain changes, nothing clips.
         let tail = &out[24_000..];
         let levels: Vec<f64> = (0..10).map(|i| tone_dbfs(tail, 300.0 + 170.0 * f64::from(i))).collect();
         let spread = levels.iter().fold(f64::MIN, |a, &b| a.max(b)) - levels.iter().fold(f64::MAX, |a, &b| a.min(b));
@@ -196,13 +198,13 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_within_a_frame_is_seen_coming() {
+    fn a_burst_within_a_frame_is_anticipated() {
         let mut pcm = vec![0.0; 960];
         Tone::new(400.0, 4.0).fill(&mut pcm[600..]);
         Limiter::new().process(&mut pcm);
         assert!(
             peak(&pcm) <= CEILING * 1.0001,
-            "gain alone does it, the curve is not needed: {}",
+            "the gain alone suffices, without the curve: {}",
             peak(&pcm)
         );
         assert!(peak(&pcm) > 0.9);
@@ -216,7 +218,7 @@ mod tests {
         let mut both: Vec<f32> = left.iter().zip(&right).flat_map(|(l, r)| [*l, *r]).collect();
         let mut limiter = Limiter::new();
         limiter.process_interleaved(&mut both, Channels::Stereo);
-        // The right, which is never near the limit, loses as much as the gain took from the left.
+        // The right channel, which is never near the limit, got the same gain as the left one.
         let gain: Vec<f32> = both
             .chunks(2)
             .zip(&right)

@@ -1,8 +1,8 @@
-//! Adding sounds up: plain loops that the compiler turns into SIMD.
+//! Adds sounds: plain loops that the compiler turns into SIMD.
 //!
-//! Blocks have equal lengths (a stereo destination twice the source's, interleaved left, right); where they differ, a debug
-//! build panics and a release build uses the shorter length. A ramp reaches its end on the last sample, so the next block
-//! goes on from there with no step.
+//! Blocks have equal lengths (a stereo destination twice the source's, interleaved left, right); if
+//! they differ, a debug build panics and a release build uses the shorter length. A ramp reaches
+//! its end on the last sample, so the next block continues without a step.
 
 /// `dst += src`.
 pub fn add(dst: &mut [f32], src: &[f32]) {
@@ -16,7 +16,8 @@ pub fn add_scaled(dst: &mut [f32], src: &[f32], gain: f32) {
     dst.iter_mut().zip(src).for_each(|(d, s)| *d += gain * s);
 }
 
-/// `dst += gain · src`, the gain moving in a straight line over the block, from `from` (not included) to `to` (reached).
+/// `dst += gain · src`; the gain changes linearly over the block, from `from` (exclusive) to `to`
+/// (inclusive).
 pub fn add_ramped(dst: &mut [f32], src: &[f32], from: f32, to: f32) {
     debug_assert_eq!(dst.len(), src.len());
     let step = (to - from) / src.len().max(1) as f32;
@@ -25,7 +26,7 @@ pub fn add_ramped(dst: &mut [f32], src: &[f32], from: f32, to: f32) {
     }
 }
 
-/// `dst −= src`: the mix of everyone without one.
+/// `dst −= src`: for mix-minus, the mix of everybody except one.
 pub fn sub(dst: &mut [f32], src: &[f32]) {
     debug_assert_eq!(dst.len(), src.len());
     dst.iter_mut().zip(src).for_each(|(d, s)| *d -= s);
@@ -41,7 +42,8 @@ pub fn scale(dst: &mut [f32], gain: f32) {
     dst.iter_mut().for_each(|d| *d *= gain);
 }
 
-/// `dst *= gain`, the gain moving in a straight line over the block, from `from` (not included) to `to` (reached).
+/// `dst *= gain`; the gain changes linearly over the block, from `from` (exclusive) to `to`
+/// (inclusive).
 pub fn ramp(dst: &mut [f32], from: f32, to: f32) {
     let step = (to - from) / dst.len().max(1) as f32;
     for (i, d) in dst.iter_mut().enumerate() {
@@ -49,7 +51,7 @@ pub fn ramp(dst: &mut [f32], from: f32, to: f32) {
     }
 }
 
-/// The gain of a mono source in each ear.
+/// The gain of a mono source for each ear.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct StereoGain {
     /// Linear gain on the left.
@@ -59,10 +61,10 @@ pub struct StereoGain {
 }
 
 impl StereoGain {
-    /// Not heard.
+    /// Inaudible.
     pub const SILENT: Self = Self { left: 0.0, right: 0.0 };
 
-    /// The same in both ears: a mono mix, doubled.
+    /// The same in both ears: a doubled mono mix.
     pub const fn centre(gain: f32) -> Self {
         Self {
             left: gain,
@@ -70,8 +72,8 @@ impl StereoGain {
         }
     }
 
-    /// Equal-power panning: `pan` from −1.0 (left) over 0.0 (centre, −3 dB in each ear) to 1.0 (right), cut to that range;
-    /// a `pan` that is no number is the centre. left² + right² = gain² wherever the source is.
+    /// Equal-power panning: `pan` from −1.0 (left) over 0.0 (centre, −3 dB in each ear) to 1.0
+    /// (right), clamped to that range; a NaN is the centre. left² + right² = gain² for every pan.
     pub fn panned(gain: f32, pan: f32) -> Self {
         let pan = if pan.is_nan() { 0.0 } else { pan.clamp(-1.0, 1.0) };
         let (right, left) = ((pan + 1.0) * std::f32::consts::FRAC_PI_4).sin_cos();
@@ -91,7 +93,7 @@ pub fn add_panned(dst: &mut [f32], src: &[f32], gain: StereoGain) {
     }
 }
 
-/// Adds a mono block to a stereo one, the gains moving in a straight line over the block.
+/// Adds a mono block to a stereo one; the gains change linearly over the block.
 pub fn add_panned_ramped(dst: &mut [f32], src: &[f32], from: StereoGain, to: StereoGain) {
     debug_assert_eq!(dst.len(), 2 * src.len());
     let count = src.len().max(1) as f32;

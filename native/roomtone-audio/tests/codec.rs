@@ -1,4 +1,4 @@
-//! Through encoder and decoder, with libopus itself.
+//! Encoder and decoder together, with libopus itself.
 
 use proptest::prelude::*;
 use roomtone_audio::{analysis::*, *};
@@ -59,7 +59,7 @@ fn a_cloned_encoder_writes_the_same_packets() {
             original.encode(&sound.next(), &mut a).unwrap();
         }
         let mut twin = original.clone();
-        // A third one, used for something else before, takes the state over in its own memory.
+        // A third encoder with other use before copies the state into its own memory.
         let mut third = Encoder::new(&settings).unwrap();
         third.encode(&Sound::new(channels).next(), &mut b).unwrap();
         third.clone_from(&original);
@@ -71,7 +71,7 @@ fn a_cloned_encoder_writes_the_same_packets() {
             third.encode(&pcm, &mut b).unwrap();
             assert_eq!(a, b, "{application:?} {channels:?} frame {i}");
         }
-        // Twins are apart from each other: what one hears, the other doesn't.
+        // Twins are independent: one doesn't hear the other's input.
         twin.encode(&Sound::new(channels).next(), &mut b).unwrap();
         drop(twin);
         let pcm = sound.next();
@@ -82,7 +82,7 @@ fn a_cloned_encoder_writes_the_same_packets() {
     }
 }
 
-/// Tone, noise and silence by turns.
+/// Tone, noise and silence in turn.
 struct Sound {
     tone: Tone,
     noise: Noise,
@@ -140,7 +140,7 @@ fn stereo_keeps_its_sides_and_a_mono_decoder_hears_both() {
 }
 
 #[test]
-fn the_delay_of_the_codec_is_what_the_encoder_says() {
+fn the_delay_of_the_codec_equals_the_lookahead_of_the_encoder() {
     let mut encoder = Encoder::new(&EncoderConfig::default()).unwrap();
     let mut decoder = Decoder::new().unwrap();
     let sweep = chirp(400.0, 3000.0, 4800, 0.3);
@@ -230,7 +230,7 @@ fn complexity_and_bitrate_change_without_a_click() {
 }
 
 #[test]
-fn overload_and_junk_into_the_encoder_do_no_harm() {
+fn overload_and_garbage_into_the_encoder_do_no_harm() {
     let mut encoder = Encoder::new(&EncoderConfig::default()).unwrap();
     let mut decoder = Decoder::new().unwrap();
     let (mut packet, mut pcm) = (Vec::new(), Vec::new());
@@ -251,7 +251,7 @@ proptest! {
         let mut decoder = Decoder::new().unwrap();
         for (i, mut bytes) in packets.into_iter().enumerate() {
             if i % 2 == 0 && let Some(first) = bytes.first_mut() {
-                // Half of them with one frame in them, so that the content is reached.
+                // Half of them with one frame, so that decoding reaches the content.
                 *first = toc & 0xfc;
             }
             let mut pcm = vec![0.5];

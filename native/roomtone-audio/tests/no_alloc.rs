@@ -1,4 +1,4 @@
-//! Once it runs, a tick allocates nothing.
+//! In the steady state a tick allocates nothing: a counting allocator checks it.
 
 mod common;
 use common::*;
@@ -17,7 +17,8 @@ fn the_steady_state_allocates_nothing() {
         expected_loss_percent: 10,
         ..Default::default()
     });
-    // A link with losses, jitter now and then and a drifting clock: all of the machinery, not only the straight path.
+    // A link with losses, occasional jitter and a drifting clock: all code paths, not only the
+    // simple one.
     let mut packets = stream(&payloads, 3000, 960, 200.0, 65_000, u32::MAX - 500_000);
     packets
         .iter_mut()
@@ -37,7 +38,7 @@ fn the_steady_state_allocates_nothing() {
     let mut before = 0;
     let mut warm = PlayoutStats::default();
     for tick in 0..2900u32 {
-        // By then every kind of weather has been seen once; buffers are as large as they get.
+        // By then every kind of condition has occurred; buffers have reached their final size.
         if tick == 1450 {
             before = allocations();
             warm = playout.stats();
@@ -52,7 +53,7 @@ fn the_steady_state_allocates_nothing() {
         } else {
             playout.pop(origin + now, &mut frame);
         }
-        // One encoded frame in ten is enough to see it.
+        // One encoded frame in ten is enough to detect an allocation.
         if tick % 10 == 0 {
             sum.fill(0.0);
             mix::add_ramped(&mut sum, &frame, 0.0, 8.0);
@@ -87,7 +88,7 @@ fn a_peer_that_never_speaks_costs_next_to_nothing() {
 }
 
 #[test]
-fn the_worst_that_can_wait_is_bounded() {
+fn the_memory_of_waiting_packets_is_bounded() {
     let mut playout = Playout::new(PlayoutConfig::default()).expect("default limits");
     let payload = vec![0x08; 1200];
     let mut overflows = 0;

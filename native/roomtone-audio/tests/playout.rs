@@ -17,7 +17,7 @@ fn tone_packets() -> Vec<Vec<u8>> {
     encoded_tone(500.0, 0.25, 200, 50, &EncoderConfig::default())
 }
 
-/// Steps of the tone itself, with room for what codec and cross-fades do; a click is far above.
+/// Steps of the tone itself, with a margin for codec and cross-fades; a click is far above.
 fn click_limit() -> f32 {
     0.25 * std::f32::consts::TAU * 500.0 / 48_000.0 * 1.6
 }
@@ -36,7 +36,7 @@ fn a_clean_link_adds_little_for_every_phase_of_the_tick() {
             (stats.lost, stats.late, stats.duplicate, stats.invalid, stats.shed),
             (0, 0, 0, 0, 0)
         );
-        // Waiting for the tick that follows the arrival takes what the phase says; the rest is ours.
+        // The wait for the tick after the arrival depends on the phase; the rest is ours.
         let tick_wait = f64::from(phase % 20);
         added += millis(stats.current_delay) - tick_wait;
         assert!((tone_dbfs(&heard.pcm[96_000..], 500.0) - to_db(0.25)).abs() < 1.0);
@@ -108,7 +108,7 @@ fn a_stall_of_two_seconds_leaves_no_delay_behind() {
         delay(2.9),
         delay(9.9)
     );
-    // Faded out, then silent, then at once back.
+    // Faded out, then silent, then back at once.
     assert!(heard.count(FrameKind::Concealed) <= 8);
     assert!(heard.kinds[160..248].iter().all(|k| *k == FrameKind::Silence));
     assert!(heard.kinds[253..].iter().all(|k| *k == FrameKind::Decoded));
@@ -121,7 +121,7 @@ fn a_stall_of_two_seconds_leaves_no_delay_behind() {
 }
 
 #[test]
-fn stalls_of_every_length_end_well() {
+fn stalls_of_every_length_are_recovered_from() {
     for stall in [30, 45, 70, 90, 110, 150, 190, 250, 400, 1000] {
         let mut packets = stream(&tone_packets(), 600, 960, 0.0, 1, 1);
         let (from, to) = (Duration::from_secs(2), Duration::from_secs(2) + MS * stall);
@@ -197,8 +197,9 @@ fn jitter_is_learned_and_forgotten() {
 }
 
 #[test]
-fn losses_are_recovered_where_that_is_possible_and_concealed_else() {
-    // On a clean link the packet after a lost one isn't there in time; with a delay of more than a packet it always is.
+fn losses_are_recovered_where_that_is_possible_and_concealed_otherwise() {
+    // On a clean link the packet after a lost one isn't there in time; with a delay above one
+    // packet it always is.
     for (fec, min_delay) in [(false, 5), (true, 5), (false, 30), (true, 30)] {
         let config = EncoderConfig {
             fec,
@@ -208,7 +209,7 @@ fn losses_are_recovered_where_that_is_possible_and_concealed_else() {
         let payloads = encoded_voice(&config);
         let whole = stream(&payloads, 500, 960, 0.0, 1, 1);
         let lossy: Vec<Sent> = whole.iter().filter(|p| p.seq % 10 != 5).cloned().collect();
-        // The encoder leaves the copy out where it takes the sound for noise.
+        // The encoder omits the copy where it classifies the sound as noise.
         let has_copy = |seq: u16| packet::parse(&payloads[usize::from(seq - 1) % 50]).unwrap().has_fec;
         let copies = (0..49).filter(|n| has_copy(n * 10 + 6)).count() as u64;
         assert_eq!(copies > 10, fec, "{copies}");
@@ -241,7 +242,7 @@ fn losses_are_recovered_where_that_is_possible_and_concealed_else() {
             max_step(holed),
             max_step(there)
         );
-        // The copy is of a lower rate, and yet the same sound.
+        // The copy has a lower rate, but the same sound.
         for tick in (50..490).filter(|&tick| heard.kinds[tick] == FrameKind::Fec) {
             let of = |pcm: &[f32]| to_db(rms(&pcm[tick * 960..][..960]));
             assert!(
@@ -255,8 +256,9 @@ fn losses_are_recovered_where_that_is_possible_and_concealed_else() {
 }
 
 #[test]
-fn pauses_are_silent_and_speech_comes_back_whole() {
-    // 1 s of speech, a lone head, 1.3 s of nothing (sequence goes on, time jumps), and so on.
+fn pauses_are_silent_and_speech_resumes_whole() {
+    // 1 s of speech, a packet with only a header, 1.3 s of nothing (sequence continues, time
+    // jumps), and so on.
     let speech = tone_packets();
     let mut packets = Vec::new();
     let (mut seq, mut timestamp) = (40_000u16, 4_000_000_000u32);
@@ -286,7 +288,7 @@ fn pauses_are_silent_and_speech_comes_back_whole() {
     let heard = listen(&mut playout, packets, MS * 15, 12 * 116);
     let stats = playout.stats();
     assert_eq!((stats.lost, stats.shed, stats.resets), (0, 0, 0), "{stats:?}");
-    // One frame a pause to fade out, none made up otherwise.
+    // One frame for each pause to fade out, and otherwise nothing synthesised.
     assert!(
         heard.count(FrameKind::Concealed) <= 12,
         "{}",
@@ -298,7 +300,7 @@ fn pauses_are_silent_and_speech_comes_back_whole() {
 }
 
 #[test]
-fn a_mute_without_a_word_fades_within_a_tenth_of_a_second() {
+fn an_unannounced_mute_fades_within_a_tenth_of_a_second() {
     let mut playout = playout();
     let heard = listen(&mut playout, stream(&tone_packets(), 100, 960, 0.0, 1, 1), MS * 5, 120);
     let last = heard.kinds.iter().rposition(|k| *k == FrameKind::Decoded).unwrap();
@@ -312,7 +314,7 @@ fn a_mute_without_a_word_fades_within_a_tenth_of_a_second() {
 }
 
 #[test]
-fn a_stream_that_jumps_goes_on_after_the_second_packet() {
+fn a_stream_that_jumps_continues_after_the_second_packet() {
     let payloads = tone_packets();
     let mut packets = stream(&payloads, 200, 960, 0.0, 100, 1000);
     for (i, packet) in packets.iter_mut().enumerate().skip(100) {
@@ -326,7 +328,7 @@ fn a_stream_that_jumps_goes_on_after_the_second_packet() {
     assert!(heard.kinds[106..].iter().all(|k| *k == FrameKind::Decoded));
     assert!(max_step(&heard.pcm) < click_limit(), "{}", max_step(&heard.pcm));
 
-    // Time that goes back while the numbers go on is a jump, too.
+    // A timestamp that goes back while sequence numbers go on is a jump, too.
     let mut packets = stream(&payloads, 200, 960, 0.0, 100, 10_000_000);
     packets.iter_mut().skip(100).for_each(|p| p.timestamp -= 9_000_000);
     let mut playout = self::playout();
@@ -354,13 +356,13 @@ fn a_new_route_with_more_delay_is_accepted() {
         assert!(made_up <= 10, "{more}: {made_up}");
         let delay = millis(playout.stats().current_delay);
         assert!(delay < 46.0, "{more}: {delay}");
-        // Back to the short route.
+        // Back on the short route.
         assert!(max_step(&heard.pcm) < click_limit(), "{more}: {}", max_step(&heard.pcm));
     }
 }
 
 #[test]
-fn skipping_keeps_step_and_comes_back_without_a_click() {
+fn skipping_keeps_in_step_and_resumes_without_a_click() {
     let packets = stream(&tone_packets(), 400, 960, 0.0, 1, 1);
     let mut playout = playout();
     let origin = origin();
@@ -406,7 +408,7 @@ fn skipping_keeps_step_and_comes_back_without_a_click() {
 }
 
 #[test]
-fn levels_are_told_without_decoding() {
+fn levels_are_known_without_decoding() {
     let mut playout = playout();
     let origin = origin();
     assert_eq!(playout.next_level(origin), Some(AudioLevel::SILENCE));

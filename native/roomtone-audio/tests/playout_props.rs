@@ -1,4 +1,4 @@
-//! The jitter buffer and packets of every kind: properties.
+//! Properties of the jitter buffer with packets of every kind.
 
 mod common;
 use common::*;
@@ -13,7 +13,7 @@ fn playout() -> Playout {
     Playout::new(PlayoutConfig::default()).expect("default limits")
 }
 
-/// The possible fates of a packet.
+/// The possible changes to a packet.
 #[derive(Debug, Clone)]
 enum Fate {
     Fine(u16),
@@ -40,7 +40,8 @@ fn fate() -> impl Strategy<Value = Fate> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() })]
 
-    /// No packets make it panic; sound is bounded, and once the link is clean again, clean sound with a small delay.
+    /// For any input: no panic, bounded sound, and once the link is clean again, clean sound with a
+    /// small delay.
     #[test]
     fn survives_everything_and_recovers(
         fates in proptest::collection::vec(fate(), 1..200),
@@ -106,7 +107,8 @@ proptest! {
         prop_assert!(wait < 75.0, "{} ms: {:?}", wait, playout.stats());
     }
 
-    /// Loss, reordering and duplicates within what the target can learn: each packet is played once or was lost.
+    /// With loss, reordering and duplicates within the range of the target: each packet is played
+    /// once or counts as lost.
     #[test]
     fn books_balance(
         seed in any::<u64>(), seq in any::<u16>(), timestamp in any::<u32>(), loss in 0.0f64..0.3, jitter in 0u64..60_000,
@@ -130,7 +132,7 @@ proptest! {
         prop_assert_eq!(stats.duplicate, twice);
         prop_assert_eq!(stats.played + stats.late + stats.shed, sent, "{:?}", stats);
         prop_assert_eq!((stats.invalid, stats.resets, stats.overflow), (0, 0, 0));
-        // Missing at its turn: lost on the way, or late.
+        // Missing at its turn: lost in transit, or late.
         prop_assert!(stats.lost >= 400 - sent && stats.lost <= 400 - sent + stats.late, "{:?}", stats);
     }
 }

@@ -1,4 +1,5 @@
-//! A listener gets a speaker's packets as they came, and from some moment on a mix of that speaker: one decoder, and nothing is heard of it.
+//! A listener gets a talker's packets forwarded, and from some moment on a mix of that talker: one
+//! decoder, and the transition is inaudible.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -8,22 +9,23 @@ use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// A mix that goes on from packets, and who listens to it.
+/// A mix that continues from forwarded packets, and its listener.
 struct Passage {
     playout: Playout,
     spare: Decoder,
     encoder: Encoder,
-    /// The listener's.
+    /// The listener's decoder.
     ear: Decoder,
     heard: Vec<f32>,
-    /// Where the mix began, in samples of what was heard.
+    /// The beginning of the mix, in samples of the listener's sound.
     seam: usize,
-    /// By how much later the sound is from there on.
+    /// The added delay of the sound from there on.
     inserted: usize,
 }
 
-/// Packets `0..passed` of a stream that arrives at `phase` of the tick go to the listener as they come; the tick after that begins to mix
-/// for them. `busy`: the speaker is decoded all the time, for others.
+/// Packets `0..passed` of a stream that arrives at `phase` of the tick are forwarded to the
+/// listener; the tick after that begins to mix for them. `busy`: the talker is decoded all the
+/// time, for others.
 fn passage(payloads: &[Vec<u8>], passed: usize, phase: u32, busy: bool, mix: &EncoderConfig) -> Passage {
     let mut playout = Playout::new(PlayoutConfig::default()).unwrap();
     let (mut spare, mut ear) = (Decoder::new().unwrap(), Decoder::new().unwrap());
@@ -114,7 +116,7 @@ fn mixes() -> [EncoderConfig; 3] {
 }
 
 #[test]
-fn a_tone_goes_on_at_its_level_and_without_a_click() {
+fn a_tone_continues_at_its_level_and_without_a_click() {
     for hz in [150.0, 440.0, 700.0] {
         for from in [talker(32_000, Application::Voip), talker(64_000, Application::Audio)] {
             let payloads = encoded_tone(hz, 0.1, 200, 50, &from);
@@ -130,11 +132,13 @@ fn a_tone_goes_on_at_its_level_and_without_a_click() {
                         );
                         assert!((960..=4800).contains(&inserted), "{what}: {inserted} samples inserted");
                         let around = &heard[seam - 960..seam + 1920];
-                        // A jump by as little as its amplitude would be fifty times as much at 150 Hz, ten times at 700.
+                        // A jump of only its amplitude would be fifty times as much at 150 Hz, ten
+                        // times at 700.
                         let anyway = max_step(&heard[seam - 9600..seam - 960]).max(max_step(&heard[seam + 9600..]));
                         assert!(max_step(around) < 2.0 * anyway, "{what}: {}", max_step(around) / anyway);
                         if !busy {
-                            // Two voices of one tone that aren't in step cancel out in part while one passes into the other.
+                            // Two copies of one tone that aren't in phase partly cancel out while
+                            // one fades into the other.
                             for part in heard[seam - 1920..seam + 4800].chunks_exact(960) {
                                 let level = tone_dbfs(part, hz) - to_db(0.1);
                                 assert!(level.abs() < 1.0, "{what}: {level:.2} dB");
@@ -149,7 +153,7 @@ fn a_tone_goes_on_at_its_level_and_without_a_click() {
     }
 }
 
-/// RMS of fourth differences, a millisecond each: a click is sharp.
+/// RMS of fourth differences, for each millisecond: a click is sharp.
 fn sharpness(pcm: &[f32]) -> Vec<f32> {
     let sharp = |w: &[f32]| w[0] - 4.0 * w[1] + 6.0 * w[2] - 4.0 * w[3] + w[4];
     let differences: Vec<f32> = pcm.windows(5).map(sharp).collect();
@@ -157,7 +161,7 @@ fn sharpness(pcm: &[f32]) -> Vec<f32> {
 }
 
 #[test]
-fn a_voice_goes_on_and_is_no_sharper_than_it_is_anyway() {
+fn a_voice_continues_and_is_no_sharper_than_otherwise() {
     let from = talker(40_000, Application::Voip);
     let payloads = encoded_voice(&from);
     for mix in mixes() {
@@ -179,7 +183,7 @@ fn a_voice_goes_on_and_is_no_sharper_than_it_is_anyway() {
 }
 
 #[test]
-fn what_was_said_before_the_first_packet_is_silence() {
+fn the_sound_before_the_first_packet_is_silence() {
     let payloads = encoded_tone(440.0, 0.1, 200, 50, &EncoderConfig::default());
     for passed in [1, 2] {
         let Passage { heard, seam, .. } = passage(&payloads, passed, 8, false, &mixes()[0]);
@@ -190,7 +194,7 @@ fn what_was_said_before_the_first_packet_is_silence() {
 }
 
 #[test]
-fn nothing_is_recalled_of_who_has_said_nothing() {
+fn nothing_is_recalled_of_a_talker_without_packets() {
     let playout = Playout::new(PlayoutConfig::default()).unwrap();
     let mut past = Past::default();
     assert!(!playout.recall(&mut Decoder::new().unwrap(), &mut past));
@@ -198,7 +202,7 @@ fn nothing_is_recalled_of_who_has_said_nothing() {
 }
 
 #[test]
-fn holes_and_packets_of_any_length_are_recalled_within_bounds() {
+fn gaps_and_packets_of_any_length_are_recalled_within_bounds() {
     for (millis_10, samples) in [(25, 120u32), (100, 480), (600, 2880)] {
         let config = talker(64_000, Application::Audio);
         let payloads = encoded_tone(500.0, 0.25, millis_10, 50, &config);
@@ -226,20 +230,21 @@ fn holes_and_packets_of_any_length_are_recalled_within_bounds() {
 }
 
 #[test]
-fn who_is_taken_up_again_plays_on_and_gives_the_delay_back() {
+fn a_resumed_talker_plays_on_and_gives_the_delay_back() {
     let payloads = encoded_tone(300.0, 0.1, 200, 50, &EncoderConfig::default());
     let mut passage = passage(&payloads, 30, 6, false, &mixes()[0]);
     let stats = passage.playout.stats();
     assert!(stats.lost == 0 && stats.late == 0, "{stats:?}");
     assert!(stats.current_delay < Duration::from_millis(60), "{stats:?}");
-    // All parts are whole still.
+    // All parts are still complete.
     let mut packet = Vec::new();
     passage.encoder.encode(&[0.0; FRAME_SAMPLES], &mut packet).unwrap();
     passage.ear.decode(&packet, &mut passage.heard).unwrap();
     passage.spare.conceal(960, &mut passage.heard).unwrap();
 }
 
-/// The level of each frame's tone, dB, as a decoder hears it that has heard `before` until then; the packets come with an introduction or without.
+/// The level of each frame's tone in dB, from a decoder that has heard `before`; the packets come
+/// with or without an introduction.
 fn joined(before: &[Vec<u8>], packets: &[Vec<u8>], at: usize, introduced: bool, hz: f64) -> Vec<f64> {
     let mut ear = Decoder::new().unwrap();
     let mut heard = Vec::new();
@@ -305,7 +310,7 @@ fn noise_and_tone(config: &EncoderConfig, noise: f32, hz: f64, imitate: Option<u
 }
 
 #[test]
-fn whoever_is_introduced_is_as_loud_from_the_first_packet_on_as_to_their_own_listener() {
+fn an_introduced_talker_is_as_loud_from_the_first_packet_on_as_to_their_own_listener() {
     let hz = 550.0;
     for config in [9, 11, 13, 15, 19, 23, 27, 31] {
         let from = talker(48_000, Application::Voip);
@@ -323,7 +328,7 @@ fn whoever_is_introduced_is_as_loud_from_the_first_packet_on_as_to_their_own_lis
                 let without = joined(&before, &packets, at, false, hz);
                 for (i, level) in with.iter().enumerate() {
                     let wrong = level - own[at + i];
-                    // A frame of noise has hardly any of the tone.
+                    // A frame of noise contains hardly any of the tone.
                     assert!(
                         own[at + i] < -20.0 || wrong.abs() < 3.5,
                         "configuration {config}, packet {at}, frame {i}: {wrong:.1} dB"

@@ -1,4 +1,5 @@
-//! The jitter buffer over long times and on links as they are: everything at once, and how often it is heard.
+//! The jitter buffer over long times and on realistic links: everything at once, and how often it
+//! is audible.
 
 mod common;
 use common::*;
@@ -29,7 +30,7 @@ fn playout() -> Playout {
     Playout::new(PlayoutConfig::default()).expect("default limits")
 }
 
-/// The sum of a few: a bell, and never negative.
+/// The sum of a few uniform values: bell-shaped, and never negative.
 fn bell(rng: &mut StdRng, mean_us: u32) -> Duration {
     let sum: u32 = (0..4).map(|_| rng.random_range(0..=mean_us / 2)).sum();
     Duration::from_micros(sum.into())
@@ -43,7 +44,7 @@ fn wireless_for_ten_minutes() {
         let mut held_until = Duration::ZERO;
         for packet in &mut packets {
             packet.at += bell(&mut rng, 8_000);
-            // Now and then the radio is busy, and what waited comes at once.
+            // Occasionally the radio is busy, and the waiting packets arrive at once.
             if rng.random_bool(0.002) {
                 held_until = packet.at + MS * rng.random_range(10..80);
             }
@@ -70,7 +71,7 @@ fn wireless_for_ten_minutes() {
 }
 
 #[test]
-fn a_tick_that_comes_late_now_and_then_changes_nothing() {
+fn occasional_late_ticks_change_nothing() {
     let mut rng = StdRng::seed_from_u64(9);
     for phase in [0, 5, 10, 15, 19] {
         let packets = packets(1500, 0.0);
@@ -101,7 +102,7 @@ fn a_tick_that_comes_late_now_and_then_changes_nothing() {
 }
 
 #[test]
-fn a_sender_on_hold_whose_clock_stood_still_comes_back_at_once() {
+fn a_sender_on_hold_with_a_stopped_clock_resumes_at_once() {
     for pause in [700u64, 5_000, 60_000] {
         let mut packets = packets(800, 0.0);
         packets
@@ -185,7 +186,7 @@ fn short_and_long_packets_survive_loss_and_jitter() {
         let heard = listen(&mut playout, packets, MS * 7, 940);
         let stats = playout.stats();
         let made_up = heard.count(FrameKind::Concealed) as f64 / 940.0;
-        // A lost packet of 2.5 ms spoils a frame of 20, one of 60 ms three of them.
+        // A lost packet of 2.5 ms damages one frame of 20 ms, one of 60 ms three of them.
         assert!(made_up < 0.13, "{samples}: {made_up} {stats:?}");
         assert!(stats.current_delay < MS * 75, "{samples}: {stats:?}");
         assert_eq!(
@@ -216,7 +217,7 @@ fn delay_is_gained_in_quiet_sound_before_anything_is_missing() {
 }
 
 #[test]
-fn a_short_pause_that_is_known_in_time_is_not_taken_for_a_loss() {
+fn a_short_pause_that_is_known_in_time_does_not_count_as_a_loss() {
     let config = EncoderConfig {
         fec: true,
         expected_loss_percent: 20,
@@ -251,7 +252,7 @@ fn a_short_pause_that_is_known_in_time_is_not_taken_for_a_loss() {
 }
 
 #[test]
-fn a_far_route_has_its_jitter_learned_within_two_seconds() {
+fn the_jitter_of_a_long_route_is_learned_within_two_seconds() {
     let mut rng = StdRng::seed_from_u64(4);
     let mut packets = packets(700, 0.0);
     packets
@@ -287,14 +288,14 @@ fn after_skips_the_first_frame_is_already_the_right_sound() {
             continue;
         }
         skipping.pop(origin() + now, &mut back);
-        // Behind the fade-in.
+        // After the fade-in.
         let difference: Vec<f32> = there.iter().zip(&back).skip(240).map(|(a, b)| a - b).collect();
         if tick > 50 {
             off.push(rms(&difference) / rms(&there[240..]));
         }
     }
-    // Most often the same sample by sample. Where it isn't, a voice that never changes is the codec's hardest case: what it predicts from
-    // is older than what it was given. Without catching up hardly any is right.
+    // Usually the same sample by sample. Otherwise an unchanging voice is the codec's hardest case:
+    // it predicts from older sound than it got. Without catching up hardly any frame is right.
     let right = off.iter().filter(|off| **off < 0.05).count();
     assert!(
         right * 2 >= off.len() - 1 && off.iter().all(|off| *off < 1.0),

@@ -171,7 +171,7 @@ defmodule Mix.Tasks.Roomtone.User do
       else: {:error, "a password takes at least #{@shortest} characters"}
   end
 
-  defp check(_end_of_file), do: {:error, "standard input has no password"}
+  defp check(_end_of_file), do: {:error, "no password was entered"}
 
   # Erlang's child processes have left our terminal, so the terminal is found by its name.
   defp echo(on?) do

@@ -4,12 +4,13 @@ use super::{Channels, packet};
 use crate::AudioError;
 use audiopus::coder::GenericCtl;
 
-/// Decoded samples beyond this are cut: a hostile packet may decode to any number, a sane one overshoots full scale a little.
+/// Decoded samples are clamped to this: a hostile packet may decode to any number, a sane one
+/// overshoots full scale a little.
 const SAMPLE_LIMIT: f32 = 2.0;
 
 /// An Opus decoder at 48 kHz.
 ///
-/// The output has the decoder's channels whatever the packet has: libopus mixes down or doubles.
+/// The output has the decoder's channels, whatever the packet's: libopus mixes down or doubles.
 #[derive(Debug)]
 pub struct Decoder {
     inner: audiopus::coder::Decoder,
@@ -39,34 +40,37 @@ impl Decoder {
         Ok(Self { inner, channels })
     }
 
-    /// Decodes a packet, appends its sound to `out` and returns the samples a channel.
+    /// Decodes a packet, appends its sound to `out` and returns the samples per channel.
     ///
     /// # Errors
-    /// Not an Opus packet, or its content can't be decoded; `out` is as it was.
+    /// Not an Opus packet, or undecodable content; `out` is unchanged.
     pub fn decode(&mut self, packet: &[u8], out: &mut Vec<f32>) -> Result<usize, AudioError> {
         let info = packet::parse(packet)?;
         self.run("decode", Some(packet), info.samples as usize, false, out)
     }
 
-    /// Recovers the `samples` (a channel) right before `packet`, which came after a lost one, from the copy that it may
-    /// carry (in-band FEC, RFC 6716 §2.1.7). Where it carries none this is [`Decoder::conceal`].
+    /// Recovers the `samples` (per channel) right before `packet`, which followed a lost one, from
+    /// the copy that it may carry (in-band FEC, RFC 6716 §2.1.7). Without a copy this is
+    /// [`Decoder::conceal`].
     ///
     /// # Errors
-    /// Not an Opus packet, or `samples` is no multiple of 2.5 ms or above 120 ms; `out` is as it was.
+    /// Not an Opus packet, or `samples` isn't a multiple of 2.5 ms, or is above 120 ms; `out` is
+    /// unchanged.
     pub fn decode_fec(&mut self, packet: &[u8], samples: usize, out: &mut Vec<f32>) -> Result<usize, AudioError> {
         packet::parse(packet)?;
         self.run("recover a frame", Some(packet), samples, true, out)
     }
 
-    /// Makes up `samples` (a channel) for sound that didn't come: packet loss concealment (RFC 6716 §4.4).
+    /// Synthesises `samples` (per channel) in place of lost sound: packet loss concealment (RFC
+    /// 6716 §4.4).
     ///
     /// # Errors
-    /// `samples` is no multiple of 2.5 ms or above 120 ms; `out` is as it was.
+    /// `samples` isn't a multiple of 2.5 ms, or is above 120 ms; `out` is unchanged.
     pub fn conceal(&mut self, samples: usize, out: &mut Vec<f32>) -> Result<usize, AudioError> {
         self.run("conceal a frame", None, samples, false, out)
     }
 
-    /// Forgets all sound so far.
+    /// Resets the state of the decoder.
     ///
     /// # Errors
     /// libopus refused.
@@ -89,7 +93,7 @@ impl Decoder {
         fec: bool,
         out: &mut Vec<f32>,
     ) -> Result<usize, AudioError> {
-        // Checked here because libopus has a debug build that aborts on such arguments.
+        // Checked here because a debug build of libopus aborts on such arguments.
         let samples_fit = samples > 0 && samples.is_multiple_of(120) && samples <= packet::MAX_SAMPLES as usize;
         if !samples_fit {
             return Err(AudioError::FrameLength { samples, channels: 1 });
@@ -111,10 +115,11 @@ impl Decoder {
     }
 }
 
-/// Cuts samples to a sane range; a block with a value that is no number is silenced whole, so that one hostile packet can't
-/// poison the mix of a room.
+/// Clamps samples to a sane range. A block with a NaN is silenced whole, so that one hostile packet
+/// can't poison the mix of a room.
 fn sanitise(pcm: &mut [f32]) {
-    // One cheap pass in the usual case; `max` of the magnitudes would hide a NaN, their sum doesn't.
+    // One cheap pass in the usual case; the maximum of the magnitudes would hide a NaN, their sum
+    // doesn't.
     let sum: f32 = pcm.iter().map(|s| s.abs()).sum();
     if !sum.is_finite() {
         pcm.fill(0.0);
@@ -128,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_with_a_nan_is_silenced_and_a_loud_one_cut() {
+    fn a_block_with_a_nan_is_silenced_and_a_loud_one_clamped() {
         let mut pcm = [0.1, f32::NAN, 0.2];
         sanitise(&mut pcm);
         assert_eq!(pcm, [0.0; 3]);
@@ -141,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_opus_has_not_are_refused() {
+    fn lengths_that_are_no_opus_frame_are_refused() {
         let mut decoder = Decoder::new().unwrap();
         let mut out = vec![1.0];
         for samples in [0, 1, 119, 121, 5880, usize::MAX - 7] {

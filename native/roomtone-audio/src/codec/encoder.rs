@@ -7,34 +7,38 @@ use audiopus::{Application, ffi};
 /// The longest packet that the encoder writes, in bytes: the largest Opus frame (RFC 6716 §3.2.1: 1275) and its TOC byte.
 pub const MAX_PACKET_BYTES: usize = 1276;
 
-/// The kind of sound that an encoder assumes when it chooses between the two codecs that Opus consists of (RFC 6716 §2).
+/// The kind of sound that an encoder expects, for its choice between the two codecs of Opus (RFC
+/// 6716 §2).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Signal {
-    /// libopus decides, by application, bit rate and, from complexity 7 on, by listening: at speech rates SILK, with CELT
-    /// for what is above 8 kHz.
+    /// libopus decides, by application, bit rate and, from complexity 7 on, by analysing the sound:
+    /// at speech rates SILK, with CELT above 8 kHz.
     #[default]
     Auto,
-    /// Below complexity 7 and above 22 kbit/s CELT alone: a fifth of the CPU or less, and more bits for the same quality. The
-    /// encoder may be told so at any time; it makes the passage from one codec to the other without a gap (RFC 6716 §4.5).
+    /// CELT alone below complexity 7 and above 22 kbit/s: a fifth of the CPU or less, and more bits
+    /// for the same quality. The setting may change at any time; the encoder switches between the
+    /// codecs without a gap (RFC 6716 §4.5).
     Music,
 }
 
-/// How to encode.
+/// The settings of an encoder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncoderConfig {
     /// Bits per second, 500 to 512,000.
     pub bitrate: u32,
     /// CPU spent for quality, 0 to 10.
     pub complexity: u8,
-    /// The kind of sound: [`Application::Voip`] keeps SILK or hybrid at speech rates, [`Application::Audio`] leans to CELT.
+    /// The use: [`Application::Voip`] keeps SILK or hybrid at speech rates, [`Application::Audio`]
+    /// prefers CELT.
     pub application: Application,
     /// Carry a low-rate copy of each frame in the next packet (in-band FEC, RFC 6716 §2.1.7).
     pub fec: bool,
-    /// Packet loss that the far side reports, 0 to 100 %: how much is spent on robustness and FEC.
+    /// Packet loss that the far side reports, 0 to 100 %; it decides how much goes to robustness
+    /// and FEC.
     pub expected_loss_percent: u8,
     /// Channels of the input.
     pub channels: Channels,
-    /// Which codec to lean to.
+    /// The codec to prefer.
     pub signal: Signal,
 }
 
@@ -53,21 +57,22 @@ impl Default for EncoderConfig {
     }
 }
 
-/// `OPUS_SET_FORCE_MODE`, which `opus.h` keeps to itself (`opus_private.h`), and what it takes. libopus is built with this project, so it's the same one always.
+/// `OPUS_SET_FORCE_MODE` and its values, from libopus' private header (`opus_private.h`). libopus
+/// is built with this project, so the version is fixed.
 const FORCE_MODE: i32 = 11_002;
 const SILK_ONLY: i32 = 1000;
 const HYBRID: i32 = 1001;
 const CELT_ONLY: i32 = 1002;
 
-/// By how many samples a sound is later at a decoder's output than at the input of an encoder for [`Application::Voip`] or
-/// [`Application::Audio`]: [`Encoder::lookahead`] of these.
+/// The delay in samples from the input of an encoder for [`Application::Voip`] or
+/// [`Application::Audio`] to a decoder's output: their [`Encoder::lookahead`].
 pub const LOOKAHEAD_SAMPLES: usize = 312;
 
 /// An Opus encoder at 48 kHz.
 ///
-/// A clone is a twin: fed the same sound it writes the same packets, byte for byte, so a listener can be moved from one to
-/// the other and its decoder doesn't notice. [`Clone::clone_from`] copies into the memory of an encoder that is no longer
-/// needed and allocates nothing.
+/// A clone is a twin: given the same sound it writes the same packets, byte for byte, so a listener
+/// can move from one to the other and its decoder doesn't notice. [`Clone::clone_from`] copies into
+/// the memory of an unused encoder and allocates nothing.
 #[derive(Debug)]
 pub struct Encoder {
     state: EncoderState,
@@ -111,11 +116,11 @@ impl Encoder {
         &self.config
     }
 
-    /// Encodes one frame of 2.5, 5, 10, 20, 40 or 60 ms, interleaved if stereo, into `out`, which is cleared first and
-    /// whose memory is reused.
+    /// Encodes one frame of 2.5, 5, 10, 20, 40 or 60 ms, interleaved if stereo, into `out`. Clears
+    /// `out` first and reuses its memory.
     ///
     /// # Errors
-    /// A length that is no Opus frame, or libopus refused; `out` is empty then.
+    /// A length that isn't an Opus frame, or a failure of libopus; `out` is then empty.
     pub fn encode(&mut self, pcm: &[f32], out: &mut Vec<u8>) -> Result<(), AudioError> {
         out.resize(MAX_PACKET_BYTES, 0);
         let result = self.state.encode(pcm, out);
@@ -154,7 +159,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Sets what the sound is taken for, from the next frame on.
+    /// Sets the kind of sound to expect, from the next frame on.
     ///
     /// # Errors
     /// libopus refused.
@@ -168,7 +173,7 @@ impl Encoder {
         Ok(())
     }
 
-    /// Sets the packet loss to be prepared for, in percent, from the next frame on.
+    /// Sets the packet loss to expect, in percent, from the next frame on.
     ///
     /// # Errors
     /// Above 100.
@@ -185,7 +190,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Switches in-band FEC, from the next frame on. It is only written where the expected loss is above 0, too.
+    /// Switches in-band FEC, from the next frame on. The encoder writes FEC only if the expected
+    /// loss is above 0, too.
     ///
     /// # Errors
     /// libopus refused.
@@ -196,8 +202,8 @@ impl Encoder {
         Ok(())
     }
 
-    /// Lets the next frames be described without reference to those before them, or with it as usual. A frame without is what a decoder
-    /// can take that has heard something else until then.
+    /// Sets whether the next frames are predicted from earlier ones, as is usual. A decoder that
+    /// has heard something else can start at a frame without prediction.
     ///
     /// # Errors
     /// libopus refused.
@@ -209,11 +215,12 @@ impl Encoder {
         )
     }
 
-    /// Codes as a packet is coded, from the next frame on: with the same of Opus' layers and for the same bandwidth (RFC 6716 §3.1), so that a decoder
-    /// goes from one to the other without beginning anew.
+    /// Encodes like `packet` from the next frame on: with the same layer of Opus and the same
+    /// bandwidth (RFC 6716 §3.1), so that a decoder continues from one to the other without a
+    /// reset.
     ///
     /// # Errors
-    /// libopus refused, or there is no packet.
+    /// libopus failed, or the packet is empty.
     pub fn imitate(&mut self, packet: &[u8]) -> Result<(), AudioError> {
         let toc = *packet.first().ok_or(AudioError::Config("a packet to imitate"))?;
         let (mode, bandwidth) = match toc >> 3 {
@@ -231,7 +238,7 @@ impl Encoder {
         )
     }
 
-    /// Delay of the codec in samples a channel: how much later than at the input a sound is at the decoder's output.
+    /// The delay of the codec in samples per channel, from the input to the decoder's output.
     ///
     /// # Errors
     /// libopus refused.
@@ -241,7 +248,7 @@ impl Encoder {
             .map(|n| usize::try_from(n).unwrap_or(0))
     }
 
-    /// Forgets all sound so far, as if freshly made; settings stay.
+    /// Resets the state, as if freshly made; settings stay.
     ///
     /// # Errors
     /// libopus refused.

@@ -19,7 +19,7 @@ pub enum Channels {
 }
 
 impl Channels {
-    /// How many they are.
+    /// The number of channels.
     pub const fn count(self) -> usize {
         match self {
             Self::Mono => 1,
@@ -28,7 +28,7 @@ impl Channels {
     }
 }
 
-/// Is `samples` (per channel, 48 kHz) the length of one Opus frame? RFC 6716 §2.1.4.
+/// Whether `samples` (per channel, 48 kHz) is the length of one Opus frame (RFC 6716 §2.1.4).
 pub(crate) const fn is_frame_length(samples: usize) -> bool {
     matches!(samples, 120 | 240 | 480 | 960 | 1920 | 2880)
 }

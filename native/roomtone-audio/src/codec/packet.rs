@@ -1,11 +1,13 @@
-//! Properties of an Opus packet, read without decoding it: RFC 6716 §3 (framing) and §4.2.3–4.2.4 (SILK header bits).
+//! Reads the header of an Opus packet without decoding it: RFC 6716 §3 (framing) and §4.2.3–4.2.4
+//! (SILK header bits).
 
 use thiserror::Error;
 
-/// The most sound that one packet may hold: 120 ms (RFC 6716 §3.4, R5), in samples at 48 kHz.
+/// The maximum duration of one packet: 120 ms (RFC 6716 §3.4, R5), in samples at 48 kHz.
 pub const MAX_SAMPLES: u32 = 5760;
 
-/// The longest packet that is taken. More doesn't fit a datagram on any path that we serve, and it bounds our memory.
+/// The longest accepted packet. A longer one doesn't fit a datagram on any path that we serve, and
+/// the limit bounds our memory.
 pub const MAX_BYTES: usize = 1500;
 
 /// The layer that coded a packet (RFC 6716 §3.1).
@@ -15,30 +17,32 @@ pub enum Mode {
     Silk,
     /// SILK below 8 kHz, CELT above.
     Hybrid,
-    /// MDCT, all of the band.
+    /// MDCT, the whole band.
     Celt,
 }
 
-/// The properties of a packet.
+/// The content of a packet's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PacketInfo {
-    /// Sound in it, in samples a channel at 48 kHz: 120 (2.5 ms) to [`MAX_SAMPLES`] (120 ms).
+    /// Its duration, in samples per channel at 48 kHz: 120 (2.5 ms) to [`MAX_SAMPLES`] (120 ms).
     pub samples: u32,
     /// Opus frames in it, 1 to 48.
     pub frames: u8,
     /// Samples of each frame at 48 kHz.
     pub frame_samples: u32,
-    /// Is it coded in stereo?
+    /// Whether it is coded in stereo.
     pub stereo: bool,
     /// The layer that coded it.
     pub mode: Mode,
-    /// Does its first frame carry a copy of the frame before it (in-band FEC, "LBRR")? SILK and hybrid only.
+    /// Whether its first frame carries a copy of the frame before it (in-band FEC, "LBRR"). SILK
+    /// and hybrid only.
     pub has_fec: bool,
-    /// Nothing but a head: the sender went silent, and what follows is a pause on purpose (DTX, RFC 6716 §2.1.9).
+    /// It is only a header: the sender went silent, and an intended pause follows (DTX, RFC 6716
+    /// §2.1.9).
     pub is_dtx: bool,
 }
 
-/// Which rule of RFC 6716 §3.4 a packet breaks.
+/// The rule of RFC 6716 §3.4 that a packet breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum PacketError {
     /// No TOC byte (R1).
@@ -47,7 +51,7 @@ pub enum PacketError {
     /// Longer than [`MAX_BYTES`].
     #[error("it is longer than {MAX_BYTES} bytes")]
     TooLong,
-    /// Lengths in it don't add up (R2, R3, R4, R6, R7).
+    /// Its lengths don't add up (R2, R3, R4, R6, R7).
     #[error("the lengths in it don't add up (R2 to R7)")]
     Lengths,
     /// No frame, or more than 120 ms (R5).
@@ -55,10 +59,10 @@ pub enum PacketError {
     Duration,
 }
 
-/// Reads the head of a packet and checks its framing.
+/// Reads the header of a packet and checks its framing.
 ///
 /// # Errors
-/// The rule that it breaks. A packet that passes may still decode to noise, but libopus takes it.
+/// The broken rule. A packet that passes may still decode to noise, but libopus accepts it.
 pub fn parse(packet: &[u8]) -> Result<PacketInfo, PacketError> {
     let (&toc, rest) = packet.split_first().ok_or(PacketError::Empty)?;
     if packet.len() > MAX_BYTES {
@@ -92,7 +96,7 @@ fn configuration(config: u8) -> (Mode, u32) {
     }
 }
 
-/// RFC 6716 §3.2: how many frames, and the bytes of the first.
+/// RFC 6716 §3.2: the number of frames, and the bytes of the first.
 fn frames(code: u8, rest: &[u8]) -> Result<(u8, &[u8]), PacketError> {
     const MAX_FRAME: usize = 1275;
     match code {
@@ -174,8 +178,9 @@ fn length(bytes: &[u8]) -> Result<(usize, &[u8]), PacketError> {
     }
 }
 
-/// The LBRR flag of the mid channel, or of the side channel if stereo: RFC 6716 §4.2.3. The range coder writes these first
-/// header bits with a probability of one half each, so they stand in the frame's first byte as they are.
+/// The LBRR flag of the mid channel, or of the side channel if stereo: RFC 6716 §4.2.3. The range
+/// coder writes these first header bits with a probability of one half each, so they appear
+/// unchanged in the frame's first byte.
 fn has_fec(mode: Mode, frame_samples: u32, stereo: bool, frame: &[u8]) -> bool {
     let Some(&byte) = frame.first() else { return false };
     if mode == Mode::Celt {
@@ -225,7 +230,7 @@ mod tests {
         /// libopus itself is the oracle: same verdict, same duration.
         #[test]
         fn agrees_with_libopus(packet in proptest::collection::vec(any::<u8>(), 1..80)) {
-            // `nb_samples` checks the count only; a decoder says whether the lengths are right, too.
+            // `nb_samples` checks the count only; a decoder also checks the lengths.
             let mut decoder =
                 audiopus::coder::Decoder::new(audiopus::SampleRate::Hz48000, audiopus::Channels::Mono).unwrap();
             let mut pcm = vec![0f32; 5760];

@@ -1,17 +1,18 @@
-//! The encoder's memory, held by us: the one place with `unsafe` in this crate.
+//! The encoder's memory, owned by us: the one place with `unsafe` in this crate.
 //!
-//! `audiopus` keeps its encoder behind a private pointer, but the mixer needs two things of it: a *copy* of the state (a
-//! listener that starts to talk goes on with a twin of the shared encoder, so that the decoder on the far side sees one
-//! continuous stream) and CTLs by number. `opus.h` says that the state is one contiguous block that may be copied with
-//! `memcpy` and initialised in memory of the caller's (`opus_encoder_get_size`, `opus_encoder_init`). So the block is a
-//! boxed slice here, and copying it is ordinary, safe Rust; only the calls into libopus are not.
+//! `audiopus` keeps its encoder behind a private pointer, but the mixer needs two things from it: a
+//! *copy* of the state (a listener who starts to talk continues with a twin of the shared encoder,
+//! so that the decoder on the far side sees one continuous stream) and CTLs by number. According to
+//! `opus.h` the state is one contiguous block that may be copied with `memcpy` and initialised in
+//! the caller's memory (`opus_encoder_get_size`, `opus_encoder_init`). So the block is a boxed
+//! slice here, and copying it is ordinary, safe Rust; only the calls into libopus are unsafe.
 
 use super::Channels;
 use crate::AudioError;
 use audiopus::{Application, ffi};
 use std::os::raw::c_int;
 
-/// One encoder state. `u128` words, because the block must be aligned as `malloc` would (16 bytes).
+/// One encoder state. `u128` words, because the block must be aligned as by `malloc` (16 bytes).
 #[derive(Debug)]
 pub(super) struct EncoderState {
     block: Box<[u128]>,
@@ -26,7 +27,7 @@ impl Clone for EncoderState {
         }
     }
 
-    /// Copies into the memory that is there, when it fits.
+    /// Copies into the existing memory if it fits.
     fn clone_from(&mut self, source: &Self) {
         if self.block.len() == source.block.len() {
             self.block.copy_from_slice(&source.block);

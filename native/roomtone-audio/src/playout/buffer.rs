@@ -1,35 +1,37 @@
-//! The packets of one speaker that wait to be played, in the order of their time.
+//! The packets of one talker that wait to be played, in the order of their time.
 //!
-//! Sequence numbers (16 bits) and timestamps (32 bits) are unwrapped against the newest packet, so nothing behind this file
-//! knows that they wrap.
+//! Sequence numbers (16 bits) and timestamps (32 bits) are unwrapped against the newest packet, so
+//! only this file knows that they wrap.
 
 use super::{InsertOutcome, RtpMeta};
 use crate::{AudioLevel, codec::packet::PacketInfo};
 use std::collections::VecDeque;
 
-/// More sequence numbers ahead than this is another stream, not loss (RFC 3550 A.1, MAX_DROPOUT).
+/// A larger step forward in sequence numbers is another stream, not loss (RFC 3550 A.1,
+/// MAX_DROPOUT).
 const MAX_DROPOUT: i16 = 3000;
-/// More sequence numbers back than this is another stream, not reordering (MAX_MISORDER); also the length of the history.
+/// A larger step back in sequence numbers is another stream, not reordering (MAX_MISORDER); also
+/// the length of the history.
 const MAX_MISORDER: i16 = 127;
-/// Payload bytes that may wait: 200 ms at Opus' highest rate need 13 kB.
+/// The most payload bytes that may wait: 200 ms at Opus' highest rate need 13 kB.
 const MAX_BYTES: usize = 64 * 1024;
-/// Payload memory comes in multiples of this.
+/// Payload memory is allocated in multiples of this.
 const GRANULE: usize = 256;
-/// Bytes of spare payload buffers that are kept for reuse.
+/// The most bytes of spare payload buffers kept for reuse.
 const MAX_SPARE_BYTES: usize = 16 * 1024;
 
-/// A packet that waits.
+/// A waiting packet.
 #[derive(Debug)]
 pub(super) struct BufferedPacket {
     /// Unwrapped sequence number.
     pub seq: i64,
     /// Unwrapped timestamp of its first sample.
     pub ts: i64,
-    /// Sound in it, in samples.
+    /// Its duration, in samples.
     pub samples: i64,
-    /// Samples of one Opus frame in it.
+    /// Samples of one of its Opus frames.
     pub frame_samples: i64,
-    /// When it came, in samples of our clock.
+    /// Its arrival, in samples of our clock.
     pub arrival: i64,
     pub level: Option<AudioLevel>,
     /// First packet after a pause (RFC 3551 §4.1).
@@ -60,9 +62,9 @@ pub(super) struct PacketBuffer {
     spare: Vec<Vec<u8>>,
     spare_bytes: usize,
     newest: Option<Newest>,
-    /// Bit k: the packet k before the newest came.
+    /// Bit k: the packet k before the newest has arrived.
     history: u128,
-    /// Sequence number that would prove that the stream has jumped.
+    /// The sequence number that would prove a jump of the stream.
     expected_after_jump: Option<u16>,
 }
 
@@ -80,8 +82,8 @@ impl PacketBuffer {
         }
     }
 
-    /// Sorts a packet in. `played_end`: the timestamp up to which the stream has been played. Returns what became of it and,
-    /// unless it was refused, its unwrapped timestamp.
+    /// Inserts a packet in order. `played_end`: the timestamp up to which the stream has been
+    /// played. Returns the outcome and, unless the packet was refused, its unwrapped timestamp.
     pub fn insert(
         &mut self,
         meta: &RtpMeta,
@@ -99,7 +101,7 @@ impl PacketBuffer {
         if (-MAX_MISORDER..=0).contains(&seq_step) && self.history >> -seq_step & 1 == 1 {
             return (InsertOutcome::Duplicate, None);
         }
-        // Later packets have later timestamps, else it is another stream under the same SSRC.
+        // Later packets have later timestamps, otherwise it is another stream under the same SSRC.
         let ordered = if seq_step > 0 { ts_step > 0 } else { ts_step < 0 };
         if !(-MAX_MISORDER..=MAX_DROPOUT).contains(&seq_step) || !ordered {
             // One such packet may be a stray; two in a row are a new stream (RFC 3550 A.1).
@@ -154,7 +156,7 @@ impl PacketBuffer {
         let mut own = self.spare.pop().unwrap_or_default();
         self.spare_bytes -= own.capacity();
         own.clear();
-        // In coarse steps, so that packets of varying sizes soon find room in each other's memory.
+        // In coarse steps, so that packets of varying sizes soon fit each other's memory.
         own.reserve_exact(payload.len().next_multiple_of(GRANULE));
         own.extend_from_slice(payload);
         self.bytes += own.len();
@@ -208,7 +210,7 @@ impl PacketBuffer {
         Some(packet)
     }
 
-    /// Takes a payload's memory back for the next packet.
+    /// Takes a payload's memory for reuse by the next packet.
     pub fn recycle(&mut self, payload: Vec<u8>) {
         if payload.capacity() > 0 && self.spare_bytes + payload.capacity() <= MAX_SPARE_BYTES {
             self.spare_bytes += payload.capacity();
@@ -216,7 +218,7 @@ impl PacketBuffer {
         }
     }
 
-    /// How far the sound goes on without a hole from `from`, in samples.
+    /// The length of continuous sound from `from` on, in samples.
     pub fn contiguous_from(&self, from: i64) -> i64 {
         let mut end = from;
         for packet in &self.packets {

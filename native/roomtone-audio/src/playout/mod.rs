@@ -1,15 +1,16 @@
-//! The receive side of one speaker: packets in as they come, 20 ms of sound out at every tick.
+//! The receive side of one talker: packets in as they arrive, 20 ms of sound out at every tick.
 //!
-//! A [`Playout`] holds a position on the stream's time line (RTP timestamps, RFC 3550 §5.1, at 48 kHz, RFC 7587 §4.1) and
-//! moves it by one frame a tick. How far it stays behind the network is decided by `timing`; `buffer` keeps the packets that
-//! wait; `render` turns them into sound. It is always in one of two states:
+//! A [`Playout`] holds a position on the stream's time line (RTP timestamps, RFC 3550 §5.1, at 48
+//! kHz, RFC 7587 §4.1) and moves it by one frame a tick. `timing` decides how far it stays behind
+//! the network; `buffer` keeps the waiting packets; `render` turns them into sound. It is always in
+//! one of two states:
 //!
-//! - *silent*: nothing plays (not begun, a pause, a stall). The position means nothing. A packet starts the stream once it
-//!   has waited for the target delay. If several wait, as after a stall, the latest that has waited long enough is the one,
-//!   so a burst never becomes delay.
-//! - *playing*: a missing packet is recovered (FEC) or concealed, fading to silence within 100 ms. A packet that came late
-//!   is still played, from where it belongs, if the stream needs more delay anyway. Delay that is no longer needed is taken
-//!   out where it is quiet, or a pitch period at a time.
+//! - *silent*: nothing plays (not begun, a pause, a stall), and the position means nothing. A
+//!   packet starts the stream once it has waited for the target delay. If several wait, as after a
+//!   stall, the latest that has waited long enough starts it, so a burst never becomes delay.
+//! - *playing*: a missing packet is recovered (FEC) or concealed, fading to silence within 100 ms.
+//!   A late packet is still played, from its own position, if the stream needs more delay anyway.
+//!   Surplus delay is removed in quiet sound, or a pitch period at a time.
 
 mod buffer;
 mod past;
@@ -30,11 +31,11 @@ const FRAME: i64 = FRAME_SAMPLES as i64;
 /// Limits of a [`Playout`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlayoutConfig {
-    /// The least delay on top of the network's fastest, however clean the link is.
+    /// The minimum delay on top of the network's fastest, however clean the link is.
     pub min_delay: Duration,
-    /// The most delay that jitter may cause; what comes later than that is lost.
+    /// The maximum delay that jitter may cause; a packet later than that is lost.
     pub max_delay: Duration,
-    /// Packets that may wait.
+    /// The most packets that may wait.
     pub max_packets: usize,
 }
 
@@ -49,7 +50,7 @@ impl Default for PlayoutConfig {
     }
 }
 
-/// The fields of a packet's RTP header.
+/// The RTP header of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RtpMeta {
     /// Sequence number; wraps.
@@ -58,79 +59,80 @@ pub struct RtpMeta {
     pub timestamp: u32,
     /// First packet after a pause (RFC 3551 §4.1).
     pub marker: bool,
-    /// The level that the sender gives (RFC 6464), if it does.
+    /// The level from the sender (RFC 6464), if there is one.
     pub level: Option<AudioLevel>,
 }
 
-/// The fate of a packet.
+/// The outcome of inserting a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InsertOutcome {
     /// It waits to be played.
     Queued,
-    /// It had come before.
+    /// It had arrived before.
     Duplicate,
-    /// A later packet was played already.
+    /// Later sound has been played already.
     Late,
-    /// The buffer was full: the oldest packet (which may be this one) went.
+    /// The buffer was full: the oldest packet (which may be this one) was dropped.
     Overflow,
-    /// Not an Opus packet, or out of step with the stream. Ignored.
+    /// Not an Opus packet, or out of step with the stream; ignored.
     Invalid,
-    /// The stream has jumped: this is the second packet in a row beyond the jump. It waits; those before it are gone.
+    /// The stream has jumped (the second packet in a row shows it). The waiting packets are
+    /// dropped; this one waits.
     Reset,
 }
 
-/// The content of a tick's frame.
+/// The kind of sound that a tick returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FrameKind {
-    /// The speaker's sound.
+    /// The talker's sound.
     Decoded,
-    /// The speaker's sound, some of it from the copy that the next packet carried.
+    /// The talker's sound, some of it from the copy in the next packet.
     Fec,
-    /// Some of it made up, because it didn't come (in time).
+    /// Some of it was synthesised, because it hadn't arrived in time.
     Concealed,
-    /// Nothing: all samples are zero.
+    /// Silence: all samples are zero.
     Silence,
 }
 
 impl FrameKind {
-    /// Anything but silence?
+    /// Whether it is anything but silence.
     pub fn is_sound(self) -> bool {
         self != Self::Silence
     }
 }
 
-/// Counters since the start, and the delays now.
+/// Counters since the start, and the present delays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlayoutStats {
     /// Packets given to [`Playout::insert`].
     pub received: u64,
     /// Packets whose turn came, decoded or skipped.
     pub played: u64,
-    /// Ticks with sound that was made up.
+    /// Ticks with synthesised sound.
     pub concealed: u64,
     /// Ticks with sound recovered from the next packet.
     pub fec: u64,
-    /// Packets that came after what follows them was played.
+    /// Packets that arrived after later sound had been played.
     pub late: u64,
-    /// Packets that had come before.
+    /// Packets that had arrived before.
     pub duplicate: u64,
     /// Packets refused.
     pub invalid: u64,
-    /// Packets missing when their turn came, late ones included.
+    /// Packets missing when their turn came, including late ones.
     pub lost: u64,
-    /// Packets that came while the buffer was full.
+    /// Packets that arrived while the buffer was full.
     pub overflow: u64,
     /// Times the stream jumped.
     pub resets: u64,
-    /// Packets dropped unplayed to get rid of delay (the backlog of a stall).
+    /// Packets dropped unplayed to reduce the delay (the backlog of a stall).
     pub shed: u64,
-    /// Samples taken out of the sound to get rid of delay.
+    /// Samples removed from the sound to reduce the delay.
     pub removed_samples: u64,
-    /// Samples put in, in quiet sound, to gain delay.
+    /// Samples inserted in quiet sound to increase the delay.
     pub inserted_samples: u64,
-    /// Delay that the stream's jitter asks for.
+    /// The delay that the stream's jitter requires.
     pub target_delay: Duration,
-    /// How long packets wait from arrival to the tick that plays them (smoothed).
+    /// The time that packets wait from arrival to the tick that plays them (smoothed).
     pub current_delay: Duration,
     /// Interarrival jitter (RFC 3550 §6.4.1).
     pub jitter: Duration,
@@ -140,44 +142,14 @@ pub struct PlayoutStats {
 enum State {
     Silent,
     Playing,
-    /// One frame more, to fade out what was heard of a stream that has jumped.
+    /// One more frame, to fade out the sound of a stream that has jumped.
     Ending,
 }
 
-/// The jitter buffer, decoder and concealment of one speaker.
+/// The jitter buffer, decoder and concealment of one talker.
 ///
-/// Call [`Playout::pop`] or [`Playout::skip`] exactly once every 20 ms. It costs next to nothing until packets come: the
-/// decoder is made for the first packet that is heard.
-///
-/// # Examples
-///
-/// The caller brings the packets and the time. Here a packet comes every 20 ms, and each tick gives a frame:
-///
-/// ```
-/// use std::time::{Duration, Instant};
-///
-/// use roomtone_audio::{Encoder, EncoderConfig, FRAME_SAMPLES, Playout, PlayoutConfig, RtpMeta};
-///
-/// # fn main() -> Result<(), roomtone_audio::AudioError> {
-/// let mut encoder = Encoder::new(&EncoderConfig::default())?;
-/// let mut playout = Playout::new(PlayoutConfig::default())?;
-/// let start = Instant::now();
-/// let (mut payload, mut frame) = (Vec::new(), [0.0; FRAME_SAMPLES]);
-/// let mut with_sound = 0;
-/// for n in 0..50 {
-///     let now = start + Duration::from_millis(20 * n);
-///     encoder.encode(&[0.1; FRAME_SAMPLES], &mut payload)?;
-///     let packet = RtpMeta { seq: n as u16, timestamp: 960 * n as u32, marker: n == 0, level: None };
-///     playout.insert(now, packet, &payload);
-///
-///     let kind = playout.pop(now + Duration::from_millis(10), &mut frame);
-///     with_sound += usize::from(kind.is_sound());
-/// }
-/// assert!(with_sound >= 48, "playing begins after the target delay: {with_sound}");
-/// assert_eq!(playout.stats().lost, 0);
-/// # Ok(())
-/// # }
-/// ```
+/// Call [`Playout::pop`] or [`Playout::skip`] exactly once every 20 ms. It costs next to nothing
+/// until packets arrive: the decoder is made for the first packet that is heard.
 #[derive(Debug)]
 pub struct Playout {
     origin: Option<Instant>,
@@ -185,26 +157,26 @@ pub struct Playout {
     timing: Timing,
     decoder: Option<Decoder>,
     state: State,
-    /// Timestamp of the first sample of `fifo`, which is the next to go out.
+    /// The timestamp of the first sample of `fifo`, the next to be played.
     position: i64,
-    /// Decoded and not yet out.
+    /// Decoded and not yet played.
     fifo: Vec<f32>,
     /// Sound to fade out under the next packet.
     tail: Vec<f32>,
-    /// Where decoding has got to.
+    /// The timestamp up to which packets have been decoded.
     played_end: Option<i64>,
     last_seq: i64,
     last_level: Option<AudioLevel>,
     last_is_dtx: bool,
-    /// Samples made up since the last packet.
+    /// Samples synthesised since the last packet.
     concealed: i64,
     /// The last tick ran out of packets.
     underrun: bool,
     /// The last tick was skipped.
     skipped: bool,
-    /// The last packets whose turn has come, for a decoder to catch up with.
+    /// The last packets whose turn has come; a decoder may catch up with them.
     recent: past::Recent,
-    /// Packets were passed by since the last one was decoded.
+    /// Packets were skipped since the last one was decoded.
     cold: bool,
     /// RMS of the last frame, and of speech (a slowly falling maximum).
     last_rms: f32,
@@ -217,10 +189,10 @@ pub struct Playout {
 }
 
 impl Playout {
-    /// Makes an empty one.
+    /// Makes an empty playout.
     ///
     /// # Errors
-    /// Limits that make no sense: `min_delay` above `max_delay`, more than 2 s, or no packet at all.
+    /// Invalid limits: `min_delay` above `max_delay`, more than 2 s, or no packet at all.
     pub fn new(config: PlayoutConfig) -> Result<Self, AudioError> {
         if config.min_delay > config.max_delay || config.max_delay > Duration::from_secs(2) {
             return Err(AudioError::Config("min_delay ≤ max_delay ≤ 2 s"));
@@ -256,7 +228,7 @@ impl Playout {
         })
     }
 
-    /// Takes a packet that came at `now`.
+    /// Inserts a packet that arrived at `now`.
     pub fn insert(&mut self, now: Instant, packet: RtpMeta, payload: &[u8]) -> InsertOutcome {
         self.stats.received += 1;
         let Ok(info) = packet::parse(payload) else {
@@ -288,8 +260,8 @@ impl Playout {
         outcome
     }
 
-    /// The level of the frame that the next [`Playout::pop`] would play, as its sender measured it; nothing is decoded for
-    /// it. `None`: the sender gives no levels, so only decoding can tell.
+    /// The level of the frame that the next [`Playout::pop`] would play, as its sender measured it,
+    /// without decoding. `None`: the sender gives no levels, so only decoding can tell.
     pub fn next_level(&self, now: Instant) -> Option<AudioLevel> {
         let from = match self.state {
             State::Playing => self.position,
@@ -312,12 +284,13 @@ impl Playout {
         if any { Some(loudest) } else { self.last_level }
     }
 
-    /// Would the next [`Playout::pop`] give anything but silence?
+    /// Whether the next [`Playout::pop`] would return anything but silence.
     pub fn has_audio(&self, now: Instant) -> bool {
         self.state != State::Silent || self.start(self.clock(now)).is_some()
     }
 
-    /// Nothing waits and nothing plays: until a packet comes, every tick is silence and may as well be left out.
+    /// Whether nothing waits and nothing plays: until a packet arrives every tick is silence, and
+    /// ticks may be left out.
     pub fn is_idle(&self) -> bool {
         self.state == State::Silent && self.buffer.is_empty()
     }
@@ -338,8 +311,8 @@ impl Playout {
             .map_or(0, |origin| to_samples(now.saturating_duration_since(origin)))
     }
 
-    /// Which of the packets that wait would start the stream now: the first that is due, unless it waited a whole frame
-    /// longer than it had to, as the backlog of a stall has; then the latest that is due.
+    /// The waiting packet that would start the stream now: the first that is due, unless it has
+    /// waited a whole frame too long, like the backlog of a stall; then the latest that is due.
     fn start(&self, now: i64) -> Option<usize> {
         let mut latest = None;
         for (index, packet) in self.buffer.iter().enumerate() {
@@ -401,8 +374,8 @@ impl Playout {
         self.last_is_dtx = packet.is_dtx;
     }
 
-    /// After running out of packets: if what then came lies behind the position, go back to it, but no further than the
-    /// target delay asks for.
+    /// After an underrun: if the packets that then arrived lie behind the position, go back to
+    /// them, but no further than the target delay requires.
     fn rewind_target(&self, now: i64) -> Option<i64> {
         let index = self.start(now).unwrap_or(0);
         let back = self.buffer.get(index)?.ts;
@@ -419,10 +392,11 @@ impl Playout {
         self.stats.played += 1;
     }
 
-    /// As [`Playout::pop`], for a tick at which the speaker isn't heard: the same book-keeping, no decoding. The first
-    /// frame popped afterwards fades in over 5 ms.
+    /// As [`Playout::pop`], for a tick at which the talker isn't heard: the same bookkeeping, no
+    /// decoding. The first frame popped afterwards fades in over 5 ms.
     ///
-    /// Cuts off sharply after the last frame: to stop hearing a speaker, pop once more, ramp that to zero, then skip.
+    /// The sound popped last ends abruptly: to stop hearing a talker, pop once more, ramp that to
+    /// zero, then skip.
     pub fn skip(&mut self, now: Instant) -> FrameKind {
         let now = self.clock(now);
         self.skipped = true;
@@ -445,7 +419,7 @@ impl Playout {
     }
 
     fn skip_playing(&mut self, now: i64) -> FrameKind {
-        // Nobody listens, so the delay is set right at once.
+        // Nobody listens, so the delay is corrected at once.
         let ready = self.fifo.len() as i64;
         let spare = ready + self.buffer.contiguous_from(self.position + ready) - FRAME;
         let ahead = self.timing.ideal(now, render::HYSTERESIS) - self.position;

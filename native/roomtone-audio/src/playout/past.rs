@@ -1,23 +1,23 @@
-//! The sound of the last packets that came, whether they were played here or passed on to be played elsewhere: where a mix
-//! goes on from packets that its listeners got as they came, it must know what they have heard.
+//! The sound of the latest packets, whether they were played here or forwarded to be played
+//! elsewhere: a mix that continues from forwarded packets must know what its listeners have heard.
 
 use super::{BufferedPacket, FRAME, Playout, State, render, stretch};
 use crate::{Decoder, FRAME_SAMPLES, Frame, LOOKAHEAD_SAMPLES};
 
-/// Packets that are kept after their turn.
+/// Packets kept after their turn.
 const KEPT: usize = 8;
-/// Sound that is recalled, if so much is kept: 140 ms.
+/// The duration of recalled sound, if enough is kept: 140 ms.
 const RECALLED: i64 = 7 * FRAME;
-/// A hole longer than this (60 ms) isn't concealed: what came before it is another matter.
+/// A longer gap than this (60 ms) isn't concealed: the sound before it is unrelated.
 const LONGEST_HOLE: i64 = 3 * FRAME;
 
-/// The length that is compared to find the best place to go on from: 10 ms.
+/// The length compared to find the best place to continue from: 10 ms.
 const COMPARED: usize = 480;
-/// How much further back that place may be than it has to: a period of 67 Hz, 15 ms.
+/// The range of that place beyond the minimum: a period of 67 Hz, 15 ms.
 const CHOICE: usize = 720;
-/// The furthest back that sound is taken up again: 80 ms.
+/// The furthest back from which sound can be resumed: 80 ms.
 const FURTHEST: usize = 4 * FRAME_SAMPLES;
-/// A passage from what was heard to what is played: 10 ms.
+/// The cross-fade from the sound heard to the sound played: 10 ms.
 const BRIDGE: usize = 480;
 
 /// A packet that has had its turn.
@@ -28,11 +28,11 @@ pub(super) struct Kept {
     pub(super) payload: Vec<u8>,
 }
 
-/// The last packets that have had their turn, in the order of their time and without a hole between them.
+/// The last packets that have had their turn, in the order of their time and without a gap.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     packets: [Kept; KEPT],
-    /// How many of them, from the end on, belong together.
+    /// The number of contiguous packets, counted from the end.
     count: usize,
 }
 
@@ -51,7 +51,7 @@ impl Recent {
         packet.payload
     }
 
-    /// The timestamp right behind the newest.
+    /// The timestamp right after the newest.
     pub(super) fn end(&self) -> Option<i64> {
         (self.count > 0).then(|| self.packets[KEPT - 1].end)
     }
@@ -62,30 +62,32 @@ impl Recent {
     }
 }
 
-/// The last sound of a speaker; see [`Playout::recall`].
+/// The recent sound of a talker; see [`Playout::recall`].
 #[derive(Debug, Default)]
 pub struct Past {
     pcm: Vec<f32>,
     end: i64,
     behind: i64,
-    /// How much of it has come.
+    /// The number of samples that have arrived.
     known: i64,
 }
 
 impl Past {
-    /// The sound, 140 ms or more; where less has come there are zeros before it.
+    /// The sound, 140 ms or more; zeros stand before it if less has arrived.
     pub fn sound(&self) -> &[f32] {
         &self.pcm
     }
 
-    /// The RTP timestamp right behind it: the end of the newest packet that has come.
+    /// The RTP timestamp right after it: the end of the newest packet that has arrived.
     pub fn end(&self) -> u32 {
         self.end as u32
     }
 
-    /// Where a mix should go on from this sound for who has heard it up to `unheard` samples before its end. An encoder delays by
-    /// `lookahead` samples, so the first that its listeners decode of the mix is that much older; what is chosen is the place at which that
-    /// follows best on the last that they heard, a whole number of pitch periods before it, and at least a frame before the end.
+    /// The place from which a mix should continue this sound for listeners who have heard it up to
+    /// `unheard` samples before its end. An encoder delays by `lookahead` samples, so the first
+    /// samples that its listeners decode from the mix are that much older. The chosen place joins
+    /// best to the last that they heard, a whole number of pitch periods before it, and at least a
+    /// frame before the end.
     pub fn seam(&self, unheard: usize, lookahead: usize) -> Seam {
         let heard = self.pcm.len().saturating_sub(unheard);
         let behind = usize::try_from(self.behind).unwrap_or(0).saturating_sub(unheard);
@@ -99,11 +101,15 @@ impl Past {
 }
 
 impl Past {
-    /// The three frames before the newest packet, which lasts for `samples`. A decoder that is to go on with that packet should have heard the last
-    /// of them, [coded alike](crate::Encoder::imitate) and without [prediction](crate::Encoder::set_prediction): Opus describes a sound by how it differs
-    /// from the one before, and on another's it may come out as much as 40 dB too loud. It fades in. `None`: nothing is known of what came before.
+    /// The sound that leads up to the newest packet, which lasts for `samples`: three frames, with
+    /// a fade-in. A decoder that is to continue with that packet should have heard the last of
+    /// them, [coded alike](crate::Encoder::imitate) and without
+    /// [prediction](crate::Encoder::set_prediction): Opus describes a sound by its difference from
+    /// the one before, and after another sound the packet may come out as much as 40 dB too loud.
+    /// `None`: the earlier sound is unknown.
     pub fn introduction(&self, samples: usize) -> Option<[Frame; 3]> {
-        // An encoder delays what it is given by so much, so the last frame's decoder hears this much of the one before it.
+        // An encoder delays its input by this much, so the decoder of the last frame hears this
+        // much of the one before it.
         let end = (self.pcm.len() + LOOKAHEAD_SAMPLES).checked_sub(samples)?;
         let heard = self.pcm.get(end.checked_sub(FRAME_SAMPLES + LOOKAHEAD_SAMPLES)?..end)?;
         if self.known <= i64::try_from(samples).ok()? {
@@ -113,7 +119,7 @@ impl Past {
         let faded = &mut frames.as_flattened_mut()[2 * FRAME_SAMPLES - LOOKAHEAD_SAMPLES..];
         faded.copy_from_slice(heard);
         for (i, sample) in faded[..BRIDGE].iter_mut().enumerate() {
-            // Without corners.
+            // With a smooth curve.
             *sample *= (std::f32::consts::FRAC_PI_2 * (i + 1) as f32 / BRIDGE as f32)
                 .sin()
                 .powi(2);
@@ -122,19 +128,20 @@ impl Past {
     }
 }
 
-/// Where a mix goes on from what its listeners have heard of one speaker; see [`Past::seam`].
+/// The place from which a mix continues the sound of one talker that its listeners have heard; see
+/// [`Past::seam`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seam {
     at: usize,
 }
 
 impl Seam {
-    /// By how many samples it is before the end of the sound.
+    /// Its distance from the end of the sound, in samples.
     pub fn back(self, past: &Past) -> usize {
         past.pcm.len().saturating_sub(self.at)
     }
 
-    /// The two frames before it, for an encoder to hear (what it makes of them is thrown away).
+    /// The two frames before it, as input for an encoder (its packets for them are thrown away).
     pub fn lead_in(self, past: &Past) -> [Frame; 2] {
         let mut frames = [[0.0; FRAME_SAMPLES]; 2];
         let before = &past.pcm[..self.at];
@@ -144,8 +151,8 @@ impl Seam {
         frames
     }
 
-    /// Lets the speaker's first frame in the mix follow on what was heard: nothing changes where the speaker was taken up
-    /// [there](Playout::resume).
+    /// Joins the talker's first frame in the mix to the sound heard: nothing changes if the talker
+    /// was [resumed there](Playout::resume).
     pub fn bridge(self, past: &Past, frame: &mut Frame) {
         let heard = &past.pcm[self.at..];
         stretch::cross_fade(&heard[..heard.len().min(BRIDGE)], frame);
@@ -153,8 +160,8 @@ impl Seam {
 }
 
 impl Playout {
-    /// Is the decoder idle, so that the speaker may be taken up from any place of what has come ([`Playout::resume`])? It is not
-    /// while frames are popped.
+    /// Whether the decoder is idle, so that the talker may be resumed from any place in the arrived
+    /// sound ([`Playout::resume`]). It isn't idle while frames are popped.
     pub fn is_skipped(&self) -> bool {
         self.skipped || self.state == State::Silent
     }
@@ -175,13 +182,13 @@ impl Playout {
         recent.chain(waiting).filter(move |(_, to, _)| *to > end - RECALLED)
     }
 
-    /// How many packets wait for their turn.
+    /// The number of waiting packets.
     pub fn waiting(&self) -> usize {
         self.buffer.iter().len()
     }
 
-    /// Decodes the last packets that came, those that wait included, with a decoder that is free for it: what a listener to whom they
-    /// were passed on has heard. `false`: nothing is known.
+    /// Decodes the latest packets, including those that wait, with a free decoder: the sound of a
+    /// listener to whom they were forwarded. `false`: nothing is known.
     pub fn recall(&self, decoder: &mut Decoder, past: &mut Past) -> bool {
         let Some(end) = self.end() else { return false };
         past.end = end;
@@ -202,7 +209,7 @@ impl Playout {
             if hole > LONGEST_HOLE {
                 past.pcm.fill(0.0);
             } else if hole > 0 {
-                // Sound that can't be concealed is left out.
+                // A failed concealment leaves no sound.
                 let _ = decoder.conceal(usize::try_from(hole).unwrap_or(0), &mut past.pcm);
             }
             if decoder.decode(payload, &mut past.pcm).is_err() {
@@ -214,8 +221,10 @@ impl Playout {
         true
     }
 
-    /// Takes the speaker up `back` samples before the end of what was [recalled](Playout::recall) just now; `decoder` is the one that did
-    /// it, and is exchanged for this one's. The next frame popped begins there and doesn't fade in. Only while [`Playout::is_skipped`].
+    /// Resumes the talker `back` samples before the end of the sound just
+    /// [recalled](Playout::recall); `decoder` is the one that decoded it, and is swapped for this
+    /// one's. The next frame popped begins there and doesn't fade in. Only while
+    /// [`Playout::is_skipped`].
     pub fn resume(&mut self, decoder: &mut Decoder, past: &Past, back: usize) {
         let back = back.min(past.pcm.len());
         let end = past.end;

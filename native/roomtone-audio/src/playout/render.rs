@@ -1,4 +1,5 @@
-//! Turning what waits into the next 20 ms: decoding, recovery, concealment, and the small changes of pace.
+//! Turns the waiting packets into the next 20 ms: decoding, recovery, concealment, and small
+//! changes of pace.
 
 use super::{
     BufferedPacket, FRAME, FrameKind, Playout, State,
@@ -7,30 +8,30 @@ use super::{
 use crate::{Decoder, FRAME_SAMPLES, Frame, level::sum_of_squares};
 use std::time::Instant;
 
-/// Concealed sound has faded to silence after 100 ms: longer than that it only sounds like a robot.
+/// Concealed sound has faded to silence after 100 ms: longer concealment sounds like a robot.
 pub(super) const CONCEAL_LIMIT: i64 = 4800;
-/// The first 20 ms of it are at full level.
+/// The first 20 ms of concealment are at full level.
 const CONCEAL_FULL: i64 = 960;
 /// Concealment and FEC come in multiples of 2.5 ms.
 const GRAIN: i64 = 120;
-/// Skipped packets that the decoder catches up with before it is heard again.
+/// The number of skipped packets that the decoder catches up with before it is heard again.
 pub(super) const WARM_UP: usize = 3;
-/// Delay that is given back must be more than needed by this (5 ms), else the pace would flutter.
+/// Delay is reduced only if the surplus exceeds this (5 ms), otherwise the pace would flutter.
 pub(super) const HYSTERESIS: i64 = 240;
-/// More delay than this to spare isn't worth a slow way out: jump (150 ms).
+/// A larger surplus than this (150 ms) isn't reduced slowly: jump.
 const JUMP: i64 = 7200;
-/// Ticks that a wish to change the delay must last, in quiet sound, and in loud sound.
+/// Ticks for which the delay must be wrong before it changes, in quiet sound, and in loud sound.
 const PATIENCE_QUIET: u32 = 10;
 const PATIENCE_LOUD: u32 = 25;
-/// With this much delay to spare (40 ms) loud sound is shortened sooner, with fewer ticks between two cuts.
+/// With this surplus (40 ms) loud sound is shortened sooner, with fewer ticks between two cuts.
 const URGENT: i64 = 1920;
-/// The most that is taken out of quiet sound at once (60 ms).
+/// The most that is removed from quiet sound at once (60 ms).
 const MAX_QUIET_CUT: i64 = 2880;
-/// Quiet: below −50 dBFS, or 26 dB below the speech of this speaker.
+/// Quiet: below −50 dBFS, or 26 dB below the speech of this talker.
 const QUIET_RMS: f32 = 0.003;
 const QUIET_SHARE: f32 = 0.05;
 
-/// The content of a frame, in samples.
+/// The composition of a frame, in samples.
 #[derive(Debug, Default)]
 struct Tally {
     concealed: i64,
@@ -38,7 +39,7 @@ struct Tally {
 }
 
 impl Playout {
-    /// The next 20 ms of the speaker, as of `now`. All zeros where the kind is [`FrameKind::Silence`].
+    /// The next 20 ms of the talker at `now`; all zeros if the kind is [`FrameKind::Silence`].
     pub fn pop(&mut self, now: Instant, out: &mut Frame) -> FrameKind {
         let now = self.clock(now);
         let skipped = std::mem::take(&mut self.skipped);
@@ -54,7 +55,7 @@ impl Playout {
             self.concealed = CONCEAL_LIMIT;
         }
         if self.decoder.is_none() {
-            // All that the usual tick needs, at once, so that none allocates.
+            // All memory of a usual tick at once, so that no tick allocates.
             self.fifo.reserve_exact(2 * FRAME_SAMPLES);
             self.tail.reserve_exact(FADE);
         }
@@ -91,7 +92,7 @@ impl Playout {
         }
     }
 
-    /// Brings the delay nearer to what is needed, if that can be done without being heard.
+    /// Moves the delay towards the target if that is inaudible.
     fn set_pace(&mut self, now: i64, tally: &mut Tally) {
         self.ticks_since_cut = self.ticks_since_cut.saturating_add(1);
         if let Some(back) = self.rewind_target(now) {
@@ -124,7 +125,7 @@ impl Playout {
         }
     }
 
-    /// Takes up to `most` samples out of the sound that comes next.
+    /// Removes up to `most` samples from the sound that comes next.
     fn shorten(&mut self, now: i64, most: i64, urgent: bool, tally: &mut Tally) {
         let quiet = self.is_quiet(self.last_rms);
         let ticks = self.ticks_ahead;
@@ -138,7 +139,7 @@ impl Playout {
         } else {
             stretch::MAX_LOUD_CUT as i64
         }) as usize;
-        // Only who catches up with a backlog needs as much.
+        // Only catching up with a backlog needs this much.
         let needed = FRAME_SAMPLES + MAX_QUIET_CUT as usize + FRAME_SAMPLES;
         self.fifo.reserve_exact(needed.saturating_sub(self.fifo.len()));
         self.fill(now, FRAME_SAMPLES + longest, tally);
@@ -161,7 +162,7 @@ impl Playout {
         }
     }
 
-    /// Puts made-up background before the next packet.
+    /// Inserts synthesised background before the next packet.
     fn lengthen(&mut self, samples: i64) {
         let samples = samples.div_euclid(GRAIN) * GRAIN;
         if samples > 0
@@ -177,7 +178,7 @@ impl Playout {
         rms < QUIET_RMS.max(QUIET_SHARE * self.speech_rms)
     }
 
-    /// Goes to another position; what would have been heard fades out under it.
+    /// Jumps to another position; the sound that would have followed fades out under the new.
     fn splice(&mut self, to: i64) {
         self.tail.clear();
         if self.fifo.len() >= FADE {
@@ -192,7 +193,7 @@ impl Playout {
         self.shed_before(to);
     }
 
-    /// Makes sound until `wanted` samples are there or the stream has gone silent.
+    /// Makes sound until `wanted` samples are ready or the stream has gone silent.
     fn fill(&mut self, now: i64, wanted: usize, tally: &mut Tally) {
         while self.fifo.len() < wanted {
             let at = self.position + self.fifo.len() as i64;
@@ -208,7 +209,7 @@ impl Playout {
                 self.play_front(now, at, tally);
                 continue;
             }
-            // In order, or marked as a beginning: nothing is lost, the speaker paused.
+            // In order, or marked as a beginning: nothing is lost, the talker paused.
             let pause = next.marker || next.seq == self.last_seq + 1;
             if pause || gap > CONCEAL_LIMIT {
                 self.fill_hole(missing, pause, tally);
@@ -224,7 +225,8 @@ impl Playout {
         }
     }
 
-    /// Nothing comes next (yet): fades out, at once where the speaker paused on purpose, else as concealment does.
+    /// Nothing follows (yet): fades out, at once if the talker paused on purpose, otherwise as
+    /// concealment does.
     fn fill_hole(&mut self, samples: i64, pause: bool, tally: &mut Tally) {
         let start = self.fifo.len();
         self.conceal(samples, tally);
@@ -234,7 +236,7 @@ impl Playout {
         }
     }
 
-    /// Decodes the first packet that waits; `at` is the timestamp that the sound goes on from.
+    /// Decodes the first waiting packet; `at` is the timestamp at which the sound continues.
     fn play_front(&mut self, now: i64, at: i64, tally: &mut Tally) {
         let Some(packet) = self.buffer.take_front() else { return };
         self.note_wait(now, &packet, self.fifo.len() as i64);
@@ -256,7 +258,7 @@ impl Playout {
         self.keep(packet);
     }
 
-    /// Lets the new sound from `start` on follow what was heard last without a click.
+    /// Joins the new sound from `start` on to the last one heard, without a click.
     fn join(&mut self, start: usize) {
         let sound = &mut self.fifo[start..];
         if !self.tail.is_empty() {
@@ -268,7 +270,8 @@ impl Playout {
         self.concealed = 0;
     }
 
-    /// If packets were skipped, lets the decoder hear the last of them, so that it doesn't go on from old sound.
+    /// If packets were skipped, lets the decoder hear the last of them, so that it doesn't continue
+    /// from old sound.
     fn warm_up(&mut self, ts: i64) {
         if !std::mem::take(&mut self.cold) || self.recent.end() != Some(ts) {
             return;
@@ -276,17 +279,17 @@ impl Playout {
         let Some(decoder) = decoder(&mut self.decoder) else {
             return;
         };
-        // A fresh decoder finds its way sooner than one that is full of something else.
+        // A fresh decoder adapts sooner than one in another state.
         let _ = decoder.reset();
         let start = self.fifo.len();
         for packet in self.recent.last(WARM_UP) {
-            // Not a sound is kept; what can't be decoded warms nothing up.
+            // The sound is thrown away; an undecodable packet warms nothing up.
             let _ = decoder.decode(&packet.payload, &mut self.fifo);
             self.fifo.truncate(start);
         }
     }
 
-    /// Recovers the lost `samples` before the first packet that waits from its copy of them.
+    /// Recovers the lost `samples` before the first waiting packet from its copy of them.
     fn recover(&mut self, samples: i64, tally: &mut Tally) {
         let start = self.fifo.len();
         let recovered = match (self.buffer.front(), decoder(&mut self.decoder)) {
@@ -303,7 +306,7 @@ impl Playout {
         }
     }
 
-    /// Makes up `samples`, the quieter the longer nothing came.
+    /// Synthesises `samples`, the quieter the longer nothing has arrived.
     fn conceal(&mut self, samples: i64, tally: &mut Tally) {
         tally.concealed += samples;
         let mut left = samples;
@@ -315,10 +318,10 @@ impl Playout {
                 && let Some(decoder) = decoder(&mut self.decoder)
             {
                 let grains = (piece + GRAIN - 1) / GRAIN * GRAIN;
-                // A failure leaves nothing, and nothing is filled up with zeros.
+                // A failure appends nothing, and the gap is filled with zeros.
                 let _ = decoder.conceal(grains as usize, &mut self.fifo);
             }
-            // Samples made up beyond the end begin the next frame.
+            // The synthesised sound beyond the end is the beginning of the next.
             self.fifo.resize(self.fifo.len().max(end), 0.0);
             let made = (self.fifo.len() - start) as i64;
             let (from, to) = (gain_after(self.concealed), gain_after(self.concealed + made));
@@ -331,7 +334,7 @@ impl Playout {
     }
 }
 
-/// Gain of concealed sound after so many samples of it.
+/// The gain of concealed sound after this many samples of it.
 fn gain_after(samples: i64) -> f32 {
     let into = (samples - CONCEAL_FULL) as f32 / (CONCEAL_LIMIT - CONCEAL_FULL) as f32;
     1.0 - into.clamp(0.0, 1.0)

@@ -1,10 +1,10 @@
-//! Taking time out of sound that is played, and joining two sounds, so that it isn't heard.
+//! Shortens sound and joins two sounds, inaudibly.
 
 /// Samples of a cross-fade: 5 ms.
 pub(super) const FADE: usize = 240;
-/// The shortest piece worth taking out, a period of 400 Hz: 2.5 ms.
+/// The shortest piece worth removing, a period of 400 Hz: 2.5 ms.
 pub(super) const MIN_CUT: usize = 120;
-/// The longest piece taken out of voiced sound, a period of 67 Hz: 15 ms.
+/// The longest piece removed from voiced sound, a period of 67 Hz: 15 ms.
 pub(super) const MAX_LOUD_CUT: usize = 720;
 
 /// Fades `sound` in from a gain of `from` over its first 5 ms.
@@ -13,7 +13,7 @@ pub(super) fn fade_in(sound: &mut [f32], from: f32) {
     crate::mix::ramp(&mut sound[..len], from, 1.0);
 }
 
-/// Lets `tail` fade out over the beginning of `sound`, which fades in.
+/// Fades `tail` out over the beginning of `sound`, which fades in.
 pub(super) fn cross_fade(tail: &[f32], sound: &mut [f32]) {
     let len = tail.len().min(sound.len());
     let step = 1.0 / len.max(1) as f32;
@@ -23,8 +23,8 @@ pub(super) fn cross_fade(tail: &[f32], sound: &mut [f32]) {
     }
 }
 
-/// Takes `cut` samples out of `sound`, `at` samples from its start, cross-fading over the seam. Nothing happens where there
-/// isn't enough sound.
+/// Removes `cut` samples from `sound`, `at` samples from its start, with a cross-fade over the
+/// seam. Does nothing if there isn't enough sound.
 pub(super) fn cut(sound: &mut Vec<f32>, at: usize, cut: usize) -> usize {
     if at + cut + FADE > sound.len() || cut == 0 {
         return 0;
@@ -38,9 +38,10 @@ pub(super) fn cut(sound: &mut Vec<f32>, at: usize, cut: usize) -> usize {
     cut
 }
 
-/// The length of the piece, `MIN_CUT..=longest` samples, that can go at `at` with the least harm: a whole number of pitch
-/// periods, found as the shift at which the sound looks most like itself. `None` where it never does. Where less than the longest pitch
-/// period may go the best place may be a bad one, so it has to look the more like it.
+/// The length of the piece, `MIN_CUT..=longest` samples, that can be removed at `at` with the least
+/// harm: a whole number of pitch periods, found as the shift at which the sound is most similar to
+/// itself. `None` if it is never similar. If `longest` is below the longest pitch period, the best
+/// shift may be a bad one, so it has to be more similar.
 pub(super) fn best_cut(sound: &[f32], at: usize, longest: usize) -> Option<usize> {
     let longest = longest.min(MAX_LOUD_CUT).min(sound.len().saturating_sub(at + FADE));
     let least_like = if longest < MAX_LOUD_CUT { 0.9 } else { 0.5 };
@@ -56,8 +57,9 @@ pub(super) fn best_cut(sound: &[f32], at: usize, longest: usize) -> Option<usize
     (like > least_like).then_some(shift)
 }
 
-/// By how many samples, `least..=most`, the end of `sound` lies behind the place from which it looks most like it does at that end, over the last
-/// `window` samples: from there it goes on as it would have gone on from the end. `None` where there isn't enough sound.
+/// The lag, `least..=most` samples, at which earlier sound is most similar to the end of `sound`,
+/// over the last `window` samples: from there it continues as it would have from the end. `None` if
+/// there isn't enough sound.
 pub(super) fn best_lag(sound: &[f32], least: usize, most: usize, window: usize) -> Option<usize> {
     let most = most.min(sound.len().checked_sub(window)?);
     let template = &sound[sound.len() - window..];
@@ -68,7 +70,7 @@ pub(super) fn best_lag(sound: &[f32], least: usize, most: usize, window: usize) 
         dot(template, other) / (energy * dot(other, other)).sqrt().max(1e-9)
     };
     let coarse = (least..=most).step_by(8).map(|lag| (lag, likeness(lag)));
-    // Of equals the first: no more is repeated than has to be.
+    // The first of equals: nothing is repeated beyond the minimum.
     let best = |a: (usize, f32), b: (usize, f32)| if b.1 > a.1 { b } else { a };
     let (near, _) = coarse.reduce(best)?;
     let fine = (near.saturating_sub(7).max(least)..=(near + 7).min(most)).map(|lag| (lag, likeness(lag)));
@@ -94,7 +96,7 @@ mod tests {
     use crate::analysis::{Tone, max_step};
 
     #[test]
-    fn a_tone_loses_whole_periods_and_no_one_hears_it() {
+    fn a_tone_loses_whole_periods_inaudibly() {
         let mut sound = vec![0.0; 2400];
         Tone::new(200.0, 0.5).fill(&mut sound);
         let steepest = max_step(&sound);
@@ -106,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn too_little_sound_is_left_alone() {
+    fn too_little_sound_is_left_unchanged() {
         let mut sound = vec![0.5; 500];
         assert_eq!(cut(&mut sound, 240, 120), 0);
         assert_eq!(sound.len(), 500);

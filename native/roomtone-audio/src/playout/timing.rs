@@ -1,23 +1,24 @@
-//! How much delay a stream needs: measured from when its packets come.
+//! The delay that a stream needs, measured from the arrival of its packets.
 //!
-//! Everything is in samples of 48 kHz. A packet's *offset* is its arrival on our clock minus its timestamp. The smallest
-//! offset of the last seconds is the *base*: the network at its fastest. A packet's *lateness* is its offset
-//! above the base, and the target delay is the one that all but very few of the last packets would have needed.
+//! Everything is in samples of 48 kHz. A packet's *offset* is its arrival on our clock minus its
+//! timestamp. The smallest offset of the last seconds is the *base*: the network at its fastest. A
+//! packet's *lateness* is its arrival beyond what the base allows. The target delay is what all but
+//! very few of the last packets would have needed.
 //!
-//! Because both are measured over the same short window, a drift of the sender's clock, a new route and a restarted clock
-//! move the base and need no case of their own.
+//! Because both are measured over the same short window, a drift of the sender's clock, a new route
+//! and a restarted clock move the base and need no special case.
 
 use std::collections::VecDeque;
 
 /// Measurements kept: at least 5 s of sound.
 const CAPACITY: usize = 256;
-/// Measurements that are kept however old they are, so that a pause doesn't forget the network.
+/// Measurements kept however old they are, so that the network is remembered across a pause.
 const KEPT: usize = 32;
-/// Older ones go: 5 s.
+/// The maximum age of other measurements: 5 s.
 const MAX_AGE: i64 = 5 * 48_000;
-/// Of this many measurements one may be later than the target.
+/// One in this many measurements may be later than the target.
 const OUTLIER_OF: usize = 80;
-/// A stream that for this long comes later than any target could cover has a new base: 1 s.
+/// A stream that is later than any target could cover for this long has a new base: 1 s.
 const FAR_LIMIT: i64 = 48_000;
 /// Short packets share a measurement.
 const SPAN: i64 = 960;
@@ -42,9 +43,9 @@ pub(super) struct Timing {
     last: Option<(i64, i64)>,
     in_burst: bool,
     far_since: Option<i64>,
-    /// RFC 3550 A.8, in 1/16 samples.
+    /// Interarrival jitter as in RFC 3550 A.8, in 1/16 samples.
     jitter_16: i64,
-    /// Timestamp grid of the stream: a packet's start and how far apart positions are that packets begin at.
+    /// The timestamp grid of the stream: a packet's start and the distance between possible starts.
     phase: i64,
     step: i64,
 }
@@ -66,7 +67,7 @@ impl Timing {
         }
     }
 
-    /// Delay that the stream needs on top of the base.
+    /// The delay that the stream needs on top of the base.
     pub fn target(&self) -> i64 {
         self.target
     }
@@ -76,7 +77,7 @@ impl Timing {
         self.jitter_16 / 16
     }
 
-    /// Forgets all: the stream has jumped.
+    /// Forgets everything: the stream has jumped.
     pub fn restart(&mut self) {
         self.measurements.clear();
         self.last = None;
@@ -85,7 +86,7 @@ impl Timing {
         self.target = self.min_target;
     }
 
-    /// A packet came.
+    /// Measures the arrival of a packet.
     pub fn observe(&mut self, arrival: i64, ts: i64, samples: i64) {
         let offset = arrival - ts;
         if let Some((last_arrival, last_ts)) = self.last {
@@ -165,14 +166,15 @@ impl Timing {
         self.target = needed.clamp(self.min_target, self.max_target);
     }
 
-    /// May a frame that begins with the packet at `ts` be played at `now`, with `extra` to spare? The frame's last packet
-    /// must have come, which for packets below 20 ms isn't the first.
+    /// Whether a frame that begins with the packet at `ts` may be played at `now`, with `extra` to
+    /// spare. The frame's last packet must have arrived; for packets below 20 ms that isn't the
+    /// first.
     pub fn is_due(&self, now: i64, ts: i64, extra: i64) -> bool {
         now - self.base - ts - (SPAN - self.step) >= self.target + extra
     }
 
-    /// The position that a frame played at `now` should begin at: on a packet's start, as late in the stream as the target
-    /// (and `extra`) allows.
+    /// The position at which a frame played at `now` should begin: at a packet's start, as late in
+    /// the stream as the target (and `extra`) allows.
     pub fn ideal(&self, now: i64, extra: i64) -> i64 {
         let latest = now - self.base - self.target - extra - (SPAN - self.step);
         self.phase + (latest - self.phase).div_euclid(self.step) * self.step

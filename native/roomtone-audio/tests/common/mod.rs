@@ -1,11 +1,11 @@
-//! A speaker, a link with its own mind about time, and a listener on a virtual clock.
+//! A talker, a link with variable delay, and a listener on a virtual clock.
 #![allow(dead_code, missing_docs, clippy::unwrap_used)]
 
 use roomtone_audio::*;
 use std::time::{Duration, Instant};
 
-/// Packets of a tone that may be repeated without a seam if they hold whole periods of it together: they are taken from the
-/// second time round.
+/// Packets of a tone that may be repeated without a seam if together they hold whole periods of it:
+/// they are taken from the second round.
 pub fn encoded_tone(hz: f64, amplitude: f32, millis_10: usize, packets: usize, config: &EncoderConfig) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(config).unwrap();
     let mut tone = analysis::Tone::new(hz, amplitude);
@@ -21,7 +21,8 @@ pub fn encoded_tone(hz: f64, amplitude: f32, millis_10: usize, packets: usize, c
     all.split_off(packets)
 }
 
-/// One second of something that an encoder takes for a voice: four syllables of harmonics of 125 Hz, 20 ms each packet.
+/// One second of a signal that an encoder classifies as voice: four syllables of harmonics of 125
+/// Hz, in packets of 20 ms.
 pub fn encoded_voice(config: &EncoderConfig) -> Vec<Vec<u8>> {
     let mut encoder = Encoder::new(config).unwrap();
     let mut harmonics: Vec<analysis::Tone> = (1..24)
@@ -42,7 +43,7 @@ pub fn encoded_voice(config: &EncoderConfig) -> Vec<Vec<u8>> {
     all.split_off(50)
 }
 
-/// One packet on its way.
+/// One packet in transit.
 #[derive(Clone)]
 pub struct Sent {
     pub at: Duration,
@@ -82,7 +83,7 @@ pub fn meta(sent: &Sent) -> RtpMeta {
     }
 }
 
-/// The output.
+/// The output of a playout.
 #[derive(Default)]
 pub struct Heard {
     pub kinds: Vec<FrameKind>,
@@ -120,7 +121,7 @@ pub fn listen(playout: &mut Playout, mut packets: Vec<Sent>, phase: Duration, ti
     heard
 }
 
-/// Some moment; only differences count.
+/// An arbitrary moment; only differences count.
 #[allow(clippy::disallowed_methods)]
 pub fn origin() -> Instant {
     use std::sync::OnceLock;
