@@ -59,6 +59,12 @@ pub(crate) fn send(socket: &UdpSocket, outbox: &Outbox, first: usize) -> io::Res
     }
 }
 
+/// The bytes of `count` datagrams of `outbox`, from the one at `first` on.
+pub(crate) fn bytes(outbox: &Outbox, first: usize, count: usize) -> u64 {
+    let datagrams = (first..first + count).filter_map(|at| outbox.get(at));
+    datagrams.map(|(_, datagram)| datagram.len() as u64).sum()
+}
+
 /// The same, one datagram a call.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn send(socket: &UdpSocket, outbox: &Outbox, first: usize) -> io::Result<usize> {
@@ -95,6 +101,10 @@ mod tests {
             }
         }
         assert_eq!(failed, 1);
+        assert_eq!(
+            (bytes(&outbox, 0, 100), bytes(&outbox, 99, 2), bytes(&outbox, 200, 9)),
+            (3300, 37, 33)
+        );
         let mut buffer = [0; 64];
         for n in 0..200u8 {
             let length = to[usize::from(n) % 3].recv(&mut buffer).unwrap();

@@ -409,6 +409,10 @@ pub struct PeerStats {
     pub fraction_lost_out: Option<f64>,
     /// The jitter of our packets as they see it, milliseconds; `None` before their first report.
     pub remote_jitter_ms: Option<f64>,
+    /// Time from the connection to their first RTP packet, milliseconds; `None` before it came.
+    pub first_in_ms: Option<f64>,
+    /// Time from the connection to the first RTP packet sent to them, milliseconds; `None` before it was sent.
+    pub first_out_ms: Option<f64>,
     /// Whether they have a mix of their own at present.
     pub private_mix: bool,
     /// Whether they get the packets of the one talker whom they hear, as these come.

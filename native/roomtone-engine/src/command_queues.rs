@@ -121,6 +121,11 @@ impl CommandQueues {
         shard.push(queue, command)
     }
 
+    /// The number of commands that wait for a shard.
+    pub fn waiting(&self, shard: ShardIndex) -> usize {
+        self.shards.get(shard).map_or(0, |shard| shard.queue().commands.len())
+    }
+
     /// The next thing for a shard to do.
     pub(crate) fn take(&self, shard: ShardIndex) -> Option<Work> {
         let mut queue = self.shards.get(shard)?.queue();

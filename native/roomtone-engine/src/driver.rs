@@ -96,6 +96,7 @@ struct EventLoop {
 #[derive(Default)]
 struct Counters {
     sent: u64,
+    sent_bytes: u64,
     failed: u64,
     events_dropped: u64,
 }
@@ -288,6 +289,7 @@ impl EventLoop {
     async fn send(&mut self) {
         let for_others = self.mailboxes.send_for_others(&mut self.shard);
         self.counters.sent += for_others.sent;
+        self.counters.sent_bytes += for_others.bytes;
         self.counters.failed += for_others.failed;
         let outbox = self.shard.outbox();
         let mut at = 0;
@@ -295,6 +297,7 @@ impl EventLoop {
             match batch::send(&self.plain_socket, outbox, at) {
                 Ok(sent) => {
                     self.counters.sent += sent as u64;
+                    self.counters.sent_bytes += batch::bytes(outbox, at, sent);
                     at += sent;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -308,6 +311,7 @@ impl EventLoop {
                     match tokio::time::timeout(FULL_BUFFER, full).await {
                         Ok(Ok(sent)) => {
                             self.counters.sent += sent as u64;
+                            self.counters.sent_bytes += batch::bytes(outbox, at, sent);
                             at += sent;
                         }
                         Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -368,6 +372,7 @@ impl EventLoop {
         *stats = self.shard.stats();
         stats.epoch = self.epoch;
         stats.datagrams_out = self.counters.sent;
+        stats.bytes_out = self.counters.sent_bytes;
         stats.send_failures = self.counters.failed;
         stats.events_dropped = self.counters.events_dropped;
         stats.load = self.meter.load();

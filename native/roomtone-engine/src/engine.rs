@@ -196,9 +196,13 @@ impl Engine {
         self.queues.submit(shard, command)
     }
 
-    /// A shard's figures as of at most a tenth of a second ago.
+    /// A shard's figures as of at most a tenth of a second ago; the length of its queue is as of now.
     pub fn stats(&self, shard: usize) -> Option<ShardStats> {
-        self.cells.get(shard).map(|cell| lock(&cell.stats).clone())
+        let stats = self.cells.get(shard).map(|cell| lock(&cell.stats).clone())?;
+        Some(ShardStats {
+            commands_waiting: self.queues.waiting(shard) as u64,
+            ..stats
+        })
     }
 
     /// Ends every loop and closes the sockets. A shard that is being run says goodbye to its participants first (RTCP BYE, DTLS

@@ -48,10 +48,11 @@ pub(crate) struct Mailboxes {
     sockets: Vec<Option<Arc<UdpSocket>>>,
 }
 
-/// Numbers of datagrams.
+/// Numbers of datagrams, and the bytes of those sent.
 #[derive(Default)]
 pub(crate) struct SendCounts {
     pub(crate) sent: u64,
+    pub(crate) bytes: u64,
     pub(crate) failed: u64,
 }
 
@@ -99,6 +100,7 @@ impl Mailboxes {
                 match socket.map(|socket| batch::send(socket, outbox, at)) {
                     Some(Ok(sent)) => {
                         counts.sent += sent as u64;
+                        counts.bytes += batch::bytes(outbox, at, sent);
                         at += sent;
                     }
                     // A full buffer, too: sound that waits is sound that is late.

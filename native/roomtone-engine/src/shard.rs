@@ -107,6 +107,7 @@ impl Shard {
     /// A datagram has come in. It is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.context.stats.datagrams_in += 1;
+        self.context.stats.bytes_in += datagram.len() as u64;
         let packet = Packet::read(datagram);
         match self.context.routes.find(from, &packet) {
             Some(destination) => self.deliver(now, destination, from, packet),

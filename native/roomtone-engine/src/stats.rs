@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use roomtone_audio::FrameKind;
+use serde::{Serialize, Serializer};
 
-/// A histogram of durations: buckets of a factor of √2 from 1 µs to about 65 ms, the last one open.
+/// A histogram of durations: buckets of a factor of √2 from 1 µs to about a second, the last one open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Histogram {
+    #[serde(serialize_with = "slice")]
     counts: [u64; Histogram::BUCKETS],
     max_us: u64,
+    sum_us: u64,
+}
+
+// Serde has no implementation for arrays of more than 32 elements.
+fn slice<S: Serializer>(counts: &[u64], serializer: S) -> Result<S::Ok, S::Error> {
+    counts.serialize(serializer)
 }
 
 impl Default for Histogram {
@@ -16,17 +24,19 @@ impl Default for Histogram {
         Histogram {
             counts: [0; Histogram::BUCKETS],
             max_us: 0,
+            sum_us: 0,
         }
     }
 }
 
 impl Histogram {
-    const BUCKETS: usize = 32;
+    const BUCKETS: usize = 40;
 
     /// Counts one duration.
     pub fn record(&mut self, value: Duration) {
         let us = u64::try_from(value.as_micros()).unwrap_or(u64::MAX);
         self.max_us = self.max_us.max(us);
+        self.sum_us = self.sum_us.saturating_add(us);
         self.counts[Self::bucket(us)] += 1;
     }
 
@@ -51,6 +61,11 @@ impl Histogram {
     pub fn buckets(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let counts = self.counts.iter().enumerate().filter(|(_, count)| **count > 0);
         counts.map(|(bucket, count)| (Self::upper_edge(bucket), *count))
+    }
+
+    /// All durations counted, added up.
+    pub fn sum(&self) -> Duration {
+        Duration::from_micros(self.sum_us)
     }
 
     /// How many durations were counted.
@@ -93,8 +108,12 @@ pub struct ShardStats {
     pub peers: u64,
     /// Datagrams in.
     pub datagrams_in: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub bytes_in: u64,
     /// Datagrams out.
     pub datagrams_out: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub bytes_out: u64,
     /// Datagrams that belonged to nobody.
     pub datagrams_unknown: u64,
     /// Datagrams that the system didn't take (full socket buffer or no route).
@@ -105,8 +124,18 @@ pub struct ShardStats {
     pub ticks_skipped: u64,
     /// Frames decoded (or concealed by the decoder).
     pub frames_decoded: u64,
+    /// Talkers' frames of 20 ms whose time came, heard or not; rooms that forward have none.
+    pub frames_played: u64,
+    /// Of these, frames recovered from the next packet's copy (in-band FEC).
+    pub frames_recovered: u64,
+    /// Of these, frames whose packet was lost or late, and which no copy replaced.
+    pub frames_missing: u64,
+    /// Of these, frames that somebody heard and that were therefore concealed.
+    pub frames_concealed: u64,
     /// Opus frames encoded.
     pub frames_encoded: u64,
+    /// Of these, frames of a mix with one listener.
+    pub frames_encoded_private: u64,
     /// Audio packets sent.
     pub packets_sent: u64,
     /// Of these, in rooms that mix: talkers' packets that were passed on as they came, because their listener hears nobody else.
@@ -125,10 +154,33 @@ pub struct ShardStats {
     pub load: f32,
     /// Events that could not be handed on because nobody took them.
     pub events_dropped: u64,
+    /// Commands that wait in the shard's queue.
+    pub commands_waiting: u64,
+    /// The delay in the jitter buffer of each frame that was played.
+    pub buffer_delay: Histogram,
     /// How late ticks began.
     pub tick_lateness: Histogram,
     /// How long the ticks of 20 ms took together, with the sending of what they made.
     pub tick_duration: Histogram,
+}
+
+impl ShardStats {
+    /// Counts a talker's frame whose time came, after `delay` in the jitter buffer. `heard`: it was taken for a mix.
+    pub(crate) fn count_frame(&mut self, kind: FrameKind, delay: Duration, heard: bool) {
+        if !kind.is_sound() {
+            return;
+        }
+        self.frames_played += 1;
+        self.buffer_delay.record(delay);
+        match kind {
+            FrameKind::Fec => self.frames_recovered += 1,
+            FrameKind::Concealed => {
+                self.frames_missing += 1;
+                self.frames_concealed += u64::from(heard);
+            }
+            FrameKind::Decoded | FrameKind::Silence => {}
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,7 +189,7 @@ mod tests {
 
     #[test]
     fn every_value_is_below_the_upper_edge_of_its_bucket_and_not_of_the_one_before() {
-        for us in (0..4096).chain([10_000, 20_000, 65_000, 90_000]) {
+        for us in (0..4096).chain([10_000, 20_000, 65_000, 90_000, 1_000_000]) {
             let bucket = Histogram::bucket(us);
             assert!(us < Histogram::upper_edge(bucket), "{us} in {bucket}");
             assert!(
@@ -159,6 +211,21 @@ mod tests {
         assert_eq!(histogram.buckets().next(), Some((2, 1)));
         assert_eq!(histogram.buckets().map(|bucket| bucket.1).sum::<u64>(), 1000);
         assert_eq!(histogram.count(), 1000);
+        assert_eq!(histogram.sum(), Duration::from_micros(500_500));
+    }
+
+    #[test]
+    fn frames_are_counted_by_what_became_of_them() {
+        let (mut stats, delay) = (ShardStats::default(), Duration::from_millis(40));
+        stats.count_frame(FrameKind::Silence, delay, true);
+        assert_eq!(stats, ShardStats::default());
+        stats.count_frame(FrameKind::Decoded, delay, true);
+        stats.count_frame(FrameKind::Fec, delay, true);
+        stats.count_frame(FrameKind::Concealed, delay, true);
+        stats.count_frame(FrameKind::Concealed, delay, false);
+        let frames = (stats.frames_played, stats.frames_recovered, stats.frames_missing);
+        assert_eq!((frames, stats.frames_concealed), ((4, 1, 2), 1));
+        assert_eq!((stats.buffer_delay.count(), stats.buffer_delay.sum()), (4, 4 * delay));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use roomtone_engine::{
-    Action, Command, Envelope, Event, FaultScope, GainCell, PeerStats, RoomKind, Select, ShardStats, SlotCell,
-    SourceCell,
+    Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, PeerStats, RoomKind, Select, ShardStats,
+    SlotCell, SourceCell,
 };
 use rustler::{Atom, Decoder, Encoder, Env, Error, NifMap, NifResult, Term};
 
@@ -25,10 +25,12 @@ mod atoms {
         loudest, nearest, shard,
         // Figures.
         packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
-        round_trip_ms, fraction_lost_out, remote_jitter_ms, private_mix, passed_through,
+        round_trip_ms, fraction_lost_out, remote_jitter_ms, first_in_ms, first_out_ms, private_mix, passed_through,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
-        frames_encoded, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
-        tick_lateness, tick_lateness_p50_us, tick_lateness_p99_us, tick_lateness_max_us,
+        frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
+        commands_waiting, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
+        tick_lateness, tick_lateness_sum_us, tick_duration, tick_duration_sum_us, buffer_delay, buffer_delay_sum_us,
+        tick_lateness_p50_us, tick_lateness_p99_us, tick_lateness_max_us,
         tick_duration_p50_us, tick_duration_p99_us, tick_duration_max_us,
     }
 }
@@ -282,37 +284,54 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         round_trip_ms: stats.round_trip_ms,
         fraction_lost_out: stats.fraction_lost_out,
         remote_jitter_ms: stats.remote_jitter_ms,
+        first_in_ms: stats.first_in_ms,
+        first_out_ms: stats.first_out_ms,
         private_mix: stats.private_mix,
         passed_through: stats.passed_through,
     )
 }
 
-/// `shard_stats/2`'s answer; times in microseconds. `tick_lateness` is a histogram: `{first value past the bucket, count}`.
+/// `shard_stats/2`'s answer; times in microseconds. `tick_lateness`, `tick_duration` and `buffer_delay` are histograms:
+/// `{first value past the bucket, count}`.
 pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
     let us = |duration: Duration| duration.as_micros() as u64;
-    let (lateness, duration) = (&stats.tick_lateness, &stats.tick_duration);
+    let (lateness, duration, delay) = (&stats.tick_lateness, &stats.tick_duration, &stats.buffer_delay);
+    let buckets = |histogram: &Histogram| histogram.buckets().collect::<Vec<_>>();
     map!(env,
         epoch: stats.epoch,
         rooms: stats.rooms,
         peers: stats.peers,
         datagrams_in: stats.datagrams_in,
+        bytes_in: stats.bytes_in,
         datagrams_out: stats.datagrams_out,
+        bytes_out: stats.bytes_out,
         datagrams_unknown: stats.datagrams_unknown,
         send_failures: stats.send_failures,
         ticks: stats.ticks,
         ticks_skipped: stats.ticks_skipped,
         frames_decoded: stats.frames_decoded,
+        frames_played: stats.frames_played,
+        frames_recovered: stats.frames_recovered,
+        frames_missing: stats.frames_missing,
+        frames_concealed: stats.frames_concealed,
         frames_encoded: stats.frames_encoded,
+        frames_encoded_private: stats.frames_encoded_private,
         packets_sent: stats.packets_sent,
         packets_passed: stats.packets_passed,
         mode_changes: stats.mode_changes,
         packets_refused: stats.packets_refused,
         packets_oversized: stats.packets_oversized,
         events_dropped: stats.events_dropped,
+        commands_waiting: stats.commands_waiting,
         load: stats.load,
         shed_level: stats.shed_level,
         shed_steps: stats.shed_steps,
-        tick_lateness: lateness.buckets().collect::<Vec<_>>(),
+        tick_lateness: buckets(lateness),
+        tick_lateness_sum_us: us(lateness.sum()),
+        tick_duration: buckets(duration),
+        tick_duration_sum_us: us(duration.sum()),
+        buffer_delay: buckets(delay),
+        buffer_delay_sum_us: us(delay.sum()),
         tick_lateness_p50_us: us(lateness.quantile(0.5)),
         tick_lateness_p99_us: us(lateness.quantile(0.99)),
         tick_lateness_max_us: us(lateness.max()),

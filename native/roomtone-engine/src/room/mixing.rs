@@ -289,15 +289,19 @@ impl Mixing {
             let selected = chosen.next_if_eq(&index).is_some();
             let was_selected = std::mem::replace(&mut peer.selected, selected);
             let Some(playout) = peer.playout.as_mut() else { continue };
+            let delay = playout.stats().current_delay;
             let fades_out = !selected && was_selected && playout.has_audio(at);
             let faded = std::mem::replace(&mut peer.faded, fades_out);
             if !selected && !fades_out {
-                peer.missing_frames = missing(peer.missing_frames, playout.skip(at));
+                let kind = playout.skip(at);
+                peer.missing_frames = missing(peer.missing_frames, kind);
+                context.stats.count_frame(kind, delay, false);
                 continue;
             }
             let frame = frame_for(talkers, frames);
             let kind = playout.pop(at, frame);
             peer.missing_frames = missing(peer.missing_frames, kind);
+            context.stats.count_frame(kind, delay, true);
             if kind == FrameKind::Silence {
                 peer.measured = None;
                 continue;
@@ -395,6 +399,7 @@ impl Mixing {
             }
             let silent = mix_row(shared, talkers, frames, pass, mix);
             let sent = encode(&mut shared.encoder, mix, silent, packet, &mut context.stats)?;
+            context.stats.frames_encoded_private += u64::from(sent.is_some() && shared.listeners == 1);
             shared.quiet = sent.is_none_or(|(_, level)| level >= QUIET);
             shared.remember(talkers.iter().copied());
             let peers = base.peers.iter_mut().zip(&mut self.peers);

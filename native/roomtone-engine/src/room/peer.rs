@@ -109,6 +109,8 @@ impl Peer {
             round_trip_ms: transport.round_trip.map(ms),
             fraction_lost_out: transport.remote_fraction_lost.map(f64::from),
             remote_jitter_ms: transport.remote_jitter.map(ms),
+            first_in_ms: transport.first_in.map(ms),
+            first_out_ms: transport.first_out.map(ms),
             private_mix,
             passed_through: false,
         }

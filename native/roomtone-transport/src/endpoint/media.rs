@@ -1,7 +1,7 @@
 //! The media side of an endpoint: which packets come in, how ours go out, and the counters.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
@@ -38,6 +38,8 @@ pub(super) struct Media {
     next_report: Option<Instant>,
     remote: Option<RemoteStats>,
     counters: EndpointStats,
+    /// Since when packets could pass.
+    connected_at: Option<Instant>,
 }
 
 impl Media {
@@ -53,6 +55,7 @@ impl Media {
             next_report: None,
             remote: None,
             counters: EndpointStats::default(),
+            connected_at: None,
         })
     }
 
@@ -91,6 +94,7 @@ impl Media {
     pub(super) fn connected(&mut self, now: Instant, srtp: Box<Srtp>, config: &TransportConfig) {
         self.counters.srtp_profile = Some(srtp.profile_name());
         self.srtp = Some(srtp);
+        self.connected_at.get_or_insert(now);
         self.incoming.restart();
         self.next_report = Some(now + rtcp::interval(config.rtcp_interval, true, rand::random()));
     }
@@ -139,6 +143,9 @@ impl Media {
         self.incoming.count(now, header);
         self.counters.packets_in += 1;
         self.counters.bytes_in += payload.len() as u64;
+        if self.counters.first_in.is_none() {
+            self.counters.first_in = self.since_connected(now);
+        }
         // Padding only: a probe of the sender's bandwidth estimator.
         if payload.is_empty() || !self.direction.receives() {
             return None;
@@ -240,8 +247,15 @@ impl Media {
         });
         if sent {
             stream.sender.sent(now, header.timestamp, audio.payload.len());
+            if self.counters.first_out.is_none() {
+                self.counters.first_out = self.since_connected(now);
+            }
         }
         sent
+    }
+
+    fn since_connected(&self, now: Instant) -> Option<Duration> {
+        self.connected_at.map(|at| now.saturating_duration_since(at))
     }
 
     pub(super) fn next_report(&self) -> Option<Instant> {

@@ -162,6 +162,10 @@ pub struct EndpointStats {
     pub packets_out: u64,
     /// Their payload bytes.
     pub bytes_out: u64,
+    /// Time from the connection to the first RTP packet let in.
+    pub first_in: Option<Duration>,
+    /// Time from the connection to the first RTP packet sent.
+    pub first_out: Option<Duration>,
     /// SRTP and SRTCP packets whose tag was wrong.
     pub auth_failures: u64,
     /// SRTP and SRTCP packets that had come before.
