@@ -29,7 +29,7 @@ defmodule Roomtone.MixProject do
   end
 
   def application do
-    [mod: {Roomtone.Application, []}, extra_applications: [:logger, :crypto, :runtime_tools]]
+    [mod: {Roomtone.Application, []}, extra_applications: [:logger, :crypto, :inets, :ssl, :runtime_tools]]
   end
 
   defp elixirc_paths(:test), do: ["elixir_app/lib", "test/support"]

@@ -20,7 +20,10 @@ if config_env() != :test do
     guests: "GUESTS",
     users_file: "USERS_FILE",
     data_dir: "DATA_DIR",
-    drain_seconds: "DRAIN_SECONDS"
+    drain_seconds: "DRAIN_SECONDS",
+    metrics_token: "METRICS_TOKEN",
+    webhook_url: "WEBHOOK_URL",
+    webhook_secret: "WEBHOOK_SECRET"
   ]
 
   for {key, variable} <- variables, value = System.get_env(variable), value != "" do

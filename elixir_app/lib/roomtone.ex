@@ -33,6 +33,7 @@ defmodule Roomtone do
     Rooms,
     Store,
     Subscribers,
+    Telemetry,
     Token,
     Types
   }
@@ -287,6 +288,10 @@ defmodule Roomtone do
           {:ok, %{participant: participant, answer: String.t(), session: String.t(), room_id: String.t()}}
           | {:error, join_error}
   def join(name, identity, offer, opts \\ []) do
+    Telemetry.span([:join], %{room: name, participant: identity}, fn -> answer(name, identity, offer, opts) end)
+  end
+
+  defp answer(name, identity, offer, opts) do
     with {:ok, name} <- Name.room(name),
          {:ok, identity} <- Name.identity(identity),
          :ok <- Admission.check_join(opts),

@@ -19,6 +19,7 @@ defmodule Roomtone.FakeNative do
     * `busy: n` – the queue is full the first n times
     * `panic: true`, `room_panic: true` – the shard or the room fails on it
     * `connect: true` – connected right after the answer
+    * `first_in_ms: n`, `first_out_ms: n` – the first packet came, or went out, so long after the connection
     * `fingerprint: "AB:CD"` – the certificate; a new one unless given. A re-offer with another one than the peer's makes a new
       peer, as in the engine
   """
@@ -171,6 +172,7 @@ defmodule Roomtone.FakeNative do
       busy: [],
       rooms: %{},
       connected: MapSet.new(),
+      first: %{},
       refused: %{},
       stats: %{load: 0.0, shed_level: 0}
     }
@@ -288,7 +290,8 @@ defmodule Roomtone.FakeNative do
   defp execute({:peer_stats, %{room: room, peer: peer, reference: ref}}, shard, state) do
     there? = peer in Map.get(state.shards[shard].rooms, room, [])
     connected? = peer in state.shards[shard].connected
-    stats = if there?, do: %{connected: connected?, packets_in: 50, lost_in: 1, jitter_ms: 2.5, round_trip_ms: 12.0}
+    stats = %{connected: connected?, packets_in: 50, lost_in: 1, jitter_ms: 2.5, round_trip_ms: 12.0}
+    stats = if there?, do: Map.merge(stats, Map.get(state.shards[shard].first, peer, %{}))
     event(state, shard, {:peer_stats, %{reference: ref, stats: stats}})
   end
 
@@ -321,6 +324,7 @@ defmodule Roomtone.FakeNative do
       true ->
         restart? = kind == :reoffer and state.certificates[peer] == certificate(offer)
         {made, state} = if restart?, do: {peer, state}, else: make_peer(state, shard, command)
+        state = put_in(state.shards[shard].first[made], first_sound(offer))
         answer = if restart?, do: "reoffer", else: "join"
         state = event(state, shard, {:answer, %{room: room, peer: made, sdp: "v=0\r\ns=answer to #{answer}\r\n"}})
         if scripted?(offer, "connect"), do: connect(state, shard, room, made), else: state
@@ -376,6 +380,12 @@ defmodule Roomtone.FakeNative do
   defp event(state, shard, event) do
     send(state.events, {:roomtone_media, shard, state.shards[shard].epoch, event})
     state
+  end
+
+  defp first_sound(offer) do
+    for key <- [:first_in_ms, :first_out_ms], ms = script(offer, Atom.to_string(key)), into: %{} do
+      {key, String.to_integer(ms) / 1}
+    end
   end
 
   defp scripted?(offer, word), do: script(offer, word) != nil

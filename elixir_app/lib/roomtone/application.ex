@@ -23,6 +23,7 @@ defmodule Roomtone.Application do
     children =
       [
         {Registry, keys: :unique, name: Roomtone.Registry},
+        Roomtone.Observers,
         Roomtone.Subscribers,
         Roomtone.Lobby,
         Roomtone.Store,

@@ -31,19 +31,23 @@ defmodule Roomtone.Config do
   | `:guests` | `GUESTS` | whether people may enter without signing in: `true`, `false`, `"on"`, `"off"` | on |
   | `:users_file` | `USERS_FILE` | the users file: see `Roomtone.Auth.Users` | none |
   | `:data_dir` | `DATA_DIR` | the folder of the state that outlives this server (`Roomtone.Store`), readable by its user only; `"off"`: nothing is kept | `STATE_DIRECTORY` (systemd), `$XDG_STATE_HOME/roomtone`, `~/.local/state/roomtone` |
+  | `:metrics_token` | `METRICS_TOKEN` | the bearer token that `/metrics` asks for, at least 16 bytes | none: this machine alone reads them |
+  | `:webhook_url` | `WEBHOOK_URL` | where `Roomtone.Webhooks` posts to, `https://…` or `http://…` | none: nothing is posted |
+  | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:environment` | | `:dev`, `:test` or `:prod` | `:prod` |
   """
 
   alias Roomtone.Config.{Network, Parse}
+  alias Roomtone.Webhooks.Signature
 
   defmodule Error do
     @moduledoc "The configuration can't be used; the message names each key and what it takes."
     defexception [:message]
   end
 
-  # The secret must not end up in a log or a crash report.
-  @derive {Inspect, except: [:token_secret]}
+  # Secrets must not end up in a log or a crash report. The address of a webhook may hold one, too.
+  @derive {Inspect, except: [:token_secret, :metrics_token, :webhook_url, :webhook_secret]}
   @enforce_keys [:native, :shards, :udp_ports, :udp_bind, :public_ip, :token_secret]
   defstruct environment: :prod,
             native: nil,
@@ -56,6 +60,9 @@ defmodule Roomtone.Config do
             guests: true,
             users_file: nil,
             data_dir: :off,
+            metrics_token: nil,
+            webhook_url: nil,
+            webhook_secret: nil,
             max_rooms: 1000,
             max_participants: 100,
             max_talkers: nil,
@@ -84,6 +91,9 @@ defmodule Roomtone.Config do
           guests: boolean,
           users_file: Path.t() | nil,
           data_dir: Path.t() | :off,
+          metrics_token: String.t() | nil,
+          webhook_url: String.t() | nil,
+          webhook_secret: String.t() | nil,
           max_rooms: pos_integer,
           max_participants: pos_integer,
           max_talkers: pos_integer | nil,
@@ -109,6 +119,7 @@ defmodule Roomtone.Config do
     "desk-development-secret-not-for-production"
   ]
   @min_secret 32
+  @min_metrics_token 16
 
   @numbers [
     max_rooms: {1, 1_000_000},
@@ -146,7 +157,10 @@ defmodule Roomtone.Config do
         guests: switch(env, :guests, true, "GUESTS"),
         move_rooms: switch(env, :move_rooms, false, "MOVE_ROOMS"),
         users_file: users_file(env[:users_file]),
-        data_dir: data_dir(env[:data_dir])
+        data_dir: data_dir(env[:data_dir]),
+        metrics_token: metrics_token(env[:metrics_token]),
+        webhook_url: webhook_url(env[:webhook_url]),
+        webhook_secret: webhook_secret(env[:webhook_secret], env[:webhook_url])
       ] ++ for({key, range} <- @numbers, Keyword.has_key?(env, key), do: {key, Parse.integer(env[key], range)})
 
     case for {key, {:error, takes}} <- checked, do: "#{key} #{takes}" do
@@ -243,6 +257,43 @@ defmodule Roomtone.Config do
 
     state || (home && Path.join(home, "roomtone")) || :off
   end
+
+  defp metrics_token(nil), do: {:ok, nil}
+
+  # Sent in a header, so what a header can't hold would never match.
+  defp metrics_token(token) when is_binary(token) and byte_size(token) >= @min_metrics_token do
+    if token =~ ~r/\A[!-~]+\z/,
+      do: {:ok, token},
+      else: {:error, "(METRICS_TOKEN) takes letters, digits and signs of ASCII without spaces"}
+  end
+
+  defp metrics_token(_short),
+    do: {:error, "(METRICS_TOKEN) takes a random text of at least #{@min_metrics_token} bytes"}
+
+  defp webhook_url(nil), do: {:ok, nil}
+
+  defp webhook_url(url) do
+    with true <- is_binary(url) and url =~ ~r/\A[!-~]+\z/,
+         {:ok, %URI{scheme: scheme, host: host, userinfo: nil, fragment: nil}} <- URI.new(url),
+         true <- scheme in ["http", "https"] and host not in [nil, ""] do
+      {:ok, url}
+    else
+      _no_address -> {:error, "(WEBHOOK_URL) takes an address such as https://example.org/voice, without a user or #"}
+    end
+  end
+
+  defp webhook_secret(nil, nil), do: {:ok, nil}
+  defp webhook_secret(nil, _url), do: {:error, "(WEBHOOK_SECRET) is missing; WEBHOOK_URL needs it to sign deliveries"}
+
+  defp webhook_secret(secret, _url) when is_binary(secret) do
+    case Signature.key(secret) do
+      {:ok, _key} -> {:ok, secret}
+      {:error, :too_short} -> {:error, "(WEBHOOK_SECRET) takes a random text of at least 24 bytes"}
+      {:error, :not_base64} -> {:error, "(WEBHOOK_SECRET) has something other than Base64 after whsec_"}
+    end
+  end
+
+  defp webhook_secret(_other, _url), do: {:error, "(WEBHOOK_SECRET) takes a text"}
 
   defp users_file(nil), do: {:ok, nil}
 

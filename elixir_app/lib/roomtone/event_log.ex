@@ -14,7 +14,7 @@ defmodule Roomtone.EventLog do
   def write([:room, :opened], %{count: count}, about), do: info(about, "room opened, one of #{count}")
 
   def write([:room, :closed], %{duration: duration}, about),
-    do: info(about, "room closed after #{seconds(duration)} s: #{word(about.reason)}")
+    do: info(about, "room closed after #{seconds(duration)} s: #{reason(about.reason)}")
 
   def write([:room, :recovered], %{participants: people}, about),
     do: warning(about, "room taken over by a new process, with #{people} people")
@@ -22,17 +22,17 @@ defmodule Roomtone.EventLog do
   def write([:participant, :joined], %{participants: people}, about), do: info(about, "joined, one of #{people}")
 
   def write([:participant, :left], %{duration: duration}, about),
-    do: info(about, "left after #{seconds(duration)} s: #{word(about.reason)}")
+    do: info(about, "left after #{seconds(duration)} s: #{reason(about.reason)}")
 
   def write([:participant, :revived], _measurements, about), do: warning(about, "crashed, and is asked for a new offer")
 
   def write([:negotiation, :stop], _measurements, %{result: result} = about) when result != :ok,
-    do: info(about, "offer refused: #{word(result)}")
+    do: info(about, "offer refused: #{reason(result)}")
 
   def write([:media, :connected], %{duration: duration}, about),
     do: info(about, "connected after #{System.convert_time_unit(duration, :native, :millisecond)} ms")
 
-  def write([:media, :disconnected], _measurements, about), do: info(about, "disconnected: #{word(about.reason)}")
+  def write([:media, :disconnected], _measurements, about), do: info(about, "disconnected: #{reason(about.reason)}")
   def write(_event, _measurements, _about), do: :ok
 
   defp info(about, text), do: Logger.info(text, metadata(about))
@@ -41,10 +41,16 @@ defmodule Roomtone.EventLog do
 
   defp seconds(native), do: System.convert_time_unit(native, :native, :second)
 
-  # A reason may carry more than its name, such as text from a client.
-  defp word({:error, reason}), do: word(reason)
-  defp word({tag, code, _text}) when is_atom(tag) and is_atom(code), do: "#{tag} (#{code})"
-  defp word(reason) when is_tuple(reason) and tuple_size(reason) > 0, do: word(elem(reason, 0))
-  defp word(reason) when is_atom(reason), do: Atom.to_string(reason)
-  defp word(_other), do: "other"
+  @doc """
+  The name of a reason. Reasons may carry more than that, such as text from a client.
+
+      iex> Roomtone.EventLog.reason({:offer_refused, :no_opus, "…"})
+      "offer_refused (no_opus)"
+  """
+  @spec reason(term) :: String.t()
+  def reason({:error, reason}), do: reason(reason)
+  def reason({tag, code, _text}) when is_atom(tag) and is_atom(code), do: "#{tag} (#{code})"
+  def reason(reason) when is_tuple(reason) and tuple_size(reason) > 0, do: reason(elem(reason, 0))
+  def reason(reason) when is_atom(reason), do: Atom.to_string(reason)
+  def reason(_other), do: "other"
 end

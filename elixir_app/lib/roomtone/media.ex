@@ -201,9 +201,10 @@ defmodule Roomtone.Media do
     do: submit(shard, {:peer_stats, %{room: room, peer: peer, reference: ref}})
 
   @doc """
-  Counters of a shard since it began. `tick_lateness` is a histogram, `[{upper bound of the bucket
-  in microseconds (exclusive), count}]`; the difference of two readings shows how late ticks were
-  between them.
+  Counters of a shard since it began. `tick_lateness`, `tick_duration` and `buffer_delay` are
+  histograms, `[{upper bound of the bucket in microseconds (exclusive), count}]`; the difference of
+  two readings shows how late ticks were between them. Each has its sum beside it
+  (`tick_lateness_sum_us`).
   """
   @spec shard_stats(shard) :: map
   def shard_stats(shard) do

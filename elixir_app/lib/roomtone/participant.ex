@@ -19,7 +19,7 @@ defmodule Roomtone.Participant do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Config, Media, Room, RoomServer, SafeCall, Telemetry, UnknownMessage}
+  alias Roomtone.{Config, FirstSound, Media, Room, RoomServer, SafeCall, Telemetry, UnknownMessage}
   alias Roomtone.Media.Retry
   alias Roomtone.Room.Person
 
@@ -37,7 +37,7 @@ defmodule Roomtone.Participant do
   @longest_offer 65_536
 
   @enforce_keys [:room, :place, :person, :row]
-  defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync]
+  defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync, :first_sound]
 
   @typedoc """
     * `row` – the person's media permissions; each peer has the row that the engine knows
@@ -45,6 +45,7 @@ defmodule Roomtone.Participant do
     * `peer` – the media, once an offer has been answered
     * `owner_ref` – the monitor of the owner; `grace` – the timer while there is none
     * `sync` – the timer for submitting the row again
+    * `first_sound` – what is still to be heard of a new connection
   """
   @type t :: %__MODULE__{
           room: String.t(),
@@ -55,7 +56,8 @@ defmodule Roomtone.Participant do
           peer: peer | nil,
           owner_ref: reference | nil,
           grace: reference | nil,
-          sync: reference | nil
+          sync: reference | nil,
+          first_sound: FirstSound.t() | nil
         }
 
   @typep peer :: %{
@@ -63,6 +65,7 @@ defmodule Roomtone.Participant do
            stamp: Media.stamp(),
            row: Room.row(),
            connected: boolean,
+           offered_at: integer,
            answered_at: integer
          }
 
@@ -244,10 +247,13 @@ defmodule Roomtone.Participant do
   end
 
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
-    measure([:media, :connected], %{duration: since(peer.answered_at)}, %{}, state)
+    since_offer = since(peer.offered_at)
+    measure([:media, :connected], %{duration: since(peer.answered_at), since_offer: since_offer}, %{}, state)
     report(state, {:connected, true})
+    if state.first_sound, do: FirstSound.stop(state.first_sound)
+    first_sound = FirstSound.await(id, since_offer)
     # Little happens from here on; hibernation frees the memory of the negotiation.
-    {:noreply, %{state | peer: %{peer | connected: true}}, :hibernate}
+    {:noreply, %{state | peer: %{peer | connected: true}, first_sound: first_sound}, :hibernate}
   end
 
   # It came and went before we saw its answer.
@@ -267,6 +273,12 @@ defmodule Roomtone.Participant do
     lost_peer(state)
   end
 
+  def handle_info({:media, {:peer_stats, %{reference: ref, stats: stats}}}, %{first_sound: %{ref: ref}} = state) do
+    {heard, first_sound} = FirstSound.answered(state.first_sound, stats)
+    for {direction, measured} <- heard, do: measure([:media, :first_sound], measured, %{direction: direction}, state)
+    {:noreply, %{state | first_sound: first_sound}, :hibernate}
+  end
+
   # An event of a replaced peer, or one without news.
   def handle_info({:media, _event}, state), do: {:noreply, state}
 
@@ -274,6 +286,9 @@ defmodule Roomtone.Participant do
     # The engine may still carry the offer out: a peer that it makes has to leave.
     state |> drop_pending({:error, :media_timeout}, :leave) |> unless_started(:media_timeout)
   end
+
+  def handle_info({:timeout, timer, :first_sound}, %{first_sound: %{timer: timer}} = state),
+    do: {:noreply, %{state | first_sound: FirstSound.ask(state.first_sound, state.place)}}
 
   def handle_info({:timeout, timer, :offer}, %{pending: %{retry: timer}} = state), do: submit_offer(state)
   def handle_info({:timeout, timer, :grace}, %{grace: timer} = state), do: finish_with(:owner_lost, state)
@@ -355,6 +370,7 @@ defmodule Roomtone.Participant do
       stamp: pending.stamp,
       row: pending.row,
       connected: false,
+      offered_at: pending.started,
       answered_at: System.monotonic_time()
     }
 
