@@ -42,7 +42,7 @@ defmodule Roomtone.UsersFile do
 
   defp user(name, {password, grants}) do
     {:ok, hash} = FakeNative.password_hash(password, :crypto.strong_rand_bytes(16), {64, 1, 1})
-    %Users{name: name, hash: hash, grants: grants}
+    %Users{name: name, hash: hash, grants: grants -- [:operate], operate: :operate in grants}
   end
 
   defp user(name, password), do: user(name, {password, [:speak, :listen]})

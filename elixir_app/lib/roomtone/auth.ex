@@ -62,7 +62,10 @@ defmodule Roomtone.Auth do
   """
   @callback user_stamp(name :: String.t()) :: String.t() | nil
 
-  @optional_callbacks user_stamp: 1, sign_in: 2, sign_in?: 0, reserved?: 1
+  @doc "Whether a user may see the whole server: its rooms and participants, on the page `/operate`. Without this function nobody may."
+  @callback operate?(name :: String.t()) :: boolean
+
+  @optional_callbacks user_stamp: 1, sign_in: 2, sign_in?: 0, reserved?: 1, operate?: 1
 
   # Long enough for a working day; a page gets a new one by itself while its session lasts.
   @token_ttl 12 * 3600
@@ -101,6 +104,11 @@ defmodule Roomtone.Auth do
   end
 
   defp user(_guest_or_nobody), do: nil
+
+  @doc "Whether a visitor may see the whole server. A guest never may."
+  @spec operate?(Visitor.t()) :: boolean
+  def operate?(%Visitor{user: nil}), do: false
+  def operate?(%Visitor{user: user}), do: exports?(:operate?, 1) and module().operate?(user)
 
   @doc "Whether there is anything to sign in to."
   @spec sign_in?() :: boolean

@@ -3,6 +3,7 @@ defmodule RoomtoneWeb.Router do
   use RoomtoneWeb, :router
 
   import RoomtoneWeb.Auth, only: [fetch_visitor: 2]
+  import RoomtoneWeb.OperateAccess, only: [require_operator: 2]
 
   pipeline :page do
     plug :accepts, ["html"]
@@ -20,6 +21,11 @@ defmodule RoomtoneWeb.Router do
     plug :protect_from_forgery
     plug :fetch_visitor
     plug RoomtoneWeb.SecurityHeaders
+  end
+
+  # Who may see the whole server.
+  pipeline :operator do
+    plug :require_operator
   end
 
   # No session and no cookies: a bearer token says who asks, so any web page may ask.
@@ -52,7 +58,18 @@ defmodule RoomtoneWeb.Router do
   end
 
   scope "/", RoomtoneWeb do
+    pipe_through [:page, :browser, :operator]
+
+    live_session :operate,
+      on_mount: [{RoomtoneWeb.Auth, :visitor}, RoomtoneWeb.LiveLimit],
+      session: {RoomtoneWeb.OperateAccess, :session, []} do
+      live "/operate", OperateLive
+    end
+  end
+
+  scope "/", RoomtoneWeb do
     get "/healthz", HealthController, :show
+    get "/metrics", MetricsController, :show
   end
 
   scope "/whip", RoomtoneWeb do

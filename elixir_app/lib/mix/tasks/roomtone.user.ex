@@ -11,7 +11,7 @@ defmodule Mix.Tasks.Roomtone.User do
 
     * `--file` – the file of users; default `USERS_FILE`, or what the configuration says
     * `--grants` – what the user may do in every room, of `speak`, `listen`, `moderate`, separated
-      by commas; default `speak,listen`
+      by commas; default `speak,listen`. `operate` lets them see the whole server (`/operate`)
     * `--stdin` – read the password from standard input
     * `--remove` – remove the user; this ends their sessions, as a new password does
     * `--list` – print all users and their grants
@@ -23,7 +23,7 @@ defmodule Mix.Tasks.Roomtone.User do
   use Mix.Task
 
   alias Roomtone.Auth.{Password, Users}
-  alias Roomtone.{Config, Name, Native, Token}
+  alias Roomtone.{Config, Name, Native}
 
   @switches [file: :string, grants: :string, stdin: :boolean, remove: :boolean, list: :boolean]
   @shortest 8
@@ -104,7 +104,7 @@ defmodule Mix.Tasks.Roomtone.User do
 
   defp list(text) do
     {:ok, users} = Users.parse(text)
-    Enum.map_join(users, "\n", &"#{&1.name}\t#{Enum.map_join(&1.grants, ",", fn grant -> Atom.to_string(grant) end)}")
+    Enum.map_join(users, "\n", &"#{&1.name}\t#{Users.format_grants(&1)}")
   end
 
   defp remove(file, text, name) do
@@ -119,16 +119,14 @@ defmodule Mix.Tasks.Roomtone.User do
 
   defp put(opts, file, text, name) do
     with {:ok, name} <- Name.identity(name),
-         {:ok, grants} <- grants(Keyword.get(opts, :grants, "speak,listen")),
+         {:ok, grants, operate} <- Users.parse_grants(Keyword.get(opts, :grants, "speak,listen")),
          {:ok, password} <- password(opts, name),
          {:ok, hash} <- Password.hash_here(fn -> password end, Config.get().native),
-         text = Users.put(text, %Users{name: name, hash: hash, grants: grants}),
+         text = Users.put(text, %Users{name: name, hash: hash, grants: grants, operate: operate}),
          :ok <- write(file, text) do
       {:ok, "#{name} can sign in."}
     end
   end
-
-  defp grants(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants()
 
   # The file is replaced whole, because a server may be reading it.
   defp write(file, text) do

@@ -31,6 +31,9 @@ defmodule Roomtone.Auth.Default do
   defp stranger, do: if(Config.get().guests, do: :guest, else: :nobody)
 
   @impl true
+  def operate?(name), do: match?(%Users{operate: true}, Users.get(name))
+
+  @impl true
   def user_stamp(name) do
     with %Users{} = user <- Users.get(name), do: stamp(user, Enum.map(user.grants, &[" ", Atom.to_string(&1)]))
   end

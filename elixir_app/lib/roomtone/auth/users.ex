@@ -4,8 +4,10 @@ defmodule Roomtone.Auth.Users do
 
       Ada Lovelace:$argon2id$v=19$m=19456,t=2,p=1$…$…
       Ben:$argon2id$v=19$m=19456,t=2,p=1$…$…:speak,listen,moderate
+      Cleo:$argon2id$v=19$m=19456,t=2,p=1$…$…:speak,listen,operate
 
-  Empty lines and those that begin with `#` are left alone. Grants are those in every room, by default to speak and to listen.
+  Empty lines and those that begin with `#` are left alone. Grants are those in every room, by default to speak and to listen;
+  `operate` is the grant to see the whole server (`/operate`), and means nothing in rooms.
   """
   use GenServer
 
@@ -16,9 +18,9 @@ defmodule Roomtone.Auth.Users do
 
   @derive {Inspect, except: [:hash]}
   @enforce_keys [:name, :hash]
-  defstruct [:name, :hash, grants: [:speak, :listen]]
+  defstruct [:name, :hash, grants: [:speak, :listen], operate: false]
 
-  @type t :: %__MODULE__{name: String.t(), hash: String.t(), grants: [Token.grant()]}
+  @type t :: %__MODULE__{name: String.t(), hash: String.t(), grants: [Token.grant()], operate: boolean}
 
   @look_ms 1_000
   @most_bytes 10_000_000
@@ -109,17 +111,40 @@ defmodule Roomtone.Auth.Users do
 
   defp user(name, hash, grants) do
     with {:ok, name} <- Name.identity(name),
-         {:ok, grants} <- grants |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> Token.parse_grants() do
-      {:ok, %__MODULE__{name: name, hash: hash, grants: grants}}
+         {:ok, grants, operate} <- parse_grants(grants) do
+      {:ok, %__MODULE__{name: name, hash: hash, grants: grants, operate: operate}}
     else
       {:error, reason} -> {:error, Roomtone.describe_error(reason)}
     end
   end
 
+  @doc """
+  Grants as the file has them: those of rooms, and whether `operate` is among them.
+
+      iex> Roomtone.Auth.Users.parse_grants("speak, listen,operate")
+      {:ok, [:speak, :listen], true}
+  """
+  @spec parse_grants(String.t()) :: {:ok, [Token.grant()], operate :: boolean} | {:error, {:unknown_grant, String.t()}}
+  def parse_grants(text) do
+    names = text |> String.split(",", trim: true) |> Enum.map(&String.trim/1)
+    {operate, names} = Enum.split_with(names, &(&1 == "operate"))
+    with {:ok, grants} <- Token.parse_grants(names), do: {:ok, grants, operate != []}
+  end
+
+  @doc """
+  Grants as the file has them.
+
+      iex> Roomtone.Auth.Users.format_grants(%Roomtone.Auth.Users{name: "ada", hash: "", operate: true})
+      "speak,listen,operate"
+  """
+  @spec format_grants(t) :: String.t()
+  def format_grants(%__MODULE__{grants: grants, operate: operate}),
+    do: Enum.map_join(grants ++ if(operate, do: [:operate], else: []), ",", &Atom.to_string/1)
+
   @doc "Makes or replaces a user in the text of a file; other lines stay as they are."
   @spec put(String.t(), t) :: String.t()
   def put(text, %__MODULE__{} = user) do
-    line = "#{user.name}:#{user.hash}:#{Enum.map_join(user.grants, ",", &Atom.to_string/1)}"
+    line = "#{user.name}:#{user.hash}:#{format_grants(user)}"
     {kept, place} = without(text, user.name)
     kept |> List.insert_at(place || -1, line) |> Enum.join("\n") |> Kernel.<>("\n")
   end

@@ -1,0 +1,70 @@
+defmodule RoomtoneWeb.OperateReport do
+  @moduledoc """
+  The state of this server as `RoomtoneWeb.OperateView` shows it. Reading it asks no process but the
+  registry, so it doesn't wait; `room/1`, which asks the media engine, may take two seconds.
+  """
+
+  alias Roomtone.{Config, Lobby, Media}
+  alias Roomtone.Metrics.History
+
+  @type t :: %{
+          status: :ok | :draining | {:media_down, String.t()},
+          version: String.t(),
+          uptime_s: non_neg_integer,
+          now: DateTime.t(),
+          points: [History.point()],
+          rooms: [Roomtone.summary()],
+          rooms_total: non_neg_integer,
+          shards: [map]
+        }
+
+  @typedoc "A room with the figures of everybody in it, `nil` for whoever has no media."
+  @type room :: %{name: String.t(), shard: non_neg_integer, participants: [{Roomtone.participant(), map | nil}]}
+
+  @doc "Reads it."
+  @spec read() :: t
+  def read do
+    lobby = Lobby.list()
+    {uptime_ms, _since} = :erlang.statistics(:wall_clock)
+
+    %{
+      status: status(),
+      version: to_string(Application.spec(:roomtone, :vsn)),
+      uptime_s: div(uptime_ms, 1000),
+      now: DateTime.utc_now() |> DateTime.truncate(:second),
+      points: History.points(),
+      rooms: lobby.rooms,
+      rooms_total: lobby.total,
+      shards: for(shard <- 0..(Config.get().shards - 1), do: shard(shard))
+    }
+  end
+
+  defp status do
+    if Roomtone.draining?(), do: :draining, else: with({:error, what} <- Media.health(), do: {:media_down, what})
+  end
+
+  defp shard(shard) do
+    stats = Media.shard_stats(shard)
+
+    %{
+      shard: shard,
+      up: Media.Load.well?(shard),
+      rooms: Map.get(stats, :rooms, 0),
+      participants: Map.get(stats, :peers, 0),
+      load: stats[:load],
+      shed_level: Map.get(stats, :shed_level, 0),
+      waiting: Map.get(stats, :commands_waiting, 0),
+      late_ms: with(us when us != nil <- stats[:tick_lateness_p99_us], do: us / 1000),
+      skipped: Map.get(stats, :ticks_skipped, 0)
+    }
+  end
+
+  @doc "A room's participants with their figures."
+  @spec room(String.t()) :: {:ok, room} | {:error, term}
+  def room(name) do
+    with {:ok, room} <- Roomtone.room(name), {:ok, stats} <- Roomtone.stats(name) do
+      people = for person <- room.participants, do: {person, stats.participants[person.identity]}
+      {:ok, %{name: room.name, shard: stats.shard, participants: people}}
+    end
+  end
+end
