@@ -47,7 +47,7 @@ defmodule Demo.Router do
       live "/live/other", OtherLive
     end
 
-    live_session :apart, on_mount: [Demo.LiveAuth] do
+    live_session :apart, on_mount: [Demo.LiveAuth], session: {Demo.LiveAuth, :page, ["?"]} do
       live "/live/elsewhere", ElsewhereLive
     end
 

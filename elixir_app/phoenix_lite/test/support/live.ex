@@ -50,6 +50,9 @@ defmodule Demo.LiveAuth do
     {:cont, assign(socket, user: session["user"] || "guest")}
   end
 
+  # For the session of a page: its query.
+  def page(conn, mark), do: %{"page" => mark <> conn.query_string}
+
   def on_mount(:never, _params, _session, socket) do
     {:halt, socket |> put_flash(:error, "not you") |> redirect(to: "/flash")}
   end
@@ -212,14 +215,14 @@ defmodule Demo.ElsewhereLive do
   use Phoenix.LiveView
 
   @impl true
-  def mount(_params, _session, socket), do: {:ok, assign(socket, n: 0, go: false)}
+  def mount(_params, session, socket), do: {:ok, assign(socket, n: 0, go: false, page: session["page"])}
   @impl true
   def handle_event("n", _params, socket), do: {:noreply, update(socket, :n, &(&1 + 1))}
   def handle_event("go", _params, socket), do: {:noreply, assign(socket, :go, true)}
   @impl true
   def render(assigns) do
     ~H"""
-    <p id="elsewhere">elsewhere</p><button id="n" phx-click="n">{@n}</button>
+    <p id="elsewhere">elsewhere</p><p id="page">{@page}</p><button id="n" phx-click="n">{@n}</button>
     <.form for={%{}} action="/form" phx-submit="go" phx-trigger-action={@go} phx-no-format>
       <input name="name" value="zed" /><button id="trigger">go</button>
     </.form>

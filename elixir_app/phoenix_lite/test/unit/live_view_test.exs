@@ -67,6 +67,12 @@ defmodule PhoenixLite.LiveViewTest do
     assert %{"info" => "navigated"} = assert_redirect(view, "/live/other")
   end
 
+  test "a live_session puts what it makes of the page's request into the session", %{conn: conn} do
+    {:ok, view, html} = live(conn, "/live/elsewhere?a=1")
+    assert html =~ ~s(<p id="page">?a=1</p>)
+    assert has_element?(view, "#page", "?a=1")
+  end
+
   test "a hook of messages halts, or lets the view handle them", %{conn: conn} do
     {:ok, view, _html} = live(conn, "/live/other")
     send(view.pid, :swallowed)

@@ -111,7 +111,7 @@ defmodule Phoenix.LiveView.Channel do
         {:ok, %{live_session: %{name: name}} = route} when name == verified.live_session_name ->
           flash = flash(endpoint, params, static)
           Plug.CSRFProtection.load_state(nil, session["_csrf_token"])
-          join(phx, verified, route, flash, session)
+          join(phx, verified, route, flash, Map.merge(session, verified.live_session_extra))
 
         _ ->
           {:error, %{reason: "unauthorized"}}

@@ -27,19 +27,23 @@ defmodule Phoenix.LiveView.Plug do
 
     route = %{view: view, live_session: live_session, params: conn.params, uri: uri}
     session = if conn.private[:plug_session], do: Conn.get_session(conn), else: %{}
+    extra = extra(live_session.session, conn)
 
     socket =
       endpoint
       |> Live.socket(conn.private.phoenix_router, route, conn.assigns[:flash] || %{})
       |> Map.put(:id, "phx-" <> Base.url_encode64(:crypto.strong_rand_bytes(12)))
-      |> Live.mount(route, conn.params, session)
+      |> Live.mount(route, conn.params, Map.merge(session, extra))
 
     case socket.redirected do
-      nil -> page(conn, socket, route)
+      nil -> page(conn, socket, route, extra)
       {:redirect, %{to: to}} -> away(conn, socket, to)
       {:live_redirect, %{to: to}} -> conn |> Conn.put_private(:phoenix_live_redirect, true) |> away(socket, to)
     end
   end
+
+  defp extra({module, function, arguments}, conn), do: apply(module, function, [conn | arguments])
+  defp extra(%{} = none, _conn), do: none
 
   defp reloaded(%{cookies: %{@reload_cookie => token}} = conn, endpoint) do
     conn = Conn.delete_resp_cookie(conn, @reload_cookie, http_only: false)
@@ -57,7 +61,7 @@ defmodule Phoenix.LiveView.Plug do
     conn |> Conn.put_status(302) |> Controller.redirect(to: to)
   end
 
-  defp page(conn, socket, route) do
+  defp page(conn, socket, route, extra) do
     flash = socket.assigns.flash
     {rendered, socket} = Live.render(socket, :all)
 
@@ -65,7 +69,8 @@ defmodule Phoenix.LiveView.Plug do
       id: socket.id,
       view: route.view,
       router: socket.router,
-      live_session_name: route.live_session.name
+      live_session_name: route.live_session.name,
+      live_session_extra: extra
     }
 
     tokens = %{

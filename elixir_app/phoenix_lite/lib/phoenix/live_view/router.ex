@@ -3,7 +3,7 @@ defmodule Phoenix.LiveView.Router do
   alias Plug.Conn
 
   @flash_cookie "__phoenix_flash__"
-  @default %{name: :default, on_mount: []}
+  @default %{name: :default, on_mount: [], session: %{}}
 
   @doc "Defines a route to a view."
   defmacro live(path, live_view) do
@@ -20,8 +20,9 @@ defmodule Phoenix.LiveView.Router do
   end
 
   @doc """
-  Groups views between which a page goes without being loaded anew. Option: `:on_mount`, the hooks that
-  run before each view's `mount/3`.
+  Groups views between which a page goes without being loaded anew. Options: `:on_mount`, the hooks that
+  run before each view's `mount/3`; and `:session`, `{module, function, arguments}`, called with the
+  page's conn first. The map that it returns goes into the session of every view of the page.
   """
   defmacro live_session(name, opts, do: block) do
     quote do
@@ -39,13 +40,14 @@ defmodule Phoenix.LiveView.Router do
     names = Module.get_attribute(module, :phoenix_live_sessions) || []
     if name in [:default | names], do: raise(ArgumentError, "there are two live_sessions #{inspect(name)}")
 
-    case Keyword.keys(opts) -- [:on_mount] do
+    case Keyword.keys(opts) -- [:on_mount, :session] do
       [] -> :ok
       unknown -> raise ArgumentError, "live_session in phoenix_lite doesn't have the options #{inspect(unknown)}"
     end
 
     Module.put_attribute(module, :phoenix_live_sessions, [name | names])
-    Module.put_attribute(module, :phoenix_live_session, %{name: name, on_mount: List.wrap(opts[:on_mount])})
+    live_session = %{name: name, on_mount: List.wrap(opts[:on_mount]), session: opts[:session] || %{}}
+    Module.put_attribute(module, :phoenix_live_session, live_session)
   end
 
   @doc "A plug: the flash, with what a view left for this page."
