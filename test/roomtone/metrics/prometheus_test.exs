@@ -16,7 +16,7 @@ defmodule Roomtone.Metrics.PrometheusTest do
     port = Crowd.serve(2)
     room = "metrics"
     {:ok, _} = Roomtone.open_room(room)
-    # Two of five talk, and go. What they did stays in the counters.
+    # Two of five talk, and go. Their figures stay in the counters.
     %{"joined" => 5} = Crowd.run(port, room, 2, 3, fn _people -> :ok end)
     {:ok, port: port}
   end

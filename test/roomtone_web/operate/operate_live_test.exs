@@ -84,7 +84,7 @@ defmodule RoomtoneWeb.OperateLiveTest do
       gone(view, "#people")
     end
 
-    test "of a room that isn't there says so, and takes any address", %{conn: conn} do
+    test "names a room that isn't there, and takes any address", %{conn: conn} do
       {:ok, view, _html} = live(again(conn), "/operate?room=nowhere")
       shown(view, "#room-error")
 

@@ -66,7 +66,7 @@ defmodule RoomtoneWeb.OperateView do
   @doc "A row for each shard."
   def shards(assigns) do
     ~H"""
-    <div class="scroll" role="region" aria-label="Shards" tabindex="0">
+    <div class="scroll" role="region" aria-label="Table of shards" tabindex="0">
       <table class="facts" id="shards">
         <thead>
           <tr>
@@ -109,7 +109,7 @@ defmodule RoomtoneWeb.OperateView do
   def rooms(assigns) do
     ~H"""
     <p :if={@report.rooms == []} class="empty" id="no-rooms">No room is open.</p>
-    <div :if={@report.rooms != []} class="scroll" role="region" aria-label="Rooms" tabindex="0">
+    <div :if={@report.rooms != []} class="scroll" role="region" aria-label="Table of rooms" tabindex="0">
       <table class="facts" id="rooms">
         <thead>
           <tr>
@@ -165,7 +165,7 @@ defmodule RoomtoneWeb.OperateView do
   defp people(assigns) do
     ~H"""
     <p class="hint" id="room-shard">On shard {@room.shard}, {Format.people(length(@room.participants))}.</p>
-    <div :if={@room.participants != []} class="scroll" role="region" aria-label="Participants" tabindex="0">
+    <div :if={@room.participants != []} class="scroll" role="region" aria-label="Table of participants" tabindex="0">
       <table class="facts" id="people">
         <thead>
           <tr>
