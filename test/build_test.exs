@@ -39,7 +39,7 @@ defmodule Roomtone.BuildTest do
     # A release has the applications of the dependencies, and what these two name.
     for {_name, opts} <- Keyword.get(project, :releases, []), do: refute(Keyword.has_key?(opts, :applications))
     application = MixProject.application()
-    assert application[:extra_applications] -- [:logger, :crypto, :runtime_tools] == []
+    assert application[:extra_applications] -- [:logger, :crypto, :inets, :ssl, :runtime_tools] == []
     refute Keyword.has_key?(application, :included_applications)
   end
 
