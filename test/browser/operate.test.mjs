@@ -44,8 +44,8 @@ test("the page shows the call that goes on, and follows it", async () => {
 test("a room's link shows its participants' connections, by keyboard too", async () => {
   await page.locator("#rooms a", { hasText: ROOM }).focus();
   await page.keyboard.press("Enter");
-  await page.locator("#people th", { hasText: "Ada" }).waitFor();
-  await page.waitForFunction(() => Number(document.querySelector("#people td.number").textContent.replace(",", "")) > 50);
+  await page.locator("#connections th", { hasText: "Ada" }).waitFor();
+  await page.waitForFunction(() => Number(document.querySelector("#connections td.number").textContent.replace(",", "")) > 50);
   assert.equal(new URL(page.url()).searchParams.get("room"), ROOM);
   assert.equal(await page.locator("#room-title").textContent(), `Room ${ROOM}`);
 });

@@ -29,6 +29,17 @@ defmodule Roomtone.TelemetryTest do
     end
   end
 
+  test "the catalogue has every event, once" do
+    source = File.read!("elixir_app/lib/roomtone/telemetry.ex")
+
+    documented =
+      for [name] <- Regex.scan(~r/^  \| `(\[.*?\])`/m, source, capture: :all_but_first),
+          do: Code.eval_string(name) |> elem(0)
+
+    assert Enum.sort(documented) == Enum.sort(Telemetry.events())
+    assert documented == Enum.uniq(documented)
+  end
+
   test "the life of a room is reported" do
     room = open_room()
     FakeNative.watch()
@@ -54,6 +65,8 @@ defmodule Roomtone.TelemetryTest do
     for name <- [
           [:room, :opened],
           [:participant, :joined],
+          [:join, :start],
+          [:join, :stop],
           [:negotiation, :stop],
           [:media, :connected],
           [:media, :busy],

@@ -78,10 +78,10 @@ defmodule RoomtoneWeb.OperateLiveTest do
 
       view |> element("#rooms a", room) |> render_click()
       assert_patched(view, "/operate?" <> URI.encode_query(room: room))
-      shown(view, "#people th", "Ada")
-      shown(view, "#people td", "2.5 ms")
+      shown(view, "#connections th", "Ada")
+      shown(view, "#connections td", "2.5 ms")
       view |> element("#room a", "Close") |> render_click()
-      gone(view, "#people")
+      gone(view, "#connections")
     end
 
     test "names a room that isn't there, and takes any address", %{conn: conn} do
@@ -103,7 +103,7 @@ defmodule RoomtoneWeb.OperateLiveTest do
       html = view |> element("#chart-people") |> render()
       assert html =~ ~s(role="img")
       assert html =~ ~r/aria-label="Participants\. in rooms: now \d+ , from \d+ to \d+ in the last ten minutes/
-      assert html =~ ~r/ d="M\d+ \d+L\d+ \d+/
+      assert html =~ ~r/ d="M\d+ \d+h0L\d+ \d+/
       assert has_element?(view, "#chart-memory svg path[d^=M]")
     end
 

@@ -55,6 +55,7 @@ defmodule RoomtoneWeb.OperateChart do
           stroke-width="1.5"
           stroke-dasharray={line.dash}
           stroke-linejoin="round"
+          stroke-linecap="round"
           vector-effect="non-scaling-stroke"
         />
       </svg>
@@ -94,7 +95,7 @@ defmodule RoomtoneWeb.OperateChart do
     Enum.find_value([1, 2, 5, 10], fn times -> if times * power * 1.000001 >= highest, do: times * power end)
   end
 
-  # A gap begins a new stroke.
+  # A gap begins a new stroke, which is a dot until there is a second value.
   defp path(values, points, top) do
     now = points |> List.last() |> at()
 
@@ -102,11 +103,14 @@ defmodule RoomtoneWeb.OperateChart do
     |> Enum.zip(points)
     |> Enum.map_reduce(:gap, fn
       {nil, _point}, _before -> {"", :gap}
-      {value, point}, before -> {[if(before == :gap, do: "M", else: "L"), place(value, now - at(point), top)], :line}
+      {value, point}, before -> {stroke(before, place(value, now - at(point), top)), :line}
     end)
     |> elem(0)
     |> IO.iodata_to_binary()
   end
+
+  defp stroke(:gap, place), do: ["M", place, "h0"]
+  defp stroke(:line, place), do: ["L", place]
 
   defp at(nil), do: 0
   defp at(point), do: point.at

@@ -44,7 +44,7 @@ defmodule RoomtoneWeb.OperateView do
     <div :if={@points != []} class="charts" id="charts">
       <.chart id="chart-people" title="Participants" points={@points} lines={[{"in rooms", :participants}, {"speaking", :speaking}]} />
       <.chart id="chart-packets" title="Packets" unit="/s" points={@points} lines={[{"in", :packets_in}, {"out", :packets_out}]} />
-      <.chart id="chart-bits" title="Bits" unit="/s" points={@points} lines={[{"in", :bits_in}, {"out", :bits_out}]} />
+      <.chart id="chart-bits" title="Bandwidth" unit="kbit/s" points={@points} lines={[{"in", &kbits_in/1}, {"out", &kbits_out/1}]} />
       <.chart id="chart-late" title="Tick lateness, p99" unit="ms" points={@points} lines={[{"", :lateness_ms}]} />
       <.chart id="chart-work" title="Work in 20 ms, p99" unit="ms" points={@points} lines={[{"", :work_ms}]} />
       <.chart id="chart-load" title="Load of the busiest shard" unit="%" most={100} points={@points} lines={[{"", &load/1}]} />
@@ -58,6 +58,8 @@ defmodule RoomtoneWeb.OperateView do
     """
   end
 
+  defp kbits_in(point), do: point.bits_in / 1000
+  defp kbits_out(point), do: point.bits_out / 1000
   defp load(point), do: 100 * point.load
   defp megabytes(point), do: point.memory / 1_000_000
 
@@ -166,7 +168,7 @@ defmodule RoomtoneWeb.OperateView do
     ~H"""
     <p class="hint" id="room-shard">On shard {@room.shard}, {Format.people(length(@room.participants))}.</p>
     <div :if={@room.participants != []} class="scroll" role="region" aria-label="Table of participants" tabindex="0">
-      <table class="facts" id="people">
+      <table class="facts" id="connections">
         <thead>
           <tr>
             <th scope="col">Participant</th>

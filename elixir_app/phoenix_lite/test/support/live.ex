@@ -50,12 +50,12 @@ defmodule Demo.LiveAuth do
     {:cont, assign(socket, user: session["user"] || "guest")}
   end
 
-  # For the session of a page: its query.
-  def page(conn, mark), do: %{"page" => mark <> conn.query_string}
-
   def on_mount(:never, _params, _session, socket) do
     {:halt, socket |> put_flash(:error, "not you") |> redirect(to: "/flash")}
   end
+
+  # For the session of a page: its query.
+  def page(conn, mark), do: %{"page" => mark <> conn.query_string}
 end
 
 defmodule Demo.HomeLive do
