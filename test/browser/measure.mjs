@@ -174,8 +174,16 @@ async function sixty() {
     const { processInfo } = await session.send("SystemInfo.getProcessInfo");
     return new Map(processInfo.filter(({ type }) => type === "renderer").map(({ id }) => [id, threadSeconds(id)]));
   };
+  await page.bringToFront();
   await page.evaluate(() => {
-    globalThis.moves = 0;
+    globalThis.moves = globalThis.frames = globalThis.levels = 0;
+    const frame = () => requestAnimationFrame(frame, (frames += 1));
+    frame();
+    new MutationObserver((changes) => (levels += changes.length)).observe(document.querySelector("#people"), {
+      attributes: true,
+      subtree: true,
+      attributeFilter: ["style"],
+    });
     new MutationObserver((changes) => (moves += changes.filter(({ addedNodes }) => addedNodes.length > 0).length)).observe(
       document.querySelector("#people"),
       { childList: true },
@@ -189,7 +197,7 @@ async function sixty() {
   const most = Math.max(...[...after].map(([id, now]) => now - (before.get(id) ?? now)));
   console.log(
     `sixty people:       main thread ${((100 * most) / seconds).toFixed(1)} % of a core; ` +
-      `${await page.evaluate(() => moves)} cards moved in ${Math.round(seconds)} s`,
+      `${await page.evaluate(() => `${moves} cards moved, ${levels} rings and ${frames} frames drawn`)} in ${Math.round(seconds)} s`,
   );
   await person.go();
   people.goHome();

@@ -43,6 +43,16 @@ defmodule RoomtoneWeb.LayoutsTest do
     assert get_resp_header(conn, "set-cookie") == []
   end
 
+  test "the icons may be kept for an hour, scripts are asked for each time" do
+    for icon <- ["favicon.svg", "favicon-live.svg", "favicon-muted.svg", "icons/icon-192.png"] do
+      conn = get(build_conn(), "/assets/" <> icon)
+      assert conn.status == 200
+      assert get_resp_header(conn, "cache-control") == ["public, max-age=3600"]
+    end
+
+    assert build_conn() |> get("/assets/js/app.js") |> get_resp_header("cache-control") == ["public"]
+  end
+
   test "a message can be closed where there is a view to do it" do
     for {path, closes?} <- [{"/", true}, {"/sign-in", false}] do
       html =

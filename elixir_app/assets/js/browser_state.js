@@ -30,7 +30,9 @@ function showTitleAndIcon(call) {
 
   const draw = () => {
     if (document.title !== own) plain = document.title;
-    const { room, active } = call;
+    const { room, status } = call;
+    // On the way in there is no microphone yet, which isn't worth an icon.
+    const active = call.active && status !== "connecting";
     const heard = active && room && !room.muted && room.own.held === null && room.microphone !== null;
     const state = active ? (heard ? "open" : "muted") : "none";
     own = prefix({ unread, state: active && room?.muted ? "muted" : "none" }) + plain;

@@ -41,6 +41,14 @@ defmodule RoomtoneWeb.Endpoint do
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
     ]
 
+  # A page changes its icon with the microphone's state, and needn't ask each time.
+  plug Plug.Static,
+    at: "/assets",
+    from: {:roomtone, "priv/static/assets"},
+    only: ~w(favicon.svg favicon-live.svg favicon-muted.svg icons),
+    cache_control_for_etags: "public, max-age=3600",
+    headers: %{"x-content-type-options" => "nosniff"}
+
   plug RoomtoneWeb.CompressedAssets
 
   plug Plug.Static,

@@ -4,8 +4,8 @@ defmodule Plug.Static do
 
       plug Plug.Static, at: "/", from: :my_app, only: ~w(assets favicon.ico), gzip: false
 
-  Options: `:at`, `:from` (an app, `{app, path}`, or a path), `:only`, `:headers`. Ranges of one part are
-  answered. `gzip: true` isn't here.
+  Options: `:at`, `:from` (an app, `{app, path}`, or a path), `:only`, `:headers`, and
+  `:cache_control_for_etags` (by default `"public"`). Ranges of one part are answered. `gzip: true` isn't here.
   """
   @behaviour Plug
   import Bitwise
@@ -16,7 +16,7 @@ defmodule Plug.Static do
     defexception message: "a path that no static file has", plug_status: 400
   end
 
-  @known [:at, :from, :only, :headers, :gzip]
+  @known [:at, :from, :only, :headers, :gzip, :cache_control_for_etags]
 
   @impl true
   def init(opts) do
@@ -31,7 +31,8 @@ defmodule Plug.Static do
       at: opts |> Keyword.fetch!(:at) |> split(),
       from: Keyword.fetch!(opts, :from),
       only: Keyword.fetch!(opts, :only),
-      headers: Keyword.get(opts, :headers, %{})
+      headers: Keyword.get(opts, :headers, %{}),
+      cache_control: Keyword.get(opts, :cache_control_for_etags, "public")
     }
   end
 
@@ -80,7 +81,7 @@ defmodule Plug.Static do
 
     conn =
       conn
-      |> Conn.put_resp_header("cache-control", "public")
+      |> Conn.put_resp_header("cache-control", config.cache_control)
       |> Conn.put_resp_header("etag", etag)
       |> Conn.put_resp_header("accept-ranges", "bytes")
       |> Conn.merge_resp_headers(config.headers)
