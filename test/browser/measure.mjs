@@ -4,7 +4,7 @@
 //   URLS=1        names what they load
 //   SOURCE=1      the server as `bin/server` runs it, without a bundle, instead of a release
 //
-// A release is built first.
+//   BUILT=1       the release that is there from last time
 import { readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Person, openBrowser } from "./support/person.mjs";
@@ -14,7 +14,8 @@ const JOINS = Number(process.env.JOINS ?? 10);
 const ROOM = "standup";
 /** 1.6 Mbit/s down, half of that up, and 150 ms for each request. */
 const SLOW = { offline: false, latency: 150, downloadThroughput: 1.6e6 / 8, uploadThroughput: 0.8e6 / 8 };
-const CROWD = { peers: 60, talkers: 5, seconds: 120 };
+const CROWD = { peers: 57, talkers: 0, seconds: 120 };
+const TALKERS = 3;
 const CROWD_S = 20;
 
 // Runs in the newcomer's page before anything else: notes when the page is live, when the room is joined, and when the first sound is heard,
@@ -42,6 +43,16 @@ const EAR = `addEventListener("DOMContentLoaded", () => {
   });
   page.observe(document.documentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-status", "class"] });
 });`;
+
+/** Talks like a person, as far as the levels of it go: words, and every few seconds a pause. */
+const TALK = () => {
+  const words = () => {
+    const pause = Math.floor(performance.now() / 2500) % 3 === talker;
+    microphone.gain.value = pause ? 0 : 0.02 + 0.2 * Math.random();
+    setTimeout(words, 150);
+  };
+  words();
+};
 
 const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
 const told = (numbers) => `p50 ${Math.round(middle(numbers))} ms, ${Math.round(Math.min(...numbers))} to ${Math.round(Math.max(...numbers))} ms`;
@@ -90,7 +101,7 @@ async function fromSource() {
 
 async function fromRelease() {
   const { build, Crowd, Release } = await import("../release/support.mjs");
-  build();
+  if (!process.env.BUILT) build();
   const server = await Release.start("measure", { MAX_PARTICIPANTS: "100" });
   return { server, crowd: () => new Crowd(server, "hall", CROWD), stop: () => server.kill() };
 }
@@ -115,17 +126,21 @@ async function count(session) {
   return load;
 }
 
-/** From `GET /` through the form into the room, as fast as a hand could that needs no time. */
+/** From `GET /` through the form into the room, as fast as a hand could that needs no time: in one go, once the page has loaded. */
 async function visit(person) {
   const { page } = person;
   const load = await count(await person.context.newCDPSession(page));
   const began = Date.now();
-  await page.goto(`${server.url}/`, { waitUntil: "commit" });
-  await page.locator("[name=name]").fill(person.name);
-  await page.locator("[name=room]").fill(ROOM);
   // Its scripts have to run before the form, or the room asks once more.
-  await page.waitForLoadState("load");
-  await page.getByRole("button", { name: "Join" }).click();
+  await page.goto(`${server.url}/`, { waitUntil: "load" });
+  await page.evaluate(
+    ([name, room]) => {
+      document.querySelector("[name=name]").value = name;
+      document.querySelector("[name=room]").value = room;
+      document.querySelector("#enter [type=submit]").click();
+    },
+    [person.name, ROOM],
+  );
   await page.waitForFunction(() => globalThis.connectedAt !== undefined && globalThis.heardAt !== undefined, null, { timeout: 60_000, polling: 10 });
   const times = await page.evaluate(() => ({ origin: performance.timeOrigin, connected: connectedAt, heard: heardAt }));
   return { connected: times.origin + times.connected - began, heard: times.origin + times.heard - began, weight: load };
@@ -160,13 +175,23 @@ function threadSeconds(id) {
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
-/** The processor time of one page's main thread, with sixty people in its room of whom five talk, and how often their order changed. */
+/** The processor time of one page's main thread, with sixty people in its room of whom three talk, and how often their order changed. */
 async function sixty() {
   const people = crowd();
+  const talkers = [];
+  for (let i = 0; i < TALKERS; i += 1) {
+    const talker = await Person.arrive(`Talker ${i}`, 500 + 300 * i, { browser });
+    talkers.push(talker);
+    await talker.join(server.url, "hall");
+    await talker.page.evaluate((i) => (globalThis.talker = i), i);
+    await talker.page.evaluate(TALK);
+    // The call goes on, and the page of the room isn't drawn.
+    await talker.page.getByRole("link", { name: "How it works" }).click();
+  }
   const person = await Person.arrive("Watcher", 800, { browser });
   const { page } = person;
   await person.join(server.url, "hall");
-  await page.locator("#count").getByText(`${CROWD.peers + 1} people`).waitFor({ timeout: 60_000 });
+  await page.locator("#count").getByText(`${CROWD.peers + TALKERS + 1} people`).waitFor({ timeout: 60_000 });
   await sleep(5000);
   const session = await browser.newBrowserCDPSession();
   // The first thread of a process is its main one. Of all pages, the one that does most is meant.
@@ -199,7 +224,7 @@ async function sixty() {
     `sixty people:       main thread ${((100 * most) / seconds).toFixed(1)} % of a core; ` +
       `${await page.evaluate(() => `${moves} cards moved, ${levels} rings and ${frames} frames drawn`)} in ${Math.round(seconds)} s`,
   );
-  await person.go();
+  for (const one of [person, ...talkers]) await one.go();
   people.goHome();
   await people.done;
 }
