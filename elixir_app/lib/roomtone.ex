@@ -449,7 +449,7 @@ defmodule Roomtone do
   @spec chat(String.t(), String.t()) :: {:ok, [chat_message]} | {:error, :not_found | room_error}
   def chat(name, identity), do: ask_about(name, identity, &{:chat, &1})
 
-  # ---- Who hears whom --------------------------------------------------------------------------------------------------
+  # ---- Mix -------------------------------------------------------------------------------------------------------------
 
   @doc "Replaces the gains of all pairs: `Roomtone.MixControls.put_mix/2`."
   defdelegate put_mix(name, table), to: MixControls
@@ -475,7 +475,7 @@ defmodule Roomtone do
   @doc "Lets only these listeners hear the speaker from now on: `Roomtone.MixControls.whisper/3`."
   defdelegate whisper(name, speaker, listeners), to: MixControls
 
-  # ---- News and figures ------------------------------------------------------------------------------------------------
+  # ---- Events and statistics -------------------------------------------------------------------------------------------
 
   @doc """
   Sends the calling process `t:message/0` for this room, whether it is open yet or not, until
@@ -588,7 +588,7 @@ defmodule Roomtone do
   @spec describe_error(term) :: String.t()
   defdelegate describe_error(reason), to: Roomtone.Errors
 
-  # ---- Inside ----------------------------------------------------------------------------------------------------------
+  # ---- Private functions -----------------------------------------------------------------------------------------------
 
   # When this returns, the participant has submitted the change, or keeps it until the shard's queue
   # has room.

@@ -59,7 +59,7 @@ defmodule Roomtone.MemoryTest do
     end
   end
 
-  # ---- What happens ------------------------------------------------------------------------------------------------------
+  # ---- Random steps ------------------------------------------------------------------------------------------------------
 
   defp one_of(list), do: Enum.random(list)
 
@@ -165,7 +165,7 @@ defmodule Roomtone.MemoryTest do
     {%{back | life: "life #{System.unique_integer()}"}, mix}
   end
 
-  # ---- Whether anybody gained by it --------------------------------------------------------------------------------------
+  # ---- Checks ------------------------------------------------------------------------------------------------------------
 
   defp check(room, mix, story) do
     {later, mix_later} = restored(room, mix)

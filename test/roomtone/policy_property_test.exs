@@ -52,7 +52,7 @@ defmodule Roomtone.PolicyPropertyTest do
     :ok = Roomtone.close_room(room)
   end
 
-  # ---- What happens ----------------------------------------------------------------------------------------------------
+  # ---- Random steps ----------------------------------------------------------------------------------------------------
 
   defp one_of(list), do: Enum.random(list)
   defp anybody, do: one_of(@names)
@@ -225,7 +225,7 @@ defmodule Roomtone.PolicyPropertyTest do
     put_in(world.asked.own[name], own)
   end
 
-  # ---- What was asked for ----------------------------------------------------------------------------------------------
+  # ---- The model -------------------------------------------------------------------------------------------------------
 
   defp asked(opts) do
     # A room's default has the same steps as all gains there, before anything else is computed from
@@ -294,7 +294,7 @@ defmodule Roomtone.PolicyPropertyTest do
 
   defp side(pan, _ear, _mouth), do: Panning.quantise(pan * 1.0)
 
-  # ---- What the engine was told ----------------------------------------------------------------------------------------
+  # ---- The engine's state ----------------------------------------------------------------------------------------------
 
   # A new room, as documented: everybody hears everybody.
   defp engine, do: %{default: 1.0, cells: %{}, speak: %{}, listen: %{}}
@@ -332,7 +332,7 @@ defmodule Roomtone.PolicyPropertyTest do
     end
   end
 
-  # ---- Whether that is the same ----------------------------------------------------------------------------------------
+  # ---- Checks ----------------------------------------------------------------------------------------------------------
 
   defp check(world, seed) do
     world = execute(world)

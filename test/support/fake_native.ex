@@ -79,7 +79,7 @@ defmodule Roomtone.FakeNative do
   @spec held(non_neg_integer) :: %{pos_integer => MapSet.t()}
   def held(shard), do: GenServer.call(server(), {:held, shard})
 
-  # ---- As Roomtone.Native ----------------------------------------------------------------------------------------------
+  # ---- The functions of Roomtone.Native --------------------------------------------------------------------------------
 
   def engine_start(%{shards: [_ | _] = shards}, event_pid) do
     {:ok, pid} = GenServer.start(__MODULE__, {length(shards), event_pid})

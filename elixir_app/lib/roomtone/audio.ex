@@ -179,7 +179,7 @@ defmodule Roomtone.Audio do
     if samples in 120..5760 and rem(samples, 120) == 0, do: {:ok, samples}, else: {:error, :bad_frame_length}
   end
 
-  # ---- Sound as numbers ------------------------------------------------------------------------------------------------
+  # ---- Sound -----------------------------------------------------------------------------------------------------------
 
   @doc """
   The sum of sounds, each times its gain (linear: 1.0 is unchanged, 0.5 is −6 dB). Shorter ones end

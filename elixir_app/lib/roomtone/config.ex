@@ -8,7 +8,7 @@ defmodule Roomtone.Config do
   | key | variable | takes | default |
   |---|---|---|---|
   | `:shards` | `SHARDS` | number of shards, each with a core and a port | one for each scheduler, at most one for each port, and at most two fewer than the dirty I/O schedulers (`+SDio`) |
-  | `:udp_ports` | `UDP_PORTS` | `"50000"` (the first of one port for each shard), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
+  | `:udp_ports` | `UDP_PORTS` | `"50000"` (the first of consecutive ports, one for each shard), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
   | `:udp_bind` | `UDP_BIND` | address to listen on; `"::"` for IPv6 and IPv4 | `"0.0.0.0"` |
   | `:public_ip` | `PUBLIC_IP` | addresses offered to browsers, separated by commas | loopback and this machine's addresses |
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |

@@ -14,7 +14,7 @@ defmodule Roomtone.Media do
     * an outbox of commands that must arrive even when a shard's queue is full.
 
   Every event carries a *stamp*, `{generation, epoch}`: the generation counts engines, the epoch a
-  shard's lives. It exposes events of an earlier engine or an earlier life of a shard.
+  shard's lives. By its stamp an event of an earlier engine or shard life is recognised and dropped.
   """
 
   use GenServer
@@ -404,7 +404,7 @@ defmodule Roomtone.Media do
     end
   end
 
-  # ---- Callers' side ---------------------------------------------------------------------------------------------------
+  # ---- In the caller's process -----------------------------------------------------------------------------------------
 
   defp submit(shard, command) do
     case native_submit(shard, command) do

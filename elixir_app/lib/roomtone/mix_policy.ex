@@ -149,7 +149,7 @@ defmodule Roomtone.MixPolicy do
   defp usual(:spatial), do: :nearest
   defp usual(_kind), do: :loudest
 
-  # ---- What is heard ---------------------------------------------------------------------------------------------------
+  # ---- Gains and pans --------------------------------------------------------------------------------------------------
 
   @doc """
   The linear gain of a speaker for a listener, from 0 to 10. Nobody hears themselves.
@@ -283,7 +283,7 @@ defmodule Roomtone.MixPolicy do
   defp whisper(nil, _listener), do: 1.0
   defp whisper(listeners, listener), do: if(MapSet.member?(listeners, listener), do: 1.0, else: 0.0)
 
-  # ---- What is set -----------------------------------------------------------------------------------------------------
+  # ---- Changes ---------------------------------------------------------------------------------------------------------
 
   @doc "Changes the policy. A room whose kind has no positions refuses one."
   @spec apply(t, op) :: {:ok, t, effect} | {:error, {:too_many_cells, pos_integer} | {:not_spatial, kind}}

@@ -227,7 +227,7 @@ defmodule Roomtone.MixSync do
     Telemetry.execute([:mix, :sent], measurements, %{room: mixer.place.room, shard: mixer.place.shard})
   end
 
-  # ---- Working out -----------------------------------------------------------------------------------------------------
+  # ---- Computing gains -------------------------------------------------------------------------------------------------
 
   # The commands that bring the engine up to date, and its state once they are submitted.
   defp plan(%{mix: mix, place: %{room: room}} = mixer, touched) do

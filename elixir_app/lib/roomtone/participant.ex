@@ -12,7 +12,7 @@ defmodule Roomtone.Participant do
     * The *room's process* may be replaced: the new one finds this process and asks who it is. This
       process never waits for the room's.
 
-  However this process ends, `Roomtone.Media` monitors it and ends the peer.
+  `Roomtone.Media` monitors this process and ends the peer, however the process ends.
 
   It sends `t:message/0` to the room's process, and nothing else.
   """
@@ -86,7 +86,7 @@ defmodule Roomtone.Participant do
            started: integer
          }
 
-  # ---- Room's side -----------------------------------------------------------------------------------------------------
+  # ---- For the room ----------------------------------------------------------------------------------------------------
 
   @doc false
   @spec start_link(%{room: String.t(), place: Media.place(), person: Person.t()}) :: GenServer.on_start()
@@ -127,7 +127,7 @@ defmodule Roomtone.Participant do
   @spec finish(pid) :: :ok
   def finish(pid), do: GenServer.cast(pid, :finish)
 
-  # ---- Joiner's side ---------------------------------------------------------------------------------------------------
+  # ---- For callers of a join -------------------------------------------------------------------------------------------
 
   @doc """
   Negotiates an offer for the person on behalf of `owner`; the answer comes in time or not at all.
@@ -480,7 +480,7 @@ defmodule Roomtone.Participant do
   defp newer?(_media, nil), do: false
   defp newer?(%{stamp: stamp}, lost_before), do: stamp == lost_before
 
-  # ---- Owner, end ------------------------------------------------------------------------------------------------------
+  # ---- Owner and end ---------------------------------------------------------------------------------------------------
 
   defp watch(state, owner) do
     if state.owner_ref, do: Process.demonitor(state.owner_ref, [:flush])
@@ -511,7 +511,7 @@ defmodule Roomtone.Participant do
     end
   end
 
-  # ---- Small things ----------------------------------------------------------------------------------------------------
+  # ---- Helpers ---------------------------------------------------------------------------------------------------------
 
   defp measure_negotiation(%{pending: pending} = state, result) do
     result = if is_tuple(result), do: elem(result, 0), else: result

@@ -116,7 +116,7 @@ defmodule Roomtone.RoomServer do
           opened_at: DateTime.t()
         }
 
-  # ---- Callers' side ---------------------------------------------------------------------------------------------------
+  # ---- In the caller's process -----------------------------------------------------------------------------------------
 
   @doc "The process of an open room."
   @spec whereis(String.t()) :: pid | nil

@@ -175,7 +175,7 @@ defmodule Roomtone.Room.Memory do
     |> Map.merge(%{lock: lock && {lock.hash, lock.pass}, mix: Map.merge(pack_mix(mix), people)})
   end
 
-  # ---- Whether it is what we wrote ---------------------------------------------------------------------------------------
+  # ---- Validation --------------------------------------------------------------------------------------------------------
 
   defp valid?(term) do
     match?(
