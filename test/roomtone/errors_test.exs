@@ -4,16 +4,16 @@ defmodule Roomtone.ErrorsTest do
 
   alias Roomtone.Errors
 
-  test "each entry of the table has a status that its code always has, and a sentence" do
+  test "each entry has a status that its code always has, and a sentence" do
     for {error, entry} <- Errors.all() do
       assert entry.status in 400..599
       assert entry.sentence =~ ~r/^[A-Z].*[.?]$/s, inspect(error)
-      # What passes by itself is told to be tried again; what the client has to change isn't.
+      # Errors that pass by themselves ask for a retry; errors that the client must fix don't.
       if entry.retry, do: assert(entry.status in [409, 429, 503]), else: refute(entry.status == 429)
     end
   end
 
-  test "each placeholder of a sentence is filled by an error of that shape" do
+  test "an error of the same shape fills each placeholder of a sentence" do
     shapes = %{invalid_gain: {:invalid_gain, {"ada", "bob"}}, offer_refused: {:offer_refused, :no_opus, "no Opus"}}
 
     for {error, %{sentence: sentence}} <- Errors.all(), sentence =~ "%{" do
@@ -31,12 +31,12 @@ defmodule Roomtone.ErrorsTest do
     assert Errors.get({:name_taken, "%{other}", "ada"}).sentence =~ "called %{other} is"
   end
 
-  test "whatever isn't in the table is an internal error" do
+  test "an error that isn't in the table is an internal error" do
     for error <- [:anything, {:anything, 1}, {:room_full}, {:removed, 1, 2, 3}, "text", nil, {1, 2}],
         do: assert(%{code: :internal, status: 500} = Errors.get(error))
   end
 
-  test "hostile details are shortened, and make no exception" do
+  test "hostile details are shortened, and raise no exception" do
     for detail <- [<<255, 254>>, String.duplicate("x", 100_000), %{a: 1}, [1 | 2], self(), nil, -1, 1.5] do
       for kind <- [:invalid_option, :room_full, :not_granted, :invalid_row, :invalid_volume, :slow_down, :no_shard] do
         assert String.length(Errors.get({kind, detail}).sentence) < 250
@@ -48,7 +48,7 @@ defmodule Roomtone.ErrorsTest do
     assert File.read!(Mix.Tasks.Roomtone.Errors.path()) == Mix.Tasks.Roomtone.Errors.source()
   end
 
-  test "every documented error has words of its own" do
+  test "every documented error has a sentence of its own" do
     errors =
       [
         :room_not_found,

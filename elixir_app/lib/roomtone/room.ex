@@ -71,7 +71,7 @@ defmodule Roomtone.Room do
   """
   @type mark :: %{silenced: boolean, role: Roomtone.role()}
 
-  @typedoc "A change to one person; the first four are theirs, the others a moderator's."
+  @typedoc "A change to one person: `silenced` and `role` are a moderator's, the others their own."
   @type change ::
           {:muted, boolean}
           | {:deafened, boolean}

@@ -1,8 +1,8 @@
 defmodule Mix.Tasks.Roomtone.Errors do
-  # Without @shortdoc, `mix help` doesn't list it: it is for those who work on Roomtone itself.
+  # Without @shortdoc, `mix help` doesn't list it: it is for developers of Roomtone itself.
   @moduledoc """
-  Writes `elixir_app/assets/js/server_errors.js` from the table of errors, `Roomtone.Errors`. Run it after a change of
-  `Roomtone.Errors.page_texts/0`.
+  Writes `elixir_app/assets/js/server_errors.js` from the table of errors, `Roomtone.Errors`. Run it
+  after a change of `Roomtone.Errors.page_texts/0`.
 
       mix roomtone.errors
   """
