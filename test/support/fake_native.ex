@@ -48,8 +48,11 @@ defmodule Roomtone.FakeNative do
   @spec await_join(String.t()) :: %{shard: non_neg_integer, room: pos_integer, peer: pos_integer}
   def await_join(offer) do
     receive do
-      {:native, shard, {:join, %{offer: ^offer, room: room, peer: peer}}} -> %{shard: shard, room: room, peer: peer}
-      {:native, shard, {:reoffer, %{offer: ^offer, room: room, replacement: peer}}} -> %{shard: shard, room: room, peer: peer}
+      {:native, shard, {:join, %{offer: ^offer, room: room, peer: peer}}} ->
+        %{shard: shard, room: room, peer: peer}
+
+      {:native, shard, {:reoffer, %{offer: ^offer, room: room, replacement: peer}}} ->
+        %{shard: shard, room: room, peer: peer}
     after
       10_000 -> raise "no join command came"
     end
@@ -177,7 +180,8 @@ defmodule Roomtone.FakeNative do
       stats: %{load: 0.0, shed_level: 0}
     }
 
-    {:ok, %{events: events, watchers: [], addresses: %{}, certificates: %{}, shards: Map.new(0..(shards - 1), &{&1, shard})}}
+    {:ok,
+     %{events: events, watchers: [], addresses: %{}, certificates: %{}, shards: Map.new(0..(shards - 1), &{&1, shard})}}
   end
 
   @impl true
@@ -295,7 +299,8 @@ defmodule Roomtone.FakeNative do
     event(state, shard, {:peer_stats, %{reference: ref, stats: stats}})
   end
 
-  defp execute({kind, %{room: room, peer: peer, offer: offer} = command}, shard, state) when kind in [:join, :reoffer] do
+  defp execute({kind, %{room: room, peer: peer, offer: offer} = command}, shard, state)
+       when kind in [:join, :reoffer] do
     cond do
       scripted?(offer, "panic") ->
         panic(state, shard)
