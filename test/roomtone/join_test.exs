@@ -227,7 +227,7 @@ defmodule Roomtone.JoinTest do
       :ok = Roomtone.mute(room, "ada")
       offer = FakeNative.offer()
       {:ok, %{participant: %{muted: true}}} = Roomtone.join(room, "ada", offer, session: session)
-      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false, listen: true}}}
+      assert_receive {:native, _, {:reoffer, %{offer: ^offer, speak: false, listen: true}}}
 
       offer = FakeNative.offer()
 
@@ -235,7 +235,7 @@ defmodule Roomtone.JoinTest do
         Roomtone.join(room, "ada", offer, session: session, muted: false, grants: [:listen])
 
       assert participant.muted == false and participant.grants == [:listen]
-      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false, listen: true}}}
+      assert_receive {:native, _, {:reoffer, %{offer: ^offer, speak: false, listen: true}}}
     end
   end
 

@@ -295,7 +295,7 @@ defmodule Roomtone.MixSyncTest do
       eventually(fn -> match?({:ok, %{participants: [%{deafened: true}]}}, Roomtone.room(room)) end)
       offer = FakeNative.offer()
       {:ok, _} = Roomtone.join(room, "ada", offer, session: ada.session)
-      assert_receive {:native, _, {:join, %{offer: ^offer, listen: false}}}
+      assert_receive {:native, _, {:reoffer, %{offer: ^offer, listen: false}}}
     end
   end
 

@@ -67,7 +67,7 @@ defmodule Roomtone.PeopleTest do
       :ok = Roomtone.silence(room, "ada")
       offer = FakeNative.offer()
       {:ok, _} = Roomtone.join(room, "ada", offer, session: ada.session, muted: false)
-      assert_receive {:native, _, {:join, %{offer: ^offer, speak: false}}}
+      assert_receive {:native, _, {:reoffer, %{offer: ^offer, speak: false}}}
       :ok = Roomtone.leave(room, "ada")
       offer = FakeNative.offer()
       {:ok, %{participant: %{silenced: true}}} = Roomtone.join(room, "ada", offer)
