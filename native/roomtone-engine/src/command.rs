@@ -413,6 +413,11 @@ pub struct PeerStats {
     pub first_in_ms: Option<f64>,
     /// Time from the connection to the first RTP packet sent to them, milliseconds; `None` before it was sent.
     pub first_out_ms: Option<f64>,
+    /// For how long nothing authentic was heard from them, milliseconds: no media, no report, no
+    /// connectivity check.
+    pub silent_ms: f64,
+    /// Whether the last that was heard was media.
+    pub silent_after_media: bool,
     /// Whether they have a mix of their own at present.
     pub private_mix: bool,
     /// Whether they get the packets of the one talker whom they hear, as these come.

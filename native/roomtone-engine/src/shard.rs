@@ -206,7 +206,7 @@ impl Shard {
                 self.in_room(now, room, |room, _| room.set_gains(now, &cells));
             }
             Action::PeerStats { peer, reference } => {
-                let stats = self.in_room(now, room, |room, _| room.peer_stats(peer)).flatten();
+                let stats = self.in_room(now, room, |room, _| room.peer_stats(now, peer)).flatten();
                 self.context.events.push_back(Event::PeerStats {
                     reference,
                     stats: stats.map(Box::new),

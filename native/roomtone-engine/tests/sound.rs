@@ -277,6 +277,32 @@ fn levels_and_speaking_are_told_sparingly() {
     }
 }
 
+#[test]
+fn figures_tell_how_long_a_participant_has_been_silent_and_whether_they_were_sending() {
+    let mut world = World::new();
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    world.run_ms(1000);
+    let talker = peer_stats(&mut world, 1);
+    assert!(
+        talker.silent_ms <= 21.0 && talker.silent_after_media,
+        "a talker sends a packet every 20 ms: {talker:?}"
+    );
+    assert!(
+        !peer_stats(&mut world, 2).silent_after_media,
+        "a listener sends checks and reports"
+    );
+    let crashed = world.clients.remove(&1);
+    world.run_ms(2000);
+    let ghost = peer_stats(&mut world, 1);
+    assert!(
+        ghost.silent_ms >= 1990.0 && ghost.silent_after_media,
+        "nothing came for two seconds: {ghost:?}"
+    );
+    drop(crashed);
+}
+
 fn peer_stats(world: &mut World, peer: u64) -> roomtone_engine::PeerStats {
     world.command(Command::new(ROOM, Action::PeerStats { peer, reference: 5 }));
     world.collect();

@@ -25,7 +25,7 @@ mod atoms {
         loudest, nearest, shard,
         // Figures.
         packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
-        round_trip_ms, fraction_lost_out, remote_jitter_ms, first_in_ms, first_out_ms, private_mix, passed_through,
+        round_trip_ms, fraction_lost_out, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
         frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
         commands_waiting, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
@@ -286,6 +286,8 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         remote_jitter_ms: stats.remote_jitter_ms,
         first_in_ms: stats.first_in_ms,
         first_out_ms: stats.first_out_ms,
+        silent_ms: stats.silent_ms,
+        silent_after_media: stats.silent_after_media,
         private_mix: stats.private_mix,
         passed_through: stats.passed_through,
     )

@@ -109,8 +109,8 @@ impl Forwarding {
     }
 
     /// A participant's figures.
-    pub(super) fn peer_stats(&self, base: &RoomBase, at: usize) -> PeerStats {
-        base.peers[at].stats(&PlayoutStats::default(), false)
+    pub(super) fn peer_stats(&self, base: &RoomBase, now: Instant, at: usize) -> PeerStats {
+        base.peers[at].stats(now, &PlayoutStats::default(), false)
     }
 
     /// Whether a listener has yet to be told of a change.

@@ -185,13 +185,13 @@ impl Mixing {
     }
 
     /// A participant's figures.
-    pub(super) fn peer_stats(&self, base: &RoomBase, at: usize) -> PeerStats {
+    pub(super) fn peer_stats(&self, base: &RoomBase, now: Instant, at: usize) -> PeerStats {
         let peer = &self.peers[at];
         let alone = peer.mix.is_some_and(|mix| self.mixes.listeners(mix) == 1);
         let playout = peer.playout.as_ref().map(Playout::stats).unwrap_or_default();
         PeerStats {
             passed_through: matches!(peer.feed, Feed::Passed(_)),
-            ..base.peers[at].stats(&playout, alone)
+            ..base.peers[at].stats(now, &playout, alone)
         }
     }
 

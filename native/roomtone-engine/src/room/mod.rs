@@ -245,11 +245,11 @@ impl Room {
     }
 
     /// A participant's figures.
-    pub(crate) fn peer_stats(&self, id: PeerId) -> Option<PeerStats> {
+    pub(crate) fn peer_stats(&self, now: Instant, id: PeerId) -> Option<PeerStats> {
         let at = self.base.position(id)?;
         Some(match &self.kind {
-            Kind::Mixing(mixing) => mixing.peer_stats(&self.base, at),
-            Kind::Forwarding(forwarding) => forwarding.peer_stats(&self.base, at),
+            Kind::Mixing(mixing) => mixing.peer_stats(&self.base, now, at),
+            Kind::Forwarding(forwarding) => forwarding.peer_stats(&self.base, now, at),
         })
     }
 

@@ -1,6 +1,6 @@
 //! A participant as both kinds of room see them: the transport endpoint, permissions and speech detector.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use roomtone_audio::{Channels, PlayoutStats};
 use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent};
@@ -89,8 +89,9 @@ impl Peer {
     }
 
     /// Their figures.
-    pub(super) fn stats(&self, playout: &PlayoutStats, private_mix: bool) -> PeerStats {
+    pub(super) fn stats(&self, now: Instant, playout: &PlayoutStats, private_mix: bool) -> PeerStats {
         let transport = self.endpoint.stats();
+        let (silent, silent_after_media) = self.endpoint.silence(now);
         let ms = |duration: Duration| duration.as_secs_f64() * 1000.0;
         PeerStats {
             connected: self.connected,
@@ -111,6 +112,8 @@ impl Peer {
             remote_jitter_ms: transport.remote_jitter.map(ms),
             first_in_ms: transport.first_in.map(ms),
             first_out_ms: transport.first_out.map(ms),
+            silent_ms: ms(silent),
+            silent_after_media,
             private_mix,
             passed_through: false,
         }

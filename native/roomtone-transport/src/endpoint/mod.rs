@@ -106,6 +106,8 @@ pub struct Endpoint {
     /// The peer said that it begins a new connection: until then it has to be there, or the old one
     /// be in use again.
     renewal: Option<Instant>,
+    /// When the last RTP packet came.
+    last_rtp: Option<Instant>,
     dropped_strangers: u64,
     transmits: VecDeque<Transmit>,
     events: VecDeque<Event>,
@@ -158,6 +160,7 @@ impl Endpoint {
             closed: false,
             bye_deadline: None,
             renewal: None,
+            last_rtp: None,
             dropped_strangers: 0,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
@@ -302,6 +305,15 @@ impl Endpoint {
         self.is_connected() && self.media.direction().receives()
     }
 
+    /// For how long nothing authentic has been heard from the peer, and whether the last thing was
+    /// media: a peer that was sending falls silent within a packet's time, one that only listens
+    /// shows itself every few seconds.
+    pub fn silence(&self, now: Instant) -> (Duration, bool) {
+        let heard = self.ice.last_heard();
+        let media = self.last_rtp.is_some_and(|at| at >= heard);
+        (now.saturating_duration_since(heard), media)
+    }
+
     /// Takes a datagram that was routed here. It is decrypted where it is; if it is sound, that is
     /// returned at once.
     pub fn handle_datagram<'d>(&mut self, now: Instant, from: SocketAddr, data: &'d mut [u8]) -> Option<RtpIn<'d>> {
@@ -387,6 +399,7 @@ impl Endpoint {
     fn handle_rtp<'d>(&mut self, now: Instant, from: SocketAddr, data: &'d mut [u8]) -> Option<RtpIn<'d>> {
         let packet = self.media.receive(now, data)?;
         self.ice.heard(now, from);
+        self.last_rtp = Some(now);
         self.bye_deadline = None;
         self.renewal = None;
         packet
