@@ -1,6 +1,7 @@
 defmodule Phoenix.Router do
   @moduledoc """
-  Routes: `scope`, `pipeline`, `pipe_through`, `get`, `post`, `delete`, `options` and `match`.
+  Routes: `scope`, `pipeline`, `pipe_through`, `get`, `post`, `patch`, `delete`, `options` and
+  `match`.
 
   The router has no other verbs, no `forward`, `resources`, hosts or path helpers. Code that uses them
   doesn't compile.
@@ -21,7 +22,7 @@ defmodule Phoenix.Router do
     end
   end
 
-  @verbs [:get, :post, :delete, :options]
+  @verbs [:get, :post, :patch, :delete, :options]
 
   @doc false
   defmacro __using__(_opts) do
