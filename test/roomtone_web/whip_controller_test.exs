@@ -42,6 +42,9 @@ defmodule RoomtoneWeb.WhipControllerTest do
     FakeNative.emit(shard, {:disconnected, %{room: room_id, peer: peer, reason: :consent_expired}})
     assert eventually(fn -> present(room) == [] end)
     [location] = get_resp_header(answer, "location")
+    assert conn |> bearer(token(room, "studio")) |> get(location) |> json_response(404)
+    # The client says DELETE a moment after it ended the connection.
+    assert conn |> bearer(token(room, "studio")) |> delete(location) |> response(200) == ""
     assert eventually(fn -> (conn |> bearer(token(room, "studio")) |> delete(location)).status == 404 end)
   end
 
@@ -52,10 +55,115 @@ defmodule RoomtoneWeb.WhipControllerTest do
     assert one != other
   end
 
-  test "another token can't take a name that is in use", %{conn: conn, room: room} do
-    assert conn |> post_offer(room, token(room, "studio")) |> response(201)
-    conn |> post_offer(room, token(room, "studio", ttl: 77)) |> refused(409, "identity_taken")
-    assert present(room) == ["studio"]
+  describe "a publisher that crashed" do
+    test "takes its own place with the same token, once nothing more is heard of it", %{conn: conn, room: room} do
+      FakeNative.watch()
+      jwt = token(room, "studio")
+      offer = FakeNative.offer(connect: true)
+      [location] = conn |> post_offer(room, jwt, offer) |> get_resp_header("location")
+      media = FakeNative.await_join(offer)
+      {:ok, %{participants: [%{joined_at: joined_at}]}} = Roomtone.room(room)
+      Roomtone.subscribe(room, only: [:joined, :left])
+      FakeNative.silence(media, 1_000, true)
+
+      again = post_offer(conn, room, jwt)
+      assert response(again, 201)
+      assert [%{identity: "studio", joined_at: ^joined_at}] = participants(room)
+      refute_received {:roomtone, _room, {:left, _identity, _reason}}
+
+      # What is left of the first session can't end the second.
+      assert conn |> bearer(jwt) |> delete(location) |> response(200)
+      assert present(room) == ["studio"]
+      [second] = get_resp_header(again, "location")
+      assert conn |> bearer(jwt) |> delete(second) |> response(200)
+      assert eventually(fn -> present(room) == [] end)
+    end
+
+    test "is waited for as long as it is silent, and isn't one if it is heard", %{conn: conn, room: room} do
+      FakeNative.watch()
+      jwt = token(room, "studio")
+      offer = FakeNative.offer(connect: true)
+      assert conn |> post_offer(room, jwt, offer) |> response(201)
+      media = FakeNative.await_join(offer)
+      FakeNative.silence(media, 600, true)
+      # Nobody can tell yet. Then it is heard.
+      waiting = Task.async(fn -> conn |> post_offer(room, jwt) |> response(201) end)
+      assert Task.yield(waiting, 120) == nil
+      FakeNative.silence(media, 0, true)
+      assert Task.await(waiting)
+      assert ["studio", "studio #" <> _] = present(room)
+    end
+
+    test "that only listened is one after a longer silence", %{conn: conn, room: room} do
+      FakeNative.watch()
+      jwt = token(room, "ear")
+      offer = FakeNative.offer(connect: true)
+      assert conn |> post_offer(room, jwt, offer) |> response(201)
+      FakeNative.silence(FakeNative.await_join(offer), 6_500, false)
+      assert conn |> post_offer(room, jwt) |> response(201)
+      assert present(room) == ["ear"]
+    end
+
+    test "is found among several of one token", %{conn: conn, room: room} do
+      FakeNative.watch()
+      jwt = token(room, "load")
+      [_first, second, _third] = offers = for _ <- 1..3, do: FakeNative.offer(connect: true)
+      for offer <- offers, do: assert(conn |> post_offer(room, jwt, offer) |> response(201))
+      before = present(room)
+      FakeNative.silence(FakeNative.await_join(second), 2_000, true)
+      assert conn |> post_offer(room, jwt) |> response(201)
+      assert present(room) == before
+    end
+
+    test "takes its own place with a new token at once", %{conn: conn, room: room} do
+      FakeNative.watch()
+      offer = FakeNative.offer(connect: true)
+      assert conn |> post_offer(room, token(room, "studio"), offer) |> response(201)
+      %{peer: peer, shard: shard} = FakeNative.await_join(offer)
+      assert conn |> post_offer(room, token(room, "studio", ttl: 77)) |> response(201)
+      assert present(room) == ["studio"]
+      assert_receive {:native, ^shard, {:leave, %{peer: ^peer}}}
+    end
+
+    test "loses nothing by an offer that is refused", %{conn: conn, room: room} do
+      jwt = token(room, "studio")
+      [location] = conn |> post_offer(room, jwt) |> get_resp_header("location")
+      other = token(room, "studio", ttl: 77)
+      conn |> post_offer(room, other, FakeNative.offer(refuse: "no_opus")) |> refused(422, "offer_refused")
+      assert present(room) == ["studio"]
+      assert conn |> bearer(jwt) |> get(location) |> response(204) == ""
+    end
+
+    test "isn't silenced by having listened before", %{conn: conn, room: room} do
+      {:ok, _} = Roomtone.open_room(room)
+      assert conn |> post_offer(room, token(room, "studio", grants: [:listen])) |> response(201)
+      assert conn |> post_offer(room, token(room, "studio", grants: [:speak, :listen])) |> response(201)
+      assert [%{identity: "studio", muted: false}] = participants(room)
+    end
+
+    test "stays muted by a moderator", %{conn: conn, room: room} do
+      assert conn |> post_offer(room, token(room, "studio")) |> response(201)
+      :ok = Roomtone.silence(room, "studio")
+      assert conn |> post_offer(room, token(room, "studio", ttl: 77)) |> response(201)
+      assert [%{identity: "studio", silenced: true}] = participants(room)
+    end
+  end
+
+  test "a guest of the same name is somebody else", %{conn: conn, room: room} do
+    guest = fn maker, opts ->
+      {:ok, jwt} = Roomtone.Token.sign(%{room: room, identity: "ann", maker: maker}, opts)
+      jwt
+    end
+
+    assert conn |> post_offer(room, guest.("browser 1", [])) |> response(201)
+    conn |> post_offer(room, guest.("browser 2", [])) |> refused(409, "identity_taken")
+    assert conn |> post_offer(room, guest.("browser 1", ttl: 77)) |> response(201)
+    assert present(room) == ["ann"]
+  end
+
+  test "nobody takes the name of a person on a page", %{conn: conn, room: room} do
+    {:ok, _} = Roomtone.join(room, "studio", FakeNative.offer(), create: true)
+    conn |> post_offer(room, token(room, "studio")) |> refused(409, "identity_taken")
   end
 
   test "without a token, or with one that isn't good, nothing is joined", %{conn: conn, room: room} do
@@ -148,29 +256,168 @@ defmodule RoomtoneWeb.WhipControllerTest do
   end
 
   test "OPTIONS tells what is taken, to web pages of any origin, too", %{conn: conn, room: room} do
-    answer = options(conn, url(room))
-    assert response(answer, 204) == ""
-    assert get_resp_header(answer, "accept-post") == ["application/sdp"]
-    assert get_resp_header(answer, "access-control-allow-origin") == ["*"]
-    assert [headers] = get_resp_header(answer, "access-control-allow-headers")
-    assert headers =~ "Authorization"
-    assert [] = get_resp_header(answer, "set-cookie")
+    for {path, header, type} <- [
+          {url(room), "accept-post", "application/sdp"},
+          {url(room) <> "/sessions/x", "accept-patch", "application/trickle-ice-sdpfrag"}
+        ] do
+      answer = options(conn, path)
+      assert response(answer, 200) == ""
+      assert get_resp_header(answer, header) == [type]
+      assert get_resp_header(answer, "access-control-allow-origin") == ["*"]
+      assert [headers] = get_resp_header(answer, "access-control-allow-headers")
+      assert headers =~ "Authorization" and headers =~ "If-Match"
+      assert [exposed] = get_resp_header(answer, "access-control-expose-headers")
+      assert exposed =~ "Location" and exposed =~ "Link" and exposed =~ "ETag"
+      assert [] = get_resp_header(answer, "set-cookie")
+    end
+  end
+
+  test "GET and HEAD find nothing to show, and no error", %{conn: conn, room: room} do
+    jwt = token(room, "studio")
+    [location] = conn |> post_offer(room, jwt) |> get_resp_header("location")
+
+    for method <- [:get, :head] do
+      assert conn |> dispatch(@endpoint, method, url(room)) |> response(204) == ""
+      assert conn |> bearer(jwt) |> dispatch(@endpoint, method, location) |> response(204) == ""
+      assert (conn |> bearer(jwt) |> dispatch(@endpoint, method, url(room) <> "/sessions/x")).status == 404
+      assert dispatch(conn, @endpoint, method, location).status == 401
+    end
   end
 
   test "other methods are 405, with those that are allowed", %{conn: conn, room: room} do
-    for method <- [:get, :put, :patch, :delete] do
+    for method <- [:put, :patch, :delete] do
       answer = dispatch(conn, @endpoint, method, url(room))
       assert answer.status == 405, "#{method}"
-      assert get_resp_header(answer, "allow") == ["POST, OPTIONS"]
+      assert get_resp_header(answer, "allow") == ["GET, HEAD, POST, OPTIONS"]
     end
 
-    answer =
-      conn
-      |> put_req_header("content-type", "application/trickle-ice-sdpfrag")
-      |> patch(url(room) <> "/sessions/x", "a=ice-ufrag:x")
+    for method <- [:put, :post] do
+      answer = dispatch(conn, @endpoint, method, url(room) <> "/sessions/x")
+      assert answer.status == 405, "#{method}"
+      assert get_resp_header(answer, "allow") == ["GET, HEAD, PATCH, DELETE, OPTIONS"]
+    end
+  end
 
-    assert answer.status == 405
-    assert get_resp_header(answer, "allow") == ["DELETE, OPTIONS"]
+  describe "PATCH" do
+    setup %{conn: conn, room: room} do
+      jwt = token(room, "studio")
+      offer = ice("firstone", "first-password-of-this-offer") <> "a=candidate:1 1 udp 2 192.0.2.1 9 typ host\r\n"
+      answer = post_offer(conn, room, jwt, FakeNative.offer(connect: true) <> offer)
+      [location] = get_resp_header(answer, "location")
+      [etag] = get_resp_header(answer, "etag")
+      {:ok, jwt: jwt, location: location, etag: etag}
+    end
+
+    defp ice(ufrag, pwd), do: "a=ice-ufrag:#{ufrag}\r\na=ice-pwd:#{pwd}\r\n"
+
+    defp fragment(ufrag, pwd) do
+      "a=group:BUNDLE 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n" <>
+        ice(ufrag, pwd) <>
+        "a=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag #{ufrag} network-id 1\r\n" <>
+        "a=candidate:473322822 1 tcp 1518280447 nowhere.example 9 typ host tcptype active\r\na=end-of-candidates\r\n"
+    end
+
+    defp patch_fragment(
+           conn,
+           %{location: location, jwt: jwt},
+           text,
+           if_match,
+           type \\ "application/trickle-ice-sdpfrag"
+         ) do
+      conn = conn |> bearer(jwt) |> put_req_header("content-type", type)
+      conn = if if_match, do: put_req_header(conn, "if-match", if_match), else: conn
+      patch(conn, location, text)
+    end
+
+    test "takes candidates, and changes nothing by them", %{conn: conn, etag: etag} = context do
+      for {text, if_match} <- [
+            {fragment("firstone", "first-password-of-this-offer"), etag},
+            {fragment("firstone", "first-password-of-this-offer"), "\"other\", " <> etag},
+            {fragment("firstone", "first-password-of-this-offer"), "*"},
+            {"a=end-of-candidates\r\n", etag},
+            {"a=mid:0\na=candidate:1 1 udp 2 192.0.2.1 9 typ host\n", etag}
+          ] do
+        answer = patch_fragment(conn, context, text, if_match)
+        assert response(answer, 204) == ""
+        assert get_resp_header(answer, "etag") == []
+      end
+    end
+
+    test "restarts ICE by other credentials", %{conn: conn, room: room, etag: etag} = context do
+      FakeNative.watch()
+      answer = patch_fragment(conn, context, fragment("second", "second-password-of-the-client"), "*")
+      ours = response(answer, 200)
+      assert get_resp_header(answer, "content-type") == ["application/trickle-ice-sdpfrag"]
+      assert [new] = get_resp_header(answer, "etag")
+      assert new != etag
+
+      assert "a=ice-lite\r\na=group:BUNDLE 0\r\nm=audio 7 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:fake" <> rest =
+               ours
+
+      assert rest =~ "a=ice-pwd:" and rest =~ "a=candidate:1 1 udp" and rest =~ "a=end-of-candidates"
+      refute ours =~ "sendrecv"
+
+      # It is the same connection, with the same certificate and without the candidates of before.
+      assert_receive {:native, _shard, {:reoffer, %{offer: offer}}}
+      assert offer =~ ice("second", "second-password-of-the-client")
+      assert offer =~ "a=fingerprint:" and not (offer =~ "firstone") and not (offer =~ "candidate")
+      assert present(room) == ["studio"]
+
+      # Whoever has only the old tag has missed it.
+      text = fragment("second", "second-password-of-the-client")
+      conn |> patch_fragment(context, text, etag) |> refused(412, "precondition_failed")
+      assert conn |> patch_fragment(context, text, new) |> response(204)
+
+      assert conn
+             |> patch_fragment(context, fragment("third", "third-password-of-the-client"), ~s("*"))
+             |> response(200)
+    end
+
+    test "that restarts nothing leaves all as it was", %{conn: conn, room: room, etag: etag} = context do
+      # The engine refuses what this offer becomes.
+      FakeNative.busy(shard_of(room), [:reoffer])
+      text = fragment("second", "second-password-of-the-client")
+      assert (answer = patch_fragment(conn, context, text, "*")).status == 503
+      assert [_seconds] = get_resp_header(answer, "retry-after")
+      FakeNative.busy(shard_of(room), [])
+      assert present(room) == ["studio"]
+      assert conn |> patch_fragment(context, "a=end-of-candidates", etag) |> response(204)
+    end
+
+    test "that can't be is refused with the reason", %{conn: conn, room: room, etag: etag} = context do
+      good = fragment("firstone", "first-password-of-this-offer")
+      conn |> patch_fragment(context, good, nil) |> refused(428, "precondition_required")
+      conn |> patch_fragment(context, good, ~s("outdated")) |> refused(412, "precondition_failed")
+      conn |> patch_fragment(context, good, "W/" <> etag) |> refused(412, "precondition_failed")
+      wrong = conn |> patch_fragment(context, good, etag, "application/sdp") |> refused(415, "unsupported_media_type")
+      assert get_resp_header(wrong, "accept-patch") == ["application/trickle-ice-sdpfrag"]
+
+      for text <- [
+            "",
+            "nonsense",
+            "a=mid:0\r\n",
+            "a=ice-ufrag:second\r\na=end-of-candidates",
+            "a=ice-ufrag:s\r\na=ice-pwd:short\r\n",
+            "a=candidate:1 1 udp\r\n",
+            "a=candidate:1 1 udp many 192.0.2.1 9 typ host\r\n",
+            "a=mid:0\0\r\na=end-of-candidates",
+            <<"a=x:", 255, "\r\na=end-of-candidates">>,
+            String.duplicate("a=x:1\n", 501) <> "a=end-of-candidates"
+          ] do
+        conn |> patch_fragment(context, text, "*") |> refused(400, "bad_fragment")
+      end
+
+      conn |> patch_fragment(context, String.duplicate("a", 16_385), "*") |> refused(413, "too_large")
+      conn |> patch_fragment(%{context | jwt: token(room, "other")}, good, "*") |> refused(403, "not_yours")
+
+      conn
+      |> patch_fragment(%{context | location: url(room) <> "/sessions/x"}, good, "*")
+      |> refused(404, "no_such_session")
+
+      assert conn |> patch_fragment(context, good, etag) |> response(204)
+    end
+
+    defp shard_of(room), do: elem(Roomtone.stats(room), 1).shard
   end
 
   test "a room whose name can't be", %{conn: conn} do
@@ -180,6 +427,8 @@ defmodule RoomtoneWeb.WhipControllerTest do
   test "a session ends with its room", %{conn: conn, room: room} do
     [location] = conn |> post_offer(room, token(room, "studio")) |> get_resp_header("location")
     :ok = Roomtone.close_room(room)
-    assert eventually(fn -> (conn |> bearer(token(room, "studio")) |> delete(location)).status == 404 end)
+    assert eventually(fn -> (conn |> bearer(token(room, "studio")) |> get(location)).status == 404 end)
   end
+
+  defp participants(room), do: elem(Roomtone.room(room), 1).participants
 end

@@ -70,6 +70,12 @@ defmodule Roomtone.FakeNative do
   @spec connect(%{shard: non_neg_integer, room: pos_integer, peer: pos_integer}) :: :ok
   def connect(media), do: GenServer.call(server(), {:connect, media})
 
+  @doc "Sets how many milliseconds a peer has been silent, since its media or since its last check."
+  @spec silence(%{peer: pos_integer}, number, boolean) :: :ok
+  def silence(%{peer: peer}, milliseconds, after_media?) do
+    GenServer.call(server(), {:silence, peer, %{silent_ms: milliseconds / 1, silent_after_media: after_media?}})
+  end
+
   @doc "Sets counters of a shard, such as `load: 0.5`."
   @spec put_stats(non_neg_integer, %{atom => term}) :: :ok
   def put_stats(shard, stats), do: GenServer.call(server(), {:put_stats, shard, stats})
@@ -180,8 +186,8 @@ defmodule Roomtone.FakeNative do
       stats: %{load: 0.0, shed_level: 0}
     }
 
-    {:ok,
-     %{events: events, watchers: [], addresses: %{}, certificates: %{}, shards: Map.new(0..(shards - 1), &{&1, shard})}}
+    shards = Map.new(0..(shards - 1), &{&1, shard})
+    {:ok, %{events: events, watchers: [], addresses: %{}, certificates: %{}, silence: %{}, shards: shards}}
   end
 
   @impl true
@@ -195,6 +201,7 @@ defmodule Roomtone.FakeNative do
 
   def handle_call({:busy, shard, kinds}, _from, state), do: {:reply, :ok, put_in(state.shards[shard].busy, kinds)}
   def handle_call({:shard, shard}, _from, state), do: {:reply, Map.take(state.shards[shard], [:epoch, :runs]), state}
+  def handle_call({:silence, peer, silence}, _from, state), do: {:reply, :ok, put_in(state.silence[peer], silence)}
   def handle_call({:put_stats, shard, stats}, _from, state), do: {:reply, :ok, put_in(state.shards[shard].stats, stats)}
 
   def handle_call({:stats, shard}, _from, state) do
@@ -295,7 +302,14 @@ defmodule Roomtone.FakeNative do
     there? = peer in Map.get(state.shards[shard].rooms, room, [])
     connected? = peer in state.shards[shard].connected
     stats = %{connected: connected?, packets_in: 50, lost_in: 1, jitter_ms: 2.5, round_trip_ms: 12.0}
-    stats = if there?, do: Map.merge(stats, Map.get(state.shards[shard].first, peer, %{}))
+
+    stats =
+      if there? do
+        stats
+        |> Map.merge(Map.get(state.shards[shard].first, peer, %{}))
+        |> Map.merge(Map.get(state.silence, peer, %{silent_ms: 0.0, silent_after_media: false}))
+      end
+
     event(state, shard, {:peer_stats, %{reference: ref, stats: stats}})
   end
 
@@ -330,8 +344,8 @@ defmodule Roomtone.FakeNative do
         restart? = kind == :reoffer and state.certificates[peer] == certificate(offer)
         {made, state} = if restart?, do: {peer, state}, else: make_peer(state, shard, command)
         state = put_in(state.shards[shard].first[made], first_sound(offer))
-        answer = if restart?, do: "reoffer", else: "join"
-        state = event(state, shard, {:answer, %{room: room, peer: made, sdp: "v=0\r\ns=answer to #{answer}\r\n"}})
+        kind = if restart?, do: "reoffer", else: "join"
+        state = event(state, shard, {:answer, %{room: room, peer: made, sdp: answer(kind, made)}})
         if scripted?(offer, "connect"), do: connect(state, shard, room, made), else: state
     end
   end
@@ -347,6 +361,15 @@ defmodule Roomtone.FakeNative do
   defp certificate(offer) do
     [_line, value] = Regex.run(~r/^a=fingerprint:(.*)\r$/m, offer)
     String.downcase(value)
+  end
+
+  # Each with ICE credentials of its own.
+  defp answer(kind, peer) do
+    ufrag = "fake#{System.unique_integer([:positive])}"
+
+    "v=0\r\ns=answer to #{kind}\r\na=ice-lite\r\na=group:BUNDLE 0\r\nm=audio 7 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n" <>
+      "a=sendrecv\r\na=ice-ufrag:#{ufrag}\r\na=ice-pwd:password of the peer #{peer}\r\n" <>
+      "a=candidate:1 1 udp 2130706431 192.0.2.1 7 typ host\r\na=end-of-candidates\r\n"
   end
 
   defp connect(state, shard, room, peer) do

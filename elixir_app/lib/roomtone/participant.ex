@@ -238,7 +238,8 @@ defmodule Roomtone.Participant do
   def handle_info({:media, {:refused, %{peer: id, code: code}}}, %{pending: %{present: id}} = state)
       when code in [:no_peer, :no_room] do
     # Our peer is gone. The next offer gets a new one.
-    {:noreply, state |> drop_pending({:error, :media_restarted}, :forget) |> drop_peer(:forget)}
+    state = drop_pending(state, {:error, :media_restarted}, :forget)
+    if state.person.owner == :none, do: lost_peer(state), else: {:noreply, drop_peer(state, :forget)}
   end
 
   def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: pending} = state)

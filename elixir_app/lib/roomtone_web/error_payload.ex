@@ -18,6 +18,8 @@ defmodule RoomtoneWeb.ErrorPayload do
         }
 
   @retry_after_seconds 2
+  # Somebody has to come first.
+  @not_live_seconds 5
 
   @doc "The payload for an error as the domain or the web gives it."
   @spec new(term) :: t
@@ -46,6 +48,7 @@ defmodule RoomtoneWeb.ErrorPayload do
   def retry_after(conn, %__MODULE__{}), do: conn
 
   defp wait({:slow_down, seconds}, _status), do: seconds
+  defp wait(:not_live, _status), do: @not_live_seconds
   defp wait(_error, status) when status in [429, 503], do: @retry_after_seconds
   defp wait(_error, _status), do: nil
 end

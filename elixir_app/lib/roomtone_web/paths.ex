@@ -32,6 +32,15 @@ defmodule RoomtoneWeb.Paths do
   def sign_in_path(room \\ nil), do: "/sign-in" <> query(room: if(room != "", do: room))
 
   @doc """
+  The session of a WHIP or WHEP client.
+
+      iex> RoomtoneWeb.Paths.session_path(:whip, "a room", "x7")
+      "/whip/a%20room/sessions/x7"
+  """
+  @spec session_path(:whip | :whep, String.t(), String.t()) :: String.t()
+  def session_path(protocol, room, id), do: "/#{protocol}/#{segment(room)}/sessions/#{id}"
+
+  @doc """
   Where this server answers by HTTPS itself, on its own port; `nil` where it doesn't, as far as it knows.
   """
   @spec secure_address(String.t()) :: String.t() | nil

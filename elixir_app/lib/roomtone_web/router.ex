@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.Router do
-  @moduledoc "Pages for people, WHIP for programs."
+  @moduledoc "Pages for people, WHIP and WHEP for programs."
   use RoomtoneWeb, :router
 
   import RoomtoneWeb.Auth, only: [fetch_visitor: 2]
@@ -30,7 +30,11 @@ defmodule RoomtoneWeb.Router do
 
   # No session and no cookies: a bearer token says who asks, so any web page may ask.
   pipeline :whip do
-    plug RoomtoneWeb.WhipHeaders
+    plug RoomtoneWeb.WhipHeaders, protocol: :whip
+  end
+
+  pipeline :whep do
+    plug RoomtoneWeb.WhipHeaders, protocol: :whep
   end
 
   scope "/", RoomtoneWeb do
@@ -76,10 +80,28 @@ defmodule RoomtoneWeb.Router do
     pipe_through :whip
 
     post "/:room", WhipController, :create
+    get "/:room", WhipController, :show
     options "/:room", WhipController, :describe
     match :*, "/:room", WhipController, :endpoint_method_not_allowed
 
+    patch "/:room/sessions/:session", WhipController, :update
     delete "/:room/sessions/:session", WhipController, :delete
+    get "/:room/sessions/:session", WhipController, :show_session
+    options "/:room/sessions/:session", WhipController, :describe_session
+    match :*, "/:room/sessions/:session", WhipController, :session_method_not_allowed
+  end
+
+  scope "/whep", RoomtoneWeb do
+    pipe_through :whep
+
+    post "/:room", WhipController, :create
+    get "/:room", WhipController, :show
+    options "/:room", WhipController, :describe
+    match :*, "/:room", WhipController, :endpoint_method_not_allowed
+
+    patch "/:room/sessions/:session", WhipController, :update
+    delete "/:room/sessions/:session", WhipController, :delete
+    get "/:room/sessions/:session", WhipController, :show_session
     options "/:room/sessions/:session", WhipController, :describe_session
     match :*, "/:room/sessions/:session", WhipController, :session_method_not_allowed
   end

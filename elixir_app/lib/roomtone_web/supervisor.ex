@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.Supervisor do
   def init(opts) do
     children = [
       {Phoenix.PubSub, name: Roomtone.PubSub},
-      {Registry, keys: :duplicate, name: RoomtoneWeb.WhipTokens},
+      {Registry, keys: :unique, name: RoomtoneWeb.WhipPlaces},
       {Registry, keys: :unique, name: RoomtoneWeb.WhipSessions},
       {DynamicSupervisor, name: RoomtoneWeb.WhipSupervisor, strategy: :one_for_one},
       {Task.Supervisor, name: RoomtoneWeb.Tasks},

@@ -31,7 +31,7 @@ defmodule RoomtoneWeb.RoomChannel do
   use RoomtoneWeb, :channel
 
   alias Roomtone.{Name, RateLimit, Token, UnknownMessage}
-  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload}
+  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, IceServers}
 
   require Logger
 
@@ -97,7 +97,7 @@ defmodule RoomtoneWeb.RoomChannel do
         held: held(outlook),
         restored: place == :none and outlook.restored,
         config: %{
-          ice_servers: [],
+          ice_servers: IceServers.ice_servers(token),
           # How many m-lines that only receive an offer should have, and whether to ask for stereo.
           slots: kind.slots || 0,
           stereo: kind.stereo,
