@@ -427,7 +427,15 @@ defmodule RoomtoneWeb.WhipControllerTest do
   test "a session ends with its room", %{conn: conn, room: room} do
     [location] = conn |> post_offer(room, token(room, "studio")) |> get_resp_header("location")
     :ok = Roomtone.close_room(room)
-    assert eventually(fn -> (conn |> bearer(token(room, "studio")) |> get(location)).status == 404 end)
+    assert eventually(fn -> (conn |> bearer(token(room, "studio")) |> delete(location)).status == 404 end)
+  end
+
+  test "somebody who was thrown out is told so by DELETE", %{conn: conn, room: room} do
+    jwt = token(room, "studio")
+    [location] = conn |> post_offer(room, jwt) |> get_resp_header("location")
+    :ok = Roomtone.leave(room, "studio", :removed)
+    assert eventually(fn -> (conn |> bearer(jwt) |> get(location)).status == 404 end)
+    conn |> bearer(jwt) |> delete(location) |> refused(404, "no_such_session")
   end
 
   defp participants(room), do: elem(Roomtone.room(room), 1).participants

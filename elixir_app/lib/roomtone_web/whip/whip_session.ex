@@ -1,7 +1,8 @@
 defmodule RoomtoneWeb.WhipSession do
   @moduledoc """
   The session of one WHIP or WHEP client, between its `POST` and its `DELETE`. It ends with its media, because such a client has no
-  other way to tell that it is gone, and with its room. What is left of it answers a late `DELETE` for half a minute.
+  other way to tell that it is gone, and with its room. Where the client ended it, or returned in another session, what is left of it
+  answers a late `DELETE` for half a minute.
 
   ## Whose place it takes
 
@@ -177,19 +178,22 @@ defmodule RoomtoneWeb.WhipSession do
   def handle_continue(:joined, state), do: {:noreply, state, :hibernate}
 
   @impl true
-  def handle_info({:roomtone, _room, {:left, identity, _reason}}, %{identity: identity} = state),
-    do: {:noreply, end_session(state), :hibernate}
+  def handle_info({:roomtone, _room, {:left, identity, reason}}, %{identity: identity} = state) when identity != nil do
+    if reason == :media_lost,
+      do: {:noreply, end_session(state), :hibernate},
+      else: {:stop, {:shutdown, :left}, %{state | identity: nil}}
+  end
 
   # A client without a channel can't be asked for a new offer; it notices that its connection is gone, and comes again.
   def handle_info({:roomtone, _room, {:media_restart, whom}}, %{identity: identity} = state)
       when identity != nil and whom in [identity, :all],
-      do: {:noreply, leave(state), :hibernate}
+      do: {:stop, {:shutdown, :media_restarted}, state}
 
-  def handle_info({:session_ended, _session_id}, state), do: {:noreply, leave(state), :hibernate}
+  def handle_info({:session_ended, _session_id}, state), do: {:stop, {:shutdown, :signed_out}, state}
 
   # Not ours, which isn't empty: the one before, of somebody who was refused.
   def handle_info({:roomtone, _room, {:closed, :empty}}, state), do: {:noreply, state}
-  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:noreply, leave(state), :hibernate}
+  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, {:shutdown, :room_closed}, state}
   def handle_info({:roomtone, _room, _event}, state), do: {:noreply, state, :hibernate}
   def handle_info(:forget, state), do: {:stop, {:shutdown, :ended}, state}
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
@@ -197,13 +201,6 @@ defmodule RoomtoneWeb.WhipSession do
   @impl true
   def terminate(_reason, %{identity: nil}), do: :ok
   def terminate(_reason, %{identity: identity, token: token}), do: Roomtone.leave(token.room, identity)
-
-  defp leave(%{identity: nil} = state), do: end_session(state)
-
-  defp leave(%{identity: identity, token: token} = state) do
-    Roomtone.leave(token.room, identity)
-    end_session(state)
-  end
 
   # A client that ends its connection before its session says DELETE a moment later, and has done nothing wrong.
   defp end_session(%{ended: true} = state), do: state
