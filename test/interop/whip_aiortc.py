@@ -1,7 +1,7 @@
-"""aiortc, a WebRTC stack that shares no code with ours or a browser's, joins a room by WHIP.
+"""aiortc, a WebRTC stack that shares no code with ours or a browser's, joins a room by WHIP and by WHEP.
 
 Two peers send one tone each. Each must hear the other's at about its own level, and not its own; after one has said DELETE the
-other hears nothing of it. Prints what was measured; the exit code is 0 only if all of it held.
+other hears nothing of it. A third one listens by WHEP. Prints what was measured; the exit code is 0 only if all of it held.
 """
 
 import asyncio
@@ -70,7 +70,9 @@ def decibels(value):
 
 
 class Peer:
-    def __init__(self, frequency):
+    """A client that sends one tone and listens; without a tone it only listens."""
+
+    def __init__(self, frequency=None):
         self.frequency = frequency
         self.pc = RTCPeerConnection()
         self.heard = []
@@ -80,7 +82,10 @@ class Peer:
 
     async def join(self, url, token):
         self.token = token
-        self.pc.addTransceiver(Tone(self.frequency), direction="sendrecv")
+        if self.frequency:
+            self.pc.addTransceiver(Tone(self.frequency), direction="sendrecv")
+        else:
+            self.pc.addTransceiver("audio", direction="recvonly")
         await self.pc.setLocalDescription(await self.pc.createOffer())
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/sdp"}
         status, answer_headers, body = await http("POST", url, headers, self.pc.localDescription.sdp.encode())
@@ -90,7 +95,8 @@ class Peer:
         await self.pc.setRemoteDescription(RTCSessionDescription(body, "answer"))
         directions = [line for line in body.splitlines() if line.startswith("a=") and line[2:] in
                       ("sendrecv", "sendonly", "recvonly", "inactive")]
-        expect("a=sendrecv" in directions, f"the answer is sendrecv ({directions})")
+        wanted = "sendrecv" if self.frequency else "sendonly"
+        expect(f"a={wanted}" in directions, f"the answer is {wanted} ({directions})")
         self.listener = asyncio.create_task(self.listen())
 
     async def listen(self):
@@ -204,9 +210,9 @@ class Server:
 
 async def main(server):
     url = f"http://127.0.0.1:{server.port}/whip/{ROOM}"
-    low, high = Peer(500), Peer(900)
-    # Both before anybody joins: a task takes a second, in which nothing else goes on here.
-    tokens = [server.token(name) for name in ("low", "high")]
+    low, high, ear = Peer(500), Peer(900), Peer()
+    # All before anybody joins: a task takes a second, in which nothing else goes on here.
+    tokens = [server.token(name) for name in ("low", "high", "ear")]
 
     def at_its_level(level):
         return abs(level) < 1.5
@@ -223,12 +229,17 @@ async def main(server):
             expect(at_its_level(level), f"{name} hears {other.frequency} Hz at its level ({level:+.1f} dB)")
             own = await peer.hears(peer.frequency)
             expect(own < -30, f"{name} doesn't hear itself ({own:+.1f} dB)")
+        await ear.join(url.replace("/whip/", "/whep/"), tokens[2])
+        for peer in (low, high):
+            level = await ear.hears_eventually(peer.frequency, at_its_level)
+            expect(at_its_level(level), f"a listener by WHEP hears {peer.frequency} Hz at its level ({level:+.1f} dB)")
+        await ear.leave()
         await high.leave()
         level = await low.hears_eventually(high.frequency, gone)
         expect(gone(level), f"after DELETE its tone is gone ({level:+.1f} dB)")
         await low.leave()
     finally:
-        await asyncio.gather(low.pc.close(), high.pc.close())
+        await asyncio.gather(low.pc.close(), high.pc.close(), ear.pc.close())
 
 
 if __name__ == "__main__":
