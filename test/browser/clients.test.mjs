@@ -76,7 +76,7 @@ test("two people on the guide's page hear each other, a third one listens by WHE
   await Promise.all([hears(low, 900), hears(high, 500), hears(ear, 500), hears(ear, 900)]);
   await Promise.all([hearsNothing(low, 500), hearsNothing(low, 1300)]);
 
-  // What the guide's page leaves out: new credentials by PATCH, which RFC 9725 has instead of another offer.
+  // The guide's page leaves this out: new credentials by PATCH, which RFC 9725 has instead of another offer.
   const restarted = await low.evaluate(async () => {
     const before = peer.remoteDescription.sdp;
     await peer.setLocalDescription(await peer.createOffer({ iceRestart: true }));
@@ -107,7 +107,7 @@ test("two people on the guide's page hear each other, a third one listens by WHE
 
   await high.click("#leave");
   await hearsNothing(low, 900);
-  // Nothing is left of the one who left, and a page that is told why sees it.
+  // The session is over.
   const gone = await high.evaluate(async () => (await fetch(session, { method: "DELETE", headers })).status);
   assert.equal(gone, 404);
 });

@@ -71,7 +71,7 @@ defmodule RoomtoneWeb.WhipControllerTest do
       assert [%{identity: "studio", joined_at: ^joined_at}] = participants(room)
       refute_received {:roomtone, _room, {:left, _identity, _reason}}
 
-      # What is left of the first session can't end the second.
+      # The first session can't end the second.
       assert conn |> bearer(jwt) |> delete(location) |> response(200)
       assert present(room) == ["studio"]
       [second] = get_resp_header(again, "location")
@@ -363,7 +363,7 @@ defmodule RoomtoneWeb.WhipControllerTest do
       assert offer =~ "a=fingerprint:" and not (offer =~ "firstone") and not (offer =~ "candidate")
       assert present(room) == ["studio"]
 
-      # Whoever has only the old tag has missed it.
+      # A client with the old tag has missed the restart.
       text = fragment("second", "second-password-of-the-client")
       conn |> patch_fragment(context, text, etag) |> refused(412, "precondition_failed")
       assert conn |> patch_fragment(context, text, new) |> response(204)

@@ -12,7 +12,7 @@ defmodule RoomtoneWeb.IceServers do
           optional(:credential) => String.t()
         }
 
-  @doc "What the bearer of this token may use. Roomtone's own addresses are in its answers, so there is nothing else yet."
+  @doc "The servers that the bearer of this token may use. Roomtone's own addresses are in its answers, so there is nothing else yet."
   @spec ice_servers(Token.t()) :: [server]
   def ice_servers(%Token{}), do: []
 

@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.SdpText do
   @moduledoc """
   The few things that WHIP and WHEP do to SDP as text: SDP fragments (RFC 8840 section 9) are read and written, an offer gets
-  other ICE credentials, and an offer becomes one that only receives. What an offer means is decided by the transport, in Rust.
+  other ICE credentials, and an offer becomes one that only receives. The transport, in Rust, decides what an offer means.
 
   Everything that comes from a client is bounded, and an error says what is wrong.
   """

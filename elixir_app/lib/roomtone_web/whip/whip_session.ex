@@ -36,7 +36,7 @@ defmodule RoomtoneWeb.WhipSession do
   @typedoc "WHIP publishes, and may hear the room on the same connection; WHEP only listens."
   @type protocol :: :whip | :whep
 
-  @typedoc "What an `If-Match` header names: any session, or one of these."
+  @typedoc "The sessions that an `If-Match` header names: any, or one of these."
   @type if_match :: :any | [String.t()]
 
   # A talker sends every 20 to 60 ms, and every 400 ms in a pause (DTX).
@@ -449,7 +449,7 @@ defmodule RoomtoneWeb.WhipSession do
     end
   end
 
-  # Who somebody is was said by their token, so that is all it takes to have one's place back.
+  # A token says who somebody is, so it is all that one needs to get one's place back.
   defp secret(%{protocol: protocol, token: token}, identity) do
     key = [Atom.to_string(protocol), 0, Name.key(token.room), 0, identity, 0, token.maker || ""]
 
