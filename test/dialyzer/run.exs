@@ -14,7 +14,21 @@ defmodule RoomtoneDialyzer do
   @warnings [:unknown, :error_handling, :extra_return, :missing_return]
   # Modules outside the application that mix.exs loads, for the tasks: native/build.exs.
   @of_mix_exs [Roomtone.NativeBuild]
-  @applications [:erts, :kernel, :stdlib, :crypto, :ssl, :public_key, :elixir, :logger, :mix, :ex_unit, :eex, :iex]
+  @applications [
+    :erts,
+    :kernel,
+    :stdlib,
+    :crypto,
+    :inets,
+    :ssl,
+    :public_key,
+    :elixir,
+    :logger,
+    :mix,
+    :ex_unit,
+    :eex,
+    :iex
+  ]
 
   def main do
     Code.ensure_loaded?(:dialyzer) || stop("dialyzer is missing; on Debian: apt-get install erlang-dialyzer")

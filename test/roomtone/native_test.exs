@@ -94,6 +94,8 @@ defmodule Roomtone.NativeTest do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     assert {:ok, %{participants: %{"ada" => counters}, shard_stats: shard}} = Roomtone.stats(room)
     assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, oversized: 0, round_trip_ms: nil} = counters
+    assert %{first_in_ms: nil, first_out_ms: nil} = counters
+    assert %{bytes_in: 0, bytes_out: 0, frames_played: 0, commands_waiting: 0, buffer_delay: []} = shard
     assert shard.packets_oversized == 0
     assert is_float(counters.jitter_ms)
     assert shard.epoch >= 1

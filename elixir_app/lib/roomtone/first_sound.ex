@@ -43,7 +43,7 @@ defmodule Roomtone.FirstSound do
   defp timer(attempt), do: :erlang.start_timer(@first_ms * Integer.pow(2, attempt - 1), self(), :first_sound)
 
   @doc "Asks the shard. The answer comes as `{:media, {:peer_stats, _}}`, or never."
-  @spec ask(t, Media.place()) :: t | nil
+  @spec ask(t, Media.place()) :: t
   def ask(%__MODULE__{} = state, place) do
     state = forget(state)
     ref = Media.new_id()

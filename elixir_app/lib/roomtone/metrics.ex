@@ -47,7 +47,7 @@ defmodule Roomtone.Metrics do
   end
 
   @doc "The metrics in Prometheus' text format 0.0.4."
-  @spec prometheus() :: iodata
+  @spec prometheus() :: iolist
   def prometheus, do: Prometheus.format(collect())
 
   @doc "Whether there is anything to read: media are started after those who watch them."

@@ -19,7 +19,7 @@ defmodule Roomtone.Metrics.Prometheus do
       iex> [metric] |> Roomtone.Metrics.Prometheus.format() |> IO.iodata_to_binary()
       "# HELP rooms Rooms open.\\n# TYPE rooms gauge\\nrooms{shard=\\"0\\"} 2\\n"
   """
-  @spec format([Metrics.metric()]) :: iodata
+  @spec format([Metrics.metric()]) :: iolist
   def format(metrics), do: for(%{samples: [_ | _]} = metric <- metrics, do: metric(metric))
 
   defp metric(%{name: name, type: type, help: help, samples: samples}) do

@@ -17,7 +17,7 @@ defmodule Roomtone.Webhooks.Client do
   @spec start() :: :ok
   def start do
     case :inets.start(:httpc, profile: @profile) do
-      {:ok, _pid} -> :httpc.set_options([ipfamily: :inet6fb4], @profile)
+      {:ok, _pid} -> :ok = :httpc.set_options([ipfamily: :inet6fb4], @profile)
       {:error, {:already_started, _pid}} -> :ok
     end
   end
