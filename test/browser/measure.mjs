@@ -18,9 +18,9 @@ const CROWD = { peers: 57, talkers: 0, seconds: 120 };
 const TALKERS = 3;
 const CROWD_S = 20;
 
-// Runs in the newcomer's page before anything else: notes when the page is live, when the room is joined, and when the first sound is heard,
-// by looking at all that comes out of the room.
-const EAR = `addEventListener("DOMContentLoaded", () => {
+// Runs in the newcomer's page before anything else: notes when the room is joined, and when the first sound is heard, by looking at all
+// that comes out of it.
+const EAR = `if (location.pathname.startsWith("/rooms/")) addEventListener("DOMContentLoaded", () => {
   const context = new AudioContext({ sampleRate: 48000 });
   const analyser = new AnalyserNode(context, { fftSize: 256 });
   const samples = new Float32Array(analyser.fftSize);
@@ -38,10 +38,16 @@ const EAR = `addEventListener("DOMContentLoaded", () => {
     globalThis.heardAt = performance.now();
   }, 4);
   const page = new MutationObserver(() => {
-    if (document.querySelector("[data-phx-main].phx-connected")) globalThis.liveAt ??= performance.now();
     if (document.querySelector('#room[data-status="connected"]')) globalThis.connectedAt ??= performance.now();
   });
-  page.observe(document.documentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-status", "class"] });
+  page.observe(document.documentElement, { subtree: true, childList: true, attributes: true, attributeFilter: ["data-status"] });
+});`;
+// Notes when the view of a page is connected.
+const LIVE = `addEventListener("DOMContentLoaded", () => {
+  const page = new MutationObserver(() => {
+    if (document.querySelector("[data-phx-main].phx-connected")) globalThis.liveAt ??= performance.now();
+  });
+  page.observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["class"] });
 });`;
 
 /** Talks like a person, as far as the levels of it go: words, and every few seconds a pause. */
@@ -126,13 +132,13 @@ async function count(session) {
   return load;
 }
 
-/** From `GET /` through the form into the room, as fast as a hand could that needs no time: in one go, once the page has loaded. */
+/** From `GET /` through the form into the room, as fast as a hand could that needs no time: in one go, once the scripts have run. */
 async function visit(person) {
   const { page } = person;
   const load = await count(await person.context.newCDPSession(page));
   const began = Date.now();
   // Its scripts have to run before the form, or the room asks once more.
-  await page.goto(`${server.url}/`, { waitUntil: "load" });
+  await page.goto(`${server.url}/`, { waitUntil: "domcontentloaded" });
   await page.evaluate(
     ([name, room]) => {
       document.querySelector("[name=name]").value = name;
@@ -150,7 +156,7 @@ async function visit(person) {
 async function slowly(i) {
   const person = await Person.arrive(`Slow ${i}`, 800, { browser });
   const { page, context } = person;
-  await page.addInitScript(EAR);
+  await page.addInitScript(LIVE);
   const session = await context.newCDPSession(page);
   const load = await count(session);
   await session.send("Network.emulateNetworkConditions", SLOW);

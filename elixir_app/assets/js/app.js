@@ -12,7 +12,7 @@ import { Invite } from "./invite_hook.js";
 import { hintWhenMuted } from "./muted_talk.js";
 import { byId, csrfToken, roomPage } from "./dom.js";
 import { showProblems } from "./problems.js";
-import { Room } from "./room_hook.js";
+import { joinAtOnce, Room } from "./room_hook.js";
 import { keepSettings } from "./setting_boxes.js";
 import { listenToKeys } from "./shortcuts.js";
 import { keepTyped } from "./kept_input.js";
@@ -51,8 +51,9 @@ addEventListener("phx:focus", (event) => event instanceof CustomEvent && byId(ev
 // Captured, so as to speak before the socket's own listener closes it.
 addEventListener("pagehide", (event) => event.persisted || call.unload(), { capture: true });
 
-// On the page of a room, that is where the call goes on.
-if (!roomPage()) {
+const page = roomPage();
+if (page) joinAtOnce(page);
+else {
   // A form that led elsewhere, to its own mistakes say.
   takeAsked(null);
   call.resume({ audio: /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined) });

@@ -53,7 +53,7 @@ export const Room = {
       this.pushEvent("away", { away });
     };
     for (const name of ["status", "own", "place", "problems"]) on(call, name, draw, signal);
-    enter(place, signal, page.dataset.audience === "true");
+    enter(place, signal, isAudience(page));
     draw();
   },
 
@@ -90,6 +90,20 @@ function placeOf(page) {
   return { room, name, token, session, tokenUrl, socket, path: location.pathname + location.search };
 }
 
+/** A page that came with a room may have joined it already. @type {Promise<void>} */
+let joining = Promise.resolve();
+
+/**
+ * Joins the room of a page that has just come, where nothing has to be asked. The page has all that it takes, and its view is connected
+ * meanwhile.
+ *
+ * @param {HTMLElement} page
+ */
+export function joinAtOnce(page) {
+  const place = placeOf(page);
+  joining = mayJoin(place, isAudience(page)).then((may) => (may ? join(place, "speak") : undefined));
+}
+
 /**
  * Joins: without a question only where the person has just asked for it, or where the call of the page before this one goes on.
  *
@@ -98,17 +112,44 @@ function placeOf(page) {
  * @param {boolean} audience  whether one only listens there at first, so that there is no microphone to ask for
  */
 async function enter(place, signal, audience) {
-  const audio = /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined);
-  const asked = takeAsked(location.pathname);
-  const elsewhere = call.active && !call.isAt(place) ? (call.place?.room ?? "") : null;
-  const goesOn = (call.active && elsewhere === null) || (!call.active && call.isKept(place));
-  const enough = goesOn || (asked && elsewhere === null && (audience || !(await microphoneIsNew())));
+  await joining;
+  const may = await mayJoin(place, audience);
   if (signal.aborted) return;
-  const how = enough ? "speak" : await preJoin(signal, { elsewhere, audience });
+  if (may) return join(place, "speak");
+  const how = await preJoin(signal, { elsewhere: elsewhere(place), audience });
   if (signal.aborted) return;
   // The button that had the focus is gone; here M and the space bar are the microphone's.
-  if (!enough) focusHeading();
+  focusHeading();
+  join(place, how);
+}
+
+/**
+ * @param {Place} place
+ * @param {boolean} audience
+ */
+async function mayJoin(place, audience) {
+  const asked = takeAsked(location.pathname);
+  if (call.active) return call.isAt(place);
+  return call.isKept(place) || (asked && (audience || !(await microphoneIsNew())));
+}
+
+/**
+ * @param {Place} place
+ * @param {"speak" | "listen"} how
+ */
+function join(place, how) {
+  const audio = /** @type {HTMLAudioElement | undefined} */ (byId("sound") ?? undefined);
   call.enter(place, { audio, listenOnly: how === "listen", muted: setting("join-muted") === "on" });
+}
+
+/** The room of the call that ends with joining this one. @param {Place} place */
+function elsewhere(place) {
+  return call.active && !call.isAt(place) ? (call.place?.room ?? "") : null;
+}
+
+/** @param {HTMLElement} page */
+function isAudience(page) {
+  return page.dataset.audience === "true";
 }
 
 /**
