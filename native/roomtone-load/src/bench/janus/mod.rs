@@ -1,6 +1,8 @@
 //! Janus, as Debian packages it: its plugins AudioBridge, a mixer, and VideoRoom, a forwarder, are measured beside Roomtone.
 
 mod audiobridge;
+#[cfg(test)]
+mod double;
 mod videoroom;
 
 use std::io::Read;
@@ -249,8 +251,82 @@ pub fn version() -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::double::{Double, event};
     use super::*;
     use crate::bench::case::JanusSetting;
+
+    const OFFER: &str = "v=0\r\na=setup:actpass\r\n";
+
+    fn bridge(double: &Double) -> AudioBridge {
+        AudioBridge {
+            api: double.api.clone(),
+            setting: JanusSetting::Equal,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_participant_of_the_mixer_gets_the_answer_among_other_events() {
+        let double = Double::telling([
+            json!({"janus": "keepalive"}),
+            event(json!({"audiobridge": "event", "participants": [{"id": 7}]}), None),
+            event(
+                json!({"audiobridge": "joined"}),
+                Some(("answer", "v=0\r\ns=theirs\r\n")),
+            ),
+        ])
+        .await;
+        let answer = bridge(&double).enter(2, "ada", OFFER).await;
+        assert_eq!(answer.as_deref(), Ok("v=0\r\ns=theirs\r\n"));
+        let (attach, messages) = double.asked();
+        assert_eq!(attach["plugin"], "janus.plugin.audiobridge");
+        let [join] = messages.try_into().unwrap();
+        let body = json!({"request": "join", "room": 3, "display": "ada", "quality": 5});
+        assert_eq!(join["body"], body, "Janus counts rooms from 1");
+        assert_eq!(
+            join["jsep"],
+            json!({"type": "offer", "sdp": "v=0\r\na=setup:active\r\n"})
+        );
+    }
+
+    #[tokio::test]
+    async fn what_the_plugin_refuses_is_told() {
+        let refusal = json!({"audiobridge": "event", "error_code": 485, "error": "No such room (3)"});
+        let double = Double::telling([event(refusal, None)]).await;
+        let error = bridge(&double).enter(2, "ada", OFFER).await.unwrap_err();
+        assert_eq!(error, "Janus: No such room (3)");
+    }
+
+    #[tokio::test]
+    async fn what_janus_refuses_is_told() {
+        let double = Double::telling([]).await;
+        let error = double
+            .api
+            .request(Method::POST, "/janus/12", &json!({"janus": "attach"}))
+            .await;
+        assert_eq!(error.unwrap_err(), "Janus: No such session");
+    }
+
+    #[tokio::test]
+    async fn a_janus_that_never_answers_is_given_up() {
+        let double = Double::telling([]).await;
+        let error = bridge(&double).enter(0, "ada", OFFER).await.unwrap_err();
+        assert!(error.contains("everything but the answer"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_talker_of_the_forwarder_publishes_under_their_number() {
+        let joined = event(json!({"videoroom": "joined"}), Some(("answer", "v=0\r\n")));
+        let double = Double::telling([joined]).await;
+        let room = VideoRoom {
+            api: double.api.clone(),
+        };
+        let answer = room.enter(0, &Role::Publish(4), "ada", OFFER).await;
+        assert_eq!(answer.as_deref(), Ok("v=0\r\n"));
+        let (attach, messages) = double.asked();
+        assert_eq!(attach["plugin"], "janus.plugin.videoroom");
+        let body = &messages[0]["body"];
+        assert_eq!((&body["ptype"], &body["id"]), (&json!("publisher"), &json!(5)));
+    }
 
     #[test]
     fn the_configuration_has_every_room_and_the_setting() {

@@ -142,6 +142,7 @@ fn answer(theirs: &str, own: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::double::{Double, event};
     use super::*;
     use roomtone_testkit::peer::{ClientOptions, ClientPeer};
     use std::time::Instant;
@@ -179,6 +180,34 @@ mod tests {
         // The client takes the offer for an answer: it begins to connect.
         client.accept_answer(Instant::now(), OFFER).unwrap();
         assert!(client.poll_transmit().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_listener_answers_janus_and_waits_until_the_sound_has_started() {
+        let double = Double::telling([
+            event(json!({"videoroom": "attached"}), Some(("offer", OFFER))),
+            // Not everything that comes after the answer means that it was taken.
+            event(json!({"videoroom": "event", "leaving": 9}), None),
+            event(json!({"videoroom": "event", "started": "ok"}), None),
+        ])
+        .await;
+        let client = ClientPeer::new(Instant::now(), ClientOptions::default()).unwrap();
+        let own = client.offer();
+        let room = VideoRoom {
+            api: double.api.clone(),
+        };
+        let answer = room.enter(1, &Role::Subscribe(vec![0, 2]), "ada", &own).await;
+        assert_eq!(answer.as_deref(), Ok(OFFER));
+        let [join, start] = double.asked().1.try_into().unwrap();
+        let streams = json!([{"feed": 1}, {"feed": 3}]);
+        assert_eq!((&join["body"]["streams"], &join["body"]["room"]), (&streams, &json!(2)));
+        assert!(join["jsep"].is_null(), "the offer is Janus's");
+        assert_eq!(
+            (&start["body"]["request"], &start["jsep"]["type"]),
+            (&json!("start"), &json!("answer"))
+        );
+        let ufrag = own.lines().find(|line| line.starts_with("a=ice-ufrag:")).unwrap();
+        assert!(start["jsep"]["sdp"].as_str().unwrap().contains(ufrag));
     }
 
     #[test]
