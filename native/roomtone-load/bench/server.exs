@@ -3,7 +3,8 @@
 #     open ROOM KIND SLOTS    opens a room; of a spatial one the distances suit the positions that the bench gives, and a
 #                             forwarding one has that many slots
 #     place ROOM WHO X Y      says where somebody is
-#     stats                   the counters of every shard
+#     load                    keeps the BEAM as busy as can be from now on (beam_load.exs)
+#     stats                   the counters of every shard, and of that load
 #
 # Each command is answered by lines that begin with "bench>", the last of them "ok" or "error …". The server ends with its input.
 
@@ -33,10 +34,20 @@ defmodule Roomtone.Bench do
     end
   end
 
+  defp obey(["load"]) do
+    Code.require_file("beam_load.exs", __DIR__)
+    apply(Roomtone.Bench.BeamLoad, :start, [])
+  end
+
   defp obey(["stats"]) do
     for shard <- 0..(Roomtone.Config.get().shards - 1) do
       pairs = for {key, value} <- Roomtone.Media.shard_stats(shard), text = text(value), do: "#{key}=#{text}"
       say("shard #{shard} #{Enum.join(pairs, " ")}")
+    end
+
+    if :erlang.module_loaded(Roomtone.Bench.BeamLoad) do
+      pairs = for {key, value} <- apply(Roomtone.Bench.BeamLoad, :report, []), do: "#{key}=#{value}"
+      say("load #{Enum.join(pairs, " ")}")
     end
 
     :ok

@@ -104,6 +104,17 @@ impl Server {
         }
     }
 
+    /// Keeps its BEAM busy from now on.
+    async fn load(&mut self) -> Result<(), BenchError> {
+        match self {
+            Server::Roomtone(server) => server.load().await,
+            _ => Err(BenchError::Config(
+                "only the BEAM of a server that the bench starts itself can be put under load: leave --server out"
+                    .into(),
+            )),
+        }
+    }
+
     async fn ticks(&mut self) -> Result<Option<Ticks>, BenchError> {
         match self {
             Server::Roomtone(server) => server.ticks().await.map(Some),
@@ -172,6 +183,9 @@ impl Bench {
             self.join(case, &cast, &door, &crowd, entries, &mut joins).await;
         }
         let joining = begin.elapsed().as_secs_f64();
+        if case.burdened {
+            server.load().await?;
+        }
         crowd.begin(Instant::now() + SETTLE);
         tokio::time::sleep(SETTLE).await;
         let start = Reading::take(&mut server).await?;
@@ -239,6 +253,7 @@ impl Bench {
             shares: conversations.first().map(Conversation::shares),
             passed,
             lateness,
+            burden: end.ticks.as_ref().and_then(Ticks::burden),
             shed_level: end.ticks.map_or(0, |ticks| ticks.shed_level),
             quality: None,
         };

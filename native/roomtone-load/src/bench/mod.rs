@@ -43,7 +43,7 @@ pub use measure::Target;
 pub use quality::{Quality, Score, Voices};
 pub use result::{Memory, NOISY, Results, Sample, Spread, Summary};
 pub use table::table;
-pub use ticks::Lateness;
+pub use ticks::{Burden, Lateness};
 
 use measure::Bench;
 use roomtone_testkit::fixtures::FixtureError;

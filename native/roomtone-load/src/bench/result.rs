@@ -6,7 +6,7 @@ use super::case::{Case, System, Talk};
 use super::conversation::Shares;
 use super::machine::Machine;
 use super::quality::Quality;
-use super::ticks::Lateness;
+use super::ticks::{Burden, Lateness};
 
 /// More than this many cores taken by others, and a sample says more of them than of the server.
 pub const NOISY: f64 = 0.1;
@@ -66,6 +66,9 @@ pub struct Sample {
     pub passed: Option<f64>,
     /// How late the server's ticks were.
     pub lateness: Option<Lateness>,
+    /// What its BEAM had to do besides.
+    #[serde(default)]
+    pub burden: Option<Burden>,
     /// What the server gave up for lack of time: 0 nothing.
     pub shed_level: u64,
     /// Of the sound.
@@ -157,6 +160,8 @@ pub struct Summary {
     pub late: f64,
     /// Lateness of the server's ticks: the worst of all samples.
     pub lateness: Option<Lateness>,
+    /// What its BEAM had to do besides; of the last sample.
+    pub burden: Option<Burden>,
     /// What the server gave up for lack of time, at most.
     pub shed_level: u64,
     /// Of the sound.
@@ -224,6 +229,7 @@ impl Results {
                     p99: worst.p99.max(next.p99),
                     max: worst.max.max(next.max),
                 }),
+            burden: samples.iter().rev().find_map(|sample| sample.burden),
             shed_level: samples.iter().map(|sample| sample.shed_level).max().unwrap_or(0),
             quality: samples.iter().find_map(|sample| sample.quality),
             good: samples.iter().all(|sample| sample.is_good()),
@@ -316,6 +322,7 @@ pub(super) mod tests {
             shares: None,
             passed: None,
             lateness: None,
+            burden: None,
             shed_level: 0,
             quality: None,
         }

@@ -11,11 +11,18 @@ use super::BenchError;
 use super::process::{Process, free_port, free_udp_ports, write_line};
 use super::ticks::Ticks;
 
-const SCRIPT: &str = include_str!("../../bench/server.exs");
+/// The script, and what it loads when the BEAM is to be busy; both in one folder.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("server.exs", include_str!("../../bench/server.exs")),
+    ("beam_load.exs", include_str!("../../bench/beam_load.exs")),
+];
 /// What the script puts before each of its lines; everything else on standard output is somebody else's.
 const PREFIX: &str = "bench> ";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Under load the script waits for its turn as everybody does.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Making a heap of 1 GB takes seconds, or minutes on a busy machine. The script gives up before.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(250);
 
 /// A running Roomtone.
 pub struct Roomtone {
@@ -63,13 +70,14 @@ impl Roomtone {
         };
         let (http, shards) = (free_port().map_err(io)?, shards());
         let udp = free_udp_ports(shards).map_err(io)?;
-        let script = folder.join("server.exs");
-        std::fs::write(&script, SCRIPT).map_err(io)?;
+        for (name, text) in SCRIPTS {
+            std::fs::write(folder.join(name), text).map_err(io)?;
+        }
         let secret = random_text();
         let mut command = Command::new("mix");
         command
             .args(["run", "--no-compile", "--no-deps-check", "--no-start"])
-            .arg(&script)
+            .arg(folder.join(SCRIPTS[0].0))
             .current_dir(repository)
             .env("MIX_ENV", "prod")
             .env("PORT", http.to_string())
@@ -116,18 +124,27 @@ impl Roomtone {
         self.ask(&format!("place {room} {who} {x:.3} {y:.3}")).await.map(|_| ())
     }
 
+    /// Keeps the BEAM as busy as can be from now on; returns when it is.
+    pub async fn load(&mut self) -> Result<(), BenchError> {
+        self.ask_patiently("load", LOAD_TIMEOUT).await.map(|_| ())
+    }
+
     /// What its shards have counted.
     pub async fn ticks(&mut self) -> Result<Ticks, BenchError> {
         Ok(Ticks::read(&self.ask("stats").await?))
     }
 
     async fn ask(&mut self, command: &str) -> Result<Vec<String>, BenchError> {
+        self.ask_patiently(command, ANSWER_TIMEOUT).await
+    }
+
+    async fn ask_patiently(&mut self, command: &str, timeout: Duration) -> Result<Vec<String>, BenchError> {
         if let Err(error) = write_line(&mut self.input, command) {
             return Err(self.process.error(format!("it doesn't listen: {error}")));
         }
         let mut answer = Vec::new();
         loop {
-            let line = self.line(ANSWER_TIMEOUT).await?;
+            let line = self.line(timeout).await?;
             match line.strip_prefix("error ") {
                 Some(why) => return Err(self.process.error(format!("{command}: {why}"))),
                 None if line == "ok" => return Ok(answer),

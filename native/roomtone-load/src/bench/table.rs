@@ -187,6 +187,19 @@ fn remarks(summary: &Summary, text: &mut String) {
             percent(shares.none)
         );
     }
+    if let Some(burden) = summary.burden {
+        let _ = writeln!(
+            text,
+            "load: {case}: {} MB of garbage a second, {} processes with {} MB, {} collections of a heap of 1 GB (the longest took \
+             {:.1} s), {} purges of code",
+            burden.garbage_mb_s,
+            burden.processes,
+            burden.memory_mb,
+            burden.collections.0,
+            burden.collections.1 as f64 / 1000.0,
+            burden.purges
+        );
+    }
     if summary.others_cpu > NOISY {
         let _ = writeln!(text, "noisy: {case}: others took up to {:.2} cores", summary.others_cpu);
     }

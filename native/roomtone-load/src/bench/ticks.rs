@@ -28,6 +28,21 @@ pub struct Lateness {
     pub max: f64,
 }
 
+/// What kept a BEAM busy beside a room, since that began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Burden {
+    /// Megabytes of garbage collected in a second.
+    pub garbage_mb_s: u64,
+    /// Processes that there were.
+    pub processes: u64,
+    /// Megabytes that processes had.
+    pub memory_mb: u64,
+    /// Collections of the large heap, and the longest in milliseconds.
+    pub collections: (u64, u64),
+    /// Times that code was purged.
+    pub purges: u64,
+}
+
 impl Ticks {
     /// From lines such as `shard 0 shed_level=0 tick_lateness=12:5,16:1`; what it doesn't know it leaves out.
     pub fn read(lines: &[String]) -> Ticks {
@@ -66,6 +81,18 @@ impl Ticks {
         let passed = since("packets_passed")?;
         let sent = since("packets_sent")?;
         (sent > 0).then(|| passed as f64 / sent as f64)
+    }
+
+    /// What keeps the BEAM busy, if the bench does.
+    pub fn burden(&self) -> Option<Burden> {
+        let count = |name: &str| self.counters.get(name).copied();
+        Some(Burden {
+            garbage_mb_s: count("load_garbage_mb_s")?,
+            processes: count("load_processes")?,
+            memory_mb: count("load_memory_mb")?,
+            collections: (count("load_collections")?, count("load_longest_collection_ms")?),
+            purges: count("load_purges")?,
+        })
     }
 
     /// Of the ticks since an earlier reading; `None` if there was none.
@@ -115,6 +142,21 @@ mod tests {
             None,
             "not counted"
         );
+    }
+
+    #[test]
+    fn the_load_of_a_beam_is_told_beside_the_shards() {
+        let text = "shard 0 rooms=1\nload load_garbage_mb_s=700 load_processes=100412 load_collections=5 \
+            load_longest_collection_ms=2100 load_purges=80 load_memory_mb=2400";
+        let burden = Burden {
+            garbage_mb_s: 700,
+            processes: 100_412,
+            memory_mb: 2400,
+            collections: (5, 2100),
+            purges: 80,
+        };
+        assert_eq!(read(text).burden(), Some(burden));
+        assert_eq!(read("shard 0 rooms=1").burden(), None);
     }
 
     #[test]

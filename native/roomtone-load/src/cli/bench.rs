@@ -19,6 +19,7 @@ use super::{interrupted, runtime, seconds};
     roomtone-load bench --n 10,100 --talkers 3         one kind of room at two sizes\n  \
     roomtone-load bench --talk turns --n 2,5,10 --against janus   conversations, with the same turns on both\n  \
     roomtone-load bench --kind forward --n 10,50 --against janus-videoroom\n  \
+    roomtone-load bench --beam-load                    lateness of ticks while the BEAM is busy\n  \
     roomtone-load bench --kind spatial --n 50 --svg cost.svg --json cost.json\n  \
     roomtone-load bench --n 20 --server http://10.0.0.7:4000/whip/lobby --token \"$TOKEN\"")]
 pub struct Bench {
@@ -55,12 +56,15 @@ pub struct Bench {
     /// Measure only what --against names
     #[arg(long, requires = "against")]
     only_against: bool,
-    /// The whole table of docs/benchmarks.md; takes about a quarter of an hour
+    /// The whole table of docs/benchmarks.md; takes about half an hour
     #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server", "quick"])]
     table: bool,
     /// A look, in about a minute: two sizes and a spatial room, once each
     #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server"])]
     quick: bool,
+    /// How late ticks are while the BEAM is as busy as can be with other things, beside the same room of 50 at rest
+    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server", "table", "quick", "against"])]
+    beam_load: bool,
     /// Keep the samples in this file, and those so far after each step
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -136,9 +140,10 @@ impl Bench {
         self.check()?;
         let janus = self.against == Some(Other::Janus);
         let sizes: Vec<usize> = self.n.iter().map(|n| *n as usize).collect();
-        let mut cases = match (self.table, self.quick) {
-            (true, _) => Plan::table(janus),
-            (_, true) => Plan::quick(janus),
+        let mut cases = match (self.table, self.quick, self.beam_load) {
+            (true, ..) => Plan::table(janus),
+            (_, true, _) => Plan::quick(janus),
+            (.., true) => Plan::beam_load(),
             _ => self.cases(&sizes),
         };
         if self.only_against {
