@@ -4,6 +4,8 @@ use roomtone_audio::FRAME_SAMPLES;
 
 use crate::command::PeerId;
 
+const FRAME: u32 = FRAME_SAMPLES as u32;
+
 /// A talker's packets that are further apart than this (10 s) are from another stream of theirs.
 const LONGEST_JUMP: i32 = 480_000;
 /// So are sequence numbers that are further apart than this.
@@ -124,11 +126,7 @@ impl ForwardedStream {
             .filter(|(source, _)| *source == ssrc)
             .map(|(_, offset)| timestamp.wrapping_add(offset))
             .filter(|own| own.wrapping_sub(least) as i32 >= 0 && !has_strayed(*own, media_time));
-        let out = by_own_clock.unwrap_or(if (media_time.wrapping_sub(least) as i32) > 0 {
-            media_time
-        } else {
-            least
-        });
+        let out = by_own_clock.unwrap_or(later(media_time, least));
         Rewrite {
             header: Header {
                 sequence,
@@ -143,6 +141,18 @@ impl ForwardedStream {
                 newest_at: media_time,
             },
             offset: out.wrapping_sub(timestamp),
+        }
+    }
+
+    /// The header of an introduction to a packet that comes at `media_time`: a frame before it, or right behind the newest packet.
+    pub(super) fn introduced(&self, media_time: u32) -> Header {
+        let before = media_time.wrapping_sub(FRAME);
+        let (sequence, least) = self.next.unwrap_or((0, before));
+        let timestamp = later(before, least);
+        Header {
+            sequence,
+            timestamp,
+            marker: timestamp != least || self.next.is_none(),
         }
     }
 
@@ -185,6 +195,11 @@ impl ForwardedStream {
     }
 }
 
+/// The later of two timestamps.
+pub(super) fn later(a: u32, b: u32) -> u32 {
+    if (a.wrapping_sub(b) as i32) < 0 { b } else { a }
+}
+
 fn has_strayed(timestamp: u32, media_time: u32) -> bool {
     (timestamp.wrapping_sub(media_time) as i32).unsigned_abs() > MOST_DRIFT
 }
@@ -196,8 +211,6 @@ pub(super) struct Rewrite {
     turn: Turn,
     offset: u32,
 }
-
-const _: () = assert!(FRAME_SAMPLES == 960);
 
 #[cfg(test)]
 mod tests {

@@ -9,7 +9,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomtone_audio::{Channels, PlayoutStats};
+use roomtone_audio::{Channels, FRAME_SAMPLES, PlayoutStats};
 use roomtone_transport::{EndpointOptions, MAX_PAYLOAD, RtpIn, SlotOut};
 
 use super::base::RoomBase;
@@ -29,7 +29,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(2);
 /// The most talkers beside those in slots whose gains a listener is told in advance.
 const MOST_OTHERS: usize = 64;
 
-/// What a forwarding room has beside its [`RoomBase`].
+/// The half of a room that belongs to forwarding; [`RoomBase`] is the other.
 pub(super) struct Forwarding {
     /// Whether talkers may send stereo.
     stereo: bool,
@@ -142,6 +142,9 @@ impl Forwarding {
         let Ok(info) = roomtone_audio::packet::parse(packet.payload) else {
             return;
         };
+        self.peers[talker].talker.keep(now, packet);
+        let mut introduction = std::mem::take(&mut context.scratch.introduction);
+        introduction.renew();
         let outgoing = Outgoing {
             packet,
             source,
@@ -152,12 +155,15 @@ impl Forwarding {
         for index in 0..self.peers.len() {
             let listener = &base.peers[index];
             // No slots before the connection: the client can't know any talker while its answer is still on the way.
-            if index == talker || !listener.listen || !listener.endpoint.is_connected() {
+            if index == talker || !listener.endpoint.is_connected() {
                 continue;
             }
             let gain = base.gains.of(listener.id, id).gain;
             if gain == 0.0 {
                 self.peers[index].streams.release(id);
+            }
+            if gain == 0.0 || !listener.listen {
+                self.peers[talker].talker.refuse(listener.id);
                 continue;
             }
             let found = self.peers[index].streams.slot_of(id);
@@ -169,13 +175,26 @@ impl Forwarding {
             }
             let free = || self.slot_for(base, now, context, index, rank + decibels(gain));
             let Some(slot) = found.or_else(free) else { continue };
-            let streams = &mut self.peers[index].streams;
-            if found.is_none() {
-                streams.slots[slot].give(id);
-                streams.changed = true;
+            let listener = &mut base.peers[index];
+            if found.is_some() {
+                let stream = &mut self.peers[index].streams.slots[slot];
+                outgoing.send(now, context, listener, stream, slot, false);
+                continue;
             }
-            outgoing.send(now, context, &mut base.peers[index], &mut streams.slots[slot], slot);
+            let history = self.peers[talker]
+                .talker
+                .history_for(listener.id)
+                .filter(|_| !info.stereo);
+            let lead_in = introduction.get(history, packet.payload, info.samples);
+            let streams = &mut self.peers[index].streams;
+            streams.changed = true;
+            let stream = &mut streams.slots[slot];
+            stream.give(id);
+            let introduced =
+                lead_in.is_some_and(|lead_in| outgoing.introduce(now, context, listener, stream, slot, lead_in));
+            outgoing.send(now, context, listener, stream, slot, introduced);
         }
+        context.scratch.introduction = introduction;
     }
 
     // A slot that is free, or whose talker is less relevant to this listener.
@@ -216,6 +235,7 @@ impl Forwarding {
             if self.peers[index].talker.is_absent(at) {
                 base.update_speaking(at, context, index, SILENCE);
             }
+            self.peers[index].talker.pass_time(at);
             self.peers[index].streams.keep(base.most_talkers(context));
             self.tell_slots(base, at, context, index);
         }
@@ -292,7 +312,7 @@ impl Forwarding {
         }
     }
 
-    /// Gains have changed for the listeners that `concerns` picks, who are told; so is everybody who was waiting to be.
+    /// Gains have changed for the listeners that `concerns` picks. They are told, with all who were waiting for a list.
     pub(super) fn gains_changed(&mut self, base: &mut RoomBase, now: Instant, concerns: impl Fn(PeerId) -> bool) {
         for (listener, peer) in base.peers.iter().zip(&mut self.peers) {
             peer.streams.changed |= concerns(listener.id);
@@ -313,6 +333,35 @@ struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
+    // Sends what leads up to the packet on a stream that has had another talker. Whether it was sent.
+    fn introduce(
+        &self,
+        now: Instant,
+        context: &mut ShardContext,
+        listener: &mut Peer,
+        stream: &mut ForwardedStream,
+        slot: usize,
+        (level, payload): (u8, &[u8]),
+    ) -> bool {
+        let header = stream.introduced(self.media_time);
+        let audio = SlotOut {
+            sequence: header.sequence,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            csrc: Some(self.source),
+            level: Some(level),
+            payload,
+        };
+        let outbox = context.outbox_of(listener.home);
+        let sent = listener.endpoint.send_slot(now, slot, &audio, outbox);
+        if sent {
+            stream.sent_own(&header, FRAME_SAMPLES as u32);
+            context.stats.packets_sent += 1;
+        }
+        sent
+    }
+
+    // `introduced`: the talk spurt has begun already.
     fn send(
         &self,
         now: Instant,
@@ -320,6 +369,7 @@ impl Outgoing<'_> {
         listener: &mut Peer,
         stream: &mut ForwardedStream,
         slot: usize,
+        introduced: bool,
     ) {
         let packet = self.packet;
         let rewrite = stream.rewrite(
@@ -333,7 +383,7 @@ impl Outgoing<'_> {
         let audio = SlotOut {
             sequence: rewrite.header.sequence,
             timestamp: rewrite.header.timestamp,
-            marker: rewrite.header.marker,
+            marker: rewrite.header.marker && !introduced,
             csrc: Some(self.source),
             level: Some(self.level),
             payload: packet.payload,

@@ -5,7 +5,7 @@
 
 use roomtone_audio::FRAME_SAMPLES;
 
-use super::forwarded_stream::{ForwardedStream, Header, Rewrite};
+use super::forwarded_stream::{ForwardedStream, Header, Rewrite, later};
 use crate::command::PeerId;
 
 const FRAME: u32 = FRAME_SAMPLES as u32;
@@ -60,14 +60,7 @@ impl ListenerStream {
 
     /// The header of a frame that leads up to a talker's first packet, which is at `media_time` or follows on what was sent.
     pub(super) fn introduced(&self, media_time: u32) -> Header {
-        let before = media_time.wrapping_sub(FRAME);
-        let (sequence, least) = self.stream.next().unwrap_or((0, before));
-        let timestamp = later(before, least);
-        Header {
-            sequence,
-            timestamp,
-            marker: timestamp != least || self.stream.next().is_none(),
-        }
+        self.stream.introduced(media_time)
     }
 
     /// It was sent.
@@ -121,10 +114,6 @@ impl ListenerStream {
         let next = self.stream.next().map_or(media_time, |(_, next)| next);
         next.wrapping_sub(media_time) as i32
     }
-}
-
-fn later(a: u32, b: u32) -> u32 {
-    if (a.wrapping_sub(b) as i32) < 0 { b } else { a }
 }
 
 #[cfg(test)]

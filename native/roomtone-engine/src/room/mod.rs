@@ -10,6 +10,7 @@ mod fade_out;
 mod forwarded_stream;
 mod forwarding;
 mod gains;
+mod introduction;
 mod listener_stream;
 mod mix_encoder;
 mod mixing;

@@ -3,10 +3,10 @@
 //! Where one talker speaks, at their own loudness, the packet that came is already the best possible mix: nothing is decoded or encoded for
 //! its listeners, and nothing waits for a tick. It is re-addressed onto the listener's one stream ([`ListenerStream`](super::listener_stream)).
 //!
-//! - *Who*: a talker speaks while their packets say so ([`VoiceActivity`](super::voice_activity)). Background noise of others isn't mixed with a voice; in
-//!   pauses the last speaker's goes on.
-//! - *From a mix to packets*: with a packet that comes while the mix is silent, or has the talker's pause and nothing else in it. What waits in the
-//!   jitter buffer is skipped, and with it the delay that a mix has. The first packet is [introduced](Introduction) by one that the listener's
+//! - *The one talker*: the levels in a talker's packets tell whether they speak ([`VoiceActivity`](super::voice_activity)). The noise of
+//!   others isn't mixed with a voice; in pauses the noise of the last speaker goes on.
+//! - *From a mix to packets*: with a packet that comes while the mix is silent, or has the talker's pause and nothing else in it. Packets that wait
+//!   in the jitter buffer are skipped, and with them the delay that a mix has. The first packet is [introduced](super::introduction) by one that the listener's
 //!   decoder can take whatever it has heard until then.
 //! - *From packets to a mix*: with the next tick ([`Feed::Leaving`]). The listener has heard what the jitter buffer still holds; so the talker is taken
 //!   up a whole number of pitch periods before the end of it, a fresh encoder hears what came before, and leaves out prediction for
@@ -15,12 +15,13 @@
 use std::time::Instant;
 
 use roomtone_audio::packet::PacketInfo;
-use roomtone_audio::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, Past, Seam};
+use roomtone_audio::{Channels, Decoder, LOOKAHEAD_SAMPLES, Past, Seam};
 use roomtone_transport::{MAX_PAYLOAD, RtpIn, SlotOut};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
 use super::gains::GainPan;
+use super::introduction::Introduction;
 use super::mixing::{MixedPeer, Mixing};
 use super::peer::Peer;
 use super::scratch::Scratch;
@@ -38,16 +39,14 @@ const RATE_SHARE: f32 = 0.05;
 pub(super) const PAUSED_FRAMES: u16 = 2;
 /// Frames of a talker that are missing before a mix ends what was passed on of them.
 const MISSING_FRAMES: u16 = 2;
-/// Bits a second of an introduction: enough that it ends as the talker's own packet did.
-const INTRODUCTION_BITRATE: u32 = 64_000;
 /// A listener's stream that has got ahead of media time by this much gives it back in the talker's next pause: 40 ms; before the first packet is sent,
 /// whose introduction takes a frame, 20 ms.
 const AHEAD: i32 = 1920;
 const AHEAD_AT_FIRST: i32 = 960;
-/// A listener who has heard less of a talker than has come by more than this (100 ms) has heard something else.
+/// A listener who lags behind a talker's newest packet by more than this (100 ms) has heard something else.
 const MOST_UNHEARD: u32 = 4800;
 
-/// What a listener of a mixing room is sent.
+/// The source of a listener's packets in a mixing room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Feed {
     /// A mix, or nothing while it is silent.
@@ -59,7 +58,7 @@ pub(super) enum Feed {
     Leaving(PeerId),
 }
 
-/// What is known of a talker's packets.
+/// Properties of a talker's packets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PacketTrend {
     /// Average bits a second; 0: none have come.
@@ -89,44 +88,9 @@ pub(super) struct Recalled {
     pub(super) past: Past,
 }
 
-/// The packet before a talker's first one that is passed on: the same sound as the talker's own packet before that, coded in the same way, but
-/// without reference to anything before it.
-#[derive(Default)]
-struct Introduction {
-    encoder: Option<Encoder>,
-    packet: Vec<u8>,
-    /// For the packet that is on its way: the level of the introduction (−dBov), or that there is none; `None`: not made yet.
-    made: Option<Option<u8>>,
-}
-
-impl Introduction {
-    // None is needed where nothing came before the talker's packet, and none is possible where memory has run out.
-    fn make(&mut self, past: &Past, arrival: &Arrival<'_>) -> Option<u8> {
-        let [first, second, last] = past.introduction(arrival.samples as usize)?;
-        if self.encoder.is_none() {
-            self.encoder = Encoder::new(&EncoderConfig {
-                bitrate: INTRODUCTION_BITRATE,
-                complexity: 0,
-                ..EncoderConfig::default()
-            })
-            .ok();
-        }
-        let encoder = self.encoder.as_mut()?;
-        encoder.reset().ok()?;
-        encoder.imitate(arrival.packet.payload).ok()?;
-        encoder.set_prediction(true).ok()?;
-        encoder.encode(&first, &mut self.packet).ok()?;
-        encoder.encode(&second, &mut self.packet).ok()?;
-        encoder.set_prediction(false).ok()?;
-        encoder.encode(&last, &mut self.packet).ok()?;
-        Some(roomtone_audio::level(&last).dbov_minus)
-    }
-}
-
 /// Working space for the passages between packets and mixes.
 #[derive(Default)]
 pub(super) struct PassScratch {
-    introduction: Introduction,
     decoder: Option<Decoder>,
     /// Those of this tick are the first `count`.
     recalled: Vec<Recalled>,
@@ -136,7 +100,7 @@ pub(super) struct PassScratch {
 }
 
 impl PassScratch {
-    /// What is recalled of a talker in this tick.
+    /// The past of a talker that was recalled in this tick.
     pub(super) fn past(&self, talker: PeerId) -> Option<&Past> {
         let mut recalled = self.recalled[..self.count].iter();
         recalled.find(|one| one.talker == talker).map(|one| &one.past)
@@ -152,19 +116,20 @@ struct Arrival<'a> {
     samples: u32,
     media_time: u32,
     trend: PacketTrend,
-    /// Whether the talker speaks, and whether anything but background came of them.
+    /// Whether the talker speaks.
     speaks: bool,
+    /// Whether the talker passes the noise gate.
     open: bool,
-    /// Whether it is a pause of theirs.
+    /// Whether the packet is a pause.
     pause: bool,
-    /// Whether all of theirs that waits in the jitter buffer is.
+    /// Whether all packets of the talker in the jitter buffer are.
     waiting_pause: bool,
-    /// The others of whom more than background has come, whoever spoke last first.
+    /// The two other talkers past the noise gate who spoke last, the latest first.
     rivals: [Option<usize>; 2],
 }
 
 impl Mixing {
-    /// A packet of a talker has come, and may go on. `waiting`: how many of theirs were waiting for a tick.
+    /// Passes a talker's packet on to the listeners who can take it. `waiting`: the number of the talker's packets that waited for a tick.
     pub(super) fn pass_on(
         &mut self,
         base: &mut RoomBase,
@@ -184,8 +149,8 @@ impl Mixing {
         state.trend.update(&info, packet.payload.len(), pause);
         state.trend.passable = !info.stereo
             && SAMPLES.contains(&info.samples)
-            && state.trend.bitrate <= MOST_BITRATE
             && packet.payload.len() <= MAX_PAYLOAD
+            && state.trend.bitrate <= MOST_BITRATE
             && state.bucket.take(now, packet.payload.len());
         let arrival = Arrival {
             packet,
@@ -202,7 +167,8 @@ impl Mixing {
             rivals: self.rivals(now, talker),
         };
         let mut scratch = std::mem::take(&mut context.scratch.pass);
-        scratch.introduction.made = None;
+        let mut introduction = std::mem::take(&mut context.scratch.introduction);
+        introduction.renew();
         self.who_speaks(now, &mut scratch.speaking);
         for index in (0..self.peers.len()).filter(|index| *index != talker) {
             if !self.gets(base, now, &arrival, index, &scratch.speaking) || self.draws_back(&arrival, index) {
@@ -211,12 +177,13 @@ impl Mixing {
             let listener = &mut base.peers[index];
             if !self.peers[index].introduced {
                 context.stats.mode_changes += 1;
-                self.introduce(listener, now, context, &arrival, index, &mut scratch);
+                self.introduce(listener, now, context, &arrival, index, &mut introduction);
                 self.peers[index].introduced = true;
             }
             self.send_passed(listener, now, context, &arrival, index);
         }
         context.scratch.pass = scratch;
+        context.scratch.introduction = introduction;
     }
 
     fn who_speaks(&self, now: Instant, speaking: &mut Vec<usize>) {
@@ -225,7 +192,7 @@ impl Mixing {
         speaking.extend(peers.filter(|(_, peer)| peer.activity.speaks(now)).map(|(at, _)| at));
     }
 
-    // Of all but one, the two who spoke last of those of whom anything but background has come.
+    // Of all talkers past the noise gate but one, the two who spoke last.
     fn rivals(&self, now: Instant, but: usize) -> [Option<usize>; 2] {
         let mut last = [None; 2];
         let open = |(at, peer): &(usize, &MixedPeer)| *at != but && peer.activity.is_open(now);
@@ -245,7 +212,7 @@ impl Mixing {
         self.rivals(at, usize::MAX)[0]
     }
 
-    // Whether a listener gets this packet; changes what they are fed if it is the first, or if they can't be fed such packets any longer.
+    // Whether a listener gets this packet. Changes their feed if it is the first one, or if they can't take such packets any longer.
     fn gets(
         &mut self,
         base: &RoomBase,
@@ -319,29 +286,12 @@ impl Mixing {
         context: &mut ShardContext,
         arrival: &Arrival<'_>,
         index: usize,
-        scratch: &mut PassScratch,
+        introduction: &mut Introduction,
     ) {
-        let PassScratch {
-            introduction,
-            decoder,
-            recalled,
-            ..
-        } = scratch;
-        if introduction.made.is_none() {
-            if recalled.is_empty() {
-                recalled.push(Recalled::default());
-            }
-            if decoder.is_none() {
-                *decoder = Decoder::new().ok();
-            }
-            let past = &mut recalled[0].past;
-            let playout = self.peers[arrival.talker].playout.as_ref();
-            let known = playout
-                .zip(decoder.as_mut())
-                .is_some_and(|(playout, decoder)| playout.recall(decoder, past));
-            introduction.made = Some(if known { introduction.make(past, arrival) } else { None });
-        }
-        let Some(Some(level)) = introduction.made else { return };
+        let playout = self.peers[arrival.talker].playout.as_ref();
+        let Some((level, payload)) = introduction.get(playout, arrival.packet.payload, arrival.samples) else {
+            return;
+        };
         let stream = &mut self.peers[index].stream;
         let header = stream.introduced(arrival.media_time);
         let audio = SlotOut {
@@ -350,7 +300,7 @@ impl Mixing {
             marker: header.marker,
             csrc: None,
             level: Some(level),
-            payload: &introduction.packet,
+            payload,
         };
         if listener
             .endpoint
@@ -361,7 +311,7 @@ impl Mixing {
         }
     }
 
-    // Whether somebody else has the floor, for a listener, while nobody speaks.
+    // Whether a listener hears the noise of another talker while nobody speaks.
     fn is_outdone(&self, base: &RoomBase, arrival: &Arrival<'_>, listener: usize) -> bool {
         let mut rivals = arrival.rivals.into_iter().flatten().filter(|rival| *rival != listener);
         rivals.next().is_some_and(|rival| {
@@ -450,7 +400,7 @@ impl Mixing {
         }
     }
 
-    // Whether somebody who has heard nothing yet will hear one talker only, whose next packet can be the first.
+    // Whether the next packet of one talker can be the first sound of a listener.
     fn awaits_packet(&self, base: &RoomBase, listener: usize, speaking: &[usize]) -> bool {
         if self.peers[listener].mix.is_some() || self.peers[listener].feed != Feed::Mix {
             return false;
@@ -465,7 +415,7 @@ impl Mixing {
             && !hears_other(base, listener, talker, speaking)
     }
 
-    /// What was passed on of a talker ends: they are muted, or have left. Whether there was any.
+    /// Ends pass-through of a talker who was muted or has left. Whether there was any.
     pub(super) fn end_passed(&mut self, talker: PeerId) -> bool {
         let mut any = false;
         for peer in &mut self.peers {
@@ -546,7 +496,7 @@ impl MixedPeer {
     }
 }
 
-/// How a mix begins whose listeners have heard something else until now.
+/// The beginning of a mix whose listeners have heard something else until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Beginning {
     /// It follows on a talker's packets.

@@ -3,6 +3,7 @@
 use roomtone_audio::Frame;
 
 use super::gains::GainPan;
+use super::introduction::Introduction;
 use super::passing::PassScratch;
 use crate::command::PeerId;
 
@@ -22,6 +23,7 @@ pub(crate) struct Scratch {
     pub(super) packet: Vec<u8>,
     pub(super) levels: Vec<(PeerId, u8, bool)>,
     pub(super) pass: PassScratch,
+    pub(super) introduction: Introduction,
 }
 
 /// Working space of [`super::audible::keep`].

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use roomtone_audio::Decoder;
+use roomtone_audio::{Decoder, Playout, PlayoutConfig, RtpMeta};
 use roomtone_transport::RtpIn;
 
 use super::forwarded_stream::ForwardedStream;
@@ -22,6 +22,10 @@ pub(super) struct TalkerState {
     pub(super) bucket: TokenBucket,
     /// For talkers who send no levels: their sound is decoded, measured and thrown away.
     decoder: Option<Decoder>,
+    /// The last packets, for introductions. Nothing of it is ever played.
+    history: Option<Playout>,
+    /// The listeners who might not hear the last packet, and the one before it.
+    refused: [Vec<PeerId>; 2],
 }
 
 impl TalkerState {
@@ -31,6 +35,8 @@ impl TalkerState {
             rank: SpeakerRank::default(),
             bucket: TokenBucket::default(),
             decoder: None,
+            history: None,
+            refused: Default::default(),
         }
     }
 
@@ -38,6 +44,43 @@ impl TalkerState {
     pub(super) fn mute(&mut self) {
         self.rank = SpeakerRank::default();
         self.decoder = None;
+        self.history = None;
+    }
+
+    /// Keeps a packet of theirs for introductions.
+    pub(super) fn keep(&mut self, now: Instant, packet: &RtpIn<'_>) {
+        self.refused.swap(0, 1);
+        self.refused[0].clear();
+        if self.history.is_none() {
+            self.history = Playout::new(PlayoutConfig::default()).ok();
+        }
+        if let Some(history) = &mut self.history {
+            let meta = RtpMeta {
+                seq: packet.seq,
+                timestamp: packet.timestamp,
+                marker: packet.marker,
+                level: None,
+            };
+            history.insert(now, meta, packet.payload);
+        }
+    }
+
+    /// A tick has passed.
+    pub(super) fn pass_time(&mut self, now: Instant) {
+        if let Some(history) = &mut self.history {
+            history.skip(now);
+        }
+    }
+
+    /// A listener may not hear the last packet.
+    pub(super) fn refuse(&mut self, listener: PeerId) {
+        self.refused[0].push(listener);
+    }
+
+    /// The packets that may introduce the newest one to a listener: none of which the listener might not hear.
+    pub(super) fn history_for(&self, listener: PeerId) -> Option<&Playout> {
+        let refused = self.refused.iter().flatten().any(|refused| *refused == listener);
+        self.history.as_ref().filter(|_| !refused)
     }
 
     /// Whether no packet of theirs has come lately.
