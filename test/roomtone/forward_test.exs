@@ -15,7 +15,7 @@ defmodule Roomtone.ForwardTest do
   test "the engine and callers get the number of slots before anybody is in the room" do
     name = unique_name()
     assert {:ok, %{kind: :forward, slots: 4}} = Roomtone.open_room(name, kind: :forward, forward_slots: 4)
-    assert_receive {:native, _, {:set_kind, %{slots: 4, stereo: false}}}
+    assert_receive {:native, _, {:open_room, %{slots: 4, stereo: false}}}
     assert {:ok, %{slots: 4}} = Roomtone.room(name)
     assert {:error, {:not_spatial, :forward}} = Roomtone.put_position(name, "ada", %{x: 0, y: 0, z: 0})
   end

@@ -165,8 +165,11 @@ defmodule Roomtone.NativeTest do
     for bad <- [
           :nonsense,
           {:join, %{}},
-          {:open_room, %{room: -1}},
-          {:open_room, %{room: 1.5}},
+          {:open_room, %{room: -1, stereo: false, slots: nil}},
+          {:open_room, %{room: 1.5, stereo: false, slots: nil}},
+          {:open_room, %{room: 1}},
+          {:open_room, %{room: 1, stereo: :maybe, slots: nil}},
+          {:open_room, %{room: 1, stereo: false, slots: -1}},
           {:leave, 5},
           "text",
           %{}
@@ -177,7 +180,7 @@ defmodule Roomtone.NativeTest do
     policy = %{room: 1, default_gain: 1.0, max_talkers: nil, select: :nearest}
     assert :ok = submit(0, {:set_policy, policy})
     assert {:error, :bad_command} = submit(0, {:set_policy, %{policy | select: :tallest}})
-    assert {:error, :no_shard} = submit(99, {:open_room, %{room: 1}})
+    assert {:error, :no_shard} = submit(99, {:open_room, %{room: 1, stereo: false, slots: nil}})
     assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
   end
 

@@ -52,15 +52,6 @@ defmodule Roomtone.OpeningTest do
     assert {:ok, _} = Roomtone.open_room(name)
   end
 
-  test "a room whose kind a full queue doesn't take is closed in the engine" do
-    FakeNative.watch()
-    fill_queues([:set_kind])
-    assert Roomtone.open_room(unique_name(), kind: :forward) == {:error, :media_busy}
-    assert_receive {:native, _, {:open_room, %{room: id}}}
-    assert_receive {:native, _, {:close_room, %{room: ^id}}}
-    assert eventually(fn -> left() == %{names: [], trees: [], media: [], count: 0} end)
-  end
-
   test "a caller that dies while opening leaves a complete room or none" do
     for n <- 1..200 do
       {pid, ref} = spawn_monitor(fn -> Roomtone.open_room("room #{rem(n, 20)}", empty_after: :never) end)

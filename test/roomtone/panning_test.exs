@@ -104,9 +104,9 @@ defmodule Roomtone.MixPolicy.PanningTest do
     name = "stereo-#{System.unique_integer([:positive])}"
     {:ok, _} = Roomtone.open_room(name, stereo: true)
     {:ok, %{room: room}, _peers, _more} = Roomtone.RoomServer.call(name, :peers)
-    assert_receive {:native, _, {:set_kind, %{room: ^room, stereo: true}}}
+    assert_receive {:native, _, {:open_room, %{room: ^room, stereo: true}}}
     send(Roomtone.RoomServer.whereis(name), {:media, {:room_failed, %{room: room}}})
-    assert_receive {:native, _, {:set_kind, %{room: ^room, stereo: true}}}
+    assert_receive {:native, _, {:open_room, %{room: ^room, stereo: true}}}
     :ok = Roomtone.close_room(name)
   end
 end

@@ -21,7 +21,7 @@ defmodule Roomtone.Media do
 
   require Logger
 
-  alias Roomtone.{Config, SafeCall, Telemetry, UnknownMessage}
+  alias Roomtone.{Config, MixPolicy, SafeCall, Telemetry, UnknownMessage}
   alias Roomtone.Media.{Balance, Load, PeerStats, Retry, Table}
 
   @typedoc "A life of a shard; `nil` while the shard isn't known to run."
@@ -55,7 +55,7 @@ defmodule Roomtone.Media do
   def new_id, do: System.unique_integer([:positive])
 
   @doc "Opens a room on the least busy shard. `kind`: see `Roomtone.MixPolicy.engine_kind/1`."
-  @spec open_room(id, map | nil) :: {:ok, shard} | {:error, :media_busy}
+  @spec open_room(id, MixPolicy.engine_kind()) :: {:ok, shard} | {:error, :media_busy}
   def open_room(room, kind) do
     case engine() do
       {native, engine} -> open_room(room, kind, Load.calmest(native, engine, Config.get().shards))
@@ -77,13 +77,11 @@ defmodule Roomtone.Media do
   end
 
   @doc "Opens a room again on its shard, after the shard or the room failed."
-  @spec reopen_room(place, map | nil) :: :ok | {:error, :media_busy}
+  @spec reopen_room(place, MixPolicy.engine_kind()) :: :ok | {:error, :media_busy}
   def reopen_room(%{room: room, shard: shard}, kind) do
     stamp = stamp(shard)
 
-    with :ok <- submit(shard, {:open_room, %{room: room}}),
-         # The kind is set before anybody can be in the room: their answers depend on it.
-         :ok <- if(kind, do: submit(shard, {:set_kind, Map.put(kind, :room, room)}), else: :ok) do
+    with :ok <- submit(shard, {:open_room, Map.put(kind, :room, room)}) do
       Table.put_room_stamp(room, stamp)
       :ok
     end

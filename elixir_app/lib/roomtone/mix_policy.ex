@@ -236,9 +236,11 @@ defmodule Roomtone.MixPolicy do
   def quantise(gain) when gain < @inaudible, do: 0.0
   def quantise(gain), do: min(:math.pow(10.0, round(40.0 * :math.log10(gain)) / 40.0), @max_gain)
 
-  @doc "The settings that the engine needs when it opens the room, besides its number; `nil`: none."
-  @spec engine_kind(t) :: %{stereo: boolean, slots: 1..8 | nil} | nil
-  def engine_kind(%{stereo: false, slots: nil}), do: nil
+  @typedoc "The kind of a room for the engine: `slots` is `nil` in a room that mixes."
+  @type engine_kind :: %{stereo: boolean, slots: 1..8 | nil}
+
+  @doc "The kind with which the engine opens the room."
+  @spec engine_kind(t) :: engine_kind
   def engine_kind(mix), do: %{stereo: mix.stereo, slots: mix.slots}
 
   @doc "All parts of the policy that may be stored elsewhere; `apply/2` returns those that changed."

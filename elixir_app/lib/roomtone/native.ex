@@ -36,8 +36,7 @@ defmodule Roomtone.Native do
   @type weight :: gain :: float | {gain :: float, pan :: float}
 
   @type command ::
-          {:open_room, %{room: id}}
-          | {:set_kind, %{room: id, stereo: boolean, slots: 1..8 | nil}}
+          {:open_room, %{room: id, stereo: boolean, slots: 1..8 | nil}}
           | {:move_room, %{room: id, to: shard}}
           | {:close_room, %{room: id}}
           | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}

@@ -14,7 +14,7 @@ mod atoms {
     rustler::atoms! {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
-        open_room, set_kind, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
+        open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
         fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, room_moved, shed, room_failed,
@@ -77,11 +77,6 @@ pub(crate) fn command(term: Term<'_>) -> NifResult<Command> {
 fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
     let peer = || fields.get(atoms::peer());
     Ok(if tag == atoms::open_room() {
-        Action::Open {
-            kind: RoomKind::default(),
-        }
-    } else if tag == atoms::set_kind() {
-        // A room that nobody is in takes the kind that it is opened with.
         Action::Open {
             kind: room_kind(fields)?,
         }
