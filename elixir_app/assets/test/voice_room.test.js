@@ -232,6 +232,29 @@ test("a deafened person hears nothing and is muted, and the server is told", asy
   assert.deepEqual([room.own.muted, room.own.deafened, audio.muted], [false, false, false]);
 });
 
+test("a person without a microphone tells it, also to a room that begins anew, until they have one", async () => {
+  room.join({ listenOnly: true });
+  await settle();
+  connections[0].becomes("connected");
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ microphone: false }]);
+  server.people = [];
+  await reconnect();
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ microphone: false }]);
+  await room.openMicrophone();
+  await settle();
+  assert.deepEqual(socket().of("set").at(-1), { microphone: true });
+});
+
+test("a message in the chat is handed on", async () => {
+  await enter();
+  const messages = [];
+  room.addEventListener("chat", ({ detail }) => messages.push(detail.text));
+  socket().push("chat", { id: 1, from: "Ben", name: "Ben", text: "Hello", at: "2026-01-01T10:00:00Z" });
+  assert.deepEqual(messages, ["Hello"]);
+});
+
 test("deafening leaves a muted person muted, and whoever unmutes hears again", async () => {
   await enter();
   room.setMuted(true);
