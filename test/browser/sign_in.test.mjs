@@ -131,7 +131,7 @@ test("a room opens to its passcode, and to an invitation without it", async () =
   assert.match(link, /^http:\/\/localhost:\d+\/invitations\//);
   const cleo = await arrive("Cleo", 1100);
   await cleo.page.goto(link);
-  await cleo.page.getByText("You are invited to this room, to listen.").waitFor();
+  await cleo.page.getByText("You're invited to this room, to listen.").waitFor();
   await cleo.page.getByLabel("Your name").fill("Cleo");
   await cleo.page.getByRole("button", { name: "Join", exact: true }).click();
   await cleo.throughTheDoor();
