@@ -24,9 +24,16 @@ config :roomtone, RoomtoneWeb.Endpoint,
   live_view: [signing_salt: "pages of rooms"],
   render_errors: [formats: [html: RoomtoneWeb.ErrorHTML, json: RoomtoneWeb.ErrorJSON], layout: false]
 
-# The rate at which one address may enter, open sockets and send offers: `false` for no limit. The
-# module documents what counts.
+# How often one address may join, open sockets and send offers: `false` for no limit. The module
+# lists what counts.
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
+# What messages on sockets cost, and how much of it a socket and an address have.
+config :roomtone, RoomtoneWeb.SocketBudget,
+  burst: 200,
+  per_second: 40,
+  address_burst: 6_000,
+  address_per_second: 200,
+  sockets: 512
 
 # Parameters that Phoenix leaves out of its log: identities and secrets. phoenix_lite logs no
 # parameters, and mix warns about config for a missing application.

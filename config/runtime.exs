@@ -62,6 +62,19 @@ if config_env() != :test do
   files = {variable.("HTTPS_CERT_FILE"), variable.("HTTPS_KEY_FILE")}
   host = variable.("PHX_HOST")
 
+  # With a name and no certificate there is a proxy in front, on this machine unless another is named.
+  proxies = if host && files == {nil, nil}, do: "127.0.0.0/8, ::1", else: "off"
+
+  config :roomtone, RoomtoneWeb.ClientAddress,
+    trusted: variable.("TRUSTED_PROXIES") || proxies,
+    header: variable.("PROXY_HEADER") || "auto"
+
+  case variable.("LIMIT_LOOPBACK") do
+    on when on in [nil, "on"] -> :ok
+    "off" -> config :roomtone, RoomtoneWeb.AddressLimit, loopback: false
+    other -> raise "LIMIT_LOOPBACK takes on or off, not #{inspect(other)}"
+  end
+
   case files do
     {nil, nil} ->
       config :roomtone, RoomtoneWeb.Endpoint, http: [ip: {0, 0, 0, 0}, port: port.("PORT", "4000")]

@@ -24,4 +24,4 @@ config :roomtone, RoomtoneWeb.Endpoint,
   server: false
 
 # Low, so that tests of the limit are quick; the others come from this machine, which isn't limited.
-config :roomtone, RoomtoneWeb.AddressLimit, burst: 5, per_second: 0.01
+config :roomtone, RoomtoneWeb.AddressLimit, burst: 5, per_second: 0.01, loopback: false

@@ -145,6 +145,36 @@ defmodule Roomtone do
   end
 
   @doc """
+  Locks an open room with another passcode, or unlocks it with `nil`. Participants stay, and come back
+  with their session; for everybody else, passes of the former passcode are void.
+
+      iex> {:ok, _} = Roomtone.open_room("strongroom", passcode: "first one")
+      iex> Roomtone.put_passcode("strongroom", "another")
+      :ok
+      iex> Roomtone.unlock("strongroom", "first one")
+      {:error, :wrong_passcode}
+  """
+  @spec put_passcode(String.t(), String.t() | nil) :: :ok | {:error, :busy | {:invalid_option, :passcode} | room_error}
+  def put_passcode(name, passcode) do
+    with true <- passcode == nil or Lock.passcode?(passcode) || {:error, {:invalid_option, :passcode}},
+         {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
+         do: name |> ask({:put_lock, lock}) |> kept_if(true)
+  end
+
+  @doc """
+  Counts a wrong passcode that somebody gave for a room. Its subscribers receive `{:guesses, count}`
+  when that piles up.
+  """
+  @spec wrong_passcode(String.t()) :: :ok
+  def wrong_passcode(name) do
+    with {:ok, name} <- Name.room(name),
+         pid when is_pid(pid) <- RoomServer.whereis(name),
+         do: GenServer.cast(pid, :wrong_passcode)
+
+    :ok
+  end
+
+  @doc """
   The grants that a person would have in an open room, given the options `grants`, `pass`, `invited`
   and `maker` of `join/4`.
 

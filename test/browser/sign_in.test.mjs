@@ -31,6 +31,7 @@ const arrive = async (name, tone, options = {}) => {
 };
 
 async function signIn(person, password, path = "/") {
+  server.secret(password);
   await person.page.goto(`${server.url}${path}`);
   await person.page.getByRole("link", { name: "Sign in" }).first().click();
   await person.page.getByLabel("Your name").fill(person.name);

@@ -26,7 +26,9 @@ defmodule Roomtone.RoomTest do
     {:new, room, person, []} = Room.admit(room(), request("ada"))
     assert person.pending
     assert %{participant_count: 0} = Room.summary(room)
-    refute Room.empty?(room)
+    # It doesn't keep the room open.
+    assert Room.empty?(room)
+    refute Room.deserted?(room)
     assert {room, [{:joined, %{identity: "ada"}}]} = Room.confirm(room, "ada")
     assert {^room, []} = Room.confirm(room, "ada")
     assert %{participants: [%{identity: "ada"}], participant_count: 1} = Room.describe(room)
@@ -43,6 +45,8 @@ defmodule Roomtone.RoomTest do
 
   test "places of people on the way in count" do
     room = Enum.reduce(["a", "b", "c"], room(), fn name, room -> elem(Room.admit(room, request(name)), 1) end)
+    assert {:error, :room_filling} = Room.admit(room, request("d"))
+    room = Enum.reduce(["a", "b", "c"], room, fn name, room -> room |> Room.confirm(name) |> elem(0) end)
     assert {:error, {:room_full, 3}} = Room.admit(room, request("d"))
   end
 

@@ -133,4 +133,33 @@ defmodule Roomtone.TokenTest do
       {:error, _} -> nil
     end
   end
+
+  describe "claims of others who sign with our secret" do
+    defp signed(claims) do
+      config = Roomtone.Config.get()
+      now = System.system_time(:second)
+      base = %{"room" => "standup", "sub" => "ada", "grants" => ["speak"], "iat" => now, "exp" => now + 60}
+      {:ok, jwt} = config.native.token_sign(Map.merge(base, claims), config.token_secret)
+      Token.verify(jwt, "standup")
+    end
+
+    test "nbf is heeded" do
+      now = System.system_time(:second)
+      assert {:ok, _} = signed(%{"nbf" => now - 1})
+      assert signed(%{"nbf" => now + 30}) == {:error, :not_yet_valid}
+      assert signed(%{"nbf" => "soon"}) == {:error, :malformed}
+    end
+
+    test "aud has to be us" do
+      assert {:ok, _} = signed(%{"aud" => "roomtone"})
+      assert {:ok, _} = signed(%{"aud" => ["other", "roomtone"]})
+      assert signed(%{"aud" => "other"}) == {:error, :wrong_audience}
+      assert signed(%{"aud" => []}) == {:error, :wrong_audience}
+    end
+
+    test "a header with crit isn't taken" do
+      header = Base.url_encode64(~s({"alg":"HS256","crit":["exp"],"exp":1}), padding: false)
+      assert Token.verify(header <> ".e30.AAAA", "standup") == {:error, :malformed}
+    end
+  end
 end

@@ -131,6 +131,37 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert guest |> enter(room, "Ben") |> get_session("person") == new["person"]
     end
 
+    test "of a guest that was planted with a name gives its planter nothing of the next person", %{room: room} do
+      planted = enter(new(), room, "Eve")
+      known = get_session(planted)
+      victim = planted |> enter(room, "Zoë")
+      assert redirected_to(victim, 303)
+      path = room_path(room, "Zoë")
+      assert session = on_page(victim, path, "session")
+      refute get_session(victim)["live_socket_id"] == known["live_socket_id"]
+
+      # The planter, with the same cookie, enters under the victim's name, too.
+      other = planted |> enter(room, "Zoë")
+      refute on_page(other, path, "session") == session
+      # Nor is the maker of what the victim makes known to them.
+      {:ok, one} = Roomtone.Auth.enter(victim.assigns.visitor, unique_name(), "Zoë")
+      {:ok, two} = Roomtone.Auth.enter(other.assigns.visitor, one.room, "Zoë")
+      {:ok, %{maker: mine}} = Roomtone.Auth.verify(one.token, one.room)
+      {:ok, %{maker: theirs}} = Roomtone.Auth.verify(two.token, two.room)
+      refute mine == theirs
+      # Signing out what they know ends nothing of hers.
+      _out = submit(planted, "/", "/sign-out", %{})
+      assert on_page(victim, path, "session") == session
+    end
+
+    test "of a guest who enters by a name again stays the same", %{room: room} do
+      zoe = enter(new(), room, "Zoë")
+      session = on_page(zoe, room_path(room, "Zoë"), "session")
+      ben = enter(zoe, room, "Ben")
+      again = enter(ben, room, "Zoë")
+      assert on_page(again, room_path(room, "Zoë"), "session") == session
+    end
+
     test "is void when signed out, and so is every copy of it", %{browser: browser, room: room} do
       signed_in = sign_in(browser, "Ada", "correct horse")
       jwt = on_page(signed_in, room_path(room), "token")
@@ -365,16 +396,18 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert %{"reason" => "passcode_needed"} = json_response(answer, 403)
     end
 
-    test "that is guessed at is slowed, the right one too", %{room: room} do
-      # From this machine, so that the limit of requests doesn't come first: then all count for the room.
-      put_failures({:door, room}, 49, 0)
-      zoe = enter(new(), room, "Zoë", %{"passcode" => "0000"})
+    test "that is guessed at from an address is slowed there, the right one too", %{room: room} do
+      zoe = new()
+      put_failures({:room, {Roomtone.Name.key(room), RoomtoneWeb.Auth.address(zoe)}}, 5, 0)
+      zoe = enter(zoe, room, "Zoë", %{"passcode" => "0000"})
       assert words(zoe, 422) =~ "That isn&#39;t the room&#39;s passcode."
       hold_throttle()
       answer = enter(zoe, room, "Zoë", %{"passcode" => "4711"})
       assert words(answer, 429) =~ "Too many wrong tries."
       assert [_seconds] = get_resp_header(answer, "retry-after")
       assert on_page(answer, room_path(room, "Zoë"), "token") == nil
+      # And nowhere else.
+      assert enter(new(), room, "Zoë", %{"passcode" => "4711"}) |> redirected_to(303)
     end
 
     test "from one address has five tries", %{room: room} do

@@ -18,13 +18,14 @@ defmodule Roomtone.FakeNative do
     * `silent: true` – never answered
     * `busy: n` – the queue is full the first n times
     * `panic: true`, `room_panic: true` – the shard or the room fails on it
-    * `connect: true` – connected right after the answer
+    * `connect: false` – not connected until `connect/1`; otherwise right after the answer
     * `first_in_ms: n`, `first_out_ms: n` – the first packet came, or went out, so long after the connection
     * `fingerprint: "AB:CD"` – the certificate; a new one unless given. A re-offer with another one than the peer's makes a new
       peer, as in the engine
   """
   @spec offer(keyword) :: String.t()
   def offer(opts \\ []) do
+    opts = Keyword.put_new(opts, :connect, true)
     fingerprint = Keyword.get_lazy(opts, :fingerprint, fn -> Base.encode16(:crypto.strong_rand_bytes(8)) end)
 
     script =

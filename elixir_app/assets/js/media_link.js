@@ -123,7 +123,8 @@ export class MediaLink extends EventTarget {
       else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
     } catch (error) {
       if (overtaken()) return;
-      if (error instanceof SignallingError && !error.retry) {
+      // A full room is shown, with a button to try again, rather than knocked at.
+      if (error instanceof SignallingError && (!error.retry || error.reason === "room_full")) {
         this.#active = false;
         this.#drop();
         this.#emit("refused", error);

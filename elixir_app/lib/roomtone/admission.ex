@@ -45,7 +45,9 @@ defmodule Roomtone.Admission do
       session: &(&1 == nil or (is_binary(&1) and &1 != "" and byte_size(&1) <= @max_session)),
       owner: &(is_pid(&1) or &1 in [:none, nil]),
       grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
-      create: &is_boolean/1
+      create: &is_boolean/1,
+      from: fn _address -> true end,
+      ticket: &(&1 == nil or is_binary(&1))
     )
   end
 
@@ -63,6 +65,8 @@ defmodule Roomtone.Admission do
       maker: opts[:maker],
       muted: opts[:muted],
       rejoin: opts[:rejoin],
+      from: opts[:from],
+      ticket: opts[:ticket],
       grace_ms: Keyword.get(opts, :grace) || Config.get().grace_ms
     }
   end

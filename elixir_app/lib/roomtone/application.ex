@@ -11,10 +11,11 @@ defmodule Roomtone.Application do
 
   use Application
 
-  alias Roomtone.{Config, Drain, Native}
+  alias Roomtone.{Config, Drain, LogRedaction, Native}
 
   @impl true
   def start(_type, _args) do
+    LogRedaction.install()
     env = Application.get_all_env(:roomtone)
     config = Config.install!(env)
     check_native(config.native)

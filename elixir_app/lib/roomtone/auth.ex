@@ -1,8 +1,8 @@
 defmodule Roomtone.Auth do
   @moduledoc """
-  Who somebody is, and what they may do in a room.
+  Identifies people, and says what each may do in a room.
 
-  The two questions are answered by the module in `config :roomtone, auth: …`, by default `Roomtone.Auth.Default` (guests by name,
+  Both are answered by the module in `config :roomtone, auth: …`, by default `Roomtone.Auth.Default` (guests by name,
   users from a file). A module of one's own needs two functions:
 
       defmodule MyApp.VoiceAuth do
@@ -26,9 +26,9 @@ defmodule Roomtone.Auth do
   """
 
   alias Roomtone.{Config, Name, Token}
-  alias Roomtone.Auth.{Invitation, KnownAddresses, RevocationList, Revocations, Throttle, Visitor}
+  alias Roomtone.Auth.{GuessQueue, Invitation, KnownAddresses, RevocationList, Revocations, Throttle, Visitor}
 
-  @typedoc "What the web keeps for a browser, in a place that only we can write to."
+  @typedoc "The data that the web keeps for a browser, in a place that only we can write to."
   @type session :: %{optional(String.t()) => term}
 
   @typedoc "A user; somebody who may say who they are; or somebody who may not, and needs an invitation."
@@ -37,10 +37,10 @@ defmodule Roomtone.Auth do
   @typedoc "As what somebody enters a room: a user, or a guest by the name they chose."
   @type identity :: {:user, String.t()} | {:guest, String.t()}
 
-  @doc "Who it is."
+  @doc "Identifies the visitor of a session."
   @callback identify(session) :: who
 
-  @doc "What they may do in this room. `{:error, reason}` keeps them out; `:not_allowed` has words already."
+  @doc "The grants that they have in this room. `{:error, reason}` keeps them out; `:not_allowed` has words already."
   @callback authorize(identity, room :: String.t()) :: {:ok, [Token.grant()]} | {:error, reason :: term}
 
   @doc """
@@ -57,8 +57,8 @@ defmodule Roomtone.Auth do
   @callback sign_in?() :: boolean
 
   @doc """
-  What a user's tokens stand on, such as a digest of their password and rights: when it changes, or there is none any more, they are
-  void. Whoever changes it calls `end_user/1`, so that calls end with them.
+  Returns a text that a user's tokens depend on, such as a digest of their password and rights: when it changes, or there is none any
+  more, they are void. Call `end_user/1` when it changes, so that calls end with them.
   """
   @callback user_stamp(name :: String.t()) :: String.t() | nil
 
@@ -71,6 +71,7 @@ defmodule Roomtone.Auth do
   @token_ttl 12 * 3600
   # A cookie has 4 KB in all.
   @names_bytes 1_000
+  @most_names 8
   @passes_bytes 1_000
   # As long as the session's cookie lives.
   @session_ttl 30 * 24 * 3600
@@ -91,10 +92,14 @@ defmodule Roomtone.Auth do
       display: user(who) || List.first(names),
       guests_allowed: who == :guest,
       person: text(session["person"]),
+      keys: keys(session["keys"]),
       passes: for(%{"room" => room} = pass <- List.wrap(session["passes"]), is_binary(room), do: pass),
       session_id: session_id(session)
     }
   end
+
+  defp keys(%{} = keys), do: for({name, key} <- keys, is_binary(name) and is_binary(key), into: %{}, do: {name, key})
+  defp keys(_other), do: %{}
 
   defp user({:user, name}) do
     case Name.identity(name) do
@@ -115,34 +120,39 @@ defmodule Roomtone.Auth do
   def sign_in?, do: exports?(:sign_in, 2) and (not exports?(:sign_in?, 0) or module().sign_in?())
 
   @doc """
-  Checks a name and a password from an address (`nil` where it isn't known, or is everybody's). Gives what is to be put into the
-  session. The password comes as a function, so that no log of a crash has it.
+  Checks a name and a password from an address (`nil` where it isn't known). Gives what is to be put into the session. The password comes
+  as a function, so that no log of a crash has it.
+
+  `browser` is anything that names a browser which was right before with this name (`guess_subject/2` tells the web what to remember), and
+  `nil` for any other. The call waits for its turn (`Roomtone.Auth.GuessQueue`): a moment as a rule, and 15 s at most.
   """
-  @spec sign_in(term, Roomtone.Auth.Password.secret(), term) ::
+  @spec sign_in(term, Roomtone.Auth.Password.secret(), term, term) ::
           {:ok, session} | {:error, :wrong_password | :busy | :no_sign_in | {:slow_down, pos_integer}}
-  def sign_in(name, password, address) do
-    if sign_in?(), do: sign_in_as(known_name(name), password, address), else: {:error, :no_sign_in}
+  def sign_in(name, password, address, browser \\ nil) do
+    if sign_in?() do
+      known = known_name(name)
+      guess({:user, Roomtone.Auth.Users.fold(known)}, address, browser, fn -> module().sign_in(known, password) end)
+    else
+      {:error, :no_sign_in}
+    end
   end
 
-  # What can't be a name is nobody's.
+  @doc "The subject of a guess when somebody signs in under a name, or says a room's passcode; a browser may be known for it."
+  @spec guess_subject(:user | :room, term) :: GuessQueue.subject()
+  def guess_subject(:user, name), do: {:user, name |> known_name() |> Roomtone.Auth.Users.fold()}
+
+  def guess_subject(:room, room) do
+    case Name.room(room) do
+      {:ok, room} -> {:room, Name.key(room)}
+      {:error, _invalid} -> {:room, ""}
+    end
+  end
+
+  # A text that can't be a name is nobody's.
   defp known_name(name) do
     case Name.identity(name) do
       {:ok, name} -> name
       {:error, _invalid} -> ""
-    end
-  end
-
-  defp sign_in_as(known, password, address) do
-    folded = Roomtone.Auth.Users.fold(known)
-    own = if address, do: [{:user, {folded, address}}], else: []
-    # Whoever has been here before isn't kept out by what others try with their name.
-    anybody = if KnownAddresses.familiar?(folded, address), do: [], else: [{:name, folded}]
-    all = own ++ anybody ++ if(address, do: [{:address, address}], else: [])
-
-    # Right once, what others tried with the name is forgotten, too.
-    with {:ok, values} <- guarded(all, [{:name, folded} | own], fn -> module().sign_in(known, password) end) do
-      KnownAddresses.remember(folded, address)
-      {:ok, values}
     end
   end
 
@@ -155,7 +165,7 @@ defmodule Roomtone.Auth do
   # ---- Into a room -----------------------------------------------------------------------------------------------------
 
   @typedoc """
-  What the page of a room needs. `session` proves that who comes back is the same: known to this browser alone (or to all of a user's),
+  The data that the page of a room needs. `session` proves that who comes back is the same: known to this browser alone (or to all of a user's),
   and another one for each name and room. `grants` is what they may do there now, and `moderator` whether they may moderate; of
   a room that isn't open yet whoever enters first is its moderator, so once inside the room's own word counts.
   """
@@ -236,7 +246,7 @@ defmodule Roomtone.Auth do
     end
   end
 
-  # Who may enter for their invitation alone isn't somebody for the module to judge.
+  # The module doesn't judge a guest who may enter for an invitation alone.
   defp authorized(%{guests_allowed: false}, {:guest, _name}, _room), do: {:error, :guests_not_allowed}
   defp authorized(_visitor, identity, room), do: module().authorize(identity, room)
 
@@ -256,18 +266,23 @@ defmodule Roomtone.Auth do
 
   defp first_grants(%{grants: grants}), do: if(:speak in grants, do: [:moderate], else: [])
 
-  @doc "Who this is for the rooms that they make: `maker` of `Roomtone.open_room/2`."
+  @doc "Identifies a visitor to the rooms that they make: `maker` of `Roomtone.open_room/2`."
   @spec maker(Visitor.t()) :: String.t() | nil
   def maker(%Visitor{user: user} = visitor) when user != nil, do: maker(visitor, {:user, user})
-  def maker(%Visitor{} = visitor), do: maker(visitor, {:guest, nil})
+  def maker(%Visitor{} = visitor), do: maker(visitor, {:guest, visitor.display})
 
   defp maker(_visitor, {:user, name}), do: digest(["maker user", 0, name])
   defp maker(%{person: nil}, {:guest, _name}), do: nil
-  defp maker(%{person: person}, {:guest, _name}), do: digest(["maker person", 0, person])
+  # The browser, for bans, which hold whatever name comes next; and who it is under this name.
+  defp maker(%{person: person} = visitor, {:guest, name}),
+    do: digest(["browser", 0, person]) <> "." <> digest(["maker person", 0, secret_of(visitor, name)])
+
+  # An attacker who planted a session knows its secrets, but not those of the names that came later.
+  defp secret_of(visitor, name), do: Map.get(visitor.keys, name, visitor.person)
 
   # A user is the same person on all their devices.
   defp room_session(_visitor, {:user, name}, room), do: digest(["user session", 0, Name.key(room), 0, name])
-  defp room_session(%{person: person}, {:guest, name}, room), do: mac(person, [Name.key(room), 0, name])
+  defp room_session(visitor, {:guest, name}, room), do: mac(secret_of(visitor, name), [Name.key(room), 0, name])
 
   @doc """
   Another name for a guest, if somebody else is in the room by this one or one that looks the same (`Roomtone.Name.key/1`): "Ann 2".
@@ -302,7 +317,7 @@ defmodule Roomtone.Auth do
       invited: token.invited,
       maker: token.maker,
       name: token.name,
-      # Who may only listen finds a room or doesn't; who may speak opens it.
+      # A listener finds a room or doesn't; a speaker opens it.
       create: :speak in token.grants or :moderate in token.grants
     ]
   end
@@ -351,17 +366,21 @@ defmodule Roomtone.Auth do
 
   # ---- Passcodes and invitations -----------------------------------------------------------------------------------------
 
-  @doc "What is to be put into the session (`\"passes\"`) of a visitor who says a room's passcode right."
-  @spec unlock(Visitor.t(), term, term, term) ::
+  @doc "Returns the values to put into the session (`\"passes\"`) of a visitor who says a room's passcode right."
+  @spec unlock(Visitor.t(), term, term, term, term) ::
           {:ok, session}
           | {:error, :wrong_passcode | :busy | {:slow_down, pos_integer} | Roomtone.room_error()}
-  def unlock(%Visitor{} = visitor, room, passcode, address) do
-    with {:ok, room} <- Name.room(room) do
-      own = if address, do: [{:room, {room, address}}], else: []
+  def unlock(%Visitor{} = visitor, room, passcode, address, browser \\ nil) do
+    with {:ok, room} <- Name.room(room),
+         {:ok, pass} <- guess({:room, Name.key(room)}, address, browser, fn -> try_passcode(room, passcode) end) do
+      {:ok, if(pass, do: %{"passes" => keep(visitor, %{"room" => room, "pass" => pass})}, else: %{})}
+    end
+  end
 
-      with {:ok, pass} <- guarded(own ++ [{:door, room}], own, fn -> Roomtone.unlock(room, passcode) end) do
-        {:ok, if(pass, do: %{"passes" => keep(visitor, %{"room" => room, "pass" => pass})}, else: %{})}
-      end
+  defp try_passcode(room, passcode) do
+    with {:error, :wrong_passcode} = wrong <- Roomtone.unlock(room, passcode) do
+      Roomtone.wrong_passcode(room)
+      wrong
     end
   end
 
@@ -383,7 +402,7 @@ defmodule Roomtone.Auth do
     end
   end
 
-  @doc "What is to be put into the session (`\"passes\"`) of a visitor who takes an invitation; and to which room it is."
+  @doc "Returns an invitation that a visitor takes, and the values to put into their session (`\"passes\"`)."
   @spec accept(Visitor.t(), term) ::
           {:ok, Invitation.t(), session}
           | {:error, :bad_invitation | :invitation_expired | :invitation_used}
@@ -426,7 +445,8 @@ defmodule Roomtone.Auth do
 
   @doc "The names that a session keeps, with one more."
   @spec keep_name(Visitor.t(), String.t()) :: [String.t()]
-  def keep_name(%Visitor{names: names}, name), do: within([name | List.delete(names, name)], @names_bytes)
+  def keep_name(%Visitor{names: names}, name),
+    do: [name | List.delete(names, name)] |> Enum.take(@most_names) |> within(@names_bytes)
 
   defp keep(visitor, %{"room" => room} = pass) do
     kind = if is_map_key(pass, "inv"), do: "inv", else: "pass"
@@ -473,20 +493,46 @@ defmodule Roomtone.Auth do
   # ---- Inside ----------------------------------------------------------------------------------------------------------
 
   # Counted as wrong beforehand, so that many at once are as slow as one after the other.
-  defp guarded(keys, own, try) do
-    with :ok <- Throttle.attempt(keys) do
-      case try.() do
-        {:error, wrong} = error when wrong in [:wrong_password, :wrong_passcode] ->
-          error
+  defp guess({kind, what} = subject, address, browser, try) do
+    own_kind = if kind == :user, do: :user, else: :room
+    by_address = if address, do: [{own_kind, {what, address}}], else: []
+    known_address? = KnownAddresses.familiar?(subject, address)
 
-        {:error, _not_their_fault} = error ->
-          Throttle.succeeded(keys)
-          error
-
-        right ->
-          Throttle.succeeded(keys, own)
-          right
+    # A browser that was right before answers for its own tries alone; so does an address, with everybody at it.
+    waiting =
+      cond do
+        browser -> [{own_kind, {what, {:browser, browser}}}]
+        known_address? or kind == :room or address == nil -> by_address
+        true -> by_address ++ [{:address, address}]
       end
+
+    count = {if(kind == :user, do: :name, else: :door), what}
+    rank = if browser != nil or known_address?, do: -1, else: failures_from(address)
+    weight = %{rank: rank, failures: Throttle.failures(count)}
+
+    with :ok <- Throttle.attempt(waiting ++ [count]),
+         {:ok, _values} = right <-
+           in_turn(subject, address, weight, waiting ++ [count], waiting -- [{:address, address}], try) do
+      KnownAddresses.remember(subject, address)
+      right
+    end
+  end
+
+  defp failures_from(nil), do: 0
+  defp failures_from(address), do: Throttle.failures({:address, address})
+
+  defp in_turn(subject, address, weight, counted, own, try) do
+    case GuessQueue.run(subject, address, weight, try) do
+      {:error, wrong} = error when wrong in [:wrong_password, :wrong_passcode] ->
+        error
+
+      {:error, _not_their_fault} = error ->
+        Throttle.succeeded(counted)
+        error
+
+      right ->
+        Throttle.succeeded(counted, own)
+        right
     end
   end
 

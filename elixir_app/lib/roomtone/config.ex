@@ -20,6 +20,7 @@ defmodule Roomtone.Config do
   | `:max_name_length` | | characters of a room name, an identity, a display name | 64 |
   | `:empty_room_ms` | | milliseconds that an empty room stays open | 60000 |
   | `:grace_ms` | | milliseconds in which a person whose connection process died may come back | 15000 |
+  | `:seat_ms` | | milliseconds that a join holds a seat before its sound is connected | 5000 |
   | `:join_timeout_ms` | | milliseconds that an offer may wait for its answer | 5000 |
   | `:drain_seconds` | `DRAIN_SECONDS` | seconds that calls may continue when the node is asked to stop | 10 |
   | `:bitrate` | `BITRATE` | Opus bits per second of a mix with more than four listeners | 32000 |
@@ -72,6 +73,7 @@ defmodule Roomtone.Config do
             empty_room_ms: 60_000,
             grace_ms: 15_000,
             join_timeout_ms: 5_000,
+            seat_ms: 5_000,
             drain_seconds: 10,
             bitrate: 32_000,
             shared_complexity: 10,
@@ -103,6 +105,7 @@ defmodule Roomtone.Config do
           empty_room_ms: pos_integer,
           grace_ms: non_neg_integer,
           join_timeout_ms: pos_integer,
+          seat_ms: pos_integer,
           drain_seconds: non_neg_integer,
           bitrate: pos_integer,
           shared_complexity: 0..10,
@@ -130,6 +133,7 @@ defmodule Roomtone.Config do
     empty_room_ms: {1, 86_400_000},
     grace_ms: {0, 3_600_000},
     join_timeout_ms: {10, 60_000},
+    seat_ms: {100, 60_000},
     drain_seconds: {0, 86_400},
     bitrate: {6_000, 510_000},
     shared_complexity: {0, 10},

@@ -27,6 +27,8 @@ defmodule Roomtone.Errors do
     {:expired, :token_expired, 401, false, "The token has expired."},
     {:bad_signature, :bad_token, 401, false, "The token wasn't signed by this server."},
     {:malformed, :bad_token, 401, false, "This isn't a token."},
+    {:not_yet_valid, :bad_token, 401, false, "The token isn't valid yet."},
+    {:wrong_audience, :bad_token, 401, false, "The token is for another service."},
     {:wrong_room, :wrong_room, 403, false, "The token is for another room."},
     {:unknown_grant, :unknown_grant, 422, false, "There is no grant %{detail}: it takes speak, listen, moderate."},
     {{:not_granted, :speak_or_listen}, :not_granted, 403, false, "You may neither speak nor listen in this room."},
@@ -61,13 +63,13 @@ defmodule Roomtone.Errors do
     {{:invalid_name, :too_long}, :invalid_name, 422, false, "The name is too long."},
     {{:invalid_name, :nothing_readable}, :invalid_name, 422, false, "A name needs a letter or a digit."},
     {:invalid_name, :invalid_name, 422, false, "This name has a character that can't be used. #{@letters}"},
-    {:room_full, :room_full, 503, false, "The room is full: it takes %{detail} people."},
+    {:room_full, :room_full, 503, true, "The room is full: it takes %{detail} people."},
     {:superseded, :superseded, 409, true, "A newer attempt to join took over."},
     {:replaced, :replaced, 409, false, "You're in this room on another page now."},
     # Rooms
     {:room_not_found, :room_not_found, 404, false, "There is no such room, or it was closed."},
     {:room_exists, :room_exists, 409, false, "A room with this name already exists."},
-    {:too_many_rooms, :too_many_rooms, 503, false, "No more rooms can be opened here: there may be %{detail}."},
+    {:too_many_rooms, :too_many_rooms, 503, true, "No more rooms can be opened here: there may be %{detail}."},
     {:room_closed, :room_closed, 503, true, "The room was closed."},
     {:closed, :closed, 410, false, "The room was closed."},
     {:closed_by_moderator, :closed_by_moderator, 410, false,
@@ -124,6 +126,10 @@ defmodule Roomtone.Errors do
     {:timeout, :timeout, 408, false, "The offer didn't arrive in time."},
     {:no_such_session, :no_such_session, 404, false, "There is no such session; it may have ended."},
     # Not now
+    {:too_many_joins, :too_many_joins, 429, true,
+     "Too many joins from here haven't connected yet. Try again in a moment."},
+    {:room_filling, :room_filling, 503, true, "The last seats are being taken just now. Try again in a moment."},
+    {:too_many_sockets, :too_many_sockets, 429, true, "Too many connections from your address. Try again in a while."},
     {:draining, :draining, 503, true, "The server is about to restart and takes nobody new. Try again in a moment."},
     {:busy, :busy, 503, true, "The server has too much to do at the moment. Try again."},
     {:room_busy, :room_busy, 503, true, "The room doesn't answer at the moment. Try again."},
@@ -161,7 +167,7 @@ defmodule Roomtone.Errors do
   How an error is told. An error that isn't in the table is `internal`: 500, to be tried again.
 
       iex> Roomtone.Errors.get({:room_full, 100})
-      %{code: :room_full, status: 503, retry: false, sentence: "The room is full: it takes 100 people."}
+      %{code: :room_full, status: 503, retry: true, sentence: "The room is full: it takes 100 people."}
   """
   @spec get(term) :: t
   def get(error) do

@@ -37,7 +37,7 @@ defmodule Roomtone.Participant do
   @longest_offer 65_536
 
   @enforce_keys [:room, :place, :person, :row]
-  defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync, :first_sound]
+  defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync, :first_sound, :seat]
 
   @typedoc """
     * `row` – the person's media permissions; each peer has the row that the engine knows
@@ -46,6 +46,7 @@ defmodule Roomtone.Participant do
     * `owner_ref` – the monitor of the owner; `grace` – the timer while there is none
     * `sync` – the timer for submitting the row again
     * `first_sound` – what is still to be heard of a new connection
+    * `seat` – the timer within which the person has to connect for the first time
   """
   @type t :: %__MODULE__{
           room: String.t(),
@@ -57,7 +58,8 @@ defmodule Roomtone.Participant do
           owner_ref: reference | nil,
           grace: reference | nil,
           sync: reference | nil,
-          first_sound: FirstSound.t() | nil
+          first_sound: FirstSound.t() | nil,
+          seat: reference | nil
         }
 
   @typep peer :: %{
@@ -252,9 +254,11 @@ defmodule Roomtone.Participant do
     measure([:media, :connected], %{duration: since(peer.answered_at), since_offer: since_offer}, %{}, state)
     report(state, {:connected, true})
     if state.first_sound, do: FirstSound.stop(state.first_sound)
+    if state.seat, do: :erlang.cancel_timer(state.seat)
     first_sound = FirstSound.await(id, since_offer)
+    state = %{state | seat: nil, first_sound: first_sound, person: %{state.person | pending: false}}
     # Little happens from here on; hibernation frees the memory of the negotiation.
-    {:noreply, %{state | peer: %{peer | connected: true}, first_sound: first_sound}, :hibernate}
+    {:noreply, %{state | peer: %{peer | connected: true}}, :hibernate}
   end
 
   # It came and went before we saw its answer.
@@ -295,7 +299,11 @@ defmodule Roomtone.Participant do
   def handle_info({:timeout, timer, :grace}, %{grace: timer} = state), do: finish_with(:owner_lost, state)
   def handle_info({:timeout, timer, :sync}, %{sync: timer} = state), do: {:noreply, sync(%{state | sync: nil})}
 
-  def handle_info({:timeout, _timer, :first_offer}, %{person: %{pending: true}, pending: nil} = state),
+  # A client that takes this long has lost interest, or never meant to come.
+  def handle_info({:timeout, timer, :seat}, %{seat: timer, person: %{pending: true}} = state),
+    do: finish_with(:never_connected, state)
+
+  def handle_info({:timeout, _timer, :first_offer}, %{person: %{pending: true}, pending: nil, peer: nil} = state),
     do: finish_with(:never_joined, state)
 
   # A timer that was cancelled too late, or has nothing to do any more.
@@ -390,8 +398,11 @@ defmodule Roomtone.Participant do
     measure_negotiation(state, :ok)
     report(state, {:answered, state.peer.id})
     GenServer.reply(pending.from, {:ok, sdp})
-    sync(%{state | pending: nil, person: %{state.person | pending: false}})
+    sync(%{state | pending: nil, seat: state.seat || seat_timer(state.person)})
   end
+
+  defp seat_timer(%{pending: true}), do: :erlang.start_timer(Config.get().seat_ms, self(), :seat)
+  defp seat_timer(_here), do: nil
 
   # Some refusals aren't the offer's fault: the same offer may succeed a little later.
   defp refused(code, _text) when code in [:overloaded, :shard_full], do: :overloaded
@@ -419,14 +430,16 @@ defmodule Roomtone.Participant do
     state
   end
 
-  defp hopeless?(state, {:error, reason}), do: state.person.pending and reason != :superseded
+  defp hopeless?(state, {:error, reason}), do: state.person.pending and state.peer == nil and reason != :superseded
 
   # A person who never had media has no reason to stay.
-  defp unless_started(%{person: %{pending: true}, pending: nil} = state, _reason), do: {:stop, :normal, state}
+  defp unless_started(%{person: %{pending: true}, pending: nil, peer: nil} = state, _reason),
+    do: {:stop, :normal, state}
+
   defp unless_started(state, _reason), do: {:noreply, state}
 
   defp refuse(from, reason, state) do
-    if state.person.pending, do: report(state, {:ended, :never_joined})
+    if state.person.pending and state.peer == nil, do: report(state, {:ended, :never_joined})
     GenServer.reply(from, {:error, reason})
     unless_started(state, reason)
   end

@@ -19,11 +19,11 @@ defmodule Roomtone.RateLimit do
     %__MODULE__{burst: burst, per_second: per_second, level: burst * 1.0, at: now}
   end
 
-  @doc "Takes a token, if there is one."
-  @spec take(t, integer) :: {:ok, t} | {:error, t}
-  def take(%__MODULE__{} = bucket, now \\ now()) do
+  @doc "Takes one token, or `cost` tokens, if the bucket has as many."
+  @spec take(t, integer, pos_integer) :: {:ok, t} | {:error, t}
+  def take(%__MODULE__{} = bucket, now \\ now(), cost \\ 1) do
     bucket = %{bucket | level: level(bucket, now), at: now}
-    if bucket.level >= 1.0, do: {:ok, %{bucket | level: bucket.level - 1.0}}, else: {:error, bucket}
+    if bucket.level >= cost, do: {:ok, %{bucket | level: bucket.level - cost}}, else: {:error, bucket}
   end
 
   @doc "Whether the bucket is full, so that it can be dropped."

@@ -19,7 +19,7 @@ defmodule Roomtone.Room do
 
   alias Roomtone.Auth.{Lock, Secret}
   alias Roomtone.Name
-  alias Roomtone.Room.{Bans, Memory, Person}
+  alias Roomtone.Room.{Bans, Memory, Person, Seats}
 
   @enforce_keys [:name, :id, :opened_at, :max_participants]
   defstruct [
@@ -98,7 +98,11 @@ defmodule Roomtone.Room do
           optional(:maker) => String.t() | nil,
           optional(:muted) => boolean | nil,
           optional(:rejoin) => String.t() | nil,
-          optional(:grace_ms) => non_neg_integer
+          optional(:grace_ms) => non_neg_integer,
+          optional(:from) => term,
+          optional(:ticket) => String.t() | nil,
+          optional(:score) => (term -> non_neg_integer),
+          optional(:now) => integer
         }
 
   # Names are cheap, so the number of marks for people who aren't there is bounded.
@@ -128,6 +132,8 @@ defmodule Roomtone.Room do
              | :passcode_needed
              | :removed
              | :room_ended
+             | :too_many_joins
+             | :room_filling
              | {:room_full, pos_integer}
              | {:not_granted, :speak_or_listen}}
   def admit(%__MODULE__{} = room, %{identity: identity} = request) do
@@ -141,7 +147,7 @@ defmodule Roomtone.Room do
         _ ->
           with :ok <- one_of_a_kind(room, identity),
                {:ok, arrival} <- arrival(room, request, later?),
-               :ok <- place_for(room, identity),
+               {:ok, room} <- place_for(room, request),
                do: admit_new(room, request, arrival)
       end
     end
@@ -169,13 +175,25 @@ defmodule Roomtone.Room do
     end
   end
 
-  # Absent people keep their places.
-  defp place_for(room, identity) do
+  # Absent people keep their places. A pending join may have to make way; the room's process sees that
+  # by its absence.
+  defp place_for(room, %{identity: identity} = request) do
     waited = Enum.count(room.absent, fn {name, absent} -> absent.owned and name != identity end)
+    pending = for {_identity, %{pending: true} = person} <- room.people, do: person
 
-    if map_size(room.people) + waited >= room.max_participants,
-      do: {:error, {:room_full, room.max_participants}},
-      else: :ok
+    seats = %{
+      pending: pending,
+      taken: map_size(room.people) - length(pending) + waited,
+      max: room.max_participants,
+      score: Map.get(request, :score, fn _from -> 0 end),
+      now: Map.get(request, :now, 0)
+    }
+
+    case Seats.take(seats, request[:from], request[:ticket]) do
+      :ok -> {:ok, room}
+      {:instead_of, other} -> {:ok, room |> take_out(other, :unseated) |> elem(0)}
+      {:error, _} = error -> error
+    end
   end
 
   # The mark and switches of a person who arrives: a moderator's decisions, their own state before
@@ -220,7 +238,7 @@ defmodule Roomtone.Room do
   def outlook(room, %{identity: identity} = request) do
     with :ok <- Bans.check(room.barred, request),
          {:ok, later?} <- later_life?(room, request[:rejoin]),
-         {:ok, grants} <- grants_inside(room, request),
+         {:ok, grants} <- grants_inside(room, request, inside?(room, request)),
          {:ok, seen} <- look_ahead(room, identity, %{request | grants: grants}, later?) do
       role = if :speak in grants, do: seen.role, else: :listener
       {:ok, %{grants: grants, role: role, silenced: seen.silenced, restored: seen.restored, room_id: room_id(room)}}
@@ -238,7 +256,9 @@ defmodule Roomtone.Room do
   defp grant(_room, request) when not is_map_key(request, :grants), do: {:ok, request}
 
   defp grant(room, request) do
-    with {:ok, grants} <- grants(room, request), do: {:ok, %{request | grants: grants}}
+    with :ok <- Bans.check(room.barred, request),
+         {:ok, grants} <- grants_inside(room, request, inside?(room, request)),
+         do: {:ok, %{request | grants: grants}}
   end
 
   @doc """
@@ -248,18 +268,30 @@ defmodule Roomtone.Room do
   @spec grants(t, %{required(:grants) => [Roomtone.Token.grant()], optional(atom) => term}) ::
           {:ok, [Roomtone.Token.grant()]} | {:error, :passcode_needed | :removed}
   def grants(room, request) do
-    with :ok <- Bans.check(room.barred, request), do: grants_inside(room, request)
+    with :ok <- Bans.check(room.barred, request), do: grants_inside(room, request, false)
   end
 
-  defp grants_inside(room, request) do
+  defp grants_inside(room, request, inside?) do
     maker? = Secret.equal?(room.maker, request[:maker])
-    past? = maker? or Lock.takes?(room.lock, Map.get(request, :pass, :any))
+    past? = maker? or Lock.takes?(room.lock, Map.get(request, :pass, :any)) or inside?
 
     grants =
       if(past?, do: request.grants, else: []) ++ (request[:invited] || []) ++ if(maker?, do: [:moderate], else: [])
 
     if grants == [] and not past?, do: {:error, :passcode_needed}, else: {:ok, Enum.uniq(grants)}
   end
+
+  # The passcode may have been changed since they came in.
+  defp inside?(room, request) do
+    case room.people[request[:identity]] do
+      %Person{session: session} -> Secret.equal?(session, request[:session])
+      nil -> false
+    end
+  end
+
+  @doc "Locks the room, or unlocks it with `nil`."
+  @spec put_lock(t, Lock.t() | nil) :: t
+  def put_lock(%__MODULE__{} = room, lock), do: %{room | lock: lock}
 
   defp admit_new(room, request, arrival) do
     room = %{room | marks: Map.delete(room.marks, request.identity), absent: Map.delete(room.absent, request.identity)}
@@ -278,6 +310,9 @@ defmodule Roomtone.Room do
       hand: Map.get(arrival, :hand, false),
       silenced: arrival.silenced,
       role: arrival.role,
+      from: request[:from],
+      ticket: request[:ticket],
+      since: Map.get(request, :now, 0),
       joined_at: DateTime.utc_now(),
       order: System.unique_integer([:monotonic])
     }
@@ -367,7 +402,7 @@ defmodule Roomtone.Room do
 
   defp plain(room, %{moderator: moderator?}), do: fresh(room, if(moderator?, do: [:moderate], else: []))
 
-  @doc "Announces the person: the first answer was made."
+  @doc "Announces the person: their sound is connected for the first time."
   @spec confirm(t, String.t()) :: {t, [Roomtone.event()]}
   def confirm(room, identity) do
     change(room, identity, fn
@@ -597,9 +632,13 @@ defmodule Roomtone.Room do
     end
   end
 
-  @doc "Whether nobody is in the room or on the way in."
+  @doc "Whether nobody is in the room. A join on the way in doesn't keep it open."
   @spec empty?(t) :: boolean
-  def empty?(room), do: room.people == %{}
+  def empty?(room), do: not Enum.any?(room.people, fn {_identity, person} -> not person.pending end)
+
+  @doc "Nobody is in the room, nor on the way in."
+  @spec deserted?(t) :: boolean
+  def deserted?(room), do: room.people == %{}
 
   # The people in the order they came.
   defp here(room) do

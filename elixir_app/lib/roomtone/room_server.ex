@@ -38,7 +38,7 @@ defmodule Roomtone.RoomServer do
   }
 
   alias Roomtone.Media.Retry
-  alias Roomtone.Rooms.{Names, Remembered}
+  alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
   # A participant that crashes more often leaves the room.
   @max_crashes 3
@@ -47,6 +47,10 @@ defmodule Roomtone.RoomServer do
   @remember_ms 1_000
   # Longer than a page takes to reload, or a lost connection to return.
   @hand_on_ms 20_000
+  # Wrong passcodes of the last ten minutes are counted, and told in fives.
+  @guesses_ms 600_000
+  @guesses_told 5
+  @most_guesses 1_000
 
   @enforce_keys [:room, :place, :empty_after, :summary]
   defstruct [
@@ -59,6 +63,9 @@ defmodule Roomtone.RoomServer do
     :hand_on_timer,
     :memory_timer,
     :reopen_timer,
+    # When somebody said a wrong passcode, in monotonic milliseconds.
+    guesses: [],
+    waited: false,
     chat: %Chat{},
     fleeting: false,
     untouched: false,
@@ -84,6 +91,9 @@ defmodule Roomtone.RoomServer do
           memory_timer: reference | nil,
           # Runs until the next attempt to open the room after a full queue.
           reopen_timer: reference | nil,
+          guesses: [integer],
+          # Whether the end of an empty room was put off for a join on its way in.
+          waited: boolean,
           chat: Chat.t(),
           # Opened by a join, and nobody has come in yet. If all attempts were refused, nothing of
           # the room stays.
@@ -283,7 +293,7 @@ defmodule Roomtone.RoomServer do
     cond do
       is_map_key(state.room.people, request.identity) -> admit(Room.admit(state.room, request), state)
       Drain.draining?() -> {:reply, {:error, :draining}, state}
-      MixSync.room_for?(state.mixer, people + 1) -> admit(Room.admit(state.room, request), state)
+      MixSync.room_for?(state.mixer, people + 1) -> admit_counted(request, state)
       true -> {:reply, {:error, {:room_full, people}}, state}
     end
   end
@@ -370,6 +380,11 @@ defmodule Roomtone.RoomServer do
   def handle_call(:peers, _from, state),
     do: {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
 
+  def handle_call({:put_lock, lock}, _from, state) do
+    state = settle(%{state | room: Room.put_lock(state.room, lock), guesses: []})
+    {:reply, :ok, remember(state)}
+  end
+
   def handle_call(:lock, _from, state), do: {:reply, {:ok, state.room.lock}, state}
   def handle_call({:grants, request}, _from, state), do: {:reply, Room.grants(state.room, request), state}
 
@@ -388,6 +403,15 @@ defmodule Roomtone.RoomServer do
   end
 
   @impl true
+  def handle_cast(:wrong_passcode, state) do
+    now = System.monotonic_time(:millisecond)
+    guesses = Enum.take([now | Enum.filter(state.guesses, &(&1 > now - @guesses_ms))], @most_guesses)
+    count = length(guesses)
+    # The fifth in ten minutes, and each fifth from then on: one may mistype.
+    if rem(count, @guesses_told) == 0, do: Subscribers.tell(state.room.name, {:guesses, count})
+    {:noreply, %{state | guesses: guesses}}
+  end
+
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
@@ -451,7 +475,13 @@ defmodule Roomtone.RoomServer do
   def handle_info({:timeout, timer, :mix}, state),
     do: {:noreply, %{state | mixer: MixSync.handle_timeout(state.mixer, timer)}}
 
-  def handle_info({:timeout, timer, :empty}, %{empty_timer: timer} = state), do: {:stop, :normal, close(state, :empty)}
+  # Whoever is just coming in is waited for, once.
+  def handle_info({:timeout, timer, :empty}, %{empty_timer: timer, waited: waited} = state) do
+    if waited or Room.deserted?(state.room),
+      do: {:stop, :normal, close(state, :empty)},
+      else: {:noreply, %{state | waited: true, empty_timer: :erlang.start_timer(Config.get().seat_ms, self(), :empty)}}
+  end
+
   def handle_info({:timeout, _timer, :empty}, state), do: {:noreply, state}
 
   def handle_info({:timeout, timer, :hand_on}, %{hand_on_timer: timer} = state),
@@ -473,6 +503,31 @@ defmodule Roomtone.RoomServer do
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   # ---- Participants ----------------------------------------------------------------------------------------------------
+
+  # A join counts for its address until it connects, also one that finds no seat.
+  defp admit_counted(request, state) do
+    case Arrivals.begin(request[:from]) do
+      :ok ->
+        request = Map.merge(request, %{score: &Arrivals.score/1, now: System.monotonic_time(:millisecond)})
+        before = state.room.people
+
+        case Room.admit(state.room, request) do
+          {:new, room, person, events} -> admit({:new, room, person, events}, made_way(state, before, room.people))
+          result -> admit(result, state)
+        end
+
+      {:error, _too_many} = error ->
+        {:reply, error, unless_entered(state)}
+    end
+  end
+
+  # Pending ones whose seat the newcomer took.
+  defp made_way(state, before, now) do
+    Enum.reduce(Map.keys(before) -- Map.keys(now), state, fn identity, state ->
+      if pid = state.pids[identity], do: Participant.finish(pid)
+      depart(state, identity, :unseated)
+    end)
+  end
 
   defp admit({:new, room, person, []}, state) do
     case start_participant(state, person) do
@@ -503,17 +558,26 @@ defmodule Roomtone.RoomServer do
   defp handle_report({:answered, peer}, identity, state) do
     # The same peer with other ICE credentials keeps its slots.
     state = if is_map_key(state.peers, peer), do: state, else: without_peers(state, identity)
-    peers = Map.put(state.peers, peer, identity)
-    first? = state.fleeting
-
-    state =
-      change(%{state | peers: peers, fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
-
-    if first?, do: remember(state), else: remember_soon(state)
+    settle(%{state | peers: Map.put(state.peers, peer, identity)})
   end
 
-  defp handle_report({:connected, connected}, identity, state),
-    do: change(state, Room.set_connected(state.room, identity, connected))
+  # With the first connection somebody is a participant to the others.
+  defp handle_report({:connected, true}, identity, state) do
+    case state.room.people do
+      %{^identity => %{pending: true} = person} ->
+        Arrivals.connected(person.from)
+        first? = state.fleeting
+        state = change(%{state | fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
+        state = change(state, Room.set_connected(state.room, identity, true))
+        if first?, do: remember(state), else: remember_soon(state)
+
+      _ ->
+        change(state, Room.set_connected(state.room, identity, true))
+    end
+  end
+
+  defp handle_report({:connected, false}, identity, state),
+    do: change(state, Room.set_connected(state.room, identity, false))
 
   defp handle_report(:offer_wanted, identity, state) do
     Subscribers.tell(state.room.name, {:media_restart, identity})
@@ -556,6 +620,10 @@ defmodule Roomtone.RoomServer do
       Telemetry.execute([:participant, :left], %{duration: duration, participants: count}, metadata)
     end
 
+    # Others never knew of a pending person; the process that speaks for them has to know.
+    if person != nil and person.pending and reason in [:unseated, :never_connected],
+      do: Subscribers.tell(room.name, {:unseated, identity})
+
     # If they never came in, settings made for them beforehand are kept for their next try.
     state = if events == [], do: state, else: %{state | mixer: MixSync.forget(state.mixer, identity)}
     crashes = Map.delete(state.crashes, identity)
@@ -581,8 +649,12 @@ defmodule Roomtone.RoomServer do
   # A timer instead of ending at once: a caller who asked meanwhile still gets in, and the room
   # stays.
   defp unless_entered(%{fleeting: true, empty_timer: timer} = state) when timer != nil do
-    :erlang.cancel_timer(timer)
-    %{state | empty_timer: :erlang.start_timer(0, self(), :empty)}
+    if Room.deserted?(state.room) do
+      :erlang.cancel_timer(timer)
+      %{state | empty_timer: :erlang.start_timer(0, self(), :empty), waited: false}
+    else
+      state
+    end
   end
 
   defp unless_entered(state), do: state
@@ -730,7 +802,7 @@ defmodule Roomtone.RoomServer do
 
       {false, timer} when timer != nil ->
         :erlang.cancel_timer(timer)
-        %{state | empty_timer: nil}
+        %{state | empty_timer: nil, waited: false}
 
       _ ->
         state

@@ -15,6 +15,10 @@ defmodule Roomtone.Token do
       voids the token
     * `via` – the invitation that the token came from: revoking it voids the token
 
+  Two more claims count where somebody else signed the token with our secret: `nbf`, before which it
+  isn't valid, and `aud`, which has to be, or contain, `roomtone`. A token with the header `crit` is
+  refused, because it demands what we don't know.
+
   The `jsonwebtoken` crate signs and checks tokens with the node's `token_secret`; it accepts only
   HS256.
 
@@ -25,6 +29,8 @@ defmodule Roomtone.Token do
 
   alias Roomtone.{Config, Name}
 
+  # What is left out lets its reader into rooms, or tells whose browser it is.
+  @derive {Inspect, except: [:pass, :maker, :session_id, :user_stamp, :invitation]}
   @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
   defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil, user_stamp: nil, invitation: nil]
 
@@ -51,12 +57,15 @@ defmodule Roomtone.Token do
           | :bad_signature
           | :malformed
           | :wrong_room
+          | :wrong_audience
+          | :not_yet_valid
           | {:invalid_name, Name.problem()}
           | {:invalid_option, atom}
 
   @grants %{"speak" => :speak, "listen" => :listen, "moderate" => :moderate}
   @grant_names Map.new(@grants, fn {name, grant} -> {grant, name} end)
   @default_ttl 3600
+  @audience "roomtone"
   # Ours are below 400 bytes with names of usual length; anything longer is refused unread.
   @max_bytes 4096
 
@@ -128,8 +137,11 @@ defmodule Roomtone.Token do
     now = Keyword.get_lazy(opts, :now, &unix_now/0)
     config = Config.get()
 
-    with {:ok, claims} <- native_verify(config, jwt, now),
+    with :ok <- nothing_critical(jwt),
+         {:ok, claims} <- native_verify(config, jwt, now),
          {:ok, token} <- from_claims(claims),
+         :ok <- meant_for_us(claims),
+         :ok <- begun(claims, now),
          :ok <- expired(token, now),
          :ok <- same_room(token, room) do
       {:ok, token}
@@ -191,6 +203,30 @@ defmodule Roomtone.Token do
   defp add(claims, name, value) when is_binary(value), do: Map.put(claims, name, value)
 
   defp text(value), do: if(is_binary(value), do: value)
+
+  # RFC 7515, section 4.1.11: the server has to understand what a header calls critical. The library
+  # doesn't check that, and we understand none of it.
+  defp nothing_critical(jwt) do
+    with [header | _] <- String.split(jwt, ".", parts: 2),
+         {:ok, json} <- Base.url_decode64(header, padding: false),
+         true <- json =~ ~r/"crit"\s*:/ do
+      {:error, :malformed}
+    else
+      _ -> :ok
+    end
+  end
+
+  # RFC 7519, section 4.1.3: a token for somebody else is refused. Ours name nobody, or us.
+  defp meant_for_us(%{"aud" => audience}) do
+    if @audience in List.wrap(audience), do: :ok, else: {:error, :wrong_audience}
+  end
+
+  defp meant_for_us(_claims), do: :ok
+
+  # RFC 7519, section 4.1.5.
+  defp begun(%{"nbf" => from}, now) when is_integer(from), do: if(from <= now, do: :ok, else: {:error, :not_yet_valid})
+  defp begun(%{"nbf" => _other}, _now), do: {:error, :malformed}
+  defp begun(_claims, _now), do: :ok
 
   # Without the leeway that JWT libraries usually allow.
   defp expired(%{expires_at: expires_at}, now) when expires_at <= now, do: {:error, :expired}

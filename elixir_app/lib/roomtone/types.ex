@@ -89,6 +89,10 @@ defmodule Roomtone.Types do
       and the same session
     * `:draining` – this node stops within this many seconds: sound continues until then, and
       clients reconnect elsewhere, or here later
+    * `:unseated` – a join that hadn't connected yet lost its seat: it took too long, or somebody
+      else needed the seat. It was never announced as a participant
+    * `:guesses` – the number of wrong passcodes for this room in the last ten minutes, sent at each
+      fifth
     * `:closed` – with the reason: `:closed` or the one given to `Roomtone.close_room/2`, `:empty`,
       `:crashed`
   """
@@ -110,6 +114,8 @@ defmodule Roomtone.Types do
           | {:levels, %{String.t() => 0..127}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:draining, seconds :: non_neg_integer}
+          | {:unseated, String.t()}
+          | {:guesses, pos_integer}
           | {:closed, reason :: term}
 
   @typedoc "A line of a room's chat. `id` increases with each line."

@@ -1,20 +1,24 @@
 defmodule RoomtoneWeb.AddressLimit do
   @moduledoc """
-  How often one peer address may knock: entering on the front page, signing in and out, taking an invitation, a fresh token, `POST` to
-  WHIP, opening a socket (pages' and voice) and joining a channel take one each out of the same bucket (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so
-  nothing else keeps one machine from filling the server with rooms and offers.
+  How often one address may ask for something that costs the server or others: joining by the form, signing in and out, taking an
+  invitation, a fresh token, `POST` to WHIP, opening a socket and joining a channel take one each out of the same bucket
+  (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so nothing else keeps one machine from filling the
+  server with rooms and offers.
 
       config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
 
-    * `burst` – so many at once, default 300: an office behind one address, all of whose people come back at the same moment,
-      takes three each
+    * `burst` – so many at once, default 300: an office behind one address, whose people all come back at the same moment, takes three
+      for each
     * `per_second` – in the long run, default 10
-    * `loopback` – whether this machine itself is limited, default `false`: load tests come from here
+    * `loopback` – whether clients on this machine are limited, default `true`; `LIMIT_LOOPBACK=off` is for load tests
 
-  `config :roomtone, RoomtoneWeb.AddressLimit, false` takes everything. Behind a proxy, whose address is all that is seen here,
-  that or a proxy on this machine is what one wants, and a limit in the proxy.
+  `config :roomtone, RoomtoneWeb.AddressLimit, false` switches it off.
 
-  An IPv6 network of 64 bits counts as one address, as it is given to one customer.
+  The address is the client's own, behind a proxy too (`RoomtoneWeb.ClientAddress`). An IPv6 network of 64 bits counts as one address, as
+  it is given to one customer.
+
+  Two more buckets of the same kind have names of their own: `RoomtoneWeb.AddressLimit.Handshakes` for the handshakes of sockets, and
+  `RoomtoneWeb.AddressLimit.Messages` for what sockets send (`RoomtoneWeb.SocketBudget`).
 
   The buckets are counters in an ETS table, which a request changes itself; the process behind it owns the table and forgets those
   that are full again. A counter is the time, in nanoseconds, at which its bucket is full (the generic cell rate algorithm): taking
@@ -23,29 +27,35 @@ defmodule RoomtoneWeb.AddressLimit do
   use GenServer
 
   alias Roomtone.UnknownMessage
+  alias RoomtoneWeb.ClientAddress
 
-  @defaults [burst: 300, per_second: 10, loopback: false]
+  @defaults [burst: 300, per_second: 10, loopback: true]
   @sweep_ms 60_000
   # Those beyond share one bucket, so that many addresses don't take all the memory.
   @most_addresses 100_000
 
   @doc """
-  Takes one out of an address's bucket; `nil` is somebody whose address isn't known. `now` is monotonic time in nanoseconds.
+  Takes one (or `cost`) out of an address's bucket; `nil` stands for a client whose address isn't known. `now` is monotonic time in
+  nanoseconds.
   """
-  @spec take(:inet.ip_address() | nil, atom, integer) :: :ok | {:error, :too_many_requests}
-  def take(address, table \\ __MODULE__, now \\ System.monotonic_time(:nanosecond))
-  def take(nil, _table, _now), do: :ok
+  @spec take(:inet.ip_address() | nil, atom, integer, pos_integer) :: :ok | {:error, :too_many_requests}
+  def take(address, table \\ __MODULE__, now \\ System.monotonic_time(:nanosecond), cost \\ 1)
+  def take(nil, _table, _now, _cost), do: :ok
 
-  def take(address, table, now) do
-    # No table: no limit is set, or its process is being replaced, for a moment: rather too many than nobody.
-    if :ets.whereis(table) == :undefined, do: :ok, else: take_key(key(address), table, now)
+  def take(address, table, now, cost) do
+    # No table: no limit is set, or its process is being replaced for a moment: rather too many than nobody.
+    if :ets.whereis(table) == :undefined, do: :ok, else: take_key(key(address), table, now, cost)
   end
 
-  defp take_key(key, table, now) do
+  defp take_key(key, table, now, cost) do
     case :ets.lookup(table, :limits) do
-      [{_key, %{loopback: false}}] when key == :loopback -> :ok
-      [{_key, limits}] -> take_one(place(key, table, limits), table, limits, now)
-      [] -> :ok
+      [{_key, limits}] ->
+        if limits.loopback or not loopback?(key),
+          do: take_some(place(key, table, limits), table, limits, now, cost),
+          else: :ok
+
+      [] ->
+        :ok
     end
   end
 
@@ -55,31 +65,54 @@ defmodule RoomtoneWeb.AddressLimit do
   end
 
   # In one step: a bucket that was full before now is full now, then one is taken out. Too many is given back.
-  defp take_one(key, table, %{each: each, burst: burst}, now) do
-    [_, _, full_at] = :ets.update_counter(table, key, [{2, 1}, {2, -1, now, now}, {2, each}], {key, now})
+  defp take_some(key, table, %{each: each, burst: burst}, now, cost) do
+    [_, _, full_at] = :ets.update_counter(table, key, [{2, 1}, {2, -1, now, now}, {2, cost * each}], {key, now})
 
     if full_at - now <= burst * each do
       :ok
     else
-      :ets.update_counter(table, key, {2, -each}, {key, now})
+      :ets.update_counter(table, key, {2, -cost * each}, {key, now})
       {:error, :too_many_requests}
     end
   end
 
   @doc """
-  What counts as one address.
+  The key that guesses, seats and sockets of an address are counted by: `key/1`, or `nil` where clients on this machine aren't limited and this
+  is one of them.
+  """
+  @spec counted(:inet.ip_address() | nil) :: term
+  def counted(nil), do: nil
+
+  def counted(address) do
+    key = key(address)
+
+    exempt? =
+      loopback?(key) and :ets.whereis(__MODULE__) != :undefined and
+        match?([{_, %{loopback: false}}], :ets.lookup(__MODULE__, :limits))
+
+    if exempt?, do: nil, else: key
+  end
+
+  @doc """
+  The key of everything that counts as one address.
 
       iex> RoomtoneWeb.AddressLimit.key({0x2001, 0xDB8, 1, 2, 3, 4, 5, 6})
       {0x2001, 0xDB8, 1, 2}
       iex> RoomtoneWeb.AddressLimit.key({0, 0, 0, 0, 0, 0xFFFF, 0xC000, 0x0207})
       {192, 0, 2, 7}
   """
-  @spec key(:inet.ip_address()) :: :inet.ip4_address() | {0..65_535, 0..65_535, 0..65_535, 0..65_535} | :loopback
-  def key({127, _, _, _}), do: :loopback
-  def key({0, 0, 0, 0, 0, 0, 0, 1}), do: :loopback
-  def key({0, 0, 0, 0, 0, 0xFFFF, high, low}), do: key({div(high, 256), rem(high, 256), div(low, 256), rem(low, 256)})
-  def key({_, _, _, _} = ipv4), do: ipv4
-  def key({a, b, c, d, _, _, _, _}), do: {a, b, c, d}
+  @spec key(:inet.ip_address()) :: :inet.ip4_address() | {0..65_535, 0..65_535, 0..65_535, 0..65_535}
+  def key(address) do
+    case ClientAddress.unmap(address) do
+      {_, _, _, _} = ipv4 -> ipv4
+      {a, b, c, d, _, _, _, _} = ipv6 -> if loopback?(ipv6), do: {127, 0, 0, 1}, else: {a, b, c, d}
+    end
+  end
+
+  # An IPv6 network has four parts as well, but no first one of 127: that isn't given to anybody.
+  defp loopback?({127, _, _, _}), do: true
+  defp loopback?({0, 0, 0, 0, 0, 0, 0, 1}), do: true
+  defp loopback?(_address), do: false
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
@@ -88,6 +121,12 @@ defmodule RoomtoneWeb.AddressLimit do
   def start_link(opts) do
     name = Keyword.get(opts, :name, __MODULE__)
     GenServer.start_link(__MODULE__, {name, Keyword.delete(opts, :name)}, name: name)
+  end
+
+  @doc false
+  def child_spec(opts) do
+    name = Keyword.get(opts, :name, __MODULE__)
+    %{id: name, start: {__MODULE__, :start_link, [opts]}}
   end
 
   @impl true

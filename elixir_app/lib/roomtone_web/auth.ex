@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.Auth do
       plug :fetch_visitor                                              # → conn.assigns.visitor
       live_session :default, on_mount: {RoomtoneWeb.Auth, :visitor}    # → socket.assigns.visitor
 
-  The session is a signed cookie. In it are a random secret of the browser's (`"person"`), the names it entered under (`"names"`), what
+  The session is a signed cookie. In it are a random secret of the browser's (`"person"`), the names it entered under (`"names"`) with a secret for each (`"keys"`), what
   opens rooms for it (`"passes"`), what its LiveViews are closed by (`"live_socket_id"`), and what the module in
   `config :roomtone, auth: …` put there when somebody signed in. A room's address may be passed on, name and all: somebody else's
   browser doesn't have that name in its session, so it is asked for one. Two tabs may be two people.
@@ -15,7 +15,7 @@ defmodule RoomtoneWeb.Auth do
 
   alias Roomtone.Auth
   alias Roomtone.Auth.{Revocations, Visitor}
-  alias RoomtoneWeb.AddressLimit
+  alias RoomtoneWeb.{AddressLimit, KnownBrowser}
 
   @kept_out [:passcode_needed, :removed, :closed_by_moderator, :room_not_restored]
 
@@ -81,14 +81,20 @@ defmodule RoomtoneWeb.Auth do
 
   @doc "Remembers that this browser enters as a guest of this name, which is checked already."
   @spec put_guest_name(Plug.Conn.t(), String.t()) :: Plug.Conn.t()
-  def put_guest_name(%{assigns: %{visitor: visitor}} = conn, name),
-    do: conn |> first_name(visitor) |> begin() |> merge(%{"names" => Auth.keep_name(visitor, name)})
+  def put_guest_name(%{assigns: %{visitor: visitor}} = conn, name) do
+    names = Auth.keep_name(visitor, name)
+    keys = visitor.keys |> Map.put_new_lazy(name, &random/0) |> Map.take(names)
 
-  # With their first name somebody begins to be somebody: by a secret that isn't from before, and from who knows whom.
-  defp first_name(conn, %{names: []}),
-    do: conn |> delete_session("person") |> delete_session("live_socket_id") |> fetch_visitor([])
-
-  defp first_name(conn, _visitor), do: conn
+    # The session may be from before, and from who knows whom: a name that is new to it begins with secrets that nobody knows, its own and
+    # the one by which the session is ended. A name that is there keeps its own, so that its call goes on.
+    cond do
+      visitor.names == [] -> conn |> delete_session("person") |> delete_session("live_socket_id") |> fetch_visitor([])
+      name not in visitor.names -> conn |> delete_session("live_socket_id") |> fetch_visitor([])
+      true -> conn
+    end
+    |> begin()
+    |> merge(%{"names" => names, "keys" => if(name in visitor.names, do: Map.take(visitor.keys, names), else: keys)})
+  end
 
   @doc "Remembers what `Roomtone.Auth` wants remembered: a pass."
   @spec put_pass(Plug.Conn.t(), Auth.session()) :: Plug.Conn.t()
@@ -102,14 +108,23 @@ defmodule RoomtoneWeb.Auth do
   def sign_in(conn, name, password) do
     password = if is_binary(password), do: password, else: ""
 
-    with {:ok, values} <- Auth.sign_in(name, fn -> password end, address(conn)) do
+    with {:ok, values} <- Auth.sign_in(name, fn -> password end, address(conn), KnownBrowser.get(conn, :user, name)) do
       passes = conn.assigns.visitor.passes
-      {:ok, conn |> renew() |> begin() |> merge(Map.put(values, "passes", passes))}
+      {:ok, conn |> KnownBrowser.put(:user, name) |> renew() |> begin() |> merge(Map.put(values, "passes", passes))}
     end
   end
 
+  @doc "Tries a room's passcode. If it is right, the session has the pass, and the browser is known for this room."
+  @spec unlock(Plug.Conn.t(), String.t(), String.t()) :: {:ok, Plug.Conn.t()} | {:error, term}
+  def unlock(conn, room, code) do
+    browser = KnownBrowser.get(conn, :room, room)
+
+    with {:ok, values} <- Auth.unlock(conn.assigns.visitor, room, code, address(conn), browser),
+         do: {:ok, conn |> KnownBrowser.put(:room, room) |> put_pass(values)}
+  end
+
   @doc """
-  Ends the session: here, on every page and in every call that belongs to it. What was copied of it is void as well.
+  Ends the session: here, on every page and in every call that belongs to it. Copies of it are void as well.
   """
   @spec sign_out(Plug.Conn.t()) :: Plug.Conn.t()
   def sign_out(conn) do
@@ -141,16 +156,13 @@ defmodule RoomtoneWeb.Auth do
     Auth.watch(token)
   end
 
-  @doc "What the voice sockets of a session are called."
+  @doc "The topic that closes the voice sockets of a session."
   @spec socket_id(String.t()) :: String.t()
   def socket_id(session_id), do: "voice session:" <> session_id
 
-  @doc "Whom guesses are counted for: an address, as far as it tells one client from another."
+  @doc "The address that guesses and seats are counted for: an IPv4 address, or an IPv6 network of 64 bits; `nil` for none."
   @spec address(Plug.Conn.t()) :: term
-  def address(conn) do
-    # From this machine come proxies, and with them everybody.
-    with :loopback <- AddressLimit.key(conn.remote_ip), do: nil
-  end
+  def address(conn), do: AddressLimit.counted(conn.remote_ip)
 
   defp session_topic(session_id), do: "session:" <> session_id
 

@@ -14,14 +14,14 @@ defmodule RoomtoneWeb.Embedding do
       def who(%{"user_id" => id}, _room), do: {:ok, %{identity: id, name: MyApp.Users.name(id)}}
       def who(_session, _room), do: {:error, :signed_out}
 
-  Whatever the error is, the page says that one can't enter, and that signing in may help. The session is `%{}` where there is none, or where the page didn't prove by its CSRF token that it is the app's own.
+  With any error the page tells that one can't enter, and that signing in may help. The session is `%{}` where there is none, or where the page didn't prove by its CSRF token that it is the app's own.
   """
 
   alias Roomtone.{Auth, Config, Name, Token}
-  alias RoomtoneWeb.{AddressLimit, VoiceSocket}
+  alias RoomtoneWeb.{AddressLimit, ClientAddress, VoiceSocket}
 
   @typedoc """
-  Who somebody is in a room. `identity` is unique there: whoever comes with it a second time takes the first one's place. `name`
+  A person in a room. `identity` is unique there: whoever comes with it a second time takes the first one's place. `name`
   is shown to others, by default the identity; `grants` are those of `t:Roomtone.Token.grant/0`, by default speaking and listening.
   """
   @type person :: %{
@@ -49,6 +49,7 @@ defmodule RoomtoneWeb.Embedding do
       defmodule unquote(module) do
         @moduledoc false
         use Phoenix.Socket
+        use RoomtoneWeb.SocketBudget
 
         channel "room:*", RoomtoneWeb.RoomChannel
 
@@ -65,7 +66,7 @@ defmodule RoomtoneWeb.Embedding do
           [
             timeout: 45_000,
             max_frame_size: 200_000,
-            connect_info: [:peer_data, session: unquote(session)],
+            connect_info: [:peer_data, :x_headers, session: unquote(session)],
             error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
           ] ++ unquote(more)
     end
@@ -74,7 +75,7 @@ defmodule RoomtoneWeb.Embedding do
   @doc false
   @spec connect(map, Phoenix.Socket.t(), map, who) :: {:ok, Phoenix.Socket.t()} | {:error, term}
   def connect(params, socket, info, who) do
-    address = info[:peer_data][:address]
+    address = ClientAddress.of_socket(info)
 
     with :ok <- AddressLimit.take(address),
          {:ok, room} <- Name.room(params["room"]) do
@@ -118,7 +119,7 @@ defmodule RoomtoneWeb.Embedding do
          identity: identity,
          name: name,
          grants: Enum.filter(Token.grants(), &(&1 in grants)),
-         # So that the call ends with it, where the app says so: `RoomtoneWeb.Auth.end_session/2`.
+         # So that the call ends with it, where the app ends it: `RoomtoneWeb.Auth.end_session/2`.
          session_id: person.session_id,
          issued_at: now,
          expires_at: now
@@ -126,7 +127,7 @@ defmodule RoomtoneWeb.Embedding do
     end
   end
 
-  # Who somebody is was the app's to say, so that is all it takes to have one's place back.
+  # The app identifies people, so that is all it takes to have one's place back.
   defp session(%Token{room: room, identity: identity}) do
     :hmac
     |> :crypto.mac(:sha256, Config.get().token_secret, ["embedded", 0, room, 0, identity])

@@ -5,18 +5,23 @@ defmodule RoomtoneWeb.Endpoint do
   Everything a stranger can send is bounded here: bodies, frames, and how long a silent socket stays.
   """
   use Phoenix.Endpoint, otp_app: :roomtone
+  use RoomtoneWeb.Incoming
+
+  @session_keys RoomtoneWeb.Incoming.session_keys()
 
   # Signed, so that nobody makes one up; not encrypted, since it holds no secret that its owner mustn't see.
   @session_options [
     store: :cookie,
-    key: "_roomtone",
+    key: @session_keys.http,
     signing_salt: "room session",
     same_site: "Lax",
     http_only: true,
     max_age: 30 * 24 * 3600
   ]
   @plain_session Plug.Session.init(@session_options)
-  @secure_session Plug.Session.init([secure: true] ++ @session_options)
+  @secure_session @session_options
+                  |> Keyword.merge(secure: true, key: @session_keys.https)
+                  |> Plug.Session.init()
 
   # The token comes in a header, not in the address, where logs would keep it. A frame must hold an offer of 64 KiB as JSON.
   socket "/voice", RoomtoneWeb.VoiceSocket,
@@ -26,18 +31,18 @@ defmodule RoomtoneWeb.Endpoint do
       timeout: 45_000,
       max_frame_size: 200_000,
       compress: false,
-      connect_info: [:peer_data],
+      connect_info: [:peer_data, :x_headers],
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
     ]
 
-  # What people type, and where they go. The call's own things are on the socket above.
+  # For the pages: typing, clicks, navigation. The call's own things are on the socket above.
   socket "/live", RoomtoneWeb.LiveSocket,
     longpoll: false,
     websocket: [
       timeout: 45_000,
       max_frame_size: 64_000,
       compress: false,
-      connect_info: [:peer_data, session: @session_options],
+      connect_info: [:peer_data, :x_headers, session: @session_options],
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
     ]
 
@@ -73,7 +78,7 @@ defmodule RoomtoneWeb.Endpoint do
   # Where people come by HTTPS, to us or to a proxy before us, the cookie must not go out over anything else. Which it is, is known
   # only when the server runs.
   defp session(conn, _opts) do
-    https? = conn.scheme == :https or to_string(config(:url)[:scheme]) == "https"
+    https? = RoomtoneWeb.Incoming.https?(conn, __MODULE__)
     Plug.Session.call(conn, if(https?, do: @secure_session, else: @plain_session))
   end
 end

@@ -12,7 +12,7 @@ defmodule RoomtoneWeb.Format do
   def people(n), do: "#{n} people"
 
   @doc """
-  Who is there; `total` counts those, too, whose names aren't given.
+  The names of those who are there; `total` counts those, too, whose names aren't given.
 
       iex> RoomtoneWeb.Format.names(["Ada"], 1)
       "Ada"
@@ -36,7 +36,7 @@ defmodule RoomtoneWeb.Format do
   end
 
   @doc """
-  Who is in a room that somebody is about to join.
+  The participants of a room that somebody is about to join.
 
       iex> RoomtoneWeb.Format.here([])
       "Nobody is here yet."

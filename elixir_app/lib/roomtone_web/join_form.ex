@@ -1,6 +1,6 @@
 defmodule RoomtoneWeb.JoinForm do
   @moduledoc """
-  What the form says that leads into a room: who, which room, its passcode, whether to make it.
+  The form that leads into a room: name, room, passcode, whether to make it.
 
   | field | |
   |---|---|
@@ -19,7 +19,7 @@ defmodule RoomtoneWeb.JoinForm do
   @loopback ["localhost", "127.0.0.1", "::1"]
   @kinds %{"mix" => :mix, "spatial" => :spatial, "forward" => :forward}
 
-  @typedoc "What is wrong, by field; `:form` is of none of them."
+  @typedoc "The errors by field; `:form` is of none of them."
   @type errors :: [{:form | :room | :name | :passcode | :kind, reason :: term}]
 
   @doc "Takes the form: the session then knows the name and the pass, and the room is made if that was asked for."
@@ -123,8 +123,8 @@ defmodule RoomtoneWeb.JoinForm do
   end
 
   defp open(conn, room, %{"passcode" => code}) when is_binary(code) and code != "" do
-    case Roomtone.Auth.unlock(conn.assigns.visitor, room, code, Auth.address(conn)) do
-      {:ok, values} -> {:ok, Auth.put_pass(conn, values)}
+    case Auth.unlock(conn, room, code) do
+      {:ok, conn} -> {:ok, conn}
       {:error, :room_not_found} -> {:error, [room: :room_not_found]}
       {:error, reason} -> {:error, [passcode: reason]}
     end
@@ -132,7 +132,7 @@ defmodule RoomtoneWeb.JoinForm do
 
   defp open(conn, _room, _params), do: {:ok, conn}
 
-  # Whoever opens a room by entering it may speak in it; so must who makes one by the form.
+  # Opening a room by joining it takes the grant to speak, and so does making one by the form.
   defp may_speak(conn, room) do
     case Auth.enter(conn.assigns.visitor, room) do
       {:ok, %{grants: grants, token: jwt}} ->

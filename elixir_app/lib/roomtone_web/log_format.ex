@@ -7,7 +7,7 @@ defmodule RoomtoneWeb.LogFormat do
   `time` is UTC. `room`, `participant`, `shard`, `request_id` and `module` are there where they are known.
   """
 
-  # What else a process knows of itself isn't for the log.
+  # Other metadata of a process isn't for the log.
   @about [:room, :participant, :shard, :request_id]
 
   @doc "A line, for the logger's `format: {module, function}`. Besides what it shows it needs the metadata `:time` and `:mfa`."
@@ -22,7 +22,7 @@ defmodule RoomtoneWeb.LogFormat do
 
     [Jason.encode!(line), ?\n]
   rescue
-    # Whatever is wrong with this line, the others are to come.
+    # One bad line mustn't stop the others.
     error -> ["{\"level\":\"error\",\"message\":\"a log line can't be written: #{inspect(error.__struct__)}\"}\n"]
   end
 

@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.Router do
     plug :accepts, ["html"]
   end
 
-  # What pages ask for on their own.
+  # Requests that pages make by themselves.
   pipeline :data do
     plug :accepts, ["json"]
   end

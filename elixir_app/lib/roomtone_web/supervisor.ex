@@ -1,6 +1,6 @@
 defmodule RoomtoneWeb.Supervisor do
   @moduledoc """
-  The web's processes: PubSub, the WHIP sessions, tasks of channels, the limit for each address and the endpoint, in that order, so
+  The web's processes: PubSub, the WHIP sessions, tasks of channels, the limits for each address and the endpoint, in that order, so
   that no request finds one missing.
 
   `endpoint: false` leaves the endpoint out, for an app that has its own (`RoomtoneWeb.Embedding`).
@@ -12,13 +12,17 @@ defmodule RoomtoneWeb.Supervisor do
 
   @impl true
   def init(opts) do
+    RoomtoneWeb.ClientAddress.install!()
+
     children = [
       {Phoenix.PubSub, name: Roomtone.PubSub},
       {Registry, keys: :unique, name: RoomtoneWeb.WhipPlaces},
       {Registry, keys: :unique, name: RoomtoneWeb.WhipSessions},
       {DynamicSupervisor, name: RoomtoneWeb.WhipSupervisor, strategy: :one_for_one},
       {Task.Supervisor, name: RoomtoneWeb.Tasks},
-      RoomtoneWeb.AddressLimit
+      RoomtoneWeb.AddressLimit,
+      {RoomtoneWeb.AddressLimit, name: RoomtoneWeb.AddressLimit.Handshakes}
+      | RoomtoneWeb.SocketBudget.children()
     ]
 
     endpoint = if Keyword.get(opts, :endpoint, true), do: [RoomtoneWeb.Endpoint], else: []

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HOST, HeaderValue, RETRY_AFTER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{oneshot, watch};
 
 use crate::body::{RequestBody, ResponseBody};
+use crate::census::Seat;
 use crate::exchange::{Answer, Exchange};
 use crate::guard::WriteGuard;
 use crate::handshake;
@@ -64,12 +65,16 @@ impl Drop for ConnectionHandle {
     }
 }
 
+/// How long a connection of the reserve may take for a request's head.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
+
 type Upgrade = (hyper::upgrade::OnUpgrade, SocketLimits);
 
 /// Serves a connection to its end. `stream` may be a TCP stream or TLS on one.
 pub async fn serve<S>(
     stream: S,
     limits: Limits,
+    seat: Arc<Seat>,
     shared: Arc<Shared>,
     attached: oneshot::Receiver<LocalPid>,
     mut listener: watch::Receiver<Control>,
@@ -81,10 +86,14 @@ pub async fn serve<S>(
     };
     let mut control = shared.control();
     let upgraded: Mutex<Option<Upgrade>> = Mutex::new(None);
-    let service = service_fn(|request| respond(request, pid, &upgraded));
+    let service = service_fn(|request| respond(request, pid, &upgraded, &seat, &limits.priority));
     let stream = TokioIo::new(WriteGuard::new(stream, limits.write_timeout()));
     {
-        let mut serving = pin!(builder(&limits).serve_connection(stream, service).with_upgrades());
+        let mut serving = pin!(
+            builder_for(&limits, &seat)
+                .serve_connection(stream, service)
+                .with_upgrades()
+        );
         loop {
             tokio::select! {
                 result = serving.as_mut() => {
@@ -96,6 +105,11 @@ pub async fn serve<S>(
                 changed = control.wait_for(|control| *control == Control::Abort) => {
                     drop(changed);
                     return;
+                }
+                // Others need the place, and this one has no request.
+                () = seat.evicted() => {
+                    log::debug!("a connection without a request made way");
+                    break;
                 }
                 changed = listener.changed() => {
                     if changed.is_err() || *listener.borrow_and_update() == Control::Abort {
@@ -129,14 +143,49 @@ pub fn builder(limits: &Limits) -> http1::Builder {
     builder
 }
 
+/// A connection of the reserve has little time.
+fn builder_for(limits: &Limits, seat: &Seat) -> http1::Builder {
+    let mut builder = builder(limits);
+    if seat.reserve() {
+        builder.header_read_timeout(limits.head_timeout().min(RESERVE_TIMEOUT));
+    }
+    builder
+}
+
 async fn respond(
+    request: Request<Incoming>,
+    pid: LocalPid,
+    upgraded: &Mutex<Option<Upgrade>>,
+    seat: &Seat,
+    priority: &[String],
+) -> Result<Response<ResponseBody>, Infallible> {
+    seat.busy();
+    let response = answer(request, pid, upgraded, seat, priority).await;
+    // A body in pieces, or a WebSocket, is still under way.
+    if matches!(response.body(), ResponseBody::Whole(_)) && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        seat.idle();
+    }
+    Ok(response)
+}
+
+async fn answer(
     mut request: Request<Incoming>,
     pid: LocalPid,
     upgraded: &Mutex<Option<Upgrade>>,
-) -> Result<Response<ResponseBody>, Infallible> {
-    // CONNECT has no path: this is no proxy.
-    if request.uri().path().is_empty() {
-        return Ok(refusal(StatusCode::BAD_REQUEST));
+    seat: &Seat,
+    priority: &[String],
+) -> Response<ResponseBody> {
+    let path = request.uri().path();
+    // CONNECT has no path: this is no proxy. RFC 9112, section 3.2: one Host.
+    if path.is_empty() || request.headers().get_all(HOST).iter().count() > 1 {
+        return refusal(StatusCode::BAD_REQUEST);
+    }
+    if seat.reserve() && !priority.iter().any(|first| path.starts_with(first.as_str())) {
+        let mut response = refusal(StatusCode::SERVICE_UNAVAILABLE);
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("5"));
+        return response;
     }
     let handshake = handshake::handshake(&request);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -163,16 +212,16 @@ async fn respond(
             .encode(env)
     });
     if !sent {
-        return Ok(refusal(StatusCode::INTERNAL_SERVER_ERROR));
+        return refusal(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    Ok(match answer.await {
+    match answer.await {
         Ok(Answer::Respond(response)) => response,
         Ok(Answer::Upgrade(response, limits)) => {
             *upgraded.lock().unwrap_or_else(PoisonError::into_inner) = Some((upgrade, limits));
             response
         }
         Err(_) => refusal(StatusCode::INTERNAL_SERVER_ERROR),
-    })
+    }
 }
 
 fn refusal(status: StatusCode) -> Response<ResponseBody> {

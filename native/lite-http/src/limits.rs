@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use rustler::NifMap;
 
+use crate::census::{Network, Rules};
+
 /// Limits of a listener; `PhoenixLite.Limits` has the defaults and says what they are for.
 #[derive(Clone, Debug, NifMap)]
 pub struct Limits {
@@ -19,12 +21,28 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at a time from one address (IPv6: one /64).
     pub connections_per_address: usize,
+    /// Connections beyond [`Limits::connections`], for requests whose path begins with one of [`Limits::priority`].
+    pub reserve: usize,
+    /// Networks that [`Limits::connections_per_address`] doesn't hold for, such as `127.0.0.0/8`.
+    pub unlimited: Vec<String>,
+    /// What the paths begin with that are served first.
+    pub priority: Vec<String>,
 }
 
 impl Limits {
     /// [`Limits::head_timeout_ms`].
     pub fn head_timeout(&self) -> Duration {
         Duration::from_millis(self.head_timeout_ms)
+    }
+
+    /// Who may connect. A network that can't be read is none.
+    pub fn rules(&self) -> Rules {
+        Rules {
+            most: self.connections,
+            most_of_one: self.connections_per_address,
+            reserve: self.reserve,
+            unlimited: self.unlimited.iter().filter_map(|text| Network::parse(text)).collect(),
+        }
     }
 
     /// [`Limits::write_timeout_ms`].

@@ -95,6 +95,7 @@ pub fn listen(
 
 async fn accept(listener: TcpListener, port: Port) {
     let census = Arc::new(Census::default());
+    let rules = port.limits.rules();
     let mut control = port.control.clone();
     let port = Arc::new(port);
     loop {
@@ -104,10 +105,9 @@ async fn accept(listener: TcpListener, port: Port) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let limits = &port.limits;
-                match Census::admit(&census, peer.ip(), limits.connections, limits.connections_per_address) {
+                match Census::admit(&census, peer.ip(), &rules) {
                     Some(seat) => {
-                        tokio::spawn(welcome(stream, peer, seat, Arc::clone(&port)));
+                        tokio::spawn(welcome(stream, peer, Arc::new(seat), Arc::clone(&port)));
                     }
                     // To one that waits for TLS, nothing can be said in plain words.
                     None if port.tls.is_some() => {}
@@ -124,16 +124,20 @@ async fn accept(listener: TcpListener, port: Port) {
 }
 
 /// Sees to a connection until it ends; the seat is free then.
-async fn welcome(stream: TcpStream, peer: SocketAddr, _seat: Seat, port: Arc<Port>) {
+async fn welcome(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, port: Arc<Port>) {
     // Small frames must not wait for an acknowledgement of the frame before.
     if stream.set_nodelay(true).is_err() {
         return;
     }
     match &port.tls {
-        None => serve(stream, peer, &port).await,
+        None => serve(stream, peer, seat, &port).await,
         Some(acceptor) => {
-            if let Some(stream) = shake_hands(stream, acceptor, &port).await {
-                serve(stream, peer, &port).await;
+            let shaken = tokio::select! {
+                shaken = shake_hands(stream, acceptor, &port) => shaken,
+                () = seat.evicted() => None,
+            };
+            if let Some(stream) = shaken {
+                serve(stream, peer, seat, &port).await;
             }
         }
     }
@@ -166,7 +170,7 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> 
 }
 
 /// Hands a connection to the owner and serves it to its end.
-async fn serve<S>(stream: S, peer: SocketAddr, port: &Port)
+async fn serve<S>(stream: S, peer: SocketAddr, seat: Arc<Seat>, port: &Port)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -177,7 +181,15 @@ where
         let handle = ResourceArc::new(handle);
         (atoms::lite_connection(), handle, (ip_term(env, peer.ip()), peer.port())).encode(env)
     });
-    connection::serve(stream, port.limits.clone(), shared, attached, port.control.clone()).await;
+    connection::serve(
+        stream,
+        port.limits.clone(),
+        seat,
+        shared,
+        attached,
+        port.control.clone(),
+    )
+    .await;
 }
 
 /// An address as `:inet` has it.

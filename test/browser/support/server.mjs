@@ -2,7 +2,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { createSocket } from "node:dgram";
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -39,8 +39,14 @@ export function compile(folder = ROOT) {
   process.env.ROOMTONE_COMPILED = folder;
 }
 
+/** Never in a log, whatever happens: tokens, offers and answers. */
+const SECRETS = [/\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}/, /a=ice-pwd:/, /a=ice-ufrag:/, /a=fingerprint:sha-256 [0-9A-F]{2}:/i];
+
 export class Server {
   #process = null;
+  /** Where this server's part of the log begins: older runs append to the same file. */
+  #logFrom = 0;
+  /** @type {Set<string>} */ #secrets = new Set();
   #env;
   #log;
   #folder;
@@ -52,6 +58,8 @@ export class Server {
     this.data = env.DATA_DIR;
     this.#env = env;
     this.#log = log;
+    this.#logFrom = existsSync(log) ? statSync(log).size : 0;
+    for (const name of ["TOKEN_SECRET", "SECRET_KEY_BASE"]) if (env[name]) this.#secrets.add(env[name]);
     this.#folder = folder;
     this.#shell = shell;
     this.url = `http://localhost:${port}`;
@@ -134,10 +142,27 @@ export class Server {
     throw new Error(`the server didn't do it: ${code}`);
   }
 
+  /** A password, passcode or session that a test uses: the log, at debug level here, is looked through for it when the server ends. */
+  secret(text) {
+    this.#secrets.add(text);
+    return text;
+  }
+
+  /** Fails where the log of this server has a secret in it. A shell that a test uses prints what the test asks for, so it is left out. */
+  checkLog() {
+    if (this.#shell) return;
+    const log = readFileSync(this.#log).subarray(this.#logFrom).toString("utf8");
+    const found = [...SECRETS.map((pattern) => log.match(pattern)?.index), ...[...this.#secrets].map((text) => log.indexOf(text))];
+    for (const at of found) {
+      if (at !== undefined && at >= 0) throw new Error(`a secret is in the log:\n${log.slice(Math.max(0, at - 300), at + 200)}`);
+    }
+  }
+
   /** As a power cut would. */
   async kill() {
     const child = this.#process;
     if (!child || child.exitCode !== null || child.signalCode !== null) return;
+    this.checkLog();
     const gone = new Promise((resolve) => child.once("exit", resolve));
     process.kill(-child.pid, "SIGKILL");
     await gone;
@@ -148,7 +173,9 @@ export class Server {
     const child = this.#process;
     const gone = new Promise((resolve) => child.once("exit", resolve));
     process.kill(child.pid, "SIGTERM");
-    return await gone;
+    const status = await gone;
+    this.checkLog();
+    return status;
   }
 
   /** Takes what it remembers away, as a new disk would; only while it doesn't run. */
@@ -188,6 +215,6 @@ export class Server {
       encoding: "utf8",
     });
     if (status !== 0) throw new Error(`mix roomtone.token failed:\n${stdout}\n${stderr}`);
-    return stdout.trim().split("\n").at(-1);
+    return this.secret(stdout.trim().split("\n").at(-1));
   }
 }

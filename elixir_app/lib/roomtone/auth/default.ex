@@ -2,7 +2,7 @@ defmodule Roomtone.Auth.Default do
   @moduledoc """
   Guests by name, unless `:guests` is off, and users from a file (`:users_file`, see `Roomtone.Auth.Users`).
 
-  Who signed in is in the session as `"user"`, with when that was and a stamp of the password's hash: a new password, or none any more,
+  A user who signed in is in the session as `"user"`, with when that was and a stamp of the password's hash: a new password, or none any more,
   ends all sessions of a user. Other grants end their calls and tokens, and leave them signed in.
   """
   @behaviour Roomtone.Auth

@@ -10,6 +10,7 @@ defmodule Roomtone.Auth.Invitation do
   alias Roomtone.{Config, Name, Token}
   alias Roomtone.Auth.{RevocationList, Revocations}
 
+  @derive {Inspect, except: [:id]}
   @enforce_keys [:id, :room, :grants, :issued_at, :expires_at, :once]
   defstruct @enforce_keys
 

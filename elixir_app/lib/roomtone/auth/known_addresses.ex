@@ -1,7 +1,7 @@
 defmodule Roomtone.Auth.KnownAddresses do
   @moduledoc """
-  From which addresses who signed in, within a day: there their own name isn't slowed by what others guess at it (`Throttle`, `:name`).
-  What is guessed from such an address itself still counts, for that address. In this node's memory; where there are too many, the one that
+  Remembers for a day from which address a user signed in, or a room's passcode was right: from there, nobody waits for what others guess
+  (`Roomtone.Auth.GuessQueue`). Wrong tries from such an address itself still count for it. In this node's memory; where there are too many, the one that
   was longest not seen goes.
   """
   use GenServer

@@ -9,7 +9,7 @@ defmodule Roomtone.Auth.LastRoom do
   # The one that runs out first makes way.
   @most 10_000
 
-  @doc "What to show as `rejoin` in `Roomtone.join/4`: which room it was, in whatever life it is now. `nil` of a token that wasn't in one."
+  @doc "The value of `rejoin` in `Roomtone.join/4`: the room, in whatever life it is now. `nil` of a token that wasn't in one."
   @spec get(String.t()) :: String.t() | nil
   def get(jwt) do
     case Store.get(key(jwt)) do

@@ -1,6 +1,6 @@
 defmodule Roomtone.Auth.Lock do
   @moduledoc """
-  The passcode of a room: of the code itself only a hash is kept. Whoever says it right gets the lock's *pass*, which opens this room
+  The passcode of a room: of the code itself only a hash is kept. The right code gives the lock's *pass*, which opens this room
   until it closes; another room of the same name has another.
   """
 

@@ -1,7 +1,7 @@
 defmodule Roomtone.Auth.Password do
   @moduledoc """
   Hashes and checks passwords with argon2id, one at a time: each takes tens of milliseconds and #{div(19_456, 1024)} MiB by design, so a
-  flood of sign-ins must not run side by side. Who would have to wait too long is told `:busy` instead.
+  flood of sign-ins must not run side by side. A caller that would have to wait too long gets `:busy` instead.
 
   A password comes as a function that gives it, so that no crash report of a process ever holds one.
   """
@@ -89,7 +89,7 @@ defmodule Roomtone.Auth.Password do
 
   @impl true
   def handle_call({request, deadline}, _from, native) when is_integer(deadline) do
-    # Whoever asked has given up meanwhile.
+    # The caller has given up meanwhile.
     if now() > deadline, do: {:noreply, native}, else: {:reply, run(request, native), native}
   end
 

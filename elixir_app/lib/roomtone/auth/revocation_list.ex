@@ -1,10 +1,10 @@
 defmodule Roomtone.Auth.RevocationList do
   @moduledoc """
-  What was signed and is good no more before its time: sessions that were signed out, invitations that were used up or called back.
+  Signed things that are void before their time: sessions that were signed out, invitations that were used up or called back.
   Kept until it would have expired anyway, also over a restart of the server (`Roomtone.Store`). Where there are too many of a kind, the oldest go
-  before their time, and the log says so: what was spent just now is what somebody is most likely to try again.
+  before their time, and the log tells it: the latest are those that somebody is most likely to try again.
 
-  What the store lost can't be known any more, so what was signed before then counts as spent: `before_memory?/1`.
+  The list may have been lost with the store, so everything signed before then counts as spent: `before_memory?/1`.
   """
   use GenServer
 
@@ -12,7 +12,7 @@ defmodule Roomtone.Auth.RevocationList do
 
   alias Roomtone.{Store, UnknownMessage}
 
-  @typedoc "What can be spent."
+  @typedoc "A thing that can be spent."
   @type key :: {:session | :invitation | :used, String.t()}
 
   # For each kind, so that one of them can't fill the place of the others.

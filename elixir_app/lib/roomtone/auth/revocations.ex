@@ -1,10 +1,10 @@
 defmodule Roomtone.Auth.Revocations do
   @moduledoc """
   Tells those who act on a token that what it stands on is gone: a user whose password or grants changed or who is no user any more, an
-  invitation that was called back. Whoever watches gets `{:session_ended, what}`.
+  invitation that was called back. A process that watches gets `{:session_ended, what}`.
   """
 
-  @typedoc "What a token stands on."
+  @typedoc "The thing that a token stands on."
   @type what :: {:user | :invitation, String.t()}
 
   @doc "From now on the calling process is told."

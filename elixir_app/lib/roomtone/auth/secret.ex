@@ -2,7 +2,7 @@ defmodule Roomtone.Auth.Secret do
   @moduledoc "Compares secrets: sessions, passes, stamps."
 
   @doc """
-  Whether both are the same, in a time that tells nothing of where they differ. Whatever isn't a
+  Whether both are the same, in a time that tells nothing of where they differ. A term that isn't a
   binary equals nothing.
 
       iex> Roomtone.Auth.Secret.equal?("one", "one")

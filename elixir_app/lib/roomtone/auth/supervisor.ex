@@ -2,7 +2,7 @@ defmodule Roomtone.Auth.Supervisor do
   @moduledoc "The processes behind `Roomtone.Auth`, none of which needs another."
   use Supervisor
 
-  alias Roomtone.Auth.{KnownAddresses, Password, RevocationList, Revocations, Throttle, Users}
+  alias Roomtone.Auth.{GuessQueue, KnownAddresses, Password, RevocationList, Revocations, Throttle, Users}
 
   @doc false
   @spec start_link(term) :: Supervisor.on_start()
@@ -11,7 +11,8 @@ defmodule Roomtone.Auth.Supervisor do
   @impl true
   def init(nil),
     do:
-      Supervisor.init([Password, {Throttle, []}, {RevocationList, []}, {KnownAddresses, []}, Revocations, Users],
+      Supervisor.init(
+        [Password, {Throttle, []}, {GuessQueue, []}, {RevocationList, []}, {KnownAddresses, []}, Revocations, Users],
         strategy: :one_for_one
       )
 end

@@ -1,17 +1,18 @@
 defmodule Roomtone.Auth.Throttle do
   @moduledoc """
-  Slows down guessing. Each kind of guess has a few free tries; from then on each failed one doubles the wait before the next, up
-  to a limit, and what was wrong an hour ago is forgotten.
+  Counts wrong guesses, and makes the guesser wait. Each kind of guess has a few free tries; from then on each wrong one doubles the wait
+  before the next, up to a limit. Wrong tries are forgotten after an hour.
 
   | counted by | free tries | longest wait |
   |---|---|---|
-  | `:user` – a name from one address | 3 | 15 min |
-  | `:name` – a name from anywhere | 10 | 1 min, so that nobody can lock its owner out for long |
+  | `:user` – a name from one address, or from one browser that was right before | 3 | 15 min |
   | `:address` – any names from one address | 20 | 5 min |
-  | `:room` – passcodes of a room from one address | 5 | 15 min |
-  | `:door` – passcodes of a room from anywhere | 50 | 30 s |
+  | `:room` – passcodes of a room from one address, or from one browser that was right before | 5 | 15 min |
+  | `:name`, `:door` – a name, a room's passcode, from anywhere | all | none: they set the pace of `Roomtone.Auth.GuessQueue` |
 
-  A try counts as failed from its beginning until `succeeded/3` takes that back: a hundred at once are a hundred tries.
+  Nothing that a stranger does makes somebody at another address wait here.
+
+  A try counts as wrong from its beginning until `succeeded/3` takes that back: a hundred at once are a hundred tries.
 
   The counts are in an ETS table that callers change themselves: rows `{key, failures, until}`, and `{:most, n}`, how many there may
   be. The process behind it owns the table and forgets what is old.
@@ -22,7 +23,14 @@ defmodule Roomtone.Auth.Throttle do
 
   @type key :: {:user | :name | :address | :room | :door, term}
 
-  @policies %{user: {3, 900}, name: {10, 60}, address: {20, 300}, room: {5, 900}, door: {50, 30}}
+  # 2^40 tries are never made: these two are counted only.
+  @policies %{
+    user: {3, 900},
+    address: {20, 300},
+    room: {5, 900},
+    name: {1_099_511_627_776, 0},
+    door: {1_099_511_627_776, 0}
+  }
   @memory_ms 3_600_000
   @sweep_ms 60_000
   # Those beyond share one entry a kind, so that many names don't take all the memory.
@@ -65,6 +73,10 @@ defmodule Roomtone.Auth.Throttle do
     Enum.each(own, &:ets.delete(table, &1))
   end
 
+  @doc "How many wrong tries there were of a key in the last hour, those in progress among them."
+  @spec failures(key, atom, integer) :: non_neg_integer
+  def failures(key, table \\ __MODULE__, now \\ now()), do: table |> :ets.lookup(place(table, key)) |> failures_of(now)
+
   @doc "Seconds to wait after so many failures of a kind."
   @spec wait(atom, non_neg_integer) :: non_neg_integer
   def wait(kind, failures) do
@@ -88,7 +100,7 @@ defmodule Roomtone.Auth.Throttle do
         {:error, until}
 
       before ->
-        failures = failures(before, now) + 1
+        failures = failures_of(before, now) + 1
 
         changed(replace(table, before, {key, failures, now + 1000 * wait(kind, failures)}), fn ->
           count(table, key, now)
@@ -96,8 +108,8 @@ defmodule Roomtone.Auth.Throttle do
     end
   end
 
-  defp failures([{_key, failures, until}], now) when until > now - @memory_ms, do: failures
-  defp failures(_forgotten, _now), do: 0
+  defp failures_of([{_key, failures, until}], now) when until > now - @memory_ms, do: failures
+  defp failures_of(_forgotten, _now), do: 0
 
   defp uncount(table, key, now) do
     case :ets.lookup(table, key) do

@@ -47,7 +47,7 @@ defmodule Roomtone.Auth.Users do
   def reserved?(name), do: get(name) != nil
 
   @doc """
-  What is compared of a name: neither case nor accents, nor signs between the letters, nor which alphabet a letter is from that looks
+  The part of a name that is compared: neither case nor accents, nor signs between the letters, nor which alphabet a letter is from that looks
   the same in several.
 
       iex> Roomtone.Auth.Users.fold("Ada L.") == Roomtone.Auth.Users.fold("аdа-l")
@@ -234,7 +234,7 @@ defmodule Roomtone.Auth.Users do
     end
   end
 
-  # Whom we knew stays known: half a file isn't a reason to turn everybody away. Said once for each change.
+  # Users whom we knew stay known: half a file isn't a reason to turn everybody away. Said once for each change.
   defp complain(%{stamp: stamp} = state, stamp, _why), do: state
 
   defp complain(state, stamp, why) do

@@ -4,13 +4,14 @@ defmodule Roomtone.Auth.Visitor do
   signed in. Plain data, made anew for each request and each LiveView by `Roomtone.Auth.visitor/1`.
   """
 
-  # What is left out would let its reader be this browser.
+  # The other fields would let their reader be this browser.
   @derive {Inspect, only: [:user, :names, :display, :guests_allowed]}
   defstruct user: nil,
             names: [],
             display: nil,
             guests_allowed: true,
             person: nil,
+            keys: %{},
             passes: [],
             session_id: nil
 
@@ -20,6 +21,7 @@ defmodule Roomtone.Auth.Visitor do
     * `display` – what to call them: the user, or the latest name
     * `guests_allowed` – whether somebody who didn't sign in may enter without an invitation
     * `person` – a random secret of this browser's
+    * `keys` – a random secret for each of the names, made when this browser first entered by it; a name without one has `person`
     * `passes` – what opens rooms: passcodes that were right, invitations that were taken
     * `session_id` – names the session; a public digest of what its sockets are closed by
   """
@@ -29,6 +31,7 @@ defmodule Roomtone.Auth.Visitor do
           display: String.t() | nil,
           guests_allowed: boolean,
           person: String.t() | nil,
+          keys: %{String.t() => String.t()},
           passes: [map],
           session_id: String.t() | nil
         }

@@ -40,7 +40,8 @@ defmodule Roomtone.Room.Bans do
 
   defp without_oldest(barred), do: Map.delete(barred, barred |> Enum.min_by(&elem(&1, 1)) |> elem(0))
 
-  defp key(%{maker: maker}) when is_binary(maker), do: maker
+  # Of a guest the first part is the browser's: see `Roomtone.Auth.maker/1`.
+  defp key(%{maker: maker}) when is_binary(maker), do: maker |> String.split(".", parts: 2) |> hd()
   defp key(person), do: {:name, Map.get(person, :identity, "")}
 
   defp now, do: System.monotonic_time(:millisecond)

@@ -2,7 +2,7 @@ defmodule Roomtone.Room.Person do
   @moduledoc "A person in a room."
 
   # A session identifies its person, so it must not end up in a log.
-  @derive {Inspect, except: [:session]}
+  @derive {Inspect, except: [:session, :maker, :ticket, :from]}
   @enforce_keys [:identity, :name, :session]
   defstruct [
     :identity,
@@ -34,8 +34,13 @@ defmodule Roomtone.Room.Person do
     connected: false,
     # The connection quality that they report themselves.
     quality: nil,
-    # Not answered yet: has a place, but isn't announced.
-    pending: true
+    # Not connected yet: holds a seat for a while, but isn't announced.
+    pending: true,
+    # The address and the token or session of the join, and when it came, in monotonic milliseconds:
+    # for `Roomtone.Room.Seats`.
+    from: nil,
+    ticket: nil,
+    since: 0
   ]
 
   @type t :: %__MODULE__{
@@ -59,6 +64,9 @@ defmodule Roomtone.Room.Person do
           speaking: boolean,
           connected: boolean,
           quality: Roomtone.quality() | nil,
-          pending: boolean
+          pending: boolean,
+          from: term,
+          ticket: String.t() | nil,
+          since: integer
         }
 end

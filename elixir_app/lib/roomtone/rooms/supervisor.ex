@@ -10,7 +10,7 @@ defmodule Roomtone.Rooms.Supervisor do
   use Supervisor
 
   alias Roomtone.Rooms
-  alias Roomtone.Rooms.{Names, Spellings}
+  alias Roomtone.Rooms.{Arrivals, Names, Spellings}
 
   @doc false
   @spec start_link(term) :: Supervisor.on_start()
@@ -21,6 +21,6 @@ defmodule Roomtone.Rooms.Supervisor do
     Names.create()
     Spellings.create()
     trees = {PartitionSupervisor, child_spec: DynamicSupervisor, name: Rooms.Trees}
-    Supervisor.init([trees, Rooms], strategy: :rest_for_one)
+    Supervisor.init([{Arrivals, []}, trees, Rooms], strategy: :rest_for_one)
   end
 end

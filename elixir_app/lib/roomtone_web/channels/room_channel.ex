@@ -132,9 +132,11 @@ defmodule RoomtoneWeb.RoomChannel do
     %{room: room, me: me, session: session, token: token} = socket.assigns
 
     own = [
+      from: AddressLimit.counted(socket.assigns[:address]),
+      ticket: token.session_id,
       session: session,
       rejoin: socket.assigns.rejoin,
-      # Who says nothing stays as the room has them: an offer that only mends the sound doesn't undo a mute.
+      # Without it they stay as the room has them: an offer that only mends the sound doesn't undo a mute.
       muted: if(is_boolean(payload["muted"]), do: payload["muted"])
     ]
 
@@ -222,7 +224,7 @@ defmodule RoomtoneWeb.RoomChannel do
        when key in [:muted, :deafened, :hand, :microphone, :silenced, :role, :moderator, :quality, :connected],
        do: changed(socket, %{changed: [%{key => value, id: id}]})
 
-  # What is written is for those who are there, not for who only has a token.
+  # Chat is for participants, not for bearers of a token alone.
   defp event({:chat, _message}, %{assigns: %{inside: false}} = socket), do: {:noreply, socket}
 
   defp event({:chat, message}, socket) do
@@ -246,6 +248,9 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
+
+  # It didn't connect in time, or another's turn came. The page finds out by itself, and offers again.
+  defp event({:unseated, me}, %{assigns: %{me: me}} = socket), do: {:noreply, assign(socket, :inside, false)}
 
   # The room's process failed. The people are still there: the first new offer opens it again.
   defp event({:closed, :crashed}, socket), do: restart_media(socket)
@@ -298,7 +303,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp not_open_yet(options, room_id) do
     grants = Enum.uniq(options[:grants] ++ options[:invited])
-    # Whoever comes back says so again when it is open.
+    # A client that comes back shows its room again when it is open.
     %{
       grants: grants,
       role: if(:speak in grants, do: :speaker, else: :listener),
@@ -406,7 +411,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp look(room) do
     case Roomtone.room(room) do
       {:ok, %{participants: participants} = kind} -> {kind, Enum.map(participants, &person/1)}
-      # What a join opens is an ordinary room.
+      # A join opens an ordinary room.
       {:error, _not_open_yet} -> {%{slots: nil, stereo: false}, []}
     end
   end

@@ -4,15 +4,16 @@ defmodule RoomtoneWeb.VoiceSocket do
   it, as whom. The token comes as the socket's auth token, or as the parameter `token` from clients that can't send headers.
   """
   use Phoenix.Socket
+  use RoomtoneWeb.SocketBudget
 
   alias Roomtone.Auth
-  alias RoomtoneWeb.{AddressLimit, ErrorPayload}
+  alias RoomtoneWeb.{AddressLimit, ClientAddress, ErrorPayload}
 
   channel "room:*", RoomtoneWeb.RoomChannel
 
   @impl true
   def connect(params, socket, connect_info) do
-    address = connect_info[:peer_data][:address]
+    address = ClientAddress.of_socket(connect_info)
 
     with :ok <- AddressLimit.take(address),
          {:ok, jwt} <- jwt(params, connect_info),

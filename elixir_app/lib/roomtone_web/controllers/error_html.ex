@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.ErrorHTML do
-  @moduledoc "What a person reads when a request failed before it got anywhere."
+  @moduledoc "The text of a request that failed before it got anywhere."
 
   def render("403.html", _assigns),
     do: "This form was open for too long, or came from somewhere else. Go back and try again."

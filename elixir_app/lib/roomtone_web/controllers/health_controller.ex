@@ -3,7 +3,7 @@ defmodule RoomtoneWeb.HealthController do
   `GET /healthz`: whether this node can take people in, for load balancers and whoever restarts it.
 
   200 only while the media engine runs on all its shards, which is what people would miss; that HTTP works, the answer shows. 503 with a
-  word otherwise, and while the node is being stopped. That nothing can be remembered for the next start is a reason to look after the disk, not
+  message otherwise, and while the node is being stopped. That nothing can be remembered for the next start is a reason to look after the disk, not
   to send people elsewhere: 200, and `store_failing`.
   """
   use RoomtoneWeb, :controller
@@ -24,7 +24,7 @@ defmodule RoomtoneWeb.HealthController do
     case Roomtone.Store.health() do
       :ok -> "ok"
       :off -> "off"
-      {:lost, why} -> "What was remembered at the start #{why}; rooms of before weren't restored."
+      {:lost, why} -> "The memory of before the start #{why}; rooms of before weren't restored."
       {:error, why} -> "Nothing can be remembered: #{why}."
     end
   end

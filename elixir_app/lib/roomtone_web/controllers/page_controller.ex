@@ -1,6 +1,6 @@
 defmodule RoomtoneWeb.PageController do
   @moduledoc """
-  What needs an HTTP request: entering, because a cookie is set, and fresh tokens. Who may be whom is up to `RoomtoneWeb.Auth`.
+  Serves requests that need HTTP: joining, because a cookie is set, and fresh tokens. `RoomtoneWeb.Auth` decides who may be whom.
   """
   use RoomtoneWeb, :controller
 

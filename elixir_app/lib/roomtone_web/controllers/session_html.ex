@@ -40,7 +40,7 @@ defmodule RoomtoneWeb.SessionHTML do
     """
   end
 
-  @doc "What can't be, in words. Assigns: `message`."
+  @doc "Tells why something can't be done. Assigns: `message`."
   def refused(assigns) do
     ~H"""
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">

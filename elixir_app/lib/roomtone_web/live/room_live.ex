@@ -11,9 +11,10 @@ defmodule RoomtoneWeb.RoomLive do
 
   import RoomtoneWeb.RoomLive.{Cards, ChatPanel, Controls, Outside}
   import RoomtoneWeb.RoomLive.Invite, only: [invite: 1]
+  import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
   alias RoomtoneWeb.{Auth, ErrorPayload}
-  alias RoomtoneWeb.RoomLive.{Invite, People}
+  alias RoomtoneWeb.RoomLive.{Invite, Passcode, People}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
   @draw_ms 100
@@ -107,6 +108,7 @@ defmodule RoomtoneWeb.RoomLive do
       chat_error: nil
     )
     |> Invite.attach(entry.room)
+    |> Passcode.attach()
     |> draw()
   end
 
@@ -184,6 +186,8 @@ defmodule RoomtoneWeb.RoomLive do
 
   defp told({:closed, reason}, %{assigns: %{mine: true, entry: entry}} = socket) when reason not in [:crashed, :empty],
     do: socket |> outside(:closed, entry.room, entry.name) |> reopen(socket.assigns.moderator)
+
+  defp told({:guesses, count}, socket), do: Passcode.guessed(socket, count)
 
   defp told(event, socket) do
     # The next room of this name may be another one.
@@ -297,7 +301,8 @@ defmodule RoomtoneWeb.RoomLive do
     end
   end
 
-  def handle_event("volume", %{"person" => id, "percent" => percent}, socket) when is_binary(percent) do
+  def handle_event("volume", %{"person" => id, "percent" => percent}, socket)
+      when is_binary(percent) and byte_size(percent) <= 3 do
     case Integer.parse(percent) do
       {percent, ""} -> {:noreply, put_volume(socket, id, percent / 100)}
       _no_number -> {:noreply, socket}
@@ -462,6 +467,7 @@ defmodule RoomtoneWeb.RoomLive do
               confirming={@confirming}
             />
             <.invite :if={@side == :invite} link={@link} moderator={@moderator} invitation={@invitation} error={@invite_error} />
+            <.passcode :if={@side == :invite and @moderator} error={@passcode_error} />
             <.chat messages={@messages} me={@entry.identity} open={@mine and not @away} error={@chat_error} />
           </aside>
         </div>

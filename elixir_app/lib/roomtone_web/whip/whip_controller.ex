@@ -37,7 +37,7 @@ defmodule RoomtoneWeb.WhipController do
          :ok <- check_accept(conn),
          {:ok, offer, conn} <- read_text(conn, @max_offer, :too_large),
          :ok <- not_empty(offer),
-         {:ok, session, answer} <- WhipSession.open(protocol, token, jwt, offer) do
+         {:ok, session, answer} <- WhipSession.open(protocol, token, jwt, offer, AddressLimit.counted(conn.remote_ip)) do
       conn
       |> put_resp_header("location", Paths.session_path(protocol, session.room, session.id))
       |> put_resp_header("etag", ~s("#{session.etag}"))

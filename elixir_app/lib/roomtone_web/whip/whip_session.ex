@@ -28,6 +28,7 @@ defmodule RoomtoneWeb.WhipSession do
 
   require Logger
 
+  @derive {Inspect, except: [:id]}
   @enforce_keys [:id, :room, :identity, :etag]
   defstruct @enforce_keys
 
@@ -48,10 +49,10 @@ defmodule RoomtoneWeb.WhipSession do
   # Those of one token that are looked at for a ghost among them.
   @most_looked_at 8
 
-  @doc "Takes the client into the room; gives the session and the answer."
-  @spec open(protocol, Token.t(), String.t(), String.t()) :: {:ok, t, String.t()} | {:error, term}
-  def open(protocol, %Token{} = token, jwt, offer) when protocol in [:whip, :whep] do
-    arg = %{id: random(16), protocol: protocol, token: token, jwt: jwt}
+  @doc "Takes the client into the room; gives the session and the answer. `from` is the address that the join counts for."
+  @spec open(protocol, Token.t(), String.t(), String.t(), term) :: {:ok, t, String.t()} | {:error, term}
+  def open(protocol, %Token{} = token, jwt, offer, from \\ nil) when protocol in [:whip, :whep] do
+    arg = %{id: random(16), protocol: protocol, token: token, jwt: jwt, from: from}
 
     with {:ok, pid} <- DynamicSupervisor.start_child(RoomtoneWeb.WhipSupervisor, {__MODULE__, arg}) do
       # The join has a time limit of its own, which is reported as such.
@@ -95,7 +96,7 @@ defmodule RoomtoneWeb.WhipSession do
   def start_link(arg), do: GenServer.start_link(__MODULE__, arg)
 
   @impl true
-  def init(%{id: id, protocol: protocol, token: token, jwt: jwt}) do
+  def init(%{id: id, protocol: protocol, token: token, jwt: jwt, from: from}) do
     # So that a shutdown of the web takes the person out of the room.
     Process.flag(:trap_exit, true)
     Logger.metadata(room: token.room)
@@ -107,6 +108,7 @@ defmodule RoomtoneWeb.WhipSession do
        protocol: protocol,
        token: token,
        jwt: jwt,
+       from: from,
        # The digest by which sessions of the same token know each other.
        ticket: :crypto.hash(:sha256, jwt),
        # As whom it is in the room; `nil` before and after that.
@@ -121,7 +123,7 @@ defmodule RoomtoneWeb.WhipSession do
   def handle_call({:join, offer}, _from, state) do
     with {:ok, offer} <- direct(state, offer),
          :ok <- RoomtoneWeb.Auth.watch(state.token),
-         :ok <- Roomtone.subscribe(state.token.room, only: [:left, :media_restart, :closed]),
+         :ok <- Roomtone.subscribe(state.token.room, only: [:left, :media_restart, :closed, :unseated]),
          {:ok, identity, answer} <- join(state, offer) do
       Logger.metadata(participant: identity)
       etag = random(8)
@@ -183,6 +185,9 @@ defmodule RoomtoneWeb.WhipSession do
       do: {:noreply, end_session(state), :hibernate},
       else: {:stop, {:shutdown, :left}, %{state | identity: nil}}
   end
+
+  def handle_info({:roomtone, _room, {:unseated, identity}}, %{identity: identity} = state) when identity != nil,
+    do: {:stop, {:shutdown, :never_connected}, %{state | identity: nil}}
 
   # A client without a channel can't be asked for a new offer; it notices that its connection is gone, and comes again.
   def handle_info({:roomtone, _room, {:media_restart, whom}}, %{identity: identity} = state)
@@ -331,6 +336,9 @@ defmodule RoomtoneWeb.WhipSession do
   # `name` is `nil` of somebody who is there already.
   defp join_as(%{token: token, jwt: jwt} = state, identity, name, offer) do
     own = [
+      from: state.from,
+      # A token of the operator's own may be shared by many clients; one from a page belongs to a session.
+      ticket: token.session_id,
       name: name || name_of(state, identity),
       grants: grants(state),
       owner: :none,

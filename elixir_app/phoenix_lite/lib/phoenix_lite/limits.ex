@@ -8,8 +8,9 @@ defmodule PhoenixLite.Limits do
   | `headers` | 100 | number of headers; more is 431 |
   | `head_timeout_ms` | 20_000 | for a whole request head, and between requests on one connection |
   | `write_timeout_ms` | 20_000 | how long a client may read nothing while we have something for it |
-  | `connections` | 16_384 | at a time; more get a 503 |
-  | `connections_per_address` | 512 | the same from one IPv4 address or one IPv6 /64; behind a proxy set it to `connections` |
+  | `connections` | 16_384 | at a time; the oldest without a whole request makes way for a new one, and if there is none, the new one gets a 503 |
+  | `connections_per_address` | 512 | the same from one IPv4 address or one IPv6 /64, but for those in `config :phoenix_lite, unlimited: ["127.0.0.0/8"]`: proxies |
+  | `reserve` | 64 | connections beyond `connections`, for paths that begin as one of `config :phoenix_lite, priority: ["/healthz"]` |
   | `queue_bytes` | 4_194_304 | waiting for one WebSocket client to read; more closes it |
   | `queue_messages` | 2_048 | likewise |
 
@@ -23,13 +24,19 @@ defmodule PhoenixLite.Limits do
     head_timeout_ms: 20_000,
     write_timeout_ms: 20_000,
     connections: 16_384,
-    connections_per_address: 512
+    connections_per_address: 512,
+    reserve: 64
   ]
   @socket [queue_bytes: 4_194_304, queue_messages: 2_048]
 
   @doc "Limits of a listener."
   @spec listener() :: map()
-  def listener, do: configured() |> Map.take(Keyword.keys(@listener))
+  def listener do
+    configured()
+    |> Map.take(Keyword.keys(@listener))
+    |> Map.put(:unlimited, Application.get_env(:phoenix_lite, :unlimited, []))
+    |> Map.put(:priority, Application.get_env(:phoenix_lite, :priority, []))
+  end
 
   @doc "Limits of a WebSocket with these options of `socket`."
   @spec socket(keyword()) :: map()

@@ -5,7 +5,7 @@ defmodule PhoenixLite.SocketDispatch do
   alias Plug.Conn
 
   @known [:check_origin, :connect_info, :timeout, :max_frame_size, :error_handler, :compress]
-  @info [:peer_data, :auth_token]
+  @info [:peer_data, :x_headers, :auth_token]
 
   @doc "Checks a `socket` declaration and returns its path, options and module."
   @spec declare(String.t(), module(), keyword()) :: {{[String.t()], keyword()}, module()}
@@ -62,12 +62,32 @@ defmodule PhoenixLite.SocketDispatch do
   end
 
   defp forbidden_origin(conn, endpoint) do
-    Logger.warning(
-      "Refused a socket of #{inspect(endpoint)} for its origin #{inspect(Conn.get_req_header(conn, "origin"))}; " <>
-        "see :check_origin, and :url for the host"
-    )
+    if log?() do
+      Logger.warning(
+        "Refused a socket of #{inspect(endpoint)} for its origin #{inspect(Conn.get_req_header(conn, "origin"))}; " <>
+          "see :check_origin, and :url for the host. Others within ten seconds aren't logged"
+      )
+    end
 
     Conn.send_resp(conn, 403, "")
+  end
+
+  # Anybody can send as many as they like. Two at the same moment may both be logged.
+  defp log? do
+    key = {__MODULE__, :logged}
+
+    clock =
+      with nil <- :persistent_term.get(key, nil) do
+        clock = :atomics.new(1, signed: true)
+        :atomics.put(clock, 1, System.monotonic_time(:second) - 10)
+        :persistent_term.put(key, clock)
+        clock
+      end
+
+    now = System.monotonic_time(:second)
+    due? = now - :atomics.get(clock, 1) >= 10
+    if due?, do: :atomics.put(clock, 1, now)
+    due?
   end
 
   defp connect(conn, endpoint, module, opts) do
@@ -127,6 +147,9 @@ defmodule PhoenixLite.ConnectInfo do
 
   defp value(:peer_data, conn, _), do: {:peer_data, Conn.get_peer_data(conn)}
   defp value(:auth_token, _conn, _), do: {:auth_token, nil}
+
+  defp value(:x_headers, conn, _),
+    do: {:x_headers, for({"x-" <> _, _value} = header <- conn.req_headers, do: header)}
 
   defp value({:session, session}, conn, endpoint), do: {:session, session(conn, endpoint, session)}
 

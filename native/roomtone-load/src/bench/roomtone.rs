@@ -85,6 +85,7 @@ impl Roomtone {
             .env("PUBLIC_IP", "127.0.0.1")
             .env("MAX_ROOMS", "10000")
             .env("MAX_PARTICIPANTS", "10000")
+            .env("LIMIT_LOOPBACK", "off")
             .env("TOKEN_SECRET", &secret)
             .env("SECRET_KEY_BASE", random_text() + &random_text())
             .stdout(Stdio::piped());

@@ -1,0 +1,132 @@
+defmodule RoomtoneWeb.Incoming do
+  @moduledoc """
+  Decides about a request before anything else looks at it, sockets included. `use` it in an endpoint, after
+  `use Phoenix.Endpoint`:
+
+      use Phoenix.Endpoint, otp_app: :roomtone
+      use RoomtoneWeb.Incoming
+
+    * **One host.** A request with two Host headers gets 400 (RFC 9112, section 3.2).
+    * **The client's address** (`RoomtoneWeb.ClientAddress`) becomes `conn.remote_ip`, and X-Forwarded-For, which sockets read, names it
+      alone. Headers of a peer that isn't trusted are taken away.
+    * **The scheme** that the client used with a trusted proxy becomes `conn.scheme`, so that origins and cookies are judged by it.
+    * **Handshakes of sockets** are counted for each address, before any of them is logged.
+    * **The session's cookie over HTTPS** is `__Host-roomtone`, which no other host and no plain HTTP can set. Sockets, which look for
+      one name only, find it as `_roomtone`. A plain `_roomtone` that came over HTTPS is taken away.
+  """
+
+  import Plug.Conn
+
+  alias RoomtoneWeb.{AddressLimit, ClientAddress, ErrorPayload}
+
+  @forwarding ["x-forwarded-for", "forwarded", "x-forwarded-proto"]
+  @plain "_roomtone"
+  @secure "__Host-roomtone"
+
+  @doc "The names of the session's cookie: over plain HTTP, and over HTTPS."
+  @spec session_keys() :: %{http: String.t(), https: String.t()}
+  def session_keys, do: %{http: @plain, https: @secure}
+
+  @doc false
+  defmacro __using__(_opts) do
+    quote do
+      @before_compile RoomtoneWeb.Incoming
+    end
+  end
+
+  # The sockets of an endpoint are served before its plugs, so this comes before both.
+  @doc false
+  defmacro __before_compile__(_env) do
+    quote do
+      defoverridable call: 2
+
+      def call(conn, opts) do
+        case RoomtoneWeb.Incoming.prepare(conn, __MODULE__) do
+          %{halted: true} = conn -> conn
+          conn -> super(conn, opts)
+        end
+      end
+    end
+  end
+
+  @doc "The conn as the rest of the server sees it; halted and answered where the request is refused."
+  @spec prepare(Plug.Conn.t(), module) :: Plug.Conn.t()
+  def prepare(conn, endpoint) do
+    conn = real_address(conn)
+    conn = if https?(conn, endpoint), do: session_cookie(conn), else: conn
+
+    cond do
+      match?([_, _ | _], get_req_header(conn, "host")) -> refuse(conn, 400, "a request has one Host header")
+      handshake?(conn) -> limit_handshakes(conn)
+      true -> conn
+    end
+  end
+
+  defp real_address(conn) do
+    peer = conn.remote_ip
+    headers = conn.req_headers
+    address = ClientAddress.resolve(peer, headers)
+    scheme = ClientAddress.scheme(peer, headers)
+    headers = Enum.reject(headers, fn {name, _value} -> name in @forwarding end)
+
+    headers =
+      if address == ClientAddress.unmap(peer),
+        do: headers,
+        else: headers ++ [{"x-forwarded-for", address |> :inet.ntoa() |> List.to_string()}]
+
+    with_scheme(%{conn | remote_ip: address, req_headers: headers}, scheme)
+  end
+
+  defp with_scheme(conn, nil), do: conn
+  defp with_scheme(%{scheme: scheme} = conn, scheme), do: conn
+
+  # The port of the old scheme stood for "none given".
+  defp with_scheme(%{port: 80} = conn, :https), do: %{conn | scheme: :https, port: 443}
+  defp with_scheme(%{port: 443} = conn, :http), do: %{conn | scheme: :http, port: 80}
+  defp with_scheme(conn, scheme), do: %{conn | scheme: scheme}
+
+  @doc "Whether the visitor came by HTTPS: to us, to a proxy that tells it, or to a proxy that our own address (`url:`) implies."
+  @spec https?(Plug.Conn.t(), module) :: boolean
+  def https?(conn, endpoint), do: conn.scheme == :https or to_string(endpoint.config(:url)[:scheme]) == "https"
+
+  defp session_cookie(conn) do
+    {cookies, others} = Enum.split_with(conn.req_headers, fn {name, _value} -> name == "cookie" end)
+
+    pairs =
+      for {_name, header} <- cookies, pair <- String.split(header, ";"), pair = String.trim(pair), pair != "", do: pair
+
+    kept = Enum.reject(pairs, &String.starts_with?(&1, @plain <> "="))
+    twin = for @secure <> "=" <> value <- kept, do: @plain <> "=" <> value
+
+    case kept ++ Enum.take(twin, 1) do
+      [] -> %{conn | req_headers: others}
+      all -> %{conn | req_headers: others ++ [{"cookie", Enum.join(all, "; ")}]}
+    end
+  end
+
+  defp handshake?(%{method: "GET"} = conn) do
+    conn |> get_req_header("upgrade") |> Enum.any?(&(String.downcase(&1, :ascii) =~ "websocket"))
+  end
+
+  defp handshake?(_conn), do: false
+
+  # In a bucket of its own: the socket itself takes from the address's other one once it is told who comes.
+  defp limit_handshakes(conn) do
+    case AddressLimit.take(conn.remote_ip, AddressLimit.Handshakes) do
+      :ok ->
+        conn
+
+      {:error, reason} ->
+        error = ErrorPayload.new(reason)
+        conn |> ErrorPayload.retry_after(error) |> refuse(error.status, error.message)
+    end
+  end
+
+  defp refuse(conn, status, text) do
+    conn
+    |> put_resp_content_type("text/plain")
+    |> put_resp_header("connection", "close")
+    |> send_resp(status, text)
+    |> halt()
+  end
+end
