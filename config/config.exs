@@ -27,7 +27,7 @@ config :roomtone, RoomtoneWeb.Endpoint,
 # How often one address may join, open sockets and send offers: `false` for no limit. The module
 # lists what counts.
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
-# What messages on sockets cost, and how much of it a socket and an address have.
+# The budgets from which a socket and an address pay for messages on sockets.
 config :roomtone, RoomtoneWeb.SocketBudget,
   burst: 200,
   per_second: 40,

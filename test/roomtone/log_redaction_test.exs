@@ -69,7 +69,7 @@ defmodule Roomtone.LogRedactionTest do
     assert text =~ "GET /invitations/[redacted]"
     refute text =~ "dGhpcyBpcyBhIHNpZ25hdHVyZQ"
     refute text =~ "verysecretpassword"
-    # What isn't a secret stays.
+    # Anything else stays.
     assert log(fn -> Logger.info("joined, one of 3") end) =~ "joined, one of 3"
     assert log(fn -> :logger.info("~p of ~p", [1, 3]) end) =~ "1 of 3"
   end

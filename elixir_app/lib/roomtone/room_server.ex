@@ -475,7 +475,7 @@ defmodule Roomtone.RoomServer do
   def handle_info({:timeout, timer, :mix}, state),
     do: {:noreply, %{state | mixer: MixSync.handle_timeout(state.mixer, timer)}}
 
-  # Whoever is just coming in is waited for, once.
+  # The room waits once for a person who is just joining.
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer, waited: waited} = state) do
     if waited or Room.deserted?(state.room),
       do: {:stop, :normal, close(state, :empty)},

@@ -29,7 +29,7 @@ defmodule Roomtone.Token do
 
   alias Roomtone.{Config, Name}
 
-  # What is left out lets its reader into rooms, or tells whose browser it is.
+  # The fields that are left out would let their reader into rooms, or identify a browser.
   @derive {Inspect, except: [:pass, :maker, :session_id, :user_stamp, :invitation]}
   @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
   defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil, user_stamp: nil, invitation: nil]

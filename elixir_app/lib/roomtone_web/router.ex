@@ -23,7 +23,7 @@ defmodule RoomtoneWeb.Router do
     plug RoomtoneWeb.SecurityHeaders
   end
 
-  # Who may see the whole server.
+  # Operators may see the whole server.
   pipeline :operator do
     plug :require_operator
   end

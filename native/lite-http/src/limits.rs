@@ -25,7 +25,7 @@ pub struct Limits {
     pub reserve: usize,
     /// Networks that [`Limits::connections_per_address`] doesn't hold for, such as `127.0.0.0/8`.
     pub unlimited: Vec<String>,
-    /// What the paths begin with that are served first.
+    /// Prefixes of the paths that are served first.
     pub priority: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ impl Limits {
         Duration::from_millis(self.head_timeout_ms)
     }
 
-    /// Who may connect. A network that can't be read is none.
+    /// The rules by which clients may connect. A network that can't be read is left out.
     pub fn rules(&self) -> Rules {
         Rules {
             most: self.connections,

@@ -416,7 +416,7 @@ fn speech_loses_no_more_than_20_ms_of_a_words_beginning_or_end_over_noise() {
                     let range = from * MS..(from + 20) * MS;
                     dbfs(rms(&heard[place..][range.clone()]) / rms(&word[range]))
                 };
-                // What comes after the first 20 ms is all there, and what comes before the last; Opus doesn't keep a hiss to the dB.
+                // All sound between the first and the last 20 ms is there; Opus doesn't keep a hiss to the dB.
                 for from in [20, FRICATIVE_MS - 20, WORD_MS - FRICATIVE_MS, WORD_MS - 40] {
                     let level = level(from);
                     assert!(
