@@ -48,10 +48,10 @@ defmodule RoomtoneWeb.OperateAccess do
 
   @doc "Whether a request comes from this machine, and from nobody behind it."
   @spec local?(Plug.Conn.t()) :: boolean
-  def local?(conn), do: AddressLimit.key(address(conn)) == :loopback and conn.host in @hosts and not forwarded?(conn)
+  def local?(conn), do: loopback?(conn.remote_ip) and conn.host in @hosts and not forwarded?(conn)
 
-  # The one place that knows where the address of a client stands.
-  defp address(conn), do: conn.remote_ip
+  # The key of IPv6 loopback is that of 127.0.0.1.
+  defp loopback?(address), do: match?({127, _, _, _}, AddressLimit.key(address))
 
   defp forwarded?(conn), do: Enum.any?(@forwarding, &(get_req_header(conn, &1) != []))
 
