@@ -261,7 +261,9 @@ fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {
             let pause = random.random_range(1..120);
             world.run_ms(pause);
             for (listener, client) in &world.clients {
-                for packet in client.payloads.as_ref().unwrap() {
+                let payloads = client.payloads.as_ref().unwrap();
+                let sources = &client.contributed[client.contributed.len() - payloads.len()..];
+                for (packet, source) in payloads.iter().zip(sources) {
                     let may_hear = |speaker: PeerId| {
                         let gain = gains.get(&(*listener, speaker)).copied().unwrap_or(1.0);
                         let closed = muted.contains(&speaker) || deaf.contains(listener);
@@ -269,7 +271,17 @@ fn where_packets_are_forwarded_none_goes_to_who_may_not_hear_it() {
                     };
                     // One silence is like another: then it may be anybody's.
                     let said = |client: &&Client| client.sent.as_ref().unwrap().contains(packet);
-                    let speakers: Vec<PeerId> = world.clients.values().filter(said).map(|client| client.id).collect();
+                    let mut speakers: Vec<PeerId> =
+                        world.clients.values().filter(said).map(|client| client.id).collect();
+                    // The room numbers its talkers as they come. An introduction is nobody's packet, and has its talker's number.
+                    let talker = PeerId::from(source.unwrap());
+                    if speakers.is_empty() {
+                        speakers.push(talker);
+                    }
+                    assert!(
+                        speakers.contains(&talker),
+                        "seed {seed}: {talker}'s number on a packet of {speakers:?}"
+                    );
                     assert!(
                         speakers.iter().any(|speaker| may_hear(*speaker)),
                         "seed {seed}: {listener} got a packet of {speakers:?} after {command:?}"
