@@ -7,6 +7,7 @@ if config_env() != :test do
   variables = [
     udp_ports: "UDP_PORTS",
     udp_bind: "UDP_BIND",
+    ice_tcp: "ICE_TCP",
     public_ip: "PUBLIC_IP",
     shards: "SHARDS",
     max_rooms: "MAX_ROOMS",
@@ -16,6 +17,9 @@ if config_env() != :test do
     private_bitrate: "PRIVATE_BITRATE",
     uplink_bitrate: "UPLINK_BITRATE",
     move_rooms: "MOVE_ROOMS",
+    turn_port: "TURN_PORT",
+    turn_urls: "TURN_URLS",
+    turn_secret: "TURN_SECRET",
     token_secret: "TOKEN_SECRET",
     guests: "GUESTS",
     users_file: "USERS_FILE",
@@ -59,6 +63,8 @@ if config_env() != :test do
     end
   end
 
+  # IPv6 and IPv4, where the system has both.
+  any = Roomtone.Config.Network.any_address()
   files = {variable.("HTTPS_CERT_FILE"), variable.("HTTPS_KEY_FILE")}
   host = variable.("PHX_HOST")
 
@@ -77,7 +83,7 @@ if config_env() != :test do
 
   case files do
     {nil, nil} ->
-      config :roomtone, RoomtoneWeb.Endpoint, http: [ip: {0, 0, 0, 0}, port: port.("PORT", "4000")]
+      config :roomtone, RoomtoneWeb.Endpoint, http: [ip: any, port: port.("PORT", "4000")]
 
       # Behind a proxy that terminates TLS the request itself doesn't show our origin.
       if host do
@@ -91,7 +97,7 @@ if config_env() != :test do
 
       config :roomtone, RoomtoneWeb.Endpoint,
         https: [
-          ip: {0, 0, 0, 0},
+          ip: any,
           port: https_port,
           cipher_suite: :strong,
           certfile: Path.expand(certificate),

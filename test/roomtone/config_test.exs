@@ -18,7 +18,7 @@ defmodule Roomtone.ConfigTest do
     assert {:ok, config} = Config.load(@good)
     assert config.shards == min(System.schedulers_online(), :erlang.system_info(:dirty_io_schedulers) - 2)
     assert config.udp_ports == Enum.to_list(50_000..(50_000 + config.shards - 1))
-    assert config.udp_bind == {0, 0, 0, 0}
+    assert config.udp_bind == Network.any_address()
     assert {127, 0, 0, 1} in config.public_ip
 
     assert {config.max_participants, config.max_rooms, config.empty_room_ms, config.grace_ms} ==
@@ -79,7 +79,7 @@ defmodule Roomtone.ConfigTest do
     end
 
     test "with IPv6 needs an IPv6 socket" do
-      assert problem(public_ip: "2001:db8::7") =~ "UDP_BIND"
+      assert problem(public_ip: "2001:db8::7", udp_bind: "0.0.0.0") =~ "UDP_BIND"
       assert {:ok, config} = load(public_ip: "2001:db8::7", udp_bind: "::", shards: 1)
       assert [%{bind: "[::]:50000", candidates: ["[2001:db8::7]:50000"]}] = Config.shard_addresses(config)
     end

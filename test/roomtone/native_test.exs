@@ -190,12 +190,13 @@ defmodule Roomtone.NativeTest do
     {:ok, port} = :inet.port(socket)
 
     options = %{
-      shards: [%{bind: "127.0.0.1:#{port}", candidates: []}],
+      shards: [%{bind: "127.0.0.1:#{port}", candidates: [], tcp: true}],
       bitrate: 32_000,
       shared_complexity: 5,
       private_bitrate: 64_000,
       private_complexity: 5,
-      uplink_bitrate: 40_000
+      uplink_bitrate: 40_000,
+      turn: nil
     }
 
     assert {:error, {:bind_failed, text}} = Roomtone.Native.engine_start(options, self())

@@ -9,8 +9,12 @@ defmodule Roomtone.Config do
   |---|---|---|---|
   | `:shards` | `SHARDS` | number of shards, each with a core and a port | one for each scheduler, at most one for each port, and at most two fewer than the dirty I/O schedulers (`+SDio`) |
   | `:udp_ports` | `UDP_PORTS` | `"50000"` (the first of consecutive ports, one for each shard), `"50000-50003"`, `"50000,50010"` or a list | from 50000 |
-  | `:udp_bind` | `UDP_BIND` | address to listen on; `"::"` for IPv6 and IPv4 | `"0.0.0.0"` |
+  | `:udp_bind` | `UDP_BIND` | address to listen on; `"::"` for IPv6 and IPv4, `"0.0.0.0"` for IPv4 alone | `"::"`, where the system has IPv6 |
+  | `:ice_tcp` | `ICE_TCP` | whether media may come by TCP, on the same port numbers: `true`, `false`, `"on"`, `"off"` | on |
   | `:public_ip` | `PUBLIC_IP` | addresses offered to browsers, separated by commas | loopback and this machine's addresses |
+  | `:turn_port` | `TURN_PORT` | the port of the built-in TURN server, UDP and TCP: a number or `"off"`; see `Roomtone.Turn` | off |
+  | `:turn_urls` | `TURN_URLS` | other TURN servers: `"turn:turn.example:3478?transport=udp,turns:turn.example:443?transport=tcp"` or a list; see `Roomtone.Turn` | none |
+  | `:turn_secret` | `TURN_SECRET` | the secret that they share with us | none |
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
   | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
@@ -48,14 +52,18 @@ defmodule Roomtone.Config do
   end
 
   # Secrets must not end up in a log or a crash report. The address of a webhook may hold one, too.
-  @derive {Inspect, except: [:token_secret, :metrics_token, :webhook_url, :webhook_secret]}
+  @derive {Inspect, except: [:token_secret, :turn_secret, :metrics_token, :webhook_url, :webhook_secret]}
   @enforce_keys [:native, :shards, :udp_ports, :udp_bind, :public_ip, :token_secret]
   defstruct environment: :prod,
             native: nil,
             shards: nil,
             udp_ports: nil,
             udp_bind: nil,
+            ice_tcp: true,
             public_ip: nil,
+            turn_port: nil,
+            turn_urls: [],
+            turn_secret: nil,
             token_secret: nil,
             auth: Roomtone.Auth.Default,
             guests: true,
@@ -87,7 +95,11 @@ defmodule Roomtone.Config do
           shards: pos_integer,
           udp_ports: [:inet.port_number()],
           udp_bind: :inet.ip_address(),
+          ice_tcp: boolean,
           public_ip: [:inet.ip_address()],
+          turn_port: :inet.port_number() | nil,
+          turn_urls: [String.t()],
+          turn_secret: String.t() | nil,
           token_secret: String.t(),
           auth: module,
           guests: boolean,
@@ -147,6 +159,7 @@ defmodule Roomtone.Config do
   def load(env) do
     ports = Parse.ports(env[:udp_ports])
     shards = Parse.shards(env[:shards], ports)
+    bind = Parse.address(env[:udp_bind] || Network.any_address())
 
     checked =
       [
@@ -154,8 +167,12 @@ defmodule Roomtone.Config do
         native: Parse.module(env[:native] || Roomtone.Native),
         shards: shards,
         udp_ports: Parse.ports_for(ports, shards),
-        udp_bind: Parse.address(env[:udp_bind] || "0.0.0.0"),
-        public_ip: public_ip(env[:public_ip], env[:udp_bind]),
+        udp_bind: bind,
+        public_ip: public_ip(env[:public_ip], bind),
+        ice_tcp: switch(env, :ice_tcp, true, "ICE_TCP"),
+        turn_port: turn_port(env[:turn_port]),
+        turn_urls: turn_urls(env[:turn_urls]),
+        turn_secret: turn_secret(env[:turn_secret], env[:turn_urls]),
         token_secret: secret(env[:token_secret], env[:environment] || :prod),
         auth: Parse.module(env[:auth] || Roomtone.Auth.Default),
         guests: switch(env, :guests, true, "GUESTS"),
@@ -203,16 +220,30 @@ defmodule Roomtone.Config do
     end
   end
 
-  @doc "For each shard the address it listens on and the addresses offered to browsers."
-  @spec shard_addresses(t) :: [%{bind: String.t(), candidates: [String.t()]}]
+  @doc "For each shard the address it listens on, the addresses offered to browsers, and whether it takes TCP."
+  @spec shard_addresses(t) :: [%{bind: String.t(), candidates: [String.t()], tcp: boolean}]
   def shard_addresses(%__MODULE__{} = config) do
     for port <- Enum.take(config.udp_ports, config.shards) do
-      %{bind: Network.format(config.udp_bind, port), candidates: Enum.map(config.public_ip, &Network.format(&1, port))}
+      %{
+        bind: Network.format(config.udp_bind, port),
+        candidates: Enum.map(config.public_ip, &Network.format(&1, port)),
+        tcp: config.ice_tcp
+      }
     end
   end
 
+  @doc "Where the built-in TURN server listens, and the secret of its credentials; `nil` without one."
+  @spec turn(t) :: %{bind: String.t(), secret: String.t()} | nil
+  def turn(%__MODULE__{turn_port: nil}), do: nil
+
+  def turn(%__MODULE__{} = config) do
+    # Not the secret itself: what signs tokens shall sign nothing else.
+    secret = :crypto.mac(:hmac, :sha256, config.token_secret, "roomtone turn") |> Base.encode64()
+    %{bind: Network.format(config.udp_bind, config.turn_port), secret: secret}
+  end
+
   defp public_ip(given, bind) do
-    ipv6? = match?({:ok, address} when tuple_size(address) == 8, Parse.address(bind || "0.0.0.0"))
+    ipv6? = match?({:ok, address} when tuple_size(address) == 8, bind)
 
     with {:ok, addresses} <- if(given, do: Parse.addresses(given), else: {:ok, Network.local_addresses(ipv6?)}) do
       case Enum.find(addresses, &(tuple_size(&1) == 8 and not ipv6?)) do
@@ -309,6 +340,35 @@ defmodule Roomtone.Config do
   end
 
   defp users_file(_other), do: {:error, "(USERS_FILE) takes the path of a file"}
+
+  defp turn_port(off) when off in [nil, "off"], do: {:ok, nil}
+
+  defp turn_port(port) do
+    with {:error, takes} <- Parse.integer(port, {1, 65_535}), do: {:error, "(TURN_PORT) #{takes}, or off"}
+  end
+
+  defp turn_urls(nil), do: {:ok, []}
+
+  defp turn_urls(text) when is_binary(text),
+    do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> turn_urls()
+
+  defp turn_urls([_ | _] = urls) do
+    if Enum.all?(urls, &(is_binary(&1) and &1 =~ ~r/\Aturns?:[^\s?,"<>\/@]+(\?transport=(udp|tcp))?\z/)),
+      do: {:ok, urls},
+      else: turn_urls(:none)
+  end
+
+  defp turn_urls(_other),
+    do: {:error, "(TURN_URLS) takes addresses separated by commas, such as \"turn:turn.example:3478?transport=udp\""}
+
+  defp turn_secret(nil, nil), do: {:ok, nil}
+  defp turn_secret(nil, _urls), do: {:error, "(TURN_SECRET) is missing; the servers in turn_urls (TURN_URLS) need it"}
+
+  defp turn_secret(_secret, nil),
+    do: {:error, "(TURN_SECRET) is for the servers in turn_urls (TURN_URLS), which is missing"}
+
+  defp turn_secret(secret, _urls) when is_binary(secret) and byte_size(secret) >= 16, do: {:ok, secret}
+  defp turn_secret(_short, _urls), do: {:error, "(TURN_SECRET) takes a random text of at least 16 bytes"}
 
   defp secret(nil, _environment),
     do: {:error, "(TOKEN_SECRET) is missing; it takes a random text of at least #{@min_secret} bytes"}

@@ -265,7 +265,8 @@ defmodule Roomtone.Media do
       shared_complexity: config.shared_complexity,
       private_bitrate: config.private_bitrate,
       private_complexity: config.private_complexity,
-      uplink_bitrate: config.uplink_bitrate
+      uplink_bitrate: config.uplink_bitrate,
+      turn: Config.turn(config)
     }
 
     # The engine does nothing before a worker runs a shard, and by then the events process has
@@ -278,7 +279,7 @@ defmodule Roomtone.Media do
 
       {:error, {code, text}} ->
         Logger.error(
-          "the media engine can't start: #{text}. Its ports come from UDP_PORTS, its addresses from PUBLIC_IP."
+          "the media engine can't start: #{text}. Its ports come from UDP_PORTS and TURN_PORT, its addresses from PUBLIC_IP."
         )
 
         {:error, {:media_engine, code, text}}

@@ -22,12 +22,13 @@ defmodule Roomtone.Native do
   @type id :: non_neg_integer
 
   @type options :: %{
-          shards: [%{bind: String.t(), candidates: [String.t()]}],
+          shards: [%{bind: String.t(), candidates: [String.t()], tcp: boolean}],
           bitrate: pos_integer,
           shared_complexity: 0..10,
           private_bitrate: pos_integer,
           private_complexity: 0..10,
-          uplink_bitrate: pos_integer
+          uplink_bitrate: pos_integer,
+          turn: %{bind: String.t(), secret: String.t()} | nil
         }
 
   @typedoc """

@@ -12,9 +12,9 @@ defmodule RoomtoneWeb.IceServers do
           optional(:credential) => String.t()
         }
 
-  @doc "The servers that the bearer of this token may use. Roomtone's own addresses are in its answers, so there is nothing else yet."
+  @doc "The TURN servers that the bearer of this token may use. Roomtone's own addresses are in its answers."
   @spec ice_servers(Token.t()) :: [server]
-  def ice_servers(%Token{}), do: []
+  def ice_servers(%Token{identity: identity}), do: Roomtone.Turn.ice_servers(identity)
 
   @doc """
   Servers as the value of a `Link` header (RFC 9725 section 4.6, RFC 8288); `nil` where there are none.

@@ -7,11 +7,14 @@ use std::net::UdpSocket;
 
 use roomtone_transport::Outbox;
 
+use crate::links::link_of;
+
 /// Datagrams a call. Larger batches save nothing more, and this many addresses fit on the stack.
 #[cfg(target_os = "linux")]
 const BATCH: usize = 64;
 
-/// Sends datagrams of `outbox`, from the one at `first` on, without waiting: how many, at least one.
+/// Sends datagrams of `outbox`, from the one at `first` on, without waiting: how many, at least one. The first one goes to a UDP address; one
+/// that doesn't ends the batch.
 ///
 /// # Errors
 /// The first one could not be sent: `WouldBlock` if the socket's buffer is full, anything else is that datagram's own misfortune.
@@ -21,7 +24,8 @@ pub(crate) fn send(socket: &UdpSocket, outbox: &Outbox, first: usize) -> io::Res
 
     use socket2::SockAddr;
 
-    let count = outbox.len().saturating_sub(first).min(BATCH);
+    let by_udp = |at: &usize| outbox.get(*at).is_some_and(|(to, _)| link_of(to).is_none());
+    let count = (first..outbox.len()).take(BATCH).take_while(by_udp).count();
     // SAFETY: these are plain C structures of integers and pointers, for which zero is a valid value.
     #[allow(unsafe_code)]
     let (mut headers, mut parts): ([libc::mmsghdr; BATCH], [libc::iovec; BATCH]) = unsafe { std::mem::zeroed() };

@@ -104,13 +104,54 @@ pub struct ConfigError {
     pub most: u32,
 }
 
-/// One shard: one UDP socket.
+/// One shard: one UDP socket, and TCP on the same port number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardConfig {
     /// Where the socket is bound. Port 0: the system chooses (and the candidates' port 0 is replaced by it).
     pub bind: SocketAddr,
     /// The ICE host candidates to announce.
     pub candidates: Vec<SocketAddr>,
+    /// Whether clients whose network lets no UDP through may come by TCP (RFC 6544): the same candidates are announced for it.
+    pub tcp: bool,
+}
+
+/// A TURN server for clients whose network lets nothing else through: UDP and TCP on one port.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnConfig {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// The realm of its credentials.
+    pub realm: String,
+    /// The secret from which they are made; see [`roomtone_turn::password`].
+    pub secret: Vec<u8>,
+    /// The most allocations at once.
+    pub max_allocations: usize,
+    /// The most of one person.
+    pub max_per_user: usize,
+    /// The most from one IPv4 address or IPv6 /64.
+    pub max_per_address: usize,
+}
+
+impl TurnConfig {
+    /// With the usual limits: 5,000 allocations, 40 of a person (a browser makes one for each of its addresses and each URL), 400 of an
+    /// address.
+    pub fn new(bind: SocketAddr, realm: &str, secret: &[u8]) -> TurnConfig {
+        TurnConfig {
+            bind,
+            realm: realm.to_owned(),
+            secret: secret.to_vec(),
+            max_allocations: 5_000,
+            max_per_user: 40,
+            max_per_address: 400,
+        }
+    }
+}
+
+// The secret must not end up in a log.
+impl std::fmt::Debug for TurnConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TurnConfig({})", self.bind)
+    }
 }
 
 /// A whole engine.
@@ -118,6 +159,8 @@ pub struct ShardConfig {
 pub struct EngineConfig {
     /// The shards; at least one.
     pub shards: Vec<ShardConfig>,
+    /// A TURN server, on the first shard.
+    pub turn: Option<TurnConfig>,
     /// How mixes are encoded and heard.
     pub mix: MixConfig,
     /// The most participants on one shard; more are refused as `shard_full`.
@@ -128,6 +171,7 @@ impl Default for EngineConfig {
     fn default() -> Self {
         EngineConfig {
             shards: Vec::new(),
+            turn: None,
             mix: MixConfig::default(),
             max_peers_per_shard: 10_000,
         }

@@ -4,7 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -20,9 +20,11 @@ use crate::command::{Envelope, Event};
 use crate::command_queues::CommandQueues;
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
+use crate::links::{Links, TurnParts, udp_address};
 use crate::mailboxes::Mailboxes;
 use crate::meter::Meter;
 use crate::shard::Shard;
+use crate::shard_message::{Message, ShardMessage};
 use crate::shed::Round;
 use crate::stats::ShardStats;
 
@@ -65,6 +67,9 @@ pub(crate) struct Parts<'a> {
     pub(crate) max_peers: usize,
     pub(crate) certificate: Arc<Certificate>,
     pub(crate) socket: &'a UdpSocket,
+    pub(crate) listener: Option<&'a TcpListener>,
+    /// The TURN server of the node, if it is this shard that has it.
+    pub(crate) turn: Option<&'a TurnParts>,
     pub(crate) queues: Arc<CommandQueues>,
     pub(crate) events: Sender<Envelope>,
     pub(crate) stats: Arc<Mutex<ShardStats>>,
@@ -84,6 +89,7 @@ struct EventLoop {
     socket: tokio::net::UdpSocket,
     /// The same socket, for batches.
     plain_socket: UdpSocket,
+    links: Links,
     events: Sender<Envelope>,
     backlog: VecDeque<Envelope>,
     stats: Arc<Mutex<ShardStats>>,
@@ -107,6 +113,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     // The system caps these at its own limit without an error; a smaller buffer still works.
     let _ = socket.set_recv_buffer_size(SOCKET_BUFFER);
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER);
+    if address.is_ipv6() {
+        // `::` is IPv4 too, whatever the system's own default.
+        let _ = socket.set_only_v6(false);
+    }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
@@ -125,14 +135,21 @@ impl Driver {
             .map_err(cannot("open an epoll instance"))?;
         let copy = || parts.socket.try_clone().map_err(cannot("duplicate the shard's socket"));
         let plain_socket = copy()?;
-        let socket = {
-            let _inside = runtime.enter();
-            tokio::net::UdpSocket::from_std(copy()?).map_err(cannot("register the shard's socket"))?
-        };
         let now = Instant::now();
+        let (socket, links) = {
+            let _inside = runtime.enter();
+            (
+                tokio::net::UdpSocket::from_std(copy()?).map_err(cannot("register the shard's socket"))?,
+                Links::new(now, parts.shard, parts.listener, parts.turn)
+                    .map_err(cannot("listen for TCP connections"))?,
+            )
+        };
         let addresses = parts.config.candidates.clone();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
+        let mut transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
+        if parts.listener.is_some() {
+            transport.tcp_candidates = transport.candidates.clone();
+        }
         let mut shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers)
             .in_engine(parts.shard, parts.queues);
         shard.announce_restart();
@@ -142,6 +159,7 @@ impl Driver {
             shard,
             socket,
             plain_socket,
+            links,
             events: parts.events,
             backlog: VecDeque::new(),
             stats: parts.stats,
@@ -172,14 +190,18 @@ impl EventLoop {
     async fn turn(&mut self, until: Instant, control: &Control) {
         let mut buffer = [0u8; DATAGRAM];
         let mut woken = Instant::now();
+        let mut look = true;
         loop {
             let more_commands = self.take_commands();
-            let more_datagrams = self.receive(&mut buffer) | self.take_messages();
+            let more_datagrams =
+                self.receive(&mut buffer) | self.links.receive(&mut self.shard, look) | self.take_messages();
+            self.mailboxes.deliver_foreign(&mut self.links);
             let now = Instant::now();
             let due = self.shard.poll_timeout().is_some_and(|due| due <= now);
             if due {
                 self.shard.handle_timeout(now);
             }
+            self.links.handle_timeout(now, &self.shard);
             self.hand_on_events();
             let messages_wait = self.mailboxes.deliver(&mut self.shard);
             self.send().await;
@@ -203,17 +225,23 @@ impl EventLoop {
                     },
                 );
                 woken = rest;
+                look = true;
                 if leaves {
                     break;
                 }
                 continue;
             }
-            let mut due = self.shard.poll_timeout().map_or(until, |due| due.min(until));
+            let mut due = [self.shard.poll_timeout(), self.links.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .fold(until, Instant::min);
+            look = false;
             if messages_wait {
                 due = due.min(now + FULL_MAILBOX);
             }
             tokio::select! {
                 ready = self.socket.readable() => drop(ready),
+                () = self.links.ready() => look = true,
                 () = control.woken() => {}
                 () = tokio::time::sleep_until(due.into()) => {}
             }
@@ -261,7 +289,8 @@ impl EventLoop {
         for _ in 0..READ_BATCH {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
-                    self.shard.handle_datagram(now, from, &mut buffer[..length]);
+                    self.shard
+                        .handle_datagram(now, udp_address(from), &mut buffer[..length]);
                     now = Instant::now();
                     if now - begun >= READ_TIME {
                         break;
@@ -279,6 +308,10 @@ impl EventLoop {
     fn take_messages(&mut self) -> bool {
         for _ in 0..READ_BATCH {
             match self.mailboxes.receive() {
+                Some((_, ShardMessage(Message::Transmit { to, data }))) => {
+                    let sent = self.mailboxes.send_by_link(&mut self.links, Some((to, &data)));
+                    self.counters.failed += u64::from(sent == Some(false));
+                }
                 Some((from, message)) => self.shard.handle_message(Instant::now(), from, message),
                 None => return false,
             }
@@ -287,13 +320,24 @@ impl EventLoop {
     }
 
     async fn send(&mut self) {
-        let for_others = self.mailboxes.send_for_others(&mut self.shard);
+        let for_others = self.mailboxes.send_for_others(&mut self.shard, &mut self.links);
         self.counters.sent += for_others.sent;
         self.counters.sent_bytes += for_others.bytes;
         self.counters.failed += for_others.failed;
         let outbox = self.shard.outbox();
-        let mut at = 0;
+        let (mut at, mut full) = (0, false);
         while at < outbox.len() {
+            if let Some(sent) = self.mailboxes.send_by_link(&mut self.links, outbox.get(at)) {
+                self.counters.sent += u64::from(sent);
+                self.counters.failed += u64::from(!sent);
+                at += 1;
+                continue;
+            }
+            if full {
+                self.counters.failed += 1;
+                at += 1;
+                continue;
+            }
             match batch::send(&self.plain_socket, outbox, at) {
                 Ok(sent) => {
                     self.counters.sent += sent as u64;
@@ -302,13 +346,13 @@ impl EventLoop {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The socket's buffer is full. Sound that waits is sound that is late: wait a moment only, then drop what is left.
-                    let full = async {
+                    let writable = async {
                         self.socket.writable().await?;
                         // Lets the runtime know that "writable" was old news, if it was.
                         self.socket
                             .try_io(Interest::WRITABLE, || batch::send(&self.plain_socket, outbox, at))
                     };
-                    match tokio::time::timeout(FULL_BUFFER, full).await {
+                    match tokio::time::timeout(FULL_BUFFER, writable).await {
                         Ok(Ok(sent)) => {
                             self.counters.sent += sent as u64;
                             self.counters.sent_bytes += batch::bytes(outbox, at, sent);
@@ -319,10 +363,7 @@ impl EventLoop {
                             self.counters.failed += 1;
                             at += 1;
                         }
-                        Err(_late) => {
-                            self.counters.failed += (outbox.len() - at) as u64;
-                            break;
-                        }
+                        Err(_late) => full = true,
                     }
                 }
                 Err(_) => {

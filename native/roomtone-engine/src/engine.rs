@@ -4,7 +4,7 @@
 //! caller was killed, the shard rests in its cell with everything that is in it, and the next call takes it up. A second call
 //! for a shard makes the first one return.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,19 +15,25 @@ use thiserror::Error;
 
 use crate::command::{Command, Envelope};
 use crate::command_queues::{CommandQueues, SubmitError};
-use crate::config::{EngineConfig, MixConfig, ShardConfig};
+use crate::config::{EngineConfig, MixConfig, ShardConfig, TurnConfig};
 use crate::control::Control;
 use crate::driver::{self, Driver, ResourceError};
+use crate::links::{self, TurnParts};
 use crate::mailboxes::{Mailbox, Mailboxes};
 use crate::panics::panic_message;
 use crate::stats::ShardStats;
+
+/// Ports that the system may choose for UDP which TCP can't have.
+const PORTS_TRIED: usize = 16;
 
 /// Why an engine can't start.
 #[derive(Debug, Error)]
 pub enum StartError {
     /// A shard's socket can't be had.
-    #[error("cannot bind UDP {address}: {source}")]
+    #[error("cannot bind {protocol} {address}: {source}")]
     Bind {
+        /// UDP or TCP.
+        protocol: &'static str,
         /// The address asked for.
         address: SocketAddr,
         /// The system's error.
@@ -68,6 +74,7 @@ struct ShardCell {
 struct State {
     // `None` once the engine was stopped.
     socket: Option<Arc<UdpSocket>>,
+    listener: Option<TcpListener>,
     driver: Option<Driver>,
     epoch: u64,
 }
@@ -76,6 +83,7 @@ impl State {
     fn shut(&mut self) {
         self.driver = None;
         self.socket = None;
+        self.listener = None;
     }
 }
 
@@ -84,6 +92,8 @@ pub struct Engine {
     cells: Vec<ShardCell>,
     queues: Arc<CommandQueues>,
     mailboxes: Arc<Vec<Mailbox>>,
+    // `None` without one, and once the engine was stopped.
+    turn: Mutex<Option<Arc<TurnParts>>>,
     mix: MixConfig,
     max_peers: usize,
     certificate: Arc<Certificate>,
@@ -108,6 +118,7 @@ impl Engine {
             .enumerate()
             .map(|(shard, config)| ShardCell::bind(config, queues.control(shard).clone()))
             .collect::<Result<Vec<_>, _>>()?;
+        let turn = config.turn.map(|turn| turn_parts(turn, &cells)).transpose()?;
         let mailboxes = cells
             .iter()
             .map(|(cell, socket)| Mailbox::new(cell.control.clone(), socket.clone()));
@@ -116,6 +127,7 @@ impl Engine {
             cells: cells.into_iter().map(|(cell, _)| cell).collect(),
             queues,
             mailboxes,
+            turn: Mutex::new(turn.map(Arc::new)),
             mix: config.mix,
             max_peers: config.max_peers_per_shard,
             certificate: Arc::new(certificate),
@@ -133,6 +145,11 @@ impl Engine {
         self.cells.get(shard).map(|cell| cell.config.candidates.as_slice())
     }
 
+    /// Where the TURN server listens; `None` without one.
+    pub fn turn_address(&self) -> Option<SocketAddr> {
+        lock(&self.turn).as_ref().and_then(|turn| turn.udp.local_addr().ok())
+    }
+
     /// Lends the calling thread to a shard for about `budget`. Blocks.
     pub fn run(&self, shard: usize, budget: Duration) -> RunOutcome {
         let Some(cell) = self.cells.get(shard) else {
@@ -144,7 +161,7 @@ impl Engine {
                 && let Some(socket) = state.socket.as_ref()
             {
                 let epoch = state.epoch + 1;
-                let driver = self.begin(shard, cell, socket, epoch)?;
+                let driver = self.begin(shard, cell, socket, state.listener.as_ref(), epoch)?;
                 state.epoch = epoch;
                 state.driver = Some(driver);
             }
@@ -171,7 +188,15 @@ impl Engine {
         }
     }
 
-    fn begin(&self, shard: usize, cell: &ShardCell, socket: &UdpSocket, epoch: u64) -> Result<Driver, ResourceError> {
+    fn begin(
+        &self,
+        shard: usize,
+        cell: &ShardCell,
+        socket: &UdpSocket,
+        listener: Option<&TcpListener>,
+        epoch: u64,
+    ) -> Result<Driver, ResourceError> {
+        let turn = lock(&self.turn).clone().filter(|_| shard == 0);
         Driver::new(driver::Parts {
             shard,
             epoch,
@@ -180,6 +205,8 @@ impl Engine {
             max_peers: self.max_peers,
             certificate: self.certificate.clone(),
             socket,
+            listener,
+            turn: turn.as_deref(),
             queues: self.queues.clone(),
             events: self.events.clone(),
             stats: cell.stats.clone(),
@@ -209,6 +236,7 @@ impl Engine {
     /// close_notify), so its socket is closed a moment later, when its `run` returns [`RunOutcome::Stopped`].
     pub fn stop(&self) {
         self.mailboxes.iter().for_each(Mailbox::shut);
+        *lock(&self.turn) = None;
         for cell in &self.cells {
             cell.control.stop();
             if let Ok(mut resting) = cell.state.try_lock() {
@@ -220,12 +248,11 @@ impl Engine {
 
 impl ShardCell {
     fn bind(mut config: ShardConfig, control: Arc<Control>) -> Result<(ShardCell, Arc<UdpSocket>), StartError> {
-        let bind_error = |source| StartError::Bind {
-            address: config.bind,
-            source,
-        };
-        let socket = driver::bind(config.bind).map_err(bind_error)?;
-        let port = socket.local_addr().map_err(bind_error)?.port();
+        let (socket, listener) = bind_both(&config)?;
+        let port = socket
+            .local_addr()
+            .map_err(|source| bind_error("UDP", &config, source))?
+            .port();
         for candidate in config.candidates.iter_mut().filter(|c| c.port() == 0) {
             candidate.set_port(port);
         }
@@ -236,6 +263,7 @@ impl ShardCell {
             stats: Arc::default(),
             state: Mutex::new(State {
                 socket: Some(socket.clone()),
+                listener,
                 driver: None,
                 epoch: 0,
             }),
@@ -246,6 +274,60 @@ impl ShardCell {
     // Waits for the shard, and makes whoever runs it leave.
     fn take_over(&self) -> MutexGuard<'_, State> {
         self.control.while_asking_to_leave(|| lock(&self.state))
+    }
+}
+
+fn turn_parts(config: TurnConfig, cells: &[(ShardCell, Arc<UdpSocket>)]) -> Result<TurnParts, StartError> {
+    let failed = |protocol| {
+        let address = config.bind;
+        move |source| StartError::Bind {
+            protocol,
+            address,
+            source,
+        }
+    };
+    let udp = driver::bind(config.bind).map_err(failed("TURN over UDP"))?;
+    let tcp = udp
+        .local_addr()
+        .and_then(links::listen)
+        .map_err(failed("TURN over TCP"))?;
+    let peers = cells.iter().enumerate().flat_map(|(shard, (cell, _))| {
+        let candidates = cell.config.candidates.iter();
+        candidates.map(move |candidate| (*candidate, shard))
+    });
+    Ok(TurnParts {
+        udp,
+        tcp,
+        peers: peers.collect(),
+        config,
+        nonce_key: rand::random(),
+    })
+}
+
+fn bind_error(protocol: &'static str, config: &ShardConfig, source: std::io::Error) -> StartError {
+    StartError::Bind {
+        protocol,
+        address: config.bind,
+        source,
+    }
+}
+
+/// UDP, and TCP on the same port number if it is wanted. A port that the system chooses for UDP may be taken for TCP: then it chooses
+/// again.
+fn bind_both(config: &ShardConfig) -> Result<(UdpSocket, Option<TcpListener>), StartError> {
+    let mut refused = Vec::new();
+    loop {
+        let socket = driver::bind(config.bind).map_err(|source| bind_error("UDP", config, source))?;
+        if !config.tcp {
+            return Ok((socket, None));
+        }
+        let listener = socket.local_addr().and_then(links::listen);
+        match listener {
+            Ok(listener) => return Ok((socket, Some(listener))),
+            // Kept meanwhile, so that another one is chosen.
+            Err(_) if config.bind.port() == 0 && refused.len() < PORTS_TRIED => refused.push(socket),
+            Err(source) => return Err(bind_error("TCP", config, source)),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! * the **pure core** ([`Shard`] and its rooms): no I/O and no clock. Datagrams, commands and the passing of time go in
 //!   (`handle_datagram`, `handle_command`, `handle_timeout`), datagrams to send, events and the next deadline come out
 //!   (`outbox`, `poll_event`, `poll_timeout`). A test drives it on a virtual clock, and a room can be replayed.
-//! * the **driver** ([`Engine`]): one UDP socket a shard, a current-thread tokio runtime, and the hand-over of a
+//! * the **driver** ([`Engine`]): one UDP socket a shard with TCP beside it, a current-thread tokio runtime, and the hand-over of a
 //!   shard from one lent thread to the next.
 //!
 //! A room lives on one shard and a shard is run by one thread at a time, so nothing on the path of a packet is locked.
@@ -19,6 +19,7 @@ mod config;
 mod control;
 mod driver;
 mod engine;
+mod links;
 mod mailboxes;
 mod meter;
 mod migration;
@@ -38,7 +39,7 @@ pub use command::{
     Select, ShardIndex, SlotCell, SourceCell,
 };
 pub use command_queues::{CommandQueues, SubmitError};
-pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig};
+pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig, TurnConfig};
 pub use driver::ResourceError;
 pub use engine::{Engine, RunOutcome, StartError};
 pub use shard::Shard;

@@ -1,6 +1,6 @@
 //! The mailboxes of an engine's shards, and the sockets by which they send for each other.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
@@ -8,8 +8,9 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use crate::batch;
 use crate::command::ShardIndex;
 use crate::control::Control;
+use crate::links::{Links, link_of};
 use crate::shard::Shard;
-use crate::shard_message::ShardMessage;
+use crate::shard_message::{Message, ShardMessage};
 
 /// The most messages that wait for one shard: a third of a second of sound at 1,000 participants who live elsewhere.
 const CAPACITY: usize = 16_384;
@@ -91,12 +92,18 @@ impl Mailboxes {
     }
 
     /// Sends the datagrams for participants whose home is another shard, by that shard's socket, without waiting.
-    pub(crate) fn send_for_others(&self, shard: &mut Shard) -> SendCounts {
+    pub(crate) fn send_for_others(&self, shard: &mut Shard, links: &mut Links) -> SendCounts {
         let mut counts = SendCounts::default();
         for (home, outbox) in shard.outboxes() {
             let socket = self.sockets.get(home).and_then(Option::as_ref);
             let mut at = 0;
             while at < outbox.len() {
+                if let Some(sent) = self.send_by_link(links, outbox.get(at)) {
+                    counts.sent += u64::from(sent);
+                    counts.failed += u64::from(!sent);
+                    at += 1;
+                    continue;
+                }
                 match socket.map(|socket| batch::send(socket, outbox, at)) {
                     Some(Ok(sent)) => {
                         counts.sent += sent as u64;
@@ -113,6 +120,35 @@ impl Mailboxes {
             outbox.clear();
         }
         counts
+    }
+
+    /// Hands datagrams that came by TURN to the shards that they are for.
+    pub(crate) fn deliver_foreign(&self, links: &mut Links) {
+        for (to, from, data) in links.take_foreign() {
+            if let Some(mailbox) = self.all.get(to) {
+                // A full mailbox loses them, as a full socket would.
+                let message = ShardMessage(Message::Arrived { from, data });
+                let _ = mailbox.sender.try_send((self.index, message));
+                mailbox.control.wake();
+            }
+        }
+    }
+
+    /// Sends a datagram that goes by a connection, this shard's or another's; whether that worked. `None` for one that goes by UDP.
+    pub(crate) fn send_by_link(&self, links: &mut Links, datagram: Option<(SocketAddr, &[u8])>) -> Option<bool> {
+        let (to, data) = datagram?;
+        let (owner, id) = link_of(to)?;
+        if owner == self.index {
+            return Some(links.send(id, to, data));
+        }
+        let message = Message::Transmit {
+            to,
+            data: data.to_vec(),
+        };
+        let mailbox = self.all.get(owner)?;
+        let sent = mailbox.sender.try_send((self.index, ShardMessage(message))).is_ok();
+        mailbox.control.wake();
+        Some(sent)
     }
 }
 

@@ -74,6 +74,9 @@ impl Shard {
                 }
                 self.deliver(now, destination, from, Packet::read(&mut data));
             }
+            Message::Arrived { from, mut data } => self.handle_datagram(now, from, &mut data),
+            // The driver, which has the connections, takes these for itself.
+            Message::Transmit { .. } => {}
             // Believed only from the shard that has the room: it has sent all routes as it took the room in, and others are older.
             Message::Route(destination, route) => {
                 if self.neighbours.queues.is_at(destination.0, from) {

@@ -40,6 +40,17 @@ impl Routes {
         }
     }
 
+    /// Whether an address is a participant's.
+    pub(crate) fn knows(&self, address: SocketAddr) -> bool {
+        self.by_address.contains_key(&address)
+    }
+
+    /// Whether a datagram is a STUN request with a ufrag that we gave out.
+    pub(crate) fn knows_ufrag_of(&self, datagram: &[u8]) -> bool {
+        classify(datagram) == PacketKind::Stun
+            && stun_local_ufrag(datagram).is_some_and(|ufrag| self.by_ufrag.contains_key(ufrag))
+    }
+
     /// Makes a change.
     pub(crate) fn apply(&mut self, destination: Destination, route: Route) {
         match route {

@@ -15,6 +15,10 @@ pub(crate) enum Message {
         from: SocketAddr,
         data: Vec<u8>,
     },
+    /// A datagram that came to a connection of the sender, by way of TURN, for the receiver.
+    Arrived { from: SocketAddr, data: Vec<u8> },
+    /// A datagram to be sent by a connection that the receiver has.
+    Transmit { to: SocketAddr, data: Vec<u8> },
     /// A change of the routes of a participant whose home is the receiver.
     Route(Destination, Route),
     /// The room has ended.
@@ -40,7 +44,7 @@ impl ShardMessage {
     pub(crate) fn pending(&self) -> Option<Pending> {
         match &self.0 {
             // Sound that comes late is worth nothing.
-            Message::Datagram { .. } => None,
+            Message::Datagram { .. } | Message::Arrived { .. } | Message::Transmit { .. } => None,
             Message::Route((room, _), _) | Message::RoomGone(room) | Message::RoomHere(room, _) => {
                 Some(Pending::Room(*room))
             }

@@ -13,6 +13,7 @@ fn a_shard_without_descriptors_fails_with_words_and_begins_once_there_are_some()
         shards: vec![ShardConfig {
             bind: "127.0.0.1:0".parse().unwrap(),
             candidates: vec!["127.0.0.1:0".parse().unwrap()],
+            tcp: true,
         }],
         ..EngineConfig::default()
     };

@@ -20,6 +20,7 @@ fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
     let shard = ShardConfig {
         bind: "127.0.0.1:0".parse().unwrap(),
         candidates: vec!["127.0.0.1:0".parse().unwrap()],
+        tcp: true,
     };
     let config = EngineConfig {
         shards: vec![shard.clone(), shard],
@@ -252,6 +253,7 @@ fn a_port_in_use_is_an_error_that_names_it_and_stopping_frees_it() {
         shards: vec![ShardConfig {
             bind,
             candidates: vec![bind],
+            tcp: true,
         }],
         ..EngineConfig::default()
     };

@@ -5,11 +5,11 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, StartError, SubmitError};
+use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, StartError, SubmitError, TurnConfig};
 use rustler::{Atom, Decoder, Env, Error, LocalPid, Resource, ResourceArc, Term};
 
 use crate::notifier::{self, LogLines, Target};
-use crate::terms::{self, Options, ShardOptions};
+use crate::terms::{self, Options, ShardOptions, TurnOptions};
 
 mod atoms {
     rustler::atoms! {
@@ -53,6 +53,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
             uplink_bitrate: options.uplink_bitrate,
             ..MixConfig::default()
         },
+        turn: options.turn.as_ref().map(turn_config).transpose()?,
         ..EngineConfig::default()
     };
     config
@@ -87,7 +88,16 @@ fn shard_config(options: &ShardOptions) -> Result<ShardConfig, Reason> {
             .iter()
             .map(|text| address(text))
             .collect::<Result<_, _>>()?,
+        tcp: options.tcp,
     })
+}
+
+fn turn_config(options: &TurnOptions) -> Result<TurnConfig, Reason> {
+    Ok(TurnConfig::new(
+        address(&options.bind)?,
+        "roomtone",
+        options.secret.as_bytes(),
+    ))
 }
 
 fn address(text: &str) -> Result<SocketAddr, Reason> {

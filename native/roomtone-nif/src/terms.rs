@@ -55,6 +55,14 @@ pub(crate) struct Options {
     pub(crate) private_bitrate: u32,
     pub(crate) private_complexity: u8,
     pub(crate) uplink_bitrate: u32,
+    pub(crate) turn: Option<TurnOptions>,
+}
+
+/// The TURN server of it. Debug isn't derived: it has a secret.
+#[derive(NifMap)]
+pub(crate) struct TurnOptions {
+    pub(crate) bind: String,
+    pub(crate) secret: String,
 }
 
 /// One shard of it.
@@ -62,6 +70,7 @@ pub(crate) struct Options {
 pub(crate) struct ShardOptions {
     pub(crate) bind: String,
     pub(crate) candidates: Vec<String>,
+    pub(crate) tcp: bool,
 }
 
 /// `submit/3`'s command.

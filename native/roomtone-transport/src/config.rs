@@ -61,6 +61,9 @@ pub struct TransportConfig {
     /// Addresses of the shard's socket as clients reach it; each becomes a host candidate, the
     /// first one is preferred.
     pub candidates: Vec<SocketAddr>,
+    /// Addresses where clients may connect by TCP (RFC 6544); each becomes a passive host
+    /// candidate, less preferred than all of `candidates`.
+    pub tcp_candidates: Vec<SocketAddr>,
     /// Relates `now` to wall-clock time.
     pub clock: NtpClock,
     /// A peer that nothing authentic was heard from for this long is over.
@@ -86,6 +89,7 @@ impl TransportConfig {
         Self {
             complaints: Arc::new(Complaints::new(clock.at)),
             candidates,
+            tcp_candidates: Vec::new(),
             clock,
             consent_timeout: Duration::from_secs(30),
             handshake_timeout: Duration::from_secs(30),

@@ -10,6 +10,7 @@
 //! | ICE-lite, STUN | `ice/` | `rtc::stun` |
 //! | DTLS 1.2 | `dtls/` | `rtc::dtls` |
 //! | SRTP, SRTCP | `srtp` | `rtc::srtp` |
+//! | TCP framing | `tcp_framing` | here |
 //! | RTP, header extensions | [`rtp`] | here |
 //! | RTCP | `rtcp/` | `rtc::rtcp` |
 //!
@@ -28,6 +29,7 @@ mod rtcp;
 pub mod rtp;
 mod sdp;
 mod srtp;
+mod tcp_framing;
 
 pub use config::{EndpointOptions, NtpClock, TransportConfig};
 pub use demux::{Packet, PacketKind, StunPacket, classify, stun_local_ufrag};
@@ -39,3 +41,4 @@ pub use endpoint::{
 pub use outbox::Outbox;
 pub use rtcp::RemoteStats;
 pub use sdp::{Direction, Offer, SdpError, SdpErrorKind};
+pub use tcp_framing::{Deframer, Framing, FramingError, MAX_FRAME};

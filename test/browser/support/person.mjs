@@ -6,7 +6,7 @@ import { chromium } from "playwright-core";
 import { TMP } from "./server.mjs";
 import { writeTone } from "./tones.mjs";
 
-const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
+export const EXECUTABLE = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** dB of one FFT bin. A tone of ours (0.1 of full scale) reads about −33 when mixed at its own level. */
 export const HEARD = -45;
@@ -43,10 +43,15 @@ const toneMicrophone = (tone) => `{
   };
 }`;
 
-/** Opens a browser for several people; each has a context of their own, so a session of their own. */
-export async function openBrowser(args = []) {
+/**
+ * Opens a browser for several people; each has a context of their own, so a session of their own.
+ *
+ * @param {string[]} args
+ * @param {string} executablePath  another program to start it by, such as {@link import("./network.mjs").Network}'s
+ */
+export async function openBrowser(args = [], executablePath = EXECUTABLE) {
   return await chromium.launch({
-    executablePath: EXECUTABLE,
+    executablePath,
     args: [...COMMON, "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", "--autoplay-policy=no-user-gesture-required", ...args],
   });
 }

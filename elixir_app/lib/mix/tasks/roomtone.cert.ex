@@ -36,7 +36,7 @@ defmodule Mix.Tasks.Roomtone.Cert do
 
   defp names do
     addresses = for address <- Network.local_addresses(true), do: address |> :inet.ntoa() |> to_string()
-    Enum.uniq(["localhost" | addresses] ++ List.wrap(host()))
+    Enum.uniq(["localhost", "::1" | addresses] ++ List.wrap(host()))
   end
 
   defp host, do: with("" <- System.get_env("PHX_HOST", ""), do: nil)

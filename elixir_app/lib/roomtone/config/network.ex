@@ -4,8 +4,22 @@ defmodule Roomtone.Config.Network do
   # A browser tries each of them, so a machine with many bridges would slow it down.
   @max_addresses 8
 
+  @doc "The address that stands for all of this machine's: IPv6 with IPv4 where the system has IPv6, or IPv4 alone."
+  @spec any_address() :: :inet.ip_address()
+  def any_address do
+    case :gen_udp.open(0, [:inet6]) do
+      {:ok, socket} ->
+        :gen_udp.close(socket)
+        {0, 0, 0, 0, 0, 0, 0, 0}
+
+      # A kernel without IPv6 (`ipv6.disable=1`).
+      {:error, _reason} ->
+        {0, 0, 0, 0}
+    end
+  end
+
   @doc """
-  IPv4 loopback, then the addresses of interfaces that are up; for IPv6 only those reachable from
+  IPv4 loopback, then the addresses of interfaces that are up, IPv4 and IPv6 in turn; for IPv6 only those reachable from
   elsewhere.
   """
   @spec local_addresses(boolean) :: [:inet.ip_address(), ...]
@@ -16,8 +30,13 @@ defmodule Roomtone.Config.Network do
         {:error, _reason} -> []
       end
 
-    [{127, 0, 0, 1} | Enum.filter(found, &wanted?(&1, ipv6?))] |> Enum.uniq() |> Enum.take(@max_addresses)
+    {ipv4, ipv6} = found |> Enum.filter(&wanted?(&1, ipv6?)) |> Enum.uniq() |> Enum.split_with(&(tuple_size(&1) == 4))
+    [{127, 0, 0, 1} | in_turn(ipv4 -- [{127, 0, 0, 1}], ipv6)] |> Enum.take(@max_addresses)
   end
+
+  # So that many of one family leave room for the other.
+  defp in_turn([], rest), do: rest
+  defp in_turn([first | others], rest), do: [first | in_turn(rest, others)]
 
   @doc "The address at which others on this network reach this machine, if it is on a network."
   @spec lan_address() :: :inet.ip_address() | nil
@@ -56,6 +75,7 @@ defmodule Roomtone.Config.Network do
   defp wanted?({169, 254, _, _}, _ipv6?), do: false
   defp wanted?({127, _, _, _} = address, _ipv6?), do: address == {127, 0, 0, 1}
   defp wanted?({_, _, _, _}, _ipv6?), do: true
+  defp wanted?({0, 0, 0, 0, 0, 0, 0, _}, _ipv6?), do: false
   # A link-local address needs an interface name, which a candidate can't carry.
   defp wanted?({first, _, _, _, _, _, _, _}, ipv6?), do: ipv6? and Bitwise.band(first, 0xFFC0) != 0xFE80
 end

@@ -54,11 +54,11 @@ defmodule PhoenixLite.Listener do
   def init(%{endpoint: endpoint, scheme: scheme} = config) do
     with {:ok, identity} <- PhoenixLite.Listening.identity(config.files),
          {:ok, listener, port} <- listen(config, identity) do
-      Logger.info("Running #{inspect(endpoint)} with phoenix_lite at #{text(config.ip)}:#{port} (#{scheme})")
+      Logger.info("Running #{inspect(endpoint)} with phoenix_lite at #{host(config.ip)}:#{port} (#{scheme})")
       {:ok, %{config: config, listener: listener, port: port}}
     else
       {:error, reason} ->
-        words = "#{inspect(endpoint)} can't listen on #{text(config.ip)}:#{config.port} (#{scheme}): #{reason}"
+        words = "#{inspect(endpoint)} can't listen on #{host(config.ip)}:#{config.port} (#{scheme}): #{reason}"
         Logger.error(words)
         {:stop, {:listen, words}}
     end
@@ -69,6 +69,8 @@ defmodule PhoenixLite.Listener do
   end
 
   defp text(ip), do: ip |> :inet.ntoa() |> List.to_string()
+  # As before a port.
+  defp host(ip), do: if(tuple_size(ip) == 8, do: "[#{text(ip)}]", else: text(ip))
 
   @impl true
   def handle_call(:address, _from, state), do: {:reply, {state.config.ip, state.port}, state}

@@ -183,7 +183,9 @@ defmodule PhoenixLite.Origin do
     do: same?(URI.parse(origin), %URI{host: PhoenixLite.EndpointConfig.host(endpoint)})
 
   defp check(:conn, origin, conn, _endpoint) do
-    same?(URI.parse(origin), %URI{scheme: to_string(conn.scheme), host: conn.host, port: conn.port})
+    # `URI.parse/1` takes the brackets of an IPv6 address away.
+    host = conn.host |> String.trim_leading("[") |> String.trim_trailing("]")
+    same?(URI.parse(origin), %URI{scheme: to_string(conn.scheme), host: host, port: conn.port})
   end
 
   defp check(allowed, origin, _conn, _endpoint) when is_list(allowed) do

@@ -251,6 +251,7 @@ impl Endpoint {
             pwd,
             fingerprint: self.certificate.fingerprint(),
             candidates: &self.config.candidates,
+            tcp_candidates: &self.config.tcp_candidates,
             active: self.dtls.role() == Role::Client,
             tls_id: &self.tls_id,
             direction,

@@ -17,6 +17,7 @@ pub(crate) struct AnswerParams<'a> {
     /// `sha-256 AB:CD:…`
     pub(crate) fingerprint: &'a str,
     pub(crate) candidates: &'a [SocketAddr],
+    pub(crate) tcp_candidates: &'a [SocketAddr],
     /// We begin the DTLS handshake.
     pub(crate) active: bool,
     /// A name for our end of the DTLS connection, for an offer that names its own (RFC 8842 section
@@ -220,6 +221,16 @@ impl Offer {
                 candidate.port()
             )?;
         }
+        for (index, candidate) in ours.tcp_candidates.iter().enumerate() {
+            write!(
+                out,
+                "a=candidate:{} 1 tcp {} {} {} typ host tcptype passive\r\n",
+                ours.candidates.len() + index + 1,
+                tcp_priority(index),
+                candidate.ip().to_canonical(),
+                candidate.port()
+            )?;
+        }
         out.push_str("a=end-of-candidates\r\n");
         Ok(())
     }
@@ -233,6 +244,13 @@ fn sprop_stereo(stereo: bool) -> &'static str {
 fn priority(index: usize) -> u32 {
     let local_preference = 65_535u32.saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
     (126 << 24) | (local_preference << 8) | 255
+}
+
+/// RFC 6544 section 4.2: as a host candidate of UDP, but of a lower type preference; the direction
+/// preference of a passive one is 4.
+fn tcp_priority(index: usize) -> u32 {
+    let other_preference = 8_191u32.saturating_sub(u32::try_from(index).unwrap_or(u32::MAX));
+    (125 << 24) | (((4 << 13) | other_preference) << 8) | 255
 }
 
 /// RFC 3264 section 6: a refused stream stays in its place, with port 0.

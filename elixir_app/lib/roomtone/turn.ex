@@ -1,0 +1,65 @@
+defmodule Roomtone.Turn do
+  @moduledoc """
+  TURN servers for people whose network lets neither UDP nor TCP through to the media ports.
+
+  The built-in one (`TURN_PORT`, UDP and TCP) relays to this server's own media ports and nowhere else. Others, such as coturn with
+  `use-auth-secret`, are named by `TURN_URLS` and `TURN_SECRET`. Credentials are limited in time
+  and made from a secret that both sides know (draft-uberti-behave-turn-rest): the username is `<expiry>:<person>`, the password the
+  base64 of an HMAC-SHA1 over it. So a TURN server tells nobody's credentials from a database, and quotas count by person.
+  """
+
+  alias Roomtone.Config
+
+  # Longer than a call: a relay asks for them again when a client refreshes its allocation.
+  @lifetime_s 86_400
+
+  @typedoc "As browsers take it (`RTCIceServer`)."
+  @type ice_server :: %{urls: [String.t()], username: String.t(), credential: String.t()}
+
+  @doc """
+  The TURN servers for a person of this identity, with credentials for a day; none where none is configured. The identity is hashed, so
+  that the TURN server doesn't learn names.
+  """
+  @spec ice_servers(String.t(), Config.t(), integer) :: [ice_server]
+  def ice_servers(identity, config \\ Config.get(), now \\ System.system_time(:second))
+
+  def ice_servers(identity, config, now) do
+    for {[_ | _] = urls, secret} <- [built_in(config), {config.turn_urls, config.turn_secret}] do
+      {username, credential} = credentials(identity, secret, now)
+      %{urls: urls, username: username, credential: credential}
+    end
+  end
+
+  defp built_in(%Config{turn_port: nil}), do: {[], nil}
+
+  defp built_in(config) do
+    # A browser asks each of them from each of its own addresses, so one of each family it is.
+    {ipv4, ipv6} = Enum.split_with(config.public_ip, &(tuple_size(&1) == 4))
+    hosts = Enum.flat_map([ipv4, ipv6], &(&1 |> prefer_remote() |> Enum.take(1)))
+
+    urls =
+      for host <- hosts, transport <- ["udp", "tcp"] do
+        "turn:#{Config.Network.format(host, config.turn_port)}?transport=#{transport}"
+      end
+
+    {urls, Config.turn(config).secret}
+  end
+
+  defp prefer_remote(addresses), do: Enum.sort_by(addresses, &(&1 == {127, 0, 0, 1}))
+
+  @doc """
+  A username and its password.
+
+      iex> {username, password} = Roomtone.Turn.credentials("ada", "secret", 1_700_000_000)
+      iex> username
+      "1700086400:3cj_a7XOrwyoPF83"
+      iex> password == Base.encode64(:crypto.mac(:hmac, :sha, "secret", username))
+      true
+  """
+  @spec credentials(String.t(), String.t(), integer) :: {username :: String.t(), password :: String.t()}
+  def credentials(identity, secret, now) do
+    person = :crypto.hash(:sha256, "turn:" <> identity) |> binary_part(0, 12) |> Base.url_encode64()
+    username = "#{now + @lifetime_s}:#{person}"
+    {username, Base.encode64(:crypto.mac(:hmac, :sha, secret, username))}
+  end
+end

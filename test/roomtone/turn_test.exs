@@ -1,0 +1,80 @@
+defmodule Roomtone.TurnTest do
+  use ExUnit.Case, async: true
+  doctest Roomtone.Turn
+
+  alias Roomtone.{Config, Turn}
+
+  @good [native: Roomtone.FakeNative, token_secret: "a secret that is long enough for everything"]
+  @urls "turn:turn.example:3478?transport=udp, turns:[2001:db8::1]:443?transport=tcp"
+  @secret "between us and the relay"
+
+  defp load(opts), do: Config.load(@good ++ opts)
+
+  defp problem(opts) do
+    assert {:error, [problem]} = load(opts)
+    problem
+  end
+
+  test "without a server there is nothing to be told" do
+    assert {:ok, config} = load([])
+    assert Turn.ice_servers("ada", config) == []
+  end
+
+  test "each person gets credentials of their own, which don't tell who they are" do
+    assert {:ok, config} = load(turn_urls: @urls, turn_secret: @secret)
+
+    assert [%{urls: ["turn:turn.example:3478?transport=udp", "turns:[2001:db8::1]:443?transport=tcp"]} = server] =
+             Turn.ice_servers("ada", config)
+
+    assert [expiry, _hash] = String.split(server.username, ":")
+    assert_in_delta String.to_integer(expiry), System.system_time(:second) + 86_400, 60
+    refute server.username =~ "ada"
+    assert [%{username: other}] = Turn.ice_servers("ben", config)
+    assert other != server.username
+  end
+
+  test "the built-in server is told by one address of each family that others can reach" do
+    ips = [{127, 0, 0, 1}, {192, 0, 2, 7}, {10, 0, 0, 1}, {0x2001, 0xDB8, 0, 0, 0, 0, 0, 1}]
+
+    assert {:ok, config} =
+             load(turn_port: "3478", public_ip: ips, udp_bind: "::", turn_urls: @urls, turn_secret: @secret)
+
+    assert [%{urls: urls, username: username, credential: credential}, %{urls: [_, _]}] =
+             Turn.ice_servers("ada", config)
+
+    assert urls ==
+             for(host <- ["192.0.2.7", "[2001:db8::1]"], by <- ["udp", "tcp"], do: "turn:#{host}:3478?transport=#{by}")
+
+    assert %{bind: "[::]:3478", secret: secret} = Config.turn(config)
+    assert credential == Base.encode64(:crypto.mac(:hmac, :sha, secret, username))
+    refute secret =~ "a secret that is long enough"
+    assert {:ok, %{turn_port: nil} = config} = load(turn_port: "off")
+    assert Config.turn(config) == nil
+    assert problem(turn_port: "70000") =~ "TURN_PORT"
+  end
+
+  test "the secret isn't shown" do
+    assert {:ok, config} = load(turn_urls: @urls, turn_secret: @secret)
+    refute inspect(config) =~ @secret
+  end
+
+  test "addresses and secrets that can't be are refused by name" do
+    for bad <- [
+          "",
+          "turn.example",
+          "stun:turn.example",
+          "turn:",
+          "turn:a b",
+          ~s(turn:a"),
+          "turn:a?transport=sctp",
+          [],
+          [5]
+        ],
+        do:
+          assert({:error, [problem | _]} = load(turn_urls: bad, turn_secret: @secret)) && assert(problem =~ "TURN_URLS")
+
+    assert problem(turn_urls: @urls) =~ "TURN_SECRET"
+    assert problem(turn_secret: @secret) =~ "TURN_URLS"
+    assert problem(turn_urls: @urls, turn_secret: "short") =~ "at least 16 bytes"
+  end
+end
