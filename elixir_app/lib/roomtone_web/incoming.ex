@@ -74,8 +74,16 @@ defmodule RoomtoneWeb.Incoming do
         do: headers,
         else: headers ++ [{"x-forwarded-for", address |> :inet.ntoa() |> List.to_string()}]
 
+    conn = if forwarded?(conn), do: put_private(conn, :roomtone_forwarded, true), else: conn
     with_scheme(%{conn | remote_ip: address, req_headers: headers}, scheme)
   end
+
+  @doc """
+  Whether somebody forwarded the request, trusted or not: a proxy on this machine has the address of this machine.
+  """
+  @spec forwarded?(Plug.Conn.t()) :: boolean
+  def forwarded?(conn),
+    do: conn.private[:roomtone_forwarded] == true or Enum.any?(@forwarding, &(get_req_header(conn, &1) != []))
 
   defp with_scheme(conn, nil), do: conn
   defp with_scheme(%{scheme: scheme} = conn, scheme), do: conn

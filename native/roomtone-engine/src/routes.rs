@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use roomtone_transport::Packet;
+use roomtone_transport::{Packet, PacketKind, classify, stun_local_ufrag};
 
 use crate::command::{PeerId, RoomId};
 

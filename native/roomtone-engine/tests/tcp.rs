@@ -91,7 +91,7 @@ impl Caller {
         }
     }
 
-    /// Whatever address the client means, its datagrams go by the connection.
+    /// All datagrams of the client go by the connection, to any address.
     fn pump(&mut self) -> Vec<ClientEvent> {
         self.client.handle_timeout(Instant::now());
         while let Some((to, data)) = self.client.poll_transmit() {

@@ -56,7 +56,7 @@ impl Framing {
         Ok(Some((datagram, end)))
     }
 
-    /// What goes before a datagram of so many bytes in the stream, and how many zeros behind it.
+    /// The bytes before a datagram of this length in the stream, and the number of zeros behind it.
     /// `None` for one that is too long.
     pub fn around(self, length: usize) -> Option<(Option<[u8; 2]>, usize)> {
         let short = u16::try_from(length).ok()?;

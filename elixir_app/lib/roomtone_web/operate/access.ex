@@ -18,10 +18,10 @@ defmodule RoomtoneWeb.OperateAccess do
 
   alias Roomtone.{Auth, Config}
   alias Roomtone.Auth.{Secret, Visitor}
-  alias RoomtoneWeb.AddressLimit
+  alias RoomtoneWeb.{AddressLimit, Incoming}
 
-  @forwarding ~w(forwarded via x-forwarded-for x-forwarded-host x-forwarded-proto x-forwarded-server x-real-ip
-                 x-client-ip true-client-ip cf-connecting-ip)
+  # Besides those that `Incoming` reads, and takes away.
+  @forwarding ~w(via x-forwarded-host x-forwarded-server x-real-ip x-client-ip true-client-ip cf-connecting-ip)
   @hosts ["localhost", "127.0.0.1", "::1", "[::1]"]
 
   # In the session of a page whose request came from this machine.
@@ -53,7 +53,7 @@ defmodule RoomtoneWeb.OperateAccess do
   # The key of IPv6 loopback is that of 127.0.0.1.
   defp loopback?(address), do: match?({127, _, _, _}, AddressLimit.key(address))
 
-  defp forwarded?(conn), do: Enum.any?(@forwarding, &(get_req_header(conn, &1) != []))
+  defp forwarded?(conn), do: Incoming.forwarded?(conn) or Enum.any?(@forwarding, &(get_req_header(conn, &1) != []))
 
   @doc """
   For a `live_session`: what its pages know of the request that they came by.

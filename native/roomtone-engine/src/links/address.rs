@@ -2,7 +2,7 @@
 //!
 //! The core knows a path by the address at its other end. For UDP that is enough. A connection has the same kind of address, and must
 //! not be taken for a UDP path to that address and port, nor for an earlier connection from there, so it gets the two fields that a UDP
-//! address of a datagram doesn't use: the flow label holds the shard that has the connection, the scope its number there. Whatever shows
+//! address of a datagram doesn't use: the flow label holds the shard that has the connection, the scope its number there. Anything that shows
 //! the address and port to the client (XOR-MAPPED-ADDRESS) shows the true ones.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};

@@ -9,7 +9,7 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use roomtone_transport::{Deframer, Framing};
 
-/// Bytes that wait for room in the system's buffer: a second of one talker's sound. What doesn't fit is lost, as a datagram would be.
+/// Bytes that wait for room in the system's buffer: a second of one talker's sound. The rest is lost, as a datagram would be.
 const PENDING: usize = 8 << 10;
 
 /// Why a connection can't go on.

@@ -140,7 +140,7 @@ impl Turn {
             .wrap(Instant::now(), allocation, peer as usize, datagram, wrapped)
     }
 
-    /// What goes to the client.
+    /// The bytes that go to the client.
     pub(super) fn wrapped(&self) -> &[u8] {
         &self.wrapped
     }
