@@ -26,7 +26,7 @@ ENV LANG=C.UTF-8 HOME=/var/lib/roomtone DATA_DIR=/var/lib/roomtone/data RELEASE_
     LOG_FORMAT=json PORT=4000 UDP_PORTS=50000-50001 SHARDS=2
 USER roomtone
 VOLUME /var/lib/roomtone
-EXPOSE 4000/tcp 50000-50001/udp
+EXPOSE 4000/tcp 50000-50001/udp 50000-50001/tcp
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s \
   CMD ["bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/$PORT && printf 'GET /healthz HTTP/1.0\\r\\n\\r\\n' >&3 && head -n 1 <&3 | grep -q ' 200 '"]
 # SIGTERM drains: allow `docker stop --time 40`.
