@@ -22,7 +22,7 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
 
   test "plain HTTP for everybody, as long as nothing else is said" do
     config = endpoint(%{"SECRET_KEY_BASE" => @secret})
-    assert config[:http] == [ip: {0, 0, 0, 0}, port: 4000]
+    assert config[:http] == [ip: Roomtone.Config.Network.any_address(), port: 4000]
     assert config[:https] == nil
     assert config[:url] == nil
     assert config[:check_origin] == nil
@@ -42,7 +42,7 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
       endpoint(Map.merge(files, %{"HTTPS_PORT" => "8443", "PHX_HOST" => "voice.example", "PORT" => "8080"}), :dev)
 
     assert config[:https] == [
-             ip: {0, 0, 0, 0},
+             ip: Roomtone.Config.Network.any_address(),
              port: 8443,
              cipher_suite: :strong,
              certfile: Path.expand("tmp/cert.pem"),
@@ -70,7 +70,7 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
 
   test "an empty variable is one that isn't set" do
     empty = Map.new(~w(PORT HTTPS_CERT_FILE HTTPS_KEY_FILE PHX_HOST PHX_SERVER), &{&1, ""})
-    assert endpoint(empty, :dev)[:http] == [ip: {0, 0, 0, 0}, port: 4000]
+    assert endpoint(empty, :dev)[:http] == [ip: Roomtone.Config.Network.any_address(), port: 4000]
   end
 
   test "what is wrong is named" do

@@ -38,13 +38,19 @@ defmodule RoomtoneWeb.ClientAddress do
     with {:ok, trusted} <- networks(Keyword.get(env, :trusted, [])),
          {:ok, header} <- header(Keyword.get(env, :header, :auto)) do
       :persistent_term.put(__MODULE__, %{trusted: trusted, header: header})
-      # phoenix_lite counts connections before it knows for whom they are; everybody comes from a proxy.
-      texts = for {address, bits} <- trusted, do: "#{:inet.ntoa(address)}/#{bits}"
-      Application.put_env(:phoenix_lite, :unlimited, texts)
-      Application.put_env(:phoenix_lite, :priority, ["/healthz", "/voice/websocket"])
     else
       {:error, takes} -> raise Roomtone.Config.Error, message: "Roomtone can't start with this configuration: #{takes}"
     end
+  end
+
+  @doc """
+  What a server that counts connections by address has to know before it reads a request: the networks of
+  trusted proxies, from which everybody may come, and the prefixes of paths that are served first.
+  """
+  @spec connection_limits() :: [unlimited: [String.t()], priority: [String.t()]]
+  def connection_limits do
+    networks = for {address, bits} <- settings().trusted, do: "#{:inet.ntoa(address)}/#{bits}"
+    [unlimited: networks, priority: ["/healthz", "/voice/websocket"]]
   end
 
   @doc false

@@ -31,6 +31,9 @@ defmodule RoomtoneWeb.Incoming do
   defmacro __using__(_opts) do
     quote do
       @before_compile RoomtoneWeb.Incoming
+
+      @doc false
+      defdelegate connection_limits, to: RoomtoneWeb.ClientAddress
     end
   end
 

@@ -11,8 +11,11 @@ defmodule Roomtone.Auth.KnownAddresses do
   @seconds 24 * 3600
   @most 20_000
 
+  @typedoc "The user by their name, or the room by its, as names are compared."
+  @type subject :: {:user | :room, String.t()} | String.t()
+
   @doc "Whether somebody of this name, as it is compared, signed in from there. An address that isn't known is nobody's. Asks no process."
-  @spec familiar?(String.t(), term, atom) :: boolean
+  @spec familiar?(subject, term, atom) :: boolean
   def familiar?(name, address, table \\ __MODULE__)
   def familiar?(_name, nil, _table), do: false
 
@@ -24,7 +27,7 @@ defmodule Roomtone.Auth.KnownAddresses do
   end
 
   @doc "Remembers that they did."
-  @spec remember(String.t(), term, GenServer.server()) :: :ok
+  @spec remember(subject, term, GenServer.server()) :: :ok
   def remember(name, address, server \\ __MODULE__)
   def remember(_name, nil, _server), do: :ok
   def remember(name, address, server), do: GenServer.call(server, {:remember, {name, address}, now()})

@@ -9,8 +9,8 @@ defmodule PhoenixLite.Limits do
   | `head_timeout_ms` | 20_000 | for a whole request head, and between requests on one connection |
   | `write_timeout_ms` | 20_000 | how long a client may read nothing while we have something for it |
   | `connections` | 16_384 | at a time; the oldest without a whole request makes way for a new one, and if there is none, the new one gets a 503 |
-  | `connections_per_address` | 512 | the same from one IPv4 address or one IPv6 /64, but for those in `config :phoenix_lite, unlimited: ["127.0.0.0/8"]`: proxies |
-  | `reserve` | 64 | connections beyond `connections`, for paths that begin as one of `config :phoenix_lite, priority: ["/healthz"]` |
+  | `connections_per_address` | 512 | the same from one IPv4 address or one IPv6 /64, but for the networks in `unlimited` of the endpoint's `connection_limits/0`: proxies |
+  | `reserve` | 64 | connections beyond `connections`, for paths that begin as one in `priority` of the same function |
   | `queue_bytes` | 4_194_304 | waiting for one WebSocket client to read; more closes it |
   | `queue_messages` | 2_048 | likewise |
 
@@ -29,13 +29,18 @@ defmodule PhoenixLite.Limits do
   ]
   @socket [queue_bytes: 4_194_304, queue_messages: 2_048]
 
-  @doc "Limits of a listener."
-  @spec listener() :: map()
-  def listener do
+  @doc """
+  Limits of a listener. An endpoint may have a function `connection_limits/0`, which returns a keyword list of `unlimited`
+  (networks such as `"127.0.0.0/8"`) and `priority` (prefixes of paths such as `"/healthz"`).
+  """
+  @spec listener(module()) :: map()
+  def listener(endpoint) do
+    own = if function_exported?(endpoint, :connection_limits, 0), do: endpoint.connection_limits(), else: []
+
     configured()
     |> Map.take(Keyword.keys(@listener))
-    |> Map.put(:unlimited, Application.get_env(:phoenix_lite, :unlimited, []))
-    |> Map.put(:priority, Application.get_env(:phoenix_lite, :priority, []))
+    |> Map.put(:unlimited, Keyword.get(own, :unlimited, []))
+    |> Map.put(:priority, Keyword.get(own, :priority, []))
   end
 
   @doc "Limits of a WebSocket with these options of `socket`."

@@ -30,7 +30,7 @@ defmodule PhoenixLite.Native do
   end
 
   @doc """
-  Listens; the calling process is the owner. `limits` are those of `PhoenixLite.Limits.listener/0`. With
+  Listens; the calling process is the owner. `limits` are those of `PhoenixLite.Limits.listener/1`. With
   `identity`, certificates and key as PEM, the server speaks TLS.
   """
   @spec listen(String.t(), :inet.port_number(), map(), nil | {binary(), binary()}) ::

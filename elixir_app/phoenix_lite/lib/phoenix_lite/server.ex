@@ -65,7 +65,7 @@ defmodule PhoenixLite.Listener do
   end
 
   defp listen(config, identity) do
-    PhoenixLite.Native.listen(text(config.ip), config.port, PhoenixLite.Limits.listener(), identity)
+    PhoenixLite.Native.listen(text(config.ip), config.port, PhoenixLite.Limits.listener(config.endpoint), identity)
   end
 
   defp text(ip), do: ip |> :inet.ntoa() |> List.to_string()

@@ -45,9 +45,14 @@ defmodule PhoenixLite.WebSocketTest do
       assert open.(voice, nil) == :ok
       assert open.(voice, "http://localhost:4000") == :ok
 
-      for origin <- ["http://evil.example", "null", "", "http://localhost.evil.example", "file://"] do
-        assert capture_log(fn -> assert {:error, 403, _, ""} = Raw.open(voice, [{"origin", origin}]) end) =~ "origin"
-      end
+      log =
+        capture_log(fn ->
+          for origin <- ["http://evil.example", "null", "", "http://localhost.evil.example", "file://"],
+              do: assert({:error, 403, _, ""} = Raw.open(voice, [{"origin", origin}]))
+        end)
+
+      # One line in ten seconds; an earlier test may have caused it.
+      assert length(Regex.scan(~r/for its origin/, log)) <= 1
 
       listed = "/open/websocket?vsn=2.0.0"
       assert open.(listed, "https://a.friends.example") == :ok
