@@ -29,8 +29,8 @@ config :roomtone, RoomtoneWeb.Endpoint,
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
 # The budgets from which a socket and an address pay for messages on sockets.
 config :roomtone, RoomtoneWeb.SocketBudget,
-  burst: 200,
-  per_second: 40,
+  burst: 600,
+  per_second: 100,
   address_burst: 6_000,
   address_per_second: 200,
   sockets: 512

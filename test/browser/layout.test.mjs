@@ -43,6 +43,10 @@ async function crowd(from, to) {
       # A room takes thirty messages at once, and ten a second.
       if n > 25, do: Process.sleep(100)
       {:ok, _} = Roomtone.join("${ROOM}", "Person #{n}", offer)
+      # Only those whose sound is connected are participants: these are told that theirs is.
+      pid = Map.fetch!(:sys.get_state(Roomtone.RoomServer.whereis("${ROOM}")).pids, "Person #{n}")
+      send(pid, {:media, {:connected, %{peer: :sys.get_state(pid).peer.id}}})
+      _ = :sys.get_state(pid)
       {:ok, _} = Roomtone.say("${ROOM}", "Person #{n}", "This is what person number #{n} has to say, and it takes more than a line. https://example.org/#{n}")
     end`);
 }

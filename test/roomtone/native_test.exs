@@ -201,6 +201,16 @@ defmodule Roomtone.NativeTest do
 
     assert {:error, {:bind_failed, text}} = Roomtone.Native.engine_start(options, self())
     assert text =~ "127.0.0.1:#{port}"
+    :ok = :gen_udp.close(socket)
+
+    # A port that is taken for TCP alone is an error of its own: the server then starts without TCP.
+    {:ok, listener} = :gen_tcp.listen(port, ip: {127, 0, 0, 1})
+    assert {:error, {:tcp_bind_failed, text}} = Roomtone.Native.engine_start(options, self())
+    assert text =~ "TCP 127.0.0.1:#{port}"
+    [shard] = options.shards
+    assert {:ok, engine} = Roomtone.Native.engine_start(%{options | shards: [%{shard | tcp: false}]}, self())
+    Roomtone.Native.engine_stop(engine)
+    :ok = :gen_tcp.close(listener)
   end
 
   describe "tokens" do

@@ -271,7 +271,7 @@ defmodule Roomtone.Media do
 
     # The engine does nothing before a worker runs a shard, and by then the events process has
     # replaced us as the listener.
-    case config.native.engine_start(options, self()) do
+    case start_native(config.native, options) do
       {:ok, engine} ->
         :persistent_term.put(__MODULE__, %{engine: engine, native: config.native})
         Telemetry.execute([:media, :engine_started], %{shards: config.shards}, %{})
@@ -283,6 +283,15 @@ defmodule Roomtone.Media do
         )
 
         {:error, {:media_engine, code, text}}
+    end
+  end
+
+  # Media by TCP is for few clients, and a connection that this machine has opened may hold the port:
+  # the server starts without it.
+  defp start_native(native, options) do
+    with {:error, {:tcp_bind_failed, text}} <- native.engine_start(options, self()) do
+      Logger.warning("no media by TCP: #{text}. ICE_TCP=off doesn't try; other UDP_PORTS may be free")
+      native.engine_start(%{options | shards: Enum.map(options.shards, &%{&1 | tcp: false})}, self())
     end
   end
 

@@ -14,7 +14,7 @@ use crate::terms::{self, Options, ShardOptions, TurnOptions};
 mod atoms {
     rustler::atoms! {
         ok, stopped, busy, no_shard, bad_command, shard_panicked, no_resources,
-        bad_address, no_thread, bind_failed, no_shards, certificate_failed, invalid_options,
+        bad_address, no_thread, bind_failed, tcp_bind_failed, no_shards, certificate_failed, invalid_options,
     }
 }
 
@@ -71,6 +71,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
         })),
         Err(error) => {
             let code = match error {
+                StartError::Bind { protocol: "TCP", .. } => atoms::tcp_bind_failed(),
                 StartError::Bind { .. } => atoms::bind_failed(),
                 StartError::NoShards => atoms::no_shards(),
                 StartError::Certificate(_) => atoms::certificate_failed(),
