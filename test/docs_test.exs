@@ -1,5 +1,5 @@
 defmodule Roomtone.DocsTest do
-  @moduledoc "What the guides name exists."
+  @moduledoc "Checks that the modules and functions named in the guides exist."
   use ExUnit.Case, async: true
 
   @pages ["README.md", "usage-rules.md"] ++ Path.wildcard("docs/**/*.md") ++ Path.wildcard("elixir_app/lib/**/*.md")

@@ -11,7 +11,7 @@ defmodule RoomtoneWeb do
       use RoomtoneWeb, :channel
   """
 
-  @doc "What every controller starts from."
+  @doc "The base of every controller."
   def controller do
     quote do
       use Phoenix.Controller, formats: [:html, :json]
@@ -20,7 +20,7 @@ defmodule RoomtoneWeb do
     end
   end
 
-  @doc "What every LiveView starts from."
+  @doc "The base of every LiveView."
   def live_view do
     quote do
       # Its log of each mount has the session in it, which is the browser's secret.
@@ -30,7 +30,7 @@ defmodule RoomtoneWeb do
     end
   end
 
-  @doc "What every module of function components starts from."
+  @doc "The base of every module of function components."
   def html do
     quote do
       use Phoenix.Component
@@ -49,14 +49,14 @@ defmodule RoomtoneWeb do
     end
   end
 
-  @doc "What every channel starts from."
+  @doc "The base of every channel."
   def channel do
     quote do
       use Phoenix.Channel
     end
   end
 
-  @doc "What the router starts from."
+  @doc "The base of the router."
   def router do
     quote do
       use Phoenix.Router, helpers: false

@@ -86,7 +86,7 @@ defmodule Roomtone.Errors do
     {:not_spatial, :not_spatial, 422, false, "Positions count in rooms of kind spatial only; this one is %{detail}."},
     {:too_many_cells, :too_many_cells, 422, false, "A room has no more than %{detail} pairs and settings of its mix."},
     {:invalid_gain, :invalid_gain, 422, false, "The gain of %{speaker} for %{listener} isn't a number from 0 to 10."},
-    {:invalid_row, :invalid_row, 422, false, "What %{detail} hears has to be a map of speakers and gains."},
+    {:invalid_row, :invalid_row, 422, false, "The row of %{detail} has to be a map of speakers and gains."},
     {:invalid_volume, :invalid_volume, 422, false, "The volume of %{detail} isn't a number from 0 to 2."},
     {{:invalid_position, :facing}, :invalid_position, 422, false,
      "In the position, facing isn't a direction of x, y and z."},
@@ -142,7 +142,7 @@ defmodule Roomtone.Errors do
 
   @unknown %{code: :internal, status: 500, retry: true, sentence: "Something went wrong."}
 
-  # What the browser client shows when the server ends a call or keeps somebody out: {code, title, what to do}.
+  # Texts of the browser client for when the server ends a call or keeps somebody out: {code, title, advice}.
   @page_texts [
     {:signed_out, "This page is no longer signed in.", "Enter your name again to come back."},
     {:not_let_in, "You can't enter this room from here.",

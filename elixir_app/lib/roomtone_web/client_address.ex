@@ -44,8 +44,8 @@ defmodule RoomtoneWeb.ClientAddress do
   end
 
   @doc """
-  What a server that counts connections by address has to know before it reads a request: the networks of
-  trusted proxies, from which everybody may come, and the prefixes of paths that are served first.
+  The limits that a server applies to connections before it reads a request: the networks of trusted proxies,
+  from which everybody may come, and the prefixes of paths that are served first.
   """
   @spec connection_limits() :: [unlimited: [String.t()], priority: [String.t()]]
   def connection_limits do
