@@ -51,7 +51,7 @@ defmodule RoomtoneWeb.AddressLimitTest do
     assert :ok = take.(2, 0)
     assert :ok = take.(3, 0)
     assert {:error, :too_many_requests} = take.(4, 0)
-    # What is refused costs nothing.
+    # A refused attempt costs nothing.
     assert {:error, :too_many_requests} = take.(1, 999)
     assert :ok = take.(1, 1_000)
     assert {:error, :too_many_requests} = take.(1, 1_999)
@@ -103,7 +103,7 @@ defmodule RoomtoneWeb.AddressLimitTest do
     assert length(present(room)) == 5
   end
 
-  test "the front page says so, with what was typed", %{conn: conn} do
+  test "the front page shows the refusal and keeps the fields", %{conn: conn} do
     address = address()
     conn = get(%{conn | remote_ip: address}, "/")
     [_, token] = Regex.run(~r/name="_csrf_token"[^>]* value="([^"]+)"/, html_response(conn, 200))

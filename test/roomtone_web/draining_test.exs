@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.DrainingTest do
-  @moduledoc "What browsers are told when the node stops."
+  @moduledoc "Notices to browsers when the node stops."
   # Drains the node.
   use RoomtoneWeb.WebCase, async: false
 

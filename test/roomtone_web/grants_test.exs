@@ -68,7 +68,7 @@ defmodule RoomtoneWeb.GrantsTest do
     {:ok, _} = Roomtone.open_room(room, passcode: "4711")
     on_exit(fn -> Roomtone.close_room(room) end)
 
-    # Who waits before the door hears nothing through it,
+    # A visitor who hasn't joined hears nothing of the room,
     {:ok, _} = Roomtone.join(room, "Maker", FakeNative.offer(), pass: :any)
     refute_push "participants", _payload, 50
     # and doesn't get in, from there or anew.

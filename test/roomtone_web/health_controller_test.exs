@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.HealthControllerTest do
     assert get_resp_header(conn, "set-cookie") == []
   end
 
-  test "says so when a shard doesn't run", %{conn: conn} do
+  test "names a shard that doesn't run", %{conn: conn} do
     worker = {Roomtone.Media.Worker, 1}
     :ok = Supervisor.terminate_child(Roomtone.Media.Workers, worker)
     on_exit(fn -> Supervisor.restart_child(Roomtone.Media.Workers, worker) end)
@@ -24,7 +24,7 @@ defmodule RoomtoneWeb.HealthControllerTest do
     assert words =~ "shards that don't run: 1"
   end
 
-  test "says so while the node is being stopped, and WHIP is told to come again", %{conn: conn} do
+  test "answers draining while the node stops, and WHIP gets a time to retry", %{conn: conn} do
     on_exit(&Roomtone.Drain.reset/0)
     Roomtone.Drain.run(0)
     assert %{"status" => "draining", "message" => words} = conn |> health() |> json_response(503)

@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.LayoutsTest do
 
   @assets "elixir_app/assets"
 
-  # What a module brings along, directly or by what it imports, as addresses.
+  # The addresses of all modules that a module imports, directly or not.
   defp imported(path, seen) do
     source = File.read!(Path.join(@assets, path))
     found = for [_, name] <- Regex.scan(~r/^(?:import|export) .*from "\.\/([\w.]+)"/m, source), do: "js/" <> name

@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.RestartTest do
-  @moduledoc "What clients of the web find after a restart: pages, channels, WHIP, apps that embed a room, and whoever asks for the health."
+  @moduledoc "The state that clients find after a restart: pages, channels, WHIP, embedding apps, and health checks."
   # The application is started anew.
   use RoomtoneWeb.WebCase, async: false
 

@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.StandingTest do
-  @moduledoc "What ends when a user's password or grants change, when they are taken out, and when an invitation is called back."
+  @moduledoc "Calls and pages end when a user's password or grants change, when the user is removed, and when an invitation is revoked."
   use RoomtoneWeb.WebCase, async: false
 
   import Phoenix.LiveViewTest, only: [live: 2, assert_redirect: 3]

@@ -334,7 +334,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
       offer(socket)
     end
 
-    test "a closed room says so and ends the channel", %{socket: socket, room: room} do
+    test "a closed room notifies the channel and ends it", %{socket: socket, room: room} do
       Process.monitor(socket.channel_pid)
       pid = socket.channel_pid
       :ok = Roomtone.close_room(room)

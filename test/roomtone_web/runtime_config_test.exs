@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.RuntimeConfigTest do
-  @moduledoc "What config/runtime.exs makes of the environment."
+  @moduledoc "The configuration that config/runtime.exs makes of the environment."
   use ExUnit.Case, async: false
 
   @secret String.duplicate("x", 64)

@@ -19,7 +19,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
   defp words(conn, status), do: conn |> html_response(status) |> String.replace(~r/\s+/, " ")
 
   describe "signing in" do
-    test "leads to the rooms, as that user, and the page says so", %{browser: browser, room: room} do
+    test "leads to the rooms, as that user, whose name the page shows", %{browser: browser, room: room} do
       page = browser |> open("/") |> html_response(200)
       assert page =~ ~s(href="/sign-in")
       browser = sign_in(browser, "Ada", "correct horse")
@@ -113,7 +113,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
       end
 
       assert new["names"] == nil
-      # What the attacker kept is nobody's, and the token they know isn't taken with the new session.
+      # The attacker's copy is nobody's, and the token they know isn't taken with the new session.
       assert user(planted) == nil
       assert status(fn -> send_form(signed_in, "/sign-out", %{"_csrf_token" => csrf}) end) == 403
     end
@@ -222,7 +222,7 @@ defmodule RoomtoneWeb.SessionControllerTest do
       end
 
       assert user(signed_in) == "Ada"
-      # What is only looked at changes nothing either.
+      # A GET changes nothing either.
       assert (signed_in |> again() |> get("/sign-out")).status == 404
       assert user(signed_in) == "Ada"
     end

@@ -1,5 +1,5 @@
 defmodule RoomtoneWeb.SessionEndTest do
-  @moduledoc "What a session's end ends: its voice sockets and calls, its LiveViews, its WHIP clients; and nobody else's."
+  @moduledoc "The end of a session ends its voice sockets and calls, its LiveViews and its WHIP clients, and nobody else's."
   use RoomtoneWeb.WebCase, async: true
 
   import RoomtoneWeb.BrowserSession, only: [new: 0, enter: 3, submit: 4, on_page: 3]
@@ -31,7 +31,7 @@ defmodule RoomtoneWeb.SessionEndTest do
 
   defp sign_out(browser), do: submit(browser, "/", "/sign-out", %{})
 
-  test "a call is over, with a word, and can't be taken up again", %{room: room, zoe: zoe, jwt: jwt, session: session} do
+  test "a call ends with a notice, and can't be resumed", %{room: room, zoe: zoe, jwt: jwt, session: session} do
     socket = call(jwt, room, session)
     assert present(room) == ["Zoë"]
     channel = Process.monitor(socket.channel_pid)

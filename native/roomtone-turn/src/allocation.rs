@@ -14,7 +14,7 @@ const CHANNEL: Duration = Duration::from_secs(600);
 
 pub(crate) struct Allocation {
     pub(crate) client: SocketAddr,
-    /// Whose it is, without the expiry of the credentials that made it.
+    /// Its owner, without the expiry of the credentials that made it.
     pub(crate) identity: String,
     pub(crate) username: String,
     /// Of the request that made it: a repeat of it is answered alike (RFC 8656 section 7.2).

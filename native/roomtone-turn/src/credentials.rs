@@ -1,7 +1,7 @@
 //! Time-limited credentials (draft-uberti-behave-turn-rest) and stateless nonces.
 //!
-//! A username is `<expiry, Unix seconds>:<identity>`, its password the base64 of HMAC-SHA1 over the username. Whoever knows the secret can
-//! give them out, and the server has to remember none of them.
+//! A username is `<expiry, Unix seconds>:<identity>`, its password the base64 of HMAC-SHA1 over the username. Everybody who
+//! knows the secret can give them out, and the server has to remember none of them.
 
 use std::net::SocketAddr;
 

@@ -15,7 +15,7 @@ const HEADER: usize = 20;
 const INTEGRITY: usize = 20;
 /// A datagram of WebRTC with the headers of a Send indication.
 const MAX_MESSAGE: usize = 2048;
-/// What is signed or answered is much smaller, and has about ten.
+/// Signed requests and answers are much smaller, and have about ten.
 const MAX_ATTRIBUTES: usize = 32;
 
 /// A STUN message whose lengths are right. Of its attributes there are only those that the signature covers, if there is one.
@@ -64,7 +64,7 @@ impl Request {
         self.signed
     }
 
-    /// Whether the signature is that of `key`. What stands behind the signature is forgotten: anybody could have put it there.
+    /// Whether the signature is that of `key`. All attributes behind the signature are dropped: anybody could have put them there.
     pub(crate) fn is_signed_with(&mut self, key: &[u8], crypto: &dyn RTCCrypto) -> bool {
         if MessageIntegrity::check(&mut self.message, key, crypto).is_err() {
             return false;

@@ -1,11 +1,11 @@
 defmodule RoomtoneWeb.ModerationTest do
-  @moduledoc "What moderators do on the page, and that nobody else does it. More attacks are in `RoomtoneWeb.GrantsTest`."
+  @moduledoc "Actions of moderators on the page, which nobody else may take. More attacks are in `RoomtoneWeb.GrantsTest`."
   use RoomtoneWeb.LiveCase
 
   setup do
     room = unique_name()
     on_exit(fn -> Roomtone.close_room(room) end)
-    # Who comes first opened the room.
+    # The first to join opened the room.
     maker = sit_down(room, "Host")
     {:ok, room: room, maker: maker, zoe: sit_down(room, "Zoë")}
   end

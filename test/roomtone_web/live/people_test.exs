@@ -32,7 +32,7 @@ defmodule RoomtoneWeb.RoomLive.PeopleTest do
   test "in a crowd the talkers come first, and keep their places" do
     people = room(60) |> talk(50) |> People.seat(0) |> talk(40) |> People.seat(100)
     assert ["p0", "p50", "p40", "p1" | _] = order(people)
-    # Whoever falls silent stays where they are as long as nobody needs the seat.
+    # A silent talker keeps their seat as long as nobody needs it.
     people = people |> talk(50, false) |> People.seat(60_000)
     assert ["p0", "p50", "p40", "p1" | _] = order(people)
   end

@@ -129,7 +129,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
       shown(ben.view, ~s(#outside[data-reason="removed"]), "You were removed.")
       :ok = Roomtone.close_room(room)
       shown(ada.view, ~s(#outside[data-reason="closed"]), "The room was closed.")
-      # Whatever a page may send now.
+      # Every event that a page may send now.
       for event <- ~w(say volume silence remove close-room choose),
           do: render_hook(ada.view, event, %{"id" => "Ben", "text" => "x"})
 
@@ -320,7 +320,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
       shown(ada.view, card("Ada") <> ~s([data-muted="true"]))
     end
 
-    test "a flood of events is dropped with a word, and the page lives", %{room: room} do
+    test "a flood of events is dropped with a notice, and the page lives", %{room: room} do
       ada = sit_down(room, "Ada")
       for _ <- 1..200, do: render_hook(ada.view, "choose", %{"id" => "Ada"})
       assert render(ada.view) =~ "Too much at once."
