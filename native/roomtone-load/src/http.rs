@@ -16,13 +16,13 @@ const MAX_BODY: usize = 64 * 1024;
 pub(crate) struct Target<'a> {
     /// Host and port to connect to.
     pub address: &'a str,
-    /// What goes into the `Host` header.
+    /// The value of the `Host` header.
     pub authority: &'a str,
     /// For the whole exchange.
     pub timeout: Duration,
 }
 
-/// What came back.
+/// The response.
 pub(crate) struct Reply {
     pub status: StatusCode,
     pub headers: HeaderMap,

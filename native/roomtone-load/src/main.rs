@@ -26,8 +26,8 @@ enum Command {
     /// Measure what rooms cost a server, how late and how good their sound is, beside Janus's AudioBridge.
     ///
     /// Each measurement starts a server of its own (Roomtone in production settings, Janus) on free ports, brings the people in, lets
-    /// them talk (espeak-ng's voices, with a beep in each pause), and reads the server's clocks. The cases take turns. What is
-    /// measured is kept after each step, and an interrupted bench goes on with --resume.
+    /// them talk (espeak-ng's voices, with a beep in each pause), and reads the server's clocks. The cases take turns. Results
+    /// are kept after each step, and an interrupted bench goes on with --resume.
     Bench(Box<Bench>),
 }
 

@@ -17,7 +17,7 @@ pub enum WhipError {
     Url {
         /// As it was given.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
     /// There is no connection to the server.
@@ -25,19 +25,19 @@ pub enum WhipError {
     Connect {
         /// Host and port.
         address: String,
-        /// What the system says.
+        /// The system's error.
         why: String,
     },
     /// 401: the token is missing, wrong or expired.
     #[error("401 Unauthorized: the server doesn't take the token ({reason})")]
     Unauthorized {
-        /// What the server says.
+        /// The server's answer.
         reason: String,
     },
     /// 403: the token doesn't allow this.
     #[error("403 Forbidden: the token doesn't allow this ({reason})")]
     Forbidden {
-        /// What the server says.
+        /// The server's answer.
         reason: String,
     },
     /// Another status than 201.
@@ -45,7 +45,7 @@ pub enum WhipError {
     Status {
         /// The HTTP status.
         status: u16,
-        /// What the server says.
+        /// The server's answer.
         reason: String,
     },
     /// It isn't HTTP, or not WHIP.
@@ -76,7 +76,7 @@ impl WhipError {
 pub struct Session {
     /// The SDP answer.
     pub answer: String,
-    /// What to DELETE.
+    /// The URL to DELETE.
     pub location: Uri,
 }
 

@@ -47,7 +47,7 @@ async fn measures_a_room_and_keeps_what_it_found() {
     let mix = System::Roomtone(Kind::Mix);
     let cases = vec![Case::room(mix, 4, 2), Case::room(mix, 3, 1)];
     let config = config(&room, "whole", cases);
-    // Whoever was kept from talking doesn't catch up, so a busy machine gets some tries. Four hear 50 packets a second, two talk.
+    // A talker who was kept from talking doesn't catch up, so a busy machine gets some tries. Four hear 50 packets a second, two talk.
     let mut tries = 0;
     let results = loop {
         let mut steps = 0;
@@ -76,7 +76,7 @@ async fn measures_a_room_and_keeps_what_it_found() {
     assert!(text.contains("roomtone mix, N = 4, K = 2"), "{text}");
     assert!(chart(&results).unwrap().contains("Roomtone, mix"));
 
-    // What is kept is the same, and with it there is nothing left to do.
+    // The kept results are the same, and with them there is nothing left to do.
     let kept: Results = serde_json::from_str(&std::fs::read_to_string(config.keep.as_ref().unwrap()).unwrap()).unwrap();
     assert_eq!(kept.samples.len(), 2);
     let resumed = BenchConfig {

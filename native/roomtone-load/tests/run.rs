@@ -35,7 +35,7 @@ fn streams(report: &RunReport) -> (f64, f64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn everybody_joins_hears_and_leaves() {
-    // Whoever was kept from talking doesn't catch up, so a busy machine gets some tries. Five hear, three talk.
+    // A talker who was kept from talking doesn't catch up, so a busy machine gets some tries. Five hear, three talk.
     let (mut room, mut seen, mut report);
     let mut tries = 0;
     loop {

@@ -1,4 +1,4 @@
-//! What is measured: who mixes, how many are there, and how many of them talk.
+//! A case of the bench: the mixer, the number of participants, and the number of talkers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -47,11 +47,11 @@ pub enum Talk {
     Turns,
 }
 
-/// What the microphone of a talker sends while they don't speak.
+/// The microphone's signal while a talker doesn't speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Noise {
-    /// Background noise of this RMS in dBFS, 50 packets a second: a browser as it comes. What is left of a quiet room behind its
+    /// Background noise of this RMS in dBFS, 50 packets a second: a browser as it comes. The rest of a quiet room behind its
     /// noise suppression is about −72.
     Dbfs(i8),
     /// Nothing but a packet in 400 ms, from the eleventh quiet packet on: a browser with `usedtx=1` (Opus DTX).
@@ -111,7 +111,7 @@ impl JanusSetting {
     }
 }
 
-/// Who is measured.
+/// The server that is measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum System {
@@ -149,7 +149,7 @@ impl fmt::Display for System {
 /// One thing that is measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Case {
-    /// Who is measured.
+    /// The server that is measured.
     pub system: System,
     /// How many rooms.
     pub rooms: usize,
@@ -160,7 +160,7 @@ pub struct Case {
     /// At the same time, or in turns.
     #[serde(default)]
     pub talk: Talk,
-    /// What they send while they don't.
+    /// The signal that they send while they don't.
     #[serde(default)]
     pub noise: Noise,
     /// Is Roomtone's BEAM kept as busy as can be with other things?
@@ -243,7 +243,7 @@ impl fmt::Display for Case {
     }
 }
 
-/// What to measure.
+/// The cases to measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// The cases, in the order in which they are measured.

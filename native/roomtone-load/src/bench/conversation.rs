@@ -211,7 +211,7 @@ impl Talk {
         while at < end {
             let unit = self.log_normal(UNIT_MEAN, UNIT_SPREAD).max(SHORTEST_UNIT);
             let pause = self.random.random_range(PAUSE);
-            // What would be left is too short for a unit of its own.
+            // The rest is too short for a unit of its own.
             let unit = if at + unit + pause + SHORTEST_UNIT > end {
                 end - at
             } else {

@@ -49,7 +49,7 @@ pub struct Entry {
     pub person: usize,
     /// The room, by number.
     pub room: usize,
-    /// What it is for, where that isn't everything.
+    /// Its purpose, where that isn't everything.
     pub role: Option<Role>,
 }
 

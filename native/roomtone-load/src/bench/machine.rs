@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Linux counts CPU time in hundredths of a second.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a reader of the figures should know of the machine.
+/// Facts about the machine that a reader of the figures needs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
     /// Cores.

@@ -42,7 +42,7 @@ const APART: u32 = 37;
 /// Radius of the circle in which the people of a spatial room stand, in metres.
 const CIRCLE: f64 = 2.5;
 
-/// Who is measured: a server that somebody else has started, or one for each measurement.
+/// The server that is measured: one that somebody else has started, or one for each measurement.
 #[derive(Clone, Debug)]
 pub enum Target {
     /// Of the bench's own making.
@@ -56,17 +56,17 @@ pub enum Target {
     },
 }
 
-/// What all measurements share.
+/// State that all measurements share.
 pub struct Bench {
     /// Where Roomtone's source is.
     pub repository: PathBuf,
     /// For files.
     pub folder: PathBuf,
-    /// What talkers say, over the noise of each case.
+    /// The talkers' speech, over the noise of each case.
     pub speeches: Vec<(Noise, Speech)>,
     /// Decides who takes turns when.
     pub seed: u64,
-    /// Who is measured.
+    /// The server that is measured.
     pub target: Target,
     /// How long.
     pub time: Duration,
@@ -123,7 +123,7 @@ impl Server {
     }
 }
 
-/// What was counted when a measurement began or ended.
+/// Counts at the beginning or end of a measurement.
 struct Reading {
     at: Instant,
     server: Option<Usage>,
@@ -376,7 +376,7 @@ impl Bench {
         }
     }
 
-    /// What the connection sends, if that is its part.
+    /// The sound that the connection sends, if that is its part.
     fn script(&self, case: &Case, cast: &[Vec<Turns>], entry: &Entry) -> Option<Script> {
         if !is_talker(case, entry.person) || matches!(entry.role, Some(Role::Subscribe(_))) {
             return None;
@@ -398,7 +398,7 @@ impl Bench {
         })
     }
 
-    /// Whose beeps a connection listens for, if it has ears.
+    /// The talkers whose beeps a connection listens for, if it has ears.
     fn watches(&self, case: &Case, entry: &Entry) -> Option<Vec<Watch>> {
         if !ears(case).contains(&entry.person) || matches!(entry.role, Some(Role::Publish(_))) {
             return None;
@@ -512,7 +512,7 @@ fn entries(case: &Case) -> Vec<Vec<Entry>> {
     ]
 }
 
-/// Who listens closely: listeners of the first room, or of the first few.
+/// The close listeners: those of the first room, or of the first few.
 fn ears(case: &Case) -> Vec<usize> {
     if case.is_idle() {
         return vec![];

@@ -52,12 +52,12 @@ use speech::Speech;
 /// A load average above this at the start says that the machine isn't quiet.
 const QUIET_LOAD: f64 = 0.5;
 
-/// What to do.
+/// The work to do.
 #[derive(Clone, Debug)]
 pub struct BenchConfig {
-    /// What to measure.
+    /// The cases to measure.
     pub plan: Plan,
-    /// Who is measured.
+    /// The server that is measured.
     pub target: Target,
     /// Where Roomtone's source is.
     pub repository: PathBuf,
@@ -106,7 +106,7 @@ pub enum BenchError {
     Server {
         /// Which.
         name: &'static str,
-        /// What is wrong.
+        /// The problem.
         why: String,
         /// The end of its log.
         log: String,
@@ -119,7 +119,7 @@ pub enum BenchError {
     Results {
         /// Which file.
         path: String,
-        /// What is wrong.
+        /// The problem.
         why: String,
     },
 }
@@ -132,7 +132,7 @@ fn log_part(log: &str) -> String {
     }
 }
 
-/// What a bench tells while it runs.
+/// Progress messages of a bench.
 #[derive(Debug)]
 pub enum News<'a> {
     /// Something that its user should know.
@@ -173,7 +173,7 @@ impl fmt::Display for News<'_> {
     }
 }
 
-/// Measures all that the plan has, until it is done or `stop` is ready. What was measured until then is in the results.
+/// Measures all that the plan has, until it is done or `stop` is ready. All measurements until then are in the results.
 pub async fn run(
     config: BenchConfig,
     mut news: impl FnMut(&News<'_>),

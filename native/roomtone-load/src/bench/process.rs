@@ -22,7 +22,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a program. What it says on standard error goes into the log; standard input and output are the caller's.
+    /// Starts a program. Its standard error goes into the log; standard input and output are the caller's.
     pub fn start(
         name: &'static str,
         mut command: Command,

@@ -21,14 +21,14 @@ pub struct Score {
     pub estoi: f64,
 }
 
-/// What became of some speech on its way.
+/// The quality of some speech after its way through a server.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Voices {
-    /// What a listener hears against what the server got: the mixer's part.
+    /// The listener's sound against the sound that the server got: the mixer's part.
     pub mixed: Score,
-    /// What a listener hears against what was said: both codecs.
+    /// The listener's sound against the original speech: both codecs.
     pub heard: Score,
-    /// What the server got against what was said: the talker's own Opus. No server can do better.
+    /// The sound that the server got against the original speech: the talker's own Opus. No server can do better.
     pub sent: Score,
 }
 
@@ -43,11 +43,11 @@ pub struct Quality {
 
 /// One text, or several at the same time.
 pub struct Recording {
-    /// What was said, by each.
+    /// The original speech, by each.
     pub said: Vec<Arc<[f32]>>,
-    /// What was left of it in the talkers' packets.
+    /// The same after the talkers' own encoding.
     pub sent: Vec<Arc<[f32]>>,
-    /// What a listener got, with more around it.
+    /// The sound that a listener got, with more around it.
     pub heard: Vec<f32>,
 }
 
@@ -143,7 +143,7 @@ fn scores(python: &Path, pairs: &[Pair]) -> Result<Vec<Score>, BenchError> {
         paths.join("\t") + "\n"
     };
     if let Some(mut input) = child.stdin.take() {
-        // A Python that has failed already says so itself.
+        // A Python that has failed already has printed its own error.
         let _ = input.write_all(pairs.iter().map(line).collect::<String>().as_bytes());
     }
     let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;

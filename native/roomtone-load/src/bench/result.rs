@@ -1,4 +1,4 @@
-//! What came out: one sample for each time a case was measured, and what they say together.
+//! Results: one sample for each measurement of a case, and their summary.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub const NOISY: f64 = 0.1;
 /// One measurement of one case.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
-    /// What was measured.
+    /// The case that was measured.
     pub case: Case,
     /// Which of its repetitions, from 0.
     pub repeat: usize,
@@ -22,11 +22,11 @@ pub struct Sample {
     pub at: u64,
     /// Load average just before.
     pub load: f64,
-    /// Who joined.
+    /// The number that joined.
     pub joined: usize,
     /// Why others didn't; each reason once.
     pub failures: Vec<String>,
-    /// Who was thrown out.
+    /// The number that were thrown out.
     pub ended: Vec<String>,
     /// First offer to last connection.
     pub joins_per_second: f64,
@@ -66,10 +66,10 @@ pub struct Sample {
     pub passed: Option<f64>,
     /// How late the server's ticks were.
     pub lateness: Option<Lateness>,
-    /// What its BEAM had to do besides.
+    /// Work of its BEAM besides.
     #[serde(default)]
     pub burden: Option<Burden>,
-    /// What the server gave up for lack of time: 0 nothing.
+    /// The server's shed level: 0 nothing.
     pub shed_level: u64,
     /// Of the sound.
     pub quality: Option<Quality>,
@@ -99,9 +99,9 @@ pub struct Results {
 pub struct Spread {
     /// How many there are.
     pub count: usize,
-    /// Half are no more.
+    /// The median.
     pub p50: f64,
-    /// 99 of 100 are no more.
+    /// The 99th percentile.
     pub p99: f64,
     /// The most.
     pub max: f64,
@@ -160,9 +160,9 @@ pub struct Summary {
     pub late: f64,
     /// Lateness of the server's ticks: the worst of all samples.
     pub lateness: Option<Lateness>,
-    /// What its BEAM had to do besides; of the last sample.
+    /// Work of its BEAM besides; of the last sample.
     pub burden: Option<Burden>,
-    /// What the server gave up for lack of time, at most.
+    /// The server's highest shed level.
     pub shed_level: u64,
     /// Of the sound.
     pub quality: Option<Quality>,
@@ -236,7 +236,7 @@ impl Results {
         }
     }
 
-    /// What a listener and a talker take of each server's memory: from the differences between two sizes of room, and between few and
+    /// Memory of a listener and a talker in each server: from the differences between two sizes of room, and between few and
     /// many talkers in rooms of one size.
     pub fn memory(&self) -> Vec<Memory> {
         let summaries = self.summaries();
@@ -283,7 +283,7 @@ fn memory_of(system: System, summaries: &[Summary]) -> Option<Memory> {
 /// kB of a server's resident memory.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Memory {
-    /// Whose.
+    /// The server.
     pub system: System,
     /// For each who listens.
     pub listener: f64,

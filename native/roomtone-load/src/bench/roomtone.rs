@@ -16,7 +16,7 @@ const SCRIPTS: [(&str, &str); 2] = [
     ("server.exs", include_str!("../../bench/server.exs")),
     ("beam_load.exs", include_str!("../../bench/beam_load.exs")),
 ];
-/// What the script puts before each of its lines; everything else on standard output is somebody else's.
+/// The prefix of each line of the script; everything else on standard output is somebody else's.
 const PREFIX: &str = "bench> ";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// Under load the script waits for its turn as everybody does.
@@ -34,11 +34,11 @@ pub struct Roomtone {
     pub pid: u32,
     /// Where it speaks HTTP.
     pub url: String,
-    /// What its tokens are signed with.
+    /// The secret that signs its tokens.
     pub secret: String,
 }
 
-/// Builds what there is to build; says so on standard error. Without it each start would look whether there is.
+/// Builds everything that has to be built, and reports it on standard error. Without it each start would look whether there is.
 pub fn build(repository: &Path) -> Result<(), BenchError> {
     let failed = |why: String| BenchError::Server {
         name: "Roomtone",
@@ -130,7 +130,7 @@ impl Roomtone {
         self.ask_patiently("load", LOAD_TIMEOUT).await.map(|_| ())
     }
 
-    /// What its shards have counted.
+    /// Counters of its shards.
     pub async fn ticks(&mut self) -> Result<Ticks, BenchError> {
         Ok(Ticks::read(&self.ask("stats").await?))
     }

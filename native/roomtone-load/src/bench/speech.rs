@@ -1,4 +1,4 @@
-//! What the talkers of a bench say: four voices, phrases and pauses, with a beep in each pause to measure latency by.
+//! The speech of a bench's talkers: four voices, phrases and pauses, with a beep in each pause to measure latency by.
 //!
 //! The voices come from `espeak-ng` and are kept as WAV files. Where there is none, a small synthesiser babbles instead:
 //! as much work for a server, but nothing whose quality could be judged.
@@ -38,7 +38,7 @@ const FADE_SAMPLES: usize = 480;
 /// Noise before a unit, for the encoder only: it is awake when the first word comes.
 const LEAD_PACKETS: usize = 5;
 
-/// What espeak-ng calls the voices, and how fast and high they speak.
+/// The names of the voices in espeak-ng, and their speed and pitch.
 const VOICES: [(&str, &str, &str); 4] = [
     ("en-us", "165", "45"),
     ("en-gb+f3", "175", "55"),
@@ -265,7 +265,7 @@ fn spoken(cache: &Path, (voice, speed, pitch): (&str, &str, &str), text: &str) -
     read_wav(&path)
 }
 
-/// What is kept is at 48 kHz, trimmed and of the right level; the file appears whole or not at all.
+/// The cached sound is at 48 kHz, trimmed and of the right level; the file appears whole or not at all.
 fn synthesise(path: &Path, voice: &str, speed: &str, pitch: &str, text: &str) -> Result<(), String> {
     let folder = path.parent().unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;

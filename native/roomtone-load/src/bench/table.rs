@@ -28,7 +28,7 @@ const HEADER: [&str; COLUMNS] = [
 /// In place of what isn't known. A column of nothing else is left out.
 const UNKNOWN: &str = "–";
 
-/// What a case shall not exceed, in CPU milliseconds a participant-second.
+/// The goal of a case, in CPU milliseconds a participant-second.
 fn goal(summary: &Summary) -> Option<f64> {
     let case = &summary.case;
     match (case.system, case.rooms, case.people, case.talkers) {
@@ -46,7 +46,7 @@ fn goal(summary: &Summary) -> Option<f64> {
     }
 }
 
-/// What a mixed room's and a forwarding room's latency shall not exceed.
+/// The goals for the latency of a mixed room and of a forwarding room.
 fn latency_goal(summary: &Summary) -> &'static str {
     match summary.case.system {
         System::Roomtone(Kind::Forward) => ", goal 1 / 5",
@@ -133,7 +133,7 @@ fn row(summary: &Summary) -> [String; COLUMNS] {
             "0".into()
         }
     };
-    // What keeps a BEAM under load isn't the room's.
+    // CPU that keeps a BEAM under load isn't the room's.
     let cpu = summary
         .cpu_ms
         .filter(|_| !summary.case.burdened)

@@ -1,4 +1,4 @@
-//! What a server has counted itself: how late its ticks were, and how much of the sound it passed on as it came.
+//! Counters of the server itself: how late its ticks were, and how much of the sound it passed on as it came.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub struct Lateness {
     pub max: f64,
 }
 
-/// What kept a BEAM busy beside a room, since that began.
+/// The load on a BEAM beside a room, since that began.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Burden {
     /// Megabytes of garbage collected in a second.
@@ -83,7 +83,7 @@ impl Ticks {
         (sent > 0).then(|| passed as f64 / sent as f64)
     }
 
-    /// What keeps the BEAM busy, if the bench does.
+    /// The load on the BEAM, if the bench makes one.
     pub fn burden(&self) -> Option<Burden> {
         let count = |name: &str| self.counters.get(name).copied();
         Some(Burden {

@@ -32,7 +32,7 @@ pub struct Bench {
     /// How they talk
     #[arg(long, value_enum, default_value_t = TalkMode::All)]
     talk: TalkMode,
-    /// What a talker's microphone sends when they don't speak: noise of this level in dBFS, as browsers do, or "dtx", a packet in 400 ms
+    /// Signal of a talker's microphone when they don't speak: noise of this level in dBFS, as browsers do, or "dtx", a packet in 400 ms
     #[arg(long, allow_hyphen_values = true, value_name = "DBFS|dtx", default_value = "-72")]
     noise: Noise,
     /// Decides who takes turns when: the same number, the same conversations
@@ -187,7 +187,7 @@ impl Bench {
         }
     }
 
-    /// What --n, --talkers and the like ask for.
+    /// The cases that --n, --talkers and the like ask for.
     fn cases(&self, sizes: &[usize]) -> Vec<Case> {
         let kind = match self.kind {
             RoomKind::Mix => Kind::Mix,

@@ -1,4 +1,4 @@
-//! Who takes part in a run, and what they have to say.
+//! The participants of a run, and their sound.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! What one participant hears: packets, tones, and how late the bursts of the probes arrive.
+//! The ears of one participant: packets, tones, and how late the bursts of the probes arrive.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ impl Hearing {
 
     /// Hears a packet that came at `at`.
     pub fn packet(&mut self, at: Instant, audio: &Audio, board: &BurstBoard) {
-        // What comes before a marker is a pause, not a gap.
+        // A pause comes before a marker, not a gap.
         if let Some(last) = self.last_packet.replace(at).filter(|_| !audio.marker) {
             let gap = at.saturating_duration_since(last);
             self.longest_gap = self.longest_gap.max(Some(gap));
@@ -165,7 +165,7 @@ mod tests {
         }
         assert_eq!(hearing.latencies, [Duration::from_millis(30); 4]);
         assert_eq!(hearing.longest_gap, Some(Duration::from_millis(20)));
-        // Who sends the bursts doesn't listen for them.
+        // The sender of the bursts doesn't listen for them.
         assert!(Hearing::new(1, Some(0)).watches.len() == 1);
     }
 }

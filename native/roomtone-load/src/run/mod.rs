@@ -38,7 +38,7 @@ use hearing::{BurstBoard, Hearing};
 use roomtone_testkit::fixtures::FixtureError;
 use roomtone_testkit::peer::{ClientError, Profiles};
 
-/// What the talkers say.
+/// The talkers' sound.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Sound {
     /// Each its own sine.
@@ -58,7 +58,7 @@ pub enum ClientKind {
     Webrtc,
 }
 
-/// What to do.
+/// The work to do.
 #[derive(Clone, Debug)]
 pub struct RunConfig {
     /// The WHIP endpoint of a room.
@@ -75,7 +75,7 @@ pub struct RunConfig {
     pub ears: usize,
     /// How long to run once all have joined.
     pub time: Duration,
-    /// What the talkers say.
+    /// The talkers' sound.
     pub sound: Sound,
     /// Opus bit rate of the talkers.
     pub bitrate: u32,
@@ -188,7 +188,7 @@ impl fmt::Display for Progress {
     }
 }
 
-/// What all participants share.
+/// State that all participants share.
 struct Shared {
     config: RunConfig,
     whip: Whip,
@@ -236,7 +236,7 @@ impl Shared {
     }
 }
 
-/// What became of a participant.
+/// The fate of a participant.
 struct Outcome {
     name: String,
     tone: Option<(f32, f32)>,
@@ -244,7 +244,7 @@ struct Outcome {
     result: Result<Took, JoinError>,
 }
 
-/// What a participant that joined has counted, while all were there.
+/// Counts of a participant that joined, while all were there.
 #[derive(Default)]
 struct Took {
     connect: Duration,
@@ -389,7 +389,7 @@ async fn spawn_all(shared: &Arc<Shared>, roles: Vec<Role>, tasks: &mut JoinSet<(
     let pause = (rate > 0.0).then(|| Duration::from_secs_f64(1.0 / rate));
     let talkers = roles.iter().filter(|role| role.talk.is_some()).count();
     for (index, role) in roles.into_iter().enumerate() {
-        // Who talks comes first: the others' time to the first sound means something only if there is sound.
+        // Talkers come first: the others' time to the first sound means something only if there is sound.
         while role.talk.is_none() && shared.settled() < talkers && !shared.hopeless() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }

@@ -5,7 +5,7 @@ use std::fs;
 /// Linux reports CPU time in hundredths of a second to user space, on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// What a process has used so far.
+/// Resources that a process has used so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// utime + stime, in seconds.

@@ -1,4 +1,4 @@
-//! What came out of a run.
+//! Results of a run.
 
 use std::fmt;
 use std::sync::PoisonError;
@@ -61,7 +61,7 @@ impl fmt::Display for Percentiles {
     }
 }
 
-/// What the server used while all were there.
+/// Resources of the server while all were there.
 #[derive(Clone, Copy, Debug, Serialize, PartialEq)]
 pub struct Server {
     /// CPU seconds a second.
@@ -72,14 +72,14 @@ pub struct Server {
     pub rss_kb: u64,
     /// Resident memory before anybody joined.
     pub rss_before_kb: u64,
-    /// What a participant added to it.
+    /// The share of one participant.
     pub rss_kb_per_participant: f64,
 }
 
-/// What one pair of ears heard.
+/// Sound at one pair of ears.
 #[derive(Clone, Debug, Serialize, PartialEq)]
 pub struct Heard {
-    /// Whose ears.
+    /// The listener.
     pub listener: String,
     /// Level of each tone, in dBFS, in the order of [`RunReport::tones`].
     pub dbfs: Vec<f32>,
@@ -122,9 +122,9 @@ pub struct RunReport {
     pub undecodable: u64,
     /// Names of the tones.
     pub tones: Vec<String>,
-    /// Who heard which tone how loud.
+    /// The level of each tone at each listener.
     pub heard: Vec<Heard>,
-    /// What should have been heard and wasn't, or should not have been and was.
+    /// Tones that should have been heard and weren't, or the reverse.
     pub unheard: Vec<String>,
     /// A probe's packet with the first sample of a burst sent → its sound received.
     pub latency_ms: Option<Percentiles>,
@@ -207,7 +207,7 @@ pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) ->
         .iter()
         .filter_map(|(outcome, took)| Some(of_name(&outcome.name, took.ended.clone()?)));
     let thrown_out: Vec<String> = thrown_out.take(MAX_FAILURES).collect();
-    // What is too short to be measured has no verdict.
+    // Sound that is too short to be measured has no verdict.
     let long_enough = seconds >= 1.0;
     let (tones, heard, unheard) = if long_enough {
         levels(&took, seconds)

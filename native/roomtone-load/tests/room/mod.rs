@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot};
 
 pub const TOKEN: &str = "good";
 
-/// What the room does wrong.
+/// The room's faults.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub struct Faults {
     /// Nobody hears the participant that joined in this place.
@@ -237,7 +237,7 @@ async fn media(socket: UdpSocket, mut asks: mpsc::Receiver<Ask>, faults: Faults,
             let _ = socket.send_to(data, to).await;
         }
         outbox.clear();
-        // Who said goodbye is still to be DELETEd: the id is known until then.
+        // A session that said goodbye is still to be DELETEd: the id is known until then.
         *count.lock().unwrap() = members.len();
     }
 }

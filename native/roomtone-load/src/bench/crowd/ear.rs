@@ -1,4 +1,4 @@
-//! What one participant hears in a bench: how late the beeps are, how regular the packets, and the sound itself where it is judged.
+//! The ears of one participant in a bench: how late the beeps are, how regular the packets, and the sound itself where it is judged.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use roomtone_testkit::peer::Audio;
 
 /// Sound that an ear keeps: more than the longest text that is judged.
 const MEMORY: Duration = Duration::from_secs(15);
-/// What seems later than this belongs to no beep we know of: there is one in each pause, more than a second apart.
+/// A sound that seems later than this belongs to no beep we know of: there is one in each pause, more than a second apart.
 const LATEST: Duration = Duration::from_millis(1200);
 /// A packet that is this much later than the stream's earliest would be too late for a player that allows one frame.
 const LATE: f64 = 0.02;
@@ -19,7 +19,7 @@ const MOST_DELAYS: usize = 100_000;
 /// One whose beeps are listened for.
 #[derive(Clone, Debug)]
 pub struct Watch {
-    /// Who beeps, as the crowd numbers its members.
+    /// The talker who beeps, by the crowd's numbers.
     pub talker: usize,
     /// Frequency of their beep.
     pub hz: f32,

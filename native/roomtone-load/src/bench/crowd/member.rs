@@ -20,14 +20,14 @@ const DTX_EACH: u32 = 20;
 /// A talker that was kept from talking for so long doesn't catch up.
 const TOO_LATE: Duration = Duration::from_millis(200);
 
-/// What a talker has to say.
+/// The speech of a talker.
 #[derive(Clone)]
 pub struct Script {
     /// Phrases and pauses, from another place on for each talker.
     pub talk: TalkLoop,
     /// Where in it beeps begin.
     pub beeps: Arc<[usize]>,
-    /// What is sent while another has the floor.
+    /// The signal that is sent while another has the floor.
     pub quiet: TalkLoop,
     /// The talker's part in a conversation, in place of `talk`.
     pub turns: Option<Turns>,
@@ -44,7 +44,7 @@ pub struct Beep {
     pub company: Company,
 }
 
-/// What all talkers do.
+/// The activity of all talkers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// All talk.
@@ -61,7 +61,7 @@ pub struct Text {
     pub done: Option<oneshot::Sender<()>>,
 }
 
-/// What [`Member::drain`] found.
+/// The findings of [`Member::drain`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct News {
     /// RTP packets.
@@ -176,7 +176,7 @@ impl Member {
                 return Some((packet.clone(), None));
             }
             if let Some(done) = text.done.take() {
-                // Who asked may be gone.
+                // The one that asked may be gone.
                 let _ = done.send(());
             }
             self.text = None;
@@ -184,7 +184,7 @@ impl Member {
         Some((script.quiet.next(), None))
     }
 
-    /// Takes what its client has to tell. What somebody listens to closely goes to `heard`.
+    /// Takes what its client has to tell. Sound that somebody listens to closely goes to `heard`.
     pub fn drain(&mut self, now: Instant, heard: &mut Vec<Audio>) -> News {
         let mut news = News::default();
         while let Some(event) = self.client.poll_event() {

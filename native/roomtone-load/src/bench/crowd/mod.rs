@@ -1,6 +1,6 @@
 //! Thousands of participants on one thread: the part of a bench that makes and hears the sound.
 //!
-//! Whoever brings a participant gives it a number. Signalling isn't done here: whoever has an answer to a client's offer
+//! The caller gives each participant a number. Signalling isn't done here: whoever has an answer to a client's offer
 //! hands both over with [`Crowd::join`].
 
 mod ear;
@@ -23,7 +23,7 @@ use floor::Floor;
 use roomtone_testkit::fixtures::TalkPacket;
 use roomtone_testkit::peer::ClientPeer;
 
-/// What was counted since [`Crowd::mark`].
+/// Counts since [`Crowd::mark`].
 #[derive(Clone, Debug, Default)]
 pub struct Window {
     /// RTP packets received by all.
@@ -46,7 +46,7 @@ pub struct Window {
     pub alone: Vec<Duration>,
     /// … and beside whom somebody does.
     pub together: Vec<Duration>,
-    /// Who was thrown out, and why.
+    /// Participants who were thrown out, and why.
     pub ended: Vec<String>,
 }
 
@@ -116,7 +116,7 @@ impl Crowd {
         reply.await.unwrap_or_else(|_| Err("the crowd is gone".into()))
     }
 
-    /// What talkers do from now on.
+    /// The activity of talkers from now on.
     pub fn mode(&self, mode: Mode) {
         self.tell(Command::Mode(mode));
     }
@@ -154,7 +154,7 @@ impl Crowd {
         self.tell(Command::Mark);
     }
 
-    /// What was counted.
+    /// The counts.
     pub async fn window(&self) -> Window {
         self.ask(Command::Take).await
     }

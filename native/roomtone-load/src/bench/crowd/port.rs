@@ -42,11 +42,11 @@ impl Default for Batch {
 pub struct Incoming<'a> {
     /// When the kernel got it.
     pub at: Instant,
-    /// Whose it is.
+    /// Its owner.
     pub from: SocketAddr,
     /// Which of the participants it is for.
     pub to: Option<IpAddr>,
-    /// What it says.
+    /// Its message.
     pub data: &'a mut [u8],
 }
 

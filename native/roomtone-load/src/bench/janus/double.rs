@@ -60,7 +60,7 @@ impl Double {
         Double { api, state }
     }
 
-    /// What it was asked to attach, and the messages to the plugin since.
+    /// The plugin that it was asked to attach, and the messages to it since.
     pub fn asked(&self) -> (Value, Vec<Value>) {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let of = |path: &str| {

@@ -233,7 +233,7 @@ fn id(value: &Value) -> Result<u64, String> {
         .ok_or_else(|| "Janus: no id in its answer".into())
 }
 
-/// What `janus --version` says.
+/// The output of `janus --version`.
 pub fn version() -> Option<String> {
     let mut child = Command::new("janus")
         .arg("--version")

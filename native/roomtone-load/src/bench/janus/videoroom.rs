@@ -19,7 +19,7 @@ pub struct VideoRoom {
     pub api: Api,
 }
 
-/// What a connection is for.
+/// The purpose of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Sends one participant's sound; their number in the room, from 0 on.
