@@ -7,6 +7,7 @@ mod base;
 mod context;
 mod encoder_profile;
 mod fade_out;
+mod feed;
 mod forwarded_stream;
 mod forwarding;
 mod gains;

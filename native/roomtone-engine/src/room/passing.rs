@@ -10,16 +10,16 @@
 //!   decoder can take whatever it has heard until then.
 //! - *From packets to a mix*: with the next tick ([`Feed::Leaving`]). The listener has heard what the jitter buffer still holds; so the talker is taken
 //!   up a whole number of pitch periods before the end of it, a fresh encoder hears what came before, and leaves out prediction for
-//!   one frame ([`Seam`]).
+//!   one frame ([`Seam`](roomtone_audio::Seam)).
 
 use std::time::Instant;
 
-use roomtone_audio::packet::PacketInfo;
-use roomtone_audio::{Channels, Decoder, LOOKAHEAD_SAMPLES, Past, Seam};
+use roomtone_audio::{Channels, Decoder, LOOKAHEAD_SAMPLES};
 use roomtone_transport::{MAX_PAYLOAD, RtpIn, SlotOut};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
+use super::feed::{Feed, PacketTrend, PassScratch, Recalled};
 use super::gains::GainPan;
 use super::introduction::Introduction;
 use super::mixing::{MixedPeer, Mixing};
@@ -33,8 +33,6 @@ const UNITY: std::ops::RangeInclusive<f32> = 0.971_6..=1.029_2;
 const SAMPLES: std::ops::RangeInclusive<u32> = 960..=2880;
 /// The most bits a second that a talker may send to be passed on: what they send goes to every listener.
 const MOST_BITRATE: f32 = 128_000.0;
-/// The share of a packet in a talker's average bit rate.
-const RATE_SHARE: f32 = 0.05;
 /// For how many frames a talker must have paused in a mix before their packets follow on it.
 pub(super) const PAUSED_FRAMES: u16 = 2;
 /// Frames of a talker that are missing before a mix ends what was passed on of them.
@@ -45,67 +43,6 @@ const AHEAD: i32 = 1920;
 const AHEAD_AT_FIRST: i32 = 960;
 /// A listener who lags behind a talker's newest packet by more than this (100 ms) has heard something else.
 const MOST_UNHEARD: u32 = 4800;
-
-/// The source of a listener's packets in a mixing room.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Feed {
-    /// A mix, or nothing while it is silent.
-    #[default]
-    Mix,
-    /// The packets of one talker, as they come.
-    Passed(PeerId),
-    /// A mix from the next tick on, and the packets of this talker until now.
-    Leaving(PeerId),
-}
-
-/// Properties of a talker's packets.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct PacketTrend {
-    /// Average bits a second; 0: none have come.
-    bitrate: f32,
-    /// How many of the last packets in a row were a pause.
-    pauses: u16,
-    /// Whether the last one could be passed on.
-    passable: bool,
-}
-
-impl PacketTrend {
-    fn update(&mut self, info: &PacketInfo, bytes: usize, pause: bool) {
-        let rate = 8.0 * bytes as f32 * 48_000.0 / info.samples as f32;
-        self.bitrate = if self.bitrate == 0.0 {
-            rate
-        } else {
-            self.bitrate + RATE_SHARE * (rate - self.bitrate)
-        };
-        self.pauses = if pause { self.pauses.saturating_add(1) } else { 0 };
-    }
-}
-
-/// A talker whose packets were passed on, for the mixes that go on from them.
-#[derive(Default)]
-pub(super) struct Recalled {
-    pub(super) talker: PeerId,
-    pub(super) past: Past,
-}
-
-/// Working space for the passages between packets and mixes.
-#[derive(Default)]
-pub(super) struct PassScratch {
-    decoder: Option<Decoder>,
-    /// Those of this tick are the first `count`.
-    recalled: Vec<Recalled>,
-    count: usize,
-    /// Talkers (by index) who speak.
-    speaking: Vec<usize>,
-}
-
-impl PassScratch {
-    /// The past of a talker that was recalled in this tick.
-    pub(super) fn past(&self, talker: PeerId) -> Option<&Past> {
-        let mut recalled = self.recalled[..self.count].iter();
-        recalled.find(|one| one.talker == talker).map(|one| &one.past)
-    }
-}
 
 /// A packet on its way.
 struct Arrival<'a> {
@@ -494,15 +431,6 @@ impl MixedPeer {
         self.mix = None;
         self.stream.rest();
     }
-}
-
-/// The beginning of a mix whose listeners have heard something else until now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Beginning {
-    /// It follows on a talker's packets.
-    After(PeerId, Seam),
-    /// They have heard nothing lately.
-    AfterSilence,
 }
 
 fn is_unity(weight: GainPan) -> bool {

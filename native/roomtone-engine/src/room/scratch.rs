@@ -2,9 +2,9 @@
 
 use roomtone_audio::Frame;
 
+use super::feed::PassScratch;
 use super::gains::GainPan;
 use super::introduction::Introduction;
-use super::passing::PassScratch;
 use crate::command::PeerId;
 
 /// Buffers that every tick fills anew.

@@ -7,9 +7,9 @@
 use roomtone_audio::mix::StereoGain;
 use roomtone_audio::{AudioError, Channels};
 
+use super::feed::Beginning;
 use super::gains::GainPan;
 use super::mix_encoder::MixEncoder;
-use super::passing::Beginning;
 use crate::command::PeerId;
 use crate::config::MixConfig;
 
