@@ -29,10 +29,10 @@ config :roomtone, RoomtoneWeb.Endpoint,
 config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10
 # The budgets from which a socket and an address pay for messages on sockets.
 config :roomtone, RoomtoneWeb.SocketBudget,
-  burst: 600,
-  per_second: 100,
+  burst: 1_000,
+  per_second: 200,
   address_burst: 6_000,
-  address_per_second: 200,
+  address_per_second: 400,
   sockets: 512
 
 # Parameters that Phoenix leaves out of its log: identities and secrets. phoenix_lite logs no

@@ -10,7 +10,7 @@ defmodule RoomtoneWeb.SocketBudget do
   socket has a bucket, and so has each address. A socket that asks for more than there is in either is closed with code 1008 ("too many
   messages") before the message is looked at; clients connect again by themselves, with a growing delay.
 
-      config :roomtone, RoomtoneWeb.SocketBudget, burst: 600, per_second: 100, address_burst: 6000, address_per_second: 200, sockets: 512
+      config :roomtone, RoomtoneWeb.SocketBudget, burst: 1000, per_second: 200, address_burst: 6000, address_per_second: 400, sockets: 512
 
     * `burst`, `per_second` – units of one socket
     * `address_burst`, `address_per_second` – units of all sockets of one address
@@ -25,7 +25,7 @@ defmodule RoomtoneWeb.SocketBudget do
 
   require Logger
 
-  @defaults [burst: 600, per_second: 100, address_burst: 6_000, address_per_second: 200, sockets: 512]
+  @defaults [burst: 1_000, per_second: 200, address_burst: 6_000, address_per_second: 400, sockets: 512]
   @unit_bytes 2_048
   @join 10
   @bucket {__MODULE__, :bucket}
