@@ -7,6 +7,13 @@ defmodule Roomtone.MixControls do
   alias Roomtone.{MixPolicy, Name, RoomServer}
   alias Roomtone.MixPolicy.Check
 
+  @typedoc "The errors of a table of gains."
+  @type table_error ::
+          {:invalid_gain, {String.t(), String.t()}}
+          | {:invalid_row, term}
+          | {:invalid_option, :mix}
+          | Roomtone.mix_error()
+
   @doc """
   Replaces the gains of all pairs: `%{listener => %{speaker => gain}}`. A missing pair has the
   room's `default_gain`. Gains are linear, from 0 (the sound never leaves the server) to 10 (+20
@@ -22,12 +29,7 @@ defmodule Roomtone.MixControls do
       {:error, {:invalid_gain, {"ada", "bob"}}}
   """
   @spec put_mix(String.t(), %{String.t() => %{String.t() => number | {number, number}}}) ::
-          :ok
-          | {:error,
-             {:invalid_gain, {String.t(), String.t()}}
-             | {:invalid_row, term}
-             | {:invalid_option, :mix}
-             | Roomtone.mix_error()}
+          :ok | {:error, table_error}
   def put_mix(name, table) do
     with {:ok, table} <- Check.table(table, false), do: ask(name, {:mix, {:put_cells, table}})
   end
@@ -40,12 +42,7 @@ defmodule Roomtone.MixControls do
       :ok
   """
   @spec update_mix(String.t(), %{String.t() => %{String.t() => number | {number, number} | nil}}) ::
-          :ok
-          | {:error,
-             {:invalid_gain, {String.t(), String.t()}}
-             | {:invalid_row, term}
-             | {:invalid_option, :mix}
-             | Roomtone.mix_error()}
+          :ok | {:error, table_error}
   def update_mix(name, table) do
     with {:ok, table} <- Check.table(table, true), do: ask(name, {:mix, {:update_cells, table}})
   end

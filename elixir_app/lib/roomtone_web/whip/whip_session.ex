@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.WhipSession do
   other way to tell that it is gone, and with its room. Where the client ended it, or returned in another session, what is left of it
   answers a late `DELETE` for half a minute.
 
-  ## Whose place it takes
+  ## Taking an earlier session's place
 
   A publisher that crashed returns before anybody has noticed that it was gone. So a client gets the place that its own earlier
   session holds in the room, as a page does that is opened anew:
