@@ -42,6 +42,13 @@ const EVENT_BACKLOG: usize = 16_384;
 const DATAGRAM: usize = 2048;
 /// The kernel's buffer for a shard: a stall of 100 ms at 1,000 participants is 5,000 packets.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// Datagrams that follow one another closer than this are read together …
+const CLOSE_TOGETHER: Duration = Duration::from_millis(3);
+/// … after a sleep of this length, which delays each of them by half of it on average. A thread that wakes up finds its caches filled by
+/// others, and that costs more than a datagram does.
+const GATHERING: Duration = Duration::from_millis(1);
+/// A shorter sleep isn't worth its system call.
+const LEAST_SLEEP: Duration = Duration::from_micros(100);
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long what is to be sent waits for room in the socket's buffer.
 const FULL_BUFFER: Duration = Duration::from_millis(2);
@@ -101,6 +108,7 @@ struct EventLoop {
 
 #[derive(Default)]
 struct Counters {
+    received: u64,
     sent: u64,
     sent_bytes: u64,
     failed: u64,
@@ -191,8 +199,10 @@ impl EventLoop {
         let mut buffer = [0u8; DATAGRAM];
         let mut woken = Instant::now();
         let mut look = true;
+        let mut last_datagram: Option<Instant> = None;
         loop {
             let more_commands = self.take_commands();
+            let received = self.counters.received;
             let more_datagrams =
                 self.receive(&mut buffer) | self.links.receive(&mut self.shard, look) | self.take_messages();
             self.mailboxes.deliver_foreign(&mut self.links);
@@ -239,11 +249,25 @@ impl EventLoop {
             if messages_wait {
                 due = due.min(now + FULL_MAILBOX);
             }
-            tokio::select! {
-                ready = self.socket.readable() => drop(ready),
-                () = self.links.ready() => look = true,
-                () = control.woken() => {}
-                () = tokio::time::sleep_until(due.into()) => {}
+            let mut busy = false;
+            if self.counters.received != received {
+                busy = last_datagram
+                    .replace(now)
+                    .is_some_and(|last| now - last < CLOSE_TOGETHER);
+            }
+            let sleep = GATHERING.min(due.saturating_duration_since(rest));
+            if busy && sleep >= LEAST_SLEEP {
+                std::thread::sleep(sleep);
+                // The runtime learns of what has come meanwhile.
+                tokio::task::yield_now().await;
+                look = true;
+            } else {
+                tokio::select! {
+                    ready = self.socket.readable() => drop(ready),
+                    () = self.links.ready() => look = true,
+                    () = control.woken() => {}
+                    () = tokio::time::sleep_until(due.into()) => {}
+                }
             }
             let now = Instant::now();
             self.measure(
@@ -289,6 +313,7 @@ impl EventLoop {
         for _ in 0..READ_BATCH {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
+                    self.counters.received += 1;
                     self.shard
                         .handle_datagram(now, udp_address(from), &mut buffer[..length]);
                     now = Instant::now();
