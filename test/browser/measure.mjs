@@ -50,6 +50,16 @@ const LIVE = `addEventListener("DOMContentLoaded", () => {
   page.observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["class"] });
 });`;
 
+/** Fills in the lobby's form once the page's own scripts have run: before that, the room would ask for the microphone once more. */
+const FORM = ([name, room]) => {
+  if (location.pathname !== "/") return;
+  addEventListener("DOMContentLoaded", () => {
+    document.querySelector("[name=name]").value = name;
+    document.querySelector("[name=room]").value = room;
+    document.querySelector("#enter [type=submit]").click();
+  });
+};
+
 /** Talks like a person, as far as the levels of it go: words, and every few seconds a pause. */
 const TALK = () => {
   const words = () => {
@@ -137,16 +147,8 @@ async function visit(person) {
   const { page } = person;
   const load = await count(await person.context.newCDPSession(page));
   const began = Date.now();
-  // Its scripts have to run before the form, or the room asks once more.
-  await page.goto(`${server.url}/`, { waitUntil: "domcontentloaded" });
-  await page.evaluate(
-    ([name, room]) => {
-      document.querySelector("[name=name]").value = name;
-      document.querySelector("[name=room]").value = room;
-      document.querySelector("#enter [type=submit]").click();
-    },
-    [person.name, ROOM],
-  );
+  await page.addInitScript(FORM, [person.name, ROOM]);
+  await page.goto(`${server.url}/`, { waitUntil: "commit" });
   await page.waitForFunction(() => globalThis.connectedAt !== undefined && globalThis.heardAt !== undefined, null, { timeout: 60_000, polling: 10 });
   const times = await page.evaluate(() => ({ origin: performance.timeOrigin, connected: connectedAt, heard: heardAt }));
   return { connected: times.origin + times.connected - began, heard: times.origin + times.heard - began, weight: load };

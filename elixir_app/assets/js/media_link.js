@@ -29,6 +29,8 @@ export class MediaLink extends EventTarget {
   /** @type {RTCIceServer[]} */ #iceServers = [];
   #slots = 0;
   #stereo = false;
+  /** Resolves when the peer connection that was made ahead has its offer; null without one. @type {Promise<void> | null} */
+  #ahead = null;
   /** Counts negotiations; whoever holds an older number has been overtaken. */
   #generation = 0;
   #failures = 0;
@@ -57,6 +59,8 @@ export class MediaLink extends EventTarget {
 
   /** @param {RTCIceServer[]} servers */
   setIceServers(servers) {
+    // Their candidates are gathered with the offer.
+    if (servers.length > 0) this.#ahead = null;
     this.#iceServers = servers;
   }
 
@@ -66,6 +70,7 @@ export class MediaLink extends EventTarget {
    * @param {{slots?: number, stereo?: boolean}} kind  how many slots there are, and whether to ask for stereo
    */
   setKind({ slots = 0, stereo = false }) {
+    if (slots !== this.#slots || stereo !== this.#stereo) this.#ahead = null;
     this.#slots = slots;
     this.#stereo = stereo;
   }
@@ -76,6 +81,17 @@ export class MediaLink extends EventTarget {
     this.#transceiver?.sender.replaceTrack(track).catch(() => {
       // The connection was closed meanwhile; the next one takes the track from the start.
     });
+  }
+
+  /**
+   * Makes the first offer ahead, while the signalling still connects: a browser needs its time for it. It is used by the first
+   * {@link MediaLink.connect}, unless the kind of the room or its ICE servers turn out to be others.
+   */
+  prepare() {
+    if (this.#pc) return;
+    this.#ahead = this.#describe(this.#open());
+    // The connection says it again.
+    this.#ahead.catch(() => {});
   }
 
   /** Connects anew, whatever was before. */
@@ -110,9 +126,11 @@ export class MediaLink extends EventTarget {
     const overtaken = () => generation !== this.#generation;
     clearTimeout(this.#timer);
     try {
-      const pc = fresh || !this.#pc ? this.#open() : this.#pc;
+      const ahead = fresh ? this.#ahead : null;
+      this.#ahead = null;
+      const pc = (fresh && !ahead) || !this.#pc ? this.#open() : this.#pc;
       if (!fresh) pc.restartIce();
-      await this.#describe(pc);
+      await (ahead ?? this.#describe(pc));
       if (overtaken()) return;
       // No waiting for candidates: the server learns our address from the packets themselves.
       const answer = await this.#exchange(pc.localDescription?.sdp ?? "");
@@ -203,6 +221,7 @@ export class MediaLink extends EventTarget {
 
   #drop() {
     const pc = this.#pc;
+    this.#ahead = null;
     this.#pc = null;
     this.#transceiver = null;
     if (pc) {

@@ -202,6 +202,7 @@ export class VoiceRoom extends EventTarget {
       this.#emit("problem", problem("listening_only"));
     }
     signalling.start();
+    link.prepare();
   }
 
   /** Asks for the microphone (again). */

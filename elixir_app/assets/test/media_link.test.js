@@ -85,6 +85,39 @@ test("one offer, one answer, send and receive, also without a microphone", async
   assert.equal(made[0].offers, 1);
 });
 
+test("an offer that was made ahead is the first one, and is used once", async () => {
+  const link = new MediaLink({ exchange: async (sdp) => `answer to ${sdp}` });
+  link.prepare();
+  await settle();
+  assert.equal(made[0].offers, 1);
+  link.setIceServers([]);
+  link.setKind({});
+  link.connect();
+  await settle();
+  assert.equal(made.length, 1);
+  assert.equal(made[0].offers, 1);
+  assert.equal(made[0].answer, "answer to offer 1 of 0");
+  link.connect();
+  await settle();
+  assert.equal(made.length, 2);
+  assert.ok(made[0].closed);
+});
+
+test("an offer that was made ahead for another kind of room, or without its ICE servers, is thrown away", async () => {
+  for (const change of [(link) => link.setKind({ slots: 3 }), (link) => link.setIceServers([{ urls: "turn:turn.example" }])]) {
+    made = [];
+    const link = new MediaLink({ exchange: async (sdp) => `answer to ${sdp}` });
+    link.prepare();
+    await settle();
+    change(link);
+    link.connect();
+    await settle();
+    assert.ok(made[0].closed);
+    assert.equal(made[0].answer, undefined);
+    assert.equal(made[1].answer, "answer to offer 1 of 1");
+  }
+});
+
 test("a short disturbance is waited out, a longer one restarts ICE on the same connection", async () => {
   const { seen } = await connected();
   made[0].becomes("disconnected");
