@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person, SILENT } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800, 1100];
 const ROOM = "standup";
@@ -34,7 +34,7 @@ const KEEP = `{
 }`;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("call", {}, undefined, { shell: true }), openBrowser()]);
+  [server, browser] = await together(Server.start("call", {}, undefined, { shell: true }), openBrowser());
   [ada, ben, cleo] = await Promise.all(
     ["Ada", "Ben", "Cleo"].map((name, i) => Person.arrive(name, TONES[i], { browser, init: KEEP })),
   );

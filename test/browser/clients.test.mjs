@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { HEARD, SILENT, openBrowser } from "./support/person.mjs";
-import { ROOT, Server } from "./support/server.mjs";
+import { ROOT, Server, together } from "./support/server.mjs";
 
 const ROOM = "clients";
 let server;
@@ -21,7 +21,7 @@ before(async () => {
   pages = createServer((_request, response) => response.setHeader("content-type", "text/html").end(html));
   await new Promise((resolve) => pages.listen(0, "127.0.0.1", resolve));
   elsewhere = `http://localhost:${pages.address().port}/`;
-  [server, browser] = await Promise.all([Server.start("clients"), openBrowser()]);
+  [server, browser] = await together(Server.start("clients"), openBrowser());
 });
 
 after(async () => {

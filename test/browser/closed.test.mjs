@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800, 1100];
 let server, browser;
@@ -10,7 +10,7 @@ let people = [];
 let rooms = 0;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("closed", { DRAIN_SECONDS: "1" }), openBrowser()]);
+  [server, browser] = await together(Server.start("closed", { DRAIN_SECONDS: "1" }), openBrowser());
 });
 
 afterEach(async () => {

@@ -4,7 +4,7 @@ import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
 import { pathToFileURL } from "node:url";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { ROOT, Server } from "./support/server.mjs";
+import { ROOT, Server, together } from "./support/server.mjs";
 
 const { default: readCode } = await import(pathToFileURL(createRequire(`${ROOT}/elixir_app/assets/package.json`).resolve("qr/decode.js")));
 
@@ -12,7 +12,7 @@ const ROOM = "studio";
 let server, browser, ada, ben, kim;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("controls"), openBrowser()]);
+  [server, browser] = await together(Server.start("controls"), openBrowser());
   [ada, ben] = await Promise.all([
     // Notes the requests to the browser; a headless one has no screen to keep on.
     Person.arrive("Ada", 500, {

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const ROOM = "workshop";
 let server, browser, ada;
@@ -30,7 +30,7 @@ const KEEP = `{
 const WOULD_ASK = `navigator.permissions.query = async () => ({ state: "prompt" });`;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("devices"), openBrowser()]);
+  [server, browser] = await together(Server.start("devices"), openBrowser());
   ada = await arrive("Ada", KEEP);
   await ada.join(server.url, ROOM);
 });

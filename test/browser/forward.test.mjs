@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800, 1100, 1400];
 let server, browser, ada, ben, cleo, dora;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("forward"), openBrowser()]);
+  [server, browser] = await together(Server.start("forward"), openBrowser());
   [ada, ben, cleo, dora] = await Promise.all(
     ["Ada", "Ben", "Cleo", "Dora"].map((name, i) => Person.arrive(name, TONES[i], { browser })),
   );

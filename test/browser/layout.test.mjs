@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const ROOM = "All hands";
 const SIZES = [
@@ -17,7 +17,7 @@ const SIZES = [
 let server, browser, ada, kim;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("layout", {}, undefined, { shell: true }), openBrowser()]);
+  [server, browser] = await together(Server.start("layout", {}, undefined, { shell: true }), openBrowser());
   ada = await Person.arrive("Ada", 500, { browser });
   await ada.join(server.url, ROOM);
 });

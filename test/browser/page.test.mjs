@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { violations } from "./support/axe.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server, TMP } from "./support/server.mjs";
+import { Server, TMP, together } from "./support/server.mjs";
 
 const base64 = (bytes) => randomBytes(bytes).toString("base64").replace(/=+$/, "");
 const ROOM = "Stand-up";
@@ -17,7 +17,7 @@ before(async () => {
   // With somebody in the file of users, there is a page to sign in. Nobody knows the password of the hash.
   const users = join(TMP, "users");
   writeFileSync(users, `Zoe:$argon2id$v=19$m=19456,t=2,p=1$${base64(16)}$${base64(32)}\n`);
-  [server, browser] = await Promise.all([Server.start("page", { USERS_FILE: users }), openBrowser()]);
+  [server, browser] = await together(Server.start("page", { USERS_FILE: users }), openBrowser());
   [ben, mei] = await Promise.all([Person.arrive("Ben Okafor", 500, { browser }), Person.arrive("Mei", 800, { browser })]);
   for (const person of [ben, mei]) await person.join(server.url, ROOM);
   await mei.microphone.click();

@@ -4,13 +4,13 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { cuttable } from "./support/cuttable.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800];
 let server, browser, wire, ada, ben;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("reconnect"), openBrowser()]);
+  [server, browser] = await together(Server.start("reconnect"), openBrowser());
   wire = await cuttable(server.port);
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   await ada.join(wire.url, "standup");

@@ -2,13 +2,13 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800];
 let server, browser, ada, ben, ended;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("restart", { DRAIN_SECONDS: "10" }), openBrowser()]);
+  [server, browser] = await together(Server.start("restart", { DRAIN_SECONDS: "10" }), openBrowser());
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   await ada.join(server.url, "standup");
   await ben.join(server.url, "standup");

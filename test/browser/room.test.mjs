@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, HEARD, openBrowser, Person, SILENT } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800, 1100];
 // Less than the 15 s for which the place of somebody is kept whose connection is lost.
@@ -11,7 +11,7 @@ let server, browser, ada, ben, cleo;
 
 before(async () => {
   // These three have a browser each, as people have; their microphones are files. Passers-by share one.
-  [server, browser] = await Promise.all([Server.start("room"), openBrowser()]);
+  [server, browser] = await together(Server.start("room"), openBrowser());
   [ada, ben, cleo] = await Promise.all([
     Person.arrive("Ada", TONES[0]),
     Person.arrive("Ben", TONES[1]),

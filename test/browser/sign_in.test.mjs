@@ -5,7 +5,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { ROOT, Server, TMP } from "./support/server.mjs";
+import { ROOT, Server, TMP, together } from "./support/server.mjs";
 
 const SHOTS = join(TMP, "sign-in");
 const USERS = join(TMP, "users.txt");
@@ -50,7 +50,7 @@ before(async () => {
   mkdirSync(SHOTS, { recursive: true });
   rmSync(USERS, { force: true });
   mix(["roomtone.user", "--stdin", "--file", USERS, "Ada"], "correct horse\n");
-  [server, browser] = await Promise.all([Server.start("sign-in", { USERS_FILE: USERS }), openBrowser()]);
+  [server, browser] = await together(Server.start("sign-in", { USERS_FILE: USERS }), openBrowser());
   people = [];
 });
 

@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 1100];
 // Keeps connections at hand.
@@ -22,7 +22,7 @@ const PATIENCE_MS = 30_000;
 let server, browser, ada, ben;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("stereo", {}, undefined, { shell: true }), openBrowser()]);
+  [server, browser] = await together(Server.start("stereo", {}, undefined, { shell: true }), openBrowser());
   [ada, ben] = await Promise.all(["Ada", "Ben"].map((name, i) => Person.arrive(name, TONES[i], { browser, init: KEEP })));
 });
 

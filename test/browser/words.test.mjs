@@ -3,14 +3,14 @@ import assert from "node:assert/strict";
 import { networkInterfaces } from "node:os";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800];
 let server, browser, speaker;
 const visitors = [];
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("words", { MAX_PARTICIPANTS: "3" }), openBrowser()]);
+  [server, browser] = await together(Server.start("words", { MAX_PARTICIPANTS: "3" }), openBrowser());
   speaker = await Person.arrive("Ada", TONES[0], { browser });
   await speaker.join(server.url, "standup");
 });

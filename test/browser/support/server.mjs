@@ -114,6 +114,7 @@ export class Server {
       if (answer?.ok) return;
       await sleep(100);
     }
+    if (this.#process.exitCode === null) process.kill(-this.#process.pid, "SIGKILL");
     throw new Error(`the server didn't start:\n${readFileSync(this.#log, "utf8").slice(-4000)}`);
   }
 
@@ -217,4 +218,20 @@ export class Server {
     if (status !== 0) throw new Error(`mix roomtone.token failed:\n${stdout}\n${stderr}`);
     return this.secret(stdout.trim().split("\n").at(-1));
   }
+}
+
+/**
+ * A server and a browser that start side by side. Where one of them fails the other ends, too: it would keep the test file from ending.
+ *
+ * @template S, B
+ * @param {Promise<S & {kill: () => Promise<unknown>}>} starting
+ * @param {Promise<B & {close: () => Promise<unknown>}>} opening
+ * @returns {Promise<[S, B]>}
+ */
+export async function together(starting, opening) {
+  const [server, browser] = await Promise.allSettled([starting, opening]);
+  if (server.status === "fulfilled" && browser.status === "fulfilled") return [server.value, browser.value];
+  if (server.status === "fulfilled") await server.value.kill();
+  if (browser.status === "fulfilled") await browser.value.close();
+  throw server.status === "rejected" ? server.reason : browser.reason;
 }
