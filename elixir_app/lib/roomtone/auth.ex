@@ -507,7 +507,7 @@ defmodule Roomtone.Auth do
       end
 
     count = {if(kind == :user, do: :name, else: :door), what}
-    rank = if browser != nil or known_address?, do: -1, else: failures_from(address)
+    rank = if browser != nil or known_address?, do: -1, else: rank([{:address, address} | by_address])
     weight = %{rank: rank, failures: Throttle.failures(count)}
 
     with :ok <- Throttle.attempt(waiting ++ [count]),
@@ -518,8 +518,9 @@ defmodule Roomtone.Auth do
     end
   end
 
-  defp failures_from(nil), do: 0
-  defp failures_from(address), do: Throttle.failures({:address, address})
+  # The wrong tries that the address made lately: of passwords under any names, or of this passcode.
+  defp rank([{:address, nil}]), do: 0
+  defp rank(keys), do: keys |> Enum.map(&Throttle.failures/1) |> Enum.max()
 
   defp in_turn(subject, address, weight, counted, own, try) do
     case GuessQueue.run(subject, address, weight, try) do

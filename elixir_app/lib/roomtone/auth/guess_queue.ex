@@ -6,8 +6,8 @@ defmodule Roomtone.Auth.GuessQueue do
   Two things decide when a try is next:
 
     * **Rank.** The lowest goes first: −1 for an address or a browser that was right before with this name or room (`:known`), otherwise
-      the number of wrong tries that the address has made lately (`Roomtone.Auth.Throttle.failures/2`). So those who never guessed
-      wrong pass all who did. Among equals, the first to come.
+      the number of wrong tries that the address has made lately, of passwords under any names or of this passcode
+      (`Roomtone.Auth.Throttle.failures/2`). So those who never guessed wrong pass all who did. Among equals, the first to come.
     * **Pace.** Tries at one name (or one room's passcode) that aren't known follow each other with a pause that grows with the number
       of wrong ones in the last hour, from anywhere: 100 ms, and from 100 wrong ones on as many milliseconds, up to 2 s. A thousand
       addresses that guess one name together make 1,800 tries an hour.

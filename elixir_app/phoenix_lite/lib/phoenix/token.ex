@@ -2,8 +2,8 @@ defmodule Phoenix.Token do
   @moduledoc """
   Signed tokens, the same on the wire as Phoenix's.
 
-  The context is a conn, a socket, an endpoint, or the secret itself. Option: `:max_age`, in
-  seconds.
+  The context is a conn, a socket, an endpoint, or the secret itself. Options: `:max_age`, in
+  seconds, and for signing `:signed_at`, Unix time in seconds.
   """
 
   @type context :: Plug.Conn.t() | Phoenix.Socket.t() | module() | binary()

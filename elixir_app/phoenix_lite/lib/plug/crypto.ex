@@ -12,11 +12,13 @@ defmodule Plug.Crypto do
   @doc """
   A token with `data` that `verify/4` understands with the same secret and salt.
 
-  Option: `:max_age` (seconds, by default 86400).
+  Options: `:max_age` (seconds, by default 86400), and `:signed_at` (Unix time in seconds, by default now).
   """
   @spec sign(String.t(), String.t(), term(), keyword()) :: String.t()
   def sign(secret_key_base, salt, data, opts) when is_binary(secret_key_base) and is_binary(salt) do
-    {data, System.system_time(:millisecond), Keyword.get(opts, :max_age, 86_400)}
+    signed_at = if at = opts[:signed_at], do: trunc(at * 1000), else: System.system_time(:millisecond)
+
+    {data, signed_at, Keyword.get(opts, :max_age, 86_400)}
     |> :erlang.term_to_binary()
     |> mac(PhoenixLite.Keys.derive(secret_key_base, salt))
   end

@@ -1,0 +1,134 @@
+defmodule RoomtoneWeb.RawClient do
+  @moduledoc """
+  A client of a few lines for a server that listens: HTTP and WebSockets over plain sockets, from any address of this machine.
+  For tests of attacks, which come from many addresses and send what no browser sends.
+  """
+
+  @typedoc "Cookies by their names."
+  @type cookies :: %{String.t() => String.t()}
+
+  @doc "A free TCP port of 127.0.0.1."
+  @spec free_port() :: :inet.port_number()
+  def free_port do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+    :gen_tcp.close(socket)
+    port
+  end
+
+  @doc "A connection from an address of this machine."
+  @spec connect(:inet.port_number(), :inet.ip4_address()) :: :gen_tcp.socket()
+  def connect(port, from) do
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, ip: from, nodelay: true], 5_000)
+    socket
+  end
+
+  @doc "One request on a connection of its own: the status and the whole answer; `:closed` where there is none."
+  @spec request(:inet.port_number(), :inet.ip4_address(), String.t(), String.t(), [{String.t(), term}], binary) ::
+          {pos_integer | :closed, binary}
+  def request(port, from, method, path, headers \\ [], body \\ "") do
+    socket = connect(port, from)
+
+    :gen_tcp.send(socket, [
+      head(method, path, [{"connection", "close"}, {"content-length", byte_size(body)} | headers]),
+      body
+    ])
+
+    answer = all(socket, "")
+    :gen_tcp.close(socket)
+
+    case Regex.run(~r/\AHTTP\/1\.1 (\d+)/, answer) do
+      [_, status] -> {String.to_integer(status), answer}
+      nil -> {:closed, answer}
+    end
+  end
+
+  defp head(method, path, headers) do
+    lines = for {name, value} <- headers, do: "#{name}: #{value}\r\n"
+    "#{method} #{path} HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n"
+  end
+
+  defp all(socket, read) do
+    case :gen_tcp.recv(socket, 0, 20_000) do
+      {:ok, data} -> all(socket, read <> data)
+      {:error, _} -> read
+    end
+  end
+
+  # ---- Forms -----------------------------------------------------------------------------------------------------------
+
+  @doc """
+  Opens a page and sends a form of it, as a browser does it: with the page's session, its token, and the cookies of before. Returns
+  the status and the cookies of after.
+  """
+  @spec submit(:inet.port_number(), :inet.ip4_address(), {String.t(), String.t()}, map, cookies, [{String.t(), term}]) ::
+          {pos_integer | :closed, cookies}
+  def submit(port, from, {page, action}, values, cookies \\ %{}, more \\ []) do
+    {200, answer} = request(port, from, "GET", page, cookie_header(cookies) ++ more)
+    [_, token] = Regex.run(~r/name="_csrf_token"[^>]* value="([^"]+)"/, answer)
+    cookies = Map.merge(cookies, set_cookies(answer))
+    body = values |> Map.put("_csrf_token", token) |> URI.encode_query()
+    headers = [{"content-type", "application/x-www-form-urlencoded"} | cookie_header(cookies)] ++ more
+    {status, answer} = request(port, from, "POST", action, headers, body)
+    {status, Map.merge(cookies, set_cookies(answer))}
+  end
+
+  defp cookie_header(cookies) when cookies == %{}, do: []
+
+  defp cookie_header(cookies),
+    do: [{"cookie", Enum.map_join(cookies, "; ", fn {name, value} -> "#{name}=#{value}" end)}]
+
+  defp set_cookies(answer) do
+    for [_, name, value] <- Regex.scan(~r/^set-cookie: ([^=]+)=([^;\r]*)/im, answer), into: %{}, do: {name, value}
+  end
+
+  # ---- WebSockets ------------------------------------------------------------------------------------------------------
+
+  @doc "Asks for a WebSocket: the status, and the connection."
+  @spec websocket(:inet.port_number(), :inet.ip4_address(), String.t(), [{String.t(), term}]) ::
+          {pos_integer, :gen_tcp.socket()}
+  def websocket(port, from, path, headers \\ []) do
+    socket = connect(port, from)
+
+    handshake = [
+      {"upgrade", "websocket"},
+      {"connection", "Upgrade"},
+      {"sec-websocket-version", "13"},
+      {"sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="} | headers
+    ]
+
+    :gen_tcp.send(socket, head("GET", path, handshake))
+    {:ok, "HTTP/1.1 " <> <<status::binary-size(3), _::binary>>} = :gen_tcp.recv(socket, 0, 5_000)
+    {String.to_integer(status), socket}
+  end
+
+  @doc "A text frame, masked by zeros, which is a mask."
+  @spec frame(String.t()) :: iodata
+  def frame(text) do
+    size = byte_size(text)
+    length = if size < 126, do: <<1::1, size::7>>, else: <<1::1, 127::7, size::64>>
+    [<<1::1, 0::3, 1::4, length::bitstring, 0::32>>, text]
+  end
+
+  @doc "The code that the server closes a WebSocket with, or how many bytes came without one."
+  @spec close_code(:gen_tcp.socket()) :: pos_integer | {:none, non_neg_integer}
+  def close_code(socket) do
+    answer = all(socket, "")
+    # Replies of before, then the close frame.
+    case Regex.run(~r/\x88[\x02-\x7d](..)/s, answer) do
+      [_, <<code::16>>] -> code
+      nil -> {:none, byte_size(answer)}
+    end
+  end
+
+  @doc "Reads from a connection until a text has come; returns everything read."
+  @spec until(:gen_tcp.socket(), String.t(), binary) :: binary
+  def until(socket, wanted, read \\ "") do
+    if read =~ wanted do
+      read
+    else
+      {:ok, data} = :gen_tcp.recv(socket, 0, 5_000)
+      until(socket, wanted, read <> data)
+    end
+  end
+end
