@@ -78,6 +78,12 @@ impl Gains {
         }
     }
 
+    /// Two participants are one person, one of them on the way out: neither hears the other, until either is forgotten.
+    pub(super) fn set_same_person(&mut self, one: PeerId, other: PeerId) {
+        self.set(one, other, Some(GainPan::SILENT));
+        self.set(other, one, Some(GainPan::SILENT));
+    }
+
     /// Removes a participant, as a listener and as a speaker.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.cells.remove(&peer);

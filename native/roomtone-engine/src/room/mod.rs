@@ -160,7 +160,13 @@ impl Room {
             }
             // A new connection that has nothing in common with the present one.
             Err(AcceptError::Sdp(_)) if kind == OfferKind::NewConnection => {
-                self.admit(now, context, offer, replacement)
+                let new = replacement.id;
+                let admitted = self.admit(now, context, offer, replacement);
+                if admitted.is_ok() {
+                    // Until the present one has left, and their last frame has faded out.
+                    self.base.gains.set_same_person(id, new);
+                }
+                admitted
             }
             Err(error) => Err(error.into()),
         };
