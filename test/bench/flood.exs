@@ -1,14 +1,14 @@
 # The CPU that a flood on sockets takes: one address sends as fast as it can, on one socket, and opens
-# another when that is closed. Prints the CPU time of the server's process in % of a core, each figure
-# beside that of the idle server. The media engine is the scripted one of the tests.
+# another when that is closed, a second later or at once. Prints the CPU time of the server's process in
+# % of a core, after that of the idle server. The media engine is the scripted one of the tests.
 #
 #   MIX_ENV=test mix run --no-start test/bench/flood.exs
 #
-# The attacker is a process of its own, which this script starts: elixir flood.exs client PORT FILE,
+# The attacker is a process of its own, which this script starts: elixir flood.exs client PORT PAUSE_MS FILE,
 # where FILE holds the cookie and the CSRF token of a page, and one message.
 case System.argv() do
-  ["client", port, file] ->
-    port = String.to_integer(port)
+  ["client", port, pause, file] ->
+    [port, pause] = Enum.map([port, pause], &String.to_integer/1)
     {cookie, csrf, message} = file |> File.read!() |> :erlang.binary_to_term()
     size = byte_size(message)
     length = if size < 126, do: <<1::1, size::7>>, else: <<1::1, 127::7, size::64>>
@@ -32,6 +32,7 @@ case System.argv() do
       end
 
       :gen_tcp.close(socket)
+      Process.sleep(pause)
       attack.(attack)
     end
 
@@ -40,7 +41,7 @@ case System.argv() do
   [] ->
     alias RoomtoneWeb.{AddressLimit, Endpoint, RawClient}
 
-    [warm_up_ms, measured_ms] = [8_000, 15_000]
+    [warm_up_ms, measured_ms] = [5_000, 8_000]
     Logger.configure(level: :error)
     port = RawClient.free_port()
     settings = Application.get_env(:roomtone, Endpoint)
@@ -88,10 +89,10 @@ case System.argv() do
 
     IO.puts("idle: #{cpu.()} % of a core")
 
-    for {name, message} <- messages do
+    for {name, message} <- messages, {when_again, pause} <- [{"a second later", "1000"}, {"at once", "0"}] do
       file = Path.join(System.tmp_dir!(), "roomtone-flood-#{System.pid()}")
       File.write!(file, :erlang.term_to_binary({cookie, csrf, Jason.encode!(message)}))
-      arguments = [__ENV__.file, "client", to_string(port), file]
+      arguments = [__ENV__.file, "client", to_string(port), pause, file]
 
       client =
         Port.open({:spawn_executable, System.find_executable("elixir")}, [:binary, :stderr_to_stdout, args: arguments])
@@ -99,7 +100,7 @@ case System.argv() do
       {:os_pid, pid} = Port.info(client, :os_pid)
       # What may be sent at once is used up by then.
       Process.sleep(warm_up_ms)
-      IO.puts("#{name}: #{cpu.()} % of a core")
+      IO.puts("#{name}, again #{when_again}: #{cpu.()} % of a core")
       System.cmd("kill", [to_string(pid)])
       File.rm(file)
     end
