@@ -98,7 +98,7 @@ case System.argv() do
         Port.open({:spawn_executable, System.find_executable("elixir")}, [:binary, :stderr_to_stdout, args: arguments])
 
       {:os_pid, pid} = Port.info(client, :os_pid)
-      # What may be sent at once is used up by then.
+      # By then the address has used up its burst.
       Process.sleep(warm_up_ms)
       IO.puts("#{name}, again #{when_again}: #{cpu.()} % of a core")
       System.cmd("kill", [to_string(pid)])
