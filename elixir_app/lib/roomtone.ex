@@ -92,6 +92,12 @@ defmodule Roomtone do
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
       `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
     * `door_gains` – as `put_door_gains/2`
+    * `positions` – in a `:spatial` room: `:server` (default), only the app moves people; `:clients`,
+      they walk by themselves, and the room checks each step: see `walk/3`
+    * `plan` – the floor plan of a `:spatial` room: `"office"`, `"plaza"`, or a map as
+      `Roomtone.FloorPlan.new/1` takes it. With `positions: :clients` the default is `"plaza"`. With
+      a plan, distance weakens sound linearly to nothing at the plan's range, unless `distance` is
+      given
 
       iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
       iex> {room.participant_count, room.max_participants}
@@ -495,6 +501,15 @@ defmodule Roomtone do
 
   @doc "Sets where a person is in a `:spatial` room: `Roomtone.MixControls.put_position/3`."
   defdelegate put_position(name, identity, position), to: MixControls
+
+  @doc "Sets where many people are: `Roomtone.MixControls.put_positions/2`."
+  defdelegate put_positions(name, positions), to: MixControls
+
+  @doc "A step that a person takes by themselves: `Roomtone.MixControls.walk/3`."
+  defdelegate walk(name, identity, to), to: MixControls
+
+  @doc "The floor plan of a room, and where people are on it: `Roomtone.MixControls.floor_map/1`."
+  defdelegate floor_map(name), to: MixControls
 
   @doc "Puts a person into a zone: `Roomtone.MixControls.put_zone/3`."
   defdelegate put_zone(name, identity, zone), to: MixControls

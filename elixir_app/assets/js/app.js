@@ -9,6 +9,7 @@ import { showCallBar } from "./call_bar.js";
 import { showInBrowser } from "./browser_state.js";
 import { Chat } from "./chat_hook.js";
 import { Invite } from "./invite_hook.js";
+import { FloorMap } from "./floor_map.js";
 import { hintWhenMuted } from "./muted_talk.js";
 import { byId, csrfToken, roomPage } from "./dom.js";
 import { showProblems } from "./problems.js";
@@ -22,7 +23,7 @@ document.documentElement.toggleAttribute("data-insecure", !isSecureContext);
 
 const liveSocket = new LiveSocket("/live", Socket, {
   params: { _csrf_token: csrfToken() },
-  hooks: { Room, Chat, Invite },
+  hooks: { Room, Chat, Invite, FloorMap },
   dom: { onBeforeElUpdated: keepTyped },
 });
 liveSocket.connect();

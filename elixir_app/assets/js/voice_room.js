@@ -74,6 +74,7 @@ export class VoiceRoom extends EventTarget {
   #people = new People();
   /** @type {Status} */ #status = "new";
   #me = "";
+  /** @type {import("./floor_map.js").FloorPlanMap | null} */ #map = null;
   #session;
   #own = new OwnState();
   /** The room that I was in last, as the server calls it: I come back to it, and to no other of its name. */
@@ -127,6 +128,23 @@ export class VoiceRoom extends EventTarget {
       hand: this.#own.get("hand"),
       held: this.#held,
     };
+  }
+
+  /** The floor plan of the room and where people are on it, as of when it was joined; null where there is none. */
+  get map() {
+    return this.#map;
+  }
+
+  /**
+   * A step on the floor plan.
+   *
+   * @param {number} x
+   * @param {number} y
+   * @returns {Promise<{x: number, y: number, back: string | null}>} where I am now, and why the step wasn't taken
+   */
+  async walk(x, y) {
+    if (!this.#signalling) throw new SignallingError("lost", "", true);
+    return await this.#signalling.request("position", { x, y });
   }
 
   /** The server's name for the room that I'm in, or was in last; empty before. */
@@ -424,6 +442,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
     on(signalling, "chat", (message) => this.#emit("chat", message));
     on(signalling, "slots", (word) => this.#forwarding().set(word));
+    on(signalling, "positions", (word) => this.#emit("positions", word));
     on(signalling, "media_restart", () => this.#link?.connect());
     // It ends soon, and we come back by ourselves: the person needs only to know it.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
@@ -440,6 +459,8 @@ export class VoiceRoom extends EventTarget {
     if (!this.#roomId && typeof reply.room_id === "string") this.#nowIn(reply.room_id);
     if (this.#people.get(this.#me)) this.#ownHeard(this.#people.get(this.#me));
     else this.#notIn(reply);
+    this.#map = reply.map ?? null;
+    this.#emit("map", this.#map);
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});

@@ -84,6 +84,11 @@ defmodule Roomtone.Errors do
     {:not_found, :not_in_room, 404, false, "This person isn't in the room."},
     # The mix
     {:not_spatial, :not_spatial, 422, false, "Positions count in rooms of kind spatial only; this one is %{detail}."},
+    {:positions_from_server, :positions_from_server, 409, false,
+     "In this room people don't walk by themselves: the app moves them."},
+    {:invalid_plan, :invalid_plan, 422, false, "The floor plan can't be used: %{detail}."},
+    {{:invalid_option, :positions}, :invalid_option, 422, false,
+     "The positions aren't a map of people and where they are, or the room's kind has none."},
     {:too_many_cells, :too_many_cells, 422, false, "A room has no more than %{detail} pairs and settings of its mix."},
     {:invalid_gain, :invalid_gain, 422, false, "The gain of %{speaker} for %{listener} isn't a number from 0 to 10."},
     {:invalid_row, :invalid_row, 422, false, "The row of %{detail} has to be a map of speakers and gains."},

@@ -4,7 +4,7 @@ defmodule Roomtone.MixControls do
   too. docs/mixing.md describes their effect.
   """
 
-  alias Roomtone.{MixPolicy, Name, RoomServer}
+  alias Roomtone.{FloorPlan, MixPolicy, Name, RoomServer}
   alias Roomtone.MixPolicy.Check
 
   @typedoc "The errors of a table of gains."
@@ -97,6 +97,83 @@ defmodule Roomtone.MixControls do
          {:ok, position} <- if(position == nil, do: {:ok, nil}, else: Check.position(position)),
          do: ask(name, {:mix, {:put_position, identity, position}})
   end
+
+  @doc """
+  Sets where many people are, in one call: as `put_position/3` for each. A wrong position changes
+  nothing for anybody. Meant for a game's server, once in each of its ticks.
+
+      iex> {:ok, _} = Roomtone.open_room("arena", kind: :spatial)
+      iex> Roomtone.put_positions("arena", %{"ada" => %{x: 1, y: 0, z: 2}, "bob" => nil})
+      :ok
+      iex> Roomtone.put_positions("arena", %{"ada" => %{x: 1, y: 0}})
+      {:error, {:invalid_position, :z}}
+  """
+  @spec put_positions(String.t(), %{String.t() => map | nil}) ::
+          :ok
+          | {:error,
+             {:invalid_position, atom}
+             | {:invalid_option, :positions}
+             | {:not_spatial, MixPolicy.kind()}
+             | Roomtone.mix_error()}
+  def put_positions(name, %{} = positions) when not is_struct(positions) do
+    checked =
+      Check.map_ok(positions, fn {identity, position} ->
+        with {:ok, identity} <- Name.identity(identity),
+             {:ok, position} <- if(position == nil, do: {:ok, nil}, else: Check.position(position)),
+             do: {:ok, {identity, position}}
+      end)
+
+    with {:ok, positions} <- checked, do: ask(name, {:mix, {:put_positions, positions}})
+  end
+
+  def put_positions(_name, _other), do: {:error, {:invalid_option, :positions}}
+
+  @doc """
+  A step that a person takes by themselves, in a room with `positions: :clients`: to the point `x`,
+  `y` of its floor plan. A step that is too far for the time since the last one, or leads through a
+  wall or off the plan, isn't taken: the result is `:put_back` with the place where they still are.
+  Accepted steps are told to the mix and to the subscribers every 50 ms.
+
+      iex> {:ok, _} = Roomtone.open_room("square", kind: :spatial, positions: :clients)
+      iex> Roomtone.walk("square", "ada", %{x: 20, y: 19})
+      {:error, :not_found}
+      iex> {:ok, _} = Roomtone.open_room("maze", kind: :spatial)
+      iex> Roomtone.walk("maze", "ada", %{x: 20, y: 19})
+      {:error, :positions_from_server}
+  """
+  @spec walk(String.t(), String.t(), %{x: number, y: number}) ::
+          {:ok, FloorPlan.point()}
+          | {:put_back, FloorPlan.point(), :outside | :too_far | :wall}
+          | {:error, :not_found | :positions_from_server | {:invalid_position, :x | :y | :z} | Roomtone.room_error()}
+  def walk(name, identity, to) do
+    with {:ok, identity} <- Name.identity(identity),
+         {:ok, %{x: x, z: y}} <- Check.position(on_plane(to)),
+         do: ask(name, {:walk, identity, {x, y}})
+  end
+
+  defp on_plane(%{x: x, y: y}), do: %{x: x, y: 0, z: y}
+  defp on_plane(_other), do: nil
+
+  @doc """
+  The floor plan of a room, who may move people on it, and where they are; `nil` in a room without a
+  plan.
+
+      iex> {:ok, _} = Roomtone.open_room("bureau", kind: :spatial, positions: :clients, plan: "office")
+      iex> {:ok, map} = Roomtone.floor_map("bureau")
+      iex> {map.plan.title, map.moves, map.positions}
+      {"Office", :clients, %{}}
+  """
+  @spec floor_map(String.t()) ::
+          {:ok,
+           %{
+             plan: FloorPlan.t(),
+             moves: :server | :clients,
+             range: float | nil,
+             positions: %{String.t() => FloorPlan.point()}
+           }
+           | nil}
+          | {:error, Roomtone.room_error()}
+  def floor_map(name), do: ask(name, :floor_map)
 
   @doc """
   Puts a person into a zone, or with `nil` outside of all zones. People hear each other within their

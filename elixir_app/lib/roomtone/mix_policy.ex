@@ -15,8 +15,14 @@ defmodule Roomtone.MixPolicy do
   In a stereo room a pair also has a pan: that of its cell and, in a `:spatial` room, the side on
   which the speaker is (`Roomtone.MixPolicy.Panning`), in steps too. Elsewhere there is no pan, so
   that all listeners with the same gains share a mix.
+
+  With a floor plan (`Roomtone.FloorPlan`), the zone of a person follows from their position unless
+  one was set, and somebody on a megaphone spot is heard everywhere: neither distance nor walls
+  count, and the voice comes from no side. On the plan, `x` is that of positions and `y` is their
+  `z`: listeners look to its top.
   """
 
+  alias Roomtone.FloorPlan
   alias Roomtone.MixPolicy.{Check, Distance, Panning}
 
   @typedoc """
@@ -50,6 +56,7 @@ defmodule Roomtone.MixPolicy do
           | {:update_cells, table}
           | {:put_volume, identity, identity, float}
           | {:put_position, identity, position | nil}
+          | {:put_positions, %{identity => position | nil}}
           | {:put_zone, identity, zone}
           | {:put_doors, doors}
           | {:whisper, identity, MapSet.t(identity) | nil}
@@ -70,6 +77,8 @@ defmodule Roomtone.MixPolicy do
             stereo: false,
             slots: nil,
             distance: %Distance{},
+            moves: :server,
+            plan: nil,
             doors: %{},
             cells: %{},
             volumes: %{},
@@ -85,6 +94,9 @@ defmodule Roomtone.MixPolicy do
           stereo: boolean,
           slots: 1..8 | nil,
           distance: Distance.t(),
+          # Whether people may walk about by themselves, and where.
+          moves: :server | :clients,
+          plan: FloorPlan.t() | nil,
           doors: doors,
           cells: %{identity => %{identity => cell}},
           volumes: %{identity => %{identity => float}},
@@ -97,7 +109,8 @@ defmodule Roomtone.MixPolicy do
   @max_cells Check.max_cells()
   # -60 dB: nobody hears it, so it needn't be decoded.
   @inaudible 0.001
-  @options [:kind, :default_gain, :max_talkers, :select, :stereo, :forward_slots, :distance, :door_gains]
+  @options [:kind, :default_gain, :max_talkers, :select, :stereo, :forward_slots, :distance, :door_gains, :positions] ++
+             [:plan]
 
   @doc "The options of a room that concern its mix."
   @spec options() :: [atom]
@@ -126,7 +139,9 @@ defmodule Roomtone.MixPolicy do
          {:ok, select} <- Check.select(Keyword.get(opts, :select, usual(kind))),
          {:ok, stereo} <- Check.stereo(Keyword.get(opts, :stereo, false)),
          {:ok, slots} <- Check.slots(kind, opts[:forward_slots], max_talkers),
-         {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, [])),
+         {:ok, moves} <- Check.moves(kind, Keyword.get(opts, :positions, :server)),
+         {:ok, plan} <- Check.plan(kind, moves, opts[:plan]),
+         {:ok, distance} <- Check.distance(Keyword.get(opts, :distance, range(plan))),
          {:ok, doors} <- Check.doors(Keyword.get(opts, :door_gains, %{})) do
       # In the same steps as all others, so that a pair at the default is recognised.
       default = if kind == :spatial, do: quantise(default), else: default
@@ -140,10 +155,16 @@ defmodule Roomtone.MixPolicy do
          stereo: stereo,
          slots: slots,
          distance: distance,
-         doors: doors
+         moves: moves,
+         plan: plan,
+         doors: Map.merge(if(plan, do: FloorPlan.door_gains(plan), else: %{}), doors)
        }}
     end
   end
+
+  # On a plan, voices end where its circle of hearing is drawn.
+  defp range(nil), do: []
+  defp range(plan), do: [model: :linear, ref_distance: min(1.5, plan.range), max_distance: plan.range]
 
   # In a spatial room, somebody shouting far away must not drown out a neighbour.
   defp usual(:spatial), do: :nearest
@@ -179,19 +200,40 @@ defmodule Roomtone.MixPolicy do
   @typedoc "The policy of a person as a listener, looked up once for all speakers."
   @opaque ear :: {identity, {position, Panning.head()} | nil, zone, %{identity => cell}, %{identity => float}}
   @typedoc "The policy of a person as a speaker."
-  @opaque mouth :: {identity, position | nil, zone, MapSet.t(identity) | nil}
+  @opaque mouth :: {identity, position | nil, zone | :megaphone, MapSet.t(identity) | nil}
 
   @doc "A person as a listener, for `hears/3`."
   @spec ear(t, identity) :: ear
   def ear(mix, identity) do
     cells = Map.get(mix.cells, identity, %{})
     place = with %{} = position <- mix.positions[identity], do: {position, Panning.head(position)}
-    {identity, place, mix.zones[identity], cells, Map.get(mix.volumes, identity, %{})}
+    {identity, place, zone(mix, identity), cells, Map.get(mix.volumes, identity, %{})}
   end
 
   @doc "A person as a speaker, for `hears/3`."
   @spec mouth(t, identity) :: mouth
-  def mouth(mix, identity), do: {identity, mix.positions[identity], mix.zones[identity], mix.whispers[identity]}
+  def mouth(mix, identity) do
+    case mix do
+      %{plan: %FloorPlan{} = plan, positions: %{^identity => at}} ->
+        # Heard from nowhere, so as near as can be.
+        if FloorPlan.megaphone?(plan, {at.x, at.z}),
+          do: {identity, nil, :megaphone, mix.whispers[identity]},
+          else: {identity, at, zone(mix, identity), mix.whispers[identity]}
+
+      _ ->
+        {identity, mix.positions[identity], mix.zones[identity], mix.whispers[identity]}
+    end
+  end
+
+  @doc "The zone in which a person is: as it was set, else that of their position on the plan."
+  @spec zone(t, identity) :: zone
+  def zone(mix, identity) do
+    case mix do
+      %{zones: %{^identity => zone}} -> zone
+      %{plan: %FloorPlan{} = plan, positions: %{^identity => at}} -> FloorPlan.zone(plan, {at.x, at.z})
+      _ -> nil
+    end
+  end
 
   @doc "As `weight/3`, for many pairs of the same people."
   @spec hears(t, ear, mouth) :: cell
@@ -278,6 +320,7 @@ defmodule Roomtone.MixPolicy do
   defp pan(_mix, pan, _ear, _mouth), do: pan
 
   defp door(_mix, same, same), do: 1.0
+  defp door(_mix, :megaphone, _into), do: 1.0
 
   defp door(%{doors: doors}, from, into),
     do: Map.get_lazy(doors, {from, into}, fn -> Map.get(doors, {into, from}, 0.0) end)
@@ -320,6 +363,15 @@ defmodule Roomtone.MixPolicy do
       bounded(%{mix | positions: put_or_delete(mix.positions, identity, position)}, around(identity), [
         {:positions, identity}
       ])
+
+  def apply(%{kind: kind}, {:put_positions, _positions}) when kind != :spatial, do: {:error, {:not_spatial, kind}}
+
+  def apply(mix, {:put_positions, positions}) do
+    now = Enum.reduce(positions, mix.positions, fn {identity, at}, now -> put_or_delete(now, identity, at) end)
+    identities = Map.keys(positions)
+    parts = for identity <- identities, do: {:positions, identity}
+    bounded(%{mix | positions: now}, Enum.flat_map(identities, &around/1), parts)
+  end
 
   def apply(mix, {:put_zone, identity, zone}),
     do: bounded(%{mix | zones: put_or_delete(mix.zones, identity, zone)}, around(identity), [{:zones, identity}])

@@ -97,6 +97,7 @@ defmodule Roomtone.MixSync do
 
   # These may be late: a person's own volume, or a step in space.
   defp patient?({:put_position, _identity, position}), do: position != nil
+  defp patient?({:put_positions, positions}), do: Enum.all?(positions, fn {_identity, at} -> at != nil end)
   defp patient?({:put_volume, _listener, _speaker, _volume}), do: true
   defp patient?(_op), do: false
 

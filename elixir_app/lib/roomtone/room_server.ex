@@ -23,6 +23,7 @@ defmodule Roomtone.RoomServer do
     Chat,
     Config,
     Drain,
+    FloorPlan,
     Lobby,
     Media,
     MixPolicy,
@@ -34,7 +35,8 @@ defmodule Roomtone.RoomServer do
     SlotAssignments,
     Subscribers,
     Telemetry,
-    UnknownMessage
+    UnknownMessage,
+    Walkers
   }
 
   alias Roomtone.Media.Retry
@@ -48,6 +50,7 @@ defmodule Roomtone.RoomServer do
   # Longer than a page takes to reload, or a lost connection to return.
   @hand_on_ms 20_000
   # Wrong passcodes of the last ten minutes are counted, and told in fives.
+  @walk_ms 50
   @guesses_ms 600_000
   @guesses_told 5
   @most_guesses 1_000
@@ -63,6 +66,8 @@ defmodule Roomtone.RoomServer do
     :hand_on_timer,
     :memory_timer,
     :reopen_timer,
+    :walk_timer,
+    walkers: %Walkers{},
     # When somebody said a wrong passcode, in monotonic milliseconds.
     guesses: [],
     waited: false,
@@ -91,6 +96,9 @@ defmodule Roomtone.RoomServer do
           memory_timer: reference | nil,
           # Runs until the next attempt to open the room after a full queue.
           reopen_timer: reference | nil,
+          # Runs until the steps that people took are told.
+          walk_timer: reference | nil,
+          walkers: Walkers.t(),
           guesses: [integer],
           # Whether the end of an empty room was put off for a join on its way in.
           waited: boolean,
@@ -344,9 +352,42 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:mix, op}, _from, state) do
     case MixSync.change(state.mixer, op, map_size(state.room.people)) do
-      {:ok, mixer} -> {:reply, :ok, remember_mix(%{state | mixer: mixer}, op)}
+      {:ok, mixer} -> {:reply, :ok, %{state | mixer: mixer} |> remember_mix(op) |> placed(op)}
       {:error, _} = error -> {:reply, error, state}
     end
+  end
+
+  def handle_call({:walk, identity, to}, _from, %{mixer: %{mix: mix}} = state) do
+    case {mix.moves, place_of(state, identity)} do
+      {:server, _place} ->
+        {:reply, {:error, :positions_from_server}, state}
+
+      {:clients, nil} ->
+        {:reply, {:error, :not_found}, state}
+
+      {:clients, from} ->
+        now = System.monotonic_time(:millisecond)
+        {result, walkers} = Walkers.step(state.walkers, mix.plan, identity, from, to, now)
+        state = %{state | walkers: walkers}
+
+        case result do
+          :ok -> {:reply, {:ok, to}, tell_steps_soon(state)}
+          {:error, reason} -> {:reply, {:put_back, from, reason}, state}
+        end
+    end
+  end
+
+  def handle_call(:floor_map, _from, %{mixer: %{mix: mix}} = state) do
+    map =
+      mix.plan &&
+        %{
+          plan: mix.plan,
+          moves: mix.moves,
+          range: if(mix.distance.model == :linear, do: mix.distance.max_distance),
+          positions: Map.merge(on_plan(mix.positions), state.walkers.moved)
+        }
+
+    {:reply, {:ok, map}, state}
   end
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
@@ -475,6 +516,11 @@ defmodule Roomtone.RoomServer do
   def handle_info({:timeout, timer, :mix}, state),
     do: {:noreply, %{state | mixer: MixSync.handle_timeout(state.mixer, timer)}}
 
+  def handle_info({:timeout, timer, :walk}, %{walk_timer: timer} = state),
+    do: {:noreply, tell_steps(%{state | walk_timer: nil})}
+
+  def handle_info({:timeout, _timer, :walk}, state), do: {:noreply, state}
+
   # The room waits once for a person who is just joining.
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer, waited: waited} = state) do
     if waited or Room.deserted?(state.room),
@@ -532,7 +578,8 @@ defmodule Roomtone.RoomServer do
   defp admit({:new, room, person, []}, state) do
     case start_participant(state, person) do
       {:ok, pid} ->
-        state = settle(watch(%{state | room: room, untouched: false}, person.identity, pid))
+        state = put_on_plan(%{state | room: room, untouched: false}, person.identity)
+        state = settle(watch(state, person.identity, pid))
         {:reply, {:ok, pid, person}, remember_soon(state)}
 
       :error ->
@@ -625,7 +672,15 @@ defmodule Roomtone.RoomServer do
       do: Subscribers.tell(room.name, {:unseated, identity})
 
     # If they never came in, settings made for them beforehand are kept for their next try.
-    state = if events == [], do: state, else: %{state | mixer: MixSync.forget(state.mixer, identity)}
+    state =
+      if events == [],
+        do: off_the_plan(state, identity),
+        else: %{
+          state
+          | mixer: MixSync.forget(state.mixer, identity),
+            walkers: Walkers.forget(state.walkers, identity)
+        }
+
     crashes = Map.delete(state.crashes, identity)
 
     state = %{
@@ -711,6 +766,83 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  # ---- Positions -------------------------------------------------------------------------------------------------------
+
+  # Names that were tried and never came in leave nothing behind.
+  defp off_the_plan(%{mixer: %{mix: %{moves: :clients, positions: positions}}} = state, identity)
+       when is_map_key(positions, identity) do
+    op = {:put_positions, %{identity => nil}}
+    state = %{state | walkers: Walkers.forget(state.walkers, identity)}
+
+    case MixSync.change(state.mixer, op, map_size(state.room.people)) do
+      {:ok, mixer} -> placed(%{state | mixer: mixer}, op)
+      {:error, {:too_many_cells, _most}} -> state
+    end
+  end
+
+  defp off_the_plan(state, _identity), do: state
+
+  # Where somebody who is in the room is, with the steps that aren't told yet.
+  defp place_of(state, identity) do
+    case state do
+      %{room: %{people: people}} when not is_map_key(people, identity) -> nil
+      %{walkers: %{moved: %{^identity => place}}} -> place
+      %{mixer: %{mix: %{positions: %{^identity => at}}}} -> {at.x, at.z}
+      _nowhere -> nil
+    end
+  end
+
+  # Newcomers on a plan have a place, unless they have one already.
+  defp put_on_plan(%{mixer: %{mix: %{moves: :clients} = mix}} = state, identity) do
+    if is_map_key(mix.positions, identity) do
+      state
+    else
+      op = {:put_positions, off_plan(%{identity => FloorPlan.start(mix.plan, Map.values(on_plan(mix.positions)))})}
+
+      case MixSync.change(state.mixer, op, map_size(state.room.people)) do
+        {:ok, mixer} -> placed(%{state | mixer: mixer}, op)
+        # Too many people for gains of their own.
+        {:error, {:too_many_cells, _most}} -> state
+      end
+    end
+  end
+
+  defp put_on_plan(state, _identity), do: state
+
+  # The app has moved people.
+  defp placed(%{mixer: %{mix: %{plan: nil}}} = state, _op), do: state
+  defp placed(state, {:put_position, identity, at}), do: placed(state, {:put_positions, %{identity => at}})
+
+  defp placed(state, {:put_positions, positions}),
+    do: tell_steps_soon(%{state | walkers: Walkers.moved(state.walkers, on_plan(positions))})
+
+  defp placed(state, _op), do: state
+
+  defp tell_steps_soon(%{walk_timer: nil} = state),
+    do: %{state | walk_timer: :erlang.start_timer(@walk_ms, self(), :walk)}
+
+  defp tell_steps_soon(state), do: state
+
+  # One change of the mix and one event for all steps since the last.
+  defp tell_steps(state) do
+    {moved, walkers} = Walkers.take(state.walkers)
+    state = %{state | walkers: walkers}
+    if moved != %{}, do: Subscribers.tell(state.room.name, {:positions, moved})
+    # Those whom the app has moved are there already, and look where it says.
+    known = on_plan(state.mixer.mix.positions)
+    op = {:put_positions, moved |> Enum.reject(fn {who, place} -> known[who] == place end) |> Map.new() |> off_plan()}
+
+    case MixSync.change(state.mixer, op, map_size(state.room.people)) do
+      {:ok, mixer} -> remember_mix(%{state | mixer: mixer}, op)
+      {:error, {:too_many_cells, _most}} -> state
+    end
+  end
+
+  defp on_plan(positions), do: Map.new(positions, fn {who, at} -> {who, at && {at.x, at.z}} end)
+
+  defp off_plan(places),
+    do: Map.new(places, fn {who, place} -> {who, place && %{x: elem(place, 0), y: 0.0, z: elem(place, 1)}} end)
+
   # ---- Media -----------------------------------------------------------------------------------------------------------
 
   # Participants' media with this `stamp` are from after the loss.
@@ -763,6 +895,7 @@ defmodule Roomtone.RoomServer do
 
   # A second is soon enough for positions; a change that shuts somebody out is stored at once.
   defp remember_mix(state, {:put_position, _identity, _position}), do: remember_soon(state)
+  defp remember_mix(state, {:put_positions, _positions}), do: remember_soon(state)
   defp remember_mix(state, {:put_volume, _listener, _speaker, volume}) when volume > 0, do: remember_soon(state)
   defp remember_mix(state, _op), do: remember(state)
 

@@ -46,7 +46,8 @@ defmodule Roomtone.Subscribers do
   end
 
   defp wanted?(:all, _kind), do: true
-  defp wanted?(:no_levels, kind), do: kind != :levels
+  # Positions, too, are renewed many times a second.
+  defp wanted?(:no_levels, kind), do: kind not in [:levels, :positions]
   defp wanted?(kinds, kind), do: kind in kinds
 
   defp keeps_up?(pid) do

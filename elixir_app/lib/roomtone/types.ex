@@ -85,6 +85,8 @@ defmodule Roomtone.Types do
       which your client plays them and later talkers; at most five times a second, and only to the
       process that speaks for the person, subscribed or not
     * `:levels` – at most five times a second; 0 is loudest, 127 silence (−dBov)
+    * `:positions` – in a room with a floor plan: the places, on the plan, of those who moved; `nil`
+      for somebody without a place. At most 20 times a second
     * `:media_restart` – the media of one person, or of all, are gone: join again with a new offer
       and the same session
     * `:draining` – this node stops within this many seconds: sound continues until then, and
@@ -112,6 +114,7 @@ defmodule Roomtone.Types do
           | {:connected, identity :: String.t(), boolean}
           | {:slots, Roomtone.SlotAssignments.told()}
           | {:levels, %{String.t() => 0..127}}
+          | {:positions, %{String.t() => Roomtone.FloorPlan.point() | nil}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:draining, seconds :: non_neg_integer}
           | {:unseated, String.t()}
@@ -144,6 +147,7 @@ defmodule Roomtone.Types do
           | :draining
           | :media_busy
           | {:invalid_option, atom}
+          | {:invalid_plan, String.t()}
           | {:invalid_door_gain, term}
           | name_error
   @type mix_error :: room_error | {:too_many_cells, pos_integer}

@@ -9,6 +9,7 @@ defmodule RoomtoneWeb.JoinForm do
   | `passcode` | of the room; of a room to be made: what others will be asked for |
   | `create` | `true`: make the room, rather than enter whatever is there |
   | `kind`, `stage` | of a room to be made: `mix`, `spatial`, `forward`; `true` |
+  | `plan` | of a room of kind `spatial` to be made: the name of its floor plan |
   """
 
   alias Roomtone.Auth.{Invitation, Visitor}
@@ -114,6 +115,9 @@ defmodule RoomtoneWeb.JoinForm do
       {:error, {:invalid_option, :kind} = reason} ->
         {:error, [kind: reason]}
 
+      {:error, {:invalid_plan, _words} = reason} ->
+        {:error, [kind: reason]}
+
       {:error, reason} when reason in [:room_exists, :closed_by_moderator, :room_not_restored] ->
         {:error, [room: reason]}
 
@@ -154,13 +158,18 @@ defmodule RoomtoneWeb.JoinForm do
   defp options(conn, kind, params) do
     passcode = params["passcode"]
 
-    [
-      kind: kind,
-      stage: params["stage"] in ["true", "1", "on"],
-      passcode: if(passcode in [nil, ""], do: nil, else: passcode),
-      maker: Roomtone.Auth.maker(conn.assigns.visitor)
-    ]
+    spatial(kind, params) ++
+      [
+        kind: kind,
+        stage: params["stage"] in ["true", "1", "on"],
+        passcode: if(passcode in [nil, ""], do: nil, else: passcode),
+        maker: Roomtone.Auth.maker(conn.assigns.visitor)
+      ]
   end
+
+  # In a room made by the form, people walk by themselves.
+  defp spatial(:spatial, params), do: [positions: :clients, plan: params["plan"] || "plaza", stereo: true]
+  defp spatial(_kind, _params), do: []
 
   defp kind(nil), do: {:ok, :mix}
   defp kind(kind) when is_map_key(@kinds, kind), do: {:ok, @kinds[kind]}

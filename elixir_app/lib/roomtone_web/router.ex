@@ -76,6 +76,11 @@ defmodule RoomtoneWeb.Router do
     get "/metrics", MetricsController, :show
   end
 
+  # From programs: a bearer token, no session and no cookies.
+  scope "/", RoomtoneWeb do
+    post "/rooms/:room/positions", PositionController, :create
+  end
+
   scope "/whip", RoomtoneWeb do
     pipe_through :whip
 

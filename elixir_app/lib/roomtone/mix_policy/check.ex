@@ -7,8 +7,8 @@ defmodule Roomtone.MixPolicy.Check do
   in a decoded message any term may stand for NaN.
   """
 
+  alias Roomtone.{FloorPlan, Name}
   alias Roomtone.MixPolicy.Distance
-  alias Roomtone.Name
 
   @max_gain 10.0
   @max_volume 2.0
@@ -213,6 +213,23 @@ defmodule Roomtone.MixPolicy.Check do
   @spec kind(term) :: {:ok, Roomtone.MixPolicy.kind()} | {:error, {:invalid_option, :kind}}
   def kind(kind) when kind in [:mix, :spatial, :forward], do: {:ok, kind}
   def kind(_other), do: {:error, {:invalid_option, :kind}}
+
+  @doc "Checks whose positions count: those that the app sets, or those that clients send."
+  @spec moves(Roomtone.MixPolicy.kind(), term) :: {:ok, :server | :clients} | {:error, {:invalid_option, :positions}}
+  def moves(_kind, :server), do: {:ok, :server}
+  def moves(:spatial, :clients), do: {:ok, :clients}
+  def moves(_kind, _other), do: {:error, {:invalid_option, :positions}}
+
+  @doc "The floor plan of a room: the name of a shipped one, or a map as `Roomtone.FloorPlan.new/1` takes it."
+  @spec plan(Roomtone.MixPolicy.kind(), :server | :clients, term) ::
+          {:ok, FloorPlan.t() | nil} | FloorPlan.error() | {:error, {:invalid_option, :plan}}
+  def plan(_kind, :server, nil), do: {:ok, nil}
+  # Without walls and bounds nothing could be checked.
+  def plan(:spatial, :clients, nil), do: FloorPlan.load("plaza")
+  def plan(:spatial, _moves, %FloorPlan{} = plan), do: plan |> FloorPlan.to_map() |> FloorPlan.new()
+  def plan(:spatial, _moves, %{} = given), do: FloorPlan.new(given)
+  def plan(:spatial, _moves, name), do: FloorPlan.load(name)
+  def plan(_kind, _moves, _plan), do: {:error, {:invalid_option, :plan}}
 
   @doc "Checks whether listeners who ask for stereo get it."
   @spec stereo(term) :: {:ok, boolean} | {:error, {:invalid_option, :stereo}}

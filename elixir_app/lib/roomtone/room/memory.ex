@@ -14,7 +14,7 @@ defmodule Roomtone.Room.Memory do
   """
 
   alias Roomtone.Auth.Lock
-  alias Roomtone.{MixPolicy, Room}
+  alias Roomtone.{FloorPlan, MixPolicy, Room}
   alias Roomtone.Room.Person
 
   @version 1
@@ -107,6 +107,7 @@ defmodule Roomtone.Room.Memory do
   defp pack_mix(mix) do
     mix
     |> Map.from_struct()
+    |> Map.put(:plan, mix.plan && FloorPlan.to_map(mix.plan))
     |> Map.put(:distance, Map.from_struct(mix.distance))
     |> Map.put(:whispers, Map.new(mix.whispers, fn {speaker, to} -> {speaker, MapSet.to_list(to)} end))
   end
@@ -148,12 +149,20 @@ defmodule Roomtone.Room.Memory do
     end
   end
 
+  # Rooms that were remembered before there were floor plans.
+  defp unpack_mix(%{} = given) when not is_map_key(given, :plan),
+    do: given |> Map.merge(%{plan: nil, moves: :server}) |> unpack_mix()
+
   defp unpack_mix(given) do
-    with true <- valid_mix?(given) do
+    with true <- valid_mix?(given), {:ok, plan} <- unpack_plan(given.plan) do
       whispers = Map.new(given.whispers, fn {speaker, to} -> {speaker, MapSet.new(to)} end)
-      {:ok, struct!(MixPolicy, %{given | distance: struct!(MixPolicy.Distance, given.distance), whispers: whispers})}
+      distance = struct!(MixPolicy.Distance, given.distance)
+      {:ok, struct!(MixPolicy, %{given | plan: plan, distance: distance, whispers: whispers})}
     end
   end
+
+  defp unpack_plan(nil), do: {:ok, nil}
+  defp unpack_plan(plan), do: FloorPlan.new(plan)
 
   @doc """
   The memory of a room whose app sets its options again. Settings of people stay: who was removed or
@@ -223,6 +232,7 @@ defmodule Roomtone.Room.Memory do
   defp valid_mix?(%{kind: kind, select: select, stereo: stereo, distance: distance} = mix) do
     Enum.sort(Map.keys(mix)) == Enum.sort(Map.keys(Map.from_struct(%MixPolicy{}))) and kind in @kinds and
       select in @selects and
+      mix.moves in [:server, :clients] and (mix.plan != nil or mix.moves == :server) and
       is_boolean(stereo) and is_float(mix.default_gain) and (mix.max_talkers == nil or positive?(mix.max_talkers)) and
       (mix.slots == nil or mix.slots in 1..8) and distance?(distance) and
       map?(mix.doors, &door?/1, &is_number/1) and map?(mix.cells, &text?/1, &row?(&1, fn cell -> cell?(cell) end)) and

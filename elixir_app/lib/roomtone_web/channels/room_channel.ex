@@ -4,9 +4,10 @@ defmodule RoomtoneWeb.RoomChannel do
 
   | from the client | payload | reply |
   |---|---|---|
-  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other | `you`, `participants`, `resumed`, `config`, `room_id` (`null` of a room that the first offer opens), `held`, `restored` |
+  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored` |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
   | `set` | any of `muted`, `deafened`, `hand`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
+  | `position` | `x`, `y`: a step on the room's floor plan, at most 20 a second | `x`, `y`: where I am; `back` if the step wasn't taken: `outside`, `too_far` or `wall`, else `null` |
   | `stats` | | figures of my own connection, as the engine counts them; `null` where it has none |
 
   | to the client | payload |
@@ -16,6 +17,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
   | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `source` (the contributing source, RFC 3550, of their packets), `gain`, `pan`; `others`, the same of those who may come into one; `rest`, the gain for everybody else |
+  | `positions` | in a room with a floor plan: `positions`, `[x, y]` by `id`, or `null` for somebody without a place; at most 20 times a second |
   | `media_restart` | make a new offer |
   | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
@@ -40,6 +42,9 @@ defmodule RoomtoneWeb.RoomChannel do
   @burst 30
   @per_second 5
   @strikes 100
+  # Steps come evenly, but the network may hold some back and deliver them together.
+  @steps_at_once 10
+  @steps_per_second 20
   @max_sdp 65_536
   @max_session 128
   @settings %{
@@ -83,6 +88,7 @@ defmodule RoomtoneWeb.RoomChannel do
         |> assign(:hears, if(outlook.room_id, do: true, else: :unknown))
         |> assign(:rate, RateLimit.new(@burst, @per_second))
         |> assign(:strikes, 0)
+        |> assign(:steps, RateLimit.new(@steps_at_once, @steps_per_second))
 
       if place != :none, do: take_over(socket)
 
@@ -96,6 +102,7 @@ defmodule RoomtoneWeb.RoomChannel do
         room_id: outlook.room_id,
         held: held(outlook),
         restored: place == :none and outlook.restored,
+        map: floor_map(room),
         config: %{
           ice_servers: IceServers.ice_servers(token),
           # How many m-lines that only receive an offer should have, and whether to ask for stereo.
@@ -113,17 +120,42 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   @impl true
+  # Steps have a rate of their own, so that walking leaves the buttons theirs.
+  def handle_in("position", payload, socket) do
+    case RateLimit.take(socket.assigns.steps) do
+      {:ok, steps} -> walk(payload, assign(socket, steps: steps, strikes: 0))
+      {:error, steps} -> socket |> assign(:steps, steps) |> strike()
+    end
+  end
+
   def handle_in(event, payload, socket) do
     case RateLimit.take(socket.assigns.rate) do
       {:ok, rate} ->
         handle(event, payload, assign(socket, rate: rate, strikes: 0))
 
       {:error, rate} ->
-        socket = assign(socket, rate: rate, strikes: socket.assigns.strikes + 1)
-        error = {:error, ErrorPayload.payload(:too_many_messages)}
-        if socket.assigns.strikes > @strikes, do: {:stop, :normal, error, socket}, else: {:reply, error, socket}
+        socket |> assign(:rate, rate) |> strike()
     end
   end
+
+  defp strike(socket) do
+    socket = assign(socket, :strikes, socket.assigns.strikes + 1)
+    error = {:error, ErrorPayload.payload(:too_many_messages)}
+    if socket.assigns.strikes > @strikes, do: {:stop, :normal, error, socket}, else: {:reply, error, socket}
+  end
+
+  defp walk(%{"x" => x, "y" => y}, %{assigns: %{inside: true, room: room, me: me}} = socket) do
+    case Roomtone.walk(room, me, %{x: x, y: y}) do
+      {:ok, place} -> {:reply, {:ok, step(place, nil)}, socket}
+      {:put_back, place, why} -> {:reply, {:ok, step(place, why)}, socket}
+      {:error, reason} -> refuse(reason, socket)
+    end
+  end
+
+  defp walk(%{"x" => _x, "y" => _y}, socket), do: refuse(:not_found, socket)
+  defp walk(_payload, socket), do: refuse(:bad_request, socket)
+
+  defp step({x, y}, why), do: %{x: x, y: y, back: why}
 
   defp handle("offer", %{"sdp" => sdp}, socket) when is_binary(sdp) and byte_size(sdp) > @max_sdp,
     do: refuse(:too_large, socket)
@@ -244,6 +276,11 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp event({:slots, told}, socket) do
     push(socket, "slots", told)
+    {:noreply, socket}
+  end
+
+  defp event({:positions, positions}, socket) do
+    push(socket, "positions", %{positions: points(positions)})
     {:noreply, socket}
   end
 
@@ -415,6 +452,23 @@ defmodule RoomtoneWeb.RoomChannel do
       {:error, _not_open_yet} -> {%{slots: nil, stereo: false}, []}
     end
   end
+
+  defp floor_map(room) do
+    case Roomtone.floor_map(room) do
+      {:ok, %{} = map} ->
+        %{
+          plan: Roomtone.FloorPlan.to_map(map.plan),
+          range: map.range,
+          walk: map.moves == :clients,
+          positions: points(map.positions)
+        }
+
+      _none ->
+        nil
+    end
+  end
+
+  defp points(positions), do: Map.new(positions, fn {id, place} -> {id, place && Tuple.to_list(place)} end)
 
   defp person(participant) do
     participant

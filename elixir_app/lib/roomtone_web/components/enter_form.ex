@@ -66,6 +66,12 @@ defmodule RoomtoneWeb.EnterForm do
             <input type="radio" name="kind" value={value} checked={value == "mix"} />
             <span><strong>{title}:</strong> {words}</span>
           </label>
+          <div class="field spatial-only">
+            <label for="plan">Floor plan</label>
+            <select id="plan" name="plan">
+              <option :for={{value, title} <- plans()} value={value}>{title}</option>
+            </select>
+          </div>
         </fieldset>
         <p class="hint">You'll be its moderator.</p>
       </div>
@@ -88,10 +94,15 @@ defmodule RoomtoneWeb.EnterForm do
     """
   end
 
-  # Rooms of kind spatial have no map on the page yet, so the form doesn't offer them.
   defp kinds do
-    [{"mix", "Mixed", "one stream for each listener"}, {"forward", "Forwarded", "the loudest voices, unmixed"}]
+    [
+      {"mix", "Mixed", "one stream for each listener"},
+      {"forward", "Forwarded", "the loudest voices, unmixed"},
+      {"spatial", "Map", "walk about, and hear those who are near"}
+    ]
   end
+
+  defp plans, do: [{"plaza", "Plaza"}, {"office", "Office"}]
 
   attr :id, :string, required: true
   attr :label, :string, required: true

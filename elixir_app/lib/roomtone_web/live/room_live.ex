@@ -10,6 +10,7 @@ defmodule RoomtoneWeb.RoomLive do
   use RoomtoneWeb, :live_view
 
   import RoomtoneWeb.RoomLive.{Cards, ChatPanel, Controls, Outside}
+  import RoomtoneWeb.RoomLive.FloorMap, only: [floor_map: 1]
   import RoomtoneWeb.RoomLive.Invite, only: [invite: 1]
   import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
@@ -443,6 +444,7 @@ defmodule RoomtoneWeb.RoomLive do
         <div class="room-body">
           <section class="people" aria-labelledby="people-title">
             <h2 class="visually-hidden" id="people-title">People in this room</h2>
+            <.floor_map :if={@kind == :spatial} />
             <ul id="people" data-crowd={crowd(length(@cards) + if(@alone, do: 1, else: 0))}>
               <.card
                 :for={person <- @cards}

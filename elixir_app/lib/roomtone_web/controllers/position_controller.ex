@@ -1,0 +1,71 @@
+defmodule RoomtoneWeb.PositionController do
+  @moduledoc """
+  `POST /rooms/:room/positions`: where people are, from a game's server that isn't written in
+  Elixir. docs/proximity.md has an example.
+
+  The body is JSON, at most 64,000 bytes: `{"positions": {"ada": {"x": 1, "y": 0, "z": 2.5}, "ben": null}}`,
+  with `facing` as in `Roomtone.put_position/3`. The answer is 204, or an error as
+  `RoomtoneWeb.ErrorPayload` has it. The bearer token is one of the room (`mix roomtone.token`) with
+  the grant `moderate`.
+  """
+  use RoomtoneWeb, :controller
+
+  alias Roomtone.{Auth, Token}
+  alias RoomtoneWeb.{AddressLimit, ErrorPayload}
+
+  @axes %{"x" => :x, "y" => :y, "z" => :z}
+
+  @doc "Sets the positions of many people at once; a wrong one changes nothing for anybody."
+  def create(conn, %{"room" => room}) do
+    with {:ok, token} <- authenticate(conn, room),
+         {:ok, positions} <- positions(conn.body_params),
+         :ok <- Roomtone.put_positions(token.room, positions) do
+      send_resp(conn, 204, "")
+    else
+      {:error, reason} -> refuse(conn, reason)
+    end
+  end
+
+  # Only failures count against the address: a game's server asks many times a second.
+  defp authenticate(conn, room) do
+    with {:ok, jwt} <- bearer(conn),
+         {:ok, token} <- Auth.verify(jwt, room),
+         {:ok, grants} <- Roomtone.grants(room, Auth.join_options(token)),
+         :ok <- if(:moderate in grants, do: :ok, else: {:error, {:not_granted, :moderate}}) do
+      {:ok, %Token{} = token}
+    else
+      {:error, reason} -> with :ok <- AddressLimit.take(conn.remote_ip), do: {:error, reason}
+    end
+  end
+
+  defp bearer(conn) do
+    with [header] <- get_req_header(conn, "authorization"),
+         [scheme, jwt] <- String.split(header, " ", parts: 2),
+         "bearer" <- String.downcase(scheme, :ascii) do
+      {:ok, String.trim(jwt)}
+    else
+      _none -> {:error, :missing_token}
+    end
+  end
+
+  defp positions(%{"positions" => %{} = positions}), do: {:ok, Map.new(positions, fn {who, at} -> {who, place(at)} end)}
+  defp positions(_other), do: {:error, {:invalid_option, :positions}}
+
+  # What isn't a position is left as it is, for `Roomtone.put_positions/2` to refuse.
+  defp place(%{"facing" => facing} = at), do: at |> Map.delete("facing") |> place() |> Map.put(:facing, place(facing))
+  defp place(%{} = at), do: for({key, value} <- at, axis = @axes[key], into: %{}, do: {axis, value})
+  defp place(other), do: other
+
+  defp refuse(conn, reason) do
+    error = ErrorPayload.new(reason)
+
+    conn
+    |> ErrorPayload.retry_after(error)
+    |> challenge(error.status)
+    |> put_status(error.status)
+    |> json(ErrorPayload.payload(error))
+  end
+
+  defp challenge(conn, 401), do: put_resp_header(conn, "www-authenticate", ~s(Bearer realm="positions"))
+  defp challenge(conn, _status), do: conn
+end

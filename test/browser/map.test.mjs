@@ -1,0 +1,133 @@
+// A room with a map: walking apart silences, walking together brings the voice back, by keys alone.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { violations } from "./support/axe.mjs";
+import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
+import { Server } from "./support/server.mjs";
+
+const TONES = [500, 1100];
+const ROOM = "yard";
+const PATIENCE_MS = 30_000;
+let server, browser, ada, ben;
+
+before(async () => {
+  [server, browser] = await Promise.all([Server.start("map", {}, undefined, { shell: true }), openBrowser()]);
+  [ada, ben] = await Promise.all(["Ada", "Ben"].map((name, i) => Person.arrive(name, TONES[i], { browser })));
+});
+
+after(async () => {
+  await everybodyGoes([ada, ben]);
+  await browser?.close();
+  await server?.kill();
+});
+
+/** Puts people on the plan, as the app may. */
+async function place(positions) {
+  const text = Object.entries(positions).map(([name, [x, y]]) => `"${name}" => %{x: ${x}, y: 0, z: ${y}}`);
+  await server.run(`:ok = Roomtone.put_positions("${ROOM}", %{${text.join(", ")}})`);
+  for (const [name, at] of Object.entries(positions)) await isAt(ada, name, ([x, y]) => Math.hypot(x - at[0], y - at[1]) < 0.1);
+}
+
+/** Where a page shows a person. */
+async function shown(person, name) {
+  const transform = await person.page.locator(`[data-dot="${name}"]`).getAttribute("transform");
+  return transform.match(/-?[\d.]+/g).map(Number);
+}
+
+/** Waits until a page shows a person at a fitting place. */
+async function isAt(person, name, fits) {
+  const deadline = Date.now() + PATIENCE_MS;
+  let found;
+  do {
+    found = await shown(person, name);
+    if (fits(found)) return found;
+    await sleep(50);
+  } while (Date.now() < deadline);
+  assert.fail(`${name} is at ${found} on the page of ${person.name}`);
+}
+
+test("the form makes a room with a plan, and each page shows both people on it", async () => {
+  const { page } = ada;
+  await page.goto(`${server.url}/`);
+  await page.getByText("Create a room").click();
+  await page.locator("#name").fill("Ada");
+  await page.locator("#room").fill(ROOM);
+  await page.getByText("Map: walk about").click();
+  await page.locator("#plan").selectOption("office");
+  await page.getByRole("button", { name: "Create room" }).click();
+  await ada.throughTheDoor();
+  await ada.connected();
+  await ben.join(server.url, ROOM);
+  for (const person of [ada, ben]) for (const name of ["Ada", "Ben"]) await person.page.locator(`[data-dot="${name}"]`).waitFor({ state: "attached" });
+  await ada.hears([TONES[1]], TONES);
+});
+
+test("out of range there is silence, and a walk by keys alone brings the voice back", async () => {
+  await place({ Ada: [6, 10], Ben: [19, 10] });
+  await ada.hears([], TONES);
+  await ada.page.getByText("13 m east, out of hearing").waitFor();
+  await ada.page.locator('li[data-person="Ben"] [data-does="walk"]').focus();
+  await ada.page.keyboard.press("Enter");
+  await isAt(ben, "Ada", ([x]) => x > 16.5);
+  await ada.hears([TONES[1]], TONES);
+});
+
+test("arrow keys and W A S D walk, and a wall stops one", async () => {
+  await place({ Ada: [15, 8] });
+  await ada.page.locator('[data-part="drawing"]').focus();
+  await ada.page.keyboard.down("ArrowRight");
+  await isAt(ben, "Ada", ([x]) => x > 16);
+  await ada.page.keyboard.up("ArrowRight");
+  await ada.page.keyboard.down("w");
+  // The side of the library is at 5.
+  await sleep(2_000);
+  await ada.page.keyboard.up("w");
+  const [, y] = await isAt(ben, "Ada", ([, y]) => y < 5.6);
+  assert.ok(y > 5, `${y}`);
+});
+
+test("a wall silences", async () => {
+  await place({ Ada: [2, 6], Ben: [2, 8] });
+  // The meeting room's door lets 0.15 through.
+  const [through] = await ada.steady([TONES[1]]);
+  await server.run(`:ok = Roomtone.put_door_gains("${ROOM}", %{})`);
+  await ada.hears([], TONES);
+  await place({ Ben: [4, 6] });
+  const [beside] = await ada.steady([TONES[1]]);
+  const expected = 20 * Math.log10(0.15);
+  assert.ok(Math.abs(through - beside - expected) < 1.5, `${through} dB through the door, ${beside} dB beside`);
+});
+
+test("a page that claims to be elsewhere is put back", async () => {
+  await place({ Ada: [15, 10] });
+  const reply = await ada.page.evaluate(async () => {
+    const { call } = await import("/assets/js/call.js");
+    return await call.room.walk(1, 19);
+  });
+  assert.deepEqual(reply, { x: 15, y: 10, back: "too_far" });
+});
+
+test("follows somebody", async () => {
+  await place({ Ada: [15, 10], Ben: [18, 10] });
+  await ada.page.locator('li[data-person="Ben"] [data-does="follow"]').click();
+  await place({ Ben: [18, 17] });
+  await isAt(ben, "Ada", ([x, y]) => Math.hypot(x - 18, y - 17) < 3);
+  await ada.page.locator('li[data-person="Ben"] [data-does="follow"][aria-pressed="true"]').click();
+});
+
+test("everybody can use the page, as far as a program can tell", async () => {
+  for (const [width, height] of [
+    [1280, 800],
+    [360, 740],
+  ]) {
+    await ada.page.setViewportSize({ width, height });
+    if (process.env.SCREENSHOTS) await ada.page.screenshot({ path: `${process.env.SCREENSHOTS}/map-${width}.png` });
+    assert.deepEqual(await violations(ada.page), []);
+    assert.ok(await ada.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  }
+});
+
+test("nothing was complained of", () => {
+  for (const person of [ada, ben]) assert.deepEqual(person.consoleErrors, [], person.name);
+});
