@@ -121,7 +121,7 @@ class MapView {
       ...plan.rooms.map(({ x, y, width, height }) => svg("rect", { class: "room-area", x, y, width, height })),
       ...plan.megaphones.map(({ x, y, radius }) => svg("circle", { class: "megaphone", cx: x, cy: y, r: radius })),
       ...plan.rooms.map(({ name, x, y, width, height }) => svg("text", { class: "area-name", x: x + width / 2, y: y + height / 2 }, name)),
-      ...plan.megaphones.map(({ name, x, y, radius }) => svg("text", { class: "area-name", x, y: y + radius + 0.9 }, `📣 ${name}`)),
+      ...plan.megaphones.map(({ name, x, y, radius }) => svg("text", { class: "area-name", x, y: y - radius - 0.3 }, name)),
       ...floor.segments.map(([x1, y1, x2, y2]) => svg("line", { class: "wall", x1, y1, x2, y2 })),
       ...plan.doors.map(({ from, into, x, y, width }) => {
         const room = plan.rooms.find(({ name }) => name === from || name === into);
@@ -150,7 +150,7 @@ class MapView {
     if (!this.#map) return;
     for (const [id, at] of Object.entries(positions)) {
       if (at === null) this.#remove(id);
-      // What I did since then is on its way there. I am where my page has me, unless somebody else moved me.
+      // My own steps since then are on their way there: I am where my page has me, unless somebody else moved me.
       else if (id !== this.#me || !this.#here || (this.#told === null && !this.#walking)) this.#put(id, at);
     }
     this.#drawList();
@@ -347,8 +347,9 @@ class MapView {
   #drawList() {
     const [here, list] = [this.#here, this.list];
     if (!list || !this.#map || !call.room) return;
+    // A newcomer has a place before they are announced, and somebody who left has one no longer.
     const present = new Set(call.room.participants.map(({ id }) => id));
-    for (const id of this.#dots.keys()) if (!present.has(id) && id !== this.#me) this.#remove(id);
+    for (const [id, { element }] of this.#dots) element.toggleAttribute("hidden", !present.has(id));
     const rows = call.room.participants
       .map((person) => ({ person, at: this.#dots.get(person.id)?.at ?? null }))
       .filter(({ person, at }) => person.id !== this.#me && at && here)

@@ -51,7 +51,7 @@ defmodule RoomtoneWeb.PositionController do
   defp positions(%{"positions" => %{} = positions}), do: {:ok, Map.new(positions, fn {who, at} -> {who, place(at)} end)}
   defp positions(_other), do: {:error, {:invalid_option, :positions}}
 
-  # What isn't a position is left as it is, for `Roomtone.put_positions/2` to refuse.
+  # Anything else is left as it is, for `Roomtone.put_positions/2` to refuse.
   defp place(%{"facing" => facing} = at), do: at |> Map.delete("facing") |> place() |> Map.put(:facing, place(facing))
   defp place(%{} = at), do: for({key, value} <- at, axis = @axes[key], into: %{}, do: {axis, value})
   defp place(other), do: other
