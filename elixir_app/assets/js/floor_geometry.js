@@ -114,7 +114,9 @@ export class Floor {
     if (this.isFree(from)) return false;
     const room = (/** @type {Point} */ at) =>
       Math.min(at[0], at[1], this.plan.width - at[0], this.plan.height - at[1], ...this.segments.map((segment) => fromSegment(segment, at)));
-    return room(to) > room(from);
+    // Across the wall there may be more space, too; halfway there is less.
+    const halfway = /** @type {Point} */ ([(from[0] + to[0]) / 2, (from[1] + to[1]) / 2]);
+    return room(to) > room(from) && room(halfway) > room(from);
   }
 
   /** The room in which a point is. @param {Point} point */
