@@ -256,6 +256,43 @@ fn losses_are_recovered_where_that_is_possible_and_concealed_otherwise() {
 }
 
 #[test]
+fn several_losses_in_a_row_fade_and_are_never_louder_than_the_talker() {
+    // The packets after the gap haven't arrived yet at 5 ms of delay, and wait already at 150 ms.
+    for (burst, min_delay) in [2, 3, 4, 6, 8].iter().flat_map(|&n| [(n, 5), (n, 150)]) {
+        let payloads = encoded_voice(&EncoderConfig::default());
+        // 50 packets hold the whole signal; 53 packets from gap to gap begin each at another sound.
+        let lossy = stream(&payloads, 1000, 960, 0.0, 1, 1)
+            .into_iter()
+            .filter(|p| p.seq < 100 || p.seq % 53 >= burst)
+            .collect();
+        let limits = PlayoutConfig {
+            min_delay: MS * min_delay,
+            ..Default::default()
+        };
+        let heard = listen(&mut Playout::new(limits).unwrap(), lossy, MS * 10, 980);
+        let frames: Vec<f64> = heard.pcm.chunks(FRAME_SAMPLES).map(rms).collect();
+        let loudest = frames[20..80].iter().copied().fold(0.0, f64::max);
+        let mut made_up = 0;
+        for (tick, kind) in heard.kinds.iter().enumerate().skip(80) {
+            made_up = if *kind == FrameKind::Concealed { made_up + 1 } else { 0 };
+            // Full level for 20 ms, then down to nothing after 100 ms; 1 dB for the synthesis.
+            let gain = (1.25 - 0.25 * f64::from(made_up)).clamp(0.0, 1.0);
+            let allowed = 1.12 * loudest * if made_up > 1 { gain + 0.25 } else { 1.0 };
+            assert!(
+                made_up <= 6,
+                "{burst} lost, {min_delay} ms: {made_up} frames at tick {tick}"
+            );
+            assert!(
+                frames[tick] <= allowed,
+                "{burst} lost, {min_delay} ms, tick {tick}, {made_up} made up: {} of {allowed}",
+                frames[tick]
+            );
+        }
+        assert!(heard.count(FrameKind::Concealed) >= 15 * burst.min(4) as usize);
+    }
+}
+
+#[test]
 fn pauses_are_silent_and_speech_resumes_whole() {
     // 1 s of speech, a packet with only a header, 1.3 s of nothing (sequence continues, time
     // jumps), and so on.
