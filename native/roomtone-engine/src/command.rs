@@ -135,6 +135,27 @@ pub enum Action {
         /// The cells that change. Cells of participants who aren't in the room are ignored.
         cells: Vec<GainCell>,
     },
+    /// A new participant without a transport: a source, which plays what [`Action::Feed`] brings, and hears nobody. Reported by
+    /// [`Event::Connected`] at once, or by [`Event::Refused`]. It leaves, and is muted, as any participant.
+    JoinSource {
+        /// The new participant.
+        peer: PeerId,
+        /// Whether the others may hear it.
+        speak: bool,
+    },
+    /// Sound for a source, as fast as the caller likes: the room plays it at its pace, after what the source has already. At most 60 s,
+    /// 960,000 bytes and 6,000 items wait; [`Event::SourceRefused`] tells of those that didn't fit.
+    Feed {
+        /// The source.
+        peer: PeerId,
+        /// Packets and marks, in their order.
+        items: Vec<SourceItem>,
+    },
+    /// Throws away what a source hasn't played yet, marks included. [`Event::SourceDrained`] follows if there was anything.
+    ClearSource {
+        /// The source.
+        peer: PeerId,
+    },
     /// Asks for [`Event::PeerStats`].
     PeerStats {
         /// The participant.
@@ -147,6 +168,20 @@ pub enum Action {
         /// Where.
         scope: FaultScope,
     },
+}
+
+/// Something for a source to play.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SourceItem {
+    /// An Opus packet (RFC 6716) of any duration.
+    Packet {
+        /// The packet, 1,276 bytes at the most.
+        data: Vec<u8>,
+        /// Its level in −dBov (RFC 6464: 0 loudest, 127 silence). Without it the packet is decoded to measure it, where the level counts.
+        level: Option<u8>,
+    },
+    /// A place in the sound: [`Event::SourcePlayed`] tells when it was reached.
+    Mark(u64),
 }
 
 /// Where an [`Action::Fault`] panics.
@@ -347,6 +382,32 @@ pub enum Event {
         peer: PeerId,
         /// Whether they speak now.
         speaking: bool,
+    },
+    /// A source has given the room everything up to a mark. Listeners hear the last of it some tens of milliseconds later, as they hear
+    /// anybody.
+    SourcePlayed {
+        /// The room.
+        room: RoomId,
+        /// The source.
+        peer: PeerId,
+        /// The mark.
+        mark: u64,
+    },
+    /// A source has nothing more to play.
+    SourceDrained {
+        /// The room.
+        room: RoomId,
+        /// The source.
+        peer: PeerId,
+    },
+    /// Items of [`Action::Feed`] were thrown away: there is no such source, its queue is full, or they aren't Opus.
+    SourceRefused {
+        /// The room.
+        room: RoomId,
+        /// The source.
+        peer: PeerId,
+        /// The number of items.
+        items: u32,
     },
     /// The answer to [`Action::PeerStats`]; `None` if there is no such participant.
     PeerStats {

@@ -36,7 +36,7 @@ mod transfer;
 
 pub use command::{
     Action, Command, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind,
-    Select, ShardIndex, SlotCell, SourceCell,
+    Select, ShardIndex, SlotCell, SourceCell, SourceItem,
 };
 pub use command_queues::{CommandQueues, SubmitError};
 pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig, TurnConfig};

@@ -205,6 +205,19 @@ impl Shard {
             Action::SetGains { cells } => {
                 self.in_room(now, room, |room, _| room.set_gains(now, &cells));
             }
+            Action::JoinSource { peer, speak } => self.join_source(now, room, peer, speak),
+            Action::Feed { peer, items } => {
+                let fed = self.in_room(now, room, |room, context| room.feed(now, context, peer, &items));
+                if fed.is_none() {
+                    let items = items.len() as u32;
+                    self.context
+                        .events
+                        .push_back(Event::SourceRefused { room, peer, items });
+                }
+            }
+            Action::ClearSource { peer } => {
+                self.in_room(now, room, |room, _| room.clear_source(now, peer));
+            }
             Action::PeerStats { peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(now, peer)).flatten();
                 self.context.events.push_back(Event::PeerStats {
@@ -324,20 +337,33 @@ impl Shard {
     fn join(&mut self, now: Instant, room: RoomId, offer: &str, newcomer: Newcomer) {
         let peer = newcomer.id;
         let refused = |refusal| Event::Refused { room, peer, refusal };
-        let offer = if !self.rooms.contains_key(&room) {
+        match self.admits(room).and_then(|()| parse(offer)) {
+            Ok(offer) => {
+                self.in_room(now, room, |room, context| room.join(now, context, &offer, newcomer));
+            }
+            Err(refusal) => self.context.events.push_back(refused(refusal)),
+        }
+    }
+
+    fn join_source(&mut self, now: Instant, room: RoomId, peer: PeerId, speak: bool) {
+        match self.admits(room) {
+            Ok(()) => {
+                self.in_room(now, room, |room, context| room.join_source(context, peer, speak));
+            }
+            Err(refusal) => self.context.events.push_back(Event::Refused { room, peer, refusal }),
+        }
+    }
+
+    // Whether a room takes one more.
+    fn admits(&self, room: RoomId) -> Result<(), Refusal> {
+        if !self.rooms.contains_key(&room) {
             Err(Refusal::NoRoom)
         } else if self.peers() >= self.max_peers {
             Err(Refusal::ShardFull)
         } else if self.context.shed.refuses_joins() {
             Err(Refusal::Overloaded)
         } else {
-            parse(offer)
-        };
-        match offer {
-            Ok(offer) => {
-                self.in_room(now, room, |room, context| room.join(now, context, &offer, newcomer));
-            }
-            Err(refusal) => self.context.events.push_back(refused(refusal)),
+            Ok(())
         }
     }
 

@@ -6,20 +6,21 @@ use std::time::Duration;
 
 use roomtone_engine::{
     Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, PeerStats, RoomKind, Select, ShardStats,
-    SlotCell, SourceCell,
+    SlotCell, SourceCell, SourceItem,
 };
-use rustler::{Atom, Decoder, Encoder, Env, Error, NifMap, NifResult, Term};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, Term};
 
 mod atoms {
     rustler::atoms! {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
         open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
-        fault,
+        join_source, feed, clear_source, fault,
         // Tags of events.
-        shard_started, answer, refused, connected, disconnected, levels, slots, speaking, room_moved, shed, room_failed,
+        shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
+        source_refused, room_moved, shed, room_failed,
         // Keys.
-        room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
+        items, mark, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level,
         // Values.
         loudest, nearest, shard,
@@ -133,6 +134,19 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         Action::SetGains {
             cells: cells.into_iter().map(gain_cell).collect::<NifResult<_>>()?,
         }
+    } else if tag == atoms::join_source() {
+        Action::JoinSource {
+            peer: peer()?,
+            speak: fields.get(atoms::speak())?,
+        }
+    } else if tag == atoms::feed() {
+        let items: Vec<Term<'_>> = fields.get(atoms::items())?;
+        Action::Feed {
+            peer: peer()?,
+            items: items.into_iter().map(source_item).collect::<NifResult<_>>()?,
+        }
+    } else if tag == atoms::clear_source() {
+        Action::ClearSource { peer: peer()? }
     } else if tag == atoms::peer_stats() {
         Action::PeerStats {
             peer: peer()?,
@@ -182,6 +196,22 @@ fn fault_scope(atom: Atom) -> NifResult<FaultScope> {
     } else {
         Err(Error::BadArg)
     }
+}
+
+// `{:mark, number}`, or `{packet, level}`, where `nil` is a level that isn't known.
+fn source_item(term: Term<'_>) -> NifResult<SourceItem> {
+    if let Ok((tag, mark)) = term.decode::<(Atom, u64)>() {
+        return if tag == atoms::mark() {
+            Ok(SourceItem::Mark(mark))
+        } else {
+            Err(Error::BadArg)
+        };
+    }
+    let (packet, level): (Binary<'_>, Option<u8>) = term.decode()?;
+    Ok(SourceItem::Packet {
+        data: packet.as_slice().to_vec(),
+        level,
+    })
 }
 
 // `{listener, speaker, weight}`; a weight is `nil`, a gain, or `{gain, pan}`.
@@ -247,6 +277,9 @@ fn event_term<'a>(env: Env<'a>, event: &Event) -> (Atom, Term<'a>) {
             (atoms::slots(), map!(env, room, peer, slots, others, rest))
         }
         Event::Speaking { room, peer, speaking } => (atoms::speaking(), map!(env, room, peer, speaking)),
+        Event::SourcePlayed { room, peer, mark } => (atoms::source_played(), map!(env, room, peer, mark)),
+        Event::SourceDrained { room, peer } => (atoms::source_drained(), map!(env, room, peer)),
+        Event::SourceRefused { room, peer, items } => (atoms::source_refused(), map!(env, room, peer, items)),
         Event::PeerStats { reference, stats } => {
             let stats = stats.as_ref().map(|stats| peer_stats(env, stats));
             (atoms::peer_stats(), map!(env, reference, stats))

@@ -17,8 +17,10 @@ mod mix_encoder;
 mod mixing;
 mod passing;
 mod peer;
+mod port;
 mod scratch;
 mod shared_mixes;
+mod source;
 mod speaker_rank;
 mod speech_detector;
 mod streams;
@@ -31,7 +33,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roomtone_audio::AudioError;
-use roomtone_transport::{AcceptError, Endpoint, Offer, OfferKind, Packet};
+use roomtone_transport::{AcceptError, Endpoint, Offer, OfferKind, Packet, RtpIn};
 
 use self::base::RoomBase;
 pub(crate) use self::context::ShardContext;
@@ -40,7 +42,11 @@ use self::gains::GainPan;
 use self::mixing::Mixing;
 use self::peer::Peer;
 pub(crate) use self::scratch::Scratch;
-use crate::command::{EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex};
+use self::source::{Due, Source};
+use self::tick_grid::Tick;
+use crate::command::{
+    EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex, SourceItem,
+};
 use crate::routes::Route;
 use crate::timers::Timers;
 
@@ -57,6 +63,8 @@ pub(crate) struct Newcomer {
 pub(crate) struct Room {
     base: RoomBase,
     kind: Kind,
+    /// The participants without a transport.
+    sources: Vec<Source>,
     timers: Timers<PeerId>,
     fault: bool,
 }
@@ -73,6 +81,28 @@ impl Kind {
             RoomKind::Forward { slots, stereo } => Kind::Forwarding(Forwarding::new(slots, stereo)),
         }
     }
+
+    fn pushed(&mut self, peer: &Peer) {
+        match self {
+            Kind::Mixing(mixing) => mixing.pushed(),
+            Kind::Forwarding(forwarding) => forwarding.pushed(peer),
+        }
+    }
+
+    // The sound of a participant who may speak.
+    fn hear(&mut self, base: &mut RoomBase, now: Instant, context: &mut ShardContext, at: usize, packet: &RtpIn<'_>) {
+        match self {
+            Kind::Mixing(mixing) => {
+                if mixing.take_packet(base, now, context, at, packet) {
+                    base.grid.keep_ticking(now);
+                }
+            }
+            Kind::Forwarding(forwarding) => {
+                forwarding.forward(base, now, context, at, packet);
+                base.grid.keep_ticking(now);
+            }
+        }
+    }
 }
 
 impl Room {
@@ -81,6 +111,7 @@ impl Room {
         Room {
             base: RoomBase::new(id, grid),
             kind: Kind::new(kind),
+            sources: Vec::new(),
             timers: Timers::default(),
             fault: false,
         }
@@ -127,13 +158,65 @@ impl Room {
         let (transport, certificate) = (context.transport.clone(), context.certificate.clone());
         let (endpoint, sdp) = Endpoint::accept(now, offer, transport, certificate, options)?;
         let peer = Peer::new(id, context.index, endpoint, speak, listen);
-        match &mut self.kind {
-            Kind::Mixing(mixing) => mixing.pushed(),
-            Kind::Forwarding(forwarding) => forwarding.pushed(&peer),
-        }
+        self.kind.pushed(&peer);
         self.base.push(peer);
         self.answer(now, context, id, sdp);
         Ok(())
+    }
+
+    /// A new participant without a transport, who can only be heard.
+    pub(crate) fn join_source(&mut self, context: &mut ShardContext, id: PeerId, speak: bool) {
+        if self.base.position(id).is_some() {
+            return self.refuse(context, id, Refusal::PeerExists);
+        }
+        let peer = Peer::source(id, context.index, speak);
+        self.kind.pushed(&peer);
+        self.base.push(peer);
+        self.sources.push(Source::new(id));
+        let room = self.base.id;
+        context.events.push_back(Event::Connected { room, peer: id });
+    }
+
+    /// Sound for a source to play after what it has already.
+    pub(crate) fn feed(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, items: &[SourceItem]) {
+        let source = self.sources.iter_mut().find(|source| source.id == id);
+        let refused = source.map_or(items.len() as u32, |source| source.feed(items));
+        if refused > 0 {
+            let (room, peer) = (self.base.id, id);
+            context.events.push_back(Event::SourceRefused {
+                room,
+                peer,
+                items: refused,
+            });
+        }
+        self.base.grid.keep_ticking(now);
+    }
+
+    /// Ends what a source plays; it stays and can be fed anew.
+    pub(crate) fn clear_source(&mut self, now: Instant, id: PeerId) {
+        if let Some(source) = self.sources.iter_mut().find(|source| source.id == id) {
+            source.clear();
+            self.base.grid.keep_ticking(now);
+        }
+    }
+
+    // Takes from each source what is to be heard from this tick on. A muted source goes on unheard, as a person would.
+    fn play_sources(&mut self, tick: Tick, now: Instant, context: &mut ShardContext) {
+        let Room {
+            base, kind, sources, ..
+        } = self;
+        for source in sources {
+            let Some(at) = base.position(source.id) else { continue };
+            let (room, peer) = (base.id, source.id);
+            while let Some(due) = source.next(tick.timestamp()) {
+                match due {
+                    Due::Packet(packet) if base.peers[at].speak => kind.hear(base, now, context, at, &packet),
+                    Due::Packet(_) => {}
+                    Due::Mark(mark) => context.events.push_back(Event::SourcePlayed { room, peer, mark }),
+                    Due::Drained => context.events.push_back(Event::SourceDrained { room, peer }),
+                }
+            }
+        }
     }
 
     /// A further offer of a participant: answered by their endpoint, or by a new participant in their place.
@@ -148,7 +231,9 @@ impl Room {
         let Some(at) = self.base.position(id) else {
             return self.refuse(context, id, Refusal::NoPeer);
         };
-        let endpoint = &mut self.base.peers[at].endpoint;
+        let Some(endpoint) = self.base.peers[at].endpoint.endpoint_mut() else {
+            return self.refuse(context, id, Refusal::NoPeer);
+        };
         let kind = endpoint.judge(offer);
         let answered = match endpoint.reoffer(now, offer) {
             Ok(sdp) => {
@@ -221,6 +306,7 @@ impl Room {
             context.route(gone.home, (room, id), Route::RetireUfrag(ufrag.to_owned()));
         }
         self.timers.remove(&id);
+        self.sources.retain(|source| source.id != id);
         match &mut self.kind {
             Kind::Mixing(mixing) => mixing.swap_removed(&mut self.base, now, at, id),
             Kind::Forwarding(forwarding) => forwarding.swap_removed(&mut self.base, now, at, id),
@@ -301,17 +387,7 @@ impl Room {
         let speak = peer.speak;
         let sound = peer.endpoint.handle_packet(now, from, packet);
         if let Some(packet) = sound.filter(|_| speak) {
-            match &mut self.kind {
-                Kind::Mixing(mixing) => {
-                    if mixing.take_packet(&mut self.base, now, context, at, &packet) {
-                        self.base.grid.keep_ticking(now);
-                    }
-                }
-                Kind::Forwarding(forwarding) => {
-                    forwarding.forward(&mut self.base, now, context, at, &packet);
-                    self.base.grid.keep_ticking(now);
-                }
-            }
+            self.kind.hear(&mut self.base, now, context, at, &packet);
         }
         self.after(now, context, id);
     }
@@ -355,6 +431,7 @@ impl Room {
             context.stats.tick_lateness.record(late);
             context.shed.late(late);
             context.stats.ticks += 1;
+            self.play_sources(tick, now, context);
             let work_left = match &mut self.kind {
                 Kind::Mixing(mixing) => {
                     mixing.tick(&mut self.base, tick, now, context)?;
@@ -366,7 +443,7 @@ impl Room {
                 }
             };
             self.base.tell_levels(tick.at, context);
-            if !work_left && !self.base.has_work() {
+            if !work_left && !self.base.has_work() && !self.sources.iter().any(Source::has_work) {
                 self.base.grid.rest();
             }
         }

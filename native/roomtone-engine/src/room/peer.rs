@@ -6,13 +6,14 @@ use roomtone_audio::{Channels, PlayoutStats};
 use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent};
 
 use super::context::ShardContext;
+use super::port::Port;
 use super::speech_detector::SpeechDetector;
 use crate::command::{Event, PeerId, PeerStats, RoomId, ShardIndex};
 use crate::routes::Route;
 
 pub(super) struct Peer {
     pub(super) id: PeerId,
-    pub(super) endpoint: Endpoint,
+    pub(super) endpoint: Port,
     /// The shard whose socket they talk to.
     pub(super) home: ShardIndex,
     pub(super) speak: bool,
@@ -34,12 +35,25 @@ impl Peer {
     pub(super) fn new(id: PeerId, home: ShardIndex, endpoint: Endpoint, speak: bool, listen: bool) -> Peer {
         Peer {
             id,
-            endpoint,
+            endpoint: Port::new(endpoint),
             home,
             speak,
             listen,
             detector: SpeechDetector::default(),
             connected: false,
+        }
+    }
+
+    /// A participant without a transport, who hears nobody.
+    pub(super) fn source(id: PeerId, home: ShardIndex, speak: bool) -> Peer {
+        Peer {
+            id,
+            endpoint: Port::none(),
+            home,
+            speak,
+            listen: false,
+            detector: SpeechDetector::default(),
+            connected: true,
         }
     }
 
