@@ -31,6 +31,7 @@ defmodule Roomtone do
     Participant,
     RoomServer,
     Rooms,
+    Source,
     Store,
     Subscribers,
     Telemetry,
@@ -340,6 +341,45 @@ defmodule Roomtone do
     else
       {:error, :not_found} -> {:error, :room_closed}
       {:error, _} = error -> error
+    end
+  end
+
+  @doc """
+  Lets something that isn't a client speak in a room: a file, an announcement, a voice agent. It is
+  in the room's list of people, with `bot: true`, and can be muted, removed, placed and given a gain
+  as anybody; it hears nobody.
+
+  `sound` is one of
+
+    * the path of a WAV file: mono or stereo, of any rate. It is read whole, played, and the source
+      leaves
+    * an enumerable of PCM in binaries of at most 30 s. It is played, and the source leaves
+    * `:push`: the source waits for `Roomtone.Source.push/2`, until `Roomtone.Source.close/1`
+
+  PCM is mono at 48 kHz; `Roomtone.Audio.resample/4` makes it of whole recordings of other rates.
+
+  Options: `name` (shown to others), `muted`, and `format`: `:f32` (default) or `:s16`, both
+  little-endian. The caller is the owner and receives `t:Roomtone.Source.message/0`; the source ends
+  with it.
+
+      iex> {:ok, _} = Roomtone.open_room("platform")
+      iex> Roomtone.speak_into("platform", "speaker", "no such file.wav")
+      {:error, :not_found}
+      iex> Roomtone.speak_into("platform", "speaker", :push, format: :mp3)
+      {:error, {:invalid_option, :format}}
+  """
+  @spec speak_into(String.t(), String.t(), Path.t() | Enumerable.t() | :push, keyword) ::
+          {:ok, pid} | {:error, join_error | Roomtone.Audio.reason() | :too_many_channels}
+  def speak_into(name, identity, sound, opts \\ []) do
+    allowed = [
+      name: &(is_binary(&1) or &1 == nil),
+      muted: &is_boolean/1,
+      format: &(&1 in [:f32, :s16])
+    ]
+
+    case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
+      nil -> Source.start(%{room: name, identity: identity, sound: sound, owner: self(), opts: Map.new(opts)})
+      {key, _value} -> {:error, {:invalid_option, key}}
     end
   end
 

@@ -46,6 +46,7 @@ defmodule Roomtone.Admission do
       owner: &(is_pid(&1) or &1 in [:none, nil]),
       grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
       create: &is_boolean/1,
+      bot: &is_boolean/1,
       from: fn _address -> true end,
       ticket: &(&1 == nil or is_binary(&1))
     )
@@ -64,6 +65,7 @@ defmodule Roomtone.Admission do
       invited: Keyword.get(opts, :invited, []),
       maker: opts[:maker],
       muted: opts[:muted],
+      bot: Keyword.get(opts, :bot, false),
       rejoin: opts[:rejoin],
       from: opts[:from],
       ticket: opts[:ticket],

@@ -30,6 +30,7 @@ defmodule Roomtone.Application do
         Roomtone.Store,
         {Roomtone.Media.Supervisor, config},
         Roomtone.Rooms.Supervisor,
+        {DynamicSupervisor, name: Roomtone.Source.Supervisor},
         Roomtone.Auth.Supervisor
       ] ++ Keyword.get(env, :children, [])
 

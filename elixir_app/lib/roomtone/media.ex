@@ -116,7 +116,8 @@ defmodule Roomtone.Media do
   Brings a peer into a room. The caller gets the answer as `{:media, {:answer, _}}` or `{:media,
   {:refused, _}}`.
   """
-  @spec join(place, id, String.t(), Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
+  @spec join(place, id, String.t() | :source, Roomtone.Room.row()) :: {:ok, stamp} | {:error, :media_busy}
+  def join(place, peer, :source, row), do: offer(place, peer, {:join_source, %{peer: peer}}, row)
   def join(place, peer, offer, row), do: offer(place, peer, {:join, %{peer: peer, offer: offer}}, row)
 
   # `peer` is the one that the offer may make.
@@ -165,6 +166,13 @@ defmodule Roomtone.Media do
 
   defp change(_shard, same, same, _command), do: :ok
   defp change(shard, _from, _to, command), do: submit(shard, command)
+
+  @doc "Gives a source packets and marks to play, or throws away what it hasn't played yet."
+  @spec source(place, id, {:feed, [Roomtone.Native.source_item()]} | :clear) :: :ok | {:error, :media_busy}
+  def source(%{room: room, shard: shard}, peer, {:feed, items}),
+    do: submit(shard, {:feed, %{room: room, peer: peer, items: items}})
+
+  def source(%{room: room, shard: shard}, peer, :clear), do: submit(shard, {:clear_source, %{room: room, peer: peer}})
 
   @doc "Sets how a room is mixed: `:set_policy` or `:set_gains`."
   @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}

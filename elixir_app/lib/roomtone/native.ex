@@ -48,8 +48,14 @@ defmodule Roomtone.Native do
           | {:set_policy,
              %{room: id, default_gain: float, max_talkers: non_neg_integer | nil, select: :loudest | :nearest}}
           | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}
+          | {:join_source, %{room: id, peer: id, speak: boolean}}
+          | {:feed, %{room: id, peer: id, items: [source_item]}}
+          | {:clear_source, %{room: id, peer: id}}
           | {:peer_stats, %{room: id, peer: id, reference: id}}
           | {:fault, %{scope: :shard | :room, room: id}}
+
+  @typedoc "An Opus packet and its level in −dBov, if that is known, or a mark."
+  @type source_item :: {packet :: binary, 0..127 | nil} | {:mark, non_neg_integer}
 
   @type event ::
           {:shard_started, %{addresses: [String.t()]}}
@@ -67,6 +73,9 @@ defmodule Roomtone.Native do
                rest: float
              }}
           | {:speaking, %{room: id, peer: id, speaking: boolean}}
+          | {:source_played, %{room: id, peer: id, mark: non_neg_integer}}
+          | {:source_drained, %{room: id, peer: id}}
+          | {:source_refused, %{room: id, peer: id, items: pos_integer}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
           | {:room_moved, %{room: id, from: shard}}
           | {:shed, %{level: 0..4}}

@@ -80,7 +80,7 @@ defmodule Roomtone.Participant do
            present: Media.id() | nil,
            stamp: Media.stamp(),
            row: Room.row(),
-           offer: String.t() | nil,
+           offer: String.t() | :source | nil,
            attempts: non_neg_integer,
            retry: reference | nil,
            from: GenServer.from(),
@@ -134,7 +134,7 @@ defmodule Roomtone.Participant do
   @doc """
   Negotiates an offer for the person on behalf of `owner`; the answer comes in time or not at all.
   """
-  @spec negotiate(pid, String.t(), pid | :none) :: {:ok, String.t()} | {:error, Roomtone.join_error()}
+  @spec negotiate(pid, String.t() | :source, pid | :none) :: {:ok, String.t()} | {:error, Roomtone.join_error()}
   def negotiate(pid, offer, owner) do
     # The process answers by itself when the engine doesn't; the longer timeout is for a process
     # that hangs.
@@ -143,6 +143,16 @@ defmodule Roomtone.Participant do
       {:error, :timeout} -> {:error, :media_timeout}
       {:error, :gone} -> {:error, :room_closed}
       {:error, :crashed} -> {:error, :participant_failed}
+    end
+  end
+
+  @doc "Gives the source that this is packets and marks to play, or throws away what it hasn't played."
+  @spec source(pid, {:feed, [Roomtone.Native.source_item()]} | :clear) :: :ok | {:error, :media_busy | :room_closed}
+  def source(pid, request) do
+    case SafeCall.call(pid, {:source, request}) do
+      {:ok, result} -> result
+      {:error, :timeout} -> {:error, :media_busy}
+      {:error, _gone} -> {:error, :room_closed}
     end
   end
 
@@ -191,6 +201,11 @@ defmodule Roomtone.Participant do
     end
   end
 
+  def handle_call({:source, request}, _from, %{peer: %{connected: true, id: id}} = state),
+    do: {:reply, Media.source(state.place, id, request), state}
+
+  def handle_call({:source, _request}, _from, state), do: {:reply, {:error, :room_closed}, state}
+
   # Everything before it in the mailbox has been handled.
   def handle_call(:await_update, _from, state), do: {:reply, :ok, state}
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
@@ -219,7 +234,7 @@ defmodule Roomtone.Participant do
     cond do
       state.peer == nil -> unless_started(state, :media_lost)
       newer?(state.peer, stamp) -> {:noreply, state}
-      state.person.owner == :none -> finish_with(:media_lost, drop_peer(state, :forget))
+      not asks?(state) -> finish_with(:media_lost, drop_peer(state, :forget))
       true -> {:noreply, drop_peer(state, :forget)}
     end
   end
@@ -241,12 +256,22 @@ defmodule Roomtone.Participant do
       when code in [:no_peer, :no_room] do
     # Our peer is gone. The next offer gets a new one.
     state = drop_pending(state, {:error, :media_restarted}, :forget)
-    if state.person.owner == :none, do: lost_peer(state), else: {:noreply, drop_peer(state, :forget)}
+    if asks?(state), do: {:noreply, drop_peer(state, :forget)}, else: lost_peer(state)
   end
 
   def handle_info({:media, {:refused, %{peer: id, code: code, message: text}}}, %{pending: pending} = state)
       when pending != nil and id in [pending.id, pending.present] do
     state |> drop_pending({:error, refused(code, text)}, :forget) |> unless_started(:refused)
+  end
+
+  # A source has nothing to negotiate: this is its answer.
+  def handle_info({:media, {:connected, %{peer: id}}} = event, %{pending: %{id: id, offer: :source}} = state),
+    do: handle_info(event, answered_anew(state, ""))
+
+  def handle_info({:media, {kind, %{peer: id} = fields}}, %{peer: %{id: id}} = state)
+      when kind in [:source_played, :source_drained, :source_refused] do
+    if is_pid(state.person.owner), do: send(state.person.owner, {:source, self(), kind, fields})
+    {:noreply, state}
   end
 
   def handle_info({:media, {:connected, %{peer: id}}}, %{peer: %{id: id, connected: false} = peer} = state) do
@@ -255,7 +280,7 @@ defmodule Roomtone.Participant do
     report(state, {:connected, true})
     if state.first_sound, do: FirstSound.stop(state.first_sound)
     if state.seat, do: :erlang.cancel_timer(state.seat)
-    first_sound = FirstSound.await(id, since_offer)
+    first_sound = if not state.person.bot, do: FirstSound.await(id, since_offer)
     state = %{state | seat: nil, first_sound: first_sound, person: %{state.person | pending: false}}
     # Little happens from here on; hibernation frees the memory of the negotiation.
     {:noreply, %{state | peer: %{peer | connected: true}}, :hibernate}
@@ -317,6 +342,8 @@ defmodule Roomtone.Participant do
 
   # ---- Negotiation -----------------------------------------------------------------------------------------------------
 
+  defp check_offer(:source), do: :ok
+
   defp check_offer(offer) do
     cond do
       byte_size(offer) > @longest_offer ->
@@ -349,12 +376,15 @@ defmodule Roomtone.Participant do
   defp submit_offer(%{pending: pending} = state) do
     id = Media.new_id()
     attempts = pending.attempts + 1
-    present = state.peer && state.peer.id
+    # A source has no connection to renegotiate.
+    present = if pending.offer != :source, do: state.peer && state.peer.id
 
     case submit(id, present, state) do
       {:ok, stamp} ->
         kind = if present, do: :reoffer, else: :join
-        taken = %{pending | kind: kind, id: id, present: present, stamp: stamp, row: state.row, offer: nil, retry: nil}
+        taken = %{pending | kind: kind, id: id, present: present, stamp: stamp, row: state.row, retry: nil}
+        # The text of an offer is long, and nobody reads it again.
+        taken = if pending.offer == :source, do: taken, else: %{taken | offer: nil}
         {:noreply, %{state | pending: taken}}
 
       {:error, :media_busy} ->
@@ -449,13 +479,16 @@ defmodule Roomtone.Participant do
   defp lost_peer(state) do
     state = drop_peer(state, :forget)
 
-    if state.person.owner == :none do
-      finish_with(:media_lost, state)
-    else
+    if asks?(state) do
       report(state, :offer_wanted)
       {:noreply, state}
+    else
+      finish_with(:media_lost, state)
     end
   end
+
+  # Whether there is somebody who can make a new offer. A source begins anew as another person.
+  defp asks?(%{person: person}), do: person.owner != :none and not person.bot
 
   defp drop_peer(%{peer: nil} = state, _fate), do: state
 

@@ -97,6 +97,7 @@ defmodule Roomtone.Room do
           optional(:invited) => [Roomtone.Token.grant()],
           optional(:maker) => String.t() | nil,
           optional(:muted) => boolean | nil,
+          optional(:bot) => boolean,
           optional(:rejoin) => String.t() | nil,
           optional(:grace_ms) => non_neg_integer,
           optional(:from) => term,
@@ -305,6 +306,7 @@ defmodule Roomtone.Room do
       grace_ms: request.grace_ms,
       grants: request.grants,
       maker: request[:maker],
+      bot: request[:bot] || false,
       muted: arrival.muted or request[:muted] == true,
       deafened: Map.get(arrival, :deafened, false),
       hand: Map.get(arrival, :hand, false),
@@ -606,7 +608,7 @@ defmodule Roomtone.Room do
   def to_map(%Person{} = person) do
     person
     |> Map.take([:identity, :name, :muted, :deafened, :hand, :microphone, :silenced, :speaking, :connected])
-    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at]))
+    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at, :bot]))
     |> Map.merge(%{role: role(person), moderator: moderator?(person)})
   end
 

@@ -313,6 +313,9 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_call({:process, identity}, _from, state),
+    do: {:reply, with(:error <- Map.fetch(state.pids, identity), do: {:error, :not_found}), state}
+
   def handle_call({:leave, identity, reason}, _from, state) do
     case state.pids do
       %{^identity => pid} ->

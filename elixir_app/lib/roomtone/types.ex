@@ -19,7 +19,7 @@ defmodule Roomtone.Types do
 
   `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a
   moderator's. `moderator`: they have the grant to moderate. `microphone`: whether they have one, by
-  their own report. `connected`: sound flows. `quality` is their own latest report since then, if any.
+  their own report. `bot`: a source, not a person. `connected`: sound flows. `quality` is their own latest report since then, if any.
   """
   @type participant :: %{
           identity: String.t(),
@@ -28,6 +28,7 @@ defmodule Roomtone.Types do
           deafened: boolean,
           hand: boolean,
           microphone: boolean,
+          bot: boolean,
           silenced: boolean,
           role: role,
           moderator: boolean,

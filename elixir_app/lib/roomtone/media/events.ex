@@ -184,8 +184,17 @@ defmodule Roomtone.Media.Events do
     end
   end
 
-  defp route({kind, %{peer: peer}} = event, shard) when kind in [:answer, :refused, :connected, :disconnected],
-    do: deliver(Table.peer_pid(peer), event, shard)
+  defp route({kind, %{peer: peer}} = event, shard)
+       when kind in [
+              :answer,
+              :refused,
+              :connected,
+              :disconnected,
+              :source_played,
+              :source_drained,
+              :source_refused
+            ],
+       do: deliver(Table.peer_pid(peer), event, shard)
 
   defp route({:peer_stats, %{reference: ref, stats: stats}} = event, shard) do
     case {Table.take_ref(ref), stats} do

@@ -27,6 +27,8 @@ defmodule Roomtone.Room.Person do
     hand: false,
     # Whether there is a microphone to speak into, by their own report.
     microphone: true,
+    # Whether this is a source, not a person: see `Roomtone.speak_into/4`.
+    bot: false,
     # A moderator's switches.
     silenced: false,
     role: :speaker,
@@ -59,6 +61,7 @@ defmodule Roomtone.Room.Person do
           deafened: boolean,
           hand: boolean,
           microphone: boolean,
+          bot: boolean,
           silenced: boolean,
           role: Roomtone.role(),
           speaking: boolean,

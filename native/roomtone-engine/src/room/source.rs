@@ -42,7 +42,7 @@ enum Item {
     Mark(u64),
 }
 
-/// What a source has for a tick.
+/// The output of a source for a tick.
 pub(super) enum Due<'a> {
     /// A packet to be heard.
     Packet(RtpIn<'a>),
@@ -110,7 +110,7 @@ impl Source {
         self.running || !self.items.is_empty()
     }
 
-    /// What comes next by the end of the tick of this media time. Called until there is nothing more.
+    /// The next output by the end of the tick of this media time. Called until there is nothing more.
     pub(super) fn next(&mut self, tick: u32) -> Option<Due<'_>> {
         if !self.has_work() {
             return None;

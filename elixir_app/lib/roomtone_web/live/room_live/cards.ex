@@ -37,6 +37,9 @@ defmodule RoomtoneWeb.RoomLive.Cards do
           <.icon :if={@person.deafened} name="headphones-off" />
           <span>{if @me, do: "You · "}{state(@person)}</span>
         </span>
+        <span :if={@person[:bot]} class="marks">
+          <span class="tag" title="Not a person: a program speaks here"><span class="words">Bot</span></span>
+        </span>
         <span :if={@person.moderator or @volume != 1.0 or @person.quality in [:fair, :poor]} class="marks">
           <span :if={@person.moderator} class="tag" title="Moderator"><.icon name="star" /> <span class="words">Moderator</span></span>
           <span :if={@volume != 1.0} class="tag">{percent(@volume)} %</span>
