@@ -131,6 +131,28 @@ defmodule RoomtoneWeb.HostileTest do
     end
   end
 
+  test "a guest's token that joins from many addresses without connecting has two seats at most", %{port: port} do
+    room = unique_name()
+    {:ok, _} = Roomtone.open_room(room)
+    # As a page gives it out; the tokens of programs have no session, and may join several times.
+    guest = %{room: room, identity: "guest", grants: [:speak, :listen], session_id: "a guest's session"}
+    {:ok, jwt} = Roomtone.Token.sign(guest)
+
+    post = fn from, jwt, offer ->
+      headers = [{"authorization", "Bearer " <> jwt}, {"content-type", "application/sdp"}]
+      request(port, from, "POST", "/whip/" <> URI.encode(room), headers, offer)
+    end
+
+    answers = for n <- 1..25, do: post.({127, 0, 0, 100 + n}, jwt, FakeNative.offer(connect: false))
+    assert Enum.count(answers, &match?({201, _}, &1)) <= 2
+    assert {_, refused} = List.last(answers)
+    assert refused =~ ~r/retry-after: \d+/i and refused =~ ~s("retry":true)
+
+    assert {201, _} = in_time(2_000, fn -> post.({127, 0, 0, 7}, token(room, "honest"), FakeNative.offer()) end)
+
+    assert eventually(fn -> present(room) == ["honest"] end)
+  end
+
   # ---- 5, 7: sockets -------------------------------------------------------------------------------------------------------
 
   test "a socket that floods is closed with 1008, and its address pays for all of its sockets", %{
