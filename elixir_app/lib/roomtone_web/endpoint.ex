@@ -26,7 +26,7 @@ defmodule RoomtoneWeb.Endpoint do
   # The token comes in a header, not in the address, where logs would keep it. A frame must hold an offer of 64 KiB as JSON.
   socket "/voice", RoomtoneWeb.VoiceSocket,
     auth_token: true,
-    longpoll: false,
+    longpoll: [connect_info: [:peer_data, :x_headers]],
     websocket: [
       timeout: 45_000,
       max_frame_size: 200_000,
@@ -37,7 +37,7 @@ defmodule RoomtoneWeb.Endpoint do
 
   # For the pages: typing, clicks, navigation. The call's own things are on the socket above.
   socket "/live", RoomtoneWeb.LiveSocket,
-    longpoll: false,
+    longpoll: [connect_info: [:peer_data, :x_headers, session: @session_options]],
     websocket: [
       timeout: 45_000,
       max_frame_size: 64_000,

@@ -78,7 +78,7 @@ defmodule Phoenix.Endpoint do
 
   @doc false
   defmacro __before_compile__(env) do
-    sockets = env.module |> Module.get_attribute(:phoenix_sockets) |> Enum.reverse()
+    sockets = env.module |> Module.get_attribute(:phoenix_sockets) |> Enum.reverse() |> Enum.concat()
 
     quote do
       @doc false
@@ -95,7 +95,8 @@ defmodule Phoenix.Endpoint do
   Declares a socket at a path, e.g. `socket "/voice", MyApp.UserSocket, websocket: [check_origin: true]`.
 
   Options of `:websocket`: `:check_origin`, `:connect_info`, `:timeout` (60_000), `:max_frame_size`
-  (262_144), `:error_handler`, `compress: false`. Beside it: `auth_token: true`, `longpoll: false`.
+  (262_144), `:error_handler`, `compress: false`. Beside it: `auth_token: true`, and `longpoll: true` or its
+  options `:check_origin`, `:connect_info`, `:window_ms` (10_000; how long a poll waits).
   """
   defmacro socket(path, module, opts) do
     module = Plug.Builder.expand_alias(module, __CALLER__)

@@ -69,7 +69,7 @@ defmodule PhoenixLite.EndpointSupervisor do
   def init({otp_app, endpoint, opts}) do
     config = EndpointConfig.load(otp_app, endpoint, opts)
 
-    children = if EndpointConfig.server?(config), do: PhoenixLite.Listening.servers(endpoint, config), else: []
-    Supervisor.init(children, strategy: :one_for_one)
+    servers = if EndpointConfig.server?(config), do: PhoenixLite.Listening.servers(endpoint, config), else: []
+    Supervisor.init(PhoenixLite.LongPoll.children(endpoint) ++ servers, strategy: :one_for_one)
   end
 end

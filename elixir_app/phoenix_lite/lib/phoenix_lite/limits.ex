@@ -11,8 +11,9 @@ defmodule PhoenixLite.Limits do
   | `connections` | 16_384 | at a time; the oldest without a whole request makes way for a new one, and if there is none, the new one gets a 503 |
   | `connections_per_address` | 512 | the same from one IPv4 address or one IPv6 /64, but for the networks in `unlimited` of the endpoint's `connection_limits/0`: proxies |
   | `reserve` | 64 | connections beyond `connections`, for paths that begin as one in `priority` of the same function |
-  | `queue_bytes` | 4_194_304 | waiting for one WebSocket client to read; more closes it |
+  | `queue_bytes` | 4_194_304 | waiting for one client of a socket to read; more closes it |
   | `queue_messages` | 2_048 | likewise |
+  | `poll_sessions` | 4_096 | sockets by long polling at a time; a new one is answered with 500, and its client tries again |
 
   Two limits of a WebSocket are options of `socket`, as in Phoenix: `:timeout` (60 s without a frame) and
   `:max_frame_size` (256 KiB here, for frames and whole messages).
@@ -28,6 +29,7 @@ defmodule PhoenixLite.Limits do
     reserve: 64
   ]
   @socket [queue_bytes: 4_194_304, queue_messages: 2_048]
+  @polling [poll_sessions: 4_096]
 
   @doc """
   Limits of a listener. An endpoint may have a function `connection_limits/0`, which returns a keyword list of `unlimited`
@@ -52,8 +54,12 @@ defmodule PhoenixLite.Limits do
     |> Map.put(:idle_timeout_ms, limit(options, :timeout, 60_000))
   end
 
+  @doc "How many sockets by long polling there may be."
+  @spec poll_sessions() :: pos_integer()
+  def poll_sessions, do: configured().poll_sessions
+
   defp configured do
-    defaults = Map.new(@listener ++ @socket)
+    defaults = Map.new(@listener ++ @socket ++ @polling)
 
     Enum.reduce(Application.get_env(:phoenix_lite, :limits, []), defaults, fn {name, value}, limits ->
       unless Map.has_key?(limits, name) and is_integer(value) and value > 0 do

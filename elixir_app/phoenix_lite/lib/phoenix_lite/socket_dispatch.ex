@@ -4,21 +4,46 @@ defmodule PhoenixLite.SocketDispatch do
   require Logger
   alias Plug.Conn
 
+  @polling [:check_origin, :connect_info, :window_ms]
+  @window_ms 10_000
   @known [:check_origin, :connect_info, :timeout, :max_frame_size, :error_handler, :compress]
   @info [:peer_data, :x_headers, :auth_token]
 
-  @doc "Checks a `socket` declaration and returns its path, options and module."
-  @spec declare(String.t(), module(), keyword()) :: {{[String.t()], keyword()}, module()}
+  @doc "Checks a `socket` declaration and returns path, options and module of each of its transports."
+  @spec declare(String.t(), module(), keyword()) :: [{{[String.t()], keyword()}, module()}]
   def declare(path, module, opts) do
     only!(opts, [:websocket, :longpoll, :auth_token], "socket")
-    if opts[:longpoll], do: raise(ArgumentError, "phoenix_lite has no long polling: set longpoll: false")
     websocket = Keyword.fetch!(opts, :websocket)
     only!(websocket, @known, "websocket:")
     if websocket[:compress], do: raise(ArgumentError, "phoenix_lite doesn't compress WebSocket messages")
     info = Keyword.get(websocket, :connect_info, [])
     for key <- info, key not in @info, do: session!(key)
     options = websocket |> Keyword.put(:auth_token, opts[:auth_token]) |> Keyword.put(:connect_info, info)
-    {{PhoenixLite.RouteCompiler.split(path) ++ ["websocket"], options}, module}
+    path = PhoenixLite.RouteCompiler.split(path)
+    [{{path ++ ["websocket"], options}, module} | long_poll(path, module, options, opts[:longpoll])]
+  end
+
+  defp long_poll(_path, _module, _options, off) when off in [nil, false], do: []
+  defp long_poll(path, module, options, true), do: long_poll(path, module, options, [])
+
+  # The limit on a message's size is the WebSocket's.
+  defp long_poll(path, module, options, own) when is_list(own) do
+    only!(own, @polling, "longpoll:")
+    {window, own} = Keyword.pop(own, :window_ms, @window_ms)
+
+    unless is_integer(window) and window > 0,
+      do: raise(ArgumentError, "longpoll option :window_ms must be a positive integer, got: #{inspect(window)}")
+
+    info = Keyword.get(own, :connect_info, [])
+    for key <- info, key not in @info, do: session!(key)
+
+    options =
+      options
+      |> Keyword.take([:auth_token, :max_frame_size, :timeout])
+      |> Keyword.merge(own)
+      |> Keyword.merge(longpoll: window, connect_info: info)
+
+    [{{path ++ ["longpoll"], options}, module}]
   end
 
   defp only!(opts, known, where) do
@@ -42,7 +67,22 @@ defmodule PhoenixLite.SocketDispatch do
 
   @doc "Connects."
   @spec call(Conn.t(), module(), module(), keyword()) :: Conn.t()
-  def call(%Conn{method: "GET"} = conn, endpoint, module, opts) do
+  def call(conn, endpoint, module, opts) do
+    if opts[:longpoll], do: polled(conn, endpoint, module, opts), else: websocket(conn, endpoint, module, opts)
+  end
+
+  defp polled(conn, endpoint, module, opts) do
+    conn = Conn.fetch_query_params(conn)
+
+    if PhoenixLite.Origin.allowed?(conn, endpoint, opts) do
+      PhoenixLite.LongPoll.call(conn, endpoint, module, opts)
+    else
+      log_origin(conn, endpoint)
+      PhoenixLite.LongPoll.answer(conn, 403)
+    end
+  end
+
+  defp websocket(%Conn{method: "GET"} = conn, endpoint, module, opts) do
     conn = Conn.fetch_query_params(conn)
 
     cond do
@@ -52,7 +92,7 @@ defmodule PhoenixLite.SocketDispatch do
     end
   end
 
-  def call(conn, _endpoint, _module, _opts), do: Conn.send_resp(conn, 400, "")
+  defp websocket(conn, _endpoint, _module, _opts), do: Conn.send_resp(conn, 400, "")
 
   defp upgrade?(conn) do
     conn
@@ -62,14 +102,17 @@ defmodule PhoenixLite.SocketDispatch do
   end
 
   defp forbidden_origin(conn, endpoint) do
+    log_origin(conn, endpoint)
+    Conn.send_resp(conn, 403, "")
+  end
+
+  defp log_origin(conn, endpoint) do
     if log?() do
       Logger.warning(
         "Refused a socket of #{inspect(endpoint)} for its origin #{inspect(Conn.get_req_header(conn, "origin"))}; " <>
           "see :check_origin, and :url for the host. Others within ten seconds aren't logged"
       )
     end
-
-    Conn.send_resp(conn, 403, "")
   end
 
   # Anybody can send as many as they like. Two at the same moment may both be logged.

@@ -9,7 +9,14 @@ defmodule Demo.Endpoint do
 
   socket "/live", Phoenix.LiveView.Socket, websocket: [connect_info: [session: @session_options]]
 
-  socket "/token", Demo.UserSocket, auth_token: true, websocket: [check_origin: false, connect_info: [:auth_token]]
+  socket "/token", Demo.UserSocket,
+    auth_token: true,
+    websocket: [check_origin: false, connect_info: [:auth_token]],
+    longpoll: [check_origin: false, connect_info: [:auth_token]]
+
+  socket "/poll", Demo.UserSocket,
+    websocket: [max_frame_size: 65_536],
+    longpoll: [window_ms: 400, connect_info: [:peer_data]]
 
   socket "/open", Demo.UserSocket,
     websocket: [
