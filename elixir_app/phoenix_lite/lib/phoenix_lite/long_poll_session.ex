@@ -3,7 +3,7 @@ defmodule PhoenixLite.LongPoll.Session do
   The process of a socket whose client polls. It calls the handler as `PhoenixLite.WebSocket` does, and keeps
   what the client is to have until that polls.
 
-  It ends when the handler says so, when no poll has come for one and a half windows, and when more waits than
+  It ends when the handler stops it, when no poll has come for one and a half windows, and when more waits than
   `queue_messages` and `queue_bytes` of `PhoenixLite.Limits` allow. One poll waits at a time: a second one ends
   the first with 410.
   """
@@ -131,7 +131,7 @@ defmodule PhoenixLite.LongPoll.Session do
 
   ## What the client gets
 
-  # What came before the end still goes out, with the next poll at the latest.
+  # Messages from before the end still go out, with the next poll at the latest.
   defp deliver(%{over: nil, queue: []} = session), do: {:noreply, session}
   defp deliver(%{poller: nil, queue: [_ | _]} = session), do: {:noreply, session}
 
