@@ -32,6 +32,8 @@ const PUSHES = ["participants", "levels", "speaking", "slots", "positions", "cha
 /** How often the watchdog looks, and how long a socket may be closed before it steps in. */
 const WATCH_MS = 1000;
 const WATCHDOG_PATIENCE_MS = 3000;
+/** A socket that lived shorter than this doesn't reset the back-off: something on the way may close each one at once. */
+const SHORT_LIFE_MS = 5000;
 /** So many sockets in a row that didn't open are worth a word. */
 const UNANSWERED_AFTER = 3;
 
@@ -53,6 +55,9 @@ export class Signalling extends EventTarget {
   #renewing = false;
   #renewedAt = 0;
   #closedSince = 0;
+  #openedAt = 0;
+  /** Sockets in a row that opened and soon closed. */
+  #shortLives = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #watchdog;
   #online = () => this.#reconnect();
 
@@ -79,7 +84,7 @@ export class Signalling extends EventTarget {
       timeout: 8000,
       // A dead path is noticed in at most twice this.
       heartbeatIntervalMs: 8000,
-      reconnectAfterMs: (tries) => backoff(tries, { first: 50, most: 2000 }),
+      reconnectAfterMs: (tries) => backoff(tries + this.#shortLives, { first: 50, most: 2000 }),
       rejoinAfterMs: (tries) => backoff(tries, { first: 300, most: 4000 }),
     });
     let opened = false;
@@ -87,6 +92,7 @@ export class Signalling extends EventTarget {
     this.#socket.onOpen(() => {
       opened = true;
       refusals = 0;
+      this.#openedAt = Date.now();
     });
     this.#socket.onError(() => {
       refusals += 1;
@@ -97,6 +103,7 @@ export class Signalling extends EventTarget {
       if (!opened) this.#renewToken();
     });
     this.#socket.onClose(() => {
+      if (opened) this.#shortLives = Date.now() - this.#openedAt < SHORT_LIFE_MS ? this.#shortLives + 1 : 0;
       opened = false;
       this.#lose();
     });
