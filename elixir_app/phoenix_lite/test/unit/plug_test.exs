@@ -78,7 +78,7 @@ defmodule PhoenixLite.PlugTest do
           fn -> Plug.Session.init(store: :cookie, key: "a", signing_salt: "b", encryption_salt: "c") end,
           fn -> Plug.Static.init(at: "/", from: "a", only: [], gzip: true) end,
           fn -> Plug.Parsers.init(parsers: [:other]) end,
-          fn -> PhoenixLite.SocketDispatch.declare("/s", M, longpoll: [window_ms: 0], websocket: []) end,
+          fn -> PhoenixLite.SocketDispatch.declare("/s", M, longpoll: [nonsense: 1], websocket: []) end,
           fn -> PhoenixLite.SocketDispatch.declare("/s", M, websocket: [compress: true]) end,
           fn -> PhoenixLite.SocketDispatch.declare("/s", M, websocket: [connect_info: [:uri]]) end
         ] do
