@@ -87,7 +87,8 @@ pub enum Action {
     /// * one for `peer` restarts their connection (ICE restart, RFC 8445 §9), or begins a new one with the same certificate
     ///   (RFC 8842 §5.5);
     /// * one for `replacement` begins a connection that `peer` can't serve: another certificate, or other m-lines. `replacement`
-    ///   has joined. `peer` stays until [`Action::Leave`], so that an answer that never arrives costs no sound.
+    ///   has joined. `peer` stays until [`Action::Leave`], so that an answer that never arrives costs no sound; until then
+    ///   neither of the two hears the other.
     ///
     /// [`Event::Refused`] names `peer`; there is no `replacement` then. A full or overloaded shard takes a replacement.
     Reoffer {

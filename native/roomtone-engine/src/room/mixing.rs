@@ -14,6 +14,7 @@ use super::base::RoomBase;
 use super::context::ShardContext;
 use super::fade_out::FadeOut;
 use super::feed::{Beginning, Feed, PacketTrend, PassScratch};
+use super::gains::GainPan;
 use super::listener_stream::ListenerStream;
 use super::mix_encoder::{Encoded, MixEncoder};
 use super::peer::Peer;
@@ -357,6 +358,15 @@ impl Mixing {
                         _ if peer.mix.is_none() && peer.stream.has_begun() => Some(Beginning::AfterSilence),
                         _ => None,
                     };
+                    if beginning.is_none() && peer.mix.is_none() {
+                        // A newcomer hasn't heard the voices that fade out, and one of them may be their own, of the connection before
+                        // this one.
+                        for (talker, weight) in talkers.iter().zip(&mut *row) {
+                            if self.fading.iter().any(|fading| fading.id == *talker) {
+                                *weight = GainPan::SILENT;
+                            }
+                        }
+                    }
                     peer.mix = Some(match beginning {
                         Some(beginning) => {
                             let goes_on = talkers.iter().zip(&*begins).filter(|(_, begins)| !**begins);

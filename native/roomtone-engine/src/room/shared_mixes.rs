@@ -149,7 +149,10 @@ impl SharedMixes {
         let found = match at {
             Some(id) => self.claim(id, row, config.share),
             None if !config.share => None,
-            None => self.find(|mix| mix.listeners > 0 && mix.encoder.channels() == channels && mix.row == row),
+            // The end of a voice that a newcomer has never heard could be their own, of the connection before this one.
+            None => {
+                self.find(|mix| mix.listeners > 0 && !mix.ended && mix.encoder.channels() == channels && mix.row == row)
+            }
         };
         let id = match (found, at) {
             (Some(id), _) => id,
