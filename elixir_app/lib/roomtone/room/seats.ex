@@ -5,7 +5,8 @@ defmodule Roomtone.Room.Seats do
   A participant whose sound is connected keeps the seat. A *pending* one, on the way in, holds one for a few seconds at most
   (`:seat_ms`), and:
 
-    * two pending joins share a ticket (a token, or the session behind it) at most;
+    * two pending joins at most share a ticket: the session behind a token. A token that a program signed has none, since many
+      clients may share it, and counts by address alone;
     * an address that has a pending join takes no seat of the last quarter of those that are free: these are for addresses that have
       none;
     * when all free seats are held by pending joins, a newcomer takes the one of the address with the most joins that came to nothing,
