@@ -328,6 +328,16 @@ defmodule Roomtone do
     Telemetry.span([:join], %{room: name, participant: identity}, fn -> answer(name, identity, offer, opts) end)
   end
 
+  @doc false
+  # As `join/4`, for a source, which has no offer.
+  @spec join_source(String.t(), String.t(), keyword) :: {:ok, participant} | {:error, join_error}
+  def join_source(name, identity, opts) do
+    joined =
+      Telemetry.span([:join], %{room: name, participant: identity}, fn -> answer(name, identity, :source, opts) end)
+
+    with {:ok, %{participant: participant}} <- joined, do: {:ok, participant}
+  end
+
   defp answer(name, identity, offer, opts) do
     with {:ok, name} <- Name.room(name),
          {:ok, identity} <- Name.identity(identity),

@@ -178,7 +178,7 @@ defmodule Roomtone.Source do
     joining = [bot: true, grants: [:speak], owner: self(), grace: 0, name: opts[:name], muted: opts[:muted] || false]
 
     with {:ok, encoder} <- Audio.encoder(bitrate: @bitrate, application: :audio),
-         {:ok, _joined} <- Roomtone.join(state.room, state.identity, :source, joining),
+         {:ok, _person} <- Roomtone.join_source(state.room, state.identity, joining),
          {:ok, participant} <- Roomtone.RoomServer.call(state.room, {:process, state.identity}) do
       Process.monitor(participant)
       {:reply, :ok, %{state | participant: participant, encoder: encoder}, {:continue, {:play, sound}}}
