@@ -149,6 +149,18 @@ defmodule RoomtoneWeb.Auth do
     :ok
   end
 
+  @doc "The token of a request's header `Authorization: Bearer` (RFC 6750, section 2.1)."
+  @spec bearer(Plug.Conn.t()) :: {:ok, String.t()} | {:error, :missing_token}
+  def bearer(conn) do
+    with [header] <- get_req_header(conn, "authorization"),
+         [scheme, jwt] <- String.split(header, " ", parts: 2),
+         "bearer" <- String.downcase(scheme, :ascii) do
+      {:ok, String.trim(jwt)}
+    else
+      _none -> {:error, :missing_token}
+    end
+  end
+
   @doc "From now on the calling process gets `{:session_ended, what}` when anything ends that this token stands on."
   @spec watch(Roomtone.Token.t()) :: :ok | {:error, :signed_out}
   def watch(%{session_id: session_id} = token) do

@@ -28,23 +28,13 @@ defmodule RoomtoneWeb.PositionController do
 
   # Only failures count against the address: a game's server asks many times a second.
   defp authenticate(conn, room) do
-    with {:ok, jwt} <- bearer(conn),
+    with {:ok, jwt} <- RoomtoneWeb.Auth.bearer(conn),
          {:ok, token} <- Auth.verify(jwt, room),
          {:ok, grants} <- Roomtone.grants(room, Auth.join_options(token)),
          :ok <- if(:moderate in grants, do: :ok, else: {:error, {:not_granted, :moderate}}) do
       {:ok, %Token{} = token}
     else
       {:error, reason} -> with :ok <- AddressLimit.take(conn.remote_ip), do: {:error, reason}
-    end
-  end
-
-  defp bearer(conn) do
-    with [header] <- get_req_header(conn, "authorization"),
-         [scheme, jwt] <- String.split(header, " ", parts: 2),
-         "bearer" <- String.downcase(scheme, :ascii) do
-      {:ok, String.trim(jwt)}
-    else
-      _none -> {:error, :missing_token}
     end
   end
 

@@ -125,21 +125,11 @@ defmodule RoomtoneWeb.WhipController do
   def session_method_not_allowed(conn, _params), do: not_allowed(conn, @session_methods)
 
   defp authenticate(conn, room) do
-    with {:ok, jwt} <- bearer(conn),
+    with {:ok, jwt} <- RoomtoneWeb.Auth.bearer(conn),
          {:ok, token} <- Auth.verify(jwt, :any),
          {:ok, room} <- Name.room(room),
          :ok <- if(token.room == room, do: :ok, else: {:error, :wrong_room}) do
       {:ok, jwt, token}
-    end
-  end
-
-  defp bearer(conn) do
-    with [header] <- get_req_header(conn, "authorization"),
-         [scheme, jwt] <- String.split(header, " ", parts: 2),
-         "bearer" <- String.downcase(scheme, :ascii) do
-      {:ok, String.trim(jwt)}
-    else
-      _none -> {:error, :missing_token}
     end
   end
 
