@@ -89,7 +89,7 @@ defmodule PhoenixLite.LongPoll.Session do
     :ok
   end
 
-  ## What the handler says
+  ## Results of the handler
 
   defp take([], session), do: session
   defp take(_messages, %{over: reason} = session) when reason != nil, do: session
@@ -129,7 +129,7 @@ defmodule PhoenixLite.LongPoll.Session do
     %{session | over: {:shutdown, :binary_message}}
   end
 
-  ## What the client gets
+  ## Answers to the client
 
   # Messages from before the end still go out, with the next poll at the latest.
   defp deliver(%{over: nil, queue: []} = session), do: {:noreply, session}
