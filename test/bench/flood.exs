@@ -1,13 +1,15 @@
 # The CPU that a flood on sockets takes: one address sends as fast as it can, on one socket, and opens
-# another when that is closed, a second later or at once. Prints the CPU time of the server's process in
-# % of a core, after that of the idle server. The media engine is the scripted one of the tests.
+# another when that is closed, a second later or at once. One kind of attacker sends on until the
+# connection ends; the other reads the server's close frame and hangs up by itself. Prints the CPU time of
+# the server's process in % of a core, after that of the idle server. The media engine is the scripted one
+# of the tests.
 #
 #   MIX_ENV=test mix run --no-start test/bench/flood.exs
 #
-# The attacker is a process of its own, which this script starts: elixir flood.exs client PORT PAUSE_MS FILE,
+# The attacker is a process of its own, which this script starts: elixir flood.exs client PORT PAUSE_MS READS FILE,
 # where FILE holds the cookie and the CSRF token of a page, and one message.
 case System.argv() do
-  ["client", port, pause, file] ->
+  ["client", port, pause, reads, file] ->
     [port, pause] = Enum.map([port, pause], &String.to_integer/1)
     {cookie, csrf, message} = file |> File.read!() |> :erlang.binary_to_term()
     size = byte_size(message)
@@ -20,15 +22,30 @@ case System.argv() do
         "connection: Upgrade\r\nupgrade: websocket\r\n" <>
         "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
-    send_on = fn send_on, socket -> if :gen_tcp.send(socket, frame) == :ok, do: send_on.(send_on, socket) end
+    # A close frame with code 1008.
+    closed? = fn ->
+      receive do
+        {:tcp, _socket, data} -> :binary.match(data, <<1::1, 0::3, 8::4>>) != :nomatch and data =~ "too many"
+      after
+        0 -> false
+      end
+    end
+
+    send_on = fn send_on, socket ->
+      if :gen_tcp.send(socket, frame) == :ok and not (reads == "reads" and closed?.()), do: send_on.(send_on, socket)
+    end
 
     attack = fn attack ->
       {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, ip: {127, 0, 0, 66}])
       :ok = :gen_tcp.send(socket, handshake)
 
       case :gen_tcp.recv(socket, 0) do
-        {:ok, "HTTP/1.1 101" <> _} -> send_on.(send_on, socket)
-        _refused -> Process.sleep(20)
+        {:ok, "HTTP/1.1 101" <> _} ->
+          if reads == "reads", do: :inet.setopts(socket, active: true)
+          send_on.(send_on, socket)
+
+        _refused ->
+          Process.sleep(20)
       end
 
       :gen_tcp.close(socket)
@@ -89,10 +106,15 @@ case System.argv() do
 
     IO.puts("idle: #{cpu.()} % of a core")
 
-    for {name, message} <- messages, {when_again, pause} <- [{"a second later", "1000"}, {"at once", "0"}] do
+    for {name, message} <- messages,
+        {when_again, pause, reads} <- [
+          {"a second later", "1000", "sends on"},
+          {"at once", "0", "sends on"},
+          {"at once after the close frame", "0", "reads"}
+        ] do
       file = Path.join(System.tmp_dir!(), "roomtone-flood-#{System.pid()}")
       File.write!(file, :erlang.term_to_binary({cookie, csrf, Jason.encode!(message)}))
-      arguments = [__ENV__.file, "client", to_string(port), pause, file]
+      arguments = [__ENV__.file, "client", to_string(port), pause, reads, file]
 
       client =
         Port.open({:spawn_executable, System.find_executable("elixir")}, [:binary, :stderr_to_stdout, args: arguments])

@@ -28,10 +28,13 @@ defmodule RoomtoneWeb.HostileTest do
 
     canary = unique_name()
 
-    for name <- ~w(ada ben cleo),
-        do: {:ok, _} = as(somebody(), fn -> Roomtone.join(canary, name, FakeNative.offer(), create: true) end)
-
     :ok = Roomtone.subscribe(canary, levels: false)
+
+    for name <- ~w(ada ben cleo) do
+      {:ok, _} = as(somebody(), fn -> Roomtone.join(canary, name, FakeNative.offer(), create: true) end)
+      assert_receive {:roomtone, ^canary, {:joined, _}}, 5_000
+      assert_receive {:roomtone, ^canary, connected} when elem(connected, 0) == :connected, 5_000
+    end
 
     on_exit(fn -> Application.put_env(:roomtone, ClientAddress, trusted: "off") end)
     {:ok, port: port, canary: canary}
@@ -172,6 +175,30 @@ defmodule RoomtoneWeb.HostileTest do
     end
 
     undisturbed(canary)
+  end
+
+  test "after its close frame a client that sends on is read slowly, and one that answers is let go at once", %{
+    port: port
+  } do
+    message = frame(Jason.encode!(["1", "1", "lv:x", "nothing", String.duplicate("x", 50_000)]))
+
+    closed = fn ->
+      {101, socket} = websocket(port, {127, 0, 0, 66}, "/live/websocket?vsn=2.0.0")
+      for _ <- 1..100, do: :gen_tcp.send(socket, message)
+      assert until(socket, "too many messages")
+      socket
+    end
+
+    # The server reads 512 KiB twenty times a second, for three seconds. Until then the attacker has no other socket.
+    socket = closed.()
+    began = System.monotonic_time(:millisecond)
+    assert Enum.find_value(1..10_000, fn _ -> with :ok <- :gen_tcp.send(socket, message), do: nil end)
+    assert System.monotonic_time(:millisecond) - began > 1_500
+
+    # A close frame, masked. The server reads past the messages before it, then ends the connection.
+    socket = closed.()
+    :ok = :gen_tcp.send(socket, <<0x88, 0x82, 0::32, 1000::16>>)
+    assert {:error, :closed} = :gen_tcp.recv(socket, 0, 20_000)
   end
 
   defmodule Desk do

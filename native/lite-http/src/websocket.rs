@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use rustler::{Encoder, Env, LocalPid, Term};
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
@@ -31,8 +31,13 @@ mod atoms {
 
 /// How long the client may take to answer a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Bytes that are read and thrown away so that a reset doesn't overtake a close frame.
-const LINGER_BYTES: usize = 16 << 20;
+/// Bytes that are read and thrown away at a time so that a reset doesn't overtake a close frame.
+const LINGER_BYTES: usize = 512 << 10;
+/// Messages that are read and thrown away at a time.
+const LINGER_MESSAGES: usize = 2_048;
+/// Between two such reads. TCP slows a client down that goes on sending: it can't make the server read faster than this, nor open
+/// another connection in place of this one before [`CLOSE_TIMEOUT`] is over.
+const LINGER_PAUSE: Duration = Duration::from_millis(50);
 
 /// How it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -216,26 +221,39 @@ async fn close(socket: &mut Socket, code: CloseCode, reason: Utf8Bytes, ended: E
     ended
 }
 
-/// Reads on until the client has closed too: closing with unread bytes would reset the connection, and the client might lose
-/// the close frame.
+/// Reads on, slowly, until the client has closed too: closing with unread bytes would reset the connection, and the client might
+/// lose the close frame.
 async fn linger(socket: &mut Socket) {
+    let (mut messages, mut bytes) = (0, 0);
     while let Some(message) = socket.next().await {
         match message {
             Ok(Message::Close(_)) => {
                 finish(socket).await;
                 return;
             }
-            Ok(_) => {}
+            Ok(message) => {
+                messages += 1;
+                bytes += message.len();
+            }
             Err(_) => break,
         }
+        if messages >= LINGER_MESSAGES || bytes >= LINGER_BYTES {
+            (messages, bytes) = (0, 0);
+            sleep(LINGER_PAUSE).await;
+        }
     }
+    // Not the WebSocket protocol any more, or more than it may be.
     let stream = socket.get_mut();
-    let mut thrown_away = 0;
     let mut buffer = [0; 4096];
-    while thrown_away < LINGER_BYTES {
+    let mut thrown_away = 0;
+    loop {
         match stream.read(&mut buffer).await {
             Ok(read) if read > 0 => thrown_away += read,
             _ => return,
+        }
+        if thrown_away >= LINGER_BYTES {
+            thrown_away = 0;
+            sleep(LINGER_PAUSE).await;
         }
     }
 }
