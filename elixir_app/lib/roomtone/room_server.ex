@@ -23,20 +23,19 @@ defmodule Roomtone.RoomServer do
     Chat,
     Config,
     Drain,
-    FloorPlan,
     Lobby,
     Media,
     MixPolicy,
     MixSync,
     Participant,
+    Positions,
     Room,
     Rooms,
     SafeCall,
     SlotAssignments,
     Subscribers,
     Telemetry,
-    UnknownMessage,
-    Walkers
+    UnknownMessage
   }
 
   alias Roomtone.Media.Retry
@@ -50,7 +49,6 @@ defmodule Roomtone.RoomServer do
   # Longer than a page takes to reload, or a lost connection to return.
   @hand_on_ms 20_000
   # Wrong passcodes of the last ten minutes are counted, and told in fives.
-  @walk_ms 50
   @guesses_ms 600_000
   @guesses_told 5
   @most_guesses 1_000
@@ -66,8 +64,7 @@ defmodule Roomtone.RoomServer do
     :hand_on_timer,
     :memory_timer,
     :reopen_timer,
-    :walk_timer,
-    walkers: %Walkers{},
+    positions: %Positions{},
     # When somebody said a wrong passcode, in monotonic milliseconds.
     guesses: [],
     waited: false,
@@ -96,9 +93,7 @@ defmodule Roomtone.RoomServer do
           memory_timer: reference | nil,
           # Runs until the next attempt to open the room after a full queue.
           reopen_timer: reference | nil,
-          # Runs until the steps that people took are told.
-          walk_timer: reference | nil,
-          walkers: Walkers.t(),
+          positions: Positions.t(),
           guesses: [integer],
           # Whether the end of an empty room was put off for a join on its way in.
           waited: boolean,
@@ -355,43 +350,28 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:mix, op}, _from, state) do
     case MixSync.change(state.mixer, op, map_size(state.room.people)) do
-      {:ok, mixer} -> {:reply, :ok, %{state | mixer: mixer} |> remember_mix(op) |> placed(op)}
-      {:error, _} = error -> {:reply, error, state}
+      {:ok, mixer} ->
+        positions = Positions.changed(state.positions, mixer.mix, op)
+        {:reply, :ok, remember_mix(%{state | mixer: mixer, positions: positions}, op)}
+
+      {:error, _} = error ->
+        {:reply, error, state}
     end
   end
 
-  def handle_call({:walk, identity, to}, _from, %{mixer: %{mix: mix}} = state) do
-    case {mix.moves, place_of(state, identity)} do
-      {:server, _place} ->
-        {:reply, {:error, :positions_from_server}, state}
-
-      {:clients, nil} ->
-        {:reply, {:error, :not_found}, state}
-
-      {:clients, from} ->
-        now = System.monotonic_time(:millisecond)
-        {result, walkers} = Walkers.step(state.walkers, mix.plan, identity, from, to, now)
-        state = %{state | walkers: walkers}
-
-        case result do
-          :ok -> {:reply, {:ok, to}, tell_steps_soon(state)}
-          {:error, reason} -> {:reply, {:put_back, from, reason}, state}
-        end
-    end
+  def handle_call({:walk, identity, to}, _from, %{room: %{people: people}} = state) when is_map_key(people, identity) do
+    now = System.monotonic_time(:millisecond)
+    {answer, positions} = Positions.walk(state.positions, state.mixer.mix, identity, to, now)
+    {:reply, answer, %{state | positions: positions}}
   end
 
-  def handle_call(:floor_map, _from, %{mixer: %{mix: mix}} = state) do
-    map =
-      mix.plan &&
-        %{
-          plan: mix.plan,
-          moves: mix.moves,
-          range: if(mix.distance.model == :linear, do: mix.distance.max_distance),
-          positions: Map.merge(on_plan(mix.positions), state.walkers.moved)
-        }
+  def handle_call({:walk, _nobody, _to}, _from, %{mixer: %{mix: %{moves: :server}}} = state),
+    do: {:reply, {:error, :positions_from_server}, state}
 
-    {:reply, {:ok, map}, state}
-  end
+  def handle_call({:walk, _nobody, _to}, _from, state), do: {:reply, {:error, :not_found}, state}
+
+  def handle_call(:floor_map, _from, state),
+    do: {:reply, {:ok, Positions.floor_map(state.positions, state.mixer.mix)}, state}
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
   def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
@@ -519,10 +499,12 @@ defmodule Roomtone.RoomServer do
   def handle_info({:timeout, timer, :mix}, state),
     do: {:noreply, %{state | mixer: MixSync.handle_timeout(state.mixer, timer)}}
 
-  def handle_info({:timeout, timer, :walk}, %{walk_timer: timer} = state),
-    do: {:noreply, tell_steps(%{state | walk_timer: nil})}
-
-  def handle_info({:timeout, _timer, :walk}, state), do: {:noreply, state}
+  def handle_info({:timeout, timer, :positions}, %{room: room} = state) do
+    where = {room.name, map_size(room.people)}
+    {positions, mixer} = Positions.handle_timeout(state.positions, timer, state.mixer, where)
+    # A second is soon enough for positions.
+    {:noreply, remember_soon(%{state | positions: positions, mixer: mixer})}
+  end
 
   # The room waits once for a person who is just joining.
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer, waited: waited} = state) do
@@ -581,7 +563,9 @@ defmodule Roomtone.RoomServer do
   defp admit({:new, room, person, []}, state) do
     case start_participant(state, person) do
       {:ok, pid} ->
-        state = put_on_plan(%{state | room: room, untouched: false}, person.identity)
+        people = map_size(room.people)
+        {positions, mixer} = Positions.enter(state.positions, state.mixer, person.identity, people)
+        state = %{state | room: room, untouched: false, positions: positions, mixer: mixer}
         state = settle(watch(state, person.identity, pid))
         {:reply, {:ok, pid, person}, remember_soon(state)}
 
@@ -675,15 +659,12 @@ defmodule Roomtone.RoomServer do
       do: Subscribers.tell(room.name, {:unseated, identity})
 
     # If they never came in, settings made for them beforehand are kept for their next try.
-    state =
+    {positions, mixer} =
       if events == [],
-        do: off_the_plan(state, identity),
-        else: %{
-          state
-          | mixer: MixSync.forget(state.mixer, identity),
-            walkers: Walkers.forget(state.walkers, identity)
-        }
+        do: Positions.give_up(state.positions, state.mixer, identity, map_size(state.room.people)),
+        else: {Positions.forget(state.positions, identity), MixSync.forget(state.mixer, identity)}
 
+    state = %{state | positions: positions, mixer: mixer}
     crashes = Map.delete(state.crashes, identity)
 
     state = %{
@@ -768,83 +749,6 @@ defmodule Roomtone.RoomServer do
       _ -> state
     end
   end
-
-  # ---- Positions -------------------------------------------------------------------------------------------------------
-
-  # Names that were tried and never came in leave nothing behind.
-  defp off_the_plan(%{mixer: %{mix: %{moves: :clients, positions: positions}}} = state, identity)
-       when is_map_key(positions, identity) do
-    op = {:put_positions, %{identity => nil}}
-    state = %{state | walkers: Walkers.forget(state.walkers, identity)}
-
-    case MixSync.change(state.mixer, op, map_size(state.room.people)) do
-      {:ok, mixer} -> placed(%{state | mixer: mixer}, op)
-      {:error, {:too_many_cells, _most}} -> state
-    end
-  end
-
-  defp off_the_plan(state, _identity), do: state
-
-  # Where somebody who is in the room is, with the steps that aren't told yet.
-  defp place_of(state, identity) do
-    case state do
-      %{room: %{people: people}} when not is_map_key(people, identity) -> nil
-      %{walkers: %{moved: %{^identity => place}}} -> place
-      %{mixer: %{mix: %{positions: %{^identity => at}}}} -> {at.x, at.z}
-      _nowhere -> nil
-    end
-  end
-
-  # Newcomers on a plan have a place, unless they have one already.
-  defp put_on_plan(%{mixer: %{mix: %{moves: :clients} = mix}} = state, identity) do
-    if is_map_key(mix.positions, identity) do
-      state
-    else
-      op = {:put_positions, off_plan(%{identity => FloorPlan.start(mix.plan, Map.values(on_plan(mix.positions)))})}
-
-      case MixSync.change(state.mixer, op, map_size(state.room.people)) do
-        {:ok, mixer} -> placed(%{state | mixer: mixer}, op)
-        # Too many people for gains of their own.
-        {:error, {:too_many_cells, _most}} -> state
-      end
-    end
-  end
-
-  defp put_on_plan(state, _identity), do: state
-
-  # The app has moved people.
-  defp placed(%{mixer: %{mix: %{plan: nil}}} = state, _op), do: state
-  defp placed(state, {:put_position, identity, at}), do: placed(state, {:put_positions, %{identity => at}})
-
-  defp placed(state, {:put_positions, positions}),
-    do: tell_steps_soon(%{state | walkers: Walkers.moved(state.walkers, on_plan(positions))})
-
-  defp placed(state, _op), do: state
-
-  defp tell_steps_soon(%{walk_timer: nil} = state),
-    do: %{state | walk_timer: :erlang.start_timer(@walk_ms, self(), :walk)}
-
-  defp tell_steps_soon(state), do: state
-
-  # One change of the mix and one event for all steps since the last.
-  defp tell_steps(state) do
-    {moved, walkers} = Walkers.take(state.walkers)
-    state = %{state | walkers: walkers}
-    if moved != %{}, do: Subscribers.tell(state.room.name, {:positions, moved})
-    # Those whom the app has moved are there already, and look where it says.
-    known = on_plan(state.mixer.mix.positions)
-    op = {:put_positions, moved |> Enum.reject(fn {who, place} -> known[who] == place end) |> Map.new() |> off_plan()}
-
-    case MixSync.change(state.mixer, op, map_size(state.room.people)) do
-      {:ok, mixer} -> remember_mix(%{state | mixer: mixer}, op)
-      {:error, {:too_many_cells, _most}} -> state
-    end
-  end
-
-  defp on_plan(positions), do: Map.new(positions, fn {who, at} -> {who, at && {at.x, at.z}} end)
-
-  defp off_plan(places),
-    do: Map.new(places, fn {who, place} -> {who, place && %{x: elem(place, 0), y: 0.0, z: elem(place, 1)}} end)
 
   # ---- Media -----------------------------------------------------------------------------------------------------------
 
