@@ -7,7 +7,7 @@ defmodule Mix.Tasks.Compile.RoomtoneNif do
   @impl true
   def run(_args) do
     crates = Roomtone.MixProject.crates(Roomtone.MixProject.phoenix())
-    Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, __DIR__, crates)
+    Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, Path.join(__DIR__, "priv/native"), crates)
   end
 end
 

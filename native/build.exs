@@ -1,26 +1,27 @@
 defmodule Roomtone.NativeBuild do
   @moduledoc """
-  Builds crates of the cargo workspace: libraries, which are copied into `priv/native`, and programs.
+  Builds crates of the cargo workspace: libraries, which are copied to where a module loads them, and programs.
 
-  Shared by the Mix compilers of the app and of `phoenix_lite`. The test environment takes cargo's `dev` profile (overflow
-  checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies), every other one
-  `release`; `ROOMTONE_CARGO_PROFILE` overrides. With `ROOMTONE_NATIVE=built` cargo isn't asked at all: whatever it built last is
+  Shared by the Mix compilers of the app and of `phoenix_lite`. In this repository the test environment takes cargo's `dev`
+  profile (overflow checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies);
+  every other environment, and a build for an application that depends on Roomtone, takes `release`. `ROOMTONE_CARGO_PROFILE`
+  overrides. With `ROOMTONE_NATIVE=built` cargo isn't asked at all: whatever it built last is
   taken. `bin/test` uses that, since cargo lets only one build at a time into its folder.
   """
 
   @doc """
-  Builds `crate` in `workspace`; `lib<name>.so` becomes `<project>/priv/native/<name>.so`.
+  Builds `crate` in `workspace`; `lib<name>.so` becomes `<folder>/<name>.so`.
 
   `crates` are all that this build needs, `crate` among them. They are built together, and in the `dev` profile as
-  `cargo test --workspace` does it: cargo chooses the features of the dependencies by what is built at once, and another choice
-  would compile them all again.
+  `cargo test --workspace` does it if this repository is the project: cargo chooses the features of the dependencies by what is
+  built at once, and another choice would compile them all again.
   """
   @spec run(String.t(), String.t(), Path.t(), Path.t(), [String.t()]) ::
           {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
-  def run(crate, name, workspace, project, crates) do
+  def run(crate, name, workspace, folder, crates) do
     with :ok <- cargo(crate, workspace, crates) do
       extension = if match?({:unix, :darwin}, :os.type()), do: "dylib", else: "so"
-      copy(built(workspace, "lib#{name}.#{extension}"), Path.join(project, "priv/native/#{name}.so"))
+      copy(built(workspace, "lib#{name}.#{extension}"), Path.join(folder, "#{name}.so"))
     end
   end
 
@@ -38,7 +39,8 @@ defmodule Roomtone.NativeBuild do
   end
 
   defp build(crate, workspace, crates) do
-    args = ["build", "--profile", profile() | selection(profile(), crates)]
+    profile = profile(workspace)
+    args = ["build", "--profile", profile | selection(profile, crates, ours?(workspace))]
     Mix.shell().info("==> cargo #{Enum.join(args, " ")}")
 
     case System.cmd(cargo!(), args, cd: workspace, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
@@ -47,13 +49,20 @@ defmodule Roomtone.NativeBuild do
     end
   end
 
-  defp profile, do: System.get_env("ROOMTONE_CARGO_PROFILE") || default_profile(Mix.env())
+  defp profile(workspace) do
+    default = if Mix.env() == :test and ours?(workspace), do: "dev", else: "release"
+    System.get_env("ROOMTONE_CARGO_PROFILE") || default
+  end
 
-  defp selection("dev", _crates), do: ["--workspace", "--lib", "--bins", "--examples"]
-  defp selection(_profile, crates), do: Enum.flat_map(crates, &["-p", &1])
+  @doc "What cargo builds: everything, or these crates. An application that depends on Roomtone has no use for the rest."
+  @spec selection(String.t(), [String.t()], boolean) :: [String.t()]
+  def selection("dev", _crates, true), do: ["--workspace", "--lib", "--bins", "--examples"]
+  def selection(_profile, crates, _ours?), do: Enum.flat_map(crates, &["-p", &1])
 
-  defp default_profile(:test), do: "dev"
-  defp default_profile(_env), do: "release"
+  # Whether the project that is built is one of this repository. A dependency has the folder of dependencies of its parent.
+  defp ours?(workspace) do
+    String.starts_with?(Path.expand(Mix.Project.deps_path()) <> "/", Path.expand(workspace) <> "/")
+  end
 
   defp cargo! do
     System.find_executable("cargo") ||
@@ -62,7 +71,8 @@ defmodule Roomtone.NativeBuild do
 
   defp built(workspace, file) do
     target = System.get_env("CARGO_TARGET_DIR") || Path.join(workspace, "target")
-    Path.join([target, if(profile() == "dev", do: "debug", else: profile()), file])
+    profile = profile(workspace)
+    Path.join([target, if(profile == "dev", do: "debug", else: profile), file])
   end
 
   # A new file under a new inode: a virtual machine that has the old library mapped goes on undisturbed.

@@ -3,7 +3,7 @@ defmodule Roomtone.BuildTest do
   # Sets an environment variable, which is everybody's.
   use ExUnit.Case, async: false
 
-  alias Roomtone.MixProject
+  alias Roomtone.{MixProject, NativeBuild}
 
   setup do
     before = System.get_env("PHOENIX")
@@ -63,6 +63,16 @@ defmodule Roomtone.BuildTest do
     files = Enum.flat_map(folders, &Path.wildcard(&1 <> "/**/*.{ex,exs,heex}"))
     assert length(files) > 100
     for file <- files, text = File.read!(file), do: refute(text =~ ~r/PhoenixLite|:phoenix_lite|lite_test/, file)
+  end
+
+  test "a build for another application leaves out the load generator and the other crates" do
+    crates = ["roomtone-nif", "lite-http"]
+    only = ["-p", "roomtone-nif", "-p", "lite-http"]
+    assert NativeBuild.selection("dev", crates, false) == only
+    assert NativeBuild.selection("release", crates, false) == only
+    # Here cargo has compiled the dependencies of the whole workspace at once.
+    assert "--workspace" in NativeBuild.selection("dev", crates, true)
+    assert NativeBuild.selection("release", crates, true) == only
   end
 
   test "PHOENIX takes hex or lite" do
