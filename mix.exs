@@ -1,14 +1,32 @@
 unless Code.ensure_loaded?(Roomtone.NativeBuild), do: Code.require_file("native/build.exs", __DIR__)
 
 defmodule Mix.Tasks.Compile.RoomtoneNif do
-  @moduledoc "Builds `native/roomtone-nif` with cargo and puts the library where `Roomtone.Native` loads it."
+  @moduledoc """
+  Builds the native libraries with cargo and puts them where `Roomtone.Native` and, in a test
+  environment, `Roomtone.Test.Native` load them.
+  """
   use Mix.Task.Compiler
+
+  alias Roomtone.{MixProject, NativeBuild}
 
   @impl true
   def run(_args) do
-    crates = Roomtone.MixProject.crates(Roomtone.MixProject.phoenix())
-    Roomtone.NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, Path.join(__DIR__, "priv/native"), crates)
+    crates = MixProject.crates(MixProject.phoenix())
+    # In the build folder of the environment and not in priv, which all environments share: no release contains it.
+    test = Path.join(Mix.Project.app_path(), "native_test")
+
+    if MixProject.tests_rooms?() do
+      crates = crates ++ ["roomtone-test-nif"]
+
+      with {result, _} when result != :error <-
+             NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, priv(), crates),
+           do: NativeBuild.run("roomtone-test-nif", "roomtone_test_nif", __DIR__, test, crates)
+    else
+      NativeBuild.run("roomtone-nif", "roomtone_nif", __DIR__, priv(), crates)
+    end
   end
+
+  defp priv, do: Path.join(__DIR__, "priv/native")
 end
 
 defmodule Roomtone.MixProject do
@@ -51,6 +69,11 @@ defmodule Roomtone.MixProject do
   @doc "The crates that this build needs."
   def crates(:hex), do: ["roomtone-nif"]
   def crates(:lite), do: ["roomtone-nif", "lite-http"]
+
+  @doc "Whether this build is for tests of rooms on a virtual clock: see `Roomtone.Test`."
+  def tests_rooms? do
+    Mix.env() == :test or Application.get_env(:roomtone, :native) == Roomtone.Test.Engine
+  end
 
   defp deps(:hex) do
     [

@@ -48,7 +48,7 @@ defmodule RoomtoneDialyzer do
   # Test support is compiled with the application, and calls ExUnit.
   defp test_support?(beam) do
     {:ok, {_module, [compile_info: info]}} = :beam_lib.chunks(String.to_charlist(beam), [:compile_info])
-    info[:source] |> List.to_string() |> String.contains?("/test/")
+    info[:source] |> List.to_string() |> String.contains?("/test/support/")
   end
 
   defp ours?(file), do: file |> List.to_string() |> String.starts_with?("elixir_app/lib/")
