@@ -17,11 +17,13 @@ import { joinAtOnce, Room } from "./room_hook.js";
 import { keepSettings } from "./setting_boxes.js";
 import { listenToKeys } from "./shortcuts.js";
 import { keepTyped } from "./kept_input.js";
+import { transport } from "./transport.js";
 
 // For the style sheet: whether this browser would give the page a microphone.
 document.documentElement.toggleAttribute("data-insecure", !isSecureContext);
 
 const liveSocket = new LiveSocket("/live", Socket, {
+  ...transport.options({ first: 50, most: 5000 }),
   params: { _csrf_token: csrfToken() },
   hooks: { Room, Chat, Invite, FloorMap },
   dom: { onBeforeElUpdated: keepTyped },

@@ -2,6 +2,8 @@
 /** How good the connection is, in figures, for as long as somebody looks. */
 import { figures } from "./connection_stats.js";
 import { byId } from "./dom.js";
+import { SIGNALLING_WORDS } from "./messages.js";
+import { transport } from "./transport.js";
 
 const EVERY_MS = 1000;
 
@@ -46,6 +48,7 @@ export function showConnectionPanel(call, signal) {
         const value = found.figures[key];
         cells[key].textContent = value === null ? "–" : words(value);
       }
+      cells.signalling.textContent = SIGNALLING_WORDS[transport.polling ? "polling" : "webSocket"];
     }
     timer = setTimeout(look, EVERY_MS);
   };
@@ -66,7 +69,7 @@ export function showConnectionPanel(call, signal) {
  */
 function table(box) {
   const list = document.createElement("dl");
-  const cells = ROWS.map(([key, name]) => {
+  const cells = [...ROWS, ["signalling", "Signalling"]].map(([key, name]) => {
     const term = document.createElement("dt");
     const cell = document.createElement("dd");
     term.textContent = name;

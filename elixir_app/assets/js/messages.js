@@ -24,6 +24,18 @@ export const STATUS_WORDS = {
 /** The problem of a server that doesn't have us yet: {@link statusWords} tells it. */
 export const WAITING = "server_not_ready";
 
+/** Why we wait for the server, as far as the page itself can tell. */
+export const WAITING_TITLES = {
+  unanswered: "Can't reach the server.",
+  cut_off: "Each connection to the server breaks at once: a proxy, a firewall or a security program may be closing them.",
+};
+
+/** How the page talks to the server. */
+export const SIGNALLING_WORDS = {
+  webSocket: "WebSocket",
+  polling: "Long polling, as a proxy, a firewall or a security program blocks WebSockets",
+};
+
 /**
  * How the call is, in one line: one text for one condition.
  *

@@ -1,6 +1,8 @@
 // @ts-check
 import { Socket } from "phoenix";
 import { backoff } from "./backoff.js";
+import { WAITING_TITLES } from "./messages.js";
+import { transport } from "./transport.js";
 
 /** A request that the server answered with an error, or couldn't be asked. */
 export class SignallingError extends Error {
@@ -32,10 +34,8 @@ const PUSHES = ["participants", "levels", "speaking", "slots", "positions", "cha
 /** How often the watchdog looks, and how long a socket may be closed before it steps in. */
 const WATCH_MS = 1000;
 const WATCHDOG_PATIENCE_MS = 3000;
-/** A socket that lived shorter than this doesn't reset the back-off: something on the way may close each one at once. */
-const SHORT_LIFE_MS = 5000;
-/** So many sockets in a row that didn't open are worth a word. */
-const UNANSWERED_AFTER = 3;
+/** After so many sockets in a row that led into no room the person is told. */
+const FRUITLESS = 3;
 
 /**
  * The channel `room:<name>`, kept open.
@@ -55,9 +55,10 @@ export class Signalling extends EventTarget {
   #renewing = false;
   #renewedAt = 0;
   #closedSince = 0;
-  #openedAt = 0;
-  /** Sockets in a row that opened and soon closed. */
-  #shortLives = 0;
+  /** Sockets in a row that closed before the room was joined. */
+  #fruitless = 0;
+  /** Whether one of them opened. */
+  #cutOff = false;
   /** @type {ReturnType<typeof setInterval> | undefined} */ #watchdog;
   #online = () => this.#reconnect();
 
@@ -84,26 +85,19 @@ export class Signalling extends EventTarget {
       timeout: 8000,
       // A dead path is noticed in at most twice this.
       heartbeatIntervalMs: 8000,
-      reconnectAfterMs: (tries) => backoff(tries + this.#shortLives, { first: 50, most: 2000 }),
+      ...transport.options({ first: 50, most: 2000 }),
       rejoinAfterMs: (tries) => backoff(tries, { first: 300, most: 4000 }),
     });
     let opened = false;
-    let refusals = 0;
     this.#socket.onOpen(() => {
       opened = true;
-      refusals = 0;
-      this.#openedAt = Date.now();
     });
     this.#socket.onError(() => {
-      refusals += 1;
-      if (!opened && refusals === UNANSWERED_AFTER) {
-        this.#emit("waiting", new SignallingError("unanswered", "Can't reach the server.", true));
-      }
       // The browser doesn't say why a socket was refused; the token's age is the only cause that we can cure.
       if (!opened) this.#renewToken();
     });
     this.#socket.onClose(() => {
-      if (opened) this.#shortLives = Date.now() - this.#openedAt < SHORT_LIFE_MS ? this.#shortLives + 1 : 0;
+      if (!this.#joined) this.#closedEarly(opened);
       opened = false;
       this.#lose();
     });
@@ -179,6 +173,8 @@ export class Signalling extends EventTarget {
       .join()
       .receive("ok", (reply) => {
         this.#joined = true;
+        this.#fruitless = 0;
+        this.#cutOff = false;
         this.#emit("joined", reply);
       })
       .receive("error", (reply) => {
@@ -186,6 +182,15 @@ export class Signalling extends EventTarget {
         if (error.retry || error.reason === "unknown" || error.reason === "join crashed") this.#emit("waiting", error);
         else this.#refuse(error);
       });
+  }
+
+  /** @param {boolean} opened */
+  #closedEarly(opened) {
+    this.#fruitless += 1;
+    this.#cutOff ||= opened;
+    if (!this.#wanted || this.#fruitless < FRUITLESS) return;
+    const reason = this.#cutOff ? "cut_off" : "unanswered";
+    this.#emit("waiting", new SignallingError(reason, WAITING_TITLES[reason], true));
   }
 
   #lose() {

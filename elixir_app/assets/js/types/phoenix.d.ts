@@ -16,7 +16,19 @@ declare module "phoenix" {
     onClose(callback: () => void): void;
   }
 
+  export class LongPoll {
+    constructor(endPoint: string, protocols?: string[]);
+    /** Of the session at the server; null before there is one. */
+    token: string | null;
+    /** Messages that wait for their request, and those behind one that is under way. */
+    currentBatch: string[] | null;
+    batchBuffer: string[];
+    endpointURL(): string;
+    close(code?: number, reason?: string, wasClean?: boolean): void;
+  }
+
   export interface SocketOptions {
+    transport?: new (url: string, protocols?: string[]) => unknown;
     params?: Payload | (() => Payload);
     authToken?: string | (() => string);
     timeout?: number;

@@ -5,16 +5,21 @@ export const sockets = [];
 export const connections = [];
 
 /** The server's end of a socket: keeps what came, answers by `replies`, and pushes what it is told to. */
-export class FakeWebSocket {
+export class FakeWebSocket extends EventTarget {
   readyState = 0;
   /** @type {[string, any][]} event and payload of what the client sent */
   received = [];
   #join = ["", "", ""];
 
   constructor() {
+    super();
     sockets.push(this);
+    const { fate } = FakeWebSocket;
+    if (fate === "hangs") return;
     queueMicrotask(() => {
+      if (fate === "fails") return this.breaks();
       this.readyState = 1;
+      this.dispatchEvent(new Event("open"));
       this.onopen?.();
     });
   }
@@ -32,7 +37,9 @@ export class FakeWebSocket {
   }
 
   #deliver(message) {
-    if (this.readyState === 1) this.onmessage?.({ data: JSON.stringify(message) });
+    if (this.readyState !== 1) return;
+    this.dispatchEvent(new Event("message"));
+    this.onmessage?.({ data: JSON.stringify(message) });
   }
 
   /** All payloads of one event. */
@@ -40,11 +47,21 @@ export class FakeWebSocket {
     return this.received.filter(([name]) => name === event).map(([, payload]) => payload);
   }
 
-  close(code = 1000) {
+  close(code = this.readyState === 1 ? 1000 : 1006) {
     if (this.readyState === 3) return;
     this.readyState = 3;
-    this.onclose?.({ code, wasClean: code === 1000 });
+    const event = Object.assign(new Event("close"), { code, wasClean: code === 1000 });
+    this.dispatchEvent(event);
+    this.onclose?.(event);
   }
+
+  /** As when something on the way ends the connection. */
+  breaks() {
+    FakeWebSocket.prototype.close.call(this, 1006);
+  }
+
+  /** The fate of each new one. @type {"opens" | "fails" | "hangs"} */
+  static fate = "opens";
 
   /** The server's answer: `[status, response]`, or nothing. @type {(event: string, payload: any) => any} */
   static reply = () => ["ok", {}];
@@ -110,6 +127,7 @@ export function install() {
   sockets.length = 0;
   connections.length = 0;
   FakeWebSocket.reply = () => ["ok", {}];
+  FakeWebSocket.fate = "opens";
   const track = { enabled: true, stop() {} };
   const mediaDevices = { getUserMedia: async () => ({ getAudioTracks: () => [track] }) };
   const globals = {
