@@ -239,6 +239,43 @@ defmodule RoomtoneWeb.HostileTest do
     undisturbed(canary)
   end
 
+  defp ask(port, from, method, path, body \\ "") do
+    {200, answer} = request(port, from, method, path, [{"content-type", "application/x-ndjson"}], body)
+    [_head, json] = String.split(answer, "\r\n\r\n", parts: 2)
+    Jason.decode!(json)
+  end
+
+  test "a client that polls pays for its messages, too, and its sockets count", %{port: port, canary: canary} do
+    from = {127, 0, 0, 67}
+    settings = Application.get_env(:roomtone, SocketBudget)
+    Application.put_env(:roomtone, SocketBudget, sockets: 2)
+    on_exit(fn -> Application.put_env(:roomtone, SocketBudget, settings) end)
+
+    [url, _other] =
+      for _ <- 1..2 do
+        assert %{"status" => 410, "token" => token} = ask(port, from, "GET", "/live/longpoll?vsn=2.0.0")
+        "/live/longpoll?" <> URI.encode_query(vsn: "2.0.0", token: token)
+      end
+
+    assert ask(port, from, "GET", "/live/longpoll?vsn=2.0.0") == %{"status" => 403}
+    assert {429, _} = websocket(port, from, "/live/websocket?vsn=2.0.0")
+    assert %{"status" => 410, "token" => _} = ask(port, {127, 0, 0, 7}, "GET", "/live/longpoll?vsn=2.0.0")
+
+    join = ~s(["1","1","lv:x","phx_join",{"session":"x"}])
+    statuses = for _ <- 1..3, do: ask(port, from, "POST", url, Enum.map_join(1..100, "\n", fn _ -> join end))["status"]
+    # A thousand units are ninety joins; the session ends after the first hundred.
+    assert statuses == [200, 410, 410]
+    # The answers of before come with one more poll, and with it the end.
+    assert %{"status" => 200, "messages" => [_ | _]} = ask(port, from, "GET", url)
+    assert ask(port, from, "GET", url) == %{"status" => 410}
+
+    assert eventually(fn ->
+             match?(%{"status" => 410, "token" => _}, ask(port, from, "GET", "/live/longpoll?vsn=2.0.0"))
+           end)
+
+    undisturbed(canary)
+  end
+
   test "forged messages of pages are answered, crash nothing and fill no log", %{port: port} do
     {101, socket} = websocket(port, {127, 0, 0, 66}, "/live/websocket?vsn=2.0.0")
 

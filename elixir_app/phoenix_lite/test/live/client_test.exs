@@ -77,6 +77,28 @@ defmodule PhoenixLite.ClientTest do
     Application.delete_env(:phoenix_lite, Demo.Strict)
   end
 
+  test "a poll that waits when the endpoint stops is answered at once, and the session is over" do
+    config = Application.get_env(:phoenix_lite, Demo.Endpoint)
+    Application.put_env(:phoenix_lite, Demo.Strict, config)
+    on_exit(fn -> Application.delete_env(:phoenix_lite, Demo.Strict) end)
+    start_supervised!(Demo.Strict)
+    {:ok, {_, port}} = Demo.Strict.server_info(:http)
+    opener = Demo.Raw.connect(port)
+    Demo.Raw.send(opener, Demo.Raw.head("GET", "/voice/longpoll?vsn=2.0.0", []))
+    assert {200, _, json} = Demo.Raw.response(opener)
+    query = URI.encode_query(vsn: "2.0.0", token: Jason.decode!(json)["token"])
+    poller = Demo.Raw.connect(port)
+    Demo.Raw.send(poller, Demo.Raw.head("GET", "/voice/longpoll?" <> query, []))
+    [{_, session, _, _}] = DynamicSupervisor.which_children(Demo.Strict.PollSessions)
+    wait_for(fn -> :sys.get_state(session).poller != nil end)
+    ended = Process.monitor(session)
+    assert stop_supervised(Demo.Strict) == :ok
+    assert {200, _, json} = Demo.Raw.response(poller)
+    # After its window of ten seconds it would have had 204.
+    assert Jason.decode!(json)["status"] == 410
+    assert_receive {:DOWN, ^ended, _, _, {:shutdown, :restart}}
+  end
+
   test "a request under way ends in peace when the endpoint stops" do
     config = Application.get_env(:phoenix_lite, Demo.Endpoint)
     Application.put_env(:phoenix_lite, Demo.Strict, config)

@@ -44,7 +44,7 @@ defmodule Demo.Strict do
   @moduledoc false
   use Phoenix.Endpoint, otp_app: :phoenix_lite
 
-  socket "/voice", Demo.UserSocket, websocket: [check_origin: false]
+  socket "/voice", Demo.UserSocket, websocket: [check_origin: false], longpoll: [check_origin: false]
   plug Plug.Parsers, parsers: [:json], json_decoder: Phoenix.json_library()
   plug Demo.Router
 end
