@@ -6,6 +6,8 @@ use roomtone_transport::{AcceptError, CloseReason};
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::tap::{Tap, TapSound};
+
 /// A room's number. Chosen by the caller, unique as long as the room is open.
 pub type RoomId = u64;
 
@@ -157,6 +159,24 @@ pub enum Action {
         /// The source.
         peer: PeerId,
     },
+    /// A new participant without a transport who hears, and whom nobody hears: a tap. Its sound goes into its queue, and
+    /// [`Event::TapReady`] tells when there is some. Reported by [`Event::Connected`] at once, or by [`Event::Refused`]. It leaves as any
+    /// participant. A room with a tap ticks in silence, too.
+    JoinTap {
+        /// The new participant.
+        peer: PeerId,
+        /// Its queue.
+        tap: Tap,
+        /// The sound that it takes.
+        sound: TapSound,
+    },
+    /// Changes whom a tap hears, or how loud. A tap of a mix stays one, and in stereo or not.
+    SetTap {
+        /// The tap.
+        peer: PeerId,
+        /// The sound that it takes from now on.
+        sound: TapSound,
+    },
     /// Asks for [`Event::PeerStats`].
     PeerStats {
         /// The participant.
@@ -258,6 +278,9 @@ pub enum Refusal {
     /// The number belongs to another participant of the room.
     #[error("a participant of that number is in the room already")]
     PeerExists,
+    /// A tap of a mix in a room that makes none.
+    #[error("the room forwards, so it has no mix")]
+    NotMixed,
     /// The shard has as many participants as it may have.
     #[error("the server takes no more participants")]
     ShardFull,
@@ -279,6 +302,7 @@ impl Refusal {
             Refusal::NoRoom => "no_room",
             Refusal::NoPeer => "no_peer",
             Refusal::PeerExists => "peer_exists",
+            Refusal::NotMixed => "not_mixed",
             Refusal::ShardFull => "shard_full",
             Refusal::Overloaded => "overloaded",
             Refusal::Unreadable => "malformed",
@@ -409,6 +433,13 @@ pub enum Event {
         peer: PeerId,
         /// The number of items.
         items: u32,
+    },
+    /// A tap has a batch for a consumer who found none.
+    TapReady {
+        /// The room.
+        room: RoomId,
+        /// The tap.
+        peer: PeerId,
     },
     /// The answer to [`Action::PeerStats`]; `None` if there is no such participant.
     PeerStats {

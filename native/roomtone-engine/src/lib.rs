@@ -31,6 +31,7 @@ mod shard;
 mod shard_message;
 mod shed;
 mod stats;
+mod tap;
 mod timers;
 mod transfer;
 
@@ -46,3 +47,4 @@ pub use shard::Shard;
 pub use shard_message::ShardMessage;
 pub use shed::Round;
 pub use stats::{Histogram, ShardStats};
+pub use tap::{Tap, TapBatch, TapPacket, TapSound};

@@ -19,6 +19,7 @@ use crate::routes::{Destination, Routes};
 use crate::shard_message::Message;
 use crate::shed::{Round, Shed};
 use crate::stats::ShardStats;
+use crate::tap::{Tap, TapSound};
 use crate::timers::Timers;
 
 /// Rooms and their participants behind one UDP socket. Reads no clock and does no I/O: see the crate's documentation.
@@ -218,6 +219,10 @@ impl Shard {
             Action::ClearSource { peer } => {
                 self.in_room(now, room, |room, _| room.clear_source(now, peer));
             }
+            Action::JoinTap { peer, tap, sound } => self.join_tap(now, room, peer, tap, &sound),
+            Action::SetTap { peer, sound } => {
+                self.in_room(now, room, |room, _| room.set_tap(peer, &sound));
+            }
             Action::PeerStats { peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(now, peer)).flatten();
                 self.context.events.push_back(Event::PeerStats {
@@ -349,6 +354,15 @@ impl Shard {
         match self.admits(room) {
             Ok(()) => {
                 self.in_room(now, room, |room, context| room.join_source(context, peer, speak));
+            }
+            Err(refusal) => self.context.events.push_back(Event::Refused { room, peer, refusal }),
+        }
+    }
+
+    fn join_tap(&mut self, now: Instant, room: RoomId, peer: PeerId, tap: Tap, sound: &TapSound) {
+        match self.admits(room) {
+            Ok(()) => {
+                self.in_room(now, room, |room, context| room.join_tap(now, context, peer, tap, sound));
             }
             Err(refusal) => self.context.events.push_back(Event::Refused { room, peer, refusal }),
         }

@@ -9,10 +9,11 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use common::{Moment, ROOM, World};
 use counting_alloc::CountingAlloc;
-use roomtone_engine::{Action, Command, GainCell, RoomKind};
+use roomtone_engine::{Action, Command, GainCell, RoomKind, Tap, TapSound};
 use roomtone_testkit::peer::ClientOptions;
 
 thread_local! {
@@ -163,4 +164,38 @@ fn forwarding_allocates_nothing() {
         tally.times.len(),
         tally.times
     );
+}
+
+#[test]
+fn taps_allocate_nothing() {
+    let mut world = World::new();
+    for id in 1..=3 {
+        world.join_talking(id);
+    }
+    world.connect();
+    let sounds = [
+        TapSound::Talkers { only: None },
+        TapSound::Mix {
+            default_gain: 1.0,
+            gains: vec![(1, 0.5)],
+            stereo: false,
+        },
+    ];
+    let mut taps = Vec::new();
+    for (peer, sound) in (80..).zip(sounds) {
+        let tap = Tap::new(world.now, Duration::from_millis(100));
+        taps.push(tap.clone());
+        world.command(Command::new(ROOM, Action::JoinTap { peer, tap, sound }));
+    }
+    // Until each batch has grown.
+    world.run_ms(6000);
+    world.deliver = false;
+    Tally::begin(&mut world);
+    world.run_ms(2000);
+    let tally = Tally::end(&mut world);
+    assert!(tally.packets.len() >= 290, "{} packets", tally.packets.len());
+    assert_eq!(allocating(&tally.packets), 0, "packets in");
+    let some = allocating(&tally.times);
+    assert!(some < 20, "{some} ticks allocate: {:?}", tally.times);
+    assert!(taps.iter().all(|tap| tap.take().is_some()));
 }

@@ -18,7 +18,7 @@ mod atoms {
         join_source, feed, clear_source, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
-        source_refused, room_moved, shed, room_failed,
+        source_refused, tap_ready, room_moved, shed, room_failed,
         // Keys.
         items, mark, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level,
@@ -280,6 +280,7 @@ fn event_term<'a>(env: Env<'a>, event: &Event) -> (Atom, Term<'a>) {
         Event::SourcePlayed { room, peer, mark } => (atoms::source_played(), map!(env, room, peer, mark)),
         Event::SourceDrained { room, peer } => (atoms::source_drained(), map!(env, room, peer)),
         Event::SourceRefused { room, peer, items } => (atoms::source_refused(), map!(env, room, peer, items)),
+        Event::TapReady { room, peer } => (atoms::tap_ready(), map!(env, room, peer)),
         Event::PeerStats { reference, stats } => {
             let stats = stats.as_ref().map(|stats| peer_stats(env, stats));
             (atoms::peer_stats(), map!(env, reference, stats))

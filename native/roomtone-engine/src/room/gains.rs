@@ -44,6 +44,8 @@ impl GainPan {
 pub(super) struct Gains {
     default: GainPan,
     cells: HashMap<PeerId, HashMap<PeerId, GainPan>>,
+    /// Listeners with a default of their own: taps, which the room's policy doesn't concern.
+    defaults: HashMap<PeerId, GainPan>,
 }
 
 impl Default for Gains {
@@ -51,6 +53,7 @@ impl Default for Gains {
         Gains {
             default: GainPan::new(1.0, 0.0),
             cells: HashMap::new(),
+            defaults: HashMap::new(),
         }
     }
 }
@@ -78,6 +81,28 @@ impl Gains {
         }
     }
 
+    /// Sets a listener's row: their gain for everybody else, whatever the room's is, and the cells that differ from it.
+    pub(super) fn set_row(
+        &mut self,
+        listener: PeerId,
+        default: GainPan,
+        cells: impl Iterator<Item = (PeerId, GainPan)>,
+    ) {
+        self.defaults.insert(listener, default);
+        self.cells.remove(&listener);
+        for (speaker, cell) in cells {
+            self.set(listener, speaker, Some(cell));
+        }
+    }
+
+    // The gain of a speaker for whom a listener has no cell.
+    fn default_of(&self, listener: PeerId) -> GainPan {
+        if self.defaults.is_empty() {
+            return self.default;
+        }
+        self.defaults.get(&listener).copied().unwrap_or(self.default)
+    }
+
     /// Two participants are one person, one of them on the way out: neither hears the other, until either is forgotten.
     pub(super) fn set_same_person(&mut self, one: PeerId, other: PeerId) {
         self.set(one, other, Some(GainPan::SILENT));
@@ -87,6 +112,7 @@ impl Gains {
     /// Removes a participant, as a listener and as a speaker.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.cells.remove(&peer);
+        self.defaults.remove(&peer);
         self.cells.retain(|_, row| {
             row.remove(&peer);
             !row.is_empty()
@@ -99,7 +125,9 @@ impl Gains {
             return GainPan::SILENT;
         }
         let row = self.cells.get(&listener);
-        row.and_then(|row| row.get(&speaker)).copied().unwrap_or(self.default)
+        row.and_then(|row| row.get(&speaker))
+            .copied()
+            .unwrap_or_else(|| self.default_of(listener))
     }
 
     /// The speakers for whom a listener has a gain other than the default, in no order.
@@ -116,7 +144,8 @@ impl Gains {
 
     /// Everybody's gain for everybody else, if there are no cells at all.
     pub(super) fn plain(&self) -> Option<f32> {
-        self.cells.is_empty().then_some(self.default.gain)
+        let plain = self.cells.is_empty() && self.defaults.values().all(|default| *default == self.default);
+        plain.then_some(self.default.gain)
     }
 
     /// A listener's row: how they hear each talker of a tick. Nobody hears themselves (mix-minus).
@@ -128,15 +157,13 @@ impl Gains {
         row: &mut Vec<GainPan>,
     ) {
         let cells = self.cells.get(&listener);
+        let default = self.default_of(listener);
         row.clear();
         row.extend(talkers.map(|talker| {
             if talker == listener {
                 return GainPan::SILENT;
             }
-            let cell = cells
-                .and_then(|cells| cells.get(&talker))
-                .copied()
-                .unwrap_or(self.default);
+            let cell = cells.and_then(|cells| cells.get(&talker)).copied().unwrap_or(default);
             match channels {
                 Channels::Mono => cell.centred(),
                 Channels::Stereo => cell,

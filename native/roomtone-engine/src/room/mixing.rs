@@ -91,6 +91,11 @@ impl Mixing {
         }
     }
 
+    /// Whether listeners who ask for stereo get it.
+    pub(super) fn is_stereo(&self) -> bool {
+        self.stereo
+    }
+
     /// The media that a newcomer is offered.
     pub(super) fn endpoint_options(&self, config: &MixConfig) -> EndpointOptions {
         EndpointOptions {

@@ -24,6 +24,7 @@ mod source;
 mod speaker_rank;
 mod speech_detector;
 mod streams;
+mod tap;
 mod tick_grid;
 mod token_bucket;
 mod voice_activity;
@@ -43,11 +44,13 @@ use self::mixing::Mixing;
 use self::peer::Peer;
 pub(crate) use self::scratch::Scratch;
 use self::source::{Due, Source};
+use self::tap::{Takes, TapPort};
 use self::tick_grid::Tick;
 use crate::command::{
     EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex, SourceItem,
 };
 use crate::routes::Route;
+use crate::tap::{Tap, TapSound};
 use crate::timers::Timers;
 
 /// A participant who is to join.
@@ -65,6 +68,8 @@ pub(crate) struct Room {
     kind: Kind,
     /// The participants without a transport.
     sources: Vec<Source>,
+    /// The participants who are taps.
+    taps: Vec<PeerId>,
     timers: Timers<PeerId>,
     fault: bool,
 }
@@ -112,6 +117,7 @@ impl Room {
             base: RoomBase::new(id, grid),
             kind: Kind::new(kind),
             sources: Vec::new(),
+            taps: Vec::new(),
             timers: Timers::default(),
             fault: false,
         }
@@ -177,6 +183,61 @@ impl Room {
         context.events.push_back(Event::Connected { room, peer: id });
     }
 
+    /// A new participant without a transport, who only hears, and puts what it hears into a queue.
+    pub(crate) fn join_tap(
+        &mut self,
+        now: Instant,
+        context: &mut ShardContext,
+        id: PeerId,
+        tap: Tap,
+        sound: &TapSound,
+    ) {
+        if self.base.position(id).is_some() {
+            return self.refuse(context, id, Refusal::PeerExists);
+        }
+        let takes = match (sound, &self.kind) {
+            (TapSound::Talkers { only }, _) => Takes::Talkers { only: only.clone() },
+            (TapSound::Mix { stereo, .. }, Kind::Mixing(mixing)) => Takes::Mix {
+                stereo: *stereo && mixing.is_stereo(),
+            },
+            (TapSound::Mix { .. }, Kind::Forwarding(_)) => return self.refuse(context, id, Refusal::NotMixed),
+        };
+        let peer = Peer::tap(id, context.index, TapPort::new(tap, takes));
+        self.kind.pushed(&peer);
+        self.base.push(peer);
+        self.taps.push(id);
+        self.set_tap(id, sound);
+        // The tap hears of silence, too.
+        self.base.grid.keep_ticking(now);
+        let room = self.base.id;
+        context.events.push_back(Event::Connected { room, peer: id });
+    }
+
+    /// Changes whom a tap takes, or how loud; that of a mix stays one.
+    pub(crate) fn set_tap(&mut self, id: PeerId, sound: &TapSound) {
+        let Some(tap) = self.base.peer_mut(id).and_then(|peer| peer.endpoint.tap_mut()) else {
+            return;
+        };
+        match (sound, &mut tap.takes) {
+            (TapSound::Talkers { only: new }, Takes::Talkers { only }) => only.clone_from(new),
+            (
+                TapSound::Mix {
+                    default_gain, gains, ..
+                },
+                Takes::Mix { .. },
+            ) => {
+                // A cell of a participant who isn't here would never be forgotten.
+                let here = gains.iter().filter(|(peer, _)| self.base.position(*peer).is_some());
+                let cells: Vec<(PeerId, GainPan)> =
+                    here.map(|(peer, gain)| (*peer, GainPan::new(*gain, 0.0))).collect();
+                self.base
+                    .gains
+                    .set_row(id, GainPan::new(*default_gain, 0.0), cells.into_iter());
+            }
+            _ => {}
+        }
+    }
+
     /// Sound for a source to play after what it has already.
     pub(crate) fn feed(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, items: &[SourceItem]) {
         let source = self.sources.iter_mut().find(|source| source.id == id);
@@ -203,14 +264,21 @@ impl Room {
     // Takes from each source what is to be heard from this tick on. A muted source goes on unheard, as a person would.
     fn play_sources(&mut self, tick: Tick, now: Instant, context: &mut ShardContext) {
         let Room {
-            base, kind, sources, ..
+            base,
+            kind,
+            sources,
+            taps,
+            ..
         } = self;
         for source in sources {
             let Some(at) = base.position(source.id) else { continue };
             let (room, peer) = (base.id, source.id);
             while let Some(due) = source.next(tick.timestamp()) {
                 match due {
-                    Due::Packet(packet) if base.peers[at].speak => kind.hear(base, now, context, at, &packet),
+                    Due::Packet(packet) if base.peers[at].speak => {
+                        tap::copy(base, now, taps, peer, &packet);
+                        kind.hear(base, now, context, at, &packet);
+                    }
                     Due::Packet(_) => {}
                     Due::Mark(mark) => context.events.push_back(Event::SourcePlayed { room, peer, mark }),
                     Due::Drained => context.events.push_back(Event::SourceDrained { room, peer }),
@@ -307,6 +375,7 @@ impl Room {
         }
         self.timers.remove(&id);
         self.sources.retain(|source| source.id != id);
+        self.taps.retain(|tap| *tap != id);
         match &mut self.kind {
             Kind::Mixing(mixing) => mixing.swap_removed(&mut self.base, now, at, id),
             Kind::Forwarding(forwarding) => forwarding.swap_removed(&mut self.base, now, at, id),
@@ -387,6 +456,7 @@ impl Room {
         let speak = peer.speak;
         let sound = peer.endpoint.handle_packet(now, from, packet);
         if let Some(packet) = sound.filter(|_| speak) {
+            tap::copy(&mut self.base, now, &self.taps, id, &packet);
             self.kind.hear(&mut self.base, now, context, at, &packet);
         }
         self.after(now, context, id);
@@ -442,8 +512,10 @@ impl Room {
                     forwarding.has_work()
                 }
             };
+            tap::tick(&mut self.base, context, &self.taps, tick);
             self.base.tell_levels(tick.at, context);
-            if !work_left && !self.base.has_work() && !self.sources.iter().any(Source::has_work) {
+            let idle = self.taps.is_empty() && !self.sources.iter().any(Source::has_work);
+            if !work_left && !self.base.has_work() && idle {
                 self.base.grid.rest();
             }
         }

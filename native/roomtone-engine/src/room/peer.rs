@@ -8,6 +8,7 @@ use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent};
 use super::context::ShardContext;
 use super::port::Port;
 use super::speech_detector::SpeechDetector;
+use super::tap::TapPort;
 use crate::command::{Event, PeerId, PeerStats, RoomId, ShardIndex};
 use crate::routes::Route;
 
@@ -52,6 +53,19 @@ impl Peer {
             home,
             speak,
             listen: false,
+            detector: SpeechDetector::default(),
+            connected: true,
+        }
+    }
+
+    /// A participant without a transport, whom nobody hears.
+    pub(super) fn tap(id: PeerId, home: ShardIndex, tap: TapPort) -> Peer {
+        Peer {
+            id,
+            listen: tap.listens(),
+            endpoint: Port::tap(tap),
+            home,
+            speak: false,
             detector: SpeechDetector::default(),
             connected: true,
         }

@@ -1,22 +1,49 @@
-//! The way of a participant to the network: a transport endpoint, or none for a source, which nobody sends anything to.
+//! The way of a participant to the network: a transport endpoint, or none for a source, which nobody sends anything to. A tap has a queue
+//! in place of it.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roomtone_transport::{Endpoint, EndpointStats, Event, Outbox, Packet, RtpIn, SlotOut, Transmit};
 
-/// An endpoint, or its absence. Without one nothing is ever due, sent or received.
-pub(super) struct Port(Option<Endpoint>);
+use super::tap::TapPort;
+
+/// An endpoint, or its absence. Without one nothing is ever due, sent or received, but what a tap takes.
+pub(super) struct Port(Option<Endpoint>, Option<Box<TapPort>>);
 
 impl Port {
     /// The port of a participant with a transport.
     pub(super) fn new(endpoint: Endpoint) -> Port {
-        Port(Some(endpoint))
+        Port(Some(endpoint), None)
     }
 
     /// The port of a source.
     pub(super) fn none() -> Port {
-        Port(None)
+        Port(None, None)
+    }
+
+    /// The port of a tap.
+    pub(super) fn tap(tap: TapPort) -> Port {
+        Port(None, Some(Box::new(tap)))
+    }
+
+    /// The tap, where there is one.
+    pub(super) fn tap_mut(&mut self) -> Option<&mut TapPort> {
+        self.1.as_deref_mut()
+    }
+
+    /// Takes the tap out, to be put back by [`Port::put_tap`].
+    pub(super) fn take_tap(&mut self) -> Option<Box<TapPort>> {
+        self.1.take()
+    }
+
+    /// Puts a tap back.
+    pub(super) fn put_tap(&mut self, tap: Box<TapPort>) {
+        self.1 = Some(tap);
+    }
+
+    fn listening_tap(&self) -> Option<&TapPort> {
+        self.1.as_deref().filter(|tap| tap.listens())
     }
 
     /// The endpoint, where there is one.
@@ -36,12 +63,12 @@ impl Port {
 
     /// As [`Endpoint::can_send`].
     pub(super) fn can_send(&self) -> bool {
-        self.0.as_ref().is_some_and(Endpoint::can_send)
+        self.listening_tap().is_some() || self.0.as_ref().is_some_and(Endpoint::can_send)
     }
 
     /// As [`Endpoint::sends_stereo`].
     pub(super) fn sends_stereo(&self) -> bool {
-        self.0.as_ref().is_some_and(Endpoint::sends_stereo)
+        self.listening_tap().is_some_and(TapPort::stereo) || self.0.as_ref().is_some_and(Endpoint::sends_stereo)
     }
 
     /// As [`Endpoint::max_average_bitrate`].
@@ -61,6 +88,10 @@ impl Port {
 
     /// As [`Endpoint::send_slot`].
     pub(super) fn send_slot(&mut self, now: Instant, slot: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
+        if let Some(tap) = &mut self.1 {
+            tap.send(now, audio);
+            return true;
+        }
         self.0
             .as_mut()
             .is_some_and(|endpoint| endpoint.send_slot(now, slot, audio, out))
