@@ -11,7 +11,7 @@ defmodule Mix.Tasks.Compile.RoomtoneNif do
 
   @impl true
   def run(_args) do
-    crates = MixProject.crates(MixProject.phoenix())
+    crates = MixProject.crates(Mix.Project.config()[:phoenix])
     # In the build folder of the environment and not in priv, which all environments share: no release contains it.
     test = Path.join(Mix.Project.app_path(), "native_test")
 
@@ -37,7 +37,9 @@ defmodule Roomtone.MixProject do
       app: :roomtone,
       version: "0.1.0",
       elixir: "~> 1.14",
-      elixirc_paths: elixirc_paths(Mix.env()),
+      # Remembered, because it depends on the project above while this one is loaded.
+      phoenix: phoenix(),
+      elixirc_paths: elixirc_paths(phoenix(), Mix.env()),
       compilers: [:roomtone_nif] ++ Mix.compilers(),
       start_permanent: Mix.env() == :prod,
       aliases: aliases(),
@@ -50,24 +52,48 @@ defmodule Roomtone.MixProject do
     [mod: {Roomtone.Application, []}, extra_applications: [:logger, :crypto, :inets, :ssl, :runtime_tools]]
   end
 
-  defp elixirc_paths(:test), do: ["elixir_app/lib", "test/support"]
-  defp elixirc_paths(_env), do: ["elixir_app/lib"]
+  defp elixirc_paths(:none, _env), do: ["elixir_app/lib/roomtone.ex", "elixir_app/lib/roomtone", "elixir_app/lib/mix"]
+
+  # Our own tests' support is of no use to an application.
+  defp elixirc_paths(_phoenix, :test) do
+    if top?(Mix.Project.config()), do: ["elixir_app/lib", "test/support"], else: ["elixir_app/lib"]
+  end
+
+  defp elixirc_paths(_phoenix, _env), do: ["elixir_app/lib"]
 
   # Phoenix from Hex if Hex is installed and Elixir is new enough for Phoenix 1.8; otherwise
   # elixir_app/phoenix_lite, which has the part of it that this app uses. The app can't tell them
   # apart: the modules have the same names and the same protocols.
-  @doc "The Phoenix that this build uses."
+  #
+  # An application without Phoenix gets rooms and the media API without the web: where Hex has the
+  # dependencies, this looks into those of the application. `config :roomtone, web: false` leaves
+  # the web out in any case, `web: true` in none.
+  @doc "The Phoenix that this build uses; `:none` without the web."
   def phoenix do
-    case System.get_env("PHOENIX") do
-      "hex" -> :hex
-      "lite" -> :lite
-      nil -> if Code.ensure_loaded?(Hex) and Version.match?(System.version(), ">= 1.15.0"), do: :hex, else: :lite
-      other -> Mix.raise("PHOENIX must be \"hex\" or \"lite\", not #{inspect(other)}")
+    hex? = Code.ensure_loaded?(Hex) and Version.match?(System.version(), ">= 1.15.0")
+
+    case {Application.get_env(:roomtone, :web), System.get_env("PHOENIX")} do
+      {false, variable} when variable in [nil, "hex", "lite"] -> :none
+      {web, "hex"} -> if web == true or phoenix?(Mix.Project.config()), do: :hex, else: :none
+      {_web, "lite"} -> :lite
+      {web, nil} when hex? -> if web == true or phoenix?(Mix.Project.config()), do: :hex, else: :none
+      {_web, nil} -> :lite
+      {_web, other} -> Mix.raise("PHOENIX must be \"hex\" or \"lite\", not #{inspect(other)}")
     end
   end
 
+  # While Mix loads this file, the project on its stack is the application above, if there is one.
+  @doc false
+  def phoenix?(project) do
+    if top?(project),
+      do: Keyword.get(project, :phoenix, :hex) != :none,
+      else: Enum.any?(project[:deps], &(elem(&1, 0) == :phoenix_live_view))
+  end
+
+  defp top?(project), do: project[:app] in [nil, :roomtone]
+
   @doc "The crates that this build needs."
-  def crates(:hex), do: ["roomtone-nif"]
+  def crates(without_lite) when without_lite in [:hex, :none], do: ["roomtone-nif"]
   def crates(:lite), do: ["roomtone-nif", "lite-http"]
 
   @doc "Whether this build is for tests of rooms on a virtual clock: see `Roomtone.Test`."
@@ -75,18 +101,21 @@ defmodule Roomtone.MixProject do
     Mix.env() == :test or Application.get_env(:roomtone, :native) == Roomtone.Test.Engine
   end
 
+  # Optional is what the web needs: an application has it, or does without the web.
   defp deps(:hex) do
     [
-      {:phoenix, "~> 1.8"},
-      {:phoenix_html, "~> 4.2"},
-      {:phoenix_live_view, "~> 1.2"},
-      {:bandit, "~> 1.8"},
-      {:jason, "~> 1.4"},
+      {:phoenix, "~> 1.8", optional: true},
+      {:phoenix_html, "~> 4.2", optional: true},
+      {:phoenix_live_view, "~> 1.2", optional: true},
+      {:bandit, "~> 1.8", optional: true},
+      {:jason, "~> 1.4", optional: true},
       {:telemetry, "~> 1.2"},
       # Phoenix.LiveViewTest parses pages with it.
       {:lazy_html, "~> 0.1", only: :test}
     ]
   end
+
+  defp deps(:none), do: if(Code.ensure_loaded?(Hex), do: [{:telemetry, "~> 1.2"}], else: [])
 
   # `env:` because path dependencies are built for :prod by default, and the cargo profile follows
   # the environment.

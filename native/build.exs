@@ -59,10 +59,8 @@ defmodule Roomtone.NativeBuild do
   def selection("dev", _crates, true), do: ["--workspace", "--lib", "--bins", "--examples"]
   def selection(_profile, crates, _ours?), do: Enum.flat_map(crates, &["-p", &1])
 
-  # Whether the project that is built is one of this repository. A dependency has the folder of dependencies of its parent.
-  defp ours?(workspace) do
-    String.starts_with?(Path.expand(Mix.Project.deps_path()) <> "/", Path.expand(workspace) <> "/")
-  end
+  # Whether the application that is built is one of this repository: a dependency goes into the build folder of its application.
+  defp ours?(workspace), do: String.starts_with?(Mix.Project.app_path(), Path.expand(workspace) <> "/")
 
   defp cargo! do
     System.find_executable("cargo") ||

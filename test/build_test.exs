@@ -75,6 +75,39 @@ defmodule Roomtone.BuildTest do
     assert NativeBuild.selection("release", crates, true) == only
   end
 
+  test "with web: false neither the web nor anything that it needs is compiled" do
+    web = Application.get_env(:roomtone, :web)
+
+    on_exit(fn ->
+      if web == nil, do: Application.delete_env(:roomtone, :web), else: Application.put_env(:roomtone, :web, web)
+    end)
+
+    Application.put_env(:roomtone, :web, false)
+
+    for phoenix <- ["hex", "lite"] do
+      project = project(phoenix)
+      assert applications(project) -- [:telemetry] == []
+      assert "elixir_app/lib/roomtone" in project[:elixirc_paths]
+      files = Enum.flat_map(project[:elixirc_paths], &[&1 | Path.wildcard(&1 <> "/**")])
+      assert Enum.filter(files, &(&1 =~ "roomtone_web")) == []
+    end
+  end
+
+  test "an application with LiveView gets the web, and another one doesn't" do
+    assert MixProject.phoenix?(app: :shop, deps: [{:phoenix, "~> 1.8"}, {:phoenix_live_view, "~> 1.2"}])
+    refute MixProject.phoenix?(app: :intercom, deps: [{:roomtone, "~> 0.1"}])
+    # For itself.
+    assert MixProject.phoenix?(app: nil)
+    assert MixProject.phoenix?(app: :roomtone, phoenix: :hex)
+    refute MixProject.phoenix?(app: :roomtone, phoenix: :none)
+  end
+
+  test "an application needs neither Phoenix nor Bandit nor Jason" do
+    for {app, _version, opts} <- project("hex")[:deps],
+        app in [:phoenix, :phoenix_live_view, :bandit, :jason],
+        do: assert({app, opts[:optional]} == {app, true})
+  end
+
   test "PHOENIX takes hex or lite" do
     assert_raise Mix.Error, ~r/must be "hex" or "lite"/, fn -> project("maybe") end
   end

@@ -100,11 +100,18 @@ defmodule Roomtone.FloorPlan do
   @spec read(Path.t()) :: {:ok, t} | error
   def read(path) do
     with {:ok, text} <- File.read(path),
-         {:ok, given} <- Jason.decode(text) do
+         {:ok, given} <- Roomtone.JSON.decode(text) do
       new(given)
     else
-      {:error, reason} when is_atom(reason) -> {:error, {:invalid_plan, "the file can't be read (#{reason})"}}
-      {:error, _no_json} -> {:error, {:invalid_plan, "the file isn't JSON"}}
+      {:error, :malformed} ->
+        {:error, {:invalid_plan, "the file isn't JSON"}}
+
+      {:error, :no_json_library} ->
+        {:error,
+         {:invalid_plan, "plans in files need Jason, or Elixir 1.18 or newer; `Roomtone.FloorPlan.new/1` needs neither"}}
+
+      {:error, reason} ->
+        {:error, {:invalid_plan, "the file can't be read (#{reason})"}}
     end
   end
 

@@ -1,7 +1,7 @@
 defmodule Roomtone.Telemetry do
   @moduledoc """
-  The events that Roomtone reports through `:telemetry`, in every build: where the library isn't
-  there, the stand-in of phoenix_lite has its name.
+  The events that Roomtone reports through `:telemetry`. Where the library isn't there, the stand-in
+  of phoenix_lite has its name; a build with neither counts and logs events, and calls no handlers.
 
   Durations are in native time units (`System.convert_time_unit/3`); all other measurements are
   counts. `docs/telemetry.md` shows how the events of one join follow each other.
@@ -77,7 +77,14 @@ defmodule Roomtone.Telemetry do
     Recorder.record(name, measurements, metadata)
     EventLog.write(name, measurements, metadata)
     Webhooks.notify(name, measurements, metadata)
-    :telemetry.execute([:roomtone | name], measurements, metadata)
+    tell_handlers([:roomtone | name], measurements, metadata)
+  end
+
+  # A build without a web and without Hex has no handlers to call.
+  if Code.ensure_loaded?(:telemetry) do
+    defp tell_handlers(name, measurements, metadata), do: :telemetry.execute(name, measurements, metadata)
+  else
+    defp tell_handlers(_name, _measurements, _metadata), do: :ok
   end
 
   @doc """

@@ -216,7 +216,11 @@ defmodule Roomtone.Webhooks do
 
     # The same in each attempt, by which a receiver recognises what it has.
     body =
-      Jason.encode!(%{type: "events", timestamp: DateTime.to_iso8601(DateTime.utc_now()), data: :queue.to_list(events)})
+      Roomtone.JSON.encode!(%{
+        type: "events",
+        timestamp: DateTime.to_iso8601(DateTime.utc_now()),
+        data: :queue.to_list(events)
+      })
 
     %{
       state

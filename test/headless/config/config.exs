@@ -1,8 +1,9 @@
 import Config
 
-# An application without a web: no `children`.
+# Rooms and the media API alone: neither Phoenix nor anything in its place is compiled.
 config :roomtone,
   environment: config_env(),
+  web: false,
   native: Roomtone.Test.Engine,
   token_secret: "intercom-test-secret-of-more-than-32-bytes",
   shards: 2,
