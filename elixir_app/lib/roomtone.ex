@@ -16,6 +16,9 @@ defmodule Roomtone do
   The subscribers of a room receive its events as `t:message/0`. Errors are tagged and name their
   cause; `describe_error/1` turns them into sentences.
 
+  Roomtone starts by itself, as an application. To start it under a supervisor of your own, with
+  settings that are known at run time only, see `child_spec/1`.
+
   `elixir_app/lib/roomtone/README.md` describes the processes, their lifetimes, and which of them
   ends which.
   """
@@ -58,6 +61,29 @@ defmodule Roomtone do
   @type open_error :: Types.open_error()
   @type mix_error :: Types.mix_error()
   @type join_error :: Types.join_error()
+
+  @doc """
+  Roomtone as a child of a supervisor of yours:
+
+      # config/config.exs
+      config :roomtone, start: false
+
+      # lib/my_app/application.ex
+      children = [
+        MyApp.Repo,
+        {Roomtone, token_secret: MyApp.Secrets.voice(), udp_ports: "50000-50003"},
+        MyAppWeb.Endpoint
+      ]
+
+  The options are those of `Roomtone.Config`, and add to `config :roomtone`. When your supervisor
+  stops it, Roomtone drains first: it admits nobody and waits for calls to end, at most
+  `drain_seconds`. A node runs one Roomtone.
+
+      iex> Roomtone.child_spec(udp_ports: "50000").id
+      Roomtone
+  """
+  @spec child_spec(keyword) :: Supervisor.child_spec()
+  defdelegate child_spec(opts), to: Roomtone.Hosted
 
   # ---- Rooms -----------------------------------------------------------------------------------------------------------
 

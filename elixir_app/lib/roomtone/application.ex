@@ -1,7 +1,8 @@
 defmodule Roomtone.Application do
   @moduledoc """
   Starts Roomtone: registries, media, rooms, and last the children from `config :roomtone, children:
-  […]` (the web layer).
+  […]` (the web layer). With `config :roomtone, start: false` it starts nothing, and `{Roomtone,
+  opts}` under the host's supervisor does: see `Roomtone.Hosted`.
 
   `:rest_for_one`, so every process is younger than those it depends on: when the media supervisor
   gives up, rooms and endpoint restart with it. The application stops in reverse: requests end
@@ -15,8 +16,14 @@ defmodule Roomtone.Application do
 
   @impl true
   def start(_type, _args) do
-    LogRedaction.install()
     env = Application.get_all_env(:roomtone)
+    if Keyword.get(env, :start, true), do: start_link(env), else: Supervisor.start_link([], strategy: :one_for_one)
+  end
+
+  @doc "Starts everything with these settings. `Roomtone.Hosted` calls it too."
+  @spec start_link(keyword) :: Supervisor.on_start()
+  def start_link(env) do
+    LogRedaction.install()
     config = Config.install!(env)
     check_native(config.native)
     Drain.reset()
@@ -40,7 +47,8 @@ defmodule Roomtone.Application do
   # The stop begins here (SIGTERM), while everything still runs.
   @impl true
   def prep_stop(state) do
-    Drain.run(Config.get().drain_seconds)
+    # Nobody to say goodbye to, if the host's supervisor started Roomtone: it has ended by now.
+    if Process.whereis(Roomtone.Supervisor), do: Drain.run(Config.get().drain_seconds)
     state
   end
 
