@@ -29,6 +29,48 @@ defmodule Mix.Tasks.Compile.RoomtoneNif do
   defp priv, do: Path.join(__DIR__, "priv/native")
 end
 
+defmodule Mix.Tasks.Compile.RoomtoneVendor do
+  @moduledoc """
+  Copies the JavaScript of other packages that pages without a bundler load, from npm's folder or,
+  in an application with Phoenix from Hex, from its dependencies. A file that neither has is left
+  out: a bundler finds it by itself, and a release must not have a dangling link.
+  """
+  use Mix.Task.Compiler
+
+  @files [
+    {"phoenix.mjs", "phoenix/priv/static/phoenix.mjs", :phoenix},
+    {"phoenix_live_view.esm.js", "phoenix_live_view/priv/static/phoenix_live_view.esm.js", :phoenix_live_view},
+    {"qr.mjs", "qr/index.js", nil}
+  ]
+
+  @impl true
+  def run(_args) do
+    vendor = Path.join(__DIR__, "priv/static/assets/vendor")
+    File.mkdir_p!(vendor)
+    changed = Enum.map(@files, fn {name, path, app} -> copy(source(path, app), Path.join(vendor, name)) end)
+    {if(:ok in changed, do: :ok, else: :noop), []}
+  end
+
+  defp source(path, app) do
+    npm = Path.join([__DIR__, "elixir_app/assets/node_modules", path])
+    dependency = app && Mix.Project.deps_paths()[app]
+
+    Enum.find([npm, dependency && Path.join(Path.dirname(dependency), path)], &(&1 && File.regular?(&1)))
+  end
+
+  defp copy(nil, to), do: if(File.rm(to) == :ok, do: :ok, else: :noop)
+
+  defp copy(from, to) do
+    if File.read(from) == File.read(to) do
+      :noop
+    else
+      # In place of a link, and not through it.
+      _ = File.rm(to)
+      File.cp!(from, to)
+    end
+  end
+end
+
 defmodule Roomtone.MixProject do
   use Mix.Project
 
@@ -40,7 +82,7 @@ defmodule Roomtone.MixProject do
       # Remembered, because it depends on the project above while this one is loaded.
       phoenix: phoenix(),
       elixirc_paths: elixirc_paths(phoenix(), Mix.env()),
-      compilers: [:roomtone_nif] ++ Mix.compilers(),
+      compilers: compilers(phoenix()) ++ Mix.compilers(),
       start_permanent: Mix.env() == :prod,
       aliases: aliases(),
       releases: [roomtone: [steps: [:assemble, &bundle/1, &strip/1]]],
@@ -51,6 +93,9 @@ defmodule Roomtone.MixProject do
   def application do
     [mod: {Roomtone.Application, []}, extra_applications: [:logger, :crypto, :inets, :ssl, :runtime_tools]]
   end
+
+  defp compilers(:none), do: [:roomtone_nif]
+  defp compilers(_phoenix), do: [:roomtone_nif, :roomtone_vendor]
 
   defp elixirc_paths(:none, _env), do: ["elixir_app/lib/roomtone.ex", "elixir_app/lib/roomtone", "elixir_app/lib/mix"]
 

@@ -108,6 +108,12 @@ defmodule Roomtone.BuildTest do
         do: assert({app, opts[:optional]} == {app, true})
   end
 
+  test "nothing in priv is a link to a file that isn't there: a release couldn't copy it" do
+    paths = Path.wildcard("priv/**", match_dot: true)
+    assert "priv/static/assets/vendor/phoenix.mjs" in paths
+    assert Enum.reject(paths, &File.exists?/1) == []
+  end
+
   test "PHOENIX takes hex or lite" do
     assert_raise Mix.Error, ~r/must be "hex" or "lite"/, fn -> project("maybe") end
   end

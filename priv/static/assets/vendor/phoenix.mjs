@@ -1,1 +1,0 @@
-../../../../elixir_app/assets/node_modules/phoenix/priv/static/phoenix.mjs

@@ -1,1 +1,0 @@
-../../../../elixir_app/assets/node_modules/phoenix_live_view/priv/static/phoenix_live_view.esm.js
