@@ -85,6 +85,10 @@ defmodule Roomtone.MixProject do
       compilers: compilers(phoenix()) ++ Mix.compilers(),
       start_permanent: Mix.env() == :prod,
       aliases: aliases(),
+      name: "Roomtone",
+      description: "Voice rooms: OTP orchestrates, Rust moves the sound. WebRTC, Opus mixing, Phoenix components.",
+      package: package(),
+      docs: docs(),
       releases: [roomtone: [steps: [:assemble, &bundle/1, &strip/1]]],
       deps: deps(phoenix())
     ]
@@ -165,6 +169,45 @@ defmodule Roomtone.MixProject do
   # `env:` because path dependencies are built for :prod by default, and the cargo profile follows
   # the environment.
   defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
+
+  # `mix roomtone.package` checks it. All crates are in it, because cargo needs each member of its workspace.
+  defp package do
+    [
+      licenses: ["MIT", "Apache-2.0"],
+      links: %{"Documentation" => "https://hexdocs.pm/roomtone"},
+      files:
+        ~w(mix.exs package.json .formatter.exs README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE NOTICE usage-rules.md) ++
+          ~w(Cargo.toml Cargo.lock rustfmt.toml clippy.toml native config docs priv/floor_plans priv/static) ++
+          ~w(elixir_app/lib elixir_app/assets/js elixir_app/assets/css elixir_app/assets/icons elixir_app/assets/*.svg) ++
+          ~w(elixir_app/assets/*.json elixir_app/assets/manifest.webmanifest elixir_app/assets/build.mjs) ++
+          ~w(elixir_app/assets/README.md elixir_app/phoenix_lite/lib) ++
+          ~w(elixir_app/phoenix_lite/mix.exs elixir_app/phoenix_lite/config),
+      exclude_patterns: [~r"^priv/static/assets/(vendor|built)/", ~r"^docs/images/"]
+    ]
+  end
+
+  # ExDoc reads this, where Hex is.
+  defp docs do
+    [
+      main: "readme",
+      extras:
+        ["README.md", "CHANGELOG.md", "usage-rules.md"] ++
+          Path.wildcard("docs/*.{md,cheatmd}") ++
+          Path.wildcard("docs/tutorial/*.livemd") ++ Path.wildcard("docs/decisions/*.md"),
+      groups_for_extras: [Tutorial: ~r"docs/tutorial/", Decisions: ~r"docs/decisions/", Guides: ~r"docs/[^/]+$"],
+      groups_for_modules: [
+        Rooms: [
+          Roomtone,
+          ~r"^Roomtone\.(Token|Name|Config|Types|Chat|Source|FloorPlan|Mix|Errors|Telemetry|Webhooks|Auth)"
+        ],
+        Sound: [Roomtone.Audio],
+        "In your pages": [~r"^RoomtoneWeb\.(Embedding|Components)"],
+        "In your tests": [~r"^Roomtone\.Test"],
+        "Inside: the domain": [~r"^Roomtone\."],
+        "Inside: the web": [~r"^RoomtoneWeb"]
+      ]
+    ]
+  end
 
   # esbuild bundles the client of a release into one script and one style sheet; otherwise the files
   # are served as they are.

@@ -9,7 +9,8 @@ defmodule Intercom.MixProject do
 
   defp deps do
     [
-      {:roomtone, path: "../..", env: Mix.env()}
+      # bin/test builds it from the files of the package, too.
+      {:roomtone, path: System.get_env("ROOMTONE_PATH", "../.."), env: Mix.env()}
     ]
   end
 end
