@@ -81,6 +81,12 @@ if config_env() != :test do
     other -> raise "LIMIT_LOOPBACK takes on or off, not #{inspect(other)}"
   end
 
+  case RoomtoneWeb.BasePath.parse(variable.("PHX_PATH")) do
+    {:ok, ""} -> :ok
+    {:ok, path} -> config :roomtone, RoomtoneWeb.Endpoint, url: [path: path]
+    {:error, takes} -> raise takes
+  end
+
   case files do
     {nil, nil} ->
       config :roomtone, RoomtoneWeb.Endpoint, http: [ip: any, port: port.("PORT", "4000")]

@@ -35,6 +35,20 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
     assert config[:check_origin] == ["https://voice.example"]
   end
 
+  test "a path of the host is part of the page's address; one that can't be is refused" do
+    config = &endpoint(Map.merge(%{"SECRET_KEY_BASE" => @secret, "PHX_HOST" => "voice.example"}, &1))
+
+    assert config.(%{"PHX_PATH" => "/voice/"})[:url] == [
+             path: "/voice",
+             host: "voice.example",
+             port: 443,
+             scheme: "https"
+           ]
+
+    assert config.(%{"PHX_PATH" => "/"})[:url][:path] == nil
+    assert_raise RuntimeError, ~r/PHX_PATH takes a path/, fn -> config.(%{"PHX_PATH" => "https://voice.example/x"}) end
+  end
+
   test "with certificate files: HTTPS for everybody, HTTP for this machine, origins as they come" do
     files = %{"HTTPS_CERT_FILE" => "tmp/cert.pem", "HTTPS_KEY_FILE" => "/etc/key.pem"}
 

@@ -11,7 +11,7 @@ import { Chat } from "./chat_hook.js";
 import { Invite } from "./invite_hook.js";
 import { FloorMap } from "./floor_map.js";
 import { hintWhenMuted } from "./muted_talk.js";
-import { byId, csrfToken, roomPage } from "./dom.js";
+import { basePath, byId, csrfToken, roomPage } from "./dom.js";
 import { showProblems } from "./problems.js";
 import { joinAtOnce, Room } from "./room_hook.js";
 import { keepSettings } from "./setting_boxes.js";
@@ -22,7 +22,7 @@ import { transport } from "./transport.js";
 // For the style sheet: whether this browser would give the page a microphone.
 document.documentElement.toggleAttribute("data-insecure", !isSecureContext);
 
-const liveSocket = new LiveSocket("/live", Socket, {
+const liveSocket = new LiveSocket(`${basePath()}/live`, Socket, {
   ...transport.options({ first: 50, most: 5000 }),
   params: { _csrf_token: csrfToken() },
   hooks: { Room, Chat, Invite, FloorMap },

@@ -2,6 +2,7 @@
 /**
  * The call outside of the page: the tab's title and icon, the lock screen, the keys of a headset, and a phone's screen, which stays on.
  */
+import { basePath } from "./dom.js";
 import { on } from "./events.js";
 
 /**
@@ -38,7 +39,8 @@ function showTitleAndIcon(call) {
     own = prefix({ unread, state: active && room?.muted ? "muted" : "none" }) + plain;
     if (document.title !== own) document.title = own;
     const picture = { none: "favicon.svg", open: "favicon-live.svg", muted: "favicon-muted.svg" }[state];
-    if (icon && icon.getAttribute("href") !== `/assets/${picture}`) icon.setAttribute("href", `/assets/${picture}`);
+    const address = `${basePath()}/assets/${picture}`;
+    if (icon && icon.getAttribute("href") !== address) icon.setAttribute("href", address);
     const { setAppBadge, clearAppBadge } = /** @type {any} */ (navigator);
     (unread > 0 ? setAppBadge?.call(navigator, unread) : clearAppBadge?.call(navigator))?.catch?.(() => {});
   };

@@ -9,6 +9,11 @@ export function byId(id) {
   return document.getElementById(id);
 }
 
+/** The path that all pages of ours are under; empty where they have the whole host. */
+export function basePath() {
+  return globalThis.document?.documentElement?.dataset.base ?? "";
+}
+
 /** The element of a room's page, where that is what is shown. @returns {HTMLElement | null} */
 export function roomPage() {
   // Forms have a field of that name.

@@ -4,6 +4,8 @@
  * that must not open anybody's microphone. Asking on one of our pages leaves a mark for the next room.
  */
 
+import { basePath } from "./dom.js";
+
 const KEPT = "roomtone:asked";
 /** As long as a slow line may take to bring the next page. */
 const LOADING_MS = 30_000;
@@ -28,12 +30,13 @@ export function listenForAsking() {
 
 /** @param {HTMLFormElement} form */
 function leadsIn(form) {
-  return /^\/(rooms$|invitations\/)/.test(new URL(form.action, location.href).pathname);
+  const { pathname } = new URL(form.action, location.href);
+  return pathname === `${basePath()}/rooms` || pathname.startsWith(`${basePath()}/invitations/`);
 }
 
 /** @param {string | null} path  of the room's page; null: the very next page, which only the server knows */
 export function askToEnter(path) {
-  if (path !== null && !path.startsWith("/rooms/")) return;
+  if (path !== null && !path.startsWith(`${basePath()}/rooms/`)) return;
   try {
     sessionStorage.setItem(KEPT, JSON.stringify({ path, at: Date.now() }));
   } catch {

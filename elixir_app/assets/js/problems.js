@@ -2,7 +2,7 @@
 /** Draws what doesn't work, and what can be done about it. */
 import { askToEnter } from "./join_consent.js";
 import { on } from "./events.js";
-import { byId } from "./dom.js";
+import { basePath, byId } from "./dom.js";
 import { WAITING } from "./messages.js";
 
 /**
@@ -149,5 +149,5 @@ function act({ code, action }, call, navigate) {
  */
 export function lobbyPath(place, more = {}) {
   const query = new URLSearchParams({ ...(place ? { room: place.room } : {}), ...more }).toString();
-  return query ? `/?${query}` : "/";
+  return `${basePath()}/${query ? `?${query}` : ""}`;
 }

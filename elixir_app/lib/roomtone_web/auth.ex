@@ -37,7 +37,9 @@ defmodule RoomtoneWeb.Auth do
   end
 
   # A new page, which is made for whoever they are now.
-  defp session_end({:session_ended, _what}, socket), do: {:halt, Phoenix.LiveView.redirect(socket, to: "/")}
+  defp session_end({:session_ended, _what}, socket),
+    do: {:halt, Phoenix.LiveView.redirect(socket, to: RoomtoneWeb.Paths.path("/"))}
+
   defp session_end(_other, socket), do: {:cont, socket}
 
   @doc "The page of an entry goes when the invitation is called back that let it in."
@@ -61,7 +63,7 @@ defmodule RoomtoneWeb.Auth do
 
   @doc "Where an invitation is taken."
   @spec invitation_path(String.t()) :: String.t()
-  def invitation_path(jwt), do: "/invitations/" <> jwt
+  def invitation_path(jwt), do: RoomtoneWeb.Paths.path("/invitations/" <> jwt)
 
   @doc """
   Whether this page may see what goes on in its room, as of now: a room that was not open when the page was made may have been opened

@@ -50,7 +50,11 @@ defmodule RoomtoneWeb.ClientAddress do
   @spec connection_limits() :: [unlimited: [String.t()], priority: [String.t()]]
   def connection_limits do
     networks = for {address, bits} <- settings().trusted, do: "#{:inet.ntoa(address)}/#{bits}"
-    [unlimited: networks, priority: ["/healthz", "/voice/websocket"]]
+
+    [
+      unlimited: networks,
+      priority: ["/healthz" | Enum.map(["/healthz", "/voice/websocket"], &RoomtoneWeb.Paths.path/1) |> Enum.uniq()]
+    ]
   end
 
   @doc false

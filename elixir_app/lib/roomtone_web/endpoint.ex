@@ -5,23 +5,20 @@ defmodule RoomtoneWeb.Endpoint do
   Everything a stranger can send is bounded here: bodies, frames, and how long a silent socket stays.
   """
   use Phoenix.Endpoint, otp_app: :roomtone
+  use RoomtoneWeb.BasePath
   use RoomtoneWeb.Incoming
 
-  @session_keys RoomtoneWeb.Incoming.session_keys()
+  alias RoomtoneWeb.Incoming
 
   # Signed, so that nobody makes one up; not encrypted, since it holds no secret that its owner mustn't see.
   @session_options [
     store: :cookie,
-    key: @session_keys.http,
+    key: "_roomtone",
     signing_salt: "room session",
     same_site: "Lax",
     http_only: true,
     max_age: 30 * 24 * 3600
   ]
-  @plain_session Plug.Session.init(@session_options)
-  @secure_session @session_options
-                  |> Keyword.merge(secure: true, key: @session_keys.https)
-                  |> Plug.Session.init()
 
   # The token comes in a header, not in the address, where logs would keep it. A frame must hold an offer of 64 KiB as JSON.
   socket "/voice", RoomtoneWeb.VoiceSocket,
@@ -75,10 +72,14 @@ defmodule RoomtoneWeb.Endpoint do
   plug :session
   plug RoomtoneWeb.Router
 
-  # Where people come by HTTPS, to us or to a proxy before us, the cookie must not go out over anything else. Which it is, is known
-  # only when the server runs.
+  # Where people come by HTTPS, to us or to a proxy before us, the cookie must not go out over anything else. Which it is, and under
+  # which path, is known only when the server runs.
   defp session(conn, _opts) do
-    https? = RoomtoneWeb.Incoming.https?(conn, __MODULE__)
-    Plug.Session.call(conn, if(https?, do: @secure_session, else: @plain_session))
+    [name: key, path: path, secure: secure] = Incoming.cookie("roomtone", Incoming.https?(conn, __MODULE__))
+
+    Plug.Session.call(
+      conn,
+      Plug.Session.init([key: key, path: path, secure: secure] ++ Keyword.delete(@session_options, :key))
+    )
   end
 end

@@ -11,21 +11,38 @@ defmodule RoomtoneWeb.Incoming do
       alone. Headers of a peer that isn't trusted are taken away.
     * **The scheme** that the client used with a trusted proxy becomes `conn.scheme`, so that origins and cookies are judged by it.
     * **Handshakes of sockets** are counted for each address, before any of them is logged.
-    * **The session's cookie over HTTPS** is `__Host-roomtone`, which no other host and no plain HTTP can set. Sockets, which look for
-      one name only, find it as `_roomtone`. A plain `_roomtone` that came over HTTPS is taken away.
+    * **The session's cookie over HTTPS** is `__Host-roomtone`, which no other host and no plain HTTP can set; under a path of the host
+      (`RoomtoneWeb.BasePath`) `__Secure-roomtone`, which the browser sends to that path only. Sockets, which look for one name only,
+      find it as `_roomtone`. A plain `_roomtone` that came over HTTPS is taken away.
   """
 
   import Plug.Conn
 
-  alias RoomtoneWeb.{AddressLimit, ClientAddress, ErrorPayload}
+  alias RoomtoneWeb.{AddressLimit, BasePath, ClientAddress, ErrorPayload}
 
   @forwarding ["x-forwarded-for", "forwarded", "x-forwarded-proto"]
   @plain "_roomtone"
-  @secure "__Host-roomtone"
 
-  @doc "The names of the session's cookie: over plain HTTP, and over HTTPS."
-  @spec session_keys() :: %{http: String.t(), https: String.t()}
-  def session_keys, do: %{http: @plain, https: @secure}
+  @doc """
+  The options of a cookie: its `name:`, with a prefix over HTTPS that keeps others from setting it, and what goes with that.
+
+      iex> RoomtoneWeb.Incoming.cookie("roomtone", false)
+      [name: "_roomtone", path: "/", secure: false]
+      iex> RoomtoneWeb.Incoming.cookie("roomtone", true)
+      [name: "__Host-roomtone", path: "/", secure: true]
+  """
+  @spec cookie(String.t(), boolean) :: [name: String.t(), path: String.t(), secure: boolean]
+  def cookie(name, https?) do
+    case {https?, BasePath.get()} do
+      {false, path} -> [name: "_" <> String.replace(name, "-", "_"), path: whole(path), secure: false]
+      # A browser takes `__Host-` with the path / only (RFC 6265bis, section 4.1.3).
+      {true, ""} -> [name: "__Host-" <> name, path: "/", secure: true]
+      {true, path} -> [name: "__Secure-" <> name, path: path, secure: true]
+    end
+  end
+
+  defp whole(""), do: "/"
+  defp whole(path), do: path
 
   @doc false
   defmacro __using__(_opts) do
@@ -107,7 +124,8 @@ defmodule RoomtoneWeb.Incoming do
       for {_name, header} <- cookies, pair <- String.split(header, ";"), pair = String.trim(pair), pair != "", do: pair
 
     kept = Enum.reject(pairs, &String.starts_with?(&1, @plain <> "="))
-    twin = for @secure <> "=" <> value <- kept, do: @plain <> "=" <> value
+    secure = cookie("roomtone", true)[:name] <> "="
+    twin = for pair <- kept, String.starts_with?(pair, secure), do: String.replace_prefix(pair, secure, @plain <> "=")
 
     case kept ++ Enum.take(twin, 1) do
       [] -> %{conn | req_headers: others}

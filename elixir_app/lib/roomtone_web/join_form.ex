@@ -16,7 +16,7 @@ defmodule RoomtoneWeb.JoinForm do
   alias Roomtone.Name
   alias RoomtoneWeb.{AddressLimit, Auth, Endpoint}
 
-  @link ~r{\A\s*(?:https?://)?([^/\s]+)/(rooms|invitations)/([^/?#\s]+)}i
+  @link ~r{\A\s*(?:https?://)?([^/\s]+)(?:/[\w.~-]+)*?/(rooms|invitations)/([^/?#\s]+)}i
   @loopback ["localhost", "127.0.0.1", "::1"]
   @kinds %{"mix" => :mix, "spatial" => :spatial, "forward" => :forward}
 

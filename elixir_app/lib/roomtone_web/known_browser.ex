@@ -13,7 +13,7 @@ defmodule RoomtoneWeb.KnownBrowser do
   alias Roomtone.{Auth, Config}
   alias RoomtoneWeb.Incoming
 
-  @keys %{http: "_roomtone_known", https: "__Host-roomtone-known"}
+  @name "roomtone-known"
   @salt "browsers that were right before"
   @max_age 400 * 24 * 3600
   @most 10
@@ -36,20 +36,14 @@ defmodule RoomtoneWeb.KnownBrowser do
         max_age: @max_age
       )
 
-    https? = Incoming.https?(conn, endpoint(conn))
-
-    put_resp_cookie(conn, key(https?), value,
-      max_age: @max_age,
-      http_only: true,
-      secure: https?,
-      same_site: "Lax"
-    )
+    {key, options} = conn |> cookie() |> Keyword.pop!(:name)
+    put_resp_cookie(conn, key, value, [max_age: @max_age, http_only: true, same_site: "Lax"] ++ options)
   end
 
   defp read(conn) do
     conn = fetch_cookies(conn)
 
-    with text when is_binary(text) <- conn.cookies[key(Incoming.https?(conn, endpoint(conn)))],
+    with text when is_binary(text) <- conn.cookies[cookie(conn)[:name]],
          {:ok, {id, marks}} when is_binary(id) and is_list(marks) <-
            Phoenix.Token.verify(endpoint(conn), @salt, text, max_age: @max_age) do
       {id, marks}
@@ -69,8 +63,7 @@ defmodule RoomtoneWeb.KnownBrowser do
     binary_part(mac, 0, 12)
   end
 
-  defp key(true), do: @keys.https
-  defp key(false), do: @keys.http
+  defp cookie(conn), do: Incoming.cookie(@name, Incoming.https?(conn, endpoint(conn)))
 
   defp endpoint(conn), do: conn.private.phoenix_endpoint
 end

@@ -1,6 +1,21 @@
 defmodule RoomtoneWeb.Paths do
   @moduledoc "Addresses of pages. Names of rooms and people may have any letters, so they are escaped here and nowhere else."
 
+  alias RoomtoneWeb.BasePath
+
+  @doc """
+  The address of something of ours, given its path in `RoomtoneWeb.Router` or among the files.
+
+      iex> RoomtoneWeb.Paths.path("/about")
+      "/about"
+  """
+  @spec path(String.t()) :: String.t()
+  def path("/" <> _ = path), do: BasePath.get() <> path
+
+  @doc "The path that all of these are under; empty where Roomtone has the whole host."
+  @spec base_path() :: String.t()
+  defdelegate base_path, to: BasePath, as: :get
+
   @doc """
   A room's page, for a guest of this name.
 
@@ -10,11 +25,11 @@ defmodule RoomtoneWeb.Paths do
       "/rooms/attic"
   """
   @spec room_path(String.t(), String.t() | nil) :: String.t()
-  def room_path(room, name \\ nil), do: "/rooms/#{segment(room)}#{query(name: name)}"
+  def room_path(room, name \\ nil), do: path("/rooms/#{segment(room)}#{query(name: name)}")
 
   @doc "Where a room's page gets a fresh token."
   @spec token_path(String.t(), String.t() | nil) :: String.t()
-  def token_path(room, name), do: "/rooms/#{segment(room)}/token#{query(name: name)}"
+  def token_path(room, name), do: path("/rooms/#{segment(room)}/token#{query(name: name)}")
 
   @doc """
   The lobby, with a room's name filled in.
@@ -25,11 +40,11 @@ defmodule RoomtoneWeb.Paths do
       "/"
   """
   @spec lobby_path(keyword) :: String.t()
-  def lobby_path(params \\ []), do: "/" <> query(params)
+  def lobby_path(params \\ []), do: path("/" <> query(params))
 
   @doc "Where one signs in, to go on to a room."
   @spec sign_in_path(String.t() | nil) :: String.t()
-  def sign_in_path(room \\ nil), do: "/sign-in" <> query(room: if(room != "", do: room))
+  def sign_in_path(room \\ nil), do: path("/sign-in" <> query(room: if(room != "", do: room)))
 
   @doc """
   The session of a WHIP or WHEP client.
@@ -38,7 +53,7 @@ defmodule RoomtoneWeb.Paths do
       "/whip/a%20room/sessions/x7"
   """
   @spec session_path(:whip | :whep, String.t(), String.t()) :: String.t()
-  def session_path(protocol, room, id), do: "/#{protocol}/#{segment(room)}/sessions/#{id}"
+  def session_path(protocol, room, id), do: path("/#{protocol}/#{segment(room)}/sessions/#{id}")
 
   @doc """
   Where this server answers by HTTPS itself, on its own port; `nil` where it doesn't, as far as it knows.

@@ -8,8 +8,6 @@ defmodule RoomtoneWeb.SecurityHeaders do
   alias RoomtoneWeb.Layouts
 
   @policy [
-            "default-src 'none'",
-            "script-src 'self' '#{Layouts.import_map_hash()}'",
             "style-src 'self'",
             "img-src 'self' data:",
             "font-src 'self'",
@@ -23,7 +21,6 @@ defmodule RoomtoneWeb.SecurityHeaders do
           |> Enum.join("; ")
 
   @headers %{
-    "content-security-policy" => @policy,
     "permissions-policy" => "microphone=(self), camera=(), geolocation=(), display-capture=()",
     "referrer-policy" => "same-origin",
     "x-content-type-options" => "nosniff",
@@ -36,7 +33,13 @@ defmodule RoomtoneWeb.SecurityHeaders do
   def init(opts), do: opts
 
   @impl true
-  def call(conn, _opts), do: conn |> Phoenix.Controller.put_secure_browser_headers(@headers) |> isolate()
+  def call(conn, _opts) do
+    headers = Map.put(@headers, "content-security-policy", policy())
+    conn |> Phoenix.Controller.put_secure_browser_headers(headers) |> isolate()
+  end
+
+  # The import map names files, whose addresses are known only when the server runs.
+  defp policy, do: "default-src 'none'; script-src 'self' '#{Layouts.import_map_hash()}'; " <> @policy
 
   # Browsers heed it only where nobody can have changed it on the way, and complain about it in the console of any other page.
   defp isolate(conn) do

@@ -13,6 +13,7 @@ defmodule RoomtoneWeb.Supervisor do
   @impl true
   def init(opts) do
     RoomtoneWeb.ClientAddress.install!()
+    RoomtoneWeb.BasePath.install!()
 
     children = [
       {Phoenix.PubSub, name: Roomtone.PubSub},

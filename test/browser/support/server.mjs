@@ -110,7 +110,7 @@ export class Server {
     const deadline = Date.now() + 60_000;
     while (Date.now() < deadline) {
       if (this.#process.exitCode !== null) break;
-      const answer = await fetch(`http://127.0.0.1:${this.port}/`).catch(() => null);
+      const answer = await fetch(`http://127.0.0.1:${this.port}/healthz`).catch(() => null);
       if (answer?.ok) return;
       await sleep(100);
     }

@@ -23,7 +23,7 @@ defmodule RoomtoneWeb.EnterForm do
     assigns = assign(assigns, :locked, assigns.errors[:passcode] != nil and not assigns.create)
 
     ~H"""
-    <.form for={%{}} id="enter" class="join-form card" action="/rooms" phx-change={@live && "typed"}>
+    <.form for={%{}} id="enter" class="join-form card" action={path("/rooms")} phx-change={@live && "typed"}>
       <fieldset class="tabs" id="join-or-create" phx-update="ignore">
         <legend class="visually-hidden">Join or create</legend>
         <label><input type="radio" name="create" value="false" checked={not @create} /> <span>Join a room</span></label>

@@ -8,33 +8,40 @@ defmodule RoomtoneWeb.Layouts do
   import Phoenix.HTML, only: [raw: 1]
   import RoomtoneWeb.Account
 
-  @import_map ~s({"imports":{"phoenix":"/assets/vendor/phoenix.mjs","phoenix_live_view":"/assets/vendor/phoenix_live_view.esm.js","qr":"/assets/vendor/qr.mjs"}})
+  @vendored %{
+    "phoenix" => "/assets/vendor/phoenix.mjs",
+    "phoenix_live_view" => "/assets/vendor/phoenix_live_view.esm.js",
+    "qr" => "/assets/vendor/qr.mjs"
+  }
 
   embed_templates "layouts/*"
 
   @doc "The import map's hash, for a content security policy that allows no other inline script."
   @spec import_map_hash() :: String.t()
-  def import_map_hash, do: "sha256-" <> Base.encode64(:crypto.hash(:sha256, @import_map))
+  def import_map_hash, do: "sha256-" <> Base.encode64(:crypto.hash(:sha256, import_map()))
 
-  defp import_map, do: @import_map
+  defp import_map do
+    imports = for {name, file} <- @vendored, into: %{}, do: {name, path(file)}
+    Phoenix.json_library().encode!(%{"imports" => imports})
+  end
 
   attr :bundle, :map, required: true, doc: "`RoomtoneWeb.Bundle.get/0`"
 
   @doc "The script and the style sheets: of a release, or the files as they are."
   def client(%{bundle: nil} = assigns) do
     ~H"""
-    <link :for={sheet <- RoomtoneWeb.Bundle.sheets()} rel="stylesheet" href={"/assets/css/#{sheet}.css"} />
+    <link :for={sheet <- RoomtoneWeb.Bundle.sheets()} rel="stylesheet" href={path("/assets/css/#{sheet}.css")} />
     <script type="importmap"><%= raw(import_map()) %></script>
-    <link :for={module <- RoomtoneWeb.Preload.modules()} rel="modulepreload" href={module} />
-    <script type="module" src="/assets/js/app.js">
+    <link :for={module <- RoomtoneWeb.Preload.modules()} rel="modulepreload" href={path(module)} />
+    <script type="module" src={path("/assets/js/app.js")}>
     </script>
     """
   end
 
   def client(assigns) do
     ~H"""
-    <link rel="stylesheet" href={@bundle.style} />
-    <script type="module" src={@bundle.script}>
+    <link rel="stylesheet" href={path(@bundle.style)} />
+    <script type="module" src={path(@bundle.script)}>
     </script>
     """
   end
@@ -65,10 +72,10 @@ defmodule RoomtoneWeb.Layouts do
   def app(assigns) do
     ~H"""
     <header class="site-head">
-      <.link navigate="/" class="brand"><img src="/assets/favicon.svg" alt="" width="28" height="28" /> Roomtone</.link>
+      <.link navigate={path("/")} class="brand"><img src={path("/assets/favicon.svg")} alt="" width="28" height="28" /> Roomtone</.link>
       <nav aria-label="Roomtone">
-        <.link navigate="/" aria-current={@at == :lobby && "page"}>Rooms</.link>
-        <.link navigate="/about" aria-current={@at == :about && "page"}>How it works</.link>
+        <.link navigate={path("/")} aria-current={@at == :lobby && "page"}>Rooms</.link>
+        <.link navigate={path("/about")} aria-current={@at == :about && "page"}>How it works</.link>
         <.account visitor={@visitor} />
       </nav>
     </header>

@@ -11,7 +11,7 @@ defmodule RoomtoneWeb.PageHTML do
       <h1>Talk in a room.</h1>
       <p :if={@notice} class="notice wrong" role="alert">{@notice}</p>
       <.enter_form name={@name} room={@room} user={@visitor.user} create={@create} exists={@exists} errors={@errors} />
-      <p class="small-print"><.link navigate="/">Back to rooms</.link></p>
+      <p class="small-print"><.link navigate={path("/")}>Back to rooms</.link></p>
     </Layouts.app>
     """
   end
@@ -22,7 +22,7 @@ defmodule RoomtoneWeb.PageHTML do
     <Layouts.app visitor={@visitor} class="narrow">
       <h1>There is nothing here.</h1>
       <p class="lead">The address may have been cut off. A room's address looks like /rooms/its-name.</p>
-      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
+      <p><.link class="button primary" navigate={path("/")}>Back to rooms</.link></p>
     </Layouts.app>
     """
   end

@@ -36,7 +36,7 @@ defmodule RoomtoneWeb.SessionController do
   def delete(conn, _params) do
     case AddressLimit.take(conn.remote_ip) do
       :ok ->
-        conn |> Auth.sign_out() |> put_flash(:info, "You are signed out.") |> put_status(303) |> redirect(to: "/")
+        conn |> Auth.sign_out() |> put_flash(:info, "You are signed out.") |> put_status(303) |> redirect(to: path("/"))
 
       {:error, reason} ->
         refusal = ErrorPayload.new(reason)
@@ -57,7 +57,7 @@ defmodule RoomtoneWeb.SessionController do
   defp destination(params) do
     case Name.room(params["room"]) do
       {:ok, room} -> room_path(room)
-      {:error, _none} -> "/"
+      {:error, _none} -> path("/")
     end
   end
 

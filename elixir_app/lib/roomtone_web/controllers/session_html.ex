@@ -10,7 +10,7 @@ defmodule RoomtoneWeb.SessionHTML do
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>Sign in</h1>
       <p :if={@error} class="notice wrong" role="alert" id="sign-in-error">{@error}</p>
-      <.form for={%{}} action="/sign-in" id="sign-in" class="join-form card">
+      <.form for={%{}} action={path("/sign-in")} id="sign-in" class="join-form card">
         <input :if={@room != ""} type="hidden" name="room" value={@room} />
         <.field id="name" label="Your name" value={@name} focus={@name == ""} maxlength="64" autocomplete="username"
           autocapitalize="none" />
@@ -18,7 +18,7 @@ defmodule RoomtoneWeb.SessionHTML do
           autocomplete="current-password" />
         <button class="button primary" type="submit">Sign in</button>
       </.form>
-      <p :if={@visitor.guests_allowed} class="small-print"><.link navigate="/">Join as a guest</.link> instead.</p>
+      <p :if={@visitor.guests_allowed} class="small-print"><.link navigate={path("/")}>Join as a guest</.link> instead.</p>
     </Layouts.app>
     """
   end
@@ -29,7 +29,7 @@ defmodule RoomtoneWeb.SessionHTML do
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>{@invitation.room}</h1>
       <p class="lead">You're invited to this room, to {verbs(@invitation.grants)}.</p>
-      <.form for={%{}} action={"/invitations/" <> @token} id="invitation" class="join-form card">
+      <.form for={%{}} action={path("/invitations/" <> @token)} id="invitation" class="join-form card">
         <p :if={@visitor.user}>You'll join as <strong>{@visitor.user}</strong>.</p>
         <.field :if={@visitor.user == nil} id="name" label="Your name" value={@name} error={@error} hint="Everyone in the room sees this." focus
           maxlength="64" autocomplete="nickname" />
@@ -46,7 +46,7 @@ defmodule RoomtoneWeb.SessionHTML do
     <Layouts.app flash={@flash} visitor={@visitor} live={false} class="narrow">
       <h1>That didn't work.</h1>
       <p class="lead" role="alert">{@message}</p>
-      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
+      <p><.link class="button primary" navigate={path("/")}>Back to rooms</.link></p>
     </Layouts.app>
     """
   end

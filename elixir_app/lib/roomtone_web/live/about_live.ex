@@ -67,7 +67,7 @@ defmodule RoomtoneWeb.AboutLive do
           <dd>It gives it only to pages that came by HTTPS, or from this computer itself.</dd>
         </dl>
       </section>
-      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
+      <p><.link class="button primary" navigate={path("/")}>Back to rooms</.link></p>
     </Layouts.app>
     """
   end

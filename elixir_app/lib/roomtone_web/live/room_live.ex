@@ -37,7 +37,7 @@ defmodule RoomtoneWeb.RoomLive do
         {:ok, outside(socket, reason, String.slice(given, 0, 200), params["name"])}
 
       {:error, reason} ->
-        {:ok, socket |> put_flash(:error, ErrorPayload.new(reason).message) |> push_navigate(to: "/")}
+        {:ok, socket |> put_flash(:error, ErrorPayload.new(reason).message) |> push_navigate(to: path("/"))}
     end
   end
 
@@ -399,7 +399,7 @@ defmodule RoomtoneWeb.RoomLive do
         data-token={@entry.token}
         data-session={@entry.session}
         data-token-url={token_path(@entry.room, @entry.name)}
-        data-socket="/voice"
+        data-socket={path("/voice")}
         data-kind={@kind}
         data-audience={to_string(@audience)}
         data-status="new"
@@ -413,7 +413,7 @@ defmodule RoomtoneWeb.RoomLive do
           </div>
         </noscript>
         <div class="room-title">
-          <.link class="plain back" navigate="/" aria-label="Back to rooms"><.icon name="back" /></.link>
+          <.link class="plain back" navigate={path("/")} aria-label="Back to rooms"><.icon name="back" /></.link>
           <h1 title={@entry.room} tabindex="-1">{@entry.room}</h1>
           <div class="room-actions">
             <button class="button" type="button" id="show-invite" phx-click="show-invite" aria-expanded={to_string(@side == :invite)} aria-controls="side"

@@ -10,7 +10,7 @@ defmodule RoomtoneWeb.OperateHTML do
       <p class="lead" role="alert">
         It shows every room of this server. It takes a user with the grant “operate”: sign in as one.
       </p>
-      <p><.link class="button primary" navigate="/">Back to rooms</.link></p>
+      <p><.link class="button primary" navigate={path("/")}>Back to rooms</.link></p>
     </Layouts.app>
     """
   end

@@ -17,7 +17,7 @@ defmodule RoomtoneWeb.OperateLive do
   def mount(_params, session, socket) do
     cond do
       not OperateAccess.operate?(socket.assigns[:visitor], session) ->
-        {:ok, socket |> assign(allowed: false) |> redirect(to: "/")}
+        {:ok, socket |> assign(allowed: false) |> redirect(to: path("/"))}
 
       true ->
         if connected?(socket), do: Process.send_after(self(), :read, @every_ms)
@@ -42,7 +42,7 @@ defmodule RoomtoneWeb.OperateLive do
     # Their grant may have been taken back.
     if OperateAccess.operate?(socket.assigns[:visitor], socket.assigns.session),
       do: {:noreply, socket |> assign(report: OperateReport.read()) |> read_room()},
-      else: {:noreply, redirect(socket, to: "/")}
+      else: {:noreply, redirect(socket, to: path("/"))}
   end
 
   def handle_info({:room, name, room}, %{assigns: %{name: name}} = socket), do: {:noreply, assign(socket, room: room)}
@@ -62,7 +62,7 @@ defmodule RoomtoneWeb.OperateLive do
     socket
   end
 
-  defp operate_path(room), do: "/operate?" <> URI.encode_query(room: room)
+  defp operate_path(room), do: path("/operate?" <> URI.encode_query(room: room))
 
   @impl true
   def render(assigns) do
@@ -73,7 +73,7 @@ defmodule RoomtoneWeb.OperateLive do
       <section :if={@name} aria-labelledby="room-title" id="room">
         <h2 id="room-title">Room {@name}</h2>
         <.room room={@room} name={@name} />
-        <p class="actions"><.link class="button" patch="/operate">Close</.link></p>
+        <p class="actions"><.link class="button" patch={path("/operate")}>Close</.link></p>
       </section>
       <section aria-labelledby="charts-title">
         <h2 id="charts-title">The last ten minutes</h2>

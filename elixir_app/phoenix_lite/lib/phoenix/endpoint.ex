@@ -3,7 +3,7 @@ defmodule Phoenix.Endpoint do
   The module that requests enter by: `use Phoenix.Endpoint, otp_app: :my_app`, then `socket` and `plug`.
 
   Its config, under `config :my_app, MyApp.Endpoint`: `:http` (`:ip`, `:port`), `:https` (these, `:certfile`,
-  `:keyfile`, `cipher_suite: :strong`), `:url` (`:host`), `:secret_key_base`, `:pubsub_server`,
+  `:keyfile`, `cipher_suite: :strong`), `:url` (`:host`, `:path`), `:secret_key_base`, `:pubsub_server`,
   `:check_origin`, `:live_view` (`:signing_salt`), `:render_errors`, `:server`, and any key of your own.
   """
 

@@ -54,6 +54,10 @@ defmodule PhoenixLite.EndpointConfig do
   @doc "Returns the host of the config's `:url`."
   @spec host(module()) :: String.t()
   def host(endpoint), do: get(endpoint, :url, [])[:host]
+
+  @doc "Returns the path of the config's `:url`, in its parts; `[]` for none."
+  @spec path(module()) :: [String.t()]
+  def path(endpoint), do: String.split(get(endpoint, :url, [])[:path] || "/", "/", trim: true)
 end
 
 defmodule PhoenixLite.EndpointSupervisor do

@@ -15,12 +15,13 @@ defmodule PhoenixLite.Live do
           uri: URI.t()
         }
 
-  @doc "The view of a URL."
-  @spec route(module(), String.t()) :: {:ok, route()} | :error
-  def route(router, url) when is_binary(url) do
+  @doc "The view of a URL, which begins with the `path:` of the endpoint's `:url`, if there is one."
+  @spec route(module(), module(), String.t()) :: {:ok, route()} | :error
+  def route(endpoint, router, url) when is_binary(url) do
     # Not `URI.new/1`, which is stricter than browsers: they leave brackets of a query as they are.
     with %URI{path: path} = uri <- URI.parse(url),
          {:ok, parts} <- decode(path || "/"),
+         {:ok, parts} <- under(parts, PhoenixLite.EndpointConfig.path(endpoint)),
          %{private: %{phoenix_live_view: {view, live_session}}} = info <-
            Phoenix.Router.route_info(router, "GET", parts, uri.host) do
       params = Map.merge(Plug.Conn.Query.decode(uri.query || ""), info.path_params)
@@ -32,7 +33,12 @@ defmodule PhoenixLite.Live do
     _invalid in [Plug.Conn.InvalidQueryError, ArgumentError] -> :error
   end
 
-  def route(_router, _url), do: :error
+  def route(_endpoint, _router, _url), do: :error
+
+  defp under(parts, base) do
+    {beginning, rest} = Enum.split(parts, length(base))
+    if beginning == base, do: {:ok, rest}, else: :error
+  end
 
   defp decode(path) do
     parts = for part <- String.split(path, "/"), part != "", do: URI.decode(part)

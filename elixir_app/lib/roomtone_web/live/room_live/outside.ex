@@ -22,13 +22,13 @@ defmodule RoomtoneWeb.RoomLive.Outside do
       <h1>{@room}</h1>
       <h2>{@heading}</h2>
       <p class="lead">{@text}</p>
-      <.form :if={@reason == :passcode_needed} for={%{}} class="join-form card" action="/rooms" id="passcode-form">
+      <.form :if={@reason == :passcode_needed} for={%{}} class="join-form card" action={path("/rooms")} id="passcode-form">
         <input type="hidden" name="room" value={@room} />
         <.field :if={@user == nil} id="name" label="Your name" value={@name} hint="Everyone in the room sees this." maxlength="64" autocomplete="nickname" />
         <.field id="passcode" label="Passcode" value="" hint="Ask whoever invited you." maxlength="64" autocomplete="off" focus />
         <button class="button primary" type="submit">Join</button>
       </.form>
-      <.form :if={@reason == :name_taken} for={%{}} class="join-form card" action="/rooms" id="name-form">
+      <.form :if={@reason == :name_taken} for={%{}} class="join-form card" action={path("/rooms")} id="name-form">
         <input type="hidden" name="room" value={@room} />
         <.field id="name" label="Your name" value={@name} hint="Everyone in the room sees this." maxlength="64" autocomplete="nickname" focus />
         <button class="button primary" type="submit">Join</button>
@@ -41,7 +41,7 @@ defmodule RoomtoneWeb.RoomLive.Outside do
           {if @place, do: "It is open again: join", else: "Open it again"}
         </button>
         <a :if={@reason == :guests_not_allowed} class="button primary" href={sign_in_path(@room)}>Sign in</a>
-        <.link class="button" navigate="/">Back to rooms</.link>
+        <.link class="button" navigate={path("/")}>Back to rooms</.link>
       </p>
     </section>
     """

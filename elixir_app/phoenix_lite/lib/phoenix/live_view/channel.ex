@@ -107,7 +107,7 @@ defmodule Phoenix.LiveView.Channel do
          %{} = session <- session(phx.private.connect_info) do
       url = params["redirect"] || params["url"]
 
-      case Live.route(verified.router, url) do
+      case Live.route(endpoint, verified.router, url) do
         {:ok, %{live_session: %{name: name}} = route} when name == verified.live_session_name ->
           flash = flash(endpoint, params, static)
           Plug.CSRFProtection.load_state(nil, session["_csrf_token"])
@@ -240,8 +240,8 @@ defmodule Phoenix.LiveView.Channel do
   defp with_flash(to, socket), do: Map.put(to, :flash, Live.sign_flash(socket.endpoint, socket.assigns.flash))
 
   # A URL of this very view.
-  defp own_route(%{socket: %{view: view, router: router}, live_session: name}, url) do
-    case Live.route(router, url) do
+  defp own_route(%{socket: %{view: view, router: router, endpoint: endpoint}, live_session: name}, url) do
+    case Live.route(endpoint, router, url) do
       {:ok, %{view: ^view, live_session: %{name: ^name}} = route} -> {:ok, route}
       _ -> :error
     end
