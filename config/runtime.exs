@@ -18,6 +18,11 @@ if config_env() != :test do
     uplink_bitrate: "UPLINK_BITRATE",
     move_rooms: "MOVE_ROOMS",
     turn_port: "TURN_PORT",
+    turn_tls_port: "TURN_TLS_PORT",
+    # TURN over TLS shows the certificate of HTTPS, which is for this name.
+    turn_cert_file: "HTTPS_CERT_FILE",
+    turn_key_file: "HTTPS_KEY_FILE",
+    turn_host: "PHX_HOST",
     turn_urls: "TURN_URLS",
     turn_secret: "TURN_SECRET",
     token_secret: "TOKEN_SECRET",

@@ -2,11 +2,12 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { createConnection } from "node:net";
+import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Network, noNetworks } from "./support/network.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server } from "./support/server.mjs";
+import { freeTcpPort, ROOT, Server, TMP } from "./support/server.mjs";
 
 const TONES = [500, 800];
 const skip = noNetworks();
@@ -46,17 +47,19 @@ async function selected(person) {
  * @param {string} host  the server's, in addresses of pages
  * @param {((port: number) => string[]) | null} firewall  what it lets out, given the port of the pages; `null`: everything
  * @param {(person: Person) => Promise<void>} check
- * @param {Record<string, string>} env  of the server
+ * @param {Record<string, string>} env  of the server; with `HTTPS_PORT` the pages come from there, with a certificate that nobody knows
  */
 async function call(network, host, firewall, check, env = {}) {
   const people = [];
   let server, browser;
   try {
     server = await Server.start(network.name, env);
-    if (firewall) network.firewall(...firewall(server.port));
-    const url = `http://${host}:${server.port}`;
+    const port = env.HTTPS_PORT ?? server.port;
+    if (firewall) network.firewall(...firewall(port));
+    const url = `${env.HTTPS_PORT ? "https" : "http"}://${host}:${port}`;
     // Browsers give the microphone to pages on HTTPS or localhost only.
-    browser = await openBrowser([`--unsafely-treat-insecure-origin-as-secure=${url}`], network.chromium);
+    const trust = env.HTTPS_PORT ? "--ignore-certificate-errors" : `--unsafely-treat-insecure-origin-as-secure=${url}`;
+    browser = await openBrowser([trust], network.chromium);
     for (const [i, name] of ["Ada", "Ben"].entries()) {
       const person = await Person.arrive(name, TONES[i], { browser, init: KEEP });
       people.push(person);
@@ -101,6 +104,29 @@ for (const protocol of ["tcp", "udp"]) {
     await call(network, network.server.ipv4, firewall, check, { TURN_PORT: "3478", PUBLIC_IP: network.server.ipv4 });
   });
 }
+
+test("a network that lets out HTTPS and port 443, both by TCP: the built-in TURN server over TLS", { skip }, async () => {
+  const network = new Network();
+  const host = network.server.ipv4;
+  const files = join(TMP, network.name);
+  const { status, stdout, stderr } = spawnSync("mix", ["roomtone.cert", "--directory", files, "--quiet"], {
+    cwd: ROOT,
+    env: { ROOMTONE_CARGO_PROFILE: "dev", ...process.env, MIX_ENV: "dev", PHX_HOST: host },
+    encoding: "utf8",
+  });
+  assert.equal(status, 0, stdout + stderr);
+  const check = async (ada) => {
+    const { local, relayProtocol } = await selected(ada);
+    assert.deepEqual({ local, relayProtocol }, { local: "relay", relayProtocol: "tls" });
+  };
+  await call(network, host, (port) => [`tcp dport { ${port}, 443 } accept`], check, {
+    HTTPS_PORT: String(await freeTcpPort()),
+    HTTPS_CERT_FILE: join(files, "certificate.pem"),
+    HTTPS_KEY_FILE: join(files, "key.pem"),
+    PHX_HOST: host,
+    TURN_TLS_PORT: "443",
+  });
+});
 
 // ---- A TURN server of others: coturn ----------------------------------------------------------------------------------
 

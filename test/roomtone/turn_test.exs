@@ -53,6 +53,58 @@ defmodule Roomtone.TurnTest do
     assert problem(turn_port: "70000") =~ "TURN_PORT"
   end
 
+  describe "over TLS" do
+    @describetag :tmp_dir
+
+    setup %{tmp_dir: folder} do
+      [certificate, key] = for name <- ["certificate", "key"], do: Path.join(folder, "#{name}.pem")
+      File.write!(certificate, "the certificate")
+      File.write!(key, "the key")
+      %{files: [turn_cert_file: certificate, turn_key_file: key], ips: [{127, 0, 0, 1}, {192, 0, 2, 7}]}
+    end
+
+    test "it is told by the name that the certificate is for, and by addresses without one", %{files: files, ips: ips} do
+      tls = [turn_tls_port: "443", public_ip: ips, udp_bind: "0.0.0.0"] ++ files
+      assert {:ok, config} = load(tls)
+
+      assert [%{urls: ["turns:192.0.2.7:443?transport=tcp"], username: username} = server] =
+               Turn.ice_servers("ada", config)
+
+      assert Config.turn(config) == %{
+               bind: nil,
+               tls: %{bind: "0.0.0.0:443", certificates: "the certificate", key: "the key"},
+               secret: Config.built_in_turn_secret(config)
+             }
+
+      assert server.credential ==
+               Base.encode64(:crypto.mac(:hmac, :sha, Config.built_in_turn_secret(config), username))
+
+      assert {:ok, config} = load([turn_host: "voice.example", turn_port: "3478"] ++ tls)
+      assert [%{urls: urls}] = Turn.ice_servers("ada", config)
+
+      assert urls == [
+               "turn:192.0.2.7:3478?transport=udp",
+               "turn:192.0.2.7:3478?transport=tcp",
+               "turns:voice.example:443?transport=tcp"
+             ]
+
+      assert %{bind: "0.0.0.0:3478"} = Config.turn(config)
+    end
+
+    test "it needs a certificate and its key, which can be read", %{files: files, tmp_dir: folder} do
+      assert problem(turn_tls_port: "443") =~ "HTTPS_CERT_FILE"
+      assert problem([turn_tls_port: "0"] ++ files) =~ "TURN_TLS_PORT"
+      gone = Keyword.put(files, :turn_key_file, Path.join(folder, "gone"))
+      assert problem([turn_tls_port: "443"] ++ gone) =~ "HTTPS_KEY_FILE"
+      assert problem([turn_tls_port: "443", turn_host: "a b"] ++ files) =~ "PHX_HOST"
+      File.write!(files[:turn_cert_file], <<0x30, 0x82, 0xFF>>)
+      assert problem([turn_tls_port: "443"] ++ files) =~ "PEM"
+      # These are the files of HTTPS, which goes without TURN.
+      assert {:ok, config} = load(gone)
+      assert Config.turn(config) == nil
+    end
+  end
+
   test "the secret isn't shown" do
     assert {:ok, config} = load(turn_urls: @urls, turn_secret: @secret)
     refute inspect(config) =~ @secret

@@ -13,6 +13,9 @@ defmodule Roomtone.Config do
   | `:ice_tcp` | `ICE_TCP` | whether media may come by TCP, on the same port numbers: `true`, `false`, `"on"`, `"off"` | on |
   | `:public_ip` | `PUBLIC_IP` | addresses offered to browsers, separated by commas | loopback and this machine's addresses |
   | `:turn_port` | `TURN_PORT` | the port of the built-in TURN server, UDP and TCP: a number or `"off"`; see `Roomtone.Turn` | off |
+  | `:turn_tls_port` | `TURN_TLS_PORT` | the port on which it takes TLS: a number or `"off"` | off |
+  | `:turn_cert_file`, `:turn_key_file` | `HTTPS_CERT_FILE`, `HTTPS_KEY_FILE` | the certificate that it shows there with its chain, and its key, PEM | none |
+  | `:turn_host` | `PHX_HOST` | the name that this certificate is for | the addresses of `:public_ip` |
   | `:turn_urls` | `TURN_URLS` | other TURN servers: `"turn:turn.example:3478?transport=udp,turns:turn.example:443?transport=tcp"` or a list; see `Roomtone.Turn` | none |
   | `:turn_secret` | `TURN_SECRET` | the secret that they share with us | none |
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
@@ -62,6 +65,10 @@ defmodule Roomtone.Config do
             ice_tcp: true,
             public_ip: nil,
             turn_port: nil,
+            turn_tls_port: nil,
+            turn_cert_file: nil,
+            turn_key_file: nil,
+            turn_host: nil,
             turn_urls: [],
             turn_secret: nil,
             token_secret: nil,
@@ -98,6 +105,10 @@ defmodule Roomtone.Config do
           ice_tcp: boolean,
           public_ip: [:inet.ip_address()],
           turn_port: :inet.port_number() | nil,
+          turn_tls_port: :inet.port_number() | nil,
+          turn_cert_file: Path.t() | nil,
+          turn_key_file: Path.t() | nil,
+          turn_host: String.t() | nil,
           turn_urls: [String.t()],
           turn_secret: String.t() | nil,
           token_secret: String.t(),
@@ -170,7 +181,11 @@ defmodule Roomtone.Config do
         udp_bind: bind,
         public_ip: public_ip(env[:public_ip], bind),
         ice_tcp: switch(env, :ice_tcp, true, "ICE_TCP"),
-        turn_port: turn_port(env[:turn_port]),
+        turn_port: turn_port(env[:turn_port], "TURN_PORT"),
+        turn_tls_port: turn_tls_port(env),
+        turn_cert_file: turn_file(env, :turn_cert_file, "HTTPS_CERT_FILE"),
+        turn_key_file: turn_file(env, :turn_key_file, "HTTPS_KEY_FILE"),
+        turn_host: turn_host(env[:turn_host]),
         turn_urls: turn_urls(env[:turn_urls]),
         turn_secret: turn_secret(env[:turn_secret], env[:turn_urls]),
         token_secret: secret(env[:token_secret], env[:environment] || :prod),
@@ -232,14 +247,32 @@ defmodule Roomtone.Config do
     end
   end
 
-  @doc "Where the built-in TURN server listens, and the secret of its credentials; `nil` without one."
-  @spec turn(t) :: %{bind: String.t(), secret: String.t()} | nil
-  def turn(%__MODULE__{turn_port: nil}), do: nil
+  @doc """
+  Where the built-in TURN server listens, what it shows over TLS, and the secret of its credentials; `nil` without one. Reads the files of
+  the certificate, and raises `File.Error` where they are gone.
+  """
+  @spec turn(t) :: Roomtone.Native.turn() | nil
+  def turn(%__MODULE__{turn_port: nil, turn_tls_port: nil}), do: nil
 
   def turn(%__MODULE__{} = config) do
+    tls =
+      if config.turn_tls_port do
+        %{
+          bind: Network.format(config.udp_bind, config.turn_tls_port),
+          certificates: File.read!(config.turn_cert_file),
+          key: File.read!(config.turn_key_file)
+        }
+      end
+
+    bind = config.turn_port && Network.format(config.udp_bind, config.turn_port)
+    %{bind: bind, tls: tls, secret: built_in_turn_secret(config)}
+  end
+
+  @doc "The secret from which credentials for the built-in TURN server are made."
+  @spec built_in_turn_secret(t) :: String.t()
+  def built_in_turn_secret(%__MODULE__{token_secret: secret}) do
     # Not the secret itself: what signs tokens shall sign nothing else.
-    secret = :crypto.mac(:hmac, :sha256, config.token_secret, "roomtone turn") |> Base.encode64()
-    %{bind: Network.format(config.udp_bind, config.turn_port), secret: secret}
+    :crypto.mac(:hmac, :sha256, secret, "roomtone turn") |> Base.encode64()
   end
 
   defp public_ip(given, bind) do
@@ -341,10 +374,40 @@ defmodule Roomtone.Config do
 
   defp users_file(_other), do: {:error, "(USERS_FILE) takes the path of a file"}
 
-  defp turn_port(off) when off in [nil, "off"], do: {:ok, nil}
+  defp turn_port(off, _variable) when off in [nil, "off"], do: {:ok, nil}
 
-  defp turn_port(port) do
-    with {:error, takes} <- Parse.integer(port, {1, 65_535}), do: {:error, "(TURN_PORT) #{takes}, or off"}
+  defp turn_port(port, variable) do
+    with {:error, takes} <- Parse.integer(port, {1, 65_535}), do: {:error, "(#{variable}) #{takes}, or off"}
+  end
+
+  defp turn_tls_port(env) do
+    with {:ok, port} when port != nil <- turn_port(env[:turn_tls_port], "TURN_TLS_PORT") do
+      if env[:turn_cert_file] && env[:turn_key_file],
+        do: {:ok, port},
+        else: {:error, "(TURN_TLS_PORT) needs a certificate and its key: HTTPS_CERT_FILE and HTTPS_KEY_FILE"}
+    end
+  end
+
+  # Without TLS these are the web's alone, which looks at them itself.
+  defp turn_file(env, key, variable) do
+    with path when is_binary(path) <- env[:turn_tls_port] not in [nil, "off"] && env[key],
+         {:ok, text} <- File.read(path) do
+      if String.valid?(text),
+        do: {:ok, Path.expand(path)},
+        else: {:error, "(#{variable}) takes a PEM file, which #{path} isn't"}
+    else
+      none when none in [nil, false] -> {:ok, nil}
+      {:error, reason} -> {:error, "(#{variable}) can't read #{env[key]}: #{:file.format_error(reason)}"}
+      _other -> {:error, "(#{variable}) takes the path of a file"}
+    end
+  end
+
+  defp turn_host(nil), do: {:ok, nil}
+
+  defp turn_host(host) do
+    if is_binary(host) and host =~ ~r/\A[A-Za-z0-9.:_-]+\z/,
+      do: {:ok, host},
+      else: {:error, "(PHX_HOST) takes the name of a host"}
   end
 
   defp turn_urls(nil), do: {:ok, []}

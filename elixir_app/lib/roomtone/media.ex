@@ -287,7 +287,7 @@ defmodule Roomtone.Media do
 
       {:error, {code, text}} ->
         Logger.error(
-          "the media engine can't start: #{text}. Its ports come from UDP_PORTS and TURN_PORT, its addresses from PUBLIC_IP."
+          "the media engine can't start: #{text}. Its ports come from UDP_PORTS, TURN_PORT and TURN_TLS_PORT, its addresses from PUBLIC_IP."
         )
 
         {:error, {:media_engine, code, text}}

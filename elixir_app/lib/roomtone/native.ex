@@ -28,7 +28,14 @@ defmodule Roomtone.Native do
           private_bitrate: pos_integer,
           private_complexity: 0..10,
           uplink_bitrate: pos_integer,
-          turn: %{bind: String.t(), secret: String.t()} | nil
+          turn: turn | nil
+        }
+
+  @typedoc "The TURN server: where it takes UDP and TCP, where it takes TLS and with which PEM, and the secret of its credentials."
+  @type turn :: %{
+          bind: String.t() | nil,
+          tls: %{bind: String.t(), certificates: String.t(), key: String.t()} | nil,
+          secret: String.t()
         }
 
   @typedoc """

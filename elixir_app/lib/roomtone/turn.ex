@@ -2,7 +2,7 @@ defmodule Roomtone.Turn do
   @moduledoc """
   TURN servers for people whose network lets neither UDP nor TCP through to the media ports.
 
-  The built-in one (`TURN_PORT`, UDP and TCP) relays to this server's own media ports and nowhere else. Others, such as coturn with
+  The built-in one (`TURN_PORT`, UDP and TCP, and `TURN_TLS_PORT`) relays to this server's own media ports and nowhere else. Others, such as coturn with
   `use-auth-secret`, are named by `TURN_URLS` and `TURN_SECRET`. Credentials are limited in time
   and made from a secret that both sides know (draft-uberti-behave-turn-rest): the username is `<expiry>:<person>`, the password the
   base64 of an HMAC-SHA1 over it. So a TURN server tells nobody's credentials from a database, and quotas count by person.
@@ -30,20 +30,24 @@ defmodule Roomtone.Turn do
     end
   end
 
-  defp built_in(%Config{turn_port: nil}), do: {[], nil}
-
   defp built_in(config) do
     # A browser asks each of them from each of its own addresses, so one of each family it is.
     {ipv4, ipv6} = Enum.split_with(config.public_ip, &(tuple_size(&1) == 4))
-    hosts = Enum.flat_map([ipv4, ipv6], &(&1 |> prefer_remote() |> Enum.take(1)))
+    hosts = for ip <- Enum.flat_map([ipv4, ipv6], &(&1 |> prefer_remote() |> Enum.take(1))), do: in_url(ip)
+    # A certificate is for a name. Without one it is for addresses.
+    named = if config.turn_host, do: [in_url(config.turn_host)], else: hosts
 
-    urls =
-      for host <- hosts, transport <- ["udp", "tcp"] do
-        "turn:#{Config.Network.format(host, config.turn_port)}?transport=#{transport}"
+    plain =
+      for port <- List.wrap(config.turn_port), host <- hosts, transport <- ["udp", "tcp"] do
+        "turn:#{host}:#{port}?transport=#{transport}"
       end
 
-    {urls, Config.turn(config).secret}
+    tls = for port <- List.wrap(config.turn_tls_port), host <- named, do: "turns:#{host}:#{port}?transport=tcp"
+    {plain ++ tls, Config.built_in_turn_secret(config)}
   end
+
+  defp in_url(ip) when is_tuple(ip), do: ip |> :inet.ntoa() |> to_string() |> in_url()
+  defp in_url(host), do: if(host =~ ":", do: "[#{host}]", else: host)
 
   defp prefer_remote(addresses), do: Enum.sort_by(addresses, &(&1 == {127, 0, 0, 1}))
 

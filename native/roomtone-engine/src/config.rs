@@ -115,11 +115,13 @@ pub struct ShardConfig {
     pub tcp: bool,
 }
 
-/// A TURN server for clients whose network lets nothing else through: UDP and TCP on one port.
+/// A TURN server for clients whose network lets nothing else through.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TurnConfig {
-    /// Where it listens.
-    pub bind: SocketAddr,
+    /// Where it listens, for UDP and TCP; `None`: for neither.
+    pub bind: Option<SocketAddr>,
+    /// TLS, for networks that look into what passes.
+    pub tls: Option<TurnTlsConfig>,
     /// The realm of its credentials.
     pub realm: String,
     /// The secret from which they are made; see [`roomtone_turn::password`].
@@ -135,9 +137,10 @@ pub struct TurnConfig {
 impl TurnConfig {
     /// With the usual limits: 5,000 allocations, 40 of a person (a browser makes one for each of its addresses and each URL), 400 of an
     /// address.
-    pub fn new(bind: SocketAddr, realm: &str, secret: &[u8]) -> TurnConfig {
+    pub fn new(bind: Option<SocketAddr>, realm: &str, secret: &[u8]) -> TurnConfig {
         TurnConfig {
             bind,
+            tls: None,
             realm: realm.to_owned(),
             secret: secret.to_vec(),
             max_allocations: 5_000,
@@ -150,7 +153,26 @@ impl TurnConfig {
 // The secret must not end up in a log.
 impl std::fmt::Debug for TurnConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "TurnConfig({})", self.bind)
+        let tls = self.tls.as_ref().map(|tls| tls.bind);
+        write!(f, "TurnConfig({:?}, TLS {tls:?})", self.bind)
+    }
+}
+
+/// TURN over TLS.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TurnTlsConfig {
+    /// Where it listens.
+    pub bind: SocketAddr,
+    /// The certificates that it shows, PEM: its own first, then those that vouch for it.
+    pub certificates: Vec<u8>,
+    /// The key of the first one, PEM.
+    pub key: Vec<u8>,
+}
+
+// The key must not end up in a log.
+impl std::fmt::Debug for TurnTlsConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "TurnTlsConfig({})", self.bind)
     }
 }
 

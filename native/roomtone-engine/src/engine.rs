@@ -18,7 +18,7 @@ use crate::command_queues::{CommandQueues, SubmitError};
 use crate::config::{EngineConfig, MixConfig, ShardConfig, TurnConfig};
 use crate::control::Control;
 use crate::driver::{self, Driver, ResourceError};
-use crate::links::{self, TurnParts};
+use crate::links::{self, PlainSockets, TlsListener, TurnParts};
 use crate::mailboxes::{Mailbox, Mailboxes};
 use crate::panics::panic_message;
 use crate::stats::ShardStats;
@@ -45,6 +45,9 @@ pub enum StartError {
     /// The DTLS certificate can't be made.
     #[error("cannot make a DTLS certificate: {0}")]
     Certificate(String),
+    /// The certificate or the key of TURN over TLS can't be used.
+    #[error("TURN over TLS can't start: {0}")]
+    TurnCertificate(String),
 }
 
 /// How [`Engine::run`] ended.
@@ -145,9 +148,16 @@ impl Engine {
         self.cells.get(shard).map(|cell| cell.config.candidates.as_slice())
     }
 
-    /// Where the TURN server listens; `None` without one.
+    /// Where the TURN server listens for UDP and TCP; `None` if it doesn't.
     pub fn turn_address(&self) -> Option<SocketAddr> {
-        lock(&self.turn).as_ref().and_then(|turn| turn.udp.local_addr().ok())
+        let turn = lock(&self.turn);
+        turn.as_ref()?.plain.as_ref()?.udp.local_addr().ok()
+    }
+
+    /// Where the TURN server listens for TLS; `None` if it doesn't.
+    pub fn turn_tls_address(&self) -> Option<SocketAddr> {
+        let turn = lock(&self.turn);
+        Some(turn.as_ref()?.tls.as_ref()?.address())
     }
 
     /// Lends the calling thread to a shard for about `budget`. Blocks.
@@ -278,26 +288,39 @@ impl ShardCell {
 }
 
 fn turn_parts(config: TurnConfig, cells: &[(ShardCell, Arc<UdpSocket>)]) -> Result<TurnParts, StartError> {
-    let failed = |protocol| {
-        let address = config.bind;
+    let failed = |protocol, address| {
         move |source| StartError::Bind {
             protocol,
             address,
             source,
         }
     };
-    let udp = driver::bind(config.bind).map_err(failed("TURN over UDP"))?;
-    let tcp = udp
-        .local_addr()
-        .and_then(links::listen)
-        .map_err(failed("TURN over TCP"))?;
+    let plain = match config.bind {
+        Some(bind) => {
+            let udp = driver::bind(bind).map_err(failed("TURN over UDP", bind))?;
+            let tcp = udp.local_addr().and_then(links::listen);
+            let tcp = tcp.map_err(failed("TURN over TCP", bind))?;
+            Some(PlainSockets { udp, tcp })
+        }
+        None => None,
+    };
+    let listener = match (&config.tls, cells.first()) {
+        (Some(tls), Some((first, _))) => {
+            let acceptor =
+                tls_acceptor::acceptor(&tls.certificates, &tls.key, &[]).map_err(StartError::TurnCertificate)?;
+            let opened = links::listen(tls.bind)
+                .and_then(|listener| TlsListener::open(listener, acceptor, first.control.clone()));
+            Some(opened.map_err(failed("TURN over TLS", tls.bind))?)
+        }
+        _ => None,
+    };
     let peers = cells.iter().enumerate().flat_map(|(shard, (cell, _))| {
         let candidates = cell.config.candidates.iter();
         candidates.map(move |candidate| (*candidate, shard))
     });
     Ok(TurnParts {
-        udp,
-        tcp,
+        plain,
+        tls: listener,
         peers: peers.collect(),
         config,
         nonce_key: rand::random(),

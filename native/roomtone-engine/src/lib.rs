@@ -40,7 +40,7 @@ pub use command::{
     Select, ShardIndex, SlotCell, SourceCell, SourceItem,
 };
 pub use command_queues::{CommandQueues, SubmitError};
-pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig, TurnConfig};
+pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig, TurnConfig, TurnTlsConfig};
 pub use driver::ResourceError;
 pub use engine::{Engine, RunOutcome, StartError};
 pub use shard::Shard;

@@ -1,4 +1,4 @@
-//! Participants who come through the built-in TURN server, over TCP and UDP, whichever shard their room is on; and clients who have
+//! Participants who come through the built-in TURN server, over UDP, TCP and TLS, whichever shard their room is on; and clients who have
 //! another use for it in mind.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
@@ -10,7 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Receiver, unbounded};
-use roomtone_engine::{Action, Command, Engine, EngineConfig, Envelope, Event, RoomKind, ShardConfig, TurnConfig};
+use roomtone_engine::{
+    Action, Command, Engine, EngineConfig, Envelope, Event, RoomKind, ShardConfig, StartError, TurnConfig,
+    TurnTlsConfig,
+};
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
 use roomtone_transport::{Deframer, Framing};
@@ -27,12 +30,32 @@ use rtc::turn::proto::PROTO_UDP;
 use rtc::turn::proto::channum::ChannelNumber;
 use rtc::turn::proto::peeraddr::PeerAddress;
 use rtc::turn::proto::reqtrans::RequestedTransport;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const SECRET: &[u8] = b"of the engine and of these tests";
 const CHANNEL: [u8; 2] = [0x40, 0x07];
 
-fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
+/// A certificate for 127.0.0.1, and its key, PEM.
+fn identity() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+fn turn_config((certificate, key): &(String, String)) -> TurnConfig {
+    TurnConfig {
+        tls: Some(TurnTlsConfig {
+            bind: "[::]:0".parse().unwrap(),
+            certificates: certificate.as_bytes().to_vec(),
+            key: key.as_bytes().to_vec(),
+        }),
+        ..TurnConfig::new(Some("[::]:0".parse().unwrap()), "roomtone", SECRET)
+    }
+}
+
+fn engine(turn: TurnConfig) -> (Arc<Engine>, Receiver<Envelope>) {
     let (sender, receiver) = unbounded();
     let shard = ShardConfig {
         bind: "[::]:0".parse().unwrap(),
@@ -41,7 +64,7 @@ fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
     };
     let config = EngineConfig {
         shards: vec![shard.clone(), shard],
-        turn: Some(TurnConfig::new("[::]:0".parse().unwrap(), "roomtone", SECRET)),
+        turn: Some(turn),
         ..EngineConfig::default()
     };
     let engine = Arc::new(Engine::start(config, sender).unwrap());
@@ -60,6 +83,7 @@ fn engine() -> (Arc<Engine>, Receiver<Envelope>) {
 /// A TURN client: what it says and hears, one message at a time.
 enum Wire {
     Tcp(TcpStream, Deframer),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>, Deframer),
     Udp(UdpSocket),
 }
 
@@ -71,6 +95,29 @@ impl Wire {
         Wire::Tcp(stream, Deframer::new(Framing::Turn))
     }
 
+    /// Trusts this certificate and no other.
+    fn tls(to: SocketAddr, certificate: &str) -> Wire {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap())
+            .unwrap();
+        let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connection = ClientConnection::new(Arc::new(config), ServerName::from(to.ip())).unwrap();
+        let stream = TcpStream::connect(to).unwrap();
+        stream.set_nodelay(true).unwrap();
+        let mut stream = StreamOwned::new(connection, stream);
+        while stream.conn.is_handshaking() {
+            stream.conn.complete_io(&mut stream.sock).unwrap();
+        }
+        stream.sock.set_read_timeout(Some(Duration::from_millis(5))).unwrap();
+        Wire::Tls(Box::new(stream), Deframer::new(Framing::Turn))
+    }
+
     fn udp(to: SocketAddr) -> Wire {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(to).unwrap();
@@ -79,11 +126,13 @@ impl Wire {
     }
 
     fn send(&mut self, message: &[u8]) {
+        let mut padded = message.to_vec();
+        padded.resize(message.len().next_multiple_of(4), 0);
         match self {
-            Wire::Tcp(stream, _) => {
-                let mut padded = message.to_vec();
-                padded.resize(message.len().next_multiple_of(4), 0);
+            Wire::Tcp(stream, _) => stream.write_all(&padded).unwrap(),
+            Wire::Tls(stream, _) => {
                 stream.write_all(&padded).unwrap();
+                stream.flush().unwrap();
             }
             Wire::Udp(socket) => drop(socket.send(message).unwrap()),
         }
@@ -91,18 +140,20 @@ impl Wire {
 
     fn receive(&mut self) -> Option<Vec<u8>> {
         let quiet = |error: &io::Error| matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-        match self {
-            Wire::Tcp(stream, deframer) => {
-                if let Some(message) = deframer.next_datagram().unwrap() {
-                    return Some(message.to_vec());
-                }
-                match stream.read(deframer.space()) {
-                    Ok(0) => panic!("the server closed the connection"),
-                    Ok(count) => deframer.filled(count),
-                    Err(error) => assert!(quiet(&error), "{error}"),
-                }
-                deframer.next_datagram().unwrap().map(|message| message.to_vec())
+        let stream = |stream: &mut dyn Read, deframer: &mut Deframer| {
+            if let Some(message) = deframer.next_datagram().unwrap() {
+                return Some(message.to_vec());
             }
+            match stream.read(deframer.space()) {
+                Ok(0) => panic!("the server closed the connection"),
+                Ok(count) => deframer.filled(count),
+                Err(error) => assert!(quiet(&error), "{error}"),
+            }
+            deframer.next_datagram().unwrap().map(|message| message.to_vec())
+        };
+        match self {
+            Wire::Tcp(tcp, deframer) => stream(tcp, deframer),
+            Wire::Tls(tls, deframer) => stream(tls, deframer),
             Wire::Udp(socket) => {
                 let mut buffer = [0; 2048];
                 match socket.recv(&mut buffer) {
@@ -296,9 +347,13 @@ fn turn_address(engine: &Engine) -> SocketAddr {
     SocketAddr::new("127.0.0.1".parse().unwrap(), engine.turn_address().unwrap().port())
 }
 
+fn tls_address(engine: &Engine) -> SocketAddr {
+    SocketAddr::new("127.0.0.1".parse().unwrap(), engine.turn_tls_address().unwrap().port())
+}
+
 #[test]
 fn two_who_come_by_turn_hear_each_other_on_either_shard_and_when_their_room_moves() {
-    let (engine, events) = engine();
+    let (engine, events) = engine(turn_config(&identity()));
     let to = turn_address(&engine);
     for shard in 0..2 {
         let kind = RoomKind::default();
@@ -323,7 +378,7 @@ fn two_who_come_by_turn_hear_each_other_on_either_shard_and_when_their_room_move
 
 #[test]
 fn nothing_else_can_be_reached_and_quotas_hold() {
-    let (engine, _events) = engine();
+    let (engine, _events) = engine(turn_config(&identity()));
     let to = turn_address(&engine);
     let mut eve = TurnClient::new(Wire::tcp(to), "eve");
     assert_eq!(eve.allocate(), 0);
@@ -354,4 +409,84 @@ fn nothing_else_can_be_reached_and_quotas_hold() {
         thread::sleep(Duration::from_millis(5));
     }
     engine.stop();
+}
+
+#[test]
+fn two_who_come_by_tls_hear_each_other_where_nothing_else_is_open() {
+    let identity = identity();
+    let turn = TurnConfig {
+        bind: None,
+        ..turn_config(&identity)
+    };
+    let (engine, events) = engine(turn);
+    assert_eq!(engine.turn_address(), None);
+    let to = tls_address(&engine);
+    for shard in 0..2 {
+        let kind = RoomKind::default();
+        engine.submit(shard, Command::new(1, Action::Open { kind })).unwrap();
+        let id = 10 * (shard as u64 + 1);
+        let [ada, ben] = ["ada", "ben"].map(|name| TurnClient::new(Wire::tls(to, &identity.0), name));
+        let mut ada = Caller::join(&engine, &events, shard, id, ada);
+        let mut ben = Caller::join(&engine, &events, shard, id + 1, ben);
+        hear(&mut ada, &mut ben, 20);
+        hear(&mut ben, &mut ada, 20);
+        engine.submit(shard, Command::new(1, Action::Close)).unwrap();
+    }
+    engine.stop();
+    assert_eq!(engine.turn_tls_address(), None);
+    assert!(TcpStream::connect(to).is_err(), "the port is free");
+}
+
+#[test]
+fn handshakes_that_come_to_nothing_keep_nobody_out() {
+    let identity = identity();
+    let (engine, _events) = engine(turn_config(&identity));
+    let to = tls_address(&engine);
+    // Silent ones, fewer than one address may have, and ones that speak something else.
+    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(to).unwrap()).collect();
+    for junk in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        &[0x16, 3, 1, 0xff, 0xff, 1, 2, 3],
+        &[0; 300],
+    ] {
+        let mut stream = TcpStream::connect(to).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(junk).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        // An alert at most, and the end.
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        assert!(rest.len() < 64, "{rest:?}");
+    }
+    // TLS, and in it neither STUN nor ChannelData.
+    let Wire::Tls(mut eve, _) = Wire::tls(to, &identity.0) else {
+        unreachable!()
+    };
+    eve.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+    eve.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    eve.flush().unwrap();
+    assert!(!matches!(eve.read(&mut [0; 16]), Ok(1..)), "it closes");
+    let mut ada = TurnClient::new(Wire::tls(to, &identity.0), "ada");
+    assert_eq!(ada.allocate(), 0);
+    // TURN is told what can't be, whatever it is sent by.
+    assert_eq!(ada.bind(to), 403);
+    drop(silent);
+    engine.stop();
+}
+
+#[test]
+fn a_key_of_another_certificate_is_an_error_in_words() {
+    let identity = (identity().0, identity().1);
+    let config = EngineConfig {
+        shards: vec![ShardConfig {
+            bind: "127.0.0.1:0".parse().unwrap(),
+            candidates: Vec::new(),
+            tcp: false,
+        }],
+        turn: Some(turn_config(&identity)),
+        ..EngineConfig::default()
+    };
+    let error = Engine::start(config, unbounded().0).err().unwrap();
+    assert!(matches!(error, StartError::TurnCertificate(_)));
+    assert!(error.to_string().contains("isn't that of the certificate"), "{error}");
 }

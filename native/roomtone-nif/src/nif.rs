@@ -5,7 +5,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use roomtone_engine::{Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, StartError, SubmitError, TurnConfig};
+use roomtone_engine::{
+    Engine, EngineConfig, MixConfig, RunOutcome, ShardConfig, StartError, SubmitError, TurnConfig, TurnTlsConfig,
+};
 use rustler::{Atom, Decoder, Env, Error, LocalPid, Resource, ResourceArc, Term};
 
 use crate::notifier::{self, LogLines, Target};
@@ -74,7 +76,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
                 StartError::Bind { protocol: "TCP", .. } => atoms::tcp_bind_failed(),
                 StartError::Bind { .. } => atoms::bind_failed(),
                 StartError::NoShards => atoms::no_shards(),
-                StartError::Certificate(_) => atoms::certificate_failed(),
+                StartError::Certificate(_) | StartError::TurnCertificate(_) => atoms::certificate_failed(),
             };
             Err((code, error.to_string()))
         }
@@ -94,11 +96,16 @@ fn shard_config(options: &ShardOptions) -> Result<ShardConfig, Reason> {
 }
 
 fn turn_config(options: &TurnOptions) -> Result<TurnConfig, Reason> {
-    Ok(TurnConfig::new(
-        address(&options.bind)?,
-        "roomtone",
-        options.secret.as_bytes(),
-    ))
+    let bind = options.bind.as_deref().map(address).transpose()?;
+    let mut config = TurnConfig::new(bind, "roomtone", options.secret.as_bytes());
+    if let Some(tls) = &options.tls {
+        config.tls = Some(TurnTlsConfig {
+            bind: address(&tls.bind)?,
+            certificates: tls.certificates.as_bytes().to_vec(),
+            key: tls.key.as_bytes().to_vec(),
+        });
+    }
+    Ok(config)
 }
 
 fn address(text: &str) -> Result<SocketAddr, Reason> {

@@ -62,8 +62,17 @@ pub(crate) struct Options {
 /// The TURN server of it. Debug isn't derived: it has a secret.
 #[derive(NifMap)]
 pub(crate) struct TurnOptions {
-    pub(crate) bind: String,
+    pub(crate) bind: Option<String>,
+    pub(crate) tls: Option<TurnTlsOptions>,
     pub(crate) secret: String,
+}
+
+/// TLS of it: where, and what the files of HTTPS hold. Debug isn't derived: it has a key.
+#[derive(NifMap)]
+pub(crate) struct TurnTlsOptions {
+    pub(crate) bind: String,
+    pub(crate) certificates: String,
+    pub(crate) key: String,
 }
 
 /// One shard of it.

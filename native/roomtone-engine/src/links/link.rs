@@ -9,8 +9,10 @@ use std::time::Instant;
 use mio::net::TcpStream;
 use roomtone_transport::{Deframer, Framing};
 
+use super::tls::Tls;
+
 /// Bytes that wait for room in the system's buffer: a second of one talker's sound. The rest is lost, as a datagram would be.
-const PENDING: usize = 8 << 10;
+pub(super) const PENDING: usize = 8 << 10;
 
 /// Why a connection can't go on.
 pub(super) struct Over;
@@ -18,9 +20,10 @@ pub(super) struct Over;
 /// A connection, and what it is doing.
 pub(super) struct Link {
     stream: TcpStream,
+    tls: Option<Box<Tls>>,
     framing: Framing,
     deframer: Deframer,
-    /// Begins with the rest of a frame, if any of it was written.
+    /// Begins with the rest of a frame, if any of it was written. Empty with TLS, which keeps its own.
     pending: Vec<u8>,
     /// The name that the shard knows it by.
     pub(super) address: SocketAddr,
@@ -36,6 +39,7 @@ impl Link {
     pub(super) fn new(now: Instant, stream: TcpStream, framing: Framing, address: SocketAddr) -> Link {
         Link {
             stream,
+            tls: None,
             framing,
             deframer: Deframer::new(framing),
             pending: Vec::new(),
@@ -45,6 +49,12 @@ impl Link {
             greeted: false,
             unread: false,
         }
+    }
+
+    /// With TLS, whose handshake is done.
+    pub(super) fn with_tls(mut self, tls: Option<Tls>) -> Link {
+        self.tls = tls.map(Box::new);
+        self
     }
 
     pub(super) fn framing(&self) -> Framing {
@@ -58,9 +68,14 @@ impl Link {
     /// Reads what is there, once. False if there is nothing.
     pub(super) fn read(&mut self, now: Instant) -> Result<bool, Over> {
         loop {
-            match self.stream.read(self.deframer.space()) {
-                Ok(0) => return Err(Over),
-                Ok(count) => {
+            let space = self.deframer.space();
+            let read = match &mut self.tls {
+                Some(tls) => tls.read(&mut self.stream, space),
+                None => self.stream.read(space).map(|count| (count > 0).then_some(count)),
+            };
+            match read {
+                Ok(None) => return Err(Over),
+                Ok(Some(count)) => {
                     self.deframer.filled(count);
                     self.heard = now;
                     return Ok(true);
@@ -84,10 +99,13 @@ impl Link {
         };
         let before = before.as_ref().map_or(&[][..], |length| &length[..]);
         let after = &[0; 3][..after];
+        let parts = [IoSlice::new(before), IoSlice::new(datagram), IoSlice::new(after)];
+        if let Some(tls) = &mut self.tls {
+            return tls.send(&mut self.stream, &parts).map_err(|_| Over);
+        }
         let frame = before.len() + datagram.len() + after.len();
         let mut written = 0;
         if self.pending.is_empty() {
-            let parts = [IoSlice::new(before), IoSlice::new(datagram), IoSlice::new(after)];
             written = match self.stream.write_vectored(&parts) {
                 Ok(written) => written,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
@@ -112,6 +130,9 @@ impl Link {
 
     /// Writes what waits, as far as there is room.
     pub(super) fn flush(&mut self) -> Result<(), Over> {
+        if let Some(tls) = &mut self.tls {
+            return tls.flush(&mut self.stream).map_err(|_| Over);
+        }
         while !self.pending.is_empty() {
             match self.stream.write(&self.pending) {
                 Ok(0) => return Err(Over),

@@ -8,6 +8,8 @@
 
 mod address;
 mod link;
+mod tls;
+mod tls_listener;
 mod turn;
 
 use std::collections::HashMap;
@@ -26,8 +28,10 @@ use crate::shard::Shard;
 use address::{LinkId, link_address};
 pub(crate) use address::{link_of, udp_address};
 use link::{Link, Over};
+use tls::Tls;
+pub(crate) use tls_listener::TlsListener;
 use turn::Turn;
-pub(crate) use turn::TurnParts;
+pub(crate) use turn::{PlainSockets, TurnParts};
 
 /// Connections of a shard.
 const MOST: usize = 10_000;
@@ -103,7 +107,7 @@ impl Links {
         let poll = Poll::new()?;
         let mut listeners = Vec::new();
         let ice = listener.map(|listener| (listener, LISTENER, Framing::Rfc4571));
-        let turns = turn.map(|turn| (&turn.tcp, TURN_LISTENER, Framing::Turn));
+        let turns = turn.and_then(|turn| Some((&turn.plain.as_ref()?.tcp, TURN_LISTENER, Framing::Turn)));
         for (listener, token, framing) in ice.into_iter().chain(turns) {
             let mut listener = TcpListener::from_std(listener.try_clone()?);
             poll.registry().register(&mut listener, token, Interest::READABLE)?;
@@ -123,7 +127,7 @@ impl Links {
             accept_again: !listeners.is_empty(),
             out_of_descriptors: false,
             listeners,
-            turn_unread: turn.is_some(),
+            turn_unread: turn.as_ref().is_some_and(Turn::has_socket),
             turn,
             foreign: Vec::new(),
             links: HashMap::new(),
@@ -149,7 +153,8 @@ impl Links {
 
     /// Accepts, reads and writes what can be. `look`: there may be connections to accept. True when there may be more to do.
     pub(crate) fn receive(&mut self, shard: &mut Shard, look: bool) -> bool {
-        if self.links.is_empty() && !look && !self.accept_again && !self.turn_unread {
+        let secured = self.turn.as_ref().is_some_and(Turn::has_secured);
+        if self.links.is_empty() && !look && !self.accept_again && !self.turn_unread && !secured {
             return false;
         }
         let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
@@ -181,6 +186,9 @@ impl Links {
         if self.accept_again && !self.out_of_descriptors {
             self.accept();
         }
+        if secured {
+            self.take_secured();
+        }
         if self.turn_unread
             && let Some(turn) = &mut self.turn
         {
@@ -195,7 +203,10 @@ impl Links {
                 Err(Over) => self.close(id),
             }
         }
-        !self.unread.is_empty() || self.turn_unread || (self.accept_again && !self.out_of_descriptors)
+        !self.unread.is_empty()
+            || self.turn_unread
+            || (self.accept_again && !self.out_of_descriptors)
+            || self.turn.as_ref().is_some_and(Turn::has_secured)
     }
 
     // True when there may be more.
@@ -247,7 +258,7 @@ impl Links {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let framing = *framing;
-                    self.admit(stream, peer, framing);
+                    self.admit(stream, peer, framing, None);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -260,7 +271,18 @@ impl Links {
         true
     }
 
-    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, framing: Framing) {
+    /// Connections with TLS, whose handshakes were done elsewhere.
+    fn take_secured(&mut self) {
+        for _ in 0..ACCEPT_BATCH {
+            let Some(secured) = self.turn.as_ref().and_then(Turn::next_secured) else {
+                return;
+            };
+            let stream = TcpStream::from_std(secured.stream);
+            self.admit(stream, secured.peer, Framing::Turn, Some(Tls::new(secured.tls)));
+        }
+    }
+
+    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, framing: Framing, tls: Option<Tls>) {
         let household = household(peer.ip());
         let of_one = || {
             self.links
@@ -288,8 +310,12 @@ impl Links {
             .is_ok()
         {
             let address = link_address(peer, self.shard, id);
-            self.links
-                .insert(id, Link::new(Instant::now(), stream, framing, address));
+            // The first message may have come with the end of the handshake.
+            let unread = tls.is_some();
+            let mut link = Link::new(Instant::now(), stream, framing, address).with_tls(tls);
+            link.unread = unread;
+            self.unread.extend(unread.then_some(id));
+            self.links.insert(id, link);
         }
     }
 

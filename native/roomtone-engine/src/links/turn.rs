@@ -7,11 +7,13 @@ use std::io;
 use std::net::{SocketAddr, TcpListener as PlainListener, UdpSocket as PlainSocket};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use crossbeam_channel::Receiver;
 use mio::net::UdpSocket;
 use mio::{Interest, Registry, Token};
 use roomtone_turn::{Server, ServerConfig};
 
 use super::address::{LinkId, link_address, link_of};
+use super::tls_listener::{Secured, TlsListener};
 use crate::command::ShardIndex;
 use crate::config::TurnConfig;
 
@@ -27,13 +29,20 @@ const DATAGRAM: usize = 2048;
 
 /// The sockets of a node's TURN server, and all that it is made of.
 pub(crate) struct TurnParts {
-    pub(crate) udp: PlainSocket,
-    pub(crate) tcp: PlainListener,
+    /// `None`: by TLS only.
+    pub(crate) plain: Option<PlainSockets>,
+    pub(crate) tls: Option<TlsListener>,
     pub(crate) config: TurnConfig,
     /// The addresses of the media path, and the shard behind each.
     pub(crate) peers: Vec<(SocketAddr, ShardIndex)>,
     /// The secret behind its nonces, for the life of the engine.
     pub(crate) nonce_key: [u8; 32],
+}
+
+/// UDP and TCP, both on one port.
+pub(crate) struct PlainSockets {
+    pub(crate) udp: PlainSocket,
+    pub(crate) tcp: PlainListener,
 }
 
 /// The TURN server of a node, on one of its shards.
@@ -42,7 +51,9 @@ pub(super) struct Turn {
     shard: ShardIndex,
     /// The shard behind each peer.
     owners: Vec<ShardIndex>,
-    socket: UdpSocket,
+    socket: Option<UdpSocket>,
+    /// Connections whose TLS handshake is done.
+    secured: Option<Receiver<Secured>>,
     received: Box<[u8; DATAGRAM]>,
     wrapped: Vec<u8>,
 }
@@ -76,16 +87,38 @@ impl Turn {
             wall_clock: (now, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
         })
         .map_err(io::Error::other)?;
-        let mut socket = UdpSocket::from_std(parts.udp.try_clone()?);
-        registry.register(&mut socket, token, Interest::READABLE)?;
+        let socket = match &parts.plain {
+            Some(plain) => {
+                let mut socket = UdpSocket::from_std(plain.udp.try_clone()?);
+                registry.register(&mut socket, token, Interest::READABLE)?;
+                Some(socket)
+            }
+            None => None,
+        };
         Ok(Turn {
             server,
             shard,
             owners: peers.iter().map(|(_, owner)| *owner).collect(),
             socket,
+            secured: parts.tls.as_ref().map(TlsListener::secured),
             received: Box::new([0; DATAGRAM]),
             wrapped: Vec::new(),
         })
+    }
+
+    /// Whether it takes UDP.
+    pub(super) fn has_socket(&self) -> bool {
+        self.socket.is_some()
+    }
+
+    /// Whether a connection with TLS waits to be taken.
+    pub(super) fn has_secured(&self) -> bool {
+        self.secured.as_ref().is_some_and(|secured| !secured.is_empty())
+    }
+
+    /// The next connection with TLS.
+    pub(super) fn next_secured(&self) -> Option<Secured> {
+        self.secured.as_ref()?.try_recv().ok()
     }
 
     /// Reads datagrams of clients. True when there may be more.
@@ -93,7 +126,11 @@ impl Turn {
         let mut received = std::mem::replace(&mut self.received, Box::new([0; DATAGRAM]));
         let mut more = true;
         for _ in 0..READ_BATCH {
-            match self.socket.recv_from(&mut received[..]) {
+            let Some(socket) = &self.socket else {
+                more = false;
+                break;
+            };
+            match socket.recv_from(&mut received[..]) {
                 Ok((length, from)) => {
                     let client = link_address(from, self.shard, UDP);
                     self.handle(client, &mut received[..length], take);
@@ -146,10 +183,13 @@ impl Turn {
     }
 
     pub(super) fn send_udp(&self, client: SocketAddr, data: &[u8]) -> bool {
+        let Some(socket) = &self.socket else {
+            return false;
+        };
         // On an IPv6 socket IPv4 addresses have their IPv6 form; on an IPv4 one their own.
-        let ipv6 = self.socket.local_addr().is_ok_and(|address| address.is_ipv6());
+        let ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
         let ip = if ipv6 { client.ip() } else { client.ip().to_canonical() };
-        self.socket.send_to(data, SocketAddr::new(ip, client.port())).is_ok()
+        socket.send_to(data, SocketAddr::new(ip, client.port())).is_ok()
     }
 
     /// Whether a client may keep its connection.
