@@ -238,7 +238,18 @@ defmodule Roomtone.MixProject do
     release
   end
 
-  defp aliases, do: for(task <- [:"roomtone.token", :"roomtone.invite"], do: {task, &quiet(task, &1)})
+  defp aliases do
+    quiet = for task <- [:"roomtone.token", :"roomtone.invite"], do: {task, &quiet(task, &1)}
+    [{:test, &test/1} | quiet]
+  end
+
+  # Without a path it would run the tests of test/headless, which are those of another application.
+  defp test(args) do
+    paths = if Enum.any?(args, &File.exists?(hd(String.split(&1, ":")))), do: [], else: own_tests()
+    Mix.Task.run("test", args ++ paths)
+  end
+
+  defp own_tests, do: Path.wildcard("test/*_test.exs") ++ ["test/roomtone", "test/roomtone_web"]
 
   # Scripts use the standard output of these tasks as a token, so compiling beforehand has to be
   # quiet.
