@@ -5,6 +5,11 @@ import Config
 # gets a readable error.
 if config_env() != :test do
   variables = [
+    role: "ROLE",
+    cluster_nodes: "CLUSTER_NODES",
+    cluster_dns: "CLUSTER_DNS",
+    region: "REGION",
+    health_port: "HEALTH_PORT",
     udp_ports: "UDP_PORTS",
     udp_bind: "UDP_BIND",
     ice_tcp: "ICE_TCP",

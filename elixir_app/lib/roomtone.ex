@@ -677,18 +677,19 @@ defmodule Roomtone do
   """
   @spec move_room(String.t(), non_neg_integer) :: :ok | {:error, {:no_shard, term} | :media_busy | room_error}
   def move_room(name, shard) do
-    if is_integer(shard) and shard in 0..(Config.get().shards - 1),
+    if shard in Media.shards(),
       do: Retry.wait(fn -> ask(name, {:move, shard}) end),
       else: {:error, {:no_shard, shard}}
   end
 
   @doc """
-  Whether the media engine runs on all its shards.
+  Whether the media engine runs on all its shards; on a web node of a cluster, whether there is any
+  media node.
 
       iex> Roomtone.health()
       :ok
   """
-  @spec health() :: :ok | {:error, String.t()}
+  @spec health() :: :ok | {:error, :no_media | String.t()}
   defdelegate health, to: Media
 
   @doc """

@@ -33,11 +33,12 @@ defmodule Roomtone.Crowd do
   Runs the crowd for `seconds`, of whom `talkers` talk, and `during` (with the participants) once
   all are connected and heard. Returns the load generator's report and `stalled_ms`: the longest
   time that a process here had to wait for its turn. `more` are further arguments of the load
-  generator.
+  generator; `call` calls a function of the server, which may be another node.
   """
-  @spec run(:inet.port_number(), String.t(), pos_integer, pos_integer, [String.t()], ([map] -> term)) :: map
-  def run(port, room, talkers, seconds, more \\ [], during) do
-    {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
+  @spec run(:inet.port_number(), String.t(), pos_integer, pos_integer, [String.t()], ([map] -> term), function) :: map
+  def run(port, room, talkers, seconds, more \\ [], during, call \\ &apply/3) do
+    person = %{room: room, identity: "crowd", grants: [:speak, :listen]}
+    {:ok, token} = call.(Roomtone.Token, :sign, [person, [ttl: 60]])
     url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
     sizes = ~w(--peers #{@people} --talkers #{talkers} --probes 0 --ears #{@people} --seconds #{seconds})
     args = ["run", "--json", "--url", url] ++ sizes ++ more
@@ -47,7 +48,7 @@ defmodule Roomtone.Crowd do
     people =
       eventually(
         fn ->
-          {:ok, %{participants: people}} = Roomtone.room(room)
+          {:ok, %{participants: people}} = call.(Roomtone, :room, [room])
           ready? = length(people) == @people and Enum.all?(people, & &1.connected)
           if ready? and Enum.count(people, & &1.speaking) == talkers, do: people
         end,

@@ -12,7 +12,7 @@ defmodule Roomtone.Application do
 
   use Application
 
-  alias Roomtone.{Config, Drain, LogRedaction, Native}
+  alias Roomtone.{Cluster, Config, Drain, LogRedaction, Native}
 
   @impl true
   def start(_type, _args) do
@@ -26,22 +26,32 @@ defmodule Roomtone.Application do
     LogRedaction.install()
     config = Config.install!(env)
     check_native(config.native)
+    Cluster.Supervisor.prepare!(config)
     Drain.reset()
 
     children =
-      [
+      List.flatten([
         {Registry, keys: :unique, name: Roomtone.Registry},
         Roomtone.Observers,
         Roomtone.Subscribers,
         Roomtone.Lobby,
         Roomtone.Store,
+        if(Cluster.Supervisor.needed?(config), do: Cluster.Table, else: []),
         {Roomtone.Media.Supervisor, config},
-        Roomtone.Rooms.Supervisor,
-        {DynamicSupervisor, name: Roomtone.Source.Supervisor},
-        Roomtone.Auth.Supervisor
-      ] ++ Keyword.get(env, :children, [])
+        if(Cluster.Supervisor.needed?(config), do: {Cluster.Supervisor, config}, else: []),
+        # A media node has neither rooms of its own nor pages.
+        if(config.role == :media, do: [], else: rooms_and_web(env))
+      ])
 
     Supervisor.start_link(children, strategy: :rest_for_one, name: Roomtone.Supervisor)
+  end
+
+  defp rooms_and_web(env) do
+    [
+      Roomtone.Rooms.Supervisor,
+      {DynamicSupervisor, name: Roomtone.Source.Supervisor},
+      Roomtone.Auth.Supervisor
+    ] ++ Keyword.get(env, :children, [])
   end
 
   # The stop begins here (SIGTERM), while everything still runs.

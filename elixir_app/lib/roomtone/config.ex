@@ -43,6 +43,11 @@ defmodule Roomtone.Config do
   | `:webhook_url` | `WEBHOOK_URL` | where `Roomtone.Webhooks` posts to, `https://…` or `http://…` | none: nothing is posted |
   | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
+  | `:role` | `ROLE` | what this node does in a cluster: `"all"`, `"web"` (pages and rooms, no media engine) or `"media"` (the engine alone) | `"all"` |
+  | `:cluster_nodes` | `CLUSTER_NODES` | nodes to connect to, separated by commas: `"media1@10.0.0.7,media2@10.0.0.8"` | none |
+  | `:cluster_dns` | `CLUSTER_DNS` | a host name whose addresses are those of the nodes, which have the part before the @ in common | none |
+  | `:region` | `REGION` | a name for where this node is: rooms go to media nodes of their own region first | none |
+  | `:health_port` | `HEALTH_PORT` | the port of `/healthz` on a media node: a number or `"off"` | 4001 |
   | `:environment` | | `:dev`, `:test` or `:prod` | `:prod` |
   """
 
@@ -58,6 +63,11 @@ defmodule Roomtone.Config do
   @derive {Inspect, except: [:token_secret, :turn_secret, :metrics_token, :webhook_url, :webhook_secret]}
   @enforce_keys [:native, :shards, :udp_ports, :udp_bind, :public_ip, :token_secret]
   defstruct environment: :prod,
+            role: :all,
+            cluster_nodes: [],
+            cluster_dns: nil,
+            region: nil,
+            health_port: nil,
             native: nil,
             shards: nil,
             udp_ports: nil,
@@ -98,8 +108,14 @@ defmodule Roomtone.Config do
 
   @type t :: %__MODULE__{
           environment: :dev | :test | :prod,
+          role: :all | :web | :media,
+          cluster_nodes: [node],
+          cluster_dns: String.t() | nil,
+          region: String.t() | nil,
+          health_port: :inet.port_number() | nil,
           native: module,
-          shards: pos_integer,
+          # None on a web node.
+          shards: non_neg_integer,
           udp_ports: [:inet.port_number()],
           udp_bind: :inet.ip_address(),
           ice_tcp: boolean,
@@ -171,17 +187,23 @@ defmodule Roomtone.Config do
     ports = Parse.ports(env[:udp_ports])
     shards = Parse.shards(env[:shards], ports)
     bind = Parse.address(env[:udp_bind] || Network.any_address())
+    role = Parse.role(env[:role] || :all)
 
     checked =
       [
         environment: Parse.one_of(env[:environment] || :prod, [:dev, :test, :prod]),
-        native: Parse.module(env[:native] || Roomtone.Native),
-        shards: shards,
+        role: role,
+        cluster_nodes: Parse.nodes(env[:cluster_nodes] || []),
+        cluster_dns: Parse.host(env[:cluster_dns]),
+        region: Parse.region(env[:region]),
+        health_port: port_or_off(Keyword.get(env, :health_port, 4001), "HEALTH_PORT"),
+        native: native(role, env),
+        shards: if(role == {:ok, :web}, do: {:ok, 0}, else: shards),
         udp_ports: Parse.ports_for(ports, shards),
         udp_bind: bind,
         public_ip: public_ip(env[:public_ip], bind),
         ice_tcp: switch(env, :ice_tcp, true, "ICE_TCP"),
-        turn_port: turn_port(env[:turn_port], "TURN_PORT"),
+        turn_port: port_or_off(env[:turn_port], "TURN_PORT"),
         turn_tls_port: turn_tls_port(env),
         turn_cert_file: turn_file(env, :turn_cert_file, "HTTPS_CERT_FILE"),
         turn_key_file: turn_file(env, :turn_key_file, "HTTPS_KEY_FILE"),
@@ -374,14 +396,14 @@ defmodule Roomtone.Config do
 
   defp users_file(_other), do: {:error, "(USERS_FILE) takes the path of a file"}
 
-  defp turn_port(off, _variable) when off in [nil, "off"], do: {:ok, nil}
+  defp port_or_off(off, _variable) when off in [nil, "off"], do: {:ok, nil}
 
-  defp turn_port(port, variable) do
+  defp port_or_off(port, variable) do
     with {:error, takes} <- Parse.integer(port, {1, 65_535}), do: {:error, "(#{variable}) #{takes}, or off"}
   end
 
   defp turn_tls_port(env) do
-    with {:ok, port} when port != nil <- turn_port(env[:turn_tls_port], "TURN_TLS_PORT") do
+    with {:ok, port} when port != nil <- port_or_off(env[:turn_tls_port], "TURN_TLS_PORT") do
       if env[:turn_cert_file] && env[:turn_key_file],
         do: {:ok, port},
         else: {:error, "(TURN_TLS_PORT) needs a certificate and its key: HTTPS_CERT_FILE and HTTPS_KEY_FILE"}
@@ -409,6 +431,10 @@ defmodule Roomtone.Config do
       do: {:ok, host},
       else: {:error, "(PHX_HOST) takes the name of a host"}
   end
+
+  # A web node has no engine of its own.
+  defp native({:ok, :web}, _env), do: {:ok, Roomtone.Cluster.RemoteEngine}
+  defp native(_role, env), do: Parse.module(env[:native] || Roomtone.Native)
 
   defp turn_urls(nil), do: {:ok, []}
 

@@ -139,6 +139,8 @@ defmodule Roomtone.Errors do
     {:busy, :busy, 503, true, "The server has too much to do at the moment. Try again."},
     {:room_busy, :room_busy, 503, true, "The room doesn't answer at the moment. Try again."},
     {:overloaded, :overloaded, 503, true, "The server carries as many people as it can. Try again later."},
+    {:no_media, :no_media, 503, true,
+     "There is no media server at the moment, so nobody can be heard. Try again in a moment."},
     {:media_busy, :media_busy, 503, true, "The server is too busy at the moment. Try again."},
     {:media_timeout, :media_timeout, 503, true, "The media server didn't answer in time. Try again."},
     {:media_restarted, :media_restarted, 503, true, "The media server was restarted. Try again."},

@@ -19,6 +19,8 @@ defmodule Roomtone.Media do
 
   use GenServer
 
+  import Bitwise
+
   require Logger
 
   alias Roomtone.{Config, MixPolicy, SafeCall, Telemetry, UnknownMessage}
@@ -38,7 +40,7 @@ defmodule Roomtone.Media do
   @type t :: %__MODULE__{
           engine: Roomtone.Native.engine(),
           native: module,
-          shards: pos_integer,
+          shards: non_neg_integer,
           # Each process that owns peers, with its monitor.
           owners: %{pid => {reference, MapSet.t(id)}},
           # Rooms that were moved for balance, and until when they stay where they are.
@@ -50,16 +52,60 @@ defmodule Roomtone.Media do
 
   # ---- For rooms -------------------------------------------------------------------------------------------------------
 
-  @doc "A new number for a room, a peer or a reference."
-  @spec new_id() :: id
-  def new_id, do: System.unique_integer([:positive])
+  # Above them, a number has the bits that its node has for itself; 22 of them, so that a number
+  # fits into a word.
+  @own_bits 36
 
-  @doc "Opens a room on the least busy shard. `kind`: see `Roomtone.MixPolicy.engine_kind/1`."
-  @spec open_room(id, MixPolicy.engine_kind()) :: {:ok, shard} | {:error, :media_busy}
+  @doc """
+  A new number for a room, a peer or a reference. Nodes that share media nodes give out different
+  ones: `put_ids/1`.
+  """
+  @spec new_id() :: id
+  def new_id, do: (ids() <<< @own_bits) + System.unique_integer([:positive])
+
+  @doc "The upper bits of the numbers that this node gives out; 0 on a node that shares no engine."
+  @spec ids() :: non_neg_integer
+  def ids, do: :persistent_term.get({__MODULE__, :ids}, 0)
+
+  @doc "Sets the upper bits of the numbers that this node gives out from now on."
+  @spec put_ids(0..0x3FFFFF) :: :ok
+  def put_ids(ids), do: :persistent_term.put({__MODULE__, :ids}, ids)
+
+  @doc """
+  The upper bits of a number: whose it is.
+
+      iex> Roomtone.Media.ids_of(Roomtone.Media.new_id()) == Roomtone.Media.ids()
+      true
+  """
+  @spec ids_of(id) :: non_neg_integer
+  def ids_of(id), do: id >>> @own_bits
+
+  @doc "All shards: those of the engine here, or on a web node those of the media nodes that are there."
+  @spec shards() :: [shard]
+  def shards do
+    case Config.get() do
+      %{role: :web, native: native} -> native.shards()
+      %{shards: count} -> Enum.to_list(0..(count - 1))
+    end
+  end
+
+  @doc """
+  Opens a room on the least busy shard. `kind`: see `Roomtone.MixPolicy.engine_kind/1`. On a web node
+  there may be no shard at all: `:no_media`.
+  """
+  @spec open_room(id, MixPolicy.engine_kind()) :: {:ok, shard} | {:error, :media_busy | :no_media}
   def open_room(room, kind) do
-    case engine() do
-      {native, engine} -> open_room(room, kind, Load.calmest(native, engine, Config.get().shards))
+    with {:ok, shard} <- calmest(), do: open_room(room, kind, shard)
+  end
+
+  @doc "The shard that takes the next room."
+  @spec calmest() :: {:ok, shard} | {:error, :media_busy | :no_media}
+  def calmest do
+    with {native, engine} <- engine(), [_ | _] = shards <- shards() do
+      {:ok, Load.calmest(native, engine, shards)}
+    else
       nil -> {:error, :media_busy}
+      [] -> {:error, :no_media}
     end
   end
 
@@ -220,12 +266,16 @@ defmodule Roomtone.Media do
     end
   end
 
-  @doc "Whether all shards run."
-  @spec health() :: :ok | {:error, String.t()}
+  @doc "Whether all shards run; on a web node, whether any does."
+  @spec health() :: :ok | {:error, :no_media | String.t()}
   def health do
-    case Enum.reject(0..(Config.get().shards - 1), &Load.well?/1) do
-      [] -> :ok
-      unwell -> {:error, "media shards that don't run: #{Enum.join(unwell, ", ")}"}
+    {well, unwell} = Enum.split_with(shards(), &Load.well?/1)
+
+    case {Config.get().role, well, unwell} do
+      {:web, [], _unwell} -> {:error, :no_media}
+      {:web, _some, _unwell} -> :ok
+      {_all_or_media, _well, []} -> :ok
+      _some_are_unwell -> {:error, "media shards that don't run: #{Enum.join(unwell, ", ")}"}
     end
   end
 
@@ -355,16 +405,22 @@ defmodule Roomtone.Media do
 
     # A worker that was killed may still be inside its shard. This call returns once it has left and
     # the shard's socket is closed, so the next engine finds its ports free.
-    for shard <- 0..(state.shards - 1), do: :stopped = state.native.run_shard(state.engine, shard, 1)
+    for shard <- own_shards(state), do: :stopped = state.native.run_shard(state.engine, shard, 1)
     :ok
   end
 
   # After a crash the next process takes the engine up.
   def terminate(_reason, _state), do: :ok
 
+  defp own_shards(%{shards: 0}), do: []
+  defp own_shards(%{shards: count}), do: Enum.to_list(0..(count - 1))
+
+  # A web node leaves the shards of its media nodes as they are.
+  defp balance(%{shards: 0} = state), do: state
+
   defp balance(state) do
     now = System.monotonic_time(:millisecond)
-    shards = Load.all(state.native, state.engine, state.shards)
+    shards = Load.all(state.native, state.engine, own_shards(state))
 
     with {{room, from, to}, resting} <- Balance.step(shards, Table.populations(), state.resting, now),
          :ok <- state.native.submit(state.engine, from, {:move_room, %{room: room, to: to}}) do

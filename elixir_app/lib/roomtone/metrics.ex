@@ -9,7 +9,7 @@ defmodule Roomtone.Metrics do
   `docs/telemetry.md` lists every metric.
   """
 
-  alias Roomtone.{Config, Media, RoomServer, Webhooks}
+  alias Roomtone.{Media, RoomServer, Webhooks}
   alias Roomtone.Metrics.{Catalogue, Counters, Prometheus}
 
   @typedoc "`shard: 0`, say; always in the order of the catalogue."
@@ -61,8 +61,7 @@ defmodule Roomtone.Metrics do
 
     %{
       counters: Counters.all(),
-      shards:
-        for(shard <- 0..(Config.get().shards - 1), do: {shard, Media.shard_stats(shard), Media.Load.well?(shard)}),
+      shards: for(shard <- Media.shards(), do: {shard, Media.shard_stats(shard), Media.Load.well?(shard)}),
       rooms: length(rooms),
       participants: rooms |> Enum.map(& &1.participant_count) |> Enum.sum(),
       speaking: rooms |> Enum.map(& &1.speaking_count) |> Enum.sum(),

@@ -90,14 +90,24 @@ defmodule Roomtone.Native do
 
   @doc false
   def load do
+    if web_node?(),
+      do: :persistent_term.put(__MODULE__, "a node with ROLE=web has no media engine"),
+      else: load_library()
+
+    :ok
+  end
+
+  # Not `Roomtone.Config`: a release loads modules before it is installed.
+  defp web_node?,
+    do: System.get_env("ROLE") == "web" or Application.get_env(:roomtone, :role) in [:web, "web"]
+
+  defp load_library do
     path = :filename.join(priv_dir(), ~c"native/roomtone_nif")
 
     case :erlang.load_nif(path, 0) do
       :ok -> :persistent_term.erase(__MODULE__)
       {:error, {_reason, text}} -> :persistent_term.put(__MODULE__, List.to_string(text))
     end
-
-    :ok
   end
 
   defp priv_dir do

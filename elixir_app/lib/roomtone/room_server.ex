@@ -215,13 +215,13 @@ defmodule Roomtone.RoomServer do
       {:error, {:already_registered, _pid}} -> {:stop, {:shutdown, :room_exists}}
       # The caller died, and another process has taken the name over.
       {:held, false} -> {:stop, {:shutdown, :room_exists}}
-      {:error, :media_busy} -> give_up(args)
+      {:error, why} when why in [:media_busy, :no_media] -> give_up(args, why)
     end
   end
 
-  defp give_up(args) do
+  defp give_up(args, why) do
     Names.release(args.name, args.id)
-    {:stop, {:shutdown, :media_busy}}
+    {:stop, {:shutdown, why}}
   end
 
   # The room's shard, which may have changed since the previous process opened the room. The first
@@ -469,6 +469,14 @@ defmodule Roomtone.RoomServer do
     state = %{state | place: place, mixer: %{state.mixer | place: place}}
     # The room was found there, and may or may not be open. If it is, this does nothing.
     state = if Media.Table.room_stamp(place.room), do: state, else: reopen(state)
+    for {_identity, pid} <- state.pids, do: moved(pid, place)
+    {:noreply, state}
+  end
+
+  # The media node that had the room is gone; the room goes on at another.
+  def handle_info({:media, {:room_lost, shard}}, state) do
+    place = %{state.place | shard: shard}
+    state = media_lost(%{state | place: place, mixer: %{state.mixer | place: place}}, nil)
     for {_identity, pid} <- state.pids, do: moved(pid, place)
     {:noreply, state}
   end

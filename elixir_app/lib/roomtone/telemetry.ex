@@ -29,6 +29,10 @@ defmodule Roomtone.Telemetry do
   | `[:roomtone, :shard, :started]` | `epoch` | `shard`, `addresses` |
   | `[:roomtone, :shard, :shed]` | `level` (what the shard has shed: 0 nothing, 1 and 2 Opus complexity, 3 all but three talkers of a room, 4 newcomers) | `shard` |
   | `[:roomtone, :shard, :room_failed]` | `count` (1) | `shard`, `room` |
+  | `[:roomtone, :cluster, :node_up]` | `count` (1) | `node`, `role` |
+  | `[:roomtone, :cluster, :node_down]` | `count` (1) | `node`, `role` |
+  | `[:roomtone, :cluster, :attached]` | `shards` (of the media node) | `node` |
+  | `[:roomtone, :cluster, :detached]` | `count` (1) | `node`, `reason` |
   | `[:roomtone, :webhook, :sent]` | `duration` (of the last attempt), `count` (events), `attempts` | |
   | `[:roomtone, :webhook, :failed]` | `count` (events given up), `attempts` | `reason` |
   | `[:roomtone, :webhook, :dropped]` | `count` (events that the full queue lost) | |
@@ -59,6 +63,10 @@ defmodule Roomtone.Telemetry do
     [:roomtone, :shard, :started],
     [:roomtone, :shard, :shed],
     [:roomtone, :shard, :room_failed],
+    [:roomtone, :cluster, :node_up],
+    [:roomtone, :cluster, :node_down],
+    [:roomtone, :cluster, :attached],
+    [:roomtone, :cluster, :detached],
     [:roomtone, :webhook, :sent],
     [:roomtone, :webhook, :failed],
     [:roomtone, :webhook, :dropped]

@@ -59,6 +59,7 @@ defmodule Roomtone.Token do
           | :wrong_room
           | :wrong_audience
           | :not_yet_valid
+          | :no_media
           | {:invalid_name, Name.problem()}
           | {:invalid_option, atom}
 
@@ -159,7 +160,7 @@ defmodule Roomtone.Token do
   defp native_verify(config, jwt, now) do
     case config.native.token_verify(jwt, config.token_secret, now) do
       {:ok, claims} when is_map(claims) -> {:ok, claims}
-      {:error, reason} when reason in [:expired, :bad_signature] -> {:error, reason}
+      {:error, reason} when reason in [:expired, :bad_signature, :no_media] -> {:error, reason}
       # For example "none": we don't sign with it.
       {:error, :wrong_algorithm} -> {:error, :bad_signature}
       _other -> {:error, :malformed}

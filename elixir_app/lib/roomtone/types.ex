@@ -147,6 +147,7 @@ defmodule Roomtone.Types do
           | :busy
           | :draining
           | :media_busy
+          | :no_media
           | {:invalid_option, atom}
           | {:invalid_plan, String.t()}
           | {:invalid_door_gain, term}

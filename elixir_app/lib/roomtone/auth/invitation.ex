@@ -57,7 +57,7 @@ defmodule Roomtone.Auth.Invitation do
   end
 
   @doc "Reads one, if it is ours, has not expired, and isn't used up or called back. Option: `now` as Unix time."
-  @spec read(term, keyword) :: {:ok, t} | {:error, :bad_invitation | :invitation_expired | :invitation_used}
+  @spec read(term, keyword) :: {:ok, t} | {:error, :bad_invitation | :invitation_expired | :invitation_used | :no_media}
   def read(jwt, opts \\ [])
 
   def read(jwt, opts) when is_binary(jwt) and byte_size(jwt) <= @max_bytes do
@@ -71,7 +71,7 @@ defmodule Roomtone.Auth.Invitation do
       {:ok, invitation}
     else
       {:error, :expired} -> {:error, :invitation_expired}
-      {:error, :invitation_used} = error -> error
+      {:error, reason} when reason in [:invitation_used, :no_media] -> {:error, reason}
       _other -> {:error, :bad_invitation}
     end
   end

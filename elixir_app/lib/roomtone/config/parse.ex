@@ -8,6 +8,8 @@ defmodule Roomtone.Config.Parse do
 
   @default_first_port 50_000
   @max_shards 256
+  @most_nodes 128
+  @takes_nodes "it takes names such as media1@10.0.0.7, separated by commas"
 
   @doc """
   Media ports: the first of a range, or all of them.
@@ -169,6 +171,65 @@ defmodule Roomtone.Config.Parse do
   def switch(value) when value in ["on", "true", "1"], do: {:ok, true}
   def switch(value) when value in ["off", "false", "0"], do: {:ok, false}
   def switch(_other), do: {:error, "takes on or off"}
+
+  @doc """
+  The role of a node.
+
+      iex> Roomtone.Config.Parse.role("web")
+      {:ok, :web}
+      iex> Roomtone.Config.Parse.role("proxy")
+      {:error, "(ROLE) takes all, web or media"}
+  """
+  @spec role(term) :: result(:all | :web | :media)
+  def role(role) when role in [:all, "all"], do: {:ok, :all}
+  def role(role) when role in [:web, "web"], do: {:ok, :web}
+  def role(role) when role in [:media, "media"], do: {:ok, :media}
+  def role(_other), do: {:error, "(ROLE) takes all, web or media"}
+
+  @doc """
+  Names of nodes.
+
+      iex> Roomtone.Config.Parse.nodes("media1@10.0.0.7, media2@10.0.0.8")
+      {:ok, [:"media1@10.0.0.7", :"media2@10.0.0.8"]}
+      iex> {:error, takes} = Roomtone.Config.Parse.nodes("media1")
+      iex> takes
+      ~s[(CLUSTER_NODES) has "media1", which isn't the name of a node: it takes names such as media1@10.0.0.7, separated by commas]
+  """
+  @spec nodes(term) :: result([node])
+  def nodes(text) when is_binary(text), do: text |> String.split(",", trim: true) |> Enum.map(&String.trim/1) |> nodes()
+
+  def nodes(list) when is_list(list) and length(list) <= @most_nodes do
+    case Enum.find(list, &(not node?(&1))) do
+      nil -> {:ok, Enum.map(list, &if(is_binary(&1), do: String.to_atom(&1), else: &1))}
+      other -> {:error, "(CLUSTER_NODES) has #{inspect(other)}, which isn't the name of a node: #{@takes_nodes}"}
+    end
+  end
+
+  def nodes(_other), do: {:error, "(CLUSTER_NODES) #{@takes_nodes}, at most #{@most_nodes}"}
+
+  defp node?(name) when is_atom(name), do: name |> Atom.to_string() |> node?()
+  defp node?(name) when is_binary(name), do: byte_size(name) <= 255 and name =~ ~r/\A[\w-]+@[\w.:-]+\z/
+  defp node?(_other), do: false
+
+  @doc "The name of a host, or none."
+  @spec host(term) :: result(String.t() | nil)
+  def host(nil), do: {:ok, nil}
+
+  def host(name) do
+    if is_binary(name) and byte_size(name) <= 253 and name =~ ~r/\A[\w-]+(\.[\w-]+)*\.?\z/,
+      do: {:ok, name},
+      else: {:error, "(CLUSTER_DNS) takes the name of a host, such as roomtone.internal"}
+  end
+
+  @doc "The name of a region, or none."
+  @spec region(term) :: result(String.t() | nil)
+  def region(nil), do: {:ok, nil}
+
+  def region(name) do
+    if is_binary(name) and name =~ ~r/\A[\w.-]{1,64}\z/,
+      do: {:ok, name},
+      else: {:error, "(REGION) takes up to 64 letters, digits and . _ -"}
+  end
 
   @doc "A module."
   @spec module(term) :: result(module)

@@ -16,7 +16,7 @@ defmodule Roomtone.Media.Events do
 
   require Logger
 
-  alias Roomtone.{Config, Media, SafeCall, Telemetry, UnknownMessage}
+  alias Roomtone.{Media, SafeCall, Telemetry, UnknownMessage}
   alias Roomtone.Media.{Retry, Table}
 
   defstruct unasked: [], timer: nil, waiting: []
@@ -32,13 +32,13 @@ defmodule Roomtone.Media.Events do
 
   @typedoc """
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that
-  shard, with the stamp of its new life; `:room_moved` (with the new shard), `:room_failed`,
-  `:levels`, `:slots` and `:speaking` go to a room's server; the rest to the process that owns the
+  shard, with the stamp of its new life; `:room_moved` and `:room_lost` (with the new shard),
+  `:room_failed`, `:levels`, `:slots` and `:speaking` go to a room's server; the rest to the process that owns the
   peer or reference.
   """
   @type message ::
           {:media,
-           Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved | :room_found, Media.shard()}}
+           Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved | :room_lost, Media.shard()}}
 
   @backlog 2_000
   # The counters from which the epoch is read may be a tenth of a second old: ask once more after
@@ -66,11 +66,13 @@ defmodule Roomtone.Media.Events do
   end
 
   @impl true
-  def handle_continue(:catch_up, state) do
+  def handle_continue(:catch_up, state), do: {:noreply, catch_up(state)}
+
+  defp catch_up(state) do
     catch_up_shards()
     rooms = for {room, _shard} <- Table.rooms(), do: {:find, room}
     peers = for {peer, _place} <- Table.places(), do: {:check, peer}
-    {:noreply, state |> reply_if_started() |> ask(rooms ++ peers)}
+    state |> reply_if_started() |> ask(rooms ++ peers)
   end
 
   @impl true
@@ -86,6 +88,15 @@ defmodule Roomtone.Media.Events do
   def handle_info(:second_look, state) do
     catch_up_shards()
     {:noreply, reply_if_started(state)}
+  end
+
+  # A media node has lost events.
+  def handle_info(:catch_up, state), do: {:noreply, catch_up(state)}
+
+  def handle_info({:roomtone_media_lost, shards}, state) do
+    for shard <- shards, do: Table.end_epoch(shard)
+    for {room, shard} <- Table.rooms(), shard in shards, do: place_anew(room, shard)
+    {:noreply, state}
   end
 
   def handle_info({:timeout, timer, :ask}, %{timer: timer} = state),
@@ -115,7 +126,7 @@ defmodule Roomtone.Media.Events do
   defp reply_if_started(%{waiting: []} = state), do: state
 
   defp reply_if_started(state) do
-    if Enum.all?(0..(Config.get().shards - 1), &(Table.stamp(&1) != nil)) do
+    if Enum.all?(Media.shards(), &(Table.stamp(&1) != nil)) do
       Enum.each(state.waiting, &GenServer.reply(&1, :started))
       %{state | waiting: []}
     else
@@ -164,7 +175,7 @@ defmodule Roomtone.Media.Events do
 
   # Finds shards whose restart we didn't hear of. Epoch 0 is before the first.
   defp catch_up_shards do
-    for shard <- 0..(Config.get().shards - 1), %{epoch: epoch} = Media.shard_stats(shard), epoch > 0 do
+    for shard <- Media.shards(), epoch = Map.get(Media.shard_stats(shard), :epoch, 0), epoch > 0 do
       case Table.stamp(shard) do
         {_generation, known} when known >= epoch -> :ok
         _older -> shard_started(shard, epoch, [])
@@ -181,6 +192,18 @@ defmodule Roomtone.Media.Events do
       rooms = for {room, ^shard} <- Table.rooms(), do: room
       if rooms != [], do: Logger.warning("media shard #{shard} starts anew; #{length(rooms)} rooms ask for new offers")
       Enum.each(rooms, &to_room(&1, {:shard_started, stamp}, shard))
+      # Rooms that lost their shard when there was no other.
+      for {room, old} <- Table.rooms(), old != shard, Table.stamp(old) == nil, do: place_anew(room, old)
+    end
+  end
+
+  # The room's media are gone with a media node. It continues on a shard that runs; as long as none
+  # does, it stays as it is.
+  defp place_anew(room, lost) do
+    with {:ok, shard} <- Media.calmest(), true <- Table.stamp(shard) != nil do
+      people = Table.move_room(room, shard, nil)
+      Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: lost, to: shard})
+      to_room(room, {:room_lost, shard}, shard)
     end
   end
 

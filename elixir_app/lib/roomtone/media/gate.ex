@@ -9,17 +9,15 @@ defmodule Roomtone.Media.Gate do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.Media.Events
-
   @patience_ms 5_000
 
   @doc false
-  @spec start_link(term) :: GenServer.on_start()
-  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil)
+  @spec start_link(module) :: GenServer.on_start()
+  def start_link(listener), do: GenServer.start_link(__MODULE__, listener)
 
   @impl true
-  def init(nil) do
-    case Events.await_started(@patience_ms) do
+  def init(listener) do
+    case listener.await_started(@patience_ms) do
       :ok -> :ignore
       {:error, reason} -> {:stop, {:shards_did_not_start, reason}}
     end

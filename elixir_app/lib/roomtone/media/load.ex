@@ -34,18 +34,18 @@ defmodule Roomtone.Media.Load do
   The shard that takes the next room: of those with the lowest `rank/3` the one with fewest rooms
   and peers.
   """
-  @spec calmest(module, Native.engine(), pos_integer) :: Media.shard()
+  @spec calmest(module, Native.engine(), [Media.shard(), ...]) :: Media.shard()
   def calmest(native, engine, shards) do
-    Enum.min_by(0..(shards - 1), fn shard ->
+    Enum.min_by(shards, fn shard ->
       %{rooms: rooms, people: people} = Table.counts(shard)
       {rank(native, engine, shard), rooms + people, shard}
     end)
   end
 
   @doc "The loads of the shards. For a shard that doesn't run they are the last known."
-  @spec all(module, Native.engine(), pos_integer) :: %{Media.shard() => Balance.shard()}
+  @spec all(module, Native.engine(), [Media.shard()]) :: %{Media.shard() => Balance.shard()}
   def all(native, engine, shards) do
-    for shard <- 0..(shards - 1), well?(shard), into: %{} do
+    for shard <- shards, well?(shard), into: %{} do
       {load, shed_level} = read(native, engine, shard)
       {shard, %{load: load, shed_level: shed_level, people: Table.counts(shard).people}}
     end

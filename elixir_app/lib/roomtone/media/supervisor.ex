@@ -10,6 +10,7 @@ defmodule Roomtone.Media.Supervisor do
 
   use Supervisor
 
+  alias Roomtone.Cluster.Outlet
   alias Roomtone.Media
   alias Roomtone.Media.{Events, Gate, Table, Worker}
 
@@ -18,8 +19,15 @@ defmodule Roomtone.Media.Supervisor do
   def start_link(config), do: Supervisor.start_link(__MODULE__, config, name: __MODULE__)
 
   @impl true
+  def init(%{role: :web} = config) do
+    Table.create()
+    # The engine, its workers and the wait for them are on the media nodes.
+    Supervisor.init([{Media, config}, Events], strategy: :one_for_one, max_restarts: 10, max_seconds: 60)
+  end
+
   def init(config) do
     Table.create()
+    listener = if config.role == :media, do: Outlet, else: Events
     workers = for shard <- 0..(config.shards - 1), do: Supervisor.child_spec({Worker, shard}, id: {Worker, shard})
 
     # A hostile packet that panics a shard each time must not take the whole node down at once.
@@ -27,9 +35,9 @@ defmodule Roomtone.Media.Supervisor do
 
     children = [
       {Media, config},
-      Events,
+      listener,
       %{id: Roomtone.Media.Workers, type: :supervisor, start: {Supervisor, :start_link, [workers, pool]}},
-      Gate
+      {Gate, listener}
     ]
 
     Supervisor.init(children, strategy: :one_for_one, max_restarts: 10, max_seconds: 60)

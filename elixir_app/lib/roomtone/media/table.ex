@@ -23,9 +23,9 @@ defmodule Roomtone.Media.Table do
   end
 
   @doc "Begins a new engine: none of its shards has started yet."
-  @spec new_generation(pos_integer) :: :ok
+  @spec new_generation(non_neg_integer) :: :ok
   def new_generation(shards) do
-    for shard <- 0..(shards - 1), do: :ets.insert(__MODULE__, {{:shard, shard}, nil})
+    if shards > 0, do: for(shard <- 0..(shards - 1), do: :ets.insert(__MODULE__, {{:shard, shard}, nil}))
     :ets.insert(__MODULE__, {:generation, System.unique_integer([:positive])})
     :ok
   end
@@ -37,6 +37,10 @@ defmodule Roomtone.Media.Table do
     :ets.insert(__MODULE__, {{:shard, shard}, stamp})
     stamp
   end
+
+  @doc "Ends the life of a shard; no other has begun yet."
+  @spec end_epoch(Media.shard()) :: true
+  def end_epoch(shard), do: :ets.insert(__MODULE__, {{:shard, shard}, nil})
 
   @doc "The present life of a shard."
   @spec stamp(Media.shard()) :: Media.stamp()

@@ -8,7 +8,7 @@ defmodule RoomtoneWeb.HealthController do
   """
   use RoomtoneWeb, :controller
 
-  @doc "The answer, as JSON: `status` (`ok`, `store_failing`, `draining`, `media_down`), `message`, `store`, `rooms`, `participants`."
+  @doc "The answer, as JSON: `status` (`ok`, `store_failing`, `draining`, `media_down`, on a web node `no_media`), `message`, `store`, `rooms`, `participants`."
   def show(conn, _params) do
     rooms = Roomtone.rooms()
     counts = %{rooms: length(rooms), participants: rooms |> Enum.map(& &1.participant_count) |> Enum.sum()}
@@ -44,6 +44,7 @@ defmodule RoomtoneWeb.HealthController do
   defp media do
     case Roomtone.health() do
       :ok -> remembering()
+      {:error, :no_media} -> {503, %{status: "no_media", message: Roomtone.describe_error(:no_media)}}
       {:error, what} -> {503, %{status: "media_down", message: "The media engine doesn't run: #{what}."}}
     end
   end

@@ -33,6 +33,7 @@ defmodule RoomtoneWeb.OperateView do
 
   defp words(:ok), do: "The media engine runs on all shards."
   defp words(:draining), do: "The server is about to stop, and takes nobody in."
+  defp words(:no_media), do: Roomtone.describe_error(:no_media)
   defp words({:media_down, what}), do: "The media engine doesn't run: #{what}."
 
   attr :points, :list, required: true

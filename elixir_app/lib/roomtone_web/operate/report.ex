@@ -4,11 +4,11 @@ defmodule RoomtoneWeb.OperateReport do
   registry, so it doesn't wait; `room/1`, which asks the media engine, may take two seconds.
   """
 
-  alias Roomtone.{Config, Lobby, Media}
+  alias Roomtone.{Lobby, Media}
   alias Roomtone.Metrics.History
 
   @type t :: %{
-          status: :ok | :draining | {:media_down, String.t()},
+          status: :ok | :draining | :no_media | {:media_down, String.t()},
           version: String.t(),
           uptime_s: non_neg_integer,
           now: DateTime.t(),
@@ -35,12 +35,20 @@ defmodule RoomtoneWeb.OperateReport do
       points: History.points(),
       rooms: lobby.rooms,
       rooms_total: lobby.total,
-      shards: for(shard <- 0..(Config.get().shards - 1), do: shard(shard))
+      shards: for(shard <- Media.shards(), do: shard(shard))
     }
   end
 
   defp status do
-    if Roomtone.draining?(), do: :draining, else: with({:error, what} <- Media.health(), do: {:media_down, what})
+    if Roomtone.draining?(), do: :draining, else: media()
+  end
+
+  defp media do
+    case Media.health() do
+      {:error, what} when is_binary(what) -> {:media_down, what}
+      {:error, :no_media} -> :no_media
+      :ok -> :ok
+    end
   end
 
   defp shard(shard) do

@@ -1,0 +1,86 @@
+defmodule Roomtone.Cluster.RemoteEngineTest do
+  @moduledoc "A web node whose rooms have their sound on a media node."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{Crowd, TestCluster}
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag timeout: 120_000
+
+  defp web_and_media(_context) do
+    media = TestCluster.start(:media)
+    web = TestCluster.start(:web, cluster_nodes: [media.node])
+    TestCluster.await_media(web, 1)
+    {:ok, media: media, web: web}
+  end
+
+  describe "with one media node" do
+    setup :web_and_media
+
+    test "people hear each other through it, while the room is on the web node", %{web: web, media: media} do
+      room = unique_name()
+      {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, [room])
+
+      report =
+        Crowd.run(
+          web.port,
+          room,
+          2,
+          3,
+          [],
+          fn _people ->
+            # The room's process is here, its engine there.
+            assert TestCluster.call(web, Roomtone.RoomServer, :whereis, [room])
+            assert [_room] = TestCluster.call(media, Roomtone.Cluster.Table, :rooms, [ids(web)])
+            {:ok, stats} = TestCluster.call(web, Roomtone, :stats, [room])
+            assert map_size(stats.participants) == 5
+            assert Enum.all?(stats.participants, fn {_identity, counters} -> counters.connected end)
+          end,
+          TestCluster.caller(web)
+        )
+
+      assert report["joined"] == 5
+      assert report["thrown_out"] == []
+      assert report["unheard"] == []
+      # Everybody has left.
+      eventually(fn -> match?({:ok, %{participants: []}}, TestCluster.call(web, Roomtone, :room, [room])) end)
+    end
+
+    test "the web node has no native library, and still signs and verifies tokens", %{web: web, media: media} do
+      assert {:error, "a node with ROLE=web" <> _} = TestCluster.call(web, Roomtone.Native, :loaded, [])
+      assert :ok = TestCluster.call(media, Roomtone.Native, :loaded, [])
+      {:ok, token} = TestCluster.call(web, Roomtone.Token, :sign, [%{room: "den", identity: "ada"}])
+      assert {:ok, %{identity: "ada"}} = TestCluster.call(web, Roomtone.Token, :verify, [token, "den"])
+      assert {:error, :bad_signature} = TestCluster.call(web, Roomtone.Token, :verify, [token <> "x", "den"])
+
+      {:ok, hash} =
+        TestCluster.call(web, Roomtone.Cluster.RemoteEngine, :password_hash, ["pass", "saltsaltsalt", {8, 1, 1}])
+
+      assert {:ok, true} = TestCluster.call(web, Roomtone.Cluster.RemoteEngine, :password_verify, ["pass", hash])
+    end
+
+    test "a room that closes is closed in the engine", %{web: web, media: media} do
+      {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
+      eventually(fn -> TestCluster.call(media, Roomtone.Cluster.Table, :rooms, [ids(web)]) != [] end)
+      :ok = TestCluster.call(web, Roomtone, :close_room, ["attic"])
+      eventually(fn -> TestCluster.call(media, Roomtone.Cluster.Table, :rooms, [ids(web)]) == [] end)
+      eventually(fn -> TestCluster.call(media, Roomtone.Media, :shard_stats, [0]).rooms == 0 end)
+    end
+  end
+
+  test "without a media node there is an error, and none once there is one" do
+    web = TestCluster.start(:web)
+    assert {:error, :no_media} = TestCluster.call(web, Roomtone, :health, [])
+    assert {:error, :no_media} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
+    assert {:error, :no_media} = TestCluster.call(web, Roomtone.Token, :sign, [%{room: "den", identity: "ada"}])
+    media = TestCluster.start(:media, cluster_nodes: [web.node])
+    TestCluster.await_media(web, 1)
+    eventually(fn -> TestCluster.call(web, Roomtone, :health, []) == :ok end)
+    assert {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
+    assert [%{node: web_node, role: :web}] = TestCluster.call(media, Roomtone.Cluster.Table, :members, [])
+    assert web_node == web.node
+  end
+
+  defp ids(web), do: TestCluster.call(web, Roomtone.Media, :ids, [])
+end

@@ -1,0 +1,131 @@
+defmodule Roomtone.TestCluster do
+  @moduledoc """
+  Nodes of a cluster for tests: processes of the system of their own (`:peer`), with the real engine,
+  connected by Erlang's distribution over loopback. The test's own node isn't one of them.
+  """
+
+  alias Roomtone.DomainCase
+
+  @cookie ~c"roomtone_test_cluster"
+
+  @typedoc "A node: how the test controls it, its name, and the port of its pages, if it has any."
+  @type t :: %{peer: pid, node: node, port: :inet.port_number() | nil}
+
+  @doc """
+  Starts a node of a role with further settings, which belongs to the test and ends with it. It
+  connects to `cluster_nodes`.
+  """
+  @spec start(:all | :web | :media, keyword) :: t
+  def start(role, settings \\ []) do
+    {name, settings} = Keyword.pop_lazy(settings, :name, fn -> fresh_name(role) end)
+    node = boot(name)
+
+    case run(node, role, settings) do
+      :ok -> %{node | port: port(node, role)}
+      {:error, why} -> raise "node #{name} doesn't start: #{inspect(why)}"
+    end
+  end
+
+  @doc "A node whose application isn't started yet."
+  @spec boot(atom) :: t
+  def boot(name) do
+    paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
+
+    # Controlled by its standard input, so that the test needs no distribution and none can be
+    # lost. It ends when its input does.
+    {:ok, peer, node} =
+      :peer.start_link(%{
+        name: name,
+        host: ~c"127.0.0.1",
+        longnames: true,
+        connection: :standard_io,
+        args: [~c"-setcookie", @cookie, ~c"-kernel", ~c"prevent_overlapping_partitions", ~c"false" | paths],
+        wait_boot: 30_000
+      })
+
+    Process.unlink(peer)
+    ExUnit.Callbacks.on_exit(fn -> stop(%{peer: peer}) end)
+    %{peer: peer, node: node, port: nil}
+  end
+
+  @doc "Starts the application on a node; an error if it refuses to start."
+  @spec run(t, :all | :web | :media, keyword) :: :ok | {:error, term}
+  def run(node, role, settings) do
+    endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
+    endpoint = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
+
+    ours =
+      [
+        {RoomtoneWeb.Endpoint, endpoint},
+        role: role,
+        native: Roomtone.Native,
+        udp_ports: "0",
+        shards: 1,
+        data_dir: :off,
+        health_port: "off",
+        join_timeout_ms: 5_000
+      ] ++ settings
+
+    # Their log would come among the results of the tests.
+    :ok = call(node, :application, :set_env, [[logger: [level: :emergency]]])
+
+    for app <- [:phoenix_lite, :phoenix], env = Application.get_all_env(app), env != [] do
+      :ok = call(node, :application, :set_env, [[{app, env}]])
+    end
+
+    :ok = call(node, :application, :set_env, [[roomtone: Keyword.merge(Application.get_all_env(:roomtone), ours)]])
+    {:ok, _apps} = call(node, :application, :ensure_all_started, [:elixir])
+
+    case call(node, :application, :ensure_all_started, [:roomtone]) do
+      {:ok, _apps} -> :ok
+      {:error, why} -> {:error, why}
+    end
+  end
+
+  @doc "Calls a function on a node."
+  @spec call(t, module, atom, [term]) :: term
+  def call(%{peer: peer}, module, function, arguments), do: :peer.call(peer, module, function, arguments, 20_000)
+
+  @doc "A function that calls functions on a node, as `apply/3` does here."
+  @spec caller(t) :: (module, atom, [term] -> term)
+  def caller(node), do: &call(node, &1, &2, &3)
+
+  @doc "Ends a node as `kill -9` does, and waits until it is gone."
+  @spec kill(t) :: :ok
+  def kill(node) do
+    ref = Process.monitor(node.peer)
+    os_pid = call(node, :os, :getpid, [])
+    {_said, 0} = System.cmd("kill", ["-9", List.to_string(os_pid)])
+
+    receive do
+      {:DOWN, ^ref, :process, _peer, _reason} -> :ok
+    after
+      10_000 -> raise "it won't die"
+    end
+  end
+
+  @doc "Ends a node."
+  @spec stop(%{peer: pid}) :: :ok
+  def stop(%{peer: peer}) do
+    _gone_already = Roomtone.SafeCall.run(fn -> :peer.stop(peer) end)
+    :ok
+  catch
+    :exit, _gone -> :ok
+  end
+
+  @doc "Waits until a web node is attached to as many media nodes."
+  @spec await_media(t, pos_integer) :: true
+  def await_media(web, count),
+    do: DomainCase.eventually(fn -> length(call(web, Roomtone.Cluster.Table, :reports, [])) == count end)
+
+  @doc "A name for a node that no other test has."
+  @spec fresh_name(atom) :: atom
+  def fresh_name(role), do: String.to_atom("#{role}#{System.unique_integer([:positive])}x#{System.pid()}")
+
+  defp port(_node, :media), do: nil
+
+  defp port(node, _role) do
+    {:ok, {_address, port}} = call(node, RoomtoneWeb.Endpoint, :server_info, [:http])
+    port
+  end
+end
