@@ -129,3 +129,45 @@ defmodule Roomtone.TestCluster do
     port
   end
 end
+
+defmodule Roomtone.TestCluster.Witness do
+  @moduledoc "A process on a node of a test that subscribes to a room, and keeps what it is told."
+
+  @doc "Starts it; it lives as long as the node, and can be the owner of people."
+  @spec start(String.t()) :: pid
+  def start(room) do
+    caller = self()
+
+    pid =
+      spawn(fn ->
+        :ok = Roomtone.subscribe(room, levels: false)
+        send(caller, {self(), :subscribed})
+        keep([])
+      end)
+
+    receive do
+      {^pid, :subscribed} -> pid
+    end
+  end
+
+  @doc "The events so far, oldest first."
+  @spec events(pid) :: [Roomtone.event()]
+  def events(pid) do
+    send(pid, {:events, self()})
+
+    receive do
+      {^pid, events} -> events
+    end
+  end
+
+  defp keep(events) do
+    receive do
+      {:events, from} ->
+        send(from, {self(), Enum.reverse(events)})
+        keep(events)
+
+      {:roomtone, _room, event} ->
+        keep([event | events])
+    end
+  end
+end

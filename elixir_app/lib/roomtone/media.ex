@@ -101,11 +101,10 @@ defmodule Roomtone.Media do
   @doc "The shard that takes the next room."
   @spec calmest() :: {:ok, shard} | {:error, :media_busy | :no_media}
   def calmest do
-    with {native, engine} <- engine(), [_ | _] = shards <- shards() do
-      {:ok, Load.calmest(native, engine, shards)}
-    else
-      nil -> {:error, :media_busy}
-      [] -> {:error, :no_media}
+    case {engine(), Config.get()} do
+      {nil, _config} -> {:error, :media_busy}
+      {{native, _engine}, %{role: :web}} -> native.calmest()
+      {{native, engine}, _config} -> {:ok, Load.calmest(native, engine, shards())}
     end
   end
 

@@ -20,8 +20,8 @@ defmodule Roomtone.Cluster.Link do
 
   require Logger
 
-  alias Roomtone.{Native, Telemetry, UnknownMessage}
-  alias Roomtone.Cluster.{Protocol, Table}
+  alias Roomtone.{Media, Native, Telemetry, UnknownMessage}
+  alias Roomtone.Cluster.{Placement, Protocol, Table}
   alias Roomtone.Media.{Events, Retry}
 
   # Shards of a media node: at most 256.
@@ -102,6 +102,29 @@ defmodule Roomtone.Cluster.Link do
   @spec report(Native.shard()) :: Protocol.shard_report() | nil
   def report(number) do
     with %{shards: shards} <- Table.report(div(number, @stride)), do: shards[rem(number, @stride)]
+  end
+
+  @doc "All shards, as `Roomtone.Cluster.Placement` compares them."
+  @spec candidates() :: [Placement.candidate()]
+  def candidates do
+    for {slot, node, %{shards: shards, draining: draining}} <- Table.reports(),
+        member = Table.member(node),
+        {shard, told} <- shards do
+      number = slot * @stride + shard
+      # The rooms that opened since the last report count, too.
+      ours = Media.Table.counts(number)
+
+      %{
+        shard: number,
+        region: member.region,
+        well: told.well,
+        draining: draining,
+        shed_level: Map.get(told.stats, :shed_level, 0),
+        load: Map.get(told.stats, :load, 0.0),
+        people: max(told.people, ours.people),
+        rooms: max(told.rooms, ours.rooms)
+      }
+    end
   end
 
   @doc "The media node of a shard, while it is there."
@@ -270,7 +293,7 @@ defmodule Roomtone.Cluster.Link do
   defp put_report(state, report) do
     shards =
       for {shard, told} <- report.shards, into: %{} do
-        if told.well, do: Roomtone.Media.Table.put_beat(state.slot * @stride + shard)
+        if told.well, do: Media.Table.put_beat(state.slot * @stride + shard)
 
         told = %{
           told

@@ -8,14 +8,25 @@ defmodule Roomtone.Cluster.RemoteEngine do
   node has the same one.
   """
 
-  alias Roomtone.{Native, SafeCall}
-  alias Roomtone.Cluster.{Link, Natives, Protocol, Table}
+  alias Roomtone.{Config, Native, SafeCall}
+  alias Roomtone.Cluster.{Link, Natives, Placement, Protocol, Table}
 
   @patience_ms 5_000
 
   @doc "The shards of all media nodes."
   @spec shards() :: [Native.shard()]
   def shards, do: Link.shards()
+
+  @doc "The shard that takes the next room: `Roomtone.Cluster.Placement`."
+  @spec calmest() :: {:ok, Native.shard()} | {:error, :no_media}
+  def calmest do
+    region = Config.get().region
+
+    case Placement.choose(Link.candidates(), region) do
+      nil -> {:error, :no_media}
+      shard -> {:ok, shard}
+    end
+  end
 
   @doc "As `Roomtone.Native.engine_start/2`. There is nothing to start: media nodes come and go."
   @spec engine_start(map, pid) :: {:ok, :remote}

@@ -34,7 +34,7 @@ defmodule Roomtone.Media.Load do
   The shard that takes the next room: of those with the lowest `rank/3` the one with fewest rooms
   and peers.
   """
-  @spec calmest(module, Native.engine(), [Media.shard(), ...]) :: Media.shard()
+  @spec calmest(module, Native.engine(), [Media.shard()]) :: Media.shard()
   def calmest(native, engine, shards) do
     Enum.min_by(shards, fn shard ->
       %{rooms: rooms, people: people} = Table.counts(shard)

@@ -1,0 +1,81 @@
+defmodule Roomtone.Cluster.MediaLossTest do
+  @moduledoc "A media node is killed, or hangs: its rooms go on at another."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{BrowserOffer, TestCluster}
+  alias Roomtone.Cluster.Link
+  alias Roomtone.TestCluster.Witness
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag timeout: 120_000
+
+  # Two media nodes, and a room with one person on one of them.
+  setup do
+    media = for _ <- 1..2, do: TestCluster.start(:media)
+    web = TestCluster.start(:web, cluster_nodes: Enum.map(media, & &1.node), seat_ms: 60_000)
+    TestCluster.await_media(web, 2)
+    room = unique_name()
+    {:ok, _summary} = call(web, Roomtone, :open_room, [room])
+    witness = call(web, Witness, :start, [room])
+    {:ok, joined} = join(web, room, witness, [])
+    {:ok, web: web, media: media, room: room, witness: witness, joined: joined, home: home(web, media, room)}
+  end
+
+  defp call(node, module, function, arguments), do: TestCluster.call(node, module, function, arguments)
+
+  defp join(web, room, owner, opts),
+    do: call(web, Roomtone, :join, [room, "ada", BrowserOffer.new(), [owner: owner] ++ opts])
+
+  # The media node of the room.
+  defp home(web, media, room) do
+    {:ok, %{shard: shard}} = call(web, Roomtone, :stats, [room])
+    name = call(web, Link, :node_of, [shard])
+    Enum.find(media, &(&1.node == name))
+  end
+
+  defp asked?(web, witness), do: {:media_restart, :all} in call(web, Witness, :events, [witness])
+
+  test "killed: its people are asked for new offers, which the other node answers", context do
+    %{web: web, media: media, room: room, witness: witness, home: home} = context
+    :ok = call(web, Roomtone, :silence, [room, "ada"])
+    TestCluster.kill(home)
+    eventually(fn -> asked?(web, witness) end)
+    {:ok, again} = join(web, room, witness, session: context.joined.session)
+    assert again.room_id == context.joined.room_id
+    assert again.participant.silenced
+    other = home(web, media, room)
+    assert other not in [nil, home]
+    eventually(fn -> match?(%{peers: 1, rooms: 1}, call(other, Roomtone.Media, :shard_stats, [0])) end)
+  end
+
+  test "hanging: no process waits for it, and after five seconds it counts as gone", context do
+    %{web: web, room: room, witness: witness, home: home} = context
+    os_pid = home |> call(:os, :getpid, []) |> List.to_string()
+    {_said, 0} = System.cmd("kill", ["-STOP", os_pid])
+    # The room's process answers, and so does that of another room on the other node.
+    assert {:ok, _room} = call(web, Roomtone, :room, [room])
+    assert :ok = call(web, Roomtone, :mute, [room, "ada"])
+    eventually(fn -> asked?(web, witness) end)
+    assert {:ok, _joined} = join(web, room, witness, session: context.joined.session)
+    {_said, 0} = System.cmd("kill", ["-CONT", os_pid])
+    # It is used again, and has nothing left of the room.
+    TestCluster.await_media(web, 2)
+    eventually(fn -> match?(%{peers: 0, rooms: 0}, call(home, Roomtone.Media, :shard_stats, [0])) end)
+  end
+
+  test "both killed: the room waits, and goes on when one comes back", context do
+    %{web: web, media: media, room: room, witness: witness, home: home} = context
+    # The other one first: somebody who hasn't connected yet may lose their media only once.
+    for node <- (media -- [home]) ++ [home], do: TestCluster.kill(node)
+    eventually(fn -> call(web, Roomtone, :health, []) == {:error, :no_media} end)
+    bob = [room, "bob", BrowserOffer.new(), [owner: witness]]
+    assert {:error, :media_busy} = call(web, Roomtone, :join, bob)
+    assert {:ok, _room} = call(web, Roomtone, :room, [room])
+    TestCluster.start(:media, cluster_nodes: [web.node])
+    TestCluster.await_media(web, 1)
+    eventually(fn -> asked?(web, witness) end)
+    assert {:ok, _joined} = join(web, room, witness, session: context.joined.session)
+    assert {:ok, _joined} = call(web, Roomtone, :join, bob)
+  end
+end
