@@ -43,6 +43,7 @@ defmodule Roomtone do
   }
 
   alias Roomtone.Auth.Lock
+  alias Roomtone.Cluster.Control
   alias Roomtone.Media.Retry
   alias Roomtone.Rooms.Remembered
 
@@ -146,20 +147,20 @@ defmodule Roomtone do
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
          whose = if(by, do: [by: Admission.request("", "", by), new: true], else: []),
          {:ok, summary} <- Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) do
-      keep()
+      keep(name)
       {:ok, summary}
     end
   end
 
   # A refusal is on disk before anybody relies on it. A failed write stops nothing:
   # `Roomtone.Store.health/0` reports it.
-  defp keep do
-    _said_elsewhere = Store.sync()
+  defp keep(name) do
+    _said_elsewhere = with :here <- Control.at(name, :sync), do: Store.sync()
     :ok
   end
 
-  defp kept_if(:ok, true), do: keep()
-  defp kept_if(result, _takes?), do: result
+  defp kept_if(:ok, name, true), do: keep(name)
+  defp kept_if(result, _name, _takes?), do: result
 
   @doc """
   The pass of a locked room, in return for its passcode; `nil` for a room that isn't locked. Give it
@@ -191,7 +192,7 @@ defmodule Roomtone do
   def put_passcode(name, passcode) do
     with true <- passcode == nil or Lock.passcode?(passcode) || {:error, {:invalid_option, :passcode}},
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
-         do: name |> ask({:put_lock, lock}) |> kept_if(true)
+         do: name |> ask({:put_lock, lock}) |> kept_if(name, true)
   end
 
   @doc """
@@ -228,10 +229,16 @@ defmodule Roomtone do
 
   # A room that isn't open may be one that only some people may open.
   defp unless_closed({:error, :room_not_found} = error, name, request) do
-    with {:ok, name} <- Name.room(name), :ok <- Remembered.may_open(name, request), do: error
+    with {:ok, name} <- Name.room(name), :ok <- may_open(name, request), do: error
   end
 
   defp unless_closed(result, _name, _request), do: result
+
+  defp may_open(name, request) do
+    with :here <- Control.at(name, {:may_open, name, request}),
+         do: Remembered.may_open(name, request),
+         else: ({:there, answer} -> answer)
+  end
 
   @doc """
   How a person would enter an open room with these options of `join/4`: their grants and role,
@@ -278,7 +285,7 @@ defmodule Roomtone do
       {:error, :room_not_found}
   """
   @spec close_room(String.t(), term) :: :ok | {:error, room_error}
-  def close_room(name, reason \\ :closed), do: name |> ask({:close, reason}) |> kept_if(true)
+  def close_room(name, reason \\ :closed), do: name |> ask({:close, reason}) |> kept_if(name, true)
 
   @doc """
   The rooms with most people in them, at most a hundred, and the total number of rooms: one page of
@@ -445,7 +452,7 @@ defmodule Roomtone do
   """
   @spec leave(String.t(), String.t(), term) :: :ok | {:error, :not_found | room_error}
   def leave(name, identity, reason \\ :left),
-    do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(reason == :removed)
+    do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(name, reason == :removed)
 
   @doc """
   Mutes this person: nobody hears them until `unmute/2`. The change is in the shard's queue when the
@@ -506,7 +513,7 @@ defmodule Roomtone do
       {:error, :not_found}
   """
   @spec silence(String.t(), String.t()) :: :ok | {:error, :not_found | room_error}
-  def silence(name, identity), do: name |> set(identity, {:silenced, true}) |> kept_if(true)
+  def silence(name, identity), do: name |> set(identity, {:silenced, true}) |> kept_if(name, true)
 
   @doc """
   Undoes `silence/2`. The person may speak again, but stays muted until they unmute themselves:
@@ -523,7 +530,7 @@ defmodule Roomtone do
   @spec put_role(String.t(), String.t(), role) ::
           :ok | {:error, :not_found | {:not_granted, :speak} | {:invalid_option, :role} | room_error}
   def put_role(name, identity, role) when role in [:speaker, :listener],
-    do: name |> set(identity, {:role, role}) |> kept_if(role == :listener)
+    do: name |> set(identity, {:role, role}) |> kept_if(name, role == :listener)
 
   def put_role(_name, _identity, _role), do: {:error, {:invalid_option, :role}}
 
@@ -644,10 +651,18 @@ defmodule Roomtone do
   def stats(name) do
     with {:ok, name} <- Name.room(name),
          {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
-         {:ok, counted} <- Media.peer_stats(place, Map.keys(peers)) do
+         {:ok, counted, shard_stats} <- peer_stats(name, place, Map.keys(peers)) do
       nobody = Map.new(identities, &{&1, nil})
       participants = for {peer, identity} <- peers, into: nobody, do: {identity, counted[peer]}
-      {:ok, %{room: name, shard: place.shard, shard_stats: Media.shard_stats(place.shard), participants: participants}}
+      {:ok, %{room: name, shard: place.shard, shard_stats: shard_stats, participants: participants}}
+    end
+  end
+
+  # The numbers of shards are those of the room's node.
+  defp peer_stats(name, place, peers) do
+    case Control.at(name, {:peer_stats, place, peers}) do
+      {:there, result} -> result
+      :here -> with {:ok, counted} <- Media.peer_stats(place, peers), do: {:ok, counted, Media.shard_stats(place.shard)}
     end
   end
 
@@ -658,7 +673,7 @@ defmodule Roomtone do
          {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
          :ok <- if(identity in identities, do: :ok, else: {:error, :not_found}),
          mine = for({peer, ^identity} <- peers, do: peer),
-         {:ok, counted} <- Media.peer_stats(place, mine),
+         {:ok, counted, _shard_stats} <- peer_stats(name, place, mine),
          do: {:ok, counted |> Map.values() |> List.first()}
   end
 

@@ -23,7 +23,7 @@ defmodule Roomtone.Drain do
   @spec run(seconds :: non_neg_integer) :: :ok
   def run(seconds) do
     :persistent_term.put(__MODULE__, true)
-    rooms = RoomServer.summaries()
+    rooms = RoomServer.own_summaries()
     people = people(rooms)
     Logger.notice("stopping: nobody new comes in, #{people} people in #{length(rooms)} rooms have #{seconds} s")
     for room <- rooms, do: Subscribers.tell(room.name, {:draining, seconds})
@@ -40,7 +40,7 @@ defmodule Roomtone.Drain do
   defp wait(deadline) do
     left = deadline - System.monotonic_time(:millisecond)
 
-    if left > 0 and people(RoomServer.summaries()) > 0 do
+    if left > 0 and people(RoomServer.own_summaries()) > 0 do
       Process.sleep(min(left, @look_ms))
       wait(deadline)
     else

@@ -10,6 +10,7 @@ defmodule Roomtone.Lobby do
   use GenServer
 
   alias Roomtone.{RoomServer, UnknownMessage}
+  alias Roomtone.Cluster.{Control, Directory}
 
   @pause_ms 500
   # A page shows no more; the busiest rooms come first.
@@ -34,6 +35,7 @@ defmodule Roomtone.Lobby do
   @doc "Reports that something about the rooms changed."
   @spec changed() :: :ok
   def changed do
+    if Control.shared?(), do: Directory.changed()
     send(__MODULE__, :changed)
     :ok
   rescue

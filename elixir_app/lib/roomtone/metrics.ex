@@ -57,7 +57,7 @@ defmodule Roomtone.Metrics do
   @doc false
   @spec read() :: reading
   def read do
-    rooms = RoomServer.summaries()
+    rooms = RoomServer.own_summaries()
 
     %{
       counters: Counters.all(),

@@ -38,6 +38,7 @@ defmodule Roomtone.RoomServer do
     UnknownMessage
   }
 
+  alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
@@ -131,17 +132,29 @@ defmodule Roomtone.RoomServer do
 
   # ---- In the caller's process -----------------------------------------------------------------------------------------
 
-  @doc "The process of an open room."
+  @doc "The process of an open room, on this node or on another of the cluster."
   @spec whereis(String.t()) :: pid | nil
-  def whereis(name), do: lookup({:room, name})
+  def whereis(name), do: whereis_here(name) || Control.whereis(name)
+
+  @doc "The process of an open room on this node."
+  @spec whereis_here(String.t()) :: pid | nil
+  def whereis_here(name), do: lookup({:room, name})
+
+  @doc "The names and processes of this node's rooms."
+  @spec own() :: [{String.t(), pid}]
+  def own, do: Registry.select(Roomtone.Registry, [{{{:room, :"$1"}, :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
 
   @doc "The process of a room, by the room's number in the media engine."
   @spec whereis_id(Media.id()) :: pid | nil
   def whereis_id(id), do: lookup({:room_id, id})
 
-  @doc "Summaries of all open rooms, without asking any process."
+  @doc "Summaries of all open rooms of the cluster, without asking any process."
   @spec summaries() :: [Roomtone.summary()]
-  def summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
+  def summaries, do: own_summaries() ++ Directory.rooms_elsewhere()
+
+  @doc "Summaries of this node's open rooms."
+  @spec own_summaries() :: [Roomtone.summary()]
+  def own_summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
 
   @doc """
   Calls the room's process. If it ends meanwhile, the result is `:room_closed`, and another try
@@ -158,12 +171,20 @@ defmodule Roomtone.RoomServer do
   # The room may be remembered: its processes failed together, or there was no place for it when the
   # server started.
   defp call_restored(name, request, timeout) do
-    if Remembered.open?(name) do
-      with :ok <- Rooms.restore(name), do: ask(whereis(name), request, timeout)
-    else
-      {:error, :room_not_found}
+    case Control.at(name, {:restore, name}) do
+      {:there, pid} when is_pid(pid) ->
+        ask(pid, request, timeout)
+
+      {:there, error} ->
+        error
+
+      :here ->
+        if Remembered.open?(name), do: call_restored_here(name, request, timeout), else: {:error, :room_not_found}
     end
   end
+
+  defp call_restored_here(name, request, timeout),
+    do: with(:ok <- Rooms.restore(name), do: ask(whereis(name), request, timeout))
 
   # The process is being replaced.
   defp ask(nil, _request, _timeout), do: {:error, :room_closed}
@@ -197,6 +218,7 @@ defmodule Roomtone.RoomServer do
     with {:ok, _} <- Registry.register(Roomtone.Registry, {:room, args.name}, Room.summary(room)),
          {:ok, _} <- Registry.register(Roomtone.Registry, {:room_id, args.id}, nil),
          :ok = Rooms.opened(args.id, args.name),
+         :ok = Control.register(args.name, self()),
          {:held, true} <- {:held, Names.hold(args.name, args.id)},
          {:ok, shard} <- place(args) do
       state = %__MODULE__{

@@ -34,6 +34,7 @@ defmodule Roomtone.Rooms do
     UnknownMessage
   }
 
+  alias Roomtone.Cluster.Control
   alias Roomtone.Media.Retry
   alias Roomtone.Room.Memory
   alias Roomtone.Rooms.{Names, Remembered, Spellings, Tree}
@@ -56,6 +57,12 @@ defmodule Roomtone.Rooms do
   """
   @spec open(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
   def open(name, opts) do
+    with :here <- Control.at(name, {:open, name, opts}), do: open_here(name, opts), else: ({:there, result} -> result)
+  end
+
+  @doc "As `open/2`, on this node whatever the name."
+  @spec open_here(String.t(), keyword) :: {:ok, Roomtone.summary()} | {:error, term}
+  def open_here(name, opts) do
     if Drain.draining?(), do: {:error, :draining}, else: Retry.wait(fn -> try_open(name, opts) end)
   end
 

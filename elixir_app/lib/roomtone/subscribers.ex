@@ -8,6 +8,7 @@ defmodule Roomtone.Subscribers do
   """
 
   alias Roomtone.Name
+  alias Roomtone.Cluster.{Control, Relay}
 
   @backlog 200
 
@@ -26,19 +27,35 @@ defmodule Roomtone.Subscribers do
     if key not in Registry.keys(__MODULE__, self()),
       do: {:ok, _owner} = Registry.register(__MODULE__, key, {room, wish})
 
-    :ok
+    if Control.shared?(), do: Relay.watch(key), else: :ok
   end
 
   @doc "Ends the calling process's subscription."
   @spec remove(String.t()) :: :ok
-  def remove(room), do: Registry.unregister(__MODULE__, Name.key(room))
+  def remove(room) do
+    key = Name.key(room)
+    if Control.shared?(), do: Relay.unwatch(key)
+    Registry.unregister(__MODULE__, key)
+  end
+
+  @doc "All subscribers on this node, and the keys of their rooms."
+  @spec all() :: [{String.t(), pid}]
+  def all, do: Registry.select(__MODULE__, [{{:"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
 
   @doc "Sends an event to all subscribers of a room."
   @spec tell(String.t(), Roomtone.event()) :: :ok
   def tell(room, event) do
+    key = Name.key(room)
+    tell_here(key, event)
+    if Control.shared?(), do: Relay.tell(key, event), else: :ok
+  end
+
+  @doc "Sends an event to the subscribers on this node, by the key of the room's name."
+  @spec tell_here(String.t(), Roomtone.event()) :: :ok
+  def tell_here(key, event) do
     kind = elem(event, 0)
 
-    for {pid, {name, wish}} <- Registry.lookup(__MODULE__, Name.key(room)),
+    for {pid, {name, wish}} <- Registry.lookup(__MODULE__, key),
         wanted?(wish, kind) and (kind != :levels or keeps_up?(pid)),
         do: send(pid, {:roomtone, name, event})
 

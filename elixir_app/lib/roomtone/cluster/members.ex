@@ -15,7 +15,7 @@ defmodule Roomtone.Cluster.Members do
   require Logger
 
   alias Roomtone.{Config, Media, Telemetry, UnknownMessage}
-  alias Roomtone.Cluster.{Link, Protocol, Table}
+  alias Roomtone.Cluster.{Directory, Link, Protocol, Relay, Table}
 
   @again_ms 3_000
 
@@ -111,6 +111,7 @@ defmodule Roomtone.Cluster.Members do
         end
 
         if Config.get().role == :web and greeting.role == :media, do: Link.ensure(node)
+        if known == nil, do: tell({:member_up, node})
         %{state | refused: Map.delete(state.refused, node)}
     end
   end
@@ -138,8 +139,12 @@ defmodule Roomtone.Cluster.Members do
       Table.take_member(node)
       Logger.warning("node #{node} (#{role}) has left the cluster")
       Telemetry.execute([:cluster, :node_down], %{count: 1}, %{node: node, role: role})
+      tell({:member_down, node})
     end
 
     :ok
   end
+
+  # They aren't there on a media node, and a successor finds the members in the table.
+  defp tell(news), do: for(name <- [Directory, Relay], pid = Process.whereis(name), do: send(pid, news))
 end

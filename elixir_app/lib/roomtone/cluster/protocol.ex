@@ -71,6 +71,8 @@ defmodule Roomtone.Cluster.Protocol do
     * `{:commands, commands}` – for the engine, in the order of submission; each is answered for by
       `:taken`
 
+  A web node also calls a media node with `{:run, function, arguments}`: `Roomtone.Cluster.Natives`.
+
   From a media node's `Roomtone.Cluster.Session` to the link:
 
     * `{:attached, session, life, report}` – `life` is another after each start of the media node
@@ -78,6 +80,15 @@ defmodule Roomtone.Cluster.Protocol do
     * `{:events, events}` – the engine's events, with the shard and its epoch
     * `{:report, report}` – once a second
     * `:gap` – events were lost: the link asks for what it has to know
+
+  Between nodes that run room processes:
+
+    * `{:control, request}` – a call: `t:Roomtone.Cluster.Control.request/0`
+    * `{:rooms, node, put, drop}` – between `Roomtone.Cluster.Directory`: summaries of rooms that are
+      new or changed, and names of those that ended; `:others` for all that aren't in `put`
+    * `{:interested, relay, keys}`, `{:not_interested, relay, key}` – between
+      `Roomtone.Cluster.Relay`: in which rooms a node has subscribers
+    * `{:tell, key, event}` – an event of a room, for them
 
   In answer to anything else: `{:unknown, tag}`.
   """
@@ -91,6 +102,12 @@ defmodule Roomtone.Cluster.Protocol do
           | {:events, [{Native.shard(), non_neg_integer, Native.event()}]}
           | {:report, report}
           | :gap
+          | {:control, Roomtone.Cluster.Control.request()}
+          | {:run, atom, [term]}
+          | {:rooms, node, [Roomtone.summary()], [String.t()] | :others}
+          | {:interested, pid, [String.t()]}
+          | {:not_interested, pid, String.t()}
+          | {:tell, String.t(), Roomtone.event()}
           | {:unknown, atom}
 
   @typedoc "Why a node isn't used."

@@ -18,6 +18,15 @@ defmodule Roomtone.Cluster.Supervisor do
   def init(config) do
     links = [{DynamicSupervisor, name: Cluster.Links}]
 
+    # Requests of other nodes, most of which wait for something.
+    rooms = [
+      %{id: Cluster.Groups, start: {:pg, :start_link, [Cluster.Control.groups()]}},
+      {Task.Supervisor, name: Cluster.Tasks, max_children: 1_000},
+      Cluster.Control,
+      Cluster.Directory,
+      Cluster.Relay
+    ]
+
     sessions = [
       {Task.Supervisor, name: Cluster.Tasks, max_children: Cluster.Natives.most_tasks()},
       Cluster.Natives,
@@ -25,7 +34,7 @@ defmodule Roomtone.Cluster.Supervisor do
       Cluster.Sessions
     ]
 
-    own = %{all: [], web: links, media: sessions ++ Cluster.Health.children(config)}
+    own = %{all: rooms, web: links ++ rooms, media: sessions ++ Cluster.Health.children(config)}
     Supervisor.init(own[config.role] ++ [Cluster.Members, Cluster.Discovery], strategy: :one_for_one, max_restarts: 20)
   end
 
@@ -46,6 +55,6 @@ defmodule Roomtone.Cluster.Supervisor do
 
     # Two nodes that choose alike notice it when they meet.
     if config.role == :web, do: Media.put_ids(1 + :rand.uniform((1 <<< 22) - 1)), else: Media.put_ids(0)
-    :ok
+    Cluster.Control.put_shared(needed?(config) and config.role != :media)
   end
 end

@@ -5,6 +5,8 @@ defmodule Roomtone.Cluster.Table do
 
   Rows on every node: `{{:member, node}, greeting}`, for nodes that are used.
 
+  Where rooms run: `{{:summary, node, name}, summary}` for each room on another node.
+
   On a web node: `{{:slot, node}, slot}`, which stays when the node goes; `{{:link, slot}, pid, node,
   counters}` while there is a link; `{{:report, slot}, report}`, the last that came.
 
@@ -62,6 +64,24 @@ defmodule Roomtone.Cluster.Table do
       do: [],
       else: __MODULE__ |> :ets.select([{{{:member, :_}, :"$1"}, [], [:"$1"]}]) |> Enum.sort_by(& &1.node)
   end
+
+  # ---- Rooms on other nodes --------------------------------------------------------------------------------------------
+
+  @doc "Keeps the summary of a room on another node."
+  @spec put_summary(node, String.t(), Roomtone.summary()) :: true
+  def put_summary(node, name, summary), do: :ets.insert(__MODULE__, {{:summary, node, name}, summary})
+
+  @doc "Removes the summary of a room on another node."
+  @spec delete_summary(node, String.t()) :: true
+  def delete_summary(node, name), do: :ets.delete(__MODULE__, {:summary, node, name})
+
+  @doc "Removes the summaries of all rooms on another node."
+  @spec delete_summaries(node) :: true
+  def delete_summaries(node), do: :ets.match_delete(__MODULE__, {{:summary, node, :_}, :_})
+
+  @doc "The summaries of the rooms on another node."
+  @spec summaries(node) :: [Roomtone.summary()]
+  def summaries(node), do: :ets.select(__MODULE__, [{{{:summary, node, :_}, :"$1"}, [], [:"$1"]}])
 
   # ---- Links, on a web node --------------------------------------------------------------------------------------------
 

@@ -1,0 +1,123 @@
+defmodule Roomtone.Cluster.ControlTest do
+  @moduledoc "Two web nodes have one room of each name, and all of `Roomtone` works from both."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{BrowserOffer, TestCluster}
+  alias Roomtone.Cluster.Control
+  alias Roomtone.TestCluster.Witness
+
+  doctest Control
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag timeout: 120_000
+
+  setup_all do
+    media = TestCluster.start(:media)
+    a = TestCluster.start(:web, cluster_nodes: [media.node], max_rooms: 50)
+    b = TestCluster.start(:web, cluster_nodes: [media.node, a.node], max_rooms: 50)
+    for web <- [a, b], do: TestCluster.await_media(web, 1)
+    for {one, other} <- [{a, b}, {b, a}], do: eventually(fn -> call(one, Control, :others, []) == [other.node] end)
+    {:ok, a: a, b: b, media: media}
+  end
+
+  defp call(node, module, function, arguments), do: TestCluster.call(node, module, function, arguments)
+  defp here?(node, room), do: call(node, Roomtone.RoomServer, :whereis_here, [room]) != nil
+
+  # A name whose home is this node.
+  defp name_at(node, others) do
+    Stream.repeatedly(&unique_name/0)
+    |> Enum.find(
+      &(Control.home(Roomtone.Name.key(&1), [node.node | Enum.map(others, fn other -> other.node end)]) == node.node)
+    )
+  end
+
+  test "a room opens at its home, wherever that is asked for, and only once", %{a: a, b: b} do
+    for asked <- [a, b], {home, other} <- [{a, b}, {b, a}] do
+      room = name_at(home, [other])
+      assert {:ok, %{name: ^room}} = call(asked, Roomtone, :open_room, [room])
+      assert here?(home, room)
+      refute here?(other, room)
+
+      for node <- [a, b] do
+        eventually(fn -> match?({:ok, %{name: ^room}}, call(node, Roomtone, :room, [room])) end)
+        assert {:error, :room_exists} = call(node, Roomtone, :open_room, [room])
+        assert {:error, :room_exists} = call(node, Roomtone, :open_room, [String.upcase(room)])
+        # Another spelling is the same room.
+        assert {:ok, %{name: ^room}} = call(node, Roomtone, :room, [String.upcase(room)])
+      end
+    end
+  end
+
+  test "people of both nodes are in one room, and each node is told of everything", %{a: a, b: b} do
+    room = name_at(a, [b])
+    witnesses = for node <- [a, b], do: {node, call(node, Witness, :start, [room])}
+    # Subscribed before the room is open.
+    {:ok, _summary} = call(b, Roomtone, :open_room, [room, [stage: true]])
+    [{_a, owner_a}, {_b, owner_b}] = witnesses
+    {:ok, ada} = call(a, Roomtone, :join, [room, "ada", BrowserOffer.new(), [owner: owner_a]])
+
+    {:ok, bob} =
+      call(b, Roomtone, :join, [room, "bob", BrowserOffer.new(), [owner: owner_b, grants: [:speak, :listen, :moderate]]])
+
+    assert ada.room_id == bob.room_id
+    assert ada.answer =~ "a=candidate"
+    :ok = call(b, Roomtone, :mute, [room, "ada"])
+    :ok = call(a, Roomtone, :silence, [room, "bob"])
+    {:ok, stats} = call(b, Roomtone, :stats, [room])
+    assert stats.participants |> Map.keys() |> Enum.sort() == ["ada", "bob"]
+    # The counters of shards come once a second.
+    eventually(fn -> match?({:ok, %{shard_stats: %{peers: 2}}}, call(b, Roomtone, :stats, [room])) end)
+    assert {:ok, %{packets_in: 0}} = call(b, Roomtone, :stats, [room, "ada"])
+    :ok = call(b, Roomtone, :put_volume, [room, "ada", "bob", 0.5])
+    assert {:ok, %{"bob" => 0.5}} = call(a, Roomtone, :volumes, [room, "ada"])
+    assert {:error, :identity_taken} = call(b, Roomtone, :join, [room, "ada", BrowserOffer.new(), [owner: owner_b]])
+    :ok = call(b, Roomtone, :close_room, [room])
+
+    for {node, witness} <- witnesses do
+      eventually(fn -> {:closed, :closed} in call(node, Witness, :events, [witness]) end)
+    end
+
+    [events_a, events_b] = for {node, witness} <- witnesses, do: call(node, Witness, :events, [witness])
+    assert events_a == events_b
+    for node <- [a, b], do: assert({:error, :room_not_found} = call(node, Roomtone, :room, [room]))
+  end
+
+  test "the lists of rooms are those of both nodes", %{a: a, b: b} do
+    rooms = [name_at(a, [b]), name_at(b, [a])]
+    for room <- rooms, do: {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+
+    for node <- [a, b] do
+      eventually(fn -> rooms -- for(%{name: name} <- call(node, Roomtone, :rooms, []), do: name) == [] end)
+      assert call(node, Roomtone, :lobby, []).total >= 2
+    end
+
+    for room <- rooms, do: :ok = call(b, Roomtone, :close_room, [room])
+
+    for node <- [a, b] do
+      eventually(fn -> rooms -- for(%{name: name} <- call(node, Roomtone, :rooms, []), do: name) == rooms end)
+    end
+  end
+
+  test "a room that a moderator closed is closed on both nodes", %{a: a, b: b} do
+    room = name_at(a, [b])
+    {:ok, _summary} = call(b, Roomtone, :open_room, [room, [maker: "browser 7"]])
+    :ok = call(b, Roomtone, :close_room, [room])
+
+    for node <- [a, b] do
+      assert {:error, :closed_by_moderator} = call(node, Roomtone, :grants, [room, []])
+
+      assert {:error, :closed_by_moderator} =
+               call(node, Roomtone, :join, [room, "eve", BrowserOffer.new(), [create: true, pass: nil, owner: :none]])
+    end
+  end
+
+  test "a subscription that ends is forgotten on the other node", %{a: a, b: b} do
+    room = name_at(a, [b])
+    key = Roomtone.Name.key(room)
+    witness = call(b, Witness, :start, [room])
+    assert [_relay] = call(a, :ets, :lookup, [Roomtone.Cluster.Relay, key])
+    call(b, Process, :exit, [witness, :kill])
+    eventually(fn -> call(a, :ets, :lookup, [Roomtone.Cluster.Relay, key]) == [] end)
+  end
+end
