@@ -37,6 +37,7 @@ defmodule Roomtone do
     Source,
     Store,
     Subscribers,
+    Tap,
     Telemetry,
     Token,
     Types
@@ -425,6 +426,43 @@ defmodule Roomtone do
       {key, _value} -> {:error, {:invalid_option, key}}
     end
   end
+
+  @doc """
+  Gives the calling process the sound of a room: `{:roomtone_tap, tap, batch}`, see
+  `t:Roomtone.Tap.message/0`. People don't see a tap: tell them.
+
+  `what` is one of
+
+    * `:mix` – everybody, as somebody who only listens hears them. In a room with a mix it costs no
+      further encode
+    * `{:person, identity}` – one person, whenever they are there
+    * `:each` – each talker apart
+    * a map of gains, such as `%{"ada" => 1.0, "bob" => 0.5}` – these people, mixed
+
+  Options:
+
+    * `format` – `:f32` (default) or `:s16`, little-endian, or `:opus`: the packets, as the room has
+      them. A room of kind `:forward` has no mix in Opus (`:not_mixed`)
+    * `rate` – of PCM: 8,000, 12,000, 16,000, 24,000, 32,000, 44,100 or 48,000 (default) samples a
+      second
+    * `channels` – 1 (default), or 2 for the mix of a room with `stereo: true`
+    * `batch` – milliseconds in a message, 20 to 500; default 100
+
+  PCM goes on in silence. A process that is behind loses the oldest batches, and the next one tells
+  how many. The tap ends with the process, with the room, or by `untap/1`.
+
+      iex> {:ok, _} = Roomtone.open_room("studio")
+      iex> Roomtone.tap("studio", :mix, rate: 11_025)
+      {:error, {:invalid_option, :rate}}
+      iex> Roomtone.tap("studio", %{"ada" => -1})
+      {:error, {:invalid_tap, %{"ada" => -1}}}
+  """
+  @spec tap(String.t(), Tap.what(), keyword) :: {:ok, pid} | {:error, Tap.error()}
+  def tap(name, what, opts \\ []), do: Tap.start(name, what, opts, self())
+
+  @doc "Ends a tap; its process's owner receives `{:roomtone_tap, tap, {:ended, :closed}}`."
+  @spec untap(pid) :: :ok | {:error, :not_found}
+  def untap(tap), do: Tap.stop(tap)
 
   @doc """
   Makes `owner` the process that speaks for a person, and leaves their media as they are: for a new

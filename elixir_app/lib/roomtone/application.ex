@@ -50,6 +50,7 @@ defmodule Roomtone.Application do
     [
       Roomtone.Rooms.Supervisor,
       {DynamicSupervisor, name: Roomtone.Source.Supervisor},
+      {DynamicSupervisor, name: Roomtone.Tap.Supervisor},
       Roomtone.Auth.Supervisor
     ] ++ Keyword.get(env, :children, [])
   end

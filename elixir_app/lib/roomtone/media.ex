@@ -219,6 +219,24 @@ defmodule Roomtone.Media do
 
   def source(%{room: room, shard: shard}, peer, :clear), do: submit(shard, {:clear_source, %{room: room, peer: peer}})
 
+  @doc """
+  Opens a tap in a room, for the calling process, which gets `{:media, {:connected, _}}` or `{:media,
+  {:refused, _}}`, and `{:media, {:tap_ready, _}}` when it should read.
+  """
+  @spec join_tap(place, id, Roomtone.Native.tap(), Roomtone.Native.tap_sound()) :: :ok | {:error, :media_busy}
+  def join_tap(%{room: room, shard: shard}, peer, tap, sound) do
+    with {:ok, {shard, _stamp}} <- own_peer(peer, room, shard),
+         {:error, _} = error <- submit(shard, {:join_tap, %{room: room, peer: peer, tap: tap, sound: sound}}) do
+      forget(peer)
+      error
+    end
+  end
+
+  @doc "Changes whom a tap hears, or how loud."
+  @spec set_tap(place, id, Roomtone.Native.tap_sound()) :: :ok | {:error, :media_busy}
+  def set_tap(%{room: room, shard: shard}, peer, sound),
+    do: submit(shard, {:set_tap, %{room: room, peer: peer, sound: sound}})
+
   @doc "Sets how a room is mixed: `:set_policy` or `:set_gains`."
   @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
   def set_mix(%{shard: shard}, command), do: submit(shard, command)

@@ -58,8 +58,21 @@ defmodule Roomtone.Native do
           | {:join_source, %{room: id, peer: id, speak: boolean}}
           | {:feed, %{room: id, peer: id, items: [source_item]}}
           | {:clear_source, %{room: id, peer: id}}
+          | {:join_tap, %{room: id, peer: id, tap: tap, sound: tap_sound}}
+          | {:set_tap, %{room: id, peer: id, sound: tap_sound}}
           | {:peer_stats, %{room: id, peer: id, reference: id}}
           | {:fault, %{scope: :shard | :room, room: id}}
+
+  @typedoc "The queue of a tap and its reader: an opaque handle of one process."
+  @type tap :: term
+
+  @typedoc """
+  The sound of a tap: a mix, with everybody's gain, the gains of those who have their own, and whether it is stereo; or
+  the packets of these talkers, `nil` for all.
+  """
+  @type tap_sound ::
+          {:mix, float, [{id, float}], stereo :: boolean}
+          | {:talkers, [id] | nil}
 
   @typedoc "An Opus packet and its level in −dBov, if that is known, or a mark."
   @type source_item :: {packet :: binary, 0..127 | nil} | {:mark, non_neg_integer}
@@ -83,6 +96,7 @@ defmodule Roomtone.Native do
           | {:source_played, %{room: id, peer: id, mark: non_neg_integer}}
           | {:source_drained, %{room: id, peer: id}}
           | {:source_refused, %{room: id, peer: id, items: pos_integer}}
+          | {:tap_ready, %{room: id, peer: id}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
           | {:room_moved, %{room: id, from: shard}}
           | {:shed, %{level: 0..4}}
@@ -162,6 +176,30 @@ defmodule Roomtone.Native do
   @doc "Stops all shards and closes their sockets."
   @spec engine_stop(engine) :: :ok
   def engine_stop(_engine), do: not_loaded()
+
+  @doc """
+  Makes the queue of a tap, for a `:join_tap`. `source`: `:mix` for a tap of a mix, `:talkers` for the packets of each
+  talker, `:sum` for these mixed by the reader.
+  """
+  @spec tap_new(%{
+          batch_ms: 20..500,
+          format: :f32 | :s16 | :opus,
+          rate: pos_integer,
+          channels: 1..2,
+          source: :mix | :talkers | :sum
+        }) :: {:ok, tap} | {:error, atom}
+  def tap_new(_options), do: not_loaded()
+
+  @doc """
+  Takes the oldest batch, decoded. With `:empty` the engine sends `:tap_ready` once there is one. `tracks` is there with
+  the source `:talkers`, and `level` and `pcm` or `packets` with the others.
+  """
+  @spec tap_read(tap) :: {:ok, :empty | %{required(:speaking) => [id], optional(atom) => term}} | {:error, atom}
+  def tap_read(_tap), do: not_loaded()
+
+  @doc "Sets the gains of a sum: everybody's, and those of talkers who have their own."
+  @spec tap_gains(tap, float, [{id, float}]) :: {:ok, :ok} | {:error, atom}
+  def tap_gains(_tap, _default, _gains), do: not_loaded()
 
   @doc "Signs claims as a JWT with HMAC SHA-256."
   @spec token_sign(%{String.t() => term}, String.t()) :: {:ok, String.t()} | {:error, atom}

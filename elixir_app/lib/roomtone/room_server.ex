@@ -76,7 +76,9 @@ defmodule Roomtone.RoomServer do
     monitors: %{},
     peers: %{},
     slots: %{},
-    crashes: %{}
+    crashes: %{},
+    taps: %{},
+    tapped: %{}
   ]
 
   @type t :: %__MODULE__{
@@ -110,7 +112,11 @@ defmodule Roomtone.RoomServer do
           peers: %{Media.id() => String.t()},
           slots: SlotAssignments.t(),
           # The recent crashes of each participant's process, in monotonic milliseconds.
-          crashes: %{String.t() => [integer]}
+          crashes: %{String.t() => [integer]},
+          # The processes of taps, with their monitors.
+          taps: %{reference => pid},
+          # The peers that they know of.
+          tapped: %{Media.id() => String.t()}
         }
 
   @type args :: %{
@@ -426,6 +432,12 @@ defmodule Roomtone.RoomServer do
   def handle_call(:peers, _from, state),
     do: {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
 
+  def handle_call({:attach_tap, pid}, _from, state) do
+    taps = if pid in Map.values(state.taps), do: state.taps, else: Map.put(state.taps, Process.monitor(pid), pid)
+    kind = MixPolicy.engine_kind(state.mixer.mix)
+    {:reply, {:ok, %{pid: self(), place: state.place, peers: state.peers, kind: kind}}, %{state | taps: taps}}
+  end
+
   def handle_call({:put_lock, lock}, _from, state) do
     state = settle(%{state | room: Room.put_lock(state.room, lock), guesses: []})
     {:reply, :ok, remember(state)}
@@ -492,6 +504,7 @@ defmodule Roomtone.RoomServer do
     # The room was found there, and may or may not be open. If it is, this does nothing.
     state = if Media.Table.room_stamp(place.room), do: state, else: reopen(state)
     for {_identity, pid} <- state.pids, do: moved(pid, place)
+    tell_taps(state, {:place, place})
     {:noreply, state}
   end
 
@@ -518,6 +531,9 @@ defmodule Roomtone.RoomServer do
       _ -> {:noreply, state}
     end
   end
+
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{taps: taps} = state) when is_map_key(taps, ref),
+    do: {:noreply, %{state | taps: Map.delete(taps, ref)}}
 
   def handle_info({:DOWN, ref, :process, _pid, reason}, state) do
     case Map.pop(state.monitors, ref) do
@@ -797,11 +813,23 @@ defmodule Roomtone.RoomServer do
   defp reopen(state) do
     case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
+        tell_taps(state, {:reopened, state.place})
         %{state | mixer: MixSync.reopened(state.mixer)}
 
       {:error, :media_busy} ->
         %{state | reopen_timer: state.reopen_timer || Retry.timer(:reopen)}
     end
+  end
+
+  # ---- Taps ------------------------------------------------------------------------------------------------------------
+
+  defp tell_taps(state, what), do: Enum.each(state.taps, fn {_ref, pid} -> send(pid, {:room, what}) end)
+
+  defp tell_peers(%{peers: peers, tapped: peers} = state), do: state
+
+  defp tell_peers(state) do
+    tell_taps(state, {:peers, state.peers})
+    %{state | tapped: state.peers}
   end
 
   # ---- Memory ----------------------------------------------------------------------------------------------------------
@@ -856,6 +884,7 @@ defmodule Roomtone.RoomServer do
   # an empty room.
   defp settle(state) do
     before = state.summary
+    state = tell_peers(state)
     state = %{state | mixer: MixSync.put_peers(state.mixer, state.peers), summary: Room.summary(state.room)}
     %{summary: summary} = state
 

@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use roomtone_engine::{
     Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, PeerStats, RoomKind, Select, ShardStats,
-    SlotCell, SourceCell, SourceItem,
+    SlotCell, SourceCell, SourceItem, TapSound,
 };
-use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, Term};
+use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
+
+use crate::tap::TapHandle;
 
 mod atoms {
     rustler::atoms! {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
         open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
-        join_source, feed, clear_source, fault,
+        join_source, feed, clear_source, join_tap, set_tap, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, room_moved, shed, room_failed,
         // Keys.
-        items, mark, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
+        items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level,
         // Values.
         loudest, nearest, shard,
@@ -156,6 +158,18 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         }
     } else if tag == atoms::clear_source() {
         Action::ClearSource { peer: peer()? }
+    } else if tag == atoms::join_tap() {
+        let handle: ResourceArc<TapHandle> = fields.get(atoms::tap())?;
+        Action::JoinTap {
+            peer: peer()?,
+            tap: handle.tap.clone(),
+            sound: tap_sound(fields.get(atoms::sound())?)?,
+        }
+    } else if tag == atoms::set_tap() {
+        Action::SetTap {
+            peer: peer()?,
+            sound: tap_sound(fields.get(atoms::sound())?)?,
+        }
     } else if tag == atoms::peer_stats() {
         Action::PeerStats {
             peer: peer()?,
@@ -185,6 +199,27 @@ fn room_kind(fields: &Fields<'_>) -> NifResult<RoomKind> {
         Some(slots) => RoomKind::Forward { slots, stereo },
         None => RoomKind::Mix { stereo },
     })
+}
+
+// `{:mix, default gain, [{peer, gain}], stereo?}` or `{:talkers, [peer] | nil}`.
+fn tap_sound(term: Term<'_>) -> NifResult<TapSound> {
+    if let Ok((tag, default, gains, stereo)) = term.decode::<(Atom, f64, Vec<(u64, f64)>, bool)>() {
+        if tag != atoms::mix() {
+            return Err(Error::BadArg);
+        }
+        let gains = gains.into_iter().map(|(peer, gain)| (peer, gain as f32));
+        return Ok(TapSound::Mix {
+            default_gain: default as f32,
+            gains: gains.collect(),
+            stereo,
+        });
+    }
+    let (tag, only): (Atom, Option<Vec<u64>>) = term.decode()?;
+    if tag == atoms::talkers() {
+        Ok(TapSound::Talkers { only })
+    } else {
+        Err(Error::BadArg)
+    }
 }
 
 fn select(atom: Atom) -> NifResult<Select> {

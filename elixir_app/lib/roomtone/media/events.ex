@@ -215,7 +215,8 @@ defmodule Roomtone.Media.Events do
               :disconnected,
               :source_played,
               :source_drained,
-              :source_refused
+              :source_refused,
+              :tap_ready
             ],
        do: deliver(Table.peer_pid(peer), event, shard)
 
