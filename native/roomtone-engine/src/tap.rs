@@ -14,7 +14,7 @@ use roomtone_audio::{FRAME_DURATION, FRAME_SAMPLES};
 
 use crate::command::PeerId;
 
-/// The sound that waits for a consumer who is behind: 2 s.
+/// The sound that waits for a consumer who is behind, unless it asks for more: 2 s.
 const MOST_WAITING: Duration = Duration::from_secs(2);
 /// The fewest batches that may wait.
 const LEAST_QUEUE: usize = 4;
@@ -128,8 +128,14 @@ struct Shared {
 impl Tap {
     /// A queue of batches of this length, 20 to 500 ms; it is rounded to whole ticks of 20 ms. `now` is any time in the past.
     pub fn new(now: Instant, batch: Duration) -> Tap {
+        Tap::with_waiting(now, batch, MOST_WAITING)
+    }
+
+    /// As [`Tap::new`], with so much sound that waits for a consumer who is behind, at most 60 s.
+    pub fn with_waiting(now: Instant, batch: Duration, waiting: Duration) -> Tap {
         let ticks = (batch.as_millis() / FRAME_DURATION.as_millis()).clamp(1, 25) as u32;
-        let waiting = (MOST_WAITING.as_millis() / (FRAME_DURATION.as_millis() * u128::from(ticks))) as usize;
+        let waiting = waiting.min(Duration::from_secs(60));
+        let waiting = (waiting.as_millis() / (FRAME_DURATION.as_millis() * u128::from(ticks))) as usize;
         let waiting = waiting.max(LEAST_QUEUE);
         let shared = Shared {
             ticks,

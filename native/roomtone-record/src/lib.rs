@@ -1,0 +1,13 @@
+//! Recordings of rooms: the mix and each talker as Ogg Opus, from the packets of taps, and a timeline of events.
+//!
+//! Unlike the crates of the core, this one does I/O and has a thread: the [`Writer`].
+
+#![doc = include_str!("../README.md")]
+
+mod ogg_opus;
+mod recording;
+mod track;
+mod writer;
+
+pub use recording::{RecordingConfig, StartError};
+pub use writer::{End, Recording, Status, Writer};

@@ -1,0 +1,173 @@
+//! An Ogg Opus file (RFC 7845), written page by page. What is on disk is valid after each of them.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use ogg::PacketWriter;
+use ogg::writing::PacketWriteEndInfo;
+
+/// Samples that a player throws away at the beginning: a decoder needs 80 ms to converge (RFC 7845 §4.6), filled with silence here, and an encoder's
+/// look-ahead of 6.5 ms delays all that it makes.
+const SETTLING: u64 = 3_840;
+const LOOKAHEAD: u64 = 312;
+/// A page has a second at the most, so that no more is lost than that.
+const PAGE_SAMPLES: u64 = 48_000;
+/// The vendor string of the comments.
+const VENDOR: &str = "Roomtone";
+
+/// Packets of silence: mono, CELT, full band (RFC 6716 §3.1), of 20, 10, 5 and 2.5 ms.
+const SILENCE: [(u64, [u8; 3]); 4] = [
+    (960, [0xf8, 0xff, 0xfe]),
+    (480, [0xf0, 0xff, 0xfe]),
+    (240, [0xe8, 0xff, 0xfe]),
+    (120, [0xe0, 0xff, 0xfe]),
+];
+
+/// The shortest packet of silence, in samples.
+pub(crate) const SHORTEST: u64 = 120;
+
+/// The file and what is on its way there.
+pub(crate) struct OggOpus {
+    file: File,
+    /// Bytes of the file up to the end of its last whole page.
+    written: u64,
+    pages: PacketWriter<'static, Vec<u8>>,
+    serial: u32,
+    /// The last packet, kept back since it may be the last of the file: its bytes and its end.
+    held: Option<(Vec<u8>, u64)>,
+    /// The end of the last packet, from the first sample that is heard.
+    end: u64,
+    /// The end of the last whole page.
+    page_end: u64,
+}
+
+impl OggOpus {
+    /// A new file, with its headers. `comments`: pairs as `("TITLE", "…")`.
+    pub(crate) fn create(path: &Path, serial: u32, channels: u8, comments: &[(&str, &str)]) -> io::Result<OggOpus> {
+        let mut file = OggOpus {
+            file: File::options().write(true).create_new(true).open(path)?,
+            written: 0,
+            pages: PacketWriter::new(Vec::new()),
+            serial,
+            held: None,
+            end: 0,
+            page_end: 0,
+        };
+        let head = opus_head(channels);
+        file.pages.write_packet(head, serial, PacketWriteEndInfo::EndPage, 0)?;
+        file.pages
+            .write_packet(opus_tags(comments), serial, PacketWriteEndInfo::EndPage, 0)?;
+        for n in 1..=SETTLING / 960 {
+            file.put(SILENCE[0].1.to_vec(), n * 960)?;
+        }
+        file.flush()?;
+        Ok(file)
+    }
+
+    /// The end of the last packet, in samples from the beginning of the recording.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// The bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written
+    }
+
+    /// Appends a packet of so many samples.
+    pub(crate) fn append(&mut self, packet: &[u8], samples: u64) -> io::Result<()> {
+        self.end += samples;
+        self.put(packet.to_vec(), SETTLING + self.end)
+    }
+
+    /// Appends silence up to this sample, or a little less: the last 2.5 ms have no packet.
+    pub(crate) fn fill(&mut self, until: u64) -> io::Result<()> {
+        for (samples, packet) in SILENCE {
+            while self.end + samples <= until {
+                self.append(&packet, samples)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, packet: Vec<u8>, position: u64) -> io::Result<()> {
+        let Some((held, end)) = self.held.replace((packet, position)) else {
+            return Ok(());
+        };
+        let full = end >= self.page_end + PAGE_SAMPLES;
+        let kind = if full {
+            self.page_end = end;
+            PacketWriteEndInfo::EndPage
+        } else {
+            PacketWriteEndInfo::NormalPacket
+        };
+        self.pages.write_packet(held, self.serial, kind, end)
+    }
+
+    /// Writes all whole pages.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let bytes = self.pages.inner_mut();
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let written = self.file.write_all(bytes);
+        match &written {
+            Ok(()) => self.written += bytes.len() as u64,
+            // Half a page is of no use to anybody.
+            Err(_) => cut(&mut self.file, self.written),
+        }
+        bytes.clear();
+        written
+    }
+
+    /// Writes everything, and the end of the stream.
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        if let Some((held, end)) = self.held.take() {
+            self.pages
+                .write_packet(held, self.serial, PacketWriteEndInfo::EndStream, end)?;
+        }
+        self.flush()
+    }
+}
+
+fn cut(file: &mut File, to: u64) {
+    use std::io::Seek as _;
+    if file
+        .set_len(to)
+        .and_then(|()| file.seek(io::SeekFrom::Start(to)))
+        .is_err()
+    {
+        log::warn!("a recording whose disk is full ends with a broken page");
+    }
+}
+
+// RFC 7845 §5.1.
+fn opus_head(channels: u8) -> Vec<u8> {
+    let mut head = b"OpusHead".to_vec();
+    head.extend([1, channels]);
+    head.extend(((SETTLING + LOOKAHEAD) as u16).to_le_bytes());
+    head.extend(48_000u32.to_le_bytes());
+    // No gain, and the channel mapping of mono and stereo.
+    head.extend([0, 0, 0]);
+    head
+}
+
+// RFC 7845 §5.2.
+fn opus_tags(comments: &[(&str, &str)]) -> Vec<u8> {
+    let mut tags = b"OpusTags".to_vec();
+    let mut text = |text: &str| {
+        tags.extend((text.len() as u32).to_le_bytes());
+        tags.extend(text.as_bytes());
+    };
+    text(VENDOR);
+    let mut list = Vec::new();
+    for (key, value) in comments {
+        let comment = format!("{key}={value}");
+        list.extend((comment.len() as u32).to_le_bytes());
+        list.extend(comment.as_bytes());
+    }
+    tags.extend((comments.len() as u32).to_le_bytes());
+    tags.extend(list);
+    tags
+}
