@@ -11,6 +11,15 @@ mod scene;
 #[allow(dead_code)]
 #[path = "../../roomtone-nif/src/terms.rs"]
 mod terms;
+// What the terms know a tap as. None is ever made here, so a command that has one is no command.
+mod tap {
+    pub(crate) struct TapHandle {
+        pub(crate) tap: roomtone_engine::Tap,
+    }
+
+    #[rustler::resource_impl]
+    impl rustler::Resource for TapHandle {}
+}
 mod voice;
 
 rustler::init!("Elixir.Roomtone.Test.Native");
