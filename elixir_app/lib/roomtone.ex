@@ -451,10 +451,10 @@ defmodule Roomtone do
   PCM goes on in silence. A process that is behind loses the oldest batches, and the next one tells
   how many. The tap ends with the process, with the room, or by `untap/1`.
 
-      iex> {:ok, _} = Roomtone.open_room("studio")
-      iex> Roomtone.tap("studio", :mix, rate: 11_025)
+      iex> {:ok, _} = Roomtone.open_room("concert")
+      iex> Roomtone.tap("concert", :mix, rate: 11_025)
       {:error, {:invalid_option, :rate}}
-      iex> Roomtone.tap("studio", %{"ada" => -1})
+      iex> Roomtone.tap("concert", %{"ada" => -1})
       {:error, {:invalid_tap, %{"ada" => -1}}}
   """
   @spec tap(String.t(), Tap.what(), keyword) :: {:ok, pid} | {:error, Tap.error()}
