@@ -198,8 +198,8 @@ fn jitter_is_learned_and_forgotten() {
 
 #[test]
 fn losses_are_recovered_where_that_is_possible_and_concealed_otherwise() {
-    // On a clean link the packet after a lost one isn't there in time; with a delay above one
-    // packet it always is.
+    // On a clean link the packet after a lost one isn't there in time. Two losses with a copy are
+    // worth a packet more of delay, and from then on it always is.
     for (fec, min_delay) in [(false, 5), (true, 5), (false, 30), (true, 30)] {
         let config = EncoderConfig {
             fec,
@@ -223,11 +223,21 @@ fn losses_are_recovered_where_that_is_possible_and_concealed_otherwise() {
 
         let stats = playout.stats();
         assert_eq!(stats.lost, 49, "{stats:?}");
-        let recovered = if min_delay > 20 { copies } else { 0 };
-        assert_eq!((stats.fec, stats.concealed), (recovered, 49 - recovered), "{stats:?}");
+        // The third is heard twice: synthesised, which gains the packet of delay, and its copy.
+        let (unprepared, twice) = if fec && min_delay < 20 { (2, 1) } else { (0, 0) };
+        let recovered = copies - unprepared;
+        assert_eq!(
+            (stats.fec, stats.concealed),
+            (recovered, 49 - recovered + twice as u64),
+            "{stats:?}"
+        );
         assert_eq!(heard.count(FrameKind::Silence), clean.count(FrameKind::Silence));
         let (first, last) = (heard.stats[40].current_delay, stats.current_delay);
-        assert!(last < first + MS * 8, "loss isn't jitter: {first:?} → {last:?}");
+        let packet = if fec && min_delay < 20 { 20 } else { 0 };
+        assert!(
+            last < first + MS * (packet + 8),
+            "loss isn't jitter: {first:?} → {last:?}"
+        );
 
         let (there, holed) = (&clean.pcm[48_000..], &heard.pcm[48_000..]);
         assert!(
@@ -244,15 +254,47 @@ fn losses_are_recovered_where_that_is_possible_and_concealed_otherwise() {
         );
         // The copy has a lower rate, but the same sound.
         for tick in (50..490).filter(|&tick| heard.kinds[tick] == FrameKind::Fec) {
-            let of = |pcm: &[f32]| to_db(rms(&pcm[tick * 960..][..960]));
-            assert!(
-                (of(&clean.pcm) - of(&heard.pcm)).abs() < 3.0,
-                "{tick}: {} {}",
-                of(&clean.pcm),
-                of(&heard.pcm)
-            );
+            let of = |pcm: &[f32], tick: usize| to_db(rms(&pcm[tick * 960..][..960]));
+            let (clean, copy) = (of(&clean.pcm, tick - twice), of(&heard.pcm, tick));
+            assert!((clean - copy).abs() < 3.0, "{tick}: {clean} {copy}");
         }
     }
+}
+
+#[test]
+fn the_wait_for_copies_begins_with_the_second_loss_and_ends_on_a_clean_link() {
+    let config = EncoderConfig {
+        fec: true,
+        expected_loss_percent: 20,
+        ..Default::default()
+    };
+    let payloads = encoded_voice(&config);
+    for quiet in [false, true] {
+        // Without copies there is nothing to wait for.
+        let payloads = if quiet { tone_packets() } else { payloads.clone() };
+        let lossy: Vec<Sent> = stream(&payloads, 1500, 960, 0.0, 1, 1)
+            .into_iter()
+            .filter(|p| p.seq < 150 || p.seq > 400 || p.seq % 10 != 5)
+            .collect();
+        let mut playout = playout();
+        let heard = listen(&mut playout, lossy, MS * 10, 1490);
+        let target = |tick: usize| millis(heard.stats[tick].target_delay);
+        let delay = |tick: usize| millis(heard.stats[tick].current_delay);
+        let more = if quiet { 0.0 } else { 20.0 };
+        assert!(target(140) < 6.0, "{}", target(140));
+        assert!((target(390) - target(140) - more).abs() < 1.0, "{}", target(390));
+        assert!(delay(390) < delay(140) + more + 8.0, "{} → {}", delay(140), delay(390));
+        assert!(target(1000) < 6.0, "{}", target(1000));
+        assert!(delay(1480) < delay(140) + 6.0, "{} → {}", delay(140), delay(1480));
+        assert_eq!(playout.stats().late, 0);
+    }
+    // A single loss now and then isn't worth it.
+    let rare: Vec<Sent> = stream(&payloads, 1500, 960, 0.0, 1, 1)
+        .into_iter()
+        .filter(|p| p.seq % 300 != 5)
+        .collect();
+    let heard = listen(&mut playout(), rare, MS * 10, 1490);
+    assert!(heard.stats.iter().all(|stats| stats.target_delay < MS * 6));
 }
 
 #[test]

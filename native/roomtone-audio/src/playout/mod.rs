@@ -9,7 +9,8 @@
 //!   packet starts the stream once it has waited for the target delay. If several wait, as after a
 //!   stall, the latest that has waited long enough starts it, so a burst never becomes delay.
 //! - *playing*: a missing packet is recovered (FEC) or concealed, fading to silence within 100 ms.
-//!   A late packet is still played, from its own position, if the stream needs more delay anyway.
+//!   A late packet is still played, from its own position, if the stream needs more delay anyway;
+//!   so is the copy of a lost one, while losses make it worth waiting for these copies.
 //!   Surplus delay is removed in quiet sound, or a pitch period at a time.
 
 mod buffer;
@@ -366,7 +367,11 @@ impl Playout {
         if let Some(end) = self.played_end
             && packet.ts >= end
         {
-            self.stats.lost += u64::try_from(packet.seq - self.last_seq - 1).unwrap_or(0);
+            let lost = u64::try_from(packet.seq - self.last_seq - 1).unwrap_or(0);
+            self.stats.lost += lost;
+            if lost > 0 && packet.has_fec {
+                self.timing.restorable_loss(packet.arrival, packet.frame_samples);
+            }
         }
         self.last_seq = packet.seq;
         self.played_end = Some(self.played_end.map_or(packet.end(), |end| end.max(packet.end())));
@@ -375,11 +380,22 @@ impl Playout {
     }
 
     /// After an underrun: if the packets that then arrived lie behind the position, go back to
-    /// them, but no further than the target delay requires.
+    /// them, but no further than the target delay requires. A packet with a copy of the lost one
+    /// before it lies where that copy does.
     fn rewind_target(&self, now: i64) -> Option<i64> {
+        if !self.underrun {
+            return None;
+        }
         let index = self.start(now).unwrap_or(0);
-        let back = self.buffer.get(index)?.ts;
-        (self.underrun && back < self.position).then_some(back)
+        let next = self.buffer.get(index)?;
+        if next.ts < self.position {
+            return Some(next.ts);
+        }
+        let copy = next.ts - next.frame_samples;
+        let lost = next.has_fec && !next.marker && next.seq > self.last_seq + 1;
+        let unplayed = self.played_end.is_some_and(|end| copy >= end);
+        let wanted = self.timing.reach() > 0 && self.timing.ideal(now, 0) < self.position;
+        (lost && unplayed && wanted && copy < self.position).then_some(copy)
     }
 
     fn note_wait(&mut self, now: i64, packet: &BufferedPacket, offset: i64) {

@@ -5,7 +5,10 @@
 //! packet's *lateness* is its arrival beyond what the base allows. The target delay is what all but
 //! very few of the last packets would have needed.
 //!
-//! Because both are measured over the same short window, a drift of the sender's clock, a new route
+//! While packets are lost that a later packet can restore (in-band FEC), the target is larger by the
+//! time that this one takes to come: the *reach*.
+//!
+//! Because base and lateness are measured over the same short window, a drift of the sender's clock, a new route
 //! and a restarted clock move the base and need no special case.
 
 use std::collections::VecDeque;
@@ -22,6 +25,11 @@ const OUTLIER_OF: usize = 80;
 const FAR_LIMIT: i64 = 48_000;
 /// Short packets share a measurement.
 const SPAN: i64 = 960;
+/// Two restorable losses within this time (5 s) are worth waiting for a third; one isn't, and a
+/// clean link stays fast.
+const LOSS_WINDOW: i64 = 5 * 48_000;
+/// The wait ends after this time without a loss: 10 s.
+const LOSS_HOLD: i64 = 10 * 48_000;
 
 #[derive(Debug, Clone, Copy)]
 struct Measurement {
@@ -31,6 +39,14 @@ struct Measurement {
     latest: i64,
     /// Part of a burst after a stall that no target could have covered.
     stalled: bool,
+}
+
+/// A lost packet that a later one could restore.
+#[derive(Debug, Clone, Copy)]
+struct Loss {
+    at: i64,
+    /// The time from the lost packet to the one that restores it.
+    reach: i64,
 }
 
 #[derive(Debug)]
@@ -43,6 +59,11 @@ pub(super) struct Timing {
     last: Option<(i64, i64)>,
     in_burst: bool,
     far_since: Option<i64>,
+    last_loss: Option<Loss>,
+    /// The time to wait for packets that restore lost ones.
+    reach: i64,
+    /// The end of that waiting.
+    reach_until: i64,
     /// Interarrival jitter as in RFC 3550 A.8, in 1/16 samples.
     jitter_16: i64,
     /// The timestamp grid of the stream: a packet's start and the distance between possible starts.
@@ -61,6 +82,9 @@ impl Timing {
             last: None,
             in_burst: false,
             far_since: None,
+            last_loss: None,
+            reach: 0,
+            reach_until: 0,
             jitter_16: 0,
             phase: 0,
             step: SPAN,
@@ -84,6 +108,29 @@ impl Timing {
         self.in_burst = false;
         self.far_since = None;
         self.target = self.min_target;
+    }
+
+    /// Notes at `at` that a packet was lost which the packet `reach` samples later restores, or
+    /// could restore with more delay.
+    pub fn restorable_loss(&mut self, at: i64, reach: i64) {
+        let reach = reach.clamp(0, self.max_target);
+        let before = self.last_loss.replace(Loss { at, reach });
+        let Some(before) = before.filter(|before| at - before.at <= LOSS_WINDOW) else {
+            return;
+        };
+        let common = reach.min(before.reach);
+        self.reach = if at < self.reach_until {
+            self.reach.max(common)
+        } else {
+            common
+        };
+        self.reach_until = at + LOSS_HOLD;
+        self.update();
+    }
+
+    /// The part of the target that waits for packets which restore lost ones.
+    pub fn reach(&self) -> i64 {
+        self.reach
     }
 
     /// Measures the arrival of a packet.
@@ -114,6 +161,9 @@ impl Timing {
             }
         }
         self.last = Some((arrival, ts));
+        if arrival >= self.reach_until {
+            self.reach = 0;
+        }
         self.record(arrival, ts, offset);
         self.update();
     }
@@ -163,7 +213,8 @@ impl Timing {
             None => 0,
             Some(last) => *late.select_nth_unstable(last - count / OUTLIER_OF).1,
         };
-        self.target = needed.clamp(self.min_target, self.max_target);
+        let needed = needed.clamp(self.min_target, self.max_target);
+        self.target = (needed + self.reach).min(self.max_target.max(needed));
     }
 
     /// Whether a frame that begins with the packet at `ts` may be played at `now`, with `extra` to
