@@ -176,6 +176,14 @@ defmodule Roomtone.Room do
     end
   end
 
+  # A room that another node has taken over is in the same life for those who were in it: the node
+  # had all that was said of them.
+  defp returning(room, absent, request) do
+    if request[:rejoin] == room_id(room),
+      do: %{muted: absent.muted, restored: false},
+      else: %{muted: true, restored: true}
+  end
+
   # Absent people keep their places. A pending join may have to make way; the room's process sees that
   # by its absence.
   defp place_for(room, %{identity: identity} = request) do
@@ -205,7 +213,7 @@ defmodule Roomtone.Room do
     case room.absent do
       %{^identity => %{owned: true} = absent} ->
         if request.session != nil and Secret.equal?(Memory.digest(request.session), absent.session),
-          do: {:ok, Map.merge(absent, %{muted: true, restored: true})},
+          do: {:ok, Map.merge(absent, returning(room, absent, request))},
           else: {:error, :identity_taken}
 
       # Without an owner there is no session to recognise them by, and nobody to unmute them.

@@ -47,6 +47,8 @@ defmodule Roomtone.RoomServer do
   @crash_window_ms 10_000
   @revive_ms 20
   @remember_ms 1_000
+  # On a node of a cluster.
+  @keep_ms 50
   # Longer than a page takes to reload, or a lost connection to return.
   @hand_on_ms 20_000
   # Wrong passcodes of the last ten minutes are counted, and told in fives.
@@ -850,12 +852,17 @@ defmodule Roomtone.RoomServer do
   end
 
   defp remember_soon(%{memory_timer: nil, fleeting: false} = state),
-    do: %{state | memory_timer: :erlang.send_after(@remember_ms, self(), :remember)}
+    do: %{state | memory_timer: :erlang.send_after(remember_ms(), self(), :remember)}
 
   defp remember_soon(state), do: state
 
-  # A restored room mutes everybody, and the old connection quality interests nobody.
-  defp remember_soon(state, {passing, _value}) when passing in [:muted, :quality], do: state
+  # Other nodes keep it as well, and one of them takes the room over when this one is gone.
+  defp remember_ms, do: if(Control.shared?(), do: @keep_ms, else: @remember_ms)
+
+  # The old connection quality interests nobody. A room that is restored mutes everybody, but not one
+  # that another node takes over.
+  defp remember_soon(state, {:quality, _value}), do: state
+  defp remember_soon(state, {:muted, _value}), do: if(Control.shared?(), do: remember_soon(state), else: state)
   defp remember_soon(state, _change), do: remember_soon(state)
 
   # A second is soon enough for positions; a change that shuts somebody out is stored at once.

@@ -34,7 +34,7 @@ defmodule Roomtone.Rooms do
     UnknownMessage
   }
 
-  alias Roomtone.Cluster.Control
+  alias Roomtone.Cluster.{Control, Keeper}
   alias Roomtone.Media.Retry
   alias Roomtone.Room.Memory
   alias Roomtone.Rooms.{Names, Remembered, Spellings, Tree}
@@ -212,7 +212,9 @@ defmodule Roomtone.Rooms do
   end
 
   defp start(%{name: name} = definition, id) do
-    args = Map.merge(definition, %{id: id, life: random()})
+    life = Keeper.taken_over(name) || random()
+    Keeper.put_life(name, life)
+    args = Map.merge(definition, %{id: id, life: life})
 
     case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do
       {:ok, _tree} ->
@@ -295,7 +297,7 @@ defmodule Roomtone.Rooms do
     for id <- ids, not is_map_key(state.rooms, id), do: forget(id)
     for {name, id} <- names, not is_map_key(state.rooms, id), do: Names.release(name, id)
     :timer.send_interval(@sweep_ms, :sweep)
-    restore_all()
+    if Keeper.restores?(), do: restore_all()
     {:ok, state}
   end
 

@@ -35,6 +35,7 @@ defmodule Roomtone.Cluster.MembersTest do
       speaks: {7, 9},
       digest: Protocol.digest(Application.get_env(:roomtone, :token_secret)),
       ids: 7,
+      up_ms: 1,
       answer: true
     }
 

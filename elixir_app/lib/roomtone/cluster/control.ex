@@ -14,7 +14,7 @@ defmodule Roomtone.Cluster.Control do
   use GenServer
 
   alias Roomtone.{Media, Name, RoomServer, Rooms, SafeCall, Store, UnknownMessage}
-  alias Roomtone.Cluster.{Protocol, Table}
+  alias Roomtone.Cluster.{Keeper, Protocol, Table}
   alias Roomtone.Rooms.Remembered
 
   @groups Roomtone.Cluster.Groups
@@ -66,8 +66,11 @@ defmodule Roomtone.Cluster.Control do
   """
   @spec node_of(String.t()) :: node
   def node_of(name) do
-    case whereis(name) do
-      nil -> if RoomServer.whereis_here(name), do: node(), else: home(Name.key(name), [node() | others()])
+    with nil <- whereis(name) do
+      if RoomServer.whereis_here(name) || Remembered.open?(name),
+        do: node(),
+        else: Keeper.owner(name) || home(Name.key(name), [node() | others()])
+    else
       pid -> node(pid)
     end
   end

@@ -15,7 +15,7 @@ defmodule Roomtone.Cluster.Members do
   require Logger
 
   alias Roomtone.{Config, Media, Telemetry, UnknownMessage}
-  alias Roomtone.Cluster.{Directory, Link, Protocol, Relay, Table}
+  alias Roomtone.Cluster.{Directory, Keeper, Link, Protocol, Relay, Table}
 
   @again_ms 3_000
 
@@ -29,6 +29,14 @@ defmodule Roomtone.Cluster.Members do
   @doc "Nodes that were met and aren't used, and why."
   @spec refused() :: %{node => Protocol.refusal()}
   def refused, do: GenServer.call(__MODULE__, :refused)
+
+  @doc "How long this node has been up, in milliseconds."
+  @spec up_ms() :: non_neg_integer
+  def up_ms, do: System.monotonic_time(:millisecond) - :persistent_term.get({__MODULE__, :began})
+
+  @doc "Notes that this node begins now."
+  @spec begin() :: :ok
+  def begin, do: :persistent_term.put({__MODULE__, :began}, System.monotonic_time(:millisecond))
 
   @impl true
   def init(nil) do
@@ -77,7 +85,7 @@ defmodule Roomtone.Cluster.Members do
   end
 
   defp greet(node, answer?) do
-    greeting = Protocol.greeting(Config.get(), Media.ids(), answer?)
+    greeting = Protocol.greeting(Config.get(), Media.ids(), answer?, up_ms())
     Protocol.send_to({__MODULE__, node}, {:hello, greeting})
   end
 
@@ -146,5 +154,5 @@ defmodule Roomtone.Cluster.Members do
   end
 
   # They aren't there on a media node, and a successor finds the members in the table.
-  defp tell(news), do: for(name <- [Directory, Relay], pid = Process.whereis(name), do: send(pid, news))
+  defp tell(news), do: for(name <- [Directory, Keeper, Relay], pid = Process.whereis(name), do: send(pid, news))
 end

@@ -28,6 +28,7 @@ defmodule Roomtone.Cluster.Protocol do
     * `speaks` – the oldest and the newest version of this protocol that it knows
     * `digest` – proves the `TOKEN_SECRET` without showing it (HMAC-SHA256)
     * `ids` – the upper bits of the numbers that it gives to rooms and peers: `Roomtone.Media.new_id/0`
+    * `up_ms` – for how long it has been up, in milliseconds
     * `answer` – whether it wants to be greeted in return
   """
   @type greeting :: %{
@@ -38,6 +39,7 @@ defmodule Roomtone.Cluster.Protocol do
           speaks: {pos_integer, pos_integer},
           digest: binary,
           ids: non_neg_integer,
+          up_ms: non_neg_integer,
           answer: boolean
         }
 
@@ -86,6 +88,8 @@ defmodule Roomtone.Cluster.Protocol do
     * `{:control, request}` – a call: `t:Roomtone.Cluster.Control.request/0`
     * `{:rooms, node, put, drop}` – between `Roomtone.Cluster.Directory`: summaries of rooms that are
       new or changed, and names of those that ended; `:others` for all that aren't in `put`
+    * `{:keep, node, rooms}` – between `Roomtone.Cluster.Keeper`: names of rooms, and what their node
+      remembers of them (`t:Roomtone.Cluster.Keeper.kept/0`); `{:keep_all, node}` asks for all
     * `{:interested, relay, keys}`, `{:not_interested, relay, key}` – between
       `Roomtone.Cluster.Relay`: in which rooms a node has subscribers
     * `{:tell, key, event}` – an event of a room, for them
@@ -105,6 +109,8 @@ defmodule Roomtone.Cluster.Protocol do
           | {:control, Roomtone.Cluster.Control.request()}
           | {:run, atom, [term]}
           | {:rooms, node, [Roomtone.summary()], [String.t()] | :others}
+          | {:keep, node, [{String.t(), Roomtone.Cluster.Keeper.kept()}]}
+          | {:keep_all, node}
           | {:interested, pid, [String.t()]}
           | {:not_interested, pid, String.t()}
           | {:tell, String.t(), Roomtone.event()}
@@ -153,8 +159,8 @@ defmodule Roomtone.Cluster.Protocol do
   def unknown(_message), do: {:unknown, :message}
 
   @doc "How this node introduces itself."
-  @spec greeting(Config.t(), non_neg_integer, boolean) :: greeting
-  def greeting(config, ids, answer) do
+  @spec greeting(Config.t(), non_neg_integer, boolean, non_neg_integer) :: greeting
+  def greeting(config, ids, answer, up_ms) do
     %{
       node: node(),
       role: config.role,
@@ -163,6 +169,7 @@ defmodule Roomtone.Cluster.Protocol do
       speaks: {@oldest, @version},
       digest: digest(config.token_secret),
       ids: ids,
+      up_ms: up_ms,
       answer: answer
     }
   end
@@ -171,7 +178,7 @@ defmodule Roomtone.Cluster.Protocol do
   Whether the other node can be used. A node whose greeting isn't one doesn't count as a node of
   Roomtone.
 
-      iex> theirs = %{node: :"b@host", role: :media, region: nil, release: "1", speaks: {7, 9}, digest: "", ids: 0, answer: false}
+      iex> theirs = %{node: :"b@host", role: :media, region: nil, release: "1", speaks: {7, 9}, digest: "", ids: 0, up_ms: 0, answer: false}
       iex> Roomtone.Cluster.Protocol.check(theirs, "the digest of this node")
       {:error, {:other_version, {7, 9}}}
       iex> Roomtone.Cluster.Protocol.check(%{theirs | speaks: {1, 9}}, "the digest of this node")
@@ -180,9 +187,12 @@ defmodule Roomtone.Cluster.Protocol do
       :error
   """
   @spec check(term, binary) :: :ok | {:error, refusal} | :error
-  def check(%{node: node, role: role, speaks: {oldest, newest}, digest: digest, ids: ids, answer: answer}, ours)
+  def check(
+        %{node: node, role: role, speaks: {oldest, newest}, digest: digest, ids: ids, answer: answer} = theirs,
+        ours
+      )
       when is_atom(node) and role in [:all, :web, :media] and is_integer(oldest) and is_integer(newest) and
-             is_binary(digest) and is_integer(ids) and is_boolean(answer) do
+             is_binary(digest) and is_integer(ids) and is_boolean(answer) and is_integer(theirs.up_ms) do
     cond do
       oldest > @version or newest < @oldest -> {:error, {:other_version, {oldest, newest}}}
       byte_size(digest) != byte_size(ours) or not :crypto.hash_equals(digest, ours) -> {:error, :other_secret}

@@ -24,6 +24,7 @@ defmodule Roomtone.Cluster.Supervisor do
       {Task.Supervisor, name: Cluster.Tasks, max_children: 1_000},
       Cluster.Control,
       Cluster.Directory,
+      Cluster.Keeper,
       Cluster.Relay
     ]
 
@@ -55,6 +56,7 @@ defmodule Roomtone.Cluster.Supervisor do
 
     # Two nodes that choose alike notice it when they meet.
     if config.role == :web, do: Media.put_ids(1 + :rand.uniform((1 <<< 22) - 1)), else: Media.put_ids(0)
+    Cluster.Members.begin()
     Cluster.Control.put_shared(needed?(config) and config.role != :media)
   end
 end

@@ -15,6 +15,7 @@ defmodule Roomtone.Rooms.Remembered do
   require Logger
 
   alias Roomtone.{MixPolicy, Room, Store}
+  alias Roomtone.Cluster.Keeper
   alias Roomtone.Room.Memory
 
   @closed_s 3_600
@@ -26,11 +27,17 @@ defmodule Roomtone.Rooms.Remembered do
 
   @doc "Stores an open room as it is now."
   @spec put(Room.t(), MixPolicy.t(), pos_integer | :never) :: :ok
-  def put(room, mix, empty_after), do: Store.put({:room, room.name}, {:open, Memory.pack(room, mix, empty_after)})
+  def put(room, mix, empty_after), do: store(room.name, {:open, Memory.pack(room, mix, empty_after)})
 
   @doc "As `put/3`, for a memory that exists already."
   @spec put_memory(Memory.t()) :: :ok
-  def put_memory(%{name: name} = memory), do: Store.put({:room, name}, {:open, memory})
+  def put_memory(%{name: name} = memory), do: store(name, {:open, memory})
+
+  # Other nodes keep what this one remembers of its open rooms.
+  defp store(name, value) do
+    Store.put({:room, name}, value)
+    Keeper.changed(name)
+  end
 
   @doc "Stores a room that was closed for everybody."
   @spec close(Room.t(), MixPolicy.t(), pos_integer | :never) :: :ok
@@ -39,12 +46,15 @@ defmodule Roomtone.Rooms.Remembered do
     # As when they leave: the settings of each person go, the settings of the room stay.
     mix = %{MixPolicy.bare(mix) | cells: mix.cells}
     memory = room |> Room.emptied() |> Memory.pack(mix, empty_after)
-    Store.put({:room, room.name}, {:closed, memory, now() + @closed_s})
+    store(room.name, {:closed, memory, now() + @closed_s})
   end
 
   @doc "Forgets a room that is over."
   @spec drop(String.t()) :: :ok
-  def drop(name), do: Store.delete({:room, name})
+  def drop(name) do
+    Store.delete({:room, name})
+    Keeper.changed(name)
+  end
 
   @doc "The names of rooms that are open, or should be."
   @spec open() :: [String.t()]
@@ -94,7 +104,7 @@ defmodule Roomtone.Rooms.Remembered do
       room: name
     )
 
-    Store.put({:room, name}, {:shut, now() + @closed_s})
+    store(name, {:shut, now() + @closed_s})
   end
 
   @doc """

@@ -1,0 +1,221 @@
+defmodule Roomtone.Cluster.Keeper do
+  @moduledoc """
+  Keeps what other web nodes remember of their rooms, so that a room can be opened again when its
+  node dies.
+
+  Each web node sends every change of a room's memory (`Roomtone.Rooms.Remembered`) to all others:
+  at once where a change takes something from somebody, within 100 ms otherwise. When a node is gone,
+  each of its rooms has a new home among those left. Its keeper there puts the memory into the
+  `Roomtone.Store`, from which the next call to the room restores it, in the same life: people return
+  as they were. Subscribers get `{:media_restart, :all}`, which lets pages offer anew.
+
+  A node that starts while others have been up for long forgets the open rooms of its own store:
+  the others have taken them over.
+  """
+
+  use GenServer
+
+  require Logger
+
+  alias Roomtone.{Name, Store, Subscribers, UnknownMessage}
+  alias Roomtone.Cluster.{Control, Protocol, Table}
+  alias Roomtone.Media.Retry
+  alias Roomtone.Rooms.{Remembered, Spellings}
+
+  # A node that has been up for less may be starting together with the others.
+  @settled_ms 30_000
+  @batch 100
+
+  defstruct dirty: %{}, timer: nil
+
+  @typedoc """
+  `dirty`: for each node the names whose memory it doesn't have as it is now.
+  """
+  @type t :: %__MODULE__{dirty: %{node => MapSet.t(String.t())}, timer: reference | nil}
+
+  @typedoc "The memory of a room and the life that it belongs to; `:gone` for a room that is over."
+  @type kept :: {memory :: term, life :: String.t() | nil} | :gone
+
+  # ---- For rooms -------------------------------------------------------------------------------------------------------
+
+  @doc "Notes that this node's memory of a room has changed."
+  @spec changed(String.t()) :: :ok
+  def changed(name) do
+    if Control.shared?(), do: with(pid when is_pid(pid) <- Process.whereis(__MODULE__), do: send(pid, {:changed, name}))
+    :ok
+  end
+
+  @doc "Notes which life a room has that opens here."
+  @spec put_life(String.t(), String.t()) :: :ok
+  def put_life(name, life) do
+    if Control.shared?(), do: :ets.insert(__MODULE__, {{:life, name}, life})
+    :ok
+  rescue
+    # The process is being replaced: should the room be taken over, its people return muted.
+    ArgumentError -> :ok
+  end
+
+  @doc "The life of a room that was taken over from a node that is gone; `nil` for others."
+  @spec taken_over(String.t()) :: String.t() | nil
+  def taken_over(name) do
+    with true <- Control.shared?(),
+         [{_key, life}] <- :ets.take(__MODULE__, {:taken_over, name}),
+         do: life,
+         else: (_none -> nil)
+  rescue
+    ArgumentError -> nil
+  end
+
+  @doc "The node that remembers a room, if it is another one and is there."
+  @spec owner(String.t()) :: node | nil
+  def owner(name) do
+    with [{_key, node, _name, _memory, _life}] <- :ets.lookup(__MODULE__, {:kept, Name.key(name)}),
+         %{} <- Table.member(node),
+         do: node,
+         else: (_none -> nil)
+  rescue
+    ArgumentError -> nil
+  end
+
+  @doc "Whether this node should open the rooms of its store by itself when it starts."
+  @spec restores?() :: boolean
+  def restores?, do: not Control.shared?()
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @impl true
+  def init(nil) do
+    # {{:kept, key}, node, name, memory, life}, {{:life, name}, life}, {{:taken_over, name}, life}
+    :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true])
+    # What its predecessor kept is with the others.
+    for node <- Control.others(), do: Protocol.send_to({__MODULE__, node}, {:keep_all, node()})
+    {:ok, Enum.reduce(Control.others(), %__MODULE__{}, &dirty_all(&2, &1)), {:continue, :flush}}
+  end
+
+  @impl true
+  def handle_continue(:flush, state), do: {:noreply, flush(state)}
+
+  @impl true
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @impl true
+  def handle_info({:changed, name}, state) do
+    state = Enum.reduce(Control.others(), state, &dirty(&2, &1, [name]))
+    # The next message may be about the same room.
+    {:noreply, state, 0}
+  end
+
+  def handle_info(:timeout, state), do: {:noreply, flush(state)}
+  def handle_info({:timeout, timer, :flush}, %{timer: timer} = state), do: {:noreply, flush(%{state | timer: nil})}
+
+  def handle_info({:member_up, node}, state) do
+    yield_to(node)
+    {:noreply, state |> dirty_all(node) |> flush()}
+  end
+
+  def handle_info({:member_down, node}, state) do
+    take_over()
+    {:noreply, %{state | dirty: Map.delete(state.dirty, node)}, 0}
+  end
+
+  def handle_info(message, state) do
+    case Protocol.unpack(message) do
+      {:ok, {:keep, node, rooms}} when is_atom(node) and is_list(rooms) ->
+        for {name, kept} when is_binary(name) <- rooms, do: keep(node, name, kept)
+        {:noreply, state, 0}
+
+      {:ok, {:keep_all, node}} when is_atom(node) ->
+        {:noreply, state |> dirty_all(node) |> flush()}
+
+      _other ->
+        {:noreply, state} = UnknownMessage.info(__MODULE__, message, state)
+        {:noreply, state, 0}
+    end
+  end
+
+  # ---- Ours, to the others ---------------------------------------------------------------------------------------------
+
+  defp dirty(state, node, names) do
+    before = Map.get(state.dirty, node, MapSet.new())
+    %{state | dirty: Map.put(state.dirty, node, MapSet.union(before, MapSet.new(names)))}
+  end
+
+  defp dirty_all(state, node), do: if(Control.others() == [], do: state, else: dirty(state, node, Remembered.open()))
+
+  defp flush(state) do
+    Enum.reduce(state.dirty, %{state | dirty: %{}}, fn {node, names}, state ->
+      names
+      |> Enum.chunk_every(@batch)
+      |> Enum.reduce(state, fn names, state -> send_names(state, node, names) end)
+    end)
+  end
+
+  defp send_names(state, node, names) do
+    rooms = for name <- names, do: {name, ours(name)}
+
+    case Protocol.send_to({__MODULE__, node}, {:keep, node(), rooms}) do
+      :nosuspend -> %{dirty(state, node, names) | timer: state.timer || Retry.timer(:flush)}
+      _sent_or_gone -> state
+    end
+  end
+
+  defp ours(name) do
+    case Remembered.look(name) do
+      {:open, memory} -> {memory, life(name)}
+      _closed_or_none -> :gone
+    end
+  end
+
+  defp life(name) do
+    case :ets.lookup(__MODULE__, {:life, name}) do
+      [{_key, life}] -> life
+      [] -> nil
+    end
+  end
+
+  # ---- Theirs ----------------------------------------------------------------------------------------------------------
+
+  # A room is one node's, the last that told of it.
+  defp keep(node, name, kept) do
+    key = Name.key(name)
+
+    case kept do
+      :gone -> :ets.match_delete(__MODULE__, {{:kept, key}, node, :_, :_, :_})
+      {memory, life} -> :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
+    end
+  end
+
+  # Also of a node that has been gone for some time: the home of its rooms may be gone, too.
+  defp take_over do
+    nodes = [node() | Control.others()]
+
+    for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), owner not in nodes do
+      if Control.home(key, nodes) == node(), do: take_over(owner, name, memory, life)
+      Subscribers.tell_here(key, {:media_restart, :all})
+    end
+
+    :ok
+  end
+
+  defp take_over(owner, name, memory, life) do
+    :ets.delete(__MODULE__, {:kept, Name.key(name)})
+    Logger.notice("the room is taken over from #{owner}, which is gone", room: name)
+    if life, do: :ets.insert(__MODULE__, {{:taken_over, name}, life})
+    Remembered.put_memory(memory)
+    Spellings.put(name)
+  end
+
+  defp yield_to(node) do
+    with %{up_ms: theirs} when theirs >= @settled_ms <- Table.member(node),
+         true <- Roomtone.Cluster.Members.up_ms() < @settled_ms do
+      for name <- Remembered.open(), Roomtone.RoomServer.whereis_here(name) == nil, do: Store.delete({:room, name})
+    end
+  end
+end

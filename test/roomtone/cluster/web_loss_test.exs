@@ -1,0 +1,82 @@
+defmodule Roomtone.Cluster.WebLossTest do
+  @moduledoc "A web node is killed: another opens its rooms again, with all that was known of them."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{BrowserOffer, TestCluster}
+  alias Roomtone.Cluster.{Control, Keeper}
+  alias Roomtone.TestCluster.Witness
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag timeout: 120_000
+
+  setup do
+    media = TestCluster.start(:media)
+    a = TestCluster.start(:web, cluster_nodes: [media.node], seat_ms: 60_000)
+    b = TestCluster.start(:web, cluster_nodes: [media.node, a.node], seat_ms: 60_000)
+    for web <- [a, b], do: TestCluster.await_media(web, 1)
+    for {one, other} <- [{a, b}, {b, a}], do: eventually(fn -> call(one, Control, :others, []) == [other.node] end)
+    room = Stream.repeatedly(&unique_name/0) |> Enum.find(&(Control.home(&1, [a.node, b.node]) == a.node))
+    {:ok, a: a, b: b, media: media, room: room}
+  end
+
+  defp call(node, module, function, arguments), do: TestCluster.call(node, module, function, arguments)
+
+  # Connected for the domain, without a client behind it: only people who got in are remembered.
+  defp join(node, room, who, owner, opts \\ []),
+    do: call(node, Roomtone, :join, [room, who, BrowserOffer.new(), [owner: owner] ++ opts])
+
+  defp kept(node, room), do: call(node, :ets, :lookup, [Keeper, {:kept, Roomtone.Name.key(room)}])
+
+  test "the room comes back in the same life, with its passcode, roles and mix", context do
+    %{a: a, b: b, room: room} = context
+    {:ok, _summary} = call(b, Roomtone, :open_room, [room, [passcode: "sesame", kind: :spatial, maker: "browser 7"]])
+    witness = call(b, Witness, :start, [room])
+    {:ok, ada} = join(b, room, "ada", witness)
+    {:ok, _bob} = join(b, room, "bob", witness)
+    :ok = call(b, Roomtone, :silence, [room, "ada"])
+    :ok = call(b, Roomtone, :put_position, [room, "bob", %{x: 3, y: 0, z: 4}])
+    :ok = call(b, Roomtone, :leave, [room, "bob", :removed])
+    :ok = call(b, Roomtone, :put_volume, [room, "ada", "eve", 0.25])
+    # Acknowledged for longer than a change may wait.
+    Process.sleep(100)
+    TestCluster.kill(a)
+    eventually(fn -> {:media_restart, :all} in call(b, Witness, :events, [witness]) end)
+    {:ok, again} = join(b, room, "ada", witness, session: ada.session, rejoin: ada.room_id)
+    assert again.room_id == ada.room_id
+    assert again.participant.silenced
+    refute again.participant.muted
+    assert {:error, :removed} = join(b, room, "bob", witness)
+    assert {:error, :wrong_passcode} = call(b, Roomtone, :unlock, [room, "barley"])
+    assert {:ok, _pass} = call(b, Roomtone, :unlock, [room, "sesame"])
+    assert {:ok, %{"eve" => 0.25}} = call(b, Roomtone, :volumes, [room, "ada"])
+    assert {:ok, %{kind: :spatial, locked: true}} = call(b, Roomtone, :room, [room])
+    assert call(b, Roomtone.RoomServer, :whereis_here, [room])
+  end
+
+  test "a room that ended is not kept", %{a: a, b: b, room: room} do
+    {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    eventually(fn -> kept(b, room) != [] end)
+    :ok = call(a, Roomtone, :close_room, [room])
+    eventually(fn -> kept(b, room) == [] end)
+    TestCluster.kill(a)
+    eventually(fn -> call(b, Control, :others, []) == [] end)
+    assert {:error, :room_not_found} = call(b, Roomtone, :room, [room])
+  end
+
+  test "the rooms of a web node that is gone are closed in the engine", context do
+    %{a: a, media: media, room: room} = context
+    {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    eventually(fn -> call(media, Roomtone.Media, :shard_stats, [0]).rooms == 1 end)
+    TestCluster.kill(a)
+    eventually(fn -> call(media, Roomtone.Media, :shard_stats, [0]).rooms == 0 end)
+  end
+
+  test "a web node that joins later keeps the rooms, too", %{a: a, b: b, room: room} do
+    {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    c = TestCluster.start(:web, cluster_nodes: [a.node, b.node])
+    eventually(fn -> kept(c, room) != [] end)
+    assert {:ok, %{name: ^room}} = call(c, Roomtone, :room, [room])
+    assert {:error, :room_exists} = call(c, Roomtone, :open_room, [room])
+  end
+end
