@@ -7,6 +7,8 @@
     "test/**/*.{ex,exs}"
   ],
   line_length: 120,
+  # `import_deps: [:roomtone]` in an application keeps `voice_socket "/voice", …` without parentheses.
+  export: [locals_without_parens: [voice_socket: 2]],
   # Phoenix's; written out, because the formatter would take them from a dependency that isn't always the same.
   locals_without_parens:
     [plug: :*, pipeline: :*, pipe_through: :*, scope: :*, match: :*, socket: :*, channel: :*] ++

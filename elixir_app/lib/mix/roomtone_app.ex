@@ -1,0 +1,61 @@
+defmodule Mix.RoomtoneApp do
+  @moduledoc "The Phoenix application that a task changes: its names and folders."
+
+  @enforce_keys [:folder, :app, :web, :web_path]
+  defstruct [:folder, :app, :web, :web_path, :dependency]
+
+  @typedoc """
+    * `app`, `web` – such as `:my_app` and `"MyAppWeb"`
+    * `web_path` – the folder of the web, such as `"lib/my_app_web"`
+    * `dependency` – the folder of a Roomtone that isn't in `deps`, relative to the application
+  """
+  @type t :: %__MODULE__{
+          folder: Path.t(),
+          app: atom,
+          web: String.t(),
+          web_path: Path.t(),
+          dependency: Path.t() | nil
+        }
+
+  @doc "Finds the application in the current folder; raises `Mix.Error` where there is none."
+  @spec find!() :: t
+  def find! do
+    config = Mix.Project.config()
+    folder = File.cwd!()
+
+    if Mix.Project.umbrella?(),
+      do: Mix.raise("this is an umbrella: run the task in the folder of the application that has the endpoint")
+
+    find(folder, config[:app], Mix.Project.deps_paths()[:roomtone]) ||
+      Mix.raise("there is no lib/*_web/endpoint.ex here: the task changes applications that `mix phx.new` made")
+  end
+
+  @doc "The application in a folder; `nil` if it has no endpoint."
+  @spec find(Path.t(), atom, Path.t() | nil) :: t | nil
+  def find(folder, app, dependency) do
+    paths =
+      ["lib/#{app}_web"] ++
+        (folder |> Path.join("lib/*_web") |> Path.wildcard() |> Enum.map(&Path.relative_to(&1, folder)))
+
+    with path when path != nil <- Enum.find(paths, &File.regular?(Path.join([folder, &1, "endpoint.ex"]))),
+         text = File.read!(Path.join([folder, path, "endpoint.ex"])),
+         [_, web] <- Regex.run(~r/^defmodule (\S+)\.Endpoint do/m, text) do
+      %__MODULE__{folder: folder, app: app, web: web, web_path: path, dependency: outside(dependency, folder)}
+    else
+      _none -> nil
+    end
+  end
+
+  defp outside(nil, _folder), do: nil
+
+  defp outside(dependency, folder) do
+    if String.starts_with?(dependency, Path.join(folder, "deps") <> "/"), do: nil, else: relative(dependency, folder)
+  end
+
+  # With `..` where needed, which `Path.relative_to/2` of older Elixirs can't do.
+  defp relative(path, from) do
+    {path, from} = {Path.split(Path.expand(path)), Path.split(Path.expand(from))}
+    common = Enum.zip(path, from) |> Enum.take_while(fn {a, b} -> a == b end) |> length()
+    Path.join(List.duplicate("..", length(from) - common) ++ Enum.drop(path, common))
+  end
+end

@@ -1,0 +1,4 @@
+import Config
+
+# Do not print debug messages in production
+config :logger, level: :info
