@@ -91,7 +91,7 @@ defmodule Roomtone.Cluster.Keeper do
   def init(nil) do
     # {{:kept, key}, node, name, memory, life}, {{:life, name}, life}, {{:taken_over, name}, life}
     :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true])
-    # What its predecessor kept is with the others.
+    # The memories that its predecessor kept are with the others.
     for node <- Control.others(), do: Protocol.send_to({__MODULE__, node}, {:keep_all, node()})
     {:ok, Enum.reduce(Control.others(), %__MODULE__{}, &dirty_all(&2, &1)), {:continue, :flush}}
   end
