@@ -7,6 +7,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::tap::{Tap, TapSound};
+use crate::trace::Trace;
 
 /// A room's number. Chosen by the caller, unique as long as the room is open.
 pub type RoomId = u64;
@@ -176,6 +177,16 @@ pub enum Action {
         peer: PeerId,
         /// The sound that it takes from now on.
         sound: TapSound,
+    },
+    /// Follows the next packet of a talker through the server: [`Event::Traced`] tells of it. Nothing comes if the talker sends none
+    /// within 2 s, or isn't in the room. A room follows eight at once; a further one takes the place of the oldest.
+    Trace {
+        /// The talker.
+        talker: PeerId,
+        /// The listener to follow it to; `None`: the first who gets it.
+        listener: Option<PeerId>,
+        /// Comes back in the event.
+        reference: u64,
     },
     /// Asks for [`Event::PeerStats`].
     PeerStats {
@@ -440,6 +451,13 @@ pub enum Event {
         room: RoomId,
         /// The tap.
         peer: PeerId,
+    },
+    /// The answer to [`Action::Trace`]: the packet has left the server, or went nowhere.
+    Traced {
+        /// The room.
+        room: RoomId,
+        /// The packet's way.
+        trace: Box<Trace>,
     },
     /// The answer to [`Action::PeerStats`]; `None` if there is no such participant.
     PeerStats {

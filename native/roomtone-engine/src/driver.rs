@@ -15,6 +15,7 @@ use thiserror::Error;
 use tokio::io::Interest;
 use tokio::runtime::Runtime;
 
+use crate::arrival;
 use crate::batch;
 use crate::command::{Envelope, Event};
 use crate::command_queues::CommandQueues;
@@ -160,6 +161,7 @@ impl Driver {
         }
         let mut shard = Shard::new(now, transport, parts.certificate, parts.mix, parts.max_peers)
             .in_engine(parts.shard, parts.queues);
+        shard.set_clock(Instant::now);
         shard.announce_restart();
         let mut event_loop = EventLoop {
             index: parts.shard,
@@ -215,6 +217,9 @@ impl EventLoop {
             self.hand_on_events();
             let messages_wait = self.mailboxes.deliver(&mut self.shard);
             self.send().await;
+            if self.shard.handle_sent(now) {
+                self.hand_on_events();
+            }
             // A room leaves after its events and datagrams.
             if self.backlog.is_empty() {
                 self.shard.commit_moves();
@@ -314,6 +319,11 @@ impl EventLoop {
             match self.socket.try_recv_from(buffer) {
                 Ok((length, from)) => {
                     self.counters.received += 1;
+                    if self.shard.wants_arrivals(now)
+                        && let Some(at) = arrival::of_last(&self.plain_socket)
+                    {
+                        self.shard.handle_arrival(at);
+                    }
                     self.shard
                         .handle_datagram(now, udp_address(from), &mut buffer[..length]);
                     now = Instant::now();

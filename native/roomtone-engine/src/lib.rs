@@ -12,6 +12,7 @@
 
 #![doc = include_str!("../README.md")]
 
+mod arrival;
 mod batch;
 mod command;
 mod command_queues;
@@ -33,6 +34,7 @@ mod shed;
 mod stats;
 mod tap;
 mod timers;
+mod trace;
 mod transfer;
 
 pub use command::{
@@ -48,3 +50,4 @@ pub use shard_message::ShardMessage;
 pub use shed::Round;
 pub use stats::{Histogram, ShardStats};
 pub use tap::{Tap, TapBatch, TapPacket, TapSound};
+pub use trace::{Stage, Trace, Way};

@@ -14,13 +14,17 @@ use crate::command_queues::Work;
 use crate::config::MixConfig;
 use crate::neighbours::Neighbours;
 use crate::panics::panic_message;
-use crate::room::{Newcomer, Room, Scratch, ShardContext};
+use crate::room::{Newcomer, Room, Scratch, SealedTrace, ShardContext};
 use crate::routes::{Destination, Routes};
 use crate::shard_message::Message;
 use crate::shed::{Round, Shed};
 use crate::stats::ShardStats;
 use crate::tap::{Tap, TapSound};
 use crate::timers::Timers;
+use crate::trace::Stage;
+
+/// For how long the arrival of each datagram is asked for after [`Action::Trace`]: talkers send a packet every 20 to 60 ms.
+const TRACE_PATIENCE: Duration = Duration::from_millis(60);
 
 /// Rooms and their participants behind one UDP socket. Reads no clock and does no I/O: see the crate's documentation.
 ///
@@ -94,6 +98,10 @@ impl Shard {
             stats: ShardStats::default(),
             scratch: Scratch::default(),
             shed: Shed::default(),
+            clock: None,
+            arrived: None,
+            traces_until: None,
+            sealed: Vec::new(),
         };
         Shard {
             rooms: HashMap::new(),
@@ -114,6 +122,38 @@ impl Shard {
             Some(destination) => self.deliver(now, destination, from, packet),
             None => self.context.stats.datagrams_unknown += 1,
         }
+        self.context.arrived = None;
+    }
+
+    /// The clock for the stages of packets that are followed ([`Action::Trace`]). Without one, everything within a call happens at its
+    /// `now`.
+    pub fn set_clock(&mut self, clock: fn() -> Instant) {
+        self.context.clock = Some(clock);
+    }
+
+    /// Whether the next datagram may be one to follow. If so, tell [`Shard::handle_arrival`] when the kernel took it in.
+    pub fn wants_arrivals(&self, now: Instant) -> bool {
+        self.context.traces_until.is_some_and(|until| now < until)
+    }
+
+    /// When the kernel took in the datagram with which [`Shard::handle_datagram`] is called next.
+    pub fn handle_arrival(&mut self, at: Instant) {
+        self.context.arrived = Some(at);
+    }
+
+    /// The datagrams of all outboxes are sent: packets that were followed have left. Whether there were any.
+    pub fn handle_sent(&mut self, now: Instant) -> bool {
+        if self.context.sealed.is_empty() {
+            return false;
+        }
+        let at = self.context.moment(now);
+        for SealedTrace { room, mut trace } in self.context.sealed.drain(..) {
+            if trace.listener.is_some() {
+                trace.stamp(Stage::Sent, at);
+            }
+            self.context.events.push_back(Event::Traced { room, trace });
+        }
+        true
     }
 
     /// Delivers a packet to a participant. If their room has moved, a copy goes to the shard where it went.
@@ -222,6 +262,14 @@ impl Shard {
             Action::JoinTap { peer, tap, sound } => self.join_tap(now, room, peer, tap, &sound),
             Action::SetTap { peer, sound } => {
                 self.in_room(now, room, |room, _| room.set_tap(peer, &sound));
+            }
+            Action::Trace {
+                talker,
+                listener,
+                reference,
+            } => {
+                self.context.traces_until = Some(now + TRACE_PATIENCE);
+                self.in_room(now, room, |room, _| room.trace(now, reference, talker, listener));
             }
             Action::PeerStats { peer, reference } => {
                 let stats = self.in_room(now, room, |room, _| room.peer_stats(now, peer)).flatten();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roomtone_engine::{
     Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, PeerStats, RoomKind, Select, ShardStats,
-    SlotCell, SourceCell, SourceItem, TapSound,
+    SlotCell, SourceCell, SourceItem, TapSound, Trace, Way,
 };
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
 
@@ -17,13 +17,14 @@ mod atoms {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
         open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
-        join_source, feed, clear_source, join_tap, set_tap, fault,
+        join_source, feed, clear_source, join_tap, set_tap, trace, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
-        source_refused, tap_ready, room_moved, shed, room_failed,
+        source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
         items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
-        addresses, sdp, code, message, reason, others, rest, stats, level,
+        addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
+        stages,
         // Values.
         loudest, nearest, shard,
         // Figures.
@@ -169,6 +170,12 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         Action::SetTap {
             peer: peer()?,
             sound: tap_sound(fields.get(atoms::sound())?)?,
+        }
+    } else if tag == atoms::trace() {
+        Action::Trace {
+            talker: fields.get(atoms::talker())?,
+            listener: fields.get(atoms::listener())?,
+            reference: fields.get(atoms::reference())?,
         }
     } else if tag == atoms::peer_stats() {
         Action::PeerStats {
@@ -329,10 +336,33 @@ fn event_term<'a>(env: Env<'a>, event: &Event) -> (Atom, Term<'a>) {
             let stats = stats.as_ref().map(|stats| peer_stats(env, stats));
             (atoms::peer_stats(), map!(env, reference, stats))
         }
+        Event::Traced { room, trace } => (atoms::traced(), traced(env, *room, trace)),
         Event::RoomMoved { room, from } => (atoms::room_moved(), map!(env, room, from)),
         Event::Shed { level } => (atoms::shed(), map!(env, level)),
         Event::RoomFailed { room } => (atoms::room_failed(), map!(env, room)),
     }
+}
+
+// Times in microseconds, from the first stage on.
+fn traced<'a>(env: Env<'a>, room: u64, trace: &Trace) -> Term<'a> {
+    let us = |duration: Duration| duration.as_nanos() as f64 / 1000.0;
+    let stages = trace
+        .stages()
+        .map(|(stage, at)| (stable_name(env, stage.as_str()), us(at)));
+    let shared_by = match trace.way {
+        Way::Mixed { listeners } => Some(listeners),
+        _ => None,
+    };
+    map!(env,
+        room,
+        reference: trace.reference,
+        talker: trace.talker,
+        listener: trace.listener,
+        way: stable_name(env, trace.way.as_str()),
+        shared_by,
+        into_frame_us: us(trace.into_frame),
+        stages: stages.collect::<Vec<_>>(),
+    )
 }
 
 fn slot_cell(cell: &SlotCell) -> (u8, Option<u64>, u32, f32, f32) {

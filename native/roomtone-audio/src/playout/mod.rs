@@ -296,6 +296,16 @@ impl Playout {
         self.state == State::Silent && self.buffer.is_empty()
     }
 
+    /// Whether the packet of this RTP timestamp has had its turn, and if so, how far into the frame that was played last its sound
+    /// begins: 0 to 20 ms.
+    pub fn turn_of(&self, timestamp: u32) -> Option<Duration> {
+        // Both wrap: the low 32 bits of our time line are those of the stream.
+        let end = self.played_end? as u32;
+        let played = end.wrapping_sub(timestamp) as i32 > 0;
+        let into = timestamp.wrapping_sub((self.position - FRAME) as u32) as i32;
+        played.then(|| to_duration(i64::from(into).clamp(0, FRAME)))
+    }
+
     /// Counters and delays.
     pub fn stats(&self) -> PlayoutStats {
         PlayoutStats {

@@ -8,7 +8,9 @@ use super::gains::Gains;
 use super::peer::Peer;
 use super::speech_detector::SILENCE;
 use super::tick_grid::TickGrid;
+use super::traces::Traces;
 use crate::command::{Event, PeerId, RoomId, Select};
+use crate::trace::Way;
 
 pub(super) struct RoomBase {
     pub(super) id: RoomId,
@@ -20,6 +22,8 @@ pub(super) struct RoomBase {
     pub(super) max_talkers: usize,
     pub(super) select: Select,
     pub(super) grid: TickGrid,
+    /// The packets that are followed on their way.
+    pub(super) traces: Traces,
     levels_due: Instant,
     /// Whether the last list of levels had anybody in it.
     levels_reported: bool,
@@ -35,6 +39,7 @@ impl RoomBase {
             max_talkers: usize::MAX,
             select: Select::default(),
             grid: TickGrid::new(grid),
+            traces: Traces::default(),
             levels_due: grid,
             levels_reported: false,
         }
@@ -118,6 +123,28 @@ impl RoomBase {
                 room: self.id,
                 levels: levels.clone(),
             });
+        }
+    }
+
+    /// A packet of `talker` was sent on to the listener at `listener`, if there is a talker.
+    pub(super) fn forwarded(
+        &mut self,
+        now: Instant,
+        context: &mut ShardContext,
+        talker: Option<PeerId>,
+        listener: usize,
+    ) {
+        if let (false, Some(talker)) = (self.traces.is_empty(), talker) {
+            let (listener, at) = (self.peers[listener].id, context.moment(now));
+            self.traces
+                .sealed(self.id, context, listener, Way::Forwarded, at, |id| id == talker);
+        }
+    }
+
+    /// The call that brought a talker's packet ends.
+    pub(super) fn packet_ends(&mut self, context: &mut ShardContext) {
+        if !self.traces.is_empty() {
+            self.traces.call_ends(self.id, context);
         }
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use roomtone_transport::{Certificate, Outbox, TransportConfig};
 
 use super::scratch::Scratch;
+use super::traces::SealedTrace;
 use crate::command::{Event, ShardIndex};
 use crate::config::MixConfig;
 use crate::routes::{Destination, Route, Routes};
@@ -33,6 +34,14 @@ pub(crate) struct ShardContext {
     pub(crate) stats: ShardStats,
     pub(crate) scratch: Scratch,
     pub(crate) shed: Shed,
+    /// Reads the time within a call, for packets that are followed; without it a call takes no time.
+    pub(crate) clock: Option<fn() -> Instant>,
+    /// When the kernel took the present datagram in, if the caller has found out.
+    pub(crate) arrived: Option<Instant>,
+    /// Until when a packet to be followed may come.
+    pub(crate) traces_until: Option<Instant>,
+    /// Traces that end when the datagrams of the outboxes are sent.
+    pub(crate) sealed: Vec<SealedTrace>,
 }
 
 /// A deadline further off than this isn't urgent …
@@ -41,6 +50,11 @@ const FAR_OFF: Duration = Duration::from_millis(100);
 const GRID: Duration = Duration::from_millis(20);
 
 impl ShardContext {
+    /// The time at this point of a call that began at `now`.
+    pub(crate) fn moment(&self, now: Instant) -> Instant {
+        self.clock.map_or(now, |clock| clock())
+    }
+
     /// The deadline for work that is wanted at `due`: `due` itself, or up to 20 ms later if it is far off.
     pub(crate) fn unhurried(&self, now: Instant, due: Instant) -> Instant {
         if due.saturating_duration_since(now) < FAR_OFF {

@@ -178,7 +178,8 @@ impl Forwarding {
             let listener = &mut base.peers[index];
             if found.is_some() {
                 let stream = &mut self.peers[index].streams.slots[slot];
-                outgoing.send(now, context, listener, stream, slot, false);
+                let sent = outgoing.send(now, context, listener, stream, slot, false);
+                base.forwarded(now, context, sent.then_some(id), index);
                 continue;
             }
             let history = self.peers[talker]
@@ -192,7 +193,8 @@ impl Forwarding {
             stream.give(id);
             let introduced =
                 lead_in.is_some_and(|lead_in| outgoing.introduce(now, context, listener, stream, slot, lead_in));
-            outgoing.send(now, context, listener, stream, slot, introduced);
+            let sent = outgoing.send(now, context, listener, stream, slot, introduced);
+            base.forwarded(now, context, sent.then_some(id), index);
         }
         context.scratch.introduction = introduction;
     }
@@ -361,7 +363,7 @@ impl Outgoing<'_> {
         sent
     }
 
-    // `introduced`: the talk spurt has begun already.
+    // `introduced`: the talk spurt has begun already. Whether it was sent.
     fn send(
         &self,
         now: Instant,
@@ -370,7 +372,7 @@ impl Outgoing<'_> {
         stream: &mut ForwardedStream,
         slot: usize,
         introduced: bool,
-    ) {
+    ) -> bool {
         let packet = self.packet;
         let rewrite = stream.rewrite(
             packet.ssrc,
@@ -379,7 +381,7 @@ impl Outgoing<'_> {
             packet.marker,
             self.media_time,
         );
-        let Some(rewrite) = rewrite else { return };
+        let Some(rewrite) = rewrite else { return false };
         let audio = SlotOut {
             sequence: rewrite.header.sequence,
             timestamp: rewrite.header.timestamp,
@@ -389,10 +391,12 @@ impl Outgoing<'_> {
             payload: packet.payload,
         };
         let outbox = context.outbox_of(listener.home);
-        if listener.endpoint.send_slot(now, slot, &audio, outbox) {
+        let sent = listener.endpoint.send_slot(now, slot, &audio, outbox);
+        if sent {
             stream.sent(&rewrite, self.samples);
             context.stats.packets_sent += 1;
         }
+        sent
     }
 }
 

@@ -28,6 +28,7 @@ use super::voice_activity::VoiceActivity;
 use crate::command::{PeerId, PeerStats};
 use crate::config::MixConfig;
 use crate::stats::ShardStats;
+use crate::trace::{Stage, Way};
 
 /// A mix at or below this (−dBov) is quiet enough to change encoders unnoticed.
 const QUIET: u8 = 60;
@@ -181,6 +182,9 @@ impl Mixing {
         let Some(playout) = playout.as_mut() else { return false };
         let waiting = playout.waiting();
         let outcome = playout.insert(now, meta, packet.payload);
+        if !base.traces.is_empty() && matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset) {
+            base.traces.buffered(context.moment(now));
+        }
         if passes
             && matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset)
             && let Some(level) = level
@@ -219,15 +223,21 @@ impl Mixing {
         context: &mut ShardContext,
     ) -> Result<(), AudioError> {
         let mut scratch = std::mem::take(&mut context.scratch);
+        if !base.traces.is_empty() {
+            base.traces.tick_begins(context.moment(now));
+        }
         if context.mix.pass_through {
             self.leave_passed(base, tick.at, &mut scratch);
             self.take_up(base, tick.timestamp(), &mut scratch);
         }
         self.choose(base, tick.at, context, &mut scratch);
-        self.take_frames(base, tick.at, context, &mut scratch);
+        self.take_frames(base, tick.at, now, context, &mut scratch);
         self.place_listeners(base, context, &mut scratch)?;
         self.mix_and_send(base, now, tick.timestamp(), context, &mut scratch)?;
         self.end_fading(base);
+        if !base.traces.is_empty() {
+            base.traces.tick_ends(base.id, context);
+        }
         if context.mix.share {
             self.merge_quiet();
         }
@@ -280,7 +290,14 @@ impl Mixing {
     }
 
     // Decodes the frames of the selected. A talker who was selected until now fades out with one frame more; all others only keep time.
-    fn take_frames(&mut self, base: &RoomBase, at: Instant, context: &mut ShardContext, scratch: &mut Scratch) {
+    fn take_frames(
+        &mut self,
+        base: &mut RoomBase,
+        at: Instant,
+        now: Instant,
+        context: &mut ShardContext,
+        scratch: &mut Scratch,
+    ) {
         let Scratch {
             candidates,
             talkers,
@@ -300,12 +317,21 @@ impl Mixing {
             let faded = std::mem::replace(&mut peer.faded, fades_out);
             if !selected && !fades_out {
                 let kind = playout.skip(at);
+                if !base.traces.is_empty() {
+                    let turn = |timestamp| playout.turn_of(timestamp);
+                    base.traces.played(base.peers[index].id, now, false, turn);
+                }
                 peer.missing_frames = missing(peer.missing_frames, kind);
                 context.stats.count_frame(kind, delay, false);
                 continue;
             }
             let frame = frame_for(talkers, frames);
             let kind = playout.pop(at, frame);
+            if !base.traces.is_empty() {
+                let turn = |timestamp| playout.turn_of(timestamp);
+                base.traces
+                    .played(base.peers[index].id, context.moment(now), true, turn);
+            }
             peer.missing_frames = missing(peer.missing_frames, kind);
             context.stats.count_frame(kind, delay, true);
             if kind == FrameKind::Silence {
@@ -402,6 +428,12 @@ impl Mixing {
             pass,
             ..
         } = scratch;
+        let RoomBase {
+            id: room,
+            peers: listeners,
+            traces,
+            ..
+        } = base;
         for (id, shared) in self.mixes.active() {
             match shared.beginning {
                 Some(Beginning::After(talker, seam)) => {
@@ -413,14 +445,32 @@ impl Mixing {
                 None => {}
             }
             let silent = mix_row(shared, talkers, frames, pass, mix);
+            // If the listener to follow to has another mix, that one overwrites these.
+            let row = &shared.row;
+            let carries = |talker: PeerId| {
+                let mut row = talkers.iter().zip(row);
+                row.any(|(id, heard)| *id == talker && heard.gain > 0.0)
+            };
+            if !traces.is_empty() {
+                traces.mix_reached(Stage::Mixed, context.moment(now), carries);
+            }
             let sent = encode(&mut shared.encoder, mix, silent, packet, &mut context.stats)?;
+            if !traces.is_empty() {
+                traces.mix_reached(Stage::Encoded, context.moment(now), carries);
+            }
             context.stats.frames_encoded_private += u64::from(sent.is_some() && shared.listeners == 1);
             shared.quiet = sent.is_none_or(|(_, level)| level >= QUIET);
-            shared.remember(talkers.iter().copied());
-            let peers = base.peers.iter_mut().zip(&mut self.peers);
+            let way = Way::Mixed {
+                listeners: shared.listeners,
+            };
+            let peers = listeners.iter_mut().zip(&mut self.peers);
             for (listener, peer) in peers.filter(|(_, peer)| peer.mix == Some(id)) {
-                peer.send(listener, now, context, timestamp, sent);
+                if peer.send(listener, now, context, timestamp, sent) && !traces.is_empty() {
+                    let at = context.moment(now);
+                    traces.sealed(*room, context, listener.id, way, at, carries);
+                }
             }
+            shared.remember(talkers.iter().copied());
         }
         Ok(())
     }
@@ -476,7 +526,7 @@ impl MixedPeer {
         };
     }
 
-    // Sends one tick's packet, or nothing.
+    // Sends one tick's packet, or nothing. Whether it was sent.
     fn send(
         &mut self,
         listener: &mut Peer,
@@ -484,10 +534,10 @@ impl MixedPeer {
         context: &mut ShardContext,
         timestamp: u32,
         packet: Option<(&[u8], u8)>,
-    ) {
+    ) -> bool {
         let Some((payload, level)) = packet else {
             self.stream.rest();
-            return;
+            return false;
         };
         let header = self.stream.mixed(timestamp);
         let audio = SlotOut {
@@ -498,13 +548,13 @@ impl MixedPeer {
             level: Some(level),
             payload,
         };
-        if listener
-            .endpoint
-            .send_slot(now, 0, &audio, context.outbox_of(listener.home))
-        {
+        let outbox = context.outbox_of(listener.home);
+        let sent = listener.endpoint.send_slot(now, 0, &audio, outbox);
+        if sent {
             self.stream.mix_sent(&header, timestamp);
             context.stats.packets_sent += 1;
         }
+        sent
     }
 }
 

@@ -27,6 +27,7 @@ mod streams;
 mod tap;
 mod tick_grid;
 mod token_bucket;
+mod traces;
 mod voice_activity;
 
 use std::collections::HashSet;
@@ -46,12 +47,14 @@ pub(crate) use self::scratch::Scratch;
 use self::source::{Due, Source};
 use self::tap::{Takes, TapPort};
 use self::tick_grid::Tick;
+pub(crate) use self::traces::SealedTrace;
 use crate::command::{
     EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex, SourceItem,
 };
 use crate::routes::Route;
 use crate::tap::{Tap, TapSound};
 use crate::timers::Timers;
+use crate::trace::Stage;
 
 /// A participant who is to join.
 #[derive(Clone, Copy, Debug)]
@@ -277,7 +280,12 @@ impl Room {
                 match due {
                     Due::Packet(packet) if base.peers[at].speak => {
                         tap::copy(base, now, taps, peer, &packet);
+                        if base.traces.awaits(peer) {
+                            base.traces
+                                .arrived(peer, packet.timestamp, &[(Stage::Opened, context.moment(now))]);
+                        }
                         kind.hear(base, now, context, at, &packet);
+                        base.packet_ends(context);
                     }
                     Due::Packet(_) => {}
                     Due::Mark(mark) => context.events.push_back(Event::SourcePlayed { room, peer, mark }),
@@ -368,6 +376,7 @@ impl Room {
     fn remove(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, reason: EndReason) {
         let Some(at) = self.base.position(id) else { return };
         let room = self.base.id;
+        self.base.traces.silenced(room, context, id);
         // Its addresses were retired when it was closed.
         let gone = self.base.swap_remove(at);
         for ufrag in gone.endpoint.local_ufrags() {
@@ -394,6 +403,7 @@ impl Room {
                 Kind::Forwarding(forwarding) => forwarding.mute(at, id),
             }
             self.base.cease_speaking(context, at);
+            self.base.traces.silenced(self.base.id, context, id);
         }
         self.base.grid.keep_ticking(now);
     }
@@ -404,6 +414,13 @@ impl Room {
         self.base.peers[at].listen = listen;
         if let (Kind::Forwarding(forwarding), false) = (&mut self.kind, listen) {
             forwarding.deafen(at);
+        }
+    }
+
+    /// Follows the next packet of a talker who is here.
+    pub(crate) fn trace(&mut self, now: Instant, reference: u64, talker: PeerId, listener: Option<PeerId>) {
+        if self.base.position(talker).is_some() {
+            self.base.traces.ask(now, reference, talker, listener);
         }
     }
 
@@ -454,10 +471,25 @@ impl Room {
         // The sound borrows the datagram, not the endpoint.
         let peer = &mut self.base.peers[at];
         let speak = peer.speak;
+        let begun = self.base.traces.awaits(id).then(|| context.moment(now));
         let sound = peer.endpoint.handle_packet(now, from, packet);
         if let Some(packet) = sound.filter(|_| speak) {
             tap::copy(&mut self.base, now, &self.taps, id, &packet);
+            if let Some(begun) = begun {
+                let kernel = context.arrived.unwrap_or(now);
+                let opened = context.moment(now);
+                let stamps = [
+                    (Stage::Kernel, kernel),
+                    (Stage::Shard, now),
+                    (Stage::Room, begun),
+                    (Stage::Opened, opened),
+                ];
+                // The system may not tell when it took the datagram in.
+                let known = usize::from(context.arrived.is_none());
+                self.base.traces.arrived(id, packet.timestamp, &stamps[known..]);
+            }
             self.kind.hear(&mut self.base, now, context, at, &packet);
+            self.base.packet_ends(context);
         }
         self.after(now, context, id);
     }

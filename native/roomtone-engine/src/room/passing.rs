@@ -26,6 +26,7 @@ use super::mixing::{MixedPeer, Mixing};
 use super::peer::Peer;
 use super::scratch::Scratch;
 use crate::command::PeerId;
+use crate::trace::Way;
 
 /// Gains between these make no difference to be heard: 0.25 dB.
 const UNITY: std::ops::RangeInclusive<f32> = 0.971_6..=1.029_2;
@@ -117,7 +118,12 @@ impl Mixing {
                 self.introduce(listener, now, context, &arrival, index, &mut introduction);
                 self.peers[index].introduced = true;
             }
-            self.send_passed(listener, now, context, &arrival, index);
+            let listener_id = listener.id;
+            if self.send_passed(listener, now, context, &arrival, index) && !base.traces.is_empty() {
+                let at = context.moment(now);
+                base.traces
+                    .sealed(base.id, context, listener_id, Way::Passed, at, |id| id == arrival.id);
+            }
         }
         context.scratch.pass = scratch;
         context.scratch.introduction = introduction;
@@ -273,6 +279,7 @@ impl Mixing {
         arrival.waiting_pause && paused && mix.has_nobody_but(arrival.id)
     }
 
+    // Sends a talker's packet with the listener's numbers. Whether it was sent.
     fn send_passed(
         &mut self,
         listener: &mut Peer,
@@ -280,7 +287,7 @@ impl Mixing {
         context: &mut ShardContext,
         arrival: &Arrival<'_>,
         index: usize,
-    ) {
+    ) -> bool {
         let stream = &mut self.peers[index].stream;
         let RtpIn {
             ssrc,
@@ -291,7 +298,7 @@ impl Mixing {
             ..
         } = *arrival.packet;
         let Some(rewrite) = stream.passed(ssrc, seq, timestamp, marker, arrival.media_time) else {
-            return;
+            return false;
         };
         let audio = SlotOut {
             sequence: rewrite.header.sequence,
@@ -301,14 +308,14 @@ impl Mixing {
             level: Some(arrival.level),
             payload,
         };
-        if listener
-            .endpoint
-            .send_slot(now, 0, &audio, context.outbox_of(listener.home))
-        {
+        let outbox = context.outbox_of(listener.home);
+        let sent = listener.endpoint.send_slot(now, 0, &audio, outbox);
+        if sent {
             stream.pass_sent(&rewrite, arrival.samples);
             context.stats.packets_sent += 1;
             context.stats.packets_passed += 1;
         }
+        sent
     }
 
     /// Before the talkers of a tick are chosen: which listeners can't be passed packets any longer.

@@ -357,6 +357,10 @@ impl World {
                 client.to_client.send(now, Datagram { from, to, data });
             }
         }
+        for index in 0..=self.others.len() {
+            self.shard_at(index).handle_sent(now);
+            self.take_events(index);
+        }
         for client in self.clients.values_mut() {
             while let Some(datagram) = client.to_client.receive(now) {
                 let mut bytes = datagram.data.to_vec();
