@@ -32,6 +32,7 @@ defmodule Roomtone do
     MixPolicy,
     Name,
     Participant,
+    Recording,
     RoomServer,
     Rooms,
     Source,
@@ -463,6 +464,51 @@ defmodule Roomtone do
   @doc "Ends a tap; its process's owner receives `{:roomtone_tap, tap, {:ended, :closed}}`."
   @spec untap(pid) :: :ok | {:error, :not_found}
   def untap(tap), do: Tap.stop(tap)
+
+  @doc """
+  Records a room: its mix as Ogg Opus, the people each apart, or both, and a timeline. Everybody is
+  told, on the page too. Returns the folder.
+
+  The second argument is the folder, which mustn't exist yet, or a list of options:
+
+    * `folder` – default a new one in `recordings_dir` (`Roomtone.Config`)
+    * `mix` – whether `mix.ogg` is written; default `true`, but in a room of kind `:forward`, which
+      makes no mix
+    * `tracks` – whether each person gets a file; default `false`, but in a room of kind `:forward`
+
+  docs/recording.md describes the files.
+
+      iex> {:ok, _} = Roomtone.open_room("archive")
+      iex> Roomtone.record("archive", mix: false, tracks: false, folder: "nowhere")
+      {:error, {:invalid_option, :mix}}
+      iex> Roomtone.record("archive", [])
+      {:error, :no_recordings}
+  """
+  @spec record(String.t(), Path.t() | keyword) :: {:ok, Path.t()} | {:error, Recording.error()}
+  def record(name, folder_or_opts)
+  def record(name, folder) when is_binary(folder), do: record(name, folder: folder)
+  def record(name, opts) when is_list(opts), do: with({:ok, name} <- Name.room(name), do: Recording.start(name, opts))
+
+  @doc """
+  Ends the recording of a room, and returns its folder.
+
+      iex> {:ok, _} = Roomtone.open_room("off the record")
+      iex> Roomtone.stop_recording("off the record")
+      {:error, :not_recording}
+  """
+  @spec stop_recording(String.t()) :: {:ok, Path.t()} | {:error, :not_recording | room_error}
+  def stop_recording(name), do: with({:ok, recording} <- ask(name, :recording), do: Recording.stop(recording))
+
+  @doc """
+  Adds a mark to the timeline of a room's recording: up to 500 characters of text.
+
+      iex> {:ok, _} = Roomtone.open_room("unrecorded")
+      iex> Roomtone.mark_recording("unrecorded", "chapter one")
+      {:error, :not_recording}
+  """
+  @spec mark_recording(String.t(), String.t()) :: :ok | {:error, :not_recording | room_error}
+  def mark_recording(name, text) when is_binary(text),
+    do: with({:ok, recording} <- ask(name, :recording), do: Recording.mark(recording, text))
 
   @doc """
   Makes `owner` the process that speaks for a person, and leaves their media as they are: for a new

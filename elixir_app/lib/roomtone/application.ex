@@ -51,6 +51,7 @@ defmodule Roomtone.Application do
       Roomtone.Rooms.Supervisor,
       {DynamicSupervisor, name: Roomtone.Source.Supervisor},
       {DynamicSupervisor, name: Roomtone.Tap.Supervisor},
+      {DynamicSupervisor, name: Roomtone.Recording.Supervisor},
       Roomtone.Auth.Supervisor
     ] ++ Keyword.get(env, :children, [])
   end

@@ -42,6 +42,7 @@ defmodule Roomtone.Config do
   | `:metrics_token` | `METRICS_TOKEN` | the bearer token that `/metrics` asks for, at least 16 bytes | none: this machine alone reads them |
   | `:webhook_url` | `WEBHOOK_URL` | where `Roomtone.Webhooks` posts to, `https://…` or `http://…` | none: nothing is posted |
   | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
+  | `:recordings_dir` | `RECORDINGS_DIR` | the folder in which moderators' recordings go: see docs/recording.md | none: only `Roomtone.record/2` with a folder records |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:role` | `ROLE` | what this node does in a cluster: `"all"`, `"web"` (pages and rooms, no media engine) or `"media"` (the engine alone) | `"all"` |
   | `:cluster_nodes` | `CLUSTER_NODES` | nodes to connect to, separated by commas: `"media1@10.0.0.7,media2@10.0.0.8"` | none |
@@ -86,6 +87,7 @@ defmodule Roomtone.Config do
             guests: true,
             users_file: nil,
             data_dir: :off,
+            recordings_dir: nil,
             metrics_token: nil,
             webhook_url: nil,
             webhook_secret: nil,
@@ -132,6 +134,7 @@ defmodule Roomtone.Config do
           guests: boolean,
           users_file: Path.t() | nil,
           data_dir: Path.t() | :off,
+          recordings_dir: Path.t() | nil,
           metrics_token: String.t() | nil,
           webhook_url: String.t() | nil,
           webhook_secret: String.t() | nil,
@@ -216,6 +219,7 @@ defmodule Roomtone.Config do
         move_rooms: switch(env, :move_rooms, false, "MOVE_ROOMS"),
         users_file: users_file(env[:users_file]),
         data_dir: data_dir(env[:data_dir]),
+        recordings_dir: recordings_dir(env[:recordings_dir]),
         metrics_token: metrics_token(env[:metrics_token]),
         webhook_url: webhook_url(env[:webhook_url]),
         webhook_secret: webhook_secret(env[:webhook_secret], env[:webhook_url])
@@ -310,6 +314,15 @@ defmodule Roomtone.Config do
 
   defp switch(env, key, default, variable) do
     with {:error, takes} <- Parse.switch(Keyword.get(env, key, default)), do: {:error, "(#{variable}) " <> takes}
+  end
+
+  defp recordings_dir(nil), do: {:ok, nil}
+
+  defp recordings_dir(path) do
+    case data_dir(path) do
+      {:ok, folder} when is_binary(folder) -> {:ok, folder}
+      _off_or_error -> {:error, "(RECORDINGS_DIR) takes the path of a folder"}
+    end
   end
 
   defp data_dir(off) when off in [:off, "off"], do: {:ok, :off}

@@ -66,6 +66,13 @@ defmodule Roomtone.Errors do
     {:room_full, :room_full, 503, true, "The room is full: it takes %{detail} people."},
     {:superseded, :superseded, 409, true, "A newer attempt to join took over."},
     {:replaced, :replaced, 409, false, "You're in this room on another page now."},
+    # Recordings
+    {:already_recording, :already_recording, 409, false, "The room is being recorded already."},
+    {:not_recording, :not_recording, 409, false, "The room isn't being recorded."},
+    {:no_recordings, :no_recordings, 404, false, "Recording isn't set up here."},
+    {:not_mixed, :not_mixed, 422, false, "A room that forwards has no mix."},
+    {{:recording_failed, :disk_full}, :recording_failed, 503, true, "The disk is full, so nothing can be recorded."},
+    {:recording_failed, :recording_failed, 503, true, "The recording can't be written."},
     # Rooms
     {:room_not_found, :room_not_found, 404, false, "There is no such room, or it was closed."},
     {:room_exists, :room_exists, 409, false, "A room with this name already exists."},

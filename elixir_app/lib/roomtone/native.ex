@@ -201,6 +201,48 @@ defmodule Roomtone.Native do
   @spec tap_gains(tap, float, [{id, float}]) :: {:ok, :ok} | {:error, atom}
   def tap_gains(_tap, _default, _gains), do: not_loaded()
 
+  @typedoc "A recording: an opaque handle. It stops when nobody holds it."
+  @type recording :: term
+
+  @typedoc """
+  How a recording is, its bytes on disk, and the milliseconds that were lost because the disk was slow.
+  """
+  @type recording_status :: %{
+          state: :running | :stopped | :disk_full | {:io, String.t()},
+          bytes: non_neg_integer,
+          lost_ms: non_neg_integer
+        }
+
+  @doc """
+  Makes the folder and files of a recording. The taps are for a `:join_tap`: of the mix, and of the talkers; `nil` where
+  that isn't recorded.
+  """
+  @spec record_start(%{
+          folder: String.t(),
+          room: String.t(),
+          date: String.t(),
+          mix: boolean,
+          tracks: boolean,
+          stereo: boolean
+        }) :: {:ok, {recording, tap | nil, tap | nil}} | {:error, {atom, String.t()}}
+  def record_start(_options), do: not_loaded()
+
+  @doc "Names talkers."
+  @spec record_names(recording, [{id, String.t()}]) :: :ok
+  def record_names(_recording, _names), do: not_loaded()
+
+  @doc "Adds an entry to the timeline of a recording."
+  @spec record_enter(recording, String.t(), [{String.t(), String.t()}]) :: :ok
+  def record_enter(_recording, _event, _fields), do: not_loaded()
+
+  @doc "How a recording is."
+  @spec record_status(recording) :: recording_status
+  def record_status(_recording), do: not_loaded()
+
+  @doc "Ends a recording; waits up to 5 s for its files to be whole."
+  @spec record_stop(recording) :: recording_status
+  def record_stop(_recording), do: not_loaded()
+
   @doc "Signs claims as a JWT with HMAC SHA-256."
   @spec token_sign(%{String.t() => term}, String.t()) :: {:ok, String.t()} | {:error, atom}
   def token_sign(_claims, _secret), do: not_loaded()

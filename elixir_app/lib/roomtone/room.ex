@@ -38,6 +38,7 @@ defmodule Roomtone.Room do
     stereo: false,
     slots: nil,
     stage: false,
+    recording: false,
     people: %{},
     absent: %{},
     marks: %{},
@@ -59,6 +60,8 @@ defmodule Roomtone.Room do
           stereo: boolean,
           slots: 1..8 | nil,
           stage: boolean,
+          # Whether its sound is recorded.
+          recording: boolean,
           people: %{String.t() => Person.t()},
           absent: %{String.t() => Memory.absent()},
           marks: %{String.t() => mark},
@@ -552,6 +555,11 @@ defmodule Roomtone.Room do
     end)
   end
 
+  @doc "Begins or ends a recording, with the reason of the end."
+  @spec put_recording(t, boolean, atom) :: {t, [Roomtone.event()]}
+  def put_recording(%__MODULE__{recording: same} = room, same, _reason), do: {room, []}
+  def put_recording(room, on?, reason), do: {%{room | recording: on?}, [{:recording, on?, reason}]}
+
   @doc "Notes that all media of the room are gone; each person is asked for a new offer."
   @spec media_lost(t) :: {t, [Roomtone.event()]}
   def media_lost(room) do
@@ -590,6 +598,7 @@ defmodule Roomtone.Room do
       slots: room.slots,
       stage: room.stage,
       locked: room.lock != nil,
+      recording: room.recording,
       # A locked room doesn't show its names outside.
       names: if(room.lock, do: [], else: first |> Enum.sort() |> Enum.map(&elem(&1, 1))),
       participant_count: count,

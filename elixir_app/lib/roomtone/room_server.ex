@@ -80,7 +80,8 @@ defmodule Roomtone.RoomServer do
     slots: %{},
     crashes: %{},
     taps: %{},
-    tapped: %{}
+    tapped: %{},
+    recording: nil
   ]
 
   @type t :: %__MODULE__{
@@ -118,7 +119,9 @@ defmodule Roomtone.RoomServer do
           # The processes of taps, with their monitors.
           taps: %{reference => pid},
           # The peers that they know of.
-          tapped: %{Media.id() => String.t()}
+          tapped: %{Media.id() => String.t()},
+          # The process of the recording, and its monitor.
+          recording: {pid, reference} | nil
         }
 
   @type args :: %{
@@ -203,6 +206,13 @@ defmodule Roomtone.RoomServer do
       {:error, :timeout} -> {:error, :room_busy}
       {:error, _gone_or_crashed} -> {:error, :room_closed}
     end
+  end
+
+  @doc "Tells the room that its recording runs."
+  @spec cast_recording(String.t(), pid) :: :ok
+  def cast_recording(name, recorder) do
+    if pid = whereis(name), do: GenServer.cast(pid, {:recorded, recorder})
+    :ok
   end
 
   defp lookup(key) do
@@ -440,6 +450,18 @@ defmodule Roomtone.RoomServer do
     {:reply, {:ok, %{pid: self(), place: state.place, peers: state.peers, kind: kind}}, %{state | taps: taps}}
   end
 
+  def handle_call({:recording, pid}, _from, %{recording: recording} = state) do
+    case recording do
+      nil -> {:reply, :ok, %{state | recording: {pid, Process.monitor(pid)}}}
+      {^pid, _ref} -> {:reply, :ok, state}
+      {_other, _ref} -> {:reply, {:error, :already_recording}, state}
+    end
+  end
+
+  def handle_call(:recording, _from, %{recording: recording} = state) do
+    {:reply, if(recording, do: {:ok, elem(recording, 0)}, else: {:error, :not_recording}), state}
+  end
+
   def handle_call({:put_lock, lock}, _from, state) do
     state = settle(%{state | room: Room.put_lock(state.room, lock), guesses: []})
     {:reply, :ok, remember(state)}
@@ -471,6 +493,9 @@ defmodule Roomtone.RoomServer do
     if rem(count, @guesses_told) == 0, do: Subscribers.tell(state.room.name, {:guesses, count})
     {:noreply, %{state | guesses: guesses}}
   end
+
+  def handle_cast({:recorded, pid}, %{recording: {pid, _ref}} = state),
+    do: {:noreply, change(state, Room.put_recording(state.room, true, nil))}
 
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
@@ -532,6 +557,17 @@ defmodule Roomtone.RoomServer do
       # A peer that left, or was replaced.
       _ -> {:noreply, state}
     end
+  end
+
+  def handle_info({:DOWN, ref, :process, _pid, reason}, %{recording: {_recorder, ref}} = state) do
+    reason =
+      case reason do
+        {:shutdown, reason} when is_atom(reason) -> reason
+        :normal -> :stopped
+        _crash -> :crashed
+      end
+
+    {:noreply, change(%{state | recording: nil}, Room.put_recording(state.room, false, reason))}
   end
 
   def handle_info({:DOWN, ref, :process, _pid, _reason}, %{taps: taps} = state) when is_map_key(taps, ref),

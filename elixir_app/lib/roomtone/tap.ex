@@ -108,8 +108,19 @@ defmodule Roomtone.Tap do
     with :ok <- check_what(what),
          {:ok, opts} <- check(opts),
          :ok <- fits(what, opts),
-         args = %{room: room, what: what, opts: opts, owner: owner},
-         {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Tap.Supervisor, {__MODULE__, args}) do
+         do: open(%{room: room, what: what, opts: opts, owner: owner})
+  end
+
+  @doc false
+  # A tap whose queue something else reads, for the calling process.
+  @spec start_unread(String.t(), :mix | :each, Roomtone.Native.tap(), 1..2) :: {:ok, pid} | {:error, error}
+  def start_unread(room, what, handle, channels) do
+    opts = %{format: :opus, channels: channels, handle: handle}
+    open(%{room: room, what: what, opts: opts, owner: self()})
+  end
+
+  defp open(args) do
+    with {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Tap.Supervisor, {__MODULE__, args}) do
       case SafeCall.call(pid, :open, 10_000) do
         {:ok, :ok} -> {:ok, pid}
         {:ok, {:error, _} = error} -> error
@@ -279,6 +290,8 @@ defmodule Roomtone.Tap do
     end
   end
 
+  defp make_handle(%{opts: %{handle: handle}} = state), do: {:ok, %{state | handle: handle}}
+
   defp make_handle(%{opts: opts} = state) do
     with {native, _engine} <- Media.engine(),
          {:ok, source} <- source(state) do
@@ -370,6 +383,8 @@ defmodule Roomtone.Tap do
   defp put_gains(_state), do: :ok
 
   # ---- Sound -----------------------------------------------------------------------------------------------------------
+
+  defp drain(%{opts: %{handle: _unread}} = state), do: state
 
   defp drain(state) do
     if keeps_up?(state.owner) do

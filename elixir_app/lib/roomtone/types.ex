@@ -42,7 +42,7 @@ defmodule Roomtone.Types do
   @typedoc """
   A room in a list. `names` are those of the first few people; `stage`: newcomers are listeners;
   `locked`: it requires a passcode, and shows no names; `slots`: the number of receive-only
-  m-lines that an offer for a `:forward` room should have.
+  m-lines that an offer for a `:forward` room should have; `recording`: its sound is recorded.
   """
   @type summary :: %{
           name: String.t(),
@@ -51,6 +51,7 @@ defmodule Roomtone.Types do
           slots: 1..8 | nil,
           stage: boolean,
           locked: boolean,
+          recording: boolean,
           names: [String.t()],
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
@@ -66,6 +67,7 @@ defmodule Roomtone.Types do
           slots: 1..8 | nil,
           stage: boolean,
           locked: boolean,
+          recording: boolean,
           participant_count: non_neg_integer,
           speaking_count: non_neg_integer,
           max_participants: pos_integer,
@@ -96,6 +98,8 @@ defmodule Roomtone.Types do
       else needed the seat. It was never announced as a participant
     * `:guesses` – the number of wrong passcodes for this room in the last ten minutes, sent at each
       fifth
+    * `:recording` – a recording of the room has begun (`true`, `nil`) or ended (`false`), with the reason: `:stopped`,
+      `:room_closed`, `:disk_full`, `:io` (the disk failed), `:crashed`, or another of the media engine's
     * `:closed` – with the reason: `:closed` or the one given to `Roomtone.close_room/2`, `:empty`,
       `:crashed`
   """
@@ -120,6 +124,7 @@ defmodule Roomtone.Types do
           | {:draining, seconds :: non_neg_integer}
           | {:unseated, String.t()}
           | {:guesses, pos_integer}
+          | {:recording, boolean, reason :: atom}
           | {:closed, reason :: term}
 
   @typedoc "A line of a room's chat. `id` increases with each line."

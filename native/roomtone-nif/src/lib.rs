@@ -11,6 +11,7 @@ mod audio;
 mod nif;
 mod notifier;
 mod password;
+mod record;
 mod tap;
 mod terms;
 mod token;

@@ -20,7 +20,15 @@ mod atoms {
 /// A tap of one process.
 pub(crate) struct TapHandle {
     pub(crate) tap: Tap,
-    reader: Mutex<Reader>,
+    /// `None`: something else than a process reads it.
+    reader: Option<Mutex<Reader>>,
+}
+
+impl TapHandle {
+    /// A tap that no process reads.
+    pub(crate) fn unread(tap: Tap) -> TapHandle {
+        TapHandle { tap, reader: None }
+    }
 }
 
 #[rustler::resource_impl]
@@ -67,14 +75,14 @@ fn tap_new(options: TapOptions) -> Result<ResourceArc<TapHandle>, Atom> {
         ConfigError::Sum => atoms::bad_format(),
         ConfigError::Memory => atoms::no_memory(),
     })?;
-    let reader = Mutex::new(reader);
+    let reader = Some(Mutex::new(reader));
     Ok(ResourceArc::new(TapHandle { tap, reader }))
 }
 
 // Dirty: decodes up to half a second of each talker.
 #[rustler::nif(schedule = "DirtyCpu")]
 fn tap_read<'a>(env: Env<'a>, handle: ResourceArc<TapHandle>) -> Result<Term<'a>, Atom> {
-    let mut reader = lock(&handle.reader)?;
+    let mut reader = lock(handle.reader.as_ref())?;
     let format = reader.format();
     Ok(match reader.read() {
         Some(batch) => batch_term(env, format, &batch),
@@ -85,13 +93,13 @@ fn tap_read<'a>(env: Env<'a>, handle: ResourceArc<TapHandle>) -> Result<Term<'a>
 #[rustler::nif]
 fn tap_gains(handle: ResourceArc<TapHandle>, default: f64, gains: Vec<(PeerId, f64)>) -> Result<Atom, Atom> {
     let gains: HashMap<PeerId, f32> = gains.into_iter().map(|(peer, gain)| (peer, gain as f32)).collect();
-    lock(&handle.reader)?.set_gains(default as f32, gains);
+    lock(handle.reader.as_ref())?.set_gains(default as f32, gains);
     Ok(atoms::ok())
 }
 
 // A handle is one process's. A second one that comes at the same moment gets an error; it never blocks a scheduler.
-fn lock(reader: &Mutex<Reader>) -> Result<std::sync::MutexGuard<'_, Reader>, Atom> {
-    match reader.try_lock() {
+fn lock(reader: Option<&Mutex<Reader>>) -> Result<std::sync::MutexGuard<'_, Reader>, Atom> {
+    match reader.ok_or(atoms::in_use())?.try_lock() {
         Ok(guard) => Ok(guard),
         Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
         Err(TryLockError::WouldBlock) => Err(atoms::in_use()),

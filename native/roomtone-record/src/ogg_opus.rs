@@ -121,8 +121,9 @@ impl OggOpus {
         written
     }
 
-    /// Writes everything, and the end of the stream.
+    /// Writes everything, and the end of the stream. A stream mustn't end before its first sample that is heard (RFC 7845 §4.4).
     pub(crate) fn finish(&mut self) -> io::Result<()> {
+        self.fill(SILENCE[0].0)?;
         if let Some((held, end)) = self.held.take() {
             self.pages
                 .write_packet(held, self.serial, PacketWriteEndInfo::EndStream, end)?;

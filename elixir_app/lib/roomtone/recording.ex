@@ -1,0 +1,281 @@
+defmodule Roomtone.Recording do
+  @moduledoc """
+  The process of a recording: has the engine's taps write the sound of a room to a folder, and writes
+  down what happens meanwhile. `Roomtone.record/2` starts it.
+
+  The files are written by one thread of the native library for all recordings, from the packets that
+  the room has anyway. This process opens the taps, tells the thread who is who, adds the room's
+  events to the timeline, and looks once a second whether the thread could write. When it couldn't, as
+  on a full disk, the recording ends with that reason. The room goes on.
+
+  The room's subscribers receive `{:recording, true, nil}`, and `{:recording, false, reason}` at the
+  end. The recording ends by `Roomtone.stop_recording/1` and with its room.
+  """
+
+  use GenServer, restart: :temporary
+
+  require Logger
+
+  alias Roomtone.{Config, Media, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
+
+  @look_ms 1_000
+  @reattach_ms 50
+  @most_reattaching 100
+  @events [:joined, :left, :muted, :silenced, :role]
+  @longest_mark 500
+
+  @type error ::
+          :already_recording
+          | :no_recordings
+          | :not_mixed
+          | :media_busy
+          | {:invalid_option, atom}
+          | {:recording_failed, atom}
+          | Roomtone.room_error()
+
+  @enforce_keys [:room, :opts]
+  defstruct [:room, :opts, :folder, :native, :handle, :server, taps: [], names: %{}, reattached: 0]
+
+  # ---- For callers -----------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start(String.t(), keyword) :: {:ok, Path.t()} | {:error, error}
+  def start(room, opts) do
+    with {:ok, opts} <- check(opts),
+         {:ok, folder} <- folder(room, opts),
+         args = %{room: room, opts: Map.put(opts, :folder, folder)},
+         {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
+      case SafeCall.call(pid, :start, 20_000) do
+        {:ok, result} -> result
+        {:error, _late_or_gone} -> {:error, :media_busy}
+      end
+    end
+  end
+
+  @doc false
+  @spec stop(pid) :: {:ok, Path.t()} | {:error, :not_recording}
+  def stop(pid) do
+    case SafeCall.call(pid, :stop, 10_000) do
+      {:ok, result} -> result
+      {:error, _late_or_gone} -> {:error, :not_recording}
+    end
+  end
+
+  @doc false
+  @spec mark(pid, String.t()) :: :ok
+  def mark(pid, text), do: GenServer.cast(pid, {:mark, String.slice(text, 0, @longest_mark)})
+
+  defp check(opts) do
+    allowed = [
+      folder: &(is_binary(&1) and &1 != "" and String.valid?(&1) and not String.contains?(&1, <<0>>)),
+      mix: &is_boolean/1,
+      tracks: &is_boolean/1
+    ]
+
+    case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
+      nil -> {:ok, Map.new(opts)}
+      {key, _value} -> {:error, {:invalid_option, key}}
+    end
+  end
+
+  defp folder(_room, %{folder: folder}), do: {:ok, Path.expand(folder)}
+
+  defp folder(room, _opts) do
+    case Config.get().recordings_dir do
+      nil -> {:error, :no_recordings}
+      folder -> {:ok, Path.join(folder, folder_name(room))}
+    end
+  end
+
+  # Names of rooms hold signs that not each system takes in a file's name. Two recordings of a room in
+  # one second are told apart by the number.
+  defp folder_name(room) do
+    time = DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_iso8601(:basic)
+    number = System.unique_integer([:positive]) |> rem(1_000)
+    "#{String.replace(room, ~r/[^\p{L}\p{N}_-]/u, "-")}-#{time}-#{number}"
+  end
+
+  @doc false
+  @spec start_link(map) :: GenServer.on_start()
+  def start_link(args), do: GenServer.start_link(__MODULE__, args)
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def init(args), do: {:ok, struct!(__MODULE__, args)}
+
+  @impl true
+  def handle_call(:start, _from, state) do
+    :ok = Subscribers.add(state.room, @events)
+
+    with {:ok, %{kind: kind} = attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
+         {:ok, wished} <- wishes(state.opts, kind),
+         # Two calls at the same time: the second makes no folder.
+         :ok <- RoomServer.call(state.room, {:recording, self()}),
+         {:ok, state, mix, tracks} <- begin(state, wished),
+         state = watch(state, attached),
+         {:ok, state} <- tap(state, :mix, mix),
+         {:ok, state} <- tap(state, :each, tracks),
+         {:ok, %{participants: people}} <- RoomServer.call(state.room, :describe) do
+      enter(state, "started", room: state.room, at: DateTime.to_iso8601(DateTime.utc_now()))
+      for person <- people, do: enter(state, "here", identity: person.identity, name: person.name)
+      RoomServer.cast_recording(state.room, self())
+      Process.send_after(self(), :look, @look_ms)
+      {:reply, {:ok, state.folder}, state}
+    else
+      {:error, _} = error -> {:stop, :normal, error, state}
+    end
+  end
+
+  def handle_call(:stop, _from, state) do
+    status = state.native.record_stop(state.handle)
+    {:stop, {:shutdown, :stopped}, {:ok, state.folder}, told(state, status)}
+  end
+
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast({:mark, text}, state) do
+    enter(state, "mark", text: text)
+    {:noreply, state}
+  end
+
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @impl true
+  def handle_info({:room, {:peers, peers}}, state), do: {:noreply, named(state, peers)}
+  # The taps follow the room by themselves.
+  def handle_info({:room, _where}, state), do: {:noreply, state}
+
+  def handle_info({:roomtone, _room, event}, state) do
+    note(state, event)
+    {:noreply, state}
+  end
+
+  def handle_info(:look, state) do
+    Process.send_after(self(), :look, @look_ms)
+
+    case state.native.record_status(state.handle) do
+      %{state: :running} -> {:noreply, state}
+      status -> {:stop, {:shutdown, reason(status)}, told(state, status)}
+    end
+  end
+
+  # The room closes, which this process sees too, or the engine didn't take the tap back.
+  def handle_info({:roomtone_tap, _tap, {:ended, {:failed, reason}}}, state), do: finish(state, reason)
+  def handle_info({:roomtone_tap, _tap, _ended}, state), do: {:noreply, state}
+
+  def handle_info(:reattach, state) do
+    with {:ok, attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
+         :ok <- RoomServer.call(state.room, {:recording, self()}) do
+      RoomServer.cast_recording(state.room, self())
+      {:noreply, watch(%{state | reattached: 0}, attached)}
+    else
+      {:error, :room_not_found} ->
+        finish(state, :room_closed)
+
+      {:error, _being_replaced} when state.reattached < @most_reattaching ->
+        Process.send_after(self(), :reattach, @reattach_ms)
+        {:noreply, %{state | reattached: state.reattached + 1}}
+
+      {:error, _hangs} ->
+        finish(state, :room_closed)
+    end
+  end
+
+  def handle_info({:DOWN, ref, :process, _pid, reason}, %{server: ref} = state) when reason in [:normal, :noproc],
+    do: finish(state, :room_closed)
+
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{server: ref} = state) do
+    send(self(), :reattach)
+    {:noreply, state}
+  end
+
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  # ---- Beginning -------------------------------------------------------------------------------------------------------
+
+  # A room that forwards makes no mix.
+  defp wishes(%{mix: true}, %{slots: slots}) when slots != nil, do: {:error, :not_mixed}
+
+  defp wishes(opts, %{slots: slots, stereo: stereo}) do
+    mix = Map.get(opts, :mix, slots == nil)
+    tracks = Map.get(opts, :tracks, slots != nil)
+    if mix or tracks, do: {:ok, %{mix: mix, tracks: tracks, stereo: stereo}}, else: {:error, {:invalid_option, :mix}}
+  end
+
+  defp begin(state, wished) do
+    options =
+      Map.merge(wished, %{
+        folder: state.opts.folder,
+        room: state.room,
+        date: DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_iso8601()
+      })
+
+    with {native, _engine} <- Media.engine(),
+         {:ok, {handle, mix, tracks}} <- native.record_start(options) do
+      {:ok, %{state | native: native, handle: handle, folder: options.folder}, mix && {mix, wished.stereo}, tracks}
+    else
+      nil ->
+        {:error, :media_busy}
+
+      {:error, {code, text}} ->
+        Logger.error("no recording of #{state.room}: #{text}")
+        {:error, {:recording_failed, code}}
+    end
+  end
+
+  defp tap(state, _what, nil), do: {:ok, state}
+  defp tap(state, what, {handle, stereo}), do: tap(state, what, handle, if(stereo, do: 2, else: 1))
+  defp tap(state, what, handle), do: tap(state, what, handle, 1)
+
+  defp tap(state, what, handle, channels) do
+    with {:ok, tap} <- Tap.start_unread(state.room, what, handle, channels),
+         do: {:ok, %{state | taps: [tap | state.taps]}}
+  end
+
+  defp watch(state, %{pid: pid, peers: peers}), do: named(%{state | server: Process.monitor(pid)}, peers)
+
+  defp named(state, peers) do
+    new = for {peer, identity} <- peers, not is_map_key(state.names, peer), do: {peer, identity}
+    if new != [], do: state.native.record_names(state.handle, new)
+    %{state | names: peers}
+  end
+
+  # ---- Timeline --------------------------------------------------------------------------------------------------------
+
+  defp note(state, {:joined, person}), do: enter(state, "joined", identity: person.identity, name: person.name)
+  defp note(state, {:left, identity, _reason}), do: enter(state, "left", identity: identity)
+  defp note(state, {:muted, identity, on}), do: enter(state, if(on, do: "muted", else: "unmuted"), identity: identity)
+
+  defp note(state, {:silenced, identity, on}),
+    do: enter(state, if(on, do: "silenced", else: "unsilenced"), identity: identity)
+
+  defp note(state, {:role, identity, role}), do: enter(state, "role", identity: identity, role: role)
+  defp note(_state, _event), do: :ok
+
+  defp enter(state, event, fields) do
+    state.native.record_enter(state.handle, event, for({key, value} <- fields, do: {to_string(key), to_string(value)}))
+    :ok
+  end
+
+  # ---- End -------------------------------------------------------------------------------------------------------------
+
+  defp finish(state, reason) do
+    status = state.native.record_stop(state.handle)
+    {:stop, {:shutdown, if(reason(status) == :stopped, do: reason, else: reason(status))}, told(state, status)}
+  end
+
+  defp told(state, %{state: ended, bytes: bytes, lost_ms: lost}) do
+    if ended == :stopped and lost == 0,
+      do: Logger.info("the recording #{state.folder} has #{bytes} bytes"),
+      else: Logger.warning("the recording #{state.folder} ended: #{inspect(ended)}; #{lost} ms of it are lost")
+
+    for tap <- state.taps, do: Tap.stop(tap)
+    %{state | taps: []}
+  end
+
+  defp reason(%{state: {:io, _text}}), do: :io
+  defp reason(%{state: :running}), do: :io
+  defp reason(%{state: state}), do: state
+end

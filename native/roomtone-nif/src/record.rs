@@ -1,0 +1,124 @@
+//! Recordings: a handle for each, and one thread that writes them all.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use roomtone_engine::PeerId;
+use roomtone_record::{End, Recording, RecordingConfig, StartError, Status, Writer};
+use rustler::{Atom, Encoder, Env, NifMap, Resource, ResourceArc, Term};
+
+use crate::tap::TapHandle;
+
+mod atoms {
+    rustler::atoms! {
+        ok, nil, nothing, exists, no_permission, disk_full, io, no_thread,
+        running, stopped, state, bytes, lost_ms,
+    }
+}
+
+/// The time that the end of a recording waits for the disk.
+const STOP_WAIT: Duration = Duration::from_secs(5);
+
+/// A recording of one process. It stops when the process's handle is gone.
+struct RecordingHandle(Recording);
+
+#[rustler::resource_impl]
+impl Resource for RecordingHandle {}
+
+/// `record_start/1`'s options.
+#[derive(NifMap)]
+struct RecordOptions {
+    folder: String,
+    room: String,
+    date: String,
+    mix: bool,
+    tracks: bool,
+    stereo: bool,
+}
+
+type Tap = Option<ResourceArc<TapHandle>>;
+type Started = (ResourceArc<RecordingHandle>, Tap, Tap);
+
+// One for the whole VM, from the first recording on.
+static WRITER: OnceLock<Writer> = OnceLock::new();
+
+fn writer() -> io::Result<&'static Writer> {
+    match WRITER.get() {
+        Some(writer) => Ok(writer),
+        None => {
+            let writer = Writer::start()?;
+            Ok(WRITER.get_or_init(|| writer))
+        }
+    }
+}
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_start(options: RecordOptions) -> Result<Started, (Atom, String)> {
+    let writer = writer().map_err(|error| (atoms::no_thread(), error.to_string()))?;
+    let config = RecordingConfig {
+        folder: PathBuf::from(options.folder),
+        room: options.room,
+        date: options.date,
+        mix: options.mix,
+        tracks: options.tracks,
+        stereo: options.stereo,
+    };
+    let recording = writer.record(config).map_err(|error| {
+        let code = match &error {
+            StartError::Nothing => atoms::nothing(),
+            StartError::Io { source, .. } => match source.kind() {
+                io::ErrorKind::AlreadyExists => atoms::exists(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => atoms::no_permission(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => atoms::disk_full(),
+                _ => atoms::io(),
+            },
+        };
+        (code, error.to_string())
+    })?;
+    let tap = |tap: Option<&roomtone_engine::Tap>| tap.map(|tap| ResourceArc::new(TapHandle::unread(tap.clone())));
+    let (mix, tracks) = (tap(recording.mix_tap()), tap(recording.tracks_tap()));
+    Ok((ResourceArc::new(RecordingHandle(recording)), mix, tracks))
+}
+
+#[rustler::nif]
+fn record_names(handle: ResourceArc<RecordingHandle>, names: Vec<(PeerId, String)>) -> Atom {
+    for (peer, name) in names {
+        handle.0.name(peer, &name);
+    }
+    atoms::ok()
+}
+
+#[rustler::nif]
+fn record_enter(handle: ResourceArc<RecordingHandle>, event: &str, fields: Vec<(String, String)>) -> Atom {
+    let fields: Vec<(&str, &str)> = fields
+        .iter()
+        .map(|(key, value)| (key.as_str(), value.as_str()))
+        .collect();
+    handle.0.enter(event, &fields);
+    atoms::ok()
+}
+
+#[rustler::nif]
+fn record_status(env: Env<'_>, handle: ResourceArc<RecordingHandle>) -> Term<'_> {
+    status_term(env, &handle.0.status())
+}
+
+// Dirty: waits for the disk.
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_stop(env: Env<'_>, handle: ResourceArc<RecordingHandle>) -> Term<'_> {
+    status_term(env, &handle.0.stop(STOP_WAIT))
+}
+
+fn status_term<'a>(env: Env<'a>, status: &Status) -> Term<'a> {
+    let state = match &status.end {
+        None => atoms::running().encode(env),
+        Some(End::Stopped) => atoms::stopped().encode(env),
+        Some(End::DiskFull) => atoms::disk_full().encode(env),
+        Some(End::Io(text)) => (atoms::io(), text).encode(env),
+    };
+    let keys = [atoms::state(), atoms::bytes(), atoms::lost_ms()].map(|key| key.to_term(env));
+    let values = [state, status.bytes.encode(env), status.lost_ms.encode(env)];
+    Term::map_from_term_arrays(env, &keys, &values).unwrap_or_else(|_| atoms::nil().to_term(env))
+}

@@ -1,0 +1,149 @@
+defmodule Roomtone.RecordingTest do
+  @moduledoc """
+  Recordings with the real engine. That files are aligned, as loud as what was said, and whole after a crash, the tests
+  of the crate show, on a virtual clock (`native/roomtone-record/src/recording.rs`).
+  """
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{Audio, RoomServer, Source}
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag :tmp_dir
+
+  setup_all do
+    restart_with(native: Roomtone.Native, udp_ports: "0", shards: 1, join_timeout_ms: 5_000)
+  end
+
+  setup %{tmp_dir: dir} do
+    {:ok, room: open_room(), folder: Path.join(dir, "recording #{System.unique_integer([:positive])}")}
+  end
+
+  defp talk(room, identity, ms \\ 3_000) do
+    {:ok, source} = Roomtone.speak_into(room, identity, :push)
+    {:ok, pcm} = Audio.tone(440, ms, amplitude: 0.1)
+    spawn(fn -> Source.push(source, pcm) end)
+    assert_receive {:roomtone, ^room, {:speaking, ^identity, true}}, 5_000
+    source
+  end
+
+  defp timeline(folder) do
+    for line <- folder |> Path.join("timeline.jsonl") |> File.stream!(), do: Jason.decode!(line)
+  end
+
+  defp events(folder), do: Enum.map(timeline(folder), & &1["event"])
+
+  # The headers of an Ogg Opus file, and whether its end is marked.
+  defp opus?(path) do
+    data = File.read!(path)
+    <<"OggS", 0, 2, _::binary-size(22), "OpusHead", 1, channels, _::binary>> = data
+    assert data =~ "OpusTags"
+    # The type of the last page: RFC 3533, section 6.
+    {at, 4} = data |> :binary.matches("OggS") |> List.last()
+    <<_::binary-size(at), "OggS", 0, type, _::binary>> = data
+    if opusinfo = System.find_executable("opusinfo"), do: opusinfo(opusinfo, path, type == 4)
+    {channels, type == 4}
+  end
+
+  # A file that was cut off has no mark at its end, as a live stream hasn't.
+  defp opusinfo(opusinfo, path, ended?) do
+    {text, status} = System.cmd(opusinfo, [path])
+    complaints = for line <- String.split(text, "\n"), line =~ "WARNING" or line =~ "ERROR", do: line
+    if ended?, do: assert({status, complaints} == {0, []}), else: assert([_eos_not_set] = complaints)
+  end
+
+  test "the mix, the people and what happened are in the folder, and everybody is told", %{room: room, folder: folder} do
+    talk(room, "ada")
+    assert {:ok, ^folder} = Roomtone.record(room, folder: folder, tracks: true)
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}
+    assert {:ok, %{recording: true}} = Roomtone.room(room)
+    assert {:error, :already_recording} = Roomtone.record(room, folder <> " again")
+    talk(room, "bob")
+    :ok = Roomtone.mute(room, "bob")
+    :ok = Roomtone.mark_recording(room, "chapter one")
+    Process.sleep(1_500)
+    assert {:ok, ^folder} = Roomtone.stop_recording(room)
+    assert_receive {:roomtone, ^room, {:recording, false, :stopped}}
+    assert {:ok, %{recording: false}} = Roomtone.room(room)
+    assert {:error, :not_recording} = Roomtone.stop_recording(room)
+    files = ["mix.ogg", "timeline.jsonl", "tracks/01-ada.ogg", "tracks/02-bob.ogg"]
+
+    assert folder
+           |> Path.join("**")
+           |> Path.wildcard()
+           |> Enum.reject(&File.dir?/1)
+           |> Enum.map(&Path.relative_to(&1, folder)) == files
+
+    for file <- files, Path.extname(file) == ".ogg", do: assert(opus?(Path.join(folder, file)) == {1, true})
+    assert File.stat!(Path.join(folder, "mix.ogg")).size > 10_000
+    entries = timeline(folder)
+
+    assert Enum.map(entries, & &1["event"]) |> Enum.uniq() |> Enum.sort() ==
+             ~w(here joined mark muted started stopped track)
+
+    assert %{"room" => ^room} = Enum.find(entries, &(&1["event"] == "started"))
+    assert %{"identity" => "bob", "ms" => ms} = Enum.find(entries, &(&1["event"] == "muted"))
+    assert is_integer(ms)
+    assert %{"text" => "chapter one"} = Enum.find(entries, &(&1["event"] == "mark"))
+  end
+
+  test "a recording ends whole with its room", %{room: room, folder: folder} do
+    talk(room, "ada")
+    assert {:ok, ^folder} = Roomtone.record(room, folder)
+    :ok = Roomtone.close_room(room)
+    eventually(fn -> "stopped" in events(folder) end)
+    assert opus?(Path.join(folder, "mix.ogg")) == {1, true}
+  end
+
+  test "a recording outlives the room's process, and the new one knows of it", %{room: room, folder: folder} do
+    assert {:ok, ^folder} = Roomtone.record(room, folder)
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}
+    kill(RoomServer.whereis(room))
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    talk(room, "ada")
+    Process.sleep(1_000)
+    assert {:ok, ^folder} = Roomtone.stop_recording(room)
+    assert File.stat!(Path.join(folder, "mix.ogg")).size > 5_000
+  end
+
+  test "a room that forwards has tracks only", %{folder: folder} do
+    room = open_room(kind: :forward)
+    assert {:error, :not_mixed} = Roomtone.record(room, folder: folder, mix: true)
+    assert {:ok, ^folder} = Roomtone.record(room, folder)
+    talk(room, "ada")
+    eventually(fn -> File.exists?(Path.join(folder, "tracks/01-ada.ogg")) end)
+    refute File.exists?(Path.join(folder, "mix.ogg"))
+    assert {:ok, ^folder} = Roomtone.stop_recording(room)
+  end
+
+  test "what can't be written is refused with its reason", %{room: room, folder: folder} do
+    File.mkdir_p!(folder)
+    assert {:error, {:recording_failed, :exists}} = Roomtone.record(room, folder)
+    file = folder <> " file"
+    File.write!(file, "")
+    assert {:error, {:recording_failed, _code}} = Roomtone.record(room, Path.join(file, "folder"))
+    assert {:error, {:invalid_option, :nonsense}} = Roomtone.record(room, nonsense: true)
+    assert {:error, :room_not_found} = Roomtone.record(unique_name(), folder <> " other")
+    assert {:ok, %{recording: false}} = Roomtone.room(room)
+    assert {:ok, _folder} = Roomtone.record(room, folder <> " new")
+  end
+
+  # Only who may mount a small disk can fill it.
+  test "a full disk ends the recording with its reason, and the call goes on", %{room: room, folder: folder} do
+    disk = folder <> " disk"
+    File.mkdir_p!(disk)
+
+    case System.cmd("mount", ["-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], stderr_to_stdout: true) do
+      {_text, 0} ->
+        on_exit(fn -> System.cmd("umount", ["-l", disk]) end)
+        talk(room, "ada", 20_000)
+        assert {:ok, _folder} = Roomtone.record(room, folder: Path.join(disk, "recording"), tracks: true)
+        assert_receive {:roomtone, ^room, {:recording, false, :disk_full}}, 20_000
+        assert {:ok, %{recording: false, participants: [%{connected: true}]}} = Roomtone.room(room)
+        assert {1, false} = opus?(Path.join(disk, "recording/mix.ogg"))
+
+      _not_allowed ->
+        IO.puts("no disk can be mounted here: the test of a full one is left out")
+    end
+  end
+end
