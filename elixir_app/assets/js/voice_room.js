@@ -61,6 +61,7 @@ export { SignallingError };
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
+ * | `recording` | whether the room is recorded, when the server tells it: show it to the person |
  * | `inside` | what the server calls the room that I'm in from now on |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
@@ -443,6 +444,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "chat", (message) => this.#emit("chat", message));
     on(signalling, "slots", (word) => this.#forwarding().set(word));
     on(signalling, "positions", (word) => this.#emit("positions", word));
+    on(signalling, "recording", ({ on: recording }) => this.#emit("recording", recording === true));
     on(signalling, "media_restart", () => this.#link?.connect());
     // It ends soon, and we come back by ourselves: the person needs only to know it.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
@@ -461,6 +463,7 @@ export class VoiceRoom extends EventTarget {
     else this.#notIn(reply);
     this.#map = reply.map ?? null;
     this.#emit("map", this.#map);
+    this.#emit("recording", reply.recording === true);
     this.#emit("participants", this.participants);
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});

@@ -103,6 +103,7 @@ defmodule RoomtoneWeb.RoomChannel do
         held: held(outlook),
         restored: place == :none and outlook.restored,
         map: floor_map(room),
+        recording: kind.recording,
         config: %{
           ice_servers: IceServers.ice_servers(token),
           # How many m-lines that only receive an offer should have, and whether to ask for stereo.
@@ -284,6 +285,11 @@ defmodule RoomtoneWeb.RoomChannel do
     {:noreply, socket}
   end
 
+  defp event({:recording, on, _reason}, socket) do
+    push(socket, "recording", %{on: on})
+    {:noreply, socket}
+  end
+
   defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
 
   # It didn't connect in time, or another's turn came. The page finds out by itself, and offers again.
@@ -449,7 +455,7 @@ defmodule RoomtoneWeb.RoomChannel do
     case Roomtone.room(room) do
       {:ok, %{participants: participants} = kind} -> {kind, Enum.map(participants, &person/1)}
       # A join opens an ordinary room.
-      {:error, _not_open_yet} -> {%{slots: nil, stereo: false}, []}
+      {:error, _not_open_yet} -> {%{slots: nil, stereo: false, recording: false}, []}
     end
   end
 

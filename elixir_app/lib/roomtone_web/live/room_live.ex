@@ -15,12 +15,12 @@ defmodule RoomtoneWeb.RoomLive do
   import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
   alias RoomtoneWeb.{Auth, ErrorPayload}
-  alias RoomtoneWeb.RoomLive.{Invite, Passcode, People}
+  alias RoomtoneWeb.RoomLive.{Invite, Passcode, People, Recording}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
   @draw_ms 100
   @messages 50
-  @nobody_yet %{participants: [], kind: :mix, stage: false}
+  @nobody_yet %{participants: [], kind: :mix, stage: false, recording: false}
 
   @impl true
   def mount(%{"room" => given} = params, _session, socket) do
@@ -110,6 +110,7 @@ defmodule RoomtoneWeb.RoomLive do
     )
     |> Invite.attach(entry.room)
     |> Passcode.attach()
+    |> Recording.attach(room.recording)
     |> draw()
   end
 
@@ -189,10 +190,11 @@ defmodule RoomtoneWeb.RoomLive do
     do: socket |> outside(:closed, entry.room, entry.name) |> reopen(socket.assigns.moderator)
 
   defp told({:guesses, count}, socket), do: Passcode.guessed(socket, count)
+  defp told({:recording, on?, reason}, socket), do: Recording.told(socket, on?, reason)
 
   defp told(event, socket) do
     # The next room of this name may be another one.
-    socket = if match?({:closed, _reason}, event), do: assign(socket, :allowed, :unknown), else: socket
+    socket = if match?({:closed, _reason}, event), do: assign(socket, allowed: :unknown, recording: false), else: socket
 
     case People.apply_event(socket.assigns.people, event) do
       :same -> socket
@@ -424,12 +426,14 @@ defmodule RoomtoneWeb.RoomLive do
               title="Chat">
               <.icon name="chat" /> <span class="label">Chat</span> <span :if={@unread > 0} class="badge">{@unread}<span class="visually-hidden"> new</span></span>
             </button>
+            <Recording.button :if={@moderator and @recordable} recording={@recording} />
             <button :if={@moderator and @confirming != :close} class="button" type="button" id="close-room" phx-click="ask" phx-value-what="close"
               title="Close the room for everyone">
               <.icon name="door" /> <span class="label">Close room</span>
             </button>
           </div>
           <p class="room-now">
+            <Recording.indicator recording={@recording} />
             <span class="status" id="status" role="status" phx-update="ignore"></span>
             <span id="count">{if @count > 0, do: Format.people(@count)}</span>
             <span id="talking" aria-hidden="true">{speaking(@people)}</span>
