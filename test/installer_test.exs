@@ -65,7 +65,7 @@ defmodule Roomtone.InstallerTest do
     assert read(folder, "config/config.exs") =~
              "children: [{RoomtoneWeb.Supervisor, endpoint: false}]\n\n# Import environment"
 
-    assert read(folder, "config/dev.exs") =~ ~s(config :roomtone, token_secret: "secret of the test)
+    assert read(folder, "config/dev.exs") =~ ~s(config :roomtone,\n  token_secret: "secret of the test)
     assert read(folder, "config/test.exs") =~ "native: Roomtone.Test.Engine"
     assert read(folder, "config/runtime.exs") =~ "if config_env() == :prod do\n  config :roomtone,\n"
     endpoint = read(folder, "lib/shop_web/endpoint.ex")

@@ -39,10 +39,9 @@ defmodule Mix.RoomtoneInstall do
 
   defp config do
     lines = """
-    # Voice rooms. Media arrives by UDP, and by TCP, on these ports.
+    # Voice rooms, without Roomtone's own pages.
     config :roomtone,
       environment: config_env(),
-      udp_ports: "50000-50001",
       children: [{RoomtoneWeb.Supervisor, endpoint: false}]
 
     """
@@ -55,8 +54,11 @@ defmodule Mix.RoomtoneInstall do
   defp environment("dev", secret) do
     lines = """
 
-    # Signs what lets people into voice rooms, on this machine only.
-    config :roomtone, token_secret: "#{secret}"
+    # Media arrives by UDP, and by TCP, on these ports: a second server on this machine needs others.
+    config :roomtone,
+      token_secret: "#{secret}",
+      udp_ports: System.get_env("UDP_PORTS", "50000-50001"),
+      data_dir: System.get_env("DATA_DIR", "tmp/voice")
     """
 
     edit("config/dev.exs", lines, append(lines))
@@ -91,7 +93,9 @@ defmodule Mix.RoomtoneInstall do
             raise("environment variable TOKEN_SECRET is missing: a random text of at least 32 bytes"),
         # The address under which browsers reach this server, where it isn't the machine's own.
         public_ip: System.get_env("PUBLIC_IP"),
-        udp_ports: System.get_env("UDP_PORTS", "50000-50001")
+        udp_ports: System.get_env("UDP_PORTS", "50000-50001"),
+        # The state that outlives the server; by default in the folder of its user.
+        data_dir: System.get_env("DATA_DIR")
 
     """
 

@@ -11,7 +11,7 @@ mod scene;
 #[allow(dead_code)]
 #[path = "../../roomtone-nif/src/terms.rs"]
 mod terms;
-// What the terms know a tap as. None is ever made here, so a command that has one is no command.
+// A tap, as the terms name it. None is ever made here, so a command that has one is no command.
 mod tap {
     pub(crate) struct TapHandle {
         pub(crate) tap: roomtone_engine::Tap,

@@ -51,8 +51,9 @@ export class Server {
   #log;
   #folder;
   #shell;
+  #ready;
 
-  constructor({ port, env, log, folder = ROOT, shell = false }) {
+  constructor({ port, env, log, folder = ROOT, shell = false, ready = "/healthz" }) {
     this.port = port;
     /** Where it keeps what it remembers. */
     this.data = env.DATA_DIR;
@@ -62,6 +63,7 @@ export class Server {
     for (const name of ["TOKEN_SECRET", "SECRET_KEY_BASE"]) if (env[name]) this.#secrets.add(env[name]);
     this.#folder = folder;
     this.#shell = shell;
+    this.#ready = ready;
     this.url = `http://localhost:${port}`;
   }
 
@@ -69,9 +71,9 @@ export class Server {
    * @param {string} name  for the log file
    * @param {Record<string, string>} env
    * @param {string} folder  of the app, if it isn't ours
-   * @param {{shell?: boolean}} options  `shell`: with one at hand, for {@link run}
+   * @param {{shell?: boolean, ready?: string}} options  `shell`: with one at hand, for {@link run}; `ready`: a page that answers once it serves
    */
-  static async start(name, env = {}, folder = ROOT, { shell = false } = {}) {
+  static async start(name, env = {}, folder = ROOT, { shell = false, ready } = {}) {
     const port = await freeTcpPort();
     const udpPorts = `${await freeUdpPort()},${await freeUdpPort()}`;
     // A memory of its own, which nothing of an earlier run is in.
@@ -81,6 +83,7 @@ export class Server {
       port,
       folder,
       shell,
+      ready,
       log: join(TMP, `server-${name}.log`),
       // In the environment that people start it in; the test environment has a scripted engine and no sockets.
       env: {
@@ -110,7 +113,7 @@ export class Server {
     const deadline = Date.now() + 60_000;
     while (Date.now() < deadline) {
       if (this.#process.exitCode !== null) break;
-      const answer = await fetch(`http://127.0.0.1:${this.port}/healthz`).catch(() => null);
+      const answer = await fetch(`http://127.0.0.1:${this.port}${this.#ready}`).catch(() => null);
       if (answer?.ok) return;
       await sleep(100);
     }
