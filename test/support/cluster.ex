@@ -69,7 +69,10 @@ defmodule Roomtone.TestCluster do
     # Their log would come among the results of the tests.
     :ok = call(node, :application, :set_env, [[logger: [level: :emergency]]])
 
-    for app <- [:phoenix_lite, :phoenix], env = Application.get_all_env(app), env != [] do
+    for {app, _, _} <- Application.loaded_applications(),
+        app not in [:kernel, :stdlib, :elixir, :logger, :roomtone],
+        env = Application.get_all_env(app),
+        env != [] do
       :ok = call(node, :application, :set_env, [[{app, env}]])
     end
 
