@@ -7,7 +7,8 @@ defmodule Roomtone.Drain do
 
   require Logger
 
-  alias Roomtone.{RoomServer, Subscribers}
+  alias Roomtone.{Config, RoomServer, Subscribers}
+  alias Roomtone.Cluster.Sessions
 
   # The interval at which it checks whether anybody is left.
   @look_ms 100
@@ -18,11 +19,16 @@ defmodule Roomtone.Drain do
 
   @doc """
   Refuses new rooms and new people, notifies the subscribers of all rooms, and returns when nobody
-  is left or the time is over.
+  is left or the time is over. On a media node, returns when the web nodes have taken their rooms
+  away.
   """
   @spec run(seconds :: non_neg_integer) :: :ok
   def run(seconds) do
     :persistent_term.put(__MODULE__, true)
+    if Config.get().role == :media, do: Sessions.drain(seconds), else: drain_rooms(seconds)
+  end
+
+  defp drain_rooms(seconds) do
     rooms = RoomServer.own_summaries()
     people = people(rooms)
     Logger.notice("stopping: nobody new comes in, #{people} people in #{length(rooms)} rooms have #{seconds} s")

@@ -151,6 +151,10 @@ defmodule Roomtone.Media do
   @spec close_room(id) :: :ok
   def close_room(room), do: GenServer.cast(__MODULE__, {:close_room, room})
 
+  @doc "Closes what is left of a room on a shard where it was before."
+  @spec close_there(id, shard) :: :ok
+  def close_there(room, shard), do: GenServer.cast(__MODULE__, {:close_there, room, shard})
+
   @doc "The rooms in the engine."
   @spec room_ids() :: [id]
   def room_ids, do: Table.rooms() |> Enum.map(&elem(&1, 0))
@@ -389,6 +393,7 @@ defmodule Roomtone.Media do
     end
   end
 
+  def handle_cast({:close_there, room, shard}, state), do: {:noreply, post(state, shard, {:close_room, %{room: room}})}
   def handle_cast({:leave, peer}, state), do: {:noreply, end_peer(state, peer, true)}
   def handle_cast({:forget, peer}, state), do: {:noreply, end_peer(state, peer, false)}
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)

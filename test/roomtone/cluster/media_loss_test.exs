@@ -64,6 +64,19 @@ defmodule Roomtone.Cluster.MediaLossTest do
     eventually(fn -> match?(%{peers: 0, rooms: 0}, call(home, Roomtone.Media, :shard_stats, [0])) end)
   end
 
+  test "stopped in good order: its rooms go to the other node first", context do
+    %{web: web, media: media, room: room, witness: witness, home: home} = context
+    # Returns when the rooms are gone, long before the time is over.
+    :ok = call(home, Roomtone.Drain, :run, [15])
+    assert call(home, Roomtone.Cluster.Table, :all_rooms, []) == []
+    assert asked?(web, witness)
+    {:ok, _joined} = join(web, room, witness, session: context.joined.session)
+    assert home(web, media, room) not in [nil, home]
+    # No room opens there any more.
+    for _ <- 1..5, do: {:ok, _summary} = call(web, Roomtone, :open_room, [unique_name()])
+    assert call(home, Roomtone.Cluster.Table, :all_rooms, []) == []
+  end
+
   test "both killed: the room waits, and goes on when one comes back", context do
     %{web: web, media: media, room: room, witness: witness, home: home} = context
     # The other one first: somebody who hasn't connected yet may lose their media only once.

@@ -11,7 +11,8 @@ defmodule Roomtone.Cluster.Link do
   No caller waits for it. `submit/3` counts the commands that are on their way to a shard, and
   answers `:busy` above #{4096}; the session reports what the engine has taken. A media node that
   reports nothing for five seconds is given up, like one that is gone: `Roomtone.Media.Events` gets
-  `{:roomtone_media_lost, shards}`.
+  `{:roomtone_media_lost, shards}`, and `{:roomtone_media_draining, shards}` of one that is about to
+  stop.
   """
 
   use GenServer, restart: :temporary
@@ -243,7 +244,9 @@ defmodule Roomtone.Cluster.Link do
   end
 
   defp receive_message({:report, report}, state) do
+    before = Table.report(state.slot)
     put_report(state, report)
+    if report.draining and not before.draining, do: tell({:roomtone_media_draining, state.shards})
     {:noreply, %{state | heard: now()}, 0}
   end
 

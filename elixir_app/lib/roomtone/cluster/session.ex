@@ -80,6 +80,10 @@ defmodule Roomtone.Cluster.Session do
 
   def handle_info(:report, state) do
     Process.send_after(self(), :report, @report_ms)
+    handle_info(:report_now, state)
+  end
+
+  def handle_info(:report_now, state) do
     # When the connection is congested the next report is soon enough.
     Protocol.send_to(state.link, {:report, report()})
     {:noreply, state, 0}

@@ -26,6 +26,27 @@ defmodule Roomtone.Cluster.Sessions do
           life: binary
         }
 
+  @doc """
+  Tells the web nodes that this node is about to stop, so that they take their rooms to other media
+  nodes. Returns when none is left, or after so many seconds.
+  """
+  @spec drain(non_neg_integer) :: :ok
+  def drain(seconds) do
+    rooms = Table.all_rooms()
+    Logger.notice("stopping: #{length(rooms)} rooms have #{seconds} s to go to other media nodes")
+    for {_ids, session, _node} <- Table.sessions(), do: send(session, :report_now)
+    await_empty(System.monotonic_time(:millisecond) + 1_000 * seconds)
+  end
+
+  defp await_empty(deadline) do
+    if Table.all_rooms() == [] or System.monotonic_time(:millisecond) > deadline do
+      :ok
+    else
+      Process.sleep(50)
+      await_empty(deadline)
+    end
+  end
+
   @doc false
   @spec start_link(term) :: GenServer.on_start()
   def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)

@@ -206,6 +206,10 @@ defmodule Roomtone.Cluster.Table do
     end
   end
 
+  @doc "The rooms of all sessions."
+  @spec all_rooms() :: [Native.id()]
+  def all_rooms, do: :ets.select(__MODULE__, [{{{:room, :"$1"}, :_, :_}, [], [:"$1"]}])
+
   @doc "The rooms of a session."
   @spec rooms(non_neg_integer) :: [{Native.id(), Native.shard()}]
   def rooms(ids), do: :ets.select(__MODULE__, [{{{:room, :"$1"}, ids, :"$2"}, [], [{{:"$1", :"$2"}}]}])

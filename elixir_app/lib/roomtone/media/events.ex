@@ -44,6 +44,8 @@ defmodule Roomtone.Media.Events do
   # The counters from which the epoch is read may be a tenth of a second old: ask once more after
   # that.
   @second_look_ms 500
+  # How long a room that has left a media node still sounds there, until its people have connected anew.
+  @let_go_ms 2_000
 
   @doc "Returns once every shard has started."
   @spec await_started(timeout) :: :ok | SafeCall.error()
@@ -96,6 +98,21 @@ defmodule Roomtone.Media.Events do
   def handle_info({:roomtone_media_lost, shards}, state) do
     for shard <- shards, do: Table.end_epoch(shard)
     for {room, shard} <- Table.rooms(), shard in shards, do: place_anew(room, shard)
+    {:noreply, state}
+  end
+
+  # Their media node is about to stop. Without another one the rooms stay as long as it does.
+  def handle_info({:roomtone_media_draining, shards}, state) do
+    for {room, shard} <- Table.rooms(), shard in shards, place_anew(room, shard) == :ok do
+      Process.send_after(self(), {:let_go, room, shard}, @let_go_ms)
+    end
+
+    {:noreply, state}
+  end
+
+  # By now its people have their sound from elsewhere.
+  def handle_info({:let_go, room, shard}, state) do
+    if Table.room_shard(room) != shard, do: Media.close_there(room, shard)
     {:noreply, state}
   end
 
@@ -204,6 +221,7 @@ defmodule Roomtone.Media.Events do
       people = Table.move_room(room, shard, nil)
       Telemetry.execute([:room, :moved], %{participants: people}, %{room: room, from: lost, to: shard})
       to_room(room, {:room_lost, shard}, shard)
+      :ok
     end
   end
 
