@@ -116,6 +116,10 @@ defmodule Roomtone.TestCluster do
     :exit, _gone -> :ok
   end
 
+  @doc "The cookie of all nodes."
+  @spec cookie() :: atom
+  def cookie, do: List.to_atom(@cookie)
+
   @doc "Waits until a web node is attached to as many media nodes."
   @spec await_media(t, pos_integer) :: true
   def await_media(web, count),

@@ -151,6 +151,10 @@ defmodule Roomtone.RoomServer do
   @spec whereis_here(String.t()) :: pid | nil
   def whereis_here(name), do: lookup({:room, name})
 
+  @doc "Ends a room, because another node has it too. Its people go there."
+  @spec yield(pid) :: :ok
+  def yield(pid), do: GenServer.cast(pid, :yield)
+
   @doc "The names and processes of this node's rooms."
   @spec own() :: [{String.t(), pid}]
   def own, do: Registry.select(Roomtone.Registry, [{{{:room, :"$1"}, :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
@@ -497,6 +501,7 @@ defmodule Roomtone.RoomServer do
   def handle_cast({:recorded, pid}, %{recording: {pid, _ref}} = state),
     do: {:noreply, change(state, Room.put_recording(state.room, true, nil))}
 
+  def handle_cast(:yield, state), do: {:stop, :normal, close(state, :yielded)}
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
@@ -968,7 +973,7 @@ defmodule Roomtone.RoomServer do
 
   defp close(state, reason) do
     unless state.fleeting do
-      if reason == :empty,
+      if reason in [:empty, :yielded],
         do: Remembered.drop(state.room.name),
         else: Remembered.close(state.room, state.mixer.mix, state.empty_after)
     end

@@ -54,6 +54,37 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert call(b, Roomtone.RoomServer, :whereis_here, [room])
   end
 
+  test "after a net split there is one room again, on the node that both compute", context do
+    %{a: a, b: b, room: room} = context
+    {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    eventually(fn -> kept(b, room) != [] end)
+    witness = call(b, Witness, :start, [room])
+    # Each takes the other for dead.
+    cut(a, b)
+    eventually(fn -> call(b, Control, :others, []) == [] and call(a, Control, :others, []) == [] end)
+    {:ok, apart} = join(b, room, "bob", witness)
+    assert call(b, Roomtone.RoomServer, :whereis_here, [room])
+    heal(a, b)
+    # The room's home is a.
+    eventually(fn -> call(b, Roomtone.RoomServer, :whereis_here, [room]) == nil end)
+    eventually(fn -> {:closed, :yielded} in call(b, Witness, :events, [witness]) end)
+    eventually(fn -> match?({:ok, _room}, call(b, Roomtone, :room, [room])) end)
+    {:ok, joined} = join(b, room, "bob", witness, rejoin: apart.room_id)
+    assert joined.room_id == apart.room_id
+    assert call(a, Roomtone.RoomServer, :whereis_here, [room])
+  end
+
+  # With another cookie for each other, two nodes can't connect.
+  defp cut(one, other) do
+    for {node, peer} <- [{one, other}, {other, one}], do: true = call(node, :erlang, :set_cookie, [peer.node, :another])
+    call(one, :erlang, :disconnect_node, [other.node])
+  end
+
+  defp heal(one, other) do
+    for {node, peer} <- [{one, other}, {other, one}],
+        do: true = call(node, :erlang, :set_cookie, [peer.node, TestCluster.cookie()])
+  end
+
   test "a room that ended is not kept", %{a: a, b: b, room: room} do
     {:ok, _summary} = call(a, Roomtone, :open_room, [room])
     eventually(fn -> kept(b, room) != [] end)

@@ -13,6 +13,8 @@ defmodule Roomtone.Cluster.Control do
 
   use GenServer
 
+  require Logger
+
   alias Roomtone.{Media, Name, RoomServer, Rooms, SafeCall, Store, UnknownMessage}
   alias Roomtone.Cluster.{Keeper, Protocol, Table}
   alias Roomtone.Rooms.Remembered
@@ -83,6 +85,23 @@ defmodule Roomtone.Cluster.Control do
   """
   @spec home(String.t(), [node, ...]) :: node
   def home(key, nodes), do: Enum.max_by(nodes, &weight(key, &1))
+
+  @doc """
+  Settles that a room is on another node and on this one, as after a net split: both compute which
+  of the two stays, and the other one ends. Its people are asked for new offers, which bring them
+  into the room that stays.
+  """
+  @spec settle(String.t(), node) :: :ok
+  def settle(name, there) do
+    key = Name.key(name)
+
+    for pid <- :pg.get_local_members(@groups, key), home(key, [node(), there]) == there do
+      Logger.warning("the room is on #{there}, too, and ends here", room: name)
+      RoomServer.yield(pid)
+    end
+
+    :ok
+  end
 
   # The same on every node and in every release of Erlang.
   defp weight(key, node), do: {:erlang.phash2({key, node}), node}

@@ -75,7 +75,12 @@ defmodule Roomtone.Cluster.Directory do
   # The list of a node that has not greeted yet is kept, too, and counts once it has.
   defp received(node, put, drop, state) do
     if drop == :others, do: Table.delete_summaries(node), else: Enum.each(drop, &Table.delete_summary(node, &1))
-    for %{name: name} = summary <- put, is_binary(name), do: Table.put_summary(node, name, summary)
+
+    for %{name: name} = summary <- put, is_binary(name) do
+      Table.put_summary(node, name, summary)
+      Control.settle(name, node)
+    end
+
     Lobby.changed()
     state
   end

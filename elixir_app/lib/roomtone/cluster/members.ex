@@ -32,7 +32,7 @@ defmodule Roomtone.Cluster.Members do
 
   @doc "How long this node has been up, in milliseconds."
   @spec up_ms() :: non_neg_integer
-  def up_ms, do: System.monotonic_time(:millisecond) - :persistent_term.get({__MODULE__, :began})
+  def up_ms, do: trunc(System.monotonic_time(:millisecond) - :persistent_term.get({__MODULE__, :began}))
 
   @doc "Notes that this node begins now."
   @spec begin() :: :ok

@@ -297,6 +297,8 @@ defmodule RoomtoneWeb.RoomChannel do
 
   # The room's process failed. The people are still there: the first new offer opens it again.
   defp event({:closed, :crashed}, socket), do: restart_media(socket)
+  # Two nodes had the room, and the other one goes on with it.
+  defp event({:closed, :yielded}, socket), do: restart_media(socket)
   # Nobody was in it, so nobody is told: whoever is on the way in opens it again.
   defp event({:closed, :empty}, socket), do: {:noreply, socket}
   defp event({:closed, _reason}, socket), do: close(:closed, assign(socket, :inside, false))
