@@ -13,7 +13,7 @@ const TONES = [500, 800];
 let server, browser, ada, ben;
 
 before(async () => {
-  server = await Server.start("embedding", {}, HERE);
+  server = await Server.start("embedding", {}, HERE, { ready: "/" });
   browser = await openBrowser();
   [ada, ben] = await Promise.all(["Ada", "Ben"].map((name, i) => Person.arrive(name, TONES[i], { browser })));
 });
@@ -81,6 +81,22 @@ test("who leaves is gone, and may come back", async () => {
   await ben.page.getByRole("button", { name: "Leave" }).click();
   await ada.participant("Ben").waitFor({ state: "detached" });
   await ada.hears([], TONES);
+  await joins(ben);
+  await ada.hears([TONES[1]], TONES);
+});
+
+test("the same room is an element of a page without LiveView", async () => {
+  await ben.page.getByRole("button", { name: "Leave" }).click();
+  await ben.page.goto(`${server.url}/plain`);
+  await ben.page.getByRole("heading", { name: "Reception" }).waitFor();
+  await joins(ben);
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+  assert.deepEqual(await violations(ben.page), []);
+  // Without the element there is no call.
+  await ben.page.evaluate(() => document.querySelector("voice-room").remove());
+  await ada.participant("Ben").waitFor({ state: "detached" });
+  await ben.page.goto(`${server.url}/`);
   await joins(ben);
   await ada.hears([TONES[1]], TONES);
 });

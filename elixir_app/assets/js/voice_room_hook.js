@@ -23,7 +23,8 @@ export const VoiceRoom = {
   },
 };
 
-class Widget {
+/** A room as an element shows it, and the call behind it. */
+export class Widget {
   #element;
   /** @type {Voice | null} */ #voice = null;
   #gone = new AbortController();

@@ -17,6 +17,7 @@ defmodule DeskWeb.Router do
     pipe_through :browser
 
     get "/sign-in", SessionController, :new
+    get "/plain", PlainController, :show
     live "/", DeskLive
   end
 end

@@ -1,0 +1,94 @@
+/**
+ * Events: those of {@link VoiceRoom}, `place` (the call began, moved or ended) and `problems` (they are in
+ * {@link Call.problems}).
+ */
+export class Call extends EventTarget {
+    /** The room of the call, also for a while after it ended by itself; null when there is none. */
+    get room(): VoiceRoom | null;
+    get place(): Place | null;
+    /** @type {import("./voice_room.js").Status} */
+    get status(): import("./voice_room.js").Status;
+    get active(): boolean;
+    /** Whether nobody can hear this person, for want of a microphone. */
+    get withoutMicrophone(): boolean;
+    /** The problems that the person should know of, oldest first. */
+    get problems(): import("./messages.js").Problem[];
+    /**
+     * @param {{room: string, name: string}} place
+     * @returns {boolean} whether the call is there
+     */
+    isAt({ room, name }: {
+        room: string;
+        name: string;
+    }): boolean;
+    /**
+     * @param {{room: string, name: string}} place
+     * @returns {boolean} whether the call of the page before this one was there, so that entering goes on with it
+     */
+    isKept(place: {
+        room: string;
+        name: string;
+    }): boolean;
+    /**
+     * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves.
+     *
+     * @param {Place} place
+     * @param {{audio?: HTMLAudioElement, listenOnly?: boolean, muted?: boolean}} [options]  `listenOnly`: without asking for the
+     *   microphone; `muted`: with the microphone shut, where the call is a new one
+     */
+    enter(place: Place, { audio, listenOnly, muted }?: {
+        audio?: HTMLAudioElement;
+        listenOnly?: boolean;
+        muted?: boolean;
+    }): void;
+    /** Ends the call, because somebody wants that. */
+    leave(): void;
+    /**
+     * Goes on with the call of the page before this one, if that was just now: it was reloaded, or a form led to a page that isn't
+     * the room's.
+     *
+     * @param {{audio?: HTMLAudioElement}} [options]
+     */
+    resume(options?: {
+        audio?: HTMLAudioElement;
+    }): Promise<void>;
+    /** The page is about to go. To the others that is somebody who left: only a lost connection keeps its place. */
+    unload(): void;
+    /** @param {string} code  a problem's code, or the beginning of several */
+    solved(code: string): void;
+    #private;
+}
+export const call: Call;
+export type Kept = Omit<Place, "token"> & {
+    muted: boolean;
+    deafened?: boolean;
+    listenOnly?: boolean;
+    roomId?: string;
+    left?: number;
+};
+export type Problem = import("./messages.js").Problem;
+/**
+ * where a call is
+ */
+export type Place = {
+    room: string;
+    /**
+     * who I am there
+     */
+    name: string;
+    token: string;
+    session: string;
+    /**
+     * gives a fresh token to this browser
+     */
+    tokenUrl: string;
+    /**
+     * path of the voice socket
+     */
+    socket: string;
+    /**
+     * of the page that shows it
+     */
+    path: string;
+};
+import { VoiceRoom } from "./voice_room.js";

@@ -1,0 +1,54 @@
+/**
+ * The offer with `stereo=1` for Opus (RFC 7587): what we want to receive.
+ *
+ * @param {string} sdp
+ */
+export function askForStereo(sdp: string): string;
+/**
+ * One voice connection to the server, kept up: one offer and one answer, sendrecv, and no renegotiation but to repair it.
+ * The microphone's track may come, go and change at any time without a new offer.
+ *
+ * `exchange` sends an offer and resolves with the answer. It is called only while the link is meant to be up; when it
+ * rejects with a retryable error the link tries again, later and later, until {@link MediaLink.pause}.
+ *
+ * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
+ *
+ * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
+ * or null if its sound never came), `refused` (detail: SignallingError).
+ */
+export class MediaLink extends EventTarget {
+    static get supported(): boolean;
+    /** @param {{exchange: (sdp: string) => Promise<string>}} options */
+    constructor({ exchange }: {
+        exchange: (sdp: string) => Promise<string>;
+    });
+    get connected(): boolean;
+    /** @returns {RTCPeerConnection | null} for statistics */
+    get peerConnection(): RTCPeerConnection | null;
+    /** @param {RTCIceServer[]} servers */
+    setIceServers(servers: RTCIceServer[]): void;
+    /**
+     * The kind of the room, for connections made from now on.
+     *
+     * @param {{slots?: number, stereo?: boolean}} kind  how many slots there are, and whether to ask for stereo
+     */
+    setKind({ slots, stereo }: {
+        slots?: number;
+        stereo?: boolean;
+    }): void;
+    /** @param {MediaStreamTrack | null} track */
+    setTrack(track: MediaStreamTrack | null): void;
+    /**
+     * Makes the first offer ahead, while the signalling still connects: a browser needs its time for it. It is used by the first
+     * {@link MediaLink.connect}, unless the kind of the room or its ICE servers turn out to be others.
+     */
+    prepare(): void;
+    /** Connects anew, whatever was before. */
+    connect(): void;
+    /** The signalling is back: go on with what is there if it still works, else connect anew. */
+    resume(): void;
+    /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */
+    pause(): void;
+    close(): void;
+    #private;
+}

@@ -1,0 +1,221 @@
+export { SignallingError };
+/**
+ * @typedef {import("./messages.js").Problem} Problem
+ *
+ * @typedef {object} Participant
+ * @property {string} id    who it is, unique in the room
+ * @property {string} name  what to call them
+ * @property {boolean} muted
+ * @property {boolean} speaking
+ * @property {boolean} connected  whether sound flows to and from them just now
+ * @property {boolean} [deafened]
+ * @property {boolean} [microphone]  false: they have none, or gave none to the page
+ * @property {boolean} [hand]      whether they ask to speak
+ * @property {"speaker" | "listener"} [role]
+ * @property {boolean} [moderator]
+ * @property {boolean} [silenced]  muted by a moderator, which they can't undo
+ *
+ * @typedef {object} Own  what is so of myself
+ * @property {boolean} muted     my microphone, by me (or by the server in my name)
+ * @property {boolean} deafened
+ * @property {boolean} hand
+ * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
+ *
+ * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
+ *
+ * @typedef {object} Options
+ * @property {string} room
+ * @property {string} [token]     signed by the server for this room and name
+ * @property {string} [session]   proves that I am the same one when I come back; the server makes one up where there is none
+ * @property {string} [roomId]    of the room that I was in on a page before this one: I come back to that one only
+ * @property {string} [socket]  path of the voice socket
+ * @property {boolean} [processing]  echo cancellation and the like on the microphone
+ * @property {string} [microphone]   id of the microphone to take, if it is there
+ * @property {string} [speaker]      id of the speaker to play on, if it is there
+ * @property {Record<string, unknown>} [params]  more for the socket, where its server wants more than a token
+ * @property {() => Promise<string>} [renewToken]
+ * @property {HTMLAudioElement} [audio]  what plays the room; one of our own if not given
+ */
+/**
+ * A voice room as seen from one browser. Says what happens in events and keeps itself connected; shows nothing.
+ *
+ * | event | detail |
+ * |---|---|
+ * | `status` | {@link Status} |
+ * | `participants` | `Participant[]`, whenever one of them changes |
+ * | `joined`, `left` | a participant; only while watching, not for those who were there before |
+ * | `speaking` | `{id, speaking}` |
+ * | `levels` | `{[id]: dBov}`, 0 loudest … −127 silence |
+ * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
+ * | `microphone` | the `MediaStreamTrack` in use, or null |
+ * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
+ * | `inside` | what the server calls the room that I'm in from now on |
+ * | `problem` | {@link Problem} |
+ * | `solved` | code of a problem that is over |
+ */
+export class VoiceRoom extends EventTarget {
+    /** @param {Options} options */
+    constructor(options: Options);
+    get status(): Status;
+    get muted(): boolean;
+    /** @returns {Own} */
+    get own(): Own;
+    /** The floor plan of the room and where people are on it, as of when it was joined; null where there is none. */
+    get map(): import("./floor_map.js").FloorPlanMap | null;
+    /**
+     * A step on the floor plan.
+     *
+     * @param {number} x
+     * @param {number} y
+     * @returns {Promise<{x: number, y: number, back: string | null}>} where I am now, and why the step wasn't taken
+     */
+    walk(x: number, y: number): Promise<{
+        x: number;
+        y: number;
+        back: string | null;
+    }>;
+    /** The server's name for the room that I'm in, or was in last; empty before. */
+    get roomId(): string;
+    /** My microphone's track; null without one. */
+    get microphone(): MediaStreamTrack | null;
+    get participants(): Participant[];
+    /** My own id; empty before the first join. */
+    get me(): string;
+    /** The element that plays the room. */
+    get audio(): HTMLAudioElement;
+    /** @returns {Promise<RTCStatsReport | null>} what the browser counts of this connection */
+    stats(): Promise<RTCStatsReport | null>;
+    /** @returns {Promise<Record<string, any>>} what the server counts of it; rejects with a {@link SignallingError} */
+    serverStats(): Promise<Record<string, any>>;
+    /** @param {"good" | "fair" | "poor"} quality  of my connection, for the others to see; rejects with a {@link SignallingError} */
+    setQuality(quality: "good" | "fair" | "poor"): Promise<void>;
+    /**
+     * Joins, and asks for the microphone; goes without one if need be. A person who may only listen isn't asked before they unmute.
+     *
+     * @param {{listenOnly?: boolean}} [options]  `listenOnly`: doesn't ask; {@link VoiceRoom.openMicrophone} may, later
+     */
+    join({ listenOnly }?: {
+        listenOnly?: boolean;
+    }): void;
+    /** Asks for the microphone (again). */
+    openMicrophone(): Promise<void>;
+    /**
+     * Takes another microphone, without a new offer and without a gap in what is heard.
+     *
+     * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
+     * @returns {Promise<import("./own_microphone.js").Outcome>}
+     */
+    useMicrophone(id: string): Promise<import("./own_microphone.js").Outcome>;
+    /**
+     * Plays the room on another speaker, where the browser allows that.
+     *
+     * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
+     */
+    useSpeaker(id: string): Promise<void>;
+    /** @param {boolean} muted */
+    setMuted(muted: boolean): void;
+    /** As `setMuted(false)`, by somebody who was told that they may speak: that asks for the microphone, too, where there is none yet. */
+    unmute(): void;
+    /**
+     * Hears nothing until it is taken back, and is muted meanwhile: whoever hears nobody doesn't know that they are heard.
+     *
+     * @param {boolean} deafened
+     */
+    setDeafened(deafened: boolean): void;
+    /** @param {boolean} hand  ask to speak, or take it back */
+    setHand(hand: boolean): void;
+    /** Plays what autoplay held back; call it from a click. */
+    hear(): Promise<void>;
+    /** Leaves the room; another {@link VoiceRoom} may enter it again. */
+    leave(): void;
+    #private;
+}
+export type Problem = import("./messages.js").Problem;
+export type Participant = {
+    /**
+     * who it is, unique in the room
+     */
+    id: string;
+    /**
+     * what to call them
+     */
+    name: string;
+    muted: boolean;
+    speaking: boolean;
+    /**
+     * whether sound flows to and from them just now
+     */
+    connected: boolean;
+    deafened?: boolean | undefined;
+    /**
+     * false: they have none, or gave none to the page
+     */
+    microphone?: boolean | undefined;
+    /**
+     * whether they ask to speak
+     */
+    hand?: boolean | undefined;
+    role?: "speaker" | "listener" | undefined;
+    moderator?: boolean | undefined;
+    /**
+     * muted by a moderator, which they can't undo
+     */
+    silenced?: boolean | undefined;
+};
+/**
+ * what is so of myself
+ */
+export type Own = {
+    /**
+     * my microphone, by me (or by the server in my name)
+     */
+    muted: boolean;
+    deafened: boolean;
+    hand: boolean;
+    /**
+     * why nobody hears me, whatever my own button says
+     */
+    held: "silenced" | "listener" | null;
+};
+export type Status = "new" | "connecting" | "connected" | "reconnecting" | "left" | "ended";
+export type Options = {
+    room: string;
+    /**
+     * signed by the server for this room and name
+     */
+    token?: string | undefined;
+    /**
+     * proves that I am the same one when I come back; the server makes one up where there is none
+     */
+    session?: string | undefined;
+    /**
+     * of the room that I was in on a page before this one: I come back to that one only
+     */
+    roomId?: string | undefined;
+    /**
+     * path of the voice socket
+     */
+    socket?: string | undefined;
+    /**
+     * echo cancellation and the like on the microphone
+     */
+    processing?: boolean | undefined;
+    /**
+     * id of the microphone to take, if it is there
+     */
+    microphone?: string | undefined;
+    /**
+     * id of the speaker to play on, if it is there
+     */
+    speaker?: string | undefined;
+    /**
+     * more for the socket, where its server wants more than a token
+     */
+    params?: Record<string, unknown> | undefined;
+    renewToken?: (() => Promise<string>) | undefined;
+    /**
+     * what plays the room; one of our own if not given
+     */
+    audio?: HTMLAudioElement | undefined;
+};
+import { SignallingError } from "./signalling.js";

@@ -1,0 +1,5 @@
+export class VoiceRoomElement extends HTMLElement {
+    connectedCallback(): void;
+    disconnectedCallback(): void;
+    #private;
+}
