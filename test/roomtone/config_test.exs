@@ -4,6 +4,8 @@ defmodule Roomtone.ConfigTest do
   alias Roomtone.Config
   alias Roomtone.Config.{Network, Parse}
 
+  doctest Parse, only: [role: 1, nodes: 1]
+
   @secret "a secret that is long enough for everything"
   @good [environment: :prod, native: Roomtone.FakeNative, token_secret: @secret]
 

@@ -146,6 +146,8 @@ defmodule Roomtone.Errors do
     {:busy, :busy, 503, true, "The server has too much to do at the moment. Try again."},
     {:room_busy, :room_busy, 503, true, "The room doesn't answer at the moment. Try again."},
     {:overloaded, :overloaded, 503, true, "The server carries as many people as it can. Try again later."},
+    {:no_engine_here, :no_engine_here, 501, false,
+     "This node has no media engine, which that needs: the media nodes of the cluster have it."},
     {:no_media, :no_media, 503, true,
      "There is no media server at the moment, so nobody can be heard. Try again in a moment."},
     {:media_busy, :media_busy, 503, true, "The server is too busy at the moment. Try again."},

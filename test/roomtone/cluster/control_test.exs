@@ -112,6 +112,26 @@ defmodule Roomtone.Cluster.ControlTest do
     end
   end
 
+  test "a web node lists all nodes, and a media node the web nodes", %{a: a, b: b, media: media} do
+    nodes = call(a, Roomtone.Cluster, :nodes, [])
+    assert Enum.map(nodes, & &1.node) |> Enum.sort() == Enum.sort([a.node, b.node, media.node])
+    assert hd(nodes).node == a.node
+    assert %{role: :media, state: :ok, load: load, rooms: rooms} = Enum.find(nodes, &(&1.node == media.node))
+    assert is_float(load) and is_integer(rooms)
+    assert %{role: :web, state: :ok, rooms: rooms, release: "0.1.0"} = Enum.find(nodes, &(&1.node == b.node))
+    assert is_integer(rooms)
+
+    assert [%{role: :media, rooms: _}, %{role: :web, rooms: nil}, %{role: :web}] =
+             call(media, Roomtone.Cluster, :nodes, [])
+  end
+
+  test "what needs the engine beside it is refused with a reason", %{a: a} do
+    {:ok, _summary} = call(a, Roomtone, :open_room, ["hall"])
+    assert {:error, :no_engine_here} = call(a, Roomtone, :tap, ["hall", :mix])
+    assert {:error, :no_engine_here} = call(a, Roomtone, :record, ["hall", "/tmp/nowhere"])
+    assert {:error, :no_engine_here} = call(a, Roomtone, :speak_into, ["hall", "radio", :push])
+  end
+
   test "a subscription that ends is forgotten on the other node", %{a: a, b: b} do
     room = name_at(a, [b])
     key = Roomtone.Name.key(room)

@@ -4,6 +4,8 @@ defmodule Roomtone.Cluster.PlacementTest do
   alias Roomtone.Cluster.Placement
 
   doctest Placement
+  doctest Roomtone.Cluster
+  doctest Roomtone.Cluster.Protocol
 
   defp shard(number, fields) do
     Map.merge(

@@ -14,7 +14,7 @@ defmodule Roomtone.Cluster.Members do
 
   require Logger
 
-  alias Roomtone.{Config, Media, Telemetry, UnknownMessage}
+  alias Roomtone.{Config, Media, SafeCall, Telemetry, UnknownMessage}
   alias Roomtone.Cluster.{Directory, Keeper, Link, Protocol, Relay, Table}
 
   @again_ms 3_000
@@ -28,7 +28,7 @@ defmodule Roomtone.Cluster.Members do
 
   @doc "Nodes that were met and aren't used, and why."
   @spec refused() :: %{node => Protocol.refusal()}
-  def refused, do: GenServer.call(__MODULE__, :refused)
+  def refused, do: with({:ok, refused} <- SafeCall.call(__MODULE__, :refused), do: refused, else: (_replaced -> %{}))
 
   @doc "How long this node has been up, in milliseconds."
   @spec up_ms() :: non_neg_integer

@@ -79,6 +79,10 @@ defmodule RoomtoneWeb.OperateLive do
         <h2 id="charts-title">The last ten minutes</h2>
         <.charts points={@report.points} />
       </section>
+      <section :if={@report.nodes != []} aria-labelledby="nodes-title">
+        <h2 id="nodes-title">Nodes</h2>
+        <.nodes nodes={@report.nodes} />
+      </section>
       <section aria-labelledby="shards-title">
         <h2 id="shards-title">Shards</h2>
         <.shards shards={@report.shards} />

@@ -64,6 +64,47 @@ defmodule RoomtoneWeb.OperateView do
   defp load(point), do: 100 * point.load
   defp megabytes(point), do: point.memory / 1_000_000
 
+  attr :nodes, :list, required: true
+
+  @doc "A row for each node of the cluster, and for each that isn't used."
+  def nodes(assigns) do
+    ~H"""
+    <div class="scroll" role="region" aria-label="Table of nodes" tabindex="0">
+      <table class="facts" id="nodes">
+        <thead>
+          <tr>
+            <th scope="col">Node</th>
+            <th scope="col">Role</th>
+            <th scope="col">Region</th>
+            <th scope="col">Release</th>
+            <th scope="col">State</th>
+            <th scope="col" class="number">Rooms</th>
+            <th scope="col" class="number">Participants</th>
+            <th scope="col" class="number">Load</th>
+          </tr>
+        </thead>
+        <tbody>
+          <tr :for={node <- @nodes}>
+            <th scope="row">{node.node}</th>
+            <td>{node.role}</td>
+            <td>{node.region}</td>
+            <td>{node.release}</td>
+            <td>{node_state(node.state)}</td>
+            <td class="number">{node.rooms}</td>
+            <td class="number">{node.participants}</td>
+            <td class="number">{node.load && number(100.0 * node.load) <> " %"}</td>
+          </tr>
+        </tbody>
+      </table>
+    </div>
+    """
+  end
+
+  defp node_state(:ok), do: "runs"
+  defp node_state(:draining), do: "is about to stop"
+  defp node_state(:unattached), do: "isn't attached"
+  defp node_state({:refused, why}), do: "isn't used: #{why}"
+
   attr :shards, :list, required: true
 
   @doc "A row for each shard."

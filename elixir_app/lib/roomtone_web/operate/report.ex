@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.OperateReport do
   registry, so it doesn't wait; `room/1`, which asks the media engine, may take two seconds.
   """
 
-  alias Roomtone.{Lobby, Media}
+  alias Roomtone.{Cluster, Lobby, Media}
   alias Roomtone.Metrics.History
 
   @type t :: %{
@@ -15,7 +15,8 @@ defmodule RoomtoneWeb.OperateReport do
           points: [History.point()],
           rooms: [Roomtone.summary()],
           rooms_total: non_neg_integer,
-          shards: [map]
+          shards: [map],
+          nodes: [Cluster.info()]
         }
 
   @typedoc "A room with the figures of everybody in it, `nil` for whoever has no media."
@@ -35,7 +36,8 @@ defmodule RoomtoneWeb.OperateReport do
       points: History.points(),
       rooms: lobby.rooms,
       rooms_total: lobby.total,
-      shards: for(shard <- Media.shards(), do: shard(shard))
+      shards: for(shard <- Media.shards(), do: shard(shard)),
+      nodes: Cluster.nodes()
     }
   end
 
