@@ -55,16 +55,19 @@ defmodule Roomtone.TestCluster do
     endpoint = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
 
     ours =
-      [
-        {RoomtoneWeb.Endpoint, endpoint},
-        role: role,
-        native: Roomtone.Native,
-        udp_ports: "0",
-        shards: 1,
-        data_dir: :off,
-        health_port: "off",
-        join_timeout_ms: 5_000
-      ] ++ settings
+      Keyword.merge(
+        [
+          {RoomtoneWeb.Endpoint, endpoint},
+          role: role,
+          native: Roomtone.Native,
+          udp_ports: "0",
+          shards: 1,
+          data_dir: :off,
+          health_port: "off",
+          join_timeout_ms: 5_000
+        ],
+        settings
+      )
 
     # Their log would come among the results of the tests.
     :ok = call(node, :application, :set_env, [[logger: [level: :emergency]]])

@@ -74,12 +74,42 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
     assert {:error, :no_media} = TestCluster.call(web, Roomtone, :health, [])
     assert {:error, :no_media} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
     assert {:error, :no_media} = TestCluster.call(web, Roomtone.Token, :sign, [%{room: "den", identity: "ada"}])
+    assert {503, health} = get(web, "/healthz")
+    assert health =~ ~s("status":"no_media")
+    # The lobby is there, and a way into a room leads back to it, with the reason.
+    assert {200, _lobby} = get(web, "/")
+    assert {302, _redirected} = get(web, "/rooms/attic?name=Ada")
     media = TestCluster.start(:media, cluster_nodes: [web.node])
     TestCluster.await_media(web, 1)
     eventually(fn -> TestCluster.call(web, Roomtone, :health, []) == :ok end)
     assert {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
     assert [%{node: web_node, role: :web}] = TestCluster.call(media, Roomtone.Cluster.Table, :members, [])
     assert web_node == web.node
+    eventually(fn -> match?({200, _health}, get(web, "/healthz")) end)
+  end
+
+  test "a media node answers for its health on a port of its own" do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+    :gen_tcp.close(socket)
+    media = TestCluster.start(:media, health_port: port)
+    at = %{media | port: port}
+    assert {200, health} = get(at, "/healthz")
+    assert %{"status" => "ok", "role" => "media", "web_nodes" => 0} = Phoenix.json_library().decode!(health)
+
+    for path <- ["/", "/healthz/../../etc/passwd", "/rooms"],
+        do: assert({404, ~s({"error":"not_found"})} = get(at, path))
+
+    # It is about to stop.
+    :ok = TestCluster.call(media, Roomtone.Drain, :run, [0])
+    assert {503, health} = get(at, "/healthz")
+    assert health =~ "draining"
+  end
+
+  defp get(node, path) do
+    url = String.to_charlist("http://127.0.0.1:#{node.port}#{path}")
+    {:ok, {{_version, status, _reason}, _headers, body}} = :httpc.request(:get, {url, []}, [autoredirect: false], [])
+    {status, List.to_string(body)}
   end
 
   defp ids(web), do: TestCluster.call(web, Roomtone.Media, :ids, [])
