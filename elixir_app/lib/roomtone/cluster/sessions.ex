@@ -2,8 +2,10 @@ defmodule Roomtone.Cluster.Sessions do
   @moduledoc """
   Attaches web nodes to this media node: each gets a `Roomtone.Cluster.Session`.
 
-  When a session ends, because its web node is gone or attaches anew, its rooms are closed in the
-  engine. A web node that attaches meanwhile is asked to try again, so that it finds none of them.
+  When a session ends, its rooms are closed in the engine: three seconds later, because their web
+  node may be gone. Those who are in them go on hearing each other until another web node has opened
+  the room again and their pages have connected anew. A web node that attaches anew itself is asked
+  to try again, and finds none of its rooms.
   """
 
   use GenServer
@@ -13,6 +15,9 @@ defmodule Roomtone.Cluster.Sessions do
   alias Roomtone.{Media, Native, UnknownMessage}
   alias Roomtone.Cluster.{Protocol, Session, Table}
   alias Roomtone.Media.Retry
+
+  # Longer than it takes pages to connect anew by another web node.
+  @linger_ms 3_000
 
   @typedoc """
     * `sessions` – the monitor of each session, and the numbers of its web node
@@ -55,6 +60,8 @@ defmodule Roomtone.Cluster.Sessions do
   def init(nil) do
     # Those whom the predecessor attached.
     sessions = for {ids, pid, _node} <- Table.sessions(), into: %{}, do: {Process.monitor(pid), ids}
+    # Rooms of sessions that ended while there was no predecessor.
+    send(self(), :close_orphans)
     {:ok, %{sessions: sessions, closing: [], timer: nil, life: :crypto.strong_rand_bytes(9)}}
   end
 
@@ -71,6 +78,8 @@ defmodule Roomtone.Cluster.Sessions do
       {ids, sessions} -> {:noreply, ended(ids, pid, %{state | sessions: sessions})}
     end
   end
+
+  def handle_info(:close_orphans, state), do: {:noreply, close(orphans(), state)}
 
   def handle_info({:timeout, timer, :close}, %{timer: timer} = state),
     do: {:noreply, close(state.closing, %{state | closing: [], timer: nil})}
@@ -97,13 +106,20 @@ defmodule Roomtone.Cluster.Sessions do
         refuse(link, :same_ids, state)
 
       true ->
-        # Its former link is gone. The next attempt comes after the rooms of that were closed.
+        # Its former link is gone. The next attempt comes after the session of that has ended.
         DynamicSupervisor.terminate_child(Roomtone.Cluster.SessionSupervisor, elem(before, 0))
         refuse(link, :not_ready, state)
     end
   end
 
   defp begin(link, member, state) do
+    case close(Table.rooms(member.ids), state) do
+      %{closing: []} = state -> start(link, member, state)
+      state -> refuse(link, :not_ready, state)
+    end
+  end
+
+  defp start(link, member, state) do
     arg = %{link: link, ids: member.ids, node: member.node, life: state.life}
 
     case DynamicSupervisor.start_child(Roomtone.Cluster.SessionSupervisor, {Session, arg}) do
@@ -125,8 +141,14 @@ defmodule Roomtone.Cluster.Sessions do
   defp ended(ids, pid, state) do
     if match?({^pid, _node}, Table.session(ids)), do: Table.delete_session(ids)
     rooms = Table.rooms(ids)
-    if rooms != [], do: Logger.warning("a web node is gone: its #{length(rooms)} rooms are closed here")
-    close(rooms, state)
+    if rooms != [], do: Logger.warning("a web node is gone: its #{length(rooms)} rooms are closed here soon")
+    Process.send_after(self(), :close_orphans, @linger_ms)
+    state
+  end
+
+  # The rooms of web nodes that have no session.
+  defp orphans do
+    for room <- Table.all_rooms(), {ids, shard} <- [Table.room(room)], Table.session(ids) == nil, do: {room, shard}
   end
 
   defp close(rooms, state) do
