@@ -764,6 +764,23 @@ defmodule Roomtone do
   end
 
   @doc """
+  Follows the next packet of a person through the server, with the time at every stage:
+  `t:Roomtone.Trace.message/0` comes once, to the calling process, with the number that this
+  returns. Nothing comes if they send no packet within two seconds, because they are muted, say.
+  Packets that nobody follows pay nothing for it.
+
+  `to: identity` follows it to this listener, who must hear the person; otherwise to the first who
+  gets it.
+
+      iex> {:ok, _} = Roomtone.open_room("gallery")
+      iex> Roomtone.trace("gallery", "ada")
+      {:error, :not_found}
+  """
+  @spec trace(String.t(), String.t(), to: String.t()) ::
+          {:ok, pos_integer} | {:error, :not_found | :media_busy | room_error}
+  def trace(name, identity, opts \\ []), do: ask(name, {:trace, identity, opts[:to], self()})
+
+  @doc """
   Moves a room to another shard of this node while calls are running: participants keep their
   connections and notice nothing. The move takes milliseconds and runs in the background; `stats/1`
   shows where the room is. Commands for the room keep their order before, during and after the move.

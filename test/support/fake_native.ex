@@ -299,6 +299,32 @@ defmodule Roomtone.FakeNative do
 
   defp execute({:fault, %{scope: :room, room: room}}, shard, state), do: fail_room(state, shard, room)
 
+  # The packet of somebody who is connected went to the listener that was asked for, or to nobody.
+  defp execute({:trace, %{room: room, talker: talker, listener: listener, reference: ref}}, shard, state) do
+    if talker in state.shards[shard].connected do
+      stages = [:kernel, :shard, :room, :opened, :buffered, :tick, :decoded, :mixed, :encoded, :sealed, :sent]
+      at = [0.0, 90.0, 91.0, 95.0, 96.5, 14_096.5, 14_200.0, 14_260.0, 14_900.0, 14_905.0, 14_950.0]
+
+      event(
+        state,
+        shard,
+        {:traced,
+         %{
+           room: room,
+           reference: ref,
+           talker: talker,
+           listener: listener,
+           way: :mixed,
+           shared_by: 3,
+           into_frame_us: 5_000.0,
+           stages: Enum.zip(stages, at)
+         }}
+      )
+    else
+      state
+    end
+  end
+
   defp execute({:peer_stats, %{room: room, peer: peer, reference: ref}}, shard, state) do
     there? = peer in Map.get(state.shards[shard].rooms, room, [])
     connected? = peer in state.shards[shard].connected

@@ -241,6 +241,11 @@ defmodule Roomtone.Media do
   def set_tap(%{room: room, shard: shard}, peer, sound),
     do: submit(shard, {:set_tap, %{room: room, peer: peer, sound: sound}})
 
+  @doc "Follows the next packet of a talker. `{:media, {:traced, _}}` comes to the room's process."
+  @spec trace(place, id, id | nil, id) :: :ok | {:error, :media_busy}
+  def trace(%{room: room, shard: shard}, talker, listener, ref),
+    do: submit(shard, {:trace, %{room: room, talker: talker, listener: listener, reference: ref}})
+
   @doc "Sets how a room is mixed: `:set_policy` or `:set_gains`."
   @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
   def set_mix(%{shard: shard}, command), do: submit(shard, command)

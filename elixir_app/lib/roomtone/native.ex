@@ -55,6 +55,7 @@ defmodule Roomtone.Native do
           | {:set_policy,
              %{room: id, default_gain: float, max_talkers: non_neg_integer | nil, select: :loudest | :nearest}}
           | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}
+          | {:trace, %{room: id, talker: id, listener: id | nil, reference: id}}
           | {:join_source, %{room: id, peer: id, speak: boolean}}
           | {:feed, %{room: id, peer: id, items: [source_item]}}
           | {:clear_source, %{room: id, peer: id}}
@@ -98,6 +99,17 @@ defmodule Roomtone.Native do
           | {:source_refused, %{room: id, peer: id, items: pos_integer}}
           | {:tap_ready, %{room: id, peer: id}}
           | {:peer_stats, %{reference: id, stats: %{atom => term} | nil}}
+          | {:traced,
+             %{
+               room: id,
+               reference: id,
+               talker: id,
+               listener: id | nil,
+               way: :mixed | :passed | :forwarded | :nowhere,
+               shared_by: pos_integer | nil,
+               into_frame_us: float,
+               stages: [{Roomtone.Trace.stage(), us :: float}]
+             }}
           | {:room_moved, %{room: id, from: shard}}
           | {:shed, %{level: 0..4}}
           | {:room_failed, %{room: id}}

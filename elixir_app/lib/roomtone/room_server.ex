@@ -35,6 +35,7 @@ defmodule Roomtone.RoomServer do
     SlotAssignments,
     Subscribers,
     Telemetry,
+    Trace,
     UnknownMessage
   }
 
@@ -68,6 +69,7 @@ defmodule Roomtone.RoomServer do
     :memory_timer,
     :reopen_timer,
     positions: %Positions{},
+    traces: %{},
     # When somebody said a wrong passcode, in monotonic milliseconds.
     guesses: [],
     waited: false,
@@ -100,6 +102,7 @@ defmodule Roomtone.RoomServer do
           # Runs until the next attempt to open the room after a full queue.
           reopen_timer: reference | nil,
           positions: Positions.t(),
+          traces: Trace.asked(),
           guesses: [integer],
           # Whether the end of an empty room was put off for a join on its way in.
           waited: boolean,
@@ -417,6 +420,19 @@ defmodule Roomtone.RoomServer do
   def handle_call(:floor_map, _from, state),
     do: {:reply, {:ok, Positions.floor_map(state.positions, state.mixer.mix)}, state}
 
+  def handle_call({:trace, identity, listener, pid}, _from, state) do
+    peers = Map.new(state.peers, fn {peer, identity} -> {identity, peer} end)
+
+    with {:ok, talker} <- Map.fetch(peers, identity),
+         {:ok, listener} <- if(listener == nil, do: {:ok, nil}, else: Map.fetch(peers, listener)) do
+      now = System.monotonic_time(:millisecond)
+      {answer, traces} = Trace.ask(state.traces, state.place, talker, listener, pid, now)
+      {:reply, answer, %{state | traces: traces}}
+    else
+      :error -> {:reply, {:error, :not_found}, state}
+    end
+  end
+
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
   def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, close(state, reason)}
 
@@ -529,6 +545,9 @@ defmodule Roomtone.RoomServer do
 
   def handle_info({:media, {:slots, told}}, %{room: room} = state),
     do: {:noreply, %{state | slots: SlotAssignments.put(state.slots, room.name, room.people, state.peers, told)}}
+
+  def handle_info({:media, {:traced, told}}, state),
+    do: {:noreply, %{state | traces: Trace.told(state.traces, told, state.room.name, state.peers)}}
 
   def handle_info({:media, {:room_moved, shard}}, state) do
     place = %{state.place | shard: shard}

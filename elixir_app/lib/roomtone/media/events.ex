@@ -33,7 +33,7 @@ defmodule Roomtone.Media.Events do
   @typedoc """
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that
   shard, with the stamp of its new life; `:room_moved` and `:room_lost` (with the new shard),
-  `:room_failed`, `:levels`, `:slots` and `:speaking` go to a room's server; the rest to the process that owns the
+  `:room_failed`, `:levels`, `:slots`, `:speaking` and `:traced` go to a room's server; the rest to the process that owns the
   peer or reference.
   """
   @type message ::
@@ -248,7 +248,8 @@ defmodule Roomtone.Media.Events do
     end
   end
 
-  defp route({kind, %{room: room}} = event, shard) when kind in [:speaking, :slots], do: to_room(room, event, shard)
+  defp route({kind, %{room: room}} = event, shard) when kind in [:speaking, :slots, :traced],
+    do: to_room(room, event, shard)
 
   defp route({:levels, %{room: room}} = event, shard) do
     case Process.info(self(), :message_queue_len) do

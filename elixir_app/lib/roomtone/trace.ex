@@ -1,0 +1,103 @@
+defmodule Roomtone.Trace do
+  @moduledoc """
+  The way of one packet through the server: what `Roomtone.trace/3` sends.
+
+    * `room`, `talker` – whose packet it was
+    * `listener` – the person whose packet it became; `nil` if that is a tap, somebody who has just
+      left, or nobody
+    * `way` – `:mixed`, in a mix; `:passed`, as it came, since the listener hears nobody else;
+      `:forwarded`, as it came, in a room that forwards; `:nowhere`: it came too late, or nobody
+      hears the talker
+    * `shared_by` – the number of listeners who share the mix and its encode; `nil` unless mixed
+    * `into_frame_us` – how far into the mix's frame of 20 ms its sound begins: it is heard so much
+      later than the frame's beginning
+    * `stages` – the moments that it passed, in order, in microseconds from the first one
+
+  The moments:
+
+  | moment | the packet |
+  |---|---|
+  | `:kernel` | was taken in by the system (missing where the system doesn't tell) |
+  | `:shard` | was read from the socket |
+  | `:room` | was assigned to its sender by its address, which ICE has checked, and is in their room |
+  | `:opened` | was checked and decrypted (SRTP) |
+  | `:buffered` | is in the talker's jitter buffer |
+  | `:tick` | has its turn: the tick that plays it began |
+  | `:decoded` | is sound (Opus) |
+  | `:mixed` | is in the listener's mix |
+  | `:encoded` | is part of a new packet (Opus) |
+  | `:sealed` | was encrypted for the listener (SRTP) |
+  | `:sent` | was handed to the system |
+
+  A packet that is passed on or forwarded has no tick and is neither decoded, mixed nor encoded.
+  """
+
+  alias Roomtone.Media
+
+  @enforce_keys [:room, :talker, :listener, :way, :shared_by, :into_frame_us, :stages]
+  defstruct @enforce_keys
+
+  @type stage ::
+          :kernel | :shard | :room | :opened | :buffered | :tick | :decoded | :mixed | :encoded | :sealed | :sent
+
+  @type t :: %__MODULE__{
+          room: String.t(),
+          talker: String.t(),
+          listener: String.t() | nil,
+          way: :mixed | :passed | :forwarded | :nowhere,
+          shared_by: pos_integer | nil,
+          into_frame_us: float,
+          stages: [{stage, float}]
+        }
+
+  @typedoc "The message to the process that called `Roomtone.trace/3`, with what that returned."
+  @type message :: {:roomtone_trace, reference :: pos_integer, t}
+
+  @typedoc "The questions of a room that aren't answered yet: plain data in the room's process."
+  @type asked :: %{Media.id() => {pid, at_ms :: integer}}
+
+  # A talker sends a packet every 20 to 60 ms; the engine gives up after two seconds.
+  @patience_ms 3_000
+  @most 64
+
+  @doc false
+  @spec ask(asked, Media.place(), Media.id(), Media.id() | nil, pid, integer) ::
+          {{:ok, pos_integer} | {:error, :media_busy}, asked}
+  def ask(asked, place, talker, listener, pid, now) do
+    asked = Map.reject(asked, fn {_ref, {_pid, at}} -> now - at > @patience_ms end)
+    ref = Media.new_id()
+
+    with true <- map_size(asked) < @most,
+         :ok <- Media.trace(place, talker, listener, ref) do
+      {{:ok, ref}, Map.put(asked, ref, {pid, now})}
+    else
+      _full_or_busy -> {{:error, :media_busy}, asked}
+    end
+  end
+
+  @doc false
+  @spec told(asked, map, String.t(), %{Media.id() => String.t()}) :: asked
+  def told(asked, %{reference: ref} = told, room, peers) do
+    case Map.pop(asked, ref) do
+      {{pid, _at}, asked} when is_map_key(peers, told.talker) ->
+        send(pid, {:roomtone_trace, ref, new(told, room, peers)})
+        asked
+
+      # The talker has left, or nobody waits for it any more.
+      {_asker, asked} ->
+        asked
+    end
+  end
+
+  defp new(told, room, peers) do
+    %__MODULE__{
+      room: room,
+      talker: peers[told.talker],
+      listener: told.listener && peers[told.listener],
+      way: told.way,
+      shared_by: told.shared_by,
+      into_frame_us: told.into_frame_us,
+      stages: told.stages
+    }
+  end
+end
