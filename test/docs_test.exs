@@ -2,7 +2,8 @@ defmodule Roomtone.DocsTest do
   @moduledoc "Checks that the modules and functions named in the guides exist."
   use ExUnit.Case, async: true
 
-  @pages ["README.md", "usage-rules.md"] ++ Path.wildcard("docs/**/*.md") ++ Path.wildcard("elixir_app/lib/**/*.md")
+  @pages ["README.md", "usage-rules.md", "docs/cheatsheet.cheatmd"] ++
+           Path.wildcard("docs/**/*.md") ++ Path.wildcard("elixir_app/lib/**/*.md")
 
   test "each function that a guide names as Module.function/arity is public" do
     named =
@@ -32,6 +33,43 @@ defmodule Roomtone.DocsTest do
 
     assert for({page, module} <- named, not Code.ensure_loaded?(Module.concat([module])), do: "#{page}: #{module}") ==
              []
+  end
+
+  test "each call in the code of the cheatsheet and the rules is one that there is" do
+    calls =
+      for page <- ["docs/cheatsheet.cheatmd", "usage-rules.md"],
+          [_block, code] <- Regex.scan(~r/^```elixir\n(.*?)^```/ms, File.read!(page)),
+          {:ok, ast} = Code.string_to_quoted(code),
+          call <- calls(ast),
+          do: {page, call}
+
+    assert length(calls) > 50
+
+    assert for(
+             {page, {module, function, arity}} <- calls,
+             not exported?(module, function, arity),
+             do: "#{page}: #{inspect(module)}.#{function}/#{arity}"
+           ) == []
+  end
+
+  # Remote calls of our modules, and those of `use Roomtone.Test`.
+  defp calls(ast) do
+    {_ast, calls} =
+      Macro.prewalk(ast, [], fn
+        {{:., _, [{:__aliases__, _, [:Roomtone | _] = names}, function]}, _, args} = node, calls when is_list(args) ->
+          {node, [{Module.concat(names), function, length(args)} | calls]}
+
+        {function, _, [_ | _] = args} = node, calls
+        when function in [:speak, :advance, :assert_hears, :assert_speaking, :refute_hears, :connect] ->
+          {node, [{Roomtone.Test, function, length(args)} | calls]}
+
+        node, calls ->
+          {node, calls}
+      end)
+
+    for {module, _function, _arity} = call <- calls,
+        Code.ensure_loaded?(module) or raise("there is no #{inspect(module)}"),
+        do: call
   end
 
   defp exported?(module, function, arity) do

@@ -36,13 +36,13 @@ defmodule Roomtone.PackageTest do
            )
   end
 
-  test "files that git doesn't know are a problem" do
+  test "files that git ignores are a problem" do
     assert Enum.any?(
              check(
                files(&["priv/static/assets/vendor" | &1])
                |> then(fn change -> &(&1 |> change.() |> Keyword.put(:exclude_patterns, [])) end)
              ),
-             &(&1 =~ "isn't tracked")
+             &(&1 =~ "is ignored")
            )
   end
 

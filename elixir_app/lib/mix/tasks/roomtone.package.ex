@@ -10,7 +10,7 @@ defmodule Mix.Tasks.Roomtone.Package do
 
   It runs in Roomtone's repository, and fails if
 
-    * a pattern in `mix.exs` matches nothing, or a file is matched that git doesn't track;
+    * a pattern in `mix.exs` matches nothing, or a file is matched that git ignores;
     * a crate of the cargo workspace, or a file that a module embeds, is left out;
     * a link points out of the package;
     * the package is larger than Hex takes;
@@ -55,7 +55,7 @@ defmodule Mix.Tasks.Roomtone.Package do
           "#{crate}/Cargo.toml" not in files,
           do: "the crate #{crate} is left out: cargo needs all"
         ) ++
-        for(file <- files -- tracked(), do: "#{file} isn't tracked by git") ++
+        for(file <- files -- known(), do: "#{file} is ignored by git") ++
         for(
           file <- files,
           link = link(file),
@@ -99,9 +99,10 @@ defmodule Mix.Tasks.Roomtone.Package do
     for [_, crate] <- Regex.scan(~r/"([^"]+)"/, members), do: crate
   end
 
-  # Where git isn't there, nothing can be untracked.
-  defp tracked do
-    case System.find_executable("git") && System.cmd("git", ["ls-files", "-z"], stderr_to_stdout: true) do
+  # Where git isn't there, it ignores nothing.
+  defp known do
+    case System.find_executable("git") &&
+           System.cmd("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], stderr_to_stdout: true) do
       {paths, 0} -> String.split(paths, <<0>>, trim: true)
       _no_repository -> files(Mix.Project.config()[:package][:files], [])
     end
