@@ -1,7 +1,7 @@
 [
   inputs: [
     "mix.exs",
-    "native/build.exs",
+    "native/*.exs",
     "config/*.exs",
     "elixir_app/lib/**/*.{ex,exs}",
     "test/**/*.{ex,exs}"

@@ -1,3 +1,5 @@
+unless Code.ensure_loaded?(Roomtone.NativePrecompiled), do: Code.require_file("precompiled.exs", __DIR__)
+
 defmodule Roomtone.NativeBuild do
   @moduledoc """
   Builds crates of the cargo workspace: libraries, which are copied to where a module loads them, and programs.
@@ -6,7 +8,8 @@ defmodule Roomtone.NativeBuild do
   profile (overflow checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies);
   every other environment, and a build for an application that depends on Roomtone, takes `release`. `ROOMTONE_CARGO_PROFILE`
   overrides. With `ROOMTONE_NATIVE=built` cargo isn't asked at all: whatever it built last is
-  taken. `bin/test` uses that, since cargo lets only one build at a time into its folder.
+  taken. `bin/test` uses that, since cargo lets only one build at a time into its folder. `Roomtone.NativePrecompiled` has
+  libraries that come without cargo.
   """
 
   @doc """
@@ -19,7 +22,7 @@ defmodule Roomtone.NativeBuild do
   @spec run(String.t(), String.t(), Path.t(), Path.t(), [String.t()]) ::
           {:ok | :noop | :error, [Mix.Task.Compiler.Diagnostic.t()]}
   def run(crate, name, workspace, folder, crates) do
-    with :ok <- cargo(crate, workspace, crates) do
+    with :none <- precompiled(name, workspace, folder), :ok <- cargo(crate, workspace, crates) do
       extension = if match?({:unix, :darwin}, :os.type()), do: "dylib", else: "so"
       copy(built(workspace, "lib#{name}.#{extension}"), Path.join(folder, "#{name}.so"))
     end
@@ -31,6 +34,14 @@ defmodule Roomtone.NativeBuild do
     case cargo(crate, workspace, [crate]) do
       :ok -> built(workspace, name)
       {:error, [%{message: message}]} -> Mix.raise(message)
+    end
+  end
+
+  defp precompiled(name, workspace, folder) do
+    case Roomtone.NativePrecompiled.install(name, workspace, folder) do
+      :none -> :none
+      :ok -> {:ok, []}
+      {:error, why} -> {:error, [diagnostic(why, workspace)]}
     end
   end
 

@@ -13,7 +13,7 @@
 defmodule RoomtoneDialyzer do
   @warnings [:unknown, :error_handling, :extra_return, :missing_return]
   # Modules outside the application that mix.exs loads, for the tasks: native/build.exs.
-  @of_mix_exs [Roomtone.NativeBuild]
+  @of_mix_exs [Roomtone.NativeBuild, Roomtone.NativePrecompiled]
   @applications [
     :erts,
     :kernel,

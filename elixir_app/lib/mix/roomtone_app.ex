@@ -26,8 +26,10 @@ defmodule Mix.RoomtoneApp do
     if Mix.Project.umbrella?(),
       do: Mix.raise("this is an umbrella: run the task in the folder of the application that has the endpoint")
 
-    find(folder, config[:app], Mix.Project.deps_paths()[:roomtone]) ||
-      Mix.raise("there is no lib/*_web/endpoint.ex here: the task changes applications that `mix phx.new` made")
+    case find(folder, config[:app], Mix.Project.deps_paths()[:roomtone]) do
+      nil -> Mix.raise("there is no lib/*_web/endpoint.ex here: the task changes applications that `mix phx.new` made")
+      app -> app
+    end
   end
 
   @doc "The application in a folder; `nil` if it has no endpoint."
