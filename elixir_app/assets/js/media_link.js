@@ -100,10 +100,19 @@ export class MediaLink extends EventTarget {
     this.#negotiate(true);
   }
 
-  /** The signalling is back: go on with what is there if it still works, else connect anew. */
-  resume() {
+  /**
+   * The signalling is back: go on with what is there if it still works, else connect anew.
+   *
+   * @param {{gone?: boolean}} [options]  `gone`: the path of what is there is known not to work any more
+   */
+  resume({ gone = false } = {}) {
     this.#active = true;
-    if (!this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
+    if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
+  }
+
+  /** Looks for another path; the sound goes on by the former one while that works. */
+  restart() {
+    if (this.#connected) this.#negotiate(false);
   }
 
   /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */

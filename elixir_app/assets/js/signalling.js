@@ -131,6 +131,29 @@ export class Signalling extends EventTarget {
   }
 
   /**
+   * @param {number} ms
+   * @returns {Promise<boolean>} whether the server answers within so long
+   */
+  answers(ms) {
+    return new Promise((resolve) => {
+      const settle = (/** @type {boolean} */ answered) => {
+        clearTimeout(timer);
+        this.removeEventListener("lost", lost);
+        resolve(answered);
+      };
+      const lost = () => settle(false);
+      const timer = setTimeout(lost, ms);
+      this.addEventListener("lost", lost);
+      if (!this.#socket.ping(() => settle(true))) lost();
+    });
+  }
+
+  /** Lets go of a connection that leads nowhere, and connects anew. */
+  abandon() {
+    this.#socket.conn?.abandon?.();
+  }
+
+  /**
    * @param {string} event
    * @param {Record<string, unknown>} payload
    * @returns {Promise<any>} the reply; rejects with a {@link SignallingError}

@@ -61,6 +61,9 @@ export class Transport {
   }
 
   /**
+   * A WebSocket, with `abandon()`: for the library it is closed then, without waiting for an answer of the server's, which takes
+   * seconds where the path to it is gone.
+   *
    * @param {string} url
    * @param {string[] | undefined} protocols
    * @param {(age: number) => void} ended
@@ -104,7 +107,15 @@ export class Transport {
       ours = true;
       close(...reason);
     };
-    return socket;
+    const abandon = () => {
+      if (socket.readyState === 3) return;
+      const { onclose } = socket;
+      socket.onopen = socket.onmessage = socket.onerror = socket.onclose = null;
+      Object.defineProperty(socket, "readyState", { value: 3 });
+      socket.close();
+      onclose?.call(socket, new CloseEvent("close", { code: 1006 }));
+    };
+    return Object.assign(socket, { abandon });
   }
 
   #failed(count = 1) {
@@ -130,7 +141,7 @@ export class Transport {
       over = true;
       close(code, reason, wasClean);
     };
-    return poll;
+    return Object.assign(poll, { abandon: () => poll.close(1006, "abandoned", false) });
   }
 
   #pollFailed() {

@@ -3,6 +3,7 @@ import { on } from "./events.js";
 import { Forward } from "./forward.js";
 import { MediaLink } from "./media_link.js";
 import { OwnMicrophone } from "./own_microphone.js";
+import { PathWatch } from "./path_watch.js";
 import { OwnState } from "./pending_state.js";
 import { People } from "./people.js";
 import { Signalling, SignallingError } from "./signalling.js";
@@ -70,6 +71,8 @@ export class VoiceRoom extends EventTarget {
   /** @type {Options} */ #options;
   /** @type {Signalling | null} */ #signalling = null;
   /** @type {MediaLink | null} */ #link = null;
+  /** @type {PathWatch | null} */ #pathWatch = null;
+  /** Whether the path may be gone, which the signalling is connected anew for. */ #pathGone = false;
   /** Adds up the slots of a room that forwards. @type {Forward | null} */ #forward = null;
   /** Whether the room has it. */ #stereo = false;
   #people = new People();
@@ -220,8 +223,28 @@ export class VoiceRoom extends EventTarget {
       this.#press("microphone", false);
       this.#emit("problem", problem("listening_only"));
     }
+    this.#pathWatch = this.#watchPath(link, signalling);
+    this.#pathWatch.start();
     signalling.start();
     link.prepare();
+  }
+
+  /**
+   * @param {MediaLink} link
+   * @param {Signalling} signalling
+   */
+  #watchPath(link, signalling) {
+    return new PathWatch({
+      connection: () => (link.connected ? link.peerConnection : null),
+      expected: () => this.participants.some(({ id, speaking }) => speaking && id !== this.#me),
+      ping: (ms) => signalling.answers(ms),
+      sent: async () => (await this.serverStats()).packets_out ?? 0,
+      restart: () => link.restart(),
+      reconnect: () => {
+        this.#pathGone = true;
+        signalling.abandon();
+      },
+    });
   }
 
   /** Asks for the microphone (again). */
@@ -375,6 +398,7 @@ export class VoiceRoom extends EventTarget {
 
   /** @param {"left" | "ended"} status */
   #end(status) {
+    this.#pathWatch?.stop();
     this.#signalling?.stop();
     this.#link?.close();
     this.#microphone.close();
@@ -470,11 +494,12 @@ export class VoiceRoom extends EventTarget {
     this.#stereo = reply.config?.stereo === true;
     this.#forward?.setStereo(this.#stereo);
     if (reply.resumed) {
-      this.#link?.resume();
+      this.#link?.resume({ gone: this.#pathGone && this.#pathWatch?.isSilent === true });
       this.#tell((flag) => this.#own.untold(flag));
     } else {
       this.#link?.connect();
     }
+    this.#pathGone = false;
     if (this.#link?.connected) this.#setStatus("connected");
     // The room's list is shown while the person still answers the browser's question.
     if (this.#askWhenSeen) this.#openIfNone();

@@ -43,6 +43,10 @@ declare module "phoenix" {
     disconnect(callback?: () => void, code?: number, reason?: string): void;
     connectionState(): "connecting" | "open" | "closing" | "closed";
     isConnected(): boolean;
+    /** False: it isn't connected. */
+    ping(callback: (roundTripMs: number) => void): boolean;
+    /** What the `transport` made. */
+    conn: { abandon?: () => void } | null;
     channel(topic: string, params?: Payload | (() => Payload)): Channel;
     onOpen(callback: () => void): string;
     onClose(callback: (event: CloseEvent) => void): string;
