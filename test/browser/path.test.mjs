@@ -6,23 +6,35 @@ import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
 
 const TONES = [500, 800];
-let server, browser, front, ada, ben;
+let server, browser, ada, ben;
 
 before(async () => {
   if (noNginx) return;
   [server, browser] = await together(Server.start("path", { PHX_PATH: "/voice", TRUSTED_PROXIES: "127.0.0.1" }), openBrowser());
-  front = await nginx({ "/voice": server.port });
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
 });
 
 after(async () => {
   await everybodyGoes([ada, ben].filter(Boolean));
   await browser?.close();
-  await front?.close();
   await server?.kill();
 });
 
-test("two people meet under /voice, go from page to page and reload, and ask for nothing outside", { skip: noNginx }, async () => {
+for (const [manner, takesAway] of [
+  ["passes on", false],
+  ["takes away", true],
+]) {
+  test(`nginx ${manner} the path: two people meet under it and ask for nothing outside`, { skip: noNginx }, async () => {
+    const front = await nginx({ "/voice": server.port }, { takesAway });
+    try {
+      await meet(front);
+    } finally {
+      await front.close();
+    }
+  });
+}
+
+async function meet(front) {
   const asked = [];
   for (const { page } of [ada, ben]) {
     page.on("request", (request) => asked.push(request.url()));
@@ -60,4 +72,7 @@ test("two people meet under /voice, go from page to page and reload, and ask for
   const there = (url) => url.startsWith("data:") || url.startsWith("blob:") || new RegExp(`^(http|ws)://localhost:\\d+/voice(/|$)`).test(url);
   assert.deepEqual(asked.filter((url) => !there(url)), []);
   assert.equal(await (await fetch(`${front.url}/rooms/standup`)).text(), "another app");
-});
+  await ben.page.locator("#leave").click();
+  await ben.page.waitForURL(`${front.url}/voice/?*`);
+  for (const { page } of [ada, ben]) page.removeAllListeners();
+}

@@ -3,16 +3,13 @@ defmodule RoomtoneWeb.BasePath do
   The path that everything of Roomtone is under, such as `/voice`, where a proxy gives other paths of the host to others. It is the
   `path:` of the endpoint's `url:` (`PHX_PATH`), by which LiveView, too, knows it.
 
-  `use` it in the endpoint, before `use RoomtoneWeb.Incoming`. A request then has to come with the path, which moves from `path_info`
-  to `script_name`; all routes, sockets and files are found by what is left. The proxy passes on the whole path: one that takes the
-  beginning away would leave no difference between `/voice/websocket`, the socket of a server without a path, and the page `/websocket` of one under
-  `/voice`. Requests without it get 404, except those of monitoring, which come past the proxy.
+  `use` it in the endpoint, before `use RoomtoneWeb.Incoming`. The path moves from a request's `path_info` to its `script_name`, and all
+  routes, sockets and files are found by what is left. A proxy may pass on the whole path, or take the beginning away itself: what
+  follows the path tells which it was, as `/voice/websocket` under `/voice` can only be the socket `/voice` of a proxy that took it away.
   """
 
-  import Plug.Conn
-
-  # Programs beside the server ask for these at its own port.
-  @anywhere [["healthz"], ["metrics"]]
+  # The first parts of our routes, sockets and files.
+  @ours ~w(about assets favicon.ico healthz invitations live metrics operate robots.txt rooms sign-in sign-out voice whep whip)
 
   @doc false
   defmacro __using__(_opts) do
@@ -28,10 +25,7 @@ defmodule RoomtoneWeb.BasePath do
       defoverridable call: 2
 
       def call(conn, opts) do
-        case RoomtoneWeb.BasePath.enter(conn) do
-          %{halted: true} = conn -> conn
-          conn -> super(conn, opts)
-        end
+        super(RoomtoneWeb.BasePath.enter(conn), opts)
       end
     end
   end
@@ -73,7 +67,7 @@ defmodule RoomtoneWeb.BasePath do
   @spec get() :: String.t()
   def get, do: elem(installed(), 0)
 
-  @doc "The conn as seen from under the path; answered with 404 and halted where the request isn't under it."
+  @doc "The conn as seen from under the path."
   @spec enter(Plug.Conn.t()) :: Plug.Conn.t()
   def enter(conn) do
     case installed() do
@@ -84,23 +78,15 @@ defmodule RoomtoneWeb.BasePath do
 
   defp enter(conn, path, parts) do
     {beginning, rest} = Enum.split(conn.path_info, length(parts))
+    conn = %{conn | script_name: conn.script_name ++ parts}
 
-    cond do
-      beginning == parts -> %{conn | path_info: rest, script_name: conn.script_name ++ parts}
-      conn.path_info in @anywhere -> conn
-      true -> refuse(conn, path)
-    end
+    if beginning == parts and ours?(rest),
+      do: %{conn | path_info: rest},
+      else: %{conn | request_path: path <> conn.request_path}
   end
 
-  defp refuse(conn, path) do
-    conn
-    |> put_resp_content_type("text/plain")
-    |> send_resp(
-      404,
-      "This server answers under #{path}/ only (PHX_PATH), and its proxy has to pass on the whole path.\n"
-    )
-    |> halt()
-  end
+  defp ours?([]), do: true
+  defp ours?([first | _]), do: first in @ours
 
   defp installed, do: :persistent_term.get(__MODULE__, {"", []})
 end

@@ -14,15 +14,16 @@ export const noNginx = PROGRAM ? false : "needs nginx (bin/setup --test gets it)
 
 /**
  * @param {Record<string, number>} ports  of the servers, by the path that each has; everything else gets a page of nginx's
+ * @param {{takesAway?: boolean}} [options]  `takesAway`: the server gets paths without that beginning
  * @returns {Promise<{url: string, close: () => Promise<void>}>}
  */
-export async function nginx(ports) {
+export async function nginx(ports, { takesAway = false } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "roomtone-nginx-"));
   const port = await freeTcpPort();
   const locations = Object.entries(ports).map(
     ([path, upstream]) => `
       location ${path}/ {
-        proxy_pass http://127.0.0.1:${upstream};
+        proxy_pass http://127.0.0.1:${upstream}${takesAway ? "/" : ""};
         proxy_http_version 1.1;
         proxy_set_header Host $http_host;
         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
