@@ -13,12 +13,15 @@ defmodule Roomtone.TestCluster do
 
   @doc """
   Starts a node of a role with further settings, which belongs to the test and ends with it. It
-  connects to `cluster_nodes`.
+  connects to `cluster_nodes`. `name:` is the part of its name before the @, `host:` the one after
+  it, `args:` are further arguments of the virtual machine.
   """
   @spec start(:all | :web | :media, keyword) :: t
   def start(role, settings \\ []) do
     {name, settings} = Keyword.pop_lazy(settings, :name, fn -> fresh_name(role) end)
-    node = boot(name)
+    {args, settings} = Keyword.pop(settings, :args, [])
+    {host, settings} = Keyword.pop(settings, :host, ~c"127.0.0.1")
+    node = boot(name, args, host)
 
     case run(node, role, settings) do
       :ok -> %{node | port: port(node, role)}
@@ -27,8 +30,8 @@ defmodule Roomtone.TestCluster do
   end
 
   @doc "A node whose application isn't started yet."
-  @spec boot(atom) :: t
-  def boot(name) do
+  @spec boot(atom, [charlist], charlist) :: t
+  def boot(name, args \\ [], host \\ ~c"127.0.0.1") do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
 
     # Controlled by its standard input, so that the test needs no distribution and none can be
@@ -36,10 +39,11 @@ defmodule Roomtone.TestCluster do
     {:ok, peer, node} =
       :peer.start_link(%{
         name: name,
-        host: ~c"127.0.0.1",
-        longnames: true,
+        host: host,
+        # Long names have a dot.
+        longnames: ?. in host,
         connection: :standard_io,
-        args: [~c"-setcookie", @cookie, ~c"-kernel", ~c"prevent_overlapping_partitions", ~c"false" | paths],
+        args: args ++ [~c"-setcookie", @cookie, ~c"-kernel", ~c"prevent_overlapping_partitions", ~c"false" | paths],
         wait_boot: 30_000
       })
 
