@@ -55,6 +55,18 @@ test("the media node is killed: both are back on the other one, without a click 
   cluster.run("start", node);
 });
 
+test("the media node is stopped: it gives the room away first, and ends as soon as that has left it", async () => {
+  const node = await busy();
+  const began = Date.now();
+  cluster.run("stop", node);
+  assert.ok(Date.now() - began < 40_000, "it waited for the end of its time");
+  assert.notEqual(await busy(), node);
+  await ada.hears([TONES[1]], TONES);
+  await ben.hears([TONES[0]], TONES);
+  assert.ok((await ada.marked()) && (await ben.marked()), "a page was loaded again");
+  cluster.run("start", node);
+});
+
 for (const node of ["web2", "web1"]) {
   test(`${node} is killed: its person comes back by the other web node, without a click or a new page`, async () => {
     cluster.run("kill", node);

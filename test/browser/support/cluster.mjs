@@ -31,12 +31,12 @@ export class Cluster {
       PORT: String(port),
       WEB: String(webs),
       MEDIA: String(medias),
-      DRAIN_SECONDS: "0",
+      DRAIN_SECONDS: "60",
     };
     const cluster = new Cluster(port, env);
     compile();
     // Left over from a run that was killed.
-    cluster.#run("stop", [], { quiet: true });
+    cluster.kill();
     rmSync(folder, { recursive: true, force: true });
     cluster.run("start");
     return cluster;
@@ -65,7 +65,11 @@ export class Cluster {
     return response && { code: response.status, ...(await response.json()) };
   }
 
+  /** Ends all nodes at once. */
   kill() {
-    this.#run("stop", [], { quiet: true });
+    const nodes = ["proxy"];
+    for (let number = 1; number <= Number(this.#env.WEB); number += 1) nodes.push(`web${number}`);
+    for (let number = 1; number <= Number(this.#env.MEDIA); number += 1) nodes.push(`media${number}`);
+    this.#run("kill", nodes, { quiet: true });
   }
 }
