@@ -181,7 +181,7 @@ defmodule Roomtone.MixProject do
           ~w(elixir_app/lib elixir_app/assets/js elixir_app/assets/types elixir_app/assets/css elixir_app/assets/icons elixir_app/assets/*.svg) ++
           ~w(elixir_app/assets/*.json elixir_app/assets/manifest.webmanifest elixir_app/assets/build.mjs) ++
           ~w(elixir_app/assets/README.md elixir_app/phoenix_lite/lib) ++
-          ~w(elixir_app/phoenix_lite/mix.exs elixir_app/phoenix_lite/config),
+          ~w(elixir_app/phoenix_lite/mix.exs elixir_app/phoenix_lite/config elixir_app/phoenix_lite/priv/.gitkeep),
       exclude_patterns: [~r"^priv/static/assets/(vendor|built)/", ~r"^docs/images/"]
     ]
   end

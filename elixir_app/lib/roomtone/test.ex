@@ -57,7 +57,8 @@ defmodule Roomtone.Test do
   A recording (`speak(ada, "hello.wav")`) is recognised by its waveform. That tells whether it is
   heard, with gains to within 3 dB, as long as no other recording is as loud.
 
-  Ears are mono: pans in a stereo room aren't measured.
+  Ears are mono: pans in a stereo room aren't measured. Taps and recordings (`Roomtone.record/2`)
+  need the real engine, and so does a cluster.
   """
 
   alias Roomtone.{Media, RoomServer}
