@@ -52,7 +52,7 @@ defmodule Roomtone.InstallerTest do
       [plug: :*, socket: :*, voice_socket: :*, live: :*, get: :*, pipe_through: :*, scope: :*, pipeline: :*] ++
         [embed_templates: :*, attr: :*, slot: :*, import_config: :*, config: :*]
 
-    for path <- Path.wildcard(folder <> "/{config,lib}/**/*.{ex,exs}") do
+    for path <- Path.wildcard(folder <> "/{config,lib,test}/**/*.{ex,exs}") do
       text = File.read!(path)
       formatted = text |> Code.format_string!(locals_without_parens: parens, line_length: 130) |> IO.iodata_to_binary()
       assert formatted <> "\n" == text, path
@@ -85,6 +85,7 @@ defmodule Roomtone.InstallerTest do
     assert read(folder, "lib/shop_web/voice.ex") =~ "def who(_session, _room), do: {:error, :not_allowed}"
     # Phoenix 1.8 has a layout that pages call.
     assert read(folder, "lib/shop_web/live/voice_live.ex") =~ "<Layouts.app flash={@flash}>"
+    assert read(folder, "test/shop_web/voice_test.exs") =~ "defmodule ShopWeb.VoiceTest do"
     assert read(folder, ".formatter.exs") =~ "import_deps: [:roomtone, :phoenix]"
     assert_well_formed(folder)
   end

@@ -51,6 +51,11 @@ test("the application compiles without a warning, and esbuild bundles its script
   run(join(MODULES, ".bin/esbuild"), args, { cwd: join(SHOP, "assets"), env: { ...ENV, NODE_PATH: MODULES } });
 });
 
+test("the test that it gets passes, without sockets", () => {
+  const said = run("mix", ["test"], { env: { ...ENV, MIX_ENV: "test", MIX_BUILD_PATH: `${ENV.MIX_BUILD_PATH}-test` } });
+  assert.match(said, /2 tests, 0 failures/);
+});
+
 test("two people hear each other at /voice, and in the room of another page", async () => {
   process.env.ROOMTONE_COMPILED = SHOP;
   server = await Server.start("installer", { ROOMTONE_PATH: ROOT, MIX_BUILD_PATH: ENV.MIX_BUILD_PATH }, SHOP, { ready: "/" });

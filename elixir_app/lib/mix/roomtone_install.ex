@@ -8,7 +8,7 @@ defmodule Mix.RoomtoneInstall do
   def install(app, secret \\ &random/0) do
     [formatter(), config(), environment("dev", secret.()), environment("test", secret.()), runtime()] ++
       [endpoint_import(app), endpoint_socket(app), root_layout(app)] ++
-      script(app) ++ [voice(app), page(app, "voice", "Voice", "lobby"), route(app, "voice", "VoiceLive")]
+      script(app) ++ [voice(app), page(app, "voice", "Voice", "lobby"), route(app, "voice", "VoiceLive"), suite(app)]
   end
 
   @doc "A page with a room of its own, such as `Standup` at `/standup`."
@@ -250,6 +250,37 @@ defmodule Mix.RoomtoneInstall do
       defp person(user), do: %{identity: to_string(user.id), name: user.email |> String.split("@") |> hd()}
     end
     """
+  end
+
+  defp suite(app) do
+    path = String.replace_prefix(web(app, "voice_test.exs"), "lib/", "test/")
+
+    text = """
+    defmodule #{app.web}.VoiceTest do
+      use ExUnit.Case, async: true
+      use Roomtone.Test
+
+      test "strangers and other rooms are refused" do
+        assert {:error, _reason} = #{app.web}.Voice.who(%{}, "lobby")
+        assert {:error, _reason} = #{app.web}.Voice.who(%{}, "a room that isn't listed")
+      end
+
+      test "people in a room hear each other, and nobody hears a muted person" do
+        room = open_room()
+        [ada, ben] = for name <- ["ada", "ben"], do: join(room, name)
+        for person <- [ada, ben], do: speak(person, :tone, 1_000)
+        advance(room, 450)
+        assert_hears(ada, ben, gain: 1)
+        assert_hears(ben, ada, gain: 1)
+
+        Roomtone.mute(room, "ada")
+        advance(room, 450)
+        refute_hears(ben, ada)
+      end
+    end
+    """
+
+    %{path: path, lines: "", change: {:new, text}}
   end
 
   defp page(app, file, module, room) do

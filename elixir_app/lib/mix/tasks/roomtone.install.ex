@@ -11,7 +11,7 @@ defmodule Mix.Tasks.Roomtone.Install do
   It adds the settings (with secrets of your own for development and tests, and a line in
   `runtime.exs` that reads the one of production), the socket and the static files to the endpoint,
   the style sheet to the root layout, the hook to `app.js`, a module that decides who may enter
-  which room, and a page with a room at `/voice`.
+  which room, a page with a room at `/voice`, and a test of who hears whom.
 
   Running it again changes nothing that is there. Where a file isn't as `mix phx.new` makes it, the
   task leaves the file as it is and prints the lines to add.
