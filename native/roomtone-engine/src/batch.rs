@@ -8,6 +8,8 @@ use std::net::UdpSocket;
 use roomtone_transport::Outbox;
 
 use crate::links::link_of;
+#[cfg(target_os = "linux")]
+use crate::pktinfo::{Ancillary, ends};
 
 /// Datagrams a call. Larger batches save nothing more, and this many addresses fit on the stack.
 #[cfg(target_os = "linux")]
@@ -29,11 +31,15 @@ pub(crate) fn send(socket: &UdpSocket, outbox: &Outbox, first: usize) -> io::Res
     // SAFETY: these are plain C structures of integers and pointers, for which zero is a valid value.
     #[allow(unsafe_code)]
     let (mut headers, mut parts): ([libc::mmsghdr; BATCH], [libc::iovec; BATCH]) = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    #[allow(unsafe_code)]
+    let mut ancillary: [Ancillary; BATCH] = unsafe { std::mem::zeroed() };
     let mut addresses: [Option<SockAddr>; BATCH] = [const { None }; BATCH];
     for (at, slot) in addresses.iter_mut().enumerate().take(count) {
         let Some((to, datagram)) = outbox.get(first + at) else {
             break;
         };
+        let (to, ours) = ends(to);
         let address = slot.insert(SockAddr::from(to));
         parts[at] = libc::iovec {
             iov_base: datagram.as_ptr().cast_mut().cast(),
@@ -44,8 +50,13 @@ pub(crate) fn send(socket: &UdpSocket, outbox: &Outbox, first: usize) -> io::Res
         header.msg_namelen = address.len();
         header.msg_iov = &raw mut parts[at];
         header.msg_iovlen = 1;
+        if let Some(ours) = ours {
+            ancillary[at].sent_from(ours);
+            header.msg_control = (&raw mut ancillary[at]).cast();
+            header.msg_controllen = Ancillary::SIZE as _;
+        }
     }
-    // SAFETY: the first `count` headers point to addresses and parts that live until the end of this function, and the parts to bytes of
+    // SAFETY: the first `count` headers point to addresses, ancillary data and parts that live until the end of this function, and the parts to bytes of
     // `outbox`, which is borrowed; the system only reads them (it writes `msg_len` of the headers, which are ours).
     #[allow(unsafe_code)]
     let sent = unsafe {

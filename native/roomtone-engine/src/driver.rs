@@ -21,9 +21,10 @@ use crate::command::{Envelope, Event};
 use crate::command_queues::CommandQueues;
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
-use crate::links::{Links, TurnParts, udp_address};
+use crate::links::{Links, TurnParts};
 use crate::mailboxes::Mailboxes;
 use crate::meter::Meter;
+use crate::pktinfo;
 use crate::shard::Shard;
 use crate::shard_message::{Message, ShardMessage};
 use crate::shed::Round;
@@ -128,7 +129,12 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     }
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    Ok(socket.into())
+    let socket = UdpSocket::from(socket);
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // Without it the routes choose the address that answers leave by.
+        let _ = pktinfo::tell_addresses(&socket);
+    }
+    Ok(socket)
 }
 
 impl Driver {
@@ -316,7 +322,8 @@ impl EventLoop {
         let mut now = Instant::now();
         let begun = now;
         for _ in 0..READ_BATCH {
-            match self.socket.try_recv_from(buffer) {
+            let taken = || pktinfo::receive(&self.plain_socket, buffer);
+            match self.socket.try_io(Interest::READABLE, taken) {
                 Ok((length, from)) => {
                     self.counters.received += 1;
                     if self.shard.wants_arrivals(now)
@@ -324,8 +331,7 @@ impl EventLoop {
                     {
                         self.shard.handle_arrival(at);
                     }
-                    self.shard
-                        .handle_datagram(now, udp_address(from), &mut buffer[..length]);
+                    self.shard.handle_datagram(now, from, &mut buffer[..length]);
                     now = Instant::now();
                     if now - begun >= READ_TIME {
                         break;

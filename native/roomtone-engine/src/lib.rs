@@ -26,6 +26,7 @@ mod meter;
 mod migration;
 mod neighbours;
 mod panics;
+mod pktinfo;
 mod room;
 mod routes;
 mod shard;

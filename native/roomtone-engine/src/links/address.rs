@@ -2,12 +2,13 @@
 //!
 //! The core knows a path by the address at its other end. For UDP that is enough. A connection has the same kind of address, and must
 //! not be taken for a UDP path to that address and port, nor for an earlier connection from there, so it gets the two fields that a UDP
-//! address of a datagram doesn't use: the flow label holds the shard that has the connection, the scope its number there. Anything that shows
+//! address doesn't need: the flow label holds the shard that has the connection, the scope its number there. Anything that shows
 //! the address and port to the client (XOR-MAPPED-ADDRESS) shows the true ones.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use crate::command::ShardIndex;
+use crate::pktinfo::OURS;
 
 /// The number of a connection at its shard.
 pub(crate) type LinkId = u32;
@@ -23,10 +24,13 @@ pub(crate) fn link_address(peer: SocketAddr, shard: ShardIndex, link: LinkId) ->
     SocketAddrV6::new(ip, peer.port(), shard, link).into()
 }
 
-/// The shard and the number of a connection; `None` for the address of a UDP path.
+/// The shard and the number of a connection; `None` for the address of a UDP path, which may have the number of an address of ours there
+/// ([`crate::pktinfo`]).
 pub(crate) fn link_of(address: SocketAddr) -> Option<(ShardIndex, LinkId)> {
     match address {
-        SocketAddr::V6(v6) if v6.flowinfo() != 0 => Some((v6.flowinfo() as usize - 1, v6.scope_id())),
+        SocketAddr::V6(v6) if v6.flowinfo() != 0 && v6.flowinfo() & OURS == 0 => {
+            Some((v6.flowinfo() as usize - 1, v6.scope_id()))
+        }
         _ => None,
     }
 }
