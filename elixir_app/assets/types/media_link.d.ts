@@ -45,8 +45,16 @@ export class MediaLink extends EventTarget {
     prepare(): void;
     /** Connects anew, whatever was before. */
     connect(): void;
-    /** The signalling is back: go on with what is there if it still works, else connect anew. */
-    resume(): void;
+    /**
+     * The signalling is back: go on with what is there if it still works, else connect anew.
+     *
+     * @param {{gone?: boolean}} [options]  `gone`: the path of what is there is known not to work any more
+     */
+    resume({ gone }?: {
+        gone?: boolean;
+    }): void;
+    /** Looks for another path; the sound goes on by the former one while that works. */
+    restart(): void;
     /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */
     pause(): void;
     close(): void;

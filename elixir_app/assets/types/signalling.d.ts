@@ -43,6 +43,13 @@ export class Signalling extends EventTarget {
     /** @returns {boolean} */
     get joined(): boolean;
     /**
+     * @param {number} ms
+     * @returns {Promise<boolean>} whether the server answers within so long
+     */
+    answers(ms: number): Promise<boolean>;
+    /** Lets go of a connection that leads nowhere, and connects anew. */
+    abandon(): void;
+    /**
      * @param {string} event
      * @param {Record<string, unknown>} payload
      * @returns {Promise<any>} the reply; rejects with a {@link SignallingError}

@@ -49,6 +49,7 @@ export { SignallingError };
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
+ * | `recording` | whether the room is recorded, when the server tells it: show it to the person |
  * | `inside` | what the server calls the room that I'm in from now on |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
