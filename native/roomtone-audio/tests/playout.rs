@@ -298,6 +298,58 @@ fn the_wait_for_copies_begins_with_the_second_loss_and_ends_on_a_clean_link() {
 }
 
 #[test]
+fn copies_of_lost_packets_are_played_as_if_they_had_come() {
+    for (burst, copies) in [(1, 1), (2, 2), (3, 2)] {
+        let payloads = encoded_voice(&EncoderConfig::default());
+        let whole = stream(&payloads, 1000, 960, 0.0, 65_000, u32::MAX - 9_600);
+        let lost = |n: usize| n > 100 && n % 25 < burst;
+        let clean = listen(&mut playout(), whole.clone(), MS * 10, 990);
+        let mut playout = playout();
+        let (mut pcm, mut frame) = (Vec::new(), [0.0; FRAME_SAMPLES]);
+        let (mut next, mut before) = (0, None);
+        for tick in 0..990u32 {
+            let now = MS * 10 + FRAME_DURATION * tick;
+            while whole[next].at <= now {
+                let at = origin() + whole[next].at;
+                if !lost(next) {
+                    let missing = next - before.map_or(0, |before: usize| before + 1);
+                    for back in (1..=missing.min(copies)).rev() {
+                        let copy = &whole[next - back];
+                        let reach = back as u32 * 960;
+                        let outcome = playout.insert_restored(at, meta(copy), &copy.payload, reach);
+                        assert!(matches!(outcome, InsertOutcome::Queued), "{outcome:?}");
+                    }
+                    playout.insert(at, meta(&whole[next]), &whole[next].payload);
+                    before = Some(next);
+                }
+                next += 1;
+            }
+            playout.pop(origin() + now, &mut frame);
+            pcm.extend_from_slice(&frame);
+        }
+        let stats = playout.stats();
+        let losses = (101..next).filter(|n| lost(*n)).count() as u64;
+        let gaps = losses / burst as u64;
+        let beyond = (burst - copies.min(burst)) as u64;
+        // Two gaps to see that they go on, and the third to gain the delay.
+        assert!(stats.restored >= (gaps - 3) * copies as u64, "{stats:?}");
+        assert!(
+            stats.concealed <= 3 * burst as u64 + gaps * beyond,
+            "{burst} lost, {copies} copies: {stats:?}"
+        );
+        assert!(stats.lost <= 3 * burst as u64 + gaps * beyond, "{stats:?}");
+        assert_eq!((stats.shed, stats.late, stats.duplicate), (0, 0, 0), "{stats:?}");
+        // Nothing was measured with the copies, so this is the reach and no jitter.
+        let reach = 20.0 * copies as f64;
+        assert!((millis(stats.target_delay) - 5.0 - reach).abs() < 1.0, "{stats:?}");
+        assert!(stats.jitter < MS, "{stats:?}");
+        assert!(max_step(&pcm) < max_step(&clean.pcm) * 1.5);
+        let (there, here) = (rms(&clean.pcm[480_000..]), rms(&pcm[480_000..]));
+        assert!(beyond > 0 || (to_db(there) - to_db(here)).abs() < 0.5, "{there} {here}");
+    }
+}
+
+#[test]
 fn several_losses_in_a_row_fade_and_are_never_louder_than_the_talker() {
     // The packets after the gap haven't arrived yet at 5 ms of delay, and wait already at 150 ms.
     for (burst, min_delay) in [2, 3, 4, 6, 8].iter().flat_map(|&n| [(n, 5), (n, 150)]) {

@@ -504,6 +504,10 @@ pub struct PeerStats {
     pub oversized: u64,
     /// Packets on the way to us that never came.
     pub lost_in: u64,
+    /// Of these, packets that a later one carried (RED, RFC 2198).
+    pub restored_in: u64,
+    /// 20 ms frames with sound from the copy in the next packet (in-band FEC).
+    pub recovered: u64,
     /// 20 ms frames that had to be concealed.
     pub concealed: u64,
     /// Packets that came after their time.

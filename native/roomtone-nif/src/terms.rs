@@ -28,7 +28,7 @@ mod atoms {
         // Values.
         loudest, nearest, shard,
         // Figures.
-        packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
+        packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, restored_in, recovered, concealed, late, jitter_ms, buffer_target_ms, buffer_ms,
         round_trip_ms, fraction_lost_out, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
         frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
@@ -388,6 +388,8 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         rejected: stats.rejected,
         oversized: stats.oversized,
         lost_in: stats.lost_in,
+        restored_in: stats.restored_in,
+        recovered: stats.recovered,
         concealed: stats.concealed,
         late: stats.late,
         jitter_ms: stats.jitter_ms,

@@ -1,6 +1,8 @@
 //! RTP headers (RFC 3550), header extensions of both forms (RFC 8285), and the audio level in them
 //! (RFC 6464).
 
+pub(crate) mod red;
+
 use std::ops::Range;
 
 const FIXED: usize = 12;

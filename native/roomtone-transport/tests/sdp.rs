@@ -75,7 +75,7 @@ fn chrome() {
     assert_eq!(
         media,
         [
-            &"m=audio 50000 UDP/TLS/RTP/SAVPF 111",
+            &"m=audio 50000 UDP/TLS/RTP/SAVPF 111 63",
             &"m=video 0 UDP/TLS/RTP/SAVPF 96 97 102 103",
             &"m=application 0 UDP/DTLS/SCTP webrtc-datachannel",
         ]
@@ -461,5 +461,47 @@ proptest! {
         let lines: Vec<&str> = [CHROME, FIREFOX, SAFARI, RECVONLY, AIORTC, GSTREAMER][which].lines().collect();
         let text: String = order.iter().map(|i| format!("{}\r\n", lines[i.index(lines.len())])).collect();
         let _ = Offer::parse(&format!("v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{text}"));
+    }
+}
+
+#[test]
+fn redundant_opus_is_taken_where_it_is_offered_and_in_the_order_of_the_offer() {
+    let offer = |formats: &str, red: &str| {
+        let own = ["a=rtpmap:63 red/48000/2\r\n", "a=fmtp:63 111/111\r\n"];
+        let bare = CHROME.lines().map(|line| format!("{line}\r\n")).collect::<String>();
+        let bare = bare.replace(own[0], "").replace(own[1], red);
+        let line = bare
+            .lines()
+            .find(|line| line.starts_with("m=audio"))
+            .unwrap()
+            .to_owned();
+        bare.replacen(&line, &format!("m=audio 9 UDP/TLS/RTP/SAVPF {formats}"), 1)
+    };
+    let red = "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
+    for (formats, attributes, taken) in [
+        ("111 63", red, Some("111 63")),
+        ("63 111", red, Some("63 111")),
+        ("63 9 111 0", red, Some("63 111")),
+        ("111 63", &red.replace("red/", "RED/"), Some("111 63")),
+        ("111 63", &red.replace("111/111", "111/111/111"), Some("111 63")),
+        ("111 63", "", None),
+        ("111 63", "a=rtpmap:63 red/48000/2\r\n", None),
+        ("111 63", &red.replace("111/111", "111/9"), None),
+        ("111 63", &red.replace("111/111", "0/0"), None),
+        ("111 63", &red.replace("red/48000/2", "red/8000"), None),
+        ("111 70", &red.replace(":63", ":70"), None),
+        ("111", red, None),
+    ] {
+        let text = offer(formats, attributes);
+        assert_eq!(
+            Offer::parse(&text).unwrap().red_payload_type(),
+            taken.map(|_| 63),
+            "{formats} {attributes}"
+        );
+        let answer = answer(&text);
+        let line = format!("m=audio 50000 UDP/TLS/RTP/SAVPF {}", taken.unwrap_or("111"));
+        assert_eq!(count(&answer, &line), 1, "{answer}");
+        let red_lines = count(&answer, "a=rtpmap:63 red/48000/2") + count(&answer, "a=fmtp:63 111/111");
+        assert_eq!(red_lines, if taken.is_some() { 2 } else { 0 }, "{answer}");
     }
 }

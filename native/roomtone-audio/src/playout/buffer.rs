@@ -38,6 +38,8 @@ pub(super) struct BufferedPacket {
     pub marker: bool,
     pub is_dtx: bool,
     pub has_fec: bool,
+    /// It was lost, and a later packet carried it.
+    pub restored: bool,
     pub payload: Vec<u8>,
 }
 
@@ -175,6 +177,7 @@ impl PacketBuffer {
             marker: meta.marker,
             is_dtx: info.is_dtx,
             has_fec: info.has_fec,
+            restored: false,
             payload: own,
         };
         self.packets.insert(at, packet);
@@ -186,6 +189,13 @@ impl PacketBuffer {
             outcome = InsertOutcome::Overflow;
         }
         outcome
+    }
+
+    /// The packet at `ts`, if it waits, came inside a later one.
+    pub fn mark_restored(&mut self, ts: i64) {
+        if let Some(packet) = self.packets.iter_mut().find(|packet| packet.ts == ts) {
+            packet.restored = true;
+        }
     }
 
     pub fn front(&self) -> Option<&BufferedPacket> {

@@ -113,6 +113,8 @@ pub struct PlayoutStats {
     pub concealed: u64,
     /// Ticks with sound recovered from the next packet.
     pub fec: u64,
+    /// Packets played that a later packet carried ([`Playout::insert_restored`]).
+    pub restored: u64,
     /// Packets that arrived after later sound had been played.
     pub late: u64,
     /// Packets that had arrived before.
@@ -231,6 +233,19 @@ impl Playout {
 
     /// Inserts a packet that arrived at `now`.
     pub fn insert(&mut self, now: Instant, packet: RtpMeta, payload: &[u8]) -> InsertOutcome {
+        self.take(now, packet, payload, None)
+    }
+
+    /// Inserts a packet that was lost, and that another one, `reach` samples later in the stream,
+    /// brought at `now` (RED, RFC 2198). Call it before the other one is inserted.
+    ///
+    /// Its arrival tells nothing about the network. But where such losses go on, the stream gets
+    /// the delay that it takes to wait for the copies.
+    pub fn insert_restored(&mut self, now: Instant, packet: RtpMeta, payload: &[u8], reach: u32) -> InsertOutcome {
+        self.take(now, packet, payload, Some(reach))
+    }
+
+    fn take(&mut self, now: Instant, packet: RtpMeta, payload: &[u8], reach: Option<u32>) -> InsertOutcome {
         self.stats.received += 1;
         let Ok(info) = packet::parse(payload) else {
             self.stats.invalid += 1;
@@ -255,8 +270,13 @@ impl Playout {
                 }
             }
         }
-        if let Some(ts) = ts {
-            self.timing.observe(arrival, ts, i64::from(info.samples));
+        match (ts, reach) {
+            (Some(ts), None) => self.timing.observe(arrival, ts, i64::from(info.samples)),
+            (Some(ts), Some(reach)) => {
+                self.buffer.mark_restored(ts);
+                self.timing.restorable_loss(arrival, i64::from(reach));
+            }
+            (None, _) => {}
         }
         outcome
     }
@@ -359,7 +379,11 @@ impl Playout {
     fn shed_before(&mut self, position: i64) {
         while self.buffer.front().is_some_and(|packet| packet.end() <= position) {
             if let Some(packet) = self.buffer.take_front() {
-                self.stats.shed += 1;
+                if packet.restored {
+                    self.stats.lost += 1;
+                } else {
+                    self.stats.shed += 1;
+                }
                 self.pass(&packet);
                 self.keep(packet);
             }
@@ -409,6 +433,12 @@ impl Playout {
     }
 
     fn note_wait(&mut self, now: i64, packet: &BufferedPacket, offset: i64) {
+        if packet.restored {
+            // It arrived with the packet whose wait counts.
+            self.stats.restored += 1;
+            self.stats.played += 1;
+            return;
+        }
         let wait = (now - packet.arrival + offset).max(0) * 16;
         self.wait_16 += if self.stats.played == 0 {
             wait

@@ -59,7 +59,8 @@ pub(super) struct Timing {
     last: Option<(i64, i64)>,
     in_burst: bool,
     far_since: Option<i64>,
-    last_loss: Option<Loss>,
+    /// The last two, the latest second.
+    losses: [Option<Loss>; 2],
     /// The time to wait for packets that restore lost ones.
     reach: i64,
     /// The end of that waiting.
@@ -82,7 +83,7 @@ impl Timing {
             last: None,
             in_burst: false,
             far_since: None,
-            last_loss: None,
+            losses: [None; 2],
             reach: 0,
             reach_until: 0,
             jitter_16: 0,
@@ -113,9 +114,14 @@ impl Timing {
     /// Notes at `at` that a packet was lost which the packet `reach` samples later restores, or
     /// could restore with more delay.
     pub fn restorable_loss(&mut self, at: i64, reach: i64) {
-        let reach = reach.clamp(0, self.max_target);
-        let before = self.last_loss.replace(Loss { at, reach });
-        let Some(before) = before.filter(|before| at - before.at <= LOSS_WINDOW) else {
+        let mut reach = reach.clamp(0, self.max_target);
+        match self.losses[1] {
+            // One packet restores several: they are one event.
+            Some(same) if same.at == at => reach = reach.max(same.reach),
+            _ => self.losses[0] = self.losses[1],
+        }
+        self.losses[1] = Some(Loss { at, reach });
+        let Some(before) = self.losses[0].filter(|before| at - before.at <= LOSS_WINDOW) else {
             return;
         };
         let common = reach.min(before.reach);

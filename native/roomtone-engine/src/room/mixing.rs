@@ -181,7 +181,10 @@ impl Mixing {
         };
         let Some(playout) = playout.as_mut() else { return false };
         let waiting = playout.waiting();
-        let outcome = playout.insert(now, meta, packet.payload);
+        let outcome = match packet.restored_after {
+            None => playout.insert(now, meta, packet.payload),
+            Some(reach) => playout.insert_restored(now, meta, packet.payload, reach),
+        };
         if !base.traces.is_empty() && matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset) {
             base.traces.buffered(context.moment(now));
         }

@@ -474,6 +474,11 @@ impl Room {
         let begun = self.base.traces.awaits(id).then(|| context.moment(now));
         let sound = peer.endpoint.handle_packet(now, from, packet);
         if let Some(packet) = sound.filter(|_| speak) {
+            // Nobody follows a packet that was lost.
+            for packet in packet.restored() {
+                tap::copy(&mut self.base, now, &self.taps, id, &packet);
+                self.kind.hear(&mut self.base, now, context, at, &packet);
+            }
             tap::copy(&mut self.base, now, &self.taps, id, &packet);
             if let Some(begun) = begun {
                 let kernel = context.arrived.unwrap_or(now);

@@ -130,6 +130,8 @@ impl Peer {
             rejected: transport.auth_failures + transport.replayed + transport.unknown_ssrc + transport.malformed,
             oversized: transport.oversized,
             lost_in: u64::try_from(transport.lost).unwrap_or(0),
+            restored_in: transport.restored,
+            recovered: playout.fec,
             concealed: playout.concealed,
             late: playout.late,
             jitter_ms: ms(transport.jitter),

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use roomtone_audio::{FRAME_SAMPLES, MAX_PACKET_BYTES, SAMPLE_RATE, packet};
-use roomtone_transport::RtpIn;
+use roomtone_transport::{Copies, RtpIn};
 
 use crate::command::{PeerId, SourceItem};
 
@@ -147,6 +147,8 @@ impl Source {
                     ssrc: self.id as u32,
                     level: level.map(|level| (level, false)),
                     payload: &self.packet,
+                    restored_after: None,
+                    copies: Copies::default(),
                 }))
             }
         }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 pub enum Event {
     /// ICE and DTLS are done; sound may flow.
     Connected,
-    /// A packet of sound, authenticated and decrypted.
+    /// A packet of sound, authenticated and decrypted. A lost one that a later one carried (RED) comes before that one.
     Audio(Audio),
     /// The connection is over; nothing comes after this.
     Closed(CloseReason),
@@ -92,6 +92,10 @@ pub struct Stats {
     pub packets_received: u64,
     /// RTP bytes received, with header and tag.
     pub bytes_received: u64,
+    /// Of these packets, those of RED (RFC 2198).
+    pub red_received: u64,
+    /// Copies of earlier packets in them.
+    pub copies_received: u64,
     /// Packets that failed to authenticate or to parse.
     pub rejected: u64,
     /// RTCP packets (compounds) received.

@@ -25,12 +25,13 @@ mod ice;
 mod identity;
 mod inspect;
 mod options;
+mod red;
 mod rng;
 mod rtcp;
 mod rtp;
 mod sdp;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -82,6 +83,9 @@ pub struct ClientPeer {
     next_report: Option<Instant>,
     sent: rtcp::Sent,
     streams: Vec<rtp::Stream>,
+    history: red::History,
+    /// The sequence number that came last, by source.
+    newest: HashMap<u32, u16>,
     stats: Stats,
     connected: bool,
     closed: bool,
@@ -115,6 +119,8 @@ impl ClientPeer {
             next_report: None,
             sent: rtcp::Sent::default(),
             streams: Vec::new(),
+            history: red::History::default(),
+            newest: HashMap::new(),
             stats: Stats::default(),
             connected: false,
             closed: false,
@@ -288,6 +294,33 @@ impl ClientPeer {
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc() == audio.ssrc) {
             stream.received(now, &audio);
         }
+        let newest = if known || self.newest.len() < MAX_STREAMS {
+            self.newest.insert(audio.ssrc, audio.seq)
+        } else {
+            None
+        };
+        if self.answer.as_ref().and_then(|answer| answer.red) != Some(audio.payload_type) {
+            self.events.push_back(Event::Audio(audio));
+            return;
+        }
+        let Some((audio, copies)) = red::unpack(audio) else {
+            self.stats.rejected += 1;
+            return;
+        };
+        self.stats.red_received += 1;
+        self.stats.copies_received += copies.len() as u64;
+        let missing = newest.map_or(0, |newest| audio.seq.wrapping_sub(newest).wrapping_sub(1));
+        for (back, (offset, payload)) in (1..=copies.len() as u16).rev().zip(copies) {
+            if back <= missing && missing < 0x8000 {
+                self.events.push_back(Event::Audio(Audio {
+                    seq: audio.seq.wrapping_sub(back),
+                    timestamp: audio.timestamp.wrapping_sub(offset),
+                    marker: false,
+                    payload,
+                    ..audio.clone()
+                }));
+            }
+        }
         self.events.push_back(Event::Audio(audio));
     }
 
@@ -411,8 +444,17 @@ impl ClientPeer {
             return false;
         };
         let id = answer.level_ext_id.filter(|_| self.options.level_ext);
+        let copies = self.options.red_copies;
+        let (payload_type, packed) = match answer.red.filter(|_| copies > 0) {
+            Some(red) => (
+                red,
+                Some(self.history.pack(answer.payload_type, timestamp, payload, copies)),
+            ),
+            None => (answer.payload_type, None),
+        };
+        let payload = packed.as_deref().unwrap_or(payload);
         let packet = rtp::Outgoing {
-            payload_type: answer.payload_type,
+            payload_type,
             marker,
             seq: self.seq,
             timestamp,

@@ -63,6 +63,10 @@ pub struct ClientOptions {
     pub level_ext_id: u8,
     /// Payload type of Opus.
     pub payload_type: u8,
+    /// Payload type of redundant Opus (RED, RFC 2198), if it is offered.
+    pub red: Option<u8>,
+    /// With how many copies of earlier packets each packet is sent, if RED is agreed on. With any, RED is offered before plain Opus.
+    pub red_copies: usize,
     /// Ask for stereo (`stereo=1`).
     pub stereo: bool,
     /// `a=mid` of the audio m-line.
@@ -107,6 +111,8 @@ impl Default for ClientOptions {
             level_ext: true,
             level_ext_id: 1,
             payload_type: 111,
+            red: None,
+            red_copies: 0,
             stereo: false,
             mid: "0".into(),
             cname: "roomtone-load".into(),

@@ -50,7 +50,8 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     line(format_args!("a=group:BUNDLE {bundle}"));
     line(format_args!("a=msid-semantic: WMS"));
     let pt = options.payload_type;
-    line(format_args!("m=audio 9 UDP/TLS/RTP/SAVPF {pt}"));
+    let formats = formats(options);
+    line(format_args!("m=audio 9 UDP/TLS/RTP/SAVPF {formats}"));
     line(format_args!("c=IN IP4 0.0.0.0"));
     line(format_args!("a=rtcp:9 IN IP4 0.0.0.0"));
     line(format_args!("a=ice-ufrag:{}", parts.ufrag));
@@ -70,6 +71,10 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     line(format_args!("a=rtpmap:{pt} opus/48000/2"));
     let stereo = if options.stereo { ";stereo=1" } else { "" };
     line(format_args!("a=fmtp:{pt} minptime=10;useinbandfec=1{stereo}"));
+    if let Some(red) = options.red {
+        line(format_args!("a=rtpmap:{red} red/48000/2"));
+        line(format_args!("a=fmtp:{red} {pt}/{pt}"));
+    }
     if options.direction.sends() && options.announce_ssrc {
         line(format_args!("a=ssrc:{} cname:{}", parts.ssrc, options.cname));
     }
@@ -92,6 +97,15 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     sdp
 }
 
+fn formats(options: &ClientOptions) -> String {
+    let pt = options.payload_type;
+    match options.red {
+        Some(red) if options.red_copies > 0 => format!("{red} {pt}"),
+        Some(red) => format!("{pt} {red}"),
+        None => pt.to_string(),
+    }
+}
+
 // An m-line that only receives, bundled with the first.
 fn slot_section(parts: &OfferParts<'_>, slot: usize) -> String {
     let (options, pt) = (parts.options, parts.options.payload_type);
@@ -100,10 +114,14 @@ fn slot_section(parts: &OfferParts<'_>, slot: usize) -> String {
     } else {
         String::new()
     };
+    let formats = formats(options);
+    let red = options.red.map_or(String::new(), |red| {
+        format!("a=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {pt}/{pt}\r\n")
+    });
     format!(
-        "m=audio 9 UDP/TLS/RTP/SAVPF {pt}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\n\
+        "m=audio 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\n\
          a=setup:actpass\r\na=mid:slot{slot}\r\n{level}a=recvonly\r\na=rtcp-mux\r\na=rtpmap:{pt} opus/48000/2\r\n\
-         a=fmtp:{pt} minptime=10;useinbandfec=1\r\n",
+         a=fmtp:{pt} minptime=10;useinbandfec=1\r\n{red}",
         parts.ufrag, parts.pwd, parts.fingerprint
     )
 }
@@ -120,6 +138,8 @@ pub(super) struct Answer {
     /// The header extension id of levels, when the server takes them.
     pub level_ext_id: Option<u8>,
     pub payload_type: u8,
+    /// The payload type of RED, when the server takes it.
+    pub red: Option<u8>,
     /// The sources of the further m-lines that the server took, in the offer's order.
     pub slots: Vec<u32>,
 }
@@ -165,7 +185,7 @@ impl Answer {
         if candidates.is_empty() {
             return Err(bad("it has no UDP candidate with an address"));
         }
-        let payload_type = opus(audio).ok_or_else(|| bad("it has no Opus"))?;
+        let payload_type = payload_type_of(audio, "opus/48000").ok_or_else(|| bad("it has no Opus"))?;
         let level_ext_id = values(audio, "extmap")
             .filter_map(|value| value.split_once(' '))
             .find(|(_, uri)| uri.split(' ').next() == Some(LEVEL_URI))
@@ -178,6 +198,7 @@ impl Answer {
             candidates,
             level_ext_id,
             payload_type,
+            red: payload_type_of(audio, "red/48000"),
             slots: slots(&session),
         })
     }
@@ -203,12 +224,12 @@ fn values<'a>(media: &'a MediaDescription, key: &'a str) -> impl Iterator<Item =
         .map(str::trim)
 }
 
-fn opus(media: &MediaDescription) -> Option<u8> {
+fn payload_type_of(media: &MediaDescription, name: &str) -> Option<u8> {
     values(media, "rtpmap").find_map(|value| {
         let (pt, codec) = value.split_once(' ')?;
         codec
             .to_ascii_lowercase()
-            .starts_with("opus/48000")
+            .starts_with(name)
             .then(|| pt.parse().ok())
             .flatten()
     })

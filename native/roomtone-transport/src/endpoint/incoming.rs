@@ -7,8 +7,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::types::{Copies, LostPacket};
 use crate::rtcp::Reception;
 use crate::rtp::Header;
+use crate::rtp::red::Red;
 
 /// Streams let in at once that the offer doesn't announce. The newest takes the place of the
 /// oldest.
@@ -21,6 +23,9 @@ const TRY_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_TRIES: u32 = 64;
 /// A stream that is silent for this long gives way to another one at once.
 const HANDOVER: Duration = Duration::from_millis(100);
+
+/// More missing packets in a row than this are no loss that copies mend, but a pause or a jump.
+const MAX_MISSING: u16 = 100;
 
 const CLOCK_RATE: u128 = 48_000;
 const FRAME: u32 = 960;
@@ -43,6 +48,8 @@ struct Heard {
     /// Its newest packet, in the numbers that were handed on.
     newest: Numbers,
     at: Instant,
+    /// Bit k: the packet k before the newest was handed on as a copy.
+    restored: u64,
     /// It said BYE, or isn't announced any more.
     gone: bool,
 }
@@ -158,6 +165,7 @@ impl Incoming {
                 timestamp_offset: 0,
                 newest: own,
                 at: now,
+                restored: 0,
                 gone: false,
             });
             return Some(own);
@@ -172,10 +180,15 @@ impl Incoming {
             heard.gone = false;
             heard.at = now;
             // A stream that has jumped counts as newer, too.
-            if placed.seq.wrapping_sub(heard.newest.seq) < 0x8000 {
+            let step = placed.seq.wrapping_sub(heard.newest.seq);
+            if step < 0x8000 {
                 heard.newest = placed;
+                heard.restored = heard.restored.checked_shl(step.into()).unwrap_or(0);
+                return Some(placed);
             }
-            return Some(placed);
+            let back = heard.newest.seq.wrapping_sub(placed.seq);
+            let restored = heard.restored.checked_shr(back.into()).unwrap_or(0) & 1 == 1;
+            return (!restored).then_some(placed);
         }
         let silent = now.saturating_duration_since(heard.at);
         if !heard.gone && silent < HANDOVER && self.challenger != Some(ssrc) {
@@ -195,9 +208,60 @@ impl Incoming {
             timestamp_offset: placed.timestamp.wrapping_sub(own.timestamp),
             newest: placed,
             at: now,
+            restored: 0,
             gone: false,
         };
         Some(placed)
+    }
+
+    /// The newest packet of this stream, if it is the one that is heard.
+    pub(super) fn newest(&self, ssrc: u32) -> Option<Numbers> {
+        self.heard.filter(|heard| heard.ssrc == ssrc).map(|heard| heard.newest)
+    }
+
+    /// The copies in the newest packet of those that are missing between it and `before`, the
+    /// newest one until it came.
+    ///
+    /// RFC 2198 gives a copy's time stamp and not its sequence number. Where the missing packets are
+    /// of one length, that follows from the time stamps; otherwise the copies count as the last that
+    /// are missing.
+    pub(super) fn restore<'d>(&mut self, before: Numbers, red: &Red<'d>) -> Copies<'d> {
+        let mut restored = Copies::default();
+        let Some(heard) = self.heard.as_mut() else {
+            return restored;
+        };
+        let newest = heard.newest;
+        let step = newest.seq.wrapping_sub(before.seq);
+        let span = newest.timestamp.wrapping_sub(before.timestamp);
+        if !(2..=MAX_MISSING).contains(&step) || span > i32::MAX as u32 {
+            return restored;
+        }
+        let (step, length) = (u32::from(step), span / u32::from(step));
+        let even = span.is_multiple_of(step) && length > 0;
+        let missing = red.copies().iter().filter(|copy| copy.offset < span);
+        let mut behind = missing.clone().count() as u32;
+        let mut last = step;
+        for copy in missing {
+            let back = if even && copy.offset.is_multiple_of(length) {
+                copy.offset / length
+            } else {
+                behind
+            };
+            behind -= 1;
+            // Strictly forward, never a packet that came, and only what is remembered.
+            if back == 0 || back >= last.min(u64::BITS) {
+                continue;
+            }
+            last = back;
+            heard.restored |= 1u64.checked_shl(back).unwrap_or(0);
+            restored.copies[restored.count] = LostPacket {
+                seq: newest.seq.wrapping_sub(back as u16),
+                offset: copy.offset,
+                payload: copy.payload,
+            };
+            restored.count += 1;
+        }
+        restored
     }
 }
 

@@ -8,10 +8,11 @@ use rtc::crypto::RTCCryptoProvider;
 
 use super::incoming::Incoming;
 use super::out_stream::{OutStream, SlotOut};
-use super::types::{AudioOut, EndpointStats, RtpIn};
+use super::types::{AudioOut, Copies, EndpointStats, RtpIn};
 use crate::config::{NtpClock, TransportConfig};
 use crate::outbox::Outbox;
 use crate::rtcp::{self, Reception, RemoteStats};
+use crate::rtp::red::{self, Red};
 use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
 use crate::srtp::{Refusal, Srtp};
@@ -27,10 +28,26 @@ pub(super) struct RtcpNews {
     pub(super) about_us: Option<RemoteStats>,
 }
 
+/// The payload of a packet that came.
+enum Payload<'d> {
+    Opus(&'d [u8]),
+    Red(Red<'d>),
+}
+
+impl<'d> Payload<'d> {
+    fn primary(&self) -> &'d [u8] {
+        match self {
+            Self::Opus(payload) => payload,
+            Self::Red(red) => red.primary,
+        }
+    }
+}
+
 pub(super) struct Media {
     srtp: Option<Box<Srtp>>,
     direction: Direction,
     payload_type: u8,
+    red_type: Option<u8>,
     level_id: Option<u8>,
     incoming: Incoming,
     /// Our streams: the primary one, then those on further m-lines.
@@ -49,6 +66,7 @@ impl Media {
             srtp: None,
             direction: Direction::Inactive,
             payload_type: 0,
+            red_type: None,
             level_id: None,
             incoming: Incoming::default(),
             streams: vec![OutStream::new(provider)?],
@@ -62,9 +80,9 @@ impl Media {
     pub(super) fn negotiate(&mut self, offer: &Offer, direction: Direction) {
         self.direction = direction;
         self.payload_type = offer.payload_type();
+        self.red_type = offer.red_payload_type();
         self.level_id = offer.level_extension();
-        let (payload_type, level_id) = offer.downlink_numbers();
-        self.streams[0].negotiate(payload_type, level_id);
+        self.streams[0].negotiate(offer.downlink_numbers());
         self.incoming.announce(offer.ssrcs());
     }
 
@@ -76,7 +94,7 @@ impl Media {
                 self.streams.extend(OutStream::new(provider));
             }
             if let Some(stream) = self.streams.get_mut(1 + index) {
-                stream.negotiate(extra.payload_type, extra.level_id);
+                stream.negotiate(extra.numbers());
             }
         }
     }
@@ -119,7 +137,7 @@ impl Media {
             self.counters.malformed += 1;
             return None;
         };
-        let sound = header.payload_type == self.payload_type;
+        let sound = self.is_sound(&header);
         if !self.incoming.welcomes(now, header.ssrc, sound) {
             self.counters.unknown_ssrc += 1;
             return None;
@@ -135,31 +153,55 @@ impl Media {
     }
 
     fn accept<'d>(&mut self, now: Instant, header: &Header, plain: &'d [u8]) -> Option<RtpIn<'d>> {
-        let payload = header.payload(plain);
-        let Some(payload) = payload.filter(|_| header.payload_type == self.payload_type) else {
+        let payload = header.payload(plain).filter(|_| self.is_sound(header));
+        let Some(payload) = payload.map(|payload| &plain[payload]) else {
+            self.counters.malformed += 1;
+            return None;
+        };
+        let bytes = payload.len() as u64;
+        let Some(payload) = self.unpack(header, payload) else {
             self.counters.malformed += 1;
             return None;
         };
         self.incoming.count(now, header);
         self.counters.packets_in += 1;
-        self.counters.bytes_in += payload.len() as u64;
+        self.counters.bytes_in += bytes;
         if self.counters.first_in.is_none() {
             self.counters.first_in = self.since_connected(now);
         }
         // Padding only: a probe of the sender's bandwidth estimator.
-        if payload.is_empty() || !self.direction.receives() {
+        if payload.primary().is_empty() || !self.direction.receives() {
             return None;
         }
         let level = self.level_id.and_then(|id| header.audio_level(plain, id));
+        let before = self.incoming.newest(header.ssrc);
         let numbers = self.incoming.place(now, header)?;
+        let copies = match (&payload, before) {
+            (Payload::Red(red), Some(before)) => self.incoming.restore(before, red),
+            _ => Copies::default(),
+        };
+        self.counters.restored += copies.count as u64;
         Some(RtpIn {
             seq: numbers.seq,
             timestamp: numbers.timestamp,
             marker: numbers.marker,
             ssrc: header.ssrc,
             level,
-            payload: &plain[payload],
+            payload: payload.primary(),
+            restored_after: None,
+            copies,
         })
+    }
+
+    fn is_sound(&self, header: &Header) -> bool {
+        header.payload_type == self.payload_type || Some(header.payload_type) == self.red_type
+    }
+
+    fn unpack<'d>(&self, header: &Header, payload: &'d [u8]) -> Option<Payload<'d>> {
+        if header.payload_type == self.payload_type || payload.is_empty() {
+            return Some(Payload::Opus(payload));
+        }
+        red::parse(payload, self.payload_type).map(Payload::Red)
     }
 
     /// Takes an SRTCP packet; `None` where it isn't authentic.

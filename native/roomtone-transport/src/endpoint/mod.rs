@@ -15,7 +15,7 @@ use bytes::BytesMut;
 
 pub use media::MAX_PAYLOAD;
 pub use out_stream::SlotOut;
-pub use types::{AcceptError, AudioOut, CloseReason, EndpointStats, Event, OfferKind, RtpIn, Transmit};
+pub use types::{AcceptError, AudioOut, CloseReason, Copies, EndpointStats, Event, OfferKind, RtpIn, Transmit};
 
 use crate::complaints::Cause;
 use crate::config::{EndpointOptions, TransportConfig};

@@ -8,6 +8,7 @@ use rtc::crypto::RTCCryptoProvider;
 use super::types::AudioOut;
 use crate::rtcp::Sender;
 use crate::rtp::Outgoing;
+use crate::sdp::Numbers;
 
 /// A packet of Opus with the sender's own count of packets: a packet that was lost, or overtaken,
 /// on its way to us stays so on its way on.
@@ -31,8 +32,7 @@ pub struct SlotOut<'a> {
 /// One stream of ours.
 pub(super) struct OutStream {
     pub(super) sender: Sender,
-    payload_type: u8,
-    level_id: Option<u8>,
+    numbers: Numbers,
     first_sequence: u16,
     timestamp_offset: u32,
     /// How many packets have been numbered here.
@@ -48,8 +48,7 @@ impl OutStream {
         Some(Self {
             // Zero is legal and confuses more than one implementation.
             sender: Sender::new(word(0).max(1)),
-            payload_type: 0,
-            level_id: None,
+            numbers: Numbers::default(),
             // In the lower half, so that the receiver of the first packets can't be a rollover
             // behind (RFC 3711 section 3.3.1).
             first_sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
@@ -58,10 +57,9 @@ impl OutStream {
         })
     }
 
-    /// Takes the numbers that the peer's offer has for Opus and for the level's header extension.
-    pub(super) fn negotiate(&mut self, payload_type: u8, level_id: Option<u8>) {
-        self.payload_type = payload_type;
-        self.level_id = level_id;
+    /// Takes the numbers that the peer's offer has.
+    pub(super) fn negotiate(&mut self, numbers: Numbers) {
+        self.numbers = numbers;
     }
 
     /// The packet with the number that is next here.
@@ -78,10 +76,10 @@ impl OutStream {
 
     /// The header of a packet.
     pub(super) fn header(&self, audio: &SlotOut<'_>) -> Outgoing {
-        let level = self.level_id.zip(audio.level);
+        let level = self.numbers.level.zip(audio.level);
         Outgoing {
             marker: audio.marker,
-            payload_type: self.payload_type,
+            payload_type: self.numbers.opus,
             sequence: self.first_sequence.wrapping_add(audio.sequence as u16),
             timestamp: audio.timestamp.wrapping_add(self.timestamp_offset),
             ssrc: self.sender.ssrc,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use crate::rtcp::RemoteStats;
+use crate::rtp::red::MAX_COPIES;
 use crate::sdp::SdpError;
 
 /// Why an offer wasn't accepted.
@@ -89,6 +90,44 @@ pub struct RtpIn<'a> {
     pub level: Option<(u8, bool)>,
     /// The Opus packet.
     pub payload: &'a [u8],
+    /// `None`: it came itself. Otherwise it was lost, and this many samples of media time later
+    /// came a packet that carries it (RED, RFC 2198).
+    pub restored_after: Option<u32>,
+    /// The lost packets that it carries.
+    pub copies: Copies<'a>,
+}
+
+/// Copies of lost packets in a later one.
+#[derive(Clone, Copy, Default)]
+pub struct Copies<'a> {
+    pub(super) copies: [LostPacket<'a>; MAX_COPIES],
+    pub(super) count: usize,
+}
+
+/// A lost packet that a later one carries.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LostPacket<'a> {
+    pub(super) seq: u16,
+    pub(super) offset: u32,
+    pub(super) payload: &'a [u8],
+}
+
+impl<'a> RtpIn<'a> {
+    /// The lost packets that it carries, oldest first, as if they had come before it. Each comes
+    /// once: if it was overtaken and arrives after all, that is its second coming, and is dropped.
+    pub fn restored(&self) -> impl Iterator<Item = RtpIn<'a>> {
+        let Copies { copies, count } = self.copies;
+        let carrier = *self;
+        copies.into_iter().take(count).map(move |copy| RtpIn {
+            seq: copy.seq,
+            timestamp: carrier.timestamp.wrapping_sub(copy.offset),
+            marker: false,
+            payload: copy.payload,
+            restored_after: Some(copy.offset),
+            copies: Copies::default(),
+            ..carrier
+        })
+    }
 }
 
 impl fmt::Debug for RtpIn<'_> {
@@ -100,6 +139,8 @@ impl fmt::Debug for RtpIn<'_> {
             .field("ssrc", &self.ssrc)
             .field("level", &self.level)
             .field("payload", &format_args!("{} bytes", self.payload.len()))
+            .field("restored_after", &self.restored_after)
+            .field("copies", &self.copies.count)
             .finish()
     }
 }
@@ -187,6 +228,8 @@ pub struct EndpointStats {
     pub dtls_dropped: u64,
     /// Incoming packets lost, all streams together.
     pub lost: i64,
+    /// Of these, packets that a later one carried (RED, RFC 2198).
+    pub restored: u64,
     /// Share of incoming packets lost in the last report's interval.
     pub fraction_lost: f32,
     /// Jitter of incoming packets.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
 use super::grammar::LEVEL_URI;
-use super::offer::{AudioLine, Line};
+use super::offer::{AudioLine, Line, Opus, Red};
 use super::{Direction, Offer};
 
 /// Our side, as the answer describes it.
@@ -41,7 +41,7 @@ pub(crate) struct AnswerParams<'a> {
 /// One accepted m-line.
 struct Accepted {
     direction: Direction,
-    /// The format, and what `a=rtpmap` and `a=fmtp` say of it.
+    /// The formats, and what `a=rtpmap` and `a=fmtp` say of them.
     format: String,
     attributes: Vec<(&'static str, String)>,
     level_id: Option<u8>,
@@ -51,17 +51,30 @@ struct Accepted {
 
 impl Accepted {
     /// A line with Opus; `parameters` are further ones of `a=fmtp`.
-    fn opus(payload_type: u8, level_id: Option<u8>, parameters: &str, direction: Direction) -> Self {
+    fn opus(opus: &Opus, level_id: Option<u8>, parameters: &str, direction: Direction) -> Self {
+        let payload_type = opus.payload_type;
         let fmtp = format!("{payload_type} minptime=10;useinbandfec=1{parameters}");
+        let mut attributes = vec![("rtpmap", format!("{payload_type} opus/48000/2")), ("fmtp", fmtp)];
+        let mut format = payload_type.to_string();
+        if let Some(Red {
+            payload_type: red,
+            preferred,
+        }) = opus.red
+        {
+            attributes.push(("rtpmap", format!("{red} red/48000/2")));
+            attributes.push(("fmtp", format!("{red} {payload_type}/{payload_type}")));
+            // In the order of the offer: a browser sends the first.
+            format = if preferred {
+                format!("{red} {payload_type}")
+            } else {
+                format!("{payload_type} {red}")
+            };
+        }
+        attributes.extend([("ptime", "20".to_owned()), ("maxptime", "60".to_owned())]);
         Self {
             direction,
-            format: payload_type.to_string(),
-            attributes: vec![
-                ("rtpmap", format!("{payload_type} opus/48000/2")),
-                ("fmtp", fmtp),
-                ("ptime", "20".to_owned()),
-                ("maxptime", "60".to_owned()),
-            ],
+            format,
+            attributes,
             level_id,
             sends: None,
         }
@@ -123,7 +136,7 @@ impl Offer {
             return Some(Accepted {
                 // A stream of its own each, as what is in them isn't to be played in step.
                 sends: Some((*ssrc, format!("roomtone-slot-{number} slot-{number}"))),
-                ..Accepted::opus(extra.payload_type, extra.level_id, parameters, Direction::SendOnly)
+                ..Accepted::opus(&extra.opus, extra.level_id, parameters, Direction::SendOnly)
             });
         }
         if down && ours.extra_ssrcs.is_empty() {
@@ -155,7 +168,7 @@ impl Offer {
         parameters.push_str(sprop_stereo(ours.stereo && audio.line == self.downlink.line));
         Accepted {
             sends: direction.sends().then(|| (ours.ssrc, "roomtone mix".to_owned())),
-            ..Accepted::opus(audio.opus.payload_type, audio.level_id, &parameters, direction)
+            ..Accepted::opus(&audio.opus, audio.level_id, &parameters, direction)
         }
     }
 

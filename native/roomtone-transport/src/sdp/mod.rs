@@ -14,7 +14,7 @@ pub(crate) use answer::AnswerParams;
 pub use error::{SdpError, SdpErrorKind};
 pub(crate) use fingerprint::{Fingerprints, describe as describe_certificate};
 pub use offer::Offer;
-pub(crate) use offer::Setup;
+pub(crate) use offer::{Numbers, Setup};
 
 /// Direction of a stream, from the point of view of the side that writes the description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

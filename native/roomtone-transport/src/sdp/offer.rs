@@ -67,8 +67,26 @@ pub(super) struct AudioLine {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ExtraMedia {
     pub(super) line: usize,
-    pub(crate) payload_type: u8,
-    pub(crate) level_id: Option<u8>,
+    pub(super) opus: Opus,
+    pub(super) level_id: Option<u8>,
+}
+
+impl ExtraMedia {
+    /// What is sent there is numbered like this.
+    pub(crate) fn numbers(&self) -> Numbers {
+        self.opus.numbers(self.level_id)
+    }
+}
+
+/// The numbers that an m-line has for what is in our packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    /// Payload type of Opus.
+    pub(crate) opus: u8,
+    /// Payload type of redundant Opus (RED), where offered.
+    pub(crate) red: Option<u8>,
+    /// Header extension id of the RFC 6464 level, where offered.
+    pub(crate) level: Option<u8>,
 }
 
 /// An m-line that is accepted though nothing is sent on it: a microphone that was removed, or the
@@ -104,12 +122,31 @@ pub struct Offer {
     pub(crate) fingerprints: Fingerprints,
 }
 
+/// RED (RFC 2198) of nothing but the m-line's Opus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Red {
+    pub(super) payload_type: u8,
+    /// The offerer prefers it to plain Opus: it comes first.
+    pub(super) preferred: bool,
+}
+
 /// Opus as an m-line describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Opus {
     pub(super) payload_type: u8,
+    pub(super) red: Option<Red>,
     stereo: bool,
     max_average_bitrate: Option<u32>,
+}
+
+impl Opus {
+    fn numbers(&self, level: Option<u8>) -> Numbers {
+        Numbers {
+            opus: self.payload_type,
+            red: self.red.map(|red| red.payload_type),
+            level,
+        }
+    }
 }
 
 impl Offer {
@@ -175,9 +212,14 @@ impl Offer {
         self.uplink.level_id
     }
 
-    /// Payload type of Opus, and header extension id of the level, for what is sent to the peer.
-    pub(crate) fn downlink_numbers(&self) -> (u8, Option<u8>) {
-        (self.downlink.opus.payload_type, self.downlink.level_id)
+    /// Payload type of redundant Opus (RED, RFC 2198) on that m-line, where offered.
+    pub fn red_payload_type(&self) -> Option<u8> {
+        self.uplink.opus.red.map(|red| red.payload_type)
+    }
+
+    /// How what is sent to the peer is numbered.
+    pub(crate) fn downlink_numbers(&self) -> Numbers {
+        self.downlink.opus.numbers(self.downlink.level_id)
     }
 
     /// `a=mid` of the m-line on which the peer sends.
@@ -469,7 +511,7 @@ impl Reader<'_> {
         };
         let extra = usable.iter().filter(fits).map(|audio| ExtraMedia {
             line: audio.line,
-            payload_type: audio.opus.payload_type,
+            opus: audio.opus,
             level_id: audio.level_id,
         });
         extra.take(MAX_EXTRA).collect()
@@ -541,13 +583,9 @@ fn find_opus(media: &Media) -> Result<Opus, String> {
     let attributes = &media.attributes;
     let mut lacks = "has no Opus at 48 kHz (a=rtpmap with opus/48000/2)".to_owned();
     for format in media.fmt.split_whitespace() {
-        let Ok(payload_type) = format.parse::<u8>() else {
+        let Some(payload_type) = payload_type(format) else {
             continue;
         };
-        // 64–95 would look like RTCP once the marker bit is set (RFC 5761 section 4).
-        if payload_type > 127 || (64..96).contains(&payload_type) {
-            continue;
-        }
         let codec = format_value(attributes, "rtpmap", format).unwrap_or_default();
         if !codec.eq_ignore_ascii_case("opus/48000/2") {
             let codec = codec.to_ascii_lowercase();
@@ -561,6 +599,7 @@ fn find_opus(media: &Media) -> Result<Opus, String> {
         }
         let mut opus = Opus {
             payload_type,
+            red: find_red(media, payload_type),
             stereo: false,
             max_average_bitrate: None,
         };
@@ -577,6 +616,37 @@ fn find_opus(media: &Media) -> Result<Opus, String> {
         return Ok(opus);
     }
     Err(lacks)
+}
+
+fn payload_type(format: &str) -> Option<u8> {
+    // 64–95 would look like RTCP once the marker bit is set (RFC 5761 section 4).
+    let fits = |number: &u8| *number < 128 && !(64..96).contains(number);
+    format.parse().ok().filter(fits)
+}
+
+/// RED whose blocks are all of this payload type: `a=fmtp` has to name it, once for each block (RFC
+/// 2198 section 5).
+fn find_red(media: &Media, opus: u8) -> Option<Red> {
+    let mut preferred = true;
+    for format in media.fmt.split_whitespace() {
+        let Some(payload_type) = payload_type(format) else {
+            continue;
+        };
+        if payload_type == opus {
+            preferred = false;
+            continue;
+        }
+        let codec = format_value(&media.attributes, "rtpmap", format).unwrap_or_default();
+        let blocks = format_value(&media.attributes, "fmtp", format).unwrap_or_default();
+        let is_opus = |block: &str| block.trim().parse() == Ok(opus);
+        if codec.eq_ignore_ascii_case("red/48000/2") && blocks.split('/').all(is_opus) {
+            return Some(Red {
+                payload_type,
+                preferred,
+            });
+        }
+    }
+    None
 }
 
 fn ssrcs(attributes: &[Attribute]) -> Vec<u32> {

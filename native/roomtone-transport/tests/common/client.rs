@@ -45,6 +45,8 @@ pub struct ClientOptions {
     /// Of each check.
     pub priority: u32,
     pub check_every: Duration,
+    /// Offer RED, before plain Opus.
+    pub red: bool,
 }
 
 impl Default for ClientOptions {
@@ -63,6 +65,7 @@ impl Default for ClientOptions {
             tls_id: None,
             priority: 0x6E00_00FF,
             check_every: Duration::from_millis(500),
+            red: false,
         }
     }
 }
@@ -198,10 +201,19 @@ impl Client {
         let o = &self.options;
         let mut sdp = format!(
             "v=0\r\no=- {} 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
-             m=audio 9 UDP/TLS/RTP/SAVPF 111\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
+             m=audio 9 UDP/TLS/RTP/SAVPF {}\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\n\
              a=fingerprint:{}\r\na=setup:{}\r\na=rtcp-mux\r\na=rtcp-rsize\r\na={}\r\na=rtpmap:111 opus/48000/2\r\n",
-            o.origin, self.ufrag, self.pwd, self.fingerprint, o.setup, o.direction
+            o.origin,
+            if o.red { "63 111" } else { "111" },
+            self.ufrag,
+            self.pwd,
+            self.fingerprint,
+            o.setup,
+            o.direction
         );
+        if o.red {
+            sdp += "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n";
+        }
         if let Some(id) = o.level_id {
             sdp += &format!("a=extmap:{id} urn:ietf:params:rtp-hdrext:ssrc-audio-level\r\n");
         }

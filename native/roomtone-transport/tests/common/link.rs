@@ -49,6 +49,7 @@ pub struct Heard {
     pub ssrc: u32,
     pub level: Option<(u8, bool)>,
     pub payload: Vec<u8>,
+    pub restored_after: Option<u32>,
 }
 
 impl Link {
@@ -220,13 +221,15 @@ impl Link {
     /// Puts a datagram straight into the endpoint.
     pub fn inject(&mut self, from: SocketAddr, data: &[u8]) {
         let mut data = data.to_vec();
-        if let Some(packet) = self.server.handle_datagram(self.now, from, &mut data) {
+        let packet = self.server.handle_datagram(self.now, from, &mut data);
+        for packet in packet.iter().flat_map(|packet| packet.restored().chain([*packet])) {
             self.heard.push(Heard {
                 seq: packet.seq,
                 timestamp: packet.timestamp,
                 ssrc: packet.ssrc,
                 level: packet.level,
                 payload: packet.payload.to_vec(),
+                restored_after: packet.restored_after,
             });
         }
     }
