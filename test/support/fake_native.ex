@@ -123,6 +123,15 @@ defmodule Roomtone.FakeNative do
     :exit, _reason -> :ok
   end
 
+  # Recordings of nothing, in no folder.
+  def record_start(%{mix: mix, tracks: tracks}),
+    do: {:ok, {make_ref(), if(mix, do: make_ref()), if(tracks, do: make_ref())}}
+
+  def record_names(_recording, _names), do: :ok
+  def record_enter(_recording, _event, _fields), do: :ok
+  def record_status(_recording), do: %{state: :running, bytes: 0, lost_ms: 0}
+  def record_stop(_recording), do: %{state: :stopped, bytes: 0, lost_ms: 0}
+
   # Not JSON, but with the same three parts, and as hard to forge.
   def token_sign(claims, secret) do
     signed = encode("HS256") <> "." <> encode(:erlang.term_to_binary(claims))
@@ -294,6 +303,9 @@ defmodule Roomtone.FakeNative do
 
   defp execute({:leave, %{room: room, peer: peer}}, shard, state),
     do: update_peers(state, shard, room, &MapSet.delete(&1, peer))
+
+  defp execute({:join_tap, %{room: room, peer: peer}}, shard, state),
+    do: state |> update_peers(shard, room, &MapSet.put(&1, peer)) |> connect(shard, room, peer)
 
   defp execute({:fault, %{scope: :shard}}, shard, state), do: panic(state, shard)
 

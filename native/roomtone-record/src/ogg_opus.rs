@@ -1,4 +1,4 @@
-//! An Ogg Opus file (RFC 7845), written page by page. What is on disk is valid after each of them.
+//! An Ogg Opus file (RFC 7845), written page by page and valid after each of them.
 
 use std::fs::File;
 use std::io::{self, Write};
