@@ -17,7 +17,7 @@ fn connected() -> Link {
     })
 }
 
-/// What packet `n` of a stream holds.
+/// The payload of packet `n`.
 fn opus(n: u16) -> Vec<u8> {
     vec![0xF8, n as u8, (n >> 8) as u8]
 }

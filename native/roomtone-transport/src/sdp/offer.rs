@@ -72,7 +72,7 @@ pub(crate) struct ExtraMedia {
 }
 
 impl ExtraMedia {
-    /// What is sent there is numbered like this.
+    /// The numbers for packets that are sent there.
     pub(crate) fn numbers(&self) -> Numbers {
         self.opus.numbers(self.level_id)
     }
