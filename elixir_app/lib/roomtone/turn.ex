@@ -8,6 +8,7 @@ defmodule Roomtone.Turn do
   base64 of an HMAC-SHA1 over it. So a TURN server tells nobody's credentials from a database, and quotas count by person.
   """
 
+  alias Roomtone.Cluster.Link
   alias Roomtone.Config
 
   # Longer than a call: a relay asks for them again when a client refreshes its allocation.
@@ -24,13 +25,21 @@ defmodule Roomtone.Turn do
   def ice_servers(identity, config \\ Config.get(), now \\ System.system_time(:second))
 
   def ice_servers(identity, config, now) do
-    for {[_ | _] = urls, secret} <- [built_in(config), {config.turn_urls, config.turn_secret}] do
+    built_in = {built_in(config), Config.built_in_turn_secret(config)}
+
+    for {[_ | _] = urls, secret} <- [built_in, {config.turn_urls, config.turn_secret}] do
       {username, credential} = credentials(identity, secret, now)
       %{urls: urls, username: username, credential: credential}
     end
   end
 
-  defp built_in(config) do
+  # Each media node relays to its own media ports. Which of them has the room may not be known yet.
+  defp built_in(%{role: :web}), do: Link.turn_urls()
+  defp built_in(config), do: own_urls(config)
+
+  @doc "The addresses of the built-in TURN server of this node."
+  @spec own_urls(Config.t()) :: [String.t()]
+  def own_urls(config) do
     # A browser asks each of them from each of its own addresses, so one of each family it is.
     {ipv4, ipv6} = Enum.split_with(config.public_ip, &(tuple_size(&1) == 4))
     hosts = for ip <- Enum.flat_map([ipv4, ipv6], &(&1 |> prefer_remote() |> Enum.take(1))), do: in_url(ip)
@@ -43,7 +52,7 @@ defmodule Roomtone.Turn do
       end
 
     tls = for port <- List.wrap(config.turn_tls_port), host <- named, do: "turns:#{host}:#{port}?transport=tcp"
-    {plain ++ tls, Config.built_in_turn_secret(config)}
+    plain ++ tls
   end
 
   defp in_url(ip) when is_tuple(ip), do: ip |> :inet.ntoa() |> to_string() |> in_url()

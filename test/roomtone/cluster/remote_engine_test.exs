@@ -88,10 +88,27 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
     eventually(fn -> match?({200, _health}, get(web, "/healthz")) end)
   end
 
-  test "a media node answers for its health on a port of its own" do
+  test "browsers are told the TURN servers of the media nodes, with credentials that these accept" do
+    port = free_port()
+    media = TestCluster.start(:media, turn_port: port)
+    web = TestCluster.start(:web, cluster_nodes: [media.node])
+    TestCluster.await_media(web, 1)
+    config = TestCluster.call(web, Roomtone.Config, :get, [])
+    assert [server] = TestCluster.call(web, Roomtone.Turn, :ice_servers, ["ada", config, 1_700_000_000])
+    assert "turn:127.0.0.1:#{port}?transport=udp" in server.urls
+    config = TestCluster.call(media, Roomtone.Config, :get, [])
+    assert [^server] = TestCluster.call(media, Roomtone.Turn, :ice_servers, ["ada", config, 1_700_000_000])
+  end
+
+  defp free_port do
     {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
     {:ok, port} = :inet.port(socket)
     :gen_tcp.close(socket)
+    port
+  end
+
+  test "a media node answers for its health on a port of its own" do
+    port = free_port()
     media = TestCluster.start(:media, health_port: port)
     at = %{media | port: port}
     assert {200, health} = get(at, "/healthz")

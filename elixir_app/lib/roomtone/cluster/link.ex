@@ -29,6 +29,8 @@ defmodule Roomtone.Cluster.Link do
   @stride 1000
   @most_underway 4096
   @batch 256
+  # A browser tries each of them.
+  @most_turn_urls 8
   @attach_ms 5_000
   @attach_again_ms 50
   @tick_ms 1_000
@@ -126,6 +128,13 @@ defmodule Roomtone.Cluster.Link do
         rooms: max(told.rooms, ours.rooms)
       }
     end
+  end
+
+  @doc "The addresses of the TURN servers that media nodes have built in."
+  @spec turn_urls() :: [String.t()]
+  def turn_urls do
+    urls = for {_slot, _node, %{draining: false, turn: urls}} <- Table.reports(), url <- urls, do: url
+    urls |> Enum.uniq() |> Enum.take(@most_turn_urls)
   end
 
   @doc "The media node of a shard, while it is there."

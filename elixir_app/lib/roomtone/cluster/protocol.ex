@@ -56,8 +56,15 @@ defmodule Roomtone.Cluster.Protocol do
           stats: map
         }
 
-  @typedoc "The report that a media node sends once a second."
-  @type report :: %{draining: boolean, shards: %{Native.shard() => shard_report}}
+  @typedoc """
+  The report that a media node sends once a second: whether it is about to stop, its shards, and the
+  addresses of its TURN server.
+  """
+  @type report :: %{
+          required(:draining) => boolean,
+          required(:shards) => %{Native.shard() => shard_report},
+          optional(:turn) => [String.t()]
+        }
 
   @typedoc """
   A message.

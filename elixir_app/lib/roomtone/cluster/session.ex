@@ -17,7 +17,7 @@ defmodule Roomtone.Cluster.Session do
 
   require Logger
 
-  alias Roomtone.{Config, Drain, Media, Native, UnknownMessage}
+  alias Roomtone.{Config, Drain, Media, Native, Turn, UnknownMessage}
   alias Roomtone.Cluster.{Protocol, Table}
   alias Roomtone.Media.{Load, Retry}
 
@@ -203,7 +203,7 @@ defmodule Roomtone.Cluster.Session do
 
   defp report do
     shards = for shard <- 0..(Config.get().shards - 1), into: %{}, do: {shard, shard_report(shard)}
-    %{draining: Drain.draining?(), shards: shards}
+    %{draining: Drain.draining?(), shards: shards, turn: Turn.own_urls(Config.get())}
   end
 
   defp shard_report(shard) do
