@@ -10,6 +10,7 @@ import { showInBrowser } from "./browser_state.js";
 import { Chat } from "./chat_hook.js";
 import { Invite } from "./invite_hook.js";
 import { FloorMap } from "./floor_map.js";
+import { Journey } from "./journey_hook.js";
 import { hintWhenMuted } from "./muted_talk.js";
 import { basePath, byId, csrfToken, roomPage } from "./dom.js";
 import { showProblems } from "./problems.js";
@@ -25,7 +26,7 @@ document.documentElement.toggleAttribute("data-insecure", !isSecureContext);
 const liveSocket = new LiveSocket(`${basePath()}/live`, Socket, {
   ...transport.options({ first: 50, most: 5000 }),
   params: { _csrf_token: csrfToken() },
-  hooks: { Room, Chat, Invite, FloorMap },
+  hooks: { Room, Chat, Invite, FloorMap, Journey },
   dom: { onBeforeElUpdated: keepTyped },
 });
 liveSocket.connect();

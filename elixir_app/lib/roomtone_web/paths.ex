@@ -27,6 +27,15 @@ defmodule RoomtoneWeb.Paths do
   @spec room_path(String.t(), String.t() | nil) :: String.t()
   def room_path(room, name \\ nil), do: path("/rooms/#{segment(room)}#{query(name: name)}")
 
+  @doc """
+  The page of a packet's journey, for a guest of this name.
+
+      iex> RoomtoneWeb.Paths.journey_path("attic", "Zoë")
+      "/rooms/attic/journey?name=Zo%C3%AB"
+  """
+  @spec journey_path(String.t(), String.t() | nil) :: String.t()
+  def journey_path(room, name), do: path("/rooms/#{segment(room)}/journey#{query(name: name)}")
+
   @doc "Where a room's page gets a fresh token."
   @spec token_path(String.t(), String.t() | nil) :: String.t()
   def token_path(room, name), do: path("/rooms/#{segment(room)}/token#{query(name: name)}")

@@ -45,6 +45,7 @@ defmodule RoomtoneWeb.Router do
       live "/", LobbyLive
       live "/about", AboutLive
       live "/rooms/:room", RoomLive
+      live "/rooms/:room/journey", JourneyLive
     end
 
     post "/rooms", PageController, :enter

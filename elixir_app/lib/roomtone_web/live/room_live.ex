@@ -477,7 +477,7 @@ defmodule RoomtoneWeb.RoomLive do
             <.chat messages={@messages} me={@entry.identity} open={@mine and not @away} error={@chat_error} />
           </aside>
         </div>
-        <.controls />
+        <.controls journey={journey_path(@entry.room, if(@visitor.user, do: nil, else: @entry.name))} />
       </div>
     </Layouts.app>
     """

@@ -5,6 +5,8 @@ defmodule RoomtoneWeb.RoomLive.Controls do
   """
   use RoomtoneWeb, :html
 
+  attr :journey, :string, required: true, doc: "the page of a packet's journey"
+
   @doc "The buttons at the foot of a room, and what opens above them: the microphones, the settings."
   def controls(assigns) do
     ~H"""
@@ -50,6 +52,7 @@ defmodule RoomtoneWeb.RoomLive.Controls do
         <details class="connection" id="connection">
           <summary>Your connection</summary>
           <div id="connection-figures"></div>
+          <p><.link navigate={@journey}>The journey of your sound, live</.link></p>
         </details>
       </section>
     </footer>

@@ -1,0 +1,82 @@
+defmodule RoomtoneWeb.JourneyLiveTest do
+  use RoomtoneWeb.LiveCase
+
+  alias Roomtone.Trace
+  alias RoomtoneWeb.Journey
+
+  @server ~w(receive find open insert wait decode mix encode seal send place)
+
+  defp open_journey(page, room, name) do
+    {:ok, view, _html} = live(RoomtoneWeb.BrowserSession.again(page.conn), journey_path(room, name))
+    view
+  end
+
+  test "follows packets of the person who looks, and shows every stage of the server" do
+    room = open_room()
+    page = sit_down(room, "Ada")
+    refute_received {:native, _shard, {:trace, _fields}}
+    view = open_journey(page, room, "Ada")
+    peer = page.media.peer
+    assert_receive {:native, _shard, {:trace, %{talker: ^peer}}}, 5_000
+    for stage <- @server, do: shown(view, ~s([data-stage="#{stage}"][data-known="measured"]))
+    shown(view, "#journey-state", "a mix that 3 listeners share")
+    assert has_element?(view, ~s([data-stage="wait"] td), "14 ms")
+    # The browser's figures are marked as estimates.
+    refute has_element?(view, ~s([data-stage="uplink"]))
+    figures = %{"round_trip" => 30, "buffer" => 41.5, "decode" => 1, "playout" => "x", "other" => 1}
+    render_hook(view, "browser", figures)
+    for stage <- ~w(uplink downlink buffer decode_there), do: shown(view, ~s([data-stage="#{stage}"] .tag), "estimated")
+    refute has_element?(view, ~s([data-stage="playout"]))
+  end
+
+  test "traces nobody for a browser that isn't in the room" do
+    room = open_room()
+    page = sit_down(room, "Ada")
+    stranger = arrive(room, "Ben")
+    view = open_journey(stranger, room, "Ben")
+    shown(view, "#journey-state", "You aren't in this room")
+    assert page.media.room
+    refute_receive {:native, _shard, {:trace, _fields}}, 50
+  end
+
+  test "the stages of a packet add up to the whole way" do
+    trace = %Trace{
+      room: "r",
+      talker: "ada",
+      listener: "ben",
+      way: :mixed,
+      shared_by: 1,
+      into_frame_us: 4_000.0,
+      stages: [kernel: 0.0, shard: 100.0, room: 101.0, opened: 106.0, sealed: 8_000.0, sent: 8_050.0]
+    }
+
+    browser = Journey.browser(%{"round_trip" => 20, "buffer" => 40, "decode" => -1, "playout" => 1.0e9})
+    assert browser == %{round_trip: 20.0, buffer: 40.0}
+    journey = Enum.reduce(1..100, %Journey{}, fn _n, journey -> Journey.add(journey, trace, browser) end)
+    assert length(journey.samples) == 60
+    rows = Journey.rows(journey)
+    assert_in_delta Enum.sum(Enum.map(rows, & &1.ms)), Journey.total(journey).ms, 0.001
+    # Frame, look-ahead, both ways, the server, the place in the frame, the buffer.
+    assert_in_delta Journey.total(journey).ms, 20 + 6.5 + 20 + 8.05 + 4 + 40, 0.001
+    assert Enum.all?(rows, &(&1.ms >= 0 and &1.p50 <= &1.p99))
+    begins = Enum.map(rows, & &1.begin)
+    assert begins == Enum.sort(begins)
+  end
+
+  test "a packet that went nowhere has no way to a listener" do
+    trace = %Trace{
+      room: "r",
+      talker: "ada",
+      listener: nil,
+      way: :nowhere,
+      shared_by: nil,
+      into_frame_us: 0.0,
+      stages: [shard: 0.0, room: 1.0, opened: 6.0]
+    }
+
+    stages =
+      %Journey{} |> Journey.add(trace, %{round_trip: 20.0, buffer: 40.0}) |> Journey.rows() |> Enum.map(& &1.stage)
+
+    assert stages == [:frame, :lookahead, :uplink, :find, :open]
+  end
+end
