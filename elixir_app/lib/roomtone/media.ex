@@ -229,10 +229,14 @@ defmodule Roomtone.Media do
   """
   @spec join_tap(place, id, Roomtone.Native.tap(), Roomtone.Native.tap_sound()) :: :ok | {:error, :media_busy}
   def join_tap(%{room: room, shard: shard}, peer, tap, sound) do
-    with {:ok, {shard, _stamp}} <- own_peer(peer, room, shard),
-         {:error, _} = error <- submit(shard, {:join_tap, %{room: room, peer: peer, tap: tap, sound: sound}}) do
-      forget(peer)
-      error
+    case own_peer(peer, room, shard) do
+      {:ok, {shard, _stamp}} ->
+        submitted = submit(shard, {:join_tap, %{room: room, peer: peer, tap: tap, sound: sound}})
+        if submitted != :ok, do: forget(peer)
+        submitted
+
+      {:error, :media_busy} = error ->
+        error
     end
   end
 

@@ -122,12 +122,12 @@ defmodule Roomtone.Tap do
   end
 
   defp open(args) do
-    with {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Tap.Supervisor, {__MODULE__, args}) do
-      case SafeCall.call(pid, :open, 10_000) do
-        {:ok, :ok} -> {:ok, pid}
-        {:ok, {:error, _} = error} -> error
-        {:error, _late_or_gone} -> {:error, :media_busy}
-      end
+    {:ok, pid} = DynamicSupervisor.start_child(Roomtone.Tap.Supervisor, {__MODULE__, args})
+
+    case SafeCall.call(pid, :open, 10_000) do
+      {:ok, :ok} -> {:ok, pid}
+      {:ok, {:error, _} = error} -> error
+      {:error, _late_or_gone} -> {:error, :media_busy}
     end
   end
 
