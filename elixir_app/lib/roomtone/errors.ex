@@ -70,8 +70,6 @@ defmodule Roomtone.Errors do
     {:already_recording, :already_recording, 409, false, "The room is being recorded already."},
     {:not_recording, :not_recording, 409, false, "The room isn't being recorded."},
     {:no_recordings, :no_recordings, 404, false, "Recording isn't set up here."},
-    {:sound_elsewhere, :sound_elsewhere, 501, false,
-     "This server only has the pages: sound is tapped and recorded where it is mixed."},
     {:not_mixed, :not_mixed, 422, false, "A room that forwards has no mix."},
     {{:recording_failed, :disk_full}, :recording_failed, 503, true, "The disk is full, so nothing can be recorded."},
     {:recording_failed, :recording_failed, 503, true, "The recording can't be written."},

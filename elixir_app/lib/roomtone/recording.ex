@@ -29,7 +29,6 @@ defmodule Roomtone.Recording do
           | :no_recordings
           | :not_mixed
           | :media_busy
-          | :sound_elsewhere
           | {:invalid_option, atom}
           | {:recording_failed, atom}
           | Roomtone.room_error()
@@ -42,8 +41,7 @@ defmodule Roomtone.Recording do
   @doc false
   @spec start(String.t(), keyword) :: {:ok, Path.t()} | {:error, error}
   def start(room, opts) do
-    with :ok <- Tap.sound_here(),
-         {:ok, opts} <- check(opts),
+    with {:ok, opts} <- check(opts),
          {:ok, folder} <- folder(room, opts),
          args = %{room: room, opts: Map.put(opts, :folder, folder)},
          {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do

@@ -15,7 +15,7 @@ defmodule Roomtone.Tap do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Config, Media, RoomServer, SafeCall, UnknownMessage}
+  alias Roomtone.{Media, RoomServer, SafeCall, UnknownMessage}
   alias Roomtone.Media.Retry
 
   @most_waiting 50
@@ -73,7 +73,6 @@ defmodule Roomtone.Tap do
           :not_mixed
           | :overloaded
           | :media_busy
-          | :sound_elsewhere
           | {:invalid_option, atom}
           | {:invalid_tap, term}
           | Roomtone.room_error()
@@ -106,8 +105,7 @@ defmodule Roomtone.Tap do
   @doc false
   @spec start(String.t(), what, keyword, pid) :: {:ok, pid} | {:error, error}
   def start(room, what, opts, owner) do
-    with :ok <- sound_here(),
-         :ok <- check_what(what),
+    with :ok <- check_what(what),
          {:ok, opts} <- check(opts),
          :ok <- fits(what, opts),
          do: open(%{room: room, what: what, opts: opts, owner: owner})
@@ -139,11 +137,6 @@ defmodule Roomtone.Tap do
       {:error, _late_or_gone} -> {:error, :not_found}
     end
   end
-
-  @doc false
-  # A web node has neither the sound nor the library that decodes it.
-  @spec sound_here() :: :ok | {:error, :sound_elsewhere}
-  def sound_here, do: if(Config.get().role == :web, do: {:error, :sound_elsewhere}, else: :ok)
 
   defp check_what(:mix), do: :ok
   defp check_what(:each), do: :ok
