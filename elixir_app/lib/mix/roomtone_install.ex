@@ -319,7 +319,7 @@ defmodule Mix.RoomtoneInstall do
         \"""
       end
 
-      # Who is there has changed.
+      # The list of people has changed.
       @impl true
       def handle_info({:roomtone, _room, _event}, socket), do: {:noreply, count(socket)}
 

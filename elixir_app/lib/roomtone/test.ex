@@ -48,7 +48,7 @@ defmodule Roomtone.Test do
   follow the wall clock: a room closes when it has been empty for `empty_after`, and somebody whose
   process died leaves after the grace period.
 
-  ## Who hears whom
+  ## Assertions
 
   Each person has a tone of their own, which is recognised in what others hear. `assert_hears/3` and
   `refute_hears/3` look at the last 300 ms. A word takes 50 to 150 ms from a mouth to an ear, so let
