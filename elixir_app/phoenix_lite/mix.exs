@@ -8,7 +8,10 @@ defmodule Mix.Tasks.Compile.LiteHttp do
   def run(_args) do
     workspace = Path.expand("../..", __DIR__)
     # The app that this is a dependency of needs its own library too; both are built at once.
-    Roomtone.NativeBuild.run("lite-http", "lite_http", workspace, Path.join(__DIR__, "priv/native"), ["roomtone-nif", "lite-http"])
+    Roomtone.NativeBuild.run("lite-http", "lite_http", workspace, Path.join(__DIR__, "priv/native"), [
+      "roomtone-nif",
+      "lite-http"
+    ])
   end
 end
 
