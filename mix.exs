@@ -170,7 +170,8 @@ defmodule Roomtone.MixProject do
   # the environment.
   defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
 
-  # `mix roomtone.package` checks it. All crates are in it, because cargo needs each member of its workspace.
+  # `mix roomtone.package` checks it. All crates are in it, because cargo needs each member of its workspace, but not the fuzz
+  # targets, which are outside.
   defp package do
     [
       licenses: ["MIT", "Apache-2.0"],
@@ -182,7 +183,7 @@ defmodule Roomtone.MixProject do
           ~w(elixir_app/assets/*.json elixir_app/assets/manifest.webmanifest elixir_app/assets/build.mjs) ++
           ~w(elixir_app/assets/README.md elixir_app/phoenix_lite/lib) ++
           ~w(elixir_app/phoenix_lite/mix.exs elixir_app/phoenix_lite/config elixir_app/phoenix_lite/priv/.gitkeep),
-      exclude_patterns: [~r"^priv/static/assets/(vendor|built)/", ~r"^docs/images/"]
+      exclude_patterns: [~r"^priv/static/assets/(vendor|built)/", ~r"^docs/images/", ~r"^native/fuzz/"]
     ]
   end
 

@@ -143,12 +143,12 @@ async function whip(room, token) {
 }
 
 test("a third person finds the same lock after a restart by page, by channel and by WHIP", async () => {
-  const { room, ann } = await stage();
+  const { room, ann, bob } = await stage();
   // From the page of a room that isn't locked; a page's token says which passcode its browser knows.
   const cat = await arrive("Cat", TONES[2]);
   await cat.join(server.url, "elsewhere");
   await restart("kill -9");
-  await Promise.all([ann.connected(40_000), cat.connected(40_000)]);
+  await Promise.all([ann, bob, cat].map((person) => person.connected(40_000)));
   const answer = await cat.page.evaluate(async (name) => {
     const csrf = document.querySelector('meta[name="csrf-token"]').getAttribute("content");
     const path = `/rooms/${encodeURIComponent(name)}/token?name=Cat`;
