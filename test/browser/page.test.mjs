@@ -89,14 +89,15 @@ test("the first stop of the keyboard leads past the head of the page", async () 
 
 test("the page can be installed as an app", async () => {
   const session = await ada.context.newCDPSession(ada.page);
-  const { errors, data } = await session.send("Page.getAppManifest");
+  const { errors, data, url } = await session.send("Page.getAppManifest");
   assert.deepEqual(errors, []);
   for (const { src, sizes } of JSON.parse(data).icons) {
+    // Relative to the manifest, so that a prefix holds for both.
     const [width, height] = await ada.page.evaluate(async (src) => {
       const image = Object.assign(new Image(), { src });
       await image.decode();
       return [image.naturalWidth, image.naturalHeight];
-    }, src);
+    }, new URL(src, url).href);
     if (sizes !== "any") assert.equal(`${width}x${height}`, sizes, src);
   }
   const { installabilityErrors } = await session.send("Page.getInstallabilityErrors");
