@@ -35,8 +35,8 @@ pub use config::{EndpointOptions, NtpClock, TransportConfig};
 pub use demux::{Packet, PacketKind, StunPacket, classify, stun_local_ufrag};
 pub use dtls::{Certificate, CertificateError};
 pub use endpoint::{
-    AcceptError, AudioOut, CloseReason, Copies, Endpoint, EndpointStats, Event, MAX_PAYLOAD, OfferKind, RtpIn, SlotOut,
-    Transmit,
+    AcceptError, AudioOut, CloseReason, Copies, Endpoint, EndpointStats, Event, MAX_COPIES_OUT, MAX_PAYLOAD, OfferKind,
+    RtpIn, SlotOut, Transmit,
 };
 pub use outbox::Outbox;
 pub use rtcp::RemoteStats;

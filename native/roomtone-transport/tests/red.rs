@@ -6,6 +6,7 @@ mod common;
 
 use common::{ClientOptions, Link, MS};
 use proptest::prelude::*;
+use roomtone_transport::{AudioOut, MAX_COPIES_OUT, MAX_PAYLOAD};
 
 const RED: u8 = 63;
 const OPUS: u8 = 111;
@@ -154,6 +155,125 @@ fn without_the_offer_redundancy_is_refused() {
     let mut link = Link::connected(ClientOptions::default());
     send(&mut link, RED, 1, 0, &red(&[], &[1]));
     assert_eq!((link.rtp().len(), link.server.stats().malformed), (0, 1));
+}
+
+/// The server sends packets of these lengths, 20 ms each; a payload is full of its number.
+fn server_sends(link: &mut Link, lengths: &[usize]) {
+    for (n, length) in lengths.iter().enumerate() {
+        let payload = vec![n as u8; *length];
+        assert!(link.send_audio(AudioOut {
+            timestamp: n as u32 * 960,
+            marker: false,
+            level: None,
+            payload: &payload,
+        }));
+    }
+    link.run(50 * MS);
+}
+
+/// Of each packet that the client got: its payload type, its copies as number and offset, and its own number.
+fn taken_apart(link: &Link) -> Vec<(u8, Vec<(u8, u32)>, u8)> {
+    let apart = |packet: &Vec<u8>| {
+        // No extension was sent.
+        let (payload_type, mut rest) = (packet[1] & 0x7F, &packet[12..]);
+        let mut copies = Vec::new();
+        if payload_type == RED {
+            while rest[0] & 0x80 != 0 {
+                assert_eq!(rest[0] & 0x7F, OPUS);
+                let word = u32::from_be_bytes([0, rest[1], rest[2], rest[3]]);
+                copies.push((word >> 10, (word & 0x3FF) as usize));
+                rest = &rest[4..];
+            }
+            assert_eq!(rest[0], OPUS);
+            rest = &rest[1..];
+        }
+        let mut read = Vec::new();
+        for (offset, length) in copies {
+            assert!(rest[..length].iter().all(|byte| *byte == rest[0]));
+            read.push((rest[0], offset));
+            rest = &rest[length..];
+        }
+        assert!(rest.iter().all(|byte| *byte == rest[0]));
+        (payload_type, read, rest[0])
+    };
+    link.client.rtp.iter().map(|(_, packet)| apart(packet)).collect()
+}
+
+#[test]
+fn what_is_sent_carries_as_many_copies_as_are_asked_for() {
+    let mut link = connected();
+    assert!(link.server.takes_red());
+    server_sends(&mut link, &[20, 20]);
+    assert!(
+        taken_apart(&link).iter().all(|packet| packet.0 == OPUS),
+        "none at first"
+    );
+    link.client.rtp.clear();
+    link.server.set_copies(1);
+    server_sends(&mut link, &[20, 21, 22]);
+    let one = |n| (RED, vec![(n - 1, 960)], n);
+    assert_eq!(taken_apart(&link), [(OPUS, vec![], 0), one(1), one(2)]);
+    link.client.rtp.clear();
+    // More than there may be.
+    link.server.set_copies(MAX_COPIES_OUT + 5);
+    server_sends(&mut link, &[20, 21, 22, 23]);
+    let two = |n| (RED, vec![(n - 2, 1_920), (n - 1, 960)], n);
+    let sent = taken_apart(&link);
+    assert_eq!(sent[2..], [two(2), two(3)]);
+    // The client and we count the same bytes: 4 for each copy's head, 1 for the packet's.
+    let stats = link.server.stats();
+    assert_eq!(stats.copies_out, 2 + 1 + 2 + 2);
+    link.client.rtp.clear();
+    link.server.set_copies(0);
+    server_sends(&mut link, &[20, 20]);
+    assert!(
+        taken_apart(&link).iter().all(|packet| packet.0 == OPUS),
+        "none any more"
+    );
+}
+
+#[test]
+fn copies_that_are_too_long_or_too_old_stay_out() {
+    let mut link = connected();
+    link.server.set_copies(2);
+    // The third leaves room for one, the fourth for none; the fifth is too long to be copied.
+    server_sends(&mut link, &[400, 400, 700, MAX_PAYLOAD, 1_100, 40, 40]);
+    let sent: Vec<Vec<u8>> = taken_apart(&link)
+        .into_iter()
+        .map(|(_, copies, _)| copies.into_iter().map(|copy| copy.0).collect())
+        .collect();
+    assert_eq!(sent, [vec![], vec![0], vec![1], vec![], vec![], vec![], vec![5]]);
+    assert!(
+        link.client
+            .rtp
+            .iter()
+            .all(|(_, packet)| packet.len() <= 12 + MAX_PAYLOAD)
+    );
+    // After a pause of 400 ms a copy's offset has no place in the packet.
+    link.client.rtp.clear();
+    for timestamp in [100_000, 100_960, 120_160, 121_120] {
+        let payload = [1; 10];
+        link.send_audio(AudioOut {
+            timestamp,
+            marker: false,
+            level: None,
+            payload: &payload,
+        });
+    }
+    link.run(50 * MS);
+    let counts: Vec<usize> = taken_apart(&link).iter().map(|(_, copies, _)| copies.len()).collect();
+    assert_eq!(counts, [0, 1, 0, 1]);
+}
+
+#[test]
+fn a_peer_that_has_not_agreed_on_red_gets_plain_opus() {
+    let mut link = Link::connected(ClientOptions::default());
+    assert!(!link.server.takes_red());
+    link.server.set_copies(2);
+    server_sends(&mut link, &[20; 5]);
+    assert_eq!(link.client.rtp.len(), 5);
+    assert!(taken_apart(&link).iter().all(|packet| packet.0 == OPUS));
+    assert_eq!(link.server.stats().copies_out, 0);
 }
 
 proptest! {

@@ -52,6 +52,8 @@ pub(super) struct Media {
     incoming: Incoming,
     /// Our streams: the primary one, then those on further m-lines.
     streams: Vec<OutStream>,
+    /// With how many copies of earlier packets each is sent, where the peer takes them.
+    copies: usize,
     next_report: Option<Instant>,
     remote: Option<RemoteStats>,
     counters: EndpointStats,
@@ -70,6 +72,7 @@ impl Media {
             level_id: None,
             incoming: Incoming::default(),
             streams: vec![OutStream::new(provider)?],
+            copies: 0,
             next_report: None,
             remote: None,
             counters: EndpointStats::default(),
@@ -92,10 +95,27 @@ impl Media {
         for (index, extra) in offer.extra.iter().take(most).enumerate() {
             if index == self.extra() {
                 self.streams.extend(OutStream::new(provider));
+                self.set_copies(self.copies);
             }
             if let Some(stream) = self.streams.get_mut(1 + index) {
                 stream.negotiate(extra.numbers());
             }
+        }
+    }
+
+    /// Whether the peer takes redundant Opus (RED) on all of our streams.
+    pub(super) fn takes_red(&self) -> bool {
+        self.streams
+            .iter()
+            .skip(usize::from(self.extra() > 0))
+            .all(|stream| stream.red_types().is_some())
+    }
+
+    /// Sends this many copies of earlier packets with each.
+    pub(super) fn set_copies(&mut self, copies: usize) {
+        self.copies = copies;
+        for stream in &mut self.streams {
+            stream.set_copies(copies);
         }
     }
 
@@ -282,13 +302,29 @@ impl Media {
         let (Some(srtp), Some(stream)) = (self.srtp.as_mut(), self.streams.get_mut(stream)) else {
             return false;
         };
-        let header = stream.header(audio);
-        let sent = out.write(to, |bytes, start| {
-            let len = rtp::write(bytes, &header, audio.payload);
-            srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
-        });
+        let mut header = stream.header(audio);
+        let copies = stream.copies_for(audio);
+        let count = copies.as_slice().len();
+        let mut octets = audio.payload.len();
+        let sent = match stream.red_types().filter(|_| count > 0) {
+            None => out.write(to, |bytes, start| {
+                let len = rtp::write(bytes, &header, audio.payload);
+                srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
+            }),
+            Some((red_type, opus)) => {
+                header.payload_type = red_type;
+                octets = red::len(copies.as_slice(), audio.payload);
+                out.write(to, |bytes, start| {
+                    let len = rtp::write(bytes, &header, &[]);
+                    red::write(bytes, opus, copies.as_slice(), audio.payload);
+                    srtp.protect_rtp(bytes, start, len, header.ssrc, header.sequence)
+                })
+            }
+        };
         if sent {
-            stream.sender.sent(now, header.timestamp, audio.payload.len());
+            stream.keep(audio);
+            self.counters.copies_out += count as u64;
+            stream.sender.sent(now, header.timestamp, octets);
             if self.counters.first_out.is_none() {
                 self.counters.first_out = self.since_connected(now);
             }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 
 pub use media::MAX_PAYLOAD;
-pub use out_stream::SlotOut;
+pub use out_stream::{MAX_COPIES_OUT, SlotOut};
 pub use types::{AcceptError, AudioOut, CloseReason, Copies, EndpointStats, Event, OfferKind, RtpIn, Transmit};
 
 use crate::complaints::Cause;
@@ -299,6 +299,20 @@ impl Endpoint {
     /// `maxaveragebitrate` (RFC 7587).
     pub fn max_average_bitrate(&self) -> Option<u32> {
         self.offer.max_average_bitrate()
+    }
+
+    /// Whether the peer takes redundant Opus (RED, RFC 2198) of us.
+    pub fn takes_red(&self) -> bool {
+        self.media.takes_red()
+    }
+
+    /// From now on each packet carries copies of this many before it, [`MAX_COPIES_OUT`] at most, if
+    /// the peer [takes](Self::takes_red) them and the packet stays within [`MAX_PAYLOAD`] bytes. At
+    /// first none.
+    ///
+    /// To begin with copies allocates; sending them doesn't.
+    pub fn set_copies(&mut self, copies: usize) {
+        self.media.set_copies(copies);
     }
 
     /// Can packets of the peer come in?

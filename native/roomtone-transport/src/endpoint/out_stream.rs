@@ -1,13 +1,16 @@
 //! A stream that we send: its SSRC, its numbers, and the headers of its packets.
 //!
 //! An endpoint has one for the mix, and one more for each further m-line on which others' packets
-//! are forwarded.
+//! are forwarded. Where the peer takes redundant Opus (RED, RFC 2198) and loses packets, a stream
+//! keeps its last ones, of which copies go along with those that follow.
 
 use rtc::crypto::RTCCryptoProvider;
 
+use super::media::MAX_PAYLOAD;
 use super::types::AudioOut;
 use crate::rtcp::Sender;
 use crate::rtp::Outgoing;
+use crate::rtp::red::{self, Block};
 use crate::sdp::Numbers;
 
 /// A packet of Opus with the sender's own count of packets: a packet that was lost, or overtaken,
@@ -29,6 +32,30 @@ pub struct SlotOut<'a> {
     pub payload: &'a [u8],
 }
 
+/// The most copies of earlier packets in one that is sent.
+pub const MAX_COPIES_OUT: usize = 2;
+
+/// A packet that was sent.
+#[derive(Default)]
+struct Kept {
+    sequence: u32,
+    timestamp: u32,
+    /// Empty: there is none.
+    payload: Vec<u8>,
+}
+
+/// The copies that a packet is sent with: oldest first, and how many.
+pub(super) struct CopiesOut<'a> {
+    blocks: [Block<'a>; MAX_COPIES_OUT],
+    count: usize,
+}
+
+impl<'a> CopiesOut<'a> {
+    pub(super) fn as_slice(&self) -> &[Block<'a>] {
+        &self.blocks[..self.count]
+    }
+}
+
 /// One stream of ours.
 pub(super) struct OutStream {
     pub(super) sender: Sender,
@@ -37,6 +64,10 @@ pub(super) struct OutStream {
     timestamp_offset: u32,
     /// How many packets have been numbered here.
     count: u32,
+    /// With how many copies of earlier packets each is sent.
+    copies: usize,
+    /// The last packets, the oldest first.
+    kept: [Kept; MAX_COPIES_OUT],
 }
 
 impl OutStream {
@@ -54,6 +85,8 @@ impl OutStream {
             first_sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
             timestamp_offset: word(4),
             count: 0,
+            copies: 0,
+            kept: Default::default(),
         })
     }
 
@@ -86,6 +119,73 @@ impl OutStream {
             csrc: audio.csrc,
             level: level.map(|(id, level)| (id, level, level < 127)),
         }
+    }
+
+    /// Payload types for a packet with copies: of RED, and of what is in it.
+    pub(super) fn red_types(&self) -> Option<(u8, u8)> {
+        self.numbers.red.map(|red| (red, self.numbers.opus))
+    }
+
+    /// Sends this many copies of earlier packets with each, where the peer takes them.
+    pub(super) fn set_copies(&mut self, copies: usize) {
+        let copies = copies.min(MAX_COPIES_OUT);
+        if copies > self.copies {
+            for kept in &mut self.kept {
+                // All that it will ever take, so that no packet has to wait for memory.
+                kept.payload.reserve(red::MAX_LEN);
+            }
+        }
+        if copies == 0 {
+            self.kept = Default::default();
+        }
+        self.copies = copies;
+    }
+
+    /// The copies that go along with a packet: of those right before it, as many as its length
+    /// leaves room for.
+    pub(super) fn copies_for(&self, audio: &SlotOut<'_>) -> CopiesOut<'_> {
+        let mut copies = CopiesOut {
+            blocks: Default::default(),
+            count: 0,
+        };
+        if self.copies == 0 || self.numbers.red.is_none() {
+            return copies;
+        }
+        let mut room = MAX_PAYLOAD.saturating_sub(red::len(&[], audio.payload));
+        // From the newest on, as that is the one that can replace a lone loss.
+        for kept in self.kept.iter().rev() {
+            let block = Block {
+                offset: audio.timestamp.wrapping_sub(kept.timestamp),
+                payload: &kept.payload,
+            };
+            let back = audio.sequence.wrapping_sub(kept.sequence);
+            let cost = red::len(&[block], &[]).saturating_sub(red::len(&[], &[]));
+            if (1..=self.copies as u32).contains(&back) && red::fits(&block) && cost <= room {
+                room -= cost;
+                copies.blocks[copies.count] = block;
+                copies.count += 1;
+            }
+        }
+        copies.blocks[..copies.count].reverse();
+        copies
+    }
+
+    /// Keeps a packet that was sent, for those that follow it.
+    pub(super) fn keep(&mut self, audio: &SlotOut<'_>) {
+        if self.copies == 0 || self.numbers.red.is_none() || audio.payload.len() > red::MAX_LEN {
+            return;
+        }
+        let newest = &self.kept[MAX_COPIES_OUT - 1];
+        // One that was overtaken isn't before the next one.
+        if !newest.payload.is_empty() && audio.sequence.wrapping_sub(newest.sequence) as i32 <= 0 {
+            return;
+        }
+        self.kept.rotate_left(1);
+        let kept = &mut self.kept[MAX_COPIES_OUT - 1];
+        kept.sequence = audio.sequence;
+        kept.timestamp = audio.timestamp;
+        kept.payload.clear();
+        kept.payload.extend_from_slice(audio.payload);
     }
 
     /// A packet that was [numbered](Self::number) here was sent.

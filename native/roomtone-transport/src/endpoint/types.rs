@@ -203,6 +203,8 @@ pub struct EndpointStats {
     pub packets_out: u64,
     /// Their payload bytes.
     pub bytes_out: u64,
+    /// Copies of earlier packets that went along with them (RED, RFC 2198).
+    pub copies_out: u64,
     /// Time from the connection to the first RTP packet let in.
     pub first_in: Option<Duration>,
     /// Time from the connection to the first RTP packet sent.

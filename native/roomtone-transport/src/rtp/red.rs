@@ -7,7 +7,8 @@ pub(crate) const MAX_COPIES: usize = 4;
 const MAX_BLOCKS: usize = 16;
 /// A time stamp offset has 14 bits, and a length has 10.
 const MAX_OFFSET: u32 = (1 << 14) - 1;
-const MAX_LEN: usize = (1 << 10) - 1;
+/// The most bytes of a copy.
+pub(crate) const MAX_LEN: usize = (1 << 10) - 1;
 /// Another block follows.
 const FOLLOWS: u8 = 0x80;
 
@@ -79,20 +80,17 @@ pub(crate) fn parse(payload: &[u8], payload_type: u8) -> Option<Red<'_>> {
 }
 
 /// Whether a copy can be written into a packet.
-#[cfg(test)]
 pub(crate) fn fits(copy: &Block<'_>) -> bool {
     (1..=MAX_OFFSET).contains(&copy.offset) && (1..=MAX_LEN).contains(&copy.payload.len())
 }
 
 /// Bytes of a payload with these copies.
-#[cfg(test)]
 pub(crate) fn len(copies: &[Block<'_>], primary: &[u8]) -> usize {
     let copies: usize = copies.iter().map(|copy| 4 + copy.payload.len()).sum();
     copies + 1 + primary.len()
 }
 
 /// Appends a payload with copies that [fit](fits), oldest first.
-#[cfg(test)]
 pub(crate) fn write(out: &mut Vec<u8>, payload_type: u8, copies: &[Block<'_>], primary: &[u8]) {
     for copy in copies {
         let word = (u32::from(payload_type) << 24) | (copy.offset << 10) | copy.payload.len() as u32;
