@@ -512,6 +512,8 @@ pub struct PeerStats {
     pub concealed: u64,
     /// Packets that came after their time.
     pub late: u64,
+    /// Sound that the jitter buffer took out or put in to change its delay, milliseconds.
+    pub stretched_ms: f64,
     /// Inter-arrival jitter of their packets, milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f64,
     /// The jitter buffer's target delay, milliseconds.
@@ -522,6 +524,13 @@ pub struct PeerStats {
     pub round_trip_ms: Option<f64>,
     /// The share of our packets that they lost by their last report, 0…1; `None` before the first one.
     pub fraction_lost_out: Option<f64>,
+    /// With how many copies of earlier packets each is sent to them at present (RED, RFC 2198), for they lose packets.
+    pub redundancy: u8,
+    /// The copies that were sent to them.
+    pub copies_out: u64,
+    /// The bit rate, bit/s (in mono), of the mix that is encoded for connections like theirs, with in-band FEC; `None`: they get what
+    /// everybody gets.
+    pub reduced_bitrate: Option<u32>,
     /// The jitter of our packets as they see it, milliseconds; `None` before their first report.
     pub remote_jitter_ms: Option<f64>,
     /// Time from the connection to their first RTP packet, milliseconds; `None` before it came.

@@ -14,6 +14,7 @@ use std::time::Duration;
 use common::{Moment, ROOM, World};
 use counting_alloc::CountingAlloc;
 use roomtone_engine::{Action, Command, GainCell, RoomKind, Tap, TapSound};
+use roomtone_testkit::link::LinkConfig;
 use roomtone_testkit::peer::ClientOptions;
 
 thread_local! {
@@ -101,6 +102,38 @@ fn the_steady_state_allocates_nothing() {
     // In a tenth of the ticks the levels are told; reports of twenty are due some twenty times.
     let some = allocating(&tally.times);
     assert!(some < 40, "{some} of {ticks} ticks allocate: {:?}", tally.times);
+}
+
+#[test]
+fn copies_for_listeners_who_lose_packets_allocate_nothing() {
+    let mut world = World::new();
+    world.join_talking(1);
+    world.join_talking(2);
+    let red = ClientOptions {
+        red: Some(63),
+        ..ClientOptions::default()
+    };
+    for id in 3..=12 {
+        world.join(id, red.clone());
+        let lossy = LinkConfig {
+            seed: id,
+            loss: 0.05,
+            ..LinkConfig::default()
+        };
+        world.clients.get_mut(&id).unwrap().to_client.set_config(lossy);
+    }
+    world.connect();
+    world.run_ms(12_000);
+    for id in 3..=12 {
+        assert!(world.clients[&id].peer.stats().copies_received > 0, "{id}");
+    }
+    world.deliver = false;
+    Tally::begin(&mut world);
+    world.run_ms(2_000);
+    let tally = Tally::end(&mut world);
+    assert_eq!(allocating(&tally.packets), 0, "packets in");
+    let some = allocating(&tally.times);
+    assert!(some < 40, "{some} ticks allocate: {:?}", tally.times);
 }
 
 #[test]

@@ -171,8 +171,10 @@ fn server_sends(link: &mut Link, lengths: &[usize]) {
     link.run(50 * MS);
 }
 
-/// Of each packet that the client got: its payload type, its copies as number and offset, and its own number.
-fn taken_apart(link: &Link) -> Vec<(u8, Vec<(u8, u32)>, u8)> {
+/// A packet that the client got: its payload type, its copies as number and offset, and its own number.
+type Apart = (u8, Vec<(u8, u32)>, u8);
+
+fn taken_apart(link: &Link) -> Vec<Apart> {
     let apart = |packet: &Vec<u8>| {
         // No extension was sent.
         let (payload_type, mut rest) = (packet[1] & 0x7F, &packet[12..]);

@@ -5,7 +5,11 @@
 
 use roomtone_audio::{Channels, Encoder, Signal};
 
+use super::adaptation::Variant;
 use crate::config::MixConfig;
+
+/// The loss in percent that in-band FEC is made for: from 15 on libopus gives it a good part of the bits.
+const FEC_LOSS_PERCENT: u8 = 20;
 
 /// Up to this many listeners, all but one of a room of eight, bits are cheaper than the encoder's search for a shorter description; above it, the
 /// search is.
@@ -17,6 +21,8 @@ pub(super) struct EncoderProfile {
     pub(super) bitrate: u32,
     pub(super) complexity: u8,
     pub(super) signal: Signal,
+    /// In-band FEC for this loss, percent; 0: none.
+    pub(super) fec: u8,
 }
 
 impl EncoderProfile {
@@ -34,6 +40,32 @@ impl EncoderProfile {
             complexity,
             // At complexity 0 CELT alone sounds better, too, at any bit rate that it can be had for.
             signal: if complexity == 0 { Signal::Music } else { Signal::Auto },
+            fec: 0,
+        }
+    }
+
+    /// The profile of a mix for connections that lose packets or have few bits, at `bitrate` (mono). Only SILK has in-band FEC (RFC 6716
+    /// §2.1.7).
+    pub(super) fn reduced(config: &MixConfig, channels: Channels, bitrate: u32, most: u8) -> EncoderProfile {
+        EncoderProfile {
+            bitrate: MixConfig::bitrate_of(bitrate.min(config.bitrate), channels),
+            complexity: config.private_complexity.min(most),
+            signal: Signal::Auto,
+            fec: FEC_LOSS_PERCENT,
+        }
+    }
+
+    /// The profile of one of a mix's variants. `bitrate`: the lowest that its listeners need.
+    pub(super) fn of_variant(
+        config: &MixConfig,
+        channels: Channels,
+        shared: bool,
+        (variant, bitrate): (Variant, Option<u32>),
+        most: u8,
+    ) -> EncoderProfile {
+        match (variant, bitrate) {
+            (Variant::Full, _) | (_, None) => EncoderProfile::of(config, channels, shared, most),
+            (_, Some(bitrate)) => EncoderProfile::reduced(config, channels, bitrate, most),
         }
     }
 
@@ -53,6 +85,10 @@ impl EncoderProfile {
         }
         if encoder.config().bitrate != self.bitrate {
             encoder.set_bitrate(self.bitrate)?;
+        }
+        if encoder.config().expected_loss_percent != self.fec {
+            encoder.set_expected_loss(self.fec)?;
+            encoder.set_fec(self.fec > 0)?;
         }
         Ok(())
     }
@@ -101,6 +137,55 @@ mod tests {
     fn one_who_comes_and_goes_changes_nothing() {
         assert!(!EncoderProfile::is_shared(FEW, false) && EncoderProfile::is_shared(FEW + 1, false));
         assert!(EncoderProfile::is_shared(FEW, true) && !EncoderProfile::is_shared(FEW - 1, true));
+    }
+
+    #[test]
+    fn a_variant_has_no_more_bits_than_everybody_and_carries_fec() {
+        let config = MixConfig::default();
+        let of = |variant, bitrate| EncoderProfile::of_variant(&config, Channels::Mono, true, (variant, bitrate), 10);
+        assert_eq!(
+            of(Variant::Full, None),
+            EncoderProfile::of(&config, Channels::Mono, true, 10)
+        );
+        let robust = of(Variant::Robust, Some(32_000));
+        assert_eq!(
+            (robust.bitrate, robust.fec > 0, robust.signal),
+            (32_000, true, Signal::Auto)
+        );
+        let few = MixConfig {
+            bitrate: 20_000,
+            ..config.clone()
+        };
+        let robust = EncoderProfile::of_variant(&few, Channels::Mono, true, (Variant::Robust, Some(24_000)), 10);
+        assert_eq!(robust.bitrate, 20_000);
+        // At 12 kbit/s libopus finds no room for it.
+        let thin = of(Variant::Thin, Some(16_000));
+        let mut encoder = Encoder::new(&roomtone_audio::EncoderConfig::default()).unwrap();
+        let (mut at, mut packet) = (0, Vec::new());
+        // Four syllables a second: only speech gets FEC.
+        let mut fec_in = |encoder: &mut Encoder, profile: EncoderProfile| {
+            profile.apply(encoder).unwrap();
+            let mut found = 0;
+            for _ in 0..100 {
+                let frame: Vec<f32> = (at..at + roomtone_audio::FRAME_SAMPLES)
+                    .map(|n| {
+                        let time = n as f32 / 48_000.0;
+                        let harmonic = |k: i32| (std::f32::consts::TAU * 125.0 * k as f32 * time).sin() / k as f32;
+                        (std::f32::consts::PI * 4.0 * time).sin().powi(2) * 0.2 * (1..=12).map(harmonic).sum::<f32>()
+                    })
+                    .collect();
+                at += frame.len();
+                encoder.encode(&frame, &mut packet).unwrap();
+                found += usize::from(roomtone_audio::packet::parse(&packet).unwrap().has_fec);
+            }
+            found
+        };
+        assert_eq!(fec_in(&mut encoder, of(Variant::Full, None)), 0);
+        let found = [robust, thin].map(|profile| fec_in(&mut encoder, profile));
+        assert!(found.iter().all(|found| *found > 30), "{found:?}");
+        // The first frames may still be on the way from one to the other.
+        fec_in(&mut encoder, of(Variant::Full, None));
+        assert_eq!(fec_in(&mut encoder, of(Variant::Full, None)), 0);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Frame, Limiter};
 
+use super::adaptation::Variant;
 use super::encoder_profile::EncoderProfile;
 use crate::config::MixConfig;
 
@@ -52,10 +53,17 @@ impl MixEncoder {
         })
     }
 
-    /// Takes the profile that so many listeners are worth. `most` is the Opus complexity that the shard can afford.
-    pub(super) fn spend(&mut self, config: &MixConfig, listeners: u32, most: u8) -> Result<(), AudioError> {
+    /// Takes the profile that so many listeners are worth. `variant`: for which connections, and at which bit rate. `most` is the Opus
+    /// complexity that the shard can afford.
+    pub(super) fn spend(
+        &mut self,
+        config: &MixConfig,
+        listeners: u32,
+        variant: (Variant, Option<u32>),
+        most: u8,
+    ) -> Result<(), AudioError> {
         self.shared = EncoderProfile::is_shared(listeners, self.shared);
-        EncoderProfile::of(config, self.channels(), self.shared, most).apply(&mut self.encoder)
+        EncoderProfile::of_variant(config, self.channels(), self.shared, variant, most).apply(&mut self.encoder)
     }
 
     /// Goes on from what was heard before of something else: what is made of these frames is thrown away, and the next frame doesn't refer to them.

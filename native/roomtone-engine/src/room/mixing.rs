@@ -405,9 +405,13 @@ impl Mixing {
                         Some(beginning) => {
                             let goes_on = talkers.iter().zip(&*begins).filter(|(_, begins)| !**begins);
                             let goes_on = goes_on.map(|(talker, _)| *talker);
+                            let row = (row.as_slice(), listener.adaptation.step());
                             self.mixes.begin(beginning, channels, row, goes_on, &context.mix)?
                         }
-                        None => self.mixes.place(peer.mix, channels, row, &context.mix)?,
+                        None => {
+                            let step = listener.adaptation.step();
+                            self.mixes.place(peer.mix, channels, row, step, &context.mix)?
+                        }
                     });
                 }
             }
@@ -642,13 +646,15 @@ const _: () = assert!(FRAME_DURATION.as_millis() as usize * SAMPLE_RATE as usize
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::adaptation::Step;
     use crate::room::gains::Gains;
     use roomtone_audio::analysis::{Tone, tone_dbfs};
 
     fn heard_by(listener: PeerId, talkers: &[PeerId], frames: &[Frame]) -> (Vec<f32>, bool) {
         let (mut mixes, mut row, mut mix) = (SharedMixes::default(), Vec::new(), Vec::new());
         Gains::default().row(listener, Channels::Mono, talkers.iter().copied(), &mut row);
-        mixes.place(None, Channels::Mono, &row, &MixConfig::default()).unwrap();
+        let config = MixConfig::default();
+        mixes.place(None, Channels::Mono, &row, Step::Full, &config).unwrap();
         let shared = mixes.active().next().unwrap().1;
         let silent = mix_row(shared, talkers, frames, &PassScratch::default(), &mut mix);
         (mix, silent)

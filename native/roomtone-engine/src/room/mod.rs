@@ -2,6 +2,7 @@
 //!
 //! A room either mixes or forwards; [`Kind`] is the half that differs, [`RoomBase`] the half that both share.
 
+mod adaptation;
 mod audible;
 mod base;
 mod context;

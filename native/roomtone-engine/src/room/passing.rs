@@ -17,6 +17,7 @@ use std::time::Instant;
 use roomtone_audio::{Channels, Decoder, LOOKAHEAD_SAMPLES};
 use roomtone_transport::{MAX_PAYLOAD, RtpIn, SlotOut};
 
+use super::adaptation::Step;
 use super::base::RoomBase;
 use super::context::ShardContext;
 use super::feed::{Feed, PacketTrend, PassScratch, Recalled};
@@ -445,11 +446,13 @@ fn is_unity(weight: GainPan) -> bool {
 }
 
 // Whether a listener takes such packets of a talker as their mix: mono hears no pan, and stereo hears the middle 3 dB softer than a mono packet would be.
+// A connection that needs FEC or fewer bits gets them from a mix.
 fn takes(base: &RoomBase, listener: usize, talker: PeerId, trend: &PacketTrend) -> bool {
     let peer = &base.peers[listener];
     let most = peer.endpoint.max_average_bitrate();
     trend.passable
         && peer.channels() == Channels::Mono
+        && peer.adaptation.step() == Step::Full
         && is_unity(base.gains.of(peer.id, talker))
         && most.is_none_or(|most| trend.bitrate <= most as f32)
 }

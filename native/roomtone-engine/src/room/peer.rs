@@ -2,15 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use roomtone_audio::{Channels, PlayoutStats};
+use roomtone_audio::{Channels, PlayoutStats, SAMPLE_RATE};
 use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent};
 
+use super::adaptation::Adaptation;
 use super::context::ShardContext;
 use super::port::Port;
 use super::speech_detector::SpeechDetector;
 use super::tap::TapPort;
 use crate::command::{Event, PeerId, PeerStats, RoomId, ShardIndex};
 use crate::routes::Route;
+
+const SAMPLES_PER_MS: f64 = SAMPLE_RATE as f64 / 1000.0;
 
 pub(super) struct Peer {
     pub(super) id: PeerId,
@@ -20,6 +23,8 @@ pub(super) struct Peer {
     pub(super) speak: bool,
     pub(super) listen: bool,
     pub(super) detector: SpeechDetector,
+    /// As a listener: what is done about their losses.
+    pub(super) adaptation: Adaptation,
     connected: bool,
 }
 
@@ -41,6 +46,7 @@ impl Peer {
             speak,
             listen,
             detector: SpeechDetector::default(),
+            adaptation: Adaptation::default(),
             connected: false,
         }
     }
@@ -54,6 +60,7 @@ impl Peer {
             speak,
             listen: false,
             detector: SpeechDetector::default(),
+            adaptation: Adaptation::default(),
             connected: true,
         }
     }
@@ -67,6 +74,7 @@ impl Peer {
             home,
             speak: false,
             detector: SpeechDetector::default(),
+            adaptation: Adaptation::default(),
             connected: true,
         }
     }
@@ -92,7 +100,11 @@ impl Peer {
                         context.events.push_back(Event::Connected { room, peer: self.id });
                     }
                 }
-                TransportEvent::RemoteStats(_) => {} // part of the endpoint's own figures
+                TransportEvent::RemoteStats(report) => {
+                    let sent = self.endpoint.stats().packets_out;
+                    self.adaptation.report(&report, self.endpoint.takes_red(), sent);
+                    self.endpoint.set_copies(self.adaptation.copies());
+                }
                 TransportEvent::Closed(reason) => drained.closed = Some(reason),
             }
         }
@@ -134,11 +146,19 @@ impl Peer {
             recovered: playout.fec,
             concealed: playout.concealed,
             late: playout.late,
+            stretched_ms: (playout.inserted_samples + playout.removed_samples) as f64 / SAMPLES_PER_MS,
             jitter_ms: ms(transport.jitter),
             buffer_target_ms: ms(playout.target_delay),
             buffer_ms: ms(playout.current_delay),
             round_trip_ms: transport.round_trip.map(ms),
             fraction_lost_out: transport.remote_fraction_lost.map(f64::from),
+            redundancy: if self.endpoint.takes_red() {
+                self.adaptation.copies() as u8
+            } else {
+                0
+            },
+            copies_out: transport.copies_out,
+            reduced_bitrate: self.adaptation.step().bitrate(),
             remote_jitter_ms: transport.remote_jitter.map(ms),
             first_in_ms: transport.first_in.map(ms),
             first_out_ms: transport.first_out.map(ms),

@@ -76,6 +76,18 @@ impl Port {
         self.0.as_ref().and_then(Endpoint::max_average_bitrate)
     }
 
+    /// As [`Endpoint::takes_red`].
+    pub(super) fn takes_red(&self) -> bool {
+        self.0.as_ref().is_some_and(Endpoint::takes_red)
+    }
+
+    /// As [`Endpoint::set_copies`].
+    pub(super) fn set_copies(&mut self, copies: usize) {
+        if let Some(endpoint) = &mut self.0 {
+            endpoint.set_copies(copies);
+        }
+    }
+
     /// As [`Endpoint::local_ufrags`].
     pub(super) fn local_ufrags(&self) -> impl Iterator<Item = &str> {
         self.0.iter().flat_map(Endpoint::local_ufrags)

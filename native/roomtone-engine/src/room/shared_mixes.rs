@@ -3,10 +3,13 @@
 //! A listener's *row* is their gain and pan for each talker of this tick. Listeners with equal rows (all mono, or all stereo) share
 //! a [`SharedMix`]: one mix and one encode. When rows that were equal part, the mix is forked with its encoder's history, so that
 //! no decoder notices; when rows have been equal for a while, their mixes become one again at a quiet moment.
+//!
+//! Listeners whose connections need another encode of the same row ([`Variant`]) share a mix of their own in the same way.
 
 use roomtone_audio::mix::StereoGain;
 use roomtone_audio::{AudioError, Channels};
 
+use super::adaptation::{Step, Variant};
 use super::feed::Beginning;
 use super::gains::GainPan;
 use super::mix_encoder::MixEncoder;
@@ -24,6 +27,10 @@ pub(super) struct SharedMix {
     pub(super) encoder: MixEncoder,
     /// The gain and pan of each talker of this tick, in the talkers' order.
     pub(super) row: Vec<GainPan>,
+    /// The connections it is encoded for.
+    variant: Variant,
+    /// The lowest bit rate that a listener placed in this tick needs; `None`: as for everybody.
+    bitrate: Option<u32>,
     /// The gains of the last tick, from which this tick's are reached by a ramp.
     before: Vec<(PeerId, GainPan)>,
     /// Whether a talker has ended in the last tick: the end of that sound is still in the encoder.
@@ -45,6 +52,8 @@ impl SharedMix {
         SharedMix {
             encoder,
             row: Vec::new(),
+            variant: Variant::Full,
+            bitrate: None,
             before: Vec::new(),
             ended: false,
             listeners: 0,
@@ -59,6 +68,8 @@ impl SharedMix {
         SharedMix {
             encoder: self.encoder.clone(),
             row: Vec::new(),
+            variant: self.variant,
+            bitrate: None,
             before: self.before.clone(),
             ended: self.ended,
             listeners: 0,
@@ -82,7 +93,21 @@ impl SharedMix {
 
     /// Whether both sound alike in this tick.
     fn sounds_as(&self, other: &SharedMix) -> bool {
-        self.encoder.channels() == other.encoder.channels() && self.row == other.row
+        self.is_for(other.encoder.channels(), &other.row, other.variant)
+    }
+
+    /// Whether it is encoded as such a listener needs it.
+    fn is_for(&self, channels: Channels, row: &[GainPan], variant: Variant) -> bool {
+        self.encoder.channels() == channels && self.variant == variant && self.row == row
+    }
+
+    /// One more listener is placed here.
+    fn seat(&mut self, step: Step) {
+        self.bitrate = match self.listeners {
+            0 => step.bitrate(),
+            _ => self.bitrate.min(step.bitrate()),
+        };
+        self.listeners += 1;
     }
 
     /// As [`SharedMix::ramp`], for both ears.
@@ -134,12 +159,13 @@ impl SharedMixes {
         }
     }
 
-    /// The mix for a listener with this row; `at` is their mix of the last tick.
+    /// The mix for a listener with this row, whose connection is at this step; `at` is their mix of the last tick.
     pub(super) fn place(
         &mut self,
         at: Option<MixId>,
         channels: Channels,
         row: &[GainPan],
+        step: Step,
         config: &MixConfig,
     ) -> Result<MixId, AudioError> {
         let at = at.filter(|id| {
@@ -147,12 +173,10 @@ impl SharedMixes {
             mix.is_some_and(|mix| mix.encoder.channels() == channels)
         });
         let found = match at {
-            Some(id) => self.claim(id, row, config.share),
+            Some(id) => self.claim(id, row, step.variant(), config.share),
             None if !config.share => None,
             // The end of a voice that a newcomer has never heard could be their own, of the connection before this one.
-            None => {
-                self.find(|mix| mix.listeners > 0 && !mix.ended && mix.encoder.channels() == channels && mix.row == row)
-            }
+            None => self.find(|mix| mix.listeners > 0 && !mix.ended && mix.is_for(channels, row, step.variant())),
         };
         let id = match (found, at) {
             (Some(id), _) => id,
@@ -169,8 +193,9 @@ impl SharedMixes {
         if mix.listeners == 0 {
             mix.row.clear();
             mix.row.extend_from_slice(row);
+            mix.variant = step.variant();
         }
-        mix.listeners += 1;
+        mix.seat(step);
         Ok(id)
     }
 
@@ -180,18 +205,18 @@ impl SharedMixes {
         &mut self,
         beginning: Beginning,
         channels: Channels,
-        row: &[GainPan],
+        (row, step): (&[GainPan], Step),
         goes_on: impl Iterator<Item = PeerId>,
         config: &MixConfig,
     ) -> Result<MixId, AudioError> {
-        let alike =
-            |mix: &SharedMix| mix.beginning == Some(beginning) && mix.encoder.channels() == channels && mix.row == row;
+        let alike = |mix: &SharedMix| mix.beginning == Some(beginning) && mix.is_for(channels, row, step.variant());
         let id = match self.find(alike).filter(|_| config.share) {
             Some(id) => id,
             None => {
                 let mut mix = SharedMix::new(MixEncoder::new(config, channels)?);
                 mix.beginning = Some(beginning);
                 mix.row.extend_from_slice(row);
+                mix.variant = step.variant();
                 // Others fade in, if they don't begin just now anyway.
                 mix.before.extend(goes_on.map(|talker| (talker, GainPan::SILENT)));
                 if let Beginning::After(left, _) = beginning {
@@ -201,7 +226,7 @@ impl SharedMixes {
                 self.insert(mix)
             }
         };
-        self.mixes[id].as_mut().expect("just found or made").listeners += 1;
+        self.mixes[id].as_mut().expect("just found or made").seat(step);
         Ok(id)
     }
 
@@ -211,12 +236,12 @@ impl SharedMixes {
     }
 
     // Their own mix if it has this row or nobody has claimed it yet in this tick; else a fork of it with this row.
-    fn claim(&self, id: MixId, row: &[GainPan], share: bool) -> Option<MixId> {
+    fn claim(&self, id: MixId, row: &[GainPan], variant: Variant, share: bool) -> Option<MixId> {
         match self.mixes[id].as_ref() {
             Some(mix) if mix.listeners == 0 => Some(id),
             _ if !share => None,
-            Some(mix) if mix.row == row => Some(id),
-            _ => self.find(|mix| mix.parent == Some(id) && mix.row == row),
+            Some(mix) if mix.row == row && mix.variant == variant => Some(id),
+            _ => self.find(|mix| mix.parent == Some(id) && mix.row == row && mix.variant == variant),
         }
     }
 
@@ -243,7 +268,10 @@ impl SharedMixes {
         for place in &mut self.mixes {
             match place {
                 Some(mix) if mix.listeners == 0 => *place = None,
-                Some(mix) => mix.encoder.spend(config, mix.listeners, most)?,
+                Some(mix) => {
+                    mix.encoder
+                        .spend(config, mix.listeners, (mix.variant, mix.bitrate), most)?;
+                }
                 None => {}
             }
         }
