@@ -17,6 +17,13 @@ fn tone_packets() -> Vec<Vec<u8>> {
     encoded_tone(500.0, 0.25, 200, 50, &EncoderConfig::default())
 }
 
+fn voice_packets() -> Vec<Vec<u8>> {
+    encoded_voice(&EncoderConfig {
+        complexity: 2,
+        ..Default::default()
+    })
+}
+
 /// Steps of the tone itself, with a margin for codec and cross-fades; a click is far above.
 fn click_limit() -> f32 {
     0.25 * std::f32::consts::TAU * 500.0 / 48_000.0 * 1.6
@@ -194,6 +201,98 @@ fn jitter_is_learned_and_forgotten() {
     assert!(delay(1480) < delay(480) + 8.0, "{} → {}", delay(480), delay(1480));
     assert_eq!(playout.stats().lost, playout.stats().late);
     assert!(max_step(&heard.pcm) < click_limit(), "{}", max_step(&heard.pcm));
+}
+
+#[test]
+fn delay_is_back_within_two_seconds_after_the_jitter_ends() {
+    for (seed, phase) in [(1, 3), (2, 9), (3, 17)] {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut packets = stream(&voice_packets(), 1500, 960, 0.0, 1, 1);
+        for packet in packets.iter_mut().filter(|p| (6..20).contains(&p.at.as_secs())) {
+            packet.at += Duration::from_micros(rng.random_range(0..60_000));
+        }
+        let mut playout = playout();
+        let heard = listen(&mut playout, packets, MS * phase, 1490);
+        let delay = |tick: usize| millis(heard.stats[tick].current_delay);
+        assert!(delay(950) > 20.0, "{}", delay(950));
+        // The last packet with jitter comes by tick 1003. Where the tick falls badly, a frame more is within the hysteresis.
+        assert!(delay(1_103) < delay(280) + 22.0, "{} → {}", delay(280), delay(1_103));
+        let late = playout.stats().late as f64 / 700.0;
+        assert!(late < 0.01, "{late}");
+        assert!((1_110..1_490).all(|tick| heard.kinds[tick] == FrameKind::Decoded));
+    }
+}
+
+#[test]
+fn jitter_that_comes_now_and_then_is_not_forgotten() {
+    // A radio that is busy for half a second each two seconds.
+    let mut rng = StdRng::seed_from_u64(8);
+    let mut packets = stream(&voice_packets(), 3_000, 960, 0.0, 1, 1);
+    for packet in packets.iter_mut().filter(|p| p.at.as_millis() % 2_000 < 500) {
+        packet.at += Duration::from_micros(rng.random_range(0..60_000));
+    }
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 5, 2_990);
+    let made_up = heard.kinds[300..]
+        .iter()
+        .filter(|kind| **kind == FrameKind::Concealed)
+        .count();
+    assert!(made_up <= 14, "{made_up}");
+}
+
+#[test]
+fn five_outages_in_a_minute_leave_no_delay_behind() {
+    let mut packets = stream(&voice_packets(), 3_000, 960, 0.0, 1, 1);
+    let ends: Vec<u64> = (0..5).map(|n| 12_000 * n + 8_000).collect();
+    for packet in &mut packets {
+        let at = packet.at.as_millis() as u64;
+        if let Some(end) = ends.iter().find(|end| (**end - 2_000..**end).contains(&at)) {
+            packet.at = Duration::from_millis(*end);
+        }
+    }
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 7, 2_990);
+    let delay = |ms: u64| millis(heard.stats[(ms / 20) as usize].current_delay);
+    for end in ends.iter().filter(|end| **end < 58_000) {
+        let (before, after) = (delay(end - 2_100), delay(end + 2_000));
+        assert!(after < before + 8.0, "at {end} ms: {before} → {after}");
+    }
+}
+
+#[test]
+fn spikes_each_five_seconds_leave_no_delay_behind() {
+    let mut rng = StdRng::seed_from_u64(3);
+    let mut packets = stream(&voice_packets(), 3_000, 960, 0.0, 1, 1);
+    let spikes: Vec<(u64, u64)> = (1..11).map(|n| (5_000 * n, rng.random_range(20..200))).collect();
+    for packet in &mut packets {
+        let at = packet.at.as_millis() as u64;
+        if let Some((from, long)) = spikes.iter().find(|(from, long)| (*from..from + long).contains(&at)) {
+            packet.at = Duration::from_millis(from + long);
+        }
+    }
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 7, 2_990);
+    let delay = |ms: u64| millis(heard.stats[(ms / 20) as usize].current_delay);
+    assert!(delay(57_500) < delay(4_900) + 22.0, "{}", delay(57_500));
+    let stats = playout.stats();
+    assert!((stats.late + stats.shed) as f64 / 3_000.0 < 0.02, "{stats:?}");
+}
+
+#[test]
+fn a_packet_that_ten_others_overtake_costs_one_frame() {
+    let mut packets = stream(&voice_packets(), 1_500, 960, 0.0, 65_000, u32::MAX - 40_000);
+    // Each twentieth comes 200 ms late, behind ten others.
+    for packet in packets.iter_mut().skip(100).step_by(20) {
+        packet.at += MS * 199;
+    }
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 5, 1_480);
+    let stats = playout.stats();
+    // Unbroken speech has no quiet moment in which to gain so much delay: a frame of each is made up, and no more.
+    let made_up = heard.kinds.iter().filter(|kind| **kind == FrameKind::Concealed).count() as u64;
+    assert!(made_up <= 72 && stats.late <= 72, "{made_up} {stats:?}");
+    assert_eq!((stats.resets, stats.duplicate, stats.shed), (0, 0, 0));
+    assert!(millis(stats.current_delay) < 210.0, "{stats:?}");
 }
 
 #[test]

@@ -23,8 +23,8 @@ const JUMP: i64 = 7200;
 /// Ticks for which the delay must be wrong before it changes, in quiet sound, and in loud sound.
 const PATIENCE_QUIET: u32 = 10;
 const PATIENCE_LOUD: u32 = 25;
-/// With this surplus (40 ms) loud sound is shortened sooner, with fewer ticks between two cuts.
-const URGENT: i64 = 1920;
+/// With this surplus (20 ms) loud sound is shortened sooner, with fewer ticks between two cuts.
+const URGENT: i64 = 960;
 /// The most that is removed from quiet sound at once (60 ms).
 const MAX_QUIET_CUT: i64 = 2880;
 /// Quiet: below −50 dBFS, or 26 dB below the speech of this talker.

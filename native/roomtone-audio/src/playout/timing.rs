@@ -23,6 +23,12 @@ const MAX_AGE: i64 = 5 * 48_000;
 const OUTLIER_OF: usize = 80;
 /// A stream that is later than any target could cover for this long has a new base: 1 s.
 const FAR_LIMIT: i64 = 48_000;
+/// So many measurements in a row (0.6 s) without one of the late half are a calm.
+const CALM: usize = 30;
+/// A calm so many times as long as the longest one before it means that the jitter has ended.
+const CALM_TIMES: usize = 4;
+/// Less jitter than this isn't worth forgetting early: 10 ms.
+const LITTLE: i64 = 480;
 /// Short packets share a measurement.
 const SPAN: i64 = 960;
 /// Two restorable losses within this time (5 s) are worth waiting for a third; one isn't, and a
@@ -172,6 +178,36 @@ impl Timing {
         }
         self.record(arrival, ts, offset);
         self.update();
+        if self.forget_what_has_ended() {
+            self.update();
+        }
+    }
+
+    /// Jitter that was there all the time and has stopped is over: nothing is left of it after 2 s.
+    /// Jitter that comes now and then, such as a radio that is busy each two seconds, stays known for
+    /// as long as it is in the window. Whether something was forgotten.
+    fn forget_what_has_ended(&mut self) -> bool {
+        let half = self.target / 2;
+        if self.target - self.reach < self.min_target + LITTLE || self.measurements.len() < 2 * CALM {
+            return false;
+        }
+        let base = self.base;
+        let is_late = |m: &Measurement| m.stalled || m.latest - base > half;
+        let calm = self.measurements.iter().rev().take_while(|m| !is_late(m)).count();
+        if calm < CALM || calm == self.measurements.len() {
+            return false;
+        }
+        let before = self.measurements.len() - calm;
+        let (mut run, mut longest) = (0, 0);
+        for measurement in self.measurements.iter().take(before) {
+            run = if is_late(measurement) { 0 } else { run + 1 };
+            longest = longest.max(run);
+        }
+        let ended = calm >= CALM_TIMES * longest;
+        if ended {
+            self.measurements.drain(..before);
+        }
+        ended
     }
 
     fn record(&mut self, arrival: i64, ts: i64, offset: i64) {

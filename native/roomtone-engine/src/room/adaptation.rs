@@ -109,7 +109,7 @@ struct Attempt {
     helped: bool,
 }
 
-/// What is done for one listener.
+/// The measures for one listener.
 #[derive(Debug, Default)]
 pub(super) struct Adaptation {
     copies: usize,
