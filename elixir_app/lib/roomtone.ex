@@ -722,6 +722,42 @@ defmodule Roomtone do
   @spec unsubscribe_lobby() :: :ok
   defdelegate unsubscribe_lobby, to: Lobby, as: :unwatch
 
+  @typedoc """
+  Figures of one participant, as the engine counts them: *in* is from them to the server, *out* from the server
+  to them. `docs/telemetry.md` tells what each figure means.
+  """
+  @type participant_stats :: %{
+          connected: boolean,
+          packets_in: non_neg_integer,
+          bytes_in: non_neg_integer,
+          packets_out: non_neg_integer,
+          bytes_out: non_neg_integer,
+          rejected: non_neg_integer,
+          oversized: non_neg_integer,
+          lost_in: non_neg_integer,
+          copies_in: non_neg_integer,
+          restored_in: non_neg_integer,
+          recovered: non_neg_integer,
+          concealed: non_neg_integer,
+          late: non_neg_integer,
+          stretched_ms: float,
+          jitter_ms: float,
+          buffer_target_ms: float,
+          buffer_ms: float,
+          round_trip_ms: float | nil,
+          fraction_lost_out: float | nil,
+          redundancy: 0..2,
+          copies_out: non_neg_integer,
+          reduced_bitrate: pos_integer | nil,
+          remote_jitter_ms: float | nil,
+          first_in_ms: float | nil,
+          first_out_ms: float | nil,
+          silent_ms: float,
+          silent_after_media: boolean,
+          private_mix: boolean,
+          passed_through: boolean
+        }
+
   @doc """
   Statistics of a room: for each person what the engine counts (packets, loss, jitter, round trip;
   `nil` for a person without media), and the counters of the shard.
@@ -732,7 +768,13 @@ defmodule Roomtone do
       %{}
   """
   @spec stats(String.t()) ::
-          {:ok, %{room: String.t(), shard: non_neg_integer, shard_stats: map, participants: %{String.t() => map | nil}}}
+          {:ok,
+           %{
+             room: String.t(),
+             shard: non_neg_integer,
+             shard_stats: map,
+             participants: %{String.t() => participant_stats | nil}
+           }}
           | {:error, :media_busy | room_error}
   def stats(name) do
     with {:ok, name} <- Name.room(name),
@@ -753,7 +795,8 @@ defmodule Roomtone do
   end
 
   @doc "As `stats/1` for one person: what the engine counts, `nil` without media."
-  @spec stats(String.t(), String.t()) :: {:ok, map | nil} | {:error, :not_found | :media_busy | room_error}
+  @spec stats(String.t(), String.t()) ::
+          {:ok, participant_stats | nil} | {:error, :not_found | :media_busy | room_error}
   def stats(name, identity) do
     with {:ok, name} <- Name.room(name),
          {:ok, place, peers, identities} <- RoomServer.call(name, :peers),

@@ -504,7 +504,9 @@ pub struct PeerStats {
     pub oversized: u64,
     /// Packets on the way to us that never came.
     pub lost_in: u64,
-    /// Of these, packets that a later one carried (RED, RFC 2198).
+    /// Copies of earlier packets that came along with others (RED, RFC 2198).
+    pub copies_in: u64,
+    /// Of the lost packets, those that a later one carried.
     pub restored_in: u64,
     /// 20 ms frames with sound from the copy in the next packet (in-band FEC).
     pub recovered: u64,

@@ -83,6 +83,8 @@ fn lost_packets_come_with_the_next_one_in_their_place() {
     }
     let stats = link.server.stats();
     assert_eq!((stats.restored, stats.lost, stats.malformed), (5, 6, 0));
+    // The first has none, the second one.
+    assert_eq!(stats.copies_in, 2 * 34 - 3);
 }
 
 #[test]

@@ -142,6 +142,7 @@ impl Peer {
             rejected: transport.auth_failures + transport.replayed + transport.unknown_ssrc + transport.malformed,
             oversized: transport.oversized,
             lost_in: u64::try_from(transport.lost).unwrap_or(0),
+            copies_in: transport.copies_in,
             restored_in: transport.restored,
             recovered: playout.fec,
             concealed: playout.concealed,

@@ -186,6 +186,9 @@ impl Media {
         self.incoming.count(now, header);
         self.counters.packets_in += 1;
         self.counters.bytes_in += bytes;
+        if let Payload::Red(red) = &payload {
+            self.counters.copies_in += red.copies().len() as u64;
+        }
         if self.counters.first_in.is_none() {
             self.counters.first_in = self.since_connected(now);
         }

@@ -203,7 +203,9 @@ pub struct EndpointStats {
     pub packets_out: u64,
     /// Their payload bytes.
     pub bytes_out: u64,
-    /// Copies of earlier packets that went along with them (RED, RFC 2198).
+    /// Copies of earlier packets that came along with others (RED, RFC 2198).
+    pub copies_in: u64,
+    /// Copies of earlier packets that went along with them.
     pub copies_out: u64,
     /// Time from the connection to the first RTP packet let in.
     pub first_in: Option<Duration>,
