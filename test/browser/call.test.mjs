@@ -168,6 +168,15 @@ test("the figures of the connection are there for a person who looks", async () 
   await ada.page.locator("#devices").click();
 });
 
+test("a page sends each packet twice, and the server takes it", async () => {
+  const { copies_in, packets_in, rejected } = await ada.page.evaluate(async () => {
+    const { call } = await import("/assets/js/call.js");
+    return await call.room.serverStats();
+  });
+  assert.equal(rejected, 0);
+  assert.ok(copies_in > packets_in / 2, `${copies_in} copies in ${packets_in} packets`);
+});
+
 test("the others see how good a connection is", async () => {
   for (const name of ["Ada", "Ben"]) {
     const card = cleo.participant(name).and(cleo.page.locator("[data-quality]"));

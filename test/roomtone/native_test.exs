@@ -95,6 +95,7 @@ defmodule Roomtone.NativeTest do
     {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
     assert {:ok, %{participants: %{"ada" => counters}, shard_stats: shard}} = Roomtone.stats(room)
     assert %{connected: false, packets_in: 0, packets_out: 0, lost_in: 0, oversized: 0, round_trip_ms: nil} = counters
+    assert Enum.sort(Map.keys(counters)) == documented_figures()
     assert %{first_in_ms: nil, first_out_ms: nil} = counters
     assert %{bytes_in: 0, bytes_out: 0, frames_played: 0, commands_waiting: 0, buffer_delay: []} = shard
     assert shard.packets_oversized == 0
@@ -284,5 +285,15 @@ defmodule Roomtone.NativeTest do
                  {claims, Token.verify(jwt(header, claims, secret()), "standup", now: @now)}
       end
     end
+  end
+
+  # The keys of `t:Roomtone.participant_stats/0`.
+  defp documented_figures do
+    {:ok, types} = Code.Typespec.fetch_types(Roomtone)
+
+    {_kind, {:participant_stats, {:type, _, :map, fields}, []}} =
+      Enum.find(types, &match?({_, {:participant_stats, _, _}}, &1))
+
+    Enum.sort(for {:type, _, :map_field_exact, [{:atom, _, key}, _]} <- fields, do: key)
   end
 end

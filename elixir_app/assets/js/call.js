@@ -4,6 +4,7 @@ import { chosenMicrophone, chosenSpeaker } from "./devices.js";
 import { on } from "./events.js";
 import { csrfToken } from "./dom.js";
 import { watchQuality } from "./quality.js";
+import { problem } from "./messages.js";
 import { keep, processingWanted } from "./settings.js";
 import { SignallingError, VoiceRoom } from "./voice_room.js";
 
@@ -170,7 +171,10 @@ export class Call extends EventTarget {
     this.#listening = new AbortController();
     const { signal } = this.#listening;
     for (const name of FORWARDED) on(room, name, (detail) => this.#emit(name, detail), signal);
-    watchQuality(room, signal);
+    watchQuality(room, signal, (weak) => {
+      this.solved("weak_");
+      if (weak) this.#tell(problem(`weak_${weak}`));
+    });
     for (const name of ["own", "inside"]) on(room, name, () => this.#keep(), signal);
     on(
       room,
@@ -185,7 +189,7 @@ export class Call extends EventTarget {
       signal,
     );
     on(room, "status", (status) => status === "ended" && takeKept(), signal);
-    on(room, "problem", (problem) => this.#tell(problem), signal);
+    on(room, "problem", (found) => this.#tell(found), signal);
     on(room, "solved", (code) => this.solved(code), signal);
   }
 

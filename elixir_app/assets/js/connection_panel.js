@@ -11,11 +11,15 @@ const EVERY_MS = 1000;
 const ROWS = [
   ["roundTripMs", "Round trip", ms],
   ["lossInPercent", "Packet loss in", percent],
+  ["concealedPercent", "Sound made up", percent],
   ["lossOutPercent", "Packet loss out", percent],
+  ["lostOut", "Lost out, repaired", ({ lost, repaired }) => `${Math.min(lost, repaired)} of ${lost}`],
   ["jitterMs", "Jitter", ms],
   ["bufferMs", "Jitter buffer", ms],
   ["serverMs", "Server delay", ms],
   ["codec", "Codec", String],
+  ["redundancy", "Redundancy in", (copies) => ["none", "one copy", "two copies"][copies]],
+  ["reducedKbit", "Encoded for", (value) => (value === 0 ? "everybody" : `bad connections, ${kbit(value)} with FEC`)],
   ["kbitIn", "Incoming", kbit],
   ["kbitOut", "Outgoing", kbit],
 ];

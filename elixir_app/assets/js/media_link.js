@@ -167,6 +167,8 @@ export class MediaLink extends EventTarget {
     this.#pc = pc;
     // Send and receive even without a microphone, so that one that comes later needs no new offer.
     this.#transceiver = pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" });
+    // Each packet then carries a copy of the one before it. Stereo has too many bits to be sent twice.
+    if (!this.#stereo) preferRedundancy(this.#transceiver);
     const slots = Array.from({ length: this.#slots }, () => pc.addTransceiver("audio", { direction: "recvonly" }));
     pc.ontrack = ({ track, streams, transceiver, receiver }) => {
       if (pc !== this.#pc) return;
@@ -258,6 +260,22 @@ export class MediaLink extends EventTarget {
    */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * Offers redundant Opus (RED, RFC 2198) before all else, where the browser has it: a lost packet then comes with the next one.
+ *
+ * @param {RTCRtpTransceiver} transceiver
+ */
+function preferRedundancy(transceiver) {
+  const codecs = globalThis.RTCRtpReceiver?.getCapabilities?.("audio")?.codecs ?? [];
+  const isRed = (/** @type {{mimeType: string}} */ { mimeType }) => mimeType.toLowerCase() === "audio/red";
+  if (!codecs.some(isRed)) return;
+  try {
+    transceiver.setCodecPreferences([...codecs.filter(isRed), ...codecs.filter((codec) => !isRed(codec))]);
+  } catch {
+    // A browser without the method, or with rules of its own for it, sends plain Opus.
   }
 }
 

@@ -146,6 +146,21 @@ const WORDS = {
     text: "Retrying…",
     action: null,
   },
+  weak_in: {
+    title: "Your connection loses part of the sound.",
+    text: "You may hear the others badly. Nearer to the router, or with a cable, it may get better.",
+    action: null,
+  },
+  weak_out: {
+    title: "Your connection loses part of your voice.",
+    text: "The others may hear you badly. Nearer to the router, or with a cable, it may get better.",
+    action: null,
+  },
+  weak_both: {
+    title: "Your connection loses sound both ways.",
+    text: "You and the others may hear each other badly. Nearer to the router, or with a cable, it may get better.",
+    action: null,
+  },
   media_unreachable: {
     title: "The sound can't get through.",
     text:

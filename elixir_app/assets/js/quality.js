@@ -19,13 +19,47 @@ export function qualityOf({ roundTripMs, lossInPercent, lossOutPercent, jitterMs
   return worse([2, 200, 40]) ? "fair" : "good";
 }
 
+/** From this loss on, in percent, a direction is weak; below the second it isn't any more. */
+const WEAK = [8, 4];
+/** Looks in a row that agree, before anybody is told: one may be chance. */
+const LOOKS = 2;
+
+/** @typedef {"in" | "out" | "both" | null} Weak  the directions in which a connection loses so much that it is heard */
+
 /**
- * Watches a room's connection, and tells its server when the word changes. Ends with the signal.
+ * Tells from one look after the other which directions are weak.
+ *
+ * @returns {(figures: Pick<import("./connection_stats.js").Figures, "lossInPercent" | "lossOutPercent">) => Weak}
+ */
+export function weakness() {
+  const direction = () => {
+    let weak = false;
+    let against = 0;
+    return (/** @type {number | null} */ loss) => {
+      const seems = loss === null ? weak : loss >= WEAK[weak ? 1 : 0];
+      against = seems === weak ? 0 : against + 1;
+      if (against >= LOOKS) [weak, against] = [seems, 0];
+      return weak;
+    };
+  };
+  const [into, out] = [direction(), direction()];
+  return ({ lossInPercent, lossOutPercent }) => {
+    const [weakIn, weakOut] = [into(lossInPercent), out(lossOutPercent)];
+    return weakIn && weakOut ? "both" : weakIn ? "in" : weakOut ? "out" : null;
+  };
+}
+
+/**
+ * Watches a room's connection, and tells its server when the word changes, and `onWeak` when the weak directions do. Ends with the
+ * signal.
  *
  * @param {import("./voice_room.js").VoiceRoom} room
  * @param {AbortSignal} signal
+ * @param {(weak: Weak) => void} onWeak
  */
-export function watchQuality(room, signal) {
+export function watchQuality(room, signal, onWeak) {
+  const weakNow = weakness();
+  /** @type {Weak} */ let weak = null;
   /** @type {Quality | null} */ let told = null;
   /** @type {import("./connection_stats.js").Counted | null} */ let before = null;
   const look = async () => {
@@ -33,6 +67,10 @@ export function watchQuality(room, signal) {
     if (!report) return;
     const found = figures(report.values(), null, before);
     before = found.counted;
+    if (signal.aborted) return;
+    const weakBefore = weak;
+    weak = weakNow(found.figures);
+    if (weak !== weakBefore) onWeak(weak);
     const quality = qualityOf(found.figures);
     if (quality === told || signal.aborted) return;
     await room.setQuality(quality).then(

@@ -1,8 +1,8 @@
 // Figures of a connection from what browser and server count.
 import assert from "node:assert/strict";
-import { test } from "node:test";
+import { mock, test } from "node:test";
 import { figures } from "../js/connection_stats.js";
-import { qualityOf } from "../js/quality.js";
+import { qualityOf, watchQuality, weakness } from "../js/quality.js";
 
 const report = ({ at, received, lost, bytesIn, bytesOut, delay, emitted }) => [
   { id: "T", type: "transport", selectedCandidatePairId: "P" },
@@ -39,7 +39,89 @@ test("what can be told at first sight", () => {
     kbitOut: null,
     bufferMs: 50,
     serverMs: null,
+    concealedPercent: null,
+    lostOut: null,
+    redundancy: null,
+    reducedKbit: null,
   });
+});
+
+test("what was made up, what came back, and what the server does about losses", () => {
+  const with_ = (look, concealed, silent, heard) =>
+    report(look).map((entry) =>
+      entry.type === "inbound-rtp" ? { ...entry, concealedSamples: concealed, silentConcealedSamples: silent, totalSamplesReceived: heard } : entry,
+    );
+  const { counted } = figures(with_(FIRST, 1000, 500, 96000), null, null);
+  const server = { packets_in: 900, lost_in: 100, restored_in: 60, recovered: 25, redundancy: 2, reduced_bitrate: 24000 };
+  const reported = { id: "R", type: "remote-inbound-rtp", kind: "audio", fractionLost: 0.125 };
+  const { figures: seen } = figures([...with_(SECOND, 6300, 1000, 144000), reported], server, counted);
+  assert.equal(seen.concealedPercent, 10);
+  assert.deepEqual(seen.lostOut, { lost: 100, repaired: 85 });
+  assert.deepEqual([seen.redundancy, seen.reducedKbit, seen.lossOutPercent], [2, 24, 12.5]);
+  assert.equal(figures(report(SECOND), { ...server, reduced_bitrate: null }, counted).figures.reducedKbit, 0);
+});
+
+test("a direction is weak after two bad looks, and well again after two good ones", () => {
+  const weak = weakness();
+  const looks = [
+    [9, 0, null],
+    [3, 0, null],
+    [9, 0, null],
+    [20, 9, "in"],
+    [5, 9, "both"],
+    [3, 5, "both"],
+    [3, null, "out"],
+    [0, 3, "out"],
+    [0, 3, null],
+  ];
+  for (const [lossInPercent, lossOutPercent, expected] of looks) assert.equal(weak({ lossInPercent, lossOutPercent }), expected);
+});
+
+test("a person is told of a weak direction once, and when it is over", async () => {
+  mock.timers.enable({ apis: ["setInterval"] });
+  let fractionLost = 0.2;
+  let at = 0;
+  const room = {
+    status: "connected",
+    setQuality: async () => {},
+    stats: async () => {
+      at += 5000;
+      const entries = report({ ...FIRST, at, received: at / 20, lost: 0, bytesIn: at, bytesOut: at });
+      return new Map([...entries, { id: "R", type: "remote-inbound-rtp", kind: "audio", fractionLost }].map((entry) => [entry.id, entry]));
+    },
+  };
+  const told = [];
+  const end = new AbortController();
+  watchQuality(room, end.signal, (weak) => told.push(weak));
+  const looks = async (times) => {
+    for (let i = 0; i < times; i += 1) {
+      mock.timers.tick(5000);
+      await new Promise(setImmediate);
+    }
+  };
+  await looks(5);
+  assert.deepEqual(told, ["out"]);
+  fractionLost = 0;
+  await looks(3);
+  assert.deepEqual(told, ["out", null]);
+  end.abort();
+  fractionLost = 0.5;
+  await looks(3);
+  assert.equal(told.length, 2);
+  mock.timers.reset();
+});
+
+test("redundant packets are Opus, too", () => {
+  const red = { id: "R", type: "codec", mimeType: "audio/red", clockRate: 48000, sdpFmtpLine: "111/111" };
+  const received = (opus) => [
+    ...report(FIRST).map((entry) => (entry.type === "inbound-rtp" ? { ...entry, codecId: "R" } : entry)).filter(({ id }) => id !== "C"),
+    ...opus,
+    red,
+  ];
+  const codec = (opus) => figures(received(opus), null, null).figures.codec;
+  assert.equal(codec([]), "Opus with redundancy, 48 kHz, mono");
+  const stereo = { id: "C", type: "codec", mimeType: "audio/opus", clockRate: 48000, sdpFmtpLine: "stereo=1;useinbandfec=1" };
+  assert.equal(codec([stereo]), "Opus with redundancy, 48 kHz, stereo");
 });
 
 test("rates and losses are those since the last look", () => {

@@ -18,7 +18,7 @@ export type Figures = {
      */
     lossInPercent: number | null;
     /**
-     * of what we send, since we came
+     * of what we send, lately where the browser tells, else since we came
      */
     lossOutPercent: number | null;
     jitterMs: number | null;
@@ -36,6 +36,25 @@ export type Figures = {
      * how long the server takes with our sound
      */
     serverMs: number | null;
+    /**
+     * of what we hear, made up by our browser lately
+     */
+    concealedPercent: number | null;
+    /**
+     * packets of ours: lost, and brought back by copies or FEC
+     */
+    lostOut: {
+        lost: number;
+        repaired: number;
+    } | null;
+    /**
+     * copies of earlier packets in each that the server sends us
+     */
+    redundancy: number | null;
+    /**
+     * kbit/s of the mix encoded for our connection; 0: as for everybody
+     */
+    reducedKbit: number | null;
 };
 /**
  * what is kept from one look for the next
@@ -60,4 +79,12 @@ export type Counted = {
      * samples
      */
     emitted: number;
+    /**
+     * samples
+     */
+    concealed: number;
+    /**
+     * samples
+     */
+    heard: number;
 };
