@@ -40,14 +40,14 @@ pub use conversation::Shares;
 pub use door::{Door, Tokens};
 pub use machine::Machine;
 pub use measure::Target;
-pub use quality::{Quality, Score, Voices};
+pub use quality::{Quality, Recording, Score, Voices, judge, python};
 pub use result::{Memory, NOISY, Results, Sample, Spread, Summary};
+pub use speech::{Speech, Voice};
 pub use table::table;
 pub use ticks::{Burden, Lateness};
 
 use measure::Bench;
 use roomtone_testkit::fixtures::FixtureError;
-use speech::Speech;
 
 /// A load average above this at the start says that the machine isn't quiet.
 const QUIET_LOAD: f64 = 0.5;
