@@ -109,6 +109,17 @@ struct Attempt {
     helped: bool,
 }
 
+/// The cure for losses that a listener can be given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Takes {
+    /// Copies of earlier packets: the client has agreed on RED.
+    Copies,
+    /// In-band FEC.
+    Fec,
+    /// None: stereo is for music, which SILK and its FEC would spoil more than losses do.
+    Neither,
+}
+
 /// The measures for one listener.
 #[derive(Debug, Default)]
 pub(super) struct Adaptation {
@@ -139,8 +150,8 @@ impl Adaptation {
         self.step
     }
 
-    /// Takes a report of theirs. `takes_red`: they take copies. `sent`: the packets that were sent to them so far.
-    pub(super) fn report(&mut self, report: &RemoteStats, takes_red: bool, sent: u64) {
+    /// Takes a report of theirs. `sent`: the packets that were sent to them so far.
+    pub(super) fn report(&mut self, report: &RemoteStats, takes: Takes, sent: u64) {
         let packets = sent.saturating_sub(self.judged);
         if packets < ENOUGH_PACKETS {
             return;
@@ -153,7 +164,7 @@ impl Adaptation {
         } else {
             0
         };
-        self.choose_copies(loss, takes_red);
+        self.choose_copies(loss, takes == Takes::Copies);
         if queues && loss >= HEAVY {
             self.step = self.step.down();
             self.attempt = None;
@@ -161,7 +172,7 @@ impl Adaptation {
         } else {
             self.judge_period(packets, loss);
         }
-        if !takes_red && loss >= RISE[0] {
+        if takes == Takes::Fec && loss >= RISE[0] {
             self.step = self.step.max(Step::Fec);
         }
         if self.clean >= CALM_REPORTS && !queues && self.step > Step::Full {
@@ -241,16 +252,16 @@ mod tests {
 
     struct Listener {
         adaptation: Adaptation,
-        takes_red: bool,
+        takes: Takes,
         sent: u64,
         round_trip: u64,
     }
 
     impl Listener {
-        fn new(takes_red: bool) -> Listener {
+        fn new(takes: Takes) -> Listener {
             Listener {
                 adaptation: Adaptation::default(),
-                takes_red,
+                takes,
                 sent: 0,
                 round_trip: 50,
             }
@@ -268,7 +279,7 @@ mod tests {
                 jitter: Duration::ZERO,
                 round_trip: Some(Duration::from_millis(self.round_trip)),
             };
-            self.adaptation.report(&report, self.takes_red, sent);
+            self.adaptation.report(&report, self.takes, sent);
             (self.adaptation.copies(), self.adaptation.step())
         }
 
@@ -279,8 +290,8 @@ mod tests {
 
     #[test]
     fn a_clean_link_changes_nothing() {
-        for takes_red in [false, true] {
-            let mut listener = Listener::new(takes_red);
+        for takes in [Takes::Copies, Takes::Fec, Takes::Neither] {
+            let mut listener = Listener::new(takes);
             for loss in [0.0, 0.004, 0.02, 0.0, 0.029] {
                 assert_eq!(listener.report(loss), (0, Step::Full));
             }
@@ -289,7 +300,7 @@ mod tests {
 
     #[test]
     fn copies_come_with_the_first_loss_and_go_after_three_calm_reports() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         let copies = listener
             .reports([0.04, 0.06, 0.0, 0.0, 0.04, 0.0, 0.0, 0.0])
             .map(|now| now.0);
@@ -302,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_loss_around_a_threshold_does_not_flap() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         listener.report(0.1);
         for round in 0..50 {
             assert_eq!(listener.report(if round % 2 == 0 { 0.07 } else { 0.099 }).0, 2);
@@ -311,7 +322,7 @@ mod tests {
 
     #[test]
     fn without_red_a_loss_is_for_fec() {
-        let mut listener = Listener::new(false);
+        let mut listener = Listener::new(Takes::Fec);
         assert_eq!(
             listener.reports([0.02, 0.05, 0.05, 0.02, 0.0, 0.0, 0.0, 0.0]),
             [
@@ -328,8 +339,16 @@ mod tests {
     }
 
     #[test]
+    fn losses_of_stereo_without_red_change_nothing_and_a_queue_does() {
+        let mut listener = Listener::new(Takes::Neither);
+        assert_eq!(listener.reports([0.05, 0.09]), [(0, Step::Full); 2]);
+        listener.round_trip = 400;
+        assert_eq!(listener.report(0.15), (0, Step::Low));
+    }
+
+    #[test]
     fn a_queue_that_grows_takes_bits_away_at_once_and_gives_them_back_one_by_one() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         listener.report(0.0);
         listener.round_trip = 400;
         let steps = listener.reports([0.15, 0.15, 0.15, 0.15]).map(|now| now.1);
@@ -347,7 +366,7 @@ mod tests {
 
     #[test]
     fn fewer_bits_that_do_not_help_are_taken_back_for_long() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         let steps: Vec<Step> = (0..26).map(|_| listener.report(0.2).1).collect();
         let lowered = steps.iter().filter(|step| **step != Step::Full).count();
         assert_eq!(lowered, 2, "{steps:?}");
@@ -356,7 +375,7 @@ mod tests {
 
     #[test]
     fn fewer_bits_that_help_stay() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         listener.report(0.2);
         assert_eq!(listener.report(0.2).1, Step::Low);
         assert_eq!(
@@ -367,7 +386,7 @@ mod tests {
 
     #[test]
     fn fewer_bits_that_helped_by_chance_are_taken_back() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         listener.reports([0.2, 0.2]);
         assert_eq!(
             listener.reports([0.1, 0.12, 0.2, 0.2]).map(|now| now.1).last(),
@@ -377,7 +396,7 @@ mod tests {
 
     #[test]
     fn reports_while_nothing_is_sent_do_not_count() {
-        let mut listener = Listener::new(true);
+        let mut listener = Listener::new(Takes::Copies);
         listener.report(0.05);
         for _ in 0..10 {
             assert_eq!(listener.report_of(0.0, listener.sent + 3).0, 1);

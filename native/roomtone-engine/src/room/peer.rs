@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use roomtone_audio::{Channels, PlayoutStats, SAMPLE_RATE};
 use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent};
 
-use super::adaptation::Adaptation;
+use super::adaptation::{Adaptation, Takes};
 use super::context::ShardContext;
 use super::port::Port;
 use super::speech_detector::SpeechDetector;
@@ -102,7 +102,7 @@ impl Peer {
                 }
                 TransportEvent::RemoteStats(report) => {
                     let sent = self.endpoint.stats().packets_out;
-                    self.adaptation.report(&report, self.endpoint.takes_red(), sent);
+                    self.adaptation.report(&report, self.takes(), sent);
                     self.endpoint.set_copies(self.adaptation.copies());
                 }
                 TransportEvent::Closed(reason) => drained.closed = Some(reason),
@@ -120,6 +120,14 @@ impl Peer {
             Channels::Stereo
         } else {
             Channels::Mono
+        }
+    }
+
+    fn takes(&self) -> Takes {
+        match (self.endpoint.takes_red(), self.channels()) {
+            (true, _) => Takes::Copies,
+            (false, Channels::Mono) => Takes::Fec,
+            (false, Channels::Stereo) => Takes::Neither,
         }
     }
 
