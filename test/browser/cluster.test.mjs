@@ -55,12 +55,55 @@ test("the media node is killed: both are back on the other one, without a click 
   cluster.run("start", node);
 });
 
-test("the media node is stopped: it gives the room away first, and ends as soon as that has left it", async () => {
+/**
+ * Watches a page from now on: the returned function ends that, and gives the states that the call was in, and for how many
+ * milliseconds at most it played nothing.
+ */
+async function watch(person) {
+  await person.page.evaluate(() => {
+    const room = document.querySelector("#room");
+    const seen = { states: [room.dataset.status], silence: 0 };
+    const observer = new MutationObserver(() => seen.states.push(room.dataset.status));
+    observer.observe(room, { attributes: true, attributeFilter: ["data-status"] });
+    const context = new AudioContext({ sampleRate: 48000 });
+    const analyser = new AnalyserNode(context, { fftSize: 512 });
+    const samples = new Float32Array(analyser.fftSize);
+    let [stream, source, heardAt] = [null, null, performance.now()];
+    const timer = setInterval(() => {
+      const { srcObject } = document.querySelector("audio");
+      if (stream !== srcObject) {
+        source?.disconnect();
+        stream = srcObject;
+        source = context.createMediaStreamSource(stream);
+        source.connect(analyser);
+      }
+      analyser.getFloatTimeDomainData(samples);
+      const now = performance.now();
+      if (samples.some((sample) => Math.abs(sample) > 0.01)) heardAt = now;
+      else seen.silence = Math.max(seen.silence, now - heardAt);
+    }, 5);
+    globalThis.watched = () => {
+      clearInterval(timer);
+      observer.disconnect();
+      context.close();
+      return seen;
+    };
+  });
+  return async () => await person.page.evaluate(() => globalThis.watched());
+}
+
+test("the media node is stopped: the room leaves it first, without a break in the sound", async () => {
   const node = await busy();
+  const watched = await Promise.all([watch(ada), watch(ben)]);
   const began = Date.now();
   cluster.run("stop", node);
   assert.ok(Date.now() - began < 40_000, "it waited for the end of its time");
   assert.notEqual(await busy(), node);
+  for (const end of watched) {
+    const { states, silence } = await end();
+    console.log(`  silent for ${Math.round(silence)} ms at most`);
+    assert.deepEqual(states, ["connected"]);
+  }
   await ada.hears([TONES[1]], TONES);
   await ben.hears([TONES[0]], TONES);
   assert.ok((await ada.marked()) && (await ben.marked()), "a page was loaded again");

@@ -14,6 +14,106 @@ defmodule Roomtone.MoveFailureTest do
     shard
   end
 
+  describe "a room whose media node is about to stop" do
+    setup do
+      :ok = FakeNative.watch()
+      name = open_room()
+      ada = enter(name, "ada")
+      :ok = FakeNative.put_stats(ada.shard, %{load: 0.9, shed_level: 0})
+      on_exit(fn -> FakeNative.put_stats(ada.shard, %{load: 0.0, shed_level: 0}) end)
+      {:ok, room: name, ada: ada, other: 1 - ada.shard}
+    end
+
+    defp enter(room, identity, opts \\ []) do
+      offer = FakeNative.offer(connect: true)
+      {:ok, joined} = Roomtone.join(room, identity, offer, opts)
+      offer |> FakeNative.await_join() |> Map.put(:session, joined.session)
+    end
+
+    # As a media node reports it: so long until it ends.
+    defp leave(room, shard, left_ms \\ 60_000),
+      do: send(Roomtone.RoomServer.whereis(room), {:media, {:draining, shard, 0, left_ms}})
+
+    test "goes on there until all have a second connection, then they change over", context do
+      %{room: room, ada: %{peer: peer, room: id, shard: shard} = ada, other: other} = context
+      bob = enter(room, "bob")
+      assert_receive {:roomtone, ^room, {:connected, "bob", true}}
+      leave(room, shard)
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}
+      assert_receive {:native, ^other, {:open_room, %{room: ^id}}}
+      # The former connections follow what is changed meanwhile.
+      :ok = Roomtone.mute(room, "ada")
+      assert_receive {:native, ^shard, {:set_speak, %{peer: ^peer, speak: false}}}
+      again = enter(room, "ada", session: ada.session)
+      assert again.shard == other
+      refute_received {:roomtone, _room, {:media_move, :end}}
+      # Another report of the node, which the room knows already.
+      leave(room, shard)
+      assert %{shard: ^other} = enter(room, "bob", session: bob.session)
+      assert_receive {:roomtone, ^room, {:media_move, :end}}
+      assert_receive {:native, ^shard, {:close_room, %{room: ^id}}}, 5_000
+
+      assert Enum.sort(FakeNative.held(other)[id]) ==
+               Enum.sort(Map.keys(:sys.get_state(Roomtone.RoomServer.whereis(room)).peers))
+
+      refute_received {:roomtone, _room, {:connected, _who, false}}
+      refute_received {:roomtone, _room, {:media_restart, _who}}
+    end
+
+    test "is asked in the usual way for whoever has no second connection in the end", context do
+      %{room: room, ada: %{shard: shard, room: id}, other: other} = context
+      leave(room, shard)
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}
+      assert_receive {:roomtone, ^room, {:media_restart, "ada"}}, 10_000
+      assert_received {:roomtone, ^room, {:connected, "ada", false}}
+      assert_receive {:native, ^shard, {:close_room, %{room: ^id}}}
+      assert shard_of(room) == other
+    end
+
+    test "ends at once on the former node with a change that shuts somebody out", context do
+      %{room: room, ada: %{shard: shard, room: id}} = context
+      leave(room, shard)
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}
+      :ok = Roomtone.put_volume(room, "ada", "bob", 0)
+      assert_receive {:native, ^shard, {:close_room, %{room: ^id}}}
+    end
+
+    test "stays for a client that can't be asked for a second connection, and leaves with it", context do
+      %{room: room, ada: %{shard: shard}, other: other} = context
+      enter(room, "camera", owner: :none)
+      assert_receive {:roomtone, ^room, {:connected, "camera", true}}
+      leave(room, shard)
+      refute_receive {:roomtone, ^room, {:media_move, _step}}, 600
+      :ok = Roomtone.leave(room, "camera")
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}, 5_000
+      assert shard_of(room) == other
+    end
+
+    test "ends a client that can't be asked when the time is nearly over", context do
+      %{room: room, ada: %{shard: shard}} = context
+      enter(room, "camera", owner: :none)
+      assert_receive {:roomtone, ^room, {:connected, "camera", true}}
+      leave(room, shard, 1_000)
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}
+      assert_receive {:roomtone, ^room, {:left, "camera", :media_lost}}
+    end
+
+    test "lets go of a person who leaves meanwhile, on both nodes", context do
+      %{room: room, ada: %{shard: shard, peer: peer} = ada, other: other} = context
+      bob = enter(room, "bob")
+      assert_receive {:roomtone, ^room, {:connected, "bob", true}}
+      leave(room, shard)
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}
+      %{peer: second} = enter(room, "ada", session: ada.session)
+      :ok = Roomtone.leave(room, "ada")
+      assert_receive {:native, ^shard, {:leave, %{peer: ^peer}}}
+      assert_receive {:native, ^other, {:leave, %{peer: ^second}}}
+      # The other one is no longer waited for than needed.
+      enter(room, "bob", session: bob.session)
+      assert_receive {:roomtone, ^room, {:media_move, :end}}
+    end
+  end
+
   describe "a room that moves" do
     setup do
       :ok = FakeNative.watch()

@@ -6,11 +6,22 @@ import { SignallingError } from "./signalling.js";
 const DISCONNECTED_PATIENCE_MS = 1500;
 /** From an answer to sound; after this a connection that never comes up is replaced. */
 const CONNECT_TIMEOUT_MS = 8000;
+/** The former connection of a {@link MediaLink.move} goes on for so long, until the sound of the other one is played. */
+const OVERLAP_MS = 500;
 /** So many failures in a row mean that something blocks the way. */
 const UNREACHABLE_AFTER = 3;
 
 /**
+ * @typedef {object} Next  the connection that is to take the place of the present one
+ * @property {RTCPeerConnection} pc
+ * @property {RTCRtpTransceiver} transceiver
+ * @property {[string, unknown][]} heard  what came of it so far: the events `stream` and `slot`
+ * @property {boolean} wanted             whether it takes that place as soon as it is connected
+ */
+
+/**
  * One voice connection to the server, kept up: one offer and one answer, sendrecv, and no renegotiation but to repair it.
+ * When the server's part of it moves, there are two for a while: {@link MediaLink.move}.
  * The microphone's track may come, go and change at any time without a new offer.
  *
  * `exchange` sends an offer and resolves with the answer. It is called only while the link is meant to be up; when it
@@ -24,6 +35,7 @@ const UNREACHABLE_AFTER = 3;
 export class MediaLink extends EventTarget {
   /** @type {RTCPeerConnection | null} */ #pc = null;
   /** @type {RTCRtpTransceiver | null} */ #transceiver = null;
+  /** @type {Next | null} */ #next = null;
   /** @type {MediaStreamTrack | null} */ #track = null;
   #exchange;
   /** @type {RTCIceServer[]} */ #iceServers = [];
@@ -78,9 +90,11 @@ export class MediaLink extends EventTarget {
   /** @param {MediaStreamTrack | null} track */
   setTrack(track) {
     this.#track = track;
-    this.#transceiver?.sender.replaceTrack(track).catch(() => {
-      // The connection was closed meanwhile; the next one takes the track from the start.
-    });
+    for (const transceiver of [this.#transceiver, this.#next?.transceiver]) {
+      transceiver?.sender.replaceTrack(track).catch(() => {
+        // The connection was closed meanwhile; the next one takes the track from the start.
+      });
+    }
   }
 
   /**
@@ -107,12 +121,74 @@ export class MediaLink extends EventTarget {
    */
   resume({ gone = false } = {}) {
     this.#active = true;
-    if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
+    // The server may have told us meanwhile to change over.
+    if (this.#next) this.changeOver();
+    else if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
   }
 
   /** Looks for another path; the sound goes on by the former one while that works. */
   restart() {
-    if (this.#connected) this.#negotiate(false);
+    if (this.#connected && !this.#next) this.#negotiate(false);
+  }
+
+  /**
+   * The server's part moves to another node: makes a second connection, to there, while the first goes on. Both send, and the first
+   * is played until {@link MediaLink.changeOver}.
+   */
+  async move() {
+    if (!this.#active || !this.#connected) return;
+    this.#dropNext();
+    /** @type {Next} */
+    const next = { ...this.#make((name, detail) => next.heard.push([name, detail])), heard: [], wanted: false };
+    this.#next = next;
+    const overtaken = () => next !== this.#next;
+    next.pc.onconnectionstatechange = () => {
+      if (next.wanted && next.pc.connectionState === "connected") this.#promote();
+      else if (next.pc.connectionState === "failed") this.#dropNext();
+    };
+    try {
+      await this.#describe(next.pc);
+      if (overtaken()) return;
+      const answer = await this.#exchange(next.pc.localDescription?.sdp ?? "");
+      if (overtaken()) return;
+      await next.pc.setRemoteDescription({ type: "answer", sdp: answer });
+    } catch {
+      // The server asks for another when the first one ends.
+      if (!overtaken()) this.#dropNext();
+    }
+  }
+
+  /** Plays the second connection, now or as soon as it is there, and ends the first. */
+  changeOver() {
+    if (!this.#next) return;
+    this.#next.wanted = true;
+    if (this.#next.pc.connectionState === "connected") this.#promote();
+  }
+
+  #promote() {
+    const next = this.#next;
+    if (!next) return;
+    const former = this.#pc;
+    this.#next = null;
+    // Overtakes a negotiation for the former one.
+    this.#generation += 1;
+    clearTimeout(this.#timer);
+    this.#pc = next.pc;
+    this.#transceiver = next.transceiver;
+    this.#watch(next.pc);
+    for (const [name, detail] of next.heard) this.#emit(name, detail);
+    if (former) silence(former);
+    setTimeout(() => former?.close(), OVERLAP_MS);
+    if (next.pc.connectionState === "connected") this.#up();
+    else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
+  }
+
+  #dropNext() {
+    const next = this.#next;
+    this.#next = null;
+    if (!next) return;
+    silence(next.pc);
+    next.pc.close();
   }
 
   /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */
@@ -163,23 +239,36 @@ export class MediaLink extends EventTarget {
 
   #open() {
     this.#drop();
-    const pc = new RTCPeerConnection({ iceServers: this.#iceServers, bundlePolicy: "max-bundle" });
+    const { pc, transceiver } = this.#make((name, detail) => {
+      if (pc === this.#pc) this.#emit(name, detail);
+    });
     this.#pc = pc;
+    this.#transceiver = transceiver;
+    this.#watch(pc);
+    return pc;
+  }
+
+  /** @param {(name: string, detail: unknown) => void} heard  gets `stream` and `slot` */
+  #make(heard) {
+    const pc = new RTCPeerConnection({ iceServers: this.#iceServers, bundlePolicy: "max-bundle" });
     // Send and receive even without a microphone, so that one that comes later needs no new offer.
-    this.#transceiver = pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" });
+    const transceiver = pc.addTransceiver(this.#track ?? "audio", { direction: "sendrecv" });
     // Each packet then carries a copy of the one before it. Stereo has too many bits to be sent twice.
-    if (!this.#stereo) preferRedundancy(this.#transceiver);
+    if (!this.#stereo) preferRedundancy(transceiver);
     const slots = Array.from({ length: this.#slots }, () => pc.addTransceiver("audio", { direction: "recvonly" }));
     pc.ontrack = ({ track, streams, transceiver, receiver }) => {
-      if (pc !== this.#pc) return;
       const slot = slots.indexOf(transceiver);
-      if (slot >= 0) this.#emit("slot", { slot, track, receiver });
-      else this.#emit("stream", streams[0] ?? new MediaStream([track]));
+      if (slot >= 0) heard("slot", { slot, track, receiver });
+      else heard("stream", streams[0] ?? new MediaStream([track]));
     };
+    return { pc, transceiver };
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  #watch(pc) {
     pc.onconnectionstatechange = () => {
       if (pc === this.#pc) this.#stateChanged(pc.connectionState);
     };
-    return pc;
   }
 
   /** @param {RTCPeerConnection} pc */
@@ -197,13 +286,16 @@ export class MediaLink extends EventTarget {
         this.#up();
         break;
       case "disconnected":
+        // The other one is on its way.
+        if (this.#next) break;
         this.#down();
         this.#after(DISCONNECTED_PATIENCE_MS, () => this.#negotiate(false));
         break;
       case "failed":
       case "closed":
         this.#down();
-        this.#fail();
+        if (this.#next) this.#promote();
+        else this.#fail();
         break;
       default:
     }
@@ -236,10 +328,10 @@ export class MediaLink extends EventTarget {
     this.#pc = null;
     this.#transceiver = null;
     if (pc) {
-      pc.onconnectionstatechange = null;
-      pc.ontrack = null;
+      silence(pc);
       pc.close();
     }
+    this.#dropNext();
     this.#down();
   }
 
@@ -277,6 +369,16 @@ function preferRedundancy(transceiver) {
   } catch {
     // A browser without the method, or with rules of its own for it, sends plain Opus.
   }
+}
+
+/**
+ * Nothing is heard of it any more.
+ *
+ * @param {RTCPeerConnection} pc
+ */
+function silence(pc) {
+  pc.onconnectionstatechange = null;
+  pc.ontrack = null;
 }
 
 /**

@@ -470,6 +470,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "positions", (word) => this.#emit("positions", word));
     on(signalling, "recording", ({ on: recording }) => this.#emit("recording", recording === true));
     on(signalling, "media_restart", () => this.#link?.connect());
+    on(signalling, "media_move", ({ step }) => (step === "end" ? this.#link?.changeOver() : this.#link?.move()));
     // It ends soon, and we come back by ourselves: the person needs only to know it.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));

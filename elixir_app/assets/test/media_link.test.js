@@ -220,3 +220,86 @@ test("closed is closed", async () => {
   assert.ok(made[0].closed);
   assert.deepEqual(seen, ["connected", "lost"]);
 });
+
+// ---- The server's part moves to another node ----
+
+async function moving() {
+  const started = await connected();
+  const played = [];
+  started.link.addEventListener("stream", ({ detail }) => played.push(detail));
+  started.link.move();
+  await settle();
+  return { ...started, played };
+}
+
+test("a second connection is made while the first goes on, and takes its place when the server says", async () => {
+  const { link, seen, played } = await moving();
+  assert.equal(made.length, 2);
+  assert.equal(made[1].answer, "answer to offer 1 of 1");
+  const track = /** @type {any} */ ({ kind: "audio" });
+  link.setTrack(track);
+  assert.deepEqual([made[0].sent.track, made[1].sent.track], [track, track]);
+  made[1].ontrack({ streams: ["the new sound"] });
+  made[1].becomes("connected");
+  assert.deepEqual([played, link.peerConnection], [[], made[0]]);
+  link.changeOver();
+  assert.deepEqual([played, link.peerConnection], [["the new sound"], made[1]]);
+  assert.equal(made[0].closed, false);
+  mock.timers.tick(600);
+  assert.ok(made[0].closed);
+  assert.deepEqual(seen, ["connected"]);
+  // From here on it is repaired as any other.
+  made[1].becomes("failed");
+  mock.timers.tick(2000);
+  await settle();
+  assert.equal(made.length, 3);
+});
+
+test("a second connection that comes up late takes the place of the first then", async () => {
+  const { link, seen } = await moving();
+  link.changeOver();
+  assert.equal(link.peerConnection, made[0]);
+  made[1].becomes("connected");
+  assert.equal(link.peerConnection, made[1]);
+  assert.deepEqual(seen, ["connected"]);
+});
+
+test("a first connection that ends early is followed by the second, however far that has come", async () => {
+  const { link, seen } = await moving();
+  made[0].becomes("disconnected");
+  mock.timers.tick(5000);
+  await settle();
+  assert.deepEqual([made.length, made[0].restarts], [2, 0]);
+  made[0].becomes("failed");
+  assert.equal(link.peerConnection, made[1]);
+  made[1].becomes("connected");
+  assert.deepEqual(seen, ["connected", "lost", "connected"]);
+});
+
+test("a second connection that the server refuses, or that fails, leaves the first as it is", async () => {
+  const { link } = await connecting(async (sdp) => {
+    if (sdp.includes("of 1")) throw new SignallingError("media_restarted", "", true);
+    return `answer to ${sdp}`;
+  });
+  made[0].becomes("connected");
+  link.move();
+  await settle();
+  link.move();
+  await settle();
+  made[2].becomes("failed");
+  link.changeOver();
+  assert.deepEqual(
+    made.map(({ closed }) => closed),
+    [false, true, true],
+  );
+  assert.equal(link.peerConnection, made[0]);
+});
+
+test("a link that is closed, or connects anew, lets go of both connections", async () => {
+  for (const end of [(link) => link.close(), (link) => link.connect()]) {
+    made = [];
+    const { link } = await moving();
+    end(link);
+    assert.ok(made[0].closed && made[1].closed);
+  }
+});

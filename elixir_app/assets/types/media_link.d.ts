@@ -5,7 +5,15 @@
  */
 export function askForStereo(sdp: string): string;
 /**
+ * @typedef {object} Next  the connection that is to take the place of the present one
+ * @property {RTCPeerConnection} pc
+ * @property {RTCRtpTransceiver} transceiver
+ * @property {[string, unknown][]} heard  what came of it so far: the events `stream` and `slot`
+ * @property {boolean} wanted             whether it takes that place as soon as it is connected
+ */
+/**
  * One voice connection to the server, kept up: one offer and one answer, sendrecv, and no renegotiation but to repair it.
+ * When the server's part of it moves, there are two for a while: {@link MediaLink.move}.
  * The microphone's track may come, go and change at any time without a new offer.
  *
  * `exchange` sends an offer and resolves with the answer. It is called only while the link is meant to be up; when it
@@ -55,8 +63,30 @@ export class MediaLink extends EventTarget {
     }): void;
     /** Looks for another path; the sound goes on by the former one while that works. */
     restart(): void;
+    /**
+     * The server's part moves to another node: makes a second connection, to there, while the first goes on. Both send, and the first
+     * is played until {@link MediaLink.changeOver}.
+     */
+    move(): Promise<void>;
+    /** Plays the second connection, now or as soon as it is there, and ends the first. */
+    changeOver(): void;
     /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */
     pause(): void;
     close(): void;
     #private;
 }
+/**
+ * the connection that is to take the place of the present one
+ */
+export type Next = {
+    pc: RTCPeerConnection;
+    transceiver: RTCRtpTransceiver;
+    /**
+     * what came of it so far: the events `stream` and `slot`
+     */
+    heard: [string, unknown][];
+    /**
+     * whether it takes that place as soon as it is connected
+     */
+    wanted: boolean;
+};

@@ -4,8 +4,11 @@ defmodule Roomtone.Cluster do
   run one, `elixir_app/lib/roomtone/cluster/README.md` its processes.
   """
 
-  alias Roomtone.{Config, Media, RoomServer}
-  alias Roomtone.Cluster.{Control, Members, Protocol, Supervisor, Table}
+  alias Roomtone.{Config, Media, RoomServer, SafeCall}
+  alias Roomtone.Cluster.{Control, Members, Natives, Protocol, Supervisor, Table}
+
+  # For the way to a node and back.
+  @patience_ms 5_000
 
   @typedoc """
   A node. `state` is `:ok`, `:draining` (a media node that is about to stop), `:unattached` (a media
@@ -36,6 +39,36 @@ defmodule Roomtone.Cluster do
   def nodes do
     if Supervisor.needed?(Config.get()), do: [here() | Enum.map(Table.members(), &info/1)] ++ refused(), else: []
   end
+
+  @doc """
+  Empties a media node, so that it can be stopped or restarted: it takes no new rooms, and its rooms
+  go to other media nodes within so many seconds (`DRAIN_SECONDS`, unless given). Pages make a second
+  connection, and change over to it without a break; clients that can't be told to, such as WHIP
+  clients, keep their room on the node until they leave or the time is nearly over.
+
+  Returns when no room is left on it, or the time is over. The node takes rooms again after a restart.
+  Works from every node. SIGTERM does the same before the node ends.
+
+      iex> Roomtone.Cluster.drain(:"nobody@127.0.0.1", 1)
+      {:error, :not_a_media_node}
+  """
+  @spec drain(node, non_neg_integer) :: :ok | {:error, :not_a_media_node | :unreachable}
+  def drain(node, seconds \\ Config.get().drain_seconds) when is_integer(seconds) and seconds >= 0 do
+    if match?(%{role: :media}, member(node)) do
+      # The node answers by itself when the time is over.
+      patience_ms = 1_000 * seconds + @patience_ms
+
+      case SafeCall.call({Natives, node}, Protocol.pack({:run, :drain, [seconds]}), patience_ms) do
+        {:ok, :ok} -> :ok
+        _late_gone_or_older -> {:error, :unreachable}
+      end
+    else
+      {:error, :not_a_media_node}
+    end
+  end
+
+  defp member(node) when node == node(), do: Config.get()
+  defp member(node), do: Enum.find(Table.members(), &(&1.node == node))
 
   defp here do
     greeting = Protocol.greeting(Config.get(), 0, false, 0)

@@ -15,7 +15,14 @@ defmodule Roomtone.Drain do
 
   @doc "Whether this node admits nobody any more."
   @spec draining?() :: boolean
-  def draining?, do: :persistent_term.get(__MODULE__, false)
+  def draining?, do: :persistent_term.get(__MODULE__, nil) != nil
+
+  @doc "For how many more milliseconds calls go on here; `nil` while this node isn't about to stop."
+  @spec left_ms() :: non_neg_integer | nil
+  def left_ms do
+    with deadline when deadline != nil <- :persistent_term.get(__MODULE__, nil),
+         do: max(deadline - System.monotonic_time(:millisecond), 0)
+  end
 
   @doc """
   Refuses new rooms and new people, notifies the subscribers of all rooms, and returns when nobody
@@ -24,7 +31,7 @@ defmodule Roomtone.Drain do
   """
   @spec run(seconds :: non_neg_integer) :: :ok
   def run(seconds) do
-    :persistent_term.put(__MODULE__, true)
+    :persistent_term.put(__MODULE__, System.monotonic_time(:millisecond) + 1_000 * seconds)
     if Config.get().role == :media, do: Sessions.drain(seconds), else: drain_rooms(seconds)
   end
 

@@ -6,7 +6,8 @@ defmodule Roomtone.Participant do
     * The *owner* (the process that speaks for the person, usually a channel) is monitored. When it
       dies, the person stays for a grace period, sound included; a join or resume with the same
       session takes them over.
-    * The *media* are one peer of the engine at a time. When they are lost while the owner lives,
+    * The *media* are one peer of the engine at a time; while the room leaves a media node, the former
+      one goes on there until the room lets go of it. When they are lost while the owner lives,
       this process requests a new offer. A person without an owner (a WHIP client) can't be asked,
       and leaves with their media.
     * The *room's process* may be replaced: the new one finds this process and asks who it is. This
@@ -35,14 +36,17 @@ defmodule Roomtone.Participant do
   @type description :: %{person: Person.t(), peer: Media.id() | nil, stamp: Media.stamp()}
 
   @longest_offer 65_536
+  # For a former peer that the room's process forgot, because it was replaced meanwhile.
+  @former_ms 10_000
 
   @enforce_keys [:room, :place, :person, :row]
-  defstruct [:room, :place, :person, :row, :pending, :peer, :owner_ref, :grace, :sync, :first_sound, :seat]
+  defstruct [:room, :place, :person, :row, :pending, :peer, :former, :owner_ref, :grace, :sync, :first_sound, :seat]
 
   @typedoc """
     * `row` – the person's media permissions; each peer has the row that the engine knows
     * `pending` – the offer that is being answered
     * `peer` – the media, once an offer has been answered
+    * `former` – the media on a media node that the room leaves, and the timer after which they end
     * `owner_ref` – the monitor of the owner; `grace` – the timer while there is none
     * `sync` – the timer for submitting the row again
     * `first_sound` – what is still to be heard of a new connection
@@ -55,6 +59,7 @@ defmodule Roomtone.Participant do
           row: Room.row(),
           pending: pending | nil,
           peer: peer | nil,
+          former: former | nil,
           owner_ref: reference | nil,
           grace: reference | nil,
           sync: reference | nil,
@@ -70,6 +75,8 @@ defmodule Roomtone.Participant do
            offered_at: integer,
            answered_at: integer
          }
+
+  @typep former :: %{id: Media.id(), place: Media.place(), row: Room.row(), timer: reference}
 
   # `id` is the peer that the offer makes if it is of a new connection; `present` is the peer that
   # stays if it isn't, which only a re-offer has. `kind`, `id` and `stamp` are `nil` until the shard
@@ -125,6 +132,14 @@ defmodule Roomtone.Participant do
   @spec media_lost(pid, Media.stamp()) :: :ok
   def media_lost(pid, stamp), do: GenServer.cast(pid, {:media_lost, stamp})
 
+  @doc "The room leaves its media node: the next offer goes to `place`, and the present media go on till `let_go/1`."
+  @spec part(pid, Media.place()) :: :ok
+  def part(pid, place), do: GenServer.cast(pid, {:part, place})
+
+  @doc "Ends the media on the node that the room has left."
+  @spec let_go(pid) :: :ok
+  def let_go(pid), do: GenServer.cast(pid, :let_go)
+
   @doc "Ends the process. The room knows already."
   @spec finish(pid) :: :ok
   def finish(pid), do: GenServer.cast(pid, :finish)
@@ -179,10 +194,11 @@ defmodule Roomtone.Participant do
   @impl true
   def handle_call(:describe, _from, state) do
     stamp = if state.peer, do: state.peer.stamp
-    connected = state.peer != nil and state.peer.connected
+    connected = (state.peer != nil and state.peer.connected) or (state.peer == nil and state.former != nil)
     # The engine knows whether they speak, and reports it with the next levels.
     person = %{state.person | connected: connected, speaking: false}
-    description = %{person: person, peer: state.peer && state.peer.id, stamp: stamp}
+    playing = state.peer || state.former
+    description = %{person: person, peer: playing && playing.id, stamp: stamp}
     {:reply, description, state}
   end
 
@@ -225,6 +241,21 @@ defmodule Roomtone.Participant do
     {:noreply, %{state | place: place, peer: restamp.(state.peer), pending: restamp.(state.pending)}}
   end
 
+  def handle_cast({:part, place}, state) do
+    # An offer that the former node hasn't answered is made again, to the other one.
+    from = state.place
+    state = %{(state |> drop_submitted() |> end_former()) | place: place}
+
+    cond do
+      state.peer == nil -> unless_started(state, :media_restarted)
+      not asks?(state) -> finish_with(:media_lost, state)
+      state.peer.connected -> {:noreply, keep_former(state, from)}
+      true -> {:noreply, state |> drop_peer(:leave) |> ask()}
+    end
+  end
+
+  def handle_cast(:let_go, state), do: {:noreply, end_former(state)}
+
   def handle_cast({:media_lost, stamp}, state) do
     state =
       if state.pending && (state.pending.kind == nil or newer?(state.pending, stamp)),
@@ -240,7 +271,7 @@ defmodule Roomtone.Participant do
   end
 
   def handle_cast(:finish, state) do
-    {:stop, :normal, state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave)}
+    {:stop, :normal, state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave) |> drop_former()}
   end
 
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
@@ -292,6 +323,10 @@ defmodule Roomtone.Participant do
     state |> drop_pending({:error, :media_restarted}, :forget) |> unless_started(:media_lost)
   end
 
+  # On the node that the room leaves.
+  def handle_info({:media, {:disconnected, %{peer: id}}}, %{former: %{id: id}} = state),
+    do: {:noreply, end_former(state)}
+
   # A peer in renegotiation.
   def handle_info({:media, {:disconnected, %{peer: id, reason: reason}}}, %{pending: %{present: id}} = state) do
     measure([:media, :disconnected], %{count: 1}, %{reason: reason}, state)
@@ -320,6 +355,7 @@ defmodule Roomtone.Participant do
   def handle_info({:timeout, timer, :first_sound}, %{first_sound: %{timer: timer}} = state),
     do: {:noreply, %{state | first_sound: FirstSound.ask(state.first_sound, state.place)}}
 
+  def handle_info({:timeout, timer, :former}, %{former: %{timer: timer}} = state), do: {:noreply, end_former(state)}
   def handle_info({:timeout, timer, :offer}, %{pending: %{retry: timer}} = state), do: submit_offer(state)
   def handle_info({:timeout, timer, :grace}, %{grace: timer} = state), do: finish_with(:owner_lost, state)
   def handle_info({:timeout, timer, :sync}, %{sync: timer} = state), do: {:noreply, sync(%{state | sync: nil})}
@@ -498,15 +534,50 @@ defmodule Roomtone.Participant do
     %{state | peer: nil}
   end
 
+  # The media become the former ones; the next offer is answered at another place.
+  defp keep_former(%{peer: peer} = state, from) do
+    former = %{id: peer.id, place: from, row: peer.row, timer: :erlang.start_timer(@former_ms, self(), :former)}
+    %{state | peer: nil, former: former}
+  end
+
+  defp drop_submitted(%{pending: %{kind: kind}} = state) when kind != nil,
+    do: drop_pending(state, {:error, :media_restarted}, :leave)
+
+  defp drop_submitted(state), do: state
+
+  defp ask(state) do
+    report(state, :offer_wanted)
+    state
+  end
+
+  # The former media end. A person without others is asked for an offer, as after any loss.
+  defp end_former(%{former: nil} = state), do: state
+
+  defp end_former(state) do
+    state = drop_former(state)
+    connected = state.peer != nil and state.peer.connected
+    if not connected, do: report(state, {:connected, false})
+    if state.peer == nil and state.pending == nil, do: ask(state), else: state
+  end
+
+  defp drop_former(%{former: nil} = state), do: state
+
+  defp drop_former(%{former: former} = state) do
+    :erlang.cancel_timer(former.timer)
+    Media.leave(former.id)
+    %{state | former: nil}
+  end
+
   # Brings the peers to the row that the room wants. A full queue only delays it: a muted person
   # must not stay audible.
   defp sync(state) do
     {peer, peer_result} = sync_one(state.peer, state)
     {pending, pending_result} = sync_one(own_peer(state.pending), state)
+    {former, former_result} = sync_one(state.former, state)
     pending = if state.pending && pending == nil, do: state.pending, else: pending
-    state = %{state | peer: peer, pending: pending}
+    state = %{state | peer: peer, pending: pending, former: former}
 
-    if {peer_result, pending_result} == {:ok, :ok} or state.sync != nil,
+    if {peer_result, pending_result, former_result} == {:ok, :ok, :ok} or state.sync != nil,
       do: state,
       else: %{state | sync: Retry.timer(:sync)}
   end
@@ -518,7 +589,7 @@ defmodule Roomtone.Participant do
   defp sync_one(%{row: row} = peer, %{row: row}), do: {peer, :ok}
 
   defp sync_one(peer, state) do
-    case Media.change_row(state.place, peer.id, peer.row, state.row) do
+    case Media.change_row(Map.get(peer, :place, state.place), peer.id, peer.row, state.row) do
       :ok -> {%{peer | row: state.row}, :ok}
       {:error, _} = error -> {peer, error}
     end
@@ -537,7 +608,7 @@ defmodule Roomtone.Participant do
   end
 
   defp finish_with(reason, state) do
-    state = state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave)
+    state = state |> drop_pending({:error, :room_closed}, :leave) |> drop_peer(:leave) |> drop_former()
 
     # While the room's process is being replaced, only this process can tell the subscribers.
     unless report(state, {:ended, reason}) or state.person.pending do

@@ -41,6 +41,7 @@ defmodule Roomtone.RoomServer do
 
   alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
+  alias Roomtone.Room.Move
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
   # A participant that crashes more often leaves the room.
@@ -68,6 +69,8 @@ defmodule Roomtone.RoomServer do
     :hand_on_timer,
     :memory_timer,
     :reopen_timer,
+    # While the room leaves a media node that is about to stop.
+    :move,
     positions: %Positions{},
     traces: %{},
     # When somebody said a wrong passcode, in monotonic milliseconds.
@@ -101,6 +104,7 @@ defmodule Roomtone.RoomServer do
           memory_timer: reference | nil,
           # Runs until the next attempt to open the room after a full queue.
           reopen_timer: reference | nil,
+          move: Move.t() | nil,
           positions: Positions.t(),
           traces: Trace.asked(),
           guesses: [integer],
@@ -399,7 +403,10 @@ defmodule Roomtone.RoomServer do
     case MixSync.change(state.mixer, op, map_size(state.room.people)) do
       {:ok, mixer} ->
         positions = Positions.changed(state.positions, mixer.mix, op)
-        {:reply, :ok, remember_mix(%{state | mixer: mixer, positions: positions}, op)}
+        state = %{state | mixer: mixer, positions: positions}
+        # On the node that the room leaves its mix stays as it is.
+        state = if shuts_out?(op), do: let_go(state), else: state
+        {:reply, :ok, remember_mix(state, op)}
 
       {:error, _} = error ->
         {:reply, error, state}
@@ -561,11 +568,16 @@ defmodule Roomtone.RoomServer do
 
   # The media node that had the room is gone; the room goes on at another.
   def handle_info({:media, {:room_lost, shard}}, state) do
+    state = let_go(state)
     place = %{state.place | shard: shard}
     state = media_lost(%{state | place: place, mixer: %{state.mixer | place: place}}, nil)
     for {_identity, pid} <- state.pids, do: moved(pid, place)
     {:noreply, state}
   end
+
+  # Its media node is about to stop.
+  def handle_info({:media, {:draining, shard, in_ms, left_ms}}, %{place: %{shard: shard}} = state),
+    do: {:noreply, %{state | move: Move.ask(state.move, in_ms, left_ms)}}
 
   def handle_info({:media, {:shard_started, stamp}}, state) do
     # This process may have started after the event, and reopened the room already.
@@ -627,6 +639,8 @@ defmodule Roomtone.RoomServer do
     do: {:noreply, change(%{state | hand_on_timer: nil}, Room.hand_on(state.room))}
 
   def handle_info({:timeout, _timer, :hand_on}, state), do: {:noreply, state}
+  def handle_info({:timeout, timer, :move}, %{move: %{timer: timer}} = state), do: {:noreply, move_on(state)}
+  def handle_info({:timeout, _timer, :move}, state), do: {:noreply, state}
   def handle_info(:remember, state), do: {:noreply, remember(state)}
   def handle_info(:give_up_absent, state), do: {:noreply, give_up_absent(state)}
   def handle_info({:revive, identity}, state), do: {:noreply, revive(state, identity)}
@@ -705,6 +719,8 @@ defmodule Roomtone.RoomServer do
 
   # With the first connection somebody is a participant to the others.
   defp handle_report({:connected, true}, identity, state) do
+    state = %{state | move: Move.arrived(state.move, identity)}
+
     case state.room.people do
       %{^identity => %{pending: true} = person} ->
         Arrivals.connected(person.from)
@@ -772,7 +788,7 @@ defmodule Roomtone.RoomServer do
         do: Positions.give_up(state.positions, state.mixer, identity, map_size(state.room.people)),
         else: {Positions.forget(state.positions, identity), MixSync.forget(state.mixer, identity)}
 
-    state = %{state | positions: positions, mixer: mixer}
+    state = %{state | positions: positions, mixer: mixer, move: Move.arrived(state.move, identity)}
     crashes = Map.delete(state.crashes, identity)
 
     state = %{
@@ -883,6 +899,45 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  # ---- Leaving a media node ---------------------------------------------------------------------------------------------
+
+  defp move_on(%{move: %{stage: :asked} = move, place: %{shard: from}} = state) do
+    with false <- Move.stays?(move, Map.values(state.room.people)),
+         {:ok, to} <- Media.calmest(),
+         true <- to != from and Media.stamp(to) != nil do
+      move_to(state, to)
+    else
+      _not_now -> %{state | move: Move.later(move)}
+    end
+  end
+
+  defp move_on(%{move: %{stage: :connecting} = move} = state) do
+    Subscribers.tell(state.room.name, {:media_move, :end})
+    %{state | move: Move.change_over(move)}
+  end
+
+  defp move_on(%{move: %{stage: :changing_over}} = state), do: let_go(state)
+
+  defp move_to(%{room: room, move: move} = state, to) do
+    from = state.place.shard
+    place = %{state.place | shard: to}
+    Media.Table.replace_room(place.room, to)
+    state = reopen(%{state | place: place, mixer: %{state.mixer | place: place}})
+    for {_identity, pid} <- state.pids, do: Participant.part(pid, place)
+    Telemetry.execute([:room, :moved], %{participants: map_size(room.people)}, %{room: place.room, from: from, to: to})
+    Subscribers.tell(room.name, {:media_move, :begin})
+    %{state | move: Move.connect(move, from, Map.values(room.people))}
+  end
+
+  # Ends the rest of the room on the node that it leaves.
+  defp let_go(%{move: %{from: from}} = state) when from != nil do
+    for {_identity, pid} <- state.pids, do: Participant.let_go(pid)
+    Media.close_there(state.place.room, from)
+    %{state | move: nil}
+  end
+
+  defp let_go(state), do: state
+
   # ---- Taps ------------------------------------------------------------------------------------------------------------
 
   defp tell_taps(state, what), do: Enum.each(state.taps, fn {_ref, pid} -> send(pid, {:room, what}) end)
@@ -926,10 +981,12 @@ defmodule Roomtone.RoomServer do
   defp remember_soon(state, _change), do: remember_soon(state)
 
   # A second is soon enough for positions; a change that shuts somebody out is stored at once.
-  defp remember_mix(state, {:put_position, _identity, _position}), do: remember_soon(state)
-  defp remember_mix(state, {:put_positions, _positions}), do: remember_soon(state)
-  defp remember_mix(state, {:put_volume, _listener, _speaker, volume}) when volume > 0, do: remember_soon(state)
-  defp remember_mix(state, _op), do: remember(state)
+  defp remember_mix(state, op), do: if(shuts_out?(op), do: remember(state), else: remember_soon(state))
+
+  defp shuts_out?({:put_position, _identity, _position}), do: false
+  defp shuts_out?({:put_positions, _positions}), do: false
+  defp shuts_out?({:put_volume, _listener, _speaker, volume}), do: volume <= 0
+  defp shuts_out?(_op), do: true
 
   # ---- State -----------------------------------------------------------------------------------------------------------
 

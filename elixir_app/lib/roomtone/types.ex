@@ -92,6 +92,9 @@ defmodule Roomtone.Types do
       for somebody without a place. At most 20 times a second
     * `:media_restart` – the media of one person, or of all, are gone: join again with a new offer
       and the same session
+    * `:media_move` – everybody's media go to another media node, without a break. `:begin`: join again
+      with an offer of a second connection and the same session, while the first goes on. `:end`: all
+      have it; play that instead, because the first ends within a second
     * `:draining` – this node stops within this many seconds: sound continues until then, and
       clients reconnect elsewhere, or here later
     * `:unseated` – a join that hadn't connected yet lost its seat: it took too long, or somebody
@@ -121,6 +124,7 @@ defmodule Roomtone.Types do
           | {:levels, %{String.t() => 0..127}}
           | {:positions, %{String.t() => Roomtone.FloorPlan.point() | nil}}
           | {:media_restart, (identity :: String.t()) | :all}
+          | {:media_move, :begin | :end}
           | {:draining, seconds :: non_neg_integer}
           | {:unseated, String.t()}
           | {:guesses, pos_integer}

@@ -64,17 +64,20 @@ defmodule Roomtone.Cluster.MediaLossTest do
     eventually(fn -> match?(%{peers: 0, rooms: 0}, call(home, Roomtone.Media, :shard_stats, [0])) end)
   end
 
-  test "stopped in good order: its rooms go to the other node first", context do
+  test "emptied: its rooms go to the other node, and their people are asked for a second connection", context do
     %{web: web, media: media, room: room, witness: witness, home: home} = context
     # Returns when the rooms are gone, long before the time is over.
-    :ok = call(home, Roomtone.Drain, :run, [15])
+    assert :ok = call(web, Roomtone.Cluster, :drain, [home.node, 15])
     assert call(home, Roomtone.Cluster.Table, :all_rooms, []) == []
-    assert asked?(web, witness)
+    events = call(web, Witness, :events, [witness])
+    assert [{:media_move, :begin}, {:media_move, :end}] = Enum.filter(events, &(elem(&1, 0) == :media_move))
     {:ok, _joined} = join(web, room, witness, session: context.joined.session)
     assert home(web, media, room) not in [nil, home]
     # No room opens there any more.
     for _ <- 1..5, do: {:ok, _summary} = call(web, Roomtone, :open_room, [unique_name()])
     assert call(home, Roomtone.Cluster.Table, :all_rooms, []) == []
+    assert %{state: :draining} = Enum.find(call(web, Roomtone.Cluster, :nodes, []), &(&1.node == home.node))
+    assert {:error, :not_a_media_node} = call(web, Roomtone.Cluster, :drain, [web.node])
   end
 
   test "both killed: the room waits, and goes on when one comes back", context do

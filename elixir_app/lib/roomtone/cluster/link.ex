@@ -11,8 +11,8 @@ defmodule Roomtone.Cluster.Link do
   No caller waits for it. `submit/3` counts the commands that are on their way to a shard, and
   answers `:busy` above #{4096}; the session reports what the engine has taken. A media node that
   reports nothing for five seconds is given up, like one that is gone: `Roomtone.Media.Events` gets
-  `{:roomtone_media_lost, shards}`, and `{:roomtone_media_draining, shards}` of one that is about to
-  stop.
+  `{:roomtone_media_lost, shards}`. From each report of one that is about to stop it gets
+  `{:roomtone_media_draining, shards, left_ms}`.
   """
 
   use GenServer, restart: :temporary
@@ -35,6 +35,7 @@ defmodule Roomtone.Cluster.Link do
   @attach_again_ms 50
   @tick_ms 1_000
   @silence_ms 5_000
+  @drain_ms 10_000
   @epoch_bits 32
 
   @enforce_keys [:node, :slot]
@@ -253,9 +254,9 @@ defmodule Roomtone.Cluster.Link do
   end
 
   defp receive_message({:report, report}, state) do
-    before = Table.report(state.slot)
     put_report(state, report)
-    if report.draining and not before.draining, do: tell({:roomtone_media_draining, state.shards})
+    # Each time: a room's process may be a new one, and a room may have opened there after the last report.
+    if report.draining, do: tell({:roomtone_media_draining, state.shards, left_ms(report)})
     {:noreply, %{state | heard: now()}, 0}
   end
 
@@ -318,6 +319,10 @@ defmodule Roomtone.Cluster.Link do
 
     Table.put_report(state.slot, %{report | shards: shards})
   end
+
+  # A node of an earlier release doesn't report it.
+  defp left_ms(%{left_ms: left_ms}) when is_integer(left_ms), do: left_ms
+  defp left_ms(_report), do: @drain_ms
 
   # Epoch 0 is before the first.
   defp epoch(_state, 0), do: 0

@@ -1,7 +1,8 @@
 defmodule Roomtone.Cluster.Natives do
   @moduledoc """
-  Runs native functions that aren't about sound for web nodes, which have no native library:
-  signing and verifying tokens, with this node's `TOKEN_SECRET`, and hashing passwords.
+  Runs what other nodes ask of a media node that isn't about sound: for web nodes, which have no
+  native library, signing and verifying tokens with this node's `TOKEN_SECRET` and hashing passwords;
+  and `Roomtone.Cluster.drain/2`.
 
   A password takes tens of milliseconds, so it has a task of its own; at most #{8} run at once, and
   beyond that the answer is `{:error, :busy}`.
@@ -9,7 +10,7 @@ defmodule Roomtone.Cluster.Natives do
 
   use GenServer
 
-  alias Roomtone.{Config, UnknownMessage}
+  alias Roomtone.{Config, Drain, UnknownMessage}
   alias Roomtone.Cluster.Protocol
 
   @doc false
@@ -39,6 +40,9 @@ defmodule Roomtone.Cluster.Natives do
 
       {:ok, {:run, :password_verify, [password, hash]}} ->
         task(from, fn -> config.native.password_verify(password, hash) end, state)
+
+      {:ok, {:run, :drain, [seconds]}} when is_integer(seconds) and seconds >= 0 ->
+        task(from, fn -> Drain.run(seconds) end, state)
 
       _other ->
         UnknownMessage.call(__MODULE__, message, from, state)

@@ -57,11 +57,12 @@ defmodule Roomtone.Cluster.Protocol do
         }
 
   @typedoc """
-  The report that a media node sends once a second: whether it is about to stop, its shards, and the
-  addresses of its TURN server.
+  The report that a media node sends once a second: whether it is about to stop and for how many more
+  milliseconds its rooms have sound, its shards, and the addresses of its TURN server.
   """
   @type report :: %{
           required(:draining) => boolean,
+          optional(:left_ms) => non_neg_integer | nil,
           required(:shards) => %{Native.shard() => shard_report},
           optional(:turn) => [String.t()]
         }

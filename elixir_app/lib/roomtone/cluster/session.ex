@@ -203,7 +203,13 @@ defmodule Roomtone.Cluster.Session do
 
   defp report do
     shards = for shard <- 0..(Config.get().shards - 1), into: %{}, do: {shard, shard_report(shard)}
-    %{draining: Drain.draining?(), shards: shards, turn: Turn.own_urls(Config.get())}
+
+    %{
+      draining: Drain.draining?(),
+      left_ms: Drain.left_ms(),
+      shards: shards,
+      turn: Turn.own_urls(Config.get())
+    }
   end
 
   defp shard_report(shard) do

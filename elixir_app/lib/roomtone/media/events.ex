@@ -33,19 +33,24 @@ defmodule Roomtone.Media.Events do
   @typedoc """
   Everything that this process sends. `:shard_started` goes to the servers of all rooms on that
   shard, with the stamp of its new life; `:room_moved` and `:room_lost` (with the new shard),
-  `:room_failed`, `:levels`, `:slots`, `:speaking` and `:traced` go to a room's server; the rest to the process that owns the
+  `:draining` (the media node of the room is about to stop: in how many milliseconds the room should
+  begin to leave it, and by when it has to), `:room_failed`, `:levels`, `:slots`, `:speaking` and `:traced` go to a room's server; the rest to the process that owns the
   peer or reference.
   """
   @type message ::
           {:media,
-           Roomtone.Native.event() | {:shard_started, Media.stamp()} | {:room_moved | :room_lost, Media.shard()}}
+           Roomtone.Native.event()
+           | {:shard_started, Media.stamp()}
+           | {:room_moved | :room_lost, Media.shard()}
+           | {:draining, Media.shard(), in_ms :: non_neg_integer, left_ms :: non_neg_integer}}
 
   @backlog 2_000
   # The counters from which the epoch is read may be a tenth of a second old: ask once more after
   # that.
   @second_look_ms 500
-  # How long a room that has left a media node still sounds there, until its people have connected anew.
-  @let_go_ms 2_000
+  # Rooms leave a media node one after another, so that their people's new connections don't all
+  # begin at the same moment.
+  @between_rooms_ms 20
 
   @doc "Returns once every shard has started."
   @spec await_started(timeout) :: :ok | SafeCall.error()
@@ -101,18 +106,13 @@ defmodule Roomtone.Media.Events do
     {:noreply, state}
   end
 
-  # Their media node is about to stop. Without another one the rooms stay as long as it does.
-  def handle_info({:roomtone_media_draining, shards}, state) do
-    for {room, shard} <- Table.rooms(), shard in shards, place_anew(room, shard) == :ok do
-      Process.send_after(self(), {:let_go, room, shard}, @let_go_ms)
-    end
+  # Their media node is about to stop: each room leaves it by itself.
+  def handle_info({:roomtone_media_draining, shards, left_ms}, state) do
+    rooms = for {room, shard} <- Table.rooms(), shard in shards, do: {room, shard}
 
-    {:noreply, state}
-  end
+    for {{room, shard}, number} <- Enum.with_index(rooms),
+        do: to_room(room, {:draining, shard, min(number * @between_rooms_ms, div(left_ms, 2)), left_ms}, shard)
 
-  # By now its people have their sound from elsewhere.
-  def handle_info({:let_go, room, shard}, state) do
-    if Table.room_shard(room) != shard, do: Media.close_there(room, shard)
     {:noreply, state}
   end
 

@@ -94,6 +94,15 @@ defmodule Roomtone.Media.Table do
     end
   end
 
+  @doc "Places a room on another shard, where it isn't open yet. Its present peers stay where they are."
+  @spec replace_room(Media.id(), Media.shard()) :: boolean
+  def replace_room(room, shard) do
+    from = room_shard(room)
+    placed? = :ets.update_element(__MODULE__, {:room, room}, [{2, shard}, {3, nil}])
+    if placed?, do: recount(from, shard, @rooms)
+    placed?
+  end
+
   @doc "Moves a room and its peers to another shard; returns the number of these peers."
   @spec move_room(Media.id(), Media.shard(), Media.stamp()) :: non_neg_integer
   def move_room(room, shard, stamp) do

@@ -19,6 +19,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `source` (the contributing source, RFC 3550, of their packets), `gain`, `pan`; `others`, the same of those who may come into one; `rest`, the gain for everybody else |
   | `positions` | in a room with a floor plan: `positions`, `[x, y]` by `id`, or `null` for somebody without a place; at most 20 times a second |
   | `media_restart` | make a new offer |
+  | `media_move` | `step`: `begin`: make an offer of a second connection, while the first goes on; `end`: play the second, because the first ends within a second |
   | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
 
@@ -291,6 +292,11 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
+
+  defp event({:media_move, step}, socket) do
+    push(socket, "media_move", %{step: step})
+    {:noreply, socket}
+  end
 
   # It didn't connect in time, or another's turn came. The page finds out by itself, and offers again.
   defp event({:unseated, me}, %{assigns: %{me: me}} = socket), do: {:noreply, assign(socket, :inside, false)}

@@ -1,0 +1,92 @@
+defmodule Roomtone.Room.Move do
+  @moduledoc """
+  A room that leaves a media node which is about to stop, without a break in its sound. Plain data
+  within the room's process.
+
+    1. `:asked` – the room is to leave. People who can't be asked for a new offer (WHIP clients) stay
+       where they are, and the room with them, until they have left or the time is nearly over.
+    2. `:connecting` – the room is open on the other node as well. Everybody makes a second connection
+       to it, and sends and hears by the first one.
+    3. `:changing_over` – all have the second connection, or the slowest has had four seconds. They
+       change over to what they hear by it. A second later the room is closed on the former node.
+
+  All people of a room move at the same time, because those on different nodes can't hear each other.
+  """
+
+  alias Roomtone.Media
+  alias Roomtone.Room.Person
+
+  @connect_ms 4_000
+  @change_over_ms 1_000
+  # The interval at which it checks whether the room can leave.
+  @look_ms 250
+  # The time that the move itself takes at most, and some more.
+  @reserve_ms 6_000
+
+  @enforce_keys [:leave_by, :timer]
+  defstruct [:leave_by, :timer, :from, stage: :asked, awaited: MapSet.new()]
+
+  @typedoc """
+    * `leave_by` – when the room leaves even if somebody has to end then, in monotonic milliseconds
+    * `timer` – runs until the next step: `{:timeout, timer, :move}`
+    * `from` – the shard that the room leaves
+    * `awaited` – people who don't have the second connection yet
+  """
+  @type t :: %__MODULE__{
+          leave_by: integer,
+          timer: reference,
+          from: Media.shard() | nil,
+          stage: :asked | :connecting | :changing_over,
+          awaited: MapSet.t(String.t())
+        }
+
+  @doc "The room is to leave: from `in_ms` on, at the latest when `left_ms` are nearly over."
+  @spec ask(t | nil, non_neg_integer, non_neg_integer) :: t
+  def ask(nil, in_ms, left_ms),
+    do: %__MODULE__{leave_by: now() + max(left_ms - @reserve_ms, 0), timer: timer(in_ms)}
+
+  def ask(under_way, _in_ms, _left_ms), do: under_way
+
+  @doc "Whether the room still stays, for the sake of people who would have to end."
+  @spec stays?(t, [Person.t()]) :: boolean
+  def stays?(move, people), do: now() < move.leave_by and Enum.any?(people, &(&1.owner == :none and not &1.pending))
+
+  @doc "Checks again a little later."
+  @spec later(t) :: t
+  def later(move), do: %{move | timer: timer(@look_ms)}
+
+  @doc "The room is open on the other node: waits for those people who are connected."
+  @spec connect(t, Media.shard(), [Person.t()]) :: t
+  def connect(move, from, people) do
+    awaited = for %{connected: true, owner: owner} = person <- people, is_pid(owner), do: person.identity
+    wait = if awaited == [], do: 0, else: @connect_ms
+    %{move | from: from, stage: :connecting, awaited: MapSet.new(awaited), timer: timer(wait)}
+  end
+
+  @doc "Somebody has the second connection, or has left. With the last one the next step follows at once."
+  @spec arrived(t | nil, String.t()) :: t | nil
+  def arrived(%__MODULE__{stage: :connecting} = move, identity) do
+    if MapSet.member?(move.awaited, identity) do
+      awaited = MapSet.delete(move.awaited, identity)
+      if MapSet.size(awaited) == 0, do: next(%{move | awaited: awaited}), else: %{move | awaited: awaited}
+    else
+      move
+    end
+  end
+
+  def arrived(other, _identity), do: other
+
+  @doc "Everybody changes over."
+  @spec change_over(t) :: t
+  def change_over(move), do: %{move | stage: :changing_over, timer: timer(@change_over_ms)}
+
+  @doc "The next step follows at once."
+  @spec next(t) :: t
+  def next(move) do
+    :erlang.cancel_timer(move.timer)
+    %{move | timer: timer(0)}
+  end
+
+  defp timer(ms), do: :erlang.start_timer(ms, self(), :move)
+  defp now, do: System.monotonic_time(:millisecond)
+end
