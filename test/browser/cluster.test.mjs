@@ -62,8 +62,8 @@ test("the media node is killed: both are back on the other one, without a click 
 async function watch(person) {
   await person.page.evaluate(() => {
     const room = document.querySelector("#room");
-    const seen = { states: [room.dataset.status], silence: 0 };
-    const observer = new MutationObserver(() => seen.states.push(room.dataset.status));
+    const seen = { states: new Set([room.dataset.status]), silence: 0 };
+    const observer = new MutationObserver(() => seen.states.add(room.dataset.status));
     observer.observe(room, { attributes: true, attributeFilter: ["data-status"] });
     const context = new AudioContext({ sampleRate: 48000 });
     const analyser = new AnalyserNode(context, { fftSize: 512 });
@@ -86,7 +86,7 @@ async function watch(person) {
       clearInterval(timer);
       observer.disconnect();
       context.close();
-      return seen;
+      return { ...seen, states: [...seen.states] };
     };
   });
   return async () => await person.page.evaluate(() => globalThis.watched());
