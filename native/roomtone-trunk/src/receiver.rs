@@ -1,0 +1,244 @@
+//! The receiving end.
+
+use thiserror::Error;
+
+use crate::key::{Cipher, Key, KeyNumber};
+use crate::wire::{Frame, Header, Item, Report, item};
+use crate::{MAX_DATAGRAM, TrunkId};
+
+/// A datagram so far behind the newest is refused.
+const WINDOW: u64 = 1024;
+const WORDS: usize = (WINDOW / 64) as usize;
+/// So many talkers' frames are remembered, to pass on each once.
+const MOST_TALKERS: usize = 64;
+
+/// Why a datagram was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Rejected {
+    /// It isn't one of this trunk, or too long.
+    #[error("not a datagram of this trunk")]
+    NotOurs,
+    /// It was sealed with a key that isn't known any more, or not yet.
+    #[error("sealed with another key")]
+    OtherKey,
+    /// It came before, or is too old to tell.
+    #[error("it came before, or too late")]
+    Replayed,
+    /// It wasn't made by the other end, or was changed on its way.
+    #[error("forged or damaged")]
+    Forged,
+    /// The other end made it, but it can't be read.
+    #[error("it can't be read")]
+    Malformed,
+}
+
+/// What came by a trunk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReceiverStats {
+    /// Datagrams that were taken.
+    pub received: u64,
+    /// Datagrams that never came, or too late, under the present key.
+    pub lost: u64,
+    /// Datagrams that were refused.
+    pub rejected: u64,
+    /// Frames that were passed on.
+    pub frames: u64,
+    /// Frames that came once more.
+    pub repeated: u64,
+}
+
+/// Opens datagrams, and passes on each frame once.
+pub struct Receiver {
+    trunk: TrunkId,
+    /// The present key, and the one before it.
+    keys: [Option<Epoch>; 2],
+    talkers: Vec<Talker>,
+    stats: ReceiverStats,
+}
+
+/// The time of a key.
+struct Epoch {
+    number: KeyNumber,
+    cipher: Cipher,
+    window: Window,
+}
+
+impl Receiver {
+    /// The receiving end of a trunk that is called `trunk` here.
+    pub fn new(trunk: TrunkId, number: KeyNumber, key: &Key) -> Receiver {
+        Receiver {
+            trunk,
+            keys: [Some(Epoch::new(number, key)), None],
+            talkers: Vec::with_capacity(MOST_TALKERS),
+            stats: ReceiverStats::default(),
+        }
+    }
+
+    /// Takes another key from now on, and the present one until the next.
+    pub fn renew(&mut self, number: KeyNumber, key: &Key) {
+        let former = self.keys[0].replace(Epoch::new(number, key));
+        self.keys[1] = former.filter(|epoch| epoch.number != number);
+    }
+
+    /// The figures so far.
+    pub fn stats(&self) -> ReceiverStats {
+        let lost = self.keys[0].as_ref().map_or(0, |epoch| epoch.window.lost());
+        ReceiverStats { lost, ..self.stats }
+    }
+
+    /// The report to the sender; `None` before anything came under the present key.
+    pub fn report(&self) -> Option<Report> {
+        let window = &self.keys[0].as_ref()?.window;
+        Some(Report {
+            highest: window.highest?,
+            received: window.received,
+        })
+    }
+
+    /// Decrypts a datagram in its place, and passes on its frames and reports.
+    ///
+    /// # Errors
+    /// The datagram is refused as a whole. It was counted.
+    pub fn open(
+        &mut self,
+        datagram: &mut [u8],
+        mut frame: impl FnMut(Frame<'_>),
+        mut report: impl FnMut(Report),
+    ) -> Result<(), Rejected> {
+        let opened = self.decrypt(datagram).inspect_err(|_| self.stats.rejected += 1)?;
+        self.stats.received += 1;
+        let mut body = opened;
+        while let Some((item, rest)) = item(body) {
+            body = rest;
+            match item {
+                Item::Frame(new) if is_first(&mut self.talkers, new.talker, new.sequence) => {
+                    self.stats.frames += 1;
+                    frame(new);
+                }
+                Item::Frame(_) => self.stats.repeated += 1,
+                Item::Report(new) => report(new),
+            }
+        }
+        Ok(())
+    }
+
+    fn decrypt<'a>(&mut self, datagram: &'a mut [u8]) -> Result<&'a [u8], Rejected> {
+        let header = Header::read(datagram).filter(|header| header.trunk == self.trunk);
+        let header = header
+            .filter(|_| datagram.len() <= MAX_DATAGRAM)
+            .ok_or(Rejected::NotOurs)?;
+        let epoch = self.keys.iter_mut().flatten().find(|epoch| epoch.number == header.key);
+        let epoch = epoch.ok_or(Rejected::OtherKey)?;
+        if !epoch.window.is_new(header.counter) {
+            return Err(Rejected::Replayed);
+        }
+        let body = epoch.cipher.open(header.counter, datagram).ok_or(Rejected::Forged)?;
+        // Only what is authentic may move the window.
+        epoch.window.take(header.counter);
+        let mut rest = body;
+        while !rest.is_empty() {
+            rest = item(rest).ok_or(Rejected::Malformed)?.1;
+        }
+        Ok(body)
+    }
+}
+
+impl Epoch {
+    fn new(number: KeyNumber, key: &Key) -> Epoch {
+        Epoch {
+            number,
+            cipher: key.cipher(),
+            window: Window::default(),
+        }
+    }
+}
+
+/// The counters that came (RFC 4303, section 3.4.3).
+#[derive(Default)]
+struct Window {
+    highest: Option<u64>,
+    received: u64,
+    seen: [u64; WORDS],
+}
+
+impl Window {
+    fn is_new(&self, counter: u64) -> bool {
+        match self.highest {
+            Some(highest) if counter <= highest => highest - counter < WINDOW && !self.has(counter),
+            _ => true,
+        }
+    }
+
+    fn take(&mut self, counter: u64) {
+        let highest = self.highest.unwrap_or(counter);
+        if counter > highest {
+            for passed in highest + 1..=counter.min(highest + WINDOW) {
+                *self.word(passed) &= !(1 << (passed % 64));
+            }
+            if counter - highest > WINDOW {
+                self.seen = [0; WORDS];
+            }
+        }
+        self.highest = Some(highest.max(counter));
+        self.received += 1;
+        *self.word(counter) |= 1 << (counter % 64);
+    }
+
+    fn lost(&self) -> u64 {
+        self.highest
+            .map_or(0, |highest| (highest + 1).saturating_sub(self.received))
+    }
+
+    fn has(&self, counter: u64) -> bool {
+        self.seen[Self::place(counter)] & (1 << (counter % 64)) != 0
+    }
+
+    fn word(&mut self, counter: u64) -> &mut u64 {
+        &mut self.seen[Self::place(counter)]
+    }
+
+    fn place(counter: u64) -> usize {
+        (counter / 64 % WORDS as u64) as usize
+    }
+}
+
+/// The last 64 frames of a talker.
+struct Talker {
+    id: u64,
+    newest: u16,
+    seen: u64,
+}
+
+// Whether a frame didn't come before. One that is too old to tell counts as having come.
+fn is_first(talkers: &mut Vec<Talker>, id: u64, sequence: u16) -> bool {
+    let mut talker = match talkers.iter().position(|talker| talker.id == id) {
+        Some(at) => talkers.remove(at),
+        None => {
+            if talkers.len() == MOST_TALKERS {
+                // The one longest without a frame.
+                talkers.remove(0);
+            }
+            Talker {
+                id,
+                newest: sequence,
+                seen: 0,
+            }
+        }
+    };
+    let ahead = sequence.wrapping_sub(talker.newest);
+    let first = if ahead == 0 || ahead < 0x8000 {
+        talker.seen = talker.seen.checked_shl(u32::from(ahead)).unwrap_or(0);
+        talker.newest = sequence;
+        talker.seen & 1 == 0
+    } else {
+        let behind = talker.newest.wrapping_sub(sequence);
+        behind < 64 && talker.seen & (1 << behind) == 0
+    };
+    let behind = talker.newest.wrapping_sub(sequence);
+    if behind < 64 {
+        talker.seen |= 1 << behind;
+    }
+    talkers.push(talker);
+    first
+}

@@ -1,0 +1,226 @@
+//! Two ends of a trunk, with a network between them that loses, repeats, reorders and forges.
+
+use counting_alloc::CountingAlloc;
+use proptest::prelude::*;
+use roomtone_trunk::{
+    Frame, Key, MAX_DATAGRAM, MAX_PAYLOAD, Receiver, ReceiverStats, Rejected, Sender, TooLong, trunk_of,
+};
+
+#[global_allocator]
+static ALLOCATOR: CountingAlloc = CountingAlloc;
+
+const TRUNK: u32 = 7;
+
+fn key(byte: u8) -> Key {
+    Key::new([byte; 32])
+}
+
+fn ends() -> (Sender, Receiver) {
+    (Sender::new(TRUNK, 0, &key(1)), Receiver::new(TRUNK, 0, &key(1)))
+}
+
+fn frame(talker: u64, sequence: u16, payload: &[u8]) -> Frame<'_> {
+    Frame {
+        talker,
+        sequence,
+        timestamp: u32::from(sequence) * 960,
+        marker: false,
+        level: Some((30, true)),
+        payload,
+    }
+}
+
+/// One datagram with this frame.
+fn datagram(sender: &mut Sender, frame: &Frame<'_>) -> Vec<u8> {
+    let mut sealed = Vec::new();
+    sender
+        .push(frame, |_| panic!("nothing was collected before"))
+        .expect("it fits");
+    sender.flush(|datagram| sealed.extend_from_slice(datagram));
+    sealed
+}
+
+/// The frames of a datagram, as talker and sequence number.
+fn open(receiver: &mut Receiver, datagram: &[u8]) -> Result<Vec<(u64, u16)>, Rejected> {
+    let mut frames = Vec::new();
+    receiver
+        .open(
+            &mut datagram.to_vec(),
+            |frame| frames.push((frame.talker, frame.sequence)),
+            |_| {},
+        )
+        .map(|()| frames)
+}
+
+proptest! {
+    #[test]
+    fn frames_arrive_as_they_were_in_datagrams_of_a_bounded_size(
+        frames in prop::collection::vec(
+            (any::<u64>(), any::<u32>(), any::<bool>(), prop::option::of((0u8..=127, any::<bool>())), prop::collection::vec(any::<u8>(), 0..=MAX_PAYLOAD)),
+            1..30,
+        ),
+    ) {
+        let (mut sender, mut receiver) = ends();
+        let mut datagrams: Vec<Vec<u8>> = Vec::new();
+        // Sequence numbers of their own, so that none counts as repeated.
+        let sent: Vec<Frame<'_>> = frames.iter().enumerate().map(|(i, (talker, timestamp, marker, level, payload))| Frame {
+            talker: *talker, sequence: i as u16, timestamp: *timestamp, marker: *marker, level: *level, payload,
+        }).collect();
+        for frame in &sent {
+            sender.push(frame, |datagram| datagrams.push(datagram.to_vec())).expect("it fits");
+        }
+        sender.flush(|datagram| datagrams.push(datagram.to_vec()));
+        prop_assert!(sender.is_empty());
+        let mut at = 0;
+        for datagram in &mut datagrams {
+            prop_assert!(datagram.len() <= MAX_DATAGRAM);
+            prop_assert_eq!(trunk_of(datagram), Some(TRUNK));
+            let mut wrong = false;
+            receiver.open(datagram, |frame| { wrong |= frame != sent[at]; at += 1; }, |_| {}).expect("it is authentic");
+            prop_assert!(!wrong);
+        }
+        prop_assert_eq!(at, sent.len());
+    }
+
+    #[test]
+    fn bytes_of_strangers_are_refused_and_counted(
+        junk in prop::collection::vec(any::<u8>(), 0..1500),
+        flip in any::<prop::sample::Index>(),
+        bit in 0u8..8,
+    ) {
+        let (mut sender, mut receiver) = ends();
+        prop_assert!(open(&mut receiver, &junk).is_err());
+        let good = datagram(&mut sender, &frame(1, 1, b"opus"));
+        let mut bad = good.clone();
+        let at = flip.index(bad.len());
+        bad[at] ^= 1 << bit;
+        prop_assert!(open(&mut receiver, &bad).is_err());
+        prop_assert!(open(&mut receiver, &good[..good.len() - 1]).is_err());
+        // None of it has moved the window.
+        prop_assert_eq!(open(&mut receiver, &good), Ok(vec![(1, 1)]));
+        prop_assert_eq!(receiver.stats().rejected, 3);
+    }
+
+    #[test]
+    fn each_datagram_is_taken_once_in_whatever_order_they_come(order in prop::collection::vec(0usize..1500, 1..200)) {
+        let (mut sender, mut receiver) = ends();
+        let all: Vec<Vec<u8>> = (0..1500).map(|i| datagram(&mut sender, &frame(i, 1, &[]))).collect();
+        let (mut taken, mut newest) = (std::collections::HashSet::new(), 0);
+        for i in order {
+            let fresh = i + 1024 > newest && taken.insert(i);
+            newest = newest.max(i);
+            prop_assert_eq!(open(&mut receiver, &all[i]).is_ok(), fresh);
+        }
+        let stats = receiver.stats();
+        prop_assert_eq!((stats.received, stats.lost), (taken.len() as u64, (newest + 1 - taken.len()) as u64));
+    }
+}
+
+#[test]
+fn another_clusters_key_another_trunk_and_what_is_too_long_are_refused() {
+    let (mut sender, mut receiver) = ends();
+    let forged = datagram(&mut Sender::new(TRUNK, 0, &key(2)), &frame(1, 1, b"opus"));
+    assert_eq!(open(&mut receiver, &forged), Err(Rejected::Forged));
+    let stray = datagram(&mut Sender::new(8, 0, &key(1)), &frame(1, 1, b"opus"));
+    assert_eq!(open(&mut receiver, &stray), Err(Rejected::NotOurs));
+    let mut long = datagram(&mut sender, &frame(1, 1, b"opus"));
+    long.resize(MAX_DATAGRAM + 1, 0);
+    assert_eq!(open(&mut receiver, &long), Err(Rejected::NotOurs));
+    let payload = vec![0; MAX_PAYLOAD + 1];
+    let pushed = sender.push(&frame(1, 2, &payload), |_| ());
+    assert_eq!(pushed, Err(TooLong(MAX_PAYLOAD + 1)));
+    assert_eq!(format!("{:?}", key(3)), "Key(…)");
+}
+
+#[test]
+fn a_new_key_counts_anew_and_the_former_one_is_good_until_the_next() {
+    let (mut sender, mut receiver) = ends();
+    let late = datagram(&mut sender, &frame(1, 1, &[]));
+    let later = datagram(&mut sender, &frame(1, 2, &[]));
+    sender.renew(1, &key(2));
+    let early = datagram(&mut sender, &frame(1, 3, &[]));
+    assert_eq!(open(&mut receiver, &early), Err(Rejected::OtherKey));
+    receiver.renew(1, &key(2));
+    assert_eq!(open(&mut receiver, &early), Ok(vec![(1, 3)]));
+    assert_eq!(open(&mut receiver, &late), Ok(vec![(1, 1)]));
+    receiver.renew(2, &key(3));
+    assert_eq!(open(&mut receiver, &later), Err(Rejected::OtherKey));
+}
+
+#[test]
+fn frames_are_repeated_while_datagrams_are_lost_and_each_is_passed_on_once() {
+    let (mut sender, mut receiver) = ends();
+    let mut heard = Vec::new();
+    for sequence in 0..4000u16 {
+        // Every tenth of the second and third thousand is lost.
+        let lossy = (1000..3000).contains(&sequence);
+        let sealed = datagram(&mut sender, &frame(1, sequence, b"opus"));
+        if !lossy || sequence % 10 != 5 {
+            heard.extend(open(&mut receiver, &sealed).expect("it is authentic"));
+        }
+        if sequence % 50 == 49 {
+            sender.take_report(receiver.report().expect("some have come"));
+        }
+        // Two reports tell of it. Ten without loss after that end it.
+        if sequence == 990 || sequence == 3990 {
+            assert!(!sender.repeats(), "{sequence}");
+        } else if (1100..3000).contains(&sequence) {
+            assert!(sender.repeats(), "{sequence}");
+        }
+    }
+    let missing: Vec<u16> = (0..4000).filter(|sequence| !heard.contains(&(1, *sequence))).collect();
+    assert!(
+        missing.len() <= 10 && missing.iter().all(|sequence| *sequence < 1100),
+        "{missing:?}"
+    );
+    assert_eq!(heard.len() + missing.len(), 4000, "a frame came twice");
+    assert_eq!(receiver.stats().lost, 200);
+}
+
+#[test]
+fn a_report_of_another_time_changes_nothing() {
+    let (mut sender, mut receiver) = ends();
+    for sequence in 0..20 {
+        open(&mut receiver, &datagram(&mut sender, &frame(1, sequence, &[]))).expect("it is authentic");
+    }
+    let report = receiver.report().expect("some have come");
+    let wrong = roomtone_trunk::Report {
+        highest: 1_000,
+        ..report
+    };
+    sender.take_report(wrong);
+    assert!(!sender.repeats());
+    sender.take_report(report);
+    sender.take_report(report);
+    assert!(!sender.repeats());
+}
+
+#[test]
+fn a_stream_of_frames_and_of_junk_allocates_nothing() {
+    let (mut sender, mut receiver) = ends();
+    let payload = [5; 160];
+    let mut sealed = Vec::with_capacity(MAX_DATAGRAM);
+    let mut junk = [0xF1; 600];
+    let mut pass = |sequences: std::ops::Range<u16>| {
+        for sequence in sequences {
+            for talker in 0..8 {
+                sealed.clear();
+                let pushed = sender.push(&frame(talker, sequence, &payload), |datagram| {
+                    sealed.extend_from_slice(datagram)
+                });
+                assert!(pushed.is_ok());
+                if !sealed.is_empty() {
+                    receiver.open(&mut sealed, |_| {}, |_| {}).expect("it is authentic");
+                }
+                junk[9] = sequence as u8;
+                assert!(receiver.open(&mut junk, |_| {}, |_| {}).is_err());
+            }
+        }
+    };
+    pass(0..100);
+    let before = counting_alloc::allocations();
+    pass(100..2000);
+    assert_eq!(counting_alloc::allocations(), before);
+    let ReceiverStats { frames, rejected, .. } = receiver.stats();
+    assert!(frames > 15_000 && rejected == 16_000, "{frames} {rejected}");
+}
