@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use roomtone_transport::{AcceptError, CloseReason};
+use roomtone_trunk::{Key, KeyNumber, TrunkId};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -178,6 +179,42 @@ pub enum Action {
         /// The sound that it takes from now on.
         sound: TapSound,
     },
+    /// Opens a trunk: the way to those people of the room who are on another media node. The packets of talkers who are here go there, those
+    /// of the most relevant of them, and the other node's come from there: [`Action::JoinRemote`]. A room with a trunk stays on its
+    /// shard. A trunk of this number that is open, in this room or another, stays as it is.
+    OpenTrunk {
+        /// Its number, which the other end puts into its datagrams. Unique on the shard.
+        trunk: TrunkId,
+        /// The other end.
+        way: TrunkWay,
+    },
+    /// Another key for a direction of a trunk. First for the receiving end, which takes datagrams of the former key until the next; then
+    /// for the sending one.
+    RenewTrunk {
+        /// The trunk.
+        trunk: TrunkId,
+        /// Which end of it this is.
+        end: TrunkEnd,
+        /// The number of the key, another than before.
+        number: KeyNumber,
+        /// The key.
+        key: Key,
+    },
+    /// Closes a trunk. The talkers who came by it leave.
+    CloseTrunk {
+        /// The trunk.
+        trunk: TrunkId,
+    },
+    /// A participant of the room who is on another media node, and heard by a trunk. They are a talker like any other; no event tells of
+    /// their coming and going, because the other node does. They leave, and are muted, as anybody. Ignored without the room or the trunk.
+    JoinRemote {
+        /// The participant.
+        peer: PeerId,
+        /// The trunk.
+        trunk: TrunkId,
+        /// Whether the others may hear them.
+        speak: bool,
+    },
     /// Follows the next packet of a talker through the server: [`Event::Traced`] tells of it. Nothing comes if the talker sends none
     /// within 2 s, or isn't in the room. A room follows eight at once; a further one takes the place of the oldest.
     Trace {
@@ -200,6 +237,28 @@ pub enum Action {
         /// Where.
         scope: FaultScope,
     },
+}
+
+/// The other end of a trunk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrunkWay {
+    /// Its address: that of the shard that has the room there.
+    pub to: SocketAddr,
+    /// The number that it has given the trunk.
+    pub trunk: TrunkId,
+    /// The first key of what goes there; its number is 0.
+    pub send: Key,
+    /// The first key of what comes from there; its number is 0.
+    pub receive: Key,
+}
+
+/// An end of a trunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrunkEnd {
+    /// Of what goes out.
+    Sending,
+    /// Of what comes in.
+    Receiving,
 }
 
 /// Something for a source to play.

@@ -40,12 +40,13 @@ mod transfer;
 
 pub use command::{
     Action, Command, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind,
-    Select, ShardIndex, SlotCell, SourceCell, SourceItem,
+    Select, ShardIndex, SlotCell, SourceCell, SourceItem, TrunkEnd, TrunkWay,
 };
 pub use command_queues::{CommandQueues, SubmitError};
 pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig, TurnConfig, TurnTlsConfig};
 pub use driver::ResourceError;
 pub use engine::{Engine, RunOutcome, StartError};
+pub use roomtone_trunk::{Key, KeyNumber, TrunkId};
 pub use shard::Shard;
 pub use shard_message::ShardMessage;
 pub use shed::Round;

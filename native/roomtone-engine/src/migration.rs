@@ -7,6 +7,7 @@ use roomtone_transport::{Outbox, Packet};
 
 use crate::command::{Event, RoomId, ShardIndex};
 use crate::command_queues::CommandQueues;
+use crate::room::Room;
 use crate::shard::Shard;
 use crate::shard_message::{Message, Pending, ShardMessage};
 use crate::transfer::RoomTransfer;
@@ -121,7 +122,7 @@ impl Shard {
         let neighbours = &mut self.neighbours;
         if to == neighbours.index {
             neighbours.outgoing.remove(&room);
-        } else if to < neighbours.queues.shards() && self.rooms.contains_key(&room) {
+        } else if to < neighbours.queues.shards() && self.rooms.get(&room).is_some_and(Room::may_move) {
             neighbours.outgoing.insert(room, to);
         }
     }

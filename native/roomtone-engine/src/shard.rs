@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use roomtone_audio::{AudioError, FRAME_DURATION};
 use roomtone_transport::{Certificate, Offer, Outbox, Packet, TransportConfig};
+use roomtone_trunk::TrunkId;
 
 use crate::command::{Action, Command, Event, FaultScope, PeerId, Refusal, RoomId, RoomKind};
 use crate::command_queues::Work;
@@ -91,6 +92,7 @@ impl Shard {
             certificate,
             origin: now,
             routes: Routes::default(),
+            trunks: HashMap::new(),
             remote_routes: Vec::new(),
             events: VecDeque::new(),
             outbox: Outbox::new(),
@@ -117,12 +119,27 @@ impl Shard {
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
         self.context.stats.datagrams_in += 1;
         self.context.stats.bytes_in += datagram.len() as u64;
+        if let Some(trunk) = roomtone_trunk::trunk_of(datagram) {
+            self.context.arrived = None;
+            return self.handle_trunk(now, trunk, datagram);
+        }
         let packet = Packet::read(datagram);
         match self.context.routes.find(from, &packet) {
             Some(destination) => self.deliver(now, destination, from, packet),
             None => self.context.stats.datagrams_unknown += 1,
         }
         self.context.arrived = None;
+    }
+
+    fn handle_trunk(&mut self, now: Instant, trunk: TrunkId, datagram: &mut [u8]) {
+        match self.context.trunks.get(&trunk).copied() {
+            Some(room) => {
+                self.in_room(now, room, |room, context| {
+                    room.handle_trunk(now, context, trunk, datagram)
+                });
+            }
+            None => self.context.stats.trunk_datagrams_refused += 1,
+        }
     }
 
     /// The clock for the stages of packets that are followed ([`Action::Trace`]). Without one, everything within a call happens at its
@@ -262,6 +279,27 @@ impl Shard {
             Action::JoinTap { peer, tap, sound } => self.join_tap(now, room, peer, tap, &sound),
             Action::SetTap { peer, sound } => {
                 self.in_room(now, room, |room, _| room.set_tap(peer, &sound));
+            }
+            Action::OpenTrunk { trunk, way } => {
+                if !self.context.trunks.contains_key(&trunk) && !self.neighbours.outgoing.contains_key(&room) {
+                    self.in_room(now, room, |room, context| room.open_trunk(context, trunk, &way));
+                }
+            }
+            Action::RenewTrunk {
+                trunk,
+                end,
+                number,
+                key,
+            } => {
+                self.in_room(now, room, |room, context| {
+                    room.renew_trunk(context, trunk, end, number, &key)
+                });
+            }
+            Action::CloseTrunk { trunk } => {
+                self.in_room(now, room, |room, context| room.close_trunk(now, context, trunk));
+            }
+            Action::JoinRemote { peer, trunk, speak } => {
+                self.in_room(now, room, |room, context| room.join_remote(context, peer, trunk, speak));
             }
             Action::Trace {
                 talker,
@@ -486,6 +524,7 @@ impl Shard {
     fn forget_room(&mut self, id: RoomId) {
         if self.rooms.remove(&id).is_some() {
             self.context.routes.remove_room(id);
+            self.context.trunks.retain(|_, room| *room != id);
             self.tell_gone(id);
         }
         self.timers.remove(&id);

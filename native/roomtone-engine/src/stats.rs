@@ -116,6 +116,14 @@ pub struct ShardStats {
     pub bytes_out: u64,
     /// Datagrams that belonged to nobody.
     pub datagrams_unknown: u64,
+    /// Datagrams that came by trunks, from other media nodes.
+    pub trunk_datagrams_in: u64,
+    /// Datagrams that left by trunks.
+    pub trunk_datagrams_out: u64,
+    /// Datagrams that claimed to come by a trunk and were refused: forged, repeated, of an unknown trunk or key.
+    pub trunk_datagrams_refused: u64,
+    /// Packets that didn't leave by a trunk, because no datagram has room for them.
+    pub trunk_packets_oversized: u64,
     /// Datagrams that the system didn't take (full socket buffer or no route).
     pub send_failures: u64,
     /// Room ticks run.

@@ -33,7 +33,7 @@ pub enum Rejected {
     Malformed,
 }
 
-/// What came by a trunk.
+/// The figures of a receiving end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReceiverStats {
     /// Datagrams that were taken.

@@ -102,6 +102,7 @@ impl Sender {
             self.flush(send);
         }
         self.begin();
+        self.repeat(frame);
         frame.write(&mut self.datagram);
         self.keep(frame);
         Ok(())
@@ -161,7 +162,18 @@ impl Sender {
         }
     }
 
-    // Repeats the talker's previous frame behind this one, where that is worth it and there is room.
+    // Sends the talker's previous frame again, where that is worth it and both have room.
+    fn repeat(&mut self, frame: &Frame<'_>) {
+        let previous = self.kept.iter().find(|kept| kept.talker == frame.talker);
+        if let Some(previous) = previous
+            && self.repeats > 0
+            && frame.sequence.wrapping_sub(previous.sequence) == 1
+            && self.fits(FRAME_HEADER + previous.payload.len() + frame.size())
+        {
+            previous.frame().write(&mut self.datagram);
+        }
+    }
+
     fn keep(&mut self, frame: &Frame<'_>) {
         let at = self.kept.iter().position(|kept| kept.talker == frame.talker);
         let mut kept = match at {
@@ -176,10 +188,6 @@ impl Sender {
             },
             None => self.kept.remove(0),
         };
-        let again = at.is_some() && self.repeats > 0 && frame.sequence.wrapping_sub(kept.sequence) == 1;
-        if again && self.fits(FRAME_HEADER + kept.payload.len()) {
-            kept.frame().write(&mut self.datagram);
-        }
         kept.talker = frame.talker;
         kept.sequence = frame.sequence;
         kept.timestamp = frame.timestamp;

@@ -1,14 +1,15 @@
 //! Everything that a room may use of the shard it runs on. Rooms know nothing else of shards.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomtone_transport::{Certificate, Outbox, TransportConfig};
+use roomtone_trunk::TrunkId;
 
 use super::scratch::Scratch;
 use super::traces::SealedTrace;
-use crate::command::{Event, ShardIndex};
+use crate::command::{Event, RoomId, ShardIndex};
 use crate::config::MixConfig;
 use crate::routes::{Destination, Route, Routes};
 use crate::shed::Shed;
@@ -24,6 +25,8 @@ pub(crate) struct ShardContext {
     /// The origin of every room's tick grid; each room adds a phase of its own.
     pub(crate) origin: Instant,
     pub(crate) routes: Routes,
+    /// The room of each trunk.
+    pub(crate) trunks: HashMap<TrunkId, RoomId>,
     /// Route changes for participants whose home is another shard. The shard passes them on after each call of a room.
     pub(crate) remote_routes: Vec<(ShardIndex, Destination, Route)>,
     pub(crate) events: VecDeque<Event>,

@@ -29,6 +29,7 @@ mod tap;
 mod tick_grid;
 mod token_bucket;
 mod traces;
+mod trunks;
 mod voice_activity;
 
 use std::collections::HashSet;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use roomtone_audio::AudioError;
 use roomtone_transport::{AcceptError, Endpoint, Offer, OfferKind, Packet, RtpIn};
+use roomtone_trunk::{Key, KeyNumber, TrunkId};
 
 use self::base::RoomBase;
 pub(crate) use self::context::ShardContext;
@@ -49,8 +51,10 @@ use self::source::{Due, Source};
 use self::tap::{Takes, TapPort};
 use self::tick_grid::Tick;
 pub(crate) use self::traces::SealedTrace;
+use self::trunks::Trunks;
 use crate::command::{
-    EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex, SourceItem,
+    EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex, SourceItem, TrunkEnd,
+    TrunkWay,
 };
 use crate::routes::Route;
 use crate::tap::{Tap, TapSound};
@@ -74,6 +78,8 @@ pub(crate) struct Room {
     sources: Vec<Source>,
     /// The participants who are taps.
     taps: Vec<PeerId>,
+    /// The ways to other media nodes, and the participants who are heard by them.
+    trunks: Trunks,
     timers: Timers<PeerId>,
     fault: bool,
 }
@@ -122,6 +128,7 @@ impl Room {
             kind: Kind::new(kind),
             sources: Vec::new(),
             taps: Vec::new(),
+            trunks: Trunks::default(),
             timers: Timers::default(),
             fault: false,
         }
@@ -242,6 +249,69 @@ impl Room {
         }
     }
 
+    /// Whether the room may move to another shard. The other ends of its trunks know this one.
+    pub(crate) fn may_move(&self) -> bool {
+        self.trunks.is_empty()
+    }
+
+    /// Opens the way to another media node.
+    pub(crate) fn open_trunk(&mut self, context: &mut ShardContext, id: TrunkId, way: &TrunkWay) {
+        context.trunks.insert(id, self.base.id);
+        self.trunks.open(id, way);
+    }
+
+    /// Another key for an end of a trunk.
+    pub(crate) fn renew_trunk(
+        &mut self,
+        context: &mut ShardContext,
+        id: TrunkId,
+        end: TrunkEnd,
+        number: KeyNumber,
+        key: &Key,
+    ) {
+        self.trunks.renew(context, id, end, number, key);
+    }
+
+    /// Closes the way to another media node. Those who came by it leave.
+    pub(crate) fn close_trunk(&mut self, now: Instant, context: &mut ShardContext, id: TrunkId) {
+        if self.trunks.close(context, id) {
+            context.trunks.remove(&id);
+            while let Some(peer) = self.trunks.one_of(id) {
+                self.leave(now, context, peer);
+            }
+        }
+    }
+
+    /// A participant who is on another media node.
+    pub(crate) fn join_remote(&mut self, context: &mut ShardContext, id: PeerId, trunk: TrunkId, speak: bool) {
+        if self.base.position(id).is_none() && self.trunks.join(id, trunk) {
+            let peer = Peer::source(id, context.index, speak);
+            self.kind.pushed(&peer);
+            self.base.push(peer);
+        }
+    }
+
+    /// A datagram that came by a trunk: its talkers are heard as if their packets came from them.
+    pub(crate) fn handle_trunk(&mut self, now: Instant, context: &mut ShardContext, id: TrunkId, datagram: &mut [u8]) {
+        let Room {
+            base,
+            kind,
+            taps,
+            trunks,
+            ..
+        } = self;
+        trunks.receive(now, context, id, datagram, |context, packet| {
+            let peer = packet.talker;
+            let Some(at) = base.position(peer).filter(|at| base.peers[*at].speak) else {
+                return;
+            };
+            let packet = trunks::as_rtp(&packet);
+            tap::copy(base, now, taps, peer, &packet);
+            kind.hear(base, now, context, at, &packet);
+            base.packet_ends(context);
+        });
+    }
+
     /// Sound for a source to play after what it has already.
     pub(crate) fn feed(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, items: &[SourceItem]) {
         let source = self.sources.iter_mut().find(|source| source.id == id);
@@ -272,6 +342,7 @@ impl Room {
             kind,
             sources,
             taps,
+            trunks,
             ..
         } = self;
         for source in sources {
@@ -281,6 +352,7 @@ impl Room {
                 match due {
                     Due::Packet(packet) if base.peers[at].speak => {
                         tap::copy(base, now, taps, peer, &packet);
+                        trunks.send(base, now, context, peer, &packet);
                         if base.traces.awaits(peer) {
                             base.traces
                                 .arrived(peer, packet.timestamp, &[(Stage::Opened, context.moment(now))]);
@@ -363,6 +435,7 @@ impl Room {
         while let Some(peer) = self.base.peers.last() {
             self.end(now, context, peer.id, EndReason::RoomClosed);
         }
+        self.trunks.flush(context);
     }
 
     fn end(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, reason: EndReason) {
@@ -390,8 +463,11 @@ impl Room {
             Kind::Mixing(mixing) => mixing.swap_removed(&mut self.base, now, at, id),
             Kind::Forwarding(forwarding) => forwarding.swap_removed(&mut self.base, now, at, id),
         }
-        let peer = id;
-        context.events.push_back(Event::Disconnected { room, peer, reason });
+        // Their own node tells of them.
+        if !self.trunks.forget(id) {
+            let peer = id;
+            context.events.push_back(Event::Disconnected { room, peer, reason });
+        }
     }
 
     /// Lets the others hear a participant, or silences them.
@@ -478,9 +554,11 @@ impl Room {
             // Nobody follows a packet that was lost.
             for packet in packet.restored() {
                 tap::copy(&mut self.base, now, &self.taps, id, &packet);
+                self.trunks.send(&self.base, now, context, id, &packet);
                 self.kind.hear(&mut self.base, now, context, at, &packet);
             }
             tap::copy(&mut self.base, now, &self.taps, id, &packet);
+            self.trunks.send(&self.base, now, context, id, &packet);
             if let Some(begun) = begun {
                 let kernel = context.arrived.unwrap_or(now);
                 let opened = context.moment(now);
@@ -532,6 +610,7 @@ impl Room {
                 self.after(now, context, id);
             }
         }
+        self.trunks.flush_due(now, context);
         while let Some(tick) = self.base.grid.pop_due(now) {
             assert!(!self.fault, "a fault was asked for");
             let late = now - tick.at;
@@ -562,10 +641,8 @@ impl Room {
 
     /// When [`Room::handle_timeout`] should be called.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        match (self.base.grid.next(), self.timers.next()) {
-            (Some(tick), Some(timer)) => Some(tick.min(timer)),
-            (tick, timer) => tick.or(timer),
-        }
+        let due = [self.base.grid.next(), self.timers.next(), self.trunks.next()];
+        due.into_iter().flatten().min()
     }
 
     /// The routes of those participants whose home is `shard`.

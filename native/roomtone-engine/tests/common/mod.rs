@@ -59,6 +59,8 @@ pub struct World {
     pub watch: fn(Moment),
     /// Whether clients get what is sent to them.
     pub deliver: bool,
+    /// Datagrams to other media nodes.
+    pub beyond: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 impl World {
@@ -108,6 +110,7 @@ impl World {
             wiretap: None,
             watch: |_| {},
             deliver: true,
+            beyond: Vec::new(),
         }
     }
 
@@ -355,6 +358,8 @@ impl World {
         for (from, to, data) in self.outgoing().into_iter().filter(|_| deliver) {
             if let Some(client) = self.clients.values_mut().find(|c| c.address == to) {
                 client.to_client.send(now, Datagram { from, to, data });
+            } else if roomtone_trunk::trunk_of(&data).is_some() {
+                self.beyond.push((to, data.to_vec()));
             }
         }
         for index in 0..=self.others.len() {
