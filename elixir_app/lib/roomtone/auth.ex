@@ -468,7 +468,7 @@ defmodule Roomtone.Auth do
 
   # ---- The end of a session --------------------------------------------------------------------------------------------
 
-  @doc "From now on the session, and every token that was given to it, is void, as far as this node knows."
+  @doc "From now on the session, and every token that was given to it, is void, on all nodes of a cluster."
   @spec end_session(String.t() | nil) :: :ok
   def end_session(nil), do: :ok
 

@@ -132,6 +132,56 @@ defmodule Roomtone.Cluster.ControlTest do
     assert {:error, :no_engine_here} = call(a, Roomtone, :speak_into, ["hall", "radio", :push])
   end
 
+  describe "what is spent on one node" do
+    defp spend(node, key),
+      do: call(node, Roomtone.Auth.RevocationList, :spend, [key, System.system_time(:second) + 600])
+
+    defp spent?(node, key), do: call(node, Roomtone.Auth.RevocationList, :spent?, [key])
+
+    test "is spent on both: sessions that were signed out, invitations that were called back", %{a: a, b: b} do
+      for {node, other} <- [{a, b}, {b, a}], kind <- [:session, :invitation] do
+        key = {kind, unique_name()}
+        refute spent?(other, key)
+        assert :ok = spend(node, key)
+        eventually(fn -> spent?(other, key) end)
+        assert {:error, :spent} = spend(other, key)
+      end
+    end
+
+    test "is an invitation that one alone may take, which is taken once even at the same moment", %{a: a, b: b} do
+      for _ <- 1..20 do
+        key = {:used, unique_name()}
+        answers = [a, b] |> Enum.map(&Task.async(fn -> spend(&1, key) end)) |> Task.await_many(20_000)
+        assert Enum.sort(answers) == [:ok, {:error, :spent}]
+        for node <- [a, b], do: eventually(fn -> spent?(node, key) end)
+      end
+    end
+
+    test "is taken by an invitation's link only where it isn't", %{a: a, b: b} do
+      {:ok, link} = call(a, Roomtone.Auth.Invitation, :sign, [unique_name(), [once: true]])
+      assert {:ok, invitation} = call(b, Roomtone.Auth.Invitation, :take, [link])
+      eventually(fn -> call(a, Roomtone.Auth.Invitation, :read, [link]) == {:error, :invitation_used} end)
+      assert {:error, :invitation_used} = call(a, Roomtone.Auth.Invitation, :take, [link])
+      :ok = call(b, Roomtone.Auth.Invitation, :revoke, [invitation])
+      eventually(fn -> call(a, Roomtone.Auth.Invitation, :revoked?, [invitation.id]) end)
+    end
+
+    test "is told to a node that joins later, and to a process that is replaced", %{a: a, b: b, media: media} do
+      key = {:session, unique_name()}
+      :ok = spend(a, key)
+      late = TestCluster.start(:web, cluster_nodes: [media.node, a.node, b.node])
+      eventually(fn -> spent?(late, key) end)
+      # Its list was in memory alone, so the others tell it again.
+      for process <- [Roomtone.Auth.RevocationList, Roomtone.Cluster.Spent] do
+        true = call(late, Process, :exit, [call(late, Process, :whereis, [process]), :kill])
+        eventually(fn -> List.keymember?(call(late, Roomtone.Auth.RevocationList, :all, []), key, 0) end)
+      end
+
+      TestCluster.stop(late)
+      for node <- [a, b], do: eventually(fn -> length(call(node, Control, :others, [])) == 1 end)
+    end
+  end
+
   test "a subscription that ends is forgotten on the other node", %{a: a, b: b} do
     room = name_at(a, [b])
     key = Roomtone.Name.key(room)

@@ -4,6 +4,8 @@ defmodule Roomtone.Auth.RevocationList do
   Kept until it would have expired anyway, also over a restart of the server (`Roomtone.Store`). Where there are too many of a kind, the oldest go
   before their time, and the log tells it: the latest are those that somebody is most likely to try again.
 
+  The nodes of a cluster tell each other what was spent: `Roomtone.Cluster.Spent`.
+
   The list may have been lost with the store, so everything signed before then counts as spent: `before_memory?/1`.
   """
   use GenServer
@@ -11,6 +13,7 @@ defmodule Roomtone.Auth.RevocationList do
   require Logger
 
   alias Roomtone.{Store, UnknownMessage}
+  alias Roomtone.Cluster.Spent
 
   @typedoc "A thing that can be spent."
   @type key :: {:session | :invitation | :used, String.t()}
@@ -33,15 +36,43 @@ defmodule Roomtone.Auth.RevocationList do
   def before_memory?(signed_at), do: not is_integer(signed_at) or signed_at < Store.born()
 
   @doc """
-  Spends it until a time (Unix seconds), and returns when that is on the disk. `{:error, :spent}` when it was already.
+  Spends it until a time (Unix seconds), and returns when that is on the disk. `{:error, :spent}` when it was already, on this
+  node or another.
   """
-  @spec spend(key, integer, GenServer.server()) :: :ok | {:error, :spent}
-  def spend(key, until, server \\ __MODULE__) do
+  @spec spend(key, integer) :: :ok | {:error, :spent}
+  def spend(key, until) do
+    case Spent.spend(key, until) do
+      :here -> spend_here(key, until)
+      # The other node tells everybody, too.
+      :ok -> learn([{key, until}])
+      {:error, :spent} = error -> error
+    end
+  end
+
+  @doc "As `spend/2`, as far as this node knows. The other nodes are told."
+  @spec spend_here(key, integer, GenServer.server()) :: :ok | {:error, :spent}
+  def spend_here(key, until, server \\ __MODULE__) do
     with :ok <- GenServer.call(server, {:spend, key, until}) do
+      Spent.tell({:spent, key, until})
       # That it can't be written stops nothing: `Roomtone.Store.health/0` says it.
       _said_elsewhere = Store.sync()
       :ok
     end
+  end
+
+  @doc "Notes what was spent on another node; until when, as for `spend/2`."
+  @spec learn([{key, integer}]) :: :ok
+  def learn(entries), do: GenServer.cast(__MODULE__, {:learn, entries})
+
+  @doc "Everything that is spent, and until when; nothing while the list isn't there."
+  @spec all() :: [{key, integer}]
+  def all do
+    if :ets.whereis(__MODULE__) == :undefined,
+      do: [],
+      else: :ets.select(__MODULE__, [{{:"$1", :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
+  rescue
+    # It ended meanwhile.
+    ArgumentError -> []
   end
 
   @doc false
@@ -57,7 +88,13 @@ defmodule Roomtone.Auth.RevocationList do
     state = %{table: table, order: order, counts: %{}, next: 0, most: Keyword.get(opts, :most, @most)}
     # Only the one that everybody asks is kept.
     state = Map.put(state, :kept?, table == __MODULE__)
-    {:ok, if(state.kept?, do: recall(state), else: state)}
+    {:ok, if(state.kept?, do: recall(state), else: state), {:continue, :exchange}}
+  end
+
+  @impl true
+  def handle_continue(:exchange, state) do
+    if state.kept?, do: Spent.exchange()
+    {:noreply, state}
   end
 
   # In the order in which they were spent, as far as that is known.
@@ -71,19 +108,30 @@ defmodule Roomtone.Auth.RevocationList do
 
   @impl true
   def handle_call({:spend, {kind, _id} = key, until}, _from, state) do
-    if spent?(key, state.table) do
-      {:reply, {:error, :spent}, state}
-    else
-      # One that ran out, and wasn't swept yet.
-      state = state |> forget(key) |> make_room(kind)
-      {:reply, :ok, insert(state, key, until)}
-    end
+    if spent?(key, state.table),
+      do: {:reply, {:error, :spent}, state},
+      else: {:reply, :ok, renew(state, key, kind, until)}
   end
 
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   @impl true
+  def handle_cast({:learn, entries}, state) do
+    now = System.system_time(:second)
+
+    {:noreply,
+     for {{kind, id} = key, until} <- entries,
+         kind in [:session, :invitation, :used] and is_binary(id) and is_integer(until) and until > now,
+         not spent?(key, state.table),
+         reduce: state do
+       state -> renew(state, key, kind, until)
+     end}
+  end
+
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  # It may have run out, and not been swept yet.
+  defp renew(state, key, kind, until), do: state |> forget(key) |> make_room(kind) |> insert(key, until)
 
   defp insert(state, {kind, _id} = key, until) do
     :ets.insert(state.table, {key, until, state.next})

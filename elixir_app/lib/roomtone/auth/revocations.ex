@@ -4,6 +4,8 @@ defmodule Roomtone.Auth.Revocations do
   invitation that was called back. A process that watches gets `{:session_ended, what}`.
   """
 
+  alias Roomtone.Cluster.Spent
+
   @typedoc "The thing that a token stands on."
   @type what :: {:user | :invitation, String.t()}
 
@@ -14,9 +16,18 @@ defmodule Roomtone.Auth.Revocations do
     :ok
   end
 
-  @doc "Tells everybody who watches it."
+  @doc "Tells everybody who watches it; of an invitation also those on other nodes."
   @spec ended(what) :: :ok
-  def ended(what) do
+  def ended({:user, _name} = what), do: ended_here(what)
+
+  def ended({:invitation, _id} = what) do
+    ended_here(what)
+    Spent.tell({:ended, what})
+  end
+
+  @doc "Tells everybody on this node who watches it."
+  @spec ended_here(what) :: :ok
+  def ended_here(what) do
     Registry.dispatch(__MODULE__, what, fn watchers ->
       for {pid, _} <- watchers, do: send(pid, {:session_ended, what})
     end)

@@ -16,6 +16,7 @@ defmodule Roomtone.Cluster.Control do
   require Logger
 
   alias Roomtone.{Media, Name, RoomServer, Rooms, SafeCall, Store, UnknownMessage}
+  alias Roomtone.Auth.RevocationList
   alias Roomtone.Cluster.{Keeper, Protocol, Table}
   alias Roomtone.Rooms.Remembered
 
@@ -115,6 +116,7 @@ defmodule Roomtone.Cluster.Control do
     * `{:restore, name}` – opens a remembered room again, and returns its process
     * `{:may_open, name, request}` – `Roomtone.Rooms.Remembered.may_open/2`
     * `{:peer_stats, place, peers}` – `Roomtone.Media.peer_stats/2`, and the counters of the shard
+    * `{:spend, key, until}` – `Roomtone.Auth.RevocationList.spend_here/2`
     * `:sync` – `Roomtone.Store.sync/0`
   """
   @type request ::
@@ -122,6 +124,7 @@ defmodule Roomtone.Cluster.Control do
           | {:restore, String.t()}
           | {:may_open, String.t(), map}
           | {:peer_stats, Media.place(), [Media.id()]}
+          | {:spend, RevocationList.key(), integer}
           | :sync
 
   @doc """
@@ -136,6 +139,15 @@ defmodule Roomtone.Cluster.Control do
       end
     else
       :here
+    end
+  end
+
+  @doc "As `at/2`, for something that isn't a room: at the home of its name."
+  @spec at_home(String.t(), request) :: {:there, term} | :here
+  def at_home(name, request) do
+    case home(name, [node() | others()]) do
+      here when here == node() -> :here
+      there -> {:there, call(there, request)}
     end
   end
 
@@ -182,6 +194,7 @@ defmodule Roomtone.Cluster.Control do
   defp known?({:restore, name}) when is_binary(name), do: true
   defp known?({:may_open, name, request}) when is_binary(name) and is_map(request), do: true
   defp known?({:peer_stats, %{room: _, shard: _}, peers}) when is_list(peers), do: true
+  defp known?({:spend, {:used, id}, until}) when is_binary(id) and is_integer(until), do: true
   defp known?(:sync), do: true
   defp known?(_other), do: false
 
@@ -202,5 +215,6 @@ defmodule Roomtone.Cluster.Control do
   defp run({:peer_stats, place, peers}),
     do: with({:ok, counted} <- Media.peer_stats(place, peers), do: {:ok, counted, Media.shard_stats(place.shard)})
 
+  defp run({:spend, key, until}), do: RevocationList.spend_here(key, until)
   defp run(:sync), do: Store.sync()
 end

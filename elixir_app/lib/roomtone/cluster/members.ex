@@ -15,7 +15,7 @@ defmodule Roomtone.Cluster.Members do
   require Logger
 
   alias Roomtone.{Config, Media, SafeCall, Telemetry, UnknownMessage}
-  alias Roomtone.Cluster.{Directory, Keeper, Link, Protocol, Relay, Table}
+  alias Roomtone.Cluster.{Directory, Keeper, Link, Protocol, Relay, Spent, Table}
 
   @again_ms 3_000
 
@@ -154,5 +154,5 @@ defmodule Roomtone.Cluster.Members do
   end
 
   # They aren't there on a media node, and a successor finds the members in the table.
-  defp tell(news), do: for(name <- [Directory, Keeper, Relay], pid = Process.whereis(name), do: send(pid, news))
+  defp tell(news), do: for(name <- [Directory, Keeper, Relay, Spent], pid = Process.whereis(name), do: send(pid, news))
 end

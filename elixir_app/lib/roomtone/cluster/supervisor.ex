@@ -25,7 +25,8 @@ defmodule Roomtone.Cluster.Supervisor do
       Cluster.Control,
       Cluster.Directory,
       Cluster.Keeper,
-      Cluster.Relay
+      Cluster.Relay,
+      Cluster.Spent
     ]
 
     sessions = [

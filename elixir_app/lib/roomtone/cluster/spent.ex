@@ -1,0 +1,133 @@
+defmodule Roomtone.Cluster.Spent do
+  @moduledoc """
+  Makes signatures that are spent on one web node spent on all: sessions that were signed out, and
+  invitations that were used up or called back (`Roomtone.Auth.RevocationList`).
+
+  Each node tells all others what it spends, and a node that joins gets everything. An invitation for
+  one alone is first spent at its home (`Roomtone.Cluster.Control`), so that of two people who take it
+  at the same moment on different nodes one is refused. If the home doesn't answer, this node decides
+  by itself.
+  """
+
+  use GenServer
+
+  alias Roomtone.Auth.{RevocationList, Revocations}
+  alias Roomtone.Cluster.{Control, Protocol}
+  alias Roomtone.Media.Retry
+  alias Roomtone.UnknownMessage
+
+  @batch 500
+
+  defstruct unsent: %{}, timer: nil
+
+  @typedoc """
+    * `unsent` – for each node what it hasn't been told, oldest first
+    * `timer` – for trying again while a connection is congested
+  """
+  @type t :: %__MODULE__{unsent: %{node => :queue.queue(news)}, timer: reference | nil}
+
+  @typedoc "Something that is spent, and until when; or something whose watchers are told."
+  @type news :: {:spent, RevocationList.key(), integer} | {:ended, Revocations.what()}
+
+  @doc """
+  Spends something that only one may take: at its home, if that is another node. `:here` if this node
+  is to decide.
+  """
+  @spec spend(RevocationList.key(), integer) :: :ok | {:error, :spent} | :here
+  def spend({:used, id} = key, until) do
+    case Control.at_home(id, {:spend, key, until}) do
+      {:there, answer} when answer in [:ok, {:error, :spent}] -> answer
+      _here_late_gone_or_older -> :here
+    end
+  end
+
+  def spend(_anybody_may, _until), do: :here
+
+  @doc "Tells all other nodes."
+  @spec tell(news) :: :ok
+  def tell(news) do
+    if Control.shared?(), do: with(pid when is_pid(pid) <- Process.whereis(__MODULE__), do: send(pid, {:tell, news}))
+    :ok
+  end
+
+  @doc "Exchanges everything with all other nodes, once this node has its list."
+  @spec exchange() :: :ok
+  def exchange do
+    if Control.shared?(), do: with(pid when is_pid(pid) <- Process.whereis(__MODULE__), do: send(pid, :exchange))
+    :ok
+  end
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @doc false
+  @spec start_link(term) :: GenServer.on_start()
+  def start_link(_arg), do: GenServer.start_link(__MODULE__, nil, name: __MODULE__)
+
+  @impl true
+  def init(nil) do
+    # The predecessor may not have passed all of it on.
+    send(self(), :exchange)
+    {:ok, %__MODULE__{}}
+  end
+
+  @impl true
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @impl true
+  def handle_info({:tell, news}, state),
+    do: {:noreply, Control.others() |> Enum.reduce(state, &add(&1, [news], &2)) |> flush()}
+
+  def handle_info(:exchange, state) do
+    for node <- Control.others(), do: Protocol.send_to({__MODULE__, node}, {:spent_all, node()})
+    {:noreply, Control.others() |> Enum.reduce(state, &all/2) |> flush()}
+  end
+
+  def handle_info({:member_up, node}, state),
+    do: {:noreply, if(node in Control.others(), do: node |> all(state) |> flush(), else: state)}
+
+  def handle_info({:member_down, node}, state), do: {:noreply, %{state | unsent: Map.delete(state.unsent, node)}}
+  def handle_info({:timeout, timer, :flush}, %{timer: timer} = state), do: {:noreply, flush(%{state | timer: nil})}
+
+  def handle_info(message, state) do
+    case Protocol.unpack(message) do
+      {:ok, {:spent, news}} when is_list(news) ->
+        RevocationList.learn(for({:spent, key, until} <- news, do: {key, until}))
+        for {:ended, what} <- news, do: Revocations.ended_here(what)
+        {:noreply, state}
+
+      {:ok, {:spent_all, node}} when is_atom(node) ->
+        {:noreply, if(node in Control.others(), do: node |> all(state) |> flush(), else: state)}
+
+      _other ->
+        UnknownMessage.info(__MODULE__, message, state)
+    end
+  end
+
+  defp all(node, state), do: add(node, for({key, until} <- RevocationList.all(), do: {:spent, key, until}), state)
+
+  defp add(node, news, state) do
+    queue = Map.get_lazy(state.unsent, node, &:queue.new/0)
+    %{state | unsent: Map.put(state.unsent, node, :queue.join(queue, :queue.from_list(news)))}
+  end
+
+  defp flush(state) do
+    unsent =
+      for {node, queue} <- state.unsent, left = send_all(node, queue), not :queue.is_empty(left), do: {node, left}
+
+    %{state | unsent: Map.new(unsent), timer: if(unsent != [], do: state.timer || Retry.timer(:flush))}
+  end
+
+  defp send_all(node, queue) do
+    {batch, rest} = :queue.split(min(@batch, :queue.len(queue)), queue)
+
+    cond do
+      :queue.is_empty(batch) -> queue
+      Protocol.send_to({__MODULE__, node}, {:spent, :queue.to_list(batch)}) == :nosuspend -> queue
+      # A node that isn't connected any more is told everything when it joins again.
+      true -> send_all(node, rest)
+    end
+  end
+end
