@@ -61,8 +61,21 @@ defmodule Roomtone.Native do
           | {:clear_source, %{room: id, peer: id}}
           | {:join_tap, %{room: id, peer: id, tap: tap, sound: tap_sound}}
           | {:set_tap, %{room: id, peer: id, sound: tap_sound}}
+          | {:open_trunk, %{room: id, trunk: trunk, to: String.t(), remote: trunk, send: trunk_key, receive: trunk_key}}
+          | {:renew_trunk, %{room: id, trunk: trunk, direction: :sending | :receiving, number: byte, key: trunk_key}}
+          | {:close_trunk, %{room: id, trunk: trunk}}
+          | {:join_remote, %{room: id, peer: id, trunk: trunk, speak: boolean}}
           | {:peer_stats, %{room: id, peer: id, reference: id}}
           | {:fault, %{scope: :shard | :room, room: id}}
+
+  @typedoc """
+  The number of a trunk, the way to a room's people on another media node: unique on its shard. `to` of
+  `:open_trunk` is the address of the shard there, `remote` the number that it has there.
+  """
+  @type trunk :: 0..0xFFFFFFFF
+
+  @typedoc "A key of one direction of a trunk: 32 random bytes that nothing else uses."
+  @type trunk_key :: <<_::256>>
 
   @typedoc "The queue of a tap and its reader: an opaque handle of one process."
   @type tap :: term

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use roomtone_engine::{
-    Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, PeerStats, RoomKind, Select, ShardStats,
-    SlotCell, SourceCell, SourceItem, TapSound, Trace, Way,
+    Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, Key, PeerStats, RoomKind, Select, ShardStats,
+    SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkWay, Way,
 };
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
 
@@ -17,20 +17,22 @@ mod atoms {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
         open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
-        join_source, feed, clear_source, join_tap, set_tap, trace, fault,
+        join_source, feed, clear_source, join_tap, set_tap, open_trunk, renew_trunk, close_trunk,
+        join_remote, trace, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
-        items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
+        trunk, remote, send, receive, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
         stages,
         // Values.
-        loudest, nearest, shard,
+        loudest, nearest, shard, sending, receiving,
         // Figures.
         packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, copies_in, restored_in, recovered, concealed, late, stretched_ms, jitter_ms, buffer_target_ms, buffer_ms,
         round_trip_ms, fraction_lost_out, redundancy, copies_out, reduced_bitrate, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through,
-        epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, send_failures, ticks, ticks_skipped, frames_decoded,
+        epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, trunk_datagrams_in, trunk_datagrams_out,
+        trunk_datagrams_refused, trunk_packets_oversized, send_failures, ticks, ticks_skipped, frames_decoded,
         frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
         commands_waiting, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
         tick_lateness, tick_lateness_sum_us, tick_duration, tick_duration_sum_us, buffer_delay, buffer_delay_sum_us,
@@ -171,6 +173,28 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
             peer: peer()?,
             sound: tap_sound(fields.get(atoms::sound())?)?,
         }
+    } else if tag == atoms::open_trunk() {
+        Action::OpenTrunk {
+            trunk: fields.get(atoms::trunk())?,
+            way: trunk_way(fields)?,
+        }
+    } else if tag == atoms::renew_trunk() {
+        Action::RenewTrunk {
+            trunk: fields.get(atoms::trunk())?,
+            end: trunk_end(fields.get(atoms::direction())?)?,
+            number: fields.get(atoms::number())?,
+            key: trunk_key(fields.get(atoms::key())?)?,
+        }
+    } else if tag == atoms::close_trunk() {
+        Action::CloseTrunk {
+            trunk: fields.get(atoms::trunk())?,
+        }
+    } else if tag == atoms::join_remote() {
+        Action::JoinRemote {
+            peer: peer()?,
+            trunk: fields.get(atoms::trunk())?,
+            speak: fields.get(atoms::speak())?,
+        }
     } else if tag == atoms::trace() {
         Action::Trace {
             talker: fields.get(atoms::talker())?,
@@ -234,6 +258,31 @@ fn select(atom: Atom) -> NifResult<Select> {
         Ok(Select::Loudest)
     } else if atom == atoms::nearest() {
         Ok(Select::Nearest)
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+fn trunk_way(fields: &Fields<'_>) -> NifResult<TrunkWay> {
+    let to: &str = fields.get(atoms::to())?;
+    Ok(TrunkWay {
+        to: to.parse().map_err(|_| Error::BadArg)?,
+        trunk: fields.get(atoms::remote())?,
+        send: trunk_key(fields.get(atoms::send())?)?,
+        receive: trunk_key(fields.get(atoms::receive())?)?,
+    })
+}
+
+fn trunk_key(bytes: Binary<'_>) -> NifResult<Key> {
+    let bytes = <[u8; 32]>::try_from(bytes.as_slice()).map_err(|_| Error::BadArg)?;
+    Ok(Key::new(bytes))
+}
+
+fn trunk_end(atom: Atom) -> NifResult<TrunkEnd> {
+    if atom == atoms::sending() {
+        Ok(TrunkEnd::Sending)
+    } else if atom == atoms::receiving() {
+        Ok(TrunkEnd::Receiving)
     } else {
         Err(Error::BadArg)
     }
@@ -427,6 +476,10 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         datagrams_out: stats.datagrams_out,
         bytes_out: stats.bytes_out,
         datagrams_unknown: stats.datagrams_unknown,
+        trunk_datagrams_in: stats.trunk_datagrams_in,
+        trunk_datagrams_out: stats.trunk_datagrams_out,
+        trunk_datagrams_refused: stats.trunk_datagrams_refused,
+        trunk_packets_oversized: stats.trunk_packets_oversized,
         send_failures: stats.send_failures,
         ticks: stats.ticks,
         ticks_skipped: stats.ticks_skipped,
