@@ -334,6 +334,13 @@ defmodule RoomtoneWeb.RoomChannelTest do
       offer(socket)
     end
 
+    test "a room that leaves a media node asks for a second connection, and tells when to use it", %{room: room} do
+      for step <- [:begin, :end] do
+        Roomtone.Subscribers.tell(room, {:media_move, step})
+        assert_push "media_move", %{step: ^step}
+      end
+    end
+
     test "a closed room notifies the channel and ends it", %{socket: socket, room: room} do
       Process.monitor(socket.channel_pid)
       pid = socket.channel_pid

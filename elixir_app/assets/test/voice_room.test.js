@@ -108,6 +108,21 @@ test("a mute by the server outlives a new offer and a new socket", async () => {
   assert.equal(room.muted, true);
 });
 
+test("a room that moves is left by its second connection when the server tells everybody to", async () => {
+  await enter();
+  socket().push("media_move", { step: "begin" });
+  await settle();
+  assert.deepEqual([connections.length, socket().of("offer").length], [2, 2]);
+  connections[1].becomes("connected");
+  const [before, after] = ["former", "other"].map((id) => ({ id, getTracks: () => [] }));
+  connections[0].ontrack?.({ streams: [before] });
+  connections[1].ontrack?.({ streams: [after] });
+  assert.equal(audio.srcObject, before);
+  socket().push("media_move", { step: "end" });
+  assert.equal(audio.srcObject, after);
+  assert.equal(room.status, "connected");
+});
+
 test("a mute while the socket was away is taken over, on resumption and on a new offer", async () => {
   await enter();
   server.people[0].muted = true;
