@@ -178,7 +178,7 @@ defmodule Roomtone.MixProject do
       links: %{"Documentation" => "https://hexdocs.pm/roomtone"},
       files:
         ~w(mix.exs package.json .formatter.exs README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE NOTICE usage-rules.md) ++
-          ~w(Cargo.toml Cargo.lock rustfmt.toml clippy.toml native config docs priv/floor_plans priv/static) ++
+          ~w(Cargo.toml Cargo.lock rustfmt.toml clippy.toml native config docs priv/demo priv/floor_plans priv/static) ++
           ~w(elixir_app/lib elixir_app/assets/js elixir_app/assets/types elixir_app/assets/css elixir_app/assets/icons elixir_app/assets/*.svg) ++
           ~w(elixir_app/assets/*.json elixir_app/assets/manifest.webmanifest elixir_app/assets/build.mjs) ++
           ~w(elixir_app/assets/README.md elixir_app/phoenix_lite/lib) ++

@@ -35,6 +35,7 @@ if config_env() != :test do
     users_file: "USERS_FILE",
     data_dir: "DATA_DIR",
     recordings_dir: "RECORDINGS_DIR",
+    demo: "DEMO",
     drain_seconds: "DRAIN_SECONDS",
     metrics_token: "METRICS_TOKEN",
     webhook_url: "WEBHOOK_URL",

@@ -307,6 +307,19 @@ defmodule Roomtone.FakeNative do
   defp execute({:join_tap, %{room: room, peer: peer}}, shard, state),
     do: state |> update_peers(shard, room, &MapSet.put(&1, peer)) |> connect(shard, room, peer)
 
+  defp execute({:join_source, %{room: room, peer: peer}}, shard, state),
+    do: state |> update_peers(shard, room, &MapSet.put(&1, peer)) |> connect(shard, room, peer)
+
+  # All of it is played at once.
+  defp execute({:feed, %{room: room, peer: peer, items: items}}, shard, state) do
+    state =
+      for {:mark, mark} <- items, reduce: state do
+        state -> event(state, shard, {:source_played, %{room: room, peer: peer, mark: mark}})
+      end
+
+    event(state, shard, {:source_drained, %{room: room, peer: peer}})
+  end
+
   defp execute({:fault, %{scope: :shard}}, shard, state), do: panic(state, shard)
 
   defp execute({:fault, %{scope: :room, room: room}}, shard, state), do: fail_room(state, shard, room)

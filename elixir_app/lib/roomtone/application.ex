@@ -40,21 +40,25 @@ defmodule Roomtone.Application do
         {Roomtone.Media.Supervisor, config},
         if(Cluster.Supervisor.needed?(config), do: {Cluster.Supervisor, config}, else: []),
         # A media node has neither rooms of its own nor pages.
-        if(config.role == :media, do: [], else: rooms_and_web(env))
+        if(config.role == :media, do: [], else: rooms_and_web(env, config))
       ])
 
     Supervisor.start_link(children, strategy: :rest_for_one, name: Roomtone.Supervisor)
   end
 
-  defp rooms_and_web(env) do
+  defp rooms_and_web(env, config) do
     [
       Roomtone.Rooms.Supervisor,
       {DynamicSupervisor, name: Roomtone.Source.Supervisor},
       {DynamicSupervisor, name: Roomtone.Tap.Supervisor},
       {DynamicSupervisor, name: Roomtone.Recording.Supervisor},
       Roomtone.Auth.Supervisor
-    ] ++ Keyword.get(env, :children, [])
+    ] ++ Keyword.get(env, :children, []) ++ demo(config)
   end
+
+  # Its people speak into the engine, which a web node doesn't have.
+  defp demo(%{demo: true, role: :all}), do: [Roomtone.Demo]
+  defp demo(_config), do: []
 
   # The stop begins here (SIGTERM), while everything still runs.
   @impl true

@@ -43,6 +43,7 @@ defmodule Roomtone.Config do
   | `:webhook_url` | `WEBHOOK_URL` | where `Roomtone.Webhooks` posts to, `https://…` or `http://…` | none: nothing is posted |
   | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
   | `:recordings_dir` | `RECORDINGS_DIR` | the folder in which moderators' recordings go: see docs/recording.md | none: only `Roomtone.record/2` with a folder records |
+  | `:demo` | `DEMO` | whether there is a demo room (`Roomtone.Demo`): `true`, `false`, `"on"`, `"off"` | on where `:environment` is `:dev` |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:role` | `ROLE` | what this node does in a cluster: `"all"`, `"web"` (pages and rooms, no media engine) or `"media"` (the engine alone) | `"all"` |
   | `:cluster_nodes` | `CLUSTER_NODES` | nodes to connect to, separated by commas: `"media1@10.0.0.7,media2@10.0.0.8"` | none |
@@ -88,6 +89,7 @@ defmodule Roomtone.Config do
             users_file: nil,
             data_dir: :off,
             recordings_dir: nil,
+            demo: false,
             metrics_token: nil,
             webhook_url: nil,
             webhook_secret: nil,
@@ -135,6 +137,7 @@ defmodule Roomtone.Config do
           users_file: Path.t() | nil,
           data_dir: Path.t() | :off,
           recordings_dir: Path.t() | nil,
+          demo: boolean,
           metrics_token: String.t() | nil,
           webhook_url: String.t() | nil,
           webhook_secret: String.t() | nil,
@@ -220,6 +223,7 @@ defmodule Roomtone.Config do
         users_file: users_file(env[:users_file]),
         data_dir: data_dir(env[:data_dir]),
         recordings_dir: recordings_dir(env[:recordings_dir]),
+        demo: switch(env, :demo, env[:environment] == :dev, "DEMO"),
         metrics_token: metrics_token(env[:metrics_token]),
         webhook_url: webhook_url(env[:webhook_url]),
         webhook_secret: webhook_secret(env[:webhook_secret], env[:webhook_url])

@@ -92,6 +92,8 @@ export class Server {
         UDP_PORTS: udpPorts,
         SHARDS: "2",
         DATA_DIR: data,
+        // The lobby has the rooms that a test opens.
+        DEMO: "off",
         ...env,
       },
     });

@@ -108,7 +108,10 @@ defmodule RoomtoneWeb.LobbyLive do
 
   # A visitor with a name goes straight in; others are asked for one first.
   defp room(assigns) do
-    assigns = assign(assigns, full: full?(assigns.room), locked: Map.get(assigns.room, :locked, false))
+    %{room: room} = assigns
+
+    assigns =
+      assign(assigns, full: full?(room), locked: Map.get(room, :locked, false), demo: Roomtone.Demo.room?(room.name))
 
     ~H"""
     <.link
@@ -122,9 +125,10 @@ defmodule RoomtoneWeb.LobbyLive do
         {@room.name}
         <span :if={@locked} class="tag"><.icon name="lock" /> Passcode</span>
         <span :if={@room.stage} class="tag">Stage</span>
+        <span :if={@demo} class="tag">Try it alone</span>
         <span :if={@room.kind != :mix} class="tag">{kind(@room.kind)}</span>
       </span>
-      <span class="room-who">{who(@room, @locked)}</span>
+      <span class="room-who">{if @demo and @room.participant_count == 0, do: "Four synthetic people talk here as soon as you join", else: who(@room, @locked)}</span>
       <span class="room-facts">
         <span>{Format.since(@room.opened_at, @now)}</span>
         <span :if={@room.speaking_count > 0} class="speaking">
