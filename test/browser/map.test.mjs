@@ -12,7 +12,7 @@ const PATIENCE_MS = 30_000;
 let server, browser, ada, ben;
 
 before(async () => {
-  [server, browser] = await Promise.all([Server.start("map", {}, undefined, { shell: true }), openBrowser()]);
+  [server, browser] = await Promise.all([Server.start("map", { DEMO: "on" }, undefined, { shell: true }), openBrowser()]);
   [ada, ben] = await Promise.all(["Ada", "Ben"].map((name, i) => Person.arrive(name, TONES[i], { browser })));
 });
 
@@ -128,6 +128,66 @@ test("everybody can use the page, as far as a program can tell", async () => {
     if (process.env.SCREENSHOTS) await ada.page.screenshot({ path: `${process.env.SCREENSHOTS}/map-${width}.png` });
     assert.deepEqual(await violations(ada.page), []);
     assert.ok(await ada.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+  }
+});
+
+/**
+ * How loud each ear is, in dB: left and right, over about a second and a half, words and pauses together.
+ *
+ * @param {Person} person
+ * @returns {Promise<[number, number]>}
+ */
+async function speech(person) {
+  return await person.page.evaluate(async () => {
+    const context = new AudioContext({ sampleRate: 48000 });
+    await context.resume();
+    const source = context.createMediaStreamSource(document.querySelector("audio").srcObject);
+    const both = new GainNode(context, { channelCount: 2, channelCountMode: "explicit" });
+    const apart = new ChannelSplitterNode(context, { numberOfOutputs: 2 });
+    source.connect(both).connect(apart);
+    const ears = [0, 1].map((side) => {
+      const analyser = new AnalyserNode(context, { fftSize: 2048 });
+      apart.connect(analyser, side);
+      return analyser;
+    });
+    const samples = new Float32Array(2048);
+    const energies = [0, 0];
+    for (let look = 0; look < 30; look += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      ears.forEach((analyser, side) => {
+        analyser.getFloatTimeDomainData(samples);
+        energies[side] += samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length;
+      });
+    }
+    await context.close();
+    return energies.map((energy) => 10 * Math.log10(energy / 30 + 1e-12));
+  });
+}
+
+test("the demo room lets one visitor hear speech, on the side where it is", async () => {
+  const cem = await Person.arrive("Cem", 900, { browser });
+  try {
+    await cem.page.goto(`${server.url}/`);
+    await cem.page.locator('[data-room-name="Demo"]').getByText("Try it alone").waitFor();
+    await cem.join(server.url, "Demo");
+    for (const name of ["Ida", "Jonas", "Mina", "Theo"]) await cem.page.locator(`[data-dot="${name}"]`).waitFor({ state: "attached" });
+    const heard = async (x, fits) => {
+      await server.run(`:ok = Roomtone.put_positions("Demo", %{"Cem" => %{x: ${x}, y: 0, z: 19}})`);
+      const deadline = Date.now() + 2 * PATIENCE_MS;
+      const looks = [];
+      do {
+        looks.push(await speech(cem));
+        if (fits(...looks.at(-1))) return;
+      } while (Date.now() < deadline);
+      assert.fail(`at ${x} m Cem hears ${looks.map((look) => look.map(Math.round).join("/")).join(", ")} dB`);
+    };
+    // Those who talk most walk between 15 and 25 m.
+    await heard(12.5, (left, right) => right > -55 && right > left + 3);
+    await heard(27.5, (left, right) => left > -55 && left > right + 3);
+    await heard(1, (left, right) => left < -80 && right < -80);
+    assert.deepEqual(cem.consoleErrors, []);
+  } finally {
+    await cem.go();
   }
 });
 
