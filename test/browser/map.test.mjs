@@ -110,6 +110,33 @@ test("a page that claims to be elsewhere is put back", async () => {
   assert.deepEqual(reply, { x: 15, y: 10, back: "too_far" });
 });
 
+test("a voice is heard on its side, and a finger on the map walks to the other", async () => {
+  const { page } = ada;
+  await place({ Ada: [15, 10], Ben: [18, 10] });
+  const side = async (fits) => {
+    const deadline = Date.now() + PATIENCE_MS;
+    let ears;
+    do {
+      ears = await ada.ears(TONES[1]);
+      if (fits(...ears)) return;
+    } while (Date.now() < deadline);
+    assert.fail(`left ${ears[0]} dB, right ${ears[1]} dB`);
+  };
+  await side((left, right) => right > left + 12);
+  const [x, y] = await page.evaluate(() => {
+    const plan = document.querySelector('[data-dot="Ben"]').parentNode;
+    const point = new DOMPoint(20, 10).matrixTransform(plan.getScreenCTM());
+    return [point.x, point.y];
+  });
+  const session = await page.context().newCDPSession(page);
+  await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
+  await session.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: [{ x, y }] });
+  await isAt(ben, "Ada", ([x]) => x > 19.5);
+  await session.send("Input.dispatchTouchEvent", { type: "touchEnd", touchPoints: [] });
+  await session.send("Emulation.setTouchEmulationEnabled", { enabled: false });
+  await side((left, right) => left > right + 12);
+});
+
 test("follows somebody", async () => {
   await place({ Ada: [15, 10], Ben: [18, 10] });
   await ada.page.locator('li[data-person="Ben"] [data-does="follow"]').click();
@@ -129,6 +156,40 @@ test("everybody can use the page, as far as a program can tell", async () => {
     assert.deepEqual(await violations(ada.page), []);
     assert.ok(await ada.page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
   }
+});
+
+/** The stages of a packet that is mixed, in their order. */
+const JOURNEY =
+  "frame lookahead uplink receive find open insert wait decode mix encode seal send place downlink buffer decode_there playout".split(" ");
+
+test("one click leads from a room to the journey of its sound, which has every stage in order", async () => {
+  await place({ Ada: [15, 10], Ben: [17, 10] });
+  const { page } = ada;
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.getByRole("link", { name: "Journey of my sound" }).click();
+  await page.locator('#journey[data-state="going"]').waitFor({ timeout: PATIENCE_MS });
+  await page.waitForFunction((stages) => stages.every((stage) => document.querySelector(`[data-stage="${stage}"]`)), JOURNEY, { timeout: PATIENCE_MS });
+  await page.locator("#journey-state", { hasText: "The last packet went to Ben" }).waitFor();
+  const rows = await page.locator("[data-stage]").evaluateAll((rows) =>
+    rows.map((row) => ({ stage: row.dataset.stage, known: row.dataset.known, x: Number(row.querySelector("rect")?.getAttribute("x")) })),
+  );
+  assert.deepEqual(rows.map(({ stage }) => stage), JOURNEY);
+  assert.ok(rows.every(({ x }, i) => x >= (rows[i - 1]?.x ?? 0)), JSON.stringify(rows));
+  assert.equal(rows.find(({ stage }) => stage === "wait").known, "measured");
+  assert.equal(rows.find(({ stage }) => stage === "uplink").known, "estimated");
+  assert.equal(await page.getByRole("heading", { level: 2 }).count(), 10);
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/journey-${scheme}-${width}.png`, fullPage: true });
+      assert.deepEqual(await violations(page), []);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    }
+  }
+  await page.getByRole("link", { name: "Back to the room" }).click();
+  await ada.connected();
+  await ada.hears([TONES[1]], TONES);
 });
 
 /**

@@ -73,4 +73,15 @@ test("the metrics are there for a program on this machine", async () => {
   assert.equal(forwarded.status, 403);
 });
 
+test("a participant's name leads to the journey of their packets", async () => {
+  await page.locator("#connections a", { hasText: "Ada" }).click();
+  await page.getByRole("heading", { name: "The journey of Ada's sound" }).waitFor();
+  // She is alone: the server finds her packet, opens it, and has nobody to send it to.
+  await page.locator("#journey-state", { hasText: "went to nobody" }).waitFor({ timeout: 30_000 });
+  await page.locator('[data-stage="open"]').waitFor({ timeout: 30_000 });
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole("link", { name: "Back to the room" }).click();
+  await page.locator("#connections th", { hasText: "Ada" }).waitFor();
+});
+
 test("the browser's console stays empty", () => assert.deepEqual(errors, []));

@@ -76,12 +76,15 @@ defmodule RoomtoneWeb.Journey do
 
   defp stages(trace, browser) do
     half = if round_trip = browser[:round_trip], do: round_trip / 2
+    server = server(trace)
+    # Few browsers tell it. Ours does the same work.
+    decode = browser[:decode] || (browser[:buffer] && server[:decode])
 
     after_server =
       [place: trace.into_frame_us / 1_000, downlink: half] ++
-        [buffer: browser[:buffer], decode_there: browser[:decode], playout: browser[:playout]]
+        [buffer: browser[:buffer], decode_there: decode, playout: browser[:playout]]
 
-    known = @browser_before ++ [uplink: half] ++ server(trace) ++ if(arrived?(trace), do: after_server, else: [])
+    known = @browser_before ++ [uplink: half] ++ server ++ if(arrived?(trace), do: after_server, else: [])
     for {_stage, ms} = stage <- known, ms != nil, do: stage
   end
 

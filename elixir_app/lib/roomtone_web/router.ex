@@ -69,6 +69,7 @@ defmodule RoomtoneWeb.Router do
       on_mount: [{RoomtoneWeb.Auth, :visitor}, RoomtoneWeb.LiveLimit],
       session: {RoomtoneWeb.OperateAccess, :session, []} do
       live "/operate", OperateLive
+      live "/operate/journey", JourneyLive
     end
   end
 

@@ -2,33 +2,32 @@ defmodule RoomtoneWeb.JourneyLive do
   @moduledoc """
   `/rooms/:room/journey`: the way of one of my packets, about once a second, in ten steps.
 
-  The page follows packets of the person who looks, and of nobody else: `Roomtone.member/4` says
-  whether this browser is in the room under that name. While nobody looks, nothing is traced.
+  The page follows packets of the person who looks: `Roomtone.member/4` says whether this browser is
+  in the room under that name. For operators (`RoomtoneWeb.OperateAccess`), `/operate/journey` follows
+  those of any participant, `of` by identity: the server's stages, and nothing of what is said. While
+  nobody looks, nothing is traced.
   """
   use RoomtoneWeb, :live_view
 
-  alias RoomtoneWeb.{Auth, Journey}
+  alias RoomtoneWeb.{Auth, Journey, OperateAccess}
 
   @every_ms 1_000
   @width 1_000
 
   @impl true
-  def mount(%{"room" => given} = params, _session, socket) do
+  def mount(%{"of" => of, "room" => room}, session, socket) when is_binary(of) and is_binary(room) do
+    if OperateAccess.operate?(socket.assigns[:visitor], session) and String.valid?(of) and String.valid?(room) do
+      back = path("/operate?" <> URI.encode_query(room: room))
+      {:ok, follow(socket, "The journey of #{of}'s sound", %{room: room, identity: of, session: nil}, back, session)}
+    else
+      {:ok, redirect(socket, to: path("/"))}
+    end
+  end
+
+  def mount(%{"room" => given} = params, _session, socket) when is_binary(given) do
     case Auth.enter(socket.assigns.visitor, given, params["name"]) do
       {:ok, entry} ->
-        if connected?(socket), do: send(self(), :ask)
-
-        {:ok,
-         assign(socket,
-           page_title: "The journey of my sound",
-           entry: entry,
-           back: back(entry, params["name"]),
-           journey: %Journey{},
-           browser: %{},
-           ref: nil,
-           unanswered: 0,
-           state: :asking
-         )}
+        {:ok, follow(socket, "The journey of my sound", entry, back(entry, params["name"]), nil)}
 
       # The page of the room tells why.
       {:error, _reason} ->
@@ -36,10 +35,31 @@ defmodule RoomtoneWeb.JourneyLive do
     end
   end
 
+  def mount(_params, _session, socket), do: {:ok, redirect(socket, to: path("/"))}
+
+  # With the session of an operator's page.
+  defp follow(socket, title, entry, back, operator) do
+    if connected?(socket), do: send(self(), :ask)
+
+    assign(socket,
+      page_title: title,
+      entry: entry,
+      operator: operator,
+      back: back,
+      journey: %Journey{},
+      browser: %{},
+      ref: nil,
+      unanswered: 0,
+      state: :asking
+    )
+  end
+
   defp back(entry, name), do: room_path(entry.room, if(is_binary(name), do: name))
 
   @impl true
-  def handle_event("browser", figures, socket), do: {:noreply, assign(socket, browser: Journey.browser(figures))}
+  def handle_event("browser", figures, %{assigns: %{operator: nil}} = socket),
+    do: {:noreply, assign(socket, browser: Journey.browser(figures))}
+
   def handle_event(_unknown, _params, socket), do: {:noreply, socket}
 
   @impl true
@@ -61,7 +81,7 @@ defmodule RoomtoneWeb.JourneyLive do
   defp ask(%{assigns: %{entry: entry, ref: ref}} = socket) do
     unanswered = socket.assigns.unanswered + if(ref, do: 1, else: 0)
 
-    with {:ok, me} <- Roomtone.member(entry.room, entry.identity, entry.session),
+    with {:ok, me} <- member(socket),
          {:ok, ref} <- Roomtone.trace(entry.room, entry.identity) do
       state = if unanswered > 1, do: silent(me), else: socket.assigns.state
       assign(socket, ref: ref, unanswered: unanswered, state: state)
@@ -70,6 +90,13 @@ defmodule RoomtoneWeb.JourneyLive do
       {:error, _not_in_the_room} -> assign(socket, ref: nil, unanswered: 0, state: :outside)
     end
   end
+
+  defp member(%{assigns: %{operator: nil, entry: entry}}),
+    do: Roomtone.member(entry.room, entry.identity, entry.session)
+
+  # Their grant may have been taken back.
+  defp member(%{assigns: %{operator: session}} = socket),
+    do: if(OperateAccess.operate?(socket.assigns[:visitor], session), do: {:ok, %{}}, else: {:error, :not_found})
 
   defp silent(%{muted: true}), do: :muted
   defp silent(_me), do: :silent
@@ -95,13 +122,13 @@ defmodule RoomtoneWeb.JourneyLive do
     ~H"""
     <Layouts.app flash={@flash} visitor={@visitor} class="packet-journey">
       <div id="journey" phx-hook="Journey" data-state={@state}>
-        <h1>The journey of my sound</h1>
+        <h1>{@page_title}</h1>
         <p class="lead">
-          Once a second the server follows one packet of yours, with the time at every stage. Nobody else's packets are followed.
+          Once a second the server follows one packet{if @operator == nil, do: " of yours"}, with the time at every stage. Nobody else's packets are followed.
         </p>
-        <p role="status" id="journey-state">{words(@state, @trace)}</p>
+        <p role="status" id="journey-state">{words(@state, @operator == nil, @trace)}</p>
         <p :if={@total} id="journey-total">
-          From your microphone to the listener's ear: <strong>{ms(@total.ms)}</strong>, in the last minute {ms(@total.p50)} (median) and {ms(@total.p99)} (99th percentile).
+          {if @operator == nil, do: "From your microphone to the listener's ear", else: "As far as the server knows it"}: <strong>{ms(@total.ms)}</strong>, in the last minute {ms(@total.p50)} (median) and {ms(@total.p99)} (99th percentile).
         </p>
         <ol>
           <li :for={{step, number} <- Enum.with_index(@steps, 1)} id={"step-#{number}"}>
@@ -146,21 +173,27 @@ defmodule RoomtoneWeb.JourneyLive do
     """
   end
 
-  defp words(:asking, _trace), do: "Waiting for a packet of yours."
-  defp words(:outside, _trace), do: "You aren't in this room. Join it, and come back to this page."
-  defp words(:muted, _trace), do: "You are muted, so there is no packet to follow."
-  defp words(:silent, _trace), do: "Your browser sends no packets at the moment."
+  defp words(:going, _mine?, trace), do: gone(trace)
+  defp words(:asking, true, _trace), do: "Waiting for a packet of yours."
+  defp words(:outside, true, _trace), do: "You aren't in this room. Join it, and come back to this page."
+  defp words(:muted, true, _trace), do: "You are muted, so there is no packet to follow."
+  defp words(:silent, true, _trace), do: "Your browser sends no packets at the moment."
 
-  defp words(:unheard, _trace),
+  defp words(:unheard, true, _trace),
     do: "The last packet went to nobody: nobody hears you, or you weren't loud enough to be heard."
 
-  defp words(:going, %{way: :mixed, shared_by: 1} = trace),
+  defp words(:asking, false, _trace), do: "Waiting for a packet of theirs."
+  defp words(:outside, false, _trace), do: "They aren't in this room any more."
+  defp words(:unheard, false, _trace), do: "The last packet went to nobody: nobody hears them."
+  defp words(_silent, false, _trace), do: "They send no packets at the moment."
+
+  defp gone(%{way: :mixed, shared_by: 1} = trace),
     do: "The last packet went to #{listener(trace)}, in a mix of their own."
 
-  defp words(:going, %{way: :mixed} = trace),
+  defp gone(%{way: :mixed} = trace),
     do: "The last packet went to #{listener(trace)}, in a mix that #{trace.shared_by} listeners share."
 
-  defp words(:going, trace),
+  defp gone(trace),
     do: "The last packet went to #{listener(trace)} as it came: neither decoded, mixed nor encoded again."
 
   defp listener(%{listener: nil}), do: "a program that listens"

@@ -437,6 +437,7 @@ defmodule RoomtoneWeb.RoomLive do
             <span class="status" id="status" role="status" phx-update="ignore"></span>
             <span id="count">{if @count > 0, do: Format.people(@count)}</span>
             <span id="talking" aria-hidden="true">{speaking(@people)}</span>
+            <.link id="show-journey" aria-label="Journey of my sound" navigate={journey_path(@entry.room, if(@visitor.user, do: nil, else: @entry.name))}>Journey</.link>
           </p>
         </div>
         <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?" data-focus-after="close-room">

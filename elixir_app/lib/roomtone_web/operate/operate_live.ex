@@ -62,6 +62,7 @@ defmodule RoomtoneWeb.OperateLive do
     socket
   end
 
+  defp journey_of(room, identity), do: path("/operate/journey?" <> URI.encode_query(room: room, of: identity))
   defp operate_path(room), do: path("/operate?" <> URI.encode_query(room: room))
 
   @impl true
@@ -72,7 +73,7 @@ defmodule RoomtoneWeb.OperateLive do
       <.summary report={@report} />
       <section :if={@name} aria-labelledby="room-title" id="room">
         <h2 id="room-title">Room {@name}</h2>
-        <.room room={@room} name={@name} />
+        <.room room={@room} name={@name} journey={&journey_of(@name, &1)} />
         <p class="actions"><.link class="button" patch={path("/operate")}>Close</.link></p>
       </section>
       <section aria-labelledby="charts-title">

@@ -191,6 +191,7 @@ defmodule RoomtoneWeb.OperateView do
 
   attr :room, :any, required: true, doc: "`{:ok, room}`, `{:error, reason}`, or `nil` while it is being read"
   attr :name, :string, required: true
+  attr :journey, :any, default: nil, doc: "a function from an identity to the page of its packets' journey"
 
   @doc "One room: its participants and their connections."
   def room(assigns) do
@@ -199,16 +200,20 @@ defmodule RoomtoneWeb.OperateView do
     ~H"""
     <p :if={@room == nil} class="hint" id="room-wait">Reading the figures of {@name} …</p>
     <p :if={match?({:error, _}, @room)} class="notice wrong" id="room-error">{Roomtone.describe_error(elem(@room, 1))}</p>
-    <.people :if={match?({:ok, _}, @room)} room={elem(@room, 1)} most={@most} />
+    <.people :if={match?({:ok, _}, @room)} room={elem(@room, 1)} most={@most} journey={@journey} />
     """
   end
 
   attr :room, :map, required: true
   attr :most, :integer, required: true
+  attr :journey, :any, required: true
 
   defp people(assigns) do
     ~H"""
-    <p class="hint" id="room-shard">On shard {@room.shard}, {Format.people(length(@room.participants))}.</p>
+    <p class="hint" id="room-shard">
+      On shard {@room.shard}, {Format.people(length(@room.participants))}.
+      <span :if={@journey && @room.participants != []}>A name leads to the journey of that participant's packets.</span>
+    </p>
     <div :if={@room.participants != []} class="scroll" role="region" aria-label="Table of participants" tabindex="0">
       <table class="facts" id="connections">
         <thead>
@@ -227,7 +232,10 @@ defmodule RoomtoneWeb.OperateView do
         </thead>
         <tbody>
           <tr :for={{person, stats} <- Enum.take(@room.participants, @most)}>
-            <th scope="row">{person.name}</th>
+            <th scope="row">
+              <.link :if={@journey} navigate={@journey.(person.identity)} title="The journey of a packet">{person.name}</.link>
+              <span :if={@journey == nil}>{person.name}</span>
+            </th>
             <td>{state(person)}</td>
             <td class="number">{number(stats[:packets_in])}</td>
             <td class="number">{number(stats[:lost_in])}</td>
