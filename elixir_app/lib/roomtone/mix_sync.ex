@@ -5,9 +5,10 @@ defmodule Roomtone.MixSync do
 
   Plain data within the room's process. A change that restricts hearing is sent before its call
   returns, and before a new peer's answer reaches its client; when the shard's queue is full, it is
-  retried. Moves and volumes wait until 20 ms have passed since the last were sent, and go together.
-  In a large room where everybody moves, some wait for the next turn, so that a newcomer needn't
-  wait for all of them.
+  retried. Moves and volumes wait until 20 ms have passed since the last were sent, and go together;
+  where many move, they wait longer, so that computing gains takes a twentieth of the process's time.
+  In a larger room still, some wait for the next turn, so that a newcomer needn't wait for all of
+  them.
   """
 
   alias Roomtone.{Media, MixPolicy, Telemetry}
@@ -15,6 +16,10 @@ defmodule Roomtone.MixSync do
   alias Roomtone.MixPolicy.{Check, Store}
 
   @interval_ms 20
+  # So many times as long as the last computation took …
+  @rest 19
+  # … and no longer than somebody who walks goes unnoticed.
+  @longest_interval_ms 250
   # A scheduler of the VM decodes a command, and a shard carries it out between two ticks: at this
   # size each takes a fraction of a millisecond.
   @cells_per_command 1_024
@@ -29,6 +34,7 @@ defmodule Roomtone.MixSync do
     :timer,
     :flushed_at,
     :told,
+    interval: @interval_ms,
     given: %{},
     peers: %{},
     sent: %{},
@@ -60,7 +66,9 @@ defmodule Roomtone.MixSync do
           known: boolean,
           used: boolean,
           timer: reference | nil,
-          flushed_at: integer | nil
+          flushed_at: integer | nil,
+          # Milliseconds from `flushed_at` to the next moves.
+          interval: pos_integer
         }
 
   @typedoc "The message that the room's process gets when a timer expires; for `handle_timeout/2`."
@@ -161,7 +169,7 @@ defmodule Roomtone.MixSync do
   defp flush_later(%{timer: timer} = mixer) when timer != nil, do: mixer
 
   defp flush_later(mixer) do
-    wait = if mixer.flushed_at, do: mixer.flushed_at + @interval_ms - now(), else: 0
+    wait = if mixer.flushed_at, do: mixer.flushed_at + mixer.interval - now(), else: 0
     if wait > 0, do: wait(mixer, wait), else: flush_moved(mixer)
   end
 
@@ -170,8 +178,15 @@ defmodule Roomtone.MixSync do
 
   defp flush_moved(mixer) do
     mixer = next_round(mixer)
-    {turn, later} = Enum.split(mixer.moved, div(@pairs_per_turn, map_size(mixer.peers) + 1) + 1)
-    flush(mixer, turn, MapSet.new(later))
+    people = map_size(mixer.peers)
+
+    # All pairs at once are fewer than the rows and columns of two turns.
+    if people * people <= @pairs_per_turn do
+      flush(mixer, MapSet.to_list(mixer.moved), MapSet.new())
+    else
+      {turn, later} = Enum.split(mixer.moved, div(@pairs_per_turn, people + 1) + 1)
+      flush(mixer, turn, MapSet.new(later))
+    end
   end
 
   defp next_round(mixer) do
@@ -195,13 +210,18 @@ defmodule Roomtone.MixSync do
         measure(mixer, cells, started)
         mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: whole(mixer.mix), known: true}
         # Measured after the work, so that the work takes at most half of the time.
-        mixer = if cells > 0, do: %{mixer | flushed_at: now()}, else: mixer
-        if waiting?(mixer), do: wait(mixer, @interval_ms), else: cancel(mixer)
+        mixer = if cells > 0 or turn != [], do: %{mixer | flushed_at: now(), interval: interval(started)}, else: mixer
+        if waiting?(mixer), do: wait(mixer, mixer.interval), else: cancel(mixer)
 
       {:error, :media_busy} ->
         # All of it again: sending the same gain twice does no harm.
         %{mixer | timer: mixer.timer || Retry.timer(:mix)}
     end
+  end
+
+  defp interval(started) do
+    took = System.convert_time_unit(System.monotonic_time() - started, :native, :microsecond)
+    (@rest * took) |> div(1_000) |> max(@interval_ms) |> min(@longest_interval_ms)
   end
 
   defp waiting?(mixer), do: MapSet.size(mixer.moved) + MapSet.size(mixer.moved_again) > 0
