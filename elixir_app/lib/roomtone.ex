@@ -333,7 +333,7 @@ defmodule Roomtone do
 
   Options:
 
-    * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`; default `[:speak,
+    * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`, `:move`; default `[:speak,
       :listen]`
     * `pass` – the pass of a locked room, without which the grants don't count there; default
       `:any`, because the caller is trusted

@@ -151,7 +151,7 @@ defmodule RoomtoneWeb.PositionTest do
       post(conn, "/rooms/#{URI.encode(room)}/positions", Jason.encode!(body))
     end
 
-    defp game(room), do: token(room, "game", grants: [:moderate])
+    defp game(room), do: token(room, "game", grants: [:move])
 
     test "moves people", %{conn: conn, room: room} do
       body = %{positions: %{"Ada" => %{x: 3, y: 0, z: 4.5, facing: %{x: 1, y: 0, z: 0}}, "Ben" => %{x: 1, y: 0, z: 1}}}
@@ -161,13 +161,15 @@ defmodule RoomtoneWeb.PositionTest do
       assert place(room, "Ada") == nil and place(room, "Ben") == {1.0, 1.0}
     end
 
-    test "takes a token of this room that may moderate", %{conn: conn, room: room} do
+    test "takes a token of this room that may move people, or moderate", %{conn: conn, room: room} do
       body = %{positions: %{}}
       answer = post_positions(conn, room, body, nil)
       assert %{"reason" => "missing_token"} = json_response(answer, 401)
       assert ["Bearer" <> _] = get_resp_header(answer, "www-authenticate")
       plain = token(room, "Ada")
       assert %{"reason" => "not_granted"} = build_conn() |> post_positions(room, body, plain) |> json_response(403)
+      moderator = token(room, "mona", grants: [:moderate])
+      assert build_conn() |> post_positions(room, body, moderator) |> response(204)
       other = game("another room")
       assert %{"reason" => "wrong_room"} = build_conn() |> post_positions(room, body, other) |> json_response(403)
       expired = expired_token(room, "game")

@@ -4,7 +4,7 @@ defmodule Roomtone.Token do
   grants, until when.
 
   Claims: `room`, `sub` (the identity), `name` (shown to others), `grants` (of `speak`, `listen`,
-  `moderate`), `iat`, `exp`. `Roomtone.Auth` adds others for people with a browser:
+  `moderate`, `move`), `iat`, `exp`. `Roomtone.Auth` adds others for people with a browser:
 
     * `pass` – the pass that a locked room must accept for the grants to count; without this claim
       they count, by the signer's decision
@@ -34,8 +34,8 @@ defmodule Roomtone.Token do
   @enforce_keys [:room, :identity, :name, :grants, :issued_at, :expires_at]
   defstruct @enforce_keys ++ [pass: :any, invited: [], maker: nil, session_id: nil, user_stamp: nil, invitation: nil]
 
-  @typedoc "A permission in a room."
-  @type grant :: :speak | :listen | :moderate
+  @typedoc "A permission in a room. `:move`: to set where people are, by HTTP."
+  @type grant :: :speak | :listen | :moderate | :move
 
   @type t :: %__MODULE__{
           room: String.t(),
@@ -63,7 +63,7 @@ defmodule Roomtone.Token do
           | {:invalid_name, Name.problem()}
           | {:invalid_option, atom}
 
-  @grants %{"speak" => :speak, "listen" => :listen, "moderate" => :moderate}
+  @grants %{"speak" => :speak, "listen" => :listen, "moderate" => :moderate, "move" => :move}
   @grant_names Map.new(@grants, fn {name, grant} -> {grant, name} end)
   @default_ttl 3600
   @audience "roomtone"
@@ -72,7 +72,7 @@ defmodule Roomtone.Token do
 
   @doc "All grants."
   @spec grants() :: [grant]
-  def grants, do: [:speak, :listen, :moderate]
+  def grants, do: [:speak, :listen, :moderate, :move]
 
   @doc """
   Grants from their names, as on a command line or in a request.

@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.PositionController do
   The body is JSON, at most 64,000 bytes: `{"positions": {"ada": {"x": 1, "y": 0, "z": 2.5}, "ben": null}}`,
   with `facing` as in `Roomtone.put_position/3`. The answer is 204, or an error as
   `RoomtoneWeb.ErrorPayload` has it. The bearer token is one of the room (`mix roomtone.token`) with
-  the grant `moderate`.
+  the grant `move`; `moderate` includes it.
   """
   use RoomtoneWeb, :controller
 
@@ -31,7 +31,7 @@ defmodule RoomtoneWeb.PositionController do
     with {:ok, jwt} <- RoomtoneWeb.Auth.bearer(conn),
          {:ok, token} <- Auth.verify(jwt, room),
          {:ok, grants} <- Roomtone.grants(room, Auth.join_options(token)),
-         :ok <- if(:moderate in grants, do: :ok, else: {:error, {:not_granted, :moderate}}) do
+         :ok <- if(:move in grants or :moderate in grants, do: :ok, else: {:error, {:not_granted, :move}}) do
       {:ok, %Token{} = token}
     else
       {:error, reason} -> with :ok <- AddressLimit.take(conn.remote_ip), do: {:error, reason}
