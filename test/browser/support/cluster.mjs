@@ -26,6 +26,7 @@ export class Cluster {
       ROOMTONE_CARGO_PROFILE: "dev",
       ...process.env,
       MIX_ENV: "dev",
+      DEMO: "off",
       ROOMTONE_NATIVE: "built",
       CLUSTER_DIR: folder,
       PORT: String(port),

@@ -9,7 +9,8 @@ defmodule Mix.Tasks.Roomtone.Token do
 
     * `--room` – the room (required)
     * `--name` – the person's identity and name (required)
-    * `--grants` – of `speak`, `listen`, `moderate`, separated by commas; default `speak,listen`
+    * `--grants` – of `speak`, `listen`, `moderate`, `move`, separated by commas; default
+      `speak,listen`
     * `--ttl` – seconds for which it is valid; default 3600
 
   The server's secret signs it (`TOKEN_SECRET`, or the one in `config/dev.exs`). Errors go to
