@@ -396,8 +396,8 @@ defmodule Roomtone do
 
   `sound` is one of
 
-    * the path of a WAV file: mono or stereo, of any rate. It is read whole, played, and the source
-      leaves
+    * the path of a file: Ogg Opus, whose packets are taken as they are, or WAV of any rate. It is
+      played, and the source leaves. Mono and stereo will do
     * an enumerable of PCM in binaries of at most 30 s. It is played, and the source leaves
     * `:push`: the source waits for `Roomtone.Source.push/2`, until `Roomtone.Source.close/1`
 
@@ -414,7 +414,7 @@ defmodule Roomtone do
       {:error, {:invalid_option, :format}}
   """
   @spec speak_into(String.t(), String.t(), Path.t() | Enumerable.t() | :push, keyword) ::
-          {:ok, pid} | {:error, join_error | Roomtone.Audio.reason() | :too_many_channels | :no_engine_here}
+          {:ok, pid} | {:error, join_error | Source.file_error() | :no_engine_here}
   def speak_into(name, identity, sound, opts \\ []) do
     allowed = [
       name: &(is_binary(&1) or &1 == nil),

@@ -72,6 +72,44 @@ defmodule Roomtone.SourceTest do
     assert_receive {:roomtone, ^room, {:left, "bell", _reason}}
   end
 
+  @fixtures "native/roomtone-file/tests/fixtures"
+
+  test "the packets of an Ogg Opus file are played as they are", %{room: room} do
+    {:ok, tap} = Roomtone.tap(room, {:person, "jingle"}, format: :opus, batch: 500)
+    assert {:ok, source} = Roomtone.speak_into(room, "jingle", Path.join(@fixtures, "tone.opus"))
+    assert_receive {:roomtone, ^room, {:speaking, "jingle", true}}
+    assert_receive {:roomtone_source, ^source, {:ended, :closed}}
+    # The headers aside, they are what the file has.
+    file = File.read!(Path.join(@fixtures, "tone.opus"))
+    packets = packets(tap, [])
+    assert length(packets) in 45..51
+    assert Enum.all?(packets, &(:binary.match(file, &1) != :nomatch))
+  end
+
+  # Up to the first batch after them that has none.
+  defp packets(tap, packets) do
+    assert_receive {:roomtone_tap, ^tap, batch}
+
+    case {batch.packets, packets} do
+      {[], [_ | _]} -> packets
+      {more, _} -> packets(tap, packets ++ for({_timestamp, packet} <- more, do: packet))
+    end
+  end
+
+  @tag :tmp_dir
+  test "a file that can't be played is refused, and one that breaks off is told", %{room: room, tmp_dir: dir} do
+    assert {:error, :not_a_file} = Roomtone.speak_into(room, "jingle", dir)
+    assert {:error, :bad_wav} = Roomtone.speak_into(room, "jingle", "mix.exs")
+    broken = Path.join(dir, "broken.opus")
+    tone = File.read!(Path.join(@fixtures, "tone.opus"))
+    half = div(byte_size(tone), 2)
+    <<first::binary-size(half), byte, rest::binary>> = tone
+    File.write!(broken, [first, Bitwise.bxor(byte, 1), rest])
+    {:ok, source} = Roomtone.speak_into(room, "jingle", broken)
+    assert_receive {:roomtone_source, ^source, {:ended, {:failed, :broken_file}}}
+    assert_receive {:roomtone, ^room, {:left, "jingle", _reason}}
+  end
+
   test "an enumerable is played, and its failure is told", %{room: room} do
     {:ok, source} = Roomtone.speak_into(room, "stream", Stream.repeatedly(fn -> tone(100) end) |> Stream.take(3))
     assert_receive {:roomtone_source, ^source, {:ended, :closed}}

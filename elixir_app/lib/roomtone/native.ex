@@ -226,6 +226,31 @@ defmodule Roomtone.Native do
   @spec tap_gains(tap, float, [{id, float}]) :: {:ok, :ok} | {:error, atom}
   def tap_gains(_tap, _default, _gains), do: not_loaded()
 
+  @typedoc "A sound file that is being read: an opaque handle of one process."
+  @type sound_file :: term
+
+  @type file_error ::
+          :not_found
+          | :no_permission
+          | :io
+          | :not_a_file
+          | :unknown_format
+          | :broken_file
+          | :too_many_channels
+          | :codec
+          | :in_use
+
+  @doc "Opens a sound file and reads its headers."
+  @spec file_open(String.t()) :: {:ok, sound_file} | {:error, file_error}
+  def file_open(_path), do: not_loaded()
+
+  @doc """
+  The next part of a sound file, about a second: Opus packets with their samples at 48 kHz, or mono samples at 48 kHz.
+  """
+  @spec file_read(sound_file) ::
+          {:ok, :end | {:packets, [{binary, pos_integer}]} | {:pcm, pcm}} | {:error, file_error}
+  def file_read(_file), do: not_loaded()
+
   @typedoc "A recording: an opaque handle. It stops when nobody holds it."
   @type recording :: term
 

@@ -4,7 +4,8 @@ defmodule Roomtone.Source do
   an announcement or a voice agent. `Roomtone.speak_into/4` starts it.
 
   Sound comes in bursts, as fast as the caller likes; the media engine plays it at its pace. Here it
-  is cut into frames of 20 ms and encoded once, in the process of the source.
+  is cut into frames of 20 ms and encoded once, in the process of the source. The packets of an Ogg
+  Opus file are taken as they are.
 
   The process that called `Roomtone.speak_into/4` is the source's owner, and gets `t:message/0`. The
   source leaves the room when it ends, when its owner dies, and when the room or its media end.
@@ -12,7 +13,7 @@ defmodule Roomtone.Source do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Audio, Participant, SafeCall, UnknownMessage}
+  alias Roomtone.{Audio, Native, Participant, SafeCall, UnknownMessage}
 
   # One frame of 20 ms at 48 kHz, mono, in samples of 32 bits.
   @frame_bytes 3_840
@@ -31,11 +32,18 @@ defmodule Roomtone.Source do
       tens of milliseconds later, as they hear anybody
     * `:drained` – nothing is left to play, whether it was played or cleared
     * `{:ended, reason}` – the source has left: `:closed`, `:room_closed` (the room, the person or
-      their media are gone), or `{:failed, reason}` of the file or enumerable
+      their media are gone), or `{:failed, reason}` of the file or enumerable, such as
+      `{:failed, :broken_file}`
   """
   @type message ::
           {:roomtone_source, source :: pid,
            {:played, mark :: term} | :drained | {:ended, :closed | :room_closed | {:failed, term}}}
+
+  @typedoc """
+  Why a file can't be played: an error of the file system or of its content. `:not_a_file` is a
+  folder, a device or a pipe.
+  """
+  @type file_error :: Native.file_error() | Audio.reason()
 
   @type push_error :: :odd_size | :too_long | :busy | :cleared | :closed | :media_busy | :room_closed
 
@@ -73,7 +81,7 @@ defmodule Roomtone.Source do
   full waits for the next push, mark or close.
   """
   @spec push(pid, binary) :: :ok | {:error, push_error}
-  def push(source, pcm) when is_binary(pcm), do: ask(source, {:push, pcm}, :infinity)
+  def push(source, pcm) when is_binary(pcm), do: ask(source, {:push, {:pcm, pcm}}, :infinity)
 
   @doc "Marks this place in the sound: the owner receives `{:played, mark}` when it has been reached."
   @spec mark(pid, term) :: :ok | {:error, push_error}
@@ -108,23 +116,43 @@ defmodule Roomtone.Source do
          do: {:ok, pid}
   end
 
-  # A file is read before anybody sees the source.
+  # A file is opened before anybody sees the source.
   defp open(path) when is_binary(path) do
+    case Native.file_open(path |> Path.expand() |> to_string()) do
+      {:ok, file} -> {:ok, parts(file)}
+      {:error, :unknown_format} -> open_wav(path)
+      {:error, _} = error -> error
+    end
+  end
+
+  defp open(other), do: {:ok, other}
+
+  # About a second each.
+  defp parts(file) do
+    Stream.unfold(file, fn file ->
+      case Native.file_read(file) do
+        {:ok, :end} -> nil
+        {:ok, {:pcm, pcm}} -> {{:f32, pcm}, file}
+        {:ok, packets} -> {packets, file}
+        {:error, reason} -> exit({:shutdown, reason})
+      end
+    end)
+  end
+
+  defp open_wav(path) do
     with {:ok, %{pcm: pcm, rate: rate, channels: channels}} <- Audio.read_wav(path),
          :ok <- if(channels in [1, 2], do: :ok, else: {:error, :too_many_channels}),
          {:ok, pcm} <- Audio.resample(pcm, rate, Audio.sample_rate(), channels: channels),
          do: {:ok, seconds(pcm, channels)}
   end
 
-  defp open(other), do: {:ok, other}
-
   defp seconds(pcm, channels) do
     bytes = 4 * channels * Audio.sample_rate()
 
     Stream.unfold(pcm, fn
       <<>> -> nil
-      <<second::binary-size(bytes), rest::binary>> -> {to_mono(second, channels), rest}
-      rest -> {to_mono(rest, channels), <<>>}
+      <<second::binary-size(bytes), rest::binary>> -> {{:f32, to_mono(second, channels)}, rest}
+      rest -> {{:f32, to_mono(rest, channels)}, <<>>}
     end)
   end
 
@@ -163,8 +191,8 @@ defmodule Roomtone.Source do
 
   # Each push waits until there is room for it.
   defp feed_all(source, enumerable) do
-    Enum.each(enumerable, fn pcm ->
-      case push(source, pcm) do
+    Enum.each(enumerable, fn sound ->
+      case ask(source, {:push, as_sound(sound)}, :infinity) do
         :ok -> :ok
         # The next part may be heard.
         {:error, :cleared} -> :ok
@@ -172,6 +200,9 @@ defmodule Roomtone.Source do
       end
     end)
   end
+
+  defp as_sound(pcm) when is_binary(pcm), do: {:pcm, pcm}
+  defp as_sound({kind, _} = part) when kind in [:f32, :packets], do: part
 
   @impl true
   def handle_call({:join, sound}, _from, %{opts: opts} = state) do
@@ -187,13 +218,13 @@ defmodule Roomtone.Source do
     end
   end
 
-  def handle_call({:push, pcm}, from, state) do
-    cond do
-      state.closing -> {:reply, {:error, :closed}, state}
-      rem(byte_size(pcm), sample_bytes(state)) != 0 -> {:reply, {:error, :odd_size}, state}
-      duration_ms(pcm, state) > @longest_ms -> {:reply, {:error, :too_long}, state}
-      :queue.len(state.pushers) >= @most_pushers -> {:reply, {:error, :busy}, state}
-      true -> {:noreply, take_turns(%{state | pushers: :queue.in({from, pcm}, state.pushers)})}
+  def handle_call({:push, sound}, from, state) do
+    with :ok <- if(state.closing, do: {:error, :closed}, else: :ok),
+         :ok <- check(sound, state),
+         :ok <- if(:queue.len(state.pushers) < @most_pushers, do: :ok, else: {:error, :busy}) do
+      {:noreply, take_turns(%{state | pushers: :queue.in({from, sound}, state.pushers)})}
+    else
+      {:error, _} = error -> {:reply, error, state}
     end
   end
 
@@ -203,7 +234,7 @@ defmodule Roomtone.Source do
   end
 
   def handle_call(:clear, _from, state) do
-    for {from, _pcm} <- :queue.to_list(state.pushers), do: GenServer.reply(from, {:error, :cleared})
+    for {from, _sound} <- :queue.to_list(state.pushers), do: GenServer.reply(from, {:error, :cleared})
     result = Participant.source(state.participant, :clear)
     # The next sound doesn't go on from what was cleared.
     {:ok, encoder} = Audio.encoder(bitrate: @bitrate, application: :audio)
@@ -266,8 +297,8 @@ defmodule Roomtone.Source do
 
   # Those who wait are answered in their order, each when little enough waits to be played.
   defp take_turns(state) do
-    with true <- state.waiting_ms <= @ahead_ms, {{:value, {from, pcm}}, pushers} <- :queue.out(state.pushers) do
-      {result, state} = play(%{state | pushers: pushers}, pcm)
+    with true <- state.waiting_ms <= @ahead_ms, {{:value, {from, sound}}, pushers} <- :queue.out(state.pushers) do
+      {result, state} = play(%{state | pushers: pushers}, sound)
       GenServer.reply(from, result)
       take_turns(state)
     else
@@ -275,9 +306,16 @@ defmodule Roomtone.Source do
     end
   end
 
-  defp play(state, pcm) do
-    {frames, rest} = frames(state.rest <> to_f32(pcm, state.format))
+  defp play(state, {:pcm, pcm}), do: play(state, {:f32, to_f32(pcm, state.format)})
+
+  defp play(state, {:f32, pcm}) do
+    {frames, rest} = frames(state.rest <> pcm)
     send_frames(%{state | rest: rest}, frames)
+  end
+
+  defp play(state, {:packets, packets}) do
+    items = for {packet, _samples} <- packets, do: {packet, nil}
+    state |> flush() |> put_mark({:ms, packets_ms(packets)}, items)
   end
 
   # Fills up the last frame with silence.
@@ -331,6 +369,20 @@ defmodule Roomtone.Source do
 
   defp to_f32(pcm, :f32), do: pcm
   defp to_f32(pcm, :s16), do: pcm |> Audio.from_s16() |> elem(1)
+
+  defp check({:pcm, pcm}, state) do
+    cond do
+      rem(byte_size(pcm), sample_bytes(state)) != 0 -> {:error, :odd_size}
+      duration_ms(pcm, state) > @longest_ms -> {:error, :too_long}
+      true -> :ok
+    end
+  end
+
+  # A part of a file.
+  defp check({:f32, _pcm}, _state), do: :ok
+  defp check({:packets, packets}, _state), do: if(packets_ms(packets) > @longest_ms, do: {:error, :too_long}, else: :ok)
+
+  defp packets_ms(packets), do: div(packets |> Enum.map(fn {_packet, samples} -> samples end) |> Enum.sum(), 48)
 
   defp sample_bytes(%{format: :s16}), do: 2
   defp sample_bytes(%{format: :f32}), do: 4

@@ -8,6 +8,7 @@
 //! * a bug inside the engine is caught there and raised here as an Erlang error; nothing unwinds into C.
 
 mod audio;
+mod file;
 mod nif;
 mod notifier;
 mod password;
