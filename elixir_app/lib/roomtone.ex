@@ -396,16 +396,18 @@ defmodule Roomtone do
 
   `sound` is one of
 
-    * the path of a file: Ogg Opus, whose packets are taken as they are, or WAV of any rate. It is
-      played, and the source leaves. Mono and stereo will do
-    * an enumerable of PCM in binaries of at most 30 s. It is played, and the source leaves
+    * the path of a file: Ogg Opus, whose packets are taken as they are, or WAV, FLAC, MP3 or Ogg
+      Vorbis of any rate. It is played, and the source leaves. Mono and stereo will do
+    * an enumerable of sound, as `Roomtone.Source.push/2` takes it. It is played, and the source
+      leaves
     * `:push`: the source waits for `Roomtone.Source.push/2`, until `Roomtone.Source.close/1`
 
-  PCM is mono at 48 kHz; `Roomtone.Audio.resample/4` makes it of whole recordings of other rates.
+  Options: `name` (shown to others), `muted`, and for sound that isn't a file:
 
-  Options: `name` (shown to others), `muted`, and `format`: `:f32` (default) or `:s16`, both
-  little-endian. The caller is the owner and receives `t:Roomtone.Source.message/0`; the source ends
-  with it.
+    * `format` – `:f32` (default) or `:s16`, mono PCM, little-endian; or `:opus`, packets
+    * `rate` – of PCM, 8,000 to 48,000 (default) samples a second
+
+  The caller is the owner and receives `t:Roomtone.Source.message/0`; the source ends with it.
 
       iex> {:ok, _} = Roomtone.open_room("platform")
       iex> Roomtone.speak_into("platform", "speaker", "no such file.wav")
@@ -419,7 +421,8 @@ defmodule Roomtone do
     allowed = [
       name: &(is_binary(&1) or &1 == nil),
       muted: &is_boolean/1,
-      format: &(&1 in [:f32, :s16])
+      format: &(&1 in [:f32, :s16, :opus]),
+      rate: &(is_integer(&1) and &1 in 8_000..48_000)
     ]
 
     case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do

@@ -99,7 +99,7 @@ defmodule Roomtone.SourceTest do
   @tag :tmp_dir
   test "a file that can't be played is refused, and one that breaks off is told", %{room: room, tmp_dir: dir} do
     assert {:error, :not_a_file} = Roomtone.speak_into(room, "jingle", dir)
-    assert {:error, :bad_wav} = Roomtone.speak_into(room, "jingle", "mix.exs")
+    assert {:error, :unknown_format} = Roomtone.speak_into(room, "jingle", "mix.exs")
     broken = Path.join(dir, "broken.opus")
     tone = File.read!(Path.join(@fixtures, "tone.opus"))
     half = div(byte_size(tone), 2)
@@ -108,6 +108,45 @@ defmodule Roomtone.SourceTest do
     {:ok, source} = Roomtone.speak_into(room, "jingle", broken)
     assert_receive {:roomtone_source, ^source, {:ended, {:failed, :broken_file}}}
     assert_receive {:roomtone, ^room, {:left, "jingle", _reason}}
+  end
+
+  test "FLAC, MP3 and Vorbis are decoded", %{room: room} do
+    for file <- ["tone.flac", "tone.mp3", "tone-vorbis.ogg"] do
+      {:ok, tap} = Roomtone.tap(room, {:person, file}, batch: 200)
+      assert {:ok, source} = Roomtone.speak_into(room, file, Path.join(@fixtures, file))
+      # A sine of amplitude 0.1.
+      assert_receive {:roomtone_tap, ^tap, %{level: 23}}
+      assert_receive {:roomtone_source, ^source, {:ended, :closed}}
+      :ok = Roomtone.untap(tap)
+    end
+  end
+
+  test "PCM of another rate goes on from piece to piece", %{room: room} do
+    {:ok, tap} = Roomtone.tap(room, {:person, "herald"}, batch: 200)
+    {:ok, pcm} = Audio.tone(440, 1_000, amplitude: 0.1, rate: 8_000)
+    {:ok, s16} = Audio.to_s16(pcm)
+    begin = now()
+    {:ok, source} = Roomtone.speak_into(room, "herald", :push, format: :s16, rate: 8_000)
+    for <<piece::binary-size(320) <- s16>>, do: assert(:ok = Source.push(source, piece))
+    assert :ok = Source.close(source)
+    assert_receive {:roomtone_tap, ^tap, %{level: 23}}
+    assert_receive {:roomtone_source, ^source, {:ended, :closed}}
+    assert now() - begin >= 1_000
+    assert {:error, {:invalid_option, :rate}} = Roomtone.speak_into(room, "herald", :push, rate: 96_000)
+  end
+
+  test "pushed Opus packets are played as they are", %{room: room} do
+    {:ok, tap} = Roomtone.tap(room, {:person, "herald"}, format: :opus)
+    {:ok, encoder} = Audio.encoder()
+    packets = for <<frame::binary-size(3_840) <- tone(400)>>, do: encoder |> Audio.encode(frame) |> elem(1)
+    {:ok, source} = Roomtone.speak_into(room, "herald", :push, format: :opus)
+    assert {:error, :bad_packet} = Source.push(source, <<>>)
+    assert {:error, :bad_packet} = Source.push(source, [hd(packets), :binary.copy("x", 2_000)])
+    assert :ok = Source.push(source, hd(packets))
+    assert :ok = Source.push(source, tl(packets))
+    assert :ok = Source.close(source)
+    assert_receive {:roomtone_source, ^source, {:ended, :closed}}
+    assert Enum.all?(packets(tap, []), &(&1 in packets))
   end
 
   test "an enumerable is played, and its failure is told", %{room: room} do

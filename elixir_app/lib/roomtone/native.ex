@@ -251,6 +251,35 @@ defmodule Roomtone.Native do
           {:ok, :end | {:packets, [{binary, pos_integer}]} | {:pcm, pcm}} | {:error, file_error}
   def file_read(_file), do: not_loaded()
 
+  @typedoc "A converter of PCM that comes in pieces: an opaque handle of one process."
+  @type rate :: term
+
+  @doc "Makes a converter of mono PCM from this rate in Hz, 1,000 to 384,000, to 48 kHz."
+  @spec rate_new(pos_integer) :: {:ok, rate} | {:error, :bad_rate}
+  def rate_new(_rate), do: not_loaded()
+
+  @doc "Converts a piece, but for its last milliseconds, which come with the next one; with `last?` all of it."
+  @spec rate_push(rate, pcm, last? :: boolean) :: {:ok, pcm} | {:error, :bad_pcm | :in_use}
+  def rate_push(_rate, _pcm, _last?), do: not_loaded()
+
+  @doc "The samples of an Opus packet, at 48 kHz, if a room can take it."
+  @spec packet_samples(binary) :: {:ok, pos_integer} | {:error, :bad_packet}
+  def packet_samples(_packet), do: not_loaded()
+
+  @typedoc "The mix as Ogg Opus for one listener: an opaque handle of one process."
+  @type live :: term
+
+  @doc "Makes an Ogg Opus stream without an end: whether it is stereo, and its title."
+  @spec live_new(boolean, String.t()) :: {:ok, live} | {:error, atom}
+  def live_new(_stereo, _title), do: not_loaded()
+
+  @doc """
+  Appends a batch of a tap of the mix: its timestamp, its length in samples at 48 kHz, its packets. Returns the pages
+  that are whole.
+  """
+  @spec live_append(live, non_neg_integer, pos_integer, [{non_neg_integer, binary}]) :: {:ok, binary} | {:error, atom}
+  def live_append(_live, _timestamp, _samples, _packets), do: not_loaded()
+
   @typedoc "A recording: an opaque handle. It stops when nobody holds it."
   @type recording :: term
 

@@ -4,8 +4,8 @@ defmodule Roomtone.Source do
   an announcement or a voice agent. `Roomtone.speak_into/4` starts it.
 
   Sound comes in bursts, as fast as the caller likes; the media engine plays it at its pace. Here it
-  is cut into frames of 20 ms and encoded once, in the process of the source. The packets of an Ogg
-  Opus file are taken as they are.
+  is cut into frames of 20 ms and encoded once, in the process of the source. Opus packets, pushed or of
+  a file, are taken as they are.
 
   The process that called `Roomtone.speak_into/4` is the source's owner, and gets `t:message/0`. The
   source leaves the room when it ends, when its owner dies, and when the room or its media end.
@@ -45,7 +45,13 @@ defmodule Roomtone.Source do
   """
   @type file_error :: Native.file_error() | Audio.reason()
 
-  @type push_error :: :odd_size | :too_long | :busy | :cleared | :closed | :media_busy | :room_closed
+  @typedoc """
+  Why something isn't taken: `:odd_size` is PCM that isn't whole samples, `:bad_pcm` has a float that
+  isn't a number, `:bad_packet` isn't Opus or is longer than a room takes, `:too_long` has more than
+  30 s, and `:cleared` was waiting when `clear/1` came.
+  """
+  @type push_error ::
+          :odd_size | :bad_pcm | :bad_packet | :too_long | :busy | :cleared | :closed | :media_busy | :room_closed
 
   @enforce_keys [:owner, :identity, :room, :opts, :format]
   defstruct [
@@ -57,6 +63,8 @@ defmodule Roomtone.Source do
     # Once it has joined.
     :participant,
     :encoder,
+    # Of PCM at another rate than 48 kHz.
+    :converter,
     :feeder,
     # The beginning of a frame.
     rest: <<>>,
@@ -74,14 +82,15 @@ defmodule Roomtone.Source do
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
   @doc """
-  Gives sound to a source: mono PCM at 48 kHz in the source's format. Returns once at most 5 s of
-  sound wait to be played, so a loop of pushes keeps itself to the pace of the room.
+  Gives sound to a source: mono PCM in the source's format and rate, or, in the format `:opus`, one
+  packet or a list of packets. Returns once at most 5 s of sound wait to be played, so a loop of
+  pushes keeps itself to the pace of the room.
 
   A push is at most 30 s long, and at most 16 of them wait at a time (`:busy`). A frame that isn't
   full waits for the next push, mark or close.
   """
-  @spec push(pid, binary) :: :ok | {:error, push_error}
-  def push(source, pcm) when is_binary(pcm), do: ask(source, {:push, {:pcm, pcm}}, :infinity)
+  @spec push(pid, binary | [binary]) :: :ok | {:error, push_error}
+  def push(source, sound) when is_binary(sound) or is_list(sound), do: ask(source, {:push, {:pushed, sound}}, :infinity)
 
   @doc "Marks this place in the sound: the owner receives `{:played, mark}` when it has been reached."
   @spec mark(pid, term) :: :ok | {:error, push_error}
@@ -118,11 +127,7 @@ defmodule Roomtone.Source do
 
   # A file is opened before anybody sees the source.
   defp open(path) when is_binary(path) do
-    case Native.file_open(path |> Path.expand() |> to_string()) do
-      {:ok, file} -> {:ok, parts(file)}
-      {:error, :unknown_format} -> open_wav(path)
-      {:error, _} = error -> error
-    end
+    with {:ok, file} <- Native.file_open(path |> Path.expand() |> to_string()), do: {:ok, parts(file)}
   end
 
   defp open(other), do: {:ok, other}
@@ -138,32 +143,6 @@ defmodule Roomtone.Source do
       end
     end)
   end
-
-  defp open_wav(path) do
-    with {:ok, %{pcm: pcm, rate: rate, channels: channels}} <- Audio.read_wav(path),
-         :ok <- if(channels in [1, 2], do: :ok, else: {:error, :too_many_channels}),
-         {:ok, pcm} <- Audio.resample(pcm, rate, Audio.sample_rate(), channels: channels),
-         do: {:ok, seconds(pcm, channels)}
-  end
-
-  defp seconds(pcm, channels) do
-    bytes = 4 * channels * Audio.sample_rate()
-
-    Stream.unfold(pcm, fn
-      <<>> -> nil
-      <<second::binary-size(bytes), rest::binary>> -> {{:f32, to_mono(second, channels)}, rest}
-      rest -> {{:f32, to_mono(rest, channels)}, <<>>}
-    end)
-  end
-
-  defp to_mono(pcm, 1), do: pcm
-
-  defp to_mono(pcm, 2),
-    do:
-      for(<<left::float-32-little, right::float-32-little <- pcm>>,
-        into: <<>>,
-        do: <<(left + right) / 2::float-32-little>>
-      )
 
   @doc false
   @spec start_link(map) :: GenServer.on_start()
@@ -201,7 +180,7 @@ defmodule Roomtone.Source do
     end)
   end
 
-  defp as_sound(pcm) when is_binary(pcm), do: {:pcm, pcm}
+  defp as_sound(sound) when is_binary(sound) or is_list(sound), do: {:pushed, sound}
   defp as_sound({kind, _} = part) when kind in [:f32, :packets], do: part
 
   @impl true
@@ -209,10 +188,13 @@ defmodule Roomtone.Source do
     joining = [bot: true, grants: [:speak], owner: self(), grace: 0, name: opts[:name], muted: opts[:muted] || false]
 
     with {:ok, encoder} <- Audio.encoder(bitrate: @bitrate, application: :audio),
+         {:ok, converter} <- converter(state),
          {:ok, _person} <- Roomtone.join_source(state.room, state.identity, joining),
          {:ok, participant} <- Roomtone.RoomServer.call(state.room, {:process, state.identity}) do
       Process.monitor(participant)
-      {:reply, :ok, %{state | participant: participant, encoder: encoder}, {:continue, {:play, sound}}}
+
+      {:reply, :ok, %{state | participant: participant, encoder: encoder, converter: converter},
+       {:continue, {:play, sound}}}
     else
       {:error, _} = error -> {:stop, :normal, error, state}
     end
@@ -220,7 +202,7 @@ defmodule Roomtone.Source do
 
   def handle_call({:push, sound}, from, state) do
     with :ok <- if(state.closing, do: {:error, :closed}, else: :ok),
-         :ok <- check(sound, state),
+         {:ok, sound} <- check(sound, state),
          :ok <- if(:queue.len(state.pushers) < @most_pushers, do: :ok, else: {:error, :busy}) do
       {:noreply, take_turns(%{state | pushers: :queue.in({from, sound}, state.pushers)})}
     else
@@ -239,7 +221,9 @@ defmodule Roomtone.Source do
     # The next sound doesn't go on from what was cleared.
     {:ok, encoder} = Audio.encoder(bitrate: @bitrate, application: :audio)
 
-    {:reply, result, %{state | pushers: :queue.new(), rest: <<>>, marks: %{}, waiting_ms: 0, encoder: encoder}}
+    {:ok, converter} = converter(state)
+    state = %{state | encoder: encoder, converter: converter, rest: <<>>, marks: %{}, waiting_ms: 0}
+    {:reply, result, %{state | pushers: :queue.new()}}
   end
 
   def handle_call(:close, _from, state), do: {:reply, :ok, close_when_played(state), {:continue, :end?}}
@@ -306,7 +290,13 @@ defmodule Roomtone.Source do
     end
   end
 
-  defp play(state, {:pcm, pcm}), do: play(state, {:f32, to_f32(pcm, state.format)})
+  defp play(%{converter: nil} = state, {:pcm, pcm}), do: play(state, {:f32, pcm})
+
+  defp play(state, {:pcm, pcm}) do
+    with {:ok, pcm} <- convert(state, pcm, false),
+         do: play(state, {:f32, pcm}),
+         else: ({:error, _} = error -> {error, state})
+  end
 
   defp play(state, {:f32, pcm}) do
     {frames, rest} = frames(state.rest <> pcm)
@@ -318,13 +308,24 @@ defmodule Roomtone.Source do
     state |> flush() |> put_mark({:ms, packets_ms(packets)}, items)
   end
 
-  # Fills up the last frame with silence.
-  defp flush(%{rest: <<>>} = state), do: state
+  defp converter(%{opts: %{rate: rate}}) when rate != 48_000, do: Native.rate_new(rate)
+  defp converter(_state), do: {:ok, nil}
 
-  defp flush(state) do
-    frame = state.rest <> :binary.copy(<<0>>, @frame_bytes - byte_size(state.rest))
-    {_result, state} = send_frames(%{state | rest: <<>>}, [frame])
+  defp convert(%{converter: converter}, pcm, last?), do: Native.rate_push(converter, pcm, last?)
+
+  # Brings out what the converter and the last frame hold back, and fills up the frame with silence.
+  defp flush(%{converter: nil, rest: <<>>} = state), do: state
+
+  defp flush(%{converter: nil} = state) do
+    missing = rem(@frame_bytes - rem(byte_size(state.rest), @frame_bytes), @frame_bytes)
+    {frames, <<>>} = frames(state.rest <> :binary.copy(<<0>>, missing))
+    {_result, state} = send_frames(%{state | rest: <<>>}, frames)
     state
+  end
+
+  defp flush(%{converter: converter} = state) do
+    {:ok, last} = convert(state, <<>>, true)
+    %{flush(%{state | converter: nil, rest: state.rest <> last}) | converter: converter}
   end
 
   defp send_frames(state, []), do: {:ok, state}
@@ -367,27 +368,40 @@ defmodule Roomtone.Source do
   defp frames(<<frame::binary-size(@frame_bytes), rest::binary>>, frames), do: frames(rest, [frame | frames])
   defp frames(rest, frames), do: {Enum.reverse(frames), rest}
 
-  defp to_f32(pcm, :f32), do: pcm
-  defp to_f32(pcm, :s16), do: pcm |> Audio.from_s16() |> elem(1)
+  # Checks what was pushed, before it waits for its turn.
+  defp check({:pushed, packets}, %{format: :opus}) do
+    packets = for packet <- List.wrap(packets), do: with({:ok, samples} <- samples(packet), do: {packet, samples})
 
-  defp check({:pcm, pcm}, state) do
     cond do
-      rem(byte_size(pcm), sample_bytes(state)) != 0 -> {:error, :odd_size}
-      duration_ms(pcm, state) > @longest_ms -> {:error, :too_long}
-      true -> :ok
+      Enum.any?(packets, &match?({:error, _}, &1)) -> {:error, :bad_packet}
+      packets_ms(packets) > @longest_ms -> {:error, :too_long}
+      true -> {:ok, {:packets, packets}}
     end
   end
 
+  defp check({:pushed, pcm}, state) when is_binary(pcm) do
+    cond do
+      rem(byte_size(pcm), sample_bytes(state)) != 0 -> {:error, :odd_size}
+      duration_ms(pcm, state) > @longest_ms -> {:error, :too_long}
+      state.format == :s16 -> {:ok, {:pcm, pcm |> Audio.from_s16() |> elem(1)}}
+      true -> {:ok, {:pcm, pcm}}
+    end
+  end
+
+  defp check({:pushed, _list}, _state), do: {:error, :odd_size}
+
   # A part of a file.
-  defp check({:f32, _pcm}, _state), do: :ok
-  defp check({:packets, packets}, _state), do: if(packets_ms(packets) > @longest_ms, do: {:error, :too_long}, else: :ok)
+  defp check(part, _state), do: {:ok, part}
+
+  defp samples(packet) when is_binary(packet), do: Native.packet_samples(packet)
+  defp samples(_other), do: {:error, :bad_packet}
 
   defp packets_ms(packets), do: div(packets |> Enum.map(fn {_packet, samples} -> samples end) |> Enum.sum(), 48)
 
   defp sample_bytes(%{format: :s16}), do: 2
   defp sample_bytes(%{format: :f32}), do: 4
 
-  defp duration_ms(pcm, state), do: div(byte_size(pcm), sample_bytes(state) * 48)
+  defp duration_ms(pcm, state), do: div(byte_size(pcm) * 1_000, sample_bytes(state) * (state.opts[:rate] || 48_000))
 
   # ---- End -------------------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
-//! Sound files as sound for a voice room, part by part: the packets of Ogg Opus as they are.
+//! Sound files as sound for a voice room, part by part: the packets of Ogg Opus as they are, others decoded.
 //!
 //! Unlike the crates of the core, this one does I/O.
 
 #![doc = include_str!("../README.md")]
 
 mod budget;
+mod decoded;
 mod opus;
+mod rate;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -14,7 +16,10 @@ use std::path::Path;
 use roomtone_audio::AudioError;
 use thiserror::Error;
 
+use crate::decoded::DecodedFile;
 use crate::opus::OpusFile;
+
+pub use rate::ToRoom;
 
 /// Bytes by which a format is known.
 const HEAD: usize = 36;
@@ -61,8 +66,11 @@ pub enum Part {
 }
 
 /// A file that is being read.
-pub struct SoundFile {
-    opus: OpusFile<BufReader<File>>,
+pub struct SoundFile(Kind);
+
+enum Kind {
+    Opus(Box<OpusFile<BufReader<File>>>),
+    Decoded(Box<DecodedFile>),
 }
 
 impl SoundFile {
@@ -75,16 +83,15 @@ impl SoundFile {
         if !std::fs::metadata(path)?.is_file() {
             return Err(FileError::NotAFile);
         }
-        let mut reader = BufReader::new(File::open(path)?);
+        let mut file = File::open(path)?;
         let mut head = Vec::with_capacity(HEAD);
-        reader.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-        reader.seek(SeekFrom::Start(0))?;
-        if !opus::is_opus(&head) {
-            return Err(FileError::UnknownFormat);
-        }
-        Ok(SoundFile {
-            opus: OpusFile::new(reader)?,
-        })
+        file.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
+        file.seek(SeekFrom::Start(0))?;
+        Ok(SoundFile(if opus::is_opus(&head) {
+            Kind::Opus(Box::new(OpusFile::new(BufReader::new(file))?))
+        } else {
+            Kind::Decoded(Box::new(DecodedFile::new(file)?))
+        }))
     }
 
     /// The next part; `None` at the end. A file that was cut off ends there.
@@ -92,6 +99,9 @@ impl SoundFile {
     /// # Errors
     /// [`FileError`]. Nothing more comes after it.
     pub fn next_part(&mut self) -> Result<Option<Part>, FileError> {
-        self.opus.next_part()
+        match &mut self.0 {
+            Kind::Opus(file) => file.next_part(),
+            Kind::Decoded(file) => file.next_part(),
+        }
     }
 }

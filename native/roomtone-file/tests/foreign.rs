@@ -46,6 +46,70 @@ fn opus_in_mono_and_stereo() {
 }
 
 #[test]
+fn files_that_are_decoded() {
+    for name in [
+        "tone.flac",
+        "tone-flac.ogg",
+        "tone.mp3",
+        "tone-16-kHz.mp3",
+        "tone-vorbis.ogg",
+        "tone.wav",
+    ] {
+        assert_tone(name);
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_off_ends_there_and_a_broken_one_does_no_harm() {
+    let folder = std::env::temp_dir().join(format!("roomtone-file-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("file");
+    for name in [
+        "tone.opus",
+        "tone.flac",
+        "tone-flac.ogg",
+        "tone.mp3",
+        "tone-vorbis.ogg",
+        "tone.wav",
+    ] {
+        let bytes = std::fs::read(fixture(name)).unwrap();
+        std::fs::write(&path, &bytes[..bytes.len() * 9 / 10]).unwrap();
+        let played = play(&path);
+        // Ogg has pages of up to a second, so nothing may be left.
+        let ogg = bytes.starts_with(b"OggS");
+        let samples = if ogg { played.unwrap_or(0) } else { played.unwrap() };
+        let (seconds, least) = (samples as f32 / 48_000.0, if ogg { 0.0 } else { 0.5 });
+        assert!((least..1.0).contains(&seconds), "{name}: {seconds} s");
+        for n in 0..200 {
+            let mut broken = bytes.clone();
+            let at = n * bytes.len() / 200;
+            broken[at] ^= 0xa5;
+            std::fs::write(&path, &broken).unwrap();
+            // An error, or sound of about the same length.
+            if let Ok(samples) = play(&path) {
+                assert!(samples < 20 * 48_000, "{name}, byte {at}: {samples}");
+            }
+        }
+    }
+    std::fs::remove_dir_all(folder).unwrap();
+}
+
+/// The length of a file, in samples.
+fn play(path: &Path) -> Result<usize, FileError> {
+    let (mut file, mut samples) = (SoundFile::open(path)?, 0);
+    while let Some(part) = file.next_part()? {
+        samples += match part {
+            Part::Pcm(pcm) => {
+                assert!(pcm.len() < 10 * 48_000, "a part is about a second");
+                pcm.len()
+            }
+            Part::Packets(packets) => packets.iter().map(|packet| packet.samples as usize).sum(),
+        };
+    }
+    Ok(samples)
+}
+
+#[test]
 fn what_is_no_sound_file_is_refused() {
     assert!(matches!(
         SoundFile::open(&fixture("README.md")),

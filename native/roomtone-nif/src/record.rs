@@ -1,20 +1,20 @@
-//! Recordings: a handle for each, and one thread that writes them all.
+//! Recordings: a handle for each, and one thread that writes them all. And the mix as a stream for players.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
 use roomtone_engine::PeerId;
-use roomtone_record::{End, Recording, RecordingConfig, StartError, Status, Writer};
-use rustler::{Atom, Encoder, Env, NifMap, Resource, ResourceArc, Term};
+use roomtone_record::{End, Live, Recording, RecordingConfig, StartError, Status, Writer};
+use rustler::{Atom, Binary, Encoder, Env, NifMap, OwnedBinary, Resource, ResourceArc, Term};
 
 use crate::tap::TapHandle;
 
 mod atoms {
     rustler::atoms! {
         ok, nil, nothing, exists, no_permission, disk_full, io, no_thread,
-        running, stopped, state, bytes, lost_ms,
+        running, stopped, in_use, state, bytes, lost_ms,
     }
 }
 
@@ -121,4 +121,36 @@ fn status_term<'a>(env: Env<'a>, status: &Status) -> Term<'a> {
     let keys = [atoms::state(), atoms::bytes(), atoms::lost_ms()].map(|key| key.to_term(env));
     let values = [state, status.bytes.encode(env), status.lost_ms.encode(env)];
     Term::map_from_term_arrays(env, &keys, &values).unwrap_or_else(|_| atoms::nil().to_term(env))
+}
+
+/// A stream for one listener by HTTP.
+struct LiveHandle(Mutex<Live>);
+
+#[rustler::resource_impl]
+impl Resource for LiveHandle {}
+
+#[rustler::nif]
+fn live_new(stereo: bool, title: &str) -> Result<ResourceArc<LiveHandle>, Atom> {
+    let live = Live::new(stereo, title).map_err(|_| atoms::io())?;
+    Ok(ResourceArc::new(LiveHandle(Mutex::new(live))))
+}
+
+#[rustler::nif]
+fn live_append<'a>(
+    env: Env<'a>,
+    handle: ResourceArc<LiveHandle>,
+    media_time: u32,
+    samples: u32,
+    packets: Vec<(u32, Binary<'a>)>,
+) -> Result<Binary<'a>, Atom> {
+    let mut live = match handle.0.try_lock() {
+        Ok(live) => live,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return Err(atoms::in_use()),
+    };
+    let packets: Vec<(u32, &[u8])> = packets.iter().map(|(at, data)| (*at, data.as_slice())).collect();
+    let pages = live.append(media_time, samples, &packets).map_err(|_| atoms::io())?;
+    let mut out = OwnedBinary::new(pages.len());
+    out.as_mut_slice().copy_from_slice(&pages);
+    Ok(out.release(env))
 }

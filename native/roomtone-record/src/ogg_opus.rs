@@ -27,14 +27,13 @@ const SILENCE: [(u64, [u8; 3]); 4] = [
 /// The shortest packet of silence, in samples.
 pub(crate) const SHORTEST: u64 = 120;
 
-/// The file and what is on its way there.
-pub(crate) struct OggOpus {
-    file: File,
-    /// Bytes of the file up to the end of its last whole page.
-    written: u64,
+/// An Ogg Opus stream, as bytes that grow by whole pages.
+pub(crate) struct OggPages {
     pages: PacketWriter<'static, Vec<u8>>,
     serial: u32,
-    /// The last packet, kept back since it may be the last of the file: its bytes and its end.
+    /// The longest page.
+    page: u64,
+    /// The last packet, kept back since it may be the last of all: its bytes and its end.
     held: Option<(Vec<u8>, u64)>,
     /// The end of the last packet, from the first sample that is heard.
     end: u64,
@@ -42,37 +41,38 @@ pub(crate) struct OggOpus {
     page_end: u64,
 }
 
-impl OggOpus {
-    /// A new file, with its headers. `comments`: pairs as `("TITLE", "…")`.
-    pub(crate) fn create(path: &Path, serial: u32, channels: u8, comments: &[(&str, &str)]) -> io::Result<OggOpus> {
-        let mut file = OggOpus {
-            file: File::options().write(true).create_new(true).open(path)?,
-            written: 0,
+impl OggPages {
+    /// A new stream, with its headers. `page`: samples of a page. `comments`: pairs as `("TITLE", "…")`.
+    pub(crate) fn new(serial: u32, channels: u8, page: u64, comments: &[(&str, &str)]) -> io::Result<OggPages> {
+        let mut stream = OggPages {
             pages: PacketWriter::new(Vec::new()),
             serial,
+            page,
             held: None,
             end: 0,
             page_end: 0,
         };
         let head = opus_head(channels);
-        file.pages.write_packet(head, serial, PacketWriteEndInfo::EndPage, 0)?;
-        file.pages
+        stream
+            .pages
+            .write_packet(head, serial, PacketWriteEndInfo::EndPage, 0)?;
+        stream
+            .pages
             .write_packet(opus_tags(comments), serial, PacketWriteEndInfo::EndPage, 0)?;
         for n in 1..=SETTLING / 960 {
-            file.put(SILENCE[0].1.to_vec(), n * 960)?;
+            stream.put(SILENCE[0].1.to_vec(), n * 960)?;
         }
-        file.flush()?;
-        Ok(file)
+        Ok(stream)
     }
 
-    /// The end of the last packet, in samples from the beginning of the recording.
+    /// The end of the last packet, in samples from the beginning.
     pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
-    /// The bytes on disk.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.written
+    /// The whole pages that nobody has taken.
+    pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
+        self.pages.inner_mut()
     }
 
     /// Appends a packet of so many samples.
@@ -95,7 +95,7 @@ impl OggOpus {
         let Some((held, end)) = self.held.replace((packet, position)) else {
             return Ok(());
         };
-        let full = end >= self.page_end + PAGE_SAMPLES;
+        let full = end >= self.page_end + self.page;
         let kind = if full {
             self.page_end = end;
             PacketWriteEndInfo::EndPage
@@ -105,9 +105,50 @@ impl OggOpus {
         self.pages.write_packet(held, self.serial, kind, end)
     }
 
+    /// Makes the rest whole, with the end of the stream. A stream mustn't end before its first sample that is heard (RFC 7845 §4.4).
+    fn finish(&mut self) -> io::Result<()> {
+        self.fill(SILENCE[0].0)?;
+        if let Some((held, end)) = self.held.take() {
+            self.pages
+                .write_packet(held, self.serial, PacketWriteEndInfo::EndStream, end)?;
+        }
+        Ok(())
+    }
+}
+
+/// The file and what is on its way there.
+pub(crate) struct OggOpus {
+    file: File,
+    /// Bytes of the file up to the end of its last whole page.
+    written: u64,
+    pages: OggPages,
+}
+
+impl OggOpus {
+    /// A new file, with its headers. `comments`: pairs as `("TITLE", "…")`.
+    pub(crate) fn create(path: &Path, serial: u32, channels: u8, comments: &[(&str, &str)]) -> io::Result<OggOpus> {
+        let mut file = OggOpus {
+            file: File::options().write(true).create_new(true).open(path)?,
+            written: 0,
+            pages: OggPages::new(serial, channels, PAGE_SAMPLES, comments)?,
+        };
+        file.flush()?;
+        Ok(file)
+    }
+
+    /// The stream of the file.
+    pub(crate) fn pages(&mut self) -> &mut OggPages {
+        &mut self.pages
+    }
+
+    /// The bytes on disk.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written
+    }
+
     /// Writes all whole pages.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let bytes = self.pages.inner_mut();
+        let bytes = self.pages.bytes();
         if bytes.is_empty() {
             return Ok(());
         }
@@ -121,13 +162,9 @@ impl OggOpus {
         written
     }
 
-    /// Writes everything, and the end of the stream. A stream mustn't end before its first sample that is heard (RFC 7845 §4.4).
+    /// Writes everything, and the end of the stream.
     pub(crate) fn finish(&mut self) -> io::Result<()> {
-        self.fill(SILENCE[0].0)?;
-        if let Some((held, end)) = self.held.take() {
-            self.pages
-                .write_packet(held, self.serial, PacketWriteEndInfo::EndStream, end)?;
-        }
+        self.pages.finish()?;
         self.flush()
     }
 }

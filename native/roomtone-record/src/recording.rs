@@ -214,11 +214,11 @@ impl Files {
                 arrival: begin + i64::from(since),
                 exact: true,
             };
-            stream.line.place(&incoming, &mut stream.file)?;
+            stream.line.place(&incoming, stream.file.pages())?;
         }
         // Silence, up to what the room may still be sending.
         let end = begin + i64::from(batch.ticks) * 960 - 24_000;
-        stream.file.fill(end.max(0) as u64)
+        stream.file.pages().fill(end.max(0) as u64)
     }
 
     fn write_tracks(&mut self, batch: &TapBatch) -> io::Result<()> {
@@ -249,7 +249,7 @@ impl Files {
             if stream.talker.replace(talker) != Some(talker) {
                 stream.line.restart();
             }
-            stream.line.place(&incoming, &mut stream.file)?;
+            stream.line.place(&incoming, stream.file.pages())?;
         }
         Ok(())
     }
@@ -281,7 +281,7 @@ impl Files {
         self.write()?;
         let end = self.samples(now).max(0);
         for stream in self.mix.iter_mut().chain(self.tracks.values_mut()) {
-            stream.file.fill(end as u64)?;
+            stream.file.pages().fill(end as u64)?;
             stream.file.finish()?;
         }
         self.enter(&json!({"ms": end / 48, "event": "stopped", "reason": reason}))

@@ -8,7 +8,7 @@ use std::io;
 
 use roomtone_audio::packet;
 
-use crate::ogg_opus::{OggOpus, SHORTEST};
+use crate::ogg_opus::{OggPages, SHORTEST};
 
 /// A stream whose timestamps jump by more than this (2 s) has begun anew.
 const JUMP: i64 = 96_000;
@@ -56,7 +56,7 @@ impl TimeLine {
     }
 
     /// Appends a packet to its track.
-    pub(crate) fn place(&mut self, packet: &Incoming<'_>, track: &mut OggOpus) -> io::Result<()> {
+    pub(crate) fn place(&mut self, packet: &Incoming<'_>, track: &mut OggPages) -> io::Result<()> {
         let Ok(info) = packet::parse(packet.payload) else {
             return Ok(());
         };
@@ -94,7 +94,7 @@ impl TimeLine {
     }
 
     // An empty frame of the same mode makes a decoder conceal it (RFC 6716 §4.4).
-    fn conceal(&self, hole: u64, track: &mut OggOpus) -> io::Result<()> {
+    fn conceal(&self, hole: u64, track: &mut OggPages) -> io::Result<()> {
         let until = track.end() + hole;
         let empty = [self.toc & !0b11];
         if let Ok(info) = packet::parse(&empty) {
@@ -146,16 +146,13 @@ mod tests {
 
     const FRAME: [u8; 3] = [0xf8, 0xff, 0xfe];
 
-    fn with_track(name: &str, test: impl FnOnce(&mut OggOpus)) {
-        let path = std::env::temp_dir().join(format!("roomtone-track-{name}-{}.ogg", std::process::id()));
-        let _ = std::fs::remove_file(&path);
-        test(&mut OggOpus::create(&path, 7, 1, &[]).unwrap());
-        std::fs::remove_file(&path).unwrap();
+    fn track() -> OggPages {
+        OggPages::new(7, 1, 48_000, &[]).unwrap()
     }
 
     /// An hour of a talker whose clock is off by so many millionths, with jitter of up to 30 ms, and a pause of quiet packets now and then. The
     /// error of the track's end after the first minute, in ms: least and most.
-    fn hour(ppm: f64, track: &mut OggOpus) -> (f64, f64) {
+    fn hour(ppm: f64, track: &mut OggPages) -> (f64, f64) {
         let mut line = TimeLine::default();
         let (mut least, mut most) = (f64::MAX, f64::MIN);
         for n in 0..180_000u32 {
@@ -176,9 +173,7 @@ mod tests {
                 least = least.min(error);
                 most = most.max(error);
             }
-            if n % 50 == 0 {
-                track.flush().unwrap();
-            }
+            track.bytes().clear();
         }
         (least, most)
     }
@@ -186,18 +181,17 @@ mod tests {
     #[test]
     fn a_clock_that_drifts_does_not_add_up() {
         for ppm in [-90.0, 0.0, 90.0] {
-            with_track(&format!("drift{ppm}"), |track| {
-                let (least, most) = hour(ppm, track);
-                assert!(least > -30.0 && most < 30.0, "{ppm} ppm: {least} to {most} ms");
-            });
+            let (least, most) = hour(ppm, &mut track());
+            assert!(least > -30.0 && most < 30.0, "{ppm} ppm: {least} to {most} ms");
         }
     }
 
     #[test]
     fn a_lost_packet_is_concealed_and_a_pause_is_silence_at_its_length() {
-        with_track("losses", |track| {
+        let mut track = track();
+        {
             let mut line = TimeLine::default();
-            let mut place = |frame: u32, track: &mut OggOpus| {
+            let mut place = |frame: u32, track: &mut OggPages| {
                 let incoming = Incoming {
                     payload: &FRAME,
                     timestamp: frame * 960,
@@ -208,16 +202,17 @@ mod tests {
                 line.place(&incoming, track).unwrap();
             };
             for frame in [50, 51, 53, 53, 52, 54, 500, 501] {
-                place(frame, track);
+                place(frame, &mut track);
             }
             let end = track.end() as i64 - 502 * 960;
             assert!(end.abs() <= 120, "off by {end} samples");
-        });
+        }
     }
 
     #[test]
     fn a_stream_that_begins_anew_is_placed_by_its_arrival() {
-        with_track("anew", |track| {
+        let mut track = track();
+        {
             let mut line = TimeLine::default();
             for (timestamp, arrival) in [(5_000_000u32, 48_960i64), (77, 480_960)] {
                 let incoming = Incoming {
@@ -227,10 +222,10 @@ mod tests {
                     arrival,
                     exact: false,
                 };
-                line.place(&incoming, track).unwrap();
+                line.place(&incoming, &mut track).unwrap();
             }
             let end = track.end() as i64 - 480_960;
             assert!(end.abs() <= 120, "off by {end} samples");
-        });
+        }
     }
 }

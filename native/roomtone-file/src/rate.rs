@@ -1,0 +1,152 @@
+//! Sound of any rate to the 48 kHz of a room, piece by piece.
+
+use roomtone_audio::SAMPLE_RATE;
+use rubato::audioadapter_buffers::direct::InterleavedSlice;
+use rubato::{Fft, FixedSync, Resampler as _};
+
+/// The rates that are taken, in Hz.
+const RATES: std::ops::RangeInclusive<u32> = 1_000..=384_000;
+/// The samples that the filter takes at once, of a second.
+const CHUNKS_A_SECOND: u32 = 100;
+
+/// A converter of one mono stream: each piece goes on from the one before.
+pub struct ToRoom {
+    /// `None`: the rate is that of the room.
+    filter: Option<Filter>,
+}
+
+struct Filter {
+    inner: Fft<f32>,
+    rate: u64,
+    /// Samples that don't fill a chunk yet.
+    rest: Vec<f32>,
+    out: Vec<f32>,
+    /// Samples of the filter's delay that are still to be left out.
+    skip: usize,
+    taken: u64,
+    given: u64,
+}
+
+impl ToRoom {
+    /// From this rate in Hz: 1,000 to 384,000. `None` for any other.
+    pub fn new(rate: u32) -> Option<ToRoom> {
+        if !RATES.contains(&rate) {
+            return None;
+        }
+        if rate == SAMPLE_RATE {
+            return Some(ToRoom { filter: None });
+        }
+        let chunk = (rate / CHUNKS_A_SECOND).max(1) as usize;
+        let inner = Fft::new(rate as usize, SAMPLE_RATE as usize, chunk, 1, FixedSync::Input).ok()?;
+        Some(ToRoom {
+            filter: Some(Filter {
+                rate: rate.into(),
+                rest: Vec::new(),
+                out: Vec::new(),
+                skip: inner.output_delay(),
+                inner,
+                taken: 0,
+                given: 0,
+            }),
+        })
+    }
+
+    /// Appends a piece, as 48 kHz, to `out`, but for its last milliseconds: they come with the next.
+    pub fn push(&mut self, pcm: &[f32], out: &mut Vec<f32>) {
+        match &mut self.filter {
+            None => out.extend_from_slice(pcm),
+            Some(filter) => {
+                filter.taken += pcm.len() as u64;
+                filter.push(pcm, out);
+            }
+        }
+    }
+
+    /// Appends what is left. The sound is as long as it was. A piece that comes later begins anew.
+    pub fn finish(&mut self, out: &mut Vec<f32>) {
+        let Some(filter) = &mut self.filter else { return };
+        let length = (filter.taken * u64::from(SAMPLE_RATE)).div_ceil(filter.rate);
+        while filter.given < length {
+            let begin = out.len();
+            let silence = vec![0.0; filter.inner.input_frames_next()];
+            let before = filter.given;
+            filter.push(&silence, out);
+            if filter.given > length {
+                out.truncate(begin + (length - before) as usize);
+                filter.given = length;
+            }
+        }
+        filter.inner.reset();
+        filter.rest.clear();
+        (filter.skip, filter.taken, filter.given) = (filter.inner.output_delay(), 0, 0);
+    }
+}
+
+impl Filter {
+    fn push(&mut self, pcm: &[f32], out: &mut Vec<f32>) {
+        self.rest.extend_from_slice(pcm);
+        let mut taken = 0;
+        loop {
+            let needed = self.inner.input_frames_next();
+            let Some(chunk) = self.rest.get(taken..taken + needed) else {
+                break;
+            };
+            self.out.resize(self.inner.output_frames_max(), 0.0);
+            let length = self.out.len();
+            let input = InterleavedSlice::new(chunk, 1, needed);
+            let output = InterleavedSlice::new_mut(&mut self.out, 1, length);
+            let (Ok(input), Ok(mut output)) = (input, output) else {
+                break;
+            };
+            // The sizes are what it asks for, so it can't fail.
+            let Ok((_, given)) = self.inner.process_into_buffer(&input, &mut output, None) else {
+                break;
+            };
+            taken += needed;
+            let skip = self.skip.min(given);
+            self.skip -= skip;
+            out.extend_from_slice(&self.out[skip..given]);
+            self.given += (given - skip) as u64;
+        }
+        self.rest.drain(..taken);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tone(rate: u32, samples: usize) -> Vec<f32> {
+        let step = std::f32::consts::TAU * 440.0 / rate as f32;
+        (0..samples)
+            .map(|n| 0.1 * (step * (n % rate as usize) as f32).sin())
+            .collect()
+    }
+
+    #[test]
+    fn a_tone_in_pieces_keeps_its_level_length_and_phase() {
+        for rate in [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000] {
+            let (mut converter, mut out) = (ToRoom::new(rate).unwrap(), Vec::new());
+            // Twice, since it begins anew after the end.
+            for _ in 0..2 {
+                out.clear();
+                for (n, piece) in tone(rate, rate as usize).chunks(331).enumerate() {
+                    converter.push(piece, &mut out);
+                    assert!(n > 0 || out.len() < 4_000);
+                }
+                converter.finish(&mut out);
+                assert_eq!(out.len(), 48_000, "{rate} Hz");
+                let expected = tone(48_000, 48_000);
+                let worst = out[2_400..45_600]
+                    .iter()
+                    .zip(&expected[2_400..45_600])
+                    .map(|(got, wanted)| (got - wanted).abs())
+                    .fold(0.0, f32::max);
+                // An odd number of samples in a block moves it by half of one.
+                assert!(worst < 0.015, "{rate} Hz: {worst} beside a tone of 0.1");
+            }
+        }
+        assert!(ToRoom::new(999).is_none());
+        assert!(ToRoom::new(384_001).is_none());
+    }
+}
