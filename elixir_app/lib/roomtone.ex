@@ -25,6 +25,7 @@ defmodule Roomtone do
 
   alias Roomtone.{
     Admission,
+    Captions,
     Config,
     Lobby,
     Media,
@@ -656,6 +657,41 @@ defmodule Roomtone do
   """
   @spec chat(String.t(), String.t()) :: {:ok, [chat_message]} | {:error, :not_found | room_error}
   def chat(name, identity), do: ask_about(name, identity, &{:chat, &1})
+
+  @doc """
+  Shows everybody in a room what a person said, as text: a caption, from a transcriber or a person
+  who types. All subscribers get `{:caption, caption}`, and pages show it to those who switched
+  captions on.
+
+  Options: `from` and `until`, the times (`DateTime`) at which it was said. By default it ended now.
+  They may be ten minutes old. A text is at most 500 characters; a speaker can have ten at once, then
+  three a second.
+
+      iex> {:ok, _} = Roomtone.open_room("lecture")
+      iex> Roomtone.caption("lecture", "ada", "Good morning.")
+      {:error, :not_found}
+  """
+  @spec caption(String.t(), String.t(), String.t(), from: DateTime.t(), until: DateTime.t()) ::
+          {:ok, Captions.caption()} | {:error, :not_found | {:invalid_option, atom} | Captions.error() | room_error}
+  def caption(name, speaker, text, opts \\ []) do
+    case Enum.find(opts, fn {key, _value} -> key not in [:from, :until] end) do
+      nil -> ask_about(name, speaker, &{:caption, &1, text, Map.new(opts)})
+      {key, _value} -> {:error, {:invalid_option, key}}
+    end
+  end
+
+  @doc """
+  The latest captions of a room, 500 at most, oldest first; with an identity, those since this person
+  arrived. `Roomtone.Captions.web_vtt/2` makes a WebVTT file of them.
+
+      iex> {:ok, _} = Roomtone.open_room("seminar")
+      iex> Roomtone.captions("seminar")
+      {:ok, []}
+  """
+  @spec captions(String.t(), String.t() | nil) :: {:ok, [Captions.caption()]} | {:error, :not_found | room_error}
+  def captions(name, identity \\ nil)
+  def captions(name, nil), do: ask(name, {:captions, nil})
+  def captions(name, identity), do: ask_about(name, identity, &{:captions, &1})
 
   # ---- Mix -------------------------------------------------------------------------------------------------------------
 

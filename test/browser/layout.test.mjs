@@ -1,9 +1,12 @@
 // Whether everything fits: the page of a room is as high as the window, with a chat of sixty messages and sixty people in it, and what goes
 // wrong is never over a field or a button.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { violations } from "./support/axe.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { Server, together } from "./support/server.mjs";
+import { Server, TMP, together } from "./support/server.mjs";
 
 const ROOM = "All hands";
 const SIZES = [
@@ -123,6 +126,28 @@ test("a room fits the window with sixty people and sixty messages", async () => 
   assert.equal(await ada.page.locator(".people").evaluate((people) => people.scrollTop), place);
   await ada.page.keyboard.press("Escape");
   await ada.page.locator("#person-panel").waitFor({ state: "detached" });
+});
+
+test("captions are off until they are switched on, fit the window, and can be saved", async () => {
+  const say = (name, text) => server.run(`{:ok, _} = Roomtone.caption("${ROOM}", "${name}", "${text}")`);
+  const { page } = ada;
+  await say("Person 1", "Good morning. Can everybody hear me?");
+  await page.locator('#show-captions[aria-pressed="false"]').click();
+  await say("Ada", "Yes, loud and clear, and I read it, too, which helps with all this noise.");
+  await page.locator("#captions-log").getByText("loud and clear").waitFor();
+  await fits(ada, "captions");
+  await page.setViewportSize({ width: 360, height: 740 });
+  await page.screenshot({ path: join(TMP, "captions-360.png") });
+  assert.deepEqual(await hidden(page, ["#captions-log p:last-child", "#save-captions"]), []);
+  assert.deepEqual(await violations(page), []);
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.screenshot({ path: join(TMP, "captions-1280.png") });
+  const [file] = await Promise.all([page.waitForEvent("download"), page.locator("#save-captions").click()]);
+  assert.equal(file.suggestedFilename(), `${ROOM}.vtt`);
+  const text = readFileSync(await file.path(), "utf8");
+  assert.match(text, /^WEBVTT\n\n00:00:00\.000 --> [^]*\n00:00:0\d\.\d{3} --> 00:00:0\d\.\d{3}\n<v Person 1>Good morning/);
+  await page.locator("#show-captions").click();
+  await page.locator("#captions").waitFor({ state: "detached" });
 });
 
 test("a link in the chat can be followed, and tells its site nothing", async () => {

@@ -238,6 +238,48 @@ defmodule Roomtone.PeopleTest do
     end
   end
 
+  describe "captions" do
+    test "go to everybody with their times, and to a WebVTT file", %{room: room} do
+      until = DateTime.utc_now()
+      from = DateTime.add(until, -1_500, :millisecond)
+      assert {:ok, %{id: id}} = Roomtone.caption(room, "ada", " One --> two\n\n<b>three</b> ", from: from, until: until)
+      said = %{id: id, speaker: "ada", name: "ada", text: "One --> two\n\n<b>three</b>", from: from, until: until}
+      assert_receive {:roomtone, ^room, {:caption, ^said}}
+      # By default it ended just now.
+      assert {:ok, later} = Roomtone.caption(room, "ada", "More")
+      assert DateTime.diff(later.until, later.from, :millisecond) == 1_000
+      assert {:ok, [^said, ^later] = captions} = Roomtone.captions(room)
+      assert {:ok, [^said, ^later]} = Roomtone.captions(room, "ada")
+
+      assert Roomtone.Captions.web_vtt([said]) ==
+               "WEBVTT\n\n00:00:00.000 --> 00:00:01.500\n<v ada>One --&gt; two\n&lt;b&gt;three&lt;/b&gt;\n"
+
+      hour_ago = DateTime.add(from, -3_600)
+      assert Roomtone.Captions.web_vtt(captions, hour_ago) =~ "\n01:00:00.000 --> 01:00:01.500\n"
+    end
+
+    test "need a speaker who is there, a text and times that can be", %{room: room} do
+      assert {:error, :not_found} = Roomtone.caption(room, "eve", "Hello")
+      assert {:error, :not_found} = Roomtone.captions(room, "eve")
+      assert {:error, :empty_message} = Roomtone.caption(room, "ada", " \u202e\n\0")
+      assert {:error, :not_text} = Roomtone.caption(room, "ada", <<255>>)
+      assert {:error, {:message_too_long, 500}} = Roomtone.caption(room, "ada", String.duplicate("é", 501))
+      now = DateTime.utc_now()
+      assert {:error, {:invalid_option, :from}} = Roomtone.caption(room, "ada", "Hello", from: DateTime.add(now, -700))
+      assert {:error, {:invalid_option, :until}} = Roomtone.caption(room, "ada", "Hello", until: DateTime.add(now, 60))
+      assert {:error, {:invalid_option, :until}} = Roomtone.caption(room, "ada", "Hello", until: "now")
+      late = [from: now, until: DateTime.add(now, -1)]
+      assert {:error, {:invalid_option, :from}} = Roomtone.caption(room, "ada", "Hello", late)
+      assert {:error, {:invalid_option, :style}} = Roomtone.caption(room, "ada", "Hello", style: "bold")
+    end
+
+    test "are ten at once, then three a second", %{room: room} do
+      results = for n <- 1..20, do: Roomtone.caption(room, "ada", "Line #{n}")
+      assert Enum.all?(Enum.take(results, 10), &match?({:ok, _}, &1))
+      assert {:error, :too_many_messages} in results
+    end
+  end
+
   describe "chat" do
     test "goes to everybody, in order, and isn't kept for later arrivals", %{room: room} do
       {:ok, %{id: first}} = Roomtone.say(room, "ada", " Hello\r\nyou ")

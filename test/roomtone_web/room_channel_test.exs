@@ -263,6 +263,9 @@ defmodule RoomtoneWeb.RoomChannelTest do
       {:ok, %{id: id}} = Roomtone.say(room, "Ada", "Hello")
       assert_push "chat", %{id: ^id, from: "Ada", name: "Ada", text: "Hello", at: at}
       assert {:ok, _at, 0} = DateTime.from_iso8601(at)
+      {:ok, %{id: id}} = Roomtone.caption(room, "Ada", "Spoken")
+      assert_push "caption", %{id: ^id, speaker: "Ada", name: "Ada", text: "Spoken", from: from, until: until}
+      assert from < until
       # Unmuting oneself doesn't undo it.
       ref = push(socket, "set", %{"muted" => false})
       assert_reply ref, :ok, %{muted: false}
@@ -280,12 +283,15 @@ defmodule RoomtoneWeb.RoomChannelTest do
           # Told after the chat, so what comes before it is all there is.
           assert_push "participants", %{changed: [%{hand: true}]}, 30_000
           refute_received %Phoenix.Socket.Message{event: "chat"}
+          refute_received %Phoenix.Socket.Message{event: "caption"}
           send(test, :ben_read_nothing)
         end)
 
       assert_receive :ben_waits, 30_000
       {:ok, _message} = Roomtone.say(room, "Ada", "Between us")
       assert_push "chat", %{text: "Between us"}
+      {:ok, _caption} = Roomtone.caption(room, "Ada", "Between us")
+      assert_push "caption", %{text: "Between us"}
       push(ada, "set", %{"hand" => true})
       assert_receive :ben_read_nothing, 30_000
     end

@@ -7,6 +7,7 @@ import { listenForAsking, takeAsked } from "./join_consent.js";
 import { call } from "./call.js";
 import { showCallBar } from "./call_bar.js";
 import { showInBrowser } from "./browser_state.js";
+import { Captions } from "./captions_hook.js";
 import { Chat } from "./chat_hook.js";
 import { Invite } from "./invite_hook.js";
 import { FloorMap } from "./floor_map.js";
@@ -26,7 +27,7 @@ document.documentElement.toggleAttribute("data-insecure", !isSecureContext);
 const liveSocket = new LiveSocket(`${basePath()}/live`, Socket, {
   ...transport.options({ first: 50, most: 5000 }),
   params: { _csrf_token: csrfToken() },
-  hooks: { Room, Chat, Invite, FloorMap, Journey },
+  hooks: { Room, Captions, Chat, Invite, FloorMap, Journey },
   dom: { onBeforeElUpdated: keepTyped },
 });
 liveSocket.connect();

@@ -252,6 +252,12 @@ defmodule Roomtone.Recording do
     do: enter(state, if(on, do: "silenced", else: "unsilenced"), identity: identity)
 
   defp note(state, {:role, identity, role}), do: enter(state, "role", identity: identity, role: role)
+
+  defp note(state, {:caption, caption}) do
+    fields = [identity: caption.speaker, text: caption.text, from: DateTime.to_iso8601(caption.from)]
+    enter(state, "caption", fields ++ [until: DateTime.to_iso8601(caption.until)])
+  end
+
   defp note(_state, _event), do: :ok
 
   defp enter(state, event, fields) do

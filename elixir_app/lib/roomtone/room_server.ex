@@ -20,6 +20,7 @@ defmodule Roomtone.RoomServer do
   require Logger
 
   alias Roomtone.{
+    Captions,
     Chat,
     Config,
     Drain,
@@ -77,6 +78,7 @@ defmodule Roomtone.RoomServer do
     guesses: [],
     waited: false,
     chat: %Chat{},
+    captions: %Captions{},
     fleeting: false,
     untouched: false,
     pids: %{},
@@ -111,6 +113,7 @@ defmodule Roomtone.RoomServer do
           # Whether the end of an empty room was put off for a join on its way in.
           waited: boolean,
           chat: Chat.t(),
+          captions: Captions.t(),
           # Opened by a join, and nobody has come in yet. If all attempts were refused, nothing of
           # the room stays.
           fleeting: boolean,
@@ -399,6 +402,17 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_call({:caption, identity, text, opts}, _from, state) do
+    with %{^identity => %{pending: false} = person} <- state.room.people,
+         {:ok, captions, caption} <- Captions.add(state.captions, identity, person.name, text, opts) do
+      Subscribers.tell(state.room.name, {:caption, caption})
+      {:reply, {:ok, caption}, %{state | captions: captions}}
+    else
+      {:error, _} = error -> {:reply, error, state}
+      _nobody -> {:reply, {:error, :not_found}, state}
+    end
+  end
+
   def handle_call({:mix, op}, _from, state) do
     case MixSync.change(state.mixer, op, map_size(state.room.people)) do
       {:ok, mixer} ->
@@ -464,6 +478,11 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:chat, identity}, _from, state),
     do: {:reply, about(state, identity, &{:ok, Chat.read(state.chat, &1)}), state}
+
+  def handle_call({:captions, nil}, _from, state), do: {:reply, {:ok, Captions.since(state.captions, nil)}, state}
+
+  def handle_call({:captions, identity}, _from, state),
+    do: {:reply, about(state, identity, &{:ok, Captions.since(state.captions, &1.joined_at)}), state}
 
   def handle_call({:volumes, listener}, _from, state),
     do: {:reply, {:ok, MixSync.volumes(state.mixer, listener)}, state}
@@ -793,7 +812,8 @@ defmodule Roomtone.RoomServer do
 
     state = %{
       state
-      | chat: if(reason == :removed, do: Chat.forget(state.chat, identity), else: Chat.leave(state.chat, person))
+      | chat: if(reason == :removed, do: Chat.forget(state.chat, identity), else: Chat.leave(state.chat, person)),
+        captions: Captions.forget(state.captions, identity)
     }
 
     state =

@@ -84,6 +84,7 @@ defmodule Roomtone.Types do
     * `:muted`, `:deafened`, `:hand`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`,
       `:speaking`, `:connected` – when it changes
     * `:chat` – somebody posted a chat message
+    * `:caption` – something that a person said, as text: see `Roomtone.caption/4`
     * `:slots` – in a room of kind `:forward`: the talker in each of your slots, and the gains at
       which your client plays them and later talkers; at most five times a second, and only to the
       process that speaks for the person, subscribed or not
@@ -118,6 +119,7 @@ defmodule Roomtone.Types do
           | {:moderator, identity :: String.t(), boolean}
           | {:quality, identity :: String.t(), quality}
           | {:chat, chat_message}
+          | {:caption, Roomtone.Captions.caption()}
           | {:speaking, identity :: String.t(), boolean}
           | {:connected, identity :: String.t(), boolean}
           | {:slots, Roomtone.SlotAssignments.told()}

@@ -171,6 +171,36 @@ defmodule RoomtoneWeb.RoomLiveTest do
     end
   end
 
+  describe "captions" do
+    test "are off until they are switched on, and can be saved", %{room: room} do
+      ada = sit_down(room, "Ada")
+      refute has_element?(ada.view, "#show-captions")
+      {:ok, _} = Roomtone.caption(room, "Ada", "<script>One</script>")
+      shown(ada.view, ~s(#show-captions[aria-pressed="false"]))
+      refute has_element?(ada.view, "#captions")
+      ada.view |> element("#show-captions") |> render_click()
+      assert has_element?(ada.view, ~s(#captions-log[role="log"] p), "<script>One</script>")
+      for text <- ~w(Two Three Four), do: {:ok, _} = Roomtone.caption(room, "Ada", text)
+      shown(ada.view, "#captions-log p", "Four")
+      refute has_element?(ada.view, "#captions-log p", "One")
+      ada.view |> element("#save-captions") |> render_click()
+      name = room <> ".vtt"
+      assert_push_event(ada.view, "captions", %{name: ^name, text: text})
+      assert text =~ "WEBVTT\n" and text =~ "<v Ada>&lt;script&gt;One" and text =~ "Four"
+      ada.view |> element("#show-captions") |> render_click()
+      refute has_element?(ada.view, "#captions")
+    end
+
+    test "aren't for a page under the name of somebody else", %{room: room} do
+      other = arrive(room, "Ada")
+      sit_down(room, "Ada")
+      {:ok, _} = Roomtone.caption(room, "Ada", "Between us")
+      refute render(other.view) =~ "Between us"
+      render_hook(other.view, "save-captions", %{})
+      assert render(other.view) =~ "Someone with this name is already in this room."
+    end
+  end
+
   describe "chat" do
     test "is written to all who are there, as text", %{room: room} do
       ada = sit_down(room, "Ada")

@@ -14,6 +14,7 @@ defmodule RoomtoneWeb.RoomChannel do
   |---|---|
   | `participants` | `joined`: whole people; `changed`: their `id` and what changed; `left`: `id` and `reason` |
   | `chat` | `id`, `from`, `name`, `text`, `at` (ISO 8601); only to who is in the room |
+  | `caption` | something that a person said, as text: `id`, `speaker`, `name`, `text`, `from` and `until` (ISO 8601); only to who is in the room |
   | `speaking` | `id`, `speaking` |
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
   | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `source` (the contributing source, RFC 3550, of their packets), `gain`, `pan`; `others`, the same of those who may come into one; `rest`, the gain for everybody else |
@@ -258,11 +259,18 @@ defmodule RoomtoneWeb.RoomChannel do
        when key in [:muted, :deafened, :hand, :microphone, :silenced, :role, :moderator, :quality, :connected],
        do: changed(socket, %{changed: [%{key => value, id: id}]})
 
-  # Chat is for participants, not for bearers of a token alone.
-  defp event({:chat, _message}, %{assigns: %{inside: false}} = socket), do: {:noreply, socket}
+  # Chat and captions are for participants, not for bearers of a token alone.
+  defp event({kind, _message}, %{assigns: %{inside: false}} = socket) when kind in [:chat, :caption],
+    do: {:noreply, socket}
 
   defp event({:chat, message}, socket) do
     push(socket, "chat", %{message | at: DateTime.to_iso8601(message.at)})
+    {:noreply, socket}
+  end
+
+  defp event({:caption, caption}, socket) do
+    times = %{from: DateTime.to_iso8601(caption.from), until: DateTime.to_iso8601(caption.until)}
+    push(socket, "caption", Map.merge(caption, times))
     {:noreply, socket}
   end
 

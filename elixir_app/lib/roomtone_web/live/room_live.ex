@@ -15,7 +15,7 @@ defmodule RoomtoneWeb.RoomLive do
   import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
   alias RoomtoneWeb.{Auth, ErrorPayload}
-  alias RoomtoneWeb.RoomLive.{Invite, Passcode, People, Recording}
+  alias RoomtoneWeb.RoomLive.{Captions, Invite, Passcode, People, Recording}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
   @draw_ms 100
@@ -111,6 +111,7 @@ defmodule RoomtoneWeb.RoomLive do
     |> Invite.attach(entry.room)
     |> Passcode.attach()
     |> Recording.attach(room.recording)
+    |> Captions.attach(entry, mine?(entry))
     |> draw()
   end
 
@@ -189,6 +190,7 @@ defmodule RoomtoneWeb.RoomLive do
   defp told({:closed, reason}, %{assigns: %{mine: true, entry: entry}} = socket) when reason not in [:crashed, :empty],
     do: socket |> outside(:closed, entry.room, entry.name) |> reopen(socket.assigns.moderator)
 
+  defp told({:caption, caption}, %{assigns: %{mine: true}} = socket), do: Captions.told(socket, caption)
   defp told({:guesses, count}, socket), do: Passcode.guessed(socket, count)
   defp told({:recording, on?, reason}, socket), do: Recording.told(socket, on?, reason)
 
@@ -426,6 +428,7 @@ defmodule RoomtoneWeb.RoomLive do
               title="Chat">
               <.icon name="chat" /> <span class="label">Chat</span> <span :if={@unread > 0} class="badge">{@unread}<span class="visually-hidden"> new</span></span>
             </button>
+            <Captions.button :if={@captioned} on={@captions_on} />
             <Recording.button :if={@moderator and @recordable} recording={@recording} />
             <button :if={@moderator and @confirming != :close} class="button" type="button" id="close-room" phx-click="ask" phx-value-what="close"
               title="Close the room for everyone">
@@ -478,6 +481,7 @@ defmodule RoomtoneWeb.RoomLive do
             <.chat messages={@messages} me={@entry.identity} open={@mine and not @away} error={@chat_error} />
           </aside>
         </div>
+        <Captions.captions :if={@captioned and @captions_on} captions={@captions} />
         <.controls journey={journey_path(@entry.room, if(@visitor.user, do: nil, else: @entry.name))} />
       </div>
     </Layouts.app>
