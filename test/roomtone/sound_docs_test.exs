@@ -2,7 +2,7 @@ defmodule Roomtone.SoundDocsTest do
   @moduledoc "Runs the code of the guides on sound in and out of a room, in a room of that name."
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.Audio
+  alias Roomtone.{Audio, Source}
 
   @moduletag :media
   @moduletag capture_log: true
@@ -36,6 +36,9 @@ defmodule Roomtone.SoundDocsTest do
     Enum.reduce(code, bindings, fn code, bindings ->
       code =
         code
+        # In the place of people, sources speak.
+        |> String.replace(", identity:", ", hear: :all, identity:")
+        |> String.replace(~s("transcribe"), inspect(Path.join(folder, "transcribe")))
         |> String.replace("priv/bell.wav", Path.join(folder, "bell.wav"))
         |> String.replace("/var/recordings", Path.join(folder, "recordings"))
 
@@ -54,5 +57,43 @@ defmodule Roomtone.SoundDocsTest do
     bindings = run("docs/recording.md", dir, bindings)
     assert File.exists?(Path.join(bindings[:folder], "mix.ogg"))
     assert File.read!(Path.join(bindings[:folder], "timeline.jsonl")) =~ "the vote"
+  end
+
+  # Says tones of these milliseconds, each followed by a pause.
+  defp talk(room, hz, ms) do
+    {:ok, ada} = Roomtone.speak_into(room, "ada", :push)
+    {:ok, pcm} = Audio.tone(hz, ms, amplitude: 0.2)
+    :ok = Source.push(ada, pcm)
+    ada
+  end
+
+  @tag timeout: 120_000
+  test "agents", %{tmp_dir: dir} do
+    for room <- ~w(kitchen hall lecture) do
+      {:ok, _} = Roomtone.open_room(room)
+      on_exit(fn -> Roomtone.close_room(room) end)
+    end
+
+    # It tells the length of what it was given.
+    program = Path.join(dir, "transcribe")
+    File.write!(program, "#!/bin/sh\nread -r head < \"$1\"\ncase $head in RIFF*) echo \"A WAV file\";; esac\n")
+    File.chmod!(program, 0o755)
+    bindings = run("docs/agents.md", dir, [])
+    {:ok, polly} = Roomtone.tap("kitchen", {:person, "polly"}, format: :s16, batch: 200)
+    {:ok, clock} = Roomtone.tap("hall", {:person, "clock"}, format: :s16, batch: 200)
+    :ok = Roomtone.subscribe("lecture", only: [:caption])
+    for {room, hz} <- [{"kitchen", 440}, {"hall", 1_500}, {"lecture", 300}], do: talk(room, hz, 800)
+    # A sine of amplitude 0.2 has −17 dBov.
+    assert_receive {:roomtone_tap, ^polly, %{level: level}} when level in 16..18, 10_000
+    assert_receive {:roomtone, "lecture", {:caption, %{speaker: "ada", text: "A WAV file"} = caption}}, 10_000
+    assert DateTime.diff(caption.until, caption.from, :millisecond) in 1_000..3_000
+
+    if System.find_executable("espeak-ng"),
+      do: assert_receive({:roomtone_tap, ^clock, %{level: level}} when level < 40, 10_000)
+
+    for agent <- [:parrot, :clock, :scribe] do
+      assert Process.alive?(bindings[agent])
+      :ok = Roomtone.Agent.stop(bindings[agent])
+    end
   end
 end

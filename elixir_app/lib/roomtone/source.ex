@@ -125,12 +125,28 @@ defmodule Roomtone.Source do
          do: {:ok, pid}
   end
 
-  # A file is opened before anybody sees the source.
-  defp open(path) when is_binary(path) do
+  @doc false
+  # Pushes all of an enumerable, or of a file that was opened: each push waits until there is room for it.
+  @spec feed_all(pid, Enumerable.t()) :: :ok
+  def feed_all(source, enumerable) do
+    Enum.each(enumerable, fn sound ->
+      case ask(source, {:push, as_sound(sound)}, :infinity) do
+        :ok -> :ok
+        # The next part may be heard.
+        {:error, :cleared} -> :ok
+        {:error, reason} -> exit({:shutdown, reason})
+      end
+    end)
+  end
+
+  @doc false
+  # A file, opened, as an enumerable of its parts. A file is opened before anybody sees the source.
+  @spec open(Path.t() | Enumerable.t() | :push) :: {:ok, Enumerable.t() | :push} | {:error, file_error}
+  def open(path) when is_binary(path) do
     with {:ok, file} <- Native.file_open(path |> Path.expand() |> to_string()), do: {:ok, parts(file)}
   end
 
-  defp open(other), do: {:ok, other}
+  def open(other), do: {:ok, other}
 
   # About a second each.
   defp parts(file) do
@@ -166,18 +182,6 @@ defmodule Roomtone.Source do
     me = self()
     {:ok, feeder} = Task.start_link(fn -> feed_all(me, enumerable) end)
     {:noreply, %{state | feeder: feeder}}
-  end
-
-  # Each push waits until there is room for it.
-  defp feed_all(source, enumerable) do
-    Enum.each(enumerable, fn sound ->
-      case ask(source, {:push, as_sound(sound)}, :infinity) do
-        :ok -> :ok
-        # The next part may be heard.
-        {:error, :cleared} -> :ok
-        {:error, reason} -> exit({:shutdown, reason})
-      end
-    end)
   end
 
   defp as_sound(sound) when is_binary(sound) or is_list(sound), do: {:pushed, sound}
