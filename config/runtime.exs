@@ -36,6 +36,7 @@ if config_env() != :test do
     data_dir: "DATA_DIR",
     recordings_dir: "RECORDINGS_DIR",
     demo: "DEMO",
+    open_listening: "OPEN_LISTENING",
     drain_seconds: "DRAIN_SECONDS",
     metrics_token: "METRICS_TOKEN",
     webhook_url: "WEBHOOK_URL",

@@ -44,6 +44,7 @@ defmodule Roomtone.Config do
   | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
   | `:recordings_dir` | `RECORDINGS_DIR` | the folder in which moderators' recordings go: see docs/recording.md | none: only `Roomtone.record/2` with a folder records |
   | `:demo` | `DEMO` | whether there is a demo room (`Roomtone.Demo`): `true`, `false`, `"on"`, `"off"` | on where `:environment` is `:dev` |
+  | `:open_listening` | `OPEN_LISTENING` | whether anybody may listen to a room without a passcode at `/rooms/:room/listen.ogg` | `false` |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
   | `:role` | `ROLE` | what this node does in a cluster: `"all"`, `"web"` (pages and rooms, no media engine) or `"media"` (the engine alone) | `"all"` |
   | `:cluster_nodes` | `CLUSTER_NODES` | nodes to connect to, separated by commas: `"media1@10.0.0.7,media2@10.0.0.8"` | none |
@@ -90,6 +91,7 @@ defmodule Roomtone.Config do
             data_dir: :off,
             recordings_dir: nil,
             demo: false,
+            open_listening: false,
             metrics_token: nil,
             webhook_url: nil,
             webhook_secret: nil,
@@ -138,6 +140,7 @@ defmodule Roomtone.Config do
           data_dir: Path.t() | :off,
           recordings_dir: Path.t() | nil,
           demo: boolean,
+          open_listening: boolean,
           metrics_token: String.t() | nil,
           webhook_url: String.t() | nil,
           webhook_secret: String.t() | nil,
@@ -224,6 +227,7 @@ defmodule Roomtone.Config do
         data_dir: data_dir(env[:data_dir]),
         recordings_dir: recordings_dir(env[:recordings_dir]),
         demo: switch(env, :demo, env[:environment] == :dev, "DEMO"),
+        open_listening: switch(env, :open_listening, false, "OPEN_LISTENING"),
         metrics_token: metrics_token(env[:metrics_token]),
         webhook_url: webhook_url(env[:webhook_url]),
         webhook_secret: webhook_secret(env[:webhook_secret], env[:webhook_url])

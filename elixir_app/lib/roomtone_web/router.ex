@@ -81,6 +81,7 @@ defmodule RoomtoneWeb.Router do
   # From programs: a bearer token, no session and no cookies.
   scope "/", RoomtoneWeb do
     post "/rooms/:room/positions", PositionController, :create
+    get "/rooms/:room/listen.ogg", ListenController, :show
   end
 
   scope "/whip", RoomtoneWeb do

@@ -102,6 +102,26 @@ defmodule RoomtoneWeb.SocketBudget do
     next.(state)
   end
 
+  @doc """
+  Counts a stream by plain HTTP as one of the sockets of its address, as long as the calling process lives.
+  """
+  @spec seat(:inet.ip_address() | nil) :: :ok | {:error, :too_many_sockets}
+  def seat(address) do
+    counted = AddressLimit.counted(address)
+    settings = settings()
+
+    cond do
+      counted == nil ->
+        :ok
+
+      settings && Registry.count_match(__MODULE__.Sockets, counted, :_) >= settings.sockets ->
+        {:error, :too_many_sockets}
+
+      true ->
+        with({:ok, _owner} <- Registry.register(__MODULE__.Sockets, counted, nil), do: :ok)
+    end
+  end
+
   @doc "Takes the price of a frame from the buckets of the calling socket's process."
   @spec take(binary, integer, integer) :: :ok | {:error, :too_many_messages}
   def take(frame, now \\ System.monotonic_time(:millisecond), nanoseconds \\ System.monotonic_time(:nanosecond)) do

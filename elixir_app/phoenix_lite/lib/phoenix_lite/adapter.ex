@@ -115,6 +115,15 @@ defmodule PhoenixLite.Adapter do
   end
 
   @impl true
+  def send_chunked(adapter, status, headers) do
+    answer!(Native.respond_stream(adapter.exchange, status, headers))
+    {:ok, nil, adapter}
+  end
+
+  @impl true
+  def chunk(adapter, chunk), do: send_piece(adapter.exchange, IO.iodata_to_binary(chunk))
+
+  @impl true
   def read_req_body(adapter, opts) do
     id = System.unique_integer([:positive])
     length = Keyword.get(opts, :length, 8_000_000)

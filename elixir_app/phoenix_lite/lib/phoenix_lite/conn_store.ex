@@ -4,7 +4,7 @@ defmodule PhoenixLite.ConnStore do
   alias Plug.Conn
   alias Plug.Conn.Unfetched
 
-  @unsent [:unset, :set, :set_file]
+  @unsent [:unset, :set, :set_file, :set_chunked]
 
   ## Cookies
 

@@ -35,7 +35,7 @@ defmodule Plug.Conn do
           scheme: :http | :https,
           script_name: [String.t()],
           secret_key_base: binary() | nil,
-          state: :unset | :set | :set_file | :file | :sent | :upgraded,
+          state: :unset | :set | :set_file | :set_chunked | :file | :chunked | :sent | :upgraded,
           status: integer() | nil
         }
 
@@ -66,7 +66,7 @@ defmodule Plug.Conn do
             state: :unset,
             status: nil
 
-  @unsent [:unset, :set, :set_file]
+  @unsent [:unset, :set, :set_file, :set_chunked]
 
   ## Assigns and private data
 
@@ -143,6 +143,29 @@ defmodule Plug.Conn do
     {:ok, body, payload} = adapter.send_file(payload, conn.status, conn.resp_headers, file, offset, length)
     %{conn | adapter: {adapter, payload}, resp_body: body, state: :file}
   end
+
+  @doc "Begins a response whose body comes in chunks."
+  @spec send_chunked(t(), status()) :: t()
+  def send_chunked(%__MODULE__{state: state}, _status) when state not in @unsent, do: raise(AlreadySentError)
+
+  def send_chunked(%__MODULE__{} = conn, status) do
+    conn = run_before_send(%{conn | status: Status.code(status), resp_body: nil}, :set_chunked)
+    {adapter, payload} = conn.adapter
+    {:ok, body, payload} = adapter.send_chunked(payload, conn.status, conn.resp_headers)
+    %{conn | adapter: {adapter, payload}, resp_body: body, state: :chunked}
+  end
+
+  @doc "Sends a chunk, and waits until there is room for the next."
+  @spec chunk(t(), body()) :: {:ok, t()} | {:error, term()}
+  def chunk(%__MODULE__{state: :chunked, adapter: {adapter, payload}} = conn, chunk) do
+    if IO.iodata_length(chunk) == 0 do
+      {:ok, conn}
+    else
+      with :ok <- adapter.chunk(payload, chunk), do: {:ok, conn}
+    end
+  end
+
+  def chunk(%__MODULE__{}, _chunk), do: raise(ArgumentError, "send_chunked/2 comes before chunk/2")
 
   @doc "Makes the connection a WebSocket; served by `{handler, state, options}`."
   @spec upgrade_adapter(t(), atom(), term()) :: t()

@@ -28,6 +28,10 @@ defmodule Plug.Conn.Adapter do
               non_neg_integer(),
               non_neg_integer() | :all
             ) :: {:ok, binary() | nil, payload()}
+  @doc "Begins a response whose body comes in chunks."
+  @callback send_chunked(payload(), Plug.Conn.status(), Plug.Conn.headers()) :: {:ok, binary() | nil, payload()}
+  @doc "Sends a chunk, and waits until there is room for the next."
+  @callback chunk(payload(), iodata()) :: :ok | {:error, term()}
   @doc "Reads up to `:length` bytes of the body."
   @callback read_req_body(payload(), keyword()) :: {:ok | :more, binary(), payload()} | {:error, term()}
   @doc "Makes the connection a WebSocket once the conn is returned."

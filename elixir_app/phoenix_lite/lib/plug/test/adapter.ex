@@ -71,6 +71,15 @@ defmodule Plug.Adapters.Test.Conn do
   end
 
   @impl true
+  def send_chunked(state, _status, _headers) do
+    deliver(state)
+    {:ok, "", state}
+  end
+
+  @impl true
+  def chunk(_state, _chunk), do: :ok
+
+  @impl true
   def read_req_body(state, opts) do
     length = Keyword.get(opts, :length, 8_000_000)
 
