@@ -22,6 +22,8 @@ defmodule Roomtone.Source do
   @ahead_ms 5_000
   # … and is at most this long. The engine holds 60 s.
   @longest_ms 30_000
+  # An offer is taken while no more than this waits.
+  @offered_ahead_ms 25_000
   @most_pushers 16
   @bitrate 64_000
 
@@ -91,6 +93,13 @@ defmodule Roomtone.Source do
   """
   @spec push(pid, binary | [binary]) :: :ok | {:error, push_error}
   def push(source, sound) when is_binary(sound) or is_list(sound), do: ask(source, {:push, {:pushed, sound}}, :infinity)
+
+  @doc """
+  As `push/2`, but never waits: sound is taken while at most 25 s of it wait to be played, and refused
+  (`:full`) after that. For processes that can't wait, because `clear/1` may be next.
+  """
+  @spec offer(pid, binary | [binary]) :: :ok | {:error, :full | push_error}
+  def offer(source, sound) when is_binary(sound) or is_list(sound), do: ask(source, {:offer, {:pushed, sound}}, 5_000)
 
   @doc "Marks this place in the sound: the owner receives `{:played, mark}` when it has been reached."
   @spec mark(pid, term) :: :ok | {:error, push_error}
@@ -211,6 +220,18 @@ defmodule Roomtone.Source do
       {:noreply, take_turns(%{state | pushers: :queue.in({from, sound}, state.pushers)})}
     else
       {:error, _} = error -> {:reply, error, state}
+    end
+  end
+
+  def handle_call({:offer, sound}, _from, state) do
+    with :ok <- if(state.closing, do: {:error, :closed}, else: :ok),
+         {:ok, sound} <- check(sound, state),
+         true <- state.waiting_ms <= @offered_ahead_ms and :queue.is_empty(state.pushers) do
+      {result, state} = play(state, sound)
+      {:reply, result, state}
+    else
+      {:error, _} = error -> {:reply, error, state}
+      false -> {:reply, {:error, :full}, state}
     end
   end
 

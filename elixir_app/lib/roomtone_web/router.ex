@@ -82,6 +82,7 @@ defmodule RoomtoneWeb.Router do
   scope "/", RoomtoneWeb do
     post "/rooms/:room/positions", PositionController, :create
     get "/rooms/:room/listen.ogg", ListenController, :show
+    get "/agents/:room", AgentController, :connect
   end
 
   scope "/whip", RoomtoneWeb do

@@ -1,0 +1,345 @@
+defmodule RoomtoneWeb.SoundByHttpTest do
+  @moduledoc """
+  Listening by plain HTTP, where what comes is read as a file, and agents by WebSocket. The engine is real; a source talks.
+  """
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.{Audio, Config, Crowd, JSON, Source, Token}
+  alias RoomtoneWeb.{MuLaw, RawClient}
+
+  doctest RoomtoneWeb.MuLaw
+
+  @moduletag :media
+  @moduletag capture_log: true
+
+  setup_all do
+    {:ok, port: Crowd.serve()}
+  end
+
+  setup do
+    {:ok, room: open_room()}
+  end
+
+  defp token(room, grants) do
+    {:ok, jwt} = Token.sign(%{room: room, identity: "radio", grants: grants}, ttl: 60)
+    jwt
+  end
+
+  defp ask(port, room, query \\ "", headers \\ []) do
+    {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false, recbuf: 8_192])
+    lines = for {name, value} <- headers, do: "#{name}: #{value}\r\n"
+    path = "/rooms/#{URI.encode(room)}/listen.ogg#{query}"
+    on_exit(fn -> :gen_tcp.close(socket) end)
+    :ok = :gen_tcp.send(socket, "GET #{path} HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n")
+    socket
+  end
+
+  # The status, and the body of so many bytes at least.
+  defp read(socket, bytes, text \\ "") do
+    case String.split(text, "\r\n\r\n", parts: 2) do
+      [head, body] when byte_size(body) >= bytes -> {status(head), head, body}
+      _more -> with({:ok, data} <- :gen_tcp.recv(socket, 0, 10_000), do: read(socket, bytes, text <> data))
+    end
+  end
+
+  defp status("HTTP/1.1 " <> <<status::binary-size(3), _::binary>>), do: String.to_integer(status)
+
+  defp unchunk(body) do
+    with [size, rest] <- String.split(body, "\r\n", parts: 2),
+         {size, ""} <- Integer.parse(size, 16),
+         <<data::binary-size(size), "\r\n", rest::binary>> <- rest do
+      data <> unchunk(rest)
+    else
+      _cut_off -> ""
+    end
+  end
+
+  defp talk(room) do
+    {:ok, source} = Roomtone.speak_into(room, "ada", :push)
+    {:ok, pcm} = Audio.tone(440, 8_000, amplitude: 0.1)
+    spawn(fn -> Source.push(source, pcm) end)
+  end
+
+  @tag :tmp_dir
+  test "a token lets a player listen, in its header or in the address", %{port: port, room: room, tmp_dir: dir} do
+    jwt = token(room, [:listen])
+    talk(room)
+    socket = ask(port, room, "", [{"authorization", "Bearer " <> jwt}])
+    assert {200, head, body} = read(socket, 20_000)
+    assert head =~ "content-type: audio/ogg"
+    assert head =~ "access-control-allow-origin: *"
+    # Nobody sees it.
+    assert {:ok, %{participants: [%{identity: "ada"}]}} = Roomtone.room(room)
+    :gen_tcp.close(socket)
+
+    file = Path.join(dir, "listen.ogg")
+    File.write!(file, unchunk(body))
+    other = open_room()
+    {:ok, tap} = Roomtone.tap(other, {:person, "radio"}, batch: 200)
+    {:ok, source} = Roomtone.speak_into(other, "radio", file)
+    # A sine of amplitude 0.1.
+    assert_receive {:roomtone_tap, ^tap, %{level: 23}}, 5_000
+    assert_receive {:roomtone_source, ^source, {:ended, :closed}}, 10_000
+
+    if opusinfo = System.find_executable("opusinfo") do
+      # It warns of the missing end.
+      {text, _status} = System.cmd(opusinfo, [file], stderr_to_stdout: true)
+      assert text =~ "TITLE=#{room}"
+      assert [_, " EOS not set on stream 1 (normal for live streams)" <> _] = String.split(text, "WARNING:")
+    end
+
+    again = ask(port, room, "?token=#{jwt}")
+    assert {200, _head, _body} = read(again, 10)
+  end
+
+  test "silence goes on, and the stream ends with the room", %{port: port, room: room} do
+    socket = ask(port, room, "?token=#{token(room, [:listen])}")
+    assert {200, _head, _body} = read(socket, 1_000)
+    :ok = Roomtone.close_room(room)
+    assert :closed = to_the_end(socket)
+  end
+
+  defp to_the_end(socket) do
+    case :gen_tcp.recv(socket, 0, 10_000) do
+      {:ok, _data} -> to_the_end(socket)
+      {:error, reason} -> reason
+    end
+  end
+
+  test "a listener who leaves, or reads nothing, leaves the room as it is", %{port: port, room: room} do
+    before = DynamicSupervisor.count_children(Roomtone.Tap.Supervisor).active
+    jwt = token(room, [:listen])
+    talk(room)
+    slow = ask(port, room, "?token=#{jwt}")
+    gone = ask(port, room, "?token=#{jwt}")
+    assert {200, _head, _body} = read(gone, 10)
+    assert {200, _head, _body} = read(slow, 10)
+    :gen_tcp.close(gone)
+    eventually(fn -> DynamicSupervisor.count_children(Roomtone.Tap.Supervisor).active == before + 1 end)
+    :gen_tcp.close(slow)
+    eventually(fn -> DynamicSupervisor.count_children(Roomtone.Tap.Supervisor).active == before end)
+  end
+
+  test "without a token, with a wrong one, and without the grant nobody listens", %{port: port, room: room} do
+    assert {401, head, _body} = port |> ask(room) |> read(10)
+    assert head =~ ~s(www-authenticate: Bearer realm="listen")
+    assert {401, _head, _body} = port |> ask(room, "?token=nonsense") |> read(10)
+    assert {401, _head, _body} = port |> ask(room, "?token[]=nonsense") |> read(10)
+    assert {403, _head, _body} = port |> ask(room, "?token=#{token("another", [:listen])}") |> read(10)
+    assert {403, _head, body} = port |> ask(room, "?token=#{token(room, [:speak])}") |> read(10)
+    assert body =~ "not_granted"
+    closed = unique_name()
+    assert {404, _head, _body} = port |> ask(closed, "?token=#{token(closed, [:listen])}") |> read(10)
+    forward = open_room(kind: :forward)
+    assert {422, _head, body} = port |> ask(forward, "?token=#{token(forward, [:listen])}") |> read(10)
+    assert body =~ "not_mixed"
+  end
+
+  test "where listening is open nobody needs a token, but for a room with a passcode", %{port: port, room: room} do
+    config = Config.get()
+    :persistent_term.put(Config, %{config | open_listening: true})
+    on_exit(fn -> :persistent_term.put(Config, config) end)
+    assert {200, _head, _body} = port |> ask(room) |> read(10)
+    locked = open_room(passcode: "open sesame")
+    assert {403, _head, body} = port |> ask(locked) |> read(10)
+    assert body =~ "passcode_needed"
+  end
+
+  describe "agents" do
+    defp agent(port, room, query \\ "", identity \\ "bot") do
+      socket = RawClient.connect(port, {127, 0, 0, 1})
+      on_exit(fn -> :gen_tcp.close(socket) end)
+
+      :gen_tcp.send(socket, """
+      GET /agents/#{URI.encode(room)}#{query} HTTP/1.1\r
+      host: localhost\r
+      authorization: Bearer #{agent_token(room, identity)}\r
+      upgrade: websocket\r
+      connection: upgrade\r
+      sec-websocket-version: 13\r
+      sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r
+      \r
+      """)
+
+      # No more than the head: frames follow.
+      assert "HTTP/1.1 101" <> _ = head(socket, "")
+      socket
+    end
+
+    defp head(socket, read) do
+      if String.ends_with?(read, "\r\n\r\n") do
+        read
+      else
+        {:ok, byte} = :gen_tcp.recv(socket, 1, 5_000)
+        head(socket, read <> byte)
+      end
+    end
+
+    defp agent_token(room, identity, grants \\ [:speak, :listen]) do
+      {:ok, jwt} = Token.sign(%{room: room, identity: identity, grants: grants}, ttl: 60)
+      jwt
+    end
+
+    defp tell(socket, message), do: :ok = :gen_tcp.send(socket, RawClient.frame(JSON.encode!(message)))
+
+    # A frame of the server's: they aren't masked.
+    defp frame(socket) do
+      {:ok, <<1::1, 0::3, opcode::4, 0::1, length::7>>} = :gen_tcp.recv(socket, 2, 10_000)
+
+      size =
+        case length do
+          126 -> socket |> number(2)
+          127 -> socket |> number(8)
+          size -> size
+        end
+
+      data = if size == 0, do: "", else: socket |> :gen_tcp.recv(size, 10_000) |> elem(1)
+
+      case opcode do
+        1 -> data |> JSON.decode() |> elem(1)
+        2 -> {:binary, data}
+        8 -> {:closed, data |> binary_part(0, 2) |> :binary.decode_unsigned()}
+        _ping -> frame(socket)
+      end
+    end
+
+    defp number(socket, bytes), do: socket |> :gen_tcp.recv(bytes, 10_000) |> elem(1) |> :binary.decode_unsigned()
+
+    # The first frame that is as it should be.
+    defp frame_with(socket, wanted, left \\ 2_000)
+    defp frame_with(_socket, _wanted, 0), do: flunk("it didn't come")
+
+    defp frame_with(socket, wanted, left) do
+      frame = frame(socket)
+      if wanted.(frame), do: frame, else: frame_with(socket, wanted, left - 1)
+    end
+
+    defp level(pcm), do: pcm |> Audio.from_s16() |> elem(1) |> Audio.level!() |> Map.fetch!(:rms_dbfs)
+
+    defp payload(%{"media" => %{"payload" => payload}}), do: payload |> Base.decode64!() |> MuLaw.decode()
+    defp tone?(pcm), do: abs(level(pcm) + 23) < 1
+
+    defp tone(ms, rate) do
+      {:ok, pcm} = Audio.tone(440, ms, amplitude: 0.1, rate: rate)
+      {:ok, s16} = Audio.to_s16(pcm)
+      s16
+    end
+
+    test "speak Twilio's messages", %{port: port, room: room} do
+      socket = agent(port, room)
+      assert %{"event" => "connected"} = frame(socket)
+      assert %{"event" => "start", "streamSid" => sid, "start" => %{"mediaFormat" => format}} = frame(socket)
+      assert format == %{"encoding" => "audio/x-mulaw", "sampleRate" => 8_000, "channels" => 1}
+      assert_receive {:roomtone, ^room, {:joined, %{identity: "bot", bot: true}}}
+
+      assert %{"media" => %{"track" => "inbound", "timestamp" => "0"}} =
+               frame_with(socket, &match?(%{"event" => "media"}, &1))
+
+      talk(room)
+      assert frame_with(socket, &match?(%{"event" => "speaking", "participant" => "ada", "speaking" => true}, &1))
+      media = frame_with(socket, &(&1["event"] == "media" and tone?(payload(&1))))
+      assert byte_size(payload(media)) == 20 * 16
+
+      # It doesn't hear itself; others do.
+      {:ok, tap} = Roomtone.tap(room, {:person, "bot"}, batch: 200)
+      sound = 600 |> tone(8_000) |> MuLaw.encode()
+
+      for <<piece::binary-size(160) <- sound>>,
+        do: tell(socket, %{event: "media", streamSid: sid, media: %{payload: Base.encode64(piece)}})
+
+      tell(socket, %{event: "mark", streamSid: sid, mark: %{name: "end"}})
+      assert_receive {:roomtone_tap, ^tap, %{level: level}} when level in 22..24, 5_000
+      assert %{"mark" => %{"name" => "end"}} = frame_with(socket, &match?(%{"event" => "mark"}, &1))
+
+      # Barge-in by the client: what waits is forgotten, and its marks are told.
+      for _ <- 1..5,
+          do:
+            tell(socket, %{event: "media", media: %{payload: 5_000 |> tone(8_000) |> MuLaw.encode() |> Base.encode64()}})
+
+      tell(socket, %{event: "mark", mark: %{name: "never"}})
+      tell(socket, %{event: "clear"})
+      assert %{"mark" => %{"name" => "never"}} = frame_with(socket, &match?(%{"event" => "mark"}, &1))
+      tell(socket, %{event: "caption", participant: "ada", text: "A tone."})
+      assert_receive {:roomtone, ^room, {:caption, %{speaker: "ada", text: "A tone."}}}
+      tell(socket, %{event: "stop"})
+      assert {:closed, 1000} = frame_with(socket, &match?({:closed, _}, &1))
+      assert_receive {:roomtone, ^room, {:left, "bot", _reason}}
+    end
+
+    test "speak a binary form, with each person apart", %{port: port, room: room} do
+      socket = agent(port, room, "?format=binary&hear=each&rate=16000&batch=40")
+      talk(room)
+
+      assert {:binary, <<3, "ada", _ms::32, pcm::binary>>} =
+               frame_with(socket, &match?({:binary, <<3, "ada", _::32, pcm::binary>>} when byte_size(pcm) == 1_280, &1))
+
+      assert frame_with(socket, fn
+               {:binary, <<3, "ada", _ms::32, pcm::binary>>} -> tone?(pcm)
+               _other -> false
+             end)
+
+      assert byte_size(pcm) == 40 * 32
+      {:ok, tap} = Roomtone.tap(room, {:person, "bot"}, batch: 200)
+      :ok = :gen_tcp.send(socket, binary_frame(tone(600, 16_000)))
+      assert_receive {:roomtone_tap, ^tap, %{level: level}} when level in 22..24, 5_000
+    end
+
+    defp binary_frame(data), do: [<<1::1, 0::3, 2::4, 1::1, 127::7, byte_size(data)::64, 0::32>>, data]
+
+    test "fall silent when people speak over them, if they want that", %{port: port, room: room} do
+      socket = agent(port, room, "?format=binary&barge_in=100")
+      for _ <- 1..3, do: :ok = :gen_tcp.send(socket, binary_frame(tone(5_000, 16_000)))
+      tell(socket, %{event: "mark", mark: %{name: "long"}})
+      assert_receive {:roomtone, ^room, {:speaking, "bot", true}}, 5_000
+      talk(room)
+      assert frame_with(socket, &match?(%{"event" => "clear"}, &1))
+      assert %{"mark" => %{"name" => "long"}} = frame_with(socket, &match?(%{"event" => "mark"}, &1))
+    end
+
+    test "are told what they do wrong, once a second, and a flood ends them", %{port: port, room: room} do
+      socket = agent(port, room)
+      :ok = :gen_tcp.send(socket, RawClient.frame("no JSON"))
+      assert %{"reason" => "bad_request"} = frame_with(socket, &match?(%{"event" => "error"}, &1))
+      payload = 10_000 |> tone(8_000) |> MuLaw.encode() |> Base.encode64()
+      Process.sleep(1_000)
+      for _ <- 1..5, do: tell(socket, %{event: "media", media: %{payload: payload}})
+      assert %{"reason" => "busy"} = frame_with(socket, &match?(%{"event" => "error"}, &1))
+
+      flood = RawClient.frame(JSON.encode!(%{event: "dtmf"}))
+      spawn(fn -> for(_ <- 1..8_000, do: :gen_tcp.send(socket, flood)) end)
+      assert {:closed, 1008} = frame_with(socket, &match?({:closed, _}, &1), 20_000)
+      assert_receive {:roomtone, ^room, {:left, "bot", _reason}}, 5_000
+    end
+
+    test "end with their room and their connection", %{port: port, room: room} do
+      socket = agent(port, room)
+      assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
+      :gen_tcp.close(socket)
+      assert_receive {:roomtone, ^room, {:left, "bot", _reason}}, 5_000
+      socket = agent(port, room)
+      assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
+      # Somebody has the name.
+      taken = agent(port, room)
+      assert {:closed, 1008} = frame_with(taken, &match?({:closed, _}, &1))
+      :ok = Roomtone.close_room(room)
+      assert frame_with(socket, &match?(%{"event" => "stop"}, &1))
+      assert {:closed, 1000} = frame_with(socket, &match?({:closed, _}, &1))
+    end
+
+    test "need a token with both grants, and options that are known", %{port: port, room: room} do
+      path = "/agents/#{URI.encode(room)}"
+      open = fn path, headers -> port |> RawClient.websocket({127, 0, 0, 1}, path, headers) |> elem(0) end
+      bearer = &[{"authorization", "Bearer " <> &1}]
+      assert open.(path, []) == 401
+      assert open.(path, bearer.("nonsense")) == 401
+      assert open.(path, bearer.(agent_token(room, "bot", [:listen]))) == 403
+      assert open.(path, bearer.(agent_token("another", "bot"))) == 403
+      good = bearer.(agent_token(room, "bot"))
+
+      for wrong <- ~w(format=mp3 hear=nobody rate=1 rate=16000 batch=10 batch=x batch[]=20 barge_in=0),
+          do: assert({wrong, 422} == {wrong, open.(path <> "?" <> wrong, good)})
+
+      assert open.("/agents/nowhere", bearer.(agent_token("nowhere", "bot"))) == 404
+    end
+  end
+end
