@@ -470,6 +470,19 @@ defmodule Roomtone do
   def untap(tap), do: Tap.stop(tap)
 
   @doc """
+  The sound of a room as an enumerable of batches: a tap that begins when the stream is run, for the
+  process that runs it, and ends with the stream. `what` and the options are those of `tap/3`.
+
+      "platform" |> Roomtone.tap_stream(:mix, format: :s16) |> Stream.map(& &1.pcm) |> Enum.take(10)
+
+  It ends when the room closes. Where there is nothing to tap, running it raises
+  `Roomtone.Tap.Error`. A consumer that is slow loses batches, and the next one tells how many. The
+  process must not receive the tap's messages elsewhere.
+  """
+  @spec tap_stream(String.t(), Tap.what(), keyword) :: Enumerable.t()
+  def tap_stream(name, what, opts \\ []), do: Tap.stream(fn -> tap(name, what, opts) end)
+
+  @doc """
   Records a room: its mix as Ogg Opus, the people each apart, or both, and a timeline. Everybody is
   told, on the page too. Returns the folder.
 

@@ -92,6 +92,19 @@ defmodule Roomtone.TapTest do
     batch_with(each, &match?(%{"ada" => %{packets: [_ | _]}}, &1.tracks))
   end
 
+  test "a stream gives batches, and leaves nothing behind", %{room: room} do
+    talk(room, "ada")
+    batches = room |> Roomtone.tap_stream(:mix, batch: 40) |> Enum.take(20)
+    assert Enum.map(batches, & &1.ms) == List.duplicate(40, 20)
+    assert Enum.any?(batches, &tone?(&1.level))
+    refute_received {:roomtone_tap, _tap, _message}
+    whole = Task.async(fn -> room |> Roomtone.tap_stream(:each) |> Enum.to_list() end)
+    Process.sleep(500)
+    :ok = Roomtone.close_room(room)
+    assert length(Task.await(whole)) >= 2
+    assert_raise Roomtone.Tap.Error, ~r/room_not_found/, fn -> room |> Roomtone.tap_stream(:mix) |> Enum.take(1) end
+  end
+
   test "a process that is behind loses the oldest batches and is told", %{room: room} do
     slow = somebody()
     {:ok, tap} = as(slow, fn -> Roomtone.tap(room, :mix, batch: 20) end)

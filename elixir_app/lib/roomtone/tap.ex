@@ -77,6 +77,14 @@ defmodule Roomtone.Tap do
           | {:invalid_tap, term}
           | Roomtone.room_error()
 
+  defmodule Error do
+    @moduledoc "Raised by `Roomtone.tap_stream/3` where there is nothing to tap; `reason` is that of `Roomtone.tap/3`."
+    defexception [:reason]
+
+    @impl true
+    def message(%{reason: reason}), do: "the room can't be tapped: #{inspect(reason)}"
+  end
+
   @enforce_keys [:room, :what, :opts, :owner]
   defstruct [
     :room,
@@ -117,6 +125,41 @@ defmodule Roomtone.Tap do
   def start_unread(room, what, handle, channels) do
     opts = %{format: :opus, channels: channels, handle: handle}
     open(%{room: room, what: what, opts: opts, owner: self()})
+  end
+
+  @doc false
+  # An enumerable of the batches of the tap that `open` opens.
+  @spec stream((() -> {:ok, pid} | {:error, term})) :: Enumerable.t()
+  def stream(open) do
+    Stream.resource(
+      fn ->
+        case open.() do
+          {:ok, tap} -> tap
+          {:error, reason} -> raise Error, reason: reason
+        end
+      end,
+      fn tap ->
+        receive do
+          {:roomtone_tap, ^tap, %{} = batch} -> {[batch], tap}
+          {:roomtone_tap, ^tap, {:ended, _reason}} -> {:halt, tap}
+        end
+      end,
+      &finish_stream/1
+    )
+  end
+
+  # Nothing of it is left in the mailbox.
+  defp finish_stream(tap) do
+    _ended_before = stop(tap)
+    forget(tap)
+  end
+
+  defp forget(tap) do
+    receive do
+      {:roomtone_tap, ^tap, _message} -> forget(tap)
+    after
+      0 -> :ok
+    end
   end
 
   defp open(args) do
