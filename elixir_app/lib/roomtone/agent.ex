@@ -104,7 +104,7 @@ defmodule Roomtone.Agent do
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
   @doc "Puts an agent into a room: a module with these callbacks, with `arg` for its `c:init/2`."
-  @spec start_link(module, term, [option]) :: {:ok, pid} | {:error, term}
+  @spec start_link(module, term, [option]) :: GenServer.on_start()
   def start_link(module, arg, opts) do
     with {:ok, opts} <- check(opts) do
       case GenServer.start_link(__MODULE__, {module, arg, opts}) do
@@ -115,7 +115,7 @@ defmodule Roomtone.Agent do
   end
 
   @doc false
-  @spec start_link({module, term, [option]}) :: {:ok, pid} | {:error, term}
+  @spec start_link({module, term, [option]}) :: GenServer.on_start()
   def start_link({module, arg, opts}), do: start_link(module, arg, opts)
 
   @doc """

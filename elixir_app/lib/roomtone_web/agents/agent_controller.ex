@@ -57,12 +57,18 @@ defmodule RoomtoneWeb.AgentController do
   end
 
   defp number(params, key, range, default) do
-    with text when is_binary(text) <- Map.get(params, Atom.to_string(key), default),
+    case params[Atom.to_string(key)] do
+      nil -> {:ok, default}
+      text -> in_range(text, key, range)
+    end
+  end
+
+  defp in_range(text, key, range) do
+    with true <- is_binary(text),
          {number, ""} <- Integer.parse(text),
          true <- number in range do
       {:ok, number}
     else
-      ^default -> {:ok, default}
       _wrong -> {:error, {:invalid_option, key}}
     end
   end
