@@ -4,9 +4,10 @@ defmodule Roomtone.NativePrecompiled do
 
   With `config :roomtone, precompiled: "https://example.org/roomtone/0.1.0"` (or the path of a folder), or the variable
   `ROOMTONE_PRECOMPILED`, a library comes from there if `native/precompiled.sha256` lists it for this machine; any other is built
-  from source. That list is part of the package, so what is downloaded is what was released. The variant `v3`
-  (`precompiled_variant: "v3"`, `ROOMTONE_PRECOMPILED_VARIANT`) is for processors with AVX2, on this machine and wherever the
-  release runs.
+  from source. That list is part of the package, so what is downloaded is what was released. The variant `v3` is for
+  processors with AVX2 and its company (x86-64-v3). It is taken where the list has it and the processor of this machine is one of
+  these. Where a release runs on older processors than the one that builds it, `precompiled_variant: "baseline"`
+  (`ROOMTONE_PRECOMPILED_VARIANT`) leaves it out, and `"v3"` insists on it.
   """
 
   @list "native/precompiled.sha256"
@@ -24,11 +25,9 @@ defmodule Roomtone.NativePrecompiled do
   """
   @spec install(String.t(), Path.t(), Path.t()) :: :ok | :none | {:error, String.t()}
   def install(name, workspace, folder) do
-    file = file(name)
-
     with from when from != nil <- source(),
          {:ok, list} <- File.read(Path.join(workspace, @list)),
-         [_, sum] <- Regex.run(~r/^([0-9a-f]{64})  #{Regex.escape(file)}$/m, list),
+         {file, sum} <- listed(list, files(name)),
          {:ok, packed} <- fetch(from, file),
          :ok <- check(packed, sum, file, from) do
       File.mkdir_p!(folder)
@@ -40,7 +39,7 @@ defmodule Roomtone.NativePrecompiled do
     else
       {:error, :enoent} -> none("#{@list} isn't there")
       {:error, why} when is_binary(why) -> {:error, why}
-      nil -> if source(), do: none("#{@list} doesn't list #{file}"), else: :none
+      nil -> if source(), do: none("#{@list} doesn't list #{List.last(files(name))}"), else: :none
     end
   end
 
@@ -49,14 +48,50 @@ defmodule Roomtone.NativePrecompiled do
     :none
   end
 
-  @doc "The name of a file: library, NIF version, machine, and the variant."
-  @spec file(String.t()) :: String.t()
-  def file(name) do
-    variant =
-      with "" <- System.get_env("ROOMTONE_PRECOMPILED_VARIANT", ""),
-           do: Application.get_env(:roomtone, :precompiled_variant)
+  defp listed(list, files) do
+    Enum.find_value(files, fn file ->
+      with [_, sum] <- Regex.run(~r/^([0-9a-f]{64})  #{Regex.escape(file)}$/m, list), do: {file, sum}
+    end)
+  end
 
-    Enum.join([name, "nif-2.15", target()] ++ if(variant, do: [variant], else: []), "-") <> ".so.gz"
+  @doc """
+  The files that suit this machine, the best one first. `cpuinfo` is what Linux says of its processors.
+  """
+  @spec files(String.t(), String.t()) :: [String.t(), ...]
+  def files(name, cpuinfo \\ cpuinfo()) do
+    case variant() do
+      nil -> if(v3?(cpuinfo), do: [file(name, "v3"), file(name)], else: [file(name)])
+      "baseline" -> [file(name)]
+      variant -> [file(name, variant)]
+    end
+  end
+
+  defp variant do
+    with "" <- System.get_env("ROOMTONE_PRECOMPILED_VARIANT", ""),
+         do: Application.get_env(:roomtone, :precompiled_variant)
+  end
+
+  # What x86-64-v3 has beyond the baseline, in Linux's words: `abm` is LZCNT, and `avx` is there only if the system saves its registers.
+  @v3 ~w(cx16 popcnt sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe)
+
+  defp v3?(cpuinfo) do
+    case Regex.run(~r/^flags\s*:(.*)$/m, cpuinfo) do
+      [_, flags] -> @v3 -- String.split(flags) == []
+      nil -> false
+    end
+  end
+
+  defp cpuinfo do
+    case File.read("/proc/cpuinfo") do
+      {:ok, text} -> text
+      {:error, _reason} -> ""
+    end
+  end
+
+  @doc "The name of a file: library, NIF version, machine, and the variant."
+  @spec file(String.t(), String.t()) :: String.t()
+  def file(name, variant \\ "") do
+    Enum.join([name, "nif-2.15", target()] ++ if(variant == "", do: [], else: [variant]), "-") <> ".so.gz"
   end
 
   @doc "This machine, such as `x86_64-linux-gnu`."

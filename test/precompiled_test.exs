@@ -38,6 +38,37 @@ defmodule Roomtone.PrecompiledTest do
     assert installed(folder) == {:ok, @library}
   end
 
+  @v3 "processor : 0\nflags\t\t: cx16 popcnt sse4_1 sse4_2 ssse3 avx avx2 bmi1 bmi2 f16c fma abm movbe\n"
+
+  test "a processor with AVX2 gets the variant v3 before the baseline, unless told otherwise" do
+    baseline = NativePrecompiled.file("roomtone_nif")
+    v3 = NativePrecompiled.file("roomtone_nif", "v3")
+    files = fn cpuinfo -> NativePrecompiled.files("roomtone_nif", cpuinfo) end
+    assert files.(@v3) == [v3, baseline]
+
+    for older <- [String.replace(@v3, " avx2", ""), String.replace(@v3, " abm", ""), ""],
+        do: assert(files.(older) == [baseline])
+
+    System.put_env("ROOMTONE_PRECOMPILED_VARIANT", "baseline")
+    assert files.(@v3) == [baseline]
+    System.put_env("ROOMTONE_PRECOMPILED_VARIANT", "v3")
+    assert files.("") == [v3]
+  end
+
+  test "the variant that is taken is checked against its own line of the list", %{tmp_dir: folder} do
+    System.put_env("ROOMTONE_PRECOMPILED_VARIANT", "v3")
+    file = NativePrecompiled.file("roomtone_nif", "v3")
+    packed = :zlib.gzip("for newer processors")
+    File.write!(Path.join([folder, "from", file]), packed)
+    sum = :crypto.hash(:sha256, packed) |> Base.encode16(case: :lower)
+    File.write!(Path.join(folder, "workspace/native/precompiled.sha256"), "#{sum}  #{file}\n", [:append])
+    assert install(folder) == :ok
+    assert installed(folder) == {:ok, "for newer processors"}
+    File.write!(Path.join([folder, "from", file]), :zlib.gzip(@library))
+    assert {:error, why} = install(folder)
+    assert why =~ file
+  end
+
   test "one that differs from the list is refused, and not installed", %{tmp_dir: folder, packed: file} do
     File.write!(Path.join([folder, "from", file]), :zlib.gzip("something else"))
     assert {:error, why} = install(folder)
