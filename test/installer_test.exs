@@ -90,6 +90,26 @@ defmodule Roomtone.InstallerTest do
     assert_well_formed(folder)
   end
 
+  test "in an umbrella the task names the place to run it, and changes nothing", %{folder: folder} do
+    umbrella = Path.join(folder, "umbrella")
+    File.mkdir_p!(Path.join(umbrella, "apps"))
+
+    File.write!(Path.join(umbrella, "mix.exs"), """
+    defmodule Roomtone.InstallerTest.Umbrella do
+      use Mix.Project
+      def project, do: [apps_path: "apps", version: "0.1.0"]
+    end
+    """)
+
+    before = snapshot(umbrella)
+
+    Mix.Project.in_project(:umbrella_of_the_test, umbrella, fn _project ->
+      assert_raise Mix.Error, ~r"umbrella.*apps/shop_web", fn -> Mix.Tasks.Roomtone.Install.run(["--yes"]) end
+    end)
+
+    assert snapshot(umbrella) == before
+  end
+
   test "the second time nothing changes", %{folder: folder} do
     install(folder)
     before = snapshot(folder)

@@ -14,17 +14,23 @@ defmodule Mix.Tasks.Roomtone.Install do
   which room, a page with a room at `/voice`, and a test of who hears whom.
 
   Running it again changes nothing that is there. Where a file isn't as `mix phx.new` makes it, the
-  task leaves the file as it is and prints the lines to add.
+  task leaves the file as it is and prints the lines to add. In an umbrella, run it in the folder of
+  the application that has the endpoint: the settings, which are in the umbrella's own folder, are
+  then among the lines to add.
   """
 
   use Mix.Task
 
   alias Mix.{RoomtoneApp, RoomtoneEdits, RoomtoneInstall}
 
+  @umbrella "This is an umbrella. Please run mix roomtone.install in the folder of the application that has the " <>
+              "Phoenix endpoint, such as apps/shop_web, whose mix.exs lists Roomtone."
+
   @impl true
   def run(args) do
     {opts, rest, invalid} = OptionParser.parse(args, strict: [yes: :boolean, dry_run: :boolean], aliases: [y: :yes])
     if rest != [] or invalid != [], do: Mix.raise("mix roomtone.install takes --yes and --dry-run")
+    if Mix.Project.umbrella?(), do: Mix.raise(@umbrella)
     app = RoomtoneApp.find!()
 
     {result, left} =
