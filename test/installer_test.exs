@@ -104,7 +104,9 @@ defmodule Roomtone.InstallerTest do
     before = snapshot(umbrella)
 
     Mix.Project.in_project(:umbrella_of_the_test, umbrella, fn _project ->
-      assert_raise Mix.Error, ~r"umbrella.*apps/shop_web", fn -> Mix.Tasks.Roomtone.Install.run(["--yes"]) end
+      assert_raise Mix.Error, ~r"umbrella.*in the folder of the application that has the endpoint", fn ->
+        Mix.Tasks.Roomtone.Install.run(["--yes"])
+      end
     end)
 
     assert snapshot(umbrella) == before

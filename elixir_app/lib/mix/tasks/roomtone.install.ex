@@ -23,14 +23,10 @@ defmodule Mix.Tasks.Roomtone.Install do
 
   alias Mix.{RoomtoneApp, RoomtoneEdits, RoomtoneInstall}
 
-  @umbrella "This is an umbrella. Please run mix roomtone.install in the folder of the application that has the " <>
-              "Phoenix endpoint, such as apps/shop_web, whose mix.exs lists Roomtone."
-
   @impl true
   def run(args) do
     {opts, rest, invalid} = OptionParser.parse(args, strict: [yes: :boolean, dry_run: :boolean], aliases: [y: :yes])
     if rest != [] or invalid != [], do: Mix.raise("mix roomtone.install takes --yes and --dry-run")
-    if Mix.Project.umbrella?(), do: Mix.raise(@umbrella)
     app = RoomtoneApp.find!()
 
     {result, left} =
