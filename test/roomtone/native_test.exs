@@ -4,11 +4,22 @@ defmodule Roomtone.NativeTest do
   """
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{BrowserOffer, Media, Token}
+  alias Roomtone.{BrowserOffer, Media, Noise, Token}
   alias Roomtone.Media.{Table, Worker}
 
   @moduletag :media
   @moduletag capture_log: true
+  @seeds 1..String.to_integer(System.get_env("PROPERTY_SEEDS", "12"))
+  # An engine of one shard, as the configuration makes it.
+  @own %{
+    shards: [%{bind: "127.0.0.1:0", candidates: [], tcp: true}],
+    bitrate: 32_000,
+    shared_complexity: 5,
+    private_bitrate: 64_000,
+    private_complexity: 5,
+    uplink_bitrate: 40_000,
+    turn: nil
+  }
 
   setup_all do
     # The system chooses the ports: tests may run beside a server.
@@ -186,19 +197,135 @@ defmodule Roomtone.NativeTest do
     assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
   end
 
+  # An engine that no other test uses, and all that it sends.
+  defp own_engine do
+    {:ok, engine} = Roomtone.Native.engine_start(@own, self())
+    running = Task.async(fn -> run(engine) end)
+
+    on_exit(fn -> Roomtone.Native.engine_stop(engine) end)
+    assert_receive {:roomtone_media, 0, epoch, {:shard_started, _}}, 5_000
+    {engine, epoch, running}
+  end
+
+  defp run(engine) do
+    with :ok <- Roomtone.Native.run_shard(engine, 0, 100), do: run(engine)
+  end
+
+  defp commands(tap) do
+    offer = BrowserOffer.new()
+
+    [
+      {:open_room, %{room: 1, stereo: false, slots: nil}},
+      {:open_room, %{room: 2, stereo: true, slots: 4}},
+      {:move_room, %{room: 1, to: 0}},
+      {:join, %{room: 1, peer: 1, offer: offer, speak: true, listen: true}},
+      {:reoffer, %{room: 1, peer: 1, replacement: 2, offer: offer, speak: true, listen: false}},
+      {:set_speak, %{room: 1, peer: 1, speak: false}},
+      {:set_listen, %{room: 1, peer: 1, listen: true}},
+      {:set_policy, %{room: 1, default_gain: 1.0, max_talkers: 3, select: :loudest}},
+      {:set_gains, %{room: 1, cells: [{1, 2, 0.5}, {2, 1, {0.5, -1.0}}, {3, 1, nil}]}},
+      {:trace, %{room: 1, talker: 1, listener: nil, reference: 7}},
+      {:join_source, %{room: 1, peer: 3, speak: true}},
+      {:feed, %{room: 1, peer: 3, items: [{<<0xFC, 0xFF, 0xFE>>, 40}, {:mark, 1}, {<<1, 2, 3>>, nil}]}},
+      {:clear_source, %{room: 1, peer: 3}},
+      {:join_tap, %{room: 1, peer: 4, tap: tap, sound: {:mix, 1.0, [{1, 0.5}], false}}},
+      {:set_tap, %{room: 1, peer: 4, sound: {:talkers, [1, 3]}}},
+      {:peer_stats, %{room: 1, peer: 1, reference: 9}},
+      {:leave, %{room: 1, peer: 1}},
+      {:close_room, %{room: 2}}
+    ]
+  end
+
+  test "any term is a command or refused, and does the shard no harm" do
+    {engine, epoch, running} = own_engine()
+    {:ok, tap} = Roomtone.Native.tap_new(%{batch_ms: 20, format: :f32, rate: 48_000, channels: 1, source: :mix})
+    commands = commands(tap)
+    # All of them are commands as they are.
+    for command <- commands, do: assert({command, :ok} == {command, Roomtone.Native.submit(engine, 0, command)})
+
+    for seed <- @seeds do
+      :rand.seed(:exsss, {seed, 11, 6})
+
+      for _ <- 1..100 do
+        command = commands |> Enum.random() |> Noise.change(&Noise.term/0)
+        result = submit_in_time(engine, command)
+        assert result in [:ok, {:error, :bad_command}], "seed #{seed}: #{inspect(command)} gave #{inspect(result)}"
+      end
+    end
+
+    assert :ok = submit_in_time(engine, {:peer_stats, %{room: 1, peer: 1, reference: 1_000_001}})
+    assert_receive {:roomtone_media, 0, ^epoch, {:peer_stats, %{reference: 1_000_001}}}, 10_000
+    refute_received {:roomtone_media, _, _, {:room_failed, _}}
+    assert %{epoch: ^epoch} = Roomtone.Native.shard_stats(engine, 0)
+    Roomtone.Native.engine_stop(engine)
+    assert Task.await(running) == :stopped
+  end
+
+  # The queue is bounded, and a shard takes a moment.
+  defp submit_in_time(engine, command) do
+    with {:error, :busy} <- Roomtone.Native.submit(engine, 0, command) do
+      Process.sleep(5)
+      submit_in_time(engine, command)
+    end
+  end
+
+  test "every function of the NIF takes any terms, or refuses them as bad arguments" do
+    pcm = for n <- 1..960, into: <<>>, do: <<n / 2_000::float-little-32>>
+    {:ok, encoder} = Roomtone.Native.audio_encoder(32_000, 5, 1, :voip, true, 10)
+    {:ok, decoder} = Roomtone.Native.audio_decoder(1)
+    {:ok, tap} = Roomtone.Native.tap_new(%{batch_ms: 20, format: :f32, rate: 48_000, channels: 1, source: :sum})
+
+    {:ok, token} =
+      Roomtone.Native.token_sign(%{"sub" => "ada", "exp" => 1_800_000_000}, "a secret of this test, long enough")
+
+    calls = [
+      engine_start: [@own, self()],
+      tap_new: [%{batch_ms: 20, format: :s16, rate: 16_000, channels: 2, source: :talkers}],
+      tap_read: [tap],
+      tap_gains: [tap, 1.0, [{1, 0.5}]],
+      token_sign: [%{"sub" => "ada", "exp" => 1_800_000_000}, "a secret of this test, long enough"],
+      token_verify: [token, "a secret of this test, long enough", 1_700_000_000],
+      password_verify: ["correct horse", "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAA"],
+      audio_encoder: [32_000, 5, 1, :voip, true, 10],
+      audio_encode: [encoder, pcm],
+      audio_decoder: [2],
+      audio_decode: [decoder, <<0xFC, 0xFF, 0xFE>>],
+      audio_decode_fec: [decoder, <<0xFC, 0xFF, 0xFE>>, 960],
+      audio_conceal: [decoder, 960],
+      audio_mix: [[{pcm, 0.5}, {pcm, 1.0}], 1, true],
+      audio_resample: [pcm, 48_000, 16_000, 1],
+      audio_level: [pcm],
+      audio_tone: [440.0, 0.5, 960, 48_000],
+      audio_to_s16: [pcm],
+      audio_from_s16: [<<1, 2, 3, 4>>],
+      audio_tick_lateness: [10]
+    ]
+
+    for {name, arguments} <- calls, seed <- @seeds do
+      :rand.seed(:exsss, {seed, 11, 7})
+
+      for _ <- 1..20 do
+        changed =
+          Enum.map(arguments, &if(:rand.uniform(2) == 1, do: Noise.change(&1, fn -> Noise.term() end), else: &1))
+
+        try do
+          # An engine that was started after all.
+          with {:ok, engine} when name == :engine_start <- apply(Roomtone.Native, name, changed),
+               do: Roomtone.Native.engine_stop(engine)
+        rescue
+          _refused in [ArgumentError, ErlangError] -> :ok
+        end
+      end
+    end
+
+    assert {:ok, <<_::binary-size(3840)>>} = Roomtone.Native.audio_conceal(decoder, 960)
+  end
+
   test "a port in use is reported with a readable error" do
     {:ok, socket} = :gen_udp.open(0, ip: {127, 0, 0, 1})
     {:ok, port} = :inet.port(socket)
 
-    options = %{
-      shards: [%{bind: "127.0.0.1:#{port}", candidates: [], tcp: true}],
-      bitrate: 32_000,
-      shared_complexity: 5,
-      private_bitrate: 64_000,
-      private_complexity: 5,
-      uplink_bitrate: 40_000,
-      turn: nil
-    }
+    options = %{@own | shards: [%{bind: "127.0.0.1:#{port}", candidates: [], tcp: true}]}
 
     assert {:error, {:bind_failed, text}} = Roomtone.Native.engine_start(options, self())
     assert text =~ "127.0.0.1:#{port}"
