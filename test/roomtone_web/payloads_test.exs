@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.PayloadsTest do
   @moduledoc """
-  Whatever a client sends inside a well-formed message is answered, and ends nobody's call: payloads of the channel, events of pages,
-  fragments of WHIP. A failure reports its seed; `PROPERTY_SEEDS=500 mix test` tries more.
+  A client that sends nonsense inside a well-formed message is answered, and it ends nobody's call: payloads of the channel, events of
+  pages, fragments of WHIP. A failure reports its seed; `PROPERTY_SEEDS=500 mix test` tries more.
   """
   use RoomtoneWeb.LiveCase
 
