@@ -45,8 +45,13 @@ pub(crate) struct Session {
 impl Session {
     /// Both have each other's SDP, and nothing was sent yet.
     pub(crate) fn new() -> Session {
+        Session::with(ClientOptions::default())
+    }
+
+    /// As `new`, with another client.
+    pub(crate) fn with(client: ClientOptions) -> Session {
         let now = *START;
-        let mut client = ClientPeer::new(now, ClientOptions::default()).expect("a client can be made");
+        let mut client = ClientPeer::new(now, client).expect("a client can be made");
         let offer = Offer::parse(&client.offer()).expect("our own offer is taken");
         let accepted = Endpoint::accept(now, &offer, Arc::new(config()), CERTIFICATE.clone(), options());
         let (server, answer) = accepted.expect("our own offer is answered");
@@ -59,13 +64,12 @@ impl Session {
         }
     }
 
-    /// Both are connected.
-    pub(crate) fn connected() -> Session {
-        let mut session = Session::new();
+    /// Connects both.
+    pub(crate) fn connected(mut self) -> Session {
         for _ in 0..200 {
-            session.step(&mut |_, _| {});
-            if session.client.is_connected() && session.server.is_connected() {
-                return session;
+            self.step(&mut |_, _| {});
+            if self.client.is_connected() && self.server.is_connected() {
+                return self;
             }
         }
         panic!("an honest client connects");

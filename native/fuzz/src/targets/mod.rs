@@ -26,6 +26,7 @@ pub const TARGETS: &[Target] = &[
     transport::DTLS_HANDSHAKE,
     transport::SRTP,
     transport::RTP,
+    transport::RED,
     transport::RTCP,
     transport::RTP_HEADER,
     transport::TCP_FRAMING,

@@ -1,10 +1,13 @@
 //! The endpoint and what it is made of: SDP, STUN, DTLS, SRTP, RTP, RTCP, TCP framing.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::thread::LocalKey;
 
+use roomtone_testkit::peer::ClientOptions;
 use roomtone_transport::rtp::Header;
-use roomtone_transport::{Deframer, Endpoint, Framing, Offer, OfferKind, classify, stun_local_ufrag};
+use roomtone_transport::{Deframer, Endpoint, Framing, Offer, OfferKind, RtpIn, classify, stun_local_ufrag};
 use rtc::crypto::default_provider;
 use rtc::shared::marshal::{MarshalSize, Unmarshal};
 use rtc::stun::attributes::AttrType;
@@ -291,18 +294,26 @@ fn change_bytes(how: u8, change: &[u8], datagram: &mut Vec<u8>) {
 
 // ---- Media -----------------------------------------------------------------------------------------------------------
 
+/// A connected session, and how often it was used.
+type Connected = RefCell<(Option<Session>, u32)>;
+
 thread_local! {
-    static CONNECTED: RefCell<(Option<Session>, u32)> = const { RefCell::new((None, 0)) };
+    static CONNECTED: Connected = const { RefCell::new((None, 0)) };
+    static CONNECTED_RED: Connected = const { RefCell::new((None, 0)) };
 }
 
 /// Lends a connected session.
 fn with_connected(run: impl FnOnce(&mut Session)) {
-    CONNECTED.with_borrow_mut(|(session, uses)| {
+    lend(&CONNECTED, ClientOptions::default(), run);
+}
+
+fn lend(connected: &'static LocalKey<Connected>, options: ClientOptions, run: impl FnOnce(&mut Session)) {
+    connected.with_borrow_mut(|(session, uses)| {
         *uses += 1;
         if *uses % USES == 0 || session.as_ref().is_some_and(|session| !session.server.is_connected()) {
             *session = None;
         }
-        let session = session.get_or_insert_with(Session::connected);
+        let session = session.get_or_insert_with(|| Session::with(options).connected());
         run(session);
         session.now += std::time::Duration::from_millis(20);
         session.server.handle_timeout(session.now);
@@ -326,7 +337,7 @@ pub(super) const SRTP: Target = Target {
         });
     },
     seeds: || {
-        let mut session = Session::connected();
+        let mut session = Session::new().connected();
         session.client.send_rtp_raw(&rtp_packet());
         let mut seeds = Vec::new();
         session.step(&mut |_, data| seeds.push(join([(0, &data[..])])));
@@ -382,6 +393,130 @@ pub(super) const RTP: Target = Target {
             .collect()
     },
 };
+
+/// The payload types of the client that offers RED (RFC 2198).
+const RED_TYPE: u8 = 63;
+const OPUS_TYPE: u8 = 111;
+/// How far behind the newest packet the endpoint remembers what it restored.
+const REMEMBERED: i64 = 60;
+
+pub(super) const RED: Target = Target {
+    name: "red",
+    // Kinds: how far the sequence number goes (3 bits, 2 of them back), plain Opus (1 bit), a source of its own (1 bit), and the
+    // duration of a packet (2 bits; all set: the data begins with the time stamp). The rest is the payload.
+    run: |data| {
+        let options = ClientOptions {
+            red: Some(RED_TYPE),
+            ..ClientOptions::default()
+        };
+        lend(&CONNECTED_RED, options, |session| {
+            let (mut seq, mut timestamp) = (0u16, 0u32);
+            let mut heard = HeardOnce::default();
+            for piece in Pieces(data).take(48) {
+                let step = i32::from(piece.kind & 7) - 2;
+                seq = seq.wrapping_add_signed(step as i16);
+                let mut payload = piece.data;
+                match (piece.kind >> 5 & 3, payload.split_first_chunk()) {
+                    (3, Some((bytes, rest))) => (timestamp, payload) = (u32::from_be_bytes(*bytes), rest),
+                    (length, _) => timestamp = timestamp.wrapping_add_signed(step * (480 << length)),
+                }
+                let typ = if piece.kind & 8 == 0 { RED_TYPE } else { OPUS_TYPE };
+                let ssrc = session.client.ssrc() ^ u32::from(piece.kind >> 4 & 1);
+                let mut packet = vec![0x80, typ];
+                packet.extend(seq.to_be_bytes());
+                packet.extend(timestamp.to_be_bytes());
+                packet.extend(ssrc.to_be_bytes());
+                packet.extend(payload);
+                session.client.send_rtp_raw(&packet);
+                while let Some((_, sent)) = session.client.poll_transmit() {
+                    let mut sent = sent.to_vec();
+                    if let Some(packet) = session.server.handle_datagram(session.now, client_address(), &mut sent) {
+                        heard.check(&packet, payload.len());
+                    }
+                }
+            }
+        });
+    },
+    seeds: || {
+        let copy = |offset: u32, length: u32| {
+            let word = (u32::from(OPUS_TYPE) << 24) | (offset << 10) | length;
+            (word | 0x8000_0000).to_be_bytes()
+        };
+        let one = [&copy(960, 3)[..], &[OPUS_TYPE], b"old", b"own"].concat();
+        let two = [
+            &copy(1920, 5)[..],
+            &copy(960, 3),
+            &[OPUS_TYPE],
+            b"older",
+            b"old",
+            b"own",
+        ]
+        .concat();
+        let many: Vec<u8> = (1..=12).rev().flat_map(|n| copy(n * 120, 1)).collect();
+        let many = [&many[..], &[OPUS_TYPE], &[7; 15]].concat();
+        // Durations of 20 ms; the next packet is 3, the one after next 4.
+        let (next, skip, late) = (0x23, 0x24, 0x20);
+        vec![
+            join([(next, &one[..]), (skip, &one[..]), (next | 8, b"own")]),
+            join([
+                (next, &two[..]),
+                (skip + 1, &two[..]),
+                (late, &one[..]),
+                (late | 8, b"own"),
+            ]),
+            join([
+                (next, &many[..]),
+                (skip + 3, &many[..]),
+                (next | 0x10, &two[..]),
+                (next | 0x10, &two[..]),
+            ]),
+            join([(next, &one[..]), (0x63, &[&[0, 0, 20, 0][..], &two].concat()[..])]),
+        ]
+    },
+};
+
+/// Checks that of a stream's packets none is heard twice, once restored and once itself.
+#[derive(Default)]
+struct HeardOnce {
+    ssrc: u32,
+    /// The newest sequence number, unwrapped.
+    newest: Option<i64>,
+    restored: HashSet<i64>,
+}
+
+impl HeardOnce {
+    fn check(&mut self, packet: &RtpIn<'_>, carried: usize) {
+        if self.ssrc != packet.ssrc {
+            *self = HeardOnce {
+                ssrc: packet.ssrc,
+                ..HeardOnce::default()
+            };
+        }
+        let number = |seq: u16, near: i64| near + i64::from(seq.wrapping_sub(near as u16).cast_signed());
+        let before = self.newest;
+        let own = number(packet.seq, before.unwrap_or(i64::from(packet.seq)));
+        let newest = before.unwrap_or(own).max(own);
+        let again = self.restored.contains(&own) && newest - own < REMEMBERED;
+        assert!(!again, "{packet:?} was restored before");
+        self.newest = Some(newest);
+        let mut last = before.unwrap_or(i64::MIN);
+        let mut bytes = packet.payload.len();
+        for copy in packet.restored() {
+            let restored = number(copy.seq, own);
+            assert!(
+                last < restored && restored < own,
+                "{copy:?} of {packet:?} is in its place"
+            );
+            assert!(!copy.payload.is_empty(), "{copy:?}");
+            let back = packet.timestamp.wrapping_sub(copy.timestamp);
+            assert_eq!(copy.restored_after, Some(back));
+            bytes += copy.payload.len();
+            last = restored;
+            self.restored.insert(restored);
+        }
+        assert!(bytes <= carried, "{packet:?} has {bytes} bytes of {carried}");
+    }
+}
 
 /// The library behind the client panics on a packet whose header, written again, is longer than the packet.
 fn can_be_signed(packet: &[u8]) -> bool {
@@ -509,6 +644,15 @@ mod tests {
     #[test]
     fn the_flights_of_a_client_are_recorded() {
         assert!(flights().len() >= 3);
+    }
+
+    #[test]
+    fn lost_packets_of_the_seeds_are_restored() {
+        (RED.run)(&(RED.seeds)().remove(0));
+        CONNECTED_RED.with_borrow(|(session, _)| {
+            let session = session.as_ref().expect("it was used");
+            assert_eq!(session.server.stats().restored, 1);
+        });
     }
 
     #[test]
