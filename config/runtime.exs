@@ -114,14 +114,24 @@ if config_env() != :test do
     {certificate, key} when certificate != nil and key != nil ->
       https_port = port.("HTTPS_PORT", "4443")
 
+      # TURN over TLS on the same port, handed on within this machine (docs/decisions/0013): phoenix_lite can do that, Bandit can't. A
+      # certificate is for a name.
+      turn =
+        if host && variable.("TURN_TLS_PORT") == nil && variable.("ROLE") in [nil, "all"] &&
+             Code.ensure_loaded?(PhoenixLite.Listening),
+           do: Roomtone.Config.Network.inner_turn(variable.("TURN_PORT"), variable.("UDP_BIND"))
+
+      if turn, do: config(:roomtone, turn_https_port: https_port, turn_inner: turn)
+
       config :roomtone, RoomtoneWeb.Endpoint,
-        https: [
-          ip: any,
-          port: https_port,
-          cipher_suite: :strong,
-          certfile: Path.expand(certificate),
-          keyfile: Path.expand(key)
-        ],
+        https:
+          [
+            ip: any,
+            port: https_port,
+            cipher_suite: :strong,
+            certfile: Path.expand(certificate),
+            keyfile: Path.expand(key)
+          ] ++ if(turn, do: [turn: turn], else: []),
         # A page without HTTPS has no microphone, so plain HTTP is for this machine only.
         http: [ip: {127, 0, 0, 1}, port: port.("PORT", "4000")],
         url: [host: host || "localhost", port: https_port, scheme: "https"]

@@ -53,6 +53,21 @@ defmodule Roomtone.TurnTest do
     assert problem(turn_port: "70000") =~ "TURN_PORT"
   end
 
+  test "on the port of HTTPS it is told by name, and listens within this machine" do
+    shared = [turn_https_port: 443, turn_inner: {{127, 0, 0, 1}, 41_234}, turn_host: "voice.example"]
+    assert {:ok, config} = load(shared)
+    assert [%{urls: ["turns:voice.example:443?transport=tcp"]}] = Turn.ice_servers("ada", config)
+    assert %{bind: "127.0.0.1:41234", tls: nil} = Config.turn(config)
+    # With a port of its own, it is handed on to that one.
+    assert {:ok, config} = load(shared ++ [turn_port: "3478", udp_bind: "::", public_ip: [{192, 0, 2, 7}]])
+
+    assert [%{urls: ["turn:192.0.2.7:3478" <> _, _tcp, "turns:voice.example:443?transport=tcp"]}] =
+             Turn.ice_servers("ada", config)
+
+    assert %{bind: "[::]:3478"} = Config.turn(config)
+    assert problem(turn_inner: "127.0.0.1") =~ "turn_inner"
+  end
+
   describe "over TLS" do
     @describetag :tmp_dir
 

@@ -55,7 +55,11 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
     config =
       endpoint(Map.merge(files, %{"HTTPS_PORT" => "8443", "PHX_HOST" => "voice.example", "PORT" => "8080"}), :dev)
 
-    assert config[:https] == [
+    assert {turn, https} = Keyword.pop(config[:https], :turn)
+    assert {{127, 0, 0, 1}, inner} = turn
+    assert inner in 1_024..65_535
+
+    assert https == [
              ip: Roomtone.Config.Network.any_address(),
              port: 8443,
              cipher_suite: :strong,

@@ -14,6 +14,8 @@ defmodule Roomtone.Config do
   | `:public_ip` | `PUBLIC_IP` | addresses offered to browsers, separated by commas | loopback and this machine's addresses |
   | `:turn_port` | `TURN_PORT` | the port of the built-in TURN server, UDP and TCP: a number or `"off"`; see `Roomtone.Turn` | off |
   | `:turn_tls_port` | `TURN_TLS_PORT` | the port on which it takes TLS: a number or `"off"` | off |
+  | `:turn_https_port` | | the port of HTTPS whose server hands TURN over TLS on to `:turn_inner`; `config/runtime.exs` sets both | none |
+  | `:turn_inner` | | where the TURN server listens for that, an address of this machine and a port: `{{127, 0, 0, 1}, 3478}` | none |
   | `:turn_cert_file`, `:turn_key_file` | `HTTPS_CERT_FILE`, `HTTPS_KEY_FILE` | the certificate that it shows there with its chain, and its key, PEM | none |
   | `:turn_host` | `PHX_HOST` | the name that this certificate is for | the addresses of `:public_ip` |
   | `:turn_urls` | `TURN_URLS` | other TURN servers: `"turn:turn.example:3478?transport=udp,turns:turn.example:443?transport=tcp"` or a list; see `Roomtone.Turn` | none |
@@ -79,6 +81,8 @@ defmodule Roomtone.Config do
             public_ip: nil,
             turn_port: nil,
             turn_tls_port: nil,
+            turn_https_port: nil,
+            turn_inner: nil,
             turn_cert_file: nil,
             turn_key_file: nil,
             turn_host: nil,
@@ -128,6 +132,8 @@ defmodule Roomtone.Config do
           public_ip: [:inet.ip_address()],
           turn_port: :inet.port_number() | nil,
           turn_tls_port: :inet.port_number() | nil,
+          turn_https_port: :inet.port_number() | nil,
+          turn_inner: {:inet.ip_address(), :inet.port_number()} | nil,
           turn_cert_file: Path.t() | nil,
           turn_key_file: Path.t() | nil,
           turn_host: String.t() | nil,
@@ -214,6 +220,8 @@ defmodule Roomtone.Config do
         ice_tcp: switch(env, :ice_tcp, true, "ICE_TCP"),
         turn_port: port_or_off(env[:turn_port], "TURN_PORT"),
         turn_tls_port: turn_tls_port(env),
+        turn_https_port: port_or_off(env[:turn_https_port], "turn_https_port"),
+        turn_inner: turn_inner(env[:turn_inner]),
         turn_cert_file: turn_file(env, :turn_cert_file, "HTTPS_CERT_FILE"),
         turn_key_file: turn_file(env, :turn_key_file, "HTTPS_KEY_FILE"),
         turn_host: turn_host(env[:turn_host]),
@@ -286,7 +294,7 @@ defmodule Roomtone.Config do
   the certificate, and raises `File.Error` where they are gone.
   """
   @spec turn(t) :: Roomtone.Native.turn() | nil
-  def turn(%__MODULE__{turn_port: nil, turn_tls_port: nil}), do: nil
+  def turn(%__MODULE__{turn_port: nil, turn_tls_port: nil, turn_inner: nil}), do: nil
 
   def turn(%__MODULE__{} = config) do
     tls =
@@ -298,9 +306,12 @@ defmodule Roomtone.Config do
         }
       end
 
-    bind = config.turn_port && Network.format(config.udp_bind, config.turn_port)
-    %{bind: bind, tls: tls, secret: built_in_turn_secret(config)}
+    %{bind: turn_bind(config), tls: tls, secret: built_in_turn_secret(config)}
   end
+
+  defp turn_bind(%{turn_port: nil, turn_inner: nil}), do: nil
+  defp turn_bind(%{turn_port: nil, turn_inner: {ip, port}}), do: Network.format(ip, port)
+  defp turn_bind(config), do: Network.format(config.udp_bind, config.turn_port)
 
   @doc "The secret from which credentials for the built-in TURN server are made."
   @spec built_in_turn_secret(t) :: String.t()
@@ -430,6 +441,10 @@ defmodule Roomtone.Config do
         else: {:error, "(TURN_TLS_PORT) needs a certificate and its key: HTTPS_CERT_FILE and HTTPS_KEY_FILE"}
     end
   end
+
+  defp turn_inner(nil), do: {:ok, nil}
+  defp turn_inner({ip, port} = inner) when is_tuple(ip) and port in 1..65_535, do: {:ok, inner}
+  defp turn_inner(_other), do: {:error, "takes an address and a port, such as {{127, 0, 0, 1}, 3478}"}
 
   # Without TLS these are the web's alone, which looks at them itself.
   defp turn_file(env, key, variable) do

@@ -2,7 +2,7 @@ defmodule Roomtone.Turn do
   @moduledoc """
   TURN servers for people whose network lets neither UDP nor TCP through to the media ports.
 
-  The built-in one (`TURN_PORT`, UDP and TCP, and `TURN_TLS_PORT`) relays to this server's own media ports and nowhere else. Others, such as coturn with
+  The built-in one (`TURN_PORT`, UDP and TCP, `TURN_TLS_PORT`, and the port of HTTPS) relays to this server's own media ports and nowhere else. Others, such as coturn with
   `use-auth-secret`, are named by `TURN_URLS` and `TURN_SECRET`. Credentials are limited in time
   and made from a secret that both sides know (draft-uberti-behave-turn-rest): the username is `<expiry>:<person>`, the password the
   base64 of an HMAC-SHA1 over it. So a TURN server tells nobody's credentials from a database, and quotas count by person.
@@ -51,7 +51,8 @@ defmodule Roomtone.Turn do
         "turn:#{host}:#{port}?transport=#{transport}"
       end
 
-    tls = for port <- List.wrap(config.turn_tls_port), host <- named, do: "turns:#{host}:#{port}?transport=tcp"
+    tls_ports = List.wrap(config.turn_tls_port || config.turn_https_port)
+    tls = for port <- tls_ports, host <- named, do: "turns:#{host}:#{port}?transport=tcp"
     plain ++ tls
   end
 

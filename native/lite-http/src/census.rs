@@ -211,7 +211,7 @@ impl Drop for Seat {
 }
 
 /// One household: an IPv4 address, or an IPv6 /64, since a client has all addresses of that.
-fn group(address: IpAddr) -> IpAddr {
+pub fn group(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from(u128::from(ip) & !u128::from(u64::MAX))),
         v4 => v4,

@@ -25,6 +25,7 @@ mod nif;
 mod notify;
 mod outgoing;
 mod redirect;
+mod relay;
 mod runtime;
 mod shared;
 mod tls;

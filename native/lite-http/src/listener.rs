@@ -18,7 +18,7 @@ use crate::connection::{self, ConnectionHandle};
 use crate::guard::WriteGuard;
 use crate::limits::Limits;
 use crate::shared::{Control, Shared};
-use crate::{notify, redirect, tls};
+use crate::{notify, redirect, relay, tls};
 
 mod atoms {
     rustler::atoms! { lite_connection }
@@ -61,14 +61,24 @@ struct Port {
     limits: Limits,
     owner: LocalPid,
     tls: Option<TlsAcceptor>,
+    turn: Option<SocketAddr>,
     control: watch::Receiver<Control>,
 }
 
-/// Binds `address`, and from then on sends connections to `owner`; with `tls`, once they have shaken hands.
+/// A connection that has shaken hands, by what its client speaks.
+enum Secured {
+    Http(TlsStream<TcpStream>),
+    /// For the TURN server at this address.
+    Turn(TlsStream<TcpStream>, SocketAddr),
+}
+
+/// Binds `address`, and from then on sends connections to `owner`; with `tls`, once they have shaken hands. Of these, the ones that
+/// speak STUN go to the TURN server at `turn`.
 pub fn listen(
     address: SocketAddr,
     limits: Limits,
     tls: Option<TlsAcceptor>,
+    turn: Option<SocketAddr>,
     owner: LocalPid,
 ) -> io::Result<(ListenerHandle, SocketAddr)> {
     let runtime = crate::runtime::handle()?;
@@ -87,6 +97,7 @@ pub fn listen(
         limits,
         owner,
         tls,
+        turn,
         control: receiver,
     };
     runtime.spawn(accept(listener, port));
@@ -136,15 +147,17 @@ async fn welcome(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, port: Arc
                 shaken = shake_hands(stream, acceptor, &port) => shaken,
                 () = seat.evicted() => None,
             };
-            if let Some(stream) = shaken {
-                serve(stream, peer, seat, &port).await;
+            match shaken {
+                Some(Secured::Http(stream)) => serve(stream, peer, seat, &port).await,
+                Some(Secured::Turn(stream, turn)) => hand_on(stream, peer, turn, &seat, &port).await,
+                None => {}
             }
         }
     }
 }
 
 /// TLS on a connection, for which a client has as long as for the head of a request. One that speaks plain HTTP is told where to go.
-async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> Option<TlsStream<TcpStream>> {
+async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> Option<Secured> {
     let mut control = port.control.clone();
     let shaking = async {
         let mut first = [0];
@@ -154,7 +167,10 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> 
             return None;
         }
         match acceptor.accept(stream).await {
-            Ok(stream) => Some(stream),
+            Ok(mut stream) => match port.turn {
+                Some(turn) if relay::speaks_stun(&mut stream).await => Some(Secured::Turn(stream, turn)),
+                _ => Some(Secured::Http(stream)),
+            },
             // Scanners, and browsers that don't trust the certificate (yet).
             Err(error) => {
                 log::debug!("TLS handshake: {error}");
@@ -166,6 +182,22 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> 
         shaken = timeout(port.limits.head_timeout(), shaking) => shaken.ok().flatten(),
         // Any other command ends the wait: no exchange is under way here.
         _ = control.wait_for(|control| *control != Control::Run) => None,
+    }
+}
+
+/// Hands a connection to the TURN server, and carries its bytes to its end.
+async fn hand_on(stream: TlsStream<TcpStream>, peer: SocketAddr, turn: SocketAddr, seat: &Seat, port: &Port) {
+    // A call makes way for nobody, and goes on while the pages' requests end.
+    seat.busy();
+    let mut control = port.control.clone();
+    let stream = WriteGuard::new(stream, port.limits.write_timeout());
+    tokio::select! {
+        relayed = relay::relay(stream, peer.ip(), turn) => {
+            if let Err(error) = relayed {
+                log::debug!("TURN on the port of HTTPS: {error}");
+            }
+        }
+        _ = control.wait_for(|control| *control == Control::Abort) => {}
     }
 }
 

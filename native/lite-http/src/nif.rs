@@ -34,8 +34,15 @@ const PIECE_TIMEOUT: Duration = Duration::from_secs(120);
 type Identity<'a> = Option<(Binary<'a>, Binary<'a>)>;
 
 #[rustler::nif]
-fn listen<'a>(env: Env<'a>, ip: &str, port: u16, limits: Limits, identity: Identity<'a>) -> NifResult<Term<'a>> {
-    let Ok(ip) = ip.parse::<IpAddr>() else {
+fn listen<'a>(
+    env: Env<'a>,
+    ip: &str,
+    port: u16,
+    limits: Limits,
+    identity: Identity<'a>,
+    turn: Option<&str>,
+) -> NifResult<Term<'a>> {
+    let (Ok(ip), Ok(turn)) = (ip.parse::<IpAddr>(), turn.map(str::parse::<SocketAddr>).transpose()) else {
         return Ok((atoms::error(), atoms::invalid_address()).encode(env));
     };
     let tls = match identity
@@ -46,7 +53,7 @@ fn listen<'a>(env: Env<'a>, ip: &str, port: u16, limits: Limits, identity: Ident
         Err(words) => return Ok((atoms::error(), words).encode(env)),
     };
     let owner = env.pid();
-    match listener::listen(SocketAddr::new(ip, port), limits, tls, owner) {
+    match listener::listen(SocketAddr::new(ip, port), limits, tls, turn, owner) {
         Ok((handle, bound)) => {
             let handle = ResourceArc::new(handle);
             if handle.monitor(Some(env), &owner).is_none() {

@@ -14,6 +14,8 @@ mod handshake;
 mod outgoing;
 #[path = "../src/redirect.rs"]
 mod redirect;
+#[path = "../src/relay.rs"]
+mod relay;
 #[path = "../src/tls.rs"]
 mod tls;
 

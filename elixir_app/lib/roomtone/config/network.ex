@@ -78,4 +78,30 @@ defmodule Roomtone.Config.Network do
   defp wanted?({0, 0, 0, 0, 0, 0, 0, _}, _ipv6?), do: false
   # A link-local address needs an interface name, which a candidate can't carry.
   defp wanted?({first, _, _, _, _, _, _, _}, ipv6?), do: ipv6? and Bitwise.band(first, 0xFFC0) != 0xFE80
+
+  @doc """
+  Where a server on this machine reaches the TURN server of its engine: on `TURN_PORT`, if that is set, and else on a port of the
+  loopback that is free now.
+
+      iex> Roomtone.Config.Network.inner_turn("3478", "::")
+      {{127, 0, 0, 1}, 3478}
+      iex> Roomtone.Config.Network.inner_turn("3478", "192.0.2.7")
+      {{192, 0, 2, 7}, 3478}
+  """
+  @spec inner_turn(String.t() | nil, String.t() | nil) :: {:inet.ip_address(), :inet.port_number()}
+  def inner_turn(turn_port, udp_bind) do
+    with {port, ""} when port in 1..65_535 <- Integer.parse(turn_port || ""),
+         {:ok, ip} <- :inet.parse_address(to_charlist(udp_bind || "::")) do
+      {if(ip in [{0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}], do: {127, 0, 0, 1}, else: ip), port}
+    else
+      _off -> {{127, 0, 0, 1}, free_port()}
+    end
+  end
+
+  defp free_port do
+    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(socket)
+    :ok = :gen_tcp.close(socket)
+    port
+  end
 end

@@ -5,11 +5,14 @@ defmodule PhoenixLite.Listening do
   Both take `:ip` and `:port`. `:https` also needs `:certfile` and `:keyfile` (PEM; a relative path starts at
   the folder of the application, as in Phoenix) and `cipher_suite: :strong`, which is TLS 1.3 in Phoenix too.
   An endpoint with neither has HTTP on port 4000.
+
+  `:turn` of `:https`, `{ip, port}`, is a TURN server of this machine: a connection that speaks STUN (RFC 8489) where a request of
+  HTTP would begin is handed on to it, so that TURN over TLS needs no port of its own.
   """
 
   # Options of Bandit are accepted and have no effect. Any other unknown option raises.
   @bandit [:thousand_island_options, :http_options, :http_1_options, :http_2_options, :websocket_options, :otp_app]
-  @takes [http: [:ip, :port], https: [:ip, :port, :certfile, :keyfile, :cipher_suite]]
+  @takes [http: [:ip, :port], https: [:ip, :port, :certfile, :keyfile, :cipher_suite, :turn]]
 
   @doc "Raises for an option that the server doesn't have."
   @spec check!(module(), keyword()) :: :ok
@@ -54,6 +57,7 @@ defmodule PhoenixLite.Listening do
         ip: Keyword.get(options, :ip, {0, 0, 0, 0}),
         port: port(Keyword.get(options, :port, if(scheme == :https, do: 4040, else: 4000))),
         drain: options |> Keyword.get(:thousand_island_options, []) |> Keyword.get(:shutdown_timeout, 15_000),
+        turn: options[:turn],
         files: if(scheme == :https, do: {file(options, :certfile, config), file(options, :keyfile, config)})
       }
 

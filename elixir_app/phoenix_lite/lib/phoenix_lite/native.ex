@@ -31,11 +31,12 @@ defmodule PhoenixLite.Native do
 
   @doc """
   Listens; the calling process is the owner. `limits` are those of `PhoenixLite.Limits.listener/1`. With
-  `identity`, certificates and key as PEM, the server speaks TLS.
+  `identity`, certificates and key as PEM, the server speaks TLS, and hands connections that speak STUN
+  within it on to the TURN server at `turn`, an address and a port.
   """
-  @spec listen(String.t(), :inet.port_number(), map(), nil | {binary(), binary()}) ::
+  @spec listen(String.t(), :inet.port_number(), map(), nil | {binary(), binary()}, nil | String.t()) ::
           {:ok, listener(), :inet.port_number()} | {:error, term()}
-  def listen(_ip, _port, _limits, _identity), do: :erlang.nif_error(:not_loaded)
+  def listen(_ip, _port, _limits, _identity, _turn), do: :erlang.nif_error(:not_loaded)
 
   @doc "Accepts no more; idle connections close."
   @spec drain(listener()) :: :ok

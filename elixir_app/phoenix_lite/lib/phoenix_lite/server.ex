@@ -65,8 +65,12 @@ defmodule PhoenixLite.Listener do
   end
 
   defp listen(config, identity) do
-    PhoenixLite.Native.listen(text(config.ip), config.port, PhoenixLite.Limits.listener(config.endpoint), identity)
+    limits = PhoenixLite.Limits.listener(config.endpoint)
+    PhoenixLite.Native.listen(text(config.ip), config.port, limits, identity, turn(config.turn))
   end
+
+  defp turn(nil), do: nil
+  defp turn({ip, port}), do: "#{host(ip)}:#{port}"
 
   defp text(ip), do: ip |> :inet.ntoa() |> List.to_string()
   # As before a port.

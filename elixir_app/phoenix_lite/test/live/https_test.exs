@@ -83,6 +83,28 @@ defmodule PhoenixLite.HttpsTest do
     assert {:ok, "HTTP/1.1 101 " <> _} = :ssl.recv(socket, 0, 15_000)
   end
 
+  test "a client that speaks STUN within TLS is handed on to the TURN server", %{files: files} do
+    {:ok, turn} = :gen_tcp.listen(0, [:binary, active: false, ip: {127, 0, 0, 1}])
+    {:ok, inner} = :inet.port(turn)
+    port = start!(files ++ [turn: {{127, 0, 0, 1}, inner}])
+    binding = <<0x0001::16, 0::16, 0x2112A442::32, 7::96>>
+    {:ok, client} = connect(port)
+    :ok = :ssl.send(client, binding)
+    {:ok, server} = :gen_tcp.accept(turn, 15_000)
+    assert {:ok, ^binding} = :gen_tcp.recv(server, 20, 15_000)
+    :ok = :gen_tcp.send(server, "an answer")
+    assert {:ok, "an answer"} = :ssl.recv(client, 9, 15_000)
+    # Each ends with the other.
+    :ok = :gen_tcp.close(server)
+    assert {:error, :closed} = :ssl.recv(client, 0, 15_000)
+    # Others speak HTTP as ever, and a TURN server that is gone costs its own clients only.
+    :ok = :gen_tcp.close(turn)
+    {:ok, client} = connect(port)
+    :ok = :ssl.send(client, binding)
+    assert {:error, :closed} = :ssl.recv(client, 0, 15_000)
+    assert "HTTP/1.1 200 OK" <> _ = get(port, "/api/scheme")
+  end
+
   test "a request in plain HTTP is redirected to the same page by HTTPS", %{files: files} do
     port = start!(files)
     socket = Raw.connect(port)
