@@ -85,7 +85,7 @@ impl World {
     }
 
     fn message(&mut self, method: Method, attributes: Attributes<'_>) -> Message {
-        self.transactions += 1;
+        self.transactions = self.transactions.wrapping_add(1);
         let mut all: Attributes<'_> = vec![
             Box::new(TransactionId([self.transactions; 12])),
             Box::new(MessageType::new(method, CLASS_REQUEST)),
@@ -446,6 +446,68 @@ fn quotas_hold_and_are_given_back() {
         486,
         "of one network"
     );
+}
+
+#[global_allocator]
+static ALLOCATOR: counting_alloc::CountingAlloc = counting_alloc::CountingAlloc;
+
+#[test]
+fn floods_take_no_memory_beyond_the_quotas() {
+    const FLAT: isize = 64 * 1024;
+    let mut world = World::with(|config| {
+        config.max_allocations = 500;
+        config.max_per_user = 40;
+        config.max_per_address = 400;
+    });
+    // Of ten addresses and a hundred people.
+    let clients: Vec<(&'static str, &'static str)> = (0..3000)
+        .map(|n| {
+            let client: &str = format!("203.0.113.{}:{}", n % 10, 1024 + n).leak();
+            let username: &str = format!("1700000600:p{}", n % 100).leak();
+            (client, username)
+        })
+        .collect();
+    let mut live = Vec::new();
+    for round in 0..3 {
+        for (client, username) in &clients {
+            let caller = world.caller(client, username);
+            let answer = code(&world.ask(&caller, METHOD_ALLOCATE, vec![udp()]));
+            assert!([0, 437, 486, 508].contains(&answer), "{answer} in round {round}");
+        }
+        assert_eq!(world.server.stats().allocations, 500);
+        live.push(counting_alloc::live_bytes());
+    }
+    assert!(live[2] - live[0] < FLAT, "allocations by the thousand: {live:?}");
+
+    // Strangers without credentials, and with forged ones.
+    let before = counting_alloc::live_bytes();
+    for (client, username) in &clients {
+        let mut caller = world.caller(client, username);
+        caller.nonce.replace_range(..1, "!");
+        assert!([401, 438].contains(&code(&world.ask(&caller, METHOD_ALLOCATE, vec![udp()]))));
+    }
+    let grown = counting_alloc::live_bytes() - before;
+    assert!(grown < FLAT, "strangers: {grown} bytes");
+
+    // One client that binds every channel there is, and floods all of them.
+    let mut world = World::new();
+    let ada = world.allocated(HOME, ADA);
+    let before = counting_alloc::live_bytes();
+    let bound = (0x4000..=0x4fff).filter(|number| {
+        let attributes: Attributes<'_> = vec![Box::new(ChannelNumber(*number)), peer(PEERS[0])];
+        code(&world.ask(&ada, METHOD_CHANNEL_BIND, attributes)) == 0
+    });
+    assert_eq!(bound.count(), 1, "a peer has one channel");
+    let mut carried = 0;
+    for n in 0..20_000u16 {
+        let [high, low] = (0x4000 | n & 0x0fff).to_be_bytes();
+        let mut data = [high, low, 0, 4, 0x80, 1, 2, 3];
+        carried += usize::from(world.server.handle_packet(world.now, addr(HOME), &mut data).is_some());
+        assert!(world.server.poll_transmit().is_none());
+    }
+    assert_eq!(carried, 5, "on the channel that is bound");
+    let grown = counting_alloc::live_bytes() - before;
+    assert!(grown < FLAT, "channels: {grown} bytes");
 }
 
 proptest! {
