@@ -107,28 +107,35 @@ for (const protocol of ["tcp", "udp"]) {
   });
 }
 
-test("a network that lets out HTTPS and port 443, both by TCP: the built-in TURN server over TLS", { skip }, async () => {
-  const network = new Network();
-  const host = network.server.ipv4;
-  const files = join(TMP, network.name);
-  const { status, stdout, stderr } = spawnSync("mix", ["roomtone.cert", "--directory", files, "--quiet"], {
-    cwd: ROOT,
-    env: { ROOMTONE_CARGO_PROFILE: "dev", ...process.env, MIX_ENV: "dev", PHX_HOST: host },
-    encoding: "utf8",
+for (const [what, settings] of [
+  ["nothing but port 443 by TCP: pages and TURN over TLS, on that one port", async () => ({ HTTPS_PORT: "443" })],
+  [
+    "HTTPS and port 443, both by TCP: the built-in TURN server over TLS on a port of its own",
+    async () => ({ HTTPS_PORT: String(await freeTcpPort()), TURN_TLS_PORT: "443" }),
+  ],
+]) {
+  test(`a network that lets out ${what}`, { skip }, async () => {
+    const network = new Network();
+    const host = network.server.ipv4;
+    const files = join(TMP, network.name);
+    const { status, stdout, stderr } = spawnSync("mix", ["roomtone.cert", "--directory", files, "--quiet"], {
+      cwd: ROOT,
+      env: { ROOMTONE_CARGO_PROFILE: "dev", ...process.env, MIX_ENV: "dev", PHX_HOST: host },
+      encoding: "utf8",
+    });
+    assert.equal(status, 0, stdout + stderr);
+    const check = async (ada) => {
+      const { local, relayProtocol } = await selected(ada);
+      assert.deepEqual({ local, relayProtocol }, { local: "relay", relayProtocol: "tls" });
+    };
+    await call(network, host, (port) => [`tcp dport { ${port}, 443 } accept`], check, {
+      HTTPS_CERT_FILE: join(files, "certificate.pem"),
+      HTTPS_KEY_FILE: join(files, "key.pem"),
+      PHX_HOST: host,
+      ...(await settings()),
+    });
   });
-  assert.equal(status, 0, stdout + stderr);
-  const check = async (ada) => {
-    const { local, relayProtocol } = await selected(ada);
-    assert.deepEqual({ local, relayProtocol }, { local: "relay", relayProtocol: "tls" });
-  };
-  await call(network, host, (port) => [`tcp dport { ${port}, 443 } accept`], check, {
-    HTTPS_PORT: String(await freeTcpPort()),
-    HTTPS_CERT_FILE: join(files, "certificate.pem"),
-    HTTPS_KEY_FILE: join(files, "key.pem"),
-    PHX_HOST: host,
-    TURN_TLS_PORT: "443",
-  });
-});
+}
 
 // ---- A TURN server of others: coturn ----------------------------------------------------------------------------------
 
