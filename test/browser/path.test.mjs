@@ -1,6 +1,7 @@
-// Roomtone under a path of a host that has other things, behind Debian's nginx.
+// Roomtone under a path of a host that has other things, behind Debian's nginx and haproxy.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import { haproxy, noHaproxy } from "./support/haproxy.mjs";
 import { nginx, noNginx } from "./support/nginx.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
@@ -9,7 +10,7 @@ const TONES = [500, 800];
 let server, browser, ada, ben;
 
 before(async () => {
-  if (noNginx) return;
+  if (noNginx && noHaproxy) return;
   [server, browser] = await together(Server.start("path", { PHX_PATH: "/voice", TRUSTED_PROXIES: "127.0.0.1" }), openBrowser());
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
 });
@@ -20,12 +21,13 @@ after(async () => {
   await server?.kill();
 });
 
-for (const [manner, takesAway] of [
-  ["passes on", false],
-  ["takes away", true],
+for (const [manner, skip, open] of [
+  ["nginx passes on", noNginx, () => nginx({ "/voice": server.port })],
+  ["nginx takes away", noNginx, () => nginx({ "/voice": server.port }, { takesAway: true })],
+  ["haproxy passes on", noHaproxy, () => haproxy({ "/voice": server.port })],
 ]) {
-  test(`nginx ${manner} the path: two people meet under it and ask for nothing outside`, { skip: noNginx }, async () => {
-    const front = await nginx({ "/voice": server.port }, { takesAway });
+  test(`${manner} the path: two people meet under it and ask for nothing outside`, { skip }, async () => {
+    const front = await open();
     try {
       await meet(front);
     } finally {
