@@ -50,7 +50,7 @@ defmodule Roomtone.Demo.Script do
 
   @doc "How long the conversation takes, in milliseconds, with the pause after it."
   @spec duration([line]) :: pos_integer
-  def duration(lines), do: @pause_ms + (lines |> Enum.map(&(&1.at + &1.ms)) |> Enum.max())
+  def duration(lines), do: @pause_ms + round(lines |> Enum.map(&(&1.at + &1.ms)) |> Enum.max())
 
   @doc "The speech of a line: mono PCM at 48 kHz."
   @spec pcm(line) :: Audio.pcm()
