@@ -10,6 +10,7 @@ import { spawn } from "node:child_process";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { noNetworks } from "./support/network.mjs";
 import { compile } from "./support/server.mjs";
 
 /** Methods of a person that judge sound closely. */
@@ -22,10 +23,21 @@ const files = readdirSync(folder)
   .sort();
 const running = new Set();
 
+/**
+ * A file that makes networks runs in a network namespace of its own, where that is possible: a browser of another file would notice its
+ * interfaces come and go, and break off what it loads (`net::ERR_NETWORK_CHANGED`).
+ */
+function command(file) {
+  const node = [process.execPath, "--test", "--test-timeout=600000", file];
+  if (noNetworks() !== false || !readFileSync(join(folder, file), "utf8").includes("support/network.mjs")) return node;
+  return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", ...node];
+}
+
 /** @returns {Promise<boolean>} whether all tests of the file passed */
 async function passes(file) {
   const began = Date.now();
-  const child = spawn(process.execPath, ["--test", "--test-timeout=600000", file], { cwd: folder, stdio: ["inherit", "pipe", "pipe"] });
+  const [program, ...args] = command(file);
+  const child = spawn(program, args, { cwd: folder, stdio: ["inherit", "pipe", "pipe"] });
   running.add(child);
   const output = [];
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (data) => output.push(data));
