@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { isDeepStrictEqual } from "node:util";
 import { violations } from "./support/axe.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
@@ -26,7 +27,8 @@ after(async () => {
 async function place(positions) {
   const text = Object.entries(positions).map(([name, [x, y]]) => `"${name}" => %{x: ${x}, y: 0, z: ${y}}`);
   await server.run(`:ok = Roomtone.put_positions("${ROOM}", %{${text.join(", ")}})`);
-  for (const [name, at] of Object.entries(positions)) await isAt(ada, name, ([x, y]) => Math.hypot(x - at[0], y - at[1]) < 0.1);
+  for (const [name, at] of Object.entries(positions))
+    for (const person of [ada, ben]) await isAt(person, name, ([x, y]) => Math.hypot(x - at[0], y - at[1]) < 0.1);
 }
 
 /** Where a page shows a person. */
@@ -45,6 +47,18 @@ async function isAt(person, name, fits) {
     await sleep(50);
   } while (Date.now() < deadline);
   assert.fail(`${name} is at ${found} on the page of ${person.name}`);
+}
+
+/** Waits until somebody who was walking has come to rest, for themselves and for the other. */
+async function stands({ name }) {
+  const deadline = Date.now() + PATIENCE_MS;
+  let [before, now] = [null, null];
+  do {
+    [before, now] = [now, await Promise.all([ada, ben].map((person) => shown(person, name)))];
+    if (isDeepStrictEqual(before, now)) return;
+    await sleep(400);
+  } while (Date.now() < deadline);
+  assert.fail(`${name} walks on: ${now}`);
 }
 
 test("the form makes a room with a plan, and each page shows both people on it", async () => {
@@ -79,6 +93,7 @@ test("arrow keys and W A S D walk, and a wall stops one", async () => {
   await ada.page.keyboard.down("ArrowRight");
   await isAt(ben, "Ada", ([x]) => x > 16);
   await ada.page.keyboard.up("ArrowRight");
+  await stands(ada);
   // On a slow machine the key was down long enough to walk past the library.
   await place({ Ada: [16, 8] });
   await ada.page.keyboard.down("w");

@@ -70,6 +70,7 @@ class MapView {
   #sentAt = 0;
   #sending = false;
   /** @type {Point | null} */ #told = null;
+  /** Where the server has me, told since my last step and not yet shown. @type {Point | null} */ #heard = null;
   #spot = "";
 
   /** @param {HTMLElement} element */
@@ -150,8 +151,9 @@ class MapView {
     if (!this.#map) return;
     for (const [id, at] of Object.entries(positions)) {
       if (at === null) this.#remove(id);
-      // My own steps since then are on their way there: I am where my page has me, unless somebody else moved me.
       else if (id !== this.#me || !this.#here || (this.#told === null && !this.#walking)) this.#put(id, at);
+      // My own steps since then are on their way there: I am where my page has me. Once they have arrived, I am where the server has me.
+      else this.#heard = at;
     }
     this.#drawList();
     this.#run();
@@ -281,18 +283,19 @@ class MapView {
     const here = this.#here;
     if (!here || this.#sending || now - this.#sentAt < SEND_MS || !call.room) return;
     if (this.#told && distance(this.#told, here) < 0.01) {
-      if (!this.#walking) this.#told = null;
+      if (!this.#walking) this.#arrived();
       return;
     }
     if (!this.#walking && this.#told === null) return;
     this.#sentAt = now;
     this.#sending = true;
     this.#told = here;
+    this.#heard = null;
     try {
       const { x, y, back } = await call.room.walk(here[0], here[1]);
       if (back) {
         this.#stop();
-        this.#told = null;
+        [this.#told, this.#heard] = [null, null];
         this.#put(this.#me, [x, y]);
         announce("You can't go there.");
       }
@@ -301,6 +304,13 @@ class MapView {
     } finally {
       this.#sending = false;
     }
+  }
+
+  /** The server knows my last step; somebody may have moved me since. */
+  #arrived() {
+    this.#told = null;
+    if (this.#heard) this.#put(this.#me, this.#heard);
+    this.#heard = null;
   }
 
   // ---- Drawing -------------------------------------------------------------------------------------------------------------
