@@ -43,6 +43,13 @@ async function arrive(name, tone) {
 const open = (person) =>
   person.page.evaluate(() => globalThis.microphones.some((track) => track.enabled && track.readyState === "live"));
 
+/** For whoever has to find out why one is open. */
+const told = (person) =>
+  person.page.evaluate(() => {
+    const tracks = globalThis.microphones.map(({ enabled, readyState }) => `${enabled ? "enabled" : "shut"}, ${readyState}`);
+    return `page of ${Math.round(performance.now())} ms by ${performance.getEntriesByType("navigation")[0]?.type}, microphones: ${tracks.join("; ")}`;
+  });
+
 const asked = (person) => person.page.evaluate(() => globalThis.microphones.length);
 
 /** Ann makes a stage with a passcode; Bob enters with it, and is in the audience. */
@@ -111,7 +118,7 @@ for (const [what, between] of [
     await restart("kill -9", between);
     for (const person of [ann, bob]) {
       await person.page.locator('[data-problem="room_ended"]').getByText("This room has ended.").waitFor({ timeout: 40_000 });
-      assert.equal(await open(person), false);
+      if (await open(person)) assert.fail(`${person.name}: ${await told(person)}`);
     }
     // Somebody else may open a room of this name, as of any: it is another one, and empty.
     const cat = await arrive("Cat", TONES[2]);
