@@ -28,7 +28,7 @@ defmodule Roomtone.DemoTest do
       end
     end
 
-    test "has somebody who says something while another talks, and no line over its own speaker's" do
+    test "lets people talk at the same time, but nobody over themselves" do
       {:ok, lines} = Script.load()
       pairs = Enum.zip(lines, tl(lines))
       assert Enum.any?(pairs, fn {one, next} -> next.at < one.at + one.ms end)

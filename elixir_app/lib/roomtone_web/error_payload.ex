@@ -47,6 +47,26 @@ defmodule RoomtoneWeb.ErrorPayload do
 
   def retry_after(conn, %__MODULE__{}), do: conn
 
+  @doc """
+  Answers a request of a program with an error as JSON. A 401 names the realm for which a bearer token
+  is needed (RFC 6750, section 3).
+  """
+  @spec refuse(Plug.Conn.t(), term, String.t()) :: Plug.Conn.t()
+  def refuse(conn, reason, realm) do
+    error = new(reason)
+
+    conn
+    |> retry_after(error)
+    |> challenge(error.status, realm)
+    |> Plug.Conn.put_status(error.status)
+    |> Phoenix.Controller.json(payload(error))
+  end
+
+  defp challenge(conn, 401, realm),
+    do: Plug.Conn.put_resp_header(conn, "www-authenticate", ~s(Bearer realm="#{realm}"))
+
+  defp challenge(conn, _status, _realm), do: conn
+
   defp wait({:slow_down, seconds}, _status), do: seconds
   defp wait(:not_live, _status), do: @not_live_seconds
   defp wait(_error, status) when status in [429, 503], do: @retry_after_seconds

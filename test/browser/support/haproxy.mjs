@@ -1,9 +1,9 @@
 // Debian's haproxy in front of servers, each under a path of one host.
-import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { standInFront } from "./proxy.mjs";
 import { freeTcpPort } from "./server.mjs";
 
 const PROGRAM = ["haproxy", "/usr/sbin/haproxy"].find((path) => !spawnSync(path, ["-v"]).error);
@@ -39,17 +39,5 @@ backend another
 ${paths.map(([, upstream], n) => `backend server${n}\n  server one 127.0.0.1:${upstream}`).join("\n")}
 `,
   );
-  const child = spawn(PROGRAM, ["-db", "-f", file], { stdio: "ignore" });
-  const url = `http://localhost:${port}`;
-  const close = async () => {
-    const gone = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
-    await gone;
-    rmSync(folder, { recursive: true, force: true });
-  };
-  for (let attempt = 0; !(await fetch(url).catch(() => null)); attempt += 1) {
-    if (attempt === 200 || child.exitCode !== null) throw (await close(), new Error("haproxy doesn't listen"));
-    await sleep(50);
-  }
-  return { url, close };
+  return await standInFront(PROGRAM, ["-db", "-f", file], { url: `http://localhost:${port}`, folder });
 }

@@ -1,9 +1,9 @@
 // Debian's nginx in front of servers, each under a path of one host.
-import { spawn, spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
+import { standInFront } from "./proxy.mjs";
 import { freeTcpPort, ROOT } from "./server.mjs";
 
 // The last is that of bin/setup --test.
@@ -48,17 +48,5 @@ export async function nginx(ports, { takesAway = false } = {}) {
       }
     }`,
   );
-  const child = spawn(PROGRAM, ["-c", join(folder, "nginx.conf"), "-e", join(folder, "error.log")], { stdio: "ignore" });
-  const url = `http://localhost:${port}`;
-  const close = async () => {
-    const gone = new Promise((resolve) => child.once("exit", resolve));
-    child.kill("SIGKILL");
-    await gone;
-    rmSync(folder, { recursive: true, force: true });
-  };
-  for (let attempt = 0; !(await fetch(url).catch(() => null)); attempt += 1) {
-    if (attempt === 200 || child.exitCode !== null) throw (await close(), new Error("nginx doesn't listen"));
-    await sleep(50);
-  }
-  return { url, close };
+  return await standInFront(PROGRAM, ["-c", join(folder, "nginx.conf"), "-e", join(folder, "error.log")], { url: `http://localhost:${port}`, folder });
 }

@@ -27,7 +27,7 @@ defmodule RoomtoneWeb.AgentController do
          :ok <- SocketBudget.seat(conn.remote_ip) do
       upgrade_adapter(conn, :websocket, {AgentSocket, {token, opts}, @socket})
     else
-      {:error, reason} -> refuse(conn, reason)
+      {:error, reason} -> ErrorPayload.refuse(conn, reason, "agents")
     end
   end
 
@@ -72,17 +72,4 @@ defmodule RoomtoneWeb.AgentController do
       _wrong -> {:error, {:invalid_option, key}}
     end
   end
-
-  defp refuse(conn, reason) do
-    error = ErrorPayload.new(reason)
-
-    conn
-    |> ErrorPayload.retry_after(error)
-    |> challenge(error.status)
-    |> put_status(error.status)
-    |> json(ErrorPayload.payload(error))
-  end
-
-  defp challenge(conn, 401), do: put_resp_header(conn, "www-authenticate", ~s(Bearer realm="agents"))
-  defp challenge(conn, _status), do: conn
 end

@@ -32,7 +32,7 @@ defmodule RoomtoneWeb.ListenController do
       |> send_chunked(200)
       |> listen(stream)
     else
-      {:error, reason} -> refuse(conn, reason)
+      {:error, reason} -> ErrorPayload.refuse(conn, reason, "listen")
     end
   end
 
@@ -94,17 +94,4 @@ defmodule RoomtoneWeb.ListenController do
     OggStream.close(stream)
     conn
   end
-
-  defp refuse(conn, reason) do
-    error = ErrorPayload.new(reason)
-
-    conn
-    |> ErrorPayload.retry_after(error)
-    |> challenge(error.status)
-    |> put_status(error.status)
-    |> json(ErrorPayload.payload(error))
-  end
-
-  defp challenge(conn, 401), do: put_resp_header(conn, "www-authenticate", ~s(Bearer realm="listen"))
-  defp challenge(conn, _status), do: conn
 end

@@ -22,7 +22,7 @@ defmodule RoomtoneWeb.PositionController do
          :ok <- Roomtone.put_positions(token.room, positions) do
       send_resp(conn, 204, "")
     else
-      {:error, reason} -> refuse(conn, reason)
+      {:error, reason} -> ErrorPayload.refuse(conn, reason, "positions")
     end
   end
 
@@ -45,17 +45,4 @@ defmodule RoomtoneWeb.PositionController do
   defp place(%{"facing" => facing} = at), do: at |> Map.delete("facing") |> place() |> Map.put(:facing, place(facing))
   defp place(%{} = at), do: for({key, value} <- at, axis = @axes[key], into: %{}, do: {axis, value})
   defp place(other), do: other
-
-  defp refuse(conn, reason) do
-    error = ErrorPayload.new(reason)
-
-    conn
-    |> ErrorPayload.retry_after(error)
-    |> challenge(error.status)
-    |> put_status(error.status)
-    |> json(ErrorPayload.payload(error))
-  end
-
-  defp challenge(conn, 401), do: put_resp_header(conn, "www-authenticate", ~s(Bearer realm="positions"))
-  defp challenge(conn, _status), do: conn
 end

@@ -31,18 +31,14 @@ defmodule RoomtoneWeb.OperateAccess do
   @spec metrics(Plug.Conn.t()) :: :ok | {:error, :token_needed | :not_local}
   def metrics(conn) do
     case Config.get().metrics_token do
-      nil -> if local?(conn), do: :ok, else: {:error, :not_local}
-      token -> if Secret.equal?(bearer(conn), token), do: :ok, else: {:error, :token_needed}
-    end
-  end
+      nil ->
+        if local?(conn), do: :ok, else: {:error, :not_local}
 
-  defp bearer(conn) do
-    with [header] <- get_req_header(conn, "authorization"),
-         [scheme, token] <- String.split(header, " ", parts: 2),
-         "bearer" <- String.downcase(scheme) do
-      String.trim(token)
-    else
-      _none -> nil
+      token ->
+        with {:ok, shown} <- RoomtoneWeb.Auth.bearer(conn),
+             true <- Secret.equal?(shown, token),
+             do: :ok,
+             else: (_ -> {:error, :token_needed})
     end
   end
 
