@@ -36,51 +36,51 @@ defmodule Mix.Tasks.Roomtone.Package do
     for problem <- problems, do: Mix.shell().error(problem)
     if problems != [], do: Mix.raise("the package isn't complete")
     if opts[:to], do: copy(files, opts[:to])
-    Mix.shell().info("#{length(files)} files, #{div(size(files), 1024)} KiB")
+    Mix.shell().info("#{length(files)} files, #{div(files |> Enum.map(&File.lstat!(&1).size) |> Enum.sum(), 1024)} KiB")
   end
 
   @doc "The files of the package, and everything that is wrong with it."
   @spec check(keyword) :: {[Path.t()], [String.t()]}
   def check(config) do
     package = config[:package] || []
-    patterns = package[:files] || []
-    files = files(patterns, package[:exclude_patterns] || [])
+    found = for pattern <- package[:files] || [], do: {pattern, found(pattern)}
+    infos = for {_pattern, infos} <- found, info <- infos, uniq: true, do: info
+    excluded = package[:exclude_patterns] || []
+    infos = Enum.reject(infos, fn {file, _info} -> Enum.any?(excluded, &(file =~ &1)) end) |> Enum.sort()
+    files = for {file, _info} <- infos, do: file
+    size = infos |> Enum.map(fn {_file, info} -> info.size end) |> Enum.sum()
 
     problems =
       metadata(config, package) ++
-        for(pattern <- patterns, files([pattern], []) == [], do: "nothing matches #{pattern}") ++
+        for({pattern, []} <- found, do: "nothing matches #{pattern}") ++
         for(file <- @needed, file not in files, do: "#{file} is left out") ++
         for(
           crate <- crates(),
           "#{crate}/Cargo.toml" not in files,
           do: "the crate #{crate} is left out: cargo needs all"
         ) ++
-        for(file <- files -- known(), do: "#{file} is ignored by git") ++
+        for(file <- files -- (known() || files), do: "#{file} is ignored by git") ++
         for(
-          file <- files,
+          {file, %{type: :symlink}} <- infos,
           link = link(file),
           link not in files and not folder?(link, files),
           do: "#{file} links to #{link}"
         ) ++
-        if(size(files) > @most_bytes, do: ["the package is larger than #{@most_bytes} bytes"], else: [])
+        if(size > @most_bytes, do: ["the package is larger than #{@most_bytes} bytes"], else: [])
 
     {files, problems}
   end
 
   # As `mix hex.build`: what a pattern matches, and all in it if that is a folder. Links stay links.
-  defp files(patterns, excluded) do
-    patterns
-    |> Enum.flat_map(&Path.wildcard/1)
-    |> Enum.flat_map(&all_in/1)
-    |> Enum.reject(fn file -> Enum.any?(excluded, &(file =~ &1)) end)
-    |> Enum.uniq()
-    |> Enum.sort()
-  end
+  defp found(pattern), do: pattern |> Path.wildcard() |> Enum.flat_map(&all_in/1)
 
+  # Raw, because a busy file server answers thousands of calls slowly.
   defp all_in(path) do
-    case File.lstat(path) do
-      {:ok, %{type: :directory}} -> path |> File.ls!() |> Enum.flat_map(&all_in(Path.join(path, &1)))
-      {:ok, _file_or_link} -> [path]
+    {:ok, info} = :file.read_link_info(path, [:raw, time: :posix])
+
+    case File.Stat.from_record(info) do
+      %{type: :directory} -> path |> File.ls!() |> Enum.flat_map(&all_in(Path.join(path, &1)))
+      file_or_link -> [{path, file_or_link}]
     end
   end
 
@@ -99,12 +99,12 @@ defmodule Mix.Tasks.Roomtone.Package do
     for [_, crate] <- Regex.scan(~r/"([^"]+)"/, members), do: crate
   end
 
-  # Where git isn't there, it ignores nothing.
+  # The files that git doesn't ignore; nil where git isn't there.
   defp known do
     case System.find_executable("git") &&
            System.cmd("git", ["ls-files", "-z", "--cached", "--others", "--exclude-standard"], stderr_to_stdout: true) do
       {paths, 0} -> String.split(paths, <<0>>, trim: true)
-      _no_repository -> files(Mix.Project.config()[:package][:files], [])
+      _no_repository -> nil
     end
   end
 
@@ -117,8 +117,6 @@ defmodule Mix.Tasks.Roomtone.Package do
   defp inside(path), do: path |> Path.expand() |> Path.relative_to(File.cwd!())
 
   defp folder?(path, files), do: Enum.any?(files, &String.starts_with?(&1, path <> "/"))
-
-  defp size(files), do: Enum.reduce(files, 0, fn file, sum -> sum + File.lstat!(file).size end)
 
   defp copy(files, folder) do
     File.rm_rf!(folder)
