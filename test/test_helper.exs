@@ -21,5 +21,5 @@ prometheus =
 
 System.at_exit(fn _status -> File.rm_rf!(Application.get_env(:roomtone, :data_dir)) end)
 
-# The machine may be busy; a wait still ends as soon as the message arrives.
-ExUnit.start(exclude: media ++ prometheus, assert_receive_timeout: 10_000)
+# The machine may be busy; a wait still ends as soon as the message arrives, and a test may take minutes.
+ExUnit.start(exclude: media ++ prometheus, assert_receive_timeout: 10_000, timeout: 300_000)
