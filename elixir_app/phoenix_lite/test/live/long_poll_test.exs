@@ -19,16 +19,20 @@ defmodule PhoenixLite.LongPollTest do
   defp post(url, messages), do: ask("POST", url, [], Enum.map_join(messages, "\n", &Jason.encode!/1))
   defp poll(url), do: for(json <- ask("GET", url)["messages"], do: Jason.decode!(json))
 
+  defp poll_until(url, count, messages \\ []) do
+    if length(messages) < count, do: poll_until(url, count, messages ++ poll(url)), else: messages
+  end
+
+  # On sockets with the usual window: one of 400 ms ends while a busy machine is between two requests.
   test "messages go in by POST and out by GET, in order" do
-    url = open()
+    url = open("/token", [{"x-phoenix-authtoken", "polls"}])
     join = ["1", "1", "room:polled", "phx_join", %{}]
 
     assert post(url, [join, ["1", "2", "room:polled", "count", %{}], ["1", "3", "room:polled", "count", %{}]]) == %{
              "status" => 200
            }
 
-    messages = Stream.repeatedly(fn -> poll(url) end) |> Enum.take(3) |> Enum.concat()
-    assert for([_, ref, _, _, _] <- messages, do: ref) == ["1", "2", "3"]
+    assert for([_, ref, _, _, _] <- poll_until(url, 3), do: ref) == ["1", "2", "3"]
   end
 
   test "a poll without messages ends with 204 after the window" do
@@ -62,7 +66,6 @@ defmodule PhoenixLite.LongPollTest do
   test "the token of the header X-Phoenix-AuthToken reaches connect/3" do
     url = open("/token", [{"x-phoenix-authtoken", "secret words"}])
     post(url, [["1", "1", "room:auth", "phx_join", %{}], ["1", "2", "room:auth", "info", %{}]])
-    messages = poll(url) ++ poll(url)
-    assert inspect(messages) =~ "secret words"
+    assert inspect(poll_until(url, 2)) =~ "secret words"
   end
 end
