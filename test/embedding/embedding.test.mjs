@@ -146,6 +146,7 @@ test("without what it remembered, nobody is put into another room of that name",
   for (const person of [ada, ben]) await person.page.locator('[data-problem="room_ended"]').waitFor({ timeout: 40_000 });
   await ada.page.getByRole("button", { name: "Open a new room" }).click();
   await widget(ada).waitFor();
+  await ada.page.locator("[data-participant]").first().waitFor();
   assert.equal(await ada.page.locator("[data-participant]").count(), 1);
 });
 

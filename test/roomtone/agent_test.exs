@@ -118,11 +118,9 @@ defmodule Roomtone.AgentTest do
     Roomtone.Agent.say(agent, s16(5_000), mark: :long)
     Roomtone.Agent.say(agent, s16(5_000), mark: :longer)
     assert_receive {:roomtone, ^room, {:speaking, "ear", true}}
-    begin = System.monotonic_time(:millisecond)
     speak(room, "ada", 1_000)
-    assert_receive {:said, :long, :interrupted}, 3_000
+    assert_receive {:said, :long, :interrupted}
     assert_receive {:said, :longer, :interrupted}
-    assert System.monotonic_time(:millisecond) - begin < 3_000
     # It can speak again.
     assert :ok = Roomtone.Agent.say(agent, s16(100), mark: :again)
     assert_receive {:said, :again, :played}
@@ -132,9 +130,9 @@ defmodule Roomtone.AgentTest do
     agent = come(room, barge_in: false)
     Roomtone.Agent.say(agent, s16(2_000), mark: :long)
     speak(room, "ada", 600)
-    assert_receive {:turn, %{speaker: "ada"}}, 5_000
+    assert_receive {:turn, %{speaker: "ada"}}
     refute_received {:said, :long, :interrupted}
-    assert_receive {:said, :long, :played}, 5_000
+    assert_receive {:said, :long, :played}
     Roomtone.Agent.say(agent, s16(2_000), mark: :other)
     assert :ok = Roomtone.Agent.interrupt(agent)
     assert_receive {:said, :other, :interrupted}
@@ -143,7 +141,7 @@ defmodule Roomtone.AgentTest do
   test "it hears no bots unless it is to, and too much to say is refused", %{room: room} do
     agent = come(room, hear: :people)
     speak(room, "ada", 400)
-    assert_receive {:roomtone, ^room, {:speaking, "ada", false}}, 3_000
+    assert_receive {:roomtone, ^room, {:speaking, "ada", false}}
     refute_received {:speaking, _who}
     answers = for _ <- 1..110, do: Roomtone.Agent.say(agent, s16(5_000))
     assert {:error, :busy} in answers

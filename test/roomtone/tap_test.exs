@@ -98,10 +98,16 @@ defmodule Roomtone.TapTest do
     assert Enum.map(batches, & &1.ms) == List.duplicate(40, 20)
     assert Enum.any?(batches, &tone?(&1.level))
     refute_received {:roomtone_tap, _tap, _message}
-    whole = Task.async(fn -> room |> Roomtone.tap_stream(:each) |> Enum.to_list() end)
-    Process.sleep(500)
+    test = self()
+
+    whole =
+      Task.async(fn ->
+        room |> Roomtone.tap_stream(:each) |> Stream.each(&send(test, {:batch, &1})) |> Enum.to_list()
+      end)
+
+    for _ <- 1..2, do: assert_receive({:batch, _})
     :ok = Roomtone.close_room(room)
-    assert length(Task.await(whole)) >= 2
+    assert length(Task.await(whole, 30_000)) >= 2
     assert_raise Roomtone.Tap.Error, ~r/room_not_found/, fn -> room |> Roomtone.tap_stream(:mix) |> Enum.take(1) end
   end
 

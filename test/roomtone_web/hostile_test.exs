@@ -82,7 +82,7 @@ defmodule RoomtoneWeb.HostileTest do
       end
 
     for from <- [{127, 0, 0, 1}, {127, 0, 0, 66}, {127, 0, 0, 7}] do
-      assert {200, _} = in_time(2_000, fn -> request(port, from, "GET", "/healthz") end)
+      assert {200, _} = in_time(5_000, fn -> request(port, from, "GET", "/healthz") end)
     end
 
     Enum.each(slow, &:gen_tcp.close/1)
@@ -109,7 +109,7 @@ defmodule RoomtoneWeb.HostileTest do
     end
   end
 
-  for {addresses, milliseconds} <- [{1, 2_000}, {50, 10_000}] do
+  for {addresses, milliseconds} <- [{1, 5_000}, {50, 15_000}] do
     test "joins by WHIP that never connect keep no room full, from #{addresses} addresses", %{
       port: port,
       canary: canary
@@ -151,7 +151,7 @@ defmodule RoomtoneWeb.HostileTest do
     assert {_, refused} = List.last(answers)
     assert refused =~ ~r/retry-after: \d+/i and refused =~ ~s("retry":true)
 
-    assert {201, _} = in_time(2_000, fn -> post.({127, 0, 0, 7}, token(room, "honest"), FakeNative.offer()) end)
+    assert {201, _} = in_time(5_000, fn -> post.({127, 0, 0, 7}, token(room, "honest"), FakeNative.offer()) end)
 
     assert eventually(fn -> present(room) == ["honest"] end)
   end
@@ -171,7 +171,7 @@ defmodule RoomtoneWeb.HostileTest do
       for _ <- 1..500, do: :gen_tcp.send(socket, frame(message))
       assert close_code(socket) == 1008
       # Of five hundred messages a few dozen were looked at.
-      assert (:erlang.statistics(:runtime) |> elem(0)) - cpu < 2_000
+      assert (:erlang.statistics(:runtime) |> elem(0)) - cpu < 4_000
     end
 
     undisturbed(canary)

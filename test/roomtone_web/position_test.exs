@@ -103,7 +103,7 @@ defmodule RoomtoneWeb.PositionTest do
 
       positions = Map.new(sockets, fn {name, _socket} -> {name, %{x: 15.0, y: 0, z: 10.0}} end)
       :ok = Roomtone.put_positions(room, positions)
-      assert_receive {:roomtone, ^room, {:positions, %{"P1" => {15.0, 10.0}, "P5" => {15.0, 10.0}}}}, 2_000
+      assert_receive {:roomtone, ^room, {:positions, %{"P1" => {15.0, 10.0}, "P5" => {15.0, 10.0}}}}
     end
 
     test "forgets the place of a person who leaves", %{room: room} do
