@@ -130,7 +130,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     let socket = UdpSocket::from(socket);
-    if address.is_ipv6() && address.ip().is_unspecified() {
+    if address.ip().is_unspecified() {
         // Without it the routes choose the address that answers leave by.
         let _ = pktinfo::tell_addresses(&socket);
     }

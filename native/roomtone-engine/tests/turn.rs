@@ -376,6 +376,30 @@ fn two_who_come_by_turn_hear_each_other_on_either_shard_and_when_their_room_move
     engine.stop();
 }
 
+/// A client's socket takes nothing from any other address than the one that it has asked.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_machine_with_several_addresses_answers_from_the_one_that_was_asked() {
+    for bind in ["0.0.0.0:0", "[::]:0"] {
+        let turn = TurnConfig {
+            bind: Some(bind.parse().unwrap()),
+            ..turn_config(&identity())
+        };
+        let (engine, events) = engine(turn);
+        let port = engine.turn_address().unwrap().port();
+        let kind = RoomKind::default();
+        engine.submit(1, Command::new(1, Action::Open { kind })).unwrap();
+        // All of 127.0.0.0/8 is this machine; by itself it would answer 127.0.0.1 from 127.0.0.1.
+        let [mut ada, mut ben] = [("ada", 2), ("ben", 3)].map(|(name, last)| {
+            let to = SocketAddr::from(([127, 0, 0, last], port));
+            Caller::join(&engine, &events, 1, last.into(), TurnClient::new(Wire::udp(to), name))
+        });
+        hear(&mut ada, &mut ben, 20);
+        hear(&mut ben, &mut ada, 20);
+        engine.stop();
+    }
+}
+
 #[test]
 fn nothing_else_can_be_reached_and_quotas_hold() {
     let (engine, _events) = engine(turn_config(&identity()));

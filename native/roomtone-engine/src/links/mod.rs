@@ -322,7 +322,7 @@ impl Links {
     fn next_id(&mut self) -> LinkId {
         loop {
             self.last = self.last.wrapping_add(1);
-            if self.last != turn::UDP && !turn::is_path(self.last) && !self.links.contains_key(&self.last) {
+            if !turn::is_udp(self.last) && !turn::is_path(self.last) && !self.links.contains_key(&self.last) {
                 return self.last;
             }
         }

@@ -16,9 +16,11 @@ use super::address::{LinkId, link_address, link_of};
 use super::tls_listener::{Secured, TlsListener};
 use crate::command::ShardIndex;
 use crate::config::TurnConfig;
+use crate::pktinfo;
 
-/// The number that stands for TURN over UDP among the numbers of connections.
-pub(super) const UDP: LinkId = 0;
+/// Numbers up to here stand for TURN over UDP among the numbers of connections: the number of the address of ours that a client asked, and
+/// one more; 0 if it isn't known.
+const LAST_UDP: LinkId = pktinfo::MOST;
 /// Numbers from here on are paths: an allocation (20 bits) and a peer (11 bits).
 const PATHS: LinkId = 1 << 31;
 const PEER_BITS: u32 = 11;
@@ -52,6 +54,10 @@ pub(super) struct Turn {
     /// The shard behind each peer.
     owners: Vec<ShardIndex>,
     socket: Option<UdpSocket>,
+    /// The same socket, for single datagrams.
+    plain_socket: Option<PlainSocket>,
+    /// It is an IPv4 socket.
+    ipv4: bool,
     /// Connections whose TLS handshake is done.
     secured: Option<Receiver<Secured>>,
     received: Box<[u8; DATAGRAM]>,
@@ -60,6 +66,11 @@ pub(super) struct Turn {
 
 /// Takes a datagram for the media path: its shard, and the path that it came by.
 pub(super) type Take<'t> = &'t mut dyn FnMut(ShardIndex, SocketAddr, &mut [u8]);
+
+/// Whether a number can't be a connection's, as it stands for TURN over UDP.
+pub(super) fn is_udp(id: LinkId) -> bool {
+    id <= LAST_UDP
+}
 
 /// Whether a number is that of a path through the TURN server.
 pub(super) fn is_path(id: LinkId) -> bool {
@@ -87,19 +98,23 @@ impl Turn {
             wall_clock: (now, SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
         })
         .map_err(io::Error::other)?;
-        let socket = match &parts.plain {
+        let (socket, plain_socket) = match &parts.plain {
             Some(plain) => {
                 let mut socket = UdpSocket::from_std(plain.udp.try_clone()?);
                 registry.register(&mut socket, token, Interest::READABLE)?;
-                Some(socket)
+                (Some(socket), Some(plain.udp.try_clone()?))
             }
-            None => None,
+            None => (None, None),
         };
         Ok(Turn {
             server,
             shard,
             owners: peers.iter().map(|(_, owner)| *owner).collect(),
             socket,
+            ipv4: plain_socket
+                .as_ref()
+                .is_some_and(|socket| socket.local_addr().is_ok_and(|address| address.is_ipv4())),
+            plain_socket,
             secured: parts.tls.as_ref().map(TlsListener::secured),
             received: Box::new([0; DATAGRAM]),
             wrapped: Vec::new(),
@@ -126,13 +141,14 @@ impl Turn {
         let mut received = std::mem::replace(&mut self.received, Box::new([0; DATAGRAM]));
         let mut more = true;
         for _ in 0..READ_BATCH {
-            let Some(socket) = &self.socket else {
+            let Some(socket) = &self.plain_socket else {
                 more = false;
                 break;
             };
-            match socket.recv_from(&mut received[..]) {
+            match pktinfo::receive(socket, &mut received[..]) {
                 Ok((length, from)) => {
-                    let client = link_address(from, self.shard, UDP);
+                    let ours = pktinfo::number_of(from).map_or(0, |number| number + 1);
+                    let client = link_address(from, self.shard, ours);
                     self.handle(client, &mut received[..length], take);
                     while let Some((client, response)) = self.server.poll_transmit() {
                         self.send_udp(client, &response);
@@ -182,14 +198,18 @@ impl Turn {
         &self.wrapped
     }
 
+    /// Sends to a client from the address of ours that it asked.
     pub(super) fn send_udp(&self, client: SocketAddr, data: &[u8]) -> bool {
-        let Some(socket) = &self.socket else {
+        let (Some(socket), Some((_, id))) = (&self.plain_socket, link_of(client)) else {
             return false;
         };
-        // On an IPv6 socket IPv4 addresses have their IPv6 form; on an IPv4 one their own.
-        let ipv6 = socket.local_addr().is_ok_and(|address| address.is_ipv6());
-        let ip = if ipv6 { client.ip() } else { client.ip().to_canonical() };
-        socket.send_to(data, SocketAddr::new(ip, client.port())).is_ok()
+        let to = match id.checked_sub(1) {
+            Some(number) => pktinfo::path(client.ip(), client.port(), number),
+            // On an IPv6 socket IPv4 addresses have their IPv6 form; on an IPv4 one their own.
+            None if self.ipv4 => SocketAddr::new(client.ip().to_canonical(), client.port()),
+            None => SocketAddr::new(client.ip(), client.port()),
+        };
+        pktinfo::send(socket, to, data).is_ok()
     }
 
     /// Whether a client may keep its connection.
@@ -206,6 +226,6 @@ impl Turn {
     }
 
     pub(super) fn is_over_udp(client: SocketAddr) -> bool {
-        link_of(client).is_some_and(|(_, id)| id == UDP)
+        link_of(client).is_some_and(|(_, id)| is_udp(id))
     }
 }
