@@ -155,17 +155,17 @@ fn stalls_of_every_length_are_recovered_from() {
     }
 }
 
-#[test]
-fn a_drifting_clock_is_followed_for_ten_minutes() {
+fn a_drifting_clock_is_followed_for(minutes: usize) {
     for ppm in [-300.0, 300.0] {
-        let packets = stream(&tone_packets(), 30_000, 960, ppm, 60_000, u32::MAX - 5_000_000);
+        let count = 3_000 * minutes;
+        let packets = stream(&tone_packets(), count, 960, ppm, 60_000, u32::MAX - 5_000_000);
         let mut playout = playout();
-        let heard = listen(&mut playout, packets, MS * 11, 29_980);
+        let heard = listen(&mut playout, packets, MS * 11, count - count / 1_500);
         let longest = heard.stats[50..].iter().map(|s| s.current_delay).max().unwrap();
         assert!(millis(longest) < 50.0, "{ppm}: {longest:?}");
-        // 300 ppm over 10 minutes are 180 ms: nine frames too many or too few.
+        // 300 ppm over a minute are 18 ms: nine frames too many or too few in ten.
         let made_up = heard.count(FrameKind::Concealed);
-        assert!(made_up <= 12, "{ppm}: {made_up}");
+        assert!(made_up <= minutes * 6 / 5, "{ppm}: {made_up}");
         assert_eq!(
             heard.count(FrameKind::Silence),
             heard.kinds.iter().take_while(|k| !k.is_sound()).count()
@@ -173,7 +173,20 @@ fn a_drifting_clock_is_followed_for_ten_minutes() {
         let stats = playout.stats();
         assert!(stats.shed <= 1 && stats.lost == 0, "{stats:?}");
         assert!(max_step(&heard.pcm) < click_limit(), "{ppm}: {}", max_step(&heard.pcm));
+        println!("{ppm} ppm: at most {longest:?}, {made_up} frames made up, {stats:?}");
     }
+}
+
+#[test]
+fn a_drifting_clock_is_followed_for_ten_minutes() {
+    a_drifting_clock_is_followed_for(10);
+}
+
+/// `cargo test --release -p roomtone-audio --test playout -- --ignored --nocapture`
+#[test]
+#[ignore = "takes minutes"]
+fn a_drifting_clock_is_followed_for_an_hour() {
+    a_drifting_clock_is_followed_for(60);
 }
 
 #[test]
@@ -260,22 +273,30 @@ fn five_outages_in_a_minute_leave_no_delay_behind() {
 }
 
 #[test]
-fn spikes_each_five_seconds_leave_no_delay_behind() {
-    let mut rng = StdRng::seed_from_u64(3);
-    let mut packets = stream(&voice_packets(), 3_000, 960, 0.0, 1, 1);
-    let spikes: Vec<(u64, u64)> = (1..11).map(|n| (5_000 * n, rng.random_range(20..200))).collect();
-    for packet in &mut packets {
-        let at = packet.at.as_millis() as u64;
-        if let Some((from, long)) = spikes.iter().find(|(from, long)| (*from..from + long).contains(&at)) {
-            packet.at = Duration::from_millis(from + long);
+fn delay_is_back_within_two_seconds_after_each_spike() {
+    for (seed, longest) in [(3, true), (4, false), (5, false)] {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut packets = stream(&voice_packets(), 3_000, 960, 0.0, 1, 1);
+        // A delay of a frame more is within the hysteresis.
+        let long = |rng: &mut StdRng| if longest { 200 } else { rng.random_range(40..200) };
+        let spikes: Vec<(u64, u64)> = (1..12).map(|n| (5_000 * n, long(&mut rng))).collect();
+        for packet in &mut packets {
+            let at = packet.at.as_millis() as u64;
+            if let Some((from, long)) = spikes.iter().find(|(from, long)| (*from..from + long).contains(&at)) {
+                packet.at = Duration::from_millis(from + long);
+            }
         }
+        let mut playout = playout();
+        let heard = listen(&mut playout, packets, MS * 7, 2_990);
+        let delay = |ms: u64| millis(heard.stats[(ms / 20) as usize].current_delay);
+        for (from, long) in spikes {
+            let (usual, after) = (delay(4_900), delay(from + long + 2_000));
+            assert!(after < usual + 10.0, "{from} ms, {long} ms: {usual} → {after}");
+        }
+        let stats = playout.stats();
+        let unheard = (stats.late + stats.shed + stats.lost) as f64 / 3_000.0;
+        assert!(unheard < 0.01, "{unheard} {stats:?}");
     }
-    let mut playout = playout();
-    let heard = listen(&mut playout, packets, MS * 7, 2_990);
-    let delay = |ms: u64| millis(heard.stats[(ms / 20) as usize].current_delay);
-    assert!(delay(57_500) < delay(4_900) + 22.0, "{}", delay(57_500));
-    let stats = playout.stats();
-    assert!((stats.late + stats.shed) as f64 / 3_000.0 < 0.02, "{stats:?}");
 }
 
 #[test]

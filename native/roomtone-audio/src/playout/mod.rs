@@ -7,7 +7,8 @@
 //!
 //! - *silent*: nothing plays (not begun, a pause, a stall), and the position means nothing. A
 //!   packet starts the stream once it has waited for the target delay. If several wait, as after a
-//!   stall, the latest that has waited long enough starts it, so a burst never becomes delay.
+//!   stall beyond `max_delay`, the latest that has waited long enough starts it, so a burst never
+//!   becomes delay.
 //! - *playing*: a missing packet is recovered (FEC) or concealed, fading to silence within 100 ms.
 //!   A late packet is still played, from its own position, if the stream needs more delay anyway;
 //!   so is the copy of a lost one, while losses make it worth waiting for these copies.
@@ -343,9 +344,18 @@ impl Playout {
     }
 
     /// The waiting packet that would start the stream now: the first that is due, unless it has
-    /// waited a whole frame too long, like the backlog of a stall; then the latest that is due.
+    /// waited a whole frame too long, like the backlog of a stall; then the latest that is due. After
+    /// a stall that a target could have covered nothing is left out: the delay falls while it plays.
     fn start(&self, now: i64) -> Option<usize> {
         let mut latest = None;
+        if let Some(first) = self.buffer.front()
+            && self.played_end == Some(first.ts)
+            && !first.restored
+            && self.timing.is_due(now, first.ts, 0)
+            && self.timing.is_within_reach(now, first.ts)
+        {
+            return Some(0);
+        }
         for (index, packet) in self.buffer.iter().enumerate() {
             if !self.timing.is_due(now, packet.ts, 0) {
                 break;

@@ -25,6 +25,8 @@ const PATIENCE_QUIET: u32 = 10;
 const PATIENCE_LOUD: u32 = 25;
 /// With this surplus (20 ms) loud sound is shortened sooner, with fewer ticks between two cuts.
 const URGENT: i64 = 960;
+/// With this surplus (60 ms), which a spike leaves behind, still fewer.
+const MORE_URGENT: i64 = 2880;
 /// The most that is removed from quiet sound at once (60 ms).
 const MAX_QUIET_CUT: i64 = 2880;
 /// Quiet: below −50 dBFS, or 26 dB below the speech of this talker.
@@ -101,8 +103,15 @@ impl Playout {
         self.underrun = false;
         let ready = self.fifo.len() as i64;
         let spare = ready + self.buffer.contiguous_from(self.position + ready) - FRAME;
-        let ahead = self.timing.ideal(now, HYSTERESIS) - self.position;
-        let behind = self.position - self.timing.ideal(now, 0);
+        let surplus = self.timing.ideal(now, 0) - self.position;
+        // Once begun, it is reduced to what the target is, not to where it began.
+        let reducing = self.ticks_ahead > 0 && surplus >= GRAIN;
+        let ahead = if reducing {
+            surplus
+        } else {
+            self.timing.ideal(now, HYSTERESIS) - self.position
+        };
+        let behind = -surplus;
         self.ticks_ahead = if ahead >= GRAIN { self.ticks_ahead + 1 } else { 0 };
         self.ticks_behind = if behind >= GRAIN { self.ticks_behind + 1 } else { 0 };
 
@@ -115,7 +124,7 @@ impl Playout {
         {
             self.splice(to);
         } else if ahead >= GRAIN && spare >= GRAIN {
-            self.shorten(now, ahead.min(spare), ahead >= URGENT, tally);
+            self.shorten(now, ahead, ahead.min(spare), tally);
         } else if self.ticks_behind >= PATIENCE_QUIET
             && self.fifo.is_empty()
             && self.buffer.front().is_some_and(|next| next.ts <= self.position)
@@ -125,12 +134,16 @@ impl Playout {
         }
     }
 
-    /// Removes up to `most` samples from the sound that comes next.
-    fn shorten(&mut self, now: i64, most: i64, urgent: bool, tally: &mut Tally) {
+    /// Removes up to `most` samples of the surplus from the sound that comes next.
+    fn shorten(&mut self, now: i64, surplus: i64, most: i64, tally: &mut Tally) {
         let quiet = self.is_quiet(self.last_rms);
         let ticks = self.ticks_ahead;
-        let patience = if urgent || quiet { PATIENCE_QUIET } else { PATIENCE_LOUD };
-        let pause = if urgent { 3 } else { 10 };
+        let (patience, pause) = match surplus {
+            MORE_URGENT.. => (PATIENCE_QUIET, 2),
+            URGENT.. => (PATIENCE_QUIET, 3),
+            _ if quiet => (PATIENCE_QUIET, 10),
+            _ => (PATIENCE_LOUD, 10),
+        };
         if ticks < patience || (!quiet && self.ticks_since_cut < pause) {
             return;
         }

@@ -27,6 +27,13 @@ const FAR_LIMIT: i64 = 48_000;
 const CALM: usize = 30;
 /// A calm so many times as long as the longest one before it means that the jitter has ended.
 const CALM_TIMES: usize = 4;
+/// A spike that came alone is over after so many measurements (0.5 s) without one of the late half.
+const SPIKE_CALM: usize = 25;
+/// The longest that a spike holds sound back: 0.3 s of it.
+const SPIKE: i64 = 14_400;
+/// A spike is alone if the one before is this long ago: 3 s. Waiting for the next would cost more
+/// delay for longer than the spike lasts.
+const SPIKE_ALONE: i64 = 3 * 48_000;
 /// Less jitter than this isn't worth forgetting early: 10 ms.
 const LITTLE: i64 = 480;
 /// Short packets share a measurement.
@@ -65,6 +72,8 @@ pub(super) struct Timing {
     last: Option<(i64, i64)>,
     in_burst: bool,
     far_since: Option<i64>,
+    /// The end of the last spike that was forgotten.
+    spike: Option<i64>,
     /// The last two, the latest second.
     losses: [Option<Loss>; 2],
     /// The time to wait for packets that restore lost ones.
@@ -89,6 +98,7 @@ impl Timing {
             last: None,
             in_burst: false,
             far_since: None,
+            spike: None,
             losses: [None; 2],
             reach: 0,
             reach_until: 0,
@@ -114,6 +124,7 @@ impl Timing {
         self.last = None;
         self.in_burst = false;
         self.far_since = None;
+        self.spike = None;
         self.target = self.min_target;
     }
 
@@ -183,21 +194,34 @@ impl Timing {
         }
     }
 
-    /// Jitter that was there all the time and has stopped is over: nothing is left of it after 2 s.
-    /// Jitter that comes now and then, such as a radio that is busy each two seconds, stays known for
-    /// as long as it is in the window. Whether something was forgotten.
+    /// Jitter that was there all the time and has stopped is over, and so is a spike that came
+    /// alone: nothing is left of them after 2 s. Jitter that comes now and then, such as a radio that
+    /// is busy each two seconds, stays known for as long as it is in the window. Whether something
+    /// was forgotten.
     fn forget_what_has_ended(&mut self) -> bool {
         let half = self.target / 2;
-        if self.target - self.reach < self.min_target + LITTLE || self.measurements.len() < 2 * CALM {
+        let jitter = self.target - self.reach - self.min_target;
+        if jitter <= 0 || self.measurements.len() < 2 * CALM {
             return false;
         }
         let base = self.base;
         let is_late = |m: &Measurement| m.stalled || m.latest - base > half;
         let calm = self.measurements.iter().rev().take_while(|m| !is_late(m)).count();
-        if calm < CALM || calm == self.measurements.len() {
+        if calm < SPIKE_CALM || calm == self.measurements.len() {
             return false;
         }
         let before = self.measurements.len() - calm;
+        if let Some(end) = self.lone_spike(before, is_late) {
+            self.spike = Some(end);
+            // The last of what was held back came with it, hardly late any more.
+            let rest = self.measurements.iter().skip(before);
+            let rest = rest.take_while(|m| m.arrival - end < SPAN).count();
+            self.measurements.drain(..before + rest);
+            return true;
+        }
+        if calm < CALM || jitter < LITTLE {
+            return false;
+        }
         let (mut run, mut longest) = (0, 0);
         for measurement in self.measurements.iter().take(before) {
             run = if is_late(measurement) { 0 } else { run + 1 };
@@ -208,6 +232,16 @@ impl Timing {
             self.measurements.drain(..before);
         }
         ended
+    }
+
+    /// When the spike ended that is the only jitter among the first measurements, if the one before
+    /// it is long ago.
+    fn lone_spike(&self, count: usize, is_late: impl Fn(&Measurement) -> bool) -> Option<i64> {
+        let mut late = self.measurements.iter().take(count).filter(|m| is_late(m));
+        let first = late.next()?;
+        let last = late.next_back().unwrap_or(first);
+        let alone = self.spike.is_none_or(|before| first.arrival - before >= SPIKE_ALONE);
+        (alone && last.ts - first.ts <= SPIKE).then_some(last.arrival)
     }
 
     fn record(&mut self, arrival: i64, ts: i64, offset: i64) {
@@ -257,6 +291,11 @@ impl Timing {
         };
         let needed = needed.clamp(self.min_target, self.max_target);
         self.target = (needed + self.reach).min(self.max_target.max(needed));
+    }
+
+    /// Whether the packet at `ts` is at `now` no later than a target could allow for.
+    pub fn is_within_reach(&self, now: i64, ts: i64) -> bool {
+        now - self.base - ts - SPAN <= self.max_target
     }
 
     /// Whether a frame that begins with the packet at `ts` may be played at `now`, with `extra` to
