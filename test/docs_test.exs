@@ -22,6 +22,17 @@ defmodule Roomtone.DocsTest do
     assert missing == []
   end
 
+  test "each test that test/README.md names for a case is there" do
+    named =
+      for line <- File.stream!("test/README.md"),
+          [_whole, file, names] <- Regex.scan(~r/`([\w.\/-]+\.(?:rs|exs|mjs))`: ((?:(?:"[^"]+"|`\w+`)(?:, )?)+)/, line),
+          [name] <- Regex.scan(~r/"[^"]+"|`\w+`/, names),
+          do: {Path.expand(file, "test"), String.trim(name, "\"") |> String.trim("`")}
+
+    assert length(named) > 40
+    assert for({file, name} <- named, not (File.read!(file) =~ name), do: "#{name} in #{file}") == []
+  end
+
   test "each module that a guide names in code exists" do
     named =
       for page <- @pages,
