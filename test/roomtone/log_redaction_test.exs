@@ -74,6 +74,24 @@ defmodule Roomtone.LogRedactionTest do
     assert log(fn -> :logger.info("~p of ~p", [1, 3]) end) =~ "1 of 3"
   end
 
+  test "of commands with keys of trunks" do
+    key = String.duplicate("abcdefgh", 4)
+    open = {:open_trunk, %{room: 1, trunk: 2, to: "192.0.2.1:5000", remote: 3, send: key, receive: key}}
+    renew = {:renew_trunk, %{room: 1, trunk: 2, direction: :sending, number: 1, key: key}}
+
+    text =
+      log(fn ->
+        Task.start(fn -> exit({:refused, [{0, open}, {0, renew}]}) end)
+        :logger.error("~p", [[open, renew]])
+      end)
+
+    assert text =~ "192.0.2.1:5000" and text =~ "sending"
+    refute text =~ "abcdefgh"
+    refute inspect(%Roomtone.Cluster.Link{node: node(), slot: 1, commands: [{0, open}]}) =~ "abcdefgh"
+    waiting = %{0 => :queue.from_list([open])}
+    refute inspect(%Roomtone.Cluster.Session{link: self(), ids: 1, waiting: waiting}) =~ "abcdefgh"
+  end
+
   test "structs that hold secrets don't show them" do
     token = %Roomtone.Token{
       room: "standup",

@@ -1,6 +1,6 @@
 defmodule Roomtone.LogRedaction do
   @moduledoc """
-  Keeps secrets out of the log, at every level: tokens, sessions, passcodes, passwords and offers.
+  Keeps secrets out of the log, at every level: tokens, sessions, passcodes, passwords, offers and keys of trunks.
 
   A filter that every event of the log goes through (`:logger.add_primary_filter/2`), whatever wrote it:
 
@@ -178,6 +178,10 @@ defmodule Roomtone.LogRedaction do
   defp term(%{} = map, depth) do
     Map.new(map, fn {key, value} -> {if(is_binary(key), do: replace(key), else: key), field(key, value, depth)} end)
   end
+
+  # Commands to the engine.
+  defp term({kind, %{} = fields}, depth) when kind in [:open_trunk, :renew_trunk],
+    do: {kind, fields |> Map.drop([:send, :receive, :key]) |> term(depth - 1)}
 
   defp term({:sdp, _}, _depth), do: {:sdp, @redacted}
   defp term({key, value}, depth) when is_atom(key), do: {key, field(key, value, depth)}

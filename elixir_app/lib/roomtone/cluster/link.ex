@@ -38,6 +38,8 @@ defmodule Roomtone.Cluster.Link do
   @drain_ms 10_000
   @epoch_bits 32
 
+  # Commands hold offers, and keys of trunks.
+  @derive {Inspect, except: [:commands]}
   @enforce_keys [:node, :slot]
   defstruct [:node, :slot, :session, :counters, :life, :timer, :heard, shards: [], commands: [], count: 0]
 

@@ -25,6 +25,8 @@ defmodule Roomtone.Cluster.Session do
   @batch 256
   @most_events 5_000
 
+  # Commands hold offers, and keys of trunks.
+  @derive {Inspect, except: [:waiting]}
   @enforce_keys [:link, :ids]
   defstruct [:link, :ids, :ref, :timer, waiting: %{}, events: [], count: 0, gap: false]
 
