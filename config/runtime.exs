@@ -17,6 +17,7 @@ if config_env() != :test do
     shards: "SHARDS",
     max_rooms: "MAX_ROOMS",
     max_participants: "MAX_PARTICIPANTS",
+    max_node_participants: "MAX_NODE_PARTICIPANTS",
     max_talkers: "MAX_TALKERS",
     bitrate: "BITRATE",
     private_bitrate: "PRIVATE_BITRATE",

@@ -259,7 +259,7 @@ defmodule Roomtone.FakeNative do
 
   defp start_epoch(state, shard) do
     state = update_in(state.shards[shard], &%{&1 | started: true, epoch: &1.epoch + 1, rooms: %{}})
-    event(state, shard, {:shard_started, %{addresses: []}})
+    event(state, shard, {:shard_started, %{addresses: ["127.0.0.1:#{40_000 + shard}"]}})
   end
 
   defp submitted(command, shard, known, state) do

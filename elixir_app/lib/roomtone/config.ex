@@ -23,6 +23,7 @@ defmodule Roomtone.Config do
   | `:token_secret` | `TOKEN_SECRET` | at least 32 bytes, and none of those in this repository when `:environment` is `:prod` | none |
   | `:max_rooms` | `MAX_ROOMS` | rooms on a node | 1000 |
   | `:max_participants` | `MAX_PARTICIPANTS` | people in a room | 100 |
+  | `:max_node_participants` | `MAX_NODE_PARTICIPANTS` | people of a room on one media node; newcomers go to a further one (docs/cluster.md). On a server that needs no other: to another shard | no limit |
   | `:max_talkers` | `MAX_TALKERS` | talkers heard at once in a room that sets no other limit | all |
   | `:move_rooms` | `MOVE_ROOMS` | whether an overloaded shard moves rooms to idle ones: `"on"`, `"off"`; see `Roomtone.move_room/2` | off |
   | `:balance_ms` | | milliseconds between two checks for such a move | 5000 |
@@ -101,6 +102,7 @@ defmodule Roomtone.Config do
             webhook_secret: nil,
             max_rooms: 1000,
             max_participants: 100,
+            max_node_participants: nil,
             max_talkers: nil,
             move_rooms: false,
             balance_ms: 5_000,
@@ -152,6 +154,7 @@ defmodule Roomtone.Config do
           webhook_secret: String.t() | nil,
           max_rooms: pos_integer,
           max_participants: pos_integer,
+          max_node_participants: pos_integer | nil,
           max_talkers: pos_integer | nil,
           move_rooms: boolean,
           balance_ms: pos_integer,
@@ -181,6 +184,7 @@ defmodule Roomtone.Config do
   @numbers [
     max_rooms: {1, 1_000_000},
     max_participants: {1, 100_000},
+    max_node_participants: {1, 100_000},
     max_talkers: {1, 1_000},
     balance_ms: {100, 86_400_000},
     max_name_length: {1, 256},

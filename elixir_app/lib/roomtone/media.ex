@@ -24,7 +24,8 @@ defmodule Roomtone.Media do
   require Logger
 
   alias Roomtone.{Config, MixPolicy, SafeCall, Telemetry, UnknownMessage}
-  alias Roomtone.Media.{Balance, Load, PeerStats, Retry, Table}
+  alias Roomtone.Media.{Balance, Load, PeerStats, Retry, Seating, Table}
+  alias Roomtone.Room.Legs
 
   @typedoc "A life of a shard; `nil` while the shard isn't known to run."
   @type stamp :: {pos_integer, non_neg_integer} | nil
@@ -108,7 +109,9 @@ defmodule Roomtone.Media do
     end
   end
 
-  defp open_room(room, kind, shard) do
+  @doc "As `open_room/2`, on this shard."
+  @spec open_room(id, MixPolicy.engine_kind(), shard) :: {:ok, shard} | {:error, :media_busy}
+  def open_room(room, kind, shard) do
     Table.put_room(room, shard)
 
     case reopen_room(%{room: room, shard: shard}, kind) do
@@ -120,6 +123,39 @@ defmodule Roomtone.Media do
         error
     end
   end
+
+  @doc """
+  Where a newcomer of a room gets their sound: on a shard that the room has (`seats` has the people on
+  each, the room's own first), or on a further one, where the room is opened as well.
+  """
+  @spec seat([{shard, people :: non_neg_integer}, ...]) :: {:leg | :further, shard}
+  def seat([{own, _people} | _further] = seats) do
+    limit = Config.get().max_node_participants
+
+    case {engine(), Config.get()} do
+      {{native, _engine}, %{role: :web, region: region}} ->
+        Seating.choose(seats, native.candidates(), region, limit)
+
+      {{native, engine}, _config} when limit != nil ->
+        Seating.choose(seats, Load.candidates(native, engine, shards()), nil, limit)
+
+      _one_shard_is_enough ->
+        {:leg, own}
+    end
+  end
+
+  @doc "The addresses of a shard to which other media nodes send."
+  @spec addresses(shard) :: [String.t()]
+  def addresses(shard) do
+    case {engine(), Config.get()} do
+      {{native, _engine}, %{role: :web}} -> native.addresses(shard)
+      _own -> Table.addresses(shard)
+    end
+  end
+
+  @doc "Opens, renews or closes a trunk of a room, or brings in or ends a participant who comes by one."
+  @spec trunk(shard, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
+  def trunk(shard, command), do: submit(shard, command)
 
   @doc "Opens a room again on its shard, after the shard or the room failed."
   @spec reopen_room(place, MixPolicy.engine_kind()) :: :ok | {:error, :media_busy}
@@ -147,7 +183,7 @@ defmodule Roomtone.Media do
   @spec move_room(place, shard) :: :ok | {:error, :media_busy}
   def move_room(%{room: room, shard: shard}, to), do: submit(shard, {:move_room, %{room: room, to: to}})
 
-  @doc "Closes a room, and forgets it."
+  @doc "Closes a room on all its shards, and forgets it."
   @spec close_room(id) :: :ok
   def close_room(room), do: GenServer.cast(__MODULE__, {:close_room, room})
 
@@ -247,8 +283,11 @@ defmodule Roomtone.Media do
 
   @doc "Follows the next packet of a talker. `{:media, {:traced, _}}` comes to the room's process."
   @spec trace(place, id, id | nil, id) :: :ok | {:error, :media_busy}
-  def trace(%{room: room, shard: shard}, talker, listener, ref),
-    do: submit(shard, {:trace, %{room: room, talker: talker, listener: listener, reference: ref}})
+  def trace(place, talker, listener, ref) do
+    # A room may have people on several media nodes.
+    %{room: room, shard: shard} = Table.peer_place(talker) || place
+    submit(shard, {:trace, %{room: room, talker: talker, listener: listener, reference: ref}})
+  end
 
   @doc "Sets how a room is mixed: `:set_policy` or `:set_gains`."
   @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
@@ -396,10 +435,8 @@ defmodule Roomtone.Media do
 
   @impl true
   def handle_cast({:close_room, room}, state) do
-    case Table.take_room(room) do
-      {:ok, shard} -> {:noreply, post(state, shard, {:close_room, %{room: room}})}
-      :error -> {:noreply, state}
-    end
+    legs = with %Legs{} = legs <- Table.take_legs(room), do: Legs.rooms(legs), else: (nil -> [])
+    {:noreply, Enum.reduce([room | legs], state, &close(&2, &1))}
   end
 
   def handle_cast({:close_there, room, shard}, state), do: {:noreply, post(state, shard, {:close_room, %{room: room}})}
@@ -492,6 +529,13 @@ defmodule Roomtone.Media do
 
       _ ->
         state
+    end
+  end
+
+  defp close(state, room) do
+    case Table.take_room(room) do
+      {:ok, shard} -> post(state, shard, {:close_room, %{room: room}})
+      :error -> state
     end
   end
 

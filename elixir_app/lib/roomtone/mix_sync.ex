@@ -14,6 +14,7 @@ defmodule Roomtone.MixSync do
   alias Roomtone.{Media, MixPolicy, Telemetry}
   alias Roomtone.Media.Retry
   alias Roomtone.MixPolicy.{Check, Store}
+  alias Roomtone.Room.Legs
 
   @interval_ms 20
   # So many times as long as the last computation took …
@@ -30,6 +31,7 @@ defmodule Roomtone.MixSync do
 
   defstruct [
     :place,
+    :legs,
     :mix,
     :timer,
     :flushed_at,
@@ -47,6 +49,8 @@ defmodule Roomtone.MixSync do
 
   @type t :: %__MODULE__{
           place: Media.place(),
+          # The media nodes of the room.
+          legs: Legs.t(),
           mix: MixPolicy.t(),
           # The peers with their identities: as given, and the reverse.
           given: %{Media.id() => MixPolicy.identity()},
@@ -80,10 +84,10 @@ defmodule Roomtone.MixSync do
   The state for a room that was just opened, or whose process was replaced: then its peers exist
   already.
   """
-  @spec new(Media.place(), MixPolicy.t(), %{Media.id() => MixPolicy.identity()}) :: t
-  def new(place, mix, peers) do
+  @spec new(Media.place(), MixPolicy.t(), %{Media.id() => MixPolicy.identity()}, Legs.t() | nil) :: t
+  def new(place, mix, peers, legs \\ nil) do
     {mix, used} = Store.load(place.room, mix)
-    mixer = %__MODULE__{place: place, mix: mix, used: used, told: @engine_default}
+    mixer = %__MODULE__{place: place, legs: legs || Legs.new(place), mix: mix, used: used, told: @engine_default}
     # The previous process may have died between storing a change and sending it.
     mixer = %{mixer | known: not used and MixPolicy.uniform?(mix)}
     flush(%{mixer | given: peers, peers: by_identity(peers)})
@@ -148,6 +152,20 @@ defmodule Roomtone.MixSync do
 
   defp by_identity(peers), do: Map.new(peers, fn {peer, identity} -> {identity, peer} end)
 
+  @doc "Sets the media nodes of the room. One that is new gets what is set for the room as a whole."
+  @spec put_legs(t, Legs.t()) :: t
+  def put_legs(%{legs: legs} = mixer, legs), do: mixer
+
+  def put_legs(%{legs: before} = mixer, legs) do
+    mixer = %{mixer | legs: legs}
+    if Legs.rooms(legs) -- Legs.rooms(before) == [], do: mixer, else: flush(%{mixer | told: nil})
+  end
+
+  @doc "Sends all gains again: the engine has forgotten those of people who came back by another trunk."
+  @spec resend(t) :: t
+  def resend(%{used: false} = mixer), do: mixer
+  def resend(mixer), do: flush(%{mixer | known: false})
+
   @doc "Notes that the engine's room is new and has no gains. Peers get theirs when they are back."
   @spec reopened(t) :: t
   def reopened(mixer), do: flush(%{mixer | sent: %{}, known: true, told: @engine_default})
@@ -205,7 +223,7 @@ defmodule Roomtone.MixSync do
     if cells > 0 and not mixer.used, do: Store.put_used(mixer.place.room)
     mixer = %{mixer | used: mixer.used or cells > 0}
 
-    case send_all(mixer.place, commands) do
+    case send_all(mixer, commands) do
       :ok ->
         measure(mixer, cells, started)
         mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: whole(mixer.mix), known: true}
@@ -232,8 +250,10 @@ defmodule Roomtone.MixSync do
     %{mixer | timer: nil}
   end
 
-  defp send_all(place, commands) do
-    Enum.reduce_while(commands, :ok, fn command, :ok ->
+  defp send_all(mixer, commands) do
+    all = Enum.flat_map(commands, &Legs.spread(mixer.legs, mixer.place, &1))
+
+    Enum.reduce_while(all, :ok, fn {place, command}, :ok ->
       case Media.set_mix(place, command) do
         :ok -> {:cont, :ok}
         {:error, _} = error -> {:halt, error}

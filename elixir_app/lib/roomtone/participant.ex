@@ -33,7 +33,7 @@ defmodule Roomtone.Participant do
           | {:ended, reason :: term}
 
   @typedoc "The answer to the room's process when it asks who this is."
-  @type description :: %{person: Person.t(), peer: Media.id() | nil, stamp: Media.stamp()}
+  @type description :: %{person: Person.t(), place: Media.place(), peer: Media.id() | nil, stamp: Media.stamp()}
 
   @longest_offer 65_536
   # For a former peer that the room's process forgot, because it was replaced meanwhile.
@@ -198,7 +198,7 @@ defmodule Roomtone.Participant do
     # The engine knows whether they speak, and reports it with the next levels.
     person = %{state.person | connected: connected, speaking: false}
     playing = state.peer || state.former
-    description = %{person: person, peer: playing && playing.id, stamp: stamp}
+    description = %{person: person, place: state.place, peer: playing && playing.id, stamp: stamp}
     {:reply, description, state}
   end
 

@@ -42,7 +42,7 @@ defmodule Roomtone.RoomServer do
 
   alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
-  alias Roomtone.Room.Move
+  alias Roomtone.Room.{Legs, Move}
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
   # A participant that crashes more often leaves the room.
@@ -59,10 +59,12 @@ defmodule Roomtone.RoomServer do
   @guesses_told 5
   @most_guesses 1_000
 
-  @enforce_keys [:room, :place, :empty_after, :summary]
+  @enforce_keys [:room, :place, :legs, :empty_after, :summary]
   defstruct [
     :room,
     :place,
+    # The media nodes that the room is on.
+    :legs,
     :mixer,
     :empty_after,
     :empty_timer,
@@ -94,6 +96,7 @@ defmodule Roomtone.RoomServer do
   @type t :: %__MODULE__{
           room: Room.t(),
           place: Media.place(),
+          legs: Legs.t(),
           # Set from `init/1` on.
           mixer: MixSync.t() | nil,
           empty_after: pos_integer | :never,
@@ -256,6 +259,7 @@ defmodule Roomtone.RoomServer do
       state = %__MODULE__{
         room: room,
         place: %{room: args.id, shard: shard},
+        legs: Legs.recover(%{room: args.id, shard: shard}),
         empty_after: args.empty_after,
         fleeting: args.fleeting,
         untouched: args.restored,
@@ -325,9 +329,9 @@ defmodule Roomtone.RoomServer do
 
     if found != [], do: Telemetry.execute([:room, :recovered], %{participants: length(found)}, %{room: state.room.name})
 
-    Enum.reduce(found, state, fn {pid, %{person: person, peer: peer}}, state ->
+    Enum.reduce(found, state, fn {pid, %{person: person, peer: peer, place: place}}, state ->
       # The previous process may have received the event of a move.
-      moved(pid, state.place)
+      if place.room == state.place.room, do: moved(pid, state.place)
       state = watch(%{state | room: Room.restore(state.room, person)}, person.identity, pid)
       if peer, do: %{state | peers: Map.put(state.peers, peer, person.identity)}, else: state
     end)
@@ -336,11 +340,17 @@ defmodule Roomtone.RoomServer do
   # Their media belong to the life of the shard in which the room arrived.
   defp moved(pid, place), do: Participant.moved(pid, place, Media.Table.room_stamp(place.room))
 
-  defp start_mixer(state, mix), do: %{state | mixer: MixSync.new(state.place, mix, state.peers)}
+  defp start_mixer(state, mix), do: %{state | mixer: MixSync.new(state.place, mix, state.peers, state.legs)}
 
   # The shard may have begun another life, or the room failed, while nobody listened.
   defp check_life(state) do
-    if Media.open?(state.place), do: state, else: media_lost(state, Media.stamp(state.place.shard))
+    state = for(leg <- Legs.rooms(state.legs), reduce: state, do: (state -> check_leg(state, leg)))
+
+    cond do
+      not Media.open?(state.place) -> media_lost(state, Media.stamp(state.place.shard))
+      state.legs.home != state.place -> rewired(state)
+      true -> state
+    end
   end
 
   @impl true
@@ -580,8 +590,9 @@ defmodule Roomtone.RoomServer do
     state = %{state | place: place, mixer: %{state.mixer | place: place}}
     # The room was found there, and may or may not be open. If it is, this does nothing.
     state = if Media.Table.room_stamp(place.room), do: state, else: reopen(state)
-    for {_identity, pid} <- state.pids, do: moved(pid, place)
+    for pid <- pids_at_home(state), do: moved(pid, place)
     tell_taps(state, {:place, place})
+    state = if place == state.legs.home, do: state, else: rewired(state)
     {:noreply, state}
   end
 
@@ -590,13 +601,13 @@ defmodule Roomtone.RoomServer do
     state = let_go(state)
     place = %{state.place | shard: shard}
     state = media_lost(%{state | place: place, mixer: %{state.mixer | place: place}}, nil)
-    for {_identity, pid} <- state.pids, do: moved(pid, place)
+    for pid <- pids_at_home(state), do: moved(pid, place)
     {:noreply, state}
   end
 
   # Its media node is about to stop.
   def handle_info({:media, {:draining, shard, in_ms, left_ms}}, %{place: %{shard: shard}} = state),
-    do: {:noreply, %{state | move: Move.ask(state.move, in_ms, left_ms)}}
+    do: {:noreply, %{state | move: Move.ask(state.move, nil, in_ms, left_ms)}}
 
   def handle_info({:media, {:shard_started, stamp}}, state) do
     # This process may have started after the event, and reopened the room already.
@@ -605,6 +616,29 @@ defmodule Roomtone.RoomServer do
 
   # The shard lives on, so everything that this room had on it has the same stamp, and is gone.
   def handle_info({:media, {:room_failed, _room}}, state), do: {:noreply, media_lost(state, nil)}
+
+  # The home hears everybody, so levels and speakers are those that it reports.
+  def handle_info({:leg, _room, {kind, _told}}, state) when kind in [:levels, :speaking], do: {:noreply, state}
+
+  def handle_info({:leg, _room, {kind, _told} = event}, state) when kind in [:slots, :traced],
+    do: handle_info({:media, event}, state)
+
+  def handle_info({:leg, room, {:room_failed, _room}}, state), do: {:noreply, leg_lost(state, room)}
+  def handle_info({:leg, room, {:room_lost, _shard}}, state), do: {:noreply, leg_lost(state, room)}
+
+  def handle_info({:leg, room, {kind, _told}}, state) when kind in [:shard_started, :room_moved],
+    do: {:noreply, check_leg(state, room)}
+
+  def handle_info({:leg, room, {:draining, _shard, in_ms, left_ms}}, state),
+    do: {:noreply, %{state | move: Move.ask(state.move, room, in_ms, left_ms)}}
+
+  def handle_info({:leg, _room, _event}, state), do: {:noreply, state}
+
+  def handle_info({:timeout, _timer, what} = message, state) when what in [:legs, :trunk_keys] do
+    {result, legs} = Legs.handle_timeout(state.legs, message)
+    mixer = MixSync.put_legs(state.mixer, legs)
+    {:noreply, %{state | legs: legs, mixer: if(result == :sent, do: MixSync.resend(mixer), else: mixer)}}
+  end
 
   def handle_info({:participant, pid, identity, report}, state) do
     case state.pids do
@@ -702,7 +736,9 @@ defmodule Roomtone.RoomServer do
   end
 
   defp admit({:new, room, person, []}, state) do
-    case start_participant(state, person) do
+    {place, state} = seat(state, person)
+
+    case start_participant(state, place, person) do
       {:ok, pid} ->
         people = map_size(room.people)
         {positions, mixer} = Positions.enter(state.positions, state.mixer, person.identity, people)
@@ -711,7 +747,7 @@ defmodule Roomtone.RoomServer do
         {:reply, {:ok, pid, person}, remember_soon(state)}
 
       :error ->
-        {:reply, {:error, :media_busy}, unless_entered(state)}
+        {:reply, {:error, :media_busy}, unless_entered(%{state | legs: Legs.leave(state.legs, person.identity)})}
     end
   end
 
@@ -763,10 +799,20 @@ defmodule Roomtone.RoomServer do
 
   defp handle_report({:ended, reason}, identity, state), do: depart(state, identity, reason)
 
-  defp start_participant(state, person) do
-    args = %{room: state.room.name, place: state.place, person: person}
+  defp start_participant(state, place, person) do
+    args = %{room: state.room.name, place: place, person: person}
     Rooms.start_participant(state.room.id, args)
   end
+
+  # The media node for a newcomer, or for somebody who has lost theirs.
+  defp seat(state, %{identity: identity}) do
+    others = map_size(Map.delete(state.room.people, identity))
+    legs = if Legs.alone?(state.legs), do: %{state.legs | home: state.place}, else: state.legs
+    {place, legs} = Legs.seat(legs, identity, others, state.peers, MixPolicy.engine_kind(state.mixer.mix))
+    {place, %{state | legs: legs, mixer: MixSync.put_legs(state.mixer, legs)}}
+  end
+
+  defp pids_at_home(state), do: for({identity, pid} <- state.pids, Legs.home?(state.legs, identity), do: pid)
 
   defp watch(state, identity, pid) do
     %{
@@ -807,7 +853,8 @@ defmodule Roomtone.RoomServer do
         do: Positions.give_up(state.positions, state.mixer, identity, map_size(state.room.people)),
         else: {Positions.forget(state.positions, identity), MixSync.forget(state.mixer, identity)}
 
-    state = %{state | positions: positions, mixer: mixer, move: Move.arrived(state.move, identity)}
+    legs = Legs.leave(state.legs, identity)
+    state = %{state | legs: legs, positions: positions, mixer: mixer, move: Move.arrived(state.move, identity)}
     crashes = Map.delete(state.crashes, identity)
 
     state = %{
@@ -878,7 +925,7 @@ defmodule Roomtone.RoomServer do
 
   defp revive(state, identity) do
     with %{^identity => person} when not is_map_key(state.pids, identity) <- state.room.people do
-      case start_participant(state, person) do
+      case start_participant(state, Legs.place(%{state.legs | home: state.place}, identity), person) do
         {:ok, pid} ->
           Telemetry.execute([:participant, :revived], %{count: 1}, %{room: state.room.name, participant: identity})
           Subscribers.tell(state.room.name, {:media_restart, identity})
@@ -900,19 +947,63 @@ defmodule Roomtone.RoomServer do
   defp media_lost(state, stamp) do
     state = reopen(state)
 
-    if state.pids == %{} do
-      state
-    else
-      for {_identity, pid} <- state.pids, do: Participant.media_lost(pid, stamp)
-      change(state, Room.media_lost(state.room))
+    cond do
+      state.pids == %{} ->
+        state
+
+      Legs.alone?(state.legs) ->
+        for {_identity, pid} <- state.pids, do: Participant.media_lost(pid, stamp)
+        change(state, Room.media_lost(state.room))
+
+      true ->
+        at_home = for {identity, _pid} <- state.pids, Legs.home?(state.legs, identity), do: identity
+        Enum.reduce(at_home, state, &ask_anew(&2, &1, stamp))
     end
+  end
+
+  # A person on one of several media nodes makes a new offer.
+  defp ask_anew(state, identity, stamp) do
+    Participant.media_lost(state.pids[identity], stamp)
+    Subscribers.tell(state.room.name, {:media_restart, identity})
+    change(state, Room.set_connected(state.room, identity, false))
+  end
+
+  # A further media node is gone, or what the room had there. The people there go to others.
+  defp leg_lost(state, leg) do
+    people = Legs.people(state.legs, leg)
+    state = if Legs.leg(state.legs, leg), do: %{state | legs: Legs.close(state.legs, leg)}, else: state
+
+    state =
+      for identity <- people, pid = state.pids[identity], reduce: state do
+        state ->
+          {place, state} = seat(state, state.room.people[identity])
+          Participant.moved(pid, place, nil)
+          ask_anew(state, identity, nil)
+      end
+
+    settle(state)
+  end
+
+  # Whether it is open where it was opened.
+  defp check_leg(state, leg) do
+    place = Legs.leg(state.legs, leg)
+    open? = place != nil and Media.Table.room_shard(leg) == place.shard and Media.open?(place)
+    if open?, do: state, else: leg_lost(state, leg)
+  end
+
+  # The trunks to the room's own media node were made anew.
+  defp rewired(state) do
+    legs = Legs.reopened(state.legs, state.place)
+    mixer = MixSync.put_legs(state.mixer, legs)
+    mixer = if Legs.alone?(legs), do: mixer, else: MixSync.resend(mixer)
+    %{state | legs: legs, mixer: mixer}
   end
 
   defp reopen(state) do
     case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
         tell_taps(state, {:reopened, state.place})
-        %{state | mixer: MixSync.reopened(state.mixer)}
+        rewired(%{state | mixer: MixSync.reopened(state.mixer)})
 
       {:error, :media_busy} ->
         %{state | reopen_timer: state.reopen_timer || Retry.timer(:reopen)}
@@ -921,8 +1012,19 @@ defmodule Roomtone.RoomServer do
 
   # ---- Leaving a media node ---------------------------------------------------------------------------------------------
 
+  defp move_on(%{move: %{stage: :asked, leg: leg} = move} = state) when leg != nil do
+    place = Legs.leg(state.legs, leg)
+    people = people_on(state, leg)
+
+    cond do
+      place == nil -> %{state | move: nil}
+      Move.stays?(move, people) -> %{state | move: Move.later(move)}
+      true -> leave_leg(state, place, people)
+    end
+  end
+
   defp move_on(%{move: %{stage: :asked} = move, place: %{shard: from}} = state) do
-    with false <- Move.stays?(move, Map.values(state.room.people)),
+    with false <- Move.stays?(move, people_on(state, nil)),
          {:ok, to} <- Media.calmest(),
          true <- to != from and Media.stamp(to) != nil do
       move_to(state, to)
@@ -932,28 +1034,59 @@ defmodule Roomtone.RoomServer do
   end
 
   defp move_on(%{move: %{stage: :connecting} = move} = state) do
-    Subscribers.tell(state.room.name, {:media_move, :end})
+    tell_move(state, :end, move.people)
     %{state | move: Move.change_over(move)}
   end
 
   defp move_on(%{move: %{stage: :changing_over}} = state), do: let_go(state)
 
+  # The people of a further leg, or for `nil` those at home.
+  defp people_on(state, nil),
+    do: for({identity, person} <- state.room.people, Legs.home?(state.legs, identity), do: person)
+
+  defp people_on(state, leg),
+    do: for(identity <- Legs.people(state.legs, leg), person = state.room.people[identity], do: person)
+
+  defp leave_leg(state, from, people) do
+    state = %{state | legs: Legs.leaving(state.legs, from)}
+
+    state =
+      for %{identity: identity} = person <- people, pid = state.pids[identity], reduce: state do
+        state ->
+          {place, state} = seat(state, person)
+          Participant.part(pid, place)
+          state
+      end
+
+    move = Move.connect(state.move, from.shard, people)
+    tell_move(state, :begin, move.people)
+    %{state | move: move}
+  end
+
+  defp tell_move(%{room: room, legs: legs}, step, people) do
+    if Legs.alone?(legs),
+      do: Subscribers.tell(room.name, {:media_move, step}),
+      else: for(identity <- people, do: Subscribers.tell(room.name, {:media_move, step, identity}))
+  end
+
   defp move_to(%{room: room, move: move} = state, to) do
     from = state.place.shard
     place = %{state.place | shard: to}
     Media.Table.replace_room(place.room, to)
-    state = reopen(%{state | place: place, mixer: %{state.mixer | place: place}})
-    for {_identity, pid} <- state.pids, do: Participant.part(pid, place)
+    legs = Legs.leaving(state.legs, state.place)
+    state = reopen(%{state | place: place, legs: legs, mixer: %{state.mixer | place: place}})
+    for pid <- pids_at_home(state), do: Participant.part(pid, place)
     Telemetry.execute([:room, :moved], %{participants: map_size(room.people)}, %{room: place.room, from: from, to: to})
-    Subscribers.tell(room.name, {:media_move, :begin})
-    %{state | move: Move.connect(move, from, Map.values(room.people))}
+    move = Move.connect(move, from, people_on(state, nil))
+    tell_move(state, :begin, move.people)
+    %{state | move: move}
   end
 
   # Ends the rest of the room on the node that it leaves.
-  defp let_go(%{move: %{from: from}} = state) when from != nil do
+  defp let_go(%{move: %{from: from, leg: leg}} = state) when from != nil do
     for {_identity, pid} <- state.pids, do: Participant.let_go(pid)
-    Media.close_there(state.place.room, from)
-    %{state | move: nil}
+    if leg == nil, do: Media.close_there(state.place.room, from)
+    %{state | move: nil, legs: Legs.let_go(state.legs)}
   end
 
   defp let_go(state), do: state
@@ -1029,7 +1162,9 @@ defmodule Roomtone.RoomServer do
   defp settle(state) do
     before = state.summary
     state = tell_peers(state)
-    state = %{state | mixer: MixSync.put_peers(state.mixer, state.peers), summary: Room.summary(state.room)}
+    legs = Legs.put_peers(state.legs, state.peers)
+    mixer = state.mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(state.peers)
+    state = %{state | legs: legs, mixer: mixer, summary: Room.summary(state.room)}
     %{summary: summary} = state
 
     if summary != before do

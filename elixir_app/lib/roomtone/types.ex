@@ -95,7 +95,8 @@ defmodule Roomtone.Types do
       and the same session
     * `:media_move` – everybody's media go to another media node, without a break. `:begin`: join again
       with an offer of a second connection and the same session, while the first goes on. `:end`: all
-      have it; play that instead, because the first ends within a second
+      have it; play that instead, because the first ends within a second. With an identity it is for
+      one person of a room on several media nodes
     * `:draining` – this node stops within this many seconds: sound continues until then, and
       clients reconnect elsewhere, or here later
     * `:unseated` – a join that hadn't connected yet lost its seat: it took too long, or somebody
@@ -127,6 +128,7 @@ defmodule Roomtone.Types do
           | {:positions, %{String.t() => Roomtone.FloorPlan.point() | nil}}
           | {:media_restart, (identity :: String.t()) | :all}
           | {:media_move, :begin | :end}
+          | {:media_move, :begin | :end, identity :: String.t()}
           | {:draining, seconds :: non_neg_integer}
           | {:unseated, String.t()}
           | {:guesses, pos_integer}

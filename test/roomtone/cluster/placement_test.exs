@@ -9,7 +9,17 @@ defmodule Roomtone.Cluster.PlacementTest do
 
   defp shard(number, fields) do
     Map.merge(
-      %{shard: number, region: nil, well: true, draining: false, shed_level: 0, load: 0.0, people: 0, rooms: 0},
+      %{
+        shard: number,
+        slot: div(number, 1000),
+        region: nil,
+        well: true,
+        draining: false,
+        shed_level: 0,
+        load: 0.0,
+        people: 0,
+        rooms: 0
+      },
       Map.new(fields)
     )
   end

@@ -122,6 +122,7 @@ defmodule Roomtone.Cluster.Link do
 
       %{
         shard: number,
+        slot: slot,
         region: member.region,
         well: told.well,
         draining: draining,

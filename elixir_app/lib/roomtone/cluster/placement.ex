@@ -12,11 +12,12 @@ defmodule Roomtone.Cluster.Placement do
   @step 0.05
 
   @typedoc """
-  A shard: its number here, the region of its media node, whether it runs and whether its node is
+  A shard: its number here, the number and the region of its media node, whether it runs and whether its node is
   about to stop, and its figures.
   """
   @type candidate :: %{
           shard: Roomtone.Media.shard(),
+          slot: non_neg_integer,
           region: String.t() | nil,
           well: boolean,
           draining: boolean,
@@ -29,12 +30,12 @@ defmodule Roomtone.Cluster.Placement do
   @doc """
   The shard for a room of a node in this region; `nil` if none runs. `pick` picks two at random.
 
-      iex> shard = %{shard: 1000, region: nil, well: true, draining: false, shed_level: 0, load: 0.5, people: 9, rooms: 1}
-      iex> Roomtone.Cluster.Placement.choose([shard, %{shard | shard: 2000, load: 0.1}], nil)
+      iex> shard = %{shard: 1000, slot: 1, region: nil, well: true, draining: false, shed_level: 0, load: 0.5, people: 9, rooms: 1}
+      iex> Roomtone.Cluster.Placement.choose([shard, %{shard | shard: 2000, slot: 2, load: 0.1}], nil)
       2000
       iex> Roomtone.Cluster.Placement.choose([%{shard | well: false}], nil)
       nil
-      iex> Roomtone.Cluster.Placement.choose([%{shard | region: "north"}, %{shard | shard: 2000, load: 0.1}], "north")
+      iex> Roomtone.Cluster.Placement.choose([%{shard | region: "north"}, %{shard | shard: 2000, slot: 2, load: 0.1}], "north")
       1000
   """
   @spec choose([candidate], String.t() | nil, ([candidate] -> [candidate])) :: Roomtone.Media.shard() | nil

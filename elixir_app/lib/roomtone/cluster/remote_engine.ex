@@ -28,6 +28,19 @@ defmodule Roomtone.Cluster.RemoteEngine do
     end
   end
 
+  @doc "The shards of all media nodes, as `Roomtone.Media.Seating` compares them."
+  @spec candidates() :: [Placement.candidate()]
+  def candidates, do: Link.candidates()
+
+  @doc "The addresses of a shard, by the last report of its media node."
+  @spec addresses(Native.shard()) :: [String.t()]
+  def addresses(shard) do
+    case Link.report(shard) do
+      nil -> []
+      %{addresses: addresses} -> addresses
+    end
+  end
+
   @doc "As `Roomtone.Native.engine_start/2`. There is nothing to start: media nodes come and go."
   @spec engine_start(map, pid) :: {:ok, :remote}
   def engine_start(_options, _pid), do: {:ok, :remote}

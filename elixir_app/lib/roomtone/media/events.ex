@@ -36,6 +36,9 @@ defmodule Roomtone.Media.Events do
   `:draining` (the media node of the room is about to stop: in how many milliseconds the room should
   begin to leave it, and by when it has to), `:room_failed`, `:levels`, `:slots`, `:speaking` and `:traced` go to a room's server; the rest to the process that owns the
   peer or reference.
+
+  Those about a further shard of a room (`Roomtone.Room.Legs`) go to the room's server as `{:leg, id,
+  event}`.
   """
   @type message ::
           {:media,
@@ -43,6 +46,7 @@ defmodule Roomtone.Media.Events do
            | {:shard_started, Media.stamp()}
            | {:room_moved | :room_lost, Media.shard()}
            | {:draining, Media.shard(), in_ms :: non_neg_integer, left_ms :: non_neg_integer}}
+          | {:leg, Media.id(), term}
 
   @backlog 2_000
   # The counters from which the epoch is read may be a tenth of a second old: ask once more after
@@ -125,7 +129,9 @@ defmodule Roomtone.Media.Events do
   end
 
   def handle_info({:roomtone_media, shard, epoch, {:shard_started, info}}, state) do
-    shard_started(shard, epoch, Map.get(info, :addresses, []))
+    addresses = Map.get(info, :addresses, [])
+    Table.put_addresses(shard, addresses)
+    shard_started(shard, epoch, addresses)
     {:noreply, reply_if_started(state)}
   end
 
@@ -290,6 +296,7 @@ defmodule Roomtone.Media.Events do
 
   defp to_room(room, event, shard) do
     case Registry.lookup(Roomtone.Registry, {:room_id, room}) do
+      [{pid, :leg}] -> send(pid, {:leg, room, event})
       [{pid, _value}] -> deliver(pid, event, shard)
       [] -> :ok
     end

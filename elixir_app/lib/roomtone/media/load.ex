@@ -5,7 +5,7 @@ defmodule Roomtone.Media.Load do
   """
 
   alias Roomtone.{Media, Native}
-  alias Roomtone.Media.{Balance, Table}
+  alias Roomtone.Media.{Balance, Seating, Table}
 
   # Loads that differ by less than this count as equal. Then the number of rooms and peers decides,
   # and a room counts as one expected peer: its load is known only when it is too late to place the
@@ -40,6 +40,16 @@ defmodule Roomtone.Media.Load do
       %{rooms: rooms, people: people} = Table.counts(shard)
       {rank(native, engine, shard), rooms + people, shard}
     end)
+  end
+
+  @doc "The shards as `Roomtone.Media.Seating` compares them."
+  @spec candidates(module, Native.engine(), [Media.shard()]) :: [Seating.candidate()]
+  def candidates(native, engine, shards) do
+    for shard <- shards do
+      {load, shed_level} = read(native, engine, shard)
+      figures = %{shard: shard, slot: shard, region: nil, well: well?(shard), draining: false}
+      figures |> Map.merge(%{shed_level: shed_level, load: load}) |> Map.merge(Table.counts(shard))
+    end
   end
 
   @doc "The loads of the shards. For a shard that doesn't run they are the last known."

@@ -1,6 +1,6 @@
 defmodule Roomtone.Media.PeerStats do
   @moduledoc """
-  Asks a shard for the counters of peers and gathers the answers in the calling process, which
+  Asks the shards of a room for the counters of peers and gathers the answers in the calling process, which
   blocks: not for servers.
 
   The answers go to an alias of the caller, so that a late one reaches nobody.
@@ -33,11 +33,14 @@ defmodule Roomtone.Media.PeerStats do
 
       cond do
         now() >= deadline -> {:halt, {{:error, :media_busy}, asked}}
-        Retry.wait(fn -> Media.ask_stats(place, peer, ref) end) == :ok -> {:cont, {:ok, asked}}
+        Retry.wait(fn -> Media.ask_stats(place(peer, place), peer, ref) end) == :ok -> {:cont, {:ok, asked}}
         true -> {:halt, {{:error, :media_busy}, asked}}
       end
     end)
   end
+
+  # A room may have people on several shards.
+  defp place(peer, place), do: Table.peer_place(peer) || place
 
   defp collect(asked, stats, _deadline) when map_size(asked) == map_size(stats), do: stats
 

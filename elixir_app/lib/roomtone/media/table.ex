@@ -6,7 +6,8 @@ defmodule Roomtone.Media.Table do
   Rows: `{:generation, n}`, `{{:shard, shard}, stamp}`, `{{:beat, shard}, monotonic_ms}`, `{{:room,
   room}, shard, stamp}`, `{{:peer, peer}, pid, room, shard}`, `{{:ref, ref}, pid | alias | {:check,
   peer} | {:find, room}}`, and `{{:count, shard}, rooms, peers}`. The process that adds, moves or
-  removes a room or a peer updates the counts.
+  removes a room or a peer updates the counts. `{{:addresses, shard}, addresses}` are those of a shard of
+  this node's engine, and `{{:legs, room}, legs}` the further shards of a room (`Roomtone.Room.Legs`).
   """
 
   alias Roomtone.Media
@@ -145,6 +146,41 @@ defmodule Roomtone.Media.Table do
 
       [] ->
         :error
+    end
+  end
+
+  @doc "Notes the addresses of a shard of this node's engine."
+  @spec put_addresses(Media.shard(), [String.t()]) :: true
+  def put_addresses(shard, addresses), do: :ets.insert(__MODULE__, {{:addresses, shard}, addresses})
+
+  @doc "The addresses of a shard of this node's engine."
+  @spec addresses(Media.shard()) :: [String.t()]
+  def addresses(shard) do
+    case :ets.lookup(__MODULE__, {:addresses, shard}) do
+      [{_key, addresses}] -> addresses
+      [] -> []
+    end
+  end
+
+  @doc "Keeps the further shards of a room for the next process of the room."
+  @spec put_legs(Media.id(), Roomtone.Room.Legs.t()) :: true
+  def put_legs(room, legs), do: :ets.insert(__MODULE__, {{:legs, room}, legs})
+
+  @doc "The further shards of a room, as its former process knew them."
+  @spec legs(Media.id()) :: Roomtone.Room.Legs.t() | nil
+  def legs(room) do
+    case :ets.lookup(__MODULE__, {:legs, room}) do
+      [{_key, legs}] -> legs
+      [] -> nil
+    end
+  end
+
+  @doc "Removes what is kept about the further shards of a room."
+  @spec take_legs(Media.id()) :: Roomtone.Room.Legs.t() | nil
+  def take_legs(room) do
+    case :ets.take(__MODULE__, {:legs, room}) do
+      [{_key, legs}] -> legs
+      [] -> nil
     end
   end
 

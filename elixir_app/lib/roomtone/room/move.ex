@@ -10,7 +10,8 @@ defmodule Roomtone.Room.Move do
     3. `:changing_over` – all have the second connection, or the slowest has had four seconds. They
        change over to what they hear by it. A second later the room is closed on the former node.
 
-  All people of a room move at the same time, because those on different nodes can't hear each other.
+  All people of the node move at the same time, because those who come by different connections can't
+  hear each other meanwhile.
   """
 
   alias Roomtone.Media
@@ -24,28 +25,35 @@ defmodule Roomtone.Room.Move do
   @reserve_ms 6_000
 
   @enforce_keys [:leave_by, :timer]
-  defstruct [:leave_by, :timer, :from, stage: :asked, awaited: MapSet.new()]
+  defstruct [:leave_by, :timer, :leg, :from, stage: :asked, people: [], awaited: MapSet.new()]
 
   @typedoc """
     * `leave_by` – when the room leaves even if somebody has to end then, in monotonic milliseconds
     * `timer` – runs until the next step: `{:timeout, timer, :move}`
+    * `leg` – the number of the further leg (`Roomtone.Room.Legs`) that is left; `nil` for the home
     * `from` – the shard that the room leaves
+    * `people` – everybody who moves
     * `awaited` – people who don't have the second connection yet
   """
   @type t :: %__MODULE__{
           leave_by: integer,
           timer: reference,
+          leg: Media.id() | nil,
           from: Media.shard() | nil,
           stage: :asked | :connecting | :changing_over,
+          people: [String.t()],
           awaited: MapSet.t(String.t())
         }
 
-  @doc "The room is to leave: from `in_ms` on, at the latest when `left_ms` are nearly over."
-  @spec ask(t | nil, non_neg_integer, non_neg_integer) :: t
-  def ask(nil, in_ms, left_ms),
-    do: %__MODULE__{leave_by: now() + max(left_ms - @reserve_ms, 0), timer: timer(in_ms)}
+  @doc """
+  The room is to leave the media node of a leg (`nil`: its home): from `in_ms` on, at the latest when
+  `left_ms` are nearly over.
+  """
+  @spec ask(t | nil, Media.id() | nil, non_neg_integer, non_neg_integer) :: t
+  def ask(nil, leg, in_ms, left_ms),
+    do: %__MODULE__{leave_by: now() + max(left_ms - @reserve_ms, 0), timer: timer(in_ms), leg: leg}
 
-  def ask(under_way, _in_ms, _left_ms), do: under_way
+  def ask(under_way, _leg, _in_ms, _left_ms), do: under_way
 
   @doc "Whether the room still stays, for the sake of people who would have to end."
   @spec stays?(t, [Person.t()]) :: boolean
@@ -60,7 +68,8 @@ defmodule Roomtone.Room.Move do
   def connect(move, from, people) do
     awaited = for %{connected: true, owner: owner} = person <- people, is_pid(owner), do: person.identity
     wait = if awaited == [], do: 0, else: @connect_ms
-    %{move | from: from, stage: :connecting, awaited: MapSet.new(awaited), timer: timer(wait)}
+    names = Enum.map(people, & &1.identity)
+    %{move | from: from, stage: :connecting, people: names, awaited: MapSet.new(awaited), timer: timer(wait)}
   end
 
   @doc "Somebody has the second connection, or has left. With the last one the next step follows at once."

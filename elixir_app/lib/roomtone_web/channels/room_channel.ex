@@ -301,6 +301,8 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp event({:media_restart, whom}, %{assigns: %{me: me}} = socket) when whom in [me, :all], do: restart_media(socket)
 
+  defp event({:media_move, step, me}, %{assigns: %{me: me}} = socket), do: event({:media_move, step}, socket)
+
   defp event({:media_move, step}, socket) do
     push(socket, "media_move", %{step: step})
     {:noreply, socket}

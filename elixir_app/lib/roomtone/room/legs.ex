@@ -1,0 +1,413 @@
+defmodule Roomtone.Room.Legs do
+  @moduledoc """
+  The media nodes of a room that outgrew its own, and the trunks between them. Plain data within the
+  room's process; docs/decisions/0022 describes trunks.
+
+  On each of its media nodes the engine has a room, a *leg*. The first, the *home*, has the room's
+  number, and is there as long as the room; a further leg has a number of its own, is opened by a
+  newcomer for whom the others have no place, and closed when nobody is on it. A person is on one leg,
+  and each other leg hears them by the trunk between the two. Everything that the engine is told about
+  a person goes to their leg; gains go to the leg of the listener.
+
+  The process of the room makes the keys of trunks, gives them to both ends, and renews them every
+  hour. Commands wait here, in their order, while the queue of a shard is full.
+  """
+
+  require Logger
+
+  alias Roomtone.Media
+  alias Roomtone.Media.{Retry, Table}
+  alias Roomtone.MixPolicy
+
+  @renew_ms 3_600_000
+  # By then a receiving end has its new key.
+  @settle_ms 5_000
+
+  @derive {Inspect, except: [:outbox, :keys]}
+  @enforce_keys [:home]
+  defstruct [:home, :leaving, :retry, :renewal, further: [], seats: %{}, at: %{}, trunks: [], outbox: %{}, keys: []]
+
+  @typedoc """
+    * `home` – the first leg, and `further` the others, oldest first
+    * `leaving` – the former home, or a further leg, while the room leaves its media node
+    * `seats` – the numbers of the further legs that people are on; all others are at home
+    * `at` – the leg of each peer
+    * `outbox` – commands that wait for a shard, newest first; `retry` is the timer for trying again
+    * `keys` – the new keys of sending ends, until the receiving ends have theirs; `renewal` is the
+      timer for the next step
+  """
+  @type t :: %__MODULE__{
+          home: Media.place(),
+          further: [Media.place()],
+          leaving: Media.place() | nil,
+          seats: %{String.t() => Media.id()},
+          at: %{Media.id() => Media.place()},
+          trunks: [trunk],
+          outbox: %{Media.shard() => [Roomtone.Native.command(), ...]},
+          retry: reference | nil,
+          keys: [{Media.shard(), Roomtone.Native.command()}],
+          renewal: reference | nil
+        }
+
+  # Its ends, each with the number that it has there; and the number of its present keys.
+  @typep trunk :: %{ends: [{Media.place(), Roomtone.Native.trunk()}, ...], key: byte}
+
+  @typedoc "The message that the room's process gets when a timer expires; for `handle_timeout/2`."
+  @type message :: {:timeout, reference, :legs | :trunk_keys}
+
+  @doc "The legs of a room that has one."
+  @spec new(Media.place()) :: t
+  def new(home), do: %__MODULE__{home: home}
+
+  @doc "The legs as the former process of the room left them. The calling process gets their events from now on."
+  @spec recover(Media.place()) :: t
+  def recover(home) do
+    case Table.legs(home.room) do
+      nil ->
+        new(home)
+
+      legs ->
+        for %{room: room} <- legs.further, do: register(room)
+        retry = if legs.outbox != %{}, do: Retry.timer(:legs)
+        renewal = renewal_timer(if legs.keys == [], do: renew_ms(), else: @settle_ms)
+        %{legs | retry: retry, renewal: renewal}
+    end
+  end
+
+  @doc "Whether the room is on one media node."
+  @spec alone?(t) :: boolean
+  def alone?(legs), do: legs.further == []
+
+  @doc "The numbers of the further legs."
+  @spec rooms(t) :: [Media.id()]
+  def rooms(legs), do: Enum.map(legs.further, & &1.room)
+
+  @doc "The further leg of this number."
+  @spec leg(t, Media.id()) :: Media.place() | nil
+  def leg(legs, room), do: Enum.find(legs.further, &(&1.room == room))
+
+  @doc "The shards of the room, its home first, and how many people are on each; `people` are all of them."
+  @spec populations(t, non_neg_integer) :: [{Media.shard(), non_neg_integer}, ...]
+  def populations(legs, people) do
+    counts = Enum.frequencies(Map.values(legs.seats))
+    further = for %{room: room, shard: shard} <- legs.further -- [legs.leaving], do: {shard, Map.get(counts, room, 0)}
+    [{legs.home.shard, max(people - map_size(legs.seats), 0)} | further]
+  end
+
+  @doc "Whether a person is at home."
+  @spec home?(t, String.t()) :: boolean
+  def home?(legs, identity), do: not is_map_key(legs.seats, identity)
+
+  @doc "The people on a further leg."
+  @spec people(t, Media.id()) :: [String.t()]
+  def people(legs, room), do: for({identity, ^room} <- legs.seats, do: identity)
+
+  @doc "Where a person is."
+  @spec place(t, String.t()) :: Media.place()
+  def place(legs, identity) do
+    case legs.seats do
+      %{^identity => room} -> leg(legs, room)
+      _ -> legs.home
+    end
+  end
+
+  # ---- People ----------------------------------------------------------------------------------------------------------
+
+  @doc """
+  A place for a newcomer; a further leg is opened where one is needed. `people` is how many are in the
+  room, `peers` are the room's peers until now, and `kind` is how it is mixed.
+  """
+  @spec seat(t, String.t(), non_neg_integer, %{Media.id() => String.t()}, MixPolicy.engine_kind()) :: {Media.place(), t}
+  def seat(legs, identity, people, peers, kind) do
+    # They may be leaving another leg.
+    others = %{legs | seats: Map.delete(legs.seats, identity)}
+
+    case Media.seat(populations(others, people)) do
+      {:leg, shard} ->
+        place = Enum.find([legs.home | legs.further], &(&1.shard == shard))
+        {place, sit(legs, identity, place)}
+
+      {:further, shard} ->
+        legs =
+          if alone?(legs), do: %{legs | at: Map.new(peers, fn {peer, _identity} -> {peer, legs.home} end)}, else: legs
+
+        case open(legs, shard, kind) do
+          {:ok, place, legs} -> {place, sit(legs, identity, place)}
+          :error -> {legs.home, sit(legs, identity, legs.home)}
+        end
+    end
+  end
+
+  @doc "Notes where a person is."
+  @spec sit(t, String.t(), Media.place()) :: t
+  def sit(%{home: %{room: room}} = legs, identity, %{room: room}),
+    do: keep(%{legs | seats: Map.delete(legs.seats, identity)})
+
+  def sit(legs, identity, place), do: keep(%{legs | seats: Map.put(legs.seats, identity, place.room)})
+
+  @doc "A person has left. A further leg that nobody is on is closed."
+  @spec leave(t, String.t()) :: t
+  def leave(legs, identity) do
+    case Map.pop(legs.seats, identity) do
+      {nil, _seats} ->
+        legs
+
+      {room, seats} ->
+        legs = %{legs | seats: seats}
+        if room in Map.values(seats), do: keep(legs), else: close(legs, room)
+    end
+  end
+
+  @doc "The peers of the room now: those who are new are brought to the other legs, those who are gone leave them."
+  @spec put_peers(t, %{Media.id() => String.t()}) :: t
+  def put_peers(%{further: []} = legs, _peers), do: legs
+
+  def put_peers(legs, peers) do
+    # On the media node that the room leaves, people speak until they have changed over.
+    gone = for {peer, place} <- legs.at, not is_map_key(peers, peer), place != legs.leaving, do: {peer, place}
+    new = for {peer, _identity} <- peers, not is_map_key(legs.at, peer), do: {peer, peer_place(peer, legs)}
+
+    if gone == [] and new == [] do
+      legs
+    else
+      legs = %{legs | at: legs.at |> Map.drop(Enum.map(gone, &elem(&1, 0))) |> Map.merge(Map.new(new))}
+      legs = for {peer, place} <- gone, reduce: legs, do: (legs -> part(legs, peer, place))
+      keep(for {peer, place} <- new, reduce: legs, do: (legs -> bring(legs, peer, place)))
+    end
+  end
+
+  # A peer that has just ended is nowhere.
+  defp peer_place(peer, legs), do: Table.peer_place(peer) || legs.home
+
+  defp bring(legs, peer, place) do
+    for {there, trunk} <- other_ends(legs, place), reduce: legs do
+      legs -> order(legs, there.shard, {:join_remote, %{room: there.room, peer: peer, trunk: trunk, speak: true}})
+    end
+  end
+
+  defp part(legs, peer, place) do
+    for {there, _trunk} <- other_ends(legs, place), reduce: legs do
+      legs -> order(legs, there.shard, {:leave, %{room: there.room, peer: peer}})
+    end
+  end
+
+  # ---- Legs ------------------------------------------------------------------------------------------------------------
+
+  defp open(legs, shard, kind) do
+    room = Media.new_id()
+
+    with {_here, _there} <- addresses(legs.home.shard, shard) || :no_addresses,
+         {:ok, _registered} <- register(room),
+         {:ok, ^shard} <- Media.open_room(room, kind, shard) do
+      place = %{room: room, shard: shard}
+      legs = Enum.reduce([legs.home | legs.further], legs, &wire(&2, &1, place))
+      {:ok, place, keep(%{legs | further: legs.further ++ [place], renewal: legs.renewal || renewal_timer(renew_ms())})}
+    else
+      why ->
+        Logger.warning("no further media node takes people of this room: #{inspect(why)}")
+        Registry.unregister(Roomtone.Registry, {:room_id, room})
+        :error
+    end
+  end
+
+  defp register(room), do: Registry.register(Roomtone.Registry, {:room_id, room}, :leg)
+
+  @doc "Closes a further leg, or forgets one that is lost. The people who were on it are at home."
+  @spec close(t, Media.id()) :: t
+  def close(legs, room) do
+    place = leg(legs, room)
+    Registry.unregister(Roomtone.Registry, {:room_id, room})
+    legs = unwire(%{legs | leaving: if(legs.leaving != place, do: legs.leaving)}, place)
+    Media.close_room(room)
+    seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
+    at = Map.reject(legs.at, fn {_peer, at} -> at == place end)
+    keep(%{legs | further: legs.further -- [place], seats: seats, at: at, outbox: Map.delete(legs.outbox, place.shard)})
+  end
+
+  @doc "The home was opened anew, at this place."
+  @spec reopened(t, Media.place()) :: t
+  def reopened(%{further: []} = legs, place), do: %{legs | home: place}
+
+  def reopened(%{home: former} = legs, place) do
+    legs = if former == legs.leaving, do: legs, else: unwire(legs, former)
+    at = if former == legs.leaving, do: legs.at, else: Map.reject(legs.at, fn {_peer, at} -> at == former end)
+    legs = %{legs | home: place, at: at}
+    keep(Enum.reduce(legs.further, legs, &wire(&2, place, &1)))
+  end
+
+  @doc "The room leaves a media node; the people there are heard by the others until `let_go/1`."
+  @spec leaving(t, Media.place()) :: t
+  def leaving(legs, place), do: %{legs | leaving: place}
+
+  @doc "The room has left the media node."
+  @spec let_go(t) :: t
+  def let_go(%{leaving: nil} = legs), do: legs
+
+  def let_go(%{leaving: former} = legs) do
+    if former in legs.further do
+      close(legs, former.room)
+    else
+      at = Map.reject(legs.at, fn {_peer, at} -> at == former end)
+      keep(unwire(%{legs | leaving: nil, at: at}, former))
+    end
+  end
+
+  # ---- Trunks ----------------------------------------------------------------------------------------------------------
+
+  # The people on each of the two come to the other.
+  defp wire(legs, one, other) do
+    case addresses(one.shard, other.shard) do
+      {address, other_address} ->
+        [number, other_number] = for _ <- 1..2, do: new_number()
+        [there, back] = for _ <- 1..2, do: :crypto.strong_rand_bytes(32)
+        legs = order(legs, one.shard, open_command(one.room, number, other_address, other_number, there, back))
+        legs = order(legs, other.shard, open_command(other.room, other_number, address, number, back, there))
+        trunk = %{ends: [{one, number}, {other, other_number}], key: 0}
+        legs = %{legs | trunks: [trunk | legs.trunks]}
+        legs = for {peer, ^one} <- legs.at, reduce: legs, do: (legs -> join(legs, peer, other, other_number))
+        for {peer, ^other} <- legs.at, reduce: legs, do: (legs -> join(legs, peer, one, number))
+
+      nil ->
+        Logger.error("the media nodes of this room have no addresses in common: PUBLIC_IP sets them")
+        legs
+    end
+  end
+
+  defp open_command(room, trunk, to, remote, send, receive),
+    do: {:open_trunk, %{room: room, trunk: trunk, to: to, remote: remote, send: send, receive: receive}}
+
+  defp join(legs, peer, place, trunk),
+    do: order(legs, place.shard, {:join_remote, %{room: place.room, peer: peer, trunk: trunk, speak: true}})
+
+  defp unwire(legs, place) do
+    {cut, stay} = Enum.split_with(legs.trunks, fn %{ends: ends} -> List.keymember?(ends, place, 0) end)
+
+    for %{ends: ends} <- cut, {at, trunk} <- ends, reduce: %{legs | trunks: stay} do
+      legs -> order(legs, at.shard, {:close_trunk, %{room: at.room, trunk: trunk}})
+    end
+  end
+
+  # The legs to which a trunk leads from this one.
+  defp other_ends(legs, place) do
+    for %{ends: ends} <- legs.trunks, List.keymember?(ends, place, 0), {there, trunk} <- ends, there != place do
+      {there, trunk}
+    end
+  end
+
+  # Of the same family, IPv4 or IPv6.
+  defp addresses(shard, other) do
+    pairs = for one <- Media.addresses(shard), two <- Media.addresses(other), ipv6?(one) == ipv6?(two), do: {one, two}
+    List.first(pairs)
+  end
+
+  defp ipv6?(address), do: String.starts_with?(address, "[")
+
+  # Several web nodes may open trunks on a shard.
+  defp new_number do
+    <<number::32>> = :crypto.strong_rand_bytes(4)
+    number
+  end
+
+  # ---- Gains -----------------------------------------------------------------------------------------------------------
+
+  @doc "A command of `Roomtone.MixSync` for the room, as the commands for its legs."
+  @spec spread(t, Media.place(), Roomtone.Native.command()) :: [{Media.place(), Roomtone.Native.command()}]
+  def spread(%{further: []}, home, command), do: [{home, command}]
+
+  def spread(legs, _home, {:set_gains, %{cells: cells} = fields}) do
+    cells = Enum.group_by(cells, fn {listener, _speaker, _gain} -> Map.get(legs.at, listener, legs.home) end)
+
+    for {place, cells} <- cells,
+        place != legs.leaving,
+        do: {place, {:set_gains, %{fields | room: place.room, cells: cells}}}
+  end
+
+  def spread(legs, _home, {kind, fields}),
+    do: for(place <- [legs.home | legs.further], do: {place, {kind, %{fields | room: place.room}}})
+
+  # ---- Keys and full queues --------------------------------------------------------------------------------------------
+
+  @doc """
+  Handles the end of a wait. `:sent` means that commands were sent which had to wait: the engine didn't
+  know some peers until then.
+  """
+  @spec handle_timeout(t, message) :: {:ok | :sent, t}
+  def handle_timeout(%{retry: timer} = legs, {:timeout, timer, :legs}) do
+    waiting = legs.outbox
+    legs = %{legs | outbox: %{}, retry: nil}
+
+    legs =
+      for {shard, commands} <- waiting, command <- Enum.reverse(commands), reduce: legs do
+        legs -> order(legs, shard, command)
+      end
+
+    {if(legs.outbox == %{}, do: :sent, else: :ok), keep(legs)}
+  end
+
+  def handle_timeout(%{renewal: timer, trunks: []} = legs, {:timeout, timer, :trunk_keys}),
+    do: {:ok, %{legs | renewal: nil, keys: []}}
+
+  # A receiving end takes datagrams of its former key until the sending end goes on to the new one.
+  def handle_timeout(%{renewal: timer, keys: []} = legs, {:timeout, timer, :trunk_keys}) do
+    {trunks, {legs, keys}} = Enum.map_reduce(legs.trunks, {legs, []}, &renew/2)
+    {:ok, keep(%{legs | trunks: trunks, keys: keys, renewal: renewal_timer(@settle_ms)})}
+  end
+
+  def handle_timeout(%{renewal: timer} = legs, {:timeout, timer, :trunk_keys}) do
+    if legs.outbox == %{} do
+      legs = Enum.reduce(legs.keys, legs, fn {shard, command}, legs -> order(legs, shard, command) end)
+      {:ok, keep(%{legs | keys: [], renewal: renewal_timer(renew_ms())})}
+    else
+      {:ok, %{legs | renewal: renewal_timer(@settle_ms)}}
+    end
+  end
+
+  def handle_timeout(legs, _old_timer), do: {:ok, legs}
+
+  defp renew(%{ends: [one, other], key: key} = trunk, {legs, keys}) do
+    number = rem(key + 1, 256)
+
+    {legs, keys} =
+      for {{from, from_trunk}, {to, to_trunk}} <- [{one, other}, {other, one}], reduce: {legs, keys} do
+        {legs, keys} ->
+          fresh = :crypto.strong_rand_bytes(32)
+          legs = order(legs, to.shard, renewal(to.room, to_trunk, :receiving, number, fresh))
+          {legs, [{from.shard, renewal(from.room, from_trunk, :sending, number, fresh)} | keys]}
+      end
+
+    {%{trunk | key: number}, {legs, keys}}
+  end
+
+  defp renewal(room, trunk, direction, number, key),
+    do: {:renew_trunk, %{room: room, trunk: trunk, direction: direction, number: number, key: key}}
+
+  defp renew_ms, do: Application.get_env(:roomtone, :trunk_key_ms, @renew_ms)
+  defp renewal_timer(ms), do: :erlang.start_timer(ms, self(), :trunk_keys)
+
+  defp order(legs, shard, command) do
+    case legs.outbox do
+      %{^shard => waiting} -> %{legs | outbox: Map.put(legs.outbox, shard, [command | waiting])}
+      _none -> order_now(legs, shard, command)
+    end
+  end
+
+  defp order_now(legs, shard, command) do
+    cond do
+      Media.trunk(shard, command) == :ok -> legs
+      # It has lost everything: the room will learn that, and begin anew.
+      Media.stamp(shard) == nil -> legs
+      true -> %{legs | outbox: Map.put(legs.outbox, shard, [command]), retry: legs.retry || Retry.timer(:legs)}
+    end
+  end
+
+  # For the next process of the room.
+  defp keep(%{further: []} = legs) do
+    Table.take_legs(legs.home.room)
+    %{legs | at: %{}, trunks: []}
+  end
+
+  defp keep(legs) do
+    Table.put_legs(legs.home.room, %{legs | retry: nil, renewal: nil})
+    legs
+  end
+end
