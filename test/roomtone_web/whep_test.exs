@@ -88,7 +88,7 @@ defmodule RoomtoneWeb.WhepTest do
 
     assert response(publisher, 201)
     assert conn |> post_offer(room, jwt) |> response(201)
-    assert ["studio", "studio #" <> _] = present(room)
+    assert eventually(fn -> match?(["studio", "studio #" <> _], present(room)) end)
   end
 
   test "candidates and restarts as for WHIP", %{conn: conn, room: room} do
