@@ -12,8 +12,8 @@ use symphonia::core::formats::{FormatOptions, FormatReader, TrackType};
 use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
-use crate::rate::ToRoom;
 use crate::{FileError, Part};
+use roomtone_resample::ToRoom;
 
 /// The most bytes of a file's title, artist and the like, and of its picture.
 const MOST_METADATA: usize = 1 << 20;

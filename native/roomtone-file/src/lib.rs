@@ -7,7 +7,6 @@
 mod budget;
 mod decoded;
 mod opus;
-mod rate;
 
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
@@ -18,8 +17,6 @@ use thiserror::Error;
 
 use crate::decoded::DecodedFile;
 use crate::opus::OpusFile;
-
-pub use rate::ToRoom;
 
 /// Bytes by which a format is known.
 const HEAD: usize = 36;

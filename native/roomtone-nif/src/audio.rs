@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use audiopus::Application;
 use roomtone_audio::{AudioError, Channels, Decoder, Encoder, EncoderConfig, FRAME_DURATION, Limiter, mix};
-use rubato::audioadapter_buffers::owned::InterleavedOwned;
-use rubato::{Fft, FixedSync, Resampler};
+use roomtone_resample::convert;
 use rustler::{Atom, Binary, Env, OwnedBinary, Resource, ResourceArc};
 
 mod atoms {
@@ -27,8 +26,6 @@ const MOST_SAMPLES: usize = 2 * 48_000 * 600;
 const RATES: std::ops::RangeInclusive<usize> = 1_000..=384_000;
 /// The loudest gain of [`audio_mix`]: +60 dB.
 const MAX_GAIN: f64 = 1_000.0;
-/// Frames that the resampler takes at once.
-const CHUNK: usize = 1_024;
 
 /// An Opus encoder of one process.
 struct EncoderHandle(Mutex<(Encoder, Vec<u8>)>);
@@ -197,16 +194,10 @@ fn audio_resample<'a>(env: Env<'a>, pcm: Binary<'a>, from: usize, to: usize, cha
     if pcm.len().saturating_mul(to) / from > MOST_SAMPLES {
         return Err(atoms::too_long());
     }
-    if from == to || pcm.is_empty() {
-        return pcm_binary(env, &pcm);
-    }
-    let frames = pcm.len() / channels;
-    let resampled = (|| {
-        let mut resampler = Fft::<f32>::new(from, to, CHUNK, channels, FixedSync::Input).ok()?;
-        let input = InterleavedOwned::new_from(pcm, channels, frames).ok()?;
-        Some(resampler.process_all(&input, frames, None).ok()?.take_data())
-    })();
-    pcm_binary(env, &resampled.ok_or(atoms::bad_rate())?)
+    pcm_binary(
+        env,
+        &convert(pcm, from as u32, to as u32, channels).ok_or(atoms::bad_rate())?,
+    )
 }
 
 // Root of the mean square and the loudest sample, both linear.

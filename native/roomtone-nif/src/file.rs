@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::{Mutex, TryLockError};
 
 use roomtone_audio::packet;
-use roomtone_file::{FileError, Part, SoundFile, ToRoom};
+use roomtone_file::{FileError, Part, SoundFile};
+use roomtone_resample::ToRoom;
 use rustler::{Atom, Binary, Encoder, Env, OwnedBinary, Resource, ResourceArc, Term};
 
 mod atoms {

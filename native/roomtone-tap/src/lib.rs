@@ -6,7 +6,6 @@
 #![doc = include_str!("../README.md")]
 
 mod reader;
-mod resample;
 mod voice;
 
 pub use reader::{Batch, ConfigError, Format, Reader, ReaderConfig, Sound, Source, Track};

@@ -7,8 +7,8 @@ use roomtone_audio::{Channels, FRAME_DURATION, FRAME_SAMPLES, Limiter, level};
 use roomtone_engine::{PeerId, Tap, TapBatch};
 use thiserror::Error;
 
-use crate::resample::{RATES, Resampler};
 use crate::voice::Stream;
+use roomtone_resample::{FromRoom, ROOM_RATES};
 
 /// Frames without sound after which a talker is forgotten: 10 s.
 const FORGET_AFTER: u32 = 500;
@@ -57,7 +57,7 @@ pub struct ReaderConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ConfigError {
     /// The rate isn't one of those.
-    #[error("the rate is not one of {RATES:?}")]
+    #[error("the rate is not one of {ROOM_RATES:?}")]
     Rate,
     /// Talkers are mono, and so is their sum.
     #[error("only a mix can be in stereo")]
@@ -118,7 +118,7 @@ pub struct Reader {
     mix: Option<Stream>,
     talkers: BTreeMap<PeerId, Stream>,
     /// Of a sum.
-    resampler: Option<Resampler>,
+    resampler: Option<FromRoom>,
     /// For a sum: everybody's gain, and the gains of those who have their own.
     default_gain: f32,
     gains: HashMap<PeerId, f32>,
@@ -133,7 +133,7 @@ impl Reader {
     /// # Errors
     /// [`ConfigError`].
     pub fn new(tap: Tap, config: ReaderConfig) -> Result<Reader, ConfigError> {
-        if !RATES.contains(&config.rate) {
+        if !ROOM_RATES.contains(&config.rate) {
             return Err(ConfigError::Rate);
         }
         if config.source != Source::Mix && config.channels == Channels::Stereo {
@@ -146,7 +146,7 @@ impl Reader {
         match (config.source, config.format) {
             (_, Format::Opus) | (Source::Talkers, _) => {}
             (Source::Mix, _) => mix = Some(Stream::new(config.channels, config.rate).ok_or(ConfigError::Memory)?),
-            (Source::Sum, _) => resampler = Some(Resampler::new(config.rate, 1).ok_or(ConfigError::Memory)?),
+            (Source::Sum, _) => resampler = Some(FromRoom::new(config.rate, 1).ok_or(ConfigError::Memory)?),
         }
         Ok(Reader {
             tap,

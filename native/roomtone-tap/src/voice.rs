@@ -5,7 +5,7 @@ use std::time::Instant;
 use roomtone_audio::{Channels, Decoder, FRAME_SAMPLES, Frame, Playout, PlayoutConfig, RtpMeta};
 use roomtone_engine::TapPacket;
 
-use crate::resample::Resampler;
+use roomtone_resample::FromRoom;
 
 /// Decoded sound of a mix that may wait for its tick, in samples of a channel: 60 ms.
 const MOST_READY: usize = 3 * FRAME_SAMPLES;
@@ -83,7 +83,7 @@ impl Voice {
 /// A talker, or the mix, on the way to the consumer.
 pub(crate) struct Stream {
     pub(crate) voice: Voice,
-    pub(crate) resampler: Resampler,
+    pub(crate) resampler: FromRoom,
     /// Frames in a row without sound.
     pub(crate) silent: u32,
 }
@@ -92,7 +92,7 @@ impl Stream {
     pub(crate) fn new(channels: Channels, rate: u32) -> Option<Stream> {
         Some(Stream {
             voice: Voice::new(channels)?,
-            resampler: Resampler::new(rate, channels.count())?,
+            resampler: FromRoom::new(rate, channels.count())?,
             silent: 0,
         })
     }
