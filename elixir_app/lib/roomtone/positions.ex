@@ -24,10 +24,11 @@ defmodule Roomtone.Positions do
   @type message :: {:timeout, reference, :positions}
 
   @doc """
-  A step that a person of the room wants to take. `now` is in monotonic milliseconds. The result is
-  the call's answer: a refused step names the place where the person still is.
+  A step that a person of the room wants to take, or `nil` who isn't there. `now` is in monotonic
+  milliseconds. The result is the call's answer: a refused step names the place where the person
+  still is.
   """
-  @spec walk(t, MixPolicy.t(), String.t(), FloorPlan.point(), integer) ::
+  @spec walk(t, MixPolicy.t(), String.t() | nil, FloorPlan.point(), integer) ::
           {{:ok, FloorPlan.point()}
            | {:put_back, FloorPlan.point(), :outside | :too_far | :wall}
            | {:error, :positions_from_server | :not_found}, t}

@@ -42,22 +42,15 @@ defmodule Roomtone.RoomServer do
 
   alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
-  alias Roomtone.Room.{Legs, Move}
+  alias Roomtone.Room.{Crashes, Guesses, Legs, Move, Recorder, Taps}
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
-  # A participant that crashes more often leaves the room.
-  @max_crashes 3
-  @crash_window_ms 10_000
   @revive_ms 20
   @remember_ms 1_000
   # On a node of a cluster.
   @keep_ms 50
   # Longer than a page takes to reload, or a lost connection to return.
   @hand_on_ms 20_000
-  # Wrong passcodes of the last ten minutes are counted, and told in fives.
-  @guesses_ms 600_000
-  @guesses_told 5
-  @most_guesses 1_000
 
   @enforce_keys [:room, :place, :legs, :empty_after, :summary]
   defstruct [
@@ -76,7 +69,6 @@ defmodule Roomtone.RoomServer do
     :move,
     positions: %Positions{},
     traces: %{},
-    # When somebody said a wrong passcode, in monotonic milliseconds.
     guesses: [],
     waited: false,
     chat: %Chat{},
@@ -88,9 +80,8 @@ defmodule Roomtone.RoomServer do
     peers: %{},
     slots: %{},
     crashes: %{},
-    taps: %{},
-    tapped: %{},
-    recording: nil
+    taps: %Taps{},
+    recorder: nil
   ]
 
   @type t :: %__MODULE__{
@@ -112,7 +103,8 @@ defmodule Roomtone.RoomServer do
           move: Move.t() | nil,
           positions: Positions.t(),
           traces: Trace.asked(),
-          guesses: [integer],
+          # The wrong passcodes.
+          guesses: Guesses.t(),
           # Whether the end of an empty room was put off for a join on its way in.
           waited: boolean,
           chat: Chat.t(),
@@ -127,14 +119,9 @@ defmodule Roomtone.RoomServer do
           # The peers with their identities.
           peers: %{Media.id() => String.t()},
           slots: SlotAssignments.t(),
-          # The recent crashes of each participant's process, in monotonic milliseconds.
-          crashes: %{String.t() => [integer]},
-          # The processes of taps, with their monitors.
-          taps: %{reference => pid},
-          # The peers that they know of.
-          tapped: %{Media.id() => String.t()},
-          # The process of the recording, and its monitor.
-          recording: {pid, reference} | nil
+          crashes: Crashes.t(),
+          taps: Taps.t(),
+          recorder: Recorder.t() | nil
         }
 
   @type args :: %{
@@ -402,24 +389,23 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_call({:say, identity, text}, _from, state) do
-    with %{^identity => %{pending: false} = person} <- state.room.people,
+    with {:ok, person} <- present(state, identity),
          {:ok, chat, message} <- Chat.say(state.chat, identity, person.name, text) do
       Subscribers.tell(state.room.name, {:chat, message})
       {:reply, {:ok, message}, %{state | chat: chat}}
     else
       {:error, reason, chat} -> {:reply, {:error, reason}, %{state | chat: chat}}
-      _nobody -> {:reply, {:error, :not_found}, state}
+      {:error, :not_found} = error -> {:reply, error, state}
     end
   end
 
   def handle_call({:caption, identity, text, opts}, _from, state) do
-    with %{^identity => %{pending: false} = person} <- state.room.people,
+    with {:ok, person} <- present(state, identity),
          {:ok, captions, caption} <- Captions.add(state.captions, identity, person.name, text, opts) do
       Subscribers.tell(state.room.name, {:caption, caption})
       {:reply, {:ok, caption}, %{state | captions: captions}}
     else
       {:error, _} = error -> {:reply, error, state}
-      _nobody -> {:reply, {:error, :not_found}, state}
     end
   end
 
@@ -437,31 +423,19 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call({:walk, identity, to}, _from, %{room: %{people: people}} = state) when is_map_key(people, identity) do
-    now = System.monotonic_time(:millisecond)
-    {answer, positions} = Positions.walk(state.positions, state.mixer.mix, identity, to, now)
+  def handle_call({:walk, identity, to}, _from, %{room: %{people: people}} = state) do
+    who = if is_map_key(people, identity), do: identity
+    {answer, positions} = Positions.walk(state.positions, state.mixer.mix, who, to, System.monotonic_time(:millisecond))
     {:reply, answer, %{state | positions: positions}}
   end
-
-  def handle_call({:walk, _nobody, _to}, _from, %{mixer: %{mix: %{moves: :server}}} = state),
-    do: {:reply, {:error, :positions_from_server}, state}
-
-  def handle_call({:walk, _nobody, _to}, _from, state), do: {:reply, {:error, :not_found}, state}
 
   def handle_call(:floor_map, _from, state),
     do: {:reply, {:ok, Positions.floor_map(state.positions, state.mixer.mix)}, state}
 
   def handle_call({:trace, identity, listener, pid}, _from, state) do
-    peers = Map.new(state.peers, fn {peer, identity} -> {identity, peer} end)
-
-    with {:ok, talker} <- Map.fetch(peers, identity),
-         {:ok, listener} <- if(listener == nil, do: {:ok, nil}, else: Map.fetch(peers, listener)) do
-      now = System.monotonic_time(:millisecond)
-      {answer, traces} = Trace.ask(state.traces, state.place, talker, listener, pid, now)
-      {:reply, answer, %{state | traces: traces}}
-    else
-      :error -> {:reply, {:error, :not_found}, state}
-    end
+    question = %{talker: identity, listener: listener, pid: pid, at: System.monotonic_time(:millisecond)}
+    {answer, traces} = Trace.ask(state.traces, state.place, state.peers, question)
+    {:reply, answer, %{state | traces: traces}}
   end
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
@@ -501,22 +475,19 @@ defmodule Roomtone.RoomServer do
     do: {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
 
   def handle_call({:attach_tap, pid}, _from, state) do
-    taps = if pid in Map.values(state.taps), do: state.taps, else: Map.put(state.taps, Process.monitor(pid), pid)
     kind = MixPolicy.engine_kind(state.mixer.mix)
-    {:reply, {:ok, %{pid: self(), place: state.place, peers: state.peers, kind: kind}}, %{state | taps: taps}}
+    answer = %{pid: self(), place: state.place, peers: state.peers, kind: kind}
+    {:reply, {:ok, answer}, %{state | taps: Taps.attach(state.taps, pid)}}
   end
 
-  def handle_call({:recording, pid}, _from, %{recording: recording} = state) do
-    case recording do
-      nil -> {:reply, :ok, %{state | recording: {pid, Process.monitor(pid)}}}
-      {^pid, _ref} -> {:reply, :ok, state}
-      {_other, _ref} -> {:reply, {:error, :already_recording}, state}
+  def handle_call({:recording, pid}, _from, state) do
+    case Recorder.take(state.recorder, pid) do
+      {:ok, recorder} -> {:reply, :ok, %{state | recorder: recorder}}
+      {:error, _} = error -> {:reply, error, state}
     end
   end
 
-  def handle_call(:recording, _from, %{recording: recording} = state) do
-    {:reply, if(recording, do: {:ok, elem(recording, 0)}, else: {:error, :not_recording}), state}
-  end
+  def handle_call(:recording, _from, state), do: {:reply, Recorder.fetch(state.recorder), state}
 
   def handle_call({:put_lock, lock}, _from, state) do
     state = settle(%{state | room: Room.put_lock(state.room, lock), guesses: []})
@@ -540,17 +511,22 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  # Somebody of whom the others know.
+  defp present(state, identity) do
+    case state.room.people do
+      %{^identity => %{pending: false} = person} -> {:ok, person}
+      _ -> {:error, :not_found}
+    end
+  end
+
   @impl true
   def handle_cast(:wrong_passcode, state) do
-    now = System.monotonic_time(:millisecond)
-    guesses = Enum.take([now | Enum.filter(state.guesses, &(&1 > now - @guesses_ms))], @most_guesses)
-    count = length(guesses)
-    # The fifth in ten minutes, and each fifth from then on: one may mistype.
-    if rem(count, @guesses_told) == 0, do: Subscribers.tell(state.room.name, {:guesses, count})
+    {count, guesses} = Guesses.add(state.guesses, System.monotonic_time(:millisecond))
+    if count, do: Subscribers.tell(state.room.name, {:guesses, count})
     {:noreply, %{state | guesses: guesses}}
   end
 
-  def handle_cast({:recorded, pid}, %{recording: {pid, _ref}} = state),
+  def handle_cast({:recorded, pid}, %{recorder: %{pid: pid}} = state),
     do: {:noreply, change(state, Room.put_recording(state.room, true, nil))}
 
   def handle_cast(:yield, state), do: {:stop, :normal, close(state, :yielded)}
@@ -591,7 +567,7 @@ defmodule Roomtone.RoomServer do
     # The room was found there, and may or may not be open. If it is, this does nothing.
     state = if Media.Table.room_stamp(place.room), do: state, else: reopen(state)
     for pid <- pids_at_home(state), do: moved(pid, place)
-    tell_taps(state, {:place, place})
+    Taps.moved(state.taps, place)
     state = if place == state.legs.home, do: state, else: rewired(state)
     {:noreply, state}
   end
@@ -648,24 +624,16 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_info({:DOWN, ref, :process, _pid, reason}, %{recording: {_recorder, ref}} = state) do
-    reason =
-      case reason do
-        {:shutdown, reason} when is_atom(reason) -> reason
-        :normal -> :stopped
-        _crash -> :crashed
-      end
-
-    {:noreply, change(%{state | recording: nil}, Room.put_recording(state.room, false, reason))}
-  end
-
-  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{taps: taps} = state) when is_map_key(taps, ref),
-    do: {:noreply, %{state | taps: Map.delete(taps, ref)}}
+  def handle_info({:DOWN, ref, :process, _pid, reason}, %{recorder: %{monitor: ref}} = state),
+    do: {:noreply, change(%{state | recorder: nil}, Room.put_recording(state.room, false, Recorder.ended(reason)))}
 
   def handle_info({:DOWN, ref, :process, _pid, reason}, state) do
-    case Map.pop(state.monitors, ref) do
-      {nil, _monitors} -> {:noreply, state}
+    with {nil, _monitors} <- Map.pop(state.monitors, ref),
+         {:ok, taps} <- Taps.down(state.taps, ref) do
+      {:noreply, %{state | taps: taps}}
+    else
       {identity, monitors} -> {:noreply, participant_down(%{state | monitors: monitors}, identity, reason)}
+      :error -> {:noreply, state}
     end
   end
 
@@ -855,16 +823,15 @@ defmodule Roomtone.RoomServer do
 
     legs = Legs.leave(state.legs, identity)
     state = %{state | legs: legs, positions: positions, mixer: mixer, move: Move.arrived(state.move, identity)}
-    crashes = Map.delete(state.crashes, identity)
 
     state = %{
       state
-      | chat: if(reason == :removed, do: Chat.forget(state.chat, identity), else: Chat.leave(state.chat, person)),
+      | crashes: Crashes.forget(state.crashes, identity),
+        chat: if(reason == :removed, do: Chat.forget(state.chat, identity), else: Chat.leave(state.chat, person)),
         captions: Captions.forget(state.captions, identity)
     }
 
-    state =
-      %{state | pids: pids, monitors: Map.new(monitors), crashes: crashes} |> change({room, events}) |> unless_entered()
+    state = %{state | pids: pids, monitors: Map.new(monitors)} |> change({room, events}) |> unless_entered()
 
     if reason == :removed, do: remember(state), else: remember_soon(state)
   end
@@ -899,7 +866,7 @@ defmodule Roomtone.RoomServer do
       person.pending -> depart(state, identity, :crashed)
       # There is nobody to make a new offer.
       person.owner == :none -> depart(state, identity, :media_lost)
-      true -> state |> count_crash(identity) |> crashed(identity)
+      true -> crashed(state, identity)
     end
   end
 
@@ -908,19 +875,11 @@ defmodule Roomtone.RoomServer do
     %{state | peers: peers, slots: Map.delete(state.slots, identity)}
   end
 
-  defp count_crash(state, identity) do
-    now = System.monotonic_time(:millisecond)
-    recent = for at <- Map.get(state.crashes, identity, []), now - at < @crash_window_ms, do: at
-    %{state | crashes: Map.put(state.crashes, identity, [now | recent])}
-  end
-
   defp crashed(state, identity) do
-    state = without_peers(%{state | pids: Map.delete(state.pids, identity)}, identity)
+    {too_many?, crashes} = Crashes.add(state.crashes, identity, System.monotonic_time(:millisecond))
+    state = without_peers(%{state | pids: Map.delete(state.pids, identity), crashes: crashes}, identity)
     state = change(state, Room.set_connected(state.room, identity, false))
-
-    if length(state.crashes[identity]) > @max_crashes,
-      do: depart(state, identity, :crashed),
-      else: revive(state, identity)
+    if too_many?, do: depart(state, identity, :crashed), else: revive(state, identity)
   end
 
   defp revive(state, identity) do
@@ -1002,7 +961,7 @@ defmodule Roomtone.RoomServer do
   defp reopen(state) do
     case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
-        tell_taps(state, {:reopened, state.place})
+        Taps.reopened(state.taps, state.place)
         rewired(%{state | mixer: MixSync.reopened(state.mixer)})
 
       {:error, :media_busy} ->
@@ -1091,17 +1050,6 @@ defmodule Roomtone.RoomServer do
 
   defp let_go(state), do: state
 
-  # ---- Taps ------------------------------------------------------------------------------------------------------------
-
-  defp tell_taps(state, what), do: Enum.each(state.taps, fn {_ref, pid} -> send(pid, {:room, what}) end)
-
-  defp tell_peers(%{peers: peers, tapped: peers} = state), do: state
-
-  defp tell_peers(state) do
-    tell_taps(state, {:peers, state.peers})
-    %{state | tapped: state.peers}
-  end
-
   # ---- Memory ----------------------------------------------------------------------------------------------------------
 
   # A change that takes something from somebody must not be forgotten.
@@ -1161,11 +1109,12 @@ defmodule Roomtone.RoomServer do
   # an empty room.
   defp settle(state) do
     before = state.summary
-    state = tell_peers(state)
-    legs = Legs.put_peers(state.legs, state.peers)
-    mixer = state.mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(state.peers)
-    state = %{state | legs: legs, mixer: mixer, summary: Room.summary(state.room)}
-    %{summary: summary} = state
+    %{room: room, peers: peers} = state
+    summary = Room.summary(room)
+    taps = Taps.put_peers(state.taps, peers)
+    legs = Legs.put_peers(state.legs, peers)
+    mixer = state.mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(peers)
+    state = %{state | taps: taps, legs: legs, mixer: mixer, summary: summary}
 
     if summary != before do
       Registry.update_value(Roomtone.Registry, {:room, state.room.name}, fn _ -> summary end)

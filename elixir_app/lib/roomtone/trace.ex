@@ -60,18 +60,31 @@ defmodule Roomtone.Trace do
   @patience_ms 3_000
   @most 64
 
+  @typedoc "A packet of which talker, to which listener, for which process, and when it asked (ms)."
+  @type question :: %{talker: String.t(), listener: String.t() | nil, pid: pid, at: integer}
+
   @doc false
-  @spec ask(asked, Media.place(), Media.id(), Media.id() | nil, pid, integer) ::
-          {{:ok, pos_integer} | {:error, :media_busy}, asked}
-  def ask(asked, place, talker, listener, pid, now) do
+  @spec ask(asked, Media.place(), %{Media.id() => String.t()}, question) ::
+          {{:ok, pos_integer} | {:error, :not_found | :media_busy}, asked}
+  def ask(asked, place, peers, %{pid: pid, at: now} = question) do
     asked = Map.reject(asked, fn {_ref, {_pid, at}} -> now - at > @patience_ms end)
     ref = Media.new_id()
 
-    with true <- map_size(asked) < @most,
+    with {:ok, talker} <- peer(peers, question.talker),
+         {:ok, listener} <- if(question.listener == nil, do: {:ok, nil}, else: peer(peers, question.listener)),
+         true <- map_size(asked) < @most,
          :ok <- Media.trace(place, talker, listener, ref) do
       {{:ok, ref}, Map.put(asked, ref, {pid, now})}
     else
+      {:error, :not_found} = error -> {error, asked}
       _full_or_busy -> {{:error, :media_busy}, asked}
+    end
+  end
+
+  defp peer(peers, identity) do
+    case Enum.find(peers, fn {_peer, name} -> name == identity end) do
+      {peer, _identity} -> {:ok, peer}
+      nil -> {:error, :not_found}
     end
   end
 

@@ -1,0 +1,55 @@
+defmodule Roomtone.Room.Taps do
+  @moduledoc """
+  The taps of a room, within the room's process: their processes, and the peers that they know of.
+
+  A tap that ends is dropped; a tap hears at once of other peers and of another place of the room.
+  """
+
+  alias Roomtone.Media
+
+  defstruct processes: %{}, told: %{}
+
+  @type t :: %__MODULE__{
+          # The processes, by their monitors.
+          processes: %{reference => pid},
+          told: %{Media.id() => String.t()}
+        }
+
+  @typedoc "The message to a tap's process: the room's peers with their identities, or its place."
+  @type message ::
+          {:room, {:peers, %{Media.id() => String.t()}} | {:place, Media.place()} | {:reopened, Media.place()}}
+
+  @doc "Adds the process of a tap; adding it twice has no further effect."
+  @spec attach(t, pid) :: t
+  def attach(%__MODULE__{} = taps, pid) do
+    if pid in Map.values(taps.processes),
+      do: taps,
+      else: %{taps | processes: Map.put(taps.processes, Process.monitor(pid), pid)}
+  end
+
+  @doc "Drops the process with this monitor. `:error`: it isn't that of a tap."
+  @spec down(t, reference) :: {:ok, t} | :error
+  def down(%__MODULE__{processes: processes} = taps, ref) when is_map_key(processes, ref),
+    do: {:ok, %{taps | processes: Map.delete(processes, ref)}}
+
+  def down(_taps, _ref), do: :error
+
+  @doc "Sends the room's peers with their identities, if they are others than the last time."
+  @spec put_peers(t, %{Media.id() => String.t()}) :: t
+  def put_peers(%__MODULE__{told: peers} = taps, peers), do: taps
+
+  def put_peers(taps, peers) do
+    tell(taps, {:peers, peers})
+    %{taps | told: peers}
+  end
+
+  @doc "The room has moved to another place."
+  @spec moved(t, Media.place()) :: :ok
+  def moved(taps, place), do: tell(taps, {:place, place})
+
+  @doc "The engine's room is new: taps have to begin again."
+  @spec reopened(t, Media.place()) :: :ok
+  def reopened(taps, place), do: tell(taps, {:reopened, place})
+
+  defp tell(taps, what), do: Enum.each(taps.processes, fn {_ref, pid} -> send(pid, {:room, what}) end)
+end
