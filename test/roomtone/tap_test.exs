@@ -55,7 +55,7 @@ defmodule Roomtone.TapTest do
     talk(room, "ada")
     assert {:ok, tap} = Roomtone.tap(room, :mix, format: :s16, rate: 16_000, batch: 40)
     batch = batch_with(tap, &tone?(&1.level))
-    assert {batch.ms, byte_size(batch.pcm)} == {40, 40 * 16 * 2}
+    assert batch.ms >= 40 and byte_size(batch.pcm) == batch.ms * 16 * 2
     assert {:ok, opus} = Roomtone.tap(room, :mix, format: :opus)
     batch = batch_with(opus, &(length(&1.packets) == 5))
     {:ok, decoder} = Audio.decoder()
@@ -95,7 +95,8 @@ defmodule Roomtone.TapTest do
   test "a stream gives batches, and leaves nothing behind", %{room: room} do
     talk(room, "ada")
     batches = room |> Roomtone.tap_stream(:mix, batch: 40) |> Enum.take(20)
-    assert Enum.map(batches, & &1.ms) == List.duplicate(40, 20)
+    # A tick that the machine was too late for makes a batch longer.
+    assert length(batches) == 20 and Enum.all?(batches, &(&1.ms >= 40 and rem(&1.ms, 20) == 0))
     assert Enum.any?(batches, &tone?(&1.level))
     refute_received {:roomtone_tap, _tap, _message}
     test = self()
@@ -131,6 +132,31 @@ defmodule Roomtone.TapTest do
     after
       5_000 -> 0
     end
+  end
+
+  test "taps of the same sound in the same form share it, and end apart", %{room: room} do
+    feeds = fn -> DynamicSupervisor.count_children(Roomtone.Tap.FeedSupervisor).active end
+    before = feeds.()
+    opts = [format: :s16, rate: 16_000, batch: 100]
+    {:ok, first} = Roomtone.tap(room, :mix, opts)
+    {:ok, second} = Roomtone.tap(room, :mix, Enum.reverse(opts))
+    assert feeds.() == before + 1
+    {:ok, other} = Roomtone.tap(room, :mix, format: :s16, rate: 8_000)
+    assert feeds.() == before + 2
+    :ok = Roomtone.untap(other)
+    eventually(fn -> feeds.() == before + 1 end)
+
+    talk(room, "ada")
+    %{at: at} = batch = batch_with(second, &tone?(&1.level))
+    assert_receive {:roomtone_tap, ^first, %{at: ^at} = same}, 5_000
+    assert same == batch
+    :ok = Roomtone.untap(first)
+    assert_receive {:roomtone_tap, ^first, {:ended, :closed}}, 5_000
+    assert_receive {:roomtone_tap, ^second, %{at: later}} when later > at, 5_000
+    assert feeds.() == before + 1
+    # The last one ends it.
+    :ok = Roomtone.untap(second)
+    eventually(fn -> feeds.() == before end)
   end
 
   test "a tap ends with its process, with its room, and when it is told to", %{room: room} do

@@ -50,6 +50,8 @@ defmodule Roomtone.Application do
     [
       Roomtone.Rooms.Supervisor,
       {DynamicSupervisor, name: Roomtone.Source.Supervisor},
+      {Registry, keys: :unique, name: Roomtone.Tap.Registry},
+      {DynamicSupervisor, name: Roomtone.Tap.FeedSupervisor},
       {DynamicSupervisor, name: Roomtone.Tap.Supervisor},
       {DynamicSupervisor, name: Roomtone.Recording.Supervisor},
       Roomtone.Auth.Supervisor

@@ -3,11 +3,11 @@ defmodule Roomtone.Tap do
   The process of a tap: gives a program the sound of a room, or of people in it. `Roomtone.tap/3`
   starts it.
 
-  The media engine puts packets into a bounded queue of the tap; this process takes them out batch
-  by batch, has them decoded on a dirty scheduler where PCM is wanted, and sends `t:message/0` to its
-  owner, the process that called `Roomtone.tap/3`. While the owner is behind (more than
-  #{50} messages in its queue), nothing is taken: the engine's queue loses its oldest batches after
-  2 s, and the next batch tells how many. The room never waits.
+  Taps of the same sound in the same form share one `Roomtone.Tap.Feed`, which takes the sound out of
+  the media engine once and sends `t:message/0` to the owner of each tap, the process that called
+  `Roomtone.tap/3`. While an owner is behind (more than #{50} messages in its queue), its batches wait.
+  After 2 s the oldest are lost, and the next batch tells how many. Neither the room nor other taps
+  ever wait.
 
   A tap isn't in the list of people, and nobody hears it. It outlives a restart of the room's media.
   It ends with its owner, with its room, and by `Roomtone.untap/1`.
@@ -15,13 +15,12 @@ defmodule Roomtone.Tap do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Media, RoomServer, SafeCall, UnknownMessage}
-  alias Roomtone.Media.Retry
+  alias Roomtone.{SafeCall, UnknownMessage}
+  alias Roomtone.Tap.Feed
 
-  @most_waiting 50
-  @poll_ms 1_000
-  @reattach_ms 50
-  @most_reattaching 100
+  # A feed that ends just then is replaced.
+  @most_tries 5
+  @retry_ms 20
   @rates [8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000]
 
   @typedoc """
@@ -85,28 +84,8 @@ defmodule Roomtone.Tap do
     def message(%{reason: reason}), do: "the room can't be tapped: #{inspect(reason)}"
   end
 
-  @enforce_keys [:room, :what, :opts, :owner]
-  defstruct [
-    :room,
-    :what,
-    :opts,
-    :owner,
-    # From the first attachment on.
-    :handle,
-    :native,
-    :server,
-    :place,
-    :kind,
-    # The caller who waits for the tap to be open.
-    :from,
-    # The tap in the engine; `nil` while the media are lost.
-    :peer,
-    :sound,
-    peers: %{},
-    # Names of peers who have just left, for sound of theirs that is on its way.
-    left: %{},
-    reattached: 0
-  ]
+  @enforce_keys [:args, :owner]
+  defstruct [:args, :owner, :feed, :monitor]
 
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
@@ -219,24 +198,22 @@ defmodule Roomtone.Tap do
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
   @impl true
-  def init(args) do
-    Process.monitor(args.owner)
-    {:ok, struct!(__MODULE__, args)}
+  def init(%{owner: owner} = args) do
+    Process.monitor(owner)
+    {:ok, %__MODULE__{args: Map.delete(args, :owner), owner: owner}}
   end
 
   @impl true
-  def handle_call(:open, from, state) do
-    with {:ok, state} <- attach(state),
-         {:ok, state} <- make_handle(state) do
-      Process.send_after(self(), :poll, @poll_ms)
-      {:noreply, join(%{state | from: from})}
-    else
+  def handle_call(:open, _from, state) do
+    case subscribe(state, @most_tries) do
+      {:ok, state} -> {:reply, :ok, state}
       {:error, _} = error -> {:stop, :normal, error, state}
     end
   end
 
+  # The feed has the last word, after the batches that it has sent.
   def handle_call(:close, _from, state) do
-    tell(state, {:ended, :closed})
+    if state.feed, do: SafeCall.call(state.feed, {:unsubscribe, self()})
     {:stop, :normal, :ok, state}
   end
 
@@ -246,258 +223,29 @@ defmodule Roomtone.Tap do
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
-  def handle_info({:media, {:tap_ready, %{peer: peer}}}, %{peer: peer} = state), do: {:noreply, drain(state)}
-
-  def handle_info({:media, {:connected, %{peer: peer}}}, %{peer: peer, from: from} = state) do
-    if from, do: GenServer.reply(from, :ok)
-    {:noreply, state |> Map.put(:from, nil) |> drain()}
-  end
-
-  # The room in the engine has failed, and is opened again: the room's process tells then.
-  def handle_info({:media, {:refused, %{peer: peer, code: :no_room}}}, %{peer: peer} = state) do
-    Media.forget(peer)
-    {:noreply, %{state | peer: nil}}
-  end
-
-  def handle_info({:media, {:refused, %{peer: peer, code: code}}}, %{peer: peer} = state) do
-    reason = if code in [:overloaded, :shard_full], do: :overloaded, else: code
-    finish(state, {:failed, reason})
-  end
-
-  def handle_info({:media, {:disconnected, %{peer: peer}}}, %{peer: peer} = state) do
-    Media.forget(peer)
-    {:noreply, %{state | peer: nil}}
-  end
-
-  # Of a tap that was replaced.
-  def handle_info({:media, _event}, state), do: {:noreply, state}
-
-  def handle_info({:room, {:peers, peers}}, state),
-    do: {:noreply, follow(%{state | peers: peers, left: Map.drop(state.peers, Map.keys(peers))})}
-
-  def handle_info({:room, {:place, place}}, state), do: {:noreply, %{state | place: place}}
-
-  # Nothing of the room's former media is left.
-  def handle_info({:room, {:reopened, place}}, state) do
-    if state.peer, do: Media.forget(state.peer)
-    {:noreply, join(%{state | place: place, peer: nil})}
-  end
-
-  def handle_info(:poll, state) do
-    Process.send_after(self(), :poll, @poll_ms)
-    {:noreply, drain(state)}
-  end
-
-  def handle_info(:drain, state), do: {:noreply, drain(state)}
-  def handle_info({:timeout, _timer, :join}, %{peer: nil} = state), do: {:noreply, join(state)}
-  def handle_info({:timeout, _timer, :follow}, state), do: {:noreply, submit_sound(state)}
-  def handle_info({:timeout, _timer, _what}, state), do: {:noreply, state}
-
-  def handle_info(:reattach, state) do
-    case attach(state) do
-      {:ok, state} ->
-        state = %{state | reattached: 0}
-        {:noreply, if(state.peer, do: follow(state), else: join(state))}
-
-      {:error, :room_not_found} ->
-        finish(state, :room_closed)
-
-      {:error, _being_replaced} when state.reattached < @most_reattaching ->
-        Process.send_after(self(), :reattach, @reattach_ms)
-        {:noreply, %{state | reattached: state.reattached + 1}}
-
-      {:error, _hangs} ->
-        finish(state, :room_closed)
-    end
-  end
-
   def handle_info({:DOWN, _ref, :process, pid, _reason}, %{owner: pid} = state), do: {:stop, :normal, state}
+  def handle_info({:DOWN, ref, :process, _pid, :normal}, %{monitor: ref} = state), do: {:stop, :normal, state}
 
-  def handle_info({:DOWN, ref, :process, _pid, reason}, %{server: ref} = state) when reason in [:normal, :noproc] do
-    finish(state, :room_closed)
-  end
-
-  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{server: ref} = state) do
-    send(self(), :reattach)
-    {:noreply, state}
-  end
+  def handle_info({:DOWN, ref, :process, _pid, reason}, %{monitor: ref} = state),
+    do: {:stop, {:shutdown, reason}, state}
 
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
-  # ---- The room --------------------------------------------------------------------------------------------------------
+  defp subscribe(_state, 0), do: {:error, :media_busy}
 
-  defp attach(state) do
-    with {:ok, %{pid: pid, place: place, peers: peers, kind: kind}} <-
-           RoomServer.call(state.room, {:attach_tap, self()}) do
-      {:ok, %{state | server: Process.monitor(pid), place: place, peers: peers, kind: kind}}
-    end
-  end
+  defp subscribe(state, tries) do
+    {:ok, feed} = Feed.find_or_start(state.args)
 
-  defp make_handle(%{opts: %{handle: handle}} = state), do: {:ok, %{state | handle: handle}}
-
-  defp make_handle(%{opts: opts} = state) do
-    with {native, _engine} <- Media.engine(),
-         {:ok, source} <- source(state) do
-      options = %{
-        batch_ms: opts.batch,
-        format: opts.format,
-        rate: opts.rate,
-        channels: opts.channels,
-        source: source
-      }
-
-      with {:ok, handle} <- native.tap_new(options), do: {:ok, %{state | handle: handle, native: native}}
-    else
-      nil -> {:error, :media_busy}
-      {:error, _} = error -> error
-    end
-  end
-
-  # How the packets of the engine become the sound of the tap. A person's are summed, although there
-  # is one of them: whichever peer they have.
-  defp source(%{what: :each}), do: {:ok, :talkers}
-  defp source(%{what: {:person, _}, opts: %{format: :opus}}), do: {:ok, :talkers}
-  defp source(%{what: {:person, _}}), do: {:ok, :sum}
-  defp source(%{kind: %{slots: nil}}), do: {:ok, :mix}
-  defp source(%{opts: %{format: :opus}}), do: {:error, :not_mixed}
-  defp source(%{opts: %{channels: 2}}), do: {:error, :not_mixed}
-  defp source(_forwarding), do: {:ok, :sum}
-
-  defp sound(%{what: :each}), do: {:talkers, nil}
-  defp sound(%{what: {:person, identity}} = state), do: {:talkers, peers_of(state, identity)}
-
-  defp sound(%{what: :mix, kind: %{slots: nil}} = state), do: {:mix, 1.0, [], state.opts.channels == 2}
-  defp sound(%{what: :mix}), do: {:talkers, nil}
-  defp sound(%{kind: %{slots: nil}} = state), do: {:mix, 0.0, gains(state), false}
-  defp sound(state), do: {:talkers, for({peer, _gain} <- gains(state), do: peer)}
-
-  defp peers_of(state, identity), do: for({peer, ^identity} <- state.peers, do: peer)
-
-  defp gains(%{what: gains} = state) do
-    for {peer, identity} <- state.peers, gain = gains[identity], do: {peer, gain * 1.0}
-  end
-
-  # ---- The engine ------------------------------------------------------------------------------------------------------
-
-  defp join(state) do
-    peer = Media.new_id()
-    sound = sound(state)
-    put_gains(state)
-
-    case Media.join_tap(state.place, peer, state.handle, sound) do
+    case Feed.subscribe(feed, self(), state.owner) do
       :ok ->
-        %{state | peer: peer, sound: sound}
+        {:ok, %{state | feed: feed, monitor: Process.monitor(feed)}}
 
-      {:error, :media_busy} ->
-        Retry.timer(:join)
-        state
+      {:error, :gone} ->
+        Process.sleep(@retry_ms)
+        subscribe(state, tries - 1)
+
+      {:error, _} = error ->
+        error
     end
   end
-
-  # The people have changed.
-  defp follow(%{peer: nil} = state), do: state
-
-  defp follow(state) do
-    put_gains(state)
-    if sound(state) == state.sound, do: state, else: submit_sound(state)
-  end
-
-  defp submit_sound(%{peer: nil} = state), do: state
-
-  defp submit_sound(state) do
-    sound = sound(state)
-
-    case Media.set_tap(state.place, state.peer, sound) do
-      :ok ->
-        %{state | sound: sound}
-
-      {:error, :media_busy} ->
-        Retry.timer(:follow)
-        state
-    end
-  end
-
-  # Only a sum looks at them.
-  defp put_gains(%{what: what} = state) when is_map(what) do
-    {:ok, :ok} = state.native.tap_gains(state.handle, 0.0, gains(state))
-    :ok
-  end
-
-  defp put_gains(_state), do: :ok
-
-  # ---- Sound -----------------------------------------------------------------------------------------------------------
-
-  defp drain(%{opts: %{handle: _unread}} = state), do: state
-
-  defp drain(state) do
-    if keeps_up?(state.owner) do
-      case state.native.tap_read(state.handle) do
-        {:ok, :empty} ->
-          state
-
-        {:ok, batch} ->
-          tell(state, named(batch, state))
-          drain(state)
-      end
-    else
-      Process.send_after(self(), :drain, state.opts.batch)
-      state
-    end
-  end
-
-  # A process of another node isn't asked.
-  defp keeps_up?(owner) when node(owner) != node(), do: true
-
-  defp keeps_up?(owner) do
-    case Process.info(owner, :message_queue_len) do
-      {:message_queue_len, length} -> length <= @most_waiting
-      nil -> false
-    end
-  end
-
-  defp named(batch, state) do
-    batch = %{batch | speaking: batch.speaking |> Enum.flat_map(&name(state, &1)) |> Enum.uniq()}
-
-    case {state.what, batch} do
-      {{:person, _identity}, %{tracks: tracks}} -> one(batch, tracks)
-      {_what, %{tracks: tracks}} -> %{batch | tracks: by_name(tracks, state)}
-      _mix -> batch
-    end
-  end
-
-  # The packets of a person, of whichever peer.
-  defp one(batch, tracks) do
-    level = tracks |> Enum.map(& &1.level) |> Enum.min(fn -> 127 end)
-    batch |> Map.delete(:tracks) |> Map.merge(%{packets: Enum.flat_map(tracks, & &1.packets), level: level})
-  end
-
-  # Somebody whose connection is being replaced has two peers for a moment: the newer one counts.
-  defp by_name(tracks, state) do
-    for %{talker: peer} = track <- tracks, identity <- name(state, peer), into: %{} do
-      {identity, Map.delete(track, :talker)}
-    end
-  end
-
-  defp name(state, peer) do
-    case state do
-      %{peers: %{^peer => identity}} -> [identity]
-      %{left: %{^peer => identity}} -> [identity]
-      _unknown -> []
-    end
-  end
-
-  # ---- End -------------------------------------------------------------------------------------------------------------
-
-  defp finish(%{from: from} = state, {:failed, reason}) when from != nil do
-    GenServer.reply(from, {:error, reason})
-    {:stop, :normal, state}
-  end
-
-  defp finish(state, reason) do
-    if state.from, do: GenServer.reply(state.from, {:error, :room_closed})
-    tell(state, {:ended, reason})
-    {:stop, :normal, state}
-  end
-
-  defp tell(state, what), do: send(state.owner, {:roomtone_tap, self(), what})
 end
