@@ -88,6 +88,7 @@ export class VoiceRoom extends EventTarget {
   #listenOnly = false;
   /** Whether the microphone is to be asked for once the server has said whether I could use it. */
   #askWhenSeen = false;
+  /** Whether the server has let me in. Before that, on a page that was loaded again say, it may be that it won't. */ #admitted = false;
   /** Whether the microphone was open before one was deafened, and is to be so again. */ #unmuteAfter = false;
   /** {@link Own}, as it was last told. */
   #shown = "";
@@ -113,6 +114,7 @@ export class VoiceRoom extends EventTarget {
     });
     on(this.#microphone, "problem", () => this.#press("microphone", this.#microphone.track !== null));
     for (const name of ["problem", "solved"]) on(this.#microphone, name, (detail) => this.#emit(name, detail));
+    this.#openOrShut();
     if (options.speaker) this.useSpeaker(options.speaker);
   }
 
@@ -340,7 +342,12 @@ export class VoiceRoom extends EventTarget {
   /** The microphone is open only to who is heard: the rest needn't leave this computer. */
   #openOrShut() {
     const { muted, held } = this.own;
-    this.#microphone.shut(muted || held !== null);
+    this.#microphone.shut(muted || held !== null || !this.#admitted);
+  }
+
+  #letIn() {
+    this.#admitted = true;
+    this.#openOrShut();
   }
 
   /**
@@ -495,6 +502,7 @@ export class VoiceRoom extends EventTarget {
     this.#stereo = reply.config?.stereo === true;
     this.#forward?.setStereo(this.#stereo);
     if (reply.resumed) {
+      this.#letIn();
       this.#link?.resume({ gone: this.#pathGone && this.#pathWatch?.isSilent === true });
       this.#tell((flag) => this.#own.untold(flag));
     } else {
@@ -558,6 +566,7 @@ export class VoiceRoom extends EventTarget {
     this.#nowIn(reply.room_id);
     const open = !this.#own.get("muted");
     this.#ownHeard({ muted: reply.muted });
+    this.#letIn();
     // Shut by the server, where I wasn't looking.
     if (open && this.#own.get("muted") && this.#held === null) this.#emit("problem", problem("may_speak"));
     this.#tell((flag) => flag !== "muted" && this.#own.due(flag));

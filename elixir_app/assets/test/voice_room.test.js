@@ -490,3 +490,17 @@ test("of two microphones chosen one after the other, the last one counts, whiche
   assert.equal(room.microphone, b);
   assert.deepEqual(stopped, ["a"]);
 });
+
+test("the microphone stays shut until the server has let one in", async () => {
+  const set = [];
+  const track = { stop() {}, set enabled(value) { set.push(value); } };
+  navigator.mediaDevices.getUserMedia = async () => ({ getAudioTracks: () => [track] });
+  const { reply } = FakeWebSocket;
+  // A page that was loaded again goes on with its call, whose room has ended meanwhile.
+  FakeWebSocket.reply = (event, payload) =>
+    event === "offer" ? ["error", { reason: "room_ended", message: "This room has ended.", retry: false }] : reply(event, payload);
+  await room.join();
+  await settle();
+  assert.equal(room.status, "ended");
+  assert.ok(set.length > 0 && !set.includes(true), `enabled: ${set}`);
+});
