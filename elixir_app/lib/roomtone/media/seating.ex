@@ -28,20 +28,26 @@ defmodule Roomtone.Media.Seating do
           {:leg | :further, Media.shard()}
   def choose([{own, _people} | _further] = seats, candidates, region, limit) do
     known = Map.new(candidates, &{&1.shard, &1})
-    free = Enum.find(seats, fn {shard, people} -> (limit == nil or people < limit) and calm?(known[shard]) end)
 
-    with nil <- free && {:leg, elem(free, 0)},
-         nil <- further(seats, known, region) do
-      running = Enum.filter(seats, fn {shard, _people} -> usable?(known[shard]) end)
-      {shard, _people} = Enum.min_by(running, &elem(&1, 1), fn -> {own, 0} end)
-      {:leg, shard}
+    case Enum.find(seats, fn {shard, people} -> (limit == nil or people < limit) and calm?(known[shard]) end) do
+      nil -> further(seats, known, region) || {:leg, emptiest(seats, known) || own}
+      {shard, _people} -> {:leg, shard}
     end
+  end
+
+  defp emptiest(seats, known) do
+    running = Enum.filter(seats, fn {shard, _people} -> usable?(known[shard]) end)
+    with {shard, _people} <- Enum.min_by(running, &elem(&1, 1), fn -> nil end), do: shard
   end
 
   defp further(seats, known, region) do
     taken = for {shard, _people} <- seats, %{slot: slot} <- [known[shard]], do: slot
     others = for {_shard, candidate} <- known, candidate.slot not in taken, calm?(candidate), do: candidate
-    with shard when shard != nil <- Placement.choose(others, region), do: {:further, shard}
+
+    case Placement.choose(others, region) do
+      nil -> nil
+      shard -> {:further, shard}
+    end
   end
 
   # One that sheds load refuses newcomers soon.

@@ -147,7 +147,7 @@ defmodule Roomtone.Room.Legs do
 
   @doc "A person has left. A further leg that nobody is on is closed."
   @spec leave(t, String.t()) :: t
-  def leave(legs, identity) do
+  def leave(%__MODULE__{} = legs, identity) do
     case Map.pop(legs.seats, identity) do
       {nil, _seats} ->
         legs
@@ -162,7 +162,7 @@ defmodule Roomtone.Room.Legs do
   @spec put_peers(t, %{Media.id() => String.t()}) :: t
   def put_peers(%{further: []} = legs, _peers), do: legs
 
-  def put_peers(legs, peers) do
+  def put_peers(%__MODULE__{} = legs, peers) do
     # On the media node that the room leaves, people speak until they have changed over.
     gone = for {peer, place} <- legs.at, not is_map_key(peers, peer), place != legs.leaving, do: {peer, place}
     new = for {peer, _identity} <- peers, not is_map_key(legs.at, peer), do: {peer, peer_place(peer, legs)}
