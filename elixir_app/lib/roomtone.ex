@@ -558,6 +558,41 @@ defmodule Roomtone do
     do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(name, reason == :removed)
 
   @doc """
+  Sends a person to another room, as into a breakout room and back. Their page connects to it while
+  their call in this room goes on, and leaves this one when the other is there; their mute and
+  microphone stay as they are. Both rooms see it as anybody's leaving and joining.
+
+  Subscribers get `{:transfer, identity, to}`, and the person's client does the rest: so a client that
+  can't be asked is refused (`:no_page`), and a person who may not enter the other room stays here.
+  A room that isn't open opens when they come.
+
+      iex> {:ok, _} = Roomtone.open_room("lounge")
+      iex> Roomtone.transfer("lounge", "nobody", "nook")
+      {:error, :not_found}
+      iex> Roomtone.transfer("lounge", "nobody", "Lounge")
+      {:error, :same_room}
+  """
+  @spec transfer(String.t(), String.t(), String.t()) ::
+          :ok | {:error, :not_found | :same_room | :no_page | {:room_full, non_neg_integer} | room_error}
+  def transfer(name, identity, to) do
+    with {:ok, name} <- Name.room(name),
+         {:ok, to} <- Name.room(to),
+         :ok <- if(Name.key(name) == Name.key(to), do: {:error, :same_room}, else: :ok),
+         :ok <- place_in(to),
+         do: ask_about(name, identity, &{:transfer, &1, to})
+  end
+
+  # Full or not, it is asked again when they join.
+  defp place_in(name) do
+    case RoomServer.call(name, :describe) do
+      {:ok, %{participants: people, max_participants: most}} when length(people) >= most -> {:error, {:room_full, most}}
+      {:ok, _room} -> :ok
+      {:error, :room_not_found} -> :ok
+      {:error, _busy} = error -> error
+    end
+  end
+
+  @doc """
   Mutes this person: nobody hears them until `unmute/2`. The change is in the shard's queue when the
   function returns; so are the changes of the functions below, of zones and of whispers. If that
   queue is full, the change follows as soon as there is room.

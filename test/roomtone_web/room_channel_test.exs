@@ -347,6 +347,18 @@ defmodule RoomtoneWeb.RoomChannelTest do
       end
     end
 
+    test "a person who is sent to another room is told, and one without a page can't be sent", %{room: room} do
+      other = unique_name()
+      assert :ok = Roomtone.transfer(room, "Ada", other)
+      assert_push "transfer", %{room: ^other}
+      {:ok, _joined} = Roomtone.join(room, "bot", FakeNative.offer(), owner: :none)
+      eventually(fn -> Roomtone.transfer(room, "bot", other) == {:error, :no_page} end)
+      full = open_room(max_participants: 1)
+      {:ok, _joined} = Roomtone.join(full, "bob", FakeNative.offer())
+      assert {:error, {:room_full, 1}} = Roomtone.transfer(room, "Ada", full)
+      refute_push "transfer", %{}, 50
+    end
+
     test "a closed room notifies the channel and ends it", %{socket: socket, room: room} do
       Process.monitor(socket.channel_pid)
       pid = socket.channel_pid

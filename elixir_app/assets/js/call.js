@@ -44,6 +44,8 @@ export class Call extends EventTarget {
   /** Whether it was asked for and isn't there, or wasn't asked for. */
   #withoutMicrophone = false;
   /** @type {Map<string, Problem>} */ #problems = new Map();
+  /** The page of a room to which a moderator has sent this person. @type {string | null} */ #sentTo = null;
+  /** The room that they were in until they are connected there. @type {VoiceRoom | null} */ #former = null;
 
   /** The room of the call, also for a while after it ended by itself; null when there is none. */
   get room() {
@@ -90,7 +92,25 @@ export class Call extends EventTarget {
   }
 
   /**
-   * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves.
+   * A moderator sends this person to another room.
+   *
+   * @param {string} path  of its page
+   */
+  sendTo(path) {
+    this.#sentTo = absolute(path);
+  }
+
+  /**
+   * @param {{path: string}} place
+   * @returns {boolean} whether the call was sent there
+   */
+  isSentTo({ path }) {
+    return this.active && this.#sentTo === absolute(path);
+  }
+
+  /**
+   * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves. Where it was sent there, it ends where it
+   * was only when it is connected, and is as muted as before.
    *
    * @param {Place} place
    * @param {{audio?: HTMLAudioElement, listenOnly?: boolean, muted?: boolean}} [options]  `listenOnly`: without asking for the
@@ -98,9 +118,20 @@ export class Call extends EventTarget {
    */
   enter(place, { audio, listenOnly = false, muted = false } = {}) {
     if (this.active && this.isAt(place)) return;
+    const former = this.isSentTo(place) ? this.#room : null;
     const kept = takeKept();
     const before = isSame(kept, place) ? kept : null;
-    this.leave();
+    if (former) {
+      listenOnly = this.#listenOnly;
+      muted = former.muted;
+      this.#listening?.abort();
+      this.#problems.clear();
+      this.#leaveFormer();
+      this.#former = former;
+    } else {
+      this.leave();
+    }
+    this.#sentTo = null;
     const room = new VoiceRoom({
       room: place.room,
       token: place.token,
@@ -111,7 +142,8 @@ export class Call extends EventTarget {
       microphone: chosenMicrophone(),
       speaker: chosenSpeaker(),
       renewToken: () => renewToken(place),
-      audio,
+      // The element plays the former room meanwhile.
+      audio: former ? undefined : audio,
     });
     this.#room = room;
     this.#place = place;
@@ -119,7 +151,7 @@ export class Call extends EventTarget {
     this.#listen(room);
     // The same call, on the page before this one: nobody is heard who thinks that they are not.
     if (before ? before.muted : muted) room.setMuted(true);
-    if (before?.deafened) room.setDeafened(true);
+    if (before?.deafened || former?.own.deafened) room.setDeafened(true);
     this.#listenOnly = listenOnly || before?.listenOnly === true;
     keep("called", "yes");
     this.#keep();
@@ -127,8 +159,15 @@ export class Call extends EventTarget {
     this.#emit("place", place);
   }
 
+  #leaveFormer() {
+    this.#former?.leave();
+    this.#former = null;
+  }
+
   /** Ends the call, because somebody wants that. */
   leave() {
+    this.#sentTo = null;
+    this.#leaveFormer();
     if (!this.#room) return;
     const room = this.#room;
     room.leave();
@@ -161,6 +200,7 @@ export class Call extends EventTarget {
 
   /** The page is about to go. To the others that is somebody who left: only a lost connection keeps its place. */
   unload() {
+    this.#leaveFormer();
     if (!this.#room || !this.active) return;
     this.#keep({ left: Date.now() });
     this.#room.leave();
@@ -189,6 +229,7 @@ export class Call extends EventTarget {
       signal,
     );
     on(room, "status", (status) => status === "ended" && takeKept(), signal);
+    on(room, "status", (status) => (status === "connected" || status === "ended") && this.#leaveFormer(), signal);
     on(room, "problem", (found) => this.#tell(found), signal);
     on(room, "solved", (code) => this.solved(code), signal);
   }
@@ -222,6 +263,15 @@ export class Call extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/**
+ * @param {string} path
+ * @returns {string} as the browser writes it
+ */
+function absolute(path) {
+  const { pathname, search } = new URL(path, "http://here");
+  return pathname + search;
 }
 
 /**

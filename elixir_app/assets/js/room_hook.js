@@ -53,6 +53,11 @@ export const Room = {
       this.pushEvent("away", { away });
     };
     for (const name of ["status", "own", "place", "problems"]) on(call, name, draw, signal);
+    this.handleEvent("transfer", ({ path }) => {
+      if (!call.active || !call.isAt(place)) return;
+      call.sendTo(String(path));
+      this.js().navigate(String(path));
+    });
     enter(place, signal, isAudience(page));
     draw();
   },
@@ -129,7 +134,7 @@ async function enter(place, signal, audience) {
  */
 async function mayJoin(place, audience) {
   const asked = takeAsked(location.pathname);
-  if (call.active) return call.isAt(place);
+  if (call.active) return call.isAt(place) || call.isSentTo(place);
   return call.isKept(place) || (asked && (audience || !(await microphoneIsNew())));
 }
 

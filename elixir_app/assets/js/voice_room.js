@@ -63,6 +63,7 @@ export { SignallingError };
  * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
  * | `recording` | whether the room is recorded, when the server tells it: show it to the person |
+ * | `transfer` | the name of another room, to which a moderator sends me |
  * | `inside` | what the server calls the room that I'm in from now on |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
@@ -478,6 +479,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "recording", ({ on: recording }) => this.#emit("recording", recording === true));
     on(signalling, "media_restart", () => this.#link?.connect());
     on(signalling, "media_move", ({ step }) => (step === "end" ? this.#link?.changeOver() : this.#link?.move()));
+    on(signalling, "transfer", ({ room }) => this.#emit("transfer", room));
     // It ends soon, and we come back by ourselves: the person needs only to know it.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));

@@ -52,6 +52,28 @@ test("entering where one is already changes nothing; elsewhere, it moves", async
   assert.equal(sockets.length, 2);
 });
 
+test("sent elsewhere by a moderator, it ends where it was only when it is connected there, as muted as before", async () => {
+  call.enter(PLACE);
+  await settle();
+  connections.at(-1).becomes("connected");
+  call.room.setMuted(true);
+  const { room: former } = call;
+  const kitchen = { ...PLACE, room: "kitchen", path: "/rooms/kitchen?name=Ada" };
+  assert.equal(call.isSentTo(kitchen), false);
+  call.sendTo(kitchen.path);
+  assert.equal(call.isSentTo(kitchen), true);
+  call.enter(kitchen);
+  await settle();
+  assert.equal(call.place.room, "kitchen");
+  assert.equal(call.isSentTo(kitchen), false);
+  assert.equal(call.room.muted, true);
+  assert.equal(former.status, "connected");
+  connections.at(-1).becomes("connected");
+  await settle();
+  assert.equal(call.status, "connected");
+  assert.equal(former.status, "left");
+});
+
 test("leaving ends it, and the next page knows of none", async () => {
   call.enter(PLACE);
   await settle();

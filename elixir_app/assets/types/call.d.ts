@@ -30,7 +30,21 @@ export class Call extends EventTarget {
         name: string;
     }): boolean;
     /**
-     * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves.
+     * A moderator sends this person to another room.
+     *
+     * @param {string} path  of its page
+     */
+    sendTo(path: string): void;
+    /**
+     * @param {{path: string}} place
+     * @returns {boolean} whether the call was sent there
+     */
+    isSentTo({ path }: {
+        path: string;
+    }): boolean;
+    /**
+     * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves. Where it was sent there, it ends where it
+     * was only when it is connected, and is as muted as before.
      *
      * @param {Place} place
      * @param {{audio?: HTMLAudioElement, listenOnly?: boolean, muted?: boolean}} [options]  `listenOnly`: without asking for the

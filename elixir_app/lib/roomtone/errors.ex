@@ -89,6 +89,8 @@ defmodule Roomtone.Errors do
     {{:invalid_option, :passcode}, :invalid_option, 422, false, "A passcode has 4 to 64 characters."},
     {:invalid_option, :invalid_option, 422, false,
      "The option %{detail} isn't known or has a value that it doesn't take."},
+    {:same_room, :same_room, 422, false, "They are in that room already."},
+    {:no_page, :no_page, 409, false, "This person's client can't be sent to another room."},
     {:not_found, :not_in_room, 404, false, "This person isn't in the room."},
     # The mix
     {:not_spatial, :not_spatial, 422, false, "Positions count in rooms of kind spatial only; this one is %{detail}."},

@@ -373,6 +373,22 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_call({:transfer, identity, to}, _from, state) do
+    answer =
+      case state.room.people do
+        %{^identity => %{pending: false, owner: owner, bot: false}} when is_pid(owner) ->
+          Subscribers.tell(state.room.name, {:transfer, identity, to})
+
+        %{^identity => %{pending: false}} ->
+          {:error, :no_page}
+
+        _nobody ->
+          {:error, :not_found}
+      end
+
+    {:reply, answer, state}
+  end
+
   def handle_call({:set, identity, change}, _from, state) do
     case Room.set(state.room, identity, change) do
       {:ok, room, events} ->

@@ -97,6 +97,7 @@ defmodule Roomtone.Types do
       with an offer of a second connection and the same session, while the first goes on. `:end`: all
       have it; play that instead, because the first ends within a second. With an identity it is for
       one person of a room on several media nodes
+    * `:transfer` – this person is to go on in another room: `Roomtone.transfer/3`
     * `:draining` – this node stops within this many seconds: sound continues until then, and
       clients reconnect elsewhere, or here later
     * `:unseated` – a join that hadn't connected yet lost its seat: it took too long, or somebody
@@ -129,6 +130,7 @@ defmodule Roomtone.Types do
           | {:media_restart, (identity :: String.t()) | :all}
           | {:media_move, :begin | :end}
           | {:media_move, :begin | :end, identity :: String.t()}
+          | {:transfer, identity :: String.t(), to :: String.t()}
           | {:draining, seconds :: non_neg_integer}
           | {:unseated, String.t()}
           | {:guesses, pos_integer}

@@ -49,6 +49,20 @@ defmodule RoomtoneWeb.ModerationTest do
     assert person(room, "Zoë").role == :speaker
   end
 
+  test "a person is sent to another room, and their page goes there", %{room: room, maker: maker, zoe: zoe} do
+    choose(maker, "Zoë")
+    refute has_element?(zoe.view, "#transfer")
+    send_to = fn to -> maker.view |> form("#transfer", %{room: to}) |> render_submit() end
+    assert send_to.(room) =~ "They are in that room already."
+    other = unique_name("nook")
+    send_to.(other)
+    path = room_path(other, "Zoë")
+    assert_push_event(zoe.view, "transfer", %{path: ^path})
+    # Her script leaves this room when it is there.
+    assert present(room) == ["Host", "Zoë"]
+    assert render_hook(zoe.view, "transfer", %{"person" => "Host", "room" => other}) =~ "You have no permission"
+  end
+
   test "remove and close ask first", %{room: room, maker: maker, zoe: zoe} do
     choose(maker, "Zoë")
     maker.view |> element("#remove") |> render_click()

@@ -21,6 +21,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `positions` | in a room with a floor plan: `positions`, `[x, y]` by `id`, or `null` for somebody without a place; at most 20 times a second |
   | `media_restart` | make a new offer |
   | `media_move` | `step`: `begin`: make an offer of a second connection, while the first goes on; `end`: play the second, because the first ends within a second |
+  | `transfer` | `room`: where a moderator sends this person; go there, and leave this room when the sound of the other is there |
   | `draining` | `reason`, `message`, `seconds` until the server stops; the sound goes on till then |
   | `closed` | `reason`, `message`; nothing follows |
 
@@ -318,6 +319,11 @@ defmodule RoomtoneWeb.RoomChannel do
   # Nobody was in it, so nobody is told: whoever is on the way in opens it again.
   defp event({:closed, :empty}, socket), do: {:noreply, socket}
   defp event({:closed, _reason}, socket), do: close(:closed, assign(socket, :inside, false))
+
+  defp event({:transfer, me, to}, %{assigns: %{me: me, inside: true}} = socket) do
+    push(socket, "transfer", %{room: to})
+    {:noreply, socket}
+  end
 
   defp event({:draining, seconds}, socket) do
     push(socket, "draining", :draining |> ErrorPayload.payload() |> Map.put(:seconds, seconds))

@@ -187,6 +187,11 @@ defmodule RoomtoneWeb.RoomLive do
   defp told({:left, me, :removed}, %{assigns: %{mine: true, entry: %{identity: me} = entry}} = socket),
     do: outside(socket, :removed, entry.room, entry.name)
 
+  # The script goes there, with the call.
+  defp told({:transfer, me, to}, %{assigns: %{mine: true, away: false, entry: %{identity: me} = entry}} = socket),
+    do:
+      push_event(socket, "transfer", %{path: room_path(to, if(socket.assigns.visitor.user, do: nil, else: entry.name))})
+
   defp told({:closed, reason}, %{assigns: %{mine: true, entry: entry}} = socket) when reason not in [:crashed, :empty],
     do: socket |> outside(:closed, entry.room, entry.name) |> reopen(socket.assigns.moderator)
 
@@ -334,6 +339,9 @@ defmodule RoomtoneWeb.RoomLive do
 
   def handle_event("remove", %{"id" => id}, socket),
     do: socket |> assign(:confirming, nil) |> moderate(id, &Roomtone.leave(&1, &2, :removed))
+
+  def handle_event("transfer", %{"person" => id, "room" => to}, socket) when is_binary(to),
+    do: moderate(socket, id, &Roomtone.transfer(&1, &2, to))
 
   def handle_event("close-room", _params, socket) do
     with {:ok, _me} <- member(socket, :moderate),

@@ -122,6 +122,14 @@ defmodule RoomtoneWeb.RoomLive.Cards do
         <button :if={@person.hand} type="button" class="button" id="lower-hand" phx-click="lower-hand" phx-value-id={@person.identity}>
           Lower hand
         </button>
+        <form class="field" id="transfer" phx-submit="transfer">
+          <input type="hidden" name="person" value={@person.identity} />
+          <label for="transfer-room">Send to another room</label>
+          <div class="link-row">
+            <input type="text" id="transfer-room" name="room" required maxlength="64" autocomplete="off" placeholder="Name of the room" />
+            <button class="button" id="transfer-go">Send</button>
+          </div>
+        </form>
         <button :if={@confirming != :remove} type="button" class="button danger" id="remove" phx-click="ask" phx-value-what="remove">
           Remove from the room
         </button>
