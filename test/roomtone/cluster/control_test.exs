@@ -10,7 +10,7 @@ defmodule Roomtone.Cluster.ControlTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 120_000
+  @moduletag timeout: 600_000
 
   setup_all do
     media = TestCluster.start(:media)

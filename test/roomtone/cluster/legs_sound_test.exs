@@ -8,7 +8,7 @@ defmodule Roomtone.Cluster.LegsSoundTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 180_000
+  @moduletag timeout: 600_000
 
   # The load generator measures the last four seconds. If the policy was set too late for that, it runs again, longer.
   @seconds 6

@@ -8,7 +8,7 @@ defmodule Roomtone.Cluster.MediaLossTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 120_000
+  @moduletag timeout: 600_000
 
   # Two media nodes, and a room with one person on one of them.
   setup do

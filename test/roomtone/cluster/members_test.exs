@@ -7,7 +7,7 @@ defmodule Roomtone.Cluster.MembersTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 120_000
+  @moduletag timeout: 600_000
 
   defp members(node), do: for(%{node: name} <- TestCluster.call(node, Table, :members, []), do: name)
   defp refused(node), do: TestCluster.call(node, Members, :refused, [])

@@ -6,7 +6,7 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 120_000
+  @moduletag timeout: 600_000
 
   defp web_and_media(_context) do
     media = TestCluster.start(:media)

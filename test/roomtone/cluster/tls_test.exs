@@ -8,7 +8,7 @@ defmodule Roomtone.Cluster.TlsTest do
   @moduletag :media
   @moduletag :tmp_dir
   @moduletag capture_log: true
-  @moduletag timeout: 120_000
+  @moduletag timeout: 600_000
 
   # The arguments of nodes that share certificates of an authority, which is made here: one for each
   # side of a connection. docs/cluster.md has one for both.

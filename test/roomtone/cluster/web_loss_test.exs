@@ -8,7 +8,7 @@ defmodule Roomtone.Cluster.WebLossTest do
 
   @moduletag :media
   @moduletag capture_log: true
-  @moduletag timeout: 120_000
+  @moduletag timeout: 600_000
 
   setup do
     media = TestCluster.start(:media)
