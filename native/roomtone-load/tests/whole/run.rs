@@ -1,11 +1,9 @@
 //! The load generator as a whole, over real sockets, against a small room.
 
-mod room;
-
 use std::future::pending;
 use std::time::Duration;
 
-use room::{Faults, Room, TOKEN};
+use crate::room::{Faults, Room, TOKEN};
 use roomtone_load::run::{ClientKind, RunConfig, RunError, RunReport, Sound, run};
 use roomtone_load::whip::WhipError;
 use roomtone_testkit::peer::Profiles;

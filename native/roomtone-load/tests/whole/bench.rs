@@ -1,12 +1,10 @@
 //! The bench as a whole, against a small room in this process: what its report says, not how fast the room is.
 
-mod room;
-
 use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use room::{Faults, Room, TOKEN};
+use crate::room::{Faults, Room, TOKEN};
 use roomtone_load::bench::{BenchConfig, Case, Door, Kind, Plan, Results, System, Target, Tokens, chart, run, table};
 
 #[allow(clippy::unwrap_used)] // Clippy takes only what is marked #[test] for a test
