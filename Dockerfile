@@ -7,7 +7,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates curl elixir erlang-nox erlang-dev gcc g++ libc6-dev cmake make binutils nodejs npm \
  && rm -rf /var/lib/apt/lists/*
 ARG RUST_VERSION=1.91.0
-RUN curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain "$RUST_VERSION"
+RUN curl --proto '=https' --tlsv1.2 -sSf https://static.rust-lang.org/rustup/rustup-init.sh | sh -s -- -y --profile minimal --default-toolchain "$RUST_VERSION"
 ENV PATH=/root/.cargo/bin:$PATH LANG=C.UTF-8 MIX_ENV=prod PHOENIX=lite
 WORKDIR /src
 # The npm packages change seldom: they come before the sources.
