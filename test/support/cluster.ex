@@ -18,20 +18,54 @@ defmodule Roomtone.TestCluster do
   """
   @spec start(:all | :web | :media, keyword) :: t
   def start(role, settings \\ []) do
-    {name, settings} = Keyword.pop_lazy(settings, :name, fn -> fresh_name(role) end)
-    {args, settings} = Keyword.pop(settings, :args, [])
-    {host, settings} = Keyword.pop(settings, :host, ~c"127.0.0.1")
-    node = boot(name, args, host)
-
-    case run(node, role, settings) do
-      :ok -> %{node | port: port(node, role)}
-      {:error, why} -> raise "node #{name} doesn't start: #{inspect(why)}"
-    end
+    [node] = start_all([{role, settings}])
+    node
   end
+
+  @doc """
+  Starts nodes at the same time. One that is to connect to another needs the other's `name:`, which
+  `node_name/1` makes the name of a node.
+  """
+  @spec start_all([{:all | :web | :media, keyword}]) :: [t]
+  def start_all(nodes) do
+    nodes = for {role, settings} <- nodes, do: {role, Keyword.put_new_lazy(settings, :name, fn -> fresh_name(role) end)}
+
+    booted =
+      at_once(nodes, fn {_role, settings} ->
+        start_peer(settings[:name], settings[:args] || [], settings[:host] || ~c"127.0.0.1")
+      end)
+
+    Enum.each(booted, &end_with_test/1)
+
+    booted
+    |> Enum.zip(nodes)
+    |> at_once(fn {node, {role, settings}} ->
+      case run(node, role, Keyword.drop(settings, [:name, :args, :host])) do
+        :ok -> %{node | port: port(node, role)}
+        {:error, why} -> raise "node #{node.node} doesn't start: #{inspect(why)}"
+      end
+    end)
+  end
+
+  defp at_once(items, fun) do
+    for {:ok, result} <- Task.async_stream(items, fun, max_concurrency: length(items), timeout: :infinity), do: result
+  end
+
+  @doc "The name of a node on this machine that is started with `name: name`."
+  @spec node_name(atom) :: node
+  def node_name(name), do: :"#{name}@127.0.0.1"
 
   @doc "A node whose application isn't started yet."
   @spec boot(atom, [charlist], charlist) :: t
   def boot(name, args \\ [], host \\ ~c"127.0.0.1") do
+    node = start_peer(name, args, host)
+    end_with_test(node)
+    node
+  end
+
+  defp end_with_test(node), do: ExUnit.Callbacks.on_exit(fn -> stop(node) end)
+
+  defp start_peer(name, args, host) do
     paths = Enum.flat_map(:code.get_path(), &[~c"-pa", &1])
 
     # Controlled by its standard input, so that the test needs no distribution and none can be
@@ -44,11 +78,10 @@ defmodule Roomtone.TestCluster do
         longnames: ?. in host,
         connection: :standard_io,
         args: args ++ [~c"-setcookie", @cookie, ~c"-kernel", ~c"prevent_overlapping_partitions", ~c"false" | paths],
-        wait_boot: 30_000
+        wait_boot: 120_000
       })
 
     Process.unlink(peer)
-    ExUnit.Callbacks.on_exit(fn -> stop(%{peer: peer}) end)
     %{peer: peer, node: node, port: nil}
   end
 
@@ -94,7 +127,7 @@ defmodule Roomtone.TestCluster do
 
   @doc "Calls a function on a node."
   @spec call(t, module, atom, [term]) :: term
-  def call(%{peer: peer}, module, function, arguments), do: :peer.call(peer, module, function, arguments, 20_000)
+  def call(%{peer: peer}, module, function, arguments), do: :peer.call(peer, module, function, arguments, 120_000)
 
   @doc "A function that calls functions on a node, as `apply/3` does here."
   @spec caller(t) :: (module, atom, [term] -> term)

@@ -13,9 +13,16 @@ defmodule Roomtone.Cluster.ControlTest do
   @moduletag timeout: 600_000
 
   setup_all do
-    media = TestCluster.start(:media)
-    a = TestCluster.start(:web, cluster_nodes: [media.node], max_rooms: 50)
-    b = TestCluster.start(:web, cluster_nodes: [media.node, a.node], max_rooms: 50)
+    [m, w] = for role <- [:media, :web], do: TestCluster.fresh_name(role)
+    [media_node, web_node] = Enum.map([m, w], &TestCluster.node_name/1)
+
+    [media, a, b] =
+      TestCluster.start_all(
+        media: [name: m],
+        web: [name: w, cluster_nodes: [media_node], max_rooms: 50],
+        web: [cluster_nodes: [media_node, web_node], max_rooms: 50]
+      )
+
     for web <- [a, b], do: TestCluster.await_media(web, 1)
     for {one, other} <- [{a, b}, {b, a}], do: eventually(fn -> call(one, Control, :others, []) == [other.node] end)
     {:ok, a: a, b: b, media: media}

@@ -12,8 +12,9 @@ defmodule Roomtone.Cluster.MediaLossTest do
 
   # Two media nodes, and a room with one person on one of them.
   setup do
-    media = for _ <- 1..2, do: TestCluster.start(:media)
-    web = TestCluster.start(:web, cluster_nodes: Enum.map(media, & &1.node), seat_ms: 60_000)
+    names = for _ <- 1..2, do: TestCluster.fresh_name(:media)
+    web = [cluster_nodes: Enum.map(names, &TestCluster.node_name/1), seat_ms: 60_000]
+    [web | media] = TestCluster.start_all([{:web, web} | for(name <- names, do: {:media, [name: name]})])
     TestCluster.await_media(web, 2)
     room = unique_name()
     {:ok, _summary} = call(web, Roomtone, :open_room, [room])

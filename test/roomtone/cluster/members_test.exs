@@ -10,11 +10,16 @@ defmodule Roomtone.Cluster.MembersTest do
   @moduletag timeout: 600_000
 
   defp members(node), do: for(%{node: name} <- TestCluster.call(node, Table, :members, []), do: name)
+
+  defp media_and_web(settings) do
+    name = TestCluster.fresh_name(:media)
+    TestCluster.start_all(media: [name: name], web: [cluster_nodes: [TestCluster.node_name(name)]] ++ settings)
+  end
+
   defp refused(node), do: TestCluster.call(node, Members, :refused, [])
 
   test "nodes with another secret don't use each other, and both know why" do
-    media = TestCluster.start(:media)
-    web = TestCluster.start(:web, cluster_nodes: [media.node], token_secret: String.duplicate("another secret ", 3))
+    [media, web] = media_and_web(token_secret: String.duplicate("another secret ", 3))
     eventually(fn -> refused(web) == %{media.node => :other_secret} end)
     eventually(fn -> refused(media) == %{web.node => :other_secret} end)
     assert members(web) == []
@@ -77,8 +82,7 @@ defmodule Roomtone.Cluster.MembersTest do
   end
 
   test "a node that leaves is no longer a member, and is again when it comes back" do
-    media = TestCluster.start(:media)
-    web = TestCluster.start(:web, cluster_nodes: [media.node])
+    [media, web] = media_and_web([])
     TestCluster.await_media(web, 1)
     TestCluster.kill(media)
     eventually(fn -> members(web) == [] end)

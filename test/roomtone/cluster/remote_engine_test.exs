@@ -8,16 +8,16 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
   @moduletag capture_log: true
   @moduletag timeout: 600_000
 
-  defp web_and_media(_context) do
-    media = TestCluster.start(:media)
-    web = TestCluster.start(:web, cluster_nodes: [media.node])
+  setup_all do
+    name = TestCluster.fresh_name(:media)
+    ports = [turn_port: free_port(), health_port: free_port()]
+    web = [cluster_nodes: [TestCluster.node_name(name)]]
+    [media, web] = TestCluster.start_all(media: [name: name] ++ ports, web: web)
     TestCluster.await_media(web, 1)
-    {:ok, media: media, web: web}
+    {:ok, media: media, web: web, turn_port: ports[:turn_port], health_port: ports[:health_port]}
   end
 
   describe "with one media node" do
-    setup :web_and_media
-
     test "people hear each other through it, while the room is on the web node", %{web: web, media: media} do
       room = unique_name()
       {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, [room])
@@ -45,6 +45,7 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
       assert report["unheard"] == []
       # Everybody has left.
       eventually(fn -> match?({:ok, %{participants: []}}, TestCluster.call(web, Roomtone, :room, [room])) end)
+      :ok = TestCluster.call(web, Roomtone, :close_room, [room])
     end
 
     test "the web node has no native library, and still signs and verifies tokens", %{web: web, media: media} do
@@ -67,6 +68,24 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
       eventually(fn -> TestCluster.call(media, Roomtone.Cluster.Table, :rooms, [ids(web)]) == [] end)
       eventually(fn -> TestCluster.call(media, Roomtone.Media, :shard_stats, [0]).rooms == 0 end)
     end
+
+    test "browsers are told the TURN servers of the media node, with credentials that it accepts", context do
+      %{web: web, media: media, turn_port: port} = context
+      config = TestCluster.call(web, Roomtone.Config, :get, [])
+      assert [server] = TestCluster.call(web, Roomtone.Turn, :ice_servers, ["ada", config, 1_700_000_000])
+      assert "turn:127.0.0.1:#{port}?transport=udp" in server.urls
+      config = TestCluster.call(media, Roomtone.Config, :get, [])
+      assert [^server] = TestCluster.call(media, Roomtone.Turn, :ice_servers, ["ada", config, 1_700_000_000])
+    end
+
+    test "the media node answers for its health on a port of its own", %{media: media, health_port: port} do
+      at = %{media | port: port}
+      assert {200, health} = get(at, "/healthz")
+      assert %{"status" => "ok", "role" => "media", "web_nodes" => 1} = Phoenix.json_library().decode!(health)
+
+      for path <- ["/", "/healthz/../../etc/passwd", "/rooms"],
+          do: assert({404, ~s({"error":"not_found"})} = get(at, path))
+    end
   end
 
   test "without a media node there is an error, and none once there is one" do
@@ -79,25 +98,18 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
     # The lobby is there, and a way into a room leads back to it, with the reason.
     assert {200, _lobby} = get(web, "/")
     assert {302, _redirected} = get(web, "/rooms/attic?name=Ada")
-    media = TestCluster.start(:media, cluster_nodes: [web.node])
+    port = free_port()
+    media = TestCluster.start(:media, cluster_nodes: [web.node], health_port: port)
     TestCluster.await_media(web, 1)
     eventually(fn -> TestCluster.call(web, Roomtone, :health, []) == :ok end)
     assert {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
     assert [%{node: web_node, role: :web}] = TestCluster.call(media, Roomtone.Cluster.Table, :members, [])
     assert web_node == web.node
     eventually(fn -> match?({200, _health}, get(web, "/healthz")) end)
-  end
-
-  test "browsers are told the TURN servers of the media nodes, with credentials that these accept" do
-    port = free_port()
-    media = TestCluster.start(:media, turn_port: port)
-    web = TestCluster.start(:web, cluster_nodes: [media.node])
-    TestCluster.await_media(web, 1)
-    config = TestCluster.call(web, Roomtone.Config, :get, [])
-    assert [server] = TestCluster.call(web, Roomtone.Turn, :ice_servers, ["ada", config, 1_700_000_000])
-    assert "turn:127.0.0.1:#{port}?transport=udp" in server.urls
-    config = TestCluster.call(media, Roomtone.Config, :get, [])
-    assert [^server] = TestCluster.call(media, Roomtone.Turn, :ice_servers, ["ada", config, 1_700_000_000])
+    # The media node is about to stop.
+    :ok = TestCluster.call(media, Roomtone.Drain, :run, [0])
+    assert {503, health} = get(%{media | port: port}, "/healthz")
+    assert health =~ "draining"
   end
 
   defp free_port do
@@ -105,22 +117,6 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
     {:ok, port} = :inet.port(socket)
     :gen_tcp.close(socket)
     port
-  end
-
-  test "a media node answers for its health on a port of its own" do
-    port = free_port()
-    media = TestCluster.start(:media, health_port: port)
-    at = %{media | port: port}
-    assert {200, health} = get(at, "/healthz")
-    assert %{"status" => "ok", "role" => "media", "web_nodes" => 0} = Phoenix.json_library().decode!(health)
-
-    for path <- ["/", "/healthz/../../etc/passwd", "/rooms"],
-        do: assert({404, ~s({"error":"not_found"})} = get(at, path))
-
-    # It is about to stop.
-    :ok = TestCluster.call(media, Roomtone.Drain, :run, [0])
-    assert {503, health} = get(at, "/healthz")
-    assert health =~ "draining"
   end
 
   defp get(node, path) do

@@ -10,14 +10,24 @@ defmodule Roomtone.Cluster.WebLossTest do
   @moduletag capture_log: true
   @moduletag timeout: 600_000
 
-  setup do
-    media = TestCluster.start(:media)
-    a = TestCluster.start(:web, cluster_nodes: [media.node], seat_ms: 60_000)
-    b = TestCluster.start(:web, cluster_nodes: [media.node, a.node], seat_ms: 60_000)
+  setup_all do
+    {:ok, media: TestCluster.start(:media)}
+  end
+
+  setup %{media: media} do
+    name = TestCluster.fresh_name(:web)
+    settings = [seat_ms: 60_000]
+
+    [a, b] =
+      TestCluster.start_all(
+        web: [name: name, cluster_nodes: [media.node]] ++ settings,
+        web: [cluster_nodes: [media.node, TestCluster.node_name(name)]] ++ settings
+      )
+
     for web <- [a, b], do: TestCluster.await_media(web, 1)
     for {one, other} <- [{a, b}, {b, a}], do: eventually(fn -> call(one, Control, :others, []) == [other.node] end)
     room = Stream.repeatedly(&unique_name/0) |> Enum.find(&(Control.home(&1, [a.node, b.node]) == a.node))
-    {:ok, a: a, b: b, media: media, room: room}
+    {:ok, a: a, b: b, room: room}
   end
 
   defp call(node, module, function, arguments), do: TestCluster.call(node, module, function, arguments)
