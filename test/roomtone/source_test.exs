@@ -1,7 +1,7 @@
 defmodule Roomtone.SourceTest do
   @moduledoc """
   Sources with the real engine. That listeners hear them at their own level, the engine's own tests
-  show (`native/roomtone-engine/tests/source_participants.rs`).
+  show (`native/roomtone-engine/tests/rooms/source_participants.rs`).
   """
   use Roomtone.DomainCase, async: false
 

@@ -1,7 +1,7 @@
 defmodule Roomtone.TapTest do
   @moduledoc """
   Taps with the real engine, of rooms in which sources speak. Levels and time to the sample, the tests of the crates
-  show, on a virtual clock (`native/roomtone-tap/tests/sound.rs`, `native/roomtone-engine/tests/taps.rs`).
+  show, on a virtual clock (`native/roomtone-tap/tests/sound.rs`, `native/roomtone-engine/tests/rooms/taps.rs`).
   """
   use Roomtone.DomainCase, async: false
 

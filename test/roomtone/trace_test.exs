@@ -1,7 +1,7 @@
 defmodule Roomtone.TraceTest do
   @moduledoc """
   Traces with the real engine. That every stage is stamped in order, on whichever way, the engine's
-  own tests show (`native/roomtone-engine/tests/traces.rs`).
+  own tests show (`native/roomtone-engine/tests/rooms/traces.rs`).
   """
   use Roomtone.DomainCase, async: false
 

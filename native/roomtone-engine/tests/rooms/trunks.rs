@@ -1,0 +1,296 @@
+//! A room whose people are on two media nodes, with a trunk between them.
+
+use crate::common::{ROOM, TONE_DBFS, World, gain_cell, slots};
+use roomtone_engine::{Action, Command, Event, Key, PeerId, Select, TrunkEnd, TrunkWay};
+use roomtone_testkit::peer::ClientOptions;
+
+/// The number of the trunk at each node.
+const TRUNKS: [u32; 2] = [100, 200];
+
+/// Two engines, each with a clock of its own, and the path between them.
+struct Nodes {
+    worlds: [World; 2],
+    /// Every so manyth datagram is lost; 0: none.
+    loses: usize,
+    carried: usize,
+    /// The last datagrams that were carried, by where they came from.
+    last: [Vec<u8>; 2],
+}
+
+fn key(byte: u8) -> Key {
+    Key::new([byte; 32])
+}
+
+impl Nodes {
+    /// On the first node 1 talks and 2 listens, on the second 3 talks and 4 listens.
+    fn new(world: fn() -> World, options: fn() -> ClientOptions) -> Nodes {
+        let mut nodes = Nodes {
+            worlds: [world(), world()],
+            loses: 0,
+            carried: 0,
+            last: Default::default(),
+        };
+        for (at, world) in nodes.worlds.iter_mut().enumerate() {
+            for id in Self::people(at) {
+                world.join(id, options());
+            }
+            world.talk(Self::people(at)[0], TONE_DBFS);
+            world.connect();
+            let way = TrunkWay {
+                to: "198.51.100.200:50000".parse().unwrap(),
+                trunk: TRUNKS[1 - at],
+                send: key(at as u8),
+                receive: key(1 - at as u8),
+            };
+            world.command(Command::new(ROOM, Action::OpenTrunk { trunk: TRUNKS[at], way }));
+            for peer in Self::people(1 - at) {
+                let trunk = TRUNKS[at];
+                world.command(Command::new(
+                    ROOM,
+                    Action::JoinRemote {
+                        peer,
+                        trunk,
+                        speak: true,
+                    },
+                ));
+            }
+        }
+        nodes
+    }
+
+    /// In a room that passes on the one who talks alone, in one that mixes always, and in one that forwards.
+    fn of_all_kinds() -> Vec<Nodes> {
+        vec![
+            Nodes::new(World::new, ClientOptions::default),
+            Nodes::new(World::mixing, ClientOptions::default),
+            Nodes::new(|| World::forwarding(3), || slots(3)),
+        ]
+    }
+
+    fn people(at: usize) -> [PeerId; 2] {
+        [[1, 2], [3, 4]][at]
+    }
+
+    fn run_ms(&mut self, ms: u64) {
+        for _ in 0..ms {
+            for at in 0..2 {
+                self.worlds[at].run_ms(1);
+                let sent: Vec<_> = self.worlds[at].beyond.drain(..).collect();
+                for (_, mut datagram) in sent {
+                    self.carried += 1;
+                    self.last[at].clone_from(&datagram);
+                    if self.loses == 0 || !self.carried.is_multiple_of(self.loses) {
+                        self.worlds[1 - at].hear_trunk(&mut datagram);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How loud somebody is at a listener of any node, relative to how they spoke.
+    fn heard_db(&self, listener: PeerId, speaker: PeerId) -> f32 {
+        let client = |id: PeerId| self.worlds.iter().find_map(|world| world.clients.get(&id)).unwrap();
+        client(listener).ear.tone_dbfs(client(speaker).hz, 0.5) - client(speaker).dbfs
+    }
+
+    fn assert_heard(&self, listener: PeerId, speaker: PeerId, db: f32) {
+        let heard = self.heard_db(listener, speaker);
+        assert!((heard - db).abs() <= 0.5, "{listener} hears {speaker} at {heard:.2} dB");
+    }
+
+    fn assert_unheard(&self, listener: PeerId, speaker: PeerId) {
+        let heard = self.heard_db(listener, speaker);
+        assert!(heard < -30.0, "{listener} hears {speaker} at {heard:.2} dB");
+    }
+
+    fn command(&mut self, at: usize, action: Action) {
+        self.worlds[at].command(Command::new(ROOM, action));
+    }
+
+    fn refused(&self) -> [u64; 2] {
+        [0, 1].map(|at| self.worlds[at].shard.stats().trunk_datagrams_refused)
+    }
+}
+
+trait HearTrunk {
+    fn hear_trunk(&mut self, datagram: &mut [u8]);
+}
+
+impl HearTrunk for World {
+    fn hear_trunk(&mut self, datagram: &mut [u8]) {
+        let from = "198.51.100.201:50000".parse().unwrap();
+        self.shard.handle_datagram(self.now, from, datagram);
+    }
+}
+
+#[test]
+fn everybody_hears_the_others_of_both_nodes_at_their_own_level_and_nobody_themselves() {
+    for mut nodes in Nodes::of_all_kinds() {
+        nodes.run_ms(2500);
+        for talker in [1, 3] {
+            for listener in 1..=4 {
+                if listener == talker {
+                    nodes.assert_unheard(listener, talker);
+                } else {
+                    nodes.assert_heard(listener, talker, 0.0);
+                }
+            }
+        }
+        assert_eq!(nodes.refused(), [0, 0]);
+        // The speech of people on another node is told here as well, but their coming and going only there.
+        let told = |event: &Event| match event {
+            Event::Speaking { peer, .. } => *peer == 1,
+            Event::Connected { peer, .. } | Event::Disconnected { peer, .. } => *peer <= 2,
+            _ => false,
+        };
+        let events = nodes.worlds[1].events_of(told);
+        assert!(
+            matches!(events[..], [Event::Speaking { speaking: true, .. }]),
+            "{events:?}"
+        );
+    }
+}
+
+#[test]
+fn rows_and_mutes_hold_for_talkers_of_another_node() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    let cells = vec![gain_cell(4, 1, 0.5)];
+    nodes.command(1, Action::SetGains { cells });
+    nodes.run_ms(2500);
+    nodes.assert_heard(4, 1, -6.02);
+    nodes.assert_heard(3, 1, 0.0);
+    nodes.command(1, Action::SetSpeak { peer: 1, speak: false });
+    nodes.run_ms(1500);
+    nodes.assert_unheard(4, 1);
+    nodes.assert_heard(2, 1, 0.0);
+    nodes.command(1, Action::SetSpeak { peer: 1, speak: true });
+    nodes.command(0, Action::SetSpeak { peer: 1, speak: false });
+    nodes.run_ms(1500);
+    nodes.assert_unheard(4, 1);
+    nodes.assert_heard(2, 3, 0.0);
+}
+
+#[test]
+fn only_the_most_relevant_talkers_go_to_the_other_node() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    nodes.worlds[0].talk(2, TONE_DBFS - 20.0);
+    nodes.run_ms(1500);
+    nodes.assert_heard(4, 1, 0.0);
+    nodes.assert_heard(4, 2, 0.0);
+    let policy = Action::SetPolicy {
+        default_gain: 1.0,
+        max_talkers: Some(1),
+        select: Select::Loudest,
+    };
+    // There everybody would still be heard.
+    nodes.command(0, policy);
+    nodes.run_ms(2500);
+    nodes.assert_heard(4, 1, 0.0);
+    nodes.assert_unheard(4, 2);
+}
+
+#[test]
+fn bytes_of_strangers_are_refused_counted_and_change_nothing() {
+    let mut nodes = Nodes::new(World::new, ClientOptions::default);
+    nodes.run_ms(2000);
+    let good = nodes.last[0].clone();
+    let before = nodes.worlds[1].shard.remembered();
+    let foreign = {
+        let mut sender = roomtone_trunk::Sender::new(TRUNKS[1], 0, &key(9));
+        let mut sealed = Vec::new();
+        let frame = roomtone_trunk::Frame {
+            talker: 1,
+            sequence: 1,
+            timestamp: 0,
+            marker: false,
+            level: None,
+            payload: &[0; 50],
+        };
+        sender.push(&frame, |_| ()).unwrap();
+        sender.flush(|datagram| sealed.extend_from_slice(datagram));
+        sealed
+    };
+    let mut stray = good.clone();
+    stray[5] ^= 1;
+    let mut long = good.clone();
+    long.resize(1500, 7);
+    for n in 0..1000usize {
+        let mut damaged = good.clone();
+        damaged[6 + n % (good.len() - 6)] ^= 1 << (n % 8);
+        // The last one came before.
+        for mut datagram in [damaged, foreign.clone(), stray.clone(), long.clone(), good.clone()] {
+            nodes.worlds[1].hear_trunk(&mut datagram);
+        }
+    }
+    assert_eq!(nodes.refused(), [0, 5000]);
+    assert_eq!(nodes.worlds[1].shard.remembered(), before);
+    nodes.run_ms(1000);
+    nodes.assert_heard(4, 1, 0.0);
+    assert_eq!(nodes.refused(), [0, 5000]);
+}
+
+#[test]
+fn lost_datagrams_cost_almost_no_sound_once_the_loss_was_noticed() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    nodes.loses = 7;
+    nodes.run_ms(4000);
+    let missing = |nodes: &Nodes| nodes.worlds[1].shard.stats().frames_missing;
+    let before = missing(&nodes);
+    nodes.run_ms(5000);
+    let lost = missing(&nodes) - before;
+    assert!(lost <= 5, "{lost} of 500 frames are missing");
+    nodes.assert_heard(4, 1, 0.0);
+}
+
+#[test]
+fn keys_are_renewed_without_a_loss_and_a_trunk_that_is_closed_takes_its_talkers_along() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    nodes.run_ms(1500);
+    for (at, end) in [(1, TrunkEnd::Receiving), (0, TrunkEnd::Sending)] {
+        let (trunk, number) = (TRUNKS[at], 1);
+        nodes.command(
+            at,
+            Action::RenewTrunk {
+                trunk,
+                end,
+                number,
+                key: key(50),
+            },
+        );
+        nodes.run_ms(100);
+    }
+    let before = nodes.worlds[1].shard.stats().frames_missing;
+    nodes.run_ms(1000);
+    nodes.assert_heard(4, 1, 0.0);
+    assert_eq!(
+        (nodes.refused(), nodes.worlds[1].shard.stats().frames_missing),
+        ([0, 0], before)
+    );
+
+    nodes.command(1, Action::CloseTrunk { trunk: TRUNKS[1] });
+    assert_eq!(nodes.worlds[1].shard.stats().peers, 2);
+    nodes.run_ms(1500);
+    nodes.assert_unheard(4, 1);
+    nodes.assert_heard(4, 3, 0.0);
+    assert!(nodes.refused()[1] > 0);
+    assert!(
+        nodes.worlds[1]
+            .events_of(|event| matches!(event, Event::Disconnected { .. }))
+            .is_empty()
+    );
+}
+
+#[test]
+fn nothing_goes_by_a_trunk_while_nobody_talks() {
+    let mut nodes = Nodes::new(World::new, ClientOptions::default);
+    nodes.run_ms(500);
+    for world in &mut nodes.worlds {
+        for client in world.clients.values_mut() {
+            client.talker = None;
+        }
+    }
+    nodes.run_ms(200);
+    let before = nodes.carried;
+    nodes.run_ms(5000);
+    assert_eq!(nodes.carried, before);
+}
