@@ -41,6 +41,12 @@ impl Outbox {
         Some((*to, &self.bytes[range.clone()]))
     }
 
+    /// The datagram that was added last.
+    pub(crate) fn last(&self) -> Option<&[u8]> {
+        let (_, range) = self.datagrams.last()?;
+        Some(&self.bytes[range.clone()])
+    }
+
     /// The datagrams in the order they are to be sent.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (SocketAddr, &[u8])> {
         self.datagrams

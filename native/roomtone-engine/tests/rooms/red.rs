@@ -1,7 +1,9 @@
 //! Redundant Opus (RED, RFC 2198) from talkers: what is lost on their way here is heard all the same, by everybody.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use crate::common::voice::Mouth;
 use crate::common::{ROOM, TONE_DBFS, World};
 use roomtone_engine::{Action, Command, Event, PeerStats};
 use roomtone_testkit::link::LinkConfig;
@@ -108,4 +110,61 @@ fn a_mix_conceals_only_what_no_copy_replaces() {
         redundant <= 20 && restored > 60,
         "{redundant} of {plain}, {restored} restored"
     );
+}
+
+/// 1 talks, with pauses, and loses a twentieth on the way here, and answers requests for what is missing; 2 listens. The figures of 1 in
+/// the end, with what was made up in 12 s.
+fn asked_talker(latency: u64, talk_back: bool) -> (PeerStats, u64) {
+    let mut world = World::mixing();
+    let options = ClientOptions {
+        nack: true,
+        report_interval: Duration::from_secs(1),
+        ..ClientOptions::default()
+    };
+    world.join(1, options);
+    let (mouth, talker) = Mouth::new(500.0, TONE_DBFS);
+    world.clients.get_mut(&1).unwrap().talker = Some(talker);
+    world.join(2, ClientOptions::default());
+    if talk_back {
+        world.talk(2, TONE_DBFS);
+    }
+    world.connect();
+    let latency = Duration::from_millis(latency);
+    let way = |loss| LinkConfig {
+        seed: 4,
+        latency,
+        loss,
+        ..LinkConfig::default()
+    };
+    let client = world.clients.get_mut(&1).unwrap();
+    client.to_server.set_config(way(0.0));
+    client.to_client.set_config(way(0.0));
+    let speak = |world: &mut World, seconds: u32| {
+        for _ in 0..seconds {
+            mouth.open(true);
+            world.run_ms(700);
+            mouth.open(false);
+            world.run_ms(300);
+        }
+    };
+    speak(&mut world, 8);
+    world.clients.get_mut(&1).unwrap().to_server.set_config(way(0.05));
+    speak(&mut world, 4);
+    let before = stats(&mut world, 1);
+    speak(&mut world, 12);
+    let mut after = stats(&mut world, 1);
+    after.concealed -= before.concealed;
+    (after, world.clients[&1].peer.stats().resent)
+}
+
+#[test]
+fn a_talker_is_asked_for_lost_packets_where_the_round_trip_leaves_time() {
+    for talk_back in [false, true] {
+        let (near, resent) = asked_talker(15, talk_back);
+        assert!(resent > 20, "{resent} of forty");
+        let (far, few) = asked_talker(70, talk_back);
+        // While nobody reports the round trip, it is measured now and then.
+        assert!(few <= 5, "{few}");
+        assert!(near.concealed < far.concealed / 2, "{near:?} {far:?}");
+    }
 }

@@ -272,3 +272,94 @@ fn a_listener_who_rejoins_begins_without_copies() {
     world.run_ms(2_000);
     assert_eq!(world.clients[&4].peer.stats().copies_received, 0);
 }
+
+#[test]
+fn losses_on_both_ways_at_once_are_mended_on_each() {
+    let mut world = World::new();
+    let talker = ClientOptions {
+        red: Some(RED),
+        red_copies: 2,
+        ..ClientOptions::default()
+    };
+    world.join(1, talker);
+    world.talk(1, common::TONE_DBFS);
+    world.join(WEAK, listener(true));
+    world.connect();
+    world.run_ms(1_000);
+    world.clients.get_mut(&1).unwrap().to_server.set_config(lossy(0.1));
+    lose(&mut world, WEAK, 0.1);
+    world.run_ms(6_000);
+    listen(&mut world, WEAK);
+    world.run_ms(10_000);
+    let lacking = lacks(&world, WEAK);
+    assert!(lacking < 0.04, "of a fifth {lacking} are missing");
+}
+
+fn asking() -> ClientOptions {
+    ClientOptions {
+        nack: true,
+        ..listener(false)
+    }
+}
+
+#[test]
+fn a_listener_who_asks_for_lost_packets_gets_them_once_more() {
+    for forward in [false, true] {
+        let mut world = if forward { World::forwarding(1) } else { World::new() };
+        world.join_talking(1);
+        if !forward {
+            world.join_talking(2);
+        }
+        world.join(WEAK, asking());
+        world.connect();
+        let client = world.clients.get_mut(&WEAK).unwrap();
+        let way = |loss| LinkConfig {
+            latency: Duration::from_millis(20),
+            ..lossy(loss)
+        };
+        client.to_server.set_config(way(0.0));
+        client.to_client.set_config(way(0.05));
+        world.run_ms(2_000);
+        listen(&mut world, WEAK);
+        world.run_ms(20_000);
+        let asked = world.clients[&WEAK].peer.stats().asked;
+        assert!(asked > 30, "forward {forward}: {asked}");
+        let lacking = lacks(&world, WEAK);
+        assert!(
+            lacking < 0.01,
+            "forward {forward}: of a twentieth {lacking} are missing"
+        );
+    }
+}
+
+#[test]
+fn whoever_asks_for_everything_again_and_again_gets_little_more() {
+    for agreed in [true, false] {
+        let mut world = World::new();
+        world.join_talking(1);
+        world.join_talking(2);
+        world.join(WEAK, if agreed { asking() } else { listener(false) });
+        world.connect();
+        world.run_ms(1_000);
+        let seconds = 2;
+        for _ in 0..seconds * 100 {
+            let client = world.clients.get_mut(&WEAK).unwrap();
+            let (newest, stream) = (client.heard.last().unwrap().1, *client.heard_from.last().unwrap());
+            let mut nack = vec![0x81, 205, 0, 10];
+            nack.extend(client.peer.ssrc().to_be_bytes());
+            nack.extend(stream.to_be_bytes());
+            for back in (0..8u16).map(|pair| 17 * pair + 16) {
+                nack.extend(newest.wrapping_sub(back).to_be_bytes());
+                nack.extend([0xFF, 0xFF]);
+            }
+            for _ in 0..20 {
+                client.peer.send_rtcp_raw(&nack);
+            }
+            world.run_ms(10);
+        }
+        // What comes twice is refused as a replay.
+        let twice = world.clients[&WEAK].peer.stats().rejected;
+        let most = if agreed { 2 * (50 * seconds + 32) } else { 0 };
+        assert!(twice <= most && (twice > 0) == agreed, "agreed {agreed}: {twice}");
+    }
+}

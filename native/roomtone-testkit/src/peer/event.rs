@@ -96,6 +96,10 @@ pub struct Stats {
     pub red_received: u64,
     /// Copies of earlier packets in them.
     pub copies_received: u64,
+    /// Requests for packets that we missed (NACK, RFC 4585), and packets of ours that were sent once more at such a request.
+    pub asked: u64,
+    /// See `asked`.
+    pub resent: u64,
     /// Packets that failed to authenticate or to parse.
     pub rejected: u64,
     /// RTCP packets (compounds) received.

@@ -24,6 +24,7 @@ mod event;
 mod ice;
 mod identity;
 mod inspect;
+mod nack;
 mod options;
 mod red;
 mod rng;
@@ -84,6 +85,8 @@ pub struct ClientPeer {
     sent: rtcp::Sent,
     streams: Vec<rtp::Stream>,
     history: red::History,
+    resend: nack::History,
+    missing: nack::Missing,
     /// The sequence number that came last, by source.
     newest: HashMap<u32, u16>,
     stats: Stats,
@@ -120,6 +123,8 @@ impl ClientPeer {
             sent: rtcp::Sent::default(),
             streams: Vec::new(),
             history: red::History::default(),
+            resend: nack::History::default(),
+            missing: nack::Missing::default(),
             newest: HashMap::new(),
             stats: Stats::default(),
             connected: false,
@@ -294,11 +299,17 @@ impl ClientPeer {
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.ssrc() == audio.ssrc) {
             stream.received(now, &audio);
         }
-        let newest = if known || self.newest.len() < MAX_STREAMS {
-            self.newest.insert(audio.ssrc, audio.seq)
-        } else {
-            None
-        };
+        let newest = self.newest.get(&audio.ssrc).copied();
+        let ahead = newest.is_none_or(|newest| audio.seq.wrapping_sub(newest) < 0x8000);
+        if ahead && (known || self.newest.len() < MAX_STREAMS) {
+            self.newest.insert(audio.ssrc, audio.seq);
+        }
+        if self.answer.as_ref().is_some_and(|answer| answer.nack) {
+            let gap = newest
+                .filter(|_| ahead)
+                .map_or(0, |newest| audio.seq.wrapping_sub(newest));
+            self.ask(now, &audio, gap.saturating_sub(1));
+        }
         if self.answer.as_ref().and_then(|answer| answer.red) != Some(audio.payload_type) {
             self.events.push_back(Event::Audio(audio));
             return;
@@ -324,6 +335,18 @@ impl ClientPeer {
         self.events.push_back(Event::Audio(audio));
     }
 
+    // Asks for packets that are missing before this one.
+    fn ask(&mut self, now: Instant, audio: &Audio, gap: u16) {
+        self.missing.came(audio.ssrc, audio.seq, gap);
+        let lost = self.missing.due(now);
+        if !lost.is_empty()
+            && let Some(plain) = rtcp::nack(self.ssrc, audio.ssrc, &lost)
+        {
+            self.stats.asked += lost.len() as u64;
+            self.send_rtcp_raw(&plain);
+        }
+    }
+
     fn rtcp(&mut self, now: Instant, data: &[u8]) {
         let plain = self.crypt.as_mut().and_then(|crypt| crypt.unprotect_rtcp(data));
         let heard =
@@ -335,6 +358,12 @@ impl ClientPeer {
         self.stats.rtcp_received += 1;
         self.stats.last_sender_report = heard.sender_report.or(self.stats.last_sender_report);
         self.stats.reported = heard.reported.or(self.stats.reported);
+        for seq in heard.asked {
+            if let Some(packet) = self.resend.get(seq) {
+                self.stats.resent += 1;
+                self.send_datagram(packet);
+            }
+        }
         if heard.bye {
             self.finish(CloseReason::RemoteBye);
         }
@@ -427,6 +456,11 @@ impl ClientPeer {
         self.events.pop_front()
     }
 
+    /// Leaves out the next sequence numbers, as if these packets were sent and lost.
+    pub fn leave_out(&mut self, packets: u16) {
+        self.seq = self.seq.wrapping_add(packets);
+    }
+
     /// Sends one Opus packet. The timestamp goes out as it is; the sequence number is ours. False when not connected,
     /// or when the direction has no sound going out.
     pub fn send_opus(
@@ -467,6 +501,11 @@ impl ClientPeer {
         let sent = self.send_rtp_raw(&plain);
         self.scratch = plain;
         if sent {
+            if self.answer.as_ref().is_some_and(|answer| answer.nack)
+                && let Some((_, packet)) = self.transmits.back()
+            {
+                self.resend.keep(self.seq, packet.clone());
+            }
             self.seq = self.seq.wrapping_add(1);
             self.sent.packets += 1;
             self.sent.octets += payload.len() as u64;

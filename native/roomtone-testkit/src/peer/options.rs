@@ -67,6 +67,8 @@ pub struct ClientOptions {
     pub red: Option<u8>,
     /// With how many copies of earlier packets each packet is sent, if RED is agreed on. With any, RED is offered before plain Opus.
     pub red_copies: usize,
+    /// Lost packets are asked for once more, and such requests are answered (NACK, RFC 4585), if the server agrees.
+    pub nack: bool,
     /// Ask for stereo (`stereo=1`).
     pub stereo: bool,
     /// `a=mid` of the audio m-line.
@@ -113,6 +115,7 @@ impl Default for ClientOptions {
             payload_type: 111,
             red: None,
             red_copies: 0,
+            nack: false,
             stereo: false,
             mid: "0".into(),
             cname: "roomtone-load".into(),

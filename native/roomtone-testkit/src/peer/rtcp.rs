@@ -9,6 +9,7 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport as WireSenderReport;
 use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 
 use super::rtp::Stream;
 use super::{Reported, SenderReport};
@@ -34,6 +35,8 @@ pub(super) struct Heard {
     pub sender_report: Option<SenderReport>,
     pub reported: Option<Reported>,
     pub bye: bool,
+    /// Packets of ours that are asked for once more.
+    pub asked: Vec<u16>,
 }
 
 pub(super) fn ntp(created: Instant, now: Instant) -> u64 {
@@ -86,6 +89,15 @@ pub(super) fn report(
         }],
     }));
     marshal(&packets)
+}
+
+/// A request for packets of a stream, alone (RFC 5506).
+pub(super) fn nack(ssrc: u32, media: u32, lost: &[u16]) -> Option<BytesMut> {
+    marshal(&[Box::new(TransportLayerNack {
+        sender_ssrc: ssrc,
+        media_ssrc: media,
+        nacks: lost.iter().map(|seq| NackPair::new(*seq)).collect(),
+    })])
 }
 
 /// RR and BYE, as RFC 3550 has it for who leaves.
@@ -160,6 +172,11 @@ pub(super) fn read(
             &sr.reports
         } else if let Some(rr) = any.downcast_ref::<ReceiverReport>() {
             &rr.reports
+        } else if let Some(nack) = any.downcast_ref::<TransportLayerNack>() {
+            if nack.media_ssrc == ssrc {
+                heard.asked.extend(nack.nacks.iter().copied().flatten());
+            }
+            continue;
         } else {
             heard.bye |= any.is::<Goodbye>();
             continue;

@@ -71,6 +71,9 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
     line(format_args!("a=rtpmap:{pt} opus/48000/2"));
     let stereo = if options.stereo { ";stereo=1" } else { "" };
     line(format_args!("a=fmtp:{pt} minptime=10;useinbandfec=1{stereo}"));
+    if options.nack {
+        line(format_args!("a=rtcp-fb:{pt} nack"));
+    }
     if let Some(red) = options.red {
         line(format_args!("a=rtpmap:{red} red/48000/2"));
         line(format_args!("a=fmtp:{red} {pt}/{pt}"));
@@ -140,6 +143,8 @@ pub(super) struct Answer {
     pub payload_type: u8,
     /// The payload type of RED, when the server takes it.
     pub red: Option<u8>,
+    /// The server asks for lost packets, and answers such requests.
+    pub nack: bool,
     /// The sources of the further m-lines that the server took, in the offer's order.
     pub slots: Vec<u32>,
 }
@@ -199,6 +204,7 @@ impl Answer {
             level_ext_id,
             payload_type,
             red: payload_type_of(audio, "red/48000"),
+            nack: values(audio, "rtcp-fb").any(|value| value == format!("{payload_type} nack")),
             slots: slots(&session),
         })
     }

@@ -7,6 +7,7 @@ use bytes::BytesMut;
 use rtc::crypto::RTCCryptoProvider;
 
 use super::incoming::Incoming;
+use super::missing::Missing;
 use super::out_stream::{OutStream, SlotOut};
 use super::types::{AudioOut, Copies, EndpointStats, RtpIn};
 use crate::config::{NtpClock, TransportConfig};
@@ -26,6 +27,8 @@ pub const MAX_PAYLOAD: usize = 1200;
 pub(super) struct RtcpNews {
     pub(super) goodbye: bool,
     pub(super) about_us: Option<RemoteStats>,
+    /// Packets of ours that the peer asks for once more.
+    pub(super) again: Vec<BytesMut>,
 }
 
 /// The payload of a packet that came.
@@ -50,6 +53,10 @@ pub(super) struct Media {
     red_type: Option<u8>,
     level_id: Option<u8>,
     incoming: Incoming,
+    /// The peer's missing packets, where they may be asked for.
+    missing: Option<Box<Missing>>,
+    /// RTCP packets may come alone (RFC 5506).
+    reduced: bool,
     /// Our streams: the primary one, then those on further m-lines.
     streams: Vec<OutStream>,
     /// With how many copies of earlier packets each is sent, where the peer takes them.
@@ -71,6 +78,8 @@ impl Media {
             red_type: None,
             level_id: None,
             incoming: Incoming::default(),
+            missing: None,
+            reduced: false,
             streams: vec![OutStream::new(provider)?],
             copies: 0,
             next_report: None,
@@ -87,6 +96,12 @@ impl Media {
         self.level_id = offer.level_extension();
         self.streams[0].negotiate(offer.downlink_numbers());
         self.incoming.announce(offer.ssrcs());
+        self.reduced = offer.rtcp_rsize();
+        if !offer.nack() || !direction.receives() {
+            self.missing = None;
+        } else if self.missing.is_none() {
+            self.missing = Some(Box::default());
+        }
     }
 
     /// Makes streams for this many of the offer's further m-lines, or tells those that are there of
@@ -194,6 +209,9 @@ impl Media {
         }
         // Padding only: a probe of the sender's bandwidth estimator.
         if payload.primary().is_empty() || !self.direction.receives() {
+            if let Some(missing) = &mut self.missing {
+                missing.came(now, header.ssrc, header.sequence, |_| false);
+            }
             return None;
         }
         let level = self.level_id.and_then(|id| header.audio_level(plain, id));
@@ -204,6 +222,10 @@ impl Media {
             _ => Copies::default(),
         };
         self.counters.restored += copies.count as u64;
+        if let Some(missing) = &mut self.missing {
+            let restored = |back: u16| copies.has(numbers.seq.wrapping_sub(back));
+            missing.came(now, header.ssrc, header.sequence, restored);
+        }
         Some(RtpIn {
             seq: numbers.seq,
             timestamp: numbers.timestamp,
@@ -214,6 +236,18 @@ impl Media {
             restored_after: None,
             copies,
         })
+    }
+
+    /// A request for missing packets of the peer, where the round trip leaves time for an answer.
+    pub(super) fn ask(&mut self, now: Instant, cname: &str) -> Option<BytesMut> {
+        let missing = self.missing.as_mut()?;
+        let reported = self.remote.and_then(|remote| remote.round_trip);
+        let (media, lost) = missing.ask(now, reported)?;
+        let mut count = 0;
+        let lost = lost.inspect(|_| count += 1);
+        let nack = rtcp::nack(self.streams[0].sender.ssrc, media, lost, self.reduced, cname)?;
+        self.counters.asked += count;
+        self.srtp.as_mut()?.protect_rtcp(&nack)
     }
 
     fn is_sound(&self, header: &Header) -> bool {
@@ -238,6 +272,7 @@ impl Media {
         };
         let mut news = RtcpNews::default();
         let incoming = &mut self.incoming;
+        let mut asked = Vec::new();
         let streams = &self.streams;
         let ours = |ssrc| streams.iter().any(|stream| stream.sender.ssrc == ssrc);
         rtcp::read(now, clock, ours, plain, |found| match found {
@@ -247,11 +282,19 @@ impl Media {
                 }
             }
             rtcp::Incoming::AboutUs(stats) => news.about_us = Some(stats.worse_of(news.about_us)),
+            rtcp::Incoming::Nack(ssrc, sequence) => asked.push((ssrc, sequence)),
             rtcp::Incoming::Goodbye(sources) => {
                 news.goodbye = true;
                 incoming.goodbye(&sources);
             }
         });
+        for (ssrc, sequence) in asked {
+            let stream = self.streams.iter_mut().find(|stream| stream.sender.ssrc == ssrc);
+            if let Some(packet) = stream.and_then(|stream| stream.again(now, sequence)) {
+                self.counters.resent += 1;
+                news.again.push(BytesMut::from(packet));
+            }
+        }
         if let Some(mut stats) = news.about_us {
             // A report without our last SR in it says nothing about the round trip; the last known
             // one stands.
@@ -326,6 +369,9 @@ impl Media {
         };
         if sent {
             stream.keep(audio);
+            if let Some(packet) = out.last() {
+                stream.remember(now, header.sequence, packet);
+            }
             self.counters.copies_out += count as u64;
             stream.sender.sent(now, header.timestamp, octets);
             if self.counters.first_out.is_none() {

@@ -1,7 +1,9 @@
 //! One peer's connection: ICE, DTLS, SRTP, RTP and RTCP tied together.
 
+mod history;
 mod incoming;
 mod media;
+mod missing;
 mod out_stream;
 mod types;
 
@@ -417,6 +419,11 @@ impl Endpoint {
         self.last_rtp = Some(now);
         self.bye_deadline = None;
         self.renewal = None;
+        if let Some(request) = self.media.ask(now, &self.options.cname)
+            && let Some(to) = self.ice.selected()
+        {
+            self.push(to, request);
+        }
         packet
     }
 
@@ -428,6 +435,9 @@ impl Endpoint {
         self.renewal = None;
         if news.goodbye {
             self.bye_deadline = Some(now + BYE_GRACE);
+        }
+        if let Some(to) = self.ice.selected() {
+            news.again.into_iter().for_each(|packet| self.push(to, packet));
         }
         if let Some(stats) = news.about_us {
             self.emit(Event::RemoteStats(stats));

@@ -4,8 +4,11 @@
 //! are forwarded. Where the peer takes redundant Opus (RED, RFC 2198) and loses packets, a stream
 //! keeps its last ones, of which copies go along with those that follow.
 
+use std::time::Instant;
+
 use rtc::crypto::RTCCryptoProvider;
 
+use super::history::History;
 use super::media::MAX_PAYLOAD;
 use super::types::AudioOut;
 use crate::rtcp::Sender;
@@ -68,6 +71,8 @@ pub(super) struct OutStream {
     copies: usize,
     /// The last packets, the oldest first.
     kept: [Kept; MAX_COPIES_OUT],
+    /// From the first lost packet on that the peer has asked for.
+    history: Option<Box<History>>,
 }
 
 impl OutStream {
@@ -87,6 +92,7 @@ impl OutStream {
             count: 0,
             copies: 0,
             kept: Default::default(),
+            history: None,
         })
     }
 
@@ -186,6 +192,24 @@ impl OutStream {
         kept.timestamp = audio.timestamp;
         kept.payload.clear();
         kept.payload.extend_from_slice(audio.payload);
+    }
+
+    /// Keeps a packet as it went out, if the peer asks for lost ones.
+    pub(super) fn remember(&mut self, now: Instant, sequence: u16, packet: &[u8]) {
+        if let Some(history) = &mut self.history {
+            history.keep(now, sequence, packet);
+        }
+    }
+
+    /// The packet that the peer asks for once more. The first time there is none yet: a peer that
+    /// loses nothing costs nothing.
+    pub(super) fn again(&mut self, now: Instant, sequence: u16) -> Option<&[u8]> {
+        if !self.numbers.nack {
+            return None;
+        }
+        self.history
+            .get_or_insert_with(|| Box::new(History::new()))
+            .again(now, sequence)
     }
 
     /// A packet that was [numbered](Self::number) here was sent.

@@ -104,6 +104,13 @@ pub struct Copies<'a> {
     pub(super) count: usize,
 }
 
+impl Copies<'_> {
+    /// Whether the packet with this number is among them.
+    pub(super) fn has(&self, seq: u16) -> bool {
+        self.copies[..self.count].iter().any(|copy| copy.seq == seq)
+    }
+}
+
 /// A lost packet that a later one carries.
 #[derive(Clone, Copy, Default)]
 pub(super) struct LostPacket<'a> {
@@ -234,6 +241,10 @@ pub struct EndpointStats {
     pub lost: i64,
     /// Of these, packets that a later one carried (RED, RFC 2198).
     pub restored: u64,
+    /// Lost packets that the peer was asked for once more (NACK, RFC 4585); each time counts.
+    pub asked: u64,
+    /// Packets that were sent once more because the peer asked for them.
+    pub resent: u64,
     /// Share of incoming packets lost in the last report's interval.
     pub fraction_lost: f32,
     /// Jitter of incoming packets.

@@ -14,6 +14,7 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::source_description::{SdesType, SourceDescription, SourceDescriptionChunk, SourceDescriptionItem};
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::{NackPair, TransportLayerNack};
 use rtc::shared::marshal::Unmarshal;
 
 use crate::config::NtpClock;
@@ -26,6 +27,11 @@ const MAX_ROUND_TRIP: u32 = 60 << 16;
 const SENDER_REPORT: u8 = 200;
 const RECEIVER_REPORT: u8 = 201;
 const GOODBYE: u8 = 203;
+const TRANSPORT_FEEDBACK: u8 = 205;
+/// The format of a generic NACK (RFC 4585 section 6.2.1).
+const NACK: u8 = 1;
+/// Of one packet so many pairs are looked at, each of which names up to 17 lost packets.
+const MAX_PAIRS: usize = 8;
 
 /// The peer's report about the stream we send it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -140,6 +146,34 @@ pub(crate) fn goodbye(ssrcs: Vec<u32>, cname: &str) -> Option<BytesMut> {
     rtc::rtcp::packet::marshal(&[receiver_report(first, vec![]), name(first, cname), Box::new(bye)]).ok()
 }
 
+/// Asks for lost packets of a stream once more; `alone`: without a report before it (RFC 5506).
+pub(crate) fn nack(
+    ssrc: u32,
+    media: u32,
+    lost: impl Iterator<Item = u16>,
+    alone: bool,
+    cname: &str,
+) -> Option<BytesMut> {
+    let mut nacks: Vec<NackPair> = Vec::new();
+    for sequence in lost {
+        match nacks.last_mut() {
+            Some(pair) if (1..=16).contains(&sequence.wrapping_sub(pair.packet_id)) => {
+                pair.lost_packets |= 1 << (sequence.wrapping_sub(pair.packet_id) - 1);
+            }
+            _ => nacks.push(NackPair::new(sequence)),
+        }
+    }
+    let nack: Box<dyn Packet> = Box::new(TransportLayerNack {
+        sender_ssrc: ssrc,
+        media_ssrc: media,
+        nacks,
+    });
+    if alone {
+        return rtc::rtcp::packet::marshal(&[nack]).ok();
+    }
+    rtc::rtcp::packet::marshal(&[receiver_report(ssrc, vec![]), name(ssrc, cname), nack]).ok()
+}
+
 fn receiver_report(ssrc: u32, reports: Vec<ReceptionReport>) -> Box<dyn Packet> {
     Box::new(ReceiverReport {
         ssrc,
@@ -167,6 +201,8 @@ pub(crate) enum Incoming {
     SenderReport(u32, u64),
     /// A block about a stream of ours.
     AboutUs(RemoteStats),
+    /// A packet of this stream of ours is asked for once more.
+    Nack(u32, u16),
     /// These sources leave.
     Goodbye(Vec<u32>),
 }
@@ -198,6 +234,14 @@ pub(crate) fn read(
             },
             RECEIVER_REPORT => match ReceiverReport::unmarshal(&mut packet) {
                 Ok(report) => report.reports,
+                Err(_) => return,
+            },
+            TRANSPORT_FEEDBACK if head & 0x1F == NACK => match TransportLayerNack::unmarshal(&mut packet) {
+                Ok(nack) => {
+                    let lost = nack.nacks.into_iter().take(MAX_PAIRS).flatten();
+                    lost.for_each(|sequence| found(Incoming::Nack(nack.media_ssrc, sequence)));
+                    continue;
+                }
                 Err(_) => return,
             },
             GOODBYE => match Goodbye::unmarshal(&mut packet) {

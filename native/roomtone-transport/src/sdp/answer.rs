@@ -70,6 +70,9 @@ impl Accepted {
                 format!("{payload_type} {red}")
             };
         }
+        if opus.nack {
+            attributes.push(("rtcp-fb", format!("{payload_type} nack")));
+        }
         attributes.extend([("ptime", "20".to_owned()), ("maxptime", "60".to_owned())]);
         Self {
             direction,

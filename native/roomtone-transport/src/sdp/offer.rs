@@ -87,6 +87,8 @@ pub(crate) struct Numbers {
     pub(crate) red: Option<u8>,
     /// Header extension id of the RFC 6464 level, where offered.
     pub(crate) level: Option<u8>,
+    /// Lost packets may be asked for (NACK, RFC 4585).
+    pub(crate) nack: bool,
 }
 
 /// An m-line that is accepted though nothing is sent on it: a microphone that was removed, or the
@@ -135,6 +137,8 @@ pub(super) struct Red {
 pub(super) struct Opus {
     pub(super) payload_type: u8,
     pub(super) red: Option<Red>,
+    /// Lost packets may be asked for (`a=rtcp-fb` with `nack`, RFC 4585).
+    pub(super) nack: bool,
     stereo: bool,
     max_average_bitrate: Option<u32>,
 }
@@ -145,6 +149,7 @@ impl Opus {
             opus: self.payload_type,
             red: self.red.map(|red| red.payload_type),
             level,
+            nack: self.nack,
         }
     }
 }
@@ -215,6 +220,16 @@ impl Offer {
     /// Payload type of redundant Opus (RED, RFC 2198) on that m-line, where offered.
     pub fn red_payload_type(&self) -> Option<u8> {
         self.uplink.opus.red.map(|red| red.payload_type)
+    }
+
+    /// Whether lost packets of the peer may be asked for (NACK, RFC 4585).
+    pub(crate) fn nack(&self) -> bool {
+        self.uplink.opus.nack
+    }
+
+    /// Whether RTCP packets may come alone (RFC 5506).
+    pub(crate) fn rtcp_rsize(&self) -> bool {
+        self.rtcp_rsize
     }
 
     /// How what is sent to the peer is numbered.
@@ -600,6 +615,7 @@ fn find_opus(media: &Media) -> Result<Opus, String> {
         let mut opus = Opus {
             payload_type,
             red: find_red(media, payload_type),
+            nack: takes_nack(attributes, format),
             stereo: false,
             max_average_bitrate: None,
         };
@@ -647,6 +663,15 @@ fn find_red(media: &Media, opus: u8) -> Option<Red> {
         }
     }
     None
+}
+
+/// Generic NACK for a format, or for all (RFC 4585 section 4.2).
+fn takes_nack(attributes: &[Attribute], format: &str) -> bool {
+    values(attributes, "rtcp-fb").any(|feedback| {
+        let mut words = feedback.split_whitespace();
+        let for_it = words.next().is_some_and(|named| named == format || named == "*");
+        for_it && words.next() == Some("nack") && words.next().is_none()
+    })
 }
 
 fn ssrcs(attributes: &[Attribute]) -> Vec<u32> {

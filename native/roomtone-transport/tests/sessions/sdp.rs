@@ -503,3 +503,22 @@ fn redundant_opus_is_taken_where_it_is_offered_and_in_the_order_of_the_offer() {
         assert_eq!(red_lines, if taken.is_some() { 2 } else { 0 }, "{answer}");
     }
 }
+
+#[test]
+fn lost_packets_may_be_asked_for_where_the_offer_says_so() {
+    for (feedback, agreed) in [
+        ("111 nack", true),
+        ("* nack", true),
+        ("111 transport-cc", false),
+        ("111 nack pli", false),
+        ("110 nack", false),
+        ("nack", false),
+    ] {
+        let offer = CHROME.replace("a=rtpmap:111", &format!("a=rtcp-fb:{feedback}\r\na=rtpmap:111"));
+        let answered = answer(&offer);
+        let lines: Vec<&str> = answered.lines().filter(|line| line.starts_with("a=rtcp-fb")).collect();
+        let expected: &[&str] = if agreed { &["a=rtcp-fb:111 nack"] } else { &[] };
+        assert_eq!(lines, expected, "{feedback}");
+    }
+    assert!(answer(GSTREAMER).contains("a=rtcp-fb:97 nack\r\n"));
+}
