@@ -357,7 +357,7 @@ fn whoever_asks_for_everything_again_and_again_gets_little_more() {
             }
             world.run_ms(10);
         }
-        // What comes twice is refused as a replay.
+        // The second coming of a packet is refused as a replay.
         let twice = world.clients[&WEAK].peer.stats().rejected;
         let most = if agreed { 2 * (50 * seconds + 32) } else { 0 };
         assert!(twice <= most && (twice > 0) == agreed, "agreed {agreed}: {twice}");

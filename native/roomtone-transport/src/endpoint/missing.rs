@@ -69,7 +69,7 @@ impl Missing {
             return;
         }
         self.newest = Some(sequence);
-        // Whatever is still missing from before may be in it too.
+        // A packet that is still missing from before may be in it, too.
         self.forget(|wanted| {
             let back = sequence.wrapping_sub(wanted.sequence);
             restored(back) || back > 50
