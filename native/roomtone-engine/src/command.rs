@@ -140,6 +140,15 @@ pub enum Action {
         /// The cells that change. Cells of participants who aren't in the room are ignored.
         cells: Vec<GainCell>,
     },
+    /// Puts participants in places, from which distance and side follow in a room that mixes: they weaken and pan what the cells
+    /// say. In force at the next tick, reached by a ramp over one frame. Between two people of whom one has no place the cells count
+    /// alone.
+    SetPlaces {
+        /// How distance weakens sound, in the whole room.
+        distance: Distance,
+        /// The participants whose place changes; those who aren't in the room are ignored.
+        places: Vec<PlaceCell>,
+    },
     /// A new participant without a transport: a source, which plays what [`Action::Feed`] brings, and hears nobody. Reported by
     /// [`Event::Connected`] at once, or by [`Event::Refused`]. It leaves, and is muted, as any participant.
     JoinSource {
@@ -305,6 +314,63 @@ pub struct GainCell {
     pub gain: Option<f32>,
     /// From −1 (left) to 1 (right), for stereo listeners; clamped, NaN to the middle.
     pub pan: f32,
+}
+
+/// How distance weakens sound: the models of the Web Audio `PannerNode`, with `d` the distance. In metres, or whatever places are in.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Distance {
+    /// `1 − rolloff · (d − reference) / (max − reference)`, with `d` from `reference` to `max` and `rolloff` 0…1.
+    Linear {
+        /// Nearer than this, nothing is weakened.
+        reference: f64,
+        /// Farther than this, nothing is weakened any more.
+        max: f64,
+        /// The part that is lost at `max`.
+        rolloff: f64,
+    },
+    /// `reference / (reference + rolloff · (d − reference))`, with `d` at least `reference`.
+    Inverse {
+        /// Nearer than this, nothing is weakened.
+        reference: f64,
+        /// How steeply it is weakened; 0: not at all.
+        rolloff: f64,
+    },
+    /// `(d / reference) ^ −rolloff`, with `d` at least `reference`.
+    Exponential {
+        /// Nearer than this, nothing is weakened.
+        reference: f64,
+        /// How steeply it is weakened; 0: not at all.
+        rolloff: f64,
+    },
+}
+
+impl Default for Distance {
+    fn default() -> Self {
+        Distance::Inverse {
+            reference: 1.0,
+            rolloff: 1.0,
+        }
+    }
+}
+
+/// Where somebody is, as listener and as speaker. `y` points up.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Place {
+    /// The position.
+    pub at: [f64; 3],
+    /// Where they look, of any length; (0, 0, 0) has no sides.
+    pub facing: [f64; 3],
+    /// Whether the others hear them as if they were nearby and in the middle, wherever they are: through a megaphone.
+    pub everywhere: bool,
+}
+
+/// A participant's place.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PlaceCell {
+    /// The participant.
+    pub peer: PeerId,
+    /// Where they are; `None`: nowhere in particular.
+    pub place: Option<Place>,
 }
 
 /// A slot of a listener.

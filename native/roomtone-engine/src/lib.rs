@@ -39,8 +39,8 @@ mod trace;
 mod transfer;
 
 pub use command::{
-    Action, Command, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind,
-    Select, ShardIndex, SlotCell, SourceCell, SourceItem, TrunkEnd, TrunkWay,
+    Action, Command, Distance, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Place, PlaceCell,
+    Refusal, RoomId, RoomKind, Select, ShardIndex, SlotCell, SourceCell, SourceItem, TrunkEnd, TrunkWay,
 };
 pub use command_queues::{CommandQueues, SubmitError};
 pub use config::{ConfigError, EngineConfig, MixConfig, ShardConfig, TurnConfig, TurnTlsConfig};

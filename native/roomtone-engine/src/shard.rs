@@ -263,6 +263,9 @@ impl Shard {
             Action::SetGains { cells } => {
                 self.in_room(now, room, |room, _| room.set_gains(now, &cells));
             }
+            Action::SetPlaces { distance, places } => {
+                self.in_room(now, room, |room, _| room.set_places(distance, &places));
+            }
             Action::JoinSource { peer, speak } => self.join_source(now, room, peer, speak),
             Action::Feed { peer, items } => {
                 let fed = self.in_room(now, room, |room, context| room.feed(now, context, peer, &items));

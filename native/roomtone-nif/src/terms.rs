@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use roomtone_engine::{
-    Action, Command, Envelope, Event, FaultScope, GainCell, Histogram, Key, PeerStats, RoomKind, Select, ShardStats,
-    SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkWay, Way,
+    Action, Command, Distance, Envelope, Event, FaultScope, GainCell, Histogram, Key, PeerStats, Place, PlaceCell,
+    RoomKind, Select, ShardStats, SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkWay, Way,
 };
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
 
@@ -16,18 +16,18 @@ mod atoms {
     rustler::atoms! {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
-        open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, peer_stats,
+        open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, set_places, peer_stats,
         join_source, feed, clear_source, join_tap, set_tap, open_trunk, renew_trunk, close_trunk,
         join_remote, trace, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
-        trunk, remote, send, receive, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, reference, scope,
+        trunk, remote, send, receive, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, distance, places, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
         stages,
         // Values.
-        loudest, nearest, shard, sending, receiving,
+        loudest, nearest, linear, inverse, exponential, shard, sending, receiving,
         // Figures.
         packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, copies_in, restored_in, recovered, concealed, late, stretched_ms, jitter_ms, buffer_target_ms, buffer_ms,
         round_trip_ms, fraction_lost_out, redundancy, copies_out, reduced_bitrate, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through,
@@ -147,6 +147,11 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         let cells: Vec<Term<'_>> = fields.get(atoms::cells())?;
         Action::SetGains {
             cells: cells.into_iter().map(gain_cell).collect::<NifResult<_>>()?,
+        }
+    } else if tag == atoms::set_places() {
+        Action::SetPlaces {
+            distance: distance(fields.get(atoms::distance())?)?,
+            places: place_cells(&fields.get::<Binary<'_>>(atoms::places())?)?,
         }
     } else if tag == atoms::join_source() {
         Action::JoinSource {
@@ -327,6 +332,48 @@ fn gain_cell(term: Term<'_>) -> NifResult<GainCell> {
         gain: gain.map(|gain| gain as f32),
         pan: pan as f32,
     })
+}
+
+// `{model, reference, max, rolloff}`; only the linear model has a `max`.
+fn distance(term: Term<'_>) -> NifResult<Distance> {
+    let (model, reference, max, rolloff): (Atom, f64, f64, f64) = term.decode()?;
+    if model == atoms::linear() {
+        Ok(Distance::Linear {
+            reference,
+            max,
+            rolloff,
+        })
+    } else if model == atoms::inverse() {
+        Ok(Distance::Inverse { reference, rolloff })
+    } else if model == atoms::exponential() {
+        Ok(Distance::Exponential { reference, rolloff })
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+/// The bytes of a place: the peer (u64), a tag, position and facing (f64 each), all big-endian.
+const PLACE_SIZE: usize = 8 + 1 + 6 * 8;
+
+// One place after the other. Tag 0: nowhere; 1: there; 2: there, and heard everywhere.
+fn place_cells(bytes: &[u8]) -> NifResult<Vec<PlaceCell>> {
+    let cells = bytes.chunks(PLACE_SIZE).map(|cell| {
+        let (peer, rest) = cell.split_first_chunk()?;
+        let (tag, rest) = rest.split_first()?;
+        let axes: &[u8; 48] = rest.try_into().ok()?;
+        let mut axes = axes.as_chunks().0.iter().map(|axis| f64::from_be_bytes(*axis));
+        let mut vector = || std::array::from_fn(|_| axes.next().unwrap_or_default());
+        let place = Place {
+            at: vector(),
+            facing: vector(),
+            everywhere: *tag == 2,
+        };
+        (*tag <= 2).then_some(PlaceCell {
+            peer: u64::from_be_bytes(*peer),
+            place: (*tag > 0).then_some(place),
+        })
+    });
+    cells.collect::<Option<_>>().ok_or(Error::BadArg)
 }
 
 /// `{:roomtone_media, shard, epoch, event}`.

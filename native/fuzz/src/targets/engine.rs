@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use roomtone_engine::{Action, Command, Event, GainCell, MixConfig, RoomKind, Select, Shard, SourceItem};
+use roomtone_engine::{
+    Action, Command, Distance, Event, GainCell, MixConfig, Place, PlaceCell, RoomKind, Select, Shard, SourceItem,
+};
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 
@@ -82,7 +84,7 @@ fn command(kind: u8, data: &[u8], offer: &str) -> Command {
         Ok(text) if flags & 4 != 0 => text.to_owned(),
         _ => offer.to_owned(),
     };
-    let action = match kind % 15 {
+    let action = match kind % 16 {
         0 | 1 => Action::Open {
             kind: match byte(1) % 4 {
                 0 => RoomKind::Mix { stereo: false },
@@ -139,6 +141,28 @@ fn command(kind: u8, data: &[u8], offer: &str) -> Command {
         },
         12 => Action::ClearSource { peer },
         13 => Action::PeerStats { peer, reference: 1 },
+        14 => Action::SetPlaces {
+            distance: Distance::Linear {
+                reference: 1.0,
+                max: f64::from(number(3)),
+                rolloff: f64::from(flags),
+            },
+            places: data[data.len().min(1)..]
+                .chunks_exact(6)
+                .map(|cell| PlaceCell {
+                    peer: u64::from(cell[0] % 16),
+                    place: (cell[0] < 192).then(|| Place {
+                        at: [cell[1], cell[2], cell[3]].map(|axis| f64::from(axis.cast_signed())),
+                        facing: [
+                            0.0,
+                            f64::from(cell[4]),
+                            f64::from(f32::from_be_bytes([cell[2], cell[3], cell[4], cell[5]])),
+                        ],
+                        everywhere: cell[5] % 4 == 0,
+                    }),
+                })
+                .collect(),
+        },
         _ => Action::Move {
             to: usize::from(byte(1)),
         },

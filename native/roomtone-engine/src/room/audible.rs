@@ -35,7 +35,7 @@ pub(super) fn keep(
     for (_, listener) in peers.iter().enumerate().filter(|(at, _)| listens(*at)) {
         ranked.clear();
         for (at, (index, rank)) in candidates.iter().enumerate() {
-            let gain = gains.of(listener.id, peers[*index].id).gain;
+            let gain = gains.gain(listener.id, peers[*index].id);
             if gain > 0.0 {
                 // If all of them fit, their order doesn't matter and the logarithm is saved.
                 ranked.push((at, if scarce { rank + 20.0 * gain.log10() } else { 0.0 }));

@@ -158,7 +158,7 @@ impl Forwarding {
             if index == talker || !listener.endpoint.is_connected() {
                 continue;
             }
-            let gain = base.gains.of(listener.id, id).gain;
+            let gain = base.gains.gain(listener.id, id);
             if gain == 0.0 {
                 self.peers[index].streams.release(id);
             }
@@ -216,7 +216,7 @@ impl Forwarding {
             Some((id, at)) => {
                 let rank = &self.peers[at].talker.rank;
                 if rank.is_open(now) {
-                    rank.rank(now, base.select, true) + decibels(base.gains.of(listener, id).gain)
+                    rank.rank(now, base.select, true) + decibels(base.gains.gain(listener, id))
                 } else {
                     // Silent by now: anybody is more relevant, and an empty slot is better still.
                     f32::MIN

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use roomtone_audio::Channels;
 
-use crate::command::PeerId;
+use crate::command::{Distance, PeerId, Place};
+
+use super::places::Places;
 
 /// The loudest gain that is taken: +20 dB.
-const MAX_GAIN: f32 = 10.0;
+pub(super) const MAX_GAIN: f32 = 10.0;
 
 /// How a talker is heard: how loud, and from where.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,6 +48,8 @@ pub(super) struct Gains {
     cells: HashMap<PeerId, HashMap<PeerId, GainPan>>,
     /// Listeners with a default of their own: taps, which the room's policy doesn't concern.
     defaults: HashMap<PeerId, GainPan>,
+    /// Once somebody had a place.
+    places: Option<Places>,
 }
 
 impl Default for Gains {
@@ -54,6 +58,7 @@ impl Default for Gains {
             default: GainPan::new(1.0, 0.0),
             cells: HashMap::new(),
             defaults: HashMap::new(),
+            places: None,
         }
     }
 }
@@ -95,6 +100,16 @@ impl Gains {
         }
     }
 
+    /// Sets how distance weakens sound between those who have a place.
+    pub(super) fn set_distance(&mut self, distance: Distance) {
+        self.places.get_or_insert_default().set_distance(distance);
+    }
+
+    /// Puts a participant somewhere, or takes their place away.
+    pub(super) fn set_place(&mut self, peer: PeerId, place: Option<Place>) {
+        self.places.get_or_insert_default().set(peer, place);
+    }
+
     // The gain of a speaker for whom a listener has no cell.
     fn default_of(&self, listener: PeerId) -> GainPan {
         if self.defaults.is_empty() {
@@ -113,6 +128,9 @@ impl Gains {
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.cells.remove(&peer);
         self.defaults.remove(&peer);
+        if let Some(places) = &mut self.places {
+            places.forget(peer);
+        }
         self.cells.retain(|_, row| {
             row.remove(&peer);
             !row.is_empty()
@@ -121,6 +139,23 @@ impl Gains {
 
     /// How a listener hears a speaker. Nobody hears themselves.
     pub(super) fn of(&self, listener: PeerId, speaker: PeerId) -> GainPan {
+        let cell = self.cell(listener, speaker);
+        match &self.places {
+            Some(places) => places.heard(listener, speaker, cell),
+            None => cell,
+        }
+    }
+
+    /// The gain at which a listener hears a speaker.
+    pub(super) fn gain(&self, listener: PeerId, speaker: PeerId) -> f32 {
+        let GainPan { gain, .. } = self.cell(listener, speaker);
+        match &self.places {
+            Some(places) => places.gain(listener, speaker, gain),
+            None => gain,
+        }
+    }
+
+    fn cell(&self, listener: PeerId, speaker: PeerId) -> GainPan {
         if listener == speaker {
             return GainPan::SILENT;
         }
@@ -144,7 +179,9 @@ impl Gains {
 
     /// Everybody's gain for everybody else, if there are no cells at all.
     pub(super) fn plain(&self) -> Option<f32> {
-        let plain = self.cells.is_empty() && self.defaults.values().all(|default| *default == self.default);
+        let plain = self.places.as_ref().is_none_or(Places::is_empty)
+            && self.cells.is_empty()
+            && self.defaults.values().all(|default| *default == self.default);
         plain.then_some(self.default.gain)
     }
 
@@ -164,9 +201,11 @@ impl Gains {
                 return GainPan::SILENT;
             }
             let cell = cells.and_then(|cells| cells.get(&talker)).copied().unwrap_or(default);
-            match channels {
-                Channels::Mono => cell.centred(),
-                Channels::Stereo => cell,
+            match (channels, &self.places) {
+                (Channels::Mono, None) => cell.centred(),
+                (Channels::Stereo, None) => cell,
+                (Channels::Mono, Some(places)) => GainPan::new(places.gain(listener, talker, cell.gain), 0.0),
+                (Channels::Stereo, Some(places)) => places.heard(listener, talker, cell),
             }
         }));
     }
@@ -223,6 +262,34 @@ mod tests {
         set(&mut gains, 2, 1, Some(0.5));
         gains.forget(1);
         assert!(gains.cells.is_empty());
+    }
+
+    #[test]
+    fn distance_counts_on_top_of_cells_until_the_place_is_forgotten() {
+        let mut gains = Gains::default();
+        let place = |x| {
+            Some(Place {
+                at: [x, 0.0, 0.0],
+                facing: [0.0, 0.0, -1.0],
+                everywhere: false,
+            })
+        };
+        for (peer, x) in [(9, 0.0), (1, 10.0), (2, 1.0)] {
+            gains.set_place(peer, place(x));
+        }
+        assert_eq!(gains.plain(), None);
+        assert_eq!(row(&gains, 9), [0.1, 1.0, 1.0], "3 has no place");
+        set(&mut gains, 9, 2, Some(0.1));
+        set(&mut gains, 9, 1, Some(0.0));
+        assert_eq!(row(&gains, 9), [0.0, 0.1, 1.0]);
+        assert_eq!(heard(&gains, 9, Channels::Stereo)[1], GainPan { gain: 0.1, pan: 1.0 });
+        assert_eq!(gains.of(9, 2), GainPan { gain: 0.1, pan: 1.0 });
+        assert_eq!(gains.gain(9, 2), 0.1);
+        assert_eq!(gains.of(2, 2), GainPan::SILENT);
+        for peer in [1, 2, 9] {
+            gains.forget(peer);
+        }
+        assert_eq!(gains.plain(), Some(1.0));
     }
 
     #[test]

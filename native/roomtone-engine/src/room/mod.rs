@@ -18,6 +18,7 @@ mod mix_encoder;
 mod mixing;
 mod passing;
 mod peer;
+mod places;
 mod port;
 mod scratch;
 mod shared_mixes;
@@ -53,8 +54,8 @@ use self::tick_grid::Tick;
 pub(crate) use self::traces::SealedTrace;
 use self::trunks::Trunks;
 use crate::command::{
-    EndReason, Event, GainCell, PeerId, PeerStats, Refusal, RoomId, RoomKind, Select, ShardIndex, SourceItem, TrunkEnd,
-    TrunkWay,
+    Distance, EndReason, Event, GainCell, PeerId, PeerStats, PlaceCell, Refusal, RoomId, RoomKind, Select, ShardIndex,
+    SourceItem, TrunkEnd, TrunkWay,
 };
 use crate::routes::Route;
 use crate::tap::{Tap, TapSound};
@@ -532,6 +533,17 @@ impl Room {
         if let Kind::Forwarding(forwarding) = &mut self.kind {
             let listeners: HashSet<PeerId> = cells.iter().map(|cell| cell.listener).collect();
             forwarding.gains_changed(&mut self.base, now, |peer| listeners.contains(&peer));
+        }
+    }
+
+    /// Puts participants in places, or takes their places away; takes effect at the next tick.
+    pub(crate) fn set_places(&mut self, distance: Distance, cells: &[PlaceCell]) {
+        self.base.gains.set_distance(distance);
+        for cell in cells {
+            // A place of a participant who isn't here would never be forgotten.
+            if self.base.position(cell.peer).is_some() {
+                self.base.gains.set_place(cell.peer, cell.place);
+            }
         }
     }
 

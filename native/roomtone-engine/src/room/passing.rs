@@ -21,7 +21,6 @@ use super::adaptation::Step;
 use super::base::RoomBase;
 use super::context::ShardContext;
 use super::feed::{Feed, PacketTrend, PassScratch, Recalled};
-use super::gains::GainPan;
 use super::introduction::Introduction;
 use super::mixing::{MixedPeer, Mixing};
 use super::peer::Peer;
@@ -337,7 +336,7 @@ impl Mixing {
             let stays = base.position(id).is_some_and(|talker| {
                 let state = &self.peers[talker];
                 let broke_off = state.missing_frames >= MISSING_FRAMES && state.trend.pauses == 0;
-                is_unity(base.gains.of(listener.id, id)) && !broke_off && !hears_other(base, index, talker, speaking)
+                is_unity(base.gains.gain(listener.id, id)) && !broke_off && !hears_other(base, index, talker, speaking)
             });
             if !stays {
                 self.peers[index].feed = Feed::Leaving(id);
@@ -441,8 +440,8 @@ impl MixedPeer {
     }
 }
 
-fn is_unity(weight: GainPan) -> bool {
-    UNITY.contains(&weight.gain)
+fn is_unity(gain: f32) -> bool {
+    UNITY.contains(&gain)
 }
 
 // Whether a listener takes such packets of a talker as their mix: mono hears no pan, and stereo hears the middle 3 dB softer than a mono packet would be.
@@ -453,12 +452,12 @@ fn takes(base: &RoomBase, listener: usize, talker: PeerId, trend: &PacketTrend) 
     trend.passable
         && peer.channels() == Channels::Mono
         && peer.adaptation.step() == Step::Full
-        && is_unity(base.gains.of(peer.id, talker))
+        && is_unity(base.gains.gain(peer.id, talker))
         && most.is_none_or(|most| trend.bitrate <= most as f32)
 }
 
 fn hears(base: &RoomBase, listener: usize, talker: usize) -> bool {
-    base.gains.of(base.peers[listener].id, base.peers[talker].id).gain > 0.0
+    base.gains.gain(base.peers[listener].id, base.peers[talker].id) > 0.0
 }
 
 // Whether a listener hears anybody who speaks beside one talker.

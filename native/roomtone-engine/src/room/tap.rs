@@ -94,7 +94,7 @@ pub(super) fn tick(base: &mut RoomBase, context: &mut ShardContext, taps: &[Peer
             continue;
         };
         let heard = |peer: PeerId| match &port.takes {
-            Takes::Mix { .. } => base.gains.of(*id, peer).gain > 0.0,
+            Takes::Mix { .. } => base.gains.gain(*id, peer) > 0.0,
             Takes::Talkers { only } => only.as_ref().is_none_or(|only| only.contains(&peer)),
         };
         let speaking = base.peers.iter().filter(|peer| peer.detector.speaking());

@@ -1,7 +1,7 @@
 //! A mix for each listener: gains, ramps, who is chosen, and that sharing can't be heard.
 
 use crate::common::{ROOM, World};
-use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, Select};
+use roomtone_engine::{Action, Command, Distance, GainCell, MixConfig, PeerId, Place, PlaceCell, Select};
 use roomtone_testkit::peer::ClientOptions;
 
 fn cell(listener: PeerId, speaker: PeerId, gain: Option<f32>) -> GainCell {
@@ -80,6 +80,35 @@ fn what_may_not_be_heard_is_not_in_the_packets() {
         );
         assert!(world.heard_db(id, 1, 0.5) < -60.0);
     }
+}
+
+#[test]
+fn who_is_out_of_range_is_not_in_the_packets() {
+    let mut world = World::new();
+    world.join_talking(1);
+    world.join(2, ClientOptions::default());
+    world.join(3, ClientOptions::default());
+    world.connect();
+    let place = |peer, x| PlaceCell {
+        peer,
+        place: Some(Place {
+            at: [x, 0.0, 0.0],
+            facing: [0.0, 0.0, -1.0],
+            everywhere: false,
+        }),
+    };
+    let distance = Distance::Linear {
+        reference: 1.0,
+        max: 10.0,
+        rolloff: 1.0,
+    };
+    let places = vec![place(1, 0.0), place(2, 0.5), place(3, 10.0), place(77, 1.0)];
+    world.command(Command::new(ROOM, Action::SetPlaces { distance, places }));
+    world.run_ms(1500);
+    assert!(world.heard_db(2, 1, 0.5).abs() < 1.0);
+    let packets = world.clients[&3].heard.len();
+    assert!(packets < 40, "{packets} packets to 3");
+    assert!(world.heard_db(3, 1, 0.5) < -60.0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::common::{ROOM, World};
 use roomtone_audio::{Channels, Decoder};
-use roomtone_engine::{Action, Command, Event, GainCell, MixConfig, PeerId, RoomKind};
+use roomtone_engine::{Action, Command, Distance, Event, GainCell, MixConfig, PeerId, Place, PlaceCell, RoomKind};
 use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::ClientOptions;
 
@@ -33,6 +33,23 @@ fn pan(world: &mut World, listener: PeerId, speaker: PeerId, gain: f32, pan: f32
         pan,
     };
     world.command(Command::new(ROOM, Action::SetGains { cells: vec![cell] }));
+}
+
+/// Puts people on a line through both ears.
+fn put(world: &mut World, people: &[(PeerId, f64)]) {
+    let places = people.iter().map(|(peer, x)| PlaceCell {
+        peer: *peer,
+        place: Some(Place {
+            at: [*x, 0.0, 0.0],
+            facing: [0.0, 0.0, -1.0],
+            everywhere: false,
+        }),
+    });
+    let action = Action::SetPlaces {
+        distance: Distance::default(),
+        places: places.collect(),
+    };
+    world.command(Command::new(ROOM, action));
 }
 
 /// The sound of the next `ms`, left and right.
@@ -96,6 +113,53 @@ fn each_is_heard_from_their_place_with_equal_power() {
         "the middle: {left:.2} {right:.2}"
     );
     world.clients[&4].assert_continuous();
+}
+
+#[test]
+fn people_in_places_are_heard_by_distance_and_from_their_side() {
+    let mut world = world(MixConfig {
+        bitrate: 128_000,
+        private_bitrate: 128_000,
+        ..MixConfig::default()
+    });
+    for id in 1..=3 {
+        world.join_talking(id);
+    }
+    world.join(4, stereo());
+    world.join(5, ClientOptions::default());
+    world.connect();
+    put(&mut world, &[(4, 0.0), (5, 0.0), (1, -4.0), (2, 1.0)]);
+    pan(&mut world, 4, 2, 0.5, 0.0);
+    world.run_ms(500);
+    let heard = listen(&mut world, 4, 1500);
+    let (left, right) = sides(&world, 1, &heard);
+    assert!(
+        near(left, -12.04) && right < -30.0,
+        "four metres to the left: {left:.2} {right:.2}"
+    );
+    let (left, right) = sides(&world, 2, &heard);
+    assert!(
+        near(right, -6.02) && left < -30.0,
+        "nearby, at half the volume: {left:.2} {right:.2}"
+    );
+    let (left, right) = sides(&world, 3, &heard);
+    assert!(
+        near(left, -3.01) && near(right, -3.01),
+        "without a place: {left:.2} {right:.2}"
+    );
+    assert!(near(world.heard_db(5, 1, 1.0), -12.04), "mono listeners hear distances");
+    // The next tick has the next place.
+    put(&mut world, &[(1, 2.0)]);
+    world.run_ms(500);
+    let heard = listen(&mut world, 4, 1500);
+    let (left, right) = sides(&world, 1, &heard);
+    assert!(
+        near(right, -6.02) && left < -30.0,
+        "two metres to the right: {left:.2} {right:.2}"
+    );
+    for id in [4, 5] {
+        world.clients[&id].assert_continuous();
+    }
 }
 
 #[test]
