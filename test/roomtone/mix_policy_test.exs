@@ -378,7 +378,8 @@ defmodule Roomtone.MixPolicyTest do
 
           for {{listener, speaker} = pair, gain} <- new, gain != old[pair] do
             told? =
-              Enum.any?([{listener, speaker}, {listener, :any}, {:any, speaker}, {:any, :any}], &(&1 in effect.touched))
+              Enum.any?([{listener, speaker}, {listener, :any}, {:any, speaker}, {:any, :any}], &(&1 in effect.touched)) or
+                Enum.any?([listener, speaker], &(&1 in effect.placed))
 
             assert told?, "seed #{seed}: #{inspect(op)} changed #{inspect(pair)} without reporting it"
           end

@@ -4,7 +4,7 @@ defmodule Roomtone.MixSyncTest do
 
   doctest Roomtone.MixPolicy.Distance
 
-  alias Roomtone.{Media, MixPolicy, MixSync}
+  alias Roomtone.{Media, MixPolicy, MixSync, ToldMix}
 
   setup do
     :ok = FakeNative.watch()
@@ -19,7 +19,7 @@ defmodule Roomtone.MixSyncTest do
   # The room's commands about its mix since the last call.
   defp told(%{room: room} = place, found \\ []) do
     receive do
-      {:native, _shard, {kind, %{room: ^room}} = command} when kind in [:set_policy, :set_gains] ->
+      {:native, _shard, {kind, %{room: ^room}} = command} when kind in [:set_policy, :set_gains, :set_places] ->
         told(place, [command | found])
     after
       0 -> Enum.reverse(found)
@@ -216,30 +216,62 @@ defmodule Roomtone.MixSyncTest do
     end
   end
 
+  # The places that the engine is told of, once there are some.
+  defp await_places(place), do: eventually(fn -> with([] <- places(place), do: nil) end)
+
+  defp places(place) do
+    %{places: places} = place |> told() |> Enum.reduce(%ToldMix{}, &ToldMix.execute/2)
+    for {peer, {at, everywhere?}} <- places, do: {peer, {at.x, at.y, at.z}, everywhere?}
+  end
+
   describe "positions" do
-    test "become gains by distance, in half decibels" do
-      room = open_room(kind: :spatial, distance: [model: :linear, ref_distance: 1, max_distance: 21])
+    test "are sent as places, once each, with the distance model" do
+      distance = [model: :linear, ref_distance: 1, max_distance: 21]
+      room = open_room(kind: :spatial, distance: distance)
       [%{peer: a} = ada, %{peer: b}, %{peer: c}] = for name <- ["ada", "bob", "cleo"], do: enter(room, name)
+      told(ada)
       :ok = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
-      assert cells(ada) == []
+      assert [{^a, {+0.0, +0.0, +0.0}, false}] = await_places(ada)
       :ok = Roomtone.put_position(room, "bob", %{x: 6, y: 0, z: 8})
-      # 10 metres: 1 - 9/20 = 0.55, which is -5.19 dB.
-      gain = :math.pow(10, -5 / 20)
-      assert [{^a, ^b, there}, {^b, ^a, back}] = Enum.sort_by(await_cells(ada), &(&1 != {a, b, elem(&1, 2)}))
-      assert_in_delta there, gain, 1.0e-12
-      assert there == back
-      :ok = Roomtone.put_position(room, "bob", %{x: 0, y: 21, z: 0})
-      assert Enum.sort(await_cells(ada)) == Enum.sort([{a, b, 0.0}, {b, a, 0.0}])
+      commands = eventually(fn -> with([] <- told(ada), do: nil) end)
+      assert [{:set_places, %{distance: {:linear, 1.0, 21.0, 1.0}, places: <<^b::64, 1, _::384>>}}] = commands
+      :ok = Roomtone.put_positions(room, %{"bob" => %{x: 6, y: 0, z: 8}, "cleo" => %{x: 1, y: 2, z: 3}})
+      assert [{^c, {1.0, 2.0, 3.0}, false}] = await_places(ada)
+      # To take a place away may let others hear; it isn't put off.
       :ok = Roomtone.put_position(room, "bob", nil)
-      assert Enum.sort(await_cells(ada)) == Enum.sort([{a, b, nil}, {b, a, nil}])
+      assert [{:set_places, %{places: <<^b::64, 0, 0::384>>}}] = told(ada)
       assert {:ok, %{kind: :spatial}} = Roomtone.room(room)
-      assert c
+    end
+
+    test "of newcomers are there before their client has an answer" do
+      room = open_room(kind: :spatial)
+      ada = enter(room, "ada")
+      :ok = Roomtone.put_position(room, "bob", %{x: 5, y: 0, z: 0})
+      told(ada)
+      b = enter(room, "bob").peer
+      assert places(ada) == [{b, {5.0, 0.0, 0.0}, false}]
+    end
+
+    test "are sent again when the room's process is replaced" do
+      room = open_room(kind: :spatial)
+      [%{peer: a} = ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
+      :ok = Roomtone.put_position(room, "ada", %{x: 5, y: 0, z: 0})
+      await_places(ada)
+      pid = Roomtone.RoomServer.whereis(room)
+      kill(pid)
+      all = fn -> for {:set_places, %{places: records}} <- told(ada), do: records end
+      [records] = eventually(fn -> with([] <- all.(), do: nil) end)
+      # It can't know who had a place.
+      assert byte_size(records) == 2 * 57
+      told = ToldMix.execute({:set_places, %{places: records}}, %ToldMix{places: %{b => :old}})
+      assert Map.keys(told.places) == [a]
     end
 
     test "that change faster than 50 times a second are sent together" do
       room = open_room(kind: :spatial)
-      [%{peer: a} = ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
+      [ada, %{peer: b}] = for name <- ["ada", "bob"], do: enter(room, name)
       :ok = Roomtone.put_position(room, "ada", %{x: 0, y: 0, z: 0})
+      told(ada)
       started = System.monotonic_time(:millisecond)
 
       for step <- 1..400 do
@@ -247,13 +279,12 @@ defmodule Roomtone.MixSyncTest do
         if rem(step, 4) == 0, do: Process.sleep(1)
       end
 
-      # 1/400 is -52.04 dB.
-      last = :math.pow(10.0, -104 / 40)
-      commands = eventually(fn -> collected(ada, {a, b, last}) end)
+      commands = eventually(fn -> collected(ada, {b, {400.0, 0.0, 0.0}, false}) end)
       took = System.monotonic_time(:millisecond) - started
       assert length(commands) <= div(took, 20) + 2
       assert length(commands) >= 2
-      for {:set_gains, %{cells: cells}} <- commands, do: assert(length(cells) == 2)
+      # Nobody's gain has changed.
+      for command <- commands, do: assert({:set_places, _} = command)
     end
 
     test "are refused if they are invalid, and in rooms without positions" do
@@ -263,11 +294,15 @@ defmodule Roomtone.MixSyncTest do
     end
   end
 
-  # Commands so far, once the last of them has this cell.
-  defp collected(place, cell) do
+  # Commands so far, once the last of them has this place.
+  defp collected(place, {peer, {x, y, z}, false}) do
     commands = Process.get(:commands, []) ++ told(place)
     Process.put(:commands, commands)
-    with {:set_gains, %{cells: cells}} <- List.last(commands), true <- cell in cells, do: commands, else: (_ -> nil)
+
+    with {:set_places, %{places: <<^peer::64, 1, ^x::float, ^y::float, ^z::float, _facing::binary>>}} <-
+           List.last(commands),
+         do: commands,
+         else: (_ -> nil)
   end
 
   describe "a deafened person" do
@@ -336,24 +371,26 @@ defmodule Roomtone.MixSyncTest do
       place = %{room: Media.new_id(), shard: 0}
       {:ok, mix} = MixPolicy.new(kind: :spatial, default_gain: 0.5)
       rand = :rand.seed_s(:exsss, {seed, 48, 960})
-      engine = %{default: 1.0, cells: %{}}
+      engine = %ToldMix{}
 
       Enum.reduce(1..30, {MixSync.new(place, mix, %{}), %{}, engine, rand}, fn _, {mixer, peers, engine, rand} ->
         {step, rand} = random_step(rand)
         {mixer, peers, engine} = take(step, mixer, peers, engine)
         mixer = if mixer.timer, do: MixSync.handle_timeout(mixer, mixer.timer), else: mixer
-        engine = Enum.reduce(told(place), engine, &execute/2)
+        engine = Enum.reduce(told(place), engine, &ToldMix.execute/2)
 
         for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
-          wanted = MixPolicy.gain(mixer.mix, listener, speaker)
+          wanted = MixPolicy.weight(mixer.mix, listener, speaker)
 
-          assert Map.get(engine.cells, {a, b}, engine.default) == wanted,
+          assert ToldMix.heard(engine, mixer.mix, a, b) == wanted,
                  "seed #{seed}, #{inspect(step)}: #{listener} of #{speaker}"
         end
 
         for {listener, row} <- mixer.sent, peer <- [listener | Map.keys(row)] do
           assert peer in Map.values(mixer.peers), "seed #{seed}: #{peer} is gone, but still in the state"
         end
+
+        assert Enum.all?(Map.keys(mixer.places.sent), &(&1 in Map.values(mixer.peers))), "seed #{seed}"
 
         {mixer, peers, engine, rand}
       end)
@@ -379,30 +416,36 @@ defmodule Roomtone.MixSyncTest do
     MixPolicy.Store.delete(place.room)
   end
 
-  test "in a large room all moves get their turn, and restrictions don't wait for them" do
+  test "in a large room all who change zones get their turn, and restrictions don't wait for them" do
     place = %{room: Media.new_id(), shard: 1}
-    {:ok, mix} = MixPolicy.new(kind: :spatial)
+    # Two rooms side by side; everybody walks from one to the other.
+    {:ok, plan} = Roomtone.FloorPlan.new(two_rooms())
+    {:ok, mix} = MixPolicy.new(kind: :spatial, positions: :clients, plan: plan)
     peers = for i <- 1..150, into: %{}, do: {Media.new_id(), "p#{i}"}
-    # A running timer, so that the moves are sent together.
-    mixer = %{MixSync.put_peers(MixSync.new(place, mix, %{}), peers) | timer: make_ref()}
 
-    mixer =
-      Enum.reduce(1..150, mixer, fn i, mixer ->
-        {:ok, mixer} = MixSync.change(mixer, {:put_position, "p#{i}", %{x: i * 10.0, y: 0.0, z: 0.0}}, 150)
-        mixer
-      end)
+    go = fn mixer, x ->
+      MixSync.change(mixer, {:put_positions, Map.new(1..150, &{"p#{&1}", %{x: x, y: 0.0, z: 3.0}})}, 150)
+    end
 
-    assert [{:set_policy, %{select: :nearest}}] = told(place)
+    {:ok, mixer} = go.(MixSync.new(place, mix, %{}), 3.0)
+    mixer = MixSync.put_peers(mixer, peers)
+    # Half of them, so that gains change; a running timer, so that the moves are sent together.
+    half = for i <- 1..75, into: %{}, do: {"p#{i}", %{x: 9.0, y: 0.0, z: 3.0}}
+    {:ok, mixer} = MixSync.change(%{mixer | timer: make_ref()}, {:put_positions, half}, 150)
+    engine = place |> told() |> Enum.reduce(%ToldMix{}, &ToldMix.execute/2)
+    assert engine.cells == %{}
     {:ok, mixer} = MixSync.change(mixer, {:whisper, "p7", MapSet.new()}, 150)
-    urgent = cells(place)
-    assert length(urgent) == 149 and Enum.all?(urgent, &match?({_, _, 0.0}, &1))
+    urgent = told(place)
+    assert [{:set_gains, %{cells: cells}}, {:set_places, %{places: places}}] = urgent
+    assert length(cells) == 149 and Enum.all?(cells, &match?({_, _, 0.0}, &1))
+    assert byte_size(places) == 75 * 57
 
-    {mixer, engine, turns} = take_turns(mixer, Enum.reduce(urgent, %{default: 1.0, cells: %{}}, &put_cell/2), 0)
-    # 300 rows and columns of 150.
-    assert turns == 5
+    {mixer, engine, turns} = take_turns(mixer, Enum.reduce(urgent, engine, &ToldMix.execute/2), 0)
+    # 150 rows and columns of 150.
+    assert turns == 3
 
     for {listener, a} <- mixer.peers, {speaker, b} <- mixer.peers, a != b do
-      assert Map.get(engine.cells, {a, b}, 1.0) == MixPolicy.gain(mixer.mix, listener, speaker)
+      assert ToldMix.heard(engine, mixer.mix, a, b) == MixPolicy.weight(mixer.mix, listener, speaker)
     end
 
     MixPolicy.Store.delete(place.room)
@@ -412,9 +455,23 @@ defmodule Roomtone.MixSyncTest do
 
   defp take_turns(mixer, engine, turns) do
     next = MixSync.handle_timeout(mixer, mixer.timer)
-    cells = cells(mixer.place)
-    assert length(cells) <= 10_200
-    take_turns(next, Enum.reduce(cells, engine, &put_cell/2), turns + 1)
+    commands = told(mixer.place)
+    assert Enum.sum(for({:set_gains, %{cells: cells}} <- commands, do: length(cells))) <= 10_200
+    take_turns(next, Enum.reduce(commands, engine, &ToldMix.execute/2), turns + 1)
+  end
+
+  defp two_rooms do
+    room = fn name, x -> %{"name" => name, "x" => x, "y" => 1, "width" => 5, "height" => 5} end
+
+    %{
+      "name" => "two rooms",
+      "width" => 20,
+      "height" => 10,
+      "range" => 20,
+      "speed" => 3,
+      "start" => %{"x" => 15, "y" => 5, "radius" => 1},
+      "rooms" => [room.("left", 1), room.("right", 7)]
+    }
   end
 
   @names ["ada", "bob", "cleo", "dan", "eve"]
@@ -458,7 +515,7 @@ defmodule Roomtone.MixSyncTest do
     peers = Map.new(peers, fn {_peer, name} -> {Media.new_id(), name} end)
     _ = told(%{room: mixer.place.room})
     again = MixSync.put_peers(mixer, peers)
-    {again, peers, %{default: mixer.mix.default_gain, cells: %{}}}
+    {again, peers, %ToldMix{default: mixer.mix.default_gain}}
   end
 
   defp take(:process_replaced, mixer, peers, engine) do
@@ -472,10 +529,4 @@ defmodule Roomtone.MixSyncTest do
   end
 
   defp without(peers, name), do: for({peer, who} <- peers, who != name, into: %{}, do: {peer, who})
-
-  defp execute({:set_policy, %{default_gain: gain}}, engine), do: %{engine | default: gain}
-
-  defp execute({:set_gains, %{cells: cells}}, engine), do: Enum.reduce(cells, engine, &put_cell/2)
-  defp put_cell({a, b, nil}, engine), do: %{engine | cells: Map.delete(engine.cells, {a, b})}
-  defp put_cell({a, b, gain}, engine), do: %{engine | cells: Map.put(engine.cells, {a, b}, gain)}
 end

@@ -193,6 +193,14 @@ defmodule Roomtone.NativeTest do
     policy = %{room: 1, default_gain: 1.0, max_talkers: nil, select: :nearest}
     assert :ok = submit(0, {:set_policy, policy})
     assert {:error, :bad_command} = submit(0, {:set_policy, %{policy | select: :tallest}})
+
+    for distance <- [{:round, 1.0, 2.0, 1.0}, {:linear, 1.0, 2.0}],
+        do: assert({:error, :bad_command} = submit(0, {:set_places, %{room: 1, distance: distance, places: ""}}))
+
+    for places <- [<<0::456, 1>>, <<1::64, 3, 0::384>>, :none],
+        distance = {:linear, 1.0, 2.0, 1.0},
+        do: assert({:error, :bad_command} = submit(0, {:set_places, %{room: 1, distance: distance, places: places}}))
+
     assert {:error, :no_shard} = submit(99, {:open_room, %{room: 1, stereo: false, slots: nil}})
     assert {:ok, _} = Roomtone.join(room, "ada", BrowserOffer.new())
   end
@@ -224,6 +232,7 @@ defmodule Roomtone.NativeTest do
       {:set_listen, %{room: 1, peer: 1, listen: true}},
       {:set_policy, %{room: 1, default_gain: 1.0, max_talkers: 3, select: :loudest}},
       {:set_gains, %{room: 1, cells: [{1, 2, 0.5}, {2, 1, {0.5, -1.0}}, {3, 1, nil}]}},
+      {:set_places, %{room: 1, distance: {:inverse, 1.0, 9.0, 1.0}, places: <<1::64, 2, 0::384, 2::64, 0, 0::384>>}},
       {:trace, %{room: 1, talker: 1, listener: nil, reference: 7}},
       {:join_source, %{room: 1, peer: 3, speak: true}},
       {:feed, %{room: 1, peer: 3, items: [{<<0xFC, 0xFF, 0xFE>>, 40}, {:mark, 1}, {<<1, 2, 3>>, nil}]}},

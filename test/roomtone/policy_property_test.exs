@@ -12,6 +12,7 @@ defmodule Roomtone.PolicyPropertyTest do
   @moduletag timeout: :infinity
 
   alias Roomtone.MixPolicy.Panning
+  alias Roomtone.ToldMix
 
   @seeds 1..String.to_integer(System.get_env("PROPERTY_SEEDS", "12"))
   @steps 60
@@ -261,8 +262,9 @@ defmodule Roomtone.PolicyPropertyTest do
     door = door(asked, asked.zones[speaker], asked.zones[listener])
     volume = Map.get(asked.volumes, {listener, speaker}, 1)
     {ear, mouth} = {asked.positions[listener], asked.positions[speaker]}
-    gain = min(cell * volume * door * distance(asked, ear, mouth), 10)
+    gain = min(cell * volume * door, 10)
     gain = if asked.kind == :spatial, do: half_decibels(gain), else: gain
+    {gain, _pan} = placed(asked, {gain, 0.0}, ear, mouth)
 
     cond do
       forbidden?(asked, listener, speaker) or hushed?(asked, listener, speaker) or gain == 0 -> {0.0, 0.0}
@@ -272,10 +274,16 @@ defmodule Roomtone.PolicyPropertyTest do
     end
   end
 
+  # Distance and side on top of a cell.
+  defp placed(%{kind: :spatial} = asked, {gain, pan}, %{} = ear, %{} = mouth),
+    do: {half_decibels(gain * distance(asked, ear, mouth)), if(asked.stereo, do: side(pan, ear, mouth), else: 0.0)}
+
+  defp placed(_asked, cell, _ear, _mouth), do: cell
+
   defp half_decibels(gain) when gain < 0.001, do: 0
   defp half_decibels(gain), do: min(10, :math.pow(10, round(20 * :math.log10(gain) * 2) / 2 / 20))
 
-  defp distance(%{kind: :spatial, distance: opts}, %{} = ear, %{} = mouth) do
+  defp distance(%{distance: opts}, ear, mouth) do
     d = :math.sqrt(Enum.sum(for axis <- [:x, :y, :z], do: :math.pow(ear[axis] - mouth[axis], 2)))
     {ref, f} = {opts[:ref_distance], opts[:rolloff_factor]}
 
@@ -286,8 +294,6 @@ defmodule Roomtone.PolicyPropertyTest do
     end
   end
 
-  defp distance(_asked, _ear, _mouth), do: 1
-
   # `Roomtone.PanningTest` has the angles.
   defp side(pan, %{} = ear, %{} = mouth),
     do: Panning.quantise(max(-1.0, min(1.0, pan + Panning.pan(ear, Panning.head(ear), mouth))))
@@ -296,8 +302,7 @@ defmodule Roomtone.PolicyPropertyTest do
 
   # ---- The engine's state ----------------------------------------------------------------------------------------------
 
-  # A new room, as documented: everybody hears everybody.
-  defp engine, do: %{default: 1.0, cells: %{}, speak: %{}, listen: %{}}
+  defp engine, do: %{mix: %ToldMix{}, speak: %{}, listen: %{}}
 
   defp execute(%{id: id, engine: engine} = world) do
     receive do
@@ -312,25 +317,22 @@ defmodule Roomtone.PolicyPropertyTest do
     put_in(engine.listen[about.peer], about.listen)
   end
 
-  defp told(:set_policy, %{default_gain: gain}, engine), do: %{engine | default: gain}
-  defp told(:set_gains, %{cells: cells}, engine), do: Enum.reduce(cells, engine, &put_cell/2)
   defp told(:set_speak, %{peer: peer, speak: speak}, engine), do: put_in(engine.speak[peer], speak)
   defp told(:set_listen, %{peer: peer, listen: listen}, engine), do: put_in(engine.listen[peer], listen)
-  defp told(_kind, _about, engine), do: engine
+  defp told(kind, about, engine), do: %{engine | mix: ToldMix.execute({kind, about}, engine.mix)}
 
-  defp put_cell({a, b, nil}, engine), do: %{engine | cells: Map.delete(engine.cells, {a, b})}
-  defp put_cell({a, b, cell}, engine), do: put_in(engine.cells[{a, b}], cell)
-
-  defp heard(engine, listener, speaker) do
+  defp heard(asked, engine, listener, speaker) do
     if listener != speaker and engine.listen[listener] and engine.speak[speaker] do
-      case Map.get(engine.cells, {listener, speaker}, engine.default) do
-        {gain, pan} -> {gain, pan}
-        gain -> {gain, 0.0}
-      end
+      {cell, ear, mouth} = ToldMix.pair(engine.mix, listener, speaker)
+      {gain, _pan} = heard = placed(asked, cell, at(ear), at(mouth))
+      if gain == 0, do: {0.0, 0.0}, else: heard
     else
       {0.0, 0.0}
     end
   end
+
+  defp at(nil), do: nil
+  defp at({position, false}), do: position
 
   # ---- Checks ----------------------------------------------------------------------------------------------------------
 
@@ -339,7 +341,8 @@ defmodule Roomtone.PolicyPropertyTest do
     pairs = for {listener, a} <- world.peers, {speaker, b} <- world.peers, do: {listener, speaker, a, b}
 
     for {listener, speaker, a, b} <- pairs, forbidden?(world.asked, listener, speaker) do
-      assert {listener, speaker, 0.0} == {listener, speaker, world.engine |> heard(a, b) |> elem(0)}, story(world, seed)
+      assert {listener, speaker, 0.0} == {listener, speaker, world.asked |> heard(world.engine, a, b) |> elem(0)},
+             story(world, seed)
     end
 
     # Moves and volumes are sent together, within 20 ms.
@@ -351,7 +354,7 @@ defmodule Roomtone.PolicyPropertyTest do
 
     different =
       for {listener, speaker, a, b} <- pairs,
-          {wanted, heard} = {wanted(world.asked, listener, speaker), heard(world.engine, a, b)},
+          {wanted, heard} = {wanted(world.asked, listener, speaker), heard(world.asked, world.engine, a, b)},
           not same?(wanted, heard),
           do: {listener, speaker, asked: wanted, told: heard}
 

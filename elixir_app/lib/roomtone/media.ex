@@ -289,7 +289,7 @@ defmodule Roomtone.Media do
     submit(shard, {:trace, %{room: room, talker: talker, listener: listener, reference: ref}})
   end
 
-  @doc "Sets how a room is mixed: `:set_policy` or `:set_gains`."
+  @doc "Sets how a room is mixed: `:set_policy`, `:set_gains` or `:set_places`."
   @spec set_mix(place, Roomtone.Native.command()) :: :ok | {:error, :media_busy}
   def set_mix(%{shard: shard}, command), do: submit(shard, command)
 

@@ -3,11 +3,14 @@ defmodule Roomtone.MixPolicy do
   A room's mix policy as plain data (who hears whom, and how loud), and `gain/3`, the one function
   that turns it into a gain.
 
-      gain = own volume × cell (or the room's default) × distance × door × whisper
+      gain = own volume × cell (or the room's default) × door × whisper × distance
 
   Each factor is 1 where nothing was set, and a factor of 0 keeps the sound from leaving the server.
-  `apply/2` changes the policy and returns which pairs may have changed, so that only those are
-  recomputed; `Roomtone.MixSync` does that and sends them to the engine.
+  `apply/2` changes the policy and returns which pairs and places may have changed, so that only
+  those are looked at; `Roomtone.MixSync` does that and sends them to the engine: all factors but
+  the last as one gain (`hears/3`), and the places from which the engine computes the last
+  (`place/2`). `placed/4` is the engine's computation once more, for whoever wants to know its
+  result.
 
   In a `:spatial` room gains come in steps of half a decibel, so that people who stand together have
   the same row and share a mix.
@@ -63,10 +66,11 @@ defmodule Roomtone.MixPolicy do
           | {:forget, identity}
 
   @typedoc """
-  The effect of a change: pairs of listener and speaker that may have another gain, and the parts of
-  this struct that changed, so that they can be stored elsewhere too.
+  The effect of a change: pairs of listener and speaker whom `hears/3` may give another gain, people
+  who may be at another place, and the parts of this struct that changed, so that they can be stored
+  elsewhere too.
   """
-  @type effect :: %{touched: [touched], parts: [part]}
+  @type effect :: %{touched: [touched], placed: [identity], parts: [part]}
   @type touched :: {identity | :any, identity | :any}
   @type part :: {:cells | :volumes | :positions | :zones | :whispers, identity} | {:doors, :all}
 
@@ -195,35 +199,35 @@ defmodule Roomtone.MixPolicy do
       {1.0, -1.0}
   """
   @spec weight(t, identity, identity) :: cell
-  def weight(%__MODULE__{} = mix, listener, speaker), do: hears(mix, ear(mix, listener), mouth(mix, speaker))
+  def weight(%__MODULE__{} = mix, listener, speaker) do
+    cell = hears(mix, ear(mix, listener), mouth(mix, speaker))
+    placed(mix, cell, place(mix, listener), place(mix, speaker))
+  end
 
   @typedoc "The policy of a person as a listener, looked up once for all speakers."
-  @opaque ear :: {identity, {position, Panning.head()} | nil, zone, %{identity => cell}, %{identity => float}}
+  @opaque ear :: {identity, zone, %{identity => cell}, %{identity => float}}
   @typedoc "The policy of a person as a speaker."
-  @opaque mouth :: {identity, position | nil, zone | :megaphone, MapSet.t(identity) | nil}
+  @opaque mouth :: {identity, zone | :megaphone, MapSet.t(identity) | nil}
 
   @doc "A person as a listener, for `hears/3`."
   @spec ear(t, identity) :: ear
-  def ear(mix, identity) do
-    cells = Map.get(mix.cells, identity, %{})
-    place = with %{} = position <- mix.positions[identity], do: {position, Panning.head(position)}
-    {identity, place, zone(mix, identity), cells, Map.get(mix.volumes, identity, %{})}
-  end
+  def ear(mix, identity),
+    do: {identity, zone(mix, identity), Map.get(mix.cells, identity, %{}), Map.get(mix.volumes, identity, %{})}
 
   @doc "A person as a speaker, for `hears/3`."
   @spec mouth(t, identity) :: mouth
   def mouth(mix, identity) do
-    case mix do
-      %{plan: %FloorPlan{} = plan, positions: %{^identity => at}} ->
-        # Heard from nowhere, so as near as can be.
-        if FloorPlan.megaphone?(plan, {at.x, at.z}),
-          do: {identity, nil, :megaphone, mix.whispers[identity]},
-          else: {identity, at, zone(mix, identity), mix.whispers[identity]}
-
-      _ ->
-        {identity, mix.positions[identity], mix.zones[identity], mix.whispers[identity]}
-    end
+    from = if megaphone?(mix, identity), do: :megaphone, else: zone(mix, identity)
+    {identity, from, mix.whispers[identity]}
   end
+
+  defp megaphone?(%{plan: %FloorPlan{} = plan, positions: positions}, identity)
+       when is_map_key(positions, identity) do
+    at = :erlang.map_get(identity, positions)
+    FloorPlan.megaphone?(plan, {at.x, at.z})
+  end
+
+  defp megaphone?(_mix, _identity), do: false
 
   @doc "The zone in which a person is: as it was set, else that of their position on the plan."
   @spec zone(t, identity) :: zone
@@ -235,11 +239,18 @@ defmodule Roomtone.MixPolicy do
     end
   end
 
-  @doc "As `weight/3`, for many pairs of the same people."
-  @spec hears(t, ear, mouth) :: cell
-  def hears(_mix, {same, _, _, _, _}, {same, _, _, _}), do: {0.0, 0.0}
+  @typedoc "Where a person is, and whether they are heard everywhere as if they were nearby."
+  @type place :: {position, everywhere :: boolean}
 
-  def hears(mix, {listener, ear_at, into, cells, volumes}, {speaker, mouth_at, from, listeners}) do
+  @doc "Where a person is in a `:spatial` room, if anywhere."
+  @spec place(t, identity) :: place | nil
+  def place(mix, identity), do: with(%{} = at <- mix.positions[identity], do: {at, megaphone?(mix, identity)})
+
+  @doc "How a listener hears a speaker, without distance and side."
+  @spec hears(t, ear, mouth) :: cell
+  def hears(_mix, {same, _, _, _}, {same, _, _}), do: {0.0, 0.0}
+
+  def hears(mix, {listener, into, cells, volumes}, {speaker, from, listeners}) do
     case door(mix, from, into) * whisper(listeners, listener) do
       closed when closed == 0 ->
         {0.0, 0.0}
@@ -248,12 +259,32 @@ defmodule Roomtone.MixPolicy do
         # Without a setting: full volume, and the room's default gain.
         volume = Map.get(volumes, speaker, 1.0)
         {gain, pan} = Map.get(cells, speaker, {mix.default_gain, 0.0})
-        heard = min(volume * gain * distance(mix, ear_at, mouth_at) * open, @max_gain)
+        heard = min(volume * gain * open, @max_gain)
         heard = if mix.kind == :spatial, do: quantise(heard), else: heard
         # Silence sounds the same from any side.
-        {heard, if(heard == 0, do: 0.0, else: pan(mix, pan, ear_at, mouth_at))}
+        {heard, if(heard == 0, do: 0.0, else: pan(mix, pan))}
     end
   end
+
+  @doc """
+  Distance and side on top of what `hears/3` gave, as the engine computes them. Without a place of both
+  nothing changes.
+  """
+  @spec placed(t, cell, listener :: place | nil, speaker :: place | nil) :: cell
+  def placed(mix, {gain, pan}, {ear, _everywhere}, {mouth, false}) when gain > 0 do
+    away = :math.sqrt(square(ear.x - mouth.x) + square(ear.y - mouth.y) + square(ear.z - mouth.z))
+    heard = quantise(gain * Distance.gain(mix.distance, away))
+
+    if heard == 0 or not mix.stereo,
+      do: {heard, 0.0},
+      else:
+        {heard,
+         pan |> Kernel.+(Panning.pan(ear, Panning.head(ear), mouth)) |> max(-1.0) |> min(1.0) |> Panning.quantise()}
+  end
+
+  def placed(_mix, cell, _ear, _mouth), do: cell
+
+  defp square(a), do: a * a
 
   @doc "A cell as it was set; `nil`: the room's default."
   @spec cell(t, identity, identity) :: cell | nil
@@ -304,20 +335,10 @@ defmodule Roomtone.MixPolicy do
     mix.cells == %{} and mix.volumes == %{} and mix.positions == %{} and mix.zones == %{} and mix.whispers == %{}
   end
 
-  # A person without a position is heard as if nearby.
-  defp distance(%{kind: :spatial} = mix, {%{x: x, y: y, z: z}, _head}, %{x: u, y: v, z: w}),
-    do: Distance.gain(mix.distance, :math.sqrt((x - u) * (x - u) + (y - v) * (y - v) + (z - w) * (z - w)))
-
-  defp distance(_mix, _ear, _mouth), do: 1.0
-
   # Where packets are forwarded, every client can pan.
-  defp pan(%{stereo: false, kind: kind}, _pan, _ear, _mouth) when kind != :forward, do: 0.0
-
-  defp pan(%{kind: :spatial}, pan, {ear, head}, %{} = mouth),
-    do: Panning.quantise(max(-1.0, min(pan + Panning.pan(ear, head, mouth), 1.0)))
-
-  defp pan(%{kind: :spatial}, pan, _ear, _mouth), do: Panning.quantise(pan)
-  defp pan(_mix, pan, _ear, _mouth), do: pan
+  defp pan(%{stereo: false, kind: kind}, _pan) when kind != :forward, do: 0.0
+  defp pan(%{kind: :spatial}, pan), do: Panning.quantise(pan)
+  defp pan(_mix, pan), do: pan
 
   defp door(_mix, same, same), do: 1.0
   defp door(_mix, :megaphone, _into), do: 1.0
@@ -355,29 +376,20 @@ defmodule Roomtone.MixPolicy do
     bounded(%{mix | volumes: volumes}, [{listener, speaker}], [{:volumes, listener}])
   end
 
-  def apply(%{kind: kind}, {:put_position, _identity, position}) when kind != :spatial and position != nil,
-    do: {:error, {:not_spatial, kind}}
+  def apply(%{kind: kind} = mix, {:put_position, _identity, position}) when kind != :spatial,
+    do: if(position, do: {:error, {:not_spatial, kind}}, else: bounded(mix, [], []))
 
-  def apply(mix, {:put_position, identity, position}),
-    do:
-      bounded(%{mix | positions: put_or_delete(mix.positions, identity, position)}, around(identity), [
-        {:positions, identity}
-      ])
+  def apply(mix, {:put_position, identity, position}), do: move(mix, %{identity => position})
 
   def apply(%{kind: kind}, {:put_positions, _positions}) when kind != :spatial, do: {:error, {:not_spatial, kind}}
 
-  def apply(mix, {:put_positions, positions}) do
-    now = Enum.reduce(positions, mix.positions, fn {identity, at}, now -> put_or_delete(now, identity, at) end)
-    identities = Map.keys(positions)
-    parts = for identity <- identities, do: {:positions, identity}
-    bounded(%{mix | positions: now}, Enum.flat_map(identities, &around/1), parts)
-  end
+  def apply(mix, {:put_positions, positions}), do: move(mix, positions)
 
   def apply(mix, {:put_zone, identity, zone}),
     do: bounded(%{mix | zones: put_or_delete(mix.zones, identity, zone)}, around(identity), [{:zones, identity}])
 
   def apply(mix, {:put_doors, doors}),
-    do: {:ok, %{mix | doors: doors}, %{touched: [{:any, :any}], parts: [{:doors, :all}]}}
+    do: {:ok, %{mix | doors: doors}, %{touched: [{:any, :any}], placed: [], parts: [{:doors, :all}]}}
 
   def apply(mix, {:whisper, speaker, listeners}) do
     whispers = put_or_delete(mix.whispers, speaker, listeners)
@@ -408,8 +420,21 @@ defmodule Roomtone.MixPolicy do
       ) ++
         for(speaker <- deaf, do: {:whispers, speaker}) ++ for(listener <- fans, do: {:volumes, listener})
 
-    {:ok, forgotten, %{touched: around(identity), parts: Enum.uniq(parts)}}
+    {:ok, forgotten, %{touched: around(identity), placed: [identity], parts: Enum.uniq(parts)}}
   end
+
+  defp move(mix, positions) do
+    now = Enum.reduce(positions, mix.positions, fn {identity, at}, now -> put_or_delete(now, identity, at) end)
+    identities = Map.keys(positions)
+    parts = for identity <- identities, do: {:positions, identity}
+    moved = %{mix | positions: now}
+    # Through a door, or onto a megaphone spot.
+    touched = for identity <- identities, area(mix, identity) != area(moved, identity), do: around(identity)
+    bounded(moved, Enum.concat(touched), parts, identities)
+  end
+
+  defp area(%{plan: nil}, _identity), do: nil
+  defp area(mix, identity), do: {zone(mix, identity), megaphone?(mix, identity)}
 
   defp around(identity), do: [{identity, :any}, {:any, identity}]
   defp pairs(table), do: for({listener, row} <- table, {speaker, _cell} <- row, do: {listener, speaker})
@@ -422,9 +447,9 @@ defmodule Roomtone.MixPolicy do
     if row == %{}, do: Map.delete(rows, listener), else: Map.put(rows, listener, row)
   end
 
-  defp bounded(mix, touched, parts) do
+  defp bounded(mix, touched, parts, placed \\ []) do
     if size(mix) <= @max_cells,
-      do: {:ok, mix, %{touched: touched, parts: parts}},
+      do: {:ok, mix, %{touched: touched, placed: placed, parts: parts}},
       else: {:error, {:too_many_cells, @max_cells}}
   end
 

@@ -1,19 +1,21 @@
 defmodule Roomtone.MixSync do
   @moduledoc """
   Keeps the engine's gains in step with a room's `Roomtone.MixPolicy`: recomputes the pairs that may
-  have changed, compares them with what was sent, and sends the difference.
+  have changed, compares them with what was sent, and sends the difference. People who moved are sent
+  as places (`Roomtone.MixPolicy.Places`), from which the engine computes distance and side.
 
   Plain data within the room's process. A change that restricts hearing is sent before its call
   returns, and before a new peer's answer reaches its client; when the shard's queue is full, it is
   retried. Moves and volumes wait until 20 ms have passed since the last were sent, and go together;
-  where many move, they wait longer, so that computing gains takes a twentieth of the process's time.
+  where many pairs change, they wait longer, so that computing gains takes a twentieth of the process's
+  time.
   In a larger room still, some wait for the next turn, so that a newcomer needn't wait for all of
   them.
   """
 
   alias Roomtone.{Media, MixPolicy, Telemetry}
   alias Roomtone.Media.Retry
-  alias Roomtone.MixPolicy.{Check, Store}
+  alias Roomtone.MixPolicy.{Check, Places, Store}
   alias Roomtone.Room.Legs
 
   @interval_ms 20
@@ -40,6 +42,7 @@ defmodule Roomtone.MixSync do
     given: %{},
     peers: %{},
     sent: %{},
+    places: %Places{},
     touched: MapSet.new(),
     moved: MapSet.new(),
     moved_again: MapSet.new(),
@@ -58,6 +61,7 @@ defmodule Roomtone.MixSync do
           # The gains that the engine has, by listener and speaker; a missing one is at the room's
           # default.
           sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
+          places: Places.t(),
           # Pairs to recompute at once, and pairs that can wait. While the latter are worked off,
           # new ones go to the next round, so that each has its turn.
           touched: MapSet.t(MixPolicy.touched()),
@@ -66,7 +70,7 @@ defmodule Roomtone.MixSync do
           # The room's default gain, number of talkers and selection, as the engine has them. A new
           # room has 1 and all.
           told: {float, pos_integer | nil, MixPolicy.select()} | nil,
-          # Whether `sent` is true; it isn't after the room's process was replaced.
+          # Whether `sent` and `places` are true; they aren't after the room's process was replaced.
           known: boolean,
           used: boolean,
           timer: reference | nil,
@@ -100,7 +104,8 @@ defmodule Roomtone.MixSync do
   def change(mixer, op, _people) do
     with {:ok, mix, effect} <- MixPolicy.apply(mixer.mix, op) do
       Store.save(mixer.place.room, mix, effect.parts)
-      {:ok, told_of(%{mixer | mix: mix}, effect.touched, patient?(op))}
+      mixer = %{mixer | mix: mix, places: Places.touch(mixer.places, effect.placed)}
+      {:ok, told_of(mixer, effect.touched, patient?(op))}
     end
   end
 
@@ -145,30 +150,35 @@ defmodule Roomtone.MixSync do
     else
       gone = for {identity, peer} <- mixer.peers, now[identity] != peer, do: peer
       new = for {identity, peer} <- now, mixer.peers[identity] != peer, do: identity
-      mixer = %{mixer | peers: now, sent: without(mixer.sent, gone)}
+      places = mixer.places |> Places.drop(gone) |> Places.touch(new)
+      mixer = %{mixer | peers: now, sent: without(mixer.sent, gone), places: places}
       if new == [], do: mixer, else: mixer |> touch(:touched, Enum.flat_map(new, &[{&1, :any}, {:any, &1}])) |> flush()
     end
   end
 
   defp by_identity(peers), do: Map.new(peers, fn {peer, identity} -> {identity, peer} end)
 
-  @doc "Sets the media nodes of the room. One that is new gets what is set for the room as a whole."
+  @doc "Sets the media nodes of the room. One that is new gets what is set for the room as a whole, and places."
   @spec put_legs(t, Legs.t()) :: t
   def put_legs(%{legs: legs} = mixer, legs), do: mixer
 
   def put_legs(%{legs: before} = mixer, legs) do
     mixer = %{mixer | legs: legs}
-    if Legs.rooms(legs) -- Legs.rooms(before) == [], do: mixer, else: flush(%{mixer | told: nil})
+
+    if Legs.rooms(legs) -- Legs.rooms(before) == [],
+      do: mixer,
+      else: flush(%{mixer | told: nil, places: Places.touch(%Places{}, Map.keys(mixer.peers))})
   end
 
-  @doc "Sends all gains again: the engine has forgotten those of people who came back by another trunk."
+  @doc "Sends all gains and places again: the engine has forgotten those of people who came back by another trunk."
   @spec resend(t) :: t
   def resend(%{used: false} = mixer), do: mixer
   def resend(mixer), do: flush(%{mixer | known: false})
 
   @doc "Notes that the engine's room is new and has no gains. Peers get theirs when they are back."
   @spec reopened(t) :: t
-  def reopened(mixer), do: flush(%{mixer | sent: %{}, known: true, told: @engine_default})
+  def reopened(mixer),
+    do: flush(%{mixer | sent: %{}, places: %Places{}, known: true, told: @engine_default})
 
   @doc "Handles the end of a wait."
   @spec handle_timeout(t, reference) :: t
@@ -216,19 +226,23 @@ defmodule Roomtone.MixSync do
   # Sends everything urgent and this much of the rest.
   defp flush(mixer, turn, later) do
     started = System.monotonic_time()
-    {commands, sent} = plan(mixer, Enum.concat(mixer.touched, turn))
+    {gains, sent} = plan(mixer, Enum.concat(mixer.touched, turn))
+    {moves, places} = Places.plan(mixer.places, mixer.mix, mixer.peers, mixer.place.room, mixer.known)
+    commands = gains ++ moves
     cells = for {:set_gains, %{cells: cells}} <- commands, reduce: 0, do: (count -> count + length(cells))
     # Stored first: the next process of this room has to know even if this one dies during the
     # command.
-    if cells > 0 and not mixer.used, do: Store.put_used(mixer.place.room)
-    mixer = %{mixer | used: mixer.used or cells > 0}
+    used? = cells > 0 or moves != []
+    if used? and not mixer.used, do: Store.put_used(mixer.place.room)
+    mixer = %{mixer | used: mixer.used or used?}
 
     case send_all(mixer, commands) do
       :ok ->
         measure(mixer, cells, started)
-        mixer = %{mixer | sent: sent, touched: MapSet.new(), moved: later, told: whole(mixer.mix), known: true}
-        # Measured after the work, so that the work takes at most half of the time.
-        mixer = if cells > 0 or turn != [], do: %{mixer | flushed_at: now(), interval: interval(started)}, else: mixer
+        mixer = %{mixer | sent: sent, places: places, touched: MapSet.new(), moved: later, told: whole(mixer.mix)}
+        mixer = %{mixer | known: true}
+        # Measured after the work, so that the work takes a twentieth of the time.
+        mixer = if used? or turn != [], do: %{mixer | flushed_at: now(), interval: interval(started)}, else: mixer
         if waiting?(mixer), do: wait(mixer, mixer.interval), else: cancel(mixer)
 
       {:error, :media_busy} ->

@@ -43,6 +43,13 @@ defmodule Roomtone.Native do
   """
   @type weight :: gain :: float | {gain :: float, pan :: float}
 
+  @typedoc """
+  Records of 57 bytes, one for each peer whose place changes: the peer (64 bits), a tag (8 bits: 0, nowhere;
+  1, there; 2, there and heard everywhere as if nearby), and x, y, z of the position and of the direction in
+  which the person looks (64-bit floats); all big-endian.
+  """
+  @type places :: binary
+
   @type command ::
           {:open_room, %{room: id, stereo: boolean, slots: 1..8 | nil}}
           | {:move_room, %{room: id, to: shard}}
@@ -55,6 +62,8 @@ defmodule Roomtone.Native do
           | {:set_policy,
              %{room: id, default_gain: float, max_talkers: non_neg_integer | nil, select: :loudest | :nearest}}
           | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}
+          | {:set_places,
+             %{room: id, distance: {:linear | :inverse | :exponential, float, float, float}, places: places}}
           | {:trace, %{room: id, talker: id, listener: id | nil, reference: id}}
           | {:join_source, %{room: id, peer: id, speak: boolean}}
           | {:feed, %{room: id, peer: id, items: [source_item]}}
