@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, LINK, LOCATION};
 use hyper::{Method, StatusCode, Uri};
 
 use crate::http::{self, HttpError, Target};
@@ -78,6 +78,66 @@ pub struct Session {
     pub answer: String,
     /// The URL to DELETE.
     pub location: Uri,
+    /// The servers that we may use for ICE (RFC 9725, section 4.6).
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// A STUN or TURN server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IceServer {
+    /// Like `turn:192.0.2.1:3478?transport=udp` (RFC 7065).
+    pub url: String,
+    /// For TURN.
+    pub username: Option<String>,
+    /// Its password.
+    pub credential: Option<String>,
+}
+
+impl IceServer {
+    /// Those of a `Link` header (RFC 8288) whose relation is `ice-server`.
+    fn of_link(link: &str) -> Vec<IceServer> {
+        let servers = split_outside_quotes(link, ',').into_iter().filter_map(|value| {
+            let parts = split_outside_quotes(value, ';');
+            let (first, parameters) = parts.split_first()?;
+            let url = first.trim().strip_prefix('<')?.strip_suffix('>')?;
+            let of = |name: &str| {
+                let mut values = parameters
+                    .iter()
+                    .filter_map(|parameter| parameter.trim().split_once('='));
+                values.find(|(key, _)| *key == name).map(|(_, value)| unquoted(value))
+            };
+            (of("rel")? == "ice-server").then(|| IceServer {
+                url: url.to_owned(),
+                username: of("username"),
+                credential: of("credential"),
+            })
+        });
+        servers.collect()
+    }
+}
+
+fn split_outside_quotes(text: &str, separator: char) -> Vec<&str> {
+    let (mut quoted, mut escaped) = (false, false);
+    let split = text.split(move |c: char| {
+        let ends = c == separator && !quoted;
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    split.collect()
+}
+
+/// A quoted string of HTTP (RFC 9110, section 5.6.4), or a token.
+fn unquoted(text: &str) -> String {
+    let Some(inner) = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) else {
+        return text.to_owned();
+    };
+    let mut escaped = false;
+    let kept = |c: &char| {
+        escaped = *c == '\\' && !escaped;
+        !escaped
+    };
+    inner.chars().filter(kept).collect()
 }
 
 /// A WHIP endpoint.
@@ -122,14 +182,17 @@ impl Whip {
 
     /// Sends an offer.
     pub async fn post(&self, offer: &str) -> Result<Session, WhipError> {
-        let (status, location, body) = self.request(Method::POST, &self.url, offer).await?;
+        let (status, headers, body) = self.request(Method::POST, &self.url, offer).await?;
         if status != StatusCode::CREATED {
             return Err(refusal(status, &body));
         }
+        let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let location = location.ok_or_else(|| WhipError::Protocol("201 without a Location".into()))?;
+        let links = headers.get_all(LINK).iter().filter_map(|link| link.to_str().ok());
         Ok(Session {
             answer: body,
-            location: self.resolve(&location)?,
+            location: self.resolve(location)?,
+            ice_servers: links.flat_map(IceServer::of_link).collect(),
         })
     }
 
@@ -162,7 +225,7 @@ impl Whip {
         method: Method,
         uri: &Uri,
         body: &str,
-    ) -> Result<(StatusCode, Option<String>, String), WhipError> {
+    ) -> Result<(StatusCode, HeaderMap, String), WhipError> {
         let target = Target {
             address: &self.address,
             authority: &self.authority,
@@ -187,8 +250,7 @@ impl Whip {
                 HttpError::HungUp => WhipError::HungUp,
                 HttpError::Timeout => WhipError::Timeout,
             })?;
-        let location = reply.headers.get(LOCATION).and_then(|l| l.to_str().ok());
-        Ok((reply.status, location.map(str::to_owned), reply.body))
+        Ok((reply.status, reply.headers, reply.body))
     }
 }
 
@@ -226,6 +288,24 @@ mod tests {
             assert!(error.is_for_everyone());
         }
         assert!(Whip::new("http://x/", Some("a\nb")).is_err());
+    }
+
+    #[test]
+    fn reads_ice_servers() {
+        let link = r#"<turn:h:1?transport=udp>; rel="ice-server"; username="1:a,b;c"; credential="p\"\\w"; credential-type="password", </x>; rel="next", <stun:h>; rel=ice-server"#;
+        let server = |url: &str, username: Option<&str>, credential: Option<&str>| IceServer {
+            url: url.to_owned(),
+            username: username.map(str::to_owned),
+            credential: credential.map(str::to_owned),
+        };
+        let expected = [
+            server("turn:h:1?transport=udp", Some("1:a,b;c"), Some(r#"p"\w"#)),
+            server("stun:h", None, None),
+        ];
+        assert_eq!(IceServer::of_link(link), expected);
+        for nothing in ["", ",", "x", "<a>", "<a; rel=ice-server", "\"\\"] {
+            assert_eq!(IceServer::of_link(nothing), [], "{nothing}");
+        }
     }
 
     #[test]

@@ -89,6 +89,72 @@ impl FromStr for Noise {
     }
 }
 
+/// How participants' packets get to Roomtone and back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// UDP, to the media port.
+    #[default]
+    Udp,
+    /// TCP, to the media port (RFC 6544).
+    IceTcp,
+    /// The built-in TURN server (RFC 8656), by UDP.
+    TurnUdp,
+    /// The same, by TCP.
+    TurnTcp,
+    /// The same, by TLS on a port of its own.
+    TurnTls,
+    /// The same, by TLS on the port of HTTPS.
+    TurnHttps,
+}
+
+impl Way {
+    /// All of them, with their names on the command line.
+    const NAMES: [(&'static str, Way); 6] = [
+        ("udp", Way::Udp),
+        ("ice-tcp", Way::IceTcp),
+        ("turn-udp", Way::TurnUdp),
+        ("turn-tcp", Way::TurnTcp),
+        ("turn-tls", Way::TurnTls),
+        ("turn-https", Way::TurnHttps),
+    ];
+
+    /// Does it lead through the TURN server?
+    pub fn is_turn(self) -> bool {
+        !matches!(self, Way::Udp | Way::IceTcp)
+    }
+
+    /// Does it need a certificate?
+    pub fn is_tls(self) -> bool {
+        matches!(self, Way::TurnTls | Way::TurnHttps)
+    }
+}
+
+impl FromStr for Way {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Way, String> {
+        let named = Way::NAMES.iter().find(|(name, _)| *name == text);
+        named.map(|(_, way)| *way).ok_or_else(|| {
+            let names = Way::NAMES.map(|(name, _)| name);
+            format!("one of {}", names.join(", "))
+        })
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::Udp => "UDP",
+            Way::IceTcp => "ICE-TCP",
+            Way::TurnUdp => "TURN/UDP",
+            Way::TurnTcp => "TURN/TCP",
+            Way::TurnTls => "TURN/TLS",
+            Way::TurnHttps => "TURN/TLS on the port of HTTPS",
+        })
+    }
+}
+
 /// How Janus encodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -163,6 +229,9 @@ pub struct Case {
     /// The signal that they send while they don't.
     #[serde(default)]
     pub noise: Noise,
+    /// How their packets travel.
+    #[serde(default)]
+    pub way: Way,
     /// Is Roomtone's BEAM kept as busy as can be with other things?
     #[serde(default)]
     pub burdened: bool,
@@ -182,6 +251,7 @@ impl Case {
             talkers: talkers.min(people),
             talk: Talk::All,
             noise: Noise::default(),
+            way: Way::default(),
             burdened: false,
             judged: false,
             most_repeats: usize::MAX,
@@ -235,6 +305,9 @@ impl fmt::Display for Case {
                 Noise::Dbfs(level) => write!(f, ", noise {level} dBFS")?,
                 Noise::Dtx => write!(f, ", DTX")?,
             }
+            if self.way != Way::default() {
+                write!(f, ", by {}", self.way)?;
+            }
             if self.burdened {
                 write!(f, ", BEAM under load")?;
             }
@@ -281,6 +354,19 @@ impl Plan {
             })
         };
         sizes.iter().flat_map(of_size).collect()
+    }
+
+    /// The same cases by each of these ways. The first of them alone is judged: the sound is the same.
+    pub fn by(ways: &[Way], cases: &[Case]) -> Vec<Case> {
+        let each = |case: &Case| {
+            let case = case.clone();
+            ways.iter().enumerate().map(move |(place, way)| Case {
+                way: *way,
+                judged: case.judged && place == 0,
+                ..case.clone()
+            })
+        };
+        cases.iter().flat_map(each).collect()
     }
 
     /// The whole table of docs/benchmarks.md.

@@ -6,6 +6,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::json;
 
+use super::case::Way;
+use super::crowd::Line;
 use super::janus::{AudioBridge, Role, VideoRoom};
 use crate::whip::{Session, Whip};
 use roomtone_testkit::peer::ClientOptions;
@@ -33,6 +35,8 @@ pub enum Door {
         tokens: Tokens,
         /// In place of the rooms' own names.
         only_room: Option<String>,
+        /// The certificate of its TURN server, PEM.
+        certificate: Option<String>,
     },
     /// Janus's AudioBridge.
     Janus(AudioBridge),
@@ -92,6 +96,27 @@ impl Door {
         }
     }
 
+    /// Opens the connection by which a participant's packets travel, now that there is an answer; `None` for plain UDP.
+    pub async fn line(
+        &self,
+        way: Way,
+        answer: &str,
+        session: Option<&(Whip, Session)>,
+    ) -> Result<Option<Line>, String> {
+        if way == Way::Udp {
+            return Ok(None);
+        }
+        let Door::Whip { certificate, .. } = self else {
+            return Err(format!("no way in by {way}"));
+        };
+        let servers = session.map_or_else(Vec::new, |(_, session)| session.ice_servers.clone());
+        let (answer, certificate) = (answer.to_owned(), certificate.clone());
+        // It waits for the server's answers.
+        let opening = tokio::task::spawn_blocking(move || Line::open(way, &answer, &servers, certificate.as_deref()));
+        let opened = opening.await.map_err(|error| error.to_string())?;
+        opened.map(Some).map_err(|why| format!("{way}: {why}"))
+    }
+
     /// Hands in an offer; the answer, and what to end later.
     pub async fn enter(&self, entry: &Entry, offer: &str) -> Result<(String, Option<(Whip, Session)>), String> {
         let (room, name) = (entry.room, person_name(entry.person));
@@ -108,6 +133,7 @@ impl Door {
                 base,
                 tokens,
                 only_room,
+                certificate: _,
             } => {
                 let room = only_room.clone().unwrap_or_else(|| room_name(room));
                 let token = match tokens {

@@ -86,6 +86,7 @@ impl Server {
                 base: format!("{}/whip", server.url),
                 tokens: Tokens::Signed(server.secret.clone()),
                 only_room: None,
+                certificate: server.certificate.clone(),
             },
             Server::Janus(janus, System::Janus(setting)) => Door::Janus(AudioBridge {
                 api: janus.api.clone(),
@@ -267,7 +268,7 @@ impl Bench {
                 Ok(Server::Janus(janus, system))
             }
             (Target::Own, System::Roomtone(_)) => {
-                let server = Roomtone::start(&self.repository, &self.folder).await?;
+                let server = Roomtone::start(&self.repository, &self.folder, case.way).await?;
                 Ok(Server::Roomtone(Box::new(server)))
             }
             (Target::Running { door, pid }, System::Roomtone(_)) => Ok(Server::Other(door.clone(), *pid)),
@@ -344,16 +345,19 @@ impl Bench {
         let mut tasks = JoinSet::new();
         for entry in entries {
             let (turns, door, crowd) = (turns.clone(), door.clone(), crowd.clone());
+            let way = case.way;
             let (script, watches) = (self.script(case, cast, &entry), self.watches(case, &entry));
             tasks.spawn(async move {
                 let _turn = turns.acquire().await;
                 let (number, person, offered) = (entry.number, entry.person, Instant::now());
                 let client = ClientPeer::new(offered, door.client(person, slots)).map_err(|error| error.to_string())?;
                 let (answer, session) = door.enter(&entry, &client.offer()).await?;
+                let line = door.line(way, &answer, session.as_ref()).await?;
                 let newcomer = Newcomer {
                     number,
                     client,
                     answer,
+                    line,
                     offered,
                     script,
                     watches,

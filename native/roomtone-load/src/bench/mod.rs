@@ -34,7 +34,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-pub use case::{Case, JanusSetting, Kind, Noise, Plan, System, Talk};
+pub use case::{Case, JanusSetting, Kind, Noise, Plan, System, Talk, Way};
 pub use chart::{ChartError, chart};
 pub use conversation::Shares;
 pub use door::{Door, Tokens};
@@ -51,6 +51,10 @@ use roomtone_testkit::fixtures::FixtureError;
 
 /// A load average above this at the start says that the machine isn't quiet.
 const QUIET_LOAD: f64 = 0.5;
+
+/// How long a measurement may take where permissions of a TURN server must not end meanwhile, those five minutes less all that comes
+/// before and after.
+const TURN_LIFETIME: Duration = Duration::from_secs(120);
 
 /// The work to do.
 #[derive(Clone, Debug)]
@@ -290,6 +294,25 @@ fn check(config: &BenchConfig) -> Result<(), BenchError> {
     }
     if plan.cases.iter().any(|case| case.everybody() == 0) {
         return wrong("a room with nobody in it: --n and --rooms take 1 or more".into());
+    }
+    let by_other_ways = |case: &Case| case.way != Way::default();
+    if plan
+        .cases
+        .iter()
+        .any(|case| by_other_ways(case) && case.system.is_janus())
+    {
+        return wrong("Janus is measured by UDP only: --way goes without --against".into());
+    }
+    if plan.cases.iter().any(|case| case.way.is_turn()) && plan.time > TURN_LIFETIME {
+        return wrong(format!(
+            "permissions of a TURN server last five minutes, and nobody renews them here: --seconds takes {} at most with it",
+            TURN_LIFETIME.as_secs()
+        ));
+    }
+    if matches!(config.target, Target::Running { .. }) && plan.cases.iter().any(|case| case.way.is_tls()) {
+        return wrong(
+            "TURN over TLS is measured only on a server that the bench starts itself: leave --server out".into(),
+        );
     }
     let without_feeds = |case: &Case| case.system == System::VideoRoom && case.is_idle();
     if plan.cases.iter().any(without_feeds) {

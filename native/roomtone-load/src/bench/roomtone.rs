@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::BenchError;
+use super::case::Way;
 use super::process::{Process, free_port, free_udp_ports, write_line};
 use super::ticks::Ticks;
 
@@ -16,6 +17,8 @@ const SCRIPTS: [(&str, &str); 2] = [
     ("server.exs", include_str!("../../bench/server.exs")),
     ("beam_load.exs", include_str!("../../bench/beam_load.exs")),
 ];
+/// Its address, and the name that its certificate is for.
+const HOST: &str = "127.0.0.1";
 /// The prefix of each line of the script; everything else on standard output is somebody else's.
 const PREFIX: &str = "bench> ";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -36,6 +39,8 @@ pub struct Roomtone {
     pub url: String,
     /// The secret that signs its tokens.
     pub secret: String,
+    /// Its certificate, PEM, where it has one.
+    pub certificate: Option<String>,
 }
 
 /// Builds everything that has to be built, and reports it on standard error. Without it each start would look whether there is.
@@ -61,8 +66,8 @@ pub fn build(repository: &Path) -> Result<(), BenchError> {
 }
 
 impl Roomtone {
-    /// Starts a server on free ports, and returns when it takes requests.
-    pub async fn start(repository: &Path, folder: &Path) -> Result<Roomtone, BenchError> {
+    /// Starts a server on free ports, with what participants need who come by this way, and returns when it takes requests.
+    pub async fn start(repository: &Path, folder: &Path, way: Way) -> Result<Roomtone, BenchError> {
         let io = |error: std::io::Error| BenchError::Server {
             name: "Roomtone",
             why: error.to_string(),
@@ -82,13 +87,36 @@ impl Roomtone {
             .env("MIX_ENV", "prod")
             .env("PORT", http.to_string())
             .env("UDP_PORTS", format!("{udp}-{}", udp + shards - 1))
-            .env("PUBLIC_IP", "127.0.0.1")
+            .env("PUBLIC_IP", HOST)
             .env("MAX_ROOMS", "10000")
             .env("MAX_PARTICIPANTS", "10000")
             .env("LIMIT_LOOPBACK", "off")
             .env("TOKEN_SECRET", &secret)
             .env("SECRET_KEY_BASE", random_text() + &random_text())
             .stdout(Stdio::piped());
+        let mut certificate = None;
+        if way.is_tls() {
+            let made = rcgen::generate_simple_self_signed([HOST.to_owned()])
+                .map_err(|error| io(std::io::Error::other(error)))?;
+            let files = ["certificate.pem", "key.pem"].map(|name| folder.join(name));
+            std::fs::write(&files[0], made.cert.pem()).map_err(io)?;
+            std::fs::write(&files[1], made.signing_key.serialize_pem()).map_err(io)?;
+            let [certificate_file, key_file] = files.map(|file| std::path::absolute(&file).unwrap_or(file));
+            command
+                .env("HTTPS_CERT_FILE", certificate_file)
+                .env("HTTPS_KEY_FILE", key_file)
+                .env("HTTPS_PORT", free_port().map_err(io)?.to_string())
+                .env("PHX_HOST", HOST);
+            certificate = Some(made.cert.pem());
+        }
+        let turn_port = match way {
+            Way::Udp | Way::IceTcp | Way::TurnHttps => None,
+            Way::TurnUdp | Way::TurnTcp => Some("TURN_PORT"),
+            Way::TurnTls => Some("TURN_TLS_PORT"),
+        };
+        if let Some(name) = turn_port {
+            command.env(name, free_port().map_err(io)?.to_string());
+        }
         let (process, pipes) = Process::start("Roomtone", command, &folder.join("roomtone.log"))?;
         let (input, output) = pipes.ok_or_else(|| process.error("no pipes"))?;
         let (sender, lines) = mpsc::unbounded_channel();
@@ -106,8 +134,9 @@ impl Roomtone {
             lines,
             process,
             pid: 0,
-            url: format!("http://127.0.0.1:{http}"),
+            url: format!("http://{HOST}:{http}"),
             secret,
+            certificate,
         };
         let ready = server.line(START_TIMEOUT).await?;
         let pid = ready.strip_prefix("ready ").and_then(|pid| pid.parse().ok());

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use roomtone_load::bench::{
-    BenchConfig, BenchError, Case, Door, JanusSetting, Kind, Noise, Plan, Results, System, Talk, Target, Tokens, chart,
-    run, table,
+    BenchConfig, BenchError, Case, Door, JanusSetting, Kind, Noise, Plan, Results, System, Talk, Target, Tokens, Way,
+    chart, run, table,
 };
 
 use super::{interrupted, runtime, seconds};
@@ -20,6 +20,7 @@ use super::{interrupted, runtime, seconds};
     roomtone-load bench --talk turns --n 2,5,10 --against janus   conversations, with the same turns on both\n  \
     roomtone-load bench --kind forward --n 10,50 --against janus-videoroom\n  \
     roomtone-load bench --beam-load                    lateness of ticks while the BEAM is busy\n  \
+    roomtone-load bench --n 100 --way udp,ice-tcp,turn-tls   the ways through firewalls, beside UDP\n  \
     roomtone-load bench --kind spatial --n 50 --svg cost.svg --json cost.json\n  \
     roomtone-load bench --n 20 --server http://10.0.0.7:4000/whip/lobby --token \"$TOKEN\"")]
 pub struct Bench {
@@ -44,6 +45,10 @@ pub struct Bench {
     /// How Roomtone's rooms are mixed
     #[arg(long, value_enum, default_value_t = RoomKind::Mix)]
     kind: RoomKind,
+    /// How their packets travel: udp, ice-tcp, turn-udp, turn-tcp, turn-tls (a port of its own) or turn-https (the port of HTTPS); one way
+    /// or several
+    #[arg(long, value_delimiter = ',', default_value = "udp")]
+    way: Vec<Way>,
     /// How long each measurement counts, once all have joined
     #[arg(long, short, default_value_t = 8.0, value_parser = seconds)]
     seconds: f64,
@@ -57,13 +62,13 @@ pub struct Bench {
     #[arg(long, requires = "against")]
     only_against: bool,
     /// The whole table of docs/benchmarks.md; takes about half an hour
-    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server", "quick"])]
+    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "way", "server", "quick"])]
     table: bool,
     /// A look, in about a minute: two sizes and a spatial room, once each
-    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server"])]
+    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "way", "server"])]
     quick: bool,
     /// How late ticks are while the BEAM is as busy as can be with other things, beside the same room of 50 at rest
-    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "server", "table", "quick", "against"])]
+    #[arg(long, conflicts_with_all = ["n", "talkers", "talk", "rooms", "kind", "way", "server", "table", "quick", "against"])]
     beam_load: bool,
     /// Keep the samples in this file, and those so far after each step
     #[arg(long, value_name = "FILE")]
@@ -144,7 +149,7 @@ impl Bench {
             (true, ..) => Plan::table(janus),
             (_, true, _) => Plan::quick(janus),
             (.., true) => Plan::beam_load(),
-            _ => self.cases(&sizes),
+            _ => Plan::by(&self.way, &self.cases(&sizes)),
         };
         if self.only_against {
             cases.retain(|case| case.system.is_janus());
@@ -239,6 +244,7 @@ impl Bench {
             base,
             tokens,
             only_room,
+            certificate: None,
         };
         Ok(Target::Running { door, pid: self.pid })
     }

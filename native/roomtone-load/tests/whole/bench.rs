@@ -29,6 +29,7 @@ fn config(room: &Room, name: &str, cases: Vec<Case>) -> BenchConfig {
                 base: base.to_owned(),
                 tokens: Tokens::Same(Some(TOKEN.into())),
                 only_room: Some(room.to_owned()),
+                certificate: None,
             },
             pid: Some(std::process::id()),
         },

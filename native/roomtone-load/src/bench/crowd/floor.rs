@@ -3,14 +3,15 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
+use super::line::Line;
 use super::member::{Beep, Member, Mode, Text};
-use super::port::{Batch, Port, SHARED_BY};
+use super::port::{Batch, Incoming, Port, SHARED_BY};
 use super::{Command, Joined, Newcomer, Window};
 use crate::bench::lines::Company;
 use roomtone_testkit::peer::Stats;
@@ -19,11 +20,35 @@ use roomtone_testkit::peer::Stats;
 const JOINING_PERIOD: Duration = Duration::from_millis(1);
 const STEADY_PERIOD: Duration = Duration::from_millis(5);
 
+/// A line has no note of when a packet arrived, so one at whose end somebody listens closely is read often.
+const LISTENING_PERIOD: Duration = Duration::from_millis(1);
+
+/// A socket or connection of participants.
+enum Outlet {
+    /// A socket, of several participants maybe.
+    Port(Port),
+    /// A connection of one.
+    Line(Box<Line>),
+}
+
+impl Outlet {
+    fn send(&mut self, from: Option<IpAddr>, to: SocketAddr, data: &[u8]) {
+        match self {
+            Outlet::Port(port) => port.send(from, to, data),
+            Outlet::Line(line) => line.send(to, data),
+        }
+    }
+}
+
 pub(super) struct Floor {
     shared: bool,
     bind: IpAddr,
-    ports: Vec<Port>,
-    /// Of each socket: who is on it.
+    outlets: Vec<Outlet>,
+    /// When all lines are read next, not only those of close listeners.
+    lines_due: Instant,
+    /// There are lines with close listeners.
+    listening: bool,
+    /// Of each outlet: who is on it.
     seats: Vec<Vec<usize>>,
     members: Vec<Member>,
     talkers: Vec<usize>,
@@ -48,7 +73,9 @@ impl Floor {
         Floor {
             shared,
             bind: if shared { Ipv4Addr::UNSPECIFIED.into() } else { bind },
-            ports: Vec::new(),
+            outlets: Vec::new(),
+            lines_due: Instant::now(),
+            listening: false,
             seats: Vec::new(),
             members: Vec::new(),
             talkers: Vec::new(),
@@ -81,6 +108,8 @@ impl Floor {
             self.talk();
             let period = if self.joining > 0 {
                 JOINING_PERIOD
+            } else if self.listening {
+                LISTENING_PERIOD
             } else {
                 STEADY_PERIOD
             };
@@ -123,11 +152,14 @@ impl Floor {
             number,
             mut client,
             answer,
+            line,
             offered,
             script,
             watches,
         } = newcomer;
-        let (port, place) = match self.seat() {
+        self.listening |= line.is_some() && watches.is_some();
+        let alone = line.is_some();
+        let (port, place) = match self.seat(line) {
             Ok(seat) => seat,
             Err(error) => {
                 let _ = joined.send(Err(format!("no media socket: {error}")));
@@ -139,7 +171,7 @@ impl Floor {
             let _ = joined.send(Err(error.to_string()));
             return;
         }
-        let address = self.shared.then(|| Port::address_of(place));
+        let address = (self.shared && !alone).then(|| Port::address_of(place));
         let mut member = Member::new(number, client, (port, address), offered);
         member.script = script;
         member.listening = watches.map(super::ear::Listening::new);
@@ -154,24 +186,42 @@ impl Floor {
         self.settle(index);
     }
 
-    /// A socket, and a place on it.
-    fn seat(&mut self) -> io::Result<(usize, usize)> {
-        let most = if self.shared { SHARED_BY } else { 1 };
-        if self.seats.last().is_none_or(|seats| seats.len() >= most) {
-            self.ports.push(Port::open(self.bind)?);
+    /// An outlet, and a place on it.
+    fn seat(&mut self, line: Option<Line>) -> io::Result<(usize, usize)> {
+        let most = match self.outlets.last() {
+            Some(Outlet::Port(_)) if self.shared => SHARED_BY,
+            _ => 1,
+        };
+        if let Some(line) = line {
+            self.outlets.push(Outlet::Line(Box::new(line)));
+            self.seats.push(Vec::new());
+        } else if self.seats.last().is_none_or(|seats| seats.len() >= most) {
+            self.outlets.push(Outlet::Port(Port::open(self.bind)?));
             self.seats.push(Vec::new());
         }
-        let port = self.ports.len() - 1;
+        let port = self.outlets.len() - 1;
         Ok((port, self.seats[port].len()))
     }
 
     fn read(&mut self) {
         let mut touched = Vec::new();
         let mut heard = Vec::new();
-        for (port, seats) in self.ports.iter().zip(&self.seats) {
-            let (members, shared) = (&mut self.members, self.shared);
+        let now = Instant::now();
+        let all = self.joining > 0 || now >= self.lines_due;
+        if all {
+            self.lines_due = now + STEADY_PERIOD;
+        }
+        for (outlet, seats) in self.outlets.iter_mut().zip(&self.seats) {
+            let members = &mut self.members;
+            if let (Outlet::Line(_), [index]) = (&*outlet, &seats[..])
+                && !all
+                && members[*index].listening.is_none()
+            {
+                continue;
+            }
+            let shared = self.shared && matches!(outlet, Outlet::Port(_));
             let (mut packets, mut settled) = (0, 0);
-            port.receive(&mut self.batch, |incoming| {
+            let take = |incoming: Incoming<'_>| {
                 let place = if shared {
                     incoming.to.and_then(Port::place_of)
                 } else {
@@ -192,7 +242,11 @@ impl Floor {
                 if !is_rtp && touched.last() != Some(&index) {
                     touched.push(index);
                 }
-            });
+            };
+            match outlet {
+                Outlet::Port(port) => port.receive(&mut self.batch, take),
+                Outlet::Line(line) => line.receive(take),
+            }
             self.packets_in += packets;
             self.joining -= settled;
         }
@@ -221,7 +275,7 @@ impl Floor {
     fn settle(&mut self, index: usize) {
         let member = &mut self.members[index];
         while let Some((to, data)) = member.client.poll_transmit() {
-            self.ports[member.port].send(member.address, to, &data);
+            self.outlets[member.port].send(member.address, to, &data);
         }
         let wanted = member.client.poll_timeout();
         if let Some(at) = wanted.filter(|at| member.wake.is_none_or(|wake| *at < wake)) {
@@ -262,7 +316,7 @@ impl Floor {
                     self.beeped[number] = beep;
                 }
                 while let Some((to, data)) = member.client.poll_transmit() {
-                    self.ports[member.port].send(member.address, to, &data);
+                    self.outlets[member.port].send(member.address, to, &data);
                 }
             }
         }

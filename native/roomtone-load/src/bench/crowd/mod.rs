@@ -5,6 +5,7 @@
 
 mod ear;
 mod floor;
+mod line;
 mod member;
 mod port;
 
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 pub use ear::Watch;
+pub use line::Line;
 pub use member::{Mode, Script};
 
 use floor::Floor;
@@ -58,6 +60,8 @@ pub struct Newcomer {
     pub client: ClientPeer,
     /// The server's answer.
     pub answer: String,
+    /// The connection by which its packets travel, in place of a UDP socket.
+    pub line: Option<Line>,
     /// When the offer was made.
     pub offered: Instant,
     /// With this one talks.
