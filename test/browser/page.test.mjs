@@ -222,6 +222,8 @@ test("a person in it", async () => {
 test("the panel to invite people", async () => {
   await ben.page.locator("#show-invite").click();
   await ben.page.locator("#qr svg").waitFor();
+  // The panel is as high as there is room for, and scrolls as a whole.
+  assert.equal(await ben.page.locator(".side").evaluate((side) => [...side.children].filter((one) => one.checkVisibility()).length), 1);
   await looksRight(ben, "room-invite");
   await ben.page.locator("#close-invite").click();
 });

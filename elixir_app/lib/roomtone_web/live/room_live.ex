@@ -484,8 +484,9 @@ defmodule RoomtoneWeb.RoomLive do
               moderator={@moderator}
               confirming={@confirming}
             />
-            <.invite :if={@side == :invite} link={@link} moderator={@moderator} invitation={@invitation} error={@invite_error} />
-            <.passcode :if={@side == :invite and @moderator} error={@passcode_error} />
+            <.invite :if={@side == :invite} link={@link} moderator={@moderator} invitation={@invitation} error={@invite_error}>
+              <.passcode :if={@moderator} error={@passcode_error} />
+            </.invite>
             <.chat messages={@messages} me={@entry.identity} open={@mine and not @away} error={@chat_error} />
           </aside>
         </div>

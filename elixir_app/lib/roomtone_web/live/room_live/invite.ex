@@ -47,6 +47,7 @@ defmodule RoomtoneWeb.RoomLive.Invite do
   attr :moderator, :boolean, required: true
   attr :invitation, :string, default: nil
   attr :error, :string, default: nil
+  slot :inner_block, required: true
 
   @doc "The room's link, to copy, share or scan; for moderators the form to make an invitation, and the one that was made last."
   def invite(assigns) do
@@ -88,6 +89,7 @@ defmodule RoomtoneWeb.RoomLive.Invite do
         <p :if={@error} class="error" role="alert">{@error}</p>
         <.link_field :if={@invitation} id="invitation-link" label="Invitation link" link={@invitation} focus />
       </.form>
+      {render_slot(@inner_block)}
     </section>
     """
   end
