@@ -4,6 +4,7 @@
 
 use std::io;
 use std::net::UdpSocket;
+use std::time::Duration;
 
 use roomtone_transport::Outbox;
 
@@ -72,6 +73,23 @@ pub(crate) fn send(socket: &UdpSocket, outbox: &Outbox, first: usize) -> io::Res
         Ok(sent) => Ok(sent),
         Err(_) => Err(io::Error::last_os_error()),
     }
+}
+
+/// Waits until the socket's buffer has room for a datagram, for `patience` at the longest. Whether it has.
+#[cfg(unix)]
+pub(crate) fn wait_for_room(socket: &UdpSocket, patience: Duration) -> bool {
+    use std::os::fd::AsRawFd;
+
+    let mut asked = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
+    let ms = libc::c_int::try_from(patience.as_millis()).unwrap_or(libc::c_int::MAX);
+    // SAFETY: one descriptor is asked for, in a structure that outlives the call.
+    #[allow(unsafe_code)]
+    let ready = unsafe { libc::poll(&raw mut asked, 1, ms) };
+    ready > 0
 }
 
 /// The bytes of `count` datagrams of `outbox`, from the one at `first` on.

@@ -1,15 +1,19 @@
 //! How other threads reach into a shard's running loop.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use mio::Waker;
 
 /// Flags that reach into a running loop from other threads.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stop: AtomicBool,
     waiting: AtomicU32,
-    wake: Notify,
+    /// Whether there is something new that the loop hasn't looked at.
+    news: AtomicBool,
+    /// Ends the loop's wait. Without one, no loop is there yet: a loop looks at everything before it waits.
+    waker: Mutex<Option<Waker>>,
 }
 
 impl Control {
@@ -23,14 +27,26 @@ impl Control {
         self.stop.load(Ordering::Acquire)
     }
 
-    /// Resolves when a command came or a flag changed.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+    /// From now on `waker` ends the wait of the loop.
+    pub(crate) fn set_waker(&self, waker: Waker) {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(waker);
+    }
+
+    /// The loop looks at everything now. News that come later wake it again.
+    pub(crate) fn heed(&self) {
+        // A swap, not a store: it has to acquire what was submitted before `wake` found the news untold.
+        self.news.swap(false, Ordering::AcqRel);
     }
 
     /// A command is waiting.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        if self.news.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(Err(error)) = waker.as_ref().map(Waker::wake) {
+            log::warn!("a shard can't be woken: {error}");
+        }
     }
 
     /// Ends the loop for good.

@@ -5,15 +5,16 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::{Sender, TrySendError};
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token, Waker};
 use roomtone_transport::{Certificate, NtpClock, TransportConfig};
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
-use tokio::io::Interest;
-use tokio::runtime::Runtime;
 
 use crate::arrival;
 use crate::batch;
@@ -21,7 +22,8 @@ use crate::command::{Envelope, Event};
 use crate::command_queues::CommandQueues;
 use crate::config::{MixConfig, ShardConfig};
 use crate::control::Control;
-use crate::links::{Links, TurnParts};
+use crate::inbox::{BATCH, Inbox};
+use crate::links::{self, Links, TurnParts};
 use crate::mailboxes::Mailboxes;
 use crate::meter::Meter;
 use crate::pktinfo;
@@ -40,8 +42,6 @@ const COMMAND_BATCH: usize = 16;
 const COMMAND_TIME: Duration = Duration::from_millis(2);
 /// Events kept for a slow taker. Past this the oldest are dropped, and counted.
 const EVENT_BACKLOG: usize = 16_384;
-/// The largest datagram looked at; WebRTC keeps to 1,500 bytes.
-const DATAGRAM: usize = 2048;
 /// The kernel's buffer for a shard: a stall of 100 ms at 1,000 participants is 5,000 packets.
 const SOCKET_BUFFER: usize = 4 << 20;
 /// Datagrams that follow one another closer than this are read together …
@@ -54,6 +54,11 @@ const LEAST_SLEEP: Duration = Duration::from_micros(100);
 const STATS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long what is to be sent waits for room in the socket's buffer.
 const FULL_BUFFER: Duration = Duration::from_millis(2);
+
+/// Events of sockets taken at once; more come with the next turn.
+const READY: usize = 256;
+const SOCKET: Token = Token(links::FIRST_TOKEN);
+const WAKER: Token = Token(links::FIRST_TOKEN + 1);
 
 /// How soon another shard's mailbox, which was full, is tried again.
 const FULL_MAILBOX: Duration = Duration::from_millis(1);
@@ -85,19 +90,21 @@ pub(crate) struct Parts<'a> {
     pub(crate) mailboxes: Mailboxes,
 }
 
-/// A shard with its socket and the runtime that drives them.
+/// A shard with its sockets.
 pub(crate) struct Driver {
     event_loop: EventLoop,
-    runtime: Runtime,
 }
 
 struct EventLoop {
     index: usize,
     epoch: u64,
     shard: Shard,
-    socket: tokio::net::UdpSocket,
-    /// The same socket, for batches.
-    plain_socket: UdpSocket,
+    poll: Poll,
+    ready: Events,
+    socket: UdpSocket,
+    /// Whether the socket may have more to be read.
+    readable: bool,
+    inbox: Inbox,
     links: Links,
     events: Sender<Envelope>,
     backlog: VecDeque<Envelope>,
@@ -144,21 +151,23 @@ impl Driver {
     /// [`ResourceError`] when the system refuses a further descriptor or an epoll instance.
     pub(crate) fn new(parts: Parts<'_>) -> Result<Driver, ResourceError> {
         let cannot = |action| move |cause| ResourceError { action, cause };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(cannot("open an epoll instance"))?;
-        let copy = || parts.socket.try_clone().map_err(cannot("duplicate the shard's socket"));
-        let plain_socket = copy()?;
+        let poll = Poll::new().map_err(cannot("open an epoll instance"))?;
+        let waker = Waker::new(poll.registry(), WAKER).map_err(cannot("open an event descriptor"))?;
+        let socket = parts
+            .socket
+            .try_clone()
+            .map_err(cannot("duplicate the shard's socket"))?;
+        // Not for writing: on a local network each datagram that is taken at the other end would wake this thread.
+        poll.registry()
+            .register(&mut SourceFd(&socket.as_raw_fd()), SOCKET, Interest::READABLE)
+            .map_err(cannot("register the shard's socket"))?;
         let now = Instant::now();
-        let (socket, links) = {
-            let _inside = runtime.enter();
-            (
-                tokio::net::UdpSocket::from_std(copy()?).map_err(cannot("register the shard's socket"))?,
-                Links::new(now, parts.shard, parts.listener, parts.turn)
-                    .map_err(cannot("listen for TCP connections"))?,
-            )
-        };
+        let links = poll
+            .registry()
+            .try_clone()
+            .and_then(|registry| Links::new(now, parts.shard, parts.listener, parts.turn, registry))
+            .map_err(cannot("listen for TCP connections"))?;
+        parts.queues.control(parts.shard).set_waker(waker);
         let addresses = parts.config.candidates.clone();
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut transport = TransportConfig::new(parts.config.candidates, NtpClock::from_unix(now, wall));
@@ -173,8 +182,12 @@ impl Driver {
             index: parts.shard,
             epoch: parts.epoch,
             shard,
+            poll,
+            ready: Events::with_capacity(READY),
             socket,
-            plain_socket,
+            // Datagrams may have come while no driver was there.
+            readable: true,
+            inbox: Inbox::new(),
             links,
             events: parts.events,
             backlog: VecDeque::new(),
@@ -185,34 +198,32 @@ impl Driver {
             mailboxes: parts.mailboxes,
         };
         event_loop.emit(Event::ShardStarted { addresses });
-        Ok(Driver { event_loop, runtime })
+        Ok(Driver { event_loop })
     }
 
     /// Runs the shard for about `budget`, or until `control` asks it to leave. If the engine was
     /// stopped, it says goodbye to the participants.
     pub(crate) fn run(&mut self, budget: Duration, control: &Control) {
         let until = Instant::now() + budget;
-        self.runtime.block_on(self.event_loop.turn(until, control));
+        self.event_loop.turn(until, control);
         if control.stopped() {
             self.event_loop.shard.close(Instant::now());
             self.event_loop.mailboxes.deliver(&mut self.event_loop.shard);
-            self.runtime.block_on(self.event_loop.send());
+            self.event_loop.send();
             self.event_loop.hand_on_events();
         }
     }
 }
 
 impl EventLoop {
-    async fn turn(&mut self, until: Instant, control: &Control) {
-        let mut buffer = [0u8; DATAGRAM];
+    fn turn(&mut self, until: Instant, control: &Control) {
         let mut woken = Instant::now();
-        let mut look = true;
         let mut last_datagram: Option<Instant> = None;
         loop {
+            control.heed();
             let more_commands = self.take_commands();
             let received = self.counters.received;
-            let more_datagrams =
-                self.receive(&mut buffer) | self.links.receive(&mut self.shard, look) | self.take_messages();
+            let more_datagrams = self.receive() | self.links.receive(&mut self.shard) | self.take_messages();
             self.mailboxes.deliver_foreign(&mut self.links);
             let now = Instant::now();
             let due = self.shard.poll_timeout().is_some_and(|due| due <= now);
@@ -222,7 +233,7 @@ impl EventLoop {
             self.links.handle_timeout(now, &self.shard);
             self.hand_on_events();
             let messages_wait = self.mailboxes.deliver(&mut self.shard);
-            self.send().await;
+            self.send();
             if self.shard.handle_sent(now) {
                 self.hand_on_events();
             }
@@ -246,17 +257,16 @@ impl EventLoop {
                     },
                 );
                 woken = rest;
-                look = true;
                 if leaves {
                     break;
                 }
+                self.wait(Duration::ZERO);
                 continue;
             }
             let mut due = [self.shard.poll_timeout(), self.links.poll_timeout()]
                 .into_iter()
                 .flatten()
                 .fold(until, Instant::min);
-            look = false;
             if messages_wait {
                 due = due.min(now + FULL_MAILBOX);
             }
@@ -266,19 +276,13 @@ impl EventLoop {
                     .replace(now)
                     .is_some_and(|last| now - last < CLOSE_TOGETHER);
             }
-            let sleep = GATHERING.min(due.saturating_duration_since(rest));
-            if busy && sleep >= LEAST_SLEEP {
-                std::thread::sleep(sleep);
-                // The runtime learns of what has come meanwhile.
-                tokio::task::yield_now().await;
-                look = true;
+            let rest = due.saturating_duration_since(rest);
+            if busy && rest >= LEAST_SLEEP {
+                std::thread::sleep(rest.min(GATHERING));
+                // Learns of packets that have come meanwhile.
+                self.wait(Duration::ZERO);
             } else {
-                tokio::select! {
-                    ready = self.socket.readable() => drop(ready),
-                    () = self.links.ready() => look = true,
-                    () = control.woken() => {}
-                    () = tokio::time::sleep_until(due.into()) => {}
-                }
+                self.wait(rest);
             }
             let now = Instant::now();
             self.measure(
@@ -290,6 +294,28 @@ impl EventLoop {
                 },
             );
             woken = now;
+        }
+    }
+
+    /// Waits until there is something to read, another thread wakes this one, or `patience` is over.
+    fn wait(&mut self, patience: Duration) {
+        match self.poll.poll(&mut self.ready, Some(patience)) {
+            Ok(()) => {}
+            // A signal: the next turn finds nothing new, and waits again.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) => {
+                log::error!("a shard can't wait for its sockets: {error}");
+                // It reads them anyway, and doesn't take a whole core for that.
+                self.readable = true;
+                std::thread::sleep(patience.min(GATHERING));
+                return;
+            }
+        }
+        for event in &self.ready {
+            if event.token() == SOCKET {
+                self.readable = true;
+            }
+            self.links.handle_event(event);
         }
     }
 
@@ -318,31 +344,40 @@ impl EventLoop {
     }
 
     // True when there may be more.
-    fn receive(&mut self, buffer: &mut [u8]) -> bool {
+    fn receive(&mut self) -> bool {
         let mut now = Instant::now();
         let begun = now;
         for _ in 0..READ_BATCH {
-            let taken = || pktinfo::receive(&self.plain_socket, buffer);
-            match self.socket.try_io(Interest::READABLE, taken) {
-                Ok((length, from)) => {
-                    self.counters.received += 1;
-                    if self.shard.wants_arrivals(now)
-                        && let Some(at) = arrival::of_last(&self.plain_socket)
-                    {
-                        self.shard.handle_arrival(at);
-                    }
-                    self.shard.handle_datagram(now, from, &mut buffer[..length]);
-                    now = Instant::now();
-                    if now - begun >= READ_TIME {
-                        break;
-                    }
+            if self.inbox.is_empty() {
+                if !self.readable {
+                    return false;
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // An ICMP error of an earlier datagram shows up here; it says nothing about the next one.
-                Err(_) => {}
+                // The system tells when it took in the datagram that was read last, and only of that one.
+                let traced = self.shard.wants_arrivals(now);
+                match self.inbox.fill(&self.socket, if traced { 1 } else { BATCH }) {
+                    Ok(drained) => self.readable = !drained,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        self.readable = false;
+                        return false;
+                    }
+                    // An ICMP error of an earlier datagram shows up here; it says nothing about the next one.
+                    Err(_) => continue,
+                }
+                if traced && let Some(at) = arrival::of_last(&self.socket) {
+                    self.shard.handle_arrival(at);
+                }
+            }
+            let Some((from, datagram)) = self.inbox.pop() else {
+                continue;
+            };
+            self.counters.received += 1;
+            self.shard.handle_datagram(now, from, datagram);
+            now = Instant::now();
+            if now - begun >= READ_TIME {
+                break;
             }
         }
-        true
+        self.readable || !self.inbox.is_empty()
     }
 
     // True when there may be more.
@@ -360,13 +395,13 @@ impl EventLoop {
         true
     }
 
-    async fn send(&mut self) {
+    fn send(&mut self) {
         let for_others = self.mailboxes.send_for_others(&mut self.shard, &mut self.links);
         self.counters.sent += for_others.sent;
         self.counters.sent_bytes += for_others.bytes;
         self.counters.failed += for_others.failed;
         let outbox = self.shard.outbox();
-        let (mut at, mut full) = (0, false);
+        let (mut at, mut full, mut waits_since) = (0, false, None);
         while at < outbox.len() {
             if let Some(sent) = self.mailboxes.send_by_link(&mut self.links, outbox.get(at)) {
                 self.counters.sent += u64::from(sent);
@@ -379,7 +414,7 @@ impl EventLoop {
                 at += 1;
                 continue;
             }
-            match batch::send(&self.plain_socket, outbox, at) {
+            match batch::send(&self.socket, outbox, at) {
                 Ok(sent) => {
                     self.counters.sent += sent as u64;
                     self.counters.sent_bytes += batch::bytes(outbox, at, sent);
@@ -387,25 +422,9 @@ impl EventLoop {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     // The socket's buffer is full. Sound that waits is sound that is late: wait a moment only, then drop what is left.
-                    let writable = async {
-                        self.socket.writable().await?;
-                        // Lets the runtime know that "writable" was old news, if it was.
-                        self.socket
-                            .try_io(Interest::WRITABLE, || batch::send(&self.plain_socket, outbox, at))
-                    };
-                    match tokio::time::timeout(FULL_BUFFER, writable).await {
-                        Ok(Ok(sent)) => {
-                            self.counters.sent += sent as u64;
-                            self.counters.sent_bytes += batch::bytes(outbox, at, sent);
-                            at += sent;
-                        }
-                        Ok(Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Ok(Err(_)) => {
-                            self.counters.failed += 1;
-                            at += 1;
-                        }
-                        Err(_late) => full = true,
-                    }
+                    let since = *waits_since.get_or_insert_with(Instant::now);
+                    let patience = FULL_BUFFER.saturating_sub(since.elapsed());
+                    full = patience.is_zero() || !batch::wait_for_room(&self.socket, patience);
                 }
                 Err(_) => {
                     self.counters.failed += 1;

@@ -5,8 +5,8 @@
 //! * the **pure core** ([`Shard`] and its rooms): no I/O and no clock. Datagrams, commands and the passing of time go in
 //!   (`handle_datagram`, `handle_command`, `handle_timeout`), datagrams to send, events and the next deadline come out
 //!   (`outbox`, `poll_event`, `poll_timeout`). A test drives it on a virtual clock, and a room can be replayed.
-//! * the **driver** ([`Engine`]): one UDP socket a shard with TCP beside it, a current-thread tokio runtime, and the hand-over of a
-//!   shard from one lent thread to the next.
+//! * the **driver** ([`Engine`]): one UDP socket a shard with TCP beside it, one epoll instance (mio) to wait for both, and the hand-over
+//!   of a shard from one lent thread to the next.
 //!
 //! A room lives on one shard and a shard is run by one thread at a time, so nothing on the path of a packet is locked.
 
@@ -20,6 +20,7 @@ mod config;
 mod control;
 mod driver;
 mod engine;
+mod inbox;
 mod links;
 mod mailboxes;
 mod meter;

@@ -234,9 +234,15 @@ pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usiz
     let (read, from) = unsafe { SockAddr::try_init(|storage, length| call(storage.cast(), length)) }?;
     let from = from.as_socket().ok_or(io::ErrorKind::InvalidData)?;
     let from = crate::links::udp_address(from);
-    match ancillary.came_to(message.msg_controllen as _) {
-        Some(ours) => Ok((read, reached_at(from, ours))),
-        None => Ok((read, from)),
+    Ok((read, sender(from, &ancillary, message.msg_controllen as _)))
+}
+
+/// `from`, as reached at the address of ours that its datagram came to, if `length` bytes of ancillary data tell it.
+#[cfg(target_os = "linux")]
+pub(crate) fn sender(from: SocketAddr, ancillary: &Ancillary, length: usize) -> SocketAddr {
+    match ancillary.came_to(length) {
+        Some(ours) => reached_at(from, ours),
+        None => from,
     }
 }
 

@@ -17,11 +17,11 @@ use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as PlainListener};
 use std::time::{Duration, Instant};
 
+use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Registry, Token};
 use roomtone_transport::Framing;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
-use tokio::io::unix::AsyncFd;
 
 use crate::command::ShardIndex;
 use crate::shard::Shard;
@@ -54,6 +54,8 @@ const READ_BATCH: usize = 4;
 const LISTENER: Token = Token(usize::MAX);
 const TURN_LISTENER: Token = Token(usize::MAX - 1);
 const TURN_SOCKET: Token = Token(usize::MAX - 2);
+/// Tokens from here on are not those of connections; the ones below those above are free for the caller of [`Links::new`].
+pub(crate) const FIRST_TOKEN: usize = usize::MAX - 15;
 const BACKLOG: i32 = 512;
 
 /// Listens for TCP where a shard's UDP socket is.
@@ -76,8 +78,7 @@ pub(crate) fn listen(address: SocketAddr) -> io::Result<PlainListener> {
 /// The connections of a shard.
 pub(crate) struct Links {
     shard: ShardIndex,
-    poll: AsyncFd<Poll>,
-    events: Events,
+    registry: Registry,
     /// With what it carries.
     listeners: Vec<(TcpListener, Framing)>,
     turn: Option<Turn>,
@@ -97,32 +98,28 @@ pub(crate) struct Links {
 }
 
 impl Links {
-    /// Must be called inside the shard's runtime.
+    /// Registers its sockets with `registry`, whose events are for [`Links::handle_event`].
     pub(crate) fn new(
         now: Instant,
         shard: ShardIndex,
         listener: Option<&PlainListener>,
         turn: Option<&TurnParts>,
+        registry: Registry,
     ) -> io::Result<Links> {
-        let poll = Poll::new()?;
         let mut listeners = Vec::new();
         let ice = listener.map(|listener| (listener, LISTENER, Framing::Rfc4571));
         let turns = turn.and_then(|turn| Some((&turn.plain.as_ref()?.tcp, TURN_LISTENER, Framing::Turn)));
         for (listener, token, framing) in ice.into_iter().chain(turns) {
             let mut listener = TcpListener::from_std(listener.try_clone()?);
-            poll.registry().register(&mut listener, token, Interest::READABLE)?;
+            registry.register(&mut listener, token, Interest::READABLE)?;
             listeners.push((listener, framing));
         }
         let turn = turn
-            .map(|parts| Turn::new(now, shard, parts, poll.registry(), TURN_SOCKET))
+            .map(|parts| Turn::new(now, shard, parts, &registry, TURN_SOCKET))
             .transpose()?;
-        // SAFETY: the `Poll` owns its descriptor, and neither we nor `AsyncFd` replace or close it before it is dropped.
-        #[allow(unsafe_code)]
-        let poll = unsafe { AsyncFd::register_with_interest(poll, tokio::io::Interest::READABLE) }?;
         Ok(Links {
             shard,
-            poll,
-            events: Events::with_capacity(256),
+            registry,
             // Connections may have come while no driver was there.
             accept_again: !listeners.is_empty(),
             out_of_descriptors: false,
@@ -137,39 +134,19 @@ impl Links {
         })
     }
 
-    /// Resolves when there is something to read or to write, or a connection to accept.
-    pub(crate) async fn ready(&self) {
-        match self.poll.readable().await {
-            Ok(mut ready) => ready.clear_ready(),
-            // The runtime is shutting down.
-            Err(_) => std::future::pending().await,
-        }
-    }
-
     /// When [`Links::handle_timeout`] should be called next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         (!self.links.is_empty() || self.accept_again || self.turn.is_some()).then_some(self.next_sweep)
     }
 
-    /// Accepts, reads and writes what can be. `look`: there may be connections to accept. True when there may be more to do.
-    pub(crate) fn receive(&mut self, shard: &mut Shard, look: bool) -> bool {
-        let secured = self.turn.as_ref().is_some_and(Turn::has_secured);
-        if self.links.is_empty() && !look && !self.accept_again && !self.turn_unread && !secured {
-            return false;
-        }
-        let mut events = std::mem::replace(&mut self.events, Events::with_capacity(0));
-        // Interrupted: the next turn tries again.
-        if self.poll.get_mut().poll(&mut events, Some(Duration::ZERO)).is_ok() {
-            for event in &events {
-                match event.token() {
-                    LISTENER | TURN_LISTENER => self.accept_again = true,
-                    TURN_SOCKET => self.turn_unread = true,
-                    _ => {}
-                }
-                if event.token() >= TURN_SOCKET {
-                    continue;
-                }
-                let id = event.token().0 as LinkId;
+    /// Something can be read or written, or there is a connection to accept. Others' events are left alone.
+    pub(crate) fn handle_event(&mut self, event: &Event) {
+        match event.token() {
+            LISTENER | TURN_LISTENER => self.accept_again = true,
+            TURN_SOCKET => self.turn_unread = true,
+            Token(FIRST_TOKEN..) => {}
+            Token(id) => {
+                let id = id as LinkId;
                 if event.is_writable() && self.links.get_mut(&id).is_some_and(|link| link.flush().is_err()) {
                     self.close(id);
                 }
@@ -182,7 +159,11 @@ impl Links {
                 }
             }
         }
-        self.events = events;
+    }
+
+    /// Accepts, reads and writes what can be. True when there may be more to do.
+    pub(crate) fn receive(&mut self, shard: &mut Shard) -> bool {
+        let secured = self.turn.as_ref().is_some_and(Turn::has_secured);
         if self.accept_again && !self.out_of_descriptors {
             self.accept();
         }
@@ -303,9 +284,7 @@ impl Links {
         let id = self.next_id();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self
-            .poll
-            .get_ref()
-            .registry()
+            .registry
             .register(&mut stream, Token(id as usize), interest)
             .is_ok()
         {
@@ -330,7 +309,7 @@ impl Links {
 
     fn close(&mut self, id: LinkId) {
         if let Some(mut link) = self.links.remove(&id) {
-            let _ = self.poll.get_ref().registry().deregister(link.stream());
+            let _ = self.registry.deregister(link.stream());
             if let Some(turn) = &mut self.turn {
                 turn.gone(link.address);
             }
