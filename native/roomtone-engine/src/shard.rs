@@ -177,7 +177,7 @@ impl Shard {
     pub(crate) fn deliver(&mut self, now: Instant, destination: Destination, from: SocketAddr, packet: Packet<'_>) {
         let (room, peer) = destination;
         if self.rooms.contains_key(&room) {
-            self.in_room(now, room, |room, context| {
+            self.try_in_room(now, room, |room, context| {
                 room.handle_packet(now, context, peer, from, packet)
             });
         } else if let Some(to) = self.neighbours.moved.get(&room).copied() {
@@ -485,14 +485,17 @@ impl Shard {
         }
     }
 
-    // A call into a room that can't fail but by a bug.
+    // A call into a room that can't fail but by a bug, and after which ticks don't wait: it may have changed what is heard.
     pub(crate) fn in_room<R>(
         &mut self,
         now: Instant,
         id: RoomId,
         call: impl FnOnce(&mut Room, &mut ShardContext) -> R,
     ) -> Option<R> {
-        self.try_in_room(now, id, |room, context| Ok(call(room, context)))
+        self.try_in_room(now, id, |room, context| {
+            room.hurry();
+            Ok(call(room, context))
+        })
     }
 
     // Every call into a room goes through here: a bug in one room costs that room alone.

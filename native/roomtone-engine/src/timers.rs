@@ -5,48 +5,68 @@ use std::collections::{BinaryHeap, HashMap};
 use std::hash::Hash;
 use std::time::Instant;
 
-/// A timer queue that may fire early, never late: moving a deadline later leaves the old entry, whose firing finds nothing due.
-/// So a deadline that is pushed back with every packet costs no queue operation.
+/// A timer queue. Moving a deadline later leaves its entry in the queue, which moves only when its old time comes: a deadline that is pushed back
+/// with every packet costs no queue operation.
 #[derive(Debug)]
 pub(crate) struct Timers<K> {
     queue: BinaryHeap<Reverse<(Instant, K)>>,
-    earliest: HashMap<K, Instant>,
+    deadlines: HashMap<K, Deadline>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Deadline {
+    due: Instant,
+    /// The time of its entry in the queue, at `due` or before. All others of its key are stale.
+    queued: Instant,
 }
 
 impl<K> Default for Timers<K> {
     fn default() -> Self {
         Timers {
             queue: BinaryHeap::new(),
-            earliest: HashMap::new(),
+            deadlines: HashMap::new(),
         }
     }
 }
 
 impl<K: Copy + Ord + Hash> Timers<K> {
-    /// Makes sure that `key` fires at `due` or before.
+    /// `key` fires at `due`, and no longer when it was to fire before.
     pub(crate) fn schedule(&mut self, key: K, due: Instant) {
-        if self.earliest.get(&key).is_some_and(|set| *set <= due) {
-            return;
+        match self.deadlines.get_mut(&key) {
+            Some(deadline) if deadline.queued <= due => deadline.due = due,
+            _ => self.enqueue(key, due),
         }
-        self.earliest.insert(key, due);
+    }
+
+    fn enqueue(&mut self, key: K, due: Instant) {
+        self.deadlines.insert(key, Deadline { due, queued: due });
         self.queue.push(Reverse((due, key)));
     }
 
     /// Forgets `key`.
     pub(crate) fn remove(&mut self, key: &K) {
-        self.earliest.remove(key);
+        self.deadlines.remove(key);
         // Its entries stay in the queue until their time, when they are seen to be stale; unless they are most of it.
-        if self.queue.len() > 64 && self.queue.len() > 4 * self.earliest.len() {
-            let earliest = &self.earliest;
-            self.queue.retain(|Reverse((due, key))| earliest.get(key) == Some(due));
+        if self.queue.len() > 64 && self.queue.len() > 4 * self.deadlines.len() {
+            let deadlines = &self.deadlines;
+            self.queue
+                .retain(|Reverse((at, key))| deadlines.get(key).is_some_and(|deadline| deadline.queued == *at));
         }
     }
 
     /// When the next key fires.
     pub(crate) fn next(&mut self) -> Option<Instant> {
-        while let Some(Reverse((due, key))) = self.queue.peek() {
-            if self.earliest.get(key) == Some(due) {
-                return Some(*due);
+        while let Some(Reverse((at, key))) = self.queue.peek().copied() {
+            match self.deadlines.get(&key) {
+                Some(deadline) if deadline.queued != at => {}
+                Some(deadline) if deadline.due == at => return Some(at),
+                Some(Deadline { due, .. }) => {
+                    let due = *due;
+                    self.queue.pop();
+                    self.enqueue(key, due);
+                    continue;
+                }
+                None => {}
             }
             self.queue.pop();
         }
@@ -59,7 +79,7 @@ impl<K: Copy + Ord + Hash> Timers<K> {
             return None;
         }
         let Reverse((_, key)) = self.queue.pop()?;
-        self.earliest.remove(&key);
+        self.deadlines.remove(&key);
         Some(key)
     }
 }
@@ -71,20 +91,41 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn keys_fire_in_order_once_and_never_late() {
+    fn keys_fire_in_order_once_and_at_their_last_deadline() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut timers = Timers::default();
         timers.schedule('b', at(20));
         timers.schedule('a', at(10));
-        timers.schedule('a', at(30)); // later: the earlier one stays
-        timers.schedule('b', at(5)); // earlier: moves
+        timers.schedule('a', at(30)); // later
+        timers.schedule('b', at(5)); // earlier
         assert_eq!(timers.next(), Some(at(5)));
         assert_eq!(timers.pop_due(at(4)), None);
-        assert_eq!(timers.pop_due(at(30)), Some('b'));
+        assert_eq!(timers.pop_due(at(29)), Some('b'));
+        assert_eq!(timers.pop_due(at(29)), None);
+        assert_eq!(timers.next(), Some(at(30)));
         assert_eq!(timers.pop_due(at(30)), Some('a'));
-        assert_eq!(timers.pop_due(at(30)), None);
+        assert_eq!(timers.pop_due(at(99)), None);
         assert_eq!(timers.next(), None);
+    }
+
+    #[test]
+    fn deadlines_that_move_to_and_fro_leave_no_entries_behind() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut timers = Timers::default();
+        for ms in 0..1000 {
+            timers.schedule('a', at(ms + 50));
+            timers.schedule('a', at(ms + 20 + ms % 7));
+            timers.schedule('b', at(ms + 30));
+            assert_eq!(timers.next(), Some(at((ms + 20 + ms % 7).min(ms + 30))));
+            assert_eq!(timers.pop_due(at(ms)), None);
+            assert!(timers.queue.len() < 40, "{}", timers.queue.len());
+        }
+        assert_eq!(timers.pop_due(at(2000)), Some('a'));
+        assert_eq!(timers.pop_due(at(2000)), Some('b'));
+        assert_eq!(timers.pop_due(at(2000)), None);
+        assert!(timers.queue.is_empty());
     }
 
     #[test]

@@ -189,6 +189,7 @@ impl Forwarding {
             let lead_in = introduction.get(history, packet.payload, info.samples);
             let streams = &mut self.peers[index].streams;
             streams.changed = true;
+            base.grid.hurry();
             let stream = &mut streams.slots[slot];
             stream.give(id);
             let introduced =

@@ -214,6 +214,18 @@ impl Mixing {
         !self.fading.is_empty() || self.mixes.busy() || self.peers.iter().any(buffered)
     }
 
+    /// After a tick at `at`: whether the next one may wait for a packet, since it would send nothing and nobody changes over. Packets of a
+    /// talker who speaks and isn't passed to everybody end that wait ([`Mixing::pass_on`]).
+    pub(super) fn may_wait(&self, base: &RoomBase, at: Instant) -> bool {
+        self.fading.is_empty()
+            && self.mixes.resting()
+            && (self.peers.iter()).all(|peer| !peer.selected && !matches!(peer.feed, Feed::Leaving(_)))
+            && (0..self.peers.len()).all(|talker| {
+                let state = &self.peers[talker];
+                !state.activity.is_audible(at) || (state.missing_frames == 0 && self.is_passed_to_all(base, talker))
+            })
+    }
+
     /// One tick.
     ///
     /// # Errors

@@ -547,7 +547,15 @@ impl Room {
         }
     }
 
-    /// A packet for a participant.
+    /// Something changes: the next tick doesn't wait for a packet.
+    pub(crate) fn hurry(&mut self) {
+        self.base.grid.hurry();
+    }
+
+    /// A packet for a participant. Ticks that have waited for one come before it.
+    ///
+    /// # Errors
+    /// As [`Room::handle_timeout`].
     pub(crate) fn handle_packet(
         &mut self,
         now: Instant,
@@ -555,8 +563,13 @@ impl Room {
         id: PeerId,
         from: SocketAddr,
         packet: Packet<'_>,
-    ) {
-        let Some(at) = self.base.position(id) else { return };
+    ) -> Result<(), AudioError> {
+        if self.base.grid.has_waited(now) {
+            self.tick(now, context)?;
+        }
+        let Some(at) = self.base.position(id) else {
+            return Ok(());
+        };
         // The sound borrows the datagram, not the endpoint.
         let peer = &mut self.base.peers[at];
         let speak = peer.speak;
@@ -588,6 +601,7 @@ impl Room {
             self.base.packet_ends(context);
         }
         self.after(now, context, id);
+        Ok(())
     }
 
     // After every call into a participant's endpoint: its events and datagrams, and when it wants to be called again.
@@ -623,27 +637,37 @@ impl Room {
             }
         }
         self.trunks.flush_due(now, context);
+        self.tick(now, context)
+    }
+
+    // All ticks that are due.
+    fn tick(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
         while let Some(tick) = self.base.grid.pop_due(now) {
             assert!(!self.fault, "a fault was asked for");
-            let late = now - tick.at;
             context.stats.ticks_skipped += tick.skipped;
-            context.stats.tick_lateness.record(late);
-            context.shed.late(late);
+            if !tick.waited {
+                let late = now - tick.at;
+                context.stats.tick_lateness.record(late);
+                context.shed.late(late);
+            }
             context.stats.ticks += 1;
             self.play_sources(tick, now, context);
-            let work_left = match &mut self.kind {
+            let (work_left, may_wait) = match &mut self.kind {
                 Kind::Mixing(mixing) => {
                     mixing.tick(&mut self.base, tick, now, context)?;
-                    mixing.has_work()
+                    (mixing.has_work(), mixing.may_wait(&self.base, tick.at))
                 }
                 Kind::Forwarding(forwarding) => {
                     forwarding.tick(&mut self.base, tick.at, context);
-                    forwarding.has_work()
+                    (forwarding.has_work(), !forwarding.has_work())
                 }
             };
             tap::tick(&mut self.base, context, &self.taps, tick);
             self.base.tell_levels(tick.at, context);
             let idle = self.taps.is_empty() && !self.sources.iter().any(Source::has_work);
+            self.base
+                .grid
+                .wait_for_packets(may_wait && idle && self.base.traces.is_empty());
             if !work_left && !self.base.has_work() && idle {
                 self.base.grid.rest();
             }

@@ -12,6 +12,7 @@
 //!   up a whole number of pitch periods before the end of it, a fresh encoder hears what came before, and leaves out prediction for
 //!   one frame ([`Seam`](roomtone_audio::Seam)).
 
+use std::cell::Cell;
 use std::time::Instant;
 
 use roomtone_audio::{Channels, Decoder, LOOKAHEAD_SAMPLES};
@@ -64,6 +65,8 @@ struct Arrival<'a> {
     waiting_pause: bool,
     /// The two other talkers past the noise gate who spoke last, the latest first.
     rivals: [Option<usize>; 2],
+    /// Whether the talker that was looked at last gives way to this one.
+    gives_way: Cell<Option<(PeerId, bool)>>,
 }
 
 impl Mixing {
@@ -103,13 +106,20 @@ impl Mixing {
             pause,
             waiting_pause,
             rivals: self.rivals(now, talker),
+            gives_way: Cell::new(None),
         };
         let mut scratch = std::mem::take(&mut context.scratch.pass);
         let mut introduction = std::mem::take(&mut context.scratch.introduction);
         introduction.renew();
         self.who_speaks(now, &mut scratch.speaking);
         for index in (0..self.peers.len()).filter(|index| *index != talker) {
-            if !self.gets(base, now, &arrival, index, &scratch.speaking) || self.draws_back(&arrival, index) {
+            if !self.gets(base, now, &arrival, index, &scratch.speaking) {
+                if self.awaits_mix(base, &arrival, index) {
+                    base.grid.hurry();
+                }
+                continue;
+            }
+            if self.draws_back(&arrival, index) {
                 continue;
             }
             let listener = &mut base.peers[index];
@@ -164,14 +174,12 @@ impl Mixing {
         listener: usize,
         speaking: &[usize],
     ) -> bool {
-        let listens = base.peers[listener].hears();
-        let fits = takes(base, listener, arrival.id, &arrival.trend);
         match self.peers[listener].feed {
             Feed::Leaving(_) => return false,
             Feed::Passed(talker) if talker == arrival.id => {
-                if !listens {
+                if !base.peers[listener].hears() {
                     self.peers[listener].deafen();
-                } else if !fits {
+                } else if !takes(base, listener, arrival.id, &arrival.trend) {
                     self.peers[listener].feed = Feed::Leaving(talker);
                 } else if !arrival.open {
                     self.peers[listener].stream.pause();
@@ -181,10 +189,10 @@ impl Mixing {
                 return false;
             }
             Feed::Passed(talker) => {
-                let holder = base.position(talker).map(|at| &self.peers[at].activity);
-                let gives_way = holder.is_none_or(|holder| {
-                    (arrival.speaks && !holder.speaks(now)) || (arrival.open && !holder.is_open(now))
-                });
+                // Most listeners have the same.
+                let known = arrival.gives_way.get().filter(|(holder, _)| *holder == talker);
+                let gives_way = known.map_or_else(|| self.gives_way(base, now, arrival, talker), |known| known.1);
+                arrival.gives_way.set(Some((talker, gives_way)));
                 if !gives_way {
                     return false;
                 }
@@ -193,7 +201,11 @@ impl Mixing {
             Feed::Mix if !self.may_leave_mix(listener, arrival) => return false,
             Feed::Mix => {}
         }
-        if !fits || !listens || !arrival.open || hears_other(base, listener, arrival.talker, speaking) {
+        if !arrival.open
+            || !base.peers[listener].hears()
+            || !takes(base, listener, arrival.id, &arrival.trend)
+            || hears_other(base, listener, arrival.talker, speaking)
+        {
             return false;
         }
         let peer = &mut self.peers[listener];
@@ -203,6 +215,34 @@ impl Mixing {
         peer.introduced = false;
         peer.awaits_packet = false;
         true
+    }
+
+    // Whether a talker whose packets are passed on gives way to this one's.
+    fn gives_way(&self, base: &RoomBase, now: Instant, arrival: &Arrival<'_>, talker: PeerId) -> bool {
+        let holder = base.position(talker).map(|at| &self.peers[at].activity);
+        holder.is_none_or(|holder| (arrival.speaks && !holder.speaks(now)) || (arrival.open && !holder.is_open(now)))
+    }
+
+    // Whether the next tick has something for a listener who doesn't get this packet.
+    fn awaits_mix(&self, base: &RoomBase, arrival: &Arrival<'_>, listener: usize) -> bool {
+        match self.peers[listener].feed {
+            Feed::Leaving(_) => true,
+            Feed::Passed(talker) if talker == arrival.id => false,
+            Feed::Passed(_) | Feed::Mix => {
+                arrival.speaks && base.peers[listener].hears() && hears(base, listener, arrival.talker)
+            }
+        }
+    }
+
+    /// Whether everybody who hears a talker is passed their packets.
+    pub(super) fn is_passed_to_all(&self, base: &RoomBase, talker: usize) -> bool {
+        let id = base.peers[talker].id;
+        let mut others = (0..self.peers.len()).filter(|index| *index != talker);
+        others.all(|listener| {
+            self.peers[listener].feed == Feed::Passed(id)
+                || !base.peers[listener].hears()
+                || !hears(base, listener, talker)
+        })
     }
 
     // Whether a listener's stream gives back what it is ahead of media time: with a pause of the talker that isn't sent.

@@ -328,6 +328,11 @@ impl SharedMixes {
         }
     }
 
+    /// Whether no mix is sent anything of.
+    pub(super) fn resting(&self) -> bool {
+        self.mixes.iter().flatten().all(|mix| mix.encoder.resting())
+    }
+
     /// The number of listeners of a mix.
     pub(super) fn listeners(&self, id: MixId) -> u32 {
         self.mixes

@@ -1,4 +1,5 @@
-//! When a room ticks: every 20 ms on a grid of its own, while it has something to do.
+//! When a room ticks: every 20 ms on a grid of its own, while it has something to do. Ticks that nobody would hear anything of may wait for the
+//! next packet, so that the thread doesn't wake up for them alone.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +9,9 @@ use roomtone_audio::{FRAME_DURATION, FRAME_SAMPLES};
 /// absorbs a burst of three packets.
 const CATCH_UP: u64 = 3;
 
+/// How long a tick waits for a packet: a talker sends one every 20 ms, give or take some jitter.
+const PATIENCE: Duration = Duration::from_millis(30);
+
 const FRAME_NANOS: u64 = FRAME_DURATION.as_nanos() as u64;
 
 /// A room's tick times, and the next tick while the room isn't at rest.
@@ -15,6 +19,8 @@ const FRAME_NANOS: u64 = FRAME_DURATION.as_nanos() as u64;
 pub(super) struct TickGrid {
     start: Instant,
     next: Option<u64>,
+    /// Whether ticks wait for a packet.
+    waits: bool,
 }
 
 /// A tick that is due.
@@ -26,6 +32,8 @@ pub(super) struct Tick {
     pub(super) at: Instant,
     /// Ticks left out before it, because the thread was too late for them.
     pub(super) skipped: u64,
+    /// Whether it was free to wait for a packet.
+    pub(super) waited: bool,
 }
 
 impl Tick {
@@ -38,7 +46,11 @@ impl Tick {
 impl TickGrid {
     /// At rest; ticks are whole frames after `start`.
     pub(super) fn new(start: Instant) -> TickGrid {
-        TickGrid { start, next: None }
+        TickGrid {
+            start,
+            next: None,
+            waits: false,
+        }
     }
 
     /// Ticks from the next point of the grid on, if the room is at rest.
@@ -52,11 +64,31 @@ impl TickGrid {
     /// No further ticks until [`TickGrid::keep_ticking`].
     pub(super) fn rest(&mut self) {
         self.next = None;
+        self.waits = false;
     }
 
-    /// When the next tick is due, if there is one.
+    /// Whether the next tick may wait for a packet, until [`TickGrid::hurry`].
+    pub(super) fn wait_for_packets(&mut self, waits: bool) {
+        self.waits = waits;
+    }
+
+    /// The next tick doesn't wait for a packet.
+    pub(super) fn hurry(&mut self) {
+        self.waits = false;
+    }
+
+    /// Whether a tick has waited for the packet that comes now.
+    pub(super) fn has_waited(&self, now: Instant) -> bool {
+        self.waits && self.next.is_some_and(|n| self.time(n) <= now)
+    }
+
+    /// When the next tick has to be made, if there is one.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.next.map(|n| self.time(n))
+        self.next.map(|n| self.time(n) + self.patience())
+    }
+
+    fn patience(&self) -> Duration {
+        if self.waits { PATIENCE } else { Duration::ZERO }
     }
 
     /// The next tick that is due by `now`; the grid goes on to the one after it.
@@ -67,7 +99,7 @@ impl TickGrid {
             return None;
         }
         let behind = ((now - at).as_nanos() / FRAME_DURATION.as_nanos()) as u64;
-        let skipped = if now - at > FRAME_DURATION * CATCH_UP as u32 {
+        let skipped = if now - at > FRAME_DURATION * CATCH_UP as u32 + self.patience() {
             behind - (CATCH_UP - 1)
         } else {
             0
@@ -75,7 +107,12 @@ impl TickGrid {
         let n = n + skipped;
         self.next = Some(n + 1);
         let at = self.time(n);
-        Some(Tick { n, at, skipped })
+        Some(Tick {
+            n,
+            at,
+            skipped,
+            waited: self.waits,
+        })
     }
 
     /// The media time at `now` at 48 kHz, rounded to whole frames of the grid.
@@ -104,7 +141,8 @@ mod tests {
         grid.keep_ticking(start);
         let tick = |n: u64, skipped| {
             let at = start + FRAME_DURATION * n as u32;
-            Some(Tick { n, at, skipped })
+            let waited = false;
+            Some(Tick { n, at, skipped, waited })
         };
         assert_eq!(grid.pop_due(start), None);
         assert_eq!(grid.pop_due(start + FRAME_DURATION), tick(1, 0));
@@ -114,5 +152,25 @@ mod tests {
         assert_eq!(grid.pop_due(late), tick(10, 0));
         assert_eq!(grid.pop_due(late), None);
         assert_eq!(grid.media_time(late), 9600);
+    }
+
+    #[test]
+    fn ticks_that_may_wait_are_made_with_a_packet_or_after_a_while() {
+        let start = Instant::now();
+        let ms = |ms| start + Duration::from_millis(ms);
+        let mut grid = TickGrid::new(start);
+        grid.keep_ticking(start);
+        assert_eq!(grid.next(), Some(ms(20)));
+        grid.wait_for_packets(true);
+        assert_eq!(grid.next(), Some(ms(50)));
+        assert!(!grid.has_waited(ms(19)) && grid.has_waited(ms(20)));
+        let waited = grid.pop_due(ms(33)).unwrap();
+        assert_eq!((waited.at, waited.waited), (ms(20), true));
+        assert_eq!(grid.pop_due(ms(33)), None);
+        assert_eq!(grid.next(), Some(ms(70)));
+        grid.hurry();
+        assert_eq!(grid.next(), Some(ms(40)));
+        assert!(!grid.has_waited(ms(40)), "it comes by itself");
+        assert!(!grid.pop_due(ms(40)).unwrap().waited);
     }
 }
