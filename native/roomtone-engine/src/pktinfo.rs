@@ -267,6 +267,7 @@ pub(crate) fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<(usiz
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
     use std::time::Duration;
 
     use roomtone_transport::Outbox;
@@ -299,12 +300,14 @@ mod tests {
         }
     }
 
-    /// A server for all addresses, and those of this machine that it can be asked at.
+    /// Servers for all addresses, and those of this machine that each can be asked at.
     fn servers() -> Vec<(UdpSocket, Vec<&'static str>)> {
         // All of 127.0.0.0/8 is this machine; by itself it would answer 127.0.0.1 from 127.0.0.1.
         let ipv4 = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];
-        let mut servers = vec![(driver::bind("0.0.0.0:0".parse().unwrap()).unwrap(), ipv4.to_vec())];
-        match driver::bind("[::]:0".parse().unwrap()) {
+        let bind = |ip: IpAddr| driver::bind(SocketAddr::new(ip, 0));
+        let alone = bind(Ipv4Addr::UNSPECIFIED.into()).expect("a server's socket");
+        let mut servers = vec![(alone, ipv4.to_vec())];
+        match bind(Ipv6Addr::UNSPECIFIED.into()) {
             Ok(both) => servers.push((both, [&ipv4[..], &["::1"]].concat())),
             Err(_) => println!("no IPv6 here"),
         }
