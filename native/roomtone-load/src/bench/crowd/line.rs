@@ -53,7 +53,7 @@ pub struct Line {
 enum Wire {
     Udp(UdpSocket, Box<[u8; DATAGRAM]>),
     Tcp(Stream<TcpStream>),
-    Tls(Stream<Tls>),
+    Tls(Box<Stream<Tls>>),
 }
 
 /// A stream and the datagrams in it.
@@ -192,7 +192,10 @@ impl Wire {
             connection.complete_io(&mut socket).map_err(in_words(url))?;
         }
         socket.set_read_timeout(Some(GLANCE)).map_err(in_words(url))?;
-        Ok(Wire::Tls(Stream::new(Tls { connection, socket }, Framing::Turn)))
+        Ok(Wire::Tls(Box::new(Stream::new(
+            Tls { connection, socket },
+            Framing::Turn,
+        ))))
     }
 
     fn send(&mut self, message: &[u8]) -> io::Result<()> {
@@ -363,7 +366,7 @@ impl Allocating<'_> {
 
     fn run(mut self, peer: SocketAddr) -> Result<(), String> {
         // The first one only asks for realm and nonce.
-        let refused = self.ask(METHOD_ALLOCATE, || vec![])?;
+        let refused = self.ask(METHOD_ALLOCATE, Vec::new)?;
         let text = |kind| TextAttribute::get_from_as(&refused, kind).map(|attribute| attribute.text);
         self.realm = text(ATTR_REALM).map_err(in_words("no realm"))?;
         self.nonce = text(ATTR_NONCE).map_err(in_words("no nonce"))?;
@@ -455,7 +458,8 @@ mod tests {
     /// For a machine that does other things, too.
     const LONG: Duration = Duration::from_secs(30);
 
-    /// An engine with a room, its certificate, and the servers that a client may use.
+    /// An engine with a room, its events, and its certificate.
+    #[allow(clippy::unwrap_used)] // Clippy takes only what is marked #[test] for a test
     fn engine() -> (
         Arc<Engine>,
         crossbeam_channel::Receiver<roomtone_engine::Envelope>,
