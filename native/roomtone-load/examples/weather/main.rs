@@ -14,7 +14,7 @@
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // a virtual clock has to start somewhere, and a bench that fails says where
 
-#[path = "../../roomtone-engine/tests/common/mod.rs"]
+#[path = "../../../roomtone-engine/tests/common/mod.rs"]
 mod common;
 
 use std::fmt::Write as _;
