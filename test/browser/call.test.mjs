@@ -409,6 +409,20 @@ test("the focus isn't lost with a panel or a question that closes", async () => 
   await ada.about("Ben");
 });
 
+test("a person who is sent to another room goes there, hears nobody here any more, and comes back", async () => {
+  await ada.page.locator("#transfer-room").fill("call nook");
+  await ada.page.locator("#transfer-go").click();
+  await ben.page.getByRole("heading", { name: "call nook" }).waitFor();
+  // Nobody asked Ben whether he is ready: his call was there already.
+  await ben.connected();
+  await ada.participant("Ben").waitFor({ state: "detached" });
+  await ben.hears([], TONES);
+  await ada.hears([TONES[2]], TONES);
+  await ben.join(server.url, ROOM);
+  await Promise.all([ada.hears([TONES[1], TONES[2]], TONES), ben.hears([TONES[0], TONES[2]], TONES)]);
+  await ada.about("Ben");
+});
+
 test("only a moderator has these controls", async () => {
   await cleo.about("Ben");
   assert.equal(await cleo.page.getByRole("button", { name: "Move to audience" }).count(), 0);

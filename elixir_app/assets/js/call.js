@@ -128,6 +128,7 @@ export class Call extends EventTarget {
       this.#problems.clear();
       this.#leaveFormer();
       this.#former = former;
+      former.playApart();
     } else {
       this.leave();
     }
@@ -142,8 +143,7 @@ export class Call extends EventTarget {
       microphone: chosenMicrophone(),
       speaker: chosenSpeaker(),
       renewToken: () => renewToken(place),
-      // The element plays the former room meanwhile.
-      audio: former ? undefined : audio,
+      audio,
     });
     this.#room = room;
     this.#place = place;

@@ -395,6 +395,18 @@ export class VoiceRoom extends EventTarget {
     }
   }
 
+  /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
+  playApart() {
+    const given = this.#audio;
+    const apart = new Audio();
+    apart.muted = given.muted;
+    if (given.sinkId) apart.setSinkId(given.sinkId).catch(() => {});
+    apart.srcObject = given.srcObject;
+    given.srcObject = null;
+    this.#audio = apart;
+    this.hear();
+  }
+
   /** Leaves the room; another {@link VoiceRoom} may enter it again. */
   leave() {
     if (!this.#over) this.#end("left");

@@ -128,6 +128,8 @@ export class VoiceRoom extends EventTarget {
     setHand(hand: boolean): void;
     /** Plays what autoplay held back; call it from a click. */
     hear(): Promise<void>;
+    /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
+    playApart(): void;
     /** Leaves the room; another {@link VoiceRoom} may enter it again. */
     leave(): void;
     #private;
