@@ -282,7 +282,7 @@ fn losses_on_both_ways_at_once_are_mended_on_each() {
         ..ClientOptions::default()
     };
     world.join(1, talker);
-    world.talk(1, common::TONE_DBFS);
+    world.talk(1, crate::common::TONE_DBFS);
     world.join(WEAK, listener(true));
     world.connect();
     world.run_ms(1_000);
