@@ -160,7 +160,8 @@ defmodule Roomtone.MixProject do
       {:jason, "~> 1.4", optional: true},
       {:telemetry, "~> 1.2"},
       # Phoenix.LiveViewTest parses pages with it.
-      {:lazy_html, "~> 0.1", only: :test}
+      {:lazy_html, "~> 0.1", only: :test},
+      {:ex_doc, "~> 0.38", only: :dev, runtime: false}
     ]
   end
 
@@ -170,8 +171,9 @@ defmodule Roomtone.MixProject do
   # the environment.
   defp deps(:lite), do: [{:phoenix_lite, path: "elixir_app/phoenix_lite", env: Mix.env()}]
 
-  # `mix roomtone.package` checks it. All crates are in it, because cargo needs each member of its workspace, but not the fuzz
-  # targets, which are outside.
+  # There is no `source_url`, here and for ExDoc: the repository has no public address yet. Hex asks for a link, and that of the
+  # documentation is known beforehand. `mix roomtone.package` checks the rest. All crates are in it, because cargo needs each member
+  # of its workspace, but not the fuzz targets, which are outside.
   defp package do
     [
       licenses: ["MIT", "Apache-2.0"],
