@@ -1,21 +1,30 @@
 //! Speech through bad networks, on a virtual clock: how good it is, and how late.
 //!
 //! ```text
-//! cargo run --release -p roomtone-load --example weather -- [--json FILE] [--only LINK]
+//! cargo run --release -p roomtone-load --example weather -- [--part ways|receivers] [--json FILE] [--svg FILE] [--only LINK]
 //! ```
+//!
+//! It has two parts. The *ways* need no clock but a virtual one:
 //!
 //! Real clients (ICE, DTLS, SRTP, RTCP) and the real engine, without sockets, so the figures don't depend on the machine. Chance is
 //! seeded, but RTCP falls due at random (RFC 3550), and so which packets are lost differs from run to run: scores by up to 0.1.
 //! In one half of the rows the bad link is between the talker and the server, and the server's jitter buffer is measured. In the other
 //! half it is between the server and the listener, who plays with the same jitter buffer. The room mixes.
 //!
+//! The *receivers* get one talker's packets as the same links let them arrive: Roomtone's jitter buffer on a virtual clock, and by
+//! real time a Chromium and Janus's AudioBridge, which have to be installed.
+//!
 //! Scores are those of the listener's sound against what was said, means over four voices of two readings each. `bin/bench --weather`
-//! writes the table of docs/benchmarks.md.
+//! writes the tables and the chart of docs/benchmarks.md.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // a virtual clock has to start somewhere, and a bench that fails says where
 
 #[path = "../../../roomtone-engine/tests/common/mod.rs"]
 mod common;
+
+mod chromium;
+mod janus;
+mod receivers;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -73,6 +82,13 @@ const WEATHERS: [(&str, Weather); 10] = [
     ("drift −300 ppm", Weather::Drift(-300)),
 ];
 
+impl Weather {
+    /// Whether packets are held back, to come all at once.
+    fn holds_back(self) -> bool {
+        matches!(self, Weather::Spikes | Weather::Outages)
+    }
+}
+
 /// Means against losses.
 #[derive(Clone, Copy, PartialEq)]
 enum Means {
@@ -82,6 +98,8 @@ enum Means {
     Fec,
     /// So many copies of earlier packets in each.
     Copies(usize),
+    /// Lost packets are asked for (NACK), over a round trip of 30 ms.
+    Nack,
     /// Those that the server chooses by the listener's reports; with RED or without.
     Adaptive(bool),
 }
@@ -91,6 +109,7 @@ impl Means {
         match self {
             Means::Nothing => "concealment".to_owned(),
             Means::Fec => "FEC".to_owned(),
+            Means::Nack => "NACK, round trip 30 ms".to_owned(),
             Means::Copies(copies) => format!("RED, {copies} back"),
             Means::Adaptive(false) => "adaptive, no RED".to_owned(),
             Means::Adaptive(true) => "adaptive, RED".to_owned(),
@@ -119,6 +138,7 @@ struct Row {
 }
 
 /// The sound and the figures of a listener.
+#[derive(Clone)]
 struct Heard {
     /// Each reading, with some sound around it.
     readings: Vec<Vec<f32>>,
@@ -140,21 +160,55 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<(), String> {
-    let (mut json, mut only) = (None, None);
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-        match argument.as_str() {
-            "--json" => json = Some(PathBuf::from(value()?)),
-            "--only" => only = Some(value()?),
-            _ => {
-                return Err(format!(
-                    "unknown argument {argument}; there are --json FILE and --only LINK"
-                ));
+/// The arguments.
+#[derive(Default)]
+struct Options {
+    json: Option<PathBuf>,
+    svg: Option<PathBuf>,
+    only: Option<String>,
+    part: Option<String>,
+}
+
+impl Options {
+    fn read(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+        let mut options = Options::default();
+        while let Some(argument) = arguments.next() {
+            let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+            match argument.as_str() {
+                "--json" => options.json = Some(PathBuf::from(value()?)),
+                "--svg" => options.svg = Some(PathBuf::from(value()?)),
+                "--only" => options.only = Some(value()?),
+                "--part" => {
+                    let part = value()?;
+                    if part != "ways" && part != "receivers" {
+                        return Err(format!("--part {part}: there are ways and receivers"));
+                    }
+                    options.part = Some(part);
+                }
+                _ => {
+                    return Err(format!(
+                        "unknown argument {argument}; there are --part, --json, --svg and --only"
+                    ));
+                }
             }
         }
+        Ok(options)
     }
+
+    fn has(&self, part: &str) -> bool {
+        self.part.as_ref().is_none_or(|only| only == part)
+    }
+}
+
+/// All results.
+#[derive(Default, Serialize)]
+struct Results {
+    ways: Vec<Row>,
+    receivers: Vec<receivers::Row>,
+}
+
+fn run() -> Result<(), String> {
+    let options = Options::read(std::env::args().skip(1))?;
     let python = python(Path::new("."))?;
     let folder = Path::new("tmp/bench");
     std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
@@ -163,15 +217,52 @@ fn run() -> Result<(), String> {
         return Err("espeak-ng is missing: without speech there is nothing to judge".into());
     }
     let said: Vec<Arc<[f32]>> = speech.voices.iter().map(|voice| voice.said.clone()).collect();
+    let only = options.only.as_deref();
+    let mut results = Results::default();
+    if options.has("ways") {
+        results.ways = ways(&said, only, &python, folder)?;
+        println!("{}", table(&results.ways));
+    }
+    if options.has("receivers") {
+        results.receivers = receivers::run(&said, only, &python, folder)?;
+        println!("{}", receivers::table(&results.receivers));
+    }
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+    };
+    if let Some(path) = &options.json {
+        write(
+            path,
+            serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?,
+        )?;
+    }
+    if let Some(path) = options.svg.as_ref().filter(|_| options.has("receivers")) {
+        write(path, receivers::chart(&results.receivers)?)?;
+    }
+    Ok(())
+}
+
+/// Whether a link is among those that were asked for by parts of their names, with commas between.
+fn is_wanted(link: &str, only: Option<&str>) -> bool {
+    only.is_none_or(|only| only.split(',').any(|part| link.contains(part)))
+}
+
+/// Speech through the engine, to it and from it.
+fn ways(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path) -> Result<Vec<Row>, String> {
     let mut rows = Vec::new();
     for (link, weather) in WEATHERS {
-        if only.as_ref().is_some_and(|only| !link.contains(only.as_str())) {
+        if !is_wanted(link, only) {
             continue;
         }
         let losses = matches!(weather, Weather::Random(_) | Weather::Bursts);
         let mut cases = vec![("in", Means::Nothing)];
         if losses {
-            cases.extend([("in", Means::Fec), ("in", Means::Copies(1)), ("in", Means::Copies(2))]);
+            cases.extend([
+                ("in", Means::Fec),
+                ("in", Means::Copies(1)),
+                ("in", Means::Copies(2)),
+                ("in", Means::Nack),
+            ]);
         }
         if !matches!(weather, Weather::Drift(_)) {
             cases.extend([("out", Means::Adaptive(false)), ("out", Means::Adaptive(true))]);
@@ -182,17 +273,12 @@ fn run() -> Result<(), String> {
                 .enumerate()
                 .map(|(voice, said)| through(said, voice as u64, weather, direction == "in", means))
                 .collect();
-            let row = row(link, direction, means, weather, &said, &heard, (&python, folder))?;
+            let row = row(link, direction, means, weather, said, &heard, (python, folder))?;
             eprintln!("{}", line(&row));
             rows.push(row);
         }
     }
-    println!("{}", table(&rows));
-    if let Some(path) = json {
-        let text = serde_json::to_string_pretty(&rows).map_err(|error| error.to_string())?;
-        std::fs::write(&path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))?;
-    }
-    Ok(())
+    Ok(rows)
 }
 
 fn row(
@@ -213,12 +299,11 @@ fn row(
         }));
     }
     // Where the delay jumps within a phrase, neither measure can align it.
-    let score: Option<Score> = match weather {
-        Weather::Outages | Weather::Spikes => None,
-        _ => {
-            let quality = judge(python, folder, &recordings).map_err(|error| error.to_string())?;
-            quality.alone.map(|voices| voices.heard)
-        }
+    let score: Option<Score> = if weather.holds_back() {
+        None
+    } else {
+        let quality = judge(python, folder, &recordings).map_err(|error| error.to_string())?;
+        quality.alone.map(|voices| voices.heard)
     };
     let mut delays: Vec<f64> = heard
         .iter()
@@ -267,6 +352,7 @@ fn through(said: &[f32], seed: u64, weather: Weather, uplink: bool, means: Means
     let talker = ClientOptions {
         red: (uplink && red).then_some(RED),
         red_copies: if let Means::Copies(copies) = means { copies } else { 0 },
+        nack: means == Means::Nack,
         ..ClientOptions::default()
     };
     world.join(TALKER, talker);
@@ -276,6 +362,13 @@ fn through(said: &[f32], seed: u64, weather: Weather, uplink: bool, means: Means
     };
     world.join(LISTENER, listener);
     world.connect();
+    if means == Means::Nack {
+        let back = &mut world.clients.get_mut(&TALKER).unwrap().to_client;
+        back.set_config(LinkConfig {
+            latency: 15 * MS,
+            ..LinkConfig::default()
+        });
+    }
     let packets = encoded(said, means == Means::Fec);
     let reading = packets.len() as u32;
     let start = world.now;
@@ -297,8 +390,11 @@ fn through(said: &[f32], seed: u64, weather: Weather, uplink: bool, means: Means
     };
     let of_packet = |n: u32| Duration::from_secs_f64(f64::from(n) * 0.02 / (1.0 + ppm / 1e6));
     // From when on delays count.
-    let holds_back = matches!(weather, Weather::Outages | Weather::Spikes);
-    let learned = if holds_back { 2_000 * MS } else { of_packet(reading) };
+    let learned = if weather.holds_back() {
+        2_000 * MS
+    } else {
+        of_packet(reading)
+    };
     let mut next = 0;
     let total = of_packet(frames) + 500 * MS;
     let mut elapsed = Duration::ZERO;
@@ -312,7 +408,8 @@ fn through(said: &[f32], seed: u64, weather: Weather, uplink: bool, means: Means
             &mut client.to_client
         };
         if held || was_held || elapsed.is_zero() {
-            way.set_config(config);
+            let latency = if means == Means::Nack { 15 * MS } else { config.latency };
+            way.set_config(LinkConfig { latency, ..config });
         }
         let at = elapsed.as_secs_f64();
         match (was_held, held) {
@@ -519,7 +616,7 @@ fn played(
     let stats = client.peer.stats();
     let stream = &stats.streams[0];
     let due = (stream.received as i64 + stream.lost).max(1) as f64;
-    let late = playout.stats().late as f64 / due;
+    let late = (playout.stats().late + playout.stats().shed) as f64 / due;
     (
         pcm,
         late,

@@ -38,6 +38,7 @@ pub use case::{Case, JanusSetting, Kind, Noise, Plan, System, Talk, Way};
 pub use chart::{ChartError, chart};
 pub use conversation::Shares;
 pub use door::{Door, Tokens};
+pub use janus::{AudioBridge, Janus};
 pub use machine::Machine;
 pub use measure::Target;
 pub use quality::{Quality, Recording, Score, Voices, judge, python};
