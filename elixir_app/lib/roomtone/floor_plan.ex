@@ -400,7 +400,13 @@ defmodule Roomtone.FloorPlan do
   end
 
   # Touching counts, so that nobody gets through where two walls meet.
-  defp crosses?({x1, y1, x2, y2}, {x, y}, {u, v}) do
+  defp crosses?({x1, y1, x2, y2} = segment, {x, y} = from, {u, v} = to),
+    do: not (apart?(x1, x2, x, u) or apart?(y1, y2, y, v)) and meets?(segment, from, to)
+
+  # Most walls are far from a step, which four comparisons tell.
+  defp apart?(a, b, c, d), do: (a < c and a < d and b < c and b < d) or (a > c and a > d and b > c and b > d)
+
+  defp meets?({x1, y1, x2, y2}, {x, y}, {u, v}) do
     a = side(x1, y1, x2, y2, x, y)
     b = side(x1, y1, x2, y2, u, v)
     c = side(x, y, u, v, x1, y1)
