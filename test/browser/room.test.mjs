@@ -183,9 +183,10 @@ test("a closed page has left", async () => {
 test("a name in use can't be taken by another browser", async () => {
   const thief = await Person.arrive("Ada", 1400, { browser });
   try {
-    // The form refuses the name, with another to take instead, and no room page opens.
-    await thief.page.goto(`${server.url}/?room=standup`);
-    await thief.page.locator("#name").fill("Ada");
+    // The form refuses the name in any spelling, for the room in any spelling, with another to take instead, and no room page opens.
+    await thief.page.goto(`${server.url}/`);
+    await thief.page.locator("#room").fill("Standup ");
+    await thief.page.locator("#name").fill("aDA");
     await thief.page.getByRole("button", { name: "Join", exact: true }).click();
     await thief.page.locator("#name-error").getByText("Ada").waitFor();
     await ben.hears([TONES[0]], [...TONES, 1400]);
