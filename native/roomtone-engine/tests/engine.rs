@@ -275,7 +275,7 @@ fn a_port_in_use_is_an_error_that_names_it_and_stopping_frees_it() {
 }
 
 #[test]
-fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
+fn a_room_moves_to_another_thread_and_socket_during_a_call() {
     let (engine, events) = engine();
     let lenders = [lend(&engine, 0, 60_000), lend(&engine, 1, 60_000)];
     for _ in 0..2 {
@@ -331,8 +331,10 @@ fn a_room_moves_to_another_thread_and_socket_in_the_midst_of_a_call() {
     assert_eq!(listener.stats().streams[0].seq_gaps, 0);
     assert_eq!(listener.stats().rejected, 0);
     let stats = engine.stats(0).unwrap();
+    // Most ticks wait for a packet, because nothing is mixed; those that were due by themselves are measured.
+    assert!(stats.ticks > 20, "{stats:?}");
     assert!(
-        stats.tick_duration.count() > 20,
+        stats.tick_duration.count() > 0,
         "what ticks take is measured: {stats:?}"
     );
     engine.stop();

@@ -30,10 +30,14 @@ defmodule Roomtone.Media.Seating do
     known = Map.new(candidates, &{&1.shard, &1})
 
     case Enum.find(seats, fn {shard, people} -> (limit == nil or people < limit) and calm?(known[shard]) end) do
-      nil -> further(seats, known, region) || {:leg, emptiest(seats, known) || own}
+      nil -> elsewhere(further(seats, known, region), emptiest(seats, known), own)
       {shard, _people} -> {:leg, shard}
     end
   end
+
+  defp elsewhere(nil, nil, own), do: {:leg, own}
+  defp elsewhere(nil, emptiest, _own), do: {:leg, emptiest}
+  defp elsewhere(further, _emptiest, _own), do: {:further, further}
 
   defp emptiest(seats, known) do
     running = Enum.filter(seats, fn {shard, _people} -> usable?(known[shard]) end)
@@ -44,10 +48,7 @@ defmodule Roomtone.Media.Seating do
     taken = for {shard, _people} <- seats, %{slot: slot} <- [known[shard]], do: slot
     others = for {_shard, candidate} <- known, candidate.slot not in taken, calm?(candidate), do: candidate
 
-    case Placement.choose(others, region) do
-      nil -> nil
-      shard -> {:further, shard}
-    end
+    Placement.choose(others, region)
   end
 
   # One that sheds load refuses newcomers soon.

@@ -40,9 +40,9 @@ defmodule Roomtone.Tap.Consumer do
 
   @doc "Sends what waits, until the owner is behind again."
   @spec catch_up(t) :: t
-  def catch_up(%{count: 0} = consumer), do: consumer
+  def catch_up(%__MODULE__{count: 0} = consumer), do: consumer
 
-  def catch_up(consumer) do
+  def catch_up(%__MODULE__{} = consumer) do
     if keeps_up?(consumer.owner) do
       {{:value, batch}, waiting} = :queue.out(consumer.waiting)
       catch_up(deliver(%{consumer | waiting: waiting, count: consumer.count - 1}, batch))
