@@ -196,7 +196,11 @@ fn a_drifting_clock_is_followed_for(minutes: usize) {
         let packets = stream(&tone_packets(), count, 960, ppm, 60_000, u32::MAX - 5_000_000);
         let mut playout = playout();
         let heard = listen(&mut playout, packets, MS * 11, count - count / 1_500);
-        let longest = heard.stats[50..].iter().map(|s| s.current_delay).max().unwrap();
+        let longest = heard.stats[50..]
+            .iter()
+            .map(|s| s.current_delay)
+            .max()
+            .expect("there are stats");
         assert!(millis(longest) < 50.0, "{ppm}: {longest:?}");
         // 300 ppm over a minute are 18 ms: nine frames too many or too few in ten.
         let made_up = heard.count(FrameKind::Concealed);
