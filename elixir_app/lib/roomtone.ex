@@ -560,7 +560,7 @@ defmodule Roomtone do
   @doc """
   Sends a person to another room, as into a breakout room and back. Their page connects to it while
   their call in this room goes on, and leaves this one when the other is there; their mute and
-  microphone stay as they are. Both rooms see it as anybody's leaving and joining.
+  microphone stay as they are. Both rooms see a person leave and join, as usual.
 
   Subscribers get `{:transfer, identity, to}`, and the person's client does the rest: so a client that
   can't be asked is refused (`:no_page`), and a person who may not enter the other room stays here.

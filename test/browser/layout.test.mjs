@@ -170,7 +170,7 @@ test("a banner is in the way of nothing, and can be closed", async () => {
   await fits(kim, "a banner");
   await page.setViewportSize({ width: 360, height: 740 });
   await page.locator("#show-chat").click();
-  // The chat of a newcomer begins when they come, and tells so.
+  // The chat of a newcomer begins when they come, and has a line about it.
   await page.getByText("No messages since you joined.").waitFor();
   assert.equal(await page.locator("#chat-log [data-message]").count(), 0);
   await page.locator("#chat-text").fill("I can only write.");

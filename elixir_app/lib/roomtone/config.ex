@@ -33,9 +33,9 @@ defmodule Roomtone.Config do
   | `:seat_ms` | | milliseconds that a join holds a seat before its sound is connected | 5000 |
   | `:join_timeout_ms` | | milliseconds that an offer may wait for its answer | 5000 |
   | `:drain_seconds` | `DRAIN_SECONDS` | seconds that calls may continue when the node is asked to stop | 10 |
-  | `:bitrate` | `BITRATE` | Opus bits per second of a mix with more than four listeners | 32000 |
+  | `:bitrate` | `BITRATE` | Opus bits per second of a mix with more than seven listeners | 32000 |
   | `:shared_complexity` | | its Opus complexity, 0 to 10 | 10 |
-  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix with few listeners | 96000 |
+  | `:private_bitrate` | `PRIVATE_BITRATE` | Opus bits per second of a mix with up to seven listeners | 96000 |
   | `:private_complexity` | | its Opus complexity below 48000 bits per second (docs/mixing.md) | 5 |
   | `:uplink_bitrate` | `UPLINK_BITRATE` | Opus bits per second that clients are asked to send | 40000 |
   | `:auth` | | the module that identifies visitors and decides their grants, a `Roomtone.Auth` | `Roomtone.Auth.Default` |

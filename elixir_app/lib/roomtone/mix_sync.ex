@@ -7,10 +7,9 @@ defmodule Roomtone.MixSync do
   Plain data within the room's process. A change that restricts hearing is sent before its call
   returns, and before a new peer's answer reaches its client; when the shard's queue is full, it is
   retried. Moves and volumes wait until 20 ms have passed since the last were sent, and go together;
-  where many pairs change, they wait longer, so that computing gains takes a twentieth of the process's
-  time.
-  In a larger room still, some wait for the next turn, so that a newcomer needn't wait for all of
-  them.
+  where many pairs change, they wait longer, so that computing gains takes a twentieth of the
+  process's time. In a larger room still, some wait for the next turn, so that a newcomer needn't
+  wait for all of them.
   """
 
   alias Roomtone.{Media, MixPolicy, Telemetry}

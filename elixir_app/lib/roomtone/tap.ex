@@ -211,7 +211,7 @@ defmodule Roomtone.Tap do
     end
   end
 
-  # The feed has the last word, after the batches that it has sent.
+  # The feed sends the last message, after its batches.
   def handle_call(:close, _from, state) do
     if state.feed, do: SafeCall.call(state.feed, {:unsubscribe, self()})
     {:stop, :normal, :ok, state}

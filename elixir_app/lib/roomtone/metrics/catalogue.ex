@@ -75,7 +75,7 @@ defmodule Roomtone.Metrics.Catalogue do
       shard("roomtone_ticks_skipped_total", :counter, "Ticks left out because the shard was too late.", :ticks_skipped),
       shard_histogram(
         "roomtone_tick_lateness_seconds",
-        "How late ticks began.",
+        "How late ticks began, of those that had to come in time.",
         :tick_lateness,
         :tick_lateness_sum_us
       ),

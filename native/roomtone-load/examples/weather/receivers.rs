@@ -20,7 +20,7 @@ use crate::{chromium, janus};
 /// The judge gets so much sound from before a reading, for what a receiver's clock may be off, and so much from after it.
 const EARLY: Duration = Duration::from_millis(60);
 const LATE: Duration = Duration::from_millis(400);
-/// Connections at once: more would need more than this machine's two cores.
+/// Connections at once: more would need more than two cores.
 const AT_ONCE: usize = 28;
 
 /// A packet that arrives.
