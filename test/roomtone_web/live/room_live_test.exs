@@ -281,7 +281,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
 
     test "is mine alone, and shown", %{room: room, ada: ada} do
       assert has_element?(ada.view, "#person-panel", "Ben")
-      ada.view |> form("#person-panel form", %{"percent" => "50"}) |> render_change()
+      ada.view |> form("#person-panel form.volume", %{"percent" => "50"}) |> render_change()
       assert {:ok, %{"Ben" => 0.5}} = Roomtone.volumes(room, "Ada")
       assert {:ok, none} = Roomtone.volumes(room, "Ben")
       assert none == %{}
@@ -293,7 +293,7 @@ defmodule RoomtoneWeb.RoomLiveTest do
     end
 
     test "is off with a switch, and back where it was", %{room: room, ada: ada} do
-      ada.view |> form("#person-panel form", %{"percent" => "150"}) |> render_change()
+      ada.view |> form("#person-panel form.volume", %{"percent" => "150"}) |> render_change()
       ada.view |> element("#mute-for-me") |> render_click()
       assert {:ok, %{"Ben" => +0.0}} = Roomtone.volumes(room, "Ada")
       assert has_element?(ada.view, ~s(#mute-for-me[aria-checked="true"]))
