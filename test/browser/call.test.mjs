@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person, SILENT } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
+import { exactly } from "./support/exactly.mjs";
 
 const TONES = [500, 800, 1100];
 const ROOM = "standup";
@@ -320,7 +321,7 @@ test("lost sockets come back under the sound", async () => {
   assert.equal(await ada.page.evaluate(() => connections.length), calls);
   await ada.hears([TONES[1], TONES[2]], TONES);
   await ben.hears([TONES[0], TONES[2]], TONES);
-  assert.equal(await ada.page.locator("[data-participant]").count(), 3);
+  await exactly(ada.page.locator("[data-participant]"), 3);
   assert.ok(await ada.marked());
 });
 

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, test } from "node:test";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
+import { exactly } from "./support/exactly.mjs";
 
 const TONES = [500, 800, 1100];
 let server, browser;
@@ -96,7 +97,7 @@ for (const how of ["SIGTERM", "kill -9"]) {
     const cat = await arrive("Cat", TONES[2]);
     await cat.join(server.url, room, { waitConnected: false });
     await cat.page.getByText("This room has a passcode.").waitFor();
-    assert.equal(await ann.page.locator("[data-participant]").count(), 2);
+    await exactly(ann.page.locator("[data-participant]"), 2);
     await bob.page.getByText("You're listening.").first().waitFor();
     await ann.participant("Bob").and(ann.page.locator('[data-role="listener"]')).waitFor();
     await ann.participant("Ann").getByText("Moderator").waitFor();
@@ -123,11 +124,11 @@ for (const [what, between] of [
     // Somebody else may open a room of this name, as of any: it is another one, and empty.
     const cat = await arrive("Cat", TONES[2]);
     await cat.join(server.url, room);
-    assert.equal(await cat.page.locator("[data-participant]").count(), 1);
+    await exactly(cat.page.locator("[data-participant]"), 1);
     // A page that is loaded again goes on with the call that it was in, so not with this one.
     await bob.page.reload();
     await cat.hears([], TONES);
-    assert.equal(await cat.page.locator("[data-participant]").count(), 1);
+    await exactly(cat.page.locator("[data-participant]"), 1);
     const health = await (await fetch(`${server.url}/healthz`)).json();
     assert.equal(health.status, "ok");
     if (what === "damaged") assert.match(health.store, /damaged/);
@@ -179,7 +180,7 @@ test("a third person finds the same lock after a restart by page, by channel and
     [room, token],
   );
   assert.equal(reason, "wrong_room");
-  assert.equal(await ann.page.locator("[data-participant]").count(), 2);
+  await exactly(ann.page.locator("[data-participant]"), 2);
 });
 
 test("a stage's audience isn't asked for the microphone until they may speak and unmute", async () => {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { cuttable } from "./support/cuttable.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
+import { exactly } from "./support/exactly.mjs";
 
 const TONES = [500, 800];
 let server, browser, wire, ada, ben;
@@ -35,7 +36,7 @@ test("a cut socket comes back, and the sound never stops meanwhile", async () =>
   // Without a socket, what has ended can't come back.
   await ada.goesOnHearing(TONES[1]);
   // Ada's place is kept.
-  assert.equal(await ben.participant("Ada").count(), 1);
+  await exactly(ben.participant("Ada"), 1);
   wire.restore();
   await ada.connected();
   await ben.goesOnHearing(TONES[0], 1);
@@ -61,7 +62,7 @@ test("mute works after a reconnection, and one that was pressed meanwhile holds"
   await ada.page.locator("#chat-offline").waitFor({ state: "hidden" });
   if (await ada.page.locator("#chat-text").inputValue()) await ada.page.locator("#chat-text").press("Enter");
   await ben.page.locator("#chat-log").getByText("Can you hear me?").waitFor();
-  assert.equal(await ben.page.locator("[data-message]").count(), 1);
+  await exactly(ben.page.locator("[data-message]"), 1);
   await ben.participant("Ada").getByText("Muted").waitFor();
   await ada.microphone.click();
   await ben.hears([TONES[0]], TONES);
@@ -99,7 +100,7 @@ test("the server dies and starts again: both are back with no click, and what th
   for (const person of [ada, ben]) await person.microphone.click();
   await ada.hears([TONES[1]], TONES, 30_000);
   await ben.hears([TONES[0]], TONES, 30_000);
-  assert.equal(await ada.page.locator("[data-participant]").count(), 2);
+  await exactly(ada.page.locator("[data-participant]"), 2);
   await nothingReloaded();
 });
 

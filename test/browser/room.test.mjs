@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { everybodyGoes, HEARD, openBrowser, Person, SILENT } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
+import { exactly } from "./support/exactly.mjs";
 
 const TONES = [500, 800, 1100];
 // Less than the 15 s for which the place of somebody is kept whose connection is lost.
@@ -40,7 +41,7 @@ test("two people hear each other and not themselves", async () => {
 test("each sees who is there and who speaks", async () => {
   for (const person of [ada, ben]) {
     for (const name of ["Ada", "Ben"]) await person.participant(name).and(person.page.locator('[data-speaking="true"]')).waitFor();
-    assert.equal(await person.page.locator("[data-participant]").count(), 2);
+    await exactly(person.page.locator("[data-participant]"), 2);
   }
   // The ring has a width of its own for each level.
   await ada.page.waitForFunction(
@@ -211,7 +212,7 @@ test("a second page of the same person takes over, and the first one is told", a
   await ada.page.locator("#chat-text:disabled").waitFor();
   assert.equal(await ada.page.locator("#close-room").count(), 0);
   await second.locator("#close-room").waitFor();
-  assert.equal(await second.locator('[data-participant="Ada"]').count(), 1);
+  await exactly(second.locator('[data-participant="Ada"]'), 1);
   await ben.hears([TONES[0]], TONES);
   await second.close();
   await ada.page.getByRole("button", { name: "Use this tab" }).click();
@@ -226,7 +227,7 @@ test("reloading the page comes back by itself", async () => {
   await ben.connected();
   await ben.hears([TONES[0]], TONES);
   await ada.hears([TONES[1]], TONES);
-  assert.equal(await ada.page.locator("[data-participant]").count(), 2);
+  await exactly(ada.page.locator("[data-participant]"), 2);
 });
 
 test("nothing was complained about in the console", () => {

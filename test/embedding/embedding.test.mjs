@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { violations } from "../browser/support/axe.mjs";
 import { openBrowser, Person } from "../browser/support/person.mjs";
 import { ROOT, Server } from "../browser/support/server.mjs";
+import { exactly } from "../browser/support/exactly.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const TONES = [500, 800];
@@ -70,7 +71,7 @@ test("who opens a second page takes the place of the first", async () => {
   await second.getByRole("button", { name: "Join standup" }).click();
   await second.locator('.voice-room[data-status="connected"]').waitFor();
   await ben.page.locator('[data-problem="replaced"]').waitFor();
-  assert.equal(await second.locator("[data-participant]").count(), 2);
+  await exactly(second.locator("[data-participant]"), 2);
   await second.close();
   await ben.page.getByRole("button", { name: "Use this tab" }).click();
   await widget(ben).waitFor();
@@ -106,7 +107,7 @@ test("nobody gets in whom the app doesn't know, nor a page of another site", asy
   await stranger.page.goto(`${server.url}/`);
   await stranger.page.getByRole("button", { name: "Join standup" }).click();
   await stranger.page.getByRole("alert").getByText("You can't enter this room from here.").waitFor();
-  assert.equal(await ada.page.locator("[data-participant]").count(), 2);
+  await exactly(ada.page.locator("[data-participant]"), 2);
   await stranger.go();
 
   // With Ada's cookie, but without the token that only the app's own pages have.
@@ -146,8 +147,7 @@ test("without what it remembered, nobody is put into another room of that name",
   for (const person of [ada, ben]) await person.page.locator('[data-problem="room_ended"]').waitFor({ timeout: 40_000 });
   await ada.page.getByRole("button", { name: "Open a new room" }).click();
   await widget(ada).waitFor();
-  await ada.page.locator("[data-participant]").first().waitFor();
-  assert.equal(await ada.page.locator("[data-participant]").count(), 1);
+  await exactly(ada.page.locator("[data-participant]"), 1);
 });
 
 test("the guide says what this app does", () => {
