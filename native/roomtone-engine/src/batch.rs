@@ -85,11 +85,12 @@ pub(crate) fn wait_for_room(socket: &UdpSocket, patience: Duration) -> bool {
         events: libc::POLLOUT,
         revents: 0,
     };
-    let ms = libc::c_int::try_from(patience.as_millis()).unwrap_or(libc::c_int::MAX);
+    let ms = libc::c_int::try_from(patience.as_micros().div_ceil(1_000)).unwrap_or(libc::c_int::MAX);
     // SAFETY: one descriptor is asked for, in a structure that outlives the call.
     #[allow(unsafe_code)]
     let ready = unsafe { libc::poll(&raw mut asked, 1, ms) };
-    ready > 0
+    // A signal ends the wait early: the caller tries again, and minds its own patience.
+    ready > 0 || (ready < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted)
 }
 
 /// The bytes of `count` datagrams of `outbox`, from the one at `first` on.

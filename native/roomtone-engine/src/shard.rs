@@ -134,7 +134,7 @@ impl Shard {
     fn handle_trunk(&mut self, now: Instant, trunk: TrunkId, datagram: &mut [u8]) {
         match self.context.trunks.get(&trunk).copied() {
             Some(room) => {
-                self.in_room(now, room, |room, context| {
+                self.try_in_room(now, room, |room, context| {
                     room.handle_trunk(now, context, trunk, datagram)
                 });
             }
@@ -493,7 +493,7 @@ impl Shard {
         call: impl FnOnce(&mut Room, &mut ShardContext) -> R,
     ) -> Option<R> {
         self.try_in_room(now, id, |room, context| {
-            room.hurry();
+            room.hurry(now, context)?;
             Ok(call(room, context))
         })
     }

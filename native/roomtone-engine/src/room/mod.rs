@@ -293,7 +293,17 @@ impl Room {
     }
 
     /// A datagram that came by a trunk: its talkers are heard as if their packets came from them.
-    pub(crate) fn handle_trunk(&mut self, now: Instant, context: &mut ShardContext, id: TrunkId, datagram: &mut [u8]) {
+    ///
+    /// # Errors
+    /// As [`Room::handle_timeout`].
+    pub(crate) fn handle_trunk(
+        &mut self,
+        now: Instant,
+        context: &mut ShardContext,
+        id: TrunkId,
+        datagram: &mut [u8],
+    ) -> Result<(), AudioError> {
+        self.make_waiting_ticks(now, context)?;
         let Room {
             base,
             kind,
@@ -311,6 +321,7 @@ impl Room {
             kind.hear(base, now, context, at, &packet);
             base.packet_ends(context);
         });
+        Ok(())
     }
 
     /// Sound for a source to play after what it has already.
@@ -418,7 +429,7 @@ impl Room {
                 context.route(peer.home, (room, id), Route::Ufrag(ufrag.to_owned()));
             }
         }
-        self.after(now, context, id);
+        self.after(now, context, id, now);
     }
 
     fn refuse(&self, context: &mut ShardContext, peer: PeerId, refusal: Refusal) {
@@ -464,6 +475,8 @@ impl Room {
             Kind::Mixing(mixing) => mixing.swap_removed(&mut self.base, now, at, id),
             Kind::Forwarding(forwarding) => forwarding.swap_removed(&mut self.base, now, at, id),
         }
+        // A voice ends, which isn't to wait.
+        self.base.grid.hurry();
         // Their own node tells of them.
         if !self.trunks.forget(id) {
             let peer = id;
@@ -547,9 +560,21 @@ impl Room {
         }
     }
 
-    /// Something changes: the next tick doesn't wait for a packet.
-    pub(crate) fn hurry(&mut self) {
+    /// Something changes: the next tick doesn't wait for a packet. Ticks that have waited for one are made before.
+    ///
+    /// # Errors
+    /// As [`Room::handle_timeout`].
+    pub(crate) fn hurry(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
+        self.make_waiting_ticks(now, context)?;
         self.base.grid.hurry();
+        Ok(())
+    }
+
+    fn make_waiting_ticks(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
+        if self.base.grid.has_waited(now) {
+            self.tick(now, context)?;
+        }
+        Ok(())
     }
 
     /// A packet for a participant. Ticks that have waited for one come before it.
@@ -564,9 +589,7 @@ impl Room {
         from: SocketAddr,
         packet: Packet<'_>,
     ) -> Result<(), AudioError> {
-        if self.base.grid.has_waited(now) {
-            self.tick(now, context)?;
-        }
+        self.make_waiting_ticks(now, context)?;
         let Some(at) = self.base.position(id) else {
             return Ok(());
         };
@@ -600,12 +623,13 @@ impl Room {
             self.kind.hear(&mut self.base, now, context, at, &packet);
             self.base.packet_ends(context);
         }
-        self.after(now, context, id);
+        self.after(now, context, id, now);
         Ok(())
     }
 
-    // After every call into a participant's endpoint: its events and datagrams, and when it wants to be called again.
-    fn after(&mut self, now: Instant, context: &mut ShardContext, id: PeerId) {
+    // After every call into a participant's endpoint: its events and datagrams, and when it wants to be called again, at `earliest`. Packets don't
+    // push a deadline back that has passed: many of them would keep it from ever coming.
+    fn after(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, earliest: Instant) {
         let Some(at) = self.base.position(id) else { return };
         let room = self.base.id;
         let peer = &mut self.base.peers[at];
@@ -616,11 +640,7 @@ impl Room {
         }
         match (drained.closed, due) {
             (Some(reason), _) => self.remove(now, context, id, EndReason::Transport(reason)),
-            // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
-            (None, Some(due)) => {
-                let due = context.unhurried(now, due);
-                self.timers.schedule(id, due.max(now + Duration::from_millis(1)));
-            }
+            (None, Some(due)) => self.timers.schedule(id, context.unhurried(now, due).max(earliest)),
             (None, None) => {}
         }
     }
@@ -630,10 +650,14 @@ impl Room {
     /// # Errors
     /// The codec refused what a tick made. That is a bug, and would repeat at every tick.
     pub(crate) fn handle_timeout(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
+        if self.timers.next().is_some_and(|due| due <= now) {
+            self.make_waiting_ticks(now, context)?;
+        }
         while let Some(id) = self.timers.pop_due(now) {
             if let Some(peer) = self.base.peer_mut(id) {
                 peer.endpoint.handle_timeout(now);
-                self.after(now, context, id);
+                // A deadline that has passed already waits a moment, so that an endpoint can't spin the loop.
+                self.after(now, context, id, now + Duration::from_millis(1));
             }
         }
         self.trunks.flush_due(now, context);
@@ -655,7 +679,10 @@ impl Room {
             let (work_left, may_wait) = match &mut self.kind {
                 Kind::Mixing(mixing) => {
                     mixing.tick(&mut self.base, tick, now, context)?;
-                    (mixing.has_work(), mixing.may_wait(&self.base, tick.at))
+                    (
+                        mixing.has_work(),
+                        context.mix.pass_through && mixing.may_wait(&self.base, tick.at),
+                    )
                 }
                 Kind::Forwarding(forwarding) => {
                     forwarding.tick(&mut self.base, tick.at, context);

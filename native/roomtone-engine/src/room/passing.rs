@@ -114,7 +114,7 @@ impl Mixing {
         self.who_speaks(now, &mut scratch.speaking);
         for index in (0..self.peers.len()).filter(|index| *index != talker) {
             if !self.gets(base, now, &arrival, index, &scratch.speaking) {
-                if self.awaits_mix(base, &arrival, index) {
+                if base.grid.waits() && self.awaits_mix(base, &arrival, index) {
                     base.grid.hurry();
                 }
                 continue;

@@ -328,7 +328,7 @@ impl SharedMixes {
         }
     }
 
-    /// Whether no mix is sent anything of.
+    /// Whether nothing is sent of any mix.
     pub(super) fn resting(&self) -> bool {
         self.mixes.iter().flatten().all(|mix| mix.encoder.resting())
     }

@@ -1,4 +1,4 @@
-//! When a room ticks: every 20 ms on a grid of its own, while it has something to do. Ticks that nobody would hear anything of may wait for the
+//! When a room ticks: every 20 ms on a grid of its own, while it has something to do. Ticks of which nobody would hear anything may wait for the
 //! next packet, so that the thread doesn't wake up for them alone.
 
 use std::time::{Duration, Instant};
@@ -70,6 +70,11 @@ impl TickGrid {
     /// Whether the next tick may wait for a packet, until [`TickGrid::hurry`].
     pub(super) fn wait_for_packets(&mut self, waits: bool) {
         self.waits = waits;
+    }
+
+    /// Whether the next tick waits for a packet.
+    pub(super) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// The next tick doesn't wait for a packet.

@@ -18,6 +18,9 @@ use crate::rtp::{self, Header};
 use crate::sdp::{Direction, Offer};
 use crate::srtp::{Refusal, Srtp};
 
+/// So many packets that a peer asks for again are looked at in one datagram.
+const MAX_ASKED: usize = 8 * 17;
+
 /// The most bytes of Opus in a packet that is sent: with its headers a longer one wouldn't pass
 /// every path. A mix is never longer; a talker's packet of 60 ms at a high rate can be.
 pub const MAX_PAYLOAD: usize = 1200;
@@ -282,7 +285,10 @@ impl Media {
                 }
             }
             rtcp::Incoming::AboutUs(stats) => news.about_us = Some(stats.worse_of(news.about_us)),
-            rtcp::Incoming::Nack(ssrc, sequence) => asked.push((ssrc, sequence)),
+            rtcp::Incoming::Nack(ssrc, sequence) if asked.len() < MAX_ASKED && ours(ssrc) => {
+                asked.push((ssrc, sequence))
+            }
+            rtcp::Incoming::Nack(..) => {}
             rtcp::Incoming::Goodbye(sources) => {
                 news.goodbye = true;
                 incoming.goodbye(&sources);
