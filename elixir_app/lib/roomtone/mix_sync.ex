@@ -266,12 +266,17 @@ defmodule Roomtone.MixSync do
   defp send_all(mixer, commands) do
     all = Enum.flat_map(commands, &Legs.spread(mixer.legs, mixer.place, &1))
 
-    Enum.reduce_while(all, :ok, fn {place, command}, :ok ->
-      case Media.set_mix(place, command) do
-        :ok -> {:cont, :ok}
-        {:error, _} = error -> {:halt, error}
-      end
-    end)
+    # A media node that takes nothing now doesn't hold up the others.
+    {result, _busy} =
+      Enum.reduce(all, {:ok, []}, fn {place, command}, {result, busy} ->
+        with false <- place in busy, {:error, _} = error <- Media.set_mix(place, command) do
+          {error, [place | busy]}
+        else
+          _taken_or_skipped -> {result, busy}
+        end
+      end)
+
+    result
   end
 
   defp measure(_mixer, 0, _started), do: :ok

@@ -376,7 +376,7 @@ defmodule Roomtone.RoomServer do
   def handle_call({:transfer, identity, to}, _from, state) do
     answer =
       case state.room.people do
-        %{^identity => %{pending: false, owner: owner, bot: false}} when is_pid(owner) ->
+        %{^identity => %{pending: false, connected: true, owner: owner, bot: false}} when is_pid(owner) ->
           Subscribers.tell(state.room.name, {:transfer, identity, to})
 
         %{^identity => %{pending: false}} ->
@@ -752,13 +752,14 @@ defmodule Roomtone.RoomServer do
 
   defp handle_report({:answered, peer}, identity, state) do
     # The same peer with other ICE credentials keeps its slots.
-    state = if is_map_key(state.peers, peer), do: state, else: without_peers(state, identity)
+    state = if is_map_key(state.peers, peer), do: state, else: without_peers(changing_over(state, identity), identity)
     settle(%{state | peers: Map.put(state.peers, peer, identity)})
   end
 
   # With the first connection somebody is a participant to the others.
   defp handle_report({:connected, true}, identity, state) do
-    state = %{state | move: Move.arrived(state.move, identity)}
+    legs = Legs.changed_over(state.legs, identity)
+    state = %{state | legs: legs, move: Move.arrived(state.move, identity)}
 
     case state.room.people do
       %{^identity => %{pending: true} = person} ->
@@ -886,6 +887,11 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  defp changing_over(state, identity) do
+    former = for {peer, ^identity} <- state.peers, do: peer
+    %{state | legs: Legs.changing_over(state.legs, identity, former)}
+  end
+
   defp without_peers(state, identity) do
     peers = for {peer, name} <- state.peers, name != identity, into: %{}, do: {peer, name}
     %{state | peers: peers, slots: Map.delete(state.slots, identity)}
@@ -940,7 +946,7 @@ defmodule Roomtone.RoomServer do
   defp ask_anew(state, identity, stamp) do
     Participant.media_lost(state.pids[identity], stamp)
     Subscribers.tell(state.room.name, {:media_restart, identity})
-    change(state, Room.set_connected(state.room, identity, false))
+    change(without_peers(state, identity), Room.set_connected(state.room, identity, false))
   end
 
   # A further media node is gone, or what the room had there. The people there go to others.

@@ -226,8 +226,10 @@ defmodule Roomtone.Tap do
   def handle_info({:DOWN, _ref, :process, pid, _reason}, %{owner: pid} = state), do: {:stop, :normal, state}
   def handle_info({:DOWN, ref, :process, _pid, :normal}, %{monitor: ref} = state), do: {:stop, :normal, state}
 
-  def handle_info({:DOWN, ref, :process, _pid, reason}, %{monitor: ref} = state),
-    do: {:stop, {:shutdown, reason}, state}
+  def handle_info({:DOWN, ref, :process, _pid, reason}, %{monitor: ref} = state) do
+    send(state.owner, {:roomtone_tap, self(), {:ended, {:failed, :crashed}}})
+    {:stop, {:shutdown, reason}, state}
+  end
 
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 

@@ -25,13 +25,16 @@ defmodule Roomtone.Room.Legs do
 
   @derive {Inspect, except: [:outbox, :keys]}
   @enforce_keys [:home]
-  defstruct [:home, :leaving, :retry, :renewal, further: [], seats: %{}, at: %{}, trunks: [], outbox: %{}, keys: []]
+  defstruct [:home, :leaving, :retry, :renewal] ++
+              [further: [], seats: %{}, at: %{}, former: %{}, trunks: [], outbox: %{}, keys: []]
 
   @typedoc """
     * `home` – the first leg, and `further` the others, oldest first
     * `leaving` – the former home, or a further leg, while the room leaves its media node
     * `seats` – the numbers of the further legs that people are on; all others are at home
     * `at` – the leg of each peer
+    * `former` – on the media node that the room leaves, the peers of people who have another
+      connection that has no sound yet
     * `outbox` – commands that wait for a shard, newest first; `retry` is the timer for trying again
     * `keys` – the new keys of sending ends, until the receiving ends have theirs; `renewal` is the
       timer for the next step
@@ -42,6 +45,7 @@ defmodule Roomtone.Room.Legs do
           leaving: Media.place() | nil,
           seats: %{String.t() => Media.id()},
           at: %{Media.id() => Media.place()},
+          former: %{String.t() => [Media.id()]},
           trunks: [trunk],
           outbox: %{Media.shard() => [Roomtone.Native.command(), ...]},
           retry: reference | nil,
@@ -176,13 +180,36 @@ defmodule Roomtone.Room.Legs do
     end
   end
 
+  @doc """
+  A person has another connection, and `peers` were theirs until now. On the media node that the room
+  leaves they go on, until `changed_over/2`.
+  """
+  @spec changing_over(t, String.t(), [Media.id()]) :: t
+  def changing_over(legs, identity, peers) do
+    case for peer <- peers, legs.leaving != nil, Map.get(legs.at, peer) == legs.leaving, do: peer do
+      [] -> legs
+      former -> %{legs | former: Map.update(legs.former, identity, former, &(former ++ &1))}
+    end
+  end
+
+  @doc "A person's new connection has sound: on the other media nodes they are heard by that alone."
+  @spec changed_over(t, String.t()) :: t
+  def changed_over(legs, identity) do
+    case Map.pop(legs.former, identity) do
+      {nil, _former} ->
+        legs
+
+      {peers, former} ->
+        legs = for peer <- peers, place = legs.at[peer], reduce: legs, do: (legs -> part(legs, peer, place))
+        keep(%{legs | former: former, at: Map.drop(legs.at, peers)})
+    end
+  end
+
   # A peer that has just ended is nowhere.
   defp peer_place(peer, legs), do: Table.peer_place(peer) || legs.home
 
   defp bring(legs, peer, place) do
-    for {there, trunk} <- other_ends(legs, place), reduce: legs do
-      legs -> order(legs, there.shard, {:join_remote, %{room: there.room, peer: peer, trunk: trunk, speak: true}})
-    end
+    for {there, trunk} <- other_ends(legs, place), reduce: legs, do: (legs -> join(legs, peer, there, trunk))
   end
 
   defp part(legs, peer, place) do
@@ -221,7 +248,15 @@ defmodule Roomtone.Room.Legs do
     Media.close_room(room)
     seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
     at = Map.reject(legs.at, fn {_peer, at} -> at == place end)
-    keep(%{legs | further: legs.further -- [place], seats: seats, at: at, outbox: Map.delete(legs.outbox, place.shard)})
+    keep(%{legs | further: legs.further -- [place], seats: seats, at: at, outbox: without_room(legs.outbox, place)})
+  end
+
+  # The room may have another leg on the same shard.
+  defp without_room(outbox, %{shard: shard, room: room}) do
+    case Enum.reject(Map.get(outbox, shard, []), fn {_kind, fields} -> fields.room == room end) do
+      [] -> Map.delete(outbox, shard)
+      commands -> Map.put(outbox, shard, commands)
+    end
   end
 
   @doc "The home was opened anew, at this place."
@@ -235,7 +270,7 @@ defmodule Roomtone.Room.Legs do
     keep(Enum.reduce(legs.further, legs, &wire(&2, place, &1)))
   end
 
-  @doc "The room leaves a media node; the people there are heard by the others until `let_go/1`."
+  @doc "The room leaves a media node; the people there are heard by the others until `changed_over/2`."
   @spec leaving(t, Media.place()) :: t
   def leaving(legs, place), do: %{legs | leaving: place}
 
@@ -275,6 +310,10 @@ defmodule Roomtone.Room.Legs do
 
   defp open_command(room, trunk, to, remote, send, receive),
     do: {:open_trunk, %{room: room, trunk: trunk, to: to, remote: remote, send: send, receive: receive}}
+
+  # The media node that the room leaves gets no one more: people are still there by their former
+  # connection, and would hear themselves.
+  defp join(%{leaving: place} = legs, _peer, place, _trunk), do: legs
 
   defp join(legs, peer, place, trunk),
     do: order(legs, place.shard, {:join_remote, %{room: place.room, peer: peer, trunk: trunk, speak: true}})
@@ -403,7 +442,7 @@ defmodule Roomtone.Room.Legs do
   # For the next process of the room.
   defp keep(%{further: []} = legs) do
     Table.take_legs(legs.home.room)
-    %{legs | at: %{}, trunks: []}
+    %{legs | at: %{}, former: %{}, trunks: []}
   end
 
   defp keep(legs) do
