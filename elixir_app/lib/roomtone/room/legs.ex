@@ -185,7 +185,7 @@ defmodule Roomtone.Room.Legs do
   leaves they go on, until `changed_over/2`.
   """
   @spec changing_over(t, String.t(), [Media.id()]) :: t
-  def changing_over(legs, identity, peers) do
+  def changing_over(%__MODULE__{} = legs, identity, peers) do
     case for peer <- peers, legs.leaving != nil, Map.get(legs.at, peer) == legs.leaving, do: peer do
       [] -> legs
       former -> %{legs | former: Map.update(legs.former, identity, former, &(former ++ &1))}
@@ -194,7 +194,7 @@ defmodule Roomtone.Room.Legs do
 
   @doc "A person's new connection has sound: on the other media nodes they are heard by that alone."
   @spec changed_over(t, String.t()) :: t
-  def changed_over(legs, identity) do
+  def changed_over(%__MODULE__{} = legs, identity) do
     case Map.pop(legs.former, identity) do
       {nil, _former} ->
         legs
