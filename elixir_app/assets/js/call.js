@@ -19,6 +19,14 @@ import { SignallingError, VoiceRoom } from "./voice_room.js";
  * @property {string} tokenUrl  gives a fresh token to this browser
  * @property {string} socket    path of the voice socket
  * @property {string} path      of the page that shows it
+ *
+ * @typedef {object} Former  a call that goes on until the one in the next room is connected
+ * @property {VoiceRoom} room
+ * @property {Place} place
+ * @property {Map<string, Problem>} problems
+ * @property {boolean} listenOnly
+ * @property {boolean} withoutMicrophone
+ * @property {ReturnType<typeof setTimeout>} timer  ends the wait for the next room
  */
 
 /** Events of a {@link VoiceRoom} that are those of the call, too. */
@@ -30,10 +38,15 @@ const WITHOUT_MICROPHONE = /^(microphone_(?!unchanged)|insecure_page|listening_o
 const KEPT = "roomtone:call";
 /** A page that comes later than this after another isn't its continuation. */
 const LOADING_MS = 60_000;
+/** A page that comes later than this after a moderator's word isn't where that led, and asks before it joins. */
+const SENT_MS = 30_000;
+/** The room to which a moderator sends somebody has this long to connect them. */
+const CONNECT_MS = 30_000;
 
 /**
- * Events: those of {@link VoiceRoom}, `place` (the call began, moved or ended) and `problems` (they are in
- * {@link Call.problems}).
+ * Events: those of {@link VoiceRoom}, `place` (the call began, moved or ended), `problems` (they are in
+ * {@link Call.problems}) and `back` (the room to which the call was sent doesn't have it: it is about to go on at the place in the
+ * detail, where it was).
  */
 export class Call extends EventTarget {
   /** @type {VoiceRoom | null} */ #room = null;
@@ -44,8 +57,8 @@ export class Call extends EventTarget {
   /** Whether it was asked for and isn't there, or wasn't asked for. */
   #withoutMicrophone = false;
   /** @type {Map<string, Problem>} */ #problems = new Map();
-  /** The page of a room to which a moderator has sent this person. @type {string | null} */ #sentTo = null;
-  /** The room that they were in until they are connected there. @type {VoiceRoom | null} */ #former = null;
+  /** The page of a room to which a moderator has sent this person, and when. @type {{path: string, at: number} | null} */ #sentTo = null;
+  /** The call that they had until they are connected there. @type {Former | null} */ #former = null;
 
   /** The room of the call, also for a while after it ended by itself; null when there is none. */
   get room() {
@@ -97,42 +110,41 @@ export class Call extends EventTarget {
    * @param {string} path  of its page
    */
   sendTo(path) {
-    this.#sentTo = absolute(path);
+    this.#sentTo = { path: absolute(path), at: Date.now() };
   }
 
   /**
    * @param {{path: string}} place
-   * @returns {boolean} whether the call was sent there
+   * @returns {boolean} whether the call was sent there just now
    */
   isSentTo({ path }) {
-    return this.active && this.#sentTo === absolute(path);
+    return this.active && this.#sentTo?.path === absolute(path) && Date.now() - this.#sentTo.at < SENT_MS;
   }
 
   /**
    * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves. Where it was sent there, it ends where it
-   * was only when it is connected, and is as muted as before.
+   * was only when it is connected, and is as muted as before; a room that doesn't have it leaves it where it was.
    *
    * @param {Place} place
    * @param {{audio?: HTMLAudioElement, listenOnly?: boolean, muted?: boolean}} [options]  `listenOnly`: without asking for the
    *   microphone; `muted`: with the microphone shut, where the call is a new one
    */
   enter(place, { audio, listenOnly = false, muted = false } = {}) {
+    const sent = this.isSentTo(place);
+    this.#sentTo = null;
     if (this.active && this.isAt(place)) return;
-    const former = this.isSentTo(place) ? this.#room : null;
+    const former = sent ? this.#room : null;
     const kept = takeKept();
     const before = isSame(kept, place) ? kept : null;
     if (former) {
-      listenOnly = this.#listenOnly;
-      muted = former.muted;
-      this.#listening?.abort();
-      this.#problems.clear();
-      this.#leaveFormer();
-      this.#former = former;
-      former.playApart();
+      // Somebody who isn't heard here may not have shut the microphone, nor been asked for it: the other room must not open it.
+      const held = former.own.held !== null;
+      listenOnly = this.#listenOnly || (held && former.microphone === null);
+      muted = former.muted || held;
+      this.#stepOut(former);
     } else {
       this.leave();
     }
-    this.#sentTo = null;
     const room = new VoiceRoom({
       room: place.room,
       token: place.token,
@@ -159,9 +171,62 @@ export class Call extends EventTarget {
     this.#emit("place", place);
   }
 
-  #leaveFormer() {
-    this.#former?.leave();
+  /** The present call becomes the former one. @param {VoiceRoom} room */
+  #stepOut(room) {
+    this.#listening?.abort();
+    this.#leaveFormer();
+    this.#former = {
+      room,
+      place: /** @type {Place} */ (this.#place),
+      // The others may be over when it is the present one again.
+      problems: new Map([...this.#problems].filter(([code]) => WITHOUT_MICROPHONE.test(code))),
+      listenOnly: this.#listenOnly,
+      withoutMicrophone: this.#withoutMicrophone,
+      timer: setTimeout(() => this.#goBack() && this.#tell(problem("transfer_failed")), CONNECT_MS),
+    };
+    this.#problems = new Map();
+    room.playApart();
+  }
+
+  /** The former call becomes the present one again. @returns {boolean} whether there was one to go back to */
+  #goBack() {
+    const former = this.#former;
+    if (!former || former.room.status === "ended") {
+      this.#leaveFormer();
+      return false;
+    }
+    this.#emit("back", former.place);
+    clearTimeout(former.timer);
+    this.#listening?.abort();
+    this.#room?.leave();
     this.#former = null;
+    this.#room = former.room;
+    this.#place = former.place;
+    this.#problems = former.problems;
+    this.#listenOnly = former.listenOnly;
+    this.#withoutMicrophone = former.withoutMicrophone;
+    this.#listen(former.room);
+    this.#keep();
+    this.#emit("place", former.place);
+    this.#emit("status", former.room.status);
+    this.#emit("own", former.room.own);
+    this.#emit("microphone", former.room.microphone);
+    this.#emit("participants", former.room.participants);
+    this.#emit("problems", null);
+    return true;
+  }
+
+  #leaveFormer() {
+    clearTimeout(this.#former?.timer);
+    this.#former?.room.leave();
+    this.#former = null;
+  }
+
+  /** The former call is at least as muted and as deafened as the one on the page; it never opens by itself. @param {VoiceRoom} room */
+  #shutFormer({ own: { muted, deafened } }) {
+    const former = this.#former?.room;
+    if (muted && !former?.muted) former?.setMuted(true);
+    if (deafened) former?.setDeafened(true);
   }
 
   /** Ends the call, because somebody wants that. */
@@ -210,6 +275,18 @@ export class Call extends EventTarget {
   #listen(room) {
     this.#listening = new AbortController();
     const { signal } = this.#listening;
+    // Heard before all else: a call that goes back is never shown as ended.
+    on(
+      room,
+      "status",
+      (status) => {
+        if (status === "connected") this.#leaveFormer();
+        // The reason comes right after the end. The call goes on, so nothing has to be done about it.
+        if (status === "ended" && this.#goBack()) on(room, "problem", (found) => this.#tell({ ...found, action: "dismiss" }));
+      },
+      signal,
+    );
+    on(room, "own", () => this.#shutFormer(room), signal);
     for (const name of FORWARDED) on(room, name, (detail) => this.#emit(name, detail), signal);
     watchQuality(room, signal, (weak) => {
       this.solved("weak_");
@@ -229,7 +306,6 @@ export class Call extends EventTarget {
       signal,
     );
     on(room, "status", (status) => status === "ended" && takeKept(), signal);
-    on(room, "status", (status) => (status === "connected" || status === "ended") && this.#leaveFormer(), signal);
     on(room, "problem", (found) => this.#tell(found), signal);
     on(room, "solved", (code) => this.solved(code), signal);
   }

@@ -141,6 +141,11 @@ const WORDS = {
     text: "Nobody hears you until you unmute.",
     action: "unmute",
   },
+  transfer_failed: {
+    title: "The room that you were sent to can't be reached.",
+    text: "You're still in the one where you were.",
+    action: "dismiss",
+  },
   server_not_ready: {
     title: "Can't reach the server.",
     text: "Retrying…",

@@ -58,6 +58,8 @@ export const Room = {
       call.sendTo(String(path));
       this.js().navigate(String(path));
     });
+    // This room doesn't have the person: their page is that of the former one again, where they still are.
+    on(call, "back", ({ path }) => call.isAt(place) && this.js().navigate(path), signal);
     enter(place, signal, isAudience(page));
     draw();
   },

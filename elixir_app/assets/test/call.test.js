@@ -74,6 +74,96 @@ test("sent elsewhere by a moderator, it ends where it was only when it is connec
   assert.equal(former.status, "left");
 });
 
+const KITCHEN = { ...PLACE, room: "kitchen", path: "/rooms/kitchen?name=Ada" };
+
+/** Ada is connected, and a moderator sends her to the kitchen. */
+async function sentToKitchen({ before = () => {}, reply } = {}) {
+  call.enter(PLACE);
+  await settle();
+  connections.at(-1).becomes("connected");
+  before(call.room);
+  const { room: former } = call;
+  if (reply) FakeWebSocket.reply = reply;
+  call.sendTo(KITCHEN.path);
+  call.enter(KITCHEN);
+  await settle();
+  return former;
+}
+
+for (const silenced of [{ silenced: true }, { role: "listener" }]) {
+  test(`sent elsewhere while nobody hears them (${Object.keys(silenced)}), their microphone doesn't open there by itself`, async () => {
+    const { reply } = FakeWebSocket;
+    const ada = { id: "Ada", name: "Ada", muted: false, ...silenced };
+    FakeWebSocket.reply = (event) =>
+      event === "phx_join" ? ["ok", { you: "Ada", participants: [ada], resumed: false, config: {} }] : reply(event);
+    const former = await sentToKitchen({ reply });
+    assert.equal(former.status, "connected");
+    assert.equal(call.room.muted, true);
+    assert.equal(sockets.at(-1).of("offer")[0].muted, true);
+    // Nobody was asked for one before.
+    assert.equal(call.room.microphone, null);
+  });
+}
+
+test("muted and deafened on the way to another room, they are so in the former one, too", async () => {
+  const former = await sentToKitchen();
+  assert.equal(former.muted, false);
+  call.room.setMuted(true);
+  assert.equal(former.muted, true);
+  call.room.setMuted(false);
+  assert.equal(former.muted, true);
+  call.room.setDeafened(true);
+  assert.equal(former.own.deafened, true);
+});
+
+test("refused by the room to which they were sent, they are where they were, and are told why", async () => {
+  const { reply } = FakeWebSocket;
+  const statuses = [];
+  const backs = [];
+  call.addEventListener("status", ({ detail }) => statuses.push(detail));
+  call.addEventListener("back", ({ detail }) => backs.push([detail.room, call.isAt(KITCHEN)]));
+  const former = await sentToKitchen({
+    before: () => (statuses.length = 0),
+    reply: (event) => (event === "phx_join" ? ["error", { reason: "room_full", message: "The kitchen is full." }] : reply(event)),
+  });
+  assert.equal(call.room, former);
+  assert.equal(call.place, PLACE);
+  assert.equal(call.status, "connected");
+  assert.deepEqual(statuses, ["connecting", "connected"]);
+  assert.deepEqual(backs, [["standup", true]]);
+  assert.deepEqual(call.problems.map(({ title, action }) => [title, action]), [["The kitchen is full.", "dismiss"]]);
+  assert.equal(JSON.parse(sessionStorage.getItem("roomtone:call")).room, "standup");
+  // From now on it ends as any other.
+  sockets[0].push("closed", { reason: "removed", message: "" });
+  assert.equal(call.status, "ended");
+});
+
+test("not connected in time there, they are where they were", async (context) => {
+  context.mock.timers.enable({ apis: ["setTimeout"] });
+  const former = await sentToKitchen();
+  const { room } = call;
+  context.mock.timers.tick(30_000);
+  assert.equal(call.room, former);
+  assert.equal(room.status, "left");
+  assert.deepEqual(call.problems.map(({ code }) => code), ["transfer_failed"]);
+});
+
+test("where a moderator sent them is forgotten when they enter their own room, and after a while", async () => {
+  call.enter(PLACE);
+  await settle();
+  call.sendTo(KITCHEN.path);
+  call.enter(PLACE);
+  assert.equal(call.isSentTo(KITCHEN), false);
+  call.sendTo(KITCHEN.path);
+  const now = Date.now;
+  Date.now = () => now() + 31_000;
+  try {
+    assert.equal(call.isSentTo(KITCHEN), false);
+  } finally {
+    Date.now = now;
+  }
+});
+
 test("leaving ends it, and the next page knows of none", async () => {
   call.enter(PLACE);
   await settle();

@@ -1,6 +1,7 @@
 /**
- * Events: those of {@link VoiceRoom}, `place` (the call began, moved or ended) and `problems` (they are in
- * {@link Call.problems}).
+ * Events: those of {@link VoiceRoom}, `place` (the call began, moved or ended), `problems` (they are in
+ * {@link Call.problems}) and `back` (the room to which the call was sent doesn't have it: it is about to go on at the place in the
+ * detail, where it was).
  */
 export class Call extends EventTarget {
     /** The room of the call, also for a while after it ended by itself; null when there is none. */
@@ -37,14 +38,14 @@ export class Call extends EventTarget {
     sendTo(path: string): void;
     /**
      * @param {{path: string}} place
-     * @returns {boolean} whether the call was sent there
+     * @returns {boolean} whether the call was sent there just now
      */
     isSentTo({ path }: {
         path: string;
     }): boolean;
     /**
      * Enters a room. If the call is there already, it just goes on; if it is elsewhere, it moves. Where it was sent there, it ends where it
-     * was only when it is connected, and is as muted as before.
+     * was only when it is connected, and is as muted as before; a room that doesn't have it leaves it where it was.
      *
      * @param {Place} place
      * @param {{audio?: HTMLAudioElement, listenOnly?: boolean, muted?: boolean}} [options]  `listenOnly`: without asking for the
@@ -104,5 +105,19 @@ export type Place = {
      * of the page that shows it
      */
     path: string;
+};
+/**
+ * a call that goes on until the one in the next room is connected
+ */
+export type Former = {
+    room: VoiceRoom;
+    place: Place;
+    problems: Map<string, Problem>;
+    listenOnly: boolean;
+    withoutMicrophone: boolean;
+    /**
+     * ends the wait for the next room
+     */
+    timer: ReturnType<typeof setTimeout>;
 };
 import { VoiceRoom } from "./voice_room.js";
