@@ -123,6 +123,8 @@ for (const node of ["web2", "web1"]) {
     await exactly(ben.participant("Ada"), 1);
     assert.equal(await ben.page.locator('[data-problem="restored"]').count(), 0, "Ben was muted");
     cluster.run("start", node);
-    await sleep(1_000);
+    // It is in the cluster when it knows the room of the other; the memory of the room follows at once.
+    for (const end = Date.now() + 30_000; !(await cluster.health(node))?.rooms && Date.now() < end; ) await sleep(100);
+    await sleep(2_000);
   });
 }
