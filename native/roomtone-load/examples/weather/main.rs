@@ -281,6 +281,39 @@ fn ways(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path) -
     Ok(rows)
 }
 
+/// PESQ and ESTOI of all readings. `None` where the delay jumps within a phrase: neither measure can align that.
+fn score(
+    said: &[Arc<[f32]>],
+    heard: &[Heard],
+    weather: Weather,
+    python: &Path,
+    folder: &Path,
+) -> Result<Option<Score>, String> {
+    if weather.holds_back() {
+        return Ok(None);
+    }
+    let mut recordings = Vec::new();
+    for (said, heard) in said.iter().zip(heard) {
+        recordings.extend(heard.readings.iter().map(|reading| Recording {
+            said: vec![said.clone()],
+            sent: vec![said.clone()],
+            heard: reading.clone(),
+        }));
+    }
+    let quality = judge(python, folder, &recordings).map_err(|error| error.to_string())?;
+    Ok(quality.alone.map(|voices| voices.heard))
+}
+
+/// All delays, the shortest first.
+fn delays(heard: &[Heard]) -> Vec<f64> {
+    let mut delays: Vec<f64> = heard
+        .iter()
+        .flat_map(|heard| heard.delays.iter().map(|delay| delay.1))
+        .collect();
+    delays.sort_by(f64::total_cmp);
+    delays
+}
+
 fn row(
     link: &'static str,
     direction: &'static str,
@@ -290,26 +323,8 @@ fn row(
     heard: &[Heard],
     (python, folder): (&Path, &Path),
 ) -> Result<Row, String> {
-    let mut recordings = Vec::new();
-    for (said, heard) in said.iter().zip(heard) {
-        recordings.extend(heard.readings.iter().map(|reading| Recording {
-            said: vec![said.clone()],
-            sent: vec![said.clone()],
-            heard: reading.clone(),
-        }));
-    }
-    // Where the delay jumps within a phrase, neither measure can align it.
-    let score: Option<Score> = if weather.holds_back() {
-        None
-    } else {
-        let quality = judge(python, folder, &recordings).map_err(|error| error.to_string())?;
-        quality.alone.map(|voices| voices.heard)
-    };
-    let mut delays: Vec<f64> = heard
-        .iter()
-        .flat_map(|heard| heard.delays.iter().map(|delay| delay.1))
-        .collect();
-    delays.sort_by(f64::total_cmp);
+    let score = score(said, heard, weather, python, folder)?;
+    let delays = delays(heard);
     let mean = |of: fn(&Heard) -> f64| heard.iter().map(of).sum::<f64>() / heard.len() as f64;
     Ok(Row {
         link,

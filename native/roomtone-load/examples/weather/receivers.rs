@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use plotters::prelude::*;
 use roomtone_audio::{FRAME_SAMPLES, FrameKind, Playout, PlayoutConfig, RtpMeta};
-use roomtone_load::bench::{Recording, Score, judge};
 use roomtone_testkit::link::{Datagram, Link};
 use roomtone_testkit::peer::Level;
 use serde::Serialize;
@@ -276,26 +275,8 @@ fn figures(
     python: &Path,
     folder: &Path,
 ) -> Result<Figures, String> {
-    let mut recordings = Vec::new();
-    for (said, heard) in said.iter().zip(heard) {
-        recordings.extend(heard.readings.iter().map(|reading| Recording {
-            said: vec![said.clone()],
-            sent: vec![said.clone()],
-            heard: reading.clone(),
-        }));
-    }
-    // Where the delay jumps within a phrase, neither measure can align it.
-    let score: Option<Score> = if weather.holds_back() {
-        None
-    } else {
-        let quality = judge(python, folder, &recordings).map_err(|error| error.to_string())?;
-        quality.alone.map(|voices| voices.heard)
-    };
-    let mut delays: Vec<f64> = heard
-        .iter()
-        .flat_map(|heard| heard.delays.iter().map(|delay| delay.1))
-        .collect();
-    delays.sort_by(f64::total_cmp);
+    let score = crate::score(said, heard, weather, python, folder)?;
+    let delays = crate::delays(heard);
     let known = !delays.is_empty();
     let mean = |of: fn(&Heard) -> f64| known.then(|| 100.0 * heard.iter().map(of).sum::<f64>() / heard.len() as f64);
     Ok(Figures {
