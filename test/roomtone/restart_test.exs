@@ -131,6 +131,21 @@ defmodule Roomtone.RestartTest do
     assert {:ok, %{participant: %{role: :listener, silenced: true}}} = enter(room, "cleo", rejoin: id, pass: pass)
   end
 
+  test "a virtual machine that has loaded nothing yet reads all that was kept", %{room: room, data: data} do
+    %{id: id} = stage(room)
+    :ok = LastRoom.put("a token", id, System.system_time(:second) + 600)
+    RevocationList.spend("an invitation", System.system_time(:second) + 600)
+    send(RoomServer.whereis(room), :remember)
+    Roomtone.room(room)
+    :ok = Store.sync()
+
+    # Outside a release modules are loaded when they are called, and their atoms are unknown until then.
+    read = "R = 'Elixir.Roomtone.Store.Log':read(<<\"#{data}\">>), io:format(\"~p\", [element(1, R)]), halt()."
+    paths = for app <- [:elixir, :logger, :roomtone], do: Application.app_dir(app, "ebin")
+    args = ["-noshell", "-mode", "interactive", "-pa"] ++ paths ++ ["-eval", read]
+    assert {"ok", 0} = System.cmd("erl", args, stderr_to_stdout: true)
+  end
+
   for what <- ["gone", "damaged", "of another version"] do
     test "with a store #{what}, people of the earlier room aren't put into a new one", %{
       room: room,

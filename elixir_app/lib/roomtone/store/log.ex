@@ -12,16 +12,6 @@ defmodule Roomtone.Store.Log do
   @file_name "rooms.log"
   @log __MODULE__
 
-  # The atoms of values are ours, and known once these modules are loaded; other content of a file
-  # makes no new atoms.
-  @known [
-    Roomtone.Room.Memory,
-    Roomtone.Room,
-    Roomtone.MixPolicy,
-    Roomtone.Rooms.Remembered,
-    Roomtone.Auth.RevocationList
-  ]
-
   @enforce_keys [:bytes, :first_bytes]
   defstruct [:bytes, :first_bytes]
 
@@ -104,7 +94,7 @@ defmodule Roomtone.Store.Log do
   @spec read(Path.t()) :: {:ok, born :: integer, %{term => term}} | :none | {:error, String.t()}
   def read(dir) do
     path = Path.join(dir, @file_name)
-    Enum.each(@known, &Code.ensure_loaded/1)
+    load_atoms()
 
     cond do
       not File.exists?(path) -> :none
@@ -112,6 +102,13 @@ defmodule Roomtone.Store.Log do
       match?({:ok, %{size: 0}}, File.stat(path)) -> {:error, "is damaged"}
       true -> read_log(path)
     end
+  end
+
+  # The atoms of keys and values are all in the code of this application. Outside a release a module is loaded when it is first
+  # called, so until then the VM may not know an atom; other content of a file makes no new ones.
+  defp load_atoms do
+    _loaded_or_not = Application.load(:roomtone)
+    :code.ensure_modules_loaded(Application.spec(:roomtone, :modules) || [])
   end
 
   defp read_log(path) do
