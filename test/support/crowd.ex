@@ -42,6 +42,8 @@ defmodule Roomtone.Crowd do
     url = "http://127.0.0.1:#{port}/whip/#{URI.encode(room)}"
     sizes = ~w(--peers #{@people} --talkers #{talkers} --probes 0 --ears #{@people} --seconds #{seconds})
     args = ["run", "--json", "--url", url] ++ sizes ++ more
+    # A shard that had no processor for a while lets nobody in until it has caught up.
+    eventually(fn -> Map.get(call.(Roomtone.Media, :shard_stats, [0]), :shed_level, 0) == 0 end, 3_000)
     clock = Task.async(fn -> oversleep(0) end)
     running = Task.async(fn -> System.cmd(program(), args, env: [{"ROOMTONE_TOKEN", token}]) end)
 
