@@ -335,6 +335,8 @@ test("a page that is loaded anew goes on, muted as it was, wherever it was", asy
   await ada.hears([TONES[1]], TONES);
   await cleo.page.locator("#call-back").click();
   await cleo.connected();
+  // With the chat that she had.
+  await cleo.page.locator("#chat-log [data-message]").getByText("Mind the gap, mates <3").waitFor();
   await cleo.microphone.click();
   await ada.hears([TONES[1], TONES[2]], TONES);
 });

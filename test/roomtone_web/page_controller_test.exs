@@ -48,6 +48,46 @@ defmodule RoomtoneWeb.PageControllerTest do
     assert conn |> get(address) |> html_response(200) |> data("session") == data(page, "session")
   end
 
+  describe "entering by a script that stays on its page" do
+    defp ask(conn, values) do
+      conn = get(conn, "/")
+      values = Map.merge(%{"_csrf_token" => conn |> html_response(200) |> form_token(), "name" => "Ada"}, values)
+      conn = conn |> recycle() |> put_req_header("accept", "application/json") |> post("/rooms", values)
+      {conn, json_response(conn, 200)}
+    end
+
+    test "answers with what joining takes, and with the cookie", %{conn: conn} do
+      room = unique_name()
+      {conn, answer} = ask(conn, %{"room" => room})
+      assert %{"path" => path, "place" => %{"token" => token, "session" => session} = place} = answer
+      assert path == "/rooms/#{URI.encode(room)}?name=Ada"
+      assert {:ok, %{identity: "Ada"}} = Roomtone.Token.verify(token, room)
+      assert %{"room" => ^room, "name" => "Ada", "socket" => "/voice", "audience" => false} = place
+      # The page that follows is that of the same person.
+      page = conn |> recycle() |> put_req_header("accept", "text/html") |> get(path) |> html_response(200)
+      assert data(page, "session") == session
+      assert data(page, "token-url") |> String.replace("&amp;", "&") == place["token_url"]
+    end
+
+    test "leads to the room's page where that has something to ask", %{conn: conn} do
+      room = unique_name()
+      {:ok, _} = Roomtone.open_room(room, passcode: "sesame")
+      assert {_conn, %{"path" => "/rooms/" <> _, "place" => nil}} = ask(conn, %{"room" => room})
+    end
+
+    test "tells the audience of a stage that they listen", %{conn: conn} do
+      room = unique_name()
+      {:ok, _} = Roomtone.open_room(room, stage: true)
+      assert {_conn, %{"place" => %{"audience" => true}}} = ask(conn, %{"room" => room})
+    end
+
+    test "tells mistakes by the page, as everybody gets them", %{conn: conn} do
+      for values <- [%{"room" => ""}, %{"room" => "x", "name" => "a/b"}, %{"room" => ["y"]}] do
+        assert {_conn, %{"path" => nil, "place" => nil}} = ask(conn, values)
+      end
+    end
+  end
+
   test "a link to a room will do for its name", %{conn: conn} do
     for {link, room} <- [
           {"https://www.example.com/rooms/Stand-up%20%26%20tea?name=Ben", "Stand-up%20%26%20tea"},

@@ -10,12 +10,13 @@ import { showInBrowser } from "./browser_state.js";
 import { Captions } from "./captions_hook.js";
 import { Chat } from "./chat_hook.js";
 import { Invite } from "./invite_hook.js";
+import { listenToForm } from "./enter_form.js";
 import { FloorMap } from "./floor_map.js";
 import { Journey } from "./journey_hook.js";
 import { hintWhenMuted } from "./muted_talk.js";
 import { basePath, byId, csrfToken, roomPage } from "./dom.js";
 import { showProblems } from "./problems.js";
-import { joinAtOnce, Room } from "./room_hook.js";
+import { joinAtOnce, joinBefore, Room } from "./room_hook.js";
 import { keepSettings } from "./setting_boxes.js";
 import { listenToKeys } from "./shortcuts.js";
 import { keepTyped } from "./kept_input.js";
@@ -45,6 +46,13 @@ showCallBar(call);
 showProblems(call, navigate);
 listenToKeys(call);
 listenForAsking();
+// After that one, which leaves the mark that the person asked to join.
+listenToForm({
+  free: () => !call.active && document.querySelector("[data-phx-main]") !== null,
+  socket: liveSocket.getSocket(),
+  join: joinBefore,
+  navigate,
+});
 keepSettings();
 announceCall(call);
 hintWhenMuted(call);

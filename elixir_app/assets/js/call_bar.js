@@ -26,7 +26,8 @@ export function showCallBar(call) {
  */
 function drawBar(bar, call) {
   const { place, room, status } = call;
-  const here = place !== null && roomPage()?.dataset.room === place.room;
+  // On the way there, too: the page of the room comes in a moment.
+  const here = place !== null && (roomPage()?.dataset.room === place.room || document.body.hasAttribute("data-entering"));
   bar.hidden = place === null || here;
   document.body.toggleAttribute("data-call", place !== null && !here);
   if (!place || !room) return;

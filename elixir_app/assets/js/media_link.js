@@ -60,6 +60,15 @@ export class MediaLink extends EventTarget {
     return typeof RTCPeerConnection === "function";
   }
 
+  /** Has the browser start what connections are made by: its first offer takes much longer than the next. */
+  static warm() {
+    if (!MediaLink.supported) return;
+    const pc = new RTCPeerConnection();
+    pc.addTransceiver("audio");
+    const close = () => pc.close();
+    pc.setLocalDescription().then(close, close);
+  }
+
   get connected() {
     return this.#connected;
   }

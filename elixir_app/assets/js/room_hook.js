@@ -25,6 +25,11 @@ export const Room = {
   mounted() {
     const page = this.el;
     const place = placeOf(page);
+    if (document.body.hasAttribute("data-entering")) {
+      document.body.removeAttribute("data-entering");
+      // The form that had it is gone.
+      if (document.activeElement === document.body) focusHeading();
+    }
     this.closing = new AbortController();
     const { signal } = this.closing;
     // A patch by the view would take it back to "new".
@@ -107,8 +112,26 @@ let joining = Promise.resolve();
  * @param {HTMLElement} page
  */
 export function joinAtOnce(page) {
-  const place = placeOf(page);
-  joining = mayJoin(place, isAudience(page)).then((may) => (may ? join(place, "speak") : undefined));
+  joinIfAsked(placeOf(page), isAudience(page));
+}
+
+/**
+ * The same for a page that is still to come: the server's answer to a form has what it takes.
+ *
+ * @param {Place} place
+ * @param {boolean} audience  whether one only listens there at first
+ */
+export function joinBefore(place, audience) {
+  document.body.toggleAttribute("data-entering", true);
+  joinIfAsked(place, audience);
+}
+
+/**
+ * @param {Place} place
+ * @param {boolean} audience
+ */
+function joinIfAsked(place, audience) {
+  joining = mayJoin(place, audience).then((may) => (may ? join(place, "speak") : undefined));
 }
 
 /**

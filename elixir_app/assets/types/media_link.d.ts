@@ -26,6 +26,8 @@ export function askForStereo(sdp: string): string;
  */
 export class MediaLink extends EventTarget {
     static get supported(): boolean;
+    /** Has the browser start what connections are made by: its first offer takes much longer than the next. */
+    static warm(): void;
     /** @param {{exchange: (sdp: string) => Promise<string>}} options */
     constructor({ exchange }: {
         exchange: (sdp: string) => Promise<string>;

@@ -9,6 +9,11 @@ defmodule RoomtoneWeb.Router do
     plug :accepts, ["html"]
   end
 
+  # A form that works without a script, and with one that stays on its page.
+  pipeline :form do
+    plug :accepts, ["html", "json"]
+  end
+
   # Requests that pages make by themselves.
   pipeline :data do
     plug :accepts, ["json"]
@@ -48,12 +53,17 @@ defmodule RoomtoneWeb.Router do
       live "/rooms/:room/journey", JourneyLive
     end
 
-    post "/rooms", PageController, :enter
     get "/sign-in", SessionController, :new
     post "/sign-in", SessionController, :create
     post "/sign-out", SessionController, :delete
     get "/invitations/:token", SessionController, :invitation
     post "/invitations/:token", SessionController, :accept
+  end
+
+  scope "/", RoomtoneWeb do
+    pipe_through [:form, :browser]
+
+    post "/rooms", PageController, :enter
   end
 
   scope "/", RoomtoneWeb do

@@ -6,14 +6,24 @@ defmodule RoomtoneWeb.PageController do
 
   import RoomtoneWeb.Paths
 
-  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, JoinForm}
+  alias RoomtoneWeb.{AddressLimit, Arrival, Auth, ErrorPayload, JoinForm}
 
   def enter(conn, params) do
-    case JoinForm.submit(conn, params) do
-      {:ok, conn, %{room: room, name: name}} ->
+    submitted = JoinForm.submit(conn, params)
+
+    case {submitted, get_format(conn)} do
+      # To a script that stays on its page: what it joins by.
+      {{:ok, conn, %{room: room, name: name}}, "json"} ->
+        json(conn, %{path: room_path(room, name), place: Arrival.place(conn.assigns.visitor, room, name)})
+
+      {{:ok, conn, %{room: room, name: name}}, _html} ->
         conn |> put_status(303) |> redirect(to: room_path(room, name))
 
-      {:error, errors} ->
+      # The script sends the form once more, as a form: the page with the errors is the answer to that.
+      {{:error, _errors}, "json"} ->
+        json(conn, %{path: nil, place: nil})
+
+      {{:error, errors}, _html} ->
         refusals = for {field, reason} <- errors, do: {field, refusal(field, reason, params)}
         {_field, first} = hd(refusals)
         name = with {:name_taken, _name, other} <- errors[:name], do: other, else: (_ -> text(params["name"]))

@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.RoomLive do
   import RoomtoneWeb.RoomLive.Invite, only: [invite: 1]
   import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
-  alias RoomtoneWeb.{Auth, ErrorPayload}
+  alias RoomtoneWeb.{Arrival, Auth, ErrorPayload}
   alias RoomtoneWeb.RoomLive.{Captions, Invite, Passcode, People, Recording}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
@@ -56,35 +56,12 @@ defmodule RoomtoneWeb.RoomLive do
       Auth.watch_page(entry)
     end
 
-    socket = assign(socket, entry: entry, outside: nil, page_title: entry.room, audience: audience?(entry))
+    socket = assign(socket, entry: entry, outside: nil, page_title: entry.room, audience: Arrival.audience?(entry))
 
-    case Roomtone.room(entry.room) do
-      {:ok, room} -> arrived(socket, entry, room)
-      {:error, _not_open_yet} -> socket |> inside(entry, @nobody_yet) |> assign(:allowed, :unknown)
-    end
-  end
-
-  defp arrived(socket, entry, room) do
-    other =
-      if socket.assigns.visitor.user,
-        do: nil,
-        else: Roomtone.Auth.other_name(socket.assigns.visitor, entry.name, entry.room)
-
-    cond do
-      # Told before the room's page opens, on which somebody else would be "you".
-      other -> outside(socket, {:name_taken, entry.name}, entry.room, other)
-      full?(room) and not mine?(entry) -> full(socket, entry)
-      true -> inside(socket, entry, room)
-    end
-  end
-
-  # Whether they would only listen at first: then the page asks for no microphone.
-  defp audience?(%{room: room, identity: identity, session: session, token: jwt}) do
-    with {:ok, token} <- Roomtone.Auth.verify(jwt, room),
-         {:ok, outlook} <- Roomtone.outlook(room, identity, Roomtone.Auth.join_options(token) ++ [session: session]) do
-      outlook.role == :listener or outlook.silenced
-    else
-      _not_open -> false
+    case Arrival.look(socket.assigns.visitor, entry) do
+      {:inside, nil} -> socket |> inside(entry, @nobody_yet) |> assign(:allowed, :unknown)
+      {:inside, room} -> inside(socket, entry, room)
+      {:outside, reason, name} -> outside(socket, reason, entry.room, name)
     end
   end
 
@@ -96,7 +73,7 @@ defmodule RoomtoneWeb.RoomLive do
       kind: room.kind,
       people: People.new(entry.identity, room.participants),
       drawing: false,
-      mine: mine?(entry),
+      mine: Arrival.mine?(entry),
       away: false,
       allowed: true,
       volumes: volumes,
@@ -111,20 +88,14 @@ defmodule RoomtoneWeb.RoomLive do
     |> Invite.attach(entry.room)
     |> Passcode.attach()
     |> Recording.attach(room.recording)
-    |> Captions.attach(entry, mine?(entry))
+    |> Captions.attach(entry, Arrival.mine?(entry))
     |> draw()
   end
-
-  defp full(socket, entry), do: outside(socket, :full, entry.room, entry.name)
 
   defp outside(socket, reason, room, name) do
     name = if is_binary(name), do: String.slice(name, 0, 100), else: socket.assigns.visitor.display || ""
     assign(socket, outside: %{reason: reason, room: room, name: name, place: false, moderator: false}, page_title: room)
   end
-
-  defp full?(%{participants: participants} = room), do: length(participants) >= room[:max_participants]
-
-  defp mine?(entry), do: match?({:ok, _me}, Roomtone.member(entry.room, entry.identity, entry.session))
 
   defp volumes(entry) do
     with {:error, _not_open_yet} <- Roomtone.volumes(entry.room, entry.identity), do: {:ok, %{}}
@@ -132,7 +103,7 @@ defmodule RoomtoneWeb.RoomLive do
 
   # Messages are for those who were there, not for a page under their name.
   defp messages(entry) do
-    with true <- mine?(entry), {:ok, messages} <- Roomtone.chat(entry.room, entry.identity) do
+    with true <- Arrival.mine?(entry), {:ok, messages} <- Roomtone.chat(entry.room, entry.identity) do
       messages
     else
       _not_in_it -> []
@@ -156,7 +127,7 @@ defmodule RoomtoneWeb.RoomLive do
       when elem(event, 0) in [:left, :joined, :closed] do
     place? =
       case Roomtone.room(outside.room) do
-        {:ok, room} -> not full?(room)
+        {:ok, room} -> not Arrival.full?(room)
         {:error, _closed} -> true
       end
 
@@ -213,7 +184,7 @@ defmodule RoomtoneWeb.RoomLive do
     do: assign(socket, :outside, %{outside | moderator: moderator?})
 
   defp who_am_i(%{assigns: %{entry: %{identity: me} = entry}} = socket, {:joined, %{identity: me}}),
-    do: assign(socket, mine: mine?(entry), kind: kind(entry), messages: messages(entry))
+    do: assign(socket, mine: Arrival.mine?(entry), kind: kind(entry), messages: messages(entry))
 
   defp who_am_i(%{assigns: %{entry: %{identity: me}}} = socket, {:left, me, _reason}), do: assign(socket, :mine, false)
   defp who_am_i(socket, _event), do: socket

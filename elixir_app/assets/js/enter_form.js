@@ -1,0 +1,109 @@
+// @ts-check
+/**
+ * The form that leads into a room, sent without leaving the page. The answer sets the cookie, as for any form, and has all that joining
+ * takes: the call begins at once, and the room's view comes meanwhile over a socket of the new session.
+ *
+ * The form is sent as a form, too, where that isn't enough: with something wrong in it, so that the server's page tells it; with a passcode
+ * to try, which counts as one try; and in a call, which another page ends.
+ */
+import { MediaLink } from "./media_link.js";
+
+/**
+ * @typedef {object} Answer
+ * @property {string | null} path  of the room's page; null where something is wrong
+ * @property {null | (Omit<import("./call.js").Place, "path" | "tokenUrl"> & {token_url: string, audience: boolean})} place  what joining takes;
+ *   null where the room's page has to ask or tell something first
+ */
+
+/** A view that isn't there by then doesn't come over this socket: its page is loaded instead, and the call goes on there. */
+const VIEW_MS = 5000;
+
+/**
+ * @param {object} page
+ * @param {() => boolean} page.free  whether a view is there to be followed by another, and no call
+ * @param {any} page.socket  of the views
+ * @param {(place: import("./call.js").Place, audience: boolean) => void} page.join
+ * @param {(path: string) => void} page.navigate
+ */
+export function listenToForm({ free, socket, join, navigate }) {
+  let sending = false;
+  let asForm = false;
+  addEventListener(
+    "submit",
+    async (event) => {
+      const { target: form, submitter } = event;
+      if (!(form instanceof HTMLFormElement) || form.id !== "enter" || event.defaultPrevented || asForm) return;
+      const fields = new FormData(form, submitter);
+      if (!sending && (!free() || hasPasscodeToTry(fields))) return;
+      event.preventDefault();
+      // The library would send it.
+      event.stopPropagation();
+      if (sending) return;
+      sending = true;
+      MediaLink.warm();
+      const answer = await send(form, fields);
+      sending = false;
+      if (!answer?.path) {
+        asForm = true;
+        form.requestSubmit(submitter);
+        asForm = false;
+        return;
+      }
+      const { path, place } = answer;
+      if (place) join({ ...place, tokenUrl: place.token_url, path }, place.audience);
+      reopen(socket, { opened: () => navigate(path), late: () => location.assign(path) });
+    },
+    true,
+  );
+}
+
+/** @param {FormData} fields */
+function hasPasscodeToTry(fields) {
+  return fields.get("create") !== "true" && (fields.get("passcode") ?? "") !== "";
+}
+
+/**
+ * @param {HTMLFormElement} form
+ * @param {FormData} fields
+ * @returns {Promise<Answer | null>} null where the server can't be asked so
+ */
+async function send(form, fields) {
+  try {
+    // Without files, there are only strings.
+    const body = new URLSearchParams(/** @type {any} */ (fields));
+    const response = await fetch(form.action, { method: "POST", headers: { accept: "application/json" }, body });
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * Opens the views' socket anew: it is of the session that the browser had when it was opened.
+ *
+ * @param {any} socket
+ * @param {{opened: () => void, late: () => void}} then
+ */
+function reopen(socket, { opened, late }) {
+  /** @type {string[]} */
+  const refs = [];
+  const timer = setTimeout(() => {
+    socket.off(refs);
+    late();
+  }, VIEW_MS);
+  const anew = () => {
+    socket.off(refs.splice(0));
+    refs.push(
+      socket.onOpen(() => {
+        socket.off(refs);
+        clearTimeout(timer);
+        opened();
+      }),
+    );
+    socket.conn?.abandon?.();
+    socket.disconnect(() => socket.connect());
+  };
+  // Browsers complain about a socket that is closed before it is open.
+  if (socket.connectionState() === "connecting") refs.push(socket.onOpen(anew));
+  else anew();
+}
