@@ -558,6 +558,17 @@ defmodule Roomtone do
     do: name |> ask_about(identity, &{:leave, &1, reason}) |> kept_if(name, reason == :removed)
 
   @doc """
+  Takes a person out of a room if `owner` is still the process that speaks for them, whether it is alive
+  or not. A goodbye may be slower than the next connection of the same person, which stays.
+
+      iex> {:ok, _} = Roomtone.open_room("larder")
+      iex> Roomtone.hang_up("larder", "nobody", self())
+      {:error, :not_found}
+  """
+  @spec hang_up(String.t(), String.t(), pid) :: :ok | {:error, :not_found | room_error}
+  def hang_up(name, identity, owner) when is_pid(owner), do: ask_about(name, identity, &{:hang_up, &1, owner})
+
+  @doc """
   Sends a person to another room, as into a breakout room and back. Their page connects to it while
   their call in this room goes on, and leaves this one when the other is there; their mute and
   microphone stay as they are. Both rooms see a person leave and join, as usual.

@@ -181,6 +181,36 @@ test("a closed page has left", async () => {
   await ada.participant("Cleo Zoë").waitFor({ state: "detached", timeout: LEFT_MS });
 });
 
+/** Loses what a page that goes gives its sockets, as a browser may. */
+const LOSE_GOODBYE = `{
+  let going = false;
+  addEventListener("pagehide", () => (going = true));
+  const { send } = WebSocket.prototype;
+  WebSocket.prototype.send = function (data) {
+    if (!going) send.call(this, data);
+  };
+}`;
+
+test("a closed page has left even if its socket lost the goodbye, in its first call and in the next", async () => {
+  for (const calls of [1, 2]) {
+    const eve = await Person.arrive(`Eve ${calls}`, 1400, { browser, init: LOSE_GOODBYE });
+    try {
+      await eve.join(server.url, "standup");
+      if (calls === 2) {
+        await eve.leave();
+        await ada.participant(eve.name).waitFor({ state: "detached", timeout: LEFT_MS });
+        await eve.page.getByRole("button", { name: "Join" }).click();
+        await eve.connected();
+      }
+      await ada.participant(eve.name).waitFor();
+      await eve.page.goto("about:blank");
+      await ada.participant(eve.name).waitFor({ state: "detached", timeout: LEFT_MS });
+    } finally {
+      await eve.go();
+    }
+  }
+});
+
 test("a name in use can't be taken by another browser", async () => {
   const thief = await Person.arrive("Ada", 1400, { browser });
   try {

@@ -22,7 +22,8 @@ defmodule RoomtoneWeb.BasePathTest do
 
   # All that a page loads, sends or leads to.
   defp addresses(html) do
-    for [_, _name, address] <- Regex.scan(~r/\s(href|src|action|data-socket|data-token-url)="([^"]*)"/, html),
+    for [_, _name, address] <-
+          Regex.scan(~r/\s(href|src|action|data-socket|data-token-url|data-goodbye-url)="([^"]*)"/, html),
         do: address
   end
 

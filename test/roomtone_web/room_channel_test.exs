@@ -201,6 +201,57 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert_reply ref, :ok
       assert eventually(fn -> present(room) == [] end)
     end
+
+    defp enter_with_goodbye(room, name) do
+      {:ok, reply, socket} =
+        room
+        |> token(name)
+        |> socket!()
+        |> subscribe_and_join("room:" <> room, %{"session" => "session of #{name}", "goodbye" => true})
+
+      Process.unlink(socket.channel_pid)
+      {reply, socket}
+    end
+
+    defp say(goodbye), do: post(build_conn(), "/goodbye", %{"goodbye" => goodbye})
+
+    test "a goodbye by HTTP leaves, even when the socket has dropped meanwhile", %{room: room} do
+      {%{goodbye: goodbye}, socket} = enter_with_goodbye(room, "Ada")
+      offer(socket)
+      kill(socket.channel_pid)
+      assert present(room) == ["Ada"]
+      assert response(say(goodbye), 204) == ""
+      assert present(room) == []
+      # It is no error to say it twice.
+      assert response(say(goodbye), 204) == ""
+    end
+
+    test "a goodbye by HTTP ends no later connection of the same person", %{room: room} do
+      {%{goodbye: former}, first} = enter_with_goodbye(room, "Ada")
+      offer(first)
+      {%{resumed: true, goodbye: goodbye}, _second} = enter_with_goodbye(room, "Ada")
+      assert response(say(former), 204) == ""
+      assert present(room) == ["Ada"]
+      assert response(say(goodbye), 204) == ""
+      assert present(room) == []
+    end
+
+    test "only a goodbye of ours is taken", %{room: room} do
+      {reply, socket} = enter(room, "Ada")
+      refute is_map_key(reply, :goodbye)
+      offer(socket)
+
+      for words <- [
+            "nonsense",
+            nil,
+            %{"a" => "map"},
+            Phoenix.Token.sign(RoomtoneWeb.Endpoint, "another", {room, "Ada", self()}, [])
+          ] do
+        assert %{"reason" => "bad_request"} = json_response(say(words), 400)
+      end
+
+      assert present(room) == ["Ada"]
+    end
   end
 
   describe "in the room" do

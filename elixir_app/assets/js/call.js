@@ -18,6 +18,7 @@ import { SignallingError, VoiceRoom } from "./voice_room.js";
  * @property {string} session
  * @property {string} tokenUrl  gives a fresh token to this browser
  * @property {string} socket    path of the voice socket
+ * @property {string} goodbyeUrl  takes the goodbye of a page that goes
  * @property {string} path      of the page that shows it
  *
  * @typedef {object} Former  a call that goes on until the one in the next room is connected
@@ -151,6 +152,7 @@ export class Call extends EventTarget {
       session: place.session,
       roomId: before?.roomId,
       socket: place.socket,
+      goodbye: true,
       processing: processingWanted(),
       microphone: chosenMicrophone(),
       speaker: chosenSpeaker(),
@@ -265,9 +267,12 @@ export class Call extends EventTarget {
 
   /** The page is about to go. To the others that is somebody who left: only a lost connection keeps its place. */
   unload() {
+    const former = this.#former;
+    if (former) sayGoodbye(former.room, former.place);
     this.#leaveFormer();
-    if (!this.#room || !this.active) return;
+    if (!this.#room || !this.#place || !this.active) return;
     this.#keep({ left: Date.now() });
+    sayGoodbye(this.#room, this.#place);
     this.#room.leave();
   }
 
@@ -348,6 +353,20 @@ export class Call extends EventTarget {
 function absolute(path) {
   const { pathname, search } = new URL(path, "http://here");
   return pathname + search;
+}
+
+/**
+ * Tells the server that a call ends with its page. The socket tells it, too, but what it was given last may be lost with the page, where
+ * such a request is sent all the same.
+ *
+ * @param {VoiceRoom} room
+ * @param {Place} place
+ */
+function sayGoodbye({ goodbye }, { goodbyeUrl }) {
+  if (!goodbye) return;
+  const body = JSON.stringify({ goodbye });
+  // Nobody is left to hear of an error.
+  fetch(goodbyeUrl, { method: "POST", keepalive: true, headers: { "content-type": "application/json" }, body }).catch(() => {});
 }
 
 /**

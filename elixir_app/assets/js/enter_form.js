@@ -11,7 +11,7 @@ import { MediaLink } from "./media_link.js";
 /**
  * @typedef {object} Answer
  * @property {string | null} path  of the room's page; null where something is wrong
- * @property {null | (Omit<import("./call.js").Place, "path" | "tokenUrl"> & {token_url: string, audience: boolean})} place  what joining takes;
+ * @property {null | (Omit<import("./call.js").Place, "path" | "tokenUrl" | "goodbyeUrl"> & {token_url: string, goodbye_url: string, audience: boolean})} place  what joining takes;
  *   null where the room's page has to ask or tell something first
  */
 
@@ -50,7 +50,7 @@ export function listenToForm({ free, socket, join, navigate }) {
         return;
       }
       const { path, place } = answer;
-      if (place) join({ ...place, tokenUrl: place.token_url, path }, place.audience);
+      if (place) join({ ...place, tokenUrl: place.token_url, goodbyeUrl: place.goodbye_url, path }, place.audience);
       reopen(socket, { opened: () => navigate(path), late: () => location.assign(path) });
     },
     true,

@@ -98,8 +98,8 @@ export const Room = {
  * @returns {Place}
  */
 function placeOf(page) {
-  const { room = "", name = "", token = "", session = "", tokenUrl = "", socket = "/voice" } = page.dataset;
-  return { room, name, token, session, tokenUrl, socket, path: location.pathname + location.search };
+  const { room = "", name = "", token = "", session = "", tokenUrl = "", socket = "/voice", goodbyeUrl = "" } = page.dataset;
+  return { room, name, token, session, tokenUrl, socket, goodbyeUrl, path: location.pathname + location.search };
 }
 
 /** A page that came with a room may have joined it already. @type {Promise<void>} */

@@ -45,6 +45,7 @@ export { SignallingError };
  * @property {string} [microphone]   id of the microphone to take, if it is there
  * @property {string} [speaker]      id of the speaker to play on, if it is there
  * @property {Record<string, unknown>} [params]  more for the socket, where its server wants more than a token
+ * @property {boolean} [goodbye]  whether the page says goodbye by HTTP when it goes, see {@link VoiceRoom.goodbye}
  * @property {() => Promise<string>} [renewToken]
  * @property {HTMLAudioElement} [audio]  what plays the room; one of our own if not given
  */
@@ -84,6 +85,7 @@ export class VoiceRoom extends EventTarget {
   #own = new OwnState();
   /** The room that I was in last, as the server calls it: I come back to it, and to no other of its name. */
   #roomId;
+  /** The words for it, of the connection that I have now. */ #goodbye = "";
   /** Why nobody hears me; kept while the server doesn't say. @type {Own["held"]} */ #held = null;
   /** Whether nobody is to be asked for a microphone before they want that. */
   #listenOnly = false;
@@ -159,6 +161,11 @@ export class VoiceRoom extends EventTarget {
     return this.#roomId;
   }
 
+  /** The words by which a page says goodbye by HTTP, if it asked for them; empty before the server has had it in. */
+  get goodbye() {
+    return this.#goodbye;
+  }
+
   /** My microphone's track; null without one. */
   get microphone() {
     return this.#microphone.track;
@@ -213,7 +220,11 @@ export class VoiceRoom extends EventTarget {
       token: this.#options.token ?? "",
       socketParams: this.#options.params,
       // Asked anew for each join: the first offer may have brought one.
-      params: () => ({ session: this.#session, ...(this.#roomId ? { room_id: this.#roomId } : {}) }),
+      params: () => ({
+        session: this.#session,
+        ...(this.#roomId ? { room_id: this.#roomId } : {}),
+        ...(this.#options.goodbye ? { goodbye: true } : {}),
+      }),
       renew: this.#options.renewToken ?? null,
     });
     this.#link = link;
@@ -500,6 +511,7 @@ export class VoiceRoom extends EventTarget {
   /** @param {any} reply */
   #signallingJoined(reply) {
     this.#me = reply.you;
+    this.#goodbye = typeof reply.goodbye === "string" ? reply.goodbye : "";
     this.#announce(this.#people.reset(reply.participants));
     this.#waitingIsOver();
     this.#emit("solved", "draining");

@@ -12,6 +12,7 @@ const PLACE = {
   session: "s",
   tokenUrl: "/rooms/standup/token?name=Ada",
   socket: "/voice",
+  goodbyeUrl: "/goodbye",
   path: "/rooms/standup?name=Ada",
 };
 let call, calls, fetched;
@@ -191,6 +192,26 @@ test("a page that was loaded anew goes on, with a fresh token, and as muted as i
   assert.equal(next.place.token, "fresh");
   assert.equal(next.room.muted, true);
   assert.equal(sockets.at(-1).of("offer")[0].muted, true);
+});
+
+test("a page that goes says goodbye by HTTP for the call that it has then, not for the one before", async () => {
+  const said = [];
+  globalThis.fetch = async (url, { method, keepalive, body }) => {
+    said.push([url, method, keepalive, JSON.parse(body).goodbye]);
+    return { ok: true };
+  };
+  const join = async (goodbye) => {
+    FakeWebSocket.reply = (event) => ["ok", event === "phx_join" ? { you: "Ada", participants: [], config: {}, goodbye } : { sdp: "v=0", muted: false }];
+    call.enter(PLACE);
+    await settle();
+    assert.equal(sockets.at(-1).of("phx_join")[0].goodbye, true);
+  };
+  await join("the first");
+  call.leave();
+  await join("the second");
+  call.unload();
+  call.unload();
+  assert.deepEqual(said, [["/goodbye", "POST", true, "the second"]]);
 });
 
 test("a copy of the tab, and a page that comes much later, don't take the call over", async () => {

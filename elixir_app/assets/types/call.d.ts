@@ -102,6 +102,10 @@ export type Place = {
      */
     socket: string;
     /**
+     * takes the goodbye of a page that goes
+     */
+    goodbyeUrl: string;
+    /**
      * of the page that shows it
      */
     path: string;

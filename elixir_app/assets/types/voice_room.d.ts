@@ -33,6 +33,7 @@ export { SignallingError };
  * @property {string} [microphone]   id of the microphone to take, if it is there
  * @property {string} [speaker]      id of the speaker to play on, if it is there
  * @property {Record<string, unknown>} [params]  more for the socket, where its server wants more than a token
+ * @property {boolean} [goodbye]  whether the page says goodbye by HTTP when it goes, see {@link VoiceRoom.goodbye}
  * @property {() => Promise<string>} [renewToken]
  * @property {HTMLAudioElement} [audio]  what plays the room; one of our own if not given
  */
@@ -78,6 +79,8 @@ export class VoiceRoom extends EventTarget {
     }>;
     /** The server's name for the room that I'm in, or was in last; empty before. */
     get roomId(): string;
+    /** The words by which a page says goodbye by HTTP, if it asked for them; empty before the server has had it in. */
+    get goodbye(): string;
     /** My microphone's track; null without one. */
     get microphone(): MediaStreamTrack | null;
     get participants(): Participant[];
@@ -216,6 +219,10 @@ export type Options = {
      * more for the socket, where its server wants more than a token
      */
     params?: Record<string, unknown> | undefined;
+    /**
+     * whether the page says goodbye by HTTP when it goes, see {@link VoiceRoom.goodbye}
+     */
+    goodbye?: boolean | undefined;
     renewToken?: (() => Promise<string>) | undefined;
     /**
      * what plays the room; one of our own if not given

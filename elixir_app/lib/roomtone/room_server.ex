@@ -373,6 +373,13 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_call({:hang_up, identity, owner}, from, state) do
+    case state.room.people do
+      %{^identity => %{owner: ^owner}} -> handle_call({:leave, identity, :left}, from, state)
+      _another_speaks_for_them -> {:reply, {:error, :not_found}, state}
+    end
+  end
+
   def handle_call({:transfer, identity, to}, _from, state) do
     answer =
       case state.room.people do

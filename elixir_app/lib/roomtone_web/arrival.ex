@@ -7,11 +7,11 @@ defmodule RoomtoneWeb.Arrival do
   import RoomtoneWeb.Paths
 
   alias Roomtone.Auth.Visitor
-  alias RoomtoneWeb.Auth
+  alias RoomtoneWeb.{Auth, Goodbye}
 
   @typedoc """
-  The values a browser joins by: `room`, `name`, `token`, `session`, where to get a fresh token (`token_url`) and a socket (`socket`), and
-  whether they would only listen at first (`audience`).
+  The values a browser joins by: `room`, `name`, `token`, `session`, where to get a fresh token (`token_url`) and a socket (`socket`), where
+  to say goodbye (`goodbye_url`), and whether they would only listen at first (`audience`).
   """
   @type place :: %{
           room: String.t(),
@@ -20,6 +20,7 @@ defmodule RoomtoneWeb.Arrival do
           session: String.t(),
           token_url: String.t(),
           socket: String.t(),
+          goodbye_url: String.t(),
           audience: boolean
         }
 
@@ -58,6 +59,7 @@ defmodule RoomtoneWeb.Arrival do
         session: entry.session,
         token_url: token_path(entry.room, entry.name),
         socket: path("/voice"),
+        goodbye_url: Goodbye.address(),
         audience: audience?(entry)
       }
     else

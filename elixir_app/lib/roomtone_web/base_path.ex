@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.BasePath do
   """
 
   # The first parts of our routes, sockets and files.
-  @ours ~w(about agents assets favicon.ico healthz invitations live metrics operate robots.txt rooms sign-in sign-out voice whep whip)
+  @ours ~w(about agents assets favicon.ico goodbye healthz invitations live metrics operate robots.txt rooms sign-in sign-out voice whep whip)
 
   @doc false
   defmacro __using__(_opts) do

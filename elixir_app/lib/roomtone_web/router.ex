@@ -86,6 +86,7 @@ defmodule RoomtoneWeb.Router do
   scope "/", RoomtoneWeb do
     get "/healthz", HealthController, :show
     get "/metrics", MetricsController, :show
+    post "/goodbye", PageController, :goodbye
   end
 
   # From programs: a bearer token, no session and no cookies.

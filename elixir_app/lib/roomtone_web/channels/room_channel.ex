@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   | from the client | payload | reply |
   |---|---|---|
-  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored` |
+  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`; `goodbye`, if asked for: the words for it |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
   | `set` | any of `muted`, `deafened`, `hand`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `position` | `x`, `y`: a step on the room's floor plan, at most 20 a second | `x`, `y`: where I am; `back` if the step wasn't taken: `outside`, `too_far` or `wall`, else `null` |
@@ -31,12 +31,13 @@ defmodule RoomtoneWeb.RoomChannel do
   Errors are `reason` (stable), `message` (for people) and `retry` (whether it may work a little later).
 
   A socket that drops leaves its person in the room for a while: whoever joins again with the same session takes over, and if
-  the sound never stopped (`resumed`) needs no new offer. Leaving the channel leaves the room.
+  the sound never stopped (`resumed`) needs no new offer. Leaving the channel leaves the room. The last message on a socket may be lost
+  with its page, so a page that goes sends `goodbye` to `POST /goodbye` too: `RoomtoneWeb.Goodbye`.
   """
   use RoomtoneWeb, :channel
 
   alias Roomtone.{Name, RateLimit, Token, UnknownMessage}
-  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, IceServers}
+  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, Goodbye, IceServers}
 
   require Logger
 
@@ -116,6 +117,12 @@ defmodule RoomtoneWeb.RoomChannel do
           can_listen: :listen in outlook.grants
         }
       }
+
+      # Not every app that has this socket takes goodbyes.
+      reply =
+        if params["goodbye"] == true,
+          do: Map.put(reply, :goodbye, Goodbye.sign(socket, room, token.identity)),
+          else: reply
 
       {:ok, reply, socket}
     else

@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.PageController do
 
   import RoomtoneWeb.Paths
 
-  alias RoomtoneWeb.{AddressLimit, Arrival, Auth, ErrorPayload, JoinForm}
+  alias RoomtoneWeb.{AddressLimit, Arrival, Auth, ErrorPayload, Goodbye, JoinForm}
 
   def enter(conn, params) do
     submitted = JoinForm.submit(conn, params)
@@ -69,6 +69,18 @@ defmodule RoomtoneWeb.PageController do
       {:error, reason} ->
         refusal = ErrorPayload.new(reason)
         conn |> ErrorPayload.retry_after(refusal) |> put_status(refusal.status) |> json(ErrorPayload.payload(refusal))
+    end
+  end
+
+  @doc "A page goes. It needs no cookie: what it says is signed."
+  def goodbye(conn, params) do
+    with {:error, reason} <- Goodbye.say(conn, params["goodbye"]),
+         # Only failures count against the address.
+         :ok <- AddressLimit.take(conn.remote_ip) do
+      ErrorPayload.refuse(conn, reason, "goodbye")
+    else
+      :ok -> send_resp(conn, 204, "")
+      {:error, reason} -> ErrorPayload.refuse(conn, reason, "goodbye")
     end
   end
 

@@ -14,7 +14,7 @@ defmodule RoomtoneWeb.RoomLive do
   import RoomtoneWeb.RoomLive.Invite, only: [invite: 1]
   import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
-  alias RoomtoneWeb.{Arrival, Auth, ErrorPayload}
+  alias RoomtoneWeb.{Arrival, Auth, ErrorPayload, Goodbye}
   alias RoomtoneWeb.RoomLive.{Captions, Invite, Passcode, People, Recording}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
@@ -382,6 +382,7 @@ defmodule RoomtoneWeb.RoomLive do
         data-token={@entry.token}
         data-session={@entry.session}
         data-token-url={token_path(@entry.room, @entry.name)}
+        data-goodbye-url={Goodbye.address()}
         data-socket={path("/voice")}
         data-kind={@kind}
         data-audience={to_string(@audience)}
