@@ -1,7 +1,7 @@
 defmodule RoomtoneWeb.Goodbye do
   @moduledoc """
-  What a page says by HTTP when it goes. A browser still sends such a request when the page is gone (Fetch, `keepalive`), where the last
-  message on a WebSocket may be lost; the room would keep the person's place for a while, as for a lost connection.
+  The goodbye that a page sends by HTTP when it goes. A browser still sends such a request when the page is gone (Fetch, `keepalive`),
+  where the last message on a WebSocket may be lost; the room would keep the person's place for a while, as for a lost connection.
 
   A goodbye is signed. It names the channel that it is of, so it ends no later connection of the same person: a page that was loaded anew
   may have joined before it arrives.
