@@ -20,7 +20,7 @@ const CROWD_S = 20;
 
 // Runs in the newcomer's page before anything else: notes when the room is joined, and when the first sound is heard, by looking at all
 // that comes out of it.
-const EAR = `if (location.pathname.startsWith("/rooms/")) addEventListener("DOMContentLoaded", () => {
+const EAR = `addEventListener("DOMContentLoaded", () => {
   const context = new AudioContext({ sampleRate: 48000 });
   const analyser = new AnalyserNode(context, { fftSize: 256 });
   const samples = new Float32Array(analyser.fftSize);
