@@ -417,7 +417,7 @@ defmodule Roomtone do
       {:error, {:invalid_option, :format}}
   """
   @spec speak_into(String.t(), String.t(), Path.t() | Enumerable.t() | :push, keyword) ::
-          {:ok, pid} | {:error, join_error | Source.file_error() | :no_engine_here}
+          {:ok, pid} | {:error, join_error | Source.file_error()}
   def speak_into(name, identity, sound, opts \\ []) do
     allowed = [
       name: &(is_binary(&1) or &1 == nil),
@@ -427,7 +427,7 @@ defmodule Roomtone do
     ]
 
     case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
-      nil -> start_source(%{room: name, identity: identity, sound: sound, owner: self(), opts: Map.new(opts)})
+      nil -> Source.start(%{room: name, identity: identity, sound: sound, owner: self(), opts: Map.new(opts)})
       {key, _value} -> {:error, {:invalid_option, key}}
     end
   end
@@ -462,8 +462,8 @@ defmodule Roomtone do
       iex> Roomtone.tap("concert", %{"ada" => -1})
       {:error, {:invalid_tap, %{"ada" => -1}}}
   """
-  @spec tap(String.t(), Tap.what(), keyword) :: {:ok, pid} | {:error, :no_engine_here | Tap.error()}
-  def tap(name, what, opts \\ []), do: with(:ok <- engine_here(name), do: Tap.start(name, what, opts, self()))
+  @spec tap(String.t(), Tap.what(), keyword) :: {:ok, pid} | {:error, Tap.error()}
+  def tap(name, what, opts \\ []), do: Tap.start(name, what, opts, self())
 
   @doc "Ends a tap; its process's owner receives `{:roomtone_tap, tap, {:ended, :closed}}`."
   @spec untap(pid) :: :ok | {:error, :not_found}
@@ -501,12 +501,20 @@ defmodule Roomtone do
       iex> Roomtone.record("archive", [])
       {:error, :no_recordings}
   """
-  @spec record(String.t(), Path.t() | keyword) :: {:ok, Path.t()} | {:error, :no_engine_here | Recording.error()}
+  @spec record(String.t(), Path.t() | keyword) :: {:ok, Path.t()} | {:error, Recording.error()}
   def record(name, folder_or_opts)
   def record(name, folder) when is_binary(folder), do: record(name, folder: folder)
 
-  def record(name, opts) when is_list(opts),
-    do: with({:ok, name} <- Name.room(name), :ok <- engine_here(name), do: Recording.start(name, opts))
+  def record(name, opts) when is_list(opts) do
+    with {:ok, name} <- Name.room(name),
+         :here <- Control.at(name, {:record, name, opts}),
+         do: Recording.start(name, opts),
+         else:
+           (
+             {:there, answer} -> answer
+             {:error, _} = error -> error
+           )
+  end
 
   @doc """
   Ends the recording of a room, and returns its folder.
@@ -970,15 +978,6 @@ defmodule Roomtone do
   defdelegate describe_error(reason), to: Roomtone.Errors
 
   # ---- Private functions -----------------------------------------------------------------------------------------------
-
-  # Sound as data is made and read beside the engine that has the room.
-  defp engine_here(name) do
-    if Config.get().role == :web or (Control.shared?() and Control.node_of(name) != node()),
-      do: {:error, :no_engine_here},
-      else: :ok
-  end
-
-  defp start_source(source), do: with(:ok <- engine_here(source.room), do: Source.start(source))
 
   # When this returns, the participant has submitted the change, or keeps it until the shard's queue
   # has room.

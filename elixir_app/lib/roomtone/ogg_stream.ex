@@ -15,36 +15,45 @@ defmodule Roomtone.OggStream do
   """
 
   alias Roomtone.{Native, Tap}
+  alias Roomtone.Media.Library
 
   @batch_ms 200
 
-  @enforce_keys [:tap, :live]
-  defstruct [:tap, :live]
+  @enforce_keys [:tap, :live, :library]
+  defstruct [:tap, :live, :library]
 
   @typedoc "A stream of one process. `tap` is the sender of its batches."
-  @type t :: %__MODULE__{tap: pid, live: Native.live()}
+  @type t :: %__MODULE__{tap: pid, live: Native.live(), library: Library.t()}
 
   @doc "Opens a stream, for the calling process. A room that forwards has none (`:not_mixed`)."
-  @spec open(String.t()) :: {:ok, t} | {:error, Tap.error() | :no_engine_here | Roomtone.room_error()}
+  @spec open(String.t()) :: {:ok, t} | {:error, Tap.error() | :no_media | Roomtone.room_error()}
   def open(room) do
     with {:ok, %{stereo: stereo}} <- Roomtone.room(room),
          opts = [format: :opus, channels: if(stereo, do: 2, else: 1), batch: @batch_ms],
          {:ok, tap} <- Roomtone.tap(room, :mix, opts),
-         {:ok, live} <- Native.live_new(stereo, room),
-         do: {:ok, %__MODULE__{tap: tap, live: live}}
+         {:ok, library} <- Library.any(),
+         {:ok, live} <- Library.run(library, :live_new, [stereo, room]),
+         do: {:ok, %__MODULE__{tap: tap, live: live, library: library}}
   end
 
   @doc "The bytes that follow with a batch: whole pages, with the headers in the first. There may be none."
   @spec pages(t, Tap.batch()) :: binary
-  def pages(%__MODULE__{live: live}, batch) do
-    {:ok, pages} = Native.live_append(live, batch.timestamp, batch.ms * 48, batch.packets)
-    pages
+  def pages(%__MODULE__{live: live, library: library} = stream, batch) do
+    case Library.run(library, :live_append, [live, batch.timestamp, batch.ms * 48, batch.packets]) do
+      {:ok, pages} ->
+        pages
+
+      # The media node that wrote it is gone: the tap ends, and players begin anew.
+      {:error, :media_lost} ->
+        close(stream)
+        ""
+    end
   end
 
   @doc "Ends a stream."
   @spec close(t) :: :ok
-  def close(%__MODULE__{tap: tap}) do
+  def close(%__MODULE__{tap: tap, library: library}) do
     _ended_before = Roomtone.untap(tap)
-    :ok
+    Library.close(library)
   end
 end

@@ -16,13 +16,17 @@ defmodule Roomtone.Recording do
 
   require Logger
 
-  alias Roomtone.{Config, Media, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
+  alias Roomtone.{Config, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
+  alias Roomtone.Cluster.Control
+  alias Roomtone.Media.Library
 
   @look_ms 1_000
   @reattach_ms 50
   @most_reattaching 100
   @events [:joined, :left, :muted, :silenced, :role]
   @longest_mark 500
+  # Once a second.
+  @most_going_on 30
 
   @type error ::
           :already_recording
@@ -34,7 +38,7 @@ defmodule Roomtone.Recording do
           | Roomtone.room_error()
 
   @enforce_keys [:room, :opts]
-  defstruct [:room, :opts, :folder, :native, :handle, :server, taps: [], names: %{}, reattached: 0]
+  defstruct [:room, :opts, :folder, :library, :monitor, :handle, :server, taps: [], names: %{}, reattached: 0]
 
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
@@ -112,7 +116,7 @@ defmodule Roomtone.Recording do
          {:ok, wished} <- wishes(state.opts, kind),
          # Two calls at the same time: the second makes no folder.
          :ok <- RoomServer.call(state.room, {:recording, self()}),
-         {:ok, state, mix, tracks} <- begin(state, wished),
+         {:ok, state, mix, tracks} <- begin(state, wished, attached.place),
          state = watch(state, attached),
          {:ok, state} <- tap(state, :mix, mix),
          {:ok, state} <- tap(state, :each, tracks),
@@ -128,7 +132,7 @@ defmodule Roomtone.Recording do
   end
 
   def handle_call(:stop, _from, state) do
-    status = state.native.record_stop(state.handle)
+    status = stop_writing(state)
     {:stop, {:shutdown, :stopped}, {:ok, state.folder}, told(state, status)}
   end
 
@@ -155,14 +159,17 @@ defmodule Roomtone.Recording do
   def handle_info(:look, state) do
     Process.send_after(self(), :look, @look_ms)
 
-    case state.native.record_status(state.handle) do
+    case Library.run(state.library, :record_status, [state.handle]) do
       %{state: :running} -> {:noreply, state}
+      {:error, :media_lost} -> {:noreply, state}
       status -> {:stop, {:shutdown, reason(status)}, told(state, status)}
     end
   end
 
   # The room closes, which this process sees too, or the engine didn't take the tap back.
   def handle_info({:roomtone_tap, _tap, {:ended, {:failed, reason}}}, state), do: finish(state, reason)
+  # The media node that wrote is gone.
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, %{monitor: ref} = state), do: finish(state, :media_lost)
   def handle_info({:roomtone_tap, _tap, _ended}, state), do: {:noreply, state}
 
   def handle_info(:reattach, state) do
@@ -204,7 +211,7 @@ defmodule Roomtone.Recording do
     if mix or tracks, do: {:ok, %{mix: mix, tracks: tracks, stereo: stereo}}, else: {:error, {:invalid_option, :mix}}
   end
 
-  defp begin(state, wished) do
+  defp begin(state, wished, place) do
     options =
       Map.merge(wished, %{
         folder: state.opts.folder,
@@ -212,11 +219,12 @@ defmodule Roomtone.Recording do
         date: DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_iso8601()
       })
 
-    with {native, _engine} <- Media.engine(),
-         {:ok, {handle, mix, tracks}} <- native.record_start(options) do
-      {:ok, %{state | native: native, handle: handle, folder: options.folder}, mix && {mix, wished.stereo}, tracks}
+    with {:ok, library} <- Library.beside(place.shard),
+         {:ok, {handle, mix, tracks}} <- Library.run(library, :record_start, [options]) do
+      state = %{state | library: library, monitor: Library.monitor(library), handle: handle, folder: options.folder}
+      {:ok, state, mix && {mix, wished.stereo}, tracks}
     else
-      nil ->
+      {:error, why} when is_atom(why) ->
         {:error, :media_busy}
 
       {:error, {code, text}} ->
@@ -230,7 +238,7 @@ defmodule Roomtone.Recording do
   defp tap(state, what, handle), do: tap(state, what, handle, 1)
 
   defp tap(state, what, handle, channels) do
-    with {:ok, tap} <- Tap.start_unread(state.room, what, handle, channels),
+    with {:ok, tap} <- Tap.start_unread(state.room, what, {handle, state.library}, channels),
          do: {:ok, %{state | taps: [tap | state.taps]}}
   end
 
@@ -238,7 +246,7 @@ defmodule Roomtone.Recording do
 
   defp named(state, peers) do
     new = for {peer, identity} <- peers, not is_map_key(state.names, peer), do: {peer, identity}
-    if new != [], do: state.native.record_names(state.handle, new)
+    if new != [], do: Library.run(state.library, :record_names, [state.handle, new])
     %{state | names: peers}
   end
 
@@ -261,15 +269,60 @@ defmodule Roomtone.Recording do
   defp note(_state, _event), do: :ok
 
   defp enter(state, event, fields) do
-    state.native.record_enter(state.handle, event, for({key, value} <- fields, do: {to_string(key), to_string(value)}))
+    fields = for {key, value} <- fields, do: {to_string(key), to_string(value)}
+    Library.run(state.library, :record_enter, [state.handle, event, fields])
     :ok
   end
 
   # ---- End -------------------------------------------------------------------------------------------------------------
 
   defp finish(state, reason) do
-    status = state.native.record_stop(state.handle)
+    status = stop_writing(state)
+    if reason == :media_lost, do: go_on(state)
     {:stop, {:shutdown, if(reason(status) == :stopped, do: reason, else: reason(status))}, told(state, status)}
+  end
+
+  # Of a media node that is gone, nothing is known.
+  defp stop_writing(state) do
+    with {:error, :media_lost} <- Library.run(state.library, :record_stop, [state.handle]),
+         do: %{state: :stopped, bytes: 0, lost_ms: 0}
+  end
+
+  # The room goes on at another media node, and so does its recording: in a further folder, there.
+  defp go_on(%{room: room, opts: opts, folder: folder}) do
+    me = self()
+    opts = Map.to_list(%{opts | folder: next_folder(folder)})
+
+    Task.Supervisor.start_child(Roomtone.Cluster.Tasks, fn -> go_on(room, opts, Process.monitor(me), @most_going_on) end)
+  end
+
+  defp go_on(room, opts, monitor, tries) do
+    if monitor, do: receive(do: ({:DOWN, ^monitor, :process, _pid, _reason} -> :ok))
+
+    answer = with(:here <- Control.at(room, {:record, room, opts}), do: start(room, opts))
+
+    case answer do
+      {:error, :room_not_found} ->
+        :ok
+
+      {:error, _not_yet} when tries > 0 ->
+        Process.sleep(@look_ms)
+        go_on(room, opts, nil, tries - 1)
+
+      {:error, why} ->
+        Logger.error("the recording of #{room} doesn't go on: #{inspect(why)}")
+
+      _started ->
+        :ok
+    end
+  end
+
+  # "monday", "monday-part-2", "monday-part-3"
+  defp next_folder(folder) do
+    case Regex.run(~r/^(.*)-part-(\d+)$/s, folder) do
+      [_whole, first, number] -> "#{first}-part-#{String.to_integer(number) + 1}"
+      nil -> folder <> "-part-2"
+    end
   end
 
   defp told(state, %{state: ended, bytes: bytes, lost_ms: lost}) do

@@ -14,6 +14,7 @@ defmodule Roomtone.Source do
   use GenServer, restart: :temporary
 
   alias Roomtone.{Audio, Native, Participant, SafeCall, UnknownMessage}
+  alias Roomtone.Media.Library
 
   # One frame of 20 ms at 48 kHz, mono, in samples of 32 bits.
   @frame_bytes 3_840
@@ -45,7 +46,7 @@ defmodule Roomtone.Source do
   Why a file can't be played: an error of the file system or of its content. `:not_a_file` is a
   folder, a device or a pipe.
   """
-  @type file_error :: Native.file_error() | Audio.reason()
+  @type file_error :: Native.file_error() | Audio.reason() | :media_lost | :no_media
 
   @typedoc """
   Why something isn't taken: `:odd_size` is PCM that isn't whole samples, `:bad_pcm` has a float that
@@ -53,7 +54,16 @@ defmodule Roomtone.Source do
   30 s, and `:cleared` was waiting when `clear/1` came.
   """
   @type push_error ::
-          :odd_size | :bad_pcm | :bad_packet | :too_long | :busy | :cleared | :closed | :media_busy | :room_closed
+          :odd_size
+          | :bad_pcm
+          | :bad_packet
+          | :too_long
+          | :busy
+          | :cleared
+          | :closed
+          | :media_busy
+          | :media_lost
+          | :room_closed
 
   @enforce_keys [:owner, :identity, :room, :opts, :format]
   defstruct [
@@ -64,6 +74,9 @@ defmodule Roomtone.Source do
     :format,
     # Once it has joined.
     :participant,
+    # Has the encoder and the converter.
+    :library,
+    :monitor,
     :encoder,
     # Of PCM at another rate than 48 kHz.
     :converter,
@@ -127,8 +140,7 @@ defmodule Roomtone.Source do
   @doc false
   @spec start(map) :: {:ok, pid} | {:error, term}
   def start(%{sound: sound} = args) do
-    with {:ok, sound} <- open(sound),
-         {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Source.Supervisor, {__MODULE__, args}),
+    with {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Source.Supervisor, {__MODULE__, args}),
          # It joins after it was started, so that a busy room holds up no other source.
          :ok <- ask(pid, {:join, sound}, :infinity),
          do: {:ok, pid}
@@ -151,16 +163,19 @@ defmodule Roomtone.Source do
   @doc false
   # A file, opened, as an enumerable of its parts. A file is opened before anybody sees the source.
   @spec open(Path.t() | Enumerable.t() | :push) :: {:ok, Enumerable.t() | :push} | {:error, file_error}
-  def open(path) when is_binary(path) do
-    with {:ok, file} <- Native.file_open(path |> Path.expand() |> to_string()), do: {:ok, parts(file)}
+  def open(sound), do: with({:ok, library} <- Library.any(), do: open(sound, library))
+
+  defp open(path, library) when is_binary(path) do
+    with {:ok, file} <- Library.open_file(library, path |> Path.expand() |> to_string()),
+         do: {:ok, parts(file, library)}
   end
 
-  def open(other), do: {:ok, other}
+  defp open(other, _library), do: {:ok, other}
 
   # About a second each.
-  defp parts(file) do
+  defp parts(file, library) do
     Stream.unfold(file, fn file ->
-      case Native.file_read(file) do
+      case Library.run(library, :file_read, [file]) do
         {:ok, :end} -> nil
         {:ok, {:pcm, pcm}} -> {{:f32, pcm}, file}
         {:ok, packets} -> {packets, file}
@@ -200,14 +215,14 @@ defmodule Roomtone.Source do
   def handle_call({:join, sound}, _from, %{opts: opts} = state) do
     joining = [bot: true, grants: [:speak], owner: self(), grace: 0, name: opts[:name], muted: opts[:muted] || false]
 
-    with {:ok, encoder} <- Audio.encoder(bitrate: @bitrate, application: :audio),
-         {:ok, converter} <- converter(state),
+    with {:ok, library} <- Library.any(),
+         {:ok, sound} <- open(sound, library),
+         {:ok, state} <- begin_stream(%{state | library: library, monitor: Library.monitor(library)}),
          {:ok, _person} <- Roomtone.join_source(state.room, state.identity, joining),
          {:ok, participant} <- Roomtone.RoomServer.call(state.room, {:process, state.identity}) do
       Process.monitor(participant)
 
-      {:reply, :ok, %{state | participant: participant, encoder: encoder, converter: converter},
-       {:continue, {:play, sound}}}
+      {:reply, :ok, %{state | participant: participant}, {:continue, {:play, sound}}}
     else
       {:error, _} = error -> {:stop, :normal, error, state}
     end
@@ -244,10 +259,8 @@ defmodule Roomtone.Source do
     for {from, _sound} <- :queue.to_list(state.pushers), do: GenServer.reply(from, {:error, :cleared})
     result = Participant.source(state.participant, :clear)
     # The next sound doesn't go on from what was cleared.
-    {:ok, encoder} = Audio.encoder(bitrate: @bitrate, application: :audio)
-
-    {:ok, converter} = converter(state)
-    state = %{state | encoder: encoder, converter: converter, rest: <<>>, marks: %{}, waiting_ms: 0}
+    state = with({:ok, begun} <- begin_stream(state), do: begun, else: ({:error, _lost} -> state))
+    state = %{state | rest: <<>>, marks: %{}, waiting_ms: 0}
     {:reply, result, %{state | pushers: :queue.new()}}
   end
 
@@ -286,6 +299,16 @@ defmodule Roomtone.Source do
   # No more is fed than the engine holds.
   def handle_info({:source, _participant, :source_refused, fields}, state) do
     finish(state, {:failed, {:refused, fields.items}})
+  end
+
+  # The media node that encoded is gone; another one goes on with what comes next.
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, %{monitor: ref} = state) do
+    with {:ok, library} <- Library.any(),
+         {:ok, state} <- begin_stream(%{state | library: library, monitor: Library.monitor(library), rest: <<>>}) do
+      {:noreply, state}
+    else
+      {:error, _none} -> finish(state, {:failed, :media_lost})
+    end
   end
 
   def handle_info({:EXIT, feeder, reason}, %{feeder: feeder} = state) do
@@ -333,10 +356,17 @@ defmodule Roomtone.Source do
     state |> flush() |> put_mark({:ms, packets_ms(packets)}, items)
   end
 
-  defp converter(%{opts: %{rate: rate}}) when rate != 48_000, do: Native.rate_new(rate)
+  defp begin_stream(%{library: library} = state) do
+    with {:ok, encoder} <- Library.run(library, :encoder, [[bitrate: @bitrate, application: :audio]]),
+         {:ok, converter} <- converter(state),
+         do: {:ok, %{state | encoder: encoder, converter: converter}}
+  end
+
+  defp converter(%{opts: %{rate: rate}} = state) when rate != 48_000, do: Library.run(state.library, :rate_new, [rate])
   defp converter(_state), do: {:ok, nil}
 
-  defp convert(%{converter: converter}, pcm, last?), do: Native.rate_push(converter, pcm, last?)
+  defp convert(%{converter: converter, library: library}, pcm, last?),
+    do: Library.run(library, :rate_push, [converter, pcm, last?])
 
   # Brings out what the converter and the last frame hold back, and fills up the frame with silence.
   defp flush(%{converter: nil, rest: <<>>} = state), do: state
@@ -349,20 +379,17 @@ defmodule Roomtone.Source do
   end
 
   defp flush(%{converter: converter} = state) do
-    {:ok, last} = convert(state, <<>>, true)
+    last = with({:ok, last} <- convert(state, <<>>, true), do: last, else: ({:error, :media_lost} -> <<>>))
     %{flush(%{state | converter: nil, rest: state.rest <> last}) | converter: converter}
   end
 
   defp send_frames(state, []), do: {:ok, state}
 
   defp send_frames(state, frames) do
-    items =
-      for frame <- frames do
-        {:ok, packet} = Audio.encode(state.encoder, frame)
-        {packet, nil}
-      end
-
-    put_mark(state, {:ms, length(frames) * @frame_ms}, items)
+    case Library.run(state.library, :encode_all, [state.encoder, frames]) do
+      {:ok, packets} -> put_mark(state, {:ms, length(frames) * @frame_ms}, for(packet <- packets, do: {packet, nil}))
+      {:error, :media_lost} = error -> {error, state}
+    end
   end
 
   # Marks tell how much was played.
@@ -394,22 +421,29 @@ defmodule Roomtone.Source do
   defp frames(rest, frames), do: {Enum.reverse(frames), rest}
 
   # Checks what was pushed, before it waits for its turn.
-  defp check({:pushed, packets}, %{format: :opus}) do
-    packets = for packet <- List.wrap(packets), do: with({:ok, samples} <- samples(packet), do: {packet, samples})
+  defp check({:pushed, packets}, %{format: :opus} = state) do
+    packets = List.wrap(packets)
 
-    cond do
-      Enum.any?(packets, &match?({:error, _}, &1)) -> {:error, :bad_packet}
-      packets_ms(packets) > @longest_ms -> {:error, :too_long}
-      true -> {:ok, {:packets, packets}}
+    with true <- Enum.all?(packets, &is_binary/1) || {:error, :bad_packet},
+         {:ok, samples} <- Library.run(state.library, :samples_of_all, [packets]) do
+      packets = Enum.zip(packets, samples)
+      if packets_ms(packets) > @longest_ms, do: {:error, :too_long}, else: {:ok, {:packets, packets}}
     end
   end
 
   defp check({:pushed, pcm}, state) when is_binary(pcm) do
     cond do
-      rem(byte_size(pcm), sample_bytes(state)) != 0 -> {:error, :odd_size}
-      duration_ms(pcm, state) > @longest_ms -> {:error, :too_long}
-      state.format == :s16 -> {:ok, {:pcm, pcm |> Audio.from_s16() |> elem(1)}}
-      true -> {:ok, {:pcm, pcm}}
+      rem(byte_size(pcm), sample_bytes(state)) != 0 ->
+        {:error, :odd_size}
+
+      duration_ms(pcm, state) > @longest_ms ->
+        {:error, :too_long}
+
+      state.format == :s16 ->
+        with({:ok, pcm} <- Library.run(state.library, :audio_from_s16, [pcm]), do: {:ok, {:pcm, pcm}})
+
+      true ->
+        {:ok, {:pcm, pcm}}
     end
   end
 
@@ -417,9 +451,6 @@ defmodule Roomtone.Source do
 
   # A part of a file.
   defp check(part, _state), do: {:ok, part}
-
-  defp samples(packet) when is_binary(packet), do: Native.packet_samples(packet)
-  defp samples(_other), do: {:error, :bad_packet}
 
   defp packets_ms(packets), do: div(packets |> Enum.map(fn {_packet, samples} -> samples end) |> Enum.sum(), 48)
 

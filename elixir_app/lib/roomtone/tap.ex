@@ -11,12 +11,17 @@ defmodule Roomtone.Tap do
 
   A tap isn't in the list of people, and nobody hears it. It outlives a restart of the room's media.
   It ends with its owner, with its room, and by `Roomtone.untap/1`.
+
+  In a cluster the feed is on the node of the room, and the tap brings its batches to an owner on
+  another node. It ends with `{:failed, :node_lost}` when the connection to that node does.
   """
 
   use GenServer, restart: :temporary
 
   alias Roomtone.{SafeCall, UnknownMessage}
-  alias Roomtone.Tap.Feed
+  alias Roomtone.Cluster.Control
+  alias Roomtone.Media.Library
+  alias Roomtone.Tap.{Consumer, Feed}
 
   # A feed that ends just then is replaced.
   @most_tries 5
@@ -64,7 +69,8 @@ defmodule Roomtone.Tap do
 
   @typedoc """
   A message to the owner. `{:ended, reason}` is the last: `:closed` by `Roomtone.untap/1`,
-  `:room_closed`, or `{:failed, reason}` when the media engine didn't take the tap back.
+  `:room_closed`, or `{:failed, reason}` when the media engine didn't take the tap back, or the node of
+  the room is gone (`:node_lost`).
   """
   @type message :: {:roomtone_tap, tap :: pid, batch | {:ended, :closed | :room_closed | {:failed, atom}}}
 
@@ -85,7 +91,7 @@ defmodule Roomtone.Tap do
   end
 
   @enforce_keys [:args, :owner]
-  defstruct [:args, :owner, :feed, :monitor]
+  defstruct [:args, :owner, :feed, :monitor, :consumer, looks: false]
 
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
@@ -100,9 +106,10 @@ defmodule Roomtone.Tap do
 
   @doc false
   # A tap whose queue something else reads, for the calling process.
-  @spec start_unread(String.t(), :mix | :each, Roomtone.Native.tap(), 1..2) :: {:ok, pid} | {:error, error}
-  def start_unread(room, what, handle, channels) do
-    opts = %{format: :opus, channels: channels, handle: handle}
+  @spec start_unread(String.t(), :mix | :each, {Roomtone.Native.tap(), Library.t()}, 1..2) ::
+          {:ok, pid} | {:error, error}
+  def start_unread(room, what, {handle, library}, channels) do
+    opts = %{format: :opus, channels: channels, batch: 100, handle: handle, library: library}
     open(%{room: room, what: what, opts: opts, owner: self()})
   end
 
@@ -214,6 +221,7 @@ defmodule Roomtone.Tap do
   # The feed sends the last message, after its batches.
   def handle_call(:close, _from, state) do
     if state.feed, do: SafeCall.call(state.feed, {:unsubscribe, self()})
+    if state.consumer, do: Consumer.tell(state.consumer, {:ended, :closed})
     {:stop, :normal, :ok, state}
   end
 
@@ -226,8 +234,24 @@ defmodule Roomtone.Tap do
   def handle_info({:DOWN, _ref, :process, pid, _reason}, %{owner: pid} = state), do: {:stop, :normal, state}
   def handle_info({:DOWN, ref, :process, _pid, :normal}, %{monitor: ref} = state), do: {:stop, :normal, state}
 
+  # Of a feed on another node.
+  def handle_info({:roomtone_tap, tap, %{} = batch}, %{consumer: %{} = consumer} = state) when tap == self() do
+    send(state.feed, {:taken, tap})
+    {:noreply, look_later(%{state | consumer: Consumer.give(consumer, batch)})}
+  end
+
+  def handle_info({:roomtone_tap, tap, {:ended, _reason} = ended}, %{consumer: %{} = consumer} = state)
+      when tap == self() do
+    Consumer.tell(consumer, ended)
+    {:noreply, state}
+  end
+
+  def handle_info(:look, %{consumer: %{} = consumer} = state),
+    do: {:noreply, look_later(%{state | looks: false, consumer: Consumer.catch_up(consumer)})}
+
   def handle_info({:DOWN, ref, :process, _pid, reason}, %{monitor: ref} = state) do
-    send(state.owner, {:roomtone_tap, self(), {:ended, {:failed, :crashed}}})
+    why = if reason == :noconnection, do: :node_lost, else: :crashed
+    send(state.owner, {:roomtone_tap, self(), {:ended, {:failed, why}}})
     {:stop, {:shutdown, reason}, state}
   end
 
@@ -236,12 +260,10 @@ defmodule Roomtone.Tap do
   defp subscribe(_state, 0), do: {:error, :media_busy}
 
   defp subscribe(state, tries) do
-    {:ok, feed} = Feed.find_or_start(state.args)
-
-    case Feed.subscribe(feed, self(), state.owner) do
-      :ok ->
-        {:ok, %{state | feed: feed, monitor: Process.monitor(feed)}}
-
+    with {:ok, feed} <- find_feed(state.args), :ok <- Feed.subscribe(feed, self(), state.owner) do
+      consumer = if node(feed) != node(), do: Consumer.new(self(), state.owner, state.args.opts)
+      {:ok, %{state | feed: feed, monitor: Process.monitor(feed), consumer: consumer}}
+    else
       {:error, :gone} ->
         Process.sleep(@retry_ms)
         subscribe(state, tries - 1)
@@ -250,4 +272,24 @@ defmodule Roomtone.Tap do
         error
     end
   end
+
+  # A recording is on the node of its room.
+  defp find_feed(%{opts: %{handle: _handle}} = key), do: Feed.find_or_start(key)
+
+  defp find_feed(key) do
+    case Control.at(key.room, {:feed, key}) do
+      :here -> Feed.find_or_start(key)
+      {:there, {:ok, feed}} -> {:ok, feed}
+      # It may be of a release that doesn't know the request.
+      {:there, {:error, _why}} -> {:error, :media_busy}
+    end
+  end
+
+  defp look_later(%{looks: false, consumer: consumer} = state) do
+    behind = Consumer.behind?(consumer)
+    if behind, do: Process.send_after(self(), :look, state.args.opts.batch)
+    %{state | looks: behind}
+  end
+
+  defp look_later(state), do: state
 end

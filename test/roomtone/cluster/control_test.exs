@@ -4,7 +4,7 @@ defmodule Roomtone.Cluster.ControlTest do
 
   alias Roomtone.{BrowserOffer, TestCluster}
   alias Roomtone.Cluster.Control
-  alias Roomtone.TestCluster.Witness
+  alias Roomtone.TestCluster.{SoundDesk, Witness}
 
   doctest Control
 
@@ -132,11 +132,65 @@ defmodule Roomtone.Cluster.ControlTest do
              call(media, Roomtone.Cluster, :nodes, [])
   end
 
-  test "what needs the engine beside it is refused with a reason", %{a: a} do
-    {:ok, _summary} = call(a, Roomtone, :open_room, ["hall"])
-    assert {:error, :no_engine_here} = call(a, Roomtone, :tap, ["hall", :mix])
-    assert {:error, :no_engine_here} = call(a, Roomtone, :record, ["hall", "/tmp/nowhere"])
-    assert {:error, :no_engine_here} = call(a, Roomtone, :speak_into, ["hall", "radio", :push])
+  describe "sound in and out of a web node" do
+    test "a source on one node is heard by taps on both, and a slow owner loses batches", %{a: a, b: b} do
+      room = name_at(a, [b])
+      {:ok, _summary} = call(b, Roomtone, :open_room, [room])
+      source = call(b, SoundDesk, :start, [room])
+      for node <- [a, b], do: assert(call(node, SoundDesk, :hear, [room, -23]) == ["radio"])
+      # It reads nothing for so long that more than two seconds of sound wait for it.
+      assert call(b, SoundDesk, :sleep_and_lose, [room]) > 0
+      # Packets in a stream that players take.
+      assert <<"OggS", _::binary>> = call(b, SoundDesk, :stream, [room])
+      call(b, Process, :exit, [source, :kill])
+      eventually(fn -> match?({:ok, %{participants: []}}, call(a, Roomtone, :room, [room])) end)
+    end
+
+    test "a file of the caller's node is played, and each error is told", %{a: a, b: b, media: media} do
+      room = name_at(a, [b])
+      {:ok, _summary} = call(b, Roomtone, :open_room, [room])
+      folder = Path.join(System.tmp_dir!(), unique_name())
+      File.mkdir_p!(folder)
+      on_exit(fn -> File.rm_rf(folder) end)
+      file = Path.join(folder, "tone.wav")
+      {:ok, tone} = Roomtone.Audio.tone(440, 300)
+      :ok = Roomtone.Audio.write_wav(file, tone)
+      assert call(b, SoundDesk, :play, [room, file]) == [:drained, {:ended, :closed}]
+      assert {:error, :not_found} = call(b, Roomtone, :speak_into, [room, "radio", file <> "x"])
+      assert {:error, :not_a_file} = call(b, Roomtone, :speak_into, [room, "radio", folder])
+      File.write!(file, "no sound")
+      assert {:error, :unknown_format} = call(b, Roomtone, :speak_into, [room, "radio", file])
+      # Neither handles nor copies are left.
+      holders = fn -> call(media, DynamicSupervisor, :count_children, [Roomtone.Cluster.Holders]).active end
+      eventually(fn -> holders.() == 0 end)
+    end
+
+    test "a recording is written beside the engine", %{a: a, b: b} do
+      room = name_at(a, [b])
+      {:ok, _summary} = call(b, Roomtone, :open_room, [room])
+      folder = Path.join(System.tmp_dir!(), unique_name())
+      on_exit(fn -> File.rm_rf(folder) end)
+      source = call(b, SoundDesk, :start, [room])
+      assert {:ok, ^folder} = call(b, Roomtone, :record, [room, [folder: folder, tracks: true]])
+      assert {:error, :already_recording} = call(a, Roomtone, :record, [room, folder <> "-other"])
+      :ok = call(b, Roomtone, :mark_recording, [room, "here"])
+      eventually(fn -> match?({:ok, %{size: size}} when size > 0, File.stat(Path.join(folder, "mix.ogg"))) end)
+      assert {:ok, ^folder} = call(b, Roomtone, :stop_recording, [room])
+      assert {:ok, <<"OggS", _::binary>>} = File.read(Path.join(folder, "mix.ogg"))
+      call(b, Process, :exit, [source, :kill])
+    end
+
+    test "an owner is told that the node of the room is gone", %{a: a, b: b, media: media} do
+      late = TestCluster.start(:web, cluster_nodes: [media.node, a.node, b.node])
+      for node <- [a, b], do: eventually(fn -> length(call(node, Control, :others, [])) == 2 end)
+      TestCluster.await_media(late, 1)
+      room = name_at(late, [a, b])
+      {:ok, _summary} = call(b, Roomtone, :open_room, [room])
+      witness = call(b, SoundDesk, :await_end, [room])
+      TestCluster.kill(late)
+      eventually(fn -> call(b, SoundDesk, :end_of, [witness]) == {:failed, :node_lost} end)
+      for node <- [a, b], do: eventually(fn -> length(call(node, Control, :others, [])) == 1 end)
+    end
   end
 
   describe "what is spent on one node" do

@@ -4,7 +4,7 @@ defmodule Roomtone.Cluster.MediaLossTest do
 
   alias Roomtone.{BrowserOffer, TestCluster}
   alias Roomtone.Cluster.Link
-  alias Roomtone.TestCluster.Witness
+  alias Roomtone.TestCluster.{SoundDesk, Witness}
 
   @moduletag :media
   @moduletag capture_log: true
@@ -40,6 +40,12 @@ defmodule Roomtone.Cluster.MediaLossTest do
   test "killed: its people are asked for new offers, which the other node answers", context do
     %{web: web, media: media, room: room, witness: witness, home: home} = context
     :ok = call(web, Roomtone, :silence, [room, "ada"])
+    # Sound is taken out of the room meanwhile.
+    folder = Path.join(System.tmp_dir!(), unique_name())
+    on_exit(fn -> for end_of <- ["", "-part-2"], do: File.rm_rf(folder <> end_of) end)
+    {:ok, ^folder} = call(web, Roomtone, :record, [room, folder])
+    listener = call(web, SoundDesk, :count, [room])
+    eventually(fn -> call(web, SoundDesk, :counted, [listener]) > 0 end)
     TestCluster.kill(home)
     eventually(fn -> asked?(web, witness) end)
     {:ok, again} = join(web, room, witness, session: context.joined.session)
@@ -47,7 +53,11 @@ defmodule Roomtone.Cluster.MediaLossTest do
     assert again.participant.silenced
     other = home(web, media, room)
     assert other not in [nil, home]
-    eventually(fn -> match?(%{peers: 1, rooms: 1}, call(other, Roomtone.Media, :shard_stats, [0])) end)
+    # The tap goes on, and the recording in another folder.
+    before = call(web, SoundDesk, :counted, [listener])
+    eventually(fn -> call(web, SoundDesk, :counted, [listener]) > before end)
+    eventually(fn -> File.exists?(folder <> "-part-2") end)
+    eventually(fn -> match?(%{peers: 3, rooms: 1}, call(other, Roomtone.Media, :shard_stats, [0])) end)
   end
 
   test "hanging: no process waits for it, and after five seconds it counts as gone", context do

@@ -15,10 +15,11 @@ defmodule Roomtone.Cluster.Control do
 
   require Logger
 
-  alias Roomtone.{Media, Name, RoomServer, Rooms, SafeCall, Store, UnknownMessage}
+  alias Roomtone.{Media, Name, Recording, RoomServer, Rooms, SafeCall, Store, UnknownMessage}
   alias Roomtone.Auth.RevocationList
   alias Roomtone.Cluster.{Keeper, Protocol, Table}
   alias Roomtone.Rooms.Remembered
+  alias Roomtone.Tap.Feed
 
   @groups Roomtone.Cluster.Groups
   # Opening a room tries again for some time by itself.
@@ -117,6 +118,8 @@ defmodule Roomtone.Cluster.Control do
     * `{:may_open, name, request}` – `Roomtone.Rooms.Remembered.may_open/2`
     * `{:peer_stats, place, peers}` – `Roomtone.Media.peer_stats/2`, and the counters of the shard
     * `{:spend, key, until}` – `Roomtone.Auth.RevocationList.spend_here/2`
+    * `{:feed, key}` – `Roomtone.Tap.Feed.find_or_start/1`
+    * `{:record, name, opts}` – `Roomtone.Recording.start/2`
     * `:sync` – `Roomtone.Store.sync/0`
   """
   @type request ::
@@ -125,6 +128,8 @@ defmodule Roomtone.Cluster.Control do
           | {:may_open, String.t(), map}
           | {:peer_stats, Media.place(), [Media.id()]}
           | {:spend, RevocationList.key(), integer}
+          | {:feed, Feed.key()}
+          | {:record, String.t(), keyword}
           | :sync
 
   @doc """
@@ -195,6 +200,8 @@ defmodule Roomtone.Cluster.Control do
   defp known?({:may_open, name, request}) when is_binary(name) and is_map(request), do: true
   defp known?({:peer_stats, %{room: _, shard: _}, peers}) when is_list(peers), do: true
   defp known?({:spend, {:used, id}, until}) when is_binary(id) and is_integer(until), do: true
+  defp known?({:feed, %{room: name, what: _, opts: %{}}}) when is_binary(name), do: true
+  defp known?({:record, name, opts}) when is_binary(name) and is_list(opts), do: true
   defp known?(:sync), do: true
   defp known?(_other), do: false
 
@@ -216,5 +223,7 @@ defmodule Roomtone.Cluster.Control do
     do: with({:ok, counted} <- Media.peer_stats(place, peers), do: {:ok, counted, Media.shard_stats(place.shard)})
 
   defp run({:spend, key, until}), do: RevocationList.spend_here(key, until)
+  defp run({:feed, key}), do: Feed.find_or_start(key)
+  defp run({:record, name, opts}), do: Recording.start(name, opts)
   defp run(:sync), do: Store.sync()
 end

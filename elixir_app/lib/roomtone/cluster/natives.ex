@@ -2,7 +2,7 @@ defmodule Roomtone.Cluster.Natives do
   @moduledoc """
   Runs what other nodes ask of a media node that isn't about sound: for web nodes, which have no
   native library, signing and verifying tokens with this node's `TOKEN_SECRET` and hashing passwords;
-  and `Roomtone.Cluster.drain/2`.
+  for `Roomtone.Media.Library`, processes that hold handles; and `Roomtone.Cluster.drain/2`.
 
   A password takes tens of milliseconds, so it has a task of its own; at most #{8} run at once, and
   beyond that the answer is `{:error, :busy}`.
@@ -11,7 +11,7 @@ defmodule Roomtone.Cluster.Natives do
   use GenServer
 
   alias Roomtone.{Config, Drain, UnknownMessage}
-  alias Roomtone.Cluster.Protocol
+  alias Roomtone.Cluster.{Holder, Protocol}
 
   @doc false
   @spec start_link(term) :: GenServer.on_start()
@@ -40,6 +40,12 @@ defmodule Roomtone.Cluster.Natives do
 
       {:ok, {:run, :password_verify, [password, hash]}} ->
         task(from, fn -> config.native.password_verify(password, hash) end, state)
+
+      {:ok, {:run, :hold, [owner]}} when is_pid(owner) ->
+        case DynamicSupervisor.start_child(Roomtone.Cluster.Holders, {Holder, owner}) do
+          {:ok, holder} -> {:reply, {:ok, holder}, state}
+          {:error, _reason} -> {:reply, {:error, :busy}, state}
+        end
 
       {:ok, {:run, :drain, [seconds]}} when is_integer(seconds) and seconds >= 0 ->
         task(from, fn -> Drain.run(seconds) end, state)

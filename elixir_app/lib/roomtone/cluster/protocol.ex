@@ -81,7 +81,9 @@ defmodule Roomtone.Cluster.Protocol do
     * `{:commands, commands}` – for the engine, in the order of submission; each is answered for by
       `:taken`
 
-  A web node also calls a media node with `{:run, function, arguments}`: `Roomtone.Cluster.Natives`.
+  A web node also calls a media node with `{:run, function, arguments}`: `Roomtone.Cluster.Natives`, and
+  a `Roomtone.Cluster.Holder` there. That takes a file as well: `{:part, bytes}`, and `:open_parts` after
+  the last; a cast of `:close` ends it.
 
   From a media node's `Roomtone.Cluster.Session` to the link:
 
@@ -118,6 +120,9 @@ defmodule Roomtone.Cluster.Protocol do
           | :gap
           | {:control, Roomtone.Cluster.Control.request()}
           | {:run, atom, [term]}
+          | {:part, binary}
+          | :open_parts
+          | :close
           | {:rooms, node, [Roomtone.summary()], [String.t()] | :others}
           | {:keep, node, [{String.t(), Roomtone.Cluster.Keeper.kept()}]}
           | {:keep_all, node}

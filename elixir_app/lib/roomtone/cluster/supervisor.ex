@@ -31,6 +31,7 @@ defmodule Roomtone.Cluster.Supervisor do
 
     sessions = [
       {Task.Supervisor, name: Cluster.Tasks, max_children: Cluster.Natives.most_tasks()},
+      {DynamicSupervisor, name: Cluster.Holders, max_children: 4_000},
       Cluster.Natives,
       {DynamicSupervisor, name: Cluster.SessionSupervisor},
       Cluster.Sessions

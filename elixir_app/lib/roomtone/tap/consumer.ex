@@ -3,6 +3,9 @@ defmodule Roomtone.Tap.Consumer do
   The owner of a tap, as a `Roomtone.Tap.Feed` sees it: gets each batch at once, or, while it is
   behind, when it has caught up. At most 2 s of sound wait for it; the oldest batches are lost then,
   and the next one tells how many.
+
+  A tap on another node gets the batches itself, acknowledges each (`taken/1`), and has a consumer of
+  its own for its owner. It is behind while 20 batches aren't acknowledged.
   """
 
   alias Roomtone.Tap
@@ -11,11 +14,13 @@ defmodule Roomtone.Tap.Consumer do
   @fewest_waiting 4
   # Messages in an owner's queue.
   @most_messages 50
+  # Batches on their way to another node.
+  @most_underway 20
   # Silence that stands for lost batches.
   @most_silence_ms 30_000
 
   @enforce_keys [:tap, :owner, :opts]
-  defstruct [:tap, :owner, :opts, waiting: :queue.new(), count: 0, lost: 0]
+  defstruct [:tap, :owner, :opts, waiting: :queue.new(), count: 0, lost: 0, underway: 0]
 
   @type t :: %__MODULE__{
           tap: pid,
@@ -23,7 +28,8 @@ defmodule Roomtone.Tap.Consumer do
           opts: map,
           waiting: :queue.queue(Tap.batch()),
           count: non_neg_integer,
-          lost: non_neg_integer
+          lost: non_neg_integer,
+          underway: non_neg_integer
         }
 
   @doc "An owner who has got nothing yet. `opts` are those of `Roomtone.tap/3`."
@@ -33,7 +39,7 @@ defmodule Roomtone.Tap.Consumer do
   @doc "Sends a batch, or keeps it while the owner is behind."
   @spec give(t, Tap.batch()) :: t
   def give(%{count: 0} = consumer, batch) do
-    if keeps_up?(consumer.owner), do: deliver(consumer, batch), else: keep(consumer, batch)
+    if keeps_up?(consumer), do: deliver(consumer, batch), else: keep(consumer, batch)
   end
 
   def give(consumer, batch), do: consumer |> keep(batch) |> catch_up()
@@ -43,7 +49,7 @@ defmodule Roomtone.Tap.Consumer do
   def catch_up(%__MODULE__{count: 0} = consumer), do: consumer
 
   def catch_up(%__MODULE__{} = consumer) do
-    if keeps_up?(consumer.owner) do
+    if keeps_up?(consumer) do
       {{:value, batch}, waiting} = :queue.out(consumer.waiting)
       catch_up(deliver(%{consumer | waiting: waiting, count: consumer.count - 1}, batch))
     else
@@ -58,9 +64,13 @@ defmodule Roomtone.Tap.Consumer do
   @doc "Sends the last message."
   @spec tell(t, {:ended, term}) :: :ok
   def tell(consumer, what) do
-    send(consumer.owner, {:roomtone_tap, consumer.tap, what})
+    send(if(there?(consumer), do: consumer.tap, else: consumer.owner), {:roomtone_tap, consumer.tap, what})
     :ok
   end
+
+  @doc "A tap on another node has taken a batch."
+  @spec taken(t) :: t
+  def taken(%__MODULE__{} = consumer), do: catch_up(%{consumer | underway: max(consumer.underway - 1, 0)})
 
   defp keep(consumer, batch) do
     consumer = %{consumer | waiting: :queue.in(batch, consumer.waiting), count: consumer.count + 1}
@@ -74,8 +84,20 @@ defmodule Roomtone.Tap.Consumer do
   end
 
   defp deliver(%{lost: 0} = consumer, batch) do
-    send(consumer.owner, {:roomtone_tap, consumer.tap, batch})
-    consumer
+    message = {:roomtone_tap, consumer.tap, batch}
+
+    cond do
+      not there?(consumer) ->
+        send(consumer.owner, message)
+        consumer
+
+      :erlang.send(consumer.tap, message, [:nosuspend, :noconnect]) == :ok ->
+        %{consumer | underway: consumer.underway + 1}
+
+      # The connection of the nodes is congested.
+      true ->
+        %{consumer | lost: 1 + batch.lost}
+    end
   end
 
   defp deliver(consumer, batch) do
@@ -107,13 +129,16 @@ defmodule Roomtone.Tap.Consumer do
     %{batch | tracks: tracks}
   end
 
-  # A process of another node isn't asked.
-  defp keeps_up?(owner) when node(owner) != node(), do: true
+  defp there?(%{tap: tap}), do: node(tap) != node()
 
-  defp keeps_up?(owner) do
-    case Process.info(owner, :message_queue_len) do
-      {:message_queue_len, length} -> length <= @most_messages
-      nil -> false
+  defp keeps_up?(%{owner: owner} = consumer) do
+    if there?(consumer) do
+      consumer.underway < @most_underway
+    else
+      case Process.info(owner, :message_queue_len) do
+        {:message_queue_len, length} -> length <= @most_messages
+        nil -> false
+      end
     end
   end
 end

@@ -13,15 +13,16 @@ defmodule Roomtone.Tap.Feed do
   use GenServer, restart: :temporary
 
   alias Roomtone.{Media, RoomServer, SafeCall, Tap, UnknownMessage}
-  alias Roomtone.Media.Retry
+  alias Roomtone.Media.{Library, Retry}
   alias Roomtone.Tap.Consumer
 
   @poll_ms 1_000
   @reattach_ms 50
+  @renew_ms 100
   @most_reattaching 100
   @subscribe_ms 9_000
 
-  @typedoc "The sound of a feed and its form; `opts` has `handle` when something else reads the tap."
+  @typedoc "The sound of a feed and its form; `opts` has `handle` and `library` when something else reads the tap."
   @type key :: %{room: String.t(), what: Tap.what(), opts: map}
 
   @enforce_keys [:room, :what, :opts]
@@ -31,7 +32,9 @@ defmodule Roomtone.Tap.Feed do
     :opts,
     # From the first attachment on.
     :handle,
-    :native,
+    # Has the handle; on a web node it is that of the room's media node.
+    :library,
+    :library_monitor,
     :server,
     :server_pid,
     :place,
@@ -162,8 +165,28 @@ defmodule Roomtone.Tap.Feed do
   # Nothing of the room's former media is left.
   def handle_info({:room, {:reopened, place}}, state) do
     if state.peer, do: Media.forget(state.peer)
-    {:noreply, join(%{state | place: place, peer: nil})}
+    begin_anew(%{state | place: place, peer: nil})
   end
+
+  def handle_info({:taken, tap}, state) do
+    consumers =
+      Map.new(state.consumers, fn
+        {ref, %{tap: ^tap} = consumer} -> {ref, Consumer.taken(consumer)}
+        other -> other
+      end)
+
+    {:noreply, %{state | consumers: consumers}}
+  end
+
+  # The room is opened at another media node, if this one is gone.
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, %{library_monitor: ref} = state) do
+    if state.peer, do: Media.leave(state.peer)
+    Process.send_after(self(), :renew, @renew_ms)
+    {:noreply, %{state | library: nil, library_monitor: nil, peer: nil}}
+  end
+
+  def handle_info(:renew, %{library: nil} = state), do: begin_anew(state)
+  def handle_info(:renew, state), do: {:noreply, state}
 
   # A tap that died before it subscribed.
   def handle_info(:poll, %{consumers: consumers} = state) when map_size(consumers) == 0, do: {:stop, :normal, state}
@@ -174,7 +197,10 @@ defmodule Roomtone.Tap.Feed do
   end
 
   def handle_info(:look, state), do: {:noreply, look(%{state | looks: false})}
-  def handle_info({:timeout, _timer, :join}, %{peer: nil} = state), do: {:noreply, join(state)}
+
+  def handle_info({:timeout, _timer, :join}, %{peer: nil, library: library} = state) when library != nil,
+    do: {:noreply, join(state)}
+
   def handle_info({:timeout, _timer, :follow}, state), do: {:noreply, submit_sound(state)}
   def handle_info({:timeout, _timer, _what}, state), do: {:noreply, state}
 
@@ -213,8 +239,6 @@ defmodule Roomtone.Tap.Feed do
 
   # While the room's process is replaced, there is none.
   defp alive?(nil), do: true
-  # One of another node isn't asked.
-  defp alive?(pid) when node(pid) != node(), do: true
   defp alive?(pid), do: Process.alive?(pid)
 
   defp add(state, tap, owner) do
@@ -234,16 +258,22 @@ defmodule Roomtone.Tap.Feed do
 
   defp attach(state) do
     with {:ok, %{pid: pid, place: place, peers: peers, kind: kind}} <-
-           RoomServer.call(state.room, {:attach_tap, self()}) do
+           RoomServer.call(state.room, {:attach_tap, self()}),
+         # The numbers of a place are those of its node.
+         true <- node(pid) == node() || {:error, :gone} do
       {:ok, %{state | server: Process.monitor(pid), server_pid: pid, place: place, peers: peers, kind: kind}}
     end
   end
 
-  defp make_handle(%{opts: %{handle: handle}} = state), do: {:ok, %{state | handle: handle, unread: true}}
+  defp make_handle(%{opts: %{handle: handle, library: library}} = state) do
+    if Library.beside?(library, state.place.shard),
+      do: {:ok, %{state | handle: handle, library: library, unread: true}},
+      else: {:error, :media_lost}
+  end
 
   defp make_handle(%{opts: opts} = state) do
-    with {native, _engine} <- Media.engine(),
-         {:ok, source} <- source(state) do
+    with {:ok, source} <- source(state),
+         {:ok, library} <- Library.beside(state.place.shard) do
       options = %{
         batch_ms: opts.batch,
         format: opts.format,
@@ -252,12 +282,38 @@ defmodule Roomtone.Tap.Feed do
         source: source
       }
 
-      with {:ok, handle} <- native.tap_new(options), do: {:ok, %{state | handle: handle, native: native}}
-    else
-      nil -> {:error, :media_busy}
-      {:error, _} = error -> error
+      with {:ok, handle} <- Library.run(library, :tap_new, [options]),
+           do: {:ok, %{state | handle: handle, library: library, library_monitor: Library.monitor(library)}}
     end
   end
+
+  # In the engine that has the room now.
+  defp begin_anew(state) do
+    if Library.beside?(state.library, state.place.shard) do
+      {:noreply, join(state)}
+    else
+      give_up(state)
+
+      case make_handle(%{state | library: nil, library_monitor: nil}) do
+        {:ok, state} ->
+          {:noreply, join(state)}
+
+        {:error, _why} when state.unread ->
+          finish(state, {:failed, :media_lost})
+
+        {:error, _why} ->
+          Process.send_after(self(), :renew, @renew_ms)
+          {:noreply, %{state | library: nil, library_monitor: nil}}
+      end
+    end
+  end
+
+  defp give_up(%{unread: false, library: {:there, _holder}} = state) do
+    if state.library_monitor, do: Process.demonitor(state.library_monitor, [:flush])
+    Library.close(state.library)
+  end
+
+  defp give_up(_state), do: :ok
 
   # How the packets of the engine become the sound of the tap. A person's are summed, although there
   # is one of them: whichever peer they have.
@@ -325,7 +381,8 @@ defmodule Roomtone.Tap.Feed do
 
   # Only a sum looks at them.
   defp put_gains(%{what: what} = state) when is_map(what) do
-    {:ok, :ok} = state.native.tap_gains(state.handle, 0.0, gains(state))
+    # When they are lost, so is the tap, and the next one gets them.
+    Library.run(state.library, :tap_gains, [state.handle, 0.0, gains(state)])
     :ok
   end
 
@@ -334,11 +391,14 @@ defmodule Roomtone.Tap.Feed do
   # ---- Sound -----------------------------------------------------------------------------------------------------------
 
   defp drain(%{unread: true} = state), do: state
+  defp drain(%{library: nil} = state), do: state
 
   defp drain(state) do
-    case state.native.tap_read(state.handle) do
+    case Library.run(state.library, :tap_read, [state.handle]) do
       {:ok, :empty} -> state
       {:ok, batch} -> batch |> named(state) |> give(state) |> drain()
+      # The monitor reports it.
+      {:error, :media_lost} -> state
     end
   end
 
