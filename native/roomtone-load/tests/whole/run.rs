@@ -280,7 +280,7 @@ async fn leaves_when_told_to() {
         joined.wait_for(|count| *count == 5).await.unwrap();
     };
     let config = RunConfig {
-        time: Duration::from_secs(3600),
+        time: Duration::from_secs(60),
         ..config(&room)
     };
     let report = run(config, |progress| _ = told.send_replace(progress.joined), stop)
