@@ -11,9 +11,9 @@ const EVERY_MS = 1000;
 const ROWS = [
   ["roundTripMs", "Round trip", ms],
   ["lossInPercent", "Packet loss in", percent],
-  ["concealedPercent", "Sound made up", percent],
+  ["concealedPercent", "Concealed", percent],
   ["lossOutPercent", "Packet loss out", percent],
-  ["lostOut", "Lost out, repaired", ({ lost, repaired }) => `${Math.min(lost, repaired)} of ${lost}`],
+  ["lostOut", "Repaired by redundancy", ({ lost, repaired }) => `${Math.min(lost, repaired)} of ${lost}`],
   ["jitterMs", "Jitter", ms],
   ["bufferMs", "Jitter buffer", ms],
   ["serverMs", "Server delay", ms],
