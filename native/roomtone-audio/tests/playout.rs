@@ -356,6 +356,50 @@ fn a_packet_that_ten_others_overtake_costs_one_frame() {
 }
 
 #[test]
+fn ten_packets_that_come_in_reverse_order_are_played_in_theirs() {
+    let mut packets = stream(&voice_packets(), 1_000, 960, 0.0, 65_500, u32::MAX - 40_000);
+    for ten in packets.chunks_mut(10) {
+        let last = ten[9].at;
+        // Half a millisecond apart, the first at last.
+        (ten.iter_mut().rev().zip(0..)).for_each(|(packet, n)| packet.at = last + MS * n / 2);
+    }
+    let mut playout = playout();
+    let heard = listen(&mut playout, packets, MS * 8, 990);
+    let learned = &heard.kinds[150..];
+    let made_up = learned.iter().filter(|kind| **kind == FrameKind::Concealed).count();
+    let stats = playout.stats();
+    assert_eq!((made_up, stats.resets, stats.duplicate), (0, 0, 0), "{stats:?}");
+    assert!(learned.iter().all(|kind| kind.is_sound()), "{stats:?}");
+    assert!(
+        max_step(&heard.pcm[150 * FRAME_SAMPLES..]) < 0.25,
+        "{}",
+        max_step(&heard.pcm)
+    );
+    assert!(stats.current_delay <= MS * 230, "{stats:?}");
+}
+
+#[test]
+fn packets_that_come_twice_are_played_once() {
+    let packets = stream(&voice_packets(), 500, 960, 0.0, 65_300, u32::MAX - 40_000);
+    let once = listen(&mut playout(), packets.clone(), MS * 8, 490);
+    // At once, while it waits, and when it has been played.
+    for later in [0, 5, 100] {
+        let again = packets.iter().cloned().map(|mut packet| {
+            packet.at += MS * later;
+            packet
+        });
+        let mut twice: Vec<Sent> = packets.iter().cloned().chain(again).collect();
+        twice.sort_by_key(|packet| packet.at);
+        let mut playout = playout();
+        let heard = listen(&mut playout, twice, MS * 8, 490);
+        let stats = playout.stats();
+        assert!(heard.pcm == once.pcm, "{later} ms later: {stats:?}");
+        assert!(stats.duplicate + stats.late >= 480, "{later} ms later: {stats:?}");
+        assert_eq!((stats.lost, stats.resets), (0, 0), "{later} ms later: {stats:?}");
+    }
+}
+
+#[test]
 fn losses_are_recovered_where_that_is_possible_and_concealed_otherwise() {
     // On a clean link the packet after a lost one isn't there in time. Two losses with a copy are
     // worth a packet more of delay, and from then on it always is.
