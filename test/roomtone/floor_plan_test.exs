@@ -95,35 +95,80 @@ defmodule Roomtone.FloorPlanTest do
   defp distance({x, y}, {u, v}), do: :math.sqrt((x - u) ** 2 + (y - v) ** 2)
 
   describe "walking" do
-    test "is as fast as the plan says, and a quarter more for late packets" do
-      plan = flat()
-      # A step of 0.2 m every 50 ms: 4 m/s, for as long as one likes.
-      {walkers, _} =
-        Enum.reduce(1..50, {%Walkers{}, {1.0, 5.0}}, fn i, {walkers, {x, y}} ->
-          to = if rem(i, 2) == 0, do: {x + 0.2, y}, else: {x - 0.2, y}
-          assert {:ok, walkers} = Walkers.step(walkers, plan, "ada", {x, y}, to, i * 50)
-          {walkers, to}
-        end)
+    # A room whose process is the test's, with Ada at a place.
+    defp room_of(name, place) do
+      walkers = Walkers.new(flat())
+      Walkers.enter(walkers, name, place, 0)
+      walkers
+    end
 
-      assert {%{"ada" => {_, 5.0}}, %Walkers{moved: moved}} = Walkers.take(walkers)
-      assert moved == %{}
+    test "is as fast as the plan says, and a quarter more for late packets" do
+      walkers = room_of("ada", {1.0, 5.0})
+      # A step of 0.2 m every 50 ms: 4 m/s, for as long as one likes.
+      for i <- 1..50 do
+        to = {if(rem(i, 2) == 0, do: 1.0, else: 0.8), 5.0}
+        assert Walkers.step(walkers, "ada", to, i * 50) == {:ok, to}
+      end
+
+      assert Walkers.take(walkers) == [{"ada", {1.0, 5.0}}]
     end
 
     test "a teleport isn't taken, nor are many small ones" do
-      plan = flat()
-      assert {{:error, :too_far}, walkers} = Walkers.step(%Walkers{}, plan, "ada", {1.0, 5.0}, {9.0, 5.0}, 0)
-      assert walkers.moved == %{}
+      walkers = room_of("ada", {1.0, 5.0})
+      assert Walkers.step(walkers, "ada", {9.0, 5.0}, 0) == {:put_back, {1.0, 5.0}, :too_far}
 
       taken =
-        Enum.reduce(1..100, {%Walkers{}, 1.0}, fn i, {walkers, x} ->
-          case Walkers.step(walkers, plan, "ada", {x, 5.0}, {x + 0.1, 5.0}, i) do
-            {:ok, walkers} -> {walkers, x + 0.1}
-            {{:error, :too_far}, walkers} -> {walkers, x}
-          end
+        Enum.reduce(1..100, 1.0, fn i, x ->
+          with {:ok, {x, _y}} <- Walkers.step(walkers, "ada", {x + 0.1, 5.0}, i),
+               do: x,
+               else: ({:put_back, {^x, 5.0}, :too_far} -> x)
         end)
 
       # In a tenth of a second: a second's allowance, 5 m, and what came meanwhile.
-      assert elem(taken, 1) <= 1.0 + 5.0 + 0.5
+      assert taken > 5.0 and taken <= 1.0 + 5.0 + 0.5
+    end
+
+    test "the same person's steps at once have one allowance" do
+      for _round <- 1..20 do
+        walkers = room_of("ada", {1.0, 5.0})
+        # Each leads to another place, two metres or more from all others; the allowance is five metres.
+        steps = for x <- [3.0, 5.0, 7.0, 9.0], y <- [5.0, 7.0], do: {x, y}
+        walk = fn to -> Task.async(fn -> {to, Walkers.step(walkers, "ada", to, 0)} end) end
+        taken = for {to, {:ok, to}} <- steps |> Enum.map(walk) |> Task.await_many(60_000), do: to
+        assert length(taken) in 1..2
+        assert [{"ada", place}] = Walkers.take(walkers)
+        assert place in taken
+      end
+    end
+
+    test "the room's process hears of the first step only, until it has looked" do
+      walkers = room_of("ada", {1.0, 5.0})
+      for _ <- 1..3, do: assert({:ok, _place} = Walkers.step(walkers, "ada", {1.1, 5.0}, 0))
+      assert_received :walked
+      refute_received :walked
+      assert Walkers.take(walkers) == [{"ada", {1.1, 5.0}}]
+      assert {:put_back, _place, :outside} = Walkers.step(walkers, "ada", {-1.0, 5.0}, 0)
+      refute_received :walked
+      assert {:ok, _place} = Walkers.step(walkers, "ada", {1.2, 5.0}, 0)
+      assert_received :walked
+    end
+
+    test "goes on from where the room's process moved somebody" do
+      walkers = room_of("ada", {1.0, 5.0})
+      :ok = Walkers.moved(walkers, %{"ada" => {7.0, 7.0}, "eve" => {1.0, 1.0}})
+      assert {:put_back, {7.0, 7.0}, :too_far} = Walkers.step(walkers, "ada", {1.0, 5.5}, 0)
+      assert Walkers.step(walkers, "eve", {1.0, 1.0}, 0) == {:error, :not_found}
+      :ok = Walkers.moved(walkers, %{"ada" => nil})
+      assert Walkers.step(walkers, "ada", {7.0, 7.0}, 0) == {:error, :not_found}
+      assert Walkers.places(walkers) == []
+      Walkers.forget(walkers, "ada")
+      :ok = Walkers.moved(walkers, %{"ada" => {7.0, 7.0}})
+      assert Walkers.step(walkers, "ada", {7.0, 7.0}, 0) == {:error, :not_found}
+    end
+
+    test "ends with the room's process" do
+      walkers = Task.await(Task.async(fn -> room_of("ada", {1.0, 5.0}) end))
+      assert Walkers.step(walkers, "ada", {1.0, 5.0}, 0) == :gone
     end
   end
 

@@ -4,7 +4,7 @@ defmodule Roomtone.MixControls do
   too. docs/mixing.md describes their effect.
   """
 
-  alias Roomtone.{FloorPlan, MixPolicy, Name, RoomServer}
+  alias Roomtone.{FloorPlan, MixPolicy, Name, Positions, RoomServer}
   alias Roomtone.MixPolicy.Check
 
   @typedoc "The errors of a table of gains."
@@ -148,7 +148,9 @@ defmodule Roomtone.MixControls do
   def walk(name, identity, to) do
     with {:ok, identity} <- Name.identity(identity),
          {:ok, %{x: x, z: y}} <- Check.position(on_plane(to)),
-         do: ask(name, {:walk, identity, {x, y}})
+         {:ok, name} <- Name.room(name),
+         :elsewhere <- Positions.walk(RoomServer.whereis_here(name), identity, {x, y}),
+         do: RoomServer.call(name, {:walk, identity, {x, y}})
   end
 
   defp on_plane(%{x: x, y: y}), do: %{x: x, y: 0, z: y}

@@ -1,8 +1,8 @@
 defmodule Roomtone.Positions do
   @moduledoc """
   The positions of a room's people on its floor plan, within the room's process: gives newcomers a
-  place, checks steps (`Roomtone.Walkers`), and collects them, so that all steps of 50 ms are one
-  change of the mix and one event.
+  place, and collects the steps that people take by themselves (`Roomtone.Walkers`, in their own
+  processes), so that all steps of 50 ms are one change of the mix and one event.
 
   Plain data beside the room's `Roomtone.MixSync`, which holds the positions that the mix has. A
   room without a plan keeps nothing here.
@@ -12,52 +12,52 @@ defmodule Roomtone.Positions do
 
   @tell_ms 50
 
-  defstruct [:timer, walkers: %Walkers{}]
+  defstruct [:timer, :walkers, moved: %{}]
 
   @type t :: %__MODULE__{
           # Runs until the steps that people took are told.
           timer: reference | nil,
-          walkers: Walkers.t()
+          # In a room whose people walk by themselves.
+          walkers: Walkers.t() | nil,
+          # Those whom the app has moved, or the room has given a place, until that is told.
+          moved: %{String.t() => FloorPlan.point() | nil}
         }
 
   @typedoc "The message that the room's process gets when the timer expires; for `handle_timeout/4`."
   @type message :: {:timeout, reference, :positions}
 
+  @doc "The positions of a room whose process has just started, with these people."
+  @spec new(MixPolicy.t(), [String.t()]) :: t
+  def new(%{moves: :clients} = mix, people) do
+    walkers = Walkers.new(mix.plan)
+    # Where a process finds it: see `walk/3`.
+    {:ok, _} = Registry.register(Roomtone.Registry, {:walkers, self()}, walkers)
+    for identity <- people, do: Walkers.enter(walkers, identity, place(mix, identity), now())
+    %__MODULE__{walkers: walkers}
+  end
+
+  def new(_mix, _people), do: %__MODULE__{}
+
+  defp place(mix, identity), do: with(%{x: x, z: y} <- mix.positions[identity], do: {x, y})
+  defp now, do: System.monotonic_time(:millisecond)
+
   @doc """
-  A step that a person of the room wants to take, or `nil` who isn't there. `now` is in monotonic
-  milliseconds. The result is the call's answer: a refused step names the place where the person
-  still is.
+  A step that a person wants to take in the room of this process, taken by the calling process. A
+  refused step names the place where the person still is. `:elsewhere`: only the room's process can
+  answer, because it is on another node, has ended, or lets nobody walk.
   """
-  @spec walk(t, MixPolicy.t(), String.t() | nil, FloorPlan.point(), integer) ::
-          {{:ok, FloorPlan.point()}
-           | {:put_back, FloorPlan.point(), :outside | :too_far | :wall}
-           | {:error, :positions_from_server | :not_found}, t}
-  def walk(positions, %{moves: :server}, _identity, _to, _now), do: {{:error, :positions_from_server}, positions}
-
-  def walk(positions, mix, identity, to, now) do
-    case place(positions, mix, identity) do
-      nil ->
-        {{:error, :not_found}, positions}
-
-      from ->
-        {result, walkers} = Walkers.step(positions.walkers, mix.plan, identity, from, to, now)
-        positions = %{positions | walkers: walkers}
-
-        case result do
-          :ok -> {{:ok, to}, tell_soon(positions)}
-          {:error, reason} -> {{:put_back, from, reason}, positions}
-        end
-    end
+  @spec walk(pid | nil, String.t(), FloorPlan.point()) :: Walkers.answer() | :elsewhere
+  def walk(room, identity, to) do
+    with [{_pid, walkers}] <- Registry.lookup(Roomtone.Registry, {:walkers, room}),
+         answer when answer != :gone <- Walkers.step(walkers, identity, to, now()),
+         do: answer,
+         else: (_none -> :elsewhere)
   end
 
-  # With the steps that aren't told yet.
-  defp place(positions, mix, identity) do
-    case {positions, mix} do
-      {%{walkers: %{moved: %{^identity => place}}}, _mix} -> place
-      {_positions, %{positions: %{^identity => at}}} -> {at.x, at.z}
-      _nowhere -> nil
-    end
-  end
+  @doc "As `walk/3`, in the room's process for a person on another node."
+  @spec walk_here(t, String.t(), FloorPlan.point()) :: Walkers.answer() | {:error, :positions_from_server | :not_found}
+  def walk_here(%{walkers: nil}, _identity, _to), do: {:error, :positions_from_server}
+  def walk_here(%{walkers: walkers}, identity, to), do: Walkers.step(walkers, identity, to, now())
 
   @doc "The map as pages draw it, or `nil` in a room without a plan."
   @spec floor_map(t, MixPolicy.t()) :: map | nil
@@ -68,17 +68,25 @@ defmodule Roomtone.Positions do
       plan: mix.plan,
       moves: mix.moves,
       range: if(mix.distance.model == :linear, do: mix.distance.max_distance),
-      positions: Map.merge(on_plan(mix.positions), positions.walkers.moved)
+      positions: Enum.into(steps(positions), on_plan(mix.positions))
     }
   end
+
+  defp steps(%{walkers: nil}), do: []
+  defp steps(%{walkers: walkers}), do: Walkers.places(walkers)
 
   @doc "Gives a newcomer a place, unless they have one already. `people` is how many are in the room."
   @spec enter(t, MixSync.t(), String.t(), non_neg_integer) :: {t, MixSync.t()}
   def enter(positions, %{mix: %{moves: :clients, positions: places} = mix} = mixer, identity, people)
-      when not is_map_key(places, identity),
-      do: put(positions, mixer, %{identity => FloorPlan.start(mix.plan, Map.values(on_plan(places)))}, people)
+      when not is_map_key(places, identity) do
+    true = Walkers.enter(positions.walkers, identity, nil, now())
+    put(positions, mixer, %{identity => FloorPlan.start(mix.plan, Map.values(on_plan(places)))}, people)
+  end
 
-  def enter(positions, mixer, _identity, _people), do: {positions, mixer}
+  def enter(%{walkers: walkers} = positions, mixer, identity, _people) do
+    if walkers, do: Walkers.enter(walkers, identity, place(mixer.mix, identity), now())
+    {positions, mixer}
+  end
 
   @doc "Takes away the place of somebody who never came in: names that were tried leave nothing behind."
   @spec give_up(t, MixSync.t(), String.t(), non_neg_integer) :: {t, MixSync.t()}
@@ -86,11 +94,17 @@ defmodule Roomtone.Positions do
       when is_map_key(places, identity),
       do: put(forget(positions, identity), mixer, %{identity => nil}, people)
 
-  def give_up(positions, mixer, _identity, _people), do: {positions, mixer}
+  def give_up(%{walkers: walkers} = positions, mixer, identity, _people) do
+    if walkers, do: Walkers.forget(walkers, identity)
+    {positions, mixer}
+  end
 
   @doc "Drops a person who has left."
   @spec forget(t, String.t()) :: t
-  def forget(positions, identity), do: %{positions | walkers: Walkers.forget(positions.walkers, identity)}
+  def forget(%{walkers: walkers} = positions, identity) do
+    if walkers, do: Walkers.forget(walkers, identity)
+    %{positions | moved: Map.delete(positions.moved, identity)}
+  end
 
   defp put(positions, mixer, places, people) do
     op = {:put_positions, off_plan(places)}
@@ -109,10 +123,17 @@ defmodule Roomtone.Positions do
   def changed(positions, mix, {:put_position, identity, at}),
     do: changed(positions, mix, {:put_positions, %{identity => at}})
 
-  def changed(positions, _mix, {:put_positions, places}),
-    do: tell_soon(%{positions | walkers: Walkers.moved(positions.walkers, on_plan(places))})
+  def changed(%{walkers: walkers} = positions, _mix, {:put_positions, places}) do
+    places = on_plan(places)
+    if walkers, do: Walkers.moved(walkers, places)
+    tell_soon(%{positions | moved: Map.merge(positions.moved, places)})
+  end
 
   def changed(positions, _mix, _op), do: positions
+
+  @doc "Somebody has taken a step: the message `:walked`."
+  @spec walked(t) :: t
+  def walked(positions), do: tell_soon(positions)
 
   defp tell_soon(%{timer: nil} = positions),
     do: %{positions | timer: :erlang.start_timer(@tell_ms, self(), :positions)}
@@ -125,11 +146,9 @@ defmodule Roomtone.Positions do
   """
   @spec handle_timeout(t, reference, MixSync.t(), {room :: String.t(), people :: non_neg_integer}) :: {t, MixSync.t()}
   def handle_timeout(%{timer: timer} = positions, timer, mixer, {room, people}) do
-    {moved, walkers} = Walkers.take(positions.walkers)
+    steps = for {who, place} <- taken(positions), not there?(mixer.mix, who, place), into: %{}, do: {who, place}
+    moved = Map.merge(positions.moved, steps)
     if moved != %{}, do: Subscribers.tell(room, {:positions, moved})
-    # Those whom the app has moved are there already, and look where it says.
-    known = on_plan(mixer.mix.positions)
-    steps = moved |> Enum.reject(fn {who, place} -> known[who] == place end) |> Map.new()
 
     mixer =
       case MixSync.change(mixer, {:put_positions, off_plan(steps)}, people) do
@@ -137,10 +156,16 @@ defmodule Roomtone.Positions do
         {:error, {:too_many_cells, _most}} -> mixer
       end
 
-    {%{positions | timer: nil, walkers: walkers}, mixer}
+    {%{positions | timer: nil, moved: %{}}, mixer}
   end
 
   def handle_timeout(positions, _old_timer, mixer, _room), do: {positions, mixer}
+
+  defp taken(%{walkers: nil}), do: []
+  defp taken(%{walkers: walkers}), do: Walkers.take(walkers)
+
+  # Those whom the app has moved are there already, and look where it says.
+  defp there?(mix, who, {x, y}), do: match?(%{^who => %{x: ^x, z: ^y}}, mix.positions)
 
   defp on_plan(positions), do: Map.new(positions, fn {who, at} -> {who, at && {at.x, at.z}} end)
 

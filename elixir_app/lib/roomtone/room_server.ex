@@ -327,7 +327,10 @@ defmodule Roomtone.RoomServer do
   # Their media belong to the life of the shard in which the room arrived.
   defp moved(pid, place), do: Participant.moved(pid, place, Media.Table.room_stamp(place.room))
 
-  defp start_mixer(state, mix), do: %{state | mixer: MixSync.new(state.place, mix, state.peers, state.legs)}
+  defp start_mixer(state, mix) do
+    mixer = MixSync.new(state.place, mix, state.peers, state.legs)
+    %{state | mixer: mixer, positions: Positions.new(mixer.mix, Map.keys(state.room.people))}
+  end
 
   # The shard may have begun another life, or the room failed, while nobody listened.
   defp check_life(state) do
@@ -446,11 +449,8 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call({:walk, identity, to}, _from, %{room: %{people: people}} = state) do
-    who = if is_map_key(people, identity), do: identity
-    {answer, positions} = Positions.walk(state.positions, state.mixer.mix, who, to, System.monotonic_time(:millisecond))
-    {:reply, answer, %{state | positions: positions}}
-  end
+  def handle_call({:walk, identity, to}, _from, state),
+    do: {:reply, Positions.walk_here(state.positions, identity, to), state}
 
   def handle_call(:floor_map, _from, state),
     do: {:reply, {:ok, Positions.floor_map(state.positions, state.mixer.mix)}, state}
@@ -669,6 +669,8 @@ defmodule Roomtone.RoomServer do
     # A second is soon enough for positions.
     {:noreply, remember_soon(%{state | positions: positions, mixer: mixer})}
   end
+
+  def handle_info(:walked, state), do: {:noreply, %{state | positions: Positions.walked(state.positions)}}
 
   # The room waits once for a person who is just joining.
   def handle_info({:timeout, timer, :empty}, %{empty_timer: timer, waited: waited} = state) do
