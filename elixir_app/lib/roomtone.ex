@@ -915,8 +915,11 @@ defmodule Roomtone do
   @doc """
   Follows the next packet of a person through the server, with the time at every stage:
   `t:Roomtone.Trace.message/0` comes once, to the calling process, with the number that this
-  returns. Nothing comes if they send no packet within two seconds, because they are muted, say.
+  returns. It is an error after three seconds if they send no packet, because they are muted, say.
   Packets that nobody follows pay nothing for it.
+
+  In a room on several media nodes a packet is followed on the talker's node: to a listener there, or
+  into the trunk to another.
 
   `to: identity` follows it to this listener, who must hear the person; otherwise to the first who
   gets it.

@@ -61,5 +61,9 @@ defmodule Roomtone.TraceTest do
     answers = for _ <- 1..70, do: Roomtone.trace(room, "ben")
     assert Enum.count(answers, &match?({:ok, _ref}, &1)) == 64
     assert List.last(answers) == {:error, :media_busy}
+    # Each waits for a packet of his, and is answered when none has come.
+    for {:ok, ref} <- answers, do: assert_receive({:roomtone_trace, ^ref, {:error, :no_packet}}, 20_000)
+    # So there is space for others.
+    assert {:ok, _ref} = Roomtone.trace(room, "ben")
   end
 end

@@ -456,7 +456,7 @@ defmodule Roomtone.RoomServer do
     do: {:reply, {:ok, Positions.floor_map(state.positions, state.mixer.mix)}, state}
 
   def handle_call({:trace, identity, listener, pid}, _from, state) do
-    question = %{talker: identity, listener: listener, pid: pid, at: System.monotonic_time(:millisecond)}
+    question = %{talker: identity, listener: listener, pid: pid}
     {answer, traces} = Trace.ask(state.traces, state.place, state.peers, question)
     {:reply, answer, %{state | traces: traces}}
   end
@@ -669,6 +669,9 @@ defmodule Roomtone.RoomServer do
     # A second is soon enough for positions.
     {:noreply, remember_soon(%{state | positions: positions, mixer: mixer})}
   end
+
+  def handle_info({:timeout, _timer, {:trace, ref}}, state),
+    do: {:noreply, %{state | traces: Trace.expired(state.traces, ref, state.peers)}}
 
   def handle_info(:walked, state), do: {:noreply, %{state | positions: Positions.walked(state.positions)}}
 

@@ -50,31 +50,41 @@ defmodule Roomtone.Trace do
           stages: [{stage, float}]
         }
 
-  @typedoc "The message to the process that called `Roomtone.trace/3`, with what that returned."
-  @type message :: {:roomtone_trace, reference :: pos_integer, t}
+  @typedoc """
+  The message to the process that called `Roomtone.trace/3`, with what that returned. An error comes
+  three seconds after the question:
+
+    * `:no_packet` – the person sent none in that time, or it was lost on its way between the media
+      nodes of the room
+    * `:not_found` – they have left meanwhile
+  """
+  @type message :: {:roomtone_trace, reference :: pos_integer, t | {:error, :no_packet | :not_found}}
 
   @typedoc "The questions of a room that aren't answered yet: plain data in the room's process."
-  @type asked :: %{Media.id() => {pid, at_ms :: integer}}
+  @type asked :: %{Media.id() => {pid, talker :: Media.id()}}
+
+  @typedoc "The message that the room's process gets when a question has waited too long; for `expired/3`."
+  @type timeout_message :: {:timeout, reference, {:trace, Media.id()}}
 
   # A talker sends a packet every 20 to 60 ms; the engine gives up after two seconds.
   @patience_ms 3_000
   @most 64
 
-  @typedoc "A packet of which talker, to which listener, for which process, and when it asked (ms)."
-  @type question :: %{talker: String.t(), listener: String.t() | nil, pid: pid, at: integer}
+  @typedoc "A packet of which talker, to which listener, for which process."
+  @type question :: %{talker: String.t(), listener: String.t() | nil, pid: pid}
 
   @doc false
   @spec ask(asked, Media.place(), %{Media.id() => String.t()}, question) ::
           {{:ok, pos_integer} | {:error, :not_found | :media_busy}, asked}
-  def ask(asked, place, peers, %{pid: pid, at: now} = question) do
-    asked = Map.reject(asked, fn {_ref, {_pid, at}} -> now - at > @patience_ms end)
+  def ask(asked, place, peers, %{pid: pid} = question) do
     ref = Media.new_id()
 
     with {:ok, talker} <- peer(peers, question.talker),
          {:ok, listener} <- if(question.listener == nil, do: {:ok, nil}, else: peer(peers, question.listener)),
          true <- map_size(asked) < @most,
          :ok <- Media.trace(place, talker, listener, ref) do
-      {{:ok, ref}, Map.put(asked, ref, {pid, now})}
+      :erlang.start_timer(@patience_ms, self(), {:trace, ref})
+      {{:ok, ref}, Map.put(asked, ref, {pid, talker})}
     else
       {:error, :not_found} = error -> {error, asked}
       _full_or_busy -> {{:error, :media_busy}, asked}
@@ -92,12 +102,26 @@ defmodule Roomtone.Trace do
   @spec told(asked, map, String.t(), %{Media.id() => String.t()}) :: asked
   def told(asked, %{reference: ref} = told, room, peers) do
     case Map.pop(asked, ref) do
-      {{pid, _at}, asked} when is_map_key(peers, told.talker) ->
+      {{pid, _talker}, asked} when is_map_key(peers, told.talker) ->
         send(pid, {:roomtone_trace, ref, new(told, room, peers)})
         asked
 
-      # The talker has left, or nobody waits for it any more.
-      {_asker, asked} ->
+      # The talker has left, which `expired/3` tells, or nobody waits for it any more.
+      _other ->
+        asked
+    end
+  end
+
+  @doc false
+  @spec expired(asked, Media.id(), %{Media.id() => String.t()}) :: asked
+  def expired(asked, ref, peers) do
+    case Map.pop(asked, ref) do
+      {nil, asked} ->
+        asked
+
+      {{pid, talker}, asked} ->
+        why = if is_map_key(peers, talker), do: :no_packet, else: :not_found
+        send(pid, {:roomtone_trace, ref, {:error, why}})
         asked
     end
   end

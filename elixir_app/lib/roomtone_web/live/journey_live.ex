@@ -68,6 +68,9 @@ defmodule RoomtoneWeb.JourneyLive do
     {:noreply, ask(socket)}
   end
 
+  # The page counts the questions without an answer itself, and has asked again by then.
+  def handle_info({:roomtone_trace, _ref, {:error, _no_packet}}, socket), do: {:noreply, socket}
+
   def handle_info({:roomtone_trace, ref, trace}, %{assigns: %{ref: ref}} = socket) do
     journey = Journey.add(socket.assigns.journey, trace, socket.assigns.browser)
     state = if trace.way == :nowhere, do: :unheard, else: :going
