@@ -40,8 +40,10 @@ export function listenToForm({ free, socket, join, navigate }) {
       event.stopPropagation();
       if (sending) return;
       sending = true;
+      const sent = send(form, fields);
+      // While the server is at it.
       MediaLink.warm();
-      const answer = await send(form, fields);
+      const answer = await sent;
       sending = false;
       if (!answer?.path) {
         asForm = true;
