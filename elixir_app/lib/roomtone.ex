@@ -799,17 +799,25 @@ defmodule Roomtone do
 
   @doc """
   Sends the calling process `t:message/0` for this room, whether it is open yet or not, until
-  `unsubscribe/1` or the process ends. `levels: false` leaves out levels. `only: [:left, :closed]`,
-  for example, sends only these events, which matters in a room of a thousand.
+  `unsubscribe/1` or the process ends. `levels: false` leaves out levels and positions, `positions:
+  false` positions alone. `only: [:left, :closed]`, for example, sends only these events, which
+  matters in a room of a thousand.
 
       iex> Roomtone.subscribe("garden")
       :ok
       iex> Roomtone.subscribe("park", only: [:closed])
       :ok
   """
-  @spec subscribe(String.t(), levels: boolean, only: [atom]) :: :ok | {:error, name_error}
+  @spec subscribe(String.t(), levels: boolean, positions: boolean, only: [atom]) :: :ok | {:error, name_error}
   def subscribe(name, opts \\ []) do
-    wish = opts[:only] || if(Keyword.get(opts, :levels, true), do: :all, else: :no_levels)
+    wish =
+      cond do
+        opts[:only] -> opts[:only]
+        opts[:levels] == false -> :no_levels
+        opts[:positions] == false -> :no_positions
+        true -> :all
+      end
+
     with({:ok, name} <- Name.room(name), do: Subscribers.add(name, wish))
   end
 

@@ -1,11 +1,12 @@
 # A hundred people who walk about on a plan and hear the eight nearest, each with twenty steps a second,
 # the most that a page may send. Prints how long the room's process ran, and the CPU time of the whole
 # server for a second of one participant. "scripted" leaves out the media: the engine is the one of the
-# tests. Otherwise the load generator (cargo build -p roomtone-load) is a hundred clients with real sound.
+# tests, and each walker is a page with its socket and channel, so that all positions are encoded and
+# sent to all of them. Otherwise the load generator (cargo build -p roomtone-load) is a hundred clients with real sound.
 # "profile" shows where the time of the room's process goes.
 #
 #   MIX_ENV=test mix run --no-start test/bench/walkers.exs [scripted] [profile]
-alias Roomtone.{FakeNative, RoomServer}
+alias Roomtone.RoomServer
 
 Logger.configure(level: :error)
 [people, talkers, nearest, steps, seconds] = [100, 10, 8, 20, 10]
@@ -28,15 +29,94 @@ defmodule Walker do
     walk(room, name, at, ms, speed * ms / 1_000, angle)
   end
 
-  defp walk(room, name, {x, y}, ms, step, angle) do
+  defp walk(room, name, at, ms, step, angle) do
     Process.sleep(ms)
 
-    case Roomtone.walk(room, name, %{x: x + step * :math.cos(angle), y: y + step * :math.sin(angle)}) do
+    case Roomtone.walk(room, name, ahead(at, step, angle)) do
       {:ok, at} -> walk(room, name, at, ms, step, angle)
       {:put_back, at, _reason} -> walk(room, name, at, ms, step, :rand.uniform() * 2 * :math.pi())
-      {:error, :room_busy} -> walk(room, name, {x, y}, ms, step, angle)
+      {:error, :room_busy} -> walk(room, name, at, ms, step, angle)
       # The load generator has ended.
       {:error, _reason} -> :ok
+    end
+  end
+
+  def ahead({x, y}, step, angle), do: %{x: x + step * :math.cos(angle), y: y + step * :math.sin(angle)}
+end
+
+defmodule Page do
+  @moduledoc "A page on the map: the process of its socket, whose frames go nowhere."
+  alias RoomtoneWeb.VoiceSocket
+
+  def start(room, name, from) do
+    spawn_link(fn ->
+      {:ok, token} = Roomtone.Token.sign(%{room: room, identity: name, grants: [:speak, :listen]}, ttl: 600)
+      info = %{auth_token: token}
+      map = %{endpoint: RoomtoneWeb.Endpoint, transport: :websocket, options: [], params: %{"vsn" => "2.0.0"}}
+      {:ok, state} = VoiceSocket.connect(Map.put(map, :connect_info, info))
+      {:ok, state} = VoiceSocket.init(state)
+      state = say(state, "room:" <> room, "phx_join", %{session: "session of " <> name})
+      state = say(state, "room:" <> room, "offer", %{sdp: Roomtone.FakeNative.offer()})
+      send(from, {:ready, name})
+      {state, at, ms, speed} = wait(state)
+      walk(state, "room:" <> room, at, ms, speed * ms / 1_000, :rand.uniform() * 2 * :math.pi())
+    end)
+  end
+
+  defp wait(state) do
+    receive do
+      {:walk, at, ms, speed} -> {state, at, ms, speed}
+      message -> message |> handle(state) |> elem(1) |> wait()
+    end
+  end
+
+  defp say(state, topic, event, payload) do
+    frame = Jason.encode!(["1", event, topic, event, payload])
+
+    case VoiceSocket.handle_in({frame, [opcode: :text]}, state) do
+      {:reply, _status, _frame, state} -> state
+      {:ok, state} -> state
+    end
+  end
+
+  defp handle(message, state) do
+    case VoiceSocket.handle_info(message, state) do
+      {:push, {:text, frame}, state} -> {IO.iodata_to_binary(frame), state}
+      {:ok, state} -> {"", state}
+    end
+  end
+
+  defp walk(state, topic, at, ms, step, angle) do
+    Process.send_after(self(), :step, ms)
+    %{x: x, y: y} = Walker.ahead(at, step, angle)
+    {state, at, angle} = state |> say(topic, "position", %{x: x, y: y}) |> until_step({x, y}, angle)
+    walk(state, topic, at, ms, step, angle)
+  end
+
+  defp until_step(state, at, angle) do
+    receive do
+      :step ->
+        {state, at, angle}
+
+      message ->
+        case handle(message, state) do
+          {<<_begin::binary-size(40), _::binary>> = frame, state} ->
+            case back(frame) do
+              nil -> until_step(state, at, angle)
+              at -> until_step(state, at, :rand.uniform() * 2 * :math.pi())
+            end
+
+          {_short, state} ->
+            until_step(state, at, angle)
+        end
+    end
+  end
+
+  # Where a step that wasn't taken leaves one. Decoding every frame is the browsers' work.
+  defp back(frame) do
+    if :binary.match(frame, ["too_far", "\"outside\"", "\"wall\""]) != :nomatch do
+      [_join, _ref, _topic, "phx_reply", %{"response" => %{"x" => x, "y" => y}}] = Jason.decode!(frame)
+      {x, y}
     end
   end
 end
@@ -66,11 +146,10 @@ cpu_ms = fn ->
   10 * (String.to_integer(Enum.at(fields, 11)) + String.to_integer(Enum.at(fields, 12)))
 end
 
-measure = fn ->
+measure = fn begin ->
   {:ok, %{plan: plan, positions: positions}} = Roomtone.floor_map(room)
   # On foot: 1.4 m/s.
-  for {name, at} <- positions,
-      do: spawn_link(fn -> Walker.walk(room, name, at, div(1_000, steps), min(1.4, plan.speed)) end)
+  for {name, at} <- positions, do: begin.(name, at, div(1_000, steps), min(1.4, plan.speed))
 
   Process.sleep(2_000)
   pid = RoomServer.whereis(room)
@@ -97,11 +176,18 @@ measure = fn ->
 end
 
 if scripted? do
-  Application.put_all_env(roomtone: [children: []])
   {:ok, _} = Application.ensure_all_started(:roomtone)
   {:ok, _} = Roomtone.open_room(room, opts)
-  for n <- 1..people, do: {:ok, _} = Roomtone.join(room, "person #{n}", FakeNative.offer(), owner: self())
-  measure.()
+  pages = for n <- 1..people, do: {"person #{n}", Page.start(room, "person #{n}", self())}
+  for {name, _page} <- pages, do: receive(do: ({:ready, ^name} -> :ok))
+
+  Enum.find(1..600, fn _ ->
+    Process.sleep(100)
+    match?({:ok, %{positions: positions}} when map_size(positions) == people, Roomtone.floor_map(room))
+  end)
+
+  pages = Map.new(pages)
+  measure.(fn name, at, ms, speed -> send(pages[name], {:walk, at, ms, speed}) end)
 else
   endpoint = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
   served = Keyword.merge(endpoint, server: true, http: [ip: {127, 0, 0, 1}, port: 0])
@@ -122,6 +208,6 @@ else
     Enum.count(present, & &1.connected) == people or Task.yield(crowd, 0) != nil
   end)
 
-  measure.()
+  measure.(fn name, at, ms, speed -> spawn_link(fn -> Walker.walk(room, name, at, ms, speed) end) end)
   {_output, _status} = Task.await(crowd, 120_000)
 end

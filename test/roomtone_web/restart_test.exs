@@ -9,7 +9,7 @@ defmodule RoomtoneWeb.RestartTest do
 
   require Phoenix.ChannelTest
 
-  alias Roomtone.{RoomServer, Store}
+  alias Roomtone.{Name, RoomServer, Store}
 
   @moduletag capture_log: true
 
@@ -58,6 +58,33 @@ defmodule RoomtoneWeb.RestartTest do
     |> put_req_header("authorization", "Bearer #{jwt}")
     |> put_req_header("content-type", "application/sdp")
     |> post("/whip/#{URI.encode(room)}", FakeNative.offer(connect: true))
+  end
+
+  test "positions come from another process when the one that sends them fails", %{room: room} do
+    {:ok, _room} = Roomtone.open_room(room, kind: :spatial, plan: "office")
+    {:ok, _reply, ada} = come(room, %{token: token(room, "Ada"), session: "ada's"})
+    offer(ada)
+    feed = fn -> GenServer.whereis({:via, PartitionSupervisor, {RoomtoneWeb.PositionsFeed, Name.key(room)}}) end
+    {first, topic} = {feed.(), "room:" <> room}
+    Process.exit(first, :kill)
+
+    # Until the channel has joined the other one, nobody tells it.
+    eventually(fn ->
+      :ok = Roomtone.put_position(room, "Ada", %{x: 3, y: 0, z: 4})
+
+      receive do
+        %Phoenix.Socket.Message{topic: ^topic, event: "positions", payload: %{positions: %{"Ada" => [3.0, 4.0]}}} ->
+          feed.() not in [nil, first]
+      after
+        200 -> false
+      end
+    end)
+
+    leaves = push(ada, "phx_leave", %{})
+    assert_reply leaves, :ok, _, 10_000
+    # It is told of the end of each channel, and keeps nothing.
+    eventually(fn -> :sys.get_state(feed.()) == %RoomtoneWeb.PositionsFeed{} end)
+    assert Registry.keys(Roomtone.Subscribers, feed.()) == []
   end
 
   test "a channel comes back to its room, muted and as who it was; a third person finds the lock, by page, channel and WHIP",

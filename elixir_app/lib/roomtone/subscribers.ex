@@ -16,8 +16,8 @@ defmodule Roomtone.Subscribers do
   @spec child_spec(term) :: Supervisor.child_spec()
   def child_spec(_arg), do: Registry.child_spec(keys: :duplicate, name: __MODULE__)
 
-  @typedoc "The wanted events: all, all but levels, or those whose tag is in the list."
-  @type wish :: :all | :no_levels | [atom]
+  @typedoc "The wanted events: all, all but levels and positions, all but positions, or those whose tag is in the list."
+  @type wish :: :all | :no_levels | :no_positions | [atom]
 
   @doc "Subscribes the calling process; calling it twice has no further effect."
   @spec add(String.t(), wish) :: :ok
@@ -65,6 +65,7 @@ defmodule Roomtone.Subscribers do
   defp wanted?(:all, _kind), do: true
   # Positions, too, are renewed many times a second.
   defp wanted?(:no_levels, kind), do: kind not in [:levels, :positions]
+  defp wanted?(:no_positions, kind), do: kind != :positions
   defp wanted?(kinds, kind), do: kind in kinds
 
   defp keeps_up?(pid) do

@@ -21,6 +21,7 @@ defmodule RoomtoneWeb.Supervisor do
       {Registry, keys: :unique, name: RoomtoneWeb.WhipSessions},
       {DynamicSupervisor, name: RoomtoneWeb.WhipSupervisor, strategy: :one_for_one},
       {Task.Supervisor, name: RoomtoneWeb.Tasks},
+      RoomtoneWeb.PositionsFeed,
       RoomtoneWeb.AddressLimit,
       {RoomtoneWeb.AddressLimit, name: RoomtoneWeb.AddressLimit.Handshakes}
       | RoomtoneWeb.SocketBudget.children()

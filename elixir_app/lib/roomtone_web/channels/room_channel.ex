@@ -37,7 +37,7 @@ defmodule RoomtoneWeb.RoomChannel do
   use RoomtoneWeb, :channel
 
   alias Roomtone.{Name, RateLimit, Token, UnknownMessage}
-  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, Goodbye, IceServers}
+  alias RoomtoneWeb.{AddressLimit, Auth, ErrorPayload, Goodbye, IceServers, PositionsFeed}
 
   require Logger
 
@@ -49,6 +49,8 @@ defmodule RoomtoneWeb.RoomChannel do
   # Steps come evenly, but the network may hold some back and deliver them together.
   @steps_at_once 10
   @steps_per_second 20
+  # Until the process that sends positions is replaced.
+  @feed_ms 100
   @max_sdp 65_536
   @max_session 128
   @settings %{
@@ -76,7 +78,7 @@ defmodule RoomtoneWeb.RoomChannel do
          {:ok, room_id} <- room_id(params),
          {:ok, outlook} <- outlook(room, token, session, room_id),
          :ok <- Auth.watch(token),
-         :ok <- Roomtone.subscribe(room),
+         :ok <- Roomtone.subscribe(room, positions: false),
          :ok <- Phoenix.PubSub.subscribe(Roomtone.PubSub, person_topic(room, token.identity)),
          {:ok, place} <- resume(room, token.identity, session) do
       Logger.metadata(room: room, participant: token.identity)
@@ -89,7 +91,8 @@ defmodule RoomtoneWeb.RoomChannel do
         |> assign(:rejoin, room_id)
         |> assign(:inside, place != :none)
         |> assign(:hung_up, false)
-        |> assign(:hears, if(outlook.room_id, do: true, else: :unknown))
+        |> assign(:feed, nil)
+        |> assign_hears(if(outlook.room_id, do: true, else: :unknown))
         |> assign(:rate, RateLimit.new(@burst, @per_second))
         |> assign(:strikes, 0)
         |> assign(:steps, RateLimit.new(@steps_at_once, @steps_per_second))
@@ -186,7 +189,7 @@ defmodule RoomtoneWeb.RoomChannel do
     case Roomtone.join(room, me, sdp, Roomtone.Auth.join_options(token) ++ own) do
       {:ok, %{answer: answer, session: session, participant: participant, room_id: room_id}} ->
         # From now on this is the room that they are in.
-        socket = assign(socket, session: session, rejoin: room_id, inside: true, hung_up: false, hears: true)
+        socket = socket |> assign(session: session, rejoin: room_id, inside: true, hung_up: false) |> assign_hears(true)
         take_over(socket)
         {:reply, {:ok, %{sdp: answer, session: session, muted: participant.muted, room_id: room_id}}, socket}
 
@@ -241,6 +244,11 @@ defmodule RoomtoneWeb.RoomChannel do
   def handle_info({:hung_up, session}, %{assigns: %{session: session}} = socket) when is_binary(session),
     do: {:noreply, assign(socket, :hung_up, true)}
 
+  def handle_info({:DOWN, feed, :process, _pid, _reason}, %{assigns: %{feed: feed}} = socket) when feed != nil,
+    do: {:noreply, socket |> assign(:feed, nil) |> assign_hears(socket.assigns.hears)}
+
+  def handle_info(:join_feed, socket), do: {:noreply, assign_hears(socket, socket.assigns.hears)}
+
   # Of another socket of the same person.
   def handle_info({kind, _session}, socket) when kind in [:taken_over, :hung_up], do: {:noreply, socket}
   def handle_info(other, socket), do: UnknownMessage.info(__MODULE__, other, socket)
@@ -294,11 +302,6 @@ defmodule RoomtoneWeb.RoomChannel do
 
   defp event({:slots, told}, socket) do
     push(socket, "slots", told)
-    {:noreply, socket}
-  end
-
-  defp event({:positions, positions}, socket) do
-    push(socket, "positions", %{positions: points(positions)})
     {:noreply, socket}
   end
 
@@ -397,15 +400,15 @@ defmodule RoomtoneWeb.RoomChannel do
 
   # Whether what goes on in the room is for this socket, which may wait before a room that was opened with a passcode meanwhile. Asked
   # once in the life of a room.
-  defp hears({:closed, _reason}, socket), do: assign(socket, :hears, :unknown)
+  defp hears({:closed, _reason}, socket), do: assign_hears(socket, :unknown)
 
   defp hears(_event, %{assigns: %{hears: :unknown, inside: false, room: room, token: token}} = socket) do
     case Roomtone.grants(room, Roomtone.Auth.join_options(token)) do
       {:ok, _grants} ->
-        assign(socket, :hears, true)
+        assign_hears(socket, true)
 
       {:error, reason} when reason in [:passcode_needed, :removed, :closed_by_moderator, :room_not_restored] ->
-        assign(socket, :hears, false)
+        assign_hears(socket, false)
 
       {:error, _not_open} ->
         socket
@@ -413,6 +416,24 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   defp hears(_event, socket), do: socket
+
+  # Positions come from another process, so it has to know.
+  defp assign_hears(%{assigns: %{room: room, feed: feed}} = socket, hears) do
+    feed =
+      case {hears, feed} do
+        {true, nil} -> PositionsFeed.join(room, socket) || join_feed_later()
+        {true, feed} -> feed
+        {_no, nil} -> nil
+        {_no, feed} -> with :ok <- PositionsFeed.leave(room, feed), do: nil
+      end
+
+    assign(socket, hears: hears, feed: feed)
+  end
+
+  defp join_feed_later do
+    Process.send_after(self(), :join_feed, @feed_ms)
+    nil
+  end
 
   defp session(_params, %{session: session}), do: {:ok, session}
 
@@ -497,15 +518,13 @@ defmodule RoomtoneWeb.RoomChannel do
           plan: Roomtone.FloorPlan.to_map(map.plan),
           range: map.range,
           walk: map.moves == :clients,
-          positions: points(map.positions)
+          positions: PositionsFeed.points(map.positions)
         }
 
       _none ->
         nil
     end
   end
-
-  defp points(positions), do: Map.new(positions, fn {id, place} -> {id, place && Tuple.to_list(place)} end)
 
   defp person(participant) do
     participant
