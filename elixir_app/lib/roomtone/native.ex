@@ -70,7 +70,16 @@ defmodule Roomtone.Native do
           | {:clear_source, %{room: id, peer: id}}
           | {:join_tap, %{room: id, peer: id, tap: tap, sound: tap_sound}}
           | {:set_tap, %{room: id, peer: id, sound: tap_sound}}
-          | {:open_trunk, %{room: id, trunk: trunk, to: String.t(), remote: trunk, send: trunk_key, receive: trunk_key}}
+          | {:open_trunk,
+             %{
+               required(:room) => id,
+               required(:trunk) => trunk,
+               required(:to) => String.t(),
+               required(:remote) => trunk,
+               required(:send) => trunk_key,
+               required(:receive) => trunk_key,
+               optional(:relay) => boolean
+             }}
           | {:renew_trunk, %{room: id, trunk: trunk, direction: :sending | :receiving, number: byte, key: trunk_key}}
           | {:close_trunk, %{room: id, trunk: trunk}}
           | {:join_remote, %{room: id, peer: id, trunk: trunk, speak: boolean}}

@@ -215,7 +215,8 @@ pub enum Action {
         trunk: TrunkId,
     },
     /// A participant of the room who is on another media node, and heard by a trunk. They are a talker like any other; no event tells of
-    /// their coming and going, because the other node does. They leave, and are muted, as anybody. Ignored without the room or the trunk.
+    /// their coming and going, because the other node does. They leave, and are muted, as anybody. One who is known comes by this
+    /// trunk from now on. Ignored without the room or the trunk.
     JoinRemote {
         /// The participant.
         peer: PeerId,
@@ -259,6 +260,9 @@ pub struct TrunkWay {
     pub send: Key,
     /// The first key of what comes from there; its number is 0.
     pub receive: Key,
+    /// Whether it leads to a node that has no trunks to the others: packets that come by this trunk leave by the other ones, and
+    /// those that come by others leave by this one.
+    pub relay: bool,
 }
 
 /// An end of a trunk.

@@ -23,7 +23,7 @@ mod atoms {
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
-        trunk, remote, send, receive, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, distance, places, reference, scope,
+        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, distance, places, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
         stages,
         // Values.
@@ -275,6 +275,8 @@ fn trunk_way(fields: &Fields<'_>) -> NifResult<TrunkWay> {
         trunk: fields.get(atoms::remote())?,
         send: trunk_key(fields.get(atoms::send())?)?,
         receive: trunk_key(fields.get(atoms::receive())?)?,
+        // A web node of the release before doesn't name it.
+        relay: fields.get(atoms::relay()).unwrap_or(false),
     })
 }
 

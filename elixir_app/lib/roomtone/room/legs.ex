@@ -6,7 +6,8 @@ defmodule Roomtone.Room.Legs do
   On each of its media nodes the engine has a room, a *leg*. The first, the *home*, has the room's
   number, and is there as long as the room; a further leg has a number of its own, is opened by a
   newcomer for whom the others have no place, and closed when nobody is on it. A person is on one leg,
-  and each other leg hears them by the trunk between the two. Everything that the engine is told about
+  and each other leg hears them by a trunk; `Roomtone.Room.TrunkTree` decides between which two there is
+  one. Everything that the engine is told about
   a person goes to their leg; gains go to the leg of the listener.
 
   The process of the room makes the keys of trunks, gives them to both ends, and renews them every
@@ -18,6 +19,7 @@ defmodule Roomtone.Room.Legs do
   alias Roomtone.Media
   alias Roomtone.Media.{Retry, Table}
   alias Roomtone.MixPolicy
+  alias Roomtone.Room.TrunkTree
 
   @renew_ms 3_600_000
   # By then a receiving end has its new key.
@@ -53,8 +55,8 @@ defmodule Roomtone.Room.Legs do
           renewal: reference | nil
         }
 
-  # Its ends, each with the number that it has there; and the number of its present keys.
-  @typep trunk :: %{ends: [{Media.place(), Roomtone.Native.trunk()}, ...], key: byte}
+  # Its ends, each with the number that it has there; whether it is a relay trunk; the number of its present keys.
+  @typep trunk :: %{ends: [{Media.place(), Roomtone.Native.trunk()}, ...], relay: boolean, key: byte}
 
   @typedoc "The message that the room's process gets when a timer expires; for `handle_timeout/2`."
   @type message :: {:timeout, reference, :legs | :trunk_keys}
@@ -209,11 +211,11 @@ defmodule Roomtone.Room.Legs do
   defp peer_place(peer, legs), do: Table.peer_place(peer) || legs.home
 
   defp bring(legs, peer, place) do
-    for {there, trunk} <- other_ends(legs, place), reduce: legs, do: (legs -> join(legs, peer, there, trunk))
+    for {there, trunk} <- TrunkTree.ways(legs.trunks, place), reduce: legs, do: (legs -> join(legs, peer, there, trunk))
   end
 
   defp part(legs, peer, place) do
-    for {there, _trunk} <- other_ends(legs, place), reduce: legs do
+    for {there, _trunk} <- TrunkTree.ways(legs.trunks, place), reduce: legs do
       legs -> order(legs, there.shard, {:leave, %{room: there.room, peer: peer}})
     end
   end
@@ -227,7 +229,7 @@ defmodule Roomtone.Room.Legs do
          {:ok, _registered} <- register(room),
          {:ok, ^shard} <- Media.open_room(room, kind, shard) do
       place = %{room: room, shard: shard}
-      legs = Enum.reduce([legs.home | legs.further], legs, &wire(&2, &1, place))
+      legs = wire(legs, place)
       {:ok, place, keep(%{legs | further: legs.further ++ [place], renewal: legs.renewal || renewal_timer(renew_ms())})}
     else
       why ->
@@ -248,7 +250,8 @@ defmodule Roomtone.Room.Legs do
     Media.close_room(room)
     seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
     at = Map.reject(legs.at, fn {_peer, at} -> at == place end)
-    keep(%{legs | further: legs.further -- [place], seats: seats, at: at, outbox: without_room(legs.outbox, place)})
+    legs = %{legs | further: legs.further -- [place], seats: seats, at: at, outbox: without_room(legs.outbox, place)}
+    keep(wire_the_cut_off(legs))
   end
 
   # The room may have another leg on the same shard.
@@ -267,12 +270,17 @@ defmodule Roomtone.Room.Legs do
     legs = if former == legs.leaving, do: legs, else: unwire(legs, former)
     at = if former == legs.leaving, do: legs.at, else: Map.reject(legs.at, fn {_peer, at} -> at == former end)
     legs = %{legs | home: place, at: at}
-    keep(Enum.reduce(legs.further, legs, &wire(&2, place, &1)))
+    keep(legs |> wire(place) |> wire_the_cut_off())
   end
 
   @doc "The room leaves a media node; the people there are heard by the others until `changed_over/2`."
   @spec leaving(t, Media.place()) :: t
-  def leaving(legs, place), do: %{legs | leaving: place}
+  def leaving(legs, place) do
+    # It gets no newcomers, so it can't pass them on.
+    under = TrunkTree.under(legs.trunks, place)
+    {cut, stay} = Enum.split_with(legs.trunks, &(&1.relay and match?([{^place, _number} | _other], &1.ends)))
+    keep(Enum.reduce(under, cut(%{legs | leaving: place, trunks: stay}, cut), &wire(&2, &1)))
+  end
 
   @doc "The room has left the media node."
   @spec let_go(t) :: t
@@ -283,33 +291,66 @@ defmodule Roomtone.Room.Legs do
       close(legs, former.room)
     else
       at = Map.reject(legs.at, fn {_peer, at} -> at == former end)
-      keep(unwire(%{legs | leaving: nil, at: at}, former))
+      keep(%{legs | leaving: nil, at: at} |> unwire(former) |> wire_the_cut_off())
     end
   end
 
   # ---- Trunks ----------------------------------------------------------------------------------------------------------
 
-  # The people on each of the two come to the other.
-  defp wire(legs, one, other) do
+  # The trunks of a place that has none yet. Its people come to all others, and theirs to it.
+  defp wire(legs, place) do
+    connected = connected(legs)
+
+    others =
+      for other <- [legs.home | legs.further] -- [place, legs.leaving],
+          other == legs.home or other in connected,
+          do: other
+
+    legs =
+      case TrunkTree.attach(legs.trunks, others) do
+        {:core, others} -> Enum.reduce(others, legs, &open_trunk(&2, &1, place, false))
+        {:under, upper} -> open_trunk(legs, upper, place, true)
+      end
+
+    peers = Enum.group_by(legs.at, &elem(&1, 1), &elem(&1, 0))
+
+    legs =
+      for {there, trunk} <- TrunkTree.ways(legs.trunks, place), peer <- Map.get(peers, place, []), reduce: legs do
+        legs -> join(legs, peer, there, trunk)
+      end
+
+    for {at, peers} <- peers,
+        {^place, trunk} <- TrunkTree.ways(legs.trunks, at),
+        peer <- peers,
+        reduce: legs,
+        do: (legs -> join(legs, peer, place, trunk))
+  end
+
+  # Those whose only trunk led to a place that is gone.
+  defp wire_the_cut_off(legs) do
+    connected = connected(legs)
+    cut_off = for place <- legs.further, place != legs.leaving, place not in connected, do: place
+    Enum.reduce(cut_off, legs, &wire(&2, &1))
+  end
+
+  defp connected(legs), do: for(%{ends: ends} <- legs.trunks, {place, _number} <- ends, into: MapSet.new(), do: place)
+
+  defp open_trunk(legs, one, other, relay) do
     case addresses(one.shard, other.shard) do
       {address, other_address} ->
         [number, other_number] = for _ <- 1..2, do: new_number()
         [there, back] = for _ <- 1..2, do: :crypto.strong_rand_bytes(32)
-        legs = order(legs, one.shard, open_command(one.room, number, other_address, other_number, there, back))
-        legs = order(legs, other.shard, open_command(other.room, other_number, address, number, back, there))
-        trunk = %{ends: [{one, number}, {other, other_number}], key: 0}
-        legs = %{legs | trunks: [trunk | legs.trunks]}
-        legs = for {peer, ^one} <- legs.at, reduce: legs, do: (legs -> join(legs, peer, other, other_number))
-        for {peer, ^other} <- legs.at, reduce: legs, do: (legs -> join(legs, peer, one, number))
+        way = %{room: one.room, trunk: number, to: other_address, remote: other_number, send: there, receive: back}
+        back = %{room: other.room, trunk: other_number, to: address, remote: number, send: back, receive: there}
+        legs = order(legs, one.shard, {:open_trunk, Map.put(way, :relay, relay)})
+        legs = order(legs, other.shard, {:open_trunk, Map.put(back, :relay, relay)})
+        %{legs | trunks: [%{ends: [{one, number}, {other, other_number}], relay: relay, key: 0} | legs.trunks]}
 
       nil ->
         Logger.error("the media nodes of this room have no addresses in common: PUBLIC_IP sets them")
         legs
     end
   end
-
-  defp open_command(room, trunk, to, remote, send, receive),
-    do: {:open_trunk, %{room: room, trunk: trunk, to: to, remote: remote, send: send, receive: receive}}
 
   # The media node that the room leaves gets no one more: people are still there by their former
   # connection, and would hear themselves.
@@ -320,16 +361,12 @@ defmodule Roomtone.Room.Legs do
 
   defp unwire(legs, place) do
     {cut, stay} = Enum.split_with(legs.trunks, fn %{ends: ends} -> List.keymember?(ends, place, 0) end)
-
-    for %{ends: ends} <- cut, {at, trunk} <- ends, reduce: %{legs | trunks: stay} do
-      legs -> order(legs, at.shard, {:close_trunk, %{room: at.room, trunk: trunk}})
-    end
+    cut(%{legs | trunks: stay}, cut)
   end
 
-  # The legs to which a trunk leads from this one.
-  defp other_ends(legs, place) do
-    for %{ends: ends} <- legs.trunks, List.keymember?(ends, place, 0), {there, trunk} <- ends, there != place do
-      {there, trunk}
+  defp cut(legs, trunks) do
+    for %{ends: ends} <- trunks, {at, trunk} <- ends, reduce: legs do
+      legs -> order(legs, at.shard, {:close_trunk, %{room: at.room, trunk: trunk}})
     end
   end
 

@@ -283,9 +283,11 @@ impl Room {
         }
     }
 
-    /// A participant who is on another media node.
+    /// A participant who is on another media node. One who is known comes by this trunk from now on.
     pub(crate) fn join_remote(&mut self, context: &mut ShardContext, id: PeerId, trunk: TrunkId, speak: bool) {
-        if self.base.position(id).is_none() && self.trunks.join(id, trunk) {
+        if self.trunks.is_remote(id) {
+            self.trunks.join(id, trunk);
+        } else if self.base.position(id).is_none() && self.trunks.join(id, trunk) {
             let peer = Peer::source(id, context.index, speak);
             self.kind.pushed(&peer);
             self.base.push(peer);
@@ -311,15 +313,17 @@ impl Room {
             trunks,
             ..
         } = self;
-        trunks.receive(now, context, id, datagram, |context, packet| {
+        let choice = trunks::Choice::of(base, context);
+        trunks.receive(choice, now, context, id, datagram, |context, packet| {
             let peer = packet.talker;
             let Some(at) = base.position(peer).filter(|at| base.peers[*at].speak) else {
-                return;
+                return false;
             };
             let packet = trunks::as_rtp(&packet);
             tap::copy(base, now, taps, peer, &packet);
             kind.hear(base, now, context, at, &packet);
             base.packet_ends(context);
+            true
         });
         Ok(())
     }

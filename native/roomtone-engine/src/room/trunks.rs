@@ -2,7 +2,11 @@
 //! talkers there come by them.
 //!
 //! A talker of another node is a participant without a transport. From the jitter buffer on nothing tells them from a talker who is here,
-//! so levels, selection, rows, mix-minus and pass-through hold. Nothing that came by a trunk goes by another: each node has one to each.
+//! so levels, selection, rows, mix-minus and pass-through hold.
+//!
+//! Up to seventeen nodes have a trunk to each of the others, and nothing that came by one goes by another. A further node has a single
+//! one, a *relay* trunk, to a node that passes on to it what comes by the others, and passes on what it sends. Trunks never form a
+//! ring of relays: the room's process chooses them so.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -15,7 +19,7 @@ use super::base::RoomBase;
 use super::context::ShardContext;
 use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
-use crate::command::{PeerId, TrunkEnd, TrunkWay};
+use crate::command::{PeerId, Select, TrunkEnd, TrunkWay};
 
 /// A packet waits so long for others to share its datagram.
 const GATHER: Duration = Duration::from_millis(5);
@@ -36,13 +40,17 @@ pub(super) struct Trunks {
     trunks: Vec<Trunk>,
     /// The participants who are on other nodes.
     remote: HashMap<PeerId, TrunkId>,
-    /// Those who are here, and have said something lately.
-    talkers: Vec<Talker>,
+    talkers: Talkers,
 }
+
+/// Those who are here or whom this node passes on, and have said something lately.
+#[derive(Default)]
+struct Talkers(Vec<Talker>);
 
 struct Trunk {
     id: TrunkId,
     to: SocketAddr,
+    relay: bool,
     sender: Sender,
     receiver: Receiver,
     /// When what was collected leaves.
@@ -66,6 +74,7 @@ impl Trunks {
         self.trunks.push(Trunk {
             id,
             to: way.to,
+            relay: way.relay,
             sender: Sender::new(way.trunk, 0, &way.send),
             receiver: Receiver::new(id, 0, &way.receive),
             due: None,
@@ -108,6 +117,10 @@ impl Trunks {
         found.map(|(peer, _)| *peer)
     }
 
+    pub(super) fn is_remote(&self, peer: PeerId) -> bool {
+        self.remote.contains_key(&peer)
+    }
+
     /// Notes that a participant is heard by a trunk, if that is open.
     pub(super) fn join(&mut self, peer: PeerId, trunk: TrunkId) -> bool {
         let open = self.trunks.iter().any(|known| known.id == trunk);
@@ -119,7 +132,7 @@ impl Trunks {
 
     /// A participant has left. Whether they were on another node.
     pub(super) fn forget(&mut self, peer: PeerId) -> bool {
-        self.talkers.retain(|talker| talker.id != peer);
+        self.talkers.0.retain(|talker| talker.id != peer);
         self.remote.remove(&peer).is_some()
     }
 
@@ -132,7 +145,7 @@ impl Trunks {
         talker: PeerId,
         packet: &RtpIn<'_>,
     ) {
-        if self.trunks.is_empty() || !self.selects(base, now, context, talker, packet) {
+        if self.trunks.is_empty() {
             return;
         }
         let frame = Frame {
@@ -143,67 +156,52 @@ impl Trunks {
             level: packet.level,
             payload: packet.payload,
         };
+        if !self.talkers.selects(Choice::of(base, context), now, &frame) {
+            return;
+        }
         for trunk in &mut self.trunks {
             trunk.push(now, context, &frame);
         }
     }
 
-    // Whether a talker is one of the most relevant, after this packet.
-    fn selects(
-        &mut self,
-        base: &RoomBase,
-        now: Instant,
-        context: &ShardContext,
-        id: PeerId,
-        packet: &RtpIn<'_>,
-    ) -> bool {
-        let at = match self.talkers.iter().position(|talker| talker.id == id) {
-            Some(at) => at,
-            None => {
-                let long_ago = |talker: &Talker| talker.rank.measured_before(now).is_none_or(|since| since > FORGOTTEN);
-                self.talkers.retain(|talker| !long_ago(talker));
-                self.talkers.push(Talker {
-                    id,
-                    rank: SpeakerRank::default(),
-                    selected: false,
-                });
-                self.talkers.len() - 1
-            }
-        };
-        let untold = if packet.payload.len() > PAUSE { UNTOLD } else { SILENCE };
-        let level = packet.level.map_or(untold, |(level, _)| level);
-        self.talkers[at].rank.update(now, level);
-        let rank = |talker: &Talker| talker.rank.rank(now, base.select, talker.selected);
-        let own = rank(&self.talkers[at]);
-        let others = self.talkers.iter().filter(|other| other.id != id);
-        let before = others
-            .filter(|other| other.rank.is_open(now) && rank(other) > own)
-            .count();
-        let most = base.most_talkers(context).min(MOST_TALKERS);
-        let selected = self.talkers[at].rank.is_open(now) && before < most;
-        self.talkers[at].selected = selected;
-        selected
-    }
-
-    /// Opens a datagram, and passes on the packets of those who are to come by its trunk.
+    /// Opens a datagram, has the packets of those heard who are to come by its trunk, and passes them on to nodes that get them by this
+    /// one alone. `hear` returns whether they may be heard.
     pub(super) fn receive(
         &mut self,
+        choice: Choice,
         now: Instant,
         context: &mut ShardContext,
         id: TrunkId,
         datagram: &mut [u8],
-        mut hear: impl FnMut(&mut ShardContext, Frame<'_>),
+        mut hear: impl FnMut(&mut ShardContext, Frame<'_>) -> bool,
     ) {
-        let Trunks { trunks, remote, .. } = self;
-        let Some(trunk) = trunks.iter_mut().find(|trunk| trunk.id == id) else {
+        let Trunks {
+            trunks,
+            remote,
+            talkers,
+        } = self;
+        let Some(at) = trunks.iter().position(|trunk| trunk.id == id) else {
             return;
         };
+        let last = trunks.len() - 1;
+        trunks.swap(at, last);
+        let Some((trunk, others)) = trunks.split_last_mut() else {
+            return;
+        };
+        let from_relay = trunk.relay;
+        let relays = others.iter().any(|other| other.relay || from_relay);
         let mut told = None;
         let opened = trunk.receiver.open(
             datagram,
             |frame| {
-                if remote.get(&frame.talker) == Some(&id) {
-                    hear(context, frame);
+                if remote.get(&frame.talker) == Some(&id)
+                    && hear(context, frame)
+                    && relays
+                    && talkers.selects(choice, now, &frame)
+                {
+                    for other in others.iter_mut().filter(|other| other.relay || from_relay) {
+                        other.push(now, context, &frame);
+                    }
                 }
             },
             |report| told = Some(report),
@@ -238,6 +236,54 @@ impl Trunks {
         for trunk in &mut self.trunks {
             trunk.flush(context);
         }
+    }
+}
+
+/// How the most relevant talkers are chosen.
+#[derive(Clone, Copy)]
+pub(super) struct Choice {
+    select: Select,
+    most: usize,
+}
+
+impl Choice {
+    pub(super) fn of(base: &RoomBase, context: &ShardContext) -> Choice {
+        Choice {
+            select: base.select,
+            most: base.most_talkers(context).min(MOST_TALKERS),
+        }
+    }
+}
+
+impl Talkers {
+    // Whether a talker is one of the most relevant, after this packet.
+    fn selects(&mut self, choice: Choice, now: Instant, packet: &Frame<'_>) -> bool {
+        let id = packet.talker;
+        let at = match self.0.iter().position(|talker| talker.id == id) {
+            Some(at) => at,
+            None => {
+                let long_ago = |talker: &Talker| talker.rank.measured_before(now).is_none_or(|since| since > FORGOTTEN);
+                self.0.retain(|talker| !long_ago(talker));
+                self.0.push(Talker {
+                    id,
+                    rank: SpeakerRank::default(),
+                    selected: false,
+                });
+                self.0.len() - 1
+            }
+        };
+        let untold = if packet.payload.len() > PAUSE { UNTOLD } else { SILENCE };
+        let level = packet.level.map_or(untold, |(level, _)| level);
+        self.0[at].rank.update(now, level);
+        let rank = |talker: &Talker| talker.rank.rank(now, choice.select, talker.selected);
+        let own = rank(&self.0[at]);
+        let others = self.0.iter().filter(|other| other.id != id);
+        let before = others
+            .filter(|other| other.rank.is_open(now) && rank(other) > own)
+            .count();
+        let selected = self.0[at].rank.is_open(now) && before < choice.most;
+        self.0[at].selected = selected;
+        selected
     }
 }
 

@@ -41,6 +41,7 @@ impl Nodes {
                 trunk: TRUNKS[1 - at],
                 send: key(at as u8),
                 receive: key(1 - at as u8),
+                relay: false,
             };
             world.command(Command::new(ROOM, Action::OpenTrunk { trunk: TRUNKS[at], way }));
             for peer in Self::people(1 - at) {
@@ -293,4 +294,106 @@ fn nothing_goes_by_a_trunk_while_nobody_talks() {
     let before = nodes.carried;
     nodes.run_ms(5000);
     assert_eq!(nodes.carried, before);
+}
+
+/// Three nodes in a row: the one in the middle has a trunk to each of the others, which have none to each other.
+fn row_of_three(relay: bool) -> [World; 3] {
+    let mut worlds = [World::mixing(), World::mixing(), World::mixing()];
+    for (at, world) in worlds.iter_mut().enumerate() {
+        let id = at as PeerId + 1;
+        world.join_talking(id);
+        world.connect();
+        for other in (0..3).filter(|other| at.abs_diff(*other) == 1) {
+            let way = TrunkWay {
+                to: format!("198.51.100.{other}:50000").parse().unwrap(),
+                trunk: number(other, at),
+                send: key((3 * at + other) as u8),
+                receive: key((3 * other + at) as u8),
+                relay,
+            };
+            let trunk = number(at, other);
+            world.command(Command::new(ROOM, Action::OpenTrunk { trunk, way }));
+        }
+        for other in (0..3).filter(|other| *other != at) {
+            let next = if other > at { at + 1 } else { at - 1 };
+            let action = Action::JoinRemote {
+                peer: other as PeerId + 1,
+                trunk: number(at, next),
+                speak: true,
+            };
+            world.command(Command::new(ROOM, action));
+        }
+    }
+    worlds
+}
+
+// The number that `at` gives its trunk to `other`.
+fn number(at: usize, other: usize) -> u32 {
+    (10 * at + other) as u32
+}
+
+fn run_row(worlds: &mut [World; 3], ms: u64) {
+    for _ in 0..ms {
+        for at in 0..3 {
+            worlds[at].run_ms(1);
+            let sent: Vec<_> = worlds[at].beyond.drain(..).collect();
+            for (to, mut datagram) in sent {
+                let std::net::IpAddr::V4(ip) = to.ip() else {
+                    panic!("{to}")
+                };
+                worlds[usize::from(ip.octets()[3])].hear_trunk(&mut datagram);
+            }
+        }
+    }
+}
+
+fn heard_in_row(worlds: &[World; 3], listener: usize, speaker: usize) -> f32 {
+    let talker = &worlds[speaker].clients[&(speaker as PeerId + 1)];
+    let client = &worlds[listener].clients[&(listener as PeerId + 1)];
+    client.ear.tone_dbfs(talker.hz, 0.5) - talker.dbfs
+}
+
+#[test]
+fn a_node_in_the_middle_passes_on_what_comes_by_a_relay_trunk() {
+    let mut worlds = row_of_three(true);
+    run_row(&mut worlds, 2500);
+    for listener in 0..3 {
+        for speaker in (0..3).filter(|speaker| *speaker != listener) {
+            let heard = heard_in_row(&worlds, listener, speaker);
+            assert!(heard.abs() <= 0.5, "{listener} hears {speaker} at {heard:.2} dB");
+        }
+        assert!(heard_in_row(&worlds, listener, listener) < -30.0);
+    }
+    // A participant who comes by another trunk from now on isn't heard by the former one.
+    for trunk in [number(2, 0), number(2, 1)] {
+        let way = TrunkWay {
+            to: "198.51.100.0:50000".parse().unwrap(),
+            trunk: 99,
+            send: key(99),
+            receive: key(98),
+            relay: false,
+        };
+        if trunk == number(2, 0) {
+            worlds[2].command(Command::new(ROOM, Action::OpenTrunk { trunk, way }));
+        }
+        let (peer, speak) = (1, true);
+        worlds[2].command(Command::new(ROOM, Action::JoinRemote { peer, trunk, speak }));
+        run_row(&mut worlds, 1500);
+        let heard = heard_in_row(&worlds, 2, 0);
+        assert_eq!(heard.abs() <= 0.5, trunk == number(2, 1), "{heard:.2} dB by {trunk}");
+    }
+    // Nobody goes on who may not be heard at the node in the middle.
+    let silence = Action::SetSpeak { peer: 1, speak: false };
+    worlds[1].command(Command::new(ROOM, silence));
+    run_row(&mut worlds, 1500);
+    assert!(heard_in_row(&worlds, 2, 0) < -30.0);
+    assert!(heard_in_row(&worlds, 2, 1).abs() <= 0.5);
+}
+
+#[test]
+fn what_comes_by_a_trunk_between_nodes_that_all_have_one_goes_no_further() {
+    let mut worlds = row_of_three(false);
+    run_row(&mut worlds, 2500);
+    assert!(heard_in_row(&worlds, 1, 0).abs() <= 0.5);
+    assert!(heard_in_row(&worlds, 2, 0) < -30.0);
 }

@@ -1,0 +1,88 @@
+defmodule Roomtone.LegsTreeTest do
+  @moduledoc "A room on more media nodes than have a trunk to each other, with the scripted engine."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Room.{Legs, TrunkTree}
+
+  @moduletag capture_log: true
+
+  setup do
+    :ok = FakeNative.watch()
+    # Several legs may be on one shard.
+    [home | further] = places = for number <- 1..19, do: %{room: 9_000 + number, shard: rem(number, 2)}
+    peers = Map.new(places, &{&1.room + 100, &1})
+    {:ok, legs: Legs.reopened(%Legs{home: home, further: further, at: peers}, home), peers: peers}
+  end
+
+  # Everything submitted since the last call.
+  defp commands(got \\ []) do
+    receive do
+      {:native, _shard, {kind, fields}} -> commands([{kind, fields} | got])
+    after
+      0 -> Enum.reverse(got)
+    end
+  end
+
+  # The trunk by which each peer comes to each leg after these commands, as the engine has it.
+  defp known(commands, known \\ %{}), do: Enum.reduce(commands, known, &learn/2)
+
+  # One who is there already comes by this trunk from now on.
+  defp learn({:join_remote, %{room: room, peer: peer, trunk: trunk}}, known),
+    do: Map.put(known, {room, peer}, trunk)
+
+  # Those who came by a trunk leave with it.
+  defp learn({:close_trunk, %{room: room, trunk: trunk}}, known),
+    do: Map.reject(known, fn {{at, _peer}, by} -> at == room and by == trunk end)
+
+  defp learn({:leave, %{room: room, peer: peer}}, known), do: Map.delete(known, {room, peer})
+  defp learn(_other, known), do: known
+
+  # Each leg hears everybody of the others, by the trunk that leads there.
+  defp assert_complete(known, legs) do
+    places = Enum.uniq([legs.home | legs.further])
+
+    for {peer, at} <- legs.at, place <- places, place != at do
+      {_place, trunk} = legs.trunks |> TrunkTree.ways(at) |> List.keyfind!(place, 0)
+      assert known[{place.room, peer}] == trunk, "#{peer} doesn't come to #{place.room} as they should"
+    end
+  end
+
+  defp relays(legs), do: for(%{relay: true, ends: [{upper, _one}, {lower, _two}]} <- legs.trunks, do: {upper, lower})
+
+  test "the eighteenth hangs on one of the others, and all hear each other", %{legs: legs} do
+    sent = commands()
+    opened = for {:open_trunk, fields} <- sent, do: fields.relay
+    assert Enum.frequencies(opened) == %{false => 17 * 16, true => 4}
+    assert length(relays(legs)) == 2
+    assert_complete(known(sent), legs)
+  end
+
+  test "one that hung on a leg that closes gets another place", %{legs: legs} do
+    sent = commands()
+    {upper, lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)
+    legs = Legs.close(legs, upper.room)
+    refute List.keymember?(relays(legs), upper, 0)
+    assert lower in legs.further
+    assert_complete(known(commands(), known(sent)), legs)
+  end
+
+  test "those that hung on the home get another place when it opens elsewhere", %{legs: legs, peers: peers} do
+    sent = commands()
+    former = legs.home
+    home = %{former | room: former.room, shard: 1 - former.shard}
+    legs = Legs.reopened(legs, home)
+    # Its people come back by new connections.
+    refute former in Map.values(legs.at)
+    legs = Legs.put_peers(legs, Map.new(Map.keys(peers), &{&1, "somebody"}))
+    assert_complete(known(commands(), known(sent)), legs)
+  end
+
+  test "what hangs on a leg that the room leaves goes elsewhere before", %{legs: legs} do
+    sent = commands()
+    {upper, lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)
+    legs = Legs.leaving(legs, upper)
+    refute {upper, lower} in relays(legs)
+    left = Legs.let_go(legs)
+    assert_complete(known(commands(), known(sent)), left)
+  end
+end
