@@ -22,7 +22,7 @@ FROM debian:12-slim AS system
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
  && mkdir /packages && cd /packages \
- && apt-get download base-files busybox-static libc6 libgcc-s1 libssl3 libstdc++6 libtinfo6 ncurses-base zlib1g \
+ && apt-get download base-files busybox-static ca-certificates gcc-12-base libc-bin libc6 libgcc-s1 libssl3 libstdc++6 libtinfo6 ncurses-base zlib1g \
       libsystemd0 libcap2 libgcrypt20 libgpg-error0 liblz4-1 liblzma5 libzstd1 \
  && mkdir -p /system/var/lib/dpkg/status.d \
  && for file in *.deb; do \
@@ -35,7 +35,6 @@ RUN apt-get update \
  && ln -s ../../bin/busybox usr/bin/env \
  && mkdir -p etc/ssl/certs var/lib/roomtone \
  && cp /etc/ssl/certs/ca-certificates.crt etc/ssl/certs/ \
- && cp /usr/bin/getent usr/bin/ \
  && echo 'hosts: files dns' >etc/nsswitch.conf \
  && echo 'root:x:0:0:root:/root:/bin/sh' >etc/passwd \
  && echo 'roomtone:x:10001:10001:Roomtone:/var/lib/roomtone:/bin/false' >>etc/passwd \
