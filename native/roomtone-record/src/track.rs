@@ -16,9 +16,11 @@ const JUMP: i64 = 96_000;
 const CONCEALED: u64 = 2_880;
 /// A packet at least this soft (−dBov) may be left out or led by silence, to keep time.
 const QUIET: u8 = 60;
-/// A track this far from where it should be (20 ms) is put right in the next quiet packet …
-const SLIGHTLY_OFF: i64 = 960;
-/// … and one this far off (100 ms) in any.
+/// A track this far behind where it should be (2.5 ms, what the shortest frame takes) is put right before the next quiet packet …
+const BEHIND: i64 = SHORTEST as i64;
+/// … one that is further ahead than rounding makes it, by this much (0.25 ms, so that it isn't behind afterwards), in its place …
+const AHEAD: i64 = 12;
+/// … and one this far off (100 ms) at any packet.
 const FAR_OFF: i64 = 4_800;
 /// By how much the least difference grows with each packet: a clock that is slow by up to 100 ppm.
 const FORGET: f64 = 0.000_1;
@@ -82,12 +84,13 @@ impl TimeLine {
         } else if hole > 0 {
             self.conceal(hole, track)?;
         }
-        if off > FAR_OFF || (off > SLIGHTLY_OFF && quiet) {
+        if off > FAR_OFF || (off >= BEHIND && quiet) {
             track.fill(target.max(0) as u64)?;
         }
         let ahead = track.end() as i64 - target;
-        if ahead > FAR_OFF || (ahead > SLIGHTLY_OFF && quiet) {
-            return Ok(());
+        if ahead > FAR_OFF || (ahead > AHEAD && quiet) {
+            // As much silence as is left of its time.
+            return track.fill((target + samples).max(0) as u64);
         }
         self.toc = packet.payload.first().copied().unwrap_or_default();
         track.append(packet.payload, info.samples.into())
@@ -182,7 +185,8 @@ mod tests {
     fn a_clock_that_drifts_does_not_add_up() {
         for ppm in [-90.0, 0.0, 90.0] {
             let (least, most) = hour(ppm, &mut track());
-            assert!(least > -30.0 && most < 30.0, "{ppm} ppm: {least} to {most} ms");
+            // Half of the shortest frame, and the drift of 14 s in which somebody talks.
+            assert!(least > -3.0 && most < 3.0, "{ppm} ppm: {least} to {most} ms");
         }
     }
 
