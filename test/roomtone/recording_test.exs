@@ -66,7 +66,7 @@ defmodule Roomtone.RecordingTest do
     assert_receive {:roomtone, ^room, {:recording, false, :stopped}}
     assert {:ok, %{recording: false}} = Roomtone.room(room)
     assert {:error, :not_recording} = Roomtone.stop_recording(room)
-    files = ["mix.ogg", "timeline.jsonl", "tracks/01-ada.ogg", "tracks/02-bob.ogg"]
+    files = ["labels.txt", "mix.ogg", "project.rpp", "timeline.jsonl", "tracks/01-ada.ogg", "tracks/02-bob.ogg"]
 
     assert folder
            |> Path.join("**")
@@ -85,6 +85,11 @@ defmodule Roomtone.RecordingTest do
     assert %{"identity" => "bob", "ms" => ms} = Enum.find(entries, &(&1["event"] == "muted"))
     assert is_integer(ms)
     assert %{"text" => "chapter one"} = Enum.find(entries, &(&1["event"] == "mark"))
+    assert File.read!(Path.join(folder, "labels.txt")) =~ ~r/^\d+\.\d{3}\t\d+\.\d{3}\tchapter one$/m
+    project = File.read!(Path.join(folder, "project.rpp"))
+    assert project =~ ~r/MARKER 1 \d+\.\d{3} "chapter one"/
+    named = for [_line, file] <- Regex.scan(~r/FILE "(.+)"/, project), do: file
+    assert named == ["mix.ogg", "tracks/01-ada.ogg", "tracks/02-bob.ogg"]
   end
 
   test "a recording ends whole with its room", %{room: room, folder: folder} do

@@ -1,10 +1,11 @@
-//! Recordings of rooms: the mix and each talker as Ogg Opus, from the packets of taps, and a timeline of events. And the mix as a
-//! stream for players.
+//! Recordings of rooms: the mix and each talker as Ogg Opus, from the packets of taps, a timeline of events, and files for audio
+//! editors. And the mix as a stream for players.
 //!
 //! Unlike the crates of the core, this one does I/O and has a thread: the [`Writer`].
 
 #![doc = include_str!("../README.md")]
 
+mod editors;
 mod live;
 mod ogg_opus;
 mod recording;

@@ -10,6 +10,7 @@ use roomtone_engine::{PeerId, Tap, TapBatch};
 use serde_json::{Value, json};
 use thiserror::Error;
 
+use crate::editors::Editors;
 use crate::ogg_opus::OggOpus;
 use crate::track::{Incoming, TimeLine};
 
@@ -69,6 +70,7 @@ pub(crate) struct Files {
     origin: Instant,
     timeline: File,
     timeline_bytes: u64,
+    editors: Editors,
     mix: Option<Stream>,
     mix_tap: Option<Tap>,
     tracks: HashMap<String, Stream>,
@@ -112,14 +114,15 @@ impl Files {
             .create_new(true)
             .open(&path)
             .map_err(failed(&path))?;
+        let mut editors = Editors::create(folder).map_err(failed(folder))?;
         let path = folder.join("mix.ogg");
         let tap = || Tap::with_waiting(now, BATCH, WAITING);
         let mix = if config.mix {
             let comments = [("TITLE", config.room.as_str()), ("DATE", config.date.as_str())];
             let channels = 1 + u8::from(config.stereo);
-            Some(Stream::new(
-                OggOpus::create(&path, rand::random(), channels, &comments).map_err(failed(&path))?,
-            ))
+            let file = OggOpus::create(&path, rand::random(), channels, &comments).map_err(failed(&path))?;
+            editors.track("Mix", "mix.ogg").map_err(failed(folder))?;
+            Some(Stream::new(file))
         } else {
             None
         };
@@ -127,6 +130,7 @@ impl Files {
             origin: now,
             timeline,
             timeline_bytes: 0,
+            editors,
             mix_tap: mix.is_some().then(tap),
             mix,
             tracks: HashMap::new(),
@@ -146,7 +150,7 @@ impl Files {
     /// Bytes on disk.
     pub(crate) fn bytes(&self) -> u64 {
         let files = self.mix.iter().chain(self.tracks.values());
-        self.timeline_bytes + files.map(|stream| stream.file.bytes()).sum::<u64>()
+        self.timeline_bytes + self.editors.bytes() + files.map(|stream| stream.file.bytes()).sum::<u64>()
     }
 
     /// Takes a note.
@@ -164,7 +168,7 @@ impl Files {
         let line = format!("{entry}\n");
         self.timeline.write_all(line.as_bytes())?;
         self.timeline_bytes += line.len() as u64;
-        Ok(())
+        self.editors.enter(entry)
     }
 
     /// Writes what the taps have.
@@ -270,6 +274,7 @@ impl Files {
             ];
             let made = OggOpus::create(&path, rand::random(), 1, &comments)?;
             self.tracks.insert(name.clone(), Stream::new(made));
+            self.editors.track(&name, &file)?;
             let ms = self.origin.elapsed().as_millis() as u64;
             self.enter(&json!({"ms": ms, "event": "track", "identity": name, "file": file}))?;
         }
@@ -284,6 +289,7 @@ impl Files {
             stream.file.pages().fill(end as u64)?;
             stream.file.finish()?;
         }
+        self.editors.finish(end as f64 / 48_000.0)?;
         self.enter(&json!({"ms": end / 48, "event": "stopped", "reason": reason}))
     }
 
