@@ -43,14 +43,16 @@ struct Counted {
     packets_discarded: f64,
 }
 
-struct Connection {
+/// A connection of the server to the browser.
+pub struct Connection {
     socket: UdpSocket,
     endpoint: Endpoint,
     next: usize,
 }
 
-/// The script with the browser; ends with this.
-struct Browser {
+/// A script with a browser; ends with this.
+pub struct Browser {
+    script: &'static str,
     child: Child,
     input: ChildStdin,
     told: Receiver<String>,
@@ -65,9 +67,9 @@ impl Drop for Browser {
 }
 
 impl Browser {
-    fn start() -> Result<Browser, String> {
+    pub fn start(script: &'static str) -> Result<Browser, String> {
         let mut child = Command::new("node")
-            .arg("test/browser/receive.mjs")
+            .arg(script)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -76,21 +78,30 @@ impl Browser {
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let (tell, told) = channel();
         std::thread::spawn(move || lines.map_while(Result::ok).all(|line| tell.send(line).is_ok()));
-        Ok(Browser { child, input, told })
+        Ok(Browser {
+            script,
+            child,
+            input,
+            told,
+        })
     }
 
-    fn say(&mut self, message: &Value) -> Result<(), String> {
-        writeln!(self.input, "{message}").map_err(|error| format!("receive.mjs: {error}"))
+    pub fn say(&mut self, message: &Value) -> Result<(), String> {
+        writeln!(self.input, "{message}").map_err(|error| format!("{}: {error}", self.script))
     }
 
     /// Its next message, while the connections live on.
-    fn hear(&mut self, connections: &mut [Connection]) -> Result<Value, String> {
+    pub fn hear(&mut self, connections: &mut [Connection]) -> Result<Value, String> {
         let begin = Instant::now();
         loop {
             match self.told.try_recv() {
-                Ok(line) => return serde_json::from_str(&line).map_err(|_| format!("receive.mjs: {line}")),
-                Err(TryRecvError::Disconnected) => return Err("receive.mjs has ended; is Chromium installed?".into()),
-                Err(TryRecvError::Empty) if begin.elapsed() > PATIENCE => return Err("receive.mjs: no answer".into()),
+                Ok(line) => return serde_json::from_str(&line).map_err(|_| format!("{}: {line}", self.script)),
+                Err(TryRecvError::Disconnected) => {
+                    return Err(format!("{} has ended; is Chromium installed?", self.script));
+                }
+                Err(TryRecvError::Empty) if begin.elapsed() > PATIENCE => {
+                    return Err(format!("{}: no answer", self.script));
+                }
                 Err(TryRecvError::Empty) => {}
             }
             connections.iter_mut().for_each(Connection::pump);
@@ -100,7 +111,7 @@ impl Browser {
 }
 
 impl Connection {
-    fn new(address: std::net::IpAddr, offer: &str, clock: NtpClock) -> Result<(Connection, String), String> {
+    pub fn new(address: std::net::IpAddr, offer: &str, clock: NtpClock) -> Result<(Connection, String), String> {
         let socket = UdpSocket::bind((address, 0)).map_err(|error| error.to_string())?;
         socket.set_nonblocking(true).map_err(|error| error.to_string())?;
         let own = socket.local_addr().map_err(|error| error.to_string())?;
@@ -120,7 +131,13 @@ impl Connection {
         ))
     }
 
-    fn pump(&mut self) {
+    /// Packets that came, and the copies in them.
+    pub fn counts(&self) -> (u64, u64) {
+        let stats = self.endpoint.stats();
+        (stats.packets_in, stats.copies_in)
+    }
+
+    pub fn pump(&mut self) {
         let mut datagram = [0; 2048];
         while let Ok((length, from)) = self.socket.recv_from(&mut datagram) {
             self.endpoint
@@ -165,11 +182,13 @@ impl Connection {
     }
 }
 
-/// Plays streams to a Chromium, all at once.
+/// Plays streams to a Chromium, all at once. A clean one beside them tells how late the recording is, which isn't the receiver's doing.
 pub fn play(streams: &[&Stream], folder: &Path) -> Result<Vec<Heard>, String> {
+    let clean = Stream::clean_beside(streams);
+    let streams = &[&[&clean][..], streams].concat();
     let folder = std::path::absolute(folder.join("chromium")).map_err(|error| error.to_string())?;
     std::fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
-    let mut browser = Browser::start()?;
+    let mut browser = Browser::start("test/browser/receive.mjs")?;
     browser.say(&json!({"streams": streams.len(), "folder": folder}))?;
     let offers: Vec<String> = read(browser.hear(&mut [])?, "offers")?;
     let clock = NtpClock::from_unix(Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap());
@@ -194,25 +213,26 @@ pub fn play(streams: &[&Stream], folder: &Path) -> Result<Vec<Heard>, String> {
     browser.say(&json!({"stop": true}))?;
     let recorded: Vec<Recorded> = read(browser.hear(&mut connections)?, "recorded")?;
     let began = since_1970.as_secs_f64() * 1000.0;
-    streams
-        .iter()
-        .zip(&recorded)
-        .map(|(stream, recorded)| heard(stream, recorded, began))
-        .collect()
+    let late = clean.late(&heard(&clean, &recorded[0], began, 0.0)?)?;
+    eprintln!("Chromium's recording is {late:.0} ms late");
+    let heard = |(stream, recorded): (&&Stream, &Recorded)| heard(stream, recorded, began, late);
+    streams.iter().zip(&recorded).skip(1).map(heard).collect()
 }
 
-fn read<T: serde::de::DeserializeOwned>(mut message: Value, key: &str) -> Result<T, String> {
-    serde_json::from_value(message[key].take()).map_err(|error| format!("receive.mjs: {key}: {error}"))
+/// One field of a message.
+pub fn read<T: serde::de::DeserializeOwned>(mut message: Value, key: &str) -> Result<T, String> {
+    serde_json::from_value(message[key].take()).map_err(|error| format!("the browser's {key}: {error}"))
 }
 
-fn heard(stream: &Stream, recorded: &Recorded, began: f64) -> Result<Heard, String> {
+/// `began`: when the streams began, ms since 1970. `late`: how late the recording is, ms.
+fn heard(stream: &Stream, recorded: &Recorded, began: f64, late: f64) -> Result<Heard, String> {
     let bytes = std::fs::read(&recorded.file).map_err(|error| format!("{}: {error}", recorded.file))?;
     let (samples, _) = bytes.as_chunks::<2>();
     let sound = samples
         .iter()
         .map(|sample| f32::from(i16::from_le_bytes(*sample)) / 32_768.0);
     // The place of its first sample, in ours.
-    let offset = ((recorded.began - began) * 48.0).round() as i64;
+    let offset = ((recorded.began - began - late) * 48.0).round() as i64;
     let pcm: Vec<f32> = std::iter::repeat_n(0.0, offset.max(0) as usize)
         .chain(sound.skip((-offset).max(0) as usize))
         .collect();

@@ -22,11 +22,14 @@
 #[path = "../../../roomtone-engine/tests/common/mod.rs"]
 mod common;
 
+mod answers;
 mod chromium;
+mod ear;
 mod janus;
 mod receivers;
 
 use std::fmt::Write as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -142,7 +145,10 @@ struct Row {
 struct Heard {
     /// Each reading, with some sound around it.
     readings: Vec<Vec<f32>>,
+    /// Of the jitter buffer: when, s, and ms.
     delays: Vec<(f64, f64)>,
+    /// From mouth to ear: when, s, and ms.
+    ear: Vec<(f64, f64)>,
     lost: f64,
     late: f64,
     concealed: f64,
@@ -204,7 +210,9 @@ impl Options {
 #[derive(Default, Serialize)]
 struct Results {
     ways: Vec<Row>,
-    receivers: Vec<receivers::Row>,
+    receivers: receivers::Results,
+    /// What couldn't be measured, and why.
+    failed: Vec<String>,
 }
 
 fn run() -> Result<(), String> {
@@ -220,26 +228,56 @@ fn run() -> Result<(), String> {
     let only = options.only.as_deref();
     let mut results = Results::default();
     if options.has("ways") {
-        results.ways = ways(&said, only, &python, folder)?;
+        results.ways = ways(&said, only, (&python, folder), &mut results.failed);
         println!("{}", table(&results.ways));
+        results.write(&options)?;
     }
     if options.has("receivers") {
-        results.receivers = receivers::run(&said, only, &python, folder)?;
-        println!("{}", receivers::table(&results.receivers));
+        results.receivers = receivers::run(&said, only, (&python, folder), &mut results.failed);
+        println!("{}", receivers::tables(&results.receivers));
+        results.write(&options)?;
     }
-    let write = |path: &Path, text: String| {
-        std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+    if results.failed.is_empty() {
+        return Ok(());
+    }
+    println!("Not measured:\n");
+    results.failed.iter().for_each(|failed| println!("- {failed}"));
+    Err(format!(
+        "{} of the measurements failed, the others are written",
+        results.failed.len()
+    ))
+}
+
+impl Results {
+    /// Writes what there is by now.
+    fn write(&self, options: &Options) -> Result<(), String> {
+        let write = |path: &Path, text: String| {
+            std::fs::write(path, text + "\n").map_err(|error| format!("{}: {error}", path.display()))
+        };
+        if let Some(path) = &options.json {
+            write(
+                path,
+                serde_json::to_string_pretty(self).map_err(|error| error.to_string())?,
+            )?;
+        }
+        match &options.svg {
+            Some(path) if !self.receivers.rows.is_empty() => write(path, receivers::chart(&self.receivers.rows)?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Runs a measurement; tells of one that fails, and goes on.
+fn attempt<T>(what: &str, failed: &mut Vec<String>, measure: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(measure));
+    let why = match result {
+        Ok(Ok(value)) => return Some(value),
+        Ok(Err(why)) => why,
+        Err(_) => "it panicked, as told above".to_owned(),
     };
-    if let Some(path) = &options.json {
-        write(
-            path,
-            serde_json::to_string_pretty(&results).map_err(|error| error.to_string())?,
-        )?;
-    }
-    if let Some(path) = options.svg.as_ref().filter(|_| options.has("receivers")) {
-        write(path, receivers::chart(&results.receivers)?)?;
-    }
-    Ok(())
+    eprintln!("weather: {what}: {why}");
+    failed.push(format!("{what}: {why}"));
+    None
 }
 
 /// Whether a link is among those that were asked for by parts of their names, with commas between.
@@ -248,7 +286,7 @@ fn is_wanted(link: &str, only: Option<&str>) -> bool {
 }
 
 /// Speech through the engine, to it and from it.
-fn ways(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path) -> Result<Vec<Row>, String> {
+fn ways(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), failed: &mut Vec<String>) -> Vec<Row> {
     let mut rows = Vec::new();
     for (link, weather) in WEATHERS {
         if !is_wanted(link, only) {
@@ -264,21 +302,26 @@ fn ways(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path) -
                 ("in", Means::Nack),
             ]);
         }
+        if weather == Weather::Clean {
+            cases.extend([("in", Means::Copies(1)), ("in", Means::Nack)]);
+        }
         if !matches!(weather, Weather::Drift(_)) {
             cases.extend([("out", Means::Adaptive(false)), ("out", Means::Adaptive(true))]);
         }
         for (direction, means) in cases {
-            let heard: Vec<Heard> = said
-                .iter()
-                .enumerate()
-                .map(|(voice, said)| through(said, voice as u64, weather, direction == "in", means))
-                .collect();
-            let row = row(link, direction, means, weather, said, &heard, (python, folder))?;
-            eprintln!("{}", line(&row));
-            rows.push(row);
+            let what = format!("{link}, {direction}, {}", means.name());
+            rows.extend(attempt(&what, failed, || {
+                let voices = said.iter().enumerate();
+                let heard: Vec<Heard> = voices
+                    .map(|(voice, said)| through(said, voice as u64, weather, direction == "in", means))
+                    .collect();
+                let row = row(link, direction, means, weather, said, &heard, place)?;
+                eprintln!("{}", line(&row));
+                Ok(row)
+            }));
         }
     }
-    Ok(rows)
+    rows
 }
 
 /// PESQ and ESTOI of all readings. `None` where the delay jumps within a phrase: neither measure can align that.
@@ -304,11 +347,14 @@ fn score(
     Ok(quality.alone.map(|voices| voices.heard))
 }
 
-/// All delays, the shortest first.
-fn delays(heard: &[Heard]) -> Vec<f64> {
+/// One kind of delays.
+type Delays = fn(&Heard) -> &[(f64, f64)];
+
+/// All delays of a kind, the shortest first.
+fn delays(heard: &[Heard], of: Delays) -> Vec<f64> {
     let mut delays: Vec<f64> = heard
         .iter()
-        .flat_map(|heard| heard.delays.iter().map(|delay| delay.1))
+        .flat_map(|heard| of(heard).iter().map(|delay| delay.1))
         .collect();
     delays.sort_by(f64::total_cmp);
     delays
@@ -324,7 +370,7 @@ fn row(
     (python, folder): (&Path, &Path),
 ) -> Result<Row, String> {
     let score = score(said, heard, weather, python, folder)?;
-    let delays = delays(heard);
+    let delays = delays(heard, |heard| &heard.delays);
     let mean = |of: fn(&Heard) -> f64| heard.iter().map(of).sum::<f64>() / heard.len() as f64;
     Ok(Row {
         link,
@@ -334,7 +380,10 @@ fn row(
         estoi: score.map(|score| score.estoi),
         delay_ms: delays.iter().sum::<f64>() / delays.len().max(1) as f64,
         delay_p95_ms: delays.get(delays.len() * 95 / 100).copied().unwrap_or(0.0),
-        back_s: heard.iter().filter_map(back).max_by(f64::total_cmp),
+        back_s: heard
+            .iter()
+            .filter_map(|heard| back(heard, |heard| &heard.delays))
+            .max_by(f64::total_cmp),
         lost_percent: mean(|heard| heard.lost * 100.0),
         late_percent: mean(|heard| heard.late * 100.0),
         concealed_percent: mean(|heard| heard.concealed * 100.0),
@@ -342,10 +391,9 @@ fn row(
 }
 
 /// The longest time from the end of a spike or an outage until the delay is what it was before the first, s.
-fn back(heard: &Heard) -> Option<f64> {
+fn back(heard: &Heard, of: Delays) -> Option<f64> {
     let first = heard.holds.first()?.0;
-    let before: Vec<f64> = heard
-        .delays
+    let before: Vec<f64> = of(heard)
         .iter()
         .filter(|(at, _)| *at < first)
         .map(|delay| delay.1)
@@ -353,7 +401,7 @@ fn back(heard: &Heard) -> Option<f64> {
     let usual = before.iter().sum::<f64>() / before.len().max(1) as f64;
     let until = |(number, (_, end)): (usize, &(f64, f64))| {
         let next = heard.holds.get(number + 1).map_or(f64::MAX, |next| next.0);
-        let after = heard.delays.iter().filter(|(at, _)| *at > *end && *at < next);
+        let after = of(heard).iter().filter(|(at, _)| *at > *end && *at < next);
         let late = after.filter(|(_, delay)| *delay > usual + BACK_MS);
         late.map(|(at, _)| at - end).fold(0.0, f64::max)
     };
@@ -474,6 +522,7 @@ fn through(said: &[f32], seed: u64, weather: Weather, uplink: bool, means: Means
     Heard {
         readings: (1..READINGS).map(cut).collect(),
         delays,
+        ear: Vec::new(),
         lost,
         late,
         concealed,

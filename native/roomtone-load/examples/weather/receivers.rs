@@ -13,12 +13,16 @@ use roomtone_testkit::link::{Datagram, Link};
 use roomtone_testkit::peer::Level;
 use serde::Serialize;
 
-use super::{Heard, MS, READINGS, WEATHERS, Weather, back, encoded, is_wanted, link};
+use super::{Delays, Heard, MS, READINGS, WEATHERS, Weather, attempt, back, encoded, is_wanted, link};
+use crate::answers::{self, Sent};
+use crate::ear::{PACKET_MS, mouth_to_ear};
 use crate::{chromium, janus};
 
 /// The judge gets so much sound from before a reading, for what a receiver's clock may be off, and so much from after it.
 const EARLY: Duration = Duration::from_millis(60);
 const LATE: Duration = Duration::from_millis(400);
+/// The look-ahead of Opus (RFC 6716, section 2).
+const CODEC_MS: f64 = 6.5;
 /// Connections at once: more would need more than two cores.
 const AT_ONCE: usize = 28;
 
@@ -32,6 +36,8 @@ pub struct Arrival {
 
 /// The packets for a receiver.
 pub struct Stream {
+    /// The text of one reading.
+    said: Vec<f32>,
     /// One reading, which repeats.
     packets: Vec<(Bytes, Level)>,
     /// In the order in which they arrive.
@@ -46,11 +52,28 @@ pub struct Stream {
 
 impl Stream {
     fn new(said: &[f32], voice: usize, weather: Weather, fec: bool) -> Stream {
-        let packets = encoded(said, fec);
         let readings = if weather.holds_back() { 2 * READINGS } else { READINGS };
+        Stream::with(said, voice, weather, fec, readings)
+    }
+
+    /// A clean stream, at least as long as all these.
+    pub fn clean_beside(streams: &[&Stream]) -> Stream {
+        let said = &streams[0].said;
+        let longest = streams
+            .iter()
+            .map(|stream| stream.frames as usize)
+            .max()
+            .unwrap_or_default();
+        let readings = longest.div_ceil(said.len() / FRAME_SAMPLES);
+        Stream::with(said, 0, Weather::Clean, false, readings)
+    }
+
+    fn with(said: &[f32], voice: usize, weather: Weather, fec: bool, readings: usize) -> Stream {
+        let packets = encoded(said, fec);
         let frames = (packets.len() * readings) as u32;
         let (arrivals, holds) = arrivals(weather, voice as u64, frames);
         Stream {
+            said: said[..packets.len() * FRAME_SAMPLES].to_vec(),
             packets,
             arrivals,
             holds,
@@ -89,11 +112,28 @@ impl Stream {
         }
     }
 
+    /// How late a recording is, ms: the delay from mouth to ear, but for what is known of it. Of a clean stream.
+    pub fn late(&self, heard: &Heard) -> Result<f64, String> {
+        let middle = |delays: &[(f64, f64)]| {
+            let mut delays: Vec<f64> = delays.iter().map(|delay| delay.1).collect();
+            delays.sort_by(f64::total_cmp);
+            delays
+                .get(delays.len() / 2)
+                .copied()
+                .ok_or("nothing is heard of a clean stream")
+        };
+        Ok(middle(&heard.ear)? - middle(&heard.delays)? - PACKET_MS - CODEC_MS)
+    }
+
     /// A receiver's figures.
     pub fn heard(&self, pcm: &[f32], delays: Vec<(f64, f64)>, late: f64, concealed: f64) -> Heard {
+        let readings = self.frames as usize / self.packets.len();
+        let mut ear = mouth_to_ear(&self.said, readings, pcm);
+        ear.retain(|(at, _)| *at > self.learned());
         Heard {
             readings: self.readings(pcm),
             delays,
+            ear,
             lost: 1.0 - self.arrivals.len() as f64 / f64::from(self.frames),
             late,
             concealed,
@@ -139,8 +179,9 @@ fn arrivals(weather: Weather, seed: u64, frames: u32) -> (Vec<Arrival>, Vec<(f64
     (arrivals, holds)
 }
 
-/// Roomtone's jitter buffer, on a virtual clock.
-fn roomtone(stream: &Stream) -> Heard {
+/// Roomtone's jitter buffer, on a virtual clock. Each packet carries so many earlier ones.
+fn roomtone(stream: &Stream, copies: usize) -> Heard {
+    let mut came = vec![false; stream.frames as usize];
     let mut playout = Playout::new(PlayoutConfig::default()).unwrap();
     let start = Instant::now();
     let mut arrivals = stream.arrivals.iter().peekable();
@@ -152,13 +193,24 @@ fn roomtone(stream: &Stream) -> Heard {
     let (mut at, mut concealed, mut sound) = (stream.phase, 0u32, 0u32);
     while at < stream.length() {
         while let Some(arrival) = arrivals.next_if(|arrival| arrival.at <= at) {
-            let meta = RtpMeta {
-                seq: arrival.number as u16,
-                timestamp: arrival.number * 960,
-                marker: arrival.number == 0,
+            let meta = |number: u32| RtpMeta {
+                seq: number as u16,
+                timestamp: number * 960,
+                marker: number == 0,
                 level: None,
             };
-            playout.insert(start + arrival.at, meta, &stream.packet(arrival.number).0);
+            let first = arrival.number.saturating_sub(copies as u32);
+            for number in first..arrival.number {
+                // What was there before the first packet isn't known.
+                if !std::mem::replace(&mut came[number as usize], true) && arrival.number > stream.arrivals[0].number {
+                    let reach = (arrival.number - number) * 960;
+                    playout.insert_restored(start + arrival.at, meta(number), &stream.packet(number).0, reach);
+                }
+            }
+            if !std::mem::replace(&mut came[arrival.number as usize], true) {
+                let payload = &stream.packet(arrival.number).0;
+                playout.insert(start + arrival.at, meta(arrival.number), payload);
+            }
         }
         let kind = playout.pop(start + at, &mut frame);
         sound += u32::from(kind.is_sound());
@@ -176,13 +228,18 @@ fn roomtone(stream: &Stream) -> Heard {
 
 /// One receiver's figures on one link.
 #[derive(Clone, Serialize)]
-struct Figures {
+pub struct Figures {
     pesq: Option<f64>,
     estoi: Option<f64>,
-    /// From arrival until it is played, ms: mean, and the value that 95 % don't exceed.
+    /// From mouth to ear, by what is heard, ms: mean, and the value that 95 % don't exceed.
+    ear_ms: Option<f64>,
+    ear_p95_ms: Option<f64>,
+    /// The longest time that it took to be back after a spike or an outage, s.
+    ear_back_s: Option<f64>,
+    /// From arrival until it is played, as the receiver counts it, ms: mean, and the value that 95 % don't exceed.
     delay_ms: Option<f64>,
     delay_p95_ms: Option<f64>,
-    /// The longest time that the delay took to be back after a spike or an outage, s.
+    /// The longest time that this delay took to be back after a spike or an outage, s.
     back_s: Option<f64>,
     /// Of the packets that came, percent: not played, because they were late.
     late_percent: Option<f64>,
@@ -196,13 +253,31 @@ pub struct Row {
     link: &'static str,
     loss_percent: f64,
     fec: bool,
-    roomtone: Figures,
+    roomtone: Option<Figures>,
     chromium: Option<Figures>,
     janus: Option<Figures>,
 }
 
+/// One link, with what each server's answer makes a browser send.
+#[derive(Serialize)]
+pub struct AnswerRow {
+    link: &'static str,
+    to_roomtone: Sent,
+    roomtone: Option<Figures>,
+    to_janus: Sent,
+    janus: Option<Figures>,
+}
+
+/// All that was measured.
+#[derive(Default, Serialize)]
+pub struct Results {
+    pub rows: Vec<Row>,
+    answers: Vec<AnswerRow>,
+}
+
 /// Lets all receivers hear all voices on all links.
-pub fn run(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path) -> Result<Vec<Row>, String> {
+pub fn run(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), failed: &mut Vec<String>) -> Results {
+    let folder = place.1;
     let mut cases = Vec::new();
     for (name, weather) in WEATHERS {
         if matches!(weather, Weather::Drift(_)) || !is_wanted(name, only) {
@@ -226,30 +301,47 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path
     let (mut by_chromium, mut by_janus) = (vec![None; streams.len()], vec![None; streams.len()]);
     for places in order.chunks(AT_ONCE) {
         let together: Vec<&Stream> = places.iter().map(|at| &streams[*at]).collect();
-        eprintln!(
-            "Chromium plays {} streams for {:?}",
-            together.len(),
-            together[together.len() - 1].length()
-        );
-        for (at, heard) in places.iter().zip(chromium::play(&together, folder)?) {
-            by_chromium[*at] = Some(heard);
-        }
-        eprintln!("Janus mixes them");
-        for (at, heard) in places.iter().zip(janus::play(&together, folder)?) {
-            by_janus[*at] = Some(heard);
-        }
+        let mut links: Vec<&str> = places.iter().map(|at| cases[at / said.len()].0).collect();
+        links.dedup();
+        let links = links.join(", ");
+        let mut play = |receiver: &str, play: Play, by: &mut [Option<Heard>]| {
+            eprintln!("{receiver} plays {} streams: {links}", together.len());
+            // A browser or a server that didn't start may the second time.
+            let twice = || play(&together, folder).or_else(|_| play(&together, folder));
+            let heard = attempt(&format!("{receiver}, {links}"), failed, twice);
+            for (at, heard) in places.iter().zip(heard.into_iter().flatten()) {
+                by[*at] = Some(heard);
+            }
+        };
+        play("Chromium", chromium::play, &mut by_chromium);
+        play("Janus", janus::play, &mut by_janus);
     }
-    let mut rows = Vec::new();
+    let answered = cases
+        .iter()
+        .any(|(_, weather, _)| matches!(weather, Weather::Random(_)));
+    let sent = if answered {
+        attempt("the answers of the servers", failed, || answers::sent(folder))
+    } else {
+        None
+    };
+    let mut results = Results::default();
     for (number, (link, weather, fec)) in cases.iter().enumerate() {
         let range = number * said.len()..(number + 1) * said.len();
-        let all = |heard: &[Option<Heard>]| -> Result<Option<Figures>, String> {
-            let heard: Vec<Heard> = heard[range.clone()].iter().flatten().cloned().collect();
-            if heard.is_empty() {
-                return Ok(None);
+        let mut all = |receiver: &str, heard: Vec<Heard>| {
+            if heard.len() < said.len() {
+                return None;
             }
-            figures(said, &heard, *weather, python, folder).map(Some)
+            attempt(&format!("{receiver}, {link}"), failed, || {
+                figures(said, &heard, *weather, place)
+            })
         };
-        let ours: Vec<Heard> = streams[range.clone()].iter().map(roomtone).collect();
+        let known = |heard: &[Option<Heard>]| heard[range.clone()].iter().flatten().cloned().collect();
+        let ours = |copies| {
+            streams[range.clone()]
+                .iter()
+                .map(|stream| roomtone(stream, copies))
+                .collect()
+        };
         let row = Row {
             link,
             loss_percent: if let Weather::Random(loss) = weather {
@@ -258,81 +350,159 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, python: &Path, folder: &Path
                 0.0
             },
             fec: *fec,
-            roomtone: figures(said, &ours, *weather, python, folder)?,
-            chromium: all(&by_chromium)?,
-            janus: all(&by_janus)?,
+            roomtone: all("Roomtone", ours(0)),
+            chromium: all("Chromium", known(&by_chromium)),
+            janus: all("Janus", known(&by_janus)),
         };
-        eprintln!("{}", line(&row));
-        rows.push(row);
+        eprintln!("{}\n{}", sound_line(&row), delay_line(&row));
+        if let (Weather::Random(_), Some((to_roomtone, to_janus))) = (weather, &sent)
+            && *fec == to_janus.fec
+            && *fec == to_roomtone.fec
+        {
+            let row = AnswerRow {
+                link,
+                to_roomtone: to_roomtone.clone(),
+                roomtone: all("Roomtone", ours(to_roomtone.copies)),
+                to_janus: to_janus.clone(),
+                janus: row.janus.clone(),
+            };
+            eprintln!("{}", answer_line(&row));
+            results.answers.push(row);
+        }
+        results.rows.push(row);
     }
-    Ok(rows)
+    if let Some((to_roomtone, to_janus)) = sent.filter(|_| results.answers.is_empty()) {
+        let why = format!(
+            "{} to Roomtone and {} to Janus aren't the same Opus",
+            to_roomtone.name(),
+            to_janus.name()
+        );
+        failed.push(format!("what each server's answer makes Chromium send: {why}"));
+    }
+    results
 }
+
+type Play = fn(&[&Stream], &Path) -> Result<Vec<Heard>, String>;
 
 fn figures(
     said: &[Arc<[f32]>],
     heard: &[Heard],
     weather: Weather,
-    python: &Path,
-    folder: &Path,
+    (python, folder): (&Path, &Path),
 ) -> Result<Figures, String> {
     let score = crate::score(said, heard, weather, python, folder)?;
-    let delays = crate::delays(heard);
-    let known = !delays.is_empty();
-    let mean = |of: fn(&Heard) -> f64| known.then(|| 100.0 * heard.iter().map(of).sum::<f64>() / heard.len() as f64);
+    let delay = |of: Delays| {
+        let delays = crate::delays(heard, of);
+        let mean = (!delays.is_empty()).then(|| delays.iter().sum::<f64>() / delays.len() as f64);
+        let back = heard.iter().filter_map(|heard| back(heard, of)).max_by(f64::total_cmp);
+        (
+            mean,
+            delays.get(delays.len() * 95 / 100).copied(),
+            back.filter(|_| mean.is_some()),
+        )
+    };
+    let (ear_ms, ear_p95_ms, ear_back_s) = delay(|heard| &heard.ear);
+    let (delay_ms, delay_p95_ms, back_s) = delay(|heard| &heard.delays);
+    let mean = |of: fn(&Heard) -> f64| delay_ms.map(|_| 100.0 * heard.iter().map(of).sum::<f64>() / heard.len() as f64);
     Ok(Figures {
         pesq: score.map(|score| score.pesq),
         estoi: score.map(|score| score.estoi),
-        delay_ms: known.then(|| delays.iter().sum::<f64>() / delays.len() as f64),
-        delay_p95_ms: delays.get(delays.len() * 95 / 100).copied(),
-        back_s: heard.iter().filter(|_| known).filter_map(back).max_by(f64::total_cmp),
+        ear_ms,
+        ear_p95_ms,
+        ear_back_s,
+        delay_ms,
+        delay_p95_ms,
+        back_s,
         late_percent: mean(|heard| heard.late),
         concealed_percent: mean(|heard| heard.concealed),
     })
 }
 
-fn line(row: &Row) -> String {
-    let number =
-        |value: Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
-    let both = [Some(&row.roomtone), row.chromium.as_ref(), row.janus.as_ref()];
-    let pair = |of: fn(&Figures) -> (Option<f64>, Option<f64>), digits: (usize, usize), which: usize| {
-        let (first, second) = both[which].map_or((None, None), of);
-        format!("{} / {}", number(first, digits.0), number(second, digits.1))
-    };
-    let score = |which| pair(|figures| (figures.pesq, figures.estoi), (2, 3), which);
-    let delay = |which| pair(|figures| (figures.delay_ms, figures.delay_p95_ms), (0, 0), which);
-    let beside = |of: fn(&Figures) -> Option<f64>| {
-        format!(
-            "{} / {}",
-            number(both[0].and_then(of), 1),
-            number(both[1].and_then(of), 1)
-        )
+/// Two numbers of one receiver.
+fn pair(figures: Option<&Figures>, of: fn(&Figures) -> (Option<f64>, Option<f64>), digits: (usize, usize)) -> String {
+    let (first, second) = figures.map_or((None, None), of);
+    if first.is_none() && second.is_none() {
+        return "–".to_owned();
+    }
+    format!("{} / {}", number(first, digits.0), number(second, digits.1))
+}
+
+fn number(value: Option<f64>, digits: usize) -> String {
+    value.map_or("–".to_owned(), |value| format!("{value:.digits$}"))
+}
+
+fn score(figures: Option<&Figures>) -> String {
+    pair(figures, |figures| (figures.pesq, figures.estoi), (2, 3))
+}
+
+fn sound_line(row: &Row) -> String {
+    let both = |of: fn(&Figures) -> Option<f64>| {
+        let of = |figures: &Option<Figures>| number(figures.as_ref().and_then(of), 1);
+        format!("{} / {}", of(&row.roomtone), of(&row.chromium))
     };
     format!(
-        "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+        "| {} | {} | {} | {} | {} | {} | {} |",
         row.link,
         if row.fec { "FEC" } else { "plain" },
-        score(0),
-        score(1),
-        score(2),
-        delay(0),
-        delay(1),
-        beside(|figures| figures.back_s),
-        beside(|figures| figures.late_percent),
-        beside(|figures| figures.concealed_percent),
+        score(row.roomtone.as_ref()),
+        score(row.chromium.as_ref()),
+        score(row.janus.as_ref()),
+        both(|figures| figures.late_percent),
+        both(|figures| figures.concealed_percent),
     )
 }
 
-/// The rows as Markdown.
-pub fn table(rows: &[Row]) -> String {
-    let mut table = "| link | packets | Roomtone, PESQ-WB / ESTOI | Chromium | Janus | Roomtone, buffer, mean / 95 % (ms) | Chromium \
-                     | back after (s), Roomtone / Chromium | late (%) | made up (%) |\n\
-                     |---|---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
-    for row in rows {
+fn delay_line(row: &Row) -> String {
+    let all = [&row.roomtone, &row.chromium, &row.janus].map(Option::as_ref);
+    let ear = all.map(|figures| pair(figures, |figures| (figures.ear_ms, figures.ear_p95_ms), (0, 0)));
+    let back = all.map(|figures| number(figures.and_then(|figures| figures.ear_back_s), 1));
+    let buffer = |which: usize| pair(all[which], |figures| (figures.delay_ms, figures.delay_p95_ms), (0, 0));
+    format!(
+        "| {} | {} | {} | {} | {} | {} |",
+        row.link,
+        if row.fec { "FEC" } else { "plain" },
+        ear.join(" | "),
+        back.join(" / "),
+        buffer(0),
+        buffer(1),
+    )
+}
+
+fn answer_line(row: &AnswerRow) -> String {
+    format!(
+        "| {} | {} | {} | {} | {} |",
+        row.link,
+        row.to_roomtone.name(),
+        score(row.roomtone.as_ref()),
+        row.to_janus.name(),
+        score(row.janus.as_ref()),
+    )
+}
+
+/// The rows as Markdown: how it sounds, how late it is, and the same with what each server's answer makes a browser send.
+pub fn tables(results: &Results) -> String {
+    let lines = |line: fn(&Row) -> String| results.rows.iter().map(line).collect();
+    let tables: [(&str, Vec<String>); 3] = [
+        (
+            "| link | packets | Roomtone, PESQ-WB / ESTOI | Chromium | Janus | late (%), Roomtone / Chromium | made up (%), Roomtone / Chromium |",
+            lines(sound_line),
+        ),
+        (
+            "| link | packets | Roomtone, mouth to ear, mean / 95 % (ms) | Chromium | Janus | back after (s), Roomtone / Chromium / Janus | Roomtone, buffer, mean / 95 % (ms) | Chromium |",
+            lines(delay_line),
+        ),
+        (
+            "| link | Chromium sends to Roomtone | PESQ-WB / ESTOI | Chromium sends to Janus | PESQ-WB / ESTOI |",
+            results.answers.iter().map(answer_line).collect(),
+        ),
+    ];
+    let mut text = String::new();
+    for (head, lines) in tables.iter().filter(|(_, lines)| !lines.is_empty()) {
+        let rule = "---|".repeat(head.matches('|').count() - 1);
         // Writing to a String doesn't fail.
-        let _ = writeln!(table, "{}", line(row));
+        let _ = writeln!(text, "{head}\n|{rule}\n{}\n", lines.join("\n"));
     }
-    table
+    text
 }
 
 /// PESQ-WB over random loss, as SVG.
@@ -343,7 +513,7 @@ pub fn chart(rows: &[Row]) -> Result<String, String> {
         [fill=\"#111111\"]{fill:#ddd}[stroke=\"#111111\"]{stroke:#bbb}[stroke=\"#DDDDDD\"]{stroke:#444}}</style>";
     type Of = fn(&Row) -> Option<&Figures>;
     let lines: [(&str, Of, RGBColor); 3] = [
-        ("Roomtone", |row| Some(&row.roomtone), RGBColor(0x12, 0x94, 0x80)),
+        ("Roomtone", |row| row.roomtone.as_ref(), RGBColor(0x12, 0x94, 0x80)),
         ("Chromium", |row| row.chromium.as_ref(), RGBColor(0x3d, 0x7f, 0xd6)),
         (
             "Janus AudioBridge",
