@@ -33,6 +33,7 @@ defmodule Roomtone.Recording do
           | :no_recordings
           | :not_mixed
           | :media_busy
+          | :media_lost
           | {:invalid_option, atom}
           | {:recording_failed, atom}
           | Roomtone.room_error()

@@ -51,7 +51,8 @@ defmodule Roomtone.Source do
   @typedoc """
   Why something isn't taken: `:odd_size` is PCM that isn't whole samples, `:bad_pcm` has a float that
   isn't a number, `:bad_packet` isn't Opus or is longer than a room takes, `:too_long` has more than
-  30 s, and `:cleared` was waiting when `clear/1` came.
+  30 s, and `:cleared` was waiting when `clear/1` came. On a web node, `:media_lost` was on its way to
+  a media node that is gone; the next push goes to another one.
   """
   @type push_error ::
           :odd_size

@@ -78,6 +78,7 @@ defmodule Roomtone.Tap do
           :not_mixed
           | :overloaded
           | :media_busy
+          | :media_lost
           | {:invalid_option, atom}
           | {:invalid_tap, term}
           | Roomtone.room_error()

@@ -35,8 +35,8 @@ const BETWEEN: f32 = 0.004;
 const WARM_UP: Duration = Duration::from_secs(3);
 /// The CPU that a listener's packets take, in ms a second: docs/benchmarks.md, of a room of 1,000.
 const LISTENER_MS: f64 = 0.17;
-/// Bytes of a listener's packet on the wire: 64 of Opus, RTP, the tag of SRTP, UDP and IP.
-const LISTENER_BYTES: f64 = 64.0 + 12.0 + 16.0 + 28.0;
+/// Bytes of a listener's packet on the wire: 80 of Opus (32 kbit/s), RTP, the tag of SRTP, UDP and IP.
+const LISTENER_BYTES: f64 = 80.0 + 12.0 + 16.0 + 28.0;
 
 struct Node {
     shard: Shard,
