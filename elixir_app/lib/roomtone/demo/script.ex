@@ -4,8 +4,7 @@ defmodule Roomtone.Demo.Script do
   with the speech that `bin/demo-speech` made of each.
   """
 
-  alias Roomtone.Audio
-  alias Roomtone.Demo.Ogg
+  alias Roomtone.{Audio, Native}
 
   # Between the last line and the first of the next round.
   @pause_ms 4_000
@@ -27,7 +26,7 @@ defmodule Roomtone.Demo.Script do
         path = Path.join(folder, "#{String.pad_leading("#{number}", 2, "0")}.opus")
 
         with [speaker, begin, text] <- line |> String.split("|") |> Enum.map(&String.trim/1),
-             {:ok, packets} <- Ogg.packets(path) do
+             {:ok, packets} <- packets(path) do
           line = %{speaker: speaker, text: text, ms: 20 * length(packets), path: path, at: 0}
 
           case begin do
@@ -55,12 +54,24 @@ defmodule Roomtone.Demo.Script do
   @doc "The speech of a line: mono PCM at 48 kHz."
   @spec pcm(line) :: Audio.pcm()
   def pcm(line) do
-    {:ok, packets} = Ogg.packets(line.path)
+    {:ok, packets} = packets(line.path)
     {:ok, decoder} = Audio.decoder()
 
-    for packet <- packets, into: <<>> do
+    for {packet, _samples} <- packets, into: <<>> do
       {:ok, pcm} = Audio.decode(decoder, packet)
       pcm
+    end
+  end
+
+  # They are small enough to be read whole.
+  defp packets(path), do: with({:ok, file} <- Native.file_open(path), do: packets(file, []))
+
+  defp packets(file, before) do
+    case Native.file_read(file) do
+      {:ok, {:packets, packets}} -> packets(file, [packets | before])
+      {:ok, :end} -> {:ok, before |> Enum.reverse() |> Enum.concat()}
+      {:ok, {:pcm, _samples}} -> {:error, :unknown_format}
+      {:error, _} = error -> error
     end
   end
 end
