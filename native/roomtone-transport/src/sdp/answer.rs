@@ -121,7 +121,7 @@ impl Offer {
         for (line, accepted) in self.lines.iter().zip(&accepted) {
             match accepted {
                 Some(accepted) => self.write_accepted(out, line, ours, accepted)?,
-                None => write_rejected(out, line)?,
+                None => write_rejected(out, line, ours)?,
             }
         }
         Ok(())
@@ -195,15 +195,8 @@ impl Offer {
         if let Some(mid) = &line.mid {
             write!(out, "a=mid:{mid}\r\n")?;
         }
-        write!(
-            out,
-            "a={}\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:{}\r\n",
-            accepted.direction.as_str(),
-            ours.ufrag,
-            ours.pwd,
-            ours.fingerprint,
-            if ours.active { "active" } else { "passive" },
-        )?;
+        write!(out, "a={}\r\n", accepted.direction.as_str())?;
+        write_transport(out, ours)?;
         if self.has_tls_id() {
             write!(out, "a=tls-id:{}\r\n", ours.tls_id)?;
         }
@@ -269,8 +262,21 @@ fn tcp_priority(index: usize) -> u32 {
     (125 << 24) | (((4 << 13) | other_preference) << 8) | 255
 }
 
-/// RFC 3264 section 6: a refused stream stays in its place, with port 0.
-fn write_rejected(out: &mut String, line: &Line) -> std::fmt::Result {
+fn write_transport(out: &mut String, ours: &AnswerParams<'_>) -> std::fmt::Result {
+    write!(
+        out,
+        "a=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\na=setup:{}\r\n",
+        ours.ufrag,
+        ours.pwd,
+        ours.fingerprint,
+        if ours.active { "active" } else { "passive" },
+    )
+}
+
+/// RFC 3264 section 6: a refused stream stays in its place, with port 0. Where the line is one of
+/// DTLS, it has the attributes of our transport all the same, as browsers write them: GStreamer's
+/// webrtcbin takes no answer that has a line without.
+fn write_rejected(out: &mut String, line: &Line, ours: &AnswerParams<'_>) -> std::fmt::Result {
     write!(
         out,
         "m={} 0 {} {}\r\nc=IN IP4 0.0.0.0\r\n",
@@ -282,5 +288,8 @@ fn write_rejected(out: &mut String, line: &Line) -> std::fmt::Result {
         write!(out, "a=mid:{mid}\r\n")?;
     }
     out.push_str("a=inactive\r\n");
+    if line.proto.contains("TLS") {
+        write_transport(out, ours)?;
+    }
     Ok(())
 }

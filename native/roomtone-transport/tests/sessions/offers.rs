@@ -88,6 +88,27 @@ fn video_beside_audio_is_rejected_in_its_place() {
 }
 
 #[test]
+fn a_rejected_line_of_dtls_describes_the_transport_all_the_same() {
+    // GStreamer's webrtcbin takes no answer with a line that doesn't.
+    let (_, answer) = accept(AUDIO_VIDEO);
+    let sections = sections(&answer);
+    for attribute in ["a=ice-ufrag:", "a=ice-pwd:", "a=fingerprint:", "a=setup:"] {
+        let of = |section: &str| {
+            section
+                .lines()
+                .find(|line| line.starts_with(attribute))
+                .map(str::to_owned)
+        };
+        assert!(of(&sections[1]).is_some(), "{attribute} in {answer}");
+        assert_eq!(of(&sections[0]), of(&sections[1]));
+    }
+    // A line without DTLS has none.
+    let (_, answer) = accept(NOT_OURS);
+    assert_eq!(answer.matches("a=fingerprint:").count(), 3, "{answer}");
+    assert!(self::sections(&answer)[0].ends_with("a=inactive\r\n"), "{answer}");
+}
+
+#[test]
 fn the_line_that_sends_is_heard_and_the_inactive_one_stays() {
     let (_, answer) = accept(ADDED_AGAIN);
     let sections = sections(&answer);
