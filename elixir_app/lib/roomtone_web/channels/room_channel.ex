@@ -123,7 +123,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
       # Not every app that has this socket takes goodbyes.
       reply =
-        if params["goodbye"] == true,
+        if goodbye?(params),
           do: Map.put(reply, :goodbye, Goodbye.sign(socket, room, token.identity)),
           else: reply
 
@@ -444,6 +444,10 @@ defmodule RoomtoneWeb.RoomChannel do
   defp session(%{"session" => session}, _assigns) when session != nil and session != "", do: {:error, :bad_session}
   # Made up by the first offer, and given back with its answer.
   defp session(_params, _assigns), do: {:ok, nil}
+
+  # Clients may send anything.
+  defp goodbye?(%{"goodbye" => true}), do: true
+  defp goodbye?(_params), do: false
 
   defp room_id(%{"room_id" => room_id}) when is_binary(room_id) and byte_size(room_id) <= @max_session do
     if room_id == "", do: {:ok, nil}, else: {:ok, room_id}
