@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`; with `MIX_ALWAYS=1` a
 //! lone talker is mixed too. With `REPAIR=1` all clients agree on RED and NACK, and with `COPIES=1` those who talk send a copy of the packet
-//! before in each, as browsers do. `valgrind --tool=cachegrind --cache-sim=no` counts instructions where a clock is too rough.
+//! before in each, as browsers do; with `FOLLOW=1` a packet of each talker is followed, once a second (`Action::Trace`). `valgrind --tool=cachegrind --cache-sim=no` counts instructions where a clock is too rough.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -12,9 +12,9 @@ mod common;
 use std::cell::Cell;
 use std::time::Duration;
 
-use common::{Moment, World};
+use common::{Moment, ROOM, World};
 use cpu_time::ThreadTime;
-use roomtone_engine::MixConfig;
+use roomtone_engine::{Action, Command, MixConfig};
 use roomtone_testkit::peer::{ClientOptions, Direction};
 
 thread_local! {
@@ -69,7 +69,20 @@ fn main() {
     world.run_ms(1000);
     let before = world.shard.stats().clone();
     world.watch = watch;
-    world.run(Duration::from_secs(seconds));
+    for _ in 0..seconds {
+        if std::env::var_os("FOLLOW").is_some() {
+            for talker in 1..=k {
+                let (reference, listener) = (talker, None);
+                let action = Action::Trace {
+                    talker,
+                    listener,
+                    reference,
+                };
+                world.command(Command::new(ROOM, action));
+            }
+        }
+        world.run(Duration::from_secs(1));
+    }
     let after = world.shard.stats();
     let us = |spent: Duration| spent.as_secs_f64() * 1e6;
     let (received, receiving) = RECEIVING.get();

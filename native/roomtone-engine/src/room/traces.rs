@@ -50,7 +50,7 @@ enum Place {
 impl Traces {
     /// Whether nobody looks.
     pub(super) fn is_empty(&self) -> bool {
-        self.followed.is_empty()
+        cfg!(feature = "untraced") || self.followed.is_empty()
     }
 
     /// Follows the next packet of a talker to a listener, or to the first who gets it.
@@ -70,9 +70,8 @@ impl Traces {
 
     /// Whether the next packet of a talker is to be followed.
     pub(super) fn awaits(&self, talker: PeerId) -> bool {
-        self.followed
-            .iter()
-            .any(|one| one.trace.talker == talker && one.place == Place::Awaited)
+        let awaited = |one: &Followed| one.trace.talker == talker && one.place == Place::Awaited;
+        !self.is_empty() && self.followed.iter().any(awaited)
     }
 
     /// That packet is here.
