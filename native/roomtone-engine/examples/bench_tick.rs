@@ -1,8 +1,15 @@
 //! Costs of a room in the engine alone, without kernel and network: µs of CPU a tick, and a packet, of a room where K of N talk.
 //!
-//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`; with `MIX_ALWAYS=1` a
-//! lone talker is mixed too. With `REPAIR=1` all clients agree on RED and NACK, and with `COPIES=1` those who talk send a copy of the packet
-//! before in each, as browsers do; with `FOLLOW=1` a packet of each talker is followed, once a second (`Action::Trace`). `valgrind --tool=cachegrind --cache-sim=no` counts instructions where a clock is too rough.
+//! `cargo run --release -p roomtone-engine --example bench_tick [N [K [SECONDS]]]`. Variables of the environment change the room:
+//!
+//! | variable | effect |
+//! |---|---|
+//! | `MIX_ALWAYS=1` | a lone talker is mixed, too |
+//! | `REPAIR=1` | all clients agree on RED and NACK |
+//! | `COPIES=1` | those who talk send a copy of the packet before in each, as browsers do |
+//! | `FOLLOW=1` | a packet of each talker is followed, once a second (`Action::Trace`) |
+//!
+//! `valgrind --tool=cachegrind --cache-sim=no` counts instructions where a clock is too rough.
 
 #![allow(missing_docs, unreachable_pub, clippy::disallowed_methods, clippy::unwrap_used)]
 
