@@ -13,7 +13,7 @@ use crate::chromium::{Browser, Connection, read};
 /// Packets are counted for so long.
 const COUNTED: Duration = Duration::from_secs(2);
 
-/// What a browser sends.
+/// The packets of a browser.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Sent {
     /// Earlier packets that each one carries copies of.
@@ -39,7 +39,7 @@ struct Codec {
     sdp_fmtp_line: String,
 }
 
-/// What Chromium sends to Roomtone, and what to Janus's AudioBridge.
+/// The packets that Chromium sends to Roomtone, and those that it sends to Janus's AudioBridge.
 pub fn sent(folder: &Path) -> Result<(Sent, Sent), String> {
     let mut browser = Browser::start("test/browser/send.mjs")?;
     browser.say(&json!({"offers": 2}))?;

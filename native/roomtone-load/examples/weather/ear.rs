@@ -11,7 +11,7 @@ const EACH: usize = RATE / 5;
 /// So much later at the most, and so much earlier, for what a receiver's clock may be off.
 const LONGEST: usize = RATE;
 const EARLY: usize = RATE / 50;
-/// What is heard is the same sound where the normalised correlation is as high as this.
+/// Two sounds are the same where the normalised correlation is as high as this.
 const SAME: f64 = 0.7;
 /// A packet is sent when its sound has been said, which takes so long, ms.
 pub const PACKET_MS: f64 = 20.0;

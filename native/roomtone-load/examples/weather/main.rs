@@ -211,7 +211,7 @@ impl Options {
 struct Results {
     ways: Vec<Row>,
     receivers: receivers::Results,
-    /// What couldn't be measured, and why.
+    /// Measurements that failed, and why.
     failed: Vec<String>,
 }
 
@@ -690,28 +690,34 @@ fn played(
 }
 
 fn line(row: &Row) -> String {
-    let score = |score: Option<f64>, digits: usize| score.map_or("–".to_owned(), |score| format!("{score:.digits$}"));
+    let number =
+        |value: Option<f64>, digits: usize| value.map_or("–".to_owned(), |value| format!("{value:.digits$}"));
     format!(
-        "| {} | {} | {} | {} | {} | {:.0} / {:.0} | {} | {:.1} | {:.1} | {:.1} |",
+        "| {} | {} | {} | {} / {} | {:.0} / {:.0} | {} | {:.1} | {:.1} |",
         row.link,
-        row.direction,
+        if row.direction == "in" {
+            "to the server"
+        } else {
+            "to the listener"
+        },
         row.means,
-        score(row.pesq, 2),
-        score(row.estoi, 3),
+        number(row.pesq, 2),
+        number(row.estoi, 3),
         row.delay_ms,
         row.delay_p95_ms,
-        score(row.back_s, 1),
-        row.lost_percent,
+        number(row.back_s, 1),
         row.late_percent,
         row.concealed_percent,
     )
 }
 
 fn table(rows: &[Row]) -> String {
-    let mut table = "| link | direction | against losses | PESQ-WB | ESTOI | delay of the buffer, mean / 95 % (ms) | back after (s) \
-                     | lost (%) | late (%) | made up (%) |\n|---|---|---|---|---|---|---|---|---|---|\n"
-        .to_owned();
+    let mut table =
+        "| link | bad on the way | against losses | PESQ-WB / ESTOI | buffer, mean / 95 % (ms) | back after (s) \
+                     | late (%) | made up (%) |\n|---|---|---|---|---|---|---|---|\n"
+            .to_owned();
     for row in rows {
+        // Writing to a String doesn't fail.
         let _ = writeln!(table, "{}", line(row));
     }
     table

@@ -201,7 +201,7 @@ fn roomtone(stream: &Stream, copies: usize) -> Heard {
             };
             let first = arrival.number.saturating_sub(copies as u32);
             for number in first..arrival.number {
-                // What was there before the first packet isn't known.
+                // Nothing is known of the time before the first packet.
                 if !std::mem::replace(&mut came[number as usize], true) && arrival.number > stream.arrivals[0].number {
                     let reach = (arrival.number - number) * 960;
                     playout.insert_restored(start + arrival.at, meta(number), &stream.packet(number).0, reach);
@@ -301,7 +301,9 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), faile
     let (mut by_chromium, mut by_janus) = (vec![None; streams.len()], vec![None; streams.len()]);
     for places in order.chunks(AT_ONCE) {
         let together: Vec<&Stream> = places.iter().map(|at| &streams[*at]).collect();
-        let mut links: Vec<&str> = places.iter().map(|at| cases[at / said.len()].0).collect();
+        let mut numbers: Vec<usize> = places.iter().map(|at| at / said.len()).collect();
+        numbers.sort_unstable();
+        let mut links: Vec<&str> = numbers.iter().map(|number| cases[*number].0).collect();
         links.dedup();
         let links = links.join(", ");
         let mut play = |receiver: &str, play: Play, by: &mut [Option<Heard>]| {
