@@ -1,62 +1,89 @@
 // Whether the stages of a packet's journey add up to what a sound needs: `node test/browser/chirp.mjs`. Not a test.
 //
-// Ada's microphone chirps once a second, and Ben's page notes when it hears that. The Web Audio API, of which microphone and ear are made, takes a
-// time of its own, which is measured without a call in between, and subtracted. The journey that Ada's page shows ends with the playout of the
-// device, for which Ben's ear doesn't wait, so that stage is left out; and for Ben's jitter buffer, for which hers stands in, his own figure is taken.
+// Ada's microphone chirps about once a second, and Ben's page notes when it hears that. Both are made of tracks that the page itself writes and
+// reads, 10 ms at a time: the Web Audio API would add a queue that grows while the machine has other work. The journey that Ada's page shows ends with
+// the playout of the device, for which Ben's ear doesn't wait, so that stage is left out; and for Ben's jitter buffer, for which hers stands in, his
+// own figure is taken.
 import { setTimeout as sleep } from "node:timers/promises";
 import { openBrowser, Person } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
 
-const SECONDS = Number(process.env.SECONDS ?? 40);
+const SECONDS = Number(process.env.SECONDS ?? 60);
 const ROOM = "chirps";
 
-const WORKLET = `
-registerProcessor("chirps", class extends AudioWorkletProcessor {
-  at = 0;
-  process(_inputs, [[out]]) {
-    for (let i = 0; i < out.length; i += 1, this.at += 1) {
-      // Between the chirps there is a quiet tone, so that packets never stop.
-      const chirp = this.at % 48000 < 2400;
-      if (this.at % 48000 === 0) this.port.postMessage(Date.now());
-      out[i] = (chirp ? 0.4 : 0.02) * Math.sin((2 * Math.PI * 800 * this.at) / 48000);
-    }
-    return true;
-  }
-});
-registerProcessor("ear", class extends AudioWorkletProcessor {
-  quiet = 0;
-  process([[samples]]) {
-    for (const sample of samples ?? []) {
-      if (Math.abs(sample) < 0.12) this.quiet += 1;
-      else {
-        if (this.quiet > 20000) this.port.postMessage(Date.now());
-        this.quiet = 0;
+// 1.007 s: chirps begin everywhere in a packet's frame of 20 ms. At whole seconds, all would begin at the same place of it, which differs from run to run.
+const PERIOD = 48336;
+// The journey is that of a packet's first sample, and a chirp begins in the middle of a packet, as a rule.
+const INTO_PACKET_MS = 10;
+// How long a block is that goes into the microphone, or comes out of the ear.
+const BLOCK_MS = 10;
+// Workers write and read the blocks, since the page's own thread has other work, and would send packets in bursts.
+const SPEAK = `onmessage = ({ data: writable }) => {
+  const writer = writable.getWriter();
+  const begun = performance.now();
+  let at = 0;
+  setInterval(() => {
+    for (; at + ${48 * BLOCK_MS} <= 48 * (performance.now() - begun); at += ${48 * BLOCK_MS}) {
+      const data = new Float32Array(${48 * BLOCK_MS});
+      for (let i = 0; i < data.length; i += 1) {
+        // Between the chirps there is a quiet tone, so that packets never stop.
+        const chirp = (at + i) % ${PERIOD} < 2400;
+        // A device hands a block over when its last sample is there.
+        if ((at + i) % ${PERIOD} === 0) postMessage(performance.timeOrigin + performance.now() - ${BLOCK_MS} + i / 48);
+        data[i] = (chirp ? 0.4 : 0.02) * Math.sin((2 * Math.PI * 800 * (at + i)) / 48000);
       }
+      const block = { format: "f32", sampleRate: 48000, numberOfFrames: data.length, numberOfChannels: 1, timestamp: at / 0.048, data };
+      writer.write(new AudioData(block));
     }
-    return true;
-  }
-});`;
-const COMMON = `
-globalThis.chirps = { made: [], control: [], heard: [] };
-globalThis.worklet = async (context) => {
-  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([${JSON.stringify(WORKLET)}], { type: "text/javascript" })));
-};
-globalThis.listen = (context, stream, list) => {
-  const ear = new AudioWorkletNode(context, "ear");
-  ear.port.onmessage = ({ data }) => list.push(data);
-  context.createMediaStreamSource(stream).connect(ear);
+  }, 2);
 };`;
+const LISTEN = `onmessage = async ({ data: readable }) => {
+  const reader = readable.getReader();
+  let quiet = 0;
+  for (;;) {
+    const { value: block, done } = await reader.read();
+    if (done) return;
+    const at = performance.timeOrigin + performance.now();
+    const data = new Float32Array(block.numberOfFrames);
+    block.copyTo(data, { planeIndex: 0, format: "f32-planar" });
+    const rate = block.sampleRate / 1000;
+    block.close();
+    data.forEach((sample, i) => {
+      if (Math.abs(sample) < 0.12) quiet += 1;
+      else {
+        if (quiet > 400 * rate) postMessage(at + i / rate);
+        quiet = 0;
+      }
+    });
+  }
+};`;
+const COMMON = `
+globalThis.chirps = { made: [], own: [], heard: [] };
+globalThis.begin = (text, stream, list) => {
+  const worker = new Worker(URL.createObjectURL(new Blob([text], { type: "text/javascript" })));
+  worker.onmessage = ({ data }) => list.push(data);
+  worker.postMessage(stream, [stream]);
+};
+globalThis.listen = (track, list) => begin(${JSON.stringify(LISTEN)}, new MediaStreamTrackProcessor({ track }).readable, list);`;
 const MICROPHONE = `${COMMON}
 navigator.mediaDevices.getUserMedia = async () => {
-  const context = new AudioContext({ sampleRate: 48000 });
-  await worklet(context);
-  const chirp = new AudioWorkletNode(context, "chirps", { numberOfInputs: 0, outputChannelCount: [1] });
-  chirp.port.onmessage = ({ data }) => chirps.made.push(data);
-  const destination = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
-  chirp.connect(destination);
-  await context.resume();
-  listen(context, destination.stream, chirps.control);
-  return destination.stream;
+  const track = new MediaStreamTrackGenerator({ kind: "audio" });
+  begin(${JSON.stringify(SPEAK)}, track.writable, chirps.made);
+  // A call to itself, without a server. A remote stream flows only while an element plays it.
+  const [from, to] = [new RTCPeerConnection(), new RTCPeerConnection()];
+  from.onicecandidate = ({ candidate }) => to.addIceCandidate(candidate);
+  to.onicecandidate = ({ candidate }) => from.addIceCandidate(candidate);
+  to.ontrack = ({ track, streams: [stream] }) => {
+    globalThis.own = { to, element: Object.assign(new Audio(), { srcObject: stream, muted: true }) };
+    own.element.play();
+    listen(track, chirps.own);
+  };
+  from.addTrack(track, new MediaStream([track]));
+  await from.setLocalDescription();
+  await to.setRemoteDescription(from.localDescription);
+  await to.setLocalDescription();
+  await from.setRemoteDescription(to.localDescription);
+  return new MediaStream([track]);
 };`;
 
 const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(numbers.length / 2)];
@@ -64,11 +91,12 @@ const middle = (numbers) => [...numbers].sort((a, b) => a - b)[Math.floor(number
 const delays = (made, heard) => heard.map((at) => at - Math.max(...made.filter((from) => from <= at))).filter((ms) => ms < 800);
 const ms = (text) => Number.parseFloat(text) * (text.includes("µs") ? 0.001 : 1);
 
-/** Seconds that sound waited in the jitter buffer of a page, summed over samples, and their number. */
+/** Seconds that sound waited in the jitter buffer of a page, or of Ada's call to herself, summed over samples, and their number. */
 const buffered = async ({ page }) =>
   await page.evaluate(async () => {
     const { call } = await import("/assets/js/call.js");
-    const stream = [...(await call.room.stats()).values()].find(({ type }) => type === "inbound-rtp");
+    const stats = globalThis.own ? await own.to.getStats() : await call.room.stats();
+    const stream = [...stats.values()].find(({ type }) => type === "inbound-rtp");
     return [stream.jitterBufferDelay, stream.jitterBufferEmittedCount];
   });
 
@@ -78,32 +106,37 @@ try {
   const ada = await Person.arrive("Ada", 500, { browser, init: MICROPHONE, context: { bypassCSP: true } });
   const ben = await Person.arrive("Ben", 1100, { browser, init: COMMON, context: { bypassCSP: true } });
   for (const person of [ada, ben]) await person.join(server.url, ROOM);
-  await ben.page.evaluate(async () => {
-    const context = new AudioContext({ sampleRate: 48000 });
-    await worklet(context);
-    await context.resume();
-    listen(context, document.querySelector("audio").srcObject, chirps.heard);
-  });
+  await ben.page.evaluate(() => listen(document.querySelector("audio").srcObject.getAudioTracks()[0], chirps.heard));
   await ada.page.getByRole("link", { name: "Journey of my sound" }).click();
   await ada.page.locator('#journey[data-state="going"]').waitFor();
+  // The page shows the last minute, and the first seconds of a call aren't like the others.
   await sleep(10_000);
   for (const person of [ada, ben]) await person.page.evaluate(() => Object.values(chirps).forEach((list) => (list.length = 0)));
-  const before = await buffered(ben);
-  await sleep(1000 * SECONDS);
-  const after = await buffered(ben);
-  const waited = (1000 * (after[0] - before[0])) / (after[1] - before[1]);
-  const { made, control } = await ada.page.evaluate(() => chirps);
+  // The median of each second's, because the journey's is a median, too.
+  const waits = [[], []];
+  const both = () => Promise.all([ben, ada].map(buffered));
+  for (let second = 0, before = await both(); second < SECONDS; second += 1) {
+    await sleep(1000);
+    const after = await both();
+    after.forEach(([delay, count], i) => waits[i].push((1000 * (delay - before[i][0])) / (count - before[i][1])));
+    before = after;
+  }
+  const [waited, waitedAlone] = waits.map(middle);
+  const { made, own } = await ada.page.evaluate(() => chirps);
   const { heard } = await ben.page.evaluate(() => chirps);
   const total = await ada.page.locator("#journey-total").textContent();
   const stages = await ada.page.locator("[data-stage]").evaluateAll((rows) => rows.map((row) => [row.dataset.stage, row.cells[3].textContent]));
-  const { playout, buffer } = Object.fromEntries(stages);
-  const shown = ms(total.match(/([\d.]+ (?:ms|µs)) \(median\)/)[1]) - ms(playout);
-  const journey = shown - ms(buffer) + waited;
-  const [whole, own] = [middle(delays(made, heard)), middle(delays(made, control))];
+  const { frame, lookahead, playout, buffer, decode_there: decode } = Object.fromEntries(stages.map(([stage, time]) => [stage, ms(time)]));
+  const shown = ms(total.match(/([\d.]+ (?:ms|µs)) \(median\)/)[1]) - playout;
+  const journey = shown - buffer + waited - INTO_PACKET_MS;
+  const [whole, alone] = [middle(delays(made, heard)), middle(delays(made, own))];
+  // The part of it that isn't a stage.
+  const rest = alone - waitedAlone - (frame - INTO_PACKET_MS + lookahead + decode);
   console.log(stages.map(([stage, time]) => `${stage} ${time}`).join(", "));
-  console.log(`${heard.length} chirps: ${whole} ms to the ear, ${own} ms of it without a call: ${whole - own} ms`);
-  console.log(`the journey, p50, without the playout: ${Math.round(shown)} ms; with Ben's own jitter buffer, ${Math.round(waited)} ms: ${Math.round(journey)} ms`);
-  console.log(`difference: ${Math.round(whole - own - journey)} ms`);
+  console.log(`${heard.length} chirps: ${Math.round(whole)} ms from the microphone to the ear`);
+  console.log(`the journey, p50, without the playout: ${Math.round(shown)} ms; with Ben's own jitter buffer, ${Math.round(waited)} ms, and from the middle of a packet: ${Math.round(journey)} ms`);
+  console.log(`without a server: ${Math.round(alone)} ms, ${Math.round(waitedAlone)} ms of it in the jitter buffer, and ${rest.toFixed(1)} ms in none of the stages`);
+  console.log(`difference: ${(whole - journey).toFixed(1)} ms, ${(whole - rest - journey).toFixed(1)} ms of it not of the browser's own`);
 } finally {
   await browser.close();
   await server.kill();
