@@ -1,0 +1,472 @@
+//! The cost of a cluster, and what its breaks cost: `bin/cluster` with two web nodes and three media nodes on this machine.
+//!
+//! ```text
+//! cargo run --release -p roomtone-load --example cluster -- [--part costs|quiet|breaks] [--kills N] [--json FILE] [--dev] [--quick]
+//! ```
+//!
+//! `bin/bench --cluster` builds what it needs, and keeps the results. Clients are ours, by WHIP. One that loses its media node tries
+//! again every 20 ms, so the time until it hears something is that of the servers. A page takes up to a second more, because it has
+//! to notice.
+
+#![allow(clippy::disallowed_methods)] // a bench takes the time as it is
+
+mod caller;
+mod nodes;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use caller::{Caller, token};
+use nodes::{Alone, Cluster, Failure};
+use roomtone_load::run::{Percentiles, RunConfig, RunReport, run};
+use serde_json::{Value, json};
+
+const AGAIN: Duration = Duration::from_millis(20);
+/// The most time that a break may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Room processes of a dead web node end in the engine after this.
+const LINGER: Duration = Duration::from_millis(2_500);
+
+/// How much is measured.
+struct Plan {
+    kills: usize,
+    listeners: usize,
+    seconds: u64,
+    joins: usize,
+    rooms: usize,
+    dev: bool,
+    /// One part alone.
+    part: Option<String>,
+}
+
+fn main() -> ExitCode {
+    let mut plan = Plan {
+        kills: 10,
+        listeners: 300,
+        seconds: 15,
+        joins: 40,
+        rooms: 1_000,
+        dev: false,
+        part: None,
+    };
+    let mut file = None;
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--kills" => match arguments.next().and_then(|text| text.parse().ok()) {
+                Some(kills) => plan.kills = kills,
+                None => return usage(),
+            },
+            "--json" => match arguments.next() {
+                Some(path) => file = Some(PathBuf::from(path)),
+                None => return usage(),
+            },
+            "--part" => match arguments.next() {
+                Some(part) if ["costs", "quiet", "breaks"].contains(&part.as_str()) => plan.part = Some(part),
+                _ => return usage(),
+            },
+            "--dev" => plan.dev = true,
+            "--quick" => {
+                plan = Plan {
+                    kills: 2,
+                    listeners: 30,
+                    seconds: 4,
+                    joins: 10,
+                    rooms: 100,
+                    ..plan
+                }
+            }
+            _ => return usage(),
+        }
+    }
+    match measure(&plan, file.as_deref()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cluster: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("usage: cluster [--part costs|quiet|breaks] [--kills N] [--json FILE] [--dev] [--quick]");
+    ExitCode::from(2)
+}
+
+fn measure(plan: &Plan, file: Option<&Path>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    let folder = std::env::current_dir()?.join("tmp/bench/cluster");
+    std::fs::create_dir_all(&folder)?;
+    let cluster = Cluster::new(&folder, plan.dev);
+    let mut results = serde_json::Map::new();
+    println!("| | result |\n|---|---|");
+    let mut tell = |name: &str, value: Value, text: String| {
+        println!("| {name} | {text} |");
+        results.insert(name.to_owned(), value);
+    };
+    let split = [("MAX_NODE_PARTICIPANTS", "2")];
+    let wanted = |part: &str| plan.part.as_deref().is_none_or(|only| only == part);
+    let measured = runtime.block_on(async {
+        if wanted("costs") {
+        // ---- Many listeners
+        let share = (plan.listeners / 3 + 1).to_string();
+        let mut costs = Vec::new();
+        for (nodes, more) in [(1, vec![]), (3, vec![("MAX_NODE_PARTICIPANTS", share.as_str())])] {
+            cluster.start(&more)?;
+            let (report, cost) = listeners(plan, &cluster).await?;
+            tell(
+                &format!("{} listeners, 3 talkers, {nodes} media nodes: CPU", plan.listeners),
+                json!({"cpu_ms_a_participant_second": cost, "joined": report.joined, "packets_lost": report.packets_lost}),
+                format!("{cost:.2} ms a participant-second ({} joined, {} packets lost)", report.joined, report.packets_lost),
+            );
+            costs.push(cost);
+        }
+        tell("3 media nodes against 1", json!(costs[1] / costs[0]), format!("{:.2} ×", costs[1] / costs[0]));
+
+        // ---- A talker on another node
+        let mut medians = Vec::new();
+        for (place, more) in [("the same", vec![]), ("another", vec![("MAX_NODE_PARTICIPANTS", "1")])] {
+            cluster.start(&more)?;
+            let heard = latency(plan, &cluster).await?;
+            tell(&format!("latency of a talker on {place} node"), json!(heard), heard.to_string());
+            medians.push(heard);
+        }
+        let added = json!({"p50": medians[1].p50 - medians[0].p50, "p99": medians[1].p99 - medians[0].p99});
+        let text = format!("p50 {:.1} ms, p99 {:.1} ms", medians[1].p50 - medians[0].p50, medians[1].p99 - medians[0].p99);
+        tell("added by the other node", added, text);
+
+        // ---- Joins
+        cluster.start(&split)?;
+        let joined = joins(plan, &cluster, &cluster.whip(1)).await?;
+        tell("join by a web node at a media node", json!(joined), joined.to_string());
+        let alone = Alone::start(&folder, &cluster.secret, plan.dev)?;
+        let joined = joins(plan, &cluster, &alone.whip()).await?;
+        tell("join at a server that needs no other", json!(joined), joined.to_string());
+        drop(alone);
+
+        }
+        if wanted("quiet") {
+        cluster.start(&split)?;
+        let messages = quiet(plan, &cluster)?;
+        tell(
+            &format!("{} quiet rooms: messages between nodes, a second and node", plan.rooms),
+            json!(messages),
+            messages.iter().map(|(node, count)| format!("{node} {count:.1}")).collect::<Vec<_>>().join(", "),
+        );
+
+        }
+        if wanted("breaks") {
+        let (back, others) = media_kills(plan, &cluster, &split).await?;
+        tell(&format!("media node killed {} times: sound is back after", plan.kills), json!(back), spread(back));
+        tell(
+            "meanwhile, on another media node: packets lost",
+            json!({"lost": others.packets_lost, "received": others.packets_in, "longest_gap_ms": others.longest_gap_ms}),
+            format!("{} of {}, longest gap {:.0} ms", others.packets_lost, others.packets_in, others.longest_gap_ms.unwrap_or(0.0)),
+        );
+        let kills = plan.kills.div_ceil(4);
+        let (back, lost, gap) = web_kills(kills, &cluster, &split).await?;
+        tell(&format!("web node killed {kills} times: the room takes people again after"), json!(back), spread(back));
+        tell(
+            "meanwhile, in the room: packets lost",
+            json!({"lost": lost, "longest_gap_ms": gap}),
+            format!("{lost}, longest gap {gap:.0} ms"),
+        );
+        let (tried, refused, longest) = rolling(&cluster).await?;
+        tell(
+            "rolling restart of all nodes: joins refused",
+            json!({"tried": tried, "refused": refused, "longest_without_ms": longest.as_secs_f64() * 1000.0}),
+            format!("{refused} of {tried}, at most {:.0} ms without one that worked", longest.as_secs_f64() * 1000.0),
+        );
+        }
+        Ok::<(), Failure>(())
+    });
+    // A failure leaves the results before it.
+    if let Some(file) = file {
+        std::fs::write(file, serde_json::to_string_pretty(&Value::Object(results))?)?;
+    }
+    measured
+}
+
+fn spread(times: Option<Percentiles>) -> String {
+    times.map_or_else(|| "never".to_owned(), |times| times.to_string())
+}
+
+fn room() -> String {
+    format!("bench-{:08x}", rand::random::<u32>())
+}
+
+fn config(cluster: &Cluster, room: &str) -> Result<RunConfig, Failure> {
+    Ok(RunConfig {
+        url: format!("{}/{room}", cluster.whip(1)),
+        token: Some(token(&cluster.secret, room)?),
+        bind: std::net::Ipv4Addr::LOCALHOST.into(),
+        ..RunConfig::default()
+    })
+}
+
+// CPU of all nodes while all were there, in milliseconds a participant and second.
+async fn listeners(plan: &Plan, cluster: &Cluster) -> Result<(RunReport, f64), Failure> {
+    let config = RunConfig {
+        peers: plan.listeners + 3,
+        talkers: 3,
+        probes: 0,
+        ears: 0,
+        time: Duration::from_secs(plan.seconds),
+        ..config(cluster, &room())?
+    };
+    let people = config.peers;
+    let mut readings = Vec::new();
+    let note = |progress: &roomtone_load::run::Progress| {
+        if progress.joined == people {
+            readings.push((Instant::now(), cluster.cpu()));
+        }
+    };
+    let report = run(config, note, std::future::pending()).await?;
+    // The first is from the end of the joins.
+    let (Some(first), Some(last)) = (readings.get(1), readings.last()) else {
+        return Err(format!("only {} of {people} joined: {:?}", report.joined, report.failures).into());
+    };
+    let seconds = (last.0 - first.0).as_secs_f64().max(0.001);
+    Ok((report, 1_000.0 * (last.1 - first.1) / seconds / people as f64))
+}
+
+// One talks, and two listen.
+async fn latency(plan: &Plan, cluster: &Cluster) -> Result<Percentiles, Failure> {
+    let config = RunConfig {
+        peers: 2,
+        talkers: 0,
+        probes: 1,
+        ears: 2,
+        time: Duration::from_secs(2 * plan.seconds),
+        ..config(cluster, &room())?
+    };
+    let report = run(config, |_| {}, std::future::pending()).await?;
+    report
+        .latency_ms
+        .ok_or_else(|| format!("nothing was heard: {:?}", report.failures).into())
+}
+
+// One after the other.
+async fn joins(plan: &Plan, cluster: &Cluster, whip: &str) -> Result<Percentiles, Failure> {
+    let room = room();
+    let token = token(&cluster.secret, &room)?;
+    let mut times = Vec::new();
+    for _ in 0..plan.joins {
+        let start = Instant::now();
+        let caller = Caller::join(&format!("{whip}/{room}"), &token).await?;
+        times.push(start.elapsed());
+        caller.leave().await;
+    }
+    Percentiles::of(times).ok_or_else(|| "no joins".into())
+}
+
+// Messages that each node sends to the others while nothing happens.
+fn quiet(plan: &Plan, cluster: &Cluster) -> Result<Vec<(String, f64)>, Failure> {
+    let seconds = plan.seconds;
+    let code = format!(
+        r##"
+        nodes = for name <- ~w(web1 web2 media1 media2 media3), do: :"#{{name}}@127.0.0.1"
+        web = hd(nodes)
+        {{:ok, _}} = :rpc.call(web, Roomtone, :open_room, ["quiet-0"])
+        for n <- 1..{rooms}, do: :rpc.call(web, Roomtone, :open_room, ["quiet-#{{n}}"])
+        sent = fn node ->
+          for {{other, port}} <- :rpc.call(node, :erlang, :system_info, [:dist_ctrl]), other in nodes, reduce: 0 do
+            sum ->
+              {{:ok, [send_cnt: count]}} = :rpc.call(node, :inet, :getstat, [port, [:send_cnt]])
+              sum + count
+          end
+        end
+        Process.sleep(2_000)
+        before = Enum.map(nodes, sent)
+        Process.sleep({seconds} * 1_000)
+        for {{node, first}} <- Enum.zip(nodes, before), do: IO.puts("sent #{{node}} #{{(sent.(node) - first) / {seconds}}}")
+        "##,
+        rooms = plan.rooms - 1,
+    );
+    let mut counts = Vec::new();
+    for line in cluster
+        .elixir(&code)?
+        .lines()
+        .filter_map(|line| line.strip_prefix("sent "))
+    {
+        let (node, count) = line.split_once(' ').ok_or("an answer without a count")?;
+        counts.push((node.trim_end_matches("@127.0.0.1").to_owned(), count.parse()?));
+    }
+    Ok(counts)
+}
+
+// Two people on the room's first media node talk all the while; a third, on another node, loses it again and again.
+async fn media_kills(
+    plan: &Plan,
+    cluster: &Cluster,
+    more: &[(&str, &str)],
+) -> Result<(Option<Percentiles>, RunReport), Failure> {
+    cluster.start(more)?;
+    let room = room();
+    let (url, token) = (format!("{}/{room}", cluster.whip(1)), token(&cluster.secret, &room)?);
+    // The room opens on its home, and stays there.
+    let first = Caller::join(&url, &token).await?;
+    let home = media_of(cluster, &first)?;
+    first.leave().await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let others = RunConfig {
+        peers: 2,
+        talkers: 2,
+        probes: 0,
+        ears: 2,
+        time: Duration::from_secs(3_600),
+        ..config(cluster, &room)?
+    };
+    let others = tokio::spawn(async move {
+        run(others, |_| {}, async {
+            let _ = stopped.await;
+        })
+        .await
+    });
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut times = Vec::new();
+    let mut caller = Caller::join(&url, &token).await?;
+    for _ in 0..plan.kills {
+        let start = Instant::now();
+        // A node that sheds load takes nobody of another.
+        while media_of(cluster, &caller)? == home {
+            if start.elapsed() > PATIENCE {
+                return Err("the other media nodes have too much to do: this machine is too busy".into());
+            }
+            caller.leave().await;
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            caller = Caller::join(&url, &token).await?;
+        }
+        if !caller.hear_after(Instant::now(), start + PATIENCE).await? {
+            return Err("no sound before a media node was killed".into());
+        }
+        let media = media_of(cluster, &caller)?;
+        cluster.kill(&media)?;
+        let killed = Instant::now();
+        drop(caller);
+        caller = loop {
+            if let Ok(mut caller) = Caller::join(&url, &token).await
+                && caller
+                    .hear_after(killed, Instant::now() + Duration::from_secs(2))
+                    .await?
+            {
+                break caller;
+            }
+            if killed.elapsed() > PATIENCE {
+                return Err(format!("no sound after {media} was killed").into());
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        times.push(killed.elapsed());
+        cluster.start_again(&media, more)?;
+    }
+    caller.leave().await;
+    let _ = stop.send(());
+    Ok((Percentiles::of(times), others.await??))
+}
+
+fn media_of(cluster: &Cluster, caller: &Caller) -> Result<String, Failure> {
+    let media = cluster.media_of(&caller.session.answer);
+    media.ok_or_else(|| "an answer without the port of a media node".into())
+}
+
+// The web node that has the room is killed, and somebody joins the room by the other one.
+async fn web_kills(
+    kills: usize,
+    cluster: &Cluster,
+    more: &[(&str, &str)],
+) -> Result<(Option<Percentiles>, i64, f64), Failure> {
+    cluster.start(more)?;
+    let (mut times, mut lost, mut gap) = (vec![], 0, 0.0_f64);
+    for _ in 0..kills {
+        let room = room();
+        let home = cluster.call("web1", &format!("Roomtone.Cluster.Control.node_of(\"{room}\")"))?;
+        let (home, other) = if home.starts_with("web1") {
+            ("web1", 2)
+        } else {
+            ("web2", 1)
+        };
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let people = RunConfig {
+            peers: 2,
+            talkers: 2,
+            probes: 0,
+            ears: 2,
+            time: Duration::from_secs(3_600),
+            ..config(cluster, &room)?
+        };
+        let people = tokio::spawn(async move {
+            run(people, |_| {}, async {
+                let _ = stopped.await;
+            })
+            .await
+        });
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        cluster.kill(home)?;
+        let killed = Instant::now();
+        let (url, token) = (
+            format!("{}/{room}", cluster.whip(other)),
+            token(&cluster.secret, &room)?,
+        );
+        let back = loop {
+            if let Ok(caller) = Caller::join(&url, &token).await {
+                let back = killed.elapsed();
+                caller.leave().await;
+                break back;
+            }
+            if killed.elapsed() > PATIENCE {
+                return Err(format!("nobody gets into the room after {home} was killed").into());
+            }
+            tokio::time::sleep(AGAIN).await;
+        };
+        times.push(back);
+        tokio::time::sleep(LINGER.saturating_sub(killed.elapsed())).await;
+        let _ = stop.send(());
+        let report = people.await??;
+        lost += report.packets_lost;
+        gap = gap.max(report.longest_gap_ms.unwrap_or(0.0));
+        cluster.start_again(home, more)?;
+    }
+    Ok((Percentiles::of(times), lost, gap))
+}
+
+// Somebody joins a room of their own every quarter of a second, by whichever web node answers, while all nodes restart one after another.
+async fn rolling(cluster: &Cluster) -> Result<(usize, usize, Duration), Failure> {
+    cluster.start(&[])?;
+    let (mut tried, mut refused) = (0, 0);
+    let (mut last, mut longest) = (Instant::now(), Duration::ZERO);
+    let restart = tokio::task::block_in_place(|| {
+        std::thread::scope(|scope| {
+            let nodes = ["media1", "media2", "media3", "web1", "web2"];
+            let restarting = scope.spawn(move || nodes.into_iter().try_for_each(|node| cluster.restart(node)));
+            let handle = tokio::runtime::Handle::current();
+            while !restarting.is_finished() {
+                let joined: Result<(), Failure> = handle.block_on(async {
+                    tokio::time::sleep(Duration::from_millis(250)).await;
+                    let room = room();
+                    let token = token(&cluster.secret, &room)?;
+                    let first = Caller::join(&format!("{}/{room}", cluster.whip(1)), &token).await;
+                    let caller = match first {
+                        Ok(caller) => caller,
+                        Err(_) => Caller::join(&format!("{}/{room}", cluster.whip(2)), &token).await?,
+                    };
+                    caller.leave().await;
+                    Ok(())
+                });
+                tried += 1;
+                refused += usize::from(joined.is_err());
+                longest = longest.max(last.elapsed());
+                if joined.is_ok() {
+                    last = Instant::now();
+                }
+            }
+            restarting.join()
+        })
+    });
+    restart.map_err(|_| "the restart panicked")??;
+    Ok((tried, refused, longest))
+}
