@@ -86,7 +86,6 @@ fn chrome() {
         "a=mid:1",
         "a=mid:2",
         "a=sendrecv",
-        "a=setup:passive",
         "a=rtcp-mux",
         "a=rtcp-rsize",
         "a=rtpmap:111 opus/48000/2",
@@ -100,6 +99,7 @@ fn chrome() {
         assert_eq!(count(&answer, line), 1, "{line} in\n{answer}");
     }
     assert_eq!(count(&answer, "a=inactive"), 2);
+    assert_eq!(count(&answer, "a=setup:passive"), 3, "in rejected lines, too");
     assert_eq!(answer.matches("a=extmap:").count(), 1);
     assert!(!answer.contains("rtcp-fb"), "no feedback is promised that isn't given");
     assert!(answer.contains(" cname:abc\r\n"));
