@@ -1,7 +1,7 @@
 //! The cost of a cluster, and what its breaks cost: `bin/cluster` with two web nodes and three media nodes on this machine.
 //!
 //! ```text
-//! cargo run --release -p roomtone-load --example cluster -- [--part costs|quiet|breaks] [--kills N] [--json FILE] [--dev] [--quick]
+//! cargo run --release -p roomtone-load --example cluster -- [--part costs|quiet|media|web|rolling] [--kills N] [--json FILE] [--dev] [--quick]
 //! ```
 //!
 //! `bin/bench --cluster` builds what it needs, and keeps the results. Clients are ours, by WHIP. One that loses its media node tries
@@ -63,7 +63,9 @@ fn main() -> ExitCode {
                 None => return usage(),
             },
             "--part" => match arguments.next() {
-                Some(part) if ["costs", "quiet", "breaks"].contains(&part.as_str()) => plan.part = Some(part),
+                Some(part) if ["costs", "quiet", "media", "web", "rolling"].contains(&part.as_str()) => {
+                    plan.part = Some(part)
+                }
                 _ => return usage(),
             },
             "--dev" => plan.dev = true,
@@ -90,7 +92,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: cluster [--part costs|quiet|breaks] [--kills N] [--json FILE] [--dev] [--quick]");
+    eprintln!("usage: cluster [--part costs|quiet|media|web|rolling] [--kills N] [--json FILE] [--dev] [--quick]");
     ExitCode::from(2)
 }
 
@@ -159,7 +161,7 @@ fn measure(plan: &Plan, file: Option<&Path>) -> Result<(), Failure> {
         );
 
         }
-        if wanted("breaks") {
+        if wanted("media") {
         let (back, others) = media_kills(plan, &cluster, &split).await?;
         tell(&format!("media node killed {} times: sound is back after", plan.kills), json!(back), spread(back));
         tell(
@@ -167,7 +169,9 @@ fn measure(plan: &Plan, file: Option<&Path>) -> Result<(), Failure> {
             json!({"lost": others.packets_lost, "received": others.packets_in, "longest_gap_ms": others.longest_gap_ms}),
             format!("{} of {}, longest gap {:.0} ms", others.packets_lost, others.packets_in, others.longest_gap_ms.unwrap_or(0.0)),
         );
-        let kills = plan.kills.div_ceil(4);
+        }
+if wanted("web") {
+let kills = plan.kills.div_ceil(4);
         let (back, lost, gap) = web_kills(kills, &cluster, &split).await?;
         tell(&format!("web node killed {kills} times: the room takes people again after"), json!(back), spread(back));
         tell(
@@ -175,7 +179,9 @@ fn measure(plan: &Plan, file: Option<&Path>) -> Result<(), Failure> {
             json!({"lost": lost, "longest_gap_ms": gap}),
             format!("{lost}, longest gap {gap:.0} ms"),
         );
-        let (tried, refused, longest) = rolling(&cluster).await?;
+        }
+if wanted("rolling") {
+let (tried, refused, longest) = rolling(&cluster).await?;
         tell(
             "rolling restart of all nodes: joins refused",
             json!({"tried": tried, "refused": refused, "longest_without_ms": longest.as_secs_f64() * 1000.0}),
