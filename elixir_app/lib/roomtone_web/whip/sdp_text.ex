@@ -136,14 +136,14 @@ defmodule RoomtoneWeb.SdpText do
   The ICE part of an answer as a fragment (RFC 9725 section 4.3.3): whether it is lite, its options, and the first m-line in use
   with its credentials and candidates.
 
-      iex> RoomtoneWeb.SdpText.fragment("v=0\\r\\na=ice-lite\\r\\na=group:BUNDLE 0\\r\\nm=video 0 X 1\\r\\na=mid:1\\r\\n" <>
+      iex> RoomtoneWeb.SdpText.fragment("v=0\\r\\na=ice-lite\\r\\na=group:BUNDLE 0\\r\\nm=video 0 X 1\\r\\na=mid:1\\r\\na=ice-ufrag:u\\r\\n" <>
       ...>   "m=audio 7 X 2\\r\\na=mid:0\\r\\na=sendrecv\\r\\na=ice-ufrag:u\\r\\na=ice-pwd:p\\r\\na=end-of-candidates\\r\\n")
       "a=ice-lite\\r\\na=group:BUNDLE 0\\r\\nm=audio 7 X 2\\r\\na=mid:0\\r\\na=ice-ufrag:u\\r\\na=ice-pwd:p\\r\\na=end-of-candidates\\r\\n"
   """
   @spec fragment(String.t()) :: String.t()
   def fragment(answer) do
     {session, media} = sections(answer)
-    used = Enum.find(media, [], &Enum.any?(&1, fn line -> String.starts_with?(line, "a=ice-ufrag:") end))
+    used = Enum.find(media, [], &used?/1)
 
     kept =
       pick(session, ~w(a=ice-lite a=ice-options: a=ice-pacing: a=group:BUNDLE)) ++
@@ -152,6 +152,10 @@ defmodule RoomtoneWeb.SdpText do
 
     for line <- kept, into: "", do: line <> "\r\n"
   end
+
+  # A rejected line has port 0, and credentials all the same.
+  defp used?([head | attributes]),
+    do: not (head =~ ~r/^m=[^ ]* 0[ \/]/) and Enum.any?(attributes, &String.starts_with?(&1, "a=ice-ufrag:"))
 
   defp pick(lines, prefixes), do: for(prefix <- prefixes, line <- lines, String.starts_with?(line, prefix), do: line)
 
