@@ -48,16 +48,18 @@ defmodule Roomtone.Positions do
   """
   @spec walk(pid | nil, String.t(), FloorPlan.point()) :: Walkers.answer() | :elsewhere
   def walk(room, identity, to) do
-    with [{_pid, walkers}] <- Registry.lookup(Roomtone.Registry, {:walkers, room}),
-         answer when answer != :gone <- Walkers.step(walkers, identity, to, now()),
-         do: answer,
-         else: (_none -> :elsewhere)
+    case Registry.lookup(Roomtone.Registry, {:walkers, room}) do
+      [{_pid, walkers}] -> with :gone <- Walkers.step(walkers, identity, to, now()), do: :elsewhere
+      [] -> :elsewhere
+    end
   end
 
   @doc "As `walk/3`, in the room's process for a person on another node."
   @spec walk_here(t, String.t(), FloorPlan.point()) :: Walkers.answer() | {:error, :positions_from_server | :not_found}
   def walk_here(%{walkers: nil}, _identity, _to), do: {:error, :positions_from_server}
-  def walk_here(%{walkers: walkers}, identity, to), do: Walkers.step(walkers, identity, to, now())
+
+  def walk_here(%{walkers: walkers}, identity, to),
+    do: with(:gone <- Walkers.step(walkers, identity, to, now()), do: {:error, :not_found})
 
   @doc "The map as pages draw it, or `nil` in a room without a plan."
   @spec floor_map(t, MixPolicy.t()) :: map | nil

@@ -39,13 +39,22 @@ defmodule RoomtoneWeb.PositionsFeed do
   """
   @spec join(String.t(), Socket.t()) :: reference | nil
   def join(room, %Socket{topic: topic, serializer: serializer, transport_pid: transport}) do
-    with feed when is_pid(feed) <- GenServer.whereis(name(room)) do
-      monitor = Process.monitor(feed)
+    case GenServer.whereis(name(room)) do
+      feed when is_pid(feed) -> join(feed, room, {topic, serializer, transport})
+      nil -> nil
+    end
+  end
 
-      case SafeCall.call(feed, {:join, room, self(), {topic, serializer, transport}}) do
-        {:ok, :ok} -> monitor
-        {:error, _gone} -> with true <- Process.demonitor(monitor, [:flush]), do: nil
-      end
+  defp join(feed, room, page) do
+    monitor = Process.monitor(feed)
+
+    case SafeCall.call(feed, {:join, room, self(), page}) do
+      {:ok, :ok} ->
+        monitor
+
+      {:error, _gone} ->
+        Process.demonitor(monitor, [:flush])
+        nil
     end
   end
 
