@@ -30,7 +30,6 @@ defmodule RoomtoneWeb.SocketBudget do
   @join 10
   @bucket {__MODULE__, :bucket}
   @address {__MODULE__, :address}
-  @closed {:stop, {:shutdown, :too_many_messages}, {1008, "too many messages"}}
 
   defmacro __using__(_opts) do
     quote do
@@ -158,6 +157,6 @@ defmodule RoomtoneWeb.SocketBudget do
   @doc false
   def closed(state) do
     Logger.info("closing a socket that sends too many messages")
-    Tuple.append(@closed, state)
+    {:stop, {:shutdown, :too_many_messages}, {1008, "too many messages"}, state}
   end
 end
