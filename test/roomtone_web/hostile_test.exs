@@ -1,3 +1,16 @@
+# Outside of the tests, which import another `socket`.
+defmodule RoomtoneWeb.HostileTest.Desk do
+  @moduledoc "An app of somebody else's that embeds voice rooms."
+  use Phoenix.Endpoint, otp_app: :roomtone
+  import RoomtoneWeb.Embedding
+
+  voice_socket "/voice",
+    session: [store: :cookie, key: "_desk", signing_salt: "desk"],
+    who: &RoomtoneWeb.HostileTest.Desk.who/2
+
+  def who(_session, _room), do: {:ok, %{identity: "ada"}}
+end
+
 defmodule RoomtoneWeb.HostileTest do
   @moduledoc """
   Strangers against the real server, over sockets, from addresses of 127.0.0.0/8 and through a proxy: nobody is locked out by them.
@@ -5,10 +18,11 @@ defmodule RoomtoneWeb.HostileTest do
   """
   use RoomtoneWeb.WebCase, async: false
 
-  import RoomtoneWeb.RawClient
+  import RoomtoneWeb.RawClient, except: [connect: 2]
 
   alias Roomtone.UsersFile
-  alias RoomtoneWeb.{AddressLimit, ClientAddress, SocketBudget}
+  alias RoomtoneWeb.{AddressLimit, ClientAddress, RawClient, SocketBudget}
+  alias RoomtoneWeb.HostileTest.Desk
 
   @moduletag :capture_log
   @moduletag timeout: 60_000
@@ -76,7 +90,7 @@ defmodule RoomtoneWeb.HostileTest do
   test "six hundred slow heads keep nobody from /healthz, not even from the proxy's address", %{port: port} do
     slow =
       for n <- 1..600 do
-        socket = connect(port, if(rem(n, 2) == 0, do: {127, 0, 0, 1}, else: {127, 0, 0, 66}))
+        socket = RawClient.connect(port, if(rem(n, 2) == 0, do: {127, 0, 0, 1}, else: {127, 0, 0, 66}))
         :gen_tcp.send(socket, "GET / HTTP/1.1\r\nhost: a\r\nx-slow: ")
         socket
       end
@@ -199,18 +213,6 @@ defmodule RoomtoneWeb.HostileTest do
     socket = closed.()
     :ok = :gen_tcp.send(socket, <<0x88, 0x82, 0::32, 1000::16>>)
     assert {:error, :closed} = :gen_tcp.recv(socket, 0, 20_000)
-  end
-
-  defmodule Desk do
-    @moduledoc "An app of somebody else's that embeds voice rooms."
-    use Phoenix.Endpoint, otp_app: :roomtone
-    import RoomtoneWeb.Embedding
-
-    voice_socket "/voice",
-      session: [store: :cookie, key: "_desk", signing_salt: "desk"],
-      who: &RoomtoneWeb.HostileTest.Desk.who/2
-
-    def who(_session, _room), do: {:ok, %{identity: "ada"}}
   end
 
   test "the voice socket of an embedding app and our own are closed with 1008, too", %{port: port, canary: canary} do

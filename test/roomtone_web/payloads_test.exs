@@ -48,7 +48,7 @@ defmodule RoomtoneWeb.PayloadsTest do
     ]
   end
 
-  defp join(room, name, payload) do
+  defp join_channel(room, name, payload) do
     {:ok, socket} =
       Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, %{}, connect_info: %{auth_token: token(room, name)})
 
@@ -75,7 +75,7 @@ defmodule RoomtoneWeb.PayloadsTest do
 
       name = "Ada #{seed}"
 
-      case join(room, name, changed(%{"session" => "session-of-nobody-else", "room_id" => ""})) do
+      case join_channel(room, name, changed(%{"session" => "session-of-nobody-else", "room_id" => ""})) do
         {:ok, _reply, socket} ->
           Process.exit(socket.channel_pid, :kill)
 
@@ -83,7 +83,7 @@ defmodule RoomtoneWeb.PayloadsTest do
           assert explained(error), "seed #{seed}: #{inspect(error)}"
       end
 
-      {:ok, _reply, socket} = join(room, name, %{"session" => "session-of-nobody-else"})
+      {:ok, _reply, socket} = join_channel(room, name, %{"session" => "session-of-nobody-else"})
       %{status: :ok} = ask(socket, "offer", %{"sdp" => FakeNative.offer(connect: true)})
 
       # As many as a client may send at once.
