@@ -15,7 +15,11 @@ export function showCallBar(call) {
   byId("call-leave")?.addEventListener("click", () => call.leave());
   for (const name of ["place", "status", "own", "participants", "problems"]) on(call, name, draw);
   // Which page is on the screen decides whether the bar is needed.
-  addEventListener("phx:page-loading-stop", draw);
+  addEventListener("phx:page-loading-stop", (event) => {
+    // The person went elsewhere before the room's page came, or that page has no place for the call.
+    if (event instanceof CustomEvent && event.detail.kind === "redirect" && !roomPage()) document.body.removeAttribute("data-entering");
+    draw();
+  });
   addEventListener("roomtone:page", draw);
   draw();
 }

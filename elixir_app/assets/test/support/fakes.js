@@ -122,6 +122,70 @@ export class FakeStorage {
   }
 }
 
+/** An element that has attributes, data and a parent page, and draws nothing. */
+export class FakeElement extends EventTarget {
+  hidden = false;
+  textContent = "";
+  isConnected = true;
+  #attributes = new Map();
+
+  constructor(dataset = {}) {
+    super();
+    this.dataset = dataset;
+  }
+
+  querySelector() {
+    return null;
+  }
+
+  getAttribute(name) {
+    return this.#attributes.get(name) ?? null;
+  }
+
+  setAttribute(name, value) {
+    this.#attributes.set(name, String(value));
+  }
+
+  hasAttribute(name) {
+    return this.#attributes.has(name);
+  }
+
+  removeAttribute(name) {
+    this.#attributes.delete(name);
+  }
+
+  toggleAttribute(name, on = !this.hasAttribute(name)) {
+    if (on) this.setAttribute(name, "");
+    else this.removeAttribute(name);
+    return on;
+  }
+}
+
+/** The window and its document, from when it is made; after {@link install}. */
+export class FakePage extends EventTarget {
+  body = new FakeElement();
+  #elements = new Map();
+
+  constructor() {
+    super();
+    const document = {
+      body: this.body,
+      querySelector: (selector) => this.#elements.get(selector) ?? null,
+      getElementById: (id) => this.#elements.get(`#${id}`) ?? null,
+    };
+    const globals = { document, addEventListener: this.addEventListener.bind(this) };
+    for (const [name, value] of Object.entries(globals)) {
+      Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
+    }
+  }
+
+  /** Puts an element there, which this selector finds. */
+  add(selector, element) {
+    this.#elements.set(selector, element);
+    return element;
+  }
+}
+
 /** Puts the fakes where the client looks for the real ones. */
 export function install() {
   sockets.length = 0;
