@@ -313,7 +313,7 @@ impl Room {
             trunks,
             ..
         } = self;
-        let choice = trunks::Choice::of(base, context);
+        let choice = trunks::Choice::relayed(base);
         trunks.receive(choice, now, context, id, datagram, |context, packet| {
             let peer = packet.talker;
             let Some(at) = base.position(peer).filter(|at| base.peers[*at].speak) else {

@@ -253,6 +253,15 @@ impl Choice {
             most: base.most_talkers(context).min(MOST_TALKERS),
         }
     }
+
+    /// Of those that are passed on: each node chooses once more for its own listeners, and passing on costs next to nothing,
+    /// so a busy node between takes nobody from the others.
+    pub(super) fn relayed(base: &RoomBase) -> Choice {
+        Choice {
+            select: base.select,
+            most: MOST_TALKERS,
+        }
+    }
 }
 
 impl Talkers {
