@@ -86,10 +86,12 @@ impl Editors {
         let project = self.project(seconds);
         // A crash leaves the former one.
         let new = self.folder.join("project.rpp.new");
-        fs::write(&new, &project)?;
-        fs::rename(&new, self.folder.join(PROJECT))?;
-        self.project = project.len() as u64;
-        Ok(())
+        let written = fs::write(&new, &project).and_then(|()| fs::rename(&new, self.folder.join(PROJECT)));
+        match written {
+            Ok(()) => self.project = project.len() as u64,
+            Err(_) => _ = fs::remove_file(&new),
+        }
+        written
     }
 
     fn project(&self, seconds: f64) -> String {

@@ -274,7 +274,9 @@ impl Files {
             ];
             let made = OggOpus::create(&path, rand::random(), 1, &comments)?;
             self.tracks.insert(name.clone(), Stream::new(made));
-            self.editors.track(&name, &file)?;
+            if let Err(error) = self.editors.track(&name, &file) {
+                log::warn!("{file} isn't in the project for editors yet: {error}");
+            }
             let ms = self.origin.elapsed().as_millis() as u64;
             self.enter(&json!({"ms": ms, "event": "track", "identity": name, "file": file}))?;
         }
@@ -289,8 +291,12 @@ impl Files {
             stream.file.pages().fill(end as u64)?;
             stream.file.finish()?;
         }
-        self.editors.finish(end as f64 / 48_000.0)?;
-        self.enter(&json!({"ms": end / 48, "event": "stopped", "reason": reason}))
+        self.enter(&json!({"ms": end / 48, "event": "stopped", "reason": reason}))?;
+        // The sound is whole without it.
+        if let Err(error) = self.editors.finish(end as f64 / 48_000.0) {
+            log::warn!("{}: no project for editors: {error}", self.config.folder.display());
+        }
+        Ok(())
     }
 
     /// After a failure: the files are whole up to their last page, and the timeline tells why they end there, if the disk has room for that.
