@@ -8,8 +8,8 @@ const STEP: usize = 48_000 / RATE;
 /// So much of what was said is looked for at a time, so often.
 const LENGTH: usize = RATE * 2 / 5;
 const EACH: usize = RATE / 5;
-/// So much later at the most, and so much earlier, for what a receiver's clock may be off.
-const LONGEST: usize = RATE;
+/// So much later at the most, more than what the longest outage holds back, and so much earlier, for what a receiver's clock may be off.
+const LONGEST: usize = 3 * RATE;
 const EARLY: usize = RATE / 50;
 /// Two sounds are the same where the normalised correlation is as high as this.
 const SAME: f64 = 0.7;

@@ -400,12 +400,22 @@ fn back(heard: &Heard, of: Delays) -> Option<f64> {
         .collect();
     let usual = before.iter().sum::<f64>() / before.len().max(1) as f64;
     let until = |(number, (_, end)): (usize, &(f64, f64))| {
-        let next = heard.holds.get(number + 1).map_or(f64::MAX, |next| next.0);
-        let after = of(heard).iter().filter(|(at, _)| *at > *end && *at < next);
+        let next = heard.holds.get(number + 1).map(|next| next.0);
+        let mut after = of(heard)
+            .iter()
+            .filter(|(at, _)| *at > *end && next.is_none_or(|next| *at < next))
+            .peekable();
+        if after.peek().is_none() {
+            // Nothing was recognised: it wasn't back before the next one. After the last one nothing more may have been said.
+            return next.map(|next| next - end);
+        }
         let late = after.filter(|(_, delay)| *delay > usual + BACK_MS);
-        late.map(|(at, _)| at - end).fold(0.0, f64::max)
+        Some(late.map(|(at, _)| at - end).fold(0.0, f64::max))
     };
-    heard.holds.iter().enumerate().map(until).max_by(f64::total_cmp)
+    if before.is_empty() {
+        return None;
+    }
+    heard.holds.iter().enumerate().filter_map(until).max_by(f64::total_cmp)
 }
 
 /// Reads a text to the server and on to the listener.

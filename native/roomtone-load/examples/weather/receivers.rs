@@ -309,7 +309,12 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), faile
         let mut play = |receiver: &str, play: Play, by: &mut [Option<Heard>]| {
             eprintln!("{receiver} plays {} streams: {links}", together.len());
             // A browser or a server that didn't start may the second time.
-            let twice = || play(&together, folder).or_else(|_| play(&together, folder));
+            let twice = || {
+                play(&together, folder).or_else(|first| {
+                    eprintln!("weather: {receiver}: {first}; once more");
+                    play(&together, folder)
+                })
+            };
             let heard = attempt(&format!("{receiver}, {links}"), failed, twice);
             for (at, heard) in places.iter().zip(heard.into_iter().flatten()) {
                 by[*at] = Some(heard);
@@ -329,16 +334,15 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), faile
     let mut results = Results::default();
     for (number, (link, weather, fec)) in cases.iter().enumerate() {
         let range = number * said.len()..(number + 1) * said.len();
-        let mut all = |receiver: &str, heard: Vec<Heard>| {
-            if heard.len() < said.len() {
-                return None;
-            }
-            attempt(&format!("{receiver}, {link}"), failed, || {
-                figures(said, &heard, *weather, place)
-            })
+        // Without all of them there is no figure; why was told when they were played.
+        let mut all = |receiver: &str, heard: &dyn Fn() -> Vec<Heard>| {
+            let what = format!("{receiver}, {link}");
+            let heard = attempt(&what, failed, || Ok(heard())).filter(|heard| heard.len() == said.len())?;
+            attempt(&what, failed, || figures(said, &heard, *weather, place))
         };
-        let known = |heard: &[Option<Heard>]| heard[range.clone()].iter().flatten().cloned().collect();
-        let ours = |copies| {
+        let known =
+            |heard: &[Option<Heard>]| -> Vec<Heard> { heard[range.clone()].iter().flatten().cloned().collect() };
+        let ours = |copies| -> Vec<Heard> {
             streams[range.clone()]
                 .iter()
                 .map(|stream| roomtone(stream, copies))
@@ -352,9 +356,9 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), faile
                 0.0
             },
             fec: *fec,
-            roomtone: all("Roomtone", ours(0)),
-            chromium: all("Chromium", known(&by_chromium)),
-            janus: all("Janus", known(&by_janus)),
+            roomtone: all("Roomtone", &|| ours(0)),
+            chromium: all("Chromium", &|| known(&by_chromium)),
+            janus: all("Janus", &|| known(&by_janus)),
         };
         eprintln!("{}\n{}", sound_line(&row), delay_line(&row));
         if let (Weather::Random(_), Some((to_roomtone, to_janus))) = (weather, &sent)
@@ -364,7 +368,7 @@ pub fn run(said: &[Arc<[f32]>], only: Option<&str>, place: (&Path, &Path), faile
             let row = AnswerRow {
                 link,
                 to_roomtone: to_roomtone.clone(),
-                roomtone: all("Roomtone", ours(to_roomtone.copies)),
+                roomtone: all("Roomtone", &|| ours(to_roomtone.copies)),
                 to_janus: to_janus.clone(),
                 janus: row.janus.clone(),
             };
