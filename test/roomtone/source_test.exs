@@ -166,6 +166,22 @@ defmodule Roomtone.SourceTest do
     assert {:error, :too_long} = Source.push(source, tone(31_000))
   end
 
+  test "a float that isn't a number is refused, and the source goes on", %{room: room} do
+    nan = <<0x7FC00000::32-little>>
+    {:ok, source} = Roomtone.speak_into(room, "herald", :push)
+    assert {:error, :bad_pcm} = Source.push(source, :binary.copy(nan, 960))
+    assert :ok = Source.push(source, tone(100))
+    # In a frame that isn't full it is found at the end, and that frame isn't played.
+    assert :ok = Source.push(source, nan)
+    assert :ok = Source.close(source)
+    assert_receive {:roomtone_source, ^source, {:ended, :closed}}
+    {:ok, source} = Roomtone.speak_into(room, "slow herald", :push, rate: 16_000)
+    assert {:error, :bad_pcm} = Source.push(source, :binary.copy(nan, 3_200))
+    assert :ok = Source.push(source, <<0::32>>)
+    assert :ok = Source.close(source)
+    assert_receive {:roomtone_source, ^source, {:ended, :closed}}
+  end
+
   test "a source ends with its owner, and with its room", %{room: room} do
     owner = somebody()
     {:ok, _source} = as(owner, fn -> Roomtone.speak_into(room, "orphan", :push) end)

@@ -380,7 +380,7 @@ defmodule Roomtone.Source do
   end
 
   defp flush(%{converter: converter} = state) do
-    last = with({:ok, last} <- convert(state, <<>>, true), do: last, else: ({:error, :media_lost} -> <<>>))
+    last = with({:ok, last} <- convert(state, <<>>, true), do: last, else: ({:error, _why} -> <<>>))
     %{flush(%{state | converter: nil, rest: state.rest <> last}) | converter: converter}
   end
 
@@ -389,7 +389,7 @@ defmodule Roomtone.Source do
   defp send_frames(state, frames) do
     case Library.run(state.library, :encode_all, [state.encoder, frames]) do
       {:ok, packets} -> put_mark(state, {:ms, length(frames) * @frame_ms}, for(packet <- packets, do: {packet, nil}))
-      {:error, :media_lost} = error -> {error, state}
+      {:error, _why} = error -> {error, state}
     end
   end
 
