@@ -17,6 +17,8 @@ import { MediaLink } from "./media_link.js";
 
 /** A view that isn't there by then doesn't come over this socket: its page is loaded instead, and the call goes on there. */
 const VIEW_MS = 5000;
+/** A server that takes longer is asked as by any form: the browser then shows that it waits, and for what. */
+const ANSWER_MS = 10_000;
 
 /**
  * @param {object} page
@@ -40,15 +42,23 @@ export function listenToForm({ free, socket, join, navigate }) {
       event.stopPropagation();
       if (sending) return;
       sending = true;
+      form.setAttribute("aria-busy", "true");
       const sent = send(form, fields);
-      // While the server is at it.
+      // The server needs its time, too.
       MediaLink.warm();
       const answer = await sent;
       sending = false;
+      form.removeAttribute("aria-busy");
+      // The person is on another page by now, and isn't called back from there.
+      if (!form.isConnected) return;
       if (!answer?.path) {
         asForm = true;
-        form.requestSubmit(submitter);
-        asForm = false;
+        try {
+          // The view may have taken the button away meanwhile.
+          form.requestSubmit(submitter?.isConnected ? submitter : null);
+        } finally {
+          asForm = false;
+        }
         return;
       }
       const { path, place } = answer;
@@ -67,13 +77,18 @@ function hasPasscodeToTry(fields) {
 /**
  * @param {HTMLFormElement} form
  * @param {FormData} fields
- * @returns {Promise<Answer | null>} null where the server can't be asked so
+ * @returns {Promise<Answer | null>} null where the server can't be asked so, or takes too long
  */
 async function send(form, fields) {
   try {
     // Without files, there are only strings.
     const body = new URLSearchParams(/** @type {any} */ (fields));
-    const response = await fetch(form.action, { method: "POST", headers: { accept: "application/json" }, body });
+    const response = await fetch(form.action, {
+      method: "POST",
+      headers: { accept: "application/json" },
+      body,
+      signal: AbortSignal.timeout(ANSWER_MS),
+    });
     return response.ok ? await response.json() : null;
   } catch {
     return null;

@@ -63,10 +63,14 @@ export class MediaLink extends EventTarget {
   /** Has the browser start what connections are made by: its first offer takes much longer than the next. */
   static warm() {
     if (!MediaLink.supported) return;
-    const pc = new RTCPeerConnection();
-    pc.addTransceiver("audio");
-    const close = () => pc.close();
-    pc.setLocalDescription().then(close, close);
+    try {
+      const pc = new RTCPeerConnection();
+      const close = () => pc.close();
+      pc.addTransceiver("audio");
+      pc.setLocalDescription().then(close, close);
+    } catch {
+      // Too many connections, or forbidden by a policy: the call's own connection tells it.
+    }
   }
 
   get connected() {
