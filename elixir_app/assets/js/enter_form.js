@@ -6,6 +6,7 @@
  * The form is sent as a form, too, where that isn't enough: with something wrong in it, so that the server's page tells it; with a passcode
  * to try, which counts as one try; and in a call, which another page ends.
  */
+import { askToEnter, takeAsked } from "./join_consent.js";
 import { MediaLink } from "./media_link.js";
 
 /**
@@ -40,6 +41,8 @@ export function listenToForm({ free, socket, join, navigate }) {
       event.preventDefault();
       // The library would send it.
       event.stopPropagation();
+      // The mark that the person asked to join any room: here the answer tells which.
+      takeAsked(null);
       if (sending) return;
       sending = true;
       form.setAttribute("aria-busy", "true");
@@ -62,6 +65,7 @@ export function listenToForm({ free, socket, join, navigate }) {
         return;
       }
       const { path, place } = answer;
+      askToEnter(new URL(path, location.href).pathname);
       if (place) join({ ...place, tokenUrl: place.token_url, goodbyeUrl: place.goodbye_url, path }, place.audience);
       reopen(socket, { opened: () => navigate(path), late: () => location.assign(path) });
     },

@@ -158,7 +158,7 @@ async function enter(place, signal, audience) {
  * @param {boolean} audience
  */
 async function mayJoin(place, audience) {
-  const asked = takeAsked(location.pathname);
+  const asked = takeAsked(new URL(place.path, location.href).pathname);
   if (call.active) return call.isAt(place) || call.isSentTo(place);
   return call.isKept(place) || (asked && (audience || !(await microphoneIsNew())));
 }

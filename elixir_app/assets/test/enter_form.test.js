@@ -4,6 +4,7 @@ import { beforeEach, test } from "node:test";
 import { FakeElement, FakePage, install, settle } from "./support/fakes.js";
 
 const { listenToForm } = await (install(), import("../js/enter_form.js"));
+const { listenForAsking, takeAsked } = await import("../js/join_consent.js");
 
 const PATH = "/rooms/standup?name=Ada";
 const PLACE = { room: "standup", name: "Ada", token: "t", session: "s", socket: "/voice", token_url: "/t", goodbye_url: "/g", audience: false };
@@ -11,7 +12,7 @@ const PLACE = { room: "standup", name: "Ada", token: "t", session: "s", socket: 
 /** A form that counts how often it is sent as a form. */
 class FakeForm extends FakeElement {
   id = "enter";
-  action = "/rooms";
+  action = "http://localhost/rooms";
   sent = 0;
 
   submit(submitter = null) {
@@ -63,6 +64,7 @@ beforeEach(() => {
   globalThis.location.href = "http://localhost/";
   [requests, joined, visited] = [[], [], []];
   form = new FakeForm();
+  listenForAsking();
   listenToForm({ free: () => true, socket, join: (place) => joined.push(place.path), navigate: (path) => visited.push(path) });
 });
 
@@ -138,4 +140,27 @@ test("a browser that can't make a connection still sends the form", async () => 
   form.submit();
   await answers({ path: PATH, place: null });
   assert.deepEqual(visited, [PATH]);
+});
+
+test("the wish to join is for the room of the answer alone", async () => {
+  for (const [opens, allowed] of [["/rooms/standup", true], ["/rooms/kitchen", false]]) {
+    form.submit();
+    await answers({ path: PATH, place: null });
+    assert.equal(takeAsked(opens), allowed);
+  }
+});
+
+test("no room is joined before the answer, or without one", async () => {
+  form.submit();
+  form.submit();
+  assert.equal(takeAsked("/rooms/kitchen"), false);
+  form.isConnected = false;
+  await answers({ path: PATH, place: PLACE });
+  assert.equal(takeAsked("/rooms/standup"), false);
+});
+
+test("the wish to join goes with a form that is sent as a form", async () => {
+  form.submit();
+  await answers({ path: null, place: null });
+  assert.equal(takeAsked("/rooms/standup"), true);
 });
