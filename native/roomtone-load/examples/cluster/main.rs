@@ -22,6 +22,8 @@ use nodes::{Alone, Cluster, Failure};
 use roomtone_load::run::{Percentiles, RunConfig, RunReport, run};
 use serde_json::{Value, json};
 
+/// More than two people of a room spread over media nodes.
+const SPLIT: [(&str, &str); 1] = [("MAX_NODE_PARTICIPANTS", "2")];
 const AGAIN: Duration = Duration::from_millis(20);
 /// The most time that a break may take.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,6 +98,17 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
+/// The results as they come: rows of a table, and values by the same names.
+#[derive(Default)]
+struct Results(serde_json::Map<String, Value>);
+
+impl Results {
+    fn tell(&mut self, name: &str, value: Value, text: &str) {
+        println!("| {name} | {text} |");
+        self.0.insert(name.to_owned(), value);
+    }
+}
+
 fn measure(plan: &Plan, file: Option<&Path>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -104,97 +117,128 @@ fn measure(plan: &Plan, file: Option<&Path>) -> Result<(), Failure> {
     let folder = std::env::current_dir()?.join("tmp/bench/cluster");
     std::fs::create_dir_all(&folder)?;
     let cluster = Cluster::new(&folder, plan.dev);
-    let mut results = serde_json::Map::new();
+    let mut results = Results::default();
+    // The other parts of an earlier run stay.
+    if let (Some(file), Some(_)) = (file, &plan.part)
+        && let Ok(text) = std::fs::read_to_string(file)
+    {
+        results.0 = serde_json::from_str(&text)?;
+    }
     println!("| | result |\n|---|---|");
-    let mut tell = |name: &str, value: Value, text: String| {
-        println!("| {name} | {text} |");
-        results.insert(name.to_owned(), value);
-    };
-    let split = [("MAX_NODE_PARTICIPANTS", "2")];
-    let wanted = |part: &str| plan.part.as_deref().is_none_or(|only| only == part);
-    let measured = runtime.block_on(async {
-        if wanted("costs") {
-        // ---- Many listeners
-        let share = (plan.listeners / 3 + 1).to_string();
-        let mut costs = Vec::new();
-        for (nodes, more) in [(1, vec![]), (3, vec![("MAX_NODE_PARTICIPANTS", share.as_str())])] {
-            cluster.start(&more)?;
-            let (report, cost) = listeners(plan, &cluster).await?;
-            tell(
-                &format!("{} listeners, 3 talkers, {nodes} media nodes: CPU", plan.listeners),
-                json!({"cpu_ms_a_participant_second": cost, "joined": report.joined, "packets_lost": report.packets_lost}),
-                format!("{cost:.2} ms a participant-second ({} joined, {} packets lost)", report.joined, report.packets_lost),
-            );
-            costs.push(cost);
-        }
-        tell("3 media nodes against 1", json!(costs[1] / costs[0]), format!("{:.2} ×", costs[1] / costs[0]));
-
-        // ---- A talker on another node
-        let mut medians = Vec::new();
-        for (place, more) in [("the same", vec![]), ("another", vec![("MAX_NODE_PARTICIPANTS", "1")])] {
-            cluster.start(&more)?;
-            let heard = latency(plan, &cluster).await?;
-            tell(&format!("latency of a talker on {place} node"), json!(heard), heard.to_string());
-            medians.push(heard);
-        }
-        let added = json!({"p50": medians[1].p50 - medians[0].p50, "p99": medians[1].p99 - medians[0].p99});
-        let text = format!("p50 {:.1} ms, p99 {:.1} ms", medians[1].p50 - medians[0].p50, medians[1].p99 - medians[0].p99);
-        tell("added by the other node", added, text);
-
-        // ---- Joins
-        cluster.start(&split)?;
-        let joined = joins(plan, &cluster, &cluster.whip(1)).await?;
-        tell("join by a web node at a media node", json!(joined), joined.to_string());
-        let alone = Alone::start(&folder, &cluster.secret, plan.dev)?;
-        let joined = joins(plan, &cluster, &alone.whip()).await?;
-        tell("join at a server that needs no other", json!(joined), joined.to_string());
-        drop(alone);
-
-        }
-        if wanted("quiet") {
-        cluster.start(&split)?;
-        let messages = quiet(plan, &cluster)?;
-        tell(
-            &format!("{} quiet rooms: messages between nodes, a second and node", plan.rooms),
-            json!(messages),
-            messages.iter().map(|(node, count)| format!("{node} {count:.1}")).collect::<Vec<_>>().join(", "),
-        );
-
-        }
-        if wanted("media") {
-        let (back, others) = media_kills(plan, &cluster, &split).await?;
-        tell(&format!("media node killed {} times: sound is back after", plan.kills), json!(back), spread(back));
-        tell(
-            "meanwhile, on another media node: packets lost",
-            json!({"lost": others.packets_lost, "received": others.packets_in, "longest_gap_ms": others.longest_gap_ms}),
-            format!("{} of {}, longest gap {:.0} ms", others.packets_lost, others.packets_in, others.longest_gap_ms.unwrap_or(0.0)),
-        );
-        }
-if wanted("web") {
-let kills = plan.kills.div_ceil(4);
-        let (back, lost, gap) = web_kills(kills, &cluster, &split).await?;
-        tell(&format!("web node killed {kills} times: the room takes people again after"), json!(back), spread(back));
-        tell(
-            "meanwhile, in the room: packets lost",
-            json!({"lost": lost, "longest_gap_ms": gap}),
-            format!("{lost}, longest gap {gap:.0} ms"),
-        );
-        }
-if wanted("rolling") {
-let (tried, refused, longest) = rolling(&cluster).await?;
-        tell(
-            "rolling restart of all nodes: joins refused",
-            json!({"tried": tried, "refused": refused, "longest_without_ms": longest.as_secs_f64() * 1000.0}),
-            format!("{refused} of {tried}, at most {:.0} ms without one that worked", longest.as_secs_f64() * 1000.0),
-        );
-        }
-        Ok::<(), Failure>(())
-    });
+    let measured = runtime.block_on(parts(plan, &cluster, &folder, &mut results));
     // A failure leaves the results before it.
     if let Some(file) = file {
-        std::fs::write(file, serde_json::to_string_pretty(&Value::Object(results))?)?;
+        std::fs::write(file, serde_json::to_string_pretty(&Value::Object(results.0))?)?;
     }
     measured
+}
+
+async fn parts(plan: &Plan, cluster: &Cluster, folder: &Path, results: &mut Results) -> Result<(), Failure> {
+    let wanted = |part: &str| plan.part.as_deref().is_none_or(|only| only == part);
+    if wanted("costs") {
+        costs(plan, cluster, results).await?;
+        delays(plan, cluster, results).await?;
+        ways_in(plan, cluster, folder, results).await?;
+    }
+    if wanted("quiet") {
+        cluster.start(&SPLIT)?;
+        let writes = quiet(plan, cluster)?;
+        let name = format!(
+            "{} quiet rooms: writes to other nodes' connections, a second and node",
+            plan.rooms
+        );
+        let text: Vec<String> = writes
+            .iter()
+            .map(|(node, count)| format!("{node} {count:.1}"))
+            .collect();
+        results.tell(&name, json!(writes), &text.join(", "));
+    }
+    if wanted("media") {
+        let (back, others) = media_kills(plan, cluster).await?;
+        let name = format!("media node killed {} times: sound is back after", plan.kills);
+        results.tell(&name, json!(back), &spread(back));
+        let gap = others.longest_gap_ms.unwrap_or(0.0);
+        results.tell(
+            "meanwhile, on another media node: packets lost",
+            json!({"lost": others.packets_lost, "received": others.packets_in, "longest_gap_ms": gap}),
+            &format!(
+                "{} of {}, longest gap {gap:.0} ms",
+                others.packets_lost, others.packets_in
+            ),
+        );
+    }
+    if wanted("web") {
+        let kills = plan.kills.div_ceil(4);
+        let (back, lost, gap) = web_kills(kills, cluster).await?;
+        let name = format!("web node killed {kills} times: the room takes people again after");
+        results.tell(&name, json!(back), &spread(back));
+        results.tell(
+            "meanwhile, in the room: packets lost",
+            json!({"lost": lost, "longest_gap_ms": gap}),
+            &format!("{lost}, longest gap {gap:.0} ms"),
+        );
+    }
+    if wanted("rolling") {
+        let (tried, refused, longest) = rolling(cluster).await?;
+        let longest = longest.as_secs_f64() * 1000.0;
+        results.tell(
+            "rolling restart of all nodes: joins refused",
+            json!({"tried": tried, "refused": refused, "longest_without_ms": longest}),
+            &format!("{refused} of {tried}, at most {longest:.0} ms without one that worked"),
+        );
+    }
+    Ok(())
+}
+
+/// Many listeners on one media node, and on three.
+async fn costs(plan: &Plan, cluster: &Cluster, results: &mut Results) -> Result<(), Failure> {
+    let share = (plan.listeners / 3 + 1).to_string();
+    let mut costs = Vec::new();
+    for (nodes, more) in [(1, vec![]), (3, vec![("MAX_NODE_PARTICIPANTS", share.as_str())])] {
+        cluster.start(&more)?;
+        let (report, cost) = listeners(plan, cluster).await?;
+        let (joined, lost) = (report.joined, report.packets_lost);
+        results.tell(
+            &format!("{} listeners, 3 talkers, {nodes} media nodes: CPU", plan.listeners),
+            json!({"cpu_ms_a_participant_second": cost, "joined": joined, "packets_lost": lost}),
+            &format!("{cost:.2} ms a participant-second ({joined} joined, {lost} packets lost)"),
+        );
+        costs.push(cost);
+    }
+    let ratio = costs[1] / costs[0];
+    results.tell("3 media nodes against 1", json!(ratio), &format!("{ratio:.2} ×"));
+    Ok(())
+}
+
+/// A talker on the same node as a listener, and on another one.
+async fn delays(plan: &Plan, cluster: &Cluster, results: &mut Results) -> Result<(), Failure> {
+    let mut delays = Vec::new();
+    for (place, more) in [("the same", vec![]), ("another", vec![("MAX_NODE_PARTICIPANTS", "1")])] {
+        cluster.start(&more)?;
+        let heard = latency(plan, cluster).await?;
+        let name = format!("latency of a talker on {place} node");
+        results.tell(&name, json!(heard), &heard.to_string());
+        delays.push(heard);
+    }
+    let (p50, p99) = (delays[1].p50 - delays[0].p50, delays[1].p99 - delays[0].p99);
+    let text = format!("p50 {p50:.1} ms, p99 {p99:.1} ms");
+    results.tell("added by the other node", json!({"p50": p50, "p99": p99}), &text);
+    Ok(())
+}
+
+/// Joins by a web node, and at a server that is all in one.
+async fn ways_in(plan: &Plan, cluster: &Cluster, folder: &Path, results: &mut Results) -> Result<(), Failure> {
+    cluster.start(&SPLIT)?;
+    let joined = joins(plan, cluster, &cluster.whip(1)).await?;
+    results.tell("join by a web node at a media node", json!(joined), &joined.to_string());
+    let alone = Alone::start(folder, &cluster.secret, plan.dev)?;
+    let joined = joins(plan, cluster, &alone.whip()).await?;
+    results.tell(
+        "join at a server that needs no other",
+        json!(joined),
+        &joined.to_string(),
+    );
+    Ok(())
 }
 
 fn spread(times: Option<Percentiles>) -> String {
@@ -228,15 +272,16 @@ async fn listeners(plan: &Plan, cluster: &Cluster) -> Result<(RunReport, f64), F
     let mut readings = Vec::new();
     let note = |progress: &roomtone_load::run::Progress| {
         if progress.joined == people {
-            readings.push((Instant::now(), cluster.cpu()));
+            readings.push(cluster.cpu().map(|cpu| (Instant::now(), cpu)));
         }
     };
     let report = run(config, note, std::future::pending()).await?;
+    let readings: Vec<(Instant, f64)> = readings.into_iter().collect::<Result<_, _>>()?;
     // The first is from the end of the joins.
-    let (Some(first), Some(last)) = (readings.get(1), readings.last()) else {
-        return Err(format!("only {} of {people} joined: {:?}", report.joined, report.failures).into());
+    let [_, first, .., last] = readings.as_slice() else {
+        return Err(format!("{} of {people} joined in time: {:?}", report.joined, report.failures).into());
     };
-    let seconds = (last.0 - first.0).as_secs_f64().max(0.001);
+    let seconds = (last.0 - first.0).as_secs_f64();
     Ok((report, 1_000.0 * (last.1 - first.1) / seconds / people as f64))
 }
 
@@ -270,7 +315,7 @@ async fn joins(plan: &Plan, cluster: &Cluster, whip: &str) -> Result<Percentiles
     Percentiles::of(times).ok_or_else(|| "no joins".into())
 }
 
-// Messages that each node sends to the others while nothing happens.
+// Writes of each node to its connections with the others while nothing happens. One may hold several messages.
 fn quiet(plan: &Plan, cluster: &Cluster) -> Result<Vec<(String, f64)>, Failure> {
     let seconds = plan.seconds;
     let code = format!(
@@ -306,12 +351,8 @@ fn quiet(plan: &Plan, cluster: &Cluster) -> Result<Vec<(String, f64)>, Failure> 
 }
 
 // Two people on the room's first media node talk all the while; a third, on another node, loses it again and again.
-async fn media_kills(
-    plan: &Plan,
-    cluster: &Cluster,
-    more: &[(&str, &str)],
-) -> Result<(Option<Percentiles>, RunReport), Failure> {
-    cluster.start(more)?;
+async fn media_kills(plan: &Plan, cluster: &Cluster) -> Result<(Option<Percentiles>, RunReport), Failure> {
+    cluster.start(&SPLIT)?;
     let room = room();
     let (url, token) = (format!("{}/{room}", cluster.whip(1)), token(&cluster.secret, &room)?);
     // The room opens on its home, and stays there.
@@ -368,11 +409,23 @@ async fn media_kills(
             tokio::time::sleep(AGAIN).await;
         };
         times.push(killed.elapsed());
-        cluster.start_again(&media, more)?;
+        cluster.start_again(&media, &SPLIT)?;
     }
     caller.leave().await;
     let _ = stop.send(());
-    Ok((Percentiles::of(times), others.await??))
+    Ok((Percentiles::of(times), all_stayed(others.await??)?))
+}
+
+// Packets that nobody was there to receive aren't lost in the count.
+fn all_stayed(report: RunReport) -> Result<RunReport, Failure> {
+    if report.joined == 2 && report.thrown_out.is_empty() {
+        return Ok(report);
+    }
+    Err(format!(
+        "of two people {} joined, thrown out: {:?}",
+        report.joined, report.thrown_out
+    )
+    .into())
 }
 
 fn media_of(cluster: &Cluster, caller: &Caller) -> Result<String, Failure> {
@@ -381,12 +434,8 @@ fn media_of(cluster: &Cluster, caller: &Caller) -> Result<String, Failure> {
 }
 
 // The web node that has the room is killed, and somebody joins the room by the other one.
-async fn web_kills(
-    kills: usize,
-    cluster: &Cluster,
-    more: &[(&str, &str)],
-) -> Result<(Option<Percentiles>, i64, f64), Failure> {
-    cluster.start(more)?;
+async fn web_kills(kills: usize, cluster: &Cluster) -> Result<(Option<Percentiles>, i64, f64), Failure> {
+    cluster.start(&SPLIT)?;
     let (mut times, mut lost, mut gap) = (vec![], 0, 0.0_f64);
     for _ in 0..kills {
         let room = room();
@@ -432,10 +481,10 @@ async fn web_kills(
         times.push(back);
         tokio::time::sleep(LINGER.saturating_sub(killed.elapsed())).await;
         let _ = stop.send(());
-        let report = people.await??;
+        let report = all_stayed(people.await??)?;
         lost += report.packets_lost;
         gap = gap.max(report.longest_gap_ms.unwrap_or(0.0));
-        cluster.start_again(home, more)?;
+        cluster.start_again(home, &SPLIT)?;
     }
     Ok((Percentiles::of(times), lost, gap))
 }

@@ -87,22 +87,34 @@ impl Cluster {
             _ => {}
         }
         self.script(&["start", "media1", "media2", "media3", "web1", "web2"], more)?;
-        // Until both web nodes are attached to all media nodes.
-        let deadline = Instant::now() + PATIENCE;
-        for web in ["web1", "web2"] {
-            let ready = "length(Roomtone.Cluster.Table.reports())";
-            while self.call(web, ready)?.trim() != "3" {
-                if Instant::now() > deadline {
-                    return Err(format!("{web} isn't attached to three media nodes").into());
-                }
-                std::thread::sleep(Duration::from_millis(100));
-            }
-        }
-        Ok(())
+        self.ready()
     }
 
     pub fn start_again(&self, node: &str, more: &[(&str, &str)]) -> Result<(), Failure> {
-        self.script(&["start", node], more)
+        self.script(&["start", node], more)?;
+        self.ready()
+    }
+
+    /// Waits until both web nodes are attached to all media nodes, and agree on who has which room.
+    fn ready(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + PATIENCE;
+        let attached = "length(Roomtone.Cluster.Table.reports())";
+        // A node that doesn't know the other would have them all.
+        let homes =
+            "for n <- 1..40, do: Roomtone.Cluster.Control.node_of(\"room #{n}\") |> Atom.to_string() |> String.at(3)";
+        loop {
+            let mut seen = Vec::new();
+            for web in ["web1", "web2"] {
+                seen.push((self.call(web, attached)?, self.call(web, homes)?));
+            }
+            if seen.iter().all(|(media, _)| media.trim() == "3") && seen[0].1 == seen[1].1 {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the nodes haven't found each other: {seen:?}").into());
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     pub fn restart(&self, node: &str) -> Result<(), Failure> {
@@ -118,20 +130,14 @@ impl Cluster {
     }
 
     /// The CPU seconds of all nodes so far.
-    pub fn cpu(&self) -> f64 {
-        let nodes = ["web1", "web2", "media1", "media2", "media3"];
-        let pid = |node| {
-            std::fs::read_to_string(self.folder.join(format!("{node}.pid")))
-                .ok()?
-                .trim()
-                .parse()
-                .ok()
-        };
-        nodes
-            .into_iter()
-            .filter_map(|node| usage(pid(node)?))
-            .map(|usage| usage.cpu_seconds)
-            .sum()
+    pub fn cpu(&self) -> Result<f64, Failure> {
+        let mut sum = 0.0;
+        for node in ["web1", "web2", "media1", "media2", "media3"] {
+            let pid = std::fs::read_to_string(self.folder.join(format!("{node}.pid")))?;
+            let usage = usage(pid.trim().parse()?).ok_or_else(|| format!("{node} has ended"))?;
+            sum += usage.cpu_seconds;
+        }
+        Ok(sum)
     }
 
     /// The WHIP endpoints of a web node.
