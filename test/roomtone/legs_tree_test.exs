@@ -2,6 +2,7 @@ defmodule Roomtone.LegsTreeTest do
   @moduledoc "A room on more media nodes than have a trunk to each other, with the scripted engine."
   use Roomtone.DomainCase, async: false
 
+  alias Roomtone.{MixPolicy, MixSync}
   alias Roomtone.Room.{Legs, TrunkTree}
 
   @moduletag capture_log: true
@@ -85,4 +86,25 @@ defmodule Roomtone.LegsTreeTest do
     left = Legs.let_go(legs)
     assert_complete(known(commands(), known(sent)), left)
   end
+
+  test "people who come by another trunk than before get their gains again", %{legs: legs, peers: peers} do
+    {_upper, lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)
+    {upper, ^lower} = List.keyfind(relays(legs), lower, 1)
+    [listener, speaker] = for place <- [lower, legs.home], do: place.room + 100
+    {:ok, mix} = MixPolicy.new([])
+    {:ok, mix, _effect} = MixPolicy.apply(mix, {:put_volume, "#{listener}", "#{speaker}", 0.0})
+    people = Map.new(peers, fn {peer, _place} -> {peer, "#{peer}"} end)
+    mixer = MixSync.new(legs.home, mix, people, legs)
+    assert {listener, speaker, 0.0} in cells(commands(), lower)
+
+    closed = Legs.close(legs, upper.room)
+    assert Legs.rewired?(legs, closed)
+    mixer = MixSync.put_legs(mixer, closed)
+    assert {listener, speaker, 0.0} in cells(commands(), lower)
+    MixSync.put_legs(mixer, closed)
+    assert commands() == []
+  end
+
+  defp cells(commands, %{room: room}),
+    do: for({:set_gains, %{room: ^room, cells: cells}} <- commands, cell <- cells, do: cell)
 end

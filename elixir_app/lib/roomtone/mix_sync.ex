@@ -157,16 +157,24 @@ defmodule Roomtone.MixSync do
 
   defp by_identity(peers), do: Map.new(peers, fn {peer, identity} -> {identity, peer} end)
 
-  @doc "Sets the media nodes of the room. One that is new gets what is set for the room as a whole, and places."
+  @doc """
+  Sets the media nodes of the room. One that is new gets what is set for the room as a whole, and
+  places. If one that was there has a new trunk to another, all gains are sent again: the engine has
+  forgotten those of people who came by the former trunk.
+  """
   @spec put_legs(t, Legs.t()) :: t
   def put_legs(%{legs: legs} = mixer, legs), do: mixer
 
   def put_legs(%{legs: before} = mixer, legs) do
     mixer = %{mixer | legs: legs}
+    new? = Legs.rooms(legs) -- Legs.rooms(before) != []
+    mixer = if new?, do: %{mixer | told: nil, places: Places.touch(%Places{}, Map.keys(mixer.peers))}, else: mixer
 
-    if Legs.rooms(legs) -- Legs.rooms(before) == [],
-      do: mixer,
-      else: flush(%{mixer | told: nil, places: Places.touch(%Places{}, Map.keys(mixer.peers))})
+    cond do
+      mixer.used and Legs.rewired?(before, legs) -> flush(%{mixer | known: false})
+      new? -> flush(mixer)
+      true -> mixer
+    end
   end
 
   @doc "Sends all gains and places again: the engine has forgotten those of people who came back by another trunk."

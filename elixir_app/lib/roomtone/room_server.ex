@@ -743,7 +743,7 @@ defmodule Roomtone.RoomServer do
         {:reply, {:ok, pid, person}, remember_soon(state)}
 
       :error ->
-        {:reply, {:error, :media_busy}, unless_entered(%{state | legs: Legs.leave(state.legs, person.identity)})}
+        {:reply, {:error, :media_busy}, unless_entered(put_legs(state, Legs.leave(state.legs, person.identity)))}
     end
   end
 
@@ -806,7 +806,7 @@ defmodule Roomtone.RoomServer do
     others = map_size(Map.delete(state.room.people, identity))
     legs = if Legs.alone?(state.legs), do: %{state.legs | home: state.place}, else: state.legs
     {place, legs} = Legs.seat(legs, identity, others, state.peers, MixPolicy.engine_kind(state.mixer.mix))
-    {place, %{state | legs: legs, mixer: MixSync.put_legs(state.mixer, legs)}}
+    {place, put_legs(state, legs)}
   end
 
   defp pids_at_home(state), do: for({identity, pid} <- state.pids, Legs.home?(state.legs, identity), do: pid)
@@ -964,7 +964,7 @@ defmodule Roomtone.RoomServer do
   # A further media node is gone, or what the room had there. The people there go to others.
   defp leg_lost(state, leg) do
     people = Legs.people(state.legs, leg)
-    state = if Legs.leg(state.legs, leg), do: %{state | legs: Legs.close(state.legs, leg)}, else: state
+    state = if Legs.leg(state.legs, leg), do: put_legs(state, Legs.close(state.legs, leg)), else: state
 
     state =
       for identity <- people, pid = state.pids[identity], reduce: state do
@@ -983,6 +983,8 @@ defmodule Roomtone.RoomServer do
     open? = place != nil and Media.Table.room_shard(leg) == place.shard and Media.open?(place)
     if open?, do: state, else: leg_lost(state, leg)
   end
+
+  defp put_legs(state, legs), do: %{state | legs: legs, mixer: MixSync.put_legs(state.mixer, legs)}
 
   # The trunks to the room's own media node were made anew.
   defp rewired(state) do
@@ -1041,7 +1043,7 @@ defmodule Roomtone.RoomServer do
     do: for(identity <- Legs.people(state.legs, leg), person = state.room.people[identity], do: person)
 
   defp leave_leg(state, from, people) do
-    state = %{state | legs: Legs.leaving(state.legs, from)}
+    state = put_legs(state, Legs.leaving(state.legs, from))
 
     state =
       for %{identity: identity} = person <- people, pid = state.pids[identity], reduce: state do
@@ -1079,7 +1081,7 @@ defmodule Roomtone.RoomServer do
   defp let_go(%{move: %{from: from, leg: leg}} = state) when from != nil do
     for {_identity, pid} <- state.pids, do: Participant.let_go(pid)
     if leg == nil, do: Media.close_there(state.place.room, from)
-    %{state | move: nil, legs: Legs.let_go(state.legs)}
+    put_legs(%{state | move: nil}, Legs.let_go(state.legs))
   end
 
   defp let_go(state), do: state

@@ -117,6 +117,17 @@ defmodule Roomtone.Room.Legs do
     end
   end
 
+  @doc "Whether legs that were there `before` have trunks to each other now that they hadn't."
+  @spec rewired?(t, t) :: boolean
+  def rewired?(before, legs) do
+    known = for %{ends: ends} <- before.trunks, the_end <- ends, into: MapSet.new(), do: the_end
+    places = [before.home | before.further]
+
+    Enum.any?(legs.trunks, fn %{ends: ends} ->
+      Enum.all?(ends, fn {place, _number} = the_end -> place in places and the_end not in known end)
+    end)
+  end
+
   # ---- People ----------------------------------------------------------------------------------------------------------
 
   @doc """
