@@ -67,6 +67,20 @@ defmodule RoomtoneWeb.PayloadsTest do
   defp explained(%{reason: reason, message: words, retry: retry}),
     do: is_binary(reason) and words =~ ~r/\w+ \w+/ and is_boolean(retry)
 
+  test "a channel answers a join with anything, though clients send maps", %{room: room} do
+    for {payload, n} <- Enum.with_index([nil, true, 7, "text", [], [%{}]]) do
+      {:ok, socket} =
+        Phoenix.ChannelTest.connect(RoomtoneWeb.VoiceSocket, %{}, connect_info: %{auth_token: token(room, "Ada #{n}")})
+
+      joining = fn -> RoomtoneWeb.RoomChannel.join("room:" <> room, payload, %{socket | topic: "room:" <> room}) end
+
+      case joining |> Task.async() |> Task.await() do
+        {:ok, reply, _socket} -> refute is_map_key(reply, :goodbye)
+        {:error, error} -> assert explained(error), inspect(payload)
+      end
+    end
+  end
+
   test "a channel answers every payload, and the call goes on", %{room: room} do
     {:ok, _} = Roomtone.open_room(room, kind: :spatial, positions: :clients, plan: "office")
 
