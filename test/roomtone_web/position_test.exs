@@ -140,6 +140,29 @@ defmodule RoomtoneWeb.PositionTest do
     refute_received {:roomtone, ^room, {:positions, _}}
   end
 
+  test "the subscription of a room whose key is longer than a name may be ends with its last page" do
+    room = String.duplicate("ß", 40)
+    key = Roomtone.Name.key(room)
+    assert {:error, {:invalid_name, :too_long}} = Roomtone.Name.room(key)
+    watched? = fn -> Enum.any?(Roomtone.Subscribers.all(), &match?({^key, _feed}, &1)) end
+
+    page = %Phoenix.Socket{topic: "room:" <> room, serializer: Phoenix.Socket.V2.JSONSerializer, transport_pid: self()}
+    monitor = RoomtoneWeb.PositionsFeed.join(room, page)
+    assert watched?.()
+    :ok = RoomtoneWeb.PositionsFeed.leave(room, monitor)
+    assert eventually(fn -> not watched?.() end)
+
+    # As when its channel goes.
+    {:ok, gone} = Task.start(fn -> RoomtoneWeb.PositionsFeed.join(room, page) end)
+    await_end(gone)
+    assert eventually(fn -> not watched?.() end)
+  end
+
+  defp await_end(pid) do
+    monitor = Process.monitor(pid)
+    assert_receive {:DOWN, ^monitor, :process, ^pid, _reason}, 5_000
+  end
+
   describe "POST /rooms/:room/positions" do
     setup do
       {:ok, room: open_room(kind: :spatial, plan: "office")}

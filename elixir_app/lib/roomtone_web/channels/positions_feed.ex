@@ -18,8 +18,9 @@ defmodule RoomtoneWeb.PositionsFeed do
   @typedoc "Where a page takes messages."
   @type page :: {topic :: String.t(), serializer :: module, transport :: pid}
   @type t :: %__MODULE__{
-          # The pages by their channels, with a monitor of each, by the key of the room's name.
-          rooms: %{String.t() => %{pid => {reference, page}}},
+          # By the key of the room's name: that name, which the subscription is ended by, and the pages by their channels, with a monitor
+          # of each.
+          rooms: %{String.t() => {room :: String.t(), %{pid => {reference, page}}}},
           # The channels that are monitored.
           monitors: %{reference => {key :: String.t(), pid}}
         }
@@ -76,7 +77,8 @@ defmodule RoomtoneWeb.PositionsFeed do
     state = without(state, key, pid)
     if not is_map_key(state.rooms, key), do: :ok = Roomtone.subscribe(room, only: [:positions])
     monitor = Process.monitor(pid)
-    rooms = Map.update(state.rooms, key, %{pid => {monitor, page}}, &Map.put(&1, pid, {monitor, page}))
+    {name, pages} = Map.get(state.rooms, key, {room, %{}})
+    rooms = Map.put(state.rooms, key, {name, Map.put(pages, pid, {monitor, page})})
     {:reply, :ok, %{state | rooms: rooms, monitors: Map.put(state.monitors, monitor, {key, pid})}}
   end
 
@@ -85,11 +87,11 @@ defmodule RoomtoneWeb.PositionsFeed do
 
   @impl true
   def handle_info({:roomtone, room, {:positions, positions}}, state) do
-    pages = state.rooms |> Map.get(Name.key(room), %{}) |> Map.values()
+    {_name, pages} = Map.get(state.rooms, Name.key(room), {room, %{}})
     payload = %{positions: points(positions)}
 
     # A room has several topics if its name is spelt in several ways.
-    for {{topic, serializer}, sockets} <- Enum.group_by(pages, &kind/1, &socket/1) do
+    for {{topic, serializer}, sockets} <- Enum.group_by(Map.values(pages), &kind/1, &socket/1) do
       message = encoded(serializer, %Socket.Message{topic: topic, event: "positions", payload: payload})
       for socket <- sockets, do: send(socket, message)
     end
@@ -121,9 +123,9 @@ defmodule RoomtoneWeb.PositionsFeed do
 
   defp without(state, key, pid) do
     case state.rooms do
-      %{^key => %{^pid => {monitor, _page}} = pages} ->
+      %{^key => {name, %{^pid => {monitor, _page}} = pages}} ->
         Process.demonitor(monitor, [:flush])
-        rooms = Map.put(state.rooms, key, Map.delete(pages, pid))
+        rooms = Map.put(state.rooms, key, {name, Map.delete(pages, pid)})
         %{state | rooms: rooms, monitors: Map.delete(state.monitors, monitor)}
 
       _not_there ->
@@ -132,11 +134,14 @@ defmodule RoomtoneWeb.PositionsFeed do
   end
 
   defp unless_watched(state, key) do
-    if Map.get(state.rooms, key) == %{} do
-      Roomtone.unsubscribe(key)
-      %{state | rooms: Map.delete(state.rooms, key)}
-    else
-      state
+    case state.rooms do
+      %{^key => {name, pages}} when pages == %{} ->
+        # By its key it can't be ended: that may be longer than a name may be.
+        :ok = Roomtone.unsubscribe(name)
+        %{state | rooms: Map.delete(state.rooms, key)}
+
+      _watched ->
+        state
     end
   end
 end
