@@ -311,43 +311,6 @@ defmodule RoomtoneWeb.SoundByHttpTest do
       assert_receive {:roomtone, ^room, {:left, "bot", _reason}}, 5_000
     end
 
-    test "who read nothing are disconnected, and the room goes on", %{port: port, room: room} do
-      limits = Application.get_env(:phoenix_lite, :limits, [])
-      Application.put_env(:phoenix_lite, :limits, Keyword.merge(limits, queue_bytes: 1_048_576))
-      on_exit(fn -> Application.put_env(:phoenix_lite, :limits, limits) end)
-      taps = fn -> DynamicSupervisor.count_children(Roomtone.Tap.Supervisor).active end
-      before = taps.()
-      # The kernel's buffers take a megabyte or two first: four people fill them with 384 kB a second.
-      people = ~w(ada bob cyd dot)
-      for identity <- people, do: talk_on(room, identity)
-      query = "?format=binary&hear=each&rate=48000"
-      reader = agent(port, room, query, "reader")
-      spawn_link(fn -> to_the_end(reader) end)
-      stalled = agent(port, room, query)
-      :ok = :inet.setopts(stalled, recbuf: 4_096)
-      assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}, 5_000
-      assert_receive {:roomtone, ^room, {:left, "bot", _reason}}, 60_000
-      eventually(fn -> taps.() == before + 1 end)
-      {:ok, %{participants: left}} = Roomtone.room(room)
-      assert left |> Enum.map(& &1.identity) |> Enum.sort() == people ++ ["reader"]
-
-      # In a process whose queue is empty: others would be behind.
-      hear =
-        Task.async(fn ->
-          {:ok, tap} = Roomtone.tap(room, {:person, "ada"}, batch: 200)
-          assert_receive {:roomtone_tap, ^tap, %{level: level}} when level in 22..24, 10_000
-        end)
-
-      Task.await(hear, 15_000)
-    end
-
-    # Until the room closes.
-    defp talk_on(room, identity) do
-      {:ok, source} = Roomtone.speak_into(room, identity, :push)
-      {:ok, pcm} = Audio.tone(440, 1_000, amplitude: 0.1)
-      spawn(fn -> fn -> Source.push(source, pcm) end |> Stream.repeatedly() |> Enum.find(&(&1 != :ok)) end)
-    end
-
     test "end with their room and their connection", %{port: port, room: room} do
       socket = agent(port, room)
       assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
