@@ -133,6 +133,15 @@ defmodule RoomtoneWeb.AddressLimitTest do
     assert pages.() == {:error, :too_many_requests}
   end
 
+  test "a goodbye can't be repeated beyond it" do
+    room = unique_name()
+    goodbye = RoomtoneWeb.Goodbye.sign(%Phoenix.Socket{endpoint: RoomtoneWeb.Endpoint}, room, "Ada")
+    address = address()
+    say = fn -> post(%{build_conn() | remote_ip: address}, "/goodbye", %{"goodbye" => goodbye}) end
+    for _ <- 1..5, do: assert(response(say.(), 204))
+    assert %{"reason" => "too_many_requests"} = json_response(say.(), 429)
+  end
+
   test "neither sockets open nor channels are joined beyond it" do
     room = unique_name()
     jwt = token(room, "Ada")

@@ -1,8 +1,8 @@
 defmodule RoomtoneWeb.AddressLimit do
   @moduledoc """
   How often one address may ask for something that costs the server or others: joining by the form, signing in and out, taking an
-  invitation, a fresh token, `POST` to WHIP, opening a socket and joining a channel take one each out of the same bucket
-  (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so nothing else keeps one machine from filling the
+  invitation, a fresh token, a goodbye by HTTP, `POST` to WHIP, opening a socket and joining a channel take one each out of the same
+  bucket (`Roomtone.RateLimit`). Anyone may get a token for any room from the front page, so nothing else keeps one machine from filling the
   server with rooms and offers.
 
       config :roomtone, RoomtoneWeb.AddressLimit, burst: 300, per_second: 10

@@ -74,12 +74,11 @@ defmodule RoomtoneWeb.PageController do
 
   @doc "A page goes. It needs no cookie: what it says is signed."
   def goodbye(conn, params) do
-    with {:error, reason} <- Goodbye.say(conn, params["goodbye"]),
-         # Only failures count against the address.
-         :ok <- AddressLimit.take(conn.remote_ip) do
-      ErrorPayload.refuse(conn, reason, "goodbye")
+    # A good one may be sent again and again, and each asks the room.
+    with :ok <- AddressLimit.take(conn.remote_ip),
+         :ok <- Goodbye.say(conn, params["goodbye"]) do
+      send_resp(conn, 204, "")
     else
-      :ok -> send_resp(conn, 204, "")
       {:error, reason} -> ErrorPayload.refuse(conn, reason, "goodbye")
     end
   end
