@@ -38,7 +38,7 @@ config :roomtone, RoomtoneWeb.SocketBudget,
 # Parameters that Phoenix leaves out of its log: identities and secrets. phoenix_lite logs no
 # parameters, and mix warns about config for a missing application.
 if Roomtone.MixProject.phoenix() == :hex do
-  config :phoenix, filter_parameters: ~w(password passcode name token session sdp)
+  config :phoenix, filter_parameters: ~w(password passcode name token session sdp goodbye)
 end
 
 # ----------------------------------------------------------------------------------------------------------------------
