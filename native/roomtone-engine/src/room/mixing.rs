@@ -494,10 +494,13 @@ impl Mixing {
         Ok(())
     }
 
-    /// Ends what faded out in this tick. The gains of a fading participant who has left are forgotten.
+    /// Ends what faded out in this tick. The gains of a fading participant who has left are forgotten, unless they are back by another
+    /// trunk: then theirs may have been set again already.
     pub(super) fn end_fading(&mut self, base: &mut RoomBase) {
         for faded in self.fading.drain(..).filter(|faded| faded.gone) {
-            base.gains.forget(faded.id);
+            if base.position(faded.id).is_none() {
+                base.gains.forget(faded.id);
+            }
         }
     }
 

@@ -282,6 +282,35 @@ fn keys_are_renewed_without_a_loss_and_a_trunk_that_is_closed_takes_its_talkers_
 }
 
 #[test]
+fn gains_that_are_set_again_hold_for_talkers_who_come_back_by_another_trunk() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    let cells = || vec![gain_cell(4, 1, 0.0)];
+    nodes.command(1, Action::SetGains { cells: cells() });
+    nodes.run_ms(1500);
+    nodes.assert_unheard(4, 1);
+
+    // Their voice is still to fade out when all of this arrives.
+    nodes.command(1, Action::CloseTrunk { trunk: TRUNKS[1] });
+    let way = TrunkWay {
+        to: "198.51.100.200:50000".parse().unwrap(),
+        trunk: TRUNKS[0],
+        send: key(1),
+        receive: key(0),
+        relay: false,
+    };
+    let trunk = TRUNKS[1];
+    nodes.command(1, Action::OpenTrunk { trunk, way });
+    for peer in Nodes::people(0) {
+        let speak = true;
+        nodes.command(1, Action::JoinRemote { peer, trunk, speak });
+    }
+    nodes.command(1, Action::SetGains { cells: cells() });
+    nodes.run_ms(1500);
+    nodes.assert_heard(3, 1, 0.0);
+    nodes.assert_unheard(4, 1);
+}
+
+#[test]
 fn nothing_goes_by_a_trunk_while_nobody_talks() {
     let mut nodes = Nodes::new(World::new, ClientOptions::default);
     nodes.run_ms(500);
