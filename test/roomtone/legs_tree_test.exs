@@ -38,13 +38,19 @@ defmodule Roomtone.LegsTreeTest do
   defp learn({:leave, %{room: room, peer: peer}}, known), do: Map.delete(known, {room, peer})
   defp learn(_other, known), do: known
 
-  # Each leg hears everybody of the others, by the trunk that leads there.
+  # Each leg hears everybody of the others, by the trunk that leads there, and nobody else.
   defp assert_complete(known, legs) do
     places = Enum.uniq([legs.home | legs.further])
 
     for {peer, at} <- legs.at, place <- places, place != at do
       {_place, trunk} = legs.trunks |> TrunkTree.ways(at) |> List.keyfind!(place, 0)
       assert known[{place.room, peer}] == trunk, "#{peer} doesn't come to #{place.room} as they should"
+    end
+
+    for {{room, peer}, _trunk} <- known do
+      at = legs.at[peer]
+      assert at != nil, "#{peer} is in #{room} still"
+      assert at.room != room
     end
   end
 

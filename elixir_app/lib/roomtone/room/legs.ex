@@ -231,6 +231,17 @@ defmodule Roomtone.Room.Legs do
     end
   end
 
+  # The people of a place that is to lose its trunks leave the others. Those who come by these trunks
+  # leave with them; this is for legs that they reach by a relay.
+  defp part_all(legs, place) do
+    own = for %{ends: ends} <- legs.trunks, List.keymember?(ends, place, 0), the_end <- ends, do: the_end
+    further = TrunkTree.ways(legs.trunks, place) -- own
+
+    for {peer, ^place} <- legs.at, {there, _trunk} <- further, reduce: legs do
+      legs -> order(legs, there.shard, {:leave, %{room: there.room, peer: peer}})
+    end
+  end
+
   # ---- Legs ------------------------------------------------------------------------------------------------------------
 
   defp open(legs, shard, kind) do
@@ -257,7 +268,8 @@ defmodule Roomtone.Room.Legs do
   def close(legs, room) do
     place = leg(legs, room)
     Registry.unregister(Roomtone.Registry, {:room_id, room})
-    legs = unwire(%{legs | leaving: if(legs.leaving != place, do: legs.leaving)}, place)
+    legs = %{legs | leaving: if(legs.leaving != place, do: legs.leaving)}
+    legs = legs |> part_all(place) |> unwire(place)
     Media.close_room(room)
     seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
     at = Map.reject(legs.at, fn {_peer, at} -> at == place end)
@@ -278,7 +290,7 @@ defmodule Roomtone.Room.Legs do
   def reopened(%{further: []} = legs, place), do: %{legs | home: place}
 
   def reopened(%{home: former} = legs, place) do
-    legs = if former == legs.leaving, do: legs, else: unwire(legs, former)
+    legs = if former == legs.leaving, do: legs, else: legs |> part_all(former) |> unwire(former)
     at = if former == legs.leaving, do: legs.at, else: Map.reject(legs.at, fn {_peer, at} -> at == former end)
     legs = %{legs | home: place, at: at}
     keep(legs |> wire(place) |> wire_the_cut_off())
@@ -301,8 +313,9 @@ defmodule Roomtone.Room.Legs do
     if former in legs.further do
       close(legs, former.room)
     else
+      legs = legs |> part_all(former) |> unwire(former)
       at = Map.reject(legs.at, fn {_peer, at} -> at == former end)
-      keep(%{legs | leaving: nil, at: at} |> unwire(former) |> wire_the_cut_off())
+      keep(wire_the_cut_off(%{legs | leaving: nil, at: at}))
     end
   end
 
