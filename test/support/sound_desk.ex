@@ -111,8 +111,8 @@ defmodule Roomtone.TestCluster.SoundDesk do
   end
 
   @doc "How many it has counted."
-  @spec counted(pid) :: non_neg_integer | nil
-  def counted(pid), do: end_of(pid)
+  @spec counted(pid) :: non_neg_integer
+  def counted(pid), do: with(nil <- told_by(pid, @patience_ms), do: raise("it doesn't tell its count"))
 
   @doc "A process that waits for the end of its tap."
   @spec await_end(String.t()) :: pid
@@ -121,19 +121,27 @@ defmodule Roomtone.TestCluster.SoundDesk do
       {:ok, tap} = Roomtone.tap(room, :mix)
       send(caller, {self(), self()})
       ended = receive(do: ({:roomtone_tap, ^tap, {:ended, reason}} -> reason))
-      receive(do: ({:told, from} -> send(from, {self(), ended})))
+      tell_all(ended)
     end)
+  end
+
+  # Whoever asks, however often: an answer that comes late is asked for again.
+  defp tell_all(ended) do
+    receive(do: ({:told, from} -> send(from, {self(), ended})))
+    tell_all(ended)
   end
 
   @doc "Why its tap ended; `nil` while it hasn't."
   @spec end_of(pid) :: term | nil
-  def end_of(pid) do
+  def end_of(pid), do: told_by(pid, 1_000)
+
+  defp told_by(pid, patience_ms) do
     send(pid, {:told, self()})
 
     receive do
-      {^pid, reason} -> reason
+      {^pid, answer} -> answer
     after
-      1_000 -> nil
+      patience_ms -> nil
     end
   end
 
