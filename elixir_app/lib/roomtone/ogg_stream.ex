@@ -29,11 +29,22 @@ defmodule Roomtone.OggStream do
   @spec open(String.t()) :: {:ok, t} | {:error, Tap.error() | :no_media | Roomtone.room_error()}
   def open(room) do
     with {:ok, %{stereo: stereo}} <- Roomtone.room(room),
-         opts = [format: :opus, channels: if(stereo, do: 2, else: 1), batch: @batch_ms],
-         {:ok, tap} <- Roomtone.tap(room, :mix, opts),
          {:ok, library} <- Library.any(),
-         {:ok, live} <- Library.run(library, :live_new, [stereo, room]),
-         do: {:ok, %__MODULE__{tap: tap, live: live, library: library}}
+         do: open(room, stereo, library)
+  end
+
+  # The tap comes last: where there is an error, none sends batches to the caller.
+  defp open(room, stereo, library) do
+    opts = [format: :opus, channels: if(stereo, do: 2, else: 1), batch: @batch_ms]
+
+    with {:ok, live} <- Library.run(library, :live_new, [stereo, room]),
+         {:ok, tap} <- Roomtone.tap(room, :mix, opts) do
+      {:ok, %__MODULE__{tap: tap, live: live, library: library}}
+    else
+      {:error, _} = error ->
+        Library.close(library)
+        error
+    end
   end
 
   @doc "The bytes that follow with a batch: whole pages, with the headers in the first. There may be none."
