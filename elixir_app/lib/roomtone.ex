@@ -509,8 +509,10 @@ defmodule Roomtone do
     with {:ok, name} <- Name.room(name),
          :here <- Control.at(name, {:record, name, opts}),
          do: Recording.start(name, opts),
+         # Its node is of a release that doesn't know the request.
          else:
            (
+             {:there, {:error, :unknown_call}} -> {:error, :media_busy}
              {:there, answer} -> answer
              {:error, _} = error -> error
            )

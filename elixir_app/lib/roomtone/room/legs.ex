@@ -7,8 +7,8 @@ defmodule Roomtone.Room.Legs do
   number, and is there as long as the room; a further leg has a number of its own, is opened by a
   newcomer for whom the others have no place, and closed when nobody is on it. A person is on one leg,
   and each other leg hears them by a trunk; `Roomtone.Room.TrunkTree` decides between which two there is
-  one. Everything that the engine is told about
-  a person goes to their leg; gains go to the leg of the listener.
+  one. Everything that the engine is told about a person goes to their leg; gains go to the leg of the
+  listener.
 
   The process of the room makes the keys of trunks, gives them to both ends, and renews them every
   hour. Commands wait here, in their order, while the queue of a shard is full.

@@ -104,8 +104,9 @@ defmodule Roomtone.Store.Log do
     end
   end
 
-  # The atoms of keys and values are all in the code of this application. Outside a release a module is loaded when it is first
-  # called, so until then the VM may not know an atom; other content of a file makes no new ones.
+  # The atoms of keys and values are all in the code of this application. Outside a release a module is
+  # loaded when it is first called, so until then the VM may not know an atom; other content of a file
+  # makes no new ones.
   defp load_atoms do
     _loaded_or_not = Application.load(:roomtone)
     :code.ensure_modules_loaded(Application.spec(:roomtone, :modules) || [])
