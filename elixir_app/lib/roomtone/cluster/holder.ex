@@ -98,7 +98,12 @@ defmodule Roomtone.Cluster.Holder do
   defp parts(%{parts: nil}) do
     name = "roomtone-sound-" <> Base.url_encode64(:crypto.strong_rand_bytes(12), padding: false)
     path = Path.join(System.tmp_dir() || ".", name)
-    with {:ok, device} <- :file.open(path, [:write, :raw, :binary, :exclusive]), do: {:ok, {path, device, 0}}
+
+    with {:ok, device} <- :file.open(path, [:write, :raw, :binary, :exclusive]) do
+      # Nobody else reads the caller's file. Not each file system has modes.
+      _done_or_not = File.chmod(path, 0o600)
+      {:ok, {path, device, 0}}
+    end
   end
 
   defp parts(%{parts: parts}), do: {:ok, parts}
