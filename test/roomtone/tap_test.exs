@@ -192,6 +192,17 @@ defmodule Roomtone.TapTest do
     end
   end
 
+  test "a tap whose library was lost while the room's process is replaced opens another", %{room: room} do
+    {:ok, tap} = Roomtone.tap(room, %{"ada" => 1.0})
+    %{feed: feed} = :sys.get_state(tap)
+    # As after the end of the process on a media node that holds it.
+    :sys.replace_state(feed, &%{&1 | library: nil, library_monitor: nil, peer: nil})
+    kill(RoomServer.whereis(room))
+    talk(room, "ada")
+    batch_with(tap, &tone?(&1.level))
+    assert %{library: {:here, _native}} = :sys.get_state(feed)
+  end
+
   test "what makes no sense is refused", %{room: room} do
     assert {:error, {:invalid_option, :rate}} = Roomtone.tap(room, :mix, rate: 11_025)
     assert {:error, {:invalid_option, :batch}} = Roomtone.tap(room, :mix, batch: 10)

@@ -208,7 +208,8 @@ defmodule Roomtone.Tap.Feed do
     case attach(state) do
       {:ok, state} ->
         state = %{state | reattached: 0}
-        {:noreply, if(state.peer, do: follow(state), else: join(state))}
+        # Its library may have been lost meanwhile, or be on another node than the room's media are now.
+        if state.peer, do: {:noreply, follow(state)}, else: begin_anew(state)
 
       {:error, :room_not_found} ->
         finish(state, :room_closed)
