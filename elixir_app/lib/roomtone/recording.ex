@@ -51,8 +51,13 @@ defmodule Roomtone.Recording do
          args = %{room: room, opts: Map.put(opts, :folder, folder)},
          {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
       case SafeCall.call(pid, :start, 20_000) do
-        {:ok, result} -> result
-        {:error, _late_or_gone} -> {:error, :media_busy}
+        {:ok, result} ->
+          result
+
+        # It would record although its caller got an error.
+        {:error, _late_or_gone} ->
+          Process.exit(pid, :kill)
+          {:error, :media_busy}
       end
     end
   end

@@ -24,6 +24,8 @@ defmodule Roomtone.Cluster.Control do
   @groups Roomtone.Cluster.Groups
   # Opening a room tries again for some time by itself.
   @patience_ms 10_000
+  # More than a recording takes to begin, or to give up: `Roomtone.Recording.start/2`.
+  @record_patience_ms 25_000
 
   # ---- Where rooms are -------------------------------------------------------------------------------------------------
 
@@ -157,12 +159,15 @@ defmodule Roomtone.Cluster.Control do
   end
 
   defp call(node, request) do
-    case SafeCall.call({__MODULE__, node}, Protocol.pack({:control, request}), @patience_ms) do
+    case SafeCall.call({__MODULE__, node}, Protocol.pack({:control, request}), patience_ms(request)) do
       {:ok, answer} -> answer
       {:error, :timeout} -> {:error, :room_busy}
       {:error, _gone} -> {:error, :room_closed}
     end
   end
+
+  defp patience_ms({:record, _name, _opts}), do: @record_patience_ms
+  defp patience_ms(_request), do: @patience_ms
 
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
