@@ -40,6 +40,17 @@ defmodule Roomtone.Tap.ConsumerTest do
     refute_received {:roomtone_tap, _tap, _batch}
   end
 
+  test "batches wait while the connection to the tap's node takes none" do
+    # A process of a node that isn't connected.
+    tap = :erlang.binary_to_term(<<131, 88, 119, 6, "a@nope", 5::32, 0::32, 1::32>>)
+    consumer = Enum.reduce(0..2, Consumer.new(tap, self(), @s16), &Consumer.give(&2, batch(&1)))
+    assert {consumer.count, consumer.lost, consumer.underway} == {3, 0, 0}
+    assert Consumer.catch_up(consumer) == consumer
+    assert :queue.to_list(consumer.waiting) == Enum.map(0..2, &batch/1)
+    consumer = Enum.reduce(3..6, consumer, &Consumer.give(&2, batch(&1)))
+    assert {consumer.count, consumer.lost} == {4, 3}
+  end
+
   test "a batch behind a gap counts the gap before it, and each talker begins with silence" do
     tracks = %{"ada" => %{level: 20, pcm: <<7::32>>}, "bob" => %{level: 20, pcm: <<9::32>>}}
     batch = Consumer.after_gap(batch(4, %{lost: 2, tracks: tracks}), 1, %{@s16 | format: :f32, rate: 8_000})

@@ -39,7 +39,11 @@ defmodule Roomtone.Tap.Consumer do
   @doc "Sends a batch, or keeps it while the owner is behind."
   @spec give(t, Tap.batch()) :: t
   def give(%{count: 0} = consumer, batch) do
-    if keeps_up?(consumer), do: deliver(consumer, batch), else: keep(consumer, batch)
+    with true <- keeps_up?(consumer), {:ok, consumer} <- deliver(consumer, batch) do
+      consumer
+    else
+      _behind_or_full -> keep(consumer, batch)
+    end
   end
 
   def give(consumer, batch), do: consumer |> keep(batch) |> catch_up()
@@ -49,11 +53,12 @@ defmodule Roomtone.Tap.Consumer do
   def catch_up(%__MODULE__{count: 0} = consumer), do: consumer
 
   def catch_up(%__MODULE__{} = consumer) do
-    if keeps_up?(consumer) do
-      {{:value, batch}, waiting} = :queue.out(consumer.waiting)
-      catch_up(deliver(%{consumer | waiting: waiting, count: consumer.count - 1}, batch))
+    with true <- keeps_up?(consumer),
+         {{:value, batch}, waiting} = :queue.out(consumer.waiting),
+         {:ok, delivered} <- deliver(consumer, batch) do
+      catch_up(%{delivered | waiting: waiting, count: consumer.count - 1})
     else
-      consumer
+      _behind_or_full -> consumer
     end
   end
 
@@ -83,26 +88,22 @@ defmodule Roomtone.Tap.Consumer do
     end
   end
 
-  defp deliver(%{lost: 0} = consumer, batch) do
+  # `:full` while the connection of the nodes is congested or lost: the batch waits for the next look.
+  defp deliver(consumer, batch) do
+    batch = if consumer.lost == 0, do: batch, else: after_gap(batch, consumer.lost, consumer.opts)
     message = {:roomtone_tap, consumer.tap, batch}
 
     cond do
       not there?(consumer) ->
         send(consumer.owner, message)
-        consumer
+        {:ok, %{consumer | lost: 0}}
 
       :erlang.send(consumer.tap, message, [:nosuspend, :noconnect]) == :ok ->
-        %{consumer | underway: consumer.underway + 1}
+        {:ok, %{consumer | lost: 0, underway: consumer.underway + 1}}
 
-      # The connection of the nodes is congested.
       true ->
-        %{consumer | lost: 1 + batch.lost}
+        :full
     end
-  end
-
-  defp deliver(consumer, batch) do
-    batch = after_gap(batch, consumer.lost, consumer.opts)
-    deliver(%{consumer | lost: 0}, batch)
   end
 
   @doc "The batch, when `lost` others before it were lost: PCM begins with as much silence."
