@@ -106,7 +106,7 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     end
   end
 
-  test "a listener who leaves, or reads nothing, leaves the room as it is", %{port: port, room: room} do
+  test "the tap of a listener ends when their connection closes, and that of another goes on", %{port: port, room: room} do
     before = DynamicSupervisor.count_children(Roomtone.Tap.Supervisor).active
     jwt = token(room, [:listen])
     talk(room)
