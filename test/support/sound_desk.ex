@@ -125,7 +125,7 @@ defmodule Roomtone.TestCluster.SoundDesk do
     end)
   end
 
-  # Whoever asks, however often: an answer that comes late is asked for again.
+  # An answer may come too late for its caller, who asks again then.
   defp tell_all(ended) do
     receive(do: ({:told, from} -> send(from, {self(), ended})))
     tell_all(ended)
