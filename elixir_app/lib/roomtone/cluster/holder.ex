@@ -13,15 +13,23 @@ defmodule Roomtone.Cluster.Holder do
   alias Roomtone.Cluster.Protocol
   alias Roomtone.Media.Library
 
-  # A recording has three, a source two and its file; each `Roomtone.Source.clear/1` makes two new ones.
+  # A recording has three, a source its file. More are refused.
   @most_handles 256
-  @makers [:tap_new, :live_new, :rate_new, :encoder, :record_start, :file_open]
+  @makers [:tap_new, :live_new, :record_start, :file_open]
+  # A source has one of each; `Roomtone.Source.clear/1` makes others in their place.
+  @replaced [:encoder, :rate_new]
+  @most_replaced 2
 
   @typedoc """
     * `handles` – what was made here
+    * `replaced` – of what is made again and again, the newest of each kind
     * `parts` – the file that arrives in parts: its path, its device and its bytes so far
   """
-  @type state :: %{handles: [term], parts: {Path.t(), File.io_device(), non_neg_integer} | nil}
+  @type state :: %{
+          handles: [term],
+          replaced: %{atom => [term]},
+          parts: {Path.t(), File.io_device(), non_neg_integer} | nil
+        }
 
   @doc false
   @spec start_link(pid) :: GenServer.on_start()
@@ -31,7 +39,7 @@ defmodule Roomtone.Cluster.Holder do
   def init(owner) do
     Process.flag(:trap_exit, true)
     Process.monitor(owner)
-    {:ok, %{handles: [], parts: nil}}
+    {:ok, %{handles: [], replaced: %{}, parts: nil}}
   end
 
   @impl true
@@ -68,6 +76,10 @@ defmodule Roomtone.Cluster.Holder do
   @impl true
   def terminate(_reason, state), do: drop_parts(state)
 
+  defp run(function, _arguments, %{handles: handles} = state)
+       when function in @makers and length(handles) >= @most_handles,
+       do: {:reply, {:error, :media_busy}, state}
+
   defp run(function, arguments, state) do
     answer = Library.perform(Config.get().native, function, arguments)
     {:reply, answer, keep(function, answer, state)}
@@ -77,7 +89,12 @@ defmodule Roomtone.Cluster.Holder do
   end
 
   defp keep(function, {:ok, made}, state) when function in @makers,
-    do: %{state | handles: Enum.take([made | state.handles], @most_handles)}
+    do: %{state | handles: [made | state.handles]}
+
+  defp keep(function, {:ok, made}, state) when function in @replaced do
+    newest = Enum.take([made | Map.get(state.replaced, function, [])], @most_replaced)
+    %{state | replaced: Map.put(state.replaced, function, newest)}
+  end
 
   defp keep(_function, _answer, state), do: state
 
@@ -107,6 +124,9 @@ defmodule Roomtone.Cluster.Holder do
   end
 
   defp parts(%{parts: parts}), do: {:ok, parts}
+
+  defp open_parts(%{handles: handles} = state) when length(handles) >= @most_handles,
+    do: {:reply, {:error, :io}, drop_parts(state)}
 
   # The library has the file open, and needs no name of it any more.
   defp open_parts(%{parts: nil} = state) do
