@@ -526,7 +526,23 @@ defmodule Roomtone do
       {:error, :not_recording}
   """
   @spec stop_recording(String.t()) :: {:ok, Path.t()} | {:error, :not_recording | room_error}
-  def stop_recording(name), do: with({:ok, recording} <- ask(name, :recording), do: Recording.stop(recording))
+  def stop_recording(name) do
+    case ask(name, :stop_recording) do
+      {:ok, recording} ->
+        Recording.stop(recording)
+
+      # It was to go on at another media node.
+      {:stopped, folder} ->
+        {:ok, folder}
+
+      # Its node is of a release that doesn't know the request.
+      {:error, :unknown_call} ->
+        with({:ok, recording} <- ask(name, :recording), do: Recording.stop(recording))
+
+      {:error, _} = error ->
+        error
+    end
+  end
 
   @doc """
   Adds a mark to the timeline of a room's recording: up to 500 characters of text.

@@ -111,6 +111,40 @@ defmodule Roomtone.RecordingTest do
     assert File.stat!(Path.join(folder, "mix.ogg")).size > 5_000
   end
 
+  test "a recording whose media are lost goes on in a further folder, unless it is stopped before", context do
+    %{room: room, folder: folder} = context
+    # Of nodes in a cluster, which lose media nodes.
+    start_supervised!({Task.Supervisor, name: Roomtone.Cluster.Tasks})
+    part = folder <> "-part-2"
+    # It can't go on as long as there is something in its way.
+    File.mkdir_p!(part)
+    assert {:ok, ^folder} = Roomtone.record(room, folder)
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}
+    lose_media(room)
+    assert_receive {:roomtone, ^room, {:recording, false, :media_lost}}
+    assert {:error, :already_recording} = Roomtone.record(room, folder <> " other")
+    assert {:error, :not_recording} = Roomtone.mark_recording(room, "here")
+    File.rm_rf!(part)
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 10_000
+    assert File.exists?(Path.join(part, "timeline.jsonl"))
+
+    File.mkdir_p!(folder <> "-part-3")
+    lose_media(room)
+    assert_receive {:roomtone, ^room, {:recording, false, :media_lost}}
+    %{recorder: %{pid: task}} = :sys.get_state(RoomServer.whereis(room))
+    ref = Process.monitor(task)
+    assert {:ok, ^part} = Roomtone.stop_recording(room)
+    assert_receive {:DOWN, ^ref, :process, ^task, :killed}
+    assert {:error, :not_recording} = Roomtone.stop_recording(room)
+    assert {:ok, _folder} = Roomtone.record(room, folder <> " other")
+  end
+
+  # As its taps tell it.
+  defp lose_media(room) do
+    {:ok, recording} = RoomServer.call(room, :recording)
+    send(recording, {:roomtone_tap, self(), {:ended, {:failed, :media_lost}}})
+  end
+
   test "a room that forwards has tracks only", %{folder: folder} do
     room = open_room(kind: :forward)
     assert {:error, :not_mixed} = Roomtone.record(room, folder: folder, mix: true)

@@ -17,7 +17,6 @@ defmodule Roomtone.Recording do
   require Logger
 
   alias Roomtone.{Config, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
-  alias Roomtone.Cluster.Control
   alias Roomtone.Media.Library
 
   @look_ms 1_000
@@ -27,6 +26,8 @@ defmodule Roomtone.Recording do
   @longest_mark 500
   # Once a second.
   @most_going_on 30
+  # More than a call to the room takes.
+  @wait_ms 10_000
 
   @type error ::
           :already_recording
@@ -39,16 +40,19 @@ defmodule Roomtone.Recording do
           | Roomtone.room_error()
 
   @enforce_keys [:room, :opts]
-  defstruct [:room, :opts, :folder, :library, :monitor, :handle, :server, taps: [], names: %{}, reattached: 0]
+  defstruct [:room, :opts, :former, :folder, :library, :monitor, :handle, :server, taps: [], names: %{}, reattached: 0]
 
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
   @doc false
   @spec start(String.t(), keyword) :: {:ok, Path.t()} | {:error, error}
-  def start(room, opts) do
+  def start(room, opts), do: start(room, opts, nil)
+
+  # `former` is the task that waits in the room for a recording to go on; its place is taken.
+  defp start(room, opts, former) do
     with {:ok, opts} <- check(opts),
          {:ok, folder} <- folder(room, opts),
-         args = %{room: room, opts: Map.put(opts, :folder, folder)},
+         args = %{room: room, opts: Map.put(opts, :folder, folder), former: former},
          {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
       case SafeCall.call(pid, :start, 20_000) do
         {:ok, result} ->
@@ -121,8 +125,9 @@ defmodule Roomtone.Recording do
     with {:ok, %{kind: kind} = attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
          {:ok, wished} <- wishes(state.opts, kind),
          # Two calls at the same time: the second makes no folder.
-         :ok <- RoomServer.call(state.room, {:recording, self()}),
+         :ok <- if(state.former, do: :ok, else: RoomServer.call(state.room, {:recording, self()})),
          {:ok, state, mix, tracks} <- begin(state, wished, attached.place),
+         :ok <- take_over(state),
          state = watch(state, attached),
          {:ok, state} <- tap(state, :mix, mix),
          {:ok, state} <- tap(state, :each, tracks),
@@ -205,6 +210,9 @@ defmodule Roomtone.Recording do
   end
 
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  defp take_over(%{former: nil}), do: :ok
+  defp take_over(state), do: RoomServer.call(state.room, {:recording_goes_on, state.former, self()})
 
   # ---- Beginning -------------------------------------------------------------------------------------------------------
 
@@ -294,34 +302,36 @@ defmodule Roomtone.Recording do
          do: %{state: :stopped, bytes: 0, lost_ms: 0}
   end
 
-  # The room goes on at another media node, and so does its recording: in a further folder, there.
+  # The room goes on at another media node, and so does its recording: in a further folder, there. Until
+  # then a task is the room's recorder, so that it can be stopped.
   defp go_on(%{room: room, opts: opts, folder: folder}) do
-    me = self()
     opts = Map.to_list(%{opts | folder: next_folder(folder)})
+    wait = fn -> receive(do: (:go_on -> go_on(room, opts, @most_going_on)), after: (@wait_ms -> :ok)) end
 
-    Task.Supervisor.start_child(Roomtone.Cluster.Tasks, fn -> go_on(room, opts, Process.monitor(me), @most_going_on) end)
-  end
-
-  defp go_on(room, opts, monitor, tries) do
-    if monitor, do: receive(do: ({:DOWN, ^monitor, :process, _pid, _reason} -> :ok))
-
-    answer = with(:here <- Control.at(room, {:record, room, opts}), do: start(room, opts))
-
-    case answer do
-      {:error, :room_not_found} ->
-        :ok
-
-      {:error, _not_yet} when tries > 0 ->
-        Process.sleep(@look_ms)
-        go_on(room, opts, nil, tries - 1)
-
-      {:error, why} ->
-        Logger.error("the recording of #{room} doesn't go on: #{inspect(why)}")
-
-      _started ->
-        :ok
+    with {:ok, task} <- Task.Supervisor.start_child(Roomtone.Cluster.Tasks, wait),
+         :ok <- RoomServer.call(room, {:recording_waits, self(), {task, folder}}) do
+      send(task, :go_on)
+    else
+      {:error, why} -> ended_for_good(room, why)
     end
   end
+
+  defp go_on(room, opts, tries) do
+    case start(room, opts, self()) do
+      {:ok, _folder} ->
+        :ok
+
+      {:error, why} when why not in [:room_not_found, :not_recording] and tries > 0 ->
+        Process.sleep(@look_ms)
+        go_on(room, opts, tries - 1)
+
+      {:error, why} ->
+        ended_for_good(room, why)
+    end
+  end
+
+  defp ended_for_good(_room, :room_not_found), do: :ok
+  defp ended_for_good(room, why), do: Logger.error("the recording of #{room} doesn't go on: #{inspect(why)}")
 
   # "monday", "monday-part-2", "monday-part-3"
   defp next_folder(folder) do

@@ -510,6 +510,31 @@ defmodule Roomtone.RoomServer do
     end
   end
 
+  def handle_call({:recording_waits, pid, waiting}, _from, state) do
+    case Recorder.wait(state.recorder, pid, waiting) do
+      {:ok, recorder} ->
+        state = %{state | recorder: recorder}
+        {:reply, :ok, change(state, Room.put_recording(state.room, false, :media_lost))}
+
+      {:error, _} = error ->
+        {:reply, error, state}
+    end
+  end
+
+  def handle_call({:recording_goes_on, task, pid}, _from, state) do
+    case Recorder.go_on(state.recorder, task, pid) do
+      {:ok, recorder} -> {:reply, :ok, %{state | recorder: recorder}}
+      {:error, _} = error -> {:reply, error, state}
+    end
+  end
+
+  def handle_call(:stop_recording, _from, state) do
+    case Recorder.stop(state.recorder) do
+      {:stopped, _folder} = stopped -> {:reply, stopped, %{state | recorder: nil}}
+      other -> {:reply, other, state}
+    end
+  end
+
   def handle_call(:recording, _from, state), do: {:reply, Recorder.fetch(state.recorder), state}
 
   def handle_call({:put_lock, lock}, _from, state) do

@@ -1,12 +1,15 @@
 defmodule Roomtone.Room.Recorder do
   @moduledoc """
   The recording of a room, within the room's process: there is one at most. `nil` is none.
+
+  After its media node was lost, a task waits in its place until the recording goes on at another
+  one. `folder` is that of the part that has ended, and `nil` while a recording runs.
   """
 
   @enforce_keys [:pid, :monitor]
-  defstruct [:pid, :monitor]
+  defstruct [:pid, :monitor, :folder]
 
-  @type t :: %__MODULE__{pid: pid, monitor: reference}
+  @type t :: %__MODULE__{pid: pid, monitor: reference, folder: Path.t() | nil}
 
   @doc "Makes this process the room's recorder, unless there is another."
   @spec take(t | nil, pid) :: {:ok, t} | {:error, :already_recording}
@@ -14,10 +17,39 @@ defmodule Roomtone.Room.Recorder do
   def take(%__MODULE__{pid: pid} = recorder, pid), do: {:ok, recorder}
   def take(_other, _pid), do: {:error, :already_recording}
 
+  @doc "Lets `task` wait in the place of a recording, whose folder is given."
+  @spec wait(t | nil, pid, {task :: pid, Path.t()}) :: {:ok, t} | {:error, :not_recording}
+  def wait(%__MODULE__{pid: pid, folder: nil} = recorder, pid, {task, folder}),
+    do: {:ok, %{replace(recorder, task) | folder: folder}}
+
+  def wait(_other, _pid, _waiting), do: {:error, :not_recording}
+
+  @doc "Makes `pid` the recorder in the place of a task that waits, unless that was stopped."
+  @spec go_on(t | nil, pid, pid) :: {:ok, t} | {:error, :not_recording}
+  def go_on(%__MODULE__{pid: task, folder: folder} = recorder, task, pid) when folder != nil,
+    do: {:ok, replace(recorder, pid)}
+
+  def go_on(_other, _task, _pid), do: {:error, :not_recording}
+
+  defp replace(%__MODULE__{monitor: monitor}, pid) do
+    Process.demonitor(monitor, [:flush])
+    %__MODULE__{pid: pid, monitor: Process.monitor(pid)}
+  end
+
+  @doc "The process that records, to be stopped; a task that waits is ended at once, and its folder returned."
+  @spec stop(t | nil) :: {:ok, pid} | {:stopped, Path.t()} | {:error, :not_recording}
+  def stop(%__MODULE__{folder: folder} = recorder) when folder != nil do
+    Process.demonitor(recorder.monitor, [:flush])
+    Process.exit(recorder.pid, :kill)
+    {:stopped, folder}
+  end
+
+  def stop(recorder), do: fetch(recorder)
+
   @doc "The process that records."
   @spec fetch(t | nil) :: {:ok, pid} | {:error, :not_recording}
-  def fetch(nil), do: {:error, :not_recording}
-  def fetch(%__MODULE__{pid: pid}), do: {:ok, pid}
+  def fetch(%__MODULE__{pid: pid, folder: nil}), do: {:ok, pid}
+  def fetch(_none_or_waiting), do: {:error, :not_recording}
 
   @doc "Why the recording has ended, from the reason with which its process exited."
   @spec ended(term) :: atom
