@@ -115,6 +115,19 @@ defmodule RoomtoneWeb.PositionTest do
     end
   end
 
+  test "positions are told on after the room's process failed, before anybody has offered anew" do
+    room = open_room(kind: :spatial, plan: "office")
+    {_reply, ada} = enter(room, "Ada")
+    offer(ada)
+
+    for reason <- [:crashed, :yielded] do
+      Roomtone.Subscribers.tell(room, {:closed, reason})
+      assert_push "media_restart", %{}
+      :ok = Roomtone.put_positions(room, %{"Ada" => %{x: 3, y: 0, z: 4}})
+      assert_push "positions", %{positions: %{"Ada" => [3.0, 4.0]}}
+    end
+  end
+
   test "in any other spatial room the app alone moves people" do
     room = open_room(kind: :spatial, plan: "office")
     {reply, ada} = enter(room, "Ada")

@@ -400,6 +400,10 @@ defmodule RoomtoneWeb.RoomChannel do
 
   # Whether what goes on in the room is for this socket, which may wait before a room that was opened with a passcode meanwhile. Asked
   # once in the life of a room.
+  # Here it is the same room that goes on, and its people are to see each other move before they have offered anew.
+  defp hears({:closed, reason}, %{assigns: %{inside: true}} = socket) when reason in [:crashed, :yielded],
+    do: assign(socket, :hears, :unknown)
+
   defp hears({:closed, _reason}, socket), do: assign_hears(socket, :unknown)
 
   defp hears(_event, %{assigns: %{hears: :unknown, inside: false, room: room, token: token}} = socket) do
