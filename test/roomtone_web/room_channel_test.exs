@@ -236,6 +236,23 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert present(room) == []
     end
 
+    test "a goodbye from before the server was started anew ends nothing", %{room: room} do
+      {%{goodbye: goodbye}, socket} = enter_with_goodbye(room, "Ada")
+      offer(socket)
+      {:ok, {^room, "Ada", channel, boot}} = Phoenix.Token.verify(RoomtoneWeb.Endpoint, "goodbye", goodbye, [])
+      assert channel == socket.channel_pid
+
+      for former <- ["another boot", nil] do
+        assert former != boot
+        former = Phoenix.Token.sign(RoomtoneWeb.Endpoint, "goodbye", {room, "Ada", channel, former}, [])
+        assert response(say(former), 204) == ""
+        assert present(room) == ["Ada"]
+      end
+
+      assert response(say(goodbye), 204) == ""
+      assert present(room) == []
+    end
+
     test "only a goodbye of ours is taken", %{room: room} do
       {reply, socket} = enter(room, "Ada")
       refute is_map_key(reply, :goodbye)
@@ -245,7 +262,9 @@ defmodule RoomtoneWeb.RoomChannelTest do
             "nonsense",
             nil,
             %{"a" => "map"},
-            Phoenix.Token.sign(RoomtoneWeb.Endpoint, "another", {room, "Ada", self()}, [])
+            Phoenix.Token.sign(RoomtoneWeb.Endpoint, "another", {room, "Ada", socket.channel_pid, "boot"}, []),
+            # Of a release before this one.
+            Phoenix.Token.sign(RoomtoneWeb.Endpoint, "goodbye", {room, "Ada", socket.channel_pid}, [])
           ] do
         assert %{"reason" => "bad_request"} = json_response(say(words), 400)
       end
