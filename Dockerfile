@@ -16,8 +16,10 @@ RUN npm ci --prefix elixir_app/assets --no-audit --no-fund
 COPY . .
 RUN mix deps.get && mix release --path /opt/roomtone
 
-# The files of the packages that the release needs, and nothing that installs packages: no apt, Perl or documentation. BusyBox has the
-# shell and the tools of the start script. The second line is for Erlang's port mapper, which a cluster needs. The packages' descriptions stay, for scanners, and so do their licences.
+# The files of the packages that the release needs, and nothing that installs packages: no apt, Perl
+# or documentation. BusyBox has the shell and the tools of the start script. The second line is for
+# Erlang's port mapper, which a cluster needs. The packages' descriptions stay, for scanners, and so
+# do their licences.
 FROM debian:12-slim AS system
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates \
