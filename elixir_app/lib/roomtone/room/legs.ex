@@ -332,7 +332,7 @@ defmodule Roomtone.Room.Legs do
 
     legs =
       case TrunkTree.attach(legs.trunks, others) do
-        {:core, others} -> Enum.reduce(others, legs, &open_trunk(&2, &1, place, false))
+        {:core, others} -> Enum.reduce(others ++ left(legs, place), legs, &open_trunk(&2, &1, place, false))
         {:under, upper} -> open_trunk(legs, upper, place, true)
       end
 
@@ -348,6 +348,13 @@ defmodule Roomtone.Room.Legs do
         peer <- peers,
         reduce: legs,
         do: (legs -> join(legs, peer, place, trunk))
+  end
+
+  # The one that the room leaves, if its people come to others by trunks of the core: they are heard
+  # until then. The new home alone does without, since those who were at the former are there themselves.
+  defp left(%{leaving: leaving, home: home} = legs, place) do
+    core? = fn %{relay: relay, ends: ends} -> not relay and List.keymember?(ends, leaving, 0) end
+    if place not in [home, leaving] and Enum.any?(legs.trunks, core?), do: [leaving], else: []
   end
 
   # Those whose only trunk led to a place that is gone.
