@@ -258,7 +258,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
       refute is_map_key(reply, :goodbye)
       offer(socket)
 
-      for words <- [
+      for goodbye <- [
             "nonsense",
             nil,
             %{"a" => "map"},
@@ -266,7 +266,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
             # Of a release before this one.
             Phoenix.Token.sign(RoomtoneWeb.Endpoint, "goodbye", {room, "Ada", socket.channel_pid}, [])
           ] do
-        assert %{"reason" => "bad_request"} = json_response(say(words), 400)
+        assert %{"reason" => "bad_request"} = json_response(say(goodbye), 400)
       end
 
       assert present(room) == ["Ada"]

@@ -47,7 +47,7 @@ export function listenToForm({ free, socket, join, navigate }) {
       sending = true;
       form.setAttribute("aria-busy", "true");
       const sent = send(form, fields);
-      // The server needs its time, too.
+      // The browser prepares for the call while the server works.
       MediaLink.warm();
       const answer = await sent;
       sending = false;

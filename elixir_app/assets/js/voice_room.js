@@ -85,7 +85,7 @@ export class VoiceRoom extends EventTarget {
   #own = new OwnState();
   /** The room that I was in last, as the server calls it: I come back to it, and to no other of its name. */
   #roomId;
-  /** The words for it, of the connection that I have now. */ #goodbye = "";
+  /** The token for it, of the connection that I have now. */ #goodbye = "";
   /** Why nobody hears me; kept while the server doesn't say. @type {Own["held"]} */ #held = null;
   /** Whether nobody is to be asked for a microphone before they want that. */
   #listenOnly = false;
@@ -161,7 +161,7 @@ export class VoiceRoom extends EventTarget {
     return this.#roomId;
   }
 
-  /** The words by which a page says goodbye by HTTP, if it asked for them; empty before the server has had it in. */
+  /** The token by which a page says goodbye by HTTP, if it asked for them; empty before the server has had it in. */
   get goodbye() {
     return this.#goodbye;
   }

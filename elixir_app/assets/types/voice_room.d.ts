@@ -79,7 +79,7 @@ export class VoiceRoom extends EventTarget {
     }>;
     /** The server's name for the room that I'm in, or was in last; empty before. */
     get roomId(): string;
-    /** The words by which a page says goodbye by HTTP, if it asked for them; empty before the server has had it in. */
+    /** The token by which a page says goodbye by HTTP, if it asked for them; empty before the server has had it in. */
     get goodbye(): string;
     /** My microphone's track; null without one. */
     get microphone(): MediaStreamTrack | null;

@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   | from the client | payload | reply |
   |---|---|---|
-  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`; `goodbye`, if asked for: the words for it |
+  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`; `goodbye`, if asked for: the token for it |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
   | `set` | any of `muted`, `deafened`, `hand`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `position` | `x`, `y`: a step on the room's floor plan, at most 20 a second | `x`, `y`: where I am; `back` if the step wasn't taken: `outside`, `too_far` or `wall`, else `null` |
