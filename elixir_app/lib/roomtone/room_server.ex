@@ -1013,10 +1013,15 @@ defmodule Roomtone.RoomServer do
 
   # The trunks to the room's own media node were made anew.
   defp rewired(state) do
-    legs = Legs.reopened(state.legs, state.place)
-    mixer = MixSync.put_legs(state.mixer, legs)
-    mixer = if Legs.alone?(legs), do: mixer, else: MixSync.resend(mixer)
-    %{state | legs: legs, mixer: mixer}
+    state = put_legs(state, Legs.reopened(state.legs, state.place))
+
+    if Legs.alone?(state.legs) do
+      state
+    else
+      # Those who were at the former one join the other legs anew, where nothing is known of them; their gains follow.
+      state = settle(state)
+      %{state | mixer: MixSync.resend(state.mixer)}
+    end
   end
 
   defp reopen(state) do
