@@ -26,8 +26,10 @@ defmodule Roomtone.Recording do
   @longest_mark 500
   # Once a second.
   @most_going_on 30
-  # More than a call to the room takes.
-  @wait_ms 10_000
+  @reserve_tries 4
+  @reserve_ms 250
+  # More than these calls to the room take.
+  @wait_ms 30_000
 
   @type error ::
           :already_recording
@@ -127,11 +129,12 @@ defmodule Roomtone.Recording do
          # Two calls at the same time: the second makes no folder.
          :ok <- if(state.former, do: :ok, else: RoomServer.call(state.room, {:recording, self()})),
          {:ok, state, mix, tracks} <- begin(state, wished, attached.place),
-         :ok <- take_over(state),
          state = watch(state, attached),
          {:ok, state} <- tap(state, :mix, mix),
          {:ok, state} <- tap(state, :each, tracks),
-         {:ok, %{participants: people}} <- RoomServer.call(state.room, :describe) do
+         {:ok, %{participants: people}} <- RoomServer.call(state.room, :describe),
+         # As the last step: a failure before it leaves the task that waits in its place, and it tries again.
+         :ok <- take_over(state) do
       enter(state, "started", room: state.room, at: DateTime.to_iso8601(DateTime.utc_now()))
       for person <- people, do: enter(state, "here", identity: person.identity, name: person.name)
       RoomServer.cast_recording(state.room, self())
@@ -309,10 +312,22 @@ defmodule Roomtone.Recording do
     wait = fn -> receive(do: (:go_on -> go_on(room, opts, @most_going_on)), after: (@wait_ms -> :ok)) end
 
     with {:ok, task} <- Task.Supervisor.start_child(Roomtone.Cluster.Tasks, wait),
-         :ok <- RoomServer.call(room, {:recording_waits, self(), {task, folder}}) do
+         :ok <- reserve(room, {:recording_waits, self(), {task, folder}}, @reserve_tries) do
       send(task, :go_on)
     else
       {:error, why} -> ended_for_good(room, why)
+    end
+  end
+
+  # The room's process opens its media anew at that moment, or is replaced.
+  defp reserve(room, request, tries) do
+    case RoomServer.call(room, request) do
+      {:error, why} when why in [:room_busy, :room_closed] and tries > 0 ->
+        Process.sleep(@reserve_ms)
+        reserve(room, request, tries - 1)
+
+      answer ->
+        answer
     end
   end
 

@@ -398,9 +398,9 @@ defmodule RoomtoneWeb.RoomChannel do
   defp held(%{role: :listener}), do: "listener"
   defp held(_outlook), do: nil
 
-  # Whether what goes on in the room is for this socket, which may wait before a room that was opened with a passcode meanwhile. Asked
-  # once in the life of a room.
-  # Here it is the same room that goes on, and its people are to see each other move before they have offered anew.
+  # Whether what goes on in the room is for this socket. Of one that was inside it is the same room that goes on, and its people are to
+  # see each other move before they have offered anew. Any other may wait before a room that was opened with a passcode meanwhile; that
+  # is asked once in the life of a room.
   defp hears({:closed, reason}, %{assigns: %{inside: true}} = socket) when reason in [:crashed, :yielded],
     do: assign(socket, :hears, :unknown)
 
