@@ -254,8 +254,10 @@ pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) ->
 }
 
 fn levels(took: &[(&Outcome, &Took)], seconds: f64) -> (Vec<String>, Vec<Heard>, Vec<String>) {
+    // Whoever was thrown out hears nothing, which is told by that.
     let ears: Vec<_> = took
         .iter()
+        .filter(|(_, took)| took.ended.is_none())
         .filter_map(|(outcome, took)| Some((*outcome, &took.hearing.as_ref()?.sound.ear)))
         .collect();
     let tones: Vec<_> = took
