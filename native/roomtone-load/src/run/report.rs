@@ -254,7 +254,7 @@ pub(super) fn sum_up(shared: &Shared, outcomes: Vec<Outcome>, timing: Timing) ->
 }
 
 fn levels(took: &[(&Outcome, &Took)], seconds: f64) -> (Vec<String>, Vec<Heard>, Vec<String>) {
-    // Whoever was thrown out hears nothing, which is told by that.
+    // A participant who was thrown out hears nothing; that is told by itself.
     let ears: Vec<_> = took
         .iter()
         .filter(|(_, took)| took.ended.is_none())
