@@ -359,21 +359,7 @@ async fn media_kills(plan: &Plan, cluster: &Cluster) -> Result<(Option<Percentil
     let first = Caller::join(&url, &token).await?;
     let home = media_of(cluster, &first)?;
     first.leave().await;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let others = RunConfig {
-        peers: 2,
-        talkers: 2,
-        probes: 0,
-        ears: 2,
-        time: Duration::from_secs(3_600),
-        ..config(cluster, &room)?
-    };
-    let others = tokio::spawn(async move {
-        run(others, |_| {}, async {
-            let _ = stopped.await;
-        })
-        .await
-    });
+    let others = Pair::talk(config(cluster, &room)?);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let mut times = Vec::new();
     let mut caller = Caller::join(&url, &token).await?;
@@ -412,20 +398,44 @@ async fn media_kills(plan: &Plan, cluster: &Cluster) -> Result<(Option<Percentil
         cluster.start_again(&media, &SPLIT)?;
     }
     caller.leave().await;
-    let _ = stop.send(());
-    Ok((Percentiles::of(times), all_stayed(others.await??)?))
+    Ok((Percentiles::of(times), others.leave().await?))
 }
 
-// Packets that nobody was there to receive aren't lost in the count.
-fn all_stayed(report: RunReport) -> Result<RunReport, Failure> {
-    if report.joined == 2 && report.thrown_out.is_empty() {
-        return Ok(report);
+/// Two people who talk and listen until they are told to leave.
+struct Pair {
+    stop: tokio::sync::oneshot::Sender<()>,
+    running: tokio::task::JoinHandle<Result<RunReport, roomtone_load::run::RunError>>,
+}
+
+impl Pair {
+    fn talk(config: RunConfig) -> Pair {
+        let (stop, stopped) = tokio::sync::oneshot::channel();
+        let config = RunConfig {
+            peers: 2,
+            talkers: 2,
+            probes: 0,
+            ears: 2,
+            time: Duration::from_secs(3_600),
+            ..config
+        };
+        let leave = async { _ = stopped.await };
+        let running = tokio::spawn(async move { run(config, |_| {}, leave).await });
+        Pair { stop, running }
     }
-    Err(format!(
-        "of two people {} joined, thrown out: {:?}",
-        report.joined, report.thrown_out
-    )
-    .into())
+
+    /// An error if one wasn't there all the time: packets that nobody was there to receive aren't lost in the count.
+    async fn leave(self) -> Result<RunReport, Failure> {
+        let _ = self.stop.send(());
+        let report = self.running.await??;
+        if report.joined == 2 && report.thrown_out.is_empty() {
+            return Ok(report);
+        }
+        Err(format!(
+            "of two people {} joined, thrown out: {:?}",
+            report.joined, report.thrown_out
+        )
+        .into())
+    }
 }
 
 fn media_of(cluster: &Cluster, caller: &Caller) -> Result<String, Failure> {
@@ -445,21 +455,7 @@ async fn web_kills(kills: usize, cluster: &Cluster) -> Result<(Option<Percentile
         } else {
             ("web2", 1)
         };
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let people = RunConfig {
-            peers: 2,
-            talkers: 2,
-            probes: 0,
-            ears: 2,
-            time: Duration::from_secs(3_600),
-            ..config(cluster, &room)?
-        };
-        let people = tokio::spawn(async move {
-            run(people, |_| {}, async {
-                let _ = stopped.await;
-            })
-            .await
-        });
+        let people = Pair::talk(config(cluster, &room)?);
         tokio::time::sleep(Duration::from_secs(2)).await;
         cluster.kill(home)?;
         let killed = Instant::now();
@@ -480,8 +476,7 @@ async fn web_kills(kills: usize, cluster: &Cluster) -> Result<(Option<Percentile
         };
         times.push(back);
         tokio::time::sleep(LINGER.saturating_sub(killed.elapsed())).await;
-        let _ = stop.send(());
-        let report = all_stayed(people.await??)?;
+        let report = people.leave().await?;
         lost += report.packets_lost;
         gap = gap.max(report.longest_gap_ms.unwrap_or(0.0));
         cluster.start_again(home, &SPLIT)?;

@@ -3,12 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use roomtone_load::bench::{AudioBridge, Case, Janus, JanusSetting, System};
 use roomtone_transport::NtpClock;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::chromium::{Browser, Connection, read};
+use crate::janus;
 
 /// Packets are counted for so long.
 const COUNTED: Duration = Duration::from_secs(2);
@@ -92,22 +92,6 @@ pub fn sent(folder: &Path) -> Result<(Sent, Sent), String> {
 }
 
 fn of_janus(offer: &str, folder: &Path) -> Result<String, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    let setting = JanusSetting::Default;
-    let case = Case {
-        rooms: 1,
-        ..Case::room(System::Janus(setting), 1, 1)
-    };
-    let janus = runtime
-        .block_on(Janus::start(folder, &case))
-        .map_err(|error| error.to_string())?;
-    let bridge = AudioBridge {
-        api: janus.api.clone(),
-        setting,
-    };
+    let (runtime, _janus, bridge) = janus::start(1, 1, folder)?;
     runtime.block_on(bridge.enter(0, "browser", offer))
 }

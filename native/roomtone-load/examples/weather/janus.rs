@@ -61,8 +61,12 @@ impl Client {
     }
 }
 
-/// Lets Janus mix streams, all at once.
-pub fn play(streams: &[&Stream], folder: &Path) -> Result<Vec<Heard>, String> {
+/// Starts Janus with rooms of so many people each. It ends when it is dropped.
+pub fn start(
+    rooms: usize,
+    people: usize,
+    folder: &Path,
+) -> Result<(tokio::runtime::Runtime, Janus, AudioBridge), String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
@@ -70,8 +74,8 @@ pub fn play(streams: &[&Stream], folder: &Path) -> Result<Vec<Heard>, String> {
         .map_err(|error| error.to_string())?;
     let setting = JanusSetting::Default;
     let case = Case {
-        rooms: streams.len(),
-        ..Case::room(System::Janus(setting), 2, 1)
+        rooms,
+        ..Case::room(System::Janus(setting), people, 1)
     };
     let janus = runtime
         .block_on(Janus::start(folder, &case))
@@ -80,6 +84,12 @@ pub fn play(streams: &[&Stream], folder: &Path) -> Result<Vec<Heard>, String> {
         api: janus.api.clone(),
         setting,
     };
+    Ok((runtime, janus, bridge))
+}
+
+/// Lets Janus mix streams, all at once.
+pub fn play(streams: &[&Stream], folder: &Path) -> Result<Vec<Heard>, String> {
+    let (runtime, _janus, bridge) = start(streams.len(), 2, folder)?;
     let mut clients = Vec::new();
     for room in 0..streams.len() {
         for name in ["talker", "listener"] {
