@@ -100,8 +100,7 @@ impl Cluster {
         let deadline = Instant::now() + PATIENCE;
         let attached = "length(Roomtone.Cluster.Table.reports())";
         // A node that doesn't know the other would have them all.
-        let homes =
-            "for n <- 1..40, do: Roomtone.Cluster.Control.node_of(\"room #{n}\") |> Atom.to_string() |> String.at(3)";
+        let homes = "for n <- 1..40, do: Roomtone.Cluster.Control.node_of(Integer.to_string(n)) |> Atom.to_string() |> String.at(3)";
         loop {
             let mut seen = Vec::new();
             for web in ["web1", "web2"] {
