@@ -13,6 +13,8 @@ const LONGEST: usize = 3 * RATE;
 const EARLY: usize = RATE / 50;
 /// Two sounds are the same where the normalised correlation is as high as this.
 const SAME: f64 = 0.7;
+/// Delays are equal within this, ms.
+const SLIP_MS: f64 = 2.0;
 /// A packet is sent when its sound has been said, which takes so long, ms.
 pub const PACKET_MS: f64 = 20.0;
 
@@ -34,7 +36,26 @@ pub fn mouth_to_ear(said: &[f32], readings: usize, heard: &[f32]) -> Vec<(f64, f
         let end = (from + place + LENGTH) as f64 / RATE as f64;
         Some((end, later * 1000.0 / RATE as f64 + PACKET_MS))
     };
-    starts.filter_map(delay).collect()
+    let delays: Vec<(f64, f64)> = starts.filter_map(delay).collect();
+    without_slips(&delays)
+}
+
+/// A voice repeats itself with each period of its pitch, and a stretched spell may resemble its neighbour by one of these more than
+/// itself. A delay that two equal neighbours don't have is such a slip: a buffer that jumped would stay there for more than one spell.
+fn without_slips(delays: &[(f64, f64)]) -> Vec<(f64, f64)> {
+    let slipped = |at: usize| {
+        let near = at
+            .checked_sub(1)
+            .and_then(|before| delays.get(before))
+            .zip(delays.get(at + 1));
+        near.is_some_and(|((_, before), (_, after))| {
+            (before - after).abs() <= SLIP_MS && (delays[at].1 - before).abs() > SLIP_MS
+        })
+    };
+    (0..delays.len())
+        .filter(|at| !slipped(*at))
+        .map(|at| delays[at])
+        .collect()
 }
 
 /// The same sound with fewer samples.
