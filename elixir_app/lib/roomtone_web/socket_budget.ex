@@ -8,7 +8,8 @@ defmodule RoomtoneWeb.SocketBudget do
 
   A message costs one unit, and one more for each 2 KiB. A join (of a channel, or of a page, which is mounted anew for it) costs ten. Each
   socket has a bucket, and so has each address. A socket that asks for more than there is in either is closed with code 1008 ("too many
-  messages") before the message is looked at; clients connect again by themselves, with a growing delay.
+  messages") before the message is looked at; clients connect again by themselves, with a growing delay. The code may not arrive: a server
+  that closes the connection while bytes of the flood wait in it, as Bandit does, resets it.
 
       config :roomtone, RoomtoneWeb.SocketBudget, burst: 1000, per_second: 200, address_burst: 6000, address_per_second: 400, sockets: 512
 
@@ -30,6 +31,7 @@ defmodule RoomtoneWeb.SocketBudget do
   @join 10
   @bucket {__MODULE__, :bucket}
   @address {__MODULE__, :address}
+  @transport {__MODULE__, :transport}
 
   defmacro __using__(_opts) do
     quote do
@@ -41,7 +43,7 @@ defmodule RoomtoneWeb.SocketBudget do
       def handle_in({frame, _opts} = message, state) do
         case RoomtoneWeb.SocketBudget.take(frame) do
           :ok -> super(message, state)
-          {:error, :too_many_messages} -> RoomtoneWeb.SocketBudget.closed(state)
+          {:error, :too_many_messages} -> RoomtoneWeb.SocketBudget.close(state)
         end
       end
     end
@@ -78,16 +80,17 @@ defmodule RoomtoneWeb.SocketBudget do
 
     if settings && counted && Registry.count_match(__MODULE__.Sockets, counted, :_) >= settings.sockets,
       do: {:error, :too_many_sockets},
-      else: connected(next.(map), address)
+      else: connected(next.(map), map.transport, address)
   end
 
   # The process that connects is the socket's own from then on.
-  defp connected({:ok, _state} = ok, address) do
+  defp connected({:ok, _state} = ok, transport, address) do
     Process.put(@address, address)
+    Process.put(@transport, transport)
     ok
   end
 
-  defp connected(refused, _address), do: refused
+  defp connected(refused, _transport, _address), do: refused
 
   @doc false
   def init(state, next) do
@@ -155,8 +158,13 @@ defmodule RoomtoneWeb.SocketBudget do
   end
 
   @doc false
-  def closed(state) do
+  def close(state) do
     Logger.info("closing a socket that sends too many messages")
-    {:stop, {:shutdown, :too_many_messages}, {1008, "too many messages"}, state}
+
+    # Long polling has no close codes, and Phoenix's session crashes where it gets one.
+    case Process.get(@transport) do
+      :longpoll -> {:stop, {:shutdown, :too_many_messages}, state}
+      _websocket -> {:stop, {:shutdown, :too_many_messages}, {1008, "too many messages"}, state}
+    end
   end
 end
