@@ -1,3 +1,16 @@
+# Outside of the tests, which import another `socket`.
+defmodule RoomtoneWeb.RestartTest.Desk do
+  @moduledoc "An app of somebody else's that embeds voice rooms."
+  use Phoenix.Endpoint, otp_app: :roomtone
+  import RoomtoneWeb.Embedding
+
+  voice_socket "/voice",
+    session: [store: :cookie, key: "_desk", signing_salt: "desk"],
+    who: &RoomtoneWeb.RestartTest.Desk.who/2
+
+  def who(session, _room), do: {:ok, %{identity: session["user"]}}
+end
+
 defmodule RoomtoneWeb.RestartTest do
   @moduledoc "The state that clients find after a restart: pages, channels, WHIP, embedding apps, and health checks."
   # The application is started anew.
@@ -153,21 +166,9 @@ defmodule RoomtoneWeb.RestartTest do
   end
 
   test "in an app that embeds a room its people come back to it, and to no other", %{room: room, data: data} do
-    who = fn session, _room -> {:ok, %{identity: session["user"]}} end
-
     connect = fn ->
-      RoomtoneWeb.Embedding.connect(
-        %{"room" => room},
-        # By struct/2, as not every Phoenix has all of these.
-        struct(Phoenix.Socket,
-          endpoint: @endpoint,
-          handler: RoomtoneWeb.VoiceSocket,
-          transport_pid: self(),
-          pubsub_server: Roomtone.PubSub,
-          serializer: Phoenix.ChannelTest.NoopSerializer
-        ),
-        %{session: %{"user" => "7"}},
-        who
+      Phoenix.ChannelTest.connect(RoomtoneWeb.RestartTest.Desk.VoiceSocket, %{"room" => room},
+        connect_info: %{session: %{"user" => "7"}}
       )
     end
 

@@ -43,7 +43,7 @@ defmodule RoomtoneWeb.Embedding do
     who = Keyword.fetch!(opts, :who)
     session = Keyword.fetch!(opts, :session)
     more = Keyword.get(opts, :websocket, [])
-    module = Module.concat(__CALLER__.module, VoiceSocket)
+    module = Module.concat(__CALLER__.module, "VoiceSocket")
 
     quote do
       defmodule unquote(module) do
