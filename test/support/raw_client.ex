@@ -37,7 +37,8 @@ defmodule RoomtoneWeb.RawClient do
     answer = all(socket, "")
     :gen_tcp.close(socket)
 
-    case Regex.run(~r/\AHTTP\/1\.1 (\d+)/, answer) do
+    # A request that no version can be read of may be answered in the older one.
+    case Regex.run(~r/\AHTTP\/1\.[01] (\d+)/, answer) do
       [_, status] -> {String.to_integer(status), answer}
       nil -> {:closed, answer}
     end
@@ -48,10 +49,13 @@ defmodule RoomtoneWeb.RawClient do
     "#{method} #{path} HTTP/1.1\r\nhost: localhost\r\n#{lines}\r\n"
   end
 
-  defp all(socket, read) do
+  defp all(socket, read), do: socket |> to_the_end(read) |> elem(0)
+
+  # The bytes that came, and the reason why no more did.
+  defp to_the_end(socket, read) do
     case :gen_tcp.recv(socket, 0, 20_000) do
-      {:ok, data} -> all(socket, read <> data)
-      {:error, _} -> read
+      {:ok, data} -> to_the_end(socket, read <> data)
+      {:error, reason} -> {read, reason}
     end
   end
 
@@ -110,14 +114,19 @@ defmodule RoomtoneWeb.RawClient do
     [<<1::1, 0::3, 1::4, length::bitstring, 0::32>>, text]
   end
 
-  @doc "The code that the server closes a WebSocket with, or how many bytes came without one."
-  @spec close_code(:gen_tcp.socket()) :: pos_integer | {:none, non_neg_integer}
+  @doc """
+  The code that the server closes a WebSocket with; `:cut_off` if the connection ends without one, as it may where the server closes it
+  while bytes that it hasn't read wait there: TCP then drops what was sent (RFC 2525, section 2.17). `:open` if it doesn't end in 20 s.
+  """
+  @spec close_code(:gen_tcp.socket()) :: pos_integer | :cut_off | :open
   def close_code(socket) do
-    answer = all(socket, "")
+    {answer, reason} = to_the_end(socket, "")
+
     # Replies of before, then the close frame.
-    case Regex.run(~r/\x88[\x02-\x7d](..)/s, answer) do
-      [_, <<code::16>>] -> code
-      nil -> {:none, byte_size(answer)}
+    case {reason, Regex.run(~r/\x88[\x02-\x7d](..)/s, answer)} do
+      {:timeout, _code} -> :open
+      {_closed, [_, <<code::16>>]} -> code
+      {_closed, nil} -> :cut_off
     end
   end
 

@@ -346,6 +346,29 @@ defmodule PhoenixLite.WebSocketTest do
       assert Raw.next(socket) == {:close, 1013}
     end
 
+    test "after its close frame a client that sends on is read slowly, and one that answers is let go" do
+      flooded = fn ->
+        socket = Raw.open!()
+        topic = topic()
+        join(socket, topic)
+        Raw.text(socket, ["1", "2", topic, "sleep", %{}])
+        Raw.send(socket, :binary.copy(Raw.frame(:text, Jason.encode!(["1", nil, topic, "silent", %{}])), 1_500))
+        assert Raw.next(socket) == {:close, 1013}
+        socket
+      end
+
+      # The server reads 512 KiB twenty times a second, for three seconds.
+      socket = flooded.()
+      message = Raw.frame(:text, String.duplicate("x", 50_000))
+      began = System.monotonic_time(:millisecond)
+      assert Enum.find_value(1..10_000, fn _ -> with :ok <- Raw.send(socket, message), do: nil end)
+      assert System.monotonic_time(:millisecond) - began > 1_500
+
+      socket = flooded.()
+      Raw.send(socket, Raw.frame(:close, <<1000::16>>))
+      assert Raw.closed?(socket)
+    end
+
     test "a client's close is answered" do
       socket = Raw.open!()
       Raw.send(socket, Raw.frame(:close, <<1000::16>>))
