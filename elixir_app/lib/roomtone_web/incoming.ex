@@ -11,6 +11,8 @@ defmodule RoomtoneWeb.Incoming do
       alone. Headers of a peer that isn't trusted are taken away.
     * **The scheme** that the client used with a trusted proxy becomes `conn.scheme`, so that origins and cookies are judged by it.
     * **Handshakes of sockets** are counted for each address, before any of them is logged.
+    * **Posts of clients that poll** are at most 400,000 bytes, which is room for two of the largest messages. A longer one gets 413, and
+      one whose length isn't given 411: Phoenix would take 8 MB of each before anything counts its messages.
     * **The session's cookie over HTTPS** is `__Host-roomtone`, which no other host and no plain HTTP can set; under a path of the host
       (`RoomtoneWeb.BasePath`) `__Secure-roomtone`, which the browser sends to that path only. Sockets, which look for one name only,
       find it as `_roomtone`. A plain `_roomtone` that came over HTTPS is taken away.
@@ -22,6 +24,8 @@ defmodule RoomtoneWeb.Incoming do
 
   @forwarding ["x-forwarded-for", "forwarded", "x-forwarded-proto"]
   @plain "_roomtone"
+  # Twice `max_frame_size` of the voice socket, the larger one.
+  @longest_post 400_000
 
   @doc """
   The options of a cookie: its `name:`, with a prefix over HTTPS that keeps others from setting it, and what goes with that.
@@ -78,6 +82,7 @@ defmodule RoomtoneWeb.Incoming do
     cond do
       match?([_, _ | _], get_req_header(conn, "host")) -> refuse(conn, 400, "a request has one Host header")
       handshake?(conn) -> limit_handshakes(conn)
+      long_poll_post?(conn) -> limit_post(conn)
       true -> conn
     end
   end
@@ -148,6 +153,16 @@ defmodule RoomtoneWeb.Incoming do
       {:error, reason} ->
         error = ErrorPayload.new(reason)
         conn |> ErrorPayload.retry_after(error) |> refuse(error.status, error.message)
+    end
+  end
+
+  defp long_poll_post?(conn), do: conn.method == "POST" and List.last(conn.path_info) == "longpoll"
+
+  defp limit_post(conn) do
+    case conn |> get_req_header("content-length") |> Enum.map(&Integer.parse/1) do
+      [{bytes, ""}] when bytes in 0..@longest_post -> conn
+      [{_bytes, ""}] -> refuse(conn, 413, "at most #{@longest_post} bytes can be posted here")
+      _unknown -> refuse(conn, 411, "a post to this address has a Content-Length")
     end
   end
 
