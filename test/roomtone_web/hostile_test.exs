@@ -202,6 +202,22 @@ defmodule RoomtoneWeb.HostileTest do
     end
   end
 
+  test "a message in fragments may be as large as one in a single frame, and no larger", %{port: port} do
+    fragment = fn first, last, bytes ->
+      data = String.duplicate("x", bytes)
+      [<<last::1, 0::3, first::4, 1::1, 127::7, bytes::64, 0::32>>, data]
+    end
+
+    {101, socket} = websocket(port, {127, 0, 0, 66}, "/live/websocket?vsn=2.0.0")
+    :gen_tcp.send(socket, fragment.(1, 0, 30_000))
+    :gen_tcp.send(socket, fragment.(0, 0, 30_000))
+    # A ping between them is answered.
+    :gen_tcp.send(socket, [<<0x89, 0x8A, 0::32>>, "still here"])
+    assert until(socket, "still here")
+    :gen_tcp.send(socket, fragment.(0, 0, 30_000))
+    assert close_code(socket) in [1009, :cut_off]
+  end
+
   test "the voice socket of an embedding app and our own are closed, too", %{port: port, canary: canary} do
     desk = free_port()
 

@@ -13,7 +13,7 @@ defmodule RoomtoneWeb.AgentController do
   alias RoomtoneWeb.{AddressLimit, AgentSocket, ErrorPayload, SocketBudget}
 
   # Agents that only listen send nothing for long.
-  @socket [timeout: 3_600_000, max_frame_size: 200_000, compress: false]
+  @socket [timeout: 3_600_000, max_frame_size: 200_000, max_fragmented_message_size: 200_000, compress: false]
   @rates %{"8000" => 8_000, "16000" => 16_000, "24000" => 24_000, "48000" => 48_000}
 
   @doc "Makes the connection a WebSocket."
