@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.Bundle do
   one changes is what the browser gets.
   """
 
-  @sheets ~w(app call forms pages room people map operate)
+  @sheets ~w(app call forms pages room panels people map operate)
 
   @doc "The style sheets, in their order: later ones overrule earlier ones."
   @spec sheets() :: [String.t()]
