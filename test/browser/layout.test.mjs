@@ -105,6 +105,28 @@ test("a room fits the window with a few people, whose tiles grow and stand in th
   assert.ok(Math.abs(middle - people.x - people.width / 2) < 10, "the tiles aren't in the middle");
 });
 
+test("upright on a telephone, the whole name of whoever speaks is in the status line, and nothing moves for it", async () => {
+  const { page } = ada;
+  const name = "Benjamin Montgomery-Featherstone";
+  const talking = page.locator("#talking");
+  const top = () => page.locator(".people").evaluate((people) => people.getBoundingClientRect().top);
+  const ben = await Person.arrive(name, 1100, { browser });
+  await page.setViewportSize({ width: 360, height: 740 });
+  await talking.and(page.locator(":empty")).waitFor({ state: "attached" });
+  const before = await top();
+  await ben.join(server.url, ROOM);
+  await talking.getByText(name).waitFor();
+  const cut = () => talking.evaluate((line) => [line.scrollWidth > line.clientWidth, line.scrollHeight > line.clientHeight]);
+  assert.deepEqual(await cut(), [false, false]);
+  assert.equal(await top(), before);
+  // The longest name that there may be has two lines.
+  await talking.evaluate((line) => (line.textContent = `Speaking: ${"Benjamin ".repeat(7)}`));
+  assert.deepEqual(await cut(), [false, false]);
+  await ben.leave();
+  await ben.go();
+  await page.setViewportSize({ width: 1280, height: 800 });
+});
+
 test("a room fits the window with sixty people and sixty messages", async () => {
   await crowd(4, 62);
   await ada.page.locator("#hidden").getByText("3 people").waitFor();
