@@ -107,7 +107,8 @@ try {
   const ben = await Person.arrive("Ben", 1100, { browser, init: COMMON, context: { bypassCSP: true } });
   for (const person of [ada, ben]) await person.join(server.url, ROOM);
   await ben.page.evaluate(() => listen(document.querySelector("audio").srcObject.getAudioTracks()[0], chirps.heard));
-  await ada.page.getByRole("link", { name: "Journey of my sound" }).click();
+  await ada.page.getByRole("button", { name: "Journey of my sound" }).click();
+  await ada.page.getByRole("link", { name: "All stages, and what each step does" }).click();
   await ada.page.locator('#journey[data-state="going"]').waitFor();
   // The page shows the last minute, and the first seconds of a call aren't like the others.
   await sleep(10_000);

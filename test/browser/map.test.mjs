@@ -177,11 +177,26 @@ test("everybody can use the page, as far as a program can tell", async () => {
 const JOURNEY =
   "frame lookahead uplink receive find open insert wait decode mix encode seal send place downlink buffer decode_there playout".split(" ");
 
-test("one click leads from a room to the journey of its sound, which has every stage in order", async () => {
+test("a panel shows the journey of my sound, and leads to the page with every stage in order", async () => {
   await place({ Ada: [15, 10], Ben: [17, 10] });
   const { page } = ada;
   await page.setViewportSize({ width: 1280, height: 800 });
-  await page.getByRole("link", { name: "Journey of my sound" }).click();
+  // First the panel, with a row for each step, beside the people or over them.
+  await page.getByRole("button", { name: "Journey of my sound" }).click();
+  await page.locator('#journey-panel[data-state="going"]').waitFor({ timeout: PATIENCE_MS });
+  await page.waitForFunction(() => document.querySelectorAll("#journey-panel [data-step]").length === 10, null, { timeout: PATIENCE_MS });
+  for (const scheme of ["light", "dark"]) {
+    await page.emulateMedia({ colorScheme: scheme });
+    for (const width of [1280, 360]) {
+      await page.setViewportSize({ width, height: 800 });
+      if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/journey-panel-${scheme}-${width}.png` });
+      assert.deepEqual(await violations(page), []);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+      assert.ok(await page.locator("#journey-panel").evaluate((panel) => panel.scrollWidth <= panel.clientWidth));
+    }
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.getByRole("link", { name: "All stages, and what each step does" }).click();
   await page.locator('#journey[data-state="going"]').waitFor({ timeout: PATIENCE_MS });
   await page.waitForFunction((stages) => stages.every((stage) => document.querySelector(`[data-stage="${stage}"]`)), JOURNEY, { timeout: PATIENCE_MS });
   await page.locator("#journey-state", { hasText: "The last packet went to Ben" }).waitFor();

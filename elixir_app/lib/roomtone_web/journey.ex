@@ -44,7 +44,7 @@ defmodule RoomtoneWeb.Journey do
 
   @typedoc """
   A stage as it is drawn: `begin` and `ms` of the last packet, the median and the 99th percentile of
-  the last minute.
+  the last minute; and whether it is measured, a constant of the codec, or estimated.
   """
   @type row :: %{
           stage: stage,
@@ -52,7 +52,7 @@ defmodule RoomtoneWeb.Journey do
           ms: float | nil,
           p50: float,
           p99: float,
-          known: :measured | :estimated
+          known: :measured | :fixed | :estimated
         }
 
   @doc "The figures that a page sent, checked: numbers from 0 to 10,000, and no others."
@@ -122,8 +122,43 @@ defmodule RoomtoneWeb.Journey do
     for stage <- order(), taken = times[stage] do
       {begin, ms} = Map.get(begins, stage, {nil, nil})
       taken = Enum.sort(taken)
-      known = if Keyword.has_key?(@server, stage) or stage == :place, do: :measured, else: :estimated
-      %{stage: stage, begin: begin, ms: ms, p50: quantile(taken, 0.5), p99: quantile(taken, 0.99), known: known}
+      %{stage: stage, begin: begin, ms: ms, p50: quantile(taken, 0.5), p99: quantile(taken, 0.99), known: known(stage)}
+    end
+  end
+
+  defp known(stage) when stage in [:frame, :lookahead], do: :fixed
+  defp known(stage), do: if(Keyword.has_key?(@server, stage) or stage == :place, do: :measured, else: :estimated)
+
+  @doc """
+  Several stages taken together, by name: as a row, with the stages; `nil` where no packet of the last
+  minute passed any of them.
+  """
+  @spec groups(t, [{name, [stage]}]) :: [{name, map | nil}] when name: term
+  def groups(%__MODULE__{samples: samples} = journey, groups) do
+    rows = rows(journey)
+    for {name, stages} <- groups, do: {name, group(samples, Enum.filter(rows, &(&1.stage in stages)))}
+  end
+
+  defp group(_samples, []), do: nil
+
+  defp group([newest | _] = samples, rows) do
+    stages = Enum.map(rows, & &1.stage)
+    taken = samples |> Enum.map(&taken(&1, stages)) |> Enum.reject(&is_nil/1) |> Enum.sort()
+
+    %{
+      stages: stages,
+      begin: rows |> Enum.map(& &1.begin) |> Enum.reject(&is_nil/1) |> Enum.min(fn -> nil end),
+      ms: taken(newest, stages),
+      p50: quantile(taken, 0.5),
+      p99: quantile(taken, 0.99),
+      known: if(Enum.any?(rows, &(&1.known == :estimated)), do: :estimated, else: :measured)
+    }
+  end
+
+  defp taken(%{stages: passed}, stages) do
+    case for {stage, ms} <- passed, stage in stages, do: ms do
+      [] -> nil
+      times -> Enum.sum(times)
     end
   end
 

@@ -29,6 +29,46 @@ defmodule RoomtoneWeb.JourneyLiveTest do
     refute has_element?(view, ~s([data-stage="playout"]))
   end
 
+  test "the panel of a room follows its person's packets while it is open" do
+    room = open_room()
+    %{view: view, media: %{peer: peer}} = sit_down(room, "Ada")
+    refute_received {:native, _shard, {:trace, _fields}}
+    view |> element("#show-journey") |> render_click()
+    assert_receive {:native, _shard, {:trace, %{talker: ^peer}}}, 5_000
+    shown(view, ~s(#journey-panel[data-state="going"]))
+    shown(view, "#journey-state", "a mix that 3 listeners share")
+    for step <- [1, 2, 4, 5, 6, 7, 8, 9], do: shown(view, ~s(#journey-panel [data-step="#{step}"]))
+    # The browser told nothing yet of the way to the server and of what it plays.
+    for step <- [3, 10], do: refute(has_element?(view, ~s(#journey-panel [data-step="#{step}"])))
+    assert has_element?(view, ~s([data-step="5"][data-known="measured"] td), "14 ms")
+    render_hook(view, "browser", %{"round_trip" => 30, "buffer" => 41.5})
+    for step <- [3, 10], do: shown(view, ~s(#journey-panel [data-step="#{step}"][data-known="estimated"] td), "≈")
+
+    # Another panel takes its place, and nothing is traced any more.
+    view |> element("#show-invite") |> render_click()
+    refute has_element?(view, "#journey-panel")
+    eventually(fn -> :sys.get_state(view.pid).socket.assigns.follow == nil end)
+    flush_traces()
+    refute_receive {:native, _shard, {:trace, _fields}}, 50
+  end
+
+  defp flush_traces do
+    receive do
+      {:native, _shard, {:trace, _fields}} -> flush_traces()
+    after
+      0 -> :ok
+    end
+  end
+
+  test "the panel traces nobody for a browser that isn't in the room" do
+    room = open_room()
+    sit_down(room, "Ada")
+    %{view: view} = arrive(room, "Ben")
+    view |> element("#show-journey") |> render_click()
+    shown(view, "#journey-state", "You aren't in this room")
+    refute_received {:native, _shard, {:trace, _fields}}
+  end
+
   test "traces nobody for a browser that isn't in the room" do
     room = open_room()
     page = sit_down(room, "Ada")
@@ -78,5 +118,30 @@ defmodule RoomtoneWeb.JourneyLiveTest do
       %Journey{} |> Journey.add(trace, %{round_trip: 20.0, buffer: 40.0}) |> Journey.rows() |> Enum.map(& &1.stage)
 
     assert stages == [:frame, :lookahead, :uplink, :find, :open]
+  end
+
+  test "stages taken together have the sum of each packet's" do
+    trace = fn times ->
+      %Trace{
+        room: "r",
+        talker: "ada",
+        listener: "ben",
+        way: :mixed,
+        shared_by: 1,
+        into_frame_us: 0.0,
+        stages: Enum.zip([:kernel, :shard, :room, :opened], times)
+      }
+    end
+
+    journey =
+      Enum.reduce([[0.0, 1.0e3, 9.0e3, 10.0e3], [0.0, 8.0e3, 9.0e3, 11.0e3]], %Journey{}, fn times, journey ->
+        Journey.add(journey, trace.(times), %{})
+      end)
+
+    assert [in: group, none: nil] = Journey.groups(journey, in: [:receive, :find], none: [:buffer])
+    # The medians of the two stages add up to 2 ms, though no packet took less than 9.
+    assert %{begin: 26.5, ms: 9.0, p50: 9.0, p99: 9.0, known: :measured, stages: [:receive, :find]} = group
+    estimated = Journey.add(journey, trace.([0.0, 1.0, 2.0, 3.0]), %{round_trip: 8.0})
+    assert [{:way, %{known: :estimated, ms: 24.0}}] = Journey.groups(estimated, way: [:frame, :uplink])
   end
 end

@@ -15,7 +15,7 @@ defmodule RoomtoneWeb.RoomLive do
   import RoomtoneWeb.RoomLive.Passcode, only: [passcode: 1]
 
   alias RoomtoneWeb.{Arrival, Auth, ErrorPayload, Goodbye}
-  alias RoomtoneWeb.RoomLive.{Captions, Invite, Passcode, People, Recording}
+  alias RoomtoneWeb.RoomLive.{Captions, Invite, JourneyPanel, Passcode, People, Recording}
 
   # In a crowd much happens at once; it is drawn ten times a second at most.
   @draw_ms 100
@@ -87,6 +87,7 @@ defmodule RoomtoneWeb.RoomLive do
     )
     |> Invite.attach(entry.room)
     |> Passcode.attach()
+    |> JourneyPanel.attach()
     |> Recording.attach(room.recording)
     |> Captions.attach(entry, Arrival.mine?(entry))
     |> draw()
@@ -359,6 +360,8 @@ defmodule RoomtoneWeb.RoomLive do
   defp own_name(%{assigns: %{outside: %{name: ""}}}), do: nil
   defp own_name(%{assigns: %{outside: %{name: name}}}), do: name
 
+  defp own_journey(visitor, entry), do: journey_path(entry.room, if(visitor.user, do: nil, else: entry.name))
+
   # ---- Page ------------------------------------------------------------------------------------------------------------
 
   @impl true
@@ -420,7 +423,7 @@ defmodule RoomtoneWeb.RoomLive do
             <span class="status" id="status" role="status" phx-update="ignore"></span>
             <span id="count">{if @count > 0, do: Format.people(@count)}</span>
             <span id="talking" aria-hidden="true">{speaking(@people)}</span>
-            <.link id="show-journey" aria-label="Journey of my sound" navigate={journey_path(@entry.room, if(@visitor.user, do: nil, else: @entry.name))}>Journey</.link>
+            <JourneyPanel.button open={@side == :journey} />
           </p>
         </div>
         <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?" data-focus-after="close-room">
@@ -459,11 +462,12 @@ defmodule RoomtoneWeb.RoomLive do
             <.invite :if={@side == :invite} link={@link} moderator={@moderator} invitation={@invitation} error={@invite_error}>
               <.passcode :if={@moderator} error={@passcode_error} />
             </.invite>
+            <JourneyPanel.panel :if={@side == :journey} follower={@follower} page={own_journey(@visitor, @entry)} />
             <.chat messages={@messages} me={@entry.identity} open={@mine and not @away} error={@chat_error} />
           </aside>
         </div>
         <Captions.captions :if={@captioned and @captions_on} captions={@captions} />
-        <.controls journey={journey_path(@entry.room, if(@visitor.user, do: nil, else: @entry.name))} />
+        <.controls journey={own_journey(@visitor, @entry)} />
       </div>
     </Layouts.app>
     """
