@@ -13,7 +13,8 @@ defmodule RoomtoneWeb.Journey do
   @most 60
 
   # Stages of the talker's browser, in milliseconds.
-  @browser_before [{:frame, 20.0}, {:lookahead, 6.5}]
+  @lookahead_ms 6.5
+  @browser_before [{:frame, 20.0}, {:lookahead, @lookahead_ms}]
   # Stages of the server, each with the moment at which it ends.
   @server [
     receive: :shard,
@@ -80,8 +81,10 @@ defmodule RoomtoneWeb.Journey do
     # Few browsers tell it. Ours does the same work.
     decode = browser[:decode] || (browser[:buffer] && server[:decode])
 
+    # The encoder of a mix looks ahead as that of the talker did.
     after_server =
-      [place: trace.into_frame_us / 1_000, downlink: half] ++
+      [lookahead_again: if(trace.way == :mixed, do: @lookahead_ms)] ++
+        [place: trace.into_frame_us / 1_000, downlink: half] ++
         [buffer: browser[:buffer], decode_there: decode, playout: browser[:playout]]
 
     known = @browser_before ++ [uplink: half] ++ server ++ if(arrived?(trace), do: after_server, else: [])
@@ -126,7 +129,7 @@ defmodule RoomtoneWeb.Journey do
     end
   end
 
-  defp known(stage) when stage in [:frame, :lookahead], do: :fixed
+  defp known(stage) when stage in [:frame, :lookahead, :lookahead_again], do: :fixed
   defp known(stage), do: if(Keyword.has_key?(@server, stage) or stage == :place, do: :measured, else: :estimated)
 
   @doc """
@@ -164,7 +167,7 @@ defmodule RoomtoneWeb.Journey do
 
   defp order do
     Keyword.keys(@browser_before) ++
-      [:uplink] ++ Keyword.keys(@server) ++ [:place, :downlink, :buffer, :decode_there, :playout]
+      [:uplink] ++ Keyword.keys(@server) ++ [:lookahead_again, :place, :downlink, :buffer, :decode_there, :playout]
   end
 
   @doc "From the microphone to the ear: the last packet, the median, the 99th percentile; `nil` before the first."

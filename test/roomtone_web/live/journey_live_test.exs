@@ -96,8 +96,10 @@ defmodule RoomtoneWeb.JourneyLiveTest do
     assert length(journey.samples) == 60
     rows = Journey.rows(journey)
     assert_in_delta Enum.sum(Enum.map(rows, & &1.ms)), Journey.total(journey).ms, 0.001
-    # Frame, look-ahead, both ways, the server, the place in the frame, the buffer.
-    assert_in_delta Journey.total(journey).ms, 20 + 6.5 + 20 + 8.05 + 4 + 40, 0.001
+    # Frame, both encoders' look-ahead, both ways, the server, the place in the frame, the buffer.
+    assert_in_delta Journey.total(journey).ms, 20 + 2 * 6.5 + 20 + 8.05 + 4 + 40, 0.001
+    passed = Journey.add(%Journey{}, %{trace | way: :passed, shared_by: nil}, browser)
+    assert_in_delta Journey.total(passed).ms, 20 + 6.5 + 20 + 8.05 + 4 + 40, 0.001
     assert Enum.all?(rows, &(&1.ms >= 0 and &1.p50 <= &1.p99))
     begins = Enum.map(rows, & &1.begin)
     assert begins == Enum.sort(begins)

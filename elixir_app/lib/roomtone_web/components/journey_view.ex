@@ -214,7 +214,12 @@ defmodule RoomtoneWeb.JourneyView do
         short: "Encode and encrypt",
         text:
           "One encode serves all who share a mix; SRTP encrypts it for each of them. All packets of a tick go to the kernel together.",
-        stages: [encode: "Encode (Opus)", seal: "Encrypt (SRTP)", send: "Shard to kernel"]
+        stages: [
+          encode: "Encode (Opus)",
+          seal: "Encrypt (SRTP)",
+          send: "Shard to kernel",
+          lookahead_again: "Look ahead"
+        ]
       },
       %{
         title: "The packet travels to the listener",
