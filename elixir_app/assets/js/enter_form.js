@@ -122,7 +122,11 @@ function reopen(socket, { opened, late }) {
       }),
     );
     socket.conn?.abandon?.();
-    socket.disconnect(() => socket.connect());
+    socket.disconnect(() => {
+      // The view that is there is about to be left: the server needn't draw it once more.
+      for (const channel of [...socket.channels]) channel.leave();
+      socket.connect();
+    });
   };
   // Browsers complain about a socket that is closed before it is open.
   if (socket.connectionState() === "connecting") refs.push(socket.onOpen(anew));

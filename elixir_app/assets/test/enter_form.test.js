@@ -30,6 +30,7 @@ class FakeForm extends FakeElement {
 
 /** The views' socket, which opens anew at once. */
 const socket = {
+  channels: [],
   connectionState: () => "open",
   off() {},
   onOpen(opened) {
@@ -78,6 +79,20 @@ test("the call begins with the answer, and the room's page follows", async () =>
   form.submit();
   await answers({ path: PATH, place: PLACE });
   assert.deepEqual([joined, visited, form.sent], [[PATH], [PATH], 0]);
+});
+
+test("the view that is left isn't joined again by the socket that is opened anew", async () => {
+  const left = [];
+  const opened = [];
+  const usual = { ...socket };
+  Object.assign(socket, { channels: [{ leave: () => left.push("lobby") }], connect: () => (opened.push([...left]), socket.opened()) });
+  try {
+    form.submit();
+    await answers({ path: PATH, place: PLACE });
+  } finally {
+    Object.assign(socket, usual);
+  }
+  assert.deepEqual(opened, [["lobby"]]);
 });
 
 test("the form is busy while the server is asked, and isn't sent twice", async () => {
