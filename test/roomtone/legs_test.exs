@@ -7,6 +7,7 @@ defmodule Roomtone.LegsTest do
   alias Roomtone.RoomServer
 
   doctest Seating
+  doctest Roomtone.Room.Levels
 
   @moduletag capture_log: true
 
@@ -89,6 +90,22 @@ defmodule Roomtone.LegsTest do
     assert Enum.any?(gains, &(&1 == {ada.shard, %{room: ada.room, cells: [{ada.peer, cleo.peer, 0.0}]}}))
     {:ok, %{participants: counted}} = Roomtone.stats(room)
     assert Enum.all?(counted, fn {_identity, stats} -> stats.connected end)
+  end
+
+  test "levels and speech are those that each shard tells of its own people", %{room: room} do
+    {ada, _bob, cleo} = three(room)
+    eventually(fn -> map_size(state(room).peers) == 3 end)
+    # The home hears nothing of her, because nobody there may hear her.
+    FakeNative.emit(cleo.shard, {:levels, %{room: cleo.room, levels: [{cleo.peer, 30, true}, {ada.peer, 99, true}]}})
+    assert_receive {:roomtone, ^room, {:levels, %{"cleo" => 30} = levels}}
+    assert map_size(levels) == 1
+    assert_receive {:roomtone, ^room, {:speaking, "cleo", true}}
+    FakeNative.emit(ada.shard, {:speaking, %{room: ada.room, peer: cleo.peer, speaking: false}})
+    FakeNative.emit(cleo.shard, {:speaking, %{room: cleo.room, peer: ada.peer, speaking: true}})
+    FakeNative.emit(ada.shard, {:speaking, %{room: ada.room, peer: ada.peer, speaking: true}})
+    assert_receive {:roomtone, ^room, {:speaking, "ada", true}}
+    assert %{"ada" => %{speaking: true}, "cleo" => %{speaking: true}} = state(room).room.people
+    refute_received {:roomtone, ^room, {:speaking, "cleo", false}}
   end
 
   test "a further shard that nobody is on is closed, and opened again for the next", %{room: room} do

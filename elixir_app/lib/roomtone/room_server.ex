@@ -42,7 +42,7 @@ defmodule Roomtone.RoomServer do
 
   alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
-  alias Roomtone.Room.{Crashes, Guesses, Legs, Move, Recorder, Taps}
+  alias Roomtone.Room.{Crashes, Guesses, Legs, Levels, Move, Recorder, Taps}
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
   @revive_ms 20
@@ -69,6 +69,7 @@ defmodule Roomtone.RoomServer do
     :move,
     positions: %Positions{},
     traces: %{},
+    levels: %Levels{},
     guesses: [],
     waited: false,
     chat: %Chat{},
@@ -103,6 +104,7 @@ defmodule Roomtone.RoomServer do
           move: Move.t() | nil,
           positions: Positions.t(),
           traces: Trace.asked(),
+          levels: Levels.t(),
           # The wrong passcodes.
           guesses: Guesses.t(),
           # Whether the end of an empty room was put off for a join on its way in.
@@ -581,27 +583,10 @@ defmodule Roomtone.RoomServer do
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
   @impl true
-  def handle_info({:media, {:levels, %{levels: levels}}}, state) do
-    named = for {peer, level, speaking} <- levels, identity = state.peers[peer], do: {identity, level, speaking}
+  def handle_info({:media, {:levels, told}}, state), do: {:noreply, take_levels(state, state.place.room, told.levels)}
 
-    if named != [],
-      do: Subscribers.tell(state.room.name, {:levels, Map.new(named, fn {who, level, _} -> {who, level} end)})
-
-    # Usually this is known already, but not if a previous process received the event.
-    {:noreply,
-     Enum.reduce(named, state, fn {identity, _level, speaking}, state ->
-       if state.room.people[identity].speaking == speaking,
-         do: state,
-         else: change(state, Room.set_speaking(state.room, identity, speaking))
-     end)}
-  end
-
-  def handle_info({:media, {:speaking, %{peer: peer, speaking: speaking}}}, state) do
-    case state.peers do
-      %{^peer => identity} -> {:noreply, change(state, Room.set_speaking(state.room, identity, speaking))}
-      _ -> {:noreply, state}
-    end
-  end
+  def handle_info({:media, {:speaking, told}}, state),
+    do: {:noreply, take_speaking(state, state.place.room, told.peer, told.speaking)}
 
   def handle_info({:media, {:slots, told}}, %{room: room} = state),
     do: {:noreply, %{state | slots: SlotAssignments.put(state.slots, room.name, room.people, state.peers, told)}}
@@ -641,8 +626,10 @@ defmodule Roomtone.RoomServer do
   # The shard lives on, so everything that this room had on it has the same stamp, and is gone.
   def handle_info({:media, {:room_failed, _room}}, state), do: {:noreply, media_lost(state, nil)}
 
-  # The home hears everybody, so levels and speakers are those that it reports.
-  def handle_info({:leg, _room, {kind, _told}}, state) when kind in [:levels, :speaking], do: {:noreply, state}
+  def handle_info({:leg, room, {:levels, told}}, state), do: {:noreply, take_levels(state, room, told.levels)}
+
+  def handle_info({:leg, room, {:speaking, told}}, state),
+    do: {:noreply, take_speaking(state, room, told.peer, told.speaking)}
 
   def handle_info({:leg, _room, {kind, _told} = event}, state) when kind in [:slots, :traced],
     do: handle_info({:media, event}, state)
@@ -728,6 +715,38 @@ defmodule Roomtone.RoomServer do
   # For example of a peer that left meanwhile.
   def handle_info({:media, _event}, state), do: {:noreply, state}
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  # Of the people of that leg alone.
+  defp take_levels(state, leg, levels) do
+    named =
+      for {peer, level, speaking} <- levels, identity = state.peers[peer], Legs.at?(state.legs, peer, leg) do
+        {identity, level, speaking}
+      end
+
+    own = Map.new(named, fn {identity, level, _speaking} -> {identity, level} end)
+
+    {together, levels} =
+      if Legs.alone?(state.legs),
+        do: {own, %Levels{}},
+        else: Levels.put(state.levels, leg, own, System.monotonic_time(:millisecond))
+
+    if together not in [nil, %{}], do: Subscribers.tell(state.room.name, {:levels, together})
+
+    # Usually this is known already, but not if a previous process received the event.
+    Enum.reduce(named, %{state | levels: levels}, fn {identity, _level, speaking}, state ->
+      if state.room.people[identity].speaking == speaking,
+        do: state,
+        else: change(state, Room.set_speaking(state.room, identity, speaking))
+    end)
+  end
+
+  defp take_speaking(state, leg, peer, speaking) do
+    identity = state.peers[peer]
+
+    if identity != nil and Legs.at?(state.legs, peer, leg),
+      do: change(state, Room.set_speaking(state.room, identity, speaking)),
+      else: state
+  end
 
   # ---- Participants ----------------------------------------------------------------------------------------------------
 

@@ -104,6 +104,11 @@ defmodule Roomtone.Room.Legs do
   @spec home?(t, String.t()) :: boolean
   def home?(legs, identity), do: not is_map_key(legs.seats, identity)
 
+  @doc "Whether a peer is on this leg: each leg tells the levels and the speech of its own."
+  @spec at?(t, Media.id(), Media.id()) :: boolean
+  def at?(%{further: []}, _peer, _room), do: true
+  def at?(legs, peer, room), do: match?(%{room: ^room}, Map.get(legs.at, peer, legs.home))
+
   @doc "The people on a further leg."
   @spec people(t, Media.id()) :: [String.t()]
   def people(legs, room), do: for({identity, ^room} <- legs.seats, do: identity)
