@@ -52,6 +52,19 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert :ok = attempt(ctx, keys)
   end
 
+  test "tries on another node count here, also those that were too early here", %{throttle: throttle, now: now} = ctx do
+    keys = [{:user, {"ada", 1}}, {:address, 1}]
+    for _ <- 1..4, do: :ok = Throttle.tried_elsewhere(keys, throttle, now)
+    assert {:error, {:slow_down, 2}} = attempt(ctx, keys)
+    assert Throttle.failures({:address, 1}, throttle, now) == 4
+    # A node of another release may count by other things.
+    :ok = Throttle.tried_elsewhere([{:planet, 9}], throttle, now)
+    assert length(rows(throttle)) == 2
+    :ok = Throttle.succeeded_elsewhere(keys, [hd(keys)], throttle)
+    assert Throttle.failures({:address, 1}, throttle, now) == 3
+    assert attempt(ctx, keys) == :ok
+  end
+
   test "a hundred attempts at once count as a hundred", ctx do
     keys = [{:user, {"ada", 1}}]
 

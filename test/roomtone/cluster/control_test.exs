@@ -199,6 +199,16 @@ defmodule Roomtone.Cluster.ControlTest do
 
     defp spent?(node, key), do: call(node, Roomtone.Auth.RevocationList, :spent?, [key])
 
+    test "includes the tries at a password, until one is right", %{a: a, b: b} do
+      key = {:user, {"ada", {192, 0, 2, 1}}}
+      for _ <- 1..3, do: :ok = call(a, Roomtone.Auth.Throttle, :attempt, [[key]])
+      eventually(fn -> call(b, Roomtone.Auth.Throttle, :failures, [key]) == 3 end)
+      assert {:error, {:slow_down, _seconds}} = call(b, Roomtone.Auth.Throttle, :attempt, [[key]])
+      :ok = call(b, Roomtone.Auth.Throttle, :succeeded, [[key], [key]])
+      eventually(fn -> call(a, Roomtone.Auth.Throttle, :failures, [key]) == 0 end)
+      assert :ok = call(a, Roomtone.Auth.Throttle, :attempt, [[key]])
+    end
+
     test "is spent on both: sessions that were signed out, invitations that were called back", %{a: a, b: b} do
       for {node, other} <- [{a, b}, {b, a}], kind <- [:session, :invitation] do
         key = {kind, unique_name()}

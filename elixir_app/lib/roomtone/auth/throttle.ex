@@ -14,11 +14,15 @@ defmodule Roomtone.Auth.Throttle do
 
   A try counts as wrong from its beginning until `succeeded/3` takes that back: a hundred at once are a hundred tries.
 
+  In a cluster a try counts on all web nodes: each tells the others, by `Roomtone.Cluster.Spent`. Nobody waits for that, so as many tries
+  may begin in the same moment as there are web nodes.
+
   The counts are in an ETS table that callers change themselves: rows `{key, failures, until}`, and `{:most, n}`, how many there may
   be. The process behind it owns the table and forgets what is old.
   """
   use GenServer
 
+  alias Roomtone.Cluster.Spent
   alias Roomtone.UnknownMessage
 
   @type key :: {:user | :name | :address | :room | :door, term}
@@ -43,10 +47,21 @@ defmodule Roomtone.Auth.Throttle do
 
     # Before the first failure there is nothing to wait for, whatever the clock shows.
     case for key <- keys, [{_key, _failures, until}] <- [:ets.lookup(table, key)], until > now, do: until do
-      [] -> count_all(table, keys, [], now)
+      [] -> with :ok <- count_all(table, keys, [], now), do: tell(table, {:tried, keys})
       times -> too_early(Enum.max(times), now)
     end
   end
+
+  @doc "A try on another web node counts here as well, however early it is here; `succeeded/3` there takes that back."
+  @spec tried_elsewhere([key], atom, integer) :: :ok
+  def tried_elsewhere(keys, table \\ __MODULE__, now \\ now()) do
+    for {kind, _what} = key <- keys, is_map_key(@policies, kind), do: add(table, place(table, key), now)
+    :ok
+  end
+
+  # A table of a test's own isn't that of the node.
+  defp tell(__MODULE__, news), do: Spent.tell(news)
+  defp tell(_table, _news), do: :ok
 
   # Another may have tried since the look above: then what was counted for the keys before is taken back.
   defp count_all(_table, [], _counted, _now), do: :ok
@@ -67,6 +82,13 @@ defmodule Roomtone.Auth.Throttle do
   @doc "The try was right after all: it counts no more, and what went before is forgotten for the `own` keys."
   @spec succeeded([key], [key], atom) :: :ok
   def succeeded(keys, own \\ [], table \\ __MODULE__) do
+    succeeded_elsewhere(keys, own, table)
+    tell(table, {:right, keys, own})
+  end
+
+  @doc "As `succeeded/3`, of a try on another web node."
+  @spec succeeded_elsewhere([key], [key], atom) :: :ok
+  def succeeded_elsewhere(keys, own, table \\ __MODULE__) do
     own = Enum.map(own, &place(table, &1))
     others = Enum.map(keys, &place(table, &1)) -- own
     Enum.each(others, &uncount(table, &1, now()))
@@ -94,18 +116,21 @@ defmodule Roomtone.Auth.Throttle do
       else: {kind, :others}
   end
 
-  defp count(table, {kind, _what} = key, now) do
+  defp count(table, key, now) do
     case :ets.lookup(table, key) do
-      [{_key, _failures, until}] when until > now ->
-        {:error, until}
-
-      before ->
-        failures = failures_of(before, now) + 1
-
-        changed(replace(table, before, {key, failures, now + 1000 * wait(kind, failures)}), fn ->
-          count(table, key, now)
-        end)
+      [{_key, _failures, until}] when until > now -> {:error, until}
+      before -> changed(replace(table, before, failed(before, key, now)), fn -> count(table, key, now) end)
     end
+  end
+
+  defp add(table, key, now) do
+    before = :ets.lookup(table, key)
+    changed(replace(table, before, failed(before, key, now)), fn -> add(table, key, now) end)
+  end
+
+  defp failed(before, {kind, _what} = key, now) do
+    failures = failures_of(before, now) + 1
+    {key, failures, now + 1000 * wait(kind, failures)}
   end
 
   defp failures_of([{_key, failures, until}], now) when until > now - @memory_ms, do: failures

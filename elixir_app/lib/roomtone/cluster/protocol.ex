@@ -100,8 +100,9 @@ defmodule Roomtone.Cluster.Protocol do
       new or changed, and names of those that ended; `:others` for all that aren't in `put`
     * `{:keep, node, rooms}` – between `Roomtone.Cluster.Keeper`: names of rooms, and what their node
       remembers of them (`t:Roomtone.Cluster.Keeper.kept/0`); `{:keep_all, node}` asks for all
-    * `{:spent, news}` – between `Roomtone.Cluster.Spent`: signatures that are spent, and things whose
-      watchers are told (`t:Roomtone.Cluster.Spent.news/0`); `{:spent_all, node}` asks for all
+    * `{:spent, news}` – between `Roomtone.Cluster.Spent`: signatures that are spent, things whose
+      watchers are told, and tries at passwords (`t:Roomtone.Cluster.Spent.news/0`); `{:spent_all, node}`
+      asks for all
     * `{:interested, relay, keys}`, `{:not_interested, relay, key}` – between
       `Roomtone.Cluster.Relay`: in which rooms a node has subscribers
     * `{:tell, key, event}` – an event of a room, for them

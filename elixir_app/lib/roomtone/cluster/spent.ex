@@ -3,7 +3,9 @@ defmodule Roomtone.Cluster.Spent do
   Makes signatures that are spent on one web node spent on all: sessions that were signed out, and
   invitations that were used up or called back (`Roomtone.Auth.RevocationList`).
 
-  Each node tells all others what it spends, and a node that joins gets everything. An invitation for
+  Each node tells all others what it spends, and a node that joins gets everything. Tries at passwords and
+  passcodes go the same way, so that wrong ones count on all nodes (`Roomtone.Auth.Throttle`); a node that
+  joins begins without them. An invitation for
   one alone is first spent at its home (`Roomtone.Cluster.Control`), so that of two people who take it
   at the same moment on different nodes one is refused. If the home doesn't answer, this node decides
   by itself.
@@ -11,12 +13,14 @@ defmodule Roomtone.Cluster.Spent do
 
   use GenServer
 
-  alias Roomtone.Auth.{RevocationList, Revocations}
+  alias Roomtone.Auth.{RevocationList, Revocations, Throttle}
   alias Roomtone.Cluster.{Control, Protocol}
   alias Roomtone.Media.Retry
   alias Roomtone.UnknownMessage
 
   @batch 500
+  # Tries aren't kept for a node that takes no more now.
+  @most_unsent 10_000
 
   defstruct unsent: %{}, timer: nil
 
@@ -26,8 +30,16 @@ defmodule Roomtone.Cluster.Spent do
   """
   @type t :: %__MODULE__{unsent: %{node => :queue.queue(news)}, timer: reference | nil}
 
-  @typedoc "Something that is spent, and until when; or something whose watchers are told."
-  @type news :: {:spent, RevocationList.key(), integer} | {:ended, Revocations.what()}
+  @typedoc """
+  Something that is spent, and until when; something whose watchers are told; a try that begins, and one
+  that was right, by the keys of `Roomtone.Auth.Throttle`. A node of another release leaves out news that
+  it doesn't know.
+  """
+  @type news ::
+          {:spent, RevocationList.key(), integer}
+          | {:ended, Revocations.what()}
+          | {:tried, [Throttle.key()]}
+          | {:right, [Throttle.key()], own :: [Throttle.key()]}
 
   @doc """
   Spends something that only one may take: at its home, if that is another node. `:here` if this node
@@ -96,6 +108,8 @@ defmodule Roomtone.Cluster.Spent do
       {:ok, {:spent, news}} when is_list(news) ->
         RevocationList.learn(for({:spent, key, until} <- news, do: {key, until}))
         for {:ended, what} <- news, do: Revocations.ended_here(what)
+        for {:tried, keys} <- news, do: Throttle.tried_elsewhere(keys)
+        for {:right, keys, own} <- news, do: Throttle.succeeded_elsewhere(keys, own)
         {:noreply, state}
 
       {:ok, {:spent_all, node}} when is_atom(node) ->
@@ -110,6 +124,7 @@ defmodule Roomtone.Cluster.Spent do
 
   defp add(node, news, state) do
     queue = Map.get_lazy(state.unsent, node, &:queue.new/0)
+    news = if :queue.len(queue) < @most_unsent, do: news, else: Enum.filter(news, &(elem(&1, 0) in [:spent, :ended]))
     %{state | unsent: Map.put(state.unsent, node, :queue.join(queue, :queue.from_list(news)))}
   end
 
