@@ -60,6 +60,24 @@ defmodule Roomtone.MoveFailureTest do
       refute_received {:roomtone, _room, {:media_restart, _who}}
     end
 
+    test "is heard by taps where its people are, until they change over", context do
+      %{room: room, ada: %{room: id, shard: shard} = ada, other: other} = context
+      attach = fn -> Roomtone.RoomServer.call(room, {:attach_tap, self()}) end
+      assert {:ok, %{place: %{shard: ^shard}}} = attach.()
+      leave(room, shard)
+      assert_receive {:native, ^other, {:open_room, %{room: ^id}}}
+      # A tap that comes meanwhile hears the same.
+      assert {:ok, %{place: %{shard: ^shard}}} = attach.()
+      bob = enter(room, "bob")
+      refute_received {:room, _news}
+      again = enter(room, "ada", session: ada.session)
+      assert_receive {:roomtone, ^room, {:media_move, :end}}
+      assert_receive {:room, {:reopened, %{room: ^id, shard: ^other}}}
+      assert_received {:room, {:peers, peers}}
+      assert peers == %{again.peer => "ada", bob.peer => "bob"}
+      assert {:ok, %{place: %{shard: ^other}}} = attach.()
+    end
+
     test "is asked in the usual way for whoever has no second connection in the end", context do
       %{room: room, ada: %{shard: shard, room: id}, other: other} = context
       leave(room, shard)

@@ -501,7 +501,7 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:attach_tap, pid}, _from, state) do
     kind = MixPolicy.engine_kind(state.mixer.mix)
-    answer = %{pid: self(), place: state.place, peers: state.peers, kind: kind}
+    answer = %{pid: self(), place: heard_at(state), peers: state.peers, kind: kind}
     {:reply, {:ok, answer}, %{state | taps: Taps.attach(state.taps, pid)}}
   end
 
@@ -1046,7 +1046,8 @@ defmodule Roomtone.RoomServer do
   defp reopen(state) do
     case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
-        Taps.reopened(state.taps, state.place)
+        # On a move they follow later.
+        if heard_at(state) == state.place, do: Taps.reopened(state.taps, state.place)
         rewired(%{state | mixer: MixSync.reopened(state.mixer)})
 
       {:error, :media_busy} ->
@@ -1079,7 +1080,7 @@ defmodule Roomtone.RoomServer do
 
   defp move_on(%{move: %{stage: :connecting} = move} = state) do
     tell_move(state, :end, move.people)
-    %{state | move: Move.change_over(move)}
+    taps_follow(%{state | move: Move.change_over(move)})
   end
 
   defp move_on(%{move: %{stage: :changing_over}} = state), do: let_go(state)
@@ -1118,19 +1119,30 @@ defmodule Roomtone.RoomServer do
     place = %{state.place | shard: to}
     Media.Table.replace_room(place.room, to)
     legs = Legs.leaving(state.legs, state.place)
-    state = reopen(%{state | place: place, legs: legs, mixer: %{state.mixer | place: place}})
+    move = Move.connect(move, from, people_on(state, nil))
+    state = reopen(%{state | place: place, legs: legs, mixer: %{state.mixer | place: place}, move: move})
     for pid <- pids_at_home(state), do: Participant.part(pid, place)
     Telemetry.execute([:room, :moved], %{participants: map_size(room.people)}, %{room: place.room, from: from, to: to})
-    move = Move.connect(move, from, people_on(state, nil))
     tell_move(state, :begin, move.people)
-    %{state | move: move}
+    state
+  end
+
+  # Where taps hear the room: until people change over, that is where these were.
+  defp heard_at(%{place: place, move: %{stage: :connecting, leg: nil, from: from}}), do: %{place | shard: from}
+  defp heard_at(state), do: state.place
+
+  defp taps_follow(state) do
+    taps = Taps.put_peers(state.taps, state.peers)
+    Taps.reopened(taps, heard_at(state))
+    %{state | taps: taps}
   end
 
   # Ends the rest of the room on the node that it leaves.
-  defp let_go(%{move: %{from: from, leg: leg}} = state) when from != nil do
+  defp let_go(%{move: %{from: from, leg: leg, stage: stage}} = state) when from != nil do
     for {_identity, pid} <- state.pids, do: Participant.let_go(pid)
     if leg == nil, do: Media.close_there(state.place.room, from)
-    put_legs(%{state | move: nil}, Legs.let_go(state.legs))
+    state = put_legs(%{state | move: nil}, Legs.let_go(state.legs))
+    if leg == nil and stage == :connecting, do: taps_follow(state), else: state
   end
 
   defp let_go(state), do: state
@@ -1196,7 +1208,8 @@ defmodule Roomtone.RoomServer do
     before = state.summary
     %{room: room, peers: peers} = state
     summary = Room.summary(room)
-    taps = Taps.put_peers(state.taps, peers)
+    # Those who have a second connection are heard by the first until they change over.
+    taps = if heard_at(state) == state.place, do: Taps.put_peers(state.taps, peers), else: state.taps
     legs = Legs.put_peers(state.legs, peers)
     mixer = state.mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(peers)
     state = %{state | taps: taps, legs: legs, mixer: mixer, summary: summary}
