@@ -92,6 +92,8 @@ defmodule Roomtone.LegsTreeTest do
     known = known(commands(), known(sent))
     # Until then its people are heard everywhere.
     for place <- [legs.home | legs.further] -- [upper], do: assert(is_map_key(known, {place.room, upper.room + 100}))
+    # And those who hung on it are heard there, by another way.
+    assert is_map_key(known, {upper.room, lower.room + 100})
     left = Legs.let_go(legs)
     assert_complete(known(commands(), known), left)
   end

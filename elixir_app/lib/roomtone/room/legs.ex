@@ -28,7 +28,7 @@ defmodule Roomtone.Room.Legs do
   @derive {Inspect, except: [:outbox, :keys]}
   @enforce_keys [:home]
   defstruct [:home, :leaving, :retry, :renewal] ++
-              [further: [], seats: %{}, at: %{}, former: %{}, trunks: [], outbox: %{}, keys: []]
+              [further: [], seats: %{}, at: %{}, former: %{}, moved: MapSet.new(), trunks: [], outbox: %{}, keys: []]
 
   @typedoc """
     * `home` – the first leg, and `further` the others, oldest first
@@ -37,6 +37,7 @@ defmodule Roomtone.Room.Legs do
     * `at` – the leg of each peer
     * `former` – on the media node that the room leaves, the peers of people who have another
       connection that has no sound yet
+    * `moved` – the peers of these people's other connections
     * `outbox` – commands that wait for a shard, newest first; `retry` is the timer for trying again
     * `keys` – the new keys of sending ends, until the receiving ends have theirs; `renewal` is the
       timer for the next step
@@ -48,6 +49,7 @@ defmodule Roomtone.Room.Legs do
           seats: %{String.t() => Media.id()},
           at: %{Media.id() => Media.place()},
           former: %{String.t() => [Media.id()]},
+          moved: MapSet.t(Media.id()),
           trunks: [trunk],
           outbox: %{Media.shard() => [Roomtone.Native.command(), ...]},
           retry: reference | nil,
@@ -193,6 +195,8 @@ defmodule Roomtone.Room.Legs do
       legs
     else
       legs = %{legs | at: legs.at |> Map.drop(Enum.map(gone, &elem(&1, 0))) |> Map.merge(Map.new(new))}
+      moved = for {peer, _place} <- new, is_map_key(legs.former, peers[peer]), into: legs.moved, do: peer
+      legs = %{legs | moved: moved}
       legs = for {peer, place} <- gone, reduce: legs, do: (legs -> part(legs, peer, place))
       keep(for {peer, place} <- new, reduce: legs, do: (legs -> bring(legs, peer, place)))
     end
@@ -273,7 +277,7 @@ defmodule Roomtone.Room.Legs do
   def close(legs, room) do
     place = leg(legs, room)
     Registry.unregister(Roomtone.Registry, {:room_id, room})
-    legs = %{legs | leaving: if(legs.leaving != place, do: legs.leaving)}
+    legs = if legs.leaving == place, do: %{legs | leaving: nil, moved: MapSet.new()}, else: legs
     legs = legs |> part_all(place) |> unwire(place)
     Media.close_room(room)
     seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
@@ -304,7 +308,7 @@ defmodule Roomtone.Room.Legs do
   @doc "The room leaves a media node; the people there are heard by the others until `changed_over/2`."
   @spec leaving(t, Media.place()) :: t
   def leaving(legs, place) do
-    # It gets no newcomers, so it can't pass them on.
+    # It doesn't get everybody, so it can't pass them on.
     under = TrunkTree.under(legs.trunks, place)
     {cut, stay} = Enum.split_with(legs.trunks, &(&1.relay and match?([{^place, _number} | _other], &1.ends)))
     keep(Enum.reduce(under, cut(%{legs | leaving: place, trunks: stay}, cut), &wire(&2, &1)))
@@ -320,7 +324,7 @@ defmodule Roomtone.Room.Legs do
     else
       legs = legs |> part_all(former) |> unwire(former)
       at = Map.reject(legs.at, fn {_peer, at} -> at == former end)
-      keep(wire_the_cut_off(%{legs | leaving: nil, at: at}))
+      keep(wire_the_cut_off(%{legs | leaving: nil, moved: MapSet.new(), at: at}))
     end
   end
 
@@ -388,12 +392,13 @@ defmodule Roomtone.Room.Legs do
     end
   end
 
-  # The media node that the room leaves gets no one more: people are still there by their former
-  # connection, and would hear themselves.
-  defp join(%{leaving: place} = legs, _peer, place, _trunk), do: legs
-
-  defp join(legs, peer, place, trunk),
-    do: order(legs, place.shard, {:join_remote, %{room: place.room, peer: peer, trunk: trunk, speak: true}})
+  # On the media node that the room leaves people are still there by their former connection, and would
+  # hear themselves by the other one.
+  defp join(legs, peer, place, trunk) do
+    if place == legs.leaving and MapSet.member?(legs.moved, peer),
+      do: legs,
+      else: order(legs, place.shard, {:join_remote, %{room: place.room, peer: peer, trunk: trunk, speak: true}})
+  end
 
   defp unwire(legs, place) do
     {cut, stay} = Enum.split_with(legs.trunks, fn %{ends: ends} -> List.keymember?(ends, place, 0) end)
@@ -515,7 +520,7 @@ defmodule Roomtone.Room.Legs do
   # For the next process of the room.
   defp keep(%{further: []} = legs) do
     Table.take_legs(legs.home.room)
-    %{legs | at: %{}, former: %{}, trunks: []}
+    %{legs | at: %{}, former: %{}, moved: MapSet.new(), trunks: []}
   end
 
   defp keep(legs) do
