@@ -309,7 +309,7 @@ defmodule Roomtone.Recording do
   # then a task is the room's recorder, so that it can be stopped.
   defp go_on(%{room: room, opts: opts, folder: folder}) do
     opts = Map.to_list(%{opts | folder: next_folder(folder)})
-    wait = fn -> receive(do: (:go_on -> go_on(room, opts, @most_going_on)), after: (@wait_ms -> :ok)) end
+    wait = fn -> receive(do: (:go_on -> go_on(room, opts, folder, @most_going_on)), after: (@wait_ms -> :ok)) end
 
     with {:ok, task} <- Task.Supervisor.start_child(Roomtone.Cluster.Tasks, wait),
          :ok <- reserve(room, {:recording_waits, self(), {task, folder}}, @reserve_tries) do
@@ -331,14 +331,15 @@ defmodule Roomtone.Recording do
     end
   end
 
-  defp go_on(room, opts, tries) do
-    case start(room, opts, self()) do
-      {:ok, _folder} ->
-        :ok
-
+  # The process of the room may have been replaced, and the new one knows of no recording.
+  defp go_on(room, opts, folder, tries) do
+    with :ok <- RoomServer.call(room, {:recording_waits, self(), {self(), folder}}),
+         {:ok, _folder} <- start(room, opts, self()) do
+      :ok
+    else
       {:error, why} when why not in [:room_not_found, :not_recording] and tries > 0 ->
         Process.sleep(@look_ms)
-        go_on(room, opts, tries - 1)
+        go_on(room, opts, folder, tries - 1)
 
       {:error, why} ->
         ended_for_good(room, why)

@@ -17,10 +17,18 @@ defmodule Roomtone.Room.Recorder do
   def take(%__MODULE__{pid: pid} = recorder, pid), do: {:ok, recorder}
   def take(_other, _pid), do: {:error, :already_recording}
 
-  @doc "Lets `task` wait in the place of a recording, whose folder is given."
+  @doc """
+  Lets `task` wait in the place of a recording, whose folder is given. A task that calls for itself waits
+  already: the room's process may be a new one, that knows of no recording.
+  """
   @spec wait(t | nil, pid, {task :: pid, Path.t()}) :: {:ok, t} | {:error, :not_recording}
   def wait(%__MODULE__{pid: pid, folder: nil} = recorder, pid, {task, folder}),
     do: {:ok, %{replace(recorder, task) | folder: folder}}
+
+  def wait(%__MODULE__{pid: task} = recorder, task, {task, _folder}), do: {:ok, recorder}
+
+  def wait(nil, task, {task, folder}),
+    do: {:ok, %__MODULE__{pid: task, monitor: Process.monitor(task), folder: folder}}
 
   def wait(_other, _pid, _waiting), do: {:error, :not_recording}
 

@@ -1,0 +1,30 @@
+defmodule Roomtone.RecorderTest do
+  use ExUnit.Case, async: true
+
+  alias Roomtone.Room.Recorder
+
+  defp process, do: spawn_link(fn -> Process.sleep(:infinity) end)
+
+  test "a task that waits goes on waiting in a new process of the room, and can be stopped there" do
+    {recording, task, folder} = {process(), process(), "/monday"}
+    {:ok, recorder} = Recorder.take(nil, recording)
+    {:ok, recorder} = Recorder.wait(recorder, recording, {task, folder})
+    assert {:ok, ^recorder} = Recorder.wait(recorder, task, {task, folder})
+    # The new process of the room knows of none.
+    assert {:ok, recorder} = Recorder.wait(nil, task, {task, folder})
+    assert {:error, :already_recording} = Recorder.take(recorder, recording)
+    assert {:ok, next} = Recorder.go_on(recorder, task, recording)
+    assert {:ok, ^recording} = Recorder.fetch(next)
+    Process.unlink(task)
+    assert {:stopped, ^folder} = Recorder.stop(recorder)
+    refute Process.alive?(task)
+  end
+
+  test "a task doesn't take the place of another recording" do
+    {task, other} = {process(), process()}
+    {:ok, recorder} = Recorder.take(nil, other)
+    assert {:error, :not_recording} = Recorder.wait(recorder, task, {task, "/monday"})
+    {:ok, recorder} = Recorder.wait(recorder, other, {task, "/monday"})
+    assert {:error, :not_recording} = Recorder.wait(recorder, other, {other, "/tuesday"})
+  end
+end
