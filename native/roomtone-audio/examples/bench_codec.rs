@@ -164,6 +164,24 @@ fn main() {
         mix::scale(&mut sum, 8.0);
         limiter.process(black_box(&mut sum));
     });
+    let mut gain = AutoGain::default();
+    let levels: Vec<u8> = sound
+        .iter()
+        .map(|frame| level(frame).dbov_minus.saturating_add(15))
+        .collect();
+    time("automatic gain: follow a level", FRAMES, |i| {
+        let frame = FrameLevel {
+            minus_dbov: black_box(levels[i]),
+            loud: levels[i] < 71,
+            noise_dbov: -80.0,
+        };
+        gain.follow(frame, Some(3.0));
+    });
+    time("automatic gain: change a frame", FRAMES, |i| {
+        let mut frame = black_box(sound[i]);
+        gain.apply(&mut frame);
+        black_box(frame);
+    });
     time("level", FRAMES, |i| {
         black_box(level(black_box(&sound[i])));
     });

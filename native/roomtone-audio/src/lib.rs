@@ -22,6 +22,7 @@
 //! ```
 
 pub mod analysis;
+mod auto_gain;
 mod codec;
 mod error;
 mod level;
@@ -30,6 +31,7 @@ pub mod mix;
 mod playout;
 
 pub use audiopus::Application;
+pub use auto_gain::{AutoGain, FrameLevel};
 pub use codec::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MAX_PACKET_BYTES, Signal, packet};
 pub use error::AudioError;
 pub use level::{AudioLevel, level};

@@ -1,0 +1,429 @@
+//! Automatic gain: how loud a talker speaks, and the gain that makes them as loud as others.
+//!
+//! The level of speech comes from the levels of the talker's frames (RFC 6464), so a talker who is
+//! in no mix costs no decode. Only speech counts: frames that are loud for 100 ms at least, which a
+//! click isn't, and whose levels move as those of syllables do, which those of a tone, of noise and
+//! of most music don't. It is the mean power of the frames that are at most 12 dB softer than the
+//! mean of all, as in ITU-T P.56 and ITU-R BS.1770: pauses and soft endings don't count.
+//!
+//! The gain moves by 6 dB a second at most upwards and 12 dB a second downwards, and only while the
+//! talker speaks. It never lifts a peak above −3 dBFS, nor the talker's noise above −50 dBov.
+
+use crate::mix;
+
+/// The level of speech that is aimed at, dBov. Browsers bring voices to about −25 to −19.
+const TARGET: f32 = -22.0;
+/// The most that is added or taken away, dB.
+const MOST: f32 = 20.0;
+/// Noise isn't lifted above this, dBov, as in WebRTC's AGC2.
+const MOST_NOISE: f32 = -50.0;
+/// The assumed noise of a new talker, dBov, and how fast it may rise in a frame: 1 dB a second, since somebody who speaks without a
+/// pause hides theirs.
+const UNKNOWN_NOISE: f32 = -60.0;
+const NOISE_RISE: f32 = 0.02;
+/// Peaks aren't lifted above this: −3 dBFS, from which on the limiter of a mix works.
+const MOST_PEAK: f32 = 0.707_945_8;
+/// Once there is a gain it stays until the level is nearer to the target by this, dB.
+const HYSTERESIS: f32 = 1.5;
+/// A gain that has been reached stays until another one is wanted by this, dB.
+const STEADY: f32 = 1.0;
+/// The most that a gain changes in a frame, dB: 6 dB a second upwards, as in WebRTC's AGC2, and 12 downwards.
+const UP: f32 = 0.12;
+const DOWN: f32 = 0.24;
+/// How fast a gain recovers that a peak has lowered: 0.2 dB a frame.
+const RECOVERY: f32 = 1.023_293;
+/// Gains this near to 1 make no difference to be heard, dB.
+const UNITY: f32 = 0.25;
+
+/// Bins of 1 dB.
+const BINS: usize = 128;
+/// Loud frames in a row from which on they may be speech: 100 ms.
+const RUN: u32 = 5;
+/// Speech moves by this from one frame to the next, dB on average.
+const LIVELY: f32 = 1.3;
+/// The most that counts of one movement, dB: else the beginning and the end of a tone were speech.
+const MOST_MOVEMENT: f32 = 5.0;
+/// The share of a frame in the average movement.
+const MOVEMENT_SHARE: f32 = 1.0 / 40.0;
+/// The level is found anew after so many frames of speech …
+const FRESH: u32 = 25;
+/// … and the frames before them count for this much: the level is that of the last eight seconds of speech.
+const KEPT: f32 = 0.94;
+/// Frames of speech before the level is known.
+const ENOUGH: f32 = 50.0;
+/// Frames softer than the mean of all by this don't count, dB.
+const GATE: f32 = 12.0;
+
+/// What is known of a frame before it is decoded.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FrameLevel {
+    /// Its level in −dBov (RFC 6464).
+    pub minus_dbov: u8,
+    /// Whether it is louder than the talker's background.
+    pub loud: bool,
+    /// The talker's background, dBov.
+    pub noise_dbov: f32,
+}
+
+/// The level of one talker's speech, and their gain.
+#[derive(Clone, Debug)]
+pub struct AutoGain {
+    speech: SpeechLevel,
+    /// dBov.
+    noise: f32,
+    /// Whether their level is so far off that something is done about it.
+    acts: bool,
+    /// Whether the gain is on its way to another.
+    moves: bool,
+    gain_db: f32,
+    /// The linear gain at the end of the last frame that was heard.
+    applied: f32,
+}
+
+impl Default for AutoGain {
+    fn default() -> Self {
+        AutoGain {
+            speech: SpeechLevel::default(),
+            noise: UNKNOWN_NOISE,
+            acts: false,
+            moves: false,
+            gain_db: 0.0,
+            applied: 1.0,
+        }
+    }
+}
+
+impl AutoGain {
+    /// Follows a frame, whether it is heard or not. `tolerance`: how far the level may be off without a
+    /// gain, dB; `None`: this talker is to have none.
+    pub fn follow(&mut self, frame: FrameLevel, tolerance: Option<f32>) {
+        let speaks = self.speech.take(frame.minus_dbov, frame.loud);
+        self.noise = frame.noise_dbov.min(self.noise + NOISE_RISE);
+        let wanted = self.wanted(tolerance);
+        if speaks || tolerance.is_none() {
+            self.approach(wanted);
+        }
+    }
+
+    fn wanted(&mut self, tolerance: Option<f32>) -> f32 {
+        let (Some(level), Some(tolerance)) = (self.speech.level, tolerance) else {
+            self.acts = false;
+            return 0.0;
+        };
+        let off = TARGET - level;
+        self.acts = off.abs() > if self.acts { tolerance - HYSTERESIS } else { tolerance };
+        if self.acts {
+            off.clamp(-MOST, MOST.min((MOST_NOISE - self.noise).max(0.0)))
+        } else {
+            0.0
+        }
+    }
+
+    fn approach(&mut self, wanted: f32) {
+        let by = wanted - self.gain_db;
+        if !self.moves && wanted != 0.0 && by.abs() < STEADY {
+            return;
+        }
+        let most = if by > 0.0 { UP } else { DOWN };
+        self.moves = by.abs() > most;
+        self.gain_db = if self.moves {
+            self.gain_db + most.copysign(by)
+        } else {
+            wanted
+        };
+    }
+
+    /// Changes a frame that is heard, by a ramp from the gain of the one before. Where nothing is to be
+    /// done, the frame stays as it is to the bit.
+    pub fn apply(&mut self, frame: &mut [f32]) {
+        let before = self.applied;
+        let mut gain = if self.gain_db == 0.0 {
+            1.0
+        } else {
+            10f32.powf(self.gain_db / 20.0)
+        };
+        if gain > 1.0 {
+            let peak = frame.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
+            if peak * gain > MOST_PEAK {
+                gain = (MOST_PEAK / peak).max(1.0);
+            }
+        }
+        gain = gain.min(before * RECOVERY);
+        self.applied = gain;
+        if before != 1.0 || gain != 1.0 {
+            mix::ramp(frame, before, gain);
+        }
+    }
+
+    /// The gain, dB.
+    pub fn gain_db(&self) -> f32 {
+        self.gain_db
+    }
+
+    /// The linear gain at the end of the last frame that was changed.
+    pub fn gain(&self) -> f32 {
+        self.applied
+    }
+
+    /// Whether there is no gain that could be heard, and none to come: the talker's packets are as good.
+    pub fn is_unity(&self) -> bool {
+        !self.acts && self.gain_db.abs() <= UNITY
+    }
+
+    /// How far the talker's level is from what is aimed at, dB; `None` before a second of speech.
+    pub fn off_by(&self) -> Option<f32> {
+        self.speech.level.map(|level| level - TARGET)
+    }
+}
+
+/// The level of one talker's speech.
+#[derive(Clone, Debug)]
+struct SpeechLevel {
+    /// How many frames of speech had each level, the older ones for less.
+    bins: [f32; BINS],
+    /// Those since the level was found.
+    fresh: u32,
+    run: u32,
+    last: u8,
+    movement: f32,
+    /// dBov.
+    level: Option<f32>,
+}
+
+impl Default for SpeechLevel {
+    fn default() -> Self {
+        SpeechLevel {
+            bins: [0.0; BINS],
+            fresh: 0,
+            run: 0,
+            last: 0,
+            movement: 0.0,
+            level: None,
+        }
+    }
+}
+
+impl SpeechLevel {
+    // Takes a frame. Whether it is speech.
+    fn take(&mut self, minus_dbov: u8, loud: bool) -> bool {
+        if !loud {
+            self.run = 0;
+            return false;
+        }
+        let minus_dbov = minus_dbov.min(BINS as u8 - 1);
+        if self.run > 0 {
+            let movement = f32::from(minus_dbov.abs_diff(self.last)).min(MOST_MOVEMENT);
+            self.movement += MOVEMENT_SHARE * (movement - self.movement);
+        }
+        self.last = minus_dbov;
+        self.run = self.run.saturating_add(1);
+        if self.run < RUN || self.movement < LIVELY {
+            return false;
+        }
+        self.bins[usize::from(minus_dbov)] += 1.0;
+        self.fresh += 1;
+        if self.fresh == FRESH {
+            self.fresh = 0;
+            self.measure();
+        }
+        true
+    }
+
+    fn measure(&mut self) {
+        if self.bins.iter().sum::<f32>() >= ENOUGH {
+            let all = self.mean(BINS);
+            let gate = (GATE - all).ceil().clamp(0.0, BINS as f32 - 1.0) as usize;
+            self.level = Some(self.mean(gate + 1));
+        }
+        for bin in &mut self.bins {
+            *bin *= KEPT;
+        }
+    }
+
+    // The mean power of the frames in the `most` loudest bins, dBov.
+    fn mean(&self, most: usize) -> f32 {
+        let (mut power, mut frames) = (0.0, f32::MIN_POSITIVE);
+        for (minus_dbov, count) in self.bins[..most].iter().enumerate() {
+            power += count * 10f32.powf(minus_dbov as f32 / -10.0);
+            frames += count;
+        }
+        10.0 * (power / frames).max(1e-13).log10()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FRAME_SAMPLES, Frame};
+
+    /// Levels of syllables, dB below the loudest: four a second, and a pause after each fifth.
+    const SYLLABLE: [u8; 12] = [14, 8, 3, 1, 0, 0, 2, 4, 7, 11, 16, 22];
+
+    fn syllables(loudest: u8) -> impl Iterator<Item = u8> {
+        (0..).flat_map(move |n| {
+            let pause = if n % 5 == 4 { 20 } else { 0 };
+            let spoken = SYLLABLE.into_iter().map(move |below| loudest + below + n % 3);
+            spoken.chain(std::iter::repeat_n(127, pause))
+        })
+    }
+
+    /// The level of syllables whose loudest frames have 0 dBov, as it is measured.
+    fn level_of_syllables() -> f32 {
+        let mut gain = AutoGain::default();
+        hear(&mut gain, syllables(40).take(1000), Some(100.0));
+        TARGET + gain.off_by().unwrap() + 40.0
+    }
+
+    fn hear(gain: &mut AutoGain, levels: impl Iterator<Item = u8>, tolerance: Option<f32>) {
+        hear_beside(gain, levels, -90.0, tolerance);
+    }
+
+    fn hear_beside(gain: &mut AutoGain, levels: impl Iterator<Item = u8>, noise_dbov: f32, tolerance: Option<f32>) {
+        for minus_dbov in levels {
+            let loud = minus_dbov < 80 && -f32::from(minus_dbov) >= noise_dbov + 9.0;
+            let frame = FrameLevel {
+                minus_dbov,
+                loud,
+                noise_dbov,
+            };
+            gain.follow(frame, tolerance);
+        }
+    }
+
+    /// The loudest frames of syllables of this level.
+    fn loudest(level: f32) -> u8 {
+        (level_of_syllables() - level).round() as u8
+    }
+
+    #[test]
+    fn voices_of_any_level_are_brought_to_one() {
+        for level in [-40.0, -36.0, -30.0, -15.0, -8.0] {
+            let mut gain = AutoGain::default();
+            hear(&mut gain, syllables(loudest(level)).take(1000), Some(6.0));
+            let heard = level + gain.gain_db();
+            assert!((heard - TARGET).abs() < 1.5, "{level} is heard at {heard}");
+        }
+    }
+
+    #[test]
+    fn a_voice_within_the_tolerance_stays_as_it_is() {
+        for level in [-27.0, -22.0, -17.0] {
+            let mut gain = AutoGain::default();
+            hear(&mut gain, syllables(loudest(level)).take(1000), Some(6.0));
+            assert_eq!(gain.gain_db(), 0.0, "{level}");
+            let mut frame: Frame = std::array::from_fn(|i| (i as f32 * 0.1).sin());
+            let before = frame;
+            gain.apply(&mut frame);
+            assert_eq!(frame, before);
+            assert!(gain.is_unity());
+        }
+    }
+
+    #[test]
+    fn tones_noise_and_clicks_are_no_speech() {
+        let tone = std::iter::repeat_n(50, 2000);
+        let bursts = (0..2000).map(|i| match i % 40 {
+            0 | 19 => 56,
+            1..19 => 50,
+            _ => 127,
+        });
+        let noise = (0..2000).map(|i| 45 + u8::from(i % 7 == 0));
+        let clicks = (0..2000).map(|i| [40, 46, 52, 127, 127, 127, 127, 127, 127, 127][i % 10]);
+        let levels: [Box<dyn Iterator<Item = u8>>; 4] =
+            [Box::new(tone), Box::new(bursts), Box::new(noise), Box::new(clicks)];
+        for (n, levels) in levels.into_iter().enumerate() {
+            let mut gain = AutoGain::default();
+            hear(&mut gain, levels, Some(3.0));
+            assert_eq!(gain.gain_db(), 0.0, "{n}");
+            assert_eq!(gain.off_by(), None, "{n}");
+        }
+    }
+
+    #[test]
+    fn music_before_a_voice_does_not_count() {
+        let mut gain = AutoGain::default();
+        hear(&mut gain, std::iter::repeat_n(12, 3000), Some(6.0));
+        hear(&mut gain, syllables(loudest(-36.0)).take(1000), Some(6.0));
+        assert!((gain.gain_db() - 14.0).abs() < 1.5, "{}", gain.gain_db());
+    }
+
+    #[test]
+    fn noise_is_not_lifted_above_its_limit() {
+        for (noise, most) in [(-45.0, 0.0), (-58.0, 8.0), (-66.0, 16.0)] {
+            let mut gain = AutoGain::default();
+            hear_beside(&mut gain, syllables(loudest(-38.0)).take(1500), noise, Some(6.0));
+            assert!(gain.gain_db() <= most, "{noise}: {}", gain.gain_db());
+        }
+    }
+
+    #[test]
+    fn a_gain_moves_slowly_and_only_with_speech() {
+        let mut gain = AutoGain::default();
+        let mut before = 0.0;
+        for level in syllables(loudest(-40.0)).take(1000) {
+            hear(&mut gain, std::iter::once(level), Some(6.0));
+            let by = gain.gain_db() - before;
+            assert!(
+                (-0.001..=UP + 0.001).contains(&by) && (by == 0.0 || level < 80),
+                "{by} at {level}"
+            );
+            before = gain.gain_db();
+        }
+        hear(&mut gain, std::iter::repeat_n(127, 500), Some(6.0));
+        assert_eq!(gain.gain_db(), before);
+    }
+
+    #[test]
+    fn who_is_to_have_no_gain_loses_it() {
+        let mut gain = AutoGain::default();
+        hear(&mut gain, syllables(loudest(-40.0)).take(1000), Some(6.0));
+        assert!(gain.gain_db() > 15.0 && !gain.is_unity());
+        hear(&mut gain, std::iter::repeat_n(127, 200), None);
+        assert!(gain.gain_db() == 0.0 && gain.is_unity());
+    }
+
+    #[test]
+    fn peaks_stay_below_full_scale_and_the_gain_comes_back() {
+        let mut gain = AutoGain {
+            gain_db: 20.0,
+            ..AutoGain::default()
+        };
+        let peak = |gain: &mut AutoGain, amplitude: f32| {
+            let mut frame = [amplitude; FRAME_SAMPLES];
+            gain.apply(&mut frame);
+            (frame[0], frame[FRAME_SAMPLES - 1])
+        };
+        for _ in 0..200 {
+            peak(&mut gain, 0.01);
+        }
+        assert!((peak(&mut gain, 0.01).1 - 0.1).abs() < 1e-4);
+        // A shout.
+        assert!((peak(&mut gain, 0.5).1 - MOST_PEAK).abs() < 1e-4);
+        assert!(peak(&mut gain, 0.5).0 <= MOST_PEAK + 1e-4);
+        // What is louder than that already isn't made softer.
+        assert!((peak(&mut gain, 1.0).1 - 1.0).abs() < 1e-4);
+        let first = peak(&mut gain, 0.01).1;
+        assert!(first < 0.0103, "{first}");
+        for _ in 0..110 {
+            peak(&mut gain, 0.01);
+        }
+        assert!((peak(&mut gain, 0.01).1 - 0.1).abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_change_is_a_ramp_without_a_step() {
+        let mut gain = AutoGain {
+            gain_db: -12.0,
+            ..AutoGain::default()
+        };
+        let mut sound = Vec::new();
+        for _ in 0..50 {
+            gain.gain_db += 0.24;
+            let mut frame = [0.5; FRAME_SAMPLES];
+            gain.apply(&mut frame);
+            sound.extend_from_slice(&frame);
+        }
+        let steepest = sound.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+        assert!(steepest < 0.001, "{steepest}");
+    }
+}
