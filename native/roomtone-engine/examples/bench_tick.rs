@@ -7,6 +7,7 @@
 //! | `MIX_ALWAYS=1` | a lone talker is mixed, too |
 //! | `REPAIR=1` | all clients agree on RED and NACK |
 //! | `COPIES=1` | those who talk send a copy of the packet before in each, as browsers do |
+//! | `SPEECH=-38` | those who talk speak at this level, dBov, and the room has automatic gain |
 //! | `FOLLOW=1` | a packet of each talker is followed, once a second (`Action::Trace`) |
 //!
 //! `valgrind --tool=cachegrind --cache-sim=no` counts instructions where a clock is too rough.
@@ -19,9 +20,10 @@ mod common;
 use std::cell::Cell;
 use std::time::Duration;
 
+use common::speech::speaker;
 use common::{Moment, ROOM, World};
 use cpu_time::ThreadTime;
-use roomtone_engine::{Action, Command, MixConfig};
+use roomtone_engine::{Action, Command, MixConfig, RoomKind};
 use roomtone_testkit::peer::{ClientOptions, Direction};
 
 thread_local! {
@@ -49,6 +51,12 @@ fn main() {
         pass_through: std::env::var_os("MIX_ALWAYS").is_none(),
         ..MixConfig::default()
     });
+    let speech: Option<f32> = std::env::var("SPEECH").ok().map(|level| level.parse().unwrap());
+    if speech.is_some() {
+        let (stereo, auto_gain) = (false, true);
+        let kind = RoomKind::Mix { stereo, auto_gain };
+        world.command(Command::new(ROOM, Action::Open { kind }));
+    }
     let copies: usize = std::env::var("COPIES").map_or(0, |copies| copies.parse().unwrap());
     let repair = copies > 0 || std::env::var_os("REPAIR").is_some();
     for id in 1..=n {
@@ -69,11 +77,15 @@ fn main() {
         );
         if id <= k {
             world.talk(id, common::TONE_DBFS);
+            if let (Some(level), Some(client)) = (speech, world.clients.get_mut(&id)) {
+                client.talker = Some(speaker(client.hz, level, id as f32 / k as f32));
+            }
         }
     }
     world.connect();
     world.deliver = false;
-    world.run_ms(1000);
+    // Until a gain has been found.
+    world.run_ms(if speech.is_some() { 15_000 } else { 1000 });
     let before = world.shard.stats().clone();
     world.watch = watch;
     for _ in 0..seconds {

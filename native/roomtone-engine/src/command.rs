@@ -7,8 +7,10 @@ use roomtone_trunk::{Key, KeyNumber, TrunkId};
 use serde::Serialize;
 use thiserror::Error;
 
+pub use crate::room_kind::RoomKind;
 use crate::tap::{Tap, TapSound};
 use crate::trace::Trace;
+use crate::voice::Voice;
 
 /// A room's number. Chosen by the caller, unique as long as the room is open.
 pub type RoomId = u64;
@@ -18,29 +20,6 @@ pub type PeerId = u64;
 
 /// A shard's index in the engine.
 pub type ShardIndex = usize;
-
-/// A room either mixes its talkers or forwards their packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RoomKind {
-    /// One mix for each way of hearing (an MCU with mix-minus).
-    Mix {
-        /// Whether clients that ask for stereo (`stereo=1` in their offer) get it.
-        stereo: bool,
-    },
-    /// The packets of the most relevant talkers, as they came (an SFU with last-N).
-    Forward {
-        /// The most talkers that each listener gets.
-        slots: u32,
-        /// Whether talkers may send stereo.
-        stereo: bool,
-    },
-}
-
-impl Default for RoomKind {
-    fn default() -> Self {
-        RoomKind::Mix { stereo: false }
-    }
-}
 
 /// A command to a shard about a room. Its outcome arrives later, as an [`Event`].
 #[derive(Clone, Debug, PartialEq)]
@@ -125,6 +104,13 @@ pub enum Action {
         peer: PeerId,
         /// Whether this participant may hear the others.
         listen: bool,
+    },
+    /// Changes what is done to a talker's voice in a room that mixes. A new participant has [`Voice::Even`].
+    SetVoice {
+        /// The talker.
+        peer: PeerId,
+        /// What is done.
+        voice: Voice,
     },
     /// The gain of every pair without a cell, and how talkers are selected.
     SetPolicy {
@@ -677,6 +663,8 @@ pub struct PeerStats {
     pub private_mix: bool,
     /// Whether they get the packets of the one talker whom they hear, as these come.
     pub passed_through: bool,
+    /// Their automatic gain as a talker, dB.
+    pub auto_gain_db: f64,
 }
 
 /// An event and its origin.

@@ -29,6 +29,7 @@ mod neighbours;
 mod panics;
 mod pktinfo;
 mod room;
+mod room_kind;
 mod routes;
 mod shard;
 mod shard_message;
@@ -38,6 +39,7 @@ mod tap;
 mod timers;
 mod trace;
 mod transfer;
+mod voice;
 
 pub use command::{
     Action, Command, Distance, EndReason, Envelope, Event, FaultScope, GainCell, PeerId, PeerStats, Place, PlaceCell,
@@ -54,3 +56,4 @@ pub use shed::Round;
 pub use stats::{Histogram, ShardStats};
 pub use tap::{Tap, TapBatch, TapPacket, TapSound};
 pub use trace::{Stage, Trace, Way};
+pub use voice::Voice;

@@ -47,7 +47,7 @@ const TRACE_PATIENCE: Duration = Duration::from_millis(60);
 /// let certificate = Arc::new(Certificate::generate()?);
 /// let mut shard = Shard::new(now, transport, certificate, MixConfig::default(), 1000);
 ///
-/// let kind = RoomKind::Mix { stereo: true };
+/// let kind = RoomKind::Mix { stereo: true, auto_gain: true };
 /// shard.handle_command(now, Command::new(1, Action::Open { kind }));
 /// let offer = "not SDP".to_owned();
 /// let join = Action::Join { peer: 10, offer, speak: true, listen: true };
@@ -250,6 +250,9 @@ impl Shard {
             }
             Action::SetListen { peer, listen } => {
                 self.in_room(now, room, |room, _| room.set_listen(peer, listen));
+            }
+            Action::SetVoice { peer, voice } => {
+                self.in_room(now, room, |room, _| room.set_voice(peer, voice));
             }
             Action::SetPolicy {
                 default_gain,

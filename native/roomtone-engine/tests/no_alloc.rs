@@ -11,6 +11,7 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+use common::speech::speaker;
 use common::{Moment, ROOM, World};
 use counting_alloc::CountingAlloc;
 use roomtone_engine::{Action, Command, GainCell, RoomKind, Tap, TapSound};
@@ -105,6 +106,34 @@ fn the_steady_state_allocates_nothing() {
     // In a tenth of the ticks the levels are told; reports of twenty are due some twenty times.
     let some = allocating(&tally.times);
     assert!(some < 40, "{some} of {ticks} ticks allocate: {:?}", tally.times);
+}
+
+#[test]
+fn automatic_gain_allocates_nothing() {
+    let mut world = World::new();
+    let kind = RoomKind::Mix {
+        stereo: false,
+        auto_gain: true,
+    };
+    world.command(Command::new(ROOM, Action::Open { kind }));
+    for id in 1..=3 {
+        world.join(id, ClientOptions::default());
+        let client = world.clients.get_mut(&id).unwrap();
+        client.talker = Some(speaker(client.hz, -42.0 + 4.0 * id as f32, 0.1));
+    }
+    world.join(20, ClientOptions::default());
+    world.connect();
+    world.run_ms(6000);
+    world.deliver = false;
+    let evened = world.shard.stats().frames_evened;
+    Tally::begin(&mut world);
+    world.run_ms(3000);
+    let tally = Tally::end(&mut world);
+    assert!(world.shard.stats().frames_evened > evened + 200);
+    let telling = allocating(&tally.packets);
+    assert!(telling <= 2 * LEVELS, "{telling} packets: {:?}", tally.packets);
+    let some = allocating(&tally.times);
+    assert!(some < 40, "{some} ticks allocate: {:?}", tally.times);
 }
 
 #[test]

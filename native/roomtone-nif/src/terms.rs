@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use roomtone_engine::{
     Action, Command, Distance, Envelope, Event, FaultScope, GainCell, Histogram, Key, PeerStats, Place, PlaceCell,
-    RoomKind, Select, ShardStats, SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkWay, Way,
+    RoomKind, Select, ShardStats, SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkWay, Voice, Way,
 };
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
 
@@ -16,23 +16,23 @@ mod atoms {
     rustler::atoms! {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
-        open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_policy, set_gains, set_places, peer_stats,
+        open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_voice, set_policy, set_gains, set_places, peer_stats,
         join_source, feed, clear_source, join_tap, set_tap, open_trunk, renew_trunk, close_trunk,
         join_remote, trace, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
-        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, default_gain, max_talkers, select, cells, distance, places, reference, scope,
+        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, voice, auto_gain, default_gain, max_talkers, select, cells, distance, places, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
         stages,
         // Values.
-        loudest, nearest, linear, inverse, exponential, shard, sending, receiving,
+        even, plain, music, loudest, nearest, linear, inverse, exponential, shard, sending, receiving,
         // Figures.
         packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, copies_in, restored_in, recovered, concealed, late, stretched_ms, jitter_ms, buffer_target_ms, buffer_ms,
-        round_trip_ms, fraction_lost_out, redundancy, copies_out, reduced_bitrate, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through,
+        round_trip_ms, fraction_lost_out, redundancy, copies_out, reduced_bitrate, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through, auto_gain_db,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, trunk_datagrams_in, trunk_datagrams_out,
-        trunk_datagrams_refused, trunk_packets_oversized, send_failures, ticks, ticks_skipped, frames_decoded,
+        trunk_datagrams_refused, trunk_packets_oversized, send_failures, ticks, ticks_skipped, frames_decoded, frames_evened,
         frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
         commands_waiting, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
         tick_lateness, tick_lateness_sum_us, tick_duration, tick_duration_sum_us, buffer_delay, buffer_delay_sum_us,
@@ -137,6 +137,11 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
             peer: peer()?,
             listen: fields.get(atoms::listen())?,
         }
+    } else if tag == atoms::set_voice() {
+        Action::SetVoice {
+            peer: peer()?,
+            voice: voice(fields.get(atoms::voice())?)?,
+        }
     } else if tag == atoms::set_policy() {
         Action::SetPolicy {
             default_gain: fields.get::<f64>(atoms::default_gain())? as f32,
@@ -227,13 +232,21 @@ impl<'a> Fields<'a> {
     fn get<T: Decoder<'a>>(&self, key: Atom) -> NifResult<T> {
         self.0.map_get(key)?.decode()
     }
+
+    fn get_or<T: Decoder<'a>>(&self, key: Atom, missing: T) -> NifResult<T> {
+        self.0.map_get(key).map_or(Ok(missing), |term| term.decode())
+    }
 }
 
 fn room_kind(fields: &Fields<'_>) -> NifResult<RoomKind> {
     let stereo = fields.get(atoms::stereo())?;
     Ok(match fields.get(atoms::slots())? {
         Some(slots) => RoomKind::Forward { slots, stereo },
-        None => RoomKind::Mix { stereo },
+        None => RoomKind::Mix {
+            stereo,
+            // A web node of the release before doesn't name it.
+            auto_gain: fields.get_or(atoms::auto_gain(), false)?,
+        },
     })
 }
 
@@ -253,6 +266,18 @@ fn tap_sound(term: Term<'_>) -> NifResult<TapSound> {
     let (tag, only): (Atom, Option<Vec<u64>>) = term.decode()?;
     if tag == atoms::talkers() {
         Ok(TapSound::Talkers { only })
+    } else {
+        Err(Error::BadArg)
+    }
+}
+
+fn voice(atom: Atom) -> NifResult<Voice> {
+    if atom == atoms::even() {
+        Ok(Voice::Even)
+    } else if atom == atoms::plain() {
+        Ok(Voice::Plain)
+    } else if atom == atoms::music() {
+        Ok(Voice::Music)
     } else {
         Err(Error::BadArg)
     }
@@ -507,6 +532,7 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
         silent_after_media: stats.silent_after_media,
         private_mix: stats.private_mix,
         passed_through: stats.passed_through,
+        auto_gain_db: stats.auto_gain_db,
     )
 }
 
@@ -533,6 +559,7 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         ticks: stats.ticks,
         ticks_skipped: stats.ticks_skipped,
         frames_decoded: stats.frames_decoded,
+        frames_evened: stats.frames_evened,
         frames_played: stats.frames_played,
         frames_recovered: stats.frames_recovered,
         frames_missing: stats.frames_missing,

@@ -218,7 +218,13 @@ fn in_a_room_that_forwards_the_reader_mixes_by_gains() {
 
 #[test]
 fn a_stereo_mix_has_two_channels() {
-    let mut world = World::new(RoomKind::Mix { stereo: true }, MixConfig::default());
+    let mut world = World::new(
+        RoomKind::Mix {
+            stereo: true,
+            auto_gain: false,
+        },
+        MixConfig::default(),
+    );
     let stereo = ReaderConfig {
         channels: Channels::Stereo,
         ..config(Source::Mix, 48_000)

@@ -84,11 +84,13 @@ fn command(kind: u8, data: &[u8], offer: &str) -> Command {
         Ok(text) if flags & 4 != 0 => text.to_owned(),
         _ => offer.to_owned(),
     };
-    let action = match kind % 16 {
+    let action = match kind % 17 {
         0 | 1 => Action::Open {
             kind: match byte(1) % 4 {
-                0 => RoomKind::Mix { stereo: false },
-                1 => RoomKind::Mix { stereo: true },
+                stereo @ 0..=1 => RoomKind::Mix {
+                    stereo: stereo == 1,
+                    auto_gain: speak,
+                },
                 stereo => RoomKind::Forward {
                     slots: u32::from(flags),
                     stereo: stereo == 3,
@@ -162,6 +164,10 @@ fn command(kind: u8, data: &[u8], offer: &str) -> Command {
                     }),
                 })
                 .collect(),
+        },
+        15 => Action::SetVoice {
+            peer,
+            voice: [Voice::Even, Voice::Plain, Voice::Music][usize::from(flags % 3)],
         },
         _ => Action::Move {
             to: usize::from(byte(1)),

@@ -12,19 +12,31 @@ pub(super) struct FadeOut {
     /// The participant has left; only their gains are still there.
     pub(super) gone: bool,
     pub(super) playout: Playout,
+    /// Their automatic gain, linear.
+    gain: f32,
 }
 
 impl FadeOut {
     /// Of a participant who is muted.
-    pub(super) fn muted(id: PeerId, playout: Playout) -> FadeOut {
+    pub(super) fn muted(id: PeerId, playout: Playout, gain: f32) -> FadeOut {
         let gone = false;
-        FadeOut { id, gone, playout }
+        FadeOut {
+            id,
+            gone,
+            playout,
+            gain,
+        }
     }
 
     /// Of a participant who has left.
-    pub(super) fn gone(id: PeerId, playout: Playout) -> FadeOut {
+    pub(super) fn gone(id: PeerId, playout: Playout, gain: f32) -> FadeOut {
         let gone = true;
-        FadeOut { id, gone, playout }
+        FadeOut {
+            id,
+            gone,
+            playout,
+            gain,
+        }
     }
 
     /// Fills `frame` with their last frame, fading out. Whether there is one.
@@ -32,7 +44,7 @@ impl FadeOut {
         if !self.playout.has_audio(at) || self.playout.pop(at, frame) == FrameKind::Silence {
             return false;
         }
-        mix::ramp(frame, 1.0, 0.0);
+        mix::ramp(frame, self.gain, 0.0);
         true
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct PacketTrend {
     pub(super) pauses: u16,
     /// Whether the last one could be passed on.
     pub(super) passable: bool,
+    /// Whether they are music: what they hold is for both ears.
+    pub(super) music: bool,
 }
 
 impl PacketTrend {

@@ -1,6 +1,6 @@
 //! One mix on its way out: limiter, encoder, and when to stay silent.
 
-use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, Frame, Limiter};
+use roomtone_audio::{AudioError, Channels, Encoder, EncoderConfig, FRAME_SAMPLES, Frame, Limiter};
 
 use super::adaptation::Variant;
 use super::encoder_profile::EncoderProfile;
@@ -69,7 +69,13 @@ impl MixEncoder {
     /// Goes on from what was heard before of something else: what is made of these frames is thrown away, and the next frame doesn't refer to them.
     pub(super) fn lead_in(&mut self, frames: &[Frame], packet: &mut Vec<u8>) -> Result<(), AudioError> {
         for frame in frames {
-            self.encoder.encode(frame, packet)?;
+            match self.channels() {
+                Channels::Mono => self.encoder.encode(frame, packet)?,
+                Channels::Stereo => {
+                    let both: [f32; 2 * FRAME_SAMPLES] = std::array::from_fn(|i| frame[i / 2]);
+                    self.encoder.encode(&both, packet)?
+                }
+            };
         }
         self.encoder.set_prediction(false)?;
         self.unpredicted = true;

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use roomtone_audio::{
-    AudioError, AudioLevel, Channels, Decoder, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, InsertOutcome, Playout,
-    PlayoutConfig, RtpMeta, SAMPLE_RATE, Seam, mix,
+    AudioError, AudioLevel, AutoGain, Channels, Decoder, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind,
+    InsertOutcome, Playout, PlayoutConfig, RtpMeta, SAMPLE_RATE, Seam, mix,
 };
 use roomtone_transport::{EndpointOptions, RtpIn, SlotOut};
 
@@ -13,13 +13,14 @@ use super::audible;
 use super::base::RoomBase;
 use super::context::ShardContext;
 use super::fade_out::FadeOut;
-use super::feed::{Beginning, Feed, PacketTrend, PassScratch};
+use super::feed::{Beginning, Feed, PacketTrend};
 use super::gains::GainPan;
 use super::listener_stream::ListenerStream;
-use super::mix_encoder::{Encoded, MixEncoder};
+use super::loudness::Loudness;
 use super::peer::Peer;
+use super::row_mix::{encode, mix_row};
 use super::scratch::Scratch;
-use super::shared_mixes::{MixId, SharedMix, SharedMixes};
+use super::shared_mixes::{MixId, SharedMixes};
 use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
 use super::tick_grid::Tick;
@@ -27,11 +28,15 @@ use super::token_bucket::TokenBucket;
 use super::voice_activity::VoiceActivity;
 use crate::command::{PeerId, PeerStats};
 use crate::config::MixConfig;
-use crate::stats::ShardStats;
 use crate::trace::{Stage, Way};
+use crate::voice::Voice;
 
 /// A mix at or below this (−dBov) is quiet enough to change encoders unnoticed.
 const QUIET: u8 = 60;
+
+/// In a stereo mix, music from the middle is as loud in each ear as it was sent: 3 dB louder than a voice, as a packet of it is that is
+/// passed on.
+pub(super) const MUSIC_IN_STEREO: f32 = std::f32::consts::SQRT_2;
 
 /// The half of a room that belongs to mixing; [`RoomBase`] is the other.
 pub(super) struct Mixing {
@@ -42,6 +47,7 @@ pub(super) struct Mixing {
     pub(super) mixes: SharedMixes,
     /// Voices that were heard in the last tick and end with the next.
     pub(super) fading: Vec<FadeOut>,
+    loudness: Loudness,
 }
 
 /// A participant's half in a mixing room.
@@ -50,6 +56,9 @@ pub(super) struct MixedPeer {
     /// The jitter buffer and decoder, made by the first packet: a mere listener needs none.
     pub(super) playout: Option<Playout>,
     rank: SpeakerRank,
+    pub(super) voice: Voice,
+    /// Made by the first packet of a talker who may have one.
+    auto_gain: Option<Box<AutoGain>>,
     /// Whether they were selected in the last tick, and so are heard.
     pub(super) selected: bool,
     /// Whether their last frame faded out.
@@ -83,12 +92,13 @@ pub(super) struct MixedPeer {
 
 impl Mixing {
     /// Without participants.
-    pub(super) fn new(stereo: bool) -> Mixing {
+    pub(super) fn new(stereo: bool, auto_gain: bool) -> Mixing {
         Mixing {
             stereo,
             peers: Vec::new(),
             mixes: SharedMixes::default(),
             fading: Vec::new(),
+            loudness: Loudness::new(auto_gain),
         }
     }
 
@@ -117,9 +127,10 @@ impl Mixing {
     /// The base has removed a participant. Their voice fades out with the next tick, and their gains are forgotten then.
     pub(super) fn swap_removed(&mut self, base: &mut RoomBase, now: Instant, at: usize, id: PeerId) {
         let passed = self.end_passed(id);
-        match self.peers.swap_remove(at).take_voice(passed) {
+        let mut gone = self.peers.swap_remove(at);
+        match gone.take_voice(passed) {
             Some(playout) => {
-                self.fading.push(FadeOut::gone(id, playout));
+                self.fading.push(FadeOut::gone(id, playout, gone.gain()));
                 base.grid.keep_ticking(now);
             }
             // Muted since the last tick: their gains must last as long as their fade-out, or everybody would hear it.
@@ -136,7 +147,7 @@ impl Mixing {
         let passed = self.end_passed(id);
         let peer = &mut self.peers[at];
         if let Some(playout) = peer.take_voice(passed) {
-            self.fading.push(FadeOut::muted(id, playout));
+            self.fading.push(FadeOut::muted(id, playout, peer.gain()));
         }
         peer.playout = None;
         peer.rank = SpeakerRank::default();
@@ -144,6 +155,11 @@ impl Mixing {
         peer.faded = false;
         peer.activity.mute();
         peer.meter = None;
+    }
+
+    /// Changes what is done to a talker's voice. A gain goes as it came, slowly.
+    pub(super) fn set_voice(&mut self, at: usize, voice: Voice) {
+        self.peers[at].voice = voice;
     }
 
     /// Takes a talker's packet to be mixed or passed on. Whether it can be.
@@ -180,6 +196,9 @@ impl Mixing {
             level,
         };
         let Some(playout) = playout.as_mut() else { return false };
+        if peer.auto_gain.is_none() && self.loudness.concerns(peer.voice) {
+            peer.auto_gain = Some(Box::default());
+        }
         let waiting = playout.waiting();
         let outcome = match packet.restored_after {
             None => playout.insert(now, meta, packet.payload),
@@ -188,11 +207,14 @@ impl Mixing {
         if !base.traces.is_empty() && matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset) {
             base.traces.buffered(context.moment(now));
         }
-        if passes
-            && matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset)
+        if matches!(outcome, InsertOutcome::Queued | InsertOutcome::Reset)
             && let Some(level) = level
         {
-            self.pass_on(base, now, context, at, packet, (level.dbov_minus, waiting));
+            peer.activity
+                .arrived(now, level.dbov_minus, context.mix.speaking_threshold);
+            if passes {
+                self.pass_on(base, now, context, at, packet, (level.dbov_minus, waiting));
+            }
         }
         true
     }
@@ -204,6 +226,7 @@ impl Mixing {
         let playout = peer.playout.as_ref().map(Playout::stats).unwrap_or_default();
         PeerStats {
             passed_through: matches!(peer.feed, Feed::Passed(_)),
+            auto_gain_db: peer.auto_gain.as_ref().map_or(0.0, |gain| f64::from(gain.gain_db())),
             ..base.peers[at].stats(now, &playout, alone)
         }
     }
@@ -267,7 +290,13 @@ impl Mixing {
         let passes = context.mix.pass_through;
         let floor = if passes { self.floor_holder(at) } else { None };
         let threshold = context.mix.speaking_threshold;
-        for (index, peer) in self.peers.iter_mut().enumerate() {
+        let Mixing { peers, loudness, .. } = self;
+        for (index, peer) in peers.iter_mut().enumerate() {
+            if let Some(gain) = &peer.auto_gain
+                && loudness.concerns(peer.voice)
+            {
+                loudness.compare(gain.off_by());
+            }
             let level = match peer.playout.as_mut() {
                 Some(playout) if playout.has_audio(at) => {
                     let sent = playout.next_level(at).map(|level| level.dbov_minus);
@@ -275,6 +304,10 @@ impl Mixing {
                     // The last frame's level stands in for one that isn't sent.
                     let level = sent.or(peer.measured).unwrap_or(SILENCE);
                     peer.rank.update(at, level);
+                    if let Some(gain) = &mut peer.auto_gain {
+                        let frame = peer.activity.frame_level(level, threshold);
+                        gain.follow(frame, loudness.tolerance(peer.voice));
+                    }
                     let wanted = if passes {
                         peer.play_level(at, level, threshold);
                         // Background noise isn't mixed with a voice, and in pauses only that of the last speaker.
@@ -291,6 +324,7 @@ impl Mixing {
             };
             base.update_speaking(at, context, index, level);
         }
+        loudness.conclude();
         let most = base.most_talkers(context);
         let peers = &self.peers;
         let listens = |at: usize| base.peers[at].hears() && peers[at].is_mixed_for();
@@ -317,11 +351,13 @@ impl Mixing {
             candidates,
             talkers,
             begins,
+            music,
             frames,
             ..
         } = scratch;
         talkers.clear();
         begins.clear();
+        music.clear();
         let mut chosen = candidates.iter().map(|candidate| candidate.0).peekable();
         for (index, peer) in self.peers.iter_mut().enumerate() {
             let selected = chosen.next_if_eq(&index).is_some();
@@ -356,6 +392,10 @@ impl Mixing {
             if !peer.sends_levels {
                 peer.measured = Some(roomtone_audio::level(frame).dbov_minus);
             }
+            if let Some(gain) = &mut peer.auto_gain {
+                gain.apply(frame);
+                context.stats.frames_evened += u64::from(gain.gain_db() != 0.0);
+            }
             if fades_out {
                 mix::ramp(frame, 1.0, 0.0);
             } else if faded {
@@ -365,6 +405,7 @@ impl Mixing {
             context.stats.frames_decoded += 1;
             talkers.push(base.peers[index].id);
             begins.push(!was_selected);
+            music.push(peer.voice == Voice::Music);
         }
         for fading in &mut self.fading {
             // A voice that is heard again already doesn't end.
@@ -372,6 +413,7 @@ impl Mixing {
                 context.stats.frames_decoded += 1;
                 talkers.push(fading.id);
                 begins.push(false);
+                music.push(false);
             }
         }
     }
@@ -383,7 +425,11 @@ impl Mixing {
         scratch: &mut Scratch,
     ) -> Result<(), AudioError> {
         let Scratch {
-            talkers, begins, row, ..
+            talkers,
+            begins,
+            music,
+            row,
+            ..
         } = scratch;
         self.mixes.begin_tick();
         // Newcomers last, so that they find the mixes of those who are there.
@@ -397,6 +443,11 @@ impl Mixing {
                 } else if peer.mix.is_none() == newcomers {
                     let channels = listener.channels();
                     base.gains.row(listener.id, channels, talkers.iter().copied(), row);
+                    if channels == Channels::Stereo {
+                        for (weight, _) in row.iter_mut().zip(&*music).filter(|(_, music)| **music) {
+                            weight.gain *= MUSIC_IN_STEREO;
+                        }
+                    }
                     let feed = std::mem::take(&mut peer.feed);
                     context.stats.mode_changes += u64::from(feed != Feed::Mix);
                     let beginning = match (feed, peer.seam.take()) {
@@ -520,6 +571,16 @@ impl MixedPeer {
         !matches!(self.feed, Feed::Passed(_)) && !self.awaits_packet
     }
 
+    // Their automatic gain, linear.
+    fn gain(&self) -> f32 {
+        self.auto_gain.as_ref().map_or(1.0, |gain| gain.gain())
+    }
+
+    /// Whether nothing is done to their voice.
+    pub(super) fn is_unchanged(&self) -> bool {
+        self.auto_gain.as_ref().is_none_or(|gain| gain.is_unity())
+    }
+
     // Their voice, if it was heard in the last tick; they have it no longer.
     fn take_voice(&mut self, passed: bool) -> Option<Playout> {
         self.playout.take_if(|_| self.selected || passed)
@@ -596,108 +657,4 @@ fn missing(before: u16, kind: FrameKind) -> u16 {
     }
 }
 
-// Mixes one row. Whether it is silent: nobody is in it.
-fn mix_row(shared: &SharedMix, talkers: &[PeerId], frames: &[Frame], pass: &PassScratch, mix: &mut Vec<f32>) -> bool {
-    let channels = shared.encoder.channels();
-    mix.clear();
-    mix.resize(FRAME_SAMPLES * channels.count(), 0.0);
-    let mut silent = true;
-    for (index, talker) in talkers.iter().enumerate() {
-        let (before, now) = shared.ramp(index, *talker);
-        let (from, to) = (before.gain, now.gain);
-        if from == 0.0 && to == 0.0 {
-            continue;
-        }
-        silent = false;
-        let mut frame = &frames[index];
-        let mut bridged;
-        if let Some(Beginning::After(left, seam)) = shared.beginning
-            && left == *talker
-            && let Some(past) = pass.past(*talker)
-        {
-            bridged = *frame;
-            seam.bridge(past, &mut bridged);
-            frame = &bridged;
-        }
-        if channels == Channels::Stereo {
-            let (from, to) = shared.panned_ramp(index, *talker);
-            if from == to {
-                mix::add_panned(mix, frame, to);
-            } else {
-                mix::add_panned_ramped(mix, frame, from, to);
-            }
-            continue;
-        }
-        if from != to {
-            mix::add_ramped(mix, frame, from, to);
-        } else if to == 1.0 {
-            mix::add(mix, frame);
-        } else {
-            mix::add_scaled(mix, frame, to);
-        }
-    }
-    silent
-}
-
-// Encodes one mix, and counts it. The packet and its level, or nothing to send.
-fn encode<'a>(
-    encoder: &mut MixEncoder,
-    frame: &mut [f32],
-    silent: bool,
-    packet: &'a mut Vec<u8>,
-    stats: &mut ShardStats,
-) -> Result<Option<(&'a [u8], u8)>, AudioError> {
-    match encoder.encode(frame, silent, packet)? {
-        Encoded::Nothing => Ok(None),
-        Encoded::Packet(level) => {
-            stats.frames_encoded += 1;
-            Ok(Some((packet.as_slice(), level)))
-        }
-    }
-}
-
 const _: () = assert!(FRAME_DURATION.as_millis() as usize * SAMPLE_RATE as usize == FRAME_SAMPLES * 1000);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::room::adaptation::Step;
-    use crate::room::gains::Gains;
-    use roomtone_audio::analysis::{Tone, tone_dbfs};
-
-    fn heard_by(listener: PeerId, talkers: &[PeerId], frames: &[Frame]) -> (Vec<f32>, bool) {
-        let (mut mixes, mut row, mut mix) = (SharedMixes::default(), Vec::new(), Vec::new());
-        Gains::default().row(listener, Channels::Mono, talkers.iter().copied(), &mut row);
-        let config = MixConfig::default();
-        mixes.place(None, Channels::Mono, &row, Step::Full, &config).unwrap();
-        let shared = mixes.active().next().unwrap().1;
-        let silent = mix_row(shared, talkers, frames, &PassScratch::default(), &mut mix);
-        (mix, silent)
-    }
-
-    // Before the encoder: whatever the others say, one's own voice is at least 60 dB down in one's own mix.
-    #[test]
-    fn nothing_of_oneself_is_in_ones_own_mix() {
-        let hz = |i: usize| 300.0 + 100.0 * i as f64;
-        let frames: Vec<Frame> = (0..20).map(|i| Tone::new(hz(i), 0.05).frame()).collect();
-        let talkers: Vec<PeerId> = (0..20).collect();
-        for me in 0..20 {
-            let (mix, silent) = heard_by(me as PeerId, &talkers, &frames);
-            assert!(!silent);
-            for (other, frame) in frames.iter().enumerate() {
-                let heard = tone_dbfs(&mix, hz(other)) - tone_dbfs(frame, hz(other));
-                if other == me {
-                    assert!(heard < -60.0, "{me} hears themselves at {heard} dB");
-                } else {
-                    assert!(heard.abs() < 0.1, "{me} hears {other} at {heard} dB");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn alone_is_silent_to_the_last_bit() {
-        let (mix, silent) = heard_by(1, &[1], &[Tone::new(440.0, 0.9).frame()]);
-        assert!(silent && mix.iter().all(|sample| *sample == 0.0));
-    }
-}

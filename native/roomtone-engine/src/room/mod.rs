@@ -13,13 +13,16 @@ mod forwarded_stream;
 mod forwarding;
 mod gains;
 mod introduction;
+mod kind;
 mod listener_stream;
+mod loudness;
 mod mix_encoder;
 mod mixing;
 mod passing;
 mod peer;
 mod places;
 mod port;
+mod row_mix;
 mod scratch;
 mod shared_mixes;
 mod source;
@@ -38,14 +41,14 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use roomtone_audio::AudioError;
-use roomtone_transport::{AcceptError, Endpoint, Offer, OfferKind, Packet, RtpIn};
+use roomtone_transport::{AcceptError, Endpoint, Offer, OfferKind, Packet};
 use roomtone_trunk::{Key, KeyNumber, TrunkId};
 
 use self::base::RoomBase;
 pub(crate) use self::context::ShardContext;
-use self::forwarding::Forwarding;
 use self::gains::GainPan;
-use self::mixing::Mixing;
+use self::kind::Kind;
+pub(crate) use self::peer::Newcomer;
 use self::peer::Peer;
 pub(crate) use self::scratch::Scratch;
 use self::source::{Due, Source};
@@ -61,16 +64,7 @@ use crate::routes::Route;
 use crate::tap::{Tap, TapSound};
 use crate::timers::Timers;
 use crate::trace::Stage;
-
-/// A participant who is to join.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Newcomer {
-    pub(crate) id: PeerId,
-    /// Whether the others may hear them.
-    pub(crate) speak: bool,
-    /// Whether they may hear the others.
-    pub(crate) listen: bool,
-}
+use crate::voice::Voice;
 
 pub(crate) struct Room {
     base: RoomBase,
@@ -83,42 +77,6 @@ pub(crate) struct Room {
     trunks: Trunks,
     timers: Timers<PeerId>,
     fault: bool,
-}
-
-enum Kind {
-    Mixing(Mixing),
-    Forwarding(Forwarding),
-}
-
-impl Kind {
-    fn new(kind: RoomKind) -> Kind {
-        match kind {
-            RoomKind::Mix { stereo } => Kind::Mixing(Mixing::new(stereo)),
-            RoomKind::Forward { slots, stereo } => Kind::Forwarding(Forwarding::new(slots, stereo)),
-        }
-    }
-
-    fn pushed(&mut self, peer: &Peer) {
-        match self {
-            Kind::Mixing(mixing) => mixing.pushed(),
-            Kind::Forwarding(forwarding) => forwarding.pushed(peer),
-        }
-    }
-
-    // The sound of a participant who may speak.
-    fn hear(&mut self, base: &mut RoomBase, now: Instant, context: &mut ShardContext, at: usize, packet: &RtpIn<'_>) {
-        match self {
-            Kind::Mixing(mixing) => {
-                if mixing.take_packet(base, now, context, at, packet) {
-                    base.grid.keep_ticking(now);
-                }
-            }
-            Kind::Forwarding(forwarding) => {
-                forwarding.forward(base, now, context, at, packet);
-                base.grid.keep_ticking(now);
-            }
-        }
-    }
 }
 
 impl Room {
@@ -501,6 +459,13 @@ impl Room {
             self.base.traces.silenced(self.base.id, context, id);
         }
         self.base.grid.keep_ticking(now);
+    }
+
+    /// Changes what is done to a talker's voice. A room that forwards does nothing to any.
+    pub(crate) fn set_voice(&mut self, id: PeerId, voice: Voice) {
+        if let (Kind::Mixing(mixing), Some(at)) = (&mut self.kind, self.base.position(id)) {
+            mixing.set_voice(at, voice);
+        }
     }
 
     /// Lets a participant hear the others, or deafens them.

@@ -28,13 +28,16 @@ use super::peer::Peer;
 use super::scratch::Scratch;
 use crate::command::PeerId;
 use crate::trace::Way;
+use crate::voice::Voice;
 
 /// Gains between these make no difference to be heard: 0.25 dB.
 const UNITY: std::ops::RangeInclusive<f32> = 0.971_6..=1.029_2;
 /// Samples of the packets that are passed on, 20 to 60 ms: shorter ones cost every listener several packets, longer ones no client has asked for.
 const SAMPLES: std::ops::RangeInclusive<u32> = 960..=2880;
-/// The most bits a second that a talker may send to be passed on: what they send goes to every listener.
+/// The most bits a second that a talker may send to be passed on: what they send goes to every listener. Music has 128,000 on average, but
+/// Opus begins with twice as much.
 const MOST_BITRATE: f32 = 128_000.0;
+const MOST_MUSIC_BITRATE: f32 = 256_000.0;
 /// For how many frames a talker must have paused in a mix before their packets follow on it.
 pub(super) const PAUSED_FRAMES: u16 = 2;
 /// Frames of a talker that are missing before a mix ends what was passed on of them.
@@ -85,13 +88,19 @@ impl Mixing {
         };
         let state = &mut self.peers[talker];
         let waiting_pause = usize::from(state.trend.pauses) >= waiting;
-        state.activity.arrived(now, level, context.mix.speaking_threshold);
         let pause = state.activity.is_pause(level, context.mix.speaking_threshold);
         state.trend.update(&info, packet.payload.len(), pause);
-        state.trend.passable = !info.stereo
+        state.trend.music = state.voice == Voice::Music;
+        let (most, may_be_stereo) = if state.trend.music {
+            (MOST_MUSIC_BITRATE, true)
+        } else {
+            (MOST_BITRATE, false)
+        };
+        state.trend.passable = (may_be_stereo || !info.stereo)
             && SAMPLES.contains(&info.samples)
             && packet.payload.len() <= MAX_PAYLOAD
-            && state.trend.bitrate <= MOST_BITRATE
+            && state.trend.bitrate <= most
+            && state.is_unchanged()
             && state.bucket.take(now, packet.payload.len());
         let arrival = Arrival {
             packet,
@@ -376,7 +385,10 @@ impl Mixing {
             let stays = base.position(id).is_some_and(|talker| {
                 let state = &self.peers[talker];
                 let broke_off = state.missing_frames >= MISSING_FRAMES && state.trend.pauses == 0;
-                is_unity(base.gains.gain(listener.id, id)) && !broke_off && !hears_other(base, index, talker, speaking)
+                is_unity(base.gains.gain(listener.id, id))
+                    && state.is_unchanged()
+                    && !broke_off
+                    && !hears_other(base, index, talker, speaking)
             });
             if !stays {
                 self.peers[index].feed = Feed::Leaving(id);
@@ -484,13 +496,14 @@ fn is_unity(gain: f32) -> bool {
     UNITY.contains(&gain)
 }
 
-// Whether a listener takes such packets of a talker as their mix: mono hears no pan, and stereo hears the middle 3 dB softer than a mono packet would be.
+// Whether a listener takes such packets of a talker as their mix: mono hears no pan, and stereo hears the middle 3 dB softer than a mono packet would be,
+// unless it is music.
 // A connection that needs FEC or fewer bits gets them from a mix.
 fn takes(base: &RoomBase, listener: usize, talker: PeerId, trend: &PacketTrend) -> bool {
     let peer = &base.peers[listener];
     let most = peer.endpoint.max_average_bitrate();
     trend.passable
-        && peer.channels() == Channels::Mono
+        && (peer.channels() == Channels::Mono || (trend.music && base.gains.of(peer.id, talker).pan == 0.0))
         && peer.adaptation.step() == Step::Full
         && is_unity(base.gains.gain(peer.id, talker))
         && most.is_none_or(|most| trend.bitrate <= most as f32)

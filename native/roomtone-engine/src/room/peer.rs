@@ -15,6 +15,16 @@ use crate::routes::Route;
 
 const SAMPLES_PER_MS: f64 = SAMPLE_RATE as f64 / 1000.0;
 
+/// A participant who is to join.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Newcomer {
+    pub(crate) id: PeerId,
+    /// Whether the others may hear them.
+    pub(crate) speak: bool,
+    /// Whether they may hear the others.
+    pub(crate) listen: bool,
+}
+
 pub(super) struct Peer {
     pub(super) id: PeerId,
     pub(super) endpoint: Port,
@@ -175,6 +185,7 @@ impl Peer {
             silent_after_media,
             private_mix,
             passed_through: false,
+            auto_gain_db: 0.0,
         }
     }
 }

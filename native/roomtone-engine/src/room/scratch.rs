@@ -16,6 +16,8 @@ pub(crate) struct Scratch {
     pub(super) talkers: Vec<PeerId>,
     /// For each talker whether they weren't heard in the last tick.
     pub(super) begins: Vec<bool>,
+    /// For each talker whether they make music.
+    pub(super) music: Vec<bool>,
     /// One frame for each talker; a larger room may have left more.
     pub(super) frames: Vec<Frame>,
     pub(super) row: Vec<GainPan>,

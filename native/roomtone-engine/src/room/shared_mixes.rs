@@ -13,6 +13,7 @@ use super::adaptation::{Step, Variant};
 use super::feed::Beginning;
 use super::gains::GainPan;
 use super::mix_encoder::MixEncoder;
+use super::mixing::MUSIC_IN_STEREO;
 use crate::command::PeerId;
 use crate::config::MixConfig;
 
@@ -221,7 +222,12 @@ impl SharedMixes {
                 mix.before.extend(goes_on.map(|talker| (talker, GainPan::SILENT)));
                 if let Beginning::After(left, _) = beginning {
                     mix.before.retain(|(talker, _)| *talker != left);
-                    mix.before.push((left, GainPan::new(1.0, 0.0)));
+                    // Only packets of music are passed on to stereo listeners.
+                    let gain = match channels {
+                        Channels::Mono => 1.0,
+                        Channels::Stereo => MUSIC_IN_STEREO,
+                    };
+                    mix.before.push((left, GainPan::new(gain, 0.0)));
                 }
                 self.insert(mix)
             }

@@ -5,6 +5,8 @@
 
 use std::time::{Duration, Instant};
 
+use roomtone_audio::FrameLevel;
+
 /// The noise gate: a packet at or above this (−dBov) is background that nobody wants to hear.
 const GATE: u8 = 80;
 /// How long the gate stays open after the last packet that passed it.
@@ -89,6 +91,15 @@ impl VoiceActivity {
 
     fn is_loud(&self, minus_dbov: u8, threshold: u8) -> bool {
         minus_dbov < threshold || (minus_dbov < GATE && -f32::from(minus_dbov) >= self.noise() + MARGIN)
+    }
+
+    /// A frame of this level (−dBov), against their noise.
+    pub(super) fn frame_level(&self, minus_dbov: u8, threshold: u8) -> FrameLevel {
+        FrameLevel {
+            minus_dbov,
+            loud: self.is_loud(minus_dbov, threshold),
+            noise_dbov: self.noise(),
+        }
     }
 
     /// Whether a packet or frame of this level (−dBov) is a pause of theirs. One above `threshold` never is.

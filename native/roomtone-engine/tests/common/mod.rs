@@ -4,6 +4,7 @@
 
 mod client;
 mod loops;
+pub mod speech;
 pub mod voice;
 
 use std::collections::BTreeMap;

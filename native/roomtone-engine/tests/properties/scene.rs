@@ -131,7 +131,10 @@ impl Scene {
         world.command(Command::new(
             ROOM,
             Action::Open {
-                kind: RoomKind::Mix { stereo: true },
+                kind: RoomKind::Mix {
+                    stereo: true,
+                    auto_gain: false,
+                },
             },
         ));
         Scene::of(seed, world, kinds, true)

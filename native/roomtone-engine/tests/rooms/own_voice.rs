@@ -7,8 +7,14 @@ use roomtone_engine::{Action, Command, MixConfig, PeerId, RoomKind};
 use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::{ClientOptions, Identity};
 
-const MIX: RoomKind = RoomKind::Mix { stereo: false };
-const STEREO: RoomKind = RoomKind::Mix { stereo: true };
+const MIX: RoomKind = RoomKind::Mix {
+    stereo: false,
+    auto_gain: false,
+};
+const STEREO: RoomKind = RoomKind::Mix {
+    stereo: true,
+    auto_gain: false,
+};
 
 /// The participant who comes back.
 const PERSON: PeerId = 1;

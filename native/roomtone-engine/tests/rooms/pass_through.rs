@@ -542,7 +542,10 @@ fn a_talker_who_tells_no_levels_is_passed_on_too() {
 fn packets_that_a_client_may_not_take_are_mixed() {
     // A stereo listener hears the middle 3 dB softer in each ear than a mono packet would be.
     let mut world = World::new();
-    let kind = RoomKind::Mix { stereo: true };
+    let kind = RoomKind::Mix {
+        stereo: true,
+        auto_gain: false,
+    };
     world.command(Command::new(ROOM, Action::Open { kind }));
     join_all(&mut world, 1..=2);
     world.join(

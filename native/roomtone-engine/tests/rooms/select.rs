@@ -7,7 +7,10 @@ use roomtone_testkit::peer::ClientOptions;
 const LISTENER: PeerId = 9;
 
 const KINDS: [RoomKind; 2] = [
-    RoomKind::Mix { stereo: false },
+    RoomKind::Mix {
+        stereo: false,
+        auto_gain: false,
+    },
     RoomKind::Forward {
         slots: 1,
         stereo: false,

@@ -19,7 +19,10 @@ fn world(mix: MixConfig) -> World {
     world.command(Command::new(
         ROOM,
         Action::Open {
-            kind: RoomKind::Mix { stereo: true },
+            kind: RoomKind::Mix {
+                stereo: true,
+                auto_gain: false,
+            },
         },
     ));
     world
@@ -287,8 +290,20 @@ fn walking_around_a_talker_does_not_click() {
 #[test]
 fn clients_are_asked_for_what_the_room_can_use() {
     for (kind, wish) in [
-        (RoomKind::Mix { stereo: false }, "maxaveragebitrate=40000\r\n"),
-        (RoomKind::Mix { stereo: true }, "maxaveragebitrate=40000\r\n"),
+        (
+            RoomKind::Mix {
+                stereo: false,
+                auto_gain: false,
+            },
+            "maxaveragebitrate=40000\r\n",
+        ),
+        (
+            RoomKind::Mix {
+                stereo: true,
+                auto_gain: false,
+            },
+            "maxaveragebitrate=40000\r\n",
+        ),
         (
             RoomKind::Forward {
                 slots: 2,

@@ -346,7 +346,10 @@ fn in_stereo_a_tap_hears_the_middle_on_both_sides() {
     world.command(Command::new(
         ROOM,
         Action::Open {
-            kind: RoomKind::Mix { stereo: true },
+            kind: RoomKind::Mix {
+                stereo: true,
+                auto_gain: false,
+            },
         },
     ));
     world.join_talking(1);

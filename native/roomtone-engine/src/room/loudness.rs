@@ -1,0 +1,97 @@
+//! Automatic gain in a room that mixes: whose level is off by so much that something is done about it.
+//!
+//! A talker whose level is off by 6 dB or less is left alone: their packets can be passed on. But two of them may be 12 dB apart. Where
+//! talkers of a room would be heard more than 6 dB apart, those have a gain who are off by more than 3 dB.
+
+use crate::voice::Voice;
+
+/// How far off a level may be, dB.
+const WIDE: f32 = 6.0;
+/// The same where others are off the other way.
+const NARROW: f32 = 3.0;
+/// Two talkers may be this far apart, dB, and a room that had to be narrow stays so until they are nearer by 1 dB.
+const APART: f32 = 6.0;
+const APART_STILL: f32 = 5.0;
+
+/// What a room knows of its talkers' levels.
+#[derive(Debug)]
+pub(super) struct Loudness {
+    on: bool,
+    narrow: bool,
+    /// Of those within the wide tolerance, by how much the softest and the loudest are off in this tick, dB.
+    softest: f32,
+    loudest: f32,
+}
+
+impl Loudness {
+    /// Of a room that has automatic gain, or hasn't.
+    pub(super) fn new(on: bool) -> Loudness {
+        Loudness {
+            on,
+            narrow: false,
+            softest: 0.0,
+            loudest: 0.0,
+        }
+    }
+
+    /// Whether such a voice has a gain.
+    pub(super) fn concerns(&self, voice: Voice) -> bool {
+        self.on && voice == Voice::Even
+    }
+
+    /// How far off the level of such a voice may be, dB; `None`: it has no gain.
+    pub(super) fn tolerance(&self, voice: Voice) -> Option<f32> {
+        let tolerance = if self.narrow { NARROW } else { WIDE };
+        self.concerns(voice).then_some(tolerance)
+    }
+
+    /// A talker is off by this, dB. Those who are off by more have a gain in any case.
+    pub(super) fn compare(&mut self, off_by: Option<f32>) {
+        if let Some(off_by) = off_by.filter(|off| off.abs() <= WIDE) {
+            self.softest = self.softest.min(off_by);
+            self.loudest = self.loudest.max(off_by);
+        }
+    }
+
+    /// All talkers of a tick have been compared.
+    pub(super) fn conclude(&mut self) {
+        let apart = std::mem::take(&mut self.loudest) - std::mem::take(&mut self.softest);
+        self.narrow = apart > if self.narrow { APART_STILL } else { APART };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tolerance(loudness: &mut Loudness, talkers: &[f32]) -> Option<f32> {
+        for talker in talkers {
+            loudness.compare(Some(*talker));
+        }
+        loudness.compare(None);
+        loudness.conclude();
+        loudness.tolerance(Voice::Even)
+    }
+
+    #[test]
+    fn talkers_on_one_side_are_left_alone_and_those_on_two_are_not() {
+        let mut loudness = Loudness::new(true);
+        assert_eq!(tolerance(&mut loudness, &[-6.0, -5.0]), Some(WIDE));
+        assert_eq!(
+            tolerance(&mut loudness, &[-18.0, 12.0]),
+            Some(WIDE),
+            "these have a gain already"
+        );
+        assert_eq!(tolerance(&mut loudness, &[-3.0, 3.5]), Some(NARROW));
+        assert_eq!(tolerance(&mut loudness, &[-3.0, 2.5]), Some(NARROW));
+        assert_eq!(tolerance(&mut loudness, &[-3.0, 1.5]), Some(WIDE));
+    }
+
+    #[test]
+    fn only_an_even_voice_in_a_room_with_it_has_a_gain() {
+        let loudness = Loudness::new(true);
+        assert_eq!(loudness.tolerance(Voice::Plain), None);
+        assert_eq!(loudness.tolerance(Voice::Music), None);
+        assert_eq!(Loudness::new(false).tolerance(Voice::Even), None);
+    }
+}
