@@ -35,10 +35,14 @@ config :roomtone, RoomtoneWeb.SocketBudget,
   address_per_second: 400,
   sockets: 512
 
-# Parameters that Phoenix leaves out of its log: identities and secrets. phoenix_lite logs no
-# parameters, and mix warns about config for a missing application.
+# Phoenix from Hex alone; mix warns about config for a missing application, and phoenix_lite logs no parameters.
 if Roomtone.MixProject.phoenix() == :hex do
+  # Parameters that Phoenix leaves out of its log: identities and secrets.
   config :phoenix, filter_parameters: ~w(password passcode name token session sdp goodbye)
+
+  # A message in fragments, on any socket. Without it Bandit takes 8 MB, whatever `max_frame_size` is. config/runtime.exs has
+  # the same for HTTPS.
+  config :roomtone, RoomtoneWeb.Endpoint, http: [websocket_options: [max_fragmented_message_size: 200_000]]
 end
 
 # ----------------------------------------------------------------------------------------------------------------------

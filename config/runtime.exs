@@ -122,6 +122,10 @@ if config_env() != :test do
              not Code.ensure_loaded?(Bandit),
            do: Roomtone.Config.Network.inner_turn(variable.("TURN_PORT"), variable.("UDP_BIND"))
 
+      # As config/config.exs has it for HTTP.
+      fragments =
+        if Code.ensure_loaded?(Bandit), do: [websocket_options: [max_fragmented_message_size: 200_000]], else: []
+
       if turn, do: config(:roomtone, turn_https_port: https_port, turn_inner: turn)
 
       config :roomtone, RoomtoneWeb.Endpoint,
@@ -132,7 +136,7 @@ if config_env() != :test do
             cipher_suite: :strong,
             certfile: Path.expand(certificate),
             keyfile: Path.expand(key)
-          ] ++ if(turn, do: [turn: turn], else: []),
+          ] ++ if(turn, do: [turn: turn], else: []) ++ fragments,
         # A page without HTTPS has no microphone, so plain HTTP is for this machine only.
         http: [ip: {127, 0, 0, 1}, port: port.("PORT", "4000")],
         url: [host: host || "localhost", port: https_port, scheme: "https"]

@@ -33,7 +33,7 @@ defmodule RoomtoneWeb.HostileTest do
     settings = Application.get_env(:roomtone, RoomtoneWeb.Endpoint)
 
     restart_with([
-      {RoomtoneWeb.Endpoint, Keyword.merge(settings, server: true, http: [ip: {127, 0, 0, 1}, port: port])},
+      {RoomtoneWeb.Endpoint, Keyword.merge(settings, server: true, http: Keyword.put(settings[:http], :port, port))},
       {AddressLimit, [burst: 300, per_second: 10, loopback: true]},
       {ClientAddress, [trusted: "127.0.0.1"]},
       {:users_file, Application.get_env(:roomtone, :users_file)},
@@ -202,7 +202,7 @@ defmodule RoomtoneWeb.HostileTest do
     end
   end
 
-  test "a message in fragments may be as large as one in a single frame, and no larger", %{port: port} do
+  test "a message in fragments is bounded, as one in a single frame is", %{port: port} do
     fragment = fn first, last, bytes ->
       data = String.duplicate("x", bytes)
       [<<last::1, 0::3, first::4, 1::1, 127::7, bytes::64, 0::32>>, data]
@@ -214,7 +214,8 @@ defmodule RoomtoneWeb.HostileTest do
     # A ping between them is answered.
     :gen_tcp.send(socket, [<<0x89, 0x8A, 0::32>>, "still here"])
     assert until(socket, "still here")
-    :gen_tcp.send(socket, fragment.(0, 0, 30_000))
+    # 240,000 bytes in all, of which a server of ours takes 200,000 at most.
+    for _ <- 1..6, do: :gen_tcp.send(socket, fragment.(0, 0, 30_000))
     assert close_code(socket) in [1009, :cut_off]
   end
 

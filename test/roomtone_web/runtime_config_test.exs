@@ -57,9 +57,12 @@ defmodule RoomtoneWeb.RuntimeConfigTest do
 
     assert {turn, https} = Keyword.pop(config[:https], :turn)
 
-    # Bandit can't hand TURN on from the port of HTTPS.
+    {websocket, https} = Keyword.pop(https, :websocket_options)
+
+    # Bandit can't hand TURN on from the port of HTTPS, and takes large messages in fragments if it isn't told otherwise.
     if Code.ensure_loaded?(Bandit) do
       assert turn == nil
+      assert websocket == [max_fragmented_message_size: 200_000]
     else
       assert {{127, 0, 0, 1}, inner} = turn
       assert inner in 1_024..65_535

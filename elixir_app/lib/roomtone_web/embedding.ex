@@ -66,7 +66,6 @@ defmodule RoomtoneWeb.Embedding do
           [
             timeout: 45_000,
             max_frame_size: 200_000,
-            max_fragmented_message_size: 200_000,
             connect_info: [:peer_data, :x_headers, session: unquote(session)],
             error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
           ] ++ unquote(more)

@@ -27,7 +27,6 @@ defmodule RoomtoneWeb.Endpoint do
     websocket: [
       timeout: 45_000,
       max_frame_size: 200_000,
-      max_fragmented_message_size: 200_000,
       compress: false,
       connect_info: [:peer_data, :x_headers],
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}
@@ -39,7 +38,6 @@ defmodule RoomtoneWeb.Endpoint do
     websocket: [
       timeout: 45_000,
       max_frame_size: 64_000,
-      max_fragmented_message_size: 64_000,
       compress: false,
       connect_info: [:peer_data, :x_headers, session: @session_options],
       error_handler: {RoomtoneWeb.VoiceSocket, :refuse, []}

@@ -95,10 +95,8 @@ defmodule Phoenix.Endpoint do
   Declares a socket at a path, e.g. `socket "/voice", MyApp.UserSocket, websocket: [check_origin: true]`.
 
   Options of `:websocket`: `:check_origin`, `:connect_info`, `:timeout` (60_000), `:max_frame_size`
-  (262_144, for frames and for whole messages, so that `:max_fragmented_message_size`, which Bandit has,
-  changes nothing), `:error_handler`, `compress: false`. Beside it: `auth_token: true`, and
-  `longpoll: true` or its options `:check_origin`, `:connect_info`, `:window_ms` (10_000; how long a poll
-  waits).
+  (262_144), `:error_handler`, `compress: false`. Beside it: `auth_token: true`, and `longpoll: true` or its
+  options `:check_origin`, `:connect_info`, `:window_ms` (10_000; how long a poll waits).
   """
   defmacro socket(path, module, opts) do
     module = Plug.Builder.expand_alias(module, __CALLER__)

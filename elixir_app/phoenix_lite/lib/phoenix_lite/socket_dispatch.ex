@@ -6,16 +6,7 @@ defmodule PhoenixLite.SocketDispatch do
 
   @polling [:check_origin, :connect_info, :window_ms]
   @window_ms 10_000
-  # Bandit's limit on a message in fragments is `:max_frame_size` here.
-  @known [
-    :check_origin,
-    :connect_info,
-    :timeout,
-    :max_frame_size,
-    :max_fragmented_message_size,
-    :error_handler,
-    :compress
-  ]
+  @known [:check_origin, :connect_info, :timeout, :max_frame_size, :error_handler, :compress]
   @info [:peer_data, :x_headers, :auth_token]
 
   @doc "Checks a `socket` declaration and returns path, options and module of each of its transports."
