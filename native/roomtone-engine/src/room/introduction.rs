@@ -12,12 +12,19 @@ const BITRATE: u32 = 64_000;
 /// Makes introductions, one at a time: a talker's packet has the same one for all listeners.
 #[derive(Default)]
 pub(super) struct Introduction {
-    encoder: Option<Encoder>,
+    encoder: Option<Twins>,
     decoder: Option<Decoder>,
     past: Past,
     packet: Vec<u8>,
     /// For the talker's packet at hand: the level of the introduction (−dBov), or that there is none. `None`: not made yet.
     made: Option<Option<u8>>,
+}
+
+/// An encoder that was never used, and the one that is. A reset leaves some of what an encoder was told or found out before; a copy
+/// of the unused one doesn't, so an introduction depends on the talker's sound alone.
+struct Twins {
+    unused: Encoder,
+    encoder: Encoder,
 }
 
 impl Introduction {
@@ -46,15 +53,17 @@ impl Introduction {
         }
         let [first, second, last] = self.past.introduction(samples as usize)?;
         if self.encoder.is_none() {
-            self.encoder = Encoder::new(&EncoderConfig {
+            let unused = Encoder::new(&EncoderConfig {
                 bitrate: BITRATE,
                 complexity: 0,
                 ..EncoderConfig::default()
             })
-            .ok();
+            .ok()?;
+            let encoder = unused.clone();
+            self.encoder = Some(Twins { unused, encoder });
         }
-        let encoder = self.encoder.as_mut()?;
-        encoder.reset().ok()?;
+        let Twins { unused, encoder } = self.encoder.as_mut()?;
+        encoder.clone_from(unused);
         encoder.imitate(payload).ok()?;
         encoder.set_prediction(true).ok()?;
         encoder.encode(&first, &mut self.packet).ok()?;
