@@ -99,6 +99,12 @@ defmodule Roomtone do
   moderators. A `passcode` (4 to 64 characters, kept as a hash) locks the room: see `unlock/2`.
   `maker` identifies its moderator, as in `join/4`.
 
+  With `record: :inputs` everything that goes into the room is recorded, in a file in `recordings_dir`
+  from which `mix roomtone.replay` plays the room again: see docs/recording.md. It has the voices of
+  everybody, and the page shows that the room is recorded. `record: {:inputs, opts}` takes `file` and
+  `max_bytes` (default 256 MiB). `stop_recording/1` ends it. A room that was restored after a restart
+  isn't recorded.
+
   `by` takes options of `join/4` that identify a person, and opens the room on their behalf: only a
   moderator of a closed room may open its name again, and a remembered room counts as existing.
   Without `by` the app itself decides: for a room that was restored after a restart and to which

@@ -6,6 +6,7 @@ defmodule Roomtone.Admission do
 
   alias Roomtone.{Config, Room, RoomServer, Rooms, Token}
   alias Roomtone.Auth.Lock
+  alias Roomtone.Recording.Inputs
   alias Roomtone.Rooms.Spellings
 
   @max_session 128
@@ -25,6 +26,7 @@ defmodule Roomtone.Admission do
       max_participants: &positive?/1,
       empty_after: &(positive?(&1) or &1 == :never),
       stage: &is_boolean/1,
+      record: &Inputs.wish?/1,
       passcode: &(&1 == nil or Lock.passcode?(&1)),
       maker: &text?/1,
       by: &Keyword.keyword?/1

@@ -168,6 +168,11 @@ defmodule Roomtone.Media do
     end
   end
 
+  @doc "Has everything that goes into a room written into a journal, if nobody has been in yet."
+  @spec record_inputs(place, Roomtone.Native.journal()) :: :ok | {:error, :media_busy}
+  def record_inputs(%{room: room, shard: shard}, journal),
+    do: submit(shard, {:record_inputs, %{room: room, journal: journal}})
+
   @doc "Whether a room was opened in the present life of its shard."
   @spec open?(place) :: boolean
   def open?(%{room: room, shard: shard}) do

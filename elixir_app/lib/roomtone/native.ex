@@ -68,6 +68,7 @@ defmodule Roomtone.Native do
           | {:join_source, %{room: id, peer: id, speak: boolean}}
           | {:feed, %{room: id, peer: id, items: [source_item]}}
           | {:clear_source, %{room: id, peer: id}}
+          | {:record_inputs, %{room: id, journal: journal}}
           | {:join_tap, %{room: id, peer: id, tap: tap, sound: tap_sound}}
           | {:set_tap, %{room: id, peer: id, sound: tap_sound}}
           | {:open_trunk,
@@ -305,7 +306,7 @@ defmodule Roomtone.Native do
   How a recording is, its bytes on disk, and the milliseconds that were lost because the disk was slow.
   """
   @type recording_status :: %{
-          state: :running | :stopped | :disk_full | {:io, String.t()},
+          state: :running | :stopped | :disk_full | :too_long | :behind | :too_late | {:io, String.t()},
           bytes: non_neg_integer,
           lost_ms: non_neg_integer
         }
@@ -323,6 +324,47 @@ defmodule Roomtone.Native do
           stereo: boolean
         }) :: {:ok, {recording, tap | nil, tap | nil}} | {:error, {atom, String.t()}}
   def record_start(_options), do: not_loaded()
+
+  @typedoc "The queue of a room's inputs, for a `:record_inputs`: an opaque handle."
+  @type journal :: term
+
+  @doc """
+  Makes the file of a room's inputs, of at most so many bytes. `record_names/2`, `record_status/1` and `record_stop/1` are
+  for it, too.
+  """
+  @spec record_inputs(%{file: String.t(), room: String.t(), date: String.t(), most_bytes: pos_integer}) ::
+          {:ok, {recording, journal}} | {:error, {atom, String.t()}}
+  def record_inputs(_options), do: not_loaded()
+
+  @typedoc "A room that is played again: an opaque handle of one process."
+  @type replay :: term
+
+  @typedoc "The result of a replay: see docs/recording.md."
+  @type replayed :: %{
+          version: String.t(),
+          room: String.t(),
+          date: String.t(),
+          streams: [
+            %{listener: String.t(), slot: non_neg_integer, file: String.t(), packets: non_neg_integer}
+          ],
+          left_out: non_neg_integer,
+          cut_off: boolean,
+          room_failed: boolean,
+          inputs: non_neg_integer,
+          packets: non_neg_integer,
+          compared: non_neg_integer,
+          different: non_neg_integer,
+          first_difference: {ms :: non_neg_integer, id} | nil,
+          lasted_ms: non_neg_integer
+        }
+
+  @doc "Opens a file of a room's inputs, to write what each listener heard (or one of them) into a folder."
+  @spec replay_open(String.t(), String.t(), String.t() | nil) :: {:ok, replay} | {:error, String.t()}
+  def replay_open(_file, _out, _listener), do: not_loaded()
+
+  @doc "Plays on for 200 ms of processor time. `:more`: there is more to play, beyond so many milliseconds of the call."
+  @spec replay_run(replay) :: {:ok, {:more, non_neg_integer} | {:done, replayed}} | {:error, String.t()}
+  def replay_run(_replay), do: not_loaded()
 
   @doc "Names talkers."
   @spec record_names(recording, [{id, String.t()}]) :: :ok

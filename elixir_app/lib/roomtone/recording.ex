@@ -105,7 +105,9 @@ defmodule Roomtone.Recording do
 
   # Names of rooms hold signs that not each system takes in a file's name. Two recordings of a room in
   # one second are told apart by the number.
-  defp folder_name(room) do
+  @doc false
+  @spec folder_name(String.t()) :: String.t()
+  def folder_name(room) do
     time = DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_iso8601(:basic)
     number = System.unique_integer([:positive]) |> rem(1_000)
     "#{String.replace(room, ~r/[^\p{L}\p{N}_-]/u, "-")}-#{time}-#{number}"

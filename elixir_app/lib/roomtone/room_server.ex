@@ -42,6 +42,7 @@ defmodule Roomtone.RoomServer do
 
   alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
+  alias Roomtone.Recording.Inputs
   alias Roomtone.Room.{Crashes, Guesses, Legs, Levels, Move, Recorder, Taps}
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
@@ -127,6 +128,8 @@ defmodule Roomtone.RoomServer do
         }
 
   @type args :: %{
+          # A restored room has no such wish.
+          optional(:record) => Inputs.wish() | nil,
           id: Media.id(),
           name: String.t(),
           max_participants: pos_integer,
@@ -244,11 +247,16 @@ defmodule Roomtone.RoomServer do
          :ok = Rooms.opened(args.id, args.name),
          :ok = Control.register(args.name, self()),
          {:held, true} <- {:held, Names.hold(args.name, args.id)},
-         {:ok, shard} <- place(args) do
+         opened_before? = Media.Table.room_shard(args.id) != nil,
+         {:ok, shard} <- place(args),
+         place = %{room: args.id, shard: shard},
+         {:ok, recorder} <- if(opened_before?, do: {:ok, nil}, else: record_inputs(args, place)) do
       state = %__MODULE__{
-        room: room,
-        place: %{room: args.id, shard: shard},
-        legs: Legs.recover(%{room: args.id, shard: shard}),
+        room: %{room | recording: recorder != nil},
+        place: place,
+        legs: Legs.recover(place),
+        recorder: recorder,
+        taps: if(recorder, do: Taps.attach(%Taps{}, recorder.pid), else: %Taps{}),
         empty_after: args.empty_after,
         fleeting: args.fleeting,
         untouched: args.restored,
@@ -262,9 +270,23 @@ defmodule Roomtone.RoomServer do
       {:error, {:already_registered, _pid}} -> {:stop, {:shutdown, :room_exists}}
       # The caller died, and another process has taken the name over.
       {:held, false} -> {:stop, {:shutdown, :room_exists}}
-      {:error, why} when why in [:media_busy, :no_media] -> give_up(args, why)
+      {:error, why} -> give_up(args, why)
     end
   end
+
+  # Before anybody can join.
+  defp record_inputs(%{record: wish, name: name, id: id}, place) when wish != nil do
+    case Inputs.start(wish, name, place) do
+      {:ok, pid} ->
+        Recorder.take(nil, pid)
+
+      {:error, _} = error ->
+        Media.close_room(id)
+        error
+    end
+  end
+
+  defp record_inputs(_args, _place), do: {:ok, nil}
 
   defp give_up(args, why) do
     Names.release(args.name, args.id)
@@ -1046,6 +1068,7 @@ defmodule Roomtone.RoomServer do
   defp reopen(state) do
     case Media.reopen_room(state.place, MixPolicy.engine_kind(state.mixer.mix)) do
       :ok ->
+        Inputs.go_on(state.room.id, state.place)
         # On a move they follow later.
         if heard_at(state) == state.place, do: Taps.reopened(state.taps, state.place)
         rewired(%{state | mixer: MixSync.reopened(state.mixer)})

@@ -205,6 +205,7 @@ defmodule Roomtone.Rooms do
         stage: Keyword.get(opts, :stage, false),
         lock: opts[:lock],
         maker: opts[:maker],
+        record: opts[:record],
         opened_at: DateTime.utc_now()
       },
       id

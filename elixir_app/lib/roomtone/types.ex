@@ -163,6 +163,8 @@ defmodule Roomtone.Types do
           | :draining
           | :media_busy
           | :no_media
+          | :no_recordings
+          | {:recording_failed, atom}
           | {:invalid_option, atom}
           | {:invalid_plan, String.t()}
           | {:invalid_door_gain, term}

@@ -4,9 +4,10 @@ use std::net::SocketAddr;
 
 use roomtone_transport::{AcceptError, CloseReason};
 use roomtone_trunk::{Key, KeyNumber, TrunkId};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::inputs::Journal;
 pub use crate::room_kind::RoomKind;
 use crate::tap::{Tap, TapSound};
 use crate::trace::Trace;
@@ -51,6 +52,12 @@ pub enum Action {
     Move {
         /// The other shard.
         to: ShardIndex,
+    },
+    /// Has everything that goes into the room written into a journal, from which [`Replay`](crate::Replay) plays it again. For a room
+    /// that nobody has been in yet; otherwise the journal ends at once, as [`JournalEnd::Used`](crate::JournalEnd::Used).
+    RecordInputs {
+        /// The journal.
+        journal: Journal,
     },
     /// Ends every participant with [`Event::Disconnected`], then the room.
     Close,
@@ -261,7 +268,7 @@ pub enum TrunkEnd {
 }
 
 /// Something for a source to play.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SourceItem {
     /// An Opus packet (RFC 6716) of any duration.
     Packet {
@@ -284,7 +291,7 @@ pub enum FaultScope {
 }
 
 /// The choice of talkers where more of them talk than a listener hears at once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Select {
     /// The loudest to the listener: gain × level.
     #[default]
@@ -294,7 +301,7 @@ pub enum Select {
 }
 
 /// How one listener hears one speaker.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GainCell {
     /// The listener.
     pub listener: PeerId,
@@ -307,7 +314,7 @@ pub struct GainCell {
 }
 
 /// How distance weakens sound: the models of the Web Audio `PannerNode`, with `d` the distance. In metres, or whatever places are in.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Distance {
     /// `1 − rolloff · (d − reference) / (max − reference)`, with `d` from `reference` to `max` and `rolloff` 0…1.
     Linear {
@@ -344,7 +351,7 @@ impl Default for Distance {
 }
 
 /// Where somebody is, as listener and as speaker. `y` points up.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Place {
     /// The position.
     pub at: [f64; 3],
@@ -355,7 +362,7 @@ pub struct Place {
 }
 
 /// A participant's place.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlaceCell {
     /// The participant.
     pub peer: PeerId,

@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use roomtone_audio::Channels;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The most that Opus takes, bit/s.
 const MAX_BITRATE: u32 = 510_000;
 
 /// How mixes are encoded and heard.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MixConfig {
     /// Opus bit rate of a mono mix that many listeners share, bit/s; a stereo mix has half as much again.
     pub bitrate: u32,

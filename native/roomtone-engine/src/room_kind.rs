@@ -1,7 +1,9 @@
 //! The kinds of rooms.
 
+use serde::{Deserialize, Serialize};
+
 /// A room either mixes its talkers or forwards their packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RoomKind {
     /// One mix for each way of hearing (an MCU with mix-minus).
     Mix {

@@ -13,6 +13,7 @@ use roomtone_trunk::TrunkId;
 use crate::command::{Action, Command, Event, FaultScope, PeerId, Refusal, RoomId, RoomKind};
 use crate::command_queues::Work;
 use crate::config::MixConfig;
+use crate::inputs::Recorder;
 use crate::neighbours::Neighbours;
 use crate::panics::panic_message;
 use crate::room::{Newcomer, Room, Scratch, SealedTrace, ShardContext};
@@ -210,6 +211,12 @@ impl Shard {
         match action {
             Action::Open { kind } => self.open_room(now, room, kind),
             Action::Move { to } => self.move_room(room, to),
+            Action::RecordInputs { journal } => {
+                let there = self.in_room(now, room, |room, context| room.record_inputs(now, context, &journal));
+                if there.is_none() {
+                    Recorder::refuse(&journal);
+                }
+            }
             Action::Close => {
                 self.in_room(now, room, |room, context| room.close(now, context));
                 self.forget_room(room);

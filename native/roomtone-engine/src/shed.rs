@@ -123,6 +123,15 @@ impl Default for Shed {
 }
 
 impl Shed {
+    /// At a level, as [`Shed::level`] tells it; one that there isn't is the last one.
+    pub(crate) fn at_level(level: u8) -> Shed {
+        let steps = (0..level.min(Step::Joins as u8)).fold(Step::Nothing, |step, _| step.further());
+        Shed {
+            step: steps,
+            ..Shed::default()
+        }
+    }
+
     /// A tick began this much late.
     pub(crate) fn late(&mut self, late: Duration) {
         self.late = self.late.max(late);

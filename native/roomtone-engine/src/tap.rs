@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use roomtone_audio::{FRAME_DURATION, FRAME_SAMPLES};
+use serde::{Deserialize, Serialize};
 
 use crate::command::PeerId;
 
@@ -23,7 +24,7 @@ const MOST_PACKETS: usize = 2_000;
 const MOST_BYTES: usize = 256 * 1024;
 
 /// The sound that a tap takes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum TapSound {
     /// The mix for a listener with these gains, in rooms that mix.
     Mix {

@@ -1,7 +1,9 @@
 //! What a room that mixes does to a talker's voice.
 
+use serde::{Deserialize, Serialize};
+
 /// What is done to a talker's sound before others hear it, in a room that mixes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Voice {
     /// Automatic gain, where the room has it.
     #[default]

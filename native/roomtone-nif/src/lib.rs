@@ -13,6 +13,7 @@ mod nif;
 mod notifier;
 mod password;
 mod record;
+mod replay;
 mod tap;
 mod terms;
 mod token;

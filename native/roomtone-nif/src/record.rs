@@ -6,15 +6,15 @@ use std::sync::{Mutex, OnceLock, TryLockError};
 use std::time::Duration;
 
 use roomtone_engine::PeerId;
-use roomtone_record::{End, Live, Recording, RecordingConfig, StartError, Status, Writer};
+use roomtone_record::{End, InputsConfig, Live, Recording, RecordingConfig, StartError, Status, Writer};
 use rustler::{Atom, Binary, Encoder, Env, NifMap, OwnedBinary, Resource, ResourceArc, Term};
 
-use crate::tap::TapHandle;
+use crate::tap::{JournalHandle, TapHandle};
 
 mod atoms {
     rustler::atoms! {
         ok, nil, nothing, exists, no_permission, disk_full, io, no_thread,
-        running, stopped, in_use, state, bytes, lost_ms,
+        running, stopped, too_long, behind, too_late, in_use, state, bytes, lost_ms,
     }
 }
 
@@ -65,21 +65,52 @@ fn record_start(options: RecordOptions) -> Result<Started, (Atom, String)> {
         tracks: options.tracks,
         stereo: options.stereo,
     };
-    let recording = writer.record(config).map_err(|error| {
-        let code = match &error {
-            StartError::Nothing => atoms::nothing(),
-            StartError::Io { source, .. } => match source.kind() {
-                io::ErrorKind::AlreadyExists => atoms::exists(),
-                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => atoms::no_permission(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => atoms::disk_full(),
-                _ => atoms::io(),
-            },
-        };
-        (code, error.to_string())
-    })?;
+    let recording = writer.record(config).map_err(start_error)?;
     let tap = |tap: Option<&roomtone_engine::Tap>| tap.map(|tap| ResourceArc::new(TapHandle::unread(tap.clone())));
     let (mix, tracks) = (tap(recording.mix_tap()), tap(recording.tracks_tap()));
     Ok((ResourceArc::new(RecordingHandle(recording)), mix, tracks))
+}
+
+/// `record_inputs/1`'s options.
+#[derive(NifMap)]
+struct InputsOptions {
+    file: String,
+    room: String,
+    date: String,
+    most_bytes: u64,
+}
+
+type InputsStarted = (ResourceArc<RecordingHandle>, ResourceArc<JournalHandle>);
+
+#[rustler::nif(schedule = "DirtyIo")]
+fn record_inputs(options: InputsOptions) -> Result<InputsStarted, (Atom, String)> {
+    let writer = writer().map_err(|error| (atoms::no_thread(), error.to_string()))?;
+    let config = InputsConfig {
+        file: PathBuf::from(options.file),
+        room: options.room,
+        date: options.date,
+        most_bytes: options.most_bytes,
+    };
+    let recording = writer.record_inputs(&config).map_err(start_error)?;
+    let journal = recording.journal().cloned();
+    let journal = journal.ok_or_else(|| (atoms::nothing(), "there is no journal".to_owned()))?;
+    Ok((
+        ResourceArc::new(RecordingHandle(recording)),
+        ResourceArc::new(JournalHandle(journal)),
+    ))
+}
+
+fn start_error(error: StartError) -> (Atom, String) {
+    let code = match &error {
+        StartError::Nothing => atoms::nothing(),
+        StartError::Io { source, .. } => match source.kind() {
+            io::ErrorKind::AlreadyExists => atoms::exists(),
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => atoms::no_permission(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => atoms::disk_full(),
+            _ => atoms::io(),
+        },
+    };
+    (code, error.to_string())
 }
 
 #[rustler::nif]
@@ -116,6 +147,9 @@ fn status_term<'a>(env: Env<'a>, status: &Status) -> Term<'a> {
         None => atoms::running().encode(env),
         Some(End::Stopped) => atoms::stopped().encode(env),
         Some(End::DiskFull) => atoms::disk_full().encode(env),
+        Some(End::TooLong) => atoms::too_long().encode(env),
+        Some(End::Behind) => atoms::behind().encode(env),
+        Some(End::TooLate) => atoms::too_late().encode(env),
         Some(End::Io(text)) => (atoms::io(), text).encode(env),
     };
     let keys = [atoms::state(), atoms::bytes(), atoms::lost_ms()].map(|key| key.to_term(env));

@@ -5,7 +5,7 @@ use std::sync::{Mutex, TryLockError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use roomtone_audio::Channels;
-use roomtone_engine::{PeerId, Tap};
+use roomtone_engine::{Journal, PeerId, Tap};
 use roomtone_tap::{Batch, ConfigError, Format, Reader, ReaderConfig, Sound, Source, Track};
 use rustler::{Atom, Binary, Encoder, Env, NifMap, OwnedBinary, Resource, ResourceArc, Term};
 
@@ -33,6 +33,12 @@ impl TapHandle {
 
 #[rustler::resource_impl]
 impl Resource for TapHandle {}
+
+/// The queue of a room's inputs.
+pub(crate) struct JournalHandle(pub(crate) Journal);
+
+#[rustler::resource_impl]
+impl Resource for JournalHandle {}
 
 /// `tap_new/1`'s options.
 #[derive(NifMap)]

@@ -10,20 +10,20 @@ use roomtone_engine::{
 };
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
 
-use crate::tap::TapHandle;
+use crate::tap::{JournalHandle, TapHandle};
 
 mod atoms {
     rustler::atoms! {
         roomtone_media, roomtone_log, error, warning, info,
         // Tags of commands.
-        open_room, move_room, close_room, join, reoffer, leave, set_speak, set_listen, set_voice, set_policy, set_gains, set_places, peer_stats,
+        open_room, move_room, close_room, record_inputs, join, reoffer, leave, set_speak, set_listen, set_voice, set_policy, set_gains, set_places, peer_stats,
         join_source, feed, clear_source, join_tap, set_tap, open_trunk, renew_trunk, close_trunk,
         join_remote, trace, fault,
         // Tags of events.
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
-        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, voice, auto_gain, default_gain, max_talkers, select, cells, distance, places, reference, scope,
+        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, journal, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, voice, auto_gain, default_gain, max_talkers, select, cells, distance, places, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
         stages,
         // Values.
@@ -110,6 +110,11 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         }
     } else if tag == atoms::close_room() {
         Action::Close
+    } else if tag == atoms::record_inputs() {
+        let handle: ResourceArc<JournalHandle> = fields.get(atoms::journal())?;
+        Action::RecordInputs {
+            journal: handle.0.clone(),
+        }
     } else if tag == atoms::join() {
         Action::Join {
             peer: peer()?,

@@ -326,7 +326,7 @@ impl Stream {
 }
 
 /// A talker's name as part of a file's name: letters and digits of any script, and nothing that a system minds.
-fn file_name(name: &str) -> String {
+pub(crate) fn file_name(name: &str) -> String {
     let mut made: String = name
         .chars()
         .take(LONGEST_NAME)

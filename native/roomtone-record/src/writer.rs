@@ -7,9 +7,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, unbounded};
-use roomtone_engine::{PeerId, Tap};
+use roomtone_engine::{Journal, PeerId, Tap};
 use serde_json::{Value, json};
 
+use crate::inputs_file::{InputsConfig, InputsFile};
 use crate::recording::{Files, Note, RecordingConfig, StartError};
 
 /// How often everything is written.
@@ -24,6 +25,12 @@ pub enum End {
     Stopped,
     /// The disk is full.
     DiskFull,
+    /// The file of a room's inputs has as many bytes as it may have.
+    TooLong,
+    /// The disk was too slow for a room's inputs, of which none may be left out.
+    Behind,
+    /// Somebody had been in the room already, so that its inputs can't be recorded.
+    TooLate,
     /// The disk failed, with the system's words.
     Io(String),
 }
@@ -57,11 +64,18 @@ pub struct Recording {
     notes: Sender<Note>,
     wake: Sender<Order>,
     taps: (Option<Tap>, Option<Tap>),
+    journal: Option<Journal>,
     began: Instant,
 }
 
+/// The files of a recording.
+enum Output {
+    Sound(Box<Files>),
+    Inputs(InputsFile),
+}
+
 struct Job {
-    files: Files,
+    output: Output,
     notes: Receiver<Note>,
     shared: Arc<Shared>,
 }
@@ -96,6 +110,23 @@ impl Writer {
     pub fn record(&self, config: RecordingConfig) -> Result<Recording, StartError> {
         let began = Instant::now();
         let files = Files::create(config, began)?;
+        let taps = files.taps();
+        Ok(self.begin(Output::Sound(Box::new(files)), taps, began))
+    }
+
+    /// Begins a recording of a room's inputs, which come by its [`Recording::journal`]. Makes its file in the caller's thread.
+    ///
+    /// # Errors
+    /// [`StartError::Io`].
+    pub fn record_inputs(&self, config: &InputsConfig) -> Result<Recording, StartError> {
+        let file = InputsFile::create(config).map_err(|source| StartError::Io {
+            path: config.file.clone(),
+            source,
+        })?;
+        Ok(self.begin(Output::Inputs(file), (None, None), Instant::now()))
+    }
+
+    fn begin(&self, output: Output, taps: (Option<Tap>, Option<Tap>), began: Instant) -> Recording {
         let (notes, received) = bounded(NOTES);
         let shared = Arc::new(Shared {
             status: Mutex::default(),
@@ -106,16 +137,20 @@ impl Writer {
             shared: shared.clone(),
             notes,
             wake: self.orders.clone(),
-            taps: files.taps(),
+            taps,
+            journal: match &output {
+                Output::Sound(_) => None,
+                Output::Inputs(file) => Some(file.journal().clone()),
+            },
             began,
         };
         let job = Job {
-            files,
+            output,
             notes: received,
             shared,
         };
         let _ = self.orders.send(Order::Begin(Box::new(job)));
-        Ok(recording)
+        recording
     }
 }
 
@@ -128,6 +163,11 @@ impl Recording {
     /// The queue for the talkers, if these are recorded.
     pub fn tracks_tap(&self) -> Option<&Tap> {
         self.taps.1.as_ref()
+    }
+
+    /// The queue for the room's inputs, if these are recorded.
+    pub fn journal(&self) -> Option<&Journal> {
+        self.journal.as_ref()
     }
 
     /// Names a talker. A track goes by the name that its talker has by the first packet.
@@ -202,8 +242,10 @@ fn go_on(job: &mut Job) -> bool {
     let end = catch_unwind(AssertUnwindSafe(|| write(job)));
     let end = end.unwrap_or_else(|_| Some(End::Io("a bug".to_owned())));
     let mut status = job.shared.status();
-    status.bytes = job.files.bytes();
-    status.lost_ms = job.files.lost_ms;
+    match &job.output {
+        Output::Sound(files) => (status.bytes, status.lost_ms) = (files.bytes(), files.lost_ms),
+        Output::Inputs(file) => status.bytes = file.bytes(),
+    }
     status.end = end;
     let ended = status.end.is_some();
     drop(status);
@@ -216,27 +258,23 @@ fn go_on(job: &mut Job) -> bool {
 fn write(job: &mut Job) -> Option<End> {
     let stop = job.shared.stop.load(Ordering::SeqCst);
     let now = Instant::now();
-    let written = job
-        .notes
-        .try_iter()
-        .try_for_each(|note| job.files.note(note))
-        .and_then(|()| {
-            if stop {
-                job.files.finish(now, "stopped")
-            } else {
-                job.files.write()
-            }
-        });
+    let notes = job.notes.try_iter();
+    let written = match &mut job.output {
+        Output::Sound(files) => write_sound(files, notes, stop, now),
+        Output::Inputs(file) => write_inputs(file, notes, stop),
+    };
     match written {
-        Ok(()) if stop => Some(End::Stopped),
-        Ok(()) => None,
+        Ok(end) => end,
         Err(error) => {
             let full = matches!(
                 error.kind(),
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded | std::io::ErrorKind::FileTooLarge
             );
             log::error!("a recording ends: {error}");
-            job.files.give_up(now, if full { "disk_full" } else { "io" });
+            match &mut job.output {
+                Output::Sound(files) => files.give_up(now, if full { "disk_full" } else { "io" }),
+                Output::Inputs(file) => file.journal().close(),
+            }
             Some(if full {
                 End::DiskFull
             } else {
@@ -244,4 +282,34 @@ fn write(job: &mut Job) -> Option<End> {
             })
         }
     }
+}
+
+fn write_sound(
+    files: &mut Files,
+    mut notes: impl Iterator<Item = Note>,
+    stop: bool,
+    now: Instant,
+) -> std::io::Result<Option<End>> {
+    notes.try_for_each(|note| files.note(note))?;
+    if stop {
+        files.finish(now, "stopped")?;
+        return Ok(Some(End::Stopped));
+    }
+    files.write().map(|()| None)
+}
+
+fn write_inputs(
+    file: &mut InputsFile,
+    mut notes: impl Iterator<Item = Note>,
+    stop: bool,
+) -> std::io::Result<Option<End>> {
+    notes.try_for_each(|note| match note {
+        Note::Name(peer, name) => file.name(peer, &name),
+        Note::Entry(_) => Ok(()),
+    })?;
+    let end = file.write()?.or(stop.then_some(End::Stopped));
+    if end.is_some() {
+        file.journal().close();
+    }
+    Ok(end)
 }

@@ -11,7 +11,7 @@ mod scene;
 #[allow(dead_code)]
 #[path = "../../roomtone-nif/src/terms.rs"]
 mod terms;
-// A tap, as the terms name it. None is ever made here, so a command that has one is no command.
+// A tap and a journal, as the terms name them. None is ever made here, so a command that has one is no command.
 mod tap {
     pub(crate) struct TapHandle {
         pub(crate) tap: roomtone_engine::Tap,
@@ -19,6 +19,11 @@ mod tap {
 
     #[rustler::resource_impl]
     impl rustler::Resource for TapHandle {}
+
+    pub(crate) struct JournalHandle(pub(crate) roomtone_engine::Journal);
+
+    #[rustler::resource_impl]
+    impl rustler::Resource for JournalHandle {}
 }
 mod voice;
 

@@ -36,7 +36,7 @@ pub use demux::{Packet, PacketKind, StunPacket, classify, stun_local_ufrag};
 pub use dtls::{Certificate, CertificateError};
 pub use endpoint::{
     AcceptError, AudioOut, CloseReason, Copies, Endpoint, EndpointStats, Event, MAX_COPIES_OUT, MAX_PAYLOAD, OfferKind,
-    RtpIn, SlotOut, Transmit,
+    RtpIn, SlotOut, StreamOrigin, Transmit,
 };
 pub use outbox::Outbox;
 pub use rtcp::RemoteStats;

@@ -15,7 +15,7 @@ defmodule Roomtone.Cluster.Holder do
 
   # A recording has three, a source its file. More are refused.
   @most_handles 256
-  @makers [:tap_new, :live_new, :record_start, :file_open]
+  @makers [:tap_new, :live_new, :record_start, :record_inputs, :file_open]
   # A source has one of each; `Roomtone.Source.clear/1` makes others in their place.
   @replaced [:encoder, :rate_new]
   @most_replaced 2

@@ -34,6 +34,7 @@ defmodule Roomtone.Media.Library do
     file_open: 1,
     file_read: 1,
     record_start: 1,
+    record_inputs: 1,
     record_names: 2,
     record_enter: 3,
     record_status: 1,

@@ -2,6 +2,7 @@
 
 mod engine;
 mod http;
+mod replay;
 mod sound;
 mod transport;
 mod turn;
@@ -36,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     sound::OPUS_DECODER,
     sound::PLAYOUT,
     engine::COMMANDS,
+    replay::REPLAY,
     http::HTTP,
     http::WEBSOCKET,
     http::TLS_PEM,

@@ -27,6 +27,8 @@ pub(super) struct RoomBase {
     levels_due: Instant,
     /// Whether the last list of levels had anybody in it.
     levels_reported: bool,
+    /// Whether anybody has ever been in.
+    used: bool,
 }
 
 impl RoomBase {
@@ -42,6 +44,7 @@ impl RoomBase {
             traces: Traces::default(),
             levels_due: grid,
             levels_reported: false,
+            used: false,
         }
     }
 
@@ -56,8 +59,14 @@ impl RoomBase {
 
     /// Adds a participant, as the last of `peers`.
     pub(super) fn push(&mut self, peer: Peer) {
+        self.used = true;
         self.index.insert(peer.id, self.peers.len());
         self.peers.push(peer);
+    }
+
+    /// Whether anybody has ever been in.
+    pub(super) fn is_used(&self) -> bool {
+        self.used
     }
 
     /// Takes a participant out of `peers`, as `swap_remove` does. Their gains stay.

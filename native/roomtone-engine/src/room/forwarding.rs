@@ -18,7 +18,7 @@ use super::forwarded_stream::ForwardedStream;
 use super::peer::Peer;
 use super::speech_detector::SILENCE;
 use super::streams::{ListenerStreams, SlotList, TalkerState};
-use crate::command::{Event, PeerId, PeerStats, SlotCell, SourceCell};
+use crate::command::{Event, PeerId, PeerStats, RoomKind, SlotCell, SourceCell};
 use crate::config::MixConfig;
 
 /// The least time between two lists of slots for a listener.
@@ -55,6 +55,14 @@ impl Forwarding {
             slots: slots as usize,
             sources: 0,
             peers: Vec::new(),
+        }
+    }
+
+    /// The kind of its room.
+    pub(super) fn room_kind(&self) -> RoomKind {
+        RoomKind::Forward {
+            slots: self.slots as u32,
+            stereo: self.stereo,
         }
     }
 

@@ -105,6 +105,11 @@ impl Gains {
         self.places.get_or_insert_default().set_distance(distance);
     }
 
+    /// How distance weakens sound, once that was set.
+    pub(super) fn distance(&self) -> Option<Distance> {
+        self.places.as_ref().map(Places::distance)
+    }
+
     /// Puts a participant somewhere, or takes their place away.
     pub(super) fn set_place(&mut self, peer: PeerId, place: Option<Place>) {
         self.places.get_or_insert_default().set(peer, place);

@@ -34,6 +34,11 @@ impl Loudness {
         }
     }
 
+    /// Whether the room has automatic gain.
+    pub(super) fn is_on(&self) -> bool {
+        self.on
+    }
+
     /// Whether such a voice has a gain.
     pub(super) fn concerns(&self, voice: Voice) -> bool {
         self.on && voice == Voice::Even

@@ -102,6 +102,11 @@ impl Mixing {
         }
     }
 
+    /// Whether talkers' loudness is evened out.
+    pub(super) fn has_auto_gain(&self) -> bool {
+        self.loudness.is_on()
+    }
+
     /// Whether listeners who ask for stereo get it.
     pub(super) fn is_stereo(&self) -> bool {
         self.stereo

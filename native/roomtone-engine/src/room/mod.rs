@@ -22,6 +22,8 @@ mod passing;
 mod peer;
 mod places;
 mod port;
+mod recording;
+mod replaying;
 mod row_mix;
 mod scratch;
 mod shared_mixes;
@@ -37,6 +39,7 @@ mod trunks;
 mod voice_activity;
 mod without_transport;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -52,11 +55,13 @@ pub(crate) use self::peer::Newcomer;
 use self::peer::Peer;
 pub(crate) use self::scratch::Scratch;
 use self::source::Source;
+use self::tick_grid::Tick;
 pub(crate) use self::traces::SealedTrace;
 use self::trunks::Trunks;
 use crate::command::{
     Distance, EndReason, Event, GainCell, PeerId, PeerStats, PlaceCell, Refusal, RoomId, RoomKind, Select, ShardIndex,
 };
+use crate::inputs::{Input, Recorder, Sound};
 use crate::routes::Route;
 use crate::timers::Timers;
 use crate::trace::Stage;
@@ -73,6 +78,8 @@ pub(crate) struct Room {
     trunks: Trunks,
     timers: Timers<PeerId>,
     fault: bool,
+    /// While everything that goes into the room is recorded.
+    recorder: Option<Box<Recorder>>,
 }
 
 impl Room {
@@ -86,12 +93,14 @@ impl Room {
             trunks: Trunks::default(),
             timers: Timers::default(),
             fault: false,
+            recorder: None,
         }
     }
 
     /// Changes the kind of a room that nobody is in. A room with participants stays as it is.
     pub(crate) fn set_kind(&mut self, kind: RoomKind) {
         if self.base.peers.is_empty() {
+            self.note(|| Input::Kind(kind));
             if let Kind::Mixing(mixing) = &mut self.kind {
                 mixing.end_fading(&mut self.base);
             }
@@ -129,7 +138,8 @@ impl Room {
         };
         let (transport, certificate) = (context.transport.clone(), context.certificate.clone());
         let (endpoint, sdp) = Endpoint::accept(now, offer, transport, certificate, options)?;
-        let peer = Peer::new(id, context.index, endpoint, speak, listen);
+        let mut peer = Peer::new(id, context.index, endpoint, speak, listen);
+        self.note_join(&mut peer);
         self.kind.pushed(&peer);
         self.base.push(peer);
         self.answer(now, context, id, sdp);
@@ -154,7 +164,11 @@ impl Room {
         let kind = endpoint.judge(offer);
         let answered = match endpoint.reoffer(now, offer) {
             Ok(sdp) => {
+                self.note_facts(at);
                 if let Kind::Forwarding(forwarding) = &mut self.kind {
+                    if let Some(recorder) = &mut self.recorder {
+                        recorder.write(Input::TellAnew { peer: id });
+                    }
                     forwarding.tell_anew(&mut self.base, now, at);
                 }
                 self.answer(now, context, id, sdp);
@@ -165,6 +179,10 @@ impl Room {
                 let new = replacement.id;
                 let admitted = self.admit(now, context, offer, replacement);
                 if admitted.is_ok() {
+                    self.note(|| Input::SamePerson {
+                        peer: id,
+                        replacement: new,
+                    });
                     // Until the present one has left, and their last frame has faded out.
                     self.base.gains.set_same_person(id, new);
                 }
@@ -210,13 +228,14 @@ impl Room {
         let room = self.base.id;
         if let Some(peer) = self.base.peer_mut(id) {
             peer.endpoint.close(now);
-            peer.drain(room, context);
+            peer.drain(room, context, &mut self.recorder);
             self.remove(now, context, id, reason);
         }
     }
 
     fn remove(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, reason: EndReason) {
         let Some(at) = self.base.position(id) else { return };
+        self.note_leave(at);
         let room = self.base.id;
         self.base.traces.silenced(room, context, id);
         // Its addresses were retired when it was closed.
@@ -243,6 +262,7 @@ impl Room {
     /// Lets the others hear a participant, or silences them.
     pub(crate) fn set_speak(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, speak: bool) {
         let Some(at) = self.base.position(id) else { return };
+        self.note(|| Input::Speak { peer: id, speak });
         self.base.peers[at].speak = speak;
         if !speak {
             match &mut self.kind {
@@ -257,7 +277,9 @@ impl Room {
 
     /// Changes what is done to a talker's voice. A room that forwards does nothing to any.
     pub(crate) fn set_voice(&mut self, id: PeerId, voice: Voice) {
-        if let (Kind::Mixing(mixing), Some(at)) = (&mut self.kind, self.base.position(id)) {
+        let Some(at) = self.base.position(id) else { return };
+        self.note(|| Input::Voice { peer: id, voice });
+        if let Kind::Mixing(mixing) = &mut self.kind {
             mixing.set_voice(at, voice);
         }
     }
@@ -265,6 +287,7 @@ impl Room {
     /// Lets a participant hear the others, or deafens them.
     pub(crate) fn set_listen(&mut self, id: PeerId, listen: bool) {
         let Some(at) = self.base.position(id) else { return };
+        self.note(|| Input::Listen { peer: id, listen });
         self.base.peers[at].listen = listen;
         if let (Kind::Forwarding(forwarding), false) = (&mut self.kind, listen) {
             forwarding.deafen(at);
@@ -289,6 +312,11 @@ impl Room {
 
     /// The room's default gain, and how talkers are selected.
     pub(crate) fn set_policy(&mut self, now: Instant, default_gain: f32, max_talkers: Option<u32>, select: Select) {
+        self.note(|| Input::Policy {
+            default_gain,
+            max_talkers,
+            select,
+        });
         self.base.gains.set_default(default_gain);
         self.base.max_talkers = max_talkers.map_or(usize::MAX, |most| most as usize);
         self.base.select = select;
@@ -299,6 +327,9 @@ impl Room {
 
     /// Changes the gains of pairs; takes effect at the next tick.
     pub(crate) fn set_gains(&mut self, now: Instant, cells: &[GainCell]) {
+        self.note(|| Input::Gains {
+            cells: Cow::Borrowed(cells),
+        });
         for cell in cells {
             // A cell of a participant who isn't here would never be forgotten.
             if self.base.position(cell.listener).is_some() && self.base.position(cell.speaker).is_some() {
@@ -314,6 +345,10 @@ impl Room {
 
     /// Puts participants in places, or takes their places away; takes effect at the next tick.
     pub(crate) fn set_places(&mut self, distance: Distance, cells: &[PlaceCell]) {
+        self.note(|| Input::Places {
+            distance,
+            cells: Cow::Borrowed(cells),
+        });
         self.base.gains.set_distance(distance);
         for cell in cells {
             // A place of a participant who isn't here would never be forgotten.
@@ -328,7 +363,11 @@ impl Room {
     /// # Errors
     /// As [`Room::handle_timeout`].
     pub(crate) fn hurry(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
+        self.recorded_at(now);
         self.make_waiting_ticks(now, context)?;
+        if self.base.grid.waits() {
+            self.note(|| Input::Hurry);
+        }
         self.base.grid.hurry();
         Ok(())
     }
@@ -352,6 +391,7 @@ impl Room {
         from: SocketAddr,
         packet: Packet<'_>,
     ) -> Result<(), AudioError> {
+        self.recorded_at(now);
         self.make_waiting_ticks(now, context)?;
         let Some(at) = self.base.position(id) else {
             return Ok(());
@@ -361,13 +401,19 @@ impl Room {
         let speak = peer.speak;
         let begun = self.base.traces.awaits(id).then(|| context.moment(now));
         let sound = peer.endpoint.handle_packet(now, from, packet);
+        self.note_facts(at);
         if let Some(packet) = sound.filter(|_| speak) {
+            self.note_shed(context);
             // Nobody follows a packet that was lost.
             for packet in packet.restored() {
+                let sound = Sound::of(&packet);
+                self.note(|| Input::Sound { peer: id, sound });
                 tap::copy(&mut self.base, now, &self.taps, id, &packet);
                 self.trunks.send(&self.base, now, context, id, &packet);
                 self.kind.hear(&mut self.base, now, context, at, &packet);
             }
+            let sound = Sound::of(&packet);
+            self.note(|| Input::Sound { peer: id, sound });
             tap::copy(&mut self.base, now, &self.taps, id, &packet);
             self.trunks.send(&self.base, now, context, id, &packet);
             if let Some(begun) = begun {
@@ -394,9 +440,10 @@ impl Room {
     // push a deadline back that has passed: many of them would keep it from ever coming.
     fn after(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, earliest: Instant) {
         let Some(at) = self.base.position(id) else { return };
+        self.note_facts(at);
         let room = self.base.id;
         let peer = &mut self.base.peers[at];
-        let drained = peer.drain(room, context);
+        let drained = peer.drain(room, context, &mut self.recorder);
         let due = peer.endpoint.poll_timeout();
         if let (Kind::Forwarding(forwarding), true) = (&mut self.kind, drained.connected) {
             forwarding.tell_anew(&mut self.base, now, at);
@@ -413,6 +460,7 @@ impl Room {
     /// # Errors
     /// The codec refused what a tick made. That is a bug, and would repeat at every tick.
     pub(crate) fn handle_timeout(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
+        self.recorded_at(now);
         if self.timers.next().is_some_and(|due| due <= now) {
             self.make_waiting_ticks(now, context)?;
         }
@@ -424,50 +472,68 @@ impl Room {
             }
         }
         self.trunks.flush_due(now, context);
-        self.tick(now, context)
+        let ticked = self.tick(now, context);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.hand_over_due();
+        }
+        ticked
     }
 
     // All ticks that are due.
     fn tick(&mut self, now: Instant, context: &mut ShardContext) -> Result<(), AudioError> {
-        while let Some(tick) = self.base.grid.pop_due(now) {
-            assert!(!self.fault, "a fault was asked for");
-            context.stats.ticks_skipped += tick.skipped;
-            if !tick.waited {
-                let late = now - tick.at;
-                context.stats.tick_lateness.record(late);
-                context.shed.late(late);
+        while self.base.grid.is_due(now) {
+            let traced = !self.base.traces.is_empty();
+            self.note_tick(context, traced);
+            let Some(tick) = self.base.grid.pop_due(now) else { break };
+            self.make_tick(tick, traced, now, context)?;
+        }
+        Ok(())
+    }
+
+    // One tick. `traced`: packets are followed.
+    fn make_tick(
+        &mut self,
+        tick: Tick,
+        traced: bool,
+        now: Instant,
+        context: &mut ShardContext,
+    ) -> Result<(), AudioError> {
+        assert!(!self.fault, "a fault was asked for");
+        context.stats.ticks_skipped += tick.skipped;
+        if !tick.waited {
+            let late = now - tick.at;
+            context.stats.tick_lateness.record(late);
+            context.shed.late(late);
+        }
+        context.stats.ticks += 1;
+        self.play_sources(tick, now, context);
+        let (work_left, may_wait) = match &mut self.kind {
+            Kind::Mixing(mixing) => {
+                mixing.tick(&mut self.base, tick, now, context)?;
+                (
+                    mixing.has_work(),
+                    context.mix.pass_through && mixing.may_wait(&self.base, tick.at),
+                )
             }
-            context.stats.ticks += 1;
-            self.play_sources(tick, now, context);
-            let (work_left, may_wait) = match &mut self.kind {
-                Kind::Mixing(mixing) => {
-                    mixing.tick(&mut self.base, tick, now, context)?;
-                    (
-                        mixing.has_work(),
-                        context.mix.pass_through && mixing.may_wait(&self.base, tick.at),
-                    )
-                }
-                Kind::Forwarding(forwarding) => {
-                    forwarding.tick(&mut self.base, tick.at, context);
-                    (forwarding.has_work(), !forwarding.has_work())
-                }
-            };
-            tap::tick(&mut self.base, context, &self.taps, tick);
-            self.base.tell_levels(tick.at, context);
-            let idle = self.taps.is_empty() && !self.sources.iter().any(Source::has_work);
-            self.base
-                .grid
-                .wait_for_packets(may_wait && idle && self.base.traces.is_empty());
-            if !work_left && !self.base.has_work() && idle {
-                self.base.grid.rest();
+            Kind::Forwarding(forwarding) => {
+                forwarding.tick(&mut self.base, tick.at, context);
+                (forwarding.has_work(), !forwarding.has_work())
             }
+        };
+        tap::tick(&mut self.base, context, &self.taps, tick);
+        self.base.tell_levels(tick.at, context);
+        let idle = self.taps.is_empty() && !self.sources.iter().any(Source::has_work);
+        self.base.grid.wait_for_packets(may_wait && idle && !traced);
+        if !work_left && !self.base.has_work() && idle {
+            self.base.grid.rest();
         }
         Ok(())
     }
 
     /// When [`Room::handle_timeout`] should be called.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
-        let due = [self.base.grid.next(), self.timers.next(), self.trunks.next()];
+        let recorder = self.recorder.as_ref().and_then(|recorder| recorder.next());
+        let due = [self.base.grid.next(), self.timers.next(), self.trunks.next(), recorder];
         due.into_iter().flatten().min()
     }
 
@@ -484,6 +550,7 @@ impl Room {
 
     /// Panics at the next tick, which comes at once: for tests of what a bug costs.
     pub(crate) fn fail_at_next_tick(&mut self, now: Instant) {
+        self.note(|| Input::Fault);
         self.fault = true;
         self.base.grid.keep_ticking(now);
     }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roomtone_audio::{Channels, PlayoutStats, SAMPLE_RATE};
-use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent};
+use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent, RemoteStats};
 
 use super::adaptation::{Adaptation, Takes};
 use super::context::ShardContext;
@@ -11,6 +11,7 @@ use super::port::Port;
 use super::speech_detector::SpeechDetector;
 use super::tap::TapPort;
 use crate::command::{Event, PeerId, PeerStats, RoomId, ShardIndex};
+use crate::inputs::{Input, Recorder, ReplayedPort};
 use crate::routes::Route;
 
 const SAMPLES_PER_MS: f64 = SAMPLE_RATE as f64 / 1000.0;
@@ -89,8 +90,23 @@ impl Peer {
         }
     }
 
+    /// The port of a participant whose room is replayed.
+    pub(super) fn replayed(id: PeerId, home: ShardIndex, port: ReplayedPort, speak: bool, listen: bool) -> Peer {
+        Peer {
+            endpoint: Port::replayed(port),
+            listen,
+            connected: false,
+            ..Peer::source(id, home, speak)
+        }
+    }
+
     /// Moves the endpoint's events and datagrams on.
-    pub(super) fn drain(&mut self, room: RoomId, context: &mut ShardContext) -> Drained {
+    pub(super) fn drain(
+        &mut self,
+        room: RoomId,
+        context: &mut ShardContext,
+        recorder: &mut Option<Box<Recorder>>,
+    ) -> Drained {
         let mut drained = Drained::default();
         let destination = (room, self.id);
         while let Some(event) = self.endpoint.poll_event() {
@@ -105,15 +121,25 @@ impl Peer {
                     context.route(self.home, destination, Route::RetireUfrag(ufrag));
                 }
                 TransportEvent::Connected => {
-                    if !std::mem::replace(&mut self.connected, true) {
+                    if self.connect() {
                         drained.connected = true;
+                        if let Some(recorder) = recorder {
+                            recorder.write(Input::Connected { peer: self.id });
+                        }
                         context.events.push_back(Event::Connected { room, peer: self.id });
                     }
                 }
                 TransportEvent::RemoteStats(report) => {
                     let sent = self.endpoint.stats().packets_out;
-                    self.adaptation.report(&report, self.takes(), sent);
-                    self.endpoint.set_copies(self.adaptation.copies());
+                    if let Some(recorder) = recorder {
+                        recorder.write(Input::Report {
+                            peer: self.id,
+                            lost: report.fraction_lost,
+                            round_trip: report.round_trip,
+                            sent,
+                        });
+                    }
+                    self.take_report(&report, sent);
                 }
                 TransportEvent::Closed(reason) => drained.closed = Some(reason),
             }
@@ -122,6 +148,17 @@ impl Peer {
             context.outbox_of(self.home).push(transmit.to, &transmit.data);
         }
         drained
+    }
+
+    /// ICE and DTLS are done. Whether that is the first time.
+    pub(super) fn connect(&mut self) -> bool {
+        !std::mem::replace(&mut self.connected, true)
+    }
+
+    /// Takes their report of losses; `sent` packets were sent to them until then.
+    pub(super) fn take_report(&mut self, report: &RemoteStats, sent: u64) {
+        self.adaptation.report(report, self.takes(), sent);
+        self.endpoint.set_copies(self.adaptation.copies());
     }
 
     /// The channels of a mix for them: stereo if they asked for it and the room has it.

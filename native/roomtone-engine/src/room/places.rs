@@ -38,6 +38,10 @@ impl Places {
         self.distance = distance;
     }
 
+    pub(super) fn distance(&self) -> Distance {
+        self.distance
+    }
+
     /// Puts a participant somewhere, or takes their place away.
     pub(super) fn set(&mut self, peer: PeerId, place: Option<Place>) {
         match place {

@@ -84,7 +84,7 @@ impl TickGrid {
 
     /// Whether a tick has waited for the packet that comes now.
     pub(super) fn has_waited(&self, now: Instant) -> bool {
-        self.waits && self.next.is_some_and(|n| self.time(n) <= now)
+        self.waits && self.is_due(now)
     }
 
     /// When the next tick has to be made, if there is one.
@@ -94,6 +94,16 @@ impl TickGrid {
 
     fn patience(&self) -> Duration {
         if self.waits { PATIENCE } else { Duration::ZERO }
+    }
+
+    /// Whether a tick is due by `now`.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.next.is_some_and(|n| self.time(n) <= now)
+    }
+
+    /// The time from which whole frames are counted.
+    pub(super) fn start(&self) -> Instant {
+        self.start
     }
 
     /// The next tick that is due by `now`; the grid goes on to the one after it.

@@ -1,5 +1,6 @@
 //! Participants without a transport: sources, taps, and people of other media nodes who come by a trunk.
 
+use std::borrow::Cow;
 use std::time::Instant;
 
 use roomtone_audio::AudioError;
@@ -13,6 +14,7 @@ use super::tap::{self, Takes, TapPort};
 use super::tick_grid::Tick;
 use super::{Kind, Room, trunks};
 use crate::command::{Event, PeerId, Refusal, SourceItem, TrunkEnd, TrunkWay};
+use crate::inputs::{Input, Sound};
 use crate::tap::{Tap, TapSound};
 use crate::trace::Stage;
 
@@ -22,6 +24,7 @@ impl Room {
         if self.base.position(id).is_some() {
             return self.refuse(context, id, Refusal::PeerExists);
         }
+        self.note(|| Input::Source { peer: id, speak });
         let peer = Peer::source(id, context.index, speak);
         self.kind.pushed(&peer);
         self.base.push(peer);
@@ -49,11 +52,15 @@ impl Room {
             },
             (TapSound::Mix { .. }, Kind::Forwarding(_)) => return self.refuse(context, id, Refusal::NotMixed),
         };
+        self.note(|| Input::Tap {
+            peer: id,
+            sound: Cow::Borrowed(sound),
+        });
         let peer = Peer::tap(id, context.index, TapPort::new(tap, takes));
         self.kind.pushed(&peer);
         self.base.push(peer);
         self.taps.push(id);
-        self.set_tap(id, sound);
+        self.give_tap(id, sound);
         // The tap hears of silence, too.
         self.base.grid.keep_ticking(now);
         let room = self.base.id;
@@ -62,6 +69,14 @@ impl Room {
 
     /// Changes whom a tap takes, or how loud; that of a mix stays one.
     pub(crate) fn set_tap(&mut self, id: PeerId, sound: &TapSound) {
+        self.note(|| Input::SetTap {
+            peer: id,
+            sound: Cow::Borrowed(sound),
+        });
+        self.give_tap(id, sound);
+    }
+
+    fn give_tap(&mut self, id: PeerId, sound: &TapSound) {
         let Some(tap) = self.base.peer_mut(id).and_then(|peer| peer.endpoint.tap_mut()) else {
             return;
         };
@@ -123,10 +138,16 @@ impl Room {
         if self.trunks.is_remote(id) {
             self.trunks.join(id, trunk);
         } else if self.base.position(id).is_none() && self.trunks.join(id, trunk) {
-            let peer = Peer::source(id, context.index, speak);
-            self.kind.pushed(&peer);
-            self.base.push(peer);
+            self.push_remote(context, id, speak);
         }
+    }
+
+    /// A participant who is on another media node, by whichever trunk.
+    pub(super) fn push_remote(&mut self, context: &mut ShardContext, id: PeerId, speak: bool) {
+        self.note(|| Input::Remote { peer: id, speak });
+        let peer = Peer::source(id, context.index, speak);
+        self.kind.pushed(&peer);
+        self.base.push(peer);
     }
 
     /// A datagram that came by a trunk: its talkers are heard as if their packets came from them.
@@ -140,12 +161,15 @@ impl Room {
         id: TrunkId,
         datagram: &mut [u8],
     ) -> Result<(), AudioError> {
+        self.recorded_at(now);
         self.make_waiting_ticks(now, context)?;
+        self.note_shed(context);
         let Room {
             base,
             kind,
             taps,
             trunks,
+            recorder,
             ..
         } = self;
         let choice = trunks::Choice::relayed(base);
@@ -155,6 +179,10 @@ impl Room {
                 return false;
             };
             let packet = trunks::as_rtp(&packet);
+            if let Some(recorder) = recorder {
+                let sound = Sound::of(&packet);
+                recorder.write(Input::Sound { peer, sound });
+            }
             tap::copy(base, now, taps, peer, &packet);
             kind.hear(base, now, context, at, &packet);
             base.packet_ends(context);
@@ -165,6 +193,10 @@ impl Room {
 
     /// Sound for a source to play after what it has already.
     pub(crate) fn feed(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, items: &[SourceItem]) {
+        self.note(|| Input::Feed {
+            peer: id,
+            items: Cow::Borrowed(items),
+        });
         let source = self.sources.iter_mut().find(|source| source.id == id);
         let refused = source.map_or(items.len() as u32, |source| source.feed(items));
         if refused > 0 {
@@ -180,6 +212,7 @@ impl Room {
 
     /// Ends what a source plays; it stays and can be fed anew.
     pub(crate) fn clear_source(&mut self, now: Instant, id: PeerId) {
+        self.note(|| Input::Clear { peer: id });
         if let Some(source) = self.sources.iter_mut().find(|source| source.id == id) {
             source.clear();
             self.base.grid.keep_ticking(now);

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
-mod client;
+pub mod client;
 mod loops;
 pub mod speech;
 pub mod voice;

@@ -9,6 +9,7 @@ mod common;
 mod clicks;
 mod levels;
 mod overload;
+mod replay;
 mod scene;
 mod secrets;
 mod sharing;

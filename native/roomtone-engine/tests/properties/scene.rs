@@ -11,6 +11,7 @@ use roomtone_testkit::fixtures::tone_hz;
 use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::ClientOptions;
 
+use crate::common::client::Client;
 use crate::common::voice::Mouth;
 use crate::common::{ROOM, World};
 
@@ -108,6 +109,8 @@ pub struct Scene {
     finding: BTreeMap<PeerId, Vec<Range<usize>>>,
     /// Listeners who were deaf and have heard nothing since.
     recovering: BTreeMap<PeerId, usize>,
+    /// People who have left, with what they heard.
+    pub gone: Vec<Client>,
     /// The events so far, for the search after a failure.
     pub told: Vec<String>,
 }
@@ -157,6 +160,7 @@ impl Scene {
             next: 1,
             finding: BTreeMap::new(),
             recovering: BTreeMap::new(),
+            gone: Vec::new(),
             told: Vec::new(),
         };
         for _ in 0..4 {
@@ -199,6 +203,7 @@ impl Scene {
         let client = self.world.clients.get_mut(&id).unwrap();
         client.dbfs = VOICE_DBFS;
         client.hz = hz;
+        client.payloads = Some(Vec::new());
         let (mouth, talker) = Mouth::new(client.hz, VOICE_DBFS);
         client.talker = Some(talker);
         self.mouths.insert(id, mouth);
@@ -213,7 +218,7 @@ impl Scene {
     fn go(&mut self) {
         let who = self.anybody();
         self.command(Command::new(ROOM, Action::Leave { peer: who }));
-        self.world.clients.remove(&who);
+        self.gone.extend(self.world.clients.remove(&who));
         self.mouths.remove(&who);
         self.talking.remove(&who);
         self.muted.remove(&who);

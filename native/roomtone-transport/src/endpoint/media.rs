@@ -9,7 +9,7 @@ use rtc::crypto::RTCCryptoProvider;
 use super::incoming::Incoming;
 use super::missing::Missing;
 use super::out_stream::{OutStream, SlotOut};
-use super::types::{AudioOut, Copies, EndpointStats, RtpIn};
+use super::types::{AudioOut, Copies, EndpointStats, RtpIn, StreamOrigin};
 use crate::config::{NtpClock, TransportConfig};
 use crate::outbox::Outbox;
 use crate::rtcp::{self, Reception, RemoteStats};
@@ -140,6 +140,11 @@ impl Media {
     /// The SSRCs of our streams on further m-lines.
     pub(super) fn extra_ssrcs(&self) -> Vec<u32> {
         self.streams[1..].iter().map(|stream| stream.sender.ssrc).collect()
+    }
+
+    /// Where the numbers of all of our streams begin.
+    pub(super) fn origins(&self) -> impl Iterator<Item = StreamOrigin> {
+        self.streams.iter().map(OutStream::origin)
     }
 
     /// How many of these there are.

@@ -17,7 +17,9 @@ use bytes::BytesMut;
 
 pub use media::MAX_PAYLOAD;
 pub use out_stream::{MAX_COPIES_OUT, SlotOut};
-pub use types::{AcceptError, AudioOut, CloseReason, Copies, EndpointStats, Event, OfferKind, RtpIn, Transmit};
+pub use types::{
+    AcceptError, AudioOut, CloseReason, Copies, EndpointStats, Event, OfferKind, RtpIn, StreamOrigin, Transmit,
+};
 
 use crate::complaints::Cause;
 use crate::config::{EndpointOptions, TransportConfig};
@@ -290,6 +292,17 @@ impl Endpoint {
     /// Would [`send_audio`](Self::send_audio) send?
     pub fn can_send(&self) -> bool {
         self.is_connected() && self.media.direction().sends() && self.ice.selected().is_some()
+    }
+
+    /// Has ICE an address of the peer to send to? [`send_slot`](Self::send_slot) on further m-lines
+    /// needs that and the connection.
+    pub fn has_address(&self) -> bool {
+        self.ice.selected().is_some()
+    }
+
+    /// Where the numbers of our streams begin: of the first m-line, then of the further ones.
+    pub fn origins(&self) -> impl Iterator<Item = StreamOrigin> {
+        self.media.origins()
     }
 
     /// Does the peer expect stereo of us? Asked for by its offer, allowed by our options.

@@ -10,7 +10,7 @@ use rtc::crypto::RTCCryptoProvider;
 
 use super::history::History;
 use super::media::MAX_PAYLOAD;
-use super::types::AudioOut;
+use super::types::{AudioOut, StreamOrigin};
 use crate::rtcp::Sender;
 use crate::rtp::Outgoing;
 use crate::rtp::red::{self, Block};
@@ -94,6 +94,15 @@ impl OutStream {
             kept: Default::default(),
             history: None,
         })
+    }
+
+    /// Where its numbers begin.
+    pub(super) fn origin(&self) -> StreamOrigin {
+        StreamOrigin {
+            ssrc: self.sender.ssrc,
+            sequence: self.first_sequence,
+            timestamp: self.timestamp_offset,
+        }
     }
 
     /// Takes the numbers that the peer's offer has.

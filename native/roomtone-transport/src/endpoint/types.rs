@@ -165,6 +165,17 @@ pub struct AudioOut<'a> {
     pub payload: &'a [u8],
 }
 
+/// Where the numbers of a stream of ours begin: what [`SlotOut`](super::SlotOut) counts is added to these.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamOrigin {
+    /// Its SSRC.
+    pub ssrc: u32,
+    /// The sequence number of its first packet.
+    pub sequence: u16,
+    /// The RTP timestamp of media time 0.
+    pub timestamp: u32,
+}
+
 /// Why an endpoint is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {

@@ -1,0 +1,88 @@
+defmodule Mix.Tasks.Roomtone.Replay do
+  @shortdoc "Plays a recorded room again, and writes what each listener heard"
+  @moduledoc """
+  Plays a room again from the file of its inputs (`record: :inputs` in `Roomtone.open_room/2`), and
+  writes what each listener was sent:
+
+      mix roomtone.replay recordings/lobby-20260101T120000Z-17.inputs
+
+  For each listener there are two files in the folder: their sound (`.ogg`, Ogg Opus), and each packet
+  with its RTP header (`.rtpdump`, which Wireshark opens). The packets are those of the call, bit for
+  bit, if the version of Roomtone and the kind of processor are the same; the recording has checksums
+  of them, and the task tells whether all agree.
+
+  Options:
+
+    * `--listener` – only what this person heard: the identity
+    * `--out` – the folder, which is made; default the name of the file with `.replay`
+
+  A recording that was cut off, as by a crash, is played up to there. Errors go to standard error, with
+  exit status 1. A replay that differs from the call is exit status 2.
+  """
+
+  use Mix.Task
+
+  alias Roomtone.Native
+
+  @switches [listener: :string, out: :string]
+
+  @impl true
+  def run(args) do
+    with {:ok, file, opts} <- parse(args),
+         :ok <- load(),
+         out = opts[:out] || Path.rootname(file) <> ".replay",
+         {:ok, replay} <- Native.replay_open(file, out, opts[:listener]),
+         {:ok, replayed} <- play(replay) do
+      Enum.each(report(replayed, out), &IO.puts/1)
+      if replayed.different > 0, do: exit({:shutdown, 2})
+    else
+      {:error, reason} ->
+        IO.puts(:stderr, reason)
+        exit({:shutdown, 1})
+    end
+  end
+
+  defp parse(args) do
+    case OptionParser.parse(args, strict: @switches) do
+      {opts, [file], []} -> {:ok, file, opts}
+      {_opts, _rest, [{switch, _} | _]} -> {:error, "#{switch} isn't an option, or its value is missing"}
+      _no_file_or_several -> {:error, "which file? mix roomtone.replay FILE"}
+    end
+  end
+
+  # The library alone: no server has to run.
+  defp load do
+    Mix.Task.run("app.config")
+    Native.loaded()
+  end
+
+  defp play(replay) do
+    case Native.replay_run(replay) do
+      {:ok, {:more, _ms}} -> play(replay)
+      {:ok, {:done, replayed}} -> {:ok, replayed}
+      {:error, _} = error -> error
+    end
+  end
+
+  defp report(replayed, out) do
+    head = "#{replayed.room}, #{replayed.date}: #{seconds(replayed.lasted_ms)}, #{replayed.inputs} inputs"
+    streams = for stream <- replayed.streams, do: "#{stream.file}: #{stream.packets} packets for #{stream.listener}"
+
+    [head | streams] ++
+      if(replayed.streams == [], do: ["Nobody heard anything, so nothing is in #{out}."], else: []) ++
+      if(replayed.left_out > 0, do: ["#{replayed.left_out} more streams aren't written."], else: []) ++
+      if(replayed.cut_off, do: ["The recording is cut off: it was played up to there."], else: []) ++
+      if(replayed.room_failed, do: ["The room failed there, as the one that was recorded."], else: []) ++
+      [verdict(replayed)]
+  end
+
+  defp verdict(%{different: 0, compared: 0}), do: "The recording has no checksums to compare with."
+  defp verdict(%{different: 0, compared: n}), do: "All #{n} checksums of what was sent agree with the call."
+
+  defp verdict(%{different: n, compared: all, first_difference: {ms, peer}} = replayed) do
+    "#{n} of #{all} checksums of what was sent differ from the call, first at #{seconds(ms)} (peer #{peer}). " <>
+      "The call was recorded by version #{replayed.version}."
+  end
+
+  defp seconds(ms), do: "#{:erlang.float_to_binary(ms / 1_000, decimals: 3)} s"
+end

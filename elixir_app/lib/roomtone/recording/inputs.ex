@@ -1,0 +1,240 @@
+defmodule Roomtone.Recording.Inputs do
+  @moduledoc """
+  The process of a recording of all that goes into a room: every packet and command with its time, in
+  one file, from which `mix roomtone.replay` plays the room again. `Roomtone.open_room/2` starts it
+  with `record: :inputs`.
+
+  The room's process starts this one before anybody can join, since a room is played again from its
+  first moment or not at all. The file is written by the thread of the native library that writes all
+  recordings. This process tells it who is who, and looks once a second whether it could write. When
+  it couldn't, when the file is as long as it may be, or when the disk was too slow, the recording
+  ends with that reason, and the room goes on.
+
+  When the room's media begin anew, so does the recording, in a further file. To subscribers and on
+  the page it is a recording like any other, and a room has one at most.
+  """
+
+  use GenServer, restart: :temporary
+
+  require Logger
+
+  alias Roomtone.{Config, Media, RoomServer, SafeCall, UnknownMessage}
+  alias Roomtone.Media.Library
+
+  @look_ms 1_000
+  @reattach_ms 50
+  @most_reattaching 100
+  @most_bytes 256 * 1024 * 1024
+  @patience_ms 10_000
+
+  @typedoc "The option `record` of `Roomtone.open_room/2`."
+  @type wish :: :inputs | {:inputs, [file: Path.t(), max_bytes: pos_integer]}
+
+  @type error :: :no_recordings | :media_busy | {:recording_failed, atom}
+
+  @enforce_keys [:room, :file, :most_bytes]
+  defstruct [:room, :file, :most_bytes, :library, :monitor, :handle, :server, part: 1, names: %{}, reattached: 0]
+
+  # ---- For the room's process ------------------------------------------------------------------------------------------
+
+  @doc "Whether this can be the option `record` of a room."
+  @spec wish?(term) :: boolean
+  def wish?(wish) when wish in [nil, :inputs], do: true
+
+  def wish?({:inputs, opts}) do
+    allowed = [file: &path?/1, max_bytes: &(is_integer(&1) and &1 >= 1024 * 1024)]
+    Keyword.keyword?(opts) and Enum.all?(opts, fn {key, value} -> allowed[key] != nil and allowed[key].(value) end)
+  end
+
+  def wish?(_other), do: false
+
+  defp path?(path), do: is_binary(path) and path != "" and String.valid?(path) and not String.contains?(path, <<0>>)
+
+  @doc "Has the inputs of a room recorded that was just opened, by the room's process."
+  @spec start(wish, String.t(), Media.place()) :: {:ok, pid} | {:error, error}
+  def start(wish, room, place) do
+    opts = with({:inputs, opts} <- wish, do: opts, else: (:inputs -> []))
+
+    with {:ok, file} <- file(room, opts) do
+      most = Keyword.get(opts, :max_bytes, @most_bytes)
+      args = %{room: room, file: file, most_bytes: most, server: self(), place: place}
+
+      case DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
+        {:ok, pid} -> {:ok, pid}
+        {:error, {:shutdown, why}} -> {:error, why}
+        {:error, _other} -> {:error, :media_busy}
+      end
+    end
+  end
+
+  defp file(room, opts) do
+    case {opts[:file], Config.get().recordings_dir} do
+      {nil, nil} -> {:error, :no_recordings}
+      {nil, folder} -> {:ok, Path.join(folder, Roomtone.Recording.folder_name(room) <> ".inputs")}
+      {file, _folder} -> {:ok, Path.expand(file)}
+    end
+  end
+
+  @doc """
+  The room with this number was opened anew in the engine: the recording of its inputs, if there is
+  one, goes on in a further file, before anybody joins.
+  """
+  @spec go_on(Media.id(), Media.place()) :: :ok
+  def go_on(id, place) do
+    for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, id}),
+        do: SafeCall.call(pid, {:go_on, place}, @patience_ms)
+
+    :ok
+  end
+
+  @doc false
+  @spec start_link(map) :: GenServer.on_start()
+  def start_link(args), do: GenServer.start_link(__MODULE__, args)
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def init(%{server: server, place: place} = args) do
+    state = struct!(__MODULE__, Map.take(args, [:room, :file, :most_bytes]))
+
+    case begin(state, place) do
+      {:ok, state} ->
+        {:ok, _owner} = Registry.register(Roomtone.Registry, {:inputs, place.room}, nil)
+        Process.send_after(self(), :look, @look_ms)
+        {:ok, %{state | server: Process.monitor(server)}}
+
+      {:error, why} ->
+        {:stop, {:shutdown, why}}
+    end
+  end
+
+  defp begin(state, place) do
+    options = %{
+      file: part(state.file, state.part),
+      room: state.room,
+      date: DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_iso8601(),
+      most_bytes: state.most_bytes
+    }
+
+    with {:ok, library} <- Library.beside(place.shard),
+         {:ok, {handle, journal}} <- Library.run(library, :record_inputs, [options]),
+         :ok <- Media.record_inputs(place, journal) do
+      if state.monitor, do: Process.demonitor(state.monitor, [:flush])
+      {:ok, %{state | library: library, monitor: Library.monitor(library), handle: handle, names: %{}}}
+    else
+      {:error, why} when is_atom(why) ->
+        {:error, :media_busy}
+
+      {:error, {code, text}} ->
+        Logger.error("no recording of what goes into #{state.room}: #{text}")
+        {:error, {:recording_failed, code}}
+    end
+  end
+
+  # "lobby.inputs", "lobby-part-2.inputs"
+  defp part(file, 1), do: file
+  defp part(file, n), do: Path.rootname(file) <> "-part-#{n}" <> Path.extname(file)
+
+  @impl true
+  def handle_call(:stop, _from, state) do
+    status = stop_writing(state)
+    told(state, status)
+    {:stop, {:shutdown, :stopped}, {:ok, state.file}, state}
+  end
+
+  def handle_call({:go_on, place}, _from, state) do
+    known = state.names
+    state = told(state, stop_writing(state))
+
+    case begin(%{state | part: state.part + 1}, place) do
+      {:ok, state} -> {:reply, :ok, named(state, known)}
+      {:error, why} -> {:stop, {:shutdown, reason(why)}, :ok, state}
+    end
+  end
+
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast({:mark, _no_timeline}, state), do: {:noreply, state}
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  @impl true
+  def handle_info({:room, {:peers, peers}}, state), do: {:noreply, named(state, peers)}
+  def handle_info({:room, _where}, state), do: {:noreply, state}
+
+  def handle_info(:look, state) do
+    Process.send_after(self(), :look, @look_ms)
+
+    case Library.run(state.library, :record_status, [state.handle]) do
+      # The room in the engine has ended: its process ends, too, or opens it anew.
+      %{state: ended} when ended in [:running, :stopped] -> {:noreply, state}
+      {:error, :media_lost} -> {:noreply, state}
+      %{state: ended} = status -> {:stop, {:shutdown, reason(ended)}, told(state, status)}
+    end
+  end
+
+  # The media node that wrote is gone. The room opens at another one.
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, %{monitor: ref} = state),
+    do: {:noreply, %{state | monitor: nil}}
+
+  def handle_info(:reattach, state) do
+    with {:ok, attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
+         :ok <- RoomServer.call(state.room, {:recording, self()}) do
+      RoomServer.cast_recording(state.room, self())
+      state = named(%{state | reattached: 0, server: Process.monitor(attached.pid)}, attached.peers)
+      {:noreply, state}
+    else
+      {:error, _being_replaced} when state.reattached < @most_reattaching ->
+        Process.send_after(self(), :reattach, @reattach_ms)
+        {:noreply, %{state | reattached: state.reattached + 1}}
+
+      {:error, _gone} ->
+        finish(state)
+    end
+  end
+
+  def handle_info({:DOWN, ref, :process, _pid, reason}, %{server: ref} = state) when reason in [:normal, :noproc],
+    do: finish(state)
+
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{server: ref} = state) do
+    send(self(), :reattach)
+    {:noreply, state}
+  end
+
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  defp named(state, peers) do
+    new = for {peer, identity} <- peers, not is_map_key(state.names, peer), do: {peer, identity}
+    if new != [], do: Library.run(state.library, :record_names, [state.handle, new])
+    %{state | names: peers}
+  end
+
+  # ---- End -------------------------------------------------------------------------------------------------------------
+
+  defp finish(state) do
+    status = stop_writing(state)
+    reason = with(:stopped <- reason(status.state), do: :room_closed)
+    {:stop, {:shutdown, reason}, told(state, status)}
+  end
+
+  # Of a media node that is gone, nothing is known.
+  defp stop_writing(state) do
+    with {:error, :media_lost} <- Library.run(state.library, :record_stop, [state.handle]),
+         do: %{state: :stopped, bytes: 0, lost_ms: 0}
+  end
+
+  defp told(state, %{state: ended, bytes: bytes}) do
+    file = part(state.file, state.part)
+
+    if ended == :stopped,
+      do: Logger.info("the recording of inputs #{file} has #{bytes} bytes"),
+      else: Logger.warning("the recording of inputs #{file} ended after #{bytes} bytes: #{inspect(ended)}")
+
+    state
+  end
+
+  defp reason({:recording_failed, code}), do: code
+  defp reason({:io, _text}), do: :io
+  defp reason(:running), do: :io
+  defp reason(why) when is_atom(why), do: why
+end

@@ -1,0 +1,120 @@
+defmodule Roomtone.ReplayTest do
+  @moduledoc """
+  Rooms whose inputs are recorded, and played again. That the replay is the same bit for bit, the crate's property shows on a
+  virtual clock (`native/roomtone-engine/tests/properties/replay.rs`).
+  """
+  use Roomtone.DomainCase, async: false
+
+  import ExUnit.CaptureIO
+
+  alias Roomtone.{Audio, Crowd, Native, RoomServer, Source}
+
+  @moduletag :media
+  @moduletag capture_log: true
+  @moduletag :tmp_dir
+
+  setup_all do
+    {:ok, port: Crowd.serve(2)}
+  end
+
+  setup %{tmp_dir: dir} do
+    {:ok, inputs: Path.join(dir, "room #{System.unique_integer([:positive])}.inputs")}
+  end
+
+  defp talk(room, identity, ms \\ 2_000) do
+    {:ok, source} = Roomtone.speak_into(room, identity, :push)
+    {:ok, pcm} = Audio.tone(440, ms, amplitude: 0.1)
+    spawn(fn -> Source.push(source, pcm) end)
+    assert_receive {:roomtone, ^room, {:speaking, ^identity, true}}, 5_000
+  end
+
+  defp replay(file, out, listener \\ nil) do
+    {:ok, replay} = Native.replay_open(file, out, listener)
+    play(replay)
+  end
+
+  defp play(replay) do
+    case Native.replay_run(replay) do
+      {:ok, {:more, _ms}} -> play(replay)
+      {:ok, {:done, replayed}} -> replayed
+    end
+  end
+
+  test "what goes into a room is recorded from its beginning, and everybody is told", %{inputs: file} do
+    room = open_room(record: {:inputs, file: file})
+    assert {:ok, %{recording: true}} = Roomtone.room(room)
+    assert {:error, :already_recording} = Roomtone.record(room, file <> " folder")
+    assert Bitwise.band(File.stat!(file).mode, 0o777) == 0o600
+    talk(room, "ada")
+    talk(room, "bob")
+    :ok = Roomtone.move_room(room, 1)
+    Process.sleep(700)
+    assert {:ok, ^file} = Roomtone.stop_recording(room)
+    assert_receive {:roomtone, ^room, {:recording, false, :stopped}}
+    assert {:ok, %{recording: false}} = Roomtone.room(room)
+    replayed = replay(file, file <> " heard")
+    assert %{room: ^room, different: 0, cut_off: false, room_failed: false, inputs: inputs} = replayed
+    assert inputs > 20 and replayed.lasted_ms > 300
+  end
+
+  test "a replay sends WebRTC clients the same, also after their room has moved", context do
+    %{inputs: file, port: port} = context
+    room = open_room(record: {:inputs, file: file})
+    report = Crowd.run(port, room, 2, 5, fn _people -> :ok = Roomtone.move_room(room, 1) end)
+    assert report["joined"] == 5
+    :ok = Roomtone.close_room(room)
+
+    replayed =
+      eventually(fn -> with %{cut_off: false} = replayed <- replay(file, "#{file} #{unique_name()}"), do: replayed end)
+
+    assert %{different: 0, room_failed: false, streams: streams} = replayed
+    assert replayed.compared >= 10 and length(streams) == 5
+    for stream <- streams, do: assert(stream.packets > 100 and File.exists?(stream.file))
+  end
+
+  test "a room without a place for its recording isn't opened", %{tmp_dir: dir} do
+    name = unique_name()
+    assert {:error, :no_recordings} = Roomtone.open_room(name, record: :inputs)
+    taken = Path.join(dir, "taken.inputs")
+    File.write!(taken, "")
+    assert {:error, {:recording_failed, :exists}} = Roomtone.open_room(name, record: {:inputs, file: taken})
+    assert {:error, {:invalid_option, :record}} = Roomtone.open_room(name, record: :sound)
+    assert {:error, {:invalid_option, :record}} = Roomtone.open_room(name, record: {:inputs, max_bytes: 5})
+    assert {:ok, _summary} = Roomtone.open_room(name)
+    assert {:ok, %{recording: false}} = Roomtone.room(name)
+  end
+
+  test "the recording outlives the room's process, and ends with the room", %{inputs: file} do
+    room = open_room(record: {:inputs, file: file})
+    talk(room, "ada", 500)
+    Process.exit(RoomServer.whereis(room), :kill)
+    eventually(fn -> match?({:ok, %{recording: true}}, Roomtone.room(room)) end)
+    talk(room, "bob", 500)
+    :ok = Roomtone.close_room(room)
+    assert_receive {:roomtone, ^room, {:closed, _reason}}
+    # Its last inputs are on disk within a second.
+    replayed =
+      eventually(fn -> with %{cut_off: false} = replayed <- replay(file, "#{file} #{unique_name()}"), do: replayed end)
+
+    assert replayed.different == 0 and replayed.lasted_ms > 100
+  end
+
+  test "a file that was cut off is played up to there, by the task, too", %{inputs: file} do
+    room = open_room(record: {:inputs, file: file})
+    talk(room, "ada", 1_000)
+    Process.sleep(500)
+    {:ok, ^file} = Roomtone.stop_recording(room)
+    whole = File.read!(file)
+    cut = file <> ".cut.inputs"
+    File.write!(cut, binary_part(whole, 0, byte_size(whole) - 7))
+    text = capture_io(fn -> Mix.Tasks.Roomtone.Replay.run([cut, "--out", cut <> " heard"]) end)
+    assert text =~ "cut off" and text =~ room
+
+    assert capture_io(:stderr, fn -> catch_exit(Mix.Tasks.Roomtone.Replay.run([file, "--listener", "eve"])) end) =~
+             "eve"
+
+    File.write!(cut, "something else that is long enough")
+    assert {:error, text} = Native.replay_open(cut, cut <> " heard", nil)
+    assert text =~ "isn't a recording"
+  end
+end
