@@ -122,6 +122,8 @@ pub struct ShardStats {
     pub trunk_datagrams_out: u64,
     /// Datagrams that claimed to come by a trunk and were refused: forged, repeated, of an unknown trunk or key.
     pub trunk_datagrams_refused: u64,
+    /// Packets that didn't leave by a trunk, because nobody beyond it may hear their talker.
+    pub trunk_packets_unheard: u64,
     /// Packets that didn't leave by a trunk, because no datagram has room for them.
     pub trunk_packets_oversized: u64,
     /// Datagrams that the system didn't take (full socket buffer or no route).

@@ -13,7 +13,7 @@ mod wire;
 pub use key::{Key, KeyNumber};
 pub use receiver::{Receiver, ReceiverStats, Rejected};
 pub use sender::{Sender, TooLong};
-pub use wire::{Frame, Report, trunk_of};
+pub use wire::{Frame, Item, Report, Unheard, trunk_of};
 
 /// The number that the receiver of a trunk gives it.
 pub type TrunkId = u32;
@@ -22,3 +22,5 @@ pub type TrunkId = u32;
 pub const MAX_DATAGRAM: usize = 1200;
 /// The most bytes of an Opus packet in a trunk.
 pub const MAX_PAYLOAD: usize = MAX_DATAGRAM - wire::HEADER - wire::TAG - wire::FRAME_HEADER;
+/// The most talkers that are told to be unheard.
+pub const MOST_UNHEARD: usize = 128;

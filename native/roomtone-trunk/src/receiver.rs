@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::key::{Cipher, Key, KeyNumber};
-use crate::wire::{Frame, Header, Item, Report, item};
+use crate::wire::{Header, Item, Report, item};
 use crate::{MAX_DATAGRAM, TrunkId};
 
 /// A datagram so far behind the newest is refused.
@@ -96,29 +96,24 @@ impl Receiver {
         })
     }
 
-    /// Decrypts a datagram in its place, and passes on its frames and reports.
+    /// Decrypts a datagram in its place, and passes on what is in it: each frame once.
     ///
     /// # Errors
     /// The datagram is refused as a whole. It was counted.
-    pub fn open(
-        &mut self,
-        datagram: &mut [u8],
-        mut frame: impl FnMut(Frame<'_>),
-        mut report: impl FnMut(Report),
-    ) -> Result<(), Rejected> {
+    pub fn open(&mut self, datagram: &mut [u8], mut pass_on: impl FnMut(Item<'_>)) -> Result<(), Rejected> {
         let opened = self.decrypt(datagram).inspect_err(|_| self.stats.rejected += 1)?;
         self.stats.received += 1;
         let mut body = opened;
         while let Some((item, rest)) = item(body) {
             body = rest;
-            match item {
-                Item::Frame(new) if is_first(&mut self.talkers, new.talker, new.sequence) => {
-                    self.stats.frames += 1;
-                    frame(new);
+            if let Item::Frame(frame) = item {
+                if !is_first(&mut self.talkers, frame.talker, frame.sequence) {
+                    self.stats.repeated += 1;
+                    continue;
                 }
-                Item::Frame(_) => self.stats.repeated += 1,
-                Item::Report(new) => report(new),
+                self.stats.frames += 1;
             }
+            pass_on(item);
         }
         Ok(())
     }

@@ -3,8 +3,8 @@
 use thiserror::Error;
 
 use crate::key::{Cipher, Key, KeyNumber};
-use crate::wire::{FRAME_HEADER, Frame, HEADER, Header, Report, TAG};
-use crate::{MAX_DATAGRAM, MAX_PAYLOAD, TrunkId};
+use crate::wire::{FRAME_HEADER, Frame, HEADER, Header, Report, TAG, unheard_size, write_unheard};
+use crate::{MAX_DATAGRAM, MAX_PAYLOAD, MOST_UNHEARD, TrunkId};
 
 /// So many talkers' previous frames are kept.
 const MOST_KEPT: usize = 32;
@@ -115,6 +115,17 @@ impl Sender {
         }
         self.begin();
         report.write(&mut self.datagram);
+    }
+
+    /// Adds a list of talkers whom nobody here may hear, and which the other end need not send; the first
+    /// [`MOST_UNHEARD`] of them. `number` counts the lists.
+    pub fn push_unheard(&mut self, number: u32, talkers: &[u64], send: impl FnOnce(&[u8])) {
+        let talkers = &talkers[..talkers.len().min(MOST_UNHEARD)];
+        if !self.fits(unheard_size(talkers.len())) {
+            self.flush(send);
+        }
+        self.begin();
+        write_unheard(number, talkers, &mut self.datagram);
     }
 
     /// Sends what was collected, by `send`.

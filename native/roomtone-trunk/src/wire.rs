@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use crate::TrunkId;
 use crate::key::KeyNumber;
+use crate::{MOST_UNHEARD, TrunkId};
 
 /// "Trunk, version 1."
 const FIRST: u8 = 0b1111_0001;
@@ -11,9 +11,11 @@ pub(crate) const HEADER: usize = 14;
 pub(crate) const TAG: usize = 16;
 pub(crate) const FRAME_HEADER: usize = 18;
 const REPORT: usize = 17;
+const UNHEARD_HEADER: usize = 6;
 
 const FRAME_FLAG: u8 = 0b0000_0001;
 const REPORT_ITEM: u8 = 0b0000_0010;
+const UNHEARD_ITEM: u8 = 0b0000_0100;
 const MARKER: u8 = 0b0001_0000;
 const LEVEL: u8 = 0b0010_0000;
 const VOICE: u8 = 0b0100_0000;
@@ -58,6 +60,21 @@ pub struct Report {
     pub received: u64,
 }
 
+/// The talkers whom nobody beyond this trunk may hear, so that their packets needn't come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unheard<'a> {
+    /// Counts the lists of a trunk; wraps. A list takes the place of those before it.
+    pub number: u32,
+    talkers: &'a [u8],
+}
+
+impl<'a> Unheard<'a> {
+    /// The talkers: [`MOST_UNHEARD`](crate::MOST_UNHEARD) at the most.
+    pub fn talkers(&self) -> impl Iterator<Item = u64> + 'a {
+        self.talkers.chunks_exact(8).map(|id| u64::from_be_bytes(array(id)))
+    }
+}
+
 pub(crate) struct Header {
     pub(crate) key: KeyNumber,
     pub(crate) trunk: TrunkId,
@@ -90,9 +107,14 @@ pub fn trunk_of(datagram: &[u8]) -> Option<TrunkId> {
 }
 
 /// Something in a datagram.
-pub(crate) enum Item<'a> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A talker's packet.
     Frame(Frame<'a>),
+    /// How much of what the receiver of this item has sent did arrive.
     Report(Report),
+    /// The talkers that the receiver of this item may leave out.
+    Unheard(Unheard<'a>),
 }
 
 impl Frame<'_> {
@@ -131,6 +153,20 @@ impl Report {
     }
 }
 
+/// The bytes of a list of so many talkers.
+pub(crate) fn unheard_size(talkers: usize) -> usize {
+    UNHEARD_HEADER + 8 * talkers
+}
+
+pub(crate) fn write_unheard(number: u32, talkers: &[u64], body: &mut Vec<u8>) {
+    body.push(UNHEARD_ITEM);
+    body.extend_from_slice(&number.to_be_bytes());
+    body.push(talkers.len() as u8);
+    for talker in talkers {
+        body.extend_from_slice(&talker.to_be_bytes());
+    }
+}
+
 /// The next item, and what follows it; `None` if there is no whole one.
 pub(crate) fn item(body: &[u8]) -> Option<(Item<'_>, &[u8])> {
     match *body.first()? {
@@ -140,6 +176,13 @@ pub(crate) fn item(body: &[u8]) -> Option<(Item<'_>, &[u8])> {
                 received: u64::from_be_bytes(array(&body[9..])),
             };
             Some((Item::Report(report), &body[REPORT..]))
+        }
+        UNHEARD_ITEM if body.len() >= UNHEARD_HEADER => {
+            let (header, rest) = body.split_at(UNHEARD_HEADER);
+            let count = Some(usize::from(header[5])).filter(|count| *count <= MOST_UNHEARD)?;
+            let (talkers, rest) = rest.split_at_checked(8 * count)?;
+            let number = u32::from_be_bytes(array(&header[1..]));
+            Some((Item::Unheard(Unheard { number, talkers }), rest))
         }
         flags if flags & FRAME_FLAG != 0 && flags & !FRAME_BITS == 0 && body.len() >= FRAME_HEADER => {
             let (header, rest) = body.split_at(FRAME_HEADER);

@@ -3,7 +3,8 @@
 use counting_alloc::CountingAlloc;
 use proptest::prelude::*;
 use roomtone_trunk::{
-    Frame, Key, MAX_DATAGRAM, MAX_PAYLOAD, Receiver, ReceiverStats, Rejected, Sender, TooLong, trunk_of,
+    Frame, Item, Key, MAX_DATAGRAM, MAX_PAYLOAD, MOST_UNHEARD, Receiver, ReceiverStats, Rejected, Sender, TooLong,
+    trunk_of,
 };
 
 #[global_allocator]
@@ -44,11 +45,11 @@ fn datagram(sender: &mut Sender, frame: &Frame<'_>) -> Vec<u8> {
 fn open(receiver: &mut Receiver, datagram: &[u8]) -> Result<Vec<(u64, u16)>, Rejected> {
     let mut frames = Vec::new();
     receiver
-        .open(
-            &mut datagram.to_vec(),
-            |frame| frames.push((frame.talker, frame.sequence)),
-            |_| {},
-        )
+        .open(&mut datagram.to_vec(), |item| {
+            if let Item::Frame(frame) = item {
+                frames.push((frame.talker, frame.sequence));
+            }
+        })
         .map(|()| frames)
 }
 
@@ -76,7 +77,7 @@ proptest! {
             prop_assert!(datagram.len() <= MAX_DATAGRAM);
             prop_assert_eq!(trunk_of(datagram), Some(TRUNK));
             let mut wrong = false;
-            receiver.open(datagram, |frame| { wrong |= frame != sent[at]; at += 1; }, |_| {}).expect("it is authentic");
+            receiver.open(datagram, |item| { wrong |= item != Item::Frame(sent[at]); at += 1; }).expect("it is authentic");
             prop_assert!(!wrong);
         }
         prop_assert_eq!(at, sent.len());
@@ -196,6 +197,30 @@ fn a_report_of_another_time_changes_nothing() {
 }
 
 #[test]
+fn a_list_of_unheard_talkers_arrives_with_frames_and_ends_at_its_most() {
+    let (mut sender, mut receiver) = ends();
+    let told: Vec<u64> = (0..200).map(|i| u64::MAX - i).collect();
+    let mut lists = Vec::new();
+    for count in [0, 1, MOST_UNHEARD, 200] {
+        sender.push(&frame(1, count as u16, b"opus"), |_| ()).expect("it fits");
+        let mut sealed = Vec::new();
+        sender.push_unheard(count as u32, &told[..count], |before| sealed.push(before.to_vec()));
+        sender.flush(|datagram| sealed.push(datagram.to_vec()));
+        for mut datagram in sealed {
+            assert!(datagram.len() <= MAX_DATAGRAM);
+            let opened = receiver.open(&mut datagram, |item| {
+                if let Item::Unheard(list) = item {
+                    lists.push((list.number, list.talkers().collect::<Vec<_>>()));
+                }
+            });
+            assert_eq!(opened, Ok(()));
+        }
+    }
+    let expected = [(0, 0), (1, 1), (128, MOST_UNHEARD), (200, MOST_UNHEARD)];
+    assert_eq!(lists, expected.map(|(number, count)| (number, told[..count].to_vec())));
+}
+
+#[test]
 fn a_stream_of_frames_and_of_junk_allocates_nothing() {
     let (mut sender, mut receiver) = ends();
     let payload = [5; 160];
@@ -210,10 +235,10 @@ fn a_stream_of_frames_and_of_junk_allocates_nothing() {
                 });
                 assert!(pushed.is_ok());
                 if !sealed.is_empty() {
-                    receiver.open(&mut sealed, |_| {}, |_| {}).expect("it is authentic");
+                    receiver.open(&mut sealed, |_| {}).expect("it is authentic");
                 }
                 junk[9] = sequence as u8;
-                assert!(receiver.open(&mut junk, |_| {}, |_| {}).is_err());
+                assert!(receiver.open(&mut junk, |_| {}).is_err());
             }
         }
     };

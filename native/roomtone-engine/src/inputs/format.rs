@@ -85,6 +85,8 @@ pub(crate) enum Input<'a> {
         #[serde(borrow)]
         sound: Sound<'a>,
     },
+    /// The packets of a talker of another media node end, as nobody here may hear them.
+    Missed { peer: PeerId },
     /// Sound for a source.
     Feed { peer: PeerId, items: Cow<'a, [SourceItem]> },
     /// A source throws away what it hasn't played.

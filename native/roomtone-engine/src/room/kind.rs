@@ -9,7 +9,7 @@ use super::context::ShardContext;
 use super::forwarding::Forwarding;
 use super::mixing::Mixing;
 use super::peer::Peer;
-use crate::command::RoomKind;
+use crate::command::{PeerId, RoomKind};
 
 /// The half of a room that depends on its kind.
 pub(super) enum Kind {
@@ -31,6 +31,14 @@ impl Kind {
         match self {
             Kind::Mixing(mixing) => mixing.pushed(),
             Kind::Forwarding(forwarding) => forwarding.pushed(peer),
+        }
+    }
+
+    /// Nothing of a participant is heard from now on.
+    pub(super) fn mute(&mut self, at: usize, id: PeerId) {
+        match self {
+            Kind::Mixing(mixing) => mixing.mute(at, id),
+            Kind::Forwarding(forwarding) => forwarding.mute(at, id),
         }
     }
 

@@ -6,6 +6,7 @@ mod adaptation;
 mod audible;
 mod base;
 mod context;
+mod ears;
 mod encoder_profile;
 mod fade_out;
 mod feed;
@@ -36,6 +37,7 @@ mod tick_grid;
 mod token_bucket;
 mod traces;
 mod trunks;
+mod unheard;
 mod voice_activity;
 mod without_transport;
 
@@ -265,10 +267,7 @@ impl Room {
         self.note(|| Input::Speak { peer: id, speak });
         self.base.peers[at].speak = speak;
         if !speak {
-            match &mut self.kind {
-                Kind::Mixing(mixing) => mixing.mute(at, id),
-                Kind::Forwarding(forwarding) => forwarding.mute(at, id),
-            }
+            self.kind.mute(at, id);
             self.base.cease_speaking(context, at);
             self.base.traces.silenced(self.base.id, context, id);
         }
@@ -369,6 +368,7 @@ impl Room {
             self.note(|| Input::Hurry);
         }
         self.base.grid.hurry();
+        self.trunks.gains_changed(now);
         Ok(())
     }
 
@@ -471,7 +471,7 @@ impl Room {
                 self.after(now, context, id, now + Duration::from_millis(1));
             }
         }
-        self.trunks.flush_due(now, context);
+        self.trunks.handle_timeout(&self.base, &self.taps, now, context);
         let ticked = self.tick(now, context);
         if let Some(recorder) = &mut self.recorder {
             recorder.hand_over_due();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use roomtone_transport::{Endpoint, EndpointStats, Event, Outbox, Packet, RtpIn, SlotOut, StreamOrigin, Transmit};
 
 use super::tap::TapPort;
+use crate::command::PeerId;
 use crate::inputs::{Facts, Fingerprint, ReplayedPort};
 
 /// An endpoint, or its absence. Without one nothing is ever due, sent or received, but what a tap takes.
@@ -60,6 +61,14 @@ impl Port {
 
     fn of(kind: PortKind) -> Port {
         Port { kind, noted: None }
+    }
+
+    /// Whether it is a tap that takes the packets of a talker.
+    pub(super) fn tap_takes(&self, talker: PeerId) -> bool {
+        match &self.kind {
+            PortKind::Tap(tap) => tap.takes(talker),
+            _ => false,
+        }
     }
 
     fn endpoint(&self) -> Option<&Endpoint> {

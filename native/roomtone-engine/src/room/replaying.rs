@@ -6,6 +6,7 @@ use roomtone_audio::AudioError;
 use roomtone_transport::RemoteStats;
 
 use super::context::ShardContext;
+use super::ears::Ears;
 use super::peer::Peer;
 use super::{Kind, Room, tap};
 use crate::command::{EndReason, PeerId};
@@ -93,6 +94,16 @@ impl Room {
                     tap::copy(&mut self.base, now, &self.taps, peer, &packet);
                     self.kind.hear(&mut self.base, now, context, at, &packet);
                 }
+            }
+            Input::Missed { peer } => {
+                let Room { base, kind, taps, .. } = self;
+                let mut ears = Ears {
+                    base,
+                    kind,
+                    taps,
+                    recorder: None,
+                };
+                ears.miss(now, context, peer);
             }
             Input::Feed { peer, items } => self.feed(now, context, peer, &items),
             Input::Clear { peer } => self.clear_source(now, peer),

@@ -59,7 +59,8 @@ impl TapPort {
         self.writer.write(now, &written);
     }
 
-    fn takes(&self, talker: PeerId) -> bool {
+    /// Whether it takes the packets of a talker.
+    pub(super) fn takes(&self, talker: PeerId) -> bool {
         match &self.takes {
             Takes::Talkers { only } => only.as_ref().is_none_or(|only| only.contains(&talker)),
             Takes::Mix { .. } => false,

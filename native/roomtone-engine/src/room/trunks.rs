@@ -7,18 +7,22 @@
 //! Up to seventeen nodes have a trunk to each of the others, and nothing that came by one goes by another. A further node has a single
 //! one, a *relay* trunk, to a node that passes on to it what comes by the others, and passes on what it sends. Trunks never form a
 //! ring of relays: the room's process chooses them so.
+//!
+//! Nobody's packets go where nobody may hear them (`unheard.rs`): neither at the other node, nor at one that gets them from there.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use roomtone_transport::{Copies, RtpIn};
-use roomtone_trunk::{Frame, Key, KeyNumber, Receiver, Sender, TrunkId};
+use roomtone_transport::RtpIn;
+use roomtone_trunk::{Frame, Item, Key, KeyNumber, Receiver, Sender, TrunkId};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
+use super::ears::{Ears, audible};
 use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
+use super::unheard::{LeftOut, Taken, Unheard};
 use crate::command::{PeerId, Select, TrunkEnd, TrunkWay};
 
 /// A packet waits so long for others to share its datagram.
@@ -53,6 +57,11 @@ struct Trunk {
     relay: bool,
     sender: Sender,
     receiver: Receiver,
+    /// Those who come by it and whom nobody may hear, and those whom nobody beyond it may hear.
+    unheard: Unheard,
+    left_out: LeftOut,
+    /// Those whose packets went by it lately, because they are among the most relevant.
+    selected: Vec<PeerId>,
     /// When what was collected leaves.
     due: Option<Instant>,
     /// When the other end is told again what came.
@@ -62,7 +71,6 @@ struct Trunk {
 struct Talker {
     id: PeerId,
     rank: SpeakerRank,
-    selected: bool,
 }
 
 impl Trunks {
@@ -77,6 +85,9 @@ impl Trunks {
             relay: way.relay,
             sender: Sender::new(way.trunk, 0, &way.send),
             receiver: Receiver::new(id, 0, &way.receive),
+            unheard: Unheard::default(),
+            left_out: LeftOut::default(),
+            selected: Vec::with_capacity(MOST_TALKERS),
             due: None,
             report_due: None,
         });
@@ -133,6 +144,10 @@ impl Trunks {
     /// A participant has left. Whether they were on another node.
     pub(super) fn forget(&mut self, peer: PeerId) -> bool {
         self.talkers.0.retain(|talker| talker.id != peer);
+        for trunk in &mut self.trunks {
+            trunk.selected.retain(|id| *id != peer);
+            trunk.unheard.forget(peer);
+        }
         self.remote.remove(&peer).is_some()
     }
 
@@ -156,25 +171,24 @@ impl Trunks {
             level: packet.level,
             payload: packet.payload,
         };
-        if !self.talkers.selects(Choice::of(base, context), now, &frame) {
-            return;
-        }
+        let choice = Choice::of(base, context);
+        self.talkers.note(now, &frame);
         for trunk in &mut self.trunks {
-            trunk.push(now, context, &frame);
+            trunk.pass_on(choice, &self.talkers, now, context, &frame);
         }
     }
 
     /// Opens a datagram, has the packets of those heard who are to come by its trunk, and passes them on to nodes that get them by this
-    /// one alone. `hear` returns whether they may be heard.
+    /// one alone.
     pub(super) fn receive(
         &mut self,
-        choice: Choice,
+        ears: &mut Ears<'_>,
         now: Instant,
         context: &mut ShardContext,
         id: TrunkId,
         datagram: &mut [u8],
-        mut hear: impl FnMut(&mut ShardContext, Frame<'_>) -> bool,
     ) {
+        let choice = Choice::relayed(ears.base);
         let Trunks {
             trunks,
             remote,
@@ -189,46 +203,95 @@ impl Trunks {
             return;
         };
         let from_relay = trunk.relay;
-        let relays = others.iter().any(|other| other.relay || from_relay);
-        let mut told = None;
-        let opened = trunk.receiver.open(
-            datagram,
-            |frame| {
-                if remote.get(&frame.talker) == Some(&id)
-                    && hear(context, frame)
-                    && relays
-                    && talkers.selects(choice, now, &frame)
-                {
-                    for other in others.iter_mut().filter(|other| other.relay || from_relay) {
-                        other.push(now, context, &frame);
+        let Trunk {
+            receiver,
+            sender,
+            unheard,
+            left_out,
+            ..
+        } = trunk;
+        let passes_on = |other: &Trunk| other.relay || from_relay;
+        let relays = others.iter().any(passes_on);
+        let mut others_told = false;
+        let opened = receiver.open(datagram, |item| match item {
+            Item::Frame(frame) if remote.get(&frame.talker) == Some(&id) => {
+                let talker = frame.talker;
+                let wanted = |other: &Trunk| passes_on(other) && !other.left_out.has(now, talker);
+                let taken = unheard.take(now, talker, || ears.audible(talker) || others.iter().any(wanted));
+                match taken {
+                    Taken::Heard => {}
+                    Taken::HeardNoMore => return ears.miss(now, context, talker),
+                    Taken::Unheard => return,
+                }
+                if ears.hear(now, context, &frame) && relays {
+                    talkers.note(now, &frame);
+                    for other in others.iter_mut().filter(|other| passes_on(other)) {
+                        other.pass_on(choice, talkers, now, context, &frame);
                     }
                 }
-            },
-            |report| told = Some(report),
-        );
+            }
+            Item::Frame(_) => {}
+            Item::Report(report) => sender.take_report(report),
+            Item::Unheard(list) => others_told |= left_out.told(now, &list),
+        });
         if opened.is_err() {
             context.stats.trunk_datagrams_refused += 1;
             return;
         }
         context.stats.trunk_datagrams_in += 1;
-        if let Some(report) = told {
-            trunk.sender.take_report(report);
-        }
         trunk.report(now, context);
+        if others_told {
+            // Those who come by other trunks may be wanted there again.
+            self.gains_changed(now);
+        }
     }
 
-    /// When something that was collected has to leave.
-    pub(super) fn next(&self) -> Option<Instant> {
-        self.trunks.iter().filter_map(|trunk| trunk.due).min()
-    }
-
-    /// Sends what has waited long enough.
-    pub(super) fn flush_due(&mut self, now: Instant, context: &mut ShardContext) {
+    /// Gains, places or listeners may have changed, so that somebody may hear those whom nobody could.
+    pub(super) fn gains_changed(&mut self, now: Instant) {
         for trunk in &mut self.trunks {
+            trunk.unheard.gains_changed(now);
+        }
+    }
+
+    /// When [`Trunks::handle_timeout`] should be called.
+    pub(super) fn next(&self) -> Option<Instant> {
+        let due = self.trunks.iter().flat_map(|trunk| [trunk.due, trunk.unheard.next()]);
+        due.flatten().min()
+    }
+
+    /// Tells the other ends whom nobody may hear, and sends what has waited long enough.
+    pub(super) fn handle_timeout(
+        &mut self,
+        base: &RoomBase,
+        taps: &[PeerId],
+        now: Instant,
+        context: &mut ShardContext,
+    ) {
+        for at in 0..self.trunks.len() {
+            if self.trunks[at].unheard.next().is_some_and(|due| due <= now) {
+                self.tell_unheard(at, base, taps, now, context);
+            }
+            let trunk = &mut self.trunks[at];
             if trunk.due.is_some_and(|due| due <= now) {
                 trunk.flush(context);
             }
         }
+    }
+
+    fn tell_unheard(&mut self, at: usize, base: &RoomBase, taps: &[PeerId], now: Instant, context: &mut ShardContext) {
+        let last = self.trunks.len() - 1;
+        self.trunks.swap(at, last);
+        if let Some((trunk, others)) = self.trunks.split_last_mut() {
+            let relay = trunk.relay;
+            let wanted = |other: &Trunk, id| (other.relay || relay) && !other.left_out.has(now, id);
+            let tell = trunk.unheard.handle_timeout(now, base.peers.len(), |id| {
+                audible(base, taps, id) || others.iter().any(|other| wanted(other, id))
+            });
+            if tell {
+                trunk.tell_unheard(context);
+            }
+        }
+        self.trunks.swap(at, last);
     }
 
     /// Sends everything that was collected.
@@ -265,38 +328,85 @@ impl Choice {
 }
 
 impl Talkers {
-    // Whether a talker is one of the most relevant, after this packet.
-    fn selects(&mut self, choice: Choice, now: Instant, packet: &Frame<'_>) -> bool {
+    // Takes the level of a talker's packet.
+    fn note(&mut self, now: Instant, packet: &Frame<'_>) {
         let id = packet.talker;
         let at = match self.0.iter().position(|talker| talker.id == id) {
             Some(at) => at,
             None => {
                 let long_ago = |talker: &Talker| talker.rank.measured_before(now).is_none_or(|since| since > FORGOTTEN);
                 self.0.retain(|talker| !long_ago(talker));
-                self.0.push(Talker {
-                    id,
-                    rank: SpeakerRank::default(),
-                    selected: false,
-                });
+                let rank = SpeakerRank::default();
+                self.0.push(Talker { id, rank });
                 self.0.len() - 1
             }
         };
         let untold = if packet.payload.len() > PAUSE { UNTOLD } else { SILENCE };
         let level = packet.level.map_or(untold, |(level, _)| level);
         self.0[at].rank.update(now, level);
-        let rank = |talker: &Talker| talker.rank.rank(now, choice.select, talker.selected);
-        let own = rank(&self.0[at]);
-        let others = self.0.iter().filter(|other| other.id != id);
-        let before = others
-            .filter(|other| other.rank.is_open(now) && rank(other) > own)
-            .count();
-        let selected = self.0[at].rank.is_open(now) && before < choice.most;
-        self.0[at].selected = selected;
-        selected
     }
 }
 
 impl Trunk {
+    // Sends a talker's packet, if they are one of the most relevant of those whom somebody beyond it may hear.
+    fn pass_on(
+        &mut self,
+        choice: Choice,
+        talkers: &Talkers,
+        now: Instant,
+        context: &mut ShardContext,
+        frame: &Frame<'_>,
+    ) {
+        if !self.selects(choice, talkers, now, frame.talker) {
+            return;
+        }
+        if self.left_out.keeps(now, frame.talker) {
+            context.stats.trunk_packets_unheard += 1;
+            return;
+        }
+        self.push(now, context, frame);
+    }
+
+    fn selects(&mut self, choice: Choice, talkers: &Talkers, now: Instant, id: PeerId) -> bool {
+        let place = self.selected.iter().position(|selected| *selected == id);
+        let rank = |talker: &Talker| {
+            let selected = self.selected.contains(&talker.id);
+            talker.rank.rank(now, choice.select, selected)
+        };
+        let own = talkers.0.iter().find(|talker| talker.id == id);
+        let selects = own.filter(|own| own.rank.is_open(now)).is_some_and(|own| {
+            let own = rank(own);
+            let others = talkers
+                .0
+                .iter()
+                .filter(|other| other.id != id && other.rank.is_open(now));
+            let before = others.filter(|other| rank(other) > own && !self.left_out.has(now, other.id));
+            before.take(choice.most).count() < choice.most
+        });
+        match place {
+            None if selects => {
+                if self.selected.len() >= MOST_TALKERS {
+                    let talks = |id: &PeerId| talkers.0.iter().any(|other| other.id == *id && other.rank.is_open(now));
+                    self.selected.retain(talks);
+                }
+                self.selected.push(id);
+            }
+            Some(place) if !selects => {
+                self.selected.swap_remove(place);
+            }
+            _ => {}
+        }
+        selects
+    }
+
+    // Tells the other end at once.
+    fn tell_unheard(&mut self, context: &mut ShardContext) {
+        let (to, (number, talkers)) = (self.to, self.unheard.list());
+        self.sender
+            .push_unheard(number, &talkers, |datagram| send(context, to, datagram));
+        self.flush(context);
+    }
+
     fn push(&mut self, now: Instant, context: &mut ShardContext, frame: &Frame<'_>) {
         let to = self.to;
         let pushed = self.sender.push(frame, |datagram| send(context, to, datagram));
@@ -334,19 +444,4 @@ impl Trunk {
 fn send(context: &mut ShardContext, to: SocketAddr, datagram: &[u8]) {
     context.stats.trunk_datagrams_out += 1;
     context.outbox.push(to, datagram);
-}
-
-/// The packet of a talker of another node, as if it came from them.
-pub(super) fn as_rtp<'a>(frame: &Frame<'a>) -> RtpIn<'a> {
-    RtpIn {
-        seq: frame.sequence,
-        timestamp: frame.timestamp,
-        marker: frame.marker,
-        // Nothing but changes of it counts, and they have one stream here.
-        ssrc: frame.talker as u32,
-        level: frame.level,
-        payload: frame.payload,
-        restored_after: None,
-        copies: Copies::default(),
-    }
 }

@@ -7,14 +7,15 @@ use roomtone_audio::AudioError;
 use roomtone_trunk::{Key, KeyNumber, TrunkId};
 
 use super::context::ShardContext;
+use super::ears::Ears;
 use super::gains::GainPan;
 use super::peer::Peer;
 use super::source::{Due, Source};
 use super::tap::{self, Takes, TapPort};
 use super::tick_grid::Tick;
-use super::{Kind, Room, trunks};
+use super::{Kind, Room};
 use crate::command::{Event, PeerId, Refusal, SourceItem, TrunkEnd, TrunkWay};
-use crate::inputs::{Input, Sound};
+use crate::inputs::Input;
 use crate::tap::{Tap, TapSound};
 use crate::trace::Stage;
 
@@ -172,22 +173,13 @@ impl Room {
             recorder,
             ..
         } = self;
-        let choice = trunks::Choice::relayed(base);
-        trunks.receive(choice, now, context, id, datagram, |context, packet| {
-            let peer = packet.talker;
-            let Some(at) = base.position(peer).filter(|at| base.peers[*at].speak) else {
-                return false;
-            };
-            let packet = trunks::as_rtp(&packet);
-            if let Some(recorder) = recorder {
-                let sound = Sound::of(&packet);
-                recorder.write(Input::Sound { peer, sound });
-            }
-            tap::copy(base, now, taps, peer, &packet);
-            kind.hear(base, now, context, at, &packet);
-            base.packet_ends(context);
-            true
-        });
+        let mut ears = Ears {
+            base,
+            kind,
+            taps,
+            recorder: recorder.as_deref_mut(),
+        };
+        trunks.receive(&mut ears, now, context, id, datagram);
         Ok(())
     }
 

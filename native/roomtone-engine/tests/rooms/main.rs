@@ -29,4 +29,5 @@ mod stereo;
 mod taps;
 mod traces;
 mod trunks;
+mod unheard;
 mod weak_listeners;

@@ -5,14 +5,14 @@ use roomtone_engine::{Action, Command, Event, Key, PeerId, Select, TrunkEnd, Tru
 use roomtone_testkit::peer::ClientOptions;
 
 /// The number of the trunk at each node.
-const TRUNKS: [u32; 2] = [100, 200];
+pub const TRUNKS: [u32; 2] = [100, 200];
 
 /// Two engines, each with a clock of its own, and the path between them.
-struct Nodes {
-    worlds: [World; 2],
+pub struct Nodes {
+    pub worlds: [World; 2],
     /// Every so manyth datagram is lost; 0: none.
-    loses: usize,
-    carried: usize,
+    pub loses: usize,
+    pub carried: usize,
     /// The last datagrams that were carried, by where they came from.
     last: [Vec<u8>; 2],
 }
@@ -23,7 +23,7 @@ fn key(byte: u8) -> Key {
 
 impl Nodes {
     /// On the first node 1 talks and 2 listens, on the second 3 talks and 4 listens.
-    fn new(world: fn() -> World, options: fn() -> ClientOptions) -> Nodes {
+    pub fn new(world: fn() -> World, options: fn() -> ClientOptions) -> Nodes {
         let mut nodes = Nodes {
             worlds: [world(), world()],
             loses: 0,
@@ -60,7 +60,7 @@ impl Nodes {
     }
 
     /// In a room that passes on the one who talks alone, in one that mixes always, and in one that forwards.
-    fn of_all_kinds() -> Vec<Nodes> {
+    pub fn of_all_kinds() -> Vec<Nodes> {
         vec![
             Nodes::new(World::new, ClientOptions::default),
             Nodes::new(World::mixing, ClientOptions::default),
@@ -72,7 +72,7 @@ impl Nodes {
         [[1, 2], [3, 4]][at]
     }
 
-    fn run_ms(&mut self, ms: u64) {
+    pub fn run_ms(&mut self, ms: u64) {
         for _ in 0..ms {
             for at in 0..2 {
                 self.worlds[at].run_ms(1);
@@ -94,17 +94,17 @@ impl Nodes {
         client(listener).ear.tone_dbfs(client(speaker).hz, 0.5) - client(speaker).dbfs
     }
 
-    fn assert_heard(&self, listener: PeerId, speaker: PeerId, db: f32) {
+    pub fn assert_heard(&self, listener: PeerId, speaker: PeerId, db: f32) {
         let heard = self.heard_db(listener, speaker);
         assert!((heard - db).abs() <= 0.5, "{listener} hears {speaker} at {heard:.2} dB");
     }
 
-    fn assert_unheard(&self, listener: PeerId, speaker: PeerId) {
+    pub fn assert_unheard(&self, listener: PeerId, speaker: PeerId) {
         let heard = self.heard_db(listener, speaker);
         assert!(heard < -30.0, "{listener} hears {speaker} at {heard:.2} dB");
     }
 
-    fn command(&mut self, at: usize, action: Action) {
+    pub fn command(&mut self, at: usize, action: Action) {
         self.worlds[at].command(Command::new(ROOM, action));
     }
 
@@ -326,7 +326,7 @@ fn nothing_goes_by_a_trunk_while_nobody_talks() {
 }
 
 /// Three nodes in a row: the one in the middle has a trunk to each of the others, which have none to each other.
-fn row_of_three(relay: bool) -> [World; 3] {
+pub fn row_of_three(relay: bool) -> [World; 3] {
     let mut worlds = [World::mixing(), World::mixing(), World::mixing()];
     for (at, world) in worlds.iter_mut().enumerate() {
         let id = at as PeerId + 1;
@@ -357,11 +357,11 @@ fn row_of_three(relay: bool) -> [World; 3] {
 }
 
 // The number that `at` gives its trunk to `other`.
-fn number(at: usize, other: usize) -> u32 {
+pub fn number(at: usize, other: usize) -> u32 {
     (10 * at + other) as u32
 }
 
-fn run_row(worlds: &mut [World; 3], ms: u64) {
+pub fn run_row(worlds: &mut [World; 3], ms: u64) {
     for _ in 0..ms {
         for at in 0..3 {
             worlds[at].run_ms(1);
@@ -376,7 +376,7 @@ fn run_row(worlds: &mut [World; 3], ms: u64) {
     }
 }
 
-fn heard_in_row(worlds: &[World; 3], listener: usize, speaker: usize) -> f32 {
+pub fn heard_in_row(worlds: &[World; 3], listener: usize, speaker: usize) -> f32 {
     let talker = &worlds[speaker].clients[&(speaker as PeerId + 1)];
     let client = &worlds[listener].clients[&(listener as PeerId + 1)];
     client.ear.tone_dbfs(talker.hz, 0.5) - talker.dbfs
