@@ -5,7 +5,7 @@ defmodule Roomtone.Cluster do
   """
 
   alias Roomtone.{Config, Media, RoomServer, SafeCall}
-  alias Roomtone.Cluster.{Control, Members, Natives, Protocol, Supervisor, Table}
+  alias Roomtone.Cluster.{Control, Link, Members, Natives, Protocol, Supervisor, Table}
 
   # For the way to a node and back.
   @patience_ms 5_000
@@ -39,6 +39,16 @@ defmodule Roomtone.Cluster do
   def nodes do
     if Supervisor.needed?(Config.get()), do: [here() | Enum.map(Table.members(), &info/1)] ++ refused(), else: []
   end
+
+  @doc """
+  The node that has a shard of the media engine; on a web node that is a media node, and `nil` while it
+  isn't there.
+
+      iex> Roomtone.Cluster.node_of(0)
+      node()
+  """
+  @spec node_of(Media.shard()) :: node | nil
+  def node_of(shard), do: if(Config.get().role == :web, do: Link.node_of(shard), else: node())
 
   @doc """
   Empties a media node, so that it can be stopped or restarted: it takes no new rooms, and its rooms

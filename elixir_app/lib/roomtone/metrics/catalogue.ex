@@ -96,6 +96,36 @@ defmodule Roomtone.Metrics.Catalogue do
       shard("roomtone_sent_bytes_total", :counter, "Bytes of datagrams sent, without UDP and IP.", :bytes_out),
       shard("roomtone_datagrams_unknown_total", :counter, "Datagrams that belonged to nobody.", :datagrams_unknown),
       shard("roomtone_send_failures_total", :counter, "Datagrams that the system refused to send.", :send_failures),
+      shard(
+        "roomtone_trunk_datagrams_received_total",
+        :counter,
+        "Datagrams received from other media nodes, by trunks.",
+        :trunk_datagrams_in
+      ),
+      shard(
+        "roomtone_trunk_datagrams_sent_total",
+        :counter,
+        "Datagrams sent to other media nodes, by trunks.",
+        :trunk_datagrams_out
+      ),
+      shard(
+        "roomtone_trunk_datagrams_refused_total",
+        :counter,
+        "Datagrams that claimed to come by a trunk and were forged, repeated or unknown.",
+        :trunk_datagrams_refused
+      ),
+      shard(
+        "roomtone_trunk_packets_unheard_total",
+        :counter,
+        "Packets not sent by a trunk, because nobody there may hear their talker.",
+        :trunk_packets_unheard
+      ),
+      shard(
+        "roomtone_trunk_packets_oversized_total",
+        :counter,
+        "Packets not sent by a trunk, because no datagram has room for them.",
+        :trunk_packets_oversized
+      ),
       shard("roomtone_audio_packets_sent_total", :counter, "Packets of sound sent.", :packets_sent),
       shard(
         "roomtone_audio_packets_passed_total",

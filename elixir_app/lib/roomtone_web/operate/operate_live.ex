@@ -88,6 +88,10 @@ defmodule RoomtoneWeb.OperateLive do
         <h2 id="shards-title">Shards</h2>
         <.shards shards={@report.shards} />
       </section>
+      <section :if={@report.nodes != []} aria-labelledby="trunks-title">
+        <h2 id="trunks-title">Trunks between media nodes</h2>
+        <.trunks shards={@report.shards} />
+      </section>
       <section aria-labelledby="rooms-title">
         <h2 id="rooms-title">Rooms</h2>
         <.rooms report={@report} path={&operate_path/1} />

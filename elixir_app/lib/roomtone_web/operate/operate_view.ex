@@ -143,6 +143,38 @@ defmodule RoomtoneWeb.OperateView do
     """
   end
 
+  attr :shards, :list, required: true
+
+  @doc "A row for each shard of a media node, with what went between it and other media nodes."
+  def trunks(assigns) do
+    ~H"""
+    <div class="scroll" role="region" aria-label="Table of trunks" tabindex="0">
+      <table class="facts" id="trunks">
+        <thead>
+          <tr>
+            <th scope="col">Shard</th>
+            <th scope="col">Media node</th>
+            <th scope="col" class="number">Datagrams in</th>
+            <th scope="col" class="number">Datagrams out</th>
+            <th scope="col" class="number">Refused</th>
+            <th scope="col" class="number">Packets that nobody there would hear</th>
+          </tr>
+        </thead>
+        <tbody>
+          <tr :for={shard <- @shards}>
+            <th scope="row">{shard.shard}</th>
+            <td>{shard.node}</td>
+            <td class="number">{number(shard.trunk_in)}</td>
+            <td class="number">{number(shard.trunk_out)}</td>
+            <td class="number">{number(shard.trunk_refused)}</td>
+            <td class="number">{number(shard.trunk_unheard)}</td>
+          </tr>
+        </tbody>
+      </table>
+    </div>
+    """
+  end
+
   attr :report, :map, required: true
 
   attr :path, :any,

@@ -58,6 +58,7 @@ defmodule RoomtoneWeb.OperateReport do
 
     %{
       shard: shard,
+      node: Cluster.node_of(shard),
       up: Media.Load.well?(shard),
       rooms: Map.get(stats, :rooms, 0),
       participants: Map.get(stats, :peers, 0),
@@ -65,7 +66,11 @@ defmodule RoomtoneWeb.OperateReport do
       shed_level: Map.get(stats, :shed_level, 0),
       waiting: Map.get(stats, :commands_waiting, 0),
       late_ms: with(us when us != nil <- stats[:tick_lateness_p99_us], do: us / 1000),
-      skipped: Map.get(stats, :ticks_skipped, 0)
+      skipped: Map.get(stats, :ticks_skipped, 0),
+      trunk_in: Map.get(stats, :trunk_datagrams_in, 0),
+      trunk_out: Map.get(stats, :trunk_datagrams_out, 0),
+      trunk_refused: Map.get(stats, :trunk_datagrams_refused, 0),
+      trunk_unheard: Map.get(stats, :trunk_packets_unheard, 0)
     }
   end
 
