@@ -126,6 +126,9 @@ defmodule Roomtone do
     * `stereo` – whether a listener who asks for stereo (`stereo=1` in their offer) hears each
       talker from a side: that of their `pan` in `put_mix/2`, and in a `:spatial` room the side on
       which they are; default `false`
+    * `auto_gain` – `:auto` (default): a talker whose voice is more than 6 dB softer or louder than
+      usual is brought to the usual level, before all other gains; `:off`: nobody is. A `:forward`
+      room changes nobody. See `put_auto_gain/3`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
       `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
     * `door_gains` – as `put_door_gains/2`
@@ -792,6 +795,12 @@ defmodule Roomtone do
   @doc "Changes the gains of a few pairs: `Roomtone.MixControls.update_mix/2`."
   defdelegate update_mix(name, table), to: MixControls
 
+  @doc "Whether a person is brought to the level of others: `Roomtone.MixControls.put_auto_gain/3`."
+  defdelegate put_auto_gain(name, identity, on?), to: MixControls
+
+  @doc "Whether a person makes music: `Roomtone.MixControls.put_music/3`."
+  defdelegate put_music(name, identity, on?), to: MixControls
+
   @doc "Sets a listener's own volume for a speaker: `Roomtone.MixControls.put_volume/4`."
   defdelegate put_volume(name, listener, speaker, volume), to: MixControls
 
@@ -893,7 +902,8 @@ defmodule Roomtone do
           silent_ms: float,
           silent_after_media: boolean,
           private_mix: boolean,
-          passed_through: boolean
+          passed_through: boolean,
+          auto_gain_db: float
         }
 
   @doc """

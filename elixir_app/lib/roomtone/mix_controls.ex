@@ -48,6 +48,39 @@ defmodule Roomtone.MixControls do
   end
 
   @doc """
+  Whether a person is brought to the level of others, in a room with `auto_gain: :auto`: their own
+  switch. It is on for people and off for sources (`Roomtone.speak_into/4`).
+
+      iex> {:ok, _} = Roomtone.open_room("loft")
+      iex> Roomtone.put_auto_gain("loft", "ada", false)
+      {:error, :not_found}
+  """
+  @spec put_auto_gain(String.t(), String.t(), boolean) ::
+          :ok | {:error, :not_found | {:invalid_option, :auto_gain} | Roomtone.room_error()}
+  def put_auto_gain(name, identity, on?) when is_boolean(on?), do: set(name, identity, {:auto_gain, on?})
+  def put_auto_gain(_name, _identity, _other), do: {:error, {:invalid_option, :auto_gain}}
+
+  @doc """
+  Whether a person makes music: nothing is done to their sound, it may be stereo, and their page sends
+  it unprocessed, at 128 kbit/s. See docs/mixing.md.
+
+      iex> {:ok, _} = Roomtone.open_room("cellar")
+      iex> Roomtone.put_music("cellar", "ada", true)
+      {:error, :not_found}
+  """
+  @spec put_music(String.t(), String.t(), boolean) ::
+          :ok | {:error, :not_found | {:invalid_option, :music} | Roomtone.room_error()}
+  def put_music(name, identity, on?) when is_boolean(on?), do: set(name, identity, {:music, on?})
+  def put_music(_name, _identity, _other), do: {:error, {:invalid_option, :music}}
+
+  # The room's process submits it before it answers.
+  defp set(name, identity, change) do
+    with {:ok, identity} <- Name.identity(identity),
+         {:ok, _pid} <- ask(name, {:set, identity, change}),
+         do: :ok
+  end
+
+  @doc """
   Sets a listener's own volume for a speaker: 0 to 2, on top of everything else, for this listener
   only.
 

@@ -38,6 +38,8 @@ defmodule Roomtone.MixPolicy do
   level, or by gain.
   """
   @type select :: :loudest | :nearest
+  @typedoc "Whether talkers who are much softer or louder than others are brought to one level."
+  @type auto_gain :: :auto | :off
   @type identity :: String.t()
   @typedoc "A linear gain from 0 to 10, and a place between left (-1) and right (1)."
   @type cell :: {gain :: float, pan :: float}
@@ -79,6 +81,7 @@ defmodule Roomtone.MixPolicy do
             max_talkers: nil,
             select: :loudest,
             stereo: false,
+            auto_gain: :auto,
             slots: nil,
             distance: %Distance{},
             moves: :server,
@@ -96,6 +99,7 @@ defmodule Roomtone.MixPolicy do
           max_talkers: pos_integer | nil,
           select: select,
           stereo: boolean,
+          auto_gain: auto_gain,
           slots: 1..8 | nil,
           distance: Distance.t(),
           # Whether people may walk about by themselves, and where.
@@ -114,7 +118,7 @@ defmodule Roomtone.MixPolicy do
   # -60 dB: nobody hears it, so it needn't be decoded.
   @inaudible 0.001
   @options [:kind, :default_gain, :max_talkers, :select, :stereo, :forward_slots, :distance, :door_gains, :positions] ++
-             [:plan]
+             [:plan, :auto_gain]
 
   @doc "The options of a room that concern its mix."
   @spec options() :: [atom]
@@ -142,6 +146,7 @@ defmodule Roomtone.MixPolicy do
          {:ok, max_talkers} <- Check.max_talkers(opts[:max_talkers]),
          {:ok, select} <- Check.select(Keyword.get(opts, :select, usual(kind))),
          {:ok, stereo} <- Check.stereo(Keyword.get(opts, :stereo, false)),
+         {:ok, auto_gain} <- Check.auto_gain(Keyword.get(opts, :auto_gain, :auto)),
          {:ok, slots} <- Check.slots(kind, opts[:forward_slots], max_talkers),
          {:ok, moves} <- Check.moves(kind, Keyword.get(opts, :positions, :server)),
          {:ok, plan} <- Check.plan(kind, moves, opts[:plan]),
@@ -157,6 +162,7 @@ defmodule Roomtone.MixPolicy do
          max_talkers: max_talkers,
          select: select,
          stereo: stereo,
+         auto_gain: auto_gain,
          slots: slots,
          distance: distance,
          moves: moves,
@@ -310,11 +316,11 @@ defmodule Roomtone.MixPolicy do
   def quantise(gain), do: min(:math.pow(10.0, round(40.0 * :math.log10(gain)) / 40.0), @max_gain)
 
   @typedoc "The kind of a room for the engine: `slots` is `nil` in a room that mixes."
-  @type engine_kind :: %{stereo: boolean, slots: 1..8 | nil}
+  @type engine_kind :: %{stereo: boolean, slots: 1..8 | nil, auto_gain: boolean}
 
   @doc "The kind with which the engine opens the room."
   @spec engine_kind(t) :: engine_kind
-  def engine_kind(mix), do: %{stereo: mix.stereo, slots: mix.slots}
+  def engine_kind(mix), do: %{stereo: mix.stereo, slots: mix.slots, auto_gain: mix.auto_gain == :auto}
 
   @doc "All parts of the policy that may be stored elsewhere; `apply/2` returns those that changed."
   @spec parts(t) :: [part]

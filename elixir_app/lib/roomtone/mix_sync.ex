@@ -41,6 +41,8 @@ defmodule Roomtone.MixSync do
     given: %{},
     peers: %{},
     sent: %{},
+    voices: %{},
+    told_voices: %{},
     places: %Places{},
     touched: MapSet.new(),
     moved: MapSet.new(),
@@ -60,6 +62,9 @@ defmodule Roomtone.MixSync do
           # The gains that the engine has, by listener and speaker; a missing one is at the room's
           # default.
           sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
+          # What is done to the voices of those who don't have the usual, and what the engine knows of it.
+          voices: %{MixPolicy.identity() => Roomtone.Native.voice()},
+          told_voices: %{Media.id() => Roomtone.Native.voice()},
           places: Places.t(),
           # Pairs to recompute at once, and pairs that can wait. While the latter are worked off,
           # new ones go to the next round, so that each has its turn.
@@ -155,6 +160,11 @@ defmodule Roomtone.MixSync do
     end
   end
 
+  @doc "Sets what is done to the voices of those who don't have the usual. Peers get it as they get their gains."
+  @spec put_voices(t, %{MixPolicy.identity() => Roomtone.Native.voice()}) :: t
+  def put_voices(%{voices: voices} = mixer, voices), do: mixer
+  def put_voices(mixer, voices), do: flush(%{mixer | voices: voices})
+
   defp by_identity(peers), do: Map.new(peers, fn {peer, identity} -> {identity, peer} end)
 
   @doc """
@@ -169,9 +179,13 @@ defmodule Roomtone.MixSync do
     mixer = %{mixer | legs: legs}
     new? = Legs.rooms(legs) -- Legs.rooms(before) != []
     mixer = if new?, do: %{mixer | told: nil, places: Places.touch(%Places{}, Map.keys(mixer.peers))}, else: mixer
+    rewired? = Legs.rewired?(before, legs)
+    # Each leg has to know.
+    mixer = if new? or rewired?, do: %{mixer | told_voices: %{}}, else: mixer
 
     cond do
-      mixer.used and Legs.rewired?(before, legs) -> flush(%{mixer | known: false})
+      mixer.used and rewired? -> flush(%{mixer | known: false})
+      rewired? and mixer.voices != %{} -> flush(mixer)
       new? -> flush(mixer)
       true -> mixer
     end
@@ -179,13 +193,13 @@ defmodule Roomtone.MixSync do
 
   @doc "Sends all gains and places again: the engine has forgotten those of people who came back by another trunk."
   @spec resend(t) :: t
-  def resend(%{used: false} = mixer), do: mixer
-  def resend(mixer), do: flush(%{mixer | known: false})
+  def resend(%{used: false, voices: none} = mixer) when none == %{}, do: mixer
+  def resend(mixer), do: flush(%{mixer | known: not mixer.used, told_voices: %{}})
 
   @doc "Notes that the engine's room is new and has no gains. Peers get theirs when they are back."
   @spec reopened(t) :: t
   def reopened(mixer),
-    do: flush(%{mixer | sent: %{}, places: %Places{}, known: true, told: @engine_default})
+    do: flush(%{mixer | sent: %{}, told_voices: %{}, places: %Places{}, known: true, told: @engine_default})
 
   @doc "Handles the end of a wait."
   @spec handle_timeout(t, reference) :: t
@@ -235,7 +249,8 @@ defmodule Roomtone.MixSync do
     started = System.monotonic_time()
     {gains, sent} = plan(mixer, Enum.concat(mixer.touched, turn))
     {moves, places} = Places.plan(mixer.places, mixer.mix, mixer.peers, mixer.place.room, mixer.known)
-    commands = gains ++ moves
+    {changed, voices} = plan_voices(mixer)
+    commands = gains ++ moves ++ changed
     cells = for {:set_gains, %{cells: cells}} <- commands, reduce: 0, do: (count -> count + length(cells))
     # Stored first: the next process of this room has to know even if this one dies during the
     # command.
@@ -247,7 +262,7 @@ defmodule Roomtone.MixSync do
       :ok ->
         measure(mixer, cells, started)
         mixer = %{mixer | sent: sent, places: places, touched: MapSet.new(), moved: later, told: whole(mixer.mix)}
-        mixer = %{mixer | known: true}
+        mixer = %{mixer | known: true, told_voices: voices}
         # Measured after the work, so that the work takes a twentieth of the time.
         mixer = if used? or turn != [], do: %{mixer | flushed_at: now(), interval: interval(started)}, else: mixer
         if waiting?(mixer), do: wait(mixer, mixer.interval), else: cancel(mixer)
@@ -313,6 +328,14 @@ defmodule Roomtone.MixSync do
           do: {:set_gains, %{room: room, cells: part}}
 
     {policy ++ gains, sent}
+  end
+
+  # The same for voices.
+  defp plan_voices(%{told_voices: told, place: %{room: room}} = mixer) do
+    wanted = for {identity, voice} <- mixer.voices, peer = mixer.peers[identity], into: %{}, do: {peer, voice}
+    given = for {peer, voice} <- wanted, told[peer] != voice, do: {peer, voice}
+    back = for {peer, _voice} <- told, not is_map_key(wanted, peer), is_map_key(mixer.given, peer), do: {peer, :even}
+    {for({peer, voice} <- given ++ back, do: {:set_voice, %{room: room, peer: peer, voice: voice}}), wanted}
   end
 
   # The settings of the room as a whole.

@@ -44,6 +44,12 @@ defmodule Roomtone.Native do
   @type weight :: gain :: float | {gain :: float, pan :: float}
 
   @typedoc """
+  What a room that mixes does to a talker's voice: automatic gain, if the room has it; nothing; or nothing, and it may
+  be stereo. A new peer has `:even`.
+  """
+  @type voice :: :even | :plain | :music
+
+  @typedoc """
   Records of 57 bytes, one for each peer whose place changes: the peer (64 bits), a tag (8 bits: 0, nowhere;
   1, there; 2, there and heard everywhere as if nearby), and x, y, z of the position and of the direction in
   which the person looks (64-bit floats); all big-endian.
@@ -51,7 +57,13 @@ defmodule Roomtone.Native do
   @type places :: binary
 
   @type command ::
-          {:open_room, %{room: id, stereo: boolean, slots: 1..8 | nil}}
+          {:open_room,
+           %{
+             required(:room) => id,
+             required(:stereo) => boolean,
+             required(:slots) => 1..8 | nil,
+             optional(:auto_gain) => boolean
+           }}
           | {:move_room, %{room: id, to: shard}}
           | {:close_room, %{room: id}}
           | {:join, %{room: id, peer: id, offer: String.t(), speak: boolean, listen: boolean}}
@@ -59,6 +71,7 @@ defmodule Roomtone.Native do
           | {:leave, %{room: id, peer: id}}
           | {:set_speak, %{room: id, peer: id, speak: boolean}}
           | {:set_listen, %{room: id, peer: id, listen: boolean}}
+          | {:set_voice, %{room: id, peer: id, voice: voice}}
           | {:set_policy,
              %{room: id, default_gain: float, max_talkers: non_neg_integer | nil, select: :loudest | :nearest}}
           | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}

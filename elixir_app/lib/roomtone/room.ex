@@ -80,6 +80,8 @@ defmodule Roomtone.Room do
           | {:deafened, boolean}
           | {:microphone, boolean}
           | {:hand, boolean}
+          | {:auto_gain, boolean}
+          | {:music, boolean}
           | {:quality, Roomtone.quality()}
           | {:silenced, boolean}
           | {:role, Roomtone.role()}
@@ -318,6 +320,8 @@ defmodule Roomtone.Room do
       grants: request.grants,
       maker: request[:maker],
       bot: request[:bot] || false,
+      # The app knows how loud its sources are to be.
+      auto_gain: request[:bot] != true,
       muted: arrival.muted or request[:muted] == true,
       deafened: Map.get(arrival, :deafened, false),
       hand: Map.get(arrival, :hand, false),
@@ -625,7 +629,7 @@ defmodule Roomtone.Room do
   def to_map(%Person{} = person) do
     person
     |> Map.take([:identity, :name, :muted, :deafened, :hand, :microphone, :silenced, :speaking, :connected])
-    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at, :bot]))
+    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at, :bot, :auto_gain, :music]))
     |> Map.merge(%{role: role(person), moderator: moderator?(person)})
   end
 

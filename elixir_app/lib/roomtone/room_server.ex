@@ -43,7 +43,7 @@ defmodule Roomtone.RoomServer do
   alias Roomtone.Cluster.{Control, Directory}
   alias Roomtone.Media.Retry
   alias Roomtone.Recording.Inputs
-  alias Roomtone.Room.{Crashes, Guesses, Legs, Levels, Move, Recorder, Taps}
+  alias Roomtone.Room.{Crashes, Guesses, Legs, Levels, Move, Person, Recorder, Taps}
   alias Roomtone.Rooms.{Arrivals, Names, Remembered}
 
   @revive_ms 20
@@ -1234,7 +1234,13 @@ defmodule Roomtone.RoomServer do
     # Those who have a second connection are heard by the first until they change over.
     taps = if heard_at(state) == state.place, do: Taps.put_peers(state.taps, peers), else: state.taps
     legs = Legs.put_peers(state.legs, peers)
-    mixer = state.mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(peers)
+
+    mixer =
+      state.mixer
+      |> MixSync.put_legs(legs)
+      |> MixSync.put_voices(Person.voices(room.people))
+      |> MixSync.put_peers(peers)
+
     state = %{state | taps: taps, legs: legs, mixer: mixer, summary: summary}
 
     if summary != before do

@@ -17,7 +17,7 @@ defmodule Roomtone.Types do
   @typedoc """
   A person as others see them.
 
-  `muted`, `deafened` and `hand` (raised) are their own switches; `silenced` and `role` are a
+  `muted`, `deafened`, `hand` (raised), `auto_gain` and `music` are their own switches; `silenced` and `role` are a
   moderator's. `moderator`: they have the grant to moderate. `microphone`: whether they have one, by
   their own report. `bot`: a source, not a person. `connected`: sound flows. `quality` is their own latest report since then, if any.
   """
@@ -27,6 +27,8 @@ defmodule Roomtone.Types do
           muted: boolean,
           deafened: boolean,
           hand: boolean,
+          auto_gain: boolean,
+          music: boolean,
           microphone: boolean,
           bot: boolean,
           silenced: boolean,
@@ -81,7 +83,7 @@ defmodule Roomtone.Types do
     * `:joined`, `:left` – `:left` with the reason: `:left`, `:removed` or the one given to
       `Roomtone.leave/3`, `:owner_lost` (their connection process died and nobody returned in time),
       `:media_lost` (of a person without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:hand`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`,
+    * `:muted`, `:deafened`, `:hand`, `:auto_gain`, `:music`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`,
       `:speaking`, `:connected` – when it changes
     * `:chat` – somebody posted a chat message
     * `:caption` – something that a person said, as text: see `Roomtone.caption/4`
@@ -115,6 +117,8 @@ defmodule Roomtone.Types do
           | {:muted, identity :: String.t(), boolean}
           | {:deafened, identity :: String.t(), boolean}
           | {:hand, identity :: String.t(), boolean}
+          | {:auto_gain, identity :: String.t(), boolean}
+          | {:music, identity :: String.t(), boolean}
           | {:microphone, identity :: String.t(), boolean}
           | {:silenced, identity :: String.t(), boolean}
           | {:role, identity :: String.t(), role}

@@ -231,6 +231,11 @@ defmodule Roomtone.MixPolicy.Check do
   def plan(:spatial, _moves, name), do: FloorPlan.load(name)
   def plan(_kind, _moves, _plan), do: {:error, {:invalid_option, :plan}}
 
+  @doc "Checks whether a room has automatic gain."
+  @spec auto_gain(term) :: {:ok, :auto | :off} | {:error, {:invalid_option, :auto_gain}}
+  def auto_gain(auto_gain) when auto_gain in [:auto, :off], do: {:ok, auto_gain}
+  def auto_gain(_other), do: {:error, {:invalid_option, :auto_gain}}
+
   @doc "Checks whether listeners who ask for stereo get it."
   @spec stereo(term) :: {:ok, boolean} | {:error, {:invalid_option, :stereo}}
   def stereo(stereo) when is_boolean(stereo), do: {:ok, stereo}

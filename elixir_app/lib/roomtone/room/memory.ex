@@ -84,7 +84,9 @@ defmodule Roomtone.Room.Memory do
       people: Map.merge(room.absent, here),
       marks: room.marks,
       barred: Map.new(room.barred, fn {key, until} -> {key, until + offset} end),
-      mix: pack_mix(mix)
+      mix: pack_mix(mix),
+      # Beside the mix, where a node of the release before takes it for nothing.
+      auto_gain: mix.auto_gain
     }
   end
 
@@ -107,6 +109,7 @@ defmodule Roomtone.Room.Memory do
   defp pack_mix(mix) do
     mix
     |> Map.from_struct()
+    |> Map.delete(:auto_gain)
     |> Map.put(:plan, mix.plan && FloorPlan.to_map(mix.plan))
     |> Map.put(:distance, Map.from_struct(mix.distance))
     |> Map.put(:whispers, Map.new(mix.whispers, fn {speaker, to} -> {speaker, MapSet.to_list(to)} end))
@@ -124,7 +127,11 @@ defmodule Roomtone.Room.Memory do
   def unpack(%{version: version}, _offset) when version != @version, do: {:error, :other_version}
 
   def unpack(term, offset) do
-    with true <- valid?(term), {:ok, mix} <- unpack_mix(term.mix) do
+    with true <- valid?(term),
+         {:ok, auto_gain} <- MixPolicy.Check.auto_gain(Map.get(term, :auto_gain, :auto)),
+         {:ok, mix} <- unpack_mix(term.mix) do
+      mix = %{mix | auto_gain: auto_gain}
+
       room =
         Room.new(%{
           name: term.name,
@@ -182,6 +189,7 @@ defmodule Roomtone.Room.Memory do
     memory
     |> Map.merge(Map.take(definition, [:max_participants, :empty_after, :stage, :maker]))
     |> Map.merge(%{lock: lock && {lock.hash, lock.pass}, mix: Map.merge(pack_mix(mix), people)})
+    |> Map.put(:auto_gain, mix.auto_gain)
   end
 
   # ---- Validation --------------------------------------------------------------------------------------------------------
@@ -230,7 +238,7 @@ defmodule Roomtone.Room.Memory do
   defp absent?(_other), do: false
 
   defp valid_mix?(%{kind: kind, select: select, stereo: stereo, distance: distance} = mix) do
-    Enum.sort(Map.keys(mix)) == Enum.sort(Map.keys(Map.from_struct(%MixPolicy{}))) and kind in @kinds and
+    Enum.sort(Map.keys(mix)) == Enum.sort(Map.keys(pack_mix(%MixPolicy{}))) and kind in @kinds and
       select in @selects and
       mix.moves in [:server, :clients] and (mix.plan != nil or mix.moves == :server) and
       is_boolean(stereo) and is_float(mix.default_gain) and (mix.max_talkers == nil or positive?(mix.max_talkers)) and

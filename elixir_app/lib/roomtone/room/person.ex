@@ -25,6 +25,9 @@ defmodule Roomtone.Room.Person do
     muted: false,
     deafened: false,
     hand: false,
+    # Whether they are brought to the level of others, and whether they make music, with which nothing is done.
+    auto_gain: true,
+    music: false,
     # Whether there is a microphone to speak into, by their own report.
     microphone: true,
     # Whether this is a source, not a person: see `Roomtone.speak_into/4`.
@@ -60,6 +63,8 @@ defmodule Roomtone.Room.Person do
           muted: boolean,
           deafened: boolean,
           hand: boolean,
+          auto_gain: boolean,
+          music: boolean,
           microphone: boolean,
           bot: boolean,
           silenced: boolean,
@@ -72,4 +77,13 @@ defmodule Roomtone.Room.Person do
           ticket: String.t() | nil,
           since: integer
         }
+
+  @doc "What is done to the voices of those who don't have the usual automatic gain, by identity."
+  @spec voices(%{String.t() => t}) :: %{String.t() => Roomtone.Native.voice()}
+  def voices(people),
+    do: for({identity, person} <- people, voice = voice(person), voice != :even, into: %{}, do: {identity, voice})
+
+  defp voice(%__MODULE__{music: true}), do: :music
+  defp voice(%__MODULE__{auto_gain: true}), do: :even
+  defp voice(%__MODULE__{}), do: :plain
 end
