@@ -142,6 +142,64 @@ test("with stereo each ear hears the same in both kinds of room", async () => {
       if (mixed[i][side] > Math.max(...mixed[i]) - 20) assert.ok(near(ears[side], mixed[i][side]), `${places[i]}: ${ears} dB, mixed ${mixed[i]}`);
 });
 
+// A microphone with a tone on each side, and what was asked of it.
+const STEREO_MICROPHONE = `{
+  const context = new AudioContext({ sampleRate: 48000 });
+  const merger = new ChannelMergerNode(context, { numberOfInputs: 2 });
+  for (const [side, frequency] of [500, 1100].entries()) {
+    const oscillator = new OscillatorNode(context, { frequency });
+    oscillator.connect(new GainNode(context, { gain: 0.1 })).connect(merger, 0, side);
+    oscillator.start();
+  }
+  globalThis.asked = [];
+  navigator.mediaDevices.getUserMedia = async ({ audio }) => {
+    asked.push(audio);
+    const destination = new MediaStreamAudioDestinationNode(context, { channelCount: audio.channelCount ? 2 : 1 });
+    merger.connect(destination);
+    await context.resume();
+    return destination.stream;
+  };
+}`;
+
+test("music keeps its sides, in a room whose mix has none, from a switch on the page on", async () => {
+  const cleo = await Person.arrive("Cleo", 0, { browser, init: KEEP + STEREO_MICROPHONE });
+  try {
+    await ben.leave();
+    await server.run('{:ok, _} = Roomtone.open_room("salon")');
+    await ada.join(server.url, "salon");
+    await cleo.join(server.url, "salon");
+    const apart = async (wanted) => {
+      const deadline = Date.now() + PATIENCE_MS;
+      let ears;
+      do {
+        ears = [await ada.ears(500), await ada.ears(1100)];
+        const [[left, leftInRight], [rightInLeft, right]] = ears;
+        if (Math.max(left, rightInLeft) > -60 && (wanted ? left - leftInRight > 20 && right - rightInLeft > 20 : near(left, leftInRight))) return;
+      } while (Date.now() < deadline);
+      assert.fail(`${wanted ? "two sides" : "one sound"} wanted, heard ${ears}`);
+    };
+    await apart(false);
+    await cleo.page.locator("#devices").click();
+    await cleo.page.locator("#music").check();
+    await apart(true);
+    const { echoCancellation, noiseSuppression, autoGainControl } = await cleo.page.evaluate(() => asked.at(-1));
+    assert.deepEqual([echoCancellation, noiseSuppression, autoGainControl], [false, false, false]);
+    const bitrate = () =>
+      cleo.page.evaluate(async () => [...(await connections.at(-1).getStats()).values()].find(({ type }) => type === "outbound-rtp")?.targetBitrate);
+    assert.equal(await bitrate(), 128_000);
+    assert.ok(await cleo.page.locator("#auto-gain").isDisabled());
+    // The server may end it, too.
+    await server.run('Roomtone.put_music("salon", "Cleo", false)');
+    await apart(false);
+    assert.ok(!(await cleo.page.locator("#music").isChecked()));
+    assert.equal(await bitrate(), 40_000);
+    assert.equal(await cleo.page.evaluate(() => connections.length), 1);
+    assert.deepEqual(cleo.consoleErrors, []);
+  } finally {
+    await everybodyGoes([cleo]);
+  }
+});
+
 test("nothing was complained of", () => {
   for (const person of [ada, ben]) assert.deepEqual(person.consoleErrors, [], person.name);
 });

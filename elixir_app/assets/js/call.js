@@ -5,7 +5,7 @@ import { on } from "./events.js";
 import { csrfToken } from "./dom.js";
 import { watchQuality } from "./quality.js";
 import { problem } from "./messages.js";
-import { keep, processingWanted } from "./settings.js";
+import { keep, processingWanted, setting } from "./settings.js";
 import { SignallingError, VoiceRoom } from "./voice_room.js";
 
 /**
@@ -154,6 +154,8 @@ export class Call extends EventTarget {
       socket: place.socket,
       goodbye: true,
       processing: processingWanted(),
+      autoGain: setting("auto-gain") !== "off",
+      music: setting("music") === "on",
       microphone: chosenMicrophone(),
       speaker: chosenSpeaker(),
       renewToken: () => renewToken(place),

@@ -4,6 +4,7 @@ import { DeviceChoice } from "./device_choice.js";
 import { chooseMicrophone, chooseSpeaker } from "./devices.js";
 import { on } from "./events.js";
 import { byId } from "./dom.js";
+import { keep, setting } from "./settings.js";
 import { play, soundsWanted, wantSounds } from "./sounds.js";
 import { shortcutsWanted, wantShortcuts } from "./shortcuts.js";
 
@@ -56,9 +57,34 @@ export function showDevicePanel(call, signal) {
   byId("speaker-test")?.addEventListener("click", () => play("test"), { signal });
   on(call, "microphone", (track) => panel.hidden || choice.open(track), signal);
 
+  setUpVoice(call, signal);
   setUp("shortcuts", shortcutsWanted, wantShortcuts, signal);
   setUp("sounds", soundsWanted, wantSounds, signal);
   return () => show(true);
+}
+
+/**
+ * What is done to my own voice: remembered where I choose it, and shown as it is where the server chose it.
+ *
+ * @param {import("./call.js").Call} call
+ * @param {AbortSignal} signal
+ */
+function setUpVoice(call, signal) {
+  const autoGain = /** @type {HTMLInputElement | null} */ (byId("auto-gain"));
+  const music = /** @type {HTMLInputElement | null} */ (byId("music"));
+  if (!autoGain || !music) return;
+  const show = () => {
+    const own = call.room?.own;
+    music.checked = own?.music ?? setting("music") === "on";
+    autoGain.checked = own?.autoGain ?? setting("auto-gain") !== "off";
+    // Music has none.
+    autoGain.disabled = music.checked;
+  };
+  const word = (/** @type {HTMLInputElement} */ box) => (box.checked ? "on" : "off");
+  autoGain.addEventListener("change", () => (keep("auto-gain", word(autoGain)), call.room?.setAutoGain(autoGain.checked)), { signal });
+  music.addEventListener("change", () => (keep("music", word(music)), call.room?.setMusic(music.checked), show()), { signal });
+  for (const name of ["own", "place"]) on(call, name, show, signal);
+  show();
 }
 
 /**

@@ -41,6 +41,9 @@ export class MediaLink extends EventTarget {
   /** @type {RTCIceServer[]} */ #iceServers = [];
   #slots = 0;
   #stereo = false;
+  #music = false;
+  #hearsMusic = false;
+  /** The server's answers, as they came. @type {WeakMap<RTCPeerConnection, string>} */ #answers = new WeakMap();
   /** Resolves when the peer connection that was made ahead has its offer; null without one. @type {Promise<void> | null} */
   #ahead = null;
   /** Counts negotiations; whoever holds an older number has been overtaken. */
@@ -111,6 +114,52 @@ export class MediaLink extends EventTarget {
   }
 
   /**
+   * Sends music: stereo, at 128 kbit/s. What is to be sent stands in the answer, so the connection gets the former answer once more, with
+   * another wish in it; the server needn't know.
+   *
+   * @param {boolean} music
+   */
+  setMusic(music) {
+    if (music === this.#music) return;
+    this.#music = music;
+    this.#retune();
+  }
+
+  /** Somebody makes music, which comes in stereo where they are heard alone, whatever the room's mix is. */
+  hearMusic() {
+    if (this.#hearsMusic) return;
+    this.#hearsMusic = true;
+    if (!this.#stereo) this.#retune();
+  }
+
+  #retune() {
+    for (const pc of [this.#pc, this.#next?.pc]) if (pc) this.#agreeAnew(pc);
+  }
+
+  /** @param {RTCPeerConnection} pc */
+  async #agreeAnew(pc) {
+    const answer = this.#answers.get(pc);
+    // Without an answer, or with another on its way: that is taken for music.
+    if (answer === undefined || pc.signalingState !== "stable") return;
+    const generation = this.#generation;
+    try {
+      await this.#describe(pc);
+      if (generation === this.#generation) await this.#take(pc, answer);
+    } catch {
+      // The connection was closed meanwhile, or a browser doesn't know the format: it goes on as it was.
+    }
+  }
+
+  /**
+   * @param {RTCPeerConnection} pc
+   * @param {string} answer  of the server
+   */
+  async #take(pc, answer) {
+    this.#answers.set(pc, answer);
+    await pc.setRemoteDescription({ type: "answer", sdp: this.#music ? askForMusic(answer) : answer });
+  }
+
+  /**
    * Makes the first offer ahead, while the signalling still connects: a browser needs its time for it. It is used by the first
    * {@link MediaLink.connect}, unless the kind of the room or its ICE servers turn out to be others.
    */
@@ -164,7 +213,7 @@ export class MediaLink extends EventTarget {
       if (overtaken()) return;
       const answer = await this.#exchange(next.pc.localDescription?.sdp ?? "");
       if (overtaken()) return;
-      await next.pc.setRemoteDescription({ type: "answer", sdp: answer });
+      await this.#take(next.pc, answer);
     } catch {
       // The server asks for another when the first one ends.
       if (!overtaken()) this.#dropNext();
@@ -233,7 +282,7 @@ export class MediaLink extends EventTarget {
       // No waiting for candidates: the server learns our address from the packets themselves.
       const answer = await this.#exchange(pc.localDescription?.sdp ?? "");
       if (overtaken()) return;
-      await pc.setRemoteDescription({ type: "answer", sdp: answer });
+      await this.#take(pc, answer);
       if (overtaken()) return;
       if (pc.connectionState === "connected") this.#up();
       else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
@@ -286,7 +335,7 @@ export class MediaLink extends EventTarget {
 
   /** @param {RTCPeerConnection} pc */
   async #describe(pc) {
-    if (!this.#stereo) return await pc.setLocalDescription();
+    if (!this.#stereo && !this.#hearsMusic) return await pc.setLocalDescription();
     // There is no other way to ask for stereo than to write it into the offer.
     const { type, sdp } = await pc.createOffer();
     await pc.setLocalDescription({ type, sdp: askForStereo(sdp ?? "") });
@@ -405,4 +454,27 @@ export function askForStereo(sdp) {
     (text, type) => text.replace(new RegExp(`^(a=fmtp:${type} )(?!.*\\bstereo=)(.*)$`, "gm"), "$1stereo=1;$2"),
     sdp,
   );
+}
+
+/** Bits a second of music. */
+const MUSIC_BITRATE = 128_000;
+
+/**
+ * The answer with the wish for stereo of many bits, and for plain Opus: music has too many bits to be sent twice.
+ *
+ * @param {string} sdp
+ */
+export function askForMusic(sdp) {
+  const opus = [...sdp.matchAll(/^a=rtpmap:(\d+) opus\/48000\/2\r?$/gim)].map((match) => match[1]);
+  const first = sdp.replace(/^(m=audio \d+ \S+) (.*)$/gm, (_line, start, types) => {
+    const all = types.trim().split(" ");
+    return [start, ...all.filter((/** @type {string} */ type) => opus.includes(type)), ...all.filter((/** @type {string} */ type) => !opus.includes(type))].join(" ");
+  });
+  return opus.reduce((text, type) => text.replace(new RegExp(`^a=fmtp:${type} (.*)$`, "gm"), (_line, given) => `a=fmtp:${type} ${musical(given)}`), first);
+}
+
+/** @param {string} given  format parameters (RFC 7587) */
+function musical(given) {
+  const others = given.split(";").filter((parameter) => !/^\s*(stereo|maxaveragebitrate|usedtx)=/.test(parameter));
+  return [...others.map((parameter) => parameter.trim()), "stereo=1", `maxaveragebitrate=${MUSIC_BITRATE}`].join(";");
 }

@@ -12,13 +12,19 @@ import { microphoneProblem, problem } from "./messages.js";
  * @param {object} [options]
  * @param {boolean} [options.processing]  echo cancellation, noise suppression and gain control; on unless a test plays
  *   tones, which they would remove
+ * @param {boolean} [options.stereo]  both channels, where it has two
  * @param {string} [options.device]  id of the one to take; another one if it isn't there
  * @returns {Promise<Opened>}
  */
-export async function openMicrophone({ processing = true, device = "" } = {}) {
+export async function openMicrophone({ processing = true, stereo = false, device = "" } = {}) {
   if (!globalThis.isSecureContext) return { track: null, problem: problem("insecure_page") };
   if (!navigator.mediaDevices?.getUserMedia) return { track: null, problem: problem("microphone_unsupported") };
-  const audio = { echoCancellation: processing, noiseSuppression: processing, autoGainControl: processing };
+  const audio = {
+    echoCancellation: processing,
+    noiseSuppression: processing,
+    autoGainControl: processing,
+    ...(stereo ? { channelCount: { ideal: 2 } } : {}),
+  };
   try {
     const stream = await take(audio, device);
     const [track] = stream.getAudioTracks();

@@ -17,6 +17,7 @@ import { problem } from "./messages.js";
 export class OwnMicrophone extends EventTarget {
   /** @type {MediaStreamTrack | null} */ #track = null;
   #processing;
+  #music = false;
   #device;
   /** The device that was asked for when the present track was opened. */
   #openDevice = "";
@@ -48,7 +49,8 @@ export class OwnMicrophone extends EventTarget {
   async open() {
     const attempt = (this.#attempts += 1);
     const device = this.#device;
-    const { track, problem: trouble } = await openMicrophone({ processing: this.#processing, device });
+    const music = this.#music;
+    const { track, problem: trouble } = await openMicrophone({ processing: this.#processing && !music, stereo: music, device });
     if (this.#over || attempt !== this.#attempts) {
       track?.stop();
       return "overtaken";
@@ -73,6 +75,17 @@ export class OwnMicrophone extends EventTarget {
   /** @param {string} device  to be taken from now on */
   choose(device) {
     this.#device = device;
+  }
+
+  /**
+   * Music is taken as it is, in stereo; the microphone that is open is asked for anew.
+   *
+   * @param {boolean} music
+   */
+  setMusic(music) {
+    if (music === this.#music) return;
+    this.#music = music;
+    if (this.#track) this.open();
   }
 
   /** @param {boolean} shut  whether it gives nothing but silence; of the present one and those that come */

@@ -1,10 +1,10 @@
 // @ts-check
 /**
- * @typedef {"muted" | "deafened" | "hand" | "microphone"} Flag
+ * @typedef {"muted" | "deafened" | "hand" | "microphone" | "auto_gain" | "music"} Flag
  */
 
 /** The state that a server assumes before it is told. @type {Record<Flag, boolean>} */
-const UNTOLD = { muted: false, deafened: false, hand: false, microphone: true };
+const UNTOLD = { muted: false, deafened: false, hand: false, microphone: true, auto_gain: true, music: false };
 const FLAGS = /** @type {Flag[]} */ (Object.keys(UNTOLD));
 
 /**
@@ -17,6 +17,8 @@ export class OwnState {
     deafened: { value: false, presses: 0, told: 0 },
     hand: { value: false, presses: 0, told: 0 },
     microphone: { value: true, presses: 0, told: 0 },
+    auto_gain: { value: true, presses: 0, told: 0 },
+    music: { value: false, presses: 0, told: 0 },
   };
   #shutByMe = false;
 

@@ -4,7 +4,7 @@
 const PREFIX = "roomtone:";
 
 /**
- * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted"} Setting
+ * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "music"} Setting
  */
 
 /**

@@ -23,6 +23,8 @@ export { SignallingError };
  * @property {boolean} [deafened]
  * @property {boolean} [microphone]  false: they have none, or gave none to the page
  * @property {boolean} [hand]      whether they ask to speak
+ * @property {boolean} [music]     whether they make music, see {@link VoiceRoom.setMusic}
+ * @property {boolean} [auto_gain]  whether they are brought to the level of others
  * @property {"speaker" | "listener"} [role]
  * @property {boolean} [moderator]
  * @property {boolean} [silenced]  muted by a moderator, which they can't undo
@@ -31,6 +33,8 @@ export { SignallingError };
  * @property {boolean} muted     my microphone, by me (or by the server in my name)
  * @property {boolean} deafened
  * @property {boolean} hand
+ * @property {boolean} autoGain  whether I'm brought to the level of others, where the room does that
+ * @property {boolean} music     whether I make music, which is sent as it is
  * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
  *
  * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
@@ -42,6 +46,8 @@ export { SignallingError };
  * @property {string} [roomId]    of the room that I was in on a page before this one: I come back to that one only
  * @property {string} [socket]  path of the voice socket
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
+ * @property {boolean} [autoGain]  whether I'm brought to the level of others; so if not given
+ * @property {boolean} [music]     whether I make music, see {@link VoiceRoom.setMusic}
  * @property {string} [microphone]   id of the microphone to take, if it is there
  * @property {string} [speaker]      id of the speaker to play on, if it is there
  * @property {Record<string, unknown>} [params]  more for the socket, where its server wants more than a token
@@ -108,6 +114,8 @@ export class VoiceRoom extends EventTarget {
     this.#audio.autoplay = true;
     this.#session = options.session ?? "";
     this.#roomId = options.roomId ?? "";
+    if (options.autoGain === false) this.#own.press("auto_gain", false);
+    if (options.music) this.#own.press("music", true);
     this.#shown = JSON.stringify(this.own);
     this.#microphone = new OwnMicrophone({ processing: options.processing ?? true, device: options.microphone ?? "" });
     on(this.#microphone, "track", (track) => {
@@ -117,6 +125,7 @@ export class VoiceRoom extends EventTarget {
     });
     on(this.#microphone, "problem", () => this.#press("microphone", this.#microphone.track !== null));
     for (const name of ["problem", "solved"]) on(this.#microphone, name, (detail) => this.#emit(name, detail));
+    this.#microphone.setMusic(this.#own.get("music"));
     this.#openOrShut();
     if (options.speaker) this.useSpeaker(options.speaker);
   }
@@ -135,6 +144,8 @@ export class VoiceRoom extends EventTarget {
       muted: this.#own.get("muted"),
       deafened: this.#own.get("deafened"),
       hand: this.#own.get("hand"),
+      autoGain: this.#own.get("auto_gain"),
+      music: this.#own.get("music"),
       held: this.#held,
     };
   }
@@ -227,6 +238,7 @@ export class VoiceRoom extends EventTarget {
       }),
       renew: this.#options.renewToken ?? null,
     });
+    link.setMusic(this.#own.get("music"));
     this.#link = link;
     this.#signalling = signalling;
     this.#listenToLink(link);
@@ -331,6 +343,16 @@ export class VoiceRoom extends EventTarget {
     this.#press("hand", hand);
   }
 
+  /** @param {boolean} on  whether I'm brought to the level of others, where the room does that */
+  setAutoGain(on) {
+    this.#press("auto_gain", on);
+  }
+
+  /** Music is sent as the microphone takes it: unprocessed, in stereo, at 128 kbit/s. @param {boolean} on */
+  setMusic(on) {
+    this.#press("music", on);
+  }
+
   /**
    * @param {import("./pending_state.js").Flag} flag
    * @param {boolean} value
@@ -345,6 +367,7 @@ export class VoiceRoom extends EventTarget {
   #ownChanged() {
     this.#openOrShut();
     this.#audio.muted = this.#own.get("deafened");
+    for (const sends of [this.#microphone, this.#link]) sends?.setMusic(this.#own.get("music"));
     const now = JSON.stringify(this.own);
     if (now === this.#shown) return;
     this.#shown = now;
@@ -386,7 +409,7 @@ export class VoiceRoom extends EventTarget {
     if (!me) return;
     const known = this.#people.get(this.#me);
     if (known) this.#heldIs(heldOf(known));
-    for (const flag of /** @type {const} */ (["muted", "deafened", "hand"])) {
+    for (const flag of /** @type {const} */ (["muted", "deafened", "hand", "auto_gain", "music"])) {
       if (this.#own.heard(flag, me[flag]) === "tell") this.#tell((one) => one === flag);
     }
     this.#ownChanged();
@@ -522,7 +545,7 @@ export class VoiceRoom extends EventTarget {
     this.#map = reply.map ?? null;
     this.#emit("map", this.#map);
     this.#emit("recording", reply.recording === true);
-    this.#emit("participants", this.participants);
+    this.#tellParticipants();
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});
     this.#stereo = reply.config?.stereo === true;
@@ -569,6 +592,11 @@ export class VoiceRoom extends EventTarget {
   #participantsChanged(diff) {
     this.#announce(this.#people.apply(diff));
     for (const news of [...(diff.joined ?? []), ...(diff.changed ?? [])]) if (news.id === this.#me) this.#ownHeard(news);
+    this.#tellParticipants();
+  }
+
+  #tellParticipants() {
+    if (this.participants.some(({ id, music }) => music && id !== this.#me)) this.#link?.hearMusic();
     this.#emit("participants", this.participants);
   }
 

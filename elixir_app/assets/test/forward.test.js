@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import { Forward } from "../js/forward.js";
-import { askForStereo, MediaLink } from "../js/media_link.js";
+import { askForMusic, askForStereo, MediaLink } from "../js/media_link.js";
 
 /** @type {FakePeerConnection[]} */
 let made = [];
@@ -26,13 +26,24 @@ class FakePeerConnection {
     return { type: "offer", sdp: "a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10\r\n" };
   }
 
+  signalingState = "stable";
+
   async setLocalDescription(description = { sdp: "plain" }) {
     this.localDescription = description;
+    this.signalingState = "have-local-offer";
   }
 
-  async setRemoteDescription() {}
+  async setRemoteDescription({ sdp }) {
+    this.answer = sdp;
+    this.signalingState = "stable";
+  }
+
   close() {}
 }
+
+const settle = async () => {
+  for (let i = 0; i < 20; i += 1) await Promise.resolve();
+};
 
 class Param {
   value;
@@ -133,6 +144,47 @@ test("stereo is asked for where the room has it, on each line of Opus that says 
   assert.equal(made[0].localDescription.sdp, offer);
   const sdp = "a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\na=rtpmap:109 OPUS/48000/2\r\na=fmtp:109 maxplaybackrate=48000;stereo=1\r\n";
   assert.equal(askForStereo(sdp), sdp);
+});
+
+const ANSWER = "m=audio 9 UDP/TLS/RTP/SAVPF 63 111\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 maxaveragebitrate=40000;useinbandfec=1\r\n";
+
+test("music is stereo of many bits, in plain Opus", () => {
+  assert.equal(
+    askForMusic(ANSWER),
+    "m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\na=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 useinbandfec=1;stereo=1;maxaveragebitrate=128000\r\n",
+  );
+  assert.equal(askForMusic(askForMusic(ANSWER)), askForMusic(ANSWER));
+});
+
+test("music begins and ends in a call by the former answer, without the server", async () => {
+  let asked = 0;
+  const link = new MediaLink({ exchange: async () => ((asked += 1), ANSWER) });
+  const took = () => made[0].answer;
+  link.connect();
+  await settle();
+  assert.equal(took(), ANSWER);
+  link.setMusic(true);
+  await settle();
+  assert.equal(took(), askForMusic(ANSWER));
+  link.hearMusic();
+  await settle();
+  assert.match(made[0].localDescription.sdp, /stereo=1/);
+  assert.equal(took(), askForMusic(ANSWER));
+  link.setMusic(false);
+  await settle();
+  assert.equal(took(), ANSWER);
+  assert.equal(asked, 1);
+  assert.equal(made.length, 1);
+  link.close();
+});
+
+test("music that was wanted before the answer is in it", async () => {
+  const link = new MediaLink({ exchange: async () => ANSWER });
+  link.setMusic(true);
+  link.connect();
+  await settle();
+  assert.equal(made[0].answer, askForMusic(ANSWER));
+  link.close();
 });
 
 /** The sound's clock goes on by as much as it takes to look once. */

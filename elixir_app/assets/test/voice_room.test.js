@@ -241,7 +241,7 @@ test("a deafened person hears nothing and is muted, and the server is told", asy
   await reconnect();
   await settle();
   assert.deepEqual(socket().of("set"), [{ deafened: true }]);
-  assert.deepEqual(room.own, { muted: true, deafened: true, hand: false, held: null });
+  assert.deepEqual(room.own, { muted: true, deafened: true, hand: false, autoGain: true, music: false, held: null });
   // Taken back, all is as it was before.
   room.setDeafened(false);
   assert.deepEqual([room.own.muted, room.own.deafened, audio.muted], [false, false, false]);

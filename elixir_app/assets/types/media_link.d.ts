@@ -5,6 +5,12 @@
  */
 export function askForStereo(sdp: string): string;
 /**
+ * The answer with the wish for stereo of many bits, and for plain Opus: music has too many bits to be sent twice.
+ *
+ * @param {string} sdp
+ */
+export function askForMusic(sdp: string): string;
+/**
  * @typedef {object} Next  the connection that is to take the place of the present one
  * @property {RTCPeerConnection} pc
  * @property {RTCRtpTransceiver} transceiver
@@ -48,6 +54,15 @@ export class MediaLink extends EventTarget {
     }): void;
     /** @param {MediaStreamTrack | null} track */
     setTrack(track: MediaStreamTrack | null): void;
+    /**
+     * Sends music: stereo, at 128 kbit/s. What is to be sent stands in the answer, so the connection gets the former answer once more, with
+     * another wish in it; the server needn't know.
+     *
+     * @param {boolean} music
+     */
+    setMusic(music: boolean): void;
+    /** Somebody makes music, which comes in stereo where they are heard alone, whatever the room's mix is. */
+    hearMusic(): void;
     /**
      * Makes the first offer ahead, while the signalling still connects: a browser needs its time for it. It is used by the first
      * {@link MediaLink.connect}, unless the kind of the room or its ICE servers turn out to be others.

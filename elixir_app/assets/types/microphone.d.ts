@@ -8,11 +8,13 @@
  * @param {object} [options]
  * @param {boolean} [options.processing]  echo cancellation, noise suppression and gain control; on unless a test plays
  *   tones, which they would remove
+ * @param {boolean} [options.stereo]  both channels, where it has two
  * @param {string} [options.device]  id of the one to take; another one if it isn't there
  * @returns {Promise<Opened>}
  */
-export function openMicrophone({ processing, device }?: {
+export function openMicrophone({ processing, stereo, device }?: {
     processing?: boolean | undefined;
+    stereo?: boolean | undefined;
     device?: string | undefined;
 }): Promise<Opened>;
 export type Problem = import("./messages.js").Problem;

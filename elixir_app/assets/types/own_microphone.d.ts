@@ -28,6 +28,12 @@ export class OwnMicrophone extends EventTarget {
     open(): Promise<Outcome>;
     /** @param {string} device  to be taken from now on */
     choose(device: string): void;
+    /**
+     * Music is taken as it is, in stereo; the microphone that is open is asked for anew.
+     *
+     * @param {boolean} music
+     */
+    setMusic(music: boolean): void;
     /** @param {boolean} shut  whether it gives nothing but silence; of the present one and those that come */
     shut(shut: boolean): void;
     /** Lets it go for good. */

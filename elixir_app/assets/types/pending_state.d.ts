@@ -41,4 +41,4 @@ export class OwnState {
     };
     #private;
 }
-export type Flag = "muted" | "deafened" | "hand" | "microphone";
+export type Flag = "muted" | "deafened" | "hand" | "microphone" | "auto_gain" | "music";

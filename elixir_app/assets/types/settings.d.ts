@@ -1,5 +1,5 @@
 /**
- * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted"} Setting
+ * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "music"} Setting
  */
 /**
  * @param {Setting} key
@@ -13,4 +13,4 @@ export function setting(key: Setting): string | null;
 export function keep(key: Setting, value: string): void;
 /** Echo cancellation and the like, but for tests that play tones, which noise suppression would rightly remove. */
 export function processingWanted(): boolean;
-export type Setting = "microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted";
+export type Setting = "microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "music";

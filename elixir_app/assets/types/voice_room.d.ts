@@ -11,6 +11,8 @@ export { SignallingError };
  * @property {boolean} [deafened]
  * @property {boolean} [microphone]  false: they have none, or gave none to the page
  * @property {boolean} [hand]      whether they ask to speak
+ * @property {boolean} [music]     whether they make music, see {@link VoiceRoom.setMusic}
+ * @property {boolean} [auto_gain]  whether they are brought to the level of others
  * @property {"speaker" | "listener"} [role]
  * @property {boolean} [moderator]
  * @property {boolean} [silenced]  muted by a moderator, which they can't undo
@@ -19,6 +21,8 @@ export { SignallingError };
  * @property {boolean} muted     my microphone, by me (or by the server in my name)
  * @property {boolean} deafened
  * @property {boolean} hand
+ * @property {boolean} autoGain  whether I'm brought to the level of others, where the room does that
+ * @property {boolean} music     whether I make music, which is sent as it is
  * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
  *
  * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
@@ -30,6 +34,8 @@ export { SignallingError };
  * @property {string} [roomId]    of the room that I was in on a page before this one: I come back to that one only
  * @property {string} [socket]  path of the voice socket
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
+ * @property {boolean} [autoGain]  whether I'm brought to the level of others; so if not given
+ * @property {boolean} [music]     whether I make music, see {@link VoiceRoom.setMusic}
  * @property {string} [microphone]   id of the microphone to take, if it is there
  * @property {string} [speaker]      id of the speaker to play on, if it is there
  * @property {Record<string, unknown>} [params]  more for the socket, where its server wants more than a token
@@ -129,6 +135,10 @@ export class VoiceRoom extends EventTarget {
     setDeafened(deafened: boolean): void;
     /** @param {boolean} hand  ask to speak, or take it back */
     setHand(hand: boolean): void;
+    /** @param {boolean} on  whether I'm brought to the level of others, where the room does that */
+    setAutoGain(on: boolean): void;
+    /** Music is sent as the microphone takes it: unprocessed, in stereo, at 128 kbit/s. @param {boolean} on */
+    setMusic(on: boolean): void;
     /** Plays what autoplay held back; call it from a click. */
     hear(): Promise<void>;
     /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
@@ -162,6 +172,14 @@ export type Participant = {
      * whether they ask to speak
      */
     hand?: boolean | undefined;
+    /**
+     * whether they make music, see {@link VoiceRoom.setMusic}
+     */
+    music?: boolean | undefined;
+    /**
+     * whether they are brought to the level of others
+     */
+    auto_gain?: boolean | undefined;
     role?: "speaker" | "listener" | undefined;
     moderator?: boolean | undefined;
     /**
@@ -179,6 +197,14 @@ export type Own = {
     muted: boolean;
     deafened: boolean;
     hand: boolean;
+    /**
+     * whether I'm brought to the level of others, where the room does that
+     */
+    autoGain: boolean;
+    /**
+     * whether I make music, which is sent as it is
+     */
+    music: boolean;
     /**
      * why nobody hears me, whatever my own button says
      */
@@ -207,6 +233,14 @@ export type Options = {
      * echo cancellation and the like on the microphone
      */
     processing?: boolean | undefined;
+    /**
+     * whether I'm brought to the level of others; so if not given
+     */
+    autoGain?: boolean | undefined;
+    /**
+     * whether I make music, see {@link VoiceRoom.setMusic}
+     */
+    music?: boolean | undefined;
     /**
      * id of the microphone to take, if it is there
      */

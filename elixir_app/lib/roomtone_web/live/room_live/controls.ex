@@ -41,6 +41,14 @@ defmodule RoomtoneWeb.RoomLive.Controls do
         <div class="devices">
           <.devices id="microphone-choice" speaker="speaker-choice" meter="microphone-level" test="speaker-test" />
           <label class="choice">
+            <input type="checkbox" id="auto-gain" checked />
+            <span><strong>Even out my loudness</strong> if I am much softer or louder than others</span>
+          </label>
+          <label class="choice">
+            <input type="checkbox" id="music" />
+            <span><strong>Music</strong> in stereo, with nothing filtered out; wear headphones</span>
+          </label>
+          <label class="choice">
             <input type="checkbox" id="sounds" checked />
             <span><strong>Sounds</strong> when people join, leave or raise their hand</span>
           </label>
