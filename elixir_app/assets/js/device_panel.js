@@ -64,7 +64,7 @@ export function showDevicePanel(call, signal) {
 }
 
 /**
- * What is done to my own voice: remembered where I choose it, and shown as it is where the server chose it.
+ * Switches of my own voice: remembered where I choose it, and shown as it is where the server chose it.
  *
  * @param {import("./call.js").Call} call
  * @param {AbortSignal} signal

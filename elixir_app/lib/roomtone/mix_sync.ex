@@ -62,7 +62,7 @@ defmodule Roomtone.MixSync do
           # The gains that the engine has, by listener and speaker; a missing one is at the room's
           # default.
           sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
-          # What is done to the voices of those who don't have the usual, and what the engine knows of it.
+          # The treatment of the voices of those who don't have the usual, and what the engine knows of it.
           voices: %{MixPolicy.identity() => Roomtone.Native.voice()},
           told_voices: %{Media.id() => Roomtone.Native.voice()},
           places: Places.t(),

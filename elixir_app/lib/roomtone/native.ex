@@ -44,7 +44,7 @@ defmodule Roomtone.Native do
   @type weight :: gain :: float | {gain :: float, pan :: float}
 
   @typedoc """
-  What a room that mixes does to a talker's voice: automatic gain, if the room has it; nothing; or nothing, and it may
+  The treatment of a talker's voice in a room that mixes: automatic gain, if the room has it; nothing; or nothing, and it may
   be stereo. A new peer has `:even`.
   """
   @type voice :: :even | :plain | :music

@@ -54,7 +54,7 @@ const ENOUGH: f32 = 50.0;
 /// Frames softer than the mean of all by this don't count, dB.
 const GATE: f32 = 12.0;
 
-/// What is known of a frame before it is decoded.
+/// Facts about a frame, known before it is decoded.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FrameLevel {
     /// Its level in −dBov (RFC 6464).
@@ -400,7 +400,7 @@ mod tests {
         // A shout.
         assert!((peak(&mut gain, 0.5).1 - MOST_PEAK).abs() < 1e-4);
         assert!(peak(&mut gain, 0.5).0 <= MOST_PEAK + 1e-4);
-        // What is louder than that already isn't made softer.
+        // Sound louder than that already isn't made softer.
         assert!((peak(&mut gain, 1.0).1 - 1.0).abs() < 1e-4);
         let first = peak(&mut gain, 0.01).1;
         assert!(first < 0.0103, "{first}");

@@ -116,7 +116,7 @@ pub enum Action {
     SetVoice {
         /// The talker.
         peer: PeerId,
-        /// What is done.
+        /// Its treatment.
         voice: Voice,
     },
     /// The gain of every pair without a cell, and how talkers are selected.

@@ -1,8 +1,8 @@
-//! What a room that mixes does to a talker's voice.
+//! The treatment of a talker's voice in a room that mixes.
 
 use serde::{Deserialize, Serialize};
 
-/// What is done to a talker's sound before others hear it, in a room that mixes.
+/// The treatment of a talker's sound before others hear it, in a room that mixes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Voice {
     /// Automatic gain, where the room has it.

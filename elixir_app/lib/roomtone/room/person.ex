@@ -78,7 +78,7 @@ defmodule Roomtone.Room.Person do
           since: integer
         }
 
-  @doc "What is done to the voices of those who don't have the usual automatic gain, by identity."
+  @doc "The treatment of the voices of those who don't have the usual automatic gain, by identity."
   @spec voices(%{String.t() => t}) :: %{String.t() => Roomtone.Native.voice()}
   def voices(people),
     do: for({identity, person} <- people, voice = voice(person), voice != :even, into: %{}, do: {identity, voice})

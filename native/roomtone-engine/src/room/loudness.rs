@@ -13,7 +13,7 @@ const NARROW: f32 = 3.0;
 const APART: f32 = 6.0;
 const APART_STILL: f32 = 5.0;
 
-/// What a room knows of its talkers' levels.
+/// A room's view of its talkers' levels.
 #[derive(Debug)]
 pub(super) struct Loudness {
     on: bool,
