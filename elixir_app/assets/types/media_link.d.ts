@@ -55,7 +55,7 @@ export class MediaLink extends EventTarget {
     /** @param {MediaStreamTrack | null} track */
     setTrack(track: MediaStreamTrack | null): void;
     /**
-     * Sends music: stereo, at 128 kbit/s. What is to be sent stands in the answer, so the connection gets the former answer once more, with
+     * Sends music: stereo, at 128 kbit/s. The answer says what to send, so the connection gets the former answer once more, with
      * another wish in it; the server needn't know.
      *
      * @param {boolean} music
