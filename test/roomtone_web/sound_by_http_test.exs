@@ -184,21 +184,16 @@ defmodule RoomtoneWeb.SoundByHttpTest do
 
     # A frame of the server's: they aren't masked. `:cut_off` where the connection ends without a close frame.
     defp frame(socket) do
-      case :gen_tcp.recv(socket, 2, 10_000) do
-        {:ok, <<1::1, 0::3, opcode::4, 0::1, length::7>>} -> frame(socket, opcode, length)
-        {:error, :closed} -> :cut_off
-      end
-    end
+      <<1::1, 0::3, opcode::4, 0::1, length::7>> = bytes(socket, 2)
 
-    defp frame(socket, opcode, length) do
       size =
         case length do
-          126 -> socket |> number(2)
-          127 -> socket |> number(8)
+          126 -> socket |> bytes(2) |> :binary.decode_unsigned()
+          127 -> socket |> bytes(8) |> :binary.decode_unsigned()
           size -> size
         end
 
-      data = if size == 0, do: "", else: socket |> :gen_tcp.recv(size, 10_000) |> elem(1)
+      data = if size == 0, do: "", else: bytes(socket, size)
 
       case opcode do
         1 -> data |> JSON.decode() |> elem(1)
@@ -206,9 +201,16 @@ defmodule RoomtoneWeb.SoundByHttpTest do
         8 -> {:closed, data |> binary_part(0, 2) |> :binary.decode_unsigned()}
         _ping -> frame(socket)
       end
+    catch
+      :closed -> :cut_off
     end
 
-    defp number(socket, bytes), do: socket |> :gen_tcp.recv(bytes, 10_000) |> elem(1) |> :binary.decode_unsigned()
+    defp bytes(socket, size) do
+      case :gen_tcp.recv(socket, size, 10_000) do
+        {:ok, bytes} -> bytes
+        {:error, reason} -> throw(reason)
+      end
+    end
 
     # The first frame that is as it should be.
     defp frame_with(socket, wanted, left \\ 2_000)
