@@ -2,6 +2,7 @@
 //
 //   JOINS=10      so many newcomers, one after the other
 //   URLS=1        names what they load
+//   TRACE=1       tells when each step on a newcomer's way was done, and measures nothing else
 //   SOURCE=1      the server as `bin/server` runs it, without a bundle, instead of a release
 //
 //   BUILT=1       the release that is there from last time
@@ -50,6 +51,65 @@ const LIVE = `addEventListener("DOMContentLoaded", () => {
   page.observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["class"] });
 });`;
 
+// Notes the first time of each step. The names are those of the table in docs/benchmarks.md.
+const TRACE = `{
+  const trace = (globalThis.trace = {});
+  const note = (name) => (trace[name] ??= performance.now());
+  const wrap = (object, name, before, after) => {
+    const original = object[name];
+    object[name] = function (...args) {
+      before?.call(this, ...args);
+      const result = original.apply(this, args);
+      result?.then?.((value) => after?.call(this, value), () => {});
+      return result;
+    };
+  };
+  addEventListener("DOMContentLoaded", () => note("scripts run"));
+  wrap(globalThis, "fetch", () => note("form sent"), () => note("form answered"));
+  wrap(navigator.mediaDevices ?? {}, "getUserMedia", () => note("microphone asked for"), () => note("microphone open"));
+  const event = (data) => (typeof data === "string" ? JSON.parse(data) : []);
+  globalThis.WebSocket = class extends WebSocket {
+    constructor(url, ...more) {
+      super(url, ...more);
+      const kind = new URL(url, location).pathname.includes("/voice") ? "voice" : "view";
+      const views = (globalThis.views ??= []);
+      if (kind === "view") views.push(this);
+      const own = kind === "view" ? "view " + views.length : kind;
+      note(own + ": socket asked for");
+      this.addEventListener("open", () => note(own + ": socket open"));
+      const asked = {};
+      this.addEventListener("message", ({ data }) => {
+        const [, ref, topic, name] = event(data);
+        if (name === "phx_reply" && asked[ref]) note(asked[ref] + " answered");
+      });
+      this.told = (data) => {
+        const [, ref, topic, name] = event(data);
+        asked[ref] = own + ": " + name + (name === "phx_join" && kind === "view" ? " " + Object.values(asked).filter((one) => one.includes("phx_join")).length : "");
+        note(asked[ref] + " sent");
+      };
+    }
+    send(data) {
+      this.told(data);
+      super.send(data);
+    }
+  };
+  const connection = RTCPeerConnection.prototype;
+  globalThis.RTCPeerConnection = class extends RTCPeerConnection {
+    constructor(...args) {
+      super(...args);
+      const own = "connection " + (globalThis.connections = (globalThis.connections ?? 0) + 1);
+      note(own + " made");
+      this.own = own;
+      this.addEventListener("icegatheringstatechange", () => note(own + ": gathering " + this.iceGatheringState));
+      this.addEventListener("iceconnectionstatechange", () => note(own + ": ICE " + this.iceConnectionState));
+      this.addEventListener("connectionstatechange", () => note(own + ": " + this.connectionState));
+    }
+  };
+  wrap(connection, "setLocalDescription", undefined, function () { note(this.own + ": offer made"); });
+  wrap(connection, "setRemoteDescription", function () { note(this.own + ": answer taken"); }, function () { note(this.own + ": answer set"); });
+  addEventListener("playing", ({ target }) => target.id === "sound" && note("element plays"), { capture: true });
+}`;
+
 /** Fills in the lobby's form once the page's own scripts have run: before that, the room would ask for the microphone once more. */
 const FORM = ([name, room]) => {
   if (location.pathname !== "/") return;
@@ -80,31 +140,36 @@ try {
   const talker = await Person.arrive("Tone", 500, { browser });
   await talker.join(server.url, ROOM);
   const [connected, heard] = [[], []];
+  const steps = {};
   let weight;
   for (let i = 0; i < JOINS; i += 1) {
     // Each in a context of their own: nothing is cached.
     const person = await Person.arrive(`Newcomer ${i}`, 800, { browser });
     await person.page.addInitScript(EAR);
+    if (process.env.TRACE) await person.page.addInitScript(TRACE);
     const took = await visit(person);
     connected.push(took.connected);
     heard.push(took.heard);
     weight ??= took.weight;
+    for (const [step, ms] of Object.entries(took.trace)) (steps[step] ??= []).push(ms);
     await person.leave();
     await person.go();
   }
   console.log(`GET / to joined:    ${told(connected)}`);
   console.log(`GET / to hearing:   ${told(heard)}`);
   console.log(`lobby and room:     ${kB(weight.bytes)} on the wire in ${weight.requests} requests`);
+  for (const [step, times] of Object.entries(steps).sort(([, one], [, other]) => middle(one) - middle(other)))
+    console.log(`${String(Math.round(middle(times))).padStart(6)} ms  ${step} (${times.length} of ${JOINS})`);
   if (process.env.URLS) console.log(weight.urls.join("\n"));
 
   const visits = [];
-  for (let i = 0; i < Math.min(JOINS, 5); i += 1) visits.push(await slowly(i));
-  for (const [i, which] of ["first", "second"].entries()) {
+  for (let i = 0; i < Math.min(process.env.TRACE ? 0 : JOINS, 5); i += 1) visits.push(await slowly(i));
+  for (const [i, which] of visits.length ? ["first", "second"].entries() : []) {
     const of = (key) => visits.map((pair) => pair[i][key]);
     console.log(`1.6 Mbit/s, ${which}:`.padEnd(20) + `painted ${told(of("painted"))}; live ${told(of("live"))}; ${kB(middle(of("bytes")))}`);
   }
   await talker.go();
-  if (crowd) await sixty();
+  if (crowd && !process.env.TRACE) await sixty();
 } finally {
   await browser.close();
   await stop();
@@ -150,8 +215,15 @@ async function visit(person) {
   await page.addInitScript(FORM, [person.name, ROOM]);
   await page.goto(`${server.url}/`, { waitUntil: "commit" });
   await page.waitForFunction(() => globalThis.connectedAt !== undefined && globalThis.heardAt !== undefined, null, { timeout: 60_000, polling: 10 });
-  const times = await page.evaluate(() => ({ origin: performance.timeOrigin, connected: connectedAt, heard: heardAt }));
-  return { connected: times.origin + times.connected - began, heard: times.origin + times.heard - began, weight: load };
+  const times = await page.evaluate(() => {
+    const [page] = performance.getEntriesByType("navigation");
+    const script = performance.getEntriesByType("resource").find(({ name }) => name.endsWith(".js"));
+    const before = { "page asked for": page.requestStart, "page answered": page.responseEnd, "script there": script?.responseEnd };
+    return { origin: performance.timeOrigin, connected: connectedAt, heard: heardAt, trace: globalThis.trace && { ...before, ...trace, "in the room": connectedAt, "first sound": heardAt } };
+  });
+  const since = (ms) => times.origin + ms - began;
+  const trace = Object.fromEntries(Object.entries(times.trace ?? {}).map(([step, at]) => [step, since(at)]));
+  return { connected: since(times.connected), heard: since(times.heard), weight: load, trace };
 }
 
 /** The lobby on a slow line, by somebody who has never been there, and again. */
