@@ -97,7 +97,7 @@ pub(crate) enum Input<'a> {
     Speak { peer: PeerId, speak: bool },
     /// A participant may listen, or not.
     Listen { peer: PeerId, listen: bool },
-    /// What is done to a participant's voice.
+    /// The treatment of a participant's voice.
     Voice { peer: PeerId, voice: Voice },
     /// The room's policy.
     Policy {
