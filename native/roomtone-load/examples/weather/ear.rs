@@ -13,8 +13,11 @@ const LONGEST: usize = 3 * RATE;
 const EARLY: usize = RATE / 50;
 /// Two sounds are the same where the normalised correlation is as high as this.
 const SAME: f64 = 0.7;
-/// Delays are equal within this, ms.
-const SLIP_MS: f64 = 2.0;
+/// Delays are equal within this, ms, and a period of a voice's pitch is at most so long.
+const EQUAL_MS: f64 = 2.0;
+const PERIOD_MS: f64 = 15.0;
+/// So far apart the two spells are at the most that are next to one, s.
+const NEXT_S: f64 = 0.5;
 /// A packet is sent when its sound has been said, which takes so long, ms.
 pub const PACKET_MS: f64 = 20.0;
 
@@ -41,21 +44,19 @@ pub fn mouth_to_ear(said: &[f32], readings: usize, heard: &[f32]) -> Vec<(f64, f
 }
 
 /// A voice repeats itself with each period of its pitch, and a stretched spell may resemble its neighbour by one of these more than
-/// itself. A delay that two equal neighbours don't have is such a slip: a buffer that jumped would stay there for more than one spell.
+/// itself. A delay that is off by so little from the two spells next to it, which agree, is such a slip: a buffer that grew would be
+/// longer for more than one spell.
 fn without_slips(delays: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let slipped = |at: usize| {
-        let near = at
-            .checked_sub(1)
-            .and_then(|before| delays.get(before))
-            .zip(delays.get(at + 1));
-        near.is_some_and(|((_, before), (_, after))| {
-            (before - after).abs() <= SLIP_MS && (delays[at].1 - before).abs() > SLIP_MS
-        })
+        let [before, this, after] = *delays.get(at.wrapping_sub(1)..at + 2)? else {
+            return None;
+        };
+        let next_to_it = after.0 - before.0 < NEXT_S;
+        let off = (this.1 - before.1).abs();
+        Some(next_to_it && (after.1 - before.1).abs() <= EQUAL_MS && off > EQUAL_MS && off <= PERIOD_MS)
     };
-    (0..delays.len())
-        .filter(|at| !slipped(*at))
-        .map(|at| delays[at])
-        .collect()
+    let kept = (0..delays.len()).filter(|at| slipped(*at) != Some(true));
+    kept.map(|at| delays[at]).collect()
 }
 
 /// The same sound with fewer samples.
