@@ -54,7 +54,9 @@ defmodule Roomtone.SoundDocsTest do
   end
 
   test "recordings", %{tmp_dir: dir, bindings: bindings} do
+    on_exit(fn -> Roomtone.close_room("lobby") end)
     bindings = run("docs/recording.md", dir, bindings)
+    assert File.exists?(Path.join(dir, "recordings/lobby.inputs"))
     assert File.exists?(Path.join(bindings[:folder], "mix.ogg"))
     assert File.read!(Path.join(bindings[:folder], "timeline.jsonl")) =~ "the vote"
   end

@@ -51,8 +51,8 @@ defmodule Roomtone.MixControls do
   Whether a person is brought to the level of others, in a room with `auto_gain: :auto`: their own
   switch. It is on for people and off for sources (`Roomtone.speak_into/4`).
 
-      iex> {:ok, _} = Roomtone.open_room("loft")
-      iex> Roomtone.put_auto_gain("loft", "ada", false)
+      iex> {:ok, _} = Roomtone.open_room("cloakroom")
+      iex> Roomtone.put_auto_gain("cloakroom", "ada", false)
       {:error, :not_found}
   """
   @spec put_auto_gain(String.t(), String.t(), boolean) ::
@@ -64,8 +64,8 @@ defmodule Roomtone.MixControls do
   Whether a person makes music: nothing is done to their sound, it may be stereo, and their page sends
   it unprocessed, at 128 kbit/s. See docs/mixing.md.
 
-      iex> {:ok, _} = Roomtone.open_room("cellar")
-      iex> Roomtone.put_music("cellar", "ada", true)
+      iex> {:ok, _} = Roomtone.open_room("woodshed")
+      iex> Roomtone.put_music("woodshed", "ada", true)
       {:error, :not_found}
   """
   @spec put_music(String.t(), String.t(), boolean) ::
