@@ -9,7 +9,7 @@
 //! The gain moves by 6 dB a second at most upwards and 12 dB a second downwards, and only while the
 //! talker speaks. It never lifts a peak above −3 dBFS, nor the talker's noise above −50 dBov.
 
-use crate::mix;
+use crate::{FRAME_SAMPLES, mix};
 
 /// The level of speech that is aimed at, dBov. Browsers bring voices to about −25 to −19.
 const TARGET: f32 = -22.0;
@@ -30,8 +30,11 @@ const STEADY: f32 = 1.0;
 /// The most that a gain changes in a frame, dB: 6 dB a second upwards, as in WebRTC's AGC2, and 12 downwards.
 const UP: f32 = 0.12;
 const DOWN: f32 = 0.24;
-/// How fast a gain recovers that a peak has lowered: 0.2 dB a frame.
+/// Peaks are looked for in steps of 2.5 ms; the gain is lowered a step ahead of a peak.
+const STEP: usize = FRAME_SAMPLES / 8;
+/// How fast a gain recovers that a peak has lowered: 0.2 dB a frame, in a frame and in a step of it.
 const RECOVERY: f32 = 1.023_293;
+const RECOVERY_IN_STEP: f32 = 1.002_882;
 /// Gains this near to 1 make no difference to be heard, dB.
 const UNITY: f32 = 0.25;
 
@@ -137,21 +140,23 @@ impl AutoGain {
     /// done, the frame stays as it is to the bit.
     pub fn apply(&mut self, frame: &mut [f32]) {
         let before = self.applied;
-        let mut gain = if self.gain_db == 0.0 {
+        let after = self.target().min(before * RECOVERY);
+        let most = before.max(after);
+        if most > 1.0 && most > allowed(frame) {
+            self.applied = limit(frame, before, after);
+            return;
+        }
+        self.applied = after;
+        if before != 1.0 || after != 1.0 {
+            mix::ramp(frame, before, after);
+        }
+    }
+
+    fn target(&self) -> f32 {
+        if self.gain_db == 0.0 {
             1.0
         } else {
             10f32.powf(self.gain_db / 20.0)
-        };
-        if gain > 1.0 {
-            let peak = frame.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
-            if peak * gain > MOST_PEAK {
-                gain = (MOST_PEAK / peak).max(1.0);
-            }
-        }
-        gain = gain.min(before * RECOVERY);
-        self.applied = gain;
-        if before != 1.0 || gain != 1.0 {
-            mix::ramp(frame, before, gain);
         }
     }
 
@@ -251,10 +256,47 @@ impl SpeechLevel {
     }
 }
 
+// The most that a gain may be for these samples: sound that is louder already isn't made softer.
+fn allowed(samples: &[f32]) -> f32 {
+    let peak = samples.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
+    (MOST_PEAK / peak).max(1.0)
+}
+
+// Ramps a frame from one gain towards another, step by step, below what the peaks of a step and of the next one allow. A peak in the first
+// step comes unforeseen: there each sample lowers the gain for those after it. The gain at the end.
+fn limit(frame: &mut [f32], before: f32, after: f32) -> f32 {
+    let length = frame.len();
+    let mut gain = before;
+    for start in (0..length).step_by(STEP) {
+        let end = (start + STEP).min(length);
+        let aim = before + (after - before) * end as f32 / length as f32;
+        let here = allowed(&frame[start..end]);
+        let next = allowed(&frame[end..(end + STEP).min(length)]);
+        let to = aim.min(here).min(next).min(gain * RECOVERY_IN_STEP);
+        let samples = &mut frame[start..end];
+        if gain <= here {
+            mix::ramp(samples, gain, to);
+        } else {
+            ramp_below_peaks(samples, gain, to);
+        }
+        gain = to;
+    }
+    gain
+}
+
+fn ramp_below_peaks(samples: &mut [f32], from: f32, to: f32) {
+    let by = (to - from) / samples.len() as f32;
+    let mut most = from;
+    for (i, sample) in samples.iter_mut().enumerate() {
+        most = most.min(allowed(&[*sample]));
+        *sample *= most.min(from + by * (i + 1) as f32);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{FRAME_SAMPLES, Frame};
+    use crate::Frame;
 
     /// Levels of syllables, dB below the loudest: four a second, and a pause after each fifth.
     const SYLLABLE: [u8; 12] = [14, 8, 3, 1, 0, 0, 2, 4, 7, 11, 16, 22];
@@ -374,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_to_have_no_gain_loses_it() {
+    fn a_talker_who_is_to_have_no_gain_loses_it() {
         let mut gain = AutoGain::default();
         hear(&mut gain, syllables(loudest(-40.0)).take(1000), Some(6.0));
         assert!(gain.gain_db() > 15.0 && !gain.is_unity());
@@ -382,32 +424,65 @@ mod tests {
         assert!(gain.gain_db() == 0.0 && gain.is_unity());
     }
 
+    /// A gain of 20 dB that is in force.
+    fn lifting() -> AutoGain {
+        AutoGain {
+            gain_db: 20.0,
+            applied: 10.0,
+            ..AutoGain::default()
+        }
+    }
+
+    fn apply(gain: &mut AutoGain, mut frame: Frame) -> Frame {
+        gain.apply(&mut frame);
+        frame
+    }
+
+    fn peak(frame: &Frame) -> f32 {
+        frame.iter().fold(0.0, |peak, sample| peak.max(sample.abs()))
+    }
+
     #[test]
     fn peaks_stay_below_full_scale_and_the_gain_comes_back() {
-        let mut gain = AutoGain {
-            gain_db: 20.0,
-            ..AutoGain::default()
-        };
-        let peak = |gain: &mut AutoGain, amplitude: f32| {
-            let mut frame = [amplitude; FRAME_SAMPLES];
-            gain.apply(&mut frame);
-            (frame[0], frame[FRAME_SAMPLES - 1])
-        };
-        for _ in 0..200 {
-            peak(&mut gain, 0.01);
-        }
-        assert!((peak(&mut gain, 0.01).1 - 0.1).abs() < 1e-4);
+        let mut gain = lifting();
+        let last = |gain: &mut AutoGain, amplitude: f32| apply(gain, [amplitude; FRAME_SAMPLES])[FRAME_SAMPLES - 1];
+        assert!((last(&mut gain, 0.01) - 0.1).abs() < 1e-4);
         // A shout.
-        assert!((peak(&mut gain, 0.5).1 - MOST_PEAK).abs() < 1e-4);
-        assert!(peak(&mut gain, 0.5).0 <= MOST_PEAK + 1e-4);
+        for _ in 0..2 {
+            let shout = apply(&mut gain, [0.5; FRAME_SAMPLES]);
+            assert!(peak(&shout) <= MOST_PEAK + 1e-4, "{}", peak(&shout));
+            assert!((shout[FRAME_SAMPLES - 1] - MOST_PEAK).abs() < 1e-4);
+        }
         // Sound louder than that already isn't made softer.
-        assert!((peak(&mut gain, 1.0).1 - 1.0).abs() < 1e-4);
-        let first = peak(&mut gain, 0.01).1;
+        assert_eq!(
+            apply(&mut gain, [1.0; FRAME_SAMPLES])[STEP..],
+            [1.0; FRAME_SAMPLES - STEP]
+        );
+        let first = last(&mut gain, 0.01);
         assert!(first < 0.0103, "{first}");
         for _ in 0..110 {
-            peak(&mut gain, 0.01);
+            last(&mut gain, 0.01);
         }
-        assert!((peak(&mut gain, 0.01).1 - 0.1).abs() < 1e-4);
+        assert!((last(&mut gain, 0.01) - 0.1).abs() < 1e-4);
+    }
+
+    #[test]
+    fn an_onset_anywhere_in_a_frame_stays_below_full_scale_without_a_click() {
+        for onset in (0..FRAME_SAMPLES).step_by(31) {
+            let mut gain = lifting();
+            // 150 Hz, which sets in where its wave crosses zero.
+            let sound = |at: usize| {
+                let amplitude = if at < onset { 0.01 } else { 0.5 };
+                amplitude * ((at as f32 - onset as f32) * 150.0 * std::f32::consts::TAU / 48_000.0).sin()
+            };
+            let mut heard = apply(&mut gain, std::array::from_fn(sound)).to_vec();
+            heard.extend(apply(&mut gain, std::array::from_fn(|i| sound(i + FRAME_SAMPLES))));
+            let peak = heard.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
+            assert!(peak <= MOST_PEAK + 1e-4, "{peak} at {onset}");
+            let steepest = heard.windows(2).map(|w| (w[1] - w[0]).abs()).fold(0.0, f32::max);
+            // The wave itself rises by 0.0098 a sample, and by ten times that until the gain has gone down.
+            assert!(steepest < 0.1, "{steepest} at {onset}");
+        }
     }
 
     #[test]
