@@ -152,6 +152,16 @@ impl AutoGain {
         }
     }
 
+    /// A frame isn't heard: the next one that is begins at the gain of then.
+    pub fn skip(&mut self) {
+        self.applied = self.target();
+    }
+
+    /// The talker's own packets were heard until now: the next frame goes on from no gain.
+    pub fn passed(&mut self) {
+        self.applied = 1.0;
+    }
+
     fn target(&self) -> f32 {
         if self.gain_db == 0.0 {
             1.0
@@ -483,6 +493,17 @@ mod tests {
             // The wave itself rises by 0.0098 a sample, and by ten times that until the gain has gone down.
             assert!(steepest < 0.1, "{steepest} at {onset}");
         }
+    }
+
+    #[test]
+    fn a_gain_that_moved_unheard_begins_where_it_is() {
+        let mut gain = lifting();
+        gain.gain_db = 0.0;
+        gain.skip();
+        assert_eq!(apply(&mut gain, [0.01; FRAME_SAMPLES]), [0.01; FRAME_SAMPLES]);
+        let mut gain = lifting();
+        gain.passed();
+        assert!((apply(&mut gain, [0.01; FRAME_SAMPLES])[0] - 0.01).abs() < 1e-4);
     }
 
     #[test]

@@ -378,6 +378,9 @@ impl Mixing {
                     base.traces.played(base.peers[index].id, now, false, turn);
                 }
                 peer.missing_frames = missing(peer.missing_frames, kind);
+                if let Some(gain) = &mut peer.auto_gain {
+                    gain.skip();
+                }
                 context.stats.count_frame(kind, delay, false);
                 continue;
             }
@@ -392,6 +395,9 @@ impl Mixing {
             context.stats.count_frame(kind, delay, true);
             if kind == FrameKind::Silence {
                 peer.measured = None;
+                if let Some(gain) = &mut peer.auto_gain {
+                    gain.skip();
+                }
                 continue;
             }
             if !peer.sends_levels {
@@ -576,9 +582,20 @@ impl MixedPeer {
         !matches!(self.feed, Feed::Passed(_)) && !self.awaits_packet
     }
 
-    // Their automatic gain, linear.
+    // The linear automatic gain at which they were heard last: packets that are passed on have none.
     fn gain(&self) -> f32 {
-        self.auto_gain.as_ref().map_or(1.0, |gain| gain.gain())
+        let gain = self.auto_gain.as_ref().filter(|_| self.selected);
+        gain.map_or(1.0, |gain| gain.gain())
+    }
+
+    /// Their packets were heard until now, and a mix goes on from there.
+    pub(super) fn go_on_mixed(&mut self) {
+        let was_selected = std::mem::replace(&mut self.selected, true);
+        if let Some(gain) = &mut self.auto_gain
+            && !was_selected
+        {
+            gain.passed();
+        }
     }
 
     /// Whether nothing is done to their voice.

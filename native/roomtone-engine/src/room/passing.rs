@@ -475,7 +475,7 @@ impl Mixing {
                 }
                 // They are heard until now, so they go on or fade out.
                 if let Some(at) = at {
-                    self.peers[at].selected = true;
+                    self.peers[at].go_on_mixed();
                 }
             }
             self.peers[index].seam = Some(seam);
