@@ -35,7 +35,7 @@ const STEP: usize = FRAME_SAMPLES / 8;
 /// How fast a gain recovers that a peak has lowered: 0.2 dB a frame, in a frame and in a step of it.
 const RECOVERY: f32 = 1.023_293;
 const RECOVERY_IN_STEP: f32 = 1.002_882;
-/// Gains this near to 1 make no difference to be heard, dB.
+/// Gains this near to 1 make no difference to be heard, dB. A talker without a gain has none until one is wanted that it moves for.
 const UNITY: f32 = 0.25;
 
 /// Bins of 1 dB.
@@ -78,6 +78,8 @@ pub struct AutoGain {
     acts: bool,
     /// Whether the gain is on its way to another.
     moves: bool,
+    /// Whether there is no gain that could be heard, and none to come.
+    unity: bool,
     gain_db: f32,
     /// The linear gain at the end of the last frame that was heard.
     applied: f32,
@@ -90,6 +92,7 @@ impl Default for AutoGain {
             noise: UNKNOWN_NOISE,
             acts: false,
             moves: false,
+            unity: true,
             gain_db: 0.0,
             applied: 1.0,
         }
@@ -106,6 +109,8 @@ impl AutoGain {
         if speaks || tolerance.is_none() {
             self.approach(wanted);
         }
+        let near = if self.unity { STEADY } else { UNITY };
+        self.unity = wanted.abs() < near && self.gain_db.abs() <= UNITY;
     }
 
     fn wanted(&mut self, tolerance: Option<f32>) -> f32 {
@@ -182,7 +187,7 @@ impl AutoGain {
 
     /// Whether there is no gain that could be heard, and none to come: the talker's packets are as good.
     pub fn is_unity(&self) -> bool {
-        !self.acts && self.gain_db.abs() <= UNITY
+        self.unity
     }
 
     /// How far the talker's level is from what is aimed at, dB; `None` before a second of speech.
@@ -406,6 +411,20 @@ mod tests {
             hear_beside(&mut gain, syllables(loudest(-38.0)).take(1500), noise, Some(6.0));
             assert!(gain.gain_db() <= most, "{noise}: {}", gain.gain_db());
         }
+    }
+
+    #[test]
+    fn a_talker_whose_noise_allows_no_gain_has_none() {
+        let mut gain = AutoGain::default();
+        let mut hear = |noise: f32| {
+            hear_beside(&mut gain, syllables(loudest(-32.0)).take(1500), noise, Some(6.0));
+            gain.is_unity()
+        };
+        assert!(hear(-49.0), "no gain is possible");
+        assert!(hear(-50.6), "less than a decibel isn't worth a mix");
+        assert!(!hear(-53.0));
+        assert!(!hear(-50.6));
+        assert!(hear(-50.0));
     }
 
     #[test]
