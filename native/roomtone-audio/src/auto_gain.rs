@@ -101,8 +101,8 @@ impl Default for AutoGain {
 
 impl AutoGain {
     /// Follows a frame, whether it is heard or not. `tolerance`: how far the level may be off without a
-    /// gain, dB; `None`: this talker is to have none.
-    pub fn follow(&mut self, frame: FrameLevel, tolerance: Option<f32>) {
+    /// gain, dB; `None`: this talker is to have none. Whether it was speech.
+    pub fn follow(&mut self, frame: FrameLevel, tolerance: Option<f32>) -> bool {
         let speaks = self.speech.take(frame.minus_dbov, frame.loud);
         self.noise = frame.noise_dbov.min(self.noise + NOISE_RISE);
         let wanted = self.wanted(tolerance);
@@ -111,6 +111,7 @@ impl AutoGain {
         }
         let near = if self.unity { STEADY } else { UNITY };
         self.unity = wanted.abs() < near && self.gain_db.abs() <= UNITY;
+        speaks
     }
 
     fn wanted(&mut self, tolerance: Option<f32>) -> f32 {

@@ -1,7 +1,10 @@
 //! Automatic gain in a room that mixes: whose level is off by so much that something is done about it.
 //!
 //! A talker whose level is off by 6 dB or less is left alone: their packets can be passed on. But two of them may be 12 dB apart. Where
-//! talkers of a room would be heard more than 6 dB apart, those have a gain who are off by more than 3 dB.
+//! talkers of a room would be heard more than 6 dB apart, those have a gain who are off by more than 3 dB. Talkers who haven't spoken for a
+//! minute don't count.
+
+use std::time::{Duration, Instant};
 
 use crate::voice::Voice;
 
@@ -12,6 +15,8 @@ const NARROW: f32 = 3.0;
 /// Two talkers may be this far apart, dB, and a room that had to be narrow stays so until they are nearer by 1 dB.
 const APART: f32 = 6.0;
 const APART_STILL: f32 = 5.0;
+/// Talkers who have spoken within this are compared.
+const LATELY: Duration = Duration::from_secs(60);
 
 /// A room's view of its talkers' levels.
 #[derive(Debug)]
@@ -50,9 +55,10 @@ impl Loudness {
         self.concerns(voice).then_some(tolerance)
     }
 
-    /// A talker is off by this, dB. Those who are off by more have a gain in any case.
-    pub(super) fn compare(&mut self, off_by: Option<f32>) {
-        if let Some(off_by) = off_by.filter(|off| off.abs() <= WIDE) {
+    /// A talker is off by this, dB, and spoke last at `spoke_at`. Those who are off by more have a gain in any case.
+    pub(super) fn compare(&mut self, now: Instant, off_by: Option<f32>, spoke_at: Option<Instant>) {
+        let lately = spoke_at.is_some_and(|at| now.saturating_duration_since(at) < LATELY);
+        if let Some(off_by) = off_by.filter(|off| lately && off.abs() <= WIDE) {
             self.softest = self.softest.min(off_by);
             self.loudest = self.loudest.max(off_by);
         }
@@ -66,14 +72,16 @@ impl Loudness {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
     fn tolerance(loudness: &mut Loudness, talkers: &[f32]) -> Option<f32> {
+        let now = Instant::now();
         for talker in talkers {
-            loudness.compare(Some(*talker));
+            loudness.compare(now, Some(*talker), Some(now));
         }
-        loudness.compare(None);
+        loudness.compare(now, None, Some(now));
         loudness.conclude();
         loudness.tolerance(Voice::Even)
     }
@@ -90,6 +98,20 @@ mod tests {
         assert_eq!(tolerance(&mut loudness, &[-3.0, 3.5]), Some(NARROW));
         assert_eq!(tolerance(&mut loudness, &[-3.0, 2.5]), Some(NARROW));
         assert_eq!(tolerance(&mut loudness, &[-3.0, 1.5]), Some(WIDE));
+    }
+
+    #[test]
+    fn a_talker_who_has_been_silent_for_a_minute_does_not_count() {
+        let mut loudness = Loudness::new(true);
+        let spoke_at = Instant::now();
+        for (silent_s, tolerance) in [(59, NARROW), (60, WIDE)] {
+            let now = spoke_at + Duration::from_secs(silent_s);
+            loudness.compare(now, Some(-5.0), Some(now));
+            loudness.compare(now, Some(5.0), Some(spoke_at));
+            loudness.compare(now, Some(5.0), None);
+            loudness.conclude();
+            assert_eq!(loudness.tolerance(Voice::Even), Some(tolerance), "after {silent_s} s");
+        }
     }
 
     #[test]

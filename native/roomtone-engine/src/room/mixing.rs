@@ -59,6 +59,8 @@ pub(super) struct MixedPeer {
     pub(super) voice: Voice,
     /// Made by the first packet of a talker who may have one.
     auto_gain: Option<Box<AutoGain>>,
+    /// When it heard speech last, since they may speak.
+    evened_at: Option<Instant>,
     /// Whether they were selected in the last tick, and so are heard.
     pub(super) selected: bool,
     /// Whether their last frame faded out.
@@ -159,6 +161,7 @@ impl Mixing {
         peer.selected = false;
         peer.faded = false;
         peer.activity.mute();
+        peer.evened_at = None;
         peer.meter = None;
     }
 
@@ -300,7 +303,7 @@ impl Mixing {
             if let Some(gain) = &peer.auto_gain
                 && loudness.concerns(peer.voice)
             {
-                loudness.compare(gain.off_by());
+                loudness.compare(at, gain.off_by(), peer.evened_at);
             }
             let level = match peer.playout.as_mut() {
                 Some(playout) if playout.has_audio(at) => {
@@ -311,7 +314,9 @@ impl Mixing {
                     peer.rank.update(at, level);
                     if let Some(gain) = &mut peer.auto_gain {
                         let frame = peer.activity.frame_level(level, threshold);
-                        gain.follow(frame, loudness.tolerance(peer.voice));
+                        if gain.follow(frame, loudness.tolerance(peer.voice)) {
+                            peer.evened_at = Some(at);
+                        }
                     }
                     let wanted = if passes {
                         peer.play_level(at, level, threshold);

@@ -114,6 +114,17 @@ fn a_soft_voice_ends_pass_through_until_its_owner_wants_none_of_it() {
 }
 
 #[test]
+fn somebody_muted_does_not_keep_a_gain_on_others() {
+    let mut world = world(true, &[-26.0, -18.0]);
+    world.run_ms(10_000);
+    assert!(stats(&mut world, 1).auto_gain_db > 2.0);
+    world.command(Command::new(ROOM, Action::SetSpeak { peer: 2, speak: false }));
+    world.run_ms(6_000);
+    assert_eq!(stats(&mut world, 1).auto_gain_db, 0.0);
+    assert!(stats(&mut world, 20).passed_through);
+}
+
+#[test]
 fn a_tone_is_no_speech() {
     let mut world = world(true, &[-22.0]);
     let client = world.clients.get_mut(&1).unwrap();
