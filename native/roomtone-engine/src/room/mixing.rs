@@ -165,6 +165,15 @@ impl Mixing {
         peer.meter = None;
     }
 
+    /// A participant is another's next connection: their level is known, and their gain goes on from there.
+    pub(super) fn hand_over_gain(&mut self, from: usize, to: usize) {
+        let mut gain = self.peers[from].auto_gain.clone();
+        if let Some(gain) = &mut gain {
+            gain.skip();
+        }
+        self.peers[to].auto_gain = gain;
+    }
+
     /// Changes what is done to a talker's voice. A gain goes as it came, slowly.
     pub(super) fn set_voice(&mut self, at: usize, voice: Voice) {
         self.peers[at].voice = voice;

@@ -185,8 +185,7 @@ impl Room {
                         peer: id,
                         replacement: new,
                     });
-                    // Until the present one has left, and their last frame has faded out.
-                    self.base.gains.set_same_person(id, new);
+                    self.set_same_person(id, new);
                 }
                 admitted
             }
@@ -194,6 +193,17 @@ impl Room {
         };
         if let Err(refusal) = answered {
             self.refuse(context, id, refusal);
+        }
+    }
+
+    // A participant gets another connection: neither of the two hears the other until the first has left and their last frame has faded out,
+    // and the automatic gain goes on.
+    fn set_same_person(&mut self, present: PeerId, replacement: PeerId) {
+        self.base.gains.set_same_person(present, replacement);
+        if let Kind::Mixing(mixing) = &mut self.kind
+            && let (Some(from), Some(to)) = (self.base.position(present), self.base.position(replacement))
+        {
+            mixing.hand_over_gain(from, to);
         }
     }
 

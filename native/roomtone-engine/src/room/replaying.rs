@@ -109,7 +109,7 @@ impl Room {
             Input::Clear { peer } => self.clear_source(now, peer),
             Input::SamePerson { peer, replacement } => {
                 if self.base.position(peer).is_some() && self.base.position(replacement).is_some() {
-                    self.base.gains.set_same_person(peer, replacement);
+                    self.set_same_person(peer, replacement);
                 }
             }
             Input::Speak { peer, speak } => self.set_speak(now, context, peer, speak),

@@ -1,11 +1,11 @@
 //! Automatic gain: voices of any level are heard alike, and those of a usual level stay as they are to the bit.
 
 use crate::common::speech::{PHRASE_S, amplitude_dbfs, speaker};
-use crate::common::{ROOM, World};
+use crate::common::{ROOM, World, replacement};
 use roomtone_engine::{Action, Command, Event, MixConfig, PeerId, PeerStats, RoomKind, Voice};
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::listen::dbfs;
-use roomtone_testkit::peer::ClientOptions;
+use roomtone_testkit::peer::{ClientOptions, Identity};
 
 /// The level that is aimed at, dBov.
 const TARGET: f32 = -22.0;
@@ -122,6 +122,21 @@ fn somebody_muted_does_not_keep_a_gain_on_others() {
     world.run_ms(6_000);
     assert_eq!(stats(&mut world, 1).auto_gain_db, 0.0);
     assert!(stats(&mut world, 20).passed_through);
+}
+
+#[test]
+fn a_new_connection_keeps_its_persons_gain() {
+    let mut world = world(true, &[-38.0]);
+    world.run_ms(12_000);
+    let gain = stats(&mut world, 1).auto_gain_db;
+    assert!(gain > 14.0, "{gain} dB");
+    let options = ClientOptions {
+        identity: Some(Identity::generate().unwrap()),
+        ..ClientOptions::default()
+    };
+    world.begin_anew(1, options);
+    let kept = stats(&mut world, replacement(1)).auto_gain_db;
+    assert_eq!(kept, gain);
 }
 
 #[test]
