@@ -52,8 +52,8 @@ const MOVEMENT_SHARE: f32 = 1.0 / 40.0;
 const FRESH: u32 = 25;
 /// … and the frames before them count for this much: the level is that of the last eight seconds of speech.
 const KEPT: f32 = 0.94;
-/// Frames of speech before the level is known.
-const ENOUGH: f32 = 50.0;
+/// The level is known after 50 frames of speech, of which the older half counts for less.
+const ENOUGH: f32 = (1.0 + KEPT) * FRESH as f32 - 0.5;
 /// Frames softer than the mean of all by this don't count, dB.
 const GATE: f32 = 12.0;
 
@@ -426,6 +426,24 @@ mod tests {
         assert!(!hear(-53.0));
         assert!(!hear(-50.6));
         assert!(hear(-50.0));
+    }
+
+    #[test]
+    fn the_level_is_known_after_a_second_of_speech() {
+        let mut gain = AutoGain::default();
+        let mut spoken = 0;
+        for minus_dbov in syllables(30).take(1000) {
+            if gain.off_by().is_some() {
+                break;
+            }
+            let frame = FrameLevel {
+                minus_dbov,
+                loud: minus_dbov < 80,
+                noise_dbov: -90.0,
+            };
+            spoken += u32::from(gain.follow(frame, None));
+        }
+        assert_eq!(spoken, 50);
     }
 
     #[test]
