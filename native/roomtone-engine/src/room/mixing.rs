@@ -118,7 +118,7 @@ impl Mixing {
     pub(super) fn endpoint_options(&self, config: &MixConfig) -> EndpointOptions {
         EndpointOptions {
             stereo: self.stereo,
-            // A mix makes mono of every talker anyway.
+            // A mix makes mono of every voice. Clients in music mode send stereo unasked.
             uplink_stereo: false,
             uplink_bitrate: Some(MixConfig::bitrate_of(config.uplink_bitrate, Channels::Mono)),
             slots: 0,
@@ -638,7 +638,7 @@ impl MixedPeer {
     // Follows the level of the frame that is played now (−dBov).
     fn play_level(&mut self, at: Instant, level: u8, threshold: u8) {
         self.activity.played(at, level, threshold);
-        self.paused_frames = if self.activity.is_pause(level, threshold) {
+        self.paused_frames = if self.is_pause(level, threshold) {
             self.paused_frames.saturating_add(1)
         } else {
             0

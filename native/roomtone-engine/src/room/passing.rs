@@ -26,6 +26,7 @@ use super::introduction::Introduction;
 use super::mixing::{MixedPeer, Mixing};
 use super::peer::Peer;
 use super::scratch::Scratch;
+use super::speech_detector::SILENCE;
 use crate::command::PeerId;
 use crate::trace::Way;
 use crate::voice::Voice;
@@ -38,6 +39,8 @@ const SAMPLES: std::ops::RangeInclusive<u32> = 960..=2880;
 /// Opus begins with twice as much.
 const MOST_BITRATE: f32 = 128_000.0;
 const MOST_MUSIC_BITRATE: f32 = 256_000.0;
+/// A packet of at most so many bytes has no sound of its own (DTX).
+const DTX: usize = 2;
 /// For how many frames a talker must have paused in a mix before their packets follow on it.
 pub(super) const PAUSED_FRAMES: u16 = 2;
 /// Frames of a talker that are missing before a mix ends what was passed on of them.
@@ -88,9 +91,10 @@ impl Mixing {
         };
         let state = &mut self.peers[talker];
         let waiting_pause = usize::from(state.trend.pauses) >= waiting;
-        let pause = state.activity.is_pause(level, context.mix.speaking_threshold);
-        state.trend.update(&info, packet.payload.len(), pause);
         state.trend.music = state.voice == Voice::Music;
+        let pause =
+            (state.trend.music && packet.payload.len() <= DTX) || state.is_pause(level, context.mix.speaking_threshold);
+        state.trend.update(&info, packet.payload.len(), pause);
         let (most, may_be_stereo) = if state.trend.music {
             (MOST_MUSIC_BITRATE, true)
         } else {
@@ -484,6 +488,14 @@ impl Mixing {
 }
 
 impl MixedPeer {
+    /// Whether a packet or frame of this level (−dBov) is a pause of theirs: in music only silence is.
+    pub(super) fn is_pause(&self, level: u8, threshold: u8) -> bool {
+        match self.voice {
+            Voice::Music => level >= SILENCE,
+            Voice::Even | Voice::Plain => self.activity.is_pause(level, threshold),
+        }
+    }
+
     /// A listener who isn't sent anything.
     pub(super) fn deafen(&mut self) {
         self.feed = Feed::Mix;

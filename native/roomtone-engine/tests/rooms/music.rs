@@ -18,11 +18,16 @@ struct Instrument {
     right: Tone,
     encoder: Encoder,
     timestamp: u32,
+    minus_dbov: u8,
 }
 
 impl Instrument {
     fn new() -> Instrument {
-        let amplitude = 10f32.powf(DBFS / 20.0);
+        Instrument::at(DBFS)
+    }
+
+    fn at(dbfs: f32) -> Instrument {
+        let amplitude = 10f32.powf(dbfs / 20.0);
         let config = EncoderConfig {
             channels: Channels::Stereo,
             bitrate: 128_000,
@@ -33,6 +38,7 @@ impl Instrument {
             right: Tone::new(RIGHT_HZ, amplitude),
             encoder: Encoder::new(&config).unwrap(),
             timestamp: 0,
+            minus_dbov: (3.0 - dbfs) as u8,
         }
     }
 
@@ -50,7 +56,7 @@ impl Instrument {
             self.encoder.encode(&both, &mut packet).unwrap();
             self.timestamp += FRAME_SAMPLES as u32;
             let level = Level {
-                minus_dbov: 23,
+                minus_dbov: self.minus_dbov,
                 voice: true,
             };
             let now = world.now;
@@ -148,10 +154,32 @@ fn music_beside_a_voice_is_as_loud_as_alone() {
     // In the middle of the stereo mix, half of each channel: 6 dB less in its ear than alone, and as much in the other.
     let heard = sides(&mut world, 4);
     assert!(heard.iter().all(|level| (level + 6.0).abs() < 1.0), "{heard:?}");
-    // The voice ends, and both sides are back.
+    // The voice ends. The music stays in the mix until it pauses, and then both sides are back.
     world.clients.get_mut(&2).unwrap().talker = None;
     instrument.play(&mut world, 1, 5000);
     world.clients[&4].assert_continuous();
+    world.run_ms(1000);
+    instrument.timestamp += 48_000;
+    instrument.play(&mut world, 1, 1000);
+    keep(&mut world, 4);
+    instrument.play(&mut world, 1, 2000);
+    let heard = sides(&mut world, 4);
+    assert!(is_apart(heard), "{heard:?}");
+}
+
+#[test]
+fn a_soft_passage_arrives_without_gaps() {
+    let mut world = world(false);
+    let mut instrument = Instrument::at(-62.0);
+    instrument.play(&mut world, 1, 1000);
+    for listener in [4, 5] {
+        keep(&mut world, listener);
+    }
+    instrument.play(&mut world, 1, 2000);
+    for listener in [4, 5] {
+        let heard = world.clients.get_mut(&listener).unwrap().payloads.take().unwrap();
+        assert_eq!(heard.len(), 100, "{listener}");
+    }
 }
 
 #[test]
