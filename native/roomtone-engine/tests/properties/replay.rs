@@ -126,7 +126,7 @@ fn random_room(seed: u64, stereo: bool, mix: MixConfig) {
         Scene::new(seed, world, &kinds)
     };
     let mut blocks = Vec::new();
-    for _ in 0..60 {
+    for _ in 0..70 {
         scene.step();
         take(&journal, &mut blocks);
     }

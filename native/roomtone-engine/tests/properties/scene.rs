@@ -6,7 +6,7 @@ use std::ops::Range;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use roomtone_audio::{Channels, Decoder};
-use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, Select};
+use roomtone_engine::{Action, Command, GainCell, MixConfig, PeerId, RoomKind, Select, Voice};
 use roomtone_testkit::fixtures::tone_hz;
 use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::ClientOptions;
@@ -68,6 +68,8 @@ pub enum Kind {
     Rows,
     Mutes,
     Deafness,
+    /// Somebody wants automatic gain, or none: a tone, which is no speech, has none in either case.
+    Treatments,
     /// The room moves to the other shard.
     Moves,
     /// Fewer may be heard at once, or all again. Nobody can say who these are, so levels aren't known any more.
@@ -76,13 +78,14 @@ pub enum Kind {
 
 impl Kind {
     /// All after which it is known who hears whom.
-    pub const ALL: [Kind; 7] = [
+    pub const ALL: [Kind; 8] = [
         Kind::People,
         Kind::Voices,
         Kind::Gaps,
         Kind::Rows,
         Kind::Mutes,
         Kind::Deafness,
+        Kind::Treatments,
         Kind::Moves,
     ];
 }
@@ -136,7 +139,7 @@ impl Scene {
             Action::Open {
                 kind: RoomKind::Mix {
                     stereo: true,
-                    auto_gain: false,
+                    auto_gain: seed.is_multiple_of(2),
                 },
             },
         ));
@@ -323,6 +326,13 @@ impl Scene {
         self.world.clients[&listener].ear.recent(600.0).len()
     }
 
+    // Music is left out: in stereo it is louder than a voice.
+    fn treat(&mut self) {
+        let peer = self.anybody();
+        let voice = [Voice::Even, Voice::Plain][self.random.random_range(0..2)];
+        self.command(Command::new(ROOM, Action::SetVoice { peer, voice }));
+    }
+
     fn move_away(&mut self) {
         let to = 1 - self.at;
         self.command(Command::new(ROOM, Action::Move { to }));
@@ -354,6 +364,7 @@ impl Scene {
             Kind::Rows => self.change_rows(),
             Kind::Mutes => self.mute_or_unmute(),
             Kind::Deafness => self.deafen_or_not(),
+            Kind::Treatments => self.treat(),
             Kind::Moves => self.move_away(),
             Kind::Few => self.change_most(),
         }
