@@ -55,14 +55,23 @@ defmodule Roomtone.Auth.ThrottleTest do
   test "tries on another node count here, also those that were too early here", %{throttle: throttle, now: now} = ctx do
     keys = [{:user, {"ada", 1}}, {:address, 1}]
     for _ <- 1..4, do: :ok = Throttle.tried_elsewhere(keys, throttle, now)
+    :sys.get_state(throttle)
     assert {:error, {:slow_down, 2}} = attempt(ctx, keys)
     assert Throttle.failures({:address, 1}, throttle, now) == 4
     # A node of another release may count by other things.
-    :ok = Throttle.tried_elsewhere([{:planet, 9}], throttle, now)
+    :ok = Throttle.tried_elsewhere([{:planet, 9}, :moon], throttle, now)
+    :ok = Throttle.succeeded_elsewhere([{:planet, 9}, :moon], [:moon], throttle)
+    :sys.get_state(throttle)
     assert length(rows(throttle)) == 2
     :ok = Throttle.succeeded_elsewhere(keys, [hd(keys)], throttle)
+    :sys.get_state(throttle)
     assert Throttle.failures({:address, 1}, throttle, now) == 3
     assert attempt(ctx, keys) == :ok
+  end
+
+  test "a try on another node is left out while this node's table isn't there" do
+    assert Throttle.tried_elsewhere([{:user, {"ada", 1}}], :no_table_yet) == :ok
+    assert Throttle.succeeded_elsewhere([{:user, {"ada", 1}}], [], :no_table_yet) == :ok
   end
 
   test "a hundred attempts at once count as a hundred", ctx do

@@ -52,12 +52,12 @@ defmodule Roomtone.Auth.Throttle do
     end
   end
 
-  @doc "A try on another web node counts here as well, however early it is here; `succeeded/3` there takes that back."
+  @doc """
+  A try on another web node counts here as well, however early it is here; `succeeded/3` there takes that
+  back. While the table's process isn't there it is lost.
+  """
   @spec tried_elsewhere([key], atom, integer) :: :ok
-  def tried_elsewhere(keys, table \\ __MODULE__, now \\ now()) do
-    for {kind, _what} = key <- keys, is_map_key(@policies, kind), do: add(table, place(table, key), now)
-    :ok
-  end
+  def tried_elsewhere(keys, table \\ __MODULE__, now \\ now()), do: GenServer.cast(table, {:tried, keys, now})
 
   # A table of a test's own isn't that of the node.
   defp tell(__MODULE__, news), do: Spent.tell(news)
@@ -82,13 +82,15 @@ defmodule Roomtone.Auth.Throttle do
   @doc "The try was right after all: it counts no more, and what went before is forgotten for the `own` keys."
   @spec succeeded([key], [key], atom) :: :ok
   def succeeded(keys, own \\ [], table \\ __MODULE__) do
-    succeeded_elsewhere(keys, own, table)
+    uncount_all(table, keys, own)
     tell(table, {:right, keys, own})
   end
 
   @doc "As `succeeded/3`, of a try on another web node."
   @spec succeeded_elsewhere([key], [key], atom) :: :ok
-  def succeeded_elsewhere(keys, own, table \\ __MODULE__) do
+  def succeeded_elsewhere(keys, own, table \\ __MODULE__), do: GenServer.cast(table, {:right, keys, own})
+
+  defp uncount_all(table, keys, own) do
     own = Enum.map(own, &place(table, &1))
     others = Enum.map(keys, &place(table, &1)) -- own
     Enum.each(others, &uncount(table, &1, now()))
@@ -178,6 +180,16 @@ defmodule Roomtone.Auth.Throttle do
   def handle_call(other, from, table), do: UnknownMessage.call(__MODULE__, other, from, table)
 
   @impl true
+  def handle_cast({:tried, keys, now}, table) do
+    for key <- known(keys), do: add(table, place(table, key), now)
+    {:noreply, table}
+  end
+
+  def handle_cast({:right, keys, own}, table) do
+    uncount_all(table, known(keys), known(own))
+    {:noreply, table}
+  end
+
   def handle_cast(other, table), do: UnknownMessage.cast(__MODULE__, other, table)
 
   @impl true
@@ -188,6 +200,10 @@ defmodule Roomtone.Auth.Throttle do
   end
 
   def handle_info(other, table), do: UnknownMessage.info(__MODULE__, other, table)
+
+  # A node of another release may count by other keys.
+  defp known(keys) when is_list(keys), do: for({kind, _what} = key <- keys, is_map_key(@policies, kind), do: key)
+  defp known(_other), do: []
 
   defp now, do: System.monotonic_time(:millisecond)
 end
