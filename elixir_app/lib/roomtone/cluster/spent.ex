@@ -3,12 +3,11 @@ defmodule Roomtone.Cluster.Spent do
   Makes signatures that are spent on one web node spent on all: sessions that were signed out, and
   invitations that were used up or called back (`Roomtone.Auth.RevocationList`).
 
-  Each node tells all others what it spends, and a node that joins gets everything. Tries at passwords and
-  passcodes go the same way, so that wrong ones count on all nodes (`Roomtone.Auth.Throttle`); a node that
-  joins begins without them. An invitation for
-  one alone is first spent at its home (`Roomtone.Cluster.Control`), so that of two people who take it
-  at the same moment on different nodes one is refused. If the home doesn't answer, this node decides
-  by itself.
+  Each node tells all others what it spends, and a node that joins gets everything. Tries at passwords
+  and passcodes go the same way, so that wrong ones count on all nodes (`Roomtone.Auth.Throttle`); a node
+  that joins begins without them. An invitation for one alone is first spent at its home
+  (`Roomtone.Cluster.Control`), so that of two people who take it at the same moment on different nodes
+  one is refused. If the home doesn't answer, this node decides by itself.
   """
 
   use GenServer
@@ -25,10 +24,10 @@ defmodule Roomtone.Cluster.Spent do
   defstruct unsent: %{}, timer: nil
 
   @typedoc """
-    * `unsent` – for each node what it hasn't been told, oldest first
+    * `unsent` – for each node what it hasn't been told, oldest first, and how much that is
     * `timer` – for trying again while a connection is congested
   """
-  @type t :: %__MODULE__{unsent: %{node => :queue.queue(news)}, timer: reference | nil}
+  @type t :: %__MODULE__{unsent: %{node => {non_neg_integer, :queue.queue(news)}}, timer: reference | nil}
 
   @typedoc """
   Something that is spent, and until when; something whose watchers are told; a try that begins, and one
@@ -123,26 +122,31 @@ defmodule Roomtone.Cluster.Spent do
   defp all(node, state), do: add(node, for({key, until} <- RevocationList.all(), do: {:spent, key, until}), state)
 
   defp add(node, news, state) do
-    queue = Map.get_lazy(state.unsent, node, &:queue.new/0)
-    news = if :queue.len(queue) < @most_unsent, do: news, else: Enum.filter(news, &(elem(&1, 0) in [:spent, :ended]))
-    %{state | unsent: Map.put(state.unsent, node, :queue.join(queue, :queue.from_list(news)))}
+    {count, queue} = Map.get_lazy(state.unsent, node, fn -> {0, :queue.new()} end)
+    news = if count < @most_unsent, do: news, else: Enum.reject(news, &(elem(&1, 0) == :tried))
+    unsent = {count + length(news), :queue.join(queue, :queue.from_list(news))}
+    %{state | unsent: Map.put(state.unsent, node, unsent)}
   end
 
   defp flush(state) do
     unsent =
-      for {node, queue} <- state.unsent, left = send_all(node, queue), not :queue.is_empty(left), do: {node, left}
+      for {node, unsent} <- state.unsent,
+          {count, _queue} = left <- [send_all(node, unsent)],
+          count > 0,
+          do: {node, left}
 
     %{state | unsent: Map.new(unsent), timer: if(unsent != [], do: state.timer || Retry.timer(:flush))}
   end
 
-  defp send_all(node, queue) do
-    {batch, rest} = :queue.split(min(@batch, :queue.len(queue)), queue)
+  defp send_all(_node, {0, _empty} = unsent), do: unsent
 
-    cond do
-      :queue.is_empty(batch) -> queue
-      Protocol.send_to({__MODULE__, node}, {:spent, :queue.to_list(batch)}) == :nosuspend -> queue
-      # A node that isn't connected any more is told everything when it joins again.
-      true -> send_all(node, rest)
-    end
+  defp send_all(node, {count, queue} = unsent) do
+    size = min(@batch, count)
+    {batch, rest} = :queue.split(size, queue)
+
+    # A node that isn't connected any more is told everything when it joins again.
+    if Protocol.send_to({__MODULE__, node}, {:spent, :queue.to_list(batch)}) == :nosuspend,
+      do: unsent,
+      else: send_all(node, {count - size, rest})
   end
 end
