@@ -179,6 +179,9 @@ test("music keeps its sides, in a room whose mix has none, from a switch on the 
       assert.fail(`${wanted ? "two sides" : "one sound"} wanted, heard ${ears}`);
     };
     await apart(false);
+    // The form may have prepared one that wasn't used.
+    const count = () => cleo.page.evaluate(() => connections.length);
+    const before = await count();
     await cleo.page.locator("#devices").click();
     await cleo.page.locator("#music").check();
     await apart(true);
@@ -193,7 +196,7 @@ test("music keeps its sides, in a room whose mix has none, from a switch on the 
     await apart(false);
     assert.ok(!(await cleo.page.locator("#music").isChecked()));
     assert.equal(await bitrate(), 40_000);
-    assert.equal(await cleo.page.evaluate(() => connections.length), 1);
+    assert.equal(await count(), before, "a connection was made anew");
     assert.deepEqual(cleo.consoleErrors, []);
   } finally {
     await everybodyGoes([cleo]);
