@@ -87,7 +87,7 @@ defmodule Roomtone.LegsTreeTest do
   test "what hangs on a leg that the room leaves goes elsewhere before", %{legs: legs} do
     sent = commands()
     {upper, lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)
-    legs = Legs.leaving(legs, upper)
+    legs = legs |> Legs.mixed(true) |> Legs.leaving(upper)
     refute {upper, lower} in relays(legs)
     known = known(commands(), known(sent))
     # Until then its people are heard everywhere.
@@ -97,6 +97,51 @@ defmodule Roomtone.LegsTreeTest do
     left = Legs.let_go(legs)
     assert_complete(known(commands(), known), left)
   end
+
+  test "nobody on a leg that the room leaves hears anybody louder than the room's mix has it", context do
+    %{legs: legs, peers: peers} = context
+    {upper, lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)
+    [listener, rewired, new] = [upper.room + 100, lower.room + 100, 9_999]
+    {:ok, mix} = MixPolicy.new([])
+
+    mix =
+      for speaker <- [rewired, new], reduce: mix do
+        mix ->
+          {:ok, mix, _effect} = MixPolicy.apply(mix, {:put_volume, "#{listener}", "#{speaker}", 0.0})
+          mix
+      end
+
+    people = Map.new(peers, fn {peer, _place} -> {peer, "#{peer}"} end)
+    mixer = MixSync.new(legs.home, mix, people, legs)
+    legs = Legs.leaving(Legs.mixed(legs, MixPolicy.uniform?(mix)), upper)
+    people = Map.put(people, new, "#{new}")
+    legs = Legs.put_peers(legs, people)
+    mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(people)
+    heard = heard(commands(), upper, listener)
+    # Somebody whose way there is as it was.
+    [other | _] = legs.further -- [upper, lower]
+    assert heard[other.room + 100] == 1.0
+    for speaker <- [rewired, new], do: assert(Map.get(heard, speaker, 0.0) == 0.0)
+  end
+
+  # The gains of a listener for the people of other legs, as the engine has them: they go with their person.
+  defp heard(commands, %{room: room}, listener) do
+    {_known, gains} =
+      for command <- commands, reduce: {%{}, %{}} do
+        {known, gains} ->
+          known = learn(command, known)
+          there = for {{^room, peer}, _trunk} <- known, do: peer
+          gains = Map.merge(Map.new(there, &{&1, 1.0}), Map.take(gains, there))
+          {known, Map.merge(gains, Map.take(set(command, room, listener), there))}
+      end
+
+    gains
+  end
+
+  defp set({:set_gains, %{room: room, cells: cells}}, room, listener),
+    do: for({^listener, speaker, gain} <- cells, into: %{}, do: {speaker, gain || 1.0})
+
+  defp set(_other, _room, _listener), do: %{}
 
   test "people who come by another trunk than before get their gains again", %{legs: legs, peers: peers} do
     {_upper, lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)

@@ -809,7 +809,7 @@ defmodule Roomtone.RoomServer do
         {:reply, {:ok, pid, person}, remember_soon(state)}
 
       :error ->
-        {:reply, {:error, :media_busy}, unless_entered(put_legs(state, Legs.leave(state.legs, person.identity)))}
+        {:reply, {:error, :media_busy}, unless_entered(put_legs(state, Legs.leave(legs(state), person.identity)))}
     end
   end
 
@@ -870,7 +870,7 @@ defmodule Roomtone.RoomServer do
   # The media node for a newcomer, or for somebody who has lost theirs.
   defp seat(state, %{identity: identity}) do
     others = map_size(Map.delete(state.room.people, identity))
-    legs = if Legs.alone?(state.legs), do: %{state.legs | home: state.place}, else: state.legs
+    legs = if Legs.alone?(state.legs), do: %{legs(state) | home: state.place}, else: legs(state)
     {place, legs} = Legs.seat(legs, identity, others, state.peers, MixPolicy.engine_kind(state.mixer.mix))
     {place, put_legs(state, legs)}
   end
@@ -916,7 +916,7 @@ defmodule Roomtone.RoomServer do
         do: Positions.give_up(state.positions, state.mixer, identity, map_size(state.room.people)),
         else: {Positions.forget(state.positions, identity), MixSync.forget(state.mixer, identity)}
 
-    legs = Legs.leave(state.legs, identity)
+    legs = Legs.leave(legs(state), identity)
     state = %{state | legs: legs, positions: positions, mixer: mixer, move: Move.arrived(state.move, identity)}
 
     state = %{
@@ -1030,7 +1030,7 @@ defmodule Roomtone.RoomServer do
   # A further media node is gone, or what the room had there. The people there go to others.
   defp leg_lost(state, leg) do
     people = Legs.people(state.legs, leg)
-    state = if Legs.leg(state.legs, leg), do: put_legs(state, Legs.close(state.legs, leg)), else: state
+    state = if Legs.leg(state.legs, leg), do: put_legs(state, Legs.close(legs(state), leg)), else: state
 
     state =
       for identity <- people, pid = state.pids[identity], reduce: state do
@@ -1050,11 +1050,14 @@ defmodule Roomtone.RoomServer do
     if open?, do: state, else: leg_lost(state, leg)
   end
 
+  # As the room is mixed now.
+  defp legs(state), do: Legs.mixed(state.legs, MixPolicy.uniform?(state.mixer.mix))
+
   defp put_legs(state, legs), do: %{state | legs: legs, mixer: MixSync.put_legs(state.mixer, legs)}
 
   # The trunks to the room's own media node were made anew.
   defp rewired(state) do
-    state = put_legs(state, Legs.reopened(state.legs, state.place))
+    state = put_legs(state, Legs.reopened(legs(state), state.place))
 
     if Legs.alone?(state.legs) do
       state
@@ -1116,7 +1119,7 @@ defmodule Roomtone.RoomServer do
     do: for(identity <- Legs.people(state.legs, leg), person = state.room.people[identity], do: person)
 
   defp leave_leg(state, from, people) do
-    state = put_legs(state, Legs.leaving(state.legs, from))
+    state = put_legs(state, Legs.leaving(legs(state), from))
 
     state =
       for %{identity: identity} = person <- people, pid = state.pids[identity], reduce: state do
@@ -1141,7 +1144,7 @@ defmodule Roomtone.RoomServer do
     from = state.place.shard
     place = %{state.place | shard: to}
     Media.Table.replace_room(place.room, to)
-    legs = Legs.leaving(state.legs, state.place)
+    legs = Legs.leaving(legs(state), state.place)
     move = Move.connect(move, from, people_on(state, nil))
     state = reopen(%{state | place: place, legs: legs, mixer: %{state.mixer | place: place}, move: move})
     for pid <- pids_at_home(state), do: Participant.part(pid, place)
@@ -1233,7 +1236,7 @@ defmodule Roomtone.RoomServer do
     summary = Room.summary(room)
     # Those who have a second connection are heard by the first until they change over.
     taps = if heard_at(state) == state.place, do: Taps.put_peers(state.taps, peers), else: state.taps
-    legs = Legs.put_peers(state.legs, peers)
+    legs = Legs.put_peers(legs(state), peers)
 
     mixer =
       state.mixer

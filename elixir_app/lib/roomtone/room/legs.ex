@@ -28,7 +28,8 @@ defmodule Roomtone.Room.Legs do
   @derive {Inspect, except: [:outbox, :keys]}
   @enforce_keys [:home]
   defstruct [:home, :leaving, :retry, :renewal] ++
-              [further: [], seats: %{}, at: %{}, former: %{}, moved: MapSet.new(), trunks: [], outbox: %{}, keys: []]
+              [further: [], seats: %{}, at: %{}, former: %{}, moved: MapSet.new(), trunks: [], outbox: %{}, keys: []] ++
+              [uniform: false]
 
   @typedoc """
     * `home` – the first leg, and `further` the others, oldest first
@@ -38,6 +39,7 @@ defmodule Roomtone.Room.Legs do
     * `former` – on the media node that the room leaves, the peers of people who have another
       connection that has no sound yet
     * `moved` – the peers of these people's other connections
+    * `uniform` – whether everybody hears everybody at the same gain (`mixed/2`)
     * `outbox` – commands that wait for a shard, newest first; `retry` is the timer for trying again
     * `keys` – the new keys of sending ends, until the receiving ends have theirs; `renewal` is the
       timer for the next step
@@ -50,6 +52,7 @@ defmodule Roomtone.Room.Legs do
           at: %{Media.id() => Media.place()},
           former: %{String.t() => [Media.id()]},
           moved: MapSet.t(Media.id()),
+          uniform: boolean,
           trunks: [trunk],
           outbox: %{Media.shard() => [Roomtone.Native.command(), ...]},
           retry: reference | nil,
@@ -181,6 +184,13 @@ defmodule Roomtone.Room.Legs do
         if room in Map.values(seats), do: keep(legs), else: close(legs, room)
     end
   end
+
+  @doc """
+  Notes whether everybody hears everybody at the same gain (`Roomtone.MixPolicy.uniform?/1`). A media node
+  that the room leaves gets no gains any more, so otherwise nobody comes anew to the people there.
+  """
+  @spec mixed(t, boolean) :: t
+  def mixed(legs, uniform?), do: %{legs | uniform: uniform?}
 
   @doc "The peers of the room now: those who are new are brought to the other legs, those who are gone leave them."
   @spec put_peers(t, %{Media.id() => String.t()}) :: t
@@ -393,9 +403,10 @@ defmodule Roomtone.Room.Legs do
   end
 
   # On the media node that the room leaves people are still there by their former connection, and would
-  # hear themselves by the other one.
+  # hear themselves by the other one. It gets no gains either: those who come anew would be heard by
+  # everybody there, those of other zones as well.
   defp join(legs, peer, place, trunk) do
-    if place == legs.leaving and MapSet.member?(legs.moved, peer),
+    if place == legs.leaving and (not legs.uniform or MapSet.member?(legs.moved, peer)),
       do: legs,
       else: order(legs, place.shard, {:join_remote, %{room: place.room, peer: peer, trunk: trunk, speak: true}})
   end
