@@ -194,6 +194,20 @@ defmodule Roomtone.LegsTest do
     refute_received {:roomtone, ^room, {:media_move, _step, _whom}}
   end
 
+  test "taps hear those who leave a further media node by their former connection until the new one has sound",
+       %{room: room} do
+    {ada, bob, cleo} = three(room)
+    eventually(fn -> map_size(state(room).peers) == 3 end)
+    {:ok, _answer} = RoomServer.call(room, {:attach_tap, self()})
+    send(RoomServer.whereis(room), {:leg, cleo.room, {:draining, cleo.shard, 0, 20_000}})
+    assert_receive {:roomtone, ^room, {:media_move, :begin, "cleo"}}, 5_000
+    again = enter(room, "cleo", session: cleo.session)
+    both = %{ada.peer => "ada", bob.peer => "bob", cleo.peer => "cleo", again.peer => "cleo"}
+    assert_receive {:room, {:peers, ^both}}, 5_000
+    one = Map.delete(both, cleo.peer)
+    assert_receive {:room, {:peers, ^one}}, 5_000
+  end
+
   test "keys are renewed, first at the receiving ends", %{room: room} do
     three(room)
     commands()

@@ -78,6 +78,22 @@ defmodule Roomtone.MoveFailureTest do
       assert {:ok, %{place: %{shard: ^other}}} = attach.()
     end
 
+    test "has those people for a tap who are heard there, and begins no recording", context do
+      %{room: room, ada: %{shard: shard} = ada} = context
+      bob = enter(room, "bob")
+      assert_receive {:roomtone, ^room, {:connected, "bob", true}}
+      leave(room, shard)
+      assert_receive {:roomtone, ^room, {:media_move, :begin}}
+      again = enter(room, "ada", session: ada.session)
+      eventually(fn -> is_map_key(:sys.get_state(Roomtone.RoomServer.whereis(room)).peers, again.peer) end)
+      # Bob is awaited, and she is heard by her former connection.
+      assert {:ok, %{place: %{shard: ^shard}, moving: true, peers: peers}} =
+               Roomtone.RoomServer.call(room, {:attach_tap, self()})
+
+      assert peers == %{ada.peer => "ada", bob.peer => "bob"}
+      assert Roomtone.record(room, folder: "/dev/null/nowhere") == {:error, :media_busy}
+    end
+
     test "is asked in the usual way for whoever has no second connection in the end", context do
       %{room: room, ada: %{shard: shard, room: id}, other: other} = context
       leave(room, shard)

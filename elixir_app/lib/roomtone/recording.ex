@@ -127,6 +127,8 @@ defmodule Roomtone.Recording do
     :ok = Subscribers.add(state.room, @events)
 
     with {:ok, %{kind: kind} = attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
+         # Where it would begin, the room ends in a moment.
+         {:moving, false} <- {:moving, attached.moving},
          {:ok, wished} <- wishes(state.opts, kind),
          # Two calls at the same time: the second makes no folder.
          :ok <- if(state.former, do: :ok, else: RoomServer.call(state.room, {:recording, self()})),
@@ -143,6 +145,7 @@ defmodule Roomtone.Recording do
       Process.send_after(self(), :look, @look_ms)
       {:reply, {:ok, state.folder}, state}
     else
+      {:moving, true} -> {:stop, :normal, {:error, :media_busy}, state}
       {:error, _} = error -> {:stop, :normal, error, state}
     end
   end

@@ -523,7 +523,10 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:attach_tap, pid}, _from, state) do
     kind = MixPolicy.engine_kind(state.mixer.mix)
-    answer = %{pid: self(), place: heard_at(state), peers: state.peers, kind: kind}
+    moving? = heard_at(state) != state.place
+    # Those who are there.
+    peers = if moving?, do: state.taps.told, else: heard(state)
+    answer = %{pid: self(), place: heard_at(state), moving: moving?, peers: peers, kind: kind}
     {:reply, {:ok, answer}, %{state | taps: Taps.attach(state.taps, pid)}}
   end
 
@@ -1157,8 +1160,20 @@ defmodule Roomtone.RoomServer do
   defp heard_at(%{place: place, move: %{stage: :connecting, leg: nil, from: from}}), do: %{place | shard: from}
   defp heard_at(state), do: state.place
 
+  # The peers whom taps hear: of somebody who leaves a further leg also the former, until the new one has sound.
+  defp heard(%{move: %{leg: leg}} = state) when leg != nil do
+    for {identity, peers} <- state.legs.former,
+        is_map_key(state.room.people, identity),
+        peer <- peers,
+        into: state.peers do
+      {peer, identity}
+    end
+  end
+
+  defp heard(state), do: state.peers
+
   defp taps_follow(state) do
-    taps = Taps.put_peers(state.taps, state.peers)
+    taps = Taps.put_peers(state.taps, heard(state))
     Taps.reopened(taps, heard_at(state))
     %{state | taps: taps}
   end
@@ -1235,7 +1250,7 @@ defmodule Roomtone.RoomServer do
     %{room: room, peers: peers} = state
     summary = Room.summary(room)
     # Those who have a second connection are heard by the first until they change over.
-    taps = if heard_at(state) == state.place, do: Taps.put_peers(state.taps, peers), else: state.taps
+    taps = if heard_at(state) == state.place, do: Taps.put_peers(state.taps, heard(state)), else: state.taps
     legs = Legs.put_peers(legs(state), peers)
 
     mixer =

@@ -287,7 +287,7 @@ defmodule Roomtone.Room.Legs do
   def close(legs, room) do
     place = leg(legs, room)
     Registry.unregister(Roomtone.Registry, {:room_id, room})
-    legs = if legs.leaving == place, do: %{legs | leaving: nil, moved: MapSet.new()}, else: legs
+    legs = if legs.leaving == place, do: %{legs | leaving: nil, former: %{}, moved: MapSet.new()}, else: legs
     legs = legs |> part_all(place) |> unwire(place)
     Media.close_room(room)
     seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
@@ -334,7 +334,7 @@ defmodule Roomtone.Room.Legs do
     else
       legs = legs |> part_all(former) |> unwire(former)
       at = Map.reject(legs.at, fn {_peer, at} -> at == former end)
-      keep(wire_the_cut_off(%{legs | leaving: nil, moved: MapSet.new(), at: at}))
+      keep(wire_the_cut_off(%{legs | leaving: nil, former: %{}, moved: MapSet.new(), at: at}))
     end
   end
 
