@@ -156,7 +156,8 @@ defmodule Roomtone.MixProject do
       {:phoenix, "~> 1.8", optional: true},
       {:phoenix_html, "~> 4.2", optional: true},
       {:phoenix_live_view, "~> 1.2", optional: true},
-      {:bandit, "~> 1.8", optional: true},
+      # The first that bounds messages in fragments (`max_fragmented_message_size`), and refuses no such setting.
+      {:bandit, "~> 1.11", optional: true},
       {:jason, "~> 1.4", optional: true},
       {:telemetry, "~> 1.2"},
       # Phoenix.LiveViewTest parses pages with it.
