@@ -63,7 +63,10 @@ defmodule Roomtone.InstallerTest do
     assert {:done, []} = install(folder)
 
     assert read(folder, "config/config.exs") =~
-             "children: [{RoomtoneWeb.Supervisor, endpoint: false}]\n\n# Import environment"
+             "children: [{RoomtoneWeb.Supervisor, endpoint: false}]\n\n# A message in fragments"
+
+    assert read(folder, "config/config.exs") =~
+             "ShopWeb.Endpoint, http: [websocket_options: [max_fragmented_message_size: 200_000]]\n\n# Import environment"
 
     assert read(folder, "config/dev.exs") =~ ~s(config :roomtone,\n  token_secret: "secret of the test)
     assert read(folder, "config/test.exs") =~ "native: Roomtone.Test.Engine"

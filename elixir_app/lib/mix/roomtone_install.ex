@@ -6,7 +6,7 @@ defmodule Mix.RoomtoneInstall do
   @doc "Everything that a voice room needs, and a page that shows one. `secret` makes random texts."
   @spec install(RoomtoneApp.t(), (() -> String.t())) :: [RoomtoneEdits.edit()]
   def install(app, secret \\ &random/0) do
-    [formatter(), config(), environment("dev", secret.()), environment("test", secret.()), runtime()] ++
+    [formatter(), config(), fragments(app), environment("dev", secret.()), environment("test", secret.()), runtime()] ++
       [endpoint_import(app), endpoint_socket(app), root_layout(app)] ++
       script(app) ++ [voice(app), page(app, "voice", "Voice", "lobby"), route(app, "voice", "VoiceLive"), suite(app)]
   end
@@ -49,6 +49,19 @@ defmodule Mix.RoomtoneInstall do
     # Above the last lines, which phx.new keeps at the end.
     pattern = ~r/^(# Import environment specific config.*\n(#.*\n)*)?import_config /m
     edit("config/config.exs", lines, RoomtoneEdits.insert(:before, pattern, lines, "config :roomtone"))
+  end
+
+  # Plain HTTP alone: with options for `https:` Phoenix would listen there, too.
+  defp fragments(app) do
+    lines = """
+    # A message in fragments on any WebSocket. Bandit takes 8 MB by default; the largest of a voice room is shorter than this.
+    config :#{app.app}, #{app.web}.Endpoint, http: [websocket_options: [max_fragmented_message_size: 200_000]]
+
+    """
+
+    pattern = ~r/^(# Import environment specific config.*\n(#.*\n)*)?import_config /m
+    insert = RoomtoneEdits.insert(:before, pattern, lines, "max_fragmented_message_size")
+    edit("config/config.exs", lines, &if(&1 =~ "Bandit.PhoenixAdapter", do: insert.(&1), else: :there))
   end
 
   defp environment("dev", secret) do

@@ -9,6 +9,8 @@ config :desk, DeskWeb.Endpoint,
   pubsub_server: Desk.PubSub,
   render_errors: [formats: [html: DeskWeb.ErrorHTML], layout: false]
 
+config :desk, DeskWeb.Endpoint, http: [websocket_options: [max_fragmented_message_size: 200_000]]
+
 config :roomtone,
   environment: config_env(),
   token_secret: System.get_env("TOKEN_SECRET", "desk-development-secret-not-for-production"),
