@@ -110,6 +110,7 @@ defmodule Roomtone.BuildTest do
 
   test "only versions of Bandit are taken that know the settings for it" do
     {:bandit, requirement, _opts} = List.keyfind(project("hex")[:deps], :bandit, 0)
+
     # `max_fragmented_message_size` came with 1.11.0, and an endpoint doesn't start with a setting that Bandit doesn't know.
     refute Version.match?("1.10.4", requirement)
     for version <- ["1.11.0", "1.12.5"], do: assert(Version.match?(version, requirement))
