@@ -12,9 +12,10 @@ defmodule RoomtoneWeb.JourneyFollower do
 
   @typedoc """
   `:going` or `:unheard`: the last packet went to a listener, or to nobody. `:muted` or `:silent`: there
-  is none. `:outside`: the participant isn't in the room. `:asking`: none came yet.
+  is none. `:outside`: the participant isn't in the room. `:asking`: none came yet. `:busy`: the room
+  takes no more questions at the moment.
   """
-  @type state :: :asking | :going | :unheard | :muted | :silent | :outside
+  @type state :: :asking | :going | :unheard | :muted | :silent | :outside | :busy
 
   @type t :: %__MODULE__{
           room: String.t(),
@@ -31,21 +32,28 @@ defmodule RoomtoneWeb.JourneyFollower do
   that they may not be followed by this view.
   """
   @spec ask(t, {:ok, map} | {:error, term}) :: t
+  # A question about a muted person would keep its place among the room's for three seconds, and get no packet.
+  def ask(%__MODULE__{} = follower, {:ok, %{muted: true}}), do: %{follower | ref: nil, unanswered: 0, state: :muted}
+
   def ask(%__MODULE__{} = follower, member) do
     unanswered = follower.unanswered + if(follower.ref, do: 1, else: 0)
 
-    with {:ok, member} <- member,
+    with {:ok, _member} <- member,
          {:ok, ref} <- Roomtone.trace(follower.room, follower.identity) do
-      state = if unanswered > 1, do: silent(member), else: follower.state
-      %{follower | ref: ref, unanswered: unanswered, state: state}
+      %{follower | ref: ref, unanswered: unanswered, state: asked(follower.state, unanswered)}
     else
-      {:error, :media_busy} -> %{follower | ref: nil}
-      {:error, _not_in_the_room} -> %{follower | ref: nil, unanswered: 0, state: :outside}
+      {:error, gone} when gone in [:not_found, :room_not_found] ->
+        %{follower | ref: nil, unanswered: 0, state: :outside}
+
+      {:error, _busy} ->
+        %{follower | ref: nil, state: :busy}
     end
   end
 
-  defp silent(%{muted: true}), do: :muted
-  defp silent(_member), do: :silent
+  defp asked(_state, unanswered) when unanswered > 1, do: :silent
+  # These were of the moment before.
+  defp asked(state, _unanswered) when state in [:muted, :busy, :outside], do: :asking
+  defp asked(state, _unanswered), do: state
 
   @doc "Takes the message `t:Roomtone.Trace.message/0`."
   @spec answered(t, pos_integer, Roomtone.Trace.t() | {:error, term}) :: t

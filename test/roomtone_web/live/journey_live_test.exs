@@ -2,7 +2,7 @@ defmodule RoomtoneWeb.JourneyLiveTest do
   use RoomtoneWeb.LiveCase
 
   alias Roomtone.Trace
-  alias RoomtoneWeb.Journey
+  alias RoomtoneWeb.{Journey, JourneyFollower}
 
   @server ~w(receive find open insert wait decode mix encode seal send place)
 
@@ -77,6 +77,25 @@ defmodule RoomtoneWeb.JourneyLiveTest do
     shown(view, "#journey-state", "You aren't in this room")
     assert page.media.room
     refute_receive {:native, _shard, {:trace, _fields}}, 50
+  end
+
+  test "nobody asks for a packet of somebody who is muted" do
+    room = open_room()
+    %{view: view} = sit_down(room, "Ada")
+    :ok = Roomtone.mute(room, "Ada")
+    view |> element("#show-journey") |> render_click()
+    shown(view, "#journey-state", "You are muted")
+    refute_received {:native, _shard, {:trace, _fields}}
+  end
+
+  test "somebody whose room is busy or has closed isn't told to join" do
+    follower = %JourneyFollower{room: open_room(), identity: "Ada"}
+
+    for error <- [:room_busy, :room_closed, :media_busy],
+        do: assert(JourneyFollower.ask(follower, {:error, error}).state == :busy)
+
+    for error <- [:not_found, :room_not_found],
+        do: assert(JourneyFollower.ask(follower, {:error, error}).state == :outside)
   end
 
   test "the stages of a packet add up to the whole way" do

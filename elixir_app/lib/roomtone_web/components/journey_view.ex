@@ -134,11 +134,16 @@ defmodule RoomtoneWeb.JourneyView do
   defp my(:asking), do: "Waiting for a packet of yours."
   defp my(:outside), do: "You aren't in this room. Once you have joined it, your packets are followed."
   defp my(:muted), do: "You are muted, so there is no packet to follow."
+  defp my(:busy), do: "The room follows as many packets as it can at the moment. Yours will be followed in a moment."
   defp my(:silent), do: "Your browser sends no packets at the moment."
   defp my(:unheard), do: "The last packet went to nobody: nobody hears you, or you weren't loud enough to be heard."
 
   defp their(:asking), do: "Waiting for a packet of theirs."
   defp their(:outside), do: "They aren't in this room any more."
+
+  defp their(:busy),
+    do: "The room follows as many packets as it can at the moment. Theirs will be followed in a moment."
+
   defp their(:unheard), do: "The last packet went to nobody: nobody hears them."
   defp their(_silent), do: "They send no packets at the moment."
 
