@@ -17,7 +17,7 @@ defmodule RoomtoneWeb.IncomingTest do
       assert %{halted: true, status: 411} = post(path, [{"content-length", "1"}, {"content-length", "2"}])
     end
 
-    refute post("/whip/room", [{"transfer-encoding", "chunked"}]).halted
+    refute post("/whip/longpoll", [{"transfer-encoding", "chunked"}]).halted
     refute prepare(Phoenix.ConnTest.build_conn(:get, "/live/longpoll"), []).halted
   end
 

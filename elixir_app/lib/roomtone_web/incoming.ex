@@ -26,6 +26,8 @@ defmodule RoomtoneWeb.Incoming do
   @plain "_roomtone"
   # Twice `max_frame_size` of the voice socket, the larger one.
   @longest_post 400_000
+  # Where the endpoint's sockets are polled, below whatever path.
+  @polled [["live", "longpoll"], ["voice", "longpoll"]]
 
   @doc """
   The options of a cookie: its `name:`, with a prefix over HTTPS that keeps others from setting it, and what goes with that.
@@ -156,7 +158,7 @@ defmodule RoomtoneWeb.Incoming do
     end
   end
 
-  defp long_poll_post?(conn), do: conn.method == "POST" and List.last(conn.path_info) == "longpoll"
+  defp long_poll_post?(conn), do: conn.method == "POST" and Enum.take(conn.path_info, -2) in @polled
 
   defp limit_post(conn) do
     case conn |> get_req_header("content-length") |> Enum.map(&Integer.parse/1) do
