@@ -30,6 +30,7 @@ defmodule Roomtone.Room.Memory do
   in milliseconds. `people` are those present or absent, by identity.
   """
   @type t :: %{
+          optional(:auto_gain) => :auto | :off,
           version: pos_integer,
           name: String.t(),
           incarnation: String.t(),
