@@ -124,6 +124,52 @@ defmodule Roomtone.LegsTreeTest do
     for speaker <- [rewired, new], do: assert(Map.get(heard, speaker, 0.0) == 0.0)
   end
 
+  test "a newcomer on another leg gets the room's mix of those who are leaving one, too", %{legs: legs, peers: peers} do
+    # The former connection of somebody, their other one, and a newcomer at home.
+    {upper, _lower} = Enum.find(relays(legs), fn {upper, _lower} -> upper != legs.home end)
+    [former, moved, newcomer] = [upper.room + 100, 9_998, 9_999]
+    far = %{x: 400.0, y: 0.0, z: 0.0}
+
+    {:ok, mix} = MixPolicy.new(kind: :spatial)
+    {:ok, mix, _effect} = MixPolicy.apply(mix, {:put_volume, "newcomer", "mover", 0.0})
+    {:ok, mix, _effect} = MixPolicy.apply(mix, {:put_position, "mover", far})
+
+    people = peers |> Map.new(fn {peer, _place} -> {peer, "#{peer}"} end) |> Map.put(former, "mover")
+    mixer = MixSync.new(legs.home, mix, people, legs)
+    legs = Legs.leaving(Legs.mixed(legs, MixPolicy.uniform?(mix)), upper)
+    legs = Legs.changing_over(legs, "mover", [former])
+    people = people |> Map.delete(former) |> Map.put(moved, "mover")
+    legs = Legs.put_peers(legs, people)
+    mixer = mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(people)
+
+    people = Map.put(people, newcomer, "newcomer")
+    legs = Legs.put_peers(legs, people)
+    mixer = mixer |> MixSync.put_legs(legs) |> MixSync.put_peers(people)
+    sent = commands()
+    assert heard(sent, legs.home, newcomer)[former] == 0.0
+    assert {newcomer, moved, 0.0} in cells(sent, legs.home)
+    # They walk on, and the newcomer hears both from where they are.
+    {:ok, mixer} = MixSync.change(mixer, {:put_positions, %{"mover" => %{far | x: 300.0}}}, 20)
+    MixSync.handle_timeout(mixer, mixer.timer)
+    placed = placed(commands(), legs.home)
+    assert placed[former] != nil and placed[former] == placed[moved]
+
+    # Since the new connection has sound, there is the one alone.
+    legs = Legs.changed_over(legs, "mover")
+    MixSync.resend(MixSync.put_legs(mixer, legs))
+    sent = commands()
+    assert is_map_key(placed(sent, legs.home), moved)
+    refute is_map_key(placed(sent, legs.home), former)
+    refute Enum.any?(cells(sent, legs.home), &(elem(&1, 1) == former))
+  end
+
+  defp placed(commands, %{room: room}) do
+    for {:set_places, %{room: ^room, places: places}} <- commands,
+        <<peer::64, place::binary-size(49) <- places>>,
+        into: %{},
+        do: {peer, place}
+  end
+
   # The gains of a listener for the people of other legs, as the engine has them: they go with their person.
   defp heard(commands, %{room: room}, listener) do
     {_known, gains} =

@@ -60,6 +60,15 @@ defmodule Roomtone.MixPolicy.Places do
 
   def plan(places, _mix, _peers, _room, _known?), do: {[], %{places | pending: MapSet.new()}}
 
+  @doc "The records of a `:set_places` command once more, each for all peers that `others` names for its peer."
+  @spec copy(binary, (Media.id() -> [Media.id()])) :: binary
+  def copy(records, others) do
+    for <<peer::64, place::binary-size(49) <- records>>,
+        other <- others.(peer),
+        into: "",
+        do: <<other::64, place::binary>>
+  end
+
   defp record(peer, nil), do: <<peer::64, 0, 0::size(384)>>
 
   defp record(peer, {%{x: x, y: y, z: z} = position, everywhere?}) do

@@ -19,6 +19,7 @@ defmodule Roomtone.Room.Legs do
   alias Roomtone.Media
   alias Roomtone.Media.{Retry, Table}
   alias Roomtone.MixPolicy
+  alias Roomtone.MixPolicy.Places
   alias Roomtone.Room.TrunkTree
 
   @renew_ms 3_600_000
@@ -28,7 +29,7 @@ defmodule Roomtone.Room.Legs do
   @derive {Inspect, except: [:outbox, :keys]}
   @enforce_keys [:home]
   defstruct [:home, :leaving, :retry, :renewal] ++
-              [further: [], seats: %{}, at: %{}, former: %{}, moved: MapSet.new(), trunks: [], outbox: %{}, keys: []] ++
+              [further: [], seats: %{}, at: %{}, former: %{}, moved: %{}, trunks: [], outbox: %{}, keys: []] ++
               [uniform: false]
 
   @typedoc """
@@ -38,7 +39,7 @@ defmodule Roomtone.Room.Legs do
     * `at` – the leg of each peer
     * `former` – on the media node that the room leaves, the peers of people who have another
       connection that has no sound yet
-    * `moved` – the peers of these people's other connections
+    * `moved` – the peers of these people's other connections, with their identities
     * `uniform` – whether everybody hears everybody at the same gain (`mixed/2`)
     * `outbox` – commands that wait for a shard, newest first; `retry` is the timer for trying again
     * `keys` – the new keys of sending ends, until the receiving ends have theirs; `renewal` is the
@@ -51,7 +52,7 @@ defmodule Roomtone.Room.Legs do
           seats: %{String.t() => Media.id()},
           at: %{Media.id() => Media.place()},
           former: %{String.t() => [Media.id()]},
-          moved: MapSet.t(Media.id()),
+          moved: %{Media.id() => String.t()},
           uniform: boolean,
           trunks: [trunk],
           outbox: %{Media.shard() => [Roomtone.Native.command(), ...]},
@@ -205,7 +206,7 @@ defmodule Roomtone.Room.Legs do
       legs
     else
       legs = %{legs | at: legs.at |> Map.drop(Enum.map(gone, &elem(&1, 0))) |> Map.merge(Map.new(new))}
-      moved = for {peer, _place} <- new, is_map_key(legs.former, peers[peer]), into: legs.moved, do: peer
+      moved = for {peer, _place} <- new, is_map_key(legs.former, peers[peer]), into: legs.moved, do: {peer, peers[peer]}
       legs = %{legs | moved: moved}
       legs = for {peer, place} <- gone, reduce: legs, do: (legs -> part(legs, peer, place))
       keep(for {peer, place} <- new, reduce: legs, do: (legs -> bring(legs, peer, place)))
@@ -287,7 +288,7 @@ defmodule Roomtone.Room.Legs do
   def close(legs, room) do
     place = leg(legs, room)
     Registry.unregister(Roomtone.Registry, {:room_id, room})
-    legs = if legs.leaving == place, do: %{legs | leaving: nil, former: %{}, moved: MapSet.new()}, else: legs
+    legs = if legs.leaving == place, do: %{legs | leaving: nil, former: %{}, moved: %{}}, else: legs
     legs = legs |> part_all(place) |> unwire(place)
     Media.close_room(room)
     seats = Map.reject(legs.seats, fn {_identity, on} -> on == room end)
@@ -334,7 +335,7 @@ defmodule Roomtone.Room.Legs do
     else
       legs = legs |> part_all(former) |> unwire(former)
       at = Map.reject(legs.at, fn {_peer, at} -> at == former end)
-      keep(wire_the_cut_off(%{legs | leaving: nil, former: %{}, moved: MapSet.new(), at: at}))
+      keep(wire_the_cut_off(%{legs | leaving: nil, former: %{}, moved: %{}, at: at}))
     end
   end
 
@@ -406,7 +407,7 @@ defmodule Roomtone.Room.Legs do
   # hear themselves by the other one. It gets no gains either: those who come anew would be heard by
   # everybody there, those of other zones as well.
   defp join(legs, peer, place, trunk) do
-    if place == legs.leaving and (not legs.uniform or MapSet.member?(legs.moved, peer)),
+    if place == legs.leaving and (not legs.uniform or is_map_key(legs.moved, peer)),
       do: legs,
       else: order(legs, place.shard, {:join_remote, %{room: place.room, peer: peer, trunk: trunk, speak: true}})
   end
@@ -438,7 +439,10 @@ defmodule Roomtone.Room.Legs do
 
   # ---- Gains -----------------------------------------------------------------------------------------------------------
 
-  @doc "A command of `Roomtone.MixSync` for the room, as the commands for its legs."
+  @doc """
+  A command of `Roomtone.MixSync` for the room, as the commands for its legs. Anything that is set for
+  somebody's new connection is set for their former one as well, as long as that one is heard.
+  """
   @spec spread(t, Media.place(), Roomtone.Native.command()) :: [{Media.place(), Roomtone.Native.command()}]
   def spread(%{further: []}, home, command), do: [{home, command}]
 
@@ -447,11 +451,40 @@ defmodule Roomtone.Room.Legs do
 
     for {place, cells} <- cells,
         place != legs.leaving,
-        do: {place, {:set_gains, %{fields | room: place.room, cells: cells}}}
+        # No part is larger than what came.
+        part <- [cells | cells |> for_formers(legs) |> Enum.chunk_every(length(cells))],
+        do: {place, {:set_gains, %{fields | room: place.room, cells: part}}}
   end
 
-  def spread(legs, _home, {kind, fields}),
-    do: for(place <- [legs.home | legs.further], do: {place, {kind, %{fields | room: place.room}}})
+  def spread(legs, _home, command) do
+    for place <- [legs.home | legs.further],
+        {kind, fields} <- [command | for_former(command, legs)],
+        do: {place, {kind, %{fields | room: place.room}}}
+  end
+
+  defp for_formers(cells, legs) do
+    for {listener, speaker, gain} <- cells, former <- formers(legs, speaker), do: {listener, former, gain}
+  end
+
+  defp for_former({:set_voice, %{peer: peer} = fields}, legs),
+    do: for(former <- formers(legs, peer), do: {:set_voice, %{fields | peer: former}})
+
+  defp for_former({:set_places, %{places: places} = fields}, legs) do
+    case Places.copy(places, &formers(legs, &1)) do
+      "" -> []
+      copies -> [{:set_places, %{fields | places: copies}}]
+    end
+  end
+
+  defp for_former(_command, _legs), do: []
+
+  # The peers of somebody's former connections.
+  defp formers(%{moved: moved, former: former}, peer) do
+    case moved do
+      %{^peer => identity} -> Map.get(former, identity, [])
+      _nobody -> []
+    end
+  end
 
   # ---- Keys and full queues --------------------------------------------------------------------------------------------
 
@@ -531,7 +564,7 @@ defmodule Roomtone.Room.Legs do
   # For the next process of the room.
   defp keep(%{further: []} = legs) do
     Table.take_legs(legs.home.room)
-    %{legs | at: %{}, former: %{}, moved: MapSet.new(), trunks: []}
+    %{legs | at: %{}, former: %{}, moved: %{}, trunks: []}
   end
 
   defp keep(legs) do
