@@ -6,6 +6,8 @@ import { SignallingError } from "../js/signalling.js";
 
 /** @type {FakePeerConnection[]} */
 let made = [];
+/** @type {MediaLink[]} */
+let links = [];
 
 class FakePeerConnection {
   connectionState = "new";
@@ -52,14 +54,26 @@ beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout"] });
 });
 
-afterEach(() => mock.timers.reset());
+// A link that were left open would go on with the real timers, and this process would never end.
+afterEach(() => {
+  for (const link of links) link.close();
+  links = [];
+  mock.timers.reset();
+});
+
+/** @param {ConstructorParameters<typeof MediaLink>[0]} options */
+function opened(options) {
+  const link = new MediaLink(options);
+  links.push(link);
+  return link;
+}
 
 const settle = async () => {
   for (let i = 0; i < 20; i += 1) await Promise.resolve();
 };
 
 async function connecting(exchange) {
-  const link = new MediaLink({ exchange });
+  const link = opened({ exchange });
   const seen = [];
   for (const name of ["connected", "lost", "refused", "unreachable"]) link.addEventListener(name, () => seen.push(name));
   link.connect();
@@ -86,7 +100,7 @@ test("one offer, one answer, send and receive, also without a microphone", async
 });
 
 test("an offer that was made ahead is the first one, and is used once", async () => {
-  const link = new MediaLink({ exchange: async (sdp) => `answer to ${sdp}` });
+  const link = opened({ exchange: async (sdp) => `answer to ${sdp}` });
   link.prepare();
   await settle();
   assert.equal(made[0].offers, 1);
@@ -106,7 +120,7 @@ test("an offer that was made ahead is the first one, and is used once", async ()
 test("an offer that was made ahead for another kind of room, or without its ICE servers, is thrown away", async () => {
   for (const change of [(link) => link.setKind({ slots: 3 }), (link) => link.setIceServers([{ urls: "turn:turn.example" }])]) {
     made = [];
-    const link = new MediaLink({ exchange: async (sdp) => `answer to ${sdp}` });
+    const link = opened({ exchange: async (sdp) => `answer to ${sdp}` });
     link.prepare();
     await settle();
     change(link);
