@@ -4,14 +4,16 @@ import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Cluster } from "./support/cluster.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { freeTcpPort } from "./support/server.mjs";
+import { freeTcpPort, freeUdpPort } from "../support/ports.mjs";
 import { exactly } from "./support/exactly.mjs";
 
 const TONES = [500, 800];
 let cluster, browser, ada, ben;
 
 before(async () => {
-  cluster = await Cluster.start("calls", { port: await freeTcpPort(), webs: 2, medias: 2 });
+  // The proxy, and its nodes up to 29 ports further; the media ports of two nodes, from 110 ports above the first.
+  const [port, udpPorts] = [await freeTcpPort(30), (await freeUdpPort(20)) - 110];
+  cluster = await Cluster.start("calls", { port, udpPorts, webs: 2, medias: 2 });
   browser = await openBrowser();
   [ada, ben] = await Promise.all([Person.arrive("Ada", TONES[0], { browser }), Person.arrive("Ben", TONES[1], { browser })]);
   // The proxy brings each to a web node of their own.

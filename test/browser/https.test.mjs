@@ -6,7 +6,8 @@ import { request } from "node:https";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { everybodyGoes, Person } from "./support/person.mjs";
-import { freeTcpPort, ROOT, Server, TMP } from "./support/server.mjs";
+import { ROOT, Server, TMP } from "./support/server.mjs";
+import { freeTcpPort } from "../support/ports.mjs";
 
 const TONES = [500, 800];
 const FILES = join(TMP, "https");

@@ -2,7 +2,8 @@
 //
 //   JOINS=20      so many newcomers for each of the two, in turn
 import { openBrowser, Person } from "./support/person.mjs";
-import { freeTcpPort, Server } from "./support/server.mjs";
+import { Server } from "./support/server.mjs";
+import { freeTcpPort } from "../support/ports.mjs";
 
 const JOINS = Number(process.env.JOINS ?? 20);
 

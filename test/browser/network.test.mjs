@@ -7,7 +7,8 @@ import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Network, noNetworks } from "./support/network.mjs";
 import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
-import { freeTcpPort, ROOT, Server, TMP } from "./support/server.mjs";
+import { ROOT, Server, TMP } from "./support/server.mjs";
+import { freeTcpPort } from "../support/ports.mjs";
 
 const TONES = [500, 800];
 const skip = noNetworks();

@@ -2,12 +2,11 @@
 import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
 import { once } from "node:events";
-import { createSocket } from "node:dgram";
 import { mkdirSync, openSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
+import { freeTcpPort, freeUdpPort } from "../support/ports.mjs";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const TMP = join(ROOT, "tmp/release-test");
@@ -49,24 +48,6 @@ export function build() {
   const env = { MIX_ENV: "prod", ROOMTONE_CARGO_PROFILE: process.env.ROOMTONE_CARGO_PROFILE ?? "dev" };
   run("mix", ["deps.get"], env);
   run("mix", ["release", "--overwrite", "--path", RELEASE], env);
-}
-
-async function freeTcpPort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
-}
-
-async function freeUdpPort() {
-  const socket = createSocket("udp4").bind(0, "127.0.0.1");
-  await once(socket, "listening");
-  const { port } = socket.address();
-  socket.close();
-  await once(socket, "close");
-  return port;
 }
 
 /** A token as any program with the secret can make one. */

@@ -7,13 +7,22 @@ defmodule RoomtoneWeb.RawClient do
   @typedoc "Cookies by their names."
   @type cookies :: %{String.t() => String.t()}
 
-  @doc "A free TCP port of 127.0.0.1."
+  @doc """
+  A free TCP port. It lies below those that the system gives to clients, so none of them can be given it before the server
+  starts.
+  """
   @spec free_port() :: :inet.port_number()
   def free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :gen_tcp.close(socket)
-    port
+    port = Enum.random(10_000..32_000)
+
+    case :gen_tcp.listen(port, reuseaddr: true) do
+      {:ok, socket} ->
+        :gen_tcp.close(socket)
+        port
+
+      {:error, :eaddrinuse} ->
+        free_port()
+    end
   end
 
   @doc "A connection from an address of this machine."

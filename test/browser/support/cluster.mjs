@@ -18,9 +18,9 @@ export class Cluster {
 
   /**
    * @param {string} name  for the folder of its logs
-   * @param {{port: number, webs: number, medias: number}} sizes
+   * @param {{port: number, udpPorts: number, webs: number, medias: number}} sizes
    */
-  static async start(name, { port, webs, medias }) {
+  static async start(name, { port, udpPorts, webs, medias }) {
     const folder = join(TMP, `cluster-${name}`);
     const env = {
       ROOMTONE_CARGO_PROFILE: "dev",
@@ -30,6 +30,7 @@ export class Cluster {
       ROOMTONE_NATIVE: "built",
       CLUSTER_DIR: folder,
       PORT: String(port),
+      UDP_PORTS: String(udpPorts),
       WEB: String(webs),
       MEDIA: String(medias),
       DRAIN_SECONDS: "60",

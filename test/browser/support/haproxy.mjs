@@ -4,7 +4,7 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { standInFront } from "./proxy.mjs";
-import { freeTcpPort } from "./server.mjs";
+import { freeTcpPort } from "../../support/ports.mjs";
 
 const PROGRAM = ["haproxy", "/usr/sbin/haproxy"].find((path) => !spawnSync(path, ["-v"]).error);
 

@@ -4,7 +4,8 @@ import { mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { standInFront } from "./proxy.mjs";
-import { freeTcpPort, ROOT } from "./server.mjs";
+import { freeTcpPort } from "../../support/ports.mjs";
+import { ROOT } from "./server.mjs";
 
 // The last is that of bin/setup --test.
 const PROGRAM = ["nginx", "/usr/sbin/nginx", join(ROOT, "tmp/nginx/usr/sbin/nginx")].find((path) => !spawnSync(path, ["-v"]).error);

@@ -1,32 +1,15 @@
 // The real server, as `bin/server` runs it, on ports of its own.
 import { spawn, spawnSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { createSocket } from "node:dgram";
 import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { setTimeout as sleep } from "node:timers/promises";
+import { freeTcpPort, freeUdpPort } from "../../support/ports.mjs";
 
 export const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 export const TMP = join(ROOT, "tmp/browser");
 mkdirSync(TMP, { recursive: true });
-
-export async function freeTcpPort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}
-
-async function freeUdpPort() {
-  const socket = createSocket("udp4");
-  await new Promise((resolve) => socket.bind(0, "127.0.0.1", resolve));
-  const { port } = socket.address();
-  await new Promise((resolve) => socket.close(resolve));
-  return port;
-}
 
 /** The environment of everything that is built or asked for here: the build that the other tests use, with its overflow checks. */
 const ENV = { ROOMTONE_CARGO_PROFILE: "dev", ...process.env, MIX_ENV: "dev" };

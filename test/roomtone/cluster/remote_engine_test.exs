@@ -2,6 +2,8 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
   @moduledoc "A web node whose rooms have their sound on a media node."
   use Roomtone.DomainCase, async: false
 
+  import RoomtoneWeb.RawClient, only: [free_port: 0]
+
   alias Roomtone.{Crowd, TestCluster}
 
   @moduletag :media
@@ -110,13 +112,6 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
     :ok = TestCluster.call(media, Roomtone.Drain, :run, [0])
     assert {503, health} = get(%{media | port: port}, "/healthz")
     assert health =~ "draining"
-  end
-
-  defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :gen_tcp.close(socket)
-    port
   end
 
   defp get(node, path) do
