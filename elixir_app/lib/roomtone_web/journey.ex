@@ -170,15 +170,31 @@ defmodule RoomtoneWeb.Journey do
       [:uplink] ++ Keyword.keys(@server) ++ [:lookahead_again, :place, :downlink, :buffer, :decode_there, :playout]
   end
 
-  @doc "From the microphone to the ear: the last packet, the median, the 99th percentile; `nil` before the first."
-  @spec total(t) :: %{ms: float, p50: float, p99: float} | nil
-  def total(%__MODULE__{samples: []}), do: nil
+  @doc """
+  From the microphone to the ear: the last packet (`nil` if that reached nobody), the median and the
+  99th percentile of those that reached somebody, and whether a part is estimated; `nil` before the
+  first of them.
+  """
+  @spec total(t) :: %{ms: float | nil, p50: float, p99: float, known: :measured | :estimated} | nil
+  def total(%__MODULE__{samples: samples}) do
+    case samples |> Enum.filter(&arrived?(&1.trace)) |> Enum.map(&whole/1) |> Enum.sort() do
+      [] ->
+        nil
 
-  def total(%__MODULE__{samples: [newest | _] = samples}) do
-    sum = fn %{stages: stages} -> Enum.sum(for {_stage, ms} <- stages, do: ms) end
-    totals = samples |> Enum.map(sum) |> Enum.sort()
-    %{ms: sum.(newest), p50: quantile(totals, 0.5), p99: quantile(totals, 0.99)}
+      totals ->
+        [newest | _] = samples
+
+        %{
+          ms: if(arrived?(newest.trace), do: whole(newest)),
+          p50: quantile(totals, 0.5),
+          p99: quantile(totals, 0.99),
+          known: if(Enum.any?(samples, &estimated?/1), do: :estimated, else: :measured)
+        }
+    end
   end
+
+  defp whole(%{stages: stages}), do: Enum.sum(for {_stage, ms} <- stages, do: ms)
+  defp estimated?(%{stages: stages}), do: Enum.any?(stages, fn {stage, _ms} -> known(stage) == :estimated end)
 
   # The least value that so great a share doesn't exceed.
   defp quantile(sorted, share), do: Enum.at(sorted, max(ceil(share * length(sorted)) - 1, 0))

@@ -2,7 +2,7 @@ defmodule RoomtoneWeb.JourneyLiveTest do
   use RoomtoneWeb.LiveCase
 
   alias Roomtone.Trace
-  alias RoomtoneWeb.{Journey, JourneyFollower}
+  alias RoomtoneWeb.{Journey, JourneyFollower, JourneyView}
 
   @server ~w(receive find open insert wait decode mix encode seal send place)
 
@@ -43,6 +43,7 @@ defmodule RoomtoneWeb.JourneyLiveTest do
     assert has_element?(view, ~s([data-step="5"][data-known="measured"] td), "14 ms")
     render_hook(view, "browser", %{"round_trip" => 30, "buffer" => 41.5})
     for step <- [3, 10], do: shown(view, ~s(#journey-panel [data-step="#{step}"][data-known="estimated"] td), "≈")
+    shown(view, ~s(#journey-total[data-known="estimated"] td), "≈")
 
     # Another panel takes its place, and nothing is traced any more.
     view |> element("#show-invite") |> render_click()
@@ -139,6 +140,54 @@ defmodule RoomtoneWeb.JourneyLiveTest do
       %Journey{} |> Journey.add(trace, %{round_trip: 20.0, buffer: 40.0}) |> Journey.rows() |> Enum.map(& &1.stage)
 
     assert stages == [:frame, :lookahead, :uplink, :find, :open]
+  end
+
+  @mixed %Trace{
+    room: "r",
+    talker: "ada",
+    listener: "ben",
+    way: :mixed,
+    shared_by: 1,
+    into_frame_us: 0.0,
+    stages: [shard: 0.0, room: 1.0e3, opened: 3.0e3, sealed: 4.0e3, sent: 9.0e3]
+  }
+  @nowhere %{@mixed | listener: nil, way: :nowhere, shared_by: nil, stages: [shard: 0.0, room: 1.0e3, opened: 5.0e3]}
+
+  test "a packet that reached nobody has no time from the microphone to an ear" do
+    alone = Journey.add(%Journey{}, @nowhere, %{round_trip: 20.0})
+    assert Journey.total(alone) == nil
+    journey = %Journey{} |> Journey.add(@mixed, %{}) |> Journey.add(@nowhere, %{})
+    # Frame, both encoders' look-ahead, the server.
+    assert %{ms: nil, p50: 42.0, p99: 42.0, known: :measured} = Journey.total(journey)
+    refute rendered(&JourneyView.summary/1, alone, :unheard) =~ "journey-total"
+    assert rendered(&JourneyView.summary/1, alone, :unheard) =~ "5.00 ms"
+    assert [now, median] = cells(rendered(&JourneyView.summary/1, journey, :unheard))
+    assert {now, median} == {"–", "42 ms"}
+    refute rendered(&JourneyView.stages/1, alone, :unheard) =~ "journey-total"
+  end
+
+  test "a sum with an estimate in it is marked as one, and a figure that isn't there isn't" do
+    measured = Journey.add(%Journey{}, @mixed, %{})
+    assert cells(rendered(&JourneyView.summary/1, measured)) == ["42 ms", "42 ms"]
+    refute rendered(&JourneyView.stages/1, measured) =~ "≈"
+    estimated = Journey.add(measured, @mixed, %{round_trip: 10.0})
+    assert cells(rendered(&JourneyView.summary/1, estimated)) == ["≈ 52 ms", "≈ 42 ms"]
+    assert rendered(&JourneyView.stages/1, estimated) =~ "<strong>≈ 52 ms</strong>"
+    # The newest has no way to a listener.
+    without = rendered(&JourneyView.summary/1, Journey.add(estimated, @nowhere, %{}), :unheard)
+    refute without =~ "≈ –"
+    assert without =~ "–"
+  end
+
+  defp rendered(component, journey, state \\ :going) do
+    follower = %JourneyFollower{room: "r", identity: "ada", journey: journey, state: state}
+    render_component(component, follower: follower, mine: true)
+  end
+
+  # Those of the panel's last row.
+  defp cells(html) do
+    [_before, row] = String.split(html, ~s(id="journey-total"))
+    for [_all, text] <- Regex.scan(~r{<td>(.*?)</td>}s, row), do: String.trim(text)
   end
 
   test "stages taken together have the sum of each packet's" do

@@ -20,9 +20,10 @@ defmodule RoomtoneWeb.JourneyView do
     ~H"""
     <p role="status" id="journey-state">{words(@follower, @mine)}</p>
     <p :if={@total} id="journey-total">
-      {if @mine, do: "From your microphone to the listener's ear", else: "As far as the server knows it"}: <strong>{ms(@total.ms)}</strong>, in the last minute {ms(
-        @total.p50
-      )} (median) and {ms(@total.p99)} (99th percentile).
+      {if @mine, do: "From your microphone to the listener's ear", else: "As far as the server knows it"}: <strong>{about(@total, :ms)}</strong>, in the last minute {about(
+        @total,
+        :p50
+      )} (median) and {about(@total, :p99)} (99th percentile).
     </p>
     <ol>
       <li :for={{step, number} <- Enum.with_index(steps(), 1)} id={"step-#{number}"}>
@@ -63,7 +64,7 @@ defmodule RoomtoneWeb.JourneyView do
 
     ~H"""
     <p role="status" id="journey-state">{words(@follower, true)}</p>
-    <table :if={@total}>
+    <table :if={@rows != %{}}>
       <thead>
         <tr>
           <th scope="col">Step</th>
@@ -76,19 +77,19 @@ defmodule RoomtoneWeb.JourneyView do
           <th scope="row">
             {number}. {name} <.bars rows={for stage <- group.stages, row = @rows[stage], do: row} scale={@scale} />
           </th>
-          <td>{about(group)}{ms(group.ms)}</td>
-          <td>{ms(group.p50)}</td>
+          <td>{about(group, :ms)}</td>
+          <td>{about(group, :p50)}</td>
         </tr>
       </tbody>
-      <tfoot>
-        <tr id="journey-total">
+      <tfoot :if={@total}>
+        <tr id="journey-total" data-known={@total.known}>
           <th scope="row">From your microphone to the listener's ear</th>
-          <td>{ms(@total.ms)}</td>
-          <td>{ms(@total.p50)}</td>
+          <td>{about(@total, :ms)}</td>
+          <td>{about(@total, :p50)}</td>
         </tr>
       </tfoot>
     </table>
-    <p :if={@total} class="hint">≈ marks steps with an estimate in them. The median is that of the last minute.</p>
+    <p :if={@rows != %{}} class="hint">≈ marks steps with an estimate in them. The median is that of the last minute.</p>
     """
   end
 
@@ -97,8 +98,13 @@ defmodule RoomtoneWeb.JourneyView do
     for {{name, group}, number} <- Enum.with_index(groups, 1), group != nil, do: {name, group, number}
   end
 
-  defp about(%{known: :estimated}), do: "≈ "
-  defp about(_measured), do: ""
+  # A figure that isn't there is no estimate.
+  defp about(figures, key) do
+    case figures[key] do
+      nil -> ms(nil)
+      ms -> if(figures.known == :estimated, do: "≈ ", else: "") <> ms(ms)
+    end
+  end
 
   attr :rows, :list, required: true, doc: "of `Journey.rows/1`"
   attr :scale, :float, required: true
@@ -124,7 +130,8 @@ defmodule RoomtoneWeb.JourneyView do
   defp figures(%{follower: %{journey: journey}} = assigns) do
     total = Journey.total(journey)
     rows = Map.new(Journey.rows(journey), &{&1.stage, &1})
-    assign(assigns, rows: rows, total: total, scale: if(total, do: @width / max(total.ms, 1.0), else: 0.0))
+    drawn = for {_stage, %{ms: ms}} <- rows, ms != nil, do: ms
+    assign(assigns, rows: rows, total: total, scale: @width / max(Enum.sum(drawn), 1.0))
   end
 
   defp words(%{state: :going, journey: journey}, _mine?), do: gone(Journey.last(journey).trace)
