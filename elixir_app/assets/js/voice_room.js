@@ -1,11 +1,11 @@
 // @ts-check
 import { on } from "./events.js";
-import { Forward } from "./forward.js";
 import { MediaLink } from "./media_link.js";
 import { OwnMicrophone } from "./own_microphone.js";
 import { PathWatch } from "./path_watch.js";
 import { OwnState } from "./pending_state.js";
 import { People } from "./people.js";
+import { Playback } from "./playback.js";
 import { Signalling, SignallingError } from "./signalling.js";
 import { problem } from "./messages.js";
 
@@ -81,8 +81,7 @@ export class VoiceRoom extends EventTarget {
   /** @type {MediaLink | null} */ #link = null;
   /** @type {PathWatch | null} */ #pathWatch = null;
   /** Whether the path may be gone, which the signalling is connected anew for. */ #pathGone = false;
-  /** Adds up the slots of a room that forwards. @type {Forward | null} */ #forward = null;
-  /** Whether the room has it. */ #stereo = false;
+  /** @type {Playback} */ #playback;
   #people = new People();
   /** @type {Status} */ #status = "new";
   #me = "";
@@ -104,14 +103,12 @@ export class VoiceRoom extends EventTarget {
   /** @type {OwnMicrophone} */ #microphone;
   /** The reason for waiting that the person was told last. */
   #waitingFor = "";
-  /** @type {HTMLAudioElement} */ #audio;
 
   /** @param {Options} options */
   constructor(options) {
     super();
     this.#options = options;
-    this.#audio = options.audio ?? new Audio();
-    this.#audio.autoplay = true;
+    this.#playback = new Playback(options.audio ?? new Audio());
     this.#session = options.session ?? "";
     this.#roomId = options.roomId ?? "";
     if (options.autoGain === false) this.#own.press("auto_gain", false);
@@ -124,7 +121,9 @@ export class VoiceRoom extends EventTarget {
       this.#emit("microphone", track);
     });
     on(this.#microphone, "problem", () => this.#press("microphone", this.#microphone.track !== null));
-    for (const name of ["problem", "solved"]) on(this.#microphone, name, (detail) => this.#emit(name, detail));
+    for (const part of [this.#microphone, this.#playback]) {
+      for (const name of ["problem", "solved"]) on(part, name, (detail) => this.#emit(name, detail));
+    }
     this.#microphone.setMusic(this.#own.get("music"));
     this.#openOrShut();
     if (options.speaker) this.useSpeaker(options.speaker);
@@ -193,7 +192,7 @@ export class VoiceRoom extends EventTarget {
 
   /** The element that plays the room. */
   get audio() {
-    return this.#audio;
+    return this.#playback.audio;
   }
 
   /** @returns {Promise<RTCStatsReport | null>} what the browser counts of this connection */
@@ -295,11 +294,7 @@ export class VoiceRoom extends EventTarget {
    * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
    */
   async useSpeaker(id) {
-    try {
-      await this.#audio.setSinkId?.(id);
-    } catch {
-      // It was unplugged, or may not be used: the sound goes on where it was.
-    }
+    await this.#playback.useSpeaker(id);
   }
 
   /** @param {boolean} muted */
@@ -366,7 +361,7 @@ export class VoiceRoom extends EventTarget {
 
   #ownChanged() {
     this.#openOrShut();
-    this.#audio.muted = this.#own.get("deafened");
+    this.#playback.mute(this.#own.get("deafened"));
     for (const sends of [this.#microphone, this.#link]) sends?.setMusic(this.#own.get("music"));
     const now = JSON.stringify(this.own);
     if (now === this.#shown) return;
@@ -417,28 +412,12 @@ export class VoiceRoom extends EventTarget {
 
   /** Plays what autoplay held back; call it from a click. */
   async hear() {
-    // Not waited for: it may be held back until a click, as what follows then says.
-    this.#forward?.resume();
-    try {
-      await this.#audio.play();
-      this.#emit("solved", "autoplay_blocked");
-    } catch (error) {
-      // Anything else is an interruption: another stream came, or the end.
-      const blocked = error instanceof Error && error.name === "NotAllowedError";
-      if (blocked && !this.#over) this.#emit("problem", problem("autoplay_blocked"));
-    }
+    await this.#playback.hear();
   }
 
   /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
   playApart() {
-    const given = this.#audio;
-    const apart = new Audio();
-    apart.muted = given.muted;
-    if (given.sinkId) apart.setSinkId(given.sinkId).catch(() => {});
-    apart.srcObject = given.srcObject;
-    given.srcObject = null;
-    this.#audio = apart;
-    this.hear();
+    this.#playback.playApart();
   }
 
   /** Leaves the room; another {@link VoiceRoom} may enter it again. */
@@ -456,9 +435,7 @@ export class VoiceRoom extends EventTarget {
     this.#signalling?.stop();
     this.#link?.close();
     this.#microphone.close();
-    this.#audio.srcObject = null;
-    this.#forwardNoMore();
-    this.#audio.muted = false;
+    this.#playback.end();
     this.#waitingIsOver();
     this.#people.clear();
     this.#emit("participants", []);
@@ -475,36 +452,14 @@ export class VoiceRoom extends EventTarget {
     on(link, "lost", () => {
       if (!this.#over) this.#setStatus("reconnecting");
     });
-    on(link, "stream", (stream) => this.#play(stream));
-    on(link, "slot", ({ slot, track, receiver }) => {
-      const forward = this.#forwarding();
-      forward.play(slot, track, receiver);
-      this.#play(forward.stream);
-    });
+    on(link, "stream", (stream) => this.#playback.play(stream));
+    on(link, "slot", ({ slot, track, receiver }) => this.#playback.playSlot(slot, track, receiver));
     on(link, "unreachable", (error) => {
       // With words of the server's: it was reached, and answered that it can't just now.
       if (error instanceof SignallingError && error.message) this.#waiting(error);
       else this.#emit("problem", problem("media_unreachable"));
     });
     on(link, "refused", (error) => this.#refused(error));
-  }
-
-  /** @param {MediaStream} stream */
-  #play(stream) {
-    if (stream !== this.#forward?.stream) this.#forwardNoMore();
-    if (this.#audio.srcObject !== stream) this.#audio.srcObject = stream;
-    this.hear();
-  }
-
-  #forwarding() {
-    this.#forward ??= new Forward();
-    this.#forward.setStereo(this.#stereo);
-    return this.#forward;
-  }
-
-  #forwardNoMore() {
-    this.#forward?.close();
-    this.#forward = null;
   }
 
   /** @param {Signalling} signalling */
@@ -520,7 +475,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
     on(signalling, "chat", (message) => this.#emit("chat", message));
-    on(signalling, "slots", (word) => this.#forwarding().set(word));
+    on(signalling, "slots", (word) => this.#playback.setSlots(word));
     on(signalling, "positions", (word) => this.#emit("positions", word));
     on(signalling, "recording", ({ on: recording }) => this.#emit("recording", recording === true));
     on(signalling, "media_restart", () => this.#link?.connect());
@@ -548,8 +503,7 @@ export class VoiceRoom extends EventTarget {
     this.#tellParticipants();
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});
-    this.#stereo = reply.config?.stereo === true;
-    this.#forward?.setStereo(this.#stereo);
+    this.#playback.setStereo(reply.config?.stereo === true);
     if (reply.resumed) {
       this.#letIn();
       this.#link?.resume({ gone: this.#pathGone && this.#pathWatch?.isSilent === true });

@@ -1,0 +1,126 @@
+// @ts-check
+import { Forward } from "./forward.js";
+import { problem } from "./messages.js";
+
+/**
+ * What plays a room: an audio element, and before it, in a room that forwards, the sum of its slots.
+ *
+ * Events: `problem` and `solved`, as a room's, where the browser holds back the sound.
+ */
+export class Playback extends EventTarget {
+  /** @type {HTMLAudioElement} */ #audio;
+  /** @type {Forward | null} */ #forward = null;
+  #stereo = false;
+  #over = false;
+
+  /** @param {HTMLAudioElement} audio */
+  constructor(audio) {
+    super();
+    this.#audio = audio;
+    audio.autoplay = true;
+  }
+
+  get audio() {
+    return this.#audio;
+  }
+
+  /** @param {MediaStream} stream */
+  play(stream) {
+    if (stream !== this.#forward?.stream) this.#dropForward();
+    if (this.#audio.srcObject !== stream) this.#audio.srcObject = stream;
+    this.hear();
+  }
+
+  /**
+   * @param {number} slot
+   * @param {MediaStreamTrack} track
+   * @param {RTCRtpReceiver} receiver
+   */
+  playSlot(slot, track, receiver) {
+    const forward = this.#forwarding();
+    forward.play(slot, track, receiver);
+    this.play(forward.stream);
+  }
+
+  /** @param {import("./forward.js").SlotMessage} message  how to play whom */
+  setSlots(message) {
+    this.#forwarding().set(message);
+  }
+
+  /** @param {boolean} stereo  whether the room has it */
+  setStereo(stereo) {
+    this.#stereo = stereo;
+    this.#forward?.setStereo(stereo);
+  }
+
+  /** @param {boolean} muted */
+  mute(muted) {
+    this.#audio.muted = muted;
+  }
+
+  /** Plays what autoplay held back; call it from a click. */
+  async hear() {
+    // Not waited for: it may be held back until a click, as what follows then says.
+    this.#forward?.resume();
+    try {
+      await this.#audio.play();
+      this.#emit("solved", "autoplay_blocked");
+    } catch (error) {
+      // Anything else is an interruption: another stream came, or the end.
+      const blocked = error instanceof Error && error.name === "NotAllowedError";
+      if (blocked && !this.#over) this.#emit("problem", problem("autoplay_blocked"));
+    }
+  }
+
+  /**
+   * Plays on another speaker, where the browser allows that.
+   *
+   * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
+   */
+  async useSpeaker(id) {
+    try {
+      await this.#audio.setSinkId?.(id);
+    } catch {
+      // It was unplugged, or may not be used: the sound goes on where it was.
+    }
+  }
+
+  /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
+  playApart() {
+    const given = this.#audio;
+    const apart = new Audio();
+    apart.muted = given.muted;
+    if (given.sinkId) apart.setSinkId(given.sinkId).catch(() => {});
+    apart.srcObject = given.srcObject;
+    given.srcObject = null;
+    this.#audio = apart;
+    this.hear();
+  }
+
+  /** Lets go of the element, for whoever plays on it next. */
+  end() {
+    this.#over = true;
+    this.#audio.srcObject = null;
+    this.#dropForward();
+    this.#audio.muted = false;
+  }
+
+  #forwarding() {
+    this.#forward ??= new Forward();
+    this.#forward.setStereo(this.#stereo);
+    return this.#forward;
+  }
+
+  #dropForward() {
+    this.#forward?.close();
+    this.#forward = null;
+  }
+
+  /**
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
