@@ -139,6 +139,13 @@ defmodule RoomtoneWeb.RawClient do
     end
   end
 
+  @doc """
+  How a connection may end that the server closes with a code while the client floods it: with that code. Bandit's may be cut off
+  before the code arrives.
+  """
+  @spec ends(pos_integer) :: [pos_integer | :cut_off]
+  def ends(code), do: if(Code.ensure_loaded?(Bandit), do: [code, :cut_off], else: [code])
+
   @doc "Reads from a connection until a text has come; returns everything read."
   @spec until(:gen_tcp.socket(), String.t(), binary) :: binary
   def until(socket, wanted, read \\ "") do
