@@ -46,6 +46,10 @@ defmodule Roomtone.DocsTest do
              []
   end
 
+  test "the rules have at most 150 lines, for programs that read them with each question" do
+    assert "usage-rules.md" |> File.stream!() |> Enum.count() <= 150
+  end
+
   test "each call in the code of the cheatsheet and the rules is one that there is" do
     calls =
       for page <- ["docs/cheatsheet.cheatmd", "usage-rules.md"],
