@@ -156,8 +156,9 @@ defmodule Roomtone.MixProject do
       {:phoenix, "~> 1.8", optional: true},
       {:phoenix_html, "~> 4.2", optional: true},
       {:phoenix_live_view, "~> 1.2", optional: true},
-      # The first that bounds messages in fragments (`max_fragmented_message_size`), and refuses no such setting.
-      {:bandit, "~> 1.11", optional: true},
+      # From 1.11 on it knows `max_fragmented_message_size`. Before 1.12.1 a message in tiny fragments took a core for as long as its
+      # sender liked (CVE-2026-65623).
+      {:bandit, "~> 1.12 and >= 1.12.1", optional: true},
       {:jason, "~> 1.4", optional: true},
       {:telemetry, "~> 1.2"},
       # Phoenix.LiveViewTest parses pages with it.

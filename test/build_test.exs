@@ -108,12 +108,13 @@ defmodule Roomtone.BuildTest do
         do: assert({app, opts[:optional]} == {app, true})
   end
 
-  test "only versions of Bandit are taken that know the settings for it" do
+  test "only versions of Bandit are taken that know the settings for it, and bound the work for fragments" do
     {:bandit, requirement, _opts} = List.keyfind(project("hex")[:deps], :bandit, 0)
 
-    # `max_fragmented_message_size` came with 1.11.0, and an endpoint doesn't start with a setting that Bandit doesn't know.
-    refute Version.match?("1.10.4", requirement)
-    for version <- ["1.11.0", "1.12.5"], do: assert(Version.match?(version, requirement))
+    # `max_fragmented_message_size` came with 1.11.0, and an endpoint doesn't start with a setting that Bandit doesn't know. 1.12.1
+    # closed CVE-2026-65623.
+    for version <- ["1.10.4", "1.11.1", "1.12.0"], do: refute(Version.match?(version, requirement))
+    for version <- ["1.12.1", "1.12.5", "1.14.0"], do: assert(Version.match?(version, requirement))
   end
 
   test "nothing in priv is a link to a file that isn't there: a release couldn't copy it" do
