@@ -216,6 +216,23 @@ defmodule Roomtone.InstallerTest do
     assert said() =~ "it has no @session_options"
   end
 
+  test "an application without Bandit is told to bound the messages of its sockets itself", %{folder: folder} do
+    edit(folder, "config/config.exs", "  adapter: Bandit.PhoenixAdapter,\n", "")
+    assert {:done, [{:left, "lib/shop_web/endpoint.ex", why, lines}]} = install(folder)
+    assert why =~ "the server isn't Bandit"
+    assert lines =~ "websocket: [max_frame_size: 200_000,"
+    refute read(folder, "config/config.exs") =~ "max_fragmented_message_size"
+    # Once that is done, nothing is left.
+    edit(
+      folder,
+      "lib/shop_web/endpoint.ex",
+      "websocket: [connect_info",
+      "websocket: [max_frame_size: 200_000, connect_info"
+    )
+
+    assert {:unchanged, []} = install(folder)
+  end
+
   test "users of mix phx.gen.auth are asked from their context", %{folder: folder} do
     File.write!(
       Path.join(folder, "lib/shop/accounts.ex"),

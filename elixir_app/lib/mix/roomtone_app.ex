@@ -2,19 +2,21 @@ defmodule Mix.RoomtoneApp do
   @moduledoc "The Phoenix application that a task changes: its names and folders."
 
   @enforce_keys [:folder, :app, :web, :web_path]
-  defstruct [:folder, :app, :web, :web_path, :dependency]
+  defstruct [:folder, :app, :web, :web_path, :dependency, bandit: true]
 
   @typedoc """
     * `app`, `web` – such as `:my_app` and `"MyAppWeb"`
     * `web_path` – the folder of the web, such as `"lib/my_app_web"`
     * `dependency` – the folder of a Roomtone that isn't in `deps`, relative to the application
+    * `bandit` – `false` if its settings name another server than Bandit, or none: Phoenix then takes Cowboy
   """
   @type t :: %__MODULE__{
           folder: Path.t(),
           app: atom,
           web: String.t(),
           web_path: Path.t(),
-          dependency: Path.t() | nil
+          dependency: Path.t() | nil,
+          bandit: boolean
         }
 
   @doc "Finds the application in the current folder; raises `Mix.Error` where there is none."
@@ -42,11 +44,22 @@ defmodule Mix.RoomtoneApp do
     with path when path != nil <- Enum.find(paths, &File.regular?(Path.join([folder, &1, "endpoint.ex"]))),
          text = File.read!(Path.join([folder, path, "endpoint.ex"])),
          [_, web] <- Regex.run(~r/^defmodule (\S+)\.Endpoint do/m, text) do
-      %__MODULE__{folder: folder, app: app, web: web, web_path: path, dependency: outside(dependency, folder)}
+      %__MODULE__{
+        folder: folder,
+        app: app,
+        web: web,
+        web_path: path,
+        dependency: outside(dependency, folder),
+        bandit: bandit?(File.read(Path.join(folder, "config/config.exs")))
+      }
     else
       _none -> nil
     end
   end
+
+  defp bandit?({:ok, settings}), do: settings =~ "Bandit.PhoenixAdapter"
+  # In an umbrella they are elsewhere, and among what is left to do.
+  defp bandit?({:error, _reason}), do: true
 
   defp outside(nil, _folder), do: nil
 

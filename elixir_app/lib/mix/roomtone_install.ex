@@ -51,8 +51,8 @@ defmodule Mix.RoomtoneInstall do
     edit("config/config.exs", lines, RoomtoneEdits.insert(:before, pattern, lines, "config :roomtone"))
   end
 
-  # Plain HTTP alone: with options for `https:` Phoenix would listen there, too.
-  defp fragments(app) do
+  defp fragments(%{bandit: true} = app) do
+    # Plain HTTP alone: with options for `https:` Phoenix would listen there, too.
     lines = """
     # A message in fragments on any WebSocket. Bandit takes 8 MB by default; the largest of a voice room is shorter than this.
     config :#{app.app}, #{app.web}.Endpoint, http: [websocket_options: [max_fragmented_message_size: 200_000]]
@@ -60,8 +60,22 @@ defmodule Mix.RoomtoneInstall do
     """
 
     pattern = ~r/^(# Import environment specific config.*\n(#.*\n)*)?import_config /m
-    insert = RoomtoneEdits.insert(:before, pattern, lines, "max_fragmented_message_size")
-    edit("config/config.exs", lines, &if(&1 =~ "Bandit.PhoenixAdapter", do: insert.(&1), else: :there))
+    edit("config/config.exs", lines, RoomtoneEdits.insert(:before, pattern, lines, "max_fragmented_message_size"))
+  end
+
+  # The voice socket has a bound of its own, by which Cowboy counts fragments, too.
+  defp fragments(app) do
+    lines = """
+    # In each `socket`, so that it takes no message of any size. Cowboy counts the fragments of a message together; a server that
+    # doesn't needs a setting of its own for them.
+    websocket: [max_frame_size: 200_000, connect_info: [session: @session_options]]
+    """
+
+    edit(web(app, "endpoint.ex"), lines, fn text ->
+      if text =~ "max_frame_size",
+        do: :there,
+        else: {:error, "the server isn't Bandit (config/config.exs), whose bound for messages the task sets"}
+    end)
   end
 
   defp environment("dev", secret) do
