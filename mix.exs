@@ -88,7 +88,7 @@ defmodule Roomtone.MixProject do
       name: "Roomtone",
       description: "Voice rooms: OTP orchestrates, Rust moves the sound. WebRTC, Opus mixing, Phoenix components.",
       package: package(),
-      docs: docs(),
+      docs: &docs/0,
       releases: [roomtone: [steps: [:assemble, &bundle/1, &strip/1]]],
       deps: deps(phoenix())
     ]
@@ -191,25 +191,43 @@ defmodule Roomtone.MixProject do
     ]
   end
 
-  # ExDoc reads this, where Hex is.
+  # ExDoc reads this, where Hex is. It finds a page by the last part of its path, so there is one README.md. Links out of these
+  # pages into the repository lead nowhere, until it has an address for `source_url`. bin/check-links checks them all.
   defp docs do
     [
       main: "readme",
       extras:
         ["README.md", "CHANGELOG.md", "usage-rules.md"] ++
           Path.wildcard("docs/*.{md,cheatmd}") ++
-          Path.wildcard("docs/tutorial/*.livemd") ++ Path.wildcard("docs/decisions/*.md"),
-      groups_for_extras: [Tutorial: ~r"docs/tutorial/", Decisions: ~r"docs/decisions/", Guides: ~r"docs/[^/]+$"],
+          Path.wildcard("docs/tutorial/*.livemd") ++
+          Path.wildcard("docs/decisions/0*.md") ++
+          ["CONTRIBUTING.md", "SECURITY.md", "LICENSE-MIT", "LICENSE-APACHE", "NOTICE"],
+      # README.md names images from the root, and the guides from docs.
+      assets: %{
+        "docs/images" => "images",
+        "docs/images/" => "docs/images",
+        [{"grafana-dashboard.json", File.read!("docs/grafana-dashboard.json")}] => "."
+      },
+      skip_undefined_reference_warnings_on: ["README.md", "docs/deploying.md", "docs/embedding.md"],
+      # A module of Phoenix's without documentation.
+      skip_code_autolink_to: ["Phoenix.Transports.LongPoll"],
+      groups_for_extras: [
+        Project: ~r"^(CONTRIBUTING|SECURITY|LICENSE|NOTICE|docs/style)",
+        Tutorial: ~r"docs/tutorial/",
+        Decisions: ~r"docs/decisions/",
+        Guides: ~r"docs/[^/]+$"
+      ],
       groups_for_modules: [
         Rooms: [
           Roomtone,
-          ~r"^Roomtone\.(Token|Name|Config|Types|Chat|Source|FloorPlan|Mix|Errors|Telemetry|Webhooks|Auth)"
+          ~r"^Roomtone\.(Auth|Captions|Chat|Cluster|Config|Errors|FloorPlan|MixPolicy|Name|Telemetry|Token|Types|Webhooks)$"
         ],
-        Sound: [Roomtone.Audio],
-        "In your pages": [~r"^RoomtoneWeb\.(Embedding|Components)"],
-        "In your tests": [~r"^Roomtone\.Test"],
-        "Inside: the domain": [~r"^Roomtone\."],
-        "Inside: the web": [~r"^RoomtoneWeb"]
+        Sound: ~r"^Roomtone\.(Agent|Audio|Recording|Source|Tap)$",
+        "In your pages": ~r"^RoomtoneWeb\.(Embedding|Components\.)",
+        "In your tests": ~r"^Roomtone\.Test",
+        "Inside: the domain": ~r"^Roomtone\.",
+        "Inside: the web": ~r"^RoomtoneWeb",
+        "Inside: the tasks": ~r"^Mix\."
       ]
     ]
   end

@@ -139,6 +139,8 @@ defmodule Roomtone do
       a plan, distance weakens sound linearly to nothing at the plan's range, unless `distance` is
       given
 
+  For example:
+
       iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
       iex> {room.participant_count, room.max_participants}
       {0, 5}

@@ -120,8 +120,8 @@ defmodule Roomtone.Cluster.Control do
     * `{:may_open, name, request}` – `Roomtone.Rooms.Remembered.may_open/2`
     * `{:peer_stats, place, peers}` – `Roomtone.Media.peer_stats/2`, and the counters of the shard
     * `{:spend, key, until}` – `Roomtone.Auth.RevocationList.spend_here/2`
-    * `{:feed, key}` – `Roomtone.Tap.Feed.find_or_start/1`
-    * `{:record, name, opts}` – `Roomtone.Recording.start/2`
+    * `{:feed, key}` – finds or starts a `Roomtone.Tap.Feed`
+    * `{:record, name, opts}` – starts a `Roomtone.Recording`
     * `:sync` – `Roomtone.Store.sync/0`
   """
   @type request ::

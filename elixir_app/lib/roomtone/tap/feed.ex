@@ -1,7 +1,7 @@
 defmodule Roomtone.Tap.Feed do
   @moduledoc """
   The process that takes one sound out of a room, once for all taps of it: for each different room,
-  sound and form (`Roomtone.Tap.what/0` and its options) there is one, in `Roomtone.Tap.Registry`.
+  sound and form (`t:Roomtone.Tap.what/0` and its options) there is one, in `Roomtone.Tap.Registry`.
 
   The media engine puts packets into a bounded queue; this process takes them out batch by batch, has
   them decoded on a dirty scheduler where PCM is wanted, and sends each batch to the owners of the
