@@ -115,12 +115,12 @@ if config_env() != :test do
     {certificate, key} when certificate != nil and key != nil ->
       https_port = port.("HTTPS_PORT", "4443")
 
-      # TURN over TLS on the same port, handed on within this machine (docs/decisions/0013): the server here without Hex can do that,
+      # TURN over TLS on the same port, handed on within this process (docs/decisions/0013): the server here without Hex can do that,
       # Bandit can't. A certificate is for a name.
       turn =
         if host && variable.("TURN_TLS_PORT") == nil && variable.("ROLE") in [nil, "all"] &&
              not Code.ensure_loaded?(Bandit),
-           do: Roomtone.Config.Network.inner_turn(variable.("TURN_PORT"), variable.("UDP_BIND"))
+           do: Roomtone.Config.Network.inner_turn()
 
       # As config/config.exs has it for HTTP.
       fragments =

@@ -53,19 +53,24 @@ defmodule Roomtone.TurnTest do
     assert problem(turn_port: "70000") =~ "TURN_PORT"
   end
 
-  test "on the port of HTTPS it is told by name, and listens within this machine" do
-    shared = [turn_https_port: 443, turn_inner: {{127, 0, 0, 1}, 41_234}, turn_host: "voice.example"]
+  test "on the port of HTTPS it is told by name, and listens within this process" do
+    shared = [turn_https_port: 443, turn_inner: {:local, <<0, "within">>}, turn_host: "voice.example"]
     assert {:ok, config} = load(shared)
     assert [%{urls: ["turns:voice.example:443?transport=tcp"]}] = Turn.ice_servers("ada", config)
-    assert %{bind: "127.0.0.1:41234", tls: nil} = Config.turn(config)
-    # With a port of its own, it is handed on to that one.
+    assert %{bind: nil, local: "within", tls: nil} = Config.turn(config)
+    # With a port of its own, it has both.
     assert {:ok, config} = load(shared ++ [turn_port: "3478", udp_bind: "::", public_ip: [{192, 0, 2, 7}]])
 
     assert [%{urls: ["turn:192.0.2.7:3478" <> _, _tcp, "turns:voice.example:443?transport=tcp"]}] =
              Turn.ice_servers("ada", config)
 
-    assert %{bind: "[::]:3478"} = Config.turn(config)
-    assert problem(turn_inner: "127.0.0.1") =~ "turn_inner"
+    assert %{bind: "[::]:3478", local: "within"} = Config.turn(config)
+
+    for bad <- ["within", {:local, "/tmp/within"}, {:local, <<0>>}, {:local, <<0, 255>>}, {{127, 0, 0, 1}, 3478}] do
+      assert problem(turn_inner: bad) =~ "turn_inner"
+    end
+
+    assert problem(turn_inner: {:local, <<0, String.duplicate("x", 41)::binary>>}) =~ "1 to 40 bytes"
   end
 
   describe "over TLS" do
@@ -87,6 +92,7 @@ defmodule Roomtone.TurnTest do
 
       assert Config.turn(config) == %{
                bind: nil,
+               local: nil,
                tls: %{bind: "0.0.0.0:443", certificates: "the certificate", key: "the key"},
                secret: Config.built_in_turn_secret(config)
              }

@@ -15,7 +15,7 @@ defmodule Roomtone.Config do
   | `:turn_port` | `TURN_PORT` | the port of the built-in TURN server, UDP and TCP: a number or `"off"`; see `Roomtone.Turn` | off |
   | `:turn_tls_port` | `TURN_TLS_PORT` | the port on which it takes TLS: a number or `"off"` | off |
   | `:turn_https_port` | | the port of HTTPS whose server hands TURN over TLS on to `:turn_inner`; `config/runtime.exs` sets both | none |
-  | `:turn_inner` | | where the TURN server listens for that, an address of this machine and a port: `{{127, 0, 0, 1}, 3478}` | none |
+  | `:turn_inner` | | the Unix socket by which it does, with an abstract name: `{:local, <<0, name::binary>>}` (Linux) | none |
   | `:turn_cert_file`, `:turn_key_file` | `HTTPS_CERT_FILE`, `HTTPS_KEY_FILE` | the certificate that it shows there with its chain, and its key, PEM | none |
   | `:turn_host` | `PHX_HOST` | the name that this certificate is for | the addresses of `:public_ip` |
   | `:turn_urls` | `TURN_URLS` | other TURN servers: `"turn:turn.example:3478?transport=udp,turns:turn.example:443?transport=tcp"` or a list; see `Roomtone.Turn` | none |
@@ -135,7 +135,7 @@ defmodule Roomtone.Config do
           turn_port: :inet.port_number() | nil,
           turn_tls_port: :inet.port_number() | nil,
           turn_https_port: :inet.port_number() | nil,
-          turn_inner: {:inet.ip_address(), :inet.port_number()} | nil,
+          turn_inner: {:local, binary} | nil,
           turn_cert_file: Path.t() | nil,
           turn_key_file: Path.t() | nil,
           turn_host: String.t() | nil,
@@ -310,12 +310,10 @@ defmodule Roomtone.Config do
         }
       end
 
-    %{bind: turn_bind(config), tls: tls, secret: built_in_turn_secret(config)}
+    bind = if config.turn_port, do: Network.format(config.udp_bind, config.turn_port)
+    local = with {:local, <<0, name::binary>>} <- config.turn_inner, do: name
+    %{bind: bind, local: local, tls: tls, secret: built_in_turn_secret(config)}
   end
-
-  defp turn_bind(%{turn_port: nil, turn_inner: nil}), do: nil
-  defp turn_bind(%{turn_port: nil, turn_inner: {ip, port}}), do: Network.format(ip, port)
-  defp turn_bind(config), do: Network.format(config.udp_bind, config.turn_port)
 
   @doc "The secret from which credentials for the built-in TURN server are made."
   @spec built_in_turn_secret(t) :: String.t()
@@ -447,8 +445,12 @@ defmodule Roomtone.Config do
   end
 
   defp turn_inner(nil), do: {:ok, nil}
-  defp turn_inner({ip, port} = inner) when is_tuple(ip) and port in 1..65_535, do: {:ok, inner}
-  defp turn_inner(_other), do: {:error, "takes an address and a port, such as {{127, 0, 0, 1}, 3478}"}
+
+  defp turn_inner({:local, <<0, name::binary>>} = inner) when byte_size(name) in 1..40 do
+    if String.valid?(name), do: {:ok, inner}, else: {:error, "takes a name in UTF-8"}
+  end
+
+  defp turn_inner(_other), do: {:error, "takes {:local, <<0, name::binary>>}, with a name of 1 to 40 bytes"}
 
   # Without TLS these are the web's alone, which looks at them itself.
   defp turn_file(env, key, variable) do

@@ -31,9 +31,13 @@ defmodule Roomtone.Native do
           turn: turn | nil
         }
 
-  @typedoc "The TURN server: where it takes UDP and TCP, where it takes TLS and with which PEM, and the secret of its credentials."
+  @typedoc """
+  The TURN server: where it takes UDP and TCP, the abstract name of the Unix socket for connections that the HTTP server hands on, where
+  it takes TLS and with which PEM, and the secret of its credentials.
+  """
   @type turn :: %{
           bind: String.t() | nil,
+          local: String.t() | nil,
           tls: %{bind: String.t(), certificates: String.t(), key: String.t()} | nil,
           secret: String.t()
         }

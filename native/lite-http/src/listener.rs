@@ -61,24 +61,25 @@ struct Port {
     limits: Limits,
     owner: LocalPid,
     tls: Option<TlsAcceptor>,
-    turn: Option<SocketAddr>,
+    /// The name of the TURN server's socket.
+    turn: Option<String>,
     control: watch::Receiver<Control>,
 }
 
 /// A connection that has shaken hands, by what its client speaks.
 enum Secured {
     Http(TlsStream<TcpStream>),
-    /// For the TURN server at this address.
-    Turn(TlsStream<TcpStream>, SocketAddr),
+    /// For the TURN server of this name.
+    Turn(TlsStream<TcpStream>, String),
 }
 
 /// Binds `address`, and from then on sends connections to `owner`; with `tls`, once they have shaken hands. Of these, the ones that
-/// speak STUN go to the TURN server at `turn`.
+/// speak STUN go to the TURN server in this process whose Unix socket has the abstract name `turn`.
 pub fn listen(
     address: SocketAddr,
     limits: Limits,
     tls: Option<TlsAcceptor>,
-    turn: Option<SocketAddr>,
+    turn: Option<String>,
     owner: LocalPid,
 ) -> io::Result<(ListenerHandle, SocketAddr)> {
     let runtime = crate::runtime::handle()?;
@@ -149,7 +150,7 @@ async fn welcome(stream: TcpStream, peer: SocketAddr, seat: Arc<Seat>, port: Arc
             };
             match shaken {
                 Some(Secured::Http(stream)) => serve(stream, peer, seat, &port).await,
-                Some(Secured::Turn(stream, turn)) => hand_on(stream, peer, turn, &seat, &port).await,
+                Some(Secured::Turn(stream, turn)) => hand_on(stream, peer, &turn, &seat, &port).await,
                 None => {}
             }
         }
@@ -167,8 +168,8 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> 
             return None;
         }
         match acceptor.accept(stream).await {
-            Ok(mut stream) => match port.turn {
-                Some(turn) if relay::speaks_stun(&mut stream).await => Some(Secured::Turn(stream, turn)),
+            Ok(mut stream) => match &port.turn {
+                Some(turn) if relay::speaks_stun(&mut stream).await => Some(Secured::Turn(stream, turn.clone())),
                 _ => Some(Secured::Http(stream)),
             },
             // Scanners, and browsers that don't trust the certificate (yet).
@@ -186,13 +187,13 @@ async fn shake_hands(stream: TcpStream, acceptor: &TlsAcceptor, port: &Port) -> 
 }
 
 /// Hands a connection to the TURN server, and carries its bytes to its end.
-async fn hand_on(stream: TlsStream<TcpStream>, peer: SocketAddr, turn: SocketAddr, seat: &Seat, port: &Port) {
+async fn hand_on(stream: TlsStream<TcpStream>, peer: SocketAddr, turn: &str, seat: &Seat, port: &Port) {
     // A call makes way for nobody, and goes on while the pages' requests end.
     seat.busy();
     let mut control = port.control.clone();
     let stream = WriteGuard::new(stream, port.limits.write_timeout());
     tokio::select! {
-        relayed = relay::relay(stream, peer.ip(), turn) => {
+        relayed = relay::relay(stream, peer, turn) => {
             if let Err(error) = relayed {
                 log::debug!("TURN on the port of HTTPS: {error}");
             }

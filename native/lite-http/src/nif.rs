@@ -42,7 +42,7 @@ fn listen<'a>(
     identity: Identity<'a>,
     turn: Option<&str>,
 ) -> NifResult<Term<'a>> {
-    let (Ok(ip), Ok(turn)) = (ip.parse::<IpAddr>(), turn.map(str::parse::<SocketAddr>).transpose()) else {
+    let Ok(ip) = ip.parse::<IpAddr>() else {
         return Ok((atoms::error(), atoms::invalid_address()).encode(env));
     };
     let tls = match identity
@@ -53,7 +53,7 @@ fn listen<'a>(
         Err(words) => return Ok((atoms::error(), words).encode(env)),
     };
     let owner = env.pid();
-    match listener::listen(SocketAddr::new(ip, port), limits, tls, turn, owner) {
+    match listener::listen(SocketAddr::new(ip, port), limits, tls, turn.map(str::to_owned), owner) {
         Ok((handle, bound)) => {
             let handle = ResourceArc::new(handle);
             if handle.monitor(Some(env), &owner).is_none() {

@@ -1,14 +1,9 @@
-//! TURN on the port of HTTPS: a connection that speaks STUN once it is encrypted is handed on to a TURN server of this machine.
+//! TURN on the port of HTTPS: a connection that speaks STUN once it is encrypted is handed on to a TURN server in this process.
 
-use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::LazyLock;
+use std::net::SocketAddr;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncWrite, copy, split};
-use tokio::net::{TcpSocket, TcpStream};
-
-use crate::census::group;
 
 /// Whether the client begins with STUN (RFC 7983 section 7: a byte below 4), which no request of HTTP does. Waits for its first
 /// byte, and leaves that to be read.
@@ -16,13 +11,13 @@ pub async fn speaks_stun<S: AsyncBufRead + Unpin>(stream: &mut S) -> bool {
     matches!(stream.fill_buf().await, Ok([first, ..]) if *first < 4)
 }
 
-/// Carries bytes between a client and the TURN server at `turn` until one of them ends.
+/// Carries bytes between a client at `peer` and the TURN server, which listens on the Unix socket of this abstract name, until one of them
+/// ends.
 ///
 /// # Errors
 /// There is no connection to the server, or one broke.
-pub async fn relay<S: AsyncRead + AsyncWrite>(client: S, address: IpAddr, turn: SocketAddr) -> io::Result<()> {
-    let mut server = connect(address, turn).await?;
-    server.set_nodelay(true)?;
+pub async fn relay<S: AsyncRead + AsyncWrite>(client: S, peer: SocketAddr, turn: &str) -> io::Result<()> {
+    let mut server = local::connect(peer, turn).await?;
     let (mut from_client, mut to_client) = split(client);
     let (mut from_server, mut to_server) = server.split();
     // Neither is served any longer than the other.
@@ -33,30 +28,51 @@ pub async fn relay<S: AsyncRead + AsyncWrite>(client: S, address: IpAddr, turn: 
     Ok(())
 }
 
-/// The TURN server has limits for each address, and every client that comes this way has one of this machine. Where the system takes
-/// all of 127.0.0.0/8 as its own (Linux), each address gets a stand-in there.
-async fn connect(address: IpAddr, turn: SocketAddr) -> io::Result<TcpStream> {
-    if turn.ip().is_loopback() && turn.is_ipv4() {
-        let socket = TcpSocket::new_v4()?;
-        if socket.bind(SocketAddr::from((stand_in(address), 0))).is_ok() {
-            return socket.connect(turn).await;
+#[cfg(target_os = "linux")]
+mod local {
+    use std::io;
+    use std::net::SocketAddr;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use tokio::net::{UnixSocket, UnixStream};
+
+    /// The TURN server has limits for each address, so the name of our end tells the client's. Both ends take only what is in this process.
+    pub async fn connect(peer: SocketAddr, turn: &str) -> io::Result<UnixStream> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
+        let socket = UnixSocket::new_stream()?;
+        socket.bind(format!("\0{turn}/{number}/{client}"))?;
+        let server = socket.connect(format!("\0{turn}")).await?;
+        if server.peer_cred()?.pid() != i32::try_from(std::process::id()).ok() {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "another process has its name",
+            ));
         }
+        Ok(server)
     }
-    TcpStream::connect(turn).await
 }
 
-/// The same for all addresses of a household. Nobody can choose whose they share: the hash has a key.
-fn stand_in(address: IpAddr) -> Ipv4Addr {
-    static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-    let [a, b, c, ..] = KEY.hash_one(group(address)).to_be_bytes();
-    Ipv4Addr::new(127, a | 0x80, b, c)
+#[cfg(not(target_os = "linux"))]
+mod local {
+    use std::io;
+    use std::net::SocketAddr;
+
+    use tokio::net::UnixStream;
+
+    /// Other systems have no abstract names.
+    pub async fn connect(_peer: SocketAddr, _turn: &str) -> io::Result<UnixStream> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader, duplex};
-    use tokio::net::TcpListener;
+    #[cfg(target_os = "linux")]
+    use tokio::net::UnixListener;
 
     #[tokio::test]
     async fn stun_is_told_from_http_by_its_first_byte() {
@@ -76,35 +92,47 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn bytes_go_both_ways_until_one_side_ends() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
-        let turn = listener.local_addr().expect("it is bound");
-        let (mut client, here) = duplex(64);
-        let relaying = tokio::spawn(relay(here, IpAddr::from([203, 0, 113, 7]), turn));
-        let (mut server, from) = listener.accept().await.expect("it connects");
-        if cfg!(target_os = "linux") {
-            assert_eq!(from.ip(), IpAddr::V4(stand_in(IpAddr::from([203, 0, 113, 7]))));
+        use std::os::linux::net::SocketAddrExt;
+        let name = format!("lite-http-relay-test-{}", std::process::id());
+        let listener = UnixListener::bind(format!("\0{name}")).expect("the name is free");
+        for (peer, client) in [
+            ("203.0.113.7:4711", "203.0.113.7:4711"),
+            ("[::ffff:203.0.113.7]:4711", "203.0.113.7:4711"),
+            (
+                "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535",
+                "[2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff]:65535",
+            ),
+        ] {
+            let (mut here, there) = duplex(64);
+            let (peer, turn) = (peer.parse().expect("an address"), name.clone());
+            let relaying = tokio::spawn(async move { relay(there, peer, &turn).await });
+            let (mut server, _) = listener.accept().await.expect("it connects");
+            let from = std::os::unix::net::SocketAddr::from(server.peer_addr().expect("it is connected"));
+            let from = String::from_utf8_lossy(from.as_abstract_name().expect("it has a name")).into_owned();
+            assert!(
+                from.starts_with(&format!("{name}/")) && from.ends_with(&format!("/{client}")),
+                "{from}"
+            );
+            let mut heard = [0; 4];
+            here.write_all(b"ping").await.expect("it is open");
+            server.read_exact(&mut heard).await.expect("it is open");
+            assert_eq!(&heard, b"ping");
+            server.write_all(b"pong").await.expect("it is open");
+            here.read_exact(&mut heard).await.expect("it is open");
+            assert_eq!(&heard, b"pong");
+            drop(server);
+            assert!(relaying.await.expect("no panic").is_ok());
+            assert_eq!(here.read(&mut heard).await.expect("it is closed"), 0);
         }
-        let mut heard = [0; 4];
-        client.write_all(b"ping").await.expect("it is open");
-        server.read_exact(&mut heard).await.expect("it is open");
-        assert_eq!(&heard, b"ping");
-        server.write_all(b"pong").await.expect("it is open");
-        client.read_exact(&mut heard).await.expect("it is open");
-        assert_eq!(&heard, b"pong");
-        drop(server);
-        assert!(relaying.await.expect("no panic").is_ok());
-        assert_eq!(client.read(&mut heard).await.expect("it is closed"), 0);
     }
 
-    #[test]
-    fn a_household_has_one_stand_in_and_others_have_others() {
-        let of = |address: &str| stand_in(address.parse().expect("an address"));
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff"));
-        assert_eq!(of("198.51.100.7"), of("::ffff:198.51.100.7"));
-        let several: std::collections::HashSet<_> =
-            (0..100u8).map(|n| stand_in(IpAddr::from([198, 51, 100, n]))).collect();
-        assert!(several.len() > 95 && several.iter().all(|address| *address != Ipv4Addr::LOCALHOST));
+    #[tokio::test]
+    async fn a_server_that_is_gone_ends_the_connection() {
+        let (_here, there) = duplex(64);
+        let peer = "203.0.113.7:4711".parse().expect("an address");
+        assert!(relay(there, peer, "lite-http-relay-nobody").await.is_err());
     }
 }

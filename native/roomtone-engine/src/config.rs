@@ -121,6 +121,9 @@ pub struct ShardConfig {
 pub struct TurnConfig {
     /// Where it listens, for UDP and TCP; `None`: for neither.
     pub bind: Option<SocketAddr>,
+    /// The abstract name (unix(7)) of a socket by which the HTTP server of this process hands connections on whose TLS it has ended. Each
+    /// of them is bound to `<this name>/<a number>/<address and port of the client>`. Linux only.
+    pub local: Option<String>,
     /// TLS, for networks that look into what passes.
     pub tls: Option<TurnTlsConfig>,
     /// The realm of its credentials.
@@ -141,6 +144,7 @@ impl TurnConfig {
     pub fn new(bind: Option<SocketAddr>, realm: &str, secret: &[u8]) -> TurnConfig {
         TurnConfig {
             bind,
+            local: None,
             tls: None,
             realm: realm.to_owned(),
             secret: secret.to_vec(),

@@ -39,6 +39,14 @@ pub enum StartError {
         /// The system's error.
         source: std::io::Error,
     },
+    /// The socket for connections of the HTTP server can't be had.
+    #[error("cannot bind the Unix socket @{name}: {source}")]
+    BindLocal {
+        /// Its abstract name.
+        name: String,
+        /// The system's error.
+        source: std::io::Error,
+    },
     /// No shard was asked for.
     #[error("an engine needs at least one shard")]
     NoShards,
@@ -304,6 +312,13 @@ fn turn_parts(config: TurnConfig, cells: &[(ShardCell, Arc<UdpSocket>)]) -> Resu
         }
         None => None,
     };
+    let local = match &config.local {
+        Some(name) => Some(links::listen_locally(name).map_err(|source| StartError::BindLocal {
+            name: name.clone(),
+            source,
+        })?),
+        None => None,
+    };
     let listener = match (&config.tls, cells.first()) {
         (Some(tls), Some((first, _))) => {
             let acceptor =
@@ -320,6 +335,7 @@ fn turn_parts(config: TurnConfig, cells: &[(ShardCell, Arc<UdpSocket>)]) -> Resu
     });
     Ok(TurnParts {
         plain,
+        local,
         tls: listener,
         peers: peers.collect(),
         config,

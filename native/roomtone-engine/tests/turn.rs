@@ -30,6 +30,8 @@ use rtc::turn::proto::PROTO_UDP;
 use rtc::turn::proto::channum::ChannelNumber;
 use rtc::turn::proto::peeraddr::PeerAddress;
 use rtc::turn::proto::reqtrans::RequestedTransport;
+#[cfg(target_os = "linux")]
+use socket2::{Domain, SockAddr, Socket, Type};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
@@ -83,6 +85,8 @@ fn engine(turn: TurnConfig) -> (Arc<Engine>, Receiver<Envelope>) {
 /// A TURN client: what it says and hears, one message at a time.
 enum Wire {
     Tcp(TcpStream, Deframer),
+    #[cfg(target_os = "linux")]
+    Local(std::os::unix::net::UnixStream, Deframer),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>, Deframer),
     Udp(UdpSocket),
 }
@@ -118,6 +122,17 @@ impl Wire {
         Wire::Tls(Box::new(stream), Deframer::new(Framing::Turn))
     }
 
+    /// As the HTTP server does it for a client of its own, in a name of which the last part is the client's address.
+    #[cfg(target_os = "linux")]
+    fn local(server: &str, name: &str) -> io::Result<Wire> {
+        let unix = |name: &str| SockAddr::unix(format!("\0{name}"));
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.bind(&unix(&format!("{server}/{name}"))?)?;
+        socket.connect(&unix(server)?)?;
+        socket.set_read_timeout(Some(Duration::from_millis(5)))?;
+        Ok(Wire::Local(socket.into(), Deframer::new(Framing::Turn)))
+    }
+
     fn udp(to: SocketAddr) -> Wire {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.connect(to).unwrap();
@@ -130,6 +145,8 @@ impl Wire {
         padded.resize(message.len().next_multiple_of(4), 0);
         match self {
             Wire::Tcp(stream, _) => stream.write_all(&padded).unwrap(),
+            #[cfg(target_os = "linux")]
+            Wire::Local(stream, _) => stream.write_all(&padded).unwrap(),
             Wire::Tls(stream, _) => {
                 stream.write_all(&padded).unwrap();
                 stream.flush().unwrap();
@@ -153,6 +170,8 @@ impl Wire {
         };
         match self {
             Wire::Tcp(tcp, deframer) => stream(tcp, deframer),
+            #[cfg(target_os = "linux")]
+            Wire::Local(local, deframer) => stream(local, deframer),
             Wire::Tls(tls, deframer) => stream(tls, deframer),
             Wire::Udp(socket) => {
                 let mut buffer = [0; 2048];
@@ -459,6 +478,124 @@ fn two_who_come_by_tls_hear_each_other_where_nothing_else_is_open() {
     engine.stop();
     assert_eq!(engine.turn_tls_address(), None);
     assert!(TcpStream::connect(to).is_err(), "the port is free");
+}
+
+/// The server of a port for HTTPS in this process, whose clients speak TURN within TLS.
+#[cfg(target_os = "linux")]
+mod by_the_port_of_https {
+    use super::*;
+
+    fn config(name: &str) -> TurnConfig {
+        TurnConfig {
+            local: Some(name.to_owned()),
+            ..TurnConfig::new(None, "roomtone", SECRET)
+        }
+    }
+
+    /// No two tests, nor two runs of them at once, have one name.
+    fn name(test: &str) -> String {
+        format!("roomtone-{test}-{}", std::process::id())
+    }
+
+    #[test]
+    fn two_whose_connections_are_handed_on_hear_each_other() {
+        let name = name("hear");
+        let (engine, events) = engine(config(&name));
+        let kind = RoomKind::default();
+        engine.submit(1, Command::new(1, Action::Open { kind })).unwrap();
+        let [mut ada, mut ben] =
+            [("ada", 1, "1/192.0.2.1:5000"), ("ben", 2, "2/[2001:db8::1]:5000")].map(|(person, id, whose)| {
+                let turn = TurnClient::new(Wire::local(&name, whose).unwrap(), person);
+                Caller::join(&engine, &events, 1, id, turn)
+            });
+        hear(&mut ada, &mut ben, 20);
+        hear(&mut ben, &mut ada, 20);
+        engine.stop();
+    }
+
+    #[test]
+    fn limits_count_by_the_address_of_the_client() {
+        let name = name("limits");
+        let limits = TurnConfig {
+            max_per_address: 2,
+            ..config(&name)
+        };
+        let (engine, _events) = engine(limits);
+        let mut number = 0;
+        let mut come = |address: &str| {
+            number += 1;
+            let wire = Wire::local(&name, &format!("{number}/{address}")).unwrap();
+            let mut client = TurnClient::new(wire, &format!("person {number}"));
+            (client.allocate(), client)
+        };
+        let clients = [
+            "192.0.2.1:1",
+            "192.0.2.1:2",
+            "192.0.2.1:3",
+            "192.0.2.2:1",
+            "192.0.2.2:2",
+        ]
+        .map(&mut come);
+        assert_eq!(clients.map(|(code, _client)| code), [0, 0, 486, 0, 0]);
+        engine.stop();
+    }
+
+    #[test]
+    fn a_connection_whose_name_tells_no_address_is_closed() {
+        let name = name("nameless");
+        let (engine, _events) = engine(config(&name));
+        for whose in ["1/nobody", "2/192.0.2.1", "3/192.0.2.1:70000", "4/"] {
+            let Wire::Local(mut stream, _) = Wire::local(&name, whose).unwrap() else {
+                unreachable!()
+            };
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert_eq!(stream.read(&mut [0; 16]).unwrap(), 0, "{whose}");
+        }
+        // Another process can't say whose its connection is.
+        let python = "import socket, sys\n\
+            s = socket.socket(socket.AF_UNIX)\n\
+            s.bind('\\0' + sys.argv[1] + '/5/192.0.2.1:5000')\n\
+            s.connect('\\0' + sys.argv[1])\n\
+            s.settimeout(30)\n\
+            print(len(s.recv(16)))";
+        match std::process::Command::new("python3")
+            .args(["-c", python, &name])
+            .output()
+        {
+            Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "0", "{output:?}"),
+            Err(error) => eprintln!("skipped for want of python3: {error}"),
+        }
+        let mut ada = TurnClient::new(Wire::local(&name, "6/192.0.2.1:5000").unwrap(), "ada");
+        assert_eq!(ada.allocate(), 0);
+        engine.stop();
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_an_error_and_is_free_after_a_stop() {
+        let name = name("taken");
+        let (first, _events) = engine(config(&name));
+        let again = || {
+            let config = EngineConfig {
+                shards: vec![ShardConfig {
+                    bind: "127.0.0.1:0".parse().unwrap(),
+                    candidates: Vec::new(),
+                    tcp: false,
+                }],
+                turn: Some(config(&name)),
+                ..EngineConfig::default()
+            };
+            Engine::start(config, unbounded().0)
+        };
+        let error = again().err().unwrap();
+        assert!(matches!(error, StartError::BindLocal { .. }), "{error}");
+        assert!(error.to_string().contains(&name), "{error}");
+        first.stop();
+        let begin = Instant::now();
+        while again().is_err() {
+            assert!(begin.elapsed() < PATIENCE, "the name isn't free again");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 #[test]

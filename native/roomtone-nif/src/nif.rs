@@ -74,7 +74,7 @@ fn engine_start(options: Term<'_>, event_pid: LocalPid) -> Result<ResourceArc<Ha
         Err(error) => {
             let code = match error {
                 StartError::Bind { protocol: "TCP", .. } => atoms::tcp_bind_failed(),
-                StartError::Bind { .. } => atoms::bind_failed(),
+                StartError::Bind { .. } | StartError::BindLocal { .. } => atoms::bind_failed(),
                 StartError::NoShards => atoms::no_shards(),
                 StartError::Certificate(_) | StartError::TurnCertificate(_) => atoms::certificate_failed(),
             };
@@ -98,6 +98,7 @@ fn shard_config(options: &ShardOptions) -> Result<ShardConfig, Reason> {
 fn turn_config(options: &TurnOptions) -> Result<TurnConfig, Reason> {
     let bind = options.bind.as_deref().map(address).transpose()?;
     let mut config = TurnConfig::new(bind, "roomtone", options.secret.as_bytes());
+    config.local.clone_from(&options.local);
     if let Some(tls) = &options.tls {
         config.tls = Some(TurnTlsConfig {
             bind: address(&tls.bind)?,

@@ -68,6 +68,7 @@ pub(crate) struct Options {
 #[derive(NifMap)]
 pub(crate) struct TurnOptions {
     pub(crate) bind: Option<String>,
+    pub(crate) local: Option<String>,
     pub(crate) tls: Option<TurnTlsOptions>,
     pub(crate) secret: String,
 }

@@ -80,28 +80,21 @@ defmodule Roomtone.Config.Network do
   defp wanted?({first, _, _, _, _, _, _, _}, ipv6?), do: ipv6? and Bitwise.band(first, 0xFFC0) != 0xFE80
 
   @doc """
-  Where a server on this machine reaches the TURN server of its engine: on `TURN_PORT`, if that is set, and else on a port of the
-  loopback that is free now.
+  A Unix socket by which a server in this process reaches the TURN server of its engine, with an abstract name that nobody can have taken;
+  `nil` where the system has none.
 
-      iex> Roomtone.Config.Network.inner_turn("3478", "::")
-      {{127, 0, 0, 1}, 3478}
-      iex> Roomtone.Config.Network.inner_turn("3478", "192.0.2.7")
-      {{192, 0, 2, 7}, 3478}
+      iex> {:local, <<0, "roomtone-turn-", random::binary>>} = Roomtone.Config.Network.inner_turn({:unix, :linux})
+      iex> byte_size(random)
+      22
+      iex> Roomtone.Config.Network.inner_turn({:unix, :darwin})
+      nil
   """
-  @spec inner_turn(String.t() | nil, String.t() | nil) :: {:inet.ip_address(), :inet.port_number()}
-  def inner_turn(turn_port, udp_bind) do
-    with {port, ""} when port in 1..65_535 <- Integer.parse(turn_port || ""),
-         {:ok, ip} <- :inet.parse_address(to_charlist(udp_bind || "::")) do
-      {if(ip in [{0, 0, 0, 0}, {0, 0, 0, 0, 0, 0, 0, 0}], do: {127, 0, 0, 1}, else: ip), port}
-    else
-      _off -> {{127, 0, 0, 1}, free_port()}
-    end
+  @spec inner_turn({atom, atom}) :: {:local, binary} | nil
+  def inner_turn(os \\ :os.type())
+
+  def inner_turn({:unix, :linux}) do
+    {:local, <<0, "roomtone-turn-", Base.url_encode64(:crypto.strong_rand_bytes(16), padding: false)::binary>>}
   end
 
-  defp free_port do
-    {:ok, socket} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(socket)
-    :ok = :gen_tcp.close(socket)
-    port
-  end
+  def inner_turn(_other), do: nil
 end

@@ -6,8 +6,9 @@ defmodule PhoenixLite.Listening do
   the folder of the application, as in Phoenix) and `cipher_suite: :strong`, which is TLS 1.3 in Phoenix too.
   An endpoint with neither has HTTP on port 4000.
 
-  `:turn` of `:https`, `{ip, port}`, is a TURN server of this machine: a connection that speaks STUN (RFC 8489) where a request of
-  HTTP would begin is handed on to it, so that TURN over TLS needs no port of its own.
+  `:turn` of `:https`, `{:local, <<0, name::binary>>}`, is the Unix socket of a TURN server in this process, with an abstract name of
+  40 bytes at most (Linux). A connection that speaks STUN (RFC 8489) where a request of HTTP would begin is handed on to it, so TURN over
+  TLS needs no port of its own. Such a connection is bound to the name `<name>/<a number>/<address and port of the client>`.
   """
 
   # Options of Bandit are accepted and have no effect. Any other unknown option raises.
@@ -42,7 +43,15 @@ defmodule PhoenixLite.Listening do
       raise ArgumentError,
             "https: of #{inspect(endpoint)} in phoenix_lite is TLS 1.3 only: it needs cipher_suite: :strong"
     end
+
+    unless turn?(options[:turn]) do
+      raise ArgumentError, "turn: in https: of #{inspect(endpoint)} takes {:local, <<0, name::binary>>}, 40 bytes at most"
+    end
   end
+
+  defp turn?(nil), do: true
+  defp turn?({:local, <<0, name::binary>>}), do: byte_size(name) in 1..40 and String.valid?(name)
+  defp turn?(_other), do: false
 
   @doc "Specifications of the servers that the config asks for."
   @spec servers(module(), keyword()) :: [map()]

@@ -32,7 +32,7 @@ defmodule PhoenixLite.Native do
   @doc """
   Listens; the calling process is the owner. `limits` are those of `PhoenixLite.Limits.listener/1`. With
   `identity`, certificates and key as PEM, the server speaks TLS, and hands connections that speak STUN
-  within it on to the TURN server at `turn`, an address and a port.
+  within it on to the TURN server in this process whose Unix socket has the abstract name `turn`.
   """
   @spec listen(String.t(), :inet.port_number(), map(), nil | {binary(), binary()}, nil | String.t()) ::
           {:ok, listener(), :inet.port_number()} | {:error, term()}

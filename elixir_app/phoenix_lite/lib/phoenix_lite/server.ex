@@ -70,7 +70,7 @@ defmodule PhoenixLite.Listener do
   end
 
   defp turn(nil), do: nil
-  defp turn({ip, port}), do: "#{host(ip)}:#{port}"
+  defp turn({:local, <<0, name::binary>>}), do: name
 
   defp text(ip), do: ip |> :inet.ntoa() |> List.to_string()
   # As before a port.

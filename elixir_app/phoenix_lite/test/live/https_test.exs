@@ -84,13 +84,17 @@ defmodule PhoenixLite.HttpsTest do
   end
 
   test "a client that speaks STUN within TLS is handed on to the TURN server", %{files: files} do
-    {:ok, turn} = :gen_tcp.listen(0, [:binary, active: false, ip: {127, 0, 0, 1}])
-    {:ok, inner} = :inet.port(turn)
-    port = start!(files ++ [turn: {{127, 0, 0, 1}, inner}])
+    inner = {:local, <<0, "phoenix-lite-#{System.unique_integer([:positive])}-#{System.pid()}">>}
+    {:ok, turn} = :gen_tcp.listen(0, [:binary, active: false, ifaddr: inner])
+    port = start!(files ++ [turn: inner])
     binding = <<0x0001::16, 0::16, 0x2112A442::32, 7::96>>
     {:ok, client} = connect(port)
     :ok = :ssl.send(client, binding)
     {:ok, server} = :gen_tcp.accept(turn, 15_000)
+    # The name of its other end tells whose it is.
+    {:ok, {:local, name}} = :inet.peername(server)
+    {:ok, {{127, 0, 0, 1}, from}} = :ssl.sockname(client)
+    assert String.ends_with?(name, "/127.0.0.1:#{from}")
     assert {:ok, ^binding} = :gen_tcp.recv(server, 20, 15_000)
     :ok = :gen_tcp.send(server, "an answer")
     assert {:ok, "an answer"} = :ssl.recv(client, 9, 15_000)

@@ -1,4 +1,4 @@
-//! One TCP connection: datagrams in and out, neither of which ever waits.
+//! One connection: datagrams in and out, neither of which ever waits.
 
 #![allow(clippy::disallowed_methods)] // this is the I/O half
 
@@ -6,9 +6,9 @@ use std::io::{self, IoSlice, Read, Write};
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use mio::net::TcpStream;
 use roomtone_transport::{Deframer, Framing};
 
+use super::stream::Stream;
 use super::tls::Tls;
 
 /// Bytes that wait for room in the system's buffer: a second of one talker's sound. The rest is lost, as a datagram would be.
@@ -19,7 +19,7 @@ pub(super) struct Over;
 
 /// A connection, and what it is doing.
 pub(super) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<Box<Tls>>,
     framing: Framing,
     deframer: Deframer,
@@ -36,7 +36,7 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(now: Instant, stream: TcpStream, framing: Framing, address: SocketAddr) -> Link {
+    pub(super) fn new(now: Instant, stream: Stream, framing: Framing, address: SocketAddr) -> Link {
         Link {
             stream,
             tls: None,
@@ -61,7 +61,7 @@ impl Link {
         self.framing
     }
 
-    pub(super) fn stream(&mut self) -> &mut TcpStream {
+    pub(super) fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
 

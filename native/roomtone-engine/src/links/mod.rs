@@ -8,6 +8,8 @@
 
 mod address;
 mod link;
+mod local;
+mod stream;
 mod tls;
 mod tls_listener;
 mod turn;
@@ -18,16 +20,18 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener as PlainListener};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::{TcpListener, TcpStream, UnixListener};
 use mio::{Interest, Registry, Token};
 use roomtone_transport::Framing;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::command::ShardIndex;
 use crate::shard::Shard;
 use address::{LinkId, link_address};
 pub(crate) use address::{link_of, udp_address};
 use link::{Link, Over};
+pub(crate) use local::listen as listen_locally;
+use stream::Stream;
 use tls::Tls;
 pub(crate) use tls_listener::TlsListener;
 use turn::Turn;
@@ -54,6 +58,7 @@ const READ_BATCH: usize = 4;
 const LISTENER: Token = Token(usize::MAX);
 const TURN_LISTENER: Token = Token(usize::MAX - 1);
 const TURN_SOCKET: Token = Token(usize::MAX - 2);
+const LOCAL_LISTENER: Token = Token(usize::MAX - 3);
 /// Tokens from here on are not those of connections; the ones below those above are free for the caller of [`Links::new`].
 pub(crate) const FIRST_TOKEN: usize = usize::MAX - 15;
 const BACKLOG: i32 = 512;
@@ -81,6 +86,8 @@ pub(crate) struct Links {
     registry: Registry,
     /// With what it carries.
     listeners: Vec<(TcpListener, Framing)>,
+    /// For TURN by the port of HTTPS.
+    local: Option<UnixListener>,
     turn: Option<Turn>,
     /// TURN's socket may have more to be read.
     turn_unread: bool,
@@ -114,6 +121,14 @@ impl Links {
             registry.register(&mut listener, token, Interest::READABLE)?;
             listeners.push((listener, framing));
         }
+        let local = match turn.and_then(|turn| turn.local.as_ref()) {
+            Some(listener) => {
+                let mut listener = UnixListener::from_std(listener.try_clone()?);
+                registry.register(&mut listener, LOCAL_LISTENER, Interest::READABLE)?;
+                Some(listener)
+            }
+            None => None,
+        };
         let turn = turn
             .map(|parts| Turn::new(now, shard, parts, &registry, TURN_SOCKET))
             .transpose()?;
@@ -121,9 +136,10 @@ impl Links {
             shard,
             registry,
             // Connections may have come while no driver was there.
-            accept_again: !listeners.is_empty(),
+            accept_again: !listeners.is_empty() || local.is_some(),
             out_of_descriptors: false,
             listeners,
+            local,
             turn_unread: turn.as_ref().is_some_and(Turn::has_socket),
             turn,
             foreign: Vec::new(),
@@ -142,7 +158,7 @@ impl Links {
     /// Something can be read or written, or there is a connection to accept. Others' events are left alone.
     pub(crate) fn handle_event(&mut self, event: &Event) {
         match event.token() {
-            LISTENER | TURN_LISTENER => self.accept_again = true,
+            LISTENER | TURN_LISTENER | LOCAL_LISTENER => self.accept_again = true,
             TURN_SOCKET => self.turn_unread = true,
             Token(FIRST_TOKEN..) => {}
             Token(id) => {
@@ -230,6 +246,7 @@ impl Links {
         for at in 0..self.listeners.len() {
             self.accept_again |= self.accept_from(at);
         }
+        self.accept_again |= self.accept_locally();
     }
 
     // True when there may be more.
@@ -239,8 +256,28 @@ impl Links {
             match listener.accept() {
                 Ok((stream, peer)) => {
                     let framing = *framing;
-                    self.admit(stream, peer, framing, None);
+                    self.admit(Stream::Tcp(stream), peer, framing, None);
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => {
+                    self.out_of_descriptors = true;
+                    break;
+                }
+            }
+        }
+        true
+    }
+
+    // True when there may be more.
+    fn accept_locally(&mut self) -> bool {
+        for _ in 0..ACCEPT_BATCH {
+            let Some(listener) = &self.local else {
+                return false;
+            };
+            match local::accept(listener) {
+                Ok(Some((stream, client))) => self.admit(Stream::Local(stream), client, Framing::Turn, None),
+                Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(_) => {
@@ -258,12 +295,12 @@ impl Links {
             let Some(secured) = self.turn.as_ref().and_then(Turn::next_secured) else {
                 return;
             };
-            let stream = TcpStream::from_std(secured.stream);
+            let stream = Stream::Tcp(TcpStream::from_std(secured.stream));
             self.admit(stream, secured.peer, Framing::Turn, Some(Tls::new(secured.tls)));
         }
     }
 
-    fn admit(&mut self, mut stream: TcpStream, peer: SocketAddr, framing: Framing, tls: Option<Tls>) {
+    fn admit(&mut self, mut stream: Stream, peer: SocketAddr, framing: Framing, tls: Option<Tls>) {
         let household = household(peer.ip());
         let of_one = || {
             self.links
@@ -279,8 +316,7 @@ impl Links {
             // Dropping the stream closes it.
             return;
         }
-        // Without it, packets would wait for each other (Nagle).
-        let _ = SockRef::from(&stream).set_tcp_nodelay(true);
+        stream.prepare();
         let id = self.next_id();
         let interest = Interest::READABLE | Interest::WRITABLE;
         if self

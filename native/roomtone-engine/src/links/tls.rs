@@ -4,10 +4,10 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use mio::net::TcpStream;
 use tokio_rustls::rustls::ServerConnection;
 
 use super::link::PENDING;
+use super::stream::Stream;
 
 /// The TLS half of a connection.
 pub(super) struct Tls {
@@ -27,7 +27,7 @@ impl Tls {
     ///
     /// # Errors
     /// `WouldBlock` when there is nothing to read. Any other: the connection is over.
-    pub(super) fn read(&mut self, stream: &mut TcpStream, space: &mut [u8]) -> io::Result<Option<usize>> {
+    pub(super) fn read(&mut self, stream: &mut Stream, space: &mut [u8]) -> io::Result<Option<usize>> {
         if let Some(read) = self.decrypted(space)? {
             return Ok(read);
         }
@@ -55,7 +55,7 @@ impl Tls {
     }
 
     /// Sends a frame as a record. False if there is no room for it.
-    pub(super) fn send(&mut self, stream: &mut TcpStream, parts: &[IoSlice<'_>]) -> io::Result<bool> {
+    pub(super) fn send(&mut self, stream: &mut Stream, parts: &[IoSlice<'_>]) -> io::Result<bool> {
         let frame: usize = parts.iter().map(|part| part.len()).sum();
         if self.waiting > 0 && self.waiting + frame > PENDING {
             return Ok(false);
@@ -70,7 +70,7 @@ impl Tls {
     }
 
     /// Writes what waits, as far as there is room.
-    pub(super) fn flush(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+    pub(super) fn flush(&mut self, stream: &mut Stream) -> io::Result<()> {
         while self.connection.wants_write() {
             match self.connection.write_tls(stream) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

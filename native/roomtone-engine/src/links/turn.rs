@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as PlainListener, UdpSocket as PlainSocket};
+use std::os::unix::net::UnixListener;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use crossbeam_channel::Receiver;
@@ -33,6 +34,8 @@ const DATAGRAM: usize = 2048;
 pub(crate) struct TurnParts {
     /// `None`: by TLS only.
     pub(crate) plain: Option<PlainSockets>,
+    /// For connections that the HTTP server of this process hands on.
+    pub(crate) local: Option<UnixListener>,
     pub(crate) tls: Option<TlsListener>,
     pub(crate) config: TurnConfig,
     /// The addresses of the media path, and the shard behind each.
