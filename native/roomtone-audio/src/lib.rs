@@ -36,7 +36,7 @@ pub use codec::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MA
 pub use error::AudioError;
 pub use level::{AudioLevel, level};
 pub use limiter::Limiter;
-pub use playout::{FrameKind, InsertOutcome, Past, Playout, PlayoutConfig, PlayoutStats, RtpMeta, Seam};
+pub use playout::{Crossing, FrameKind, InsertOutcome, Past, Playout, PlayoutConfig, PlayoutStats, RtpMeta, Seam};
 
 /// Samples per second, everywhere.
 pub const SAMPLE_RATE: u32 = 48_000;

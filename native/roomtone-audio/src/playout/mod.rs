@@ -15,11 +15,13 @@
 //!   Surplus delay is removed in quiet sound, or a pitch period at a time.
 
 mod buffer;
+mod crossing;
 mod past;
 mod render;
 mod stretch;
 mod timing;
 
+pub use crossing::Crossing;
 pub use past::{Past, Seam};
 pub(crate) use stretch::dot;
 

@@ -65,15 +65,17 @@ impl Recent {
 /// The recent sound of a talker; see [`Playout::recall`].
 #[derive(Debug, Default)]
 pub struct Past {
-    pcm: Vec<f32>,
+    /// Interleaved, if the decoder was stereo; [`Past::seam`] and [`Past::introduction`] are for
+    /// mono.
+    pub(super) pcm: Vec<f32>,
     end: i64,
     behind: i64,
-    /// The number of samples that have arrived.
     known: i64,
 }
 
 impl Past {
-    /// The sound, 140 ms or more; zeros stand before it if less has arrived.
+    /// The sound, 140 ms or more; zeros stand before it if less has arrived. With the channels of
+    /// the decoder that recalled it.
     pub fn sound(&self) -> &[f32] {
         &self.pcm
     }
@@ -81,6 +83,27 @@ impl Past {
     /// The RTP timestamp right after it: the end of the newest packet that has arrived.
     pub fn end(&self) -> u32 {
         self.end as u32
+    }
+
+    /// From what a mix takes next to the end, in samples.
+    pub(super) fn behind(&self) -> i64 {
+        self.behind
+    }
+
+    /// The number of samples that have arrived.
+    pub(super) fn known(&self) -> i64 {
+        self.known
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(pcm: Vec<f32>, behind: i64, known: i64) -> Past {
+        let end = 0;
+        Past {
+            pcm,
+            end,
+            behind,
+            known,
+        }
     }
 
     /// The place from which a mix should continue this sound for listeners who have heard it up to
@@ -188,7 +211,8 @@ impl Playout {
     }
 
     /// Decodes the latest packets, including those that wait, with a free decoder: the sound of a
-    /// listener to whom they were forwarded. `false`: nothing is known.
+    /// listener to whom they were forwarded. `false`: nothing is known. The sound has the decoder's
+    /// channels.
     pub fn recall(&self, decoder: &mut Decoder, past: &mut Past) -> bool {
         let Some(end) = self.end() else { return false };
         past.end = end;
@@ -202,7 +226,9 @@ impl Playout {
         }
         let known = self.known(end).map(|(from, to, _)| to - from).sum::<i64>();
         past.known = known;
-        past.pcm.resize(usize::try_from(RECALLED - known).unwrap_or(0), 0.0);
+        let channels = decoder.channels().count();
+        let values = |samples: i64| channels * usize::try_from(samples).unwrap_or(0);
+        past.pcm.resize(values(RECALLED - known), 0.0);
         let mut at = None;
         for (from, to, payload) in self.known(end) {
             let hole = from - at.unwrap_or(from);
@@ -213,8 +239,7 @@ impl Playout {
                 let _ = decoder.conceal(usize::try_from(hole).unwrap_or(0), &mut past.pcm);
             }
             if decoder.decode(payload, &mut past.pcm).is_err() {
-                past.pcm
-                    .resize(past.pcm.len() + usize::try_from(to - from).unwrap_or(0), 0.0);
+                past.pcm.resize(past.pcm.len() + values(to - from), 0.0);
             }
             at = Some(to);
         }

@@ -3,6 +3,7 @@
 
 use roomtone_audio::packet::PacketInfo;
 use roomtone_audio::{Decoder, Past, Seam};
+use roomtone_transport::RtpIn;
 
 use crate::command::PeerId;
 
@@ -21,6 +22,30 @@ pub(super) enum Feed {
     Leaving(PeerId),
 }
 
+/// The newest packet of a talker.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Newest {
+    pub(super) ssrc: u32,
+    pub(super) seq: u16,
+    pub(super) timestamp: u32,
+    /// The timestamp right after it.
+    pub(super) end: u32,
+    /// Its first byte (RFC 6716 §3.1).
+    pub(super) toc: u8,
+}
+
+impl Newest {
+    pub(super) fn of(packet: &RtpIn<'_>, samples: u32) -> Newest {
+        Newest {
+            ssrc: packet.ssrc,
+            seq: packet.seq,
+            timestamp: packet.timestamp,
+            end: packet.timestamp.wrapping_add(samples),
+            toc: packet.payload.first().copied().unwrap_or_default(),
+        }
+    }
+}
+
 /// Properties of a talker's packets.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct PacketTrend {
@@ -32,9 +57,18 @@ pub(super) struct PacketTrend {
     pub(super) passable: bool,
     /// Whether they are music: what they hold is for both ears.
     pub(super) music: bool,
+    pub(super) newest: Option<Newest>,
 }
 
 impl PacketTrend {
+    /// Takes a packet that may have come after one that follows it.
+    pub(super) fn note(&mut self, packet: Newest) {
+        let older = |known: Newest| known.ssrc == packet.ssrc && packet.end.wrapping_sub(known.end) as i32 <= 0;
+        if !self.newest.is_some_and(older) {
+            self.newest = Some(packet);
+        }
+    }
+
     pub(super) fn update(&mut self, info: &PacketInfo, bytes: usize, pause: bool) {
         let rate = 8.0 * bytes as f32 * 48_000.0 / info.samples as f32;
         self.bitrate = if self.bitrate == 0.0 {

@@ -2,6 +2,7 @@
 
 use roomtone_audio::FRAME_SAMPLES;
 
+use super::feed::Newest;
 use crate::command::PeerId;
 
 const FRAME: u32 = FRAME_SAMPLES as u32;
@@ -175,6 +176,19 @@ impl ForwardedStream {
     /// A packet that isn't a talker's was sent; it lasts for so many samples.
     pub(super) fn sent_own(&mut self, header: &Header, samples: u32) {
         self.next = Some((header.sequence.wrapping_add(1), header.timestamp.wrapping_add(samples)));
+    }
+
+    /// The last thing sent ends as this packet of the talker does, as if it had been sent.
+    pub(super) fn follow(&mut self, packet: &Newest, media_time: u32) {
+        let Some((sequence, next)) = self.next else { return };
+        self.offset = Some((packet.ssrc, next.wrapping_sub(packet.end)));
+        self.turn = Some(Turn {
+            ssrc: packet.ssrc,
+            first: (i64::from(packet.seq), sequence.wrapping_sub(1)),
+            newest: i64::from(packet.seq),
+            newest_timestamp: packet.timestamp,
+            newest_at: media_time,
+        });
     }
 
     /// It was sent; `samples` is how long it lasts.

@@ -5,10 +5,15 @@
 
 use roomtone_audio::FRAME_SAMPLES;
 
+use super::feed::Newest;
 use super::forwarded_stream::{ForwardedStream, Header, Rewrite, later};
 use crate::command::PeerId;
 
 const FRAME: u32 = FRAME_SAMPLES as u32;
+
+/// A talker's packets follow on a mix without a break where the stream is no further than this from media time: behind it 40 ms, as more
+/// would be taken for a pause, and ahead of it 80 ms, which the talker's next pause gives back.
+const NEAR: std::ops::RangeInclusive<i32> = -2 * FRAME as i32..=4 * FRAME as i32;
 
 /// A stream that is this far behind media time (300 ms) has paused, whatever the talker's network does, and goes on at media time.
 const PAUSED: i32 = -15 * FRAME as i32;
@@ -78,6 +83,31 @@ impl ListenerStream {
             rewrite.header.marker = rewrite.header.timestamp != least;
         }
         Some(rewrite)
+    }
+
+    /// Whether a talker's packets can follow on a mix without a break.
+    pub(super) fn may_cross(&self, media_time: u32) -> bool {
+        self.offset.is_some() && NEAR.contains(&self.ahead(media_time))
+    }
+
+    /// The header of a packet between a mix and the talker's packets, right behind what was sent.
+    pub(super) fn crossing(&self, media_time: u32) -> Header {
+        let (sequence, timestamp) = self.stream.next().unwrap_or((0, media_time));
+        Header {
+            sequence,
+            timestamp,
+            marker: false,
+        }
+    }
+
+    /// It was sent; it lasts for so many samples.
+    pub(super) fn crossing_sent(&mut self, header: &Header, samples: u32) {
+        self.stream.sent_own(header, samples);
+    }
+
+    /// The last thing sent ends as this packet of the talker does: the next one follows on it.
+    pub(super) fn follow(&mut self, packet: &Newest, media_time: u32) {
+        self.stream.follow(packet, media_time);
     }
 
     /// A talker's packet was sent.

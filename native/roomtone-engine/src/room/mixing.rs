@@ -284,6 +284,7 @@ impl Mixing {
         if context.mix.pass_through {
             self.leave_passed(base, tick.at, &mut scratch);
             self.take_up(base, tick.timestamp(), &mut scratch);
+            self.cross_over(base, now, tick.timestamp(), context, &scratch.pass.speaking);
         }
         self.choose(base, tick.at, context, &mut scratch);
         self.take_frames(base, tick.at, now, context, &mut scratch);

@@ -6,6 +6,7 @@ mod adaptation;
 mod audible;
 mod base;
 mod context;
+mod crossing;
 mod ears;
 mod encoder_profile;
 mod fade_out;

@@ -7,7 +7,7 @@
 //!   others isn't mixed with a voice; in pauses the noise of the last speaker goes on.
 //! - *From a mix to packets*: with a packet that comes while the mix is silent, or has the talker's pause and nothing else in it. Packets that wait
 //!   in the jitter buffer are skipped, and with them the delay that a mix has. The first packet is [introduced](super::introduction) by one that the listener's
-//!   decoder can take whatever it has heard until then.
+//!   decoder can take whatever it has heard until then. Music has no pause: [`crossing`](super::crossing).
 //! - *From packets to a mix*: with the next tick ([`Feed::Leaving`]). The listener has heard what the jitter buffer still holds; so the talker is taken
 //!   up a whole number of pitch periods before the end of it, a fresh encoder hears what came before, and leaves out prediction for
 //!   one frame ([`Seam`](roomtone_audio::Seam)).
@@ -21,7 +21,7 @@ use roomtone_transport::{MAX_PAYLOAD, RtpIn, SlotOut};
 use super::adaptation::Step;
 use super::base::RoomBase;
 use super::context::ShardContext;
-use super::feed::{Feed, PacketTrend, PassScratch, Recalled};
+use super::feed::{Feed, Newest, PacketTrend, PassScratch, Recalled};
 use super::introduction::Introduction;
 use super::mixing::{MixedPeer, Mixing};
 use super::peer::Peer;
@@ -95,6 +95,7 @@ impl Mixing {
         let pause =
             (state.trend.music && packet.payload.len() <= DTX) || state.is_pause(level, context.mix.speaking_threshold);
         state.trend.update(&info, packet.payload.len(), pause);
+        state.trend.note(Newest::of(packet, info.samples));
         let (most, may_be_stereo) = if state.trend.music {
             (MOST_MUSIC_BITRATE, true)
         } else {
@@ -504,14 +505,14 @@ impl MixedPeer {
     }
 }
 
-fn is_unity(gain: f32) -> bool {
+pub(super) fn is_unity(gain: f32) -> bool {
     UNITY.contains(&gain)
 }
 
 // Whether a listener takes such packets of a talker as their mix: mono hears no pan, and stereo hears the middle 3 dB softer than a mono packet would be,
 // unless it is music.
 // A connection that needs FEC or fewer bits gets them from a mix.
-fn takes(base: &RoomBase, listener: usize, talker: PeerId, trend: &PacketTrend) -> bool {
+pub(super) fn takes(base: &RoomBase, listener: usize, talker: PeerId, trend: &PacketTrend) -> bool {
     let peer = &base.peers[listener];
     let most = peer.endpoint.max_average_bitrate();
     trend.passable
@@ -526,7 +527,7 @@ fn hears(base: &RoomBase, listener: usize, talker: usize) -> bool {
 }
 
 // Whether a listener hears anybody who speaks beside one talker.
-fn hears_other(base: &RoomBase, listener: usize, talker: usize, speaking: &[usize]) -> bool {
+pub(super) fn hears_other(base: &RoomBase, listener: usize, talker: usize, speaking: &[usize]) -> bool {
     let mut others = speaking.iter().filter(|other| **other != listener && **other != talker);
     others.any(|other| hears(base, listener, *other))
 }

@@ -36,6 +36,8 @@ pub(super) struct SharedMix {
     before: Vec<(PeerId, GainPan)>,
     /// Whether a talker has ended in the last tick: the end of that sound is still in the encoder.
     ended: bool,
+    /// The only talker who is heard on it, and for how many ticks that has been so.
+    alone: Option<(PeerId, u16)>,
     /// The number of listeners placed in this tick.
     pub(super) listeners: u32,
     /// The mix that it was forked from in this tick.
@@ -57,6 +59,7 @@ impl SharedMix {
             bitrate: None,
             before: Vec::new(),
             ended: false,
+            alone: None,
             listeners: 0,
             parent: None,
             beginning: None,
@@ -73,6 +76,7 @@ impl SharedMix {
             bitrate: None,
             before: self.before.clone(),
             ended: self.ended,
+            alone: self.alone,
             listeners: 0,
             parent: Some(parent),
             beginning: None,
@@ -128,6 +132,13 @@ impl SharedMix {
         !self.ended && self.before.iter().all(|(id, heard)| *id == talker || heard.gain == 0.0)
     }
 
+    /// For how many ticks a talker has been the only one who is heard on it, and their gain in the last one.
+    pub(super) fn alone_for(&self, talker: PeerId) -> Option<(u16, GainPan)> {
+        let (_, ticks) = self.alone.filter(|(id, _)| *id == talker && !self.ended)?;
+        let (_, gain) = self.before.iter().find(|(id, _)| *id == talker)?;
+        Some((ticks, *gain))
+    }
+
     /// Remembers this tick's gains for the next.
     pub(super) fn remember(&mut self, talkers: impl Iterator<Item = PeerId> + Clone) {
         let (row, before) = (&self.row, &self.before);
@@ -141,6 +152,14 @@ impl SharedMix {
         self.ended = ended || still < before.iter().filter(|(_, heard)| heard.gain > 0.0).count();
         self.before.clear();
         self.before.extend(talkers.zip(self.row.iter().copied()));
+        let mut heard = self.before.iter().filter(|(_, heard)| heard.gain > 0.0);
+        self.alone = match (heard.next(), heard.next()) {
+            (Some((talker, _)), None) => {
+                let before = self.alone.filter(|(id, _)| id == talker);
+                Some((*talker, before.map_or(1, |(_, ticks)| ticks.saturating_add(1))))
+            }
+            _ => None,
+        };
     }
 }
 

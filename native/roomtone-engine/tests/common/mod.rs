@@ -3,6 +3,7 @@
 #![allow(dead_code, clippy::disallowed_methods, clippy::unwrap_used)]
 
 pub mod client;
+pub mod instrument;
 mod loops;
 pub mod speech;
 pub mod voice;

@@ -8,6 +8,7 @@ mod common;
 
 mod clicks;
 mod levels;
+mod music;
 mod overload;
 mod replay;
 mod scene;

@@ -1,0 +1,164 @@
+//! From a mix with music alone in it to the packets of the musician, without a pause between the two, which music doesn't have.
+//!
+//! At a tick the listeners of the mix are sent packets of ours instead of its next frame: the first can follow on the mix, and the
+//! musician's next packet can follow on the last. They skip what the mix is behind, except for a few milliseconds in which the two
+//! sounds change places, and mono becomes stereo.
+
+use std::time::Instant;
+
+use roomtone_audio::packet::{Mode, parse};
+use roomtone_audio::{AudioError, Channels, Crossing, Decoder, Encoder, EncoderConfig, Playout};
+use roomtone_transport::SlotOut;
+
+use super::base::RoomBase;
+use super::context::ShardContext;
+use super::feed::{Feed, Newest};
+use super::mixing::{MUSIC_IN_STEREO, Mixing};
+use super::passing::{hears_other, is_unity, takes};
+
+/// For how many ticks music must have been alone in a mix before its packets go on from there (2 s). Each change to a mix and back
+/// repeats some of it and skips some, so pauses between the sentences of somebody who speaks over it are no reason.
+const ALONE_TICKS: u16 = 100;
+/// Bits a second and channel: the shortest frames of Opus need many.
+const BITRATE: u32 = 128_000;
+/// So much is sent at the most: 20 ms. A stream ahead of media time by more than 40 ms gets no more ahead than it must.
+const MOST: usize = 960;
+const LEAST: usize = 240;
+const AHEAD: i32 = 1920;
+
+/// Packets of ours.
+struct Pieces {
+    /// The payload, its level (−dBov) and its samples.
+    packets: Vec<(Vec<u8>, u8, u32)>,
+    /// The timestamp of the musician's packet that goes on from them.
+    end: u32,
+}
+
+impl Mixing {
+    /// Sends listeners of music that has been alone in their mix what leads to its packets. From then on they are passed these.
+    pub(super) fn cross_over(
+        &mut self,
+        base: &mut RoomBase,
+        now: Instant,
+        media_time: u32,
+        context: &mut ShardContext,
+        speaking: &[usize],
+    ) {
+        for talker in 0..self.peers.len() {
+            let state = &self.peers[talker];
+            let Some(newest) = state.trend.newest.filter(|_| state.trend.music && state.selected) else {
+                continue;
+            };
+            if state.missing_frames > 0 || state.trend.pauses > 0 {
+                continue;
+            }
+            // Of those who are ahead by a little, and of those who are ahead by more.
+            let mut made: [Option<Option<Pieces>>; 2] = [None, None];
+            for index in 0..self.peers.len() {
+                if index == talker || !self.may_cross(base, index, talker, media_time, speaking) {
+                    continue;
+                }
+                let far = self.peers[index].stream.ahead(media_time) > AHEAD;
+                let pieces = made[usize::from(far)].get_or_insert_with(|| {
+                    let playout = self.peers[talker].playout.as_ref()?;
+                    pieces(playout, &newest, if far { LEAST } else { MOST })
+                });
+                if let Some(pieces) = pieces.as_ref().filter(|pieces| pieces.end == newest.end) {
+                    context.stats.mode_changes += 1;
+                    self.cross(base, (now, media_time), context, (talker, index), (&newest, pieces));
+                }
+            }
+        }
+    }
+
+    // Whether the mix of a listener can end here.
+    fn may_cross(&self, base: &RoomBase, listener: usize, talker: usize, media_time: u32, speaking: &[usize]) -> bool {
+        let (peer, id) = (&self.peers[listener], base.peers[talker].id);
+        let mix = peer.mix.filter(|_| peer.feed == Feed::Mix);
+        let Some((ticks, heard)) = mix.and_then(|mix| self.mixes.get(mix)?.alone_for(id)) else {
+            return false;
+        };
+        let full = match base.peers[listener].channels() {
+            Channels::Mono => 1.0,
+            Channels::Stereo => MUSIC_IN_STEREO,
+        };
+        ticks >= ALONE_TICKS
+            && is_unity(heard.gain / full)
+            && heard.pan == 0.0
+            && base.peers[listener].hears()
+            && takes(base, listener, id, &self.peers[talker].trend)
+            && !hears_other(base, listener, talker, speaking)
+            && peer.stream.may_cross(media_time)
+    }
+
+    fn cross(
+        &mut self,
+        base: &mut RoomBase,
+        (now, media_time): (Instant, u32),
+        context: &mut ShardContext,
+        (talker, index): (usize, usize),
+        (newest, pieces): (&Newest, &Pieces),
+    ) {
+        let id = base.peers[talker].id;
+        let (listener, peer) = (&mut base.peers[index], &mut self.peers[index]);
+        peer.feed = Feed::Passed(id);
+        peer.mix = None;
+        peer.introduced = true;
+        peer.stream.give(id);
+        for (payload, level, samples) in &pieces.packets {
+            let header = peer.stream.crossing(media_time);
+            let audio = SlotOut {
+                sequence: header.sequence,
+                timestamp: header.timestamp,
+                marker: header.marker,
+                csrc: None,
+                level: Some(*level),
+                payload,
+            };
+            let outbox = context.outbox_of(listener.home);
+            if listener.endpoint.send_slot(now, 0, &audio, outbox) {
+                peer.stream.crossing_sent(&header, *samples);
+                context.stats.packets_sent += 1;
+            }
+        }
+        peer.stream.follow(newest, media_time);
+    }
+}
+
+// This is rare, so it keeps no memory.
+fn pieces(playout: &Playout, newest: &Newest, most: usize) -> Option<Pieces> {
+    let info = parse(&[newest.toc & !0b11]).ok()?;
+    // The others have no frames that are short enough.
+    if info.mode != Mode::Celt {
+        return None;
+    }
+    let channels = if info.stereo { Channels::Stereo } else { Channels::Mono };
+    let crossing = playout.crossing(&mut Decoder::with_channels(channels).ok()?, most)?;
+    let packets = encode(&crossing, channels, newest.toc).ok()?;
+    let end = crossing.end();
+    Some(Pieces { packets, end })
+}
+
+fn encode(crossing: &Crossing, channels: Channels, toc: u8) -> Result<Vec<(Vec<u8>, u8, u32)>, AudioError> {
+    let mut encoder = Encoder::new(&EncoderConfig {
+        channels,
+        bitrate: BITRATE * channels.count() as u32,
+        complexity: 5,
+        ..EncoderConfig::default()
+    })?;
+    encoder.imitate(&[toc])?;
+    let mut thrown_away = Vec::new();
+    for frame in crossing.lead_in() {
+        encoder.encode(frame, &mut thrown_away)?;
+    }
+    encoder.set_prediction(false)?;
+    let mut packets = Vec::new();
+    for frame in crossing.frames() {
+        let mut payload = Vec::new();
+        encoder.encode(frame, &mut payload)?;
+        encoder.set_prediction(true)?;
+        let samples = (frame.len() / channels.count()) as u32;
+        packets.push((payload, roomtone_audio::level(frame).dbov_minus, samples));
+    }
+    Ok(packets)
+}
