@@ -910,7 +910,8 @@ defmodule Roomtone do
 
   @doc """
   Statistics of a room: for each person what the engine counts (packets, loss, jitter, round trip;
-  `nil` for a person without media), and the counters of the shard.
+  `nil` for a person without media), the counters of the shard, and the trunks of a room on several
+  media nodes: what each end counts. The numbers of shards are those of the room's node.
 
       iex> {:ok, _} = Roomtone.open_room("porch")
       iex> {:ok, stats} = Roomtone.stats("porch")
@@ -923,6 +924,7 @@ defmodule Roomtone do
              room: String.t(),
              shard: non_neg_integer,
              shard_stats: map,
+             trunks: [Media.Trunks.the_end()],
              participants: %{String.t() => participant_stats | nil}
            }}
           | {:error, :media_busy | room_error}
@@ -932,7 +934,17 @@ defmodule Roomtone do
          {:ok, counted, shard_stats} <- peer_stats(name, place, Map.keys(peers)) do
       nobody = Map.new(identities, &{&1, nil})
       participants = for {peer, identity} <- peers, into: nobody, do: {identity, counted[peer]}
-      {:ok, %{room: name, shard: place.shard, shard_stats: shard_stats, participants: participants}}
+
+      {:ok,
+       %{room: name, shard: place.shard, shard_stats: shard_stats, trunks: trunks(name), participants: participants}}
+    end
+  end
+
+  # A room on a node of an earlier release tells of none.
+  defp trunks(name) do
+    case RoomServer.call(name, :trunks) do
+      {:ok, trunks} -> trunks
+      {:error, _older_or_gone} -> []
     end
   end
 

@@ -70,6 +70,17 @@ defmodule Roomtone.LegsTest do
     assert {cleo.shard, %{room: cleo.room, peer: bob.peer, trunk: remote, speak: true}} in joined
     assert {ada.shard, %{room: ada.room, peer: cleo.peer, trunk: number, speak: true}} in joined
     assert length(joined) == 3
+    # The statistics of the room have the figures of both ends.
+    figures = %{datagrams_in: 1, bytes_in: 100, lost_in: 0, datagrams_out: 2, bytes_out: 200}
+    told = fn trunk, other -> Map.merge(figures, %{trunk: trunk, room: 1, to: "127.0.0.1:#{40_000 + other}"}) end
+    on_exit(fn -> for shard <- 0..1, do: FakeNative.put_stats(shard, %{load: 0.0, shed_level: 0}) end)
+    FakeNative.put_stats(home, %{trunks: [told.(number, further), told.(5, further)]})
+    FakeNative.put_stats(further, %{trunks: [told.(remote, home)]})
+    assert {:ok, %{trunks: ends}} = Roomtone.stats(room)
+
+    assert Enum.sort(for the_end <- ends, do: {the_end.shard, the_end.peer_shard, the_end.trunk}) ==
+             Enum.sort([{home, further, number}, {further, home, remote}])
+
     # Keys show up nowhere.
     refute inspect(state(room).legs, limit: :infinity) =~ inspect(there)
   end

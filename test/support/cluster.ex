@@ -207,6 +207,11 @@ defmodule Roomtone.TestCluster.Witness do
     end
   end
 
+  @doc "A handler of telemetry that has a witness keep its events."
+  @spec handle([atom], map, map, pid) :: term
+  def handle(name, measurements, metadata, witness),
+    do: send(witness, {:roomtone, nil, {name, measurements, metadata}})
+
   defp keep(events) do
     receive do
       {:events, from} ->

@@ -51,6 +51,17 @@ defmodule Roomtone.Cluster do
   def node_of(shard), do: if(Config.get().role == :web, do: Link.node_of(shard), else: node())
 
   @doc """
+  The trunks between media nodes, by which rooms on several of them send each other their talkers: each
+  end by itself, with the bytes both ways, what was lost on the way to it, the round trip and its jitter.
+  `Roomtone.stats/1` has those of one room. Of a shard with more than 64 trunks it has 64.
+
+      iex> Roomtone.Cluster.trunks()
+      []
+  """
+  @spec trunks() :: [Media.Trunks.the_end()]
+  defdelegate trunks, to: Media.Trunks, as: :all
+
+  @doc """
   Empties a media node, so that it can be stopped or restarted: it takes no new rooms, and its rooms
   go to other media nodes within so many seconds (`DRAIN_SECONDS`, unless given). Pages make a second
   connection, and change over to it without a break; clients that can't be told to, such as WHIP

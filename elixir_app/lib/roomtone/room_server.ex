@@ -38,6 +38,7 @@ defmodule Roomtone.RoomServer do
   }
 
   alias Roomtone.Cluster.{Control, Directory}
+  alias Roomtone.Media.Trunks
   alias Roomtone.Recording.Inputs
   alias Roomtone.Room.{Guesses, Legs, Move, Recorder, Taps}
   alias Roomtone.Rooms.{Names, Remembered}
@@ -381,6 +382,9 @@ defmodule Roomtone.RoomServer do
 
   def handle_call(:peers, _from, state),
     do: {:reply, {:ok, state.place, state.peers, Map.keys(state.room.people)}, state}
+
+  def handle_call(:trunks, _from, state),
+    do: {:reply, {:ok, state.legs |> Legs.trunk_ends() |> Trunks.of()}, state}
 
   def handle_call({:attach_tap, pid}, _from, state) do
     kind = MixPolicy.engine_kind(state.mixer.mix)

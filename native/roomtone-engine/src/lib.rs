@@ -55,7 +55,7 @@ pub use roomtone_trunk::{Key, KeyNumber, TrunkId};
 pub use shard::Shard;
 pub use shard_message::ShardMessage;
 pub use shed::Round;
-pub use stats::{Histogram, ShardStats};
+pub use stats::{Histogram, ShardStats, TrunkStats};
 pub use tap::{Tap, TapBatch, TapPacket, TapSound};
 pub use trace::{Stage, Trace, Way};
 pub use voice::Voice;

@@ -20,7 +20,7 @@ use crate::room::{Newcomer, Room, Scratch, SealedTrace, ShardContext};
 use crate::routes::{Destination, Routes};
 use crate::shard_message::Message;
 use crate::shed::{Round, Shed};
-use crate::stats::ShardStats;
+use crate::stats::{ShardStats, TrunkStats};
 use crate::tap::{Tap, TapSound};
 use crate::timers::Timers;
 use crate::trace::Stage;
@@ -305,7 +305,7 @@ impl Shard {
                 key,
             } => {
                 self.in_room(now, room, |room, context| {
-                    room.renew_trunk(context, trunk, end, number, &key)
+                    room.renew_trunk(now, context, trunk, end, number, &key)
                 });
             }
             Action::CloseTrunk { trunk } => {
@@ -413,8 +413,18 @@ impl Shard {
         ShardStats {
             rooms: self.rooms.len() as u64,
             peers: self.peers() as u64,
+            trunks_open: self.context.trunks.len() as u64,
+            trunks: self.trunk_stats(),
             ..self.context.stats.clone()
         }
+    }
+
+    fn trunk_stats(&self) -> Vec<TrunkStats> {
+        let mut rooms: Vec<RoomId> = self.context.trunks.values().copied().collect();
+        rooms.sort_unstable();
+        rooms.dedup();
+        let rooms = rooms.iter().filter_map(|room| self.rooms.get(room));
+        rooms.flat_map(Room::trunk_stats).take(TrunkStats::MOST).collect()
     }
 
     fn peers(&self) -> usize {

@@ -1,9 +1,13 @@
 //! Counters and histograms of a shard.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use roomtone_audio::FrameKind;
+use roomtone_trunk::TrunkId;
 use serde::{Serialize, Serializer};
+
+use crate::command::RoomId;
 
 /// A histogram of durations: buckets of a factor of √2 from 1 µs to about a second, the last one open.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -118,14 +122,24 @@ pub struct ShardStats {
     pub datagrams_unknown: u64,
     /// Datagrams that came by trunks, from other media nodes.
     pub trunk_datagrams_in: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub trunk_bytes_in: u64,
+    /// Datagrams that should have come by trunks, and didn't. One that is only overtaken may count.
+    pub trunk_datagrams_lost: u64,
     /// Datagrams that left by trunks.
     pub trunk_datagrams_out: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub trunk_bytes_out: u64,
     /// Datagrams that claimed to come by a trunk and were refused: forged, repeated, of an unknown trunk or key.
     pub trunk_datagrams_refused: u64,
     /// Packets that didn't leave by a trunk, because nobody beyond it may hear their talker.
     pub trunk_packets_unheard: u64,
     /// Packets that didn't leave by a trunk, because no datagram has room for them.
     pub trunk_packets_oversized: u64,
+    /// Trunks that are open.
+    pub trunks_open: u64,
+    /// Those of them with the lowest numbers of rooms, [`TrunkStats::MOST`] at most.
+    pub trunks: Vec<TrunkStats>,
     /// Datagrams that the system didn't take (full socket buffer or no route).
     pub send_failures: u64,
     /// Room ticks run.
@@ -174,6 +188,39 @@ pub struct ShardStats {
     pub tick_lateness: Histogram,
     /// How long the ticks of 20 ms took together, with the sending of what they made.
     pub tick_duration: Histogram,
+}
+
+/// The figures of one end of a trunk since it was opened.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrunkStats {
+    /// The number that this shard gave it.
+    pub trunk: TrunkId,
+    /// Its room, by the number that this shard knows.
+    pub room: RoomId,
+    /// The address of the shard at the other end.
+    pub to: SocketAddr,
+    /// Datagrams that came.
+    pub datagrams_in: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub bytes_in: u64,
+    /// Datagrams that should have come, and didn't. One that is only overtaken may count.
+    pub lost_in: u64,
+    /// Datagrams that left.
+    pub datagrams_out: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub bytes_out: u64,
+    /// Whether each frame is sent twice, because the other end lost some.
+    pub repeats: bool,
+    /// The time to the other end and back by the reports of the last seconds in which anything went there, smoothed; `None` before the
+    /// first.
+    pub round_trip: Option<Duration>,
+    /// The mean deviation of it.
+    pub jitter: Option<Duration>,
+}
+
+impl TrunkStats {
+    /// Trunks of a shard that are told of at once.
+    pub const MOST: usize = 64;
 }
 
 impl ShardStats {

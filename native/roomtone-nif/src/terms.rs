@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use roomtone_engine::{
     Action, Command, Distance, Envelope, Event, FaultScope, GainCell, Histogram, Key, PeerStats, Place, PlaceCell,
-    RoomKind, Select, ShardStats, SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkWay, Voice, Way,
+    RoomKind, Select, ShardStats, SlotCell, SourceCell, SourceItem, TapSound, Trace, TrunkEnd, TrunkStats, TrunkWay,
+    Voice, Way,
 };
 use rustler::{Atom, Binary, Decoder, Encoder, Env, Error, NifMap, NifResult, ResourceArc, Term};
 
@@ -32,6 +33,7 @@ mod atoms {
         packets_in, bytes_in, packets_out, bytes_out, rejected, oversized, lost_in, copies_in, restored_in, recovered, concealed, late, stretched_ms, jitter_ms, buffer_target_ms, buffer_ms,
         round_trip_ms, fraction_lost_out, redundancy, copies_out, reduced_bitrate, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through, auto_gain_db,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, trunk_datagrams_in, trunk_datagrams_out,
+        trunk_bytes_in, trunk_bytes_out, trunk_datagrams_lost, trunks_open, trunks, repeats,
         trunk_datagrams_refused, trunk_packets_unheard, trunk_packets_oversized, send_failures, ticks, ticks_skipped, frames_decoded, frames_evened,
         frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
         commands_waiting, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
@@ -542,12 +544,30 @@ fn peer_stats<'a>(env: Env<'a>, stats: &PeerStats) -> Term<'a> {
     )
 }
 
+fn trunk_stats<'a>(env: Env<'a>, stats: &TrunkStats) -> Term<'a> {
+    let ms = |duration: Option<Duration>| duration.map(|duration| duration.as_secs_f64() * 1000.0);
+    map!(env,
+        trunk: stats.trunk,
+        room: stats.room,
+        to: stats.to.to_string(),
+        datagrams_in: stats.datagrams_in,
+        bytes_in: stats.bytes_in,
+        lost_in: stats.lost_in,
+        datagrams_out: stats.datagrams_out,
+        bytes_out: stats.bytes_out,
+        repeats: stats.repeats,
+        round_trip_ms: ms(stats.round_trip),
+        jitter_ms: ms(stats.jitter),
+    )
+}
+
 /// `shard_stats/2`'s answer; times in microseconds. `tick_lateness`, `tick_duration` and `buffer_delay` are histograms:
 /// `{first value past the bucket, count}`.
 pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
     let us = |duration: Duration| duration.as_micros() as u64;
     let (lateness, duration, delay) = (&stats.tick_lateness, &stats.tick_duration, &stats.buffer_delay);
     let buckets = |histogram: &Histogram| histogram.buckets().collect::<Vec<_>>();
+    let trunks: Vec<Term<'_>> = stats.trunks.iter().map(|trunk| trunk_stats(env, trunk)).collect();
     map!(env,
         epoch: stats.epoch,
         rooms: stats.rooms,
@@ -558,10 +578,15 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         bytes_out: stats.bytes_out,
         datagrams_unknown: stats.datagrams_unknown,
         trunk_datagrams_in: stats.trunk_datagrams_in,
+        trunk_bytes_in: stats.trunk_bytes_in,
+        trunk_datagrams_lost: stats.trunk_datagrams_lost,
         trunk_datagrams_out: stats.trunk_datagrams_out,
+        trunk_bytes_out: stats.trunk_bytes_out,
         trunk_datagrams_refused: stats.trunk_datagrams_refused,
         trunk_packets_unheard: stats.trunk_packets_unheard,
         trunk_packets_oversized: stats.trunk_packets_oversized,
+        trunks_open: stats.trunks_open,
+        trunks: trunks,
         send_failures: stats.send_failures,
         ticks: stats.ticks,
         ticks_skipped: stats.ticks_skipped,

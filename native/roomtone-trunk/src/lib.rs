@@ -7,12 +7,13 @@
 
 mod key;
 mod receiver;
+mod round_trip;
 mod sender;
 mod wire;
 
 pub use key::{Key, KeyNumber};
 pub use receiver::{Receiver, ReceiverStats, Rejected};
-pub use sender::{Sender, TooLong};
+pub use sender::{Sender, SenderStats, TooLong};
 pub use wire::{Frame, Item, Report, Unheard, trunk_of};
 
 /// The number that the receiver of a trunk gives it.

@@ -38,7 +38,9 @@ pub enum Rejected {
 pub struct ReceiverStats {
     /// Datagrams that were taken.
     pub received: u64,
-    /// Datagrams that never came, or too late, under the present key.
+    /// Their bytes, without UDP and IP headers.
+    pub bytes: u64,
+    /// Datagrams that never came, or too late. One that was only overtaken counts until it comes.
     pub lost: u64,
     /// Datagrams that were refused.
     pub rejected: u64,
@@ -54,6 +56,8 @@ pub struct Receiver {
     /// The present key, and the one before it.
     keys: [Option<Epoch>; 2],
     talkers: Vec<Talker>,
+    /// Lost under keys before these two.
+    lost_before: u64,
     stats: ReceiverStats,
 }
 
@@ -71,6 +75,7 @@ impl Receiver {
             trunk,
             keys: [Some(Epoch::new(number, key)), None],
             talkers: Vec::with_capacity(MOST_TALKERS),
+            lost_before: 0,
             stats: ReceiverStats::default(),
         }
     }
@@ -78,13 +83,20 @@ impl Receiver {
     /// Takes another key from now on, and the present one until the next.
     pub fn renew(&mut self, number: KeyNumber, key: &Key) {
         let former = self.keys[0].replace(Epoch::new(number, key));
-        self.keys[1] = former.filter(|epoch| epoch.number != number);
+        let (former, same) = match former {
+            Some(epoch) if epoch.number == number => (None, Some(epoch)),
+            former => (former, None),
+        };
+        let gone = [std::mem::replace(&mut self.keys[1], former), same];
+        self.lost_before += lost(&gone);
     }
 
     /// The figures so far.
     pub fn stats(&self) -> ReceiverStats {
-        let lost = self.keys[0].as_ref().map_or(0, |epoch| epoch.window.lost());
-        ReceiverStats { lost, ..self.stats }
+        ReceiverStats {
+            lost: self.lost_before + lost(&self.keys),
+            ..self.stats
+        }
     }
 
     /// The report to the sender; `None` before anything came under the present key.
@@ -101,8 +113,10 @@ impl Receiver {
     /// # Errors
     /// The datagram is refused as a whole. It was counted.
     pub fn open(&mut self, datagram: &mut [u8], mut pass_on: impl FnMut(Item<'_>)) -> Result<(), Rejected> {
+        let length = datagram.len() as u64;
         let opened = self.decrypt(datagram).inspect_err(|_| self.stats.rejected += 1)?;
         self.stats.received += 1;
+        self.stats.bytes += length;
         let mut body = opened;
         while let Some((item, rest)) = item(body) {
             body = rest;
@@ -137,6 +151,10 @@ impl Receiver {
         }
         Ok(body)
     }
+}
+
+fn lost(epochs: &[Option<Epoch>]) -> u64 {
+    epochs.iter().flatten().map(|epoch| epoch.window.lost()).sum()
 }
 
 impl Epoch {

@@ -1,8 +1,11 @@
 //! The sending end.
 
+use std::time::{Duration, Instant};
+
 use thiserror::Error;
 
 use crate::key::{Cipher, Key, KeyNumber};
+use crate::round_trip::RoundTrip;
 use crate::wire::{FRAME_HEADER, Frame, HEADER, Header, Report, TAG, unheard_size, write_unheard};
 use crate::{MAX_DATAGRAM, MAX_PAYLOAD, MOST_UNHEARD, TrunkId};
 
@@ -18,6 +21,19 @@ const PATIENCE: u32 = 10;
 #[error("a packet of {0} bytes is too long for a trunk: {MAX_PAYLOAD} at the most")]
 pub struct TooLong(pub usize);
 
+/// The figures of a sending end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SenderStats {
+    /// Datagrams that were sent.
+    pub datagrams: u64,
+    /// Their bytes, without UDP and IP headers.
+    pub bytes: u64,
+    /// The time to the other end and back, smoothed; `None` before its first report.
+    pub round_trip: Option<Duration>,
+    /// The mean deviation of it: jitter, there and back.
+    pub jitter: Option<Duration>,
+}
+
 /// Collects frames, and puts several into one datagram.
 pub struct Sender {
     trunk: TrunkId,
@@ -31,6 +47,9 @@ pub struct Sender {
     reported: Report,
     /// Reports for which frames are still repeated.
     repeats: u32,
+    round_trip: RoundTrip,
+    datagrams: u64,
+    bytes: u64,
 }
 
 struct Kept {
@@ -67,6 +86,9 @@ impl Sender {
             kept: Vec::new(),
             reported: NOTHING,
             repeats: 0,
+            round_trip: RoundTrip::new(),
+            datagrams: 0,
+            bytes: 0,
         }
     }
 
@@ -78,6 +100,17 @@ impl Sender {
         self.cipher = key.cipher();
         self.counter = 0;
         self.reported = NOTHING;
+        self.round_trip.restart();
+    }
+
+    /// The figures so far.
+    pub fn stats(&self) -> SenderStats {
+        SenderStats {
+            datagrams: self.datagrams,
+            bytes: self.bytes,
+            round_trip: self.round_trip.smoothed(),
+            jitter: self.round_trip.deviation(),
+        }
     }
 
     /// Whether nothing is collected.
@@ -94,12 +127,12 @@ impl Sender {
     ///
     /// # Errors
     /// The frame fits into no datagram.
-    pub fn push(&mut self, frame: &Frame<'_>, send: impl FnOnce(&[u8])) -> Result<(), TooLong> {
+    pub fn push(&mut self, now: Instant, frame: &Frame<'_>, send: impl FnOnce(&[u8])) -> Result<(), TooLong> {
         if frame.payload.len() > MAX_PAYLOAD {
             return Err(TooLong(frame.payload.len()));
         }
         if !self.fits(frame.size()) {
-            self.flush(send);
+            self.flush(now, send);
         }
         self.begin();
         self.repeat(frame);
@@ -108,10 +141,10 @@ impl Sender {
         Ok(())
     }
 
-    /// Adds a report to what is collected.
-    pub fn push_report(&mut self, report: Report, send: impl FnOnce(&[u8])) {
+    /// Adds a report to what is collected. Call [`Sender::flush`] at once: the other end takes the time until it comes for that of the way.
+    pub fn push_report(&mut self, now: Instant, report: Report, send: impl FnOnce(&[u8])) {
         if !self.fits(Report::SIZE) {
-            self.flush(send);
+            self.flush(now, send);
         }
         self.begin();
         report.write(&mut self.datagram);
@@ -119,32 +152,36 @@ impl Sender {
 
     /// Adds a list of talkers whom nobody here may hear, and which the other end need not send; the first
     /// [`MOST_UNHEARD`] of them. `number` counts the lists.
-    pub fn push_unheard(&mut self, number: u32, talkers: &[u64], send: impl FnOnce(&[u8])) {
+    pub fn push_unheard(&mut self, now: Instant, number: u32, talkers: &[u64], send: impl FnOnce(&[u8])) {
         let talkers = &talkers[..talkers.len().min(MOST_UNHEARD)];
         if !self.fits(unheard_size(talkers.len())) {
-            self.flush(send);
+            self.flush(now, send);
         }
         self.begin();
         write_unheard(number, talkers, &mut self.datagram);
     }
 
     /// Sends what was collected, by `send`.
-    pub fn flush(&mut self, send: impl FnOnce(&[u8])) {
+    pub fn flush(&mut self, now: Instant, send: impl FnOnce(&[u8])) {
         if self.datagram.is_empty() {
             return;
         }
         self.cipher.seal(self.counter, &mut self.datagram);
+        self.round_trip.sent(now, self.counter);
         self.counter += 1;
+        self.datagrams += 1;
+        self.bytes += self.datagram.len() as u64;
         send(&self.datagram);
         self.datagram.clear();
     }
 
     /// Takes what the receiver reported of this direction.
-    pub fn take_report(&mut self, report: Report) {
+    pub fn take_report(&mut self, now: Instant, report: Report) {
         // Of the former key, or an old one that was overtaken.
         if report.highest >= self.counter || report.received <= self.reported.received {
             return;
         }
+        self.round_trip.reported(now, report.highest);
         let sent = report.highest.wrapping_sub(self.reported.highest);
         if sent < FEW {
             return;

@@ -1,5 +1,9 @@
 //! Two ends of a trunk, with a network between them that loses, repeats, reorders and forges.
 
+#![allow(clippy::disallowed_methods)]
+
+use std::time::{Duration, Instant};
+
 use counting_alloc::CountingAlloc;
 use proptest::prelude::*;
 use roomtone_trunk::{
@@ -14,6 +18,10 @@ const TRUNK: u32 = 7;
 
 fn key(byte: u8) -> Key {
     Key::new([byte; 32])
+}
+
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn ends() -> (Sender, Receiver) {
@@ -35,9 +43,9 @@ fn frame(talker: u64, sequence: u16, payload: &[u8]) -> Frame<'_> {
 fn datagram(sender: &mut Sender, frame: &Frame<'_>) -> Vec<u8> {
     let mut sealed = Vec::new();
     sender
-        .push(frame, |_| panic!("nothing was collected before"))
+        .push(now(), frame, |_| panic!("nothing was collected before"))
         .expect("it fits");
-    sender.flush(|datagram| sealed.extend_from_slice(datagram));
+    sender.flush(now(), |datagram| sealed.extend_from_slice(datagram));
     sealed
 }
 
@@ -68,9 +76,9 @@ proptest! {
             talker: *talker, sequence: i as u16, timestamp: *timestamp, marker: *marker, level: *level, payload,
         }).collect();
         for frame in &sent {
-            sender.push(frame, |datagram| datagrams.push(datagram.to_vec())).expect("it fits");
+            sender.push(now(), frame, |datagram| datagrams.push(datagram.to_vec())).expect("it fits");
         }
-        sender.flush(|datagram| datagrams.push(datagram.to_vec()));
+        sender.flush(now(), |datagram| datagrams.push(datagram.to_vec()));
         prop_assert!(sender.is_empty());
         let mut at = 0;
         for datagram in &mut datagrams {
@@ -128,7 +136,7 @@ fn another_clusters_key_another_trunk_and_what_is_too_long_are_refused() {
     long.resize(MAX_DATAGRAM + 1, 0);
     assert_eq!(open(&mut receiver, &long), Err(Rejected::NotOurs));
     let payload = vec![0; MAX_PAYLOAD + 1];
-    let pushed = sender.push(&frame(1, 2, &payload), |_| ());
+    let pushed = sender.push(now(), &frame(1, 2, &payload), |_| ());
     assert_eq!(pushed, Err(TooLong(MAX_PAYLOAD + 1)));
     assert_eq!(format!("{:?}", key(3)), "Key(…)");
 }
@@ -149,6 +157,52 @@ fn a_new_key_counts_anew_and_the_former_one_is_good_until_the_next() {
 }
 
 #[test]
+fn both_ends_count_datagrams_and_bytes_and_losses_of_all_keys() {
+    let (mut sender, mut receiver) = ends();
+    let mut bytes = 0;
+    for number in 0..3u8 {
+        for sequence in 0..20 {
+            let sealed = datagram(&mut sender, &frame(1, sequence, &[7; 50]));
+            bytes += sealed.len() as u64;
+            // The last one always comes.
+            if sequence % 5 != 2 {
+                open(&mut receiver, &sealed).expect("it is authentic");
+            }
+        }
+        sender.renew(number + 1, &key(number + 2));
+        receiver.renew(number + 1, &key(number + 2));
+    }
+    let (sent, got) = (sender.stats(), receiver.stats());
+    assert_eq!((sent.datagrams, sent.bytes), (60, bytes));
+    assert_eq!((got.received, got.lost, got.bytes), (48, 12, bytes * 48 / 60));
+}
+
+#[test]
+fn the_round_trip_is_told_after_the_first_report_and_with_another_key() {
+    let (mut sender, mut receiver) = ends();
+    assert_eq!(sender.stats().round_trip, None);
+    let begin = now();
+    for number in 0..2u8 {
+        for second in 0..10 {
+            let left = begin + Duration::from_secs(second);
+            sender
+                .push(left, &frame(1, second as u16, b"opus"), |_| ())
+                .expect("it fits");
+            sender.flush(left, |datagram| {
+                receiver.open(&mut datagram.to_vec(), |_| ()).expect("it is authentic");
+            });
+            let report = receiver.report().expect("some have come");
+            sender.take_report(left + Duration::from_millis(30), report);
+        }
+        let stats = sender.stats();
+        assert_eq!(stats.round_trip, Some(Duration::from_millis(30)));
+        assert_eq!(stats.jitter, Some(Duration::ZERO));
+        sender.renew(number + 1, &key(number + 2));
+        receiver.renew(number + 1, &key(number + 2));
+    }
+}
+
+#[test]
 fn frames_are_repeated_while_datagrams_are_lost_and_each_is_passed_on_once() {
     let (mut sender, mut receiver) = ends();
     let mut heard = Vec::new();
@@ -160,7 +214,7 @@ fn frames_are_repeated_while_datagrams_are_lost_and_each_is_passed_on_once() {
             heard.extend(open(&mut receiver, &sealed).expect("it is authentic"));
         }
         if sequence % 50 == 49 {
-            sender.take_report(receiver.report().expect("some have come"));
+            sender.take_report(now(), receiver.report().expect("some have come"));
         }
         // Two reports tell of it. Ten without loss after that end it.
         if sequence == 990 || sequence == 3990 {
@@ -189,10 +243,10 @@ fn a_report_of_another_time_changes_nothing() {
         highest: 1_000,
         ..report
     };
-    sender.take_report(wrong);
+    sender.take_report(now(), wrong);
     assert!(!sender.repeats());
-    sender.take_report(report);
-    sender.take_report(report);
+    sender.take_report(now(), report);
+    sender.take_report(now(), report);
     assert!(!sender.repeats());
 }
 
@@ -202,10 +256,14 @@ fn a_list_of_unheard_talkers_arrives_with_frames_and_ends_at_its_most() {
     let told: Vec<u64> = (0..200).map(|i| u64::MAX - i).collect();
     let mut lists = Vec::new();
     for count in [0, 1, MOST_UNHEARD, 200] {
-        sender.push(&frame(1, count as u16, b"opus"), |_| ()).expect("it fits");
+        sender
+            .push(now(), &frame(1, count as u16, b"opus"), |_| ())
+            .expect("it fits");
         let mut sealed = Vec::new();
-        sender.push_unheard(count as u32, &told[..count], |before| sealed.push(before.to_vec()));
-        sender.flush(|datagram| sealed.push(datagram.to_vec()));
+        sender.push_unheard(now(), count as u32, &told[..count], |before| {
+            sealed.push(before.to_vec())
+        });
+        sender.flush(now(), |datagram| sealed.push(datagram.to_vec()));
         for mut datagram in sealed {
             assert!(datagram.len() <= MAX_DATAGRAM);
             let opened = receiver.open(&mut datagram, |item| {
@@ -230,7 +288,7 @@ fn a_stream_of_frames_and_of_junk_allocates_nothing() {
         for sequence in sequences {
             for talker in 0..8 {
                 sealed.clear();
-                let pushed = sender.push(&frame(talker, sequence, &payload), |datagram| {
+                let pushed = sender.push(now(), &frame(talker, sequence, &payload), |datagram| {
                     sealed.extend_from_slice(datagram)
                 });
                 assert!(pushed.is_ok());

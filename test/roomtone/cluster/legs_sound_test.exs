@@ -70,10 +70,29 @@ defmodule Roomtone.Cluster.LegsSoundTest do
     if steady? or seconds >= @longest, do: report, else: heard(web, 2 * seconds)
   end
 
+  # An end on each media node, with figures.
+  defp ends?(ends, media) do
+    Enum.sort(
+      for %{bytes_in: bytes, round_trip_ms: ms} = one <- ends, bytes > 0 and ms != nil, do: {one.node, one.peer_node}
+    ) ==
+      Enum.sort(for [one, other] <- [Enum.map(media, & &1.node)], pair <- [{one, other}, {other, one}], do: pair)
+  end
+
   # In one test, because the node that is killed is gone for others.
   test "each hears those on the other node as their own, and notices nothing when it is killed", context do
     %{web: web, media: media} = context
+    hall = unique_name()
+    {:ok, _summary} = call(web, Roomtone, :open_room, [hall])
+    seen = call(web, Witness, :start, [hall])
+    event = [:roomtone, :cluster, :trunk]
+    :ok = call(web, :telemetry, :attach_many, ["trunks", [event], &Witness.handle/4, seen])
+    told = fn -> for {^event, counts, about} <- call(web, Witness, :events, [seen]), do: {about.node, counts} end
+    # Both ends, and how long the way between them is.
+    both = fn -> Enum.uniq(for {node, %{bytes_in: bytes, round_trip: _}} when bytes > 0 <- told.(), do: node) end
+    looking = Task.async(fn -> eventually(fn -> call(web, Roomtone.Cluster, :trunks, []) |> ends?(media) end) end)
     report = heard(web)
+    assert Task.await(looking, 60_000)
+    eventually(fn -> length(both.()) == 2 end)
     assert report["joined"] == 5 and report["thrown_out"] == [] and report["unheard"] == []
 
     for %{"dbfs" => levels} <- Enum.drop(report["heard"], 3) do

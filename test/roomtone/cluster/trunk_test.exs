@@ -90,6 +90,18 @@ defmodule Roomtone.Cluster.TrunkTest do
     assert %{trunk_datagrams_in: taken} = Native.shard_stats(b, 0)
     assert taken > 5
     assert %{trunk_datagrams_refused: 0, trunk_packets_oversized: 0} = Native.shard_stats(a, 0)
+
+    # Each end tells its figures, the round trip after the first report.
+    for {engine, number, to} <- [{a, 1, b_address}, {b, 2, a_address}] do
+      eventually(fn ->
+        match?(%{trunks: [%{round_trip_ms: ms, jitter_ms: _}]} when is_float(ms), Native.shard_stats(engine, 0))
+      end)
+
+      assert %{trunks_open: 1, trunks: [trunk]} = Native.shard_stats(engine, 0)
+      assert %{trunk: ^number, room: @room, to: ^to, lost_in: 0, repeats: false} = trunk
+      assert trunk.bytes_in > 30 * trunk.datagrams_in and trunk.datagrams_in > 0
+      assert trunk.bytes_out > 30 * trunk.datagrams_out and trunk.datagrams_out > 0
+    end
   end
 
   test "a command with a key that isn't one is refused" do

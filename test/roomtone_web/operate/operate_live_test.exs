@@ -116,6 +116,34 @@ defmodule RoomtoneWeb.OperateLiveTest do
       assert has_element?(view, "#status.wrong", "about to stop")
     end
 
+    test "shows trunks between media nodes, those of one pair of shards in a row", %{conn: conn} do
+      trunk = %{
+        trunk: 11,
+        room: 1,
+        to: "127.0.0.1:40001",
+        datagrams_in: 90,
+        bytes_in: 90_000,
+        lost_in: 10,
+        datagrams_out: 40,
+        bytes_out: 4_000,
+        round_trip_ms: 12.5,
+        jitter_ms: 1.5
+      }
+
+      on_exit(fn -> FakeNative.put_stats(0, %{load: 0.0, shed_level: 0}) end)
+      {:ok, view, _html} = live(again(conn), "/operate")
+      refute has_element?(view, "#trunks")
+      stats = %{trunks: [trunk, %{trunk | trunk: 12, round_trip_ms: 40.0}], trunks_open: 5, trunk_packets_unheard: 77}
+      FakeNative.put_stats(0, stats)
+      send(view.pid, :read)
+      assert has_element?(view, "#trunks tbody th", "0 on #{node()}")
+      row = view |> element("#trunks tbody tr") |> render()
+      cells = for [_, cell] <- Regex.scan(~r/<td[^>]*>([^<]*)</, row), do: cell
+      assert cells == ["1 on #{node()}", "2", "180 kB", "20 (10 %)", "8 kB", "40 ms", "1.5 ms"]
+      assert has_element?(view, "#untold-trunks", "3 further")
+      assert has_element?(view, "#trunk-shards td", "77")
+    end
+
     test "stands up to a reading of a room that comes late, and to messages of others", %{conn: conn} do
       {:ok, view, _html} = live(again(conn), "/operate")
       send(view.pid, {:room, "another", {:error, :room_not_found}})

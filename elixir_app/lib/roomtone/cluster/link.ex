@@ -23,7 +23,7 @@ defmodule Roomtone.Cluster.Link do
 
   alias Roomtone.{Media, Native, Telemetry, UnknownMessage}
   alias Roomtone.Cluster.{Placement, Protocol, Table}
-  alias Roomtone.Media.{Events, Retry}
+  alias Roomtone.Media.{Events, Retry, Trunks}
 
   # Shards of a media node: at most 256.
   @stride 1000
@@ -307,6 +307,8 @@ defmodule Roomtone.Cluster.Link do
   # ---- In --------------------------------------------------------------------------------------------------------------
 
   defp put_report(state, report) do
+    former = with(%{shards: shards} <- Table.report(state.slot), do: shards) || %{}
+
     shards =
       for {shard, told} <- report.shards, into: %{} do
         if told.well, do: Media.Table.put_beat(state.slot * @stride + shard)
@@ -321,7 +323,22 @@ defmodule Roomtone.Cluster.Link do
       end
 
     Table.put_report(state.slot, %{report | shards: shards})
+    for {shard, told} <- shards, do: tell_trunks(state, shard, former[shard], told)
+    :ok
   end
+
+  # The counters of another epoch began anew, and so did its trunks.
+  defp tell_trunks(state, shard, %{epoch: epoch, stats: former}, %{epoch: epoch, stats: stats}) do
+    for {trunk, added} <- Trunks.changes(former, stats) do
+      ways = for {key, ms} <- [round_trip: trunk[:round_trip_ms], jitter: trunk[:jitter_ms]], ms, do: {key, native(ms)}
+      about = %{node: state.node, shard: state.slot * @stride + shard, to: trunk[:to], room: trunk.room}
+      Telemetry.execute([:cluster, :trunk], Map.merge(added, Map.new(ways)), about)
+    end
+  end
+
+  defp tell_trunks(_state, _shard, _former, _told), do: []
+
+  defp native(ms), do: System.convert_time_unit(round(1000 * ms), :microsecond, :native)
 
   # A node of an earlier release doesn't report it.
   defp left_ms(%{left_ms: left_ms}) when is_integer(left_ms), do: left_ms

@@ -6,6 +6,7 @@ defmodule Roomtone.Metrics.Catalogue do
   Figures of a shard begin at zero with each epoch. Prometheus takes that for a restart, as it is.
   """
 
+  alias Roomtone.Media.Trunks
   alias Roomtone.Metrics
 
   @type entry :: %{
@@ -103,10 +104,39 @@ defmodule Roomtone.Metrics.Catalogue do
         :trunk_datagrams_in
       ),
       shard(
+        "roomtone_trunk_received_bytes_total",
+        :counter,
+        "Bytes of these, without UDP and IP.",
+        :trunk_bytes_in
+      ),
+      shard(
+        "roomtone_trunk_datagrams_lost_total",
+        :counter,
+        "Datagrams that should have come by trunks, and didn't.",
+        :trunk_datagrams_lost
+      ),
+      shard(
         "roomtone_trunk_datagrams_sent_total",
         :counter,
         "Datagrams sent to other media nodes, by trunks.",
         :trunk_datagrams_out
+      ),
+      shard(
+        "roomtone_trunk_sent_bytes_total",
+        :counter,
+        "Bytes of these, without UDP and IP.",
+        :trunk_bytes_out
+      ),
+      shard("roomtone_trunks", :gauge, "Ends of trunks on the shard.", :trunks_open),
+      trunks(
+        "roomtone_trunk_round_trip_seconds",
+        "Longest round trip of the shard's trunks.",
+        :round_trip_ms
+      ),
+      trunks(
+        "roomtone_trunk_jitter_seconds",
+        "Largest mean deviation of the round trip of one of the shard's trunks.",
+        :jitter_ms
       ),
       shard(
         "roomtone_trunk_datagrams_refused_total",
@@ -237,6 +267,13 @@ defmodule Roomtone.Metrics.Catalogue do
   defp counted(reading, name, _labels), do: Map.get(reading.counters, name, [])
 
   defp shard(name, type, help, key), do: each(name, type, help, fn stats, _up -> stats[key] end)
+
+  # One figure for each shard: a room may have many trunks, and there may be many rooms.
+  defp trunks(name, help, key) do
+    each(name, :gauge, help, fn stats, _up ->
+      with ms when ms != nil <- Trunks.longest(Map.get(stats, :trunks, []), key), do: ms / 1000
+    end)
+  end
 
   defp each(name, type, help, read) do
     entry(name, type, [:shard], help, fn reading ->

@@ -139,6 +139,10 @@ defmodule Roomtone.Room.Legs do
     end)
   end
 
+  @doc "The ends of all trunks: the shard of each, and the number that the trunk has there."
+  @spec trunk_ends(t) :: [{Media.shard(), Roomtone.Native.trunk()}]
+  def trunk_ends(legs), do: for(%{ends: ends} <- legs.trunks, {%{shard: shard}, number} <- ends, do: {shard, number})
+
   # ---- People ----------------------------------------------------------------------------------------------------------
 
   @doc """

@@ -88,9 +88,9 @@ defmodule RoomtoneWeb.OperateLive do
         <h2 id="shards-title">Shards</h2>
         <.shards shards={@report.shards} />
       </section>
-      <section :if={@report.nodes != []} aria-labelledby="trunks-title">
+      <section :if={@report.nodes != [] or @report.trunks != []} aria-labelledby="trunks-title">
         <h2 id="trunks-title">Trunks between media nodes</h2>
-        <.trunks shards={@report.shards} />
+        <.trunks trunks={@report.trunks} shards={@report.shards} />
       </section>
       <section aria-labelledby="rooms-title">
         <h2 id="rooms-title">Rooms</h2>

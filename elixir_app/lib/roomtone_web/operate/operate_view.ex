@@ -143,13 +143,19 @@ defmodule RoomtoneWeb.OperateView do
     """
   end
 
+  attr :trunks, :list, required: true, doc: "from `Roomtone.Media.Trunks.pairs/1`"
   attr :shards, :list, required: true
 
-  @doc "A row for each shard of a media node, with what went between it and other media nodes."
+  @doc "A row for each two shards with trunks between them, and one for each shard with what it refused and left out."
   def trunks(assigns) do
+    assigns = assign(assigns, untold: untold(assigns.shards, assigns.trunks))
+
     ~H"""
-    <div class="scroll" role="region" aria-label="Table of trunks" tabindex="0">
-      <table class="facts" id="trunks">
+    <p :if={@trunks == []} class="empty" id="no-trunks">No room is on several media nodes.</p>
+    <.trunk_figures :if={@trunks != []} ends={@trunks} id="trunks" />
+    <p :if={@untold > 0} class="hint" id="untold-trunks">Without {@untold} further trunks, of which the shards count only the sums.</p>
+    <div class="scroll" role="region" aria-label="Table of shards with trunks" tabindex="0">
+      <table class="facts" id="trunk-shards">
         <thead>
           <tr>
             <th scope="col">Shard</th>
@@ -174,6 +180,54 @@ defmodule RoomtoneWeb.OperateView do
     </div>
     """
   end
+
+  defp untold(shards, trunks) do
+    told = trunks |> Enum.map(& &1.trunks) |> Enum.sum()
+    max((shards |> Enum.map(& &1.trunks) |> Enum.sum()) - told, 0)
+  end
+
+  attr :ends, :list, required: true
+  attr :id, :string, required: true
+
+  defp trunk_figures(assigns) do
+    ~H"""
+    <div class="scroll" role="region" aria-label="Table of trunks" tabindex="0">
+      <table class="facts" id={@id}>
+        <thead>
+          <tr>
+            <th scope="col">On shard</th>
+            <th scope="col">To shard</th>
+            <th scope="col" class="number">Trunks</th>
+            <th scope="col" class="number">In</th>
+            <th scope="col" class="number">Lost on the way in</th>
+            <th scope="col" class="number">Out</th>
+            <th scope="col" class="number">Round trip</th>
+            <th scope="col" class="number">Jitter</th>
+          </tr>
+        </thead>
+        <tbody>
+          <tr :for={trunk <- @ends}>
+            <th scope="row">{shard_on(trunk.shard, trunk.node)}</th>
+            <td>{shard_on(trunk.peer_shard, trunk.peer_node)}</td>
+            <td class="number">{Map.get(trunk, :trunks, 1)}</td>
+            <td class="number">{number(trunk.bytes_in / 1000)} kB</td>
+            <td class="number">{number(trunk.lost_in)} ({number(lost_percent(trunk))} %)</td>
+            <td class="number">{number(trunk.bytes_out / 1000)} kB</td>
+            <td class="number">{number(trunk.round_trip_ms)} ms</td>
+            <td class="number">{number(trunk.jitter_ms)} ms</td>
+          </tr>
+        </tbody>
+      </table>
+    </div>
+    """
+  end
+
+  defp shard_on(nil, _node), do: "unknown here"
+  defp shard_on(shard, nil), do: "#{shard}"
+  defp shard_on(shard, node), do: "#{shard} on #{node}"
+
+  defp lost_percent(%{lost_in: 0}), do: 0
+  defp lost_percent(%{lost_in: lost, datagrams_in: came}), do: 100.0 * lost / (lost + came)
 
   attr :report, :map, required: true
 
@@ -246,6 +300,7 @@ defmodule RoomtoneWeb.OperateView do
       On shard {@room.shard}, {Format.people(length(@room.participants))}.
       <span :if={@journey && @room.participants != []}>A name leads to the journey of that participant's packets.</span>
     </p>
+    <.trunk_figures :if={@room.trunks != []} ends={@room.trunks} id="room-trunks" />
     <div :if={@room.participants != []} class="scroll" role="region" aria-label="Table of participants" tabindex="0">
       <table class="facts" id="connections">
         <thead>

@@ -16,11 +16,17 @@ defmodule RoomtoneWeb.OperateReport do
           rooms: [Roomtone.summary()],
           rooms_total: non_neg_integer,
           shards: [map],
-          nodes: [Cluster.info()]
+          nodes: [Cluster.info()],
+          trunks: [Media.Trunks.pair()]
         }
 
   @typedoc "A room with the figures of everybody in it, `nil` for whoever has no media."
-  @type room :: %{name: String.t(), shard: non_neg_integer, participants: [{Roomtone.participant(), map | nil}]}
+  @type room :: %{
+          name: String.t(),
+          shard: non_neg_integer,
+          trunks: [Media.Trunks.the_end()],
+          participants: [{Roomtone.participant(), map | nil}]
+        }
 
   @doc "Reads it."
   @spec read() :: t
@@ -37,7 +43,8 @@ defmodule RoomtoneWeb.OperateReport do
       rooms: lobby.rooms,
       rooms_total: lobby.total,
       shards: for(shard <- Media.shards(), do: shard(shard)),
-      nodes: Cluster.nodes()
+      nodes: Cluster.nodes(),
+      trunks: Media.Trunks.pairs(Cluster.trunks())
     }
   end
 
@@ -70,7 +77,8 @@ defmodule RoomtoneWeb.OperateReport do
       trunk_in: Map.get(stats, :trunk_datagrams_in, 0),
       trunk_out: Map.get(stats, :trunk_datagrams_out, 0),
       trunk_refused: Map.get(stats, :trunk_datagrams_refused, 0),
-      trunk_unheard: Map.get(stats, :trunk_packets_unheard, 0)
+      trunk_unheard: Map.get(stats, :trunk_packets_unheard, 0),
+      trunks: Map.get(stats, :trunks_open, 0)
     }
   end
 
@@ -79,7 +87,7 @@ defmodule RoomtoneWeb.OperateReport do
   def room(name) do
     with {:ok, room} <- Roomtone.room(name), {:ok, stats} <- Roomtone.stats(name) do
       people = for person <- room.participants, do: {person, stats.participants[person.identity]}
-      {:ok, %{name: room.name, shard: stats.shard, participants: people}}
+      {:ok, %{name: room.name, shard: stats.shard, trunks: stats.trunks, participants: people}}
     end
   end
 end

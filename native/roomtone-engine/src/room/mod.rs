@@ -234,7 +234,7 @@ impl Room {
         while let Some(peer) = self.base.peers.last() {
             self.end(now, context, peer.id, EndReason::RoomClosed);
         }
-        self.trunks.flush(context);
+        self.trunks.flush(now, context);
     }
 
     fn end(&mut self, now: Instant, context: &mut ShardContext, id: PeerId, reason: EndReason) {

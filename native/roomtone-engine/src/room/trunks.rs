@@ -23,7 +23,8 @@ use super::ears::{Ears, audible};
 use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
 use super::unheard::{LeftOut, Taken, Unheard};
-use crate::command::{PeerId, Select, TrunkEnd, TrunkWay};
+use crate::command::{PeerId, RoomId, Select, TrunkEnd, TrunkWay};
+use crate::stats::TrunkStats;
 
 /// A packet waits so long for others to share its datagram.
 const GATHER: Duration = Duration::from_millis(5);
@@ -66,6 +67,8 @@ struct Trunk {
     due: Option<Instant>,
     /// When the other end is told again what came.
     report_due: Option<Instant>,
+    /// The most datagrams that were missing at once.
+    lost: u64,
 }
 
 struct Talker {
@@ -90,11 +93,13 @@ impl Trunks {
             selected: Vec::with_capacity(MOST_TALKERS),
             due: None,
             report_due: None,
+            lost: 0,
         });
     }
 
     pub(super) fn renew(
         &mut self,
+        now: Instant,
         context: &mut ShardContext,
         id: TrunkId,
         end: TrunkEnd,
@@ -107,18 +112,18 @@ impl Trunks {
         match end {
             TrunkEnd::Receiving => trunk.receiver.renew(number, key),
             TrunkEnd::Sending => {
-                trunk.flush(context);
+                trunk.flush(now, context);
                 trunk.sender.renew(number, key);
             }
         }
     }
 
     /// Whether it was open.
-    pub(super) fn close(&mut self, context: &mut ShardContext, id: TrunkId) -> bool {
+    pub(super) fn close(&mut self, now: Instant, context: &mut ShardContext, id: TrunkId) -> bool {
         let Some(at) = self.trunks.iter().position(|trunk| trunk.id == id) else {
             return false;
         };
-        self.trunks.swap_remove(at).flush(context);
+        self.trunks.swap_remove(at).flush(now, context);
         true
     }
 
@@ -189,6 +194,7 @@ impl Trunks {
         datagram: &mut [u8],
     ) {
         let choice = Choice::relayed(ears.base);
+        let length = datagram.len() as u64;
         let Trunks {
             trunks,
             remote,
@@ -231,7 +237,7 @@ impl Trunks {
                 }
             }
             Item::Frame(_) => {}
-            Item::Report(report) => sender.take_report(report),
+            Item::Report(report) => sender.take_report(now, report),
             Item::Unheard(list) => others_told |= left_out.told(now, &list),
         });
         if opened.is_err() {
@@ -239,6 +245,8 @@ impl Trunks {
             return;
         }
         context.stats.trunk_datagrams_in += 1;
+        context.stats.trunk_bytes_in += length;
+        trunk.count_lost(context);
         trunk.report(now, context);
         if others_told {
             // Those who come by other trunks may be wanted there again.
@@ -273,7 +281,7 @@ impl Trunks {
             }
             let trunk = &mut self.trunks[at];
             if trunk.due.is_some_and(|due| due <= now) {
-                trunk.flush(context);
+                trunk.flush(now, context);
             }
         }
     }
@@ -288,17 +296,22 @@ impl Trunks {
                 audible(base, taps, id) || others.iter().any(|other| wanted(other, id))
             });
             if tell {
-                trunk.tell_unheard(context);
+                trunk.tell_unheard(now, context);
             }
         }
         self.trunks.swap(at, last);
     }
 
     /// Sends everything that was collected.
-    pub(super) fn flush(&mut self, context: &mut ShardContext) {
+    pub(super) fn flush(&mut self, now: Instant, context: &mut ShardContext) {
         for trunk in &mut self.trunks {
-            trunk.flush(context);
+            trunk.flush(now, context);
         }
+    }
+
+    /// Their figures; `room` is the number of the room.
+    pub(super) fn stats(&self, room: RoomId) -> impl Iterator<Item = TrunkStats> + '_ {
+        self.trunks.iter().map(move |trunk| trunk.stats(room))
     }
 }
 
@@ -400,16 +413,16 @@ impl Trunk {
     }
 
     // Tells the other end at once.
-    fn tell_unheard(&mut self, context: &mut ShardContext) {
+    fn tell_unheard(&mut self, now: Instant, context: &mut ShardContext) {
         let (to, (number, talkers)) = (self.to, self.unheard.list());
         self.sender
-            .push_unheard(number, &talkers, |datagram| send(context, to, datagram));
-        self.flush(context);
+            .push_unheard(now, number, &talkers, |datagram| send(context, to, datagram));
+        self.flush(now, context);
     }
 
     fn push(&mut self, now: Instant, context: &mut ShardContext, frame: &Frame<'_>) {
         let to = self.to;
-        let pushed = self.sender.push(frame, |datagram| send(context, to, datagram));
+        let pushed = self.sender.push(now, frame, |datagram| send(context, to, datagram));
         context.stats.trunk_packets_oversized += u64::from(pushed.is_err());
         self.wait(now);
     }
@@ -423,8 +436,34 @@ impl Trunk {
         self.report_due = Some(now + REPORT);
         if let Some(report) = self.receiver.report() {
             let to = self.to;
-            self.sender.push_report(report, |datagram| send(context, to, datagram));
-            self.wait(now);
+            self.sender
+                .push_report(now, report, |datagram| send(context, to, datagram));
+            // At once: the other end measures the round trip by it.
+            self.flush(now, context);
+        }
+    }
+
+    // A datagram that is overtaken is missing until it comes, but a counter never goes back.
+    fn count_lost(&mut self, context: &mut ShardContext) {
+        let lost = self.receiver.stats().lost;
+        context.stats.trunk_datagrams_lost += lost.saturating_sub(self.lost);
+        self.lost = self.lost.max(lost);
+    }
+
+    fn stats(&self, room: RoomId) -> TrunkStats {
+        let (came, left) = (self.receiver.stats(), self.sender.stats());
+        TrunkStats {
+            trunk: self.id,
+            room,
+            to: self.to,
+            datagrams_in: came.received,
+            bytes_in: came.bytes,
+            lost_in: self.lost,
+            datagrams_out: left.datagrams,
+            bytes_out: left.bytes,
+            repeats: self.sender.repeats(),
+            round_trip: left.round_trip,
+            jitter: left.jitter,
         }
     }
 
@@ -434,14 +473,15 @@ impl Trunk {
         }
     }
 
-    fn flush(&mut self, context: &mut ShardContext) {
+    fn flush(&mut self, now: Instant, context: &mut ShardContext) {
         let to = self.to;
-        self.sender.flush(|datagram| send(context, to, datagram));
+        self.sender.flush(now, |datagram| send(context, to, datagram));
         self.due = None;
     }
 }
 
 fn send(context: &mut ShardContext, to: SocketAddr, datagram: &[u8]) {
     context.stats.trunk_datagrams_out += 1;
+    context.stats.trunk_bytes_out += datagram.len() as u64;
     context.outbox.push(to, datagram);
 }

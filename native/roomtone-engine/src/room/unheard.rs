@@ -265,8 +265,8 @@ mod tests {
     fn told(unheard: &Unheard, left_out: &mut LeftOut, now: Instant) -> bool {
         let (key, (number, talkers)) = (Key::new([1; 32]), unheard.list());
         let (mut sender, mut datagram) = (Sender::new(1, 0, &key), Vec::new());
-        sender.push_unheard(number, &talkers, |_| ());
-        sender.flush(|bytes| datagram.extend_from_slice(bytes));
+        sender.push_unheard(now, number, &talkers, |_| ());
+        sender.flush(now, |bytes| datagram.extend_from_slice(bytes));
         let mut changed = false;
         let opened = Receiver::new(1, 0, &key).open(&mut datagram, |item| {
             if let Item::Unheard(list) = item {

@@ -16,6 +16,7 @@ use super::tick_grid::Tick;
 use super::{Kind, Room};
 use crate::command::{Event, PeerId, Refusal, SourceItem, TrunkEnd, TrunkWay};
 use crate::inputs::Input;
+use crate::stats::TrunkStats;
 use crate::tap::{Tap, TapSound};
 use crate::trace::Stage;
 
@@ -115,18 +116,24 @@ impl Room {
     /// Another key for an end of a trunk.
     pub(crate) fn renew_trunk(
         &mut self,
+        now: Instant,
         context: &mut ShardContext,
         id: TrunkId,
         end: TrunkEnd,
         number: KeyNumber,
         key: &Key,
     ) {
-        self.trunks.renew(context, id, end, number, key);
+        self.trunks.renew(now, context, id, end, number, key);
+    }
+
+    /// The figures of its trunks.
+    pub(crate) fn trunk_stats(&self) -> impl Iterator<Item = TrunkStats> + '_ {
+        self.trunks.stats(self.base.id)
     }
 
     /// Closes the way to another media node. Those who came by it leave.
     pub(crate) fn close_trunk(&mut self, now: Instant, context: &mut ShardContext, id: TrunkId) {
-        if self.trunks.close(context, id) {
+        if self.trunks.close(now, context, id) {
             context.trunks.remove(&id);
             while let Some(peer) = self.trunks.one_of(id) {
                 self.leave(now, context, peer);

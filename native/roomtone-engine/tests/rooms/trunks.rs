@@ -1,5 +1,7 @@
 //! A room whose people are on two media nodes, with a trunk between them.
 
+use std::time::Duration;
+
 use crate::common::{ROOM, TONE_DBFS, World, gain_cell, slots};
 use roomtone_engine::{Action, Command, Event, Key, PeerId, Select, TrunkEnd, TrunkWay};
 use roomtone_testkit::peer::ClientOptions;
@@ -191,6 +193,48 @@ fn only_the_most_relevant_talkers_go_to_the_other_node() {
 }
 
 #[test]
+fn each_end_of_a_trunk_tells_what_came_what_left_what_was_lost_and_how_long_the_way_is() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    nodes.run_ms(1000);
+    nodes.loses = 7;
+    nodes.run_ms(3000);
+    nodes.loses = 0;
+    nodes.run_ms(4000);
+    for (at, number) in TRUNKS.into_iter().enumerate() {
+        let stats = nodes.worlds[at].shard.stats();
+        assert_eq!((stats.trunks_open, stats.trunks.len()), (1, 1));
+        let trunk = &stats.trunks[0];
+        assert_eq!((trunk.trunk, trunk.room), (number, ROOM));
+        assert_eq!(trunk.to.to_string(), "198.51.100.200:50000");
+        assert_eq!(
+            (trunk.datagrams_in, trunk.bytes_in, trunk.lost_in),
+            (
+                stats.trunk_datagrams_in,
+                stats.trunk_bytes_in,
+                stats.trunk_datagrams_lost
+            )
+        );
+        assert_eq!(
+            (trunk.datagrams_out, trunk.bytes_out),
+            (stats.trunk_datagrams_out, stats.trunk_bytes_out)
+        );
+        let other = nodes.worlds[1 - at].shard.stats();
+        assert_eq!(trunk.datagrams_in + trunk.lost_in, other.trunks[0].datagrams_out);
+        assert!(trunk.lost_in > 10, "{trunk:?}");
+        assert!(trunk.bytes_in > 50 * trunk.datagrams_in, "{trunk:?}");
+        assert!(trunk.bytes_out > 50 * trunk.datagrams_out, "{trunk:?}");
+        // The nodes take turns of a millisecond.
+        let round_trip = trunk.round_trip.expect("there were reports");
+        assert!(round_trip <= Duration::from_millis(2), "{round_trip:?}");
+        assert!(trunk.jitter.expect("there were reports") <= Duration::from_millis(2));
+    }
+    nodes.command(0, Action::CloseTrunk { trunk: TRUNKS[0] });
+    let stats = nodes.worlds[0].shard.stats();
+    assert_eq!((stats.trunks_open, stats.trunks.len()), (0, 0));
+    assert!(stats.trunk_datagrams_lost > 10, "the shard's own counters stay");
+}
+
+#[test]
 fn bytes_of_strangers_are_refused_counted_and_change_nothing() {
     let mut nodes = Nodes::new(World::new, ClientOptions::default);
     nodes.run_ms(2000);
@@ -207,8 +251,9 @@ fn bytes_of_strangers_are_refused_counted_and_change_nothing() {
             level: None,
             payload: &[0; 50],
         };
-        sender.push(&frame, |_| ()).unwrap();
-        sender.flush(|datagram| sealed.extend_from_slice(datagram));
+        let now = nodes.worlds[0].now;
+        sender.push(now, &frame, |_| ()).unwrap();
+        sender.flush(now, |datagram| sealed.extend_from_slice(datagram));
         sealed
     };
     let mut stray = good.clone();
