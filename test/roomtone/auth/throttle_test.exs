@@ -74,6 +74,62 @@ defmodule Roomtone.Auth.ThrottleTest do
     assert Throttle.succeeded_elsewhere([{:user, {"ada", 1}}], [], :no_table_yet) == :ok
   end
 
+  describe "the counts of another node" do
+    test "hold where they are larger, with their wait and no longer than the longest", ctx do
+      %{throttle: throttle, now: now} = ctx
+      fail(ctx, [{:user, {"ada", 1}}, {:address, 1}], 2)
+
+      told = [
+        {{:user, {"ada", 1}}, 5, 4_000},
+        {{:address, 1}, 1, 60_000},
+        {{:room, {"x", 1}}, 40, 10_000_000},
+        {{:name, "ada"}, 9, -1_000}
+      ]
+
+      for _ <- 1..2, do: :ok = Throttle.learn(told, throttle, now)
+      :sys.get_state(throttle)
+      assert {:error, {:slow_down, 4}} = attempt(ctx, [{:user, {"ada", 1}}])
+      assert {:error, {:slow_down, 900}} = attempt(ctx, [{:room, {"x", 1}}])
+      assert attempt(ctx, [{:address, 1}]) == :ok
+      assert Throttle.failures({:address, 1}, throttle, now) == 3
+      assert Throttle.failures({:name, "ada"}, throttle, now) == 9
+    end
+
+    test "are told by one and taken by another as they were", %{throttle: throttle, now: now} = ctx do
+      fail(ctx, [{:user, {"ada", 1}}, {:address, 1}], 3)
+      counts = Throttle.counts(throttle, now)
+      assert Enum.sort(counts) == [{{:address, 1}, 3, 0}, {{:user, {"ada", 1}}, 3, 1_000}]
+      rows = Enum.sort(rows(throttle))
+      :ets.match_delete(throttle, {:_, :_, :_})
+      :ok = Throttle.learn(counts, throttle, now)
+      :sys.get_state(throttle)
+      assert Enum.sort(rows(throttle)) == rows
+      # Those of more than an hour ago are nobody's any more.
+      assert Throttle.counts(throttle, now + 3_700_000) == []
+    end
+
+    @tag most: 3
+    test "that can't be read, or have no place of their own, are left out", %{throttle: throttle, now: now} do
+      bad = [
+        {{:planet, 1}, 1, 0},
+        {:moon, 1, 0},
+        {{:user, 1}, 0, 0},
+        {{:user, 1}, 1.5, 0},
+        {{:user, 1}, 1, :soon},
+        :no,
+        {1}
+      ]
+
+      :ok = Throttle.learn(bad ++ [{{:user, 1}, 1, -3_600_000}], throttle, now)
+      :sys.get_state(throttle)
+      assert rows(throttle) == []
+      :ok = Throttle.learn(for(n <- 1..50, do: {{:user, n}, 4, 0}), throttle, now)
+      :sys.get_state(throttle)
+      assert length(rows(throttle)) == 3
+      assert Throttle.learn([], :no_table_yet) == :ok
+    end
+  end
+
   test "a hundred attempts at once count as a hundred", ctx do
     keys = [{:user, {"ada", 1}}]
 

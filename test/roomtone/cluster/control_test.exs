@@ -245,8 +245,12 @@ defmodule Roomtone.Cluster.ControlTest do
     test "is told to a node that joins later, and to a process that is replaced", %{a: a, b: b, media: media} do
       key = {:session, unique_name()}
       :ok = spend(a, key)
+      tried = {:user, {"late", {192, 0, 2, 2}}}
+      for _ <- 1..3, do: :ok = call(a, Roomtone.Auth.Throttle, :attempt, [[tried]])
       late = TestCluster.start(:web, cluster_nodes: [media.node, a.node, b.node])
       eventually(fn -> spent?(late, key) end)
+      # Two others tell it, and it doesn't add that up.
+      eventually(fn -> call(late, Roomtone.Auth.Throttle, :failures, [tried]) == 3 end)
       # Its list was in memory alone, so the others tell it again.
       for process <- [Roomtone.Auth.RevocationList, Roomtone.Cluster.Spent] do
         true = call(late, Process, :exit, [call(late, Process, :whereis, [process]), :kill])

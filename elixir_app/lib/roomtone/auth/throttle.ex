@@ -15,7 +15,8 @@ defmodule Roomtone.Auth.Throttle do
   A try counts as wrong from its beginning until `succeeded/3` takes that back: a hundred at once are a hundred tries.
 
   In a cluster a try counts on all web nodes: each tells the others, by `Roomtone.Cluster.Spent`. Nobody waits for that, so as many tries
-  may begin in the same moment as there are web nodes.
+  may begin in the same moment as there are web nodes. A node that joins is told the counts of the others, and the larger of two counts
+  holds.
 
   The counts are in an ETS table that callers change themselves: rows `{key, failures, until}`, and `{:most, n}`, how many there may
   be. The process behind it owns the table and forgets what is old.
@@ -39,6 +40,8 @@ defmodule Roomtone.Auth.Throttle do
   @sweep_ms 60_000
   # Those beyond share one entry a kind, so that many names don't take all the memory.
   @most 20_000
+  # A node that joins is told so many counts.
+  @most_told 5_000
 
   @doc "Begins a try, which counts for all keys; or says how many seconds it is too early. `now` is monotonic milliseconds."
   @spec attempt([key], atom, integer) :: :ok | {:error, {:slow_down, pos_integer}}
@@ -58,6 +61,20 @@ defmodule Roomtone.Auth.Throttle do
   """
   @spec tried_elsewhere([key], atom, integer) :: :ok
   def tried_elsewhere(keys, table \\ __MODULE__, now \\ now()), do: GenServer.cast(table, {:tried, keys, now})
+
+  @typedoc "So many wrong tries, and how long from now until the next may begin: negative if that time is over, `-3_600_000` at least."
+  @type count :: {key, failures :: pos_integer, wait_ms :: integer}
+
+  @doc "The counts of the last hour, for a node that joins: the #{@most_told} largest."
+  @spec counts(atom, integer) :: [count]
+  def counts(table \\ __MODULE__, now \\ now()) do
+    rows = :ets.select(table, [{{:"$1", :"$2", :"$3"}, [{:>, :"$3", now - @memory_ms}], [{{:"$2", :"$1", :"$3"}}]}])
+    for {failures, key, until} <- rows |> Enum.sort(:desc) |> Enum.take(@most_told), do: {key, failures, until - now}
+  end
+
+  @doc "Takes the counts of another web node; the larger of two counts of a key holds. While the table's process isn't there they are lost."
+  @spec learn([count], atom, integer) :: :ok
+  def learn(counts, table \\ __MODULE__, now \\ now()), do: GenServer.cast(table, {:counts, counts, now})
 
   # A table of a test's own isn't that of the node.
   defp tell(__MODULE__, news), do: Spent.tell(news)
@@ -130,6 +147,22 @@ defmodule Roomtone.Auth.Throttle do
     changed(replace(table, before, failed(before, key, now)), fn -> add(table, key, now) end)
   end
 
+  # A key that has no place of its own any more isn't worth the shared one.
+  defp raise_to(table, {kind, _what} = key, failures, wait_ms, now) do
+    if place(table, key) == key do
+      {_free, longest} = Map.fetch!(@policies, kind)
+      until = now + min(wait_ms, 1000 * longest)
+      before = :ets.lookup(table, key)
+      own = failures_of(before, now)
+
+      if failures > own do
+        ends = for {_key, _failures, until} <- before, do: until
+        row = {key, failures, Enum.max([until | ends])}
+        changed(replace(table, before, row), fn -> raise_to(table, key, failures, wait_ms, now) end)
+      end
+    end
+  end
+
   defp failed(before, {kind, _what} = key, now) do
     failures = failures_of(before, now) + 1
     {key, failures, now + 1000 * wait(kind, failures)}
@@ -187,6 +220,15 @@ defmodule Roomtone.Auth.Throttle do
 
   def handle_cast({:right, keys, own}, table) do
     uncount_all(table, known(keys), known(own))
+    {:noreply, table}
+  end
+
+  def handle_cast({:counts, counts, now}, table) when is_list(counts) do
+    for {key, failures, wait_ms} <- counts,
+        is_integer(failures) and failures > 0 and is_integer(wait_ms) and wait_ms > -@memory_ms,
+        key <- known([key]),
+        do: raise_to(table, key, failures, wait_ms, now)
+
     {:noreply, table}
   end
 

@@ -4,8 +4,8 @@ defmodule Roomtone.Cluster.Spent do
   invitations that were used up or called back (`Roomtone.Auth.RevocationList`).
 
   Each node tells all others what it spends, and a node that joins gets everything. Tries at passwords
-  and passcodes go the same way, so that wrong ones count on all nodes (`Roomtone.Auth.Throttle`); a node
-  that joins begins without them. An invitation for one alone is first spent at its home
+  and passcodes go the same way, so that wrong ones count on all nodes (`Roomtone.Auth.Throttle`), and a
+  node that joins gets the counts. An invitation for one alone is first spent at its home
   (`Roomtone.Cluster.Control`), so that of two people who take it at the same moment on different nodes
   one is refused. If the home doesn't answer, this node decides by itself.
   """
@@ -31,14 +31,15 @@ defmodule Roomtone.Cluster.Spent do
 
   @typedoc """
   Something that is spent, and until when; something whose watchers are told; a try that begins, and one
-  that was right, by the keys of `Roomtone.Auth.Throttle`. A node of another release leaves out news that
-  it doesn't know.
+  that was right, by the keys of `Roomtone.Auth.Throttle`; for a node that joins, how many were wrong. A
+  node of another release leaves out news that it doesn't know.
   """
   @type news ::
           {:spent, RevocationList.key(), integer}
           | {:ended, Revocations.what()}
           | {:tried, [Throttle.key()]}
           | {:right, [Throttle.key()], own :: [Throttle.key()]}
+          | {:wrong, Throttle.count()}
 
   @doc """
   Spends something that only one may take: at its home, if that is another node. `:here` if this node
@@ -109,6 +110,7 @@ defmodule Roomtone.Cluster.Spent do
         for {:ended, what} <- news, do: Revocations.ended_here(what)
         for {:tried, keys} <- news, do: Throttle.tried_elsewhere(keys)
         for {:right, keys, own} <- news, do: Throttle.succeeded_elsewhere(keys, own)
+        with [_ | _] = counts <- for({:wrong, count} <- news, do: count), do: Throttle.learn(counts)
         {:noreply, state}
 
       {:ok, {:spent_all, node}} when is_atom(node) ->
@@ -119,11 +121,21 @@ defmodule Roomtone.Cluster.Spent do
     end
   end
 
-  defp all(node, state), do: add(node, for({key, until} <- RevocationList.all(), do: {:spent, key, until}), state)
+  defp all(node, state) do
+    spent = for {key, until} <- RevocationList.all(), do: {:spent, key, until}
+    add(node, spent ++ for(count <- wrong(), do: {:wrong, count}), state)
+  end
+
+  # The table's process may be being replaced.
+  defp wrong do
+    Throttle.counts()
+  rescue
+    ArgumentError -> []
+  end
 
   defp add(node, news, state) do
     {count, queue} = Map.get_lazy(state.unsent, node, fn -> {0, :queue.new()} end)
-    news = if count < @most_unsent, do: news, else: Enum.reject(news, &(elem(&1, 0) == :tried))
+    news = if count < @most_unsent, do: news, else: Enum.reject(news, &(elem(&1, 0) in [:tried, :wrong]))
     unsent = {count + length(news), :queue.join(queue, :queue.from_list(news))}
     %{state | unsent: Map.put(state.unsent, node, unsent)}
   end
