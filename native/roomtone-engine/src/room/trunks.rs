@@ -30,7 +30,8 @@ use crate::stats::TrunkStats;
 const GATHER: Duration = Duration::from_millis(5);
 /// How often the other end is told what came, while anything comes.
 const REPORT: Duration = Duration::from_secs(1);
-/// The most talkers whose packets go to another node: more at once aren't understood.
+/// The most talkers whose packets go to another node, whatever the room's policy or the load here: a listener there may not hear the
+/// loudest, and then hears those after them. More than sixteen at once aren't understood.
 const MOST_TALKERS: usize = 16;
 /// A talker unheard of for so long is forgotten.
 const FORGOTTEN: Duration = Duration::from_secs(10);
@@ -176,10 +177,9 @@ impl Trunks {
             level: packet.level,
             payload: packet.payload,
         };
-        let choice = Choice::of(base, context);
         self.talkers.note(now, &frame);
         for trunk in &mut self.trunks {
-            trunk.pass_on(choice, &self.talkers, now, context, &frame);
+            trunk.pass_on(base.select, &self.talkers, now, context, &frame);
         }
     }
 
@@ -193,7 +193,7 @@ impl Trunks {
         id: TrunkId,
         datagram: &mut [u8],
     ) {
-        let choice = Choice::relayed(ears.base);
+        let select = ears.base.select;
         let length = datagram.len() as u64;
         let Trunks {
             trunks,
@@ -232,7 +232,7 @@ impl Trunks {
                 if ears.hear(now, context, &frame) && relays {
                     talkers.note(now, &frame);
                     for other in others.iter_mut().filter(|other| passes_on(other)) {
-                        other.pass_on(choice, talkers, now, context, &frame);
+                        other.pass_on(select, talkers, now, context, &frame);
                     }
                 }
             }
@@ -315,31 +315,6 @@ impl Trunks {
     }
 }
 
-/// How the most relevant talkers are chosen.
-#[derive(Clone, Copy)]
-pub(super) struct Choice {
-    select: Select,
-    most: usize,
-}
-
-impl Choice {
-    pub(super) fn of(base: &RoomBase, context: &ShardContext) -> Choice {
-        Choice {
-            select: base.select,
-            most: base.most_talkers(context).min(MOST_TALKERS),
-        }
-    }
-
-    /// Of those that are passed on: each node chooses once more for its own listeners, and passing on costs next to nothing,
-    /// so a busy node between takes nobody from the others.
-    pub(super) fn relayed(base: &RoomBase) -> Choice {
-        Choice {
-            select: base.select,
-            most: MOST_TALKERS,
-        }
-    }
-}
-
 impl Talkers {
     // Takes the level of a talker's packet.
     fn note(&mut self, now: Instant, packet: &Frame<'_>) {
@@ -364,13 +339,13 @@ impl Trunk {
     // Sends a talker's packet, if they are one of the most relevant of those whom somebody beyond it may hear.
     fn pass_on(
         &mut self,
-        choice: Choice,
+        select: Select,
         talkers: &Talkers,
         now: Instant,
         context: &mut ShardContext,
         frame: &Frame<'_>,
     ) {
-        if !self.selects(choice, talkers, now, frame.talker) {
+        if !self.selects(select, talkers, now, frame.talker) {
             return;
         }
         if self.left_out.keeps(now, frame.talker) {
@@ -380,11 +355,11 @@ impl Trunk {
         self.push(now, context, frame);
     }
 
-    fn selects(&mut self, choice: Choice, talkers: &Talkers, now: Instant, id: PeerId) -> bool {
+    fn selects(&mut self, select: Select, talkers: &Talkers, now: Instant, id: PeerId) -> bool {
         let place = self.selected.iter().position(|selected| *selected == id);
         let rank = |talker: &Talker| {
             let selected = self.selected.contains(&talker.id);
-            talker.rank.rank(now, choice.select, selected)
+            talker.rank.rank(now, select, selected)
         };
         let own = talkers.0.iter().find(|talker| talker.id == id);
         let selects = own.filter(|own| own.rank.is_open(now)).is_some_and(|own| {
@@ -394,7 +369,7 @@ impl Trunk {
                 .iter()
                 .filter(|other| other.id != id && other.rank.is_open(now));
             let before = others.filter(|other| rank(other) > own && !self.left_out.has(now, other.id));
-            before.take(choice.most).count() < choice.most
+            before.take(MOST_TALKERS).count() < MOST_TALKERS
         });
         match place {
             None if selects => {
@@ -484,4 +459,52 @@ fn send(context: &mut ShardContext, to: SocketAddr, datagram: &[u8]) {
     context.stats.trunk_datagrams_out += 1;
     context.stats.trunk_bytes_out += datagram.len() as u64;
     context.outbox.push(to, datagram);
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    /// Talkers 1 to 20, each 2 dB softer than the one before.
+    fn talkers(now: Instant) -> Talkers {
+        let mut talkers = Talkers::default();
+        for id in 1..=20u8 {
+            talkers.note(
+                now,
+                &Frame {
+                    talker: id.into(),
+                    sequence: 1,
+                    timestamp: 960,
+                    marker: false,
+                    level: Some((20 + 2 * id, true)),
+                    payload: &[0; 50],
+                },
+            );
+        }
+        talkers
+    }
+
+    fn selected(trunk: &mut Trunk, talkers: &Talkers, now: Instant) -> Vec<PeerId> {
+        let chosen = (1..=20).filter(|id| trunk.selects(Select::Loudest, talkers, now, *id));
+        chosen.collect()
+    }
+
+    #[test]
+    fn the_sixteen_loudest_go_of_those_whom_somebody_there_may_hear() {
+        let (now, mut trunks) = (Instant::now(), Trunks::default());
+        let way = TrunkWay {
+            to: "198.51.100.200:50000".parse().unwrap(),
+            trunk: 1,
+            send: Key::new([1; 32]),
+            receive: Key::new([2; 32]),
+            relay: false,
+        };
+        trunks.open(1, &way);
+        let (trunk, talkers) = (&mut trunks.trunks[0], talkers(now));
+        assert_eq!(selected(trunk, &talkers, now), (1..=16).collect::<Vec<_>>());
+        // Those who are left out take no place from others, and go by as the packet a second that tells of them.
+        trunk.left_out = LeftOut::of(now, &[1, 5, 9]);
+        assert_eq!(selected(trunk, &talkers, now), (1..=19).collect::<Vec<_>>());
+    }
 }

@@ -207,6 +207,16 @@ pub(super) struct LeftOut {
 }
 
 impl LeftOut {
+    /// As after the list of these talkers, by their numbers.
+    #[cfg(test)]
+    pub(super) fn of(now: Instant, talkers: &[PeerId]) -> LeftOut {
+        LeftOut {
+            number: 1,
+            until: Some(now + VALID),
+            talkers: talkers.iter().map(|id| (*id, now)).collect(),
+        }
+    }
+
     /// The other end has told its list. Whether it is another than before.
     pub(super) fn told(&mut self, now: Instant, list: &List<'_>) -> bool {
         let ahead = list.number.wrapping_sub(self.number);
