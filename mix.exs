@@ -161,6 +161,8 @@ defmodule Roomtone.MixProject do
       {:bandit, "~> 1.12 and >= 1.12.1", optional: true},
       {:jason, "~> 1.4", optional: true},
       {:telemetry, "~> 1.2"},
+      # Where an application has it, `mix roomtone.install` is a task of Igniter's. No release needs it.
+      {:igniter, "~> 0.6", optional: true, runtime: false},
       # Phoenix.LiveViewTest parses pages with it.
       {:lazy_html, "~> 0.1", only: :test},
       {:ex_doc, "~> 0.38", only: :dev, runtime: false}

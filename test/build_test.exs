@@ -102,9 +102,9 @@ defmodule Roomtone.BuildTest do
     refute MixProject.phoenix?(app: :roomtone, phoenix: :none)
   end
 
-  test "an application needs neither Phoenix nor Bandit nor Jason" do
+  test "an application needs neither Phoenix nor Bandit nor Jason nor Igniter" do
     for {app, _version, opts} <- project("hex")[:deps],
-        app in [:phoenix, :phoenix_live_view, :bandit, :jason],
+        app in [:phoenix, :phoenix_live_view, :bandit, :jason, :igniter],
         do: assert({app, opts[:optional]} == {app, true})
   end
 

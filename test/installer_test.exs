@@ -4,6 +4,7 @@ defmodule Roomtone.InstallerTest do
   use ExUnit.Case, async: false
 
   alias Mix.{RoomtoneApp, RoomtoneEdits, RoomtoneInstall}
+  alias Mix.Tasks.Roomtone.{Gen, Install}
 
   @moduletag :tmp_dir
 
@@ -23,6 +24,9 @@ defmodule Roomtone.InstallerTest do
     |> RoomtoneInstall.install(fn -> "secret of the test, long enough for it" end)
     |> carry_out(folder, opts)
   end
+
+  # As a task runs in an application without Igniter.
+  defp run(task, args), do: Mix.RoomtoneGenerator.run(task, args)
 
   defp carry_out(edits, folder, opts), do: edits |> RoomtoneEdits.plan(folder) |> RoomtoneEdits.carry_out(folder, opts)
 
@@ -108,7 +112,7 @@ defmodule Roomtone.InstallerTest do
 
     Mix.Project.in_project(:umbrella_of_the_test, umbrella, fn _project ->
       assert_raise Mix.Error, ~r"umbrella.*in the folder of the application that has the endpoint", fn ->
-        Mix.Tasks.Roomtone.Install.run(["--yes"])
+        run(Install, ["--yes"])
       end
     end)
 
@@ -263,12 +267,15 @@ defmodule Roomtone.InstallerTest do
   end
 
   test "the tasks name what they take" do
-    assert_raise Mix.Error, ~r/takes --yes and --dry-run/, fn -> Mix.Tasks.Roomtone.Install.run(["--force"]) end
+    assert_raise Mix.Error, ~r/takes the options --yes and --dry-run/, fn -> run(Install, ["--force"]) end
+    assert_raise Mix.Error, ~r/takes no arguments/, fn -> run(Install, ["lobby"]) end
 
-    for args <- [[], ["standup"], ["Stand-up"], ["A", "B"], ["Live"], ["A", "--no"]],
-        do: assert_raise(Mix.Error, ~r/takes the name of a view/, fn -> Mix.Tasks.Roomtone.Gen.Live.run(args) end)
+    assert_raise Mix.Error, ~r/takes the options/, fn -> run(Gen.Live, ["A", "--no"]) end
+
+    for args <- [[], ["standup"], ["Stand-up"], ["A", "B"], ["Live"]],
+        do: assert_raise(Mix.Error, ~r/takes the name of a view/, fn -> run(Gen.Live, args) end)
 
     # In this repository there is no application to change.
-    assert_raise Mix.Error, ~r/there is no lib/, fn -> Mix.Tasks.Roomtone.Install.run(["--dry-run"]) end
+    assert_raise Mix.Error, ~r/there is no lib/, fn -> run(Install, ["--dry-run"]) end
   end
 end

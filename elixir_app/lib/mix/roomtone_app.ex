@@ -1,12 +1,16 @@
 defmodule Mix.RoomtoneApp do
   @moduledoc "The Phoenix application that a task changes: its names and folders."
 
-  @enforce_keys [:folder, :app, :web, :web_path]
-  defstruct [:folder, :app, :web, :web_path, :dependency, bandit: true]
+  @enforce_keys [:folder, :app, :web, :web_path, :read]
+  defstruct [:folder, :app, :web, :web_path, :read, :dependency, bandit: true]
+
+  @typedoc "Reads a file of the application, by its path below the application's folder."
+  @type read :: (Path.t() -> {:ok, String.t()} | {:error, :file.posix()})
 
   @typedoc """
     * `app`, `web` – such as `:my_app` and `"MyAppWeb"`
     * `web_path` – the folder of the web, such as `"lib/my_app_web"`
+    * `read` – reads its files
     * `dependency` – the folder of a Roomtone that isn't in `deps`, relative to the application
     * `bandit` – `false` if its settings name another server than Bandit, or none: Phoenix then takes Cowboy
   """
@@ -15,6 +19,7 @@ defmodule Mix.RoomtoneApp do
           app: atom,
           web: String.t(),
           web_path: Path.t(),
+          read: read,
           dependency: Path.t() | nil,
           bandit: boolean
         }
@@ -29,20 +34,27 @@ defmodule Mix.RoomtoneApp do
       do: Mix.raise("this is an umbrella: run the task in the folder of the application that has the endpoint")
 
     case find(folder, config[:app], Mix.Project.deps_paths()[:roomtone]) do
-      nil -> Mix.raise("there is no lib/*_web/endpoint.ex here: the task changes applications that `mix phx.new` made")
+      nil -> Mix.raise(none())
       app -> app
     end
   end
 
-  @doc "The application in a folder; `nil` if it has no endpoint."
-  @spec find(Path.t(), atom, Path.t() | nil) :: t | nil
-  def find(folder, app, dependency) do
+  @doc "The reason why a task changes nothing where `find/4` finds no application."
+  @spec none() :: String.t()
+  def none, do: "there is no lib/*_web/endpoint.ex here: the task changes applications that `mix phx.new` made"
+
+  @doc """
+  The application in a folder; `nil` if it has no endpoint. `read` reads a file, by its path below the folder.
+  """
+  @spec find(Path.t(), atom, Path.t() | nil, read | nil) :: t | nil
+  def find(folder, app, dependency, read \\ nil) do
+    read = read || (&File.read(Path.join(folder, &1)))
+
     paths =
       ["lib/#{app}_web"] ++
         (folder |> Path.join("lib/*_web") |> Path.wildcard() |> Enum.map(&Path.relative_to(&1, folder)))
 
-    with path when path != nil <- Enum.find(paths, &File.regular?(Path.join([folder, &1, "endpoint.ex"]))),
-         text = File.read!(Path.join([folder, path, "endpoint.ex"])),
+    with {path, {:ok, text}} <- endpoint(paths, read),
          [_, web] <- Regex.run(~r/^defmodule (\S+)\.Endpoint do/m, text) do
       %__MODULE__{
         folder: folder,
@@ -50,11 +62,18 @@ defmodule Mix.RoomtoneApp do
         web: web,
         web_path: path,
         dependency: outside(dependency, folder),
-        bandit: bandit?(File.read(Path.join(folder, "config/config.exs")))
+        bandit: bandit?(read.("config/config.exs")),
+        read: read
       }
     else
       _none -> nil
     end
+  end
+
+  defp endpoint(paths, read) do
+    Enum.find_value(paths, fn path ->
+      with {:ok, text} <- read.(Path.join(path, "endpoint.ex")), do: {path, {:ok, text}}, else: (_none -> nil)
+    end)
   end
 
   defp bandit?({:ok, settings}), do: settings =~ "Bandit.PhoenixAdapter"

@@ -48,15 +48,18 @@ defmodule Mix.RoomtoneEdits do
     end
   end
 
-  defp look(%{change: {:new, text}} = edit, {:error, :enoent}), do: {:change, edit.path, nil, text}
-  defp look(%{change: {:new, _text}} = edit, {:ok, _own}), do: {:there, edit.path}
+  @doc "Looks at an edit, given what the file is: its text, or why it can't be read."
+  @spec look(edit, {:ok, String.t()} | {:error, :file.posix()}) :: outcome
+  def look(edit, now)
+  def look(%{change: {:new, text}} = edit, {:error, :enoent}), do: {:change, edit.path, nil, text}
+  def look(%{change: {:new, _text}} = edit, {:ok, _own}), do: {:there, edit.path}
 
-  defp look(edit, {:error, :enoent}), do: {:left, edit.path, "there is no such file", edit.lines}
+  def look(edit, {:error, :enoent}), do: {:left, edit.path, "there is no such file", edit.lines}
 
-  defp look(edit, {:error, reason}),
+  def look(edit, {:error, reason}),
     do: {:left, edit.path, "the file can't be read (#{:file.format_error(reason)})", edit.lines}
 
-  defp look(edit, {:ok, text}) do
+  def look(edit, {:ok, text}) do
     case edit.change.(text) do
       {:ok, new} -> {:change, edit.path, text, new}
       :there -> {:there, edit.path}

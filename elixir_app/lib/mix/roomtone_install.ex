@@ -225,7 +225,7 @@ defmodule Mix.RoomtoneInstall do
 
   # The context that `mix phx.gen.auth Accounts` makes, and the module of the application.
   defp accounts(app) do
-    with {:ok, text} <- File.read(Path.join(app.folder, "lib/#{app.app}/accounts.ex")),
+    with {:ok, text} <- app.read.("lib/#{app.app}/accounts.ex"),
          true <- text =~ "def get_user_by_session_token",
          [_, module] <- Regex.run(~r/^defmodule (\S+) do/m, text) do
       module
@@ -317,7 +317,7 @@ defmodule Mix.RoomtoneInstall do
   defp page_text(app, module, room) do
     # The layout of Phoenix 1.8 is a component, and the one of 1.7 comes by itself.
     {open, close} =
-      case File.read(Path.join(app.folder, web(app, "components/layouts.ex"))) do
+      case app.read.(web(app, "components/layouts.ex")) do
         {:ok, text} ->
           if text =~ "def app(", do: {"<Layouts.app flash={@flash}>\n      ", "\n    </Layouts.app>"}, else: {"", ""}
 

@@ -11,28 +11,27 @@ defmodule Mix.Tasks.Roomtone.Gen.Live do
   enter. Options: `--yes` and `--dry-run`, as of `mix roomtone.install`.
   """
 
-  use Mix.Task
+  use Mix.RoomtoneGenerator
 
-  alias Mix.{RoomtoneApp, RoomtoneEdits, RoomtoneInstall}
+  @impl Mix.RoomtoneGenerator
+  def takes, do: [:view]
 
-  @impl true
-  def run(args) do
-    {opts, rest, invalid} = OptionParser.parse(args, strict: [yes: :boolean, dry_run: :boolean], aliases: [y: :yes])
+  @impl Mix.RoomtoneGenerator
+  def example, do: "mix roomtone.gen.live Standup"
 
-    module =
-      case {rest, invalid} do
-        {[name], []} ->
-          if name =~ ~r/\A[A-Z][A-Za-z0-9]{0,60}\z/, do: String.replace_suffix(name, "Live", ""), else: usage()
-
-        _other ->
-          usage()
-      end
-
-    if module == "", do: usage()
-    app = RoomtoneApp.find!()
-    app |> RoomtoneInstall.live(module) |> RoomtoneEdits.plan(app.folder) |> RoomtoneEdits.carry_out(app.folder, opts)
+  @impl Mix.RoomtoneGenerator
+  def argument([name]) when is_binary(name) do
+    module = String.replace_suffix(name, "Live", "")
+    if name =~ ~r/\A[A-Z][A-Za-z0-9]{0,60}\z/ and module != "", do: {:ok, module}, else: wrong()
   end
 
-  @spec usage() :: no_return
-  defp usage, do: Mix.raise("mix roomtone.gen.live takes the name of a view, such as Standup, and --yes or --dry-run")
+  def argument(_other), do: wrong()
+
+  defp wrong, do: {:error, "mix roomtone.gen.live takes the name of a view, such as Standup"}
+
+  @impl Mix.RoomtoneGenerator
+  defdelegate edits(app, module), to: Mix.RoomtoneInstall, as: :live
+
+  @impl Mix.RoomtoneGenerator
+  def afterwards(_left), do: nil
 end

@@ -17,32 +17,35 @@ defmodule Mix.Tasks.Roomtone.Install do
   task leaves the file as it is and prints the lines to add. In an umbrella, run it in the folder of
   the application that has the endpoint: the settings, which are in the umbrella's own folder, are
   then among the lines to add.
+
+  In an application that has [Igniter](https://hexdocs.pm/igniter), the changes go through it: the
+  task composes with those of other packages, and `mix igniter.install roomtone` adds the dependency
+  and runs it.
   """
 
-  use Mix.Task
+  use Mix.RoomtoneGenerator
 
-  alias Mix.{RoomtoneApp, RoomtoneEdits, RoomtoneInstall}
+  @impl Mix.RoomtoneGenerator
+  def takes, do: []
 
-  @impl true
-  def run(args) do
-    {opts, rest, invalid} = OptionParser.parse(args, strict: [yes: :boolean, dry_run: :boolean], aliases: [y: :yes])
-    if rest != [] or invalid != [], do: Mix.raise("mix roomtone.install takes --yes and --dry-run")
-    app = RoomtoneApp.find!()
+  @impl Mix.RoomtoneGenerator
+  def example, do: "mix roomtone.install"
 
-    {result, left} =
-      app |> RoomtoneInstall.install() |> RoomtoneEdits.plan(app.folder) |> RoomtoneEdits.carry_out(app.folder, opts)
+  @impl Mix.RoomtoneGenerator
+  def argument([]), do: {:ok, nil}
+  def argument(_more), do: {:error, "mix roomtone.install takes no arguments"}
 
-    if result in [:done, :unchanged], do: next(left)
-  end
+  @impl Mix.RoomtoneGenerator
+  def edits(app, nil), do: Mix.RoomtoneInstall.install(app)
 
-  defp next(left) do
-    Mix.shell().info("""
-
+  @impl Mix.RoomtoneGenerator
+  def afterwards(left) do
+    """
     #{if left == [], do: "Voice rooms are installed.", else: "Once the above is done, voice rooms are installed."} `mix phx.server`, then open
     http://localhost:4000/voice in two browsers (a private window counts as one), and join in both.
 
     lib/…_web/voice.ex decides who may enter. `mix roomtone.gen.live Standup` makes another page with a room of
     its own. The guide: docs/embedding.md. To test who hears whom: Roomtone.Test.
-    """)
+    """
   end
 end
