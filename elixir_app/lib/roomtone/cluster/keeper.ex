@@ -77,6 +77,20 @@ defmodule Roomtone.Cluster.Keeper do
     ArgumentError -> nil
   end
 
+  @doc """
+  How many open rooms of other web nodes this one could take over.
+
+      iex> Roomtone.Cluster.Keeper.kept()
+      0
+  """
+  @spec kept() :: non_neg_integer
+  def kept do
+    :ets.select_count(__MODULE__, [{{{:kept, :_}, :_, :_, :_, :_}, [], [true]}])
+  rescue
+    # The process is being replaced, or the node belongs to no cluster.
+    ArgumentError -> 0
+  end
+
   @doc "Whether this node should open the rooms of its store by itself when it starts."
   @spec restores?() :: boolean
   def restores?, do: not Control.shared?()

@@ -8,7 +8,10 @@ defmodule RoomtoneWeb.HealthController do
   """
   use RoomtoneWeb, :controller
 
-  @doc "The answer, as JSON: `status` (`ok`, `store_failing`, `draining`, `media_down`, on a web node `no_media`), `message`, `store`, `rooms`, `participants`."
+  alias Roomtone.Cluster.Keeper
+  alias Roomtone.Config
+
+  @doc "The answer, as JSON: `status` (`ok`, `store_failing`, `draining`, `media_down`, on a web node `no_media`), `message`, `store`, `rooms`, `participants`; on a web node `kept_rooms`, those of other web nodes that it could take over."
   def show(conn, _params) do
     rooms = Roomtone.rooms()
     counts = %{rooms: length(rooms), participants: rooms |> Enum.map(& &1.participant_count) |> Enum.sum()}
@@ -17,8 +20,10 @@ defmodule RoomtoneWeb.HealthController do
     conn
     |> put_resp_header("cache-control", "no-store")
     |> put_status(status)
-    |> json(counts |> Map.put(:store, store()) |> Map.merge(answer))
+    |> json(counts |> Map.put(:store, store()) |> Map.merge(kept()) |> Map.merge(answer))
   end
+
+  defp kept, do: if(Config.get().role == :web, do: %{kept_rooms: Keeper.kept()}, else: %{})
 
   defp store do
     case Roomtone.Store.health() do
