@@ -1,13 +1,17 @@
 // A cluster, as `bin/cluster` runs it, on ports of its own.
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { compile, ROOT, TMP } from "./server.mjs";
 
 const SCRIPT = join(ROOT, "bin/cluster");
+/** How long a media node that is stopped waits for people to leave it. */
+const DRAIN_SECONDS = 90;
 
 export class Cluster {
   #env;
+  #watchman;
 
   constructor(port, env) {
     this.port = port;
@@ -33,19 +37,76 @@ export class Cluster {
       UDP_PORTS: String(udpPorts),
       WEB: String(webs),
       MEDIA: String(medias),
-      DRAIN_SECONDS: "60",
+      DRAIN_SECONDS: String(DRAIN_SECONDS),
     };
     const cluster = new Cluster(port, env);
     compile();
     // Left over from a run that was killed.
     cluster.kill();
     rmSync(folder, { recursive: true, force: true });
+    cluster.#watch();
     cluster.run("start");
     return cluster;
   }
 
+  get drainSeconds() {
+    return DRAIN_SECONDS;
+  }
+
+  #nodes(role) {
+    const count = Number(this.#env[role === "web" ? "WEB" : "MEDIA"]);
+    return Array.from({ length: count }, (_none, number) => `${role}${number + 1}`);
+  }
+
+  // The nodes are processes of their own, so they would outlive a test process that is killed. This shell waits for the end of its input.
+  #watch() {
+    const nodes = ["proxy", ...this.#nodes("web"), ...this.#nodes("media")];
+    const command = 'cat > /dev/null; exec "$0" kill "$@"';
+    const options = { env: this.#env, stdio: ["pipe", "ignore", "ignore"], detached: true };
+    this.#watchman = spawn("sh", ["-c", command, SCRIPT, ...nodes], options);
+    this.#watchman.unref();
+    this.#watchman.stdin.unref();
+  }
+
+  /**
+   * Waits until a condition holds, and looks often.
+   *
+   * @param {() => Promise<unknown>} condition
+   * @param {string} words  the condition, for the error
+   * @param {number} timeout  ms
+   */
+  async until(condition, words, timeout) {
+    const end = Date.now() + timeout;
+    while (!(await condition())) {
+      if (Date.now() > end) throw new Error(`not within ${timeout / 1000} s: ${words}\n${this.run("status")}`);
+      await sleep(100);
+    }
+  }
+
+  /**
+   * Starts the nodes that don't run, and waits until all know each other: each media node has all web nodes, and each web node the media
+   * nodes and the rooms of the others, which it could take over.
+   *
+   * @param {number} timeout  ms
+   */
+  async whole(timeout) {
+    const [webs, medias] = [this.#nodes("web"), this.#nodes("media")];
+    const down = [];
+    for (const node of [...webs, ...medias]) if ((await this.health(node)) === null) down.push(node);
+    if (down.length > 0) this.run("start", ...down);
+    const known = async () => {
+      const [pages, engines] = await Promise.all([webs, medias].map((nodes) => Promise.all(nodes.map((node) => this.health(node)))));
+      if (![...pages, ...engines].every((health) => health?.code === 200)) return false;
+      if (!engines.every((health) => health.web_nodes === webs.length)) return false;
+      // Each room is kept by all web nodes but its own.
+      const kept = pages.reduce((sum, health) => sum + health.kept_rooms, 0);
+      return pages.every((health) => health.rooms === pages[0].rooms) && kept === pages[0].rooms * (webs.length - 1);
+    };
+    await this.until(known, "all nodes know each other", timeout);
+  }
+
   #run(command, names, { quiet = false } = {}) {
-    const { status, stdout, stderr } = spawnSync(SCRIPT, [command, ...names], { env: this.#env, encoding: "utf8", timeout: 120_000 });
+    const { status, stdout, stderr } = spawnSync(SCRIPT, [command, ...names], { env: this.#env, encoding: "utf8", timeout: 150_000 });
     if (status !== 0 && !quiet) throw new Error(`bin/cluster ${command} ${names.join(" ")} failed:\n${stdout}\n${stderr}`);
     return stdout;
   }
@@ -69,9 +130,6 @@ export class Cluster {
 
   /** Ends all nodes at once. */
   kill() {
-    const nodes = ["proxy"];
-    for (let number = 1; number <= Number(this.#env.WEB); number += 1) nodes.push(`web${number}`);
-    for (let number = 1; number <= Number(this.#env.MEDIA); number += 1) nodes.push(`media${number}`);
-    this.#run("kill", nodes, { quiet: true });
+    this.#run("kill", ["proxy", ...this.#nodes("web"), ...this.#nodes("media")], { quiet: true });
   }
 }

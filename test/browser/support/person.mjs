@@ -101,21 +101,25 @@ export class Person {
     return new Person({ name, tone, browser: shared ? null : browser, context, page: await context.newPage() });
   }
 
-  /** From the front page, as anybody would. */
-  async join(url, room, { waitConnected = true } = {}) {
+  /**
+   * From the front page, as anybody would.
+   *
+   * @param {{waitConnected?: boolean, timeout?: number}} options  `timeout`: for each of the steps, ms
+   */
+  async join(url, room, { waitConnected = true, timeout = 20_000 } = {}) {
     await this.page.goto(`${url}/`);
     await this.page.locator("[name=name]").fill(this.name);
     await this.page.locator("[name=room]").fill(room);
     await this.page.getByRole("button", { name: "Join" }).click();
     if (waitConnected) {
-      await this.throughTheDoor();
-      await this.connected();
+      await this.throughTheDoor(timeout);
+      await this.connected(timeout);
     }
   }
 
   /** A person who comes by a link, or whose browser would ask for the microphone for the first time, is asked before joining. */
-  async throughTheDoor() {
-    await this.page.locator('#room[data-status="connected"], #pre-join:not([hidden])').first().waitFor({ timeout: 20_000 });
+  async throughTheDoor(timeout = 20_000) {
+    await this.page.locator('#room[data-status="connected"], #pre-join:not([hidden])').first().waitFor({ timeout });
     const go = this.page.locator("#pre-join-go");
     if (await go.isVisible()) await go.click();
   }
