@@ -29,7 +29,7 @@ defmodule Roomtone.ReplayTest do
   end
 
   defp replay(file, out, listener \\ nil) do
-    {:ok, replay} = Native.replay_open(file, out, listener)
+    {:ok, replay} = Native.replay_open(file, out, listener, false)
     play(replay)
   end
 
@@ -107,14 +107,14 @@ defmodule Roomtone.ReplayTest do
     whole = File.read!(file)
     cut = file <> ".cut.inputs"
     File.write!(cut, binary_part(whole, 0, byte_size(whole) - 7))
-    text = capture_io(fn -> Mix.Tasks.Roomtone.Replay.run([cut, "--out", cut <> " heard"]) end)
+    text = capture_io(fn -> Mix.Tasks.Roomtone.Replay.run([cut, "--wav", "--out", cut <> " heard"]) end)
     assert text =~ "cut off" and text =~ room
 
     assert capture_io(:stderr, fn -> catch_exit(Mix.Tasks.Roomtone.Replay.run([file, "--listener", "eve"])) end) =~
              "eve"
 
     File.write!(cut, "something else that is long enough")
-    assert {:error, text} = Native.replay_open(cut, cut <> " heard", nil)
+    assert {:error, text} = Native.replay_open(cut, cut <> " heard", nil, false)
     assert text =~ "isn't a recording"
   end
 end

@@ -376,8 +376,8 @@ defmodule Roomtone.Native do
         }
 
   @doc "Opens a file of a room's inputs, to write what each listener heard (or one of them) into a folder."
-  @spec replay_open(String.t(), String.t(), String.t() | nil) :: {:ok, replay} | {:error, String.t()}
-  def replay_open(_file, _out, _listener), do: not_loaded()
+  @spec replay_open(String.t(), String.t(), String.t() | nil, boolean) :: {:ok, replay} | {:error, String.t()}
+  def replay_open(_file, _out, _listener, _wav), do: not_loaded()
 
   @doc "Plays on for 200 ms of processor time. `:more`: there is more to play, beyond so many milliseconds of the call."
   @spec replay_run(replay) :: {:ok, {:more, non_neg_integer} | {:done, replayed}} | {:error, String.t()}

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Mutex, TryLockError};
 use std::time::Duration;
 
-use roomtone_record::{Playback, Played};
+use roomtone_record::{Playback, Played, Wanted};
 use rustler::{Atom, Encoder, Env, Resource, ResourceArc, Term};
 
 mod atoms {
@@ -25,8 +25,14 @@ struct PlaybackHandle(Mutex<Playback>);
 impl Resource for PlaybackHandle {}
 
 #[rustler::nif(schedule = "DirtyIo")]
-fn replay_open(file: &str, out: &str, listener: Option<&str>) -> Result<ResourceArc<PlaybackHandle>, String> {
-    let playback = Playback::open(Path::new(file), Path::new(out), listener).map_err(|error| error.to_string())?;
+fn replay_open(
+    file: &str,
+    out: &str,
+    listener: Option<&str>,
+    wav: bool,
+) -> Result<ResourceArc<PlaybackHandle>, String> {
+    let wanted = Wanted { listener, wav };
+    let playback = Playback::open(Path::new(file), Path::new(out), &wanted).map_err(|error| error.to_string())?;
     Ok(ResourceArc::new(PlaybackHandle(Mutex::new(playback))))
 }
 

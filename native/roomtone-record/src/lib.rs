@@ -12,10 +12,11 @@ mod ogg_opus;
 mod playback;
 mod recording;
 mod track;
+mod wav;
 mod writer;
 
 pub use inputs_file::{Head, InputsConfig, ReadError};
 pub use live::Live;
-pub use playback::{Playback, PlaybackError, Played, PlayedStream};
+pub use playback::{Playback, PlaybackError, Played, PlayedStream, Wanted};
 pub use recording::{RecordingConfig, StartError};
 pub use writer::{End, Recording, Status, Writer};

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::ogg_opus::OggPages;
+use crate::ogg_opus::{OggPages, Track};
 use crate::track::{Incoming, TimeLine};
 
 /// The longest page, 200 ms: so much a listener hears later because of it.

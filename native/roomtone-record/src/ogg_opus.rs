@@ -10,7 +10,7 @@ use ogg::writing::PacketWriteEndInfo;
 /// Samples that a player throws away at the beginning: a decoder needs 80 ms to converge (RFC 7845 §4.6), filled with silence here, and an encoder's
 /// look-ahead of 6.5 ms delays all that it makes.
 const SETTLING: u64 = 3_840;
-const LOOKAHEAD: u64 = 312;
+pub(crate) const LOOKAHEAD: u64 = 312;
 /// A page has a second at the most, so that no more is lost than that.
 const PAGE_SAMPLES: u64 = 48_000;
 /// The vendor string of the comments.
@@ -26,6 +26,25 @@ const SILENCE: [(u64, [u8; 3]); 4] = [
 
 /// The shortest packet of silence, in samples.
 pub(crate) const SHORTEST: u64 = 120;
+
+/// Packets one after another, from the first sample of a recording on.
+pub(crate) trait Track {
+    /// The end of the last packet, in samples from the beginning.
+    fn end(&self) -> u64;
+
+    /// Appends a packet of so many samples.
+    fn append(&mut self, packet: &[u8], samples: u64) -> io::Result<()>;
+
+    /// Appends silence up to this sample, or a little less: the last 2.5 ms have no packet.
+    fn fill(&mut self, until: u64) -> io::Result<()> {
+        for (samples, packet) in SILENCE {
+            while self.end() + samples <= until {
+                self.append(&packet, samples)?;
+            }
+        }
+        Ok(())
+    }
+}
 
 /// An Ogg Opus stream, as bytes that grow by whole pages.
 pub(crate) struct OggPages {
@@ -65,30 +84,9 @@ impl OggPages {
         Ok(stream)
     }
 
-    /// The end of the last packet, in samples from the beginning.
-    pub(crate) fn end(&self) -> u64 {
-        self.end
-    }
-
     /// The whole pages that nobody has taken.
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
         self.pages.inner_mut()
-    }
-
-    /// Appends a packet of so many samples.
-    pub(crate) fn append(&mut self, packet: &[u8], samples: u64) -> io::Result<()> {
-        self.end += samples;
-        self.put(packet.to_vec(), SETTLING + self.end)
-    }
-
-    /// Appends silence up to this sample, or a little less: the last 2.5 ms have no packet.
-    pub(crate) fn fill(&mut self, until: u64) -> io::Result<()> {
-        for (samples, packet) in SILENCE {
-            while self.end + samples <= until {
-                self.append(&packet, samples)?;
-            }
-        }
-        Ok(())
     }
 
     fn put(&mut self, packet: Vec<u8>, position: u64) -> io::Result<()> {
@@ -113,6 +111,17 @@ impl OggPages {
                 .write_packet(held, self.serial, PacketWriteEndInfo::EndStream, end)?;
         }
         Ok(())
+    }
+}
+
+impl Track for OggPages {
+    fn end(&self) -> u64 {
+        self.end
+    }
+
+    fn append(&mut self, packet: &[u8], samples: u64) -> io::Result<()> {
+        self.end += samples;
+        self.put(packet.to_vec(), SETTLING + self.end)
     }
 }
 

@@ -11,9 +11,10 @@ use roomtone_engine::{HeardPacket, PeerId, Replay, ReplayCounts, ReplayError};
 use thiserror::Error;
 
 use crate::inputs_file::{Block, Head, InputsReader, ReadError};
-use crate::ogg_opus::OggOpus;
+use crate::ogg_opus::{OggOpus, Track};
 use crate::recording::file_name;
 use crate::track::{Incoming, TimeLine};
+use crate::wav::Wav;
 
 /// The most streams that are written: two files are open for each.
 const MOST_STREAMS: usize = 200;
@@ -45,6 +46,15 @@ pub enum PlaybackError {
         /// The name.
         name: String,
     },
+}
+
+/// Which sound of a playback is written, and in which form.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Of this listener alone.
+    pub listener: Option<&'a str>,
+    /// As WAV, too.
+    pub wav: bool,
 }
 
 /// A stream to a listener, as it was written.
@@ -86,6 +96,7 @@ pub struct Playback {
     out: PathBuf,
     names: HashMap<PeerId, String>,
     listener: Option<String>,
+    wav: bool,
     head: Head,
     /// The block at hand, and how much of it was played.
     block: (Vec<u8>, usize),
@@ -97,18 +108,18 @@ struct Stream {
     number: usize,
     path: PathBuf,
     ogg: OggOpus,
+    wav: Option<(Wav, TimeLine)>,
     line: TimeLine,
     dump: BufWriter<File>,
     packets: u64,
 }
 
 impl Playback {
-    /// Reads who is in a file of inputs, and makes the folder `out` for what each listener was sent; of `listener` alone, if one is
-    /// named.
+    /// Reads who is in a file of inputs, and makes the folder `out` for what each listener was sent.
     ///
     /// # Errors
     /// [`PlaybackError`].
-    pub fn open(file: &Path, out: &Path, listener: Option<&str>) -> Result<Playback, PlaybackError> {
+    pub fn open(file: &Path, out: &Path, wanted: &Wanted<'_>) -> Result<Playback, PlaybackError> {
         let (mut names, mut head) = (HashMap::new(), Head::default());
         let mut reader = InputsReader::open(file)?;
         while let Some(block) = reader.next().map_err(failed(file))? {
@@ -118,7 +129,10 @@ impl Playback {
                 Block::Inputs(_) => {}
             }
         }
-        if let Some(name) = listener.filter(|name| !names.values().any(|known| known == name)) {
+        if let Some(name) = wanted
+            .listener
+            .filter(|name| !names.values().any(|known| known == name))
+        {
             return Err(PlaybackError::NoListener { name: name.to_owned() });
         }
         fs::create_dir_all(out).map_err(failed(out))?;
@@ -127,7 +141,8 @@ impl Playback {
             replay: Replay::new(Instant::now())?,
             out: out.to_owned(),
             names,
-            listener: listener.map(str::to_owned),
+            listener: wanted.listener.map(str::to_owned),
+            wav: wanted.wav,
             head,
             block: Default::default(),
             streams: HashMap::new(),
@@ -166,12 +181,12 @@ impl Playback {
             return Ok(true);
         }
         let mut rest = &block[*at..];
-        let (out, names, listener) = (&self.out, &self.names, &self.listener);
+        let (out, names, listener, wav) = (&self.out, &self.names, &self.listener, self.wav);
         let (streams, mut written) = (&mut self.streams, Ok(()));
         let played = self.replay.step(&mut rest, INPUTS_AT_ONCE, |packet| {
             let name = names.get(&packet.listener).map_or("unknown", String::as_str);
             if written.is_ok() && listener.as_ref().is_none_or(|wanted| wanted == name) {
-                written = write(streams, out, name, &packet);
+                written = write(streams, (out, wav), name, &packet);
             }
         });
         *at = block.len() - rest.len();
@@ -208,6 +223,10 @@ impl Playback {
                 .and_then(|()| stream.ogg.finish())
                 .and_then(|()| stream.dump.flush());
             finished.map_err(failed(&stream.path))?;
+            if let Some((mut wav, _)) = stream.wav {
+                let finished = wav.fill(end as u64).and_then(|()| wav.finish());
+                finished.map_err(failed(&stream.path.with_extension("wav")))?;
+            }
             played.streams.push(PlayedStream {
                 listener: self.names.get(&peer).cloned().unwrap_or_else(|| "unknown".to_owned()),
                 peer,
@@ -231,14 +250,14 @@ fn samples(time: Duration) -> i64 {
 
 fn write(
     streams: &mut HashMap<(PeerId, usize), Option<Stream>>,
-    out: &Path,
+    (out, wav): (&Path, bool),
     name: &str,
     packet: &HeardPacket<'_>,
 ) -> Result<(), PlaybackError> {
     let key = (packet.listener, packet.slot);
     if !streams.contains_key(&key) {
         let number = streams.len() + 1;
-        let stream = (number <= MOST_STREAMS).then(|| Stream::create(out, number, name, packet));
+        let stream = (number <= MOST_STREAMS).then(|| Stream::create((out, wav), number, name, packet));
         streams.insert(key, stream.transpose()?);
     }
     match streams.get_mut(&key) {
@@ -248,7 +267,12 @@ fn write(
 }
 
 impl Stream {
-    fn create(out: &Path, number: usize, name: &str, packet: &HeardPacket<'_>) -> Result<Stream, PlaybackError> {
+    fn create(
+        (out, wav): (&Path, bool),
+        number: usize,
+        name: &str,
+        packet: &HeardPacket<'_>,
+    ) -> Result<Stream, PlaybackError> {
         let path = out.join(format!("{number:02}-{}.ogg", file_name(name)));
         let stereo = packet::parse(packet.payload).is_ok_and(|info| info.stereo);
         let title = format!("heard by {name}");
@@ -260,10 +284,14 @@ impl Stream {
         dump.write_all(b"#!rtpplay1.0 0.0.0.0/0\n")
             .and_then(|()| dump.write_all(&[0; 16]))
             .map_err(failed(&dump_path))?;
+        let wav_path = path.with_extension("wav");
+        let wav = wav.then(|| Wav::create(&wav_path)).transpose();
+        let wav = wav.map_err(failed(&wav_path))?;
         Ok(Stream {
             number,
             path,
             ogg,
+            wav: wav.map(|wav| (wav, TimeLine::default())),
             line: TimeLine::default(),
             dump,
             packets: 0,
@@ -280,6 +308,9 @@ impl Stream {
             exact: false,
         };
         self.line.place(&incoming, self.ogg.pages())?;
+        if let Some((wav, line)) = &mut self.wav {
+            line.place(&incoming, wav)?;
+        }
         self.ogg.flush()?;
         self.dump_packet(packet)
     }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::editors::Editors;
-use crate::ogg_opus::OggOpus;
+use crate::ogg_opus::{OggOpus, Track};
 use crate::track::{Incoming, TimeLine};
 
 /// The most tracks of a recording: as many files are open.

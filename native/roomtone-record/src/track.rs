@@ -8,7 +8,7 @@ use std::io;
 
 use roomtone_audio::packet;
 
-use crate::ogg_opus::{OggPages, SHORTEST};
+use crate::ogg_opus::{SHORTEST, Track};
 
 /// A stream whose timestamps jump by more than this (2 s) has begun anew.
 const JUMP: i64 = 96_000;
@@ -58,7 +58,7 @@ impl TimeLine {
     }
 
     /// Appends a packet to its track.
-    pub(crate) fn place(&mut self, packet: &Incoming<'_>, track: &mut OggPages) -> io::Result<()> {
+    pub(crate) fn place(&mut self, packet: &Incoming<'_>, track: &mut impl Track) -> io::Result<()> {
         let Ok(info) = packet::parse(packet.payload) else {
             return Ok(());
         };
@@ -97,7 +97,7 @@ impl TimeLine {
     }
 
     // An empty frame of the same mode makes a decoder conceal it (RFC 6716 §4.4).
-    fn conceal(&self, hole: u64, track: &mut OggPages) -> io::Result<()> {
+    fn conceal(&self, hole: u64, track: &mut impl Track) -> io::Result<()> {
         let until = track.end() + hole;
         let empty = [self.toc & !0b11];
         if let Ok(info) = packet::parse(&empty) {
@@ -146,6 +146,7 @@ const _: () = assert!(SHORTEST == 120);
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::ogg_opus::OggPages;
 
     const FRAME: [u8; 3] = [0xf8, 0xff, 0xfe];
 

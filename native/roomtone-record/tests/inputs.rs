@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use roomtone_engine::{Action, Command, Event, Journal, JournalEnd, MixConfig, RoomKind, Shard, SourceItem};
-use roomtone_record::{End, InputsConfig, Playback, PlaybackError, Played, Recording, Writer};
+use roomtone_record::{End, InputsConfig, Playback, PlaybackError, Played, Recording, Wanted, Writer};
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
+use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer, Event as ClientEvent};
 use roomtone_transport::{Certificate, NtpClock, TransportConfig};
 
@@ -147,7 +148,11 @@ impl Drop for Folder {
 }
 
 fn play(file: &Path, out: &Path) -> Played {
-    let mut playback = Playback::open(file, out, None).unwrap();
+    let wanted = Wanted {
+        wav: true,
+        ..Wanted::default()
+    };
+    let mut playback = Playback::open(file, out, &wanted).unwrap();
     loop {
         if let Some(played) = playback.run(Duration::from_millis(100)).unwrap() {
             return played;
@@ -206,7 +211,25 @@ fn a_room_is_played_again_from_its_file_also_if_that_was_cut_off() {
     assert_eq!(sent, world.heard);
     assert!(fs::read(&stream.file).unwrap().starts_with(b"OggS"));
 
-    let nobody = Playback::open(&folder.file(), &folder.0.join("nobody"), Some("eve"));
+    // The listener's sound as WAV: a tone with an amplitude of 0.1 in both ears, and as long as the call.
+    let wav = hound::WavReader::open(stream.file.with_extension("wav")).unwrap();
+    assert_eq!((wav.spec().channels, wav.spec().bits_per_sample), (2, 16));
+    let lasted = f64::from(wav.duration()) / 48_000.0;
+    assert!((lasted - played.counts.lasted.as_secs_f64()).abs() < 0.02, "{lasted} s");
+    let pcm: Vec<f32> = (wav.into_samples::<i16>())
+        .map(|sample| f32::from(sample.unwrap()) / 32_768.0)
+        .collect();
+    for ear in 0..2 {
+        let ear: Vec<f32> = pcm.iter().skip(48_000 + ear).step_by(2).take(48_000).copied().collect();
+        let heard = dbfs(goertzel_amplitude(&ear, 440.0)) + 20.0;
+        assert!(heard.abs() < 0.5, "{heard:.2} dB");
+    }
+
+    let eve = Wanted {
+        listener: Some("eve"),
+        wav: false,
+    };
+    let nobody = Playback::open(&folder.file(), &folder.0.join("nobody"), &eve);
     assert!(matches!(nobody, Err(PlaybackError::NoListener { .. })));
 
     // As after a crash.
@@ -253,7 +276,7 @@ fn a_file_that_is_something_else_is_refused() {
     let folder = Folder::new("foreign");
     for content in [&b""[..], b"short", b"something else that is longer than that"] {
         fs::write(folder.file(), content).unwrap();
-        let opened = Playback::open(&folder.file(), &folder.0.join("heard"), None);
+        let opened = Playback::open(&folder.file(), &folder.0.join("heard"), &Wanted::default());
         assert!(matches!(opened, Err(PlaybackError::Read(_))));
     }
 }

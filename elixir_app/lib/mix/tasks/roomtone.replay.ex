@@ -14,6 +14,7 @@ defmodule Mix.Tasks.Roomtone.Replay do
   Options:
 
     * `--listener` – only what this person heard: the identity
+    * `--wav` – writes the sound as WAV, too (16 bits, stereo, 48 kHz: 11 MB a minute)
     * `--out` – the folder, which is made; default the name of the file with `.replay`
 
   A recording that was cut off, as by a crash, is played up to there. Errors go to standard error, with
@@ -24,14 +25,14 @@ defmodule Mix.Tasks.Roomtone.Replay do
 
   alias Roomtone.Native
 
-  @switches [listener: :string, out: :string]
+  @switches [listener: :string, out: :string, wav: :boolean]
 
   @impl true
   def run(args) do
     with {:ok, file, opts} <- parse(args),
          :ok <- load(),
          out = opts[:out] || Path.rootname(file) <> ".replay",
-         {:ok, replay} <- Native.replay_open(file, out, opts[:listener]),
+         {:ok, replay} <- Native.replay_open(file, out, opts[:listener], opts[:wav] == true),
          {:ok, replayed} <- play(replay) do
       Enum.each(report(replayed, out), &IO.puts/1)
       if replayed.different > 0, do: exit({:shutdown, 2})
