@@ -7,7 +7,7 @@ defmodule Roomtone.ReplayTest do
 
   import ExUnit.CaptureIO
 
-  alias Roomtone.{Audio, Crowd, Native, RoomServer, Source}
+  alias Roomtone.{Audio, Crowd, Media, Native, RoomServer, Source}
 
   @moduletag :media
   @moduletag capture_log: true
@@ -97,6 +97,27 @@ defmodule Roomtone.ReplayTest do
       eventually(fn -> with %{cut_off: false} = replayed <- replay(file, "#{file} #{unique_name()}"), do: replayed end)
 
     assert replayed.different == 0 and replayed.lasted_ms > 100
+  end
+
+  test "where a shard begins anew the recording goes on in a further file", %{inputs: file} do
+    room = open_room(record: {:inputs, file: file})
+    talk(room, "ada")
+    # All but the last half second is in the file.
+    eventually(fn -> File.stat!(file).size > 5_000 end)
+    {native, engine} = Media.engine()
+    for shard <- 0..1, do: :ok = native.submit(engine, shard, {:fault, %{scope: :shard, room: 0}})
+    assert_receive {:roomtone, ^room, {:media_restart, :all}}, 5_000
+    eventually(fn -> Roomtone.health() == :ok end)
+    assert {:ok, %{recording: true}} = Roomtone.room(room)
+    talk(room, "bob")
+    Process.sleep(700)
+    assert {:ok, ^file} = Roomtone.stop_recording(room)
+    part = Path.rootname(file) <> "-part-2.inputs"
+
+    for recorded <- [file, part] do
+      assert %{room: ^room, different: 0, lasted_ms: ms} = replay(recorded, recorded <> " heard")
+      assert ms > 100
+    end
   end
 
   test "a file that was cut off is played up to there, by the task, too", %{inputs: file} do

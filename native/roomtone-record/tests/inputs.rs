@@ -5,6 +5,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::{Command as Process, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -241,6 +242,61 @@ fn a_room_is_played_again_from_its_file_also_if_that_was_cut_off() {
     assert_eq!(played.counts.different, 0);
     let part = dumped(&played.streams[0].file.with_extension("rtpdump"));
     assert!(part.len() > 30 && sent.starts_with(&part), "{} packets", part.len());
+}
+
+/// The test below, in a process that records and is killed.
+const KILLED: &str = "ROOMTONE_TEST_KILLED";
+
+fn record_until_killed(file: PathBuf) -> ! {
+    let writer = Writer::start().unwrap();
+    let config = InputsConfig {
+        file,
+        room: "lobby".to_owned(),
+        date: "2026-01-01T00:00:00Z".to_owned(),
+        most_bytes: u64::MAX,
+    };
+    let recording = writer.record_inputs(&config).unwrap();
+    recording.name(LISTENER, "ada");
+    let mut world = World::new(recording.journal().unwrap());
+    world.run(200);
+    loop {
+        // Slowly enough for the writer, and without an end.
+        world.talk(200);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn what_a_killed_process_had_recorded_is_played_up_to_there() {
+    if let Some(file) = std::env::var_os(KILLED) {
+        record_until_killed(file.into());
+    }
+    let folder = Folder::new("killed");
+    let mut process = Process::new(std::env::current_exe().unwrap())
+        .args(["--exact", "what_a_killed_process_had_recorded_is_played_up_to_there"])
+        .env(KILLED, folder.file())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Several seconds of the room.
+    while fs::metadata(folder.file()).map_or(0, |file| file.len()) < 100_000 {
+        assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // With SIGKILL.
+    process.kill().unwrap();
+    process.wait().unwrap();
+    let played = play(&folder.file(), &folder.0.join("heard"));
+    assert_eq!((played.counts.different, played.room_failed), (0, false));
+    assert!(
+        played.counts.compared >= 3 && played.counts.lasted > Duration::from_secs(4),
+        "{:?}",
+        played.counts
+    );
+    let [stream] = &played.streams[..] else {
+        panic!("{:?}", played.streams)
+    };
+    assert!(stream.listener == "ada" && stream.packets > 150, "{stream:?}");
 }
 
 #[test]
