@@ -3,7 +3,7 @@ import { Forward } from "./forward.js";
 import { problem } from "./messages.js";
 
 /**
- * What plays a room: an audio element, and before it, in a room that forwards, the sum of its slots.
+ * Plays a room on an audio element, and before it, in a room that forwards, adds up its slots.
  *
  * Events: `problem` and `solved`, as a room's, where the browser holds back the sound.
  */
