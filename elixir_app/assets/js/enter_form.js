@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The form that leads into a room, sent without leaving the page. The answer sets the cookie, as for any form, and has all that joining
- * takes: the call begins at once, and the room's view comes meanwhile over a socket of the new session.
+ * takes: the call begins at once, and the room's view comes while the media connect, over a socket of the new session.
  *
  * The form is sent as a form, too, where that isn't enough: with something wrong in it, so that the server's page tells it; with a passcode
  * to try, which counts as one try; and in a call, which another page ends.
@@ -16,6 +16,8 @@ import { MediaLink } from "./media_link.js";
  *   null where the room's page has to ask or tell something first
  */
 
+/** The call goes first, as long as it needs the page's thread: drawing the room would hold up its offer. So long at most. */
+const CALL_FIRST_MS = 300;
 /** A view that isn't there by then doesn't come over this socket: its page is loaded instead, and the call goes on there. */
 const VIEW_MS = 5000;
 /** A server that takes longer is asked as by any form: the browser then shows that it waits, and for what. */
@@ -25,7 +27,7 @@ const ANSWER_MS = 10_000;
  * @param {object} page
  * @param {() => boolean} page.free  whether a view is there to be followed by another, and no call
  * @param {any} page.socket  of the views
- * @param {(place: import("./call.js").Place, audience: boolean) => void} page.join
+ * @param {(place: import("./call.js").Place, audience: boolean) => Promise<void>} page.join  resolves when the call needs the page's thread no more
  * @param {(path: string) => void} page.navigate
  */
 export function listenToForm({ free, socket, join, navigate }) {
@@ -50,11 +52,14 @@ export function listenToForm({ free, socket, join, navigate }) {
       // The browser prepares for the call while the server works.
       MediaLink.warm();
       const answer = await sent;
-      sending = false;
-      form.removeAttribute("aria-busy");
+      const done = () => {
+        sending = false;
+        form.removeAttribute("aria-busy");
+      };
       // The person is on another page by now, and isn't called back from there.
-      if (!form.isConnected) return;
+      if (!form.isConnected) return done();
       if (!answer?.path) {
+        done();
         asForm = true;
         try {
           // The view may have taken the button away meanwhile.
@@ -66,11 +71,26 @@ export function listenToForm({ free, socket, join, navigate }) {
       }
       const { path, place } = answer;
       askToEnter(new URL(path, location.href).pathname);
-      if (place) join({ ...place, tokenUrl: place.token_url, goodbyeUrl: place.goodbye_url, path }, place.audience);
-      reopen(socket, { opened: () => navigate(path), late: () => location.assign(path) });
+      const called = place && join({ ...place, tokenUrl: place.token_url, goodbyeUrl: place.goodbye_url, path }, place.audience);
+      const opened = async () => {
+        await soon(called);
+        done();
+        // As above.
+        if (form.isConnected) navigate(path);
+      };
+      reopen(socket, { opened, late: () => location.assign(path) });
     },
     true,
   );
+}
+
+/** @param {Promise<void> | null} called */
+async function soon(called) {
+  if (!called) return;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let timer;
+  await Promise.race([called, new Promise((resolve) => (timer = setTimeout(resolve, CALL_FIRST_MS)))]);
+  clearTimeout(timer);
 }
 
 /** @param {FormData} fields */

@@ -29,7 +29,7 @@ const UNREACHABLE_AFTER = 3;
  *
  * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
  *
- * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
+ * Events: `connected`, `lost`, `answered` (the server's answer was taken), `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
  * or null if its sound never came), `refused` (detail: SignallingError).
  */
 export class MediaLink extends EventTarget {
@@ -284,6 +284,7 @@ export class MediaLink extends EventTarget {
       if (overtaken()) return;
       await this.#take(pc, answer);
       if (overtaken()) return;
+      this.#emit("answered", null);
       if (pc.connectionState === "connected") this.#up();
       else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
     } catch (error) {

@@ -120,10 +120,27 @@ export function joinAtOnce(page) {
  *
  * @param {Place} place
  * @param {boolean} audience  whether one only listens there at first
+ * @returns {Promise<void>} resolves when the media connect, or when the page of the room is needed for it
  */
-export function joinBefore(place, audience) {
+export async function joinBefore(place, audience) {
   document.body.toggleAttribute("data-entering", true);
   joinIfAsked(place, audience);
+  await joining;
+  if (call.active && call.status !== "connected") await answered();
+}
+
+/** Resolves when the server has answered the call's offer, or when the call is over. @returns {Promise<void>} */
+function answered() {
+  const done = new AbortController();
+  return new Promise((resolve) => {
+    const settle = () => {
+      done.abort();
+      resolve();
+    };
+    on(call, "answered", settle, done.signal);
+    on(call, "place", settle, done.signal);
+    on(call, "status", () => call.active || settle(), done.signal);
+  });
 }
 
 /**

@@ -1,6 +1,6 @@
 // The form that leads into a room, sent by a script.
 import assert from "node:assert/strict";
-import { beforeEach, test } from "node:test";
+import { beforeEach, mock, test } from "node:test";
 import { FakeElement, FakePage, install, settle } from "./support/fakes.js";
 
 const { listenToForm } = await (install(), import("../js/enter_form.js"));
@@ -47,6 +47,8 @@ let form;
 /** The requests, each with what answers it. */
 let requests;
 let joined;
+/** Whether the call's offer is answered. @type {Promise<void>} */
+let called;
 let visited;
 
 beforeEach(() => {
@@ -64,9 +66,10 @@ beforeEach(() => {
   for (const [name, value] of Object.entries(globals)) Object.defineProperty(globalThis, name, { value, configurable: true, writable: true });
   globalThis.location.href = "http://localhost/";
   [requests, joined, visited] = [[], [], []];
+  called = Promise.resolve();
   form = new FakeForm();
   listenForAsking();
-  listenToForm({ free: () => true, socket, join: (place) => joined.push(place.path), navigate: (path) => visited.push(path) });
+  listenToForm({ free: () => true, socket, join: (place) => (joined.push(place.path), called), navigate: (path) => visited.push(path) });
 });
 
 /** @param {object} json */
@@ -79,6 +82,43 @@ test("the call begins with the answer, and the room's page follows", async () =>
   form.submit();
   await answers({ path: PATH, place: PLACE });
   assert.deepEqual([joined, visited, form.sent], [[PATH], [PATH], 0]);
+});
+
+test("the room's page waits for the call's answer, but not for long", async () => {
+  mock.timers.enable({ apis: ["setTimeout"] });
+  try {
+    let answer;
+    called = new Promise((resolve) => (answer = resolve));
+    form.submit();
+    await answers({ path: PATH, place: PLACE });
+    assert.deepEqual([joined, visited, form.getAttribute("aria-busy")], [[PATH], [], "true"]);
+    answer();
+    await settle();
+    assert.deepEqual([visited, form.hasAttribute("aria-busy")], [[PATH], false]);
+
+    called = new Promise(() => {});
+    form.submit();
+    await answers({ path: PATH, place: PLACE });
+    mock.timers.tick(299);
+    await settle();
+    assert.equal(visited.length, 1);
+    mock.timers.tick(1);
+    await settle();
+    assert.equal(visited.length, 2);
+  } finally {
+    mock.timers.reset();
+  }
+});
+
+test("a person who goes elsewhere while the call's offer is answered stays there", async () => {
+  let answer;
+  called = new Promise((resolve) => (answer = resolve));
+  form.submit();
+  await answers({ path: PATH, place: PLACE });
+  form.isConnected = false;
+  answer();
+  await settle();
+  assert.deepEqual([joined, visited, form.sent], [[PATH], [], 0]);
 });
 
 test("the view that is left isn't joined again by the socket that is opened anew", async () => {

@@ -27,7 +27,7 @@ export function askForMusic(sdp: string): string;
  *
  * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
  *
- * Events: `connected`, `lost`, `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
+ * Events: `connected`, `lost`, `answered` (the server's answer was taken), `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
  * or null if its sound never came), `refused` (detail: SignallingError).
  */
 export class MediaLink extends EventTarget {

@@ -58,6 +58,7 @@ export { SignallingError };
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
  * | `recording` | whether the room is recorded, when the server tells it: show it to the person |
  * | `transfer` | the name of another room, to which a moderator sends me |
+ * | `answered` | null: an offer was answered, and the media connect |
  * | `inside` | what the server calls the room that I'm in from now on |
  * | `problem` | {@link Problem} |
  * | `solved` | code of a problem that is over |
