@@ -54,8 +54,8 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     end
   end
 
-  defp talk(room) do
-    {:ok, source} = Roomtone.speak_into(room, "ada", :push)
+  defp talk(room, identity \\ "ada") do
+    {:ok, source} = Roomtone.speak_into(room, identity, :push)
     {:ok, pcm} = Audio.tone(440, 8_000, amplitude: 0.1)
     spawn(fn -> Source.push(source, pcm) end)
   end
@@ -119,6 +119,42 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     :gen_tcp.close(slow)
     eventually(fn -> DynamicSupervisor.count_children(Roomtone.Tap.Supervisor).active == before end)
   end
+
+  test "a listener who stops reading loses sound, and neither the room nor another listener notices", %{port: port} do
+    # Two who talk are mixed, in stereo at many bits a second.
+    room = open_room(stereo: true)
+    for identity <- ["ada", "bob"], do: talk(room, identity)
+    before = taps()
+    # Segments and windows so small that the system takes little before it makes the server wait.
+    {:ok, socket} =
+      :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, {:raw, 6, 2, <<536::32-native>>}, active: false, recbuf: 1_024])
+
+    :ok =
+      :gen_tcp.send(
+        socket,
+        "GET /rooms/#{URI.encode(room)}/listen.ogg?token=#{token(room, [:listen])} HTTP/1.1\r\nhost: localhost\r\n\r\n"
+      )
+
+    assert {200, _head, _body} = read(socket, 10)
+    [tap] = taps() -- before
+    %{owner: connection} = :sys.get_state(tap)
+    waiting = fn -> connection |> Process.info(:message_queue_len) |> elem(1) end
+    eventually(fn -> waiting.() >= 3 end, 2_000)
+    # As many as may wait, so that this needn't take their ten seconds.
+    for _ <- 1..50, do: send(connection, :something_else)
+    full = waiting.()
+    {:ok, other} = Roomtone.tap(room, :mix, batch: 200)
+    for _ <- 1..6, do: assert_receive({:roomtone_tap, ^other, %{lost: 0}}, 5_000)
+    # A batch may have been on its way.
+    assert waiting.() in full..(full + 2)
+    # It goes on with the present.
+    assert {:ok, _bytes} = :gen_tcp.recv(socket, 60_000, 10_000)
+    eventually(fn -> waiting.() == 0 end)
+    :gen_tcp.close(socket)
+    eventually(fn -> tap not in taps() end)
+  end
+
+  defp taps, do: for({_id, tap, _type, _modules} <- DynamicSupervisor.which_children(Roomtone.Tap.Supervisor), do: tap)
 
   test "without a token, with a wrong one, and without the grant nobody listens", %{port: port, room: room} do
     assert {401, head, _body} = port |> ask(room) |> read(10)
