@@ -150,9 +150,23 @@ export class VoiceRoom extends EventTarget {
     };
   }
 
-  /** The floor plan of the room and where people are on it, as of when it was joined; null where there is none. */
+  /** The floor plan of the room and where people are on it; null where there is none. */
   get map() {
     return this.#map;
+  }
+
+  /**
+   * A map that is drawn later begins with where people are by then.
+   *
+   * @param {Record<string, import("./floor_geometry.js").Point | null>} positions
+   */
+  #place(positions) {
+    if (!this.#map) return;
+    const known = this.#map.positions;
+    for (const [id, at] of Object.entries(positions)) {
+      if (at === null) delete known[id];
+      else known[id] = at;
+    }
   }
 
   /**
@@ -478,7 +492,10 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
     on(signalling, "chat", (message) => this.#emit("chat", message));
     on(signalling, "slots", (word) => this.#playback.setSlots(word));
-    on(signalling, "positions", (word) => this.#emit("positions", word));
+    on(signalling, "positions", (word) => {
+      this.#place(word.positions);
+      this.#emit("positions", word);
+    });
     on(signalling, "recording", ({ on: recording }) => this.#emit("recording", recording === true));
     on(signalling, "media_restart", () => this.#link?.connect());
     on(signalling, "media_move", ({ step }) => (step === "end" ? this.#link?.changeOver() : this.#link?.move()));

@@ -504,3 +504,16 @@ test("the microphone stays shut until the server has let one in", async () => {
   assert.equal(room.status, "ended");
   assert.ok(set.length > 0 && !set.includes(true), `enabled: ${set}`);
 });
+
+test("the map begins with where people are by now, for a page that draws it later", async () => {
+  const reply = FakeWebSocket.reply;
+  FakeWebSocket.reply = (event, payload) => {
+    const [status, answer] = reply(event, payload);
+    return [status, event === "phx_join" ? { ...answer, map: { plan: {}, range: null, walk: true, positions: { Ben: [1, 1], Cleo: [3, 3] } } } : answer];
+  };
+  await enter();
+  const { map } = room;
+  socket().push("positions", { positions: { Ada: [2, 2], Ben: [1, 4], Cleo: null } });
+  assert.equal(room.map, map);
+  assert.deepEqual(map.positions, { Ada: [2, 2], Ben: [1, 4] });
+});

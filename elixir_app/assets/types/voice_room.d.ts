@@ -70,7 +70,7 @@ export class VoiceRoom extends EventTarget {
     get muted(): boolean;
     /** @returns {Own} */
     get own(): Own;
-    /** The floor plan of the room and where people are on it, as of when it was joined; null where there is none. */
+    /** The floor plan of the room and where people are on it; null where there is none. */
     get map(): import("./floor_map.js").FloorPlanMap | null;
     /**
      * A step on the floor plan.
