@@ -62,6 +62,18 @@ defmodule Roomtone.TrunksTest do
     told([{0, %{trunks: [%{trunk: 1}, :nonsense, %{@one | bytes_in: nil}]}}, {1, %{}}])
     assert Cluster.trunks() == []
     assert Trunks.changes(%{}, %{trunks: [%{trunk: 1}]}) == []
+
+    for unreadable <- [:many, %{one: @one}, 7, nil] do
+      told([{0, %{trunks: unreadable}}, {1, %{trunks: [%{@one | round_trip_ms: "12", jitter_ms: -1}]}}])
+      assert [%{shard: 1, round_trip_ms: nil, jitter_ms: nil}] = Cluster.trunks()
+      assert value("roomtone_trunk_round_trip_seconds", shard: 0) == nil
+      assert value("roomtone_trunk_round_trip_seconds", shard: 1) == nil
+      assert Trunks.changes(%{trunks: unreadable}, %{trunks: unreadable}) == []
+    end
+
+    odd = %{@one | round_trip_ms: :soon, jitter_ms: 1.0e300}
+    assert [{%{round_trip_ms: nil, jitter_ms: nil}, %{bytes_in: 9_000}}] = Trunks.changes(%{}, %{trunks: [odd]})
+    assert [{%{round_trip_ms: nil}, _added}] = Trunks.changes(%{}, %{trunks: [Map.delete(@one, :round_trip_ms)]})
   end
 
   test "change by what came and went between two readings" do

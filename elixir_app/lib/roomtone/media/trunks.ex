@@ -53,6 +53,8 @@ defmodule Roomtone.Media.Trunks do
 
   @counters [:datagrams_in, :bytes_in, :lost_in, :datagrams_out, :bytes_out]
   @figures @counters ++ [:room, :trunk, :repeats, :round_trip_ms, :jitter_ms]
+  # A day: a figure that is longer can't be one.
+  @longest_ms 86_400_000
 
   @doc """
   Every end of every trunk that the shards tell of.
@@ -128,8 +130,23 @@ defmodule Roomtone.Media.Trunks do
     if Enum.any?(added, fn {_key, count} -> count < 0 end), do: Map.take(told, @counters), else: added
   end
 
-  # A media node of an earlier release tells of none.
-  defp told(stats), do: stats |> Map.get(:trunks, []) |> Enum.filter(&told?/1)
+  @doc """
+  The trunks that a shard's counters tell of, in order, without those that this release can't read. A
+  media node of another release may tell of none, or otherwise.
+
+      iex> Roomtone.Media.Trunks.told(%{trunks: :many})
+      []
+  """
+  @spec told(map) :: [map]
+  def told(stats), do: for(trunk <- listed(stats), told?(trunk), do: Map.merge(trunk, times(trunk)))
+
+  defp listed(%{trunks: trunks}) when is_list(trunks), do: trunks
+  defp listed(_stats), do: []
+
+  defp times(trunk), do: Map.new([:round_trip_ms, :jitter_ms], &{&1, time(trunk[&1])})
+
+  defp time(ms) when is_number(ms) and ms >= 0 and ms <= @longest_ms, do: ms
+  defp time(_unknown), do: nil
 
   defp told?(%{room: _, trunk: _} = told), do: Enum.all?(@counters, &is_integer(told[&1]))
   defp told?(_other), do: false

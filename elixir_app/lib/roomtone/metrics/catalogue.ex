@@ -271,7 +271,7 @@ defmodule Roomtone.Metrics.Catalogue do
   # One figure for each shard: a room may have many trunks, and there may be many rooms.
   defp trunks(name, help, key) do
     each(name, :gauge, help, fn stats, _up ->
-      with ms when ms != nil <- Trunks.longest(Map.get(stats, :trunks, []), key), do: ms / 1000
+      with ms when ms != nil <- stats |> Trunks.told() |> Trunks.longest(key), do: ms / 1000
     end)
   end
 
