@@ -85,6 +85,17 @@ defmodule Roomtone.TrunksTest do
     assert [{_one, %{bytes_in: 9_000, lost_in: 10}}] = Trunks.changes(%{trunks: [later]}, %{trunks: [@one]})
   end
 
+  test "that return to a full list have what came since the reading after" do
+    others = for n <- 1..64, do: %{@one | trunk: n, room: n}
+    returned = %{@one | trunk: 65, room: 65}
+    now = %{trunks: tl(others) ++ [returned]}
+    assert Trunks.changes(%{trunks: others}, now) == []
+    later = %{returned | bytes_in: 9_500}
+    assert [{^later, %{bytes_in: 500, datagrams_in: 0}}] = Trunks.changes(now, %{trunks: tl(others) ++ [later]})
+    # Of a list that isn't full each one is told, so this one is new.
+    assert [{^returned, %{bytes_in: 9_000}}] = Trunks.changes(%{trunks: tl(others)}, now)
+  end
+
   test "are one time series for each shard, whatever the number of trunks" do
     trunks = for n <- 1..64, do: %{@one | trunk: n, room: n, round_trip_ms: n / 1}
     sums = %{trunks_open: 100, trunk_bytes_in: 5, trunk_bytes_out: 6, trunk_datagrams_lost: 7}

@@ -1,7 +1,8 @@
 defmodule Roomtone.Media.Trunks do
   @moduledoc """
   The figures of trunks, the ways between two media nodes of a room, as the engines tell them: each end
-  of a trunk by itself. An engine tells at most 64 for each shard.
+  of a trunk by itself. An engine tells at most 64 for each shard, those of the rooms with the lowest
+  numbers.
 
   Reading asks no process: on a web node these are the figures of the media nodes' last reports.
   """
@@ -53,6 +54,8 @@ defmodule Roomtone.Media.Trunks do
 
   @counters [:datagrams_in, :bytes_in, :lost_in, :datagrams_out, :bytes_out]
   @figures @counters ++ [:room, :trunk, :repeats, :round_trip_ms, :jitter_ms]
+  # As many as an engine tells of at most.
+  @most_told 64
   # A day: a figure that is longer can't be one.
   @longest_ms 86_400_000
 
@@ -113,13 +116,18 @@ defmodule Roomtone.Media.Trunks do
   @doc """
   The trunks by which something came or went between two readings of a shard's counters: each as the
   latter reading tells it, with what was added since the former one.
+
+  One that the former reading doesn't tell of is new, and everything it counts was added. If that
+  reading has #{@most_told} trunks, it may be one that others had pushed out of it, so nothing is known to be
+  added until the next reading.
   """
   @spec changes(map, map) :: [{told :: map, added :: %{atom => non_neg_integer}}]
   def changes(before, now) do
     former = Map.new(told(before), &{{&1.room, &1.trunk}, &1})
+    all? = length(listed(before)) < @most_told
 
     for told <- told(now),
-        added = added(told, Map.get(former, {told.room, told.trunk}, %{})),
+        added = added(told, Map.get(former, {told.room, told.trunk}, if(all?, do: %{}, else: told))),
         Enum.any?(added, fn {_key, count} -> count > 0 end),
         do: {told, added}
   end
