@@ -33,7 +33,7 @@ defmodule Roomtone.Telemetry do
   | `[:roomtone, :cluster, :node_down]` | `count` (1) | `node`, `role` |
   | `[:roomtone, :cluster, :attached]` | `shards` (of the media node) | `node` |
   | `[:roomtone, :cluster, :detached]` | `count` (1) | `node`, `reason` |
-  | `[:roomtone, :cluster, :trunk]` | `datagrams_in`, `bytes_in`, `lost_in`, `datagrams_out`, `bytes_out` (each since the last event of the trunk), `round_trip`, `jitter` (durations, from the first report on) | `node`, `shard`, `to` (the address of the other end), `room` (its number there) |
+  | `[:roomtone, :cluster, :trunk]` | `datagrams_in`, `bytes_in`, `lost_in`, `datagrams_out`, `bytes_out` (each since the last event of the trunk), `round_trip`, `jitter` (durations, from the first report on) | `node`, `shard`, `to` (the address of the other end), `room` (its number there); on each web node, so add up those of one |
   | `[:roomtone, :webhook, :sent]` | `duration` (of the last attempt), `count` (events), `attempts` | |
   | `[:roomtone, :webhook, :failed]` | `count` (events given up), `attempts` | `reason` |
   | `[:roomtone, :webhook, :dropped]` | `count` (events that the full queue lost) | |
