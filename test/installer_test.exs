@@ -226,15 +226,20 @@ defmodule Roomtone.InstallerTest do
     assert why =~ "the server isn't Bandit"
     assert lines =~ "websocket: [max_frame_size: 200_000,"
     refute read(folder, "config/config.exs") =~ "max_fragmented_message_size"
-    # Once that is done, nothing is left.
-    edit(
-      folder,
-      "lib/shop_web/endpoint.ex",
-      "websocket: [connect_info",
-      "websocket: [max_frame_size: 200_000, connect_info"
-    )
-
+    # A comment with the word in it isn't the bound. Once that is there, nothing is left.
+    endpoint = "lib/shop_web/endpoint.ex"
+    edit(folder, endpoint, "  socket ", "  # max_frame_size: 1\n  # socket \"/old\"\n  socket ")
+    assert {:unchanged, [{:left, ^endpoint, ^why, _lines}]} = install(folder)
+    edit(folder, endpoint, "websocket: [connect_info", "websocket: [max_frame_size: 200_000, connect_info")
     assert {:unchanged, []} = install(folder)
+    # A second socket needs a bound of its own.
+    edit(folder, endpoint, "  socket ", "  socket \"/users\", ShopWeb.UserSocket, websocket: true\n\n  socket ")
+    assert {:unchanged, [{:left, ^endpoint, ^why, _lines}]} = install(folder)
+  end
+
+  test "an adapter that a comment names isn't the one that the application has", %{folder: folder} do
+    edit(folder, "config/config.exs", "  adapter: Bandit.PhoenixAdapter,", "  # adapter: Bandit.PhoenixAdapter,")
+    assert {:done, [{:left, "lib/shop_web/endpoint.ex", _why, _lines}]} = install(folder)
   end
 
   test "users of mix phx.gen.auth are asked from their context", %{folder: folder} do

@@ -76,7 +76,7 @@ defmodule Mix.RoomtoneApp do
     end)
   end
 
-  defp bandit?({:ok, settings}), do: settings =~ "Bandit.PhoenixAdapter"
+  defp bandit?({:ok, settings}), do: settings =~ ~r/^[^#\n]*Bandit\.PhoenixAdapter/m
   # In an umbrella they are elsewhere, and among what is left to do.
   defp bandit?({:error, _reason}), do: true
 

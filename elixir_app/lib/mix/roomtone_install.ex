@@ -72,11 +72,13 @@ defmodule Mix.RoomtoneInstall do
     """
 
     edit(web(app, "endpoint.ex"), lines, fn text ->
-      if text =~ "max_frame_size",
+      if count(text, ~r/^[^#\n]*\bmax_frame_size:/m) >= count(text, ~r/^\s*socket[ (]\s*"/m),
         do: :there,
         else: {:error, "the server isn't Bandit (config/config.exs), whose bound for messages the task sets"}
     end)
   end
+
+  defp count(text, pattern), do: pattern |> Regex.scan(text) |> length()
 
   defp environment("dev", secret) do
     lines = """
