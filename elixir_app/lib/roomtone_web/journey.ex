@@ -177,18 +177,19 @@ defmodule RoomtoneWeb.Journey do
   """
   @spec total(t) :: %{ms: float | nil, p50: float, p99: float, known: :measured | :estimated} | nil
   def total(%__MODULE__{samples: samples}) do
-    case samples |> Enum.filter(&arrived?(&1.trace)) |> Enum.map(&whole/1) |> Enum.sort() do
+    case Enum.filter(samples, &arrived?(&1.trace)) do
       [] ->
         nil
 
-      totals ->
+      arrived ->
         [newest | _] = samples
+        totals = arrived |> Enum.map(&whole/1) |> Enum.sort()
 
         %{
           ms: if(arrived?(newest.trace), do: whole(newest)),
           p50: quantile(totals, 0.5),
           p99: quantile(totals, 0.99),
-          known: if(Enum.any?(samples, &estimated?/1), do: :estimated, else: :measured)
+          known: if(Enum.any?(arrived, &estimated?/1), do: :estimated, else: :measured)
         }
     end
   end

@@ -159,6 +159,10 @@ defmodule RoomtoneWeb.JourneyLiveTest do
     journey = %Journey{} |> Journey.add(@mixed, %{}) |> Journey.add(@nowhere, %{})
     # Frame, both encoders' look-ahead, the server.
     assert %{ms: nil, p50: 42.0, p99: 42.0, known: :measured} = Journey.total(journey)
+    # An estimate in one that isn't among the sums makes no estimate of them.
+    guessed = Journey.add(journey, @nowhere, %{round_trip: 20.0})
+    assert %{p50: 42.0, known: :measured} = Journey.total(guessed)
+    assert %{known: :estimated} = guessed |> Journey.add(@mixed, %{round_trip: 20.0}) |> Journey.total()
     refute rendered(&JourneyView.summary/1, alone, :unheard) =~ "journey-total"
     assert rendered(&JourneyView.summary/1, alone, :unheard) =~ "5.00 ms"
     assert [now, median] = cells(rendered(&JourneyView.summary/1, journey, :unheard))
