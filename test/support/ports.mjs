@@ -16,11 +16,16 @@ function tcpIsFree(port) {
   });
 }
 
-/** @param {number} port @returns {Promise<boolean>} */
-function udpIsFree(port) {
+/** Errors of binding a socket of IPv6 where the system has none. */
+const NO_IPV6 = ["EAFNOSUPPORT", "EADDRNOTAVAIL"];
+
+/** @param {number} port @param {"udp6" | "udp4"} family @returns {Promise<boolean>} */
+function udpIsFree(port, family = "udp6") {
   return new Promise((resolve) => {
-    const socket = createSocket("udp6");
-    socket.once("error", () => resolve(false));
+    const socket = createSocket(family);
+    socket.once("error", ({ code }) => {
+      resolve(family === "udp6" && NO_IPV6.includes(code) ? udpIsFree(port, "udp4") : false);
+    });
     socket.bind(port, () => socket.close(() => resolve(true)));
   });
 }
@@ -39,4 +44,4 @@ async function find(isFree, count) {
 export const freeTcpPort = (count = 1) => find(tcpIsFree, count);
 
 /** The first of so many free UDP ports in a row. */
-export const freeUdpPort = (count = 1) => find(udpIsFree, count);
+export const freeUdpPort = (count = 1) => find((port) => udpIsFree(port), count);
