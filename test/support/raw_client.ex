@@ -11,8 +11,8 @@ defmodule RoomtoneWeb.RawClient do
   A free TCP port. It lies below those that the system gives to clients, so none of them can be given it before the server
   starts.
   """
-  @spec free_port() :: :inet.port_number()
-  def free_port do
+  @spec free_port(pos_integer) :: :inet.port_number()
+  def free_port(tries \\ 200) do
     port = Enum.random(10_000..32_000)
 
     case :gen_tcp.listen(port, reuseaddr: true) do
@@ -20,8 +20,11 @@ defmodule RoomtoneWeb.RawClient do
         :gen_tcp.close(socket)
         port
 
-      {:error, :eaddrinuse} ->
-        free_port()
+      {:error, _taken_or_reserved} when tries > 1 ->
+        free_port(tries - 1)
+
+      {:error, reason} ->
+        raise "no free port found between 10000 and 32000, the last one tried: #{:inet.format_error(reason)}"
     end
   end
 
