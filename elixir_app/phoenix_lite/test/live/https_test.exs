@@ -83,6 +83,7 @@ defmodule PhoenixLite.HttpsTest do
     assert {:ok, "HTTP/1.1 101 " <> _} = :ssl.recv(socket, 0, 15_000)
   end
 
+  if :os.type() != {:unix, :linux}, do: @tag(skip: "only Linux has abstract names of Unix sockets")
   test "a client that speaks STUN within TLS is handed on to the TURN server", %{files: files} do
     inner = {:local, <<0, "phoenix-lite-#{System.unique_integer([:positive])}-#{System.pid()}">>}
     {:ok, turn} = :gen_tcp.listen(0, [:binary, active: false, ifaddr: inner])
