@@ -54,7 +54,7 @@ beforeEach(() => {
   mock.timers.enable({ apis: ["setTimeout"] });
 });
 
-// A link that were left open would go on with the real timers, and this process would never end.
+// A link left open would go on with the real timers, and this process would never end.
 afterEach(() => {
   for (const link of links) link.close();
   links = [];
