@@ -68,11 +68,12 @@ export class Signalling extends EventTarget {
    * @param {string} options.room
    * @param {() => Record<string, unknown>} [options.params]  sent with every join
    * @param {Record<string, unknown>} [options.socketParams]  sent when the socket opens
+   * @param {boolean} [options.longPoll]  whether the server offers long polling there, as Roomtone's own does
    * @param {string} options.token  lets its bearer into this room
    * @param {(() => Promise<string>) | null} [options.renew]  gets a fresh token when the old one isn't taken any more;
    *   rejects with a {@link SignallingError} whose `retry` says whether it's worth asking again
    */
-  constructor({ url, room, token, params = () => ({}), socketParams = {}, renew = null }) {
+  constructor({ url, room, token, params = () => ({}), socketParams = {}, longPoll = true, renew = null }) {
     super();
     this.#topic = `room:${room}`;
     this.#params = params;
@@ -85,7 +86,7 @@ export class Signalling extends EventTarget {
       timeout: 8000,
       // A dead path is noticed in at most twice this.
       heartbeatIntervalMs: 8000,
-      ...transport.options({ first: 50, most: 2000 }),
+      ...transport.options({ first: 50, most: 2000 }, longPoll),
       rejoinAfterMs: (tries) => backoff(tries, { first: 300, most: 4000 }),
     });
     let opened = false;

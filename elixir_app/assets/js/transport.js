@@ -4,6 +4,8 @@ import { backoff } from "./backoff.js";
 
 /** A WebSocket that isn't open by then won't open: something on the way swallows it. */
 const HANGS_MS = 2500;
+/** The same where there is no other way: on a slow network it gets the time that it needs. */
+const HANGS_ALONE_MS = 10_000;
 /** A socket that lives this long is one that works. */
 const WORKS_MS = 5000;
 /** So many WebSockets that fail are enough to poll. */
@@ -18,6 +20,8 @@ const BATCH = 100;
  * It starts with WebSockets and polls after two that didn't open, or that broke within 5 s, or after one that wasn't open
  * within 2.5 s. It never polls once a WebSocket has worked for 5 s: later failures are the server's, or the whole
  * network's. When polling fails it tries WebSockets again, which `longPollFallbackMs` of the library never does.
+ *
+ * A socket whose server offers no long polling tries WebSockets alone, each for 10 s.
  *
  * All sockets of a page share one ({@link transport}), and so what it has found out.
  */
@@ -42,15 +46,18 @@ export class Transport {
    * way may close each one at once.
    *
    * @param {{first?: number, most?: number}} delays  between its tries, in milliseconds, see {@link backoff}
+   * @param {boolean} [mayPoll]  whether the server polls there: without that, WebSockets are tried for as long as it takes
    * @returns {{transport: new (url: string, protocols?: string[]) => unknown, reconnectAfterMs: (tries: number) => number}}
    */
-  options(delays) {
+  options(delays, mayPoll = true) {
     let shortLives = 0;
     const ended = (/** @type {number} */ age) => {
       shortLives = age < WORKS_MS ? shortLives + 1 : 0;
     };
     const open = (/** @type {string} */ url, /** @type {string[] | undefined} */ protocols) =>
-      this.#polling || !globalThis.WebSocket ? this.#poll(url, protocols, ended) : this.#webSocket(url, protocols, ended);
+      mayPoll && (this.#polling || !globalThis.WebSocket)
+        ? this.#poll(url, protocols, ended)
+        : this.#webSocket(url, protocols, ended, mayPoll);
     // The library calls it with `new`, and takes what it returns.
     const transport = /** @type {any} */ (
       function (/** @type {string} */ url, /** @type {string[]} */ protocols) {
@@ -67,8 +74,9 @@ export class Transport {
    * @param {string} url
    * @param {string[] | undefined} protocols
    * @param {(age: number) => void} ended
+   * @param {boolean} mayPoll
    */
-  #webSocket(url, protocols, ended) {
+  #webSocket(url, protocols, ended, mayPoll) {
     const socket = new WebSocket(url, protocols);
     const close = socket.close.bind(socket);
     /** @type {number | null} */
@@ -78,9 +86,9 @@ export class Transport {
     let timer = setTimeout(() => {
       // On a slow network it may yet open.
       if (this.#works) return;
-      this.#failed(FAILURES);
+      if (mayPoll) this.#failed(FAILURES);
       close();
-    }, HANGS_MS);
+    }, mayPoll ? HANGS_MS : HANGS_ALONE_MS);
     const age = () => (openedAt === null ? 0 : this.#now() - openedAt);
     const judge = () => {
       if (heard && age() >= WORKS_MS) this.#works = true;
@@ -101,7 +109,7 @@ export class Transport {
       // One that was open for long without a word back goes nowhere, even if the library gave it up.
       const silent = !heard && age() >= WORKS_MS;
       const broken = !ours && age() < WORKS_MS && !(heard && wasClean);
-      if (silent || broken) this.#failed();
+      if (mayPoll && (silent || broken)) this.#failed();
     });
     socket.close = (...reason) => {
       ours = true;

@@ -45,6 +45,7 @@ export { SignallingError };
  * @property {string} [session]   proves that I am the same one when I come back; the server makes one up where there is none
  * @property {string} [roomId]    of the room that I was in on a page before this one: I come back to that one only
  * @property {string} [socket]  path of the voice socket
+ * @property {boolean} [longPoll]  whether long polling is offered there, for networks without WebSockets; so if not given
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
  * @property {boolean} [autoGain]  whether I'm brought to the level of others; so if not given
  * @property {boolean} [music]     whether I make music, see {@link VoiceRoom.setMusic}
@@ -244,6 +245,7 @@ export class VoiceRoom extends EventTarget {
       room: this.#options.room,
       token: this.#options.token ?? "",
       socketParams: this.#options.params,
+      longPoll: this.#options.longPoll ?? true,
       // Asked anew for each join: the first offer may have brought one.
       params: () => ({
         session: this.#session,

@@ -66,7 +66,8 @@ export class Widget {
   #enter() {
     const { room = "", socket = "/voice" } = this.#element.dataset;
     this.#voice?.leave();
-    const voice = new Voice({ room, socket, params: { room, _csrf_token: csrfToken() }, audio: this.#audio });
+    // `voice_socket` offers no long polling.
+    const voice = new Voice({ room, socket, longPoll: false, params: { room, _csrf_token: csrfToken() }, audio: this.#audio });
     this.#voice = voice;
     this.#problems.replaceChildren();
     for (const name of ["status", "participants", "own", "speaking"]) on(voice, name, () => voice === this.#voice && this.#draw());

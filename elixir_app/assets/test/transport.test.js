@@ -112,6 +112,29 @@ test("once a WebSocket worked for 5 s the page never polls, on any of its socket
   assert.equal(polls, 0);
 });
 
+test("a socket whose server offers no long polling tries WebSockets alone, and one that hangs for 10 s", async () => {
+  const alone = new Socket("/voice", transport.options({ first: 50, most: 2000 }, false));
+  FakeWebSocket.fate = "hangs";
+  alone.connect();
+  await wait(9900);
+  assert.equal(sockets.length, 1);
+  FakeWebSocket.fate = "fails";
+  await wait(5000);
+  assert.ok(sockets.length >= 4, `${sockets.length} WebSockets`);
+  FakeWebSocket.fate = "opens";
+  await wait(3000);
+  assert.ok(alone.isConnected());
+  alone.disconnect();
+  assert.ok(!transport.polling);
+  // A room in somebody's app is one.
+  FakeWebSocket.fate = "fails";
+  const signalling = new Signalling({ url: "/voice", room: "r", token: "", longPoll: false });
+  signalling.start();
+  await wait(5000);
+  signalling.stop();
+  assert.equal(polls, 0);
+});
+
 test("a page that closes its own sockets soon, and a server that closes them in an orderly way, change nothing", async () => {
   for (let i = 0; i < 3; i += 1) {
     socket.connect();

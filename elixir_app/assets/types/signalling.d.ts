@@ -24,15 +24,17 @@ export class Signalling extends EventTarget {
      * @param {string} options.room
      * @param {() => Record<string, unknown>} [options.params]  sent with every join
      * @param {Record<string, unknown>} [options.socketParams]  sent when the socket opens
+     * @param {boolean} [options.longPoll]  whether the server offers long polling there, as Roomtone's own does
      * @param {string} options.token  lets its bearer into this room
      * @param {(() => Promise<string>) | null} [options.renew]  gets a fresh token when the old one isn't taken any more;
      *   rejects with a {@link SignallingError} whose `retry` says whether it's worth asking again
      */
-    constructor({ url, room, token, params, socketParams, renew }: {
+    constructor({ url, room, token, params, socketParams, longPoll, renew }: {
         url: string;
         room: string;
         params?: (() => Record<string, unknown>) | undefined;
         socketParams?: Record<string, unknown> | undefined;
+        longPoll?: boolean | undefined;
         token: string;
         renew?: (() => Promise<string>) | null | undefined;
     });

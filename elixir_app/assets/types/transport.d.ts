@@ -6,6 +6,8 @@
  * within 2.5 s. It never polls once a WebSocket has worked for 5 s: later failures are the server's, or the whole
  * network's. When polling fails it tries WebSockets again, which `longPollFallbackMs` of the library never does.
  *
+ * A socket whose server offers no long polling tries WebSockets alone, each for 10 s.
+ *
  * All sockets of a page share one ({@link transport}), and so what it has found out.
  */
 export class Transport {
@@ -18,12 +20,13 @@ export class Transport {
      * way may close each one at once.
      *
      * @param {{first?: number, most?: number}} delays  between its tries, in milliseconds, see {@link backoff}
+     * @param {boolean} [mayPoll]  whether the server polls there: without that, WebSockets are tried for as long as it takes
      * @returns {{transport: new (url: string, protocols?: string[]) => unknown, reconnectAfterMs: (tries: number) => number}}
      */
     options(delays: {
         first?: number;
         most?: number;
-    }): {
+    }, mayPoll?: boolean): {
         transport: new (url: string, protocols?: string[]) => unknown;
         reconnectAfterMs: (tries: number) => number;
     };

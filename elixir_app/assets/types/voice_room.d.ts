@@ -33,6 +33,7 @@ export { SignallingError };
  * @property {string} [session]   proves that I am the same one when I come back; the server makes one up where there is none
  * @property {string} [roomId]    of the room that I was in on a page before this one: I come back to that one only
  * @property {string} [socket]  path of the voice socket
+ * @property {boolean} [longPoll]  whether long polling is offered there, for networks without WebSockets; so if not given
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
  * @property {boolean} [autoGain]  whether I'm brought to the level of others; so if not given
  * @property {boolean} [music]     whether I make music, see {@link VoiceRoom.setMusic}
@@ -230,6 +231,10 @@ export type Options = {
      * path of the voice socket
      */
     socket?: string | undefined;
+    /**
+     * whether long polling is offered there, for networks without WebSockets; so if not given
+     */
+    longPoll?: boolean | undefined;
     /**
      * echo cancellation and the like on the microphone
      */
