@@ -249,13 +249,18 @@ defmodule Roomtone.Cluster.ControlTest do
       for _ <- 1..3, do: :ok = call(a, Roomtone.Auth.Throttle, :attempt, [[tried]])
       late = TestCluster.start(:web, cluster_nodes: [media.node, a.node, b.node])
       eventually(fn -> spent?(late, key) end)
-      # Two others tell it, and it doesn't add that up.
       eventually(fn -> call(late, Roomtone.Auth.Throttle, :failures, [tried]) == 3 end)
       # Its list was in memory alone, so the others tell it again.
       for process <- [Roomtone.Auth.RevocationList, Roomtone.Cluster.Spent] do
-        true = call(late, Process, :exit, [call(late, Process, :whereis, [process]), :kill])
+        pid = call(late, Process, :whereis, [process])
+        true = call(late, Process, :exit, [pid, :kill])
+        eventually(fn -> call(late, Process, :whereis, [process]) not in [nil, pid] end)
         eventually(fn -> List.keymember?(call(late, Roomtone.Auth.RevocationList, :all, []), key, 0) end)
       end
+
+      # Both others told it the tries more than once, and it doesn't add that up.
+      for process <- [Roomtone.Cluster.Spent, Roomtone.Auth.Throttle], do: call(late, :sys, :get_state, [process])
+      assert call(late, Roomtone.Auth.Throttle, :failures, [tried]) == 3
 
       TestCluster.stop(late)
       for node <- [a, b], do: eventually(fn -> length(call(node, Control, :others, [])) == 1 end)
