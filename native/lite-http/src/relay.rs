@@ -33,17 +33,32 @@ mod local {
     use std::io;
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
 
     use tokio::net::{UnixSocket, UnixStream};
+
+    /// Where as many wait as the server's backlog takes, a Unix socket fails at once instead of waiting like TCP. It is tried so often, at
+    /// this interval: for half a second.
+    const TRIES: u32 = 50;
+    const INTERVAL: Duration = Duration::from_millis(10);
 
     /// The TURN server has limits for each address, so the name of our end tells the client's. Both ends take only what is in this process.
     pub async fn connect(peer: SocketAddr, turn: &str) -> io::Result<UnixStream> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let client = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-        let socket = UnixSocket::new_stream()?;
-        socket.bind(format!("\0{turn}/{number}/{client}"))?;
-        let server = socket.connect(format!("\0{turn}")).await?;
+        let name = format!("\0{turn}/{number}/{client}");
+        let mut tried = 1;
+        let server = loop {
+            let socket = UnixSocket::new_stream()?;
+            socket.bind(&name)?;
+            match socket.connect(format!("\0{turn}")).await {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && tried < TRIES => {}
+                ended => break ended?,
+            }
+            tried += 1;
+            tokio::time::sleep(INTERVAL).await;
+        };
         if server.peer_cred()?.pid() != i32::try_from(std::process::id()).ok() {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -127,6 +142,50 @@ mod tests {
             assert!(relaying.await.expect("no panic").is_ok());
             assert_eq!(here.read(&mut heard).await.expect("it is closed"), 0);
         }
+    }
+
+    /// A listener that nobody accepts from, and those whose connections fill its backlog.
+    #[cfg(target_os = "linux")]
+    async fn full(name: &str) -> (UnixListener, Vec<tokio::net::UnixStream>) {
+        use tokio::net::{UnixSocket, UnixStream};
+        let socket = UnixSocket::new_stream().expect("a socket");
+        socket.bind(format!("\0{name}")).expect("the name is free");
+        let listener = socket.listen(1).expect("it is bound");
+        let mut waiting = Vec::new();
+        loop {
+            match UnixStream::connect(format!("\0{name}")).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return (listener, waiting),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_server_whose_backlog_is_full_is_tried_again_for_a_while() {
+        let name = format!("lite-http-relay-full-{}", std::process::id());
+        let (listener, waiting) = full(&name).await;
+        let peer = "203.0.113.7:4711".parse().expect("an address");
+        let (_here, there) = duplex(64);
+        let error = relay(there, peer, &name).await.expect_err("nobody accepts");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        let (mut here, there) = duplex(64);
+        let turn = name.clone();
+        let relaying = tokio::spawn(async move { relay(there, peer, &turn).await });
+        // It finds the backlog full before the others are accepted.
+        tokio::task::yield_now().await;
+        assert!(!relaying.is_finished());
+        for _ in &waiting {
+            listener.accept().await.expect("one waits");
+        }
+        let (mut server, _) = listener.accept().await.expect("it connects");
+        server.write_all(b"pong").await.expect("it is open");
+        let mut heard = [0; 4];
+        here.read_exact(&mut heard).await.expect("it is open");
+        assert_eq!(&heard, b"pong");
+        drop(server);
+        assert!(relaying.await.expect("no panic").is_ok());
     }
 
     #[tokio::test]
