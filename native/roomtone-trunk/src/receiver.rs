@@ -58,6 +58,8 @@ pub struct Receiver {
     talkers: Vec<Talker>,
     /// Lost under keys before these two.
     lost_before: u64,
+    /// Whether the last datagram has the highest counter of the present key.
+    newest: bool,
     stats: ReceiverStats,
 }
 
@@ -76,6 +78,7 @@ impl Receiver {
             keys: [Some(Epoch::new(number, key)), None],
             talkers: Vec::with_capacity(MOST_TALKERS),
             lost_before: 0,
+            newest: false,
             stats: ReceiverStats::default(),
         }
     }
@@ -89,6 +92,7 @@ impl Receiver {
         };
         let gone = [std::mem::replace(&mut self.keys[1], former), same];
         self.lost_before += lost(&gone);
+        self.newest = false;
     }
 
     /// The figures so far.
@@ -99,8 +103,12 @@ impl Receiver {
         }
     }
 
-    /// The report to the sender; `None` before anything came under the present key.
+    /// The report to the sender, who takes it for an answer to the datagram with the highest counter. `None` unless the last datagram
+    /// is that one: it was overtaken, was sealed with the former key, or was refused.
     pub fn report(&self) -> Option<Report> {
+        if !self.newest {
+            return None;
+        }
         let window = &self.keys[0].as_ref()?.window;
         Some(Report {
             highest: window.highest?,
@@ -114,6 +122,7 @@ impl Receiver {
     /// The datagram is refused as a whole. It was counted.
     pub fn open(&mut self, datagram: &mut [u8], mut pass_on: impl FnMut(Item<'_>)) -> Result<(), Rejected> {
         let length = datagram.len() as u64;
+        self.newest = false;
         let opened = self.decrypt(datagram).inspect_err(|_| self.stats.rejected += 1)?;
         self.stats.received += 1;
         self.stats.bytes += length;
@@ -137,14 +146,17 @@ impl Receiver {
         let header = header
             .filter(|_| datagram.len() <= MAX_DATAGRAM)
             .ok_or(Rejected::NotOurs)?;
-        let epoch = self.keys.iter_mut().flatten().find(|epoch| epoch.number == header.key);
-        let epoch = epoch.ok_or(Rejected::OtherKey)?;
+        let mut epochs = self.keys.iter_mut().zip([true, false]);
+        let (epoch, present) = epochs
+            .find_map(|(epoch, present)| Some((epoch.as_mut().filter(|epoch| epoch.number == header.key)?, present)))
+            .ok_or(Rejected::OtherKey)?;
         if !epoch.window.is_new(header.counter) {
             return Err(Rejected::Replayed);
         }
         let body = epoch.cipher.open(header.counter, datagram).ok_or(Rejected::Forged)?;
         // Only what is authentic may move the window.
         epoch.window.take(header.counter);
+        self.newest = present && epoch.window.highest == Some(header.counter);
         let mut rest = body;
         while !rest.is_empty() {
             rest = item(rest).ok_or(Rejected::Malformed)?.1;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 /// So many datagrams' times are kept: a second of a busy trunk.
 const KEPT: usize = 256;
 
-/// The round trip, and how much it varies, as TCP has them (RFC 6298, section 2).
+/// The round trip, and how much it varies, as TCP has them (RFC 6298, section 2), but for the first measurement: the deviation begins at 0
+/// instead of half of it, which would be told as jitter for seconds. It is no part of a timer.
 #[derive(Default)]
 pub(crate) struct RoundTrip {
     /// The counters of the last datagrams, and when they left.

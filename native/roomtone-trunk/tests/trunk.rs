@@ -251,6 +251,29 @@ fn a_report_of_another_time_changes_nothing() {
 }
 
 #[test]
+fn only_the_newest_datagram_of_the_present_key_is_reported_of() {
+    let (mut sender, mut receiver) = ends();
+    let sealed: Vec<_> = (0..4)
+        .map(|sequence| datagram(&mut sender, &frame(1, sequence, &[])))
+        .collect();
+    assert!(receiver.report().is_none(), "nothing has come");
+    open(&mut receiver, &sealed[1]).expect("it is authentic");
+    assert_eq!(receiver.report().map(|report| report.highest), Some(1));
+    open(&mut receiver, &sealed[0]).expect("it is authentic");
+    assert!(receiver.report().is_none(), "it was overtaken");
+    open(&mut receiver, &sealed[2]).expect("it is authentic");
+    assert_eq!(receiver.report().map(|report| report.highest), Some(2));
+    assert!(open(&mut receiver, &sealed[2]).is_err(), "it came before");
+    assert!(receiver.report().is_none());
+    receiver.renew(1, &key(2));
+    open(&mut receiver, &sealed[3]).expect("it is authentic");
+    assert!(receiver.report().is_none(), "it came under the former key");
+    sender.renew(1, &key(2));
+    open(&mut receiver, &datagram(&mut sender, &frame(1, 4, &[]))).expect("it is authentic");
+    assert_eq!(receiver.report().map(|report| report.highest), Some(0));
+}
+
+#[test]
 fn a_list_of_unheard_talkers_arrives_with_frames_and_ends_at_its_most() {
     let (mut sender, mut receiver) = ends();
     let told: Vec<u64> = (0..200).map(|i| u64::MAX - i).collect();

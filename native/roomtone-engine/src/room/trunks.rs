@@ -402,14 +402,14 @@ impl Trunk {
         self.wait(now);
     }
 
-    // The first report comes a while after the first datagram.
+    // The first report comes a while after the first datagram. One that is due waits for a datagram that isn't overtaken.
     fn report(&mut self, now: Instant, context: &mut ShardContext) {
         let due = *self.report_due.get_or_insert(now + REPORT);
         if now < due {
             return;
         }
-        self.report_due = Some(now + REPORT);
         if let Some(report) = self.receiver.report() {
+            self.report_due = Some(now + REPORT);
             let to = self.to;
             self.sender
                 .push_report(now, report, |datagram| send(context, to, datagram));
