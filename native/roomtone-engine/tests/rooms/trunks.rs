@@ -127,7 +127,7 @@ impl HearTrunk for World {
 }
 
 #[test]
-fn everybody_hears_the_others_of_both_nodes_at_their_own_level_and_nobody_themselves() {
+fn everybody_hears_the_others_of_both_nodes_at_their_level_and_nobody_themselves() {
     for mut nodes in Nodes::of_all_kinds() {
         nodes.run_ms(2500);
         for talker in [1, 3] {
@@ -175,7 +175,7 @@ fn rows_and_mutes_hold_for_talkers_of_another_node() {
 
 /// On one node each listener hears the loudest of those whom they may hear.
 #[test]
-fn a_listener_who_may_not_hear_the_loudest_hears_the_next_whatever_others_there_hear() {
+fn a_listener_who_may_not_hear_the_loudest_hears_the_next_whatever_others_hear() {
     let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
     nodes.worlds[1].clients.get_mut(&3).unwrap().talker = None;
     nodes.worlds[0].talk(2, TONE_DBFS - 20.0);
@@ -196,7 +196,7 @@ fn a_listener_who_may_not_hear_the_loudest_hears_the_next_whatever_others_there_
 }
 
 #[test]
-fn each_end_of_a_trunk_tells_what_came_what_left_what_was_lost_and_how_long_the_way_is() {
+fn each_end_of_a_trunk_tells_what_came_left_and_was_lost_and_how_long_the_way_is() {
     let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
     nodes.run_ms(1000);
     nodes.loses = 7;
@@ -292,7 +292,7 @@ fn lost_datagrams_cost_almost_no_sound_once_the_loss_was_noticed() {
 }
 
 #[test]
-fn keys_are_renewed_without_a_loss_and_a_trunk_that_is_closed_takes_its_talkers_along() {
+fn keys_are_renewed_without_a_loss_and_a_closed_trunk_takes_its_talkers_along() {
     let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
     nodes.run_ms(1500);
     for (at, end) in [(1, TrunkEnd::Receiving), (0, TrunkEnd::Sending)] {
