@@ -2,7 +2,7 @@
 //! heard less than the packets before the next one hold. Most of the rest is skipped, and they hear
 //! the end of it first.
 
-use super::{Past, Playout, stretch};
+use super::{Past, Playout, State, stretch};
 use crate::{Channels, Decoder, FRAME_SAMPLES, LOOKAHEAD_SAMPLES};
 
 /// The shortest frame of Opus: the sound is a multiple of it.
@@ -25,15 +25,9 @@ const COMPARED: usize = SHORTEST;
 pub struct Crossing {
     pcm: Vec<f32>,
     channels: Channels,
-    end: u32,
 }
 
 impl Crossing {
-    /// The RTP timestamp of the packet that goes on from it.
-    pub fn end(&self) -> u32 {
-        self.end
-    }
-
     /// The two frames before it, whose packets are thrown away.
     pub fn lead_in(&self) -> impl Iterator<Item = &[f32]> {
         let frame = FRAME_SAMPLES * self.channels.count();
@@ -59,17 +53,30 @@ impl Crossing {
 }
 
 impl Playout {
-    /// The sound that listeners of a mix hear before the talker's next packet, about `most` samples
-    /// at the most. They
-    /// have heard this talker, and nobody else, in mono and up to where the mix takes the talker up
-    /// next. Sound that `decoder` decodes in stereo becomes stereo meanwhile.
+    /// The RTP timestamp of the packet that a [crossing](Playout::crossing) would lead to now, found
+    /// without decoding. `None`: there is too much between the two, too little has arrived, or
+    /// nothing plays.
+    pub fn crossing_end(&self) -> Option<u32> {
+        let (end, behind, known) = self.extent()?;
+        let between = between(behind)?;
+        let plays = self.state == State::Playing && known >= needed(between);
+        plays.then_some(end as u32)
+    }
+
+    /// The sound that listeners of a mix hear before the talker's next packet: a multiple of 120
+    /// samples, 240 or more, and at most the multiple nearest to `most`. They have heard this
+    /// talker, and nobody else, in mono and up to where the mix takes the talker up next. Sound that
+    /// `decoder` decodes in stereo becomes stereo meanwhile.
     ///
     /// The rest of what has arrived is skipped, a piece without which the sound goes on best, under
     /// a cross-fade. Opus has no frames shorter than 2.5 ms, so up to half of that is gained or lost
     /// by a slight change of speed.
     ///
-    /// `None`: there is too much between the two (more than 80 ms), or too little is known.
+    /// `None`, before anything is decoded: there is too much between the two (more than 80 ms, of
+    /// which the delay of an encoder is 6.5), too little has arrived, or nothing plays. `None`, too,
+    /// if the decoder fails.
     pub fn crossing(&self, decoder: &mut Decoder, most: usize) -> Option<Crossing> {
+        self.crossing_end()?;
         let mut past = Past::default();
         if !self.recall(decoder, &mut past) {
             return None;
@@ -83,12 +90,8 @@ impl Past {
     // With sound for `BEYOND` after its end.
     fn crossing(&self, channels: Channels, most: usize) -> Option<Crossing> {
         let end = (self.pcm.len() / channels.count()).checked_sub(BEYOND)?;
-        let between = usize::try_from(self.behind()).ok()? + LOOKAHEAD_SAMPLES;
+        let between = between(self.behind()).filter(|between| self.known() >= needed(*between))?;
         let heard = end.checked_sub(between)?;
-        let needed = i64::try_from(between + LEAD_IN).ok()?;
-        if !(SHORTEST..=LONGEST).contains(&between) || self.known() < needed {
-            return None;
-        }
         let skipped = self.best_skip(channels, heard, between, most.max(SHORTEST))?;
         let sound = whole_grains(between - skipped);
         let shift = (between - skipped) as f32 - sound as f32;
@@ -115,11 +118,7 @@ impl Past {
                 }
             }
         }
-        Some(Crossing {
-            pcm,
-            channels,
-            end: self.end(),
-        })
+        Some(Crossing { pcm, channels })
     }
 
     // How much is skipped, so that between `SHORTEST` and `most` samples are left: where both ends are most similar.
@@ -167,6 +166,18 @@ impl Past {
     }
 }
 
+/// The samples between what the listeners of a mix have heard and the talker's next packet, if a
+/// crossing can lead over so many; `behind`: from what the mix takes next to that packet.
+fn between(behind: i64) -> Option<usize> {
+    let between = usize::try_from(behind).ok()?.checked_add(LOOKAHEAD_SAMPLES)?;
+    (SHORTEST..=LONGEST).contains(&between).then_some(between)
+}
+
+/// The samples that must have arrived.
+fn needed(between: usize) -> i64 {
+    (between + LEAD_IN) as i64
+}
+
 /// The nearest multiple of what Opus can code.
 fn whole_grains(samples: usize) -> usize {
     (samples + GRAIN / 2) / GRAIN * GRAIN
@@ -176,6 +187,8 @@ fn whole_grains(samples: usize) -> usize {
 mod tests {
     use super::*;
     use crate::analysis::{Tone, max_step};
+    use crate::{Encoder, EncoderConfig};
+    use std::time::{Duration, Instant};
 
     const LENGTH: usize = 6720;
 
@@ -256,5 +269,65 @@ mod tests {
         assert!(Past::default().crossing(Channels::Mono, 960).is_none());
         let nobody = Playout::new(crate::PlayoutConfig::default()).unwrap();
         assert!(nobody.crossing(&mut Decoder::new().unwrap(), 960).is_none());
+    }
+
+    /// A playout of a tone whose packets wait for this delay.
+    fn playing(delay_ms: u64) -> Playout {
+        let config = crate::PlayoutConfig {
+            min_delay: Duration::from_millis(delay_ms),
+            ..crate::PlayoutConfig::default()
+        };
+        let (mut playout, mut encoder) = (
+            Playout::new(config).unwrap(),
+            Encoder::new(&EncoderConfig::default()).unwrap(),
+        );
+        let (mut tone, mut now) = (Tone::new(300.0, 0.1), Instant::now());
+        for seq in 0..50u16 {
+            let (mut frame, mut payload, mut heard) = ([0.0; FRAME_SAMPLES], Vec::new(), [0.0; FRAME_SAMPLES]);
+            tone.fill(&mut frame);
+            encoder.encode(&frame, &mut payload).unwrap();
+            let meta = crate::RtpMeta {
+                seq,
+                timestamp: u32::from(seq) * FRAME_SAMPLES as u32,
+                marker: false,
+                level: None,
+            };
+            playout.insert(now, meta, &payload);
+            now += Duration::from_millis(10);
+            playout.pop(now, &mut heard);
+            now += Duration::from_millis(10);
+        }
+        playout
+    }
+
+    #[test]
+    fn a_deep_jitter_buffer_is_told_without_decoding() {
+        let mut decoder = Decoder::with_channels(Channels::Stereo).unwrap();
+        for (delay_ms, end) in [(5, Some(50 * 960)), (40, Some(50 * 960)), (120, None)] {
+            let playout = playing(delay_ms);
+            assert_eq!(playout.crossing_end(), end, "{delay_ms}");
+            assert_eq!(
+                playout.crossing(&mut decoder, 960).is_some(),
+                end.is_some(),
+                "{delay_ms}"
+            );
+        }
+    }
+
+    #[test]
+    fn nothing_leads_from_a_stream_to_the_one_that_takes_its_place() {
+        let mut playout = playing(5);
+        for seq in 5_000..5_002 {
+            let meta = crate::RtpMeta {
+                seq,
+                timestamp: u32::from(seq),
+                marker: false,
+                level: None,
+            };
+            // Silence of 20 ms.
+            playout.insert(Instant::now(), meta, &[0xf8, 0xff, 0xfe]);
+        }
+        assert_eq!(playout.stats().resets, 1);
+        assert_eq!(playout.crossing_end(), None);
     }
 }

@@ -205,6 +205,18 @@ impl Playout {
         recent.chain(waiting).filter(move |(_, to, _)| *to > end - RECALLED)
     }
 
+    /// The end of the newest packet that has arrived, how far the next frame is behind it, and the
+    /// samples that would be recalled.
+    pub(super) fn extent(&self) -> Option<(i64, i64, i64)> {
+        let end = self.end()?;
+        let behind = match self.state {
+            State::Playing => end - self.position,
+            State::Silent | State::Ending => FRAME,
+        };
+        let known = self.known(end).map(|(from, to, _)| to - from).sum();
+        Some((end, behind, known))
+    }
+
     /// The number of waiting packets.
     pub fn waiting(&self) -> usize {
         self.buffer.iter().len()
@@ -214,18 +226,14 @@ impl Playout {
     /// listener to whom they were forwarded. `false`: nothing is known. The sound has the decoder's
     /// channels.
     pub fn recall(&self, decoder: &mut Decoder, past: &mut Past) -> bool {
-        let Some(end) = self.end() else { return false };
-        past.end = end;
-        past.behind = match self.state {
-            State::Playing => end - self.position,
-            State::Silent | State::Ending => FRAME,
+        let Some((end, behind, known)) = self.extent() else {
+            return false;
         };
+        (past.end, past.behind, past.known) = (end, behind, known);
         past.pcm.clear();
         if decoder.reset().is_err() {
             return false;
         }
-        let known = self.known(end).map(|(from, to, _)| to - from).sum::<i64>();
-        past.known = known;
         let channels = decoder.channels().count();
         let values = |samples: i64| channels * usize::try_from(samples).unwrap_or(0);
         past.pcm.resize(values(RECALLED - known), 0.0);

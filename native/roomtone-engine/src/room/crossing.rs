@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use roomtone_audio::packet::{Mode, parse};
 use roomtone_audio::{AudioError, Channels, Crossing, Decoder, Encoder, EncoderConfig, Playout};
-use roomtone_transport::SlotOut;
+use roomtone_transport::{MAX_PAYLOAD, SlotOut};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
@@ -26,13 +26,8 @@ const MOST: usize = 960;
 const LEAST: usize = 240;
 const AHEAD: i32 = 1920;
 
-/// Packets of ours.
-struct Pieces {
-    /// The payload, its level (−dBov) and its samples.
-    packets: Vec<(Vec<u8>, u8, u32)>,
-    /// The timestamp of the musician's packet that goes on from them.
-    end: u32,
-}
+/// Packets of ours: the payload, its level (−dBov) and its samples.
+type Pieces = Vec<(Vec<u8>, u8, u32)>;
 
 impl Mixing {
     /// Sends listeners of music that has been alone in their mix what leads to its packets. From then on they are passed these.
@@ -44,12 +39,21 @@ impl Mixing {
         context: &mut ShardContext,
         speaking: &[usize],
     ) {
+        for peer in &mut self.peers {
+            peer.trend.refused = peer.trend.refused.saturating_sub(1);
+        }
         for talker in 0..self.peers.len() {
             let state = &self.peers[talker];
             let Some(newest) = state.trend.newest.filter(|_| state.trend.music && state.selected) else {
                 continue;
             };
-            if state.missing_frames > 0 || state.trend.pauses > 0 {
+            // A decoder and an encoder are made only where they can be of use.
+            let leads_to = state.playout.as_ref().and_then(Playout::crossing_end);
+            if state.missing_frames > 0
+                || state.trend.pauses > 0
+                || state.trend.refused > 0
+                || leads_to != Some(newest.end)
+            {
                 continue;
             }
             // Of those who are ahead by a little, and of those who are ahead by more.
@@ -63,9 +67,12 @@ impl Mixing {
                     let playout = self.peers[talker].playout.as_ref()?;
                     pieces(playout, &newest, if far { LEAST } else { MOST })
                 });
-                if let Some(pieces) = pieces.as_ref().filter(|pieces| pieces.end == newest.end) {
-                    context.stats.mode_changes += 1;
-                    self.cross(base, (now, media_time), context, (talker, index), (&newest, pieces));
+                match pieces {
+                    Some(pieces) => {
+                        context.stats.mode_changes += 1;
+                        self.cross(base, (now, media_time), context, (talker, index), (&newest, pieces));
+                    }
+                    None => self.peers[talker].trend.refused = ALONE_TICKS,
                 }
             }
         }
@@ -97,7 +104,7 @@ impl Mixing {
         (now, media_time): (Instant, u32),
         context: &mut ShardContext,
         (talker, index): (usize, usize),
-        (newest, pieces): (&Newest, &Pieces),
+        (newest, pieces): (&Newest, &[(Vec<u8>, u8, u32)]),
     ) {
         let id = base.peers[talker].id;
         let (listener, peer) = (&mut base.peers[index], &mut self.peers[index]);
@@ -105,7 +112,7 @@ impl Mixing {
         peer.mix = None;
         peer.introduced = true;
         peer.stream.give(id);
-        for (payload, level, samples) in &pieces.packets {
+        for (payload, level, samples) in pieces {
             let header = peer.stream.crossing(media_time);
             let audio = SlotOut {
                 sequence: header.sequence,
@@ -135,11 +142,12 @@ fn pieces(playout: &Playout, newest: &Newest, most: usize) -> Option<Pieces> {
     let channels = if info.stereo { Channels::Stereo } else { Channels::Mono };
     let crossing = playout.crossing(&mut Decoder::with_channels(channels).ok()?, most)?;
     let packets = encode(&crossing, channels, newest.toc).ok()?;
-    let end = crossing.end();
-    Some(Pieces { packets, end })
+    // One that can't be sent would leave a hole.
+    let fit = packets.iter().all(|(payload, ..)| payload.len() <= MAX_PAYLOAD);
+    fit.then_some(packets)
 }
 
-fn encode(crossing: &Crossing, channels: Channels, toc: u8) -> Result<Vec<(Vec<u8>, u8, u32)>, AudioError> {
+fn encode(crossing: &Crossing, channels: Channels, toc: u8) -> Result<Pieces, AudioError> {
     let mut encoder = Encoder::new(&EncoderConfig {
         channels,
         bitrate: BITRATE * channels.count() as u32,

@@ -57,7 +57,10 @@ pub(super) struct PacketTrend {
     pub(super) passable: bool,
     /// Whether they are music: what they hold is for both ears.
     pub(super) music: bool,
+    /// `None`: none has come since the stream jumped.
     pub(super) newest: Option<Newest>,
+    /// For so many ticks no [crossing](super::crossing) to them is tried, because one has failed.
+    pub(super) refused: u16,
 }
 
 impl PacketTrend {

@@ -230,7 +230,8 @@ impl Mixing {
             peer.activity
                 .arrived(now, level.dbov_minus, context.mix.speaking_threshold);
             if passes {
-                self.pass_on(base, now, context, at, packet, (level.dbov_minus, waiting));
+                let jumped = outcome == InsertOutcome::Reset;
+                self.pass_on(base, now, context, at, packet, (level.dbov_minus, waiting, jumped));
             }
         }
         true

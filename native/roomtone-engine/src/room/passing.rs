@@ -76,7 +76,8 @@ struct Arrival<'a> {
 }
 
 impl Mixing {
-    /// Passes a talker's packet on to the listeners who can take it. `waiting`: the number of the talker's packets that waited for a tick.
+    /// Passes a talker's packet on to the listeners who can take it. `waiting`: the number of the talker's packets that waited for a tick;
+    /// `jumped`: their stream has begun anew with this one.
     pub(super) fn pass_on(
         &mut self,
         base: &mut RoomBase,
@@ -84,7 +85,7 @@ impl Mixing {
         context: &mut ShardContext,
         talker: usize,
         packet: &RtpIn<'_>,
-        (level, waiting): (u8, usize),
+        (level, waiting, jumped): (u8, usize, bool),
     ) {
         let Ok(info) = roomtone_audio::packet::parse(packet.payload) else {
             return;
@@ -95,6 +96,9 @@ impl Mixing {
         let pause =
             (state.trend.music && packet.payload.len() <= DTX) || state.is_pause(level, context.mix.speaking_threshold);
         state.trend.update(&info, packet.payload.len(), pause);
+        if jumped {
+            state.trend.newest = None;
+        }
         state.trend.note(Newest::of(packet, info.samples));
         let (most, may_be_stereo) = if state.trend.music {
             (MOST_MUSIC_BITRATE, true)
