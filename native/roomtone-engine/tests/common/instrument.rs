@@ -1,5 +1,6 @@
 //! An instrument in stereo, which is played in music mode.
 
+use roomtone_audio::packet::{Mode, parse};
 use roomtone_audio::{Channels, Encoder, EncoderConfig, FRAME_SAMPLES};
 use roomtone_engine::PeerId;
 use roomtone_testkit::fixtures::{Source, Tone};
@@ -17,6 +18,8 @@ pub struct Instrument {
     left: Tone,
     right: Tone,
     encoder: Encoder,
+    /// The layers of the packet sent last.
+    pub mode: Option<Mode>,
     pub timestamp: u32,
     minus_dbov: u8,
 }
@@ -37,9 +40,17 @@ impl Instrument {
             left: Tone::new(LEFT_HZ, amplitude),
             right: Tone::new(RIGHT_HZ, amplitude),
             encoder: Encoder::new(&config).unwrap(),
+            mode: None,
             timestamp: 0,
             minus_dbov: (3.0 - dbfs) as u8,
         }
+    }
+
+    /// One whose packets have the layers and the bandwidth of this first byte (RFC 6716 §3.1).
+    pub fn coded_as(toc: u8) -> Instrument {
+        let mut instrument = Instrument::new();
+        instrument.encoder.imitate(&[toc]).unwrap();
+        instrument
     }
 
     pub fn play(&mut self, world: &mut World, player: PeerId, ms: u64) {
@@ -54,6 +65,7 @@ impl Instrument {
                 .collect();
             let mut packet = Vec::new();
             self.encoder.encode(&both, &mut packet).unwrap();
+            self.mode = Some(parse(&packet).unwrap().mode);
             self.timestamp += FRAME_SAMPLES as u32;
             let level = Level {
                 minus_dbov: self.minus_dbov,

@@ -3,7 +3,8 @@
 use crate::common::instrument::{self, Instrument};
 use crate::common::speech::speaker;
 use crate::common::voice::Mouth;
-use crate::common::{ROOM, World};
+use crate::common::{ROOM, World, gain_cell};
+use roomtone_audio::packet::Mode;
 use roomtone_engine::{Action, Command, PeerId, RoomKind, Voice};
 use roomtone_testkit::peer::ClientOptions;
 
@@ -136,4 +137,99 @@ fn a_voice_in_stereo_without_music_mode_is_mixed() {
     instrument.play(&mut world, 1, 1000);
     assert_eq!(world.shard.stats().packets_passed, 0);
     assert!(world.shard.stats().frames_encoded > 30);
+}
+
+/// 2 speaks over the music, for so long.
+fn speak(world: &mut World, instrument: &mut Instrument, ms: u64) {
+    let (mouth, talker) = Mouth::new(world.clients[&2].hz, -30.0);
+    world.clients.get_mut(&2).unwrap().talker = Some(talker);
+    mouth.open(true);
+    instrument.play(world, 1, ms);
+    mouth.open(false);
+}
+
+/// Frames that are encoded while the instrument plays.
+fn encoded(world: &mut World, instrument: &mut Instrument, ms: u64) -> u64 {
+    let before = world.shard.stats().frames_encoded;
+    instrument.play(world, 1, ms);
+    world.shard.stats().frames_encoded - before
+}
+
+#[test]
+fn music_whose_timestamps_begin_anew_is_passed_on_again() {
+    let mut world = world(false);
+    let mut instrument = Instrument::new();
+    instrument.timestamp = 2_000_000;
+    instrument.play(&mut world, 1, 1000);
+    speak(&mut world, &mut instrument, 500);
+    // The same source, the next sequence number.
+    instrument.timestamp = 1_000;
+    instrument.play(&mut world, 1, 3000);
+    assert_eq!(encoded(&mut world, &mut instrument, 500), 0, "it is mixed for good");
+    world.clients[&4].assert_continuous();
+}
+
+#[test]
+fn music_of_other_layers_than_celt_stays_in_the_mix() {
+    for (toc, mode) in [(9 << 3, Mode::Silk), (15 << 3, Mode::Hybrid)] {
+        let mut world = world(true);
+        let mut instrument = Instrument::coded_as(toc);
+        instrument.play(&mut world, 1, 1000);
+        assert_eq!(instrument.mode, Some(mode));
+        assert_eq!(encoded(&mut world, &mut instrument, 500), 0, "alone it is passed on");
+        speak(&mut world, &mut instrument, 500);
+        instrument.play(&mut world, 1, 2500);
+        assert!(encoded(&mut world, &mut instrument, 500) >= 25, "{mode:?}");
+        for listener in [4, 5] {
+            world.clients[&listener].assert_continuous();
+        }
+    }
+}
+
+/// A world in which music has been alone in a mix, and when it is passed on again unless something happens.
+fn until_passed() -> u64 {
+    let (mut world, mut instrument) = alone_in_a_mix();
+    let changes = world.shard.stats().mode_changes;
+    for ms in (0..1000).step_by(20) {
+        instrument.play(&mut world, 1, 20);
+        if world.shard.stats().mode_changes > changes {
+            return ms;
+        }
+    }
+    panic!("it is never passed on again");
+}
+
+fn alone_in_a_mix() -> (World, Instrument) {
+    let (mut world, mut instrument) = (world(true), Instrument::new());
+    instrument.play(&mut world, 1, 1000);
+    speak(&mut world, &mut instrument, 500);
+    instrument.play(&mut world, 1, 2000);
+    (world, instrument)
+}
+
+#[test]
+fn music_that_is_muted_before_it_is_passed_on_again_is_not_heard() {
+    let until = until_passed();
+    let mute = || Action::SetSpeak { peer: 1, speak: false };
+    let refuse = || Action::SetGains {
+        cells: [4, 5].map(|listener| gain_cell(listener, 1, 0.0)).into(),
+    };
+    let ends: [&dyn Fn() -> Action; 2] = [&mute, &refuse];
+    for (number, end) in ends.iter().enumerate() {
+        let (mut world, mut instrument) = alone_in_a_mix();
+        // The next tick would be the one.
+        instrument.play(&mut world, 1, until);
+        world.command(Command::new(ROOM, end()));
+        // One frame fades out, and is decoded with the delay of the codec.
+        instrument.play(&mut world, 1, 60);
+        for listener in [4, 5] {
+            world.clients.get_mut(&listener).unwrap().ear.clear();
+        }
+        instrument.play(&mut world, 1, 1000);
+        for listener in [4, 5] {
+            let heard = world.clients[&listener].ear.recent(1.0);
+            let loudest = heard.iter().fold(0.0f32, |most, sample| most.max(sample.abs()));
+            assert!(loudest < 1e-3, "{listener} hears {loudest} after {number}");
+        }
+    }
 }
