@@ -58,15 +58,17 @@ impl Playout {
     /// nothing plays.
     pub fn crossing_end(&self) -> Option<u32> {
         let (end, behind, known) = self.extent()?;
-        let between = between(behind)?;
-        let plays = self.state == State::Playing && known >= needed(between);
+        // Of a frame that is withheld, too.
+        let needed = needed(between(behind)? + FRAME_SAMPLES);
+        let plays = self.state == State::Playing && known >= needed;
         plays.then_some(end as u32)
     }
 
     /// The sound that listeners of a mix hear before the talker's next packet: a multiple of 120
     /// samples, 240 or more, and at most the multiple nearest to `most`. They have heard this
-    /// talker, and nobody else, in mono and up to where the mix takes the talker up next. Sound that
-    /// `decoder` decodes in stereo becomes stereo meanwhile.
+    /// talker, and nobody else, in mono and up to where the mix takes the talker up next, but for
+    /// the last `withheld` samples (a frame at most). Sound that `decoder` decodes in stereo becomes
+    /// stereo meanwhile.
     ///
     /// The rest of what has arrived is skipped, a piece without which the sound goes on best, under
     /// a cross-fade. Opus has no frames shorter than 2.5 ms, so up to half of that is gained or lost
@@ -75,22 +77,25 @@ impl Playout {
     /// `None`, before anything is decoded: there is too much between the two (more than 80 ms, of
     /// which the delay of an encoder is 6.5), too little has arrived, or nothing plays. `None`, too,
     /// if the decoder fails.
-    pub fn crossing(&self, decoder: &mut Decoder, most: usize) -> Option<Crossing> {
+    pub fn crossing(&self, decoder: &mut Decoder, withheld: usize, most: usize) -> Option<Crossing> {
         self.crossing_end()?;
         let mut past = Past::default();
         if !self.recall(decoder, &mut past) {
             return None;
         }
         decoder.conceal(BEYOND, &mut past.pcm).ok()?;
-        past.crossing(decoder.channels(), most)
+        past.crossing(decoder.channels(), withheld.min(FRAME_SAMPLES), most)
     }
 }
 
 impl Past {
     // With sound for `BEYOND` after its end.
-    fn crossing(&self, channels: Channels, most: usize) -> Option<Crossing> {
+    fn crossing(&self, channels: Channels, withheld: usize, most: usize) -> Option<Crossing> {
         let end = (self.pcm.len() / channels.count()).checked_sub(BEYOND)?;
-        let between = between(self.behind()).filter(|between| self.known() >= needed(*between))?;
+        let between = between(self.behind())? + withheld;
+        if self.known() < needed(between) {
+            return None;
+        }
         let heard = end.checked_sub(between)?;
         let skipped = self.best_skip(channels, heard, between, most.max(SHORTEST))?;
         let sound = whole_grains(between - skipped);
@@ -209,11 +214,22 @@ mod tests {
 
     #[test]
     fn the_sound_goes_on_to_the_next_packet_without_a_step() {
-        for behind in [0, 50, 700, 960, 961, 1007, 1100, 1920, 2500] {
-            for most in [240, 960] {
+        for behind in [
+            0,
+            50,
+            700,
+            960,
+            961,
+            1007,
+            1100,
+            1920,
+            2500,
+            LONGEST - LOOKAHEAD_SAMPLES,
+        ] {
+            for (withheld, most) in [(0, 240), (0, 960), (FRAME_SAMPLES, 240), (FRAME_SAMPLES, 960)] {
                 let past = past([300.0, 300.0], behind);
-                let Some(crossing) = past.crossing(Channels::Stereo, most) else {
-                    panic!("{behind}, {most}")
+                let Some(crossing) = past.crossing(Channels::Stereo, withheld, most) else {
+                    panic!("{behind}, {withheld}, {most}")
                 };
                 let mut pcm = ear(&crossing, 0);
                 let sound = pcm.len() - LEAD_IN;
@@ -236,7 +252,9 @@ mod tests {
     #[test]
     fn frames_are_of_lengths_that_opus_has_and_the_longest_come_last() {
         for behind in (0..2960).step_by(7) {
-            let crossing = past([300.0, 310.0], behind).crossing(Channels::Stereo, 1500).unwrap();
+            let crossing = past([300.0, 310.0], behind)
+                .crossing(Channels::Stereo, 0, 1500)
+                .unwrap();
             let lengths: Vec<usize> = crossing.frames().map(|frame| frame.len() / 2).collect();
             assert!(
                 lengths.iter().all(|samples| [120, 240, 480, 960].contains(samples)),
@@ -250,7 +268,7 @@ mod tests {
 
     #[test]
     fn both_sides_open_from_the_middle() {
-        let crossing = past([300.0, 700.0], 1920).crossing(Channels::Stereo, 960).unwrap();
+        let crossing = past([300.0, 700.0], 1920).crossing(Channels::Stereo, 0, 960).unwrap();
         let (left, right) = (ear(&crossing, 0), ear(&crossing, 1));
         let heard = LEAD_IN - LOOKAHEAD_SAMPLES;
         assert_eq!(left[..heard], right[..heard], "until now it was mono");
@@ -261,14 +279,14 @@ mod tests {
 
     #[test]
     fn nothing_is_made_of_what_is_unknown_or_too_far_away() {
-        let far = past([300.0; 2], LONGEST).crossing(Channels::Stereo, 960);
+        let far = past([300.0; 2], LONGEST).crossing(Channels::Stereo, 0, 960);
         assert!(far.is_none());
         let mut short = past([300.0; 2], 960);
         short = Past::of(std::mem::take(&mut short.pcm), 960, 3000);
-        assert!(short.crossing(Channels::Stereo, 960).is_none());
-        assert!(Past::default().crossing(Channels::Mono, 960).is_none());
+        assert!(short.crossing(Channels::Stereo, 0, 960).is_none());
+        assert!(Past::default().crossing(Channels::Mono, 0, 960).is_none());
         let nobody = Playout::new(crate::PlayoutConfig::default()).unwrap();
-        assert!(nobody.crossing(&mut Decoder::new().unwrap(), 960).is_none());
+        assert!(nobody.crossing(&mut Decoder::new().unwrap(), 0, 960).is_none());
     }
 
     /// A playout of a tone whose packets wait for this delay.
@@ -307,7 +325,7 @@ mod tests {
             let playout = playing(delay_ms);
             assert_eq!(playout.crossing_end(), end, "{delay_ms}");
             assert_eq!(
-                playout.crossing(&mut decoder, 960).is_some(),
+                playout.crossing(&mut decoder, 0, 960).is_some(),
                 end.is_some(),
                 "{delay_ms}"
             );

@@ -3,16 +3,20 @@
 //! At a tick the listeners of the mix are sent packets of ours instead of its next frame: the first can follow on the mix, and the
 //! musician's next packet can follow on the last. They skip what the mix is behind, except for a few milliseconds in which the two
 //! sounds change places, and mono becomes stereo.
+//!
+//! Each time that puts a listener's stream ahead of media time by what is sent, 5 to 20 ms. A stream that has got far ahead gives 20 ms back:
+//! the mix's frame of one tick is withheld, and is skipped with the rest at the next.
 
 use std::time::Instant;
 
 use roomtone_audio::packet::{Mode, parse};
-use roomtone_audio::{AudioError, Channels, Crossing, Decoder, Encoder, EncoderConfig, Playout};
+use roomtone_audio::{AudioError, Channels, Crossing, Decoder, Encoder, EncoderConfig, FRAME_SAMPLES, Playout};
 use roomtone_transport::{MAX_PAYLOAD, SlotOut};
 
 use super::base::RoomBase;
 use super::context::ShardContext;
 use super::feed::{Feed, Newest};
+use super::listener_stream::AHEAD;
 use super::mixing::{MUSIC_IN_STEREO, Mixing};
 use super::passing::{hears_other, is_unity, takes};
 
@@ -21,13 +25,17 @@ use super::passing::{hears_other, is_unity, takes};
 const ALONE_TICKS: u16 = 100;
 /// Bits a second and channel: the shortest frames of Opus need many.
 const BITRATE: u32 = 128_000;
-/// So much is sent at the most: 20 ms. A stream ahead of media time by more than 40 ms gets no more ahead than it must.
+/// So much is sent at the most: 20 ms. A stream that is far ahead of media time gets no more ahead than it must.
 const MOST: usize = 960;
 const LEAST: usize = 240;
-const AHEAD: i32 = 1920;
 
-/// Packets of ours: the payload, its level (−dBov) and its samples.
-type Pieces = Vec<(Vec<u8>, u8, u32)>;
+/// A packet of ours.
+struct Piece {
+    payload: Vec<u8>,
+    /// −dBov.
+    level: u8,
+    samples: u32,
+}
 
 impl Mixing {
     /// Sends listeners of music that has been alone in their mix what leads to its packets. From then on they are passed these.
@@ -41,6 +49,7 @@ impl Mixing {
     ) {
         for peer in &mut self.peers {
             peer.trend.refused = peer.trend.refused.saturating_sub(1);
+            peer.stream.begin_tick();
         }
         for talker in 0..self.peers.len() {
             let state = &self.peers[talker];
@@ -56,16 +65,21 @@ impl Mixing {
             {
                 continue;
             }
-            // Of those who are ahead by a little, and of those who are ahead by more.
-            let mut made: [Option<Option<Pieces>>; 2] = [None, None];
+            // Of those who are ahead by a little, of those who are ahead by more, and both for those from whom a frame was withheld.
+            let mut made: [Option<Option<Vec<Piece>>>; 4] = Default::default();
             for index in 0..self.peers.len() {
                 if index == talker || !self.may_cross(base, index, talker, media_time, speaking) {
                     continue;
                 }
-                let far = self.peers[index].stream.ahead(media_time) > AHEAD;
-                let pieces = made[usize::from(far)].get_or_insert_with(|| {
+                let stream = &mut self.peers[index].stream;
+                if stream.withhold(media_time) {
+                    continue;
+                }
+                let (far, withheld) = (stream.ahead(media_time) > AHEAD, stream.has_withheld());
+                let pieces = made[usize::from(far) + 2 * usize::from(withheld)].get_or_insert_with(|| {
                     let playout = self.peers[talker].playout.as_ref()?;
-                    pieces(playout, &newest, if far { LEAST } else { MOST })
+                    let most = if far { LEAST } else { MOST };
+                    pieces(playout, &newest, if withheld { FRAME_SAMPLES } else { 0 }, most)
                 });
                 match pieces {
                     Some(pieces) => {
@@ -104,7 +118,7 @@ impl Mixing {
         (now, media_time): (Instant, u32),
         context: &mut ShardContext,
         (talker, index): (usize, usize),
-        (newest, pieces): (&Newest, &[(Vec<u8>, u8, u32)]),
+        (newest, pieces): (&Newest, &[Piece]),
     ) {
         let id = base.peers[talker].id;
         let (listener, peer) = (&mut base.peers[index], &mut self.peers[index]);
@@ -112,19 +126,19 @@ impl Mixing {
         peer.mix = None;
         peer.introduced = true;
         peer.stream.give(id);
-        for (payload, level, samples) in pieces {
+        for piece in pieces {
             let header = peer.stream.crossing(media_time);
             let audio = SlotOut {
                 sequence: header.sequence,
                 timestamp: header.timestamp,
                 marker: header.marker,
                 csrc: None,
-                level: Some(*level),
-                payload,
+                level: Some(piece.level),
+                payload: &piece.payload,
             };
             let outbox = context.outbox_of(listener.home);
             if listener.endpoint.send_slot(now, 0, &audio, outbox) {
-                peer.stream.crossing_sent(&header, *samples);
+                peer.stream.crossing_sent(&header, piece.samples);
                 context.stats.packets_sent += 1;
             }
         }
@@ -133,21 +147,21 @@ impl Mixing {
 }
 
 // This is rare, so it keeps no memory.
-fn pieces(playout: &Playout, newest: &Newest, most: usize) -> Option<Pieces> {
+fn pieces(playout: &Playout, newest: &Newest, withheld: usize, most: usize) -> Option<Vec<Piece>> {
     let info = parse(&[newest.toc & !0b11]).ok()?;
     // The others have no frames that are short enough.
     if info.mode != Mode::Celt {
         return None;
     }
     let channels = if info.stereo { Channels::Stereo } else { Channels::Mono };
-    let crossing = playout.crossing(&mut Decoder::with_channels(channels).ok()?, most)?;
+    let crossing = playout.crossing(&mut Decoder::with_channels(channels).ok()?, withheld, most)?;
     let packets = encode(&crossing, channels, newest.toc).ok()?;
     // One that can't be sent would leave a hole.
-    let fit = packets.iter().all(|(payload, ..)| payload.len() <= MAX_PAYLOAD);
+    let fit = packets.iter().all(|piece| piece.payload.len() <= MAX_PAYLOAD);
     fit.then_some(packets)
 }
 
-fn encode(crossing: &Crossing, channels: Channels, toc: u8) -> Result<Pieces, AudioError> {
+fn encode(crossing: &Crossing, channels: Channels, toc: u8) -> Result<Vec<Piece>, AudioError> {
     let mut encoder = Encoder::new(&EncoderConfig {
         channels,
         bitrate: BITRATE * channels.count() as u32,
@@ -166,7 +180,11 @@ fn encode(crossing: &Crossing, channels: Channels, toc: u8) -> Result<Pieces, Au
         encoder.encode(frame, &mut payload)?;
         encoder.set_prediction(true)?;
         let samples = (frame.len() / channels.count()) as u32;
-        packets.push((payload, roomtone_audio::level(frame).dbov_minus, samples));
+        packets.push(Piece {
+            payload,
+            level: roomtone_audio::level(frame).dbov_minus,
+            samples,
+        });
     }
     Ok(packets)
 }

@@ -11,9 +11,15 @@ use crate::command::PeerId;
 
 const FRAME: u32 = FRAME_SAMPLES as u32;
 
-/// A talker's packets follow on a mix without a break where the stream is no further than this from media time: behind it 40 ms, as more
-/// would be taken for a pause, and ahead of it 80 ms, which the talker's next pause gives back.
-const NEAR: std::ops::RangeInclusive<i32> = -2 * FRAME as i32..=4 * FRAME as i32;
+/// A talker's packets follow on a mix without a break where the stream is behind media time by no more than this (40 ms): more would be
+/// taken for a pause.
+const BEHIND: i32 = -2 * FRAME as i32;
+
+/// A stream that is ahead of media time by more than this (40 ms) gives 20 ms back before a talker's packets follow on its mix.
+pub(super) const AHEAD: i32 = 2 * FRAME as i32;
+
+/// For how many ticks no other frame of a mix is withheld (2 s).
+const WITHHELD: u16 = 100;
 
 /// A stream that is this far behind media time (300 ms) has paused, whatever the talker's network does, and goes on at media time.
 const PAUSED: i32 = -15 * FRAME as i32;
@@ -23,6 +29,8 @@ pub(super) struct ListenerStream {
     stream: ForwardedStream,
     /// While mixes are sent: what is added to media time.
     offset: Option<u32>,
+    /// For so many ticks no frame is withheld; [`WITHHELD`]: that of this tick is.
+    withheld: u16,
 }
 
 impl ListenerStream {
@@ -87,7 +95,32 @@ impl ListenerStream {
 
     /// Whether a talker's packets can follow on a mix without a break.
     pub(super) fn may_cross(&self, media_time: u32) -> bool {
-        self.offset.is_some() && NEAR.contains(&self.ahead(media_time))
+        self.offset.is_some() && self.ahead(media_time) >= BEHIND
+    }
+
+    /// Withholds the mix's frame of this tick, if the stream is far ahead. The next packet follows on the frame before, 20 ms later: to a
+    /// jitter buffer, which has got everything too early until then, that is a packet without delay.
+    pub(super) fn withhold(&mut self, media_time: u32) -> bool {
+        let withholds = self.withheld == 0 && self.ahead(media_time) > AHEAD;
+        if withholds {
+            self.withheld = WITHHELD;
+        }
+        withholds
+    }
+
+    /// Whether the frame of this tick is withheld.
+    pub(super) fn withholds(&self) -> bool {
+        self.withheld == WITHHELD
+    }
+
+    /// Whether that of the tick before was.
+    pub(super) fn has_withheld(&self) -> bool {
+        self.withheld == WITHHELD - 1
+    }
+
+    /// A tick begins.
+    pub(super) fn begin_tick(&mut self) {
+        self.withheld = self.withheld.saturating_sub(1);
     }
 
     /// The header of a packet between a mix and the talker's packets, right behind what was sent.

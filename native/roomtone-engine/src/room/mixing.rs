@@ -561,7 +561,7 @@ impl Mixing {
                 listeners: shared.listeners,
             };
             let peers = listeners.iter_mut().zip(&mut self.peers);
-            for (listener, peer) in peers.filter(|(_, peer)| peer.mix == Some(id)) {
+            for (listener, peer) in peers.filter(|(_, peer)| peer.mix == Some(id) && !peer.stream.withholds()) {
                 if peer.send(listener, now, context, timestamp, sent) && !traces.is_empty() {
                     let at = context.moment(now);
                     traces.sealed(*room, context, listener.id, way, at, carries);

@@ -7,6 +7,7 @@ use roomtone_testkit::listen::{dbfs, goertzel_amplitude};
 use roomtone_testkit::peer::ClientOptions;
 
 use crate::clicks::{CLICK_IN_NOISE, sharpest};
+use crate::common::client::Client;
 use crate::common::instrument::{Instrument, LEFT_HZ, RIGHT_HZ};
 use crate::common::voice::Mouth;
 use crate::common::{ROOM, World};
@@ -108,6 +109,41 @@ fn music_goes_to_a_mix_and_back_without_a_click() {
                     worst / voice
                 );
             }
+        }
+    }
+}
+
+/// By how much a listener's stream has got ahead of the time since the first packet at the most, in ms.
+fn got_ahead(client: &Client) -> f64 {
+    let (begin, _, first, ..) = client.heard[0];
+    let ahead = client.heard.iter().map(|(at, _, timestamp, ..)| {
+        let sent = f64::from(timestamp.wrapping_sub(first)) / 48.0;
+        sent - (*at - begin).as_secs_f64() * 1000.0
+    });
+    ahead.fold(0.0, f64::max)
+}
+
+#[test]
+fn music_is_passed_on_again_after_each_of_twenty_interruptions() {
+    let mut stage = stage(20, true);
+    stage.play(500);
+    for listener in LISTENERS {
+        stage.world.clients.get_mut(&listener).unwrap().payloads = Some(Vec::new());
+    }
+    (0..20).for_each(|_| stage.interrupt());
+    let voice = 10f32.powf(VOICE_DBFS / 20.0);
+    for listener in LISTENERS {
+        let client = stage.world.clients.get_mut(&listener).unwrap();
+        client.assert_continuous();
+        let ahead = got_ahead(client);
+        assert!(ahead < 90.0, "{listener}: {ahead:.0} ms");
+        for pcm in client.ears() {
+            let (worst, at) = sharpest(&pcm[9600..]);
+            assert!(
+                worst < CLICK_IN_NOISE * voice,
+                "{listener} hears a click of {:.4} at {at}",
+                worst / voice
+            );
         }
     }
 }
