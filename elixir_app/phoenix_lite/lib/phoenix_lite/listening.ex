@@ -45,7 +45,8 @@ defmodule PhoenixLite.Listening do
     end
 
     unless turn?(options[:turn]) do
-      raise ArgumentError, "turn: in https: of #{inspect(endpoint)} takes {:local, <<0, name::binary>>}, 40 bytes at most"
+      raise ArgumentError,
+            "turn: in https: of #{inspect(endpoint)} takes {:local, <<0, name::binary>>}, 40 bytes at most"
     end
   end
 

@@ -84,6 +84,7 @@ defmodule PhoenixLite.HttpsTest do
   end
 
   if :os.type() != {:unix, :linux}, do: @tag(skip: "only Linux has abstract names of Unix sockets")
+
   test "a client that speaks STUN within TLS is handed on to the TURN server", %{files: files} do
     inner = {:local, <<0, "phoenix-lite-#{System.unique_integer([:positive])}-#{System.pid()}">>}
     {:ok, turn} = :gen_tcp.listen(0, [:binary, active: false, ifaddr: inner])
