@@ -189,6 +189,7 @@ fn whole_grains(samples: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
     use crate::analysis::{Tone, max_step};
