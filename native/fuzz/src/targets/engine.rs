@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use roomtone_engine::{
-    Action, Command, Distance, Event, GainCell, MixConfig, Place, PlaceCell, RoomKind, Select, Shard, SourceItem,
+    Action, Command, Distance, Event, GainCell, MixConfig, Place, PlaceCell, RoomKind, Select, Shard, SourceItem, Voice,
 };
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use roomtone_engine::{Action, Command, Journal, MixConfig, Replay, ReplayError, RoomKind, Shard, SourceItem, Tap, TapSound};
+use roomtone_engine::{
+    Action, Command, Journal, MixConfig, Replay, ReplayError, RoomKind, Shard, SourceItem, Tap, TapSound,
+};
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::peer::{ClientOptions, ClientPeer};
 
@@ -41,10 +43,12 @@ fn recording(kind: RoomKind) -> Vec<u8> {
     let mut shard = Shard::new(now, config(), CERTIFICATE.clone(), MixConfig::default(), 10);
     let offer = ClientPeer::new(now, ClientOptions::default()).map(|client| client.offer());
     let mut talker = OpusTalker::new(Tone::new(440.0, 0.3), 32_000).expect("an encoder can be made");
-    let items = std::iter::from_fn(|| talker.next().ok()).take(20).map(|packet| SourceItem::Packet {
-        data: packet.payload.to_vec(),
-        level: Some(20),
-    });
+    let items = std::iter::from_fn(|| talker.next().ok())
+        .take(20)
+        .map(|packet| SourceItem::Packet {
+            data: packet.payload.to_vec(),
+            level: Some(20),
+        });
     let items: Vec<SourceItem> = items.collect();
     let actions = [
         Action::Open { kind },
