@@ -85,7 +85,7 @@ impl Session {
             let mut data = data.to_vec();
             spoil(number, &mut data);
             number += 1;
-            self.to_server(&mut data);
+            self.send_to_server(&mut data);
         }
         while let Some(transmit) = self.server.poll_transmit() {
             let mut data = transmit.data.to_vec();
@@ -95,7 +95,7 @@ impl Session {
         while self.client.poll_event().is_some() {}
     }
 
-    pub(crate) fn to_server(&mut self, data: &mut [u8]) {
+    pub(crate) fn send_to_server(&mut self, data: &mut [u8]) {
         self.server.handle_datagram(self.now, client_address(), data);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use std::{env, fs, io, process};
 
 use libfuzzer_sys::fuzz_target;
-use roomtone_fuzz::{TARGETS, Target, target};
+use roomtone_fuzz_targets::{TARGETS, Target, target};
 
 static TARGET: LazyLock<&Target> = LazyLock::new(|| {
     let name = env::var("ROOMTONE_FUZZ_TARGET").unwrap_or_default();

@@ -95,7 +95,7 @@ fn read_offer(data: &[u8]) -> Option<(Offer, usize)> {
 fn answer(offer: &Offer, slots: usize) -> Option<Endpoint> {
     let mut options = options();
     options.slots = slots;
-    options.stereo = slots % 2 == 0;
+    options.stereo = slots.is_multiple_of(2);
     let accepted = Endpoint::accept(*START, offer, Arc::new(config()), CERTIFICATE.clone(), options);
     let (endpoint, answer) = accepted.ok()?;
     check_answer(&answer);
@@ -118,7 +118,7 @@ pub(super) const STUN: Target = Target {
         let _ = (classify(data), stun_local_ufrag(data));
         FRESH.with_borrow_mut(|session| {
             let session = session.get_or_insert_with(Session::new);
-            session.to_server(&mut data.to_vec());
+            session.send_to_server(&mut data.to_vec());
             assert!(!session.server.is_connected());
             // A stranger makes no state, and gets a bounded answer.
             let answers = std::iter::from_fn(|| session.server.poll_transmit()).count();
@@ -147,7 +147,7 @@ pub(super) const STUN_SIGNED: Target = Target {
         let (username, password) = credentials(&session);
         for piece in Pieces(data).take(8) {
             if let Some(mut message) = signed(piece.kind, piece.data, &username, &password) {
-                session.to_server(&mut message);
+                session.send_to_server(&mut message);
             }
             session.now += std::time::Duration::from_millis(u64::from(piece.kind));
             session.server.handle_timeout(session.now);
@@ -217,7 +217,7 @@ pub(super) const DTLS_RECORDS: Target = Target {
             });
         }
         for piece in Pieces(data).take(16) {
-            session.to_server(&mut piece.data.to_vec());
+            session.send_to_server(&mut piece.data.to_vec());
             session.now += std::time::Duration::from_millis(u64::from(piece.kind) * 8);
             session.server.handle_timeout(session.now);
             while session.server.poll_transmit().is_some() {}
@@ -533,7 +533,7 @@ pub(super) const RTCP: Target = Target {
                     session.client.send_rtcp_raw(piece.data);
                 }
                 while let Some((_, sent)) = session.client.poll_transmit() {
-                    session.to_server(&mut sent.to_vec());
+                    session.send_to_server(&mut sent.to_vec());
                 }
                 let _ = session.server.stats();
             }
@@ -635,7 +635,7 @@ mod tests {
         let request = (STUN_SIGNED.seeds)().remove(0);
         let piece = Pieces(&request).next().expect("a piece");
         let mut message = signed(piece.kind, piece.data, &username, &password).expect("a message");
-        session.to_server(&mut message);
+        session.send_to_server(&mut message);
         let answer = session.server.poll_transmit().expect("an answer");
         assert_eq!(answer.data[..2], [1, 1], "a success response");
         assert_eq!(answer.to, client_address());
