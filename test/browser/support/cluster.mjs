@@ -22,9 +22,9 @@ export class Cluster {
 
   /**
    * @param {string} name  for the folder of its logs
-   * @param {{port: number, udpPorts: number, webs: number, medias: number}} sizes
+   * @param {{port: number, udpPorts: number, webs: number, medias: number, more?: object}} sizes  `more`: further settings of all nodes
    */
-  static async start(name, { port, udpPorts, webs, medias }) {
+  static async start(name, { port, udpPorts, webs, medias, more = {} }) {
     const folder = join(TMP, `cluster-${name}`);
     const env = {
       ROOMTONE_CARGO_PROFILE: "dev",
@@ -38,9 +38,11 @@ export class Cluster {
       WEB: String(webs),
       MEDIA: String(medias),
       DRAIN_SECONDS: String(DRAIN_SECONDS),
+      ...more,
     };
     const cluster = new Cluster(port, env);
-    compile();
+    // `bin/cluster` compiles for any other environment.
+    if (env.MIX_ENV === "dev") compile();
     // Left over from a run that was killed.
     cluster.kill();
     rmSync(folder, { recursive: true, force: true });
