@@ -9,6 +9,8 @@ use crate::round_trip::RoundTrip;
 use crate::wire::{FRAME_HEADER, Frame, HEADER, Header, Report, TAG, unheard_size, write_unheard};
 use crate::{MAX_DATAGRAM, MAX_PAYLOAD, MOST_UNHEARD, TrunkId};
 
+/// The longest Opus packet (RFC 6716 §3.2.5), 120 ms at 48 kHz. A frame further back than this is from before a pause.
+const LONGEST_PACKET: u32 = 5_760;
 /// So many talkers' previous frames are kept.
 const MOST_KEPT: usize = 32;
 /// A report of fewer datagrams tells nothing about loss.
@@ -216,6 +218,7 @@ impl Sender {
         if let Some(previous) = previous
             && self.repeats > 0
             && frame.sequence.wrapping_sub(previous.sequence) == 1
+            && frame.timestamp.wrapping_sub(previous.timestamp) <= LONGEST_PACKET
             && self.fits(FRAME_HEADER + previous.payload.len() + frame.size())
         {
             previous.frame().write(&mut self.datagram);

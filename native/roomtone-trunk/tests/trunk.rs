@@ -233,6 +233,30 @@ fn frames_are_repeated_while_datagrams_are_lost_and_each_is_passed_on_once() {
 }
 
 #[test]
+fn a_frame_from_before_a_pause_is_not_repeated() {
+    let (mut sender, mut receiver) = ends();
+    for sequence in 0..100 {
+        let sealed = datagram(&mut sender, &frame(1, sequence, b"opus"));
+        if sequence % 10 != 5 {
+            open(&mut receiver, &sealed).expect("it is authentic");
+        }
+    }
+    sender.take_report(now(), receiver.report().expect("some have come"));
+    assert!(sender.repeats());
+    let mut sent = |sequence: u16, at: u32| {
+        let timestamp = at * 960;
+        let frame = Frame {
+            timestamp,
+            ..frame(1, sequence, b"opus")
+        };
+        datagram(&mut sender, &frame).len()
+    };
+    let (at_once, after_a_pause, then) = (sent(100, 100), sent(101, 125), sent(102, 126));
+    assert!(after_a_pause < at_once, "{after_a_pause} against {at_once} bytes");
+    assert_eq!(then, at_once);
+}
+
+#[test]
 fn a_report_of_another_time_changes_nothing() {
     let (mut sender, mut receiver) = ends();
     for sequence in 0..20 {
