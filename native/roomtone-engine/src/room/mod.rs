@@ -32,6 +32,7 @@ mod shared_mixes;
 mod source;
 mod speaker_rank;
 mod speech_detector;
+mod spurt_numbers;
 mod streams;
 mod tap;
 mod tick_grid;
@@ -279,6 +280,7 @@ impl Room {
         self.base.peers[at].speak = speak;
         if !speak {
             self.kind.mute(at, id);
+            self.trunks.pause(id);
             self.base.cease_speaking(context, at);
             self.base.traces.silenced(self.base.id, context, id);
         }

@@ -22,6 +22,7 @@ use super::context::ShardContext;
 use super::ears::{Ears, audible};
 use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
+use super::spurt_numbers::SpurtNumbers;
 use super::unheard::{LeftOut, Taken, Unheard};
 use crate::command::{PeerId, RoomId, Select, TrunkEnd, TrunkWay};
 use crate::stats::TrunkStats;
@@ -49,9 +50,14 @@ pub(super) struct Trunks {
     talkers: Talkers,
 }
 
-/// Those who are here or whom this node passes on, and have said something lately.
+/// Those who are here or whom this node passes on.
 #[derive(Default)]
-struct Talkers(Vec<Talker>);
+struct Talkers {
+    /// Those who have said something lately.
+    lately: Vec<Talker>,
+    /// The numbers of the packets of all who have ever said something.
+    numbers: HashMap<PeerId, SpurtNumbers>,
+}
 
 struct Trunk {
     id: TrunkId,
@@ -147,9 +153,14 @@ impl Trunks {
         open
     }
 
+    /// A talker's packets don't come here for a while: what they say then is a new talk spurt.
+    pub(super) fn pause(&mut self, peer: PeerId) {
+        self.talkers.pause(peer);
+    }
+
     /// A participant has left. Whether they were on another node.
     pub(super) fn forget(&mut self, peer: PeerId) -> bool {
-        self.talkers.0.retain(|talker| talker.id != peer);
+        self.talkers.forget(peer);
         for trunk in &mut self.trunks {
             trunk.selected.retain(|id| *id != peer);
             trunk.unheard.forget(peer);
@@ -177,9 +188,10 @@ impl Trunks {
             level: packet.level,
             payload: packet.payload,
         };
-        self.talkers.note(now, &frame);
-        for trunk in &mut self.trunks {
-            trunk.pass_on(base.select, &self.talkers, now, context, &frame);
+        if let Some(frame) = self.talkers.note(now, &frame) {
+            for trunk in &mut self.trunks {
+                trunk.pass_on(base.select, &self.talkers, now, context, &frame);
+            }
         }
     }
 
@@ -229,8 +241,10 @@ impl Trunks {
                     Taken::HeardNoMore => return ears.miss(now, context, talker),
                     Taken::Unheard => return,
                 }
-                if ears.hear(now, context, &frame) && relays {
-                    talkers.note(now, &frame);
+                if ears.hear(now, context, &frame)
+                    && relays
+                    && let Some(frame) = talkers.note(now, &frame)
+                {
                     for other in others.iter_mut().filter(|other| passes_on(other)) {
                         other.pass_on(select, talkers, now, context, &frame);
                     }
@@ -316,22 +330,52 @@ impl Trunks {
 }
 
 impl Talkers {
-    // Takes the level of a talker's packet.
-    fn note(&mut self, now: Instant, packet: &Frame<'_>) {
+    // Takes the level of a talker's packet. The packet as it goes to other nodes; `None`: the talker is silent, or it is too late.
+    fn note<'a>(&mut self, now: Instant, packet: &Frame<'a>) -> Option<Frame<'a>> {
         let id = packet.talker;
-        let at = match self.0.iter().position(|talker| talker.id == id) {
+        let at = match self.lately.iter().position(|talker| talker.id == id) {
             Some(at) => at,
             None => {
                 let long_ago = |talker: &Talker| talker.rank.measured_before(now).is_none_or(|since| since > FORGOTTEN);
-                self.0.retain(|talker| !long_ago(talker));
+                self.lately.retain(|talker| !long_ago(talker));
                 let rank = SpeakerRank::default();
-                self.0.push(Talker { id, rank });
-                self.0.len() - 1
+                self.lately.push(Talker { id, rank });
+                self.lately.len() - 1
             }
         };
         let untold = if packet.payload.len() > PAUSE { UNTOLD } else { SILENCE };
         let level = packet.level.map_or(untold, |(level, _)| level);
-        self.0[at].rank.update(now, level);
+        let rank = &mut self.lately[at].rank;
+        rank.update(now, level);
+        let numbers = self.numbers.entry(id).or_default();
+        if !rank.is_open(now) {
+            numbers.pause();
+            return None;
+        }
+        let (sequence, begins) = numbers.give(packet.sequence)?;
+        let marker = packet.marker || begins;
+        Some(Frame {
+            sequence,
+            marker,
+            ..*packet
+        })
+    }
+
+    fn pause(&mut self, id: PeerId) {
+        if let Some(numbers) = self.numbers.get_mut(&id) {
+            numbers.pause();
+        }
+    }
+
+    fn forget(&mut self, id: PeerId) {
+        self.lately.retain(|talker| talker.id != id);
+        self.numbers.remove(&id);
+    }
+
+    // Those but one who aren't silent.
+    fn open_but(&self, now: Instant, id: PeerId) -> impl Iterator<Item = &Talker> {
+        let others = self.lately.iter();
+        others.filter(move |other| other.id != id && other.rank.is_open(now))
     }
 }
 
@@ -361,20 +405,22 @@ impl Trunk {
             let selected = self.selected.contains(&talker.id);
             talker.rank.rank(now, select, selected)
         };
-        let own = talkers.0.iter().find(|talker| talker.id == id);
+        let own = talkers.lately.iter().find(|talker| talker.id == id);
         let selects = own.filter(|own| own.rank.is_open(now)).is_some_and(|own| {
             let own = rank(own);
-            let others = talkers
-                .0
-                .iter()
-                .filter(|other| other.id != id && other.rank.is_open(now));
+            let others = talkers.open_but(now, id);
             let before = others.filter(|other| rank(other) > own && !self.left_out.has(now, other.id));
             before.take(MOST_TALKERS).count() < MOST_TALKERS
         });
         match place {
             None if selects => {
                 if self.selected.len() >= MOST_TALKERS {
-                    let talks = |id: &PeerId| talkers.0.iter().any(|other| other.id == *id && other.rank.is_open(now));
+                    let talks = |id: &PeerId| {
+                        talkers
+                            .lately
+                            .iter()
+                            .any(|other| other.id == *id && other.rank.is_open(now))
+                    };
                     self.selected.retain(talks);
                 }
                 self.selected.push(id);

@@ -28,6 +28,7 @@ mod sources;
 mod stereo;
 mod taps;
 mod traces;
+mod trunk_delay;
 mod trunks;
 mod unheard;
 mod weak_listeners;
