@@ -34,8 +34,7 @@ use crate::voice::Voice;
 /// A mix at or below this (−dBov) is quiet enough to change encoders unnoticed.
 const QUIET: u8 = 60;
 
-/// In a stereo mix, music from the middle is as loud in each ear as it was sent: 3 dB louder than a voice, as a packet of it is that is
-/// passed on.
+/// In a stereo mix, music from the middle is as loud in each ear as it was sent: 3 dB louder than a voice, as its packets are.
 pub(super) const MUSIC_IN_STEREO: f32 = std::f32::consts::SQRT_2;
 
 /// The half of a room that belongs to mixing; [`RoomBase`] is the other.
@@ -86,7 +85,7 @@ pub(super) struct MixedPeer {
     pub(super) bucket: TokenBucket,
     /// The number of ticks in a row that played a pause of theirs.
     pub(super) paused_frames: u16,
-    /// The number of ticks in a row without a frame of theirs.
+    /// The number of ticks in a row without a frame of theirs, since the last pause.
     pub(super) missing_frames: u16,
     /// For talkers who send no levels: their packets are decoded, measured and thrown away.
     meter: Option<Decoder>,
@@ -196,25 +195,27 @@ impl Mixing {
             None if passes => Some(peer.measure(packet.payload, &mut context.scratch.mix)),
             _ => level,
         };
-        let playout = &mut peer.playout;
-        if playout.is_none() {
-            match Playout::new(PlayoutConfig::default()) {
-                Ok(new) => *playout = Some(new),
+        let playout = match &mut peer.playout {
+            Some(playout) => playout,
+            none => match Playout::new(PlayoutConfig::default()) {
+                Ok(new) => none.insert(new),
                 Err(error) => {
                     log::error!("no decoder for participant {id}: {error}");
                     return false;
                 }
-            }
-        }
+            },
+        };
         let meta = RtpMeta {
             seq: packet.seq,
             timestamp: packet.timestamp,
             marker: packet.marker,
             level,
         };
-        let Some(playout) = playout.as_mut() else { return false };
         if peer.auto_gain.is_none() && self.loudness.concerns(peer.voice) {
             peer.auto_gain = Some(Box::default());
+        }
+        if playout.is_idle() {
+            peer.missing_frames = 0;
         }
         let waiting = playout.waiting();
         let outcome = match packet.restored_after {

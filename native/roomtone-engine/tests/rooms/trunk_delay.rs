@@ -1,10 +1,15 @@
-//! The pauses of a talker of another node aren't losses.
+//! A talker of another node is heard as soon as one of the same node, and their pauses aren't losses.
+
+use std::time::Duration;
 
 use crate::common::{TONE_DBFS, World, slots};
 use crate::trunks::Nodes;
 use roomtone_engine::{Action, PeerId};
 use roomtone_testkit::fixtures::{Burst, OpusTalker};
 use roomtone_testkit::peer::ClientOptions;
+
+/// A packet waits up to 5 ms for others, and the nodes take turns of a millisecond.
+const AT_MOST: Duration = Duration::from_millis(6);
 
 /// 1, on the first node, says a word of 100 ms each second, and nobody else says anything.
 fn words(mut nodes: Nodes) -> Nodes {
@@ -30,6 +35,39 @@ fn listen(nodes: &mut Nodes) {
         client.heard.clear();
         client.lasts.clear();
         client.heard_from.clear();
+        client.payloads = Some(Vec::new());
+    }
+}
+
+/// How much later each packet that both listeners got came to the one on the other node.
+fn later_elsewhere(nodes: &Nodes) -> Vec<Duration> {
+    // Each world has a clock of its own.
+    let [here, there] = [(0, 2), (1, 4)].map(|(at, id)| {
+        let (now, client) = (nodes.worlds[at].now, &nodes.worlds[at].clients[&id]);
+        let ago = client.heard.iter().map(move |heard| now - heard.0);
+        ago.zip(client.payloads.iter().flatten()).collect::<Vec<_>>()
+    });
+    assert_eq!(here.len(), there.len());
+    let pairs = here.iter().zip(&there);
+    let later = pairs.map(|((here, payload), (there, same))| {
+        assert_eq!(payload, same);
+        *here - *there
+    });
+    later.collect()
+}
+
+#[test]
+fn words_after_pauses_are_passed_on_at_another_node_as_at_their_own() {
+    let forwarding = Nodes::new(|| World::forwarding(3), || slots(3));
+    for nodes in [Nodes::new(World::new, ClientOptions::default), forwarding] {
+        let mut nodes = words(nodes);
+        nodes.run_ms(3_000);
+        listen(&mut nodes);
+        nodes.run_ms(10_000);
+        let later = later_elsewhere(&nodes);
+        // A word, and the pause after it until the gate closes.
+        assert_eq!(later.len(), 10 * 24);
+        assert!(later.iter().all(|later| *later <= AT_MOST), "{later:?}");
     }
 }
 
