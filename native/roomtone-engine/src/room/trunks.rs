@@ -27,7 +27,7 @@ use super::unheard::{LeftOut, Taken, Unheard};
 use crate::command::{PeerId, RoomId, Select, TrunkEnd, TrunkWay};
 use crate::stats::TrunkStats;
 
-/// A packet waits so long for others to share its datagram.
+/// While several talk, a packet waits so long for others to share its datagram.
 const GATHER: Duration = Duration::from_millis(5);
 /// How often the other end is told what came, while anything comes.
 const REPORT: Duration = Duration::from_secs(1);
@@ -397,6 +397,12 @@ impl Trunk {
             return;
         }
         self.push(now, context, frame);
+        let shares = talkers
+            .open_but(now, frame.talker)
+            .any(|other| !self.left_out.has(now, other.id));
+        if !shares {
+            self.flush(now, context);
+        }
     }
 
     fn selects(&mut self, select: Select, talkers: &Talkers, now: Instant, id: PeerId) -> bool {

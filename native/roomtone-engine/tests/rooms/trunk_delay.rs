@@ -8,8 +8,7 @@ use roomtone_engine::{Action, PeerId};
 use roomtone_testkit::fixtures::{Burst, OpusTalker};
 use roomtone_testkit::peer::ClientOptions;
 
-/// A packet waits up to 5 ms for others, and the nodes take turns of a millisecond.
-const AT_MOST: Duration = Duration::from_millis(6);
+const MS: Duration = Duration::from_millis(1);
 
 /// 1, on the first node, says a word of 100 ms each second, and nobody else says anything.
 fn words(mut nodes: Nodes) -> Nodes {
@@ -57,7 +56,7 @@ fn later_elsewhere(nodes: &Nodes) -> Vec<Duration> {
 }
 
 #[test]
-fn words_after_pauses_are_passed_on_at_another_node_as_at_their_own() {
+fn one_who_talks_alone_is_heard_as_soon_on_another_node_as_on_their_own() {
     let forwarding = Nodes::new(|| World::forwarding(3), || slots(3));
     for nodes in [Nodes::new(World::new, ClientOptions::default), forwarding] {
         let mut nodes = words(nodes);
@@ -67,7 +66,7 @@ fn words_after_pauses_are_passed_on_at_another_node_as_at_their_own() {
         let later = later_elsewhere(&nodes);
         // A word, and the pause after it until the gate closes.
         assert_eq!(later.len(), 10 * 24);
-        assert!(later.iter().all(|later| *later <= AT_MOST), "{later:?}");
+        assert!(later.iter().all(|later| *later <= MS), "{later:?}");
     }
 }
 
@@ -89,4 +88,24 @@ fn a_talkers_pauses_are_no_losses_to_the_listeners_of_another_node() {
             listener.assert_continuous();
         }
     }
+}
+
+#[test]
+fn packets_of_several_talkers_share_a_datagram() {
+    let mut nodes = Nodes::new(World::mixing, ClientOptions::default);
+    nodes.worlds[1].clients.get_mut(&3).unwrap().talker = None;
+    nodes.run_ms(500);
+    let sent = |nodes: &Nodes| nodes.worlds[0].shard.stats().trunk_datagrams_out;
+    let alone = sent(&nodes);
+    nodes.run_ms(1_000);
+    assert!((50..=52).contains(&(sent(&nodes) - alone)));
+    nodes.worlds[0].talk(2, TONE_DBFS);
+    let first = nodes.worlds[0].clients[&1].next_talk;
+    nodes.worlds[0].clients.get_mut(&2).unwrap().next_talk = first + 4 * MS;
+    nodes.run_ms(100);
+    let together = sent(&nodes);
+    nodes.run_ms(1_000);
+    assert!((50..=52).contains(&(sent(&nodes) - together)));
+    nodes.assert_heard(4, 1, 0.0);
+    nodes.assert_heard(4, 2, 0.0);
 }
