@@ -104,6 +104,9 @@ impl RoomBase {
 
     fn tell_speaking(&self, context: &mut ShardContext, at: usize) {
         let peer = &self.peers[at];
+        if peer.remote {
+            return;
+        }
         context.events.push_back(Event::Speaking {
             room: self.id,
             peer: peer.id,
@@ -111,14 +114,14 @@ impl RoomBase {
         });
     }
 
-    /// Tells everybody's levels, if it is time.
+    /// Tells the levels of everybody who is on this node, if it is time.
     pub(super) fn tell_levels(&mut self, at: Instant, context: &mut ShardContext) {
         if at < self.levels_due {
             return;
         }
         let levels = &mut context.scratch.levels;
         levels.clear();
-        for peer in &mut self.peers {
+        for peer in self.peers.iter_mut().filter(|peer| !peer.remote) {
             let level = peer.detector.take_loudest();
             if level < SILENCE || peer.detector.speaking() {
                 levels.push((peer.id, level, peer.detector.speaking()));

@@ -34,6 +34,8 @@ pub(super) struct Peer {
     pub(super) speak: bool,
     pub(super) listen: bool,
     pub(super) detector: SpeechDetector,
+    /// Whether they are on another media node, which tells of their levels and speech.
+    pub(super) remote: bool,
     /// As a listener: what is done about their losses.
     pub(super) adaptation: Adaptation,
     connected: bool,
@@ -57,6 +59,7 @@ impl Peer {
             speak,
             listen,
             detector: SpeechDetector::default(),
+            remote: false,
             adaptation: Adaptation::default(),
             connected: false,
         }
@@ -71,8 +74,17 @@ impl Peer {
             speak,
             listen: false,
             detector: SpeechDetector::default(),
+            remote: false,
             adaptation: Adaptation::default(),
             connected: true,
+        }
+    }
+
+    /// A participant who is on another media node.
+    pub(super) fn remote(id: PeerId, home: ShardIndex, speak: bool) -> Peer {
+        Peer {
+            remote: true,
+            ..Peer::source(id, home, speak)
         }
     }
 
@@ -85,6 +97,7 @@ impl Peer {
             home,
             speak: false,
             detector: SpeechDetector::default(),
+            remote: false,
             adaptation: Adaptation::default(),
             connected: true,
         }

@@ -153,7 +153,7 @@ impl Room {
     /// A participant who is on another media node, by whichever trunk.
     pub(super) fn push_remote(&mut self, context: &mut ShardContext, id: PeerId, speak: bool) {
         self.note(|| Input::Remote { peer: id, speak });
-        let peer = Peer::source(id, context.index, speak);
+        let peer = Peer::remote(id, context.index, speak);
         self.kind.pushed(&peer);
         self.base.push(peer);
     }

@@ -140,17 +140,27 @@ fn everybody_hears_the_others_of_both_nodes_at_their_level_and_nobody_themselves
             }
         }
         assert_eq!(nodes.refused(), [0, 0]);
-        // The speech of people on another node is told here as well, but their coming and going only there.
-        let told = |event: &Event| match event {
-            Event::Speaking { peer, .. } => *peer == 1,
-            Event::Connected { peer, .. } | Event::Disconnected { peer, .. } => *peer <= 2,
-            _ => false,
-        };
-        let events = nodes.worlds[1].events_of(told);
-        assert!(
-            matches!(events[..], [Event::Speaking { speaking: true, .. }]),
-            "{events:?}"
-        );
+        // Their own node tells of people: of their coming, going and speech, and how loud they are.
+        for (world, here) in nodes.worlds.iter().zip([1, 3]) {
+            let speaking = world.events_of(|event| matches!(event, Event::Speaking { .. }));
+            assert!(
+                matches!(speaking[..], [Event::Speaking { peer, speaking: true, .. }] if *peer == here),
+                "{speaking:?}"
+            );
+            let loud = world.events_of(|event| matches!(event, Event::Levels { .. }));
+            assert!(!loud.is_empty());
+            for event in loud {
+                let Event::Levels { levels, .. } = event else {
+                    unreachable!()
+                };
+                assert!(levels.iter().all(|(peer, ..)| *peer == here), "{levels:?}");
+            }
+            let others = world.events_of(|event| match event {
+                Event::Connected { peer, .. } | Event::Disconnected { peer, .. } => (*peer <= 2) != (here <= 2),
+                _ => false,
+            });
+            assert!(others.is_empty(), "{others:?}");
+        }
     }
 }
 
