@@ -93,7 +93,7 @@ defmodule RoomtoneWeb.RoomChannelTest do
       offer(socket)
       assert present(room) == ["Ada"]
       {reply, _socket} = enter(room, "Ben")
-      assert %{you: "Ben", participants: [%{id: "Ada", name: "Ada", muted: false}]} = reply
+      assert %{you: "Ben", participants: [%{id: "Ada", name: "Ada", bot: false, muted: false}]} = reply
     end
   end
 

@@ -27,11 +27,13 @@ export const VoiceRoom = {
 export class Widget {
   #element;
   /** @type {Voice | null} */ #voice = null;
+  #recorded = false;
   #gone = new AbortController();
   #join = button("voice-room-join", "Join");
   #mute = button("voice-room-mute", "Mute");
   #leave = button("voice-room-leave", "Leave");
   #status = tag("p", "voice-room-status");
+  #recording = tag("p", "voice-room-recording");
   #problems = tag("div", "voice-room-problems");
   #people = tag("ul", "voice-room-people");
   #audio = document.createElement("audio");
@@ -43,6 +45,8 @@ export class Widget {
     const heading = tag("h2", "voice-room-title");
     heading.textContent = title || room;
     this.#status.setAttribute("role", "status");
+    // There from the beginning, so that screen readers notice its text.
+    this.#recording.setAttribute("role", "status");
     this.#problems.setAttribute("role", "alert");
     this.#join.setAttribute("aria-label", `Join ${title || room}`);
     this.#mute.setAttribute("aria-label", "Mute microphone");
@@ -51,7 +55,7 @@ export class Widget {
     this.#leave.addEventListener("click", () => this.#exit());
     const controls = tag("div", "voice-room-controls");
     controls.append(this.#join, this.#mute, this.#leave);
-    element.replaceChildren(heading, this.#status, this.#problems, this.#people, controls, this.#audio);
+    element.replaceChildren(heading, this.#status, this.#recording, this.#problems, this.#people, controls, this.#audio);
     // A closed tab is somebody who left. Captured, so as to speak before the socket's own listener closes it.
     addEventListener("pagehide", (event) => event.persisted || this.#voice?.leave(), { capture: true, signal: this.#gone.signal });
     this.#draw();
@@ -72,6 +76,10 @@ export class Widget {
     this.#problems.replaceChildren();
     for (const name of ["status", "participants", "own", "speaking"]) on(voice, name, () => voice === this.#voice && this.#draw());
     on(voice, "levels", (levels) => this.#drawLevels(levels));
+    on(voice, "recording", (recording) => {
+      this.#recorded = recording;
+      this.#draw();
+    });
     on(voice, "problem", (problem) => {
       this.#solved(problem.code);
       this.#problems.append(draft({ ...problem, action: this.#possible(problem.action) }, () => this.#act(problem.action)));
@@ -115,6 +123,8 @@ export class Widget {
     this.#element.dataset.status = status;
     const words = own?.held && status === "connected" ? HELD_WORDS[own.held] : STATUS_WORDS[status];
     if (this.#status.textContent !== words) this.#status.textContent = words;
+    const recorded = inside && this.#recorded ? "Recording" : "";
+    if (this.#recording.textContent !== recorded) this.#recording.textContent = recorded;
     this.#join.hidden = inside;
     this.#mute.hidden = !inside;
     this.#leave.hidden = !inside;
@@ -132,7 +142,7 @@ export class Widget {
       row.dataset.participant = person.id;
       row.dataset.speaking = String(person.speaking && !muted);
       row.dataset.muted = String(muted);
-      const words = `${person.name}${me ? " (you)" : ""}${person.microphone === false ? ", no microphone" : muted ? ", muted" : ""}`;
+      const words = `${person.name}${me ? " (you)" : ""}${person.bot ? ", bot" : ""}${person.microphone === false ? ", no microphone" : muted ? ", muted" : ""}`;
       if (row.textContent !== words) row.textContent = words;
       return row;
     });

@@ -8,6 +8,7 @@ export { SignallingError };
  * @property {boolean} muted
  * @property {boolean} speaking
  * @property {boolean} connected  whether sound flows to and from them just now
+ * @property {boolean} [bot]       whether it is a program that speaks, and no person
  * @property {boolean} [deafened]
  * @property {boolean} [microphone]  false: they have none, or gave none to the page
  * @property {boolean} [hand]      whether they ask to speak
@@ -165,6 +166,10 @@ export type Participant = {
      * whether sound flows to and from them just now
      */
     connected: boolean;
+    /**
+     * whether it is a program that speaks, and no person
+     */
+    bot?: boolean | undefined;
     deafened?: boolean | undefined;
     /**
      * false: they have none, or gave none to the page

@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   | from the client | payload | reply |
   |---|---|---|
-  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`; `goodbye`, if asked for: the token for it |
+  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`, `recording` (whether the room is recorded); `goodbye`, if asked for: the token for it |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
   | `set` | any of `muted`, `deafened`, `hand`, `auto_gain`, `music`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `position` | `x`, `y`: a step on the room's floor plan, at most 20 a second | `x`, `y`: where I am; `back` if the step wasn't taken: `outside`, `too_far` or `wall`, else `null` |
@@ -19,6 +19,7 @@ defmodule RoomtoneWeb.RoomChannel do
   | `levels` | `levels`: dBov by `id`, 0 the loudest, −127 silence |
   | `slots` | in a room of kind `forward`: `slots`, each `slot` (the number of the further m-line), `id` (who is in it, or `null`), `source` (the contributing source, RFC 3550, of their packets), `gain`, `pan`; `others`, the same of those who may come into one; `rest`, the gain for everybody else |
   | `positions` | in a room with a floor plan: `positions`, `[x, y]` by `id`, or `null` for somebody without a place; at most 20 times a second |
+  | `recording` | `on`: whether the room is recorded; show it to the person |
   | `media_restart` | make a new offer |
   | `media_move` | `step`: `begin`: make an offer of a second connection, while the first goes on; `end`: play the second, because the first ends within a second |
   | `transfer` | `room`: where a moderator sends this person; go there, and leave this room when the sound of the other is there |
@@ -544,6 +545,7 @@ defmodule RoomtoneWeb.RoomChannel do
     participant
     |> Map.take([
       :name,
+      :bot,
       :muted,
       :deafened,
       :hand,
