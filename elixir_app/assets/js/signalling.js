@@ -29,7 +29,7 @@ export class SignallingError extends Error {
 }
 
 /** Pushes of the server that are handed on as events of the same name. */
-const PUSHES = ["participants", "levels", "speaking", "slots", "positions", "chat", "recording", "media_restart", "media_move", "transfer", "draining", "closed"];
+const PUSHES = ["participants", "levels", "speaking", "slots", "positions", "chat", "caption", "recording", "media_restart", "media_move", "transfer", "draining", "closed"];
 
 /** How often the watchdog looks, and how long a socket may be closed before it steps in. */
 const WATCH_MS = 1000;

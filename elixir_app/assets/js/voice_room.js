@@ -71,6 +71,7 @@ export { SignallingError };
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
+ * | `caption` | `{speaker, name, text, from, until}`: something that a person said, as text |
  * | `recording` | whether the room is recorded, when the server tells it: show it to the person |
  * | `transfer` | the name of another room, to which a moderator sends me |
  * | `answered` | null: an offer was answered, and the media connect |
@@ -494,6 +495,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
     on(signalling, "chat", (message) => this.#emit("chat", message));
+    on(signalling, "caption", (caption) => this.#emit("caption", caption));
     on(signalling, "slots", (word) => this.#playback.setSlots(word));
     on(signalling, "positions", (word) => {
       this.#place(word.positions);

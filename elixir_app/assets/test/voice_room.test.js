@@ -270,6 +270,14 @@ test("a message in the chat is handed on", async () => {
   assert.deepEqual(messages, ["Hello"]);
 });
 
+test("a caption is handed on", async () => {
+  await enter();
+  const captions = [];
+  room.addEventListener("caption", ({ detail }) => captions.push(`${detail.speaker}: ${detail.text}`));
+  socket().push("caption", { id: 1, speaker: "Ben", name: "Ben", text: "Hello", from: "2026-01-01T10:00:00Z", until: "2026-01-01T10:00:01Z" });
+  assert.deepEqual(captions, ["Ben: Hello"]);
+});
+
 test("deafening leaves a muted person muted, and whoever unmutes hears again", async () => {
   await enter();
   room.setMuted(true);

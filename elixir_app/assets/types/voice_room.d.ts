@@ -58,6 +58,7 @@ export { SignallingError };
  * | `own` | {@link Own}, whenever something of it changes, by me or by the server |
  * | `microphone` | the `MediaStreamTrack` in use, or null |
  * | `chat` | `{from, name, text, at}`: what somebody wrote, me included |
+ * | `caption` | `{speaker, name, text, from, until}`: something that a person said, as text |
  * | `recording` | whether the room is recorded, when the server tells it: show it to the person |
  * | `transfer` | the name of another room, to which a moderator sends me |
  * | `answered` | null: an offer was answered, and the media connect |
