@@ -12,8 +12,9 @@ const CROWD = 20;
 /**
  * @param {import("./call.js").Call} call
  * @param {(text: string, sound?: import("./sounds.js").Sound) => void} [say]
+ * @param {(sound: import("./sounds.js").Sound) => void} [ring]
  */
-export function announceCall(call, say = (text, sound) => tell(call, text, sound)) {
+export function announceCall(call, say = (text, sound) => tell(call, text, sound), ring = chime) {
   on(call, "joined", ({ name }) => say(`${name} joined.`, "joined"));
   on(call, "left", ({ name }) => say(`${name} left.`, "left"));
 
@@ -31,6 +32,14 @@ export function announceCall(call, say = (text, sound) => tell(call, text, sound
     if (mine?.moderator && !moderator) say("You're a moderator now.", "hand");
     // The maker of a room knows that they moderate it.
     moderator = mine === undefined || mine.moderator === true;
+  });
+
+  // The page shows it, and screen readers read that out.
+  let recorded = false;
+  on(call, "place", () => (recorded = false));
+  on(call, "recording", (/** @type {boolean} */ recording) => {
+    if (recording !== recorded) ring(recording ? "recording" : "recorded");
+    recorded = recording;
   });
 
   let held = /** @type {keyof HELD_WORDS | null | undefined} */ (undefined);

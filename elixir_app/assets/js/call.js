@@ -31,7 +31,7 @@ import { SignallingError, VoiceRoom } from "./voice_room.js";
  */
 
 /** Events of a {@link VoiceRoom} that are those of the call, too. */
-const FORWARDED = ["status", "answered", "participants", "joined", "left", "speaking", "levels", "own", "microphone", "chat", "map", "positions"];
+const FORWARDED = ["status", "answered", "participants", "joined", "left", "speaking", "levels", "own", "microphone", "chat", "recording", "map", "positions"];
 
 /** Problems after which there is no microphone. */
 const WITHOUT_MICROPHONE = /^(microphone_(?!unchanged)|insecure_page|listening_only)/;

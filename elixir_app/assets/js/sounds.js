@@ -3,10 +3,10 @@
 import { chosenSpeaker } from "./devices.js";
 import { setting, keep } from "./settings.js";
 
-/** @typedef {"joined" | "left" | "hand" | "test"} Sound */
+/** @typedef {"joined" | "left" | "hand" | "recording" | "recorded" | "test"} Sound  `recording` and `recorded`: one begins, and has ended */
 
 /** Hz, one note after the other. @type {Record<Sound, number[]>} */
-const NOTES = { joined: [523, 784], left: [784, 523], hand: [659, 988], test: [523, 659, 784] };
+const NOTES = { joined: [523, 784], left: [784, 523], hand: [659, 988], recording: [587, 587, 880], recorded: [880, 587, 587], test: [523, 659, 784] };
 const NOTE_SECONDS = 0.12;
 const GAIN = 0.04;
 /** In a crowd, people come all the time. */

@@ -20,3 +20,18 @@ test("who comes, goes and raises a hand is said once", () => {
   tell("left", { name: "ben" });
   assert.deepEqual(said, ["ben joined.", "ben raised their hand.", "cleo raised their hand.", "ben raised their hand.", "ben left."]);
 });
+
+test("a recording is heard when it begins and when it ends, and on coming into a recorded room", () => {
+  const call = new EventTarget();
+  const rung = [];
+  announceCall(call, () => {}, (sound) => rung.push(sound));
+  const tell = (recording) => call.dispatchEvent(new CustomEvent("recording", { detail: recording }));
+
+  // The answer to each join tells it anew.
+  for (const recording of [false, true, true, false, false, true]) tell(recording);
+  assert.deepEqual(rung, ["recording", "recorded", "recording"]);
+  // In another room, nothing has ended.
+  call.dispatchEvent(new CustomEvent("place"));
+  tell(false);
+  assert.equal(rung.length, 3);
+});

@@ -50,7 +50,7 @@ defmodule RoomtoneWeb.RoomLive.Controls do
           </label>
           <label class="choice">
             <input type="checkbox" id="sounds" checked />
-            <span><strong>Sounds</strong> when people join, leave or raise their hand</span>
+            <span><strong>Sounds</strong> when people join, leave or raise their hand, and when a recording begins or ends</span>
           </label>
           <label class="choice keyboard-only">
             <input type="checkbox" id="shortcuts" checked />
