@@ -7,7 +7,7 @@ defmodule Roomtone.ReplayTest do
 
   import ExUnit.CaptureIO
 
-  alias Roomtone.{Audio, Crowd, Media, Native, RoomServer, Source}
+  alias Roomtone.{Audio, Crowd, Media, Native, Players, RoomServer, Source}
 
   @moduletag :media
   @moduletag capture_log: true
@@ -69,7 +69,12 @@ defmodule Roomtone.ReplayTest do
 
     assert %{different: 0, room_failed: false, streams: streams} = replayed
     assert replayed.compared >= 10 and length(streams) == 5
-    for stream <- streams, do: assert(stream.packets > 100 and File.exists?(stream.file))
+
+    for stream <- streams do
+      assert stream.packets > 100
+      Players.opusinfo(stream.file, ended: true)
+      Players.ffprobe(stream.file, codec: "opus", channels: 1, least_ms: 1_000)
+    end
   end
 
   test "a room without a place for its recording isn't opened", %{tmp_dir: dir} do
