@@ -36,6 +36,7 @@ if config_env() != :test do
     users_file: "USERS_FILE",
     data_dir: "DATA_DIR",
     recordings_dir: "RECORDINGS_DIR",
+    announce_recordings: "ANNOUNCE_RECORDINGS",
     demo: "DEMO",
     open_listening: "OPEN_LISTENING",
     drain_seconds: "DRAIN_SECONDS",

@@ -503,6 +503,8 @@ defmodule Roomtone do
     * `mix` – whether `mix.ogg` is written; default `true`, but in a room of kind `:forward`, which
       makes no mix
     * `tracks` – whether each person gets a file; default `false`, but in a room of kind `:forward`
+    * `announce` – whether the beginning and the end are heard in the room: `true` for notes, or the
+      path of a sound file (on the node of the room) for the beginning; default `announce_recordings` (`Roomtone.Config`)
 
   docs/recording.md describes the files.
 

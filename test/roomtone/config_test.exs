@@ -144,4 +144,14 @@ defmodule Roomtone.ConfigTest do
     refute Enum.any?(addresses, &match?({0xFE80, _, _, _, _, _, _, _}, &1))
     assert Enum.all?(Network.local_addresses(false), &(tuple_size(&1) == 4))
   end
+
+  test "announce_recordings takes on, off or a file that is there" do
+    assert {:ok, %{announce_recordings: false}} = load([])
+    assert {:ok, %{announce_recordings: true}} = load(announce_recordings: "on")
+    assert {:ok, %{announce_recordings: file}} = load(announce_recordings: "mix.exs")
+    assert file == Path.expand("mix.exs")
+
+    for wrong <- ["", "no such file", "\0", 5, nil],
+        do: assert(problem(announce_recordings: wrong) =~ "(ANNOUNCE_RECORDINGS) takes on, off or the path")
+  end
 end

@@ -86,6 +86,33 @@ defmodule Roomtone.RecordingTest do
     assert named == ["mix.ogg", "tracks/01-ada.ogg", "tracks/02-bob.ogg"]
   end
 
+  test "a recording is announced in its room at the beginning and at the end, on a stage, too", context do
+    %{folder: folder, tmp_dir: dir} = context
+    room = open_room(stage: true)
+    {:ok, tap} = Roomtone.tap(room, {:person, "recording"}, batch: 500)
+
+    announced = fn ->
+      assert_receive {:roomtone, ^room, {:joined, %{identity: "recording", name: "Recording", bot: true}}}, 5_000
+      # Half a second may have the first of its notes alone.
+      assert_receive {:roomtone_tap, ^tap, %{level: level}} when level < 40, 5_000
+      assert_receive {:roomtone, ^room, {:left, "recording", _reason}}, 5_000
+    end
+
+    assert {:ok, ^folder} = Roomtone.record(room, folder: folder, announce: true)
+    announced.()
+    assert {:ok, ^folder} = Roomtone.stop_recording(room)
+    announced.()
+    refute_received {:roomtone, ^room, {:joined, _anybody}}
+
+    missing = Path.join(dir, "missing.wav")
+    assert {:error, {:invalid_option, :announce}} = Roomtone.record(room, folder: folder <> " 2", announce: missing)
+    said = Path.join(dir, "said.wav")
+    {:ok, tone} = Audio.tone(440, 600, amplitude: 0.1)
+    :ok = Audio.write_wav(said, tone)
+    assert {:ok, _folder} = Roomtone.record(room, folder: folder <> " 2", announce: said)
+    announced.()
+  end
+
   test "a recording ends whole with its room", %{room: room, folder: folder} do
     talk(room, "ada")
     assert {:ok, ^folder} = Roomtone.record(room, folder)

@@ -39,7 +39,7 @@ defmodule Roomtone.SoundDocsTest do
         # In the place of people, sources speak.
         |> String.replace(", identity:", ", hear: :all, identity:")
         |> String.replace(~s("transcribe"), inspect(Path.join(folder, "transcribe")))
-        |> String.replace("priv/bell.wav", Path.join(folder, "bell.wav"))
+        |> String.replace(["priv/bell.wav", "priv/recorded.wav"], Path.join(folder, "bell.wav"))
         |> String.replace("/var/recordings", Path.join(folder, "recordings"))
 
       {_result, bindings} = Code.eval_string("import #{inspect(Helpers)}, warn: false\n" <> code, bindings, file: page)

@@ -46,6 +46,7 @@ defmodule Roomtone.Config do
   | `:webhook_url` | `WEBHOOK_URL` | where `Roomtone.Webhooks` posts to, `https://…` or `http://…` | none: nothing is posted |
   | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
   | `:recordings_dir` | `RECORDINGS_DIR` | the folder in which moderators' recordings go: see docs/recording.md | none: only `Roomtone.record/2` with a folder records |
+  | `:announce_recordings` | `ANNOUNCE_RECORDINGS` | whether a recording is announced in its room by sound: `true`, `false`, `"on"`, `"off"`, or a sound file for its beginning (`Roomtone.record/2`, `announce`) | `false` |
   | `:demo` | `DEMO` | whether there is a demo room (`Roomtone.Demo`): `true`, `false`, `"on"`, `"off"` | on where `:environment` is `:dev` |
   | `:open_listening` | `OPEN_LISTENING` | whether anybody may listen to a room without a passcode at `/rooms/:room/listen.ogg` | `false` |
   | `:native` | | the module behind the media engine | `Roomtone.Native` |
@@ -58,6 +59,7 @@ defmodule Roomtone.Config do
   """
 
   alias Roomtone.Config.{Network, Parse}
+  alias Roomtone.Recording.Announcement
   alias Roomtone.Webhooks.Signature
 
   defmodule Error do
@@ -95,6 +97,7 @@ defmodule Roomtone.Config do
             users_file: nil,
             data_dir: :off,
             recordings_dir: nil,
+            announce_recordings: false,
             demo: false,
             open_listening: false,
             metrics_token: nil,
@@ -147,6 +150,7 @@ defmodule Roomtone.Config do
           users_file: Path.t() | nil,
           data_dir: Path.t() | :off,
           recordings_dir: Path.t() | nil,
+          announce_recordings: boolean | Path.t(),
           demo: boolean,
           open_listening: boolean,
           metrics_token: String.t() | nil,
@@ -238,6 +242,7 @@ defmodule Roomtone.Config do
         users_file: users_file(env[:users_file]),
         data_dir: data_dir(env[:data_dir]),
         recordings_dir: recordings_dir(env[:recordings_dir]),
+        announce_recordings: announce_recordings(Keyword.get(env, :announce_recordings, false)),
         demo: switch(env, :demo, env[:environment] == :dev, "DEMO"),
         open_listening: switch(env, :open_listening, false, "OPEN_LISTENING"),
         metrics_token: metrics_token(env[:metrics_token]),
@@ -343,6 +348,15 @@ defmodule Roomtone.Config do
     case data_dir(path) do
       {:ok, folder} when is_binary(folder) -> {:ok, folder}
       _off_or_error -> {:error, "(RECORDINGS_DIR) takes the path of a folder"}
+    end
+  end
+
+  # A missing file shows when the server starts, and not with the first recording.
+  defp announce_recordings(value) do
+    with {:error, _no_switch} <- Parse.switch(value) do
+      if Announcement.wish?(value),
+        do: {:ok, Path.expand(value)},
+        else: {:error, "(ANNOUNCE_RECORDINGS) takes on, off or the path of a sound file"}
     end
   end
 

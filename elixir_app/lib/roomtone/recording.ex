@@ -18,6 +18,7 @@ defmodule Roomtone.Recording do
 
   alias Roomtone.{Config, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
   alias Roomtone.Media.Library
+  alias Roomtone.Recording.Announcement
 
   @look_ms 1_000
   @reattach_ms 50
@@ -85,11 +86,12 @@ defmodule Roomtone.Recording do
     allowed = [
       folder: &(is_binary(&1) and &1 != "" and String.valid?(&1) and not String.contains?(&1, <<0>>)),
       mix: &is_boolean/1,
-      tracks: &is_boolean/1
+      tracks: &is_boolean/1,
+      announce: &Announcement.wish?/1
     ]
 
     case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
-      nil -> {:ok, Map.new(opts)}
+      nil -> {:ok, Map.merge(%{announce: Config.get().announce_recordings}, Map.new(opts))}
       {key, _value} -> {:error, {:invalid_option, key}}
     end
   end
@@ -143,6 +145,8 @@ defmodule Roomtone.Recording do
       for person <- people, do: enter(state, "here", identity: person.identity, name: person.name)
       RoomServer.cast_recording(state.room, self())
       Process.send_after(self(), :look, @look_ms)
+      # A part that goes on isn't another recording.
+      if state.former == nil, do: Announcement.play(state.room, :began, state.opts.announce)
       {:reply, {:ok, state.folder}, state}
     else
       {:moving, true} -> {:stop, :normal, {:error, :media_busy}, state}
@@ -152,6 +156,7 @@ defmodule Roomtone.Recording do
 
   def handle_call(:stop, _from, state) do
     status = stop_writing(state)
+    Announcement.play(state.room, :ended, state.opts.announce)
     {:stop, {:shutdown, :stopped}, {:ok, state.folder}, told(state, status)}
   end
 
@@ -179,9 +184,15 @@ defmodule Roomtone.Recording do
     Process.send_after(self(), :look, @look_ms)
 
     case Library.run(state.library, :record_status, [state.handle]) do
-      %{state: :running} -> {:noreply, state}
-      {:error, :media_lost} -> {:noreply, state}
-      status -> {:stop, {:shutdown, reason(status)}, told(state, status)}
+      %{state: :running} ->
+        {:noreply, state}
+
+      {:error, :media_lost} ->
+        {:noreply, state}
+
+      status ->
+        Announcement.play(state.room, :ended, state.opts.announce)
+        {:stop, {:shutdown, reason(status)}, told(state, status)}
     end
   end
 
