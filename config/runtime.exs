@@ -36,6 +36,7 @@ if config_env() != :test do
     users_file: "USERS_FILE",
     data_dir: "DATA_DIR",
     recordings_dir: "RECORDINGS_DIR",
+    record_rooms: "RECORD_ROOMS",
     announce_recordings: "ANNOUNCE_RECORDINGS",
     demo: "DEMO",
     open_listening: "OPEN_LISTENING",

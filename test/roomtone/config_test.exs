@@ -154,4 +154,13 @@ defmodule Roomtone.ConfigTest do
     for wrong <- ["", "no such file", "\0", 5, nil],
         do: assert(problem(announce_recordings: wrong) =~ "(ANNOUNCE_RECORDINGS) takes on, off or the path")
   end
+
+  test "record_rooms takes a switch, tracks or a function, and needs a folder of its own" do
+    assert {:ok, %{record_rooms: false}} = load([])
+    assert {:ok, %{record_rooms: true}} = load(record_rooms: "on", recordings_dir: "/recordings")
+    assert {:ok, %{record_rooms: :tracks}} = load(record_rooms: "tracks", recordings_dir: "/recordings")
+    assert {:ok, %{record_rooms: {String, :length}}} = load(record_rooms: {String, :length})
+    assert problem(record_rooms: true) =~ "(RECORD_ROOMS) needs a folder: RECORDINGS_DIR"
+    for wrong <- ["", "some", 5, {nil, :f}], do: assert(problem(record_rooms: wrong) =~ "takes on, off or tracks")
+  end
 end

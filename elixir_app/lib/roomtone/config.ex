@@ -46,6 +46,7 @@ defmodule Roomtone.Config do
   | `:webhook_url` | `WEBHOOK_URL` | where `Roomtone.Webhooks` posts to, `https://…` or `http://…` | none: nothing is posted |
   | `:webhook_secret` | `WEBHOOK_SECRET` | the key that signs deliveries, at least 24 bytes, as text or as `whsec_` and Base64 | none |
   | `:recordings_dir` | `RECORDINGS_DIR` | the folder in which moderators' recordings go: see docs/recording.md | none: only `Roomtone.record/2` with a folder records |
+  | `:record_rooms` | `RECORD_ROOMS` | whether rooms are recorded while people are in them: `"off"`, `"on"`, `"tracks"` (each person apart, too), or `{module, function}`, a function of the room's name: see `t:Roomtone.Recording.Policy.wish/0` | off |
   | `:announce_recordings` | `ANNOUNCE_RECORDINGS` | whether a recording is announced in its room by sound: `true`, `false`, `"on"`, `"off"`, or a sound file for its beginning (`Roomtone.record/2`, `announce`) | `false` |
   | `:demo` | `DEMO` | whether there is a demo room (`Roomtone.Demo`): `true`, `false`, `"on"`, `"off"` | on where `:environment` is `:dev` |
   | `:open_listening` | `OPEN_LISTENING` | whether anybody may listen to a room without a passcode at `/rooms/:room/listen.ogg` | `false` |
@@ -97,6 +98,7 @@ defmodule Roomtone.Config do
             users_file: nil,
             data_dir: :off,
             recordings_dir: nil,
+            record_rooms: false,
             announce_recordings: false,
             demo: false,
             open_listening: false,
@@ -150,6 +152,7 @@ defmodule Roomtone.Config do
           users_file: Path.t() | nil,
           data_dir: Path.t() | :off,
           recordings_dir: Path.t() | nil,
+          record_rooms: Roomtone.Recording.Policy.wish(),
           announce_recordings: boolean | Path.t(),
           demo: boolean,
           open_listening: boolean,
@@ -242,6 +245,7 @@ defmodule Roomtone.Config do
         users_file: users_file(env[:users_file]),
         data_dir: data_dir(env[:data_dir]),
         recordings_dir: recordings_dir(env[:recordings_dir]),
+        record_rooms: record_rooms(Keyword.get(env, :record_rooms, false), env[:recordings_dir]),
         announce_recordings: announce_recordings(Keyword.get(env, :announce_recordings, false)),
         demo: switch(env, :demo, env[:environment] == :dev, "DEMO"),
         open_listening: switch(env, :open_listening, false, "OPEN_LISTENING"),
@@ -348,6 +352,17 @@ defmodule Roomtone.Config do
     case data_dir(path) do
       {:ok, folder} when is_binary(folder) -> {:ok, folder}
       _off_or_error -> {:error, "(RECORDINGS_DIR) takes the path of a folder"}
+    end
+  end
+
+  defp record_rooms({module, function}, _folder) when is_atom(module) and is_atom(function) and module != nil,
+    do: {:ok, {module, function}}
+
+  defp record_rooms(value, folder) do
+    case if(value in [:tracks, "tracks"], do: {:ok, :tracks}, else: Parse.switch(value)) do
+      {:ok, on} when on != false and folder == nil -> {:error, "(RECORD_ROOMS) needs a folder: RECORDINGS_DIR"}
+      {:ok, wish} -> {:ok, wish}
+      {:error, _no_switch} -> {:error, "(RECORD_ROOMS) takes on, off or tracks"}
     end
   end
 

@@ -20,6 +20,7 @@ defmodule Roomtone.RoomServer.People do
     Telemetry
   }
 
+  alias Roomtone.Recording.Policy
   alias Roomtone.Room.{Crashes, Legs, Levels, Move, Person}
   alias Roomtone.Rooms.Arrivals
   alias Roomtone.RoomServer.{MediaNodes, State}
@@ -181,6 +182,7 @@ defmodule Roomtone.RoomServer.People do
         Arrivals.connected(person.from)
         first? = state.fleeting
         state = State.change(%{state | fleeting: false}, Room.confirm(state.room, identity), [:participant, :joined])
+        Policy.entered(state.room.name)
         state = State.change(state, Room.set_connected(state.room, identity, true))
         if first?, do: State.remember(state), else: State.remember_soon(state)
 

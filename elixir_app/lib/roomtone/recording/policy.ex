@@ -1,0 +1,139 @@
+defmodule Roomtone.Recording.Policy do
+  @moduledoc """
+  Records rooms without being asked, where `record_rooms` (`Roomtone.Config`) has it: one process for
+  each room, from the first person who comes in until the room closes.
+
+  A recording begins when a person comes into the room and ends when the last one has left; sources
+  (`Roomtone.speak_into/4`) don't count. A moderator or the application may end it before; the next one
+  begins with the next person in an empty room. A room that is recorded already isn't recorded twice.
+  """
+
+  use GenServer, restart: :temporary
+
+  require Logger
+
+  alias Roomtone.{Config, Subscribers, UnknownMessage}
+
+  @retry_ms 5_000
+
+  @typedoc """
+  The setting: no room; each room; each room with its people apart (`:tracks`); or a function of the
+  room's name, `{module, function}`, which returns `false`, `true` or options of `Roomtone.record/2`.
+  """
+  @type wish :: boolean | :tracks | {module, atom}
+
+  @enforce_keys [:room]
+  defstruct [:room, :retry, occupied: false, ours: false]
+
+  # ---- For the room's process ------------------------------------------------------------------------------------------
+
+  @doc "Somebody has come into a room."
+  @spec entered(String.t()) :: :ok
+  def entered(room), do: if(Config.get().record_rooms == false, do: :ok, else: watch(room))
+
+  # The room's process may be a new one; this one is there already then.
+  defp watch(room) do
+    case Registry.lookup(Roomtone.Registry, {:recording_policy, room}) do
+      [_one] ->
+        :ok
+
+      [] ->
+        _started_or_there = DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, room})
+        :ok
+    end
+  end
+
+  @doc false
+  @spec start_link(String.t()) :: GenServer.on_start()
+  def start_link(room) do
+    name = {:via, Registry, {Roomtone.Registry, {:recording_policy, room}}}
+    GenServer.start_link(__MODULE__, room, name: name)
+  end
+
+  # ---- Server ----------------------------------------------------------------------------------------------------------
+
+  @impl true
+  def init(room) do
+    :ok = Subscribers.add(room, [:joined, :left, :closed])
+    # The room's process waits for this one to start, and can't be asked yet.
+    {:ok, %__MODULE__{room: room}, {:continue, :look}}
+  end
+
+  @impl true
+  def handle_continue(:look, state), do: look(state)
+
+  @impl true
+  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, :normal, state}
+  def handle_info({:roomtone, _room, _event}, state), do: look(state)
+  def handle_info({:timeout, timer, :look}, %{retry: timer} = state), do: look(%{state | retry: nil})
+  def handle_info({:timeout, _earlier, :look}, state), do: {:noreply, state}
+  def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  @impl true
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  @impl true
+  def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  defp look(%{occupied: occupied?} = state) do
+    case Roomtone.room(state.room) do
+      {:ok, %{participants: people}} ->
+        case Enum.any?(people, &(not &1.bot)) do
+          ^occupied? -> {:noreply, state}
+          true -> {:noreply, begin(state, wish(state.room))}
+          false -> {:noreply, finish(state)}
+        end
+
+      {:error, :room_not_found} ->
+        {:stop, :normal, state}
+
+      {:error, _busy} ->
+        {:noreply, later(state)}
+    end
+  end
+
+  defp begin(state, nil), do: %{state | occupied: true}
+
+  defp begin(state, opts) do
+    case Roomtone.record(state.room, opts) do
+      {:ok, _folder} ->
+        %{state | occupied: true, ours: true}
+
+      {:error, why} when why in [:media_busy, :media_lost, :room_busy] ->
+        later(state)
+
+      {:error, :already_recording} ->
+        %{state | occupied: true}
+
+      {:error, why} ->
+        Logger.error("#{state.room} isn't recorded, against record_rooms: #{inspect(why)}")
+        %{state | occupied: true}
+    end
+  end
+
+  defp finish(state) do
+    if state.ours, do: Roomtone.stop_recording(state.room)
+    %{state | occupied: false, ours: false}
+  end
+
+  defp later(%{retry: nil} = state), do: %{state | retry: :erlang.start_timer(@retry_ms, self(), :look)}
+  defp later(state), do: state
+
+  defp wish(room) do
+    case Config.get().record_rooms do
+      true -> []
+      :tracks -> [tracks: true]
+      false -> nil
+      {module, function} -> asked(apply(module, function, [room]), {module, function})
+    end
+  end
+
+  defp asked(no, _function) when no in [false, nil], do: nil
+  defp asked(true, _function), do: []
+  defp asked(opts, _function) when is_list(opts), do: opts
+
+  defp asked(other, {module, function}) do
+    Logger.error("#{inspect(module)}.#{function}/1 takes false, true or options, and returned #{inspect(other)}")
+    nil
+  end
+end

@@ -1,0 +1,88 @@
+defmodule Roomtone.RecordingPolicyTest do
+  @moduledoc "Rooms that are recorded because the settings want it, on the scripted engine."
+  use Roomtone.DomainCase, async: false
+
+  @moduletag capture_log: true
+
+  @doc "The application in these tests decides by the beginning of the name."
+  @spec wish(String.t()) :: term
+  def wish("plain" <> _room), do: true
+  def wish("apart" <> _room), do: [tracks: true, mix: false]
+  def wish("odd" <> _room), do: :whenever
+  def wish(_room), do: false
+
+  setup context do
+    restart_with(recordings_dir: System.tmp_dir!(), record_rooms: Map.get(context, :wish, true))
+    room = unique_name(Map.get(context, :prefix, "room"))
+    {:ok, _summary} = Roomtone.open_room(room)
+    :ok = Roomtone.subscribe(room, only: [:recording, :joined, :left])
+    on_exit(fn -> Roomtone.close_room(room) end)
+    {:ok, room: room}
+  end
+
+  defp come(room, identity) do
+    {:ok, _joined} = Roomtone.join(room, identity, FakeNative.offer(connect: true), owner: somebody())
+    assert_receive {:roomtone, ^room, {:joined, %{identity: ^identity}}}, 5_000
+  end
+
+  test "a room is recorded from the first person until the last has left, and again", %{room: room} do
+    for _time <- 1..2 do
+      for identity <- ["ada", "ben"], do: come(room, identity)
+      assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+      :ok = Roomtone.leave(room, "ada")
+      assert_receive {:roomtone, ^room, {:left, "ada", _reason}}, 5_000
+      assert {:ok, %{recording: true}} = Roomtone.room(room)
+      :ok = Roomtone.leave(room, "ben")
+      assert_receive {:roomtone, ^room, {:recording, false, :stopped}}, 5_000
+    end
+  end
+
+  test "a moderator may end it, and a recording that runs already is left alone", %{room: room} do
+    come(room, "ada")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    {:ok, _folder} = Roomtone.stop_recording(room)
+    assert_receive {:roomtone, ^room, {:recording, false, :stopped}}, 5_000
+    come(room, "ben")
+    assert {:ok, %{recording: false}} = Roomtone.room(room)
+
+    other = open_room()
+    {:ok, _folder} = Roomtone.record(other, folder: "/nowhere")
+    assert_receive {:roomtone, ^other, {:recording, true, nil}}, 5_000
+    come(other, "cleo")
+    :ok = Roomtone.leave(other, "cleo")
+    assert_receive {:roomtone, ^other, {:left, "cleo", _reason}}, 5_000
+    # Its process has seen that by now.
+    [{policy, nil}] = Registry.lookup(Roomtone.Registry, {:recording_policy, other})
+    eventually(fn -> not :sys.get_state(policy).occupied end)
+    assert {:ok, %{recording: true}} = Roomtone.room(other)
+    :ok = Roomtone.close_room(other)
+    eventually(fn -> not Process.alive?(policy) end)
+  end
+
+  @tag wish: {__MODULE__, :wish}, prefix: "plain"
+  test "the application decides by the name", %{room: room} do
+    come(room, "ada")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+
+    for {prefix, recorded?} <- [{"apart", true}, {"odd", false}, {"another", false}] do
+      name = unique_name(prefix)
+      {:ok, _summary} = Roomtone.open_room(name)
+      :ok = Roomtone.subscribe(name, only: [:joined])
+      come(name, "ada")
+
+      [{policy, nil}] =
+        eventually(fn -> with([] <- Registry.lookup(Roomtone.Registry, {:recording_policy, name}), do: nil) end)
+
+      eventually(fn -> :sys.get_state(policy).occupied end)
+      assert %{ours: ^recorded?} = :sys.get_state(policy)
+      :ok = Roomtone.close_room(name)
+    end
+  end
+
+  @tag wish: false
+  test "without the setting nothing is recorded, and no process is there for it", %{room: room} do
+    come(room, "ada")
+    assert Registry.lookup(Roomtone.Registry, {:recording_policy, room}) == []
+    assert {:ok, %{recording: false}} = Roomtone.room(room)
+  end
+end
