@@ -5,9 +5,9 @@ defmodule Roomtone.ReplayTest do
   """
   use Roomtone.DomainCase, async: false
 
-  import ExUnit.CaptureIO
+  import ExUnit.{CaptureIO, CaptureLog}
 
-  alias Roomtone.{Audio, Crowd, Media, Native, Players, RoomServer, Source}
+  alias Roomtone.{Audio, Config, Crowd, Media, Native, Players, RoomServer, Source}
 
   @moduletag :media
   @moduletag capture_log: true
@@ -102,6 +102,29 @@ defmodule Roomtone.ReplayTest do
       eventually(fn -> with %{cut_off: false} = replayed <- replay(file, "#{file} #{unique_name()}"), do: replayed end)
 
     assert replayed.different == 0 and replayed.lasted_ms > 100
+  end
+
+  test "in a room on several nodes, those whose sound isn't recorded are named, and told when it is asked for",
+       context do
+    %{inputs: file} = context
+    config = Config.get()
+    :persistent_term.put(Config, %{config | max_node_participants: 1})
+    on_exit(fn -> :persistent_term.put(Config, config) end)
+    room = open_room(record: {:inputs, file: file})
+    {:ok, %{legs: %{home: home}}} = {:ok, :sys.get_state(RoomServer.whereis(room))}
+
+    log =
+      capture_log(fn ->
+        talk(room, "ada")
+        talk(room, "bob")
+        [recording] = for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, home.room}), do: pid
+        eventually(fn -> :sys.get_state(recording).elsewhere end)
+      end)
+
+    assert log =~ "#{room} is on several media nodes" and log =~ "the first of whom is bob"
+    assert {:ok, ^file} = Roomtone.stop_recording(room)
+    text = capture_io(fn -> Mix.Tasks.Roomtone.Replay.run([file, "--listener", "bob", "--out", file <> " heard"]) end)
+    assert text =~ "Nothing was sent to bob" and text =~ "another media node of the room"
   end
 
   test "where a shard begins anew the recording goes on in a further file", %{inputs: file} do

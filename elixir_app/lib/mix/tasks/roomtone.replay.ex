@@ -34,7 +34,7 @@ defmodule Mix.Tasks.Roomtone.Replay do
          out = opts[:out] || Path.rootname(file) <> ".replay",
          {:ok, replay} <- Native.replay_open(file, out, opts[:listener], opts[:wav] == true),
          {:ok, replayed} <- play(replay) do
-      Enum.each(report(replayed, out), &IO.puts/1)
+      Enum.each(report(replayed, out, opts[:listener]), &IO.puts/1)
       if replayed.different > 0, do: exit({:shutdown, 2})
     else
       {:error, reason} ->
@@ -65,16 +65,22 @@ defmodule Mix.Tasks.Roomtone.Replay do
     end
   end
 
-  defp report(replayed, out) do
+  defp report(replayed, out, listener) do
     head = "#{replayed.room}, #{replayed.date}: #{seconds(replayed.lasted_ms)}, #{replayed.inputs} inputs"
     streams = for stream <- replayed.streams, do: "#{stream.file}: #{stream.packets} packets for #{stream.listener}"
 
     [head | streams] ++
-      if(replayed.streams == [], do: ["Nobody heard anything, so nothing is in #{out}."], else: []) ++
+      if(replayed.streams == [], do: [nothing(listener, out)], else: []) ++
       if(replayed.left_out > 0, do: ["#{replayed.left_out} more streams aren't written."], else: []) ++
       if(replayed.cut_off, do: ["The recording is cut off: it was played up to there."], else: []) ++
       if(replayed.room_failed, do: ["The room failed there, as the one that was recorded."], else: []) ++
       [verdict(replayed)]
+  end
+
+  defp nothing(nil, out), do: "Nobody heard anything, so nothing is in #{out}."
+
+  defp nothing(listener, out) do
+    "Nothing was sent to #{listener}, so nothing is in #{out}: they heard nothing, or were on another media node of the room."
   end
 
   defp verdict(%{different: 0, compared: 0}), do: "The recording has no checksums to compare with."

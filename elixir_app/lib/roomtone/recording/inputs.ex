@@ -33,7 +33,8 @@ defmodule Roomtone.Recording.Inputs do
   @type error :: :no_recordings | :media_busy | {:recording_failed, atom}
 
   @enforce_keys [:room, :file, :most_bytes]
-  defstruct [:room, :file, :most_bytes, :library, :monitor, :handle, :server, part: 1, names: %{}, reattached: 0]
+  defstruct [:room, :id, :file, :most_bytes, :library, :monitor, :handle, :server] ++
+              [part: 1, names: %{}, elsewhere: false, reattached: 0]
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ defmodule Roomtone.Recording.Inputs do
 
   @impl true
   def init(%{server: server, place: place} = args) do
-    state = struct!(__MODULE__, Map.take(args, [:room, :file, :most_bytes]))
+    state = struct!(__MODULE__, args |> Map.take([:room, :file, :most_bytes]) |> Map.put(:id, place.room))
 
     case begin(state, place) do
       {:ok, state} ->
@@ -206,8 +207,29 @@ defmodule Roomtone.Recording.Inputs do
   defp named(state, peers) do
     new = for {peer, identity} <- peers, not is_map_key(state.names, peer), do: {peer, identity}
     if new != [], do: Library.run(state.library, :record_names, [state.handle, new])
-    %{state | names: peers}
+    noted(%{state | names: peers}, new)
   end
+
+  # Of people on another of the room's media nodes there is what they say, and nothing of what they hear.
+  defp noted(%{elsewhere: false} = state, new) do
+    case Enum.find(new, fn {peer, _identity} -> elsewhere?(Media.Table.peer_place(peer), state.id) end) do
+      nil ->
+        state
+
+      {_peer, identity} ->
+        Logger.warning(
+          "#{state.room} is on several media nodes: the recording of its inputs has nothing of what people " <>
+            "on the further ones are sent, the first of whom is #{identity}"
+        )
+
+        %{state | elsewhere: true}
+    end
+  end
+
+  defp noted(state, _new), do: state
+
+  defp elsewhere?(%{room: room}, id), do: room != id
+  defp elsewhere?(nil, _id), do: false
 
   # ---- End -------------------------------------------------------------------------------------------------------------
 
