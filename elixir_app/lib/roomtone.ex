@@ -449,8 +449,10 @@ defmodule Roomtone do
 
   `what` is one of
 
-    * `:mix` – everybody, as somebody who only listens hears them. In a room with a mix it costs no
-      further encode
+    * `:mix` – everybody, whatever the room's policy is. In a room with a mix it costs no further
+      encode
+    * `:audience` – the mix as somebody who only listens hears it: without those who whisper or are in
+      a zone. A room of kind `:forward` has none (`:not_mixed`)
     * `{:person, identity}` – one person, whenever they are there
     * `:each` – each talker apart
     * a map of gains, such as `%{"ada" => 1.0, "bob" => 0.5}` – these people, mixed

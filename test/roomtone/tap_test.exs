@@ -82,6 +82,30 @@ defmodule Roomtone.TapTest do
     assert batch_with(bob, &(&1.level == 127)).pcm |> byte_size() > 0
   end
 
+  test "the audience hears nobody who whispers or is in a zone, and all again", %{room: room} do
+    assert {:ok, audience} = Roomtone.tap(room, :audience, batch: 200)
+    assert {:ok, mix} = Roomtone.tap(room, :mix, batch: 200)
+    :ok = Roomtone.whisper(room, "ada", ["bob"])
+    talk(room, "ada", 20_000)
+
+    for {shut, open} <- [
+          {fn -> :ok end, fn -> Roomtone.whisper(room, "ada", nil) end},
+          {fn -> Roomtone.put_zone(room, "ada", "office") end, fn -> Roomtone.put_zone(room, "ada", nil) end}
+        ] do
+      :ok = shut.()
+      batch = batch_with(audience, &(&1.level == 127))
+      # The mix of that time has her.
+      assert batch_with(mix, &(&1.at > batch.at and tone?(&1.level))).speaking == ["ada"]
+      assert batch_with(audience, &(&1.at > batch.at)).level == 127
+      :ok = open.()
+      assert batch_with(audience, &tone?(&1.level)).speaking == ["ada"]
+    end
+
+    :ok = Roomtone.leave(room, "ada")
+    forward = open_room(kind: :forward)
+    assert {:error, :not_mixed} = Roomtone.tap(forward, :audience)
+  end
+
   test "a room that forwards has talkers, and their sum as PCM", %{room: _room} do
     room = open_room(kind: :forward)
     talk(room, "ada")

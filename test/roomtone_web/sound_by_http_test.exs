@@ -89,6 +89,12 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     assert {200, _head, _body} = read(again, 10)
   end
 
+  test "a player hears as the audience does", %{port: port, room: room} do
+    socket = ask(port, room, "?token=#{token(room, [:listen])}")
+    assert {200, _head, _body} = read(socket, 10)
+    assert Registry.select(Roomtone.Tap.Registry, [{{{room, :"$1", :_}, :_, :_}, [], [:"$1"]}]) == [:audience]
+  end
+
   test "silence goes on, and the stream ends with the room", %{port: port, room: room} do
     socket = ask(port, room, "?token=#{token(room, [:listen])}")
     assert {200, _head, _body} = read(socket, 1_000)
@@ -341,6 +347,47 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     end
 
     defp binary_frame(data), do: [<<1::1, 0::3, 2::4, 1::1, 127::7, byte_size(data)::64, 0::32>>, data]
+
+    test "speak to one person, and to all again", %{port: port, room: room} do
+      socket = agent(port, room, "?format=binary")
+      test = self()
+
+      # Somebody who only listens, and isn't Ada.
+      ear =
+        Task.async(fn ->
+          {:ok, mix} = Roomtone.tap(room, :audience, batch: 200)
+          {:ok, bot} = Roomtone.tap(room, {:person, "bot"}, batch: 200)
+          send(test, :tapped)
+          for _ <- 1..3, do: assert_receive({:roomtone_tap, ^bot, %{level: level}} when level in 22..24, 10_000)
+          assert levels = [_ | _] = levels(mix)
+          assert Enum.min(levels) > 100
+          send(test, :only_ada)
+          assert_receive {:roomtone_tap, ^mix, %{level: level}} when level in 22..24, 10_000
+        end)
+
+      assert_receive :tapped, 10_000
+      tell(socket, %{event: "to", participants: ["ada"]})
+      for _ <- 1..3, do: :ok = :gen_tcp.send(socket, binary_frame(tone(5_000, 16_000)))
+      assert_receive :only_ada, 15_000
+      tell(socket, %{event: "to", participants: nil})
+      Task.await(ear, 15_000)
+
+      for {wrong, reason} <- [{%{participants: "ada"}, "invalid_option"}, {%{}, "bad_request"}] do
+        # An error a second.
+        Process.sleep(1_000)
+        tell(socket, Map.put(wrong, :event, "to"))
+        assert %{"reason" => ^reason} = frame_with(socket, &match?(%{"event" => "error"}, &1))
+      end
+    end
+
+    # Of the batches that have come so far.
+    defp levels(tap) do
+      receive do
+        {:roomtone_tap, ^tap, %{level: level}} -> [level | levels(tap)]
+      after
+        0 -> []
+      end
+    end
 
     test "fall silent when people speak over them, if they want that", %{port: port, room: room} do
       socket = agent(port, room, "?format=binary&barge_in=100")

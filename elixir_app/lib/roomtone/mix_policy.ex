@@ -211,7 +211,7 @@ defmodule Roomtone.MixPolicy do
   end
 
   @typedoc "The policy of a person as a listener, looked up once for all speakers."
-  @opaque ear :: {identity, zone, %{identity => cell}, %{identity => float}}
+  @opaque ear :: {identity | nil, zone, %{identity => cell}, %{identity => float}}
   @typedoc "The policy of a person as a speaker."
   @opaque mouth :: {identity, zone | :megaphone, MapSet.t(identity) | nil}
 
@@ -291,6 +291,26 @@ defmodule Roomtone.MixPolicy do
   def placed(_mix, cell, _ear, _mouth), do: cell
 
   defp square(a), do: a * a
+
+  @doc """
+  The gains for somebody who only listens, whom no setting names: who is in no zone and nowhere, and to
+  whom nobody whispers. `nil`: all are at the room's default.
+
+      iex> {:ok, mix} = Roomtone.MixPolicy.new([])
+      iex> Roomtone.MixPolicy.audience(mix, ["ada", "bob"])
+      nil
+      iex> {:ok, mix, _effect} = Roomtone.MixPolicy.apply(mix, {:whisper, "ada", MapSet.new(["bob"])})
+      iex> Roomtone.MixPolicy.audience(mix, ["ada", "bob"])
+      %{"ada" => 0.0, "bob" => 1.0}
+  """
+  @spec audience(t, [identity]) :: %{identity => float} | nil
+  def audience(mix, people) do
+    unless uniform?(mix) do
+      for person <- people, {gain, _pan} = hears(mix, {nil, nil, %{}, %{}}, mouth(mix, person)), into: %{} do
+        {person, gain}
+      end
+    end
+  end
 
   @doc "A cell as it was set; `nil`: the room's default."
   @spec cell(t, identity, identity) :: cell | nil

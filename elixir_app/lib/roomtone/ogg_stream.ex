@@ -1,7 +1,7 @@
 defmodule Roomtone.OggStream do
   @moduledoc """
-  The mix of a room as an Ogg Opus stream (RFC 7845) that goes on until the room closes: for players
-  that listen by plain HTTP.
+  The mix of a room, as somebody who only listens hears it, as an Ogg Opus stream (RFC 7845) that goes
+  on until the room closes: for players that listen by plain HTTP.
 
       {:ok, stream} = Roomtone.OggStream.open("concert")
 
@@ -38,7 +38,7 @@ defmodule Roomtone.OggStream do
     opts = [format: :opus, channels: if(stereo, do: 2, else: 1), batch: @batch_ms]
 
     with {:ok, live} <- Library.run(library, :live_new, [stereo, room]),
-         {:ok, tap} <- Roomtone.tap(room, :mix, opts) do
+         {:ok, tap} <- Roomtone.tap(room, :audience, opts) do
       {:ok, %__MODULE__{tap: tap, live: live, library: library}}
     else
       {:error, _} = error ->

@@ -328,7 +328,7 @@ defmodule Roomtone.RoomServer do
         state = %{state | mixer: mixer, positions: positions}
         # On the node that the room leaves its mix stays as it is.
         state = if State.shuts_out?(op), do: MediaNodes.let_go(state), else: state
-        {:reply, :ok, State.remember_mix(state, op)}
+        {:reply, :ok, state |> State.tell_audience() |> State.remember_mix(op)}
 
       {:error, _} = error ->
         {:reply, error, state}
@@ -393,6 +393,13 @@ defmodule Roomtone.RoomServer do
     peers = if moving?, do: state.taps.told, else: State.heard(state)
     answer = %{pid: self(), place: State.heard_at(state), moving: moving?, peers: peers, kind: kind}
     {:reply, {:ok, answer}, %{state | taps: Taps.attach(state.taps, pid)}}
+  end
+
+  def handle_call({:attach_audience, pid}, from, state) do
+    {:reply, {:ok, answer}, state} = handle_call({:attach_tap, pid}, from, state)
+    gains = State.audience(state)
+    taps = Taps.attach_audience(state.taps, pid, gains)
+    {:reply, {:ok, Map.put(answer, :audience, gains)}, %{state | taps: taps}}
   end
 
   def handle_call({:recording, pid}, _from, state) do
@@ -556,7 +563,7 @@ defmodule Roomtone.RoomServer do
     where = {room.name, map_size(room.people)}
     {positions, mixer} = Positions.handle_timeout(state.positions, timer, state.mixer, where)
     # A second is soon enough for positions.
-    {:noreply, State.remember_soon(%{state | positions: positions, mixer: mixer})}
+    {:noreply, %{state | positions: positions, mixer: mixer} |> State.tell_audience() |> State.remember_soon()}
   end
 
   def handle_info({:timeout, _timer, {:trace, ref}}, state),

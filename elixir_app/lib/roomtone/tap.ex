@@ -29,10 +29,13 @@ defmodule Roomtone.Tap do
   @rates [8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000]
 
   @typedoc """
-  The sound of a tap: the mix, as somebody who only listens hears it; one person; each talker apart;
-  or a mix of the people in a map, at these gains (0 to 10, linear).
+  The sound of a tap: everybody (`:mix`); the mix as somebody who only listens hears it (`:audience`);
+  one person; each talker apart; or a mix of the people in a map, at these gains (0 to 10, linear).
+
+  The room's policy counts for `:audience` alone: whoever whispers or is in a zone isn't in it. All the
+  others have whispers and zones, too, because they are the application's own.
   """
-  @type what :: :mix | {:person, String.t()} | :each | %{String.t() => number}
+  @type what :: :mix | :audience | {:person, String.t()} | :each | %{String.t() => number}
 
   @typedoc """
   A batch.
@@ -176,6 +179,7 @@ defmodule Roomtone.Tap do
   end
 
   defp check_what(:mix), do: :ok
+  defp check_what(:audience), do: :ok
   defp check_what(:each), do: :ok
   defp check_what({:person, identity}) when is_binary(identity), do: :ok
 
@@ -202,7 +206,7 @@ defmodule Roomtone.Tap do
   end
 
   # People are mono; a mix of some of them at gains of their own has no sides.
-  defp fits(:mix, _opts), do: :ok
+  defp fits(mix, _opts) when mix in [:mix, :audience], do: :ok
   defp fits(_what, %{channels: 2}), do: {:error, {:invalid_option, :channels}}
   defp fits(_what, _opts), do: :ok
 

@@ -148,7 +148,7 @@ defmodule Roomtone.RoomServer.State do
       Lobby.changed()
     end
 
-    state = await_moderator(state)
+    state = state |> await_moderator() |> tell_audience()
 
     case {Room.empty?(state.room), state.empty_timer} do
       {true, nil} when is_integer(state.empty_after) ->
@@ -162,6 +162,17 @@ defmodule Roomtone.RoomServer.State do
         state
     end
   end
+
+  @doc "Tells taps that hear by the room's policy of their gains."
+  @spec tell_audience(t) :: t
+  def tell_audience(state) do
+    if Taps.audience?(state.taps), do: %{state | taps: Taps.put_gains(state.taps, audience(state))}, else: state
+  end
+
+  @doc "The gains for somebody who only listens."
+  @spec audience(t) :: Taps.gains()
+  def audience(%{mixer: %{mix: mix}, room: room}),
+    do: {mix.default_gain, MixPolicy.audience(mix, Map.keys(room.people))}
 
   defp await_moderator(%{hand_on_timer: timer} = state) do
     case {Room.leaderless?(state.room), timer} do

@@ -39,6 +39,8 @@ defmodule Roomtone.Tap.Feed do
     :server_pid,
     :place,
     :kind,
+    # With `:audience`, the gains by the room's policy.
+    :audience,
     # The tap in the engine; `nil` while the media are lost.
     :peer,
     :sound,
@@ -160,6 +162,7 @@ defmodule Roomtone.Tap.Feed do
   def handle_info({:room, {:peers, peers}}, state),
     do: {:noreply, follow(%{state | peers: peers, left: Map.drop(state.peers, Map.keys(peers))})}
 
+  def handle_info({:room, {:audience, gains}}, state), do: {:noreply, follow(%{state | audience: gains})}
   def handle_info({:room, {:place, place}}, state), do: {:noreply, %{state | place: place}}
 
   # Nothing of the room's former media is left.
@@ -258,11 +261,14 @@ defmodule Roomtone.Tap.Feed do
   # ---- The room --------------------------------------------------------------------------------------------------------
 
   defp attach(state) do
-    with {:ok, %{pid: pid, place: place, peers: peers, kind: kind}} <-
-           RoomServer.call(state.room, {:attach_tap, self()}),
+    request = if state.what == :audience, do: :attach_audience, else: :attach_tap
+
+    with {:ok, %{pid: pid, place: place, peers: peers, kind: kind} = attached} <-
+           RoomServer.call(state.room, {request, self()}),
          # The numbers of a place are those of its node.
          true <- node(pid) == node() || {:error, :gone} do
-      {:ok, %{state | server: Process.monitor(pid), server_pid: pid, place: place, peers: peers, kind: kind}}
+      state = %{state | server: Process.monitor(pid), server_pid: pid, place: place, peers: peers, kind: kind}
+      {:ok, %{state | audience: attached[:audience]}}
     end
   end
 
@@ -322,6 +328,7 @@ defmodule Roomtone.Tap.Feed do
   defp source(%{what: {:person, _}, opts: %{format: :opus}}), do: {:ok, :talkers}
   defp source(%{what: {:person, _}}), do: {:ok, :sum}
   defp source(%{kind: %{slots: nil}}), do: {:ok, :mix}
+  defp source(%{what: :audience}), do: {:error, :not_mixed}
   defp source(%{opts: %{format: :opus}}), do: {:error, :not_mixed}
   defp source(%{opts: %{channels: 2}}), do: {:error, :not_mixed}
   defp source(_forwarding), do: {:ok, :sum}
@@ -331,6 +338,14 @@ defmodule Roomtone.Tap.Feed do
 
   defp sound(%{what: :mix, kind: %{slots: nil}} = state), do: {:mix, 1.0, [], state.opts.channels == 2}
   defp sound(%{what: :mix}), do: {:talkers, nil}
+  defp sound(%{what: :audience, audience: {default, nil}} = state), do: {:mix, default, [], state.opts.channels == 2}
+
+  # Nobody is heard of whom the policy wasn't asked.
+  defp sound(%{what: :audience, audience: {_default, gains}} = state) do
+    cells = for {peer, identity} <- state.peers, gain = gains[identity], gain > 0, do: {peer, gain}
+    {:mix, 0.0, cells, state.opts.channels == 2}
+  end
+
   defp sound(%{kind: %{slots: nil}} = state), do: {:mix, 0.0, gains(state), false}
   defp sound(state), do: {:talkers, for({peer, _gain} <- gains(state), do: peer)}
 
