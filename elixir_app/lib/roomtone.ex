@@ -426,6 +426,8 @@ defmodule Roomtone do
       {:error, :not_found}
       iex> Roomtone.speak_into("platform", "speaker", :push, format: :mp3)
       {:error, {:invalid_option, :format}}
+      iex> Roomtone.speak_into("platform", "speaker", nil)
+      {:error, {:invalid_option, :sound}}
   """
   @spec speak_into(String.t(), String.t(), Path.t() | Enumerable.t() | :push, keyword) ::
           {:ok, pid} | {:error, join_error | Source.file_error()}
@@ -437,9 +439,12 @@ defmodule Roomtone do
       rate: &(is_integer(&1) and &1 in 8_000..48_000)
     ]
 
-    case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
-      nil -> Source.start(%{room: name, identity: identity, sound: sound, owner: self(), opts: Map.new(opts)})
-      {key, _value} -> {:error, {:invalid_option, key}}
+    wrong = Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end)
+
+    cond do
+      wrong != nil -> {:error, {:invalid_option, elem(wrong, 0)}}
+      not Source.sound?(sound) -> {:error, {:invalid_option, :sound}}
+      true -> Source.start(%{room: name, identity: identity, sound: sound, owner: self(), opts: Map.new(opts)})
     end
   end
 

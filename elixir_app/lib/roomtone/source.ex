@@ -139,6 +139,10 @@ defmodule Roomtone.Source do
   end
 
   @doc false
+  @spec sound?(term) :: boolean
+  def sound?(sound), do: sound == :push or is_binary(sound) or Enumerable.impl_for(sound) != nil
+
+  @doc false
   @spec start(map) :: {:ok, pid} | {:error, term}
   def start(%{sound: sound} = args) do
     with {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Source.Supervisor, {__MODULE__, args}),
