@@ -4,8 +4,9 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
+use super::formats::{Opus, Red};
 use super::grammar::LEVEL_URI;
-use super::offer::{AudioLine, Line, Opus, Red};
+use super::offer::{AudioLine, Line};
 use super::{Direction, Offer};
 
 /// Our side, as the answer describes it.

@@ -7,6 +7,7 @@
 mod answer;
 mod error;
 mod fingerprint;
+mod formats;
 mod grammar;
 mod offer;
 
