@@ -13,7 +13,8 @@ use roomtone_testkit::link::{Datagram, Link};
 use roomtone_testkit::peer::Level;
 use serde::Serialize;
 
-use super::{Delays, Heard, MS, READINGS, WEATHERS, Weather, attempt, back, encoded, is_wanted, link};
+use super::networks::{WEATHERS, Weather, link};
+use super::{Delays, Heard, MS, READINGS, attempt, back, encoded, is_wanted};
 use crate::answers::{self, Sent};
 use crate::ear::{PACKET_MS, mouth_to_ear};
 use crate::{chromium, janus};
