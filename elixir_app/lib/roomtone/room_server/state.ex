@@ -165,7 +165,7 @@ defmodule Roomtone.RoomServer.State do
 
   @doc "Tells taps that hear by the room's policy of their gains."
   @spec tell_audience(t) :: t
-  def tell_audience(state) do
+  def tell_audience(%__MODULE__{} = state) do
     if Taps.audience?(state.taps), do: %{state | taps: Taps.put_gains(state.taps, audience(state))}, else: state
   end
 
