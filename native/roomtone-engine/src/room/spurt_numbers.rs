@@ -13,13 +13,15 @@ const MOST_MISORDERED: u16 = 127;
 pub(super) struct SpurtNumbers {
     /// The number that follows the newest one that was given; `None`: none was.
     next: Option<u16>,
-    /// What is added to the talker's own numbers, and how far the newest is behind the first of the spurt; `None`: they are silent.
+    /// The present talk spurt; `None`: they are silent.
     spurt: Option<Spurt>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Spurt {
+    /// It is added to the talker's own numbers.
     added: u16,
+    /// By how much the newest number is above the first.
     length: u16,
 }
 
