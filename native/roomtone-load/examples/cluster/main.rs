@@ -1,7 +1,7 @@
 //! The cost of a cluster, and what its breaks cost: `bin/cluster` with two web nodes and three media nodes on this machine.
 //!
 //! ```text
-//! cargo run --release -p roomtone-load --example cluster -- [--part costs|quiet|media|web|rolling] [--kills N] [--json FILE] [--dev] [--quick]
+//! cargo run --release -p roomtone-load --example cluster -- [--part costs|delays|quiet|media|web|rolling] [--kills N] [--json FILE] [--dev] [--quick]
 //! ```
 //!
 //! `bin/bench --cluster` builds what it needs, and keeps the results. Clients are ours, by WHIP. One that loses its media node tries
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
                 None => return usage(),
             },
             "--part" => match arguments.next() {
-                Some(part) if ["costs", "quiet", "media", "web", "rolling"].contains(&part.as_str()) => {
+                Some(part) if ["costs", "delays", "quiet", "media", "web", "rolling"].contains(&part.as_str()) => {
                     plan.part = Some(part)
                 }
                 _ => return usage(),
@@ -94,7 +94,9 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: cluster [--part costs|quiet|media|web|rolling] [--kills N] [--json FILE] [--dev] [--quick]");
+    eprintln!(
+        "usage: cluster [--part costs|delays|quiet|media|web|rolling] [--kills N] [--json FILE] [--dev] [--quick]"
+    );
     ExitCode::from(2)
 }
 
@@ -137,7 +139,12 @@ async fn parts(plan: &Plan, cluster: &Cluster, folder: &Path, results: &mut Resu
     let wanted = |part: &str| plan.part.as_deref().is_none_or(|only| only == part);
     if wanted("costs") {
         costs(plan, cluster, results).await?;
+    }
+    // A part of the costs, too.
+    if wanted("costs") || wanted("delays") {
         delays(plan, cluster, results).await?;
+    }
+    if wanted("costs") {
         ways_in(plan, cluster, folder, results).await?;
     }
     if wanted("quiet") {
