@@ -1,7 +1,7 @@
 // @ts-check
 /** The hook `Journey`: tells the page of a packet's journey what this browser counts of the call, once a second. */
 import { call } from "./call.js";
-import { journeyFigures } from "./journey_stats.js";
+import { JourneyStats } from "./journey_stats.js";
 
 const EVERY_MS = 1000;
 
@@ -10,9 +10,10 @@ const EVERY_MS = 1000;
 export const Journey = {
   /** @this {Hook} */
   mounted() {
+    const journey = new JourneyStats();
     const tell = async () => {
       const stats = await call.room?.stats().catch(() => null);
-      if (stats) this.pushEvent("browser", journeyFigures(stats.values()));
+      if (stats) this.pushEvent("browser", journey.look(stats.values()));
     };
     this.timer = setInterval(tell, EVERY_MS);
     tell();

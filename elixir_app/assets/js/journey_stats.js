@@ -9,26 +9,62 @@
  * @property {number} [playout]  until it is heard
  */
 
+/** Those of a stream of packets; seconds, summed over samples. The processing of a packet begins with its wait. */
+const STREAM = /** @type {const} */ (["jitterBufferDelay", "totalProcessingDelay", "jitterBufferEmittedCount"]);
+/** Those of what is played. */
+const PLAYOUT = /** @type {const} */ (["totalPlayoutDelay", "totalSamplesCount"]);
+
 /**
- * @param {Iterable<any>} entries  of an RTCStatsReport
- * @returns {Figures}
+ * Looks at the statistics again and again. The browser counts from the beginning of the call; a figure is that of the sound since the
+ * last look, or of the last sound before, where there was none since.
  */
-export function journeyFigures(entries) {
-  const all = [...entries];
-  const byId = new Map(all.map((entry) => [entry.id, entry]));
-  const pair = byId.get(all.find(({ type }) => type === "transport")?.selectedCandidatePairId) ?? {};
-  const inbound = all.filter(({ type, kind }) => type === "inbound-rtp" && kind === "audio");
-  const sum = (/** @type {string} */ key) => inbound.reduce((total, stream) => total + (stream[key] ?? 0), 0);
-  const playout = all.find(({ type }) => type === "media-playout") ?? {};
-  // Both are seconds, summed over samples; the processing of a packet begins with its wait.
-  const buffer = sum("jitterBufferDelay") / sum("jitterBufferEmittedCount");
-  const processing = sum("totalProcessingDelay") / sum("jitterBufferEmittedCount");
-  return known({
-    round_trip: pair.currentRoundTripTime,
-    buffer,
-    decode: processing > buffer ? processing - buffer : undefined,
-    playout: playout.totalPlayoutDelay / playout.totalSamplesCount,
-  });
+export class JourneyStats {
+  /** The entries of the last look, by id. @type {Map<string, any>} */ #before = new Map();
+  /** @type {Figures} */ #figures = {};
+
+  /**
+   * @param {Iterable<any>} entries  of an RTCStatsReport
+   * @returns {Figures}
+   */
+  look(entries) {
+    const all = [...entries];
+    const byId = new Map(all.map((entry) => [entry.id, entry]));
+    const pair = byId.get(all.find(({ type }) => type === "transport")?.selectedCandidatePairId) ?? {};
+    const stream = this.#since(all.filter(({ type, kind }) => type === "inbound-rtp" && kind === "audio"), STREAM);
+    const played = this.#since(all.filter(({ type }) => type === "media-playout"), PLAYOUT);
+    this.#before = byId;
+    const buffer = stream.jitterBufferDelay / stream.jitterBufferEmittedCount;
+    const processing = stream.totalProcessingDelay / stream.jitterBufferEmittedCount;
+    const figures = known({
+      round_trip: pair.currentRoundTripTime,
+      buffer,
+      decode: processing > buffer ? processing - buffer : undefined,
+      playout: played.totalPlayoutDelay / played.totalSamplesCount,
+    });
+    const { round_trip: _of_another_way, ...lasting } = this.#figures;
+    this.#figures = { ...lasting, ...figures };
+    return this.#figures;
+  }
+
+  /**
+   * The change of each counter, summed over entries.
+   *
+   * @template {string} Key
+   * @param {any[]} entries
+   * @param {readonly Key[]} keys  the last one counts samples
+   * @returns {Record<Key, number>}
+   */
+  #since(entries, keys) {
+    const count = keys[keys.length - 1];
+    const sum = /** @type {Record<Key, number>} */ (Object.fromEntries(keys.map((key) => [key, 0])));
+    for (const entry of entries) {
+      const before = this.#before.get(entry.id);
+      // Another connection counts from its own beginning.
+      const goesOn = before && entry[count] >= before[count];
+      for (const key of keys) sum[key] += (entry[key] ?? 0) - (goesOn ? (before[key] ?? 0) : 0);
+    }
+    return sum;
+  }
 }
 
 /**
