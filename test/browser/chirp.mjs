@@ -1,9 +1,13 @@
 // Whether the stages of a packet's journey add up to what a sound needs: `node test/browser/chirp.mjs`. Not a test.
 //
+//   SECONDS=60    so long
+//   MIXED=1       a third person talks softly, so that Ben hears a mix, and not Ada's packets as they came
+//
 // Ada's microphone chirps about once a second, and Ben's page notes when it hears that. Both are made of tracks that the page itself writes and
 // reads, 10 ms at a time: the Web Audio API would add a queue that grows while the machine has other work. The journey that Ada's page shows ends with
 // the playout of the device, for which Ben's ear doesn't wait, so that stage is left out; and for Ben's jitter buffer, for which hers stands in, his
-// own figure is taken.
+// own figure is taken. The journey is that of a packet's first sample. A chirp that begins later in a packet waits less for the packet, and as much
+// longer for its turn at the ear, so it takes as long.
 import { setTimeout as sleep } from "node:timers/promises";
 import { openBrowser, Person } from "./support/person.mjs";
 import { Server } from "./support/server.mjs";
@@ -13,8 +17,6 @@ const ROOM = "chirps";
 
 // 1.007 s: chirps begin everywhere in a packet's frame of 20 ms. At whole seconds, all would begin at the same place of it, which differs from run to run.
 const PERIOD = 48336;
-// The journey is that of a packet's first sample, and a chirp begins in the middle of a packet, as a rule.
-const INTO_PACKET_MS = 10;
 // How long a block is that goes into the microphone, or comes out of the ear.
 const BLOCK_MS = 10;
 // Workers write and read the blocks, since the page's own thread has other work, and would send packets in bursts.
@@ -106,10 +108,19 @@ try {
   const ada = await Person.arrive("Ada", 500, { browser, init: MICROPHONE, context: { bypassCSP: true } });
   const ben = await Person.arrive("Ben", 1100, { browser, init: COMMON, context: { bypassCSP: true } });
   for (const person of [ada, ben]) await person.join(server.url, ROOM);
+  if (process.env.MIXED) {
+    const cleo = await Person.arrive("Cleo", 300, { browser });
+    await cleo.join(server.url, ROOM);
+    await cleo.page.evaluate(() => (microphone.gain.value = 0.03));
+  }
   await ben.page.evaluate(() => listen(document.querySelector("audio").srcObject.getAudioTracks()[0], chirps.heard));
   await ada.page.getByRole("button", { name: "Journey of my sound" }).click();
   await ada.page.getByRole("link", { name: "All stages, and what each step does" }).click();
   await ada.page.locator('#journey[data-state="going"]').waitFor();
+  // Ada's call to herself may connect late.
+  const streams = () => Promise.all([ada, ben].map(buffered));
+  const deadline = Date.now() + 20_000;
+  while (Date.now() < deadline && !(await streams().catch(() => null))) await sleep(200);
   // The page shows the last minute, and the first seconds of a call aren't like the others.
   await sleep(10_000);
   for (const person of [ada, ben]) await person.page.evaluate(() => Object.values(chirps).forEach((list) => (list.length = 0)));
@@ -127,15 +138,15 @@ try {
   const { heard } = await ben.page.evaluate(() => chirps);
   const total = await ada.page.locator("#journey-total").textContent();
   const stages = await ada.page.locator("[data-stage]").evaluateAll((rows) => rows.map((row) => [row.dataset.stage, row.cells[3].textContent]));
-  const { frame, lookahead, playout, buffer, decode_there: decode } = Object.fromEntries(stages.map(([stage, time]) => [stage, ms(time)]));
+  const { frame, lookahead, playout, buffer, decode_there: decode = 0 } = Object.fromEntries(stages.map(([stage, time]) => [stage, ms(time)]));
   const shown = ms(total.match(/([\d.]+ (?:ms|µs)) \(median\)/)[1]) - playout;
-  const journey = shown - buffer + waited - INTO_PACKET_MS;
+  const journey = shown - buffer + waited;
   const [whole, alone] = [middle(delays(made, heard)), middle(delays(made, own))];
   // The part of it that isn't a stage.
-  const rest = alone - waitedAlone - (frame - INTO_PACKET_MS + lookahead + decode);
+  const rest = alone - waitedAlone - (frame + lookahead + decode);
   console.log(stages.map(([stage, time]) => `${stage} ${time}`).join(", "));
   console.log(`${heard.length} chirps: ${Math.round(whole)} ms from the microphone to the ear`);
-  console.log(`the journey, p50, without the playout: ${Math.round(shown)} ms; with Ben's own jitter buffer, ${Math.round(waited)} ms, and from the middle of a packet: ${Math.round(journey)} ms`);
+  console.log(`the journey, p50, without the playout: ${Math.round(shown)} ms; with Ben's own jitter buffer, ${Math.round(waited)} ms: ${Math.round(journey)} ms`);
   console.log(`without a server: ${Math.round(alone)} ms, ${Math.round(waitedAlone)} ms of it in the jitter buffer, and ${rest.toFixed(1)} ms in none of the stages`);
   console.log(`difference: ${(whole - journey).toFixed(1)} ms, ${(whole - rest - journey).toFixed(1)} ms of it not of the browser's own`);
 } finally {
