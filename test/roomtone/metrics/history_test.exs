@@ -39,6 +39,13 @@ defmodule Roomtone.Metrics.HistoryTest do
     assert %{packets_in: 10.0, work_ms: 0.128} = History.point(before, now, 5.0)
   end
 
+  test "a shard's list of trunks isn't a histogram" do
+    trunk = %{trunk: 1, room: 7, datagrams_in: 10}
+    before = reading([%{epoch: 1, datagrams_in: 0, trunks: [trunk]}])
+    now = reading([%{epoch: 1, datagrams_in: 50, trunks: [trunk, %{trunk | trunk: 2}]}])
+    assert %{packets_in: 10.0} = History.point(before, now, 5.0)
+  end
+
   test "missing and concealed frames are percent of those played" do
     before = reading([%{epoch: 1, frames_played: 0, frames_missing: 0, frames_concealed: 0}])
     now = reading([%{epoch: 1, frames_played: 200, frames_missing: 10, frames_concealed: 4}])

@@ -160,7 +160,7 @@ defmodule Roomtone.Metrics.History do
   defp since(stats, earlier) do
     Map.new(stats, fn
       {key, count} when is_integer(count) -> {key, count - Map.get(earlier, key, 0)}
-      {key, [_ | _] = buckets} -> {key, buckets_since(buckets, Map.new(Map.get(earlier, key, [])))}
+      {key, [{_edge, _count} | _] = buckets} -> {key, buckets_since(buckets, Map.new(Map.get(earlier, key, [])))}
       {key, other} -> {key, other}
     end)
   end
