@@ -112,7 +112,7 @@ const received = (person) => person.page.evaluate(() => globalThis.received());
 /** The difference of two readings. */
 const since = (before, after) => Object.fromEntries(Object.keys(after).map((figure) => [figure, after[figure] - before[figure]]));
 
-/** The longest time without sound in gaps that began after a moment of the page's own clock, ms; 0 without one. */
+/** The longest time without sound, ms, of gaps that ended after a moment of the page's own clock; 0 without one. One that goes on isn't counted. */
 const gap = (person, from) =>
   person.page.evaluate((from) => Math.max(0, ...gaps.filter(([, end]) => end > from).map(([start, end]) => end - start)), from);
 
@@ -206,8 +206,14 @@ async function rolling() {
   const before = await Promise.all(people.map(received));
   const starts = await Promise.all(people.map(clock));
   for (const node of NODES) {
+    const [figures, from] = [await Promise.all(people.map(received)), await Promise.all(people.map(clock))];
     cluster.run("restart", node);
     await settled();
+    for (const [n, person] of people.entries()) {
+      const { concealedSamples, connections } = since(figures[n], await received(person));
+      const longest = await gap(person, from[n]);
+      process.stderr.write(`${node}: ${person.name} ${(concealedSamples / 48).toFixed(0)} ms concealed, gap ${longest.toFixed(0)} ms, ${connections} moves\n`);
+    }
   }
   const after = await Promise.all(people.map(received));
   await untouched();

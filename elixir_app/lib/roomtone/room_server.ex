@@ -94,6 +94,19 @@ defmodule Roomtone.RoomServer do
   def own_summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
 
   @doc """
+  How many people without a page, by WHIP or WHEP, are in a room of this node; 1 of a room that
+  doesn't answer, 0 of one that is over.
+  """
+  @spec callers(String.t()) :: non_neg_integer
+  def callers(name) do
+    case ask(whereis_here(name), :callers, 1_000) do
+      count when is_integer(count) -> count
+      {:error, :room_busy} -> 1
+      {:error, _over} -> 0
+    end
+  end
+
+  @doc """
   Calls the room's process. If it ends meanwhile, the result is `:room_closed`, and another try
   may find its successor; if it hangs, `:room_busy`.
   """
@@ -268,6 +281,9 @@ defmodule Roomtone.RoomServer do
       _another_speaks_for_them -> {:reply, {:error, :not_found}, state}
     end
   end
+
+  def handle_call(:callers, _from, state),
+    do: {:reply, Enum.count(state.room.people, fn {_identity, person} -> person.owner == :none end), state}
 
   def handle_call({:transfer, identity, to}, _from, state) do
     answer =

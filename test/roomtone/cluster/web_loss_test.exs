@@ -64,6 +64,28 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert call(b, Roomtone.RoomServer, :whereis_here, [room])
   end
 
+  test "a web node that is stopped hands its rooms over before their people's sound ends", context do
+    %{a: a, b: b, media: media, room: room} = context
+    {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    witness = call(b, Witness, :start, [room])
+    {:ok, ada} = join(b, room, "ada", witness)
+    :ok = call(a, Roomtone, :put_volume, [room, "ada", "eve", 0.25])
+    peers = fn -> call(media, Roomtone.Media, :shard_stats, [0]).peers end
+    eventually(fn -> peers.() == 1 end)
+    stopping = Task.async(fn -> call(a, Application, :stop, [:roomtone]) end)
+    eventually(fn -> call(b, Control, :others, []) == [] end)
+    # Everything of the room has ended on its node, and the media node keeps their sound for a while.
+    :ok = Task.await(stopping, 30_000)
+    assert peers.() == 1
+    assert {:media_restart, :all} in call(b, Witness, :events, [witness])
+    {:ok, again} = join(b, room, "ada", witness, session: ada.session, rejoin: ada.room_id)
+    assert again.room_id == ada.room_id
+    assert {:ok, %{"eve" => 0.25}} = call(b, Roomtone, :volumes, [room, "ada"])
+    # The same virtual machine may come back.
+    :ok = call(a, Application, :start, [:roomtone])
+    eventually(fn -> call(b, Control, :others, []) == [a.node] end)
+  end
+
   test "after a net split there is one room again, on the node that both compute", context do
     %{a: a, b: b, room: room} = context
     {:ok, _summary} = call(a, Roomtone, :open_room, [room])
@@ -84,9 +106,11 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert call(a, Roomtone.RoomServer, :whereis_here, [room])
   end
 
-  # With another cookie for each other, two nodes can't connect.
+  # With different cookies for each other, two nodes can't connect. With the same one they would again, within seconds.
   defp cut(one, other) do
-    for {node, peer} <- [{one, other}, {other, one}], do: true = call(node, :erlang, :set_cookie, [peer.node, :another])
+    for {node, peer} <- [{one, other}, {other, one}],
+        do: true = call(node, :erlang, :set_cookie, [peer.node, node.node])
+
     call(one, :erlang, :disconnect_node, [other.node])
   end
 
