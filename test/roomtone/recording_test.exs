@@ -89,19 +89,27 @@ defmodule Roomtone.RecordingTest do
   test "a recording is announced in its room at the beginning and at the end, on a stage, too", context do
     %{folder: folder, tmp_dir: dir} = context
     room = open_room(stage: true)
-    {:ok, tap} = Roomtone.tap(room, {:person, "recording"}, batch: 500)
+    # A person, who only listens on a stage.
+    {:ok, _person} = Roomtone.join_source(room, "recording", grants: [:speak], owner: self(), grace: 0)
+    assert_receive {:roomtone, ^room, {:joined, %{identity: "recording", role: :listener}}}, 5_000
+    {:ok, tap} = Roomtone.tap(room, :mix, batch: 500)
 
     announced = fn ->
-      assert_receive {:roomtone, ^room, {:joined, %{identity: "recording", name: "Recording", bot: true}}}, 5_000
+      began = System.os_time(:microsecond) - 500_000
+      assert_receive {:roomtone, ^room, {:joined, %{identity: identity, name: "Recording", bot: true}}}, 5_000
+      refute identity == "recording"
       # Half a second may have the first of its notes alone.
-      assert_receive {:roomtone_tap, ^tap, %{level: level}} when level < 40, 5_000
-      assert_receive {:roomtone, ^room, {:left, "recording", _reason}}, 5_000
+      assert_receive {:roomtone_tap, ^tap, %{level: level, at: at}} when level < 40 and at > began, 5_000
+      assert_receive {:roomtone, ^room, {:left, ^identity, _reason}}, 5_000
+      # The sound of this one is over before the next begins.
+      assert_receive {:roomtone_tap, ^tap, %{level: 127, at: later}} when later > at, 5_000
+      identity
     end
 
     assert {:ok, ^folder} = Roomtone.record(room, folder: folder, announce: true)
-    announced.()
+    first = announced.()
     assert {:ok, ^folder} = Roomtone.stop_recording(room)
-    announced.()
+    refute announced.() == first
     refute_received {:roomtone, ^room, {:joined, _anybody}}
 
     missing = Path.join(dir, "missing.wav")

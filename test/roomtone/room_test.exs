@@ -43,6 +43,18 @@ defmodule Roomtone.RoomTest do
     assert Room.empty?(room)
   end
 
+  test "an announcement speaks on a stage, and the room keeps nothing of it" do
+    room = room(stage: true)
+    {:new, room, %{role: :speaker}, []} = Room.admit(room, request("rec", grants: [:speak], announcement: true))
+    {room, _events} = Room.confirm(room, "rec")
+    {:ok, mix} = Roomtone.MixPolicy.new()
+    assert Room.Memory.pack(room, mix, 1_000).people == %{}
+    {:ok, room, _events} = Room.set(room, "rec", {:silenced, true})
+    {room, _events} = Room.remove(room, "rec", :removed)
+    assert {room.marks, room.barred} == {%{}, %{}}
+    assert {:new, _room, %{role: :listener}, []} = Room.admit(room, request("rec"))
+  end
+
   test "places of people on the way in count" do
     room = Enum.reduce(["a", "b", "c"], room(), fn name, room -> elem(Room.admit(room, request(name)), 1) end)
     assert {:error, :room_filling} = Room.admit(room, request("d"))

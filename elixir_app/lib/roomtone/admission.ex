@@ -49,6 +49,7 @@ defmodule Roomtone.Admission do
       grace: &(&1 == nil or (is_integer(&1) and &1 in 0..@max_grace)),
       create: &is_boolean/1,
       bot: &is_boolean/1,
+      announcement: &is_boolean/1,
       from: fn _address -> true end,
       ticket: &(&1 == nil or is_binary(&1))
     )
@@ -68,6 +69,7 @@ defmodule Roomtone.Admission do
       maker: opts[:maker],
       muted: opts[:muted],
       bot: Keyword.get(opts, :bot, false),
+      announcement: Keyword.get(opts, :announcement, false),
       rejoin: opts[:rejoin],
       from: opts[:from],
       ticket: opts[:ticket],

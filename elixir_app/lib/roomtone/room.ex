@@ -102,7 +102,7 @@ defmodule Roomtone.Room do
           optional(:invited) => [Roomtone.Token.grant()],
           optional(:maker) => String.t() | nil,
           optional(:muted) => boolean | nil,
-          optional(:bot) => boolean,
+          optional(:bot | :announcement) => boolean,
           optional(:rejoin) => String.t() | nil,
           optional(:grace_ms) => non_neg_integer,
           optional(:from) => term,
@@ -320,13 +320,14 @@ defmodule Roomtone.Room do
       grants: request.grants,
       maker: request[:maker],
       bot: request[:bot] || false,
+      announcement: request[:announcement] || false,
       # The app knows how loud its sources are to be.
       auto_gain: request[:bot] != true,
       muted: arrival.muted or request[:muted] == true,
       deafened: Map.get(arrival, :deafened, false),
       hand: Map.get(arrival, :hand, false),
       silenced: arrival.silenced,
-      role: arrival.role,
+      role: if(request[:announcement], do: :speaker, else: arrival.role),
       from: request[:from],
       ticket: request[:ticket],
       since: Map.get(request, :now, 0),
@@ -444,6 +445,8 @@ defmodule Roomtone.Room do
       {person, people} -> {mark(%{room | people: people}, person), [{:left, identity, reason}]}
     end
   end
+
+  defp mark(room, %{announcement: true}), do: room
 
   defp mark(room, person),
     do: keep_mark(room, person.identity, Map.take(person, [:silenced, :role]), fresh(room, person.grants))

@@ -219,6 +219,7 @@ defmodule Roomtone.Source do
   @impl true
   def handle_call({:join, sound}, _from, %{opts: opts} = state) do
     joining = [bot: true, grants: [:speak], owner: self(), grace: 0, name: opts[:name], muted: opts[:muted] || false]
+    joining = [{:announcement, opts[:announcement] || false} | joining]
 
     with {:ok, library} <- Library.any(),
          {:ok, sound} <- open(sound, library),

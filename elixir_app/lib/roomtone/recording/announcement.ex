@@ -5,14 +5,17 @@ defmodule Roomtone.Recording.Announcement do
 
   It is a source (`Roomtone.speak_into/4`) of the name “Recording”, so everybody hears it who hears
   somebody new in the room: clients without a page, too. It is in the recording. A room without a free
-  place isn't told by sound; the page's indicator is there in any case.
+  place, or without people, isn't told by sound; the page's indicator is there in any case.
+
+  Each announcement has an identity that nobody can guess, so no person can take it, and the room keeps
+  no mark, place or ban of it. The room makes it a speaker as it comes in, so its sound is heard from
+  the beginning.
   """
 
   require Logger
 
-  alias Roomtone.{MixControls, Source}
+  alias Roomtone.{Config, Source}
 
-  @identity "recording"
   @rate 16_000
   # −23 dBov, as somebody who speaks.
   @amplitude 0.1
@@ -21,7 +24,7 @@ defmodule Roomtone.Recording.Announcement do
   @silence_ms 200
   @began [587, 587, 880]
   @ended [880, 587, 587]
-  # Longer than the longest file that is reasonable here.
+  # A file that is longer is cut.
   @patience_ms 120_000
 
   @typedoc "Whether a recording is announced by sound: not at all, by notes, or by this file."
@@ -48,35 +51,29 @@ defmodule Roomtone.Recording.Announcement do
   defp say(room, what, wish) do
     case speak(room, what, wish) do
       {:ok, source} -> await_end(source)
+      {:error, :nobody_here} -> :ok
       {:error, why} -> Logger.warning("the recording of #{room} isn't announced by sound: #{inspect(why)}")
     end
   end
 
-  defp speak(room, :began, path) when is_binary(path) do
-    with {:ok, source} <- Roomtone.speak_into(room, @identity, path, name: "Recording") do
-      be_heard(room)
-      {:ok, source}
-    end
-  end
+  defp speak(room, :began, path) when is_binary(path), do: start(room, path, %{})
 
   defp speak(room, what, _notes) do
-    with {:ok, source} <- Roomtone.speak_into(room, @identity, :push, name: "Recording", format: :s16, rate: @rate) do
-      be_heard(room)
-
-      with :ok <- Source.push(source, notes(if(what == :began, do: @began, else: @ended))),
-           :ok <- Source.close(source),
-           do: {:ok, source}
-    end
+    with {:ok, source} <- start(room, :push, %{format: :s16, rate: @rate}),
+         :ok <- Source.push(source, notes(if(what == :began, do: @began, else: @ended))),
+         :ok <- Source.close(source),
+         do: {:ok, source}
   end
 
-  # On a stage newcomers are listeners, and a new speaker is muted. On a map they stand where people arrive; nowhere is near everybody.
-  defp be_heard(room) do
-    with {:ok, %{stage: true}} <- Roomtone.room(room),
-         :ok <- Roomtone.put_role(room, @identity, :speaker),
-         do: Roomtone.unmute(room, @identity)
+  # An application can't ask for an announcement, so it doesn't come by `Roomtone.speak_into/4`.
+  defp start(room, sound, opts) do
+    opts = Map.merge(opts, %{name: "Recording", announcement: true})
+    Source.start(%{room: room, identity: identity(), sound: sound, owner: self(), opts: opts})
+  end
 
-    _not_spatial = MixControls.put_position(room, @identity, nil)
-    :ok
+  defp identity do
+    random = Base.encode16(:crypto.strong_rand_bytes(16), case: :lower)
+    String.slice("rec-" <> random, 0, Config.get().max_name_length)
   end
 
   # The source ends with this process.

@@ -25,9 +25,12 @@ defmodule Roomtone.Room.Bans do
   @spec minutes() :: pos_integer
   def minutes, do: div(@for_ms, 60_000)
 
-  @doc "Bans a person from now on."
+  @doc "Bans a person from now on. The announcement of a recording isn't banned: the next one has another identity."
   @spec put(t, person, integer) :: t
-  def put(barred, person, now \\ now()) do
+  def put(barred, person, now \\ now())
+  def put(barred, %{announcement: true}, _now), do: barred
+
+  def put(barred, person, now) do
     still = for {key, until} <- barred, until > now, into: %{}, do: {key, until}
     Map.put(if(map_size(still) < @max, do: still, else: without_oldest(still)), key(person), now + @for_ms)
   end

@@ -70,7 +70,7 @@ defmodule Roomtone.Room.Memory do
   @doc "The room as a plain term. Converts monotonic times to Unix time."
   @spec pack(Room.t(), MixPolicy.t(), pos_integer | :never, integer) :: t
   def pack(%Room{} = room, %MixPolicy{} = mix, empty_after, offset \\ offset()) do
-    here = Map.new(room.people, fn {identity, person} -> {identity, absent(person)} end)
+    here = for {identity, %{announcement: false} = person} <- room.people, into: %{}, do: {identity, absent(person)}
 
     %{
       version: @version,

@@ -32,6 +32,8 @@ defmodule Roomtone.Room.Person do
     microphone: true,
     # Whether this is a source, not a person: see `Roomtone.speak_into/4`.
     bot: false,
+    # Whether this tells the room of its recording: it is a speaker on a stage, too, and the room keeps nothing of it.
+    announcement: false,
     # A moderator's switches.
     silenced: false,
     role: :speaker,
@@ -67,6 +69,7 @@ defmodule Roomtone.Room.Person do
           music: boolean,
           microphone: boolean,
           bot: boolean,
+          announcement: boolean,
           silenced: boolean,
           role: Roomtone.role(),
           speaking: boolean,

@@ -77,10 +77,13 @@ defmodule Roomtone.RoomServer.People do
     cond do
       is_map_key(state.room.people, request.identity) -> admit_as(Room.admit(state.room, request), state)
       Drain.draining?() -> {{:error, :draining}, state}
+      request[:announcement] == true and not people?(state.room) -> {{:error, :nobody_here}, state}
       MixSync.room_for?(state.mixer, people + 1) -> admit_counted(request, state)
       true -> {{:error, {:room_full, people}}, state}
     end
   end
+
+  defp people?(room), do: Enum.any?(room.people, fn {_identity, person} -> not person.pending and not person.bot end)
 
   @doc "Lets somebody back in who is there."
   @spec resume(State.t(), Room.request()) :: {{:ok, pid, Person.t()} | {:error, term}, State.t()}
@@ -99,8 +102,15 @@ defmodule Roomtone.RoomServer.People do
         before = state.room.people
 
         case Room.admit(state.room, request) do
-          {:new, room, person, events} -> admit_as({:new, room, person, events}, made_way(state, before, room.people))
-          result -> admit_as(result, state)
+          {:new, %{people: people}, %{announcement: true}, _events} when map_size(people) <= map_size(before) ->
+            # It would take the seat of somebody on the way in.
+            {{:error, :room_filling}, state}
+
+          {:new, room, person, events} ->
+            admit_as({:new, room, person, events}, made_way(state, before, room.people))
+
+          result ->
+            admit_as(result, state)
         end
 
       {:error, _too_many} = error ->
@@ -122,7 +132,7 @@ defmodule Roomtone.RoomServer.People do
     case start_participant(state, place, person) do
       {:ok, pid} ->
         people = map_size(room.people)
-        {positions, mixer} = Positions.enter(state.positions, state.mixer, person.identity, people)
+        {positions, mixer} = enter_map(state, person, people)
         state = %{state | room: room, untouched: false, positions: positions, mixer: mixer}
         state = State.settle(watch(state, person.identity, pid))
         {{:ok, pid, person}, State.remember_soon(state)}
@@ -146,6 +156,10 @@ defmodule Roomtone.RoomServer.People do
   end
 
   defp admit_as({:error, _} = error, state), do: {error, unless_entered(state)}
+
+  # A source without a place is near everybody.
+  defp enter_map(state, %{announcement: true}, _people), do: {state.positions, state.mixer}
+  defp enter_map(state, person, people), do: Positions.enter(state.positions, state.mixer, person.identity, people)
 
   defp start_participant(state, place, person) do
     args = %{room: state.room.name, place: place, person: person}
