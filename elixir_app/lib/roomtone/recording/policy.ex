@@ -12,7 +12,7 @@ defmodule Roomtone.Recording.Policy do
 
   require Logger
 
-  alias Roomtone.{Config, Subscribers, UnknownMessage}
+  alias Roomtone.{Config, SafeCall, Subscribers, UnknownMessage}
 
   @retry_ms 5_000
 
@@ -38,7 +38,11 @@ defmodule Roomtone.Recording.Policy do
         :ok
 
       [] ->
-        _started_or_there = DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, room})
+        # The supervisor may wait for a disk, or be about to stop; the room's process waits for neither.
+        spawn(fn ->
+          SafeCall.run(fn -> DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, room}) end)
+        end)
+
         :ok
     end
   end
@@ -55,7 +59,6 @@ defmodule Roomtone.Recording.Policy do
   @impl true
   def init(room) do
     :ok = Subscribers.add(room, [:joined, :left, :closed])
-    # The room's process waits for this one to start, and can't be asked yet.
     {:ok, %__MODULE__{room: room}, {:continue, :look}}
   end
 
