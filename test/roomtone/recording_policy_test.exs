@@ -25,6 +25,14 @@ defmodule Roomtone.RecordingPolicyTest do
     assert_receive {:roomtone, ^room, {:joined, %{identity: ^identity}}}, 5_000
   end
 
+  # The process may be about to start.
+  defp policy(room) do
+    [{pid, nil}] =
+      eventually(fn -> with([] <- Registry.lookup(Roomtone.Registry, {:recording_policy, room}), do: nil) end)
+
+    pid
+  end
+
   test "a room is recorded from the first person until the last has left, and again", %{room: room} do
     for _time <- 1..2 do
       for identity <- ["ada", "ben"], do: come(room, identity)
@@ -37,26 +45,54 @@ defmodule Roomtone.RecordingPolicyTest do
     end
   end
 
-  test "a moderator may end it, and a recording that runs already is left alone", %{room: room} do
+  test "a moderator may end it, and record by themselves", %{room: room} do
     come(room, "ada")
     assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
     {:ok, _folder} = Roomtone.stop_recording(room)
     assert_receive {:roomtone, ^room, {:recording, false, :stopped}}, 5_000
     come(room, "ben")
+    # Its process has seen that by now.
+    assert %{occupied: true, ours: false} = :sys.get_state(policy(room))
     assert {:ok, %{recording: false}} = Roomtone.room(room)
 
+    # A recording of theirs isn't its own.
+    {:ok, _folder} = Roomtone.record(room, folder: "/nowhere")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    for identity <- ["ada", "ben"], do: :ok = Roomtone.leave(room, identity)
+    eventually(fn -> not :sys.get_state(policy(room)).occupied end)
+    assert {:ok, %{recording: true}} = Roomtone.room(room)
+  end
+
+  test "a recording that runs already is left alone, and its end begins the next one" do
     other = open_room()
     {:ok, _folder} = Roomtone.record(other, folder: "/nowhere")
     assert_receive {:roomtone, ^other, {:recording, true, nil}}, 5_000
     come(other, "cleo")
+    eventually(fn -> :sys.get_state(policy(other)).waiting end)
+    {:ok, _folder} = Roomtone.stop_recording(other)
+    assert_receive {:roomtone, ^other, {:recording, false, :stopped}}, 5_000
+    assert_receive {:roomtone, ^other, {:recording, true, nil}}, 5_000
+    {:ok, _folder} = Roomtone.stop_recording(other)
+    assert_receive {:roomtone, ^other, {:recording, false, :stopped}}, 5_000
+    eventually(fn -> not :sys.get_state(policy(other)).ours end)
+    {:ok, _folder} = Roomtone.record(other, folder: "/nowhere")
     :ok = Roomtone.leave(other, "cleo")
     assert_receive {:roomtone, ^other, {:left, "cleo", _reason}}, 5_000
-    # Its process has seen that by now.
-    [{policy, nil}] = Registry.lookup(Roomtone.Registry, {:recording_policy, other})
+    policy = policy(other)
     eventually(fn -> not :sys.get_state(policy).occupied end)
     assert {:ok, %{recording: true}} = Roomtone.room(other)
     :ok = Roomtone.close_room(other)
     eventually(fn -> not Process.alive?(policy) end)
+  end
+
+  test "a recording ends with the last person after its policy's process has crashed", %{room: room} do
+    come(room, "ada")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    eventually(fn -> :sys.get_state(policy(room)).ours end)
+    kill(policy(room))
+    come(room, "ben")
+    for identity <- ["ada", "ben"], do: :ok = Roomtone.leave(room, identity)
+    assert_receive {:roomtone, ^room, {:recording, false, :stopped}}, 5_000
   end
 
   @tag wish: {__MODULE__, :wish}, prefix: "plain"
@@ -70,9 +106,7 @@ defmodule Roomtone.RecordingPolicyTest do
       :ok = Roomtone.subscribe(name, only: [:joined])
       come(name, "ada")
 
-      [{policy, nil}] =
-        eventually(fn -> with([] <- Registry.lookup(Roomtone.Registry, {:recording_policy, name}), do: nil) end)
-
+      policy = policy(name)
       eventually(fn -> :sys.get_state(policy).occupied end)
       assert %{ours: ^recorded?} = :sys.get_state(policy)
       :ok = Roomtone.close_room(name)
@@ -82,7 +116,7 @@ defmodule Roomtone.RecordingPolicyTest do
   @tag wish: false
   test "without the setting nothing is recorded, and no process is there for it", %{room: room} do
     come(room, "ada")
-    assert Registry.lookup(Roomtone.Registry, {:recording_policy, room}) == []
     assert {:ok, %{recording: false}} = Roomtone.room(room)
+    assert Registry.lookup(Roomtone.Registry, {:recording_policy, room}) == []
   end
 end

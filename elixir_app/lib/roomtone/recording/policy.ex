@@ -5,7 +5,8 @@ defmodule Roomtone.Recording.Policy do
 
   A recording begins when a person comes into the room and ends when the last one has left; sources
   (`Roomtone.speak_into/4`) don't count. A moderator or the application may end it before; the next one
-  begins with the next person in an empty room. A room that is recorded already isn't recorded twice.
+  begins with the next person in an empty room. A room that is recorded already isn't recorded twice:
+  there it begins when that recording ends, and other recordings are never ended by this process.
   """
 
   use GenServer, restart: :temporary
@@ -23,7 +24,8 @@ defmodule Roomtone.Recording.Policy do
   @type wish :: boolean | :tracks | {module, atom}
 
   @enforce_keys [:room]
-  defstruct [:room, :retry, occupied: false, ours: false]
+  # `ours`: this process began the recording. `waiting`: another one runs.
+  defstruct [:room, :retry, occupied: false, ours: false, waiting: false]
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
 
@@ -58,15 +60,22 @@ defmodule Roomtone.Recording.Policy do
 
   @impl true
   def init(room) do
-    :ok = Subscribers.add(room, [:joined, :left, :closed])
-    {:ok, %__MODULE__{room: room}, {:continue, :look}}
+    :ok = Subscribers.add(room, [:joined, :left, :recording, :closed])
+    # One that has crashed may have begun a recording.
+    ours? = Registry.meta(Roomtone.Registry, {:recording_policy, room}) == {:ok, :ours}
+    {:ok, %__MODULE__{room: room, occupied: ours?, ours: ours?}, {:continue, :look}}
   end
 
   @impl true
   def handle_continue(:look, state), do: look(state)
 
   @impl true
-  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, :normal, state}
+  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, :normal, put_ours(state, false)}
+
+  # After `:media_lost` it goes on at another media node.
+  def handle_info({:roomtone, _room, {:recording, false, reason}}, state) when reason != :media_lost,
+    do: look(ended(state))
+
   def handle_info({:roomtone, _room, _event}, state), do: look(state)
   def handle_info({:timeout, timer, :look}, %{retry: timer} = state), do: look(%{state | retry: nil})
   def handle_info({:timeout, _earlier, :look}, state), do: {:noreply, state}
@@ -88,7 +97,7 @@ defmodule Roomtone.Recording.Policy do
         end
 
       {:error, :room_not_found} ->
-        {:stop, :normal, state}
+        {:stop, :normal, put_ours(state, false)}
 
       {:error, _busy} ->
         {:noreply, later(state)}
@@ -100,13 +109,13 @@ defmodule Roomtone.Recording.Policy do
   defp begin(state, opts) do
     case Roomtone.record(state.room, opts) do
       {:ok, _folder} ->
-        %{state | occupied: true, ours: true}
+        put_ours(%{state | occupied: true}, true)
 
-      {:error, why} when why in [:media_busy, :media_lost, :room_busy] ->
+      {:error, why} when why in [:media_busy, :media_lost, :room_busy, :room_closed] ->
         later(state)
 
       {:error, :already_recording} ->
-        %{state | occupied: true}
+        %{state | occupied: true, waiting: true}
 
       {:error, why} ->
         Logger.error("#{state.room} isn't recorded, against record_rooms: #{inspect(why)}")
@@ -114,9 +123,34 @@ defmodule Roomtone.Recording.Policy do
     end
   end
 
+  defp finish(%{ours: false} = state), do: %{state | occupied: false, waiting: false}
+
+  # A recording that isn't stopped for certain would go on for ever.
   defp finish(state) do
-    if state.ours, do: Roomtone.stop_recording(state.room)
-    %{state | occupied: false, ours: false}
+    with {:error, _why} <- Roomtone.stop_recording(state.room),
+         true <- recorded?(state.room) do
+      later(state)
+    else
+      _it_has_ended -> put_ours(%{state | occupied: false, waiting: false}, false)
+    end
+  end
+
+  # The event may be of an earlier recording.
+  defp ended(%{ours: true} = state), do: if(recorded?(state.room), do: state, else: put_ours(state, false))
+  defp ended(%{waiting: true} = state), do: %{state | occupied: false, waiting: false}
+  defp ended(state), do: state
+
+  defp recorded?(room), do: not match?({:ok, %{recording: false}}, Roomtone.room(room))
+
+  defp put_ours(state, ours?) do
+    key = {:recording_policy, state.room}
+
+    :ok =
+      if ours?,
+        do: Registry.put_meta(Roomtone.Registry, key, :ours),
+        else: Registry.delete_meta(Roomtone.Registry, key)
+
+    %{state | ours: ours?}
   end
 
   defp later(%{retry: nil} = state), do: %{state | retry: :erlang.start_timer(@retry_ms, self(), :look)}
