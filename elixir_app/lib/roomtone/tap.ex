@@ -289,7 +289,7 @@ defmodule Roomtone.Tap do
   defp find_feed(%{opts: %{handle: _handle}} = key), do: Feed.find_or_start(key)
 
   defp find_feed(key) do
-    case Control.at(key.room, {:feed, key}) do
+    case Control.at(key.room, {if(key.what == :audience, do: :audience_feed, else: :feed), key}) do
       :here -> Feed.find_or_start(key)
       {:there, {:ok, feed}} -> {:ok, feed}
       # It may be of a release that doesn't know the request.

@@ -121,6 +121,7 @@ defmodule Roomtone.Cluster.Control do
     * `{:peer_stats, place, peers}` – `Roomtone.Media.peer_stats/2`, and the counters of the shard
     * `{:spend, key, until}` – `Roomtone.Auth.RevocationList.spend_here/2`
     * `{:feed, key}` – finds or starts a `Roomtone.Tap.Feed`
+    * `{:audience_feed, key}` – the same for `:audience`, which a node of a release without it must refuse
     * `{:record, name, opts}` – starts a `Roomtone.Recording`
     * `:sync` – `Roomtone.Store.sync/0`
   """
@@ -130,7 +131,7 @@ defmodule Roomtone.Cluster.Control do
           | {:may_open, String.t(), map}
           | {:peer_stats, Media.place(), [Media.id()]}
           | {:spend, RevocationList.key(), integer}
-          | {:feed, Feed.key()}
+          | {:feed | :audience_feed, Feed.key()}
           | {:record, String.t(), keyword}
           | :sync
 
@@ -205,6 +206,7 @@ defmodule Roomtone.Cluster.Control do
   defp known?({:may_open, name, request}) when is_binary(name) and is_map(request), do: true
   defp known?({:peer_stats, %{room: _, shard: _}, peers}) when is_list(peers), do: true
   defp known?({:spend, {:used, id}, until}) when is_binary(id) and is_integer(until), do: true
+  defp known?({:audience_feed, %{room: name, what: :audience, opts: %{}}}) when is_binary(name), do: true
   defp known?({:feed, %{room: name, what: _, opts: %{}}}) when is_binary(name), do: true
   defp known?({:record, name, opts}) when is_binary(name) and is_list(opts), do: true
   defp known?(:sync), do: true
@@ -228,7 +230,7 @@ defmodule Roomtone.Cluster.Control do
     do: with({:ok, counted} <- Media.peer_stats(place, peers), do: {:ok, counted, Media.shard_stats(place.shard)})
 
   defp run({:spend, key, until}), do: RevocationList.spend_here(key, until)
-  defp run({:feed, key}), do: Feed.find_or_start(key)
+  defp run({kind, key}) when kind in [:feed, :audience_feed], do: Feed.find_or_start(key)
   defp run({:record, name, opts}), do: Recording.start(name, opts)
   defp run(:sync), do: Store.sync()
 end
