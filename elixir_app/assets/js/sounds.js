@@ -12,16 +12,19 @@ const GAIN = 0.04;
 /** In a crowd, people come all the time. */
 const APART_MS = 1000;
 
+/** A recording is announced by them, whatever else is heard. @type {Set<Sound>} */
+const ALWAYS = new Set(["recording", "recorded"]);
+
 let last = -APART_MS;
 
 export const soundsWanted = () => setting("sounds") !== "off";
 /** @param {boolean} wanted */
 export const wantSounds = (wanted) => keep("sounds", wanted ? "on" : "off");
 
-/** @param {Sound} sound  played if it is wanted, and not right after another */
+/** @param {Sound} sound  played if it is wanted, and not right after another, except for those of a recording */
 export function chime(sound) {
   const now = performance.now();
-  if (!soundsWanted() || now - last < APART_MS) return;
+  if (!soundsWanted() || (now - last < APART_MS && !ALWAYS.has(sound))) return;
   last = now;
   play(sound);
 }
