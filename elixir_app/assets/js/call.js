@@ -216,6 +216,7 @@ export class Call extends EventTarget {
     this.#emit("own", former.room.own);
     this.#emit("microphone", former.room.microphone);
     this.#emit("participants", former.room.participants);
+    this.#emit("recording", former.room.recording);
     this.#emit("problems", null);
     return true;
   }

@@ -84,6 +84,7 @@ export class VoiceRoom extends EventTarget {
   /** @type {Signalling | null} */ #signalling = null;
   /** @type {MediaLink | null} */ #link = null;
   /** @type {PathWatch | null} */ #pathWatch = null;
+  #recording = false;
   /** Whether the path may be gone, which the signalling is connected anew for. */ #pathGone = false;
   /** @type {Playback} */ #playback;
   #people = new People();
@@ -151,6 +152,11 @@ export class VoiceRoom extends EventTarget {
       music: this.#own.get("music"),
       held: this.#held,
     };
+  }
+
+  /** Whether the room is recorded, as the server has told last. */
+  get recording() {
+    return this.#recording;
   }
 
   /** The floor plan of the room and where people are on it; null where there is none. */
@@ -501,13 +507,19 @@ export class VoiceRoom extends EventTarget {
       this.#place(word.positions);
       this.#emit("positions", word);
     });
-    on(signalling, "recording", ({ on: recording }) => this.#emit("recording", recording === true));
+    on(signalling, "recording", ({ on: recording }) => this.#tellRecording(recording === true));
     on(signalling, "media_restart", () => this.#link?.connect());
     on(signalling, "media_move", ({ step }) => (step === "end" ? this.#link?.changeOver() : this.#link?.move()));
     on(signalling, "transfer", ({ room }) => this.#emit("transfer", room));
     // It ends soon, and we come back by ourselves: the person needs only to know it.
     on(signalling, "draining", () => this.#emit("problem", problem("draining")));
     on(signalling, "closed", ({ reason, message }) => this.#refused(new SignallingError(reason, message, false)));
+  }
+
+  /** @param {boolean} recording */
+  #tellRecording(recording) {
+    this.#recording = recording;
+    this.#emit("recording", recording);
   }
 
   /** @param {any} reply */
@@ -523,7 +535,7 @@ export class VoiceRoom extends EventTarget {
     else this.#notIn(reply);
     this.#map = reply.map ?? null;
     this.#emit("map", this.#map);
-    this.#emit("recording", reply.recording === true);
+    this.#tellRecording(reply.recording === true);
     this.#tellParticipants();
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});

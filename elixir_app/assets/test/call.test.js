@@ -4,6 +4,7 @@ import { afterEach, beforeEach, test } from "node:test";
 import { connections, FakeWebSocket, install, settle, sockets } from "./support/fakes.js";
 
 const { Call } = await (install(), import("../js/call.js"));
+const { announceCall } = await import("../js/announcements.js");
 
 const PLACE = {
   room: "standup",
@@ -137,6 +138,20 @@ test("refused by the room to which they were sent, they are where they were, and
   // From now on it ends as any other.
   sockets[0].push("closed", { reason: "removed", message: "" });
   assert.equal(call.status, "ended");
+});
+
+test("back from a room that refused them, they hear of a recording that ends, though it began before they went", async () => {
+  const { reply } = FakeWebSocket;
+  const rung = [];
+  announceCall(call, () => {}, (sound) => rung.push(sound));
+  await sentToKitchen({
+    before: () => sockets[0].push("recording", { on: true }),
+    reply: (event) => (event === "phx_join" ? ["error", { reason: "room_full", message: "The kitchen is full." }] : reply(event)),
+  });
+  assert.equal(call.room.recording, true);
+  assert.deepEqual(rung, ["recording", "recording"]);
+  sockets[0].push("recording", { on: false });
+  assert.deepEqual(rung, ["recording", "recording", "recorded"]);
 });
 
 test("not connected in time there, they are where they were", async (context) => {

@@ -73,6 +73,8 @@ export class VoiceRoom extends EventTarget {
     get muted(): boolean;
     /** @returns {Own} */
     get own(): Own;
+    /** Whether the room is recorded, as the server has told last. */
+    get recording(): boolean;
     /** The floor plan of the room and where people are on it; null where there is none. */
     get map(): import("./floor_map.js").FloorPlanMap | null;
     /**
