@@ -344,7 +344,10 @@ defmodule Roomtone.RoomServer do
         state = %{state | mixer: mixer, positions: positions}
         # On the node that the room leaves its mix stays as it is.
         state = if State.shuts_out?(op), do: MediaNodes.let_go(state), else: state
-        {:reply, :ok, state |> State.tell_audience() |> State.remember_mix(op)}
+        told = State.tell_audience(state)
+        # A whisper may begin with the reply.
+        if told.taps != state.taps, do: Taps.await_audience(told.taps)
+        {:reply, :ok, State.remember_mix(told, op)}
 
       {:error, _} = error ->
         {:reply, error, state}

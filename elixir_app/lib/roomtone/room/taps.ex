@@ -5,7 +5,9 @@ defmodule Roomtone.Room.Taps do
   A tap that ends is dropped; a tap hears at once of other peers and of another place of the room.
   """
 
-  alias Roomtone.Media
+  alias Roomtone.{Media, SafeCall}
+
+  @followed_ms 100
 
   defstruct processes: %{}, told: %{}, audience: [], gains: nil
 
@@ -73,6 +75,16 @@ defmodule Roomtone.Room.Taps do
   def put_gains(taps, gains) do
     for pid <- taps.audience, do: send(pid, {:room, {:audience, gains}})
     %{taps | gains: gains}
+  end
+
+  @doc """
+  Waits until taps that hear by the room's policy have given the engine the gains that they were last
+  told; at most a tenth of a second for each.
+  """
+  @spec await_audience(t) :: :ok
+  def await_audience(taps) do
+    for pid <- taps.audience, do: SafeCall.call(pid, :followed, @followed_ms)
+    :ok
   end
 
   @doc "The room has moved to another place."

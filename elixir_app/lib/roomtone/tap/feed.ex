@@ -129,6 +129,8 @@ defmodule Roomtone.Tap.Feed do
     end_unless_needed(%{state | consumers: Map.new(consumers)}, :ok)
   end
 
+  # Messages of the room that came before this have had their effect.
+  def handle_call(:followed, _from, state), do: {:reply, :ok, state}
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   @impl true
