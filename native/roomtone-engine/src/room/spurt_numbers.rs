@@ -4,6 +4,9 @@
 //! node, and the listeners to whom it passes the packets on, would take each pause for packets that were lost. So the numbers of a talk
 //! spurt go on where those of the one before ended, and its first packet has the marker (RFC 3551 §4.1). Packets that are missing within a
 //! spurt were lost before they came here, and leave their gap.
+//!
+//! Only a talker's own node numbers their packets. Each node that passes them on closes its gate at another packet, so numbers of its own
+//! would go back for a listener to whom the talker comes by another one from then on.
 
 /// A larger step back is another stream of the talker, not packets out of order (RFC 3550 A.1, MAX_MISORDER).
 const MOST_MISORDERED: u16 = 127;

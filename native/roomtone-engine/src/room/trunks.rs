@@ -55,7 +55,7 @@ pub(super) struct Trunks {
 struct Talkers {
     /// Those who have said something lately.
     lately: Vec<Talker>,
-    /// The numbers of the packets of all who have ever said something.
+    /// The numbers of the packets of all who are here and have ever said something.
     numbers: HashMap<PeerId, SpurtNumbers>,
 }
 
@@ -188,7 +188,7 @@ impl Trunks {
             level: packet.level,
             payload: packet.payload,
         };
-        if let Some(frame) = self.talkers.note(now, &frame) {
+        if let Some(frame) = self.talkers.number(now, &frame) {
             for trunk in &mut self.trunks {
                 trunk.pass_on(base.select, &self.talkers, now, context, &frame);
             }
@@ -241,10 +241,8 @@ impl Trunks {
                     Taken::HeardNoMore => return ears.miss(now, context, talker),
                     Taken::Unheard => return,
                 }
-                if ears.hear(now, context, &frame)
-                    && relays
-                    && let Some(frame) = talkers.note(now, &frame)
-                {
+                if ears.hear(now, context, &frame) && relays {
+                    talkers.note(now, &frame);
                     for other in others.iter_mut().filter(|other| passes_on(other)) {
                         other.pass_on(select, talkers, now, context, &frame);
                     }
@@ -330,8 +328,26 @@ impl Trunks {
 }
 
 impl Talkers {
-    // Takes the level of a talker's packet. The packet as it goes to other nodes; `None`: the talker is silent, or it is too late.
-    fn note<'a>(&mut self, now: Instant, packet: &Frame<'a>) -> Option<Frame<'a>> {
+    // The packet of a talker who is here, as it goes to other nodes; `None`: the talker is silent, or it is too late. A node that passes it
+    // on changes nothing: it may come later there than the next packet by another way, and the numbers of all ways are to be the same.
+    fn number<'a>(&mut self, now: Instant, packet: &Frame<'a>) -> Option<Frame<'a>> {
+        let talks = self.note(now, packet);
+        let numbers = self.numbers.entry(packet.talker).or_default();
+        if !talks {
+            numbers.pause();
+            return None;
+        }
+        let (sequence, begins) = numbers.give(packet.sequence)?;
+        let marker = packet.marker || begins;
+        Some(Frame {
+            sequence,
+            marker,
+            ..*packet
+        })
+    }
+
+    // Takes the level of a talker's packet. Whether they aren't silent.
+    fn note(&mut self, now: Instant, packet: &Frame<'_>) -> bool {
         let id = packet.talker;
         let at = match self.lately.iter().position(|talker| talker.id == id) {
             Some(at) => at,
@@ -347,18 +363,7 @@ impl Talkers {
         let level = packet.level.map_or(untold, |(level, _)| level);
         let rank = &mut self.lately[at].rank;
         rank.update(now, level);
-        let numbers = self.numbers.entry(id).or_default();
-        if !rank.is_open(now) {
-            numbers.pause();
-            return None;
-        }
-        let (sequence, begins) = numbers.give(packet.sequence)?;
-        let marker = packet.marker || begins;
-        Some(Frame {
-            sequence,
-            marker,
-            ..*packet
-        })
+        rank.is_open(now)
     }
 
     fn pause(&mut self, id: PeerId) {
@@ -380,7 +385,7 @@ impl Talkers {
 }
 
 impl Trunk {
-    // Sends a talker's packet, if they are one of the most relevant of those whom somebody beyond it may hear.
+    // Sends a packet that a talker's own node doesn't keep for silence, if they are one of the most relevant of those whom somebody beyond it may hear.
     fn pass_on(
         &mut self,
         select: Select,
@@ -412,7 +417,7 @@ impl Trunk {
             talker.rank.rank(now, select, selected)
         };
         let own = talkers.lately.iter().find(|talker| talker.id == id);
-        let selects = own.filter(|own| own.rank.is_open(now)).is_some_and(|own| {
+        let selects = own.is_some_and(|own| {
             let own = rank(own);
             let others = talkers.open_but(now, id);
             let before = others.filter(|other| rank(other) > own && !self.left_out.has(now, other.id));

@@ -29,6 +29,7 @@ mod stereo;
 mod taps;
 mod traces;
 mod trunk_delay;
+mod trunk_relays;
 mod trunks;
 mod unheard;
 mod weak_listeners;

@@ -19,7 +19,7 @@ pub struct Nodes {
     last: [Vec<u8>; 2],
 }
 
-fn key(byte: u8) -> Key {
+pub fn key(byte: u8) -> Key {
     Key::new([byte; 32])
 }
 
@@ -115,7 +115,7 @@ impl Nodes {
     }
 }
 
-trait HearTrunk {
+pub trait HearTrunk {
     fn hear_trunk(&mut self, datagram: &mut [u8]);
 }
 
