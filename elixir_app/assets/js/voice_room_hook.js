@@ -27,7 +27,6 @@ export const VoiceRoom = {
 export class Widget {
   #element;
   /** @type {Voice | null} */ #voice = null;
-  #recorded = false;
   #gone = new AbortController();
   #join = button("voice-room-join", "Join");
   #mute = button("voice-room-mute", "Mute");
@@ -74,12 +73,8 @@ export class Widget {
     const voice = new Voice({ room, socket, longPoll: false, params: { room, _csrf_token: csrfToken() }, audio: this.#audio });
     this.#voice = voice;
     this.#problems.replaceChildren();
-    for (const name of ["status", "participants", "own", "speaking"]) on(voice, name, () => voice === this.#voice && this.#draw());
+    for (const name of ["status", "participants", "own", "speaking", "recording"]) on(voice, name, () => voice === this.#voice && this.#draw());
     on(voice, "levels", (levels) => this.#drawLevels(levels));
-    on(voice, "recording", (recording) => {
-      this.#recorded = recording;
-      this.#draw();
-    });
     on(voice, "problem", (problem) => {
       this.#solved(problem.code);
       this.#problems.append(draft({ ...problem, action: this.#possible(problem.action) }, () => this.#act(problem.action)));
@@ -123,7 +118,7 @@ export class Widget {
     this.#element.dataset.status = status;
     const words = own?.held && status === "connected" ? HELD_WORDS[own.held] : STATUS_WORDS[status];
     if (this.#status.textContent !== words) this.#status.textContent = words;
-    const recorded = inside && this.#recorded ? "Recording" : "";
+    const recorded = inside && this.#voice?.recording ? "Recording" : "";
     if (this.#recording.textContent !== recorded) this.#recording.textContent = recorded;
     this.#join.hidden = inside;
     this.#mute.hidden = !inside;

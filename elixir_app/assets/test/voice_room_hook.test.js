@@ -24,6 +24,8 @@ class FakeParent extends FakeElement {
 
   async play() {}
 
+  focus() {}
+
   /** The child of this class. */
   part(className) {
     return this.children.find((child) => child.className === className);
@@ -66,6 +68,18 @@ test("a recording is shown while it runs, to those who come later, too", async (
   assert.equal(shown(), "");
   sockets[0].push("recording", { on: true });
   assert.equal(shown(), "Recording");
+});
+
+test("a recording of the call before isn't shown in the next one", async () => {
+  reply.recording = true;
+  await enter();
+  assert.equal(shown(), "Recording");
+  reply.recording = false;
+  element.part("voice-room-controls").part("voice-room-leave").dispatchEvent(new Event("click"));
+  element.part("voice-room-controls").part("voice-room-join").dispatchEvent(new Event("click"));
+  assert.equal(shown(), "");
+  await settle();
+  assert.equal(shown(), "");
 });
 
 test("a bot is shown as one", async () => {
