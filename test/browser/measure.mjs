@@ -51,7 +51,7 @@ const LIVE = `addEventListener("DOMContentLoaded", () => {
   page.observe(document.documentElement, { subtree: true, attributes: true, attributeFilter: ["class"] });
 });`;
 
-// Notes the first time of each step. The names are those of the table in docs/benchmarks.md.
+// Notes the first time of each step. The names are those of the table in docs/benchmarks-app.md.
 const TRACE = `{
   const trace = (globalThis.trace = {});
   const note = (name) => (trace[name] ??= performance.now());

@@ -15,7 +15,7 @@
 //! real time a Chromium and Janus's AudioBridge, which have to be installed.
 //!
 //! Scores are those of the listener's sound against what was said, means over four voices of two readings each. `bin/bench --weather`
-//! writes the tables and the chart of docs/benchmarks.md.
+//! writes the tables and the chart of docs/benchmarks-networks.md.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)] // a virtual clock has to start somewhere, and a bench that fails says where
 
