@@ -18,7 +18,7 @@ defmodule Roomtone.PackageTest do
     assert "elixir_app/lib/roomtone/test.ex" in files
     assert "priv/static/assets/js" in files
 
-    for part <- ~w(target node_modules _build test/roomtone .so .env),
+    for part <- ~w(target/ node_modules _build test/roomtone .so .env),
         do: assert(Enum.filter(files, &(&1 =~ part)) == [])
   end
 
