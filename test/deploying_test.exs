@@ -16,7 +16,7 @@ defmodule Roomtone.DeployingTest do
   # Of a server that stops: `DRAIN_SECONDS`, and the end after it.
   @stop_seconds 30
 
-  # ---- What there is ---------------------------------------------------------------------------------------------------
+  # ---- The recipes -----------------------------------------------------------------------------------------------------
 
   defp guide, do: File.read!("docs/deploying.md")
 

@@ -48,19 +48,16 @@ defmodule Roomtone.Drain do
     people = people(rooms)
     Logger.notice("stopping: nobody new comes in, #{people} people in #{length(rooms)} rooms have #{seconds} s")
     tell(rooms, seconds)
-    wait(fn -> people(RoomServer.own_summaries()) end, deadline(seconds))
+    wait(fn -> people(RoomServer.own_summaries()) > 0 end, deadline(seconds))
   end
 
   defp hand_over(seconds) do
     rooms = RoomServer.own_summaries()
-    callers = callers()
-
-    Logger.notice(
-      "stopping: #{length(rooms)} rooms go to other nodes once #{callers} WHIP clients have left, in #{seconds} s at the latest"
-    )
-
-    if callers > 0, do: tell(rooms, seconds)
-    wait(&callers/0, deadline(seconds))
+    callers? = callers?()
+    patience = if callers?, do: " once their WHIP clients have left, in #{seconds} s at the latest", else: ""
+    Logger.notice("stopping: #{length(rooms)} rooms go to other nodes#{patience}")
+    if callers?, do: tell(rooms, seconds)
+    wait(&callers?/0, deadline(seconds))
     Farewell.leave()
   end
 
@@ -71,15 +68,15 @@ defmodule Roomtone.Drain do
   @spec reset() :: :ok
   def reset do
     :persistent_term.erase(__MODULE__)
-    Farewell.return()
+    :ok
   end
 
-  defp wait(left_over, deadline) do
+  defp wait(anybody?, deadline) do
     left = deadline - System.monotonic_time(:millisecond)
 
-    if left > 0 and left_over.() > 0 do
+    if left > 0 and anybody?.() do
       Process.sleep(min(left, @look_ms))
-      wait(left_over, deadline)
+      wait(anybody?, deadline)
     else
       :ok
     end
@@ -87,6 +84,5 @@ defmodule Roomtone.Drain do
 
   defp people(rooms), do: rooms |> Enum.map(& &1.participant_count) |> Enum.sum()
 
-  # A room that is busy counts as having one.
-  defp callers, do: RoomServer.own_summaries() |> Enum.map(&RoomServer.callers(&1.name)) |> Enum.sum()
+  defp callers?, do: Enum.any?(RoomServer.own_summaries(), &RoomServer.callers?(&1.name))
 end

@@ -94,17 +94,11 @@ defmodule Roomtone.RoomServer do
   def own_summaries, do: Registry.select(Roomtone.Registry, [{{{:room, :_}, :_, :"$1"}, [], [:"$1"]}])
 
   @doc """
-  How many people without a page, by WHIP or WHEP, are in a room of this node; 1 of a room that
-  doesn't answer, 0 of one that is over.
+  Whether people without a page, by WHIP or WHEP, are in a room of this node. A room that doesn't
+  answer counts as having some.
   """
-  @spec callers(String.t()) :: non_neg_integer
-  def callers(name) do
-    case ask(whereis_here(name), :callers, 1_000) do
-      count when is_integer(count) -> count
-      {:error, :room_busy} -> 1
-      {:error, _over} -> 0
-    end
-  end
+  @spec callers?(String.t()) :: boolean
+  def callers?(name), do: ask(whereis_here(name), :callers?, 1_000) in [true, {:error, :room_busy}]
 
   @doc """
   Calls the room's process. If it ends meanwhile, the result is `:room_closed`, and another try
@@ -282,8 +276,8 @@ defmodule Roomtone.RoomServer do
     end
   end
 
-  def handle_call(:callers, _from, state),
-    do: {:reply, Enum.count(state.room.people, fn {_identity, person} -> person.owner == :none end), state}
+  def handle_call(:callers?, _from, state),
+    do: {:reply, Enum.any?(state.room.people, fn {_identity, person} -> person.owner == :none end), state}
 
   def handle_call({:transfer, identity, to}, _from, state) do
     answer =

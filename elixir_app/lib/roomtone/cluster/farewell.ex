@@ -6,7 +6,11 @@ defmodule Roomtone.Cluster.Farewell do
   Were its processes to end first, each would end its people in the engine, and the sound with them.
   So the order is: what it knows of its rooms goes to the others' keepers; its web ends, and pages
   reconnect to other nodes; the connections to the other nodes of the cluster end. To these the node
-  is now one that was killed. Nodes that aren't the cluster's stay connected.
+  is now one that was killed. Nodes that aren't the cluster's stay connected, and once Roomtone has
+  ended here, those of the cluster may connect again: the virtual machine may be a host's, and go on.
+
+  A node with an engine of its own (`ROLE=all`) takes the sound with it: its pages are without until
+  they have offered anew.
   """
 
   alias Roomtone.Cluster.{Control, Discovery, Keeper, Table}
@@ -29,23 +33,28 @@ defmodule Roomtone.Cluster.Farewell do
     # They would take over the rooms of the others, and connect again.
     for child <- [Keeper, Discovery], do: Supervisor.terminate_child(Roomtone.Cluster.Supervisor, child)
     nodes = for %{node: node} <- Table.members(), do: node
-    :persistent_term.put(__MODULE__, nodes)
     for node <- nodes, do: :erlang.set_cookie(node, @cookie)
+    return_afterwards(nodes)
     for node <- nodes, do: Node.disconnect(node)
     forget_rooms()
   end
 
-  @doc "Allows the connections again, in a virtual machine in which Roomtone starts once more."
-  @spec return() :: :ok
-  def return do
-    for node <- :persistent_term.get(__MODULE__, []), do: :erlang.set_cookie(node, :erlang.get_cookie())
-    :persistent_term.erase(__MODULE__)
-    :ok
+  # The cookies are those of the virtual machine, and this process is no part of the application, whose processes end with it.
+  defp return_afterwards(nodes) do
+    spawn(fn ->
+      Process.group_leader(self(), Process.whereis(:init))
+      reference = Process.monitor(Roomtone.Supervisor)
+
+      receive do
+        {:DOWN, ^reference, :process, _supervisor, _reason} ->
+          for node <- nodes, do: :erlang.set_cookie(node, :erlang.get_cookie())
+      end
+    end)
   end
 
   # The others have them now. This node would offer them to the others when it comes back.
   defp forget_rooms do
-    _gone_already = Supervisor.terminate_child(Roomtone.Supervisor, Roomtone.Rooms.Supervisor)
+    Supervisor.terminate_child(Roomtone.Supervisor, Roomtone.Rooms.Supervisor)
     for name <- Remembered.open(), do: Store.delete({:room, name})
     :ok
   end
@@ -57,7 +66,6 @@ defmodule Roomtone.Cluster.Farewell do
     end
 
     # Requests of other nodes are answered no more.
-    _gone_already = Supervisor.terminate_child(Roomtone.Cluster.Supervisor, Control)
-    :ok
+    Supervisor.terminate_child(Roomtone.Cluster.Supervisor, Control)
   end
 end

@@ -385,7 +385,8 @@ impl Talkers {
 }
 
 impl Trunk {
-    // Sends a packet that a talker's own node doesn't keep for silence, if they are one of the most relevant of those whom somebody beyond it may hear.
+    // Sends a packet that a talker's own node doesn't keep for silence, if they are one of the most relevant of those whom somebody beyond
+    // it may hear.
     fn pass_on(
         &mut self,
         select: Select,
