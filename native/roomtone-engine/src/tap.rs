@@ -122,6 +122,8 @@ struct Shared {
     ticks: u32,
     full: (Sender<TapBatch>, Receiver<TapBatch>),
     spare: (Sender<TapBatch>, Receiver<TapBatch>),
+    /// Whether the consumer looks by itself.
+    polled: bool,
     /// Whether the consumer wants to hear of the next batch.
     armed: AtomicBool,
 }
@@ -134,6 +136,16 @@ impl Tap {
 
     /// As [`Tap::new`], with so much sound that waits for a consumer who is behind, at most 60 s.
     pub fn with_waiting(now: Instant, batch: Duration, waiting: Duration) -> Tap {
+        Tap::made(now, batch, waiting, false)
+    }
+
+    /// As [`Tap::with_waiting`], for a consumer who looks from time to time: no [`Event::TapReady`](crate::Event::TapReady) tells of a
+    /// batch.
+    pub fn polled(now: Instant, batch: Duration, waiting: Duration) -> Tap {
+        Tap::made(now, batch, waiting, true)
+    }
+
+    fn made(now: Instant, batch: Duration, waiting: Duration, polled: bool) -> Tap {
         let ticks = (batch.as_millis() / FRAME_DURATION.as_millis()).clamp(1, 25) as u32;
         let waiting = waiting.min(Duration::from_secs(60));
         let waiting = (waiting.as_millis() / (FRAME_DURATION.as_millis() * u128::from(ticks))) as usize;
@@ -143,7 +155,8 @@ impl Tap {
             full: bounded(waiting),
             // And one that the writer fills, and one that the consumer reads.
             spare: bounded(waiting + 2),
-            armed: AtomicBool::new(true),
+            polled,
+            armed: AtomicBool::new(!polled),
         };
         for _ in 0..waiting + 2 {
             let _ = shared.spare.0.try_send(TapBatch::new(now));
@@ -156,10 +169,14 @@ impl Tap {
         self.0.ticks
     }
 
-    /// The oldest batch that waits. If there is none, the room sends [`Event::TapReady`](crate::Event::TapReady) with the next one, once.
+    /// The oldest batch that waits. If there is none, the room sends [`Event::TapReady`](crate::Event::TapReady) with the next one, once,
+    /// unless the tap is [polled](Tap::polled).
     pub fn take(&self) -> Option<TapBatch> {
         let full = &self.0.full.1;
         full.try_recv().ok().or_else(|| {
+            if self.0.polled {
+                return None;
+            }
             self.0.armed.store(true, Ordering::SeqCst);
             // One that came in between might not have been told of.
             let batch = full.try_recv().ok()?;
@@ -356,6 +373,17 @@ mod tests {
         }
         assert!(tap.take().is_none());
         assert_eq!(ticks(&mut writer, begun, 11..16), 1);
+    }
+
+    #[test]
+    fn a_consumer_who_looks_by_itself_is_not_told() {
+        let begun = Instant::now();
+        let tap = Tap::polled(begun, Duration::from_millis(100), Duration::from_secs(2));
+        let mut writer = TapWriter::new(tap.clone());
+        assert_eq!(ticks(&mut writer, begun, 0..6), 0);
+        assert!(tap.take().is_some() && tap.take().is_none());
+        assert_eq!(ticks(&mut writer, begun, 6..11), 0);
+        assert_eq!(tap.take().map(|batch| batch.number), Some(1));
     }
 
     #[test]

@@ -116,7 +116,7 @@ impl Files {
             .map_err(failed(&path))?;
         let mut editors = Editors::create(folder).map_err(failed(folder))?;
         let path = folder.join("mix.ogg");
-        let tap = || Tap::with_waiting(now, BATCH, WAITING);
+        let tap = || Tap::polled(now, BATCH, WAITING);
         let mix = if config.mix {
             let comments = [("TITLE", config.room.as_str()), ("DATE", config.date.as_str())];
             let channels = 1 + u8::from(config.stereo);
