@@ -1,16 +1,27 @@
-//! The encoder's memory, owned by us: the one place with `unsafe` in this crate.
+//! The memory of encoders and decoders, owned by us: the one place with `unsafe` in this crate.
 //!
 //! `audiopus` keeps its encoder behind a private pointer, but the mixer needs two things from it: a
 //! *copy* of the state (a listener who starts to talk continues with a twin of the shared encoder,
 //! so that the decoder on the far side sees one continuous stream) and CTLs by number. According to
 //! `opus.h` the state is one contiguous block that may be copied with `memcpy` and initialised in
 //! the caller's memory (`opus_encoder_get_size`, `opus_encoder_init`). So the block is a boxed
-//! slice here, and copying it is ordinary, safe Rust; only the calls into libopus are unsafe.
+//! slice here, and copying it is ordinary, safe Rust; only the calls into libopus are unsafe. Of a
+//! decoder it is the complexity that `audiopus` can't set: from 5 on a libopus that has deep PLC
+//! uses it.
 
 use super::Channels;
 use crate::AudioError;
 use audiopus::{Application, ffi};
 use std::os::raw::c_int;
+
+/// Words for a state of `bytes`, which libopus told.
+fn block(bytes: c_int) -> Result<Box<[u128]>, AudioError> {
+    let bytes = usize::try_from(bytes)
+        .ok()
+        .filter(|&n| n > 0)
+        .ok_or(AudioError::Config("channels"))?;
+    Ok(vec![0u128; bytes.div_ceil(16)].into_boxed_slice())
+}
 
 /// One encoder state. `u128` words, because the block must be aligned as by `malloc` (16 bytes).
 #[derive(Debug)]
@@ -43,12 +54,8 @@ impl EncoderState {
         // SAFETY: a pure function of its argument, which is 1 or 2.
         #[allow(unsafe_code)]
         let bytes = unsafe { ffi::opus_encoder_get_size(channels.count() as c_int) };
-        let bytes = usize::try_from(bytes)
-            .ok()
-            .filter(|&n| n > 0)
-            .ok_or(AudioError::Config("channels"))?;
         let mut state = Self {
-            block: vec![0u128; bytes.div_ceil(16)].into_boxed_slice(),
+            block: block(bytes)?,
             channels,
         };
         // SAFETY: the block is writable, aligned to 16 bytes and at least `opus_encoder_get_size` bytes long, as
@@ -110,5 +117,66 @@ impl EncoderState {
         #[allow(unsafe_code)]
         let code = unsafe { ffi::opus_encoder_ctl(self.pointer(), request, &raw mut value) };
         AudioError::check(action, code).map(|_| value)
+    }
+}
+
+/// One decoder state.
+#[derive(Debug)]
+pub(super) struct DecoderState {
+    block: Box<[u128]>,
+    channels: Channels,
+}
+
+impl DecoderState {
+    pub(super) fn new(channels: Channels) -> Result<Self, AudioError> {
+        // SAFETY: a pure function of its argument, which is 1 or 2.
+        #[allow(unsafe_code)]
+        let bytes = unsafe { ffi::opus_decoder_get_size(channels.count() as c_int) };
+        let mut state = Self {
+            block: block(bytes)?,
+            channels,
+        };
+        let rate = crate::SAMPLE_RATE as c_int;
+        // SAFETY: the block is writable, aligned to 16 bytes and at least `opus_decoder_get_size` bytes long, as
+        // `opus_decoder_init` asks; the block is not shared, since we hold `&mut`.
+        #[allow(unsafe_code)]
+        let code = unsafe { ffi::opus_decoder_init(state.pointer(), rate, channels.count() as c_int) };
+        AudioError::check("make a decoder", code)?;
+        Ok(state)
+    }
+
+    fn pointer(&mut self) -> *mut ffi::OpusDecoder {
+        self.block.as_mut_ptr().cast()
+    }
+
+    /// Decodes a packet, or its in-band FEC, into `out`, or conceals as many samples as fit there; returns the samples per channel.
+    pub(super) fn decode(
+        &mut self,
+        action: &'static str,
+        packet: Option<&[u8]>,
+        out: &mut [f32],
+        fec: bool,
+    ) -> Result<usize, AudioError> {
+        let too_long = |_| AudioError::Config("packet");
+        let samples = c_int::try_from(out.len() / self.channels.count()).map_err(too_long)?;
+        let (data, bytes) = match packet {
+            Some(packet) => (packet.as_ptr(), c_int::try_from(packet.len()).map_err(too_long)?),
+            None => (std::ptr::null(), 0),
+        };
+        // SAFETY: the state was initialised by `opus_decoder_init`; `data` is null or readable for `bytes` bytes; `out` is writable
+        // for `samples * channels` floats; libopus keeps neither pointer.
+        #[allow(unsafe_code)]
+        let code =
+            unsafe { ffi::opus_decode_float(self.pointer(), data, bytes, out.as_mut_ptr(), samples, c_int::from(fec)) };
+        AudioError::check(action, code).map(|samples| samples as usize)
+    }
+
+    /// A CTL that takes one integer.
+    pub(super) fn set(&mut self, action: &'static str, request: c_int, value: i32) -> Result<(), AudioError> {
+        // SAFETY: initialised state (see `decode`); every request passed by this crate is an `OPUS_SET_*_REQUEST`, which
+        // takes exactly one `opus_int32` by value, or `OPUS_RESET_STATE`, which takes none and ignores it.
+        #[allow(unsafe_code)]
+        let code = unsafe { ffi::opus_decoder_ctl(self.pointer(), request, value) };
+        AudioError::check(action, code).map(drop)
     }
 }
