@@ -20,6 +20,18 @@ defmodule Roomtone.RecorderTest do
     refute Process.alive?(task)
   end
 
+  test "a recording is told apart by who began it, also while a task waits and after that" do
+    {recording, task, next} = {process(), process(), process()}
+    assert Recorder.by(nil) == :nobody
+    {:ok, recorder} = Recorder.take(nil, recording)
+    assert Recorder.by(recorder) == :somebody
+    {:ok, recorder} = Recorder.take(nil, recording, :policy)
+    {:ok, waiting} = Recorder.wait(recorder, recording, {task, "/monday"}, :policy)
+    {:ok, anew} = Recorder.wait(nil, task, {task, "/monday"}, :policy)
+    {:ok, goes_on} = Recorder.go_on(waiting, task, next)
+    assert Enum.map([recorder, waiting, anew, goes_on], &Recorder.by/1) == [:policy, :policy, :policy, :policy]
+  end
+
   test "a task doesn't take the place of another recording" do
     {task, other} = {process(), process()}
     {:ok, recorder} = Recorder.take(nil, other)

@@ -2,6 +2,8 @@ defmodule Roomtone.RecordingPolicyTest do
   @moduledoc "Rooms that are recorded because the settings want it, on the scripted engine."
   use Roomtone.DomainCase, async: false
 
+  alias Roomtone.RoomServer
+
   @moduletag capture_log: true
 
   @doc "The application in these tests decides by the beginning of the name."
@@ -74,7 +76,7 @@ defmodule Roomtone.RecordingPolicyTest do
     assert_receive {:roomtone, ^other, {:recording, true, nil}}, 5_000
     {:ok, _folder} = Roomtone.stop_recording(other)
     assert_receive {:roomtone, ^other, {:recording, false, :stopped}}, 5_000
-    eventually(fn -> not :sys.get_state(policy(other)).ours end)
+    eventually(fn -> :sys.get_state(policy(other)).ours == false end)
     {:ok, _folder} = Roomtone.record(other, folder: "/nowhere")
     :ok = Roomtone.leave(other, "cleo")
     assert_receive {:roomtone, ^other, {:left, "cleo", _reason}}, 5_000
@@ -85,10 +87,41 @@ defmodule Roomtone.RecordingPolicyTest do
     eventually(fn -> not Process.alive?(policy) end)
   end
 
+  test "a recording that begins in the moment when its own ends isn't taken for its own", %{room: room} do
+    come(room, "ada")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    eventually(fn -> :sys.get_state(policy(room)).ours == true end)
+    # Both are over before it looks.
+    :ok = :sys.suspend(policy(room))
+    {:ok, _folder} = Roomtone.stop_recording(room)
+    assert_receive {:roomtone, ^room, {:recording, false, :stopped}}
+    {:ok, _folder} = Roomtone.record(room, folder: "/nowhere")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}
+    :ok = :sys.resume(policy(room))
+    assert %{occupied: true, ours: false} = :sys.get_state(policy(room))
+    :ok = Roomtone.leave(room, "ada")
+    eventually(fn -> not :sys.get_state(policy(room)).occupied end)
+    assert {:ok, %{recording: true}} = Roomtone.room(room)
+  end
+
+  test "a recording that fails before it begins leaves the room to the policy" do
+    room = open_room()
+    other = somebody()
+    :ok = as(other, fn -> RoomServer.call(room, {:recording, self()}) end)
+    come(room, "ada")
+    eventually(fn -> :sys.get_state(policy(room)).waiting end)
+    :ok = kill(other)
+    eventually(fn -> RoomServer.call(room, :recorded_by) == {:ok, :nobody} end)
+    # It would look after some seconds.
+    send(policy(room), {:timeout, :sys.get_state(policy(room)).retry, :look})
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    assert %{ours: true} = :sys.get_state(policy(room))
+  end
+
   test "a recording ends with the last person after its policy's process has crashed", %{room: room} do
     come(room, "ada")
     assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
-    eventually(fn -> :sys.get_state(policy(room)).ours end)
+    eventually(fn -> :sys.get_state(policy(room)).ours == true end)
     kill(policy(room))
     come(room, "ben")
     for identity <- ["ada", "ben"], do: :ok = Roomtone.leave(room, identity)

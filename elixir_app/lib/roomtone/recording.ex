@@ -19,6 +19,7 @@ defmodule Roomtone.Recording do
   alias Roomtone.{Config, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
   alias Roomtone.Media.Library
   alias Roomtone.Recording.Announcement
+  alias Roomtone.Room.Recorder
 
   @look_ms 1_000
   @reattach_ms 50
@@ -43,19 +44,20 @@ defmodule Roomtone.Recording do
           | Roomtone.room_error()
 
   @enforce_keys [:room, :opts]
-  defstruct [:room, :opts, :former, :folder, :library, :monitor, :handle, :server, taps: [], names: %{}, reattached: 0]
+  defstruct [:room, :opts, :former, :folder, :library, :monitor, :handle, :server] ++
+              [by: :somebody, taps: [], names: %{}, reattached: 0]
 
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
   @doc false
-  @spec start(String.t(), keyword) :: {:ok, Path.t()} | {:error, error}
-  def start(room, opts), do: start(room, opts, nil)
+  @spec start(String.t(), keyword, Recorder.by()) :: {:ok, Path.t()} | {:error, error}
+  def start(room, opts, by \\ :somebody), do: start(room, opts, by, nil)
 
   # `former` is the task that waits in the room for a recording to go on; its place is taken.
-  defp start(room, opts, former) do
+  defp start(room, opts, by, former) do
     with {:ok, opts} <- check(opts),
          {:ok, folder} <- folder(room, opts),
-         args = %{room: room, opts: Map.put(opts, :folder, folder), former: former},
+         args = %{room: room, opts: Map.put(opts, :folder, folder), by: by, former: former},
          {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
       case SafeCall.call(pid, :start, 20_000) do
         {:ok, result} ->
@@ -133,7 +135,7 @@ defmodule Roomtone.Recording do
          {:moving, false} <- {:moving, attached.moving},
          {:ok, wished} <- wishes(state.opts, kind),
          # Two calls at the same time: the second makes no folder.
-         :ok <- if(state.former, do: :ok, else: RoomServer.call(state.room, {:recording, self()})),
+         :ok <- if(state.former, do: :ok, else: take(state)),
          {:ok, state, mix, tracks} <- begin(state, wished, attached.place),
          state = watch(state, attached),
          {:ok, state} <- tap(state, :mix, mix),
@@ -204,7 +206,7 @@ defmodule Roomtone.Recording do
 
   def handle_info(:reattach, state) do
     with {:ok, attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
-         :ok <- RoomServer.call(state.room, {:recording, self()}) do
+         :ok <- take(state) do
       RoomServer.cast_recording(state.room, self())
       {:noreply, watch(%{state | reattached: 0}, attached)}
     else
@@ -229,6 +231,10 @@ defmodule Roomtone.Recording do
   end
 
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
+
+  # The room may be on another node, of a release that doesn't know who begins recordings.
+  defp take(%{room: room, by: :somebody}), do: RoomServer.call(room, {:recording, self()})
+  defp take(%{room: room, by: by}), do: RoomServer.call(room, {:recording, self(), by})
 
   defp take_over(%{former: nil}), do: :ok
   defp take_over(state), do: RoomServer.call(state.room, {:recording_goes_on, state.former, self()})
@@ -323,17 +329,20 @@ defmodule Roomtone.Recording do
 
   # The room goes on at another media node, and so does its recording: in a further folder, there. Until
   # then a task is the room's recorder, so that it can be stopped.
-  defp go_on(%{room: room, opts: opts, folder: folder}) do
+  defp go_on(%{room: room, opts: opts, by: by, folder: folder}) do
     opts = Map.to_list(%{opts | folder: next_folder(folder)})
-    wait = fn -> receive(do: (:go_on -> go_on(room, opts, folder, @most_going_on)), after: (@wait_ms -> :ok)) end
+    wait = fn -> receive(do: (:go_on -> go_on(room, opts, by, folder, @most_going_on)), after: (@wait_ms -> :ok)) end
 
     with {:ok, task} <- Task.Supervisor.start_child(Roomtone.Cluster.Tasks, wait),
-         :ok <- reserve(room, {:recording_waits, self(), {task, folder}}, @reserve_tries) do
+         :ok <- reserve(room, waits(self(), {task, folder}, by), @reserve_tries) do
       send(task, :go_on)
     else
       {:error, why} -> ended_for_good(room, why)
     end
   end
+
+  defp waits(pid, waiting, :somebody), do: {:recording_waits, pid, waiting}
+  defp waits(pid, waiting, by), do: {:recording_waits, pid, waiting, by}
 
   # The room's process opens its media anew at that moment, or is replaced.
   defp reserve(room, request, tries) do
@@ -348,14 +357,14 @@ defmodule Roomtone.Recording do
   end
 
   # The process of the room may have been replaced, and the new one knows of no recording.
-  defp go_on(room, opts, folder, tries) do
-    with :ok <- RoomServer.call(room, {:recording_waits, self(), {self(), folder}}),
-         {:ok, _folder} <- start(room, opts, self()) do
+  defp go_on(room, opts, by, folder, tries) do
+    with :ok <- RoomServer.call(room, waits(self(), {self(), folder}, by)),
+         {:ok, _folder} <- start(room, opts, by, self()) do
       :ok
     else
       {:error, why} when why not in [:room_not_found, :not_recording] and tries > 0 ->
         Process.sleep(@look_ms)
-        go_on(room, opts, folder, tries - 1)
+        go_on(room, opts, by, folder, tries - 1)
 
       {:error, why} ->
         ended_for_good(room, why)

@@ -415,15 +415,20 @@ defmodule Roomtone.RoomServer do
     {:reply, {:ok, Map.put(answer, :audience, gains)}, %{state | taps: taps}}
   end
 
-  def handle_call({:recording, pid}, _from, state) do
-    case Recorder.take(state.recorder, pid) do
+  def handle_call({:recording, pid}, from, state), do: handle_call({:recording, pid, :somebody}, from, state)
+
+  def handle_call({:recording, pid, by}, _from, state) do
+    case Recorder.take(state.recorder, pid, by) do
       {:ok, recorder} -> {:reply, :ok, %{state | recorder: recorder}}
       {:error, _} = error -> {:reply, error, state}
     end
   end
 
-  def handle_call({:recording_waits, pid, waiting}, _from, state) do
-    case Recorder.wait(state.recorder, pid, waiting) do
+  def handle_call({:recording_waits, pid, waiting}, from, state),
+    do: handle_call({:recording_waits, pid, waiting, :somebody}, from, state)
+
+  def handle_call({:recording_waits, pid, waiting, by}, _from, state) do
+    case Recorder.wait(state.recorder, pid, waiting, by) do
       {:ok, recorder} ->
         state = %{state | recorder: recorder}
         {:reply, :ok, State.change(state, Room.put_recording(state.room, false, :media_lost))}
@@ -446,6 +451,14 @@ defmodule Roomtone.RoomServer do
       other -> {:reply, other, state}
     end
   end
+
+  def handle_call({:stop_recording, by}, from, state) do
+    if Recorder.by(state.recorder) == by,
+      do: handle_call(:stop_recording, from, state),
+      else: {:reply, {:error, :not_recording}, state}
+  end
+
+  def handle_call(:recorded_by, _from, state), do: {:reply, {:ok, Recorder.by(state.recorder)}, state}
 
   def handle_call(:recording, _from, state), do: {:reply, Recorder.fetch(state.recorder), state}
 

@@ -6,14 +6,15 @@ defmodule Roomtone.Recording.Policy do
   A recording begins when a person comes into the room and ends when the last one has left; sources
   (`Roomtone.speak_into/4`) don't count. A moderator or the application may end it before; the next one
   begins with the next person in an empty room. A room that is recorded already isn't recorded twice:
-  there it begins when that recording ends, and other recordings are never ended by this process.
+  there it begins when that recording ends, and other recordings are never ended by this process. The
+  room knows which of its recordings this process began (`Roomtone.Room.Recorder`).
   """
 
   use GenServer, restart: :temporary
 
   require Logger
 
-  alias Roomtone.{Config, SafeCall, Subscribers, UnknownMessage}
+  alias Roomtone.{Config, Recording, RoomServer, SafeCall, Subscribers, UnknownMessage}
 
   @retry_ms 5_000
 
@@ -24,8 +25,8 @@ defmodule Roomtone.Recording.Policy do
   @type wish :: boolean | :tracks | {module, atom}
 
   @enforce_keys [:room]
-  # `ours`: this process began the recording. `waiting`: another one runs.
-  defstruct [:room, :retry, occupied: false, ours: false, waiting: false]
+  # `ours`: this process, or the one before it, began the recording. `waiting`: another one runs.
+  defstruct [:room, :retry, occupied: false, ours: :unknown, waiting: false]
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
 
@@ -61,23 +62,21 @@ defmodule Roomtone.Recording.Policy do
   @impl true
   def init(room) do
     :ok = Subscribers.add(room, [:joined, :left, :recording, :closed])
-    # One that has crashed may have begun a recording.
-    ours? = Registry.meta(Roomtone.Registry, {:recording_policy, room}) == {:ok, :ours}
-    {:ok, %__MODULE__{room: room, occupied: ours?, ours: ours?}, {:continue, :look}}
+    {:ok, %__MODULE__{room: room}, {:continue, :look}}
   end
 
   @impl true
   def handle_continue(:look, state), do: look(state)
 
   @impl true
-  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, :normal, put_ours(state, false)}
+  def handle_info({:roomtone, _room, {:closed, _reason}}, state), do: {:stop, :normal, state}
 
   # After `:media_lost` it goes on at another media node.
   def handle_info({:roomtone, _room, {:recording, false, reason}}, state) when reason != :media_lost,
     do: look(ended(state))
 
   def handle_info({:roomtone, _room, _event}, state), do: look(state)
-  def handle_info({:timeout, timer, :look}, %{retry: timer} = state), do: look(%{state | retry: nil})
+  def handle_info({:timeout, timer, :look}, %{retry: timer} = state), do: look(waited(%{state | retry: nil}))
   def handle_info({:timeout, _earlier, :look}, state), do: {:noreply, state}
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
@@ -86,6 +85,15 @@ defmodule Roomtone.Recording.Policy do
 
   @impl true
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
+
+  # One that has crashed may have begun a recording.
+  defp look(%{ours: :unknown} = state) do
+    case recorded_by(state.room) do
+      {:ok, by} -> look(%{state | occupied: by == :policy, ours: by == :policy})
+      {:error, :room_not_found} -> {:stop, :normal, state}
+      {:error, _busy} -> {:noreply, later(state)}
+    end
+  end
 
   defp look(%{occupied: occupied?} = state) do
     case Roomtone.room(state.room) do
@@ -97,7 +105,7 @@ defmodule Roomtone.Recording.Policy do
         end
 
       {:error, :room_not_found} ->
-        {:stop, :normal, put_ours(state, false)}
+        {:stop, :normal, state}
 
       {:error, _busy} ->
         {:noreply, later(state)}
@@ -107,15 +115,15 @@ defmodule Roomtone.Recording.Policy do
   defp begin(state, nil), do: %{state | occupied: true}
 
   defp begin(state, opts) do
-    case Roomtone.record(state.room, opts) do
+    case Recording.start(state.room, opts, :policy) do
       {:ok, _folder} ->
-        put_ours(%{state | occupied: true}, true)
+        %{state | occupied: true, ours: true}
 
       {:error, why} when why in [:media_busy, :media_lost, :room_busy, :room_closed] ->
         later(state)
 
       {:error, :already_recording} ->
-        %{state | occupied: true, waiting: true}
+        later(%{state | occupied: true, waiting: true})
 
       {:error, why} ->
         Logger.error("#{state.room} isn't recorded, against record_rooms: #{inspect(why)}")
@@ -127,31 +135,32 @@ defmodule Roomtone.Recording.Policy do
 
   # A recording that isn't stopped for certain would go on for ever.
   defp finish(state) do
-    with {:error, _why} <- Roomtone.stop_recording(state.room),
-         true <- recorded?(state.room) do
+    with {:error, _why} <- stop(state.room),
+         true <- ours?(state.room) do
       later(state)
     else
-      _it_has_ended -> put_ours(%{state | occupied: false, waiting: false}, false)
+      _it_has_ended -> %{state | occupied: false, ours: false, waiting: false}
     end
   end
 
-  # The event may be of an earlier recording.
-  defp ended(%{ours: true} = state), do: if(recorded?(state.room), do: state, else: put_ours(state, false))
+  defp stop(room) do
+    with {:ok, recording} <- RoomServer.call(room, {:stop_recording, :policy}), do: Recording.stop(recording)
+  end
+
+  # The event may be of an earlier recording, and another one may have begun since.
+  defp ended(%{ours: true} = state), do: %{state | ours: ours?(state.room)}
   defp ended(%{waiting: true} = state), do: %{state | occupied: false, waiting: false}
   defp ended(state), do: state
 
-  defp recorded?(room), do: not match?({:ok, %{recording: false}}, Roomtone.room(room))
+  # The other recording may have failed before it began, and then there is no event.
+  defp waited(%{waiting: true} = state),
+    do: if(recorded_by(state.room) == {:ok, :nobody}, do: ended(state), else: later(state))
 
-  defp put_ours(state, ours?) do
-    key = {:recording_policy, state.room}
+  defp waited(state), do: state
 
-    :ok =
-      if ours?,
-        do: Registry.put_meta(Roomtone.Registry, key, :ours),
-        else: Registry.delete_meta(Roomtone.Registry, key)
-
-    %{state | ours: ours?}
-  end
+  # A room that doesn't answer may still have it.
+  defp ours?(room), do: recorded_by(room) not in [{:ok, :nobody}, {:ok, :somebody}, {:error, :room_not_found}]
+  defp recorded_by(room), do: RoomServer.call(room, :recorded_by)
 
   defp later(%{retry: nil} = state), do: %{state | retry: :erlang.start_timer(@retry_ms, self(), :look)}
   defp later(state), do: state
