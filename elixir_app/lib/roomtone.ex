@@ -387,9 +387,9 @@ defmodule Roomtone do
 
   defp answer(name, identity, offer, opts) do
     with {:ok, name} <- Name.room(name),
-         {:ok, identity} <- Name.identity(identity),
+         {:ok, identity} <- Admission.check_name(identity, opts),
          :ok <- Admission.check_join(opts),
-         {:ok, shown} <- Name.identity(Keyword.get(opts, :name) || identity),
+         {:ok, shown} <- Admission.check_name(Keyword.get(opts, :name) || identity, opts),
          request = Admission.request(identity, shown, opts),
          {:ok, pid, person} <- Admission.admit(name, request, opts[:create] || false),
          {:ok, answer} <- Participant.negotiate(pid, offer, request.owner),

@@ -5,7 +5,9 @@ defmodule Roomtone.RecordingTest do
   """
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{Audio, Players, RoomServer, Source}
+  import ExUnit.CaptureLog
+
+  alias Roomtone.{Audio, Config, Players, RoomServer, Source}
 
   @moduletag :media
   @moduletag capture_log: true
@@ -119,6 +121,22 @@ defmodule Roomtone.RecordingTest do
     :ok = Audio.write_wav(said, tone)
     assert {:ok, _folder} = Roomtone.record(room, folder: folder <> " 2", announce: said)
     announced.()
+  end
+
+  test "an announcement's identity is long and random where names are short", %{folder: folder} do
+    room = "r#{System.unique_integer([:positive])}"
+    {:ok, _summary} = Roomtone.open_room(room)
+    on_exit(fn -> Roomtone.close_room(room) end)
+    :ok = Roomtone.subscribe(room, only: [:joined])
+    {:ok, _person} = Roomtone.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
+    assert_receive {:roomtone, ^room, {:joined, %{identity: "ada"}}}, 5_000
+    config = Config.get()
+    # Shorter than "Recording", too.
+    :persistent_term.put(Config, %{config | max_name_length: String.length(room)})
+    on_exit(fn -> :persistent_term.put(Config, config) end)
+    assert {:ok, ^folder} = Roomtone.record(room, folder: folder, announce: true)
+    assert_receive {:roomtone, ^room, {:joined, %{identity: "rec-" <> random, name: "Recording"}}}, 5_000
+    assert String.length(random) == 16
   end
 
   test "a recording ends whole with its room", %{room: room, folder: folder} do

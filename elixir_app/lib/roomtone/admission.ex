@@ -4,13 +4,15 @@ defmodule Roomtone.Admission do
   the room.
   """
 
-  alias Roomtone.{Config, Room, RoomServer, Rooms, Token}
+  alias Roomtone.{Config, Name, Room, RoomServer, Rooms, Token}
   alias Roomtone.Auth.Lock
   alias Roomtone.Recording.Inputs
   alias Roomtone.Rooms.Spellings
 
   @max_session 128
   @max_grace 3_600_000
+  # The server gives them these names itself.
+  @max_announcement 64
   # A room whose process is being replaced is tried again; replacing takes no longer than this.
   @tries 10
   @pause_ms 10
@@ -54,6 +56,11 @@ defmodule Roomtone.Admission do
       ticket: &(&1 == nil or is_binary(&1))
     )
   end
+
+  @doc "A name of somebody who joins, checked. A setting that allows short names alone doesn't count for announcements."
+  @spec check_name(term, keyword) :: {:ok, String.t()} | {:error, {:invalid_name, Name.problem()}}
+  def check_name(name, opts),
+    do: if(opts[:announcement] == true, do: Name.check(name, @max_announcement), else: Name.identity(name))
 
   @doc "The request to the room, from checked options."
   @spec request(String.t(), String.t(), keyword) :: Room.request()

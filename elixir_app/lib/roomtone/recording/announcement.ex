@@ -8,8 +8,8 @@ defmodule Roomtone.Recording.Announcement do
   place, or without people, isn't told by sound; the page's indicator is there in any case.
 
   Each announcement has an identity that nobody can guess, so no person can take it, and the room keeps
-  no mark, place or ban of it. The room makes it a speaker as it comes in, so its sound is heard from
-  the beginning.
+  no mark, place or ban of it. It is that long whatever `max_name_length` is. The room makes it a
+  speaker as it comes in, so its sound is heard from the beginning.
   """
 
   require Logger
@@ -24,6 +24,8 @@ defmodule Roomtone.Recording.Announcement do
   @silence_ms 200
   @began [587, 587, 880]
   @ended [880, 587, 587]
+  # 64 random bits, and "rec-".
+  @least_name 20
   # A file that is longer is cut.
   @patience_ms 120_000
 
@@ -73,7 +75,7 @@ defmodule Roomtone.Recording.Announcement do
 
   defp identity do
     random = Base.encode16(:crypto.strong_rand_bytes(16), case: :lower)
-    String.slice("rec-" <> random, 0, Config.get().max_name_length)
+    String.slice("rec-" <> random, 0, max(Config.get().max_name_length, @least_name))
   end
 
   # The source ends with this process.
