@@ -88,18 +88,21 @@ defmodule Roomtone.RecordingTest do
     assert named == ["mix.ogg", "tracks/01-ada.ogg", "tracks/02-bob.ogg"]
   end
 
-  test "a recording is announced in its room at the beginning and at the end, on a stage, too", context do
+  test "a recording is announced at the beginning and at the end, on a stage and on a map, too", context do
     %{folder: folder, tmp_dir: dir} = context
-    room = open_room(stage: true)
+    room = open_room(stage: true, kind: :spatial, positions: :clients)
     # A person, who only listens on a stage.
     {:ok, _person} = Roomtone.join_source(room, "recording", grants: [:speak], owner: self(), grace: 0)
     assert_receive {:roomtone, ^room, {:joined, %{identity: "recording", role: :listener}}}, 5_000
-    {:ok, tap} = Roomtone.tap(room, :mix, batch: 500)
+    {:ok, tap} = Roomtone.tap(room, :audience, batch: 500)
 
     announced = fn ->
       began = System.os_time(:microsecond) - 500_000
       assert_receive {:roomtone, ^room, {:joined, %{identity: identity, name: "Recording", bot: true}}}, 5_000
       refute identity == "recording"
+      # Without a place it is near everybody.
+      assert {:ok, %{positions: %{"recording" => _place} = positions}} = Roomtone.floor_map(room)
+      assert map_size(positions) == 1
       # Half a second may have the first of its notes alone.
       assert_receive {:roomtone_tap, ^tap, %{level: level, at: at}} when level < 40 and at > began, 5_000
       assert_receive {:roomtone, ^room, {:left, ^identity, _reason}}, 5_000
@@ -121,6 +124,61 @@ defmodule Roomtone.RecordingTest do
     :ok = Audio.write_wav(said, tone)
     assert {:ok, _folder} = Roomtone.record(room, folder: folder <> " 2", announce: said)
     announced.()
+  end
+
+  test "the first sample of an announcement isn't cut", %{folder: folder, tmp_dir: dir} do
+    {:ok, tone} = Audio.tone(440, 20, amplitude: 0.5)
+    silence = fn ms -> :binary.copy(<<0::32>>, 48 * ms) end
+
+    # A tone that is a frame long, at the very beginning and later.
+    rooms =
+      for {name, pcm} <- [{"first", tone <> silence.(580)}, {"later", silence.(100) <> tone <> silence.(480)}] do
+        file = Path.join(dir, name <> ".wav")
+        :ok = Audio.write_wav(file, pcm)
+        room = open_room()
+        {:ok, _person} = Roomtone.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
+        assert_receive {:roomtone, ^room, {:joined, %{identity: "ada"}}}, 5_000
+        {:ok, tap} = Roomtone.tap(room, :mix, batch: 100)
+        {:ok, _folder} = Roomtone.record(room, folder: "#{folder} #{name}", announce: file)
+        {room, tap}
+      end
+
+    [first, later] =
+      for {room, tap} <- rooms do
+        assert_receive {:roomtone, ^room, {:left, "rec-" <> _random, _reason}}, 10_000
+        energy(tap, 0.0)
+      end
+
+    assert later > 0.0
+    assert_in_delta 10 * :math.log10(first / later), 0.0, 1.0
+  end
+
+  defp energy(tap, sum) do
+    receive do
+      {:roomtone_tap, ^tap, %{pcm: pcm}} ->
+        energy(tap, sum + for(<<sample::float-32-little <- pcm>>, reduce: 0.0, do: (sum -> sum + sample * sample)))
+    after
+      0 -> sum
+    end
+  end
+
+  test "a room without people hears no announcement", %{room: room, folder: folder} do
+    {:ok, source} = Roomtone.speak_into(room, "parrot", :push)
+    assert_receive {:roomtone, ^room, {:joined, %{identity: "parrot"}}}, 5_000
+    processes = fn -> DynamicSupervisor.count_children(Roomtone.Recording.Supervisor).active end
+    before = processes.()
+
+    log =
+      capture_log(fn ->
+        assert {:ok, ^folder} = Roomtone.record(room, folder: folder, announce: true)
+        eventually(fn -> processes.() == before + 1 end)
+        assert {:ok, ^folder} = Roomtone.stop_recording(room)
+        eventually(fn -> processes.() == before end)
+      end)
+
+    refute log =~ "isn't announced"
+    refute_received {:roomtone, ^room, {:joined, _announcement}}
+    :ok = Source.close(source)
   end
 
   test "an announcement's identity is long and random where names are short", %{folder: folder} do
