@@ -26,6 +26,7 @@ defmodule Roomtone.Recording.Inputs do
   @most_reattaching 100
   @most_bytes 256 * 1024 * 1024
   @patience_ms 10_000
+  @start_ms 20_000
 
   @typedoc "The option `record` of `Roomtone.open_room/2`."
   @type wish :: :inputs | {:inputs, [file: Path.t(), max_bytes: pos_integer]}
@@ -58,13 +59,26 @@ defmodule Roomtone.Recording.Inputs do
 
     with {:ok, file} <- file(room, opts) do
       most = Keyword.get(opts, :max_bytes, @most_bytes)
-      args = %{room: room, file: file, most_bytes: most, server: self(), place: place}
+      args = %{room: room, id: place.room, file: file, most_bytes: most, server: self()}
 
-      case DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
-        {:ok, pid} -> {:ok, pid}
-        {:error, {:shutdown, why}} -> {:error, why}
-        {:error, _other} -> {:error, :media_busy}
-      end
+      with {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}),
+           do: begin_in(pid, place)
+    end
+  end
+
+  # After its process was started, so that a slow disk holds up no other recording.
+  defp begin_in(pid, place) do
+    case SafeCall.call(pid, {:start, place}, @start_ms) do
+      {:ok, :ok} ->
+        {:ok, pid}
+
+      {:ok, {:error, _} = error} ->
+        error
+
+      # It would record a room that isn't opened.
+      {:error, _late_or_gone} ->
+        Process.exit(pid, :kill)
+        {:error, :media_busy}
     end
   end
 
@@ -95,19 +109,7 @@ defmodule Roomtone.Recording.Inputs do
   # ---- Server ----------------------------------------------------------------------------------------------------------
 
   @impl true
-  def init(%{server: server, place: place} = args) do
-    state = struct!(__MODULE__, args |> Map.take([:room, :file, :most_bytes]) |> Map.put(:id, place.room))
-
-    case begin(state, place) do
-      {:ok, state} ->
-        {:ok, _owner} = Registry.register(Roomtone.Registry, {:inputs, place.room}, nil)
-        Process.send_after(self(), :look, @look_ms)
-        {:ok, %{state | server: Process.monitor(server)}}
-
-      {:error, why} ->
-        {:stop, {:shutdown, why}}
-    end
-  end
+  def init(%{server: server} = args), do: {:ok, struct!(__MODULE__, %{args | server: Process.monitor(server)})}
 
   defp begin(state, place) do
     options = %{
@@ -137,6 +139,18 @@ defmodule Roomtone.Recording.Inputs do
   defp part(file, n), do: Path.rootname(file) <> "-part-#{n}" <> Path.extname(file)
 
   @impl true
+  def handle_call({:start, place}, _from, %{handle: nil} = state) do
+    case begin(state, place) do
+      {:ok, state} ->
+        {:ok, _owner} = Registry.register(Roomtone.Registry, {:inputs, state.id}, nil)
+        Process.send_after(self(), :look, @look_ms)
+        {:reply, :ok, state}
+
+      {:error, _why} = error ->
+        {:stop, :normal, error, state}
+    end
+  end
+
   def handle_call(:stop, _from, state) do
     status = stop_writing(state)
     told(state, status)
@@ -193,6 +207,10 @@ defmodule Roomtone.Recording.Inputs do
         finish(state)
     end
   end
+
+  # The room's process ended before this one had begun.
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{server: ref, handle: nil} = state),
+    do: {:stop, :normal, state}
 
   def handle_info({:DOWN, ref, :process, _pid, reason}, %{server: ref} = state) when reason in [:normal, :noproc],
     do: finish(state)
