@@ -4,8 +4,8 @@ defmodule RoomtoneWeb.SoundByHttpTest do
   """
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{Audio, Config, Crowd, JSON, Players, Source, Token}
-  alias RoomtoneWeb.{MuLaw, RawClient}
+  alias Roomtone.{Audio, Auth, Config, Crowd, JSON, Media, Players, Source, Token}
+  alias RoomtoneWeb.{AgentSocket, MuLaw, RawClient}
 
   doctest RoomtoneWeb.MuLaw
 
@@ -186,6 +186,8 @@ defmodule RoomtoneWeb.SoundByHttpTest do
 
   describe "agents" do
     defp agent(port, room, query \\ "", identity \\ "bot") do
+      # A shard that had no processor for a while refuses taps until it has caught up.
+      eventually(fn -> Map.get(Media.shard_stats(0), :shed_level, 0) == 0 end, 3_000)
       socket = RawClient.connect(port, {127, 0, 0, 1})
       on_exit(fn -> :gen_tcp.close(socket) end)
 
@@ -251,13 +253,23 @@ defmodule RoomtoneWeb.SoundByHttpTest do
       end
     end
 
-    # The first frame that is as it should be.
+    # The first frame that is as it should be. Nothing comes after the end.
     defp frame_with(socket, wanted, left \\ 2_000)
     defp frame_with(_socket, _wanted, 0), do: flunk("it didn't come")
 
     defp frame_with(socket, wanted, left) do
       frame = frame(socket)
-      if wanted.(frame), do: frame, else: frame_with(socket, wanted, left - 1)
+
+      cond do
+        wanted.(frame) ->
+          frame
+
+        frame == :cut_off or match?({:closed, _}, frame) ->
+          flunk("the connection ended before it came: #{inspect(frame)}")
+
+        true ->
+          frame_with(socket, wanted, left - 1)
+      end
     end
 
     defp level(pcm), do: pcm |> Audio.from_s16() |> elem(1) |> Audio.level!() |> Map.fetch!(:rms_dbfs)
@@ -411,12 +423,24 @@ defmodule RoomtoneWeb.SoundByHttpTest do
       assert_receive {:roomtone, ^room, {:left, "bot", _reason}}, 5_000
     end
 
+    test "leave the room at once where they can't hear it", %{room: room} do
+      {:ok, token} = Auth.verify(agent_token(room, "bot"), room)
+      # A source takes this rate, and a tap doesn't.
+      opts = %{format: :binary, hear: :mix, rate: 11_025, batch: 20, barge_in: nil}
+      assert {:stop, _reason, {1008, _text}, state} = AgentSocket.init({token, opts})
+      assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
+      :ok = AgentSocket.terminate(:shutdown, state)
+      assert_receive {:roomtone, ^room, {:left, "bot", _reason}}
+    end
+
     test "end with their room and their connection", %{port: port, room: room} do
       socket = agent(port, room)
       assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
       :gen_tcp.close(socket)
       assert_receive {:roomtone, ^room, {:left, "bot", _reason}}, 5_000
       socket = agent(port, room)
+      # It hears, too.
+      assert %{"event" => "connected"} = frame(socket)
       assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
       # Somebody has the name.
       taken = agent(port, room)

@@ -43,15 +43,28 @@ defmodule RoomtoneWeb.AgentSocket do
     speaking = [name: token.name, format: :s16, rate: opts.rate]
 
     with :ok <- RoomtoneWeb.Auth.watch(token),
-         {:ok, source} <- Roomtone.speak_into(token.room, token.identity, :push, speaking),
-         {:ok, tap} <- Roomtone.tap(token.room, :each, rate: opts.rate, batch: opts.batch) do
-      {messages, state} = begin(%{state | source: source, tap: tap})
-      {:push, messages, state}
+         {:ok, source} <- Roomtone.speak_into(token.room, token.identity, :push, speaking) do
+      hear(%{state | source: source}, token.room)
     else
-      {:error, reason} ->
-        error = ErrorPayload.new(reason)
-        {:stop, {:shutdown, reason}, {1008, error.message}, state}
+      {:error, reason} -> refuse(reason, state)
     end
+  end
+
+  defp hear(state, room) do
+    case Roomtone.tap(room, :each, rate: state.opts.rate, batch: state.opts.batch) do
+      {:ok, tap} ->
+        {messages, state} = begin(%{state | tap: tap})
+        {:push, messages, state}
+
+      # It leaves the room with its source.
+      {:error, reason} ->
+        refuse(reason, state)
+    end
+  end
+
+  defp refuse(reason, state) do
+    error = ErrorPayload.new(reason)
+    {:stop, {:shutdown, reason}, {1008, error.message}, state}
   end
 
   defp begin(state) do
