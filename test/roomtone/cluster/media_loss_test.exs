@@ -2,7 +2,7 @@ defmodule Roomtone.Cluster.MediaLossTest do
   @moduledoc "A media node is killed, or hangs: its rooms go on at another."
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{BrowserOffer, TestCluster}
+  alias Roomtone.{BrowserOffer, Native, TestCluster}
   alias Roomtone.Cluster.Link
   alias Roomtone.TestCluster.{SoundDesk, Witness}
 
@@ -33,6 +33,36 @@ defmodule Roomtone.Cluster.MediaLossTest do
     {:ok, %{shard: shard}} = call(web, Roomtone, :stats, [room])
     name = call(web, Link, :node_of, [shard])
     Enum.find(media, &(&1.node == name))
+  end
+
+  # A room on this node, whose inputs are recorded, with somebody who listens.
+  defp recorded(web, media, node) do
+    room = unique_name()
+    file = Path.join(System.tmp_dir!(), room <> ".inputs")
+    on_exit(fn -> for path <- Path.wildcard(Path.rootname(file) <> "*"), do: File.rm_rf(path) end)
+    {:ok, _summary} = call(web, Roomtone, :open_room, [room, [record: {:inputs, file: file}]])
+
+    if home(web, media, room) == node do
+      listener = call(web, SoundDesk, :count, [room])
+      eventually(fn -> call(web, SoundDesk, :counted, [listener]) > 0 end)
+      {room, file}
+    else
+      recorded(web, media, node)
+    end
+  end
+
+  defp part(file), do: Path.rootname(file) <> "-part-2.inputs"
+
+  defp replay(file) do
+    {:ok, replay} = Native.replay_open(file, Path.rootname(file) <> ".replay", nil, false)
+    play(replay)
+  end
+
+  defp play(replay) do
+    case Native.replay_run(replay) do
+      {:ok, {:more, _ms}} -> play(replay)
+      {:ok, {:done, replayed}} -> replayed
+    end
   end
 
   defp asked?(web, witness), do: {:media_restart, :all} in call(web, Witness, :events, [witness])
@@ -77,8 +107,22 @@ defmodule Roomtone.Cluster.MediaLossTest do
 
   test "emptied: its rooms go to the other node, and their people are asked for a second connection", context do
     %{web: web, media: media, room: room, witness: witness, home: home} = context
+    {recorded, file} = recorded(web, media, home)
+    {:ok, recording} = call(web, Roomtone.RoomServer, :call, [recorded, :recording])
+    files = fn -> call(web, :sys, :get_state, [recording]) end
+    # While people change over, what comes by their former connections is recorded as well.
+    both = Task.async(fn -> eventually(fn -> match?(%{part: 2, others: [_former]}, files.()) end, 3_000) end)
     # Returns when the rooms are gone, long before the time is over.
     assert :ok = call(web, Roomtone.Cluster, :drain, [home.node, 15])
+    assert Task.await(both, :infinity)
+    eventually(fn -> files.().others == [] end)
+    {:ok, ^file} = call(web, Roomtone, :stop_recording, [recorded])
+
+    for path <- [file, part(file)] do
+      assert %{different: 0, cut_off: false, lasted_ms: ms} = replay(path)
+      assert ms > 500
+    end
+
     assert call(home, Roomtone.Cluster.Table, :all_rooms, []) == []
     events = call(web, Witness, :events, [witness])
     assert [{:media_move, :begin}, {:media_move, :end}] = Enum.filter(events, &(elem(&1, 0) == :media_move))

@@ -1,17 +1,18 @@
 defmodule Roomtone.Recording.Inputs do
   @moduledoc """
   The process of a recording of all that goes into a room: every packet and command with its time, in
-  one file, from which `mix roomtone.replay` plays the room again. `Roomtone.open_room/2` starts it
-  with `record: :inputs`.
+  files from which `mix roomtone.replay` plays the room again. `Roomtone.open_room/2` starts it with
+  `record: :inputs`.
 
-  The room's process starts this one before anybody can join, since a room is played again from its
-  first moment or not at all. The file is written by the thread of the native library that writes all
-  recordings. This process tells it who is who, and looks once a second whether it could write. When
-  it couldn't, when the file is as long as it may be, or when the disk was too slow, the recording
-  ends with that reason, and the room goes on.
+  The room's process has the file (`Roomtone.Recording.InputsFile`) begun before anybody can come in,
+  since a room is played again from its first moment or not at all. The thread of the native library
+  that writes all recordings writes it. This process tells it who is who, and looks once a second
+  whether it could write. When it couldn't, when the file is as long as it may be, or when the disk
+  was too slow, the recording ends with that reason, and the room goes on.
 
-  When the room's media begin anew, so does the recording, in a further file. To subscribers and on
-  the page it is a recording like any other, and a room has one at most.
+  When the room's media begin anew, so does the recording, in a further file. The former one goes on
+  until the room there has ended: on a move to another media node people still speak and hear there.
+  To subscribers and on the page it is a recording like any other, and a room has one at most.
   """
 
   use GenServer, restart: :temporary
@@ -19,7 +20,7 @@ defmodule Roomtone.Recording.Inputs do
   require Logger
 
   alias Roomtone.{Config, Media, RoomServer, SafeCall, UnknownMessage}
-  alias Roomtone.Media.Library
+  alias Roomtone.Recording.InputsFile
 
   @look_ms 1_000
   @reattach_ms 50
@@ -27,15 +28,19 @@ defmodule Roomtone.Recording.Inputs do
   @most_bytes 256 * 1024 * 1024
   @patience_ms 10_000
   @start_ms 20_000
+  # More than the media nodes of any room. Those that are older have been forgotten by a bug.
+  @most_others 64
 
   @typedoc "The option `record` of `Roomtone.open_room/2`."
   @type wish :: :inputs | {:inputs, [file: Path.t(), max_bytes: pos_integer]}
 
   @type error :: :no_recordings | :media_busy | {:recording_failed, atom}
 
-  @enforce_keys [:room, :file, :most_bytes]
-  defstruct [:room, :id, :file, :most_bytes, :library, :monitor, :handle, :server] ++
-              [part: 1, names: %{}, elsewhere: false, reattached: 0]
+  @enforce_keys [:room, :id, :file, :most_bytes]
+  # `home`: the file of the room's own media node; `others`: those of former homes; `part`: how many
+  # there were.
+  defstruct [:room, :id, :file, :most_bytes, :server, :home] ++
+              [others: [], part: 1, peers: %{}, elsewhere: false, reattached: 0]
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
 
@@ -95,10 +100,10 @@ defmodule Roomtone.Recording.Inputs do
   one, goes on in a further file, before anybody joins.
   """
   @spec go_on(Media.id(), Media.place()) :: :ok
-  def go_on(id, place) do
-    for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, id}),
-        do: SafeCall.call(pid, {:go_on, place}, @patience_ms)
+  def go_on(id, place), do: ask(id, {:go_on, place})
 
+  defp ask(id, request) do
+    for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, id}), do: SafeCall.call(pid, request, @patience_ms)
     :ok
   end
 
@@ -111,40 +116,19 @@ defmodule Roomtone.Recording.Inputs do
   @impl true
   def init(%{server: server} = args), do: {:ok, struct!(__MODULE__, %{args | server: Process.monitor(server)})}
 
-  defp begin(state, place) do
-    options = %{
-      file: part(state.file, state.part),
-      room: state.room,
-      date: DateTime.utc_now() |> DateTime.truncate(:second) |> DateTime.to_iso8601(),
-      most_bytes: state.most_bytes
-    }
-
-    with {:ok, library} <- Library.beside(place.shard),
-         {:ok, {handle, journal}} <- Library.run(library, :record_inputs, [options]),
-         :ok <- Media.record_inputs(place, journal) do
-      if state.monitor, do: Process.demonitor(state.monitor, [:flush])
-      {:ok, %{state | library: library, monitor: Library.monitor(library), handle: handle, names: %{}}}
-    else
-      {:error, why} when is_atom(why) ->
-        {:error, :media_busy}
-
-      {:error, {code, text}} ->
-        Logger.error("no recording of what goes into #{state.room}: #{text}")
-        {:error, {:recording_failed, code}}
-    end
-  end
+  defp begin(state, path, place), do: InputsFile.begin(path, state.room, state.most_bytes, place)
 
   # "lobby.inputs", "lobby-part-2.inputs"
-  defp part(file, 1), do: file
-  defp part(file, n), do: Path.rootname(file) <> "-part-#{n}" <> Path.extname(file)
+  defp path(file, _kind, 1), do: file
+  defp path(file, kind, n), do: Path.rootname(file) <> "-#{kind}-#{n}" <> Path.extname(file)
 
   @impl true
-  def handle_call({:start, place}, _from, %{handle: nil} = state) do
-    case begin(state, place) do
-      {:ok, state} ->
+  def handle_call({:start, place}, _from, %{home: nil} = state) do
+    case begin(state, state.file, place) do
+      {:ok, file} ->
         {:ok, _owner} = Registry.register(Roomtone.Registry, {:inputs, state.id}, nil)
         Process.send_after(self(), :look, @look_ms)
-        {:reply, :ok, state}
+        {:reply, :ok, %{state | home: file}}
 
       {:error, _why} = error ->
         {:stop, :normal, error, state}
@@ -152,18 +136,21 @@ defmodule Roomtone.Recording.Inputs do
   end
 
   def handle_call(:stop, _from, state) do
-    status = stop_writing(state)
-    told(state, status)
+    stop_all(state)
     {:stop, {:shutdown, :stopped}, {:ok, state.file}, state}
   end
 
   def handle_call({:go_on, place}, _from, state) do
-    known = state.names
-    state = told(state, stop_writing(state))
+    part = state.part + 1
 
-    case begin(%{state | part: state.part + 1}, place) do
-      {:ok, state} -> {:reply, :ok, named(state, known)}
-      {:error, why} -> {:stop, {:shutdown, reason(why)}, :ok, state}
+    case begin(state, path(state.file, "part", part), place) do
+      {:ok, file} ->
+        state = if InputsFile.lost?(state.home), do: state, else: with_other(state, state.home)
+        {:reply, :ok, %{state | part: part, home: InputsFile.name(file, state.peers)}}
+
+      {:error, why} ->
+        stop_all(state)
+        {:stop, {:shutdown, reason(why)}, :ok, state}
     end
   end
 
@@ -179,25 +166,27 @@ defmodule Roomtone.Recording.Inputs do
 
   def handle_info(:look, state) do
     Process.send_after(self(), :look, @look_ms)
+    state = %{state | others: Enum.filter(state.others, &goes_on?/1)}
 
-    case Library.run(state.library, :record_status, [state.handle]) do
+    case InputsFile.status(state.home) do
       # The room in the engine has ended: its process ends, too, or opens it anew.
-      %{state: ended} when ended in [:running, :stopped] -> {:noreply, state}
-      {:error, :media_lost} -> {:noreply, state}
-      %{state: ended} = status -> {:stop, {:shutdown, reason(ended)}, told(state, status)}
+      %{state: ended} when ended in [:running, :stopped] ->
+        {:noreply, state}
+
+      {:error, :media_lost} ->
+        {:noreply, state}
+
+      %{state: ended} ->
+        stop_all(state)
+        {:stop, {:shutdown, reason(ended)}, state}
     end
   end
-
-  # The media node that wrote is gone. The room opens at another one.
-  def handle_info({:DOWN, ref, :process, _holder, _reason}, %{monitor: ref} = state),
-    do: {:noreply, %{state | monitor: nil}}
 
   def handle_info(:reattach, state) do
     with {:ok, attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
          :ok <- RoomServer.call(state.room, {:recording, self()}) do
       RoomServer.cast_recording(state.room, self())
-      state = named(%{state | reattached: 0, server: Process.monitor(attached.pid)}, attached.peers)
-      {:noreply, state}
+      {:noreply, named(%{state | reattached: 0, server: Process.monitor(attached.pid)}, attached.peers)}
     else
       {:error, _being_replaced} when state.reattached < @most_reattaching ->
         Process.send_after(self(), :reattach, @reattach_ms)
@@ -209,7 +198,7 @@ defmodule Roomtone.Recording.Inputs do
   end
 
   # The room's process ended before this one had begun.
-  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{server: ref, handle: nil} = state),
+  def handle_info({:DOWN, ref, :process, _pid, _reason}, %{server: ref, home: nil} = state),
     do: {:stop, :normal, state}
 
   def handle_info({:DOWN, ref, :process, _pid, reason}, %{server: ref} = state) when reason in [:normal, :noproc],
@@ -220,17 +209,43 @@ defmodule Roomtone.Recording.Inputs do
     {:noreply, state}
   end
 
+  # The media node that wrote is gone. The room opens at another one.
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, %{home: %{monitor: ref} = home} = state),
+    do: {:noreply, %{state | home: %{home | monitor: nil}}}
+
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, state),
+    do: {:noreply, %{state | others: Enum.reject(state.others, &(&1.monitor == ref))}}
+
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
-  defp named(state, peers) do
-    new = for {peer, identity} <- peers, not is_map_key(state.names, peer), do: {peer, identity}
-    if new != [], do: Library.run(state.library, :record_names, [state.handle, new])
-    noted(%{state | names: peers}, new)
+  # ---- Files -----------------------------------------------------------------------------------------------------------
+
+  defp with_other(state, file) do
+    {others, older} = Enum.split([file | state.others], @most_others)
+    for file <- older, do: InputsFile.close(file, InputsFile.stop(file))
+    %{state | others: others}
   end
 
-  # Of people on another of the room's media nodes there is what they say, and nothing of what they hear.
+  # Those of a media node that is gone are dropped by its monitor.
+  defp goes_on?(file) do
+    case InputsFile.status(file) do
+      %{state: :running} -> true
+      {:error, :media_lost} -> true
+      ended -> InputsFile.close(file, ended) != :ok
+    end
+  end
+
+  defp named(state, peers) do
+    new = Map.drop(peers, Map.keys(state.peers))
+    [home | others] = Enum.map([state.home | state.others], &InputsFile.name(&1, peers))
+    noted(%{state | home: home, others: others, peers: peers}, new)
+  end
+
+  # Of people on a media node that isn't recorded there is what they say, and nothing of what they hear.
   defp noted(%{elsewhere: false} = state, new) do
-    case Enum.find(new, fn {peer, _identity} -> elsewhere?(Media.Table.peer_place(peer), state.id) end) do
+    recorded = for file <- [state.home | state.others], do: file.room
+
+    case Enum.find(new, fn {peer, _identity} -> elsewhere?(Media.Table.peer_place(peer), recorded) end) do
       nil ->
         state
 
@@ -246,31 +261,23 @@ defmodule Roomtone.Recording.Inputs do
 
   defp noted(state, _new), do: state
 
-  defp elsewhere?(%{room: room}, id), do: room != id
-  defp elsewhere?(nil, _id), do: false
+  defp elsewhere?(%{room: room}, recorded), do: room not in recorded
+  defp elsewhere?(nil, _recorded), do: false
 
   # ---- End -------------------------------------------------------------------------------------------------------------
 
   defp finish(state) do
-    status = stop_writing(state)
-    reason = with(:stopped <- reason(status.state), do: :room_closed)
-    {:stop, {:shutdown, reason}, told(state, status)}
+    reason = with(:stopped <- reason(stop_all(state).state), do: :room_closed)
+    {:stop, {:shutdown, reason}, state}
   end
 
-  # Of a media node that is gone, nothing is known.
-  defp stop_writing(state) do
-    with {:error, :media_lost} <- Library.run(state.library, :record_stop, [state.handle]),
-         do: %{state: :stopped, bytes: 0, lost_ms: 0}
-  end
-
-  defp told(state, %{state: ended, bytes: bytes}) do
-    file = part(state.file, state.part)
-
-    if ended == :stopped,
-      do: Logger.info("the recording of inputs #{file} has #{bytes} bytes"),
-      else: Logger.warning("the recording of inputs #{file} ended after #{bytes} bytes: #{inspect(ended)}")
-
-    state
+  # At the same time, since each may wait for a disk. How the home's has ended.
+  defp stop_all(state) do
+    files = [state.home | state.others]
+    tasks = for file <- files, do: Task.async(fn -> InputsFile.stop(file) end)
+    [home | _others] = ended = Task.await_many(tasks, :infinity)
+    for {file, status} <- Enum.zip(files, ended), do: InputsFile.close(file, status)
+    home
   end
 
   defp reason({:recording_failed, code}), do: code
