@@ -102,8 +102,8 @@ defmodule Roomtone do
   With `record: :inputs` everything that goes into the room is recorded, in a file in `recordings_dir`
   from which `mix roomtone.replay` plays the room again: see docs/recording.md. It has the voices of
   everybody, and the page shows that the room is recorded. `record: {:inputs, opts}` takes `file` and
-  `max_bytes` (default 256 MiB). `stop_recording/1` ends it. A room that was restored after a restart
-  isn't recorded.
+  `max_bytes` (default 256 MiB). A room on several media nodes has a file of each. `stop_recording/1`
+  ends it. A room that was restored after a restart isn't recorded.
 
   `by` takes options of `join/4` that identify a person, and opens the room on their behalf: only a
   moderator of a closed room may open its name again, and a remembered room counts as existing.

@@ -33,6 +33,14 @@ defmodule Roomtone.ReplayTest do
     play(replay)
   end
 
+  # Ends a room, and returns once its files are whole.
+  defp close(room) do
+    {:ok, recording} = RoomServer.call(room, :recording)
+    ref = Process.monitor(recording)
+    :ok = Roomtone.close_room(room)
+    assert_receive {:DOWN, ^ref, :process, ^recording, _reason}
+  end
+
   defp play(replay) do
     case Native.replay_run(replay) do
       {:ok, {:more, _ms}} -> play(replay)
@@ -62,12 +70,9 @@ defmodule Roomtone.ReplayTest do
     room = open_room(record: {:inputs, file: file})
     report = Crowd.run(port, room, 2, 5, fn _people -> :ok = Roomtone.move_room(room, 1) end)
     assert report["joined"] == 5
-    :ok = Roomtone.close_room(room)
-
-    replayed =
-      eventually(fn -> with %{cut_off: false} = replayed <- replay(file, "#{file} #{unique_name()}"), do: replayed end)
-
-    assert %{different: 0, room_failed: false, streams: streams} = replayed
+    close(room)
+    replayed = replay(file, file <> " heard")
+    assert %{different: 0, cut_off: false, room_failed: false, streams: streams} = replayed
     assert replayed.compared >= 10 and length(streams) == 5
 
     for stream <- streams do
@@ -95,21 +100,58 @@ defmodule Roomtone.ReplayTest do
     Process.exit(RoomServer.whereis(room), :kill)
     eventually(fn -> match?({:ok, %{recording: true}}, Roomtone.room(room)) end)
     talk(room, "bob", 500)
-    :ok = Roomtone.close_room(room)
+    close(room)
     assert_receive {:roomtone, ^room, {:closed, _reason}}
-    # Its last inputs are on disk within a second.
-    replayed =
-      eventually(fn -> with %{cut_off: false} = replayed <- replay(file, "#{file} #{unique_name()}"), do: replayed end)
-
-    assert replayed.different == 0 and replayed.lasted_ms > 100
+    assert %{different: 0, cut_off: false, lasted_ms: ms} = replay(file, file <> " heard")
+    assert ms > 100
   end
 
-  test "in a room on several nodes, those whose sound isn't recorded are named, and told when it is asked for",
-       context do
-    %{inputs: file} = context
+  # Two shards stand for two media nodes.
+  defp seat_on_a_node(most) do
     config = Config.get()
-    :persistent_term.put(Config, %{config | max_node_participants: 1})
+    :persistent_term.put(Config, %{config | max_node_participants: most})
     on_exit(fn -> :persistent_term.put(Config, config) end)
+  end
+
+  defp node_file(file), do: Path.rootname(file) <> "-node-2.inputs"
+
+  test "each of a room's media nodes has a file, which replays what the people there were sent", context do
+    %{inputs: file, port: port} = context
+    seat_on_a_node(2)
+    room = open_room(record: {:inputs, file: file})
+    report = Crowd.run(port, room, 2, 2, fn _people -> :ok end)
+    assert report["joined"] == 5
+    close(room)
+    files = [file, node_file(file)]
+
+    streams =
+      for file <- files do
+        replayed = replay(file, file <> " heard")
+        assert %{room: ^room, different: 0, cut_off: false, room_failed: false} = replayed
+        assert replayed.compared >= 2
+        for stream <- replayed.streams, stream.packets > 30, do: stream.listener
+      end
+
+    # Each of the five on one of them.
+    assert [[_ | _], [_ | _]] = streams
+    assert streams |> List.flatten() |> Enum.uniq() |> length() == 5
+
+    [[listener | _others], _node] = streams
+
+    text =
+      capture_io(fn ->
+        Mix.Tasks.Roomtone.Replay.run(files ++ ["--listener", listener, "--out", Path.rootname(file) <> " heard"])
+      end)
+
+    assert length(String.split(text, "agree with the call")) == 3
+    assert text =~ "packets for #{listener}"
+    assert text =~ "Nothing was sent to #{listener}" and text =~ "another media node of the room"
+  end
+
+  test "people on a media node that can't write are named, and told when their sound is asked for", context do
+    %{inputs: file} = context
+    seat_on_a_node(1)
+    File.write!(node_file(file), "in the way")
     room = open_room(record: {:inputs, file: file})
     {:ok, %{legs: %{home: home}}} = {:ok, :sys.get_state(RoomServer.whereis(room))}
 
@@ -121,10 +163,12 @@ defmodule Roomtone.ReplayTest do
         eventually(fn -> :sys.get_state(recording).elsewhere end)
       end)
 
-    assert log =~ "#{room} is on several media nodes" and log =~ "the first of whom is bob"
+    assert log =~ "the recording of inputs of #{room} lacks a further media node"
+    assert log =~ "the first of whom is bob"
     assert {:ok, ^file} = Roomtone.stop_recording(room)
     text = capture_io(fn -> Mix.Tasks.Roomtone.Replay.run([file, "--listener", "bob", "--out", file <> " heard"]) end)
-    assert text =~ "Nothing was sent to bob" and text =~ "another media node of the room"
+    assert text =~ "Nothing was sent to bob"
+    assert File.read!(node_file(file)) == "in the way"
   end
 
   test "where a shard begins anew the recording goes on in a further file", %{inputs: file} do

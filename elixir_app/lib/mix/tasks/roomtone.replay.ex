@@ -1,10 +1,14 @@
 defmodule Mix.Tasks.Roomtone.Replay do
   @shortdoc "Plays a recorded room again, and writes what each listener heard"
   @moduledoc """
-  Plays a room again from the file of its inputs (`record: :inputs` in `Roomtone.open_room/2`), and
+  Plays a room again from a file of its inputs (`record: :inputs` in `Roomtone.open_room/2`), and
   writes what each listener was sent:
 
       mix roomtone.replay recordings/lobby-20260101T120000Z-17.inputs
+
+  A room that was on several media nodes, or moved to another one, has several files: each has what
+  people on its node were sent, and several may be given. One that can't be played, or lacks the
+  listener who was asked for, keeps none of the others from being played.
 
   For each listener there are two files in the folder: their sound (`.ogg`, Ogg Opus), and each packet
   with its RTP header (`.rtpdump`, which Wireshark opens). The packets are those of the call, bit for
@@ -15,7 +19,8 @@ defmodule Mix.Tasks.Roomtone.Replay do
 
     * `--listener` – only what this person heard: the identity
     * `--wav` – writes the sound as WAV, too (16 bits, stereo, 48 kHz: 11 MB a minute)
-    * `--out` – the folder, which is made; default the name of the file with `.replay`
+    * `--out` – the folder, which is made; default the name of the file with `.replay`. With several
+      files each gets a folder of its own in it
 
   A recording that was cut off, as by a crash, is played up to there. Errors go to standard error, with
   exit status 1. A replay that differs from the call is exit status 2.
@@ -29,26 +34,48 @@ defmodule Mix.Tasks.Roomtone.Replay do
 
   @impl true
   def run(args) do
-    with {:ok, file, opts} <- parse(args),
-         :ok <- load(),
-         out = opts[:out] || Path.rootname(file) <> ".replay",
-         {:ok, replay} <- Native.replay_open(file, out, opts[:listener], opts[:wav] == true),
-         {:ok, replayed} <- play(replay) do
-      Enum.each(report(replayed, out, opts[:listener]), &IO.puts/1)
-      if replayed.different > 0, do: exit({:shutdown, 2})
+    with {:ok, files, opts} <- parse(args), :ok <- load() do
+      case files |> Enum.map(&replayed(&1, folder(&1, files, opts), opts)) |> Enum.max() do
+        0 -> :ok
+        status -> exit({:shutdown, status})
+      end
     else
-      {:error, reason} ->
-        IO.puts(:stderr, reason)
-        exit({:shutdown, 1})
+      {:error, reason} -> fail(reason)
     end
   end
 
   defp parse(args) do
     case OptionParser.parse(args, strict: @switches) do
-      {opts, [file], []} -> {:ok, file, opts}
+      {opts, [_ | _] = files, []} -> {:ok, files, opts}
       {_opts, _rest, [{switch, _} | _]} -> {:error, "#{switch} isn't an option, or its value is missing"}
-      _no_file_or_several -> {:error, "which file? mix roomtone.replay FILE"}
+      _no_file -> {:error, "which file? mix roomtone.replay FILE"}
     end
+  end
+
+  defp folder(file, files, opts) do
+    case {opts[:out], files} do
+      {nil, _files} -> Path.rootname(file) <> ".replay"
+      {out, [_one]} -> out
+      {out, _several} -> Path.join(out, Path.basename(file, Path.extname(file)))
+    end
+  end
+
+  # The exit status for this file.
+  defp replayed(file, out, opts) do
+    with {:ok, replay} <- Native.replay_open(file, out, opts[:listener], opts[:wav] == true),
+         {:ok, replayed} <- play(replay) do
+      Enum.each(report(replayed, out, opts[:listener]), &IO.puts/1)
+      if replayed.different > 0, do: 2, else: 0
+    else
+      {:error, reason} ->
+        IO.puts(:stderr, reason)
+        1
+    end
+  end
+
+  defp fail(reason) do
+    IO.puts(:stderr, reason)
+    exit({:shutdown, 1})
   end
 
   # The library alone: no server has to run.
@@ -80,7 +107,8 @@ defmodule Mix.Tasks.Roomtone.Replay do
   defp nothing(nil, out), do: "Nobody heard anything, so nothing is in #{out}."
 
   defp nothing(listener, out) do
-    "Nothing was sent to #{listener}, so nothing is in #{out}: they heard nothing, or were on another media node of the room."
+    "Nothing was sent to #{listener}, so nothing is in #{out}: they heard nothing, " <>
+      "or were on another media node of the room, of which there is a file of its own."
   end
 
   defp verdict(%{different: 0, compared: 0}), do: "The recording has no checksums to compare with."

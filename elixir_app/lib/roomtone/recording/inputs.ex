@@ -4,11 +4,13 @@ defmodule Roomtone.Recording.Inputs do
   files from which `mix roomtone.replay` plays the room again. `Roomtone.open_room/2` starts it with
   `record: :inputs`.
 
-  The room's process has the file (`Roomtone.Recording.InputsFile`) begun before anybody can come in,
-  since a room is played again from its first moment or not at all. The thread of the native library
-  that writes all recordings writes it. This process tells it who is who, and looks once a second
-  whether it could write. When it couldn't, when the file is as long as it may be, or when the disk
-  was too slow, the recording ends with that reason, and the room goes on.
+  There is a file of each media node that the room is on (`Roomtone.Recording.InputsFile`). The room's
+  process has it begun before anybody can come in there, since a room is played again from its first
+  moment or not at all. Files are written by the thread of the native library that writes all
+  recordings. This process tells it who is who, and looks once a second whether it could write. When
+  the file of the room's own node couldn't be written, is as long as it may be, or the disk was too
+  slow, the recording ends with that reason, and the room goes on. A file of a further node may be
+  missing, or end for itself: the log tells.
 
   When the room's media begin anew, so does the recording, in a further file. The former one goes on
   until the room there has ended: on a move to another media node people still speak and hear there.
@@ -37,10 +39,10 @@ defmodule Roomtone.Recording.Inputs do
   @type error :: :no_recordings | :media_busy | {:recording_failed, atom}
 
   @enforce_keys [:room, :id, :file, :most_bytes]
-  # `home`: the file of the room's own media node; `others`: those of former homes; `part`: how many
-  # there were.
+  # `home`: the file of the room's own media node; `others`: those of further nodes and former homes.
+  # `part` and `nodes`: how many homes and nodes there were.
   defstruct [:room, :id, :file, :most_bytes, :server, :home] ++
-              [others: [], part: 1, peers: %{}, elsewhere: false, reattached: 0]
+              [others: [], part: 1, nodes: 1, peers: %{}, elsewhere: false, reattached: 0]
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
 
@@ -102,6 +104,13 @@ defmodule Roomtone.Recording.Inputs do
   @spec go_on(Media.id(), Media.place()) :: :ok
   def go_on(id, place), do: ask(id, {:go_on, place})
 
+  @doc """
+  The room with this number was opened on a further media node, which has a file of its own, before
+  anybody comes in there.
+  """
+  @spec further(Media.id(), Media.place()) :: :ok
+  def further(id, place), do: ask(id, {:further, place})
+
   defp ask(id, request) do
     for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, id}), do: SafeCall.call(pid, request, @patience_ms)
     :ok
@@ -118,7 +127,7 @@ defmodule Roomtone.Recording.Inputs do
 
   defp begin(state, path, place), do: InputsFile.begin(path, state.room, state.most_bytes, place)
 
-  # "lobby.inputs", "lobby-part-2.inputs"
+  # "lobby.inputs", "lobby-part-2.inputs", "lobby-node-2.inputs"
   defp path(file, _kind, 1), do: file
   defp path(file, kind, n), do: Path.rootname(file) <> "-#{kind}-#{n}" <> Path.extname(file)
 
@@ -151,6 +160,19 @@ defmodule Roomtone.Recording.Inputs do
       {:error, why} ->
         stop_all(state)
         {:stop, {:shutdown, reason(why)}, :ok, state}
+    end
+  end
+
+  def handle_call({:further, place}, _from, state) do
+    state = %{state | nodes: state.nodes + 1}
+
+    case begin(state, path(state.file, "node", state.nodes), place) do
+      {:ok, file} ->
+        {:reply, :ok, with_other(state, InputsFile.name(file, state.peers))}
+
+      {:error, why} ->
+        Logger.warning("the recording of inputs of #{state.room} lacks a further media node: #{inspect(why)}")
+        {:reply, :ok, state}
     end
   end
 
@@ -251,8 +273,8 @@ defmodule Roomtone.Recording.Inputs do
 
       {_peer, identity} ->
         Logger.warning(
-          "#{state.room} is on several media nodes: the recording of its inputs has nothing of what people " <>
-            "on the further ones are sent, the first of whom is #{identity}"
+          "the recording of inputs of #{state.room} has nothing of what people on one of its media nodes are sent, " <>
+            "the first of whom is #{identity}"
         )
 
         %{state | elsewhere: true}

@@ -20,6 +20,7 @@ defmodule Roomtone.Room.Legs do
   alias Roomtone.Media.{Retry, Table}
   alias Roomtone.MixPolicy
   alias Roomtone.MixPolicy.Places
+  alias Roomtone.Recording.Inputs
   alias Roomtone.Room.TrunkTree
 
   @renew_ms 3_600_000
@@ -275,6 +276,8 @@ defmodule Roomtone.Room.Legs do
          {:ok, _registered} <- register(room),
          {:ok, ^shard} <- Media.open_room(room, kind, shard) do
       place = %{room: room, shard: shard}
+      # The people of the other legs come there next.
+      Inputs.further(legs.home.room, place)
       legs = wire(legs, place)
       {:ok, place, keep(%{legs | further: legs.further ++ [place], renewal: legs.renewal || renewal_timer(renew_ms())})}
     else

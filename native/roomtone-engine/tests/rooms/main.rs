@@ -30,6 +30,7 @@ mod taps;
 mod traces;
 mod trunk_delay;
 mod trunk_relays;
+mod trunk_replays;
 mod trunks;
 mod unheard;
 mod weak_listeners;

@@ -25,7 +25,7 @@ pub fn key(byte: u8) -> Key {
 
 impl Nodes {
     /// On the first node 1 talks and 2 listens, on the second 3 talks and 4 listens.
-    pub fn new(world: fn() -> World, options: fn() -> ClientOptions) -> Nodes {
+    pub fn new(world: impl Fn() -> World, options: fn() -> ClientOptions) -> Nodes {
         let mut nodes = Nodes {
             worlds: [world(), world()],
             loses: 0,
