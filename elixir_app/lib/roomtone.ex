@@ -48,7 +48,7 @@ defmodule Roomtone do
   alias Roomtone.Auth.Lock
   alias Roomtone.Cluster.Control
   alias Roomtone.Media.Retry
-  alias Roomtone.Rooms.Remembered
+  alias Roomtone.Rooms.{Remembered, Successor}
 
   # Described in `Roomtone.Types`.
   @type role :: Types.role()
@@ -283,7 +283,7 @@ defmodule Roomtone do
          :ok <- Admission.check_join(opts) do
       request = Admission.request(identity, identity, opts)
 
-      case RoomServer.call(name, {:outlook, request}) do
+      case Successor.await(fn -> RoomServer.call(name, {:outlook, request}) end) do
         {:error, :room_not_found} when request.rejoin != nil -> {:error, :room_ended}
         result -> unless_closed(result, name, request)
       end

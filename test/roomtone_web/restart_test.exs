@@ -22,7 +22,7 @@ defmodule RoomtoneWeb.RestartTest do
 
   require Phoenix.ChannelTest
 
-  alias Roomtone.{Name, RoomServer, Store}
+  alias Roomtone.{Name, RoomServer, Rooms, Store, TestCluster}
 
   @moduletag capture_log: true
 
@@ -132,6 +132,26 @@ defmodule RoomtoneWeb.RestartTest do
 
     assert [{"Ann", :speaker, true, false}, {"Bob", :listener, false, true}] =
              people |> Enum.map(&{&1.identity, &1.role, &1.moderator, &1.muted}) |> Enum.sort()
+  end
+
+  test "a channel waits for the next process of its room, and its person isn't muted", %{room: room} do
+    ann = room |> made() |> page(room, "Ann")
+    {:ok, _reply, socket} = come(room, ann)
+    %{room_id: id} = offer(socket)
+    gone(socket)
+    server = RoomServer.whereis(room)
+    tree = Rooms.tree(:sys.get_state(server).place.room)
+    :ok = :sys.suspend(tree)
+    kill(server)
+
+    resumed =
+      Task.async(fn ->
+        eventually(fn -> TestCluster.Witness.inside?(Rooms.Successor) end)
+        :sys.resume(tree)
+      end)
+
+    assert {:ok, %{restored: false, room_id: ^id}, _socket} = come(room, ann, %{"room_id" => id})
+    :ok = Task.await(resumed)
   end
 
   test "without what was remembered neither a page nor a WHIP client that was in is let into another room of the name",

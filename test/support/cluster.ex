@@ -207,6 +207,14 @@ defmodule Roomtone.TestCluster.Witness do
     end
   end
 
+  @doc "Whether a process of this node is in a function of a module just now."
+  @spec inside?(module) :: boolean
+  def inside?(module) do
+    Enum.any?(Process.list(), fn pid ->
+      with {:current_stacktrace, stack} <- Process.info(pid, :current_stacktrace), do: List.keymember?(stack, module, 0)
+    end)
+  end
+
   @doc "A handler of telemetry that has a witness keep its events."
   @spec handle([atom], map, map, pid) :: term
   def handle(name, measurements, metadata, witness),

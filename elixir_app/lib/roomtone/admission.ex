@@ -7,15 +7,12 @@ defmodule Roomtone.Admission do
   alias Roomtone.{Config, Name, Room, RoomServer, Rooms, Token}
   alias Roomtone.Auth.Lock
   alias Roomtone.Recording.Inputs
-  alias Roomtone.Rooms.Spellings
+  alias Roomtone.Rooms.{Spellings, Successor}
 
   @max_session 128
   @max_grace 3_600_000
   # The server gives them these names itself.
   @max_announcement 64
-  # A room whose process is being replaced is tried again; replacing takes no longer than this.
-  @tries 10
-  @pause_ms 10
 
   @doc "The longest session, in bytes."
   @spec max_session() :: pos_integer
@@ -86,9 +83,10 @@ defmodule Roomtone.Admission do
 
   @doc "Asks the room to admit a person; with `create?` opens the room if there is none."
   @spec admit(String.t(), Room.request(), boolean) :: {:ok, pid, Room.Person.t()} | {:error, term}
-  def admit(name, request, create?), do: admit(name, request, create?, @tries)
+  def admit(name, request, create?), do: admit(name, request, create?, 1)
 
-  defp admit(name, request, create?, tries) do
+  # A room whose process is being replaced, or that another node takes over, is tried again.
+  defp admit(name, request, create?, tried) do
     case RoomServer.call(name, {:admit, request}) do
       # A person who was in a room is put into no other room of that name.
       {:error, :room_not_found} when request.rejoin != nil ->
@@ -96,24 +94,27 @@ defmodule Roomtone.Admission do
 
       {:error, :room_not_found} when create? ->
         case Rooms.open(name, fleeting: true, maker: request.maker, by: request) do
-          {:ok, _summary} -> admit(name, request, create?, tries)
+          {:ok, _summary} -> admit(name, request, create?, tried)
           # Another process was faster, or the room's process is being replaced.
-          {:error, :room_exists} when tries > 1 -> again(name, request, create?, tries)
-          {:error, :room_exists} -> {:error, :room_not_found}
+          {:error, :room_exists} -> again({:error, :room_not_found}, name, request, create?, tried)
           {:error, _} = error -> error
         end
 
-      {:error, :room_closed} when tries > 1 ->
-        again(name, request, create?, tries)
+      {:error, :room_closed} = error ->
+        again(error, name, request, create?, tried)
 
       result ->
         result
     end
   end
 
-  defp again(name, request, create?, tries) do
-    Process.sleep(@pause_ms)
-    admit(Spellings.of(name), request, create?, tries - 1)
+  defp again(error, name, request, create?, tried) do
+    if tried < Successor.tries() do
+      Successor.pause(tried)
+      admit(Spellings.of(name), request, create?, tried + 1)
+    else
+      error
+    end
   end
 
   defp check(opts, allowed) do

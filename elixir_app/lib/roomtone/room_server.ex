@@ -37,7 +37,7 @@ defmodule Roomtone.RoomServer do
     UnknownMessage
   }
 
-  alias Roomtone.Cluster.{Control, Directory}
+  alias Roomtone.Cluster.{Control, Directory, Keeper}
   alias Roomtone.Media.Trunks
   alias Roomtone.Recording.Inputs
   alias Roomtone.Room.{Guesses, Legs, Move, Recorder, Taps}
@@ -116,19 +116,20 @@ defmodule Roomtone.RoomServer do
   # server started.
   defp call_restored(name, request, timeout) do
     case Control.at(name, {:restore, name}) do
-      {:there, pid} when is_pid(pid) ->
-        ask(pid, request, timeout)
-
-      {:there, error} ->
-        error
-
-      :here ->
-        if Remembered.open?(name), do: call_restored_here(name, request, timeout), else: {:error, :room_not_found}
+      {:there, pid} when is_pid(pid) -> ask(pid, request, timeout)
+      {:there, error} -> error
+      :here -> call_restored_here(name, Keeper.keeps?(name), request, timeout)
     end
   end
 
-  defp call_restored_here(name, request, timeout),
-    do: with(:ok <- Rooms.restore(name), do: ask(whereis(name), request, timeout))
+  defp call_restored_here(name, kept?, request, timeout) do
+    cond do
+      Remembered.open?(name) -> with :ok <- Rooms.restore(name), do: ask(whereis(name), request, timeout)
+      # Its node is gone, and this one is about to take it over.
+      kept? -> {:error, :room_closed}
+      true -> {:error, :room_not_found}
+    end
+  end
 
   # The process is being replaced.
   defp ask(nil, _request, _timeout), do: {:error, :room_closed}

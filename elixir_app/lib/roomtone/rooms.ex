@@ -117,9 +117,19 @@ defmodule Roomtone.Rooms do
   end
 
   defp open_reserved(name, id, opts) do
+    kept? = Keeper.keeps?(name)
+    remembered = Remembered.look(name)
+
+    # The node that has it is gone, and this one is about to take it over.
+    if kept? and not match?({:open, _memory}, remembered),
+      do: {:error, :room_closed},
+      else: open_remembered(remembered, name, id, opts)
+  end
+
+  defp open_remembered(remembered, name, id, opts) do
     by = opts[:by]
 
-    case Remembered.look(name) do
+    case remembered do
       :none ->
         open_new(name, id, opts)
 
@@ -219,6 +229,7 @@ defmodule Roomtone.Rooms do
 
     case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do
       {:ok, _tree} ->
+        Keeper.opened(name)
         Lobby.changed()
         Telemetry.execute([:room, :opened], %{count: Names.count()}, %{room: name, shard: Media.Table.room_shard(id)})
         {:ok, Room.summary(Room.new(args))}

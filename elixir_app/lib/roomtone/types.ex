@@ -163,6 +163,7 @@ defmodule Roomtone.Types do
           | {:too_many_rooms, pos_integer}
           | :closed_by_moderator
           | :room_not_restored
+          | :room_closed
           | :busy
           | :draining
           | :media_busy

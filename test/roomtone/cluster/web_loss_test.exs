@@ -2,8 +2,9 @@ defmodule Roomtone.Cluster.WebLossTest do
   @moduledoc "A web node is killed: another opens its rooms again, with all that was known of them."
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{BrowserOffer, TestCluster}
-  alias Roomtone.Cluster.{Control, Keeper}
+  alias Roomtone.{BrowserOffer, RoomServer, TestCluster}
+  alias Roomtone.Cluster.{Control, Keeper, Members}
+  alias Roomtone.Rooms.Successor
   alias Roomtone.TestCluster.Witness
 
   @moduletag :media
@@ -62,6 +63,54 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert {:ok, %{"eve" => 0.25}} = call(b, Roomtone, :volumes, [room, "ada"])
     assert {:ok, %{kind: :spatial, locked: true}} = call(b, Roomtone, :room, [room])
     assert call(b, Roomtone.RoomServer, :whereis_here, [room])
+  end
+
+  test "a page that comes back before the loss is noticed finds its room, and isn't muted", context do
+    %{b: b, room: room} = context
+    {ada, _witness} = alone_in_it(context)
+    :ok = call(b, :sys, :suspend, [Members])
+    TestCluster.kill(context.a)
+    options = [session: ada.session, rejoin: ada.room_id]
+    coming = Task.async(fn -> call(b, Roomtone, :outlook, [room, "ada", options]) end)
+    eventually(fn -> call(b, Witness, :inside?, [Successor]) end)
+    :ok = call(b, :sys, :resume, [Members])
+    assert {:ok, %{restored: false, room_id: room_id}} = Task.await(coming, 30_000)
+    assert room_id == ada.room_id
+  end
+
+  test "a room whose node is gone is not over before another has taken it over, nor if no media node takes it",
+       context do
+    %{b: b, room: room} = context
+    {ada, witness} = alone_in_it(context)
+    again = fn -> join(b, room, "ada", witness, session: ada.session, rejoin: ada.room_id) end
+    :ok = call(b, :sys, :suspend, [Keeper])
+    TestCluster.kill(context.a)
+    eventually(fn -> call(b, Control, :others, []) == [] end)
+    assert {:error, :room_closed} = call(b, RoomServer, :call, [room, :describe])
+    # Nor do those who don't know it get another of its name.
+    assert {:error, :room_closed} = call(b, Roomtone, :open_room, [room])
+    # Else it would connect to the media node again.
+    :ok = call(b, :sys, :suspend, [Members])
+    [{_id, link, _type, _modules}] = call(b, DynamicSupervisor, :which_children, [Roomtone.Cluster.Links])
+    :ok = call(b, DynamicSupervisor, :terminate_child, [Roomtone.Cluster.Links, link])
+    coming = Task.async(again)
+    eventually(fn -> call(b, Witness, :inside?, [Successor]) end)
+    :ok = call(b, :sys, :resume, [Keeper])
+    assert {:error, :no_media} = Task.await(coming, 30_000)
+    :ok = call(b, :sys, :resume, [Members])
+    _greets = call(b, Kernel, :send, [Members, :greet])
+    TestCluster.await_media(b, 1)
+    assert {:ok, %{participant: %{muted: false}, room_id: room_id}} = again.()
+    assert room_id == ada.room_id
+  end
+
+  # Ada in the room of a, as b knows it.
+  defp alone_in_it(%{a: a, b: b, room: room}) do
+    {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    witness = call(b, Witness, :start, [room])
+    {:ok, ada} = join(b, room, "ada", witness)
+    eventually(fn -> match?([{_key, _node, _name, %{people: %{"ada" => _}}, _life}], kept(b, room)) end)
+    {ada, witness}
   end
 
   test "a web node that is stopped hands its rooms over before their people's sound ends", context do

@@ -217,10 +217,18 @@ defmodule Roomtone.Cluster.Control do
   defp run({:open, name, opts}), do: Rooms.open_here(name, opts)
 
   defp run({:restore, name}) do
-    if Remembered.open?(name) do
-      with :ok <- Rooms.restore(name), do: with(nil <- RoomServer.whereis_here(name), do: {:error, :room_closed})
-    else
-      {:error, :room_not_found}
+    kept? = Keeper.keeps?(name)
+
+    cond do
+      Remembered.open?(name) ->
+        with :ok <- Rooms.restore(name), do: with(nil <- RoomServer.whereis_here(name), do: {:error, :room_closed})
+
+      # The node that asks has noticed before this one that the room's node is gone.
+      kept? ->
+        {:error, :room_closed}
+
+      true ->
+        {:error, :room_not_found}
     end
   end
 

@@ -55,15 +55,52 @@ defmodule Roomtone.Cluster.Keeper do
     ArgumentError -> :ok
   end
 
-  @doc "The life of a room that was taken over from a node that is gone; `nil` for others."
+  @doc "The life of a room that was taken over from a node that is gone, until it is open here; `nil` for others."
   @spec taken_over(String.t()) :: String.t() | nil
   def taken_over(name) do
     with true <- Control.shared?(),
-         [{_key, life}] <- :ets.take(__MODULE__, {:taken_over, name}),
+         [{_key, life}] <- :ets.lookup(__MODULE__, {:taken_over, name}),
          do: life,
          else: (_none -> nil)
   rescue
     ArgumentError -> nil
+  end
+
+  @doc "Notes that a room is open here. If it opens once more, that is another life."
+  @spec opened(String.t()) :: :ok
+  def opened(name) do
+    if Control.shared?(), do: :ets.delete(__MODULE__, {:taken_over, name})
+    :ok
+  rescue
+    ArgumentError -> :ok
+  end
+
+  @doc """
+  Whether this node keeps a room of another one that has it, or had it a moment ago: then the room
+  isn't over, even if no process of it is found. Ask before `Roomtone.Rooms.Remembered`, where the room
+  is from the moment on in which it is kept no more.
+  """
+  @spec keeps?(String.t()) :: boolean
+  def keeps?(name) do
+    with true <- Control.shared?(),
+         [{_key, node, _name, _memory, _life}] <- :ets.lookup(__MODULE__, {:kept, Name.key(name)}) do
+      cond do
+        Table.member(node) != nil -> true
+        # It isn't used: both nodes have logged why not.
+        node in Node.list() -> false
+        true -> hurry()
+      end
+    else
+      _none -> false
+    end
+  rescue
+    ArgumentError -> false
+  end
+
+  # The news of that node's end is on its way.
+  defp hurry do
+    with pid when is_pid(pid) <- Process.whereis(__MODULE__), do: send(pid, :take_over)
+    true
   end
 
   @doc "The node that remembers a room, if it is another one and is there."
@@ -132,6 +169,11 @@ defmodule Roomtone.Cluster.Keeper do
   def handle_info({:member_up, node}, state) do
     yield_to(node)
     {:noreply, state |> dirty_all(node) |> flush()}
+  end
+
+  def handle_info(:take_over, state) do
+    take_over()
+    {:noreply, state, 0}
   end
 
   def handle_info({:member_down, node}, state) do
@@ -219,11 +261,12 @@ defmodule Roomtone.Cluster.Keeper do
   end
 
   defp take_over(owner, name, memory, life) do
-    :ets.delete(__MODULE__, {:kept, Name.key(name)})
     Logger.notice("the room is taken over from #{owner}, which is gone", room: name)
     if life, do: :ets.insert(__MODULE__, {{:taken_over, name}, life})
     Remembered.put_memory(memory)
     Spellings.put(name)
+    # Last: see `keeps?/1`.
+    :ets.delete(__MODULE__, {:kept, Name.key(name)})
   end
 
   defp yield_to(node) do

@@ -374,24 +374,22 @@ defmodule RoomtoneWeb.RoomChannel do
       {:ok, outlook} ->
         enough(outlook)
 
-      {:error, not_open} when not_open in [:room_not_found, :room_closed, :room_busy] ->
-        enough(not_open_yet(options, room_id))
+      {:error, not_open} when room_id == nil and not_open in [:room_not_found, :room_closed, :room_busy] ->
+        enough(not_open_yet(options))
+
+      # Their room is somewhere, and only there is known how they come back to it: as they were, or muted.
+      {:error, :room_closed} ->
+        {:error, :room_busy}
 
       {:error, _} = error ->
         error
     end
   end
 
-  defp not_open_yet(options, room_id) do
+  defp not_open_yet(options) do
     grants = Enum.uniq(options[:grants] ++ options[:invited])
-    # A client that comes back shows its room again when it is open.
-    %{
-      grants: grants,
-      role: if(:speak in grants, do: :speaker, else: :listener),
-      silenced: false,
-      restored: room_id != nil,
-      room_id: nil
-    }
+    role = if(:speak in grants, do: :speaker, else: :listener)
+    %{grants: grants, role: role, silenced: false, restored: false, room_id: nil}
   end
 
   defp enough(%{grants: grants} = outlook) do
