@@ -81,6 +81,15 @@ struct Trunk {
 struct Talker {
     id: PeerId,
     rank: SpeakerRank,
+    /// How their packets come here; `None`: by their own transport.
+    came: Option<Came>,
+}
+
+/// The trunk by which a talker's packets come.
+#[derive(Clone, Copy)]
+struct Came {
+    by: TrunkId,
+    relay: bool,
 }
 
 impl Trunks {
@@ -242,7 +251,8 @@ impl Trunks {
                     Taken::Unheard => return,
                 }
                 if ears.hear(now, context, &frame) && relays {
-                    talkers.note(now, &frame);
+                    let (by, relay) = (id, from_relay);
+                    talkers.note(now, &frame, Some(Came { by, relay }));
                     for other in others.iter_mut().filter(|other| passes_on(other)) {
                         other.pass_on(select, talkers, now, context, &frame);
                     }
@@ -331,7 +341,7 @@ impl Talkers {
     // The packet of a talker who is here, as it goes to other nodes; `None`: the talker is silent, or it is too late. A node that passes it
     // on changes nothing: it may come later there than the next packet by another way, and the numbers of all ways are to be the same.
     fn number<'a>(&mut self, now: Instant, packet: &Frame<'a>) -> Option<Frame<'a>> {
-        let talks = self.note(now, packet);
+        let talks = self.note(now, packet, None);
         let numbers = self.numbers.entry(packet.talker).or_default();
         if !talks {
             numbers.pause();
@@ -347,7 +357,7 @@ impl Talkers {
     }
 
     // Takes the level of a talker's packet. Whether they aren't silent.
-    fn note(&mut self, now: Instant, packet: &Frame<'_>) -> bool {
+    fn note(&mut self, now: Instant, packet: &Frame<'_>, came: Option<Came>) -> bool {
         let id = packet.talker;
         let at = match self.lately.iter().position(|talker| talker.id == id) {
             Some(at) => at,
@@ -355,15 +365,16 @@ impl Talkers {
                 let long_ago = |talker: &Talker| talker.rank.measured_before(now).is_none_or(|since| since > FORGOTTEN);
                 self.lately.retain(|talker| !long_ago(talker));
                 let rank = SpeakerRank::default();
-                self.lately.push(Talker { id, rank });
+                self.lately.push(Talker { id, rank, came });
                 self.lately.len() - 1
             }
         };
         let untold = if packet.payload.len() > PAUSE { UNTOLD } else { SILENCE };
         let level = packet.level.map_or(untold, |(level, _)| level);
-        let rank = &mut self.lately[at].rank;
-        rank.update(now, level);
-        rank.is_open(now)
+        let talker = &mut self.lately[at];
+        talker.came = came;
+        talker.rank.update(now, level);
+        talker.rank.is_open(now)
     }
 
     fn pause(&mut self, id: PeerId) {
@@ -405,10 +416,17 @@ impl Trunk {
         self.push(now, context, frame);
         let shares = talkers
             .open_but(now, frame.talker)
-            .any(|other| !self.left_out.has(now, other.id));
+            .any(|other| self.takes(other) && !self.left_out.has(now, other.id));
         if !shares {
             self.flush(now, context);
         }
+    }
+
+    // Whether a talker's packets go by it at all, as [`Trunks::receive`] passes them on.
+    fn takes(&self, talker: &Talker) -> bool {
+        talker
+            .came
+            .is_none_or(|came| came.by != self.id && (self.relay || came.relay))
     }
 
     fn selects(&mut self, select: Select, talkers: &Talkers, now: Instant, id: PeerId) -> bool {
@@ -420,7 +438,7 @@ impl Trunk {
         let own = talkers.lately.iter().find(|talker| talker.id == id);
         let selects = own.is_some_and(|own| {
             let own = rank(own);
-            let others = talkers.open_but(now, id);
+            let others = talkers.open_but(now, id).filter(|other| self.takes(other));
             let before = others.filter(|other| rank(other) > own && !self.left_out.has(now, other.id));
             before.take(MOST_TALKERS).count() < MOST_TALKERS
         });
@@ -524,23 +542,33 @@ fn send(context: &mut ShardContext, to: SocketAddr, datagram: &[u8]) {
 mod tests {
     use super::*;
 
-    /// Talkers 1 to 20, each 2 dB softer than the one before.
-    fn talkers(now: Instant) -> Talkers {
+    /// Talkers 1 to 20, each 2 dB softer than the one before. The first sixteen come as told, the others are here.
+    fn talkers(now: Instant, came: Option<Came>) -> Talkers {
         let mut talkers = Talkers::default();
         for id in 1..=20u8 {
-            talkers.note(
-                now,
-                &Frame {
-                    talker: id.into(),
-                    sequence: 1,
-                    timestamp: 960,
-                    marker: false,
-                    level: Some((20 + 2 * id, true)),
-                    payload: &[0; 50],
-                },
-            );
+            let frame = Frame {
+                talker: id.into(),
+                sequence: 1,
+                timestamp: 960,
+                marker: false,
+                level: Some((20 + 2 * id, true)),
+                payload: &[0; 50],
+            };
+            talkers.note(now, &frame, came.filter(|_| id <= 16));
         }
         talkers
+    }
+
+    fn open(trunks: &mut Trunks, relay: bool) -> &mut Trunk {
+        let way = TrunkWay {
+            to: "198.51.100.200:50000".parse().unwrap(),
+            trunk: 1,
+            send: Key::new([1; 32]),
+            receive: Key::new([2; 32]),
+            relay,
+        };
+        trunks.open(1, &way);
+        &mut trunks.trunks[0]
     }
 
     fn selected(trunk: &mut Trunk, talkers: &Talkers, now: Instant) -> Vec<PeerId> {
@@ -551,18 +579,27 @@ mod tests {
     #[test]
     fn the_sixteen_loudest_go_of_those_whom_somebody_there_may_hear() {
         let (now, mut trunks) = (Instant::now(), Trunks::default());
-        let way = TrunkWay {
-            to: "198.51.100.200:50000".parse().unwrap(),
-            trunk: 1,
-            send: Key::new([1; 32]),
-            receive: Key::new([2; 32]),
-            relay: false,
-        };
-        trunks.open(1, &way);
-        let (trunk, talkers) = (&mut trunks.trunks[0], talkers(now));
+        let (trunk, talkers) = (open(&mut trunks, false), talkers(now, None));
         assert_eq!(selected(trunk, &talkers, now), (1..=16).collect::<Vec<_>>());
         // Those who are left out take no place from others, and go by as the packet a second that tells of them.
         trunk.left_out = LeftOut::of(now, &[1, 5, 9]);
         assert_eq!(selected(trunk, &talkers, now), (1..=19).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn those_whose_packets_do_not_go_by_a_trunk_take_no_place_there() {
+        let now = Instant::now();
+        let places_left = |relay, by, from_relay| {
+            let came = Some(Came { by, relay: from_relay });
+            let (mut trunks, talkers) = (Trunks::default(), talkers(now, came));
+            let chosen = selected(open(&mut trunks, relay), &talkers, now);
+            chosen.into_iter().filter(|id| *id > 16).count()
+        };
+        // From a node of the core to another, and back to where they came from.
+        assert_eq!(places_left(false, 2, false), 4);
+        assert_eq!(places_left(true, 1, true), 4);
+        // From the core to a node further out, and from there to the core.
+        assert_eq!(places_left(true, 2, false), 0);
+        assert_eq!(places_left(false, 2, true), 0);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::common::{TONE_DBFS, World, slots};
-use crate::trunks::Nodes;
+use crate::trunks::{Nodes, heard_in_row, row_with_relays, run_row, watch_row};
 use roomtone_engine::{Action, PeerId};
 use roomtone_testkit::fixtures::{Burst, OpusTalker};
 use roomtone_testkit::peer::ClientOptions;
@@ -68,6 +68,28 @@ fn one_who_talks_alone_is_heard_as_soon_on_another_node_as_on_their_own() {
         assert_eq!(later.len(), 10 * 24);
         assert!(later.iter().all(|later| *later <= MS), "{later:?}");
     }
+}
+
+#[test]
+fn the_only_talker_of_a_node_waits_for_nobody_whom_that_passes_on_elsewhere() {
+    // The node in the middle passes the talker of the first on to the third alone.
+    let mut worlds = row_with_relays(|at| at == 1);
+    worlds[2].clients.get_mut(&3).unwrap().talker = None;
+    run_row(&mut worlds, 2_500);
+    for talker in [0, 1] {
+        assert!(heard_in_row(&worlds, 2, talker).abs() <= 0.5);
+    }
+    let (mut said, mut left_at_once) = (0, 0);
+    for _ in 0..1_000 {
+        let next = worlds[1].clients[&2].next_talk;
+        let mut left = false;
+        watch_row(&mut worlds, 1, |from, to| left |= (from, to) == (1, 0));
+        if worlds[1].clients[&2].next_talk != next {
+            said += 1;
+            left_at_once += usize::from(left);
+        }
+    }
+    assert_eq!((said, left_at_once), (50, 50));
 }
 
 #[test]

@@ -385,6 +385,11 @@ fn nothing_goes_by_a_trunk_while_nobody_talks() {
 
 /// Three nodes in a row: the one in the middle has a trunk to each of the others, which have none to each other.
 pub fn row_of_three(relay: bool) -> [World; 3] {
+    row_with_relays(|_| relay)
+}
+
+/// The same; `relay` tells of the trunk between a node and the next whether it is a relay trunk.
+pub fn row_with_relays(relay: impl Fn(usize) -> bool) -> [World; 3] {
     let mut worlds = [World::mixing(), World::mixing(), World::mixing()];
     for (at, world) in worlds.iter_mut().enumerate() {
         let id = at as PeerId + 1;
@@ -396,7 +401,7 @@ pub fn row_of_three(relay: bool) -> [World; 3] {
                 trunk: number(other, at),
                 send: key((3 * at + other) as u8),
                 receive: key((3 * other + at) as u8),
-                relay,
+                relay: relay(at.min(other)),
             };
             let trunk = number(at, other);
             world.command(Command::new(ROOM, Action::OpenTrunk { trunk, way }));
@@ -420,6 +425,11 @@ pub fn number(at: usize, other: usize) -> u32 {
 }
 
 pub fn run_row(worlds: &mut [World; 3], ms: u64) {
+    watch_row(worlds, ms, |_, _| {});
+}
+
+/// The same; `carried` is told from where and to where a datagram goes.
+pub fn watch_row(worlds: &mut [World; 3], ms: u64, mut carried: impl FnMut(usize, usize)) {
     for _ in 0..ms {
         for at in 0..3 {
             worlds[at].run_ms(1);
@@ -428,7 +438,9 @@ pub fn run_row(worlds: &mut [World; 3], ms: u64) {
                 let std::net::IpAddr::V4(ip) = to.ip() else {
                     panic!("{to}")
                 };
-                worlds[usize::from(ip.octets()[3])].hear_trunk(&mut datagram);
+                let to = usize::from(ip.octets()[3]);
+                carried(at, to);
+                worlds[to].hear_trunk(&mut datagram);
             }
         }
     }
