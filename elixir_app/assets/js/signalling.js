@@ -52,6 +52,7 @@ export class Signalling extends EventTarget {
   #params;
   #wanted = false;
   #joined = false;
+  /** Whether the present socket led into the room, for however short a time. */ #led = false;
   #renewing = false;
   #renewedAt = 0;
   #closedSince = 0;
@@ -98,8 +99,10 @@ export class Signalling extends EventTarget {
       if (!opened) this.#renewToken();
     });
     this.#socket.onClose(() => {
-      if (!this.#joined) this.#closedEarly(opened);
+      // A server that stops ends the channel first, so that nobody is joined when the socket closes.
+      if (!this.#led) this.#closedEarly(opened);
       opened = false;
+      this.#led = false;
       this.#lose();
     });
   }
@@ -197,6 +200,7 @@ export class Signalling extends EventTarget {
       .join()
       .receive("ok", (reply) => {
         this.#joined = true;
+        this.#led = true;
         this.#fruitless = 0;
         this.#cutOff = false;
         this.#emit("joined", reply);

@@ -232,3 +232,21 @@ test("signalling names what is in the way: nothing answers, or each connection b
     assert.deepEqual([...new Set(waiting)], [reason]);
   }
 });
+
+test("a server that stops, and ends the channel before the socket, isn't taken for a proxy", async () => {
+  polling = false;
+  FakeWebSocket.fate = "opens";
+  FakeWebSocket.reply = () => ["ok", {}];
+  const waiting = [];
+  const signalling = new Signalling({ url: "/voice", room: "r", token: "t" });
+  signalling.addEventListener("waiting", ({ detail }) => waiting.push(detail.reason));
+  signalling.start();
+  await wait(100);
+  assert.ok(signalling.joined);
+  FakeWebSocket.fate = "fails";
+  last().push("phx_close", {});
+  last().breaks();
+  await wait(10_000);
+  signalling.stop();
+  assert.deepEqual([...new Set(waiting)], ["unanswered"]);
+});
