@@ -493,6 +493,8 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "joined", (reply) => this.#signallingJoined(reply));
     on(signalling, "lost", () => {
       this.#link?.pause();
+      // It has stopped: the status tells that we are looking for it.
+      this.#emit("solved", "draining");
       this.#setStatus("reconnecting");
     });
     on(signalling, "waiting", (error) => this.#waiting(error));
@@ -528,7 +530,6 @@ export class VoiceRoom extends EventTarget {
     this.#goodbye = typeof reply.goodbye === "string" ? reply.goodbye : "";
     this.#announce(this.#people.reset(reply.participants));
     this.#waitingIsOver();
-    this.#emit("solved", "draining");
     // The room that I'm about to enter; the one that I was in counts until I'm in again.
     if (!this.#roomId && typeof reply.room_id === "string") this.#nowIn(reply.room_id);
     if (this.#people.get(this.#me)) this.#ownHeard(this.#people.get(this.#me));
