@@ -153,8 +153,10 @@ test("the address of a room alone opens no microphone", async () => {
     await eve.page.goto(address);
     await notIn();
     assert.equal(await ada.participant("Eve").count(), 0);
-    await eve.page.getByRole("button", { name: "Join now" }).click();
+    await eve.page.getByRole("button", { name: "Join now" }).press("Enter");
     await eve.connected();
+    // The button that had the focus is gone.
+    assert.equal(await eve.page.evaluate(() => document.activeElement.tagName), "H1");
     await ada.participant("Eve").waitFor();
 
     await eve.page.evaluate(() => {
@@ -220,6 +222,9 @@ test("a name in use can't be taken by another browser", async () => {
     await thief.page.locator("#name").fill("aDA");
     await thief.page.getByRole("button", { name: "Join", exact: true }).click();
     await thief.page.locator("#name-error").getByText("Ada").waitFor();
+    assert.equal(await thief.page.locator("#name").inputValue(), "aDA 2");
+    assert.equal(await thief.page.evaluate(() => document.activeElement.id), "name");
+    assert.equal(await thief.page.locator("[data-participant]").count(), 0);
     await ben.hears([TONES[0]], [...TONES, 1400]);
     // The address with the name in it is worth nothing in another browser.
     await thief.page.goto(`${server.url}/rooms/standup?name=Ben`);
