@@ -312,6 +312,18 @@ defmodule RoomtoneWeb.SessionControllerTest do
       assert new() |> submit("/invitations/" <> jwt, "/invitations/" <> jwt, %{"name" => "Zoë"}) |> redirected_to(303)
     end
 
+    test "isn't used up by the name of somebody in the room, and another is offered", %{browser: browser, room: room} do
+      {:ok, _} = Roomtone.open_room(room)
+      {:ok, _} = Roomtone.join(room, "Zoë", FakeNative.offer(connect: true))
+      {:ok, jwt} = Invitation.sign(room, once: true)
+      path = "/invitations/" <> jwt
+      page = browser |> submit(path, path, %{"name" => "zoë"}) |> words(409)
+      assert page =~ "Someone called zoë is already in this room."
+      assert page =~ ~r/id="name"[^>]* value="zoë 2"/
+      assert browser |> submit(path, path, %{"name" => "zoë 2"}) |> redirected_to(303)
+      Roomtone.close_room(room)
+    end
+
     test "isn't used up by what else the form says: the invitation is enough", %{browser: browser, room: room} do
       {:ok, _} = Roomtone.open_room(room, passcode: "4711")
 

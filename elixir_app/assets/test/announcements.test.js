@@ -21,6 +21,19 @@ test("who comes, goes and raises a hand is said once", () => {
   assert.deepEqual(said, ["ben joined.", "ben raised their hand.", "cleo raised their hand.", "ben raised their hand.", "ben left."]);
 });
 
+test("a person to whom the moderation is handed on is told, and the maker of a room isn't", () => {
+  const call = new EventTarget();
+  call.room = { me: "ada" };
+  const said = [];
+  announceCall(call, (text) => said.push(text));
+  const people = (moderator) => call.dispatchEvent(new CustomEvent("participants", { detail: [{ id: "ada", name: "ada", moderator }] }));
+  people(true);
+  assert.deepEqual(said, []);
+  people(false);
+  for (const _again of [1, 2]) people(true);
+  assert.deepEqual(said, ["You're a moderator now."]);
+});
+
 test("a recording is heard when it begins and when it ends, and on coming into a recorded room", () => {
   const call = new EventTarget();
   const rung = [];
