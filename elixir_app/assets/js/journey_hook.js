@@ -13,7 +13,7 @@ export const Journey = {
     const journey = new JourneyStats();
     const tell = async () => {
       const stats = await call.room?.stats().catch(() => null);
-      if (stats) this.pushEvent("browser", journey.look(stats.values()));
+      if (stats) this.pushEvent("browser", journey.look(stats.values(), call.room?.microphone));
     };
     this.timer = setInterval(tell, EVERY_MS);
     tell();

@@ -3,6 +3,7 @@
  * The browser's part of a packet's journey, from what it counts of its own connection.
  *
  * @typedef {object} Figures  milliseconds; what the browser doesn't tell is missing
+ * @property {number} [capture]  from the microphone's device to the page
  * @property {number} [round_trip]
  * @property {number} [buffer]   how long sound waits in the jitter buffer
  * @property {number} [decode]   from there on, until it is sound
@@ -24,9 +25,10 @@ export class JourneyStats {
 
   /**
    * @param {Iterable<any>} entries  of an RTCStatsReport
+   * @param {MediaStreamTrack | null} [microphone]
    * @returns {Figures}
    */
-  look(entries) {
+  look(entries, microphone) {
     const all = [...entries];
     const byId = new Map(all.map((entry) => [entry.id, entry]));
     const pair = byId.get(all.find(({ type }) => type === "transport")?.selectedCandidatePairId) ?? {};
@@ -36,6 +38,7 @@ export class JourneyStats {
     const buffer = stream.jitterBufferDelay / stream.jitterBufferEmittedCount;
     const processing = stream.totalProcessingDelay / stream.jitterBufferEmittedCount;
     const figures = known({
+      capture: sinceLast(microphone),
       round_trip: pair.currentRoundTripTime,
       buffer,
       decode: processing > buffer ? processing - buffer : undefined,
@@ -65,6 +68,21 @@ export class JourneyStats {
     }
     return sum;
   }
+}
+
+/**
+ * How long the samples since the last look were on their way from the device, in seconds: MediaStreamTrackAudioStats, of Media Capture
+ * and Streams Extensions, which few browsers have, and none for a track that the page itself makes.
+ *
+ * @param {MediaStreamTrack | null} [microphone]
+ * @returns {number | undefined}
+ */
+function sinceLast(microphone) {
+  const { stats } = /** @type {any} */ (microphone ?? {});
+  if (!stats?.resetLatency || !(stats.deliveredFrames > 0)) return undefined;
+  const ms = stats.averageLatency;
+  stats.resetLatency();
+  return ms / 1000;
 }
 
 /**

@@ -49,3 +49,14 @@ test("a stream that comes later is added from its own beginning", () => {
   const second = { ...inbound, id: "J", jitterBufferDelay: 9.6, jitterBufferEmittedCount: 480, totalProcessingDelay: 10.08 };
   assert.deepEqual(told(entries, [...entries, second]), { round_trip: 30, buffer: 20, decode: 1, playout: 20 });
 });
+
+test("the way from the device is that of the samples since the last look", () => {
+  const stats = { deliveredFrames: 480, averageLatency: 0.5, resetLatency: () => (stats.averageLatency = 0.75) };
+  const journey = new JourneyStats();
+  const microphone = /** @type {any} */ ({ stats });
+  assert.deepEqual(journey.look([], microphone), { capture: 0.5 });
+  assert.deepEqual(journey.look([], microphone), { capture: 0.75 });
+  // Before its first sample, and where a browser or a kind of track doesn't tell it.
+  for (const track of [{ stats: { ...stats, deliveredFrames: 0 } }, { stats: null }, {}, null])
+    assert.deepEqual(new JourneyStats().look([], /** @type {any} */ (track)), {});
+});

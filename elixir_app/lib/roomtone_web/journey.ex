@@ -35,7 +35,15 @@ defmodule RoomtoneWeb.Journey do
   @type stage :: atom
 
   @typedoc "Figures of the browser, in milliseconds; unknown ones are missing."
-  @type browser :: %{optional(:round_trip | :buffer | :decode | :playout) => float}
+  @type browser :: %{optional(:capture | :round_trip | :buffer | :decode | :playout) => float}
+
+  @figures [
+    capture: "capture",
+    round_trip: "round_trip",
+    buffer: "buffer",
+    decode: "decode",
+    playout: "playout"
+  ]
 
   @typedoc "One packet: its stages in order, in milliseconds, and its trace."
   @type sample :: %{trace: Trace.t(), stages: [{stage, float}]}
@@ -59,7 +67,7 @@ defmodule RoomtoneWeb.Journey do
   @doc "The figures that a page sent, checked: numbers from 0 to 10,000, and no others."
   @spec browser(term) :: browser
   def browser(given) when is_map(given) do
-    for {key, name} <- [round_trip: "round_trip", buffer: "buffer", decode: "decode", playout: "playout"],
+    for {key, name} <- @figures,
         ms = given[name],
         is_number(ms) and ms >= 0 and ms <= 10_000,
         into: %{},
@@ -87,7 +95,10 @@ defmodule RoomtoneWeb.Journey do
         [place: trace.into_frame_us / 1_000, downlink: half] ++
         [buffer: browser[:buffer], decode_there: decode, playout: browser[:playout]]
 
-    known = @browser_before ++ [uplink: half] ++ server ++ if(arrived?(trace), do: after_server, else: [])
+    known =
+      [capture: browser[:capture]] ++
+        @browser_before ++ [uplink: half] ++ server ++ if(arrived?(trace), do: after_server, else: [])
+
     for {_stage, ms} = stage <- known, ms != nil, do: stage
   end
 
@@ -166,7 +177,8 @@ defmodule RoomtoneWeb.Journey do
   end
 
   defp order do
-    Keyword.keys(@browser_before) ++
+    [:capture] ++
+      Keyword.keys(@browser_before) ++
       [:uplink] ++ Keyword.keys(@server) ++ [:lookahead_again, :place, :downlink, :buffer, :decode_there, :playout]
   end
 

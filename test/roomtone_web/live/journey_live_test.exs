@@ -22,10 +22,13 @@ defmodule RoomtoneWeb.JourneyLiveTest do
     shown(view, "#journey-state", "a mix that 3 listeners share")
     assert has_element?(view, ~s([data-stage="wait"] td), "14 ms")
     # The browser's figures are marked as estimates.
-    refute has_element?(view, ~s([data-stage="uplink"]))
-    figures = %{"round_trip" => 30, "buffer" => 41.5, "decode" => 1, "playout" => "x", "other" => 1}
+    for stage <- ~w(capture uplink), do: refute(has_element?(view, ~s([data-stage="#{stage}"])))
+    figures = %{"capture" => 0.5, "round_trip" => 30, "buffer" => 41.5, "decode" => 1, "playout" => "x", "other" => 1}
     render_hook(view, "browser", figures)
-    for stage <- ~w(uplink downlink buffer decode_there), do: shown(view, ~s([data-stage="#{stage}"] .tag), "estimated")
+
+    for stage <- ~w(capture uplink downlink buffer decode_there),
+        do: shown(view, ~s([data-stage="#{stage}"] .tag), "estimated")
+
     refute has_element?(view, ~s([data-stage="playout"]))
   end
 
@@ -110,16 +113,17 @@ defmodule RoomtoneWeb.JourneyLiveTest do
       stages: [kernel: 0.0, shard: 100.0, room: 101.0, opened: 106.0, sealed: 8_000.0, sent: 8_050.0]
     }
 
-    browser = Journey.browser(%{"round_trip" => 20, "buffer" => 40, "decode" => -1, "playout" => 1.0e9})
-    assert browser == %{round_trip: 20.0, buffer: 40.0}
+    browser = Journey.browser(%{"capture" => 2, "round_trip" => 20, "buffer" => 40, "decode" => -1, "playout" => 1.0e9})
+
+    assert browser == %{capture: 2.0, round_trip: 20.0, buffer: 40.0}
     journey = Enum.reduce(1..100, %Journey{}, fn _n, journey -> Journey.add(journey, trace, browser) end)
     assert length(journey.samples) == 60
     rows = Journey.rows(journey)
     assert_in_delta Enum.sum(Enum.map(rows, & &1.ms)), Journey.total(journey).ms, 0.001
-    # Frame, both encoders' look-ahead, both ways, the server, the place in the frame, the buffer.
-    assert_in_delta Journey.total(journey).ms, 20 + 2 * 6.5 + 20 + 8.05 + 4 + 40, 0.001
+    # Capture, frame, both encoders' look-ahead, both ways, the server, the place in the frame, the buffer.
+    assert_in_delta Journey.total(journey).ms, 2 + 20 + 2 * 6.5 + 20 + 8.05 + 4 + 40, 0.001
     passed = Journey.add(%Journey{}, %{trace | way: :passed, shared_by: nil}, browser)
-    assert_in_delta Journey.total(passed).ms, 20 + 6.5 + 20 + 8.05 + 4 + 40, 0.001
+    assert_in_delta Journey.total(passed).ms, 2 + 20 + 6.5 + 20 + 8.05 + 4 + 40, 0.001
     assert Enum.all?(rows, &(&1.ms >= 0 and &1.p50 <= &1.p99))
     begins = Enum.map(rows, & &1.begin)
     assert begins == Enum.sort(begins)

@@ -176,8 +176,9 @@ defmodule RoomtoneWeb.JourneyView do
       %{
         title: "The microphone fills a frame",
         short: "Fill a frame",
-        text: "The browser collects 20 ms of sound, 960 samples. The first of them waits for the last.",
-        stages: [frame: "Fill the frame"]
+        text:
+          "The device hands its samples to the browser, which collects 20 ms of them, 960 samples. The first of them waits for the last.",
+        stages: [capture: "Device to browser", frame: "Fill the frame"]
       },
       %{
         title: "Opus makes a packet of it",
