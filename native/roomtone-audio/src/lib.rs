@@ -32,7 +32,9 @@ mod playout;
 
 pub use audiopus::Application;
 pub use auto_gain::{AutoGain, FrameLevel};
-pub use codec::{Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MAX_PACKET_BYTES, Signal, packet};
+pub use codec::{
+    Channels, Decoder, Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MAX_PACKET_BYTES, Packed, Signal, packet,
+};
 pub use error::AudioError;
 pub use level::{AudioLevel, level};
 pub use limiter::Limiter;

@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     turn::TURN,
     turn::TURN_SIGNED,
     sound::OPUS_PACKET,
+    sound::OPUS_PACKING,
     sound::OPUS_DECODER,
     sound::PLAYOUT,
     engine::COMMANDS,

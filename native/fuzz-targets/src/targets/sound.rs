@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roomtone_audio::{
-    AudioLevel, Channels, Decoder, FRAME_SAMPLES, MAX_PACKET_BYTES, Playout, PlayoutConfig, RtpMeta, packet,
+    AudioLevel, Channels, Decoder, FRAME_SAMPLES, MAX_PACKET_BYTES, Packed, Playout, PlayoutConfig, RtpMeta, packet,
 };
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 
@@ -34,6 +34,50 @@ fn packets() -> Vec<Vec<u8>> {
         })
         .collect()
 }
+
+pub(super) const OPUS_PACKING: Target = Target {
+    name: "opus-packing",
+    // Each piece is a packet, which joins those before it or begins anew.
+    run: |data| {
+        let mut packed = Packed::new(MAX_PACKET_BYTES);
+        let mut out = Vec::new();
+        for piece in Pieces(data).take(64) {
+            let before = packed.samples();
+            if packed.push(piece.data) {
+                let own = packet::parse(piece.data).map(|info| info.samples);
+                assert_eq!(Ok(packed.samples() - before), own);
+            } else {
+                assert_eq!(packed.samples(), before);
+            }
+            out.clear();
+            packed.write(&mut out);
+            assert!(out.len() <= MAX_PACKET_BYTES);
+            if packed.is_empty() {
+                assert!(out.is_empty());
+            } else {
+                assert_eq!(packet::parse(&out).map(|info| info.samples), Ok(packed.samples()));
+            }
+            if piece.kind >> 7 == 1 {
+                packed.clear();
+            }
+        }
+    },
+    seeds: || {
+        let packets = packets();
+        let codes: [&[u8]; 5] = [
+            &[0x78, 1, 2],
+            &[0x79, 3, 4],
+            &[0x7a, 1, 5, 6, 7],
+            &[0x7b, 0x41, 2, 8, 0, 0],
+            &[0x7b, 0x82, 0, 9],
+        ];
+        vec![
+            join(packets.iter().map(|packet| (0, &packet[..]))),
+            join(codes.map(|packet| (0, packet))),
+            join(codes.map(|packet| (0x80, packet))),
+        ]
+    },
+};
 
 pub(super) const OPUS_DECODER: Target = Target {
     name: "opus-decoder",

@@ -2,11 +2,13 @@
 
 mod decoder;
 mod encoder;
+mod packed;
 pub mod packet;
 mod state;
 
 pub use decoder::Decoder;
 pub use encoder::{Encoder, EncoderConfig, LOOKAHEAD_SAMPLES, MAX_PACKET_BYTES, Signal};
+pub use packed::Packed;
 
 /// Channels of an encoder or decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

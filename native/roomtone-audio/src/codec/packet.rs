@@ -64,13 +64,23 @@ pub enum PacketError {
 /// # Errors
 /// The broken rule. A packet that passes may still decode to noise, but libopus accepts it.
 pub fn parse(packet: &[u8]) -> Result<PacketInfo, PacketError> {
+    read(packet, |_| {})
+}
+
+/// As [`parse`], and gives away the packet's frames in their order. A packet that breaks a rule may have given some.
+pub(super) fn read<'p>(packet: &'p [u8], mut each: impl FnMut(&'p [u8])) -> Result<PacketInfo, PacketError> {
     let (&toc, rest) = packet.split_first().ok_or(PacketError::Empty)?;
     if packet.len() > MAX_BYTES {
         return Err(PacketError::TooLong);
     }
     let (mode, frame_samples) = configuration(toc >> 3);
     let stereo = toc & 0b100 != 0;
-    let (frames, first) = frames(toc & 0b11, rest)?;
+    let mut first = None;
+    let frames = frames(toc & 0b11, rest, |frame| {
+        first.get_or_insert(frame);
+        each(frame);
+    })?;
+    let first: &[u8] = first.unwrap_or_default();
     let samples = u32::from(frames) * frame_samples;
     if frames == 0 || samples > MAX_SAMPLES {
         return Err(PacketError::Duration);
@@ -96,36 +106,38 @@ fn configuration(config: u8) -> (Mode, u32) {
     }
 }
 
-/// RFC 6716 §3.2: the number of frames, and the bytes of the first.
-fn frames(code: u8, rest: &[u8]) -> Result<(u8, &[u8]), PacketError> {
-    const MAX_FRAME: usize = 1275;
+/// The longest frame (RFC 6716 §3.2.1).
+const MAX_FRAME: usize = 1275;
+
+/// RFC 6716 §3.2: gives the frames away, and returns their number.
+fn frames<'p>(code: u8, rest: &'p [u8], mut each: impl FnMut(&'p [u8])) -> Result<u8, PacketError> {
+    let fits = |frame: &[u8]| frame.len() <= MAX_FRAME;
     match code {
-        0 if rest.len() <= MAX_FRAME => Ok((1, rest)),
+        0 if fits(rest) => {
+            each(rest);
+            Ok(1)
+        }
         0 => Err(PacketError::Lengths),
-        1 => {
-            let half = rest.len() / 2;
-            let fits = rest.len().is_multiple_of(2) && half <= MAX_FRAME;
-            if fits {
-                Ok((2, &rest[..half]))
+        1 | 2 => {
+            let (first, tail) = if code == 1 {
+                (rest.len() / 2, rest)
             } else {
-                Err(PacketError::Lengths)
+                length(rest)?
+            };
+            let (first, second) = tail.split_at_checked(first).ok_or(PacketError::Lengths)?;
+            if !fits(first) || !fits(second) || (code == 1 && first.len() != second.len()) {
+                return Err(PacketError::Lengths);
             }
+            each(first);
+            each(second);
+            Ok(2)
         }
-        2 => {
-            let (first, tail) = length(rest)?;
-            let fits = first <= tail.len() && tail.len() - first <= MAX_FRAME;
-            if fits {
-                Ok((2, &tail[..first]))
-            } else {
-                Err(PacketError::Lengths)
-            }
-        }
-        _ => many_frames(rest, MAX_FRAME),
+        _ => many_frames(rest, each),
     }
 }
 
 /// Code 3 (RFC 6716 §3.2.5): a count, optional padding, constant or variable lengths.
-fn many_frames(rest: &[u8], max_frame: usize) -> Result<(u8, &[u8]), PacketError> {
+fn many_frames<'p>(rest: &'p [u8], mut each: impl FnMut(&'p [u8])) -> Result<u8, PacketError> {
     let (&head, mut rest) = rest.split_first().ok_or(PacketError::Lengths)?;
     let count = head & 0b11_1111;
     if count == 0 || count > 48 {
@@ -145,28 +157,37 @@ fn many_frames(rest: &[u8], max_frame: usize) -> Result<(u8, &[u8]), PacketError
         rest = &rest[..kept];
     }
     if head & 0b1000_0000 == 0 {
-        let each = rest.len() / usize::from(count);
-        let fits = rest.len().is_multiple_of(usize::from(count)) && each <= max_frame;
-        return if fits {
-            Ok((count, &rest[..each]))
-        } else {
-            Err(PacketError::Lengths)
-        };
+        let each_len = rest.len() / usize::from(count);
+        if !rest.len().is_multiple_of(usize::from(count)) || each_len > MAX_FRAME {
+            return Err(PacketError::Lengths);
+        }
+        for _ in 0..count {
+            let (frame, tail) = rest.split_at(each_len);
+            rest = tail;
+            each(frame);
+        }
+        return Ok(count);
     }
-    let mut first = None;
+    let mut lengths = rest;
     let mut sum = 0;
     for _ in 1..count {
         let (len, tail) = length(rest)?;
         rest = tail;
-        first.get_or_insert(len);
         sum += len;
     }
-    let last = rest
-        .len()
-        .checked_sub(sum)
-        .filter(|&n| n <= max_frame)
-        .ok_or(PacketError::Lengths)?;
-    Ok((count, &rest[..first.unwrap_or(last)]))
+    let last = rest.len().checked_sub(sum).ok_or(PacketError::Lengths)?;
+    if last > MAX_FRAME {
+        return Err(PacketError::Lengths);
+    }
+    for _ in 1..count {
+        let (len, tail) = length(lengths)?;
+        lengths = tail;
+        let (frame, behind) = rest.split_at_checked(len).ok_or(PacketError::Lengths)?;
+        rest = behind;
+        each(frame);
+    }
+    each(rest);
+    Ok(count)
 }
 
 /// A frame length of one or two bytes (RFC 6716 §3.2.1) and what follows it.
