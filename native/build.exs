@@ -7,9 +7,9 @@ defmodule Roomtone.NativeBuild do
   Shared by the Mix compilers of the app and of `phoenix_lite`. In this repository the test environment takes cargo's `dev`
   profile (overflow checks, debug assertions and fault injection are on, and `cargo test` has compiled the same dependencies);
   every other environment, and a build for an application that depends on Roomtone, takes `release`. `ROOMTONE_CARGO_PROFILE`
-  overrides. `ROOMTONE_DEEP_PLC=1` conceals lost frames by libopus's neural network. With `ROOMTONE_NATIVE=built` cargo isn't asked at all: whatever it built last is
-  taken. `bin/test` uses that, since cargo lets only one build at a time into its folder. `Roomtone.NativePrecompiled` has
-  libraries that come without cargo.
+  overrides. With `ROOMTONE_DEEP_PLC=1` cargo builds libopus's neural network for lost frames into the engine's libraries. With
+  `ROOMTONE_NATIVE=built` cargo isn't asked at all: whatever it built last is taken. `bin/test` uses that, since cargo lets only
+  one build at a time into its folder. `Roomtone.NativePrecompiled` has libraries that come without cargo.
   """
 
   @doc """
@@ -51,7 +51,8 @@ defmodule Roomtone.NativeBuild do
 
   defp build(crate, workspace, crates) do
     profile = profile(workspace)
-    args = ["build", "--profile", profile | selection(profile, crates, ours?(workspace)) ++ features(crate, System.get_env("ROOMTONE_DEEP_PLC"))]
+    features = features(crates, System.get_env("ROOMTONE_DEEP_PLC"))
+    args = ["build", "--profile", profile] ++ selection(profile, crates, ours?(workspace)) ++ features
     Mix.shell().info("==> cargo #{Enum.join(args, " ")}")
 
     case System.cmd(cargo!(), args, cd: workspace, into: IO.stream(:stdio, :line), stderr_to_stdout: true) do
@@ -70,10 +71,14 @@ defmodule Roomtone.NativeBuild do
   def selection("dev", _crates, true), do: ["--workspace", "--lib", "--bins", "--examples"]
   def selection(_profile, crates, _ours?), do: Enum.flat_map(crates, &["-p", &1])
 
-  @doc "The features of `crate`, for a value of `ROOMTONE_DEEP_PLC`: of all libraries the engine's alone decodes."
-  @spec features(String.t(), String.t() | nil) :: [String.t()]
-  def features("roomtone-nif", value) when value in ["1", "true"], do: ["--features", "roomtone-audio/deep-plc"]
-  def features(_crate, _value), do: []
+  @doc """
+  The features of a build of `crates`, for a value of `ROOMTONE_DEEP_PLC`. All builds of the engine have the same ones, or cargo
+  would compile it anew for each.
+  """
+  @spec features([String.t()], String.t() | nil) :: [String.t()]
+  def features(crates, value) do
+    if "roomtone-nif" in crates and value in ["1", "true"], do: ["--features", "roomtone-audio/deep-plc"], else: []
+  end
 
   # Whether the application that is built is one of this repository: a dependency goes into the build folder of its application.
   defp ours?(workspace), do: String.starts_with?(Mix.Project.app_path(), Path.expand(workspace) <> "/")

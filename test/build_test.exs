@@ -75,12 +75,14 @@ defmodule Roomtone.BuildTest do
     assert NativeBuild.selection("release", crates, true) == only
   end
 
-  test "ROOMTONE_DEEP_PLC builds libopus's neural network into the engine's library" do
-    for value <- ["1", "true"],
-        do: assert(NativeBuild.features("roomtone-nif", value) == ["--features", "roomtone-audio/deep-plc"])
+  test "ROOMTONE_DEEP_PLC builds libopus's neural network into the engine's libraries" do
+    crates = ["roomtone-nif", "lite-http"]
 
-    for {crate, value} <- [{"roomtone-nif", nil}, {"roomtone-nif", "0"}, {"lite-http", "1"}],
-        do: assert(NativeBuild.features(crate, value) == [])
+    for value <- ["1", "true"],
+        do: assert(NativeBuild.features(crates, value) == ["--features", "roomtone-audio/deep-plc"])
+
+    for {crates, value} <- [{crates, nil}, {crates, "0"}, {["roomtone-load"], "1"}],
+        do: assert(NativeBuild.features(crates, value) == [])
   end
 
   test "with web: false neither the web nor anything that it needs is compiled" do

@@ -530,6 +530,8 @@ export class VoiceRoom extends EventTarget {
     this.#goodbye = typeof reply.goodbye === "string" ? reply.goodbye : "";
     this.#announce(this.#people.reset(reply.participants));
     this.#waitingIsOver();
+    // A path that died told of no end.
+    this.#emit("solved", "draining");
     // The room that I'm about to enter; the one that I was in counts until I'm in again.
     if (!this.#roomId && typeof reply.room_id === "string") this.#nowIn(reply.room_id);
     if (this.#people.get(this.#me)) this.#ownHeard(this.#people.get(this.#me));

@@ -1,13 +1,13 @@
 //! The memory of encoders and decoders, owned by us: the one place with `unsafe` in this crate.
 //!
-//! `audiopus` keeps its encoder behind a private pointer, but the mixer needs two things from it: a
+//! `audiopus` keeps both behind private pointers. The mixer needs two things from an encoder: a
 //! *copy* of the state (a listener who starts to talk continues with a twin of the shared encoder,
-//! so that the decoder on the far side sees one continuous stream) and CTLs by number. According to
-//! `opus.h` the state is one contiguous block that may be copied with `memcpy` and initialised in
-//! the caller's memory (`opus_encoder_get_size`, `opus_encoder_init`). So the block is a boxed
-//! slice here, and copying it is ordinary, safe Rust; only the calls into libopus are unsafe. Of a
-//! decoder it is the complexity that `audiopus` can't set: from 5 on a libopus that has deep PLC
-//! uses it.
+//! so that the decoder on the far side sees one continuous stream) and CTLs by number. And
+//! `audiopus` can't set a decoder's complexity; from 5 on, a libopus with deep PLC uses it.
+//! According to `opus.h` a state is one contiguous block that may be copied with `memcpy` and
+//! initialised in the caller's memory (`opus_encoder_get_size`, `opus_encoder_init`). So the block
+//! is a boxed slice here, and copying it is ordinary, safe Rust; only the calls into libopus are
+//! unsafe.
 
 use super::Channels;
 use crate::AudioError;
