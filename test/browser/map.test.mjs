@@ -175,7 +175,7 @@ test("everybody can use the page, as far as a program can tell", async () => {
 
 /** The stages of a packet that is mixed, in their order. */
 const JOURNEY =
-  "frame lookahead uplink receive find open insert wait decode mix encode seal send lookahead_again place downlink buffer decode_there playout".split(" ");
+  "capture frame lookahead uplink receive find open insert wait decode mix encode seal send lookahead_again place downlink buffer decode_there playout".split(" ");
 
 test("a panel shows the journey of my sound, and leads to the page with every stage in order", async () => {
   await place({ Ada: [15, 10], Ben: [17, 10] });

@@ -72,7 +72,7 @@ export class JourneyStats {
 
 /**
  * How long the samples since the last look were on their way from the device, in seconds: MediaStreamTrackAudioStats, of Media Capture
- * and Streams Extensions, which few browsers have, and none for a track that the page itself makes.
+ * and Streams Extensions, which few browsers have.
  *
  * @param {MediaStreamTrack | null} [microphone]
  * @returns {number | undefined}
