@@ -1,8 +1,19 @@
 // @ts-check
 /** The bar that stays while one is in a call and looks at another page. */
 import { on } from "./events.js";
-import { byId, part, roomPage } from "./dom.js";
+import { basePath, byId, part, roomPage } from "./dom.js";
 import { statusWords } from "./messages.js";
+
+/**
+ * Whether a page that has loaded isn't the one on the way to which a person is in the call already: they went elsewhere before it came, or
+ * it has no place for the call. The library tells a `redirect` before the view is drawn, and `initial` after that.
+ *
+ * @param {{kind: string, to?: string}} loaded
+ */
+function endsEntering({ kind, to = "" }) {
+  const toRoom = new URL(to, location.href).pathname.startsWith(`${basePath()}/rooms/`);
+  return kind === "redirect" ? !toRoom : kind === "initial" && toRoom && !roomPage();
+}
 
 /**
  * @param {import("./call.js").Call} call
@@ -16,8 +27,7 @@ export function showCallBar(call) {
   for (const name of ["place", "status", "own", "participants", "problems"]) on(call, name, draw);
   // Which page is on the screen decides whether the bar is needed.
   addEventListener("phx:page-loading-stop", (event) => {
-    // The person went elsewhere before the room's page came, or that page has no place for the call.
-    if (event instanceof CustomEvent && event.detail.kind === "redirect" && !roomPage()) document.body.removeAttribute("data-entering");
+    if (event instanceof CustomEvent && endsEntering(event.detail)) document.body.removeAttribute("data-entering");
     draw();
   });
   addEventListener("roomtone:page", draw);

@@ -23,22 +23,32 @@ beforeEach(() => {
   showCallBar(new OneCall());
 });
 
-const loaded = (kind) => page.dispatchEvent(new CustomEvent("phx:page-loading-stop", { detail: { kind } }));
+const loaded = (kind, to) => page.dispatchEvent(new CustomEvent("phx:page-loading-stop", { detail: { kind, to } }));
 
 test("it is hidden on the way to the room's page, and there", () => {
   assert.equal(bar.hidden, true);
   // The page of the form, on its new socket.
-  loaded("initial");
+  loaded("initial", "http://localhost/");
   assert.equal(bar.hidden, true);
-  page.add("#room[data-room]", new FakeElement({ room: "standup" }));
-  loaded("redirect");
+  // The view is still to be drawn; once it is, its page takes the mark away, and has the focus then.
+  loaded("redirect", "http://localhost/rooms/standup?name=Ada");
   assert.equal(bar.hidden, true);
   assert.equal(page.body.hasAttribute("data-entering"), true);
+  page.add("#room[data-room]", new FakeElement({ room: "standup" }));
+  loaded("initial", "http://localhost/rooms/standup?name=Ada");
+  assert.equal(bar.hidden, true);
 });
 
 test("it is shown where another page came instead", () => {
-  loaded("redirect");
+  loaded("redirect", "http://localhost/about");
   assert.equal(bar.hidden, false);
   assert.equal(page.body.hasAttribute("data-entering"), false);
   assert.equal(page.body.hasAttribute("data-call"), true);
+});
+
+test("it is shown where the room's page has no place for the call", () => {
+  loaded("redirect", "http://localhost/rooms/standup?name=Ada");
+  loaded("initial", "http://localhost/rooms/standup?name=Ada");
+  assert.equal(bar.hidden, false);
+  assert.equal(page.body.hasAttribute("data-entering"), false);
 });
