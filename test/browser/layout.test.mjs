@@ -85,6 +85,10 @@ async function fits({ page }, what) {
       return [Math.max(0, scrollWidth - innerWidth), Math.max(0, scrollHeight - innerHeight)];
     });
     assert.deepEqual(over, [0, 0], `${where}: the page can be scrolled`);
+    const cut = await page.locator(".controls .buttons button:visible").evaluateAll((all) =>
+      all.filter((one) => one.scrollWidth > one.clientWidth).map(({ id }) => id),
+    );
+    assert.deepEqual(cut, [], `${where}: words don't fit in their button`);
     if (narrow) await page.locator("#close-chat").click();
   }
   await page.setViewportSize({ width: 1280, height: 800 });
@@ -92,6 +96,17 @@ async function fits({ page }, what) {
 
 test("a room fits the window, alone in it", async () => {
   await fits(ada, "alone");
+});
+
+test("the settings leave the way out of them and out of the room in reach, on a telephone held sideways, too", async () => {
+  const { page } = ada;
+  await page.locator("#devices").click();
+  for (const [width, height] of SIZES) {
+    await page.setViewportSize({ width, height });
+    assert.deepEqual(await hidden(page, ["#close-devices", "#mute", "#leave"]), [], `${width}×${height}`);
+  }
+  await page.locator("#close-devices").click();
+  await page.setViewportSize({ width: 1280, height: 800 });
 });
 
 test("a room fits the window with a few people, whose tiles grow and stand in the middle", async () => {
