@@ -55,6 +55,14 @@ test("a client that trusts the certificate gets TLS 1.3 and a cookie for HTTPS o
   await assert.rejects(get("/", { ca: [] }), /self.signed/i);
 });
 
+test("a page that came over plain HTTP leads to the address that works", async () => {
+  const page = await (await fetch(`${server.url}/`)).text();
+  const [, notice] = page.match(/<p[^>]* id="insecure">([^]*?)<\/p>/);
+  assert.ok(notice.includes(`<a href="${url}">${url}</a>`), notice);
+  // In the room, a script reads it.
+  assert.match(page, new RegExp(`<meta name="secure-address" content="${url}"`));
+});
+
 test("two people hear each other by HTTPS", async () => {
   const context = { ignoreHTTPSErrors: true };
   [ada, ben] = await Promise.all([

@@ -125,11 +125,22 @@ test("a room opens to its passcode, and to an invitation without it", async () =
   await mo.hears([TONES[1]], TONES);
 
   // The maker of the room creates a link on its page.
+  await mo.page.setViewportSize({ width: 360, height: 740 });
   await mo.page.getByRole("button", { name: "Invite people" }).click();
   await mo.page.getByLabel("Permissions").selectOption("listen");
   await mo.page.getByRole("button", { name: "Create link" }).click();
-  const link = await mo.page.getByLabel("Invitation link").inputValue();
+  const field = mo.page.getByLabel("Invitation link");
+  const link = await field.inputValue();
   assert.match(link, /^http:\/\/localhost:\d+\/invitations\//);
+  // Selected and in sight, on a telephone, too; and with a button to copy it.
+  await mo.page.waitForFunction((link) => document.getSelection().toString() === link, link);
+  await mo.page.waitForFunction(() =>
+    ["#invitation-link", "[data-copy=invitation-link]"].every((selector) => {
+      const element = document.querySelector(selector);
+      const { left, right, top, bottom } = element.getBoundingClientRect();
+      return element.contains(document.elementFromPoint((left + right) / 2, (top + bottom) / 2));
+    }),
+  );
   const cleo = await arrive("Cleo", 1100);
   await cleo.page.goto(link);
   await cleo.page.getByText("You're invited to this room, to listen.").waitFor();

@@ -78,9 +78,19 @@ test("a page that is neither on HTTPS nor on localhost says why there's no micro
     .find((one) => one.family === "IPv4" && !one.internal)?.address;
   if (!address) return t.skip("this machine has no address but loopback");
   const guest = await visitor("Ben");
+  const { page } = guest;
+  await page.goto(`http://${address}:${server.port}/`);
+  // Before anybody is in a call; and nothing there promises a microphone.
+  await page.locator("#insecure").getByText("bin/server --https").waitFor();
+  assert.equal(await page.getByText("Your browser will ask for the microphone.").isVisible(), false);
   await guest.join(`http://${address}:${server.port}`, "standup");
-  await guest.page.getByRole("alert").getByText("The microphone works only on a secure page.").waitFor();
-  await guest.page.getByText("HTTPS").waitFor();
+  await page.getByRole("alert").getByText("The microphone works only on a secure page.").waitFor();
+  await page.getByRole("alert").getByText("bin/server --https").waitFor();
+  // No page may write to the clipboard there: the link is selected, to be copied by hand.
+  await page.locator("#show-invite").click();
+  await page.waitForFunction((link) => document.getSelection().toString() === link, `http://${address}:${server.port}/rooms/standup`);
+  await page.keyboard.press("Escape");
+  assert.deepEqual(guest.consoleErrors, []);
   await leaves(guest);
 });
 
