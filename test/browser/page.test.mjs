@@ -46,6 +46,8 @@ test("keyboard alone: enter, mute, leave", async () => {
   assert.equal(await focused(), "Join");
   await page.keyboard.press("Enter");
   await ada.connected();
+  // The form that had the focus is gone.
+  await page.waitForFunction(() => document.activeElement?.tagName === "H1");
   // The view hears of it on its own.
   await page.locator("#chat-text:enabled").waitFor();
 
@@ -122,6 +124,27 @@ test("the form to create a room has one button, at its end, and an existing room
   // As it was first typed.
   await page.getByRole("heading", { level: 1, name: ROOM, exact: true }).waitFor();
   await ada.leave();
+});
+
+test("a field that was left empty is told in its own words, and the tab names the page", async () => {
+  const { page } = ada;
+  await page.goto(`${server.url}/`);
+  for (const field of ["#name", "#room"]) await page.locator(field).fill("  ");
+  await page.getByRole("button", { name: "Join", exact: true }).click();
+  await page.locator("#name-error").getByText("Enter your name.").waitFor();
+  await page.locator("#room-error").getByText("Enter a room name.").waitFor();
+  assert.equal(await page.title(), "Join a room · Roomtone");
+});
+
+test("without a script the form works, and the room's page has no button that does nothing", async () => {
+  const nora = await Person.arrive("Nora", 1400, { browser, context: { javaScriptEnabled: false } });
+  try {
+    await nora.join(server.url, ROOM, { waitConnected: false });
+    await nora.page.locator("noscript strong", { hasText: "This page needs JavaScript." }).waitFor();
+    assert.deepEqual(await nora.page.locator("button:visible, input:visible").evaluateAll((all) => all.map(({ id }) => id)), []);
+  } finally {
+    await nora.go();
+  }
 });
 
 const sizes = [];
@@ -244,6 +267,13 @@ test("its settings, with the figures of the connection", async () => {
   await mei.page.locator("#devices").click();
   await mei.page.locator("#connection summary").click();
   await looksRight(mei, "room-settings");
+  const keys = mei.page.locator("#shortcuts");
+  assert.ok(await keys.isVisible());
+  // A telephone has none.
+  const session = await mei.context.newCDPSession(mei.page);
+  await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
+  await keys.waitFor({ state: "hidden" });
+  await session.send("Emulation.setTouchEmulationEnabled", { enabled: false });
   // By Escape, wherever the focus is; and the focus is where it was.
   await mei.page.keyboard.press("Escape");
   await mei.page.locator("#devices-panel").waitFor({ state: "hidden" });
