@@ -223,9 +223,9 @@ defmodule Roomtone.Rooms do
   end
 
   defp start(%{name: name} = definition, id) do
-    life = Keeper.taken_over(name) || random()
+    {life, sounds?} = Keeper.taken_over(name) || {random(), false}
     Keeper.put_life(name, life)
-    args = Map.merge(definition, %{id: id, life: life})
+    args = Map.merge(definition, %{id: id, life: life, sounds: sounds?})
 
     case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do
       {:ok, _tree} ->
