@@ -162,7 +162,7 @@ pub struct ShardStats {
     pub frames_encoded: u64,
     /// Of these, frames of a mix with one listener.
     pub frames_encoded_private: u64,
-    /// Audio packets sent.
+    /// Audio packets sent, each counted by itself where several went out as one (`a=ptime`).
     pub packets_sent: u64,
     /// Of these, in rooms that mix: talkers' packets that were passed on as they came, because their listener hears nobody else.
     pub packets_passed: u64,

@@ -26,7 +26,7 @@ pub enum Stage {
     Mixed,
     /// The mix is a packet: Opus encoded it.
     Encoded,
-    /// SRTP encrypted the packet for the listener.
+    /// SRTP encrypted the packet for the listener, or it waits for those that go out with it as one (`a=ptime`).
     Sealed,
     /// The kernel has the datagram to the listener.
     Sent,

@@ -266,3 +266,35 @@ fn taps_allocate_nothing() {
     assert!(some < 20, "{some} ticks allocate: {:?}", tally.times);
     assert!(taps.iter().all(|tap| tap.take().is_some()));
 }
+
+#[test]
+fn longer_packets_allocate_nothing() {
+    let rooms: [fn() -> World; 3] = [World::new, World::mixing, || World::forwarding(1)];
+    for (number, new) in rooms.into_iter().enumerate() {
+        let mut world = new();
+        world.join_talking(1);
+        for id in 2..=20 {
+            let ptime = Some(if id % 2 == 0 { 40 } else { 60 });
+            let options = ClientOptions {
+                ptime,
+                ..ClientOptions::default()
+            };
+            world.join(id, options);
+        }
+        world.connect();
+        world.run_ms(3000);
+        world.deliver = false;
+        Tally::begin(&mut world);
+        world.run_ms(2000);
+        let tally = Tally::end(&mut world);
+        assert!(tally.packets.len() >= 98, "{number}: {} packets", tally.packets.len());
+        let telling = allocating(&tally.packets);
+        assert!(telling <= LEVELS, "{number}: {telling} packets: {:?}", tally.packets);
+        let some = allocating(&tally.times);
+        assert!(
+            some < 40,
+            "{number}: {some} of {} looks at the clock allocate",
+            tally.times.len()
+        );
+    }
+}

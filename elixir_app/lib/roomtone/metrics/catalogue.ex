@@ -156,7 +156,12 @@ defmodule Roomtone.Metrics.Catalogue do
         "Packets not sent by a trunk, because no datagram has room for them.",
         :trunk_packets_oversized
       ),
-      shard("roomtone_audio_packets_sent_total", :counter, "Packets of sound sent.", :packets_sent),
+      shard(
+        "roomtone_audio_packets_sent_total",
+        :counter,
+        "Packets of sound sent, before a client's ptime joins some.",
+        :packets_sent
+      ),
       shard(
         "roomtone_audio_packets_passed_total",
         :counter,

@@ -145,6 +145,11 @@ impl Adaptation {
         self.copies
     }
 
+    /// Whether copies or in-band FEC make up for their losses.
+    pub(super) fn repairs(&self) -> bool {
+        self.copies > 0 || self.step.variant() == Variant::Robust
+    }
+
     /// How their mix is encoded.
     pub(super) fn step(&self) -> Step {
         self.step

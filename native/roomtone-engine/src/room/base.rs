@@ -17,6 +17,8 @@ pub(super) struct RoomBase {
     /// The kinds of room keep a list of their own halves in the same order.
     pub(super) peers: Vec<Peer>,
     index: HashMap<PeerId, usize>,
+    /// The listeners whose packets may wait for those that follow.
+    packing: Vec<PeerId>,
     pub(super) gains: Gains,
     /// The most talkers that a listener hears at once, by policy.
     pub(super) max_talkers: usize,
@@ -37,6 +39,7 @@ impl RoomBase {
             id,
             peers: Vec::new(),
             index: HashMap::new(),
+            packing: Vec::new(),
             gains: Gains::default(),
             max_talkers: usize::MAX,
             select: Select::default(),
@@ -73,10 +76,35 @@ impl RoomBase {
     pub(super) fn swap_remove(&mut self, at: usize) -> Peer {
         let gone = self.peers.swap_remove(at);
         self.index.remove(&gone.id);
+        self.packing.retain(|id| *id != gone.id);
         if let Some(moved) = self.peers.get(at) {
             self.index.insert(moved.id, at);
         }
         gone
+    }
+
+    /// A participant's client has told the length of packets that it wants.
+    pub(super) fn note_packing(&mut self, at: usize) {
+        let peer = &self.peers[at];
+        if peer.endpoint.packs() && !self.packing.contains(&peer.id) {
+            self.packing.push(peer.id);
+        }
+    }
+
+    /// When [`RoomBase::send_packed`] has something to send.
+    pub(super) fn packed_due(&self) -> Option<Instant> {
+        let packing = self.packing.iter().filter_map(|id| self.position(*id));
+        packing.filter_map(|at| self.peers[at].endpoint.packed_due()).min()
+    }
+
+    /// Sends the packets that have waited for long enough for those that follow.
+    pub(super) fn send_packed(&mut self, now: Instant, context: &mut ShardContext) {
+        for id in &self.packing {
+            if let Some(at) = self.index.get(id) {
+                let peer = &mut self.peers[*at];
+                peer.endpoint.send_packed(now, context.outbox_of(peer.home));
+            }
+        }
     }
 
     /// The most talkers that a listener hears at once, by the room's policy and by the shard's load.

@@ -20,6 +20,7 @@ mod listener_stream;
 mod loudness;
 mod mix_encoder;
 mod mixing;
+mod packing;
 mod passing;
 mod peer;
 mod places;
@@ -146,6 +147,7 @@ impl Room {
         self.note_join(&mut peer);
         self.kind.pushed(&peer);
         self.base.push(peer);
+        self.base.note_packing(self.base.peers.len() - 1);
         self.answer(now, context, id, sdp);
         Ok(())
     }
@@ -168,6 +170,8 @@ impl Room {
         let kind = endpoint.judge(offer);
         let answered = match endpoint.reoffer(now, offer) {
             Ok(sdp) => {
+                self.base.peers[at].endpoint.renegotiate();
+                self.base.note_packing(at);
                 self.note_facts(at);
                 if let Kind::Forwarding(forwarding) = &mut self.kind {
                     if let Some(recorder) = &mut self.recorder {
@@ -486,6 +490,8 @@ impl Room {
         }
         self.trunks.handle_timeout(&self.base, &self.taps, now, context);
         let ticked = self.tick(now, context);
+        // A tick that is due may have the packet that they wait for.
+        self.base.send_packed(now, context);
         if let Some(recorder) = &mut self.recorder {
             recorder.hand_over_due();
         }
@@ -546,7 +552,13 @@ impl Room {
     /// When [`Room::handle_timeout`] should be called.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let recorder = self.recorder.as_ref().and_then(|recorder| recorder.next());
-        let due = [self.base.grid.next(), self.timers.next(), self.trunks.next(), recorder];
+        let due = [
+            self.base.grid.next(),
+            self.timers.next(),
+            self.trunks.next(),
+            recorder,
+            self.base.packed_due(),
+        ];
         due.into_iter().flatten().min()
     }
 

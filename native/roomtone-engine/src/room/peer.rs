@@ -172,6 +172,7 @@ impl Peer {
     pub(super) fn take_report(&mut self, report: &RemoteStats, sent: u64) {
         self.adaptation.report(report, self.takes(), sent);
         self.endpoint.set_copies(self.adaptation.copies());
+        self.endpoint.suspend_packing(self.adaptation.repairs());
     }
 
     /// The channels of a mix for them: stereo if they asked for it and the room has it.

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use roomtone_transport::{Endpoint, EndpointStats, Event, Outbox, Packet, RtpIn, SlotOut, StreamOrigin, Transmit};
 
+use super::packing::Packing;
 use super::tap::TapPort;
 use crate::command::PeerId;
 use crate::inputs::{Facts, Fingerprint, ReplayedPort};
@@ -13,6 +14,8 @@ use crate::inputs::{Facts, Fingerprint, ReplayedPort};
 /// An endpoint, or its absence. Without one nothing is ever due, sent or received, but what a tap takes.
 pub(super) struct Port {
     kind: PortKind,
+    /// Of a client that wants longer packets.
+    packing: Option<Box<Packing>>,
     /// While the inputs of the room are recorded, and when they are replayed.
     noted: Option<Box<Noted>>,
 }
@@ -39,7 +42,9 @@ struct Noted {
 impl Port {
     /// The port of a participant with a transport.
     pub(super) fn new(endpoint: Endpoint) -> Port {
-        Port::of(PortKind::Endpoint(endpoint))
+        let mut port = Port::of(PortKind::Endpoint(endpoint));
+        port.renegotiate();
+        port
     }
 
     /// The port of a source.
@@ -60,7 +65,47 @@ impl Port {
     }
 
     fn of(kind: PortKind) -> Port {
-        Port { kind, noted: None }
+        Port {
+            kind,
+            packing: None,
+            noted: None,
+        }
+    }
+
+    /// The endpoint has answered another offer: its client may want packets of another length.
+    pub(super) fn renegotiate(&mut self) {
+        let PortKind::Endpoint(endpoint) = &self.kind else {
+            return;
+        };
+        let wanted = (0..endpoint.slots().max(1)).map(|slot| endpoint.packet_ms(slot));
+        match &mut self.packing {
+            Some(packing) => packing.renegotiate(wanted),
+            None => self.packing = Packing::new(wanted),
+        }
+    }
+
+    /// Whether packets to them may wait for those that follow.
+    pub(super) fn packs(&self) -> bool {
+        self.packing.is_some()
+    }
+
+    /// Packets to them don't wait while `suspended`.
+    pub(super) fn suspend_packing(&mut self, suspended: bool) {
+        if let Some(packing) = &mut self.packing {
+            packing.suspend(suspended);
+        }
+    }
+
+    /// When [`Port::send_packed`] has something to send.
+    pub(super) fn packed_due(&self) -> Option<Instant> {
+        self.packing.as_ref()?.next()
+    }
+
+    /// Sends the packets that have waited for long enough.
+    pub(super) fn send_packed(&mut self, now: Instant, out: &mut Outbox) {
+        if let (Some(packing), PortKind::Endpoint(endpoint)) = (&mut self.packing, &mut self.kind) {
+            packing.send_due(now, |slot, audio| endpoint.send_slot(now, slot, audio, out));
+        }
     }
 
     /// Whether it is a tap that takes the packets of a talker.
@@ -246,11 +291,16 @@ impl Port {
         self.endpoint().into_iter().flat_map(Endpoint::addresses)
     }
 
-    /// As [`Endpoint::send_slot`].
+    /// As [`Endpoint::send_slot`]. The packet may wait for those that follow.
     pub(super) fn send_slot(&mut self, now: Instant, slot: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
         let sent = match &mut self.kind {
             PortKind::Absent => false,
-            PortKind::Endpoint(endpoint) => endpoint.send_slot(now, slot, audio, out),
+            PortKind::Endpoint(endpoint) => match &mut self.packing {
+                Some(packing) if endpoint.can_send_slot(slot) => {
+                    packing.take(now, slot, audio, |audio| endpoint.send_slot(now, slot, audio, out))
+                }
+                _ => endpoint.send_slot(now, slot, audio, out),
+            },
             PortKind::Tap(tap) => {
                 tap.send(now, audio);
                 true

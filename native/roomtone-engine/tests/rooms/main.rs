@@ -15,6 +15,7 @@ mod loudness;
 mod migration;
 mod music;
 mod own_voice;
+mod packet_time;
 mod pass_through;
 mod red;
 mod rejoin;

@@ -69,6 +69,8 @@ pub struct ClientOptions {
     pub red_copies: usize,
     /// Lost packets are asked for once more, and such requests are answered (NACK, RFC 4585), if the server agrees.
     pub nack: bool,
+    /// Ask for packets of this length, ms (`a=ptime`).
+    pub ptime: Option<u32>,
     /// Ask for stereo (`stereo=1`).
     pub stereo: bool,
     /// `a=mid` of the audio m-line.
@@ -116,6 +118,7 @@ impl Default for ClientOptions {
             red: None,
             red_copies: 0,
             nack: false,
+            ptime: None,
             stereo: false,
             mid: "0".into(),
             cname: "roomtone-load".into(),

@@ -78,6 +78,9 @@ pub(super) fn offer(parts: &OfferParts<'_>) -> String {
         line(format_args!("a=rtpmap:{red} red/48000/2"));
         line(format_args!("a=fmtp:{red} {pt}/{pt}"));
     }
+    if let Some(ptime) = options.ptime {
+        line(format_args!("a=ptime:{ptime}"));
+    }
     if options.direction.sends() && options.announce_ssrc {
         line(format_args!("a=ssrc:{} cname:{}", parts.ssrc, options.cname));
     }
@@ -121,10 +124,13 @@ fn slot_section(parts: &OfferParts<'_>, slot: usize) -> String {
     let red = options.red.map_or(String::new(), |red| {
         format!("a=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {pt}/{pt}\r\n")
     });
+    let ptime = options
+        .ptime
+        .map_or(String::new(), |ptime| format!("a=ptime:{ptime}\r\n"));
     format!(
         "m=audio 9 UDP/TLS/RTP/SAVPF {formats}\r\nc=IN IP4 0.0.0.0\r\na=ice-ufrag:{}\r\na=ice-pwd:{}\r\na=fingerprint:{}\r\n\
          a=setup:actpass\r\na=mid:slot{slot}\r\n{level}a=recvonly\r\na=rtcp-mux\r\na=rtpmap:{pt} opus/48000/2\r\n\
-         a=fmtp:{pt} minptime=10;useinbandfec=1\r\n{red}",
+         a=fmtp:{pt} minptime=10;useinbandfec=1\r\n{red}{ptime}",
         parts.ufrag, parts.pwd, parts.fingerprint
     )
 }

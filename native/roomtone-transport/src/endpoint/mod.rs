@@ -472,6 +472,20 @@ impl Endpoint {
         self.media.extra()
     }
 
+    /// How long packets to the peer are to be by its offer (`a=ptime`, RFC 8866 section 6.4), for the stream that
+    /// [`send_slot`](Self::send_slot) calls by this number: 20, 40 or 60 ms.
+    pub fn packet_ms(&self, slot: usize) -> u32 {
+        self.offer.packet_ms((self.slots() > 0).then_some(slot))
+    }
+
+    /// Would [`send_slot`](Self::send_slot) send?
+    pub fn can_send_slot(&self, slot: usize) -> bool {
+        match self.slots() {
+            0 => slot == 0 && self.can_send(),
+            slots => slot < slots && self.is_connected() && self.has_address(),
+        }
+    }
+
     /// Puts a packet of Opus into `out` for one of the further m-lines (0…[`slots`](Self::slots) −
     /// 1), or, where there are none, as slot 0 on the first one (which then isn't for
     /// [`send_audio`](Self::send_audio)). `false` where that isn't possible now.

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::net::{IpAddr, SocketAddr};
 
-use super::formats::{Opus, Red};
+use super::formats::{Opus, PACKET_MS, Red};
 use super::grammar::LEVEL_URI;
 use super::offer::{AudioLine, Line};
 use super::{Direction, Offer};
@@ -74,7 +74,9 @@ impl Accepted {
         if opus.nack {
             attributes.push(("rtcp-fb", format!("{payload_type} nack")));
         }
-        attributes.extend([("ptime", "20".to_owned()), ("maxptime", "60".to_owned())]);
+        // The length of our packets, where we send any. The client's own may be as long; it decides on those.
+        let packet_ms = if direction.sends() { opus.packet_ms } else { PACKET_MS };
+        attributes.extend([("ptime", packet_ms.to_string()), ("maxptime", "60".to_owned())]);
         Self {
             direction,
             format,

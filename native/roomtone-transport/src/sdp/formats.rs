@@ -2,8 +2,11 @@
 
 use sdp_types::{Attribute, Media};
 
-use super::grammar::{brief, format_value, values};
+use super::grammar::{brief, format_value, value, values};
 use super::offer::Numbers;
+
+/// How long packets are where nobody asks for longer ones, ms.
+pub(super) const PACKET_MS: u32 = 20;
 
 /// RED (RFC 2198) of nothing but the m-line's Opus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,8 @@ pub(super) struct Opus {
     pub(super) nack: bool,
     pub(super) stereo: bool,
     pub(super) max_average_bitrate: Option<u32>,
+    /// How long packets to the offerer are to be: 20, 40 or 60 ms.
+    pub(super) packet_ms: u32,
 }
 
 impl Opus {
@@ -60,6 +65,7 @@ pub(super) fn find_opus(media: &Media) -> Result<Opus, String> {
             nack: takes_nack(attributes, format),
             stereo: false,
             max_average_bitrate: None,
+            packet_ms: packet_ms(attributes),
         };
         let parameters = format_value(attributes, "fmtp", format).unwrap_or_default();
         for parameter in parameters.split(';') {
@@ -105,6 +111,19 @@ fn find_red(media: &Media, opus: u8) -> Option<Red> {
         }
     }
     None
+}
+
+/// Of 20, 40 and 60 ms the longest that is no longer than an m-line asks for (`a=ptime`, RFC 8866
+/// section 6.4) and takes (`a=maxptime`, section 6.5). A value that can't be read counts as absent.
+fn packet_ms(attributes: &[Attribute]) -> u32 {
+    let ms = |key| {
+        let digits = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        value(attributes, key).filter(digits)?.parse::<f64>().ok()
+    };
+    let wanted = ms("ptime").unwrap_or(f64::from(PACKET_MS));
+    let wanted = wanted.min(ms("maxptime").unwrap_or(f64::INFINITY));
+    let longer = [60, 40].into_iter().find(|ms| f64::from(*ms) <= wanted);
+    longer.unwrap_or(PACKET_MS)
 }
 
 /// Generic NACK for a format, or for all (RFC 4585 section 4.2).

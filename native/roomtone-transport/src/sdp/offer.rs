@@ -4,7 +4,7 @@ use std::fmt;
 
 use sdp_types::{Attribute, Media, Session};
 
-use super::formats::{Opus, find_opus};
+use super::formats::{Opus, PACKET_MS, find_opus};
 use super::grammar::{self, Origin, brief, format_value, has, is_token, malformed, value, values};
 use super::{Direction, Fingerprints, SdpError, SdpErrorKind as Kind};
 
@@ -176,6 +176,15 @@ impl Offer {
     /// The bit rate that the offerer wants to receive at most (`maxaveragebitrate`).
     pub fn max_average_bitrate(&self) -> Option<u32> {
         self.downlink.opus.max_average_bitrate
+    }
+
+    /// How long packets to the offerer are to be, ms: on the m-line of the mix, or on a further one.
+    pub(crate) fn packet_ms(&self, extra: Option<usize>) -> u32 {
+        let opus = match extra {
+            None => Some(&self.downlink.opus),
+            Some(extra) => self.extra.get(extra).map(|extra| &extra.opus),
+        };
+        opus.map_or(PACKET_MS, |opus| opus.packet_ms)
     }
 
     /// Payload type of Opus on the m-line on which the peer sends.

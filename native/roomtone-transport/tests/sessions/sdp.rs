@@ -522,3 +522,47 @@ fn lost_packets_may_be_asked_for_where_the_offer_says_so() {
     }
     assert!(answer(GSTREAMER).contains("a=rtcp-fb:97 nack\r\n"));
 }
+
+#[test]
+fn the_answer_tells_how_long_packets_are_up_to_60_ms() {
+    for (lines, ms) in [
+        (&[][..], 20),
+        (&["a=ptime:20"], 20),
+        (&["a=ptime:30"], 20),
+        (&["a=ptime:40"], 40),
+        (&["a=ptime:50.5"], 40),
+        (&["a=ptime:60"], 60),
+        (&["a=ptime: 60 "], 60),
+        (&["a=ptime:100"], 60),
+        (&["a=ptime:99999999999999999999999"], 60),
+        (&["a=ptime:60", "a=maxptime:120"], 60),
+        (&["a=ptime:60", "a=maxptime:50"], 40),
+        (&["a=ptime:60", "a=maxptime:20"], 20),
+        (&["a=ptime:60", "a=maxptime:10"], 20),
+        (&["a=maxptime:60"], 20),
+        (&["a=ptime:60", "a=maxptime:much"], 60),
+        (&["a=ptime:0"], 20),
+        (&["a=ptime:-60"], 20),
+        (&["a=ptime:6e1"], 20),
+        (&["a=ptime:inf"], 20),
+        (&["a=ptime:."], 20),
+        (&["a=ptime"], 20),
+        (&["a=fmtp:111 ptime=60"], 20),
+    ] {
+        let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
+        let answered = answer(&CHROME.replace("a=rtpmap:111", &format!("{lines}a=rtpmap:111")));
+        assert_eq!(count(&answered, &format!("a=ptime:{ms}")), 1, "{lines}\n{answered}");
+        assert_eq!(answered.matches("ptime:").count(), 2, "{answered}");
+        assert_eq!(count(&answered, "a=maxptime:60"), 1);
+    }
+    let sends_only = SAFARI.replace("a=rtpmap:111", "a=ptime:60\r\na=rtpmap:111");
+    assert_eq!(count(&answer(&sends_only), "a=ptime:20"), 1, "nothing is sent to it");
+    let slots = with_lines(CHROME, &["a=recvonly\r\na=ptime:60\r\n", "a=recvonly\r\n"]);
+    let options = EndpointOptions {
+        slots: 2,
+        ..Default::default()
+    };
+    let answered = answer_with(&slots, options);
+    let told: Vec<&str> = answered.lines().filter(|line| line.starts_with("a=ptime")).collect();
+    assert_eq!(told, ["a=ptime:20", "a=ptime:60", "a=ptime:20"], "each line by itself");
+}
