@@ -7,6 +7,7 @@
 //! | `MIX_ALWAYS=1` | a lone talker is mixed, too |
 //! | `REPAIR=1` | all clients agree on RED and NACK |
 //! | `COPIES=1` | those who talk send a copy of the packet before in each, as browsers do |
+//! | `PTIME=60` | all clients ask for packets of so many ms |
 //! | `SPEECH=-38` | those who talk speak at this level, dBov, and the room has automatic gain |
 //! | `RECORD=1` | two such rooms take turns, and the inputs of one are recorded (`Action::RecordInputs`), but for the file |
 //! | `FOLLOW=1` | a packet of each talker is followed, once a second (`Action::Trace`) |
@@ -50,6 +51,7 @@ struct Options {
     pass_through: bool,
     speech: Option<f32>,
     copies: usize,
+    ptime: Option<u32>,
     repair: bool,
     follow: bool,
 }
@@ -80,6 +82,7 @@ fn room(n: u64, k: u64, options: &Options, journal: Option<&Journal>) -> World {
                 direction,
                 red: options.repair.then_some(63),
                 red_copies: options.copies,
+                ptime: options.ptime,
                 nack: options.repair,
                 ..ClientOptions::default()
             },
@@ -171,6 +174,7 @@ fn main() {
         pass_through: std::env::var_os("MIX_ALWAYS").is_none(),
         speech: std::env::var("SPEECH").ok().map(|level| level.parse().unwrap()),
         copies,
+        ptime: std::env::var("PTIME").ok().map(|ms| ms.parse().unwrap()),
         repair: copies > 0 || std::env::var_os("REPAIR").is_some(),
         follow: std::env::var_os("FOLLOW").is_some(),
     };
