@@ -315,9 +315,10 @@ defmodule Roomtone.Recording do
 
   # ---- End -------------------------------------------------------------------------------------------------------------
 
+  # The next part doesn't wait for the disk of this one.
   defp finish(state, reason) do
-    status = stop_writing(state)
     if reason == :media_lost, do: go_on(state)
+    status = stop_writing(state)
     {:stop, {:shutdown, if(reason(status) == :stopped, do: reason, else: reason(status))}, told(state, status)}
   end
 
