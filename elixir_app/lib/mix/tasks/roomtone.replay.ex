@@ -40,7 +40,9 @@ defmodule Mix.Tasks.Roomtone.Replay do
         status -> exit({:shutdown, status})
       end
     else
-      {:error, reason} -> fail(reason)
+      {:error, reason} ->
+        IO.puts(:stderr, reason)
+        exit({:shutdown, 1})
     end
   end
 
@@ -71,11 +73,6 @@ defmodule Mix.Tasks.Roomtone.Replay do
         IO.puts(:stderr, reason)
         1
     end
-  end
-
-  defp fail(reason) do
-    IO.puts(:stderr, reason)
-    exit({:shutdown, 1})
   end
 
   # The library alone: no server has to run.

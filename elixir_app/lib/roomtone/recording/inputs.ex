@@ -68,8 +68,8 @@ defmodule Roomtone.Recording.Inputs do
       most = Keyword.get(opts, :max_bytes, @most_bytes)
       args = %{room: room, id: place.room, file: file, most_bytes: most, server: self()}
 
-      with {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}),
-           do: begin_in(pid, place)
+      {:ok, pid} = DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args})
+      begin_in(pid, place)
     end
   end
 
