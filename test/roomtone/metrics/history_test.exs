@@ -39,6 +39,11 @@ defmodule Roomtone.Metrics.HistoryTest do
     assert %{packets_in: 10.0, work_ms: 0.128} = History.point(before, now, 5.0)
   end
 
+  test "a web node without a media node has points, too" do
+    before = reading([%{epoch: 1, datagrams_in: 100, load: 0.1}])
+    assert %{packets_in: +0.0, load: +0.0, lateness_ms: nil} = History.point(before, reading([]), 5.0)
+  end
+
   test "a shard's list of trunks isn't a histogram" do
     trunk = %{trunk: 1, room: 7, datagrams_in: 10}
     before = reading([%{epoch: 1, datagrams_in: 0, trunks: [trunk]}])

@@ -195,6 +195,8 @@ defmodule Roomtone.Metrics.History do
   defp percent(_part, 0), do: nil
   defp percent(part, whole), do: 100 * part / whole
 
-  defp most(reading, key, none),
-    do: reading.shards |> Enum.map(fn {_shard, stats, _up} -> Map.get(stats, key, none) end) |> Enum.max()
+  # A web node may have no media node for a while.
+  defp most(reading, key, none) do
+    reading.shards |> Enum.map(fn {_shard, stats, _up} -> Map.get(stats, key, none) end) |> Enum.max(fn -> none end)
+  end
 end

@@ -11,6 +11,9 @@ const CODE: u8 = 0b11;
 
 /// Consecutive frames of one stream that are gathered for one packet.
 ///
+/// Each frame keeps its in-band FEC, but a decoder recovers by it only the frame before a packet's first. So FEC mends little of the
+/// losses among packets of several frames.
+///
 /// ```
 /// use roomtone_audio::{Packed, packet};
 ///
@@ -35,8 +38,10 @@ pub struct Packed {
 }
 
 impl Packed {
-    /// Without frames, for packets of at most so many bytes. This is the only time that it allocates.
+    /// Without frames, for packets of at most so many bytes, and of at most [`MAX_BYTES`], as [`packet::parse`] takes them. This is the
+    /// only time that it allocates.
     pub fn new(most: usize) -> Packed {
+        let most = most.min(MAX_BYTES);
         Packed {
             toc: 0,
             samples: 0,
