@@ -188,13 +188,6 @@ export class MediaLink extends EventTarget {
     else if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
   }
 
-  /** The signalling is back, with another server that has taken the room over: {@link MediaLink.move}, if the sound goes on. */
-  rejoin() {
-    this.#active = true;
-    if (this.#connected && this.#pc?.connectionState === "connected") this.move();
-    else this.#negotiate(true);
-  }
-
   /** Looks for another path; the sound goes on by the former one while that works. */
   restart() {
     if (this.#connected && !this.#next) this.#negotiate(false);

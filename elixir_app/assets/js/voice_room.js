@@ -547,8 +547,6 @@ export class VoiceRoom extends EventTarget {
       this.#letIn();
       this.#link?.resume({ gone: this.#pathGone && this.#pathWatch?.isSilent === true });
       this.#tell((flag) => this.#own.untold(flag));
-    } else if (reply.moving) {
-      this.#link?.rejoin();
     } else {
       this.#link?.connect();
     }

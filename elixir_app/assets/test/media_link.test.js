@@ -269,21 +269,6 @@ test("a second connection is made while the first goes on, and takes its place w
   assert.equal(made.length, 3);
 });
 
-test("a link whose signalling comes back elsewhere makes a second connection if the first goes on, else a new one", async () => {
-  const { link } = await connected();
-  link.pause();
-  link.rejoin();
-  await settle();
-  assert.deepEqual([made.length, made[0].closed, link.peerConnection], [2, false, made[0]]);
-  made[1].becomes("connected");
-  link.changeOver();
-  link.pause();
-  made[1].connectionState = "disconnected";
-  link.rejoin();
-  await settle();
-  assert.deepEqual([made.length, made[1].closed, link.peerConnection], [3, true, made[2]]);
-});
-
 test("a second connection that comes up late takes the place of the first then", async () => {
   const { link, seen } = await moving();
   link.changeOver();

@@ -78,8 +78,6 @@ export class MediaLink extends EventTarget {
     resume({ gone }?: {
         gone?: boolean;
     }): void;
-    /** The signalling is back, with another server that has taken the room over: {@link MediaLink.move}, if the sound goes on. */
-    rejoin(): void;
     /** Looks for another path; the sound goes on by the former one while that works. */
     restart(): void;
     /**

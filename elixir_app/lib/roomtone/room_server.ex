@@ -47,8 +47,6 @@ defmodule Roomtone.RoomServer do
   @type args :: %{
           # A restored room has no such wish.
           optional(:record) => Inputs.wish() | nil,
-          # Whether its former connections go on at the media nodes for a while.
-          optional(:sounds) => boolean,
           id: Media.id(),
           name: String.t(),
           max_participants: pos_integer,
@@ -196,7 +194,6 @@ defmodule Roomtone.RoomServer do
        state
        |> People.recover()
        |> People.await_absent()
-       |> gather(args)
        |> start_mixer(mix)
        |> MediaNodes.check_life()
        |> State.settle()
@@ -249,8 +246,6 @@ defmodule Roomtone.RoomServer do
          do: %{room | id: args.id, life: args.life},
          else: (:none -> Room.new(args))
   end
-
-  defp gather(state, args), do: if(args[:sounds], do: %{state | move: Move.gather(state.room)}, else: state)
 
   defp start_mixer(state, mix) do
     mixer = MixSync.new(state.place, mix, state.peers, state.legs)
@@ -386,13 +381,7 @@ defmodule Roomtone.RoomServer do
   def handle_call({:joined, identity}, _from, state),
     do: {:reply, about(state, identity, &{:ok, Room.to_map(&1), Room.room_id(state.room)}), state}
 
-  def handle_call({:outlook, request}, _from, state) do
-    answer =
-      with {:ok, outlook} <- Room.outlook(state.room, request),
-           do: {:ok, Map.put(outlook, :moving, Move.awaits?(state.move, request.identity))}
-
-    {:reply, answer, state}
-  end
+  def handle_call({:outlook, request}, _from, state), do: {:reply, Room.outlook(state.room, request), state}
 
   def handle_call({:chat, identity}, _from, state),
     do: {:reply, about(state, identity, &{:ok, Chat.read(state.chat, &1)}), state}

@@ -223,9 +223,9 @@ defmodule Roomtone.Rooms do
   end
 
   defp start(%{name: name} = definition, id) do
-    {life, sounds?} = Keeper.taken_over(name) || {random(), false}
+    life = Keeper.taken_over(name) || random()
     Keeper.put_life(name, life)
-    args = Map.merge(definition, %{id: id, life: life, sounds: sounds?})
+    args = Map.merge(definition, %{id: id, life: life})
 
     case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do
       {:ok, _tree} ->

@@ -95,8 +95,7 @@ defmodule Roomtone.Types do
       for somebody without a place. At most 20 times a second
     * `:media_restart` – the media of one person, or of all, are gone: join again with a new offer
       and the same session
-    * `:media_move` – everybody's media go to another media node, or a web node has taken the room over
-      from one that is gone, without a break. `:begin`: join again
+    * `:media_move` – everybody's media go to another media node, without a break. `:begin`: join again
       with an offer of a second connection and the same session, while the first goes on. `:end`: all
       have it; play that instead, because the first ends within a second. With an identity it is for
       one person of a room on several media nodes

@@ -7,12 +7,7 @@ defmodule Roomtone.Cluster.Keeper do
   at once where a change takes something from somebody, within 100 ms otherwise. When a node is gone,
   each of its rooms has a new home among those left. Its keeper there puts the memory into the
   `Roomtone.Store`, from which the next call to the room restores it, in the same life: people return
-  as they were.
-
-  Subscribers get `{:media_move, :begin}`: the sound goes on at the media nodes for three seconds, so
-  pages make a second connection meanwhile, and change over once the room tells that everybody has it.
-  A room that nobody has opened two seconds later, and the rooms of a node that took its sound with it
-  (`ROLE=all`), get `{:media_restart, :all}`.
+  as they were. Subscribers get `{:media_restart, :all}`, which lets pages offer anew.
 
   A node that starts while others have been up for long forgets the open rooms of its own store:
   the others have taken them over.
@@ -22,7 +17,7 @@ defmodule Roomtone.Cluster.Keeper do
 
   require Logger
 
-  alias Roomtone.{Name, RoomServer, Store, Subscribers, UnknownMessage}
+  alias Roomtone.{Name, Store, Subscribers, UnknownMessage}
   alias Roomtone.Cluster.{Control, Protocol, Table}
   alias Roomtone.Media.Retry
   alias Roomtone.Rooms.{Remembered, Spellings}
@@ -30,16 +25,13 @@ defmodule Roomtone.Cluster.Keeper do
   # A node that has been up for less may be starting together with the others.
   @settled_ms 30_000
   @batch 100
-  # As long as a room waits for its people (`Roomtone.Room.Move`).
-  @patience_ms 2_000
 
-  defstruct dirty: %{}, timer: nil, webs: MapSet.new()
+  defstruct dirty: %{}, timer: nil
 
   @typedoc """
-  `dirty`: for each node the names whose memory it doesn't have as it is now; `webs`: the nodes whose
-  rooms have their sound on media nodes.
+  `dirty`: for each node the names whose memory it doesn't have as it is now.
   """
-  @type t :: %__MODULE__{dirty: %{node => MapSet.t(String.t())}, timer: reference | nil, webs: MapSet.t(node)}
+  @type t :: %__MODULE__{dirty: %{node => MapSet.t(String.t())}, timer: reference | nil}
 
   @typedoc "The memory of a room and the life that it belongs to; `:gone` for a room that is over."
   @type kept :: {memory :: term, life :: String.t() | nil} | :gone
@@ -63,15 +55,12 @@ defmodule Roomtone.Cluster.Keeper do
     ArgumentError -> :ok
   end
 
-  @doc """
-  The life of a room that was taken over from a node that is gone, until it is open here, and whether its
-  sound goes on for a while; `nil` for others.
-  """
-  @spec taken_over(String.t()) :: {life :: String.t(), sounds? :: boolean} | nil
+  @doc "The life of a room that was taken over from a node that is gone, until it is open here; `nil` for others."
+  @spec taken_over(String.t()) :: String.t() | nil
   def taken_over(name) do
     with true <- Control.shared?(),
-         [{_key, life, sounds?}] <- :ets.lookup(__MODULE__, {:taken_over, name}),
-         do: {life, sounds?},
+         [{_key, life}] <- :ets.lookup(__MODULE__, {:taken_over, name}),
+         do: life,
          else: (_none -> nil)
   rescue
     ArgumentError -> nil
@@ -151,12 +140,11 @@ defmodule Roomtone.Cluster.Keeper do
 
   @impl true
   def init(nil) do
-    # {{:kept, key}, node, name, memory, life}, {{:life, name}, life}, {{:taken_over, name}, life, sounds?}
+    # {{:kept, key}, node, name, memory, life}, {{:life, name}, life}, {{:taken_over, name}, life}
     :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true])
     # The memories that its predecessor kept are with the others.
     for node <- Control.others(), do: Protocol.send_to({__MODULE__, node}, {:keep_all, node()})
-    webs = for %{role: :web, node: node} <- Table.members(), into: MapSet.new(), do: node
-    {:ok, Enum.reduce(Control.others(), %__MODULE__{webs: webs}, &dirty_all(&2, &1)), {:continue, :flush}}
+    {:ok, Enum.reduce(Control.others(), %__MODULE__{}, &dirty_all(&2, &1)), {:continue, :flush}}
   end
 
   @impl true
@@ -180,24 +168,17 @@ defmodule Roomtone.Cluster.Keeper do
 
   def handle_info({:member_up, node}, state) do
     yield_to(node)
-    webs = if match?(%{role: :web}, Table.member(node)), do: MapSet.put(state.webs, node), else: state.webs
-    {:noreply, %{state | webs: webs} |> dirty_all(node) |> flush()}
+    {:noreply, state |> dirty_all(node) |> flush()}
   end
 
   def handle_info(:take_over, state) do
-    take_over(state)
+    take_over()
     {:noreply, state, 0}
   end
 
   def handle_info({:member_down, node}, state) do
-    take_over(state)
+    take_over()
     {:noreply, %{state | dirty: Map.delete(state.dirty, node)}, 0}
-  end
-
-  # The process of a room that is open asks for what is missing.
-  def handle_info({:still_closed?, name}, state) do
-    if RoomServer.whereis(name) == nil, do: Subscribers.tell_here(Name.key(name), {:media_restart, :all})
-    {:noreply, state, 0}
   end
 
   def handle_info(message, state) do
@@ -268,22 +249,20 @@ defmodule Roomtone.Cluster.Keeper do
   end
 
   # Also of a node that has been gone for some time: the home of its rooms may be gone, too.
-  defp take_over(state) do
+  defp take_over do
     nodes = [node() | Control.others()]
 
     for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), owner not in nodes do
-      sounds? = MapSet.member?(state.webs, owner)
-      if Control.home(key, nodes) == node(), do: take_over(owner, name, memory, life, sounds?)
-      Subscribers.tell_here(key, if(sounds?, do: {:media_move, :begin}, else: {:media_restart, :all}))
-      if sounds?, do: Process.send_after(self(), {:still_closed?, name}, @patience_ms)
+      if Control.home(key, nodes) == node(), do: take_over(owner, name, memory, life)
+      Subscribers.tell_here(key, {:media_restart, :all})
     end
 
     :ok
   end
 
-  defp take_over(owner, name, memory, life, sounds?) do
+  defp take_over(owner, name, memory, life) do
     Logger.notice("the room is taken over from #{owner}, which is gone", room: name)
-    if life, do: :ets.insert(__MODULE__, {{:taken_over, name}, life, sounds?})
+    if life, do: :ets.insert(__MODULE__, {{:taken_over, name}, life})
     Remembered.put_memory(memory)
     Spellings.put(name)
     # Last: see `keeps?/1`.
@@ -293,7 +272,7 @@ defmodule Roomtone.Cluster.Keeper do
   defp yield_to(node) do
     with %{up_ms: theirs} when theirs >= @settled_ms <- Table.member(node),
          true <- Roomtone.Cluster.Members.up_ms() < @settled_ms do
-      for name <- Remembered.open(), RoomServer.whereis_here(name) == nil, do: Store.delete({:room, name})
+      for name <- Remembered.open(), Roomtone.RoomServer.whereis_here(name) == nil, do: Store.delete({:room, name})
     end
   end
 end

@@ -12,20 +12,12 @@ defmodule Roomtone.Room.Move do
 
   All people of the node move at the same time, because those who come by different connections can't
   hear each other meanwhile.
-
-  A room that was taken over from a web node that is gone begins at `:gathering`: its people have a
-  connection that goes on at the media node for three seconds, unknown to any web node, and make
-  another. When all have it, and its sound, or after two seconds, they change over.
   """
 
-  alias Roomtone.{Media, Room}
+  alias Roomtone.Media
   alias Roomtone.Room.Person
 
   @connect_ms 4_000
-  # Less than a media node goes on with the rooms of a web node that is gone (`Roomtone.Cluster.Sessions`).
-  @gather_ms 2_000
-  # From a connection to its sound.
-  @sound_ms 150
   @change_over_ms 1_000
   # The interval at which it checks whether the room can leave.
   @look_ms 250
@@ -48,7 +40,7 @@ defmodule Roomtone.Room.Move do
           timer: reference,
           leg: Media.id() | nil,
           from: Media.shard() | nil,
-          stage: :asked | :connecting | :changing_over | :gathering,
+          stage: :asked | :connecting | :changing_over,
           people: [String.t()],
           awaited: MapSet.t(String.t())
         }
@@ -80,23 +72,9 @@ defmodule Roomtone.Room.Move do
     %{move | from: from, stage: :connecting, people: names, awaited: MapSet.new(awaited), timer: timer(wait)}
   end
 
-  @doc "The room was taken over: waits for those who were in it; `nil` if these are none."
-  @spec gather(Room.t()) :: t | nil
-  def gather(%{absent: absent}) do
-    awaited = for {identity, %{owned: true}} <- absent, into: MapSet.new(), do: identity
-
-    if MapSet.size(awaited) > 0,
-      do: %__MODULE__{leave_by: now(), timer: timer(@gather_ms), stage: :gathering, awaited: awaited}
-  end
-
-  @doc "Whether the room, taken over, waits for somebody's second connection."
-  @spec awaits?(t | nil, String.t()) :: boolean
-  def awaits?(%__MODULE__{stage: :gathering, awaited: awaited}, identity), do: MapSet.member?(awaited, identity)
-  def awaits?(_other, _identity), do: false
-
   @doc "Somebody has the second connection, or has left. With the last one the next step follows at once."
   @spec arrived(t | nil, String.t()) :: t | nil
-  def arrived(%__MODULE__{stage: stage} = move, identity) when stage in [:connecting, :gathering] do
+  def arrived(%__MODULE__{stage: :connecting} = move, identity) do
     if MapSet.member?(move.awaited, identity) do
       awaited = MapSet.delete(move.awaited, identity)
       if MapSet.size(awaited) == 0, do: next(%{move | awaited: awaited}), else: %{move | awaited: awaited}
@@ -111,11 +89,11 @@ defmodule Roomtone.Room.Move do
   @spec change_over(t) :: t
   def change_over(move), do: %{move | stage: :changing_over, timer: timer(@change_over_ms)}
 
-  @doc "The next step follows at once, or where nothing ends before it, as soon as there is sound."
+  @doc "The next step follows at once."
   @spec next(t) :: t
-  def next(%{stage: stage} = move) do
+  def next(move) do
     :erlang.cancel_timer(move.timer)
-    %{move | timer: timer(if(stage == :gathering, do: @sound_ms, else: 0))}
+    %{move | timer: timer(0)}
   end
 
   defp timer(ms), do: :erlang.start_timer(ms, self(), :move)

@@ -148,7 +148,7 @@ defmodule Roomtone.RoomServer.MediaNodes do
 
   # ---- Leaving a media node ---------------------------------------------------------------------------------------------
 
-  @doc "The next step of leaving a media node, or of a room that was taken over (`Roomtone.Room.Move`)."
+  @doc "The next step of leaving a media node that is about to stop (`Roomtone.Room.Move`)."
   @spec move_on(State.t()) :: State.t()
   def move_on(%{move: %{stage: :asked, leg: leg} = move} = state) when leg != nil do
     place = Legs.leg(state.legs, leg)
@@ -177,17 +177,6 @@ defmodule Roomtone.RoomServer.MediaNodes do
   end
 
   def move_on(%{move: %{stage: :changing_over}} = state), do: let_go(state)
-
-  # Those who aren't there may have a client that makes no second connection, or none any more.
-  def move_on(%{move: %{stage: :gathering}, room: room} = state) do
-    Subscribers.tell(room.name, {:media_move, :end})
-
-    for {identity, _absent} <- room.absent,
-        event <- [{:media_restart, identity}, {:connected, identity, false}],
-        do: Subscribers.tell(room.name, event)
-
-    %{state | move: nil}
-  end
 
   # The people of a further leg, or for `nil` those at home.
   defp people_on(state, nil),
