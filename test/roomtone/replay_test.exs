@@ -192,6 +192,14 @@ defmodule Roomtone.ReplayTest do
     end
   end
 
+  test "the task refuses files whose replays would share a folder", %{tmp_dir: dir} do
+    files = for day <- ["monday", "tuesday"], do: Path.join([dir, day, "lobby.inputs"])
+    out = Path.join(dir, "heard")
+    text = capture_io(:stderr, fn -> catch_exit(Mix.Tasks.Roomtone.Replay.run(files ++ ["--out", out])) end)
+    assert text =~ Enum.join(files, " and ") and text =~ Path.join(out, "lobby")
+    refute File.exists?(out)
+  end
+
   test "a file that was cut off is played up to there, by the task, too", %{inputs: file} do
     room = open_room(record: {:inputs, file: file})
     talk(room, "ada", 1_000)

@@ -20,7 +20,7 @@ defmodule Mix.Tasks.Roomtone.Replay do
     * `--listener` – only what this person heard: the identity
     * `--wav` – writes the sound as WAV, too (16 bits, stereo, 48 kHz: 11 MB a minute)
     * `--out` – the folder, which is made; default the name of the file with `.replay`. With several
-      files each gets a folder of its own in it
+      files each gets a folder of its own in it, by the file's name, so files of equal names are refused
 
   A recording that was cut off, as by a crash, is played up to there. Errors go to standard error, with
   exit status 1. A replay that differs from the call is exit status 2.
@@ -34,8 +34,8 @@ defmodule Mix.Tasks.Roomtone.Replay do
 
   @impl true
   def run(args) do
-    with {:ok, files, opts} <- parse(args), :ok <- load() do
-      case files |> Enum.map(&replayed(&1, folder(&1, files, opts), opts)) |> Enum.max() do
+    with {:ok, files, opts} <- parse(args), {:ok, folders} <- folders(files, opts), :ok <- load() do
+      case folders |> Enum.map(fn {file, folder} -> replayed(file, folder, opts) end) |> Enum.max() do
         0 -> :ok
         status -> exit({:shutdown, status})
       end
@@ -51,6 +51,17 @@ defmodule Mix.Tasks.Roomtone.Replay do
       {opts, [_ | _] = files, []} -> {:ok, files, opts}
       {_opts, _rest, [{switch, _} | _]} -> {:error, "#{switch} isn't an option, or its value is missing"}
       _no_file -> {:error, "which file? mix roomtone.replay FILE"}
+    end
+  end
+
+  # The replay of one file would overwrite that of the other.
+  defp folders(files, opts) do
+    folders = for file <- files, do: {file, folder(file, files, opts)}
+    shared = Enum.group_by(folders, fn {_file, folder} -> Path.expand(folder) end, fn {file, _folder} -> file end)
+
+    case Enum.find(shared, fn {_folder, files} -> length(files) > 1 end) do
+      nil -> {:ok, folders}
+      {folder, files} -> {:error, "#{Enum.join(files, " and ")} would share the folder #{folder}: give one at a time"}
     end
   end
 
