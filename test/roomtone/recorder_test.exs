@@ -1,7 +1,24 @@
 defmodule Roomtone.RecorderTest do
   use ExUnit.Case, async: true
 
+  alias Roomtone.Recording.Place
   alias Roomtone.Room.Recorder
+
+  defmodule FormerRoom do
+    @moduledoc "The process of a room, of a release that doesn't know who begins recordings."
+    use GenServer
+
+    @impl true
+    def init(name) do
+      {:ok, _owner} = Registry.register(Roomtone.Registry, {:room, name}, nil)
+      {:ok, name}
+    end
+
+    @impl true
+    def handle_call({:recording, pid}, _from, name) when is_pid(pid), do: {:reply, :ok, name}
+    def handle_call({:recording_waits, pid, {_task, _folder}}, _from, name) when is_pid(pid), do: {:reply, :ok, name}
+    def handle_call(_unknown, _from, name), do: {:reply, {:error, :unknown_call}, name}
+  end
 
   defp process, do: spawn_link(fn -> Process.sleep(:infinity) end)
 
@@ -30,6 +47,13 @@ defmodule Roomtone.RecorderTest do
     {:ok, anew} = Recorder.wait(nil, task, {task, "/monday"}, :policy)
     {:ok, goes_on} = Recorder.go_on(waiting, task, next)
     assert Enum.map([recorder, waiting, anew, goes_on], &Recorder.by/1) == [:policy, :policy, :policy, :policy]
+  end
+
+  test "a recording of the policy takes its place in a room of the former release" do
+    name = "former-#{System.unique_integer([:positive])}"
+    start_supervised!(%{id: FormerRoom, start: {GenServer, :start_link, [FormerRoom, name]}})
+    assert Place.take(name, :policy) == :ok
+    assert Place.wait(name, {process(), "/monday"}, :policy) == :ok
   end
 
   test "a task doesn't take the place of another recording" do

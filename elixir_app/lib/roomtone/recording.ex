@@ -18,7 +18,7 @@ defmodule Roomtone.Recording do
 
   alias Roomtone.{Config, RoomServer, SafeCall, Subscribers, Tap, UnknownMessage}
   alias Roomtone.Media.Library
-  alias Roomtone.Recording.Announcement
+  alias Roomtone.Recording.{Announcement, Place}
   alias Roomtone.Room.Recorder
 
   @look_ms 1_000
@@ -135,7 +135,7 @@ defmodule Roomtone.Recording do
          {:moving, false} <- {:moving, attached.moving},
          {:ok, wished} <- wishes(state.opts, kind),
          # Two calls at the same time: the second makes no folder.
-         :ok <- if(state.former, do: :ok, else: take(state)),
+         :ok <- if(state.former, do: :ok, else: Place.take(state.room, state.by)),
          {:ok, state, mix, tracks} <- begin(state, wished, attached.place),
          state = watch(state, attached),
          {:ok, state} <- tap(state, :mix, mix),
@@ -206,7 +206,7 @@ defmodule Roomtone.Recording do
 
   def handle_info(:reattach, state) do
     with {:ok, attached} <- RoomServer.call(state.room, {:attach_tap, self()}),
-         :ok <- take(state) do
+         :ok <- Place.take(state.room, state.by) do
       RoomServer.cast_recording(state.room, self())
       {:noreply, watch(%{state | reattached: 0}, attached)}
     else
@@ -231,10 +231,6 @@ defmodule Roomtone.Recording do
   end
 
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
-
-  # The room may be on another node, of a release that doesn't know who begins recordings.
-  defp take(%{room: room, by: :somebody}), do: RoomServer.call(room, {:recording, self()})
-  defp take(%{room: room, by: by}), do: RoomServer.call(room, {:recording, self(), by})
 
   defp take_over(%{former: nil}), do: :ok
   defp take_over(state), do: RoomServer.call(state.room, {:recording_goes_on, state.former, self()})
@@ -335,22 +331,19 @@ defmodule Roomtone.Recording do
     wait = fn -> receive(do: (:go_on -> go_on(room, opts, by, folder, @most_going_on)), after: (@wait_ms -> :ok)) end
 
     with {:ok, task} <- Task.Supervisor.start_child(Roomtone.Cluster.Tasks, wait),
-         :ok <- reserve(room, waits(self(), {task, folder}, by), @reserve_tries) do
+         :ok <- reserve(room, {task, folder}, by, @reserve_tries) do
       send(task, :go_on)
     else
       {:error, why} -> ended_for_good(room, why)
     end
   end
 
-  defp waits(pid, waiting, :somebody), do: {:recording_waits, pid, waiting}
-  defp waits(pid, waiting, by), do: {:recording_waits, pid, waiting, by}
-
   # The room's process opens its media anew at that moment, or is replaced.
-  defp reserve(room, request, tries) do
-    case RoomServer.call(room, request) do
+  defp reserve(room, waiting, by, tries) do
+    case Place.wait(room, waiting, by) do
       {:error, why} when why in [:room_busy, :room_closed] and tries > 0 ->
         Process.sleep(@reserve_ms)
-        reserve(room, request, tries - 1)
+        reserve(room, waiting, by, tries - 1)
 
       answer ->
         answer
@@ -359,7 +352,7 @@ defmodule Roomtone.Recording do
 
   # The process of the room may have been replaced, and the new one knows of no recording.
   defp go_on(room, opts, by, folder, tries) do
-    with :ok <- RoomServer.call(room, waits(self(), {self(), folder}, by)),
+    with :ok <- Place.wait(room, {self(), folder}, by),
          {:ok, _folder} <- start(room, opts, by, self()) do
       :ok
     else
