@@ -94,6 +94,15 @@ defmodule Roomtone.ReplayTest do
     assert {:ok, %{recording: false}} = Roomtone.room(name)
   end
 
+  test "a room whose recording has no process isn't opened, and the reason is one of the room's", context do
+    name = unique_name()
+    put_most = fn most -> :sys.replace_state(Roomtone.Recording.Supervisor, &%{&1 | max_children: most}) end
+    %{max_children: most} = :sys.get_state(Roomtone.Recording.Supervisor)
+    put_most.(0)
+    on_exit(fn -> put_most.(most) end)
+    assert {:error, :media_busy} = Roomtone.open_room(name, record: {:inputs, file: context.inputs})
+  end
+
   test "the recording outlives the room's process, and ends with the room", %{inputs: file} do
     room = open_room(record: {:inputs, file: file})
     talk(room, "ada", 500)

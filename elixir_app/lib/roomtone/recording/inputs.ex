@@ -68,8 +68,10 @@ defmodule Roomtone.Recording.Inputs do
       most = Keyword.get(opts, :max_bytes, @most_bytes)
       args = %{room: room, id: place.room, file: file, most_bytes: most, server: self()}
 
-      {:ok, pid} = DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args})
-      begin_in(pid, place)
+      case DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
+        {:ok, pid} -> begin_in(pid, place)
+        {:error, _why} -> {:error, :media_busy}
+      end
     end
   end
 
