@@ -128,6 +128,27 @@ defmodule Roomtone.RecordingPolicyTest do
     assert_receive {:roomtone, ^room, {:recording, false, :stopped}}, 5_000
   end
 
+  test "no second recording begins where the room's process and the policy's are new", %{room: room} do
+    come(room, "ada")
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 5_000
+    eventually(fn -> :sys.get_state(policy(room)).ours == true end)
+    {:ok, recording} = RoomServer.call(room, :recording)
+    Application.put_env(:roomtone, :recording_reattach_ms, 60_000)
+    on_exit(fn -> Application.delete_env(:roomtone, :recording_reattach_ms) end)
+    # It doesn't tell the room's next process yet.
+    :ok = :sys.suspend(recording)
+    kill(policy(room))
+    kill(RoomServer.whereis(room))
+    eventually(fn -> RoomServer.call(room, :recorded_by) == {:ok, :nobody} end)
+    come(room, "ben")
+    eventually(fn -> :sys.get_state(policy(room)).ours == :nobodys end)
+    :ok = :sys.resume(recording)
+    eventually(fn -> RoomServer.call(room, :recorded_by) == {:ok, :policy} end)
+    send(policy(room), {:timeout, :sys.get_state(policy(room)).retry, :look})
+    assert %{ours: true, occupied: true} = :sys.get_state(policy(room))
+    assert RoomServer.call(room, :recording) == {:ok, recording}
+  end
+
   @tag wish: {__MODULE__, :wish}, prefix: "plain"
   test "the application decides by the name", %{room: room} do
     come(room, "ada")

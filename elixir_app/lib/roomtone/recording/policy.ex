@@ -17,6 +17,8 @@ defmodule Roomtone.Recording.Policy do
   alias Roomtone.{Config, Recording, RoomServer, SafeCall, Subscribers, UnknownMessage}
 
   @retry_ms 5_000
+  # By then a recording is known to a new process of the room.
+  @reattach_ms 250
 
   @typedoc """
   The setting: no room; each room; each room with its people apart (`:tracks`); or a function of the
@@ -25,7 +27,8 @@ defmodule Roomtone.Recording.Policy do
   @type wish :: boolean | :tracks | {module, atom}
 
   @enforce_keys [:room]
-  # `ours`: this process, or the one before it, began the recording. `waiting`: another one runs.
+  # `ours`: this process, or the one before it, began the recording; at first `:unknown`, and `:nobodys`
+  # until it is certain that none runs. `waiting`: another one runs.
   defstruct [:room, :retry, occupied: false, ours: :unknown, waiting: false]
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
@@ -76,6 +79,8 @@ defmodule Roomtone.Recording.Policy do
     do: look(ended(state))
 
   def handle_info({:roomtone, _room, _event}, state), do: look(state)
+
+  def handle_info({:timeout, timer, :look}, %{retry: timer, ours: :nobodys} = state), do: look_again(state)
   def handle_info({:timeout, timer, :look}, %{retry: timer} = state), do: look(waited(%{state | retry: nil}))
   def handle_info({:timeout, _earlier, :look}, state), do: {:noreply, state}
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
@@ -86,14 +91,15 @@ defmodule Roomtone.Recording.Policy do
   @impl true
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
 
-  # One that has crashed may have begun a recording.
+  # One that has crashed may have begun a recording, which a new process of the room doesn't know yet.
   defp look(%{ours: :unknown} = state) do
     case recorded_by(state.room) do
-      {:ok, by} -> look(%{state | occupied: by == :policy, ours: by == :policy})
-      {:error, :room_not_found} -> {:stop, :normal, state}
-      {:error, _busy} -> {:noreply, later(state)}
+      {:ok, :nobody} -> {:noreply, %{state | ours: :nobodys, retry: timer(reattach_ms())}}
+      known -> known(state, known)
     end
   end
+
+  defp look(%{ours: :nobodys} = state), do: {:noreply, state}
 
   defp look(%{occupied: occupied?} = state) do
     case Roomtone.room(state.room) do
@@ -111,6 +117,12 @@ defmodule Roomtone.Recording.Policy do
         {:noreply, later(state)}
     end
   end
+
+  defp look_again(state), do: known(%{state | ours: :unknown, retry: nil}, recorded_by(state.room))
+
+  defp known(state, {:ok, by}), do: look(%{state | occupied: by == :policy, ours: by == :policy})
+  defp known(state, {:error, :room_not_found}), do: {:stop, :normal, state}
+  defp known(state, {:error, _busy}), do: {:noreply, later(state)}
 
   defp begin(state, nil), do: %{state | occupied: true}
 
@@ -162,8 +174,11 @@ defmodule Roomtone.Recording.Policy do
   defp ours?(room), do: recorded_by(room) not in [{:ok, :nobody}, {:ok, :somebody}, {:error, :room_not_found}]
   defp recorded_by(room), do: RoomServer.call(room, :recorded_by)
 
-  defp later(%{retry: nil} = state), do: %{state | retry: :erlang.start_timer(@retry_ms, self(), :look)}
+  defp later(%{retry: nil} = state), do: %{state | retry: timer(@retry_ms)}
   defp later(state), do: state
+
+  defp timer(ms), do: :erlang.start_timer(ms, self(), :look)
+  defp reattach_ms, do: Application.get_env(:roomtone, :recording_reattach_ms, @reattach_ms)
 
   defp wish(room) do
     case Config.get().record_rooms do
