@@ -180,6 +180,31 @@ defmodule Roomtone.ReplayTest do
     assert File.read!(node_file(file)) == "in the way"
   end
 
+  defp recording(room) do
+    {:ok, pid} = RoomServer.call(room, :recording)
+    pid
+  end
+
+  test "a room doesn't wait for the file of a further media node, which is refused later", %{inputs: file} do
+    seat_on_a_node(1)
+    room = open_room(record: {:inputs, file: file})
+    talk(room, "ada")
+
+    log =
+      capture_log(fn ->
+        recording = recording(room)
+        # As one that waits for a disk.
+        :ok = :sys.suspend(recording)
+        talk(room, "bob")
+        :ok = :sys.resume(recording)
+        eventually(fn -> match?(%{nodes: 2, others: [_late]}, :sys.get_state(recording)) end)
+        eventually(fn -> :sys.get_state(recording).others == [] end)
+      end)
+
+    assert log =~ "the recording of inputs #{node_file(file)} ended after" and log =~ ":too_late"
+    assert {:ok, ^file} = Roomtone.stop_recording(room)
+  end
+
   test "where a shard begins anew the recording goes on in a further file", %{inputs: file} do
     room = open_room(record: {:inputs, file: file})
     talk(room, "ada")

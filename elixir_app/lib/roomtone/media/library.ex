@@ -42,15 +42,18 @@ defmodule Roomtone.Media.Library do
     audio_from_s16: 1
   ]
 
-  @doc "The library beside the engine that has this shard, for handles that its commands name."
-  @spec beside(Media.shard()) :: {:ok, t} | {:error, :media_busy}
-  def beside(shard) do
+  @doc """
+  The library beside the engine that has this shard, for handles that its commands name. They end with
+  `owner`.
+  """
+  @spec beside(Media.shard(), owner :: pid) :: {:ok, t} | {:error, :media_busy}
+  def beside(shard, owner \\ self()) do
     case {Media.engine(), Config.get().role} do
       {nil, _role} ->
         {:error, :media_busy}
 
       {_engine, :web} ->
-        with node when node != nil <- Link.node_of(shard), do: hold(node), else: (nil -> {:error, :media_busy})
+        with node when node != nil <- Link.node_of(shard), do: hold(node, owner), else: (nil -> {:error, :media_busy})
 
       {{native, _engine}, _role} ->
         {:ok, {:here, native}}
@@ -70,12 +73,12 @@ defmodule Roomtone.Media.Library do
 
   defp hold_at_one(nodes) do
     Enum.find_value(nodes, {:error, :no_media}, fn node ->
-      with {:error, _late_or_gone} <- hold(node), do: nil
+      with {:error, _late_or_gone} <- hold(node, self()), do: nil
     end)
   end
 
-  defp hold(node) do
-    case SafeCall.call({Natives, node}, Protocol.pack({:run, :hold, [self()]}), @patience_ms) do
+  defp hold(node, owner) do
+    case SafeCall.call({Natives, node}, Protocol.pack({:run, :hold, [owner]}), @patience_ms) do
       {:ok, {:ok, holder}} -> {:ok, {:there, holder}}
       _late_gone_or_older -> {:error, :media_busy}
     end

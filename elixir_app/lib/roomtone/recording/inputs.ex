@@ -29,9 +29,9 @@ defmodule Roomtone.Recording.Inputs do
   @most_reattaching 100
   @most_bytes 256 * 1024 * 1024
   @patience_ms 10_000
+  # The room's process serves nobody meanwhile.
+  @further_ms 1_000
   @start_ms 20_000
-  # More than the media nodes of any room. Those that are older have been forgotten by a bug.
-  @most_others 64
 
   @typedoc "The option `record` of `Roomtone.open_room/2`."
   @type wish :: :inputs | {:inputs, [file: Path.t(), max_bytes: pos_integer]}
@@ -104,17 +104,18 @@ defmodule Roomtone.Recording.Inputs do
   one, goes on in a further file, before anybody joins.
   """
   @spec go_on(Media.id(), Media.place()) :: :ok
-  def go_on(id, place), do: ask(id, {:go_on, place})
+  def go_on(id, place), do: ask(id, {:go_on, place}, @patience_ms)
 
   @doc """
   The room with this number was opened on a further media node, which has a file of its own, before
-  anybody comes in there.
+  anybody comes in there. Waits for a second at most: the engine refuses a file that comes later, if
+  people are there by then.
   """
   @spec further(Media.id(), Media.place()) :: :ok
-  def further(id, place), do: ask(id, {:further, place})
+  def further(id, place), do: ask(id, {:further, place}, @further_ms)
 
-  defp ask(id, request) do
-    for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, id}), do: SafeCall.call(pid, request, @patience_ms)
+  defp ask(id, request, patience) do
+    for {pid, _} <- Registry.lookup(Roomtone.Registry, {:inputs, id}), do: SafeCall.call(pid, request, patience)
     :ok
   end
 
@@ -127,7 +128,18 @@ defmodule Roomtone.Recording.Inputs do
   @impl true
   def init(%{server: server} = args), do: {:ok, struct!(__MODULE__, %{args | server: Process.monitor(server)})}
 
-  defp begin(state, path, place), do: InputsFile.begin(path, state.room, state.most_bytes, place)
+  defp begin(state, path, place) do
+    with {:ok, file} <- InputsFile.begin(path, state.room, state.most_bytes, place, self()),
+         do: {:ok, InputsFile.watch(file)}
+  end
+
+  # In a task, so that the room's other media nodes don't wait for the disk of this one.
+  defp begin_apart(%{room: room, most_bytes: most}, path, place, from) do
+    owner = self()
+
+    {:ok, _task} =
+      Task.start_link(fn -> send(owner, {:begun, from, InputsFile.begin(path, room, most, place, owner)}) end)
+  end
 
   # "lobby.inputs", "lobby-part-2.inputs", "lobby-node-2.inputs"
   defp path(file, _kind, 1), do: file
@@ -152,8 +164,18 @@ defmodule Roomtone.Recording.Inputs do
   end
 
   def handle_call({:go_on, place}, _from, state) do
-    part = state.part + 1
+    begin_part(state, state.part + 1, place)
+  end
 
+  def handle_call({:further, place}, from, state) do
+    state = %{state | nodes: state.nodes + 1}
+    begin_apart(state, path(state.file, "node", state.nodes), place, from)
+    {:noreply, state}
+  end
+
+  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  defp begin_part(state, part, place) do
     case begin(state, path(state.file, "part", part), place) do
       {:ok, file} ->
         state = if InputsFile.lost?(state.home), do: state, else: with_other(state, state.home)
@@ -165,21 +187,6 @@ defmodule Roomtone.Recording.Inputs do
     end
   end
 
-  def handle_call({:further, place}, _from, state) do
-    state = %{state | nodes: state.nodes + 1}
-
-    case begin(state, path(state.file, "node", state.nodes), place) do
-      {:ok, file} ->
-        {:reply, :ok, with_other(state, InputsFile.name(file, state.peers))}
-
-      {:error, why} ->
-        Logger.warning("the recording of inputs of #{state.room} lacks a further media node: #{inspect(why)}")
-        {:reply, :ok, state}
-    end
-  end
-
-  def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
-
   @impl true
   def handle_cast({:mark, _no_timeline}, state), do: {:noreply, state}
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)
@@ -188,16 +195,36 @@ defmodule Roomtone.Recording.Inputs do
   def handle_info({:room, {:peers, peers}}, state), do: {:noreply, named(state, peers)}
   def handle_info({:room, _where}, state), do: {:noreply, state}
 
-  def handle_info(:look, state) do
-    Process.send_after(self(), :look, @look_ms)
-    state = %{state | others: Enum.filter(state.others, &goes_on?/1)}
+  def handle_info({:begun, from, {:ok, file}}, state) do
+    state = with_other(state, file |> InputsFile.watch() |> InputsFile.name(state.peers))
+    GenServer.reply(from, :ok)
+    {:noreply, state}
+  end
 
-    case InputsFile.status(state.home) do
+  def handle_info({:begun, from, {:error, why}}, state) do
+    Logger.warning("the recording of inputs of #{state.room} lacks a further media node: #{inspect(why)}")
+    GenServer.reply(from, :ok)
+    {:noreply, state}
+  end
+
+  # In a task: each may wait for its media node.
+  def handle_info(:look, %{home: home, others: others} = state) do
+    owner = self()
+    {:ok, _task} = Task.start_link(fn -> send(owner, {:looked, statuses([home | others])}) end)
+    {:noreply, state}
+  end
+
+  def handle_info({:looked, statuses}, state) do
+    Process.send_after(self(), :look, @look_ms)
+    state = %{state | others: Enum.filter(state.others, &goes_on?(&1, statuses[&1.path]))}
+
+    case statuses[state.home.path] do
       # The room in the engine has ended: its process ends, too, or opens it anew.
       %{state: ended} when ended in [:running, :stopped] ->
         {:noreply, state}
 
-      {:error, :media_lost} ->
+      # Its media node doesn't answer, or it began after the look.
+      unknown when unknown in [{:error, :media_lost}, nil] ->
         {:noreply, state}
 
       %{state: ended} ->
@@ -237,27 +264,24 @@ defmodule Roomtone.Recording.Inputs do
   def handle_info({:DOWN, ref, :process, _holder, _reason}, %{home: %{monitor: ref} = home} = state),
     do: {:noreply, %{state | home: %{home | monitor: nil}}}
 
-  def handle_info({:DOWN, ref, :process, _holder, _reason}, state),
-    do: {:noreply, %{state | others: Enum.reject(state.others, &(&1.monitor == ref))}}
+  def handle_info({:DOWN, ref, :process, _holder, _reason}, state) do
+    {lost, others} = Enum.split_with(state.others, &(&1.monitor == ref))
+    Enum.each(lost, &InputsFile.lost/1)
+    {:noreply, %{state | others: others}}
+  end
 
   def handle_info(other, state), do: UnknownMessage.info(__MODULE__, other, state)
 
   # ---- Files -----------------------------------------------------------------------------------------------------------
 
-  defp with_other(state, file) do
-    {others, older} = Enum.split([file | state.others], @most_others)
-    for file <- older, do: InputsFile.close(file, InputsFile.stop(file))
-    %{state | others: others}
-  end
+  defp with_other(state, file), do: %{state | others: [file | state.others]}
+
+  defp statuses(files), do: Map.new(at_once(files, &{&1.path, InputsFile.status(&1)}))
 
   # Those of a media node that is gone are dropped by its monitor.
-  defp goes_on?(file) do
-    case InputsFile.status(file) do
-      %{state: :running} -> true
-      {:error, :media_lost} -> true
-      ended -> InputsFile.close(file, ended) != :ok
-    end
-  end
+  defp goes_on?(_file, unknown) when unknown in [{:error, :media_lost}, nil], do: true
+  defp goes_on?(_file, %{state: :running}), do: true
+  defp goes_on?(file, ended), do: InputsFile.close(file, ended) != :ok
 
   defp named(state, peers) do
     new = Map.drop(peers, Map.keys(state.peers))
@@ -291,17 +315,22 @@ defmodule Roomtone.Recording.Inputs do
   # ---- End -------------------------------------------------------------------------------------------------------------
 
   defp finish(state) do
-    reason = with(:stopped <- reason(stop_all(state).state), do: :room_closed)
-    {:stop, {:shutdown, reason}, state}
+    reason = reason(stop_all(state).state)
+    {:stop, {:shutdown, if(reason in [:stopped, :media_lost], do: :room_closed, else: reason)}, state}
   end
 
-  # At the same time, since each may wait for a disk. How the home's has ended.
+  # How the home's has ended.
   defp stop_all(state) do
     files = [state.home | state.others]
-    tasks = for file <- files, do: Task.async(fn -> InputsFile.stop(file) end)
-    [home | _others] = ended = Task.await_many(tasks, :infinity)
+    [home | _others] = ended = at_once(files, &InputsFile.stop/1)
     for {file, status} <- Enum.zip(files, ended), do: InputsFile.close(file, status)
     home
+  end
+
+  # Each may wait for a disk.
+  defp at_once(files, function) do
+    tasks = for file <- files, do: Task.async(fn -> function.(file) end)
+    Task.await_many(tasks, :infinity)
   end
 
   defp reason({:recording_failed, code}), do: code

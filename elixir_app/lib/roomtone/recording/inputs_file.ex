@@ -12,7 +12,7 @@ defmodule Roomtone.Recording.InputsFile do
   alias Roomtone.Media
   alias Roomtone.Media.Library
 
-  @enforce_keys [:path, :room, :library, :monitor, :handle]
+  @enforce_keys [:path, :room, :library, :handle]
   defstruct [:path, :room, :library, :monitor, :handle, names: %{}]
 
   @typedoc """
@@ -32,10 +32,13 @@ defmodule Roomtone.Recording.InputsFile do
   @typedoc "How a file is: `state` is `:running`, `:stopped`, or why it ended before it was stopped."
   @type status :: %{state: atom | {:io, String.t()}, bytes: non_neg_integer, lost_ms: non_neg_integer}
 
-  @doc "Begins a file of a room that was just opened, for the calling process. `name` is the room's."
-  @spec begin(Path.t(), String.t(), pos_integer, Media.place()) ::
+  @doc """
+  Begins a file of a room that was just opened, and waits for the disk. `name` is the room's. The file is
+  that of the process `owner`, which calls `watch/1`.
+  """
+  @spec begin(Path.t(), String.t(), pos_integer, Media.place(), owner :: pid) ::
           {:ok, t} | {:error, :media_busy | {:recording_failed, atom}}
-  def begin(path, name, most_bytes, place) do
+  def begin(path, name, most_bytes, place, owner) do
     options = %{
       file: path,
       room: name,
@@ -43,14 +46,13 @@ defmodule Roomtone.Recording.InputsFile do
       most_bytes: most_bytes
     }
 
-    with {:ok, library} <- Library.beside(place.shard), do: begin_with(library, options, place)
+    with {:ok, library} <- Library.beside(place.shard, owner), do: begin_with(library, options, place)
   end
 
   defp begin_with(library, options, place) do
     with {:ok, {handle, journal}} <- Library.run(library, :record_inputs, [options]),
          :ok <- Media.record_inputs(place, journal) do
-      monitor = Library.monitor(library)
-      {:ok, %__MODULE__{path: options.file, room: place.room, library: library, monitor: monitor, handle: handle}}
+      {:ok, %__MODULE__{path: options.file, room: place.room, library: library, handle: handle}}
     else
       {:error, why} ->
         Library.close(library)
@@ -64,6 +66,10 @@ defmodule Roomtone.Recording.InputsFile do
     Logger.error("no recording of what goes into #{room}: #{text}")
     {:recording_failed, code}
   end
+
+  @doc "Has the calling process told when the media node that writes is gone."
+  @spec watch(t) :: t
+  def watch(file), do: %{file | monitor: Library.monitor(file.library)}
 
   @doc "Writes down the names of peers that the file doesn't have yet."
   @spec name(t, %{Media.id() => String.t()}) :: t
@@ -82,11 +88,11 @@ defmodule Roomtone.Recording.InputsFile do
   def lost?(%__MODULE__{library: {:there, _holder}, monitor: nil}), do: true
   def lost?(_file), do: false
 
-  @doc "Ends it, and waits for the disk. Of a media node that is gone, nothing is known."
+  @doc "Ends it, and waits for the disk. Of a media node that is gone or doesn't answer, nothing is known."
   @spec stop(t) :: status
   def stop(file) do
     with {:error, :media_lost} <- Library.run(file.library, :record_stop, [file.handle]),
-         do: %{state: :stopped, bytes: 0, lost_ms: 0}
+         do: %{state: :media_lost, bytes: 0, lost_ms: 0}
   end
 
   @doc "Gives up what a file that has ended holds, and logs how it ended."
@@ -94,9 +100,19 @@ defmodule Roomtone.Recording.InputsFile do
   def close(file, %{state: ended, bytes: bytes}) do
     if file.monitor, do: Process.demonitor(file.monitor, [:flush])
     Library.close(file.library)
-
-    if ended == :stopped,
-      do: Logger.info("the recording of inputs #{file.path} has #{bytes} bytes"),
-      else: Logger.warning("the recording of inputs #{file.path} ended after #{bytes} bytes: #{inspect(ended)}")
+    closed(ended, file.path, bytes)
   end
+
+  @doc "Logs that its media node is gone."
+  @spec lost(t) :: :ok
+  def lost(file), do: closed(:media_lost, file.path, 0)
+
+  defp closed(:stopped, path, bytes), do: Logger.info("the recording of inputs #{path} has #{bytes} bytes")
+
+  defp closed(:media_lost, path, _unknown),
+    do:
+      Logger.warning("the end of the recording of inputs #{path} is unknown: its media node is gone or doesn't answer")
+
+  defp closed(why, path, bytes),
+    do: Logger.warning("the recording of inputs #{path} ended after #{bytes} bytes: #{inspect(why)}")
 end
