@@ -205,6 +205,21 @@ defmodule Roomtone.ReplayTest do
     assert {:ok, ^file} = Roomtone.stop_recording(room)
   end
 
+  test "a recording has a bounded number of files", %{inputs: file} do
+    seat_on_a_node(1)
+    room = open_room(record: {:inputs, file: file})
+    recording = recording(room)
+    :sys.replace_state(recording, &%{&1 | nodes: 64})
+    log = capture_log(fn -> for identity <- ["ada", "bob"], do: talk(room, identity) end)
+    assert log =~ "the recording of inputs of #{room} has 64 files, and lacks a further media node"
+    assert Path.wildcard(Path.rootname(file) <> "*.inputs") == [file]
+    assert %{others: []} = state = :sys.get_state(recording)
+    log = capture_log(fn -> assert {:stop, {:shutdown, :too_long}, :ok, _} = go_on(state) end)
+    assert log =~ "ends: it has 64 files"
+  end
+
+  defp go_on(state), do: Roomtone.Recording.Inputs.handle_call({:go_on, %{room: 0, shard: 0}}, {self(), nil}, state)
+
   test "where a shard begins anew the recording goes on in a further file", %{inputs: file} do
     room = open_room(record: {:inputs, file: file})
     talk(room, "ada")

@@ -32,6 +32,8 @@ defmodule Roomtone.Recording.Inputs do
   # The room's process serves nobody meanwhile.
   @further_ms 1_000
   @start_ms 20_000
+  # Each has up to `max_bytes`.
+  @most_files 64
 
   @typedoc "The option `record` of `Roomtone.open_room/2`."
   @type wish :: :inputs | {:inputs, [file: Path.t(), max_bytes: pos_integer]}
@@ -141,6 +143,8 @@ defmodule Roomtone.Recording.Inputs do
       Task.start_link(fn -> send(owner, {:begun, from, InputsFile.begin(path, room, most, place, owner)}) end)
   end
 
+  defp full?(%{part: parts, nodes: nodes}), do: parts + nodes - 1 >= @most_files
+
   # "lobby.inputs", "lobby-part-2.inputs", "lobby-node-2.inputs"
   defp path(file, _kind, 1), do: file
   defp path(file, kind, n), do: Path.rootname(file) <> "-#{kind}-#{n}" <> Path.extname(file)
@@ -164,16 +168,30 @@ defmodule Roomtone.Recording.Inputs do
   end
 
   def handle_call({:go_on, place}, _from, state) do
-    begin_part(state, state.part + 1, place)
+    if full?(state), do: end_full(state), else: begin_part(state, state.part + 1, place)
   end
 
   def handle_call({:further, place}, from, state) do
-    state = %{state | nodes: state.nodes + 1}
-    begin_apart(state, path(state.file, "node", state.nodes), place, from)
-    {:noreply, state}
+    if full?(state) do
+      Logger.warning(
+        "the recording of inputs of #{state.room} has #{@most_files} files, and lacks a further media node"
+      )
+
+      {:reply, :ok, state}
+    else
+      state = %{state | nodes: state.nodes + 1}
+      begin_apart(state, path(state.file, "node", state.nodes), place, from)
+      {:noreply, state}
+    end
   end
 
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
+
+  defp end_full(state) do
+    Logger.warning("the recording of inputs of #{state.room} ends: it has #{@most_files} files")
+    stop_all(state)
+    {:stop, {:shutdown, :too_long}, :ok, state}
+  end
 
   defp begin_part(state, part, place) do
     case begin(state, path(state.file, "part", part), place) do
