@@ -135,6 +135,9 @@ defmodule RoomtoneWeb.RestartTest do
   end
 
   test "a channel waits for the next process of its room, and its person isn't muted", %{room: room} do
+    # For as long as a slow machine takes.
+    Application.put_env(:roomtone, Rooms.Successor, tries: 1_000)
+    on_exit(fn -> Application.delete_env(:roomtone, Rooms.Successor) end)
     ann = room |> made() |> page(room, "Ann")
     {:ok, _reply, socket} = come(room, ann)
     %{room_id: id} = offer(socket)

@@ -17,7 +17,8 @@ defmodule Roomtone.Cluster.WebLossTest do
 
   setup %{media: media} do
     name = TestCluster.fresh_name(:web)
-    settings = [seat_ms: 60_000]
+    # Callers wait for the next process of a room for as long as a slow machine takes.
+    settings = [{Successor, tries: 1_000}, seat_ms: 60_000]
 
     [a, b] =
       TestCluster.start_all(
