@@ -263,6 +263,9 @@ export class Signalling extends EventTarget {
   #reconnect() {
     if (!this.#wanted || this.#socket.connectionState() === "connecting") return;
     this.#closedSince = 0;
+    // The library waits 1.5 s for the close of a dead path, and then tells nobody of it: no request of the old connection
+    // would fail, and the channel would take itself for joined and not join again.
+    this.abandon();
     this.#socket.disconnect(() => {
       if (this.#wanted) this.#socket.connect();
     });

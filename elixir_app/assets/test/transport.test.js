@@ -8,6 +8,7 @@ const { Transport } = await import("../js/transport.js");
 const { Signalling } = await import("../js/signalling.js");
 
 const realFetch = globalThis.fetch;
+const { close } = FakeWebSocket.prototype;
 let now, polls, posted, polling, transport, socket;
 
 beforeEach(() => {
@@ -249,4 +250,42 @@ test("a server that stops, and ends the channel before the socket, isn't taken f
   await wait(10_000);
   signalling.stop();
   assert.deepEqual([...new Set(waiting)], ["unanswered"]);
+});
+
+test("a page that is online again joins anew though its dead socket never closes", async () => {
+  FakeWebSocket.fate = "opens";
+  FakeWebSocket.reply = () => ["ok", {}];
+  const events = new EventTarget();
+  globalThis.addEventListener = events.addEventListener.bind(events);
+  globalThis.removeEventListener = events.removeEventListener.bind(events);
+  /** The one that is closing for as long as the browser waits for the server's answer. */
+  let dead = null;
+  FakeWebSocket.prototype.close = function (...args) {
+    if (this !== dead) close.apply(this, args);
+    else if (dead.readyState === 1) dead.readyState = 2;
+  };
+  const signalling = new Signalling({ url: "/voice", room: "r", token: "t" });
+  const told = [];
+  for (const name of ["joined", "lost"]) signalling.addEventListener(name, () => told.push(name));
+  signalling.start();
+  await wait(6000);
+  assert.deepEqual(told, ["joined"]);
+  dead = last();
+  FakeWebSocket.reply = () => null;
+  const request = signalling.request("chat", {});
+  FakeWebSocket.reply = () => ["ok", {}];
+  try {
+    events.dispatchEvent(new Event("online"));
+    assert.deepEqual(told, ["joined", "lost"]);
+    await assert.rejects(request, { reason: "lost" });
+    await wait(100);
+    assert.notEqual(last(), dead);
+    assert.deepEqual(told, ["joined", "lost", "joined"]);
+    assert.equal(last().of("phx_join").length, 1);
+  } finally {
+    FakeWebSocket.prototype.close = close;
+    signalling.stop();
+    delete globalThis.addEventListener;
+    delete globalThis.removeEventListener;
+  }
 });

@@ -67,6 +67,13 @@ export class FakeWebSocket extends EventTarget {
   static reply = () => ["ok", {}];
 }
 
+class FakeCloseEvent extends Event {
+  constructor(type, { code = 0, reason = "", wasClean = false } = {}) {
+    super(type);
+    Object.assign(this, { code, reason, wasClean });
+  }
+}
+
 export class FakePeerConnection {
   connectionState = "new";
   localDescription = null;
@@ -196,6 +203,7 @@ export function install() {
   const mediaDevices = { getUserMedia: async () => ({ getAudioTracks: () => [track] }) };
   const globals = {
     WebSocket: FakeWebSocket,
+    CloseEvent: FakeCloseEvent,
     RTCPeerConnection: FakePeerConnection,
     location: { protocol: "http:", host: "localhost", search: "" },
     isSecureContext: true,
