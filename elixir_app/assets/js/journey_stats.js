@@ -22,13 +22,15 @@ const PLAYOUT = /** @type {const} */ (["totalPlayoutDelay", "totalSamplesCount"]
 export class JourneyStats {
   /** The entries of the last look, by id. @type {Map<string, any>} */ #before = new Map();
   /** @type {Figures} */ #figures = {};
+  /** The microphone of the last look. @type {MediaStreamTrack | null} */ #microphone = null;
+  /** What its device had delivered by then. */ #frames = 0;
 
   /**
    * @param {Iterable<any>} entries  of an RTCStatsReport
    * @param {MediaStreamTrack | null} [microphone]
    * @returns {Figures}
    */
-  look(entries, microphone) {
+  look(entries, microphone = null) {
     const all = [...entries];
     const byId = new Map(all.map((entry) => [entry.id, entry]));
     const pair = byId.get(all.find(({ type }) => type === "transport")?.selectedCandidatePairId) ?? {};
@@ -38,7 +40,7 @@ export class JourneyStats {
     const buffer = stream.jitterBufferDelay / stream.jitterBufferEmittedCount;
     const processing = stream.totalProcessingDelay / stream.jitterBufferEmittedCount;
     const figures = known({
-      capture: sinceLast(microphone),
+      capture: this.#captured(microphone),
       round_trip: pair.currentRoundTripTime,
       buffer,
       decode: processing > buffer ? processing - buffer : undefined,
@@ -47,6 +49,28 @@ export class JourneyStats {
     const { round_trip: _of_another_way, ...lasting } = this.#figures;
     this.#figures = { ...lasting, ...figures };
     return this.#figures;
+  }
+
+  /**
+   * How long the samples since the last look were on their way from the device, in seconds: MediaStreamTrackAudioStats, of Media Capture
+   * and Streams Extensions, which few browsers have, and none for a track that the page itself makes. Without samples since then the
+   * browser's average is none, or an old one.
+   *
+   * @param {MediaStreamTrack | null} microphone
+   * @returns {number | undefined}
+   */
+  #captured(microphone) {
+    if (microphone !== this.#microphone) {
+      this.#microphone = microphone;
+      this.#frames = 0;
+      delete this.#figures.capture;
+    }
+    const { stats } = /** @type {any} */ (microphone ?? {});
+    if (!stats?.resetLatency || !(stats.deliveredFrames > this.#frames)) return undefined;
+    this.#frames = stats.deliveredFrames;
+    const ms = stats.averageLatency;
+    stats.resetLatency();
+    return ms / 1000;
   }
 
   /**
@@ -68,21 +92,6 @@ export class JourneyStats {
     }
     return sum;
   }
-}
-
-/**
- * How long the samples since the last look were on their way from the device, in seconds: MediaStreamTrackAudioStats, of Media Capture
- * and Streams Extensions, which few browsers have.
- *
- * @param {MediaStreamTrack | null} [microphone]
- * @returns {number | undefined}
- */
-function sinceLast(microphone) {
-  const { stats } = /** @type {any} */ (microphone ?? {});
-  if (!stats?.resetLatency || !(stats.deliveredFrames > 0)) return undefined;
-  const ms = stats.averageLatency;
-  stats.resetLatency();
-  return ms / 1000;
 }
 
 /**

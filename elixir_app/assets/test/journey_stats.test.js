@@ -50,13 +50,41 @@ test("a stream that comes later is added from its own beginning", () => {
   assert.deepEqual(told(entries, [...entries, second]), { round_trip: 30, buffer: 20, decode: 1, playout: 20 });
 });
 
+/** A microphone whose device has delivered samples, late by so many milliseconds. @param {number} averageLatency */
+function device(averageLatency) {
+  const stats = { deliveredFrames: 480, averageLatency, resetLatency: () => (stats.averageLatency = 0) };
+  const deliver = (/** @type {number} */ ms) => Object.assign(stats, { deliveredFrames: stats.deliveredFrames + 480, averageLatency: ms });
+  return { microphone: /** @type {any} */ ({ stats }), deliver };
+}
+
 test("the way from the device is that of the samples since the last look", () => {
-  const stats = { deliveredFrames: 480, averageLatency: 0.5, resetLatency: () => (stats.averageLatency = 0.75) };
+  const { microphone, deliver } = device(0.5);
   const journey = new JourneyStats();
-  const microphone = /** @type {any} */ ({ stats });
   assert.deepEqual(journey.look([], microphone), { capture: 0.5 });
+  deliver(0.75);
   assert.deepEqual(journey.look([], microphone), { capture: 0.75 });
   // Before its first sample, and where a browser or a kind of track doesn't tell it.
-  for (const track of [{ stats: { ...stats, deliveredFrames: 0 } }, { stats: null }, {}, null])
+  for (const track of [{ stats: { ...microphone.stats, deliveredFrames: 0 } }, { stats: null }, {}, null])
     assert.deepEqual(new JourneyStats().look([], /** @type {any} */ (track)), {});
+});
+
+test("the way from the device stays while it delivers nothing", () => {
+  const { microphone, deliver } = device(0.5);
+  const journey = new JourneyStats();
+  journey.look([], microphone);
+  assert.deepEqual(journey.look([], microphone), { capture: 0.5 });
+  deliver(0.25);
+  assert.deepEqual(journey.look([], microphone), { capture: 0.25 });
+});
+
+test("the way from a device ends with its microphone", () => {
+  const journey = new JourneyStats();
+  const [first, second] = [device(0.5), device(0.75)];
+  journey.look([], first.microphone);
+  assert.deepEqual(journey.look([], second.microphone), { capture: 0.75 });
+  // A track that doesn't tell it, and none.
+  assert.deepEqual(journey.look([], /** @type {any} */ ({ stats: null })), {});
+  journey.look([], first.microphone);
+  assert.deepEqual(journey.look([], null), {});
+  assert.deepEqual(journey.look([]), {});
 });
