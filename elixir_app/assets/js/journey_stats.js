@@ -23,7 +23,7 @@ export class JourneyStats {
   /** The entries of the last look, by id. @type {Map<string, any>} */ #before = new Map();
   /** @type {Figures} */ #figures = {};
   /** The microphone of the last look. @type {MediaStreamTrack | null} */ #microphone = null;
-  /** What its device had delivered by then. */ #frames = 0;
+  /** Its device had delivered so many by then. */ #frames = 0;
 
   /**
    * @param {Iterable<any>} entries  of an RTCStatsReport
