@@ -139,6 +139,9 @@ defmodule Roomtone do
       a plan, distance weakens sound linearly to nothing at the plan's range, unless `distance` is
       given
 
+  The call waits, about two seconds at most, while this node takes over a room of the name from one
+  that is gone.
+
   For example:
 
       iex> {:ok, room} = Roomtone.open_room("kitchen", max_participants: 5)
@@ -160,7 +163,7 @@ defmodule Roomtone do
          :ok <- if(by, do: Admission.check_join(by), else: :ok),
          {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
          whose = if(by, do: [by: Admission.request("", "", by), new: true], else: []),
-         {:ok, summary} <- Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) do
+         {:ok, summary} <- Successor.await(fn -> Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) end) do
       keep(name)
       {:ok, summary}
     end

@@ -74,6 +74,22 @@ defmodule Roomtone.OpeningTest do
            end)
   end
 
+  test "a caller still opens a room when the supervisor that starts its tree dies" do
+    {opened, joined} = {unique_name(), unique_name()}
+
+    for {name, open} <- [
+          {opened, fn -> Roomtone.open_room(opened) end},
+          {joined, fn -> Roomtone.join(joined, "ada", FakeNative.offer(), create: true, owner: :none) end}
+        ] do
+      trees = GenServer.whereis({:via, PartitionSupervisor, {Rooms.Trees, name}})
+      :ok = :sys.suspend(trees)
+      opening = Task.async(open)
+      eventually(fn -> match?({:message_queue_len, n} when n > 0, Process.info(trees, :message_queue_len)) end)
+      Process.exit(trees, :kill)
+      assert {:ok, _} = Task.await(opening, 30_000)
+    end
+  end
+
   test "a room whose process is being replaced keeps its name" do
     name = unique_name()
     {:ok, _} = Roomtone.open_room(name)

@@ -207,12 +207,15 @@ defmodule Roomtone.TestCluster.Witness do
     end
   end
 
-  @doc "Whether a process of this node is in a function of a module just now."
-  @spec inside?(module) :: boolean
-  def inside?(module) do
-    Enum.any?(Process.list(), fn pid ->
-      with {:current_stacktrace, stack} <- Process.info(pid, :current_stacktrace), do: List.keymember?(stack, module, 0)
-    end)
+  @doc "Whether as many processes of this node are in a function of a module just now."
+  @spec inside?(module, pos_integer) :: boolean
+  def inside?(module, count \\ 1) do
+    count <=
+      Enum.count(Process.list(), fn pid ->
+        with {:current_stacktrace, stack} <- Process.info(pid, :current_stacktrace),
+             do: List.keymember?(stack, module, 0),
+             else: (nil -> false)
+      end)
   end
 
   @doc "A handler of telemetry that has a witness keep its events."

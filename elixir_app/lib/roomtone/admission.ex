@@ -97,6 +97,7 @@ defmodule Roomtone.Admission do
           {:ok, _summary} -> admit(name, request, create?, tried)
           # Another process was faster, or the room's process is being replaced.
           {:error, :room_exists} -> again({:error, :room_not_found}, name, request, create?, tried)
+          {:error, :room_closed} = error -> again(error, name, request, create?, tried)
           {:error, _} = error -> error
         end
 

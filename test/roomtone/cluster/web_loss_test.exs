@@ -88,16 +88,21 @@ defmodule Roomtone.Cluster.WebLossTest do
     TestCluster.kill(context.a)
     eventually(fn -> call(b, Control, :others, []) == [] end)
     assert {:error, :room_closed} = call(b, RoomServer, :call, [room, :describe])
-    # Nor do those who don't know it get another of its name.
-    assert {:error, :room_closed} = call(b, Roomtone, :open_room, [room])
+    # Nor do those who don't know it get another of its name: they wait.
+    opening = Task.async(fn -> call(b, Roomtone, :open_room, [room]) end)
+    creating = Task.async(fn -> join(b, room, "bob", witness, create: true) end)
     # Else it would connect to the media node again.
     :ok = call(b, :sys, :suspend, [Members])
     [{_id, link, _type, _modules}] = call(b, DynamicSupervisor, :which_children, [Roomtone.Cluster.Links])
     :ok = call(b, DynamicSupervisor, :terminate_child, [Roomtone.Cluster.Links, link])
     coming = Task.async(again)
-    eventually(fn -> call(b, Witness, :inside?, [Successor]) end)
+    eventually(fn -> call(b, Witness, :inside?, [Successor, 3]) end)
     :ok = call(b, :sys, :resume, [Keeper])
     assert {:error, :no_media} = Task.await(coming, 30_000)
+    assert {:error, why} = Task.await(opening, 30_000)
+    # Another of them may be opening it.
+    assert why in [:no_media, :room_exists]
+    assert {:error, :no_media} = Task.await(creating, 30_000)
     :ok = call(b, :sys, :resume, [Members])
     _greets = call(b, Kernel, :send, [Members, :greet])
     TestCluster.await_media(b, 1)
