@@ -50,9 +50,10 @@ struct PackedStream {
 }
 
 impl Packing {
-    /// For a client that wants packets of so many ms on each of its streams. `None` where it wants them as they come.
-    pub(super) fn new(wanted: impl Iterator<Item = u32> + Clone) -> Option<Box<Packing>> {
-        wanted.clone().any(|ms| ms > SHORTEST).then(|| {
+    /// For a client that wants packets of so many ms on each of its streams, with the number that follows the highest sent there. `None`
+    /// where it wants them as they come.
+    pub(super) fn new(wanted: impl Iterator<Item = (u32, Option<u32>)> + Clone) -> Option<Box<Packing>> {
+        wanted.clone().any(|(ms, _)| ms > SHORTEST).then(|| {
             let mut packing = Packing {
                 streams: Vec::new(),
                 out: Vec::with_capacity(MAX_PAYLOAD),
@@ -63,11 +64,12 @@ impl Packing {
         })
     }
 
-    /// The client wants packets of so many ms from now on.
-    pub(super) fn renegotiate(&mut self, wanted: impl Iterator<Item = u32>) {
-        for (index, ms) in wanted.enumerate() {
+    /// The client wants packets of so many ms from now on. Numbers go on where those of [`Packing::take`] are, and on a stream that is
+    /// new here with the one given: one that was on the way must not come again with the same key (RFC 3711 §9.1).
+    pub(super) fn renegotiate(&mut self, wanted: impl Iterator<Item = (u32, Option<u32>)>) {
+        for (index, (ms, next)) in wanted.enumerate() {
             if index == self.streams.len() {
-                self.streams.push(PackedStream::new());
+                self.streams.push(PackedStream::new(next));
             }
             let samples = ms * SAMPLES_PER_MS;
             self.streams[index].wanted = if ms > SHORTEST { samples } else { 0 };
@@ -112,13 +114,13 @@ impl Packing {
 }
 
 impl PackedStream {
-    fn new() -> PackedStream {
+    fn new(next: Option<u32>) -> PackedStream {
         PackedStream {
             wanted: 0,
             frames: Packed::new(MAX_PAYLOAD),
             gathered: Gathered::default(),
             due: None,
-            next: None,
+            next: next.map(|next| (next, next)),
         }
     }
 
@@ -268,7 +270,7 @@ mod tests {
     impl Listener {
         fn new(ms: u32) -> Listener {
             Listener {
-                packing: Packing::new([ms].into_iter()).unwrap(),
+                packing: Packing::new([(ms, None)].into_iter()).unwrap(),
                 now: Instant::now(),
                 sent: Vec::new(),
             }
@@ -457,10 +459,10 @@ mod tests {
         listener.take_nth(4);
         listener.packing.suspend(false);
         listener.take_nth(5);
-        listener.packing.renegotiate([20].into_iter());
+        listener.packing.renegotiate([(20, None)].into_iter());
         listener.take_nth(6);
         listener.take_nth(7);
-        listener.packing.renegotiate([40].into_iter());
+        listener.packing.renegotiate([(40, None)].into_iter());
         listener.take_nth(8);
         listener.take_nth(9);
         let sent = [
@@ -473,6 +475,47 @@ mod tests {
             (6, 8, 2),
         ];
         assert_eq!(listener.sent(), sent);
+    }
+
+    #[test]
+    fn packing_that_begins_in_mid_stream_uses_no_number_again() {
+        // 7 was sent, 6 comes late.
+        let mut listener = Listener::new(60);
+        listener.packing = Packing::new([(60, Some(8))].into_iter()).unwrap();
+        for n in [6, 8, 9, 10, 11] {
+            listener.take_nth(n);
+        }
+        listener.wait(45);
+        assert_eq!(listener.sent(), [(8, 8, 3), (9, 11, 1)]);
+    }
+
+    #[test]
+    fn numbers_are_used_once_however_often_packing_begins_and_ends() {
+        let changes: [fn(&mut Packing, bool); 2] = [
+            |packing, on| packing.renegotiate([(if on { 60 } else { 20 }, Some(9_999))].into_iter()),
+            |packing, on| packing.suspend(!on),
+        ];
+        for change in changes {
+            let mut listener = Listener::new(60);
+            let mut newest = 0;
+            for round in 0..6 {
+                change(&mut listener.packing, round % 2 == 0);
+                // The first is late, and the last is lost.
+                for n in [newest + 1, newest, newest + 2, newest + 3, newest + 4, newest + 5] {
+                    listener.take_nth(n);
+                }
+                newest += 6;
+            }
+            listener.wait(45);
+            let sent = listener.sent();
+            for pair in sent.windows(2) {
+                assert_eq!(pair[1].0, pair[0].0 + 1, "{sent:?}");
+                assert!(pair[1].1 >= pair[0].1 + pair[0].2, "{sent:?}");
+            }
+            let frames: u32 = sent.iter().map(|sent| sent.2).sum();
+            assert_eq!(frames, 30, "{sent:?}");
+            assert!((18..24).contains(&sent.len()), "{sent:?}");
+        }
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Port {
         let PortKind::Endpoint(endpoint) = &self.kind else {
             return;
         };
-        let wanted = (0..endpoint.slots().max(1)).map(|slot| endpoint.packet_ms(slot));
+        let wanted = (0..endpoint.slots().max(1)).map(|slot| (endpoint.packet_ms(slot), endpoint.next_number(slot)));
         match &mut self.packing {
             Some(packing) => packing.renegotiate(wanted),
             None => self.packing = Packing::new(wanted),

@@ -257,15 +257,20 @@ fn packets_are_short_while_copies_or_fec_make_up_for_losses() {
     }
 }
 
+fn ask_anew(world: &mut World, asked: u32, ms: u32) {
+    let now = world.now;
+    let offer = world.clients.get_mut(&ASKING).unwrap().peer.restart(now);
+    let line = |ms| format!("a=ptime:{ms}\r\n");
+    world.reoffer(ASKING, offer.replace(&line(asked), &line(ms)));
+}
+
 #[test]
 fn a_further_offer_changes_the_length() {
     let mut world = room(World::new, 1, asking(60));
     world.talk(1, TONE_DBFS);
     world.run_ms(1_000);
     for ms in [20, 40, 60, 40] {
-        let now = world.now;
-        let offer = world.clients.get_mut(&ASKING).unwrap().peer.restart(now);
-        world.reoffer(ASKING, offer.replace("a=ptime:60", &format!("a=ptime:{ms}")));
+        ask_anew(&mut world, 60, ms);
         world.run_ms(500);
         assert_eq!(lengths(&world, ASKING, 5), BTreeSet::from([ms]));
     }

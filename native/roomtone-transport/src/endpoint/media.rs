@@ -351,6 +351,11 @@ impl Media {
         self.write(now, to, stream, audio, out)
     }
 
+    /// The number that follows the highest on the stream that [`send_slot`](Self::send_slot) calls by this number.
+    pub(super) fn next_number(&self, slot: usize) -> Option<u32> {
+        self.streams.get(slot + usize::from(self.extra() > 0))?.next()
+    }
+
     fn write(&mut self, now: Instant, to: SocketAddr, stream: usize, audio: &SlotOut<'_>, out: &mut Outbox) -> bool {
         if audio.payload.is_empty() || audio.payload.len() > MAX_PAYLOAD {
             self.counters.oversized += u64::from(!audio.payload.is_empty());

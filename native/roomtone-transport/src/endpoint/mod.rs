@@ -478,6 +478,12 @@ impl Endpoint {
         self.offer.packet_ms((self.slots() > 0).then_some(slot))
     }
 
+    /// The number that follows the highest that [`send_slot`](Self::send_slot) has sent on this stream. A number below it
+    /// may have been used, and another packet must not have it (RFC 3711 section 9.1).
+    pub fn next_number(&self, slot: usize) -> Option<u32> {
+        self.media.next_number(slot)
+    }
+
     /// Would [`send_slot`](Self::send_slot) send?
     pub fn can_send_slot(&self, slot: usize) -> bool {
         match self.slots() {

@@ -67,6 +67,8 @@ pub(super) struct OutStream {
     timestamp_offset: u32,
     /// How many packets have been numbered here.
     count: u32,
+    /// The number that follows the highest that was sent, once there was one.
+    next: Option<u32>,
     /// With how many copies of earlier packets each is sent.
     copies: usize,
     /// The last packets, the oldest first.
@@ -90,6 +92,7 @@ impl OutStream {
             first_sequence: u16::from_be_bytes([random[8], random[9]]) & 0x7FFF,
             timestamp_offset: word(4),
             count: 0,
+            next: None,
             copies: 0,
             kept: Default::default(),
             history: None,
@@ -185,8 +188,20 @@ impl OutStream {
         copies
     }
 
-    /// Keeps a packet that was sent, for those that follow it.
+    /// The number that follows the highest that was sent, if there was one. From there on none has been on the way.
+    pub(super) fn next(&self) -> Option<u32> {
+        self.next
+    }
+
+    /// Takes note of a packet that was sent, and keeps it for those that follow it.
     pub(super) fn keep(&mut self, audio: &SlotOut<'_>) {
+        let next = audio.sequence.wrapping_add(1);
+        if self
+            .next
+            .is_none_or(|before| next.wrapping_sub(before).cast_signed() > 0)
+        {
+            self.next = Some(next);
+        }
         if self.copies == 0 || self.numbers.red.is_none() || audio.payload.len() > red::MAX_LEN {
             return;
         }

@@ -136,6 +136,25 @@ fn packets_too_long_to_be_forwarded_are_counted() {
     assert_eq!(out.iter().count(), 1);
 }
 
+#[test]
+fn the_next_number_of_a_slot_is_above_all_that_were_sent_there() {
+    let mut link = Link::connected(ClientOptions::default());
+    let mut out = Outbox::new();
+    assert_eq!(link.server.next_number(0), None);
+    for (sequence, next) in [(u32::MAX - 1, u32::MAX), (0, 1), (u32::MAX, 1), (2, 3)] {
+        let packet = SlotOut {
+            sequence,
+            timestamp: 0,
+            marker: false,
+            csrc: None,
+            level: None,
+            payload: &[3; 9],
+        };
+        assert!(link.server.send_slot(link.now, 0, &packet, &mut out));
+        assert_eq!([0, 1].map(|slot| link.server.next_number(slot)), [Some(next), None]);
+    }
+}
+
 /// A Binding indication, and a request without USERNAME, as keep-alives of some clients are.
 fn keepalives() -> [Vec<u8>; 2] {
     let head = |kind: u8| [&[0, kind, 0, 0, 0x21, 0x12, 0xA4, 0x42][..], &[7; 12]].concat();
