@@ -74,9 +74,8 @@ impl Accepted {
         if opus.nack {
             attributes.push(("rtcp-fb", format!("{payload_type} nack")));
         }
-        // The length of our packets, where we send any. The client's own may be as long; it decides on those.
-        let packet_ms = if direction.sends() { opus.packet_ms } else { PACKET_MS };
-        attributes.extend([("ptime", packet_ms.to_string()), ("maxptime", "60".to_owned())]);
+        // The length of the client's packets that we prefer (RFC 3264 section 6.1), whatever it asks for: its offer decides on ours.
+        attributes.extend([("ptime", PACKET_MS.to_string()), ("maxptime", "60".to_owned())]);
         Self {
             direction,
             format,

@@ -25,8 +25,12 @@ fn answer(offer: &str) -> String {
     )
 }
 
-#[allow(clippy::disallowed_methods)] // a virtual clock has to start somewhere
 fn answer_with(offer: &str, options: EndpointOptions) -> String {
+    accept(offer, options).1
+}
+
+#[allow(clippy::disallowed_methods)] // a virtual clock has to start somewhere
+fn accept(offer: &str, options: EndpointOptions) -> (Endpoint, String) {
     let now = Instant::now();
     let clock = NtpClock::from_unix(now, Duration::ZERO);
     let config = TransportConfig::new(
@@ -37,7 +41,7 @@ fn answer_with(offer: &str, options: EndpointOptions) -> String {
         clock,
     );
     let offer = Offer::parse(offer).unwrap();
-    let (_, answer) = Endpoint::accept(
+    let (endpoint, answer) = Endpoint::accept(
         now,
         &offer,
         Arc::new(config),
@@ -52,7 +56,7 @@ fn answer_with(offer: &str, options: EndpointOptions) -> String {
     assert_eq!(answer.matches('\n').count(), answer.matches("\r\n").count());
     // It has to be readable as SDP itself.
     rtc::sdp::description::session::SessionDescription::unmarshal(&mut std::io::Cursor::new(&answer)).unwrap();
-    answer
+    (endpoint, answer)
 }
 
 fn count(answer: &str, line: &str) -> usize {
@@ -524,7 +528,7 @@ fn lost_packets_may_be_asked_for_where_the_offer_says_so() {
 }
 
 #[test]
-fn the_answer_tells_how_long_packets_are_up_to_60_ms() {
+fn an_offer_decides_on_the_length_of_our_packets_and_not_of_its_own() {
     for (lines, ms) in [
         (&[][..], 20),
         (&["a=ptime:20"], 20),
@@ -550,19 +554,25 @@ fn the_answer_tells_how_long_packets_are_up_to_60_ms() {
         (&["a=fmtp:111 ptime=60"], 20),
     ] {
         let lines: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-        let answered = answer(&CHROME.replace("a=rtpmap:111", &format!("{lines}a=rtpmap:111")));
-        assert_eq!(count(&answered, &format!("a=ptime:{ms}")), 1, "{lines}\n{answered}");
+        let offer = CHROME.replace("a=rtpmap:111", &format!("{lines}a=rtpmap:111"));
+        let (endpoint, answered) = accept(&offer, EndpointOptions::default());
+        assert_eq!(endpoint.packet_ms(0), ms, "{lines}");
+        // The length that the client is asked for (RFC 3264 section 6.1).
+        assert_eq!(count(&answered, "a=ptime:20"), 1, "{lines}\n{answered}");
         assert_eq!(answered.matches("ptime:").count(), 2, "{answered}");
         assert_eq!(count(&answered, "a=maxptime:60"), 1);
     }
-    let sends_only = SAFARI.replace("a=rtpmap:111", "a=ptime:60\r\na=rtpmap:111");
-    assert_eq!(count(&answer(&sends_only), "a=ptime:20"), 1, "nothing is sent to it");
     let slots = with_lines(CHROME, &["a=recvonly\r\na=ptime:60\r\n", "a=recvonly\r\n"]);
     let options = EndpointOptions {
         slots: 2,
         ..Default::default()
     };
-    let answered = answer_with(&slots, options);
+    let (endpoint, answered) = accept(&slots, options);
     let told: Vec<&str> = answered.lines().filter(|line| line.starts_with("a=ptime")).collect();
-    assert_eq!(told, ["a=ptime:20", "a=ptime:60", "a=ptime:20"], "each line by itself");
+    assert_eq!(told, ["a=ptime:20"; 3]);
+    assert_eq!(
+        [0, 1].map(|slot| endpoint.packet_ms(slot)),
+        [60, 20],
+        "each line by itself"
+    );
 }
