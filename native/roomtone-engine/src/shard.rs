@@ -104,6 +104,7 @@ impl Shard {
             clock: None,
             arrived: None,
             traces_until: None,
+            packed_due: None,
             sealed: Vec::new(),
         };
         Shard {
@@ -528,6 +529,7 @@ impl Shard {
         let room = self.rooms.get_mut(&id)?;
         let context = &mut self.context;
         let called = catch_unwind(AssertUnwindSafe(|| call(room, context)));
+        room.note_packed(context.packed_due.take());
         for (home, destination, route) in self.context.remote_routes.drain(..) {
             self.neighbours.send(home, Message::Route(destination, route));
         }

@@ -19,6 +19,8 @@ pub(super) struct RoomBase {
     index: HashMap<PeerId, usize>,
     /// The listeners whose packets may wait for those that follow.
     packing: Vec<PeerId>,
+    /// When [`RoomBase::send_packed`] may have something to send. Some of it may have gone out earlier, with packets that followed.
+    pub(super) next_packed: Option<Instant>,
     pub(super) gains: Gains,
     /// The most talkers that a listener hears at once, by policy.
     pub(super) max_talkers: usize,
@@ -40,6 +42,7 @@ impl RoomBase {
             peers: Vec::new(),
             index: HashMap::new(),
             packing: Vec::new(),
+            next_packed: None,
             gains: Gains::default(),
             max_talkers: usize::MAX,
             select: Select::default(),
@@ -91,18 +94,18 @@ impl RoomBase {
         }
     }
 
-    /// When [`RoomBase::send_packed`] has something to send.
-    pub(super) fn packed_due(&self) -> Option<Instant> {
-        let packing = self.packing.iter().filter_map(|id| self.position(*id));
-        packing.filter_map(|at| self.peers[at].endpoint.packed_due()).min()
-    }
-
     /// Sends the packets that have waited for long enough for those that follow.
     pub(super) fn send_packed(&mut self, now: Instant, context: &mut ShardContext) {
+        if self.next_packed.is_none_or(|due| now < due) {
+            return;
+        }
+        self.next_packed = None;
         for id in &self.packing {
             if let Some(at) = self.index.get(id) {
                 let peer = &mut self.peers[*at];
                 peer.endpoint.send_packed(now, context.outbox_of(peer.home));
+                let next = [self.next_packed, peer.endpoint.packed_due()];
+                self.next_packed = next.into_iter().flatten().min();
             }
         }
     }

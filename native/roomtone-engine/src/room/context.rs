@@ -43,6 +43,8 @@ pub(crate) struct ShardContext {
     pub(crate) arrived: Option<Instant>,
     /// Until when a packet to be followed may come.
     pub(crate) traces_until: Option<Instant>,
+    /// When the first of the packets goes out that this call has left waiting for those that follow (`a=ptime`).
+    pub(crate) packed_due: Option<Instant>,
     /// Traces that end when the datagrams of the outboxes are sent.
     pub(crate) sealed: Vec<SealedTrace>,
 }

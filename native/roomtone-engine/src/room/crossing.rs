@@ -136,8 +136,7 @@ impl Mixing {
                 level: Some(piece.level),
                 payload: &piece.payload,
             };
-            let outbox = context.outbox_of(listener.home);
-            if listener.endpoint.send_slot(now, 0, &audio, outbox) {
+            if listener.send_slot(now, 0, &audio, context) {
                 peer.stream.crossing_sent(&header, piece.samples);
                 context.stats.packets_sent += 1;
             }

@@ -363,8 +363,7 @@ impl Outgoing<'_> {
             level: Some(level),
             payload,
         };
-        let outbox = context.outbox_of(listener.home);
-        let sent = listener.endpoint.send_slot(now, slot, &audio, outbox);
+        let sent = listener.send_slot(now, slot, &audio, context);
         if sent {
             stream.sent_own(&header, FRAME_SAMPLES as u32);
             context.stats.packets_sent += 1;
@@ -399,8 +398,7 @@ impl Outgoing<'_> {
             level: Some(self.level),
             payload: packet.payload,
         };
-        let outbox = context.outbox_of(listener.home);
-        let sent = listener.endpoint.send_slot(now, slot, &audio, outbox);
+        let sent = listener.send_slot(now, slot, &audio, context);
         if sent {
             stream.sent(&rewrite, self.samples);
             context.stats.packets_sent += 1;

@@ -670,8 +670,7 @@ impl MixedPeer {
             level: Some(level),
             payload,
         };
-        let outbox = context.outbox_of(listener.home);
-        let sent = listener.endpoint.send_slot(now, 0, &audio, outbox);
+        let sent = listener.send_slot(now, 0, &audio, context);
         if sent {
             self.stream.mix_sent(&header, timestamp);
             context.stats.packets_sent += 1;

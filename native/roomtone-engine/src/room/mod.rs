@@ -549,6 +549,11 @@ impl Room {
         Ok(())
     }
 
+    /// A call has left packets waiting, of which the first goes out then.
+    pub(crate) fn note_packed(&mut self, due: Option<Instant>) {
+        self.base.next_packed = [self.base.next_packed, due].into_iter().flatten().min();
+    }
+
     /// When [`Room::handle_timeout`] should be called.
     pub(crate) fn poll_timeout(&mut self) -> Option<Instant> {
         let recorder = self.recorder.as_ref().and_then(|recorder| recorder.next());
@@ -557,7 +562,7 @@ impl Room {
             self.timers.next(),
             self.trunks.next(),
             recorder,
-            self.base.packed_due(),
+            self.base.next_packed,
         ];
         due.into_iter().flatten().min()
     }

@@ -303,10 +303,7 @@ impl Mixing {
             level: Some(level),
             payload,
         };
-        if listener
-            .endpoint
-            .send_slot(now, 0, &audio, context.outbox_of(listener.home))
-        {
+        if listener.send_slot(now, 0, &audio, context) {
             stream.introduction_sent(&header);
             context.stats.packets_sent += 1;
         }
@@ -366,8 +363,7 @@ impl Mixing {
             level: Some(arrival.level),
             payload,
         };
-        let outbox = context.outbox_of(listener.home);
-        let sent = listener.endpoint.send_slot(now, 0, &audio, outbox);
+        let sent = listener.send_slot(now, 0, &audio, context);
         if sent {
             stream.pass_sent(&rewrite, arrival.samples);
             context.stats.packets_sent += 1;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use roomtone_audio::{Channels, PlayoutStats, SAMPLE_RATE};
-use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent, RemoteStats};
+use roomtone_transport::{CloseReason, Endpoint, Event as TransportEvent, RemoteStats, SlotOut};
 
 use super::adaptation::{Adaptation, Takes};
 use super::context::ShardContext;
@@ -161,6 +161,20 @@ impl Peer {
             context.outbox_of(self.home).push(transmit.to, &transmit.data);
         }
         drained
+    }
+
+    /// As [`Port::send_slot`].
+    pub(super) fn send_slot(
+        &mut self,
+        now: Instant,
+        slot: usize,
+        audio: &SlotOut<'_>,
+        context: &mut ShardContext,
+    ) -> bool {
+        let sent = self.endpoint.send_slot(now, slot, audio, context.outbox_of(self.home));
+        let due = [context.packed_due, self.endpoint.packed_due()];
+        context.packed_due = due.into_iter().flatten().min();
+        sent
     }
 
     /// ICE and DTLS are done. Whether that is the first time.
