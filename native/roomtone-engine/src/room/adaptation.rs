@@ -125,6 +125,8 @@ pub(super) enum Takes {
 pub(super) struct Adaptation {
     copies: usize,
     step: Step,
+    /// Losses ask for in-band FEC.
+    fec: bool,
     shortest_round_trip: Option<Duration>,
     /// Reports in a row with less loss than the copies are for.
     calm: u8,
@@ -145,9 +147,9 @@ impl Adaptation {
         self.copies
     }
 
-    /// Whether copies or in-band FEC make up for their losses.
+    /// Whether copies or in-band FEC make up for their losses. A step that answers a full connection has FEC too, and isn't meant.
     pub(super) fn repairs(&self) -> bool {
-        self.copies > 0 || self.step.variant() == Variant::Robust
+        self.copies > 0 || (self.fec && self.step.variant() == Variant::Robust)
     }
 
     /// How their mix is encoded.
@@ -179,6 +181,10 @@ impl Adaptation {
         }
         if takes == Takes::Fec && loss >= RISE[0] {
             self.step = self.step.max(Step::Fec);
+            self.fec = true;
+        }
+        if self.clean >= CALM_REPORTS {
+            self.fec = false;
         }
         if self.clean >= CALM_REPORTS && !queues && self.step > Step::Full {
             self.step = self.step.up();
@@ -349,6 +355,43 @@ mod tests {
         assert_eq!(listener.reports([0.05, 0.09]), [(0, Step::Full); 2]);
         listener.round_trip = 400;
         assert_eq!(listener.report(0.15), (0, Step::Low));
+    }
+
+    #[test]
+    fn fewer_bits_for_a_queue_or_as_an_attempt_repair_nothing() {
+        let mut stereo = Listener::new(Takes::Neither);
+        stereo.report(0.0);
+        stereo.round_trip = 400;
+        assert_eq!(stereo.report(0.15), (0, Step::Low));
+        assert!(!stereo.adaptation.repairs());
+        let mut stereo = Listener::new(Takes::Neither);
+        assert_eq!(stereo.reports([0.2, 0.2])[1], (0, Step::Low));
+        assert!(!stereo.adaptation.repairs());
+    }
+
+    #[test]
+    fn fec_repairs_until_losses_end_even_while_a_queue_keeps_the_bit_rate_low() {
+        let mut listener = Listener::new(Takes::Fec);
+        listener.report(0.0);
+        assert!(!listener.adaptation.repairs());
+        listener.report(0.05);
+        assert!(listener.adaptation.repairs());
+        listener.round_trip = 1_000;
+        assert_eq!(listener.report(0.15), (0, Step::Low));
+        for left in [2, 1, 0] {
+            assert!(listener.adaptation.repairs(), "{left}");
+            assert_eq!(listener.report(0.0), (0, Step::Low));
+        }
+        assert!(!listener.adaptation.repairs());
+    }
+
+    #[test]
+    fn copies_repair_as_long_as_they_are_sent() {
+        let mut listener = Listener::new(Takes::Copies);
+        for loss in [0.0, 0.04, 0.0, 0.0, 0.0] {
+            let (copies, _) = listener.report(loss);
+            assert_eq!(listener.adaptation.repairs(), copies > 0);
+        }
     }
 
     #[test]
