@@ -170,7 +170,7 @@ impl Room {
         let kind = endpoint.judge(offer);
         let answered = match endpoint.reoffer(now, offer) {
             Ok(sdp) => {
-                self.base.peers[at].endpoint.renegotiate();
+                self.base.peers[at].renegotiate();
                 self.base.note_packing(at);
                 self.note_facts(at);
                 if let Kind::Forwarding(forwarding) = &mut self.kind {

@@ -189,6 +189,13 @@ impl Peer {
         self.endpoint.suspend_packing(self.adaptation.repairs());
     }
 
+    /// Their endpoint has answered another offer.
+    pub(super) fn renegotiate(&mut self) {
+        self.endpoint.renegotiate();
+        // Packing that begins with it doesn't know of their losses.
+        self.endpoint.suspend_packing(self.adaptation.repairs());
+    }
+
     /// The channels of a mix for them: stereo if they asked for it and the room has it.
     pub(super) fn channels(&self) -> Channels {
         if self.endpoint.sends_stereo() {

@@ -265,6 +265,34 @@ fn ask_anew(world: &mut World, asked: u32, ms: u32) {
 }
 
 #[test]
+fn longer_packets_that_are_asked_for_amid_losses_wait_for_their_end() {
+    let options = ClientOptions {
+        red: Some(63),
+        report_interval: Duration::from_secs(1),
+        ..asking(20)
+    };
+    let mut world = room(World::mixing, 1, options);
+    world.talk(1, TONE_DBFS);
+    let link = |world: &mut World, loss| {
+        let config = LinkConfig {
+            seed: 5,
+            loss,
+            ..LinkConfig::default()
+        };
+        world.clients.get_mut(&ASKING).unwrap().to_client.set_config(config);
+    };
+    link(&mut world, 0.08);
+    world.run_ms(5_000);
+    ask_anew(&mut world, 20, 60);
+    // Until the next report.
+    world.run_ms(500);
+    assert_eq!(lengths(&world, ASKING, 15), BTreeSet::from([20]));
+    link(&mut world, 0.0);
+    world.run_ms(13_000);
+    assert_eq!(lengths(&world, ASKING, 15), BTreeSet::from([60]));
+}
+
+#[test]
 fn a_further_offer_changes_the_length() {
     let mut world = room(World::new, 1, asking(60));
     world.talk(1, TONE_DBFS);
