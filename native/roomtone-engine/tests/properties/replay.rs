@@ -278,6 +278,41 @@ fn a_replay_of_a_forwarding_room_is_the_same_in_each_slot() {
     }
 }
 
+// A packet that was overtaken is left out of longer ones, and counts all the same.
+#[test]
+fn a_replay_has_each_packet_of_which_longer_ones_were_made() {
+    let rooms: [fn() -> World; 2] = [World::new, || World::forwarding(2)];
+    for new in rooms {
+        let mut world = new();
+        let journal = record(&mut world);
+        world.join_talking(1);
+        let asking = ClientOptions {
+            ptime: Some(60),
+            ..slots(2)
+        };
+        world.join(2, asking);
+        world.connect();
+        world.clients.get_mut(&1).unwrap().to_server = Link::new(LinkConfig {
+            seed: 3,
+            latency: Duration::from_millis(25),
+            loss: 0.02,
+            reorder_every: Some(9),
+            ..LinkConfig::default()
+        });
+        let mut blocks = Vec::new();
+        for _ in 0..5 {
+            world.run_ms(1_000);
+            take(&journal, &mut blocks);
+        }
+        close(&mut world, &journal, &mut blocks);
+        let (heard, counts) = replay(&blocks);
+        check(&counts, &[]);
+        let packets = world.clients[&2].heard.len();
+        assert!((50..130).contains(&packets), "{packets} packets");
+        assert!(heard[&2].len() > 2 * packets, "{} of {packets}", heard[&2].len());
+    }
+}
+
 #[test]
 fn a_replay_has_sources_taps_traces_and_people_who_begin_anew() {
     let mut world = World::new();
