@@ -30,6 +30,8 @@ defmodule Roomtone.Trace do
   | `:sent` | was handed to the system |
 
   A packet that is passed on or forwarded has no tick and is neither decoded, mixed nor encoded.
+  For a listener whose client asked for longer packets (`a=ptime`), `:sealed` and `:sent` are the
+  times at which a packet begins to wait for those that go out with it, for up to 45 ms.
   """
 
   alias Roomtone.Media

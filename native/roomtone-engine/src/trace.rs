@@ -28,7 +28,8 @@ pub enum Stage {
     Encoded,
     /// SRTP encrypted the packet for the listener, or it waits for those that go out with it as one (`a=ptime`).
     Sealed,
-    /// The kernel has the datagram to the listener.
+    /// The kernel has the datagrams to the listeners. A packet that waits for those that go out with it as one has this stage with the
+    /// datagrams of the call that took it, and goes out up to 45 ms later.
     Sent,
 }
 
