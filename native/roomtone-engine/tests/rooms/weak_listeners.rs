@@ -242,6 +242,9 @@ fn a_queue_on_the_way_takes_bits_from_that_listener_alone() {
     };
     world.clients.get_mut(&WEAK).unwrap().to_client.set_config(full);
     world.run_ms(8_000);
+    // Reports fall due at random.
+    let settled = (0..20).any(|_| matches!(over(&mut world, WEAK, 1_000), (copies, 2.0) if copies > 1.5));
+    assert!(settled, "copies, and a mix of fewer bits");
     listen(&mut world, WEAK);
     let (copies, encodes) = over(&mut world, WEAK, 2_000);
     assert_eq!(encodes, 2.0, "one more");
