@@ -513,7 +513,7 @@ impl Reader<'_> {
     }
 
     /// The m-lines that are kept without sound on them. One of the `extra` ones may be among them,
-    /// for where those aren't wanted.
+    /// for where those aren't wanted, and the mix's own, if it has the transport, for where they are.
     fn parked(
         &self,
         usable: &[AudioLine],
@@ -524,7 +524,8 @@ impl Reader<'_> {
         let is_transport = |line: usize| tagged == Some(line);
         let idle = |audio: &&AudioLine| {
             let idle = audio.direction == Direction::Inactive && bundle.contains(&audio.line);
-            !used.contains(&audio.line) && (idle || is_transport(audio.line))
+            let [uplink, downlink] = used;
+            audio.line != uplink && (is_transport(audio.line) || idle && audio.line != downlink)
         };
         let idle = usable.iter().filter(idle);
         let idle = idle.map(|audio| (audio.line, audio.opus.payload_type.to_string()));

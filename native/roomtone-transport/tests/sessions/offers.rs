@@ -348,6 +348,40 @@ fn a_named_connection_is_told_by_its_name() {
     );
 }
 
+/// The mix's line has the transport, and isn't needed, as the talkers have lines of their own.
+#[test]
+fn a_line_with_the_transport_is_kept_where_slots_take_the_place_of_the_mix() {
+    let head = &GATEWAY[..GATEWAY.find("a=group").unwrap()];
+    let body = &GATEWAY[GATEWAY.find("c=IN").unwrap()..];
+    let mut text = format!("{head}a=group:BUNDLE 0 1 2\n");
+    for (mid, port, direction) in [(0, 0, "sendonly"), (1, 9, "sendrecv"), (2, 0, "recvonly")] {
+        let named = body.replace("a=mid:0", &format!("a=mid:{mid}"));
+        let body = named.replace("a=sendrecv", &format!("a={direction}"));
+        text.push_str(&format!("m=audio {port} UDP/TLS/RTP/SAVPF 111\n{body}"));
+        if port == 0 {
+            text.push_str("a=bundle-only\n");
+        }
+    }
+    for slots in [0, 1] {
+        let (_, answer) = accept_with(
+            &text,
+            EndpointOptions {
+                slots,
+                ..Default::default()
+            },
+        );
+        let directions: Vec<_> = sections(&answer)
+            .iter()
+            .map(|section| {
+                ["sendonly", "recvonly", "inactive"].map(|direction| has(section, &format!("a={direction}")))
+            })
+            .collect();
+        assert!(directions[0][1], "the microphone: {answer}");
+        assert_eq!(directions[1], [slots == 0, false, slots == 1], "the mix: {answer}");
+        assert!(answer.contains("a=group:BUNDLE 1 0"), "{answer}");
+    }
+}
+
 proptest! {
     /// Lines that SDP allows and that we don't know are never a reason.
     #[test]
