@@ -139,6 +139,8 @@ defmodule Roomtone.RecordingTest do
         {:ok, _person} = Roomtone.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
         assert_receive {:roomtone, ^room, {:joined, %{identity: "ada"}}}, 5_000
         {:ok, tap} = Roomtone.tap(room, :mix, batch: 100)
+        # A tap takes sound from its first tick on.
+        assert_receive {:roomtone_tap, ^tap, %{pcm: _silence}}, 5_000
         {:ok, _folder} = Roomtone.record(room, folder: "#{folder} #{name}", announce: file)
         {room, tap}
       end
