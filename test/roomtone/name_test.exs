@@ -30,6 +30,21 @@ defmodule Roomtone.NameTest do
     assert {:ok, "a b"} = Name.room("a  b")
   end
 
+  # A no-break space in front of a name takes the way of all Unicode, and the key loses it.
+  test "names of plain letters and signs come out as all others do" do
+    signs = String.graphemes("aZ09 -_.'@")
+
+    for one <- ["" | signs], two <- signs, three <- signs, name = one <> two <> three do
+      expected = name |> String.trim(" ") |> String.replace(~r/ {2,}/, " ")
+      readable? = name =~ ~r/[aZ09]/
+      assert {name, match?({:ok, ^expected}, Name.identity(name))} == {name, readable?}
+      if readable?, do: assert(Name.key(expected) == Name.key("\u00A0" <> expected))
+    end
+
+    assert {:ok, _} = Name.check("a b-c", 5)
+    assert Name.check("a b-cd", 5) == {:error, {:invalid_name, :too_long}}
+  end
+
   test "names that people would confuse have the same key" do
     for {one, other} <- [
           {"Standup X", "standup x"},

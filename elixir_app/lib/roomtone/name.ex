@@ -17,6 +17,7 @@ defmodule Roomtone.Name do
   @type problem :: :not_text | :empty | :too_long | :forbidden_character | :nothing_readable
 
   @default_max 64
+  defguardp alphanumeric(c) when c in ?a..?z or c in ?A..?Z or c in ?0..?9
   @fine "\\p{L}\\p{M}\\p{N}\\p{So} \\-–_.'’“”@+&()!,#%"
   # Skin tones, and the joiner of two emoji.
   @allowed Regex.compile!("\\A[" <> @fine <> "\\x{1F3FB}-\\x{1F3FF}\\x{200D}]+\\z", "u")
@@ -54,6 +55,12 @@ defmodule Roomtone.Name do
   @doc "As `room/1`, with the maximum length (in graphemes) as an argument."
   @spec check(term, pos_integer) :: {:ok, String.t()} | {:error, {:invalid_name, problem}}
   def check(name, max) when is_binary(name) do
+    if byte_size(name) <= max and plain?(name), do: {:ok, name}, else: check_any(name, max)
+  end
+
+  def check(_name, _max), do: {:error, {:invalid_name, :not_text}}
+
+  defp check_any(name, max) do
     # The length in bytes first: normalising isn't for arbitrarily long input.
     with :ok <- refuse(byte_size(name) > max * 16, :too_long),
          :ok <- refuse(not String.valid?(name), :not_text),
@@ -67,7 +74,13 @@ defmodule Roomtone.Name do
     end
   end
 
-  def check(_name, _max), do: {:error, {:invalid_name, :not_text}}
+  # Whether a name is in its normal form for certain. Names are checked at each call, and the checks of Unicode cost sixty times as much.
+  defp plain?(<<c, rest::binary>>) when alphanumeric(c), do: plain_rest?(rest)
+  defp plain?(_name), do: false
+
+  defp plain_rest?(<<c, rest::binary>>) when alphanumeric(c) or c in ~c"-_.", do: plain_rest?(rest)
+  defp plain_rest?(<<?\s, c, rest::binary>>) when alphanumeric(c), do: plain_rest?(rest)
+  defp plain_rest?(rest), do: rest == ""
 
   @doc """
   The key by which names are compared: it unites compatible forms of a letter (Unicode NFKC), upper
@@ -81,7 +94,9 @@ defmodule Roomtone.Name do
       false
   """
   @spec key(String.t()) :: String.t()
-  def key(name) do
+  def key(name), do: if(plain?(name), do: String.downcase(name, :ascii), else: key_of_any(name))
+
+  defp key_of_any(name) do
     # Twice, because folding may produce text that isn't normalised.
     name
     |> String.normalize(:nfkc)
