@@ -5,7 +5,7 @@ import { everybodyGoes, openBrowser, Person } from "./support/person.mjs";
 import { Server, together } from "./support/server.mjs";
 
 const ROOM = "workshop";
-let server, browser, ada;
+let server, browser, ada, cleo;
 const visitors = [];
 
 // Keeps connections at hand, and what was asked of them; a page that was held up may be at its second one.
@@ -23,6 +23,27 @@ const KEEP = `{
       this.offers += 1;
       return super.setLocalDescription(...more);
     }
+  };
+}`;
+
+/** Notes in `played` how high the loudest tone is that the page makes by itself, and which speaker it goes to. */
+const LISTEN = `{
+  globalThis.played = [];
+  let ear;
+  const listen = () => {
+    const bins = new Float32Array(ear.frequencyBinCount);
+    ear.getFloatFrequencyData(bins);
+    const loudest = bins.indexOf(Math.max(...bins));
+    if (bins[loudest] > -50) played.push({ hertz: (loudest * ear.context.sampleRate) / ear.fftSize, speaker: ear.context.sinkId });
+  };
+  const { connect } = AudioNode.prototype;
+  AudioNode.prototype.connect = function (to, ...more) {
+    if (to instanceof AudioDestinationNode) {
+      if (!ear) setInterval(listen, 10);
+      if (ear?.context !== this.context) ear = new AnalyserNode(this.context);
+      connect.call(this, ear);
+    }
+    return connect.call(this, to, ...more);
   };
 }`;
 
@@ -150,10 +171,25 @@ test("a newcomer sees that the microphone works before anybody hears them", asyn
   await ben.leave();
 });
 
-test("a person may join without a microphone, and take one later", async () => {
-  const cleo = await arrive("Cleo", WOULD_ASK + KEEP);
+test("a newcomer reads who is there and hears a test of the chosen speaker, before anybody sees them", async () => {
+  cleo = await arrive("Cleo", WOULD_ASK + KEEP + LISTEN);
   const { page } = cleo;
   await cleo.join(server.url, ROOM, { waitConnected: false });
+  const panel = page.getByRole("group", { name: "Ready to join?" });
+  await panel.getByText("Ada is here.").waitFor();
+  const speaker = panel.getByLabel("Speaker", { exact: true });
+  await speaker.selectOption({ label: "Fake Audio Output 2" });
+  await panel.getByRole("button", { name: "Test" }).click();
+  // The highest of its three notes.
+  await page.waitForFunction(
+    (wanted) => played.some(({ hertz, speaker }) => Math.abs(hertz - 784) < 30 && speaker === wanted),
+    await speaker.inputValue(),
+  );
+  assert.equal(await ada.participant("Cleo").count(), 0);
+});
+
+test("a person may join without a microphone, and take one later", async () => {
+  const { page } = cleo;
   await page.getByRole("button", { name: "Join without microphone" }).click();
   await cleo.connected();
   assert.equal(await page.evaluate(() => sender().track), null);
