@@ -454,6 +454,17 @@ test("a closed room lets everybody go, wherever they look", async () => {
   assert.ok(level < SILENT);
 });
 
+test("when the moderator has left, the next one moderates, and is told", async () => {
+  // Longer, else, than a page takes to be loaded again.
+  await server.run("Application.put_env(:roomtone, :hand_on_ms, 200)");
+  for (const person of [ada, cleo]) await person.join(server.url, "attic");
+  await cleo.participant("Ada").waitFor();
+  assert.equal(await cleo.page.locator("#close-room").count(), 0);
+  await ada.leave();
+  await cleo.page.locator("#toasts").getByText("You're a moderator now.").waitFor({ state: "attached" });
+  await cleo.page.locator("#close-room").waitFor();
+});
+
 test("the console complained about nothing but the sockets that were cut", () => {
   for (const person of [ada, ben, cleo]) {
     assert.deepEqual(

@@ -229,6 +229,12 @@ test("the button of a person without a microphone says it, and asks again when p
   await ada.participant("Kim").and(ada.page.locator('[data-microphone="true"][data-speaking="true"]')).waitFor();
 });
 
+test("a person who comes late has none of the messages from before, and reads why", async () => {
+  assert.equal(await ada.page.locator("#chat-log [data-message]").count(), 3);
+  await kim.page.locator("#chat-log").getByText("No messages since you joined.").waitFor();
+  assert.equal(await kim.page.locator("#chat-log [data-message]").count(), 0);
+});
+
 test("sounds are off for a person who wants none", async () => {
   const { page } = ada;
   await page.evaluate(() => (asked.notes = []));
@@ -259,6 +265,15 @@ test("the headset's other button leaves, and the screen may go dark again", asyn
   await page.waitForURL((url) => url.pathname === "/");
   await page.waitForFunction(() => asked.locks === 0 && asked.handlers.hangup === null);
   assert.match(await page.locator("link[rel=icon][type='image/svg+xml']").getAttribute("href"), /favicon\.svg$/);
+});
+
+test("a link from somebody else's address bar leads in under one's own name", async () => {
+  await kim.page.goto(`${server.url}/rooms/${ROOM}?name=Ada`);
+  const panel = kim.page.getByRole("group", { name: "Ready to join?" });
+  await panel.getByText("You'll join as Kim.").waitFor();
+  await panel.getByRole("button", { name: "Join now" }).click();
+  await ben.participant("Kim").waitFor();
+  assert.equal(await ben.participant("Ada").count(), 0);
 });
 
 test("nothing was complained about in the console", () => {

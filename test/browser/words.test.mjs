@@ -147,6 +147,19 @@ test("a name that can't be is refused at the form, in words, and nothing typed i
   await guest.go();
 });
 
+test("a link in the room's field leads to its room, without a scheme too, and one to another server is refused by its name", async () => {
+  // Emoji are fine in names.
+  const guest = await visitor("Ben 👍🏽");
+  const { page } = guest;
+  await guest.join(server.url, "https://other.example/rooms/standup", { waitConnected: false });
+  await page.locator("#room-error").getByText("other.example").waitFor();
+  await page.locator("#room").fill(`${new URL(server.url).host}/rooms/standup`);
+  await page.getByRole("button", { name: "Join", exact: true }).click();
+  await guest.connected();
+  await speaker.participant("Ben 👍🏽").waitFor();
+  await leaves(guest);
+});
+
 test("an address that leads nowhere is answered in words", async () => {
   const answer = await fetch(`${server.url}/nowhere/at/all`);
   assert.equal(answer.status, 404);
