@@ -17,11 +17,10 @@ export const Chat = {
     tellTimes(this.el);
     const box = log(this.el);
     if (!box) return;
-    scrollDown(box);
     this.atEnd = true;
     // Somebody who reads older messages stays with them.
     box.addEventListener("scroll", () => box.clientHeight > 0 && (this.atEnd = isAtEnd(box)));
-    // It is hidden and shown on a narrow screen, and gets smaller under a banner.
+    // It is hidden and shown on a narrow screen, and gets smaller under a banner. The first time is right after its first layout.
     this.watching = new ResizeObserver(() => this.atEnd && scrollDown(box));
     this.watching.observe(box);
   },

@@ -28,7 +28,7 @@ export const Room = {
     if (document.body.hasAttribute("data-entering")) {
       document.body.removeAttribute("data-entering");
       // The form that had it is gone.
-      if (document.activeElement === document.body) focusHeading();
+      if (document.activeElement === document.body) focusWhenDrawn();
     }
     this.closing = new AbortController();
     const { signal } = this.closing;
@@ -100,6 +100,16 @@ export const Room = {
 function placeOf(page) {
   const { room = "", name = "", token = "", session = "", tokenUrl = "", socket = "/voice", goodbyeUrl = "" } = page.dataset;
   return { room, name, token, session, tokenUrl, socket, goodbyeUrl, path: location.pathname + location.search };
+}
+
+/** The focus needs the page's layout, which comes with its first frame: asked for now, the browser would do it twice. */
+function focusWhenDrawn() {
+  requestAnimationFrame(() =>
+    setTimeout(() => {
+      // A person may have gone on meanwhile.
+      if (document.activeElement === document.body) focusHeading();
+    }),
+  );
 }
 
 /** A page that came with a room may have joined it already. @type {Promise<void>} */
