@@ -10,13 +10,22 @@ const CONNECT_TIMEOUT_MS = 8000;
 const OVERLAP_MS = 500;
 /** So many failures in a row mean that something blocks the way. */
 const UNREACHABLE_AFTER = 3;
+/** The server tells within 4 s when to change over. A page that it doesn't tell does so by itself. */
+const CHANGE_OVER_MS = 5000;
+/** After so many failures in a row no second connection is tried any more: the first is repaired when it ends. */
+const MOST_SECOND_TRIES = 5;
 
 /**
  * @typedef {object} Next  the connection that is to take the place of the present one
  * @property {RTCPeerConnection} pc
  * @property {RTCRtpTransceiver} transceiver
  * @property {[string, unknown][]} heard  what came of it so far: the events `stream` and `slot`
- * @property {boolean} wanted             whether it takes that place as soon as it is connected
+ *
+ * @typedef {object} Move  a change to a second connection
+ * @property {boolean} wanted    whether that takes the place of the first as soon as it is connected
+ * @property {number} failures   of second connections, in a row
+ * @property {ReturnType<typeof setTimeout> | undefined} retry  the next one
+ * @property {ReturnType<typeof setTimeout>} limit              until we change over without being told
  */
 
 /**
@@ -36,6 +45,7 @@ export class MediaLink extends EventTarget {
   /** @type {RTCPeerConnection | null} */ #pc = null;
   /** @type {RTCRtpTransceiver | null} */ #transceiver = null;
   /** @type {Next | null} */ #next = null;
+  /** @type {Move | null} */ #move = null;
   /** @type {MediaStreamTrack | null} */ #track = null;
   #exchange;
   /** @type {RTCIceServer[]} */ #iceServers = [];
@@ -188,25 +198,51 @@ export class MediaLink extends EventTarget {
     else if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
   }
 
+  /**
+   * The signalling is back, with a server that has taken the room over from another: {@link MediaLink.move}, if the sound goes on.
+   *
+   * @param {{gone?: boolean}} [options]  as for {@link MediaLink.resume}
+   */
+  rejoin({ gone = false } = {}) {
+    this.#active = true;
+    if (!gone && this.#connected && this.#pc?.connectionState === "connected") this.move();
+    else this.#negotiate(true);
+  }
+
   /** Looks for another path; the sound goes on by the former one while that works. */
   restart() {
-    if (this.#connected && !this.#next) this.#negotiate(false);
+    if (this.#move) this.changeOver();
+    else if (this.#connected) this.#negotiate(false);
   }
 
   /**
    * The server's part moves to another node: makes a second connection, to there, while the first goes on. Both send, and the first
-   * is played until {@link MediaLink.changeOver}.
+   * is played until {@link MediaLink.changeOver}, or until it is lost.
    */
-  async move() {
-    if (!this.#active || !this.#connected) return;
-    this.#dropNext();
+  move() {
+    if (!this.#active) return;
+    if (!this.#connected) {
+      // Nobody would hear us by it until it is repaired.
+      if (this.#pc?.connectionState === "disconnected") this.#negotiate(true);
+      return;
+    }
+    this.#endMove();
+    const limit = setTimeout(() => this.changeOver(), CHANGE_OVER_MS);
+    this.#move = { wanted: false, failures: 0, retry: undefined, limit };
+    this.#connectNext(this.#move);
+  }
+
+  /** @param {Move} move */
+  async #connectNext(move) {
+    clearTimeout(move.retry);
     /** @type {Next} */
-    const next = { ...this.#make((name, detail) => next.heard.push([name, detail])), heard: [], wanted: false };
+    const next = { ...this.#make((name, detail) => next.heard.push([name, detail])), heard: [] };
     this.#next = next;
-    const overtaken = () => next !== this.#next;
+    // It may have taken the place of the first meanwhile.
+    const overtaken = () => next !== this.#next && next.pc !== this.#pc;
     next.pc.onconnectionstatechange = () => {
-      if (next.wanted && next.pc.connectionState === "connected") this.#promote();
-      else if (next.pc.connectionState === "failed") this.#dropNext();
+      if (move.wanted && next.pc.connectionState === "connected") this.#promote();
+      else if (next.pc.connectionState === "failed") this.#nextFailed(move, null);
     };
     try {
       await this.#describe(next.pc);
@@ -214,17 +250,35 @@ export class MediaLink extends EventTarget {
       const answer = await this.#exchange(next.pc.localDescription?.sdp ?? "");
       if (overtaken()) return;
       await this.#take(next.pc, answer);
-    } catch {
-      // The server asks for another when the first one ends.
-      if (!overtaken()) this.#dropNext();
+    } catch (error) {
+      if (overtaken()) return;
+      if (next.pc === this.#pc) this.#fail(error);
+      else this.#nextFailed(move, error);
     }
+  }
+
+  /**
+   * @param {Move} move
+   * @param {unknown} error  what its offer failed with, if it did
+   */
+  #nextFailed(move, error) {
+    this.#dropNext();
+    move.failures += 1;
+    const final = error instanceof SignallingError && !error.retry;
+    if (this.#active && !final && move.failures < MOST_SECOND_TRIES) {
+      move.retry = setTimeout(() => this.#connectNext(move), backoff(move.failures, { first: 100, most: 1000 }));
+      return;
+    }
+    this.#endMove();
+    // Its loss was left to the other one.
+    if (this.#pc?.connectionState === "disconnected") this.#negotiate(true);
   }
 
   /** Plays the second connection, now or as soon as it is there, and ends the first. */
   changeOver() {
-    if (!this.#next) return;
-    this.#next.wanted = true;
-    if (this.#next.pc.connectionState === "connected") this.#promote();
+    if (!this.#move) return;
+    this.#move.wanted = true;
+    if (this.#next?.pc.connectionState === "connected") this.#promote();
   }
 
   #promote() {
@@ -232,6 +286,7 @@ export class MediaLink extends EventTarget {
     if (!next) return;
     const former = this.#pc;
     this.#next = null;
+    this.#endMove();
     // Overtakes a negotiation for the former one.
     this.#generation += 1;
     clearTimeout(this.#timer);
@@ -243,6 +298,12 @@ export class MediaLink extends EventTarget {
     setTimeout(() => former?.close(), OVERLAP_MS);
     if (next.pc.connectionState === "connected") this.#up();
     else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
+  }
+
+  #endMove() {
+    if (this.#move) for (const timer of [this.#move.retry, this.#move.limit]) clearTimeout(timer);
+    this.#move = null;
+    this.#dropNext();
   }
 
   #dropNext() {
@@ -350,7 +411,10 @@ export class MediaLink extends EventTarget {
         break;
       case "disconnected":
         // The other one is on its way.
-        if (this.#next) break;
+        if (this.#move) {
+          this.changeOver();
+          break;
+        }
         this.#down();
         this.#after(DISCONNECTED_PATIENCE_MS, () => this.#negotiate(false));
         break;
@@ -394,7 +458,7 @@ export class MediaLink extends EventTarget {
       silence(pc);
       pc.close();
     }
-    this.#dropNext();
+    this.#endMove();
     this.#down();
   }
 

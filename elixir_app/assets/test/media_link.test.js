@@ -269,6 +269,105 @@ test("a second connection is made while the first goes on, and takes its place w
   assert.equal(made.length, 3);
 });
 
+test("a link whose signalling comes back elsewhere makes a second connection if the first goes on, else a new one", async () => {
+  const { link } = await connected();
+  link.pause();
+  link.rejoin();
+  await settle();
+  assert.deepEqual([made.length, made[0].closed, link.peerConnection], [2, false, made[0]]);
+  made[1].becomes("connected");
+  link.changeOver();
+  link.pause();
+  made[1].connectionState = "disconnected";
+  link.rejoin();
+  await settle();
+  assert.deepEqual([made.length, made[1].closed, link.peerConnection], [3, true, made[2]]);
+  made[2].becomes("connected");
+  link.pause();
+  link.rejoin({ gone: true });
+  await settle();
+  assert.deepEqual([made.length, made[2].closed, link.peerConnection], [4, true, made[3]]);
+});
+
+test("a first connection that is disturbed gives way to the second, as soon as that is up", async () => {
+  for (const order of [[0, 1], [1, 0]]) {
+    made = [];
+    const { link, seen } = await moving();
+    for (const which of order) made[which].becomes(which === 0 ? "disconnected" : "connected");
+    assert.equal(link.peerConnection, made[1]);
+    assert.deepEqual(seen, ["connected"]);
+  }
+});
+
+test("a silent path of the first connection is left for the second, not repaired", async () => {
+  const { link } = await moving();
+  made[1].becomes("connected");
+  link.restart();
+  assert.deepEqual([link.peerConnection, made[0].restarts], [made[1], 0]);
+});
+
+test("a link that isn't told to change over does so by itself", async () => {
+  const { link } = await moving();
+  made[1].becomes("connected");
+  mock.timers.tick(4500);
+  assert.equal(link.peerConnection, made[0]);
+  mock.timers.tick(600);
+  assert.equal(link.peerConnection, made[1]);
+});
+
+test("a second connection that fails, or that the server can't have yet, is tried again", async () => {
+  const { link } = await connecting(async (sdp) => {
+    if (sdp.includes("of 1")) throw new SignallingError("room_closed", "", true);
+    return `answer to ${sdp}`;
+  });
+  made[0].becomes("connected");
+  link.move();
+  await settle();
+  mock.timers.tick(200);
+  await settle();
+  made[2].becomes("failed");
+  // It counts for the next one, too.
+  link.changeOver();
+  mock.timers.tick(300);
+  await settle();
+  assert.deepEqual([made.length, link.peerConnection], [4, made[0]]);
+  made[3].becomes("connected");
+  assert.equal(link.peerConnection, made[3]);
+});
+
+test("a second connection is given up after a refusal that is final, or five failures", async () => {
+  for (const [retry, most] of [[false, 2], [true, 6]]) {
+    made = [];
+    const { link } = await connecting(async (sdp) => {
+      if (!sdp.endsWith("of 0")) throw new SignallingError("room_full", "", /** @type {boolean} */ (retry));
+      return `answer to ${sdp}`;
+    });
+    made[0].becomes("connected");
+    link.move();
+    for (let i = 0; i < 20; i += 1) {
+      await settle();
+      mock.timers.tick(1000);
+    }
+    assert.deepEqual([made.length, link.peerConnection], [most, made[0]]);
+  }
+});
+
+test("a second connection takes its answer even if the first has failed meanwhile", async () => {
+  /** @type {(() => void)[]} */
+  const answers = [];
+  const { link } = await connecting((sdp) =>
+    sdp.endsWith("of 0") ? Promise.resolve("") : new Promise((resolve) => answers.push(() => resolve(`answer to ${sdp}`))),
+  );
+  made[0].becomes("connected");
+  link.move();
+  await settle();
+  made[0].becomes("failed");
+  assert.equal(link.peerConnection, made[1]);
+  answers[0]();
+  await settle();
+  assert.equal(made[1].answer, "answer to offer 1 of 1");
+});
+
 test("a second connection that comes up late takes the place of the first then", async () => {
   const { link, seen } = await moving();
   link.changeOver();

@@ -15,7 +15,12 @@ export function askForMusic(sdp: string): string;
  * @property {RTCPeerConnection} pc
  * @property {RTCRtpTransceiver} transceiver
  * @property {[string, unknown][]} heard  what came of it so far: the events `stream` and `slot`
- * @property {boolean} wanted             whether it takes that place as soon as it is connected
+ *
+ * @typedef {object} Move  a change to a second connection
+ * @property {boolean} wanted    whether that takes the place of the first as soon as it is connected
+ * @property {number} failures   of second connections, in a row
+ * @property {ReturnType<typeof setTimeout> | undefined} retry  the next one
+ * @property {ReturnType<typeof setTimeout>} limit              until we change over without being told
  */
 /**
  * One voice connection to the server, kept up: one offer and one answer, sendrecv, and no renegotiation but to repair it.
@@ -78,13 +83,21 @@ export class MediaLink extends EventTarget {
     resume({ gone }?: {
         gone?: boolean;
     }): void;
+    /**
+     * The signalling is back, with a server that has taken the room over from another: {@link MediaLink.move}, if the sound goes on.
+     *
+     * @param {{gone?: boolean}} [options]  as for {@link MediaLink.resume}
+     */
+    rejoin({ gone }?: {
+        gone?: boolean;
+    }): void;
     /** Looks for another path; the sound goes on by the former one while that works. */
     restart(): void;
     /**
      * The server's part moves to another node: makes a second connection, to there, while the first goes on. Both send, and the first
-     * is played until {@link MediaLink.changeOver}.
+     * is played until {@link MediaLink.changeOver}, or until it is lost.
      */
-    move(): Promise<void>;
+    move(): void;
     /** Plays the second connection, now or as soon as it is there, and ends the first. */
     changeOver(): void;
     /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */
@@ -102,8 +115,25 @@ export type Next = {
      * what came of it so far: the events `stream` and `slot`
      */
     heard: [string, unknown][];
+};
+/**
+ * a change to a second connection
+ */
+export type Move = {
     /**
-     * whether it takes that place as soon as it is connected
+     * whether that takes the place of the first as soon as it is connected
      */
     wanted: boolean;
+    /**
+     * of second connections, in a row
+     */
+    failures: number;
+    /**
+     * the next one
+     */
+    retry: ReturnType<typeof setTimeout> | undefined;
+    /**
+     * until we change over without being told
+     */
+    limit: ReturnType<typeof setTimeout>;
 };
