@@ -113,6 +113,20 @@ defmodule Roomtone.Cluster.FlowTest do
       assert Table.rooms(5) == []
     end
 
+    test "closes a room of another web node when that one is gone", %{session: session, room: room} do
+      close = {:close_room, %{room: room}}
+      Table.put_session(6, self(), node())
+      Table.put_room(room, 6, 0)
+      send_message(session, {:commands, [{0, close}, {0, {:leave, %{room: room, peer: 7}}}]})
+      assert_receive {:native, 0, {:leave, %{peer: 7}}}
+      assert_receive {:roomtone_cluster, 1, {:taken, %{0 => 2}}}
+      refute_receive {:native, 0, ^close}, 100
+      assert Table.rooms(6) == [{room, 0}]
+      Table.delete_session(6)
+      assert_receive {:native, 0, ^close}, 5_000
+      eventually(fn -> Table.rooms(6) == [] end)
+    end
+
     test "keeps commands of a shard with a full queue, in their order, and not those of another", context do
       %{session: session, room: room} = context
       on_exit(fn -> FakeNative.busy(0, []) end)

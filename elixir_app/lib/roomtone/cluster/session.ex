@@ -6,6 +6,9 @@ defmodule Roomtone.Cluster.Session do
   Commands of a shard whose queue is full wait here, in their order, and don't keep back those of
   another shard. The web node bounds how many are on their way: `Roomtone.Cluster.Link`.
 
+  A web node that takes a room over closes it where the former one had it. If that one is still attached
+  here, only these two have lost each other: the room stays, unless the session ends within three seconds.
+
   Events leave in batches. While the connection is congested they wait here; above #{5_000}, the
   oldest wait is over: all are dropped and `:gap` is sent instead, upon which the web node asks for
   what it has to know. `Roomtone.Cluster.Outlet` leaves out levels for a session that is behind.
@@ -24,6 +27,9 @@ defmodule Roomtone.Cluster.Session do
   @report_ms 1_000
   @batch 256
   @most_events 5_000
+  # A loss may be noticed here later than there.
+  @foreign_ms 50
+  @foreign_tries 60
 
   # Commands hold offers, and keys of trunks.
   @derive {Inspect, except: [:waiting]}
@@ -91,6 +97,15 @@ defmodule Roomtone.Cluster.Session do
     {:noreply, state, 0}
   end
 
+  def handle_info({:close_foreign, _shard, _command, 0}, state), do: {:noreply, state, 0}
+
+  def handle_info({:close_foreign, shard, command, tries}, state) do
+    if foreign?(command, state) or submit_now(shard, command, state) == :busy,
+      do: try_foreign(shard, command, tries - 1)
+
+    {:noreply, state, 0}
+  end
+
   def handle_info({:DOWN, ref, :process, _pid, _reason}, %{ref: ref} = state),
     do: {:stop, {:shutdown, :link_ended}, state}
 
@@ -146,6 +161,25 @@ defmodule Roomtone.Cluster.Session do
   end
 
   defp submit(shard, command, state) do
+    if foreign?(command, state),
+      do: try_foreign(shard, command, @foreign_tries),
+      else: submit_now(shard, command, state)
+  end
+
+  # Whether it would close a room of another web node that is attached.
+  defp foreign?({:close_room, %{room: room}}, %{ids: own}) do
+    case Table.room(room) do
+      {ids, _shard} when ids != own -> Table.session(ids) != nil
+      _own_or_unknown -> false
+    end
+  end
+
+  defp foreign?(_command, _state), do: false
+
+  defp try_foreign(shard, command, tries),
+    do: Process.send_after(self(), {:close_foreign, shard, command, tries}, @foreign_ms)
+
+  defp submit_now(shard, command, state) do
     {native, engine} = Media.engine() || {nil, nil}
 
     case if(native, do: native.submit(engine, shard, command), else: {:error, :busy}) do
