@@ -260,7 +260,8 @@ defmodule Roomtone do
   @doc """
   How a person would enter an open room with these options of `join/4`: their grants and role,
   whether a moderator silenced them, whether the room was restored since they were in it
-  (`restored`: they would be muted), and its `room_id`. This changes nothing.
+  (`restored`: they would be muted), whether a connection that they had goes on until others have come
+  back, too (`moving`, as after `{:media_move, :begin}`), and the room's `room_id`. This changes nothing.
 
       iex> {:ok, _} = Roomtone.open_room("opera", stage: true)
       iex> {:ok, outlook} = Roomtone.outlook("opera", "ada", [])
@@ -270,7 +271,15 @@ defmodule Roomtone do
       {:error, :room_ended}
   """
   @spec outlook(String.t(), String.t(), keyword) ::
-          {:ok, %{grants: [Token.grant()], role: role, silenced: boolean, restored: boolean, room_id: String.t()}}
+          {:ok,
+           %{
+             optional(:moving) => boolean,
+             grants: [Token.grant()],
+             role: role,
+             silenced: boolean,
+             restored: boolean,
+             room_id: String.t()
+           }}
           | {:error,
              :passcode_needed
              | :removed

@@ -543,10 +543,13 @@ export class VoiceRoom extends EventTarget {
     this.#link?.setIceServers(reply.config?.ice_servers ?? []);
     this.#link?.setKind(reply.config ?? {});
     this.#playback.setStereo(reply.config?.stereo === true);
+    const gone = this.#pathGone && this.#pathWatch?.isSilent === true;
     if (reply.resumed) {
       this.#letIn();
-      this.#link?.resume({ gone: this.#pathGone && this.#pathWatch?.isSilent === true });
+      this.#link?.resume({ gone });
       this.#tell((flag) => this.#own.untold(flag));
+    } else if (reply.moving) {
+      this.#link?.rejoin({ gone });
     } else {
       this.#link?.connect();
     }

@@ -19,7 +19,7 @@ beforeEach(() => {
     const me = server.people.find(({ id }) => id === "Ada");
     switch (event) {
       case "phx_join":
-        return ["ok", { you: "Ada", participants: server.people, resumed: server.resumed, config: {} }];
+        return ["ok", { you: "Ada", participants: server.people, resumed: server.resumed, moving: server.moving, config: {} }];
       case "offer":
         if (me) me.muted = payload.muted ?? me.muted;
         else server.people.push({ ...ADA, muted: payload.muted ?? false });
@@ -121,6 +121,20 @@ test("a room that moves is left by its second connection when the server tells e
   socket().push("media_move", { step: "end" });
   assert.equal(audio.srcObject, after);
   assert.equal(room.status, "connected");
+});
+
+test("a room that another server has taken over is left by its second connection when all are there", async () => {
+  await enter();
+  [server.people, server.moving] = [[], true];
+  await reconnect();
+  assert.equal(room.status, "connected");
+  assert.deepEqual([connections.length, socket().of("offer").length], [2, 1]);
+  connections[1].becomes("connected");
+  const after = { id: "other", getTracks: () => [] };
+  connections[1].ontrack?.({ streams: [after] });
+  assert.notEqual(audio.srcObject, after);
+  socket().push("media_move", { step: "end" });
+  assert.equal(audio.srcObject, after);
 });
 
 test("a mute while the socket was away is taken over, on resumption and on a new offer", async () => {

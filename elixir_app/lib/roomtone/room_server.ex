@@ -47,6 +47,8 @@ defmodule Roomtone.RoomServer do
   @type args :: %{
           # A restored room has no such wish.
           optional(:record) => Inputs.wish() | nil,
+          # Of a room that was taken over, whose people still hear each other in its former rooms in the engine.
+          optional(:loss) => Move.loss() | nil,
           id: Media.id(),
           name: String.t(),
           max_participants: pos_integer,
@@ -194,6 +196,7 @@ defmodule Roomtone.RoomServer do
        state
        |> People.recover()
        |> People.await_absent()
+       |> gather(args[:loss])
        |> start_mixer(mix)
        |> MediaNodes.check_life()
        |> State.settle()
@@ -246,6 +249,8 @@ defmodule Roomtone.RoomServer do
          do: %{room | id: args.id, life: args.life},
          else: (:none -> Room.new(args))
   end
+
+  defp gather(state, loss), do: %{state | move: Move.gather(state.room, loss)}
 
   defp start_mixer(state, mix) do
     mixer = MixSync.new(state.place, mix, state.peers, state.legs)
@@ -301,6 +306,7 @@ defmodule Roomtone.RoomServer do
       {:ok, room, events} ->
         pid = state.pids[identity]
         if pid, do: Participant.update(pid, room.people[identity])
+        state = if State.takes?(change) and events != [], do: MediaNodes.take_away(state), else: state
         state = State.change(state, {room, events})
         # The caller asks the participant whether the change is in the shard's queue: this process
         # waits for none.
@@ -362,7 +368,9 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
-  def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, State.close(state, reason)}
+
+  def handle_call({:close, reason}, _from, state),
+    do: {:stop, :normal, :ok, state |> MediaNodes.close_former() |> State.close(reason)}
 
   # The app sets the room's options again before anybody has returned to it.
   def handle_call(:give_way, _from, %{untouched: true} = state) do
@@ -381,7 +389,13 @@ defmodule Roomtone.RoomServer do
   def handle_call({:joined, identity}, _from, state),
     do: {:reply, about(state, identity, &{:ok, Room.to_map(&1), Room.room_id(state.room)}), state}
 
-  def handle_call({:outlook, request}, _from, state), do: {:reply, Room.outlook(state.room, request), state}
+  def handle_call({:outlook, request}, _from, state) do
+    answer =
+      with {:ok, outlook} <- Room.outlook(state.room, request),
+           do: {:ok, Map.put(outlook, :moving, Move.awaits?(state.move, request.identity))}
+
+    {:reply, answer, state}
+  end
 
   def handle_call({:chat, identity}, _from, state),
     do: {:reply, about(state, identity, &{:ok, Chat.read(state.chat, &1)}), state}

@@ -223,9 +223,10 @@ defmodule Roomtone.Rooms do
   end
 
   defp start(%{name: name} = definition, id) do
-    life = Keeper.taken_over(name) || random()
-    Keeper.put_life(name, life)
-    args = Map.merge(definition, %{id: id, life: life})
+    taken_over = Keeper.taken_over(name) || %{life: nil, loss: nil}
+    life = taken_over.life || random()
+    Keeper.put_life(name, life, [])
+    args = Map.merge(definition, %{id: id, life: life, loss: taken_over.loss})
 
     case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do
       {:ok, _tree} ->

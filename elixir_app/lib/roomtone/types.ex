@@ -95,10 +95,11 @@ defmodule Roomtone.Types do
       for somebody without a place. At most 20 times a second
     * `:media_restart` – the media of one person, or of all, are gone: join again with a new offer
       and the same session
-    * `:media_move` – everybody's media go to another media node, without a break. `:begin`: join again
-      with an offer of a second connection and the same session, while the first goes on. `:end`: all
-      have it; play that instead, because the first ends within a second. With an identity it is for
-      one person of a room on several media nodes
+    * `:media_move` – everybody's media go to another media node, or another web node has taken the room
+      over, without a break. `:begin`: join again with an offer of a second connection and the same
+      session, while the first goes on. `:end`: all have it; play that instead, because the first ends
+      within a second. It may come twice. With an identity it is for one person of a room on several
+      media nodes
     * `:transfer` – this person is to go on in another room: `Roomtone.transfer/3`
     * `:draining` – this node stops within this many seconds: sound continues until then, and
       clients reconnect elsewhere, or here later

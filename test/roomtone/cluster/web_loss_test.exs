@@ -2,8 +2,8 @@ defmodule Roomtone.Cluster.WebLossTest do
   @moduledoc "A web node is killed: another opens its rooms again, with all that was known of them."
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{BrowserOffer, RoomServer, TestCluster}
-  alias Roomtone.Cluster.{Control, Keeper, Members}
+  alias Roomtone.{BrowserOffer, RoomServer, Rooms, TestCluster}
+  alias Roomtone.Cluster.{Control, Keeper, Link, Members}
   alias Roomtone.Rooms.Successor
   alias Roomtone.TestCluster.Witness
 
@@ -18,7 +18,7 @@ defmodule Roomtone.Cluster.WebLossTest do
   setup %{media: media} do
     name = TestCluster.fresh_name(:web)
     # Callers wait for the next process of a room for as long as a slow machine takes.
-    settings = [{Successor, tries: 1_000}, seat_ms: 60_000]
+    settings = [{Successor, tries: 1_000}, seat_ms: 60_000, gather_ms: 60_000]
 
     [a, b] =
       TestCluster.start_all(
@@ -53,7 +53,7 @@ defmodule Roomtone.Cluster.WebLossTest do
     # Acknowledged for longer than a change may wait.
     Process.sleep(100)
     TestCluster.kill(a)
-    eventually(fn -> {:media_restart, :all} in call(b, Witness, :events, [witness]) end)
+    eventually(fn -> {:media_move, :begin} in call(b, Witness, :events, [witness]) end)
     {:ok, again} = join(b, room, "ada", witness, session: ada.session, rejoin: ada.room_id)
     assert again.room_id == ada.room_id
     assert again.participant.silenced
@@ -110,6 +110,55 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert room_id == ada.room_id
   end
 
+  test "people of a room that was taken over change over together", %{a: a, b: b, room: room} = context do
+    {ada, witness} = alone_in_it(context)
+    {:ok, bob} = join(b, room, "bob", witness)
+    eventually(fn -> match?([{_key, _node, _name, %{people: %{"bob" => _}}, _life}], kept(b, room)) end)
+    [{former, _shard}] = call(a, Roomtone.Media.Table, :rooms, [])
+    eventually(fn -> match?([{_key, _node, _name, %{media: [{_media, 0, ^former}]}, _life}], kept(b, room)) end)
+    TestCluster.kill(a)
+    events = fn -> call(b, Witness, :events, [witness]) end
+    eventually(fn -> {:media_move, :begin} in events.() end)
+    outlook = fn who, joined -> call(b, Roomtone, :outlook, [room, who, [session: joined.session]]) end
+    assert {:ok, %{moving: true}} = outlook.("ada", ada)
+    again = &connect(b, room, &1, join(b, room, &1, witness, session: &2.session, rejoin: &2.room_id))
+    :ok = again.("ada", ada)
+    eventually(fn -> match?({:ok, %{moving: false}}, outlook.("ada", ada)) end)
+    assert {:ok, %{moving: true}} = outlook.("bob", bob)
+    refute {:media_move, :end} in events.()
+    # The keeper tells it after the wait, for which this test has no time, whatever the room's process does.
+    _sent = call(b, Kernel, :send, [Keeper, {:over?, Roomtone.Name.key(room), room}])
+    ends = fn -> Enum.count(events.(), &(&1 == {:media_move, :end})) end
+    eventually(fn -> ends.() == 1 end)
+    # Where it is closed then, as b numbers the shards.
+    [shard] = call(b, Link, :shards, [])
+    assert %{move: %{former: [%{room: ^former, shard: ^shard}]}} = state_of(b, room)
+    :ok = again.("bob", bob)
+    eventually(fn -> ends.() == 2 end)
+    assert Enum.count(events.(), &(&1 == {:media_move, :begin})) == 1
+    refute Enum.any?(events.(), &match?({:media_restart, _who}, &1))
+  end
+
+  test "people of a room that nobody opens again are asked for new offers when the wait is over", context do
+    %{a: a, b: b, room: room} = context
+    {:ok, _summary} = call(a, Rooms, :open_here, [room, []])
+    eventually(fn -> kept(b, room) != [] end)
+    witness = call(b, Witness, :start, [room])
+    :ok = call(b, Application, :put_env, [:roomtone, :gather_ms, 500])
+    TestCluster.kill(a)
+    eventually(fn -> {:media_restart, :all} in call(b, Witness, :events, [witness]) end)
+  end
+
+  defp state_of(node, room), do: call(node, :sys, :get_state, [call(node, RoomServer, :whereis_here, [room])])
+
+  # As if there were a client behind the join.
+  defp connect(node, room, who, {:ok, _joined}) do
+    %{pids: %{^who => pid}, peers: peers} = state_of(node, room)
+    {peer, ^who} = List.keyfind(Map.to_list(peers), who, 1)
+    {:media, {:connected, _fields}} = call(node, Kernel, :send, [pid, {:media, {:connected, %{peer: peer}}}])
+    :ok
+  end
+
   # Ada in the room of a, as b knows it.
   defp alone_in_it(%{a: a, b: b, room: room}) do
     {:ok, _summary} = call(a, Roomtone, :open_room, [room])
@@ -132,7 +181,7 @@ defmodule Roomtone.Cluster.WebLossTest do
     # Everything of the room has ended on its node, and the media node keeps their sound for a while.
     :ok = Task.await(stopping, 30_000)
     assert peers.() == 1
-    assert {:media_restart, :all} in call(b, Witness, :events, [witness])
+    eventually(fn -> {:media_move, :begin} in call(b, Witness, :events, [witness]) end)
     {:ok, again} = join(b, room, "ada", witness, session: ada.session, rejoin: ada.room_id)
     assert again.room_id == ada.room_id
     assert {:ok, %{"eve" => 0.25}} = call(b, Roomtone, :volumes, [room, "ada"])
@@ -172,6 +221,18 @@ defmodule Roomtone.Cluster.WebLossTest do
   defp heal(one, other) do
     for {node, peer} <- [{one, other}, {other, one}],
         do: true = call(node, :erlang, :set_cookie, [peer.node, TestCluster.cookie()])
+  end
+
+  # It is a that takes it over, and b may hear of that before it misses the node.
+  test "the sound of a room that went with its node isn't waited for", %{b: b, media: media} = context do
+    all = TestCluster.start(:all, cluster_nodes: [b.node, media.node])
+    eventually(fn -> all.node in call(b, Control, :others, []) end)
+    {:ok, _summary} = call(all, Rooms, :open_here, [context.room, []])
+    eventually(fn -> kept(b, context.room) != [] end)
+    witness = call(b, Witness, :start, [context.room])
+    TestCluster.kill(all)
+    eventually(fn -> {:media_restart, :all} in call(b, Witness, :events, [witness]) end)
+    refute {:media_move, :begin} in call(b, Witness, :events, [witness])
   end
 
   test "a room that ended is not kept", %{a: a, b: b, room: room} do

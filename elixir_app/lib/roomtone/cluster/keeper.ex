@@ -7,7 +7,12 @@ defmodule Roomtone.Cluster.Keeper do
   at once where a change takes something from somebody, within 100 ms otherwise. When a node is gone,
   each of its rooms has a new home among those left. Its keeper there puts the memory into the
   `Roomtone.Store`, from which the next call to the room restores it, in the same life: people return
-  as they were. Subscribers get `{:media_restart, :all}`, which lets pages offer anew.
+  as they were.
+
+  Subscribers get `{:media_move, :begin}`. The sound goes on at the media nodes for three seconds, so pages
+  make a second connection meanwhile, and change over when the room tells that everybody has it; should its
+  process not tell it, this one does after two seconds. Where no node has opened the room by then, and where
+  the node that is gone took the sound with it (`ROLE=all`), they get `{:media_restart, :all}`.
 
   A node that starts while others have been up for long forgets the open rooms of its own store:
   the others have taken them over.
@@ -17,24 +22,39 @@ defmodule Roomtone.Cluster.Keeper do
 
   require Logger
 
-  alias Roomtone.{Name, Store, Subscribers, UnknownMessage}
-  alias Roomtone.Cluster.{Control, Protocol, Table}
+  alias Roomtone.{Media, Name, RoomServer, Store, Subscribers, UnknownMessage}
+  alias Roomtone.Cluster.{Control, Link, Members, Protocol, Table}
   alias Roomtone.Media.Retry
+  alias Roomtone.Room.Move
   alias Roomtone.Rooms.{Remembered, Spellings}
 
   # A node that has been up for less may be starting together with the others.
   @settled_ms 30_000
   @batch 100
+  # After the time that a room waits for its people: its own process tells them earlier.
+  @late_ms 250
 
-  defstruct dirty: %{}, timer: nil
+  defstruct dirty: %{}, timer: nil, told: MapSet.new()
 
   @typedoc """
-  `dirty`: for each node the names whose memory it doesn't have as it is now.
+  `dirty`: for each node the names whose memory it doesn't have as it is now; `told`: the keys of rooms
+  whose subscribers know that this node of theirs is gone.
   """
-  @type t :: %__MODULE__{dirty: %{node => MapSet.t(String.t())}, timer: reference | nil}
+  @type t :: %__MODULE__{
+          dirty: %{node => MapSet.t(String.t())},
+          timer: reference | nil,
+          told: MapSet.t({key :: String.t(), node})
+        }
 
-  @typedoc "The memory of a room and the life that it belongs to; `:gone` for a room that is over."
+  @typedoc """
+  The memory of a room and the life that it belongs to; `:gone` for a room that is over. The memory has
+  another field on its way, `media`, which a node of a former release ignores: where the room is in the
+  engine, as `{media node, shard, room}`.
+  """
   @type kept :: {memory :: term, life :: String.t() | nil} | :gone
+
+  @typedoc "A room that was taken over: the life that it goes on in, and the loss, unless its sound ended with that."
+  @type taken_over :: %{life: String.t() | nil, loss: Move.loss() | nil}
 
   # ---- For rooms -------------------------------------------------------------------------------------------------------
 
@@ -45,22 +65,22 @@ defmodule Roomtone.Cluster.Keeper do
     :ok
   end
 
-  @doc "Notes which life a room has that opens here."
-  @spec put_life(String.t(), String.t()) :: :ok
-  def put_life(name, life) do
-    if Control.shared?(), do: :ets.insert(__MODULE__, {{:life, name}, life})
+  @doc "Notes which life a room has that opens here, and where it is in the engine."
+  @spec put_life(String.t(), String.t(), [Media.place()]) :: :ok
+  def put_life(name, life, places) do
+    if Control.shared?(), do: :ets.insert(__MODULE__, {{:life, name}, life, places})
     :ok
   rescue
     # The process is being replaced: should the room be taken over, its people return muted.
     ArgumentError -> :ok
   end
 
-  @doc "The life of a room that was taken over from a node that is gone, until it is open here; `nil` for others."
-  @spec taken_over(String.t()) :: String.t() | nil
+  @doc "A room that was taken over from a node that is gone, until it is open here; `nil` for others."
+  @spec taken_over(String.t()) :: taken_over | nil
   def taken_over(name) do
     with true <- Control.shared?(),
-         [{_key, life}] <- :ets.lookup(__MODULE__, {:taken_over, name}),
-         do: life,
+         [{_key, taken_over}] <- :ets.lookup(__MODULE__, {:taken_over, name}),
+         do: taken_over,
          else: (_none -> nil)
   rescue
     ArgumentError -> nil
@@ -140,7 +160,7 @@ defmodule Roomtone.Cluster.Keeper do
 
   @impl true
   def init(nil) do
-    # {{:kept, key}, node, name, memory, life}, {{:life, name}, life}, {{:taken_over, name}, life}
+    # {{:kept, key}, node, name, memory, life}, {{:life, name}, life, places}, {{:taken_over, name}, taken_over}
     :ets.new(__MODULE__, [:named_table, :public, :set, read_concurrency: true])
     # The memories that its predecessor kept are with the others.
     for node <- Control.others(), do: Protocol.send_to({__MODULE__, node}, {:keep_all, node()})
@@ -168,23 +188,26 @@ defmodule Roomtone.Cluster.Keeper do
 
   def handle_info({:member_up, node}, state) do
     yield_to(node)
-    {:noreply, state |> dirty_all(node) |> flush()}
+    told = for {_key, owner} = told <- state.told, owner != node, into: MapSet.new(), do: told
+    {:noreply, %{state | told: told} |> dirty_all(node) |> flush()}
   end
 
-  def handle_info(:take_over, state) do
-    take_over()
+  def handle_info(:take_over, state), do: {:noreply, take_over(state), 0}
+
+  def handle_info({:member_down, node}, state),
+    do: {:noreply, take_over(%{state | dirty: Map.delete(state.dirty, node)}), 0}
+
+  # Those who were told that they are to change over are told when, whatever became of the room's process.
+  def handle_info({:over?, key, name}, state) do
+    event = if RoomServer.whereis(name), do: {:media_move, :end}, else: {:media_restart, :all}
+    Subscribers.tell_here(key, event)
     {:noreply, state, 0}
-  end
-
-  def handle_info({:member_down, node}, state) do
-    take_over()
-    {:noreply, %{state | dirty: Map.delete(state.dirty, node)}, 0}
   end
 
   def handle_info(message, state) do
     case Protocol.unpack(message) do
       {:ok, {:keep, node, rooms}} when is_atom(node) and is_list(rooms) ->
-        for {name, kept} when is_binary(name) <- rooms, do: keep(node, name, kept)
+        for {name, kept} when is_binary(name) <- rooms, do: keep(node, name, kept, state)
         {:noreply, state, 0}
 
       {:ok, {:keep_all, node}} when is_atom(node) ->
@@ -224,55 +247,103 @@ defmodule Roomtone.Cluster.Keeper do
 
   defp ours(name) do
     case Remembered.look(name) do
-      {:open, memory} -> {memory, life(name)}
+      {:open, memory} -> with_media(memory, name)
       _closed_or_none -> :gone
     end
   end
 
-  defp life(name) do
+  defp with_media(memory, name) do
     case :ets.lookup(__MODULE__, {:life, name}) do
-      [{_key, life}] -> life
-      [] -> nil
+      [{_key, life, places}] ->
+        media =
+          for %{room: room, shard: shard} <- places, {node, number} <- [Link.name_of(shard)], do: {node, number, room}
+
+        {Map.put(memory, :media, media), life}
+
+      [] ->
+        {memory, nil}
     end
   end
 
   # ---- Theirs ----------------------------------------------------------------------------------------------------------
 
+  defp keep(node, name, :gone, _state), do: :ets.match_delete(__MODULE__, {{:kept, Name.key(name)}, node, :_, :_, :_})
+
   # A room is one node's, the last that told of it.
-  defp keep(node, name, kept) do
+  defp keep(node, name, {memory, life}, state) do
     key = Name.key(name)
 
-    case kept do
-      :gone -> :ets.match_delete(__MODULE__, {{:kept, key}, node, :_, :_, :_})
-      {memory, life} -> :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
-    end
+    # The node that takes a room over may tell of it before this one knows that the former is gone.
+    with [{_key, owner, _name, before, _life}] when owner != node <- :ets.lookup(__MODULE__, {:kept, key}),
+         true <- incarnation(before) == incarnation(memory) and {key, owner} not in state.told,
+         do: tell(key, name, sounds_since(owner))
+
+    :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
   end
+
+  defp incarnation(%{incarnation: incarnation}), do: incarnation
 
   # Also of a node that has been gone for some time: the home of its rooms may be gone, too.
-  defp take_over do
+  defp take_over(state) do
     nodes = [node() | Control.others()]
 
-    for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), owner not in nodes do
-      if Control.home(key, nodes) == node(), do: take_over(owner, name, memory, life)
-      Subscribers.tell_here(key, {:media_restart, :all})
-    end
+    told =
+      for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), owner not in nodes do
+        lost_at = sounds_since(owner)
+        here? = Control.home(key, nodes) == node()
+        if here?, do: take_over(owner, name, memory, life, lost_at)
+        # Once: the row stays until the node that takes the room over tells of it.
+        if here? or {key, owner} not in state.told, do: tell(key, name, lost_at)
+        {key, owner}
+      end
 
-    :ok
+    %{state | told: MapSet.new(told)}
   end
 
-  defp take_over(owner, name, memory, life) do
+  defp take_over(owner, name, memory, life, lost_at) do
     Logger.notice("the room is taken over from #{owner}, which is gone", room: name)
-    if life, do: :ets.insert(__MODULE__, {{:taken_over, name}, life})
+    {media, memory} = Map.pop(memory, :media, [])
+    loss = if lost_at, do: %{at: lost_at, places: places(media)}
+    :ets.insert(__MODULE__, {{:taken_over, name}, %{life: life, loss: loss}})
+    # Until it opens here: this node may be lost before.
+    :ets.insert(__MODULE__, {{:life, name}, life, places(media)})
     Remembered.put_memory(memory)
     Spellings.put(name)
     # Last: see `keeps?/1`.
     :ets.delete(__MODULE__, {:kept, Name.key(name)})
   end
 
-  defp yield_to(node) do
-    with %{up_ms: theirs} when theirs >= @settled_ms <- Table.member(node),
-         true <- Roomtone.Cluster.Members.up_ms() < @settled_ms do
-      for name <- Remembered.open(), Roomtone.RoomServer.whereis_here(name) == nil, do: Store.delete({:room, name})
+  # From another node, perhaps of another release.
+  defp places(media) when is_list(media) do
+    for {node, shard, room} when is_atom(node) and is_integer(shard) and is_integer(room) <- media,
+        number = Link.number_of(node, shard),
+        do: %{room: room, shard: number}
+  end
+
+  defp places(_unknown), do: []
+
+  # When the node of a room was lost; `nil` if the sound ended with it, or longer ago than people wait.
+  defp sounds_since(owner) do
+    case {Table.lost(owner), Table.member(owner)} do
+      {{:web, at}, _none} -> if now() - at < Move.gather_ms(), do: at
+      {nil, %{role: :web}} -> now()
+      _all_or_unknown -> nil
     end
   end
+
+  defp tell(key, _name, nil), do: Subscribers.tell_here(key, {:media_restart, :all})
+
+  defp tell(key, name, lost_at) do
+    Subscribers.tell_here(key, {:media_move, :begin})
+    Process.send_after(self(), {:over?, key, name}, max(lost_at + Move.gather_ms() - now(), 0) + @late_ms)
+  end
+
+  defp yield_to(node) do
+    with %{up_ms: theirs} when theirs >= @settled_ms <- Table.member(node),
+         true <- Members.up_ms() < @settled_ms do
+      for name <- Remembered.open(), RoomServer.whereis_here(name) == nil, do: Store.delete({:room, name})
+    end
+  end
+
+  defp now, do: System.monotonic_time(:millisecond)
 end

@@ -141,6 +141,17 @@ defmodule Roomtone.Cluster.Link do
     urls |> Enum.uniq() |> Enum.take(@most_turn_urls)
   end
 
+  @doc "A shard as every web node names it: its media node, and the number that it has there."
+  @spec name_of(Native.shard()) :: {node, Native.shard()} | nil
+  def name_of(number), do: with(node when node != nil <- node_of(number), do: {node, rem(number, @stride)})
+
+  @doc "The number that a shard of a media node has on this node; `nil` if that one isn't used."
+  @spec number_of(node, Native.shard()) :: Native.shard() | nil
+  def number_of(node, shard) when shard in 0..(@stride - 1),
+    do: if(Table.member(node), do: Table.slot(node) * @stride + shard)
+
+  def number_of(_node, _shard), do: nil
+
   @doc "The media node of a shard, while it is there."
   @spec node_of(Native.shard()) :: node | nil
   def node_of(number), do: with({_pid, node, _counters} <- Table.link(div(number, @stride)), do: node)

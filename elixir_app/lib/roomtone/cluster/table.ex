@@ -3,7 +3,8 @@ defmodule Roomtone.Cluster.Table do
   The table that the processes of the cluster share (ETS), owned by a process that does nothing else
   and so outlives them.
 
-  Rows on every node: `{{:member, node}, greeting}`, for nodes that are used.
+  Rows on every node: `{{:member, node}, greeting}`, for nodes that are used; `{{:lost, node}, role, at}`,
+  for those that were used and are gone.
 
   Where rooms run: `{{:summary, node, name}, summary}` for each room on another node.
 
@@ -42,11 +43,33 @@ defmodule Roomtone.Cluster.Table do
 
   @doc "Notes that a node is used."
   @spec put_member(Protocol.greeting()) :: true
-  def put_member(%{node: node} = greeting), do: :ets.insert(__MODULE__, {{:member, node}, greeting})
+  def put_member(%{node: node} = greeting) do
+    :ets.delete(__MODULE__, {:lost, node})
+    :ets.insert(__MODULE__, {{:member, node}, greeting})
+  end
 
-  @doc "Removes a node; returns whether it was used."
+  @doc "Removes a node, and notes when; returns whether it was used."
   @spec take_member(node) :: boolean
-  def take_member(node), do: :ets.take(__MODULE__, {:member, node}) != []
+  def take_member(node) do
+    case :ets.lookup(__MODULE__, {:member, node}) do
+      [{key, %{role: role}}] ->
+        # First, so that a node that isn't used any more is known to be lost.
+        :ets.insert(__MODULE__, {{:lost, node}, role, System.monotonic_time(:millisecond)})
+        :ets.delete(__MODULE__, key)
+
+      [] ->
+        false
+    end
+  end
+
+  @doc "The role of a node that is used no more, and when it was lost, in monotonic milliseconds."
+  @spec lost(node) :: {Protocol.role(), integer} | nil
+  def lost(node) do
+    case :ets.lookup(__MODULE__, {:lost, node}) do
+      [{_key, role, at}] -> {role, at}
+      [] -> nil
+    end
+  end
 
   @doc "The greeting of a node that is used."
   @spec member(node) :: Protocol.greeting() | nil

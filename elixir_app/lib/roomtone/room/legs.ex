@@ -95,6 +95,10 @@ defmodule Roomtone.Room.Legs do
   @spec rooms(t) :: [Media.id()]
   def rooms(legs), do: Enum.map(legs.further, & &1.room)
 
+  @doc "Where the room is in the engine, its home first; while it leaves a media node, there as well."
+  @spec places(t) :: [Media.place(), ...]
+  def places(legs), do: Enum.uniq([legs.home | legs.further] ++ List.wrap(legs.leaving))
+
   @doc "The further leg of this number."
   @spec leg(t, Media.id()) :: Media.place() | nil
   def leg(legs, room), do: Enum.find(legs.further, &(&1.room == room))

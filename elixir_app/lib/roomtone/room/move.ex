@@ -12,12 +12,22 @@ defmodule Roomtone.Room.Move do
 
   All people of the node move at the same time, because those who come by different connections can't
   hear each other meanwhile.
+
+  A room that was taken over from a web node that is gone begins at `:gathering`. Its people have
+  connections to its former rooms in the engine, which go on for three seconds and whose peers no web
+  node knows, and make others. When all have theirs, and its sound, or two seconds after the loss, they
+  change over (`:changing_over`), and a second later the former rooms are closed. These take no commands
+  for anybody, so a change that takes something from somebody ends them at once.
   """
 
-  alias Roomtone.Media
+  alias Roomtone.{Media, Room}
   alias Roomtone.Room.Person
 
   @connect_ms 4_000
+  # Less than a media node goes on with the rooms of a web node that is gone (`Roomtone.Cluster.Sessions`).
+  @gather_ms 2_000
+  # From a connection to its sound.
+  @sound_ms 150
   @change_over_ms 1_000
   # The interval at which it checks whether the room can leave.
   @look_ms 250
@@ -25,7 +35,7 @@ defmodule Roomtone.Room.Move do
   @reserve_ms 6_000
 
   @enforce_keys [:leave_by, :timer]
-  defstruct [:leave_by, :timer, :leg, :from, stage: :asked, people: [], awaited: MapSet.new()]
+  defstruct [:leave_by, :timer, :leg, :from, stage: :asked, people: [], awaited: MapSet.new(), former: []]
 
   @typedoc """
     * `leave_by` – when the room leaves even if somebody has to end then, in monotonic milliseconds
@@ -34,16 +44,21 @@ defmodule Roomtone.Room.Move do
     * `from` – the shard that the room leaves
     * `people` – everybody who moves
     * `awaited` – people who don't have the second connection yet
+    * `former` – the rooms in the engine that the web node before had, as far as it told
   """
   @type t :: %__MODULE__{
           leave_by: integer,
           timer: reference,
           leg: Media.id() | nil,
           from: Media.shard() | nil,
-          stage: :asked | :connecting | :changing_over,
+          stage: :asked | :connecting | :changing_over | :gathering,
           people: [String.t()],
-          awaited: MapSet.t(String.t())
+          awaited: MapSet.t(String.t()),
+          former: [Media.place()]
         }
+
+  @typedoc "When the web node of a room was lost, in monotonic milliseconds, and where the room was in the engine."
+  @type loss :: %{at: integer, places: [Media.place()]}
 
   @doc """
   The room is to leave the media node of a leg (`nil`: its home): from `in_ms` on, at the latest when
@@ -72,9 +87,38 @@ defmodule Roomtone.Room.Move do
     %{move | from: from, stage: :connecting, people: names, awaited: MapSet.new(awaited), timer: timer(wait)}
   end
 
+  @doc """
+  For how long after the loss of its web node a room waits for its people, in milliseconds:
+  `config :roomtone, gather_ms: 2_000`, for tests.
+  """
+  @spec gather_ms() :: non_neg_integer
+  def gather_ms, do: Application.get_env(:roomtone, :gather_ms, @gather_ms)
+
+  @doc """
+  The room was taken over: waits for those who were in it. `nil` if the time is over, or nothing is there
+  to wait for and to close.
+  """
+  @spec gather(Room.t(), loss | nil) :: t | nil
+  def gather(_room, nil), do: nil
+
+  def gather(%{absent: absent}, %{at: at, places: places}) do
+    awaited = for {identity, %{owned: true}} <- absent, into: MapSet.new(), do: identity
+    left = at + gather_ms() - now()
+
+    wait = if MapSet.size(awaited) > 0, do: left, else: 0
+
+    if left > 0 and (wait > 0 or places != []),
+      do: %__MODULE__{leave_by: now(), timer: timer(wait), stage: :gathering, awaited: awaited, former: places}
+  end
+
+  @doc "Whether the room, taken over, waits for somebody's second connection."
+  @spec awaits?(t | nil, String.t()) :: boolean
+  def awaits?(%__MODULE__{stage: :gathering, awaited: awaited}, identity), do: MapSet.member?(awaited, identity)
+  def awaits?(_other, _identity), do: false
+
   @doc "Somebody has the second connection, or has left. With the last one the next step follows at once."
   @spec arrived(t | nil, String.t()) :: t | nil
-  def arrived(%__MODULE__{stage: :connecting} = move, identity) do
+  def arrived(%__MODULE__{stage: stage} = move, identity) when stage in [:connecting, :gathering] do
     if MapSet.member?(move.awaited, identity) do
       awaited = MapSet.delete(move.awaited, identity)
       if MapSet.size(awaited) == 0, do: next(%{move | awaited: awaited}), else: %{move | awaited: awaited}
@@ -89,11 +133,11 @@ defmodule Roomtone.Room.Move do
   @spec change_over(t) :: t
   def change_over(move), do: %{move | stage: :changing_over, timer: timer(@change_over_ms)}
 
-  @doc "The next step follows at once."
+  @doc "The next step follows at once, or where nothing ends before it, as soon as there is sound."
   @spec next(t) :: t
-  def next(move) do
+  def next(%{stage: stage} = move) do
     :erlang.cancel_timer(move.timer)
-    %{move | timer: timer(0)}
+    %{move | timer: timer(if(stage == :gathering, do: @sound_ms, else: 0))}
   end
 
   defp timer(ms), do: :erlang.start_timer(ms, self(), :move)

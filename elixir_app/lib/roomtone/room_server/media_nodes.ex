@@ -148,7 +148,7 @@ defmodule Roomtone.RoomServer.MediaNodes do
 
   # ---- Leaving a media node ---------------------------------------------------------------------------------------------
 
-  @doc "The next step of leaving a media node that is about to stop (`Roomtone.Room.Move`)."
+  @doc "The next step of leaving a media node, or of a room that was taken over (`Roomtone.Room.Move`)."
   @spec move_on(State.t()) :: State.t()
   def move_on(%{move: %{stage: :asked, leg: leg} = move} = state) when leg != nil do
     place = Legs.leg(state.legs, leg)
@@ -176,7 +176,21 @@ defmodule Roomtone.RoomServer.MediaNodes do
     taps_follow(%{state | move: Move.change_over(move)})
   end
 
+  def move_on(%{move: %{stage: :gathering} = move} = state),
+    do: gathered(%{state | move: Move.change_over(move)})
+
   def move_on(%{move: %{stage: :changing_over}} = state), do: let_go(state)
+
+  # Those who aren't there may have a client that makes no second connection, or none any more.
+  defp gathered(%{room: room} = state) do
+    Subscribers.tell(room.name, {:media_move, :end})
+
+    for {identity, _absent} <- room.absent,
+        event <- [{:media_restart, identity}, {:connected, identity, false}],
+        do: Subscribers.tell(room.name, event)
+
+    state
+  end
 
   # The people of a further leg, or for `nil` those at home.
   defp people_on(state, nil),
@@ -235,5 +249,26 @@ defmodule Roomtone.RoomServer.MediaNodes do
     if leg == nil and stage == :connecting, do: taps_follow(state), else: state
   end
 
+  def let_go(%{move: %{stage: :gathering}} = state), do: %{gathered(close_former(state)) | move: nil}
+  def let_go(%{move: %{stage: :changing_over}} = state), do: %{close_former(state) | move: nil}
   def let_go(state), do: state
+
+  @doc """
+  Something is taken from somebody. The former rooms of a web node that is gone can't be told of it, so
+  they end at once. On a media node that the room leaves by itself, participants tell it.
+  """
+  @spec take_away(State.t()) :: State.t()
+  def take_away(%{move: %{from: nil, stage: stage}} = state) when stage in [:gathering, :changing_over],
+    do: let_go(state)
+
+  def take_away(state), do: state
+
+  @doc "Closes the former rooms of a web node that is gone. Their people aren't told."
+  @spec close_former(State.t()) :: State.t()
+  def close_former(%{move: %{former: former} = move} = state) do
+    for %{room: room, shard: shard} <- former, do: Media.close_there(room, shard)
+    %{state | move: %{move | former: []}}
+  end
+
+  def close_former(state), do: state
 end

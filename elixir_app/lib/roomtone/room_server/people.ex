@@ -148,6 +148,7 @@ defmodule Roomtone.RoomServer.People do
         Participant.update(pid, person)
         SlotAssignments.tell(state.slots, room.name, person)
         # Their grants may be fewer now.
+        state = if events == [], do: state, else: MediaNodes.take_away(state)
         {{:ok, pid, person}, state |> State.change({room, events}) |> State.remember()}
 
       _being_revived ->
@@ -266,6 +267,7 @@ defmodule Roomtone.RoomServer.People do
     if pid, do: for({ref, _name} <- refs, do: Process.demonitor(ref, [:flush]))
     state = State.without_peers(state, identity)
     {room, events} = Room.remove(state.room, identity, reason)
+    state = if events == [], do: state, else: MediaNodes.take_away(state)
 
     if events != [] do
       duration =

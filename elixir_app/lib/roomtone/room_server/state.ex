@@ -21,7 +21,7 @@ defmodule Roomtone.RoomServer.State do
     Trace
   }
 
-  alias Roomtone.Cluster.Control
+  alias Roomtone.Cluster.{Control, Keeper}
   alias Roomtone.Room.{Crashes, Guesses, Legs, Levels, Move, Person, Recorder, Taps}
   alias Roomtone.Rooms.{Names, Remembered}
 
@@ -44,7 +44,7 @@ defmodule Roomtone.RoomServer.State do
     :hand_on_timer,
     :memory_timer,
     :reopen_timer,
-    # While the room leaves a media node that is about to stop.
+    # While the room leaves a media node that is about to stop, or the web node that it was taken over from.
     :move,
     positions: %Positions{},
     traces: %{},
@@ -222,7 +222,12 @@ defmodule Roomtone.RoomServer.State do
 
   @doc "Takes over changed media nodes, and tells them the gains that they need."
   @spec put_legs(t, Legs.t()) :: t
-  def put_legs(state, legs), do: %{state | legs: legs, mixer: MixSync.put_legs(state.mixer, legs)}
+  def put_legs(state, legs) do
+    elsewhere? = Control.shared?() and Legs.places(legs) != Legs.places(state.legs)
+    state = %{state | legs: legs, mixer: MixSync.put_legs(state.mixer, legs)}
+    # A node that takes the room over ends it there.
+    if elsewhere?, do: remember_soon(state), else: state
+  end
 
   @doc "Where taps hear the room: until people change over, that is where these were."
   @spec heard_at(t) :: Media.place()
@@ -245,10 +250,10 @@ defmodule Roomtone.RoomServer.State do
   # ---- Memory ----------------------------------------------------------------------------------------------------------
 
   # A change that takes something from somebody must not be forgotten.
-  defp takes?({:silenced, true}), do: true
-  defp takes?({:role, :listener}), do: true
-  defp takes?({:deafened, true}), do: true
-  defp takes?(_change), do: false
+  defp takes_for_good?({:silenced, true}), do: true
+  defp takes_for_good?({:role, :listener}), do: true
+  defp takes_for_good?({:deafened, true}), do: true
+  defp takes_for_good?(_change), do: false
 
   @doc "Stores now what the next process of the room has to know. A room that nobody has entered yet isn't remembered."
   @spec remember(t) :: t
@@ -256,6 +261,7 @@ defmodule Roomtone.RoomServer.State do
 
   def remember(state) do
     if state.memory_timer, do: :erlang.cancel_timer(state.memory_timer)
+    Keeper.put_life(state.room.name, state.room.life, Legs.places(state.legs))
     Remembered.put(state.room, state.mixer.mix, state.empty_after)
     %{state | memory_timer: nil}
   end
@@ -270,9 +276,15 @@ defmodule Roomtone.RoomServer.State do
   # Other nodes keep it as well, and one of them takes the room over when this one is gone.
   defp remember_ms, do: if(Control.shared?(), do: @keep_ms, else: @remember_ms)
 
+  @doc "Whether a change of a person takes something from them, or from those who hear them."
+  @spec takes?(Room.change()) :: boolean
+  def takes?({:muted, true}), do: true
+  def takes?(change), do: takes_for_good?(change)
+
   @doc "Stores a change of a person, at once where it takes something from them."
   @spec remember_change(t, Room.change()) :: t
-  def remember_change(state, change), do: if(takes?(change), do: remember(state), else: remember_soon(state, change))
+  def remember_change(state, change),
+    do: if(takes_for_good?(change), do: remember(state), else: remember_soon(state, change))
 
   # The old connection quality interests nobody. A room that is restored mutes everybody, but not one
   # that another node takes over.

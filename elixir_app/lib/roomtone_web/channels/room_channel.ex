@@ -4,7 +4,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   | from the client | payload | reply |
   |---|---|---|
-  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`, `recording` (whether the room is recorded); `goodbye`, if asked for: the token for it |
+  | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `moving`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`, `recording` (whether the room is recorded); `goodbye`, if asked for: the token for it |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
   | `set` | any of `muted`, `deafened`, `hand`, `auto_gain`, `music`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `position` | `x`, `y`: a step on the room's floor plan, at most 20 a second | `x`, `y`: where I am; `back` if the step wasn't taken: `outside`, `too_far` or `wall`, else `null` |
@@ -28,6 +28,7 @@ defmodule RoomtoneWeb.RoomChannel do
 
   `held` says why nobody would hear this person: `silenced`, `listener`, or `null`. `restored`: the room was lost since they were in it, with the
   server say, and is there again as it was; they come back muted, and open the microphone themselves.
+  `moving`: another server has taken the room over, and the sound goes on: as after `media_move` with `begin`.
 
   Errors are `reason` (stable), `message` (for people) and `retry` (whether it may work a little later).
 
@@ -112,6 +113,8 @@ defmodule RoomtoneWeb.RoomChannel do
         room_id: outlook.room_id,
         held: held(outlook),
         restored: place == :none and outlook.restored,
+        # After subscribing, too: whoever is told that it begins is told that it ends.
+        moving: place != :connected and room_id != nil and moving?(outlook(room, token, session, room_id)),
         map: floor_map(room),
         recording: kind.recording,
         config: %{
@@ -391,6 +394,10 @@ defmodule RoomtoneWeb.RoomChannel do
     role = if(:speak in grants, do: :speaker, else: :listener)
     %{grants: grants, role: role, silenced: false, restored: false, room_id: nil}
   end
+
+  # A node of the release before doesn't tell it.
+  defp moving?({:ok, %{moving: moving}}), do: moving
+  defp moving?(_not_told), do: false
 
   defp enough(%{grants: grants} = outlook) do
     if :speak in grants or :listen in grants, do: {:ok, outlook}, else: {:error, {:not_granted, :speak_or_listen}}
