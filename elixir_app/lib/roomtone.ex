@@ -53,6 +53,7 @@ defmodule Roomtone do
   # Described in `Roomtone.Types`.
   @type role :: Types.role()
   @type quality :: Types.quality()
+  @type outlook :: Types.outlook()
   @type participant :: Types.participant()
   @type summary :: Types.summary()
   @type room :: Types.room()
@@ -271,15 +272,7 @@ defmodule Roomtone do
       {:error, :room_ended}
   """
   @spec outlook(String.t(), String.t(), keyword) ::
-          {:ok,
-           %{
-             optional(:moving) => boolean,
-             grants: [Token.grant()],
-             role: role,
-             silenced: boolean,
-             restored: boolean,
-             room_id: String.t()
-           }}
+          {:ok, outlook}
           | {:error,
              :passcode_needed
              | :removed

@@ -312,10 +312,16 @@ defmodule Roomtone.MemoryTest do
     assert Memory.unpack(%{memory | version: 99}) == {:error, :other_version}
     assert Memory.unpack(:too_large) == {:error, :damaged}
 
-    for key <- Map.keys(memory) -- [:version, :auto_gain], other <- [:nonsense, {1, 2}, -1] do
+    for key <- Map.keys(memory) -- [:version, :auto_gain, :takeovers], other <- [:nonsense, {1, 2}, -1] do
       assert {key, other, Memory.unpack(Map.put(memory, key, other))} == {key, other, {:error, :damaged}}
       assert {key, Memory.unpack(Map.delete(memory, key))} == {key, {:error, :damaged}}
     end
+
+    # As in a memory of a release before.
+    for takeovers <- [:nonsense, -1],
+        do: assert({:ok, %{room: %{takeovers: 0}}} = Memory.unpack(%{memory | takeovers: takeovers}))
+
+    assert {:ok, %{room: %{takeovers: 2}}} = memory |> Memory.taken_over() |> Memory.taken_over() |> Memory.unpack()
 
     for key <- Map.keys(memory.mix), other <- [{1, 2}, "text"] do
       assert {key, Memory.unpack(put_in(memory.mix[key], other))} == {key, {:error, :damaged}}

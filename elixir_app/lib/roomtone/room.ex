@@ -32,6 +32,8 @@ defmodule Roomtone.Room do
     :maker,
     incarnation: "",
     life: "",
+    # How often another node took it over.
+    takeovers: 0,
     # Whether the maker has been in.
     led: false,
     kind: :mix,
@@ -55,6 +57,7 @@ defmodule Roomtone.Room do
           maker: String.t() | nil,
           incarnation: String.t(),
           life: String.t(),
+          takeovers: non_neg_integer,
           led: boolean,
           kind: Roomtone.MixPolicy.kind(),
           stereo: boolean,
@@ -240,14 +243,7 @@ defmodule Roomtone.Room do
   nothing.
   """
   @spec outlook(t, request) ::
-          {:ok,
-           %{
-             grants: [Roomtone.Token.grant()],
-             role: Roomtone.role(),
-             silenced: boolean,
-             restored: boolean,
-             room_id: String.t()
-           }}
+          {:ok, Roomtone.outlook()}
           | {:error, :passcode_needed | :removed | :room_ended | :identity_taken}
   def outlook(room, %{identity: identity} = request) do
     with :ok <- Bans.check(room.barred, request),

@@ -79,6 +79,13 @@ defmodule Roomtone.RoomServer do
   @spec yield(pid) :: :ok
   def yield(pid), do: GenServer.cast(pid, :yield)
 
+  @doc "The room goes on here though another node remembers it, too, as one that was taken over so often."
+  @spec outlast(String.t(), non_neg_integer) :: :ok
+  def outlast(name, takeovers) do
+    if pid = whereis_here(name), do: GenServer.cast(pid, {:outlast, takeovers})
+    :ok
+  end
+
   @doc "The names and processes of this node's rooms."
   @spec own() :: [{String.t(), pid}]
   def own, do: Registry.select(Roomtone.Registry, [{{{:room, :"$1"}, :"$2", :_}, [], [{{:"$1", :"$2"}}]}])
@@ -518,6 +525,9 @@ defmodule Roomtone.RoomServer do
 
   def handle_cast({:recorded, pid}, %{recorder: %{pid: pid}} = state),
     do: {:noreply, State.change(state, Room.put_recording(state.room, true, nil))}
+
+  def handle_cast({:outlast, takeovers}, %{room: room} = state),
+    do: {:noreply, State.remember(%{state | room: %{room | takeovers: max(room.takeovers, takeovers) + 1}})}
 
   def handle_cast(:yield, state), do: {:stop, :normal, State.close(state, :yielded)}
   def handle_cast(other, state), do: UnknownMessage.cast(__MODULE__, other, state)

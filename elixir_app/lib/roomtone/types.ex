@@ -77,6 +77,16 @@ defmodule Roomtone.Types do
           participants: [participant]
         }
 
+  @typedoc "How a person would enter a room: `Roomtone.outlook/3`."
+  @type outlook :: %{
+          optional(:moving) => boolean,
+          grants: [Token.grant()],
+          role: role,
+          silenced: boolean,
+          restored: boolean,
+          room_id: String.t()
+        }
+
   @typedoc """
   An event of a room.
 

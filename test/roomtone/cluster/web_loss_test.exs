@@ -4,7 +4,7 @@ defmodule Roomtone.Cluster.WebLossTest do
 
   alias Roomtone.{BrowserOffer, RoomServer, Rooms, TestCluster}
   alias Roomtone.Cluster.{Control, Keeper, Link, Members}
-  alias Roomtone.Rooms.Successor
+  alias Roomtone.Rooms.{Remembered, Successor}
   alias Roomtone.TestCluster.Witness
 
   @moduletag :media
@@ -221,6 +221,29 @@ defmodule Roomtone.Cluster.WebLossTest do
   defp heal(one, other) do
     for {node, peer} <- [{one, other}, {other, one}],
         do: true = call(node, :erlang, :set_cookie, [peer.node, TestCluster.cookie()])
+  end
+
+  test "a node that is back gives up the rooms that another has taken over, however short they have been up", context do
+    %{a: a, b: b, media: media, room: room} = context
+    folder = Path.join(System.tmp_dir!(), "web_loss_#{System.unique_integer([:positive])}")
+    on_exit(fn -> File.rm_rf!(folder) end)
+    name = TestCluster.fresh_name(:web)
+    settings = [name: name, data_dir: folder, cluster_nodes: [a.node, b.node, media.node]]
+    c = TestCluster.start(:web, settings)
+    eventually(fn -> c.node in call(a, Control, :others, []) and c.node in call(b, Control, :others, []) end)
+    {:ok, _summary} = call(c, Rooms, :open_here, [room, []])
+    :ok = call(c, Roomtone.Store, :sync, [])
+    eventually(fn -> kept(a, room) != [] and kept(b, room) != [] end)
+    TestCluster.kill(c)
+    # Its home is a now. Nobody opens it there.
+    owners = fn node -> for {_key, owner, _name, _memory, _life} <- kept(node, room), do: owner end
+    eventually(fn -> call(a, Remembered, :open?, [room]) and owners.(b) == [a.node] end)
+    again = TestCluster.start(:web, settings)
+    eventually(fn -> owners.(again) == [a.node] end)
+    refute call(again, Remembered, :open?, [room])
+    assert owners.(b) == [a.node]
+    assert owners.(a) == []
+    assert call(again, Control, :node_of, [room]) == a.node
   end
 
   # It is a that takes it over, and b may hear of that before it misses the node.

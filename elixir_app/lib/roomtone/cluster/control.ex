@@ -64,6 +64,10 @@ defmodule Roomtone.Cluster.Control do
     end
   end
 
+  @doc "Whether a process of the room is known to be on another node."
+  @spec on?(String.t(), node) :: boolean
+  def on?(name, node), do: Enum.any?(:pg.get_members(@groups, Name.key(name)), &(node(&1) == node))
+
   @doc """
   The node that runs a room, or would run it.
 

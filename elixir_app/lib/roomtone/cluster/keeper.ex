@@ -25,7 +25,7 @@ defmodule Roomtone.Cluster.Keeper do
   alias Roomtone.{Media, Name, RoomServer, Store, Subscribers, UnknownMessage}
   alias Roomtone.Cluster.{Control, Link, Members, Protocol, Table}
   alias Roomtone.Media.Retry
-  alias Roomtone.Room.Move
+  alias Roomtone.Room.{Memory, Move}
   alias Roomtone.Rooms.{Remembered, Spellings}
 
   # A node that has been up for less may be starting together with the others.
@@ -269,19 +269,36 @@ defmodule Roomtone.Cluster.Keeper do
 
   defp keep(node, name, :gone, _state), do: :ets.match_delete(__MODULE__, {{:kept, Name.key(name)}, node, :_, :_, :_})
 
-  # A room is one node's, the last that told of it.
+  # A room is one node's, the last that told of it. One that was gone and is back tells of rooms that
+  # others have taken over since: the newer memory counts, there as here.
   defp keep(node, name, {memory, life}, state) do
     key = Name.key(name)
+    mine = with {:open, mine} <- Remembered.look(name), do: mine, else: (_closed_or_none -> nil)
+    {owner, before} = kept_of_another(node, key)
 
-    # The node that takes a room over may tell of it before this one knows that the former is gone.
-    with [{_key, owner, _name, before, _life}] when owner != node <- :ets.lookup(__MODULE__, {:kept, key}),
-         true <- incarnation(before) == incarnation(memory) and {key, owner} not in state.told,
-         do: tell(key, name, sounds_since(owner))
-
-    :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
+    unless Memory.newer?(mine, memory) or Memory.newer?(before, memory) do
+      if Memory.newer?(memory, mine), do: yield(name, node, memory)
+      # The node that takes a room over may tell of it before this one knows that the former is gone.
+      if Memory.newer?(memory, before) and {key, owner} not in state.told, do: tell(key, name, sounds_since(owner))
+      :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
+    end
   end
 
-  defp incarnation(%{incarnation: incarnation}), do: incarnation
+  defp kept_of_another(node, key) do
+    case :ets.lookup(__MODULE__, {:kept, key}) do
+      [{_key, other, _name, memory, _life}] when other != node -> {other, memory}
+      _none -> {nil, nil}
+    end
+  end
+
+  # A room that runs here and not there, as after a net split, has all that has happened since.
+  defp yield(name, node, memory) do
+    cond do
+      RoomServer.whereis_here(name) == nil -> Store.delete({:room, name})
+      Control.on?(name, node) -> :ok
+      true -> RoomServer.outlast(name, Memory.takeovers(memory))
+    end
+  end
 
   # Also of a node that has been gone for some time: the home of its rooms may be gone, too.
   defp take_over(state) do
@@ -307,7 +324,7 @@ defmodule Roomtone.Cluster.Keeper do
     :ets.insert(__MODULE__, {{:taken_over, name}, %{life: life, loss: loss}})
     # Until it opens here: this node may be lost before.
     :ets.insert(__MODULE__, {{:life, name}, life, places(media)})
-    Remembered.put_memory(memory)
+    Remembered.put_memory(Memory.taken_over(memory))
     Spellings.put(name)
     # Last: see `keeps?/1`.
     :ets.delete(__MODULE__, {:kept, Name.key(name)})

@@ -27,10 +27,12 @@ defmodule Roomtone.Room.Memory do
 
   @typedoc """
   `opened_at` is Unix time in microseconds; `barred` has Unix time in milliseconds; `empty_after` is
-  in milliseconds. `people` are those present or absent, by identity.
+  in milliseconds. `people` are those present or absent, by identity. `takeovers`: how often a node took the
+  room over from another, see `newer?/2`.
   """
   @type t :: %{
           optional(:auto_gain) => :auto | :off,
+          optional(:takeovers) => non_neg_integer,
           version: pos_integer,
           name: String.t(),
           incarnation: String.t(),
@@ -87,9 +89,34 @@ defmodule Roomtone.Room.Memory do
       barred: Map.new(room.barred, fn {key, until} -> {key, until + offset} end),
       mix: pack_mix(mix),
       # Beside the mix, where a node of the release before takes it for nothing.
-      auto_gain: mix.auto_gain
+      auto_gain: mix.auto_gain,
+      takeovers: room.takeovers
     }
   end
+
+  @doc "The memory as the node has it that takes the room over."
+  @spec taken_over(t) :: t
+  def taken_over(memory), do: Map.put(memory, :takeovers, takeovers(memory) + 1)
+
+  @doc """
+  Whether of two memories of a name the first is the newer: it was taken over after the other, or it is
+  of a room that was opened after the other's. `nil` is older than any.
+
+      iex> Roomtone.Room.Memory.newer?(%{incarnation: "a", takeovers: 1}, %{incarnation: "a"})
+      true
+      iex> Roomtone.Room.Memory.newer?(%{incarnation: "a", opened_at: 5}, %{incarnation: "b", opened_at: 6})
+      false
+  """
+  @spec newer?(term, term) :: boolean
+  def newer?(%{incarnation: same} = one, %{incarnation: same} = other), do: takeovers(one) > takeovers(other)
+  def newer?(%{opened_at: at}, %{opened_at: before}) when is_integer(at) and is_integer(before), do: at > before
+  def newer?(_one, _other), do: false
+
+  @doc "How often the room of a memory was taken over."
+  @spec takeovers(term) :: non_neg_integer
+  def takeovers(%{takeovers: count}) when is_integer(count) and count >= 0, do: count
+  # Of a release before.
+  def takeovers(_memory), do: 0
 
   @doc "The memory of one person."
   @spec absent(Person.t()) :: absent
@@ -150,7 +177,7 @@ defmodule Roomtone.Room.Memory do
         })
 
       barred = Map.new(term.barred, fn {key, until} -> {key, until - offset} end)
-      room = %{room | absent: term.people, marks: term.marks, barred: barred}
+      room = %{room | absent: term.people, marks: term.marks, barred: barred, takeovers: takeovers(term)}
       {:ok, %{room: room, mix: mix, empty_after: term.empty_after}}
     else
       _ -> {:error, :damaged}
