@@ -126,6 +126,8 @@ defmodule Roomtone.RoomServer do
   defp call_restored(name, request, timeout) do
     case Control.at(name, {:restore, name}) do
       {:there, pid} when is_pid(pid) -> ask(pid, request, timeout)
+      # Its home has just joined, and learns of the room from this node.
+      {:there, {:error, :room_not_found} = error} -> if Keeper.keeps?(name), do: {:error, :room_closed}, else: error
       {:there, error} -> error
       :here -> call_restored_here(name, Keeper.keeps?(name), request, timeout)
     end

@@ -246,6 +246,32 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert call(again, Control, :node_of, [room]) == a.node
   end
 
+  test "a room goes to a home that has joined too late to be told of it", %{a: a, b: b, media: media} = context do
+    c = TestCluster.start(:web, cluster_nodes: [a.node, b.node, media.node], gather_ms: 60_000)
+    nodes = [a.node, b.node, c.node]
+
+    room =
+      Stream.repeatedly(&unique_name/0)
+      |> Enum.find(&(Control.home(&1, nodes) == a.node and Control.home(&1, tl(nodes)) == c.node))
+
+    {ada, _witness} = alone_in_it(%{context | room: room})
+    witness = call(b, Witness, :start, [room])
+    eventually(fn -> kept(c, room) != [] end)
+    # As if a had died before it told c.
+    true = call(c, :ets, :delete, [Keeper, {:kept, Roomtone.Name.key(room)}])
+    TestCluster.kill(a)
+
+    assert {:ok, %{room_id: room_id}} =
+             call(b, Roomtone, :outlook, [room, "ada", [session: ada.session, rejoin: ada.room_id]])
+
+    assert room_id == ada.room_id
+    assert call(c, RoomServer, :whereis_here, [room])
+    # Once, though c tells of the room as well.
+    eventually(fn -> match?([{_key, _node, _name, %{takeovers: 1}, _life}], kept(b, room)) end)
+    eventually(fn -> {:media_move, :begin} in call(b, Witness, :events, [witness]) end)
+    assert Enum.count(call(b, Witness, :events, [witness]), &(&1 == {:media_move, :begin})) == 1
+  end
+
   # It is a that takes it over, and b may hear of that before it misses the node.
   test "the sound of a room that went with its node isn't waited for", %{b: b, media: media} = context do
     all = TestCluster.start(:all, cluster_nodes: [b.node, media.node])

@@ -208,6 +208,8 @@ defmodule Roomtone.Cluster.Keeper do
     case Protocol.unpack(message) do
       {:ok, {:keep, node, rooms}} when is_atom(node) and is_list(rooms) ->
         for {name, kept} when is_binary(name) <- rooms, do: keep(node, name, kept, state)
+        # Another node has handed rooms of one on that is gone.
+        state = if node in Control.others(), do: state, else: take_over(state)
         {:noreply, state, 0}
 
       {:ok, {:keep_all, node}} when is_atom(node) ->
@@ -276,13 +278,17 @@ defmodule Roomtone.Cluster.Keeper do
     mine = with {:open, mine} <- Remembered.look(name), do: mine, else: (_closed_or_none -> nil)
     {owner, before} = kept_of_another(node, key)
 
-    unless Memory.newer?(mine, memory) or Memory.newer?(before, memory) do
+    unless closed?(name, memory) or Memory.newer?(mine, memory) or Memory.newer?(before, memory) do
       if Memory.newer?(memory, mine), do: yield(name, node, memory)
       # The node that takes a room over may tell of it before this one knows that the former is gone.
       if Memory.newer?(memory, before) and {key, owner} not in state.told, do: tell(key, name, sounds_since(owner))
       :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
     end
   end
+
+  # It was taken over, and closed here meanwhile.
+  defp closed?(name, memory),
+    do: match?({:closed, %{incarnation: same}} when same == memory.incarnation, Remembered.look(name))
 
   defp kept_of_another(node, key) do
     case :ets.lookup(__MODULE__, {:kept, key}) do
@@ -307,14 +313,22 @@ defmodule Roomtone.Cluster.Keeper do
     told =
       for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), owner not in nodes do
         lost_at = sounds_since(owner)
-        here? = Control.home(key, nodes) == node()
-        if here?, do: take_over(owner, name, memory, life, lost_at)
+        home = Control.home(key, nodes)
         # Once: the row stays until the node that takes the room over tells of it.
-        if here? or {key, owner} not in state.told, do: tell(key, name, lost_at)
+        told? = {key, owner} in state.told
+        if home == node(), do: take_over(owner, name, memory, life, lost_at)
+        if home != node() and not told?, do: hand_on(home, owner, name, {memory, life})
+        if home == node() or not told?, do: tell(key, name, lost_at)
         {key, owner}
       end
 
     %{state | told: MapSet.new(told)}
+  end
+
+  # A home that has just joined may not have been told of the room.
+  defp hand_on(home, owner, name, kept) do
+    if Table.known_ms(home) < @settled_ms,
+      do: Protocol.send_to({__MODULE__, home}, {:keep, owner, [{name, kept}]})
   end
 
   defp take_over(owner, name, memory, life, lost_at) do

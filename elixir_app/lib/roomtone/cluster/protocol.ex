@@ -99,7 +99,8 @@ defmodule Roomtone.Cluster.Protocol do
     * `{:rooms, node, put, drop}` – between `Roomtone.Cluster.Directory`: summaries of rooms that are
       new or changed, and names of those that ended; `:others` for all that aren't in `put`
     * `{:keep, node, rooms}` – between `Roomtone.Cluster.Keeper`: names of rooms, and what their node
-      remembers of them (`t:Roomtone.Cluster.Keeper.kept/0`); `{:keep_all, node}` asks for all
+      remembers of them (`t:Roomtone.Cluster.Keeper.kept/0`), also of a node that is gone, to the node that
+      takes them over; `{:keep_all, node}` asks for all
     * `{:spent, news}` – between `Roomtone.Cluster.Spent`: signatures that are spent, things whose
       watchers are told, and tries at passwords (`t:Roomtone.Cluster.Spent.news/0`); `{:spent_all, node}`
       asks for all

@@ -3,8 +3,8 @@ defmodule Roomtone.Cluster.Table do
   The table that the processes of the cluster share (ETS), owned by a process that does nothing else
   and so outlives them.
 
-  Rows on every node: `{{:member, node}, greeting}`, for nodes that are used; `{{:lost, node}, role, at}`,
-  for those that were used and are gone.
+  Rows on every node: `{{:member, node}, greeting}` and `{{:since, node}, at}`, for nodes that are used;
+  `{{:lost, node}, role, at}`, for those that were used and are gone.
 
   Where rooms run: `{{:summary, node, name}, summary}` for each room on another node.
 
@@ -45,7 +45,17 @@ defmodule Roomtone.Cluster.Table do
   @spec put_member(Protocol.greeting()) :: true
   def put_member(%{node: node} = greeting) do
     :ets.delete(__MODULE__, {:lost, node})
+    :ets.insert_new(__MODULE__, {{:since, node}, System.monotonic_time(:millisecond)})
     :ets.insert(__MODULE__, {{:member, node}, greeting})
+  end
+
+  @doc "For how long a node has been used, in milliseconds."
+  @spec known_ms(node) :: non_neg_integer
+  def known_ms(node) do
+    case :ets.lookup(__MODULE__, {:since, node}) do
+      [{_key, at}] -> System.monotonic_time(:millisecond) - at
+      [] -> 0
+    end
   end
 
   @doc "Removes a node, and notes when; returns whether it was used."
@@ -55,6 +65,7 @@ defmodule Roomtone.Cluster.Table do
       [{key, %{role: role}}] ->
         # First, so that a node that isn't used any more is known to be lost.
         :ets.insert(__MODULE__, {{:lost, node}, role, System.monotonic_time(:millisecond)})
+        :ets.delete(__MODULE__, {:since, node})
         :ets.delete(__MODULE__, key)
 
       [] ->
