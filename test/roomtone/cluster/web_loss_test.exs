@@ -3,7 +3,7 @@ defmodule Roomtone.Cluster.WebLossTest do
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.{BrowserOffer, RoomServer, Rooms, TestCluster}
-  alias Roomtone.Cluster.{Control, Keeper, Link, Members}
+  alias Roomtone.Cluster.{Control, Keeper, Link, Members, Protocol}
   alias Roomtone.Rooms.{Remembered, Successor}
   alias Roomtone.TestCluster.Witness
 
@@ -244,6 +244,21 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert owners.(b) == [a.node]
     assert owners.(a) == []
     assert call(again, Control, :node_of, [room]) == a.node
+  end
+
+  test "a node that tells of its rooms before it has greeted isn't lost", %{a: a, b: b, room: room} do
+    {:ok, _summary} = call(a, Rooms, :open_here, [room, []])
+    eventually(fn -> kept(b, room) != [] end)
+    [{_key, _owner, _name, memory, life}] = kept(b, room)
+    new = TestCluster.boot(TestCluster.fresh_name(:web))
+    true = call(b, Node, :connect, [new.node])
+    other = Stream.repeatedly(&unique_name/0) |> Enum.find(&(Control.home(&1, [a.node, b.node]) == b.node))
+    kept = {:keep, new.node, [{other, {%{memory | name: other}, life}}]}
+    _sent = call(b, Kernel, :send, [Keeper, Protocol.pack(kept)])
+    assert %Keeper{} = call(b, :sys, :get_state, [Keeper])
+    assert [{_key, owner, ^other, _memory, ^life}] = kept(b, other)
+    assert owner == new.node
+    refute call(b, Remembered, :open?, [other])
   end
 
   test "a room goes to a home that has joined too late to be told of it", %{a: a, b: b, media: media} = context do

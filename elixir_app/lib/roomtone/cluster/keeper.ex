@@ -209,7 +209,7 @@ defmodule Roomtone.Cluster.Keeper do
       {:ok, {:keep, node, rooms}} when is_atom(node) and is_list(rooms) ->
         for {name, kept} when is_binary(name) <- rooms, do: keep(node, name, kept, state)
         # Another node has handed rooms of one on that is gone.
-        state = if node in Control.others(), do: state, else: take_over(state)
+        state = if lost?(node), do: take_over(state), else: state
         {:noreply, state, 0}
 
       {:ok, {:keep_all, node}} when is_atom(node) ->
@@ -311,7 +311,7 @@ defmodule Roomtone.Cluster.Keeper do
     nodes = [node() | Control.others()]
 
     told =
-      for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), owner not in nodes do
+      for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), lost?(owner) do
         lost_at = sounds_since(owner)
         home = Control.home(key, nodes)
         # Once: the row stays until the node that takes the room over tells of it.
@@ -324,6 +324,10 @@ defmodule Roomtone.Cluster.Keeper do
 
     %{state | told: MapSet.new(told)}
   end
+
+  # One that is connected and has told of its rooms before it greeted isn't lost.
+  defp lost?(owner),
+    do: owner != node() and Table.member(owner) == nil and (Table.lost(owner) != nil or owner not in Node.list())
 
   # A home that has just joined may not have been told of the room.
   defp hand_on(home, owner, name, kept) do
