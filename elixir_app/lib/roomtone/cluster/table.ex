@@ -53,7 +53,7 @@ defmodule Roomtone.Cluster.Table do
   @spec known_ms(node) :: non_neg_integer
   def known_ms(node) do
     case :ets.lookup(__MODULE__, {:since, node}) do
-      [{_key, at}] -> System.monotonic_time(:millisecond) - at
+      [{_key, at}] -> trunc(System.monotonic_time(:millisecond) - at)
       [] -> 0
     end
   end
