@@ -29,6 +29,7 @@ mod level;
 mod limiter;
 pub mod mix;
 mod playout;
+mod speech_level;
 
 pub use audiopus::Application;
 pub use auto_gain::{AutoGain, FrameLevel};
