@@ -190,6 +190,20 @@ fn main() {
         gain.apply(&mut frame);
         black_box(frame);
     });
+    let mut gauge = NoiseGauge::default();
+    time("noise suppression: follow a level", FRAMES, |i| {
+        gauge.follow(FrameLevel {
+            minus_dbov: black_box(levels[i]),
+            loud: levels[i] < 71,
+            noise_dbov: -80.0,
+        });
+    });
+    let mut suppressor = NoiseSuppressor::default();
+    time("noise suppression: change a frame", FRAMES, |i| {
+        let mut frame = black_box(sound[i]);
+        suppressor.apply(&mut frame, true);
+        black_box(frame);
+    });
     time("level", FRAMES, |i| {
         black_box(level(black_box(&sound[i])));
     });

@@ -28,6 +28,8 @@ mod error;
 mod level;
 mod limiter;
 pub mod mix;
+mod noise_gauge;
+mod noise_suppressor;
 mod playout;
 mod speech_level;
 
@@ -39,6 +41,8 @@ pub use codec::{
 pub use error::AudioError;
 pub use level::{AudioLevel, level};
 pub use limiter::Limiter;
+pub use noise_gauge::NoiseGauge;
+pub use noise_suppressor::NoiseSuppressor;
 pub use playout::{Crossing, FrameKind, InsertOutcome, Past, Playout, PlayoutConfig, PlayoutStats, RtpMeta, Seam};
 
 /// Samples per second, everywhere.

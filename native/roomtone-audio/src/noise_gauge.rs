@@ -1,0 +1,186 @@
+//! How loud a talker's noise is beside their speech.
+//!
+//! Both come from the levels of the talker's frames (RFC 6464), so a talker without noise costs no
+//! decode. Frames that are louder than the background for 100 ms or more are speech, with the 100 ms
+//! around them; all others are noise, those with clicks of keys included. The noise is their mean
+//! power.
+
+use crate::FrameLevel;
+use crate::speech_level::{RUN, SpeechLevel};
+
+/// Speech is louder than the talker's least level of the last second by this, dB.
+const MARGIN: f32 = 12.0;
+/// Frames before and after speech that are neither: syllables that begin and end softly, and the echo of the room.
+const AROUND: usize = 5;
+/// Noise counts once there was half a second of it.
+const ENOUGH: f32 = 25.0;
+/// It is a mean of a second of noise.
+const MOST: f32 = 50.0;
+/// The assumed level of speech until it is known, dBov.
+const USUAL_SPEECH: f32 = -26.0;
+/// The noise is heard from this signal-to-noise ratio on, dB …
+const NOISY: f32 = 24.0;
+/// … until there is a better one than this.
+const CLEAN: f32 = 27.0;
+
+/// The noise of one talker.
+#[derive(Clone, Debug, Default)]
+pub struct NoiseGauge {
+    speech: SpeechLevel,
+    /// The number of frames in a row that are louder than the background, and of those since they were speech.
+    run: u32,
+    since: usize,
+    /// The power of the frames of which it isn't known yet whether speech follows on them, and the place of the oldest.
+    waiting: [f32; AROUND],
+    at: usize,
+    waits: usize,
+    /// The mean power of the noise, and the frames that count in it.
+    power: f32,
+    frames: f32,
+    noisy: bool,
+}
+
+impl NoiseGauge {
+    /// Follows a frame, whether it is heard or not.
+    pub fn follow(&mut self, frame: FrameLevel) {
+        let loud = -f32::from(frame.minus_dbov) >= frame.noise_dbov + MARGIN;
+        self.speech.take(frame.minus_dbov, loud);
+        self.run = if loud { self.run.saturating_add(1) } else { 0 };
+        if self.run >= RUN {
+            self.waits = 0;
+            self.since = 0;
+        } else if self.since < AROUND {
+            self.since += 1;
+        } else {
+            self.wait(10f32.powf(f32::from(frame.minus_dbov) / -10.0));
+        }
+        if let Some(ratio) = self.ratio_db() {
+            self.noisy = ratio < if self.noisy { CLEAN } else { NOISY };
+        }
+    }
+
+    fn wait(&mut self, power: f32) {
+        let oldest = std::mem::replace(&mut self.waiting[self.at], power);
+        self.at = (self.at + 1) % AROUND;
+        if self.waits < AROUND {
+            self.waits += 1;
+            return;
+        }
+        self.frames = (self.frames + 1.0).min(MOST);
+        self.power += (oldest - self.power) / self.frames;
+    }
+
+    /// The level of speech above that of noise, dB; `None` before half a second of noise.
+    pub fn ratio_db(&self) -> Option<f32> {
+        let noise = 10.0 * self.power.max(1e-13).log10();
+        let speech = self.speech.level().unwrap_or(USUAL_SPEECH);
+        (self.frames >= ENOUGH).then_some(speech - noise)
+    }
+
+    /// Whether there is so much noise that it is heard.
+    pub fn is_noisy(&self) -> bool {
+        self.noisy
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Levels of a second of syllables, dB below the loudest, and of the pause after it (500 ms).
+    const SYLLABLES: [u8; 50] = {
+        let mut levels = [0; 50];
+        let mut i = 0;
+        while i < levels.len() {
+            levels[i] = [12, 7, 3, 1, 0, 0, 1, 3, 6, 10][i % 10];
+            i += 1;
+        }
+        levels
+    };
+    const PAUSE: usize = 25;
+
+    /// Speech at `loudest` dBov over noise of these levels: ten sentences.
+    fn speak(gauge: &mut NoiseGauge, loudest: u8, noise: impl Fn(usize) -> u8) {
+        let pause = std::iter::repeat_n(127, PAUSE);
+        let sentence = SYLLABLES.into_iter().map(|below| loudest + below).chain(pause);
+        let all = (0..10).flat_map(|_| sentence.clone()).enumerate();
+        hear(gauge, all.map(|(i, level)| level.min(noise(i))));
+    }
+
+    fn hear(gauge: &mut NoiseGauge, levels: impl Iterator<Item = u8>) {
+        let mut last = std::collections::VecDeque::from(vec![127u8; 75]);
+        for minus_dbov in levels {
+            last.pop_front();
+            last.push_back(minus_dbov);
+            let noise_dbov = last
+                .iter()
+                .fold(0f32, |least, level| least.min(-f32::from(*level)))
+                .max(-90.0);
+            gauge.follow(FrameLevel {
+                minus_dbov,
+                loud: -f32::from(minus_dbov) >= noise_dbov + 9.0,
+                noise_dbov,
+            });
+        }
+    }
+
+    #[test]
+    fn the_ratio_is_that_of_speech_to_steady_noise() {
+        // In loud noise soft syllables count as noise, too.
+        for (noise, ratios, noisy) in [
+            (80, 54..=59, false),
+            (52, 27..=30, false),
+            (40, 14..=18, true),
+            (32, -3..=10, true),
+        ] {
+            let mut gauge = NoiseGauge::default();
+            speak(&mut gauge, 20, |i| noise + (i % 2) as u8);
+            let found = gauge.ratio_db().unwrap();
+            assert!(
+                ratios.contains(&(found.round() as i32)),
+                "{found} dB with noise of −{noise} dBov"
+            );
+            assert_eq!(gauge.is_noisy(), noisy, "−{noise} dBov");
+        }
+    }
+
+    #[test]
+    fn clicks_of_keys_are_noise() {
+        let mut gauge = NoiseGauge::default();
+        // Of 40 ms, five a second.
+        speak(&mut gauge, 20, |i| if i % 10 < 2 { 33 } else { 75 });
+        assert!(gauge.is_noisy(), "{:?} dB", gauge.ratio_db());
+    }
+
+    #[test]
+    fn a_short_word_is_no_noise() {
+        let mut gauge = NoiseGauge::default();
+        let word = [40, 28, 24, 22, 21, 22, 25, 30, 38, 50];
+        let rare = (0..20).flat_map(|_| word.into_iter().chain(std::iter::repeat_n(70, 60)));
+        hear(&mut gauge, rare);
+        assert!(!gauge.is_noisy(), "{:?} dB", gauge.ratio_db());
+    }
+
+    #[test]
+    fn noise_is_found_before_anything_is_said_and_forgotten_when_it_ends() {
+        let mut gauge = NoiseGauge::default();
+        hear(&mut gauge, (0..200).map(|i| 40 + (i % 2)));
+        assert!(gauge.is_noisy());
+        speak(&mut gauge, 20, |_| 75);
+        assert!(!gauge.is_noisy(), "{:?} dB", gauge.ratio_db());
+    }
+
+    #[test]
+    fn a_ratio_at_the_limit_changes_nothing_again_and_again() {
+        let mut gauge = NoiseGauge::default();
+        speak(&mut gauge, 20, |_| 40);
+        assert!(gauge.is_noisy());
+        let mut changes = 0;
+        for round in 0..10 {
+            let before = gauge.is_noisy();
+            speak(&mut gauge, 20, |_| 47 + round % 2);
+            changes += u32::from(before != gauge.is_noisy());
+        }
+        assert!(changes <= 1, "{changes}");
+    }
+}
