@@ -112,12 +112,15 @@ pub enum Action {
         /// Whether this participant may hear the others.
         listen: bool,
     },
-    /// Changes what is done to a talker's voice in a room that mixes. A new participant has [`Voice::Even`].
+    /// Changes what is done to a talker's voice in a room that mixes. A new participant has [`Voice::Even`], and
+    /// their noise isn't suppressed.
     SetVoice {
         /// The talker.
         peer: PeerId,
         /// Its treatment.
         voice: Voice,
+        /// Whether noise is suppressed, where there is so much that it is heard. In music none is.
+        suppress: bool,
     },
     /// The gain of every pair without a cell, and how talkers are selected.
     SetPolicy {

@@ -259,8 +259,8 @@ impl Shard {
             Action::SetListen { peer, listen } => {
                 self.in_room(now, room, |room, _| room.set_listen(peer, listen));
             }
-            Action::SetVoice { peer, voice } => {
-                self.in_room(now, room, |room, _| room.set_voice(peer, voice));
+            Action::SetVoice { peer, voice, suppress } => {
+                self.in_room(now, room, |room, _| room.set_voice(peer, voice, suppress));
             }
             Action::SetPolicy {
                 default_gain,

@@ -150,6 +150,8 @@ pub struct ShardStats {
     pub frames_decoded: u64,
     /// Of these, frames of talkers with an automatic gain.
     pub frames_evened: u64,
+    /// Of these, frames of talkers whose noise is suppressed.
+    pub frames_suppressed: u64,
     /// Talkers' frames of 20 ms whose time came, heard or not; rooms that forward have none.
     pub frames_played: u64,
     /// Of these, frames recovered from the next packet's copy (in-band FEC).

@@ -11,10 +11,11 @@ mod common;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use common::speech::speaker;
+use common::speech::{Noisy, speaker};
 use common::{Moment, ROOM, World};
 use counting_alloc::CountingAlloc;
-use roomtone_engine::{Action, Command, GainCell, RoomKind, Tap, TapSound};
+use roomtone_engine::{Action, Command, GainCell, RoomKind, Tap, TapSound, Voice};
+use roomtone_testkit::fixtures::OpusTalker;
 use roomtone_testkit::link::LinkConfig;
 use roomtone_testkit::peer::ClientOptions;
 
@@ -130,6 +131,31 @@ fn automatic_gain_allocates_nothing() {
     world.run_ms(3000);
     let tally = Tally::end(&mut world);
     assert!(world.shard.stats().frames_evened > evened + 200);
+    let telling = allocating(&tally.packets);
+    assert!(telling <= 2 * LEVELS, "{telling} packets: {:?}", tally.packets);
+    let some = allocating(&tally.times);
+    assert!(some < 40, "{some} ticks allocate: {:?}", tally.times);
+}
+
+#[test]
+fn noise_suppression_allocates_nothing_once_noise_was_found() {
+    let mut world = World::new();
+    for id in 1..=3 {
+        world.join(id, ClientOptions::default());
+        let client = world.clients.get_mut(&id).unwrap();
+        client.talker = Some(OpusTalker::new(Noisy::new(Some(12.0)), 64_000).unwrap());
+        let (peer, voice, suppress) = (id, Voice::Even, true);
+        world.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
+    }
+    world.join(20, ClientOptions::default());
+    world.connect();
+    world.run_ms(6000);
+    world.deliver = false;
+    let before = world.shard.stats().frames_suppressed;
+    Tally::begin(&mut world);
+    world.run_ms(3000);
+    let tally = Tally::end(&mut world);
+    assert!(world.shard.stats().frames_suppressed > before + 200);
     let telling = allocating(&tally.packets);
     assert!(telling <= 2 * LEVELS, "{telling} packets: {:?}", tally.packets);
     let some = allocating(&tally.times);

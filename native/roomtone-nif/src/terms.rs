@@ -24,7 +24,7 @@ mod atoms {
         shard_started, answer, refused, connected, disconnected, levels, slots, speaking, source_played, source_drained,
         source_refused, tap_ready, traced, room_moved, shed, room_failed,
         // Keys.
-        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, journal, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, voice, auto_gain, default_gain, max_talkers, select, cells, distance, places, reference, scope,
+        trunk, remote, send, receive, relay, direction, number, key, items, mark, tap, journal, sound, mix, talkers, room, peer, to, from, stereo, offer, replacement, speak, listen, voice, suppress, auto_gain, default_gain, max_talkers, select, cells, distance, places, reference, scope,
         addresses, sdp, code, message, reason, others, rest, stats, level, talker, listener, way, shared_by, into_frame_us,
         stages,
         // Values.
@@ -34,7 +34,7 @@ mod atoms {
         round_trip_ms, fraction_lost_out, redundancy, copies_out, reduced_bitrate, remote_jitter_ms, first_in_ms, first_out_ms, silent_ms, silent_after_media, private_mix, passed_through, auto_gain_db,
         epoch, rooms, peers, datagrams_in, datagrams_out, datagrams_unknown, trunk_datagrams_in, trunk_datagrams_out,
         trunk_bytes_in, trunk_bytes_out, trunk_datagrams_lost, trunks_open, trunks, repeats,
-        trunk_datagrams_refused, trunk_packets_unheard, trunk_packets_oversized, send_failures, ticks, ticks_skipped, frames_decoded, frames_evened,
+        trunk_datagrams_refused, trunk_packets_unheard, trunk_packets_oversized, send_failures, ticks, ticks_skipped, frames_decoded, frames_evened, frames_suppressed,
         frames_played, frames_recovered, frames_missing, frames_concealed, frames_encoded, frames_encoded_private,
         commands_waiting, packets_sent, packets_passed, mode_changes, packets_refused, packets_oversized, events_dropped, load, shed_level, shed_steps,
         tick_lateness, tick_lateness_sum_us, tick_duration, tick_duration_sum_us, buffer_delay, buffer_delay_sum_us,
@@ -149,6 +149,8 @@ fn action(tag: Atom, fields: &Fields<'_>) -> NifResult<Action> {
         Action::SetVoice {
             peer: peer()?,
             voice: voice(fields.get(atoms::voice())?)?,
+            // A web node of the release before doesn't name it.
+            suppress: fields.get_or(atoms::suppress(), false)?,
         }
     } else if tag == atoms::set_policy() {
         Action::SetPolicy {
@@ -592,6 +594,7 @@ pub(crate) fn shard_stats<'a>(env: Env<'a>, stats: &ShardStats) -> Term<'a> {
         ticks_skipped: stats.ticks_skipped,
         frames_decoded: stats.frames_decoded,
         frames_evened: stats.frames_evened,
+        frames_suppressed: stats.frames_suppressed,
         frames_played: stats.frames_played,
         frames_recovered: stats.frames_recovered,
         frames_missing: stats.frames_missing,

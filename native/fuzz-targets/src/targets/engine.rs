@@ -168,6 +168,7 @@ fn command(kind: u8, data: &[u8], offer: &str) -> Command {
         15 => Action::SetVoice {
             peer,
             voice: [Voice::Even, Voice::Plain, Voice::Music][usize::from(flags % 3)],
+            suppress: listen,
         },
         _ => Action::Move {
             to: usize::from(byte(1)),

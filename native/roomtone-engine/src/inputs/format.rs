@@ -122,6 +122,8 @@ pub(crate) enum Input<'a> {
     Fault,
     /// No input: the packets that were sent to a listener so far.
     Sent { peer: PeerId, sent: Fingerprint },
+    /// Noise of a participant is suppressed, or not.
+    SuppressNoise { peer: PeerId, suppress: bool },
 }
 
 /// The properties of an endpoint that count for what its participant hears.

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use roomtone_audio::{
-    AudioError, AudioLevel, AutoGain, Channels, Decoder, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind,
-    InsertOutcome, Playout, PlayoutConfig, RtpMeta, SAMPLE_RATE, Seam, mix,
+    AudioError, AudioLevel, Channels, Decoder, FRAME_DURATION, FRAME_SAMPLES, Frame, FrameKind, InsertOutcome, Playout,
+    PlayoutConfig, RtpMeta, SAMPLE_RATE, Seam, mix,
 };
 use roomtone_transport::{EndpointOptions, RtpIn, SlotOut};
 
@@ -25,11 +25,11 @@ use super::speaker_rank::SpeakerRank;
 use super::speech_detector::SILENCE;
 use super::tick_grid::Tick;
 use super::token_bucket::TokenBucket;
+use super::treatment::Treatment;
 use super::voice_activity::VoiceActivity;
 use crate::command::{PeerId, PeerStats};
 use crate::config::MixConfig;
 use crate::trace::{Stage, Way};
-use crate::voice::Voice;
 
 /// A mix at or below this (−dBov) is quiet enough to change encoders unnoticed.
 const QUIET: u8 = 60;
@@ -55,11 +55,8 @@ pub(super) struct MixedPeer {
     /// The jitter buffer and decoder, made by the first packet: a mere listener needs none.
     pub(super) playout: Option<Playout>,
     rank: SpeakerRank,
-    pub(super) voice: Voice,
-    /// Made by the first packet of a talker who may have one.
-    auto_gain: Option<Box<AutoGain>>,
-    /// When it heard speech last, since they may speak.
-    evened_at: Option<Instant>,
+    /// As a talker: what is done to their voice.
+    pub(super) treatment: Treatment,
     /// Whether they were selected in the last tick, and so are heard.
     pub(super) selected: bool,
     /// Whether their last frame faded out.
@@ -136,7 +133,8 @@ impl Mixing {
         let mut gone = self.peers.swap_remove(at);
         match gone.take_voice(passed) {
             Some(playout) => {
-                self.fading.push(FadeOut::gone(id, playout, gone.gain()));
+                self.fading
+                    .push(FadeOut::gone(id, playout, gone.treatment.ending(gone.selected)));
                 base.grid.keep_ticking(now);
             }
             // Muted since the last tick: their gains must last as long as their fade-out, or everybody would hear it.
@@ -153,29 +151,28 @@ impl Mixing {
         let passed = self.end_passed(id);
         let peer = &mut self.peers[at];
         if let Some(playout) = peer.take_voice(passed) {
-            self.fading.push(FadeOut::muted(id, playout, peer.gain()));
+            self.fading
+                .push(FadeOut::muted(id, playout, peer.treatment.ending(peer.selected)));
         }
         peer.playout = None;
         peer.rank = SpeakerRank::default();
         peer.selected = false;
         peer.faded = false;
         peer.activity.mute();
-        peer.evened_at = None;
+        peer.treatment.mute();
         peer.meter = None;
     }
 
-    /// A participant is another's next connection: their level is known, and their gain goes on from there.
-    pub(super) fn hand_over_gain(&mut self, from: usize, to: usize) {
-        let mut gain = self.peers[from].auto_gain.clone();
-        if let Some(gain) = &mut gain {
-            gain.skip();
-        }
-        self.peers[to].auto_gain = gain;
+    /// A participant is another's next connection: the treatment of their voice goes on from there.
+    pub(super) fn hand_over_treatment(&mut self, from: usize, to: usize) {
+        let treatment = std::mem::take(&mut self.peers[from].treatment);
+        treatment.hand_over(&mut self.peers[to].treatment);
+        self.peers[from].treatment = treatment;
     }
 
-    /// Changes what is done to a talker's voice. A gain goes as it came, slowly.
-    pub(super) fn set_voice(&mut self, at: usize, voice: Voice) {
-        self.peers[at].voice = voice;
+    /// The treatment of a talker's voice.
+    pub(super) fn treatment(&mut self, at: usize) -> &mut Treatment {
+        &mut self.peers[at].treatment
     }
 
     /// Takes a talker's packet to be mixed or passed on. Whether it can be.
@@ -211,9 +208,7 @@ impl Mixing {
             marker: packet.marker,
             level,
         };
-        if peer.auto_gain.is_none() && self.loudness.concerns(peer.voice) {
-            peer.auto_gain = Some(Box::default());
-        }
+        peer.treatment.prepare(&self.loudness);
         if playout.is_idle() {
             peer.missing_frames = 0;
         }
@@ -245,7 +240,7 @@ impl Mixing {
         let playout = peer.playout.as_ref().map(Playout::stats).unwrap_or_default();
         PeerStats {
             passed_through: matches!(peer.feed, Feed::Passed(_)),
-            auto_gain_db: peer.auto_gain.as_ref().map_or(0.0, |gain| f64::from(gain.gain_db())),
+            auto_gain_db: peer.treatment.gain_db(),
             ..base.peers[at].stats(now, &playout, alone)
         }
     }
@@ -312,11 +307,7 @@ impl Mixing {
         let threshold = context.mix.speaking_threshold;
         let Mixing { peers, loudness, .. } = self;
         for (index, peer) in peers.iter_mut().enumerate() {
-            if let Some(gain) = &peer.auto_gain
-                && loudness.concerns(peer.voice)
-            {
-                loudness.compare(at, gain.off_by(), peer.evened_at);
-            }
+            peer.treatment.compare(at, loudness);
             let level = match peer.playout.as_mut() {
                 Some(playout) if playout.has_audio(at) => {
                     let sent = playout.next_level(at).map(|level| level.dbov_minus);
@@ -324,12 +315,9 @@ impl Mixing {
                     // The last frame's level stands in for one that isn't sent.
                     let level = sent.or(peer.measured).unwrap_or(SILENCE);
                     peer.rank.update(at, level);
-                    if let Some(gain) = &mut peer.auto_gain {
-                        let frame = peer.activity.frame_level(level, threshold);
-                        if gain.follow(frame, loudness.tolerance(peer.voice)) {
-                            peer.evened_at = Some(at);
-                        }
-                    }
+                    let activity = &peer.activity;
+                    peer.treatment
+                        .follow(at, loudness, || activity.frame_level(level, threshold));
                     let wanted = if passes {
                         peer.play_level(at, level, threshold);
                         // Background noise isn't mixed with a voice, and in pauses only that of the last speaker.
@@ -395,10 +383,14 @@ impl Mixing {
                     base.traces.played(base.peers[index].id, now, false, turn);
                 }
                 peer.missing_frames = missing(peer.missing_frames, kind);
-                if let Some(gain) = &mut peer.auto_gain {
-                    gain.skip();
-                }
                 context.stats.count_frame(kind, delay, false);
+                if !was_selected {
+                    peer.treatment.skip();
+                } else if peer.treatment.end(frame_for(talkers, frames)) {
+                    talkers.push(base.peers[index].id);
+                    begins.push(false);
+                    music.push(false);
+                }
                 continue;
             }
             let frame = frame_for(talkers, frames);
@@ -412,18 +404,17 @@ impl Mixing {
             context.stats.count_frame(kind, delay, true);
             if kind == FrameKind::Silence {
                 peer.measured = None;
-                if let Some(gain) = &mut peer.auto_gain {
-                    gain.skip();
+                if peer.treatment.end(frame) {
+                    talkers.push(base.peers[index].id);
+                    begins.push(!was_selected);
+                    music.push(false);
                 }
                 continue;
             }
             if !peer.sends_levels {
                 peer.measured = Some(roomtone_audio::level(frame).dbov_minus);
             }
-            if let Some(gain) = &mut peer.auto_gain {
-                gain.apply(frame);
-                context.stats.frames_evened += u64::from(gain.gain_db() != 0.0);
-            }
+            peer.treatment.apply(frame, &mut context.stats);
             if fades_out {
                 mix::ramp(frame, 1.0, 0.0);
             } else if faded {
@@ -433,7 +424,7 @@ impl Mixing {
             context.stats.frames_decoded += 1;
             talkers.push(base.peers[index].id);
             begins.push(!was_selected);
-            music.push(peer.voice == Voice::Music);
+            music.push(peer.treatment.is_music());
         }
         for fading in &mut self.fading {
             // A voice that is heard again already doesn't end.
@@ -599,25 +590,17 @@ impl MixedPeer {
         !matches!(self.feed, Feed::Passed(_)) && !self.awaits_packet
     }
 
-    // The linear automatic gain at which they were heard last: packets that are passed on have none.
-    fn gain(&self) -> f32 {
-        let gain = self.auto_gain.as_ref().filter(|_| self.selected);
-        gain.map_or(1.0, |gain| gain.gain())
-    }
-
     /// Their packets were heard until now, and a mix goes on from there.
     pub(super) fn go_on_mixed(&mut self) {
         let was_selected = std::mem::replace(&mut self.selected, true);
-        if let Some(gain) = &mut self.auto_gain
-            && !was_selected
-        {
-            gain.passed();
+        if !was_selected {
+            self.treatment.passed();
         }
     }
 
     /// Whether nothing is done to their voice.
     pub(super) fn is_unchanged(&self) -> bool {
-        self.auto_gain.as_ref().is_none_or(|gain| gain.is_unity())
+        self.treatment.is_nothing()
     }
 
     // Their voice, if it was heard in the last tick; they have it no longer.

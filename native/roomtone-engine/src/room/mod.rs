@@ -39,6 +39,7 @@ mod tap;
 mod tick_grid;
 mod token_bucket;
 mod traces;
+mod treatment;
 mod trunks;
 mod unheard;
 mod voice_activity;
@@ -203,13 +204,13 @@ impl Room {
     }
 
     // A participant gets another connection: neither of the two hears the other until the first has left and their last frame has faded out,
-    // and the automatic gain goes on.
+    // and the treatment of the voice goes on.
     fn set_same_person(&mut self, present: PeerId, replacement: PeerId) {
         self.base.gains.set_same_person(present, replacement);
         if let Kind::Mixing(mixing) = &mut self.kind
             && let (Some(from), Some(to)) = (self.base.position(present), self.base.position(replacement))
         {
-            mixing.hand_over_gain(from, to);
+            mixing.hand_over_treatment(from, to);
         }
     }
 
@@ -292,11 +293,15 @@ impl Room {
     }
 
     /// Changes what is done to a talker's voice. A room that forwards does nothing to any.
-    pub(crate) fn set_voice(&mut self, id: PeerId, voice: Voice) {
+    pub(crate) fn set_voice(&mut self, id: PeerId, voice: Voice, suppress: bool) {
         let Some(at) = self.base.position(id) else { return };
         self.note(|| Input::Voice { peer: id, voice });
-        if let Kind::Mixing(mixing) = &mut self.kind {
-            mixing.set_voice(at, voice);
+        let Kind::Mixing(mixing) = &mut self.kind else { return };
+        let treatment = mixing.treatment(at);
+        let changes = treatment.suppresses() != suppress;
+        treatment.set(voice, suppress);
+        if changes {
+            self.note(|| Input::SuppressNoise { peer: id, suppress });
         }
     }
 

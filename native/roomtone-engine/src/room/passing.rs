@@ -29,7 +29,6 @@ use super::scratch::Scratch;
 use super::speech_detector::SILENCE;
 use crate::command::PeerId;
 use crate::trace::Way;
-use crate::voice::Voice;
 
 /// Gains between these make no difference to be heard: 0.25 dB.
 const UNITY: std::ops::RangeInclusive<f32> = 0.971_6..=1.029_2;
@@ -92,7 +91,7 @@ impl Mixing {
         };
         let state = &mut self.peers[talker];
         let waiting_pause = usize::from(state.trend.pauses) >= waiting;
-        state.trend.music = state.voice == Voice::Music;
+        state.trend.music = state.treatment.is_music();
         let pause =
             (state.trend.music && packet.payload.len() <= DTX) || state.is_pause(level, context.mix.speaking_threshold);
         state.trend.update(&info, packet.payload.len(), pause);
@@ -491,9 +490,10 @@ impl Mixing {
 impl MixedPeer {
     /// Whether a packet or frame of this level (−dBov) is a pause of theirs: in music only silence is.
     pub(super) fn is_pause(&self, level: u8, threshold: u8) -> bool {
-        match self.voice {
-            Voice::Music => level >= SILENCE,
-            Voice::Even | Voice::Plain => self.activity.is_pause(level, threshold),
+        if self.treatment.is_music() {
+            level >= SILENCE
+        } else {
+            self.activity.is_pause(level, threshold)
         }
     }
 

@@ -8,10 +8,12 @@ use roomtone_transport::RemoteStats;
 use super::context::ShardContext;
 use super::ears::Ears;
 use super::peer::Peer;
+use super::treatment::Treatment;
 use super::{Kind, Room, tap};
 use crate::command::{EndReason, PeerId};
 use crate::inputs::{Fingerprint, Input, ReplayedPort};
 use crate::tap::Tap;
+use crate::voice::Voice;
 
 /// The batches of a tap that nobody reads, which are the fewest possible.
 const TAP_BATCH: Duration = Duration::from_millis(20);
@@ -113,7 +115,12 @@ impl Room {
                 }
             }
             Input::Speak { peer, speak } => self.set_speak(now, context, peer, speak),
-            Input::Voice { peer, voice } => self.set_voice(peer, voice),
+            Input::Voice { peer, voice } => self.replay_voice(peer, voice),
+            Input::SuppressNoise { peer, suppress } => {
+                if let Some(treatment) = self.treatment(peer) {
+                    treatment.suppress(suppress);
+                }
+            }
             Input::Listen { peer, listen } => self.set_listen(peer, listen),
             Input::Policy {
                 default_gain,
@@ -141,6 +148,22 @@ impl Room {
             }
         }
         Ok(None)
+    }
+
+    // Whether noise is suppressed is an input of its own, which follows if that has changed.
+    fn replay_voice(&mut self, id: PeerId, voice: Voice) {
+        if let Some(treatment) = self.treatment(id) {
+            let suppress = treatment.suppresses();
+            treatment.set(voice, suppress);
+        }
+    }
+
+    fn treatment(&mut self, id: PeerId) -> Option<&mut Treatment> {
+        let at = self.base.position(id)?;
+        match &mut self.kind {
+            Kind::Mixing(mixing) => Some(mixing.treatment(at)),
+            Kind::Forwarding(_) => None,
+        }
     }
 
     fn tell_anew(&mut self, now: Instant, id: PeerId) {

@@ -48,7 +48,8 @@ fn stage(seed: u64, stereo: bool) -> Stage {
     }
     world.connect();
     let (peer, voice) = (MUSICIAN, Voice::Music);
-    world.command(Command::new(ROOM, Action::SetVoice { peer, voice }));
+    let suppress = false;
+    world.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
     let speaker = world.clients.get_mut(&SPEAKER).unwrap();
     let (mouth, talker) = Mouth::new(speaker.hz, VOICE_DBFS);
     speaker.talker = Some(talker);

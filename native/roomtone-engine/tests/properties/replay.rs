@@ -5,13 +5,14 @@ use std::time::{Duration, Instant};
 
 use roomtone_engine::{
     Action, Command, Event, FaultScope, Journal, JournalEnd, MixConfig, PeerId, Replay, ReplayCounts, ReplayError,
-    RoomKind, SourceItem, Tap, TapSound,
+    RoomKind, SourceItem, Tap, TapSound, Voice,
 };
 use roomtone_testkit::fixtures::{OpusTalker, Tone};
 use roomtone_testkit::link::{Link, LinkConfig};
 use roomtone_testkit::peer::{ClientOptions, Identity};
 
 use crate::common::client::Client;
+use crate::common::speech::Noisy;
 use crate::common::{ROOM, World, slots};
 use crate::scene::{Kind, Scene};
 use crate::seeds;
@@ -367,6 +368,42 @@ fn a_replay_has_sources_taps_traces_and_people_who_begin_anew() {
     check(&counts, &[]);
     let packets = assert_same(world.clients.values(), &heard, &[]);
     assert!(packets > 200, "{packets}");
+}
+
+#[test]
+fn a_replay_suppresses_the_noise_that_was_suppressed() {
+    let mut world = World::new();
+    let journal = record(&mut world);
+    world.join(1, ClientOptions::default());
+    let noisy = OpusTalker::new(Noisy::new(Some(12.0)), 64_000).unwrap();
+    world.clients.get_mut(&1).unwrap().talker = Some(noisy);
+    world.join(2, ClientOptions::default());
+    world.connect();
+    keep_payloads(&mut world);
+    let mut blocks = Vec::new();
+    // Music has no noise suppressed, and the wish for it outlives that.
+    for (voice, suppress) in [
+        (Voice::Even, true),
+        (Voice::Music, true),
+        (Voice::Plain, true),
+        (Voice::Even, false),
+    ] {
+        world.command(Command::new(
+            ROOM,
+            Action::SetVoice {
+                peer: 1,
+                voice,
+                suppress,
+            },
+        ));
+        world.run_ms(2_500);
+        take(&journal, &mut blocks);
+    }
+    assert!(world.shard.stats().frames_suppressed > 100);
+    close(&mut world, &journal, &mut blocks);
+    let (heard, counts) = replay(&blocks);
+    check(&counts, &[]);
+    assert!(assert_same(world.clients.values(), &heard, &[]) > 300);
 }
 
 #[test]

@@ -330,7 +330,9 @@ impl Scene {
     fn treat(&mut self) {
         let peer = self.anybody();
         let voice = [Voice::Even, Voice::Plain][self.random.random_range(0..2)];
-        self.command(Command::new(ROOM, Action::SetVoice { peer, voice }));
+        // A tone is noise.
+        let suppress = false;
+        self.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
     }
 
     fn move_away(&mut self) {

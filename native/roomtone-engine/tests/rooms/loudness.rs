@@ -52,7 +52,8 @@ fn stats(world: &mut World, peer: PeerId) -> PeerStats {
 }
 
 fn set_voice(world: &mut World, peer: PeerId, voice: Voice) {
-    world.command(Command::new(ROOM, Action::SetVoice { peer, voice }));
+    let suppress = false;
+    world.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
 }
 
 fn apart(levels: &[f32]) -> f32 {

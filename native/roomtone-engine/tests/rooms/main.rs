@@ -14,6 +14,7 @@ mod hostile;
 mod loudness;
 mod migration;
 mod music;
+mod noise;
 mod own_voice;
 mod packet_time;
 mod pass_through;

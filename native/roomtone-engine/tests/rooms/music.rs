@@ -25,8 +25,8 @@ fn world(stereo: bool) -> World {
     world.join(4, options);
     world.join(5, ClientOptions::default());
     world.connect();
-    let (peer, voice) = (1, Voice::Music);
-    world.command(Command::new(ROOM, Action::SetVoice { peer, voice }));
+    let (peer, voice, suppress) = (1, Voice::Music, false);
+    world.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
     world
 }
 
@@ -131,8 +131,8 @@ fn a_soft_passage_arrives_without_gaps() {
 #[test]
 fn a_voice_in_stereo_without_music_mode_is_mixed() {
     let mut world = world(false);
-    let (peer, voice) = (1, Voice::Even);
-    world.command(Command::new(ROOM, Action::SetVoice { peer, voice }));
+    let (peer, voice, suppress) = (1, Voice::Even, false);
+    world.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
     let mut instrument = Instrument::new();
     instrument.play(&mut world, 1, 1000);
     assert_eq!(world.shard.stats().packets_passed, 0);

@@ -1,0 +1,215 @@
+//! The treatment of a talker's voice before others hear it: noise suppression, then automatic gain.
+//!
+//! Both follow the levels in the talker's packets, so a talker who needs neither isn't decoded for them, and is passed on.
+
+use std::time::Instant;
+
+use roomtone_audio::{AutoGain, Frame, FrameLevel, NoiseGauge, NoiseSuppressor, mix};
+
+use super::loudness::Loudness;
+use crate::stats::ShardStats;
+use crate::voice::Voice;
+
+/// The treatment of one talker's voice.
+#[derive(Default)]
+pub(super) struct Treatment {
+    voice: Voice,
+    /// Whether their noise is to be suppressed.
+    suppress: bool,
+    /// Made by the first packet of a talker who may have one.
+    gain: Option<Box<AutoGain>>,
+    /// When it heard speech last, since they may speak.
+    evened_at: Option<Instant>,
+    /// Made when their noise is to be suppressed; dropped at the next pause after that has ended.
+    noise: Option<Box<Noise>>,
+}
+
+/// The noise of one talker.
+#[derive(Default)]
+struct Noise {
+    gauge: NoiseGauge,
+    /// Made when they are found to be noisy.
+    suppressor: Option<Box<NoiseSuppressor>>,
+}
+
+impl Treatment {
+    /// Changes what is done. A gain goes as it came, slowly, and noise comes back within 100 ms.
+    pub(super) fn set(&mut self, voice: Voice, suppress: bool) {
+        self.voice = voice;
+        self.suppress(suppress);
+    }
+
+    /// Suppresses noise, or no longer. In music none is.
+    pub(super) fn suppress(&mut self, suppress: bool) {
+        self.suppress = suppress && !self.is_music();
+        if self.suppress && self.noise.is_none() {
+            self.noise = Some(Box::default());
+        }
+    }
+
+    /// Whether noise is to be suppressed.
+    pub(super) fn suppresses(&self) -> bool {
+        self.suppress
+    }
+
+    /// Whether they make music.
+    pub(super) fn is_music(&self) -> bool {
+        self.voice == Voice::Music
+    }
+
+    /// A packet of theirs has come.
+    pub(super) fn prepare(&mut self, loudness: &Loudness) {
+        if self.gain.is_none() && loudness.concerns(self.voice) {
+            self.gain = Some(Box::default());
+        }
+    }
+
+    /// Tells the room how loud they are.
+    pub(super) fn compare(&self, at: Instant, loudness: &mut Loudness) {
+        if let Some(gain) = &self.gain
+            && loudness.concerns(self.voice)
+        {
+            loudness.compare(at, gain.off_by(), self.evened_at);
+        }
+    }
+
+    /// Follows a frame, whether it is heard or not.
+    pub(super) fn follow(&mut self, at: Instant, loudness: &Loudness, frame: impl Fn() -> FrameLevel) {
+        if let Some(gain) = &mut self.gain
+            && gain.follow(frame(), loudness.tolerance(self.voice))
+        {
+            self.evened_at = Some(at);
+        }
+        if let Some(noise) = self.noise.as_deref_mut() {
+            noise.gauge.follow(frame());
+            if self.suppress && noise.gauge.is_noisy() && noise.suppressor.is_none() {
+                noise.suppressor = Some(Box::default());
+            }
+        }
+    }
+
+    fn is_noisy(&self) -> bool {
+        self.suppress && self.noise.as_ref().is_some_and(|noise| noise.gauge.is_noisy())
+    }
+
+    fn suppressor(&mut self) -> Option<&mut NoiseSuppressor> {
+        self.noise.as_deref_mut()?.suppressor.as_deref_mut()
+    }
+
+    /// Changes a frame that is heard.
+    pub(super) fn apply(&mut self, frame: &mut Frame, stats: &mut ShardStats) {
+        let noisy = self.is_noisy();
+        if let Some(suppressor) = self.suppressor() {
+            suppressor.apply(frame, noisy);
+            stats.frames_suppressed += u64::from(!suppressor.is_idle());
+        }
+        if let Some(gain) = &mut self.gain {
+            gain.apply(frame);
+            stats.frames_evened += u64::from(gain.gain_db() != 0.0);
+        }
+    }
+
+    /// Nothing has come to be heard. Whether there is something left of what came before, which fills `frame` then.
+    pub(super) fn end(&mut self, frame: &mut Frame) -> bool {
+        let rest = self.suppressor().is_some_and(|suppressor| suppressor.end(frame));
+        match &mut self.gain {
+            Some(gain) if rest => gain.apply(frame),
+            _ => self.skip(),
+        }
+        rest
+    }
+
+    /// A frame isn't heard.
+    pub(super) fn skip(&mut self) {
+        if let Some(gain) = &mut self.gain {
+            gain.skip();
+        }
+        let noisy = self.is_noisy();
+        if let Some(suppressor) = self.suppressor() {
+            suppressor.skip(noisy);
+        }
+        if !self.suppress {
+            self.noise = None;
+        }
+    }
+
+    /// Their own packets were heard until now, and frames go on from there.
+    pub(super) fn passed(&mut self) {
+        if let Some(gain) = &mut self.gain {
+            gain.passed();
+        }
+        if let Some(suppressor) = self.suppressor() {
+            suppressor.passed();
+        }
+    }
+
+    /// Whether nothing is done, so that their packets are as good.
+    pub(super) fn is_nothing(&self) -> bool {
+        let idle = |noise: &Noise| noise.suppressor.as_ref().is_none_or(|suppressor| suppressor.is_idle());
+        self.gain.as_ref().is_none_or(|gain| gain.is_unity())
+            && !self.is_noisy()
+            && self.noise.as_deref().is_none_or(idle)
+    }
+
+    /// They are muted: that they spoke counts no longer. Their levels are remembered.
+    pub(super) fn mute(&mut self) {
+        self.evened_at = None;
+    }
+
+    /// The treatment of their next connection, which goes on from here: its levels are known.
+    pub(super) fn hand_over(&self, to: &mut Treatment) {
+        to.gain = self.gain.clone();
+        if let Some(gain) = &mut to.gain {
+            gain.skip();
+        }
+        if let Some(noise) = &self.noise {
+            to.noise = Some(Box::new(Noise {
+                gauge: noise.gauge.clone(),
+                suppressor: None,
+            }));
+        }
+    }
+
+    /// The treatment of their last frame, which goes on from the frame before. Packets that are passed on have none.
+    pub(super) fn ending(&mut self, selected: bool) -> Ending {
+        let gain = self.gain.as_ref().filter(|_| selected);
+        Ending {
+            gain: gain.map_or(1.0, |gain| gain.gain()),
+            suppressor: self
+                .noise
+                .as_mut()
+                .and_then(|noise| noise.suppressor.take_if(|_| selected)),
+        }
+    }
+
+    /// Their automatic gain, dB.
+    pub(super) fn gain_db(&self) -> f64 {
+        self.gain.as_ref().map_or(0.0, |gain| f64::from(gain.gain_db()))
+    }
+}
+
+/// The treatment of a voice that ends.
+pub(super) struct Ending {
+    /// Linear.
+    gain: f32,
+    suppressor: Option<Box<NoiseSuppressor>>,
+}
+
+impl Ending {
+    /// Fades the last frame out. `came`: whether there is one. Whether anything is heard.
+    pub(super) fn apply(&mut self, frame: &mut Frame, came: bool) -> bool {
+        let heard = match &mut self.suppressor {
+            Some(suppressor) if came => {
+                let noisy = !suppressor.is_idle();
+                suppressor.apply(frame, noisy);
+                true
+            }
+            Some(suppressor) => suppressor.end(frame),
+            None => came,
+        };
+        if heard {
+            mix::ramp(frame, self.gain, 0.0);
+        }
+        heard
+    }
+}
