@@ -130,6 +130,9 @@ defmodule Roomtone do
     * `auto_gain` – `:auto` (default): a talker whose voice is more than 6 dB softer or louder than
       usual is brought to the usual level, before all other gains; `:off`: nobody is. A `:forward`
       room changes nobody. See `put_auto_gain/3`
+    * `noise_suppression` – `:on`: the noise of a talker in whose sound it is heard beside their
+      voice is made softer, by up to 18 dB, until they choose otherwise; `:off` (default): nobody's
+      is. A `:forward` room has `:off`. See `put_noise_suppression/3`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
       `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
     * `door_gains` – as `put_door_gains/2`
@@ -813,6 +816,9 @@ defmodule Roomtone do
 
   @doc "Whether a person is brought to the level of others: `Roomtone.MixControls.put_auto_gain/3`."
   defdelegate put_auto_gain(name, identity, on?), to: MixControls
+
+  @doc "Whether a person's noise is suppressed: `Roomtone.MixControls.put_noise_suppression/3`."
+  defdelegate put_noise_suppression(name, identity, on?), to: MixControls
 
   @doc "Whether a person makes music: `Roomtone.MixControls.put_music/3`."
   defdelegate put_music(name, identity, on?), to: MixControls

@@ -312,7 +312,8 @@ defmodule Roomtone.MemoryTest do
     assert Memory.unpack(%{memory | version: 99}) == {:error, :other_version}
     assert Memory.unpack(:too_large) == {:error, :damaged}
 
-    for key <- Map.keys(memory) -- [:version, :auto_gain, :takeovers], other <- [:nonsense, {1, 2}, -1] do
+    for key <- Map.keys(memory) -- [:version, :auto_gain, :noise_suppression, :takeovers],
+        other <- [:nonsense, {1, 2}, -1] do
       assert {key, other, Memory.unpack(Map.put(memory, key, other))} == {key, other, {:error, :damaged}}
       assert {key, Memory.unpack(Map.delete(memory, key))} == {key, {:error, :damaged}}
     end

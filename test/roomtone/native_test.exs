@@ -185,6 +185,7 @@ defmodule Roomtone.NativeTest do
           {:open_room, %{room: 1, stereo: false, slots: -1}},
           {:open_room, %{room: 1, stereo: false, slots: nil, auto_gain: :loud}},
           {:set_voice, %{room: 1, peer: 1, voice: :loud}},
+          {:set_voice, %{room: 1, peer: 1, voice: :even, suppress: :on}},
           {:leave, 5},
           "text",
           %{}
@@ -234,6 +235,7 @@ defmodule Roomtone.NativeTest do
       {:set_speak, %{room: 1, peer: 1, speak: false}},
       {:set_listen, %{room: 1, peer: 1, listen: true}},
       {:set_voice, %{room: 1, peer: 1, voice: :plain}},
+      {:set_voice, %{room: 1, peer: 1, voice: :even, suppress: true}},
       {:set_policy, %{room: 1, default_gain: 1.0, max_talkers: 3, select: :loudest}},
       {:set_gains, %{room: 1, cells: [{1, 2, 0.5}, {2, 1, {0.5, -1.0}}, {3, 1, nil}]}},
       {:set_places, %{room: 1, distance: {:inverse, 1.0, 9.0, 1.0}, places: <<1::64, 2, 0::384, 2::64, 0, 0::384>>}},

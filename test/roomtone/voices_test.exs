@@ -1,5 +1,5 @@
 defmodule Roomtone.VoicesTest do
-  @moduledoc "Automatic gain and music mode: a room's option, people's switches, and what the engine is told of them."
+  @moduledoc "Automatic gain, noise suppression and music mode: a room's option, people's switches, and what the engine is told of them."
   use Roomtone.DomainCase, async: true
 
   alias Roomtone.Room.Memory
@@ -32,6 +32,50 @@ defmodule Roomtone.VoicesTest do
     assert {:error, {:invalid_option, :auto_gain}} = Roomtone.open_room(unique_name(), auto_gain: true)
   end
 
+  test "a person's noise is suppressed as the room has it until they choose otherwise" do
+    for {opts, room?} <- [
+          {[], false},
+          {[noise_suppression: :on], true},
+          {[kind: :spatial, noise_suppression: :on], true}
+        ] do
+      room = open_room(opts)
+      %{peer: ada} = enter(room, "ada")
+      assert %{noise_suppression: ^room?} = person(room, "ada")
+      if room?, do: assert_receive({:native, _, {:set_voice, %{peer: ^ada, voice: :even, suppress: true}}})
+      own? = not room?
+      :ok = Roomtone.put_noise_suppression(room, "ada", own?)
+      assert_received {:native, _, {:set_voice, %{peer: ^ada, voice: :even, suppress: ^own?}}}
+      assert_receive {:roomtone, ^room, {:noise_suppression, "ada", ^own?}}
+      refute_received {:native, _, {:set_voice, _}}
+    end
+  end
+
+  test "a person's own noise suppression lasts until they leave" do
+    room = open_room(noise_suppression: :on)
+    %{session: session} = enter(room, "ada")
+    :ok = Roomtone.put_noise_suppression(room, "ada", false)
+    enter(room, "ada", session: session)
+    assert %{noise_suppression: false} = person(room, "ada")
+    :ok = Roomtone.leave(room, "ada")
+    enter(room, "ada")
+    assert %{noise_suppression: true} = person(room, "ada")
+  end
+
+  test "music has no noise suppressed, and noise is again after it" do
+    room = open_room(noise_suppression: :on)
+    %{peer: ada} = enter(room, "ada")
+    :ok = Roomtone.put_music(room, "ada", true)
+    assert_received {:native, _, {:set_voice, %{peer: ^ada, voice: :music, suppress: false}}}
+    :ok = Roomtone.put_music(room, "ada", false)
+    assert_received {:native, _, {:set_voice, %{peer: ^ada, voice: :even, suppress: true}}}
+  end
+
+  test "a room that forwards suppresses no noise" do
+    for opts <- [[kind: :forward, noise_suppression: :on], [noise_suppression: true], [noise_suppression: "on"]] do
+      assert {:error, {:invalid_option, :noise_suppression}} = Roomtone.open_room(unique_name(), opts)
+    end
+  end
+
   test "a person is evened out and makes no music until they want that otherwise" do
     room = open_room()
     %{peer: ada} = enter(room, "ada")
@@ -58,6 +102,8 @@ defmodule Roomtone.VoicesTest do
     room = open_room()
     assert {:error, {:invalid_option, :auto_gain}} = Roomtone.put_auto_gain(room, "ada", :off)
     assert {:error, {:invalid_option, :music}} = Roomtone.put_music(room, "ada", nil)
+    assert {:error, {:invalid_option, :noise_suppression}} = Roomtone.put_noise_suppression(room, "ada", :on)
+    assert {:error, :not_found} = Roomtone.put_noise_suppression(room, "ada", true)
     assert {:error, :not_found} = Roomtone.put_music(room, "ada", true)
     assert {:error, :room_not_found} = Roomtone.put_music(unique_name(), "ada", true)
   end
@@ -84,29 +130,32 @@ defmodule Roomtone.VoicesTest do
   end
 
   test "a source is left as loud as its app made it" do
-    room = open_room()
+    room = open_room(noise_suppression: :on)
     {:ok, _source} = Roomtone.speak_into(room, "jukebox", :push)
-    assert %{auto_gain: false, bot: true} = eventually(fn -> person(room, "jukebox") end)
+    assert %{auto_gain: false, noise_suppression: false, bot: true} = eventually(fn -> person(room, "jukebox") end)
     assert_receive {:native, _, {:set_voice, %{voice: :plain}}}
   end
 
   describe "a remembered room" do
     setup do
-      {:ok, mix} = MixPolicy.new(auto_gain: :off)
+      {:ok, mix} = MixPolicy.new(auto_gain: :off, noise_suppression: :on)
       args = %{name: "loft", id: 1, opened_at: DateTime.utc_now(), max_participants: 5, incarnation: "a", life: "b"}
       {:ok, memory: Memory.pack(Roomtone.Room.new(args), mix, :never)}
     end
 
-    test "keeps the option", %{memory: memory} do
-      assert {:ok, %{mix: %{auto_gain: :off}}} = Memory.unpack(memory)
+    test "keeps the options", %{memory: memory} do
+      assert {:ok, %{mix: %{auto_gain: :off, noise_suppression: :on}}} = Memory.unpack(memory)
       assert {:error, :damaged} = Memory.unpack(%{memory | auto_gain: :loud})
+      assert {:error, :damaged} = Memory.unpack(%{memory | noise_suppression: true})
       definition = %{max_participants: 5, empty_after: :never, stage: false, lock: nil, maker: nil, mix: %MixPolicy{}}
-      assert {:ok, %{mix: %{auto_gain: :auto}}} = memory |> Memory.redefine(definition) |> Memory.unpack()
+      usual = memory |> Memory.redefine(definition) |> Memory.unpack()
+      assert {:ok, %{mix: %{auto_gain: :auto, noise_suppression: :off}}} = usual
     end
 
     test "of the release before has the usual one, and that release can read ours", %{memory: memory} do
-      assert {:ok, %{mix: %{auto_gain: :auto}}} = memory |> Map.delete(:auto_gain) |> Memory.unpack()
-      refute is_map_key(memory.mix, :auto_gain)
+      before = Map.drop(memory, [:auto_gain, :noise_suppression])
+      assert {:ok, %{mix: %{auto_gain: :auto, noise_suppression: :off}}} = Memory.unpack(before)
+      for option <- [:auto_gain, :noise_suppression], do: refute(is_map_key(memory.mix, option))
     end
   end
 end

@@ -316,11 +316,11 @@ defmodule RoomtoneWeb.RoomChannelTest do
       assert {:ok, %{"Ben" => 0.5}} = Roomtone.volumes(room, "Ada")
     end
 
-    test "automatic gain and music are a person's own switches", %{socket: socket, room: room} do
-      ref = push(socket, "set", %{"auto_gain" => false, "music" => true})
-      assert_reply ref, :ok, %{auto_gain: false, music: true}
+    test "automatic gain, noise suppression and music are a person's own switches", %{socket: socket, room: room} do
+      ref = push(socket, "set", %{"auto_gain" => false, "noise_suppression" => true, "music" => true})
+      assert_reply ref, :ok, %{auto_gain: false, noise_suppression: true, music: true}
       assert_push "participants", %{changed: [%{id: "Ada", music: true}]}
-      assert {:ok, %{participants: [%{auto_gain: false, music: true}]}} = Roomtone.room(room)
+      assert {:ok, %{participants: [%{auto_gain: false, noise_suppression: true, music: true}]}} = Roomtone.room(room)
       ref = push(socket, "set", %{"music" => "loud"})
       assert_reply ref, :error, %{reason: "bad_request"}
     end

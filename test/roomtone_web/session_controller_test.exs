@@ -372,6 +372,22 @@ defmodule RoomtoneWeb.SessionControllerTest do
     end
   end
 
+  test "a room that is made suppresses noise if that was chosen, and one that forwards never does", %{browser: browser} do
+    for {more, suppressed?} <- [
+          {%{}, false},
+          {%{"noise_suppression" => "true"}, true},
+          {%{"noise_suppression" => "true", "kind" => "spatial"}, true},
+          {%{"noise_suppression" => "true", "kind" => "forward"}, false}
+        ] do
+      room = unique_name()
+      answer = enter(browser, room, "Eve", Map.put(more, "create", "true"))
+      assert redirected_to(answer, 303) == room_path(room, "Eve")
+      {:ok, _} = Roomtone.join(room, "Zoë", FakeNative.offer(connect: true))
+      assert {:ok, %{participants: [%{noise_suppression: ^suppressed?}]}} = Roomtone.room(room)
+      Roomtone.close_room(room)
+    end
+  end
+
   describe "a passcode" do
     setup %{browser: browser, room: room} do
       maker = enter(browser, room, "Maker", %{"create" => "true", "passcode" => "4711"})

@@ -5,7 +5,7 @@ import { on } from "./events.js";
 import { csrfToken } from "./dom.js";
 import { watchQuality } from "./quality.js";
 import { problem } from "./messages.js";
-import { keep, processingWanted, setting } from "./settings.js";
+import { chosen, keep, processingWanted, setting } from "./settings.js";
 import { SignallingError, VoiceRoom } from "./voice_room.js";
 
 /**
@@ -155,6 +155,7 @@ export class Call extends EventTarget {
       goodbye: true,
       processing: processingWanted(),
       autoGain: setting("auto-gain") !== "off",
+      noiseSuppression: chosen("noise-suppression"),
       music: setting("music") === "on",
       microphone: chosenMicrophone(),
       speaker: chosenSpeaker(),

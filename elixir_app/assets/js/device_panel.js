@@ -71,17 +71,22 @@ export function showDevicePanel(call, signal) {
  */
 function setUpVoice(call, signal) {
   const autoGain = /** @type {HTMLInputElement | null} */ (byId("auto-gain"));
+  const noise = /** @type {HTMLInputElement | null} */ (byId("noise-suppression"));
   const music = /** @type {HTMLInputElement | null} */ (byId("music"));
   if (!autoGain || !music) return;
   const show = () => {
     const own = call.room?.own;
     music.checked = own?.music ?? setting("music") === "on";
     autoGain.checked = own?.autoGain ?? setting("auto-gain") !== "off";
-    // Music has none.
+    // Music has neither.
     autoGain.disabled = music.checked;
+    if (!noise) return;
+    noise.checked = own?.noiseSuppression ?? setting("noise-suppression") === "on";
+    noise.disabled = music.checked;
   };
   const word = (/** @type {HTMLInputElement} */ box) => (box.checked ? "on" : "off");
   autoGain.addEventListener("change", () => (keep("auto-gain", word(autoGain)), call.room?.setAutoGain(autoGain.checked)), { signal });
+  noise?.addEventListener("change", () => (keep("noise-suppression", word(noise)), call.room?.setNoiseSuppression(noise.checked)), { signal });
   music.addEventListener("change", () => (keep("music", word(music)), call.room?.setMusic(music.checked), show()), { signal });
   for (const name of ["own", "place"]) on(call, name, show, signal);
   show();

@@ -1,10 +1,19 @@
 // @ts-check
 /**
- * @typedef {"muted" | "deafened" | "hand" | "microphone" | "auto_gain" | "music"} Flag
+ * @typedef {"muted" | "deafened" | "hand" | "microphone" | "auto_gain" | "noise_suppression" | "music"} Flag
+ *
+ * @typedef {object} Own  what is so of myself
+ * @property {boolean} muted     my microphone, by me (or by the server in my name)
+ * @property {boolean} deafened
+ * @property {boolean} hand
+ * @property {boolean} autoGain  whether I'm brought to the level of others, where the room does that
+ * @property {boolean} noiseSuppression  whether my noise is suppressed, where the room can
+ * @property {boolean} music     whether I make music, which is sent as it is
+ * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
  */
 
-/** The state that a server assumes before it is told. @type {Record<Flag, boolean>} */
-const UNTOLD = { muted: false, deafened: false, hand: false, microphone: true, auto_gain: true, music: false };
+/** The state that a server assumes before it is told; null: that is up to the room. @type {Record<Flag, boolean | null>} */
+const UNTOLD = { muted: false, deafened: false, hand: false, microphone: true, auto_gain: true, noise_suppression: null, music: false };
 const FLAGS = /** @type {Flag[]} */ (Object.keys(UNTOLD));
 
 /**
@@ -18,6 +27,7 @@ export class OwnState {
     hand: { value: false, presses: 0, told: 0 },
     microphone: { value: true, presses: 0, told: 0 },
     auto_gain: { value: true, presses: 0, told: 0 },
+    noise_suppression: { value: false, presses: 0, told: 0 },
     music: { value: false, presses: 0, told: 0 },
   };
   #shutByMe = false;
@@ -34,7 +44,8 @@ export class OwnState {
    */
   press(flag, value) {
     const state = this.#flags[flag];
-    if (state.value === value) return false;
+    const chosen = UNTOLD[flag] !== null || state.presses > 0;
+    if (state.value === value && chosen) return false;
     state.value = value;
     state.presses += 1;
     if (flag === "muted") this.#shutByMe = value;
@@ -74,7 +85,8 @@ export class OwnState {
    * @param {Flag} flag
    */
   due(flag) {
-    return this.get(flag) !== UNTOLD[flag] || this.untold(flag);
+    const { value, presses } = this.#flags[flag];
+    return (UNTOLD[flag] === null ? presses > 0 : value !== UNTOLD[flag]) || this.untold(flag);
   }
 
   /**

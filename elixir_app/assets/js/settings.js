@@ -4,7 +4,7 @@
 const PREFIX = "roomtone:";
 
 /**
- * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "music"} Setting
+ * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "noise-suppression" | "music"} Setting
  */
 
 /**
@@ -29,6 +29,15 @@ export function keep(key, value) {
   } catch {
     // No storage for this page: then it holds until the page is closed.
   }
+}
+
+/**
+ * @param {Setting} key
+ * @returns {boolean | undefined} undefined where nothing was chosen
+ */
+export function chosen(key) {
+  const kept = setting(key);
+  return kept === null ? undefined : kept === "on";
 }
 
 /** Echo cancellation and the like, but for tests that play tones, which noise suppression would rightly remove. */

@@ -26,17 +26,12 @@ export { SignallingError };
  * @property {boolean} [hand]      whether they ask to speak
  * @property {boolean} [music]     whether they make music, see {@link VoiceRoom.setMusic}
  * @property {boolean} [auto_gain]  whether they are brought to the level of others
+ * @property {boolean} [noise_suppression]  whether their noise is suppressed
  * @property {"speaker" | "listener"} [role]
  * @property {boolean} [moderator]
  * @property {boolean} [silenced]  muted by a moderator, which they can't undo
  *
- * @typedef {object} Own  what is so of myself
- * @property {boolean} muted     my microphone, by me (or by the server in my name)
- * @property {boolean} deafened
- * @property {boolean} hand
- * @property {boolean} autoGain  whether I'm brought to the level of others, where the room does that
- * @property {boolean} music     whether I make music, which is sent as it is
- * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
+ * @typedef {import("./pending_state.js").Own} Own
  *
  * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
  *
@@ -49,6 +44,7 @@ export { SignallingError };
  * @property {boolean} [longPoll]  whether long polling is offered there, for networks without WebSockets; so if not given
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
  * @property {boolean} [autoGain]  whether I'm brought to the level of others; so if not given
+ * @property {boolean} [noiseSuppression]  whether my noise is suppressed; as the room has it if not given
  * @property {boolean} [music]     whether I make music, see {@link VoiceRoom.setMusic}
  * @property {string} [microphone]   id of the microphone to take, if it is there
  * @property {string} [speaker]      id of the speaker to play on, if it is there
@@ -117,6 +113,7 @@ export class VoiceRoom extends EventTarget {
     this.#session = options.session ?? "";
     this.#roomId = options.roomId ?? "";
     if (options.autoGain === false) this.#own.press("auto_gain", false);
+    if (options.noiseSuppression !== undefined) this.#own.press("noise_suppression", options.noiseSuppression);
     if (options.music) this.#own.press("music", true);
     this.#shown = JSON.stringify(this.own);
     this.#microphone = new OwnMicrophone({ processing: options.processing ?? true, device: options.microphone ?? "" });
@@ -149,6 +146,7 @@ export class VoiceRoom extends EventTarget {
       deafened: this.#own.get("deafened"),
       hand: this.#own.get("hand"),
       autoGain: this.#own.get("auto_gain"),
+      noiseSuppression: this.#own.get("noise_suppression"),
       music: this.#own.get("music"),
       held: this.#held,
     };
@@ -368,6 +366,11 @@ export class VoiceRoom extends EventTarget {
     this.#press("auto_gain", on);
   }
 
+  /** @param {boolean} on  whether my noise is suppressed, where the room can */
+  setNoiseSuppression(on) {
+    this.#press("noise_suppression", on);
+  }
+
   /** Music is sent as the microphone takes it: unprocessed, in stereo, at 128 kbit/s. @param {boolean} on */
   setMusic(on) {
     this.#press("music", on);
@@ -429,7 +432,7 @@ export class VoiceRoom extends EventTarget {
     if (!me) return;
     const known = this.#people.get(this.#me);
     if (known) this.#heldIs(heldOf(known));
-    for (const flag of /** @type {const} */ (["muted", "deafened", "hand", "auto_gain", "music"])) {
+    for (const flag of /** @type {const} */ (["muted", "deafened", "hand", "auto_gain", "noise_suppression", "music"])) {
       if (this.#own.heard(flag, me[flag]) === "tell") this.#tell((one) => one === flag);
     }
     this.#ownChanged();

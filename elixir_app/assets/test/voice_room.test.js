@@ -255,10 +255,40 @@ test("a deafened person hears nothing and is muted, and the server is told", asy
   await reconnect();
   await settle();
   assert.deepEqual(socket().of("set"), [{ deafened: true }]);
-  assert.deepEqual(room.own, { muted: true, deafened: true, hand: false, autoGain: true, music: false, held: null });
+  assert.deepEqual(room.own, { muted: true, deafened: true, hand: false, autoGain: true, noiseSuppression: false, music: false, held: null });
   // Taken back, all is as it was before.
   room.setDeafened(false);
   assert.deepEqual([room.own.muted, room.own.deafened, audio.muted], [false, false, false]);
+});
+
+test("a person's noise is suppressed as the room has it until they choose, which a room that begins anew is told", async () => {
+  await enter();
+  server.people[0].noise_suppression = true;
+  socket().push("participants", { changed: [{ id: "Ada", noise_suppression: true }] });
+  assert.equal(room.own.noiseSuppression, true);
+  assert.deepEqual(socket().of("set"), []);
+  room.setNoiseSuppression(true);
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ noise_suppression: true }]);
+  room.setNoiseSuppression(false);
+  await settle();
+  server.people = [];
+  await reconnect();
+  await settle();
+  assert.deepEqual(socket().of("set"), [{ noise_suppression: false }]);
+});
+
+test("a choice about noise that this browser remembers is told on entering", async () => {
+  for (const noiseSuppression of [true, false]) {
+    room.leave();
+    server.people = [];
+    room = new VoiceRoom({ room: "r", token: "t", session: "s", audio, noiseSuppression });
+    await room.join();
+    await settle();
+    connections.at(-1).becomes("connected");
+    await settle();
+    assert.deepEqual(socket().of("set"), [{ noise_suppression: noiseSuppression }]);
+  }
 });
 
 test("a person without a microphone tells it, also to a room that begins anew, until they have one", async () => {

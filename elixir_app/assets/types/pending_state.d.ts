@@ -41,4 +41,31 @@ export class OwnState {
     };
     #private;
 }
-export type Flag = "muted" | "deafened" | "hand" | "microphone" | "auto_gain" | "music";
+export type Flag = "muted" | "deafened" | "hand" | "microphone" | "auto_gain" | "noise_suppression" | "music";
+/**
+ * what is so of myself
+ */
+export type Own = {
+    /**
+     * my microphone, by me (or by the server in my name)
+     */
+    muted: boolean;
+    deafened: boolean;
+    hand: boolean;
+    /**
+     * whether I'm brought to the level of others, where the room does that
+     */
+    autoGain: boolean;
+    /**
+     * whether my noise is suppressed, where the room can
+     */
+    noiseSuppression: boolean;
+    /**
+     * whether I make music, which is sent as it is
+     */
+    music: boolean;
+    /**
+     * why nobody hears me, whatever my own button says
+     */
+    held: "silenced" | "listener" | null;
+};

@@ -1,5 +1,5 @@
 /**
- * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "music"} Setting
+ * @typedef {"microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "noise-suppression" | "music"} Setting
  */
 /**
  * @param {Setting} key
@@ -11,6 +11,11 @@ export function setting(key: Setting): string | null;
  * @param {string} value
  */
 export function keep(key: Setting, value: string): void;
+/**
+ * @param {Setting} key
+ * @returns {boolean | undefined} undefined where nothing was chosen
+ */
+export function chosen(key: Setting): boolean | undefined;
 /** Echo cancellation and the like, but for tests that play tones, which noise suppression would rightly remove. */
 export function processingWanted(): boolean;
-export type Setting = "microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "music";
+export type Setting = "microphone" | "speaker" | "shortcuts" | "processing" | "called" | "sounds" | "join-muted" | "auto-gain" | "noise-suppression" | "music";

@@ -14,17 +14,12 @@ export { SignallingError };
  * @property {boolean} [hand]      whether they ask to speak
  * @property {boolean} [music]     whether they make music, see {@link VoiceRoom.setMusic}
  * @property {boolean} [auto_gain]  whether they are brought to the level of others
+ * @property {boolean} [noise_suppression]  whether their noise is suppressed
  * @property {"speaker" | "listener"} [role]
  * @property {boolean} [moderator]
  * @property {boolean} [silenced]  muted by a moderator, which they can't undo
  *
- * @typedef {object} Own  what is so of myself
- * @property {boolean} muted     my microphone, by me (or by the server in my name)
- * @property {boolean} deafened
- * @property {boolean} hand
- * @property {boolean} autoGain  whether I'm brought to the level of others, where the room does that
- * @property {boolean} music     whether I make music, which is sent as it is
- * @property {"silenced" | "listener" | null} held  why nobody hears me, whatever my own button says
+ * @typedef {import("./pending_state.js").Own} Own
  *
  * @typedef {"new" | "connecting" | "connected" | "reconnecting" | "left" | "ended"} Status
  *
@@ -37,6 +32,7 @@ export { SignallingError };
  * @property {boolean} [longPoll]  whether long polling is offered there, for networks without WebSockets; so if not given
  * @property {boolean} [processing]  echo cancellation and the like on the microphone
  * @property {boolean} [autoGain]  whether I'm brought to the level of others; so if not given
+ * @property {boolean} [noiseSuppression]  whether my noise is suppressed; as the room has it if not given
  * @property {boolean} [music]     whether I make music, see {@link VoiceRoom.setMusic}
  * @property {string} [microphone]   id of the microphone to take, if it is there
  * @property {string} [speaker]      id of the speaker to play on, if it is there
@@ -143,6 +139,8 @@ export class VoiceRoom extends EventTarget {
     setHand(hand: boolean): void;
     /** @param {boolean} on  whether I'm brought to the level of others, where the room does that */
     setAutoGain(on: boolean): void;
+    /** @param {boolean} on  whether my noise is suppressed, where the room can */
+    setNoiseSuppression(on: boolean): void;
     /** Music is sent as the microphone takes it: unprocessed, in stereo, at 128 kbit/s. @param {boolean} on */
     setMusic(on: boolean): void;
     /** Plays what autoplay held back; call it from a click. */
@@ -190,36 +188,18 @@ export type Participant = {
      * whether they are brought to the level of others
      */
     auto_gain?: boolean | undefined;
-    role?: "speaker" | "listener" | undefined;
+    /**
+     * whether their noise is suppressed
+     */
+    noise_suppression?: boolean | undefined;
+    role?: "listener" | "speaker" | undefined;
     moderator?: boolean | undefined;
     /**
      * muted by a moderator, which they can't undo
      */
     silenced?: boolean | undefined;
 };
-/**
- * what is so of myself
- */
-export type Own = {
-    /**
-     * my microphone, by me (or by the server in my name)
-     */
-    muted: boolean;
-    deafened: boolean;
-    hand: boolean;
-    /**
-     * whether I'm brought to the level of others, where the room does that
-     */
-    autoGain: boolean;
-    /**
-     * whether I make music, which is sent as it is
-     */
-    music: boolean;
-    /**
-     * why nobody hears me, whatever my own button says
-     */
-    held: "silenced" | "listener" | null;
-};
+export type Own = import("./pending_state.js").Own;
 export type Status = "new" | "connecting" | "connected" | "reconnecting" | "left" | "ended";
 export type Options = {
     room: string;
@@ -251,6 +231,10 @@ export type Options = {
      * whether I'm brought to the level of others; so if not given
      */
     autoGain?: boolean | undefined;
+    /**
+     * whether my noise is suppressed; as the room has it if not given
+     */
+    noiseSuppression?: boolean | undefined;
     /**
      * whether I make music, see {@link VoiceRoom.setMusic}
      */

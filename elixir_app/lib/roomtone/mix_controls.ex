@@ -61,6 +61,21 @@ defmodule Roomtone.MixControls do
   def put_auto_gain(_name, _identity, _other), do: {:error, {:invalid_option, :auto_gain}}
 
   @doc """
+  Whether a person's noise is suppressed, in a room that mixes: their own switch. It begins as the
+  room's `noise_suppression`, and off for sources (`Roomtone.speak_into/4`).
+
+      iex> {:ok, _} = Roomtone.open_room("terrace", noise_suppression: :on)
+      iex> Roomtone.put_noise_suppression("terrace", "ada", false)
+      {:error, :not_found}
+  """
+  @spec put_noise_suppression(String.t(), String.t(), boolean) ::
+          :ok | {:error, :not_found | {:invalid_option, :noise_suppression} | Roomtone.room_error()}
+  def put_noise_suppression(name, identity, on?) when is_boolean(on?),
+    do: set(name, identity, {:noise_suppression, on?})
+
+  def put_noise_suppression(_name, _identity, _other), do: {:error, {:invalid_option, :noise_suppression}}
+
+  @doc """
   Whether a person makes music: nothing is done to their sound, it may be stereo, and their page sends
   it unprocessed, at 128 kbit/s. See docs/mixing.md.
 

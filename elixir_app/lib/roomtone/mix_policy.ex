@@ -40,6 +40,7 @@ defmodule Roomtone.MixPolicy do
   @type select :: :loudest | :nearest
   @typedoc "Whether talkers who are much softer or louder than others are brought to one level."
   @type auto_gain :: :auto | :off
+  @type noise_suppression :: :on | :off
   @type identity :: String.t()
   @typedoc "A linear gain from 0 to 10, and a place between left (-1) and right (1)."
   @type cell :: {gain :: float, pan :: float}
@@ -82,6 +83,7 @@ defmodule Roomtone.MixPolicy do
             select: :loudest,
             stereo: false,
             auto_gain: :auto,
+            noise_suppression: :off,
             slots: nil,
             distance: %Distance{},
             moves: :server,
@@ -100,6 +102,7 @@ defmodule Roomtone.MixPolicy do
           select: select,
           stereo: boolean,
           auto_gain: auto_gain,
+          noise_suppression: noise_suppression,
           slots: 1..8 | nil,
           distance: Distance.t(),
           # Whether people may walk about by themselves, and where.
@@ -118,7 +121,7 @@ defmodule Roomtone.MixPolicy do
   # -60 dB: nobody hears it, so it needn't be decoded.
   @inaudible 0.001
   @options [:kind, :default_gain, :max_talkers, :select, :stereo, :forward_slots, :distance, :door_gains, :positions] ++
-             [:plan, :auto_gain]
+             [:plan, :auto_gain, :noise_suppression]
 
   @doc "The options of a room that concern its mix."
   @spec options() :: [atom]
@@ -147,6 +150,7 @@ defmodule Roomtone.MixPolicy do
          {:ok, select} <- Check.select(Keyword.get(opts, :select, usual(kind))),
          {:ok, stereo} <- Check.stereo(Keyword.get(opts, :stereo, false)),
          {:ok, auto_gain} <- Check.auto_gain(Keyword.get(opts, :auto_gain, :auto)),
+         {:ok, noise} <- Check.noise_suppression(Keyword.get(opts, :noise_suppression, :off), kind),
          {:ok, slots} <- Check.slots(kind, opts[:forward_slots], max_talkers),
          {:ok, moves} <- Check.moves(kind, Keyword.get(opts, :positions, :server)),
          {:ok, plan} <- Check.plan(kind, moves, opts[:plan]),
@@ -163,6 +167,7 @@ defmodule Roomtone.MixPolicy do
          select: select,
          stereo: stereo,
          auto_gain: auto_gain,
+         noise_suppression: noise,
          slots: slots,
          distance: distance,
          moves: moves,

@@ -27,6 +27,8 @@ defmodule Roomtone.MixSync do
   @cells_per_command 1_024
   @max_pairs Check.max_cells()
 
+  @usual {:even, false}
+
   # The most pairs that are recomputed at once for moves and volumes.
   @pairs_per_turn 10_000
 
@@ -51,6 +53,9 @@ defmodule Roomtone.MixSync do
     used: false
   ]
 
+  @typedoc "The treatment of a voice, and whether its noise is suppressed."
+  @type treatment :: {Roomtone.Native.voice(), suppress :: boolean}
+
   @type t :: %__MODULE__{
           place: Media.place(),
           # The media nodes of the room.
@@ -63,8 +68,8 @@ defmodule Roomtone.MixSync do
           # default.
           sent: %{Media.id() => %{Media.id() => Roomtone.Native.weight()}},
           # The treatment of the voices of those who don't have the usual, and what the engine knows of it.
-          voices: %{MixPolicy.identity() => Roomtone.Native.voice()},
-          told_voices: %{Media.id() => Roomtone.Native.voice()},
+          voices: %{MixPolicy.identity() => treatment},
+          told_voices: %{Media.id() => treatment},
           places: Places.t(),
           # Pairs to recompute at once, and pairs that can wait. While the latter are worked off,
           # new ones go to the next round, so that each has its turn.
@@ -161,7 +166,7 @@ defmodule Roomtone.MixSync do
   end
 
   @doc "Sets what is done to the voices of those who don't have the usual. Peers get it as they get their gains."
-  @spec put_voices(t, %{MixPolicy.identity() => Roomtone.Native.voice()}) :: t
+  @spec put_voices(t, %{MixPolicy.identity() => treatment}) :: t
   def put_voices(%{voices: voices} = mixer, voices), do: mixer
   def put_voices(mixer, voices), do: flush(%{mixer | voices: voices})
 
@@ -334,8 +339,13 @@ defmodule Roomtone.MixSync do
   defp plan_voices(%{told_voices: told, place: %{room: room}} = mixer) do
     wanted = for {identity, voice} <- mixer.voices, peer = mixer.peers[identity], into: %{}, do: {peer, voice}
     given = for {peer, voice} <- wanted, told[peer] != voice, do: {peer, voice}
-    back = for {peer, _voice} <- told, not is_map_key(wanted, peer), is_map_key(mixer.given, peer), do: {peer, :even}
-    {for({peer, voice} <- given ++ back, do: {:set_voice, %{room: room, peer: peer, voice: voice}}), wanted}
+    back = for {peer, _voice} <- told, not is_map_key(wanted, peer), is_map_key(mixer.given, peer), do: {peer, @usual}
+
+    commands =
+      for {peer, {voice, suppress?}} <- given ++ back,
+          do: {:set_voice, %{room: room, peer: peer, voice: voice, suppress: suppress?}}
+
+    {commands, wanted}
   end
 
   # The settings of the room as a whole.

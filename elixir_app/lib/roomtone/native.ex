@@ -49,7 +49,8 @@ defmodule Roomtone.Native do
 
   @typedoc """
   The treatment of a talker's voice in a room that mixes: automatic gain, if the room has it; nothing; or nothing, and it may
-  be stereo. A new peer has `:even`.
+  be stereo. A new peer has `:even`. `suppress` in `:set_voice`: whether their noise is suppressed, which that of a new peer isn't;
+  in music none is.
   """
   @type voice :: :even | :plain | :music
 
@@ -75,7 +76,7 @@ defmodule Roomtone.Native do
           | {:leave, %{room: id, peer: id}}
           | {:set_speak, %{room: id, peer: id, speak: boolean}}
           | {:set_listen, %{room: id, peer: id, listen: boolean}}
-          | {:set_voice, %{room: id, peer: id, voice: voice}}
+          | {:set_voice, %{required(:room | :peer) => id, required(:voice) => voice, optional(:suppress) => boolean}}
           | {:set_policy,
              %{room: id, default_gain: float, max_talkers: non_neg_integer | nil, select: :loudest | :nearest}}
           | {:set_gains, %{room: id, cells: [{listener :: id, speaker :: id, weight | nil}]}}

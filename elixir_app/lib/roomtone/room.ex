@@ -83,8 +83,7 @@ defmodule Roomtone.Room do
           | {:deafened, boolean}
           | {:microphone, boolean}
           | {:hand, boolean}
-          | {:auto_gain, boolean}
-          | {:music, boolean}
+          | {:auto_gain | :noise_suppression | :music, boolean}
           | {:quality, Roomtone.quality()}
           | {:silenced, boolean}
           | {:role, Roomtone.role()}
@@ -105,7 +104,7 @@ defmodule Roomtone.Room do
           optional(:invited) => [Roomtone.Token.grant()],
           optional(:maker) => String.t() | nil,
           optional(:muted) => boolean | nil,
-          optional(:bot | :announcement) => boolean,
+          optional(:bot | :announcement | :noise_suppression) => boolean,
           optional(:rejoin) => String.t() | nil,
           optional(:grace_ms) => non_neg_integer,
           optional(:from) => term,
@@ -319,6 +318,7 @@ defmodule Roomtone.Room do
       announcement: request[:announcement] || false,
       # The app knows how loud its sources are to be.
       auto_gain: request[:bot] != true,
+      noise_suppression: request[:bot] != true and request[:noise_suppression] == true,
       muted: arrival.muted or request[:muted] == true,
       deafened: Map.get(arrival, :deafened, false),
       hand: Map.get(arrival, :hand, false),
@@ -628,7 +628,7 @@ defmodule Roomtone.Room do
   def to_map(%Person{} = person) do
     person
     |> Map.take([:identity, :name, :muted, :deafened, :hand, :microphone, :silenced, :speaking, :connected])
-    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at, :bot, :auto_gain, :music]))
+    |> Map.merge(Map.take(person, [:quality, :grants, :joined_at, :bot, :auto_gain, :noise_suppression, :music]))
     |> Map.merge(%{role: role(person), moderator: moderator?(person)})
   end
 

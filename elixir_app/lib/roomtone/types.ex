@@ -17,8 +17,8 @@ defmodule Roomtone.Types do
   @typedoc """
   A person as others see them.
 
-  `muted`, `deafened`, `hand` (raised), `auto_gain` and `music` are their own switches; `silenced` and `role` are a
-  moderator's. `moderator`: they have the grant to moderate. `microphone`: whether they have one, by
+  `muted`, `deafened`, `hand` (raised), `auto_gain`, `noise_suppression` and `music` are their own switches;
+  `silenced` and `role` are a moderator's. `moderator`: they have the grant to moderate. `microphone`: whether they have one, by
   their own report. `bot`: a source, not a person. `connected`: sound flows. `quality` is their own latest report since then, if any.
   """
   @type participant :: %{
@@ -28,6 +28,7 @@ defmodule Roomtone.Types do
           deafened: boolean,
           hand: boolean,
           auto_gain: boolean,
+          noise_suppression: boolean,
           music: boolean,
           microphone: boolean,
           bot: boolean,
@@ -93,8 +94,8 @@ defmodule Roomtone.Types do
     * `:joined`, `:left` – `:left` with the reason: `:left`, `:removed` or the one given to
       `Roomtone.leave/3`, `:owner_lost` (their connection process died and nobody returned in time),
       `:media_lost` (of a person without a connection process), `:crashed`
-    * `:muted`, `:deafened`, `:hand`, `:auto_gain`, `:music`, `:microphone`, `:silenced`, `:role`, `:moderator`, `:quality`,
-      `:speaking`, `:connected` – when it changes
+    * `:muted`, `:deafened`, `:hand`, `:auto_gain`, `:noise_suppression`, `:music`, `:microphone`, `:silenced`, `:role`,
+      `:moderator`, `:quality`, `:speaking`, `:connected` – when it changes
     * `:chat` – somebody posted a chat message
     * `:caption` – something that a person said, as text: see `Roomtone.caption/4`
     * `:slots` – in a room of kind `:forward`: the talker in each of your slots, and the gains at
@@ -129,6 +130,7 @@ defmodule Roomtone.Types do
           | {:deafened, identity :: String.t(), boolean}
           | {:hand, identity :: String.t(), boolean}
           | {:auto_gain, identity :: String.t(), boolean}
+          | {:noise_suppression, identity :: String.t(), boolean}
           | {:music, identity :: String.t(), boolean}
           | {:microphone, identity :: String.t(), boolean}
           | {:silenced, identity :: String.t(), boolean}

@@ -10,6 +10,7 @@ defmodule RoomtoneWeb.JoinForm do
   | `create` | `true`: make the room, rather than enter whatever is there |
   | `kind`, `stage` | of a room to be made: `mix`, `spatial`, `forward`; `true` |
   | `plan` | of a room of kind `spatial` to be made: the name of its floor plan |
+  | `noise_suppression` | of a room to be made that mixes: `true` if noise is suppressed |
   """
 
   alias Roomtone.Auth.{Invitation, Visitor}
@@ -18,6 +19,7 @@ defmodule RoomtoneWeb.JoinForm do
 
   @link ~r{\A\s*(?:https?://)?([^/\s]+)(?:/[\w.~-]+)*?/(rooms|invitations)/([^/?#\s]+)}i
   @loopback ["localhost", "127.0.0.1", "::1"]
+  @yes ["true", "1", "on"]
   @kinds %{"mix" => :mix, "spatial" => :spatial, "forward" => :forward}
 
   @typedoc "The errors by field; `:form` is of none of them."
@@ -103,7 +105,7 @@ defmodule RoomtoneWeb.JoinForm do
     end
   end
 
-  defp open(conn, room, %{"create" => create} = params) when create in ["true", "1", "on"] do
+  defp open(conn, room, %{"create" => create} = params) when create in @yes do
     with {:ok, kind} <- kind(params["kind"]),
          {:ok, by} <- may_speak(conn, room),
          {:ok, _summary} <- Roomtone.open_room(room, [by: by] ++ options(conn, kind, params)) do
@@ -159,9 +161,10 @@ defmodule RoomtoneWeb.JoinForm do
     passcode = params["passcode"]
 
     spatial(kind, params) ++
+      noise(kind, params) ++
       [
         kind: kind,
-        stage: params["stage"] in ["true", "1", "on"],
+        stage: params["stage"] in @yes,
         passcode: if(passcode in [nil, ""], do: nil, else: passcode),
         maker: Roomtone.Auth.maker(conn.assigns.visitor)
       ]
@@ -170,6 +173,10 @@ defmodule RoomtoneWeb.JoinForm do
   # In a room made by the form, people walk by themselves.
   defp spatial(:spatial, params), do: [positions: :clients, plan: params["plan"] || "plaza", stereo: true]
   defp spatial(_kind, _params), do: []
+
+  # A room that forwards can't.
+  defp noise(:forward, _params), do: []
+  defp noise(_kind, params), do: [noise_suppression: if(params["noise_suppression"] in @yes, do: :on, else: :off)]
 
   defp kind(nil), do: {:ok, :mix}
   defp kind(kind) when is_map_key(@kinds, kind), do: {:ok, @kinds[kind]}

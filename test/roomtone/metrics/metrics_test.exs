@@ -43,6 +43,7 @@ defmodule Roomtone.MetricsTest do
     frames_concealed: 2,
     frames_decoded: 39,
     frames_evened: 8,
+    frames_suppressed: 9,
     frames_encoded: 30,
     frames_encoded_private: 10,
     packets_sent: 90,

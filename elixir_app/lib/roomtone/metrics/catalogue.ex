@@ -177,6 +177,12 @@ defmodule Roomtone.Metrics.Catalogue do
       shard("roomtone_mode_changes_total", :counter, "Listeners' changes between packets and mixes.", :mode_changes),
       shard("roomtone_frames_decoded_total", :counter, "Opus frames decoded.", :frames_decoded),
       shard("roomtone_frames_evened_total", :counter, "Of these, frames with an automatic gain.", :frames_evened),
+      shard(
+        "roomtone_frames_suppressed_total",
+        :counter,
+        "Of the decoded, frames whose noise was suppressed.",
+        :frames_suppressed
+      ),
       %{
         name: "roomtone_frames_encoded_total",
         type: :counter,

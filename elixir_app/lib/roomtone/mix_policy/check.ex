@@ -231,6 +231,13 @@ defmodule Roomtone.MixPolicy.Check do
   def plan(:spatial, _moves, name), do: FloorPlan.load(name)
   def plan(_kind, _moves, _plan), do: {:error, {:invalid_option, :plan}}
 
+  @doc "Checks whether a room suppresses noise, which one of kind `:forward` can't."
+  @spec noise_suppression(term, :mix | :spatial | :forward) ::
+          {:ok, :on | :off} | {:error, {:invalid_option, :noise_suppression}}
+  def noise_suppression(:off, _kind), do: {:ok, :off}
+  def noise_suppression(:on, kind) when kind != :forward, do: {:ok, :on}
+  def noise_suppression(_other, _kind), do: {:error, {:invalid_option, :noise_suppression}}
+
   @doc "Checks whether a room has automatic gain."
   @spec auto_gain(term) :: {:ok, :auto | :off} | {:error, {:invalid_option, :auto_gain}}
   def auto_gain(auto_gain) when auto_gain in [:auto, :off], do: {:ok, auto_gain}

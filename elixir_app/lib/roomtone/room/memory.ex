@@ -32,6 +32,7 @@ defmodule Roomtone.Room.Memory do
   """
   @type t :: %{
           optional(:auto_gain) => :auto | :off,
+          optional(:noise_suppression) => :on | :off,
           optional(:takeovers) => non_neg_integer,
           version: pos_integer,
           name: String.t(),
@@ -88,8 +89,9 @@ defmodule Roomtone.Room.Memory do
       marks: room.marks,
       barred: Map.new(room.barred, fn {key, until} -> {key, until + offset} end),
       mix: pack_mix(mix),
-      # Beside the mix, where a node of the release before takes it for nothing.
+      # Beside the mix, where a node of the release before takes them for nothing.
       auto_gain: mix.auto_gain,
+      noise_suppression: mix.noise_suppression,
       takeovers: room.takeovers
     }
   end
@@ -137,7 +139,7 @@ defmodule Roomtone.Room.Memory do
   defp pack_mix(mix) do
     mix
     |> Map.from_struct()
-    |> Map.delete(:auto_gain)
+    |> Map.drop([:auto_gain, :noise_suppression])
     |> Map.put(:plan, mix.plan && FloorPlan.to_map(mix.plan))
     |> Map.put(:distance, Map.from_struct(mix.distance))
     |> Map.put(:whispers, Map.new(mix.whispers, fn {speaker, to} -> {speaker, MapSet.to_list(to)} end))
@@ -157,8 +159,10 @@ defmodule Roomtone.Room.Memory do
   def unpack(term, offset) do
     with true <- valid?(term),
          {:ok, auto_gain} <- MixPolicy.Check.auto_gain(Map.get(term, :auto_gain, :auto)),
-         {:ok, mix} <- unpack_mix(term.mix) do
-      mix = %{mix | auto_gain: auto_gain}
+         {:ok, mix} <- unpack_mix(term.mix),
+         noise = Map.get(term, :noise_suppression, :off),
+         {:ok, noise} <- MixPolicy.Check.noise_suppression(noise, mix.kind) do
+      mix = %{mix | auto_gain: auto_gain, noise_suppression: noise}
 
       room =
         Room.new(%{
@@ -217,7 +221,7 @@ defmodule Roomtone.Room.Memory do
     memory
     |> Map.merge(Map.take(definition, [:max_participants, :empty_after, :stage, :maker]))
     |> Map.merge(%{lock: lock && {lock.hash, lock.pass}, mix: Map.merge(pack_mix(mix), people)})
-    |> Map.put(:auto_gain, mix.auto_gain)
+    |> Map.merge(Map.take(mix, [:auto_gain, :noise_suppression]))
   end
 
   # ---- Validation --------------------------------------------------------------------------------------------------------

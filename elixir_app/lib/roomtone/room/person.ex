@@ -28,6 +28,8 @@ defmodule Roomtone.Room.Person do
     # Whether they are brought to the level of others, and whether they make music, with which nothing is done.
     auto_gain: true,
     music: false,
+    # Whether their noise is suppressed: as the room has it until they choose.
+    noise_suppression: false,
     # Whether there is a microphone to speak into, by their own report.
     microphone: true,
     # Whether this is a source, not a person: see `Roomtone.speak_into/4`.
@@ -67,6 +69,7 @@ defmodule Roomtone.Room.Person do
           hand: boolean,
           auto_gain: boolean,
           music: boolean,
+          noise_suppression: boolean,
           microphone: boolean,
           bot: boolean,
           announcement: boolean,
@@ -81,12 +84,19 @@ defmodule Roomtone.Room.Person do
           since: integer
         }
 
-  @doc "The treatment of the voices of those who don't have the usual automatic gain, by identity."
-  @spec voices(%{String.t() => t}) :: %{String.t() => Roomtone.Native.voice()}
+  @doc "The treatment of the voices of those who don't have the usual one, by identity, and whether their noise is suppressed."
+  @spec voices(%{String.t() => t}) :: %{String.t() => Roomtone.MixSync.treatment()}
   def voices(people),
-    do: for({identity, person} <- people, voice = voice(person), voice != :even, into: %{}, do: {identity, voice})
+    do:
+      for(
+        {identity, person} <- people,
+        voice = voice(person),
+        voice != {:even, false},
+        into: %{},
+        do: {identity, voice}
+      )
 
-  defp voice(%__MODULE__{music: true}), do: :music
-  defp voice(%__MODULE__{auto_gain: true}), do: :even
-  defp voice(%__MODULE__{}), do: :plain
+  defp voice(%__MODULE__{music: true}), do: {:music, false}
+  defp voice(%__MODULE__{auto_gain: true} = person), do: {:even, person.noise_suppression}
+  defp voice(%__MODULE__{} = person), do: {:plain, person.noise_suppression}
 end

@@ -98,7 +98,13 @@ defmodule Roomtone.RoomServer.People do
   defp admit_counted(request, state) do
     case Arrivals.begin(request[:from]) do
       :ok ->
-        request = Map.merge(request, %{score: &Arrivals.score/1, now: System.monotonic_time(:millisecond)})
+        request =
+          Map.merge(request, %{
+            score: &Arrivals.score/1,
+            now: System.monotonic_time(:millisecond),
+            noise_suppression: state.mixer.mix.noise_suppression == :on
+          })
+
         before = state.room.people
 
         case Room.admit(state.room, request) do

@@ -6,7 +6,7 @@ defmodule RoomtoneWeb.RoomChannel do
   |---|---|---|
   | join | `session`: what proves that a person who comes back is the same; `room_id`: of the room that they come back to, into no other; `goodbye`: whether this page can say goodbye by HTTP | `you`, `participants`, `resumed`, `moving`, `config`, `map` (the floor plan: `plan`, `range`, `walk`: whether I may walk, `positions` as below; `null` without one), `room_id` (`null` of a room that the first offer opens), `held`, `restored`, `recording` (whether the room is recorded); `goodbye`, if asked for: the token for it |
   | `offer` | `sdp`; `muted` if that is to change | `sdp`, `session`, `muted`, `room_id` |
-  | `set` | any of `muted`, `deafened`, `hand`, `auto_gain`, `music`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
+  | `set` | any of `muted`, `deafened`, `hand`, `auto_gain`, `noise_suppression`, `music`, `microphone` (booleans; the last: whether I have one), `quality` (`good`, `fair`, `poor`: how my connection is) and `volume` (`id`, `percent` from 0 to 200) | what was set |
   | `position` | `x`, `y`: a step on the room's floor plan, at most 20 a second | `x`, `y`: where I am; `back` if the step wasn't taken: `outside`, `too_far` or `wall`, else `null` |
   | `stats` | | figures of my own connection, as the engine counts them; `null` where it has none |
 
@@ -60,6 +60,7 @@ defmodule RoomtoneWeb.RoomChannel do
     "deafened" => :deafened,
     "hand" => :hand,
     "auto_gain" => :auto_gain,
+    "noise_suppression" => :noise_suppression,
     "music" => :music,
     "microphone" => :microphone,
     "quality" => :quality,
@@ -278,7 +279,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp event({:left, id, reason}, socket), do: changed(socket, %{left: [%{id: id, reason: word(reason)}]})
 
   defp event({key, id, value}, socket)
-       when key in [:muted, :deafened, :hand, :auto_gain, :music, :microphone] or
+       when key in [:muted, :deafened, :hand, :auto_gain, :noise_suppression, :music, :microphone] or
               key in [:silenced, :role, :moderator, :quality, :connected],
        do: changed(socket, %{changed: [%{key => value, id: id}]})
 
@@ -515,6 +516,7 @@ defmodule RoomtoneWeb.RoomChannel do
   defp apply_change({"hand", false}, room, me), do: Roomtone.lower_hand(room, me)
 
   defp apply_change({"auto_gain", on?}, room, me), do: Roomtone.put_auto_gain(room, me, on?)
+  defp apply_change({"noise_suppression", on?}, room, me), do: Roomtone.put_noise_suppression(room, me, on?)
   defp apply_change({"music", on?}, room, me), do: Roomtone.put_music(room, me, on?)
 
   defp apply_change({"microphone", there?}, room, me), do: Roomtone.put_microphone(room, me, there?)
@@ -555,6 +557,7 @@ defmodule RoomtoneWeb.RoomChannel do
       :deafened,
       :hand,
       :auto_gain,
+      :noise_suppression,
       :music,
       :microphone,
       :silenced,

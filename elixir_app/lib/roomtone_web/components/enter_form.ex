@@ -60,6 +60,10 @@ defmodule RoomtoneWeb.EnterForm do
           <input type="checkbox" name="stage" value="true" />
           <span><strong>Stage.</strong> People join as listeners; you invite them to speak.</span>
         </label>
+        <label class="choice mixed-only">
+          <input type="checkbox" name="noise_suppression" value="true" />
+          <span><strong>Quiet background.</strong> The server suppresses the noise of people in noisy places.</span>
+        </label>
         <fieldset :if={length(kinds()) > 1}>
           <legend>Sound</legend>
           <label :for={{value, title, words} <- kinds()} class="choice">

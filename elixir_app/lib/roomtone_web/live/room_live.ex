@@ -467,7 +467,7 @@ defmodule RoomtoneWeb.RoomLive do
           </aside>
         </div>
         <Captions.captions :if={@captioned and @captions_on} captions={@captions} />
-        <.controls journey={own_journey(@visitor, @entry)} />
+        <.controls journey={own_journey(@visitor, @entry)} mixes={@kind != :forward} />
       </div>
     </Layouts.app>
     """

@@ -6,6 +6,7 @@ defmodule RoomtoneWeb.RoomLive.Controls do
   use RoomtoneWeb, :html
 
   attr :journey, :string, required: true, doc: "the page of a packet's journey"
+  attr :mixes, :boolean, default: true, doc: "whether the room mixes: one that forwards can't suppress noise"
 
   @doc "The buttons at the foot of a room, and what opens above them: the microphones, the settings."
   def controls(assigns) do
@@ -43,6 +44,10 @@ defmodule RoomtoneWeb.RoomLive.Controls do
           <label class="choice">
             <input type="checkbox" id="auto-gain" checked />
             <span><strong>Even out my loudness</strong> if I am much softer or louder than others</span>
+          </label>
+          <label :if={@mixes} class="choice">
+            <input type="checkbox" id="noise-suppression" />
+            <span><strong>Suppress my noise</strong> if a fan, keys or people are heard behind me</span>
           </label>
           <label class="choice">
             <input type="checkbox" id="music" />
