@@ -190,7 +190,7 @@ test("music keeps its sides, in a room whose mix has none, from a switch on the 
     const bitrate = () =>
       cleo.page.evaluate(async () => [...(await connections.at(-1).getStats()).values()].find(({ type }) => type === "outbound-rtp")?.targetBitrate);
     assert.equal(await bitrate(), 128_000);
-    assert.ok(await cleo.page.locator("#auto-gain").isDisabled());
+    for (const id of ["#auto-gain", "#noise-suppression"]) assert.ok(await cleo.page.locator(id).isDisabled());
     // The server may end it, too.
     await server.run('Roomtone.put_music("salon", "Cleo", false)');
     await apart(false);
