@@ -2,7 +2,7 @@ defmodule Roomtone.GatheringTest do
   @moduledoc "A room that another web node has taken over waits for its people's second connections."
   use Roomtone.DomainCase, async: true
 
-  alias Roomtone.{Media, Room, Rooms}
+  alias Roomtone.{Media, Room, Rooms, RoomServer}
   alias Roomtone.Room.{Memory, Move}
   alias Roomtone.Rooms.{Names, Remembered, Tree}
 
@@ -62,10 +62,12 @@ defmodule Roomtone.GatheringTest do
   end
 
   # A room that was taken over just now, with people who were in it. It doesn't open by itself: a test has no cluster.
-  defp taken_over(people, loss \\ loss(-600_000, [@former])) do
+  # By default with more time than any machine needs, so that nothing but what is tested ends the wait.
+  defp taken_over(people, ago_ms \\ -600_000) do
     name = unique_name()
     {:ok, mix} = Roomtone.MixPolicy.new([])
-    Remembered.put_memory(Memory.pack(room(name, Map.new(people, &{&1, absent()})), mix, 60_000))
+    remembered = Map.new(people, &{&1, Map.merge(absent(), %{grants: [:speak, :listen], maker: "browser of #{&1}"})})
+    Remembered.put_memory(Memory.pack(room(name, remembered), mix, 60_000))
     id = Media.new_id()
     :ok = Names.reserve(name, id, 100_000)
     :ok = Roomtone.subscribe(name)
@@ -84,19 +86,20 @@ defmodule Roomtone.GatheringTest do
       stage: false,
       lock: nil,
       maker: nil,
-      opened_at: DateTime.utc_now(),
-      # By default more time than any machine needs, so that nothing but what is tested ends the wait.
-      loss: loss
+      opened_at: DateTime.utc_now()
     }
 
+    args = Map.put(args, :loss, loss(ago_ms, [@former]))
     {:ok, _tree} = DynamicSupervisor.start_child({:via, PartitionSupervisor, {Rooms.Trees, name}}, {Tree, args})
     on_exit(fn -> Roomtone.close_room(name) end)
     name
   end
 
+  defp options(name, who), do: [session: "session", rejoin: name <> ".a life", maker: "browser of #{who}"]
+
   defp come(name, who) do
     offer = FakeNative.offer(connect: true)
-    options = [session: "session", rejoin: name <> ".a life"]
+    options = options(name, who)
     assert {:ok, %{moving: true}} = Roomtone.outlook(name, who, options)
     {:ok, %{participant: %{muted: false}}} = Roomtone.join(name, who, offer, options)
     assert_receive {:roomtone, ^name, {:connected, ^who, true}}, 5_000
@@ -147,6 +150,107 @@ defmodule Roomtone.GatheringTest do
       end
     end
 
+    test "ends where it was before with what is taken from somebody who has no second connection yet" do
+      changes = [&Roomtone.silence(&1, "ben"), &Roomtone.mute(&1, "ben"), &Roomtone.leave(&1, "ben", :removed)]
+
+      for change <- changes do
+        name = taken_over(["ada", "ben"])
+        come(name, "ada")
+        {:ok, _answered} = Roomtone.join(name, "ben", FakeNative.offer(connect: false), options(name, "ben"))
+        assert_going_on(name)
+        assert :ok = change.(name)
+        assert_ended_at_once(name)
+      end
+    end
+
+    test "ends where it was before with a return that has fewer grants" do
+      name = taken_over(["ada", "ben"])
+      come(name, "ada")
+      options = [grants: [:listen]] ++ options(name, "ben")
+      {:ok, _answered} = Roomtone.join(name, "ben", FakeNative.offer(), options)
+      assert_ended_at_once(name)
+
+      name = taken_over(["ada", "ben"])
+      come(name, "ada")
+      options = [grants: [:moderate]] ++ options(name, "ben")
+      assert {:error, {:not_granted, _grants}} = Roomtone.join(name, "ben", FakeNative.offer(), options)
+      assert_ended_at_once(name)
+    end
+
+    test "keeps what is said of somebody who hasn't returned, and ends where it was before" do
+      name = taken_over(["ada", "ben"])
+      come(name, "ada")
+      assert :ok = Roomtone.silence(name, "ben")
+      assert_ended_at_once(name)
+      assert :ok = Roomtone.put_role(name, "ben", :listener)
+      options = options(name, "ben")
+      assert {:ok, %{silenced: true, role: :listener}} = Roomtone.outlook(name, "ben", options)
+      {:ok, %{participant: ben}} = Roomtone.join(name, "ben", FakeNative.offer(), options)
+      assert %{silenced: true, role: :listener} = ben
+    end
+
+    test "gives somebody who hasn't returned their voice, and leaves the microphone to them" do
+      name = taken_over(["ben"])
+      assert :ok = Roomtone.silence(name, "ben")
+      assert :ok = Roomtone.unsilence(name, "ben")
+      assert {:error, :not_found} = Roomtone.unmute(name, "ben")
+      {:ok, %{participant: ben}} = Roomtone.join(name, "ben", FakeNative.offer(), options(name, "ben"))
+      assert %{silenced: false, muted: true} = ben
+    end
+
+    test "removes somebody who hasn't returned, as those who are there" do
+      name = taken_over(["ada", "ben"])
+      come(name, "ada")
+      assert :ok = Roomtone.leave(name, "ben", :removed)
+      assert_ended_at_once(name)
+      assert_received {:roomtone, ^name, {:left, "ben", :removed}}
+      assert {:error, :removed} = Roomtone.join(name, "ben", FakeNative.offer(), options(name, "ben"))
+      assert {:error, :removed} = Roomtone.join(name, "bob", FakeNative.offer(), maker: "browser of ben")
+      assert {:error, :not_found} = Roomtone.leave(name, "ben", :removed)
+    end
+
+    test "ends where it was before with a decision about somebody whom it doesn't know, and with a passcode" do
+      changes = [&Roomtone.silence(&1, "eve"), &Roomtone.leave(&1, "eve", :removed), &Roomtone.put_passcode(&1, "open")]
+
+      for change <- changes do
+        name = taken_over(["ada", "ben"])
+        come(name, "ada")
+        assert_going_on(name)
+        change.(name)
+        {:ok, _room} = Roomtone.room(name)
+        assert_ended_at_once(name)
+      end
+    end
+
+    test "goes on where it was before when somebody leaves by themselves" do
+      name = taken_over(["ada", "ben", "eve"])
+      come(name, "ada")
+      come(name, "ben")
+      :ok = Roomtone.leave(name, "ben")
+      assert_going_on(name)
+    end
+
+    test "ends where it was before when the app opens it again, when it yields, and when it is empty" do
+      ends = [
+        fn name -> {:ok, _room} = Roomtone.open_room(name) end,
+        fn name -> RoomServer.yield(RoomServer.whereis(name)) end
+      ]
+
+      for end_it <- ends do
+        name = taken_over(["ada", "ben"])
+        end_it.(name)
+        assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 5_000
+      end
+
+      name = taken_over(["ada", "ben"])
+      room = RoomServer.whereis(name)
+      timer = make_ref()
+      :sys.replace_state(room, &%{&1 | empty_timer: timer, waited: true})
+      send(room, {:timeout, timer, :empty})
+      assert_receive {:roomtone, ^name, {:closed, :empty}}, 5_000
+      assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 5_000
+    end
+
     test "goes on where it was before with a change that takes nothing from anybody" do
       name = taken_over(["ada", "ben"])
       come(name, "ada")
@@ -157,7 +261,7 @@ defmodule Roomtone.GatheringTest do
     end
 
     test "waits for nobody longer than it may, and asks those who are missing" do
-      name = taken_over(["ada", "ben"], loss(Move.gather_ms() - 50, [@former]))
+      name = taken_over(["ada", "ben"], Move.gather_ms() - 800)
       assert_receive {:roomtone, ^name, {:media_move, :end}}, 5_000
       assert_receive {:roomtone, ^name, {:media_restart, "ben"}}, 5_000
       assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 10_000

@@ -40,7 +40,7 @@ defmodule Roomtone.RoomServer do
   alias Roomtone.Cluster.{Control, Directory, Keeper}
   alias Roomtone.Media.Trunks
   alias Roomtone.Recording.Inputs
-  alias Roomtone.Room.{Guesses, Legs, Move, Recorder, Taps}
+  alias Roomtone.Room.{Absent, Guesses, Legs, Move, Recorder, Taps}
   alias Roomtone.Rooms.{Names, Remembered}
   alias Roomtone.RoomServer.{MediaNodes, People, State}
 
@@ -274,13 +274,16 @@ defmodule Roomtone.RoomServer do
     do: {:reply, with(:error <- Map.fetch(state.pids, identity), do: {:error, :not_found}), state}
 
   def handle_call({:leave, identity, reason}, _from, state) do
+    # Also of somebody who isn't here: the former rooms may have them.
+    state = if reason == :left, do: state, else: MediaNodes.take_away(state)
+
     case state.pids do
       %{^identity => pid} ->
         Participant.finish(pid)
         {:reply, :ok, People.depart(state, identity, reason)}
 
       _ ->
-        {:reply, {:error, :not_found}, state}
+        reply(People.depart_absent(state, identity, reason))
     end
   end
 
@@ -311,15 +314,21 @@ defmodule Roomtone.RoomServer do
   end
 
   def handle_call({:set, identity, change}, _from, state) do
+    # Also of somebody who isn't here: the former rooms may have them.
+    takes? = State.takes?(change, state.room.people[identity])
+    state = if takes?, do: MediaNodes.take_away(state), else: state
+
     case Room.set(state.room, identity, change) do
       {:ok, room, events} ->
         pid = state.pids[identity]
         if pid, do: Participant.update(pid, room.people[identity])
-        state = if State.takes?(change) and events != [], do: MediaNodes.take_away(state), else: state
         state = State.change(state, {room, events})
         # The caller asks the participant whether the change is in the shard's queue: this process
         # waits for none.
         {:reply, {:ok, pid}, State.remember_change(state, change)}
+
+      {:error, :not_found} ->
+        set_absent(state, identity, change)
 
       {:error, _} = error ->
         {:reply, error, state}
@@ -378,11 +387,11 @@ defmodule Roomtone.RoomServer do
 
   def handle_call({:move, shard}, _from, state), do: {:reply, Media.move_room(state.place, shard), state}
 
-  def handle_call({:close, reason}, _from, state),
-    do: {:stop, :normal, :ok, state |> MediaNodes.close_former() |> State.close(reason)}
+  def handle_call({:close, reason}, _from, state), do: {:stop, :normal, :ok, State.close(state, reason)}
 
   # The app sets the room's options again before anybody has returned to it.
   def handle_call(:give_way, _from, %{untouched: true} = state) do
+    state = MediaNodes.take_away(state)
     memory = Room.Memory.pack(state.room, state.mixer.mix, state.empty_after)
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
     Rooms.closed(state.room.id, :redefined)
@@ -487,6 +496,7 @@ defmodule Roomtone.RoomServer do
   def handle_call(:recording, _from, state), do: {:reply, Recorder.fetch(state.recorder), state}
 
   def handle_call({:put_lock, lock}, _from, state) do
+    state = if lock, do: MediaNodes.take_away(state), else: state
     state = State.settle(%{state | room: Room.put_lock(state.room, lock), guesses: []})
     {:reply, :ok, State.remember(state)}
   end
@@ -502,6 +512,12 @@ defmodule Roomtone.RoomServer do
   def handle_call(other, from, state), do: UnknownMessage.call(__MODULE__, other, from, state)
 
   defp reply({answer, state}), do: {:reply, answer, state}
+
+  defp set_absent(state, identity, change) do
+    with {:ok, room} <- Absent.set(state.room, identity, change),
+         do: {:reply, {:ok, nil}, State.remember_change(%{state | room: room}, change)},
+         else: ({:error, _} = error -> {:reply, error, state})
+  end
 
   defp about(state, identity, fun) do
     case state.room.people do

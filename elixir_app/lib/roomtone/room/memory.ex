@@ -14,7 +14,7 @@ defmodule Roomtone.Room.Memory do
   """
 
   alias Roomtone.Auth.Lock
-  alias Roomtone.{FloorPlan, MixPolicy, Room}
+  alias Roomtone.{FloorPlan, MixPolicy, Room, Token}
   alias Roomtone.Room.Person
 
   @version 1
@@ -52,9 +52,12 @@ defmodule Roomtone.Room.Memory do
   @typedoc """
   A person who was in a room before its processes ended. `session` is a digest (SHA-256); `owned`:
   an owner spoke for them, so they can unmute themselves; `moderator`: their token granted
-  moderation, which is why they spoke on a stage, not a moderator's decision.
+  moderation, which is why they spoke on a stage, not a moderator's decision. `grants` and `maker` are
+  as `Roomtone.Room.Person` has them; a node of the release before doesn't tell them.
   """
   @type absent :: %{
+          optional(:grants) => [Token.grant()],
+          optional(:maker) => String.t() | nil,
           name: String.t(),
           session: binary,
           owned: boolean,
@@ -124,7 +127,7 @@ defmodule Roomtone.Room.Memory do
   @spec absent(Person.t()) :: absent
   def absent(%Person{} = person) do
     person
-    |> Map.take([:name, :muted, :silenced, :role, :hand, :deafened])
+    |> Map.take([:name, :muted, :silenced, :role, :hand, :deafened, :grants, :maker])
     |> Map.merge(%{
       session: digest(person.session),
       owned: person.owner != :none,
@@ -264,10 +267,14 @@ defmodule Roomtone.Room.Memory do
     text?(name) and is_boolean(muted) and is_boolean(Map.get(person, :moderator)) and is_binary(session) and
       byte_size(session) == 32 and is_boolean(owned) and
       is_boolean(hand) and
-      is_boolean(deafened) and mark?(person)
+      is_boolean(deafened) and mark?(person) and grants?(Map.get(person, :grants, [])) and
+      (person[:maker] == nil or text?(person.maker))
   end
 
   defp absent?(_other), do: false
+
+  defp grants?(grants),
+    do: is_list(grants) and List.improper?(grants) == false and Enum.all?(grants, &(&1 in Token.grants()))
 
   defp valid_mix?(%{kind: kind, select: select, stereo: stereo, distance: distance} = mix) do
     Enum.sort(Map.keys(mix)) == Enum.sort(Map.keys(pack_mix(%MixPolicy{}))) and kind in @kinds and

@@ -16,8 +16,9 @@ defmodule Roomtone.Room.Move do
   A room that was taken over from a web node that is gone begins at `:gathering`. Its people have
   connections to its former rooms in the engine, which go on for three seconds and whose peers no web
   node knows, and make others. When all have theirs, and its sound, or two seconds after the loss, they
-  change over (`:changing_over`), and a second later the former rooms are closed. These take no commands
-  for anybody, so a change that takes something from somebody ends them at once.
+  change over (`:changing_over`), and a second later the former rooms are closed. These take no commands for anybody, so every
+  attempt to take something from somebody ends them at once, whether it finds that person or not; so does the
+  end of the room.
   """
 
   alias Roomtone.{Media, Room}
@@ -109,6 +110,20 @@ defmodule Roomtone.Room.Move do
 
     if left > 0 and (wait > 0 or places != []),
       do: %__MODULE__{leave_by: now(), timer: timer(wait), stage: :gathering, awaited: awaited, former: places}
+  end
+
+  @doc "The former rooms that still go on, as far as they are known."
+  @spec former(t | nil) :: [Media.place()]
+  def former(nil), do: []
+  def former(%__MODULE__{former: former}), do: former
+
+  @doc "Closes the former rooms of a web node that is gone. Their people aren't told."
+  @spec close_former(t | nil) :: t | nil
+  def close_former(nil), do: nil
+
+  def close_former(%__MODULE__{former: former} = move) do
+    for %{room: room, shard: shard} <- former, do: Media.close_there(room, shard)
+    %{move | former: []}
   end
 
   @doc "Whether the room, taken over, waits for somebody's second connection."

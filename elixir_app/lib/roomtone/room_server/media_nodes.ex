@@ -249,26 +249,25 @@ defmodule Roomtone.RoomServer.MediaNodes do
     if leg == nil and stage == :connecting, do: taps_follow(state), else: state
   end
 
-  def let_go(%{move: %{stage: :gathering}} = state), do: %{gathered(close_former(state)) | move: nil}
-  def let_go(%{move: %{stage: :changing_over}} = state), do: %{close_former(state) | move: nil}
+  def let_go(%{move: %{stage: :gathering} = move} = state) do
+    Move.close_former(move)
+    %{gathered(state) | move: nil}
+  end
+
+  def let_go(%{move: %{stage: :changing_over} = move} = state) do
+    Move.close_former(move)
+    %{state | move: nil}
+  end
+
   def let_go(state), do: state
 
   @doc """
-  Something is taken from somebody. The former rooms of a web node that is gone can't be told of it, so
-  they end at once. On a media node that the room leaves by itself, participants tell it.
+  Something is to be taken from somebody. The former rooms of a web node that is gone can't be told of it,
+  so they end at once. On a media node that the room leaves by itself, participants tell it.
   """
   @spec take_away(State.t()) :: State.t()
   def take_away(%{move: %{from: nil, stage: stage}} = state) when stage in [:gathering, :changing_over],
     do: let_go(state)
 
   def take_away(state), do: state
-
-  @doc "Closes the former rooms of a web node that is gone. Their people aren't told."
-  @spec close_former(State.t()) :: State.t()
-  def close_former(%{move: %{former: former} = move} = state) do
-    for %{room: room, shard: shard} <- former, do: Media.close_there(room, shard)
-    %{state | move: %{move | former: []}}
-  end
-
-  def close_former(state), do: state
 end

@@ -21,7 +21,7 @@ defmodule Roomtone.RoomServer.People do
   }
 
   alias Roomtone.Recording.Policy
-  alias Roomtone.Room.{Crashes, Legs, Levels, Move, Person}
+  alias Roomtone.Room.{Absent, Crashes, Legs, Levels, Move, Person}
   alias Roomtone.Rooms.Arrivals
   alias Roomtone.RoomServer.{MediaNodes, State}
 
@@ -72,6 +72,13 @@ defmodule Roomtone.RoomServer.People do
   @doc "Lets somebody in, or back in."
   @spec admit(State.t(), Room.request()) :: {{:ok, pid, Person.t()} | {:error, term}, State.t()}
   def admit(state, request) do
+    # Somebody whose grants are too few has shown that they are that person, if that person was in.
+    with {{:error, {:not_granted, _grant}} = error, state} when is_map_key(state.room.absent, request.identity) <-
+           admit_or_refuse(state, request),
+         do: {error, MediaNodes.take_away(state)}
+  end
+
+  defp admit_or_refuse(state, request) do
     people = map_size(state.room.people)
 
     cond do
@@ -133,6 +140,7 @@ defmodule Roomtone.RoomServer.People do
   end
 
   defp admit_as({:new, room, person, []}, state) do
+    state = if Absent.loses?(state.room, person.identity, person.grants), do: MediaNodes.take_away(state), else: state
     {place, state} = MediaNodes.seat(state, person)
 
     case start_participant(state, place, person) do
@@ -153,8 +161,7 @@ defmodule Roomtone.RoomServer.People do
       %{^identity => pid} ->
         Participant.update(pid, person)
         SlotAssignments.tell(state.slots, room.name, person)
-        # Their grants may be fewer now.
-        state = if events == [], do: state, else: MediaNodes.take_away(state)
+        state = if loses?(state.room.people[identity], person), do: MediaNodes.take_away(state), else: state
         {{:ok, pid, person}, state |> State.change({room, events}) |> State.remember()}
 
       _being_revived ->
@@ -163,6 +170,13 @@ defmodule Roomtone.RoomServer.People do
   end
 
   defp admit_as({:error, _} = error, state), do: {error, unless_entered(state)}
+
+  defp loses?(before, now) do
+    {former, present} = {Room.row(before), Room.row(now)}
+
+    Absent.fewer?(before.grants, now.grants) or (former.speak and not present.speak) or
+      (former.listen and not present.listen)
+  end
 
   # A source without a place is near everybody.
   defp enter_map(state, %{announcement: true}, _people), do: {state.positions, state.mixer}
@@ -273,7 +287,6 @@ defmodule Roomtone.RoomServer.People do
     if pid, do: for({ref, _name} <- refs, do: Process.demonitor(ref, [:flush]))
     state = State.without_peers(state, identity)
     {room, events} = Room.remove(state.room, identity, reason)
-    state = if events == [], do: state, else: MediaNodes.take_away(state)
 
     if events != [] do
       duration =
@@ -311,6 +324,21 @@ defmodule Roomtone.RoomServer.People do
     state = %{state | pids: pids, monitors: Map.new(monitors)} |> State.change({room, events}) |> unless_entered()
 
     if reason == :removed, do: State.remember(state), else: State.remember_soon(state)
+  end
+
+  @doc "Takes somebody absent out, who then can't return to their place."
+  @spec depart_absent(State.t(), String.t(), term) :: {:ok | {:error, :not_found}, State.t()}
+  def depart_absent(state, _identity, :left), do: {{:error, :not_found}, state}
+
+  def depart_absent(state, identity, reason) do
+    case Absent.remove(state.room, identity, reason) do
+      {:ok, room, events} ->
+        mixer = MixSync.forget(state.mixer, identity)
+        {:ok, %{state | mixer: mixer} |> State.change({room, events}) |> State.remember()}
+
+      {:error, _} = error ->
+        {error, state}
+    end
   end
 
   @doc "Waits no longer for those who were in. Their names and places are free, and their settings in the mix go as when they leave."

@@ -192,6 +192,8 @@ defmodule Roomtone.RoomServer.State do
   @doc "Tells everybody that the room closes. Its process ends next."
   @spec close(t, atom) :: t
   def close(%__MODULE__{} = state, reason) do
+    state = %{state | move: Move.close_former(state.move)}
+
     unless state.fleeting do
       if reason in [:empty, :yielded],
         do: Remembered.drop(state.room.name),
@@ -276,10 +278,14 @@ defmodule Roomtone.RoomServer.State do
   # Other nodes keep it as well, and one of them takes the room over when this one is gone.
   defp remember_ms, do: if(Control.shared?(), do: @keep_ms, else: @remember_ms)
 
-  @doc "Whether a change of a person takes something from them, or from those who hear them."
-  @spec takes?(Room.change()) :: boolean
-  def takes?({:muted, true}), do: true
-  def takes?(change), do: takes_for_good?(change)
+  @doc """
+  Whether a change is to take something from a person, or from those who hear them; `nil` for somebody who
+  isn't there. A page repeats the switches of its own person, which then takes nothing.
+  """
+  @spec takes?(Room.change(), Person.t() | nil) :: boolean
+  def takes?({:muted, true}, person), do: person == nil or not person.muted
+  def takes?({:deafened, true}, person), do: person == nil or not person.deafened
+  def takes?(change, _person), do: takes_for_good?(change)
 
   @doc "Stores a change of a person, at once where it takes something from them."
   @spec remember_change(t, Room.change()) :: t
