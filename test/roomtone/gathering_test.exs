@@ -53,6 +53,14 @@ defmodule Roomtone.GatheringTest do
       assert Move.gather(ada, nil) == nil
     end
 
+    test "is over for a room that opens late, whose former rooms are known until they end" do
+      ada = room("r", %{"ada" => absent()})
+      assert %{stage: :changing_over, former: [@former], timer: timer} = move = Move.gather(ada, loss(2_000, [@former]))
+      refute Move.awaits?(move, "ada")
+      assert :erlang.read_timer(timer) <= 1_000
+      assert Move.gather(ada, loss(3_000, [@former])) == nil
+    end
+
     test "isn't for a client without a page, whose room in the engine is closed all the same" do
       phone = room("r", %{"phone" => absent(false)})
       assert Move.gather(phone, loss(0)) == nil
@@ -228,6 +236,12 @@ defmodule Roomtone.GatheringTest do
       come(name, "ben")
       :ok = Roomtone.leave(name, "ben")
       assert_going_on(name)
+    end
+
+    test "that opens late closes its former rooms as soon as something is taken from somebody" do
+      name = taken_over(["ada", "ben"], Move.gather_ms() + 1)
+      assert {:error, :not_found} = Roomtone.silence(name, "eve")
+      assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 5_000
     end
 
     test "ends where it was before when the app opens it again, when it yields, and when it is empty" do

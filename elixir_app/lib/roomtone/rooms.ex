@@ -225,7 +225,8 @@ defmodule Roomtone.Rooms do
   defp start(%{name: name} = definition, id) do
     taken_over = Keeper.taken_over(name) || %{life: nil, loss: nil}
     life = taken_over.life || random()
-    Keeper.put_life(name, life, [])
+    # Should this node be lost before the room has told more.
+    Keeper.put_life(name, life, if(taken_over.loss, do: taken_over.loss.places, else: []))
     args = Map.merge(definition, %{id: id, life: life, loss: taken_over.loss})
 
     case start_child({:via, PartitionSupervisor, {__MODULE__.Trees, name}}, {Tree, args}) do

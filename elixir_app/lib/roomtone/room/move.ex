@@ -16,7 +16,8 @@ defmodule Roomtone.Room.Move do
   A room that was taken over from a web node that is gone begins at `:gathering`. Its people have
   connections to its former rooms in the engine, which go on for three seconds and whose peers no web
   node knows, and make others. When all have theirs, and its sound, or two seconds after the loss, they
-  change over (`:changing_over`), and a second later the former rooms are closed. These take no commands for anybody, so every
+  change over (`:changing_over`), and a second later the former rooms are closed. A room that opens later
+  than that after the loss closes them three seconds after it. These take no commands for anybody, so every
   attempt to take something from somebody ends them at once, whether it finds that person or not; so does the
   end of the room.
   """
@@ -96,21 +97,34 @@ defmodule Roomtone.Room.Move do
   def gather_ms, do: Application.get_env(:roomtone, :gather_ms, @gather_ms)
 
   @doc """
-  The room was taken over: waits for those who were in it. `nil` if the time is over, or nothing is there
-  to wait for and to close.
+  The room was taken over: waits for those who were in it. If the time for that is over, it changes over,
+  and closes the former rooms when they would end by themselves. `nil` if nothing is there to wait for and to
+  close.
   """
   @spec gather(Room.t(), loss | nil) :: t | nil
   def gather(_room, nil), do: nil
 
   def gather(%{absent: absent}, %{at: at, places: places}) do
     awaited = for {identity, %{owned: true}} <- absent, into: MapSet.new(), do: identity
-    left = at + gather_ms() - now()
-
+    now = now()
+    left = at + gather_ms() - now
     wait = if MapSet.size(awaited) > 0, do: left, else: 0
 
-    if left > 0 and (wait > 0 or places != []),
-      do: %__MODULE__{leave_by: now(), timer: timer(wait), stage: :gathering, awaited: awaited, former: places}
+    cond do
+      left > 0 and (wait > 0 or places != []) ->
+        %__MODULE__{leave_by: now, timer: timer(wait), stage: :gathering, awaited: awaited, former: places}
+
+      at + former_ms() > now and places != [] ->
+        %__MODULE__{leave_by: now, timer: timer(at + former_ms() - now), stage: :changing_over, former: places}
+
+      true ->
+        nil
+    end
   end
+
+  @doc "For how long after the loss of its web node the former rooms of a room go on, in milliseconds."
+  @spec former_ms() :: pos_integer
+  def former_ms, do: gather_ms() + @change_over_ms
 
   @doc "The former rooms that still go on, as far as they are known."
   @spec former(t | nil) :: [Media.place()]

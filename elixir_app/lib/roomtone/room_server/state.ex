@@ -263,7 +263,7 @@ defmodule Roomtone.RoomServer.State do
 
   def remember(state) do
     if state.memory_timer, do: :erlang.cancel_timer(state.memory_timer)
-    Keeper.put_life(state.room.name, state.room.life, Legs.places(state.legs))
+    Keeper.put_life(state.room.name, state.room.life, Legs.places(state.legs) ++ Move.former(state.move))
     Remembered.put(state.room, state.mixer.mix, state.empty_after)
     %{state | memory_timer: nil}
   end
