@@ -127,12 +127,18 @@ defmodule Roomtone.Cluster.WebLossTest do
     assert {:ok, %{moving: true}} = outlook.("bob", bob)
     refute {:media_move, :end} in events.()
     # The keeper tells it after the wait, for which this test has no time, whatever the room's process does.
-    _sent = call(b, Kernel, :send, [Keeper, {:over?, Roomtone.Name.key(room), room}])
+    key = Roomtone.Name.key(room)
+    %{begun: %{^key => begun}} = call(b, :sys, :get_state, [Keeper])
+    # An earlier loss doesn't end this one.
+    for which <- [make_ref(), begun], do: call(b, Kernel, :send, [Keeper, {:over?, key, room, which}])
     ends = fn -> Enum.count(events.(), &(&1 == {:media_move, :end})) end
     eventually(fn -> ends.() == 1 end)
     # Where it is closed then, as b numbers the shards.
     [shard] = call(b, Link, :shards, [])
     assert %{move: %{former: [%{room: ^former, shard: ^shard}]}} = state_of(b, room)
+    # And where another one would close it, were b lost as well.
+    assert [{_key, _life, places}] = call(b, :ets, :lookup, [Keeper, {:life, room}])
+    assert %{room: former, shard: shard} in places
     :ok = again.("bob", bob)
     eventually(fn -> ends.() == 2 end)
     assert Enum.count(events.(), &(&1 == {:media_move, :begin})) == 1

@@ -34,16 +34,24 @@ defmodule Roomtone.Cluster.Keeper do
   # After the time that a room waits for its people: its own process tells them earlier.
   @late_ms 250
 
-  defstruct dirty: %{}, timer: nil, told: MapSet.new()
+  # Two nodes that can't see each other may both tell of a room, again and again.
+  @both_ms 5_000
+
+  defstruct dirty: %{}, timer: nil, told: %{}, begun: %{}, handed: MapSet.new(), soon: false
 
   @typedoc """
   `dirty`: for each node the names whose memory it doesn't have as it is now; `told`: the keys of rooms
-  whose subscribers know that this node of theirs is gone.
+  whose subscribers know that this node of theirs is gone, or when another one told of the room last;
+  `begun`: the last change-over of a room whose subscribers wait for its end; `handed`: rooms of nodes that
+  are gone which their new home was told of; `soon`: whether it looks for such rooms next.
   """
   @type t :: %__MODULE__{
           dirty: %{node => MapSet.t(String.t())},
           timer: reference | nil,
-          told: MapSet.t({key :: String.t(), node})
+          told: %{{key :: String.t(), node} => :gone | integer},
+          begun: %{(key :: String.t()) => reference},
+          handed: MapSet.t({home :: node, {:kept, key :: String.t()}, owner :: node}),
+          soon: boolean
         }
 
   @typedoc """
@@ -119,7 +127,7 @@ defmodule Roomtone.Cluster.Keeper do
 
   # The news of that node's end is on its way.
   defp hurry do
-    with pid when is_pid(pid) <- Process.whereis(__MODULE__), do: send(pid, :take_over)
+    with pid when is_pid(pid) <- Process.whereis(__MODULE__), do: send(pid, :take_over_soon)
     true
   end
 
@@ -188,29 +196,35 @@ defmodule Roomtone.Cluster.Keeper do
 
   def handle_info({:member_up, node}, state) do
     yield_to(node)
-    told = for {_key, owner} = told <- state.told, owner != node, into: MapSet.new(), do: told
+    told = Map.reject(state.told, fn {{_key, owner}, _at} -> owner == node end)
     {:noreply, %{state | told: told} |> dirty_all(node) |> flush()}
   end
 
-  def handle_info(:take_over, state), do: {:noreply, take_over(state), 0}
+  def handle_info(:take_over_soon, state), do: {:noreply, take_over_soon(state), 0}
+  def handle_info(:take_over, state), do: {:noreply, take_over(%{state | soon: false}), 0}
 
   def handle_info({:member_down, node}, state),
     do: {:noreply, take_over(%{state | dirty: Map.delete(state.dirty, node)}), 0}
 
   # Those who were told that they are to change over are told when, whatever became of the room's process.
-  def handle_info({:over?, key, name}, state) do
+  def handle_info({:over?, key, name, begun}, %{begun: begun_now} = state)
+      when :erlang.map_get(key, begun_now) == begun do
     event = if RoomServer.whereis(name), do: {:media_move, :end}, else: {:media_restart, :all}
     Subscribers.tell_here(key, event)
-    {:noreply, state, 0}
+    {:noreply, %{state | begun: Map.delete(begun_now, key)}, 0}
   end
+
+  # The node that took the room over is gone as well, and they are told of another one.
+  def handle_info({:over?, _key, _name, _begun}, state), do: {:noreply, state, 0}
 
   def handle_info(message, state) do
     case Protocol.unpack(message) do
       {:ok, {:keep, node, rooms}} when is_atom(node) and is_list(rooms) ->
-        for {name, kept} when is_binary(name) <- rooms, do: keep(node, name, kept, state)
+        state =
+          for {name, kept} when is_binary(name) <- rooms, reduce: state, do: (state -> keep(node, name, kept, state))
+
         # Another node has handed rooms of one on that is gone.
-        state = if lost?(node), do: take_over(state), else: state
-        {:noreply, state, 0}
+        {:noreply, if(lost?(node), do: take_over_soon(state), else: state), 0}
 
       {:ok, {:keep_all, node}} when is_atom(node) ->
         {:noreply, state |> dirty_all(node) |> flush()}
@@ -249,7 +263,7 @@ defmodule Roomtone.Cluster.Keeper do
 
   defp ours(name) do
     case Remembered.look(name) do
-      {:open, memory} -> with_media(memory, name)
+      {:open, memory} when is_map(memory) -> with_media(memory, name)
       _closed_or_none -> :gone
     end
   end
@@ -269,7 +283,10 @@ defmodule Roomtone.Cluster.Keeper do
 
   # ---- Theirs ----------------------------------------------------------------------------------------------------------
 
-  defp keep(node, name, :gone, _state), do: :ets.match_delete(__MODULE__, {{:kept, Name.key(name)}, node, :_, :_, :_})
+  defp keep(node, name, :gone, state) do
+    :ets.match_delete(__MODULE__, {{:kept, Name.key(name)}, node, :_, :_, :_})
+    state
+  end
 
   # A room is one node's, the last that told of it. One that was gone and is back tells of rooms that
   # others have taken over since: the newer memory counts, there as here.
@@ -278,13 +295,34 @@ defmodule Roomtone.Cluster.Keeper do
     mine = with {:open, mine} <- Remembered.look(name), do: mine, else: (_closed_or_none -> nil)
     {owner, before} = kept_of_another(node, key)
 
-    unless closed?(name, memory) or Memory.newer?(mine, memory) or Memory.newer?(before, memory) do
+    if closed?(name, memory) or Memory.newer?(mine, memory) or Memory.newer?(before, memory) do
+      state
+    else
       if Memory.newer?(memory, mine), do: yield(name, node, memory)
-      # The node that takes a room over may tell of it before this one knows that the former is gone.
-      if Memory.newer?(memory, before) and {key, owner} not in state.told, do: tell(key, name, sounds_since(owner))
       :ets.insert(__MODULE__, {{:kept, key}, node, name, memory, life})
+      # The node that takes a room over may tell of it before this one knows that the former is gone.
+      if goes_on?(before, memory), do: told_by(state, node, key, name, owner), else: state
     end
   end
+
+  defp goes_on?(nil, _memory), do: false
+  defp goes_on?(before, memory), do: incarnation(before) == incarnation(memory) or Memory.newer?(memory, before)
+
+  defp told_by(state, node, key, name, owner) do
+    state = if told?(state, key, owner), do: state, else: tell(state, key, name, sounds_since(owner), node)
+    %{state | told: Map.update(state.told, {key, owner}, now(), &if(&1 == :gone, do: :gone, else: now()))}
+  end
+
+  defp told?(state, key, owner) do
+    case state.told do
+      %{{^key, ^owner} => :gone} -> true
+      %{{^key, ^owner} => at} -> now() - at < @both_ms
+      _not_told -> false
+    end
+  end
+
+  defp incarnation(%{incarnation: incarnation}), do: incarnation
+  defp incarnation(_damaged), do: nil
 
   # It was taken over, and closed here meanwhile.
   defp closed?(name, memory),
@@ -306,34 +344,72 @@ defmodule Roomtone.Cluster.Keeper do
     end
   end
 
+  # Once for all calls and messages that are waiting: it looks at all rooms.
+  defp take_over_soon(%{soon: true} = state), do: state
+
+  defp take_over_soon(state) do
+    send(self(), :take_over)
+    %{state | soon: true}
+  end
+
   # Also of a node that has been gone for some time: the home of its rooms may be gone, too.
   defp take_over(state) do
     nodes = [node() | Control.others()]
 
-    told =
-      for {{:kept, key}, owner, name, memory, life} <- :ets.tab2list(__MODULE__), lost?(owner) do
-        lost_at = sounds_since(owner)
-        home = Control.home(key, nodes)
-        # Once: the row stays until the node that takes the room over tells of it.
-        told? = {key, owner} in state.told
-        if home == node(), do: take_over(owner, name, memory, life, lost_at)
-        if home != node() and not told?, do: hand_on(home, owner, name, {memory, life})
-        if home == node() or not told?, do: tell(key, name, lost_at)
-        {key, owner}
-      end
+    # Of nodes that are there.
+    noted =
+      Map.filter(state.told, fn {{_key, owner}, at} -> owner in nodes and at != :gone and now() - at < @both_ms end)
 
-    %{state | told: MapSet.new(told)}
+    lost =
+      for {{:kept, key}, owner, _name, _memory, _life} = row <- :ets.tab2list(__MODULE__),
+          lost?(owner),
+          do: {Control.home(key, nodes), row}
+
+    lost
+    |> Enum.reduce(%{state | told: noted}, fn {home, {{:kept, key}, owner, name, memory, life}}, after_it ->
+      lost_at = sounds_since(owner)
+      if home == node(), do: take_over(owner, name, memory, life, lost_at)
+      # Once: the row stays until the node that takes the room over tells of it.
+      tell? = home == node() or not told?(state, key, owner)
+      after_it = if tell?, do: tell(after_it, key, name, lost_at, home), else: after_it
+      %{after_it | told: Map.put(after_it.told, {key, owner}, :gone)}
+    end)
+    |> hand_on(lost)
+  end
+
+  # A home that has just joined may not have been told of its rooms.
+  defp hand_on(state, lost) do
+    still = for {home, {key, owner, _name, _memory, _life}} <- lost, into: MapSet.new(), do: {home, key, owner}
+    handed = MapSet.intersection(state.handed, still)
+
+    missing =
+      for {home, {key, owner, _name, _memory, _life} = row} <- lost,
+          home != node() and Table.known_ms(home) < @settled_ms and {home, key, owner} not in handed,
+          do: {{home, owner}, row}
+
+    for {{home, owner}, rows} <- Enum.group_by(missing, &elem(&1, 0), &elem(&1, 1)),
+        rows <- Enum.chunk_every(rows, @batch),
+        reduce: %{state | handed: handed} do
+      state -> hand_on(state, home, owner, rows)
+    end
+  end
+
+  defp hand_on(state, home, owner, rows) do
+    rooms = for {_key, _owner, name, memory, life} <- rows, do: {name, {memory, life}}
+
+    case Protocol.send_to({__MODULE__, home}, {:keep, owner, rooms}) do
+      :nosuspend ->
+        Process.send_after(self(), :take_over_soon, @late_ms)
+        state
+
+      _sent_or_gone ->
+        %{state | handed: for({key, _, _, _, _} <- rows, into: state.handed, do: {home, key, owner})}
+    end
   end
 
   # One that is connected and has told of its rooms before it greeted isn't lost.
   defp lost?(owner),
     do: owner != node() and Table.member(owner) == nil and (Table.lost(owner) != nil or owner not in Node.list())
-
-  # A home that has just joined may not have been told of the room.
-  defp hand_on(home, owner, name, kept) do
-    if Table.known_ms(home) < @settled_ms,
-      do: Protocol.send_to({__MODULE__, home}, {:keep, owner, [{name, kept}]})
-  end
 
   defp take_over(owner, name, memory, life, lost_at) do
     Logger.notice("the room is taken over from #{owner}, which is gone", room: name)
@@ -357,21 +433,30 @@ defmodule Roomtone.Cluster.Keeper do
 
   defp places(_unknown), do: []
 
-  # When the node of a room was lost; `nil` if the sound ended with it, or longer ago than people wait.
+  # When the node of a room was lost; `nil` if the sound ended with it, or has ended since.
   defp sounds_since(owner) do
     case {Table.lost(owner), Table.member(owner)} do
-      {{:web, at}, _none} -> if now() - at < Move.gather_ms(), do: at
+      {{:web, at}, _none} -> if now() - at < Move.former_ms(), do: at
       {nil, %{role: :web}} -> now()
       _all_or_unknown -> nil
     end
   end
 
-  defp tell(key, _name, nil), do: Subscribers.tell_here(key, {:media_restart, :all})
-
-  defp tell(key, name, lost_at) do
-    Subscribers.tell_here(key, {:media_move, :begin})
-    Process.send_after(self(), {:over?, key, name}, max(lost_at + Move.gather_ms() - now(), 0) + @late_ms)
+  # `home` takes the room over.
+  defp tell(state, key, name, lost_at, home) do
+    if lost_at != nil and lost_at + Move.gather_ms() > now() and gathers?(home) do
+      Subscribers.tell_here(key, {:media_move, :begin})
+      begun = make_ref()
+      Process.send_after(self(), {:over?, key, name, begun}, max(lost_at + Move.gather_ms() - now(), 0) + @late_ms)
+      %{state | begun: Map.put(state.begun, key, begun)}
+    else
+      Subscribers.tell_here(key, {:media_restart, :all})
+      %{state | begun: Map.delete(state.begun, key)}
+    end
   end
+
+  # A node of the release before waits for nobody's second connection, and doesn't end the first.
+  defp gathers?(home), do: home == node() or match?(%{gathers: true}, Table.member(home))
 
   defp yield_to(node) do
     with %{up_ms: theirs} when theirs >= @settled_ms <- Table.member(node),

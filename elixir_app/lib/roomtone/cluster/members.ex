@@ -19,6 +19,9 @@ defmodule Roomtone.Cluster.Members do
 
   @again_ms 3_000
 
+  # Long after the people of its rooms have been told of it.
+  @lost_ms 600_000
+
   @typedoc "`refused`: nodes that aren't used, and why; each reason is logged once."
   @type state :: %{refused: %{node => Protocol.refusal()}}
 
@@ -56,6 +59,8 @@ defmodule Roomtone.Cluster.Members do
 
   @impl true
   def handle_info({:nodeup, node}, state) do
+    # Its keeper may tell of its rooms before its greeting is here.
+    Table.forget_lost(node)
     greet(node, true)
     {:noreply, state}
   end
@@ -67,6 +72,7 @@ defmodule Roomtone.Cluster.Members do
 
   def handle_info(:greet, state) do
     Process.send_after(self(), :greet, @again_ms)
+    Table.sweep_lost(System.monotonic_time(:millisecond) - @lost_ms)
     for node <- Node.list(), Table.member(node) == nil, not is_map_key(state.refused, node), do: greet(node, true)
     if Config.get().role == :web, do: for(%{role: :media, node: node} <- Table.members(), do: Link.ensure(node))
     {:noreply, state}
@@ -138,6 +144,7 @@ defmodule Roomtone.Cluster.Members do
 
   defp refused(node, why, state) do
     gone(node)
+    Table.put_refused(node)
     if state.refused[node] != why, do: Logger.error("node #{node} isn't used: #{Protocol.sentence(why)}")
     %{state | refused: Map.put(state.refused, node, why)}
   end

@@ -30,8 +30,11 @@ defmodule Roomtone.Cluster.Protocol do
     * `ids` – the upper bits of the numbers that it gives to rooms and peers: `Roomtone.Media.new_id/0`
     * `up_ms` – for how long it has been up, in milliseconds
     * `answer` – whether it wants to be greeted in return
+    * `gathers` – whether a room that it takes over waits for second connections (`Roomtone.Room.Move`); a
+      node of the release before doesn't tell it, and its rooms don't
   """
   @type greeting :: %{
+          optional(:gathers) => boolean,
           node: node,
           role: role,
           region: String.t() | nil,
@@ -189,7 +192,8 @@ defmodule Roomtone.Cluster.Protocol do
       digest: digest(config.token_secret),
       ids: ids,
       up_ms: up_ms,
-      answer: answer
+      answer: answer,
+      gathers: true
     }
   end
 

@@ -73,6 +73,22 @@ defmodule Roomtone.Cluster.Table do
     end
   end
 
+  @doc "Forgets that a node was lost: it is connected again."
+  @spec forget_lost(node) :: true
+  def forget_lost(node), do: :ets.delete(__MODULE__, {:lost, node})
+
+  @doc "Notes that a node is connected and isn't used; its rooms are taken over."
+  @spec put_refused(node) :: boolean
+  def put_refused(node), do: :ets.insert_new(__MODULE__, {{:lost, node}, :all, System.monotonic_time(:millisecond)})
+
+  @doc "Forgets the losses of nodes that aren't connected and were lost before this time: none of them counts any more."
+  @spec sweep_lost(before :: integer) :: :ok
+  def sweep_lost(before) do
+    old = [{{{:lost, :"$1"}, :_, :"$2"}, [{:<, :"$2", before}], [:"$1"]}]
+    for node <- :ets.select(__MODULE__, old), node not in Node.list(), do: forget_lost(node)
+    :ok
+  end
+
   @doc "The role of a node that is used no more, and when it was lost, in monotonic milliseconds."
   @spec lost(node) :: {Protocol.role(), integer} | nil
   def lost(node) do

@@ -1,0 +1,85 @@
+defmodule Roomtone.Cluster.KeeperTest do
+  @moduledoc "The keeper of one node, to which the test tells what other nodes would."
+  use Roomtone.DomainCase, async: false
+
+  alias Roomtone.Cluster.{Control, Keeper, Protocol, Table}
+
+  @moduletag capture_log: true
+  @one :one@test
+  @two :two@test
+
+  setup do
+    start_supervised!(Table)
+    Control.put_shared(true)
+    on_exit(fn -> Control.put_shared(false) end)
+    {:ok, keeper: start_supervised!(Keeper)}
+  end
+
+  defp up(node, fields \\ %{gathers: true}) do
+    config = Roomtone.Config.get()
+    greeting = config |> Protocol.greeting(1, false, 0) |> Map.delete(:gathers) |> Map.merge(%{node: node, role: :web})
+    Table.put_member(Map.merge(greeting, fields))
+  end
+
+  # A room whose home is `node`, when it is one of these.
+  defp room_of(node, nodes) do
+    name = Stream.repeatedly(&unique_name/0) |> Enum.find(&(Control.home(Roomtone.Name.key(&1), nodes) == node))
+    :ok = Roomtone.subscribe(name)
+    name
+  end
+
+  defp tells(node, name) do
+    send(Keeper, Protocol.pack({:keep, node, [{name, {%{incarnation: "i", name: name}, "a life"}}]}))
+    handled()
+  end
+
+  defp lost(node) do
+    true = Table.take_member(node)
+    send(Keeper, {:member_down, node})
+    handled()
+  end
+
+  defp handled, do: :sys.get_state(Keeper)
+
+  defp told(name) do
+    receive do
+      {:roomtone, ^name, event} -> [event | told(name)]
+    after
+      0 -> []
+    end
+  end
+
+  test "subscribers are told once of each node that goes when two nodes tell of a room in turn" do
+    for node <- [@one, @two], do: up(node)
+    name = room_of(@two, [node(), @one, @two])
+    tells(@one, name)
+    assert told(name) == []
+    tells(@two, name)
+    assert told(name) == [{:media_move, :begin}]
+    tells(@one, name)
+    assert told(name) == [{:media_move, :begin}]
+    for node <- [@two, @one, @one, @two, @one], do: tells(node, name)
+    assert told(name) == []
+  end
+
+  test "subscribers are told of a loss once, whichever comes first: the node that takes over, or the loss" do
+    for order <- [[:tells, :lost], [:lost, :tells]] do
+      for node <- [@one, @two], do: up(node)
+      name = room_of(@two, [node(), @two])
+      tells(@one, name)
+      for what <- order, do: if(what == :tells, do: tells(@two, name), else: lost(@one))
+      assert told(name) == [{:media_move, :begin}]
+    end
+  end
+
+  test "subscribers offer anew when a node of the release before takes their room over" do
+    for way <- [:tells, :lost] do
+      up(@one)
+      up(@two, %{})
+      name = room_of(@two, [node(), @two])
+      tells(@one, name)
+      if way == :tells, do: tells(@two, name), else: lost(@one)
+      assert told(name) == [{:media_restart, :all}]
+    end
+  end
+end
