@@ -12,6 +12,8 @@ const OVERLAP_MS = 500;
 const UNREACHABLE_AFTER = 3;
 /** The server tells within 4 s when to change over. A page that it doesn't tell does so by itself. */
 const CHANGE_OVER_MS = 5000;
+/** A second connection that isn't there by then is tried again. */
+const SECOND_TIMEOUT_MS = 3000;
 /** After so many failures in a row no second connection is tried any more: the first is repaired when it ends. */
 const MOST_SECOND_TRIES = 5;
 
@@ -24,7 +26,7 @@ const MOST_SECOND_TRIES = 5;
  * @typedef {object} Move  a change to a second connection
  * @property {boolean} wanted    whether that takes the place of the first as soon as it is connected
  * @property {number} failures   of second connections, in a row
- * @property {ReturnType<typeof setTimeout> | undefined} retry  the next one
+ * @property {ReturnType<typeof setTimeout> | undefined} retry  the next one, or the end of the patience with this one
  * @property {ReturnType<typeof setTimeout>} limit              until we change over without being told
  */
 
@@ -222,27 +224,38 @@ export class MediaLink extends EventTarget {
   move() {
     if (!this.#active) return;
     if (!this.#connected) {
-      // Nobody would hear us by it until it is repaired.
-      if (this.#pc?.connectionState === "disconnected") this.#negotiate(true);
+      // Nobody would hear us by it, even if it was repaired or came up.
+      this.#negotiate(true);
       return;
     }
     this.#endMove();
-    const limit = setTimeout(() => this.changeOver(), CHANGE_OVER_MS);
+    const limit = setTimeout(() => this.#untold(), CHANGE_OVER_MS);
     this.#move = { wanted: false, failures: 0, retry: undefined, limit };
     this.#connectNext(this.#move);
+  }
+
+  /** By now the first connection has ended at the server, whether the second is there or not. */
+  #untold() {
+    this.changeOver();
+    if (this.#move) this.#negotiate(true);
   }
 
   /** @param {Move} move */
   async #connectNext(move) {
     clearTimeout(move.retry);
+    move.retry = setTimeout(() => this.#nextFailed(move, null), SECOND_TIMEOUT_MS);
     /** @type {Next} */
     const next = { ...this.#make((name, detail) => next.heard.push([name, detail])), heard: [] };
     this.#next = next;
     // It may have taken the place of the first meanwhile.
     const overtaken = () => next !== this.#next && next.pc !== this.#pc;
     next.pc.onconnectionstatechange = () => {
-      if (move.wanted && next.pc.connectionState === "connected") this.#promote();
-      else if (next.pc.connectionState === "failed") this.#nextFailed(move, null);
+      if (next.pc.connectionState === "connected") {
+        clearTimeout(move.retry);
+        if (move.wanted) this.#promote();
+      } else if (next.pc.connectionState === "failed") {
+        this.#nextFailed(move, null);
+      }
     };
     try {
       await this.#describe(next.pc);

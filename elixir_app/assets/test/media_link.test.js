@@ -315,6 +315,56 @@ test("a link that isn't told to change over does so by itself", async () => {
   assert.equal(link.peerConnection, made[1]);
 });
 
+test("a second connection that hangs is tried again, and without any in time the link connects anew", async () => {
+  const { link } = await moving();
+  made[1].becomes("connecting");
+  mock.timers.tick(2900);
+  await settle();
+  assert.deepEqual([made.length, made[1].closed], [2, false]);
+  mock.timers.tick(150);
+  mock.timers.tick(250);
+  await settle();
+  assert.deepEqual([made.length, made[1].closed, link.peerConnection], [3, true, made[0]]);
+  mock.timers.tick(1800);
+  await settle();
+  assert.deepEqual([made.length, made[0].closed, made[2].closed, link.peerConnection], [4, true, true, made[3]]);
+  // The link is repaired as any other.
+  made[3].becomes("connected");
+  mock.timers.tick(20_000);
+  await settle();
+  assert.equal(made.length, 4);
+});
+
+test("a second connection whose offer gets no answer is tried again", async () => {
+  const { link } = await connecting((sdp) => (sdp.includes("of 1") ? new Promise(() => {}) : Promise.resolve(`answer to ${sdp}`)));
+  made[0].becomes("connected");
+  link.move();
+  await settle();
+  mock.timers.tick(3100);
+  mock.timers.tick(250);
+  await settle();
+  assert.deepEqual([made.length, made[1].closed, made[2].answer], [3, true, "answer to offer 1 of 2"]);
+});
+
+test("a second connection that is up waits for its turn as long as it takes", async () => {
+  const { link } = await moving();
+  made[1].becomes("connected");
+  mock.timers.tick(4000);
+  await settle();
+  assert.deepEqual([made.length, link.peerConnection], [2, made[0]]);
+});
+
+test("a link that isn't connected yet when the server's part moves connects anew", async () => {
+  for (const state of ["new", "connecting", "disconnected", "failed"]) {
+    made = [];
+    const { link } = await connecting(async (sdp) => `answer to ${sdp}`);
+    made[0].connectionState = state;
+    link.move();
+    await settle();
+    assert.deepEqual([made.length, made[0].closed, link.peerConnection], [2, true, made[1]], state);
+  }
+});
+
 test("a second connection that fails, or that the server can't have yet, is tried again", async () => {
   const { link } = await connecting(async (sdp) => {
     if (sdp.includes("of 1")) throw new SignallingError("room_closed", "", true);
@@ -380,7 +430,7 @@ test("a second connection that comes up late takes the place of the first then",
 test("a first connection that ends early is followed by the second, however far that has come", async () => {
   const { link, seen } = await moving();
   made[0].becomes("disconnected");
-  mock.timers.tick(5000);
+  mock.timers.tick(2500);
   await settle();
   assert.deepEqual([made.length, made[0].restarts], [2, 0]);
   made[0].becomes("failed");

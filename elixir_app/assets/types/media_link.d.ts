@@ -19,7 +19,7 @@ export function askForMusic(sdp: string): string;
  * @typedef {object} Move  a change to a second connection
  * @property {boolean} wanted    whether that takes the place of the first as soon as it is connected
  * @property {number} failures   of second connections, in a row
- * @property {ReturnType<typeof setTimeout> | undefined} retry  the next one
+ * @property {ReturnType<typeof setTimeout> | undefined} retry  the next one, or the end of the patience with this one
  * @property {ReturnType<typeof setTimeout>} limit              until we change over without being told
  */
 /**
@@ -129,7 +129,7 @@ export type Move = {
      */
     failures: number;
     /**
-     * the next one
+     * the next one, or the end of the patience with this one
      */
     retry: ReturnType<typeof setTimeout> | undefined;
     /**
