@@ -127,6 +127,16 @@ defmodule Roomtone.Cluster.FlowTest do
       eventually(fn -> Table.rooms(6) == [] end)
     end
 
+    test "closes a room of another web node on the shard that it has moved to", %{session: session, room: room} do
+      close = {:close_room, %{room: room}}
+      Table.put_room(room, 6, 1)
+      send_message(session, {:commands, [{0, close}]})
+      assert_receive {:native, 1, ^close}, 5_000
+      eventually(fn -> Table.rooms(6) == [] end)
+      assert_receive {:roomtone_cluster, 1, {:taken, %{0 => 1}}}
+      refute_received {:native, 0, ^close}
+    end
+
     test "keeps commands of a shard with a full queue, in their order, and not those of another", context do
       %{session: session, room: room} = context
       on_exit(fn -> FakeNative.busy(0, []) end)

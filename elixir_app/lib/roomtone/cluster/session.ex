@@ -179,7 +179,17 @@ defmodule Roomtone.Cluster.Session do
   defp try_foreign(shard, command, tries),
     do: Process.send_after(self(), {:close_foreign, shard, command, tries}, @foreign_ms)
 
-  defp submit_now(shard, command, state) do
+  # The web node that closes a room of another one may not know yet that it has moved.
+  defp submit_now(shard, {:close_room, %{room: room}} = command, %{ids: own} = state) do
+    case Table.room(room) do
+      {ids, there} when ids != own -> submit_to(there, command, state)
+      _own_or_unknown -> submit_to(shard, command, state)
+    end
+  end
+
+  defp submit_now(shard, command, state), do: submit_to(shard, command, state)
+
+  defp submit_to(shard, command, state) do
     {native, engine} = Media.engine() || {nil, nil}
 
     case if(native, do: native.submit(engine, shard, command), else: {:error, :busy}) do
