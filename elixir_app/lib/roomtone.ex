@@ -265,7 +265,8 @@ defmodule Roomtone do
   How a person would enter an open room with these options of `join/4`: their grants and role,
   whether a moderator silenced them, whether the room was restored since they were in it
   (`restored`: they would be muted), whether a connection that they had goes on until others have come
-  back, too (`moving`, as after `{:media_move, :begin}`), and the room's `room_id`. This changes nothing.
+  back, too (`moving`, as after `{:media_move, :begin}`), whether the room waits for anybody like that
+  (`gathering`), and the room's `room_id`. This changes nothing.
 
       iex> {:ok, _} = Roomtone.open_room("opera", stage: true)
       iex> {:ok, outlook} = Roomtone.outlook("opera", "ada", [])

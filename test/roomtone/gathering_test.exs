@@ -111,7 +111,8 @@ defmodule Roomtone.GatheringTest do
     assert {:ok, %{moving: true}} = Roomtone.outlook(name, who, options)
     {:ok, %{participant: %{muted: false}}} = Roomtone.join(name, who, offer, options)
     assert_receive {:roomtone, ^name, {:connected, ^who, true}}, 5_000
-    assert {:ok, %{moving: false}} = Roomtone.outlook(name, who, options)
+    assert {:ok, %{moving: false, gathering: gathering}} = Roomtone.outlook(name, who, options)
+    gathering
   end
 
   # Not as the last of them.
@@ -129,10 +130,11 @@ defmodule Roomtone.GatheringTest do
   describe "a room that was taken over" do
     test "is changed over to when all have come, and then closed where it was before" do
       name = taken_over(["ada", "ben"])
-      come(name, "ada")
+      assert come(name, "ada")
       assert_going_on(name)
       come(name, "ben")
       assert_receive {:roomtone, ^name, {:media_move, :end}}, 5_000
+      assert {:ok, %{gathering: false}} = Roomtone.outlook(name, "ada", options(name, "ada"))
       assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 10_000
       refute_received {:roomtone, ^name, {:media_restart, _who}}
     end

@@ -191,13 +191,15 @@ export class MediaLink extends EventTarget {
   /**
    * The signalling is back: go on with what is there if it still works, else connect anew.
    *
-   * @param {{gone?: boolean}} [options]  `gone`: the path of what is there is known not to work any more
+   * @param {{gone?: boolean, moving?: boolean}} [options]  `gone`: the path of what is there is known not to work any more;
+   *   `moving`: the server will still tell us when to change over to the second connection
    */
-  resume({ gone = false } = {}) {
+  resume({ gone = false, moving = false } = {}) {
     this.#active = true;
-    // The server may have told us meanwhile to change over.
-    if (this.#next) this.changeOver();
-    else if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
+    if (this.#move && (this.#next || this.#connected)) {
+      // The server may have told us meanwhile.
+      if (gone || !moving || !this.#connected) this.changeOver();
+    } else if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
   }
 
   /**

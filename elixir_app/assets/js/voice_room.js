@@ -549,7 +549,7 @@ export class VoiceRoom extends EventTarget {
     const gone = this.#pathGone && this.#pathWatch?.isSilent === true;
     if (reply.resumed) {
       this.#letIn();
-      this.#link?.resume({ gone });
+      this.#link?.resume({ gone, moving: reply.moving === true });
       this.#tell((flag) => this.#own.untold(flag));
     } else if (reply.moving) {
       this.#link?.rejoin({ gone });

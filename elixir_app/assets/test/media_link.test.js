@@ -315,6 +315,27 @@ test("a link that isn't told to change over does so by itself", async () => {
   assert.equal(link.peerConnection, made[1]);
 });
 
+test("a link whose signalling comes back changes over then, unless the server says that others are still on their way", async () => {
+  const { link } = await moving();
+  made[1].becomes("connected");
+  link.pause();
+  link.resume({ moving: true });
+  assert.equal(link.peerConnection, made[0]);
+  link.pause();
+  link.resume();
+  assert.equal(link.peerConnection, made[1]);
+});
+
+test("a link whose signalling comes back between two tries of a second connection goes on with them", async () => {
+  const { link } = await moving();
+  made[1].becomes("failed");
+  link.resume();
+  mock.timers.tick(200);
+  await settle();
+  made[2].becomes("connected");
+  assert.deepEqual([made.length, link.peerConnection], [3, made[2]]);
+});
+
 test("a second connection that hangs is tried again, and without any in time the link connects anew", async () => {
   const { link } = await moving();
   made[1].becomes("connecting");

@@ -137,6 +137,22 @@ test("a room that another server has taken over is left by its second connection
   assert.equal(audio.srcObject, after);
 });
 
+test("a page that resumes while others still come to the room waits for them", async () => {
+  await enter();
+  connections[0].becomes("connected");
+  socket().push("media_move", { step: "begin" });
+  await settle();
+  connections[1].becomes("connected");
+  const after = { id: "other", getTracks: () => [] };
+  connections[1].ontrack?.({ streams: [after] });
+  [server.resumed, server.moving] = [true, true];
+  await reconnect();
+  assert.notEqual(audio.srcObject, after);
+  server.moving = false;
+  await reconnect();
+  assert.equal(audio.srcObject, after);
+});
+
 test("a mute while the socket was away is taken over, on resumption and on a new offer", async () => {
   await enter();
   server.people[0].muted = true;

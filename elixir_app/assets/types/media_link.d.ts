@@ -78,10 +78,12 @@ export class MediaLink extends EventTarget {
     /**
      * The signalling is back: go on with what is there if it still works, else connect anew.
      *
-     * @param {{gone?: boolean}} [options]  `gone`: the path of what is there is known not to work any more
+     * @param {{gone?: boolean, moving?: boolean}} [options]  `gone`: the path of what is there is known not to work any more;
+     *   `moving`: the server will still tell us when to change over to the second connection
      */
-    resume({ gone }?: {
+    resume({ gone, moving }?: {
         gone?: boolean;
+        moving?: boolean;
     }): void;
     /**
      * The signalling is back, with a server that has taken the room over from another: {@link MediaLink.move}, if the sound goes on.

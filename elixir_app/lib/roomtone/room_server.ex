@@ -410,7 +410,12 @@ defmodule Roomtone.RoomServer do
   def handle_call({:outlook, request}, _from, state) do
     answer =
       with {:ok, outlook} <- Room.outlook(state.room, request),
-           do: {:ok, Map.put(outlook, :moving, Move.awaits?(state.move, request.identity))}
+           do:
+             {:ok,
+              Map.merge(outlook, %{
+                moving: Move.awaits?(state.move, request.identity),
+                gathering: Move.waits?(state.move)
+              })}
 
     {:reply, answer, state}
   end

@@ -81,6 +81,7 @@ defmodule Roomtone.Types do
   @typedoc "How a person would enter a room: `Roomtone.outlook/3`."
   @type outlook :: %{
           optional(:moving) => boolean,
+          optional(:gathering) => boolean,
           grants: [Token.grant()],
           role: role,
           silenced: boolean,

@@ -145,6 +145,11 @@ defmodule Roomtone.Room.Move do
   def awaits?(%__MODULE__{stage: :gathering, awaited: awaited}, identity), do: MapSet.member?(awaited, identity)
   def awaits?(_other, _identity), do: false
 
+  @doc "Whether the room waits for anybody's second connection."
+  @spec waits?(t | nil) :: boolean
+  def waits?(%__MODULE__{stage: stage}), do: stage in [:gathering, :connecting]
+  def waits?(nil), do: false
+
   @doc "Somebody has the second connection, or has left. With the last one the next step follows at once."
   @spec arrived(t | nil, String.t()) :: t | nil
   def arrived(%__MODULE__{stage: stage} = move, identity) when stage in [:connecting, :gathering] do

@@ -28,7 +28,8 @@ defmodule RoomtoneWeb.RoomChannel do
 
   `held` says why nobody would hear this person: `silenced`, `listener`, or `null`. `restored`: the room was lost since they were in it, with the
   server say, and is there again as it was; they come back muted, and open the microphone themselves.
-  `moving`: another server has taken the room over, and the sound goes on: as after `media_move` with `begin`.
+  `moving`: another server has taken the room over, and the sound goes on: as after `media_move` with `begin`. With `resumed`: I have
+  the second connection, and others don't yet; without `moving` the first one has ended, or is about to.
 
   Errors are `reason` (stable), `message` (for people) and `retry` (whether it may work a little later).
 
@@ -115,7 +116,7 @@ defmodule RoomtoneWeb.RoomChannel do
         held: held(outlook),
         restored: place == :none and outlook.restored,
         # After subscribing, too: whoever is told that it begins is told that it ends.
-        moving: place != :connected and room_id != nil and moving?(outlook(room, token, session, room_id)),
+        moving: room_id != nil and moving?(place, outlook(room, token, session, room_id)),
         map: floor_map(room),
         recording: kind.recording,
         config: %{
@@ -397,8 +398,9 @@ defmodule RoomtoneWeb.RoomChannel do
   end
 
   # A node of the release before doesn't tell it.
-  defp moving?({:ok, %{moving: moving}}), do: moving
-  defp moving?(_not_told), do: false
+  defp moving?(:connected, {:ok, %{gathering: gathering}}), do: gathering
+  defp moving?(place, {:ok, %{moving: moving}}) when place != :connected, do: moving
+  defp moving?(_place, _not_told), do: false
 
   defp enough(%{grants: grants} = outlook) do
     if :speak in grants or :listen in grants, do: {:ok, outlook}, else: {:error, {:not_granted, :speak_or_listen}}
