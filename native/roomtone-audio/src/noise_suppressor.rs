@@ -101,6 +101,7 @@ impl NoiseSuppressor {
         self.delayed = false;
         self.listens = false;
         cross_fade(&mut frame[..PART], &self.last, |by| 1.0 - by);
+        self.last.fill(0.0);
     }
 
     // RNNoise's idea of the frame, 10 ms later.
@@ -124,9 +125,7 @@ impl NoiseSuppressor {
 
     /// Nothing of them is heard: the next sound that is begins 10 ms later if it is `noisy` then.
     pub fn skip(&mut self, noisy: bool) {
-        if self.delayed {
-            self.last.fill(0.0);
-        }
+        self.last.fill(0.0);
         self.listens = false;
         self.delayed = noisy;
         self.share = if noisy { MOST_SHARE } else { 0.0 };
@@ -134,6 +133,7 @@ impl NoiseSuppressor {
 
     /// The talker's own packets were heard until now: the next frame goes on from there.
     pub fn passed(&mut self) {
+        self.last.fill(0.0);
         self.delayed = false;
         self.listens = false;
         self.share = 0.0;
@@ -239,6 +239,27 @@ mod tests {
         let mut next = tones(1)[0];
         suppressor.apply(&mut next, true);
         assert!(next[..PART].iter().all(|sample| *sample == 0.0));
+    }
+
+    #[test]
+    fn sound_of_before_a_pause_is_not_heard_after_it() {
+        let pauses: [fn(&mut NoiseSuppressor); 3] = [
+            |suppressor| {
+                heard(suppressor, &tones(10), |_| false);
+                suppressor.skip(false);
+            },
+            |suppressor| suppressor.passed(),
+            |suppressor| suppressor.skip(false),
+        ];
+        for (number, pause) in pauses.into_iter().enumerate() {
+            let mut suppressor = NoiseSuppressor::default();
+            heard(&mut suppressor, &tones(10), |_| true);
+            pause(&mut suppressor);
+            suppressor.skip(true);
+            let mut next = [0.0; FRAME_SAMPLES];
+            suppressor.apply(&mut next, true);
+            assert!(next[..PART].iter().all(|sample| *sample == 0.0), "{number}");
+        }
     }
 
     #[test]
