@@ -151,9 +151,18 @@ impl Treatment {
             && self.noise.as_deref().is_none_or(idle)
     }
 
-    /// They are muted: that they spoke counts no longer. Their levels are remembered.
+    /// They are muted: that they spoke counts no longer, and none of their sound is kept. Their levels are remembered.
     pub(super) fn mute(&mut self) {
         self.evened_at = None;
+        let noisy = self.is_noisy();
+        if let Some(noise) = &mut self.noise {
+            // Another one, since RNNoise keeps sound for its pitch filter. It is made here rather than in a tick.
+            noise.suppressor = noisy.then(|| {
+                let mut suppressor = Box::<NoiseSuppressor>::default();
+                suppressor.skip(noisy);
+                suppressor
+            });
+        }
     }
 
     /// The treatment of their next connection, which goes on from here: its levels are known.
@@ -211,5 +220,65 @@ impl Ending {
             mix::ramp(frame, self.gain, 0.0);
         }
         heard
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use roomtone_audio::FRAME_SAMPLES;
+
+    use super::*;
+
+    /// A talker beside a fan, who is heard.
+    fn noisy() -> Treatment {
+        let mut treatment = Treatment::default();
+        treatment.set(Voice::Plain, true);
+        hum(&mut treatment);
+        hear(&mut treatment, 10);
+        treatment
+    }
+
+    /// A fan is heard for two seconds.
+    fn hum(treatment: &mut Treatment) {
+        let loudness = Loudness::new(false);
+        let level = FrameLevel {
+            minus_dbov: 40,
+            loud: false,
+            noise_dbov: -40.0,
+        };
+        for _ in 0..100 {
+            treatment.follow(Instant::now(), &loudness, || level);
+        }
+        assert!(treatment.suppress == treatment.is_noisy());
+    }
+
+    fn hear(treatment: &mut Treatment, frames: usize) {
+        for _ in 0..frames {
+            let mut frame = std::array::from_fn(|i| 0.1 * (i as f32 / 20.0).sin());
+            treatment.apply(&mut frame, &mut ShardStats::default());
+        }
+    }
+
+    /// The next frame that is heard, of silence.
+    fn next(treatment: &mut Treatment) -> Frame {
+        let mut frame = [0.0; FRAME_SAMPLES];
+        treatment.apply(&mut frame, &mut ShardStats::default());
+        frame
+    }
+
+    #[test]
+    fn sound_of_before_a_mute_is_not_heard_after_it() {
+        // Also right after a frame that faded out, when they aren't selected any longer.
+        for selected in [true, false] {
+            let mut treatment = noisy();
+            if selected {
+                treatment.ending(selected);
+            }
+            treatment.mute();
+            for _ in 0..5 {
+                assert!(next(&mut treatment).iter().all(|sample| *sample == 0.0), "{selected}");
+            }
+        }
     }
 }
