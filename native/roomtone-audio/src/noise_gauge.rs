@@ -3,7 +3,7 @@
 //! Both come from the levels of the talker's frames (RFC 6464), so a talker without noise costs no
 //! decode. Frames that are louder than the background for 100 ms or more are speech, with the 100 ms
 //! around them; all others are noise, those with clicks of keys included. The noise is their mean
-//! power.
+//! power, without the loudest twelfth: a click now and then is no noise.
 
 use crate::FrameLevel;
 use crate::speech_level::{RUN, SpeechLevel};
@@ -12,10 +12,14 @@ use crate::speech_level::{RUN, SpeechLevel};
 const MARGIN: f32 = 12.0;
 /// Frames before and after speech that are neither: syllables that begin and end softly, and the echo of the room.
 const AROUND: usize = 5;
+/// Frames before it is known whether they are before speech: those, and the first ones of speech.
+const WAITING: usize = AROUND + RUN as usize - 1;
 /// Noise counts once there was half a second of it.
-const ENOUGH: f32 = 25.0;
-/// It is a mean of a second of noise.
-const MOST: f32 = 50.0;
+const ENOUGH: usize = 25;
+/// It is a mean of the last second of noise …
+const MOST: usize = 50;
+/// … without one frame in so many, the loudest.
+const CLICKS: usize = 12;
 /// The assumed level of speech until it is known, dBov.
 const USUAL_SPEECH: f32 = -26.0;
 /// The noise is heard from this signal-to-noise ratio on, dB …
@@ -24,20 +28,41 @@ const NOISY: f32 = 24.0;
 const CLEAN: f32 = 27.0;
 
 /// The noise of one talker.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct NoiseGauge {
     speech: SpeechLevel,
     /// The number of frames in a row that are louder than the background, and of those since they were speech.
     run: u32,
     since: usize,
     /// The power of the frames of which it isn't known yet whether speech follows on them, and the place of the oldest.
-    waiting: [f32; AROUND],
+    waiting: [f32; WAITING],
     at: usize,
     waits: usize,
-    /// The mean power of the noise, and the frames that count in it.
+    /// The power of the last frames of noise, their number, and the place of the next.
+    recent: [f32; MOST],
+    frames: usize,
+    next: usize,
+    /// The power of the noise.
     power: f32,
-    frames: f32,
     noisy: bool,
+}
+
+impl Default for NoiseGauge {
+    fn default() -> Self {
+        NoiseGauge {
+            speech: SpeechLevel::default(),
+            run: 0,
+            since: 0,
+            waiting: [0.0; WAITING],
+            at: 0,
+            waits: 0,
+            recent: [0.0; MOST],
+            frames: 0,
+            next: 0,
+            power: 0.0,
+            noisy: false,
+        }
+    }
 }
 
 impl NoiseGauge {
@@ -54,20 +79,40 @@ impl NoiseGauge {
         } else {
             self.wait(10f32.powf(f32::from(frame.minus_dbov) / -10.0));
         }
-        if let Some(ratio) = self.ratio_db() {
-            self.noisy = ratio < if self.noisy { CLEAN } else { NOISY };
-        }
+        self.compare();
     }
 
     fn wait(&mut self, power: f32) {
         let oldest = std::mem::replace(&mut self.waiting[self.at], power);
-        self.at = (self.at + 1) % AROUND;
-        if self.waits < AROUND {
+        self.at = (self.at + 1) % WAITING;
+        if self.waits < WAITING {
             self.waits += 1;
             return;
         }
-        self.frames = (self.frames + 1.0).min(MOST);
-        self.power += (oldest - self.power) / self.frames;
+        self.count(oldest);
+        self.measure();
+    }
+
+    fn count(&mut self, power: f32) {
+        self.recent[self.next] = power;
+        self.next = (self.next + 1) % MOST;
+        self.frames = (self.frames + 1).min(MOST);
+    }
+
+    fn measure(&mut self) {
+        let mut powers = self.recent;
+        let powers = &mut powers[..self.frames];
+        let most = powers.len() - powers.len() / CLICKS;
+        if most < powers.len() {
+            powers.select_nth_unstable_by(most, f32::total_cmp);
+        }
+        self.power = powers[..most].iter().sum::<f32>() / most as f32;
+    }
+
+    fn compare(&mut self) {
+        if let Some(ratio) = self.ratio_db() {
+            self.noisy = ratio < if self.noisy { CLEAN } else { NOISY };
+        }
     }
 
     /// The level of speech above that of noise, dB; `None` before half a second of noise.
@@ -130,7 +175,7 @@ mod tests {
         for (noise, ratios, noisy) in [
             (80, 54..=59, false),
             (52, 27..=30, false),
-            (40, 14..=18, true),
+            (40, 14..=19, true),
             (32, -3..=10, true),
         ] {
             let mut gauge = NoiseGauge::default();
@@ -150,6 +195,24 @@ mod tests {
         // Of 40 ms, five a second.
         speak(&mut gauge, 20, |i| if i % 10 < 2 { 33 } else { 75 });
         assert!(gauge.is_noisy(), "{:?} dB", gauge.ratio_db());
+    }
+
+    #[test]
+    fn a_click_now_and_then_is_no_noise() {
+        for frames in 0..250 {
+            let mut gauge = NoiseGauge::default();
+            hear(&mut gauge, (0..frames).map(|i| if i == 150 { 30 } else { 75 }));
+            assert!(!gauge.is_noisy(), "{frames} frames: {:?} dB", gauge.ratio_db());
+        }
+    }
+
+    #[test]
+    fn soft_sound_just_before_speech_is_no_noise() {
+        let mut gauge = NoiseGauge::default();
+        let word = || [66; AROUND].into_iter().chain([25; 10]).chain([75; 20]);
+        hear(&mut gauge, (0..20).flat_map(|_| word()));
+        let found = gauge.ratio_db().unwrap();
+        assert!((found - (75.0 + USUAL_SPEECH)).abs() < 0.5, "{found} dB");
     }
 
     #[test]
