@@ -82,6 +82,20 @@ impl NoiseGauge {
         self.compare();
     }
 
+    /// Nothing came: their client sends nothing in pauses (DTX). So what waits isn't just before speech.
+    pub fn pause(&mut self) {
+        self.run = 0;
+        self.since = (self.since + 1).min(AROUND);
+        if self.waits == 0 {
+            return;
+        }
+        for back in (1..=std::mem::take(&mut self.waits)).rev() {
+            self.count(self.waiting[(self.at + WAITING - back) % WAITING]);
+        }
+        self.measure();
+        self.compare();
+    }
+
     fn wait(&mut self, power: f32) {
         let oldest = std::mem::replace(&mut self.waiting[self.at], power);
         self.at = (self.at + 1) % WAITING;
@@ -153,8 +167,17 @@ mod tests {
     }
 
     fn hear(gauge: &mut NoiseGauge, levels: impl Iterator<Item = u8>) {
+        hear_some(gauge, levels.map(Some));
+    }
+
+    /// `None`: nothing came.
+    fn hear_some(gauge: &mut NoiseGauge, levels: impl Iterator<Item = Option<u8>>) {
         let mut last = std::collections::VecDeque::from(vec![127u8; 75]);
-        for minus_dbov in levels {
+        for level in levels {
+            let Some(minus_dbov) = level else {
+                gauge.pause();
+                continue;
+            };
             last.pop_front();
             last.push_back(minus_dbov);
             let noise_dbov = last
@@ -213,6 +236,19 @@ mod tests {
         hear(&mut gauge, (0..20).flat_map(|_| word()));
         let found = gauge.ratio_db().unwrap();
         assert!((found - (75.0 + USUAL_SPEECH)).abs() < 0.5, "{found} dB");
+    }
+
+    #[test]
+    fn noise_is_found_where_nothing_is_sent_in_pauses() {
+        // Opus goes on for 200 ms after speech (DTX).
+        let pause = || (0..30).map(|i| (i < 10).then_some(127));
+        for (noise, noisy) in [(40, true), (75, false)] {
+            let mut gauge = NoiseGauge::default();
+            let sentence = || SYLLABLES.into_iter().map(|below| Some(20 + below)).chain(pause());
+            let all = (0..10).flat_map(|_| sentence());
+            hear_some(&mut gauge, all.map(|level| level.map(|level| level.min(noise))));
+            assert_eq!(gauge.is_noisy(), noisy, "{:?} dB", gauge.ratio_db());
+        }
     }
 
     #[test]

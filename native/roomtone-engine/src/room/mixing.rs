@@ -330,7 +330,10 @@ impl Mixing {
                     }
                     level
                 }
-                _ => SILENCE,
+                _ => {
+                    peer.treatment.pause();
+                    SILENCE
+                }
             };
             base.update_speaking(at, context, index, level);
         }

@@ -88,6 +88,13 @@ impl Treatment {
         }
     }
 
+    /// Nothing of theirs has come.
+    pub(super) fn pause(&mut self) {
+        if let Some(noise) = &mut self.noise {
+            noise.gauge.pause();
+        }
+    }
+
     fn is_noisy(&self) -> bool {
         self.suppress && self.noise.as_ref().is_some_and(|noise| noise.gauge.is_noisy())
     }
