@@ -49,6 +49,8 @@ defmodule Roomtone.RoomTest do
     {room, _events} = Room.confirm(room, "rec")
     {:ok, mix} = Roomtone.MixPolicy.new()
     assert Room.Memory.pack(room, mix, 1_000).people == %{}
+    # As a node of a later release may ask.
+    assert Room.set(room, "rec", {:hologram, true}) == {:error, :unknown_call}
     {:ok, room, _events} = Room.set(room, "rec", {:silenced, true})
     {room, _events} = Room.remove(room, "rec", :removed)
     assert {room.marks, room.barred} == {%{}, %{}}

@@ -485,7 +485,8 @@ defmodule Roomtone.Room do
   end
 
   @doc "Changes one thing about a person. Sends no event when nothing changed."
-  @spec set(t, String.t(), change) :: {:ok, t, [Roomtone.event()]} | {:error, :not_found | {:not_granted, :speak}}
+  @spec set(t, String.t(), change) ::
+          {:ok, t, [Roomtone.event()]} | {:error, :not_found | :unknown_call | {:not_granted, :speak}}
   def set(room, identity, change) do
     case room.people do
       %{^identity => person} -> set_for(room, person, change)
@@ -498,7 +499,9 @@ defmodule Roomtone.Room do
     if :speak in person.grants, do: changed(room, person, :role, :speaker), else: {:error, {:not_granted, :speak}}
   end
 
-  defp set_for(room, person, {key, value}), do: changed(room, person, key, value)
+  defp set_for(room, person, {key, value}) when is_map_key(person, key), do: changed(room, person, key, value)
+  # Of a node of a later release.
+  defp set_for(_room, _person, _unknown), do: {:error, :unknown_call}
 
   defp changed(room, person, key, value) do
     if Map.fetch!(person, key) == value do
