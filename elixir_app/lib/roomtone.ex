@@ -131,7 +131,7 @@ defmodule Roomtone do
       usual is brought to the usual level, before all other gains; `:off`: nobody is. A `:forward`
       room changes nobody. See `put_auto_gain/3`
     * `noise_suppression` – `:on`: the noise of a talker in whose sound it is heard beside their
-      voice is made softer, by up to 18 dB, until they choose otherwise; `:off` (default): nobody's
+      voice is made softer, by up to 30 dB, until they choose otherwise; `:off` (default): nobody's
       is. A `:forward` room has `:off`. See `put_noise_suppression/3`
     * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
       `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
