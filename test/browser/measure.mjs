@@ -232,8 +232,7 @@ async function visit(person) {
   // A function that is waited for in the page would take its thread for 20 ms.
   const measured = page.waitForEvent("console", { predicate: (message) => message.text() === "measured", timeout: 60_000 });
   const began = Date.now();
-  await page.goto(`${server.url}/`, { waitUntil: "commit" });
-  await measured;
+  await Promise.all([measured, page.goto(`${server.url}/`, { waitUntil: "commit" })]);
   const times = await page.evaluate(() => {
     const [page] = performance.getEntriesByType("navigation");
     const script = performance.getEntriesByType("resource").find(({ name }) => name.endsWith(".js"));
