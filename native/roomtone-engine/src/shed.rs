@@ -64,7 +64,7 @@ enum Step {
     Nothing,
     /// Opus complexity 5 at most: shared mixes cost less. (Private ones have nothing to give where they have bits instead.)
     Complexity,
-    /// Opus complexity 0: CELT alone.
+    /// Opus complexity 0: CELT alone. And noise isn't suppressed.
     MoreComplexity,
     /// Only the loudest few of a room are heard.
     Talkers,
@@ -201,6 +201,11 @@ impl Shed {
             Step::Complexity => 5,
             _ => 0,
         }
+    }
+
+    /// Whether noise isn't suppressed.
+    pub(crate) fn leaves_noise(&self) -> bool {
+        self.step >= Step::MoreComplexity
     }
 
     /// The most talkers of a room that may be heard at once.

@@ -307,6 +307,7 @@ impl Mixing {
         let threshold = context.mix.speaking_threshold;
         let Mixing { peers, loudness, .. } = self;
         for (index, peer) in peers.iter_mut().enumerate() {
+            peer.treatment.shed(context.shed.leaves_noise());
             peer.treatment.compare(at, loudness);
             let level = match peer.playout.as_mut() {
                 Some(playout) if playout.has_audio(at) => {

@@ -16,6 +16,8 @@ pub(super) struct Treatment {
     voice: Voice,
     /// Whether their noise is to be suppressed.
     suppress: bool,
+    /// Whether the shard has too much to do for that.
+    sheds: bool,
     /// Made by the first packet of a talker who may have one.
     gain: Option<Box<AutoGain>>,
     /// When it heard speech last, since they may speak.
@@ -82,7 +84,7 @@ impl Treatment {
         }
         if let Some(noise) = self.noise.as_deref_mut() {
             noise.gauge.follow(frame());
-            if self.suppress && noise.gauge.is_noisy() && noise.suppressor.is_none() {
+            if self.suppress && !self.sheds && noise.gauge.is_noisy() && noise.suppressor.is_none() {
                 noise.suppressor = Some(Box::default());
             }
         }
@@ -95,8 +97,13 @@ impl Treatment {
         }
     }
 
+    /// Whether the shard sheds the suppression of noise: what is heard then comes back within 100 ms.
+    pub(super) fn shed(&mut self, sheds: bool) {
+        self.sheds = sheds;
+    }
+
     fn is_noisy(&self) -> bool {
-        self.suppress && self.noise.as_ref().is_some_and(|noise| noise.gauge.is_noisy())
+        self.suppress && !self.sheds && self.noise.as_ref().is_some_and(|noise| noise.gauge.is_noisy())
     }
 
     fn suppressor(&mut self) -> Option<&mut NoiseSuppressor> {
@@ -272,6 +279,17 @@ mod tests {
         let mut frame = [0.0; FRAME_SAMPLES];
         treatment.apply(&mut frame, &mut ShardStats::default());
         frame
+    }
+
+    #[test]
+    fn noise_is_not_suppressed_while_that_is_shed() {
+        let mut treatment = noisy();
+        assert!(!treatment.is_nothing());
+        treatment.shed(true);
+        hear(&mut treatment, 7);
+        assert!(treatment.is_nothing());
+        treatment.shed(false);
+        assert!(!treatment.is_nothing());
     }
 
     #[test]

@@ -187,6 +187,7 @@ fn by_the_second_complexity_goes_first_then_talkers_then_joins_and_all_comes_bac
     for _ in 0..6 {
         now += SECOND;
         shed.report(now, 0.95);
+        assert_eq!(shed.leaves_noise(), shed.complexity() == 0);
         steps.push((shed.complexity(), shed.max_talkers(), shed.refuses_joins()));
     }
     let all = usize::MAX;
