@@ -318,7 +318,7 @@ impl Mixing {
                     peer.rank.update(at, level);
                     let activity = &peer.activity;
                     peer.treatment
-                        .follow(at, loudness, || activity.frame_level(level, threshold));
+                        .follow(at, loudness, sent.is_some(), || activity.frame_level(level, threshold));
                     let wanted = if passes {
                         peer.play_level(at, level, threshold);
                         // Background noise isn't mixed with a voice, and in pauses only that of the last speaker.

@@ -75,14 +75,14 @@ impl Treatment {
         }
     }
 
-    /// Follows a frame, whether it is heard or not.
-    pub(super) fn follow(&mut self, at: Instant, loudness: &Loudness, frame: impl Fn() -> FrameLevel) {
+    /// Follows a frame, whether it is heard or not. `told`: whether packets have told the levels of frames, and so of the background.
+    pub(super) fn follow(&mut self, at: Instant, loudness: &Loudness, told: bool, frame: impl Fn() -> FrameLevel) {
         if let Some(gain) = &mut self.gain
             && gain.follow(frame(), loudness.tolerance(self.voice))
         {
             self.evened_at = Some(at);
         }
-        if let Some(noise) = self.noise.as_deref_mut() {
+        if let Some(noise) = self.noise.as_deref_mut().filter(|_| told) {
             noise.gauge.follow(frame());
             if self.suppress && !self.sheds && noise.gauge.is_noisy() && noise.suppressor.is_none() {
                 noise.suppressor = Some(Box::default());
@@ -249,12 +249,17 @@ mod tests {
         let mut treatment = Treatment::default();
         treatment.set(Voice::Plain, true);
         hum(&mut treatment);
+        assert!(treatment.is_noisy());
         hear(&mut treatment, 10);
         treatment
     }
 
     /// A fan is heard for two seconds.
     fn hum(treatment: &mut Treatment) {
+        hum_at_levels(treatment, true);
+    }
+
+    fn hum_at_levels(treatment: &mut Treatment, told: bool) {
         let loudness = Loudness::new(false);
         let level = FrameLevel {
             minus_dbov: 40,
@@ -262,9 +267,8 @@ mod tests {
             noise_dbov: -40.0,
         };
         for _ in 0..100 {
-            treatment.follow(Instant::now(), &loudness, || level);
+            treatment.follow(Instant::now(), &loudness, told, || level);
         }
-        assert!(treatment.suppress == treatment.is_noisy());
     }
 
     fn hear(treatment: &mut Treatment, frames: usize) {
@@ -290,6 +294,14 @@ mod tests {
         assert!(treatment.is_nothing());
         treatment.shed(false);
         assert!(!treatment.is_nothing());
+    }
+
+    #[test]
+    fn nobody_is_noisy_whose_packets_tell_no_level() {
+        let mut treatment = Treatment::default();
+        treatment.set(Voice::Plain, true);
+        hum_at_levels(&mut treatment, false);
+        assert!(!treatment.is_noisy());
     }
 
     #[test]
