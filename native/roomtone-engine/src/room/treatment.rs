@@ -22,7 +22,7 @@ pub(super) struct Treatment {
     gain: Option<Box<AutoGain>>,
     /// When it heard speech last, since they may speak.
     evened_at: Option<Instant>,
-    /// Made when their noise is to be suppressed; dropped at the next pause after that has ended.
+    /// Made when their noise is to be suppressed; dropped when it isn't any longer, and nothing of that is heard.
     noise: Option<Box<Noise>>,
 }
 
@@ -32,6 +32,13 @@ struct Noise {
     gauge: NoiseGauge,
     /// Made when they are found to be noisy.
     suppressor: Option<Box<NoiseSuppressor>>,
+}
+
+impl Noise {
+    /// Whether nothing is suppressed.
+    fn is_idle(&self) -> bool {
+        self.suppressor.as_ref().is_none_or(|suppressor| suppressor.is_idle())
+    }
 }
 
 impl Treatment {
@@ -46,6 +53,13 @@ impl Treatment {
         self.suppress = suppress && !self.is_music();
         if self.suppress && self.noise.is_none() {
             self.noise = Some(Box::default());
+        }
+        self.forget_noise();
+    }
+
+    fn forget_noise(&mut self) {
+        if !self.suppress {
+            self.noise.take_if(|noise| noise.is_idle());
         }
     }
 
@@ -116,6 +130,7 @@ impl Treatment {
         if let Some(suppressor) = self.suppressor() {
             suppressor.apply(frame, noisy);
             stats.frames_suppressed += u64::from(!suppressor.is_idle());
+            self.forget_noise();
         }
         if let Some(gain) = &mut self.gain {
             gain.apply(frame);
@@ -142,9 +157,7 @@ impl Treatment {
         if let Some(suppressor) = self.suppressor() {
             suppressor.skip(noisy);
         }
-        if !self.suppress {
-            self.noise = None;
-        }
+        self.forget_noise();
     }
 
     /// Their own packets were heard until now, and frames go on from there.
@@ -159,10 +172,9 @@ impl Treatment {
 
     /// Whether nothing is done, so that their packets are as good.
     pub(super) fn is_nothing(&self) -> bool {
-        let idle = |noise: &Noise| noise.suppressor.as_ref().is_none_or(|suppressor| suppressor.is_idle());
         self.gain.as_ref().is_none_or(|gain| gain.is_unity())
             && !self.is_noisy()
-            && self.noise.as_deref().is_none_or(idle)
+            && self.noise.as_ref().is_none_or(|noise| noise.is_idle())
     }
 
     /// They are muted: that they spoke counts no longer, and none of their sound is kept. Their levels are remembered.
@@ -177,6 +189,7 @@ impl Treatment {
                 suppressor
             });
         }
+        self.forget_noise();
     }
 
     /// The treatment of their next connection, which goes on from here: its levels are known.
@@ -302,6 +315,20 @@ mod tests {
         treatment.set(Voice::Plain, true);
         hum_at_levels(&mut treatment, false);
         assert!(!treatment.is_noisy());
+    }
+
+    #[test]
+    fn noise_is_forgotten_once_it_is_not_suppressed() {
+        let mut treatment = Treatment::default();
+        treatment.set(Voice::Plain, true);
+        hum(&mut treatment);
+        treatment.set(Voice::Plain, false);
+        assert!(treatment.noise.is_none(), "nothing was suppressed");
+        let mut treatment = noisy();
+        treatment.set(Voice::Plain, false);
+        assert!(treatment.noise.is_some(), "it comes back slowly");
+        hear(&mut treatment, 7);
+        assert!(treatment.noise.is_none());
     }
 
     #[test]
