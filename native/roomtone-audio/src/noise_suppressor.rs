@@ -107,7 +107,13 @@ impl NoiseSuppressor {
     // RNNoise's idea of the frame, 10 ms later.
     fn suppress(&mut self, came: &Frame, left: &mut Frame) {
         for (came, left) in came.as_chunks::<PART>().0.iter().zip(left.as_chunks_mut::<PART>().0) {
-            let came = came.map(|sample| sample.clamp(-MOST, MOST) * SCALE);
+            let came = came.map(|sample| {
+                if sample.is_nan() {
+                    0.0
+                } else {
+                    sample.clamp(-MOST, MOST) * SCALE
+                }
+            });
             self.network.process_frame(left, &came);
             left.iter_mut().for_each(|sample| *sample /= SCALE);
         }
@@ -274,13 +280,14 @@ mod tests {
     }
 
     #[test]
-    fn sound_far_above_full_scale_leaves_nothing_behind_that_is_no_number() {
+    fn sound_that_is_no_number_or_far_above_full_scale_leaves_nothing_behind() {
         let mut suppressor = NoiseSuppressor::default();
         let loud: Vec<Frame> = (0..20)
-            .map(|i| [if i % 2 == 0 { 3e38 } else { -3e38 }; FRAME_SAMPLES])
+            .map(|i| [[3e38, -3e38, f32::NAN, f32::INFINITY][i % 4]; FRAME_SAMPLES])
             .collect();
         heard(&mut suppressor, &loud, |_| true);
         let after = heard(&mut suppressor, &fan(50), |_| true);
-        assert!(after[FRAME_SAMPLES..].iter().all(|sample| sample.abs() < 1.0));
+        assert!(after[FRAME_SAMPLES..].iter().all(|sample| sample.is_finite()));
+        assert!(after[5 * FRAME_SAMPLES..].iter().all(|sample| sample.abs() < 1.0));
     }
 }
