@@ -89,7 +89,7 @@ defmodule Roomtone.MixProject do
       description: "Voice rooms: OTP orchestrates, Rust moves the sound. WebRTC, Opus mixing, Phoenix components.",
       package: package(),
       docs: &docs/0,
-      releases: [roomtone: [steps: [:assemble, &bundle/1, &strip/1]]],
+      releases: [roomtone: [steps: [:assemble, &bundle/1, &strip/1], rel_templates_path: "packaging/release"]],
       deps: deps(phoenix())
     ]
   end

@@ -44,6 +44,12 @@ test("it starts, is healthy, and serves its pages and scripts", async () => {
   }
 });
 
+test("its idle schedulers sleep", () => {
+  const folder = join(RELEASE, "releases");
+  const [flags] = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => file.endsWith("/vm.args"));
+  assert.match(readFileSync(join(folder, flags), "utf8"), /^\+sbwt none\n\+sbwtdcpu none\n\+sbwtdio none$/m);
+});
+
 test("its native libraries have no debug information", () => {
   const files = readdirSync(join(RELEASE, "lib"), { recursive: true, encoding: "utf8" });
   const libraries = files.filter((file) => /priv\/native\/.*\.so$/.test(file)).map((file) => join(RELEASE, "lib", file));
