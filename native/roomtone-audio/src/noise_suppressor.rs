@@ -4,6 +4,7 @@
 //! cross-faded to itself of 10 ms before, and from there within 100 ms to what RNNoise leaves of it.
 //! Noise is made softer by 30 dB at the most: what RNNoise does to speech is heard less then.
 
+use std::cell::Cell;
 use std::fmt;
 
 use nnnoiseless::DenoiseState;
@@ -58,6 +59,17 @@ impl fmt::Debug for NoiseSuppressor {
 }
 
 impl NoiseSuppressor {
+    /// Makes what all suppressors of a thread share (the plans of Fourier transforms), which its first frame would make otherwise.
+    pub fn prepare_thread() {
+        thread_local! {
+            static PREPARED: Cell<bool> = const { Cell::new(false) };
+        }
+        if !PREPARED.replace(true) {
+            let sound: Frame = std::array::from_fn(|i| (i % 100) as f32 / 100.0);
+            NoiseSuppressor::default().suppress(&sound, &mut [0.0; FRAME_SAMPLES]);
+        }
+    }
+
     /// Suppresses the noise in a frame that is heard, if it is `noisy`. A frame that isn't, after others that weren't, stays as it is to
     /// the bit.
     pub fn apply(&mut self, frame: &mut Frame, noisy: bool) {

@@ -204,6 +204,7 @@ impl Driver {
     /// Runs the shard for about `budget`, or until `control` asks it to leave. If the engine was
     /// stopped, it says goodbye to the participants.
     pub(crate) fn run(&mut self, budget: Duration, control: &Control) {
+        self.event_loop.shard.prepare_thread();
         let until = Instant::now() + budget;
         self.event_loop.turn(until, control);
         if control.stopped() {

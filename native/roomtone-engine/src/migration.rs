@@ -154,6 +154,10 @@ impl Shard {
         neighbours.moved.remove(&id);
         neighbours.unacknowledged = true;
         self.context.routes.replace_room(id, room.routes_by(neighbours.index));
+        if room.suppresses_noise() {
+            self.suppresses = true;
+            self.prepare_thread();
+        }
         self.rooms.insert(id, *room);
         self.context.events.push_back(Event::RoomMoved { room: id, from });
         // All shards where it was send here from now on, so the end of one between costs them nothing.

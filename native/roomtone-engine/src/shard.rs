@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use roomtone_audio::{AudioError, FRAME_DURATION};
+use roomtone_audio::{AudioError, FRAME_DURATION, NoiseSuppressor};
 use roomtone_transport::{Certificate, Offer, Outbox, Packet, TransportConfig};
 use roomtone_trunk::TrunkId;
 
@@ -75,6 +75,8 @@ pub struct Shard {
     pub(crate) neighbours: Neighbours,
     max_peers: usize,
     rooms_made: u64,
+    /// Whether noise was ever to be suppressed here.
+    pub(crate) suppresses: bool,
 }
 
 impl Shard {
@@ -114,6 +116,14 @@ impl Shard {
             neighbours: Neighbours::default(),
             max_peers,
             rooms_made: 0,
+            suppresses: false,
+        }
+    }
+
+    /// Makes what ticks need of a thread that has run no shard before.
+    pub(crate) fn prepare_thread(&self) {
+        if self.suppresses {
+            NoiseSuppressor::prepare_thread();
         }
     }
 
@@ -260,6 +270,10 @@ impl Shard {
                 self.in_room(now, room, |room, _| room.set_listen(peer, listen));
             }
             Action::SetVoice { peer, voice, suppress } => {
+                if suppress {
+                    self.suppresses = true;
+                    self.prepare_thread();
+                }
                 self.in_room(now, room, |room, _| room.set_voice(peer, voice, suppress));
             }
             Action::SetPolicy {

@@ -163,6 +163,35 @@ fn noise_suppression_allocates_nothing_once_noise_was_found() {
 }
 
 #[test]
+fn noise_that_is_found_and_mutes_cost_few_allocations() {
+    let mut world = World::new();
+    for id in [1, 2] {
+        world.join(id, ClientOptions::default());
+        let client = world.clients.get_mut(&id).unwrap();
+        client.talker = Some(OpusTalker::new(Noisy::new(Some(12.0)), 64_000).unwrap());
+        let (peer, voice, suppress) = (id, Voice::Even, true);
+        world.command(Command::new(ROOM, Action::SetVoice { peer, voice, suppress }));
+    }
+    world.connect();
+    Tally::begin(&mut world);
+    world.run_ms(6000);
+    let found = Tally::end(&mut world);
+    let suppressed = world.shard.stats().frames_suppressed;
+    assert!(suppressed > 0);
+    // A suppressor has some twenty; the plans of its transforms would be fifty more.
+    assert!(found.times.iter().all(|count| *count < 50), "{:?}", found.times);
+    Tally::begin(&mut world);
+    for speak in [false, true] {
+        world.command(Command::new(ROOM, Action::SetSpeak { peer: 1, speak }));
+        world.run_ms(1000);
+    }
+    let muted = Tally::end(&mut world);
+    let some = allocating(&muted.times);
+    assert!(some < 40, "{some} ticks allocate: {:?}", muted.times);
+    assert!(world.shard.stats().frames_suppressed > suppressed + 50);
+}
+
+#[test]
 fn copies_for_listeners_who_lose_packets_allocate_nothing() {
     let mut world = World::new();
     world.join_talking(1);

@@ -305,6 +305,14 @@ impl Room {
         }
     }
 
+    /// Whether anybody's noise is to be suppressed.
+    pub(crate) fn suppresses_noise(&self) -> bool {
+        match &self.kind {
+            Kind::Mixing(mixing) => mixing.peers.iter().any(|peer| peer.treatment.suppresses()),
+            Kind::Forwarding(_) => false,
+        }
+    }
+
     /// Lets a participant hear the others, or deafens them.
     pub(crate) fn set_listen(&mut self, id: PeerId, listen: bool) {
         let Some(at) = self.base.position(id) else { return };

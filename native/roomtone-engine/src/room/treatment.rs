@@ -340,6 +340,7 @@ mod tests {
                 treatment.ending(selected);
             }
             treatment.mute();
+            assert!(treatment.suppressor().is_some(), "a tick would have to make it");
             for _ in 0..5 {
                 assert!(next(&mut treatment).iter().all(|sample| *sample == 0.0), "{selected}");
             }
