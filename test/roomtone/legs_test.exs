@@ -103,6 +103,20 @@ defmodule Roomtone.LegsTest do
     assert Enum.all?(counted, fn {_identity, stats} -> stats.connected end)
   end
 
+  test "each shard suppresses the noise of those of the other, too", %{room: room} do
+    ada = enter(room, "ada")
+    :ok = Roomtone.put_noise_suppression(room, "ada", true)
+    enter(room, "bob")
+    cleo = enter(room, "cleo")
+    eventually(fn -> map_size(state(room).peers) == 3 end)
+    :ok = Roomtone.put_noise_suppression(room, "cleo", true)
+    asked = fields(commands(), :set_voice)
+
+    for talker <- [ada, cleo], at <- [ada, cleo] do
+      assert {at.shard, %{room: at.room, peer: talker.peer, voice: :even, suppress: true}} in asked
+    end
+  end
+
   test "levels and speech are those that each shard tells of its own people", %{room: room} do
     {ada, _bob, cleo} = three(room)
     eventually(fn -> map_size(state(room).peers) == 3 end)

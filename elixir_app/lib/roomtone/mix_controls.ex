@@ -62,7 +62,8 @@ defmodule Roomtone.MixControls do
 
   @doc """
   Whether a person's noise is suppressed, in a room that mixes: their own switch. It begins as the
-  room's `noise_suppression`, and off for sources (`Roomtone.speak_into/4`).
+  room's `noise_suppression`, and off for sources (`Roomtone.speak_into/4`). A room of kind `:forward`
+  keeps it, as it keeps `put_auto_gain/3`, without effect.
 
       iex> {:ok, _} = Roomtone.open_room("terrace", noise_suppression: :on)
       iex> Roomtone.put_noise_suppression("terrace", "ada", false)
