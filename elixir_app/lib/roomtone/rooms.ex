@@ -138,6 +138,8 @@ defmodule Roomtone.Rooms do
              do: if(opts[:new], do: {:error, :room_exists}, else: {:ok, summary})
 
       {:open, memory} ->
+        # The new options don't reach those who still hear each other where it was before.
+        Keeper.close_former(name)
         Remembered.put_memory(redefined(memory, opts))
         restore_reserved(name, id)
 

@@ -82,4 +82,23 @@ defmodule Roomtone.Cluster.KeeperTest do
       assert told(name) == [{:media_restart, :all}]
     end
   end
+
+  test "a memory that isn't one of that room is left out" do
+    up(@one)
+    name = unique_name()
+
+    for kept <- [:garbage, {:garbage, nil}, {%{}, nil}, {%{name: "another"}, nil}] do
+      send(Keeper, Protocol.pack({:keep, @one, [{name, kept}]}))
+      handled()
+      assert {kept, Keeper.kept()} == {kept, 0}
+    end
+  end
+
+  test "the places of a lost room may be anything" do
+    name = unique_name()
+    up(@one)
+    send(Keeper, Protocol.pack({:keep, @one, [{name, {%{incarnation: "i", name: name, media: [{@one, 0} | 7]}, nil}}]}))
+    lost(@one)
+    assert %{loss: %{places: []}} = Keeper.taken_over(name)
+  end
 end

@@ -36,14 +36,16 @@ defmodule Roomtone.Cluster.Keeper do
 
   # Two nodes that can't see each other may both tell of a room, again and again.
   @both_ms 5_000
+  # A room that nobody has taken over by then is told to its home.
+  @untold_ms 1_000
 
-  defstruct dirty: %{}, timer: nil, told: %{}, begun: %{}, handed: MapSet.new(), soon: false
+  defstruct dirty: %{}, timer: nil, told: %{}, begun: %{}, handed: MapSet.new(), hand_on: nil, soon: false
 
   @typedoc """
   `dirty`: for each node the names whose memory it doesn't have as it is now; `told`: the keys of rooms
   whose subscribers know that this node of theirs is gone, or when another one told of the room last;
   `begun`: the last change-over of a room whose subscribers wait for its end; `handed`: rooms of nodes that
-  are gone which their new home was told of; `soon`: whether it looks for such rooms next.
+  are gone which their new home was told of, and until it is told of more; `soon`: whether it looks for such rooms next.
   """
   @type t :: %__MODULE__{
           dirty: %{node => MapSet.t(String.t())},
@@ -51,6 +53,7 @@ defmodule Roomtone.Cluster.Keeper do
           told: %{{key :: String.t(), node} => :gone | integer},
           begun: %{(key :: String.t()) => reference},
           handed: MapSet.t({home :: node, {:kept, key :: String.t()}, owner :: node}),
+          hand_on: reference | nil,
           soon: boolean
         }
 
@@ -92,6 +95,22 @@ defmodule Roomtone.Cluster.Keeper do
          else: (_none -> nil)
   rescue
     ArgumentError -> nil
+  end
+
+  @doc """
+  Closes the former rooms of a room that was taken over and isn't open here yet: the app is about to open
+  it with other options.
+  """
+  @spec close_former(String.t()) :: :ok
+  def close_former(name) do
+    with %{loss: %{places: places} = loss} = taken_over <- taken_over(name) do
+      for %{room: room, shard: shard} <- places, do: Media.close_there(room, shard)
+      :ets.insert(__MODULE__, {{:taken_over, name}, %{taken_over | loss: %{loss | places: []}}})
+    end
+
+    :ok
+  rescue
+    ArgumentError -> :ok
   end
 
   @doc "Notes that a room is open here. If it opens once more, that is another life."
@@ -200,11 +219,16 @@ defmodule Roomtone.Cluster.Keeper do
     {:noreply, %{state | told: told} |> dirty_all(node) |> flush()}
   end
 
+  def handle_info({:timeout, timer, :hand_on}, %{hand_on: timer} = state),
+    do: {:noreply, take_over_soon(%{state | hand_on: nil}), 0}
+
   def handle_info(:take_over_soon, state), do: {:noreply, take_over_soon(state), 0}
   def handle_info(:take_over, state), do: {:noreply, take_over(%{state | soon: false}), 0}
 
-  def handle_info({:member_down, node}, state),
-    do: {:noreply, take_over(%{state | dirty: Map.delete(state.dirty, node)}), 0}
+  def handle_info({:member_down, node}, state) do
+    Process.send_after(self(), :take_over_soon, @untold_ms)
+    {:noreply, take_over(%{state | dirty: Map.delete(state.dirty, node)}), 0}
+  end
 
   # Those who were told that they are to change over are told when, whatever became of the room's process.
   def handle_info({:over?, key, name, begun}, %{begun: begun_now} = state)
@@ -290,7 +314,7 @@ defmodule Roomtone.Cluster.Keeper do
 
   # A room is one node's, the last that told of it. One that was gone and is back tells of rooms that
   # others have taken over since: the newer memory counts, there as here.
-  defp keep(node, name, {memory, life}, state) do
+  defp keep(node, name, {%{name: name} = memory, life}, state) do
     key = Name.key(name)
     mine = with {:open, mine} <- Remembered.look(name), do: mine, else: (_closed_or_none -> nil)
     {owner, before} = kept_of_another(node, key)
@@ -304,6 +328,9 @@ defmodule Roomtone.Cluster.Keeper do
       if goes_on?(before, memory), do: told_by(state, node, key, name, owner), else: state
     end
   end
+
+  # A store may hold anything.
+  defp keep(_node, _name, _damaged, state), do: state
 
   defp goes_on?(nil, _memory), do: false
   defp goes_on?(before, memory), do: incarnation(before) == incarnation(memory) or Memory.newer?(memory, before)
@@ -377,14 +404,14 @@ defmodule Roomtone.Cluster.Keeper do
     |> hand_on(lost)
   end
 
-  # A home that has just joined may not have been told of its rooms.
+  # A home that has just joined may not have been told of its rooms, and another that was hard to reach.
   defp hand_on(state, lost) do
     still = for {home, {key, owner, _name, _memory, _life}} <- lost, into: MapSet.new(), do: {home, key, owner}
     handed = MapSet.intersection(state.handed, still)
 
     missing =
       for {home, {key, owner, _name, _memory, _life} = row} <- lost,
-          home != node() and Table.known_ms(home) < @settled_ms and {home, key, owner} not in handed,
+          home != node() and (Table.known_ms(home) < @settled_ms or late?(owner)) and {home, key, owner} not in handed,
           do: {{home, owner}, row}
 
     for {{home, owner}, rows} <- Enum.group_by(missing, &elem(&1, 0), &elem(&1, 1)),
@@ -394,13 +421,20 @@ defmodule Roomtone.Cluster.Keeper do
     end
   end
 
+  # Then the home of its rooms has opened those that it knows of.
+  defp late?(owner) do
+    case Table.lost(owner) do
+      {_role, at} -> now() - at >= @untold_ms
+      nil -> true
+    end
+  end
+
   defp hand_on(state, home, owner, rows) do
     rooms = for {_key, _owner, name, memory, life} <- rows, do: {name, {memory, life}}
 
     case Protocol.send_to({__MODULE__, home}, {:keep, owner, rooms}) do
       :nosuspend ->
-        Process.send_after(self(), :take_over_soon, @late_ms)
-        state
+        %{state | hand_on: state.hand_on || :erlang.start_timer(@late_ms, self(), :hand_on)}
 
       _sent_or_gone ->
         %{state | handed: for({key, _, _, _, _} <- rows, into: state.handed, do: {home, key, owner})}
@@ -413,7 +447,8 @@ defmodule Roomtone.Cluster.Keeper do
 
   defp take_over(owner, name, memory, life, lost_at) do
     Logger.notice("the room is taken over from #{owner}, which is gone", room: name)
-    {media, memory} = Map.pop(memory, :media, [])
+    {media, memory} = Map.pop(memory, :media)
+    media = if is_list(media) and not List.improper?(media), do: media, else: []
     loss = if lost_at, do: %{at: lost_at, places: places(media)}
     :ets.insert(__MODULE__, {{:taken_over, name}, %{life: life, loss: loss}})
     # Until it opens here: this node may be lost before.
@@ -425,13 +460,11 @@ defmodule Roomtone.Cluster.Keeper do
   end
 
   # From another node, perhaps of another release.
-  defp places(media) when is_list(media) do
+  defp places(media) do
     for {node, shard, room} when is_atom(node) and is_integer(shard) and is_integer(room) <- media,
         number = Link.number_of(node, shard),
         do: %{room: room, shard: number}
   end
-
-  defp places(_unknown), do: []
 
   # When the node of a room was lost; `nil` if the sound ended with it, or has ended since.
   defp sounds_since(owner) do

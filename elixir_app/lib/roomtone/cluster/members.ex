@@ -144,7 +144,10 @@ defmodule Roomtone.Cluster.Members do
 
   defp refused(node, why, state) do
     gone(node)
-    Table.put_refused(node)
+
+    if Table.put_refused(node),
+      do: with(pid when is_pid(pid) <- Process.whereis(Keeper), do: send(pid, :take_over_soon))
+
     if state.refused[node] != why, do: Logger.error("node #{node} isn't used: #{Protocol.sentence(why)}")
     %{state | refused: Map.put(state.refused, node, why)}
   end
