@@ -173,6 +173,16 @@ defmodule Roomtone.GatheringTest do
       end
     end
 
+    test "ends where it was before with a return that is muted" do
+      name = taken_over(["ada", "ben", "eve"])
+      come(name, "ada")
+
+      {:ok, %{participant: %{muted: true}}} =
+        Roomtone.join(name, "ben", FakeNative.offer(), [muted: true] ++ options(name, "ben"))
+
+      assert_ended_at_once(name)
+    end
+
     test "ends where it was before with a return that has fewer grants" do
       name = taken_over(["ada", "ben"])
       come(name, "ada")

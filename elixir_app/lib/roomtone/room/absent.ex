@@ -5,7 +5,7 @@ defmodule Roomtone.Room.Absent do
   """
 
   alias Roomtone.Room
-  alias Roomtone.Room.Bans
+  alias Roomtone.Room.{Bans, Person}
 
   @doc "Changes one thing about somebody absent. Nobody else opens their microphone, or their ears."
   @spec set(Room.t(), String.t(), Room.change()) :: {:ok, Room.t()} | {:error, :not_found | {:not_granted, :speak}}
@@ -44,13 +44,17 @@ defmodule Roomtone.Room.Absent do
 
   def remove(_room, _identity, _reason), do: {:error, :not_found}
 
-  @doc "Whether somebody absent who returns with these grants may do less than before."
-  @spec loses?(Room.t(), String.t(), [Roomtone.Token.grant()]) :: boolean
-  def loses?(%Room{absent: absent}, identity, grants) do
+  @doc "Whether somebody absent returns muted or deaf who wasn't, or with grants to do less than before."
+  @spec loses?(Room.t(), Person.t()) :: boolean
+  def loses?(%Room{absent: absent}, %{identity: identity} = now) do
     case absent do
-      # A node of the release before doesn't tell the grants.
-      %{^identity => person} -> fewer?(Map.get(person, :grants, [:speak, :listen]), grants)
-      _not_absent -> false
+      %{^identity => before} ->
+        # A node of the release before doesn't tell the grants.
+        fewer?(Map.get(before, :grants, [:speak, :listen]), now.grants) or (now.muted and not before.muted) or
+          (now.deafened and not before.deafened)
+
+      _not_absent ->
+        false
     end
   end
 

@@ -140,7 +140,7 @@ defmodule Roomtone.RoomServer.People do
   end
 
   defp admit_as({:new, room, person, []}, state) do
-    state = if Absent.loses?(state.room, person.identity, person.grants), do: MediaNodes.take_away(state), else: state
+    state = if Absent.loses?(state.room, person), do: MediaNodes.take_away(state), else: state
     {place, state} = MediaNodes.seat(state, person)
 
     case start_participant(state, place, person) do
