@@ -197,6 +197,7 @@ export class MediaLink extends EventTarget {
   resume({ gone = false, moving = false } = {}) {
     this.#active = true;
     if (this.#move && (this.#next || this.#connected)) {
+      this.#goOn(this.#move);
       // The server may have told us meanwhile.
       if (gone || !moving || !this.#connected) this.changeOver();
     } else if (gone || !this.#connected || this.#pc?.connectionState !== "connected") this.#negotiate(true);
@@ -234,6 +235,19 @@ export class MediaLink extends EventTarget {
     const limit = setTimeout(() => this.#untold(), CHANGE_OVER_MS);
     this.#move = { wanted: false, failures: 0, retry: undefined, limit };
     this.#connectNext(this.#move);
+  }
+
+  /**
+   * After a pause, in which an answer may have been lost.
+   *
+   * @param {Move} move
+   */
+  #goOn(move) {
+    clearTimeout(move.limit);
+    move.limit = setTimeout(() => this.#untold(), CHANGE_OVER_MS);
+    if (this.#next?.pc.connectionState === "connected") return;
+    this.#dropNext();
+    this.#connectNext(move);
   }
 
   /** By now the first connection has ended at the server, whether the second is there or not. */
@@ -284,9 +298,10 @@ export class MediaLink extends EventTarget {
       move.retry = setTimeout(() => this.#connectNext(move), backoff(move.failures, { first: 100, most: 1000 }));
       return;
     }
+    // The first goes on until the limit, and then a new one is made, unless the loss of the first was left to this one.
+    if (this.#active && !final && !move.wanted && this.#pc?.connectionState !== "disconnected") return;
     this.#endMove();
-    // Its loss was left to the other one.
-    if (this.#pc?.connectionState === "disconnected") this.#negotiate(true);
+    if (!final || this.#pc?.connectionState === "disconnected") this.#negotiate(true);
   }
 
   /** Plays the second connection, now or as soon as it is there, and ends the first. */
@@ -294,6 +309,10 @@ export class MediaLink extends EventTarget {
     if (!this.#move) return;
     this.#move.wanted = true;
     if (this.#next?.pc.connectionState === "connected") this.#promote();
+    else if (this.#active && this.#move.failures >= MOST_SECOND_TRIES) {
+      this.#endMove();
+      this.#negotiate(true);
+    }
   }
 
   #promote() {
@@ -315,8 +334,12 @@ export class MediaLink extends EventTarget {
     else this.#after(CONNECT_TIMEOUT_MS, () => this.#fail());
   }
 
-  #endMove() {
+  #stopMove() {
     if (this.#move) for (const timer of [this.#move.retry, this.#move.limit]) clearTimeout(timer);
+  }
+
+  #endMove() {
+    this.#stopMove();
     this.#move = null;
     this.#dropNext();
   }
@@ -334,6 +357,7 @@ export class MediaLink extends EventTarget {
     this.#active = false;
     this.#generation += 1;
     clearTimeout(this.#timer);
+    this.#stopMove();
   }
 
   close() {

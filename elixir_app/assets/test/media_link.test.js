@@ -406,21 +406,65 @@ test("a second connection that fails, or that the server can't have yet, is trie
   assert.equal(link.peerConnection, made[3]);
 });
 
-test("a second connection is given up after a refusal that is final, or five failures", async () => {
-  for (const [retry, most] of [[false, 2], [true, 6]]) {
-    made = [];
-    const { link } = await connecting(async (sdp) => {
-      if (!sdp.endsWith("of 0")) throw new SignallingError("room_full", "", /** @type {boolean} */ (retry));
-      return `answer to ${sdp}`;
-    });
-    made[0].becomes("connected");
-    link.move();
-    for (let i = 0; i < 20; i += 1) {
-      await settle();
-      mock.timers.tick(1000);
-    }
-    assert.deepEqual([made.length, link.peerConnection], [most, made[0]]);
+/** @param {boolean} retry  whether offers of a second connection may be sent again */
+async function refusing(retry) {
+  const { link } = await connecting(async (sdp) => {
+    if (!sdp.endsWith("of 0")) throw new SignallingError("media_busy", "", retry);
+    return `answer to ${sdp}`;
+  });
+  made[0].becomes("connected");
+  link.move();
+  return link;
+}
+
+/** @param {number} ms */
+async function pass(ms) {
+  for (let i = 0; i < ms / 100; i += 1) {
+    await settle();
+    mock.timers.tick(100);
   }
+  await settle();
+}
+
+test("a second connection is given up after a refusal that is final", async () => {
+  const link = await refusing(false);
+  await pass(10_000);
+  assert.deepEqual([made.length, link.peerConnection], [2, made[0]]);
+});
+
+test("after five second connections that failed a new one follows once the first has ended", async () => {
+  const link = await refusing(true);
+  await pass(4_900);
+  assert.deepEqual([made.length, link.peerConnection], [6, made[0]]);
+  await pass(200);
+  assert.equal(link.peerConnection, made[6]);
+});
+
+test("after five second connections that failed a new one follows at once where the change-over is told", async () => {
+  const link = await refusing(true);
+  await pass(3_000);
+  assert.equal(made.length, 6);
+  link.changeOver();
+  await settle();
+  assert.equal(link.peerConnection, made[6]);
+});
+
+test("a second connection whose answer was lost in a pause is made again", async () => {
+  let lost = false;
+  const { link } = await connecting((sdp) => (lost ? new Promise(() => {}) : Promise.resolve(`answer to ${sdp}`)));
+  made[0].becomes("connected");
+  lost = true;
+  link.move();
+  await settle();
+  link.pause();
+  await pass(10_000);
+  assert.deepEqual([made.length, link.peerConnection], [2, made[0]]);
+  lost = false;
+  link.resume({ moving: true });
+  await settle();
+  made[2].becomes("connected");
+  link.changeOver();
+  assert.equal(link.peerConnection, made[2]);
 });
 
 test("a second connection takes its answer even if the first has failed meanwhile", async () => {
