@@ -100,7 +100,7 @@ defmodule Roomtone.Cluster.Session do
   def handle_info({:close_foreign, _shard, _command, 0}, state), do: {:noreply, state, 0}
 
   def handle_info({:close_foreign, shard, command, tries}, state) do
-    if foreign?(command, state) or submit_now(shard, command, state) == :busy,
+    if foreign?(command, state) or submit_to(shard_of(command, shard, state), command, state) == :busy,
       do: try_foreign(shard, command, tries - 1)
 
     {:noreply, state, 0}
@@ -161,9 +161,14 @@ defmodule Roomtone.Cluster.Session do
   end
 
   defp submit(shard, command, state) do
-    if foreign?(command, state),
-      do: try_foreign(shard, command, @foreign_tries),
-      else: submit_now(shard, command, state)
+    if foreign?(command, state) do
+      try_foreign(shard, command, @foreign_tries)
+    else
+      there = shard_of(command, shard, state)
+      # The commands of the shard that was told don't wait for another one.
+      with :busy when there != shard <- submit_to(there, command, state),
+           do: try_foreign(shard, command, @foreign_tries)
+    end
   end
 
   # Whether it would close a room of another web node that is attached.
@@ -180,14 +185,14 @@ defmodule Roomtone.Cluster.Session do
     do: Process.send_after(self(), {:close_foreign, shard, command, tries}, @foreign_ms)
 
   # The web node that closes a room of another one may not know yet that it has moved.
-  defp submit_now(shard, {:close_room, %{room: room}} = command, %{ids: own} = state) do
+  defp shard_of({:close_room, %{room: room}}, shard, %{ids: own}) do
     case Table.room(room) do
-      {ids, there} when ids != own -> submit_to(there, command, state)
-      _own_or_unknown -> submit_to(shard, command, state)
+      {ids, there} when ids != own -> there
+      _own_or_unknown -> shard
     end
   end
 
-  defp submit_now(shard, command, state), do: submit_to(shard, command, state)
+  defp shard_of(_command, shard, _state), do: shard
 
   defp submit_to(shard, command, state) do
     {native, engine} = Media.engine() || {nil, nil}

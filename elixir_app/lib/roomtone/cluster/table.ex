@@ -4,7 +4,7 @@ defmodule Roomtone.Cluster.Table do
   and so outlives them.
 
   Rows on every node: `{{:member, node}, greeting}` and `{{:since, node}, at}`, for nodes that are used;
-  `{{:lost, node}, role, at}`, for those that were used and are gone.
+  `{{:lost, node}, role, at}`, for those that were used and are gone, or are there and can't be used.
 
   Where rooms run: `{{:summary, node, name}, summary}` for each room on another node.
 
