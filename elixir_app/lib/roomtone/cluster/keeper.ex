@@ -104,7 +104,7 @@ defmodule Roomtone.Cluster.Keeper do
   @spec close_former(String.t()) :: :ok
   def close_former(name) do
     with %{loss: %{places: places} = loss} = taken_over <- taken_over(name) do
-      for %{room: room, shard: shard} <- places, do: Media.close_there(room, shard)
+      Move.close(places)
       :ets.insert(__MODULE__, {{:taken_over, name}, %{taken_over | loss: %{loss | places: []}}})
     end
 

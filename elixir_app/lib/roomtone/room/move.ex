@@ -136,9 +136,13 @@ defmodule Roomtone.Room.Move do
   def close_former(nil), do: nil
 
   def close_former(%__MODULE__{former: former} = move) do
-    for %{room: room, shard: shard} <- former, do: Media.close_there(room, shard)
+    close(former)
     %{move | former: []}
   end
+
+  @doc "Closes rooms of a web node that is gone."
+  @spec close([Media.place()]) :: :ok
+  def close(places), do: Enum.each(places, &Media.close_there(&1.room, &1.shard))
 
   @doc "Whether the room, taken over, waits for somebody's second connection."
   @spec awaits?(t | nil, String.t()) :: boolean
