@@ -3,13 +3,15 @@
 //! Both come from the levels of the talker's frames (RFC 6464), so a talker without noise costs no
 //! decode. Frames that are louder than the background for 100 ms or more are speech, with the 100 ms
 //! around them; all others are noise, those with clicks of keys included. The noise is their mean
-//! power, without the loudest twelfth: a click now and then is no noise.
+//! power, without the loudest of each 25 frames: a click now and then is no noise.
 
 use crate::FrameLevel;
 use crate::speech_level::{RUN, SpeechLevel};
 
 /// Speech is louder than the talker's least level of the last second by this, dB.
 const MARGIN: f32 = 12.0;
+/// Speech ends with a frame that is softer than the loudest of the four before it by more than this, dB. A click fades so fast.
+const FALL: u8 = 20;
 /// Frames before and after speech that are neither: syllables that begin and end softly, and the echo of the room.
 const AROUND: usize = 5;
 /// Frames before it is known whether they are before speech: those, and the first ones of speech.
@@ -19,7 +21,7 @@ const ENOUGH: usize = 25;
 /// It is a mean of the last second of noise …
 const MOST: usize = 50;
 /// … without one frame in so many, the loudest.
-const CLICKS: usize = 12;
+const CLICKS: usize = 25;
 /// The assumed level of speech until it is known, dBov.
 const USUAL_SPEECH: f32 = -26.0;
 /// The noise is heard from this signal-to-noise ratio on, dB …
@@ -34,6 +36,8 @@ pub struct NoiseGauge {
     /// The number of frames in a row that are louder than the background, and of those since they were speech.
     run: u32,
     since: usize,
+    /// The levels of the last frames, -dBov.
+    last: [u8; RUN as usize - 1],
     /// The power of the frames of which it isn't known yet whether speech follows on them, and the place of the oldest.
     waiting: [f32; WAITING],
     at: usize,
@@ -53,6 +57,7 @@ impl Default for NoiseGauge {
             speech: SpeechLevel::default(),
             run: 0,
             since: 0,
+            last: [127; RUN as usize - 1],
             waiting: [0.0; WAITING],
             at: 0,
             waits: 0,
@@ -70,7 +75,11 @@ impl NoiseGauge {
     pub fn follow(&mut self, frame: FrameLevel) {
         let loud = -f32::from(frame.minus_dbov) >= frame.noise_dbov + MARGIN;
         self.speech.take(frame.minus_dbov, loud);
-        self.run = if loud { self.run.saturating_add(1) } else { 0 };
+        let loudest = self.last.into_iter().fold(127, u8::min);
+        let holds = frame.minus_dbov <= loudest.saturating_add(FALL);
+        self.run = if loud && holds { self.run.saturating_add(1) } else { 0 };
+        self.last.rotate_left(1);
+        self.last[RUN as usize - 2] = frame.minus_dbov;
         if self.run >= RUN {
             self.waits = 0;
             self.since = 0;
@@ -85,6 +94,7 @@ impl NoiseGauge {
     /// Nothing came: their client sends nothing in pauses (DTX). So what waits isn't just before speech.
     pub fn pause(&mut self) {
         self.run = 0;
+        self.last.fill(127);
         self.since = (self.since + 1).min(AROUND);
         if self.waits == 0 {
             return;
@@ -217,6 +227,14 @@ mod tests {
         let mut gauge = NoiseGauge::default();
         // Of 40 ms, five a second.
         speak(&mut gauge, 20, |i| if i % 10 < 2 { 33 } else { 75 });
+        assert!(gauge.is_noisy(), "{:?} dB", gauge.ratio_db());
+    }
+
+    #[test]
+    fn clicks_that_fade_are_noise() {
+        let mut gauge = NoiseGauge::default();
+        // Five a second, as Opus leaves them over digital silence: louder than the background for 100 ms.
+        speak(&mut gauge, 20, |i| *[33, 38, 52, 63, 74].get(i % 10).unwrap_or(&112));
         assert!(gauge.is_noisy(), "{:?} dB", gauge.ratio_db());
     }
 
