@@ -18,6 +18,7 @@ defmodule Roomtone.Name do
 
   @default_max 64
   defguardp alphanumeric(c) when c in ?a..?z or c in ?A..?Z or c in ?0..?9
+  defguardp plain(c) when alphanumeric(c) or c in ~c"-_.'@+&()!,#%"
   @fine "\\p{L}\\p{M}\\p{N}\\p{So} \\-–_.'’“”@+&()!,#%"
   # Skin tones, and the joiner of two emoji.
   @allowed Regex.compile!("\\A[" <> @fine <> "\\x{1F3FB}-\\x{1F3FF}\\x{200D}]+\\z", "u")
@@ -78,8 +79,8 @@ defmodule Roomtone.Name do
   defp plain?(<<c, rest::binary>>) when alphanumeric(c), do: plain_rest?(rest)
   defp plain?(_name), do: false
 
-  defp plain_rest?(<<c, rest::binary>>) when alphanumeric(c) or c in ~c"-_.", do: plain_rest?(rest)
-  defp plain_rest?(<<?\s, c, rest::binary>>) when alphanumeric(c), do: plain_rest?(rest)
+  defp plain_rest?(<<c, rest::binary>>) when plain(c), do: plain_rest?(rest)
+  defp plain_rest?(<<?\s, c, rest::binary>>) when plain(c), do: plain_rest?(rest)
   defp plain_rest?(rest), do: rest == ""
 
   @doc """
