@@ -59,6 +59,15 @@ defmodule RoomtoneWeb.PositionTest do
       assert place(room, "Ada") == {20.5, 2.0}
     end
 
+    test "takes a step under another spelling of the room's name and the person's", %{room: room} do
+      {_reply, ada} = enter(room, "Ada")
+      offer(ada)
+      {x, y} = place(room, "Ada")
+      assert {:ok, {^x, ^y}} = Roomtone.walk(" " <> String.upcase(room), " Ada", %{x: x, y: y})
+      assert {:error, {:invalid_name, :forbidden_character}} = Roomtone.walk(room, "a/b", %{x: x, y: y})
+      assert {:error, :not_found} = Roomtone.walk(room, "Ben", %{x: x, y: y})
+    end
+
     test "refuses steps that aren't any, and those of somebody who isn't in", %{room: room} do
       {_reply, ada} = enter(room, "Ada")
       ref = push(ada, "position", %{"x" => 15, "y" => 10})
@@ -104,6 +113,27 @@ defmodule RoomtoneWeb.PositionTest do
       positions = Map.new(sockets, fn {name, _socket} -> {name, %{x: 15.0, y: 0, z: 10.0}} end)
       :ok = Roomtone.put_positions(room, positions)
       assert_receive {:roomtone, ^room, {:positions, %{"P1" => {15.0, 10.0}, "P5" => {15.0, 10.0}}}}
+
+      # Steps of their own: none is told before the room's process looks, and then all are.
+      process = Roomtone.RoomServer.whereis(room)
+      told(room)
+      :ok = :sys.suspend(process)
+      for x <- [15.1, 15.2], {name, _} <- sockets, do: assert({:ok, _} = Roomtone.walk(room, name, %{x: x, y: 10.0}))
+      assert told(room) == []
+      :ok = :sys.resume(process)
+      all = Map.new(sockets, fn {name, _socket} -> {name, {15.2, 10.0}} end)
+      assert_receive {:roomtone, ^room, {:positions, ^all}}
+      assert {:ok, _room} = Roomtone.room(room)
+      assert told(room) == []
+    end
+
+    # Positions that have been told and not yet been looked at.
+    defp told(room) do
+      receive do
+        {:roomtone, ^room, {:positions, places}} -> [places | told(room)]
+      after
+        0 -> []
+      end
     end
 
     test "forgets the place of a person who leaves", %{room: room} do
