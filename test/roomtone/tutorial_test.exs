@@ -14,7 +14,8 @@ defmodule Roomtone.TutorialTest do
 
   @chapters Path.wildcard(Path.join(__DIR__, "../../docs/tutorial/*.livemd"))
 
-  for path <- @chapters do
+  # The last one is below.
+  for path <- @chapters, not (path =~ "07-") do
     @name Path.basename(path, ".livemd")
 
     test "chapter #{@name} runs" do
@@ -47,5 +48,26 @@ defmodule Roomtone.TutorialTest do
     File.write!(path, "# x\n\n```elixir\na = 1\n```\n\ntext\n\n```elixir\n2 = a\n```\n")
     assert [{4, "a = 1\n"}, {10, "2 = a\n"}] = Tutorial.cells(path)
     File.rm!(path)
+  end
+end
+
+defmodule Roomtone.TutorialRoomTest do
+  @moduledoc "The chapter of the tutorial that opens a room: it needs the real engine."
+  use Roomtone.DomainCase, async: false
+
+  import ExUnit.CaptureIO
+
+  @moduletag :media
+  @moduletag capture_log: true
+
+  setup_all do
+    restart_with(native: Roomtone.Native, udp_ports: "0", shards: 1, join_timeout_ms: 5_000)
+  end
+
+  test "chapter 07-rooms runs" do
+    Code.put_compiler_option(:ignore_module_conflict, true)
+    said = capture_io(fn -> Tutorial.run("07") end)
+    assert length(Regex.scan(~r/^in the room .*, expected/m, said)) == 6
+    refute said =~ "warning:"
   end
 end
