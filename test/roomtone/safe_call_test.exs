@@ -43,6 +43,34 @@ defmodule Roomtone.SafeCallTest do
     assert SafeCall.call(server(), {:stop, :a_bug}) == {:error, :crashed}
   end
 
+  describe "a child that is started and called" do
+    setup do
+      supervisor = start_supervised!(DynamicSupervisor)
+
+      {:ok,
+       supervisor: supervisor, spec: %{id: Server, start: {GenServer, :start_link, [Server, nil]}, restart: :temporary}}
+    end
+
+    test "comes with its answer", %{supervisor: supervisor, spec: spec} do
+      assert {:ok, pid, :answer} = SafeCall.start_child(supervisor, spec, :answer, 5_000)
+      assert [{_id, ^pid, :worker, _modules}] = DynamicSupervisor.which_children(supervisor)
+    end
+
+    test "is killed when its answer is late", %{supervisor: supervisor, spec: spec} do
+      assert SafeCall.start_child(supervisor, spec, :hang, 10) == {:error, :timeout}
+
+      for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(supervisor) do
+        ref = Process.monitor(pid)
+        assert_receive {:DOWN, ^ref, :process, ^pid, why} when why in [:killed, :noproc]
+      end
+    end
+
+    test "is an error where it can't be started", %{supervisor: supervisor} do
+      spec = %{id: :none, start: {Function, :identity, [{:error, :no_room}]}}
+      assert SafeCall.start_child(supervisor, spec, :answer, 5_000) == {:error, :no_room}
+    end
+  end
+
   test "a bug of the caller isn't caught" do
     assert {:calling_self, _} = catch_exit(SafeCall.call(self(), :answer))
   end

@@ -17,6 +17,25 @@ defmodule Roomtone.SafeCall do
   @spec call(GenServer.server(), term, timeout) :: {:ok, term} | error
   def call(server, request, timeout \\ 5_000), do: run(fn -> GenServer.call(server, request, timeout) end)
 
+  @doc """
+  Starts a child of a `DynamicSupervisor` and calls it, so that what the call waits for holds up no other
+  child. A child that doesn't answer in time is killed, as nobody would know of it.
+  """
+  @spec start_child(Supervisor.supervisor(), Supervisor.child_spec() | {module, term}, term, timeout) ::
+          {:ok, pid, answer :: term} | {:error, term}
+  def start_child(supervisor, spec, request, timeout) do
+    with {:ok, pid} <- DynamicSupervisor.start_child(supervisor, spec) do
+      case call(pid, request, timeout) do
+        {:ok, answer} ->
+          {:ok, pid, answer}
+
+        {:error, _late_or_gone} = error ->
+          Process.exit(pid, :kill)
+          error
+      end
+    end
+  end
+
   @doc "As `call/3`, for functions that make such a call, for example those of supervisors."
   @spec run((() -> result)) :: {:ok, result} | error when result: term
   def run(fun) do

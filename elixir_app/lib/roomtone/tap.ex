@@ -153,19 +153,10 @@ defmodule Roomtone.Tap do
   end
 
   defp open(args) do
-    {:ok, pid} = DynamicSupervisor.start_child(Roomtone.Tap.Supervisor, {__MODULE__, args})
-
-    case SafeCall.call(pid, :open, 10_000) do
-      {:ok, :ok} ->
-        {:ok, pid}
-
-      {:ok, {:error, _} = error} ->
-        error
-
-      # It would send batches that nobody expects any more.
-      {:error, _late_or_gone} ->
-        Process.exit(pid, :kill)
-        {:error, :media_busy}
+    case SafeCall.start_child(Roomtone.Tap.Supervisor, {__MODULE__, args}, :open, 10_000) do
+      {:ok, pid, :ok} -> {:ok, pid}
+      {:ok, _pid, {:error, _} = error} -> error
+      {:error, _late_or_gone} -> {:error, :media_busy}
     end
   end
 

@@ -70,26 +70,11 @@ defmodule Roomtone.Recording.Inputs do
       most = Keyword.get(opts, :max_bytes, @most_bytes)
       args = %{room: room, id: place.room, file: file, most_bytes: most, server: self()}
 
-      case DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
-        {:ok, pid} -> begin_in(pid, place)
-        {:error, _why} -> {:error, :media_busy}
+      case SafeCall.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}, {:start, place}, @start_ms) do
+        {:ok, pid, :ok} -> {:ok, pid}
+        {:ok, _pid, {:error, _} = error} -> error
+        {:error, _late_or_gone} -> {:error, :media_busy}
       end
-    end
-  end
-
-  # After its process was started, so that a slow disk holds up no other recording.
-  defp begin_in(pid, place) do
-    case SafeCall.call(pid, {:start, place}, @start_ms) do
-      {:ok, :ok} ->
-        {:ok, pid}
-
-      {:ok, {:error, _} = error} ->
-        error
-
-      # It would record a room that isn't opened.
-      {:error, _late_or_gone} ->
-        Process.exit(pid, :kill)
-        {:error, :media_busy}
     end
   end
 
