@@ -246,6 +246,21 @@ defmodule Roomtone.RecordingTest do
     assert {:ok, _folder} = Roomtone.record(room, folder <> " other")
   end
 
+  test "the end of a recording whose media are lost is written while the room's process hangs", context do
+    %{room: room, folder: folder} = context
+    start_supervised!({Task.Supervisor, name: Roomtone.Cluster.Tasks})
+    assert {:ok, ^folder} = Roomtone.record(room, folder)
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}
+    assert {:ok, recording} = RoomServer.call(room, :recording)
+    server = RoomServer.whereis(room)
+    :ok = :sys.suspend(server)
+    send(recording, {:roomtone_tap, self(), {:ended, {:failed, :media_lost}}})
+    eventually(fn -> "stopped" in events(folder) end)
+    :ok = :sys.resume(server)
+    # It would have given up by now if it had waited.
+    assert_receive {:roomtone, ^room, {:recording, true, nil}}, 10_000
+  end
+
   # As its taps tell it.
   defp lose_media(room) do
     {:ok, recording} = RoomServer.call(room, :recording)

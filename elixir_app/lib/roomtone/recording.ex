@@ -56,17 +56,12 @@ defmodule Roomtone.Recording do
   # `former` is the task that waits in the room for a recording to go on; its place is taken.
   defp start(room, opts, by, former) do
     with {:ok, opts} <- check(opts),
-         {:ok, folder} <- folder(room, opts),
-         args = %{room: room, opts: Map.put(opts, :folder, folder), by: by, former: former},
-         {:ok, pid} <- DynamicSupervisor.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}) do
-      case SafeCall.call(pid, :start, 20_000) do
-        {:ok, result} ->
-          result
+         {:ok, folder} <- folder(room, opts) do
+      args = %{room: room, opts: Map.put(opts, :folder, folder), by: by, former: former}
 
-        # It would record although its caller got an error.
-        {:error, _late_or_gone} ->
-          Process.exit(pid, :kill)
-          {:error, :media_busy}
+      case SafeCall.start_child(Roomtone.Recording.Supervisor, {__MODULE__, args}, :start, 20_000) do
+        {:ok, _pid, result} -> result
+        {:error, _late_or_gone} -> {:error, :media_busy}
       end
     end
   end
@@ -311,10 +306,11 @@ defmodule Roomtone.Recording do
 
   # ---- End -------------------------------------------------------------------------------------------------------------
 
-  # The next part doesn't wait for the disk of this one.
+  # The next part doesn't wait for the disk of this one, and its end doesn't wait for the room's process.
   defp finish(state, reason) do
+    writing = Task.async(fn -> stop_writing(state) end)
     if reason == :media_lost, do: go_on(state)
-    status = stop_writing(state)
+    status = Task.await(writing, :infinity)
     {:stop, {:shutdown, if(reason(status) == :stopped, do: reason, else: reason(status))}, told(state, status)}
   end
 
