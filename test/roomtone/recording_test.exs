@@ -57,6 +57,7 @@ defmodule Roomtone.RecordingTest do
     talk(room, "bob")
     :ok = Roomtone.mute(room, "bob")
     :ok = Roomtone.mark_recording(room, "chapter one")
+    {:ok, _caption} = Roomtone.caption(room, "ada", "Good morning.")
     Process.sleep(1_500)
     assert {:ok, ^folder} = Roomtone.stop_recording(room)
     assert_receive {:roomtone, ^room, {:recording, false, :stopped}}
@@ -75,11 +76,16 @@ defmodule Roomtone.RecordingTest do
     entries = timeline(folder)
 
     assert Enum.map(entries, & &1["event"]) |> Enum.uniq() |> Enum.sort() ==
-             ~w(here joined mark muted started stopped track)
+             ~w(caption here joined mark muted started stopped track)
 
     assert %{"room" => ^room} = Enum.find(entries, &(&1["event"] == "started"))
     assert %{"identity" => "bob", "ms" => ms} = Enum.find(entries, &(&1["event"] == "muted"))
     assert is_integer(ms)
+
+    assert %{"identity" => "ada", "text" => "Good morning.", "from" => from} =
+             Enum.find(entries, &(&1["event"] == "caption"))
+
+    assert {:ok, _from, 0} = DateTime.from_iso8601(from)
     assert %{"text" => "chapter one"} = Enum.find(entries, &(&1["event"] == "mark"))
     assert File.read!(Path.join(folder, "labels.txt")) =~ ~r/^\d+\.\d{3}\t\d+\.\d{3}\tchapter one$/m
     project = File.read!(Path.join(folder, "project.rpp"))

@@ -24,7 +24,7 @@ defmodule Roomtone.Recording do
   @look_ms 1_000
   @reattach_ms 50
   @most_reattaching 100
-  @events [:joined, :left, :muted, :silenced, :role]
+  @events [:joined, :left, :muted, :silenced, :role, :caption]
   @longest_mark 500
   # Once a second.
   @most_going_on 30
