@@ -47,12 +47,13 @@ defmodule RoomtoneWeb.AboutLive do
       <section>
         <h2>What is kept</h2>
         <p>
-          Nothing of what is said: sound is mixed and forgotten, and so is what is written in a room's chat. Your browser keeps your name and your
-          choice of devices. A room closes by itself when everybody has gone.
+          Nothing of what is said, unless the room is recorded, which its page shows to everybody: sound is mixed and forgotten, and so is what is
+          written in a room's chat. Your browser keeps your name and your choice of devices. A room closes by itself when everybody has gone.
         </p>
         <p>
           So that a restart of the server opens no room to strangers, the server keeps on its disk what each open room is like (its name, its options, a
-          hash of its passcode) and who is in it, with their role, until the room ends or they leave. Of a room that a moderator closed it keeps that for an
+          hash of its passcode) until the room ends. It keeps the name, the role and the rights of each person in it, and a digest of their browser
+          or account, so that nobody else gets these rights, until they leave. Of a room that a moderator closed it keeps that for an
           hour; that you signed out, or used an invitation, for up to 30 days. After a restart you come back muted.
         </p>
       </section>
