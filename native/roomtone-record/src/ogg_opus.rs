@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use ogg::PacketWriter;
@@ -52,10 +53,13 @@ pub(crate) struct OggPages {
     serial: u32,
     /// The longest page.
     page: u64,
+    channels: u8,
     /// The last packet, kept back since it may be the last of all: its bytes and its end.
     held: Option<(Vec<u8>, u64)>,
-    /// The end of the last packet, from the first sample that is heard.
-    end: u64,
+    /// The samples of all packets.
+    samples: u64,
+    /// By how many samples they are heard later than they would be after as many samples from the beginning.
+    later: i64,
     /// The end of the last whole page.
     page_end: u64,
 }
@@ -67,14 +71,15 @@ impl OggPages {
             pages: PacketWriter::new(Vec::new()),
             serial,
             page,
+            channels,
             held: None,
-            end: 0,
+            samples: 0,
+            later: 0,
             page_end: 0,
         };
-        let head = opus_head(channels);
         stream
             .pages
-            .write_packet(head, serial, PacketWriteEndInfo::EndPage, 0)?;
+            .write_packet(opus_head(channels, 0), serial, PacketWriteEndInfo::EndPage, 0)?;
         stream
             .pages
             .write_packet(opus_tags(comments), serial, PacketWriteEndInfo::EndPage, 0)?;
@@ -87,6 +92,15 @@ impl OggPages {
     /// The whole pages that nobody has taken.
     pub(crate) fn bytes(&mut self) -> &mut Vec<u8> {
         self.pages.inner_mut()
+    }
+
+    // The first page again: players throw away as many samples fewer at the beginning as all are to be heard later.
+    fn shift(&mut self, by: i64) -> io::Result<Vec<u8>> {
+        self.later += by;
+        let mut page = PacketWriter::new(Vec::new());
+        let head = opus_head(self.channels, self.later);
+        page.write_packet(head, self.serial, PacketWriteEndInfo::EndPage, 0)?;
+        Ok(page.into_inner())
     }
 
     fn put(&mut self, packet: Vec<u8>, position: u64) -> io::Result<()> {
@@ -116,12 +130,12 @@ impl OggPages {
 
 impl Track for OggPages {
     fn end(&self) -> u64 {
-        self.end
+        self.samples.saturating_add_signed(self.later)
     }
 
     fn append(&mut self, packet: &[u8], samples: u64) -> io::Result<()> {
-        self.end += samples;
-        self.put(packet.to_vec(), SETTLING + self.end)
+        self.samples += samples;
+        self.put(packet.to_vec(), SETTLING + self.samples)
     }
 }
 
@@ -148,6 +162,13 @@ impl OggOpus {
     /// The stream of the file.
     pub(crate) fn pages(&mut self) -> &mut OggPages {
         &mut self.pages
+    }
+
+    /// Lets all of it be heard so many samples later (or earlier, by a negative number), at most half a frame of silence: packets can't stand between
+    /// the places of these frames otherwise.
+    pub(crate) fn shift(&mut self, by: i64) -> io::Result<()> {
+        let page = self.pages.shift(by)?;
+        self.file.write_all_at(&page, 0)
     }
 
     /// The bytes on disk.
@@ -190,10 +211,11 @@ fn cut(file: &mut File, to: u64) {
 }
 
 // RFC 7845 §5.1.
-fn opus_head(channels: u8) -> Vec<u8> {
+fn opus_head(channels: u8, later: i64) -> Vec<u8> {
     let mut head = b"OpusHead".to_vec();
     head.extend([1, channels]);
-    head.extend(((SETTLING + LOOKAHEAD) as u16).to_le_bytes());
+    let skipped = (SETTLING + LOOKAHEAD).saturating_add_signed(-later);
+    head.extend((skipped as u16).to_le_bytes());
     head.extend(48_000u32.to_le_bytes());
     // No gain, and the channel mapping of mono and stereo.
     head.extend([0, 0, 0]);

@@ -22,6 +22,8 @@ const BEHIND: i64 = SHORTEST as i64;
 const AHEAD: i64 = 12;
 /// … and one this far off (100 ms) at any packet.
 const FAR_OFF: i64 = 4_800;
+/// The fastest packet of so many samples (10 s) tells where the track belongs.
+const SETTLED: i64 = 480_000;
 /// By how much the least difference grows with each packet: a clock that is slow by up to 100 ppm.
 const FORGET: f64 = 0.000_1;
 
@@ -47,6 +49,10 @@ pub(crate) struct TimeLine {
     offset: f64,
     /// The timestamp at which the next packet is expected.
     next: i64,
+    /// Where the last packet ends, if it stands where it belongs.
+    end: i64,
+    /// Samples since the stream began.
+    heard: i64,
     /// The mode and bandwidth of the last packet, for concealment.
     toc: u8,
 }
@@ -55,6 +61,18 @@ impl TimeLine {
     /// The stream ends: what comes next is another.
     pub(crate) fn restart(&mut self) {
         self.last = None;
+    }
+
+    /// Whether the fastest of some packets is known.
+    pub(crate) fn settled(&self) -> bool {
+        self.heard >= SETTLED
+    }
+
+    /// By how many samples a track with this end has to be heard later, so that the next packets stand exactly where they belong: at most half of the
+    /// shortest frame, because silence does the rest.
+    pub(crate) fn remainder(&self, end: u64) -> i64 {
+        let half = SHORTEST as i64 / 2;
+        (self.end - end as i64 + half).rem_euclid(SHORTEST as i64) - half
     }
 
     /// Appends a packet to its track.
@@ -69,15 +87,18 @@ impl TimeLine {
             return Ok(());
         }
         let hole = (timestamp - self.next) as u64;
-        let target = if packet.exact {
+        let belongs = if packet.exact {
             packet.arrival
         } else {
-            // To the nearest place that silence can lead to.
-            timestamp + self.offset as i64 + SHORTEST as i64 / 2
+            timestamp + self.offset as i64
         };
+        // To the nearest place that silence can lead to.
+        let target = belongs + SHORTEST as i64 / 2;
         let off = target - (track.end() + hole) as i64;
         let quiet = packet.level.is_some_and(|level| level >= QUIET);
         self.next = timestamp + samples;
+        self.end = belongs + samples;
+        self.heard += if packet.exact { SETTLED } else { samples };
         // A pause, or a loss: silence up to where the packet belongs.
         if hole > CONCEALED || packet.exact || begins {
             track.fill(target.max(0) as u64)?;
