@@ -308,6 +308,13 @@ test("the question to a newcomer, and a problem", async () => {
     await person.join(server.url, ROOM, { waitConnected: false });
     await person.page.locator("#pre-join").getByText("blocked").waitFor();
     await looksRight(person, "pre-join");
+    // In sight with all that is above it, and nothing is there to press that does nothing yet.
+    for (const [width, height] of [[360, 740], [320, 568], [844, 390], [1280, 740]]) {
+      await person.page.setViewportSize({ width, height });
+      const { top, bottom } = await person.page.locator("#pre-join-go").evaluate((button) => button.getBoundingClientRect().toJSON());
+      assert.ok(top >= 0 && bottom <= height, `${width}×${height}: "Join now" ends at ${bottom}`);
+    }
+    assert.equal(await person.page.locator("#show-invite:visible, #show-chat:visible, #show-journey:visible").count(), 0);
     await person.page.locator("#pre-join-go").click();
     await person.connected();
     await person.page.getByRole("alert").getByText("blocked").waitFor();
