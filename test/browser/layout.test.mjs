@@ -77,6 +77,14 @@ async function fits({ page }, what) {
     const where = `${what}, ${width}×${height}`;
     const narrow = await page.locator("#show-chat").isVisible();
     assert.deepEqual(await hidden(page, [...BUTTONS, "#show-invite"]), [], where);
+    // Up to their edge: what is beside them takes nothing of them.
+    const reduced = await page.locator(".room-title .button:visible").evaluateAll((all) =>
+      all.filter((one) => {
+        const { left, width, bottom } = one.getBoundingClientRect();
+        return [0.25, 0.5, 0.75].some((part) => !one.contains(document.elementFromPoint(left + part * width, bottom - 6)));
+      }).map(({ id }) => id),
+    );
+    assert.deepEqual(reduced, [], `${where}: under something else`);
     if (narrow) await page.locator("#show-chat").click();
     await page.locator("#chat-text").waitFor();
     assert.deepEqual(await hidden(page, [...BUTTONS, "#chat-text", "#chat-form button"]), [], `${where}, chat`);

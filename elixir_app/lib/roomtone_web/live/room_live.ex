@@ -422,8 +422,8 @@ defmodule RoomtoneWeb.RoomLive do
             <Recording.indicator recording={@recording} />
             <span class="status" id="status" role="status" phx-update="ignore"></span>
             <span id="count">{if @count > 0, do: Format.people(@count)}</span>
-            <span id="talking" aria-hidden="true">{speaking(@people)}</span>
             <JourneyPanel.button open={@side == :journey} />
+            <span id="talking" aria-hidden="true">{speaking(@people)}</span>
           </p>
         </div>
         <div :if={@moderator and @confirming == :close} class="confirm card" role="group" aria-label="Close the room?" data-focus-after="close-room">
