@@ -40,8 +40,10 @@ const MOST_SECOND_TRIES = 5;
  *
  * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
  *
- * Events: `connected`, `lost`, `answered` (the server's answer was taken), `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
- * or null if its sound never came), `refused` (detail: SignallingError).
+ * Events: `connected`, `lost`, `answered` (the server's answer was taken), `stream` (detail: MediaStream to play), `next` (detail: the
+ * MediaStream of a second connection, before its turn; null if that comes to nothing), `slot` (detail: its number, MediaStreamTrack and
+ * RTCRtpReceiver), `unreachable` (detail: what the last offer failed with, or null if its sound never came), `refused` (detail:
+ * SignallingError).
  */
 export class MediaLink extends EventTarget {
   /** @type {RTCPeerConnection | null} */ #pc = null;
@@ -261,7 +263,7 @@ export class MediaLink extends EventTarget {
     clearTimeout(move.retry);
     move.retry = setTimeout(() => this.#nextFailed(move, null), SECOND_TIMEOUT_MS);
     /** @type {Next} */
-    const next = { ...this.#make((name, detail) => next.heard.push([name, detail])), heard: [] };
+    const next = { ...this.#make((name, detail) => this.#hear(next, name, detail)), heard: [] };
     this.#next = next;
     // It may have taken the place of the first meanwhile.
     const overtaken = () => next !== this.#next && next.pc !== this.#pc;
@@ -284,6 +286,20 @@ export class MediaLink extends EventTarget {
       if (next.pc === this.#pc) this.#fail(error);
       else this.#nextFailed(move, error);
     }
+  }
+
+  /**
+   * @param {Next} next
+   * @param {string} name
+   * @param {unknown} detail
+   */
+  #hear(next, name, detail) {
+    if (next.pc === this.#pc) {
+      this.#emit(name, detail);
+      return;
+    }
+    next.heard.push([name, detail]);
+    if (name === "stream") this.#emit("next", detail);
   }
 
   /**
@@ -350,6 +366,7 @@ export class MediaLink extends EventTarget {
     if (!next) return;
     silence(next.pc);
     next.pc.close();
+    if (next.heard.some(([name]) => name === "stream")) this.#emit("next", null);
   }
 
   /** The signalling is gone. The sound may well go on, so leave it; just don't try to repair anything. */

@@ -9,6 +9,7 @@ import { problem } from "./messages.js";
  */
 export class Playback extends EventTarget {
   /** @type {HTMLAudioElement} */ #audio;
+  /** Plays the stream that comes after the present one, unheard until then. @type {HTMLAudioElement | null} */ #ahead = null;
   /** @type {Forward | null} */ #forward = null;
   #stereo = false;
   #over = false;
@@ -27,8 +28,47 @@ export class Playback extends EventTarget {
   /** @param {MediaStream} stream */
   play(stream) {
     if (stream !== this.#forward?.stream) this.#dropForward();
-    if (this.#audio.srcObject !== stream) this.#audio.srcObject = stream;
-    this.hear();
+    if (this.#audio.srcObject === stream) {
+      this.hear();
+      return;
+    }
+    if (this.#ahead?.srcObject !== stream) this.#dropAhead();
+    const ahead = this.#ahead;
+    if (ahead && !this.#audio.paused) {
+      // Heard in place of ours until that has begun with this stream, and then no more, without a moment of both or of neither.
+      ahead.muted = this.#audio.muted;
+      this.#audio.volume = 0;
+    }
+    this.#audio.srcObject = stream;
+    this.hear().then(() => {
+      if (this.#ahead === ahead) this.#dropAhead();
+    });
+  }
+
+  /**
+   * Another stream will soon take the place of the present one. A browser closes its output when it plays nothing more, and needs 30 ms
+   * to open it again, on a busy machine 100 and more. So an element of its own plays that stream before, without a sound.
+   *
+   * @param {MediaStream | null} stream  null: it doesn't come after all
+   */
+  prepare(stream) {
+    this.#dropAhead();
+    if (!stream || this.#over) return;
+    const ahead = new Audio();
+    ahead.muted = true;
+    if (this.#audio.sinkId) ahead.setSinkId(this.#audio.sinkId).catch(() => {});
+    ahead.srcObject = stream;
+    ahead.play().catch(() => {
+      // Muted, so autoplay is no matter; it was let go meanwhile.
+    });
+    this.#ahead = ahead;
+  }
+
+  #dropAhead() {
+    if (!this.#ahead) return;
+    this.#audio.volume = 1;
+    this.#ahead.srcObject = null;
+    this.#ahead = null;
   }
 
   /**
@@ -56,6 +96,8 @@ export class Playback extends EventTarget {
   /** @param {boolean} muted */
   mute(muted) {
     this.#audio.muted = muted;
+    // It is heard, if our element waits for its turn.
+    if (this.#ahead && this.#audio.srcObject === this.#ahead.srcObject) this.#ahead.muted = muted;
   }
 
   /** Plays what autoplay held back; call it from a click. */
@@ -87,6 +129,7 @@ export class Playback extends EventTarget {
 
   /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
   playApart() {
+    this.#dropAhead();
     const given = this.#audio;
     const apart = new Audio();
     apart.muted = given.muted;
@@ -100,6 +143,7 @@ export class Playback extends EventTarget {
   /** Lets go of the element, for whoever plays on it next. */
   end() {
     this.#over = true;
+    this.#dropAhead();
     this.#audio.srcObject = null;
     this.#dropForward();
     this.#audio.muted = false;

@@ -482,6 +482,7 @@ export class VoiceRoom extends EventTarget {
       if (!this.#over) this.#setStatus("reconnecting");
     });
     on(link, "stream", (stream) => this.#playback.play(stream));
+    on(link, "next", (stream) => this.#playback.prepare(stream));
     on(link, "slot", ({ slot, track, receiver }) => this.#playback.playSlot(slot, track, receiver));
     on(link, "unreachable", (error) => {
       // With words of the server's: it was reached, and answered that it can't just now.
@@ -505,8 +506,7 @@ export class VoiceRoom extends EventTarget {
     on(signalling, "participants", (diff) => this.#participantsChanged(diff));
     on(signalling, "levels", ({ levels }) => this.#emit("levels", levels));
     on(signalling, "speaking", ({ id, speaking }) => this.#speakingChanged(id, speaking));
-    on(signalling, "chat", (message) => this.#emit("chat", message));
-    on(signalling, "caption", (caption) => this.#emit("caption", caption));
+    for (const name of ["chat", "caption"]) on(signalling, name, (detail) => this.#emit(name, detail));
     on(signalling, "slots", (word) => this.#playback.setSlots(word));
     on(signalling, "positions", (word) => {
       this.#place(word.positions);

@@ -269,6 +269,22 @@ test("a second connection is made while the first goes on, and takes its place w
   assert.equal(made.length, 3);
 });
 
+test("the sound of a second connection is told before its turn, and that it won't come", async () => {
+  const { link } = await moving();
+  const told = [];
+  link.addEventListener("next", ({ detail }) => told.push(detail));
+  made[1].ontrack({ streams: ["sound of the second"] });
+  made[1].becomes("failed");
+  assert.deepEqual(told, ["sound of the second", null]);
+  mock.timers.tick(200);
+  await settle();
+  made[2].ontrack({ streams: ["sound of the third"] });
+  made[2].becomes("connected");
+  link.changeOver();
+  link.connect();
+  assert.deepEqual(told, ["sound of the second", null, "sound of the third"]);
+});
+
 test("a link whose signalling comes back elsewhere makes a second connection if the first goes on, else a new one", async () => {
   const { link } = await connected();
   link.pause();

@@ -1,0 +1,120 @@
+// How one stream takes the place of another without a moment of neither.
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+import { Playback } from "../js/playback.js";
+
+/** @type {Player[]} */
+let made = [];
+
+/** An element that begins to play when it is told to. */
+class Player {
+  srcObject = null;
+  muted = false;
+  volume = 1;
+  paused = true;
+  begin = () => {};
+  refuse = () => {};
+
+  constructor() {
+    made.push(this);
+  }
+
+  play() {
+    return new Promise((resolve, reject) => {
+      this.begin = () => {
+        this.paused = false;
+        resolve(undefined);
+      };
+      this.refuse = () => reject(Object.assign(new Error(), { name: "NotAllowedError" }));
+    });
+  }
+
+  /** What is heard of it. */
+  get heard() {
+    return this.paused || this.muted || this.volume === 0 ? null : this.srcObject;
+  }
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+const stream = (/** @type {string} */ name) => /** @type {any} */ ({ name });
+
+/** @type {Player} */
+let ours;
+/** @type {Playback} */
+let playback;
+const [first, second] = [stream("first"), stream("second")];
+
+beforeEach(async () => {
+  made = [];
+  globalThis.Audio = /** @type {any} */ (Player);
+  ours = new Player();
+  playback = new Playback(/** @type {any} */ (ours));
+  playback.play(first);
+  ours.begin();
+  await settle();
+});
+
+/** The element that plays the second stream before its turn. */
+function prepared() {
+  playback.prepare(second);
+  const ahead = made[1];
+  ahead.begin();
+  return ahead;
+}
+
+test("the stream that comes next is played before, without a sound", () => {
+  const ahead = prepared();
+  assert.deepEqual([ahead.srcObject, ahead.heard, ours.heard], [second, null, first]);
+});
+
+test("the stream that comes next is heard at once when its turn comes, and never twice", async () => {
+  const ahead = prepared();
+  playback.play(second);
+  ours.paused = true;
+  assert.deepEqual([ahead.heard, ours.heard], [second, null]);
+  ours.begin();
+  assert.deepEqual([ahead.heard, ours.heard], [second, null]);
+  await settle();
+  assert.deepEqual([ahead.heard, ahead.srcObject, ours.heard], [null, null, second]);
+});
+
+test("a person who is deafened hears nothing while one stream takes the place of another", async () => {
+  playback.mute(true);
+  const ahead = prepared();
+  playback.play(second);
+  assert.equal(ahead.heard, null);
+  playback.mute(false);
+  assert.equal(ahead.heard, second);
+  playback.mute(true);
+  assert.equal(ahead.heard, null);
+  ours.begin();
+  await settle();
+  assert.deepEqual([ours.heard, ours.volume], [null, 1]);
+});
+
+test("a person who is deafened, and not any more, before the turn of the next stream doesn't hear that", () => {
+  const ahead = prepared();
+  for (const deafened of [true, false]) {
+    playback.mute(deafened);
+    assert.equal(ahead.heard, null);
+  }
+});
+
+test("a stream that doesn't come after all, or another in its place, leaves nothing behind", async () => {
+  const lets = [() => playback.prepare(null), () => playback.play(stream("third")), () => playback.playApart(), () => playback.end()];
+  for (const letGo of lets) {
+    const ahead = prepared();
+    letGo();
+    assert.deepEqual([ahead.srcObject, ours.volume], [null, 1]);
+    made.length = 1;
+  }
+});
+
+test("a page whose sound is held back until a click hears the next stream after that, and nothing before", async () => {
+  const ahead = prepared();
+  ours.paused = true;
+  playback.play(second);
+  ours.refuse();
+  await settle();
+  assert.deepEqual([ahead.srcObject, ahead.muted, ours.volume], [null, true, 1]);
+});
