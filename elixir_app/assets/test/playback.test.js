@@ -29,7 +29,7 @@ class Player {
     });
   }
 
-  /** What is heard of it. */
+  /** The stream that is heard by it. */
   get heard() {
     return this.paused || this.muted || this.volume === 0 ? null : this.srcObject;
   }
