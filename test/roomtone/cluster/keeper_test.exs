@@ -3,6 +3,8 @@ defmodule Roomtone.Cluster.KeeperTest do
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Cluster.{Control, Keeper, Protocol, Table}
+  alias Roomtone.{MixPolicy, Room}
+  alias Roomtone.Room.Memory
 
   @moduletag capture_log: true
   @one :one@test
@@ -100,5 +102,43 @@ defmodule Roomtone.Cluster.KeeperTest do
     send(Keeper, Protocol.pack({:keep, @one, [{name, {%{incarnation: "i", name: name, media: [{@one, 0} | 7]}, nil}}]}))
     lost(@one)
     assert %{loss: %{places: []}} = Keeper.taken_over(name)
+  end
+
+  # Rooms of this node are found in its groups.
+  defp opens_rooms, do: start_supervised!(%{id: :groups, start: {:pg, :start_link, [Control.groups()]}})
+
+  # A room of a node that is gone, which nobody has called since, and where it is in the engine.
+  defp taken_over(name, former) do
+    room = Room.new(%{name: name, id: 1, opened_at: DateTime.utc_now(), max_participants: 9, incarnation: "i"})
+    {:ok, mix} = MixPolicy.new([])
+    absent = Memory.absent(%Room.Person{identity: "ada", name: "Ada", session: "session"})
+    memory = Memory.pack(%{room | absent: %{"ada" => absent}}, mix, 60_000)
+    up(@one)
+    send(Keeper, Protocol.pack({:keep, @one, [{name, {memory, "a life"}}]}))
+    lost(@one)
+    # The test has no media nodes, by whose numbers the keeper knows the shard.
+    loss = %{at: System.monotonic_time(:millisecond), places: [former]}
+    assert %{life: "a life", loss: %{places: []}} = Keeper.taken_over(name)
+    :ets.insert(Keeper, {{:taken_over, name}, %{life: "a life", loss: loss}})
+  end
+
+  test "the former rooms of a room that was taken over are closed when the app opens it with other options" do
+    opens_rooms()
+    before = Application.get_env(:roomtone, :gather_ms)
+    # They would be closed as soon as the room waits for its people no longer.
+    Application.put_env(:roomtone, :gather_ms, 600_000)
+
+    on_exit(fn ->
+      if before,
+        do: Application.put_env(:roomtone, :gather_ms, before),
+        else: Application.delete_env(:roomtone, :gather_ms)
+    end)
+
+    name = unique_name()
+    taken_over(name, %{room: 4_711, shard: 0})
+    :ok = FakeNative.watch()
+    {:ok, %{locked: true}} = Roomtone.open_room(name, passcode: "sesame")
+    assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 5_000
+    :ok = Roomtone.close_room(name)
   end
 end
