@@ -238,14 +238,16 @@ defmodule Roomtone.Rooms do
         Telemetry.execute([:room, :opened], %{count: Names.count()}, %{room: name, shard: Media.Table.room_shard(id)})
         {:ok, Room.summary(Room.new(args))}
 
-      {:error, {:shutdown, {:failed_to_start_child, RoomServer, {:shutdown, why}}}} ->
-        {:error, why}
-
-      # Its own log entry has the reason.
-      {:error, _failed} ->
-        {:error, :room_closed}
+      {:error, failed} ->
+        # One that was taken over goes on in its life when it opens later.
+        if taken_over.life == nil, do: Keeper.ended(name, life)
+        {:error, why(failed)}
     end
   end
+
+  defp why({:shutdown, {:failed_to_start_child, RoomServer, {:shutdown, why}}}), do: why
+  # Its own log entry has the reason.
+  defp why(_failed), do: :room_closed
 
   defp random, do: 12 |> :crypto.strong_rand_bytes() |> Base.url_encode64(padding: false)
 

@@ -122,6 +122,8 @@ defmodule Roomtone.Cluster.KeeperTest do
     :ets.insert(Keeper, {{:taken_over, name}, %{life: "a life", loss: loss}})
   end
 
+  defp life(name), do: :ets.lookup(Keeper, {:life, name})
+
   test "the former rooms of a room that was taken over are closed when the app opens it with other options" do
     opens_rooms()
     before = Application.get_env(:roomtone, :gather_ms)
@@ -140,5 +142,31 @@ defmodule Roomtone.Cluster.KeeperTest do
     {:ok, %{locked: true}} = Roomtone.open_room(name, passcode: "sesame")
     assert_receive {:native, 0, {:close_room, %{room: 4_711}}}, 5_000
     :ok = Roomtone.close_room(name)
+  end
+
+  test "the life of a room is forgotten when the room ends, and when it doesn't open" do
+    opens_rooms()
+    name = unique_name()
+    {:ok, _summary} = Roomtone.open_room(name)
+    assert [{_key, _life, _places}] = life(name)
+    :ok = Roomtone.close_room(name)
+    assert life(name) == []
+
+    for shard <- Roomtone.Media.shards(), do: FakeNative.busy(shard, [:open_room])
+    on_exit(fn -> for shard <- Roomtone.Media.shards(), do: FakeNative.busy(shard, []) end)
+    name = unique_name()
+    assert {:error, :media_busy} = Roomtone.open_room(name)
+    assert life(name) == []
+  end
+
+  test "the life of a room that was taken over is forgotten when another node has it" do
+    opens_rooms()
+    name = unique_name()
+    taken_over(name, %{room: 4_711, shard: 0})
+    assert [{_key, "a life", _places}] = life(name)
+    up(@two)
+    send(Keeper, Protocol.pack({:keep, @two, [{name, {%{incarnation: "i", name: name, takeovers: 9}, "a life"}}]}))
+    handled()
+    assert {life(name), Keeper.taken_over(name)} == {[], nil}
   end
 end

@@ -86,6 +86,15 @@ defmodule Roomtone.Cluster.Keeper do
     ArgumentError -> :ok
   end
 
+  @doc "Forgets the life of a room that ended here, or that didn't open."
+  @spec ended(String.t(), String.t()) :: :ok
+  def ended(name, life) do
+    if Control.shared?(), do: :ets.match_delete(__MODULE__, {{:life, name}, life, :_})
+    :ok
+  rescue
+    ArgumentError -> :ok
+  end
+
   @doc "A room that was taken over from a node that is gone, until it is open here; `nil` for others."
   @spec taken_over(String.t()) :: taken_over | nil
   def taken_over(name) do
@@ -365,7 +374,7 @@ defmodule Roomtone.Cluster.Keeper do
   # A room that runs here and not there, as after a net split, has all that has happened since.
   defp yield(name, node, memory) do
     cond do
-      RoomServer.whereis_here(name) == nil -> Store.delete({:room, name})
+      RoomServer.whereis_here(name) == nil -> give_up(name)
       Control.on?(name, node) -> :ok
       true -> RoomServer.outlast(name, Memory.takeovers(memory))
     end
@@ -494,8 +503,14 @@ defmodule Roomtone.Cluster.Keeper do
   defp yield_to(node) do
     with %{up_ms: theirs} when theirs >= @settled_ms <- Table.member(node),
          true <- Members.up_ms() < @settled_ms do
-      for name <- Remembered.open(), RoomServer.whereis_here(name) == nil, do: Store.delete({:room, name})
+      for name <- Remembered.open(), RoomServer.whereis_here(name) == nil, do: give_up(name)
     end
+  end
+
+  # Another node has it. Should a room of the name open here again, that is another life.
+  defp give_up(name) do
+    Store.delete({:room, name})
+    for kind <- [:life, :taken_over], do: :ets.delete(__MODULE__, {kind, name})
   end
 
   defp now, do: System.monotonic_time(:millisecond)

@@ -200,6 +200,7 @@ defmodule Roomtone.RoomServer.State do
         else: Remembered.close(state.room, state.mixer.mix, state.empty_after)
     end
 
+    Keeper.ended(state.room.name, state.room.life)
     # The name first, so that a room of the same name can open at once.
     Registry.unregister(Roomtone.Registry, {:room, state.room.name})
     Lobby.changed()
