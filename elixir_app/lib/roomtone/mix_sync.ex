@@ -165,6 +165,10 @@ defmodule Roomtone.MixSync do
     end
   end
 
+  @doc "The treatment that a new peer has in the engine."
+  @spec usual() :: treatment
+  def usual, do: @usual
+
   @doc "Sets what is done to the voices of those who don't have the usual. Peers get it as they get their gains."
   @spec put_voices(t, %{MixPolicy.identity() => treatment}) :: t
   def put_voices(%{voices: voices} = mixer, voices), do: mixer

@@ -1,6 +1,8 @@
 defmodule Roomtone.Room.Person do
   @moduledoc "A person in a room."
 
+  alias Roomtone.MixSync
+
   # A session identifies its person, so it must not end up in a log.
   @derive {Inspect, except: [:session, :maker, :ticket, :from]}
   @enforce_keys [:identity, :name, :session]
@@ -85,16 +87,11 @@ defmodule Roomtone.Room.Person do
         }
 
   @doc "The treatment of the voices of those who don't have the usual one, by identity, and whether their noise is suppressed."
-  @spec voices(%{String.t() => t}) :: %{String.t() => Roomtone.MixSync.treatment()}
-  def voices(people),
-    do:
-      for(
-        {identity, person} <- people,
-        voice = voice(person),
-        voice != {:even, false},
-        into: %{},
-        do: {identity, voice}
-      )
+  @spec voices(%{String.t() => t}) :: %{String.t() => MixSync.treatment()}
+  def voices(people) do
+    usual = MixSync.usual()
+    for {identity, person} <- people, voice = voice(person), voice != usual, into: %{}, do: {identity, voice}
+  end
 
   defp voice(%__MODULE__{music: true}), do: {:music, false}
   defp voice(%__MODULE__{auto_gain: true} = person), do: {:even, person.noise_suppression}
