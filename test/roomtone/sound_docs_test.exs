@@ -8,32 +8,22 @@ defmodule Roomtone.SoundDocsTest do
   @moduletag capture_log: true
   @moduletag :tmp_dir
 
-  defmodule Helpers do
-    @moduledoc "Functions that the guides take for given."
-
-    @spec render(binary) :: binary
-    def render(part), do: part
-  end
-
   setup_all do
     restart_with(native: Roomtone.Native, udp_ports: "0", shards: 1, join_timeout_ms: 5_000)
   end
 
   setup %{tmp_dir: dir} do
-    {:ok, _} = Roomtone.open_room("platform")
-    on_exit(fn -> Roomtone.close_room("platform") end)
+    on_exit(fn -> for room <- ~w(platform lobby kitchen hall lecture), do: Roomtone.close_room(room) end)
     {:ok, tone} = Audio.tone(440, 200)
     :ok = Audio.write_wav(Path.join(dir, "bell.wav"), tone)
-    {:ok, s16} = Audio.to_s16(tone)
-    {:ok, bindings: [parts: [tone, tone], pcm: s16]}
   end
 
   # Each block goes on from those before it.
-  defp run(page, folder, bindings) do
+  defp run(page, folder) do
     code = for [_, code] <- Regex.scan(~r/```elixir\n(.*?)```/s, File.read!(page)), do: code
     assert code != []
 
-    Enum.reduce(code, bindings, fn code, bindings ->
+    Enum.reduce(code, [], fn code, bindings ->
       code =
         code
         # In the place of people, sources speak.
@@ -42,20 +32,19 @@ defmodule Roomtone.SoundDocsTest do
         |> String.replace(["priv/bell.wav", "priv/recorded.wav"], Path.join(folder, "bell.wav"))
         |> String.replace("/var/recordings", Path.join(folder, "recordings"))
 
-      {_result, bindings} = Code.eval_string("import #{inspect(Helpers)}, warn: false\n" <> code, bindings, file: page)
+      {_result, bindings} = Code.eval_string(code, bindings, file: page)
       bindings
     end)
   end
 
-  test "sound in and out", %{tmp_dir: dir, bindings: bindings} do
-    bindings = run("docs/sound-in-and-out.md", dir, bindings)
+  test "sound in and out", %{tmp_dir: dir} do
+    bindings = run("docs/sound-in-and-out.md", dir)
     assert_receive {:roomtone_tap, tap, {:ended, :closed}}
     assert bindings[:tap] == tap
   end
 
-  test "recordings", %{tmp_dir: dir, bindings: bindings} do
-    on_exit(fn -> Roomtone.close_room("lobby") end)
-    bindings = run("docs/recording.md", dir, bindings)
+  test "recordings", %{tmp_dir: dir} do
+    bindings = run("docs/recording.md", dir)
     assert File.exists?(Path.join(dir, "recordings/lobby.inputs"))
     assert File.exists?(Path.join(bindings[:folder], "mix.ogg"))
     assert File.read!(Path.join(bindings[:folder], "timeline.jsonl")) =~ "the vote"
@@ -71,16 +60,11 @@ defmodule Roomtone.SoundDocsTest do
 
   @tag timeout: 120_000
   test "agents", %{tmp_dir: dir} do
-    for room <- ~w(kitchen hall lecture) do
-      {:ok, _} = Roomtone.open_room(room)
-      on_exit(fn -> Roomtone.close_room(room) end)
-    end
-
     # It tells the length of what it was given.
     program = Path.join(dir, "transcribe")
     File.write!(program, "#!/bin/sh\nread -r head < \"$1\"\ncase $head in RIFF*) echo \"A WAV file\";; esac\n")
     File.chmod!(program, 0o755)
-    bindings = run("docs/agents.md", dir, [])
+    bindings = run("docs/agents.md", dir)
     {:ok, polly} = Roomtone.tap("kitchen", {:person, "polly"}, format: :s16, batch: 200)
     {:ok, clock} = Roomtone.tap("hall", {:person, "clock"}, format: :s16, batch: 200)
     :ok = Roomtone.subscribe("lecture", only: [:caption])
