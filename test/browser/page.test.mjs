@@ -301,8 +301,13 @@ test("the question to a newcomer, and a problem", async () => {
     browser,
     microphone: "none",
     init: `
-      navigator.permissions.query = async () => ({ state: "prompt" });
-      navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("made up by the test", "NotAllowedError"); };`,
+      globalThis.permission = Object.assign(new EventTarget(), { state: "prompt" });
+      navigator.permissions.query = async () => permission;
+      const real = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+      navigator.mediaDevices.getUserMedia = async (wanted) => {
+        if (permission.state === "granted") return real(wanted);
+        throw new DOMException("made up by the test", "NotAllowedError");
+      };`,
   });
   try {
     await person.join(server.url, ROOM, { waitConnected: false });
@@ -315,6 +320,13 @@ test("the question to a newcomer, and a problem", async () => {
       assert.ok(top >= 0 && bottom <= height, `${width}×${height}: "Join now" ends at ${bottom}`);
     }
     assert.equal(await person.page.locator("#show-invite:visible, #show-chat:visible, #show-journey:visible").count(), 0);
+    // Allowed in the address bar, and taken back again.
+    await person.page.evaluate(() => {
+      permission.state = "granted";
+      permission.dispatchEvent(new Event("change"));
+    });
+    await person.page.locator("#pre-join-words").getByText("the bar should move").waitFor();
+    await person.page.evaluate(() => (permission.state = "denied"));
     await person.page.locator("#pre-join-go").click();
     await person.connected();
     await person.page.getByRole("alert").getByText("blocked").waitFor();

@@ -51,6 +51,21 @@ export async function microphoneWouldAsk() {
 }
 
 /**
+ * Calls back when the person allows the microphone, or takes that back: in the browser's address bar, say.
+ *
+ * @param {() => void} callback
+ * @param {AbortSignal} signal
+ */
+export async function watchPermission(callback, signal) {
+  try {
+    const status = await navigator.permissions.query({ name: /** @type {PermissionName} */ ("microphone") });
+    status.addEventListener("change", callback, { signal });
+  } catch {
+    // A browser that doesn't tell.
+  }
+}
+
+/**
  * Calls back when a device was plugged in or out, until the returned function is called.
  *
  * @param {() => void} callback

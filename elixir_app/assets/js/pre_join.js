@@ -1,7 +1,7 @@
 // @ts-check
 /** What somebody sees before the microphone opens to a room that they didn't just ask for: whether they want that, and whether it works. */
 import { DeviceChoice } from "./device_choice.js";
-import { chooseMicrophone, chooseSpeaker, chosenMicrophone, microphoneWouldAsk } from "./devices.js";
+import { chooseMicrophone, chooseSpeaker, chosenMicrophone, microphoneWouldAsk, watchPermission } from "./devices.js";
 import { openMicrophone } from "./microphone.js";
 import { byId } from "./dom.js";
 import { processingWanted, setting } from "./settings.js";
@@ -81,7 +81,10 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
         : "Allow the microphone when your browser asks.";
     panel.hidden = false;
     byId("pre-join-go")?.focus();
-    if (!audience) open();
+    if (audience) return;
+    open();
+    // Allowed after all: there is no button to try again.
+    watchPermission(() => track || open(), done.signal);
   });
 }
 

@@ -19,6 +19,13 @@ export function speakersCanBeChosen(): boolean;
  */
 export function microphoneWouldAsk(): Promise<boolean>;
 /**
+ * Calls back when the person allows the microphone, or takes that back: in the browser's address bar, say.
+ *
+ * @param {() => void} callback
+ * @param {AbortSignal} signal
+ */
+export function watchPermission(callback: () => void, signal: AbortSignal): Promise<void>;
+/**
  * Calls back when a device was plugged in or out, until the returned function is called.
  *
  * @param {() => void} callback
