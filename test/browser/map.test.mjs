@@ -171,6 +171,12 @@ async function hearsAsTheModelSays(others) {
   assert.deepEqual(wrong, []);
 }
 
+/** Waits until Ada's list has others in this order. @param {string} names */
+async function isListed(names) {
+  const listed = (wanted) => [...document.querySelectorAll("[data-part=list] li")].map((row) => row.dataset.person).join() === wanted;
+  await ada.page.waitForFunction(listed, names);
+}
+
 test("each ear hears two others by their distance and side, also after a walk by keys and by a finger on the map", async () => {
   const { page } = ada;
   const cleo = await Person.arrive("Cleo", CLEO, { browser });
@@ -187,6 +193,7 @@ test("each ear hears two others by their distance and side, also after a walk by
     await isAt(ben, "Ada", ([x]) => x > 16);
     await page.keyboard.up("ArrowRight");
     await stands(ada);
+    await isListed("Ben,Cleo");
     await hearsAsTheModelSays(others);
     // Ahead and to the right, at one of the fifteen directions that a mix has; and the other behind her, which sounds like ahead.
     await place({ Ada: [15, 10], Ben: [17.39, 7], Cleo: [15, 13] });
@@ -198,6 +205,7 @@ test("each ear hears two others by their distance and side, also after a walk by
       return [point.x, point.y];
     });
     await place({ Ben: [18, 10], Cleo: [13, 10] });
+    await isListed("Cleo,Ben");
     const session = await page.context().newCDPSession(page);
     await session.send("Emulation.setTouchEmulationEnabled", { enabled: true });
     await session.send("Input.dispatchTouchEvent", { type: "touchStart", touchPoints: [{ x, y }] });
@@ -210,6 +218,21 @@ test("each ear hears two others by their distance and side, also after a walk by
   } finally {
     await cleo.go();
   }
+});
+
+test("a row of the list stays where it is while its words change", async () => {
+  await place({ Ada: [15, 10], Ben: [18, 10] });
+  const { page } = ada;
+  await page.getByText("3 m east").waitFor();
+  await page.evaluate(() => {
+    globalThis.moved = 0;
+    new MutationObserver((changes) => (globalThis.moved += changes.length)).observe(document.querySelector('[data-part="list"]'), { childList: true });
+  });
+  for (const x of [19, 20]) {
+    await place({ Ben: [x, 10] });
+    await page.getByText(`${x - 15} m east`).waitFor();
+  }
+  assert.equal(await page.evaluate(() => globalThis.moved), 0);
 });
 
 test("follows somebody", async () => {

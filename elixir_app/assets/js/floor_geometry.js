@@ -125,6 +125,20 @@ export class Floor {
     return inside?.name ?? null;
   }
 
+  /**
+   * Whether a voice gets from one place to another, by the plan: within the range, and through no wall but an open door.
+   *
+   * @param {Point} mouth
+   * @param {Point} ear
+   * @param {number} range
+   */
+  carries(mouth, ear, range) {
+    const [from, into] = [this.zone(mouth), this.zone(ear)];
+    const opens = (/** @type {Plan["doors"][0]} */ door) =>
+      door.gain > 0 && ((door.from === from && door.into === into) || (door.from === into && door.into === from));
+    return distance(mouth, ear) < range && (from === into || this.plan.doors.some(opens));
+  }
+
   /** The megaphone spot on which a point is. @param {Point} point */
   megaphone(point) {
     return this.plan.megaphones.find(({ x, y, radius }) => distance([x, y], point) <= radius) ?? null;

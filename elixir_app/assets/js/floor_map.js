@@ -365,17 +365,22 @@ class MapView {
       .filter(({ person, at }) => person.id !== this.#me && at && here)
       .sort((a, b) => distance(/** @type {Point} */ (here), /** @type {Point} */ (a.at)) - distance(/** @type {Point} */ (here), /** @type {Point} */ (b.at)))
       .slice(0, MOST_LISTED);
-    const known = new Map([...list.querySelectorAll("li")].map((row) => [row.dataset.person, row]));
+    const listed = new Set(rows.map(({ person }) => person.id));
+    const known = new Map([...list.querySelectorAll("li")].map((row) => [row.dataset.person ?? "", row]));
+    for (const [id, row] of known) if (!listed.has(id)) row.remove();
+    // A row moves only where the order has changed: a screen reader loses its place in one that is taken out and put back.
+    const stays = list.contains(document.activeElement);
+    let next = list.firstElementChild;
     for (const { person, at } of rows) {
       const row = known.get(person.id) ?? this.#row(person);
-      known.delete(person.id);
       const words = part(row, "where");
       const text = this.#whereIs(/** @type {Point} */ (at));
       if (words && words.textContent !== text) words.textContent = text;
       row.querySelector("[data-does=follow]")?.setAttribute("aria-pressed", String(this.#following === person.id));
-      if (!row.parentElement || !list.contains(document.activeElement)) list.append(row);
+      if (row === next) next = next.nextElementSibling;
+      else if (!stays) list.insertBefore(row, next);
+      else if (!row.parentElement) list.append(row);
     }
-    for (const row of known.values()) row.remove();
     for (const { id, name, speaking } of call.room.participants) {
       const dot = this.#dots.get(id)?.element;
       dot?.setAttribute("data-speaking", String(speaking));
@@ -395,7 +400,7 @@ class MapView {
     const parts = [whereabouts(here, at)];
     if (zone && zone !== floor.zone(here)) parts.push(`in ${zone}`);
     if (floor.megaphone(at)) parts.push("on the megaphone");
-    else if (distance(here, at) >= range) parts.push("out of hearing");
+    else if (!floor.carries(at, here, range)) parts.push("out of hearing");
     return parts.join(", ");
   }
 

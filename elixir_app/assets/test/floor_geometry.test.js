@@ -39,6 +39,15 @@ test("a step along a wall slides, and one into a corner stays", () => {
   assert.deepEqual(floor.slide([10, 5.1], [0, -0.2]), [10, 5.1]);
 });
 
+test("a voice carries as far as the range, through a door, and through no wall", () => {
+  const floor = new Floor(plans[0]);
+  assert.ok(floor.carries([15, 10], [15, 18.9], 9));
+  assert.ok(!floor.carries([15, 10], [15, 19], 9));
+  // The meeting room has a door to the middle, and none to the library beside it.
+  assert.ok(floor.carries([6, 6], [6, 8], 9) && floor.carries([6, 8], [6, 6], 9));
+  assert.ok(!floor.carries([8, 3], [10, 3], 9) && !floor.carries([10, 3], [8, 3], 9));
+});
+
 test("whereabouts in words", () => {
   assert.equal(whereabouts([5, 5], [5.2, 5]), "right beside you");
   assert.equal(whereabouts([5, 5], [5, 1]), "4 m north");

@@ -34,6 +34,14 @@ export class Floor {
     slide([x, y]: Point, [dx, dy]: Point): Point;
     /** The room in which a point is. @param {Point} point */
     zone([x, y]: Point): string | null;
+    /**
+     * Whether a voice gets from one place to another, by the plan: within the range, and through no wall but an open door.
+     *
+     * @param {Point} mouth
+     * @param {Point} ear
+     * @param {number} range
+     */
+    carries(mouth: Point, ear: Point, range: number): boolean;
     /** The megaphone spot on which a point is. @param {Point} point */
     megaphone(point: Point): {
         name: string;
