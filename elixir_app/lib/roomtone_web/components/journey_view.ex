@@ -143,7 +143,9 @@ defmodule RoomtoneWeb.JourneyView do
   defp my(:muted), do: "You are muted, so there is no packet to follow."
   defp my(:busy), do: "The room follows as many packets as it can at the moment. Yours will be followed in a moment."
   defp my(:silent), do: "Your browser sends no packets at the moment."
-  defp my(:unheard), do: "The last packet went to nobody: nobody hears you, or you weren't loud enough to be heard."
+  # Those of the demo room, for instance: a visitor is alone with them.
+  defp my(:unheard),
+    do: "The last packet went to nobody: no person hears you (programs don't listen), or you weren't loud enough."
 
   defp their(:asking), do: "Waiting for a packet of theirs."
   defp their(:outside), do: "They aren't in this room any more."
