@@ -2,7 +2,7 @@ defmodule Roomtone.AgentTest do
   @moduledoc "Voice agents, with the real engine: sources speak in the place of people."
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.Agent.Turns
+  alias Roomtone.Agent.{Speakers, Turns}
   alias Roomtone.{Audio, Source}
 
   @moduletag :media
@@ -188,6 +188,48 @@ defmodule Roomtone.AgentTest do
     assert {:error, :identity_taken} = start.(room: room, identity: "ear")
     assert {:error, :not_now} = Roomtone.Agent.start_link(Unwilling, :not_now, room: room, identity: "other")
     assert_receive {:roomtone, ^room, {:left, "other", _reason}}
+  end
+
+  describe "somebody with a fan" do
+    # Whether they speak in each batch of 40 ms, by its level (−dBov).
+    defp speaks(levels) do
+      {speaks, _speakers} =
+        Enum.map_reduce(levels, %Speakers{}, fn level, speakers ->
+          batch = %{
+            at: 0,
+            timestamp: 0,
+            ms: 40,
+            lost: 0,
+            speaking: ["ada"],
+            tracks: %{"ada" => %{level: level, pcm: ""}}
+          }
+
+          {speakers, %{speaking: speaking}} = Speakers.filter(speakers, batch)
+          {speaking == ["ada"], speakers}
+        end)
+
+      speaks
+    end
+
+    defp noise(batches), do: for(n <- 1..batches, do: 43 + rem(n * 7, 5))
+
+    test "speaks while they are louder than it, once it is known" do
+      speaks = speaks(noise(75) ++ List.duplicate(25, 25) ++ noise(50))
+      # Two seconds, and the 400 ms for which a pause goes on.
+      assert Enum.take(speaks, 20) == List.duplicate(true, 20)
+      assert Enum.slice(speaks, 62, 13) == List.duplicate(false, 13)
+      assert Enum.slice(speaks, 75, 34) == List.duplicate(true, 34)
+      assert Enum.drop(speaks, 110) == List.duplicate(false, 40)
+    end
+
+    test "isn't somebody who whistles, or has no sound in pauses" do
+      assert [23] |> Stream.cycle() |> Enum.take(250) |> speaks() |> Enum.all?()
+
+      assert {%Speakers{people: people}, %{speaking: ["ada"]}} =
+               Speakers.filter(%Speakers{}, %{speaking: ["ada"], tracks: %{}, ms: 40})
+
+      assert people == %{}
+    end
   end
 
   describe "turns" do

@@ -32,7 +32,7 @@ defmodule Roomtone.Agent do
 
   use GenServer, restart: :transient
 
-  alias Roomtone.Agent.{Turns, Voice}
+  alias Roomtone.Agent.{Speakers, Turns, Voice}
   alias Roomtone.UnknownMessage
 
   @enforce_keys [:pid, :voice, :room, :identity, :rate]
@@ -183,6 +183,7 @@ defmodule Roomtone.Agent do
          hear: opts.hear,
          # Those whom it doesn't hear.
          bots: for(person <- people, bot?(person, opts.hear), into: MapSet.new([identity]), do: person.identity),
+         speakers: %Speakers{},
          turns: if(function_exported?(module, :handle_turn, 2), do: turns(opts)),
          barge_in: opts.barge_in,
          talking: false,
@@ -201,9 +202,10 @@ defmodule Roomtone.Agent do
   def handle_info({:roomtone_tap, tap, %{tracks: tracks} = batch}, %{tap: tap} = state) do
     speaking = Enum.reject(batch.speaking, &(&1 in state.bots))
     batch = %{batch | tracks: Map.drop(tracks, MapSet.to_list(state.bots)), speaking: speaking}
+    {speakers, batch} = Speakers.filter(state.speakers, batch)
     {turns, ended} = if state.turns, do: Turns.add(state.turns, batch), else: {nil, []}
     calls = [{:handle_audio, [batch]} | for(turn <- ended, do: {:handle_turn, [turn]})]
-    call_all(barge_in(%{state | turns: turns}, batch), calls)
+    call_all(barge_in(%{state | speakers: speakers, turns: turns}, batch), calls)
   end
 
   def handle_info({:roomtone_tap, tap, {:ended, reason}}, %{tap: tap} = state), do: {:stop, {:shutdown, reason}, state}

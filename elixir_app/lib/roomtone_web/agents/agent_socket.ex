@@ -10,6 +10,7 @@ defmodule RoomtoneWeb.AgentSocket do
   """
 
   alias Roomtone.{Audio, JSON, RateLimit, Source}
+  alias Roomtone.Agent.Speakers
   alias RoomtoneWeb.{ErrorPayload, MuLaw}
 
   require Logger
@@ -33,6 +34,7 @@ defmodule RoomtoneWeb.AgentSocket do
       sequence: 1,
       chunk: 0,
       speaking: [],
+      speakers: %Speakers{},
       marks: :queue.new(),
       talking: false,
       over_ms: 0,
@@ -189,8 +191,9 @@ defmodule RoomtoneWeb.AgentSocket do
   @doc false
   def handle_info({:roomtone_tap, tap, %{tracks: tracks} = batch}, %{tap: tap} = state) do
     tracks = Map.delete(tracks, state.me)
+    {speakers, batch} = Speakers.filter(state.speakers, %{batch | tracks: tracks})
     speaking = batch.speaking |> List.delete(state.me) |> Enum.sort()
-    state = %{state | began: state.began || batch.at}
+    state = %{state | began: state.began || batch.at, speakers: speakers}
     {changes, state} = changes(state, speaking)
     {over, state} = barge_in(state, speaking, batch.ms)
     {sound, state} = sound(state.opts.hear, tracks, batch, state)
