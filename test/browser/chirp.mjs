@@ -5,7 +5,8 @@
 //
 // Ada's microphone chirps about once a second, and Ben's page notes when it hears that. Both are made of tracks that the page itself writes and
 // reads, 10 ms at a time: the Web Audio API would add a queue that grows while the machine has other work. The journey that Ada's page shows ends with
-// the playout of the device, for which Ben's ear doesn't wait, so that stage is left out; and for Ben's jitter buffer, for which hers stands in, his
+// the playout of the device, for which Ben's ear doesn't wait, so that stage is left out, as is the way from the device to the page: these chirps come
+// from no device, and what Chromium tells of such a track is no time that they take. And for Ben's jitter buffer, for which hers stands in, his
 // own figure is taken. The journey is that of a packet's first sample. A chirp that begins later in a packet waits less for the packet, and as much
 // longer for its turn at the ear, so it takes as long.
 import { setTimeout as sleep } from "node:timers/promises";
@@ -138,15 +139,15 @@ try {
   const { heard } = await ben.page.evaluate(() => chirps);
   const total = await ada.page.locator("#journey-total").textContent();
   const stages = await ada.page.locator("[data-stage]").evaluateAll((rows) => rows.map((row) => [row.dataset.stage, row.cells[3].textContent]));
-  const { frame, lookahead, playout, buffer, decode_there: decode = 0 } = Object.fromEntries(stages.map(([stage, time]) => [stage, ms(time)]));
-  const shown = ms(total.match(/([\d.]+ (?:ms|µs)) \(median\)/)[1]) - playout;
+  const { capture = 0, frame, lookahead, playout, buffer, decode_there: decode = 0 } = Object.fromEntries(stages.map(([stage, time]) => [stage, ms(time)]));
+  const shown = ms(total.match(/([\d.]+ (?:ms|µs)) \(median\)/)[1]) - playout - capture;
   const journey = shown - buffer + waited;
   const [whole, alone] = [middle(delays(made, heard)), middle(delays(made, own))];
   // The part of it that isn't a stage.
   const rest = alone - waitedAlone - (frame + lookahead + decode);
   console.log(stages.map(([stage, time]) => `${stage} ${time}`).join(", "));
   console.log(`${heard.length} chirps: ${Math.round(whole)} ms from the microphone to the ear`);
-  console.log(`the journey, p50, without the playout: ${Math.round(shown)} ms; with Ben's own jitter buffer, ${Math.round(waited)} ms: ${Math.round(journey)} ms`);
+  console.log(`the journey, p50, without the devices: ${Math.round(shown)} ms; with Ben's own jitter buffer, ${Math.round(waited)} ms: ${Math.round(journey)} ms`);
   console.log(`without a server: ${Math.round(alone)} ms, ${Math.round(waitedAlone)} ms of it in the jitter buffer, and ${rest.toFixed(1)} ms in none of the stages`);
   console.log(`difference: ${(whole - journey).toFixed(1)} ms, ${(whole - rest - journey).toFixed(1)} ms of it not of the browser's own`);
 } finally {
