@@ -2,10 +2,10 @@
 # the most that a page may send. Prints how long the room's process ran, and the CPU time of the whole
 # server for a second of one participant. "scripted" leaves out the media: the engine is the one of the
 # tests, and each walker is a page with its socket and channel, so that all positions are encoded and
-# sent to all of them. Otherwise the load generator (cargo build -p roomtone-load) is a hundred clients with real sound.
-# "profile" shows where the time of the room's process goes.
+# sent to all of them. Otherwise the load generator (cargo build -p roomtone-load) is a hundred clients with real sound, in stereo
+# unless "mono" is given. "profile" shows where the time of the room's process goes.
 #
-#   MIX_ENV=test mix run --no-start test/bench/walkers.exs [scripted] [profile]
+#   MIX_ENV=test mix run --no-start test/bench/walkers.exs [scripted] [mono] [profile]
 alias Roomtone.RoomServer
 
 Logger.configure(level: :error)
@@ -198,7 +198,8 @@ else
   {:ok, _} = Roomtone.open_room(room, opts)
   {:ok, token} = Roomtone.Token.sign(%{room: room, identity: "crowd", grants: [:speak, :listen]}, ttl: 60)
   program = Path.expand("debug/roomtone-load", System.get_env("CARGO_TARGET_DIR") || "target")
-  sizes = ~w(--peers #{people} --talkers #{talkers} --probes 0 --ears 0 --seconds #{2 * seconds + 15})
+  stereo = if "mono" in System.argv(), do: [], else: ["--stereo"]
+  sizes = stereo ++ ~w(--peers #{people} --talkers #{talkers} --probes 0 --ears 0 --seconds #{2 * seconds + 15})
   args = ["run", "--json", "--url", "http://127.0.0.1:#{port}/whip/#{room}"] ++ sizes
   crowd = Task.async(fn -> System.cmd(program, args, env: [{"ROOMTONE_TOKEN", token}], stderr_to_stdout: true) end)
 

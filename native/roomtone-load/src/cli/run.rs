@@ -56,6 +56,9 @@ pub struct Run {
     /// SRTP profiles that the light client offers
     #[arg(long, value_enum, default_value_t = Srtp::Both)]
     srtp: Srtp,
+    /// The light clients ask for stereo, which rooms with stereo then send
+    #[arg(long)]
+    stereo: bool,
     /// Joins begun a second; 0 is as fast as it goes
     #[arg(long, default_value_t = 0.0, value_parser = rate)]
     join_rate: f64,
@@ -116,6 +119,7 @@ impl Run {
                 Srtp::Gcm => Profiles::Gcm,
                 Srtp::AesCm => Profiles::AesCm,
             },
+            stereo: self.stereo,
             join_rate: self.join_rate,
             joins_at_once: self.joins_at_once,
             bind: self.bind,

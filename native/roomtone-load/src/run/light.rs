@@ -49,6 +49,7 @@ pub(super) async fn participate(shared: &Shared, role: Role) -> Result<Took, Joi
     let options = ClientOptions {
         direction: Direction::SendRecv,
         profiles: shared.config.profiles,
+        stereo: shared.config.stereo,
         cname: role.name.replace(' ', "-"),
         ..ClientOptions::default()
     };

@@ -85,6 +85,8 @@ pub struct RunConfig {
     pub client: ClientKind,
     /// SRTP profiles that the light client offers.
     pub profiles: Profiles,
+    /// Whether the light client asks for stereo.
+    pub stereo: bool,
     /// Joins begun a second; 0 is as fast as `joins_at_once` lets.
     pub join_rate: f64,
     /// Joins, and later leaves, under way at the same time.
@@ -108,6 +110,7 @@ impl Default for RunConfig {
             pid: None,
             client: ClientKind::Light,
             profiles: Profiles::Both,
+            stereo: false,
             join_rate: 0.0,
             joins_at_once: 16,
             bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

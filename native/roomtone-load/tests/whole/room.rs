@@ -36,6 +36,8 @@ pub struct Faults {
     pub throw_out: Option<usize>,
     /// Sound is held back.
     pub delay: Duration,
+    /// Nobody comes in who doesn't ask for stereo.
+    pub stereo_only: bool,
 }
 
 enum Ask {
@@ -168,7 +170,9 @@ async fn media(socket: UdpSocket, mut asks: mpsc::Receiver<Ask>, faults: Faults,
                 Some(Ask::Join(offer, reply)) => {
                     let joined = Instant::now();
                     let options = EndpointOptions::default();
-                    let accepted = Offer::parse(&offer).map_err(|e| e.to_string()).and_then(|offer| {
+                    let refused = faults.stereo_only && !offer.contains("stereo=1");
+                    let parsed = if refused { Err("mono".to_owned()) } else { Offer::parse(&offer).map_err(|e| e.to_string()) };
+                    let accepted = parsed.and_then(|offer| {
                         Endpoint::accept(joined, &offer, config.clone(), certificate.clone(), options)
                             .map_err(|e| e.to_string())
                     });

@@ -196,13 +196,18 @@ async fn plays_a_recording_with_aes_cm() {
         writer.write_sample(((i * 37) % 4001 - 2000) as i16).unwrap();
     }
     writer.finalize().unwrap();
-    let room = Room::open(Faults::default()).await;
+    let room = Room::open(Faults {
+        stereo_only: true,
+        ..Faults::default()
+    })
+    .await;
     let sound = Sound::Wav(path.clone());
     let time = Duration::from_secs(2);
     let report = report(RunConfig {
         sound,
         time,
         profiles: Profiles::AesCm,
+        stereo: true,
         ..config(&room)
     })
     .await;
