@@ -22,7 +22,7 @@ defmodule Roomtone.SafeCall do
   child. A child that doesn't answer in time is killed, as nobody would know of it.
   """
   @spec start_child(Supervisor.supervisor(), Supervisor.child_spec() | {module, term}, term, timeout) ::
-          {:ok, pid, answer :: term} | {:error, term}
+          {:ok, pid, answer :: term} | :ignore | {:error, term}
   def start_child(supervisor, spec, request, timeout) do
     with {:ok, pid} <- DynamicSupervisor.start_child(supervisor, spec) do
       case call(pid, request, timeout) do
