@@ -63,9 +63,7 @@ defmodule RoomtoneWeb.RoomLive.JourneyPanel do
   def button(assigns) do
     ~H"""
     <button type="button" id="show-journey" phx-click="show-journey" aria-expanded={to_string(@open)} aria-controls="side"
-      aria-label="Journey of my sound" title="The way of your sound, live">
-      Journey
-    </button>
+      aria-label="Journey of my sound" title="The way of your sound, live">Journey</button>
     """
   end
 
