@@ -6,7 +6,7 @@
 //                 cargo build --release -p roomtone-nif && MIX_ENV=prod ROOMTONE_NATIVE=built mix compile
 //
 // Three people, each with a tone, are in one room of bin/cluster with two web nodes and three media nodes. Ada and Ben are on the room's
-// first media node, Cy on another one. All three look for what is concealed, and listen on their own audio threads: a page that draws
+// first media node, Cy on another one. All three look for what is concealed of what they hear, and listen on their own audio threads: a page that draws
 // itself anew looks at nothing for some 100 ms, while its sound goes on.
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -23,28 +23,51 @@ const NODES = ["media1", "media2", "media3", "web1", "web2"];
 // A page notes from its beginning when it last heard others, and the figures of all its connections, also of those that are over.
 const NOTE = `{
   const connections = new Map();
+  // Of each stream.
+  const owners = new WeakMap();
   const Plain = RTCPeerConnection;
   globalThis.RTCPeerConnection = class extends Plain {
     constructor(...more) {
       super(...more);
       connections.set(this, {});
+      this.addEventListener("track", ({ streams }) => streams.forEach((stream) => owners.set(stream, this)));
     }
   };
-  const figures = ["packetsReceived", "packetsLost", "concealedSamples", "silentConcealedSamples", "totalSamplesReceived"];
+  const figures = ["packetsReceived", "packetsLost", "totalSamplesReceived"];
+  // These count only while the connection is the one that is heard: what is sent by another goes unheard, and may well end in the middle.
+  const ofHeard = ["concealedSamples", "silentConcealedSamples"];
+  let heard = new Set();
   const read = async () => {
     for (const [connection, last] of connections) {
       if (connection.connectionState === "closed") continue;
       for (const stat of (await connection.getStats()).values()) {
-        if (stat.type === "inbound-rtp") for (const figure of figures) last[figure] = stat[figure] ?? 0;
+        if (stat.type !== "inbound-rtp") continue;
+        for (const figure of figures) last[figure] = stat[figure] ?? 0;
+        for (const figure of ofHeard) {
+          const now = stat[figure] ?? 0;
+          if (heard.has(connection)) last[figure] = (last[figure] ?? 0) + now - (last.seen?.[figure] ?? 0);
+          last.seen = { ...last.seen, [figure]: now };
+        }
       }
     }
   };
+  // The browser's figures are up to 50 ms old, so both count for a moment.
+  const turn = async (stream) => {
+    const next = stream && owners.get(stream);
+    if (next) heard.add(next);
+    for (let i = 0; i < 2; i += 1) {
+      await new Promise((done) => setTimeout(done, 60));
+      await read();
+    }
+    if (next) heard = new Set([next]);
+  };
   setInterval(read, 100);
-  /** Sums over all connections that there were. */
+  /** Sums over all connections that there were; of what is concealed, over what was heard. */
   globalThis.received = async () => {
     await read();
-    const sums = Object.fromEntries(figures.map((figure) => [figure, 0]));
-    for (const last of connections.values()) for (const figure of figures) sums[figure] += last[figure] ?? 0;
+    const all = [...figures, ...ofHeard];
+    const sums = Object.fromEntries(all.map((figure) => [figure, 0]));
+    for (const last of connections.values()) for (const figure of all) sums[figure] += last[figure] ?? 0;
     return { ...sums, connections: connections.size };
   };
   /** The server's port of the newest connection that has one. */
@@ -99,10 +122,13 @@ const NOTE = `{
       ...plain,
       set(stream) {
         plain.set.call(this, stream);
-        if (this === document.querySelector("audio")) hear(stream);
+        if (this !== document.querySelector("audio")) return;
+        hear(stream);
+        turn(stream);
       },
     });
     hear(document.querySelector("audio")?.srcObject);
+    turn(document.querySelector("audio")?.srcObject);
   });
 }`;
 
