@@ -145,7 +145,9 @@ defmodule RoomtoneWeb.JourneyView do
   defp my(:silent), do: "Your browser sends no packets at the moment."
   # Those of the demo room, for instance: a visitor is alone with them.
   defp my(:unheard),
-    do: "The last packet went to nobody: no person hears you (programs don't listen), or you weren't loud enough."
+    do:
+      "The last packet went to nobody: no person hears you, or you weren't loud enough. " <>
+        "Programs that listen, such as an agent or a recording, aren't followed here."
 
   defp their(:asking), do: "Waiting for a packet of theirs."
   defp their(:outside), do: "They aren't in this room any more."
@@ -153,7 +155,11 @@ defmodule RoomtoneWeb.JourneyView do
   defp their(:busy),
     do: "The room follows as many packets as it can at the moment. Theirs will be followed in a moment."
 
-  defp their(:unheard), do: "The last packet went to nobody: nobody hears them."
+  defp their(:unheard),
+    do:
+      "The last packet went to nobody: no person hears them, or they weren't loud enough. " <>
+        "Programs that listen, such as an agent or a recording, aren't followed here."
+
   defp their(_silent), do: "They send no packets at the moment."
 
   defp gone(%{way: :mixed, shared_by: 1} = trace),
