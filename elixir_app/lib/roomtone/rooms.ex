@@ -368,8 +368,11 @@ defmodule Roomtone.Rooms do
   # The server sent no message: it kept failing, or the room never opened, and its caller knows why.
   defp over(state, id, reason) do
     %{name: name} = state.rooms[id]
+    # While it has the name the life is its own; the next room of the name has another.
+    life = Keeper.life(name)
 
     if Names.release(name, id) do
+      if life, do: Keeper.ended(name, life)
       Logger.error("room #{name} kept failing and was closed (#{inspect(reason)})", room: name)
       Subscribers.tell(name, {:closed, :crashed})
       ended(state, id, :crashed)

@@ -3,7 +3,7 @@ defmodule Roomtone.Cluster.KeeperTest do
   use Roomtone.DomainCase, async: false
 
   alias Roomtone.Cluster.{Control, Keeper, Protocol, Table}
-  alias Roomtone.{MixPolicy, Room}
+  alias Roomtone.{MixPolicy, Room, RoomServer}
   alias Roomtone.Room.Memory
 
   @moduletag capture_log: true
@@ -157,6 +157,23 @@ defmodule Roomtone.Cluster.KeeperTest do
     name = unique_name()
     assert {:error, :media_busy} = Roomtone.open_room(name)
     assert life(name) == []
+  end
+
+  test "the life of a room that keeps failing is forgotten" do
+    opens_rooms()
+    name = open_room()
+    assert [{_key, _life, _places}] = life(name)
+
+    # More often than its supervisor allows.
+    for _ <- 1..6 do
+      pid = eventually(fn -> RoomServer.whereis(name) end)
+      ref = Process.monitor(pid)
+      Process.exit(pid, :kill)
+      assert_receive {:DOWN, ^ref, :process, ^pid, :killed}
+    end
+
+    assert_receive {:roomtone, ^name, {:closed, :crashed}}
+    eventually(fn -> life(name) == [] end)
   end
 
   test "the life of a room that was taken over is forgotten when another node has it" do

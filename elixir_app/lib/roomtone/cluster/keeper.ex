@@ -95,6 +95,17 @@ defmodule Roomtone.Cluster.Keeper do
     ArgumentError -> :ok
   end
 
+  @doc "The life of the room of this name that is open here, where rooms may be on other nodes."
+  @spec life(String.t()) :: String.t() | nil
+  def life(name) do
+    with true <- Control.shared?(),
+         [{_key, life, _places}] <- :ets.lookup(__MODULE__, {:life, name}),
+         do: life,
+         else: (_none -> nil)
+  rescue
+    ArgumentError -> nil
+  end
+
   @doc "A room that was taken over from a node that is gone, until it is open here; `nil` for others."
   @spec taken_over(String.t()) :: taken_over | nil
   def taken_over(name) do
