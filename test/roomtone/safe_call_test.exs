@@ -20,6 +20,11 @@ defmodule Roomtone.SafeCallTest do
     pid
   end
 
+  def start_with_more do
+    {:ok, pid} = GenServer.start_link(Server, nil)
+    {:ok, pid, :more}
+  end
+
   test "an answer is returned unchanged" do
     assert SafeCall.call(server(), :answer) == {:ok, :answer}
   end
@@ -68,6 +73,19 @@ defmodule Roomtone.SafeCallTest do
     test "is an error where it can't be started", %{supervisor: supervisor} do
       spec = %{id: :none, start: {Function, :identity, [{:error, :no_room}]}}
       assert SafeCall.start_child(supervisor, spec, :answer, 5_000) == {:error, :no_room}
+      ignored = %{id: :none, start: {Function, :identity, [:ignore]}}
+      assert SafeCall.start_child(supervisor, ignored, :answer, 5_000) == {:error, :ignore}
+    end
+
+    test "is an error where its supervisor is gone", %{supervisor: supervisor, spec: spec} do
+      stop_supervised!(DynamicSupervisor)
+      assert SafeCall.start_child(supervisor, spec, :answer, 5_000) == {:error, :gone}
+      assert SafeCall.start_child(:no_such_process, spec, :answer, 5_000) == {:error, :gone}
+    end
+
+    test "comes with its answer though its start has told more", %{supervisor: supervisor} do
+      spec = %{id: Server, start: {__MODULE__, :start_with_more, []}, restart: :temporary}
+      assert {:ok, _pid, :answer} = SafeCall.start_child(supervisor, spec, :answer, 5_000)
     end
   end
 

@@ -19,20 +19,29 @@ defmodule Roomtone.SafeCall do
 
   @doc """
   Starts a child of a `DynamicSupervisor` and calls it, so that what the call waits for holds up no other
-  child. A child that doesn't answer in time is killed, as nobody would know of it.
+  child. A child that doesn't answer in time is killed, as nobody would know of it. One that refuses to
+  start is the error `:ignore`, and a supervisor that is gone is an error as in `call/3`.
   """
   @spec start_child(Supervisor.supervisor(), Supervisor.child_spec() | {module, term}, term, timeout) ::
-          {:ok, pid, answer :: term} | :ignore | {:error, term}
+          {:ok, pid, answer :: term} | {:error, term}
   def start_child(supervisor, spec, request, timeout) do
-    with {:ok, pid} <- DynamicSupervisor.start_child(supervisor, spec) do
-      case call(pid, request, timeout) do
-        {:ok, answer} ->
-          {:ok, pid, answer}
+    case run(fn -> DynamicSupervisor.start_child(supervisor, spec) end) do
+      {:ok, {:ok, pid}} -> ask(pid, request, timeout)
+      {:ok, {:ok, pid, _info}} -> ask(pid, request, timeout)
+      {:ok, :ignore} -> {:error, :ignore}
+      {:ok, {:error, _reason} = error} -> error
+      {:error, _late_or_gone} = error -> error
+    end
+  end
 
-        {:error, _late_or_gone} = error ->
-          Process.exit(pid, :kill)
-          error
-      end
+  defp ask(pid, request, timeout) do
+    case call(pid, request, timeout) do
+      {:ok, answer} ->
+        {:ok, pid, answer}
+
+      {:error, _late_or_gone} = error ->
+        Process.exit(pid, :kill)
+        error
     end
   end
 
