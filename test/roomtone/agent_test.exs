@@ -191,20 +191,16 @@ defmodule Roomtone.AgentTest do
   end
 
   describe "somebody with a fan" do
-    # Whether they speak in each batch of 40 ms, by its level (−dBov).
-    defp speaks(levels) do
+    defp of_ada(level, ms \\ 40) do
+      tracks = if level, do: %{"ada" => %{level: level, pcm: :binary.copy(<<0>>, ms * 32)}}, else: %{}
+      %{at: 0, timestamp: 0, ms: ms, lost: 0, speaking: ["ada"], tracks: tracks}
+    end
+
+    # Whether they speak in each batch, by its level (−dBov; `nil`: they have no sound).
+    defp speaks(levels, ms \\ 40) do
       {speaks, _speakers} =
         Enum.map_reduce(levels, %Speakers{}, fn level, speakers ->
-          batch = %{
-            at: 0,
-            timestamp: 0,
-            ms: 40,
-            lost: 0,
-            speaking: ["ada"],
-            tracks: %{"ada" => %{level: level, pcm: ""}}
-          }
-
-          {speakers, %{speaking: speaking}} = Speakers.filter(speakers, batch)
+          {speakers, %{speaking: speaking}} = Speakers.filter(speakers, of_ada(level, ms))
           {speaking == ["ada"], speakers}
         end)
 
@@ -225,10 +221,50 @@ defmodule Roomtone.AgentTest do
     test "isn't somebody who whistles, or has no sound in pauses" do
       assert [23] |> Stream.cycle() |> Enum.take(250) |> speaks() |> Enum.all?()
 
-      assert {%Speakers{people: people}, %{speaking: ["ada"]}} =
-               Speakers.filter(%Speakers{}, %{speaking: ["ada"], tracks: %{}, ms: 40})
-
+      assert {%Speakers{people: people}, %{speaking: ["ada"]}} = Speakers.filter(%Speakers{}, of_ada(nil))
       assert people == %{}
+    end
+
+    test "has the same background after a while without sound, and is forgotten after ten seconds" do
+      for gap <- [List.duplicate(nil, 1), List.duplicate(nil, 200), List.duplicate(127, 50), List.duplicate(127, 400)] do
+        speaks = speaks(noise(100) ++ gap ++ noise(75))
+        assert Enum.drop(speaks, 65) == List.duplicate(false, 35 + length(gap) + 75)
+      end
+
+      {speakers, _batch} = Speakers.filter(%Speakers{}, of_ada(45))
+
+      absent = fn batches ->
+        Enum.reduce(1..batches, speakers, fn _n, it -> elem(Speakers.filter(it, of_ada(nil)), 0) end)
+      end
+
+      assert map_size(absent.(249).people) == 1
+      assert absent.(250).people == %{}
+    end
+
+    test "speaks in batches in which there may be no pause, and after a loss" do
+      soft = List.duplicate(40, 20)
+      assert soft |> speaks(200) |> Enum.all?()
+
+      # Silence of two seconds, which stands for what was lost, is no longer batch.
+      {speakers, _batch} = Enum.reduce(noise(100), {%Speakers{}, nil}, &Speakers.filter(elem(&2, 0), of_ada(&1)))
+      lost = %{of_ada(45) | ms: 2_040, lost: 50}
+      assert {_speakers, %{speaking: []}} = Speakers.filter(speakers, lost)
+    end
+
+    test "doesn't interrupt an agent, and their turn ends", %{room: room} do
+      # Its state; the batches are the test's own.
+      state = :sys.get_state(come(room, hear: :people).pid)
+
+      hear = fn level, state ->
+        elem(Roomtone.Agent.handle_info({:roomtone_tap, state.tap, of_ada(level)}, state), 1)
+      end
+
+      state = Enum.reduce(noise(100), state, hear)
+      assert_received {:turn, %{speaker: "ada", cut: false}}
+      state = Enum.reduce(noise(52), %{state | talking: true}, hear)
+      assert state.over_ms == 0
+      # Speech does.
+      assert %{over_ms: 160} = Enum.reduce([25, 25, 25, 25], state, hear)
     end
   end
 

@@ -433,6 +433,31 @@ defmodule RoomtoneWeb.SoundByHttpTest do
       assert_receive {:roomtone, ^room, {:left, "bot", _reason}}
     end
 
+    test "aren't interrupted by somebody's steady noise", %{room: room} do
+      {:ok, token} = Auth.verify(agent_token(room, "bot"), room)
+      opts = %{format: :binary, hear: :mix, rate: 16_000, batch: 40, barge_in: 200}
+      assert {:push, _messages, state} = AgentSocket.init({token, opts})
+      # Batches of the test's own, as the tap's come.
+      pcm = :binary.copy(<<0::32>>, 640)
+
+      hear = fn level, {events, state} ->
+        tracks = %{"ada" => %{level: level, pcm: pcm}}
+        batch = %{at: 0, timestamp: 0, ms: 40, lost: 0, speaking: ["ada"], tracks: tracks}
+        {:push, messages, state} = AgentSocket.handle_info({:roomtone_tap, state.tap, batch}, state)
+        {events ++ for({:text, text} <- messages, do: text |> JSON.decode() |> elem(1)), state}
+      end
+
+      noise = for n <- 1..100, do: 43 + rem(n * 7, 5)
+      {events, state} = Enum.reduce(noise, {[], state}, hear)
+      assert [%{"speaking" => true, "participant" => "ada"}, %{"speaking" => false}] = events
+      {events, state} = Enum.reduce(noise, {[], %{state | talking: true}}, hear)
+      assert {events, state.over_ms} == {[], 0}
+      # Speech does.
+      {events, state} = Enum.reduce(List.duplicate(25, 5), {[], state}, hear)
+      assert [%{"event" => "speaking"}, %{"event" => "clear"}] = events
+      :ok = AgentSocket.terminate(:shutdown, state)
+    end
+
     test "end with their room and their connection", %{port: port, room: room} do
       socket = agent(port, room)
       assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}

@@ -52,7 +52,8 @@ defmodule Roomtone.Agent do
     * `hear` – `:people` (default), or `:all`: other bots too, which may answer each other for ever
     * `rate` – of the sound in both directions: 8,000, 12,000, 16,000 (default), 24,000, 32,000,
       44,100 or 48,000 samples a second
-    * `batch` – milliseconds of sound in a call of `c:handle_audio/2`: 20 to 500; default 40
+    * `batch` – milliseconds of sound in a call of `c:handle_audio/2`: 20 to 500; default 40. With more
+      than 100, a steady noise may count as speech
     * `barge_in` – the agent falls silent once people have spoken for so many milliseconds while it
       speaks; default 200. `false`: it goes on
     * `turn_silence` – a turn ends after so many milliseconds in which nobody was heard there, 40 to
