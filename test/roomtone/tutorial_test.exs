@@ -64,9 +64,16 @@ defmodule Roomtone.TutorialRoomTest do
     restart_with(native: Roomtone.Native, udp_ports: "0", shards: 1, join_timeout_ms: 5_000)
   end
 
+  # It measures sound that is made and played in real time: where a processor was missing meanwhile, a level is wrong.
+  defp run(runs) do
+    capture_io(fn -> Tutorial.run("07") end)
+  rescue
+    error in MatchError -> if runs > 1, do: run(runs - 1), else: reraise(error, __STACKTRACE__)
+  end
+
   test "chapter 07-rooms runs" do
     Code.put_compiler_option(:ignore_module_conflict, true)
-    said = capture_io(fn -> Tutorial.run("07") end)
+    said = run(3)
     assert length(Regex.scan(~r/^in the room .*, expected/m, said)) == 6
     refute said =~ "warning:"
   end
