@@ -11,6 +11,7 @@ export class Playback extends EventTarget {
   /** @type {HTMLAudioElement} */ #audio;
   /** Plays the stream that comes after the present one, unheard until then. @type {HTMLAudioElement | null} */ #ahead = null;
   /** @type {Forward | null} */ #forward = null;
+  /** The speaker that was asked for last; null: whichever the element has. @type {string | null} */ #speaker = null;
   #stereo = false;
   #over = false;
 
@@ -34,7 +35,8 @@ export class Playback extends EventTarget {
     }
     if (this.#ahead?.srcObject !== stream) this.#dropAhead();
     const ahead = this.#ahead;
-    if (ahead && !this.#audio.paused) {
+    // From another speaker it would be heard in the wrong place: then the short gap is better.
+    if (ahead && !this.#audio.paused && ahead.sinkId === this.#audio.sinkId) {
       // Heard in place of ours until that has begun with this stream, and then no more, without a moment of both or of neither.
       ahead.muted = this.#audio.muted;
       this.#audio.volume = 0;
@@ -56,7 +58,7 @@ export class Playback extends EventTarget {
     if (!stream || this.#over) return;
     const ahead = new Audio();
     ahead.muted = true;
-    if (this.#audio.sinkId) ahead.setSinkId(this.#audio.sinkId).catch(() => {});
+    this.#placeNew(ahead);
     ahead.srcObject = stream;
     ahead.play().catch(() => {
       // Muted, so autoplay is no matter; it was let go meanwhile.
@@ -120,11 +122,21 @@ export class Playback extends EventTarget {
    * @param {string} id  as `enumerateDevices` gives it; empty: whichever the browser takes
    */
   async useSpeaker(id) {
-    try {
-      await this.#audio.setSinkId?.(id);
-    } catch {
-      // It was unplugged, or may not be used: the sound goes on where it was.
-    }
+    this.#speaker = id;
+    const audio = this.#audio;
+    if (this.#ahead) takeTo(this.#ahead, id);
+    const taken = await takeTo(audio, id);
+    if (!taken && this.#speaker === id && this.#audio === audio) this.#speaker = audio.sinkId;
+  }
+
+  /**
+   * Takes a new element to the speaker on which ours plays, or will as soon as the browser has taken it there.
+   *
+   * @param {HTMLAudioElement} element
+   */
+  #placeNew(element) {
+    const speaker = this.#speaker ?? this.#audio.sinkId;
+    if (speaker) takeTo(element, speaker);
   }
 
   /** Goes on playing on an element of its own, so that another room may have the one that this was given. */
@@ -133,7 +145,7 @@ export class Playback extends EventTarget {
     const given = this.#audio;
     const apart = new Audio();
     apart.muted = given.muted;
-    if (given.sinkId) apart.setSinkId(given.sinkId).catch(() => {});
+    this.#placeNew(apart);
     apart.srcObject = given.srcObject;
     given.srcObject = null;
     this.#audio = apart;
@@ -166,5 +178,19 @@ export class Playback extends EventTarget {
    */
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
+  }
+}
+
+/**
+ * @param {HTMLAudioElement} element
+ * @param {string} speaker
+ * @returns {Promise<boolean>} false: it was unplugged, or may not be used, and the sound goes on where it was
+ */
+async function takeTo(element, speaker) {
+  try {
+    await element.setSinkId?.(speaker);
+    return true;
+  } catch {
+    return false;
   }
 }

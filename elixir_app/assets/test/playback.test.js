@@ -5,6 +5,8 @@ import { Playback } from "../js/playback.js";
 
 /** @type {Player[]} */
 let made = [];
+/** Speakers that aren't there. */
+const unplugged = new Set();
 
 /** An element that begins to play when it is told to. */
 class Player {
@@ -12,6 +14,7 @@ class Player {
   muted = false;
   volume = 1;
   paused = true;
+  sinkId = "";
   begin = () => {};
   refuse = () => {};
 
@@ -27,6 +30,13 @@ class Player {
       };
       this.refuse = () => reject(Object.assign(new Error(), { name: "NotAllowedError" }));
     });
+  }
+
+  /** As a browser, which takes its time. */
+  async setSinkId(id) {
+    await settle();
+    if (unplugged.has(id)) throw new Error();
+    this.sinkId = id;
   }
 
   /** The stream that is heard by it. */
@@ -117,4 +127,47 @@ test("a page whose sound is held back until a click hears the next stream after 
   ours.refuse();
   await settle();
   assert.deepEqual([ahead.srcObject, ahead.muted, ours.volume], [null, true, 1]);
+});
+
+test("the next stream is heard from the speaker that was chosen, before it was prepared or since", async () => {
+  // Each is chosen before the browser has taken any element to the one before.
+  playback.useSpeaker("headphones");
+  const ahead = prepared();
+  await settle();
+  assert.deepEqual([ours.sinkId, ahead.sinkId], ["headphones", "headphones"]);
+  await playback.useSpeaker("loudspeaker");
+  assert.equal(ahead.sinkId, "loudspeaker");
+  await playback.useSpeaker("");
+  assert.equal(ahead.sinkId, "");
+  playback.play(second);
+  assert.equal(ahead.heard, second);
+  await playback.useSpeaker("headphones");
+  assert.deepEqual([ours.sinkId, ahead.sinkId], ["headphones", "headphones"]);
+});
+
+test("the next stream isn't heard before its turn ends if its speaker isn't ours", async () => {
+  const ahead = prepared();
+  ours.sinkId = "the page's own choice";
+  playback.play(second);
+  assert.deepEqual([ahead.heard, ours.volume], [null, 1]);
+  ours.begin();
+  await settle();
+  assert.deepEqual([ours.heard, ahead.srcObject], [second, null]);
+});
+
+test("a speaker that was unplugged leaves all where it was", async () => {
+  await playback.useSpeaker("headphones");
+  unplugged.add("loudspeaker");
+  await playback.useSpeaker("loudspeaker");
+  const ahead = prepared();
+  await settle();
+  assert.deepEqual([ours.sinkId, ahead.sinkId], ["headphones", "headphones"]);
+});
+
+test("a playback of its own is heard from the speaker that was chosen", async () => {
+  playback.useSpeaker("headphones");
+  playback.playApart();
+  await settle();
+  assert.equal(/** @type {any} */ (playback.audio).sinkId, "headphones");
+  assert.notEqual(playback.audio, ours);
 });

@@ -10,6 +10,13 @@ export class Playback extends EventTarget {
     /** @param {MediaStream} stream */
     play(stream: MediaStream): void;
     /**
+     * Another stream will soon take the place of the present one. A browser closes its output when it plays nothing more, and needs 30 ms
+     * to open it again, on a busy machine 100 and more. So an element of its own plays that stream before, without a sound.
+     *
+     * @param {MediaStream | null} stream  null: it doesn't come after all
+     */
+    prepare(stream: MediaStream | null): void;
+    /**
      * @param {number} slot
      * @param {MediaStreamTrack} track
      * @param {RTCRtpReceiver} receiver
