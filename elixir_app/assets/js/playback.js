@@ -10,6 +10,7 @@ import { problem } from "./messages.js";
 export class Playback extends EventTarget {
   /** @type {HTMLAudioElement} */ #audio;
   /** Plays the stream that comes after the present one, unheard until then. @type {HTMLAudioElement | null} */ #ahead = null;
+  /** Ours, as the page has set it, while the one ahead is heard in its place; else null. @type {number | null} */ #volume = null;
   /** @type {Forward | null} */ #forward = null;
   /** The speaker that was asked for last; null: whichever the element has. @type {string | null} */ #speaker = null;
   #stereo = false;
@@ -36,11 +37,7 @@ export class Playback extends EventTarget {
     if (this.#ahead?.srcObject !== stream) this.#dropAhead();
     const ahead = this.#ahead;
     // From another speaker it would be heard in the wrong place: then the short gap is better.
-    if (ahead && !this.#audio.paused && ahead.sinkId === this.#audio.sinkId) {
-      // Heard in place of ours until that has begun with this stream, and then no more, without a moment of both or of neither.
-      ahead.muted = this.#audio.muted;
-      this.#audio.volume = 0;
-    }
+    if (ahead && !this.#audio.paused && ahead.sinkId === this.#audio.sinkId) this.#hearAhead(ahead);
     this.#audio.srcObject = stream;
     this.hear().then(() => {
       if (this.#ahead === ahead) this.#dropAhead();
@@ -66,9 +63,25 @@ export class Playback extends EventTarget {
     this.#ahead = ahead;
   }
 
+  /**
+   * Heard in place of ours until that has begun with this stream, and then no more, without a moment of both or of neither.
+   *
+   * @param {HTMLAudioElement} ahead
+   */
+  #hearAhead(ahead) {
+    const { volume } = this.#audio;
+    this.#audio.volume = 0;
+    // On iOS a page can't set it, and both would be heard.
+    if (this.#audio.volume !== 0) return;
+    this.#volume = volume;
+    ahead.volume = volume;
+    ahead.muted = this.#audio.muted;
+  }
+
   #dropAhead() {
     if (!this.#ahead) return;
-    this.#audio.volume = 1;
+    if (this.#volume !== null) this.#audio.volume = this.#volume;
+    this.#volume = null;
     this.#ahead.srcObject = null;
     this.#ahead = null;
   }
@@ -98,8 +111,8 @@ export class Playback extends EventTarget {
   /** @param {boolean} muted */
   mute(muted) {
     this.#audio.muted = muted;
-    // It is heard, if our element waits for its turn.
-    if (this.#ahead && this.#audio.srcObject === this.#ahead.srcObject) this.#ahead.muted = muted;
+    // It is heard in place of ours.
+    if (this.#ahead && this.#volume !== null) this.#ahead.muted = muted;
   }
 
   /** Plays what autoplay held back; call it from a click. */
@@ -145,6 +158,7 @@ export class Playback extends EventTarget {
     const given = this.#audio;
     const apart = new Audio();
     apart.muted = given.muted;
+    apart.volume = given.volume;
     this.#placeNew(apart);
     apart.srcObject = given.srcObject;
     given.srcObject = null;

@@ -171,3 +171,31 @@ test("a playback of its own is heard from the speaker that was chosen", async ()
   assert.equal(/** @type {any} */ (playback.audio).sinkId, "headphones");
   assert.notEqual(playback.audio, ours);
 });
+
+test("the volume that the page has set holds for the next stream, and after its turn", async () => {
+  ours.volume = 0.3;
+  let ahead = prepared();
+  playback.prepare(null);
+  assert.equal(ours.volume, 0.3);
+  made.length = 1;
+  ahead = prepared();
+  playback.play(second);
+  assert.deepEqual([ahead.heard, ahead.volume, ours.volume], [second, 0.3, 0]);
+  ours.begin();
+  await settle();
+  assert.deepEqual([ours.heard, ours.volume], [second, 0.3]);
+  playback.playApart();
+  assert.equal(playback.audio.volume, 0.3);
+});
+
+test("a page that can't set the volume, as on iOS, never plays a stream twice", async () => {
+  Object.defineProperty(ours, "volume", { get: () => 1, set: () => {} });
+  const ahead = prepared();
+  playback.play(second);
+  playback.mute(true);
+  playback.mute(false);
+  assert.equal(ahead.heard, null);
+  ours.begin();
+  await settle();
+  assert.deepEqual([ours.heard, ahead.srcObject], [second, null]);
+});
