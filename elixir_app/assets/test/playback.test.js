@@ -110,15 +110,39 @@ test("a person who is deafened, and not any more, before the turn of the next st
   }
 });
 
-test("a stream that doesn't come after all, or another in its place, leaves nothing behind", async () => {
-  const lets = [() => playback.prepare(null), () => playback.play(stream("third")), () => playback.playApart(), () => playback.end()];
-  for (const letGo of lets) {
-    const ahead = prepared();
-    letGo();
-    assert.deepEqual([ahead.srcObject, ours.volume], [null, 1]);
-    made.length = 1;
+const third = stream("third");
+/** Each may come instead of the next stream, or during its turn. */
+const interruptions = {
+  "nothing after all": () => playback.prepare(null),
+  "another stream to prepare": () => playback.prepare(third),
+  "another stream to play": () => playback.play(third),
+  "an element of its own": () => playback.playApart(),
+  "the end": () => playback.end(),
+};
+
+for (const [name, interrupt] of Object.entries(interruptions)) {
+  for (const turn of [false, true]) {
+    test(`${name} ${turn ? "during" : "before"} the turn of the next stream leaves nothing behind`, async () => {
+      ours.volume = 0.3;
+      playback.mute(true);
+      const ahead = prepared();
+      if (turn) {
+        playback.play(second);
+        playback.mute(false);
+        assert.deepEqual([ahead.heard, ours.volume], [second, 0]);
+      }
+      interrupt();
+      assert.deepEqual([ahead.srcObject, ours.volume], [null, 0.3]);
+      ours.begin();
+      await settle();
+      assert.deepEqual([ahead.srcObject, ours.volume, playback.audio.volume], [null, 0.3, 0.3]);
+      // The end lets go of an element that isn't muted; nothing else changes that.
+      assert.equal(playback.audio.muted, !turn && name !== "the end");
+      const left = made.filter((player) => player !== /** @type {any} */ (playback.audio) && player.srcObject !== null);
+      assert.deepEqual(left.map(({ srcObject, muted }) => [srcObject, muted]), name === "another stream to prepare" ? [[third, true]] : []);
+    });
   }
-});
+}
 
 test("a page whose sound is held back until a click hears the next stream after that, and nothing before", async () => {
   const ahead = prepared();
