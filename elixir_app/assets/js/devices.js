@@ -53,13 +53,13 @@ export async function microphoneWouldAsk() {
 /**
  * Calls back when the person allows the microphone, or takes that back: in the browser's address bar, say.
  *
- * @param {() => void} callback
+ * @param {(state: PermissionState) => void} callback
  * @param {AbortSignal} signal
  */
 export async function watchPermission(callback, signal) {
   try {
     const status = await navigator.permissions.query({ name: /** @type {PermissionName} */ ("microphone") });
-    status.addEventListener("change", callback, { signal });
+    status.addEventListener("change", () => callback(status.state), { signal });
   } catch {
     // A browser that doesn't tell.
   }

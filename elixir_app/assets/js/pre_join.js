@@ -48,8 +48,12 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
     },
   );
   let attempts = 0;
+  let pending = false;
+  /** What the permission has become during an attempt. @type {PermissionState | null} */
+  let meanwhile = null;
   const open = async () => {
     const attempt = (attempts += 1);
+    [pending, meanwhile] = [true, null];
     const opened = await openMicrophone({ processing: processingWanted(), device: chosenMicrophone() });
     // Another one was chosen meanwhile: only the last choice counts, whichever comes first.
     if (done.signal.aborted || attempt !== attempts) {
@@ -60,7 +64,15 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
     track = opened.track;
     words?.classList.toggle("error", opened.track === null);
     if (words) words.textContent = opened.track ? "Say something: the bar should move." : `${opened.problem.title} ${opened.problem.text}`;
+    pending = false;
+    if (meanwhile) permissionChanged(meanwhile);
     await choice.open(track);
+  };
+  // There is no button to try again, and a microphone that is blocked after all leaves a track that has ended.
+  const permissionChanged = (/** @type {PermissionState} */ state) => {
+    // The question is answered before the microphone is open: it would be opened twice.
+    if (pending) meanwhile = state;
+    else if (state === "denied" ? track !== null : track?.readyState !== "live") open();
   };
 
   return new Promise((resolve) => {
@@ -83,8 +95,7 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
     byId("pre-join-go")?.focus();
     if (audience) return;
     open();
-    // Allowed after all: there is no button to try again.
-    watchPermission(() => track || open(), done.signal);
+    watchPermission(permissionChanged, done.signal);
   });
 }
 

@@ -21,10 +21,10 @@ export function microphoneWouldAsk(): Promise<boolean>;
 /**
  * Calls back when the person allows the microphone, or takes that back: in the browser's address bar, say.
  *
- * @param {() => void} callback
+ * @param {(state: PermissionState) => void} callback
  * @param {AbortSignal} signal
  */
-export function watchPermission(callback: () => void, signal: AbortSignal): Promise<void>;
+export function watchPermission(callback: (state: PermissionState) => void, signal: AbortSignal): Promise<void>;
 /**
  * Calls back when a device was plugged in or out, until the returned function is called.
  *
