@@ -49,7 +49,7 @@ export function preJoin(signal, { elsewhere = null, audience = false } = {}) {
   );
   let attempts = 0;
   let pending = false;
-  /** What the permission has become during an attempt. @type {PermissionState | null} */
+  /** The permission, if it has changed during an attempt. @type {PermissionState | null} */
   let meanwhile = null;
   const open = async () => {
     const attempt = (attempts += 1);
