@@ -222,4 +222,17 @@ defmodule Roomtone.FloorPlanTest do
     assert {:ok, %{plan: %{name: "plaza"}}} = MixPolicy.new(kind: :spatial, positions: :clients)
     assert {:ok, %{plan: nil, moves: :server}} = MixPolicy.new(kind: :spatial)
   end
+
+  test "a map has a range only where voices end at a distance" do
+    ranges =
+      for distance <- [[], [rolloff_factor: 0.5], [model: :inverse]] do
+        options =
+          if distance == [], do: [], else: [distance: Keyword.merge([model: :linear, max_distance: 9], distance)]
+
+        {:ok, mix} = MixPolicy.new([kind: :spatial, plan: "office"] ++ options)
+        Roomtone.Positions.floor_map(%{walkers: nil}, mix).range
+      end
+
+    assert ranges == [9.0, nil, nil]
+  end
 end

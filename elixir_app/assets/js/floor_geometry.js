@@ -75,6 +75,19 @@ function fromSegment([x1, y1, x2, y2], [x, y]) {
   return Math.hypot(x - x1 - along * dx, y - y1 - along * dy);
 }
 
+/**
+ * Whether a straight line between two points crosses a wall.
+ *
+ * @param {Point} a
+ * @param {Point} b
+ * @param {Segment} wall
+ */
+function crosses(a, b, [x1, y1, x2, y2]) {
+  const side = (/** @type {Point} */ [x, y], /** @type {Point} */ [u, v], /** @type {Point} */ [p, q]) => (u - x) * (q - y) - (v - y) * (p - x);
+  const [c, d] = /** @type {[Point, Point]} */ ([[x1, y1], [x2, y2]]);
+  return side(c, d, a) * side(c, d, b) < 0 && side(a, b, c) * side(a, b, d) < 0;
+}
+
 export class Floor {
   /** @param {Plan} plan */
   constructor(plan) {
@@ -126,17 +139,16 @@ export class Floor {
   }
 
   /**
-   * Whether a voice gets from one place to another, by the plan: within the range, and through no wall but an open door.
+   * Whether a wall stands between two places, and no open door of the plan leads from the room of one into that of the other.
    *
-   * @param {Point} mouth
-   * @param {Point} ear
-   * @param {number} range
+   * @param {Point} a
+   * @param {Point} b
    */
-  carries(mouth, ear, range) {
-    const [from, into] = [this.zone(mouth), this.zone(ear)];
+  isBehindWall(a, b) {
+    const [from, into] = [this.zone(a), this.zone(b)];
     const opens = (/** @type {Plan["doors"][0]} */ door) =>
       door.gain > 0 && ((door.from === from && door.into === into) || (door.from === into && door.into === from));
-    return distance(mouth, ear) < range && (from === into || this.plan.doors.some(opens));
+    return from !== into && !this.plan.doors.some(opens) && this.segments.some((wall) => crosses(a, b, wall));
   }
 
   /** The megaphone spot on which a point is. @param {Point} point */

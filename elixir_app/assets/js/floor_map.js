@@ -400,7 +400,9 @@ class MapView {
     const parts = [whereabouts(here, at)];
     if (zone && zone !== floor.zone(here)) parts.push(`in ${zone}`);
     if (floor.megaphone(at)) parts.push("on the megaphone");
-    else if (!floor.carries(at, here, range)) parts.push("out of hearing");
+    else if (distance(at, here) >= range) parts.push("out of hearing");
+    // Not whether one hears the other: the app may open doors, and put people into zones, of which this page isn't told.
+    else if (floor.isBehindWall(at, here)) parts.push("behind a wall");
     return parts.join(", ");
   }
 

@@ -39,13 +39,18 @@ test("a step along a wall slides, and one into a corner stays", () => {
   assert.deepEqual(floor.slide([10, 5.1], [0, -0.2]), [10, 5.1]);
 });
 
-test("a voice carries as far as the range, through a door, and through no wall", () => {
-  const floor = new Floor(plans[0]);
-  assert.ok(floor.carries([15, 10], [15, 18.9], 9));
-  assert.ok(!floor.carries([15, 10], [15, 19], 9));
+test("a place is behind a wall where no open door leads from its room into the other", () => {
+  const office = plans[0];
+  const floor = new Floor(office);
+  assert.ok(!floor.isBehindWall([15, 10], [15, 18.9]));
   // The meeting room has a door to the middle, and none to the library beside it.
-  assert.ok(floor.carries([6, 6], [6, 8], 9) && floor.carries([6, 8], [6, 6], 9));
-  assert.ok(!floor.carries([8, 3], [10, 3], 9) && !floor.carries([10, 3], [8, 3], 9));
+  assert.ok(!floor.isBehindWall([6, 6], [6, 8]) && !floor.isBehindWall([6, 8], [6, 6]));
+  assert.ok(floor.isBehindWall([8, 3], [10, 3]) && floor.isBehindWall([10, 3], [8, 3]));
+  // A door that lets nothing through isn't a wall.
+  const [door] = office.doors;
+  const closed = new Floor({ ...office, doors: office.doors.map((door) => ({ ...door, gain: 0 })) });
+  const [a, b] = /** @type {[number, number][][]} */ ([[[door.x, door.y - 0.5], [door.x, door.y + 0.5]]])[0];
+  assert.ok(closed.zone(a) !== closed.zone(b) && !closed.isBehindWall(a, b));
 });
 
 test("whereabouts in words", () => {

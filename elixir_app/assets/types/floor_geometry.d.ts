@@ -35,13 +35,12 @@ export class Floor {
     /** The room in which a point is. @param {Point} point */
     zone([x, y]: Point): string | null;
     /**
-     * Whether a voice gets from one place to another, by the plan: within the range, and through no wall but an open door.
+     * Whether a wall stands between two places, and no open door of the plan leads from the room of one into that of the other.
      *
-     * @param {Point} mouth
-     * @param {Point} ear
-     * @param {number} range
+     * @param {Point} a
+     * @param {Point} b
      */
-    carries(mouth: Point, ear: Point, range: number): boolean;
+    isBehindWall(a: Point, b: Point): boolean;
     /** The megaphone spot on which a point is. @param {Point} point */
     megaphone(point: Point): {
         name: string;

@@ -69,7 +69,8 @@ defmodule Roomtone.Positions do
     %{
       plan: mix.plan,
       moves: mix.moves,
-      range: if(mix.distance.model == :linear, do: mix.distance.max_distance),
+      # With a lower factor voices never fade out.
+      range: if(mix.distance.model == :linear and mix.distance.rolloff_factor >= 1, do: mix.distance.max_distance),
       positions: Enum.into(steps(positions), on_plan(mix.positions))
     }
   end
