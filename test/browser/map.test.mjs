@@ -224,6 +224,8 @@ test("a row of the list stays where it is while its words change", async () => {
   await place({ Ada: [15, 10], Ben: [18, 10] });
   const { page } = ada;
   await page.getByText("3 m east").waitFor();
+  // Cleo's row is gone.
+  await isListed("Ben");
   await page.evaluate(() => {
     globalThis.moved = 0;
     new MutationObserver((changes) => (globalThis.moved += changes.length)).observe(document.querySelector('[data-part="list"]'), { childList: true });
