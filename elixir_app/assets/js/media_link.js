@@ -7,8 +7,8 @@ const DISCONNECTED_PATIENCE_MS = 1500;
 /** From an answer to sound; after this a connection that never comes up is replaced. */
 const CONNECT_TIMEOUT_MS = 8000;
 /**
- * The former connection of a {@link MediaLink.move} goes on for so long, as it does at the server: a page that is busy changes over later
- * and hears others by it until then.
+ * The former connection of a {@link MediaLink.move} goes on for so long, as it does at the server. Another page that is busy changes over
+ * later, and hears us by it until then.
  */
 const OVERLAP_MS = 1000;
 /** So many failures in a row mean that something blocks the way. */

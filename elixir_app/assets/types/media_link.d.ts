@@ -32,8 +32,10 @@ export function askForMusic(sdp: string): string;
  *
  * In a room that forwards, sound comes in slots: further tracks, each on an m-line of its own.
  *
- * Events: `connected`, `lost`, `answered` (the server's answer was taken), `stream` (detail: MediaStream to play), `slot` (detail: its number, MediaStreamTrack and RTCRtpReceiver), `unreachable` (detail: what the last offer failed with,
- * or null if its sound never came), `refused` (detail: SignallingError).
+ * Events: `connected`, `lost`, `answered` (the server's answer was taken), `stream` (detail: MediaStream to play), `next` (detail: the
+ * MediaStream of a second connection, before its turn; null if that comes to nothing), `slot` (detail: its number, MediaStreamTrack and
+ * RTCRtpReceiver), `unreachable` (detail: what the last offer failed with, or null if its sound never came), `refused` (detail:
+ * SignallingError).
  */
 export class MediaLink extends EventTarget {
     static get supported(): boolean;
