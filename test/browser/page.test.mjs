@@ -296,6 +296,25 @@ test("the lobby, with a call elsewhere", async () => {
   await looksRight(mei, "lobby-call");
 });
 
+/** The controls that the bar of "Join now" hides from a keyboard, and a gap below it through which something is seen. */
+function behindTheBar() {
+  const panel = document.querySelector("#pre-join");
+  const bar = panel.querySelector(".actions");
+  const wrong = [];
+  for (const control of panel.querySelectorAll("a, select:enabled, input, button")) {
+    if (control.checkVisibility() && !bar.contains(control)) {
+      panel.scrollTo(0, 0);
+      control.focus();
+      const [focus, edge] = [control.getBoundingClientRect().bottom, bar.getBoundingClientRect().top];
+      if (focus > edge) wrong.push(`${control.id}: ${focus} > ${edge}`);
+    }
+  }
+  panel.scrollTo(0, 0);
+  const gap = panel.getBoundingClientRect().bottom - bar.getBoundingClientRect().bottom;
+  if (panel.scrollHeight > panel.clientHeight + 24 && Math.abs(gap) > 1) wrong.push(`${gap} px below the bar`);
+  return wrong;
+}
+
 test("the question to a newcomer, and a problem", async () => {
   const person = await Person.arrive("Adaeze Montgomery-Featherstonehaugh", 1400, {
     browser,
@@ -318,6 +337,7 @@ test("the question to a newcomer, and a problem", async () => {
       await person.page.setViewportSize({ width, height });
       const { top, bottom } = await person.page.locator("#pre-join-go").evaluate((button) => button.getBoundingClientRect().toJSON());
       assert.ok(top >= 0 && bottom <= height, `${width}×${height}: "Join now" ends at ${bottom}`);
+      assert.deepEqual(await person.page.evaluate(behindTheBar), [], `${width}×${height}`);
     }
     assert.equal(await person.page.locator("#show-invite:visible, #show-chat:visible, #show-journey:visible").count(), 0);
     // Allowed in the address bar, and taken back again.
