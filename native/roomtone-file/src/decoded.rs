@@ -13,7 +13,7 @@ use symphonia::core::io::{MediaSourceStream, MediaSourceStreamOptions};
 use symphonia::core::meta::MetadataOptions;
 
 use crate::{FileError, Part};
-use roomtone_resample::ToRoom;
+use roomtone_resample::Converter;
 
 /// The most bytes of a file's title, artist and the like, and of its picture.
 const MOST_METADATA: usize = 1 << 20;
@@ -34,7 +34,7 @@ struct Track {
     id: u32,
     decoder: Box<dyn AudioDecoder>,
     /// From the rate of its first samples on.
-    converter: Option<(u32, ToRoom)>,
+    converter: Option<(u32, Converter)>,
 }
 
 impl DecodedFile {
@@ -155,8 +155,8 @@ impl Track {
     fn convert(&mut self, rate: u32, mono: &[f32], pcm: &mut Vec<f32>) -> Result<(), FileError> {
         if self.converter.as_ref().is_none_or(|(from, _)| *from != rate) {
             self.finish(pcm);
-            let converter =
-                ToRoom::new(rate).ok_or_else(|| FileError::Broken(format!("it has a rate of {rate} Hz")))?;
+            let converter = Converter::new(rate, SAMPLE_RATE)
+                .ok_or_else(|| FileError::Broken(format!("it has a rate of {rate} Hz")))?;
             self.converter = Some((rate, converter));
         }
         if let Some((_, converter)) = &mut self.converter {

@@ -4,9 +4,9 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::{Mutex, TryLockError};
 
-use roomtone_audio::packet;
+use roomtone_audio::{SAMPLE_RATE, packet};
 use roomtone_file::{FileError, Part, SoundFile};
-use roomtone_resample::ToRoom;
+use roomtone_resample::Converter;
 use rustler::{Atom, Binary, Encoder, Env, OwnedBinary, Resource, ResourceArc, Term};
 
 mod atoms {
@@ -52,14 +52,14 @@ fn file_read(env: Env<'_>, handle: ResourceArc<FileHandle>) -> Result<Term<'_>, 
 }
 
 /// A converter of one process's PCM.
-struct RateHandle(Mutex<ToRoom>);
+struct RateHandle(Mutex<Converter>);
 
 #[rustler::resource_impl]
 impl Resource for RateHandle {}
 
 #[rustler::nif]
 fn rate_new(rate: u32) -> Result<ResourceArc<RateHandle>, Atom> {
-    let converter = ToRoom::new(rate).ok_or(atoms::bad_rate())?;
+    let converter = Converter::new(rate, SAMPLE_RATE).ok_or(atoms::bad_rate())?;
     Ok(ResourceArc::new(RateHandle(Mutex::new(converter))))
 }
 

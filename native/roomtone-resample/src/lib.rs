@@ -2,10 +2,10 @@
 
 #![doc = include_str!("../README.md")]
 
+mod converter;
 mod from_room;
-mod to_room;
 mod whole;
 
+pub use converter::Converter;
 pub use from_room::{FromRoom, ROOM_RATES};
-pub use to_room::ToRoom;
 pub use whole::convert;

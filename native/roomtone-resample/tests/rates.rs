@@ -1,7 +1,7 @@
 //! Tones keep their level, length and phase at another rate.
 
 use roomtone_audio::analysis::Tone;
-use roomtone_resample::{FromRoom, ROOM_RATES, ToRoom, convert};
+use roomtone_resample::{Converter, FromRoom, ROOM_RATES, convert};
 
 #[test]
 fn a_tone_keeps_its_level_and_its_length_at_every_rate() {
@@ -31,7 +31,7 @@ fn tone(rate: u32, samples: usize) -> Vec<f32> {
 #[test]
 fn a_tone_in_pieces_keeps_its_level_length_and_phase() {
     for rate in [8_000, 11_025, 16_000, 22_050, 24_000, 44_100, 48_000, 96_000] {
-        let (mut converter, mut out) = (ToRoom::new(rate).unwrap(), Vec::new());
+        let (mut converter, mut out) = (Converter::new(rate, 48_000).unwrap(), Vec::new());
         // Twice, since it begins anew after the end.
         for _ in 0..2 {
             out.clear();
@@ -51,8 +51,30 @@ fn a_tone_in_pieces_keeps_its_level_length_and_phase() {
             assert!(worst < 0.015, "{rate} Hz: {worst} beside a tone of 0.1");
         }
     }
-    assert!(ToRoom::new(999).is_none());
-    assert!(ToRoom::new(384_001).is_none());
+    for (from, to) in [(999, 48_000), (384_001, 48_000), (48_000, 999)] {
+        assert!(Converter::new(from, to).is_none(), "{from} Hz to {to} Hz");
+    }
+}
+
+#[test]
+fn pieces_at_a_lower_rate_keep_their_length_and_do_not_alias() {
+    for rate in [24_000, 44_100, 48_000] {
+        let mut converter = Converter::new(rate, 16_000).unwrap();
+        let high: Vec<f32> = (0..rate)
+            .map(|n| 0.5 * (std::f32::consts::TAU * 10_500.0 * n as f32 / rate as f32).sin())
+            .collect();
+        for (sound, level) in [(tone(rate, rate as usize), -23.0), (high, -200.0)] {
+            let mut out = Vec::new();
+            sound.chunks(331).for_each(|piece| converter.push(piece, &mut out));
+            converter.finish(&mut out);
+            assert_eq!(out.len(), 16_000, "{rate} Hz");
+            let middle = &out[1_600..14_400];
+            let square: f32 = middle.iter().map(|sample| sample * sample).sum::<f32>() / middle.len() as f32;
+            let heard = 10.0 * square.log10();
+            assert!(heard < (level + 0.1f32).max(-60.0), "{rate} Hz: {heard} dB");
+            assert!(heard > level - 0.1, "{rate} Hz: {heard} dB");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! Sound of any rate to the 48 kHz of a room, piece by piece.
+//! Sound of any rate at any other, piece by piece.
 
-use roomtone_audio::SAMPLE_RATE;
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{Fft, FixedSync, Resampler as _};
 
@@ -10,14 +9,15 @@ const RATES: std::ops::RangeInclusive<u32> = 1_000..=384_000;
 const CHUNKS_A_SECOND: u32 = 100;
 
 /// A converter of one mono stream: each piece goes on from the one before.
-pub struct ToRoom {
-    /// `None`: the rate is that of the room.
+pub struct Converter {
+    /// `None`: both rates are the same.
     filter: Option<Filter>,
 }
 
 struct Filter {
     inner: Fft<f32>,
-    rate: u64,
+    from: u64,
+    to: u64,
     /// Samples that don't fill a chunk yet.
     rest: Vec<f32>,
     out: Vec<f32>,
@@ -27,20 +27,21 @@ struct Filter {
     given: u64,
 }
 
-impl ToRoom {
-    /// From this rate in Hz: 1,000 to 384,000. `None` for any other.
-    pub fn new(rate: u32) -> Option<ToRoom> {
-        if !RATES.contains(&rate) {
+impl Converter {
+    /// Between these rates in Hz: 1,000 to 384,000. `None` for any other.
+    pub fn new(from: u32, to: u32) -> Option<Converter> {
+        if !RATES.contains(&from) || !RATES.contains(&to) {
             return None;
         }
-        if rate == SAMPLE_RATE {
-            return Some(ToRoom { filter: None });
+        if from == to {
+            return Some(Converter { filter: None });
         }
-        let chunk = (rate / CHUNKS_A_SECOND).max(1) as usize;
-        let inner = Fft::new(rate as usize, SAMPLE_RATE as usize, chunk, 1, FixedSync::Input).ok()?;
-        Some(ToRoom {
+        let chunk = (from / CHUNKS_A_SECOND).max(1) as usize;
+        let inner = Fft::new(from as usize, to as usize, chunk, 1, FixedSync::Input).ok()?;
+        Some(Converter {
             filter: Some(Filter {
-                rate: rate.into(),
+                from: from.into(),
+                to: to.into(),
                 rest: Vec::new(),
                 out: Vec::new(),
                 skip: inner.output_delay(),
@@ -51,7 +52,7 @@ impl ToRoom {
         })
     }
 
-    /// Appends a piece, as 48 kHz, to `out`, but for its last milliseconds: they come with the next.
+    /// Appends a piece, at the other rate, to `out`, but for its last milliseconds: they come with the next.
     pub fn push(&mut self, pcm: &[f32], out: &mut Vec<f32>) {
         match &mut self.filter {
             None => out.extend_from_slice(pcm),
@@ -65,7 +66,7 @@ impl ToRoom {
     /// Appends what is left. The sound is as long as it was. A piece that comes later begins anew.
     pub fn finish(&mut self, out: &mut Vec<f32>) {
         let Some(filter) = &mut self.filter else { return };
-        let length = (filter.taken * u64::from(SAMPLE_RATE)).div_ceil(filter.rate);
+        let length = (filter.taken * filter.to).div_ceil(filter.from);
         while filter.given < length {
             let begin = out.len();
             let silence = vec![0.0; filter.inner.input_frames_next()];
