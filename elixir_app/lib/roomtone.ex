@@ -479,6 +479,8 @@ defmodule Roomtone do
       second
     * `channels` – 1 (default), or 2 for the mix of a room with `stereo: true`
     * `batch` – milliseconds in a message, 20 to 500; default 100
+    * `voice` – with `true`, each person's track of `:each` as PCM has `voice`: how surely there is a
+      voice in it, 0 to 1. Default `false`
 
   PCM goes on in silence. A process that is behind loses the oldest batches, and the next one tells
   how many. The tap ends with the process, with the room, or by `untap/1`.

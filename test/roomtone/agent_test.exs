@@ -64,7 +64,8 @@ defmodule Roomtone.AgentTest do
   end
 
   defp come(room, opts \\ []) do
-    opts = Keyword.merge([room: room, identity: "ear", hear: :all], opts)
+    # Sources talk tones.
+    opts = Keyword.merge([room: room, identity: "ear", hear: :all, detect: :level], opts)
     {:ok, pid} = Roomtone.Agent.start_link(Ear, self(), opts)
     assert_receive {:agent, %{pid: ^pid} = agent}
     agent
@@ -182,6 +183,7 @@ defmodule Roomtone.AgentTest do
     start = &Roomtone.Agent.start_link(Ear, self(), &1)
     assert {:error, {:invalid_option, :identity}} = start.(room: room)
     assert {:error, {:invalid_option, :rate}} = start.(room: room, identity: "ear", rate: 11_025)
+    assert {:error, {:invalid_option, :detect}} = start.(room: room, identity: "ear", detect: :noise)
     assert {:error, {:invalid_option, :pitch}} = start.(room: room, identity: "ear", pitch: 2)
     assert {:error, :room_not_found} = start.(room: unique_name(), identity: "ear")
     come(room)
@@ -190,81 +192,77 @@ defmodule Roomtone.AgentTest do
     assert_receive {:roomtone, ^room, {:left, "other", _reason}}
   end
 
-  describe "somebody with a fan" do
-    defp of_ada(level, ms \\ 40) do
-      tracks = if level, do: %{"ada" => %{level: level, pcm: :binary.copy(<<0>>, ms * 32)}}, else: %{}
+  describe "the voice detector" do
+    # Ada's batches, as a tap has them: a score, or `nil` where she has no sound. The engine takes her as speaking.
+    defp of_ada(score, ms \\ 40) do
+      tracks = if score, do: %{"ada" => %{level: 30, voice: score, pcm: :binary.copy(<<0>>, ms * 32)}}, else: %{}
       %{at: 0, timestamp: 0, ms: ms, lost: 0, speaking: ["ada"], tracks: tracks}
     end
 
-    # Whether they speak in each batch, by its level (−dBov; `nil`: they have no sound).
-    defp speaks(levels, ms \\ 40) do
+    # Whether she speaks in each of them.
+    defp speaks(scores, ms \\ 40) do
       {speaks, _speakers} =
-        Enum.map_reduce(levels, %Speakers{}, fn level, speakers ->
-          {speakers, %{speaking: speaking}} = Speakers.filter(speakers, of_ada(level, ms))
+        Enum.map_reduce(scores, Speakers.new(:voice), fn score, speakers ->
+          {speakers, %{speaking: speaking}} = Speakers.filter(speakers, of_ada(score, ms))
           {speaking == ["ada"], speakers}
         end)
 
       speaks
     end
 
-    defp noise(batches), do: for(n <- 1..batches, do: 43 + rem(n * 7, 5))
-
-    test "speaks while they are louder than it, once it is known" do
-      speaks = speaks(noise(75) ++ List.duplicate(25, 25) ++ noise(50))
-      # Two seconds, and the 400 ms for which a pause goes on.
-      assert Enum.take(speaks, 20) == List.duplicate(true, 20)
-      assert Enum.slice(speaks, 62, 13) == List.duplicate(false, 13)
-      assert Enum.slice(speaks, 75, 34) == List.duplicate(true, 34)
-      assert Enum.drop(speaks, 110) == List.duplicate(false, 40)
+    test "holds for 400 ms, with sound and without, in batches of any length" do
+      for none <- [0.59, nil] do
+        scores = List.duplicate(none, 10) ++ [0.6] ++ List.duplicate(none, 20)
+        heard = List.duplicate(false, 10) ++ List.duplicate(true, 10) ++ List.duplicate(false, 11)
+        assert speaks(scores) == heard
+        assert speaks([none, 0.9, none, none], 300) == [false, true, true, false]
+        assert speaks([none, 0.9, none, 0.9], 500) == [false, true, false, true]
+      end
     end
 
-    test "isn't somebody who whistles, or has no sound in pauses" do
-      assert [23] |> Stream.cycle() |> Enum.take(250) |> speaks() |> Enum.all?()
-
-      assert {%Speakers{people: people}, %{speaking: ["ada"]}} = Speakers.filter(%Speakers{}, of_ada(nil))
+    test "forgets people after that, and finds one who was silent for the engine" do
+      {speakers, _batch} = Speakers.filter(Speakers.new(:voice), %{of_ada(0.9) | speaking: []})
+      {speakers, batch} = Speakers.filter(speakers, of_ada(nil, 360))
+      assert batch.speaking == ["ada"]
+      assert {%Speakers{people: people}, %{speaking: []}} = Speakers.filter(speakers, of_ada(nil))
       assert people == %{}
     end
 
-    test "has the same background after a while without sound, and is forgotten after ten seconds" do
-      for gap <- [List.duplicate(nil, 1), List.duplicate(nil, 200), List.duplicate(127, 50), List.duplicate(127, 400)] do
-        speaks = speaks(noise(100) ++ gap ++ noise(75))
-        assert Enum.drop(speaks, 65) == List.duplicate(false, 35 + length(gap) + 75)
-      end
-
-      {speakers, _batch} = Speakers.filter(%Speakers{}, of_ada(45))
-
-      absent = fn batches ->
-        Enum.reduce(1..batches, speakers, fn _n, it -> elem(Speakers.filter(it, of_ada(nil)), 0) end)
-      end
-
-      assert map_size(absent.(249).people) == 1
-      assert absent.(250).people == %{}
+    test "leaves it to the engine where a node has none, or where the level is to tell" do
+      without = update_in(of_ada(0.1).tracks["ada"], &Map.delete(&1, :voice))
+      assert {_speakers, %{speaking: ["ada"]}} = Speakers.filter(Speakers.new(:voice), without)
+      assert {_speakers, %{speaking: []}} = Speakers.filter(Speakers.new(:voice), %{without | speaking: []})
+      batch = of_ada(0.1)
+      assert {_speakers, ^batch} = Speakers.filter(Speakers.new(:level), batch)
     end
 
-    test "speaks in batches in which there may be no pause, and after a loss" do
-      soft = List.duplicate(40, 20)
-      assert soft |> speaks(200) |> Enum.all?()
-
-      # Silence of two seconds, which stands for what was lost, is no longer batch.
-      {speakers, _batch} = Enum.reduce(noise(100), {%Speakers{}, nil}, &Speakers.filter(elem(&2, 0), of_ada(&1)))
-      lost = %{of_ada(45) | ms: 2_040, lost: 50}
-      assert {_speakers, %{speaking: []}} = Speakers.filter(speakers, lost)
-    end
-
-    test "doesn't interrupt an agent, and their turn ends", %{room: room} do
+    test "keeps noise from interrupting an agent, and speech in it has a turn", %{room: room} do
       # Its state; the batches are the test's own.
-      state = :sys.get_state(come(room, hear: :people).pid)
+      state = :sys.get_state(come(room, hear: :people, detect: :voice).pid)
 
-      hear = fn level, state ->
-        elem(Roomtone.Agent.handle_info({:roomtone_tap, state.tap, of_ada(level)}, state), 1)
+      hear = fn score, state ->
+        elem(Roomtone.Agent.handle_info({:roomtone_tap, state.tap, of_ada(score)}, state), 1)
       end
 
-      state = Enum.reduce(noise(100), state, hear)
-      assert_received {:turn, %{speaker: "ada", cut: false}}
-      state = Enum.reduce(noise(52), %{state | talking: true}, hear)
+      state = Enum.reduce(List.duplicate(0.2, 50), %{state | talking: true}, hear)
       assert state.over_ms == 0
-      # Speech does.
-      assert %{over_ms: 160} = Enum.reduce([25, 25, 25, 25], state, hear)
+      refute_received {:speaking, _who}
+      assert %{over_ms: 160} = state = Enum.reduce([0.9, 0.2, 0.8, 0.3], state, hear)
+      Enum.reduce(List.duplicate(0.2, 20), state, hear)
+      assert_received {:turn, %{speaker: "ada", cut: false}}
+    end
+
+    test "hears a line of speech, and no whistle", %{room: room} do
+      come(room, detect: :voice)
+      {:ok, source} = Roomtone.speak_into(room, "bob", :push)
+      {:ok, whistle} = Audio.tone(1_500, 1_500, amplitude: 0.2)
+      :ok = Source.push(source, whistle)
+      {:ok, _source} = Roomtone.speak_into(room, "ada", "priv/demo/03.opus")
+      assert_receive {:turn, %{speaker: speaker, cut: false}}, 10_000
+      assert speaker == "ada"
+      assert_receive {:roomtone, ^room, {:speaking, "bob", false}}, 5_000
+      {:messages, messages} = Process.info(self(), :messages)
+      assert for({:speaking, who} <- messages, name <- who, uniq: true, do: name) == ["ada"]
     end
   end
 

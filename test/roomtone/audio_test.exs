@@ -183,6 +183,46 @@ defmodule Roomtone.AudioTest do
     assert_raise ArgumentError, fn -> Audio.level!("abc") end
   end
 
+  describe "voice/2" do
+    defp speech do
+      {:ok, [line | _]} = Roomtone.Demo.Script.load()
+      Roomtone.Demo.Script.pcm(line)
+    end
+
+    # The scores of pieces of 100 ms of sound at 48 kHz, at another rate.
+    defp voices(pcm, rate) do
+      {:ok, pcm} = Audio.resample(pcm, 48_000, rate)
+      {:ok, detector} = Audio.voice_detector(rate)
+      size = div(rate, 10) * 4
+      for <<piece::binary-size(size) <- pcm>>, do: detector |> Audio.voice(piece) |> elem(1)
+    end
+
+    test "tells speech from a whistle at every rate" do
+      for rate <- [8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000] do
+        scores = voices(speech(), rate)
+        assert Enum.count(scores, &(&1 >= 0.6)) > 0.7 * length(scores), "#{rate} Hz"
+        assert 1_500 |> tone!(2_000, amplitude: 0.2) |> voices(rate) |> Enum.all?(&(&1 < 0.6)), "#{rate} Hz"
+      end
+    end
+
+    test "takes pieces of any length, and long ones as well" do
+      {:ok, whole} = Audio.voice_detector(48_000)
+      assert {:ok, highest} = Audio.voice(whole, speech())
+      {:ok, detector} = Audio.voice_detector(48_000)
+      scores = for <<piece::binary-size(400) <- speech()>>, do: detector |> Audio.voice(piece) |> elem(1)
+      assert_in_delta Enum.max(scores), highest, 1.0e-6
+      assert Audio.voice(detector, "") == {:ok, List.last(scores)}
+    end
+
+    test "refuses rates and sound that are invalid" do
+      assert Audio.voice_detector(11_025) == {:error, :bad_rate}
+      {:ok, detector} = Audio.voice_detector(16_000)
+      assert Audio.voice(detector, <<1, 2, 3>>) == {:error, :bad_pcm}
+      # A NaN.
+      assert Audio.voice(detector, <<0, 0, 192, 127>>) == {:error, :bad_pcm}
+    end
+  end
+
   test "tone/3 refuses inaudible tones" do
     assert Audio.tone(24_001, 20) == {:error, :bad_tone}
     assert Audio.tone(440, 20, amplitude: 2) == {:error, {:invalid_option, :amplitude}}

@@ -288,6 +288,7 @@ defmodule Roomtone.NativeTest do
     pcm = for n <- 1..960, into: <<>>, do: <<n / 2_000::float-little-32>>
     {:ok, encoder} = Roomtone.Native.audio_encoder(32_000, 5, 1, :voip, true, 10)
     {:ok, decoder} = Roomtone.Native.audio_decoder(1)
+    {:ok, detector} = Roomtone.Native.audio_voice_detector(16_000)
     {:ok, tap} = Roomtone.Native.tap_new(%{batch_ms: 20, format: :f32, rate: 48_000, channels: 1, source: :sum})
 
     {:ok, token} =
@@ -310,6 +311,8 @@ defmodule Roomtone.NativeTest do
       audio_mix: [[{pcm, 0.5}, {pcm, 1.0}], 1, true],
       audio_resample: [pcm, 48_000, 16_000, 1],
       audio_level: [pcm],
+      audio_voice_detector: [8_000],
+      audio_voice: [detector, pcm],
       audio_tone: [440.0, 0.5, 960, 48_000],
       audio_to_s16: [pcm],
       audio_from_s16: [<<1, 2, 3, 4>>],

@@ -26,8 +26,8 @@ defmodule Roomtone.SoundDocsTest do
     Enum.reduce(code, [], fn code, bindings ->
       code =
         code
-        # In the place of people, sources speak.
-        |> String.replace(", identity:", ", hear: :all, identity:")
+        # In the place of people, sources speak, and they speak tones.
+        |> String.replace(", identity:", ", hear: :all, detect: :level, identity:")
         |> String.replace(~s("transcribe"), inspect(Path.join(folder, "transcribe")))
         |> String.replace(["priv/bell.wav", "priv/recorded.wav"], Path.join(folder, "bell.wav"))
         |> String.replace("/var/recordings", Path.join(folder, "recordings"))

@@ -66,6 +66,7 @@ defmodule Roomtone.TapTest do
 
   test "talkers come apart, a person alone, and people by their gains", %{room: room} do
     assert {:ok, each} = Roomtone.tap(room, :each)
+    assert {:ok, voices} = Roomtone.tap(room, :each, voice: true)
     assert {:ok, bob} = Roomtone.tap(room, {:person, "bob"})
     assert {:ok, packets} = Roomtone.tap(room, {:person, "bob"}, format: :opus)
     assert {:ok, softer} = Roomtone.tap(room, %{"bob" => 0.5})
@@ -75,6 +76,10 @@ defmodule Roomtone.TapTest do
     batch = batch_with(each, &(both?.(&1) and Enum.all?(&1.tracks, fn {_who, track} -> tone?(track.level) end)))
     assert Enum.sort(batch.speaking) == ["ada", "bob"]
     assert Enum.all?(batch.tracks, fn {_who, track} -> byte_size(track.pcm) == batch.ms * 192 end)
+    refute Enum.any?(batch.tracks, fn {_who, track} -> is_map_key(track, :voice) end)
+
+    assert Enum.all?(batch_with(voices, both?).tracks, fn {_who, track} -> track.voice >= 0.0 and track.voice <= 1.0 end)
+
     assert batch_with(bob, &tone?(&1.level)).speaking == ["bob"]
     assert batch_with(packets, &(length(&1.packets) == 5)).speaking == ["bob"]
     assert batch_with(softer, &(&1.level in 28..30)).speaking == ["bob"]
@@ -233,6 +238,8 @@ defmodule Roomtone.TapTest do
     assert {:error, {:invalid_option, :rate}} = Roomtone.tap(room, :mix, rate: 11_025)
     assert {:error, {:invalid_option, :batch}} = Roomtone.tap(room, :mix, batch: 10)
     assert {:error, {:invalid_option, :nonsense}} = Roomtone.tap(room, :mix, nonsense: 1)
+    assert {:error, {:invalid_option, :voice}} = Roomtone.tap(room, :mix, voice: true)
+    assert {:error, {:invalid_option, :voice}} = Roomtone.tap(room, :each, format: :opus, voice: true)
     assert {:error, {:invalid_option, :channels}} = Roomtone.tap(room, :each, channels: 2)
     assert {:error, {:invalid_tap, %{}}} = Roomtone.tap(room, %{})
     assert {:error, {:invalid_tap, {:person, nil}}} = Roomtone.tap(room, {:person, nil})

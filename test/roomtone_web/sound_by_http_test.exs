@@ -300,7 +300,8 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     end
 
     test "speak Twilio's messages", %{port: port, room: room} do
-      socket = agent(port, room)
+      # The talker talks a tone.
+      socket = agent(port, room, "?detect=level")
       assert %{"event" => "connected"} = frame(socket)
       assert %{"event" => "start", "streamSid" => sid, "start" => %{"mediaFormat" => format}} = frame(socket)
       assert format == %{"encoding" => "audio/x-mulaw", "sampleRate" => 8_000, "channels" => 1}
@@ -398,7 +399,7 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     end
 
     test "fall silent when people speak over them, if they want that", %{port: port, room: room} do
-      socket = agent(port, room, "?format=binary&barge_in=100")
+      socket = agent(port, room, "?format=binary&barge_in=100&detect=level")
       for _ <- 1..3, do: :ok = :gen_tcp.send(socket, binary_frame(tone(5_000, 16_000)))
       tell(socket, %{event: "mark", mark: %{name: "long"}})
       assert_receive {:roomtone, ^room, {:speaking, "bot", true}}, 5_000
@@ -426,35 +427,34 @@ defmodule RoomtoneWeb.SoundByHttpTest do
     test "leave the room at once where they can't hear it", %{room: room} do
       {:ok, token} = Auth.verify(agent_token(room, "bot"), room)
       # A source takes this rate, and a tap doesn't.
-      opts = %{format: :binary, hear: :mix, rate: 11_025, batch: 20, barge_in: nil}
+      opts = %{format: :binary, hear: :mix, rate: 11_025, batch: 20, detect: :voice, barge_in: nil}
       assert {:stop, _reason, {1008, _text}, state} = AgentSocket.init({token, opts})
       assert_receive {:roomtone, ^room, {:joined, %{identity: "bot"}}}
       :ok = AgentSocket.terminate(:shutdown, state)
       assert_receive {:roomtone, ^room, {:left, "bot", _reason}}
     end
 
-    test "aren't interrupted by somebody's steady noise", %{room: room} do
+    test "aren't interrupted by noise that no detector takes for a voice", %{room: room} do
       {:ok, token} = Auth.verify(agent_token(room, "bot"), room)
-      opts = %{format: :binary, hear: :mix, rate: 16_000, batch: 40, barge_in: 200}
+      opts = %{format: :binary, hear: :mix, rate: 16_000, batch: 40, detect: :voice, barge_in: 200}
       assert {:push, _messages, state} = AgentSocket.init({token, opts})
       # Batches of the test's own, as the tap's come.
       pcm = :binary.copy(<<0::32>>, 640)
 
-      hear = fn level, {events, state} ->
-        tracks = %{"ada" => %{level: level, pcm: pcm}}
+      hear = fn score, {events, state} ->
+        tracks = %{"ada" => %{level: 30, voice: score, pcm: pcm}}
         batch = %{at: 0, timestamp: 0, ms: 40, lost: 0, speaking: ["ada"], tracks: tracks}
         {:push, messages, state} = AgentSocket.handle_info({:roomtone_tap, state.tap, batch}, state)
         {events ++ for({:text, text} <- messages, do: text |> JSON.decode() |> elem(1)), state}
       end
 
-      noise = for n <- 1..100, do: 43 + rem(n * 7, 5)
-      {events, state} = Enum.reduce(noise, {[], state}, hear)
-      assert [%{"speaking" => true, "participant" => "ada"}, %{"speaking" => false}] = events
-      {events, state} = Enum.reduce(noise, {[], %{state | talking: true}}, hear)
+      {events, state} = Enum.reduce(List.duplicate(0.3, 50), {[], %{state | talking: true}}, hear)
       assert {events, state.over_ms} == {[], 0}
-      # Speech does.
-      {events, state} = Enum.reduce(List.duplicate(25, 5), {[], state}, hear)
-      assert [%{"event" => "speaking"}, %{"event" => "clear"}] = events
+      # Speech does, until 400 ms after its end.
+      {events, state} = Enum.reduce(List.duplicate(0.9, 5), {[], state}, hear)
+      assert [%{"event" => "speaking", "speaking" => true, "participant" => "ada"}, %{"event" => "clear"}] = events
+      {events, _state} = Enum.reduce(List.duplicate(0.3, 10), {[], state}, hear)
+      assert [%{"event" => "speaking", "speaking" => false}] = events
       :ok = AgentSocket.terminate(:shutdown, state)
     end
 
@@ -485,7 +485,7 @@ defmodule RoomtoneWeb.SoundByHttpTest do
       assert open.(path, bearer.(agent_token("another", "bot"))) == 403
       good = bearer.(agent_token(room, "bot"))
 
-      for wrong <- ~w(format=mp3 hear=nobody rate=1 rate=16000 batch=10 batch=x batch[]=20 barge_in=0),
+      for wrong <- ~w(format=mp3 hear=nobody rate=1 rate=16000 batch=10 batch=x batch[]=20 detect=noise barge_in=0),
           do: assert({wrong, 422} == {wrong, open.(path <> "?" <> wrong, good)})
 
       assert open.("/agents/nowhere", bearer.(agent_token("nowhere", "bot"))) == 404

@@ -52,13 +52,14 @@ defmodule Roomtone.Agent do
     * `hear` – `:people` (default), or `:all`: other bots too, which may answer each other for ever
     * `rate` – of the sound in both directions: 8,000, 12,000, 16,000 (default), 24,000, 32,000,
       44,100 or 48,000 samples a second
-    * `batch` – milliseconds of sound in a call of `c:handle_audio/2`: 20 to 500; default 40. With more
-      than 100, a steady noise may count as speech
+    * `batch` – milliseconds of sound in a call of `c:handle_audio/2`: 20 to 500; default 40
+    * `detect` – who speaks: `:voice` (default), those whose sound a voice detector takes for a voice,
+      or `:level`, those who are louder than a fixed level, as one who whistles
     * `barge_in` – the agent falls silent once people have spoken for so many milliseconds while it
       speaks; default 200. `false`: it goes on
     * `turn_silence` – a turn ends after so many milliseconds in which nobody was heard there, 40 to
-      5,000; default 300. The media engine takes somebody as speaking for 400 ms after the last loud
-      frame, so the silence is that much longer
+      5,000; default 300. Somebody counts as speaking for 400 ms after they were last heard to, so the
+      silence is that much longer
     * `longest_turn` – milliseconds, 1,000 to 120,000, after which a turn is cut; default 30,000
   """
   @type option ::
@@ -68,6 +69,7 @@ defmodule Roomtone.Agent do
           | {:hear, :people | :all}
           | {:rate, pos_integer}
           | {:batch, 20..500}
+          | {:detect, :voice | :level}
           | {:barge_in, pos_integer | false}
           | {:turn_silence, 40..5_000}
           | {:longest_turn, 1_000..120_000}
@@ -99,7 +101,16 @@ defmodule Roomtone.Agent do
     end
   end
 
-  @defaults %{rate: 16_000, batch: 40, barge_in: 200, turn_silence: 300, longest_turn: 30_000, name: nil, hear: :people}
+  @defaults %{
+    name: nil,
+    hear: :people,
+    rate: 16_000,
+    batch: 40,
+    detect: :voice,
+    barge_in: 200,
+    turn_silence: 300,
+    longest_turn: 30_000
+  }
   @rates [8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000]
 
   # ---- For callers -----------------------------------------------------------------------------------------------------
@@ -143,6 +154,7 @@ defmodule Roomtone.Agent do
       hear: &(&1 in [:people, :all]),
       rate: &(&1 in @rates),
       batch: &(is_integer(&1) and &1 in 20..500),
+      detect: &(&1 in [:voice, :level]),
       barge_in: &(&1 == false or (is_integer(&1) and &1 > 0)),
       turn_silence: &(is_integer(&1) and &1 in 40..5_000),
       longest_turn: &(is_integer(&1) and &1 in 1_000..120_000)
@@ -166,11 +178,12 @@ defmodule Roomtone.Agent do
     Process.flag(:trap_exit, true)
     %{room: room, identity: identity, rate: rate} = opts
     speaking = [name: opts.name, format: :s16, rate: rate]
+    hearing = [format: :s16, rate: rate, batch: opts.batch, voice: opts.detect == :voice]
 
     :ok = Roomtone.subscribe(room, only: [:joined, :left])
 
     with {:ok, voice} <- Voice.start_link({self(), room, identity, speaking}),
-         {:ok, tap} <- Roomtone.tap(room, :each, format: :s16, rate: rate, batch: opts.batch),
+         {:ok, tap} <- Roomtone.tap(room, :each, hearing),
          {:ok, %{participants: people}} <- Roomtone.room(room),
          _ = Code.ensure_loaded(module),
          agent = %__MODULE__{pid: self(), voice: voice, room: room, identity: identity, rate: rate},
@@ -184,7 +197,7 @@ defmodule Roomtone.Agent do
          hear: opts.hear,
          # Those whom it doesn't hear.
          bots: for(person <- people, bot?(person, opts.hear), into: MapSet.new([identity]), do: person.identity),
-         speakers: %Speakers{},
+         speakers: Speakers.new(opts.detect),
          turns: if(function_exported?(module, :handle_turn, 2), do: turns(opts)),
          barge_in: opts.barge_in,
          talking: false,

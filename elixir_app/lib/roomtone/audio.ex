@@ -1,7 +1,7 @@
 defmodule Roomtone.Audio do
   @moduledoc """
-  Sound as data: Opus, mixing, resampling, levels and WAV files for your own Elixir code, by the
-  same Rust code that mixes rooms.
+  Sound as data: Opus, mixing, resampling, levels, voice detection and WAV files for your own Elixir
+  code, by the same Rust code that mixes rooms.
 
   It needs no room and no running engine. Sound is a binary of 32-bit floats (little-endian, full
   scale ±1.0, the channels of stereo interleaved), so `Nx.from_binary(pcm, :f32)` accepts it
@@ -15,7 +15,7 @@ defmodule Roomtone.Audio do
       iex> {byte_size(mixed), Float.round(Audio.level!(mixed).rms_dbfs, 1)}
       {3840, -8.0}
 
-  An encoder or decoder is a handle with the state of one stream. Use it in order, from one process
+  An encoder, decoder or voice detector is a handle with the state of one stream. Use it in order, from one process
   at a time: a second process at the same moment gets `{:error, :in_use}`. The garbage collector
   frees it.
 
@@ -34,6 +34,9 @@ defmodule Roomtone.Audio do
   @typedoc "An Opus decoder: state of one stream."
   @opaque decoder :: {:roomtone_decoder, reference, 1..2}
 
+  @typedoc "A voice detector: state of one stream."
+  @opaque voice_detector :: {:roomtone_voice_detector, reference, pos_integer}
+
   @typedoc """
   The reason for an error.
 
@@ -44,7 +47,7 @@ defmodule Roomtone.Audio do
   | `:bad_frame_length` | Opus has frames of 2.5, 5, 10, 20, 40 and 60 ms |
   | `{:invalid_option, name}` | an unknown option, or an invalid value |
   | `:bad_gain` | a gain above 1,000 |
-  | `:bad_rate` | a sampling rate outside of 1 to 384 kHz |
+  | `:bad_rate` | a sampling rate outside of 1 to 384 kHz, or one that a voice detector doesn't take |
   | `:bad_tone` | a frequency above half the sampling rate, or an amplitude outside of 0 to 1 |
   | `:bad_wav` | not a WAV file, or a truncated one |
   | `:bad_channels` | the number of samples isn't a multiple of the number of channels |
@@ -256,6 +259,36 @@ defmodule Roomtone.Audio do
   @doc "Decibels to linear: −6 dB is about 0.5."
   @spec from_db(number) :: float
   def from_db(db), do: :math.pow(10, db / 20)
+
+  @doc """
+  A voice detector for mono sound of this rate: 8,000, 12,000, 16,000, 24,000, 32,000, 44,100 or
+  48,000 samples a second. It takes 8 kB.
+  """
+  @spec voice_detector(pos_integer) :: {:ok, voice_detector} | {:error, reason}
+  def voice_detector(rate) when is_integer(rate) and rate > 0 do
+    with {:ok, handle} <- Native.audio_voice_detector(rate), do: {:ok, {:roomtone_voice_detector, handle, rate}}
+  end
+
+  @doc """
+  How surely the next piece of a stream has a voice in it: a score between 0 and 1, the highest of its
+  frames of 16 ms. From about 0.6 on it is a voice. A piece of any length may come; one that completes
+  no frame has the score of the last frame before it.
+
+  Keys, a fan and tones are no voice; other people's voices are. Sound that isn't 4 dB louder than the
+  softest of the last one to two seconds has a score of 0, so a noise or a tone that begins within
+  softer noise may be taken for a voice for so long.
+
+      iex> {:ok, detector} = Roomtone.Audio.voice_detector(16_000)
+      iex> {:ok, whistle} = Roomtone.Audio.tone(1_500, 500, rate: 16_000, amplitude: 0.2)
+      iex> {:ok, score} = Roomtone.Audio.voice(detector, whistle)
+      iex> score < 0.6
+      true
+  """
+  @spec voice(voice_detector, pcm) :: {:ok, score :: float} | {:error, reason}
+  def voice({:roomtone_voice_detector, handle, rate}, pcm) when is_binary(pcm) do
+    # Half a second.
+    if byte_size(pcm) <= rate * 2, do: Native.audio_voice(handle, pcm), else: Native.audio_voice_dirty(handle, pcm)
+  end
 
   @doc """
   A sine of `hz` for `ms` milliseconds. Options: `:amplitude` (0 to 1, default 0.5) and `:rate`

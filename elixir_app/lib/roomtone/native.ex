@@ -241,14 +241,15 @@ defmodule Roomtone.Native do
 
   @doc """
   Makes the queue of a tap, for a `:join_tap`. `source`: `:mix` for a tap of a mix, `:talkers` for the packets of each
-  talker, `:sum` for these mixed by the reader.
+  talker, `:sum` for these mixed by the reader. With `voice: true` each of `tracks` has a score.
   """
   @spec tap_new(%{
-          batch_ms: 20..500,
-          format: :f32 | :s16 | :opus,
-          rate: pos_integer,
-          channels: 1..2,
-          source: :mix | :talkers | :sum
+          required(:batch_ms) => 20..500,
+          required(:format) => :f32 | :s16 | :opus,
+          required(:rate) => pos_integer,
+          required(:channels) => 1..2,
+          required(:source) => :mix | :talkers | :sum,
+          optional(:voice) => boolean
         }) :: {:ok, tap} | {:error, atom}
   def tap_new(_options), do: not_loaded()
 
@@ -426,7 +427,7 @@ defmodule Roomtone.Native do
 
   # ---- Sound as data: `Roomtone.Audio` is the only caller --------------------------------------------------------------
 
-  @typedoc "An Opus encoder or decoder: an opaque handle of one process."
+  @typedoc "An Opus encoder or decoder, or a voice detector: an opaque handle of one process."
   @type codec :: term
   @type pcm :: binary
 
@@ -480,6 +481,18 @@ defmodule Roomtone.Native do
   @doc "As `audio_level/1`, on a dirty scheduler."
   @spec audio_level_dirty(pcm) :: {:ok, {float, float}} | {:error, atom}
   def audio_level_dirty(_pcm), do: not_loaded()
+
+  @doc "Makes a voice detector for mono sound of this rate."
+  @spec audio_voice_detector(pos_integer) :: {:ok, codec} | {:error, atom}
+  def audio_voice_detector(_rate), do: not_loaded()
+
+  @doc "The highest score of the frames that this piece completes; of half a second at most."
+  @spec audio_voice(codec, pcm) :: {:ok, float} | {:error, atom}
+  def audio_voice(_detector, _pcm), do: not_loaded()
+
+  @doc "As `audio_voice/2`, on a dirty scheduler."
+  @spec audio_voice_dirty(codec, pcm) :: {:ok, float} | {:error, atom}
+  def audio_voice_dirty(_detector, _pcm), do: not_loaded()
 
   @doc "Makes a sine: frequency, amplitude, samples, sampling rate."
   @spec audio_tone(float, float, non_neg_integer, pos_integer) :: {:ok, pcm} | {:error, atom}

@@ -49,7 +49,8 @@ defmodule Roomtone.Tap do
     * `pcm` – the sound, little-endian, in the format, rate and channels of the tap, or
     * `packets` – Opus packets with their RTP timestamps, at 48 kHz, and
     * `level` – its level in −dBov (0 loudest, 127 silence); the loudest packet's for Opus; or
-    * `tracks` – with `:each`, `pcm` or `packets` and `level` of each person who has sound
+    * `tracks` – with `:each`, `pcm` or `packets` and `level` of each person who has sound, and
+      `voice`, with `voice: true`
   """
   @type batch :: %{
           required(:at) => integer,
@@ -63,9 +64,13 @@ defmodule Roomtone.Tap do
           optional(:tracks) => %{String.t() => track}
         }
 
-  @typedoc "The sound of one person with `:each`."
+  @typedoc """
+  The sound of one person with `:each`. `voice` is how surely there is a voice in it, 0 to 1; from 0.6
+  on it is one (`Roomtone.Audio.voice/2`).
+  """
   @type track :: %{
           required(:level) => 0..127,
+          optional(:voice) => float,
           optional(:pcm) => binary,
           optional(:packets) => [{non_neg_integer, binary}]
         }
@@ -187,16 +192,20 @@ defmodule Roomtone.Tap do
       format: &(&1 in [:f32, :s16, :opus]),
       rate: &(&1 in @rates),
       channels: &(&1 in [1, 2]),
-      batch: &(is_integer(&1) and &1 in 20..500)
+      batch: &(is_integer(&1) and &1 in 20..500),
+      voice: &is_boolean/1
     ]
 
     case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
-      nil -> {:ok, Map.merge(%{format: :f32, rate: 48_000, channels: 1, batch: 100}, Map.new(opts))}
+      nil -> {:ok, Map.merge(%{format: :f32, rate: 48_000, channels: 1, batch: 100, voice: false}, Map.new(opts))}
       {key, _value} -> {:error, {:invalid_option, key}}
     end
   end
 
   # People are mono; a mix of some of them at gains of their own has no sides.
+  defp fits(what, %{voice: true, format: format}) when what != :each or format == :opus,
+    do: {:error, {:invalid_option, :voice}}
+
   defp fits(mix, _opts) when mix in [:mix, :audience], do: :ok
   defp fits(_what, %{channels: 2}), do: {:error, {:invalid_option, :channels}}
   defp fits(_what, _opts), do: :ok

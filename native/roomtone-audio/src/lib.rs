@@ -32,6 +32,7 @@ mod noise_gauge;
 mod noise_suppressor;
 mod playout;
 mod speech_level;
+mod voice_detector;
 
 pub use audiopus::Application;
 pub use auto_gain::{AutoGain, FrameLevel};
@@ -44,6 +45,7 @@ pub use limiter::Limiter;
 pub use noise_gauge::NoiseGauge;
 pub use noise_suppressor::NoiseSuppressor;
 pub use playout::{Crossing, FrameKind, InsertOutcome, Past, Playout, PlayoutConfig, PlayoutStats, RtpMeta, Seam};
+pub use voice_detector::VoiceDetector;
 
 /// Samples per second, everywhere.
 pub const SAMPLE_RATE: u32 = 48_000;

@@ -125,4 +125,5 @@ def main():
     print("| µs a frame | " + " | ".join(f"{times[by]:.0f}" for by in SUPPRESSORS) + " |")
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -8,8 +8,10 @@ use std::sync::{Mutex, TryLockError};
 use std::time::Instant;
 
 use audiopus::Application;
-use roomtone_audio::{AudioError, Channels, Decoder, Encoder, EncoderConfig, FRAME_DURATION, Limiter, mix};
-use roomtone_resample::convert;
+use roomtone_audio::{
+    AudioError, Channels, Decoder, Encoder, EncoderConfig, FRAME_DURATION, Limiter, VoiceDetector, mix,
+};
+use roomtone_resample::{Converter, ROOM_RATES, convert};
 use rustler::{Atom, Binary, Env, OwnedBinary, Resource, ResourceArc};
 
 mod atoms {
@@ -36,6 +38,11 @@ impl Resource for EncoderHandle {}
 struct DecoderHandle(Mutex<(Decoder, Vec<f32>)>);
 #[rustler::resource_impl]
 impl Resource for DecoderHandle {}
+
+/// A voice detector of one process, and the way to its rate.
+struct VoiceHandle(Mutex<(Converter, VoiceDetector)>);
+#[rustler::resource_impl]
+impl Resource for VoiceHandle {}
 
 // ---- Opus ------------------------------------------------------------------------------------------------------------
 
@@ -216,6 +223,35 @@ fn level(pcm: &[u8]) -> Result<(f64, f64), Atom> {
     let square: f64 = pcm.iter().map(|&sample| f64::from(sample).powi(2)).sum();
     let peak = pcm.iter().fold(0f32, |peak, sample| peak.max(sample.abs()));
     Ok(((square / pcm.len().max(1) as f64).sqrt(), f64::from(peak)))
+}
+
+#[rustler::nif]
+fn audio_voice_detector(rate: u32) -> Result<ResourceArc<VoiceHandle>, Atom> {
+    if !ROOM_RATES.contains(&rate) {
+        return Err(atoms::bad_rate());
+    }
+    let converter = Converter::new(rate, VoiceDetector::RATE).ok_or(atoms::bad_rate())?;
+    let detector = VoiceDetector::default();
+    Ok(ResourceArc::new(VoiceHandle(Mutex::new((converter, detector)))))
+}
+
+#[rustler::nif]
+fn audio_voice(handle: ResourceArc<VoiceHandle>, pcm: Binary<'_>) -> Result<f64, Atom> {
+    voice(&handle, &pcm)
+}
+
+#[rustler::nif(schedule = "DirtyCpu")]
+fn audio_voice_dirty(handle: ResourceArc<VoiceHandle>, pcm: Binary<'_>) -> Result<f64, Atom> {
+    voice(&handle, &pcm)
+}
+
+fn voice(handle: &VoiceHandle, pcm: &[u8]) -> Result<f64, Atom> {
+    let pcm = samples(pcm)?;
+    let mut held = lock(&handle.0)?;
+    let (converter, detector) = &mut *held;
+    let mut converted = Vec::new();
+    converter.push(&pcm, &mut converted);
+    Ok(f64::from(detector.hear(&converted)))
 }
 
 #[rustler::nif(schedule = "DirtyCpu")]

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use roomtone_audio::Channels;
 use roomtone_engine::{Journal, PeerId, Tap};
 use roomtone_tap::{Batch, ConfigError, Format, Reader, ReaderConfig, Sound, Source, Track};
-use rustler::{Atom, Binary, Encoder, Env, NifMap, OwnedBinary, Resource, ResourceArc, Term};
+use rustler::{Atom, Binary, Encoder, Env, Error, NifMap, OwnedBinary, Resource, ResourceArc, Term};
 
 mod atoms {
     rustler::atoms! {
-        ok, empty, in_use, f32, s16, opus, mix, talkers, sum,
+        ok, voice, bad_voice, empty, in_use, f32, s16, opus, mix, talkers, sum,
         bad_rate, bad_format, bad_channels, no_memory,
         at, timestamp, ms, lost, speaking, level, tracks, pcm, packets, talker,
     }
@@ -51,7 +51,18 @@ struct TapOptions {
 }
 
 #[rustler::nif]
-fn tap_new(options: TapOptions) -> Result<ResourceArc<TapHandle>, Atom> {
+fn tap_new(options: Term<'_>) -> Result<(Atom, ResourceArc<TapHandle>), Error> {
+    // A node of a release without it doesn't tell.
+    let voice = match options.map_get(atoms::voice()) {
+        Ok(voice) => voice.decode()?,
+        Err(_) => false,
+    };
+    // Rustler makes `{:error, reason}` of this.
+    let handle = tap(&options.decode()?, voice).map_err(|reason| Error::Term(Box::new(reason)))?;
+    Ok((atoms::ok(), handle))
+}
+
+fn tap(options: &TapOptions, voice: bool) -> Result<ResourceArc<TapHandle>, Atom> {
     let format = match options.format {
         format if format == atoms::f32() => Format::F32,
         format if format == atoms::s16() => Format::S16,
@@ -74,11 +85,13 @@ fn tap_new(options: TapOptions) -> Result<ResourceArc<TapHandle>, Atom> {
         rate: options.rate,
         channels,
         source,
+        voice,
     };
     let reader = Reader::new(tap.clone(), config).map_err(|error| match error {
         ConfigError::Rate => atoms::bad_rate(),
         ConfigError::Stereo => atoms::bad_channels(),
         ConfigError::Sum => atoms::bad_format(),
+        ConfigError::Voice => atoms::bad_voice(),
         ConfigError::Memory => atoms::no_memory(),
     })?;
     let reader = Some(Mutex::new(reader));
@@ -138,11 +151,14 @@ fn batch_term<'a>(env: Env<'a>, format: Format, batch: &Batch) -> Term<'a> {
 }
 
 fn track_term<'a>(env: Env<'a>, format: Format, track: &Track) -> Term<'a> {
-    let pairs = [
+    let mut pairs = vec![
         (atoms::talker(), track.talker.encode(env)),
         (atoms::level(), track.level.encode(env)),
         sound_pair(env, format, &track.sound),
     ];
+    if let Some(score) = track.voice {
+        pairs.push((atoms::voice(), f64::from(score).encode(env)));
+    }
     map(env, &pairs)
 }
 

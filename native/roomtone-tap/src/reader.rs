@@ -7,7 +7,7 @@ use roomtone_audio::{Channels, FRAME_DURATION, FRAME_SAMPLES, Limiter, level};
 use roomtone_engine::{PeerId, Tap, TapBatch};
 use thiserror::Error;
 
-use crate::voice::Stream;
+use crate::voice::{Ear, Stream};
 use roomtone_resample::{FromRoom, ROOM_RATES};
 
 /// Frames without sound after which a talker is forgotten: 10 s.
@@ -51,6 +51,8 @@ pub struct ReaderConfig {
     pub channels: Channels,
     /// The sound.
     pub source: Source,
+    /// Whether the sound of each talker is searched for a voice: for PCM of talkers apart.
+    pub voice: bool,
 }
 
 /// Why a reader can't be made.
@@ -65,6 +67,9 @@ pub enum ConfigError {
     /// Packets can't be mixed without decoding them.
     #[error("a sum of talkers is PCM")]
     Sum,
+    /// Voices are searched in PCM of talkers apart.
+    #[error("only talkers apart, as PCM, are searched for a voice")]
+    Voice,
     /// Nothing to decode with.
     #[error("there is no memory for a decoder")]
     Memory,
@@ -88,6 +93,8 @@ pub struct Track {
     pub sound: Sound,
     /// Its level, −dBov (0 loudest, 127 silence).
     pub level: u8,
+    /// How surely there is a voice in it, 0 to 1: for a consumer who wants to know.
+    pub voice: Option<f32>,
 }
 
 /// The sound of some ticks.
@@ -142,10 +149,13 @@ impl Reader {
         if config.source == Source::Sum && config.format == Format::Opus {
             return Err(ConfigError::Sum);
         }
+        if config.voice && (config.source != Source::Talkers || config.format == Format::Opus) {
+            return Err(ConfigError::Voice);
+        }
         let (mut mix, mut resampler) = (None, None);
         match (config.source, config.format) {
             (_, Format::Opus) | (Source::Talkers, _) => {}
-            (Source::Mix, _) => mix = Some(Stream::new(config.channels, config.rate).ok_or(ConfigError::Memory)?),
+            (Source::Mix, _) => mix = Some(Stream::new(config.channels, config.rate, None).ok_or(ConfigError::Memory)?),
             (Source::Sum, _) => resampler = Some(FromRoom::new(config.rate, 1).ok_or(ConfigError::Memory)?),
         }
         Ok(Reader {
@@ -236,6 +246,7 @@ impl Reader {
                     talker,
                     sound: Sound::Packets(vec![payload]),
                     level,
+                    voice: None,
                 }),
             }
         }
@@ -248,7 +259,7 @@ impl Reader {
     fn play(&mut self, batch: &TapBatch, silence: u32, read: &mut Batch) {
         let samples = self.config.rate as usize / 50 * self.config.channels.count();
         let mut mix = vec![0.0; silence as usize * samples];
-        let mut tracks: BTreeMap<PeerId, (Vec<f32>, bool)> = BTreeMap::new();
+        let mut tracks: BTreeMap<PeerId, (Vec<f32>, bool, Option<f32>)> = BTreeMap::new();
         let mut packets = batch.packets.iter().peekable();
         for tick in 0..batch.ticks {
             let now = batch.began + FRAME_DURATION * tick + TICK_LATENESS;
@@ -271,11 +282,16 @@ impl Reader {
                     let gain = self.gains.get(talker).copied().unwrap_or(self.default_gain);
                     roomtone_audio::mix::add_scaled(&mut self.sum, &self.frame, gain);
                 } else {
-                    let (pcm, any) = tracks.entry(*talker).or_default();
+                    let (pcm, any, voice) = tracks.entry(*talker).or_default();
                     *any |= sound;
                     // They may have begun within the batch.
                     pcm.resize((silence + tick) as usize * samples, 0.0);
+                    let begin = pcm.len();
                     stream.resampler.process(&self.frame, pcm);
+                    if let Some(ear) = &mut stream.ear {
+                        let score = ear.hear(&self.frame, &pcm[begin..]);
+                        *voice = Some(score.max(voice.unwrap_or(0.0)));
+                    }
                 }
             }
             if let Some(resampler) = &mut self.resampler {
@@ -288,7 +304,7 @@ impl Reader {
             let loud = level(&mix).dbov_minus;
             read.mix = Some((Sound::Pcm(mix), loud));
         }
-        for (talker, (pcm, any)) in tracks {
+        for (talker, (pcm, any, voice)) in tracks {
             let level = level(&pcm).dbov_minus;
             // The filter's last samples come after the sound.
             if any || level < SILENCE {
@@ -296,6 +312,7 @@ impl Reader {
                     talker,
                     sound: Sound::Pcm(pcm),
                     level,
+                    voice,
                 });
             }
         }
@@ -304,8 +321,9 @@ impl Reader {
     fn stream(&mut self, talker: Option<PeerId>) -> Option<&mut Stream> {
         let Some(talker) = talker else { return self.mix.as_mut() };
         if !self.talkers.contains_key(&talker) {
-            self.talkers
-                .insert(talker, Stream::new(Channels::Mono, self.config.rate)?);
+            let rate = self.config.rate;
+            let ear = if self.config.voice { Some(Ear::new(rate)?) } else { None };
+            self.talkers.insert(talker, Stream::new(Channels::Mono, rate, ear)?);
         }
         self.talkers.get_mut(&talker)
     }

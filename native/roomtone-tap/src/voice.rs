@@ -1,8 +1,8 @@
-//! One stream of packets as continuous PCM.
+//! One stream of packets as continuous PCM, and whether it is a voice.
 
 use std::time::Instant;
 
-use roomtone_audio::{Channels, Decoder, FRAME_SAMPLES, Frame, Playout, PlayoutConfig, RtpMeta};
+use roomtone_audio::{Channels, Decoder, FRAME_SAMPLES, Frame, Playout, PlayoutConfig, RtpMeta, VoiceDetector};
 use roomtone_engine::TapPacket;
 
 use roomtone_resample::FromRoom;
@@ -80,19 +80,55 @@ impl Voice {
     }
 }
 
+/// Tells whether a talker's sound is a voice.
+pub(crate) struct Ear {
+    /// `None`: the consumer has the detector's rate.
+    resampler: Option<FromRoom>,
+    detector: VoiceDetector,
+    pcm: Vec<f32>,
+}
+
+impl Ear {
+    pub(crate) fn new(rate: u32) -> Option<Ear> {
+        let resampler = if rate == VoiceDetector::RATE {
+            None
+        } else {
+            Some(FromRoom::new(VoiceDetector::RATE, 1)?)
+        };
+        Some(Ear {
+            resampler,
+            detector: VoiceDetector::default(),
+            pcm: Vec::new(),
+        })
+    }
+
+    /// The score of 20 ms: as the room has them, and at the consumer's rate.
+    pub(crate) fn hear(&mut self, frame: &[f32], at_rate: &[f32]) -> f32 {
+        let Some(resampler) = &mut self.resampler else {
+            return self.detector.hear(at_rate);
+        };
+        self.pcm.clear();
+        resampler.process(frame, &mut self.pcm);
+        self.detector.hear(&self.pcm)
+    }
+}
+
 /// A talker, or the mix, on the way to the consumer.
 pub(crate) struct Stream {
     pub(crate) voice: Voice,
     pub(crate) resampler: FromRoom,
+    /// For a consumer who wants to know.
+    pub(crate) ear: Option<Ear>,
     /// Frames in a row without sound.
     pub(crate) silent: u32,
 }
 
 impl Stream {
-    pub(crate) fn new(channels: Channels, rate: u32) -> Option<Stream> {
+    pub(crate) fn new(channels: Channels, rate: u32, ear: Option<Ear>) -> Option<Stream> {
         Some(Stream {
             voice: Voice::new(channels)?,
             resampler: FromRoom::new(rate, channels.count())?,
+            ear,
             silent: 0,
         })
     }

@@ -94,6 +94,7 @@ fn config(source: Source, rate: u32) -> ReaderConfig {
         rate,
         channels: Channels::Mono,
         source,
+        voice: false,
     }
 }
 
@@ -193,6 +194,30 @@ fn talkers_come_apart_and_the_silent_not_at_all() {
         world.listen(&mut reader, 3_000);
         let silence = world.listen(&mut reader, 500);
         assert!(silence.len() == 5 && silence.iter().all(|batch| batch.tracks.is_empty()));
+    }
+}
+
+#[test]
+fn a_whistle_is_no_voice_at_any_rate_and_no_score_comes_unless_it_is_wanted() {
+    for (rate, voice) in [(8_000, true), (16_000, true), (48_000, true), (16_000, false)] {
+        let mut world = World::new(RoomKind::default(), MixConfig::default());
+        let mut reader = world.tap(ReaderConfig {
+            voice,
+            ..config(Source::Talkers, rate)
+        });
+        // 1,650 Hz.
+        world.talk(5, 4);
+        let batches = world.listen(&mut reader, 2_000);
+        let scores: Vec<Option<f32>> = batches
+            .iter()
+            .flat_map(|batch| &batch.tracks)
+            .map(|track| track.voice)
+            .collect();
+        assert!(scores.len() >= 15);
+        for score in scores {
+            assert_eq!(score.is_some(), voice, "{rate} Hz");
+            assert!(score.is_none_or(|score| score < 0.6), "{rate} Hz: {score:?}");
+        }
     }
 }
 
@@ -309,4 +334,12 @@ fn wishes_that_cannot_be_met_are_refused() {
         ..config(Source::Sum, 48_000)
     };
     assert_eq!(refused(sum), Some(ConfigError::Sum));
+    for (source, format) in [(Source::Mix, Format::F32), (Source::Talkers, Format::Opus)] {
+        let voice = ReaderConfig {
+            format,
+            voice: true,
+            ..config(source, 16_000)
+        };
+        assert_eq!(refused(voice), Some(ConfigError::Voice));
+    }
 }

@@ -1,74 +1,38 @@
 defmodule Roomtone.Agent.Speakers do
   @moduledoc """
-  Tells speech from steady noise in the batches of a tap of each talker: pure data.
+  Tells who speaks, from the batches of a tap of each talker: pure data.
 
-  The media engine takes everybody as speaking who is louder than a fixed level, and a fan may be, where
-  a client suppresses no noise. Here a person speaks only while they are 9 dB louder than their own
-  background, which is the softest batch of the last one to two seconds, and for 400 ms after that.
-  Sound above −35 dBov is no background, so a long tone doesn't end, and neither does noise as loud.
-  Digital silence, as of a client that sends nothing in pauses, is no background either. The background
-  of somebody without sound is known for ten seconds more.
-
-  The pauses within speech are too short for batches of more than 100 ms: these stay as they are.
+  With `:voice` a person speaks while the voice detector gives their sound (`t:Roomtone.Tap.track/0`)
+  a score of 0.6 or more, and for 400 ms after that. So neither a fan nor a keyboard speaks, however
+  loud it is. With `:level` the people speak who are louder than the media engine's
+  fixed level, and for 400 ms after that: a whistle does then, and so does any noise that is loud.
   """
 
-  @margin 9
-  @window_ms 1_000
+  @enough 0.6
   @hold_ms 400
-  @longest_batch_ms 100
-  @absent_ms 10_000
-  # Levels are in −dBov: the softest is the greatest.
-  @loudest_background 35
-  @silence 127
-  @unknown {@silence, 0, 0, 0, 0}
 
-  # By person: the softest level of the window before and of this one, how long this one is, how long ago the
-  # person was loud, and how long ago they had sound.
-  defstruct people: %{}
+  # With `:voice`, by person: how long ago they were last heard to speak, of those whom a pause leaves speaking.
+  @enforce_keys [:detect]
+  defstruct [:detect, people: %{}]
 
-  @typep person :: {0..127, 0..127, non_neg_integer, non_neg_integer, non_neg_integer}
-  @type t :: %__MODULE__{people: %{String.t() => person}}
+  @type detect :: :voice | :level
+  @type t :: %__MODULE__{detect: detect, people: %{String.t() => non_neg_integer}}
 
-  @doc "Takes a batch of a tap; returns it with those people as `speaking` who are louder than their background."
+  @doc "Nobody speaks yet."
+  @spec new(detect) :: t
+  def new(detect) when detect in [:voice, :level], do: %__MODULE__{detect: detect}
+
+  @doc "Takes a batch of a tap; returns it with those people as `speaking` who speak."
   @spec filter(t, Roomtone.Tap.batch()) :: {t, Roomtone.Tap.batch()}
+  def filter(%__MODULE__{detect: :level} = speakers, batch), do: {speakers, batch}
+
   def filter(%__MODULE__{people: people} = speakers, batch) do
-    # Of a batch after others that were lost, this much is sound.
-    ms = div(batch.ms, batch.lost + 1)
-
-    if ms > @longest_batch_ms do
-      {speakers, batch}
-    else
-      people = people |> absent(batch.tracks, ms) |> Map.merge(present(people, batch.tracks, ms))
-      {%__MODULE__{people: people}, %{batch | speaking: Enum.filter(batch.speaking, &speaks?(people[&1]))}}
-    end
+    pausing = for {who, ms} <- people, ms + batch.ms < @hold_ms, into: %{}, do: {who, ms + batch.ms}
+    people = for {who, track} <- batch.tracks, speaks?(who, track, batch), into: pausing, do: {who, 0}
+    {%{speakers | people: people}, %{batch | speaking: Map.keys(people)}}
   end
 
-  # Those who have been without sound for long are forgotten.
-  defp absent(people, tracks, ms) do
-    for {who, {before, softest, window_ms, quiet_ms, absent_ms}} <- people,
-        not is_map_key(tracks, who) and absent_ms + ms < @absent_ms,
-        into: %{},
-        do: {who, {before, softest, window_ms, quiet_ms + ms, absent_ms + ms}}
-  end
-
-  defp present(people, tracks, ms) do
-    for {who, %{level: level}} <- tracks, into: %{}, do: {who, hear(Map.get(people, who, @unknown), level, ms)}
-  end
-
-  defp hear({before, softest, window_ms, quiet_ms, _absent_ms}, @silence, ms),
-    do: {before, softest, window_ms, quiet_ms + ms, 0}
-
-  defp hear({before, softest, window_ms, quiet_ms, _absent_ms}, level, ms) do
-    softest = max(softest, level)
-    background = max(before, softest)
-    loud? = background < @loudest_background or level <= background - @margin
-    quiet_ms = if loud?, do: 0, else: quiet_ms + ms
-
-    if window_ms + ms >= @window_ms,
-      do: {softest, 0, 0, quiet_ms, 0},
-      else: {before, softest, window_ms + ms, quiet_ms, 0}
-  end
-
-  defp speaks?(nil), do: true
-  defp speaks?({_before, _softest, _window_ms, quiet_ms, _absent_ms}), do: quiet_ms < @hold_ms
+  defp speaks?(_who, %{voice: score}, _batch), do: score >= @enough
+  # A media node of a release without a detector doesn't tell.
+  defp speaks?(who, _track, batch), do: who in batch.speaking
 end

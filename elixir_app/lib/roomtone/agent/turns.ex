@@ -2,7 +2,7 @@ defmodule Roomtone.Agent.Turns do
   @moduledoc """
   Finds out when a person has finished speaking, from the batches of a tap of each talker: pure data.
 
-  A turn begins with the batch in which the media engine's speech detector hears somebody, or
+  A turn begins with the batch in which somebody is heard to speak (`Roomtone.Agent.Speakers`), or
   #{200} ms before it, so that no consonant is missing, and ends once nobody has been heard there
   for a while. A turn that goes on is cut, so that memory is bounded.
   """

@@ -288,7 +288,9 @@ defmodule Roomtone.Tap.Feed do
         format: opts.format,
         rate: opts.rate,
         channels: opts.channels,
-        source: source
+        source: source,
+        # A node of a release without it doesn't tell.
+        voice: Map.get(opts, :voice, false)
       }
 
       with {:ok, handle} <- Library.run(library, :tap_new, [options]),

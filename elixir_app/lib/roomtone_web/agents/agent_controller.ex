@@ -5,7 +5,7 @@ defmodule RoomtoneWeb.AgentController do
 
   The bearer token has the grants `speak` and `listen`; its identity is the agent's. Options are
   parameters of the address: `format` (`twilio` or `binary`), `hear` (`mix` or `each`), `rate`,
-  `batch` and `barge_in`.
+  `batch`, `detect` (`voice` or `level`) and `barge_in`.
   """
   use RoomtoneWeb, :controller
 
@@ -44,8 +44,9 @@ defmodule RoomtoneWeb.AgentController do
          {:ok, rate} <- one_of(params, :rate, @rates, if(format == :twilio, do: 8_000, else: 16_000)),
          :ok <- if(format == :twilio and rate != 8_000, do: {:error, {:invalid_option, :rate}}, else: :ok),
          {:ok, batch} <- number(params, :batch, 20..500, 20),
+         {:ok, detect} <- one_of(params, :detect, %{"voice" => :voice, "level" => :level}, :voice),
          {:ok, barge_in} <- number(params, :barge_in, 20..5_000, nil),
-         do: {:ok, %{format: format, hear: hear, rate: rate, batch: batch, barge_in: barge_in}}
+         do: {:ok, %{format: format, hear: hear, rate: rate, batch: batch, detect: detect, barge_in: barge_in}}
   end
 
   defp one_of(params, key, known, default) do

@@ -34,7 +34,7 @@ defmodule RoomtoneWeb.AgentSocket do
       sequence: 1,
       chunk: 0,
       speaking: [],
-      speakers: %Speakers{},
+      speakers: Speakers.new(opts.detect),
       marks: :queue.new(),
       talking: false,
       over_ms: 0,
@@ -53,7 +53,9 @@ defmodule RoomtoneWeb.AgentSocket do
   end
 
   defp hear(state, room) do
-    case Roomtone.tap(room, :each, rate: state.opts.rate, batch: state.opts.batch) do
+    %{rate: rate, batch: batch, detect: detect} = state.opts
+
+    case Roomtone.tap(room, :each, rate: rate, batch: batch, voice: detect == :voice) do
       {:ok, tap} ->
         {messages, state} = begin(%{state | tap: tap})
         {:push, messages, state}
