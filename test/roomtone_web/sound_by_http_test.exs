@@ -8,6 +8,7 @@ defmodule RoomtoneWeb.SoundByHttpTest do
   alias RoomtoneWeb.{AgentSocket, MuLaw, RawClient}
 
   doctest RoomtoneWeb.MuLaw
+  doctest RoomtoneWeb.Pcm16
 
   @moduletag :media
   @moduletag capture_log: true
@@ -439,7 +440,7 @@ defmodule RoomtoneWeb.SoundByHttpTest do
       opts = %{format: :binary, hear: :mix, rate: 16_000, batch: 40, detect: :voice, barge_in: 200}
       assert {:push, _messages, state} = AgentSocket.init({token, opts})
       # Batches of the test's own, as the tap's come.
-      pcm = :binary.copy(<<0::32>>, 640)
+      pcm = :binary.copy(<<0::16>>, 640)
 
       hear = fn score, {events, state} ->
         tracks = %{"ada" => %{level: 30, voice: score, pcm: pcm}}

@@ -2,6 +2,7 @@ defmodule Roomtone.TestCluster.SoundDesk do
   @moduledoc "Sources and taps on a node of a test, for processes there."
 
   alias Roomtone.{OggStream, Source}
+  alias RoomtoneWeb.AgentSocket
 
   @patience_ms 20_000
 
@@ -38,6 +39,44 @@ defmodule Roomtone.TestCluster.SoundDesk do
       {:roomtone_tap, ^tap, %{} = batch} -> if wanted.(batch), do: batch, else: batch(tap, wanted)
     after
       @patience_ms -> raise "no such batch"
+    end
+  end
+
+  @doc "The greatest sample that an agent's WebSocket sends of a room with two tones of −23 dBov, once it hears both at once."
+  @spec hear_as_agent(String.t()) :: pos_integer
+  def hear_as_agent(room) do
+    run(fn caller ->
+      pcm = for n <- 0..95_999, into: <<>>, do: <<0.1 * :math.sin(2 * :math.pi() * 440 * n / 48_000)::float-32-little>>
+
+      for who <- ["one", "two"] do
+        {:ok, source} = Roomtone.speak_into(room, who, :push)
+        :ok = Source.offer(source, pcm)
+      end
+
+      {:ok, signed} = Roomtone.Token.sign(%{room: room, identity: "agent", grants: [:speak, :listen]})
+      {:ok, token} = Roomtone.Auth.verify(signed, room)
+      options = %{format: :binary, hear: :mix, rate: 16_000, batch: 40, detect: :voice, barge_in: nil}
+      {:push, _started, socket} = AgentSocket.init({token, options})
+      {peak, socket} = sum(socket)
+      :ok = AgentSocket.terminate(:shutdown, socket)
+      send(caller, {self(), peak})
+    end)
+  end
+
+  # An agent's message of the mix has five bytes before its sound.
+  defp sum(socket) do
+    receive do
+      {:roomtone_tap, _tap, %{tracks: tracks}} = batch when map_size(tracks) == 2 ->
+        {:push, messages, socket} = AgentSocket.handle_info(batch, socket)
+        [pcm] = for {:binary, <<0, _ms::32, pcm::binary>>} <- messages, do: pcm
+        peak = Enum.max(for <<sample::16-little-signed <- pcm>>, do: sample)
+        # Each alone has 3,277.
+        if peak > 4_000, do: {peak, socket}, else: sum(socket)
+
+      {:roomtone_tap, _tap, _batch} ->
+        sum(socket)
+    after
+      @patience_ms -> raise "no such sound"
     end
   end
 

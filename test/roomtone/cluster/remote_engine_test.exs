@@ -63,6 +63,13 @@ defmodule Roomtone.Cluster.RemoteEngineTest do
       assert {:ok, true} = TestCluster.call(web, Roomtone.Cluster.RemoteEngine, :password_verify, ["pass", hash])
     end
 
+    test "an agent's WebSocket on the web node hears people, added", %{web: web} do
+      room = unique_name()
+      {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, [room])
+      assert TestCluster.call(web, TestCluster.SoundDesk, :hear_as_agent, [room]) in 4_000..7_000
+      :ok = TestCluster.call(web, Roomtone, :close_room, [room])
+    end
+
     test "a room that closes is closed in the engine", %{web: web, media: media} do
       {:ok, _summary} = TestCluster.call(web, Roomtone, :open_room, ["attic"])
       eventually(fn -> TestCluster.call(media, Roomtone.Cluster.Table, :rooms, [ids(web)]) != [] end)

@@ -9,9 +9,9 @@ defmodule RoomtoneWeb.AgentSocket do
   waits for it.
   """
 
-  alias Roomtone.{Audio, JSON, RateLimit, Source}
+  alias Roomtone.{JSON, RateLimit, Source}
   alias Roomtone.Agent.Speakers
-  alias RoomtoneWeb.{ErrorPayload, MuLaw}
+  alias RoomtoneWeb.{ErrorPayload, MuLaw, Pcm16}
 
   require Logger
 
@@ -55,7 +55,7 @@ defmodule RoomtoneWeb.AgentSocket do
   defp hear(state, room) do
     %{rate: rate, batch: batch, detect: detect} = state.opts
 
-    case Roomtone.tap(room, :each, rate: rate, batch: batch, voice: detect == :voice) do
+    case Roomtone.tap(room, :each, format: :s16, rate: rate, batch: batch, voice: detect == :voice) do
       {:ok, tap} ->
         {messages, state} = begin(%{state | tap: tap})
         {:push, messages, state}
@@ -269,11 +269,11 @@ defmodule RoomtoneWeb.AgentSocket do
 
   # Silence is sent, too: what a client hears goes on.
   defp sound(:mix, tracks, batch, state) do
-    {:ok, pcm} =
+    pcm =
       case Map.values(tracks) do
-        [] -> {:ok, :binary.copy(<<0::32>>, div(state.opts.rate * batch.ms, 1_000))}
-        [track] -> {:ok, track.pcm}
-        many -> Audio.mix(for(track <- many, do: {track.pcm, 1.0}))
+        [] -> :binary.copy(<<0::16>>, div(state.opts.rate * batch.ms, 1_000))
+        [track] -> track.pcm
+        many -> Pcm16.sum(for(track <- many, do: track.pcm))
       end
 
     {message, state} = media(state, nil, pcm, batch)
@@ -281,20 +281,18 @@ defmodule RoomtoneWeb.AgentSocket do
   end
 
   defp media(%{opts: %{format: :binary}} = state, who, pcm, batch) do
-    {:ok, s16} = Audio.to_s16(pcm)
     who = who || ""
-    {{:binary, <<byte_size(who)::8, who::binary, ms(state, batch)::32, s16::binary>>}, state}
+    {{:binary, <<byte_size(who)::8, who::binary, ms(state, batch)::32, pcm::binary>>}, state}
   end
 
   defp media(state, who, pcm, batch) do
-    {:ok, s16} = Audio.to_s16(pcm)
     chunk = state.chunk + 1
 
     media = %{
       track: "inbound",
       chunk: Integer.to_string(chunk),
       timestamp: Integer.to_string(ms(state, batch)),
-      payload: s16 |> MuLaw.encode() |> Base.encode64()
+      payload: pcm |> MuLaw.encode() |> Base.encode64()
     }
 
     media = if who, do: Map.put(media, :participant, who), else: media
