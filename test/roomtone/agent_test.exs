@@ -110,7 +110,7 @@ defmodule Roomtone.AgentTest do
     assert_receive {:roomtone_tap, ^tap, %{level: 23}}
     assert_receive {:said, :first, :played}
     assert_receive {:said, :second, :played}
-    assert_receive {:said, :nothing, {:failed, :not_found}}
+    assert_receive {:said, :nothing, {:failed, :no_file}}
     assert_receive {:said, :file, :played}
   end
 

@@ -57,6 +57,11 @@ defmodule Roomtone.ErrorsTest do
         :room_exists,
         :identity_taken,
         :not_found,
+        :no_file,
+        :not_a_file,
+        :no_permission,
+        :unknown_format,
+        :broken_file,
         :media_busy,
         :media_timeout,
         :media_restarted

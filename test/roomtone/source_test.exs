@@ -100,6 +100,7 @@ defmodule Roomtone.SourceTest do
   test "a file that can't be played is refused, and one that breaks off is told", %{room: room, tmp_dir: dir} do
     assert {:error, :not_a_file} = Roomtone.speak_into(room, "jingle", dir)
     assert {:error, :unknown_format} = Roomtone.speak_into(room, "jingle", "mix.exs")
+    assert {:error, :no_file} = Roomtone.speak_into(room, "jingle", "missing.wav")
     broken = Path.join(dir, "broken.opus")
     tone = File.read!(Path.join(@fixtures, "tone.opus"))
     half = div(byte_size(tone), 2)

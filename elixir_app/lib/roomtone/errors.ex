@@ -74,6 +74,12 @@ defmodule Roomtone.Errors do
     {:not_mixed, :not_mixed, 422, false, "A room that forwards has no mix."},
     {{:recording_failed, :disk_full}, :recording_failed, 503, true, "The disk is full, so nothing can be recorded."},
     {:recording_failed, :recording_failed, 503, true, "The recording can't be written."},
+    # Sound files
+    {:no_file, :no_file, 404, false, "There is no such file."},
+    {:not_a_file, :not_a_file, 422, false, "This isn't a file: it is a folder, a device or a pipe."},
+    {:no_permission, :no_permission, 403, false, "The server may not read this file."},
+    {:unknown_format, :unknown_format, 422, false, "The file isn't of a format that can be played."},
+    {:broken_file, :broken_file, 422, false, "The file is broken."},
     # Rooms
     {:room_not_found, :room_not_found, 404, false, "There is no such room, or it was closed."},
     {:room_exists, :room_exists, 409, false, "A room with this name already exists."},

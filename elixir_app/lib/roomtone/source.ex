@@ -43,10 +43,10 @@ defmodule Roomtone.Source do
            {:played, mark :: term} | :drained | {:ended, :closed | :room_closed | {:failed, term}}}
 
   @typedoc """
-  Why a file can't be played: an error of the file system or of its content. `:not_a_file` is a
-  folder, a device or a pipe.
+  Why a file can't be played: an error of the file system or of its content. `:no_file` isn't there,
+  and `:not_a_file` is a folder, a device or a pipe.
   """
-  @type file_error :: Native.file_error() | Audio.reason() | :media_lost | :no_media
+  @type file_error :: :no_file | Native.file_error() | Audio.reason() | :media_lost | :no_media
 
   @typedoc """
   Why something isn't taken: `:odd_size` is PCM that isn't whole samples, `:bad_pcm` has a float that
@@ -171,8 +171,12 @@ defmodule Roomtone.Source do
   def open(sound), do: with({:ok, library} <- Library.any(), do: open(sound, library))
 
   defp open(path, library) when is_binary(path) do
-    with {:ok, file} <- Library.open_file(library, path |> Path.expand() |> to_string()),
-         do: {:ok, parts(file, library)}
+    case Library.open_file(library, path |> Path.expand() |> to_string()) do
+      {:ok, file} -> {:ok, parts(file, library)}
+      # `:not_found` is a person who isn't in the room.
+      {:error, :not_found} -> {:error, :no_file}
+      {:error, reason} -> {:error, reason}
+    end
   end
 
   defp open(other, _library), do: {:ok, other}

@@ -156,7 +156,7 @@ defmodule Roomtone.Cluster.ControlTest do
       {:ok, tone} = Roomtone.Audio.tone(440, 300)
       :ok = Roomtone.Audio.write_wav(file, tone)
       assert call(b, SoundDesk, :play, [room, file]) == [:drained, {:ended, :closed}]
-      assert {:error, :not_found} = call(b, Roomtone, :speak_into, [room, "radio", file <> "x"])
+      assert {:error, :no_file} = call(b, Roomtone, :speak_into, [room, "radio", file <> "x"])
       assert {:error, :not_a_file} = call(b, Roomtone, :speak_into, [room, "radio", folder])
       File.write!(file, "no sound")
       assert {:error, :unknown_format} = call(b, Roomtone, :speak_into, [room, "radio", file])
