@@ -23,38 +23,19 @@ defmodule Roomtone do
   ends which.
   """
 
-  alias Roomtone.{
-    Admission,
-    Captions,
-    Config,
-    Lobby,
-    Media,
-    MixControls,
-    MixPolicy,
-    Name,
-    Participant,
-    Recording,
-    RoomServer,
-    Rooms,
-    Source,
-    Store,
-    Subscribers,
-    Tap,
-    Telemetry,
-    Token,
-    Types
-  }
+  import Roomtone.RoomCall, only: [ask: 2, ask_about: 3, kept_if: 3, set: 3]
 
-  alias Roomtone.Auth.Lock
-  alias Roomtone.Cluster.Control
+  alias Roomtone.{Admission, Captions, Entry, Lobby, Media, MixControls, MixPolicy, Name, Recording}
+  alias Roomtone.{RoomServer, Source, Statistics, Subscribers, Tap, Token, Types}
   alias Roomtone.Media.Retry
-  alias Roomtone.Rooms.{Remembered, Successor}
 
   # Described in `Roomtone.Types`.
   @type role :: Types.role()
   @type quality :: Types.quality()
   @type outlook :: Types.outlook()
   @type participant :: Types.participant()
+  @type participant_stats :: Types.participant_stats()
+  @type room_stats :: Types.room_stats()
   @type summary :: Types.summary()
   @type room :: Types.room()
   @type event :: Types.event()
@@ -66,6 +47,8 @@ defmodule Roomtone do
   @type open_error :: Types.open_error()
   @type mix_error :: Types.mix_error()
   @type join_error :: Types.join_error()
+  @type outlook_error :: Types.outlook_error()
+  @type chat_error :: Types.chat_error()
 
   @doc """
   Roomtone as a child of a supervisor of yours:
@@ -100,11 +83,7 @@ defmodule Roomtone do
   moderators. A `passcode` (4 to 64 characters, kept as a hash) locks the room: see `unlock/2`.
   `maker` identifies its moderator, as in `join/4`.
 
-  With `record: :inputs` everything that goes into the room is recorded, in a file in `recordings_dir`
-  from which `mix roomtone.replay` plays the room again: see docs/recording.md. It has the voices of
-  everybody, and the page shows that the room is recorded. `record: {:inputs, opts}` takes `file` and
-  `max_bytes` (default 256 MiB). A room on several media nodes has a file of each. `stop_recording/1`
-  ends it. A room that was restored after a restart isn't recorded.
+  #{Recording.Inputs.option_doc()}
 
   `by` takes options of `join/4` that identify a person, and opens the room on their behalf: only a
   moderator of a closed room may open its name again, and a remembered room counts as existing.
@@ -113,35 +92,7 @@ defmodule Roomtone do
 
   Options of the mix:
 
-    * `kind` – `:mix` (default); `:spatial`, where positions count: see `put_position/3`; or
-      `:forward`: nothing is mixed, each listener gets the packets of the few talkers most relevant
-      to them
-    * `forward_slots` – in a `:forward` room, the number of these talkers: 1 to 8; default
-      `max_talkers`, or 3
-    * `default_gain` – the gain of every pair for which nothing else is set: 0 to 10, linear;
-      default 1
-    * `max_talkers` – how many talkers are heard at once; `nil`: all. The default is in
-      `Roomtone.Config`
-    * `select` – how they are chosen: `:loudest` (gain × level), or `:nearest` (gain), the default
-      in a `:spatial` room
-    * `stereo` – whether a listener who asks for stereo (`stereo=1` in their offer) hears each
-      talker from a side: that of their `pan` in `put_mix/2`, and in a `:spatial` room the side on
-      which they are; default `false`
-    * `auto_gain` – `:auto` (default): a talker whose voice is more than 6 dB softer or louder than
-      usual is brought to the usual level, before all other gains; `:off`: nobody is. A `:forward`
-      room changes nobody. See `put_auto_gain/3`
-    * `noise_suppression` – `:on`: the noise of a talker in whose sound it is heard beside their
-      voice is made softer, by up to 30 dB, until they choose otherwise; `:off` (default): nobody's
-      is. A `:forward` room has `:off`. See `put_noise_suppression/3`
-    * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
-      `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
-    * `door_gains` – as `put_door_gains/2`
-    * `positions` – in a `:spatial` room: `:server` (default), only the app moves people; `:clients`,
-      they walk by themselves, and the room checks each step: see `walk/3`
-    * `plan` – the floor plan of a `:spatial` room: `"office"`, `"plaza"`, or a map as
-      `Roomtone.FloorPlan.new/1` takes it. With `positions: :clients` the default is `"plaza"`. With
-      a plan, distance weakens sound linearly to nothing at the plan's range, unless `distance` is
-      given
+  #{MixPolicy.options_doc()}
 
   The call waits, about two seconds at most, while this node takes over a room of the name from one
   that is gone.
@@ -157,31 +108,7 @@ defmodule Roomtone do
       {:error, {:invalid_name, :forbidden_character}}
   """
   @spec open_room(String.t(), keyword) :: {:ok, summary} | {:error, open_error}
-  def open_room(name, opts \\ []) do
-    with {:ok, name} <- Name.room(name),
-         {mixing, opts} = Keyword.split(opts, MixPolicy.options()),
-         :ok <- Admission.check_room(opts),
-         {:ok, mix} <- MixPolicy.new(Keyword.put_new(mixing, :max_talkers, Config.get().max_talkers)),
-         {passcode, opts} = Keyword.pop(opts, :passcode),
-         {by, opts} = Keyword.pop(opts, :by),
-         :ok <- if(by, do: Admission.check_join(by), else: :ok),
-         {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
-         whose = if(by, do: [by: Admission.request("", "", by), new: true], else: []),
-         {:ok, summary} <- Successor.await(fn -> Rooms.open(name, [mix: mix, lock: lock] ++ whose ++ opts) end) do
-      keep(name)
-      {:ok, summary}
-    end
-  end
-
-  # A refusal is on disk before anybody relies on it. A failed write stops nothing:
-  # `Roomtone.Store.health/0` reports it.
-  defp keep(name) do
-    _said_elsewhere = with :here <- Control.at(name, :sync), do: Store.sync()
-    :ok
-  end
-
-  defp kept_if(:ok, name, true), do: keep(name)
-  defp kept_if(result, _name, _takes?), do: result
+  defdelegate open_room(name, opts \\ []), to: Entry, as: :open
 
   @doc """
   The pass of a locked room, in return for its passcode; `nil` for a room that isn't locked. Give it
@@ -195,9 +122,7 @@ defmodule Roomtone do
       true
   """
   @spec unlock(String.t(), term) :: {:ok, String.t() | nil} | {:error, :wrong_passcode | :busy | room_error}
-  def unlock(name, passcode) do
-    with {:ok, lock} <- ask(name, :lock), do: if(lock, do: Lock.open(lock, passcode), else: {:ok, nil})
-  end
+  defdelegate unlock(name, passcode), to: Entry
 
   @doc """
   Locks an open room with another passcode, or unlocks it with `nil`. Participants stay, and come back
@@ -210,24 +135,14 @@ defmodule Roomtone do
       {:error, :wrong_passcode}
   """
   @spec put_passcode(String.t(), String.t() | nil) :: :ok | {:error, :busy | {:invalid_option, :passcode} | room_error}
-  def put_passcode(name, passcode) do
-    with true <- passcode == nil or Lock.passcode?(passcode) || {:error, {:invalid_option, :passcode}},
-         {:ok, lock} <- if(passcode, do: Lock.new(passcode), else: {:ok, nil}),
-         do: name |> ask({:put_lock, lock}) |> kept_if(name, true)
-  end
+  defdelegate put_passcode(name, passcode), to: Entry
 
   @doc """
   Counts a wrong passcode that somebody gave for a room. Its subscribers receive `{:guesses, count}`
   when that piles up.
   """
   @spec wrong_passcode(String.t()) :: :ok
-  def wrong_passcode(name) do
-    with {:ok, name} <- Name.room(name),
-         pid when is_pid(pid) <- RoomServer.whereis(name),
-         do: GenServer.cast(pid, :wrong_passcode)
-
-    :ok
-  end
+  defdelegate wrong_passcode(name), to: Entry
 
   @doc """
   The grants that a person would have in an open room, given the options `grants`, `pass`, `invited`
@@ -242,24 +157,7 @@ defmodule Roomtone do
       {:ok, [:speak, :listen, :moderate]}
   """
   @spec grants(String.t(), keyword) :: {:ok, [Token.grant()]} | {:error, :passcode_needed | :removed | room_error}
-  def grants(name, opts) do
-    request = opts |> Keyword.take([:pass, :invited, :maker]) |> Map.new()
-    request = Map.put(request, :grants, Keyword.get(opts, :grants, [:speak, :listen]))
-    name |> ask({:grants, request}) |> unless_closed(name, request)
-  end
-
-  # A room that isn't open may be one that only some people may open.
-  defp unless_closed({:error, :room_not_found} = error, name, request) do
-    with {:ok, name} <- Name.room(name), :ok <- may_open(name, request), do: error
-  end
-
-  defp unless_closed(result, _name, _request), do: result
-
-  defp may_open(name, request) do
-    with :here <- Control.at(name, {:may_open, name, request}),
-         do: Remembered.may_open(name, request),
-         else: ({:there, answer} -> answer)
-  end
+  defdelegate grants(name, opts), to: Entry
 
   @doc """
   How a person would enter an open room with these options of `join/4`: their grants and role,
@@ -275,29 +173,8 @@ defmodule Roomtone do
       iex> Roomtone.outlook("opera", "ada", rejoin: "another room")
       {:error, :room_ended}
   """
-  @spec outlook(String.t(), String.t(), keyword) ::
-          {:ok, outlook}
-          | {:error,
-             :passcode_needed
-             | :removed
-             | :room_ended
-             | :identity_taken
-             | :closed_by_moderator
-             | :room_not_restored
-             | {:invalid_option, atom}
-             | room_error}
-  def outlook(name, identity, opts) do
-    with {:ok, name} <- Name.room(name),
-         {:ok, identity} <- Name.identity(identity),
-         :ok <- Admission.check_join(opts) do
-      request = Admission.request(identity, identity, opts)
-
-      case Successor.await(fn -> RoomServer.call(name, {:outlook, request}) end) do
-        {:error, :room_not_found} when request.rejoin != nil -> {:error, :room_ended}
-        result -> unless_closed(result, name, request)
-      end
-    end
-  end
+  @spec outlook(String.t(), String.t(), keyword) :: {:ok, outlook} | {:error, outlook_error}
+  defdelegate outlook(name, identity, opts), to: Entry
 
   @doc """
   Closes a room: its participants receive `{:closed, reason}` and their media end. For an hour
@@ -354,61 +231,14 @@ defmodule Roomtone do
 
   Options:
 
-    * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`, `:move`; default `[:speak,
-      :listen]`
-    * `pass` – the pass of a locked room, without which the grants don't count there; default
-      `:any`, because the caller is trusted
-    * `invited` – grants that count even without a pass; default none
-    * `maker` – any text that identifies the person: they moderate a room that this join opens, or
-      that was opened with the same text
-    * `name` – shown to others; default the identity
-    * `muted` – whether they come in muted; default `false`, and left as it is when they come back
-    * `session` – from an earlier join, or your own: hard to guess and at most
-      #{Roomtone.Admission.max_session()} bytes
-    * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients
-      without such a process: they stay as long as their media do
-    * `grace` – milliseconds for which they stay after the owner's death, in case they return;
-      default `grace_ms`
-    * `create` – open the room if there is none; it closes at once if nobody gets in; default
-      `false`
-    * `rejoin` – the `room_id` from an earlier join: they return to that room and enter no other
-      (`:room_ended`). If the room was restored since, after a restart of the server, they return
-      muted, whatever `muted` is
+  #{Admission.options_doc()}
 
   A join restores a remembered room with what it had: see `Roomtone.Rooms.Remembered`.
   """
   @spec join(String.t(), String.t(), String.t(), keyword) ::
           {:ok, %{participant: participant, answer: String.t(), session: String.t(), room_id: String.t()}}
           | {:error, join_error}
-  def join(name, identity, offer, opts \\ []) do
-    Telemetry.span([:join], %{room: name, participant: identity}, fn -> answer(name, identity, offer, opts) end)
-  end
-
-  @doc false
-  # As `join/4`, for a source, which has no offer.
-  @spec join_source(String.t(), String.t(), keyword) :: {:ok, participant} | {:error, join_error}
-  def join_source(name, identity, opts) do
-    joined =
-      Telemetry.span([:join], %{room: name, participant: identity}, fn -> answer(name, identity, :source, opts) end)
-
-    with {:ok, %{participant: participant}} <- joined, do: {:ok, participant}
-  end
-
-  defp answer(name, identity, offer, opts) do
-    with {:ok, name} <- Name.room(name),
-         {:ok, identity} <- Admission.check_name(identity, opts),
-         :ok <- Admission.check_join(opts),
-         {:ok, shown} <- Admission.check_name(Keyword.get(opts, :name) || identity, opts),
-         request = Admission.request(identity, shown, opts),
-         {:ok, pid, person} <- Admission.admit(name, request, opts[:create] || false),
-         {:ok, answer} <- Participant.negotiate(pid, offer, request.owner),
-         {:ok, participant, room_id} <- RoomServer.call(name, {:joined, identity}) do
-      {:ok, %{participant: participant, answer: answer, session: person.session, room_id: room_id}}
-    else
-      {:error, :not_found} -> {:error, :room_closed}
-      {:error, _} = error -> error
-    end
-  end
+  defdelegate join(name, identity, offer, opts \\ []), to: Entry
 
   @doc """
   Lets something that isn't a client speak in a room: a file, an announcement, a voice agent. It is
@@ -417,16 +247,11 @@ defmodule Roomtone do
 
   `sound` is one of
 
-    * the path of a file: Ogg Opus, whose packets are taken as they are, or WAV, FLAC, MP3 or Ogg
-      Vorbis of any rate. It is played, and the source leaves. Mono and stereo will do
-    * an enumerable of sound, as `Roomtone.Source.push/2` takes it. It is played, and the source
-      leaves
-    * `:push`: the source waits for `Roomtone.Source.push/2`, until `Roomtone.Source.close/1`
+  #{Source.sound_doc()}
 
   Options: `name` (shown to others), `muted`, and for sound that isn't a file:
 
-    * `format` – `:f32` (default) or `:s16`, mono PCM, little-endian; or `:opus`, packets
-    * `rate` – of PCM, 8,000 to 48,000 (default) samples a second
+  #{Source.options_doc()}
 
   The caller is the owner and receives `t:Roomtone.Source.message/0`; the source ends with it.
 
@@ -440,22 +265,7 @@ defmodule Roomtone do
   """
   @spec speak_into(String.t(), String.t(), Path.t() | Enumerable.t() | :push, keyword) ::
           {:ok, pid} | {:error, join_error | Source.file_error()}
-  def speak_into(name, identity, sound, opts \\ []) do
-    allowed = [
-      name: &(is_binary(&1) or &1 == nil),
-      muted: &is_boolean/1,
-      format: &(&1 in [:f32, :s16, :opus]),
-      rate: &(is_integer(&1) and &1 in 8_000..48_000)
-    ]
-
-    wrong = Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end)
-
-    cond do
-      wrong != nil -> {:error, {:invalid_option, elem(wrong, 0)}}
-      not Source.sound?(sound) -> {:error, {:invalid_option, :sound}}
-      true -> Source.start(%{room: name, identity: identity, sound: sound, owner: self(), opts: Map.new(opts)})
-    end
-  end
+  def speak_into(name, identity, sound, opts \\ []), do: Source.speak(name, identity, sound, self(), opts)
 
   @doc """
   Gives the calling process the sound of a room: `{:roomtone_tap, tap, batch}`, see
@@ -463,24 +273,11 @@ defmodule Roomtone do
 
   `what` is one of
 
-    * `:mix` – everybody, whatever the room's policy is. In a room with a mix it costs no further
-      encode
-    * `:audience` – the mix as somebody who only listens hears it: without those who whisper or are in
-      a zone. A room of kind `:forward` has none (`:not_mixed`)
-    * `{:person, identity}` – one person, whenever they are there
-    * `:each` – each talker apart
-    * a map of gains, such as `%{"ada" => 1.0, "bob" => 0.5}` – these people, mixed
+  #{Tap.what_doc()}
 
   Options:
 
-    * `format` – `:f32` (default) or `:s16`, little-endian, or `:opus`: the packets, as the room has
-      them. A room of kind `:forward` has no mix in Opus (`:not_mixed`)
-    * `rate` – of PCM: 8,000, 12,000, 16,000, 24,000, 32,000, 44,100 or 48,000 (default) samples a
-      second
-    * `channels` – 1 (default), or 2 for the mix of a room with `stereo: true`
-    * `batch` – milliseconds in a message, 20 to 500; default 100
-    * `voice` – with `true`, each person's track of `:each` as PCM has `voice`: how surely there is a
-      voice in it, 0 to 1. Default `false`
+  #{Tap.options_doc()}
 
   PCM goes on in silence. A process that is behind loses the oldest batches, and the next one tells
   how many. The tap ends with the process, with the room, or by `untap/1`.
@@ -517,12 +314,7 @@ defmodule Roomtone do
 
   The second argument is the folder, which mustn't exist yet, or a list of options:
 
-    * `folder` – default a new one in `recordings_dir` (`Roomtone.Config`)
-    * `mix` – whether `mix.ogg` is written; default `true`, but in a room of kind `:forward`, which
-      makes no mix
-    * `tracks` – whether each person gets a file; default `false`, but in a room of kind `:forward`
-    * `announce` – whether the beginning and the end are heard in the room: `true` for notes, or the
-      path of a sound file (on the node of the room) for the beginning; default `announce_recordings` (`Roomtone.Config`)
+  #{Recording.options_doc()}
 
   docs/recording.md describes the files.
 
@@ -533,21 +325,7 @@ defmodule Roomtone do
       {:error, :no_recordings}
   """
   @spec record(String.t(), Path.t() | keyword) :: {:ok, Path.t()} | {:error, Recording.error()}
-  def record(name, folder_or_opts)
-  def record(name, folder) when is_binary(folder), do: record(name, folder: folder)
-
-  def record(name, opts) when is_list(opts) do
-    with {:ok, name} <- Name.room(name),
-         :here <- Control.at(name, {:record, name, opts}),
-         do: Recording.start(name, opts),
-         # Its node is of a release that doesn't know the request.
-         else:
-           (
-             {:there, {:error, :unknown_call}} -> {:error, :media_busy}
-             {:there, answer} -> answer
-             {:error, _} = error -> error
-           )
-  end
+  defdelegate record(name, folder_or_opts), to: Recording.Calls
 
   @doc """
   Ends the recording of a room, and returns its folder.
@@ -557,23 +335,7 @@ defmodule Roomtone do
       {:error, :not_recording}
   """
   @spec stop_recording(String.t()) :: {:ok, Path.t()} | {:error, :not_recording | room_error}
-  def stop_recording(name) do
-    case ask(name, :stop_recording) do
-      {:ok, recording} ->
-        Recording.stop(recording)
-
-      # It was to go on at another media node.
-      {:stopped, folder} ->
-        {:ok, folder}
-
-      # Its node is of a release that doesn't know the request.
-      {:error, :unknown_call} ->
-        with({:ok, recording} <- ask(name, :recording), do: Recording.stop(recording))
-
-      {:error, _} = error ->
-        error
-    end
-  end
+  defdelegate stop_recording(name), to: Recording.Calls
 
   @doc """
   Adds a mark to the timeline of a room's recording: up to 500 characters of text.
@@ -583,8 +345,7 @@ defmodule Roomtone do
       {:error, :not_recording}
   """
   @spec mark_recording(String.t(), String.t()) :: :ok | {:error, :not_recording | room_error}
-  def mark_recording(name, text) when is_binary(text),
-    do: with({:ok, recording} <- ask(name, :recording), do: Recording.mark(recording, text))
+  defdelegate mark_recording(name, text), to: Recording.Calls
 
   @doc """
   Makes `owner` the process that speaks for a person, and leaves their media as they are: for a new
@@ -592,14 +353,7 @@ defmodule Roomtone do
   """
   @spec resume(String.t(), String.t(), String.t(), pid) ::
           {:ok, participant} | {:error, :not_found | :identity_taken | :media_busy | room_error}
-  def resume(name, identity, session, owner \\ self()) when is_binary(session) and is_pid(owner) do
-    with {:ok, name} <- Name.room(name),
-         {:ok, identity} <- Name.identity(identity),
-         {:ok, pid, person} <- RoomServer.call(name, {:resume, %{identity: identity, session: session, owner: owner}}),
-         :ok <- Participant.adopt(pid, owner) do
-      {:ok, Roomtone.Room.to_map(person)}
-    end
-  end
+  def resume(name, identity, session, owner \\ self()), do: Entry.resume(name, identity, session, owner)
 
   @doc """
   Takes a person out of a room. The others receive `{:left, identity, reason}`. For five minutes
@@ -642,23 +396,7 @@ defmodule Roomtone do
   """
   @spec transfer(String.t(), String.t(), String.t()) ::
           :ok | {:error, :not_found | :same_room | :no_page | {:room_full, non_neg_integer} | room_error}
-  def transfer(name, identity, to) do
-    with {:ok, name} <- Name.room(name),
-         {:ok, to} <- Name.room(to),
-         :ok <- if(Name.key(name) == Name.key(to), do: {:error, :same_room}, else: :ok),
-         :ok <- place_in(to),
-         do: ask_about(name, identity, &{:transfer, &1, to})
-  end
-
-  # Full or not, it is asked again when they join.
-  defp place_in(name) do
-    case RoomServer.call(name, :describe) do
-      {:ok, %{participants: people, max_participants: most}} when length(people) >= most -> {:error, {:room_full, most}}
-      {:ok, _room} -> :ok
-      {:error, :room_not_found} -> :ok
-      {:error, _busy} = error -> error
-    end
-  end
+  defdelegate transfer(name, identity, to), to: Entry
 
   @doc """
   Mutes this person: nobody hears them until `unmute/2`. The change is in the shard's queue when the
@@ -756,15 +494,7 @@ defmodule Roomtone do
   Posts a chat message; all subscribers get `{:chat, message}`. `Roomtone.Chat` has the limits: 500
   characters, five messages at once, then one every two seconds.
   """
-  @spec say(String.t(), String.t(), String.t()) ::
-          {:ok, chat_message}
-          | {:error,
-             :not_found
-             | :empty_message
-             | :not_text
-             | {:message_too_long, pos_integer}
-             | :too_many_messages
-             | room_error}
+  @spec say(String.t(), String.t(), String.t()) :: {:ok, chat_message} | {:error, chat_error}
   def say(name, identity, text), do: ask_about(name, identity, &{:say, &1, text})
 
   @doc """
@@ -789,12 +519,8 @@ defmodule Roomtone do
   """
   @spec caption(String.t(), String.t(), String.t(), from: DateTime.t(), until: DateTime.t()) ::
           {:ok, Captions.caption()} | {:error, :not_found | {:invalid_option, atom} | Captions.error() | room_error}
-  def caption(name, speaker, text, opts \\ []) do
-    case Enum.find(opts, fn {key, _value} -> key not in [:from, :until] end) do
-      nil -> ask_about(name, speaker, &{:caption, &1, text, Map.new(opts)})
-      {key, _value} -> {:error, {:invalid_option, key}}
-    end
-  end
+  def caption(name, speaker, text, opts \\ []),
+    do: with(:ok <- Captions.known(opts), do: ask_about(name, speaker, &{:caption, &1, text, Map.new(opts)}))
 
   @doc """
   The latest captions of a room, 500 at most, oldest first; with an identity, those since this person
@@ -867,17 +593,8 @@ defmodule Roomtone do
       :ok
   """
   @spec subscribe(String.t(), levels: boolean, positions: boolean, only: [atom]) :: :ok | {:error, name_error}
-  def subscribe(name, opts \\ []) do
-    wish =
-      cond do
-        opts[:only] -> opts[:only]
-        opts[:levels] == false -> :no_levels
-        opts[:positions] == false -> :no_positions
-        true -> :all
-      end
-
-    with({:ok, name} <- Name.room(name), do: Subscribers.add(name, wish))
-  end
+  def subscribe(name, opts \\ []),
+    do: with({:ok, name} <- Name.room(name), do: Subscribers.add(name, Subscribers.wish(opts)))
 
   @doc "Ends `subscribe/1`."
   @spec unsubscribe(String.t()) :: :ok | {:error, name_error}
@@ -894,43 +611,6 @@ defmodule Roomtone do
   @spec unsubscribe_lobby() :: :ok
   defdelegate unsubscribe_lobby, to: Lobby, as: :unwatch
 
-  @typedoc """
-  Figures of one participant, as the engine counts them: *in* is from them to the server, *out* from the server
-  to them. `docs/telemetry.md` tells what each figure means.
-  """
-  @type participant_stats :: %{
-          connected: boolean,
-          packets_in: non_neg_integer,
-          bytes_in: non_neg_integer,
-          packets_out: non_neg_integer,
-          bytes_out: non_neg_integer,
-          rejected: non_neg_integer,
-          oversized: non_neg_integer,
-          lost_in: non_neg_integer,
-          copies_in: non_neg_integer,
-          restored_in: non_neg_integer,
-          recovered: non_neg_integer,
-          concealed: non_neg_integer,
-          late: non_neg_integer,
-          stretched_ms: float,
-          jitter_ms: float,
-          buffer_target_ms: float,
-          buffer_ms: float,
-          round_trip_ms: float | nil,
-          fraction_lost_out: float | nil,
-          redundancy: 0..2,
-          copies_out: non_neg_integer,
-          reduced_bitrate: pos_integer | nil,
-          remote_jitter_ms: float | nil,
-          first_in_ms: float | nil,
-          first_out_ms: float | nil,
-          silent_ms: float,
-          silent_after_media: boolean,
-          private_mix: boolean,
-          passed_through: boolean,
-          auto_gain_db: float
-        }
-
   @doc """
   Statistics of a room: for each person what the engine counts (packets, loss, jitter, round trip;
   `nil` for a person without media), the counters of the shard, and the trunks of a room on several
@@ -941,55 +621,13 @@ defmodule Roomtone do
       iex> stats.participants
       %{}
   """
-  @spec stats(String.t()) ::
-          {:ok,
-           %{
-             room: String.t(),
-             shard: non_neg_integer,
-             shard_stats: map,
-             trunks: [Media.Trunks.the_end()],
-             participants: %{String.t() => participant_stats | nil}
-           }}
-          | {:error, :media_busy | room_error}
-  def stats(name) do
-    with {:ok, name} <- Name.room(name),
-         {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
-         {:ok, counted, shard_stats} <- peer_stats(name, place, Map.keys(peers)) do
-      nobody = Map.new(identities, &{&1, nil})
-      participants = for {peer, identity} <- peers, into: nobody, do: {identity, counted[peer]}
-
-      {:ok,
-       %{room: name, shard: place.shard, shard_stats: shard_stats, trunks: trunks(name), participants: participants}}
-    end
-  end
-
-  # A room on a node of an earlier release tells of none.
-  defp trunks(name) do
-    case RoomServer.call(name, :trunks) do
-      {:ok, trunks} -> trunks
-      {:error, _older_or_gone} -> []
-    end
-  end
-
-  # The numbers of shards are those of the room's node.
-  defp peer_stats(name, place, peers) do
-    case Control.at(name, {:peer_stats, place, peers}) do
-      {:there, result} -> result
-      :here -> with {:ok, counted} <- Media.peer_stats(place, peers), do: {:ok, counted, Media.shard_stats(place.shard)}
-    end
-  end
+  @spec stats(String.t()) :: {:ok, room_stats} | {:error, :media_busy | room_error}
+  defdelegate stats(name), to: Statistics
 
   @doc "As `stats/1` for one person: what the engine counts, `nil` without media."
   @spec stats(String.t(), String.t()) ::
           {:ok, participant_stats | nil} | {:error, :not_found | :media_busy | room_error}
-  def stats(name, identity) do
-    with {:ok, name} <- Name.room(name),
-         {:ok, place, peers, identities} <- RoomServer.call(name, :peers),
-         :ok <- if(identity in identities, do: :ok, else: {:error, :not_found}),
-         mine = for({peer, ^identity} <- peers, do: peer),
-         {:ok, counted, _shard_stats} <- peer_stats(name, place, mine),
-         do: {:ok, counted |> Map.values() |> List.first()}
-  end
+  defdelegate stats(name, identity), to: Statistics
 
   @doc """
   Follows the next packet of a person through the server, with the time at every stage:
@@ -1058,21 +696,4 @@ defmodule Roomtone do
   """
   @spec describe_error(term) :: String.t()
   defdelegate describe_error(reason), to: Roomtone.Errors
-
-  # ---- Private functions -----------------------------------------------------------------------------------------------
-
-  # When this returns, the participant has submitted the change, or keeps it until the shard's queue
-  # has room.
-  defp set(name, identity, change) do
-    with {:ok, pid} <- ask_about(name, identity, &{:set, &1, change}),
-         # A participant that is being replaced isn't asked: its successor starts with the change.
-         {:error, :timeout} <- if(pid, do: Participant.await_update(pid), else: :ok),
-         do: {:error, :room_busy}
-  end
-
-  defp ask(name, request), do: with({:ok, name} <- Name.room(name), do: RoomServer.call(name, request))
-
-  defp ask_about(name, identity, request) do
-    with {:ok, identity} <- Name.identity(identity), do: ask(name, request.(identity))
-  end
 end

@@ -98,7 +98,7 @@ defmodule Roomtone.RecordingTest do
     %{folder: folder, tmp_dir: dir} = context
     room = open_room(stage: true, kind: :spatial, positions: :clients)
     # A person, who only listens on a stage.
-    {:ok, _person} = Roomtone.join_source(room, "recording", grants: [:speak], owner: self(), grace: 0)
+    {:ok, _person} = Roomtone.Entry.join_source(room, "recording", grants: [:speak], owner: self(), grace: 0)
     assert_receive {:roomtone, ^room, {:joined, %{identity: "recording", role: :listener}}}, 5_000
     {:ok, tap} = Roomtone.tap(room, :audience, batch: 500)
 
@@ -142,7 +142,7 @@ defmodule Roomtone.RecordingTest do
         file = Path.join(dir, name <> ".wav")
         :ok = Audio.write_wav(file, pcm)
         room = open_room()
-        {:ok, _person} = Roomtone.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
+        {:ok, _person} = Roomtone.Entry.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
         assert_receive {:roomtone, ^room, {:joined, %{identity: "ada"}}}, 5_000
         {:ok, tap} = Roomtone.tap(room, :mix, batch: 100)
         # A tap takes sound from its first tick on.
@@ -194,7 +194,7 @@ defmodule Roomtone.RecordingTest do
     {:ok, _summary} = Roomtone.open_room(room)
     on_exit(fn -> Roomtone.close_room(room) end)
     :ok = Roomtone.subscribe(room, only: [:joined])
-    {:ok, _person} = Roomtone.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
+    {:ok, _person} = Roomtone.Entry.join_source(room, "ada", grants: [:speak], owner: self(), grace: 0)
     assert_receive {:roomtone, ^room, {:joined, %{identity: "ada"}}}, 5_000
     config = Config.get()
     # Shorter than "Recording", too.

@@ -18,6 +18,35 @@ defmodule Roomtone.Admission do
   @spec max_session() :: pos_integer
   def max_session, do: @max_session
 
+  @doc false
+  # A part of the documentation of `Roomtone.join/4`.
+  @spec options_doc() :: String.t()
+  def options_doc do
+    """
+      * `grants` – what the person may do, of `:speak`, `:listen`, `:moderate`, `:move`; default `[:speak,
+        :listen]`
+      * `pass` – the pass of a locked room, without which the grants don't count there; default
+        `:any`, because the caller is trusted
+      * `invited` – grants that count even without a pass; default none
+      * `maker` – any text that identifies the person: they moderate a room that this join opens, or
+        that was opened with the same text
+      * `name` – shown to others; default the identity
+      * `muted` – whether they come in muted; default `false`, and left as it is when they come back
+      * `session` – from an earlier join, or your own: hard to guess and at most
+        #{@max_session} bytes
+      * `owner` – the process that speaks for them, monitored; default the caller. `:none` for clients
+        without such a process: they stay as long as their media do
+      * `grace` – milliseconds for which they stay after the owner's death, in case they return;
+        default `grace_ms`
+      * `create` – open the room if there is none; it closes at once if nobody gets in; default
+        `false`
+      * `rejoin` – the `room_id` from an earlier join: they return to that room and enter no other
+        (`:room_ended`). If the room was restored since, after a restart of the server, they return
+        muted, whatever `muted` is
+    """
+    |> String.trim_trailing()
+  end
+
   @doc "Checks the options of a room, except those of its mix."
   @spec check_room(keyword) :: :ok | {:error, {:invalid_option, atom}}
   def check_room(opts) do

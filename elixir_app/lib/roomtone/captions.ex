@@ -41,6 +41,15 @@ defmodule Roomtone.Captions do
 
   @type t :: %__MODULE__{log: [caption], speakers: %{String.t() => RateLimit.t()}, room: RateLimit.t() | nil}
 
+  @doc "Refuses an option that `Roomtone.caption/4` doesn't have. The room checks the values."
+  @spec known(keyword) :: :ok | {:error, {:invalid_option, atom}}
+  def known(opts) do
+    case Enum.find(opts, fn {key, _value} -> key not in [:from, :until] end) do
+      nil -> :ok
+      {key, _value} -> {:error, {:invalid_option, key}}
+    end
+  end
+
   @doc "Adds a caption; returns it as everybody receives it."
   @spec add(t, String.t(), String.t(), term, map) :: {:ok, t, caption} | {:error, error}
   def add(%__MODULE__{} = captions, speaker, name, text, opts) do

@@ -4,6 +4,8 @@ defmodule Roomtone.MixControls do
   too. docs/mixing.md describes their effect.
   """
 
+  import Roomtone.RoomCall, only: [ask: 2, ask_about: 3]
+
   alias Roomtone.{FloorPlan, MixPolicy, Name, Positions, RoomServer}
   alias Roomtone.MixPolicy.Check
 
@@ -276,11 +278,5 @@ defmodule Roomtone.MixControls do
     with {:ok, speaker} <- Name.identity(speaker),
          {:ok, listeners} <- if(listeners == nil, do: {:ok, nil}, else: Check.identities(listeners)),
          do: ask(name, {:mix, {:whisper, speaker, listeners}})
-  end
-
-  defp ask(name, request), do: with({:ok, name} <- Name.room(name), do: RoomServer.call(name, request))
-
-  defp ask_about(name, identity, request) do
-    with {:ok, identity} <- Name.identity(identity), do: ask(name, request.(identity))
   end
 end

@@ -127,6 +127,44 @@ defmodule Roomtone.MixPolicy do
   @spec options() :: [atom]
   def options, do: @options
 
+  @doc false
+  # A part of the documentation of `Roomtone.open_room/2`.
+  @spec options_doc() :: String.t()
+  def options_doc do
+    """
+      * `kind` – `:mix` (default); `:spatial`, where positions count: see `put_position/3`; or
+        `:forward`: nothing is mixed, each listener gets the packets of the few talkers most relevant
+        to them
+      * `forward_slots` – in a `:forward` room, the number of these talkers: 1 to 8; default
+        `max_talkers`, or 3
+      * `default_gain` – the gain of every pair for which nothing else is set: 0 to 10, linear;
+        default 1
+      * `max_talkers` – how many talkers are heard at once; `nil`: all. The default is in
+        `Roomtone.Config`
+      * `select` – how they are chosen: `:loudest` (gain × level), or `:nearest` (gain), the default
+        in a `:spatial` room
+      * `stereo` – whether a listener who asks for stereo (`stereo=1` in their offer) hears each
+        talker from a side: that of their `pan` in `put_mix/2`, and in a `:spatial` room the side on
+        which they are; default `false`
+      * `auto_gain` – `:auto` (default): a talker whose voice is more than 6 dB softer or louder than
+        usual is brought to the usual level, before all other gains; `:off`: nobody is. A `:forward`
+        room changes nobody. See `put_auto_gain/3`
+      * `noise_suppression` – `:on`: the noise of a talker in whose sound it is heard beside their
+        voice is made softer, by up to 30 dB, until they choose otherwise; `:off` (default): nobody's
+        is. A `:forward` room has `:off`. See `put_noise_suppression/3`
+      * `distance` – how distance weakens sound: `:model`, `:ref_distance`, `:max_distance`,
+        `:rolloff_factor`, as in `Roomtone.MixPolicy.Distance`
+      * `door_gains` – as `put_door_gains/2`
+      * `positions` – in a `:spatial` room: `:server` (default), only the app moves people; `:clients`,
+        they walk by themselves, and the room checks each step: see `walk/3`
+      * `plan` – the floor plan of a `:spatial` room: `"office"`, `"plaza"`, or a map as
+        `Roomtone.FloorPlan.new/1` takes it. With `positions: :clients` the default is `"plaza"`. With
+        a plan, distance weakens sound linearly to nothing at the plan's range, unless `distance` is
+        given
+    """
+    |> String.trim_trailing()
+  end
+
   @doc """
   The policy of a new room.
 

@@ -50,6 +50,21 @@ defmodule Roomtone.Recording do
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
   @doc false
+  # A part of the documentation of `Roomtone.record/2`.
+  @spec options_doc() :: String.t()
+  def options_doc do
+    """
+      * `folder` – default a new one in `recordings_dir` (`Roomtone.Config`)
+      * `mix` – whether `mix.ogg` is written; default `true`, but in a room of kind `:forward`, which
+        makes no mix
+      * `tracks` – whether each person gets a file; default `false`, but in a room of kind `:forward`
+      * `announce` – whether the beginning and the end are heard in the room: `true` for notes, or the
+        path of a sound file (on the node of the room) for the beginning; default `announce_recordings` (`Roomtone.Config`)
+    """
+    |> String.trim_trailing()
+  end
+
+  @doc false
   @spec start(String.t(), keyword, Recorder.by()) :: {:ok, Path.t()} | {:error, error}
   def start(room, opts, by \\ :somebody), do: start(room, opts, by, nil)
 

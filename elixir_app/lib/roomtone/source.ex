@@ -139,6 +139,51 @@ defmodule Roomtone.Source do
   end
 
   @doc false
+  # A part of the documentation of `Roomtone.speak_into/4`.
+  @spec sound_doc() :: String.t()
+  def sound_doc do
+    """
+      * the path of a file: Ogg Opus, whose packets are taken as they are, or WAV, FLAC, MP3 or Ogg
+        Vorbis of any rate. It is played, and the source leaves. Mono and stereo will do
+      * an enumerable of sound, as `Roomtone.Source.push/2` takes it. It is played, and the source
+        leaves
+      * `:push`: the source waits for `Roomtone.Source.push/2`, until `Roomtone.Source.close/1`
+    """
+    |> String.trim_trailing()
+  end
+
+  @doc false
+  # A part of the documentation of `Roomtone.speak_into/4`.
+  @spec options_doc() :: String.t()
+  def options_doc do
+    """
+      * `format` – `:f32` (default) or `:s16`, mono PCM, little-endian; or `:opus`, packets
+      * `rate` – of PCM, 8,000 to 48,000 (default) samples a second
+    """
+    |> String.trim_trailing()
+  end
+
+  @doc false
+  # `Roomtone.speak_into/4`, on behalf of its owner.
+  @spec speak(String.t(), String.t(), term, pid, keyword) :: {:ok, pid} | {:error, Roomtone.join_error() | file_error}
+  def speak(name, identity, sound, owner, opts) do
+    allowed = [
+      name: &(is_binary(&1) or &1 == nil),
+      muted: &is_boolean/1,
+      format: &(&1 in [:f32, :s16, :opus]),
+      rate: &(is_integer(&1) and &1 in 8_000..48_000)
+    ]
+
+    wrong = Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end)
+
+    cond do
+      wrong != nil -> {:error, {:invalid_option, elem(wrong, 0)}}
+      not sound?(sound) -> {:error, {:invalid_option, :sound}}
+      true -> start(%{room: name, identity: identity, sound: sound, owner: owner, opts: Map.new(opts)})
+    end
+  end
+
+  @doc false
   @spec sound?(term) :: boolean
   def sound?(sound), do: sound == :push or is_binary(sound) or Enumerable.impl_for(sound) != nil
 
@@ -228,7 +273,7 @@ defmodule Roomtone.Source do
     with {:ok, library} <- Library.any(),
          {:ok, sound} <- open(sound, library),
          {:ok, state} <- begin_stream(%{state | library: library, monitor: Library.monitor(library)}),
-         {:ok, _person} <- Roomtone.join_source(state.room, state.identity, joining),
+         {:ok, _person} <- Roomtone.Entry.join_source(state.room, state.identity, joining),
          {:ok, participant} <- Roomtone.RoomServer.call(state.room, {:process, state.identity}) do
       Process.monitor(participant)
 

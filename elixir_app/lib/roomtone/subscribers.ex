@@ -19,6 +19,17 @@ defmodule Roomtone.Subscribers do
   @typedoc "The wanted events: all, all but levels and positions, all but positions, or those whose tag is in the list."
   @type wish :: :all | :no_levels | :no_positions | [atom]
 
+  @doc "The wanted events, by the options of `Roomtone.subscribe/2`."
+  @spec wish(keyword) :: wish
+  def wish(opts) do
+    cond do
+      opts[:only] -> opts[:only]
+      opts[:levels] == false -> :no_levels
+      opts[:positions] == false -> :no_positions
+      true -> :all
+    end
+  end
+
   @doc "Subscribes the calling process; calling it twice has no further effect."
   @spec add(String.t(), wish) :: :ok
   def add(room, wish \\ :all) do

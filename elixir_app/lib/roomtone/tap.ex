@@ -105,6 +105,39 @@ defmodule Roomtone.Tap do
   # ---- For callers -----------------------------------------------------------------------------------------------------
 
   @doc false
+  # A part of the documentation of `Roomtone.tap/3`.
+  @spec what_doc() :: String.t()
+  def what_doc do
+    """
+      * `:mix` – everybody, whatever the room's policy is. In a room with a mix it costs no further
+        encode
+      * `:audience` – the mix as somebody who only listens hears it: without those who whisper or are in
+        a zone. A room of kind `:forward` has none (`:not_mixed`)
+      * `{:person, identity}` – one person, whenever they are there
+      * `:each` – each talker apart
+      * a map of gains, such as `%{"ada" => 1.0, "bob" => 0.5}` – these people, mixed
+    """
+    |> String.trim_trailing()
+  end
+
+  @doc false
+  # A part of the documentation of `Roomtone.tap/3`.
+  @spec options_doc() :: String.t()
+  def options_doc do
+    """
+      * `format` – `:f32` (default) or `:s16`, little-endian, or `:opus`: the packets, as the room has
+        them. A room of kind `:forward` has no mix in Opus (`:not_mixed`)
+      * `rate` – of PCM: 8,000, 12,000, 16,000, 24,000, 32,000, 44,100 or 48,000 (default) samples a
+        second
+      * `channels` – 1 (default), or 2 for the mix of a room with `stereo: true`
+      * `batch` – milliseconds in a message, 20 to 500; default 100
+      * `voice` – with `true`, each person's track of `:each` as PCM has `voice`: how surely there is a
+        voice in it, 0 to 1. Default `false`
+    """
+    |> String.trim_trailing()
+  end
+
+  @doc false
   @spec start(String.t(), what, keyword, pid) :: {:ok, pid} | {:error, error}
   def start(room, what, opts, owner) do
     with :ok <- check_what(what),

@@ -204,4 +204,62 @@ defmodule Roomtone.Types do
           | :overloaded
           | :superseded
           | :participant_failed
+
+  @typedoc """
+  Figures of one participant, as the engine counts them: *in* is from them to the server, *out* from the server
+  to them. `docs/telemetry.md` tells what each figure means.
+  """
+  @type participant_stats :: %{
+          connected: boolean,
+          packets_in: non_neg_integer,
+          bytes_in: non_neg_integer,
+          packets_out: non_neg_integer,
+          bytes_out: non_neg_integer,
+          rejected: non_neg_integer,
+          oversized: non_neg_integer,
+          lost_in: non_neg_integer,
+          copies_in: non_neg_integer,
+          restored_in: non_neg_integer,
+          recovered: non_neg_integer,
+          concealed: non_neg_integer,
+          late: non_neg_integer,
+          stretched_ms: float,
+          jitter_ms: float,
+          buffer_target_ms: float,
+          buffer_ms: float,
+          round_trip_ms: float | nil,
+          fraction_lost_out: float | nil,
+          redundancy: 0..2,
+          copies_out: non_neg_integer,
+          reduced_bitrate: pos_integer | nil,
+          remote_jitter_ms: float | nil,
+          first_in_ms: float | nil,
+          first_out_ms: float | nil,
+          silent_ms: float,
+          silent_after_media: boolean,
+          private_mix: boolean,
+          passed_through: boolean,
+          auto_gain_db: float
+        }
+
+  @typedoc "Statistics of a room: see `Roomtone.stats/1`."
+  @type room_stats :: %{
+          room: String.t(),
+          shard: non_neg_integer,
+          shard_stats: map,
+          trunks: [Roomtone.Media.Trunks.the_end()],
+          participants: %{String.t() => participant_stats | nil}
+        }
+
+  @type outlook_error ::
+          :passcode_needed
+          | :removed
+          | :room_ended
+          | :identity_taken
+          | :closed_by_moderator
+          | :room_not_restored
+          | {:invalid_option, atom}
+          | room_error
+  @type chat_error ::
+          :not_found | :empty_message | :not_text | {:message_too_long, pos_integer} | :too_many_messages | room_error
 end

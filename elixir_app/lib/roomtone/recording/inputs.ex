@@ -48,6 +48,20 @@ defmodule Roomtone.Recording.Inputs do
 
   # ---- For the room's process ------------------------------------------------------------------------------------------
 
+  @doc false
+  # A part of the documentation of `Roomtone.open_room/2`.
+  @spec option_doc() :: String.t()
+  def option_doc do
+    """
+    With `record: :inputs` everything that goes into the room is recorded, in a file in `recordings_dir`
+    from which `mix roomtone.replay` plays the room again: see docs/recording.md. It has the voices of
+    everybody, and the page shows that the room is recorded. `record: {:inputs, opts}` takes `file` and
+    `max_bytes` (default 256 MiB). A room on several media nodes has a file of each. `stop_recording/1`
+    ends it. A room that was restored after a restart isn't recorded.
+    """
+    |> String.trim_trailing()
+  end
+
   @doc "Whether this can be the option `record` of a room."
   @spec wish?(term) :: boolean
   def wish?(wish) when wish in [nil, :inputs], do: true
