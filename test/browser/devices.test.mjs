@@ -80,9 +80,18 @@ const packets = (person) =>
 
 test("another microphone, in the middle of a call and without a new offer", async () => {
   const { page } = ada;
+  await page.evaluate(() => {
+    const { mediaDevices } = navigator;
+    const answered = new Promise((resolve) => (globalThis.answer = resolve));
+    mediaDevices.enumerateDevices = () => answered.then(() => MediaDevices.prototype.enumerateDevices.call(mediaDevices));
+  });
   await page.locator("#devices").click();
   assert.equal(await page.locator("#devices").getAttribute("aria-expanded"), "true");
   const choice = page.locator("#microphone-choice");
+  // A browser may take a while to tell.
+  for (const list of [choice, page.locator("#speaker-choice")])
+    assert.deepEqual(await list.evaluate(({ innerText, disabled }) => [innerText.trim(), disabled]), ["Looking for devices…", true]);
+  await page.evaluate(() => answer());
   await choice.locator("option").nth(2).waitFor({ state: "attached" });
   const before = await track(ada);
   const offers = () => page.evaluate(() => connections.map((one) => one.offers));

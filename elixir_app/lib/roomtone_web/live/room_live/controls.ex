@@ -116,13 +116,13 @@ defmodule RoomtoneWeb.RoomLive.Controls do
     ~H"""
     <div class="field">
       <label for={@id}>Microphone</label>
-      <select id={@id}></select>
+      <select id={@id} disabled><option>Looking for devices…</option></select>
       <meter id={@meter} min="0" max="1" value="0" aria-label="Microphone level"></meter>
     </div>
     <div class="field">
       <label for={@speaker}>Speaker</label>
       <div class="link-row">
-        <select id={@speaker}></select>
+        <select id={@speaker} disabled><option>Looking for devices…</option></select>
         <button class="button" type="button" id={@test}>Test</button>
       </div>
     </div>
