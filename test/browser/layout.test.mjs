@@ -106,12 +106,24 @@ test("a room fits the window, alone in it", async () => {
   await fits(ada, "alone");
 });
 
+/** The links, the title and the buttons at the head of the page that the settings cover by a part. */
+function cutBySettings() {
+  const panel = document.querySelector("#devices-panel").getBoundingClientRect();
+  return [...document.querySelectorAll("body > header a, .site-head a, .room-title h1, .room-title .button, .room-now")]
+    .filter((one) => one.checkVisibility())
+    .map((one) => ({ what: one.id || one.textContent.trim(), box: one.getBoundingClientRect() }))
+    .filter(({ box }) => box.bottom > panel.top + 1 && box.right > panel.left && box.left < panel.right && box.top < panel.top - 1)
+    .map(({ what, box }) => `${what}: from ${Math.round(box.top)} to ${Math.round(box.bottom)}, and the settings begin at ${Math.round(panel.top)}`);
+}
+
 test("the settings leave the way out of them and out of the room in reach, on a telephone held sideways, too", async () => {
   const { page } = ada;
   await page.locator("#devices").click();
-  for (const [width, height] of SIZES) {
+  for (const [width, height] of [...SIZES, [1280, 740], [1280, 600], [320, 568], [844, 390]]) {
     await page.setViewportSize({ width, height });
+    await page.locator("#devices-panel").evaluate((panel) => panel.scrollTo(0, panel.scrollHeight));
     assert.deepEqual(await hidden(page, ["#close-devices", "#mute", "#leave"]), [], `${width}×${height}`);
+    assert.deepEqual(await page.evaluate(cutBySettings), [], `${width}×${height}`);
   }
   await page.locator("#close-devices").click();
   await page.setViewportSize({ width: 1280, height: 800 });
@@ -214,6 +226,8 @@ test("a banner is in the way of nothing, and can be closed", async () => {
   await banner.waitFor();
   await fits(kim, "a banner");
   await page.setViewportSize({ width: 360, height: 740 });
+  const banners = await page.locator(".problems").evaluate((all) => all.getBoundingClientRect().height);
+  assert.ok(banners < 0.29 * 740, `a banner takes ${banners} px of a telephone`);
   await page.locator("#show-chat").click();
   // The chat of a newcomer begins when they come, and has a line about it.
   await page.getByText("No messages since you joined.").waitFor();
