@@ -2,8 +2,8 @@ defmodule Roomtone.Cluster.WebLossTest do
   @moduledoc "A web node is killed: another opens its rooms again, with all that was known of them."
   use Roomtone.DomainCase, async: false
 
-  alias Roomtone.{BrowserOffer, RoomServer, Rooms, TestCluster}
-  alias Roomtone.Cluster.{Control, Keeper, Link, Members, Protocol}
+  alias Roomtone.{BrowserOffer, Media, RoomServer, Rooms, TestCluster}
+  alias Roomtone.Cluster.{Control, Discovery, Keeper, Link, Members, Protocol, Relay, Table}
   alias Roomtone.Rooms.{Remembered, Successor}
   alias Roomtone.TestCluster.Witness
 
@@ -114,7 +114,7 @@ defmodule Roomtone.Cluster.WebLossTest do
     {ada, witness} = alone_in_it(context)
     {:ok, bob} = join(b, room, "bob", witness)
     eventually(fn -> match?([{_key, _node, _name, %{people: %{"bob" => _}}, _life}], kept(b, room)) end)
-    [{former, _shard}] = call(a, Roomtone.Media.Table, :rooms, [])
+    [{former, _shard}] = call(a, Media.Table, :rooms, [])
     eventually(fn -> match?([{_key, _node, _name, %{media: [{_media, 0, ^former}]}, _life}], kept(b, room)) end)
     TestCluster.kill(a)
     events = fn -> call(b, Witness, :events, [witness]) end
@@ -175,14 +175,35 @@ defmodule Roomtone.Cluster.WebLossTest do
   end
 
   test "a web node that is stopped hands its rooms over before their people's sound ends", context do
-    %{a: a, b: b, media: media, room: room} = context
+    %{a: a, b: b, room: room} = context
+    another = TestCluster.start(:media, cluster_nodes: [a.node, b.node])
+    TestCluster.await_media(a, 2)
     {:ok, _summary} = call(a, Roomtone, :open_room, [room])
+    [{id, shard}] = call(a, Media.Table, :rooms, [])
+    {node, _number} = call(a, Link, :name_of, [shard])
+    {[media], [other]} = Enum.split_with([context.media, another], &(&1.node == node))
     witness = call(b, Witness, :start, [room])
     {:ok, ada} = join(b, room, "ada", witness)
     :ok = call(a, Roomtone, :put_volume, [room, "ada", "eve", 0.25])
-    peers = fn -> call(media, Roomtone.Media, :shard_stats, [0]).peers end
+    peers = fn -> call(media, Media, :shard_stats, [0]).peers end
     eventually(fn -> peers.() == 1 end)
+    opened = call(other, Table, :all_rooms, [])
+
+    # Connections end one after another: that to the room's media node while the others are still there. It is about to end them, and can't.
+    :ok = call(a, :sys, :suspend, [:net_kernel])
     stopping = Task.async(fn -> call(a, Application, :stop, [:roomtone]) end)
+    eventually(fn -> call(a, Process, :whereis, [Discovery]) == nil end)
+    _known = call(media, Node, :disconnect, [a.node])
+    eventually(fn -> call(a, Table, :link, [div(shard, 1_000)]) == nil end)
+    # All that follows from it on the way to the witness has happened.
+    for {node, process} <- [{a, Media.Events}, {a, call(a, RoomServer, :whereis_id, [id])}, {a, Relay}, {b, Relay}],
+        pid = if(is_pid(process), do: process, else: call(node, Process, :whereis, [process])),
+        do: call(node, :sys, :get_state, [pid])
+
+    assert [{^id, ^shard}] = call(a, Media.Table, :rooms, [])
+    assert call(other, Table, :all_rooms, []) == opened
+    refute {:media_restart, :all} in call(b, Witness, :events, [witness])
+    :ok = call(a, :sys, :resume, [:net_kernel])
     eventually(fn -> call(b, Control, :others, []) == [] end)
     # Everything of the room has ended on its node, and the media node keeps their sound for a while.
     :ok = Task.await(stopping, 30_000)
@@ -318,9 +339,9 @@ defmodule Roomtone.Cluster.WebLossTest do
   test "the rooms of a web node that is gone are closed in the engine", context do
     %{a: a, media: media, room: room} = context
     {:ok, _summary} = call(a, Roomtone, :open_room, [room])
-    eventually(fn -> call(media, Roomtone.Media, :shard_stats, [0]).rooms == 1 end)
+    eventually(fn -> call(media, Media, :shard_stats, [0]).rooms == 1 end)
     TestCluster.kill(a)
-    eventually(fn -> call(media, Roomtone.Media, :shard_stats, [0]).rooms == 0 end)
+    eventually(fn -> call(media, Media, :shard_stats, [0]).rooms == 0 end)
   end
 
   test "a web node that joins later keeps the rooms, too", %{a: a, b: b, room: room} do

@@ -5,9 +5,14 @@ defmodule Roomtone.Cluster.Farewell do
 
   Were its processes to end first, each would end its people in the engine, and the sound with them.
   So the order is: what it knows of its rooms goes to the others' keepers; its web ends, and pages
-  reconnect to other nodes; the connections to the other nodes of the cluster end. To these the node
-  is now one that was killed. Nodes that aren't the cluster's stay connected, and once Roomtone has
-  ended here, those of the cluster may connect again: the virtual machine may be a host's, and go on.
+  reconnect to other nodes; its rooms hear no more of media nodes; the connections to the other nodes
+  of the cluster end. To these the node is now one that was killed. Nodes that aren't the cluster's
+  stay connected, and once Roomtone has ended here, those of the cluster may connect again: the
+  virtual machine may be a host's, and go on.
+
+  The connections end one after another. A room that heard that its media node is gone would open on
+  one that is still connected, cut the trunks to the former, and have the pages on other web nodes
+  drop what they hear.
 
   A node with an engine of its own (`ROLE=all`) takes the sound with it: its pages are without until
   they have offered anew.
@@ -15,7 +20,7 @@ defmodule Roomtone.Cluster.Farewell do
 
   alias Roomtone.Cluster.{Control, Discovery, Keeper, Table}
   alias Roomtone.Rooms.Remembered
-  alias Roomtone.{SafeCall, Store}
+  alias Roomtone.{Media, SafeCall, Store}
 
   # Within this the rooms have told the keeper everything (`Roomtone.RoomServer`), and the keeper the others.
   @told_ms 150
@@ -30,6 +35,7 @@ defmodule Roomtone.Cluster.Farewell do
     end_web()
     _replaced = SafeCall.run(fn -> :sys.get_state(Keeper, 1_000) end)
     Process.sleep(@sent_ms)
+    Supervisor.terminate_child(Media.Supervisor, Media.Events)
     # They would take over the rooms of the others, and connect again.
     for child <- [Keeper, Discovery], do: Supervisor.terminate_child(Roomtone.Cluster.Supervisor, child)
     nodes = for %{node: node} <- Table.members(), do: node
