@@ -1,7 +1,8 @@
 // Runs the browser tests, and prints how long each file took.
 //
 // Two files run side by side: one of those that judge sound closely (how loud, and whether it has a gap), and one of the others, which wait
-// most of the time. The output of a file is printed when it ends.
+// most of the time. When all of one kind have ended, two of the other kind run side by side, unless they judge sound closely. The output of
+// a file is printed when it ends.
 //
 // A file with a failure is run a second time, at the end and alone. These tests hear real sound in real time: on a machine whose cores are
 // taken away for a second, one of them can fail without a fault of ours. A real fault fails twice. A file that failed once is named at the
@@ -49,10 +50,13 @@ async function passes(file) {
   return status === 0;
 }
 
-/** @returns {Promise<string[]>} the files that failed */
+/** Takes the files out of the list one by one, as others may at the same time. @returns {Promise<string[]>} those that failed */
 async function inTurn(some) {
   const failed = [];
-  for (const file of some) if (!(await passes(file))) failed.push(file);
+  while (some.length > 0) {
+    const file = some.shift();
+    if (!(await passes(file))) failed.push(file);
+  }
   return failed;
 }
 
@@ -69,8 +73,10 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
 compile();
 const began = Date.now();
 const close = files.filter((file) => CLOSELY.test(readFileSync(join(folder, file), "utf8")));
-const failedOnce = (await Promise.all([inTurn(close), inTurn(files.filter((file) => !close.includes(file)))])).flat();
-const failedTwice = await inTurn(failedOnce);
+const others = files.filter((file) => !close.includes(file));
+const closeThenOthers = async () => [...(await inTurn(close)), ...(await inTurn(others))];
+const failedOnce = (await Promise.all([closeThenOthers(), inTurn(others)])).flat();
+const failedTwice = await inTurn([...failedOnce]);
 const unsteady = failedOnce.filter((file) => !failedTwice.includes(file));
 if (unsteady.length > 0) console.log(`\nfailed, then passed when run again: ${unsteady.join(", ")}`);
 if (failedTwice.length > 0) console.log(`\nfailed twice: ${failedTwice.join(", ")}`);
