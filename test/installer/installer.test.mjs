@@ -2,7 +2,7 @@
 // two people hear each other on its page.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { cpSync, existsSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -23,19 +23,27 @@ function run(command, args, options = {}) {
 }
 
 /**
- * Puts a copy of what is compiled of Roomtone into `folder`, as new as can be: Mix compiles it again where the settings are newer. It is
- * that of the environment `dev`, also for the application's tests, since Roomtone's own tests have further modules in `test`.
+ * Puts a copy of what is compiled of Roomtone into `folder`, as new as can be: Mix compiles it again where the settings are newer. In `test`
+ * Roomtone has modules of its own tests, so that of `dev` is what an application has in each environment. phoenix_lite has those of its tests
+ * in an application, too.
+ *
+ * @param {string} folder
+ * @param {"dev" | "test"} env  of the application
  */
-function built(folder) {
-  const compiled = join(ROOT, "_build/dev");
+function built(folder, env) {
   rmSync(folder, { recursive: true, force: true });
-  if (existsSync(compiled)) run("cp", ["-r", compiled, folder]);
+  mkdirSync(join(folder, "lib"), { recursive: true });
+  // In this order: Mix compiles what is older than that which it depends on.
+  for (const path of [join(env, "lib/phoenix_lite"), "dev/lib/roomtone"]) {
+    const compiled = join(ROOT, "_build", path);
+    if (existsSync(compiled)) run("cp", ["-r", compiled, join(folder, "lib")]);
+  }
 }
 
 before(async () => {
   rmSync(SHOP, { recursive: true, force: true });
   cpSync(join(HERE, "shop"), SHOP, { recursive: true });
-  built(ENV.MIX_BUILD_PATH);
+  built(ENV.MIX_BUILD_PATH, "dev");
 });
 
 after(async () => {
@@ -48,7 +56,7 @@ test("the task changes the application once", () => {
   assert.match(said, /Voice rooms are installed\./);
   assert.doesNotMatch(said, /left to do/);
   // It has changed the settings.
-  built(ENV.MIX_BUILD_PATH);
+  built(ENV.MIX_BUILD_PATH, "dev");
   const script = readFileSync(join(SHOP, "assets/js/app.js"), "utf8");
   assert.doesNotMatch(run("mix", ["roomtone.install", "--yes"]), /change  |new   /);
   assert.equal(readFileSync(join(SHOP, "assets/js/app.js"), "utf8"), script);
@@ -65,7 +73,7 @@ test("the application compiles without a warning, and esbuild bundles its script
 
 test("the test that it gets passes, without sockets", () => {
   const build = `${ENV.MIX_BUILD_PATH}-test`;
-  built(build);
+  built(build, "test");
   const said = run("mix", ["test"], { env: { ...ENV, MIX_ENV: "test", MIX_BUILD_PATH: build } });
   assert.match(said, /2 tests, 0 failures/);
 });
