@@ -129,6 +129,22 @@ test("the settings leave the way out of them and out of the room in reach, on a 
   await page.setViewportSize({ width: 1280, height: 800 });
 });
 
+test("the list of microphones is as high as its entries in a low window", async () => {
+  const { page } = ada;
+  for (const [width, height] of [[1280, 600], [844, 390]]) {
+    await page.setViewportSize({ width, height });
+    await page.locator("#microphones").click();
+    await page.locator("#microphone-menu [role^=menuitem]").first().waitFor();
+    const empty = await page.locator("#microphone-menu").evaluate((menu) => {
+      const entries = [...menu.children].map((one) => one.getBoundingClientRect().bottom);
+      return menu.getBoundingClientRect().bottom - Math.max(...entries);
+    });
+    assert.ok(empty < 20, `${width}×${height}: ${empty} px below the last entry`);
+    await page.keyboard.press("Escape");
+  }
+  await page.setViewportSize({ width: 1280, height: 800 });
+});
+
 test("a room fits the window with a few people, whose tiles grow and stand in the middle", async () => {
   await crowd(1, 3);
   await ada.participant("Person 3").waitFor();
