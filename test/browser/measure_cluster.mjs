@@ -193,6 +193,12 @@ const untouched = async () => {
   for (const person of people) if (!(await person.marked())) throw new Error(`${person.name}'s page was loaded again`);
 };
 
+/** Where the page is, the state of its room, and all words of it. */
+function toldByPage() {
+  const status = document.querySelector("#room")?.dataset.status;
+  return `${location.href}, ${status ?? "no room"}: ${document.body.innerText.replace(/\s+/g, " ").slice(0, 600)}`;
+}
+
 async function mediaKills() {
   const [ada, ben, cy] = people;
   const times = [];
@@ -295,6 +301,10 @@ try {
   if (PARTS.includes("media")) await mediaKills();
   if (PARTS.includes("web")) await webKills();
   if (PARTS.includes("rolling")) await rolling();
+} catch (error) {
+  for (const { name, page } of people) console.error(`${name}: ${await page.evaluate(toldByPage).catch(String)}`);
+  console.error("The nodes' logs are in tmp/cluster.");
+  throw error;
 } finally {
   await everybodyGoes(people);
   await browser.close();
