@@ -9,8 +9,7 @@ defmodule Roomtone.TestCluster.SoundDesk do
   @doc "A process with the source `radio`, which sends a tone of −23 dBov until the process is killed."
   @spec start(String.t()) :: pid
   def start(room) do
-    # A web node has no library that makes it.
-    pcm = for n <- 0..4_799, into: <<>>, do: <<0.1 * :math.sin(2 * :math.pi() * 440 * n / 48_000)::float-32-little>>
+    pcm = tone(440)
 
     run(fn caller ->
       {:ok, source} = Roomtone.speak_into(room, "radio", :push)
@@ -18,6 +17,11 @@ defmodule Roomtone.TestCluster.SoundDesk do
       send(caller, {self(), self()})
       talk(source, pcm)
     end)
+  end
+
+  # A tenth of a second, whole periods. A web node has no library that makes it.
+  defp tone(hz) do
+    for n <- 0..4_799, into: <<>>, do: <<0.1 * :math.sin(2 * :math.pi() * hz * n / 48_000)::float-32-little>>
   end
 
   defp talk(source, pcm), do: with(:ok <- Source.push(source, pcm), do: talk(source, pcm))
@@ -34,49 +38,57 @@ defmodule Roomtone.TestCluster.SoundDesk do
     end)
   end
 
-  defp batch(tap, wanted) do
+  defp batch(tap, wanted), do: batch(tap, wanted, deadline())
+
+  # Batches come for ever, so each receive waits for the same moment.
+  defp batch(tap, wanted, deadline) do
+    if left(deadline) == 0, do: raise("no such batch")
+
     receive do
-      {:roomtone_tap, ^tap, %{} = batch} -> if wanted.(batch), do: batch, else: batch(tap, wanted)
+      {:roomtone_tap, ^tap, %{} = batch} -> if wanted.(batch), do: batch, else: batch(tap, wanted, deadline)
     after
-      @patience_ms -> raise "no such batch"
+      left(deadline) -> raise "no such batch"
     end
   end
+
+  defp deadline, do: System.monotonic_time(:millisecond) + @patience_ms
+  defp left(deadline), do: max(deadline - System.monotonic_time(:millisecond), 0)
 
   @doc "The greatest sample that an agent's WebSocket sends of a room with two tones of −23 dBov, once it hears both at once."
   @spec hear_as_agent(String.t()) :: pos_integer
   def hear_as_agent(room) do
     run(fn caller ->
-      pcm = for n <- 0..95_999, into: <<>>, do: <<0.1 * :math.sin(2 * :math.pi() * 440 * n / 48_000)::float-32-little>>
-
-      for who <- ["one", "two"] do
+      # Two frequencies: tones of one may cancel out. Their sources end with this process.
+      for {who, hz} <- [{"one", 440}, {"two", 660}] do
         {:ok, source} = Roomtone.speak_into(room, who, :push)
-        :ok = Source.offer(source, pcm)
+        spawn(fn -> talk(source, tone(hz)) end)
       end
 
       {:ok, signed} = Roomtone.Token.sign(%{room: room, identity: "agent", grants: [:speak, :listen]})
       {:ok, token} = Roomtone.Auth.verify(signed, room)
       options = %{format: :binary, hear: :mix, rate: 16_000, batch: 40, detect: :voice, barge_in: nil}
       {:push, _started, socket} = AgentSocket.init({token, options})
-      {peak, socket} = sum(socket)
+      {peak, socket} = sum(socket, deadline())
       :ok = AgentSocket.terminate(:shutdown, socket)
       send(caller, {self(), peak})
     end)
   end
 
-  # An agent's message of the mix has five bytes before its sound.
-  defp sum(socket) do
+  # An agent's message of the mix has five bytes before its sound. Each tone alone has 3,277.
+  defp sum(socket, deadline) do
+    if left(deadline) == 0, do: raise("no such sound")
+
     receive do
       {:roomtone_tap, _tap, %{tracks: tracks}} = batch when map_size(tracks) == 2 ->
         {:push, messages, socket} = AgentSocket.handle_info(batch, socket)
         [pcm] = for {:binary, <<0, _ms::32, pcm::binary>>} <- messages, do: pcm
         peak = Enum.max(for <<sample::16-little-signed <- pcm>>, do: sample)
-        # Each alone has 3,277.
-        if peak > 4_000, do: {peak, socket}, else: sum(socket)
+        if peak > 4_000, do: {peak, socket}, else: sum(socket, deadline)
 
       {:roomtone_tap, _tap, _batch} ->
-        sum(socket)
+        sum(socket, deadline)
     after
-      @patience_ms -> raise "no such sound"
+      left(deadline) -> raise "no such sound"
     end
   end
 
