@@ -228,10 +228,17 @@ defmodule Roomtone.AgentTest do
       assert people == %{}
     end
 
-    test "leaves it to the engine where a node has none, or where the level is to tell" do
+    test "leaves it to the engine where a node has none, which has held already, or where the level is to tell" do
       without = update_in(of_ada(0.1).tracks["ada"], &Map.delete(&1, :voice))
-      assert {_speakers, %{speaking: ["ada"]}} = Speakers.filter(Speakers.new(:voice), without)
-      assert {_speakers, %{speaking: []}} = Speakers.filter(Speakers.new(:voice), %{without | speaking: []})
+      assert {speakers, %{speaking: ["ada"]}} = Speakers.filter(Speakers.new(:voice), without)
+      # Her packets may end before that.
+      assert {speakers, %{speaking: ["ada"]}} = Speakers.filter(speakers, of_ada(nil))
+      assert {speakers, %{speaking: []}} = Speakers.filter(speakers, %{without | speaking: []})
+      assert speakers == Speakers.new(:voice)
+      # Her room moves to a node with a detector.
+      assert {speakers, %{speaking: ["ada"]}} = Speakers.filter(speakers, without)
+      assert {speakers, %{speaking: []}} = Speakers.filter(speakers, of_ada(0.1))
+      assert {_speakers, %{speaking: []}} = Speakers.filter(speakers, of_ada(nil))
       batch = of_ada(0.1)
       assert {_speakers, ^batch} = Speakers.filter(Speakers.new(:level), batch)
     end

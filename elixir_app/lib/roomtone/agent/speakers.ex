@@ -11,12 +11,13 @@ defmodule Roomtone.Agent.Speakers do
   @enough 0.6
   @hold_ms 400
 
-  # With `:voice`, by person: how long ago they were last heard to speak, of those whom a pause leaves speaking.
+  # With `:voice`, by person: how long ago they were last heard to speak, of those whom a pause leaves speaking; and the
+  # speakers of the engine whose sound comes without a score, as from a media node of a release without a detector.
   @enforce_keys [:detect]
-  defstruct [:detect, people: %{}]
+  defstruct [:detect, people: %{}, unscored: []]
 
   @type detect :: :voice | :level
-  @type t :: %__MODULE__{detect: detect, people: %{String.t() => non_neg_integer}}
+  @type t :: %__MODULE__{detect: detect, people: %{String.t() => non_neg_integer}, unscored: [String.t()]}
 
   @doc "Nobody speaks yet."
   @spec new(detect) :: t
@@ -27,12 +28,19 @@ defmodule Roomtone.Agent.Speakers do
   def filter(%__MODULE__{detect: :level} = speakers, batch), do: {speakers, batch}
 
   def filter(%__MODULE__{people: people} = speakers, batch) do
+    # The engine has held these already.
+    unscored = Enum.filter(batch.speaking, &unscored?(&1, speakers, batch.tracks))
     pausing = for {who, ms} <- people, ms + batch.ms < @hold_ms, into: %{}, do: {who, ms + batch.ms}
-    people = for {who, track} <- batch.tracks, speaks?(who, track, batch), into: pausing, do: {who, 0}
-    {%{speakers | people: people}, %{batch | speaking: Map.keys(people)}}
+    heard = for {who, %{voice: score}} when score >= @enough <- batch.tracks, into: pausing, do: {who, 0}
+    people = Map.drop(heard, unscored)
+    {%{speakers | people: people, unscored: unscored}, %{batch | speaking: Map.keys(people) ++ unscored}}
   end
 
-  defp speaks?(_who, %{voice: score}, _batch), do: score >= @enough
-  # A media node of a release without a detector doesn't tell.
-  defp speaks?(who, _track, batch), do: who in batch.speaking
+  # Without sound, as their sound was.
+  defp unscored?(who, speakers, tracks) do
+    case tracks do
+      %{^who => track} -> not is_map_key(track, :voice)
+      _no_sound -> who in speakers.unscored
+    end
+  end
 end
