@@ -254,9 +254,38 @@ defmodule Roomtone.AgentTest do
       state = Enum.reduce(List.duplicate(0.2, 50), %{state | talking: true}, hear)
       assert state.over_ms == 0
       refute_received {:speaking, _who}
-      assert %{over_ms: 160} = state = Enum.reduce([0.9, 0.2, 0.8, 0.3], state, hear)
+      assert %{over_ms: 80} = state = Enum.reduce([0.9, 0.2, 0.8, 0.3], state, hear)
       Enum.reduce(List.duplicate(0.2, 20), state, hear)
       assert_received {:turn, %{speaker: "ada", cut: false}}
+    end
+
+    # Whether somebody with these scores, one a batch, interrupts an agent.
+    defp interrupts?(scores, ms, limit) do
+      heard =
+        Enum.reduce_while(scores, {Speakers.new(:voice), 0}, fn score, {speakers, over_ms} ->
+          {speakers, batch} = Speakers.filter(speakers, of_ada(score, ms))
+
+          case Speakers.heard_over(speakers, batch, over_ms, limit) do
+            :enough -> {:halt, :enough}
+            over_ms -> {:cont, {speakers, over_ms}}
+          end
+        end)
+
+      heard == :enough
+    end
+
+    test "lets no single score interrupt an agent, and 200 ms of voice, with pauses or without" do
+      softly = List.duplicate(0.2, 20)
+      refute interrupts?([0.9] ++ softly, 40, 200)
+      refute interrupts?([0.9, nil, nil], 40, 200)
+      # Those of coughs far apart don't add up.
+      refute interrupts?(List.flatten(List.duplicate([0.9 | softly], 10)), 40, 200)
+      refute interrupts?(List.duplicate(0.9, 4) ++ softly, 40, 200)
+      assert interrupts?(List.duplicate(0.9, 5), 40, 200)
+      assert interrupts?([0.9, 0.2, 0.7, nil, 0.9, 0.3, 0.9, 0.2, 0.6], 40, 200)
+      # A batch may be longer than that.
+      refute interrupts?([0.9, 0.2, 0.2], 300, 200)
+      assert interrupts?([0.9, 0.9], 300, 200)
     end
 
     test "hears a line of speech, and no whistle", %{room: room} do

@@ -452,6 +452,9 @@ defmodule RoomtoneWeb.SoundByHttpTest do
 
       {events, state} = Enum.reduce(List.duplicate(0.3, 50), {[], %{state | talking: true}}, hear)
       assert {events, state.over_ms} == {[], 0}
+      # Neither are they by a single score, though somebody speaks for 400 ms then.
+      {events, state} = Enum.reduce([0.9 | List.duplicate(0.3, 10)], {[], state}, hear)
+      assert [%{"event" => "speaking", "speaking" => true}, %{"event" => "speaking", "speaking" => false}] = events
       # Speech does, until 400 ms after its end.
       {events, state} = Enum.reduce(List.duplicate(0.9, 5), {[], state}, hear)
       assert [%{"event" => "speaking", "speaking" => true, "participant" => "ada"}, %{"event" => "clear"}] = events

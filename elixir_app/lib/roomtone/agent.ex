@@ -55,8 +55,10 @@ defmodule Roomtone.Agent do
     * `batch` – milliseconds of sound in a call of `c:handle_audio/2`: 20 to 500; default 40
     * `detect` – who speaks: `:voice` (default), those whose sound a voice detector takes for a voice,
       or `:level`, those who are louder than a fixed level, as one who whistles
-    * `barge_in` – the agent falls silent once people have spoken for so many milliseconds while it
-      speaks; default 200. `false`: it goes on
+    * `barge_in` – the agent falls silent once people were heard to speak for so many milliseconds, and
+      in two batches at least, while it speaks; default 200. `false`: it goes on. With `:voice` only
+      batches count in which the detector finds a voice; with `:level` the 400 ms after the sound
+      count, too, so a single loud sound is enough for 200
     * `turn_silence` – a turn ends after so many milliseconds in which nobody was heard there, 40 to
       5,000; default 300. Somebody counts as speaking for 400 ms after they were last heard to, so the
       silence is that much longer
@@ -265,15 +267,15 @@ defmodule Roomtone.Agent do
 
   defp bot?(person, hear), do: hear == :people and person.bot
 
-  # People who speak for a while over the agent have the floor; one who coughs hasn't.
-  defp barge_in(%{talking: true, barge_in: limit} = state, %{speaking: [_ | _], ms: ms}) when is_integer(limit) do
-    over = state.over_ms + ms
+  # People who speak for a while over the agent have the floor.
+  defp barge_in(%{talking: true, barge_in: limit} = state, batch) when is_integer(limit) do
+    case Speakers.heard_over(state.speakers, batch, state.over_ms, limit) do
+      :enough ->
+        Voice.interrupt(state.agent.voice)
+        %{state | over_ms: 0}
 
-    if over >= limit do
-      Voice.interrupt(state.agent.voice)
-      %{state | over_ms: 0}
-    else
-      %{state | over_ms: over}
+      ms ->
+        %{state | over_ms: ms}
     end
   end
 

@@ -36,6 +36,28 @@ defmodule Roomtone.Agent.Speakers do
     {%{speakers | people: people, unscored: unscored}, %{batch | speaking: Map.keys(people) ++ unscored}}
   end
 
+  @doc """
+  Takes a batch that was filtered just now, and for how long people had been heard over an agent before
+  it. Returns `:enough` once they have the floor, having been heard for `limit` milliseconds and in two
+  batches at least, or for how long they have been heard now.
+
+  The 400 ms in which somebody still speaks don't count, except those of the media engine's own
+  (`:level`): else a single wrong score would interrupt an agent.
+  """
+  @spec heard_over(t, Roomtone.Tap.batch(), non_neg_integer, pos_integer) :: :enough | non_neg_integer
+  def heard_over(_speakers, %{speaking: []}, _ms, _limit), do: 0
+
+  def heard_over(speakers, batch, ms, limit) do
+    cond do
+      not heard?(speakers) -> ms
+      ms > 0 and ms + batch.ms >= limit -> :enough
+      true -> ms + batch.ms
+    end
+  end
+
+  defp heard?(%{detect: :level}), do: true
+  defp heard?(speakers), do: speakers.unscored != [] or Enum.any?(speakers.people, &match?({_who, 0}, &1))
+
   # Without sound, as their sound was.
   defp unscored?(who, speakers, tracks) do
     case tracks do

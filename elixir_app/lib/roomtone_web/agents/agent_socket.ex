@@ -193,11 +193,11 @@ defmodule RoomtoneWeb.AgentSocket do
   @doc false
   def handle_info({:roomtone_tap, tap, %{tracks: tracks} = batch}, %{tap: tap} = state) do
     tracks = Map.delete(tracks, state.me)
-    {speakers, batch} = Speakers.filter(state.speakers, %{batch | tracks: tracks})
-    speaking = batch.speaking |> List.delete(state.me) |> Enum.sort()
+    others = List.delete(batch.speaking, state.me)
+    {speakers, batch} = Speakers.filter(state.speakers, %{batch | tracks: tracks, speaking: others})
     state = %{state | began: state.began || batch.at, speakers: speakers}
-    {changes, state} = changes(state, speaking)
-    {over, state} = barge_in(state, speaking, batch.ms)
+    {changes, state} = changes(state, Enum.sort(batch.speaking))
+    {over, state} = barge_in(state, batch)
     {sound, state} = sound(state.opts.hear, tracks, batch, state)
     push(changes ++ over ++ sound, state)
   end
@@ -250,18 +250,20 @@ defmodule RoomtoneWeb.AgentSocket do
   end
 
   # People who speak for a while over the agent have the floor.
-  defp barge_in(%{talking: true, opts: %{barge_in: limit}} = state, [_ | _], ms) when is_integer(limit) do
-    if state.over_ms + ms >= limit do
-      Source.clear(state.source)
-      {marks, state} = cleared(state)
-      {message, state} = event(state, "clear", %{})
-      {[message | marks], state}
-    else
-      {[], %{state | over_ms: state.over_ms + ms}}
+  defp barge_in(%{talking: true, opts: %{barge_in: limit}} = state, batch) when is_integer(limit) do
+    case Speakers.heard_over(state.speakers, batch, state.over_ms, limit) do
+      :enough ->
+        Source.clear(state.source)
+        {marks, state} = cleared(state)
+        {message, state} = event(state, "clear", %{})
+        {[message | marks], state}
+
+      ms ->
+        {[], %{state | over_ms: ms}}
     end
   end
 
-  defp barge_in(state, _speaking, _ms), do: {[], %{state | over_ms: 0}}
+  defp barge_in(state, _batch), do: {[], %{state | over_ms: 0}}
 
   defp sound(:each, tracks, batch, state) do
     Enum.map_reduce(Enum.sort(tracks), state, fn {who, track}, state -> media(state, who, track.pcm, batch) end)
