@@ -3,9 +3,10 @@ defmodule Roomtone.Agent.Speakers do
   Tells who speaks, from the batches of a tap of each talker: pure data.
 
   With `:voice` a person speaks while the voice detector gives their sound (`t:Roomtone.Tap.track/0`)
-  a score of 0.6 or more, and for 400 ms after that. So neither a fan nor a keyboard speaks, however
-  loud it is. With `:level` the people speak who are louder than the media engine's
-  fixed level, and for 400 ms after that: a whistle does then, and so does any noise that is loud.
+  a score of 0.6 or more, and for 400 ms after that. Keys hardly speak then, however loud they are, and
+  a fan that begins speaks for two seconds at the most. With `:level` the people speak who are louder
+  than the media engine's fixed level, and for 400 ms after that: a whistle does then, and so does any
+  noise that is loud.
   """
 
   @enough 0.6
