@@ -5,14 +5,15 @@ Usage, in the repository:
     cargo build --release --manifest-path native/roomtone-load/bench/turns/Cargo.toml --target-dir tmp/turns
     tmp/venv/bin/python native/roomtone-load/bench/turns.py tmp/turns/release/turns
 
-Six voices of espeak-ng at -26 dBov say five sentences each, with pauses of 1.6 s. A turn ends after 700 ms without speech. One is right
-if it begins at most 500 ms before its sentence and ends after it, before the next. A turn without a sentence is false.
-The noise begins before the first sentence.
+Six voices of espeak-ng at -26 dBov say five sentences each, with pauses of 1.6 s. A turn ends after 700 ms without speech: somebody
+speaks for 400 ms after they were last heard to, as they do for an agent, and is silent for 300 ms then. One is right if it begins at
+most 500 ms before its sentence and ends after it, before the next. A turn without a sentence is false. The noise begins before the
+first sentence.
 
 "engine" is the media engine's fixed level; "background" is 9 dB more than the softest 40 ms of the last one to two seconds, which
 Roomtone had before; "earshot" is that crate's detector with a score of 0.5; "roomtone" is what Roomtone makes of it: a score of 0.6,
-where the sound is louder than the background. Both detectors are without Roomtone's 400 ms of hold, so 700 ms are 400 and 300 there.
-For noise alone it prints the turns, and how much of the time is one."""
+where the sound is louder than the background.
+For noise alone it prints the turns, and how much of the time somebody speaks."""
 
 import subprocess
 import sys
@@ -33,7 +34,8 @@ SENTENCES = [
     "The juice of lemons makes fine punch.",
 ]
 FRAME = RATE // 50
-TURN_MS = 700
+HOLD_MS = 400
+SILENCE_MS = 300
 PAUSE = int(1.6 * RATE)
 
 
@@ -87,7 +89,7 @@ def engine(sound):
         loud, last = (loud + 1, number) if level < 50 else (0, last)
         if loud >= 2:
             speaks = True
-        elif last is None or (number - last) * 20 >= 400:
+        elif last is None or (number - last) * 20 >= HOLD_MS:
             speaks = False
         told.append(speaks)
     return np.array(told)
@@ -106,7 +108,7 @@ def background(sound):
             window_ms += 40
             if window_ms >= 1_000:
                 before, softest, window_ms = softest, 0, 0
-        told += [by_engine[2 * number : 2 * number + 2].any() and quiet_ms < 400] * 2
+        told += [by_engine[2 * number : 2 * number + 2].any() and quiet_ms < HOLD_MS] * 2
     return np.array(told)
 
 
@@ -118,7 +120,15 @@ def network(program, by, sound):
     # Those of the frames of 16 ms that a frame of 20 ms touches.
     spans = [(number * 20 // 16, (number + 1) * 20 // 16 + 1) for number in range(len(sound) // FRAME)]
     told = [scores[min(len(scores) - 1, begin) : end].max() >= ENOUGH[by] for begin, end in spans]
-    return np.array(told), float(done.stderr)
+    return held(told), float(done.stderr)
+
+
+def held(heard):
+    last, told = -np.inf, []
+    for number, now in enumerate(heard):
+        last = number if now else last
+        told.append((number - last) * 20 < HOLD_MS)
+    return np.array(told)
 
 
 def turns(speaks):
@@ -129,7 +139,7 @@ def turns(speaks):
             began, silent = number * 20 if began is None else began, 0
         elif began is not None:
             silent += 20
-            if silent >= TURN_MS:
+            if silent >= SILENCE_MS:
                 found.append((began, number * 20))
                 began = None
     return found if began is None else [*found, (began, np.inf)]
@@ -143,7 +153,7 @@ def judge(speaks, sentences):
         own = [turn for turn in found if turn[0] < end and turn[1] > begin]
         if len(own) == 1 and own[0][0] > begin - 500 and end <= own[0][1] < end + 1_600:
             late.append(own[0][1] - end)
-    of_none = [turn for turn in found if not any(turn[0] < end and turn[1] - TURN_MS > begin for begin, end in spans)]
+    of_none = [turn for turn in found if not any(turn[0] < end and turn[1] - HOLD_MS - SILENCE_MS > begin for begin, end in spans)]
     return late, len(of_none)
 
 
