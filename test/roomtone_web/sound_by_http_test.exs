@@ -8,7 +8,6 @@ defmodule RoomtoneWeb.SoundByHttpTest do
   alias RoomtoneWeb.{AgentSocket, MuLaw, RawClient}
 
   doctest RoomtoneWeb.MuLaw
-  doctest RoomtoneWeb.Pcm16
 
   @moduletag :media
   @moduletag capture_log: true

@@ -34,6 +34,8 @@ defmodule RoomtoneWeb.AgentSocket do
       sequence: 1,
       chunk: 0,
       speaking: [],
+      # Of the mix, which several loud talkers turn down.
+      gain: 1.0,
       speakers: Speakers.new(opts.detect),
       marks: :queue.new(),
       talking: false,
@@ -271,14 +273,14 @@ defmodule RoomtoneWeb.AgentSocket do
 
   # Silence is sent, too: what a client hears goes on.
   defp sound(:mix, tracks, batch, state) do
-    pcm =
+    {pcm, gain} =
       case Map.values(tracks) do
-        [] -> :binary.copy(<<0::16>>, div(state.opts.rate * batch.ms, 1_000))
-        [track] -> track.pcm
-        many -> Pcm16.sum(for(track <- many, do: track.pcm))
+        [] -> {:binary.copy(<<0::16>>, div(state.opts.rate * batch.ms, 1_000)), 1.0}
+        [track] when state.gain == 1.0 -> {track.pcm, 1.0}
+        many -> Pcm16.mix(for(track <- many, do: track.pcm), state.gain)
       end
 
-    {message, state} = media(state, nil, pcm, batch)
+    {message, state} = media(%{state | gain: gain}, nil, pcm, batch)
     {[message], state}
   end
 
