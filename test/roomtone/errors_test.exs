@@ -48,6 +48,20 @@ defmodule Roomtone.ErrorsTest do
     assert File.read!(Mix.Tasks.Roomtone.Errors.path()) == Mix.Tasks.Roomtone.Errors.source()
   end
 
+  test "every error of a sound file has a sentence, and a caller is told which there are" do
+    told = file_errors(Roomtone.Source)
+    # `:not_found` becomes `:no_file`.
+    assert (file_errors(Roomtone.Native) -- [:not_found]) -- told == []
+    for error <- told, do: refute(Errors.get(error).code == :internal, inspect(error))
+  end
+
+  # The atoms of a type that has no others.
+  defp file_errors(module) do
+    {:ok, types} = Code.Typespec.fetch_types(module)
+    [{:type, _line, :union, atoms}] = for {:type, {:file_error, type, []}} <- types, do: type
+    for {:atom, _line, atom} <- atoms, do: atom
+  end
+
   test "every documented error has a sentence of its own" do
     errors =
       [
@@ -62,6 +76,11 @@ defmodule Roomtone.ErrorsTest do
         :no_permission,
         :unknown_format,
         :broken_file,
+        :too_many_channels,
+        :too_long,
+        :codec,
+        :io,
+        :in_use,
         :media_busy,
         :media_timeout,
         :media_restarted

@@ -80,6 +80,11 @@ defmodule Roomtone.Errors do
     {:no_permission, :no_permission, 403, false, "The server may not read this file."},
     {:unknown_format, :unknown_format, 422, false, "The file isn't of a format that can be played."},
     {:broken_file, :broken_file, 422, false, "The file is broken."},
+    {:too_many_channels, :too_many_channels, 422, false, "The file has more than two channels."},
+    {:too_long, :too_long, 413, false, "The file or the sound is too long."},
+    {:codec, :codec, 500, false, "The sound can't be decoded or encoded."},
+    {:io, :io, 500, false, "The server can't read or write the file."},
+    {:in_use, :in_use, 409, true, "Another process is using this at the moment. Try again."},
     # Rooms
     {:room_not_found, :room_not_found, 404, false, "There is no such room, or it was closed."},
     {:room_exists, :room_exists, 409, false, "A room with this name already exists."},

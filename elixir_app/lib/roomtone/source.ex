@@ -13,7 +13,7 @@ defmodule Roomtone.Source do
 
   use GenServer, restart: :temporary
 
-  alias Roomtone.{Audio, Native, Participant, SafeCall, UnknownMessage}
+  alias Roomtone.{Participant, SafeCall, UnknownMessage}
   alias Roomtone.Media.Library
 
   # One frame of 20 ms at 48 kHz, mono, in samples of 32 bits.
@@ -44,9 +44,22 @@ defmodule Roomtone.Source do
 
   @typedoc """
   Why a file can't be played: an error of the file system or of its content. `:no_file` isn't there,
-  and `:not_a_file` is a folder, a device or a pipe.
+  `:not_a_file` is a folder, a device or a pipe, and `:too_long` is larger than a media node takes from
+  a web node.
   """
-  @type file_error :: :no_file | Native.file_error() | Audio.reason() | :media_lost | :no_media
+  @type file_error ::
+          :no_file
+          | :not_a_file
+          | :no_permission
+          | :io
+          | :unknown_format
+          | :broken_file
+          | :too_many_channels
+          | :codec
+          | :in_use
+          | :too_long
+          | :media_lost
+          | :no_media
 
   @typedoc """
   Why something isn't taken: `:odd_size` is PCM that isn't whole samples, `:bad_pcm` has a float that
