@@ -169,8 +169,10 @@ defmodule Roomtone.TapTest do
     feeds = fn -> Registry.select(Roomtone.Tap.Registry, [{{{room, :_, :_}, :_, :_}, [], [true]}]) |> length() end
     opts = [format: :s16, rate: 16_000, batch: 100]
     {:ok, first} = Roomtone.tap(room, :mix, opts)
-    {:ok, second} = Roomtone.tap(room, :mix, Enum.reverse(opts))
+    {:ok, second} = Roomtone.tap(room, :mix, Enum.reverse([voice: false] ++ opts))
     assert feeds.() == 1
+    # A release without this option has feeds of these keys.
+    assert [_feed] = Registry.lookup(Roomtone.Tap.Registry, {room, :mix, Map.new([channels: 1] ++ opts)})
     {:ok, other} = Roomtone.tap(room, :mix, format: :s16, rate: 8_000)
     assert feeds.() == 2
     :ok = Roomtone.untap(other)

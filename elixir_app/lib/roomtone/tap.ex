@@ -230,16 +230,23 @@ defmodule Roomtone.Tap do
     ]
 
     case Enum.find(opts, fn {key, value} -> not (Keyword.has_key?(allowed, key) and allowed[key].(value)) end) do
-      nil -> {:ok, Map.merge(%{format: :f32, rate: 48_000, channels: 1, batch: 100, voice: false}, Map.new(opts))}
-      {key, _value} -> {:error, {:invalid_option, key}}
+      nil ->
+        {:ok, %{format: :f32, rate: 48_000, channels: 1, batch: 100} |> Map.merge(Map.new(opts)) |> without_voice()}
+
+      {key, _value} ->
+        {:error, {:invalid_option, key}}
     end
   end
 
-  # People are mono; a mix of some of them at gains of their own has no sides.
+  # As a node of a release without the option asks, so that both share a feed.
+  defp without_voice(%{voice: false} = opts), do: Map.delete(opts, :voice)
+  defp without_voice(opts), do: opts
+
   defp fits(what, %{voice: true, format: format}) when what != :each or format == :opus,
     do: {:error, {:invalid_option, :voice}}
 
   defp fits(mix, _opts) when mix in [:mix, :audience], do: :ok
+  # People are mono; a mix of some of them at gains of their own has no sides.
   defp fits(_what, %{channels: 2}), do: {:error, {:invalid_option, :channels}}
   defp fits(_what, _opts), do: :ok
 

@@ -289,7 +289,7 @@ defmodule Roomtone.Tap.Feed do
         rate: opts.rate,
         channels: opts.channels,
         source: source,
-        # A node of a release without it doesn't tell.
+        # It isn't there where nobody wants it.
         voice: Map.get(opts, :voice, false)
       }
 
