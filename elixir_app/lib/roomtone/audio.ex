@@ -286,8 +286,8 @@ defmodule Roomtone.Audio do
   """
   @spec voice(voice_detector, pcm) :: {:ok, score :: float} | {:error, reason}
   def voice({:roomtone_voice_detector, handle, rate}, pcm) when is_binary(pcm) do
-    # Half a second.
-    if byte_size(pcm) <= rate * 2, do: Native.audio_voice(handle, pcm), else: Native.audio_voice_dirty(handle, pcm)
+    # 125 ms take about 0.15 ms.
+    if byte_size(pcm) <= div(rate, 2), do: Native.audio_voice(handle, pcm), else: Native.audio_voice_dirty(handle, pcm)
   end
 
   @doc """
