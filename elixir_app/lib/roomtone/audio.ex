@@ -262,7 +262,7 @@ defmodule Roomtone.Audio do
 
   @doc """
   A voice detector for mono sound of this rate: 8,000, 12,000, 16,000, 24,000, 32,000, 44,100 or
-  48,000 samples a second. It takes 8 kB.
+  48,000 samples a second. It takes 8 kB, and at other rates than 16,000 a converter to that.
   """
   @spec voice_detector(pos_integer) :: {:ok, voice_detector} | {:error, reason}
   def voice_detector(rate) when is_integer(rate) and rate > 0 do
