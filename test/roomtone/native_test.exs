@@ -432,9 +432,9 @@ defmodule Roomtone.NativeTest do
     end
   end
 
-  # The keys of `t:Roomtone.participant_stats/0`.
+  # The keys of `t:Roomtone.participant_stats/0`, which is defined there.
   defp documented_figures do
-    {:ok, types} = Code.Typespec.fetch_types(Roomtone)
+    {:ok, types} = Code.Typespec.fetch_types(Roomtone.Types)
 
     {_kind, {:participant_stats, {:type, _, :map, fields}, []}} =
       Enum.find(types, &match?({_, {:participant_stats, _, _}}, &1))
