@@ -257,7 +257,7 @@ defmodule Roomtone do
 
       iex> {:ok, _} = Roomtone.open_room("platform")
       iex> Roomtone.speak_into("platform", "speaker", "no such file.wav")
-      {:error, :not_found}
+      {:error, :no_file}
       iex> Roomtone.speak_into("platform", "speaker", :push, format: :mp3)
       {:error, {:invalid_option, :format}}
       iex> Roomtone.speak_into("platform", "speaker", nil)
