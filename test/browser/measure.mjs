@@ -19,14 +19,6 @@ const CROWD = { peers: 57, talkers: 0, seconds: 120 };
 const TALKERS = 3;
 const CROWD_S = 20;
 
-/**
- * Chromium without the pop-up of its own address bar: each new window loads that beside its first page, for half a second of processor time. The others
- * are those that Playwright switches off; of two such lists, the last one counts.
- */
-const NO_POPUP = [
-  ..."AimEnabled AvoidUnnecessaryBeforeUnloadCheckSync DestroyProfileOnBrowserClose HttpsUpgrades LensOverlay MediaRouter OptimizationHints".split(" "),
-  ..."PaintHolding ThirdPartyStoragePartitioning WebUIOmniboxPopup WebUIOmniboxAimPopup WebUIOmniboxFullPopup PreloadTopChromeWebUI".split(" "),
-];
 /** A window that has just opened isn't at rest before that. */
 const OPENED_MS = 1000;
 
@@ -151,7 +143,7 @@ const told = (numbers) => `p50 ${Math.round(middle(numbers))} ms, ${Math.round(M
 const kB = (bytes) => `${(bytes / 1000).toFixed(0)} kB`;
 
 const { server, crowd, stop } = await (process.env.SOURCE ? fromSource() : fromRelease());
-const browser = await openBrowser([`--disable-features=${NO_POPUP}`]);
+const browser = await openBrowser();
 try {
   const talker = await Person.arrive("Tone", 500, { browser });
   await talker.join(server.url, ROOM);
