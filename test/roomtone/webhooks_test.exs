@@ -178,18 +178,26 @@ defmodule Roomtone.WebhooksTest do
   test "the queue is bounded: its oldest events are dropped and counted, and rooms don't wait" do
     {dropped, failed} = {counted(:dropped), counted(:failed)}
 
-    server =
-      start(Receiver.start(fn n -> if n == 1, do: :hang, else: Receiver.status(200) end),
-        most: 10,
-        attempts: 1,
-        timeout_ms: 300
-      )
+    # The receiver takes the first event, and answers when all others are in the queue.
+    queued = :atomics.new(1, [])
 
+    answer = fn
+      1 ->
+        eventually(fn -> :atomics.get(queued, 1) == 1 end, 20_000)
+        Receiver.status(500)
+
+      _later ->
+        Receiver.status(200)
+    end
+
+    server = start(Receiver.start(answer), most: 10, attempts: 1, timeout_ms: 30_000)
     joined(server, 1)
     delivery()
 
     {microseconds, _} = :timer.tc(fn -> for n <- 2..101, do: joined(server, n) end)
     assert microseconds < 5_000_000
+    :sys.get_state(server)
+    :atomics.put(queued, 1, 1)
     assert Enum.map(events(10), & &1["participant"]) == for(n <- 92..101, do: "p#{n}")
     assert counted(:dropped) == dropped + 90
     assert counted(:failed) == failed + 1
