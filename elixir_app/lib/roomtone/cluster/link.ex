@@ -147,7 +147,7 @@ defmodule Roomtone.Cluster.Link do
 
   @doc "The number that a shard of a media node has on this node; `nil` if that one isn't used."
   @spec number_of(node, Native.shard()) :: Native.shard() | nil
-  def number_of(node, shard) when shard in 0..(@stride - 1),
+  def number_of(node, shard) when shard in 0..(@stride - 1)//1,
     do: if(Table.member(node), do: Table.slot(node) * @stride + shard)
 
   def number_of(_node, _shard), do: nil
